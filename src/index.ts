@@ -1,0 +1,2 @@
+export * as Bitfield from "./base/Bitfield.ts"
+export * as PieceGeometry from "./base/PieceGeometry.ts"

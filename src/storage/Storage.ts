@@ -1,0 +1,96 @@
+/**
+ * The contract of a medium that keeps torrents: what can be asked of it and how it fails. A medium has its own file.
+ *
+ * Bytes that come in here are verified; nothing above writes a byte that is not. A write that returns has been accepted
+ * by the medium in full, and every error has been reported: a deferred one never becomes a success.
+ */
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import type * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
+import type { PieceIndex } from "../base/PieceGeometry.ts"
+import type { FileLayout } from "../metainfo/FileLayout.ts"
+
+/** The medium has no room left (ENOSPC, EDQUOT, HTTP 507). Passes when somebody frees space. */
+export class DiskFull extends Data.TaggedClass("DiskFull")<{
+  /** The file that could not grow, as the user would name it. */
+  readonly path: string
+}> {
+  get message() {
+    return `the disk is full: ${this.path} cannot grow`
+  }
+}
+
+/** The medium refuses: no permission, read only, a folder in the way. Stays so until somebody changes something. */
+export class StorageRefused extends Data.TaggedClass("StorageRefused")<{
+  readonly path: string
+  /** What is wrong, as the end of a sentence: `permission denied`. */
+  readonly why: string
+}> {
+  get message() {
+    return `${this.path}: ${this.why}`
+  }
+}
+
+/** The medium failed or is away (EIO, EMFILE, a daemon that restarts). May pass by itself. */
+export class StorageUnavailable extends Data.TaggedClass("StorageUnavailable")<{
+  readonly path: string
+  readonly why: string
+}> {
+  get message() {
+    return `${this.path}: ${this.why}`
+  }
+}
+
+/** The bytes asked for are not there: never written, deleted or cut off since. */
+export class NotStored extends Data.TaggedClass("NotStored")<{ readonly path: string }> {
+  get message() {
+    return `${this.path} does not hold the bytes asked for`
+  }
+}
+
+/** What went wrong while a medium did what was asked. `message` is one sentence a user can read. */
+export class StorageError extends Data.TaggedError("StorageError")<{
+  readonly operation: "open" | "prepare" | "write" | "read" | "digest" | "flush"
+  readonly reason: DiskFull | StorageRefused | StorageUnavailable | NotStored
+}> {
+  override get message() {
+    return this.reason.message
+  }
+}
+
+/** The SHA-1 of a stored piece, or `undefined` where its bytes are not all there. */
+export interface StoredDigest {
+  readonly piece: PieceIndex
+  readonly sha1: Uint8Array | undefined
+}
+
+/** One torrent's bytes on a medium. */
+export interface TorrentStorage {
+  /**
+   * Makes what no write would make: the empty files among `files` (indices in `layout.files`) and their folders.
+   * Makes nothing of a file that is not listed. Idempotent.
+   */
+  readonly prepare: (files: ReadonlyArray<number>) => Effect.Effect<void, StorageError>
+  /**
+   * Stores a whole verified piece, over all its files, in one write. `bytes` is as long as the piece and may be reused
+   * once this returns; the write is never abandoned half-way by interruption. Repeating a write is harmless.
+   */
+  readonly writePiece: (piece: PieceIndex, bytes: Uint8Array) => Effect.Effect<void, StorageError>
+  /** Reads `length` bytes from `begin` in a stored piece into fresh memory (peers ask for 16 KiB, BEP 3). */
+  readonly readBlock: (piece: PieceIndex, begin: number, length: number) => Effect.Effect<Uint8Array, StorageError>
+  /** Digests stored pieces, in the order given, as they are read: a recheck moves no data past the medium. */
+  readonly digests: (pieces: Iterable<PieceIndex>) => Stream.Stream<StoredDigest, StorageError>
+  /** Makes what was written survive a power cut. */
+  readonly flush: Effect.Effect<void, StorageError>
+}
+
+/** Keeps the bytes of torrents. */
+export class Storage extends Context.Service<
+  Storage,
+  {
+    /** Opens one torrent's files until the scope closes. Touches no file before `prepare` or the first write. */
+    readonly open: (layout: FileLayout) => Effect.Effect<TorrentStorage, StorageError, Scope.Scope>
+  }
+>()("piecewise/storage/Storage") {}

@@ -1,0 +1,31 @@
+/**
+ * What a running torrent tells: facts, in the order they happened.
+ */
+import type { PeerAddress } from "../base/PeerAddress.ts"
+import type { PieceIndex } from "../base/PieceGeometry.ts"
+import type { StorageError } from "../storage/Storage.ts"
+
+/** A fact about a torrent. `why` fields are the end of a sentence a user can read. */
+export type TorrentEvent =
+  /** Stored bytes are being verified; told once at the start and then as it goes on. */
+  | { readonly _tag: "Checking"; readonly checkedPieces: number; readonly totalPieces: number }
+  /** The stored pieces are known and the download begins. */
+  | { readonly _tag: "Started"; readonly storedPieces: number; readonly totalPieces: number }
+  | { readonly _tag: "PeerConnected"; readonly address: PeerAddress }
+  | { readonly _tag: "PeerDisconnected"; readonly address: PeerAddress; readonly why: string }
+  /** The peer sent wrong bytes; it is not talked to again. */
+  | { readonly _tag: "PeerBanned"; readonly address: PeerAddress; readonly why: string }
+  /** The piece is verified and the storage confirmed its write. */
+  | { readonly _tag: "PieceStored"; readonly piece: PieceIndex; readonly storedPieces: number }
+  /** The piece did not match its digest. Nothing was written; it is requested again. */
+  | { readonly _tag: "PieceRejected"; readonly piece: PieceIndex; readonly contributors: ReadonlyArray<PeerAddress> }
+  /** A write failed. The verified piece is kept and written again later; told once until it is stored. */
+  | { readonly _tag: "StorageFailed"; readonly piece: PieceIndex; readonly error: StorageError }
+  /** The storage took a piece again that it had failed to take. */
+  | { readonly _tag: "StorageRecovered" }
+  | { readonly _tag: "SourceAnswered"; readonly source: string; readonly peers: number }
+  | { readonly _tag: "SourceFailed"; readonly source: string; readonly why: string }
+  /** Resume data could not be written; the download goes on, and a later run verifies what it must. */
+  | { readonly _tag: "ResumeFailed"; readonly why: string }
+  /** Every piece is stored. */
+  | { readonly _tag: "Completed" }

@@ -1,0 +1,34 @@
+/**
+ * How a torrent stands: a snapshot of counters and of the state it is in.
+ */
+import type { StorageError } from "../storage/Storage.ts"
+
+/** What a torrent is doing. */
+export type TorrentState =
+  | { readonly _tag: "Checking" }
+  | { readonly _tag: "Downloading" }
+  /** The storage does not take writes; the verified pieces wait in memory and the torrent goes on by itself. */
+  | { readonly _tag: "StorageFailing"; readonly error: StorageError }
+  | { readonly _tag: "Complete" }
+
+/** A snapshot. Bytes are payload bytes; rates are bytes a second over the last few seconds. */
+export interface TorrentStatus {
+  readonly state: TorrentState
+  readonly totalPieces: number
+  readonly storedPieces: number
+  readonly totalBytes: number
+  readonly storedBytes: number
+  /** Bytes stored before this run began. */
+  readonly resumedBytes: number
+  readonly downloadedBytes: number
+  /** Bytes received that were of no use: late, duplicate or of a piece that failed its digest. */
+  readonly wastedBytes: number
+  readonly downloadBytesPerSecond: number
+  /** Bytes of piece buffers lent out now. */
+  readonly bufferedBytes: number
+  /** Pieces that failed their digest, each time counted. */
+  readonly rejectedPieces: number
+  readonly connectedPeers: number
+  readonly knownPeers: number
+  readonly bannedPeers: number
+}

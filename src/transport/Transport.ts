@@ -1,0 +1,76 @@
+/**
+ * The contract of a byte connection to a peer: the same for TCP, uTP, MSE, the daemon's sockets and the in-memory
+ * network. Data comes in through a synchronous sink, because a pulled stream costs four times the CPU of a reused read
+ * buffer; control (open, close, wait for room) is Effect.
+ */
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import type * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type { PeerAddress } from "../base/PeerAddress.ts"
+
+/** A connection could not be made, or broke. `why` ends a sentence: `connection refused`. */
+export class ConnectionError extends Data.TaggedError("ConnectionError")<{
+  readonly address: PeerAddress
+  readonly why: string
+}> {
+  override get message() {
+    return this.why
+  }
+}
+
+/**
+ * Takes what the peer sent. `view` lies in a read buffer that is used again: it is valid until the call returns.
+ * `false` stops reading until `resumeUnsafe`. A sink must not throw.
+ */
+export type Sink = (view: Uint8Array) => boolean
+
+/** An open connection; it closes with the scope it was opened in. */
+export interface Connection {
+  readonly remote: PeerAddress
+  /** Starts reading into `sink`. Nothing is read before; called once. */
+  readonly receiveUnsafe: (sink: Sink) => void
+  /** Reads on after a sink said `false`. */
+  readonly resumeUnsafe: () => void
+  /**
+   * Hands `bytes` over for sending; the caller gives them away and may not change them. `false` when so much waits that
+   * the caller should wait for `drained` before it writes more. After the connection closed it does nothing.
+   */
+  readonly writeUnsafe: (bytes: Uint8Array) => boolean
+  /** Completes when there is room to write, or when the connection has closed. */
+  readonly drained: Effect.Effect<void>
+  /** Completes when the remote side has closed; fails when the connection broke. Every byte was sunk before. */
+  readonly closed: Effect.Effect<void, ConnectionError>
+}
+
+/** Opens connections. */
+export class Dialer extends Context.Service<
+  Dialer,
+  {
+    /** Connects, until the scope closes. Interruptible; it has no timeout of its own. */
+    readonly connect: (address: PeerAddress) => Effect.Effect<Connection, ConnectionError, Scope.Scope>
+  }
+>()("piecewise/transport/Dialer") {}
+
+/** A listening port; it closes with the scope it was opened in. */
+export interface Listening {
+  readonly address: PeerAddress
+  /** Waits for the next incoming connection, which then belongs to the caller's scope. */
+  readonly accept: Effect.Effect<Connection, never, Scope.Scope>
+}
+
+/** Waits for connections. */
+export class Listener extends Context.Service<
+  Listener,
+  {
+    /**
+     * Listens on `host` and `port` (0: any free one). At most `backlog` accepted connections (default 64) wait to be
+     * taken; further ones are closed at once.
+     */
+    readonly listen: (options: {
+      readonly host: string
+      readonly port: number
+      readonly backlog?: number | undefined
+    }) => Effect.Effect<Listening, ConnectionError, Scope.Scope>
+  }
+>()("piecewise/transport/Listener") {}
