@@ -262,7 +262,9 @@ const writeLatin1 = (self: Writer, text: string): void => {
 
 const writeBytes = (self: Writer, bytes: Uint8Array): void => {
   writeLatin1(self, `${bytes.length}:`)
-  self.bytes.set(bytes, reserve(self, bytes.length))
+  // Apart from the line below: making room may replace the array.
+  const start = reserve(self, bytes.length)
+  self.bytes.set(bytes, start)
 }
 
 const writeValue = (self: Writer, value: Encodable): void => {

@@ -262,6 +262,14 @@ describe("Bencode.encode", () => {
     assert.deepStrictEqual(Bencode.encode({ "\xe9": 1 }), bytes("d2:\xc3\xa9i1ee"))
   })
 
+  it("writes strings of every length around the growth of its buffer", () => {
+    for (let length = 0; length < 1100; length++) {
+      const encoded = Bencode.encode(["-", new Uint8Array(length).fill(0x78)])
+
+      assert.deepStrictEqual(encoded, bytes(`l1:-${length}:${"x".repeat(length)}e`))
+    }
+  })
+
   it("throws on what has no encoding", () => {
     assert.throws(() => Bencode.encode(1.5), RangeError)
     assert.throws(() => Bencode.encode(Number.NaN), RangeError)
