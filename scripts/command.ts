@@ -1,0 +1,75 @@
+/**
+ * Runs the tools of the checkout. Programs are found in `node_modules/.bin` and beside the running Node first, so a
+ * script behaves the same whether npm or a person starts it.
+ */
+import { spawn } from "node:child_process"
+import * as path from "node:path"
+
+/** The checkout's folder. */
+export const root = path.resolve(import.meta.dirname, "..")
+
+const { PATH } = process.env
+
+/** The environment of every tool: this Node and the installed tools before what the machine has. */
+export const environment: NodeJS.ProcessEnv = {
+  ...process.env,
+  PATH: [path.dirname(process.execPath), path.join(root, "node_modules", ".bin"), PATH].join(path.delimiter)
+}
+
+/** What to run besides the program and its arguments. */
+export interface Options {
+  /** The working folder; the checkout by default. */
+  readonly cwd?: string | undefined
+  /** Added to `environment`. */
+  readonly env?: NodeJS.ProcessEnv | undefined
+}
+
+/** A program that ended badly. `output` is what it wrote on both its streams, empty where that was shown already. */
+export class CommandFailed extends Error {
+  override readonly name = "CommandFailed"
+  readonly output: string
+
+  constructor(program: string, why: string, output: string) {
+    super(`${program} ${why}`)
+    this.output = output
+  }
+}
+
+const run = (program: string, args: ReadonlyArray<string>, quiet: boolean, options: Options): Promise<string> => {
+  const { promise, resolve, reject } = Promise.withResolvers<string>()
+  const child = spawn(program, args, {
+    cwd: options.cwd ?? root,
+    env: { ...environment, ...options.env },
+    stdio: quiet ? ["ignore", "pipe", "pipe"] : "inherit"
+  })
+  const output: Array<string> = []
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.setEncoding("utf8").on("data", (text: string) => output.push(text))
+  }
+  child.on("error", (error) => reject(new CommandFailed(program, `did not start: ${error.message}`, "")))
+  child.on("close", (code, signal) => {
+    if (code === 0) resolve(output.join(""))
+    else
+      reject(new CommandFailed(program, signal === null ? `ended with ${code}` : `ended by ${signal}`, output.join("")))
+  })
+  return promise
+}
+
+/** Runs a program that writes to this terminal. Fails with `CommandFailed`. */
+export const show = async (program: string, args: ReadonlyArray<string>, options: Options = {}): Promise<void> => {
+  await run(program, args, false, options)
+}
+
+/** Runs a program in silence and gives what it wrote. Fails with `CommandFailed`, which carries that. */
+export const capture = (program: string, args: ReadonlyArray<string>, options: Options = {}): Promise<string> =>
+  run(program, args, true, options)
+
+/** Whether a program runs well, in silence. */
+export const works = async (program: string, args: ReadonlyArray<string>): Promise<boolean> => {
+  try {
+    await capture(program, args)
+    return true
+  } catch {
+    return false
+  }
+}
