@@ -1,0 +1,115 @@
+/**
+ * Checks the package as its users get it: packs it, lints the tarball, and puts it into a project of its own that sees
+ * nothing but the dependencies the package declares. Works without network; everything but `dist` is in a temporary
+ * folder that is removed.
+ */
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import * as path from "node:path"
+import { build } from "./build.ts"
+import * as Command from "./command.ts"
+
+interface Manifest {
+  readonly name: string
+  readonly version: string
+  readonly exports: Readonly<Record<string, unknown>>
+  readonly bin: Readonly<Record<string, string>>
+  readonly dependencies: Readonly<Record<string, string>>
+  readonly peerDependencies: Readonly<Record<string, string>>
+}
+
+interface Packed {
+  readonly filename: string
+  readonly size: number
+  readonly files: ReadonlyArray<{ readonly path: string }>
+}
+
+/** npm 12 gives an object by package name where earlier ones give a list. */
+const packedOf = (json: string): Packed => Object.values(JSON.parse(json) as Record<string, Packed>)[0]!
+
+/** What must be inside besides the program: the sources that the source maps point to, and what a reader looks for. */
+const expectedFiles = ["README.md", "LICENSE", "CHANGELOG.md", "package.json", "src/index.ts", "dist/index.js"]
+
+/** Compiled strictly and run: every entry has exports, none of which the compiler sees as `any`. */
+const programOf = (entries: ReadonlyArray<string>): string => {
+  const lines = ["type IsAny<T> = 0 extends 1 & T ? true : false", "type Anys<T> = { [K in keyof T]: IsAny<T[K]> }"]
+  entries.forEach((entry, index) => {
+    lines.push(`import * as entry${index} from "${entry}"`)
+    lines.push(`const typed${index}: Anys<typeof entry${index}>[keyof typeof entry${index}] = false`)
+    lines.push(
+      `if (typed${index} || Object.keys(entry${index}).length === 0) throw new Error("${entry} exports nothing")`
+    )
+  })
+  return `${lines.join("\n")}\n`
+}
+
+const userConfig = {
+  compilerOptions: {
+    target: "es2024",
+    lib: ["esnext"],
+    types: ["node"],
+    module: "nodenext",
+    strict: true,
+    exactOptionalPropertyTypes: true,
+    noUncheckedIndexedAccess: true,
+    skipLibCheck: true,
+    outDir: "out",
+    rootDir: "."
+  },
+  files: ["program.ts"]
+}
+
+const link = async (project: string, name: string): Promise<void> => {
+  const target = path.join(project, "node_modules", name)
+  await mkdir(path.dirname(target), { recursive: true })
+  await symlink(path.join(Command.root, "node_modules", name), target, "junction")
+}
+
+const useAsUser = async (tarball: string, manifest: Manifest, project: string): Promise<void> => {
+  const installed = path.join(project, "node_modules", manifest.name)
+  await mkdir(installed, { recursive: true })
+  await Command.capture("tar", ["-xzf", tarball, "-C", installed, "--strip-components=1"])
+  // Only what is declared is there to be found, so an undeclared import fails here as it would for a user.
+  const dependencies = [...Object.keys(manifest.dependencies), ...Object.keys(manifest.peerDependencies)]
+  for (const name of [...dependencies, "@types/node"]) await link(project, name)
+
+  const entries = Object.keys(manifest.exports)
+    .filter((entry) => entry !== "./package.json")
+    .map((entry) => path.posix.join(manifest.name, entry))
+  await writeFile(path.join(project, "package.json"), JSON.stringify({ private: true, type: "module" }))
+  await writeFile(path.join(project, "tsconfig.json"), JSON.stringify(userConfig))
+  await writeFile(path.join(project, "program.ts"), programOf(entries))
+  await Command.capture("tsc", ["-p", "tsconfig.json"], { cwd: project })
+  await Command.capture("node", ["out/program.js"], { cwd: project })
+
+  for (const [name, program] of Object.entries(manifest.bin)) {
+    // Started as a shell would: by its first line and its executable bit.
+    const answer = await Command.capture(path.join(installed, program), ["--version"], { cwd: project })
+    if (!answer.includes(manifest.version)) {
+      throw new Command.CommandFailed(`${name} --version`, `does not tell ${manifest.version}`, answer)
+    }
+  }
+}
+
+/** Builds, packs and checks. Gives one sentence about the package; fails with `CommandFailed`. */
+export const checkPackage = async (): Promise<string> => {
+  const temporary = await mkdtemp(path.join(tmpdir(), "piecewise-package-"))
+  try {
+    await build()
+    const manifest = JSON.parse(await readFile(path.join(Command.root, "package.json"), "utf8")) as Manifest
+    const packed = packedOf(
+      await Command.capture("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", temporary])
+    )
+    const paths = new Set(packed.files.map((file) => file.path))
+    const missing = expectedFiles.filter((file) => !paths.has(file))
+    if (missing.length > 0) throw new Command.CommandFailed("npm pack", `left out ${missing.join(", ")}`, "")
+
+    const tarball = path.join(temporary, packed.filename)
+    await Command.capture("publint", ["run", tarball, "--strict"])
+    await Command.capture("attw", [tarball, "--profile", "esm-only", "--no-definitely-typed", "--no-emoji"])
+    await useAsUser(tarball, manifest, path.join(temporary, "project"))
+    return `${packed.files.length} files, ${Math.ceil(packed.size / 1024)} KiB packed; they import, compile and run`
+  } finally {
+    await rm(temporary, { recursive: true, force: true })
+  }
+}
