@@ -1,0 +1,38 @@
+/**
+ * The Python of the interop tests: a virtual environment in the checkout with exactly what
+ * `test/interop/requirements.txt` pins.
+ */
+import { createHash } from "node:crypto"
+import { readFile, rm, writeFile } from "node:fs/promises"
+import * as path from "node:path"
+import * as Command from "./command.ts"
+
+const folder = path.join(Command.root, ".venv")
+const requirements = path.join(Command.root, "test", "interop", "requirements.txt")
+/** Written last, so an installation that was cut off is made again. */
+const mark = path.join(folder, "requirements.sha256")
+
+/** The interpreter of the virtual environment. */
+export const interpreter = path.join(folder, "bin", "python")
+
+/** Why no virtual environment can be made here, or `undefined`. */
+export const missing = async (): Promise<string | undefined> => {
+  if (!(await Command.works("python3", ["--version"]))) return "python3 is not installed"
+  if (!(await Command.works("python3", ["-c", "import venv, ensurepip"]))) {
+    return "python3 cannot make virtual environments (Debian: apt-get install python3-venv)"
+  }
+  return undefined
+}
+
+/** Makes the environment, or does nothing where the one that is there has the same pins. Fails with `CommandFailed`. */
+export const prepare = async (): Promise<void> => {
+  const wanted = createHash("sha256")
+    .update(await readFile(requirements))
+    .digest("hex")
+  const found = await readFile(mark, "utf8").catch(() => undefined)
+  if (found === wanted && (await Command.works(interpreter, ["--version"]))) return
+  await rm(folder, { recursive: true, force: true })
+  await Command.capture("python3", ["-m", "venv", folder])
+  await Command.capture(interpreter, ["-m", "pip", "install", "--quiet", "--requirement", requirements])
+  await writeFile(mark, wanted)
+}

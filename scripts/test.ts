@@ -1,0 +1,115 @@
+/**
+ * Runs every check of the checkout: `npm test`, or some of them by name: `npm test -- unit package`.
+ *
+ * A step that fails does not keep the next from running; the exit code is 1 when any failed. A step whose tools this
+ * machine lacks is left out with one line, unless `CI=true`, where it fails: a check that runs nowhere holds nothing.
+ */
+import { existsSync } from "node:fs"
+import * as path from "node:path"
+import * as Command from "./command.ts"
+import { checkPackage } from "./package.ts"
+import * as Python from "./python.ts"
+
+interface Step {
+  readonly name: string
+  readonly what: string
+  /** Why the step cannot run on this machine, or `undefined`. */
+  readonly missing?: () => Promise<string | undefined>
+  readonly run: () => Promise<void>
+}
+
+const nativeHost = path.join(Command.root, "native-host")
+
+const steps: ReadonlyArray<Step> = [
+  {
+    name: "check",
+    what: "types, Effect's rules, lint and format",
+    run: () => Command.show("npm", ["run", "--silent", "check"])
+  },
+  // Before the unit tests, as the storage suite also runs against the daemon that this step builds.
+  ...(existsSync(nativeHost)
+    ? [
+        {
+          name: "native",
+          what: "the io-daemon",
+          missing: async () => ((await Command.works("cargo", ["--version"])) ? undefined : "cargo is not installed"),
+          run: () => Command.show("cargo", ["test", "--workspace", "--locked", "--quiet"], { cwd: nativeHost })
+        }
+      ]
+    : []),
+  { name: "unit", what: "vitest", run: () => Command.show("vitest", ["run"]) },
+  {
+    name: "package",
+    what: "what npm would publish",
+    run: async () => console.log(await checkPackage())
+  },
+  {
+    name: "interop",
+    what: "against libtorrent",
+    missing: async () => {
+      const why = await Python.missing()
+      if (why !== undefined) return why
+      try {
+        await Python.prepare()
+        return undefined
+      } catch (error) {
+        if (!(error instanceof Command.CommandFailed)) throw error
+        return `pip did not install the requirements (${lastLine(error)})`
+      }
+    },
+    run: () => Command.show(Python.interpreter, ["-m", "pytest", "-q", "test/interop"])
+  }
+]
+
+const lastLine = (error: Command.CommandFailed): string => error.output.trim().split("\n").at(-1) || error.message
+
+const seconds = (since: number): string => `${((performance.now() - since) / 1000).toFixed(1)} s`
+
+const chosen = process.argv.slice(2)
+const unknown = chosen.filter((name) => !steps.some((step) => step.name === name))
+if (unknown.length > 0) {
+  console.error(`no step is named ${unknown.join(", ")}; there are ${steps.map((step) => step.name).join(", ")}`)
+  process.exit(2)
+}
+
+const { CI } = process.env
+const everything = CI === "true"
+const failed: Array<string> = []
+const leftOut: Array<string> = []
+const started = performance.now()
+
+// Ctrl-C reaches the running tool by itself; this script then ends with it instead of starting the next step.
+let interrupted = false
+process.on("SIGINT", () => {
+  interrupted = true
+})
+
+for (const step of steps.filter((step) => chosen.length === 0 || chosen.includes(step.name))) {
+  console.log(`\n== ${step.name}: ${step.what}`)
+  const begun = performance.now()
+  try {
+    const missing = await step.missing?.()
+    if (missing === undefined) {
+      await step.run()
+      console.log(`== ${step.name} passed in ${seconds(begun)}`)
+    } else if (everything) {
+      failed.push(step.name)
+      console.error(`== ${step.name} failed: ${missing}`)
+    } else {
+      leftOut.push(step.name)
+      console.log(`== ${step.name} left out: ${missing}`)
+    }
+  } catch (error) {
+    if (!(error instanceof Command.CommandFailed)) throw error
+    failed.push(step.name)
+    if (error.output !== "") console.error(error.output.trimEnd())
+    console.error(`== ${step.name} failed: ${error.message}`)
+  }
+  if (interrupted) process.exit(130)
+}
+
+const without = leftOut.length > 0 ? `, without ${leftOut.join(", ")}` : ""
+console.log(
+  `\n${failed.length === 0 ? "passed" : `failed: ${failed.join(", ")}`}${without}, ${seconds(started)} in all`
+)
+process.exitCode = failed.length === 0 ? 0 : 1
