@@ -1,0 +1,122 @@
+/**
+ * The handshake that opens a peer connection (BEP 3): 68 bytes.
+ *
+ * Length of the protocol name u8 (19), protocol name, reserved bits (8 bytes), info hash (20 bytes), peer id (20 bytes).
+ * Knows nothing of sessions: whether the info hash is ours, the peer id our own, and how long a peer may take for its 68
+ * bytes are `peer/PeerSession.ts`'s questions.
+ */
+import * as Result from "effect/Result"
+import type { InfoHash } from "../base/InfoHash.ts"
+import { WireError } from "./WireError.ts"
+
+/** Bytes in a handshake. */
+export const length = 68
+
+/** What a handshake starts with: the length of the protocol's name and the name (BEP 3). */
+const prefix = new TextEncoder().encode("\u0013BitTorrent protocol")
+
+const reservedOffset = prefix.length
+const infoHashOffset = reservedOffset + 8
+const peerIdOffset = infoHashOffset + 20
+
+/** What one side of a connection can do beyond BEP 3; both must say it before it is used. */
+export interface Features {
+  /** Speaks the extension protocol: `extended` frames (BEP 10, bit 20 from the right, 0x10 in byte 5). */
+  readonly extensionProtocol: boolean
+  /** Speaks the fast extension (BEP 6, 0x04 in byte 7). */
+  readonly fast: boolean
+  /** Is a DHT node and will tell its UDP port in a `port` frame (BEP 5, 0x01 in byte 7). */
+  readonly dht: boolean
+}
+
+/** Plain BEP 3. */
+export const noFeatures: Features = { extensionProtocol: false, fast: false, dht: false }
+
+/** A decoded handshake. */
+export interface Handshake {
+  readonly features: Features
+  readonly infoHash: InfoHash
+  /** 20 bytes the peer chose for itself. */
+  readonly peerId: Uint8Array
+}
+
+/** Features that both sides have. */
+export const common = (ours: Features, theirs: Features): Features => ({
+  extensionProtocol: ours.extensionProtocol && theirs.extensionProtocol,
+  fast: ours.fast && theirs.fast,
+  dht: ours.dht && theirs.dht
+})
+
+/** The 68 bytes, fresh. `infoHash` and `peerId` must be 20 bytes long, else a `RangeError` (a defect of the caller). */
+export const encode = (handshake: Handshake): Uint8Array => {
+  if (handshake.infoHash.length !== 20) throw new RangeError(`info hash of ${handshake.infoHash.length} bytes`)
+  if (handshake.peerId.length !== 20) throw new RangeError(`peer id of ${handshake.peerId.length} bytes`)
+  const bytes = new Uint8Array(length)
+  bytes.set(prefix)
+  if (handshake.features.extensionProtocol) bytes[reservedOffset + 5]! |= 0x10
+  if (handshake.features.fast) bytes[reservedOffset + 7]! |= 0x04
+  if (handshake.features.dht) bytes[reservedOffset + 7]! |= 0x01
+  bytes.set(handshake.infoHash, infoHashOffset)
+  bytes.set(handshake.peerId, peerIdOffset)
+  return bytes
+}
+
+/**
+ * Reads exactly 68 bytes; the result holds copies. Reserved bits without a name in `Features` are ignored, as BEP 3 wants
+ * it. Fails with `WireError` on another length or another protocol.
+ */
+export const decode = (bytes: Uint8Array): Result.Result<Handshake, WireError> => {
+  const mismatch = firstMismatch(bytes, 0)
+  if (mismatch !== undefined) return Result.fail(mismatch)
+  if (bytes.length !== length) return Result.fail(new WireError({ why: `a handshake of ${bytes.length} bytes` }))
+  return Result.succeed(read(bytes))
+}
+
+/**
+ * Gathers a handshake from chunks as the connection delivers them. It never holds more than 68 bytes, and it refuses a
+ * foreign protocol at the first byte that differs (a web browser is gone after one).
+ */
+export interface HandshakeDecoder {
+  readonly bytes: Uint8Array
+  received: number
+}
+
+/** A decoder that has seen nothing. */
+export const makeDecoder = (): HandshakeDecoder => ({ bytes: new Uint8Array(length), received: 0 })
+
+/**
+ * Takes what the handshake still lacks from `chunk`, beginning at its first byte, and tells how many bytes that were; the
+ * rest of the chunk belongs to the `FrameDecoder`. Throws `WireError` where the protocol is another one.
+ */
+export const push = (self: HandshakeDecoder, chunk: Uint8Array): number => {
+  const taken = Math.min(length - self.received, chunk.length)
+  const mismatch = firstMismatch(chunk, self.received)
+  if (mismatch !== undefined) throw mismatch
+  self.bytes.set(chunk.subarray(0, taken), self.received)
+  self.received += taken
+  return taken
+}
+
+/** The handshake when all its bytes have come, else `undefined`. */
+export const result = (self: HandshakeDecoder): Handshake | undefined =>
+  self.received === length ? read(self.bytes) : undefined
+
+/** Compares `chunk`, which starts at byte `offset` of a handshake, with the protocol's name as far as both reach. */
+const firstMismatch = (chunk: Uint8Array, offset: number): WireError | undefined => {
+  for (let at = 0; at < chunk.length && offset + at < prefix.length; at++) {
+    if (chunk[at] !== prefix[offset + at]) {
+      return new WireError({ why: `the handshake names another protocol (byte ${offset + at})` })
+    }
+  }
+  return undefined
+}
+
+const read = (bytes: Uint8Array): Handshake => ({
+  features: {
+    extensionProtocol: (bytes[reservedOffset + 5]! & 0x10) !== 0,
+    fast: (bytes[reservedOffset + 7]! & 0x04) !== 0,
+    dht: (bytes[reservedOffset + 7]! & 0x01) !== 0
+  },
+  infoHash: bytes.slice(infoHashOffset, peerIdOffset) as InfoHash,
+  peerId: bytes.slice(peerIdOffset, length)
+})
