@@ -50,14 +50,31 @@ export class NotStored extends Data.TaggedClass("NotStored")<{ readonly path: st
   }
 }
 
+/** Why a medium did not do what was asked; who retries decides by its `_tag`. */
+export type StorageReason = DiskFull | StorageRefused | StorageUnavailable | NotStored
+
 /** What went wrong while a medium did what was asked. `message` is one sentence a user can read. */
 export class StorageError extends Data.TaggedError("StorageError")<{
   readonly operation: "open" | "prepare" | "write" | "read" | "digest" | "flush"
-  readonly reason: DiskFull | StorageRefused | StorageUnavailable | NotStored
+  readonly reason: StorageReason
+  /** What else went wrong, where an operation over several files failed in more than one; `reason` lasts longest. */
+  readonly others?: ReadonlyArray<StorageReason> | undefined
 }> {
   override get message() {
-    return this.reason.message
+    const more = this.others?.length ?? 0
+    return more === 0 ? this.reason.message : `${this.reason.message}; the same operation failed ${more} times more`
   }
+}
+
+const lasting: ReadonlyArray<StorageReason["_tag"]> = ["StorageRefused", "DiskFull", "StorageUnavailable", "NotStored"]
+
+/** One error of everything that went wrong in `operation`. What only a person can change comes before what passes. */
+export const failure = (
+  operation: StorageError["operation"],
+  reasons: readonly [StorageReason, ...ReadonlyArray<StorageReason>]
+): StorageError => {
+  const [reason, ...others] = [...reasons].sort((a, b) => lasting.indexOf(a._tag) - lasting.indexOf(b._tag))
+  return new StorageError({ operation, reason: reason!, others: others.length > 0 ? others : undefined })
 }
 
 /** The SHA-1 of a stored piece, or `undefined` where its bytes are not all there. */
@@ -75,12 +92,20 @@ export interface TorrentStorage {
   readonly prepare: (files: ReadonlyArray<number>) => Effect.Effect<void, StorageError>
   /**
    * Stores a whole verified piece, over all its files, in one write. `bytes` is as long as the piece and may be reused
-   * once this returns; the write is never abandoned half-way by interruption. Repeating a write is harmless.
+   * once this returns, however it ends; interruption waits for what is in flight. A write that fails or is interrupted
+   * may have stored a part of the piece, which is as good as nothing. Repeating a write is harmless, also at once.
    */
   readonly writePiece: (piece: PieceIndex, bytes: Uint8Array) => Effect.Effect<void, StorageError>
-  /** Reads `length` bytes from `begin` in a stored piece into fresh memory (peers ask for 16 KiB, BEP 3). */
+  /**
+   * Reads `length` bytes from `begin` in a stored piece into fresh memory (peers ask for 16 KiB, BEP 3). Fails with
+   * `NotStored` where a file is missing or too short. A medium may have no other memory of what was written: a piece
+   * that was not may read as zeros where a later one of the same file is stored.
+   */
   readonly readBlock: (piece: PieceIndex, begin: number, length: number) => Effect.Effect<Uint8Array, StorageError>
-  /** Digests stored pieces, in the order given, as they are read: a recheck moves no data past the medium. */
+  /**
+   * Digests stored pieces, in the order given, as they are read: a recheck moves no data past the medium. What is not
+   * stored has no digest, or that of the zeros `readBlock` would give; neither is an error.
+   */
   readonly digests: (pieces: Iterable<PieceIndex>) => Stream.Stream<StoredDigest, StorageError>
   /** Makes what was written survive a power cut. */
   readonly flush: Effect.Effect<void, StorageError>
