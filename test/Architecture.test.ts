@@ -1,0 +1,226 @@
+import { globSync, readFileSync } from "node:fs"
+import * as path from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import * as Architecture from "./Architecture.ts"
+
+const root = path.resolve(import.meta.dirname, "..", "src")
+
+const house = Architecture.make(
+  globSync("**/*.ts", { cwd: root }).map((file) => [
+    file.replaceAll(path.sep, "/"),
+    readFileSync(path.join(root, file), "utf8")
+  ])
+)
+
+const houseOf = (texts: Readonly<Record<string, string>>) => Architecture.make(Object.entries(texts))
+
+describe("src", () => {
+  it("is read with its imports", () => {
+    const imports = [...house.values()].flatMap((source) => source.imports)
+
+    assert.isAbove(house.size, 10)
+    assert.isAbove(imports.length, house.size)
+  })
+
+  it.each([
+    ["stands on floors", Architecture.floors],
+    ["names the files it imports", Architecture.paths],
+    ["imports downwards, and no provider into fibers and programs", Architecture.directions],
+    ["has no two folders on a floor that need each other", Architecture.neighbours],
+    ["has no circle of imports", Architecture.cycles],
+    ["imports Node's modules only in providers and edges", Architecture.nodeModules],
+    ["uses Node's globals only in providers and edges", Architecture.nodeGlobals],
+    ["keeps I/O out of contracts", Architecture.contractImports],
+    ["imports modules as namespaces", Architecture.style],
+    ["gathers files only in the entries of the package", Architecture.gatherings],
+    ["has no file that holds two ideas", Architecture.sizes]
+  ])("%s", (_, rule) => {
+    const violations = rule(house)
+
+    assert.deepStrictEqual(violations, [])
+  })
+})
+
+describe("Architecture", () => {
+  it.each([
+    ["base/Bytes.ts", 0],
+    ["wire/extension/PeerExchange.ts", 1],
+    ["piece/PieceBuffer.ts", 2],
+    ["storage/IoDaemonProtocol.ts", 2],
+    ["discovery/PeerSource.ts", 2],
+    ["torrent/TorrentEvent.ts", 2],
+    ["storage/FileSystemStorage.ts", 3],
+    ["resume/FileResumeStore.ts", 3],
+    ["resume/ResumeStore.ts", 2],
+    ["peer/PeerSession.ts", 4],
+    ["swarm/Swarm.ts", 4],
+    ["tracker/TrackerSource.ts", 4],
+    ["torrent/Torrent.ts", 5],
+    ["node/NodeEngine.ts", 6],
+    ["node/main.ts", 7],
+    ["attic/Trunk.ts", undefined]
+  ])("puts %s on floor %s", (file, expected) => {
+    const floor = Architecture.floorOf(file)
+
+    assert.strictEqual(floor, expected)
+  })
+
+  it("names the file and the line of an import that looks up", () => {
+    const upwards = houseOf({
+      "base/Bytes.ts": 'import type * as Effect from "effect/Effect"\nimport * as Wire from "../wire/Wire.ts"\n',
+      "wire/Wire.ts": ""
+    })
+
+    const violations = Architecture.directions(upwards)
+
+    assert.deepStrictEqual(violations, [
+      "src/base/Bytes.ts:2 imports ../wire/Wire.ts: floor 0 does not look up to floor 1"
+    ])
+  })
+
+  it("sees an import that spans lines, one in an expression, and one of a worker", () => {
+    const text = [
+      "import {",
+      "  type A,",
+      "  B",
+      '} from "./B.ts"',
+      "/** import('./no.ts') and",
+      ' * import("./no.ts") are prose. */',
+      'const c = import("./C.ts")',
+      'const d = new Worker(new URL("./D.ts", import.meta.url))',
+      'export * as E from "./E.ts"'
+    ].join("\n")
+
+    const found = houseOf({ "node/Main.ts": text }).get("node/Main.ts")!.imports
+
+    assert.sameDeepMembers(
+      found.map(({ line, target }) => [line, target]),
+      [
+        [1, "node/B.ts"],
+        [7, "node/C.ts"],
+        [8, "node/D.ts"],
+        [9, "node/E.ts"]
+      ]
+    )
+  })
+
+  it.each([
+    ["a folder without a floor", Architecture.floors, "attic/Trunk.ts", ""],
+    ["a missing extension", Architecture.paths, "base/A.ts", 'import * as B from "./B"'],
+    ["a missing file", Architecture.paths, "base/A.ts", 'import * as C from "./C.ts"'],
+    ["an import of the package by name", Architecture.paths, "base/A.ts", 'import * as P from "piecewise"'],
+    ["an import of an index", Architecture.paths, "cli/A.ts", 'import * as P from "../index.ts"'],
+    [
+      "a provider in a fiber",
+      Architecture.directions,
+      "peer/PeerSession.ts",
+      'import * as S from "../storage/MemoryStorage.ts"'
+    ],
+    [
+      "a provider in a program",
+      Architecture.directions,
+      "torrent/A.ts",
+      'import * as S from "../storage/MemoryStorage.ts"'
+    ],
+    ["test tools in the program", Architecture.directions, "node/A.ts", 'import * as T from "../testing/Timeline.ts"'],
+    [
+      "an engine in the test tools",
+      Architecture.directions,
+      "testing/A.ts",
+      'import * as E from "../engine/Engine.ts"'
+    ],
+    ["a node module in a pure file", Architecture.nodeModules, "wire/A.ts", 'import * as Fs from "node:fs"'],
+    [
+      "a node module in a provider of pages",
+      Architecture.nodeModules,
+      "storage/MemoryA.ts",
+      'import * as Fs from "node:fs"'
+    ],
+    ["a node module in the browser", Architecture.nodeModules, "browser/A.ts", 'import * as Fs from "node:fs"'],
+    [
+      "the platform in a fiber",
+      Architecture.nodeModules,
+      "swarm/Swarm.ts",
+      'import * as N from "@effect/platform-node/NodeSocket"'
+    ],
+    ["a global of Node", Architecture.nodeGlobals, "base/A.ts", "export const a = Buffer.from([1])"],
+    [
+      "HTTP in a contract",
+      Architecture.contractImports,
+      "storage/Storage.ts",
+      'import * as H from "effect/http/HttpClient"'
+    ],
+    [
+      "a provider in a contract",
+      Architecture.contractImports,
+      "storage/Storage.ts",
+      'import * as M from "./MemoryStorage.ts"'
+    ],
+    ["effect as a whole", Architecture.style, "base/A.ts", 'import * as E from "effect"'],
+    ["a default import", Architecture.style, "base/A.ts", 'import Fs from "node:fs"'],
+    ["names of a package", Architecture.style, "base/A.ts", 'import { gen } from "effect/Effect"'],
+    ["a function by its name", Architecture.style, "base/A.ts", 'import { type Bytes, concat } from "./B.ts"'],
+    ["a gathering file", Architecture.gatherings, "base/A.ts", 'export * as B from "./B.ts"'],
+    ["a file too long", Architecture.sizes, "base/A.ts", "\n".repeat(601)]
+  ])("finds %s", (_, rule, file, text) => {
+    const bad = houseOf({
+      "index.ts": "",
+      "base/B.ts": "",
+      "engine/Engine.ts": "",
+      "storage/MemoryStorage.ts": "",
+      "testing/Timeline.ts": "",
+      [file]: text
+    })
+
+    const violations = rule(bad)
+
+    assert.strictEqual(violations.length, 1)
+    assert.match(violations[0]!, new RegExp(`^src/${file}:\\d+ `))
+  })
+
+  it("accepts types and classes by name, namespaces, and Node in a provider", () => {
+    const good = houseOf({
+      "storage/Storage.ts": 'import type * as Effect from "effect/Effect"\n',
+      "storage/NodeStorage.ts": [
+        'import * as Effect from "effect/Effect"',
+        'import * as Fs from "node:fs/promises"',
+        'import { Storage, type failure } from "./Storage.ts"',
+        'import type { open } from "./Storage.ts"'
+      ].join("\n")
+    })
+
+    const violations = [
+      Architecture.style,
+      Architecture.nodeModules,
+      Architecture.directions,
+      Architecture.paths
+    ].flatMap((rule) => rule(good))
+
+    assert.deepStrictEqual(violations, [])
+  })
+
+  it("finds two folders on one floor that need each other", () => {
+    const entangled = houseOf({
+      "piece/A.ts": 'import * as C from "../peer/C.ts"',
+      "piece/B.ts": "",
+      "peer/C.ts": "",
+      "peer/D.ts": 'import * as B from "../piece/B.ts"'
+    })
+
+    const violations = Architecture.neighbours(entangled)
+
+    assert.deepStrictEqual(violations, ["src/peer/D.ts:1 needs piece/, and src/piece/A.ts:1 needs peer/"])
+  })
+
+  it("finds a circle of imports, once", () => {
+    const circle = houseOf({
+      "base/A.ts": 'import * as B from "./B.ts"',
+      "base/B.ts": 'import type * as C from "./C.ts"',
+      "base/C.ts": 'import * as B from "./B.ts"'
+    })
+
+    const violations = Architecture.cycles(circle)
+
+    assert.deepStrictEqual(violations, ["src/base/C.ts:1 closes a circle: base/B.ts -> base/C.ts -> base/B.ts"])
+  })
+})

@@ -1,0 +1,287 @@
+/**
+ * The rules of the house: which file of `src` may import which. Pure: paths and texts in, broken rules out.
+ *
+ * Sees what is written as an import: statements that begin a line, `import("...")` and `new URL("...", import.meta.url)`.
+ */
+import * as path from "node:path"
+
+/** A file of `src`. */
+interface Source {
+  /** Path below `src`, with forward slashes. */
+  readonly path: string
+  readonly lines: ReadonlyArray<string>
+  readonly imports: ReadonlyArray<Import>
+}
+
+interface Import {
+  /** Counted from 1, of the line the statement begins on. */
+  readonly line: number
+  readonly specifier: string
+  /** What stands between `import` or `export` and `from`; empty for expressions and for side effects. */
+  readonly clause: string
+  /** The file meant, as a path below `src`; `undefined` for packages. */
+  readonly target: string | undefined
+}
+
+/** Every file of `src`, by its path below it. */
+export type House = ReadonlyMap<string, Source>
+
+/** One broken rule, as `src/wire/FrameDecoder.ts:12 imports ...`. */
+export type Violation = string
+
+/** Where a folder stands (design.md section 4). Two folders that need each other become one or get a third below. */
+const folders: Readonly<Record<string, number>> = {
+  base: 0,
+  bencode: 1,
+  metainfo: 1,
+  wire: 1,
+  discovery: 2,
+  dht: 2,
+  mse: 2,
+  nat: 2,
+  peer: 2,
+  piece: 2,
+  rate: 2,
+  resume: 2,
+  storage: 2,
+  swarm: 2,
+  tracker: 2,
+  transport: 2,
+  utp: 2,
+  webseed: 2,
+  testing: 4,
+  torrent: 5,
+  engine: 5,
+  browser: 6,
+  cli: 6,
+  cluster: 6,
+  control: 6,
+  node: 6
+}
+
+/** Files that stand elsewhere than their folder or their name says. */
+const exceptions: Readonly<Record<string, number>> = {
+  "discovery/PeerSource.ts": 2,
+  "torrent/TorrentEvent.ts": 2,
+  "torrent/TorrentStatus.ts": 2,
+  "index.ts": 7,
+  "node/main.ts": 7
+}
+
+const mixed = 2
+const providers = 3
+const fibers = 4
+const programs = 5
+const edges = 6
+
+/** Contracts: a tag, its errors, and nothing that does I/O. */
+const contracts = [
+  "discovery/PeerSource.ts",
+  "piece/PieceHasher.ts",
+  "resume/ResumeStore.ts",
+  "storage/Storage.ts",
+  "transport/Transport.ts"
+]
+
+/** The only files that gather others. */
+const indexes = ["index.ts", "node/index.ts", "testing/index.ts"]
+
+const codecName = /(Codec|Protocol)$/
+const providerName = /^(FileSystem|Memory|Node|Tcp|Http|IoDaemon|WebCrypto|File.*Store$)/
+const fiberName = /(Session|Verifier|Writer|Source)$|^Swarm$/
+/** Providers that a page uses too. */
+const pageProviderName = /^(Memory|WebCrypto|IoDaemon(?!Process))/
+
+const maximumLines = 600
+
+const folderOf = (file: string): string => file.slice(0, Math.max(0, file.indexOf("/")))
+
+const nameOf = (file: string): string => path.posix.basename(file, ".ts")
+
+/** The floor a file stands on; `undefined` in a folder that has none yet. */
+export const floorOf = (file: string): number | undefined => {
+  const floor = exceptions[file] ?? folders[folderOf(file)]
+  if (floor !== mixed || file in exceptions) return floor
+  const name = nameOf(file)
+  if (codecName.test(name)) return mixed
+  if (providerName.test(name)) return providers
+  return fiberName.test(name) ? fibers : mixed
+}
+
+const statement = /^(?:import|export)\b([^"';=]*?)\bfrom\s*"([^"]+)"|^import\s*"([^"]+)"/gm
+const expression = /^(?!\s*(?:\*|\/)).*?(?:\bimport\(\s*"([^"]+)"|\bnew URL\(\s*"(\.[^"]+)"\s*,\s*import\.meta)/gm
+
+const importsOf = (file: string, text: string): ReadonlyArray<Import> =>
+  [...text.matchAll(statement), ...text.matchAll(expression)].map((match) => {
+    const isExpression = match.length === 3
+    const specifier = (isExpression ? (match[1] ?? match[2]) : (match[2] ?? match[3]))!
+    return {
+      line: text.slice(0, match.index).split("\n").length,
+      specifier,
+      clause: isExpression ? "" : (match[1] ?? "").trim(),
+      target: specifier.startsWith(".") ? path.posix.join(path.posix.dirname(file), specifier) : undefined
+    }
+  })
+
+/** Reads the imports of files given by their path below `src`. */
+export const make = (texts: Iterable<readonly [path: string, text: string]>): House =>
+  new Map(
+    Array.from(texts, ([file, text]) => [file, { path: file, lines: text.split("\n"), imports: importsOf(file, text) }])
+  )
+
+const at = (source: Source, line: number): string => `src/${source.path}:${line}`
+
+/** What `rule` says about each import of the house. */
+const eachImport = (
+  house: House,
+  rule: (source: Source, found: Import) => string | undefined
+): ReadonlyArray<Violation> =>
+  [...house.values()].flatMap((source) =>
+    source.imports.flatMap((found) => {
+      const why = rule(source, found)
+      return why === undefined ? [] : [`${at(source, found.line)} imports ${found.specifier}: ${why}`]
+    })
+  )
+
+/** Every folder has a floor. */
+export const floors = (house: House): ReadonlyArray<Violation> =>
+  [...house.keys()]
+    .filter((file) => floorOf(file) === undefined)
+    .map((file) => `src/${file}:1 is in a folder without a floor: give it one in test/Architecture.ts`)
+
+/** Imports inside `src` name a file that is there, with its extension, and no index. */
+export const paths = (house: House): ReadonlyArray<Violation> =>
+  eachImport(house, (_, found) => {
+    if (/^piecewise(\/|$)/.test(found.specifier)) return "name the file, not the package"
+    if (found.target === undefined) return undefined
+    if (!found.target.endsWith(".ts")) return "the name lacks its extension .ts"
+    if (!house.has(found.target)) return "there is no such file"
+    return indexes.includes(found.target) ? "name the file that is needed, not an index" : undefined
+  })
+
+/** Imports go down or stay on their floor; fibers and programs know contracts, never providers. */
+export const directions = (house: House): ReadonlyArray<Violation> =>
+  eachImport(house, (source, { target }) => {
+    const from = floorOf(source.path)
+    const to = target === undefined ? undefined : floorOf(target)
+    if (target === undefined || from === undefined || to === undefined) return undefined
+    if (folderOf(target) === "testing") {
+      return folderOf(source.path) === "testing" ? undefined : "nothing that is shipped depends on its test tools"
+    }
+    if (to > from) return `floor ${from} does not look up to floor ${to}`
+    const knowsContractsOnly = (from === fibers || from === programs) && folderOf(source.path) !== "testing"
+    return knowsContractsOnly && to === providers ? "only an edge puts a provider behind a contract" : undefined
+  })
+
+/** On one floor, folders need each other in one direction at most; edges may be entangled, as programs are. */
+export const neighbours = (house: House): ReadonlyArray<Violation> => {
+  const first = new Map<string, string>()
+  eachImport(house, (source, { line, target }) => {
+    const floor = floorOf(source.path)
+    if (target === undefined || floor === undefined || floor >= edges || floorOf(target) !== floor) return undefined
+    const key = `${floor} ${folderOf(source.path)} ${folderOf(target)}`
+    if (folderOf(source.path) !== folderOf(target) && !first.has(key)) first.set(key, at(source, line))
+    return undefined
+  })
+  return [...first].flatMap(([key, place]) => {
+    const [floor, from, to] = key.split(" ") as [string, string, string]
+    const back = first.get(`${floor} ${to} ${from}`)
+    return back === undefined || from > to ? [] : [`${place} needs ${to}/, and ${back} needs ${from}/`]
+  })
+}
+
+/** No file reaches itself by following imports, those of types included. */
+export const cycles = (house: House): ReadonlyArray<Violation> => {
+  const found: Array<Violation> = []
+  const finished = new Set<string>()
+  const visit = (source: Source, trail: ReadonlyArray<string>): void => {
+    if (finished.has(source.path)) return
+    for (const { line, target } of source.imports) {
+      const next = target === undefined ? undefined : house.get(target)
+      if (next === undefined) continue
+      const start = [...trail, source.path].indexOf(next.path)
+      if (start >= 0) {
+        const circle = [...trail, source.path].slice(start)
+        found.push(`${at(source, line)} closes a circle: ${[...circle, next.path].join(" -> ")}`)
+      } else visit(next, [...trail, source.path])
+    }
+    finished.add(source.path)
+  }
+  for (const source of house.values()) visit(source, [])
+  return found
+}
+
+/** Whether a file may use what only Node has: providers and edges, but for those that a page uses as well. */
+const isNodeOnly = (file: string): boolean => {
+  const floor = floorOf(file)
+  if (floor === providers) return !pageProviderName.test(nameOf(file))
+  return floor !== undefined && floor >= edges && file !== "index.ts" && folderOf(file) !== "browser"
+}
+
+/** `node:` modules and `@effect/platform-node` stay in providers and edges. */
+export const nodeModules = (house: House): ReadonlyArray<Violation> =>
+  eachImport(house, (source, { specifier }) =>
+    /^(node:|@effect\/platform-node)/.test(specifier) && !isNodeOnly(source.path) ? "it must run in a page" : undefined
+  )
+
+/** Node's globals need no import and break a page all the same. */
+export const nodeGlobals = (house: House): ReadonlyArray<Violation> =>
+  [...house.values()]
+    .filter((source) => !isNodeOnly(source.path))
+    .flatMap((source) =>
+      source.lines.flatMap((line, index) => {
+        const used = /^(?!\s*(?:\*|\/)).*?(?<![\w.])(Buffer\.|process\.|setImmediate\()/.exec(line)?.[1]
+        return used === undefined ? [] : [`${at(source, index + 1)} uses ${used.slice(0, -1)}: it must run in a page`]
+      })
+    )
+
+/** Contracts do no I/O and know nobody who does. */
+export const contractImports = (house: House): ReadonlyArray<Violation> =>
+  eachImport(house, (source, { specifier, target }) => {
+    if (!contracts.includes(source.path)) return undefined
+    if (target !== undefined) return floorOf(target)! > mixed ? "a contract knows no implementation" : undefined
+    return /^effect\/(http|socket|net|process|workers|persistence|FileSystem|Terminal)\b|^(node:|@effect\/)/.test(
+      specifier
+    )
+      ? "a contract does no I/O"
+      : undefined
+  })
+
+const capitalized = /^(?:type\s+)?[A-Z]\w*$|^type\s+\w+$/
+
+/** The names between the braces of a clause; `undefined` for `* as X`. */
+const namesOf = (clause: string): ReadonlyArray<string> | undefined =>
+  /\{([^}]*)\}/
+    .exec(clause)?.[1]
+    ?.split(",")
+    .map((name) => name.trim())
+    .filter((name) => name !== "")
+
+/** Modules are imported as namespaces; by name come only types and classes (services, errors). */
+export const style = (house: House): ReadonlyArray<Violation> =>
+  eachImport(house, (_, { clause, specifier, target }) => {
+    if (/^effect$/.test(specifier)) return "name the module, as in effect/Effect"
+    if (/^(type\s+)?\w+\s*(,|$)/.test(clause) && clause !== "type") return "there are no default imports"
+    const names = namesOf(clause)
+    if (names === undefined || clause.startsWith("type")) return undefined
+    if (target === undefined) return "import it as a namespace: * as Name"
+    const bare = names.filter((name) => !capitalized.test(name.replace(/\s+as\s+\w+$/, "")))
+    return bare.length > 0 ? `call ${bare.join(", ")} with the module's name in front` : undefined
+  })
+
+/** Files that gather others are the three entries of the package. */
+export const gatherings = (house: House): ReadonlyArray<Violation> =>
+  eachImport(house, (source, { clause, target }) =>
+    /^(type\s*)?\*/.test(clause) && target !== undefined && isExport(source, target) && !indexes.includes(source.path)
+      ? "only an entry of the package gathers other files"
+      : undefined
+  )
+
+const isExport = (source: Source, target: string): boolean =>
+  source.imports.some((found) => found.target === target && source.lines[found.line - 1]!.startsWith("export"))
+
+/** A file holds one idea. */
+export const sizes = (house: House): ReadonlyArray<Violation> =>
+  [...house.values()]
+    .filter((source) => source.lines.length - 1 > maximumLines)
+    .map((source) => `src/${source.path}:${maximumLines + 1} goes past ${maximumLines} lines: look for the second noun`)
