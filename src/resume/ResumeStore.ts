@@ -51,7 +51,8 @@ export interface TorrentResume {
    *
    * `flushed` are the pieces that were stored before a flush of the storage began which has succeeded since: copy
    * `stored` first, flush, then save the `stored` of now with that copy. What is not in `stored` as well is left out.
-   * A piece that turned out to be wrong is to be saved away before it is written again.
+   * Only what is trusted or was verified since belongs in `stored`: saving makes it trusted until the next restart. A
+   * piece that turned out to be wrong is to be saved away before it is written again.
    */
   readonly save: (pieces: { readonly stored: Bitfield; readonly flushed: Bitfield }) => Effect.Effect<void, ResumeError>
   /**

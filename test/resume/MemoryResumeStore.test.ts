@@ -1,0 +1,26 @@
+import { assert, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as MemoryResumeStore from "../../src/resume/MemoryResumeStore.ts"
+import { ResumeStore } from "../../src/resume/ResumeStore.ts"
+import { draw, drawn, hashOf, pieces, suite } from "./ResumeStore.suite.ts"
+
+suite(
+  "memory",
+  MemoryResumeStore.layer,
+  Effect.flatMap(MemoryResumeStore.MemoryResumeStore, (inside) => inside.cutPower)
+)
+
+it.effect("MemoryResumeStore shows what was saved, and how often", () =>
+  Effect.gen(function* () {
+    const inside = yield* MemoryResumeStore.MemoryResumeStore
+    const resume = yield* (yield* ResumeStore).open(hashOf(1), 4)
+    yield* resume.save({ stored: drawn("*..."), flushed: drawn("*...") })
+    yield* resume.append(pieces(2))
+
+    const saved = inside.saved(hashOf(1))
+
+    assert.strictEqual(draw(saved!.stored), "*.*.")
+    assert.strictEqual(inside.saveCount(), 1)
+    assert.strictEqual(inside.saved(hashOf(2)), undefined)
+  }).pipe(Effect.provide(MemoryResumeStore.layer))
+)
