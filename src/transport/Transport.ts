@@ -21,7 +21,8 @@ export class ConnectionError extends Data.TaggedError("ConnectionError")<{
 
 /**
  * Takes what the peer sent. `view` lies in a read buffer that is used again: it is valid until the call returns.
- * `false` stops reading until `resumeUnsafe`. A sink must not throw.
+ * `false` stops reading until `resumeUnsafe` (this view counts as taken). A sink must not throw: that closes the
+ * connection, and `closed` dies with what was thrown.
  */
 export type Sink = (view: Uint8Array) => boolean
 
@@ -34,12 +35,17 @@ export interface Connection {
   readonly resumeUnsafe: () => void
   /**
    * Hands `bytes` over for sending; the caller gives them away and may not change them. `false` when so much waits that
-   * the caller should wait for `drained` before it writes more. After the connection closed it does nothing.
+   * the caller should wait for `drained` before it writes more: what is written then waits in memory, without bound. After
+   * the connection closed it does nothing and says `false`. What is not yet sent when the scope closes may be lost.
    */
   readonly writeUnsafe: (bytes: Uint8Array) => boolean
   /** Completes when there is room to write, or when the connection has closed. */
   readonly drained: Effect.Effect<void>
-  /** Completes when the remote side has closed; fails when the connection broke. Every byte was sunk before. */
+  /**
+   * Completes when the remote side has closed, if only its sending half, and every byte was sunk; also when the scope of
+   * the connection closes. Fails when the connection broke; bytes on the way are then lost. It may be noticed only while
+   * reading: neither before `receiveUnsafe` nor while a sink said `false`.
+   */
   readonly closed: Effect.Effect<void, ConnectionError>
 }
 
@@ -55,17 +61,23 @@ export class Dialer extends Context.Service<
 /** A listening port; it closes with the scope it was opened in. */
 export interface Listening {
   readonly address: PeerAddress
-  /** Waits for the next incoming connection, which then belongs to the caller's scope. */
+  /**
+   * Waits for the next incoming connection, which then belongs to the caller's scope and outlives the port. Interrupts
+   * itself when the port has closed.
+   */
   readonly accept: Effect.Effect<Connection, never, Scope.Scope>
 }
+
+/** How many incoming connections wait to be taken: a burst of a swarm's size is too many, a scan of the port is none. */
+export const defaultBacklog = 64
 
 /** Waits for connections. */
 export class Listener extends Context.Service<
   Listener,
   {
     /**
-     * Listens on `host` and `port` (0: any free one). At most `backlog` accepted connections (default 64) wait to be
-     * taken; further ones are closed at once.
+     * Listens on `host` and `port` (0: any free one). At most `backlog` accepted connections (`defaultBacklog`) wait to
+     * be taken; further ones are closed at once. Fails with `port 6881 is in use` and the like.
      */
     readonly listen: (options: {
       readonly host: string

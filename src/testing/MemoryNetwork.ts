@@ -1,0 +1,367 @@
+/**
+ * Connections in memory: a network of simulated hosts, each with a `Dialer` and a `Listener`, driven by Effect's `Clock`.
+ *
+ * Deterministic: the order of events follows from the program and the clock, and every random choice (where the stream is
+ * cut into chunks) from one seed. Without latency or bandwidth limits bytes arrive after a few turns of the scheduler, so a
+ * plain test moves no clock; with them, `TestClock.adjust` moves the bytes.
+ *
+ * Addresses are names and nothing else: no host is special, `127.0.0.1` is where the plain `Dialer` and `Listener` live. A
+ * link's bandwidth is shared by the connections between its two hosts. How a connection behaves is
+ * `MemoryConnection.ts`'s business.
+ */
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
+import type { PeerAddress } from "../base/PeerAddress.ts"
+import { format } from "../base/PeerAddress.ts"
+import type { Connection } from "../transport/Transport.ts"
+import { ConnectionError, Dialer, defaultBacklog, Listener } from "../transport/Transport.ts"
+import type { End, Lane, Link, Medium } from "./MemoryConnection.ts"
+import * as MemoryConnection from "./MemoryConnection.ts"
+import * as SeededRandom from "./SeededRandom.ts"
+import * as Timeline from "./Timeline.ts"
+
+/** How bytes travel between two hosts, each way. */
+export interface LinkOptions {
+  /** From one end to the other, one way. Default: none. */
+  readonly latency: Duration.Input
+  /** Default `undefined`: no limit. */
+  readonly bytesPerSecond: number | undefined
+}
+
+/** What a network is like. */
+export interface Options {
+  /** Every random choice follows from it. Default 1. */
+  readonly seed?: number | undefined
+  /**
+   * Length of a chunk as a sink gets it: fixed, or drawn for each. Default: 1 to 32,768, one chunk in eight at most 20
+   * bytes, so that headers are cut. At most 65,536.
+   */
+  readonly chunkBytes?: number | ((random: SeededRandom.SeededRandom) => number) | undefined
+  /** What links are like until `link` changes one. */
+  readonly link?: Partial<LinkOptions> | undefined
+  /** What connecting costs besides the way there and back. Default: nothing. */
+  readonly connectDelay?: Duration.Input | undefined
+  /** From this many unsent bytes on, `writeUnsafe` says `false`. Default 65,536. */
+  readonly sendBufferBytes?: number | undefined
+  /**
+   * Bytes under way, or arrived and not sunk, per direction of a connection; more waits at the sender. Default 262,144.
+   * A long and fast link is filled only by a window of its latency times its bandwidth.
+   */
+  readonly windowBytes?: number | undefined
+}
+
+/** What is in use: all 0 when nothing leaks. */
+export interface Counts {
+  /** Ends of connections whose scope is open, whether or not the remote side has closed. */
+  readonly connections: number
+  /** Calls of `connect` that have not ended. */
+  readonly dials: number
+  /** Open ports. */
+  readonly listening: number
+  /** Incoming connections that nobody has accepted yet. */
+  readonly waiting: number
+}
+
+/** The control of a simulated network. Where `b` is left out, every other host is meant. */
+export class MemoryNetwork extends Context.Service<
+  MemoryNetwork,
+  {
+    /** The dialer and listener of the host at `address`; always the same network, whoever asks. */
+    readonly host: (address: string) => {
+      readonly dialer: Context.Service.Shape<typeof Dialer>
+      readonly listener: Context.Service.Shape<typeof Listener>
+    }
+    /** Changes the link between two hosts, both ways, from now on; what is under way keeps its time. */
+    readonly link: (a: string, b: string, options: Partial<LinkOptions>) => Effect.Effect<void>
+    /** Breaks the connections between `a` and `b` at both ends: `connection reset`. New ones can be made. */
+    readonly cut: (a: string, b?: string) => Effect.Effect<void>
+    /** Nothing arrives any more, and nobody is told: connections stall, and dials hang until `heal`. */
+    readonly partition: (a: string, b?: string) => Effect.Effect<void>
+    /** Ends the same `partition`: what was held back arrives, in order. */
+    readonly heal: (a: string, b?: string) => Effect.Effect<void>
+    readonly counts: Effect.Effect<Counts>
+  }
+>()("piecewise/testing/MemoryNetwork") {}
+
+/** Where the plain `Dialer` and `Listener` of `layer` live. */
+export const defaultHost = "127.0.0.1"
+
+/** Largest chunk; the scratch buffer is this large. */
+const maxChunkBytes = 65_536
+
+const defaultChunkBytes = (random: SeededRandom.SeededRandom): number =>
+  SeededRandom.integer(random, 1, random() < 0.125 ? 20 : 32_768)
+
+/** First of the ports that a host takes by itself (RFC 6335, section 6). */
+const firstEphemeralPort = 49_152
+
+interface Port {
+  readonly backlog: number
+  readonly waiting: Array<End>
+  readonly changed: Latch.Latch
+  isOpen: boolean
+}
+
+/** Everything a network knows. */
+interface State {
+  readonly medium: Medium
+  readonly seed: number
+  readonly connectMillis: number
+  readonly defaultLink: Partial<LinkOptions>
+  readonly links: Map<string, Link>
+  readonly ports: Map<string, Port>
+  readonly ends: Map<End, readonly [string, string]>
+  readonly partitions: Set<string>
+  nextPort: number
+  pairs: number
+  connections: number
+  dials: number
+}
+
+const make = Effect.fnUntraced(function* (options: Options) {
+  const { chunkBytes = defaultChunkBytes } = options
+  const drawChunk = typeof chunkBytes === "number" ? () => chunkBytes : chunkBytes
+  const partitions = new Set<string>()
+  const state: State = {
+    medium: {
+      timeline: yield* Timeline.make,
+      isInterrupted: ({ from, to }) =>
+        partitions.has(pairKey(from, to)) || (from !== to && (partitions.has(from) || partitions.has(to))),
+      chunkBytes: (random) => Math.max(1, Math.min(maxChunkBytes, drawChunk(random))),
+      scratch: new Uint8Array(maxChunkBytes + MemoryConnection.maxOffset),
+      sendBufferBytes: options.sendBufferBytes ?? 65_536,
+      windowBytes: options.windowBytes ?? 262_144
+    },
+    seed: options.seed ?? 1,
+    connectMillis: Duration.toMillis(options.connectDelay ?? 0),
+    defaultLink: options.link ?? {},
+    links: new Map(),
+    ports: new Map(),
+    ends: new Map(),
+    partitions,
+    nextPort: firstEphemeralPort,
+    pairs: 0,
+    connections: 0,
+    dials: 0
+  }
+
+  return MemoryNetwork.of({
+    host: (address) => ({
+      dialer: Dialer.of({ connect: (to) => connect(state, address, to) }),
+      listener: Listener.of({ listen: (where) => listen(state, address, where) })
+    }),
+    link: (a, b, options) =>
+      Effect.sync(() => {
+        for (const link of linksBetween(state, a, b))
+          Object.assign(link, linkFields({ ...optionsOf(link), ...options }))
+      }),
+    cut: (a, b) =>
+      Effect.sync(() => {
+        for (const [end, [from, to]] of state.ends) {
+          const isMeant = b === undefined ? from === a || to === a : pairKey(from, to) === pairKey(a, b)
+          if (isMeant) end.breakUnsafe("connection reset")
+        }
+      }),
+    partition: (a, b) => Effect.sync(() => partitions.add(b === undefined ? a : pairKey(a, b))),
+    heal: (a, b) =>
+      Effect.sync(() => {
+        partitions.delete(b === undefined ? a : pairKey(a, b))
+        for (const link of state.links.values()) {
+          if (state.medium.isInterrupted(link)) continue
+          // Before all that is due: what was held back was sent first.
+          for (const land of link.held.splice(0)) state.medium.timeline.scheduleUnsafe(0, land)
+        }
+      }),
+    counts: Effect.sync(() => {
+      let waiting = 0
+      for (const port of state.ports.values()) waiting += port.waiting.length
+      return { connections: state.connections, dials: state.dials, listening: state.ports.size, waiting }
+    })
+  })
+})
+
+const pairKey = (a: string, b: string): string => (a < b ? `${a} ${b}` : `${b} ${a}`)
+
+const linkFields = (options: Partial<LinkOptions>): Pick<Link, "latencyMillis" | "bytesPerSecond"> => ({
+  latencyMillis: Duration.toMillis(options.latency ?? 0),
+  bytesPerSecond: options.bytesPerSecond
+})
+
+const optionsOf = (link: Link): LinkOptions => ({ latency: link.latencyMillis, bytesPerSecond: link.bytesPerSecond })
+
+/** The link of `from` to `to`; a host talks to itself over two, as its dialing and its listening side do not share one. */
+const linkOf = (state: State, from: string, to: string, isBack: boolean): Link => {
+  const key = `${from} ${to}${from === to && isBack ? " back" : ""}`
+  const known = state.links.get(key)
+  if (known !== undefined) return known
+  const link: Link = { from, to, busyUntil: 0, held: [], ...linkFields(state.defaultLink) }
+  state.links.set(key, link)
+  return link
+}
+
+const linksBetween = (state: State, a: string, b: string): ReadonlyArray<Link> => [
+  linkOf(state, a, b, false),
+  linkOf(state, b, a, true)
+]
+
+/** A free port of `host` from the range that hosts take by themselves. */
+const ephemeralPort = (state: State, host: string): number => {
+  while (true) {
+    const port = state.nextPort
+    state.nextPort = port === 65_535 ? firstEphemeralPort : port + 1
+    if (!state.ports.has(format({ host, port }))) return port
+  }
+}
+
+/** Counts `end` as in use, until the caller's scope closes and closes it. */
+const own = (state: State, scope: Scope.Scope, end: End) => {
+  state.connections++
+  return Effect.as(
+    Scope.addFinalizer(
+      scope,
+      Effect.sync(() => {
+        state.connections--
+        state.ends.delete(end)
+        end.closeUnsafe()
+      })
+    ),
+    end.connection
+  )
+}
+
+/** A dial under way: the ends exist once the listening side has answered. */
+interface Dial {
+  readonly answer: Deferred.Deferred<End, ConnectionError>
+  isWanted: boolean
+  end: End | undefined
+}
+
+const connect = Effect.fnUntraced(function* (state: State, from: string, to: PeerAddress) {
+  const scope = yield* Effect.scope
+  const dial: Dial = { answer: Deferred.makeUnsafe(), isWanted: true, end: undefined }
+  return yield* Effect.uninterruptibleMask((restore) => {
+    state.dials++
+    const { timeline } = state.medium
+    timeline.scheduleUnsafe(timeline.nowUnsafe() + state.connectMillis, () => knock(state, dial, from, to))
+    return restore(Deferred.await(dial.answer)).pipe(
+      Effect.onExit((exit) =>
+        Effect.sync(() => {
+          state.dials--
+          if (exit._tag === "Success") return
+          dial.isWanted = false
+          if (dial.end !== undefined) discard(state, dial.end)
+        })
+      ),
+      Effect.flatMap((end) => own(state, scope, end))
+    )
+  })
+})
+
+/** Asks at the other host's port, and brings the answer back. */
+const knock = (state: State, dial: Dial, from: string, to: PeerAddress): void => {
+  if (!dial.isWanted) return
+  const there: Lane = { link: linkOf(state, from, to.host, false), lastArrival: 0 }
+  const back: Lane = { link: linkOf(state, to.host, from, true), lastArrival: 0 }
+  MemoryConnection.carry(state.medium, there, 0, () => {
+    if (!dial.isWanted) return
+    const port = state.ports.get(format(to))
+    if (port !== undefined) dial.end = meet(state, port, from, to)
+    const answer =
+      dial.end === undefined
+        ? Effect.fail(new ConnectionError({ address: to, why: "connection refused" }))
+        : Effect.succeed(dial.end)
+    MemoryConnection.carry(state.medium, back, 0, () => Deferred.doneUnsafe(dial.answer, answer))
+  })
+}
+
+/** Makes a connection, hands one end to `port` and gives the other. */
+const meet = (state: State, port: Port, from: string, to: PeerAddress): End => {
+  const pair = state.pairs++
+  const [end, incoming] = MemoryConnection.makePair(state.medium, {
+    left: { host: from, port: ephemeralPort(state, from) },
+    right: to,
+    toRight: linkOf(state, from, to.host, false),
+    toLeft: linkOf(state, to.host, from, true),
+    randoms: [SeededRandom.fork(state.seed, 2 * pair), SeededRandom.fork(state.seed, 2 * pair + 1)]
+  })
+  state.ends.set(end, [from, to.host])
+  state.ends.set(incoming, [from, to.host])
+  if (port.waiting.length < port.backlog) {
+    port.waiting.push(incoming)
+    port.changed.openUnsafe()
+  } else {
+    discard(state, incoming)
+  }
+  return end
+}
+
+/** Closes an end that nobody owns. */
+const discard = (state: State, end: End): void => {
+  state.ends.delete(end)
+  end.closeUnsafe()
+}
+
+const listen = Effect.fnUntraced(function* (
+  state: State,
+  host: string,
+  where: { readonly port: number; readonly backlog?: number | undefined }
+) {
+  const address: PeerAddress = { host, port: where.port === 0 ? ephemeralPort(state, host) : where.port }
+  const key = format(address)
+  if (state.ports.has(key)) {
+    return yield* new ConnectionError({ address, why: `port ${address.port} is in use` })
+  }
+  const port: Port = {
+    backlog: where.backlog ?? defaultBacklog,
+    waiting: [],
+    changed: Latch.makeUnsafe(false),
+    isOpen: true
+  }
+  yield* Effect.acquireRelease(
+    Effect.sync(() => state.ports.set(key, port)),
+    () =>
+      Effect.sync(() => {
+        state.ports.delete(key)
+        port.isOpen = false
+        for (const end of port.waiting.splice(0)) discard(state, end)
+        port.changed.openUnsafe()
+      })
+  )
+  return { address, accept: accept(state, port) }
+})
+
+const accept = (state: State, port: Port) =>
+  Effect.flatMap(Effect.scope, (scope) =>
+    // Only the waiting is interruptible: a connection taken from the queue always gets its owner.
+    Effect.uninterruptibleMask((restore) => {
+      const take: Effect.Effect<Connection> = Effect.suspend(() => {
+        const end = port.waiting.shift()
+        if (end !== undefined) return own(state, scope, end)
+        if (!port.isOpen) return restore(Effect.interrupt)
+        port.changed.closeUnsafe()
+        return Effect.flatMap(restore(port.changed.await), () => take)
+      })
+      return take
+    })
+  )
+
+/**
+ * `Dialer` and `Listener` of the host at `address`, in the network at hand. What it dials comes from that address; what it
+ * listens on is that address, whatever `host` it is asked to listen on.
+ */
+export const host = (address: string): Layer.Layer<Dialer | Listener, never, MemoryNetwork> =>
+  Layer.effectContext(
+    Effect.map(MemoryNetwork, (network) => {
+      const { dialer, listener } = network.host(address)
+      return Context.make(Dialer, dialer).pipe(Context.add(Listener, listener))
+    })
+  )
+
+/** A network of its own, with the `Dialer` and `Listener` of `defaultHost`. */
+export const layer = (options: Options = {}): Layer.Layer<Dialer | Listener | MemoryNetwork> =>
+  Layer.provideMerge(host(defaultHost), Layer.effect(MemoryNetwork, make(options)))
