@@ -60,6 +60,12 @@ export const remove = (self: Bitfield, index: number): boolean => {
   return true
 }
 
+/** Makes `self` hold what `that` holds, which has the same length. */
+export const replace = (self: Bitfield, that: Bitfield): void => {
+  self.bytes.set(that.bytes)
+  self.count = that.count
+}
+
 /** Clears every bit. */
 export const clear = (self: Bitfield): void => {
   self.bytes.fill(0)

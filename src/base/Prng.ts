@@ -1,0 +1,31 @@
+/**
+ * A small seeded generator of random numbers (mulberry32), for choices that must be replayable from one number: piece
+ * order, jitter, simulated networks. Not for secrets.
+ */
+
+/** Gives the next number in `0 <= x < 1`. */
+export type Prng = () => number
+
+/** A generator that gives the same numbers for the same 32-bit `seed`. */
+export const make = (seed: number): Prng => {
+  let state = seed | 0
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
+  }
+}
+
+/** An integer in `0 ..< bound`. */
+export const integer = (self: Prng, bound: number): number => Math.floor(self() * bound)
+
+/** Shuffles `items` in place (Fisher-Yates), so that every order is equally likely. */
+export const shuffle = (self: Prng, items: { length: number; [index: number]: number }): void => {
+  for (let last = items.length - 1; last > 0; last--) {
+    const other = integer(self, last + 1)
+    const item = items[last]!
+    items[last] = items[other]!
+    items[other] = item
+  }
+}

@@ -1,0 +1,281 @@
+/**
+ * What the sessions of one torrent share while they fetch it: the state of the pieces, their buffers, who is asked for
+ * which block, and the queue of completed pieces.
+ *
+ * Blocks of pieces under way come first, then the rarest piece, then salt; when nothing is left to start, the blocks
+ * that are still out are asked for a second and a third time, and the slower answers are cancelled (end game, BEP 3).
+ *
+ * Plain functions with one owner, the torrent's fibers between two `yield*`; only borrowing and returning a buffer are
+ * effects. Verdicts on a completed piece are `PieceVerifier.ts`'s matter, bytes and frames `peer/PeerProtocol.ts`'s.
+ */
+import * as Effect from "effect/Effect"
+import * as Queue from "effect/Queue"
+import * as Bitfield from "../base/Bitfield.ts"
+import { blockLength, type PieceGeometry, type PieceIndex } from "../base/PieceGeometry.ts"
+import * as Prng from "../base/Prng.ts"
+import * as BufferPool from "./BufferPool.ts"
+import * as PieceBuffer from "./PieceBuffer.ts"
+import * as PiecePicker from "./PiecePicker.ts"
+import * as PieceTable from "./PieceTable.ts"
+import * as RequestPipeline from "./RequestPipeline.ts"
+
+/** Requests for one block that may be out at once in the end game; more only waste what peers send. */
+export const maxRequestsPerBlock = 3
+
+/** A peer that blocks are requested from. */
+export interface Source {
+  /** The small number of its address (`swarm/PeerBook.ts`). */
+  readonly key: number
+  /** The pieces it has. */
+  readonly has: Bitfield.Bitfield
+  readonly pipeline: RequestPipeline.RequestPipeline
+  /** Pieces it refused to send although it has them; not asked for again until it unchokes anew. */
+  readonly refused: Set<PieceIndex>
+  /** The piece it was last asked for: it goes on with that one, so that few peers share a piece. */
+  current: PieceBuffer.PieceBuffer | undefined
+  /** It said at once that it has every piece, and is not counted in the picker's availability. */
+  isSeed: boolean
+  /** The picker's version when a search for a new piece found none. */
+  searchedVersion: number
+  /** Tells the peer that a block is not wanted any more. */
+  readonly cancel: (piece: PieceIndex, begin: number, length: number) => void
+  /** Something it can be asked for may have come up. */
+  readonly wake: () => void
+}
+
+/** The shared state. */
+export interface Download {
+  readonly geometry: PieceGeometry
+  readonly table: PieceTable.PieceTable
+  readonly picker: PiecePicker.PiecePicker
+  readonly pool: BufferPool.BufferPool
+  /** Completed pieces for the verifier: as deep as there are buffers, so an offer always succeeds. */
+  readonly completed: Queue.Queue<PieceBuffer.PieceBuffer>
+  readonly sources: Set<Source>
+  /** Sources with room for requests and nothing to request. */
+  readonly hungry: Set<Source>
+  /** Pieces that failed their digest several times, and when they may be tried again (milliseconds). */
+  readonly delayed: Map<PieceIndex, number>
+  /** Pieces that are to come from one peer alone, because a copy from several was bad. */
+  readonly singled: Set<PieceIndex>
+  /** No new piece is started while the storage takes no writes. */
+  isPaused: boolean
+  /** Payload bytes that arrived, in time or not. */
+  downloadedBytes: number
+  /** Of them, those of no use. */
+  wastedBytes: number
+}
+
+/** An empty download, until the scope closes. `stored` are the pieces that are there already. */
+export const make = Effect.fnUntraced(function* (options: {
+  readonly geometry: PieceGeometry
+  readonly stored: Bitfield.Bitfield
+  readonly random: Prng.Prng
+  readonly maxActivePieces?: number | undefined
+}) {
+  const pool: BufferPool.BufferPool = yield* BufferPool.make(options.geometry, {
+    maxActivePieces: options.maxActivePieces,
+    onGrow: () => feed(self)
+  })
+  const completed = yield* Effect.acquireRelease(
+    Queue.bounded<PieceBuffer.PieceBuffer>(pool.capacity),
+    Queue.shutdown
+  )
+  const self: Download = {
+    geometry: options.geometry,
+    table: PieceTable.make(options.geometry),
+    picker: PiecePicker.make(options.geometry.pieceCount, options.random),
+    pool,
+    completed,
+    sources: new Set(),
+    hungry: new Set(),
+    delayed: new Map(),
+    singled: new Set(),
+    isPaused: false,
+    downloadedBytes: 0,
+    wastedBytes: 0
+  }
+  for (const piece of Bitfield.indices(options.stored)) {
+    PieceTable.restore(self.table, piece as PieceIndex)
+    PiecePicker.remove(self.picker, piece as PieceIndex)
+  }
+  return self
+})
+
+/** Wakes the sources that had nothing to request. */
+export const feed = (self: Download): void => {
+  if (self.hungry.size === 0) return
+  const waiting = [...self.hungry]
+  self.hungry.clear()
+  for (const source of waiting) source.wake()
+}
+
+/** Whether the peer has anything that is not stored yet. */
+export const isInteresting = (self: Download, has: Bitfield.Bitfield): boolean => {
+  if (PieceTable.isComplete(self.table)) return false
+  if (Bitfield.isFull(has)) return true
+  const stored = self.table.stored.bytes
+  for (let at = 0; at < stored.length; at++) if ((has.bytes[at]! & ~stored[at]!) !== 0) return true
+  return false
+}
+
+const mayAsk = (source: Source, buffer: PieceBuffer.PieceBuffer): boolean =>
+  Bitfield.has(source.has, buffer.piece) &&
+  (buffer.soleSource === undefined || buffer.soleSource === source.key) &&
+  !source.refused.has(buffer.piece)
+
+/**
+ * Notes a request for the next block of a piece under way, and gives the piece; the block is the one after the last
+ * request. `undefined` where no such piece has a free block that the peer could send.
+ */
+export const nextBlock = (self: Download, source: Source, now: number): RequestPipeline.Request | undefined => {
+  let buffer = source.current
+  if (buffer === undefined || !buffer.isOpen || buffer.freeBlocks === 0 || !mayAsk(source, buffer)) {
+    buffer = undefined
+    for (const candidate of self.pool.partial) {
+      if (!mayAsk(source, candidate)) continue
+      buffer = candidate
+      break
+    }
+    if (buffer === undefined) return undefined
+    source.current = buffer
+  }
+  return RequestPipeline.send(source.pipeline, buffer, PieceBuffer.nextFree(buffer)!, now)
+}
+
+/** The piece that the peer should start, once a buffer is borrowed for it; `undefined` where it can start none. */
+export const nextPiece = (self: Download, source: Source): PieceIndex | undefined => {
+  if (self.isPaused || source.searchedVersion === self.picker.version) return undefined
+  // A peer that lets requests time out gets no piece of its own to hold up.
+  if (source.pipeline.isSnubbed && self.table.counts.active > 0) return undefined
+  const piece = PiecePicker.pick(self.picker, source.has, source.refused)
+  if (piece === undefined) source.searchedVersion = self.picker.version
+  return piece
+}
+
+/**
+ * Borrows a buffer for a missing piece, which is active from then on; `undefined` where none is free. The loan ends
+ * with `BufferPool.close`: what was requested for it is then cancelled and the piece, unless it is verified, missing.
+ */
+export const begin = Effect.fnUntraced(function* (self: Download, source: Source, piece: PieceIndex) {
+  const buffer = yield* BufferPool.lendNow(self.pool, piece, (buffer) => end(self, buffer))
+  if (buffer === undefined) return undefined
+  PieceTable.start(self.table, piece)
+  PiecePicker.remove(self.picker, piece)
+  if (self.singled.has(piece)) buffer.soleSource = source.key
+  source.current = buffer
+  return buffer
+}, Effect.uninterruptible)
+
+/** Forgets all requests for a piece whose loan ends; unless it is verified it can be started anew. */
+const end = (self: Download, buffer: PieceBuffer.PieceBuffer): void => {
+  if (buffer.requests.some((count) => count > 0)) {
+    for (const source of self.sources) {
+      for (const block of RequestPipeline.releasePiece(source.pipeline, buffer)) {
+        source.cancel(buffer.piece, block * blockLength, PieceBuffer.sizeOf(buffer, block))
+      }
+    }
+  }
+  const state = PieceTable.stateOf(self.table, buffer.piece)
+  if (state === "active" || state === "complete") {
+    PieceTable.reset(self.table, buffer.piece)
+    if (!self.delayed.has(buffer.piece)) PiecePicker.insert(self.picker, buffer.piece)
+  }
+  feed(self)
+}
+
+/** Lets pieces whose delay is over be started again. */
+export const releaseDelayed = (self: Download, now: number): void => {
+  for (const [piece, until] of self.delayed) {
+    if (now < until) continue
+    self.delayed.delete(piece)
+    if (PieceTable.stateOf(self.table, piece) === "missing") PiecePicker.insert(self.picker, piece)
+    feed(self)
+  }
+}
+
+/**
+ * In the end game, notes one more request for a block that is out to others already, the longest waiting first;
+ * `undefined` before the end game, or where the peer can help with none.
+ */
+export const nextDuplicate = (self: Download, source: Source, now: number): RequestPipeline.Request | undefined => {
+  if (self.table.counts.missing > 0 || source.pipeline.isSnubbed) return undefined
+  for (const { buffer } of self.pool.loans.values()) {
+    if (buffer.soleSource !== undefined || PieceBuffer.isComplete(buffer) || !mayAsk(source, buffer)) continue
+    for (let block = 0; block < buffer.blockCount; block++) {
+      if (buffer.requests[block]! >= maxRequestsPerBlock || Bitfield.has(buffer.received, block)) continue
+      if (RequestPipeline.get(source.pipeline, buffer.piece, block) === undefined) {
+        return RequestPipeline.send(source.pipeline, buffer, block, now)
+      }
+    }
+  }
+  return undefined
+}
+
+/**
+ * All bytes of a requested block are in its buffer. Releases the request, cancels those that others hold for the block,
+ * and hands the piece on when it was the last one. `false` for a duplicate.
+ */
+export const received = (self: Download, source: Source, request: RequestPipeline.Request, now: number): boolean => {
+  const { block, buffer } = request
+  const isNew = PieceBuffer.finish(buffer, block, source.key, now)
+  RequestPipeline.arrive(source.pipeline, buffer.piece, block, now)
+  if (!isNew) return false
+  if (buffer.requests[block]! > 0) {
+    for (const other of self.sources) {
+      if (RequestPipeline.release(other.pipeline, buffer.piece, block) === undefined) continue
+      other.cancel(buffer.piece, block * blockLength, PieceBuffer.sizeOf(buffer, block))
+    }
+  }
+  if (PieceBuffer.isComplete(buffer)) {
+    PieceTable.complete(self.table, buffer.piece)
+    Queue.offerUnsafe(self.completed, buffer)
+  }
+  return true
+}
+
+/** A peer joins with the pieces it had so far (none, as a rule). */
+export const join = (self: Download, source: Source): void => {
+  self.sources.add(source)
+}
+
+/** The peer says that it has `piece`. */
+export const gain = (self: Download, source: Source, piece: PieceIndex): void => {
+  if (!Bitfield.add(source.has, piece)) return
+  source.searchedVersion = never
+  PiecePicker.gain(self.picker, piece)
+}
+
+/** The peer says at once which pieces it has (bitfield, have all); it had none before. */
+export const gainAll = (self: Download, source: Source, has: Bitfield.Bitfield): void => {
+  source.searchedVersion = never
+  source.isSeed = Bitfield.isFull(has)
+  Bitfield.replace(source.has, has)
+  if (source.isSeed) return
+  for (const piece of Bitfield.indices(has)) PiecePicker.gain(self.picker, piece as PieceIndex)
+}
+
+/** Value of `searchedVersion` for a peer that should be searched for: versions start at 0. */
+export const never = -1
+
+/**
+ * The peer is gone. Its requests are free for others, and pieces that were to come from it alone are dropped, as
+ * another peer must not add to them.
+ */
+export const leave = Effect.fnUntraced(function* (self: Download, source: Source) {
+  self.sources.delete(source)
+  self.hungry.delete(source)
+  RequestPipeline.releaseAll(source.pipeline)
+  if (!source.isSeed) for (const piece of Bitfield.indices(source.has)) PiecePicker.lose(self.picker, piece as PieceIndex)
+  yield* abandon(self, source)
+  feed(self)
+}, Effect.uninterruptible)
+
+/** Drops the incomplete pieces that were to come from this peer alone. */
+export const abandon = Effect.fnUntraced(function* (self: Download, source: Source) {
+  for (const { buffer } of [...self.pool.loans.values()]) {
+    if (buffer.soleSource === source.key && !PieceBuffer.isComplete(buffer)) {
+      yield* BufferPool.close(self.pool, buffer.piece)
+    }
+  }
+})

@@ -1,0 +1,77 @@
+/**
+ * The state of every piece of a torrent. Each piece is in exactly one state:
+ *
+ *   missing -> active -> complete -> verified -> stored
+ *      ^---------'----------'
+ *
+ * `active` holds a buffer and is being requested; `complete` has all its blocks and waits for its digest; `verified`
+ * has passed and waits for the storage; `stored` means that the storage confirmed the write. Only active and complete
+ * pieces go back to missing: a verified piece keeps its buffer until it is stored or the torrent stops.
+ *
+ * Plain data with one owner, the torrent's fibers between two `yield*`. Choosing is `PiecePicker.ts`'s matter.
+ */
+import * as Bitfield from "../base/Bitfield.ts"
+import type { PieceGeometry, PieceIndex } from "../base/PieceGeometry.ts"
+
+/** The name of a state. */
+export type PieceState = "missing" | "active" | "complete" | "verified" | "stored"
+
+const states: ReadonlyArray<PieceState> = ["missing", "active", "complete", "verified", "stored"]
+const code = { missing: 0, active: 1, complete: 2, verified: 3, stored: 4 } as const
+
+/** The states of all pieces. */
+export interface PieceTable {
+  readonly geometry: PieceGeometry
+  readonly codes: Uint8Array
+  /** The pieces in state `stored`, as peers are told. */
+  readonly stored: Bitfield.Bitfield
+  /** How many pieces are in each state. */
+  readonly counts: Record<PieceState, number>
+}
+
+/** All pieces missing. */
+export const make = (geometry: PieceGeometry): PieceTable => ({
+  geometry,
+  codes: new Uint8Array(geometry.pieceCount),
+  stored: Bitfield.make(geometry.pieceCount),
+  counts: { missing: geometry.pieceCount, active: 0, complete: 0, verified: 0, stored: 0 }
+})
+
+/** The state of a piece. */
+export const stateOf = (self: PieceTable, piece: PieceIndex): PieceState => states[self.codes[piece]!]!
+
+const move = (self: PieceTable, piece: PieceIndex, from: PieceState, to: PieceState): void => {
+  if (self.codes[piece] !== code[from]) {
+    throw new Error(`piece ${piece} is ${stateOf(self, piece)}, so it cannot go from ${from} to ${to}`)
+  }
+  self.codes[piece] = code[to]
+  self.counts[from]--
+  self.counts[to]++
+}
+
+/** A buffer was borrowed for the piece. */
+export const start = (self: PieceTable, piece: PieceIndex): void => move(self, piece, "missing", "active")
+
+/** The last block of the piece arrived. */
+export const complete = (self: PieceTable, piece: PieceIndex): void => move(self, piece, "active", "complete")
+
+/** The piece matched its digest. */
+export const verify = (self: PieceTable, piece: PieceIndex): void => move(self, piece, "complete", "verified")
+
+/** The storage confirmed the write of the piece. */
+export const store = (self: PieceTable, piece: PieceIndex): void => {
+  move(self, piece, "verified", "stored")
+  Bitfield.add(self.stored, piece)
+}
+
+/** The piece lost its buffer before it was verified: stale, or a digest mismatch. */
+export const reset = (self: PieceTable, piece: PieceIndex): void => move(self, piece, stateOf(self, piece), "missing")
+
+/** The piece was found stored, in resume data or by a recheck, before the download began. */
+export const restore = (self: PieceTable, piece: PieceIndex): void => {
+  move(self, piece, "missing", "stored")
+  Bitfield.add(self.stored, piece)
+}
+
+/** Whether every piece is stored. */
+export const isComplete = (self: PieceTable): boolean => Bitfield.isFull(self.stored)

@@ -1,0 +1,159 @@
+/**
+ * The requests that are out to one peer: which blocks, since when, and how many there should be.
+ *
+ * A request is released on arrival, reject, choke, timeout and when the peer is gone, each time here, so that the block
+ * is free for somebody else. Depth follows the measured rate and delay of the peer: enough to keep it busy for the
+ * delay and half a second on top, so a fast peer never waits for us and a slow one holds few blocks.
+ *
+ * Hot path: one call to send and one to release a block. `now` is in milliseconds.
+ */
+import * as PieceBuffer from "./PieceBuffer.ts"
+
+/** Requests to a peer whose rate is not known yet: a quarter of a MiB, what most clients start with. */
+export const initialDepth = 16
+
+/** Fewer would leave a peer idle between two blocks however slow it is. */
+export const minDepth = 2
+
+/** More than this many are dropped or rejected by many clients (libtorrent sends at most 500 itself). */
+export const maxDepth = 500
+
+/** Seconds of data that should be under way beyond the peer's delay. */
+export const reserveSeconds = 0.5
+
+/** A peer that answers nothing for this long is asked no further (milliseconds). */
+export const timeoutAfter = 10_000
+
+/** The shortest span a rate is measured over (milliseconds). */
+const measureSpan = 100
+
+/** A request that is out. */
+export interface Request {
+  readonly buffer: PieceBuffer.PieceBuffer
+  readonly block: number
+  readonly sentAt: number
+}
+
+/** The requests out to one peer, the oldest first. */
+export interface RequestPipeline {
+  readonly blocksPerPiece: number
+  readonly requests: Map<number, Request>
+  /** How many requests there should be. */
+  depth: number
+  /** Whether the peer let requests time out and has sent nothing since (BEP 3 practice: snubbed). */
+  isSnubbed: boolean
+  /** When the last block came. */
+  lastArrival: number
+  /** When the newest request that has been answered was sent: what is older and still out has been passed over. */
+  answeredUpTo: number
+  /** The shortest answer seen, in milliseconds. */
+  delay: number
+  blocksPerSecond: number
+  measuredSince: number
+  measuredBlocks: number
+}
+
+/** An empty pipeline for pieces of up to `blocksPerPiece` blocks. */
+export const make = (blocksPerPiece: number, now: number): RequestPipeline => ({
+  blocksPerPiece,
+  requests: new Map(),
+  depth: initialDepth,
+  isSnubbed: false,
+  lastArrival: now,
+  answeredUpTo: -1,
+  delay: Number.POSITIVE_INFINITY,
+  blocksPerSecond: 0,
+  measuredSince: now,
+  measuredBlocks: 0
+})
+
+const key = (self: RequestPipeline, piece: number, block: number): number => piece * self.blocksPerPiece + block
+
+/** How many more requests should be sent now. */
+export const room = (self: RequestPipeline): number => (self.isSnubbed ? 1 : self.depth) - self.requests.size
+
+/** The request for a block, where it is out to this peer. */
+export const get = (self: RequestPipeline, piece: number, block: number): Request | undefined =>
+  self.requests.get(key(self, piece, block))
+
+/** Notes that a request for a block goes out. */
+export const send = (self: RequestPipeline, buffer: PieceBuffer.PieceBuffer, block: number, now: number): Request => {
+  // The peer's silence counts from when it was first asked for something.
+  if (self.requests.size === 0) {
+    self.lastArrival = now
+    self.measuredSince = now
+    self.measuredBlocks = 0
+  }
+  PieceBuffer.request(buffer, block)
+  const request: Request = { buffer, block, sentAt: now }
+  self.requests.set(key(self, buffer.piece, block), request)
+  return request
+}
+
+/** Releases the request for a block; `undefined` where there was none. */
+export const release = (self: RequestPipeline, piece: number, block: number): Request | undefined => {
+  const id = key(self, piece, block)
+  const request = self.requests.get(id)
+  if (request === undefined) return undefined
+  self.requests.delete(id)
+  PieceBuffer.release(request.buffer, request.block)
+  return request
+}
+
+/** Releases the request for a block whose bytes have all arrived, and learns from it. */
+export const arrive = (self: RequestPipeline, piece: number, block: number, now: number): Request | undefined => {
+  const request = release(self, piece, block)
+  if (request === undefined) return undefined
+  self.isSnubbed = false
+  self.lastArrival = now
+  if (request.sentAt > self.answeredUpTo) self.answeredUpTo = request.sentAt
+  const delay = now - request.sentAt
+  if (delay < self.delay) self.delay = delay
+  self.measuredBlocks++
+  const span = now - self.measuredSince
+  if (span >= measureSpan) {
+    const rate = (self.measuredBlocks * 1000) / span
+    // A longer memory on the way down than on the way up: one slow stretch does not empty the pipeline.
+    self.blocksPerSecond = rate > self.blocksPerSecond ? rate : self.blocksPerSecond * 0.75 + rate * 0.25
+    const wanted = Math.ceil(self.blocksPerSecond * (self.delay / 1000 + reserveSeconds))
+    self.depth = Math.min(maxDepth, Math.max(minDepth, wanted))
+    self.measuredSince = now
+    self.measuredBlocks = 0
+  }
+  return request
+}
+
+/** Releases everything: the peer choked, is gone, or the torrent stops. */
+export const releaseAll = (self: RequestPipeline): void => {
+  for (const request of self.requests.values()) PieceBuffer.release(request.buffer, request.block)
+  self.requests.clear()
+}
+
+/** Forgets the requests for a piece, whose buffer is going away; gives their blocks, so that they can be cancelled. */
+export const releasePiece = (self: RequestPipeline, buffer: PieceBuffer.PieceBuffer): ReadonlyArray<number> => {
+  const blocks: Array<number> = []
+  for (let block = 0; block < buffer.blockCount; block++) {
+    if (buffer.requests[block]! > 0 && release(self, buffer.piece, block) !== undefined) blocks.push(block)
+  }
+  return blocks
+}
+
+/**
+ * Releases the requests that will not be answered, and gives them for cancelling: those a peer passed over 10 s ago,
+ * and all of a peer that sent nothing for 10 s, which is snubbed from then on.
+ */
+export const expire = (self: RequestPipeline, now: number): ReadonlyArray<Request> => {
+  const isSilent = now - self.lastArrival >= timeoutAfter
+  const expired: Array<Request> = []
+  for (const request of self.requests.values()) {
+    if (now - request.sentAt < timeoutAfter) break
+    if (isSilent || request.sentAt < self.answeredUpTo) expired.push(request)
+  }
+  for (const request of expired) release(self, request.buffer.piece, request.block)
+  if (isSilent && expired.length > 0) {
+    self.isSnubbed = true
+    self.depth = initialDepth
+    self.blocksPerSecond = 0
+  }
+  return expired
+}
