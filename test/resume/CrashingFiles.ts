@@ -32,6 +32,9 @@ export class CrashingFiles implements Files {
   /** Calls made so far, in order, and handles not closed yet. */
   readonly calls: Array<string> = []
   openHandles = 0
+  /** Whether a call was made while another one was under way. */
+  overlapped = false
+  private busy = false
   /** The call that fails, half done if it is a write, and with it all calls after it. */
   stopAt = Number.POSITIVE_INFINITY
   /** A call that fails alone, and how. */
@@ -39,7 +42,10 @@ export class CrashingFiles implements Files {
 
   private async enter(name: string): Promise<void> {
     const call = this.calls.push(name) - 1
+    this.overlapped ||= this.busy
+    this.busy = true
     await Promise.resolve()
+    this.busy = false
     if (call >= this.stopAt) throw failure("KILLED")
     if (this.failAt?.call === call) throw failure(this.failAt.code)
   }

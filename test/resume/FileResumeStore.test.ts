@@ -264,6 +264,7 @@ describe("FileResumeStore", () => {
                 )
               )
             )
+            assert.isFalse(files.overlapped)
             const found = await Effect.runPromise(loadFrom(files))
             for (let piece = 0; piece < 8; piece++) {
               if (found?.stored[piece] === "*") assert.isTrue(Bitfield.has(begun, piece))
