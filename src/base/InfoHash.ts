@@ -1,7 +1,45 @@
 /**
- * The identity of a torrent: the SHA-1 of its raw `info` dictionary (BEP 3).
+ * The identity of a torrent: the SHA-1 of its raw `info` dictionary (BEP 3), or its SHA-256 (BEP 52).
+ *
+ * Digests are computed by `metainfo/`; links that carry a hash are read by `metainfo/Magnet.ts`.
  */
 import type * as Brand from "effect/Brand"
+import * as Bytes from "./Bytes.ts"
 
 /** A v1 info hash, 20 bytes. */
 export type InfoHash = Uint8Array & Brand.Brand<"piecewise/InfoHash">
+
+/** A v2 info hash, 32 bytes. */
+export type InfoHashV2 = Uint8Array & Brand.Brand<"piecewise/InfoHashV2">
+
+/** Bytes in a v1 info hash. */
+export const length = 20
+
+/** Bytes in a v2 info hash. */
+export const lengthV2 = 32
+
+/** Takes 20 bytes for an info hash, the same array and no copy; `undefined` for another length. */
+export const fromBytes = (bytes: Uint8Array): InfoHash | undefined =>
+  bytes.length === length ? (bytes as InfoHash) : undefined
+
+/** Takes 32 bytes for a v2 info hash, the same array and no copy; `undefined` for another length. */
+export const v2FromBytes = (bytes: Uint8Array): InfoHashV2 | undefined =>
+  bytes.length === lengthV2 ? (bytes as InfoHashV2) : undefined
+
+/** The info hash of 40 hexadecimal digits in either case; `undefined` for anything else. */
+export const fromHex = (text: string): InfoHash | undefined => {
+  const bytes = Bytes.fromHex(text)
+  return bytes === undefined ? undefined : fromBytes(bytes)
+}
+
+/** The info hash of a text: 40 hexadecimal digits or 32 base32 characters, in either case (BEP 9). */
+export const parse = (text: string): InfoHash | undefined => {
+  const bytes = text.length === 32 ? Bytes.fromBase32(text) : Bytes.fromHex(text)
+  return bytes === undefined ? undefined : fromBytes(bytes)
+}
+
+/** Lower-case hexadecimal digits, the form that is shown and that serves as a key. */
+export const toHex = (self: InfoHash | InfoHashV2): string => Bytes.toHex(self)
+
+/** Whether two info hashes are the same. */
+export const equals = (self: InfoHash | InfoHashV2, that: InfoHash | InfoHashV2): boolean => Bytes.equals(self, that)

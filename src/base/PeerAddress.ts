@@ -1,6 +1,10 @@
 /**
  * Where a peer is: host and TCP port. Addresses, not peer ids, are what is dialled, remembered and banned.
+ *
+ * Addresses that come from outside are made by `make`, `parse` or `CompactPeers`, which give a host its one canonical
+ * form. Whether an address is banned or worth a connection is the swarm's question.
  */
+import * as IpAddress from "./IpAddress.ts"
 
 /** A peer's address. `host` is an IPv4 or IPv6 address in its canonical text, or a name that a dialer resolves. */
 export interface PeerAddress {
@@ -8,15 +12,72 @@ export interface PeerAddress {
   readonly port: number
 }
 
+/** The longest name that DNS carries (RFC 1035 section 3.1), in characters. */
+const maxNameLength = 253
+
+/** What no host name has: blanks, control characters, the delimiters of URLs, and empty labels. */
+const noName = /[\s[\]/@%\\?#]|\p{Cc}|^\.|\.\.|\.$/u
+
+/** A label of only digits or `0x...` at the end: resolvers take such a name for an IPv4 address in disguise. */
+const endsInNumber = /(?:^|\.)(?:\d+|0x[0-9a-f]*)$/
+
+/** The zone of a link-local address (RFC 4007 section 11), `%eth0`. Interface names are case-sensitive. */
+const zoned = /^([^%]+)%([0-9A-Za-z_.-]{1,32})$/
+
+const canonicalHost = (host: string): string | undefined => {
+  if (host.includes(":")) {
+    const zone = zoned.exec(host)
+    const bytes = IpAddress.parse(zone === null ? host : zone[1]!)
+    if (bytes === undefined) return undefined
+    // Only link-local addresses need a zone; on others it would make two keys of one address.
+    const isLinkLocal = bytes.length === 16 && bytes[0] === 0xfe && (bytes[1]! & 0xc0) === 0x80
+    return zone !== null && isLinkLocal ? `${IpAddress.format(bytes)}%${zone[2]}` : IpAddress.format(bytes)
+  }
+  const name = host.toLowerCase().replace(/\.$/, "")
+  if (IpAddress.parse(name) !== undefined) return name
+  const isName = name !== "" && name.length <= maxNameLength && !noName.test(name)
+  return isName && !endsInNumber.test(name) ? name : undefined
+}
+
+/**
+ * An address with its host in canonical form: IPv6 as RFC 5952 writes it, IPv4 inside IPv6 as IPv4, names in lower case
+ * without the root's dot. `undefined` where the host is none or the port is not in 1 to 65,535.
+ */
+export const make = (host: string, port: number): PeerAddress | undefined => {
+  if (!Number.isInteger(port) || port < 1 || port > 65_535) return undefined
+  const canonical = canonicalHost(host)
+  return canonical === undefined ? undefined : { host: canonical, port }
+}
+
 /** `host:port`, with an IPv6 host in brackets; equal addresses give equal texts, so it serves as a key. */
 export const format = (self: PeerAddress): string =>
   self.host.includes(":") ? `[${self.host}]:${self.port}` : `${self.host}:${self.port}`
 
-/** Reads `host:port` or `[ipv6]:port`; `undefined` where there is no host or the port is not in 1 to 65,535. */
+/**
+ * Reads `host:port` or `[ipv6]:port` into canonical form; `undefined` where there is no host or the port is not in 1 to
+ * 65,535.
+ */
 export const parse = (text: string): PeerAddress | undefined => {
-  const match = /^(?:\[([0-9a-fA-F:.%]+)\]|([^\s:[\]/@]+)):(\d{1,5})$/.exec(text)
-  if (match === null) return undefined
-  const port = Number(match[3])
-  if (port < 1 || port > 65_535) return undefined
-  return { host: (match[1] ?? match[2]!).toLowerCase(), port }
+  const match = /^(?:\[([^[\]]*:[^[\]]*)\]|([^:[\]]+)):(\d{1,5})$/.exec(text)
+  return match === null ? undefined : make(match[1] ?? match[2]!, Number(match[3]))
 }
+
+/** Whether two addresses, both canonical, are the same. */
+export const equals = (self: PeerAddress, that: PeerAddress): boolean =>
+  self.port === that.port && self.host === that.host
+
+/** The 4 or 16 bytes of the host, without its zone; `undefined` where it is a name. */
+export const ipBytes = (self: PeerAddress): Uint8Array<ArrayBuffer> | undefined => {
+  const zone = self.host.indexOf("%")
+  return IpAddress.parse(zone < 0 ? self.host : self.host.slice(0, zone))
+}
+
+/** Whether the host is this machine (`IpAddress.reach`). */
+export const isLoopback = (self: PeerAddress): boolean => IpAddress.reach(self.host) === "loopback"
+
+/** Whether the host has a meaning only in the network around (`IpAddress.reach`); loopback is not counted. */
+export const isPrivate = (self: PeerAddress): boolean => IpAddress.reach(self.host) === "private"
+
+/** Whether there is any sense in dialling: a port, and a host that is not unspecified, multicast or broadcast. */
+export const isDialable = (self: PeerAddress): boolean =>
+  self.port >= 1 && self.port <= 65_535 && IpAddress.reach(self.host) !== "none"

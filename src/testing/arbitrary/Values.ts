@@ -2,6 +2,9 @@
  * Arbitraries of floor 0 values and of bencode, for property tests of whatever is built on them.
  */
 import * as fc from "fast-check"
+import * as InfoHash from "../../base/InfoHash.ts"
+import * as IpAddress from "../../base/IpAddress.ts"
+import type { PeerAddress } from "../../base/PeerAddress.ts"
 import type * as Bencode from "../../bencode/Bencode.ts"
 
 /** A dictionary key: one character a byte, most often a word as the BEPs use them, sometimes any bytes. */
@@ -38,3 +41,22 @@ export const bencodeValue: fc.Arbitrary<Bencode.Value> = fc.letrec<{ value: Benc
       .map((entries) => new Map(entries.sort(byKey)))
   )
 })).value
+
+/** Any v1 info hash. */
+export const infoHash: fc.Arbitrary<InfoHash.InfoHash> = fc
+  .uint8Array({ minLength: InfoHash.length, maxLength: InfoHash.length })
+  .map((bytes) => InfoHash.fromBytes(bytes)!)
+
+/** The bytes of an IPv4 or IPv6 address; in IPv6 with runs of zeros, as real ones have. */
+export const ipBytes: fc.Arbitrary<Uint8Array> = fc.oneof(
+  fc.uint8Array({ minLength: 4, maxLength: 4 }),
+  fc
+    .array(fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 0xffff })), { minLength: 8, maxLength: 8 })
+    .map((groups) => Uint8Array.from(groups.flatMap((value) => [value >>> 8, value & 0xff])))
+)
+
+/** Any address with an IPv4 or IPv6 host, in canonical form; some of them make no sense to dial. */
+export const peerAddress: fc.Arbitrary<PeerAddress> = fc.record(
+  { host: ipBytes.map((bytes) => IpAddress.format(bytes)!), port: fc.integer({ min: 1, max: 65_535 }) },
+  { noNullPrototype: true }
+)
