@@ -1,0 +1,80 @@
+/**
+ * Peer ids: the 20 bytes by which a client names itself in handshakes and announces (BEP 3, BEP 20).
+ *
+ * They are claims. Addresses, not peer ids, are what is banned; an id only serves to notice a connection to ourselves,
+ * to tell two connections of one client, and to show a readable name.
+ */
+import type * as Brand from "effect/Brand"
+
+/** A peer id, 20 bytes. */
+export type PeerId = Uint8Array & Brand.Brand<"piecewise/PeerId">
+
+/** Bytes in a peer id. */
+export const length = 20
+
+/** What every id of ours begins with: Azureus style (BEP 20), client `PW`, version 0.1.0.0. */
+export const prefix = "-PW0100-"
+
+/** The characters that travel in a tracker's URL as they are (RFC 3986 section 2.3); 64, so six random bits choose one. */
+const unreserved = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+/** A new id of ours: the prefix and 12 characters chosen by `random`, which fills the array it is given. */
+export const make = (random: (bytes: Uint8Array<ArrayBuffer>) => void): PeerId => {
+  const bytes = new Uint8Array(length)
+  random(bytes)
+  for (let index = 0; index < length; index++) {
+    const text = index < prefix.length ? prefix : unreserved
+    bytes[index] = text.charCodeAt(index < prefix.length ? index : bytes[index]! & 63)
+  }
+  return bytes as Uint8Array as PeerId
+}
+
+/** Takes 20 bytes for a peer id, the same array and no copy; `undefined` for another length. */
+export const fromBytes = (bytes: Uint8Array): PeerId | undefined =>
+  bytes.length === length ? (bytes as PeerId) : undefined
+
+/** Names for the two letters of Azureus style ids. */
+const azureusNames = new Map([
+  ["AZ", "Vuze"],
+  ["BI", "BiglyBT"],
+  ["BT", "BitTorrent"],
+  ["DE", "Deluge"],
+  ["FD", "Free Download Manager"],
+  ["GT", "anacrolix/torrent"],
+  ["KT", "KTorrent"],
+  ["LT", "libtorrent"],
+  ["PW", "piecewise"],
+  ["TR", "Transmission"],
+  ["TX", "Tixati"],
+  ["UM", "µTorrent Mac"],
+  ["UT", "µTorrent"],
+  ["UW", "µTorrent Web"],
+  ["WD", "WebTorrent Desktop"],
+  ["WW", "WebTorrent"],
+  ["lt", "rTorrent"],
+  ["qB", "qBittorrent"],
+  ["rQ", "rqbit"]
+])
+
+/**
+ * A short readable name of the client that made an id, such as `qBittorrent 4.6.5`; of an unknown one its letters, else
+ * `unknown client`. For logs: printable whatever the peer sent, and worth nothing as evidence.
+ */
+export const client = (self: PeerId): string => {
+  let text = ""
+  for (const byte of self) text += String.fromCharCode(byte)
+  const azureus = /^-([A-Za-z~]{2}|[A-Za-z]\d|\d[A-Za-z])([0-9A-Za-z]{4})-/.exec(text)
+  if (azureus !== null)
+    return `${azureusNames.get(azureus[1]!) ?? azureus[1]!} ${azureusVersion(azureus[2]!)}`.trimEnd()
+  // Mainline's style: dashes between numbers, so that a part may have two digits. aria2 puts its own letters first.
+  const dashed = /^(?:(A2)-|M)(\d{1,3})-(\d{1,3})-(\d{1,3})-/.exec(text)
+  if (dashed !== null) return `${dashed[1] === undefined ? "BitTorrent" : "aria2"} ${dashed.slice(2, 5).join(".")}`
+  return "unknown client"
+}
+
+/** Four characters as version parts, `A` for 10 and so on; up to a build's lower-case letter, without a last zero. */
+const azureusVersion = (text: string): string => {
+  const parts = /^[0-9A-Z]*/.exec(text)![0]
+  const shown = parts.length === 4 && parts.endsWith("0") ? parts.slice(0, 3) : parts
+  return Array.from(shown, (part) => Number.parseInt(part, 36)).join(".")
+}
