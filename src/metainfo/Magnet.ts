@@ -1,0 +1,214 @@
+/**
+ * Magnet links (BEP 9, with file selection of BEP 53 and v2 hashes of BEP 52): a torrent's identity and where to ask.
+ *
+ * Everything in a link is a stranger's suggestion. Lists are bounded, and URLs of a scheme that no source here speaks
+ * are dropped. Where a URL leads, also after a redirect, is checked by whoever connects; how a name becomes a file name
+ * is `SafePath.ts`'s.
+ */
+import * as Data from "effect/Data"
+import * as Result from "effect/Result"
+import * as Bytes from "../base/Bytes.ts"
+import * as InfoHash from "../base/InfoHash.ts"
+import * as PeerAddress from "../base/PeerAddress.ts"
+
+/** File indices from `first` to `last`, both included. */
+export interface FileRange {
+  readonly first: number
+  readonly last: number
+}
+
+/** What a magnet link says. At least one of the two hashes is there. */
+export interface Magnet {
+  readonly infoHash: InfoHash.InfoHash | undefined
+  readonly infoHashV2: InfoHash.InfoHashV2 | undefined
+  /** `dn`: a name to show until the metainfo is there. Not yet safe as a file name. */
+  readonly name: string | undefined
+  /** `tr`: tracker URLs (http, https, udp, ws, wss) in the order of the link, without duplicates. */
+  readonly trackers: ReadonlyArray<string>
+  /** `ws`: web seed URLs (http, https; BEP 19). */
+  readonly webSeeds: ReadonlyArray<string>
+  /** `x.pe`: addresses to try at once. */
+  readonly peers: ReadonlyArray<PeerAddress.PeerAddress>
+  /** `so`: the files to download, ascending ranges that do not touch; `undefined` for all. Indices may not exist. */
+  readonly select: ReadonlyArray<FileRange> | undefined
+}
+
+/** A text is not a magnet link for a torrent. `why` is a clause about the link. */
+export class MagnetError extends Data.TaggedError("MagnetError")<{ readonly why: string }> {
+  override get message() {
+    return `Bad magnet link: ${this.why}.`
+  }
+}
+
+/** Characters in a link. Real ones have a few thousand at most. */
+export const maxLength = 65_536
+
+/** Entries that are kept of each of the trackers, web seeds and peers; further ones are dropped. */
+export const maxEntries = 200
+
+/** The largest file index in `so`. A torrent of this many files is larger than metainfo may be. */
+export const maxFileIndex = 999_999
+
+const trackerSchemes = new Set(["http:", "https:", "udp:", "ws:", "wss:"])
+const webSeedSchemes = new Set(["http:", "https:"])
+
+/**
+ * Reads a magnet link. Keys and hashes are taken in either case, keys also numbered (`tr.1`), `magnet:///?` for
+ * `magnet:?`. Unknown keys, and URLs and peers that make no sense, are dropped; a hash or a selection that makes none
+ * fails, because guessing would download something else than was meant.
+ */
+export const parse = (text: string): Result.Result<Magnet, MagnetError> => {
+  const fail = (why: string) => Result.fail(new MagnetError({ why }))
+  if (text.length > maxLength) return fail(`it is longer than ${maxLength} characters`)
+  const start = /^\s*magnet:\/*\?/i.exec(text)
+  if (start === null) return fail("it does not begin with magnet:?")
+  const fields = readFields(text.slice(start[0].length).trimEnd())
+
+  const hashes = readHashes(fields.xt)
+  if (Result.isFailure(hashes)) return Result.fail(hashes.failure)
+  const select = readSelection(fields.so)
+  if (Result.isFailure(select)) return Result.fail(select.failure)
+  return Result.succeed({
+    ...hashes.success,
+    name: fields.dn.find((name) => name !== ""),
+    trackers: readUrls(fields.tr, trackerSchemes),
+    webSeeds: readUrls(fields.ws, webSeedSchemes),
+    peers: readPeers(fields["x.pe"]),
+    select: select.success
+  })
+}
+
+type Fields = { readonly [key in "xt" | "dn" | "tr" | "ws" | "x.pe" | "so"]: Array<string> }
+
+const readFields = (query: string): Fields => {
+  const fields: Fields = { xt: [], dn: [], tr: [], ws: [], "x.pe": [], so: [] }
+  for (const parameter of query.split("&")) {
+    const equals = parameter.indexOf("=")
+    if (equals < 0) continue
+    // "amp;" is left of a link that was copied out of HTML source.
+    const key = parameter
+      .slice(0, equals)
+      .toLowerCase()
+      .replace(/^amp;/, "")
+      .replace(/\.\d+$/, "")
+    if (!Object.hasOwn(fields, key)) continue
+    const value = parameter.slice(equals + 1)
+    // A plus is a space in names, where forms put it, but may be part of a tracker's passkey.
+    fields[key as keyof Fields].push(percentDecode(key === "dn" ? value.replaceAll("+", " ") : value))
+  }
+  return fields
+}
+
+/** Percent decoding that never fails: what is no escape stays, what is not UTF-8 becomes U+FFFD. */
+const percentDecode = (text: string): string =>
+  text.replace(/(?:%[0-9a-fA-F]{2})+/g, (escapes) => Bytes.toText(Bytes.fromHex(escapes.replaceAll("%", ""))!))
+
+type Hashes = Pick<Magnet, "infoHash" | "infoHashV2">
+
+const readHashes = (topics: ReadonlyArray<string>): Result.Result<Hashes, MagnetError> => {
+  const fail = (why: string) => Result.fail(new MagnetError({ why }))
+  let infoHash: InfoHash.InfoHash | undefined
+  let infoHashV2: InfoHash.InfoHashV2 | undefined
+  for (const topic of topics) {
+    const urn = /^urn:(btih|btmh):(.*)$/is.exec(topic)
+    if (urn === null) continue
+    const text = urn[2]!
+    if (urn[1]!.toLowerCase() === "btih") {
+      const hash = InfoHash.parse(text)
+      if (hash === undefined) return fail(whyNoHash(text))
+      if (infoHash !== undefined && !InfoHash.equals(infoHash, hash)) return fail("it names two v1 info hashes")
+      infoHash = hash
+    } else {
+      // A multihash: code 0x12 (SHA-256), length 0x20, digest (BEP 52).
+      if (!text.startsWith("1220")) return fail("its btmh hash does not begin with 1220, the mark of SHA-256")
+      const digest = Bytes.fromHex(text.slice(4))
+      const hash = digest === undefined ? undefined : InfoHash.v2FromBytes(digest)
+      if (hash === undefined) return fail("its btmh hash is not 1220 and 64 hexadecimal digits")
+      if (infoHashV2 !== undefined && !InfoHash.equals(infoHashV2, hash)) return fail("it names two v2 info hashes")
+      infoHashV2 = hash
+    }
+  }
+  if (infoHash !== undefined || infoHashV2 !== undefined) return Result.succeed({ infoHash, infoHashV2 })
+  if (topics.length === 0) return fail("it has no info hash, as it has no xt parameter")
+  return fail("it has no info hash, as its xt parameter begins with neither urn:btih: nor urn:btmh:")
+}
+
+const whyNoHash = (text: string): string => {
+  if (text.length === 40) return "its info hash has 40 characters that are not all hexadecimal digits"
+  if (text.length === 32) return "its info hash has 32 characters that are not all of base32"
+  return `its info hash has ${text.length} characters, not 40 (hexadecimal) or 32 (base32)`
+}
+
+const readUrls = (texts: ReadonlyArray<string>, schemes: ReadonlySet<string>): ReadonlyArray<string> => {
+  const urls = new Set<string>()
+  for (const text of texts) {
+    if (urls.size === maxEntries) break
+    const url = URL.parse(text)
+    // The parsed form, not the text: they must not differ for the check that was made and the request that follows.
+    if (url !== null && schemes.has(url.protocol) && url.hostname !== "") urls.add(url.href)
+  }
+  return [...urls]
+}
+
+const readPeers = (texts: ReadonlyArray<string>): ReadonlyArray<PeerAddress.PeerAddress> => {
+  const peers = new Map<string, PeerAddress.PeerAddress>()
+  for (const text of texts) {
+    if (peers.size === maxEntries) break
+    const address = PeerAddress.parse(text)
+    if (address !== undefined && PeerAddress.isDialable(address)) peers.set(PeerAddress.format(address), address)
+  }
+  return [...peers.values()]
+}
+
+const readSelection = (texts: ReadonlyArray<string>): Result.Result<Magnet["select"], MagnetError> => {
+  const ranges: Array<FileRange> = []
+  for (const text of texts) {
+    if (text === "") continue
+    for (const part of text.split(",")) {
+      const match = /^(\d{1,16})(?:-(\d{1,16}))?$/.exec(part)
+      if (match === null) return Result.fail(new MagnetError({ why: "its file selection (so) is not like 0,2,6-8" }))
+      const first = Number(match[1])
+      const last = Number(match[2] ?? match[1])
+      if (first > last) return Result.fail(new MagnetError({ why: `its file selection (so) has ${part} in reverse` }))
+      if (last > maxFileIndex) {
+        return Result.fail(new MagnetError({ why: `its file selection (so) passes file ${maxFileIndex}` }))
+      }
+      ranges.push({ first, last })
+    }
+  }
+  return Result.succeed(ranges.length === 0 ? undefined : merge(ranges))
+}
+
+const merge = (ranges: ReadonlyArray<FileRange>): ReadonlyArray<FileRange> => {
+  const merged: Array<FileRange> = []
+  for (const range of ranges.toSorted((a, b) => a.first - b.first)) {
+    const before = merged.at(-1)
+    if (before === undefined || range.first > before.last + 1) merged.push(range)
+    else merged[merged.length - 1] = { first: before.first, last: Math.max(before.last, range.last) }
+  }
+  return merged
+}
+
+/** Whether the link's selection takes the file at `index`. */
+export const selects = (self: Magnet, index: number): boolean =>
+  self.select === undefined || self.select.some(({ first, last }) => first <= index && index <= last)
+
+/** The link, in a form that other clients read; `parse` gives back what `self` says. */
+export const format = (self: Magnet): string => {
+  const parameters: Array<string> = []
+  if (self.infoHash !== undefined) parameters.push(`xt=urn:btih:${InfoHash.toHex(self.infoHash)}`)
+  if (self.infoHashV2 !== undefined) parameters.push(`xt=urn:btmh:1220${InfoHash.toHex(self.infoHashV2)}`)
+  if (self.name !== undefined) parameters.push(`dn=${percentEncode(self.name)}`)
+  for (const url of self.trackers) parameters.push(`tr=${percentEncode(url)}`)
+  for (const url of self.webSeeds) parameters.push(`ws=${percentEncode(url)}`)
+  // Peers stand unescaped in BEP 9's example, and some clients read only that.
+  for (const peer of self.peers) parameters.push(`x.pe=${PeerAddress.format(peer).replaceAll("%", "%25")}`)
+  if (self.select !== undefined) {
+    const ranges = self.select.map(({ first, last }) => (first === last ? `${first}` : `${first}-${last}`))
+    parameters.push(`so=${ranges.join(",")}`)
+  }
+  return `magnet:?${parameters.join("&")}`
+}
+
+// A lone surrogate, which encodeURIComponent throws on, becomes U+FFFD.
+const percentEncode = (text: string): string => encodeURIComponent(text.toWellFormed())
