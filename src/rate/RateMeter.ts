@@ -1,0 +1,90 @@
+/**
+ * How fast bytes flow, over a window that slides: what is shown to users, and what chokers and pipelines go by.
+ *
+ * Hot path: `add` is called once per block, and allocates nothing. The window is cut into slots whose sums are kept in a
+ * ring, so a byte counts for between 19 and 20 twentieths of the window. Pure: `now` is milliseconds of any clock, the
+ * same one in all calls. It only looks: keeping to a limit is left to others.
+ */
+
+/** A meter. Change it only through this module. */
+export interface RateMeter {
+  /** Milliseconds that one slot covers. */
+  readonly slotMillis: number
+  /** Bytes of each slot in the window; slot `n` since counting began is at `n % slotCount`. */
+  readonly slots: Float64Array
+  /** Bytes in all slots. */
+  sum: number
+  /** The slot that `now` is in, counted from `since`. */
+  slot: number
+  /** The latest `now`. */
+  now: number
+  /** When counting began. */
+  since: number
+}
+
+/** Slots in a window: with 20, the sum changes by a twentieth at most when a slot falls out of it. */
+export const slotCount = 20
+
+/**
+ * Window where none is asked for, 5 s. A shorter one jumps with every piece, a longer one shows a stalled peer as a
+ * working one. BEP 3 recommends 20 s for deciding whom to unchoke.
+ */
+export const defaultWindowMillis = 5_000
+
+/**
+ * Bytes are spread over this long at least, as a young meter would otherwise take its first block for gigabytes a second.
+ */
+export const minimumSpanMillis = 1_000
+
+/** A meter that begins to count at `now`; `windowMillis` is positive. */
+export const make = (options: { readonly now: number; readonly windowMillis?: number | undefined }): RateMeter => ({
+  slotMillis: (options.windowMillis ?? defaultWindowMillis) / slotCount,
+  slots: new Float64Array(slotCount),
+  sum: 0,
+  slot: 0,
+  now: options.now,
+  since: options.now
+})
+
+const forget = (self: RateMeter): void => {
+  self.slots.fill(0)
+  self.sum = 0
+}
+
+/** Slides the window to `now`. */
+const slide = (self: RateMeter, now: number): void => {
+  if (now <= self.now) {
+    // A clock that is put back a little stands still for us; after a greater jump the count begins anew.
+    if (self.now - now < self.slotMillis * slotCount) return
+    forget(self)
+    self.since = now
+    self.slot = 0
+  }
+  self.now = now
+  const slot = Math.floor((now - self.since) / self.slotMillis)
+  if (slot - self.slot >= slotCount) forget(self)
+  else {
+    for (let passed = self.slot + 1; passed <= slot; passed++) {
+      const index = passed % slotCount
+      self.sum -= self.slots[index]!
+      self.slots[index] = 0
+    }
+  }
+  self.slot = slot
+}
+
+/** Counts `bytes`, a whole number of at least 0, that came or went at `now`. */
+export const add = (self: RateMeter, bytes: number, now: number): void => {
+  slide(self, now)
+  self.slots[self.slot % slotCount]! += bytes
+  self.sum += bytes
+}
+
+/** Bytes per second over the window that ends at `now`, or since the meter was made if that is shorter. Never negative. */
+export const bytesPerSecond = (self: RateMeter, now: number): number => {
+  slide(self, now)
+  if (self.sum === 0) return 0
+  const windowStart = self.since + (self.slot - slotCount + 1) * self.slotMillis
+  const span = Math.min(self.now - windowStart, Math.max(self.now - self.since, minimumSpanMillis))
+  return (self.sum * 1_000) / span
+}
