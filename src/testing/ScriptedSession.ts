@@ -1,0 +1,431 @@
+/**
+ * One conversation of a scripted peer, without its waiting: what comes in is noted and counted, what goes out is encoded.
+ * Plain state that one conversation's fibers and its sink touch synchronously between suspensions, so it needs no lock.
+ *
+ * When something is sent, and how long that takes, is `ScriptedPeer.ts`'s business.
+ */
+import * as Bitfield from "../base/Bitfield.ts"
+import type { InfoHash } from "../base/InfoHash.ts"
+import * as PieceGeometry from "../base/PieceGeometry.ts"
+import type { Sink } from "../transport/Transport.ts"
+import * as FrameDecoder from "../wire/FrameDecoder.ts"
+import * as FrameEncoder from "../wire/FrameEncoder.ts"
+import * as Handshake from "../wire/Handshake.ts"
+import { WireError } from "../wire/WireError.ts"
+import type { PeerBehaviour } from "./PeerBehaviour.ts"
+import * as SeededRandom from "./SeededRandom.ts"
+
+/** What a scripted peer is made of. */
+export interface Options {
+  readonly infoHash: InfoHash
+  readonly geometry: PieceGeometry.PieceGeometry
+  /** The right bytes of a piece. They are only read; the last two pieces asked for are kept. */
+  readonly content: (piece: PieceGeometry.PieceIndex) => Uint8Array
+  /** Default: an honest seed. */
+  readonly behaviour?: PeerBehaviour | undefined
+  /** 20 bytes. Default: one that follows from the behaviour's seed. */
+  readonly peerId?: Uint8Array | undefined
+}
+
+/** What happened so far, over all connections of a peer; read it whenever you like. */
+export interface Counters {
+  /** Connections that were opened, and those of them that still are. */
+  connections: number
+  openConnections: number
+  /** Handshakes that came and named our torrent. */
+  handshakes: number
+  /** Messages that came. `requests` counts those that could not be answered, too. */
+  interested: number
+  requests: number
+  cancels: number
+  haves: number
+  /** Requests of what is no block of the torrent or of a piece that we have. An honest peer makes none. */
+  badRequests: number
+  /** Requests that came while we choked. */
+  chokedRequests: number
+  /** Most requests that waited at one time on one connection. */
+  longestQueue: number
+  /** Piece messages sent, their payload, and how many of them were wrong in any way. */
+  blocks: number
+  blockBytes: number
+  wrongBlocks: number
+  /** Rejects sent (BEP 6). */
+  rejects: number
+  /** Blocks that came, which answer a flood. */
+  blocksReceived: number
+  /** What the other side did against the protocol, as `WireError.why`; the first hundred. */
+  readonly complaints: Array<string>
+}
+
+/** All zero. */
+export const makeCounters = (): Counters => ({
+  connections: 0,
+  openConnections: 0,
+  handshakes: 0,
+  interested: 0,
+  requests: 0,
+  cancels: 0,
+  haves: 0,
+  badRequests: 0,
+  chokedRequests: 0,
+  longestQueue: 0,
+  blocks: 0,
+  blockBytes: 0,
+  wrongBlocks: 0,
+  rejects: 0,
+  blocksReceived: 0,
+  complaints: []
+})
+
+/** A request that waits. */
+export interface Request {
+  readonly piece: PieceGeometry.PieceIndex
+  readonly begin: number
+  readonly length: number
+  /** When it came, in milliseconds. */
+  readonly arrived: number
+}
+
+/** What a conversation knows. */
+export interface Session {
+  readonly options: Options
+  readonly behaviour: PeerBehaviour
+  readonly counters: Counters
+  readonly random: SeededRandom.SeededRandom
+  /** Milliseconds. */
+  readonly nowUnsafe: () => number
+  /** Called when there may be something to do: a handshake, interest, a request, a frame to send, or the end. */
+  readonly onNews: () => void
+  /** Frames to send. */
+  readonly out: FrameEncoder.FrameEncoder
+  /** The pieces it says it has. */
+  readonly has: Bitfield.Bitfield
+  /** Requests in the order in which they came, at most `queueLimit` and what one chunk holds. */
+  readonly queue: Array<Request>
+  /** The last pieces that were asked for. */
+  readonly contents: Map<number, Uint8Array>
+  handshake: Handshake.Handshake | undefined
+  /** Whether both sides speak BEP 6. */
+  fast: boolean
+  interested: boolean
+  choking: boolean
+  /** The sink said `false`, as too many requests wait. */
+  paused: boolean
+  /** Nothing is taken any more, and the conversation ends. */
+  ended: boolean
+  /** Requests answered. */
+  answered: number
+}
+
+/** Requests that may wait; then reading stops. Engines keep a few hundred under way. */
+export const queueLimit = 2_048
+
+/** Pieces whose content is kept: an engine asks one peer for the blocks of one piece, now and then of two. */
+const keptContents = 2
+
+/** A conversation that has not begun, the `number`-th of its peer. */
+export const make = (
+  options: Options,
+  counters: Counters,
+  environment: Pick<Session, "nowUnsafe" | "onNews"> & { readonly number: number }
+): Session => {
+  const behaviour = options.behaviour ?? {}
+  return {
+    options,
+    behaviour,
+    counters,
+    random: SeededRandom.fork(behaviour.seed ?? 1, environment.number),
+    nowUnsafe: environment.nowUnsafe,
+    onNews: environment.onNews,
+    out: FrameEncoder.make(),
+    has: typeof behaviour.announces === "object" ? Bitfield.make(options.geometry.pieceCount) : piecesOf(options),
+    queue: [],
+    contents: new Map(),
+    handshake: undefined,
+    fast: false,
+    interested: false,
+    choking: true,
+    paused: false,
+    ended: false,
+    answered: 0
+  }
+}
+
+/** The pieces a peer has, or will have once it told of all. */
+export const piecesOf = ({ behaviour, geometry }: Options): Bitfield.Bitfield => {
+  const pieces = behaviour?.pieces ?? "all"
+  if (pieces === "all") return Bitfield.full(geometry.pieceCount)
+  const has = Bitfield.make(geometry.pieceCount)
+  for (const piece of pieces) if (PieceGeometry.isPieceIndex(geometry, piece)) Bitfield.add(has, piece)
+  return has
+}
+
+// What comes in.
+
+/** The sink of a conversation. It ends the conversation, with a complaint, when the other side breaks the protocol. */
+export const sink = (session: Session): Sink => {
+  const handshake = Handshake.makeDecoder()
+  const frames = FrameDecoder.make(frameSink(session))
+  return (view) => {
+    if (session.ended) return true
+    try {
+      let rest = view
+      if (session.handshake === undefined) {
+        rest = view.subarray(Handshake.push(handshake, view))
+        session.handshake = Handshake.result(handshake)
+        if (session.handshake !== undefined) meet(session, session.handshake)
+      }
+      if (rest.length > 0 && !session.ended) FrameDecoder.push(frames, rest)
+    } catch (error) {
+      if (!(error instanceof WireError)) throw error
+      complain(session, error.why)
+    }
+    session.paused = session.queue.length >= queueLimit
+    return !session.paused
+  }
+}
+
+const complain = (session: Session, why: string): void => {
+  if (session.counters.complaints.length < 100) session.counters.complaints.push(why)
+  session.ended = true
+  session.onNews()
+}
+
+const meet = (session: Session, theirs: Handshake.Handshake): void => {
+  if (theirs.infoHash.some((byte, index) => byte !== session.options.infoHash[index])) {
+    complain(session, "a handshake for another torrent")
+    return
+  }
+  session.counters.handshakes++
+  session.fast = session.behaviour.silent === undefined && features(session).fast && theirs.features.fast
+  session.onNews()
+}
+
+const frameSink = (session: Session): FrameDecoder.FrameSink => {
+  const { counters } = session
+  return {
+    ...FrameDecoder.ignoreAll,
+    interested: () => {
+      counters.interested++
+      session.interested = true
+      session.onNews()
+    },
+    notInterested: () => {
+      session.interested = false
+    },
+    have: () => {
+      counters.haves++
+    },
+    pieceEnd: () => {
+      counters.blocksReceived++
+    },
+    request: (index, begin, length) => take(session, index, begin, length),
+    cancel: (index, begin, length) => {
+      counters.cancels++
+      const at = session.queue.findIndex((one) => one.piece === index && one.begin === begin && one.length === length)
+      if (at < 0) return
+      session.queue.splice(at, 1)
+      refuse(session, index, begin, length)
+    }
+  }
+}
+
+const take = (session: Session, index: number, begin: number, length: number): void => {
+  const { counters, options, queue } = session
+  counters.requests++
+  const { geometry } = options
+  const isBlock =
+    PieceGeometry.isPieceIndex(geometry, index) &&
+    length > 0 &&
+    length <= FrameDecoder.defaults.maxBlockLength &&
+    begin + length <= PieceGeometry.pieceSize(geometry, index)
+  if (!isBlock || !Bitfield.has(session.has, index)) {
+    counters.badRequests++
+    refuse(session, index, begin, length)
+  } else if (session.choking) {
+    counters.chokedRequests++
+    refuse(session, index, begin, length)
+  } else {
+    queue.push({ piece: index, begin, length, arrived: session.nowUnsafe() })
+    counters.longestQueue = Math.max(counters.longestQueue, queue.length)
+    session.onNews()
+  }
+}
+
+/** BEP 6: every request gets its block or a reject. Without it a request that is not answered is simply forgotten. */
+const refuse = (session: Session, index: number, begin: number, length: number): void => {
+  if (!session.fast) return
+  session.counters.rejects++
+  FrameEncoder.reject(session.out, index, begin, length)
+  session.onNews()
+}
+
+// What goes out.
+
+const features = ({ behaviour }: Session): Handshake.Features => ({
+  ...Handshake.noFeatures,
+  fast: true,
+  ...behaviour.features
+})
+
+/** The handshake, as the behaviour wants it. */
+export const handshake = (session: Session): Uint8Array => {
+  const { behaviour, options } = session
+  const infoHash = options.infoHash.slice() as InfoHash
+  if (behaviour.wrongInfoHash) infoHash[19]! ^= 1
+  const peerId = options.peerId ?? peerIdOf(behaviour.seed ?? 1)
+  return Handshake.encode({ features: features(session), infoHash, peerId })
+}
+
+/** The usual shape of a peer id (BEP 20), told apart by the seed. */
+const peerIdOf = (seed: number): Uint8Array =>
+  new TextEncoder().encode(`-SP0100-${(seed >>> 0).toString(36).padStart(12, "0")}`)
+
+/** Tells what the peer has, the first thing after the handshake (BEP 3, BEP 6). */
+export const announce = (session: Session): void => {
+  const { behaviour, fast, has, out } = session
+  switch (behaviour.announces ?? "properly") {
+    case "not at all":
+      break
+    case "bitfield":
+      FrameEncoder.bitfield(out, has.bytes)
+      break
+    case "short bitfield":
+      FrameEncoder.bitfield(out, has.bytes.subarray(1))
+      break
+    case "long bitfield":
+      FrameEncoder.bitfield(out, Uint8Array.from([...has.bytes, 0]))
+      break
+    case "spare bit":
+      FrameEncoder.bitfield(out, withSpareBit(has))
+      break
+    case "twice":
+      FrameEncoder.bitfield(out, has.bytes)
+      FrameEncoder.bitfield(out, has.bytes)
+      break
+    case "have out of range":
+      FrameEncoder.bitfield(out, has.bytes)
+      FrameEncoder.have(out, has.length)
+      break
+    default:
+      if (fast && Bitfield.isFull(has)) FrameEncoder.haveAll(out)
+      else if (fast && has.count === 0) FrameEncoder.haveNone(out)
+      // Without BEP 6 who has nothing says nothing (BEP 3).
+      else if (has.count > 0) FrameEncoder.bitfield(out, has.bytes)
+  }
+}
+
+/** A torrent whose pieces fill their last byte has no spare bit; then a byte too many breaks the same rule. */
+const withSpareBit = (has: Bitfield.Bitfield): Uint8Array => {
+  const bits = Uint8Array.from(has.length % 8 === 0 ? [...has.bytes, 0] : has.bytes)
+  bits[bits.length - 1]! |= 1
+  return bits
+}
+
+/** Gets a piece and tells of it. */
+export const gain = (session: Session, piece: number): void => {
+  Bitfield.add(session.has, piece)
+  FrameEncoder.have(session.out, piece)
+}
+
+/** Asks for the first block of `count` pieces, over and over where there are fewer. */
+export const flood = (session: Session, count: number): void => {
+  const { geometry } = session.options
+  for (let turn = 0; turn < count; turn++) {
+    const piece = PieceGeometry.pieceIndexUnsafe(geometry, turn % geometry.pieceCount)
+    FrameEncoder.request(session.out, piece, 0, PieceGeometry.blockSize(PieceGeometry.pieceSize(geometry, piece), 0))
+  }
+}
+
+/** Chokes: the requests that wait are released. */
+export const choke = (session: Session): void => {
+  session.choking = true
+  FrameEncoder.choke(session.out)
+  for (const { begin, length, piece } of session.queue.splice(0)) refuse(session, piece, begin, length)
+}
+
+/** Unchokes: requests are taken from now on. */
+export const unchoke = (session: Session): void => {
+  session.choking = false
+  FrameEncoder.unchoke(session.out)
+}
+
+const contentOf = ({ contents, options }: Session, piece: PieceGeometry.PieceIndex): Uint8Array => {
+  const known = contents.get(piece)
+  if (known !== undefined) return known
+  const content = options.content(piece)
+  if (contents.size === keptContents) contents.delete(contents.keys().next().value!)
+  contents.set(piece, content)
+  return content
+}
+
+/** Appends the answer to a request, with whatever the behaviour does to it. */
+export const give = (session: Session, { begin, length, piece }: Request): void => {
+  const { behaviour, out, random } = session
+  const { geometry } = session.options
+  session.answered++
+  let block = contentOf(session, piece).subarray(begin, begin + length)
+  const isWrong = isCorrupt(session, piece, begin, length)
+  if (isWrong) block = withFlippedBit(block, random)
+  if (out.length === 0) FrameEncoder.ensureRoom(out, Math.min(session.queue.length + 1, 16) * (length + 13))
+
+  const { misanswers } = behaviour
+  switch (misanswers !== undefined && session.answered % misanswers.every === 0 ? misanswers.how : "properly") {
+    case "unaligned":
+      send(session, piece, begin + 1, block, true)
+      break
+    case "short":
+      send(session, piece, begin, block.subarray(0, length - 1), true)
+      break
+    case "long":
+      send(session, piece, begin, Uint8Array.from([...block, 0]), true)
+      break
+    case "other piece":
+      send(session, (piece + 1) % geometry.pieceCount, begin, block, true)
+      break
+    case "out of range":
+      send(session, geometry.pieceCount, begin, block, true)
+      break
+    case "duplicate":
+      send(session, piece, begin, block, isWrong)
+      send(session, piece, begin, block, true)
+      break
+    case "unrequested": {
+      send(session, piece, begin, block, isWrong)
+      const held = Array.from(Bitfield.indices(session.has))
+      const other = PieceGeometry.pieceIndexUnsafe(geometry, held[SeededRandom.integer(random, 0, held.length - 1)]!)
+      const blockIndex = SeededRandom.integer(random, 0, PieceGeometry.blockCount(geometry, other) - 1)
+      const at = blockIndex * PieceGeometry.blockLength
+      send(session, other, at, contentOf(session, other).subarray(at, at + PieceGeometry.blockLength), true)
+      break
+    }
+    default:
+      send(session, piece, begin, block, isWrong)
+  }
+  if (behaviour.disconnects !== undefined && random() < behaviour.disconnects) session.ended = true
+}
+
+const send = (session: Session, piece: number, begin: number, block: Uint8Array, isWrong: boolean): void => {
+  const { counters } = session
+  FrameEncoder.piece(session.out, piece, begin, block)
+  counters.blocks++
+  counters.blockBytes += block.length
+  if (isWrong) counters.wrongBlocks++
+}
+
+const isCorrupt = (session: Session, piece: PieceGeometry.PieceIndex, begin: number, length: number): boolean => {
+  const { corrupts } = session.behaviour
+  if (corrupts === undefined) return false
+  if (corrupts === "every block") return true
+  if (corrupts === "last block") return begin + length === PieceGeometry.pieceSize(session.options.geometry, piece)
+  if ("pieces" in corrupts) return corrupts.pieces.includes(piece)
+  if ("probability" in corrupts) return session.random() < corrupts.probability
+  const block = begin >>> PieceGeometry.blockShift
+  return corrupts.blocks.some((one) => one.piece === piece && one.block === block)
+}
+
+const withFlippedBit = (block: Uint8Array, random: SeededRandom.SeededRandom): Uint8Array => {
+  const flipped = block.slice()
+  flipped[SeededRandom.integer(random, 0, flipped.length - 1)]! ^= 1 << SeededRandom.integer(random, 0, 7)
+  return flipped
+}
