@@ -1,0 +1,94 @@
+"""What the interop tests have at hand. Everything a test starts ends with it; real sockets, on loopback only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from liar import Liar
+from processes import LibtorrentPeer, Piecewise, Tracker
+from torrents import Torrent
+
+
+@pytest.fixture
+def running() -> Iterator[ExitStack]:
+    """Closes what a test started, the latest first."""
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """The folder in which a test makes its content."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    """The folder to download into; it does not exist yet."""
+    return tmp_path / "target"
+
+
+@pytest.fixture
+def seed(running: ExitStack) -> Callable[..., LibtorrentPeer]:
+    """Starts a libtorrent seeder: `seed(torrent, port=0, bytes_per_second=None, trackers=False)`."""
+
+    def start(
+        torrent: Torrent, port: int = 0, bytes_per_second: int | None = None, trackers: bool = False
+    ) -> LibtorrentPeer:
+        arguments = [str(torrent.file), str(torrent.content.parent), "--seed", "--port", str(port)]
+        if bytes_per_second is not None:
+            arguments += ["--upload-limit", str(bytes_per_second)]
+        if trackers:
+            arguments.append("--trackers")
+        peer = LibtorrentPeer(arguments)
+        running.callback(peer.close)
+        return peer
+
+    return start
+
+
+@pytest.fixture
+def lie(running: ExitStack) -> Callable[[Torrent, Callable[[int, int], bool]], Liar]:
+    """Starts a seeder that lies about the blocks of which `lies_about(piece, block)` holds."""
+
+    def start(torrent: Torrent, lies_about: Callable[[int, int], bool]) -> Liar:
+        liar = Liar(torrent, lies_about)
+        running.callback(liar.close)
+        return liar
+
+    return start
+
+
+@pytest.fixture
+def tracker(running: ExitStack) -> Tracker:
+    started = Tracker()
+    running.callback(started.close)
+    return started
+
+
+@pytest.fixture
+def piecewise(running: ExitStack, tmp_path: Path) -> Callable[..., Piecewise]:
+    """Starts the command line with these arguments."""
+
+    def start(*arguments: str | Path) -> Piecewise:
+        program = Piecewise([str(argument) for argument in arguments], tmp_path / "home")
+        running.callback(program.close)
+        return program
+
+    return start
+
+
+@pytest.fixture
+def download(piecewise: Callable[..., Piecewise], target: Path) -> Callable[..., Piecewise]:
+    """Starts `piecewise download` of a torrent into `target`, from peers given as `HOST:PORT`."""
+
+    def start(torrent: Torrent, *peers: str) -> Piecewise:
+        from_peers = [argument for peer in peers for argument in ("--peer", peer)]
+        return piecewise("download", torrent.file, "-o", target, *from_peers, "--json")
+
+    return start

@@ -1,0 +1,91 @@
+"""A libtorrent session with one torrent, to be run in a process of its own so that it can be killed.
+
+Prints one JSON line with its port, then one with its state for every line on standard input, and ends with that input.
+Plain TCP on loopback: no uTP, DHT, local discovery, port mapping or encryption.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+
+import libtorrent
+
+
+def settings(host: str, port: int) -> dict[str, object]:
+    return {
+        "listen_interfaces": f"{host}:{port}",
+        "outgoing_interfaces": host,
+        "enable_dht": False,
+        "enable_lsd": False,
+        "enable_upnp": False,
+        "enable_natpmp": False,
+        "enable_incoming_utp": False,
+        "enable_outgoing_utp": False,
+        "in_enc_policy": 2,  # disabled
+        "out_enc_policy": 2,
+        "allow_multiple_connections_per_ip": True,
+        "min_reconnect_time": 1,
+        "unchoke_slots_limit": -1,
+        "alert_mask": libtorrent.alert.category_t.status_notification,
+    }
+
+
+def listening_port(session: libtorrent.session) -> int:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        session.wait_for_alert(200)
+        for alert in session.pop_alerts():
+            if isinstance(alert, libtorrent.listen_failed_alert):
+                sys.exit(alert.message())
+            if isinstance(alert, libtorrent.listen_succeeded_alert):
+                return alert.port
+    sys.exit("libtorrent does not listen")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("torrent")
+    parser.add_argument("folder", help="the folder that holds, or gets, the content")
+    parser.add_argument("--seed", action="store_true")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--peer", action="append", default=[])
+    parser.add_argument("--trackers", action="store_true", help="announce to the torrent's trackers")
+    parser.add_argument("--upload-limit", type=int, default=0, help="bytes a second")
+    arguments = parser.parse_args()
+
+    session = libtorrent.session(settings(arguments.host, arguments.port))
+    port = listening_port(session)
+
+    parameters = libtorrent.load_torrent_file(arguments.torrent)
+    parameters.save_path = arguments.folder
+    # Neither queued nor paused: what is asked for happens now.
+    parameters.flags &= ~(libtorrent.torrent_flags.auto_managed | libtorrent.torrent_flags.paused)
+    if arguments.seed:
+        parameters.flags |= libtorrent.torrent_flags.seed_mode
+    if not arguments.trackers:
+        parameters.trackers = []
+    if arguments.upload_limit > 0:
+        parameters.upload_limit = arguments.upload_limit
+    handle = session.add_torrent(parameters)
+    for peer in arguments.peer:
+        host, _, peer_port = peer.rpartition(":")
+        handle.connect_peer((host, int(peer_port)))
+    print(json.dumps({"port": port}), flush=True)
+
+    for _ in sys.stdin:
+        status = handle.status()
+        answer = {
+            "uploaded": status.total_payload_upload,
+            "downloaded": status.total_payload_download,
+            "complete": status.is_seeding,
+            "peers": status.num_peers,
+        }
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,222 @@
+"""The programs of a test as child processes: each starts, is watched with a deadline, and never outlives its test."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+import libtorrent
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+NODE = ROOT / "node_modules" / ".bin" / "node"
+
+DEADLINE = 60.0
+"""Seconds that anything may take; far above what it does take, as machines that test are busy."""
+
+Event = dict[str, object]
+
+
+class LineProcess:
+    """A child that writes a JSON object on each line of its standard output."""
+
+    def __init__(self, command: list[str], env: dict[str, str] | None = None) -> None:
+        self.command = command
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
+        )
+        self._lines: queue.Queue[str | None] = queue.Queue()
+        self._errors: list[str] = []
+        assert self._process.stdout is not None and self._process.stderr is not None
+        self._readers = [
+            threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True),
+            threading.Thread(target=self._read_errors, args=(self._process.stderr,), daemon=True),
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def _read(self, stream: IO[str]) -> None:
+        for line in stream:
+            self._lines.put(line)
+        self._lines.put(None)
+
+    def _read_errors(self, stream: IO[str]) -> None:
+        for line in stream:
+            self._errors.append(line)
+
+    @property
+    def errors(self) -> str:
+        """What the child wrote to standard error so far; all of it once the child has ended."""
+        return "".join(self._errors)
+
+    def next_line(self, timeout: float = DEADLINE) -> str | None:
+        """The next line of standard output, `None` at its end."""
+        try:
+            line = self._lines.get(timeout=timeout)
+        except queue.Empty:
+            raise AssertionError(f"{self.describe()}: no output for {timeout:.0f} s\n{self.errors}") from None
+        if line is None:
+            self._lines.put(None)
+        return line
+
+    def send_line(self, text: str = "") -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(text + "\n")
+        self._process.stdin.flush()
+
+    def describe(self) -> str:
+        return " ".join(self.command[:4])
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL: the child gets no chance to tidy up."""
+        self._process.kill()
+        self.exit_code()
+
+    def exit_code(self, timeout: float = DEADLINE) -> int:
+        """Waits for the end of the child and of its output. Negative numbers are signals."""
+        try:
+            code = self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.describe()} did not end within {timeout:.0f} s\n{self.errors}") from None
+        for reader in self._readers:
+            reader.join(timeout)
+        return code
+
+    def close(self) -> None:
+        self.kill()
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+        for stream in (self._process.stdout, self._process.stderr):
+            assert stream is not None
+            stream.close()
+
+
+class LibtorrentPeer(LineProcess):
+    """A libtorrent session with one torrent; see `libtorrent_peer.py`."""
+
+    def __init__(self, arguments: list[str], host: str = "127.0.0.1") -> None:
+        super().__init__([sys.executable, str(HERE / "libtorrent_peer.py"), *arguments, "--host", host])
+        first = self.next_line()
+        assert first is not None, f"libtorrent did not start: {self.exit_code()} {self.errors}"
+        self.port = int(json.loads(first)["port"])
+        self.address = f"{host}:{self.port}"
+
+    def status(self) -> dict[str, int]:
+        self.send_line()
+        line = self.next_line()
+        assert line is not None, self.errors
+        return json.loads(line)
+
+    def wait_until(self, reached: Callable[[dict[str, int]], bool]) -> dict[str, int]:
+        deadline = time.monotonic() + DEADLINE
+        while time.monotonic() < deadline:
+            status = self.status()
+            if reached(status):
+                return status
+            time.sleep(0.05)
+        raise AssertionError(f"libtorrent stays at {status}")
+
+
+class Tracker(LineProcess):
+    """The npm package bittorrent-tracker over HTTP; see `http_tracker.mjs`."""
+
+    def __init__(self) -> None:
+        super().__init__([str(NODE), str(HERE / "http_tracker.mjs")])
+        first = self.next_line()
+        assert first is not None, f"the tracker did not start: {self.exit_code()} {self.errors}"
+        self.url = str(json.loads(first)["url"])
+
+    def wait_for_seeders(self, count: int) -> None:
+        """Waits until so many seeders have announced themselves, of whatever torrent: a test has only one.
+
+        The answer cannot be read by info hash, as this tracker writes the hash as if it were text.
+        """
+        deadline = time.monotonic() + DEADLINE
+        while time.monotonic() < deadline:
+            with urllib.request.urlopen(self.url.replace("/announce", "/scrape")) as answer:
+                torrents = libtorrent.bdecode(answer.read())[b"files"]
+            found = sum(torrent[b"complete"] for torrent in torrents.values())
+            if found >= count:
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"the tracker knows {found} of {count} seeders")
+
+
+class Piecewise(LineProcess):
+    """The command line of this checkout, or what `PIECEWISE_COMMAND` names, such as an installed `piecewise`."""
+
+    def __init__(self, arguments: list[str], home: Path) -> None:
+        command = shlex.split(os.environ.get("PIECEWISE_COMMAND", ""))
+        # A home of its own: no test reads or leaves anything in that of whoever runs it.
+        home.mkdir(exist_ok=True)
+        folders = {f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("CONFIG", "DATA", "STATE", "CACHE")}
+        own = {"HOME": str(home), **folders}
+        super().__init__([*(command or [str(NODE), str(ROOT / "src/node/main.ts")]), *arguments], {**os.environ, **own})
+        self.arguments = arguments
+        self.events: list[Event] = []
+
+    def describe(self) -> str:
+        return f"piecewise {' '.join(self.arguments)}"
+
+    def next_event(self, timeout: float = DEADLINE) -> Event | None:
+        """The next event of `--json`, `None` at the end of the output."""
+        line = self.next_line(timeout)
+        if line is None:
+            return None
+        event = json.loads(line)
+        assert isinstance(event, dict) and isinstance(event.get("event"), str), f"not an event: {line}"
+        self.events.append(event)
+        return event
+
+    def wait_for(self, wanted: Callable[[Event], bool]) -> Event:
+        """The first event from here on that is wanted."""
+        deadline = time.monotonic() + DEADLINE
+        while time.monotonic() < deadline:
+            event = self.next_event(max(0.1, deadline - time.monotonic()))
+            if event is None:
+                raise AssertionError(f"{self.describe()} ended with {self.exit_code()}: {self.errors}")
+            if wanted(event):
+                return event
+        raise AssertionError(f"{self.describe()}: the event did not come\n{self.errors}")
+
+    def wait_for_pieces(self, count: int) -> None:
+        """Reads on until `count` pieces have been stored since the program started."""
+        while len(self.pieces) < count:
+            self.wait_for(lambda event: event["event"] == "piece")
+
+    @property
+    def pieces(self) -> list[int]:
+        """The pieces told as stored, among the events read so far."""
+        return [int(str(event["index"])) for event in self.events if event["event"] == "piece"]
+
+    def drain(self) -> None:
+        """Reads the events to the end of the output."""
+        while self.next_event() is not None:
+            pass
+
+    def finish(self) -> None:
+        """Reads to the end and expects that everything was stored."""
+        self.drain()
+        code = self.exit_code()
+        assert code == 0, f"{self.describe()} ended with {code}: {self.errors}"
+        assert self.events and self.events[-1]["event"] == "complete", self.events[-3:]
+
+    def interrupt(self) -> None:
+        """What Ctrl-C does."""
+        self.signal(signal.SIGINT)

@@ -1,0 +1,103 @@
+"""Downloads from real seeders: every shape of torrent, and seeders that come and go."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from torrents import KIB, MIB, assert_same, make_torrent, write_file
+
+
+@pytest.mark.parametrize(
+    ("size", "piece_length"),
+    [
+        (1, 16 * KIB),
+        (16 * KIB, 16 * KIB),
+        (3 * MIB + 1, 16 * KIB),
+        (5 * MIB - 1, 256 * KIB),
+        (4 * MIB, MIB),
+        (9 * MIB + 16 * KIB + 3, 4 * MIB),
+    ],
+    ids=lambda value: f"{value}",
+)
+def test_a_single_file(source, target, seed, download, size, piece_length):
+    torrent = make_torrent(write_file(source / "one.bin", size, size), piece_length)
+
+    program = download(torrent, seed(torrent).address)
+    program.finish()
+
+    assert_same(torrent, target)
+    assert sorted(program.pieces) == list(range(torrent.pieces)), "each piece is told once"
+
+
+def test_three_hundred_files_of_odd_and_no_length(source, target, seed, download):
+    sizes = random.Random(300)
+    for index in range(300):
+        size = 0 if index % 10 == 0 else sizes.randint(1, 40_000)
+        write_file(source / "many" / f"d{index % 7}" / f"f{index:03}.bin", size, index)
+    torrent = make_torrent(source / "many", 64 * KIB)
+
+    download(torrent, seed(torrent).address).finish()
+
+    assert_same(torrent, target)
+
+
+def test_names_that_urls_shells_and_ascii_would_trip_over(source, target, seed, download):
+    names = ["a # b.bin", "what?.bin", "100%.bin", "two  spaces .bin", "a..b.txt", "-o", "'\"$x"]
+    names += ["žluťoučký.bin", "日本語/файл.bin", "🧩.bin"]
+    for index, name in enumerate(names):
+        write_file(source / "names #1 ?" / name, 20_000 + index, index)
+    torrent = make_torrent(source / "names #1 ?", 16 * KIB)
+
+    download(torrent, seed(torrent).address).finish()
+
+    assert_same(torrent, target)
+
+
+def test_several_seeders_at_once(source, target, seed, download):
+    torrent = make_torrent(write_file(source / "one.bin", 12 * MIB + 5, 4), 128 * KIB)
+    seeders = [seed(torrent, bytes_per_second=2 * MIB) for _ in range(4)]
+
+    download(torrent, *(seeder.address for seeder in seeders)).finish()
+
+    assert_same(torrent, target)
+    uploaded = [seeder.status()["uploaded"] for seeder in seeders]
+    assert all(share > MIB for share in uploaded), f"one of them was hardly asked: {uploaded}"
+
+
+def test_a_seeder_that_dies_and_comes_back(source, target, seed, download):
+    torrent = make_torrent(write_file(source / "one.bin", 6 * MIB + 1, 5), 64 * KIB)
+    first = seed(torrent, bytes_per_second=2 * MIB)
+    program = download(torrent, first.address)
+    program.wait_for_pieces(10)
+
+    first.kill()
+    seed(torrent, port=first.port)
+    program.finish()
+
+    assert_same(torrent, target)
+    assert sorted(program.pieces) == list(range(torrent.pieces)), "each piece is told once"
+
+
+def test_a_seeder_that_dies_for_good_beside_one_that_stays(source, target, seed, download):
+    torrent = make_torrent(write_file(source / "one.bin", 6 * MIB + 1, 6), 64 * KIB)
+    leaving = seed(torrent, bytes_per_second=2 * MIB)
+    staying = seed(torrent, bytes_per_second=2 * MIB)
+    program = download(torrent, leaving.address, staying.address)
+    program.wait_for_pieces(10)
+
+    leaving.kill()
+    program.finish()
+
+    assert_same(torrent, target)
+
+
+def test_a_seeder_found_through_an_http_tracker(source, target, seed, download, tracker):
+    torrent = make_torrent(write_file(source / "one.bin", 2 * MIB + 1, 7), 64 * KIB, [tracker.url])
+    # A tracker tells a newcomer who is there, so the seeder has to be there first.
+    seed(torrent, trackers=True)
+    tracker.wait_for_seeders(1)
+
+    download(torrent).finish()
+
+    assert_same(torrent, target)

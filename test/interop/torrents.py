@@ -1,0 +1,87 @@
+"""Content and its torrents, made by libtorrent, and the comparison that every test ends with."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import libtorrent
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@dataclass(frozen=True)
+class Torrent:
+    """A torrent whose content lies at `content`, a file or a folder."""
+
+    file: Path
+    content: Path
+    info_hash: bytes
+    piece_length: int
+    pieces: int
+
+    @property
+    def name(self) -> str:
+        return self.content.name
+
+    def bytes(self) -> bytes:
+        """The files one after the other, as pieces lie over them."""
+        if self.content.is_file():
+            return self.content.read_bytes()
+        return b"".join(path.read_bytes() for path in files_of(self.content))
+
+
+def files_of(folder: Path) -> list[Path]:
+    """The files below a folder in the order they have in the torrent."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(files, key=lambda path: path.relative_to(folder).parts)
+
+
+def write_file(path: Path, size: int, seed: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(random.Random(seed).randbytes(size))
+    return path
+
+
+def make_torrent(content: Path, piece_length: int, trackers: list[str] | None = None) -> Torrent:
+    """Writes `CONTENT.torrent` beside the content, v1 only."""
+    files = [content] if content.is_file() else files_of(content)
+    entries = [
+        libtorrent.create_file_entry(path.relative_to(content.parent).as_posix(), path.stat().st_size)
+        for path in files
+    ]
+    made = libtorrent.create_torrent(entries, piece_length, libtorrent.create_torrent.v1_only)
+    for url in trackers or []:
+        made.add_tracker(url)
+    libtorrent.set_piece_hashes(made, str(content.parent))
+    file = content.parent / f"{content.name}.torrent"
+    file.write_bytes(libtorrent.bencode(made.generate()))
+    return Torrent(file, content, info_hash_of(file), piece_length, made.num_pieces())
+
+
+def info_hash_of(file: Path) -> bytes:
+    """The info hash as libtorrent reads it, which loads the whole file strictly."""
+    return libtorrent.load_torrent_file(str(file)).ti.info_hashes().v1.to_bytes()
+
+
+def piece_length_of(file: Path) -> int:
+    return libtorrent.load_torrent_file(str(file)).ti.piece_length()
+
+
+def assert_same(torrent: Torrent, folder: Path) -> None:
+    """What was downloaded into `folder` is the content: the same names and bytes, and no other file among them."""
+    assert tree(folder / torrent.name) == tree(torrent.content)
+
+
+def tree(path: Path) -> dict[str, tuple[int, str]]:
+    """Name, length and digest of every file: readable where a difference is shown, unlike the bytes."""
+    files = [path] if path.is_file() else [found for found in path.rglob("*") if found.is_file()]
+    return {os.path.relpath(file, path.parent): (file.stat().st_size, digest(file)) for file in files}
+
+
+def digest(file: Path) -> str:
+    return hashlib.sha1(file.read_bytes()).hexdigest()
