@@ -2,8 +2,9 @@
  * How a torrent's pieces lie over its files (BEP 3, padding files of BEP 47). The one place that computes spans.
  *
  * The paths here are safe: `metainfo/SafePath.ts` made every component a plain name, distinct from its siblings.
+ * Called once a piece, never once a block: a binary search to the first file, then one step a file.
  */
-import type { PieceGeometry } from "../base/PieceGeometry.ts"
+import * as PieceGeometry from "../base/PieceGeometry.ts"
 
 /** One file of a torrent. */
 export interface LayoutFile {
@@ -13,13 +14,21 @@ export interface LayoutFile {
   readonly offset: number
   /** Bytes in the file; 0 takes no part in any piece. */
   readonly length: number
-  /** Padding (BEP 47): zeros that belong to pieces but to no file on disk; written nowhere, read as zeros. */
+  /**
+   * Belongs to no file on disk: written nowhere, never created, read as zeros. Set for padding and for symbolic links
+   * (both BEP 47); several such files may share a path.
+   */
   readonly padding: boolean
+  /**
+   * Where a symbolic link points to: components below the torrent's root, checked not to leave it. Told to users;
+   * nothing creates or follows a link, so one that is cyclic or points to nothing does no harm.
+   */
+  readonly symlink?: ReadonlyArray<string> | undefined
 }
 
 /** All files of a torrent, in the order of their offsets, without gaps. */
 export interface FileLayout {
-  readonly geometry: PieceGeometry
+  readonly geometry: PieceGeometry.PieceGeometry
   readonly files: ReadonlyArray<LayoutFile>
 }
 
@@ -33,4 +42,107 @@ export interface FileSpan {
   readonly begin: number
   /** Bytes in the part, at least 1. */
   readonly length: number
+}
+
+/** Where a byte of the torrent lies. */
+export interface FilePosition {
+  /** Index in `layout.files`. */
+  readonly file: number
+  readonly fileOffset: number
+}
+
+/** The pieces `first ..< end`; none where both are equal. */
+export interface PieceRange {
+  readonly first: number
+  readonly end: number
+}
+
+/** What `make` needs to know of a file; see `LayoutFile`. */
+export interface FileEntry {
+  readonly path: ReadonlyArray<string>
+  readonly length: number
+  readonly padding?: boolean | undefined
+  readonly symlink?: ReadonlyArray<string> | undefined
+}
+
+/**
+ * Lays `files` one after the other. Lengths are whole numbers of at least 0 with a sum from 1 to 2^53 - 1, the piece
+ * length is at least 1; anything else is a defect of the caller and throws a `RangeError`.
+ */
+export const make = (options: {
+  readonly files: ReadonlyArray<FileEntry>
+  readonly pieceLength: number
+}): FileLayout => {
+  const files: Array<LayoutFile> = []
+  let offset = 0
+  for (const { length, padding = false, path, symlink } of options.files) {
+    if (!Number.isSafeInteger(length) || length < 0) throw new RangeError(`file length ${length}`)
+    if (path.length === 0) throw new RangeError("file without a path")
+    files.push(symlink === undefined ? { path, offset, length, padding } : { path, offset, length, padding, symlink })
+    offset += length
+  }
+  if (offset < 1 || !Number.isSafeInteger(offset)) throw new RangeError(`total length ${offset}`)
+  if (!Number.isSafeInteger(options.pieceLength) || options.pieceLength < 1) {
+    throw new RangeError(`piece length ${options.pieceLength}`)
+  }
+  return { geometry: PieceGeometry.make({ totalLength: offset, pieceLength: options.pieceLength }), files }
+}
+
+/**
+ * The file that holds the byte at `offset` of the torrent (`0 ..< totalLength`). Files without bytes share their offset
+ * with the file after them, so the last file that starts at or before `offset` is the one that holds it.
+ */
+const search = (files: ReadonlyArray<LayoutFile>, offset: number): number => {
+  let low = 0
+  let high = files.length - 1
+  while (low < high) {
+    const middle = (low + high + 1) >>> 1
+    if (files[middle]!.offset <= offset) low = middle
+    else high = middle - 1
+  }
+  return low
+}
+
+/** Which file holds the byte at `offset` of the torrent, and where in it; a `RangeError` outside the torrent. */
+export const mapPieceOffsetToFile = (self: FileLayout, offset: number): FilePosition => {
+  if (!(offset >= 0 && offset < self.geometry.totalLength)) {
+    throw new RangeError(`offset ${offset} of ${self.geometry.totalLength}`)
+  }
+  const file = search(self.files, offset)
+  return { file, fileOffset: offset - self.files[file]!.offset }
+}
+
+/**
+ * The parts of `length` bytes from `begin` in the torrent, in order: they cover the range exactly once. Padding is
+ * among them, files without bytes are not. A `RangeError` where the range leaves the torrent.
+ */
+export const spans = (self: FileLayout, begin: number, length: number): ReadonlyArray<FileSpan> => {
+  if (!(begin >= 0 && length >= 0 && begin + length <= self.geometry.totalLength)) {
+    throw new RangeError(`${length} bytes from ${begin} of ${self.geometry.totalLength}`)
+  }
+  const found: Array<FileSpan> = []
+  if (length === 0) return found
+  const end = begin + length
+  let offset = begin
+  for (let index = search(self.files, begin); offset < end; index++) {
+    const file = self.files[index]!
+    if (file.length === 0) continue
+    const fileOffset = offset - file.offset
+    const part = Math.min(file.length - fileOffset, end - offset)
+    found.push({ file: index, fileOffset, begin: offset - begin, length: part })
+    offset += part
+  }
+  return found
+}
+
+/** The parts of a whole piece; see `spans`. */
+export const pieceSpans = (self: FileLayout, piece: PieceGeometry.PieceIndex): ReadonlyArray<FileSpan> =>
+  spans(self, PieceGeometry.pieceOffset(self.geometry, piece), PieceGeometry.pieceSize(self.geometry, piece))
+
+/** The pieces that hold a byte of `layout.files[file]`; none for a file without bytes. */
+export const filePieces = (self: FileLayout, file: number): PieceRange => {
+  const { length, offset } = self.files[file]!
+  const { pieceLength } = self.geometry
+  const first = Math.floor(offset / pieceLength)
+  return { first, end: length === 0 ? first : Math.floor((offset + length - 1) / pieceLength) + 1 }
 }
