@@ -1,0 +1,56 @@
+/**
+ * The `file tree` of a v2 torrent (BEP 52): read so far as to tell whether a hybrid's two halves describe the same
+ * files. Nothing of v2 is downloaded by, so `pieces root` is checked for its shape alone.
+ */
+import * as Result from "effect/Result"
+import * as Bencode from "../bencode/Bencode.ts"
+
+/** A file of the tree. Its path has one character a byte, below the torrent's folder. */
+export interface TreeFile {
+  readonly path: ReadonlyArray<string>
+  readonly length: number
+}
+
+/** Bytes in a SHA-256 digest. */
+const rootLength = 32
+
+/** Whether BEP 52 allows this piece length: a power of two of at least 16 KiB. */
+export const isPieceLength = (length: number): boolean => length >= 16_384 && (length & (length - 1)) === 0
+
+/** The files of a tree in its order, or a sentence on what is wrong with it. Bencode's depth limit bounds the recursion. */
+export const flatten = (tree: Bencode.Value | undefined): Result.Result<ReadonlyArray<TreeFile>, string> => {
+  if (!Bencode.isDictionary(tree)) return Result.fail("`file tree` is missing or not a dictionary")
+  const files: Array<TreeFile> = []
+  const visit = (folder: Bencode.Dictionary, path: ReadonlyArray<string>): string | undefined => {
+    for (const [name, node] of folder) {
+      const where = `\`file tree\` at ${JSON.stringify([...path, name].join("/"))}`
+      if (name === "" || !Bencode.isDictionary(node)) return `${where} is neither a file nor a folder`
+      const leaf = node.get("")
+      if (leaf === undefined) {
+        const wrong = visit(node, [...path, name])
+        if (wrong !== undefined) return wrong
+        continue
+      }
+      if (node.size !== 1 || !Bencode.isDictionary(leaf)) return `${where} is both a file and a folder`
+      const length = lengthOf(leaf)
+      if (typeof length === "string") return `${where} ${length}`
+      files.push({ path: [...path, name], length })
+    }
+    return undefined
+  }
+  const wrong = visit(tree, [])
+  return wrong === undefined ? Result.succeed(files) : Result.fail(wrong)
+}
+
+const lengthOf = (leaf: Bencode.Dictionary): number | string => {
+  const attributes = Bencode.getText(leaf, "attr") ?? ""
+  // BEP 52 aligns files by itself: padding has no place in the tree. A link has no bytes of its own (BEP 47).
+  if (attributes.includes("p")) return "is padding"
+  if (attributes.includes("l")) return 0
+  const length = Bencode.getInt(leaf, "length")
+  if (length === undefined || length < 0) return "has no valid `length`"
+  if (length > 0 && Bencode.getBytes(leaf, "pieces root")?.length !== rootLength) {
+    return `has no \`pieces root\` of ${rootLength} bytes`
+  }
+  return length
+}

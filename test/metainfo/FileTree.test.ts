@@ -1,0 +1,66 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Result from "effect/Result"
+import * as Bencode from "../../src/bencode/Bencode.ts"
+import * as FileTree from "../../src/metainfo/FileTree.ts"
+
+const root = new Uint8Array(32).fill(1)
+
+const file = (length: number) => ({ "": { length, "pieces root": root } })
+
+const flatten = (tree: Bencode.Encodable) =>
+  FileTree.flatten(Result.getOrThrow(Bencode.decode(Bencode.encode(tree))).value)
+
+describe("FileTree", () => {
+  it("gives the files of a tree in its order, folder by folder", () => {
+    const files = Result.getOrThrow(
+      flatten({ b: file(2), a: { z: file(1), d: { e: file(3) } }, "a.": { "": { length: 0 } } })
+    )
+
+    assert.deepStrictEqual(files, [
+      { path: ["a", "d", "e"], length: 3 },
+      { path: ["a", "z"], length: 1 },
+      { path: ["a."], length: 0 },
+      { path: ["b"], length: 2 }
+    ])
+  })
+
+  it("keeps names as bytes", () => {
+    assert.deepStrictEqual(Result.getOrThrow(flatten({ é: file(1) })), [{ path: ["\u00c3\u00a9"], length: 1 }])
+  })
+
+  it("takes a link for a file without bytes", () => {
+    const files = Result.getOrThrow(flatten({ a: { "": { attr: "l", "symlink path": ["b"] } } }))
+
+    assert.deepStrictEqual(files, [{ path: ["a"], length: 0 }])
+  })
+
+  it("says where a tree is none", () => {
+    const cases: ReadonlyArray<readonly [Bencode.Encodable, string]> = [
+      [[], "`file tree` is missing or not a dictionary"],
+      [{ a: { b: 1 } }, '`file tree` at "a/b" is neither a file nor a folder'],
+      [{ a: { ...file(1), b: file(1) } }, '`file tree` at "a" is both a file and a folder'],
+      [{ a: { "": { attr: "p", length: 1, "pieces root": root } } }, '`file tree` at "a" is padding'],
+      [{ a: { "": { length: 2n ** 60n, "pieces root": root } } }, '`file tree` at "a" has no valid `length`'],
+      [
+        { a: { "": { length: 1, "pieces root": root.slice(1) } } },
+        '`file tree` at "a" has no `pieces root` of 32 bytes'
+      ]
+    ]
+
+    for (const [tree, why] of cases) {
+      const flattened = flatten(tree)
+      assert.strictEqual(Result.isFailure(flattened) ? flattened.failure : "accepted", why)
+    }
+  })
+
+  it("knows the piece lengths of version 2", () => {
+    assert.deepStrictEqual([16_383, 16_384, 16_385, 24_576, 32_768, 2 ** 29].map(FileTree.isPieceLength), [
+      false,
+      true,
+      false,
+      false,
+      true,
+      true
+    ])
+  })
+})
