@@ -269,7 +269,7 @@ describe("Magnet.format", () => {
         trackers: fc.uniqueArray(url(["http", "https", "udp", "ws", "wss"]), { maxLength: 4 }),
         webSeeds: fc.uniqueArray(url(["http", "https"]), { maxLength: 4 }),
         peers: fc.constant([
-          { host: "fe80::1%eth0", port: 1 },
+          { host: "fe80::1%10", port: 1 },
           { host: "192.0.2.1", port: 2 }
         ]),
         select: fc.constantFrom(
