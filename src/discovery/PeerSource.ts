@@ -20,18 +20,34 @@ export interface PeerSourceContext {
   readonly facts: () => TransferFacts
   /** Completes when every piece is stored; at once where the torrent was complete when it started. */
   readonly completed: Effect.Effect<void>
+  /** Whether the torrent runs out of addresses to try: a source may then ask sooner, within what it is allowed. */
+  readonly wantsMore?: (() => boolean) | undefined
 }
 
-/** Finds peers while the stream runs; it retries by itself and reports its failures as events, never as an end. */
+/**
+ * Finds peers while the stream runs; it retries by itself and reports its failures as events, never as an end. A source
+ * that has nothing more to tell may end. When the stream is interrupted it may hold on for a few seconds to say goodbye.
+ */
 export interface PeerSource {
   readonly peers: (context: PeerSourceContext) => Stream.Stream<PeerSourceEvent>
 }
 
 /** What a source has to say. */
 export type PeerSourceEvent =
-  /** Addresses to try. They may repeat. */
-  | { readonly _tag: "Peers"; readonly source: string; readonly addresses: ReadonlyArray<PeerAddress> }
-  /** The source failed for now and tries again later; `why` is a sentence a user can read. */
+  /** Addresses to try, possibly none. They may repeat, and our own may be among them. */
+  | {
+      readonly _tag: "Peers"
+      readonly source: string
+      readonly addresses: ReadonlyArray<PeerAddress>
+      /** Peers that have everything, and that do not, as far as the source knows. */
+      readonly seeders?: number | undefined
+      readonly leechers?: number | undefined
+      /** Something the source wants the user to read. */
+      readonly warning?: string | undefined
+      /** Our own IP address as the source sees it. */
+      readonly externalHost?: string | undefined
+    }
+  /** The source failed for now and tries again later; `why` can stand after its name and a colon. */
   | { readonly _tag: "Failed"; readonly source: string; readonly why: string }
 
 /** A source that tells a fixed list of addresses once. */
