@@ -1,0 +1,37 @@
+/** What the tests use of the npm package `bittorrent-tracker`, which has no types of its own. */
+declare module "bittorrent-tracker/server" {
+  import type { EventEmitter } from "node:events"
+  import type { Server as HttpServer } from "node:http"
+
+  /** A peer as the tracker's store of one torrent holds it. */
+  interface StoredPeer {
+    readonly ip: string
+    readonly port: number
+    readonly complete: boolean
+    /** Hex. */
+    readonly peerId: string
+  }
+
+  interface Swarm {
+    readonly complete: number
+    readonly incomplete: number
+    readonly peers: { readonly keys: ReadonlyArray<string>; readonly peek: (key: string) => StoredPeer | undefined }
+  }
+
+  /** Emits `listening`, `warning`, and after each announce its event (`update` where it has none). */
+  export default class Server extends EventEmitter {
+    constructor(options: {
+      readonly http?: boolean
+      readonly udp?: boolean
+      readonly ws?: boolean
+      readonly stats?: boolean
+      /** Milliseconds. */
+      readonly interval?: number
+    })
+    readonly http: HttpServer
+    /** By info hash in hex. */
+    readonly torrents: { readonly [infoHash: string]: Swarm }
+    listen(port: number, host: string, onListening: () => void): void
+    close(onClosed: () => void): void
+  }
+}
