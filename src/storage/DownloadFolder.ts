@@ -1,0 +1,130 @@
+/**
+ * The folders below a download folder: found or made one component at a time, and never outside of it.
+ *
+ * The download folder itself may be a symbolic link, and links below it may point to places below it; what leads out is
+ * refused before anything is made behind it. Node has no `openat`, so a path is resolved and then used: somebody who may
+ * already write in the download folder and swaps a folder for a link within those microseconds is not stopped. What such
+ * a person could gain is to have verified pieces written where this process may write.
+ */
+
+import * as Path from "node:path"
+import * as Effect from "effect/Effect"
+import type { OpenFailure } from "./FileHandles.ts"
+import { isExhausted, reasonOf, type SystemError } from "./FileSystemError.ts"
+import { call, type NodeFileSystem } from "./NodeFile.ts"
+import { StorageRefused } from "./Storage.ts"
+
+/** A download folder, as one torrent knows it. */
+export interface DownloadFolder {
+  /** A path below the folder, as the user would name it. */
+  readonly nameOf: (components: ReadonlyArray<string>) => string
+  /**
+   * The true path of the folder with these components, with no link left in it. Makes what is missing for `write`;
+   * fails with `NotStored` for `read`.
+   */
+  readonly resolve: (components: ReadonlyArray<string>, access: "read" | "write") => Effect.Effect<string, OpenFailure>
+  /** Forgets what is known to exist, after something turned out not to. */
+  readonly forget: () => void
+  /** Notes that the folder with this true path has a new entry; `resolve` does so for folders it makes. */
+  readonly markChanged: (folder: string) => void
+  /** Folders with new entries, each told once. */
+  readonly takeChanged: () => ReadonlyArray<string>
+}
+
+/** Makes a download folder of `directory`, which need not exist. Touches nothing. */
+export const make = (fs: NodeFileSystem, directory: string): DownloadFolder => {
+  const root = Path.resolve(directory)
+  const known = new Map<string, string>()
+  const changed = new Set<string>()
+  const nameOf = (components: ReadonlyArray<string>) => Path.join(directory, ...components)
+
+  const refuse = (path: string, why: string): OpenFailure => ({
+    reason: new StorageRefused({ path, why }),
+    exhausted: false,
+    missing: false
+  })
+  const failed = (path: string, access: "read" | "write") => (error: SystemError) => openFailure(error, path, access)
+  const realpath = (path: string) => call<string>((done) => fs.realpath(path, done))
+
+  const resolveRoot = Effect.fnUntraced(function* (access: "read" | "write") {
+    const found = known.get("")
+    if (found !== undefined) return found
+    if (access === "write") {
+      yield* Effect.mapError(
+        call((done) => fs.mkdirs(root, done)),
+        failed(directory, access)
+      )
+    }
+    const real = yield* Effect.mapError(realpath(root), failed(directory, access))
+    known.set("", real)
+    return real
+  })
+
+  const makeFolder = Effect.fnUntraced(function* (parent: string, child: string, name: string) {
+    const made = yield* Effect.result(call((done) => fs.mkdir(child, done)))
+    if (made._tag === "Success") {
+      changed.add(parent)
+      return child
+    }
+    if (made.failure.code !== "EEXIST") return yield* Effect.fail(openFailure(made.failure, name, "write"))
+    // Somebody else made it meanwhile, or there is a link that leads to nothing.
+    return yield* Effect.mapError(realpath(child), (error) =>
+      error.code === "ENOENT" ? refuse(name, "a symbolic link leads nowhere") : openFailure(error, name, "write")
+    )
+  })
+
+  const enter = Effect.fnUntraced(function* (
+    top: string,
+    parent: string,
+    component: string,
+    name: string,
+    access: "read" | "write"
+  ) {
+    const child = Path.join(parent, component)
+    const found = yield* Effect.result(realpath(child))
+    if (found._tag === "Failure" && (access === "read" || found.failure.code !== "ENOENT")) {
+      return yield* Effect.fail(openFailure(found.failure, name, access))
+    }
+    const real = found._tag === "Success" ? found.success : yield* makeFolder(parent, child, name)
+    const inside = real.startsWith(top.endsWith(Path.sep) ? top : top + Path.sep)
+    if (!inside) return yield* Effect.fail(refuse(name, "a symbolic link leads out of the download folder"))
+    return real
+  })
+
+  const resolve = Effect.fnUntraced(function* (components: ReadonlyArray<string>, access: "read" | "write") {
+    const top = yield* resolveRoot(access)
+    if (components.length === 0) return top
+    const key = components.join("/")
+    const remembered = known.get(key)
+    if (remembered !== undefined) {
+      // One call instead of one a component, which also sees that a folder was swapped for a link.
+      const still = yield* Effect.result(realpath(remembered))
+      if (still._tag === "Success" && still.success === remembered) return remembered
+    }
+    let real = top
+    for (let depth = 0; depth < components.length; depth++) {
+      real = yield* enter(top, real, components[depth]!, nameOf(components.slice(0, depth + 1)), access)
+    }
+    known.set(key, real)
+    return real
+  })
+
+  return {
+    nameOf,
+    resolve,
+    forget: () => known.clear(),
+    markChanged: (folder) => void changed.add(folder),
+    takeChanged: () => {
+      const folders = [...changed]
+      changed.clear()
+      return folders
+    }
+  }
+}
+
+/** What an error in opening `path` means. */
+export const openFailure = (error: SystemError, path: string, access: "read" | "write"): OpenFailure => ({
+  reason: reasonOf(error, path, access),
+  exhausted: isExhausted(error),
+  missing: error.code === "ENOENT"
+})

@@ -1,0 +1,246 @@
+/**
+ * Torrents as files below a download folder: the embedded default.
+ *
+ * A part of a piece that lies in one file is one positional write, so a piece of 1 MiB in one file is one `pwrite`. Files
+ * grow as pieces come: nothing is preallocated, and a later piece that is stored first leaves a hole before it. A file
+ * that is already longer than the torrent's is cut when the first piece is written to it, as libtorrent does; a file that
+ * is only read is left as it is, so that seeding never changes one, and so is an empty file that exists with content.
+ *
+ * Files that disappear or shrink while a torrent is open: POSIX lets writes into a deleted file succeed into nothing. So
+ * a file is looked at (one `fstat`) when it is opened, before a write when 1 MiB was written since the last look, and at
+ * every flush. What was deleted, cut off or lost by the disk refuses writes until the torrent is opened, and verified,
+ * again, because pieces are believed stored that are not. Reads find by themselves what is there. A file that somebody
+ * replaced by another one of at least the same length is not noticed: inode numbers do not last on all file systems.
+ *
+ * Links and folders are `DownloadFolder.ts`, files `TorrentFile.ts`, how many are open `FileHandles.ts`, error numbers
+ * `FileSystemError.ts`.
+ */
+
+import * as NFS from "node:fs"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
+import type { PieceIndex } from "../base/PieceGeometry.ts"
+import * as PieceGeometry from "../base/PieceGeometry.ts"
+import * as FileLayout from "../metainfo/FileLayout.ts"
+import { PieceHasher } from "../piece/PieceHasher.ts"
+import * as DownloadFolder from "./DownloadFolder.ts"
+import * as FileHandles from "./FileHandles.ts"
+import { reasonOf } from "./FileSystemError.ts"
+import * as NodeFile from "./NodeFile.ts"
+import * as PieceDigests from "./PieceDigests.ts"
+import {
+  failure,
+  NotStored,
+  Storage,
+  type StorageError,
+  type StorageReason,
+  StorageUnavailable,
+  type TorrentStorage
+} from "./Storage.ts"
+import * as TorrentFile from "./TorrentFile.ts"
+
+/** Where torrents are kept, and how much of the process they may take. */
+export interface FileSystemStorageOptions {
+  /** The download folder. Made when the first file is; may be a symbolic link. */
+  readonly directory: string
+  /**
+   * Files open at a time, over all torrents; at least 1, default `defaultMaxOpenFiles`. Too few, and files are opened
+   * again and again for pieces that alternate between them; too many, and sockets find no descriptors.
+   */
+  readonly maxOpenFiles?: number | undefined
+}
+
+/**
+ * 32: libuv runs 4 disk operations at once by default, so more only saves reopening, which costs about 60 us. Half of
+ * the smallest customary limit, 64 descriptors, is left for sockets.
+ */
+export const defaultMaxOpenFiles = 32
+
+// Parts of a piece and files of a flush in flight: as many as libuv has threads, so that a piece over 300 files neither
+// waits for each in turn nor keeps every thread from others.
+const concurrency = 4
+
+/** Makes the storage. A test puts its own calls in the place of `fs`. */
+export const make = Effect.fnUntraced(function* (
+  options: FileSystemStorageOptions,
+  fs: NodeFile.NodeFileSystem = NodeFile.nodeFileSystem
+) {
+  const hasher = yield* PieceHasher
+  const handles = FileHandles.make({
+    capacity: options.maxOpenFiles ?? defaultMaxOpenFiles,
+    close: (fd) => NodeFile.call((done) => fs.close(fd, done))
+  })
+  const open = (layout: FileLayout.FileLayout) =>
+    openTorrent({ fs, handles, hasher, layout, directory: options.directory })
+
+  return Storage.of({
+    open: (layout) =>
+      Effect.acquireRelease(
+        Effect.sync(() => open(layout)),
+        ({ close }) => close
+      ).pipe(Effect.map(({ torrent }) => torrent))
+  })
+})
+
+/** Keeps torrents below `directory`. */
+export const layer = (options: FileSystemStorageOptions): Layer.Layer<Storage, never, PieceHasher> =>
+  Layer.effect(Storage, make(options))
+
+const openTorrent = (options: {
+  readonly fs: NodeFile.NodeFileSystem
+  readonly handles: FileHandles.FileHandles
+  readonly hasher: PieceHasher["Service"]
+  readonly layout: FileLayout.FileLayout
+  readonly directory: string
+}): { readonly torrent: TorrentStorage; readonly close: Effect.Effect<void> } => {
+  const { fs, handles, hasher, layout } = options
+  const { geometry } = layout
+  const folder = DownloadFolder.make(fs, options.directory)
+  const files = new Map<number, TorrentFile.TorrentFile>()
+  let closed = false
+
+  const fileAt = (index: number): TorrentFile.TorrentFile => {
+    const known = files.get(index)
+    if (known !== undefined) return known
+    const { length, path } = layout.files[index]!
+    const file = TorrentFile.make({ fs, handles, folder, path, length, isClosed: () => closed })
+    files.set(index, file)
+    return file
+  }
+
+  const onDisk = (spans: ReadonlyArray<FileLayout.FileSpan>) =>
+    spans.filter((span) => !layout.files[span.file]!.padding)
+
+  const part = (span: FileLayout.FileSpan, bytes: Uint8Array): NodeFile.FilePart => ({
+    bytes,
+    begin: span.begin,
+    length: span.length,
+    position: span.fileOffset
+  })
+
+  /** Does something with each of several files, all of them whatever happens to one, and fails with everything. */
+  const each = <A>(
+    operation: StorageError["operation"],
+    items: ReadonlyArray<A>,
+    effect: (item: A) => Effect.Effect<void, StorageReason>
+  ): Effect.Effect<void, StorageError> => {
+    if (closed)
+      return Effect.fail(
+        failure(operation, [new StorageUnavailable({ path: options.directory, why: TorrentFile.afterClose })])
+      )
+    if (items.length === 1) return Effect.mapError(effect(items[0]!), (reason) => failure(operation, [reason]))
+    return Effect.mapError(Effect.validate(items, effect, { concurrency, discard: true }), (reasons) =>
+      failure(operation, reasons)
+    )
+  }
+
+  const writePiece = (piece: PieceIndex, bytes: Uint8Array) =>
+    Effect.suspend(() => {
+      const size = PieceGeometry.pieceSize(geometry, piece)
+      if (bytes.length !== size)
+        return Effect.die(new RangeError(`piece ${piece} has ${size} bytes, not ${bytes.length}`))
+      return each("write", onDisk(FileLayout.pieceSpans(layout, piece)), (span) =>
+        fileAt(span.file).write(part(span, bytes))
+      )
+    })
+
+  const readBlock = (piece: PieceIndex, begin: number, length: number) =>
+    Effect.suspend(() => {
+      const size = PieceGeometry.pieceSize(geometry, piece)
+      if (begin < 0 || length < 1 || begin + length > size) {
+        return Effect.die(new RangeError(`piece ${piece} has ${size} bytes, not ${length} from ${begin}`))
+      }
+      const spans = FileLayout.spans(layout, PieceGeometry.pieceOffset(geometry, piece) + begin, length)
+      const bytes = new Uint8Array(length)
+      const readSpan = (span: FileLayout.FileSpan) => {
+        const file = fileAt(span.file)
+        return Effect.flatMap(file.read(part(span, bytes)), (read) =>
+          read === span.length ? Effect.void : Effect.fail(new NotStored({ path: file.name }))
+        )
+      }
+      return Effect.as(each("read", onDisk(spans), readSpan), bytes)
+    })
+
+  const readRange = (begin: number, into: Uint8Array) =>
+    Effect.suspend(() => {
+      const spans = FileLayout.spans(layout, begin, into.length)
+      const missing: Array<PieceDigests.MissingRange> = []
+      for (const span of spans) {
+        if (layout.files[span.file]!.padding) into.fill(0, span.begin, span.begin + span.length)
+      }
+      const readSpan = (span: FileLayout.FileSpan) =>
+        fileAt(span.file)
+          .read(part(span, into))
+          .pipe(
+            Effect.catchIf(
+              (reason) => reason._tag === "NotStored",
+              () => Effect.succeed(0)
+            ),
+            Effect.tap((read) =>
+              Effect.sync(() => {
+                if (read < span.length) missing.push({ begin: span.begin + read, end: span.begin + span.length })
+              })
+            )
+          )
+      return Effect.as(each("digest", onDisk(spans), readSpan), missing)
+    })
+
+  const flush = Effect.suspend(() => {
+    const unsynced = [...files.values()].filter((file) => file.needsSync())
+    return Effect.andThen(
+      each("flush", unsynced, (file) => file.sync),
+      Effect.suspend(() => each("flush", folder.takeChanged(), syncFolder))
+    )
+  })
+
+  const syncFolder = (path: string) => {
+    const slot = FileHandles.makeSlot({
+      open: Effect.mapError(
+        NodeFile.call<number>((done) => fs.open(path, NFS.constants.O_RDONLY, done)),
+        (error) => DownloadFolder.openFailure(error, path, "read")
+      ),
+      closeFailed: () => {}
+    })
+    const sync = handles.use(
+      () =>
+        closed ? Result.fail(new StorageUnavailable({ path, why: TorrentFile.afterClose })) : Result.succeed(slot),
+      (fd) => NodeFile.syncFolder(fs, fd).pipe(Effect.mapError((error) => reasonOf(error, path, "write")))
+    )
+    return sync.pipe(
+      Effect.ensuring(handles.retire(slot)),
+      // A folder that was deleted keeps nothing, and Windows opens none.
+      Effect.catchIf(
+        (reason) => reason._tag === "NotStored" || reason._tag === "StorageRefused",
+        () => Effect.void
+      ),
+      Effect.onExit((exit) => Effect.sync(() => void (exit._tag === "Failure" && folder.markChanged(path))))
+    )
+  }
+
+  return {
+    torrent: {
+      prepare: (wanted) =>
+        Effect.suspend(() => {
+          const empty = wanted.filter((index) => layout.files[index]!.length === 0 && !layout.files[index]!.padding)
+          return each("prepare", empty, (index) => fileAt(index).create)
+        }),
+      writePiece,
+      readBlock,
+      digests: (pieces) =>
+        // By name again: a recheck tells what is there now, not what an open descriptor still holds.
+        Stream.unwrap(
+          Effect.as(
+            Effect.forEach([...files.values()], (file) => file.reopen, { concurrency, discard: true }),
+            PieceDigests.make({ geometry, hasher, read: readRange, pieces })
+          )
+        ),
+      flush
+    },
+    close: Effect.suspend(() => {
+      closed = true
+      return Effect.forEach([...files.values()], (file) => file.close, { concurrency, discard: true })
+    })
+  }
+}

@@ -1,0 +1,112 @@
+/** A real folder for a test, and calls to the disk that are counted and can be made to fail. */
+
+import * as NFS from "node:fs"
+import * as OS from "node:os"
+import * as Path from "node:path"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as NodePieceHasher from "../../src/piece/NodePieceHasher.ts"
+import * as FileSystemStorage from "../../src/storage/FileSystemStorage.ts"
+import { type NodeFileSystem, nodeFileSystem } from "../../src/storage/NodeFile.ts"
+import { Storage } from "../../src/storage/Storage.ts"
+
+/** A fresh download folder (`root`) beside a place that must stay untouched (`outside`); removed with the layer. */
+export class Disk extends Context.Service<
+  Disk,
+  { readonly root: string; readonly outside: string; readonly calls: DiskCalls }
+>()("piecewise/test/storage/Disk") {}
+
+export type Operation = keyof NodeFileSystem
+
+type Failing = (operation: Operation, args: ReadonlyArray<unknown>) => string | undefined
+
+/** What was asked of the disk. */
+export interface DiskCalls {
+  readonly fs: NodeFileSystem
+  readonly count: (operation: Operation) => number
+  /** Descriptors that are open now, and the most that ever were at once. */
+  readonly openNow: () => number
+  readonly openMost: () => number
+  /** Fails calls for which this gives the name of an error number. */
+  failWhen: Failing
+  /** Bytes a write takes at most, as a full pipe or a signal would cause. */
+  shortWrites: number | undefined
+  /** Runs before a call is made. */
+  before: ((operation: Operation, args: ReadonlyArray<unknown>) => void) | undefined
+}
+
+const systemError = (code: string) => Object.assign(new Error(`${code}: injected`), { code })
+
+/** Calls to the real disk, watched. */
+export const makeCalls = (): DiskCalls => {
+  const counts = new Map<Operation, number>()
+  const fds = new Set<number>()
+  let most = 0
+  const watch = (operation: Operation) => {
+    const real = nodeFileSystem[operation] as (...args: ReadonlyArray<unknown>) => void
+    return (...args: ReadonlyArray<unknown>) => {
+      counts.set(operation, (counts.get(operation) ?? 0) + 1)
+      calls.before?.(operation, args)
+      const done = args.at(-1) as (error: unknown, value?: unknown) => void
+      const code = calls.failWhen(operation, args)
+      if (code !== undefined && operation !== "close") return void setImmediate(done, systemError(code))
+      const rest = args.slice(0, -1)
+      if (operation === "write" && calls.shortWrites !== undefined) {
+        rest[3] = Math.min(rest[3] as number, calls.shortWrites)
+      }
+      real(...rest, (error: unknown, value?: unknown) => {
+        if (operation === "open" && !error) most = Math.max(most, fds.add(value as number).size)
+        if (operation === "close") fds.delete(args[0] as number)
+        done(code === undefined ? error : systemError(code), value)
+      })
+    }
+  }
+  const fs = Object.fromEntries(Object.keys(nodeFileSystem).map((name) => [name, watch(name as Operation)]))
+  const calls: DiskCalls = {
+    fs: fs as unknown as NodeFileSystem,
+    count: (operation) => counts.get(operation) ?? 0,
+    openNow: () => fds.size,
+    openMost: () => most,
+    failWhen: () => undefined,
+    shortWrites: undefined,
+    before: undefined
+  }
+  return calls
+}
+
+/** A fresh temporary folder until the scope closes. */
+export const temporaryFolder = Effect.acquireRelease(
+  Effect.sync(() => NFS.mkdtempSync(Path.join(OS.tmpdir(), "piecewise-storage-"))),
+  (path) => Effect.sync(() => NFS.rmSync(path, { recursive: true, force: true }))
+)
+
+const disk = Layer.effect(
+  Disk,
+  Effect.map(temporaryFolder, (top) => {
+    const outside = Path.join(top, "outside")
+    NFS.mkdirSync(outside)
+    return Disk.of({ root: Path.join(top, "root"), outside, calls: makeCalls() })
+  })
+)
+
+/** A storage on a fresh disk. */
+export const layer = (options: { readonly maxOpenFiles?: number } = {}): Layer.Layer<Storage | Disk> =>
+  Layer.effect(
+    Storage,
+    Effect.flatMap(Disk, ({ calls, root }) => FileSystemStorage.make({ directory: root, ...options }, calls.fs))
+  ).pipe(Layer.provideMerge(disk), Layer.provide(NodePieceHasher.layer))
+
+/** Every regular file below a folder, by its path with `/`; nothing where there is no folder. */
+export const listFiles = (folder: string): ReadonlyMap<string, Uint8Array> => {
+  if (!NFS.existsSync(folder)) return new Map()
+  const entries = NFS.readdirSync(folder, { recursive: true, withFileTypes: true })
+  return new Map(
+    entries
+      .filter((entry) => !entry.isDirectory())
+      .map((entry) => {
+        const path = Path.join(entry.parentPath, entry.name)
+        return [Path.relative(folder, path).split(Path.sep).join("/"), new Uint8Array(NFS.readFileSync(path))]
+      })
+  )
+}
