@@ -162,8 +162,7 @@ export const close = (self: BufferPool, piece: PieceIndex): Effect.Effect<void> 
 export const lentCount = (self: BufferPool): number => self.loans.size
 
 /** Buffers that wait to be lent, or could still be made: with the lent ones they are always `capacity`. */
-export const freeCount = (self: BufferPool): number =>
-  Queue.sizeUnsafe(self.free) + (self.capacity - self.account.held)
+export const freeCount = (self: BufferPool): number => Queue.sizeUnsafe(self.free) + (self.capacity - self.account.held)
 
 /**
  * Ends the loans of incomplete pieces that got no block for 60 s, every 10 s, for ever. `onStale` hears of each before

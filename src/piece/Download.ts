@@ -8,11 +8,13 @@
  * Plain functions with one owner, the torrent's fibers between two `yield*`; only borrowing and returning a buffer are
  * effects. Verdicts on a completed piece are `PieceVerifier.ts`'s matter, bytes and frames `peer/PeerProtocol.ts`'s.
  */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import * as Bitfield from "../base/Bitfield.ts"
 import { blockLength, type PieceGeometry, type PieceIndex } from "../base/PieceGeometry.ts"
-import * as Prng from "../base/Prng.ts"
+import type * as Prng from "../base/Prng.ts"
+import * as RateMeter from "../rate/RateMeter.ts"
 import * as BufferPool from "./BufferPool.ts"
 import * as PieceBuffer from "./PieceBuffer.ts"
 import * as PiecePicker from "./PiecePicker.ts"
@@ -60,6 +62,8 @@ export interface Download {
   readonly singled: Set<PieceIndex>
   /** No new piece is started while the storage takes no writes. */
   isPaused: boolean
+  /** How fast payload arrives. */
+  readonly rate: RateMeter.RateMeter
   /** Payload bytes that arrived, in time or not. */
   downloadedBytes: number
   /** Of them, those of no use. */
@@ -77,10 +81,7 @@ export const make = Effect.fnUntraced(function* (options: {
     maxActivePieces: options.maxActivePieces,
     onGrow: () => feed(self)
   })
-  const completed = yield* Effect.acquireRelease(
-    Queue.bounded<PieceBuffer.PieceBuffer>(pool.capacity),
-    Queue.shutdown
-  )
+  const completed = yield* Effect.acquireRelease(Queue.bounded<PieceBuffer.PieceBuffer>(pool.capacity), Queue.shutdown)
   const self: Download = {
     geometry: options.geometry,
     table: PieceTable.make(options.geometry),
@@ -92,6 +93,7 @@ export const make = Effect.fnUntraced(function* (options: {
     delayed: new Map(),
     singled: new Set(),
     isPaused: false,
+    rate: RateMeter.make({ now: yield* Clock.currentTimeMillis }),
     downloadedBytes: 0,
     wastedBytes: 0
   }
@@ -266,7 +268,8 @@ export const leave = Effect.fnUntraced(function* (self: Download, source: Source
   self.sources.delete(source)
   self.hungry.delete(source)
   RequestPipeline.releaseAll(source.pipeline)
-  if (!source.isSeed) for (const piece of Bitfield.indices(source.has)) PiecePicker.lose(self.picker, piece as PieceIndex)
+  if (!source.isSeed)
+    for (const piece of Bitfield.indices(source.has)) PiecePicker.lose(self.picker, piece as PieceIndex)
   yield* abandon(self, source)
   feed(self)
 }, Effect.uninterruptible)

@@ -127,13 +127,7 @@ export const finish = (self: PieceBuffer, block: number, contributor: number, no
 }
 
 /** Stores a whole block at `begin`: the one copy. `false` for a duplicate, which is not copied. */
-export const put = (
-  self: PieceBuffer,
-  begin: number,
-  block: Uint8Array,
-  contributor: number,
-  now: number
-): boolean => {
+export const put = (self: PieceBuffer, begin: number, block: Uint8Array, contributor: number, now: number): boolean => {
   const index = begin >>> blockShift
   if (Bitfield.has(self.received, index)) return false
   write(self, begin, block)

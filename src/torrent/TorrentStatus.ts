@@ -1,7 +1,11 @@
 /**
  * How a torrent stands: a snapshot of counters and of the state it is in.
  */
+import type { ResumeError } from "../resume/ResumeStore.ts"
 import type { StorageError } from "../storage/Storage.ts"
+
+/** Why a torrent could not be started. `message` is a sentence a user can read. */
+export type TorrentError = StorageError | ResumeError
 
 /** What a torrent is doing. */
 export type TorrentState =
@@ -10,6 +14,8 @@ export type TorrentState =
   /** The storage does not take writes; the verified pieces wait in memory and the torrent goes on by itself. */
   | { readonly _tag: "StorageFailing"; readonly error: StorageError }
   | { readonly _tag: "Complete" }
+  /** It could not be started; nothing of it runs. */
+  | { readonly _tag: "Failed"; readonly error: TorrentError }
 
 /** A snapshot. Bytes are payload bytes; rates are bytes a second over the last few seconds. */
 export interface TorrentStatus {

@@ -1,0 +1,32 @@
+/**
+ * The engine as it runs in production on Node: files on disk, TCP, hashing on the event loop, HTTP trackers.
+ */
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
+import * as Layer from "effect/Layer"
+import * as Engine from "../engine/Engine.ts"
+import * as NodePieceHasher from "../piece/NodePieceHasher.ts"
+import * as FileResumeStore from "../resume/FileResumeStore.ts"
+import * as FileSystemStorage from "../storage/FileSystemStorage.ts"
+import * as HttpTracker from "../tracker/HttpTracker.ts"
+import * as TcpTransport from "../transport/TcpTransport.ts"
+
+/** How the engine is set up on Node. */
+export interface Options extends Engine.Config {
+  /** The folder torrents are stored in; made when first written to. */
+  readonly directory: string
+  /** The folder that remembers which pieces are stored; default `.piecewise` in `directory`. */
+  readonly resumeDirectory?: string | undefined
+}
+
+/** Everything an engine runs on, on Node. Provide it beside a layer of your own to swap one part. */
+export const layerServices = (options: Options) =>
+  Layer.mergeAll(
+    FileSystemStorage.layer({ directory: options.directory }),
+    FileResumeStore.layer({ directory: options.resumeDirectory ?? `${options.directory}/.piecewise` }),
+    TcpTransport.layerDialer,
+    HttpTracker.layer.pipe(Layer.provide(NodeHttpClient.layerUndici))
+  ).pipe(Layer.provideMerge(NodePieceHasher.layer))
+
+/** An engine that stores torrents in a folder. */
+export const layer = (options: Options): Layer.Layer<Engine.Engine> =>
+  Engine.layer(options).pipe(Layer.provide(layerServices(options)))

@@ -1,0 +1,413 @@
+/**
+ * One peer connection after its handshake, as a plain machine: bytes come in, facts go to the `Download`, frames to the
+ * outbox. BEP 3 and the fast extension of BEP 6. It reads no clock and does no I/O; the session around it gives it the
+ * time, moves the bytes and ends it when it throws.
+ *
+ * Hot path: a block costs one lookup of its request and one copy of its bytes, straight to their place in the piece.
+ * Only what was requested is accepted. What was not, or not any more, never touches a buffer; it is counted, and a peer
+ * that goes on is disconnected.
+ */
+import * as Data from "effect/Data"
+import * as Bitfield from "../base/Bitfield.ts"
+import { blockLength, blockShift, isPieceIndex, type PieceIndex, pieceSize } from "../base/PieceGeometry.ts"
+import * as Download from "../piece/Download.ts"
+import * as PieceBuffer from "../piece/PieceBuffer.ts"
+import * as RequestPipeline from "../piece/RequestPipeline.ts"
+import * as RateMeter from "../rate/RateMeter.ts"
+import * as FrameDecoder from "../wire/FrameDecoder.ts"
+import * as FrameEncoder from "../wire/FrameEncoder.ts"
+import { WireError } from "../wire/WireError.ts"
+
+/** Unasked blocks that are borne before the peer is disconnected: a few cross with our cancels in any case. */
+export const maxUnaskedBlocks = 64
+
+/** Requests borne while we choke the peer, for which it gets nothing (libtorrent disconnects at a similar count). */
+export const maxChokedRequests = 512
+
+/** Rejects in a row, without a block between them, after which the peer is of no use. */
+export const maxRejects = 2_048
+
+/** Longest block a peer may ask for: 128 KiB, as in `FrameDecoder`. */
+const maxRequestLength = FrameDecoder.defaults.maxBlockLength
+
+/** Recently cancelled requests that are remembered, to tell a late block from an unasked one. */
+const maxCancelled = 1_024
+
+/** Milliseconds without a frame of ours after which a keep-alive goes out; peers hang up after 120,000 (BEP 3). */
+export const keepAliveAfter = 100_000
+
+/** Milliseconds without a byte from the peer after which it is taken for gone: one keep-alive may get lost. */
+export const silentAfter = 180_000
+
+/** Times in a row that requests may time out before the peer is let go, so that its place is free for another. */
+export const maxTimeouts = 6
+
+/** The peer broke no rule, but is of no use (any more). `why` is the end of a sentence. */
+export class PeerDropped extends Data.TaggedError("PeerDropped")<{ readonly why: string }> {
+  override get message() {
+    return this.why
+  }
+}
+
+/** The block that is coming in. */
+interface Receiving {
+  /** The request it answers; `undefined` for a block that is dropped. */
+  request: RequestPipeline.Request | undefined
+  /** Whether it goes straight to its place; else it is put together in `scratch`, as another peer is writing there. */
+  isDirect: boolean
+}
+
+/** The state of one connection. */
+export interface PeerProtocol extends Download.Source {
+  readonly download: Download.Download
+  readonly decoder: FrameDecoder.FrameDecoder
+  /** Frames that wait to be sent. */
+  readonly outbox: FrameEncoder.FrameEncoder
+  /** Whether both sides speak the fast extension (BEP 6). */
+  readonly isFast: boolean
+  amInterested: boolean
+  peerChoking: boolean
+  peerInterested: boolean
+  /** Whether the peer has said which pieces it has; it may do so once, before any `have`. */
+  hasToldPieces: boolean
+  readonly receiving: Receiving
+  readonly cancelled: Set<number>
+  scratch: Uint8Array | undefined
+  /** The time of the bytes being read, in milliseconds. */
+  now: number
+  lastReceived: number
+  lastSent: number
+  /** Payload bytes received. */
+  downloadedBytes: number
+  unaskedBlocks: number
+  chokedRequests: number
+  rejects: number
+  timeouts: number
+}
+
+/** What a connection needs to begin. */
+export interface Options {
+  readonly download: Download.Download
+  /** The small number of the peer's address. */
+  readonly key: number
+  /** Whether both sides speak the fast extension. */
+  readonly isFast: boolean
+  /** The session should refill and flush, soon but not at once: called in the middle of what others do. */
+  readonly wake: () => void
+  readonly now: number
+}
+
+/** A connection whose handshake is done. What we have goes to the outbox first, as it must (BEP 3, BEP 6). */
+export const make = (options: Options): PeerProtocol => {
+  const { download, now } = options
+  const outbox = FrameEncoder.make()
+  const blocksPerPiece = Math.ceil(download.geometry.pieceLength / blockLength)
+  const self: PeerProtocol = {
+    key: options.key,
+    has: Bitfield.make(download.geometry.pieceCount),
+    pipeline: RequestPipeline.make(blocksPerPiece, now),
+    refused: new Set(),
+    current: undefined,
+    isSeed: false,
+    searchedVersion: Download.never,
+    cancel: (piece, begin, length) => cancel(self, piece, begin, length),
+    wake: options.wake,
+    download,
+    decoder: FrameDecoder.make(sink(() => self)),
+    outbox,
+    isFast: options.isFast,
+    amInterested: false,
+    peerChoking: true,
+    peerInterested: false,
+    hasToldPieces: false,
+    receiving: { request: undefined, isDirect: false },
+    cancelled: new Set(),
+    scratch: undefined,
+    now,
+    lastReceived: now,
+    lastSent: now,
+    downloadedBytes: 0,
+    unaskedBlocks: 0,
+    chokedRequests: 0,
+    rejects: 0,
+    timeouts: 0
+  }
+  const stored = download.table.stored
+  if (self.isFast && stored.count === 0) FrameEncoder.haveNone(outbox)
+  else if (self.isFast && Bitfield.isFull(stored)) FrameEncoder.haveAll(outbox)
+  else if (stored.count > 0 || self.isFast) FrameEncoder.bitfield(outbox, stored.bytes)
+  Download.join(download, self)
+  return self
+}
+
+/**
+ * Reads what the peer sent, at `now` in milliseconds. Throws `WireError` when the peer broke the protocol and
+ * `PeerDropped` when it is of no use; the connection is finished then. The session refills and flushes afterwards.
+ */
+export const receive = (self: PeerProtocol, chunk: Uint8Array, now: number): void => {
+  self.now = now
+  self.lastReceived = now
+  FrameDecoder.push(self.decoder, chunk)
+}
+
+/**
+ * Requests blocks as far as the pipeline has room. Gives the piece to start, once a buffer is borrowed for it, where
+ * there is room left and no block of a piece under way to ask for.
+ */
+export const refill = (self: PeerProtocol, now: number): PieceIndex | undefined => {
+  if (self.peerChoking) return undefined
+  while (RequestPipeline.room(self.pipeline) > 0) {
+    const request = Download.nextBlock(self.download, self, now)
+    if (request === undefined) {
+      const piece = Download.nextPiece(self.download, self)
+      if (piece === undefined) duplicate(self, now)
+      return piece
+    }
+    sendRequest(self, request)
+  }
+  return undefined
+}
+
+const sendRequest = (self: PeerProtocol, { block, buffer }: RequestPipeline.Request): void =>
+  FrameEncoder.request(self.outbox, buffer.piece, block * blockLength, PieceBuffer.sizeOf(buffer, block))
+
+const duplicate = (self: PeerProtocol, now: number): void => {
+  while (RequestPipeline.room(self.pipeline) > 0) {
+    const request = Download.nextDuplicate(self.download, self, now)
+    if (request === undefined) break
+    sendRequest(self, request)
+  }
+  if (RequestPipeline.room(self.pipeline) > 0) self.download.hungry.add(self)
+}
+
+/** Says whether we are interested, where that has changed. */
+export const updateInterest = (self: PeerProtocol): void => {
+  const isInteresting = self.pipeline.requests.size > 0 || Download.isInteresting(self.download, self.has)
+  if (isInteresting === self.amInterested) return
+  self.amInterested = isInteresting
+  if (isInteresting) FrameEncoder.interested(self.outbox)
+  else FrameEncoder.notInterested(self.outbox)
+}
+
+/** Tells the peer of a piece that is stored now, unless it has that piece itself. */
+export const announce = (self: PeerProtocol, piece: PieceIndex): void => {
+  if (Bitfield.has(self.has, piece)) return
+  FrameEncoder.have(self.outbox, piece)
+  self.wake()
+}
+
+/**
+ * Does what is due by time alone: lets requests time out and keeps the connection alive. Throws `PeerDropped`
+ * when the peer is silent for too long. `true` when requests timed out, so that their blocks are free for others.
+ */
+export const tick = (self: PeerProtocol, now: number): boolean => {
+  if (now - self.lastReceived >= silentAfter) throw new PeerDropped({ why: "it was silent for 3 minutes" })
+  if (now - self.lastSent >= keepAliveAfter) {
+    FrameEncoder.keepAlive(self.outbox)
+    self.lastSent = now
+    self.wake()
+  }
+  const expired = RequestPipeline.expire(self.pipeline, now)
+  if (expired.length === 0) return false
+  for (const { block, buffer } of expired) {
+    cancel(self, buffer.piece, block * blockLength, PieceBuffer.sizeOf(buffer, block))
+  }
+  if (self.pipeline.isSnubbed && ++self.timeouts > maxTimeouts) {
+    throw new PeerDropped({ why: "it answered no request for a minute" })
+  }
+  return true
+}
+
+const cancel = (self: PeerProtocol, piece: PieceIndex, begin: number, length: number): void => {
+  if (self.cancelled.size >= maxCancelled) self.cancelled.delete(self.cancelled.values().next().value!)
+  self.cancelled.add(blockId(self, piece, begin))
+  FrameEncoder.cancel(self.outbox, piece, begin, length)
+  self.wake()
+}
+
+const blockId = (self: PeerProtocol, piece: number, begin: number): number =>
+  piece * self.pipeline.blocksPerPiece + (begin >>> blockShift)
+
+const checkPiece = (self: PeerProtocol, index: number, what: string): PieceIndex => {
+  if (isPieceIndex(self.download.geometry, index)) return index
+  throw new WireError({ why: `${what} of piece ${index}, of which there are ${self.download.geometry.pieceCount}` })
+}
+
+const checkBlock = (self: PeerProtocol, index: number, begin: number, length: number, what: string): PieceIndex => {
+  const piece = checkPiece(self, index, what)
+  if (length === 0 || length > maxRequestLength || begin + length > pieceSize(self.download.geometry, piece)) {
+    throw new WireError({ why: `${what} of ${length} bytes at ${begin} in piece ${index}` })
+  }
+  return piece
+}
+
+const requireFast = (self: PeerProtocol, what: string): void => {
+  if (!self.isFast) throw new WireError({ why: `${what} without the fast extension` })
+}
+
+const tellPieces = (self: PeerProtocol, what: string, has: Bitfield.Bitfield): void => {
+  if (self.hasToldPieces) throw new WireError({ why: `${what} after the peer had told its pieces` })
+  self.hasToldPieces = true
+  Download.gainAll(self.download, self, has)
+  updateInterest(self)
+}
+
+const dropped = (self: PeerProtocol, index: number, begin: number): void => {
+  if (self.cancelled.delete(blockId(self, index, begin))) return
+  if (++self.unaskedBlocks > maxUnaskedBlocks) throw new WireError({ why: "blocks nobody asked for" })
+}
+
+const releaseOnChoke = (self: PeerProtocol): void => {
+  // Under BEP 6 a choke rejects nothing by itself: each request is answered or rejected on its own.
+  if (self.isFast || self.pipeline.requests.size === 0) return
+  for (const { block, buffer } of self.pipeline.requests.values()) {
+    self.cancelled.add(blockId(self, buffer.piece, block * blockLength))
+  }
+  RequestPipeline.releaseAll(self.pipeline)
+  Download.feed(self.download)
+}
+
+/** The request that the block coming in may still be written for. */
+const liveRequest = (self: PeerProtocol): RequestPipeline.Request | undefined => {
+  const request = self.receiving.request
+  if (request === undefined || !request.buffer.isOpen) return undefined
+  return RequestPipeline.get(self.pipeline, request.buffer.piece, request.block) === request ? request : undefined
+}
+
+const sink = (self_: () => PeerProtocol): FrameDecoder.FrameSink => ({
+  ...FrameDecoder.ignoreAll,
+  choke: () => {
+    const self = self_()
+    self.peerChoking = true
+    releaseOnChoke(self)
+  },
+  unchoke: () => {
+    const self = self_()
+    self.peerChoking = false
+    self.refused.clear()
+    self.searchedVersion = Download.never
+  },
+  interested: () => {
+    self_().peerInterested = true
+  },
+  notInterested: () => {
+    self_().peerInterested = false
+  },
+  have: (index) => {
+    const self = self_()
+    self.hasToldPieces = true
+    Download.gain(self.download, self, checkPiece(self, index, "a have"))
+    if (!self.amInterested) updateInterest(self)
+  },
+  bitfield: (bits) => {
+    const self = self_()
+    const has = Bitfield.fromBytes(bits, self.download.geometry.pieceCount)
+    if (has === undefined) {
+      throw new WireError({ why: `a bitfield of ${bits.length} bytes that does not fit the torrent` })
+    }
+    tellPieces(self, "a bitfield", has)
+  },
+  haveAll: () => {
+    const self = self_()
+    requireFast(self, "have all")
+    tellPieces(self, "have all", Bitfield.full(self.download.geometry.pieceCount))
+  },
+  haveNone: () => {
+    const self = self_()
+    requireFast(self, "have none")
+    tellPieces(self, "have none", Bitfield.make(self.download.geometry.pieceCount))
+  },
+  request: (index, begin, length) => {
+    const self = self_()
+    const piece = checkBlock(self, index, begin, length, "a request")
+    // Nobody is unchoked yet, so every request comes while we choke.
+    if (++self.chokedRequests > maxChokedRequests) throw new WireError({ why: "requests without end while choked" })
+    if (self.isFast) FrameEncoder.reject(self.outbox, piece, begin, length)
+  },
+  cancel: (index, begin, length) => {
+    checkBlock(self_(), index, begin, length, "a cancel")
+  },
+  suggest: (index) => {
+    const self = self_()
+    requireFast(self, "a suggestion")
+    checkPiece(self, index, "a suggestion")
+  },
+  allowedFast: (index) => {
+    const self = self_()
+    requireFast(self, "an allowed fast message")
+    checkPiece(self, index, "an allowed fast message")
+  },
+  reject: (index, begin, length) => {
+    const self = self_()
+    requireFast(self, "a reject")
+    const piece = checkBlock(self, index, begin, length, "a reject")
+    if (++self.rejects > maxRejects) throw new PeerDropped({ why: "it rejects every request" })
+    if (RequestPipeline.release(self.pipeline, piece, begin >>> blockShift) === undefined) return
+    // Asking again at once would be rejected again: others first, or this peer after its next unchoke.
+    if (!self.peerChoking) self.refused.add(piece)
+    Download.feed(self.download)
+  },
+  pieceBegin: (index, begin, length) => {
+    const self = self_()
+    const { receiving } = self
+    const block = begin >>> blockShift
+    const request = RequestPipeline.get(self.pipeline, index, block)
+    self.downloadedBytes += length
+    self.download.downloadedBytes += length
+    RateMeter.add(self.download.rate, length, self.now)
+    if (request === undefined || !PieceBuffer.isBlock(request.buffer, begin, length)) {
+      receiving.request = undefined
+      self.download.wastedBytes += length
+      dropped(self, index, begin)
+      return
+    }
+    receiving.request = request
+    const { writers } = request.buffer
+    receiving.isDirect = writers[block] === PieceBuffer.nobody
+    if (receiving.isDirect) writers[block] = self.key
+    else self.scratch ??= new Uint8Array(blockLength)
+  },
+  pieceData: (view, offset) => {
+    const self = self_()
+    const request = liveRequest(self)
+    if (request === undefined || Bitfield.has(request.buffer.received, request.block)) return
+    if (self.receiving.isDirect) PieceBuffer.write(request.buffer, request.block * blockLength + offset, view)
+    else self.scratch!.set(view, offset)
+  },
+  pieceEnd: () => {
+    const self = self_()
+    const request = liveRequest(self)
+    releaseWriter(self)
+    if (request === undefined) {
+      if (self.receiving.request !== undefined) {
+        self.download.wastedBytes += PieceBuffer.sizeOf(self.receiving.request.buffer, self.receiving.request.block)
+      }
+      return
+    }
+    const { block, buffer } = request
+    if (!self.receiving.isDirect && !Bitfield.has(buffer.received, block)) {
+      PieceBuffer.write(buffer, block * blockLength, self.scratch!.subarray(0, PieceBuffer.sizeOf(buffer, block)))
+    }
+    self.receiving.request = undefined
+    self.timeouts = 0
+    self.rejects = 0
+    if (!Download.received(self.download, self, request, self.now)) {
+      self.download.wastedBytes += PieceBuffer.sizeOf(buffer, block)
+    }
+  }
+})
+
+/** Gives up the right to write straight into the block that is coming in. */
+const releaseWriter = (self: PeerProtocol): void => {
+  const { isDirect, request } = self.receiving
+  if (isDirect && request?.buffer.writers[request.block] === self.key) {
+    request.buffer.writers[request.block] = PieceBuffer.nobody
+  }
+}
+
+/** Ends the connection's part in the download: its blocks are free for others. */
+export const close = (self: PeerProtocol) => {
+  FrameDecoder.stop(self.decoder)
+  releaseWriter(self)
+  return Download.leave(self.download, self)
+}

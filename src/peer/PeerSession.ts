@@ -1,0 +1,174 @@
+/**
+ * One connection to a peer, from dialling to its end: the Effect shell around `PeerProtocol`.
+ *
+ * Bytes come in through the connection's sink and go straight to the protocol. The fiber wakes once a batch, refills the
+ * request pipeline, borrows buffers for new pieces and flushes what there is to say in one write. Timers belong to the
+ * swarm's one ticker. Ending the fiber releases everything.
+ */
+import * as Clock from "effect/Clock"
+import * as Data from "effect/Data"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
+import * as Bytes from "../base/Bytes.ts"
+import type { InfoHash } from "../base/InfoHash.ts"
+import type { PeerId } from "../base/PeerId.ts"
+import * as Download from "../piece/Download.ts"
+import type { Connection, ConnectionError } from "../transport/Transport.ts"
+import * as FrameDecoder from "../wire/FrameDecoder.ts"
+import * as FrameEncoder from "../wire/FrameEncoder.ts"
+import * as Handshake from "../wire/Handshake.ts"
+import { WireError } from "../wire/WireError.ts"
+import * as PeerProtocol from "./PeerProtocol.ts"
+
+/** How long a peer may take for the 68 bytes of its handshake. */
+export const handshakeTimeout = "10 seconds"
+
+/** The other end of the connection is this very client. */
+export class SelfConnection extends Data.TaggedError("SelfConnection")<{}> {
+  readonly why = "it is this client itself"
+  override get message() {
+    return this.why
+  }
+}
+
+/** What ends a session. `why` is the end of a sentence. */
+export type SessionError = ConnectionError | WireError | PeerProtocol.PeerDropped | SelfConnection
+
+/** A session whose handshake is done. */
+export interface PeerSession {
+  readonly protocol: PeerProtocol.PeerProtocol
+  /** What the peer calls itself, 20 bytes. */
+  readonly peerId: Uint8Array
+  /** Ends the session; nothing more is read from the peer. */
+  readonly failUnsafe: (error: SessionError) => void
+}
+
+/** What a session is made of. */
+export interface Options {
+  readonly connection: Connection
+  readonly download: Download.Download
+  /** The small number of the peer's address. */
+  readonly key: number
+  readonly infoHash: InfoHash
+  readonly peerId: PeerId
+  /** Called once, when the handshake is done; what it returns ends the session. */
+  readonly onOpen: (session: PeerSession) => SessionError | undefined
+}
+
+const isSessionError = (error: unknown): error is SessionError =>
+  error instanceof WireError || error instanceof PeerProtocol.PeerDropped || error instanceof SelfConnection
+
+const ourFeatures: Handshake.Features = { ...Handshake.noFeatures, fast: true }
+
+/**
+ * Runs a session on an open connection until the peer goes away (success) or the session fails. When it ends, its
+ * requests are free for others.
+ */
+export const run = Effect.fnUntraced(function* (options: Options) {
+  const { connection, download } = options
+  const clock = yield* Clock.Clock
+  const failed = yield* Deferred.make<never, SessionError>()
+  const opened = yield* Deferred.make<void>()
+  const awake = Latch.makeUnsafe(false)
+  const handshake = Handshake.makeDecoder()
+  let protocol: PeerProtocol.PeerProtocol | undefined
+
+  /** Opening the latch runs the fiber at once, which must not happen in the middle of what somebody else does. */
+  let isWaking = false
+  const wakeSoon = (): void => {
+    if (isWaking) return
+    isWaking = true
+    queueMicrotask(() => {
+      isWaking = false
+      Latch.openUnsafe(awake)
+    })
+  }
+
+  const failUnsafe = (error: SessionError): void => {
+    if (protocol !== undefined) FrameDecoder.stop(protocol.decoder)
+    Deferred.doneUnsafe(failed, Effect.fail(error))
+  }
+
+  /** Begins the protocol where the peer's handshake is right. */
+  const open = (theirs: Handshake.Handshake, now: number): PeerProtocol.PeerProtocol => {
+    if (!Bytes.equals(theirs.infoHash, options.infoHash))
+      throw new PeerProtocol.PeerDropped({ why: "it serves another torrent" })
+    if (Bytes.equals(theirs.peerId, options.peerId)) throw new SelfConnection()
+    const opening = PeerProtocol.make({
+      download,
+      key: options.key,
+      isFast: Handshake.common(ourFeatures, theirs.features).fast,
+      wake: wakeSoon,
+      now
+    })
+    protocol = opening
+    const refusal = options.onOpen({ protocol: opening, peerId: theirs.peerId, failUnsafe })
+    if (refusal !== undefined) throw refusal
+    Deferred.doneUnsafe(opened, Effect.void)
+    return opening
+  }
+
+  const receive = (view: Uint8Array): void => {
+    const now = clock.currentTimeMillisUnsafe()
+    if (protocol !== undefined) return PeerProtocol.receive(protocol, view, now)
+    const taken = Handshake.push(handshake, view)
+    const theirs = Handshake.result(handshake)
+    if (theirs === undefined) return
+    PeerProtocol.receive(open(theirs, now), view.subarray(taken), now)
+  }
+
+  const sink = (view: Uint8Array): boolean => {
+    try {
+      receive(view)
+      // Runs the fiber before this returns: the pipeline is full again before any piece these bytes completed is hashed.
+      Latch.openUnsafe(awake)
+    } catch (error) {
+      if (!isSessionError(error)) throw error
+      failUnsafe(error)
+    }
+    return true
+  }
+
+  const refill = Effect.fnUntraced(function* (protocol: PeerProtocol.PeerProtocol) {
+    while (true) {
+      const piece = PeerProtocol.refill(protocol, clock.currentTimeMillisUnsafe())
+      if (piece === undefined) break
+      if ((yield* Download.begin(download, protocol, piece)) !== undefined) continue
+      download.hungry.add(protocol)
+      break
+    }
+    if (protocol.pipeline.requests.size === 0) PeerProtocol.updateInterest(protocol)
+  })
+
+  const flush = Effect.fnUntraced(function* (protocol: PeerProtocol.PeerProtocol) {
+    protocol.lastSent = clock.currentTimeMillisUnsafe()
+    if (!connection.writeUnsafe(FrameEncoder.take(protocol.outbox))) yield* connection.drained
+  })
+
+  const talk = Effect.gen(function* () {
+    while (true) {
+      yield* awake.await
+      Latch.closeUnsafe(awake)
+      if (protocol === undefined) continue
+      yield* refill(protocol)
+      if (!FrameEncoder.isEmpty(protocol.outbox)) yield* flush(protocol)
+    }
+  })
+
+  const shakeHands = Deferred.await(opened).pipe(
+    Effect.timeoutOrElse({
+      duration: handshakeTimeout,
+      orElse: () => Effect.fail(new PeerProtocol.PeerDropped({ why: "no handshake within 10 seconds" }))
+    }),
+    Effect.andThen(Effect.never)
+  )
+
+  connection.writeUnsafe(
+    Handshake.encode({ features: ourFeatures, infoHash: options.infoHash, peerId: options.peerId })
+  )
+  connection.receiveUnsafe(sink)
+  return yield* Effect.raceAllFirst([connection.closed, Deferred.await(failed), shakeHands, talk]).pipe(
+    Effect.ensuring(Effect.suspend(() => (protocol === undefined ? Effect.void : PeerProtocol.close(protocol))))
+  )
+})

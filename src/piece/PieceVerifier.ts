@@ -1,0 +1,88 @@
+/**
+ * Takes completed pieces from the queue and compares each with its digest. What passes goes on to the writer; what does
+ * not is thrown away, and whoever sent the bad blocks is found out (`Blame.ts`). Nothing unverified passes here.
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Queue from "effect/Queue"
+import * as Bytes from "../base/Bytes.ts"
+import type { PieceIndex } from "../base/PieceGeometry.ts"
+import * as Blame from "./Blame.ts"
+import * as BufferPool from "./BufferPool.ts"
+import type * as Download from "./Download.ts"
+import * as PieceBuffer from "./PieceBuffer.ts"
+import { PieceHasher } from "./PieceHasher.ts"
+import * as PieceTable from "./PieceTable.ts"
+
+/** A piece that fails a second time waits this long before it is tried again, doubling each time (milliseconds). */
+export const firstDelay = 2_000
+
+/** The longest wait of a piece that always fails: bytes for which no peer has a right copy are asked for rarely. */
+export const maxDelay = 300_000
+
+/** What the verifier finds out. Peers are named by the numbers of `swarm/PeerBook.ts`. */
+export type Verdict =
+  | { readonly _tag: "Passed"; readonly piece: PieceIndex; readonly contributors: ReadonlySet<number> }
+  | { readonly _tag: "Rejected"; readonly piece: PieceIndex; readonly contributors: ReadonlySet<number> }
+  /** The peer sent wrong bytes for the piece: proved, not suspected. */
+  | { readonly _tag: "Guilty"; readonly piece: PieceIndex; readonly peer: number }
+
+/** Verifies pieces for ever; `verified` must be as deep as there are buffers. */
+export const run = Effect.fnUntraced(function* (options: {
+  readonly download: Download.Download
+  readonly digestOf: (piece: PieceIndex) => Uint8Array
+  readonly verified: Queue.Enqueue<PieceBuffer.PieceBuffer>
+  readonly report: (verdict: Verdict) => void
+}) {
+  const { download, report, verified } = options
+  const hasher = yield* PieceHasher
+  const blame = Blame.make()
+
+  const digestsOf = Effect.fnUntraced(function* (buffer: PieceBuffer.PieceBuffer, blocks: Iterable<number>) {
+    const digests = new Map<number, Uint8Array>()
+    for (const block of blocks) digests.set(block, yield* hasher.sha1(PieceBuffer.blockBytes(buffer, block)))
+    return digests
+  })
+
+  const accept = Effect.fnUntraced(function* (buffer: PieceBuffer.PieceBuffer) {
+    const { piece } = buffer
+    const contributors = PieceBuffer.contributorsOf(buffer)
+    const digests = yield* digestsOf(buffer, Blame.suspectedBlocks(blame, piece))
+    const guilty = Blame.clear(blame, piece, digests)
+    download.singled.delete(piece)
+    PieceTable.verify(download.table, piece)
+    Queue.offerUnsafe(verified, buffer)
+    report({ _tag: "Passed", piece, contributors })
+    for (const peer of guilty) report({ _tag: "Guilty", piece, peer })
+  })
+
+  const reject = Effect.fnUntraced(function* (buffer: PieceBuffer.PieceBuffer) {
+    const { piece } = buffer
+    const contributors = PieceBuffer.contributorsOf(buffer)
+    Blame.fail(blame, piece)
+    if (contributors.size > 1) {
+      const digests = yield* digestsOf(buffer, buffer.contributors.keys())
+      Blame.suspect(
+        blame,
+        piece,
+        Array.from(digests, ([block, sha1]) => ({ peer: buffer.contributors[block]!, block, sha1 }))
+      )
+      download.singled.add(piece)
+    }
+    const failures = Blame.failuresOf(blame, piece)
+    if (failures > 1) {
+      const now = yield* Clock.currentTimeMillis
+      download.delayed.set(piece, now + Math.min(maxDelay, firstDelay * 2 ** (failures - 2)))
+    }
+    download.wastedBytes += buffer.bytes.length
+    yield* BufferPool.close(download.pool, piece)
+    report({ _tag: "Rejected", piece, contributors })
+    if (contributors.size === 1) for (const peer of contributors) report({ _tag: "Guilty", piece, peer })
+  })
+
+  while (true) {
+    const buffer = yield* Queue.take(download.completed)
+    const digest = yield* hasher.sha1(buffer.bytes)
+    yield* Bytes.equals(digest, options.digestOf(buffer.piece)) ? accept(buffer) : reject(buffer)
+  }
+})

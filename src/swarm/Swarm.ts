@@ -1,0 +1,201 @@
+/**
+ * The peers of one torrent: dials known addresses within limits, runs a session for each, tries again with patience, and
+ * bans who sent wrong bytes. One ticker serves the timers of all sessions.
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as FiberMap from "effect/FiberMap"
+import * as Latch from "effect/Latch"
+import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
+import type * as Semaphore from "effect/Semaphore"
+import * as Bytes from "../base/Bytes.ts"
+import type { InfoHash } from "../base/InfoHash.ts"
+import type * as PeerAddress from "../base/PeerAddress.ts"
+import type { PeerId } from "../base/PeerId.ts"
+import type { PieceIndex } from "../base/PieceGeometry.ts"
+import * as PeerProtocol from "../peer/PeerProtocol.ts"
+import { PeerDropped } from "../peer/PeerProtocol.ts"
+import * as PeerSession from "../peer/PeerSession.ts"
+import * as Download from "../piece/Download.ts"
+import * as PieceTable from "../piece/PieceTable.ts"
+import { ConnectionError, Dialer } from "../transport/Transport.ts"
+import * as PeerBook from "./PeerBook.ts"
+
+/** Connections of one torrent by default. More peers than this rarely make a download faster. */
+export const defaultMaxConnections = 50
+
+/** Connections of a torrent that are being opened at once: half-open ones are what home routers choke on. */
+export const maxDialing = 10
+
+/** How long a connection may take to open. */
+export const connectTimeout = "10 seconds"
+
+/** What a swarm has to tell. */
+export type Fact =
+  | { readonly _tag: "PeerConnected"; readonly address: PeerAddress.PeerAddress }
+  | { readonly _tag: "PeerDisconnected"; readonly address: PeerAddress.PeerAddress; readonly why: string }
+  | { readonly _tag: "PeerBanned"; readonly address: PeerAddress.PeerAddress; readonly why: string }
+
+/** A running swarm. */
+export interface Swarm {
+  /** Adds addresses; gives how many were new. */
+  readonly add: (addresses: ReadonlyArray<PeerAddress.PeerAddress>) => Effect.Effect<number>
+  /** Never talks to this address again. */
+  readonly ban: (key: number, why: string) => void
+  /** Notes that the peers sent right bytes. */
+  readonly prove: (keys: Iterable<number>) => void
+  readonly addressOf: (key: number) => PeerAddress.PeerAddress
+  /** Tells every peer of a piece that is stored now, and lets those go that can give and take nothing more. */
+  readonly announce: (piece: PieceIndex) => void
+  readonly counts: () => { readonly connected: number; readonly known: number; readonly banned: number }
+}
+
+/** What a swarm is made of. */
+export interface Options {
+  readonly download: Download.Download
+  readonly infoHash: InfoHash
+  readonly peerId: PeerId
+  readonly random: () => number
+  readonly maxConnections?: number | undefined
+  /** The connections that all torrents of an engine may have. */
+  readonly permits: Semaphore.Semaphore
+  readonly report: (fact: Fact) => void
+}
+
+/** Starts a swarm without addresses, until the scope closes. */
+export const make = Effect.fnUntraced(function* (options: Options) {
+  const { download, report } = options
+  const maxConnections = options.maxConnections ?? defaultMaxConnections
+  const dialer = yield* Dialer
+  const book = PeerBook.make(options.random)
+  const fibers = yield* FiberMap.make<number, void>()
+  const open = new Map<number, PeerSession.PeerSession>()
+  const awake = yield* Latch.make(true)
+
+  /** Refuses a second connection to the same peer, by another address of it. */
+  const admit = (peer: PeerBook.Peer, session: PeerSession.PeerSession): PeerSession.SessionError | undefined => {
+    if (peer.state === "banned") return new PeerDropped({ why: "it is banned" })
+    for (const other of open.values()) {
+      if (Bytes.equals(other.peerId, session.peerId)) return new PeerDropped({ why: "it is connected already" })
+    }
+    open.set(peer.key, session)
+    PeerBook.connected(peer)
+    report({ _tag: "PeerConnected", address: peer.address })
+    return undefined
+  }
+
+  const connect = (peer: PeerBook.Peer) =>
+    dialer.connect(peer.address).pipe(
+      Effect.timeoutOrElse({
+        duration: connectTimeout,
+        orElse: () => Effect.fail(new ConnectionError({ address: peer.address, why: "timed out" }))
+      })
+    )
+
+  const session = Effect.fnUntraced(
+    function* (peer: PeerBook.Peer) {
+      const connection = yield* connect(peer)
+      yield* PeerSession.run({
+        connection,
+        download,
+        key: peer.key,
+        infoHash: options.infoHash,
+        peerId: options.peerId,
+        onOpen: (session) => admit(peer, session)
+      })
+    },
+    Effect.scoped,
+    (effect, peer) =>
+      Effect.onExit(effect, (exit) => ended(peer, exit)).pipe(options.permits.withPermits(1), Effect.ignore)
+  )
+
+  const ended = Effect.fnUntraced(function* (peer: PeerBook.Peer, exit: Exit.Exit<void, PeerSession.SessionError>) {
+    const session = open.get(peer.key)
+    open.delete(peer.key)
+    const wasUseful = session !== undefined && session.protocol.downloadedBytes > 0
+    PeerBook.disconnected(book, peer, yield* Clock.currentTimeMillis, wasUseful)
+    const error = Exit.findErrorOption(exit)
+    if (error._tag === "Some" && error.value._tag === "SelfConnection") PeerBook.ban(book, peer)
+    Latch.openUnsafe(awake)
+    const why = error._tag === "Some" ? error.value.why : Exit.isSuccess(exit) ? "it closed the connection" : "stopped"
+    report({ _tag: "PeerDisconnected", address: peer.address, why })
+  })
+
+  const dialDue = Effect.gen(function* () {
+    while (!PieceTable.isComplete(download.table)) {
+      const now = yield* Clock.currentTimeMillis
+      const running = yield* FiberMap.size(fibers)
+      if (running >= maxConnections || running - open.size >= maxDialing) return undefined
+      const peer = PeerBook.nextToDial(book, now)
+      if (peer === undefined) {
+        const dialAt = PeerBook.nextDialAt(book)
+        return dialAt === undefined ? undefined : dialAt - now
+      }
+      PeerBook.dialing(peer)
+      yield* FiberMap.run(fibers, peer.key, session(peer))
+    }
+    return undefined
+  })
+
+  const dial = Effect.gen(function* () {
+    while (true) {
+      Latch.closeUnsafe(awake)
+      const wait = yield* dialDue
+      yield* wait === undefined ? awake.await : Effect.raceFirst(awake.await, Effect.sleep(wait))
+    }
+  })
+
+  const tick = Effect.gen(function* () {
+    const now = yield* Clock.currentTimeMillis
+    Download.releaseDelayed(download, now)
+    let isFreed = false
+    for (const { failUnsafe, protocol } of [...open.values()]) {
+      const result = Result.try({
+        try: () => PeerProtocol.tick(protocol, now),
+        catch: (error) => error as PeerDropped
+      })
+      if (Result.isFailure(result)) failUnsafe(result.failure)
+      else if (result.success) {
+        isFreed = true
+        yield* Download.abandon(download, protocol)
+      }
+    }
+    if (isFreed) Download.feed(download)
+  })
+
+  yield* Effect.forkScoped(dial)
+  yield* Effect.forkScoped(Effect.repeat(tick, Schedule.spaced("1 second")))
+
+  const self: Swarm = {
+    add: (addresses) =>
+      Effect.map(Clock.currentTimeMillis, (now) => {
+        let added = 0
+        for (const address of addresses) if (PeerBook.add(book, address, now) !== undefined) added++
+        if (added > 0) Latch.openUnsafe(awake)
+        return added
+      }),
+    ban: (key, why) => {
+      const peer = book.peers[key]!
+      if (!PeerBook.ban(book, peer)) return
+      report({ _tag: "PeerBanned", address: peer.address, why })
+      for (const [other, session] of open) {
+        if (book.peers[other]!.state === "banned") session.failUnsafe(new PeerDropped({ why: "it is banned" }))
+      }
+    },
+    prove: (keys) => {
+      for (const key of keys) book.peers[key]!.isProven = true
+    },
+    addressOf: (key) => book.peers[key]!.address,
+    announce: (piece) => {
+      const isComplete = PieceTable.isComplete(download.table)
+      for (const { failUnsafe, protocol } of open.values()) {
+        PeerProtocol.announce(protocol, piece)
+        if (isComplete && protocol.isSeed) failUnsafe(new PeerDropped({ why: "both sides have everything" }))
+      }
+    },
+    counts: () => ({ connected: open.size, known: book.peers.length, banned: PeerBook.bannedCount(book) })
+  }
+  return self
+})

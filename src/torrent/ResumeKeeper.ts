@@ -1,0 +1,72 @@
+/**
+ * Keeps a torrent's resume data up to date: each stored piece is appended as soon as the storage confirmed it, and from
+ * time to time what is stored is flushed and saved as safe from a power cut. A failure is told and never stops the
+ * download: a later run verifies what it must.
+ */
+import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
+import * as Bitfield from "../base/Bitfield.ts"
+import type { PieceIndex } from "../base/PieceGeometry.ts"
+import type { ResumeError, TorrentResume } from "../resume/ResumeStore.ts"
+import type { StorageError, TorrentStorage } from "../storage/Storage.ts"
+
+/**
+ * How often what was stored since is flushed to the disk. After a power cut at most the pieces of this long, and all of a
+ * torrent that was stopped earlier, are verified again; flushing more often would have the disk wait for it.
+ */
+export const flushEvery = "30 seconds"
+
+/** What a keeper needs. */
+export interface Options {
+  readonly resume: TorrentResume
+  readonly storage: TorrentStorage
+  /** The pieces that are stored; grows while the torrent runs. */
+  readonly stored: Bitfield.Bitfield
+  /** Those that survive a power cut already. */
+  readonly flushed: Bitfield.Bitfield
+  readonly onFailure: (error: ResumeError | StorageError) => void
+}
+
+/** Saves what is stored now, and keeps on until the scope closes. Gives the function that notes a stored piece. */
+export const make = Effect.fnUntraced(function* (options: Options) {
+  const { resume, storage, stored } = options
+  let flushed = options.flushed
+  let pending: Array<PieceIndex> = []
+  const awake = yield* Latch.make(false)
+
+  const told = <A>(effect: Effect.Effect<A, ResumeError | StorageError>) =>
+    effect.pipe(Effect.catch((error) => Effect.sync(() => options.onFailure(error))))
+
+  const append = Effect.suspend(() => {
+    const pieces = pending
+    pending = []
+    return pieces.length === 0 ? Effect.void : told(resume.append(pieces))
+  }).pipe(Effect.uninterruptible)
+
+  const flush = Effect.suspend(() => {
+    if (flushed.count === stored.count) return Effect.void
+    const before = Bitfield.copy(stored)
+    return storage.flush.pipe(
+      Effect.tap(() => {
+        flushed = before
+        return resume.save({ stored, flushed })
+      }),
+      told
+    )
+  })
+
+  yield* told(resume.save({ stored, flushed }))
+  yield* Effect.addFinalizer(() => append)
+  yield* awake.await.pipe(
+    Effect.tap(() => Effect.sync(() => Latch.closeUnsafe(awake))),
+    Effect.andThen(append),
+    Effect.forever,
+    Effect.forkScoped
+  )
+  yield* Effect.sleep(flushEvery).pipe(Effect.andThen(flush), Effect.forever, Effect.forkScoped)
+
+  return (piece: PieceIndex): void => {
+    pending.push(piece)
+    Latch.openUnsafe(awake)
+  }
+})

@@ -1,0 +1,261 @@
+/**
+ * A running torrent: opens its storage, finds out what is stored, and starts the fibers that fetch the rest. Everything
+ * it started ends with its scope. What the parts do stands in their own files; here they are put together.
+ */
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as PubSub from "effect/PubSub"
+import * as Queue from "effect/Queue"
+import * as Random from "effect/Random"
+import type * as Semaphore from "effect/Semaphore"
+import * as Stream from "effect/Stream"
+import * as Bitfield from "../base/Bitfield.ts"
+import type { PeerAddress } from "../base/PeerAddress.ts"
+import type { PeerId } from "../base/PeerId.ts"
+import { type PieceIndex, pieceSize } from "../base/PieceGeometry.ts"
+import * as Prng from "../base/Prng.ts"
+import type { PeerSource, PeerSourceEvent } from "../discovery/PeerSource.ts"
+import * as Metainfo from "../metainfo/Metainfo.ts"
+import * as BufferPool from "../piece/BufferPool.ts"
+import * as Download from "../piece/Download.ts"
+import type * as PieceBuffer from "../piece/PieceBuffer.ts"
+import * as PieceTable from "../piece/PieceTable.ts"
+import * as PieceVerifier from "../piece/PieceVerifier.ts"
+import * as PieceWriter from "../piece/PieceWriter.ts"
+import * as RateMeter from "../rate/RateMeter.ts"
+import { ResumeStore } from "../resume/ResumeStore.ts"
+import { Storage } from "../storage/Storage.ts"
+import * as Swarm from "../swarm/Swarm.ts"
+import * as Recheck from "./Recheck.ts"
+import * as ResumeKeeper from "./ResumeKeeper.ts"
+import type { TorrentEvent } from "./TorrentEvent.ts"
+import type { TorrentError, TorrentState, TorrentStatus } from "./TorrentStatus.ts"
+
+/** Events that wait for a slow reader; beyond that it misses the oldest. */
+export const eventCapacity = 8_192
+
+/** Events that a reader who comes later still gets. */
+export const eventReplay = 1_024
+
+/** A running torrent. */
+export interface Torrent {
+  readonly metainfo: Metainfo.Metainfo
+  /** What happens, beginning with the last 1,024 events; a reader that lags by 8,192 misses the oldest. */
+  readonly events: Stream.Stream<TorrentEvent>
+  /** How it stands now. */
+  readonly status: Effect.Effect<TorrentStatus>
+  /** Completes when every piece is stored; fails when the torrent could not even be started. */
+  readonly completed: Effect.Effect<void, TorrentError>
+  /** Adds addresses to try. */
+  readonly addPeers: (addresses: ReadonlyArray<PeerAddress>) => Effect.Effect<void>
+}
+
+/** What a torrent is made of. */
+export interface Options {
+  readonly metainfo: Metainfo.Metainfo
+  readonly peerId: PeerId
+  readonly sources: ReadonlyArray<PeerSource>
+  /** Pieces under way at once; default 20, or more where pieces are small (`BufferPool.capacityFor`). */
+  readonly maxActivePieces?: number | undefined
+  /** Connections of this torrent, default 50. */
+  readonly maxConnections?: number | undefined
+  /** The connections that all torrents of the engine may have. */
+  readonly connectionPermits: Semaphore.Semaphore
+}
+
+/** Starts a torrent, until the scope closes. Returns at once: checking, downloading and failures are told as events. */
+export const make = Effect.fn("Torrent.make")(function* (options: Options) {
+  const { metainfo } = options
+  const { geometry } = metainfo.layout
+  const random = Prng.make(yield* Random.nextInt)
+  const events = yield* Effect.acquireRelease(
+    PubSub.sliding<TorrentEvent>({ capacity: eventCapacity, replay: eventReplay }),
+    PubSub.shutdown
+  )
+  const completed = yield* Deferred.make<void, TorrentError>()
+  let state: TorrentState = { _tag: "Checking" }
+  let running: { readonly download: Download.Download; readonly swarm: Swarm.Swarm } | undefined
+  let waiting: ReadonlyArray<PeerAddress> = []
+  let resumedBytes = 0
+  let rejectedPieces = 0
+
+  const tell = (event: TorrentEvent): void => {
+    PubSub.publishUnsafe(events, event)
+  }
+
+  const bytesOf = (pieces: Bitfield.Bitfield): number => {
+    const last = (geometry.pieceCount - 1) as PieceIndex
+    const short = Bitfield.has(pieces, last) ? geometry.pieceLength - pieceSize(geometry, last) : 0
+    return pieces.count * geometry.pieceLength - short
+  }
+
+  const storedBytes = (): number => (running === undefined ? 0 : bytesOf(running.download.table.stored))
+
+  const onVerdict = (swarm: Swarm.Swarm, verdict: PieceVerifier.Verdict): void => {
+    switch (verdict._tag) {
+      case "Passed":
+        return swarm.prove(verdict.contributors)
+      case "Guilty":
+        return swarm.ban(verdict.peer, `it sent wrong bytes for piece ${verdict.piece}`)
+      case "Rejected": {
+        rejectedPieces++
+        const contributors = [...verdict.contributors].map(swarm.addressOf)
+        return tell({ _tag: "PieceRejected", piece: verdict.piece, contributors })
+      }
+    }
+  }
+
+  const onWritten = (
+    { download, swarm }: { readonly download: Download.Download; readonly swarm: Swarm.Swarm },
+    noteStored: (piece: PieceIndex) => void,
+    fact: PieceWriter.Fact
+  ): void => {
+    switch (fact._tag) {
+      case "Failed":
+        state = { _tag: "StorageFailing", error: fact.error }
+        return tell({ _tag: "StorageFailed", piece: fact.piece, error: fact.error })
+      case "Recovered":
+        if (state._tag === "StorageFailing") state = { _tag: "Downloading" }
+        return tell({ _tag: "StorageRecovered" })
+      case "Stored":
+        noteStored(fact.piece)
+        swarm.announce(fact.piece)
+        tell({ _tag: "PieceStored", piece: fact.piece, storedPieces: download.table.counts.stored })
+        if (PieceTable.isComplete(download.table)) complete()
+    }
+  }
+
+  const complete = (): void => {
+    state = { _tag: "Complete" }
+    tell({ _tag: "Completed" })
+    Deferred.doneUnsafe(completed, Effect.void)
+  }
+
+  const fail = (error: TorrentError): void => {
+    state = { _tag: "Failed", error }
+    tell({ _tag: "Failed", error })
+    Deferred.doneUnsafe(completed, Effect.fail(error))
+  }
+
+  const onSourceEvent = Effect.fnUntraced(function* (swarm: Swarm.Swarm, event: PeerSourceEvent) {
+    if (event._tag === "Failed") return tell({ _tag: "SourceFailed", source: event.source, why: event.why })
+    yield* swarm.add(event.addresses)
+    tell({ _tag: "SourceAnswered", source: event.source, peers: event.addresses.length })
+  })
+
+  const start = Effect.gen(function* () {
+    const storage = yield* (yield* Storage).open(metainfo.layout)
+    const resume = yield* (yield* ResumeStore).open(metainfo.infoHash, geometry.pieceCount)
+    const onResumeFailure = (error: { readonly message: string }): void =>
+      tell({ _tag: "ResumeFailed", why: error.message })
+    const saved = yield* Effect.catch(resume.load, (error) =>
+      Effect.sync(() => {
+        onResumeFailure(error)
+        return undefined
+      })
+    )
+    const stored = yield* Recheck.run({
+      metainfo,
+      storage,
+      resume: saved,
+      random,
+      onProgress: (checkedPieces, totalPieces) => tell({ _tag: "Checking", checkedPieces, totalPieces })
+    })
+    yield* storage.prepare([...metainfo.layout.files.keys()])
+    const download = yield* Download.make({ geometry, stored, random, maxActivePieces: options.maxActivePieces })
+    const noteStored = yield* ResumeKeeper.make({
+      resume,
+      storage,
+      stored: download.table.stored,
+      flushed: saved?.flushed ?? Bitfield.make(geometry.pieceCount),
+      onFailure: onResumeFailure
+    })
+    const verified = yield* Queue.bounded<PieceBuffer.PieceBuffer>(download.pool.capacity)
+    const swarm = yield* Swarm.make({
+      download,
+      infoHash: metainfo.infoHash,
+      peerId: options.peerId,
+      random,
+      maxConnections: options.maxConnections,
+      permits: options.connectionPermits,
+      report: tell
+    })
+    running = { download, swarm }
+    resumedBytes = storedBytes()
+    state = { _tag: "Downloading" }
+    tell({ _tag: "Started", storedPieces: stored.count, totalPieces: geometry.pieceCount })
+    if (PieceTable.isComplete(download.table)) complete()
+    yield* Effect.forkScoped(
+      PieceWriter.run({
+        download,
+        storage,
+        verified,
+        report: (fact) => onWritten({ download, swarm }, noteStored, fact)
+      })
+    )
+    yield* Effect.forkScoped(
+      PieceVerifier.run({
+        download,
+        digestOf: (piece) => Metainfo.pieceDigest(metainfo, piece),
+        verified,
+        report: (verdict) => onVerdict(swarm, verdict)
+      })
+    )
+    yield* Effect.forkScoped(BufferPool.sweep(download.pool))
+    yield* swarm.add(waiting)
+    for (const source of options.sources) {
+      const peers = source.peers({
+        completed: Effect.ignore(Deferred.await(completed)),
+        facts: () => ({
+          downloaded: download.downloadedBytes,
+          uploaded: 0,
+          left: geometry.totalLength - storedBytes()
+        })
+      })
+      yield* Effect.forkScoped(Stream.runForEach(peers, (event) => onSourceEvent(swarm, event)))
+    }
+  })
+
+  const status = Effect.map(Clock.currentTimeMillis, (now): TorrentStatus => {
+    const counts = running?.swarm.counts()
+    const download = running?.download
+    return {
+      state,
+      totalPieces: geometry.pieceCount,
+      storedPieces: download?.table.counts.stored ?? 0,
+      totalBytes: geometry.totalLength,
+      storedBytes: storedBytes(),
+      resumedBytes,
+      downloadedBytes: download?.downloadedBytes ?? 0,
+      wastedBytes: download?.wastedBytes ?? 0,
+      downloadBytesPerSecond: download === undefined ? 0 : RateMeter.bytesPerSecond(download.rate, now),
+      bufferedBytes:
+        download === undefined ? 0 : BufferPool.lentCount(download.pool) * download.pool.account.bufferBytes,
+      rejectedPieces,
+      connectedPeers: counts?.connected ?? 0,
+      knownPeers: counts?.known ?? 0,
+      bannedPeers: counts?.banned ?? 0
+    }
+  })
+
+  yield* start.pipe(
+    Effect.catch((error) => Effect.sync(() => fail(error))),
+    Effect.onError((cause) => Deferred.failCause(completed, cause)),
+    Effect.forkScoped
+  )
+
+  const self: Torrent = {
+    metainfo,
+    events: Stream.fromPubSub(events),
+    status,
+    completed: Deferred.await(completed),
+    addPeers: (addresses) =>
+      Effect.suspend(() => {
+        if (running !== undefined) return Effect.asVoid(running.swarm.add(addresses))
+        waiting = [...waiting, ...addresses]
+        return Effect.void
+      })
+  }
+  return self
+})
