@@ -143,7 +143,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     while (true) {
       Latch.closeUnsafe(awake)
       const wait = yield* dialDue
-      yield* wait === undefined ? awake.await : Effect.raceFirst(awake.await, Effect.sleep(wait))
+      yield* wait === undefined ? awake.await : Effect.timeoutOrElse(awake.await, { duration: wait, orElse: () => Effect.void })
     }
   })
 
