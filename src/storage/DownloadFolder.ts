@@ -10,8 +10,10 @@
 import * as Path from "node:path"
 import * as Effect from "effect/Effect"
 import type { OpenFailure } from "./FileHandles.ts"
-import { isExhausted, reasonOf, type SystemError } from "./FileSystemError.ts"
-import { call, type NodeFileSystem } from "./NodeFile.ts"
+import type { SystemError } from "./FileSystemError.ts"
+import * as FileSystemError from "./FileSystemError.ts"
+import type { NodeFileSystem } from "./NodeFile.ts"
+import * as NodeFile from "./NodeFile.ts"
 import { StorageRefused } from "./Storage.ts"
 
 /** A download folder, as one torrent knows it. */
@@ -27,8 +29,10 @@ export interface DownloadFolder {
   readonly forget: () => void
   /** Notes that the folder with this true path has a new entry; `resolve` does so for folders it makes. */
   readonly markChanged: (folder: string) => void
-  /** Folders with new entries, each told once. */
-  readonly takeChanged: () => ReadonlyArray<string>
+  /** Folders with new entries that nobody has synced yet. */
+  readonly changed: () => ReadonlyArray<string>
+  /** Forgets that a folder has new entries; those that come from now on count again. */
+  readonly unmarkChanged: (folder: string) => void
 }
 
 /** Makes a download folder of `directory`, which need not exist. Touches nothing. */
@@ -44,14 +48,14 @@ export const make = (fs: NodeFileSystem, directory: string): DownloadFolder => {
     missing: false
   })
   const failed = (path: string, access: "read" | "write") => (error: SystemError) => openFailure(error, path, access)
-  const realpath = (path: string) => call<string>((done) => fs.realpath(path, done))
+  const realpath = (path: string) => NodeFile.call<string>((done) => fs.realpath(path, done))
 
   const resolveRoot = Effect.fnUntraced(function* (access: "read" | "write") {
     const found = known.get("")
     if (found !== undefined) return found
     if (access === "write") {
       yield* Effect.mapError(
-        call((done) => fs.mkdirs(root, done)),
+        NodeFile.call((done) => fs.mkdirs(root, done)),
         failed(directory, access)
       )
     }
@@ -61,7 +65,7 @@ export const make = (fs: NodeFileSystem, directory: string): DownloadFolder => {
   })
 
   const makeFolder = Effect.fnUntraced(function* (parent: string, child: string, name: string) {
-    const made = yield* Effect.result(call((done) => fs.mkdir(child, done)))
+    const made = yield* Effect.result(NodeFile.call((done) => fs.mkdir(child, done)))
     if (made._tag === "Success") {
       changed.add(parent)
       return child
@@ -114,17 +118,14 @@ export const make = (fs: NodeFileSystem, directory: string): DownloadFolder => {
     resolve,
     forget: () => known.clear(),
     markChanged: (folder) => void changed.add(folder),
-    takeChanged: () => {
-      const folders = [...changed]
-      changed.clear()
-      return folders
-    }
+    changed: () => [...changed],
+    unmarkChanged: (folder) => void changed.delete(folder)
   }
 }
 
 /** What an error in opening `path` means. */
 export const openFailure = (error: SystemError, path: string, access: "read" | "write"): OpenFailure => ({
-  reason: reasonOf(error, path, access),
-  exhausted: isExhausted(error),
+  reason: FileSystemError.reasonOf(error, path, access),
+  exhausted: FileSystemError.isExhausted(error),
   missing: error.code === "ENOENT"
 })

@@ -27,11 +27,11 @@ import * as FileLayout from "../metainfo/FileLayout.ts"
 import { PieceHasher } from "../piece/PieceHasher.ts"
 import * as DownloadFolder from "./DownloadFolder.ts"
 import * as FileHandles from "./FileHandles.ts"
-import { reasonOf } from "./FileSystemError.ts"
+import * as FileSystemError from "./FileSystemError.ts"
 import * as NodeFile from "./NodeFile.ts"
 import * as PieceDigests from "./PieceDigests.ts"
+import * as Storage from "./Storage.ts"
 import {
-  failure,
   NotStored,
   Storage,
   type StorageError,
@@ -128,11 +128,11 @@ const openTorrent = (options: {
   ): Effect.Effect<void, StorageError> => {
     if (closed)
       return Effect.fail(
-        failure(operation, [new StorageUnavailable({ path: options.directory, why: TorrentFile.afterClose })])
+        Storage.failure(operation, [new StorageUnavailable({ path: options.directory, why: TorrentFile.afterClose })])
       )
-    if (items.length === 1) return Effect.mapError(effect(items[0]!), (reason) => failure(operation, [reason]))
+    if (items.length === 1) return Effect.mapError(effect(items[0]!), (reason) => Storage.failure(operation, [reason]))
     return Effect.mapError(Effect.validate(items, effect, { concurrency, discard: true }), (reasons) =>
-      failure(operation, reasons)
+      Storage.failure(operation, reasons)
     )
   }
 
@@ -191,7 +191,7 @@ const openTorrent = (options: {
     const unsynced = [...files.values()].filter((file) => file.needsSync())
     return Effect.andThen(
       each("flush", unsynced, (file) => file.sync),
-      Effect.suspend(() => each("flush", folder.takeChanged(), syncFolder))
+      Effect.suspend(() => each("flush", folder.changed(), syncFolder))
     )
   })
 
@@ -206,17 +206,20 @@ const openTorrent = (options: {
     const sync = handles.use(
       () =>
         closed ? Result.fail(new StorageUnavailable({ path, why: TorrentFile.afterClose })) : Result.succeed(slot),
-      (fd) => NodeFile.syncFolder(fs, fd).pipe(Effect.mapError((error) => reasonOf(error, path, "write")))
+      (fd) => Effect.mapError(NodeFile.syncFolder(fs, fd), (error) => reasonOf(error, path, "write"))
     )
-    return sync.pipe(
-      Effect.ensuring(handles.retire(slot)),
-      // A folder that was deleted keeps nothing, and Windows opens none.
-      Effect.catchIf(
-        (reason) => reason._tag === "NotStored" || reason._tag === "StorageRefused",
-        () => Effect.void
-      ),
-      Effect.onExit((exit) => Effect.sync(() => void (exit._tag === "Failure" && folder.markChanged(path))))
-    )
+    return Effect.suspend(() => {
+      folder.unmarkChanged(path)
+      return sync.pipe(
+        Effect.ensuring(handles.retire(slot)),
+        // A folder that was deleted keeps nothing, and Windows opens none.
+        Effect.catchIf(
+          (reason) => reason._tag === "NotStored" || reason._tag === "StorageRefused",
+          () => Effect.void
+        ),
+        Effect.onError(() => Effect.sync(() => folder.markChanged(path)))
+      )
+    })
   }
 
   return {

@@ -9,9 +9,10 @@ import * as NFS from "node:fs"
 import * as Path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import { type DownloadFolder, openFailure } from "./DownloadFolder.ts"
+import type { DownloadFolder } from "./DownloadFolder.ts"
+import * as DownloadFolder from "./DownloadFolder.ts"
 import * as FileHandles from "./FileHandles.ts"
-import { reasonOf } from "./FileSystemError.ts"
+import * as FileSystemError from "./FileSystemError.ts"
 import * as NodeFile from "./NodeFile.ts"
 import { type StorageReason, StorageRefused, StorageUnavailable } from "./Storage.ts"
 
@@ -77,7 +78,8 @@ export const make = (options: {
   let unsynced = false
   let lost: StorageReason | undefined
 
-  const failed = (access: "read" | "write") => (error: Parameters<typeof reasonOf>[0]) => reasonOf(error, name, access)
+  const failed = (access: "read" | "write") => (error: Parameters<typeof FileSystemError.reasonOf>[0]) =>
+    FileSystemError.reasonOf(error, name, access)
 
   const lose = (why: string): StorageReason => {
     lost ??= new StorageRefused({ path: name, why })
@@ -97,25 +99,26 @@ export const make = (options: {
       }
     )
 
-  const look = (fd: number) =>
-    Effect.flatMap(statRegular(fd, "write"), (stats): Effect.Effect<void, StorageReason> => {
-      if (countsLinks && stats.nlink === 0) return Effect.fail(lose(deleted))
-      if (stats.size < end) return Effect.fail(lose(cutOff))
-      unchecked = 0
-      return Effect.void
-    })
+  const look = Effect.fnUntraced(function* (fd: number) {
+    // As it is before the call: a write that ends meanwhile may not show in what the call tells.
+    const expected = end
+    const stats = yield* statRegular(fd, "write")
+    if (countsLinks && stats.nlink === 0) return yield* Effect.fail(lose(deleted))
+    if (stats.size < expected) return yield* Effect.fail(lose(cutOff))
+    unchecked = 0
+  })
 
   const openIn = Effect.fnUntraced(function* (parent: string, access: "read" | "write", flags: number) {
     const place = Path.join(parent, options.path[options.path.length - 1]!)
     if (mustLookForLinks) {
       const found = yield* Effect.result(NodeFile.call<NFS.Stats>((done) => fs.lstat(place, done)))
       if (Result.isSuccess(found) && found.success.isSymbolicLink()) {
-        return yield* Effect.fail(openFailure({ code: "ELOOP", message: "a link" }, name, access))
+        return yield* Effect.fail(DownloadFolder.openFailure({ code: "ELOOP", message: "a link" }, name, access))
       }
     }
     return yield* Effect.mapError(
       NodeFile.call<number>((done) => fs.open(place, flags | safeFlags, done)),
-      (error) => openFailure(error, name, access)
+      (error) => DownloadFolder.openFailure(error, name, access)
     )
   })
 
@@ -215,7 +218,7 @@ export const make = (options: {
         Effect.mapError((error) => {
           // The system forgets what it could not write: asked again, it would call the rest a success.
           lose(notKept)
-          return reasonOf(error, name, "write")
+          return FileSystemError.reasonOf(error, name, "write")
         }),
         Effect.andThen(look(fd))
       )

@@ -434,6 +434,29 @@ describe("FileSystemStorage and a disk that changes", () => {
   )
 
   test(
+    "does not take a file for cut off that grew while it was looked at",
+    Effect.gen(function* () {
+      const { calls } = yield* Disk
+      const layout = layoutOf(checkInterval, ["f", 3 * checkInterval])
+      const torrent = yield* open(layout)
+      yield* write(torrent, layout, 0)
+      const looking = yield* Deferred.make<() => void>()
+      calls.hold = (operation, release) => {
+        if (operation !== "fstat" || Deferred.isDoneUnsafe(looking)) return false
+        return Deferred.doneUnsafe(looking, Effect.succeed(release))
+      }
+      const first = yield* Effect.forkChild(write(torrent, layout, 1))
+      const release = yield* Deferred.await(looking)
+      yield* write(torrent, layout, 2)
+      release()
+
+      yield* Fiber.join(first)
+
+      assert.deepStrictEqual(yield* storedPieces(torrent, layout), [0, 1, 2])
+    })
+  )
+
+  test(
     "fault 49: opened again, a torrent writes what is missing",
     Effect.gen(function* () {
       const { root } = yield* Disk

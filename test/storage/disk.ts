@@ -34,6 +34,8 @@ export interface DiskCalls {
   shortWrites: number | undefined
   /** Runs before a call is made. */
   before: ((operation: Operation, args: ReadonlyArray<unknown>) => void) | undefined
+  /** Runs when a call is done; `true` keeps its result back until `release`. */
+  hold: ((operation: Operation, release: () => void) => boolean) | undefined
 }
 
 const systemError = (code: string) => Object.assign(new Error(`${code}: injected`), { code })
@@ -58,7 +60,8 @@ export const makeCalls = (): DiskCalls => {
       real(...rest, (error: unknown, value?: unknown) => {
         if (operation === "open" && !error) most = Math.max(most, fds.add(value as number).size)
         if (operation === "close") fds.delete(args[0] as number)
-        done(code === undefined ? error : systemError(code), value)
+        const release = () => done(code === undefined ? error : systemError(code), value)
+        if (!calls.hold?.(operation, release)) release()
       })
     }
   }
@@ -70,7 +73,8 @@ export const makeCalls = (): DiskCalls => {
     openMost: () => most,
     failWhen: () => undefined,
     shortWrites: undefined,
-    before: undefined
+    before: undefined,
+    hold: undefined
   }
   return calls
 }

@@ -1,0 +1,69 @@
+/**
+ * Writing and verifying 256 MiB on the file system: MiB/s, and CPU time of the process with its disk threads, which is
+ * the figure that counts on a shared machine. The page cache is warm; nothing is flushed.
+ *
+ * `vitest bench test/bench/FileSystemStorage.bench.ts`
+ */
+import { assert, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import * as NodePieceHasher from "../../src/piece/NodePieceHasher.ts"
+import * as FileSystemStorage from "../../src/storage/FileSystemStorage.ts"
+import { Storage } from "../../src/storage/Storage.ts"
+import { temporaryFolder } from "../storage/disk.ts"
+import { layoutOf, piecesOf } from "../storage/layouts.ts"
+
+const totalLength = 256 << 20
+const runs = 3
+// As many pieces as an engine has between their last block and the disk.
+const writesInFlight = 4
+
+const measure = <A, E, R>(title: string, effect: Effect.Effect<A, E, R>) =>
+  Effect.gen(function* () {
+    const cpu = process.cpuUsage()
+    const start = performance.now()
+    const value = yield* effect
+    const seconds = (performance.now() - start) / 1_000
+    const { system, user } = process.cpuUsage(cpu)
+    const rate = (totalLength / 1_048_576 / seconds).toFixed(0)
+    console.log(`${title}: ${rate} MiB/s, CPU ${(user / 1e6).toFixed(2)} s user, ${(system / 1e6).toFixed(2)} s system`)
+    return value
+  })
+
+for (const [name, pieceLength, fileCount] of [
+  ["pieces of 1 MiB in one file", 1 << 20, 1],
+  ["pieces of 16 KiB in one file", 1 << 14, 1],
+  ["pieces of 1 MiB over 2,048 files", 1 << 20, 2_048]
+] as const) {
+  it(`FileSystemStorage: ${name}`, { timeout: 120_000 }, async () => {
+    const entries = Array.from({ length: fileCount }, (_, index) => [`t/${index}`, totalLength / fileCount] as const)
+    const layout = layoutOf(pieceLength, ...entries)
+    const piece = new Uint8Array(pieceLength).fill(7)
+    const once = Effect.gen(function* () {
+      const directory = yield* temporaryFolder
+      const storage = Layer.provide(FileSystemStorage.layer({ directory }), NodePieceHasher.layer)
+      yield* Effect.gen(function* () {
+        const torrent = yield* (yield* Storage).open(layout)
+        yield* measure(
+          `${name}, write`,
+          Effect.forEach(piecesOf(layout), (index) => torrent.writePiece(index, piece), {
+            concurrency: writesInFlight,
+            discard: true
+          })
+        )
+        const stored = yield* measure(
+          `${name}, verify`,
+          Stream.runFold(
+            torrent.digests(piecesOf(layout)),
+            () => 0,
+            (count, { sha1 }) => (sha1 === undefined ? count : count + 1)
+          )
+        )
+        assert.strictEqual(stored, layout.geometry.pieceCount)
+      }).pipe(Effect.provide(storage))
+    })
+
+    for (let run = 0; run < runs; run++) await Effect.runPromise(Effect.scoped(once))
+  })
+}

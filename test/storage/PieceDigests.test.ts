@@ -1,0 +1,151 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
+import { PieceHasher } from "../../src/piece/PieceHasher.ts"
+import * as PieceDigests from "../../src/storage/PieceDigests.ts"
+import { failure, StorageUnavailable } from "../../src/storage/Storage.ts"
+
+const piecesOf = (geometry: PieceGeometry.PieceGeometry, ...indices: ReadonlyArray<number>) =>
+  indices.map((index) => PieceGeometry.pieceIndexUnsafe(geometry, index))
+
+/** A hasher that tells length and first byte, so that a test can see what was hashed. */
+const readable = PieceHasher.of({
+  sha1: (bytes) => Effect.sync(() => new TextEncoder().encode(`${bytes.length} of ${bytes[0]}`)),
+  sha256: () => Effect.die("not asked for")
+})
+
+const text = (bytes: Uint8Array | undefined) => bytes && new TextDecoder().decode(bytes)
+
+describe("PieceDigests", () => {
+  it.effect("reads neighbouring small pieces together, and starts anew at a gap", () =>
+    Effect.gen(function* () {
+      const geometry = PieceGeometry.make({ totalLength: 100, pieceLength: 8 })
+      const reads: Array<readonly [number, number]> = []
+      const digests = PieceDigests.make({
+        geometry,
+        hasher: readable,
+        pieces: piecesOf(geometry, 3, 4, 5, 9, 12, 11),
+        read: (begin, into) =>
+          Effect.sync(() => {
+            reads.push([begin, into.length])
+            for (let at = 0; at < into.length; at++) into[at] = (begin + at) / 8
+            return []
+          })
+      })
+
+      const seen = yield* Stream.runCollect(digests)
+
+      assert.deepStrictEqual(reads, [
+        [24, 24],
+        [72, 8],
+        [96, 4],
+        [88, 8]
+      ])
+      assert.deepStrictEqual(
+        seen.map(({ sha1 }) => text(sha1)),
+        ["8 of 3", "8 of 4", "8 of 5", "8 of 9", "4 of 12", "8 of 11"]
+      )
+    })
+  )
+
+  it.effect("reads no more at once than its buffer holds", () =>
+    Effect.gen(function* () {
+      const pieceLength = PieceDigests.readLength / 4
+      const geometry = PieceGeometry.make({ totalLength: pieceLength * 9, pieceLength })
+      const reads: Array<number> = []
+      const digests = PieceDigests.make({
+        geometry,
+        hasher: readable,
+        pieces: piecesOf(geometry, 0, 1, 2, 3, 4, 5, 6, 7, 8),
+        read: (_, into) =>
+          Effect.sync(() => {
+            reads.push(into.length / pieceLength)
+            return []
+          })
+      })
+
+      yield* Stream.runDrain(digests)
+
+      assert.deepStrictEqual(reads, [4, 4, 1])
+    })
+  )
+
+  it.effect("gives no digest to exactly the pieces that a missing range touches", () =>
+    Effect.gen(function* () {
+      const geometry = PieceGeometry.make({ totalLength: 40, pieceLength: 8 })
+      const digests = PieceDigests.make({
+        geometry,
+        hasher: readable,
+        pieces: piecesOf(geometry, 0, 1, 2, 3, 4),
+        read: () => Effect.succeed([{ begin: 15, end: 24 }])
+      })
+
+      const seen = yield* Stream.runCollect(digests)
+
+      assert.deepStrictEqual(
+        seen.map(({ sha1 }) => sha1 !== undefined),
+        [true, false, false, true, true]
+      )
+    })
+  )
+
+  it.effect("fills one buffer while the other is hashed, and never the one that is", () =>
+    Effect.gen(function* () {
+      const pieceLength = PieceDigests.readLength
+      const geometry = PieceGeometry.make({ totalLength: pieceLength * 5, pieceLength })
+      const steps: Array<string> = []
+      const memory = new Set<ArrayBufferLike>()
+      let hashing: ArrayBufferLike | undefined
+      const digests = PieceDigests.make({
+        geometry,
+        hasher: PieceHasher.of({
+          ...readable,
+          sha1: (bytes) =>
+            Effect.gen(function* () {
+              hashing = bytes.buffer
+              steps.push(`hash ${bytes[0]}`)
+              yield* Effect.yieldNow
+              hashing = undefined
+              return bytes.slice(0, 1)
+            })
+        }),
+        pieces: piecesOf(geometry, 0, 1, 2, 3, 4),
+        read: (begin, into) =>
+          Effect.sync(() => {
+            assert.notStrictEqual(into.buffer, hashing)
+            memory.add(into.buffer)
+            into[0] = begin / pieceLength
+            steps.push(`read ${into[0]}`)
+            return []
+          })
+      })
+
+      const seen = yield* Stream.runCollect(digests)
+
+      assert.deepStrictEqual(
+        seen.map(({ sha1 }) => sha1![0]),
+        [0, 1, 2, 3, 4]
+      )
+      assert.deepStrictEqual(steps.slice(0, 5), ["read 0", "read 1", "hash 0", "read 2", "hash 1"])
+      assert.strictEqual(memory.size, 2)
+    })
+  )
+
+  it.effect("fails when a read fails", () =>
+    Effect.gen(function* () {
+      const geometry = PieceGeometry.make({ totalLength: 8, pieceLength: 8 })
+      const error = failure("digest", [new StorageUnavailable({ path: "f", why: "the disk is gone" })])
+      const digests = PieceDigests.make({
+        geometry,
+        hasher: readable,
+        pieces: piecesOf(geometry, 0),
+        read: () => Effect.fail(error)
+      })
+
+      const failed = yield* Effect.flip(Stream.runDrain(digests))
+
+      assert.strictEqual(failed, error)
+    })
+  )
+})
