@@ -30,11 +30,10 @@ import * as FileHandles from "./FileHandles.ts"
 import * as FileSystemError from "./FileSystemError.ts"
 import * as NodeFile from "./NodeFile.ts"
 import * as PieceDigests from "./PieceDigests.ts"
-import * as Storage from "./Storage.ts"
 import {
   NotStored,
   Storage,
-  type StorageError,
+  StorageError,
   type StorageReason,
   StorageUnavailable,
   type TorrentStorage
@@ -128,11 +127,11 @@ const openTorrent = (options: {
   ): Effect.Effect<void, StorageError> => {
     if (closed)
       return Effect.fail(
-        Storage.failure(operation, [new StorageUnavailable({ path: options.directory, why: TorrentFile.afterClose })])
+        StorageError.of(operation, [new StorageUnavailable({ path: options.directory, why: TorrentFile.afterClose })])
       )
-    if (items.length === 1) return Effect.mapError(effect(items[0]!), (reason) => Storage.failure(operation, [reason]))
+    if (items.length === 1) return Effect.mapError(effect(items[0]!), (reason) => StorageError.of(operation, [reason]))
     return Effect.mapError(Effect.validate(items, effect, { concurrency, discard: true }), (reasons) =>
-      Storage.failure(operation, reasons)
+      StorageError.of(operation, reasons)
     )
   }
 
@@ -206,7 +205,7 @@ const openTorrent = (options: {
     const sync = handles.use(
       () =>
         closed ? Result.fail(new StorageUnavailable({ path, why: TorrentFile.afterClose })) : Result.succeed(slot),
-      (fd) => Effect.mapError(NodeFile.syncFolder(fs, fd), (error) => reasonOf(error, path, "write"))
+      (fd) => Effect.mapError(NodeFile.syncFolder(fs, fd), (error) => FileSystemError.reasonOf(error, path, "write"))
     )
     return Effect.suspend(() => {
       folder.unmarkChanged(path)

@@ -14,7 +14,7 @@ import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
 import * as FileLayout from "../metainfo/FileLayout.ts"
 import { PieceHasher } from "../piece/PieceHasher.ts"
-import { DiskFull, failure, NotStored, Storage, type StoredDigest, type TorrentStorage } from "./Storage.ts"
+import { DiskFull, NotStored, Storage, StorageError, type StoredDigest, type TorrentStorage } from "./Storage.ts"
 
 /** How much a medium takes. */
 export interface MemoryStorageOptions {
@@ -147,7 +147,8 @@ export const make = Effect.fnUntraced(function* (options: MemoryStorageOptions =
           if (bytes.length !== size)
             return Effect.die(new RangeError(`piece ${piece} has ${size} bytes: ${bytes.length}`))
           const grown = pieces.has(piece) ? 0 : storedLength(layout, piece)
-          if (used + grown > capacity) return Effect.fail(failure("write", [new DiskFull({ path: nameAt(piece, 0) })]))
+          if (used + grown > capacity)
+            return Effect.fail(StorageError.of("write", [new DiskFull({ path: nameAt(piece, 0) })]))
           used += grown
           const copy = bytes.slice()
           for (const span of FileLayout.pieceSpans(layout, piece)) {
@@ -165,7 +166,8 @@ export const make = Effect.fnUntraced(function* (options: MemoryStorageOptions =
             return Effect.die(new RangeError(`piece ${piece} has ${size} bytes, not ${length} from ${begin}`))
           }
           const stored = pieces.get(piece)
-          if (stored === undefined) return Effect.fail(failure("read", [new NotStored({ path: nameAt(piece, begin) })]))
+          if (stored === undefined)
+            return Effect.fail(StorageError.of("read", [new NotStored({ path: nameAt(piece, begin) })]))
           return Effect.succeed(stored.slice(begin, begin + length))
         }),
       digests: (asked) => Stream.fromIterable(asked, { chunkSize: 1 }).pipe(Stream.mapEffect(digest)),

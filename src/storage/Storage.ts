@@ -53,6 +53,9 @@ export class NotStored extends Data.TaggedClass("NotStored")<{ readonly path: st
 /** Why a medium did not do what was asked; who retries decides by its `_tag`. */
 export type StorageReason = DiskFull | StorageRefused | StorageUnavailable | NotStored
 
+// What only a person can change comes before what passes.
+const lasting: ReadonlyArray<StorageReason["_tag"]> = ["StorageRefused", "DiskFull", "StorageUnavailable", "NotStored"]
+
 /** What went wrong while a medium did what was asked. `message` is one sentence a user can read. */
 export class StorageError extends Data.TaggedError("StorageError")<{
   readonly operation: "open" | "prepare" | "write" | "read" | "digest" | "flush"
@@ -60,21 +63,19 @@ export class StorageError extends Data.TaggedError("StorageError")<{
   /** What else went wrong, where an operation over several files failed in more than one; `reason` lasts longest. */
   readonly others?: ReadonlyArray<StorageReason> | undefined
 }> {
+  /** One error of everything that went wrong in one operation; the reason that lasts longest becomes `reason`. */
+  static of(
+    operation: StorageError["operation"],
+    reasons: readonly [StorageReason, ...ReadonlyArray<StorageReason>]
+  ): StorageError {
+    const [reason, ...others] = [...reasons].sort((a, b) => lasting.indexOf(a._tag) - lasting.indexOf(b._tag))
+    return new StorageError({ operation, reason: reason!, others: others.length > 0 ? others : undefined })
+  }
+
   override get message() {
     const more = this.others?.length ?? 0
     return more === 0 ? this.reason.message : `${this.reason.message}; the same operation failed ${more} times more`
   }
-}
-
-const lasting: ReadonlyArray<StorageReason["_tag"]> = ["StorageRefused", "DiskFull", "StorageUnavailable", "NotStored"]
-
-/** One error of everything that went wrong in `operation`. What only a person can change comes before what passes. */
-export const failure = (
-  operation: StorageError["operation"],
-  reasons: readonly [StorageReason, ...ReadonlyArray<StorageReason>]
-): StorageError => {
-  const [reason, ...others] = [...reasons].sort((a, b) => lasting.indexOf(a._tag) - lasting.indexOf(b._tag))
-  return new StorageError({ operation, reason: reason!, others: others.length > 0 ? others : undefined })
 }
 
 /** The SHA-1 of a stored piece, or `undefined` where its bytes are not all there. */

@@ -9,7 +9,6 @@ import * as NFS from "node:fs"
 import * as Path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import type { DownloadFolder } from "./DownloadFolder.ts"
 import * as DownloadFolder from "./DownloadFolder.ts"
 import * as FileHandles from "./FileHandles.ts"
 import * as FileSystemError from "./FileSystemError.ts"
@@ -56,7 +55,7 @@ export const afterClose = "the torrent was closed"
 export const make = (options: {
   readonly fs: NodeFile.NodeFileSystem
   readonly handles: FileHandles.FileHandles
-  readonly folder: DownloadFolder
+  readonly folder: DownloadFolder.DownloadFolder
   /** Components below the folder, at least one. */
   readonly path: ReadonlyArray<string>
   /** Bytes the torrent has in this file. */

@@ -4,7 +4,7 @@ import * as Stream from "effect/Stream"
 import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
 import { PieceHasher } from "../../src/piece/PieceHasher.ts"
 import * as PieceDigests from "../../src/storage/PieceDigests.ts"
-import { failure, StorageUnavailable } from "../../src/storage/Storage.ts"
+import { StorageError, StorageUnavailable } from "../../src/storage/Storage.ts"
 
 const piecesOf = (geometry: PieceGeometry.PieceGeometry, ...indices: ReadonlyArray<number>) =>
   indices.map((index) => PieceGeometry.pieceIndexUnsafe(geometry, index))
@@ -135,7 +135,7 @@ describe("PieceDigests", () => {
   it.effect("fails when a read fails", () =>
     Effect.gen(function* () {
       const geometry = PieceGeometry.make({ totalLength: 8, pieceLength: 8 })
-      const error = failure("digest", [new StorageUnavailable({ path: "f", why: "the disk is gone" })])
+      const error = StorageError.of("digest", [new StorageUnavailable({ path: "f", why: "the disk is gone" })])
       const digests = PieceDigests.make({
         geometry,
         hasher: readable,
