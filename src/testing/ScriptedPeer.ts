@@ -139,6 +139,9 @@ const until = Effect.fnUntraced(function* (self: Talk, isDone: () => boolean) {
   while (!session.ended && !isDone()) {
     news.closeUnsafe()
     yield* FrameEncoder.isEmpty(session.out) || session.handshake === undefined ? news.await : flush(self)
+    // A latch wakes its waiter within the call that opens it, here in the midst of a chunk, at its first request. The rest
+    // of the chunk is heard first: its requests make one batch, and reading is never resumed before the sink said `false`.
+    yield* Effect.yieldNow
   }
 })
 

@@ -272,7 +272,7 @@ const frame = (self: FrameDecoder, bytes: Uint8Array, at: number, available: num
   }
   if (expected === unknownLength) {
     self.remaining = length - 1
-    if (length > 1) self.state = inSkipped
+    self.state = inSkipped
     self.sink.unknown(id, length - 1)
     return 5
   }

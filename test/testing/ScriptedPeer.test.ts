@@ -213,6 +213,14 @@ describe("ScriptedPeer", () => {
       assert.isAtMost(counters.longestQueue, 2_048 + 1_928)
     })
 
+    test("answers the requests of a chunk in one batch", function* () {
+      const { send, counters } = yield* unchoked({})
+      yield* send(...Array.from({ length: 10 }, () => request(0, 0, 16)))
+
+      // A chunk of the network may cut them once.
+      assert.isAtLeast(counters.longestQueue, 5)
+    })
+
     test("hangs up on another torrent's handshake and on a broken protocol, and says why", function* () {
       const peer = yield* ScriptedPeer.serve(options({}))
       const stranger = yield* client(peer.address, { hash: new Uint8Array(20) as InfoHash })
@@ -285,6 +293,15 @@ describe("ScriptedPeer", () => {
       assert.strictEqual(heard().length, 1)
     })
 
+    test("keeps its rate also where a block takes less than a millisecond", function* () {
+      const { send, heard } = yield* unchoked({ bytesPerSecond: 64_000 })
+      yield* send(...Array.from({ length: 1_000 }, () => request(0, 0, 16)))
+
+      yield* pass("100 millis")
+
+      assert.strictEqual(heard().length, 400)
+    })
+
     test("answers each request a delay after it came, side by side", function* () {
       const { send, heard } = yield* unchoked({ delay: "100 millis" })
       yield* send(request(0), request(1))
@@ -330,6 +347,7 @@ describe("ScriptedPeer", () => {
 
       assert.deepStrictEqual([first.state.bytes, first.state.isClosed], [0, false])
       assert.deepStrictEqual([second.state.bytes, second.state.isClosed], [68, false])
+      assert.deepInclude(shy.counters, { requests: 1, rejects: 0 })
     })
 
     test("fault 46: announces all and answers nothing", function* () {
@@ -393,7 +411,7 @@ describe("ScriptedPeer", () => {
 
     test("fault 43: flips a bit in the last block of a piece only", function* () {
       const { send, heard } = yield* unchoked({ corrupts: "last block" })
-      yield* send(request(0), request(0, 16_384), request(3), request(3, 16_384, 16_284))
+      yield* send(request(0), request(0, 16_384), request(0, 16_384, 100), request(3, 16_384, 16_284))
 
       assert.deepStrictEqual(heard().map(wrongBits), [0, 1, 0, 1])
     })

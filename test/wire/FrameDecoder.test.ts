@@ -272,6 +272,22 @@ describe("FrameDecoder", () => {
     assert.strictEqual(calls, 1)
   })
 
+  it("calls nothing more when it is stopped at the beginning of a block, be it empty or not", () => {
+    for (const length of [0, 10]) {
+      const calls: Array<string> = []
+      const decoder: FrameDecoder.FrameDecoder = FrameDecoder.make({
+        ...FrameDecoder.ignoreAll,
+        pieceBegin: () => FrameDecoder.stop(decoder),
+        pieceData: () => calls.push("data"),
+        pieceEnd: () => calls.push("end")
+      })
+
+      FrameDecoder.push(decoder, WireMessage.frame(7, 8 + length))
+
+      assert.deepStrictEqual(calls, [])
+    }
+  })
+
   it("calls nothing more after its sink stopped it, at whichever call and cutting", () => {
     fc.assert(
       fc.property(FrameStream.frameStream, FrameStream.cutting, fc.nat(20), ({ messages, bytes }, sizes, after) => {
