@@ -88,6 +88,7 @@ describe("Architecture", () => {
       ' * import("./no.ts") are prose. */',
       'const c = import("./C.ts")',
       'const d = new Worker(new URL("./D.ts", import.meta.url))',
+      'const data = new URL("../../package.json", import.meta.url)',
       'export * as E from "./E.ts"'
     ].join("\n")
 
@@ -99,7 +100,7 @@ describe("Architecture", () => {
         [1, "node/B.ts"],
         [7, "node/C.ts"],
         [8, "node/D.ts"],
-        [9, "node/E.ts"]
+        [10, "node/E.ts"]
       ]
     )
   })
@@ -124,10 +125,10 @@ describe("Architecture", () => {
     ],
     ["test tools in the program", Architecture.directions, "node/A.ts", 'import * as T from "../testing/Timeline.ts"'],
     [
-      "an engine in the test tools",
+      "an edge in the test tools",
       Architecture.directions,
       "testing/A.ts",
-      'import * as E from "../engine/Engine.ts"'
+      'import * as N from "../node/NodeEngine.ts"'
     ],
     ["a node module in a pure file", Architecture.nodeModules, "wire/A.ts", 'import * as Fs from "node:fs"'],
     [
@@ -166,7 +167,7 @@ describe("Architecture", () => {
     const bad = houseOf({
       "index.ts": "",
       "base/B.ts": "",
-      "engine/Engine.ts": "",
+      "node/NodeEngine.ts": "",
       "storage/MemoryStorage.ts": "",
       "testing/Timeline.ts": "",
       [file]: text
