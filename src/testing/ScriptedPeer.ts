@@ -103,9 +103,6 @@ interface Talk {
   readonly news: Latch.Latch
 }
 
-/** Answers are written in batches of about this many bytes: a write costs as much as encoding ten blocks. */
-const batchBytes = 262_144
-
 /** How long a connection is kept after its last block, as closing it may throw away what has not left. */
 const linger = Duration.millis(100)
 
@@ -218,6 +215,6 @@ const answer = Effect.fnUntraced(function* (self: Talk) {
       session.paused = false
       connection.resumeUnsafe()
     }
-    if (out.length >= batchBytes) yield* flush(self)
+    if (out.length >= ScriptedSession.batchBytes) yield* flush(self)
   }
 })

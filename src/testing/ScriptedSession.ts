@@ -120,6 +120,13 @@ export interface Session {
 /** Requests that may wait; then reading stops. Engines keep a few hundred under way. */
 export const queueLimit = 2_048
 
+/**
+ * Answers are sent in batches of this many bytes, seven blocks. A write costs as much as encoding ten blocks, but memory
+ * above 128 KiB comes fresh from the system each time: seeding 1 GiB over TCP took 15 us of CPU a block with seven, 17 with
+ * four and 18 with sixteen (two shared and busy x64 cores, Node 24), at 500 to 870 MiB/s.
+ */
+export const batchBytes = 7 * (PieceGeometry.blockLength + 13)
+
 /** Pieces whose content is kept: an engine asks one peer for the blocks of one piece, now and then of two. */
 const keptContents = 2
 
@@ -367,7 +374,7 @@ export const give = (session: Session, { begin, length, piece }: Request): void 
   let block = contentOf(session, piece).subarray(begin, begin + length)
   const isWrong = isCorrupt(session, piece, begin, length)
   if (isWrong) block = withFlippedBit(block, random)
-  if (out.length === 0) FrameEncoder.ensureRoom(out, Math.min(session.queue.length + 1, 16) * (length + 13))
+  if (out.length === 0) FrameEncoder.ensureRoom(out, Math.min(batchBytes, (session.queue.length + 1) * (length + 13)))
 
   const { misanswers } = behaviour
   switch (misanswers !== undefined && session.answered % misanswers.every === 0 ? misanswers.how : "properly") {
