@@ -12,6 +12,7 @@ import * as Bitfield from "../base/Bitfield.ts"
 import { blockLength, blockShift, isPieceIndex, type PieceIndex, pieceSize } from "../base/PieceGeometry.ts"
 import * as Download from "../piece/Download.ts"
 import * as PieceBuffer from "../piece/PieceBuffer.ts"
+import * as PieceTable from "../piece/PieceTable.ts"
 import * as RequestPipeline from "../piece/RequestPipeline.ts"
 import * as RateMeter from "../rate/RateMeter.ts"
 import * as FrameDecoder from "../wire/FrameDecoder.ts"
@@ -39,8 +40,15 @@ export const keepAliveAfter = 100_000
 /** Milliseconds without a byte from the peer after which it is taken for gone: one keep-alive may get lost. */
 export const silentAfter = 180_000
 
-/** Times in a row that requests may time out before the peer is let go, so that its place is free for another. */
-export const maxTimeouts = 6
+/** Milliseconds that a peer stays snubbed and unchoking before it is let go, so that its place is free for another. */
+export const snubbedFor = 60_000
+
+/** Rejects in a row from a peer that does not choke after which it counts as snubbed: it has held up two pieces. */
+export const rejectsUntilSnubbed = 32
+
+/** Milliseconds that a peer may leave unread what we send, and bytes that may wait for it meanwhile. */
+export const blockedFor = 60_000
+export const maxWaiting = 65_536
 
 /** The peer broke no rule, but is of no use (any more). `why` is the end of a sentence. */
 export class PeerDropped extends Data.TaggedError("PeerDropped")<{ readonly why: string }> {
@@ -77,12 +85,17 @@ export interface PeerProtocol extends Download.Source {
   now: number
   lastReceived: number
   lastSent: number
+  /** Since when the connection takes no more to send; the session keeps it. */
+  blockedSince: number | undefined
+  /** Since when the peer is snubbed and does not choke. */
+  snubbedSince: number | undefined
   /** Payload bytes received. */
   downloadedBytes: number
+  /** Of them, those of blocks that were asked for and new. */
+  usefulBytes: number
   unaskedBlocks: number
   chokedRequests: number
   rejects: number
-  timeouts: number
 }
 
 /** What a connection needs to begin. */
@@ -126,11 +139,13 @@ export const make = (options: Options): PeerProtocol => {
     now,
     lastReceived: now,
     lastSent: now,
+    blockedSince: undefined,
+    snubbedSince: undefined,
     downloadedBytes: 0,
+    usefulBytes: 0,
     unaskedBlocks: 0,
     chokedRequests: 0,
-    rejects: 0,
-    timeouts: 0
+    rejects: 0
   }
   const stored = download.table.stored
   if (self.isFast && stored.count === 0) FrameEncoder.haveNone(outbox)
@@ -189,40 +204,61 @@ export const updateInterest = (self: PeerProtocol): void => {
   else FrameEncoder.notInterested(self.outbox)
 }
 
-/** Tells the peer of a piece that is stored now, unless it has that piece itself. */
+/** Tells the peer of a piece that is stored now, or, where it has that piece itself, if we lost interest with it. */
 export const announce = (self: PeerProtocol, piece: PieceIndex): void => {
-  if (Bitfield.has(self.has, piece)) return
-  FrameEncoder.have(self.outbox, piece)
-  self.wake()
+  if (!Bitfield.has(self.has, piece)) {
+    FrameEncoder.have(self.outbox, piece)
+    self.wake()
+  } else if (self.amInterested) {
+    updateInterest(self)
+    if (!self.amInterested) self.wake()
+  }
 }
 
 /**
- * Does what is due by time alone: lets requests time out and keeps the connection alive. Throws `PeerDropped`
- * when the peer is silent for too long. `true` when requests timed out, so that their blocks are free for others.
+ * Does what is due by time alone: lets requests time out and keeps the connection alive. Throws `PeerDropped` when the
+ * peer is of no use any more. `true` when requests timed out, so that their blocks are free for others.
  */
 export const tick = (self: PeerProtocol, now: number): boolean => {
-  if (now - self.lastReceived >= silentAfter) throw new PeerDropped({ why: "it was silent for 3 minutes" })
+  dropWhereUseless(self, now)
   if (now - self.lastSent >= keepAliveAfter) {
     FrameEncoder.keepAlive(self.outbox)
     self.lastSent = now
     self.wake()
   }
   const expired = RequestPipeline.expire(self.pipeline, now)
-  if (expired.length === 0) return false
   for (const { block, buffer } of expired) {
     cancel(self, buffer.piece, block * blockLength, PieceBuffer.sizeOf(buffer, block))
   }
-  if (self.pipeline.isSnubbed && ++self.timeouts > maxTimeouts) {
+  if (!self.pipeline.isSnubbed || self.peerChoking) self.snubbedSince = undefined
+  else self.snubbedSince ??= now
+  return expired.length > 0
+}
+
+const dropWhereUseless = (self: PeerProtocol, now: number): void => {
+  if (now - self.lastReceived >= silentAfter) throw new PeerDropped({ why: "it was silent for 3 minutes" })
+  if (self.snubbedSince !== undefined && self.pipeline.isSnubbed && now - self.snubbedSince >= snubbedFor) {
     throw new PeerDropped({ why: "it answered no request for a minute" })
   }
-  return true
+  // What waits grows by haves and cancels for as long as the peer reads nothing.
+  const { blockedSince } = self
+  if (blockedSince !== undefined && (now - blockedSince >= blockedFor || self.outbox.length > maxWaiting)) {
+    throw new PeerDropped({ why: "it does not read what is sent to it" })
+  }
+  if (Bitfield.isFull(self.has) && PieceTable.isComplete(self.download.table)) {
+    throw new PeerDropped({ why: "both sides have everything" })
+  }
 }
 
 const cancel = (self: PeerProtocol, piece: PieceIndex, begin: number, length: number): void => {
-  if (self.cancelled.size >= maxCancelled) self.cancelled.delete(self.cancelled.values().next().value!)
-  self.cancelled.add(blockId(self, piece, begin))
+  rememberCancelled(self, piece, begin)
   FrameEncoder.cancel(self.outbox, piece, begin, length)
   self.wake()
+}
+
+const rememberCancelled = (self: PeerProtocol, piece: PieceIndex, begin: number): void => {
+  if (self.cancelled.size >= maxCancelled) self.cancelled.delete(self.cancelled.values().next().value!)
+  self.cancelled.add(blockId(self, piece, begin))
 }
 
 const blockId = (self: PeerProtocol, piece: number, begin: number): number =>
@@ -261,7 +297,7 @@ const releaseOnChoke = (self: PeerProtocol): void => {
   // Under BEP 6 a choke rejects nothing by itself: each request is answered or rejected on its own.
   if (self.isFast || self.pipeline.requests.size === 0) return
   for (const { block, buffer } of self.pipeline.requests.values()) {
-    self.cancelled.add(blockId(self, buffer.piece, block * blockLength))
+    rememberCancelled(self, buffer.piece, block * blockLength)
   }
   RequestPipeline.releaseAll(self.pipeline)
   Download.feed(self.download)
@@ -342,9 +378,13 @@ const sink = (self_: () => PeerProtocol): FrameDecoder.FrameSink => ({
     requireFast(self, "a reject")
     const piece = checkBlock(self, index, begin, length, "a reject")
     if (++self.rejects > maxRejects) throw new PeerDropped({ why: "it rejects every request" })
+    self.cancelled.delete(blockId(self, piece, begin))
     if (RequestPipeline.release(self.pipeline, piece, begin >>> blockShift) === undefined) return
     // Asking again at once would be rejected again: others first, or this peer after its next unchoke.
-    if (!self.peerChoking) self.refused.add(piece)
+    if (!self.peerChoking) {
+      self.refused.add(piece)
+      if (self.rejects >= rejectsUntilSnubbed) self.pipeline.isSnubbed = true
+    }
     Download.feed(self.download)
   },
   pieceBegin: (index, begin, length) => {
@@ -389,11 +429,10 @@ const sink = (self_: () => PeerProtocol): FrameDecoder.FrameSink => ({
       PieceBuffer.write(buffer, block * blockLength, self.scratch!.subarray(0, PieceBuffer.sizeOf(buffer, block)))
     }
     self.receiving.request = undefined
-    self.timeouts = 0
     self.rejects = 0
-    if (!Download.received(self.download, self, request, self.now)) {
-      self.download.wastedBytes += PieceBuffer.sizeOf(buffer, block)
-    }
+    const size = PieceBuffer.sizeOf(buffer, block)
+    if (Download.received(self.download, self, request, self.now)) self.usefulBytes += size
+    else self.download.wastedBytes += size
   }
 })
 

@@ -1,0 +1,353 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as Bitfield from "../../src/base/Bitfield.ts"
+import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
+import * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
+import * as PieceTable from "../../src/piece/PieceTable.ts"
+import type { WireMessage } from "../../src/testing/WireMessage.ts"
+import {
+  asked,
+  block,
+  connect,
+  failureOf,
+  heard,
+  makeDownload,
+  piece,
+  refill,
+  requestsCounted,
+  say,
+  tags,
+  unchoked
+} from "./protocols.ts"
+
+const test = (name: string, body: () => Generator<Effect.Effect<unknown, unknown, Scope.Scope>, void, never>) =>
+  it.effect(name, () => Effect.gen(body))
+
+const fullBits = Bitfield.full(4).bytes
+const bitfield = (bits: Uint8Array): WireMessage => ({ _tag: "Bitfield", bits })
+const request = (index: number, begin: number, length: number): WireMessage => ({
+  _tag: "Request",
+  index,
+  begin,
+  length
+})
+
+/** Takes a piece from missing to stored, as verifier and writer do. */
+const storePiece = (table: PieceTable.PieceTable, index: number): void => PieceTable.restore(table, index as PieceIndex)
+
+describe("PeerProtocol", () => {
+  describe("begins", () => {
+    test("with what is stored, in the shortest way that the peer understands", function* () {
+      const none = yield* makeDownload()
+      const some = yield* makeDownload({ stored: [1] })
+      const all = yield* makeDownload({ stored: [0, 1, 2, 3] })
+
+      const said = [none, some, all].flatMap((download) => [
+        tags(heard(connect(download, 0))),
+        tags(heard(connect(download, 1, { isFast: false })))
+      ])
+
+      assert.deepStrictEqual(said, [["HaveNone"], [], ["Bitfield"], ["Bitfield"], ["HaveAll"], ["Bitfield"]])
+    })
+  })
+
+  describe("ends with a peer that breaks the rules", () => {
+    const cases: ReadonlyArray<{
+      readonly name: string
+      readonly says: ReadonlyArray<WireMessage>
+      readonly why: RegExp
+      readonly isFast?: boolean
+    }> = [
+      { name: "fault 27: a bitfield that is too long", says: [bitfield(new Uint8Array(2))], why: /does not fit/ },
+      { name: "fault 27: a bitfield that is too short", says: [bitfield(new Uint8Array(0))], why: /does not fit/ },
+      { name: "fault 27: a spare bit that is set", says: [bitfield(Uint8Array.of(0xf8))], why: /does not fit/ },
+      {
+        name: "fault 27: a bitfield after a have",
+        says: [{ _tag: "Have", index: 0 }, bitfield(fullBits)],
+        why: /had told/
+      },
+      { name: "fault 27: two bitfields", says: [bitfield(fullBits), bitfield(fullBits)], why: /had told/ },
+      { name: "fault 30: a bitfield after have all", says: [{ _tag: "HaveAll" }, bitfield(fullBits)], why: /had told/ },
+      {
+        name: "fault 30: have none after a bitfield",
+        says: [bitfield(fullBits), { _tag: "HaveNone" }],
+        why: /had told/
+      },
+      { name: "fault 28: a have of a piece that does not exist", says: [{ _tag: "Have", index: 4 }], why: /piece 4/ },
+      {
+        name: "fault 28: a have of the largest number there is",
+        says: [{ _tag: "Have", index: 0xffff_ffff }],
+        why: /piece 4294967295/
+      },
+      { name: "fault 28: a request of no piece", says: [request(4, 0, block)], why: /piece 4/ },
+      { name: "fault 28: a request of no bytes", says: [request(0, 0, 0)], why: /0 bytes/ },
+      { name: "fault 28: a request of more than 128 KiB", says: [request(0, 0, 131_073)], why: /131073 bytes/ },
+      { name: "fault 28: a request past the end of its piece", says: [request(0, 3 * block + 1, block)], why: /16384/ },
+      {
+        name: "fault 28: a request whose end is past 2^32",
+        says: [request(0, 0xffff_ffff, 0x10_000)],
+        why: /at 4294967295/
+      },
+      {
+        name: "fault 28: a reject past the end of the short piece",
+        says: [{ _tag: "Reject", index: 3, begin: 3 * block, length: block }],
+        why: /a reject/
+      },
+      {
+        name: "fault 28: a cancel of no piece",
+        says: [{ _tag: "Cancel", index: 9, begin: 0, length: 1 }],
+        why: /a cancel/
+      },
+      { name: "fault 30: have all", says: [{ _tag: "HaveAll" }], why: /fast extension/, isFast: false },
+      { name: "fault 30: have none", says: [{ _tag: "HaveNone" }], why: /fast extension/, isFast: false },
+      { name: "fault 30: a suggestion", says: [{ _tag: "Suggest", index: 0 }], why: /fast extension/, isFast: false },
+      { name: "fault 30: allowed fast", says: [{ _tag: "AllowedFast", index: 0 }], why: /fast ext/, isFast: false },
+      {
+        name: "fault 30: a reject",
+        says: [{ _tag: "Reject", index: 0, begin: 0, length: block }],
+        why: /fast extension/,
+        isFast: false
+      }
+    ]
+    for (const { isFast, name, says, why } of cases) {
+      test(isFast === false ? `${name} without BEP 6` : name, function* () {
+        const protocol = connect(yield* makeDownload(), 0, { isFast })
+
+        const failure = failureOf(() => say(protocol, says))
+
+        assert.strictEqual(failure?._tag, "WireError")
+        assert.match(failure?.why ?? "", why)
+      })
+    }
+  })
+
+  describe("says whether it is interested", () => {
+    test("when the peer has what is not stored, and not before", function* () {
+      const download = yield* makeDownload({ stored: [0] })
+      const protocol = connect(download, 0)
+      heard(protocol)
+
+      say(protocol, [{ _tag: "Have", index: 0 }])
+      const before = tags(heard(protocol))
+      say(protocol, [
+        { _tag: "Have", index: 2 },
+        { _tag: "Have", index: 3 }
+      ])
+
+      assert.deepStrictEqual([before, tags(heard(protocol))], [[], ["Interested"]])
+    })
+
+    test("and takes it back from a choking peer as soon as its last new piece is stored", function* () {
+      const download = yield* makeDownload()
+      const protocol = connect(download, 0)
+      say(protocol, [{ _tag: "Have", index: 2 }])
+      heard(protocol)
+
+      storePiece(download.table, 2)
+      PeerProtocol.announce(protocol, 2 as PieceIndex)
+
+      assert.deepStrictEqual([tags(heard(protocol)), protocol.woken.times], [["NotInterested"], 1])
+    })
+
+    test("and stays interested while the peer has more", function* () {
+      const download = yield* makeDownload()
+      const protocol = connect(download, 0)
+      say(protocol, [
+        { _tag: "Have", index: 2 },
+        { _tag: "Have", index: 3 }
+      ])
+      heard(protocol)
+
+      storePiece(download.table, 2)
+      PeerProtocol.announce(protocol, 2 as PieceIndex)
+
+      assert.deepStrictEqual([tags(heard(protocol)), protocol.woken.times], [[], 0])
+    })
+  })
+
+  describe("tells of stored pieces", () => {
+    test("who does not have them", function* () {
+      const protocol = connect(yield* makeDownload(), 0)
+      say(protocol, [{ _tag: "Have", index: 1 }])
+      heard(protocol)
+
+      PeerProtocol.announce(protocol, 1 as PieceIndex)
+      PeerProtocol.announce(protocol, 2 as PieceIndex)
+
+      assert.deepStrictEqual(heard(protocol), [{ _tag: "Have", index: 2 }])
+    })
+  })
+
+  describe("answers requests while it chokes", () => {
+    test("fault 31: with a reject each under BEP 6, and not without", function* () {
+      const download = yield* makeDownload({ stored: [0] })
+      const fast = connect(download, 0)
+      const plain = connect(download, 1, { isFast: false })
+      heard(fast)
+      heard(plain)
+
+      say(fast, [request(0, 0, block), request(0, 7, 9)])
+      say(plain, [request(0, 0, block)])
+
+      assert.deepStrictEqual(heard(fast), [
+        { _tag: "Reject", index: 0, begin: 0, length: block },
+        { _tag: "Reject", index: 0, begin: 7, length: 9 }
+      ])
+      assert.deepStrictEqual(heard(plain), [])
+    })
+
+    test("fault 31: not without end, and what waits to be sent stays small", function* () {
+      const protocol = connect(yield* makeDownload({ stored: [0] }), 0)
+      heard(protocol)
+      const flood = Array.from({ length: PeerProtocol.maxChokedRequests }, () => request(0, 0, block))
+
+      const failures = [flood, [request(0, 0, block)]].map((messages) => failureOf(() => say(protocol, messages)))
+
+      assert.deepStrictEqual(
+        failures.map((failure) => failure?._tag),
+        [undefined, "WireError"]
+      )
+      assert.isAtMost(protocol.outbox.length, PeerProtocol.maxChokedRequests * 17)
+    })
+  })
+
+  describe("watches the time", () => {
+    test("and sends a keep-alive when it has been quiet for 100 seconds", function* () {
+      const protocol = connect(yield* makeDownload(), 0)
+      heard(protocol)
+
+      PeerProtocol.tick(protocol, 99_999)
+      const early = tags(heard(protocol))
+      PeerProtocol.tick(protocol, 100_000)
+      PeerProtocol.tick(protocol, 101_000)
+
+      assert.deepStrictEqual([early, tags(heard(protocol)), protocol.woken.times], [[], ["KeepAlive"], 1])
+    })
+
+    test("and lets a peer go that was silent for three minutes", function* () {
+      const protocol = connect(yield* makeDownload(), 0)
+      say(protocol, [{ _tag: "KeepAlive" }], 50_000)
+
+      const failures = [229_999, 230_000].map((now) => failureOf(() => PeerProtocol.tick(protocol, now)))
+
+      assert.deepStrictEqual(failures, [undefined, { _tag: "PeerDropped", why: "it was silent for 3 minutes" }])
+    })
+
+    test("fault 46: and snubs a peer that sends nothing for 10 seconds: its blocks are free, cancelled", function* () {
+      const download = yield* makeDownload()
+      const protocol = yield* unchoked(download, 0)
+      const requested = asked(heard(protocol)).length
+
+      const wasEarly = PeerProtocol.tick(protocol, 9_999)
+      const isFreed = PeerProtocol.tick(protocol, 10_000)
+
+      const said = tags(heard(protocol))
+      assert.deepStrictEqual([requested, wasEarly, isFreed], [16, false, true])
+      assert.deepStrictEqual(said, Array(16).fill("Cancel"))
+      assert.deepStrictEqual([requestsCounted(download), protocol.pipeline.isSnubbed], [0, true])
+    })
+
+    test("fault 46: and asks a snubbed peer for one block at a time", function* () {
+      const protocol = yield* unchoked(yield* makeDownload(), 0)
+      PeerProtocol.tick(protocol, 10_000)
+      heard(protocol)
+
+      yield* refill(protocol, 10_000)
+
+      assert.strictEqual(asked(heard(protocol)).length, 1)
+    })
+
+    test("fault 46: and lets a peer go that was snubbed for a minute, though it keeps talking", function* () {
+      const protocol = yield* unchoked(yield* makeDownload(), 0)
+      let failure: ReturnType<typeof failureOf>
+      let now = 0
+      while (failure === undefined && now < 600_000) {
+        now += 1_000
+        say(protocol, [{ _tag: "KeepAlive" }], now)
+        failure = failureOf(() => PeerProtocol.tick(protocol, now))
+        yield* refill(protocol, now)
+      }
+
+      assert.deepStrictEqual(failure, { _tag: "PeerDropped", why: "it answered no request for a minute" })
+      assert.strictEqual(now, 70_000)
+    })
+
+    test("fault 46: and lets it go also when there was nothing more to ask it for", function* () {
+      const download = yield* makeDownload()
+      const protocol = yield* unchoked(download, 0)
+      PeerProtocol.tick(protocol, 10_000)
+      const other = yield* unchoked(download, 1, { now: 10_000 })
+      for (const message of heard(other)) {
+        if (message._tag === "Request") say(other, [piece(message.index, message.begin / block)], 11_000)
+      }
+      yield* refill(protocol, 11_000)
+
+      const failures = [69_000, 70_000].map((now) => {
+        say(protocol, [{ _tag: "KeepAlive" }], now)
+        return failureOf(() => PeerProtocol.tick(protocol, now))
+      })
+
+      assert.deepStrictEqual(
+        failures.map((failure) => failure?._tag),
+        [undefined, "PeerDropped"]
+      )
+    })
+
+    test("and forgives a snubbed peer with its next block", function* () {
+      const protocol = yield* unchoked(yield* makeDownload(), 0)
+      PeerProtocol.tick(protocol, 10_000)
+      heard(protocol)
+      yield* refill(protocol, 10_000)
+      const [message] = heard(protocol)
+      if (message?._tag !== "Request") return assert.fail("nothing was asked")
+      say(protocol, [piece(message.index, message.begin / block)], 12_000)
+      yield* refill(protocol, 12_000)
+      const resumed = asked(heard(protocol)).length
+      for (const { block: at, buffer } of [...protocol.pipeline.requests.values()]) {
+        say(protocol, [piece(buffer.piece, at)], 12_000)
+      }
+
+      const failure = failureOf(() => PeerProtocol.tick(protocol, 80_000))
+
+      // Twice the one that a snubbed peer is asked for: the depth for a block in two seconds.
+      assert.deepStrictEqual([resumed, failure], [2, undefined])
+    })
+
+    test("and lets a peer go that reads nothing of what is sent to it", function* () {
+      const protocol = connect(yield* makeDownload(), 0)
+      protocol.blockedSince = 1_000
+      say(protocol, [{ _tag: "KeepAlive" }], 60_000)
+
+      const failures = [60_999, 61_000].map((now) => failureOf(() => PeerProtocol.tick(protocol, now)))
+
+      assert.deepStrictEqual(
+        failures.map((failure) => failure?.why),
+        [undefined, "it does not read what is sent to it"]
+      )
+    })
+
+    test("and lets a peer go at once when too much waits for it", function* () {
+      const protocol = connect(yield* makeDownload(), 0)
+      protocol.blockedSince = 1_000
+      for (let turn = 0; protocol.outbox.length <= PeerProtocol.maxWaiting; turn++) {
+        PeerProtocol.announce(protocol, (turn % 4) as PieceIndex)
+      }
+
+      const failure = failureOf(() => PeerProtocol.tick(protocol, 2_000))
+
+      assert.strictEqual(failure?.why, "it does not read what is sent to it")
+    })
+
+    test("and lets a peer go that has everything, when we do too", function* () {
+      const download = yield* makeDownload({ stored: [0, 1, 2, 3] })
+      const protocol = connect(download, 0)
+      const before = failureOf(() => PeerProtocol.tick(protocol, 1_000))
+      for (const index of [0, 1, 2, 3]) say(protocol, [{ _tag: "Have", index }], 2_000)
+
+      const failure = failureOf(() => PeerProtocol.tick(protocol, 3_000))
+
+      assert.deepStrictEqual([before, failure?.why], [undefined, "both sides have everything"])
+    })
+  })
+})

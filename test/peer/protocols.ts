@@ -1,0 +1,179 @@
+/**
+ * Connections without a network: a download, protocols that join it, and peers that say what a test tells them. What a
+ * protocol has to say is read back from its outbox as messages.
+ */
+import * as Effect from "effect/Effect"
+import * as Bitfield from "../../src/base/Bitfield.ts"
+import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
+import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
+import * as Prng from "../../src/base/Prng.ts"
+import * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
+import * as BufferBudget from "../../src/piece/BufferBudget.ts"
+import * as Download from "../../src/piece/Download.ts"
+import * as PieceBuffer from "../../src/piece/PieceBuffer.ts"
+import * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
+import * as WireMessage from "../../src/testing/WireMessage.ts"
+import * as FrameDecoder from "../../src/wire/FrameDecoder.ts"
+import * as FrameEncoder from "../../src/wire/FrameEncoder.ts"
+
+export const block = PieceGeometry.blockLength
+
+/** Four pieces of four blocks; the last block is 100 bytes short. */
+export const geometry = PieceGeometry.make({ totalLength: 16 * block - 100, pieceLength: 4 * block })
+
+/** The right bytes of a block. */
+export const bytesOf = (piece: number, index: number): Uint8Array => {
+  const size = PieceGeometry.pieceSize(geometry, piece as PieceIndex)
+  const bytes = new Uint8Array(PieceGeometry.blockSize(size, index))
+  KnownTorrent.fill(bytes, piece * geometry.pieceLength + index * block, 1)
+  return bytes
+}
+
+/** A download of `geometry`, or of `options.geometry`, with these pieces stored. */
+export const makeDownload = (
+  options: {
+    readonly geometry?: PieceGeometry.PieceGeometry | undefined
+    readonly stored?: ReadonlyArray<number> | undefined
+    readonly maxActivePieces?: number | undefined
+  } = {}
+) => {
+  const stored = Bitfield.make((options.geometry ?? geometry).pieceCount)
+  for (const piece of options.stored ?? []) Bitfield.add(stored, piece)
+  return Download.make({
+    geometry: options.geometry ?? geometry,
+    stored,
+    random: Prng.make(1),
+    maxActivePieces: options.maxActivePieces
+  }).pipe(Effect.provide(BufferBudget.layer()))
+}
+
+/** What the protocol says next, as messages; its outbox is empty afterwards. */
+export const heard = (protocol: PeerProtocol.PeerProtocol): ReadonlyArray<WireMessage.WireMessage> => {
+  const messages: Array<WireMessage.WireMessage> = []
+  FrameDecoder.push(
+    FrameDecoder.make(WireMessage.sink((message) => messages.push(message))),
+    FrameEncoder.take(protocol.outbox)
+  )
+  return messages
+}
+
+export const tags = (messages: ReadonlyArray<WireMessage.WireMessage>) => messages.map((message) => message._tag)
+
+/** The blocks that are asked for, as `piece:block`. */
+export const asked = (messages: ReadonlyArray<WireMessage.WireMessage>): ReadonlyArray<string> =>
+  messages.flatMap((message) => (message._tag === "Request" ? [`${message.index}:${message.begin / block}`] : []))
+
+/** The right answer to a request, or the block itself. */
+export const piece = (index: number, at: number, bytes = bytesOf(index, at)): WireMessage.WireMessage => ({
+  _tag: "Piece",
+  index,
+  begin: at * block,
+  block: bytes
+})
+
+/** A protocol that joined a download, and how often it asked to be woken. */
+export const connect = (
+  download: Download.Download,
+  key: number,
+  options: { readonly isFast?: boolean | undefined; readonly now?: number | undefined } = {}
+) => {
+  const woken = { times: 0 }
+  const protocol = PeerProtocol.make({
+    download,
+    key,
+    isFast: options.isFast ?? true,
+    wake: () => {
+      woken.times++
+    },
+    now: options.now ?? 0
+  })
+  return Object.assign(protocol, { woken })
+}
+
+/** The peer sends these messages, at `now`. */
+export const say = (
+  protocol: PeerProtocol.PeerProtocol,
+  messages: ReadonlyArray<WireMessage.WireMessage>,
+  now = protocol.now
+): void => PeerProtocol.receive(protocol, WireMessage.encodeAll(messages), now)
+
+/** What a session does once a batch: fills the pipeline, borrowing buffers for new pieces. */
+export const refill = Effect.fnUntraced(function* (protocol: PeerProtocol.PeerProtocol, now = protocol.now) {
+  while (true) {
+    const next = PeerProtocol.refill(protocol, now)
+    if (next === undefined) break
+    if ((yield* Download.begin(protocol.download, protocol, next)) === undefined) {
+      protocol.download.hungry.add(protocol)
+      break
+    }
+  }
+  if (protocol.pipeline.requests.size === 0) PeerProtocol.updateInterest(protocol)
+})
+
+/** A seed that has unchoked us and is asked for as much as its pipeline holds; gives what was asked, in order. */
+export const unchoked = Effect.fnUntraced(function* (
+  download: Download.Download,
+  key: number,
+  options: { readonly isFast?: boolean | undefined; readonly now?: number | undefined } = {}
+) {
+  const protocol = connect(download, key, options)
+  const all: WireMessage.WireMessage =
+    options.isFast === false
+      ? { _tag: "Bitfield", bits: Bitfield.full(download.geometry.pieceCount).bytes }
+      : { _tag: "HaveAll" }
+  say(protocol, [all, { _tag: "Unchoke" }])
+  yield* refill(protocol)
+  return protocol
+})
+
+/** How `run` ended: the tag of what it threw and the reason, or `undefined`. */
+export const failureOf = (run: () => void): { readonly _tag: string; readonly why: string } | undefined => {
+  try {
+    run()
+    return undefined
+  } catch (error) {
+    const { _tag, why } = error as { readonly _tag: string; readonly why: string }
+    return { _tag, why }
+  }
+}
+
+/** Requests that are out, as the pieces count them; equal to what the pipelines hold when nothing leaks. */
+export const requestsCounted = (download: Download.Download): number => {
+  let count = 0
+  for (const { buffer } of download.pool.loans.values()) for (const out of buffer.requests) count += out
+  return count
+}
+
+/** Blocks that some peer claims to be writing into. */
+export const writersClaimed = (download: Download.Download): number => {
+  let count = 0
+  for (const { buffer } of download.pool.loans.values()) {
+    for (const writer of buffer.writers) if (writer !== PieceBuffer.nobody) count++
+  }
+  return count
+}
+
+/** Everything a download knows that the bytes of a connection can change, to be compared. */
+export const stateOf = (protocol: PeerProtocol.PeerProtocol) => {
+  const { download } = protocol
+  return {
+    has: protocol.has,
+    flags: [protocol.amInterested, protocol.peerChoking, protocol.peerInterested, protocol.hasToldPieces],
+    counts: [protocol.unaskedBlocks, protocol.chokedRequests, protocol.rejects, protocol.downloadedBytes],
+    refused: [...protocol.refused],
+    cancelled: [...protocol.cancelled],
+    outbox: protocol.outbox.buffer.slice(0, protocol.outbox.length),
+    requests: [...protocol.pipeline.requests.keys()],
+    wasted: download.wastedBytes,
+    table: { ...download.table.counts },
+    buffers: Array.from(download.pool.loans.values(), ({ buffer }) => ({
+      piece: buffer.piece,
+      bytes: Array.from({ length: buffer.blockCount }, (_, at) =>
+        Bitfield.has(buffer.received, at) ? PieceBuffer.blockBytes(buffer, at).slice() : undefined
+      ),
+      requests: buffer.requests.slice(),
+      contributors: buffer.contributors.slice(),
+      freeBlocks: buffer.freeBlocks
+    }))
+  }
+}
