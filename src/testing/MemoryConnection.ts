@@ -14,8 +14,9 @@ import * as Latch from "effect/Latch"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { Connection, Sink } from "../transport/Transport.ts"
 import { ConnectionError } from "../transport/Transport.ts"
-import type { SeededRandom } from "./SeededRandom.ts"
-import { integer } from "./SeededRandom.ts"
+import * as SeededRandom from "./SeededRandom.ts"
+import { SeededRandom } from "./SeededRandom.ts"
+import { SeededRandom.integer } from "./SeededRandom.ts"
 import type { Timeline } from "./Timeline.ts"
 
 /** One direction between two hosts; connections between them share its bandwidth. */
@@ -133,8 +134,9 @@ const makeSide = (
     written.length = 0
     writtenBytes = 0
     for (const chunk of arrived.splice(0)) other().creditUnsafe(chunk?.length ?? 0)
-    Deferred.doneUnsafe(closed, exit)
     writable.openUnsafe()
+    // Last: who waits for it goes on inside this call.
+    Deferred.doneUnsafe(closed, exit)
   }
 
   const startSending = () => {
@@ -156,7 +158,7 @@ const makeSide = (
   }
 
   const give = (chunk: Uint8Array) => {
-    const offset = integer(random, 0, maxOffset)
+    const offset = SeededRandom.integer(random, 0, maxOffset)
     const view = medium.scratch.subarray(offset, offset + chunk.length)
     view.set(chunk)
     try {
@@ -180,11 +182,11 @@ const makeSide = (
     if (!isOpen) return
     // As TCP does: closing over bytes that were not read resets the connection.
     const isReset = arrived.some((chunk) => chunk !== undefined)
-    finish(exit)
     carry(medium, lane, 0, () => {
       if (isReset) other().breakUnsafe("connection reset")
       else other().arriveUnsafe(undefined)
     })
+    finish(exit)
   }
 
   return {

@@ -13,14 +13,14 @@ import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
-import * as Scope from "effect/Scope"
-import type { PeerAddress } from "../base/PeerAddress.ts"
-import { format } from "../base/PeerAddress.ts"
-import type { Connection } from "../transport/Transport.ts"
-import { ConnectionError, Dialer, defaultBacklog, Listener } from "../transport/Transport.ts"
-import type { End, Lane, Link, Medium } from "./MemoryConnection.ts"
+import * as PeerAddress from "../base/PeerAddress.ts"
+import { PeerAddress } from "../base/PeerAddress.ts"
+import { PeerAddress.format } from "../base/PeerAddress.ts"
+import * as AcceptQueue from "../transport/AcceptQueue.ts"
+import * as Transport from "../transport/Transport.ts"
+import { ConnectionError, Dialer, Listener } from "../transport/Transport.ts"
+import type { Lane, Link, Medium } from "./MemoryConnection.ts"
 import * as MemoryConnection from "./MemoryConnection.ts"
 import * as SeededRandom from "./SeededRandom.ts"
 import * as Timeline from "./Timeline.ts"
@@ -57,7 +57,7 @@ export interface Options {
 
 /** What is in use: all 0 when nothing leaks. */
 export interface Counts {
-  /** Ends of connections whose scope is open, whether or not the remote side has closed. */
+  /** Ends that were not closed at their own side, by scope or port, whether or not the remote side has closed. */
   readonly connections: number
   /** Calls of `connect` that have not ended. */
   readonly dials: number
@@ -100,11 +100,10 @@ const defaultChunkBytes = (random: SeededRandom.SeededRandom): number =>
 /** First of the ports that a host takes by itself (RFC 6335, section 6). */
 const firstEphemeralPort = 49_152
 
-interface Port {
-  readonly backlog: number
-  readonly waiting: Array<End>
-  readonly changed: Latch.Latch
-  isOpen: boolean
+/** An end as its owner sees it: closing takes it off the books. */
+interface Owned extends AcceptQueue.Incoming {
+  readonly breakUnsafe: (why: string) => void
+  readonly hosts: readonly [string, string]
 }
 
 /** Everything a network knows. */
@@ -114,12 +113,12 @@ interface State {
   readonly connectMillis: number
   readonly defaultLink: Partial<LinkOptions>
   readonly links: Map<string, Link>
-  readonly ports: Map<string, Port>
-  readonly ends: Map<End, readonly [string, string]>
+  readonly ports: Map<string, AcceptQueue.AcceptQueue<Owned>>
+  /** Every end that nobody has closed, also those that nobody has accepted. */
+  readonly ends: Set<Owned>
   readonly partitions: Set<string>
   nextPort: number
   pairs: number
-  connections: number
   dials: number
 }
 
@@ -142,11 +141,10 @@ const make = Effect.fnUntraced(function* (options: Options) {
     defaultLink: options.link ?? {},
     links: new Map(),
     ports: new Map(),
-    ends: new Map(),
+    ends: new Set(),
     partitions,
     nextPort: firstEphemeralPort,
     pairs: 0,
-    connections: 0,
     dials: 0
   }
 
@@ -162,9 +160,10 @@ const make = Effect.fnUntraced(function* (options: Options) {
       }),
     cut: (a, b) =>
       Effect.sync(() => {
-        for (const [end, [from, to]] of state.ends) {
+        for (const { hosts, breakUnsafe } of state.ends) {
+          const [from, to] = hosts
           const isMeant = b === undefined ? from === a || to === a : pairKey(from, to) === pairKey(a, b)
-          if (isMeant) end.breakUnsafe("connection reset")
+          if (isMeant) breakUnsafe("connection reset")
         }
       }),
     partition: (a, b) => Effect.sync(() => partitions.add(b === undefined ? a : pairKey(a, b))),
@@ -180,7 +179,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
     counts: Effect.sync(() => {
       let waiting = 0
       for (const port of state.ports.values()) waiting += port.waiting.length
-      return { connections: state.connections, dials: state.dials, listening: state.ports.size, waiting }
+      return { connections: state.ends.size, dials: state.dials, listening: state.ports.size, waiting }
     })
   })
 })
@@ -214,31 +213,30 @@ const ephemeralPort = (state: State, host: string): number => {
   while (true) {
     const port = state.nextPort
     state.nextPort = port === 65_535 ? firstEphemeralPort : port + 1
-    if (!state.ports.has(format({ host, port }))) return port
+    if (!state.ports.has(PeerAddress.format({ host, port }))) return port
   }
 }
 
-/** Counts `end` as in use, until the caller's scope closes and closes it. */
-const own = (state: State, scope: Scope.Scope, end: End) => {
-  state.connections++
-  return Effect.as(
-    Scope.addFinalizer(
-      scope,
-      Effect.sync(() => {
-        state.connections--
-        state.ends.delete(end)
-        end.closeUnsafe()
-      })
-    ),
-    end.connection
-  )
+/** Puts `end` on the books until its owner closes it. */
+const book = (state: State, end: MemoryConnection.End, hosts: readonly [string, string]): Owned => {
+  const owned: Owned = {
+    connection: end.connection,
+    breakUnsafe: end.breakUnsafe,
+    hosts,
+    closeUnsafe: () => {
+      state.ends.delete(owned)
+      end.closeUnsafe()
+    }
+  }
+  state.ends.add(owned)
+  return owned
 }
 
 /** A dial under way: the ends exist once the listening side has answered. */
 interface Dial {
-  readonly answer: Deferred.Deferred<End, ConnectionError>
+  readonly answer: Deferred.Deferred<Owned, ConnectionError>
   isWanted: boolean
-  end: End | undefined
+  end: Owned | undefined
 }
 
 const connect = Effect.fnUntraced(function* (state: State, from: string, to: PeerAddress) {
@@ -254,10 +252,10 @@ const connect = Effect.fnUntraced(function* (state: State, from: string, to: Pee
           state.dials--
           if (exit._tag === "Success") return
           dial.isWanted = false
-          if (dial.end !== undefined) discard(state, dial.end)
+          dial.end?.closeUnsafe()
         })
       ),
-      Effect.flatMap((end) => own(state, scope, end))
+      Effect.flatMap((end) => AcceptQueue.own(scope, end))
     )
   })
 })
@@ -269,7 +267,7 @@ const knock = (state: State, dial: Dial, from: string, to: PeerAddress): void =>
   const back: Lane = { link: linkOf(state, to.host, from, true), lastArrival: 0 }
   MemoryConnection.carry(state.medium, there, 0, () => {
     if (!dial.isWanted) return
-    const port = state.ports.get(format(to))
+    const port = state.ports.get(PeerAddress.format(to))
     if (port !== undefined) dial.end = meet(state, port, from, to)
     const answer =
       dial.end === undefined
@@ -280,30 +278,18 @@ const knock = (state: State, dial: Dial, from: string, to: PeerAddress): void =>
 }
 
 /** Makes a connection, hands one end to `port` and gives the other. */
-const meet = (state: State, port: Port, from: string, to: PeerAddress): End => {
+const meet = (state: State, port: AcceptQueue.AcceptQueue<Owned>, from: string, to: PeerAddress): Owned => {
   const pair = state.pairs++
-  const [end, incoming] = MemoryConnection.makePair(state.medium, {
+  const [near, far] = MemoryConnection.makePair(state.medium, {
     left: { host: from, port: ephemeralPort(state, from) },
     right: to,
     toRight: linkOf(state, from, to.host, false),
     toLeft: linkOf(state, to.host, from, true),
     randoms: [SeededRandom.fork(state.seed, 2 * pair), SeededRandom.fork(state.seed, 2 * pair + 1)]
   })
-  state.ends.set(end, [from, to.host])
-  state.ends.set(incoming, [from, to.host])
-  if (port.waiting.length < port.backlog) {
-    port.waiting.push(incoming)
-    port.changed.openUnsafe()
-  } else {
-    discard(state, incoming)
-  }
-  return end
-}
-
-/** Closes an end that nobody owns. */
-const discard = (state: State, end: End): void => {
-  state.ends.delete(end)
-  end.closeUnsafe()
+  const incoming = book(state, far, [from, to.host])
+  if (!AcceptQueue.offerUnsafe(port, incoming)) incoming.closeUnsafe()
+  return book(state, near, [from, to.host])
 }
 
 const listen = Effect.fnUntraced(function* (
@@ -312,43 +298,21 @@ const listen = Effect.fnUntraced(function* (
   where: { readonly port: number; readonly backlog?: number | undefined }
 ) {
   const address: PeerAddress = { host, port: where.port === 0 ? ephemeralPort(state, host) : where.port }
-  const key = format(address)
+  const key = PeerAddress.format(address)
   if (state.ports.has(key)) {
     return yield* new ConnectionError({ address, why: `port ${address.port} is in use` })
   }
-  const port: Port = {
-    backlog: where.backlog ?? defaultBacklog,
-    waiting: [],
-    changed: Latch.makeUnsafe(false),
-    isOpen: true
-  }
+  const queue = AcceptQueue.make<Owned>(where.backlog ?? Transport.defaultBacklog)
   yield* Effect.acquireRelease(
-    Effect.sync(() => state.ports.set(key, port)),
+    Effect.sync(() => state.ports.set(key, queue)),
     () =>
       Effect.sync(() => {
         state.ports.delete(key)
-        port.isOpen = false
-        for (const end of port.waiting.splice(0)) discard(state, end)
-        port.changed.openUnsafe()
+        AcceptQueue.closeUnsafe(queue)
       })
   )
-  return { address, accept: accept(state, port) }
+  return { address, accept: AcceptQueue.accept(queue) }
 })
-
-const accept = (state: State, port: Port) =>
-  Effect.flatMap(Effect.scope, (scope) =>
-    // Only the waiting is interruptible: a connection taken from the queue always gets its owner.
-    Effect.uninterruptibleMask((restore) => {
-      const take: Effect.Effect<Connection> = Effect.suspend(() => {
-        const end = port.waiting.shift()
-        if (end !== undefined) return own(state, scope, end)
-        if (!port.isOpen) return restore(Effect.interrupt)
-        port.changed.closeUnsafe()
-        return Effect.flatMap(restore(port.changed.await), () => take)
-      })
-      return take
-    })
-  )
 
 /**
  * `Dialer` and `Listener` of the host at `address`, in the network at hand. What it dials comes from that address; what it
