@@ -64,8 +64,9 @@ export const store = (self: PieceTable, piece: PieceIndex): void => {
   Bitfield.add(self.stored, piece)
 }
 
-/** The piece lost its buffer before it was verified: stale, or a digest mismatch. */
-export const reset = (self: PieceTable, piece: PieceIndex): void => move(self, piece, stateOf(self, piece), "missing")
+/** The active or complete piece lost its buffer: stale, or a digest mismatch. */
+export const reset = (self: PieceTable, piece: PieceIndex): void =>
+  move(self, piece, stateOf(self, piece) === "complete" ? "complete" : "active", "missing")
 
 /** The piece was found stored, in resume data or by a recheck, before the download began. */
 export const restore = (self: PieceTable, piece: PieceIndex): void => {
