@@ -3,8 +3,9 @@
  * Blocks of pieces that are already under way come before any new piece; that is `piece/Download.ts`'s matter.
  *
  * The candidates stand in one array ordered by availability, shuffled within one availability by the seed. A `have`
- * moves a piece to the neighbouring section by one swap, so following a swarm costs the same for ten pieces and for two
- * million. Peers that have everything change no order and are not counted.
+ * moves a piece by a swap to a random place in the neighbouring section, so following a swarm costs the same for ten
+ * pieces and for two million, and a bitfield read from its start does not leave equally rare pieces in its own order.
+ * Peers that have everything change no order and are not counted.
  */
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
@@ -22,6 +23,7 @@ export interface PiecePicker {
   readonly availability: Uint16Array
   /** End of each availability's section in `order`. */
   readonly sectionEnds: Array<number>
+  readonly random: Prng.Prng
   /** Candidates. */
   count: number
   /** Grows when a piece becomes a candidate, so that a peer for which a search found nothing knows when to try again. */
@@ -39,6 +41,7 @@ export const make = (pieceCount: number, random: Prng.Prng): PiecePicker => {
     positions,
     availability: new Uint16Array(pieceCount),
     sectionEnds: [pieceCount],
+    random,
     count: pieceCount,
     version: 0
   }
@@ -65,16 +68,26 @@ const raise = (self: PiecePicker, piece: number, level: number): void => {
 const lower = (self: PiecePicker, piece: number, level: number): void =>
   swap(self, piece, self.sectionEnds[level - 1]!++)
 
+/** Gives a candidate that came to section `level` a random place in it. */
+const mix = (self: PiecePicker, piece: PieceIndex, level: number): void => {
+  const begin = level === 0 ? 0 : self.sectionEnds[level - 1]!
+  swap(self, piece, begin + Prng.integer(self.random, self.sectionEnds[level]! - begin))
+}
+
 /** One more peer has `piece`. */
 export const gain = (self: PiecePicker, piece: PieceIndex): void => {
   const level = self.availability[piece]!++
-  if (self.positions[piece] !== absent) raise(self, piece, level)
+  if (self.positions[piece] === absent) return
+  raise(self, piece, level)
+  mix(self, piece, level + 1)
 }
 
 /** One peer less has `piece`. */
 export const lose = (self: PiecePicker, piece: PieceIndex): void => {
   const level = self.availability[piece]!--
-  if (self.positions[piece] !== absent) lower(self, piece, level)
+  if (self.positions[piece] === absent) return
+  lower(self, piece, level)
+  mix(self, piece, level - 1)
 }
 
 /** `piece` is no candidate any more: it is under way or stored. */
@@ -96,6 +109,7 @@ export const insert = (self: PiecePicker, piece: PieceIndex): void => {
   self.count++
   self.sectionEnds[self.sectionEnds.length - 1]!++
   for (let above = self.sectionEnds.length - 1; above > level; above--) lower(self, piece, above)
+  mix(self, piece, level)
   self.version++
 }
 
