@@ -27,6 +27,9 @@ export const timeoutAfter = 10_000
 /** The shortest span a rate is measured over (milliseconds). */
 const measureSpan = 100
 
+/** Value of `measuredSince` before the first block: the wait for it is the peer's delay and says nothing of its rate. */
+const notYet = -1
+
 /** A request that is out. */
 export interface Request {
   readonly buffer: PieceBuffer.PieceBuffer
@@ -49,6 +52,7 @@ export interface RequestPipeline {
   /** The shortest answer seen, in milliseconds. */
   delay: number
   blocksPerSecond: number
+  /** Since when `measuredBlocks` came, spans with nothing to ask for taken out. */
   measuredSince: number
   measuredBlocks: number
 }
@@ -63,7 +67,7 @@ export const make = (blocksPerPiece: number, now: number): RequestPipeline => ({
   answeredUpTo: -1,
   delay: Number.POSITIVE_INFINITY,
   blocksPerSecond: 0,
-  measuredSince: now,
+  measuredSince: notYet,
   measuredBlocks: 0
 })
 
@@ -78,11 +82,11 @@ export const get = (self: RequestPipeline, piece: number, block: number): Reques
 
 /** Notes that a request for a block goes out. */
 export const send = (self: RequestPipeline, buffer: PieceBuffer.PieceBuffer, block: number, now: number): Request => {
-  // The peer's silence counts from when it was first asked for something.
   if (self.requests.size === 0) {
+    // Time without requests is not the peer's. A batch that answered them all at once leaves no such time, and counts.
+    if (self.measuredSince !== notYet) self.measuredSince += now - self.lastArrival
+    // The peer's silence counts from when it was first asked for something.
     self.lastArrival = now
-    self.measuredSince = now
-    self.measuredBlocks = 0
   }
   PieceBuffer.request(buffer, block)
   const request: Request = { buffer, block, sentAt: now }
@@ -109,6 +113,10 @@ export const arrive = (self: RequestPipeline, piece: number, block: number, now:
   if (request.sentAt > self.answeredUpTo) self.answeredUpTo = request.sentAt
   const delay = now - request.sentAt
   if (delay < self.delay) self.delay = delay
+  if (self.measuredSince === notYet) {
+    self.measuredSince = now
+    return request
+  }
   self.measuredBlocks++
   const span = now - self.measuredSince
   if (span >= measureSpan) {
@@ -154,6 +162,8 @@ export const expire = (self: RequestPipeline, now: number): ReadonlyArray<Reques
     self.isSnubbed = true
     self.depth = initialDepth
     self.blocksPerSecond = 0
+    self.measuredSince = notYet
+    self.measuredBlocks = 0
   }
   return expired
 }

@@ -1,0 +1,174 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as PieceBuffer from "../../src/piece/PieceBuffer.ts"
+import * as RequestPipeline from "../../src/piece/RequestPipeline.ts"
+import { blockLength, nameOf, piece } from "./pieces.ts"
+
+const blocks = 2_000
+
+const bufferOf = () => PieceBuffer.make(piece(1), new Uint8Array(blocks * blockLength), 0)
+
+/** A pipeline with requests for blocks `0 ..< count`, sent at `now`. */
+const sent = (count: number, now = 0) => {
+  const pipeline = RequestPipeline.make(blocks, 0)
+  const buffer = bufferOf()
+  for (let block = 0; block < count; block++) RequestPipeline.send(pipeline, buffer, block, now)
+  return { pipeline, buffer }
+}
+
+const requestsOf = (buffer: PieceBuffer.PieceBuffer, count: number) => [...buffer.requests.subarray(0, count)]
+
+/** Simulates a peer that answers `perSecond` blocks a second, each no earlier than `delay` after its request. */
+const run = (perSecond: number, delay: number, seconds: number) => {
+  const pipeline = RequestPipeline.make(blocks, 0)
+  const buffer = bufferOf()
+  let block = 0
+  let budget = 0
+  let idle = 0
+  for (let now = 0; now < seconds * 1_000; now += 10) {
+    while (RequestPipeline.room(pipeline) > 0) RequestPipeline.send(pipeline, buffer, block++ % blocks, now)
+    budget += perSecond / 100
+    for (const request of [...pipeline.requests.values()]) {
+      if (budget < 1 || now - request.sentAt < delay) break
+      budget--
+      RequestPipeline.arrive(pipeline, buffer.piece, request.block, now)
+    }
+    // A link that nobody uses is not made up for later.
+    if (budget >= 1) {
+      if (now > (seconds * 1_000) / 2) idle++
+      budget = 0
+    }
+  }
+  return { pipeline, idle }
+}
+
+describe("RequestPipeline", () => {
+  it("asks an unknown peer for a quarter of a MiB", () => {
+    const { pipeline } = sent(0)
+
+    assert.strictEqual(RequestPipeline.room(pipeline) * blockLength, 256 * 1024)
+  })
+
+  it("grows to the rate times the delay and half a second", () => {
+    const { pipeline } = run(400, 200, 20)
+
+    assert.approximately(pipeline.depth, 400 * 0.7, 60)
+  })
+
+  it("keeps a fast peer busy once it knows it", () => {
+    const { idle } = run(400, 200, 20)
+
+    assert.strictEqual(idle, 0)
+  })
+
+  it("holds few blocks of a slow peer", () => {
+    const { pipeline } = run(2, 50, 60)
+
+    assert.isAtLeast(pipeline.depth, RequestPipeline.minDepth)
+    assert.isAtMost(pipeline.depth, 5)
+  })
+
+  it("never asks for more than 500 blocks at once", () => {
+    const { pipeline } = run(20_000, 1_000, 20)
+
+    assert.strictEqual(pipeline.depth, RequestPipeline.maxDepth)
+  })
+
+  it("releases a request on arrival", () => {
+    const { buffer, pipeline } = sent(2)
+
+    const request = RequestPipeline.arrive(pipeline, 1, 0, 5)
+
+    assert.strictEqual(nameOf(request), "1:0")
+    assert.deepStrictEqual(requestsOf(buffer, 2), [0, 1])
+    assert.strictEqual(pipeline.requests.size, 1)
+  })
+
+  it("has nothing to release twice", () => {
+    const { buffer, pipeline } = sent(1)
+    RequestPipeline.release(pipeline, 1, 0)
+
+    const again = RequestPipeline.release(pipeline, 1, 0)
+
+    assert.isUndefined(again)
+    assert.deepStrictEqual(requestsOf(buffer, 1), [0])
+  })
+
+  it("releases everything on choke, when the peer is gone and on stop", () => {
+    const { buffer, pipeline } = sent(5)
+
+    RequestPipeline.releaseAll(pipeline)
+
+    assert.deepStrictEqual(requestsOf(buffer, 5), [0, 0, 0, 0, 0])
+    assert.strictEqual(pipeline.requests.size, 0)
+    assert.strictEqual(PieceBuffer.nextFree(buffer), 0)
+  })
+
+  it("forgets the requests of one piece, and tells their blocks for cancelling", () => {
+    const { buffer, pipeline } = sent(2)
+    const other = PieceBuffer.make(piece(2), new Uint8Array(blockLength), 0)
+    RequestPipeline.send(pipeline, other, 0, 0)
+
+    const forgotten = RequestPipeline.releasePiece(pipeline, buffer)
+
+    assert.deepStrictEqual(forgotten, [0, 1])
+    assert.deepStrictEqual([...pipeline.requests.values()].map(nameOf), ["2:0"])
+    assert.deepStrictEqual([...other.requests], [1])
+  })
+
+  it("fault 46: lets all requests of a silent peer time out after 10 s, and takes it for snubbed", () => {
+    const { buffer, pipeline } = sent(3)
+
+    const early = RequestPipeline.expire(pipeline, 9_999)
+    const expired = RequestPipeline.expire(pipeline, 10_000)
+
+    assert.deepStrictEqual(early, [])
+    assert.deepStrictEqual(expired.map(nameOf), ["1:0", "1:1", "1:2"])
+    assert.deepStrictEqual(requestsOf(buffer, 3), [0, 0, 0])
+    assert.isTrue(pipeline.isSnubbed)
+    assert.strictEqual(RequestPipeline.room(pipeline), 1)
+  })
+
+  it("counts a peer's silence from when it was first asked", () => {
+    const pipeline = RequestPipeline.make(blocks, 0)
+    RequestPipeline.send(pipeline, bufferOf(), 0, 60_000)
+
+    const expired = RequestPipeline.expire(pipeline, 69_999)
+
+    assert.deepStrictEqual(expired, [])
+    assert.isFalse(pipeline.isSnubbed)
+  })
+
+  it("does not let a peer time out that is slow but sends", () => {
+    const { pipeline } = sent(4)
+    RequestPipeline.arrive(pipeline, 1, 0, 9_000)
+
+    const expired = RequestPipeline.expire(pipeline, 18_000)
+
+    assert.deepStrictEqual(expired, [])
+  })
+
+  it("lets a request time out that was passed over, and does not call the peer snubbed for it", () => {
+    const { buffer, pipeline } = sent(1)
+    RequestPipeline.send(pipeline, buffer, 1, 100)
+    RequestPipeline.send(pipeline, buffer, 2, 100)
+    RequestPipeline.arrive(pipeline, 1, 1, 5_000)
+
+    const early = RequestPipeline.expire(pipeline, 9_999)
+    const expired = RequestPipeline.expire(pipeline, 10_000)
+
+    assert.deepStrictEqual(early, [])
+    assert.deepStrictEqual(expired.map(nameOf), ["1:0"])
+    assert.isFalse(pipeline.isSnubbed)
+  })
+
+  it("takes a snubbed peer back with its next block", () => {
+    const { buffer, pipeline } = sent(3)
+    RequestPipeline.expire(pipeline, 10_000)
+    RequestPipeline.send(pipeline, buffer, 0, 10_000)
+
+    RequestPipeline.arrive(pipeline, 1, 0, 11_000)
+
+    assert.isFalse(pipeline.isSnubbed)
+    assert.isAtLeast(RequestPipeline.room(pipeline), RequestPipeline.minDepth)
+  })
+})
