@@ -9,7 +9,8 @@
  * whoever finished first; so a second sender of the same block assembles it elsewhere (`PeerProtocol`).
  */
 import * as Bitfield from "../base/Bitfield.ts"
-import { blockLength, blockShift, blockSize, type PieceIndex } from "../base/PieceGeometry.ts"
+import type { PieceIndex } from "../base/PieceGeometry.ts"
+import * as PieceGeometry from "../base/PieceGeometry.ts"
 
 /** No peer: the contributor of a block that is not there, the writer of a block nobody is sending. */
 export const nobody = -1
@@ -50,7 +51,7 @@ export const make = (
   now: number,
   partial: Set<PieceBuffer> = new Set()
 ): PieceBuffer => {
-  const blockCount = Math.ceil(bytes.length / blockLength)
+  const blockCount = Math.ceil(bytes.length / PieceGeometry.blockLength)
   const self: PieceBuffer = {
     piece,
     bytes,
@@ -81,11 +82,13 @@ const takeFree = (self: PieceBuffer): void => {
 }
 
 /** Bytes in block `block`. */
-export const sizeOf = (self: PieceBuffer, block: number): number => blockSize(self.bytes.length, block)
+export const sizeOf = (self: PieceBuffer, block: number): number => PieceGeometry.blockSize(self.bytes.length, block)
 
 /** Whether `begin` and `length` are exactly those of one of the piece's blocks. */
 export const isBlock = (self: PieceBuffer, begin: number, length: number): boolean =>
-  (begin & (blockLength - 1)) === 0 && begin < self.bytes.length && length === sizeOf(self, begin >>> blockShift)
+  (begin & (PieceGeometry.blockLength - 1)) === 0 &&
+  begin < self.bytes.length &&
+  length === sizeOf(self, begin >>> PieceGeometry.blockShift)
 
 const isFree = (self: PieceBuffer, block: number): boolean =>
   self.requests[block] === 0 && !Bitfield.has(self.received, block)
@@ -126,10 +129,10 @@ export const finish = (self: PieceBuffer, block: number, contributor: number, no
   return true
 }
 
-/** Stores a whole block at `begin`: the one copy. `false` for a duplicate, which is not copied. */
+/** Stores a whole block at `begin`: the one copy. `false` for a duplicate or a closed buffer, where nothing is copied. */
 export const put = (self: PieceBuffer, begin: number, block: Uint8Array, contributor: number, now: number): boolean => {
-  const index = begin >>> blockShift
-  if (Bitfield.has(self.received, index)) return false
+  const index = begin >>> PieceGeometry.blockShift
+  if (!self.isOpen || Bitfield.has(self.received, index)) return false
   write(self, begin, block)
   return finish(self, index, contributor, now)
 }
@@ -153,4 +156,4 @@ export const contributorsOf = (self: PieceBuffer): ReadonlySet<number> => {
 
 /** The bytes of block `block`, a view into the piece. */
 export const blockBytes = (self: PieceBuffer, block: number): Uint8Array =>
-  self.bytes.subarray(block * blockLength, block * blockLength + sizeOf(self, block))
+  self.bytes.subarray(block * PieceGeometry.blockLength, block * PieceGeometry.blockLength + sizeOf(self, block))
