@@ -17,6 +17,13 @@ export const make = (seed: number): Prng => {
   }
 }
 
+/** A generator of its own for each `stream` of one `seed`: what one part draws does not shift what another does. */
+export const fork = (seed: number, stream: number): Prng =>
+  make(Math.imul(seed | 0, 0x27d4eb2d) ^ Math.imul(stream + 1, 0x165667b1))
+
+/** An integer from `min` to `max`, both included. */
+export const between = (self: Prng, min: number, max: number): number => min + integer(self, max - min + 1)
+
 /** An integer in `0 ..< bound`. */
 export const integer = (self: Prng, bound: number): number => Math.floor(self() * bound)
 

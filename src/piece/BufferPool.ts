@@ -12,7 +12,8 @@ import * as Exit from "effect/Exit"
 import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
-import { type PieceGeometry, type PieceIndex, pieceSize } from "../base/PieceGeometry.ts"
+import type { PieceIndex } from "../base/PieceGeometry.ts"
+import * as PieceGeometry from "../base/PieceGeometry.ts"
 import * as BufferBudget from "./BufferBudget.ts"
 import * as PieceBuffer from "./PieceBuffer.ts"
 
@@ -36,7 +37,7 @@ interface Loan {
 
 /** The buffers of one torrent. */
 export interface BufferPool {
-  readonly geometry: PieceGeometry
+  readonly geometry: PieceGeometry.PieceGeometry
   /** The most buffers there can be. */
   readonly capacity: number
   readonly free: Queue.Queue<Uint8Array>
@@ -63,7 +64,7 @@ export const capacityFor = (pieceLength: number, totalBytes: number): number =>
  * the bytes come from the engine's `BufferBudget`.
  */
 export const make = Effect.fnUntraced(function* (
-  geometry: PieceGeometry,
+  geometry: PieceGeometry.PieceGeometry,
   options?: {
     readonly maxActivePieces?: number | undefined
     /** Hears that the budget gave this pool one more free buffer, after it had found none. */
@@ -124,7 +125,7 @@ export const lendNow = Effect.fnUntraced(function* (
   const memory = takeMemory(self)
   if (memory === undefined) return undefined
   const scope = yield* Scope.fork(self.scope)
-  const bytes = memory.subarray(0, pieceSize(self.geometry, piece))
+  const bytes = memory.subarray(0, PieceGeometry.pieceSize(self.geometry, piece))
   const buffer = PieceBuffer.make(piece, bytes, yield* Clock.currentTimeMillis, self.partial)
   self.loans.set(piece, { buffer, scope })
   yield* Scope.addFinalizer(

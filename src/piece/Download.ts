@@ -12,7 +12,8 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import * as Bitfield from "../base/Bitfield.ts"
-import { blockLength, type PieceGeometry, type PieceIndex } from "../base/PieceGeometry.ts"
+import type { PieceIndex } from "../base/PieceGeometry.ts"
+import * as PieceGeometry from "../base/PieceGeometry.ts"
 import type * as Prng from "../base/Prng.ts"
 import * as RateMeter from "../rate/RateMeter.ts"
 import * as BufferPool from "./BufferPool.ts"
@@ -47,7 +48,7 @@ export interface Source {
 
 /** The shared state. */
 export interface Download {
-  readonly geometry: PieceGeometry
+  readonly geometry: PieceGeometry.PieceGeometry
   readonly table: PieceTable.PieceTable
   readonly picker: PiecePicker.PiecePicker
   readonly pool: BufferPool.BufferPool
@@ -72,7 +73,7 @@ export interface Download {
 
 /** An empty download, until the scope closes. `stored` are the pieces that are there already. */
 export const make = Effect.fnUntraced(function* (options: {
-  readonly geometry: PieceGeometry
+  readonly geometry: PieceGeometry.PieceGeometry
   readonly stored: Bitfield.Bitfield
   readonly random: Prng.Prng
   readonly maxActivePieces?: number | undefined
@@ -174,7 +175,7 @@ const end = (self: Download, buffer: PieceBuffer.PieceBuffer): void => {
   if (buffer.requests.some((count) => count > 0)) {
     for (const source of self.sources) {
       for (const block of RequestPipeline.releasePiece(source.pipeline, buffer)) {
-        source.cancel(buffer.piece, block * blockLength, PieceBuffer.sizeOf(buffer, block))
+        source.cancel(buffer.piece, block * PieceGeometry.blockLength, PieceBuffer.sizeOf(buffer, block))
       }
     }
   }
@@ -226,7 +227,7 @@ export const received = (self: Download, source: Source, request: RequestPipelin
   if (buffer.requests[block]! > 0) {
     for (const other of self.sources) {
       if (RequestPipeline.release(other.pipeline, buffer.piece, block) === undefined) continue
-      other.cancel(buffer.piece, block * blockLength, PieceBuffer.sizeOf(buffer, block))
+      other.cancel(buffer.piece, block * PieceGeometry.blockLength, PieceBuffer.sizeOf(buffer, block))
     }
   }
   if (PieceBuffer.isComplete(buffer)) {

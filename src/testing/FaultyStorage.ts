@@ -19,7 +19,7 @@ import {
   StorageUnavailable,
   type TorrentStorage
 } from "../storage/Storage.ts"
-import * as SeededRandom from "./SeededRandom.ts"
+import * as Prng from "../base/Prng.ts"
 
 /** What can be made to fail; every piece that is digested counts as one `digest`. */
 export type Operation = StorageError["operation"]
@@ -105,7 +105,7 @@ export const make = (storage: Storage["Service"], seed = 0) => {
     digest: newPlan(),
     flush: newPlan()
   }
-  const random = SeededRandom.make(seed)
+  const random = Prng.make(seed)
 
   const choose = (plan: Plan): Fault | undefined => {
     const call = plan.calls++

@@ -14,9 +14,7 @@ import * as Latch from "effect/Latch"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { Connection, Sink } from "../transport/Transport.ts"
 import { ConnectionError } from "../transport/Transport.ts"
-import * as SeededRandom from "./SeededRandom.ts"
-import { SeededRandom } from "./SeededRandom.ts"
-import { SeededRandom.integer } from "./SeededRandom.ts"
+import * as Prng from "../base/Prng.ts"
 import type { Timeline } from "./Timeline.ts"
 
 /** One direction between two hosts; connections between them share its bandwidth. */
@@ -37,7 +35,7 @@ export interface Medium {
   readonly timeline: Timeline
   readonly isInterrupted: (link: Link) => boolean
   /** Draws the length of the next chunk, from 1 to `scratchBytes - maxOffset`. */
-  readonly chunkBytes: (random: SeededRandom) => number
+  readonly chunkBytes: (random: Prng.Prng) => number
   /** The reused read buffer. */
   readonly scratch: Uint8Array
   readonly sendBufferBytes: number
@@ -97,7 +95,7 @@ export const makePair = (
     readonly right: PeerAddress
     readonly toRight: Link
     readonly toLeft: Link
-    readonly randoms: readonly [SeededRandom, SeededRandom]
+    readonly randoms: readonly [Prng.Prng, Prng.Prng]
   }
 ): readonly [End, End] => {
   const left: Side = makeSide(medium, options.right, options.toRight, options.randoms[0], () => right)
@@ -109,7 +107,7 @@ const makeSide = (
   medium: Medium,
   remote: PeerAddress,
   outgoing: Link,
-  random: SeededRandom,
+  random: Prng.Prng,
   other: () => Side
 ): Side => {
   const { scheduleUnsafe, nowUnsafe } = medium.timeline
@@ -158,7 +156,7 @@ const makeSide = (
   }
 
   const give = (chunk: Uint8Array) => {
-    const offset = SeededRandom.integer(random, 0, maxOffset)
+    const offset = Prng.between(random, 0, maxOffset)
     const view = medium.scratch.subarray(offset, offset + chunk.length)
     view.set(chunk)
     try {

@@ -15,14 +15,12 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as PeerAddress from "../base/PeerAddress.ts"
-import { PeerAddress } from "../base/PeerAddress.ts"
-import { PeerAddress.format } from "../base/PeerAddress.ts"
 import * as AcceptQueue from "../transport/AcceptQueue.ts"
 import * as Transport from "../transport/Transport.ts"
 import { ConnectionError, Dialer, Listener } from "../transport/Transport.ts"
 import type { Lane, Link, Medium } from "./MemoryConnection.ts"
 import * as MemoryConnection from "./MemoryConnection.ts"
-import * as SeededRandom from "./SeededRandom.ts"
+import * as Prng from "../base/Prng.ts"
 import * as Timeline from "./Timeline.ts"
 
 /** How bytes travel between two hosts, each way. */
@@ -41,7 +39,7 @@ export interface Options {
    * Length of a chunk as a sink gets it: fixed, or drawn for each. Default: 1 to 32,768, one chunk in eight at most 20
    * bytes, so that headers are cut. At most 65,536.
    */
-  readonly chunkBytes?: number | ((random: SeededRandom.SeededRandom) => number) | undefined
+  readonly chunkBytes?: number | ((random: Prng.Prng) => number) | undefined
   /** What links are like until `link` changes one. */
   readonly link?: Partial<LinkOptions> | undefined
   /** What connecting costs besides the way there and back. Default: nothing. */
@@ -94,8 +92,8 @@ export const defaultHost = "127.0.0.1"
 /** Largest chunk; the scratch buffer is this large. */
 const maxChunkBytes = 65_536
 
-const defaultChunkBytes = (random: SeededRandom.SeededRandom): number =>
-  SeededRandom.integer(random, 1, random() < 0.125 ? 20 : 32_768)
+const defaultChunkBytes = (random: Prng.Prng): number =>
+  Prng.between(random, 1, random() < 0.125 ? 20 : 32_768)
 
 /** First of the ports that a host takes by itself (RFC 6335, section 6). */
 const firstEphemeralPort = 49_152
@@ -239,7 +237,7 @@ interface Dial {
   end: Owned | undefined
 }
 
-const connect = Effect.fnUntraced(function* (state: State, from: string, to: PeerAddress) {
+const connect = Effect.fnUntraced(function* (state: State, from: string, to: PeerAddress.PeerAddress) {
   const scope = yield* Effect.scope
   const dial: Dial = { answer: Deferred.makeUnsafe(), isWanted: true, end: undefined }
   return yield* Effect.uninterruptibleMask((restore) => {
@@ -261,7 +259,7 @@ const connect = Effect.fnUntraced(function* (state: State, from: string, to: Pee
 })
 
 /** Asks at the other host's port, and brings the answer back. */
-const knock = (state: State, dial: Dial, from: string, to: PeerAddress): void => {
+const knock = (state: State, dial: Dial, from: string, to: PeerAddress.PeerAddress): void => {
   if (!dial.isWanted) return
   const there: Lane = { link: linkOf(state, from, to.host, false), lastArrival: 0 }
   const back: Lane = { link: linkOf(state, to.host, from, true), lastArrival: 0 }
@@ -278,14 +276,14 @@ const knock = (state: State, dial: Dial, from: string, to: PeerAddress): void =>
 }
 
 /** Makes a connection, hands one end to `port` and gives the other. */
-const meet = (state: State, port: AcceptQueue.AcceptQueue<Owned>, from: string, to: PeerAddress): Owned => {
+const meet = (state: State, port: AcceptQueue.AcceptQueue<Owned>, from: string, to: PeerAddress.PeerAddress): Owned => {
   const pair = state.pairs++
   const [near, far] = MemoryConnection.makePair(state.medium, {
     left: { host: from, port: ephemeralPort(state, from) },
     right: to,
     toRight: linkOf(state, from, to.host, false),
     toLeft: linkOf(state, to.host, from, true),
-    randoms: [SeededRandom.fork(state.seed, 2 * pair), SeededRandom.fork(state.seed, 2 * pair + 1)]
+    randoms: [Prng.fork(state.seed, 2 * pair), Prng.fork(state.seed, 2 * pair + 1)]
   })
   const incoming = book(state, far, [from, to.host])
   if (!AcceptQueue.offerUnsafe(port, incoming)) incoming.closeUnsafe()
@@ -297,7 +295,7 @@ const listen = Effect.fnUntraced(function* (
   host: string,
   where: { readonly port: number; readonly backlog?: number | undefined }
 ) {
-  const address: PeerAddress = { host, port: where.port === 0 ? ephemeralPort(state, host) : where.port }
+  const address: PeerAddress.PeerAddress = { host, port: where.port === 0 ? ephemeralPort(state, host) : where.port }
   const key = PeerAddress.format(address)
   if (state.ports.has(key)) {
     return yield* new ConnectionError({ address, why: `port ${address.port} is in use` })

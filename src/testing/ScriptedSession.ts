@@ -13,7 +13,7 @@ import * as FrameEncoder from "../wire/FrameEncoder.ts"
 import * as Handshake from "../wire/Handshake.ts"
 import { WireError } from "../wire/WireError.ts"
 import type { PeerBehaviour } from "./PeerBehaviour.ts"
-import * as SeededRandom from "./SeededRandom.ts"
+import * as Prng from "../base/Prng.ts"
 
 /** What a scripted peer is made of. */
 export interface Options {
@@ -91,7 +91,7 @@ export interface Session {
   readonly options: Options
   readonly behaviour: PeerBehaviour
   readonly counters: Counters
-  readonly random: SeededRandom.SeededRandom
+  readonly random: Prng.Prng
   /** Milliseconds. */
   readonly nowUnsafe: () => number
   /** Called when there may be something to do: a handshake, interest, a request, a frame to send, or the end. */
@@ -141,7 +141,7 @@ export const make = (
     options,
     behaviour,
     counters,
-    random: SeededRandom.fork(behaviour.seed ?? 1, environment.number),
+    random: Prng.fork(behaviour.seed ?? 1, environment.number),
     nowUnsafe: environment.nowUnsafe,
     onNews: environment.onNews,
     out: FrameEncoder.make(),
@@ -400,8 +400,8 @@ export const give = (session: Session, { begin, length, piece }: Request): void 
     case "unrequested": {
       send(session, piece, begin, block, isWrong)
       const held = Array.from(Bitfield.indices(session.has))
-      const other = PieceGeometry.pieceIndexUnsafe(geometry, held[SeededRandom.integer(random, 0, held.length - 1)]!)
-      const blockIndex = SeededRandom.integer(random, 0, PieceGeometry.blockCount(geometry, other) - 1)
+      const other = PieceGeometry.pieceIndexUnsafe(geometry, held[Prng.between(random, 0, held.length - 1)]!)
+      const blockIndex = Prng.between(random, 0, PieceGeometry.blockCount(geometry, other) - 1)
       const at = blockIndex * PieceGeometry.blockLength
       send(session, other, at, contentOf(session, other).subarray(at, at + PieceGeometry.blockLength), true)
       break
@@ -431,8 +431,8 @@ const isCorrupt = (session: Session, piece: PieceGeometry.PieceIndex, begin: num
   return corrupts.blocks.some((one) => one.piece === piece && one.block === block)
 }
 
-const withFlippedBit = (block: Uint8Array, random: SeededRandom.SeededRandom): Uint8Array => {
+const withFlippedBit = (block: Uint8Array, random: Prng.Prng): Uint8Array => {
   const flipped = block.slice()
-  flipped[SeededRandom.integer(random, 0, flipped.length - 1)]! ^= 1 << SeededRandom.integer(random, 0, 7)
+  flipped[Prng.between(random, 0, flipped.length - 1)]! ^= 1 << Prng.between(random, 0, 7)
   return flipped
 }

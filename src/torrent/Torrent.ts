@@ -13,7 +13,8 @@ import * as Stream from "effect/Stream"
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { PeerId } from "../base/PeerId.ts"
-import { type PieceIndex, pieceSize } from "../base/PieceGeometry.ts"
+import * as PieceGeometry from "../base/PieceGeometry.ts"
+import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as Prng from "../base/Prng.ts"
 import type { PeerSource, PeerSourceEvent } from "../discovery/PeerSource.ts"
 import * as Metainfo from "../metainfo/Metainfo.ts"
@@ -86,7 +87,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
 
   const bytesOf = (pieces: Bitfield.Bitfield): number => {
     const last = (geometry.pieceCount - 1) as PieceIndex
-    const short = Bitfield.has(pieces, last) ? geometry.pieceLength - pieceSize(geometry, last) : 0
+    const short = Bitfield.has(pieces, last) ? geometry.pieceLength - PieceGeometry.pieceSize(geometry, last) : 0
     return pieces.count * geometry.pieceLength - short
   }
 
