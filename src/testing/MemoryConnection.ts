@@ -12,9 +12,9 @@ import * as Deferred from "effect/Deferred"
 import * as Exit from "effect/Exit"
 import * as Latch from "effect/Latch"
 import type { PeerAddress } from "../base/PeerAddress.ts"
+import * as Prng from "../base/Prng.ts"
 import type { Connection, Sink } from "../transport/Transport.ts"
 import { ConnectionError } from "../transport/Transport.ts"
-import * as Prng from "../base/Prng.ts"
 import type { Timeline } from "./Timeline.ts"
 
 /** One direction between two hosts; connections between them share its bandwidth. */
@@ -103,13 +103,7 @@ export const makePair = (
   return [left, right]
 }
 
-const makeSide = (
-  medium: Medium,
-  remote: PeerAddress,
-  outgoing: Link,
-  random: Prng.Prng,
-  other: () => Side
-): Side => {
+const makeSide = (medium: Medium, remote: PeerAddress, outgoing: Link, random: Prng.Prng, other: () => Side): Side => {
   const { scheduleUnsafe, nowUnsafe } = medium.timeline
   const lane: Lane = { link: outgoing, lastArrival: 0 }
   const closed = Deferred.makeUnsafe<void, ConnectionError>()

@@ -15,12 +15,12 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as PeerAddress from "../base/PeerAddress.ts"
+import * as Prng from "../base/Prng.ts"
 import * as AcceptQueue from "../transport/AcceptQueue.ts"
 import * as Transport from "../transport/Transport.ts"
 import { ConnectionError, Dialer, Listener } from "../transport/Transport.ts"
 import type { Lane, Link, Medium } from "./MemoryConnection.ts"
 import * as MemoryConnection from "./MemoryConnection.ts"
-import * as Prng from "../base/Prng.ts"
 import * as Timeline from "./Timeline.ts"
 
 /** How bytes travel between two hosts, each way. */
@@ -92,8 +92,7 @@ export const defaultHost = "127.0.0.1"
 /** Largest chunk; the scratch buffer is this large. */
 const maxChunkBytes = 65_536
 
-const defaultChunkBytes = (random: Prng.Prng): number =>
-  Prng.between(random, 1, random() < 0.125 ? 20 : 32_768)
+const defaultChunkBytes = (random: Prng.Prng): number => Prng.between(random, 1, random() < 0.125 ? 20 : 32_768)
 
 /** First of the ports that a host takes by itself (RFC 6335, section 6). */
 const firstEphemeralPort = 49_152

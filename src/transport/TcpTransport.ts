@@ -20,8 +20,8 @@ import * as Layer from "effect/Layer"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import * as AcceptQueue from "./AcceptQueue.ts"
 import * as SocketErrno from "./SocketErrno.ts"
-import * as Transport from "./Transport.ts"
 import type { Sink } from "./Transport.ts"
+import * as Transport from "./Transport.ts"
 import { ConnectionError, Dialer, Listener } from "./Transport.ts"
 
 /** Larger reads are no cheaper; smaller ones call back more often. It is touched only as far as reads fill it. */
