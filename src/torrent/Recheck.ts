@@ -7,8 +7,8 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import * as Bitfield from "../base/Bitfield.ts"
 import * as Bytes from "../base/Bytes.ts"
-import * as PieceGeometry from "../base/PieceGeometry.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
+import * as PieceGeometry from "../base/PieceGeometry.ts"
 import * as Prng from "../base/Prng.ts"
 import * as FileLayout from "../metainfo/FileLayout.ts"
 import * as Metainfo from "../metainfo/Metainfo.ts"
@@ -99,7 +99,10 @@ const dropAbsent = Effect.fnUntraced(function* (
     const last = lastBelieved(layout, believed, file)
     if (last === undefined) return
     const { length, offset } = layout.files[file]!
-    const end = Math.min(offset + length, PieceGeometry.pieceOffset(layout.geometry, last) + PieceGeometry.pieceSize(layout.geometry, last))
+    const end = Math.min(
+      offset + length,
+      PieceGeometry.pieceOffset(layout.geometry, last) + PieceGeometry.pieceSize(layout.geometry, last)
+    )
     const begin = end - 1 - PieceGeometry.pieceOffset(layout.geometry, last)
     const isThere = yield* Effect.match(storage.readBlock(last, begin, 1), {
       onSuccess: () => true,

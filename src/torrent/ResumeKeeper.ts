@@ -25,6 +25,8 @@ export interface Options {
   /** Those that survive a power cut already. */
   readonly flushed: Bitfield.Bitfield
   readonly onFailure: (error: ResumeError | StorageError) => void
+  /** Hears of each noted piece once a later run knows of it too, or cannot be told. */
+  readonly onKept: (piece: PieceIndex) => void
 }
 
 /** Saves what is stored now, and keeps on until the scope closes. Gives the function that notes a stored piece. */
@@ -40,7 +42,11 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const append = Effect.suspend(() => {
     const pieces = pending
     pending = []
-    return pieces.length === 0 ? Effect.void : told(resume.append(pieces))
+    if (pieces.length === 0) return Effect.void
+    return Effect.andThen(
+      told(resume.append(pieces)),
+      Effect.sync(() => pieces.forEach(options.onKept))
+    )
   }).pipe(Effect.uninterruptible)
 
   const flush = Effect.suspend(() => {

@@ -13,8 +13,8 @@ import * as Stream from "effect/Stream"
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { PeerId } from "../base/PeerId.ts"
-import * as PieceGeometry from "../base/PieceGeometry.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
+import * as PieceGeometry from "../base/PieceGeometry.ts"
 import * as Prng from "../base/Prng.ts"
 import type { PeerSource, PeerSourceEvent } from "../discovery/PeerSource.ts"
 import * as Metainfo from "../metainfo/Metainfo.ts"
@@ -79,6 +79,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
   let running: { readonly download: Download.Download; readonly swarm: Swarm.Swarm } | undefined
   let waiting: ReadonlyArray<PeerAddress> = []
   let resumedBytes = 0
+  let keptPieces = 0
   let rejectedPieces = 0
 
   const tell = (event: TorrentEvent): void => {
@@ -107,11 +108,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     }
   }
 
-  const onWritten = (
-    { download, swarm }: { readonly download: Download.Download; readonly swarm: Swarm.Swarm },
-    noteStored: (piece: PieceIndex) => void,
-    fact: PieceWriter.Fact
-  ): void => {
+  const onWritten = (noteStored: (piece: PieceIndex) => void, fact: PieceWriter.Fact): void => {
     switch (fact._tag) {
       case "Failed":
         state = { _tag: "StorageFailing", error: fact.error }
@@ -120,11 +117,15 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
         if (state._tag === "StorageFailing") state = { _tag: "Downloading" }
         return tell({ _tag: "StorageRecovered" })
       case "Stored":
-        noteStored(fact.piece)
-        swarm.announce(fact.piece)
-        tell({ _tag: "PieceStored", piece: fact.piece, storedPieces: download.table.counts.stored })
-        if (PieceTable.isComplete(download.table)) complete()
+        return noteStored(fact.piece)
     }
+  }
+
+  /** The world is told of a piece only when a kill at this instant would not lose it. */
+  const onKept = (piece: PieceIndex): void => {
+    running?.swarm.announce(piece)
+    tell({ _tag: "PieceStored", piece, storedPieces: ++keptPieces })
+    if (keptPieces === geometry.pieceCount) complete()
   }
 
   const complete = (): void => {
@@ -170,7 +171,8 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       storage,
       stored: download.table.stored,
       flushed: saved?.flushed ?? Bitfield.make(geometry.pieceCount),
-      onFailure: onResumeFailure
+      onFailure: onResumeFailure,
+      onKept
     })
     const verified = yield* Queue.bounded<PieceBuffer.PieceBuffer>(download.pool.capacity)
     const swarm = yield* Swarm.make({
@@ -184,6 +186,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     })
     running = { download, swarm }
     resumedBytes = storedBytes()
+    keptPieces = stored.count
     state = { _tag: "Downloading" }
     tell({ _tag: "Started", storedPieces: stored.count, totalPieces: geometry.pieceCount })
     if (PieceTable.isComplete(download.table)) complete()
@@ -192,7 +195,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
         download,
         storage,
         verified,
-        report: (fact) => onWritten({ download, swarm }, noteStored, fact)
+        report: (fact) => onWritten(noteStored, fact)
       })
     )
     yield* Effect.forkScoped(
