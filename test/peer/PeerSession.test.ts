@@ -1,0 +1,300 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Queue from "effect/Queue"
+import type * as Scope from "effect/Scope"
+import * as TestClock from "effect/testing/TestClock"
+import * as fc from "fast-check"
+import { PeerDropped } from "../../src/peer/PeerProtocol.ts"
+import * as BufferPool from "../../src/piece/BufferPool.ts"
+import * as NodePieceHasher from "../../src/piece/NodePieceHasher.ts"
+import type * as PieceBuffer from "../../src/piece/PieceBuffer.ts"
+import { PieceHasher } from "../../src/piece/PieceHasher.ts"
+import * as PieceVerifier from "../../src/piece/PieceVerifier.ts"
+import * as RequestPipeline from "../../src/piece/RequestPipeline.ts"
+import * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
+import * as MemoryNetwork from "../../src/testing/MemoryNetwork.ts"
+import * as WireMessage from "../../src/testing/WireMessage.ts"
+import type { Dialer, Listener } from "../../src/transport/Transport.ts"
+import * as Handshake from "../../src/wire/Handshake.ts"
+import { makeDownload, requestsCounted, writersClaimed } from "./protocols.ts"
+import { layer, listen, ourId, pass, serve, settle, start, torrent } from "./sessions.ts"
+
+type Services = Dialer | Listener | MemoryNetwork.MemoryNetwork | Scope.Scope
+
+const test = (
+  name: string,
+  body: () => Generator<Effect.Effect<unknown, unknown, Services>, void, never>,
+  options: MemoryNetwork.Options = {}
+) => it.effect(name, () => Effect.provide(Effect.gen(body), layer(options)))
+
+const there = { host: "10.0.0.1", port: 6881 }
+
+/** A torrent, an empty download of it, and what is in use once all has ended. */
+const begin = Effect.gen(function* () {
+  const known = yield* torrent()
+  const download = yield* makeDownload({ geometry: known.metainfo.layout.geometry })
+  return { known, download }
+})
+
+const openConnections = Effect.gen(function* () {
+  const network = yield* MemoryNetwork.MemoryNetwork
+  return (yield* network.counts).connections
+})
+
+const handshakeOf = (infoHash: Uint8Array, peerId = new Uint8Array(20).fill(0x51)) =>
+  Handshake.encode({
+    features: { ...Handshake.noFeatures, fast: true },
+    infoHash: infoHash as Parameters<typeof Handshake.encode>[0]["infoHash"],
+    peerId
+  })
+
+describe("PeerSession", () => {
+  test("fetches every block from a seed and leaves no request behind", function* () {
+    const { download, known } = yield* begin
+    const peer = yield* serve(known, there)
+
+    const { running } = yield* start(known, download, there)
+
+    assert.deepStrictEqual([download.table.counts.complete, requestsCounted(download)], [4, 0])
+    assert.deepInclude(peer.counters, { requests: 16, badRequests: 0, cancels: 0, complaints: [] })
+    assert.strictEqual(running.session?.protocol.usefulBytes, known.metainfo.layout.geometry.totalLength)
+  })
+
+  test("law 7: asks for more before a piece that is complete is hashed", function* () {
+    const known = yield* torrent(12)
+    const download = yield* makeDownload({ geometry: known.metainfo.layout.geometry })
+    const verified = yield* Queue.bounded<PieceBuffer.PieceBuffer>(download.pool.capacity)
+    const rooms: Array<number> = []
+    const recording = Layer.succeed(
+      PieceHasher,
+      PieceHasher.of({
+        sha1: (bytes) =>
+          Effect.sync(() => {
+            const free = download.table.counts.missing
+            for (const { pipeline } of download.sources) rooms.push(free === 0 ? 0 : RequestPipeline.room(pipeline))
+            return bytes
+          }),
+        sha256: Effect.succeed
+      })
+    )
+    yield* PieceVerifier.run({
+      download,
+      digestOf: (piece) => download.pool.loans.get(piece)!.buffer.bytes,
+      verified,
+      report: () => {}
+    }).pipe(Effect.provide(recording), Effect.forkScoped)
+    yield* serve(known, there)
+
+    yield* start(known, download, there)
+
+    assert.deepStrictEqual([rooms.length, Math.max(...rooms)], [12, 0])
+  })
+
+  test("starts each piece once, however many peers begin many small pieces at the same time", function* () {
+    const known = yield* KnownTorrent.make({ files: [{ path: [], length: 1_200 * 16_384 }], pieceLength: 16_384 }).pipe(
+      Effect.provide(NodePieceHasher.layer)
+    )
+    const download = yield* makeDownload({ geometry: known.metainfo.layout.geometry, maxActivePieces: 1_200 })
+    const hosts = [1, 2, 3, 4].map((number) => ({ host: `10.0.0.${number}`, port: 6881 }))
+    yield* Effect.forEach(hosts, (host, key) => serve(known, host, { seed: key, delay: "1 hour" }))
+    const sessions = yield* Effect.forEach(hosts, (host) => start(known, download, host, { depth: 300 }), {
+      concurrency: "unbounded"
+    })
+    yield* pass(1)
+
+    assert.deepStrictEqual(
+      sessions.map(({ running }) => running.ended),
+      [undefined, undefined, undefined, undefined]
+    )
+    assert.deepStrictEqual([download.pool.loans.size, download.pool.account.held], [1_200, 1_200])
+    assert.strictEqual(requestsCounted(download), 1_200)
+  })
+
+  describe("ends", () => {
+    test("fault 32: with a handshake that trickles, after 10 seconds", function* () {
+      const { download, known } = yield* begin
+      yield* serve(known, there, { trickle: "300 millis" })
+      const { running } = yield* start(known, download, there)
+      yield* pass(9)
+      const early = running.ended
+
+      yield* pass(1)
+
+      assert.deepStrictEqual([early, running.ended], [undefined, "no handshake within 10 seconds"])
+      assert.strictEqual(yield* openConnections, 0)
+    })
+
+    test("fault 32: with a peer that says nothing, after 10 seconds", function* () {
+      const { download, known } = yield* begin
+      yield* serve(known, there, { silent: "from the start" })
+      const { running } = yield* start(known, download, there)
+
+      yield* pass(10)
+
+      assert.strictEqual(running.ended, "no handshake within 10 seconds")
+    })
+
+    test("fault 32: with a peer of another torrent, at once", function* () {
+      const { download, known } = yield* begin
+      yield* serve(known, there, { wrongInfoHash: true })
+
+      const { running } = yield* start(known, download, there)
+
+      assert.deepStrictEqual([running.ended, running.session], ["it serves another torrent", undefined])
+    })
+
+    test("fault 32: with a connection to ourselves", function* () {
+      const { download, known } = yield* begin
+      yield* serve(known, there, {}, ourId)
+
+      const { running } = yield* start(known, download, there)
+
+      assert.deepStrictEqual([running.ended, running.session], ["it is this client itself", undefined])
+    })
+
+    test("fault 32: when its owner refuses the peer, and forgets what the peer has", function* () {
+      const { download, known } = yield* begin
+      yield* serve(known, there)
+
+      const { running } = yield* start(known, download, there, { refuses: new PeerDropped({ why: "it is banned" }) })
+
+      assert.deepStrictEqual([running.ended, download.sources.size], ["it is banned", 0])
+      assert.strictEqual(yield* openConnections, 0)
+    })
+
+    test(
+      "with what is no handshake, whatever comes behind it in the same breath",
+      function* () {
+        const { download, known } = yield* begin
+        const right = handshakeOf(known.metainfo.infoHash)
+        yield* listen(there, (connection) =>
+          Effect.andThen(
+            Effect.sync(() => {
+              connection.receiveUnsafe(() => true)
+              connection.writeUnsafe(Uint8Array.from([0x47, ...right]))
+            }),
+            Effect.never
+          )
+        )
+
+        const { running } = yield* start(known, download, there)
+
+        assert.match(running.ended ?? "", /another protocol/)
+        assert.deepStrictEqual([running.session, download.sources.size], [undefined, 0])
+      },
+      { chunkBytes: 1 }
+    )
+
+    test("when the peer closes, and its blocks are free for others", function* () {
+      const { download, known } = yield* begin
+      yield* serve(known, there, { stopsAfter: { blocks: 5, how: "close" } })
+
+      const { running } = yield* start(known, download, there)
+      yield* pass(1)
+
+      assert.strictEqual(running.ended, "closed")
+      assert.deepStrictEqual([requestsCounted(download), writersClaimed(download), download.sources.size], [0, 0, 0])
+    })
+
+    test("when the connection breaks", function* () {
+      const { download, known } = yield* begin
+      yield* serve(known, there, { stopsAfter: { blocks: 5, how: "stall" } })
+      const { running } = yield* start(known, download, there)
+
+      yield* (yield* MemoryNetwork.MemoryNetwork).cut(there.host)
+      yield* settle
+
+      assert.deepStrictEqual([running.ended, requestsCounted(download)], ["connection reset", 0])
+    })
+
+    test("with a peer that breaks the protocol", function* () {
+      const { download, known } = yield* begin
+      yield* serve(known, there, { announces: "spare bit" })
+
+      const { running } = yield* start(known, download, there)
+
+      assert.match(running.ended ?? "", /does not fit the torrent/)
+    })
+
+    test("fault 31: with a peer that floods while it is choked", function* () {
+      const { download, known } = yield* begin
+      yield* serve(known, there, { floods: 5_000 })
+
+      const { running } = yield* start(known, download, there)
+
+      assert.strictEqual(running.ended, "requests without end while choked")
+    })
+  })
+
+  test(
+    "knows since when a peer reads nothing",
+    function* () {
+      const { download, known } = yield* begin
+      yield* listen(there, (connection) =>
+        Effect.andThen(
+          Effect.sync(() => {
+            // It reads the handshake and no more.
+            connection.receiveUnsafe(() => false)
+            connection.writeUnsafe(handshakeOf(known.metainfo.infoHash))
+            connection.writeUnsafe(WireMessage.encodeAll([{ _tag: "HaveAll" }, { _tag: "Unchoke" }]))
+          }),
+          Effect.never
+        )
+      )
+      yield* TestClock.adjust("5 seconds")
+
+      const { running } = yield* start(known, download, there)
+
+      assert.strictEqual(running.session?.protocol.blockedSince, 5_000)
+    },
+    { sendBufferBytes: 100, windowBytes: 100 }
+  )
+
+  test(
+    "forgets that a peer was slow to read once it has read",
+    function* () {
+      const { download, known } = yield* begin
+      yield* serve(known, there, { delay: "1 hour" })
+
+      const { running } = yield* start(known, download, there)
+
+      assert.strictEqual(requestsCounted(download), 16)
+      assert.strictEqual(running.session?.protocol.blockedSince, undefined)
+    },
+    { sendBufferBytes: 100, windowBytes: 100 }
+  )
+
+  it.effect("law 12: interrupted at any point, a session frees its requests, its claims and its connection", () =>
+    Effect.promise(() =>
+      fc.assert(
+        fc.asyncProperty(fc.nat(120), fc.nat(3_000), (turns, millis) =>
+          Effect.gen(function* () {
+            const { download, known } = yield* begin
+            const peer = yield* serve(known, there, { bytesPerSecond: 100_000 })
+            const { fiber } = yield* start(known, download, there)
+            yield* TestClock.adjust(millis)
+            for (let turn = 0; turn < turns; turn++) yield* Effect.yieldNow
+
+            yield* Fiber.interrupt(fiber)
+            yield* pass(1)
+
+            assert.deepStrictEqual([requestsCounted(download), writersClaimed(download)], [0, 0])
+            assert.deepStrictEqual([download.sources.size, download.hungry.size], [0, 0])
+            assert.deepStrictEqual([yield* openConnections, peer.counters.openConnections], [0, 0])
+            assert.strictEqual(BufferPool.freeCount(download.pool) + BufferPool.lentCount(download.pool), 4)
+            return true
+          }).pipe(
+            Effect.scoped,
+            Effect.provide(
+              Layer.provideMerge(layer({ seed: turns + 1, link: { latency: "10 millis" } }), TestClock.layer())
+            ),
+            Effect.runPromise
+          )
+        ),
+        { numRuns: 30 }
+      )
+    )
+  )
+})
