@@ -3,8 +3,8 @@
  *
  * Each torrent has an account. A buffer that exists counts, lent or idle, so the sum never passes the bound; the one
  * exception is a single piece larger than the bound, which gets its one buffer when nothing else is held. An account
- * that wants a buffer and gets none is served, first come first served, from what others give back: always when it has
- * none at all, and else while that leaves the giver with no less than the taker. So no torrent starves another.
+ * that wants a buffer and gets none is served from what others give back: before all others when it has none at all, and
+ * else while that leaves the giver with no less than the taker, who has least first. So no torrent starves another.
  *
  * Plain and synchronous; buffers themselves, and waiting for them, are `BufferPool`'s matter.
  */
@@ -20,6 +20,8 @@ export interface Account {
   readonly bufferBytes: number
   /** Buffers it has, lent and idle. */
   held: number
+  /** Whether it was given a buffer while it waited, which nobody may take away before it could use it. */
+  isGranted: boolean
   /** Destroys one idle buffer; `false` where all are lent. Does not touch `held`. */
   readonly dropIdle: () => boolean
   /** Makes one more buffer, for which `held` has been raised. */
@@ -74,14 +76,42 @@ const claimant = (self: Ledger, giver: Account): Account | undefined => {
   return undefined
 }
 
-const serve = (self: Ledger): void => {
+/** Who has nothing and has waited longest for it. */
+const firstWithout = (self: Ledger): Account | undefined => {
+  for (const account of self.waiting) if (account.held === 0) return account
+  return undefined
+}
+
+/** Who has least of those that one more buffer would fit for. */
+const leastOf = (self: Ledger): Account | undefined => {
+  let least: Account | undefined
   for (const account of self.waiting) {
-    if (!fits(self, account)) {
-      if (account.held === 0) return
-      continue
-    }
-    raise(self, account)
-    account.grow()
+    if (!fits(self, account)) continue
+    if (least === undefined || account.held * account.bufferBytes < least.held * least.bufferBytes) least = account
+  }
+  return least
+}
+
+const grant = (self: Ledger, account: Account): void => {
+  raise(self, account)
+  account.isGranted = true
+  account.grow()
+}
+
+/** Gives what is free to who waits. Nobody passes one that has nothing: bytes gather until its buffer fits. */
+const serve = (self: Ledger): void => {
+  while (true) {
+    const account = firstWithout(self) ?? leastOf(self)
+    if (account === undefined || !fits(self, account)) return
+    grant(self, account)
+  }
+}
+
+/** Destroys idle buffers of others until one more fits for `account`. */
+const makeRoom = (self: Ledger, account: Account): void => {
+  for (const other of self.accounts) {
+    if (other === account || other.isGranted) continue
+    while (!fits(self, account) && other.dropIdle()) lower(self, other)
   }
 }
 
@@ -101,18 +131,19 @@ export const close = (self: Ledger, account: Account): void => {
 
 /**
  * Asks for one more buffer. `true` raises `held`, and the caller makes the buffer; `false` leaves the account waiting,
- * and `grow` is called when its turn comes. Idle buffers of others are destroyed where that makes room.
+ * and `grow` is called when its turn comes. Idle buffers of others are destroyed where that makes room. A closed account
+ * gets nothing.
  */
 export const reserve = (self: Ledger, account: Account): boolean => {
+  if (!self.accounts.has(account)) return false
   self.waiting.add(account)
-  for (const waiting of self.waiting) {
-    if (waiting === account) break
-    if (waiting.held === 0) return false
+  while (true) {
+    const first = firstWithout(self) ?? account
+    makeRoom(self, first)
+    if (!fits(self, first)) return false
+    if (first === account) break
+    grant(self, first)
   }
-  for (const other of self.accounts) {
-    while (!fits(self, account) && other !== account && other.dropIdle()) lower(self, other)
-  }
-  if (!fits(self, account)) return false
   raise(self, account)
   return true
 }
@@ -128,7 +159,23 @@ export const keep = (self: Ledger, account: Account): boolean => {
   return false
 }
 
-/** Says that the account needs no further buffer for now. */
+/** Says that the account has found a buffer and needs no further one for now. */
 export const settle = (self: Ledger, account: Account): void => {
   self.waiting.delete(account)
+  account.isGranted = false
+}
+
+/**
+ * Gives the idle buffers of an account to who waits. To be called now and then: an account that was given a buffer may
+ * have no use for it any more, and who waits meanwhile does not ask again.
+ */
+export const reconsider = (self: Ledger, account: Account): void => {
+  account.isGranted = false
+  while (true) {
+    const waiting = firstWithout(self) ?? self.waiting.values().next().value
+    if (waiting === undefined || waiting === account) return
+    while (!fits(self, waiting) && account.dropIdle()) lower(self, account)
+    if (!fits(self, waiting)) return
+    grant(self, waiting)
+  }
 }

@@ -75,15 +75,17 @@ export const make = Effect.fnUntraced(function* (
   const scope = yield* Effect.scope
   // A torrent of one short piece needs no more than that.
   const bufferBytes = Math.min(geometry.pieceLength, geometry.totalLength)
-  const capacity = Math.min(
-    geometry.pieceCount,
-    options?.maxActivePieces ?? capacityFor(bufferBytes, ledger.totalBytes)
-  )
+  const wanted = options?.maxActivePieces ?? capacityFor(bufferBytes, ledger.totalBytes)
+  const capacity = Math.max(1, Math.min(geometry.pieceCount, wanted))
   const free = yield* Effect.acquireRelease(Queue.bounded<Uint8Array>(capacity), Queue.shutdown)
   const account: BufferBudget.Account = {
     bufferBytes,
     held: 0,
-    dropIdle: () => Queue.takeUnsafe(free) !== undefined,
+    isGranted: false,
+    dropIdle: () => {
+      const idle = Queue.takeUnsafe(free)
+      return idle !== undefined && Exit.isSuccess(idle)
+    },
     grow: () => {
       Queue.offerUnsafe(free, new Uint8Array(bufferBytes))
       options?.onGrow?.()
@@ -111,29 +113,40 @@ const returnMemory = (self: BufferPool, memory: Uint8Array): void => {
   if (BufferBudget.keep(self.ledger, self.account)) Queue.offerUnsafe(self.free, memory)
 }
 
+/** What the borrower of a buffer takes part in. */
+export interface Borrower {
+  /** Whether the piece, which has no buffer yet, should still get one: asked at the moment of the loan. */
+  readonly isWanted?: (() => boolean) | undefined
+  /** Runs when the loan begins, before anybody else can see the buffer. */
+  readonly onOpen?: ((buffer: PieceBuffer.PieceBuffer) => void) | undefined
+  /** Runs when the loan ends, before the memory is given back. */
+  readonly onClose?: ((buffer: PieceBuffer.PieceBuffer) => void) | undefined
+}
+
 /**
- * Lends a buffer to `piece` without waiting; `undefined` where none is free. A piece that has one keeps it: the same
- * buffer is given again. `onClose` runs when the loan ends, before the memory is given back.
+ * Lends a buffer to `piece` without waiting; `undefined` where none is free, it is not wanted or the pool is closed. A
+ * piece that has one keeps it: the same buffer is given again, and the borrower hears nothing.
  */
-export const lendNow = Effect.fnUntraced(function* (
-  self: BufferPool,
-  piece: PieceIndex,
-  onClose?: (buffer: PieceBuffer.PieceBuffer) => void
-) {
+export const lendNow = Effect.fnUntraced(function* (self: BufferPool, piece: PieceIndex, borrower: Borrower = {}) {
+  const clock = yield* Clock.Clock
+  // One step without a `yield*` from here to `onOpen`: a fiber gives way to others between any two of its operations,
+  // and two of them must not borrow for the same piece, nor one see a buffer whose piece has not been started.
   const lent = self.loans.get(piece)
   if (lent !== undefined) return lent.buffer
+  if (self.scope.state._tag === "Closed" || borrower.isWanted?.() === false) return undefined
   const memory = takeMemory(self)
   if (memory === undefined) return undefined
-  const scope = yield* Scope.fork(self.scope)
+  const scope = Scope.forkUnsafe(self.scope)
   const bytes = memory.subarray(0, PieceGeometry.pieceSize(self.geometry, piece))
-  const buffer = PieceBuffer.make(piece, bytes, yield* Clock.currentTimeMillis, self.partial)
+  const buffer = PieceBuffer.make(piece, bytes, clock.currentTimeMillisUnsafe(), self.partial)
   self.loans.set(piece, { buffer, scope })
+  borrower.onOpen?.(buffer)
   yield* Scope.addFinalizer(
     scope,
     Effect.sync(() => {
       PieceBuffer.close(buffer)
       self.loans.delete(piece)
-      onClose?.(buffer)
+      borrower.onClose?.(buffer)
       returnMemory(self, memory)
     })
   )
@@ -144,9 +157,9 @@ export const lendNow = Effect.fnUntraced(function* (
 export const available = (self: BufferPool): Effect.Effect<void> => Effect.asVoid(Queue.peek(self.free))
 
 /** Lends a buffer to `piece`, waiting until one is free. The same piece is given the same buffer. */
-export const lend = Effect.fnUntraced(function* (self: BufferPool, piece: PieceIndex) {
+export const lend = Effect.fnUntraced(function* (self: BufferPool, piece: PieceIndex, borrower?: Borrower) {
   while (true) {
-    const buffer = yield* lendNow(self, piece)
+    const buffer = yield* lendNow(self, piece, borrower)
     if (buffer !== undefined) return buffer
     yield* available(self)
   }
@@ -166,8 +179,8 @@ export const lentCount = (self: BufferPool): number => self.loans.size
 export const freeCount = (self: BufferPool): number => Queue.sizeUnsafe(self.free) + (self.capacity - self.account.held)
 
 /**
- * Ends the loans of incomplete pieces that got no block for 60 s, every 10 s, for ever. `onStale` hears of each before
- * its loan ends.
+ * Ends the loans of incomplete pieces that got no block for 60 s, every 10 s, for ever, and offers idle buffers to other
+ * torrents. `onStale` hears of each piece before its loan ends.
  */
 export const sweep = (
   self: BufferPool,
@@ -178,6 +191,9 @@ export const sweep = (
     for (const { buffer } of [...self.loans.values()]) {
       if (PieceBuffer.isComplete(buffer) || now - buffer.lastActivity < staleAfter) continue
       onStale(buffer)
+      // From here on no late block can complete it.
+      PieceBuffer.close(buffer)
       yield* close(self, buffer.piece)
     }
+    BufferBudget.reconsider(self.ledger, self.account)
   }).pipe(Effect.repeat(Schedule.spaced(sweepEvery)), Effect.asVoid)

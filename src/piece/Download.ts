@@ -122,9 +122,12 @@ export const isInteresting = (self: Download, has: Bitfield.Bitfield): boolean =
   return false
 }
 
+/** A piece that is to come from one peer may still go to another: the one has sent nothing and is asked for nothing. */
+const isUntouched = (buffer: PieceBuffer.PieceBuffer): boolean => buffer.freeBlocks === buffer.blockCount
+
 const mayAsk = (source: Source, buffer: PieceBuffer.PieceBuffer): boolean =>
   Bitfield.has(source.has, buffer.piece) &&
-  (buffer.soleSource === undefined || buffer.soleSource === source.key) &&
+  (buffer.soleSource === undefined || buffer.soleSource === source.key || isUntouched(buffer)) &&
   !source.refused.has(buffer.piece)
 
 /**
@@ -142,6 +145,7 @@ export const nextBlock = (self: Download, source: Source, now: number): RequestP
     }
     if (buffer === undefined) return undefined
     source.current = buffer
+    if (buffer.soleSource !== undefined) buffer.soleSource = source.key
   }
   return RequestPipeline.send(source.pipeline, buffer, PieceBuffer.nextFree(buffer)!, now)
 }
@@ -157,21 +161,39 @@ export const nextPiece = (self: Download, source: Source): PieceIndex | undefine
 }
 
 /**
- * Borrows a buffer for a missing piece, which is active from then on; `undefined` where none is free. The loan ends
- * with `BufferPool.close`: what was requested for it is then cancelled and the piece, unless it is verified, missing.
+ * Borrows a buffer for a missing piece, which is active from then on; gives the buffer it has where somebody else was
+ * faster, and `undefined` where none is free: the source is hungry then. The loan ends with `BufferPool.close`: what was
+ * requested for it is then cancelled and the piece, unless it is verified, missing.
  */
 export const begin = Effect.fnUntraced(function* (self: Download, source: Source, piece: PieceIndex) {
-  const buffer = yield* BufferPool.lendNow(self.pool, piece, (buffer) => end(self, buffer))
-  if (buffer === undefined) return undefined
-  PieceTable.start(self.table, piece)
-  PiecePicker.remove(self.picker, piece)
-  if (self.singled.has(piece)) buffer.soleSource = source.key
-  source.current = buffer
+  // Before the loan, as a buffer that comes free while we find none must not be missed.
+  self.hungry.add(source)
+  const buffer = yield* BufferPool.lendNow(self.pool, piece, {
+    isWanted: () => {
+      const isMissing = PieceTable.stateOf(self.table, piece) === "missing"
+      // There may be another piece for it.
+      if (!isMissing) source.wake()
+      return isMissing
+    },
+    onOpen: (buffer) => {
+      PieceTable.start(self.table, piece)
+      PiecePicker.remove(self.picker, piece)
+      if (self.singled.has(piece)) buffer.soleSource = source.key
+      source.current = buffer
+      self.hungry.delete(source)
+      // With the last piece to start the end game begins, in which the others may be of use.
+      if (self.picker.count === 0) feed(self)
+    },
+    onClose: (buffer) => end(self, buffer)
+  })
+  if (buffer !== undefined) self.hungry.delete(source)
   return buffer
 }, Effect.uninterruptible)
 
 /** Forgets all requests for a piece whose loan ends; unless it is verified it can be started anew. */
 const end = (self: Download, buffer: PieceBuffer.PieceBuffer): void => {
+  // A source that kept the buffer would keep its memory, which the budget may have given away.
+  for (const source of self.sources) if (source.current === buffer) source.current = undefined
   if (buffer.requests.some((count) => count > 0)) {
     for (const source of self.sources) {
       for (const block of RequestPipeline.releasePiece(source.pipeline, buffer)) {
@@ -202,9 +224,11 @@ export const releaseDelayed = (self: Download, now: number): void => {
  * `undefined` before the end game, or where the peer can help with none.
  */
 export const nextDuplicate = (self: Download, source: Source, now: number): RequestPipeline.Request | undefined => {
-  if (self.table.counts.missing > 0 || source.pipeline.isSnubbed) return undefined
+  // Delayed pieces are no candidates: they must not hold up those that are under way.
+  if (self.picker.count > 0 || source.pipeline.isSnubbed) return undefined
   for (const { buffer } of self.pool.loans.values()) {
-    if (buffer.soleSource !== undefined || PieceBuffer.isComplete(buffer) || !mayAsk(source, buffer)) continue
+    if (!buffer.isOpen || buffer.soleSource !== undefined || PieceBuffer.isComplete(buffer)) continue
+    if (!mayAsk(source, buffer)) continue
     for (let block = 0; block < buffer.blockCount; block++) {
       if (buffer.requests[block]! >= maxRequestsPerBlock || Bitfield.has(buffer.received, block)) continue
       if (RequestPipeline.get(source.pipeline, buffer.piece, block) === undefined) {
@@ -240,6 +264,8 @@ export const received = (self: Download, source: Source, request: RequestPipelin
 /** A peer joins with the pieces it had so far (none, as a rule). */
 export const join = (self: Download, source: Source): void => {
   self.sources.add(source)
+  if (!source.isSeed)
+    for (const piece of Bitfield.indices(source.has)) PiecePicker.gain(self.picker, piece as PieceIndex)
 }
 
 /** The peer says that it has `piece`. */
@@ -263,10 +289,10 @@ export const never = -1
 
 /**
  * The peer is gone. Its requests are free for others, and pieces that were to come from it alone are dropped, as
- * another peer must not add to them.
+ * another peer must not add to them. Harmless for a peer that has left.
  */
 export const leave = Effect.fnUntraced(function* (self: Download, source: Source) {
-  self.sources.delete(source)
+  if (!self.sources.delete(source)) return
   self.hungry.delete(source)
   RequestPipeline.releaseAll(source.pipeline)
   if (!source.isSeed)
@@ -279,7 +305,9 @@ export const leave = Effect.fnUntraced(function* (self: Download, source: Source
 export const abandon = Effect.fnUntraced(function* (self: Download, source: Source) {
   for (const { buffer } of [...self.pool.loans.values()]) {
     if (buffer.soleSource === source.key && !PieceBuffer.isComplete(buffer)) {
+      // From here on no late block can complete it.
+      PieceBuffer.close(buffer)
       yield* BufferPool.close(self.pool, buffer.piece)
     }
   }
-})
+}, Effect.uninterruptible)

@@ -1,0 +1,181 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
+import * as TestClock from "effect/testing/TestClock"
+import * as fc from "fast-check"
+import * as BufferBudget from "../../src/piece/BufferBudget.ts"
+import * as BufferPool from "../../src/piece/BufferPool.ts"
+import * as Property from "../../src/testing/Property.ts"
+import { blockLength, geometryOf, piece } from "./pieces.ts"
+
+/** A pool for a torrent of twenty pieces of `blocks` blocks. */
+const poolOf = (blocks: number) => BufferPool.make(geometryOf(20, blocks), { maxActivePieces: 20 })
+
+/** Lends to pieces `0 ..< count` without waiting; gives how many got a buffer. */
+const lendMany = Effect.fnUntraced(function* (pool: BufferPool.BufferPool, count: number) {
+  let lent = 0
+  for (let index = 0; index < count; index++) {
+    if ((yield* BufferPool.lendNow(pool, piece(index))) !== undefined) lent++
+  }
+  return lent
+})
+
+const budget = (blocks: number) => Effect.provide(BufferBudget.layer(blocks * blockLength))
+
+describe("BufferBudget", () => {
+  it.effect("lends as far as the bytes reach, also below the cap in pieces", () =>
+    Effect.gen(function* () {
+      const pool = yield* poolOf(2)
+
+      const lent = yield* lendMany(pool, 20)
+
+      assert.strictEqual(lent, 3)
+      assert.strictEqual(pool.ledger.heldBytes, 6 * blockLength)
+    }).pipe(budget(7))
+  )
+
+  it.effect("gives a piece larger than the budget its one buffer, when nothing else is held", () =>
+    Effect.gen(function* () {
+      const small = yield* poolOf(1)
+      const large = yield* poolOf(100)
+      yield* lendMany(small, 2)
+
+      const early = yield* lendMany(large, 1)
+      const waiting = yield* Effect.forkChild(BufferPool.lend(large, piece(0)))
+      yield* Effect.yieldNow
+      yield* BufferPool.close(small, piece(0))
+      const half = waiting.pollUnsafe()
+      yield* BufferPool.close(small, piece(1))
+      const buffer = yield* Fiber.join(waiting)
+
+      assert.strictEqual(early, 0)
+      assert.isUndefined(half)
+      assert.strictEqual(buffer.bytes.length, 100 * blockLength)
+      assert.strictEqual(yield* lendMany(large, 2), 1)
+    }).pipe(budget(4))
+  )
+
+  it.effect("lets no torrent starve: who has nothing is served first from what comes back", () =>
+    Effect.gen(function* () {
+      const greedy = yield* poolOf(1)
+      const poor = yield* poolOf(1)
+      yield* lendMany(greedy, 20)
+      const waiting = yield* Effect.forkChild(BufferPool.lend(poor, piece(0)))
+      yield* Effect.yieldNow
+
+      yield* BufferPool.close(greedy, piece(0))
+      const taken = yield* BufferPool.lendNow(greedy, piece(10))
+      const served = yield* Fiber.join(waiting)
+
+      assert.isUndefined(taken)
+      assert.strictEqual(served.piece, 0)
+    }).pipe(budget(4))
+  )
+
+  it.effect("shares evenly among torrents that all want more", () =>
+    Effect.gen(function* () {
+      const pools = yield* Effect.all([poolOf(1), poolOf(1), poolOf(1)])
+      yield* lendMany(pools[0], 20)
+
+      // Each in turn finishes its oldest piece and asks for as much as it can get.
+      for (let turn = 0; turn < 60; turn++) {
+        const pool = pools[turn % 3]!
+        const oldest = pool.loans.keys().next()
+        if (oldest.done !== true) yield* BufferPool.close(pool, oldest.value)
+        yield* lendMany(pool, 20)
+      }
+
+      assert.deepStrictEqual(pools.map(BufferPool.lentCount), [4, 4, 4])
+    }).pipe(budget(12))
+  )
+
+  it.effect("takes idle buffers from others", () =>
+    Effect.gen(function* () {
+      const idle = yield* poolOf(1)
+      const busy = yield* poolOf(2)
+      yield* lendMany(idle, 6)
+      for (let index = 0; index < 6; index++) yield* BufferPool.close(idle, piece(index))
+
+      const lent = yield* lendMany(busy, 20)
+
+      assert.strictEqual(lent, 3)
+      assert.strictEqual(idle.ledger.heldBytes, 6 * blockLength)
+      assert.strictEqual(BufferPool.freeCount(idle), idle.capacity)
+    }).pipe(budget(6))
+  )
+
+  it.effect("takes a buffer that came too late for one torrent and gives it to the next that waits", () =>
+    Effect.gen(function* () {
+      const busy = yield* poolOf(1)
+      const gone = yield* poolOf(1)
+      const patient = yield* poolOf(1)
+      yield* lendMany(busy, 1)
+      const first = yield* Effect.forkChild(BufferPool.lend(gone, piece(0)))
+      const second = yield* Effect.forkChild(BufferPool.lend(patient, piece(0)))
+      yield* Effect.yieldNow
+      yield* Fiber.interrupt(first)
+      yield* BufferPool.close(busy, piece(0))
+      yield* Effect.forkScoped(BufferPool.sweep(gone))
+      yield* TestClock.adjust("10 seconds")
+
+      const served = yield* Fiber.join(second)
+
+      assert.strictEqual(served.piece, 0)
+      assert.strictEqual(gone.account.held, 0)
+    }).pipe(budget(1))
+  )
+
+  it.effect("gives back what a torrent held when it closes, to those who wait", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const stopping = yield* Scope.provide(poolOf(1), scope)
+      const staying = yield* poolOf(1)
+      yield* lendMany(stopping, 4)
+      const waiting = yield* Effect.forkChild(BufferPool.lend(staying, piece(0)))
+      yield* Effect.yieldNow
+
+      yield* Scope.close(scope, Exit.void)
+      yield* Fiber.join(waiting)
+
+      assert.strictEqual(staying.ledger.heldBytes, blockLength)
+      assert.strictEqual(staying.ledger.accounts.size, 1)
+    }).pipe(budget(4))
+  )
+
+  it.effect("holds its bound, and every pool its capacity, over many torrents and any script", () => {
+    const step = fc.tuple(fc.nat(3), fc.constantFrom("lend", "lend", "close"), fc.nat(7))
+    return Property.check(
+      fc.tuple(fc.integer({ min: 1, max: 12 }), fc.array(step, { maxLength: 60 })),
+      ([blocks, script]) =>
+        Effect.gen(function* () {
+          const pools = yield* Effect.all([poolOf(1), poolOf(2), poolOf(3), poolOf(16)])
+          for (const [which, what, index] of script) {
+            const pool = pools[which]!
+            if (what === "lend") yield* BufferPool.lendNow(pool, piece(index))
+            else yield* BufferPool.close(pool, piece(index))
+
+            const { accounts, heldBytes } = pool.ledger
+            const held = [...accounts].reduce((sum, account) => sum + account.held * account.bufferBytes, 0)
+            const buffers = [...accounts].reduce((sum, account) => sum + account.held, 0)
+            assert.strictEqual(heldBytes, held)
+            assert.isTrue(heldBytes <= blocks * blockLength || buffers === 1, `${heldBytes} of ${blocks} blocks`)
+            for (const each of pools) {
+              assert.strictEqual(BufferPool.lentCount(each) + BufferPool.freeCount(each), each.capacity)
+            }
+          }
+          // Nobody starves: once all that was lent is back, everybody gets a buffer within as many sweeps as others wait.
+          for (const pool of pools) for (const index of [...pool.loans.keys()]) yield* BufferPool.close(pool, index)
+          for (const pool of pools) {
+            for (let sweep = 0; sweep < pools.length && (yield* lendMany(pool, 1)) === 0; sweep++) {
+              for (const { account, ledger } of pools) BufferBudget.reconsider(ledger, account)
+            }
+            assert.strictEqual(yield* lendMany(pool, 1), 1)
+            yield* BufferPool.close(pool, piece(0))
+          }
+        }).pipe(Effect.scoped, budget(blocks)),
+      { runs: 200 }
+    )
+  })
+})

@@ -1,0 +1,200 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Scheduler from "effect/Scheduler"
+import * as Scope from "effect/Scope"
+import * as TestClock from "effect/testing/TestClock"
+import * as BufferBudget from "../../src/piece/BufferBudget.ts"
+import * as BufferPool from "../../src/piece/BufferPool.ts"
+import * as PieceBuffer from "../../src/piece/PieceBuffer.ts"
+import * as RequestPipeline from "../../src/piece/RequestPipeline.ts"
+import { blockLength, geometryOf, piece } from "./pieces.ts"
+
+const mebibyte = 1024 * 1024
+
+/** A pool of `cap` buffers for ten pieces of two blocks. */
+const poolOf = (cap: number) => BufferPool.make(geometryOf(10, 2), { maxActivePieces: cap })
+
+const budget = (bytes: number = mebibyte) => Effect.provide(BufferBudget.layer(bytes))
+
+const sizes = (pool: BufferPool.BufferPool) => [BufferPool.lentCount(pool), BufferPool.freeCount(pool)]
+
+describe("BufferPool", () => {
+  it.effect("gives the same buffer for the same piece", () =>
+    Effect.gen(function* () {
+      const pool = yield* poolOf(3)
+
+      const first = yield* BufferPool.lend(pool, piece(4))
+      const second = yield* BufferPool.lend(pool, piece(4))
+
+      assert.strictEqual(second, first)
+      assert.deepStrictEqual(sizes(pool), [1, 2])
+    }).pipe(budget())
+  )
+
+  it.effect("lends three at a cap of three and makes the fourth wait", () =>
+    Effect.gen(function* () {
+      const pool = yield* poolOf(3)
+      for (const index of [0, 1, 2]) yield* BufferPool.lend(pool, piece(index))
+
+      const now = yield* BufferPool.lendNow(pool, piece(3))
+      const fourth = yield* Effect.forkChild(BufferPool.lend(pool, piece(3)))
+      yield* TestClock.adjust("30 seconds")
+
+      assert.isUndefined(now)
+      assert.isUndefined(fourth.pollUnsafe())
+      assert.deepStrictEqual(sizes(pool), [3, 0])
+    }).pipe(budget())
+  )
+
+  it.effect("lends again on release, the same memory", () =>
+    Effect.gen(function* () {
+      const pool = yield* poolOf(3)
+      for (const index of [0, 1, 2]) yield* BufferPool.lend(pool, piece(index))
+      const memory = pool.loans.get(piece(1))!.buffer.bytes.buffer
+      const fourth = yield* Effect.forkChild(BufferPool.lend(pool, piece(3)))
+      yield* Effect.yieldNow
+
+      yield* BufferPool.close(pool, piece(1))
+      const buffer = yield* Fiber.join(fourth)
+
+      assert.strictEqual(buffer.piece, 3)
+      assert.strictEqual(buffer.bytes.buffer, memory)
+      assert.deepStrictEqual(sizes(pool), [3, 0])
+    }).pipe(budget())
+  )
+
+  it.effect("sizes the last piece right: one block and 500 bytes", () =>
+    Effect.gen(function* () {
+      const pool = yield* BufferPool.make(geometryOf(4, 3, blockLength + 500))
+
+      const last = yield* BufferPool.lend(pool, piece(3))
+
+      assert.strictEqual(last.bytes.length, blockLength + 500)
+      assert.strictEqual(last.blockCount, 2)
+      assert.strictEqual(PieceBuffer.sizeOf(last, 1), 500)
+    }).pipe(budget())
+  )
+
+  it.effect("takes no more memory than a torrent of one short piece needs", () =>
+    Effect.gen(function* () {
+      const pool = yield* BufferPool.make(geometryOf(1, 64, 100))
+
+      yield* BufferPool.lend(pool, piece(0))
+
+      assert.strictEqual(pool.ledger.heldBytes, 100)
+    }).pipe(budget())
+  )
+
+  it.effect("drops a stale piece after 60 s, and its requests are forgotten", () =>
+    Effect.gen(function* () {
+      const pool = yield* poolOf(3)
+      const pipeline = RequestPipeline.make(2, 0)
+      const stale: Array<number> = []
+      const buffer = yield* BufferPool.lend(pool, piece(0), {
+        onClose: (closing) => RequestPipeline.releasePiece(pipeline, closing)
+      })
+      RequestPipeline.send(pipeline, buffer, 0, 0)
+      yield* Effect.forkScoped(BufferPool.sweep(pool, (found) => void stale.push(found.piece)))
+
+      yield* TestClock.adjust("59 seconds")
+      const before = sizes(pool)
+      yield* TestClock.adjust("1 second")
+
+      assert.deepStrictEqual(before, [1, 2])
+      assert.deepStrictEqual(sizes(pool), [0, 3])
+      assert.deepStrictEqual(stale, [0])
+      assert.strictEqual(pipeline.requests.size, 0)
+      assert.strictEqual(buffer.requests[0], 0)
+      assert.isFalse(buffer.isOpen)
+    }).pipe(budget())
+  )
+
+  it.effect("keeps a piece that got a block within 60 s, and one that is complete", () =>
+    Effect.gen(function* () {
+      const pool = yield* poolOf(3)
+      const active = yield* BufferPool.lend(pool, piece(0))
+      const complete = yield* BufferPool.lend(pool, piece(1))
+      for (const block of [0, 1]) PieceBuffer.finish(complete, block, 1, 0)
+      yield* Effect.forkScoped(BufferPool.sweep(pool))
+      yield* TestClock.adjust("50 seconds")
+      PieceBuffer.finish(active, 0, 1, 50_000)
+
+      yield* TestClock.adjust("55 seconds")
+      const early = BufferPool.lentCount(pool)
+      yield* TestClock.adjust("10 seconds")
+
+      assert.strictEqual(early, 2)
+      assert.deepStrictEqual([...pool.loans.keys()], [piece(1)])
+    }).pipe(budget())
+  )
+
+  for (let operations = 3; operations <= 10; operations++) {
+    it.effect(`begins a loan in one step, also when fibers give way after ${operations} operations`, () =>
+      Effect.gen(function* () {
+        const pool = yield* poolOf(3)
+        const opened: Array<number> = []
+
+        const buffers = yield* Effect.all(
+          Array.from({ length: 4 }, () =>
+            BufferPool.lend(pool, piece(0), { onOpen: (buffer) => void opened.push(buffer.piece) })
+          ),
+          { concurrency: "unbounded" }
+        ).pipe(Effect.provideService(Scheduler.MaxOpsBeforeYield, operations))
+
+        assert.strictEqual(new Set(buffers).size, 1)
+        assert.deepStrictEqual(opened, [0])
+        assert.deepStrictEqual(sizes(pool), [1, 2])
+        assert.strictEqual(pool.ledger.heldBytes, 2 * blockLength)
+      }).pipe(budget())
+    )
+  }
+
+  it.effect("lends nothing after its scope has closed", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const pool = yield* Scope.provide(poolOf(3), scope)
+      yield* BufferPool.lend(pool, piece(0))
+      yield* Scope.close(scope, Exit.void)
+
+      const late = yield* BufferPool.lendNow(pool, piece(1))
+
+      assert.isUndefined(late)
+      assert.strictEqual(pool.loans.size, 0)
+      assert.strictEqual(pool.ledger.heldBytes, 0)
+    }).pipe(budget())
+  )
+
+  it.effect("tells the borrower before the memory goes back, once", () =>
+    Effect.gen(function* () {
+      const pool = yield* poolOf(1)
+      const seen: Array<string> = []
+      yield* BufferPool.lend(pool, piece(0), {
+        onClose: (buffer) => void seen.push(`${buffer.isOpen} ${BufferPool.freeCount(pool)}`)
+      })
+
+      yield* BufferPool.close(pool, piece(0))
+      yield* BufferPool.close(pool, piece(0))
+
+      assert.deepStrictEqual(seen, ["false 0"])
+      assert.deepStrictEqual(sizes(pool), [0, 1])
+    }).pipe(budget())
+  )
+
+  it("gives 20 buffers to large pieces, 20 MiB of small ones, and always one, within the budget", () => {
+    const capacities = [16 * 1024, 256 * 1024, mebibyte, 2 * mebibyte, 4 * mebibyte, 64 * mebibyte, 128 * mebibyte].map(
+      (pieceLength) => BufferPool.capacityFor(pieceLength, 64 * mebibyte)
+    )
+
+    assert.deepStrictEqual(capacities, [1280, 80, 20, 20, 16, 1, 1])
+  })
+
+  it.effect("has one buffer at least, whatever cap it is given", () =>
+    Effect.gen(function* () {
+      const pool = yield* poolOf(0)
+
+      assert.strictEqual(pool.capacity, 1)
+    }).pipe(budget())
+  )
+})
