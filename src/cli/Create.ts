@@ -1,0 +1,126 @@
+/**
+ * `piecewise create`: makes a torrent file of a file or folder. The file appears complete or not at all.
+ */
+
+import * as FileSystem from "node:fs/promises"
+import * as Path from "node:path"
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
+import * as NodePath from "@effect/platform-node/NodePath"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as InfoHash from "../base/InfoHash.ts"
+import * as CreateTorrent from "../metainfo/CreateTorrent.ts"
+import * as Metainfo from "../metainfo/Metainfo.ts"
+import * as NodePieceHasher from "../piece/NodePieceHasher.ts"
+import * as Arguments from "./Arguments.ts"
+import * as Failure from "./CommandFailed.ts"
+import { CommandFailed } from "./CommandFailed.ts"
+import type { Output } from "./Output.ts"
+import * as TerminalText from "./TerminalText.ts"
+import * as Units from "./Units.ts"
+
+/** What the file says it was made with. */
+const createdBy = "piecewise/0.1.0"
+
+const wrong = (why: string) => Effect.fail(new Arguments.WrongUsage(why))
+
+const readPieceLength = Effect.fnUntraced(function* (args: Arguments.Arguments) {
+  const text = Arguments.get(args, "piece-length")
+  if (text === undefined) return undefined
+  const pieceLength = Units.parseBytes(text)
+  if (pieceLength === undefined || pieceLength < 1 || pieceLength > Metainfo.maxPieceLength) {
+    const limit = Units.bytes(Metainfo.maxPieceLength)
+    return yield* wrong(`--piece-length ${text} is no size of 1 B to ${limit}, such as 256KiB`)
+  }
+  return pieceLength
+})
+
+/** Creates. */
+export const run = Effect.fnUntraced(
+  function* (args: Arguments.Arguments, output: Output) {
+    const path = args.operands[0]!
+    const quiet = Arguments.has(args, "quiet")
+    const pieceLength = yield* readPieceLength(args)
+    const trackers = Arguments.all(args, "tracker")
+    const bad = trackers.find((url) => !Metainfo.isTrackerUrl(url))
+    if (bad !== undefined) {
+      return yield* wrong(`--tracker ${bad} is no URL of a tracker: it must be http, https, udp, ws or wss`)
+    }
+    const name = Path.basename(Path.resolve(path))
+    const target = Arguments.get(args, "output") ?? `${name}.torrent`
+    yield* checkTarget(target)
+
+    const bytes = yield* CreateTorrent.fromPath(path, {
+      pieceLength,
+      trackers: trackers.map((url) => [url]),
+      isPrivate: Arguments.has(args, "private"),
+      comment: Arguments.get(args, "comment"),
+      createdBy,
+      onProgress: makeTell(output, quiet)
+    }).pipe(Effect.mapError(({ why }) => new CommandFailed({ why })))
+    output.draw([])
+    output.release()
+    const metainfo = yield* Effect.mapError(
+      Metainfo.fromBytes(bytes),
+      ({ why }) => new CommandFailed({ why: `${path} makes no torrent that can be downloaded: ${why}` })
+    )
+    yield* write(target, bytes)
+    if (quiet) return
+    const { pieceCount, pieceLength: length, totalLength } = metainfo.layout.geometry
+    output.print([
+      TerminalText.clean(target),
+      `  ${Units.bytes(totalLength)} in ${Units.count(pieceCount, "piece")} of ${Units.bytes(length)}`,
+      `  info hash ${InfoHash.toHex(metainfo.infoHash)}`
+    ])
+  },
+  Effect.provide(Layer.mergeAll(NodeFileSystem.layer, NodePath.layer, NodePieceHasher.layer))
+)
+
+/** Shows on a terminal how far it is, ten times a second at most. */
+const makeTell = (output: Output, quiet: boolean) => {
+  let shown = 0
+  const tell = (progress: CreateTorrent.Progress): void => {
+    switch (progress._tag) {
+      case "LeftOut":
+        return output.note(`${progress.path} is left out: ${progress.why}`)
+      case "Renamed":
+        return output.note(`${progress.path} will be stored as ${progress.storedAs}`)
+      case "Hashed": {
+        if (quiet || !output.isTerminal || performance.now() - shown < 100) return
+        shown = performance.now()
+        const { hashedBytes, totalBytes } = progress
+        const size = `${Units.bytes(hashedBytes)} of ${Units.bytes(totalBytes)}`
+        const text = `hashing ${Units.percent(hashedBytes, totalBytes)}, ${size}`
+        output.draw([TerminalText.fit(text, output.style().columns - 1)])
+      }
+    }
+  }
+  return (progress: CreateTorrent.Progress) => Effect.sync(() => tell(progress))
+}
+
+/** Tells before hours of hashing what could not be written after them. */
+const checkTarget = (target: string): Effect.Effect<void, CommandFailed> =>
+  Effect.tryPromise({
+    try: async () => {
+      const stats = await FileSystem.stat(target).catch(() => undefined)
+      if (stats?.isDirectory() === true) throw Object.assign(new Error(), { code: "EISDIR" })
+      await FileSystem.access(Path.dirname(Path.resolve(target)), FileSystem.constants.W_OK)
+    },
+    catch: (cause) => Failure.ofFile(target, cause)
+  })
+
+const write = (target: string, bytes: Uint8Array): Effect.Effect<void, CommandFailed> => {
+  const temporary = `${target}.${process.pid}.tmp`
+  return Effect.tryPromise({
+    try: async () => {
+      try {
+        await FileSystem.writeFile(temporary, bytes, { flag: "wx" })
+        await FileSystem.rename(temporary, target)
+      } catch (error) {
+        await FileSystem.rm(temporary, { force: true })
+        throw error
+      }
+    },
+    catch: (cause) => Failure.ofFile(target, cause)
+  }).pipe(Effect.uninterruptible)
+}

@@ -1,0 +1,124 @@
+/**
+ * The ways to show a download: lines drawn in place on a terminal, a line now and then in a log, JSON for programs, or
+ * nothing but errors. Told what happens and, at intervals, how it stands; starts nothing by itself.
+ */
+import type { Metainfo } from "../metainfo/Metainfo.ts"
+import type { TorrentEvent } from "../torrent/TorrentEvent.ts"
+import type { TorrentStatus } from "../torrent/TorrentStatus.ts"
+import * as DownloadEvents from "./DownloadEvents.ts"
+import type { Output } from "./Output.ts"
+import * as Progress from "./Progress.ts"
+
+/** Shows a download. After `Completed` or `fail` nothing is shown any more. */
+export interface Display {
+  /** What happened since, and how it stands after that. */
+  readonly tell: (events: ReadonlyArray<TorrentEvent>, status: TorrentStatus) => void
+  /** How it stands, every `intervalMillis`. */
+  readonly tick: (status: TorrentStatus) => void
+  /** Milliseconds between ticks; `undefined` where none are wanted. */
+  readonly intervalMillis: number | undefined
+  /** It failed; who runs the command tells that to people. */
+  readonly fail: (why: string) => void
+}
+
+/** What a display is made of. */
+export interface Options {
+  readonly metainfo: Metainfo
+  readonly output: Output
+  /** Milliseconds of a clock that only goes forward. */
+  readonly now: () => number
+}
+
+/** For people: in place on a terminal, else a line every 5 seconds. Both end with how long it took. */
+export const people = ({ metainfo, now, output }: Options): Display => {
+  const started = now()
+  const toNote = DownloadEvents.makeNotes()
+  let checking: Progress.View["checking"]
+  let isOver = false
+
+  const view = (status: TorrentStatus): Progress.View => ({
+    name: metainfo.name,
+    status,
+    checking,
+    elapsedSeconds: (now() - started) / 1_000
+  })
+  const show = (status: TorrentStatus): void => {
+    if (output.isTerminal) output.draw(Progress.render(view(status), output.style()))
+    else output.print([Progress.line(view(status))])
+  }
+
+  return {
+    tell: (events, status) => {
+      for (const event of events) {
+        if (isOver) return
+        if (event._tag === "Checking") checking = event
+        const note = toNote(event)
+        if (note !== undefined) output.note(note)
+        if (event._tag !== "Completed") continue
+        show(status)
+        isOver = true
+        output.release()
+      }
+    },
+    tick: (status) => {
+      if (!isOver) show(status)
+    },
+    intervalMillis: output.isTerminal ? 100 : 5_000,
+    fail: () => {
+      isOver = true
+      output.release()
+    }
+  }
+}
+
+/** For programs: `DownloadEvents` says what the lines are. */
+export const json = ({ metainfo, now, output }: Options): Display => {
+  const started = now()
+  const toNote = DownloadEvents.makeNotes()
+  let isOver = false
+
+  const print = (lines: ReadonlyArray<DownloadEvents.Line>): void =>
+    output.print(lines.map((line) => JSON.stringify(line)))
+
+  return {
+    tell: (events, status) => {
+      const lines: Array<DownloadEvents.Line> = []
+      for (const event of events) {
+        if (isOver) break
+        const note = toNote(event)
+        if (note !== undefined) output.note(note)
+        const line = DownloadEvents.line(event, metainfo, status.storedBytes)
+        if (line !== undefined) lines.push(line)
+        if (event._tag !== "Completed") continue
+        lines.push(DownloadEvents.complete(status, (now() - started) / 1_000))
+        isOver = true
+      }
+      print(lines)
+    },
+    tick: (status) => {
+      if (!isOver) print([DownloadEvents.progress(status)])
+    },
+    intervalMillis: 1_000,
+    fail: (why) => {
+      if (!isOver) print([DownloadEvents.failed(why)])
+      isOver = true
+    }
+  }
+}
+
+/** For nobody: only what holds the download up until a person does something. */
+export const silent = ({ output }: Options): Display => {
+  const toNote = DownloadEvents.makeNotes()
+  return {
+    tell: (events) => {
+      for (const event of events) {
+        if (event._tag !== "StorageFailed" && event._tag !== "StorageRecovered") continue
+        const note = toNote(event)
+        if (note !== undefined && event._tag === "StorageFailed") output.note(`piecewise: ${note}`)
+      }
+    },
+    tick: () => {},
+    intervalMillis: undefined,
+    fail: () => {}
+  }
+}

@@ -1,0 +1,150 @@
+/**
+ * What a download tells: each event as a line of JSON for programs, and as a note for people where it matters to them.
+ *
+ * Lines of `--json` are objects whose `event` says what else is in them; peers are `host:port`, sizes are bytes:
+ *
+ *   checking   checked, pieces               stored pieces are being verified
+ *   started    infoHash, name, stored, pieces, bytes, storedBytes
+ *   peer       address, connected, why?      a peer was connected to, or is gone and why
+ *   banned     address, why                  a peer sent wrong bytes and is not talked to again
+ *   piece      index, stored                 a piece is verified and stored; how many are now
+ *   rejected   index, peers                  a piece did not match its digest; nothing of it was written
+ *   tracker    url, peers | error            a tracker answered or failed; it is asked again
+ *   storage    ok, index?, reason?, error?   a write failed and is repeated; `ok` once it takes writes again
+ *   resume     error                         resume data could not be written
+ *   progress   state, stored, pieces, bytes, storedBytes, downloadedBytes, wastedBytes, bytesPerSecond, peers,
+ *              knownPeers, bannedPeers, bufferedBytes, rejectedPieces: once a second
+ *   complete   stored, pieces, bytes, downloadedBytes, wastedBytes, seconds: the last line of a success
+ *   failed     error                         the last line of a failure; exit code 1 follows
+ *
+ * Fields may be added, so readers ignore those they do not know.
+ */
+import * as InfoHash from "../base/InfoHash.ts"
+import * as PeerAddress from "../base/PeerAddress.ts"
+import type { Metainfo } from "../metainfo/Metainfo.ts"
+import type { StorageError } from "../storage/Storage.ts"
+import type { TorrentEvent } from "../torrent/TorrentEvent.ts"
+import type { TorrentState, TorrentStatus } from "../torrent/TorrentStatus.ts"
+
+/** A line of `--json`. */
+export type Line = { readonly event: string } & Readonly<Record<string, unknown>>
+
+/** The source of addresses that the user gave, which is no tracker. */
+const given = "given"
+
+/** The line of an event; `undefined` where `complete`, `failed` or nothing tells it. */
+export const line = (event: TorrentEvent, metainfo: Metainfo, storedBytes: number): Line | undefined => {
+  switch (event._tag) {
+    case "Checking":
+      return { event: "checking", checked: event.checkedPieces, pieces: event.totalPieces }
+    case "Started":
+      return {
+        event: "started",
+        infoHash: InfoHash.toHex(metainfo.infoHash),
+        name: metainfo.name,
+        stored: event.storedPieces,
+        pieces: event.totalPieces,
+        bytes: metainfo.layout.geometry.totalLength,
+        storedBytes
+      }
+    case "PeerConnected":
+      return { event: "peer", address: PeerAddress.format(event.address), connected: true }
+    case "PeerDisconnected":
+      return { event: "peer", address: PeerAddress.format(event.address), connected: false, why: event.why }
+    case "PeerBanned":
+      return { event: "banned", address: PeerAddress.format(event.address), why: event.why }
+    case "PieceStored":
+      return { event: "piece", index: event.piece, stored: event.storedPieces }
+    case "PieceRejected":
+      return { event: "rejected", index: event.piece, peers: event.contributors.map(PeerAddress.format) }
+    case "StorageFailed": {
+      const { message, reason } = event.error
+      return { event: "storage", ok: false, index: event.piece, reason: reason._tag, error: message }
+    }
+    case "StorageRecovered":
+      return { event: "storage", ok: true }
+    case "SourceAnswered":
+      return event.source === given ? undefined : { event: "tracker", url: event.source, peers: event.peers }
+    case "SourceFailed":
+      return { event: "tracker", url: event.source, error: event.why }
+    case "ResumeFailed":
+      return { event: "resume", error: event.why }
+    case "Completed":
+    case "Failed":
+      return undefined
+  }
+}
+
+const states: Readonly<Record<TorrentState["_tag"], string>> = {
+  Checking: "checking",
+  Downloading: "downloading",
+  StorageFailing: "storage failing",
+  Complete: "complete",
+  Failed: "failed"
+}
+
+/** The line that comes every second. */
+export const progress = (status: TorrentStatus): Line => ({
+  event: "progress",
+  state: states[status.state._tag],
+  stored: status.storedPieces,
+  pieces: status.totalPieces,
+  bytes: status.totalBytes,
+  storedBytes: status.storedBytes,
+  downloadedBytes: status.downloadedBytes,
+  wastedBytes: status.wastedBytes,
+  bytesPerSecond: Math.round(status.downloadBytesPerSecond),
+  peers: status.connectedPeers,
+  knownPeers: status.knownPeers,
+  bannedPeers: status.bannedPeers,
+  bufferedBytes: status.bufferedBytes,
+  rejectedPieces: status.rejectedPieces
+})
+
+/** The last line of a success. */
+export const complete = (status: TorrentStatus, seconds: number): Line => ({
+  event: "complete",
+  stored: status.storedPieces,
+  pieces: status.totalPieces,
+  bytes: status.totalBytes,
+  downloadedBytes: status.downloadedBytes,
+  wastedBytes: status.wastedBytes,
+  seconds: Math.round(seconds * 1_000) / 1_000
+})
+
+/** The last line of a failure. */
+export const failed = (why: string): Line => ({ event: "failed", error: why })
+
+/** Whether writes fail for something that only a person can change, so that waiting makes no sense. */
+export const isFinal = (error: StorageError): boolean => error.reason._tag === "StorageRefused"
+
+/** Makes notes of events, and each only once for as long as it goes on. */
+export const makeNotes = (): ((event: TorrentEvent) => string | undefined) => {
+  const told = new Map<string, string>()
+  const once = (about: string, note: string): string | undefined => {
+    if (told.get(about) === note) return undefined
+    told.set(about, note)
+    return note
+  }
+  return (event) => {
+    switch (event._tag) {
+      case "PeerBanned":
+        return `${PeerAddress.format(event.address)} is banned: ${event.why}`
+      case "StorageFailed":
+        // A refusal ends the download, with this very sentence.
+        return isFinal(event.error) ? undefined : once("storage", `${event.error.message}; trying again`)
+      case "StorageRecovered":
+        told.delete("storage")
+        return "the storage takes pieces again"
+      case "SourceAnswered":
+        told.delete(event.source)
+        return undefined
+      case "SourceFailed":
+        return once(event.source, `${event.source}: ${event.why}`)
+      case "ResumeFailed":
+        return once("resume", `what is stored cannot be remembered: ${event.why}`)
+      default:
+        return undefined
+    }
+  }
+}

@@ -1,0 +1,108 @@
+/**
+ * `piecewise info`: what a torrent or a magnet link says.
+ */
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as InfoHash from "../base/InfoHash.ts"
+import * as PeerAddress from "../base/PeerAddress.ts"
+import * as Magnet from "../metainfo/Magnet.ts"
+import type { Metainfo } from "../metainfo/Metainfo.ts"
+import * as NodePieceHasher from "../piece/NodePieceHasher.ts"
+import * as Arguments from "./Arguments.ts"
+import { CommandFailed } from "./CommandFailed.ts"
+import type { Output } from "./Output.ts"
+import * as TerminalText from "./TerminalText.ts"
+import * as TorrentInput from "./TorrentInput.ts"
+import * as Units from "./Units.ts"
+
+/** Shows it. */
+export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, output: Output) {
+  const text = args.operands[0]!
+  const asJson = Arguments.has(args, "json")
+  if (TorrentInput.isMagnet(text)) {
+    const link = Magnet.parse(text)
+    if (Result.isFailure(link)) return yield* new CommandFailed({ why: link.failure.message })
+    return output.print(asJson ? [JSON.stringify(jsonOfLink(link.success))] : tableOfLink(link.success))
+  }
+  const metainfo = yield* Effect.provide(TorrentInput.load(text), NodePieceHasher.layer)
+  output.print(asJson ? [JSON.stringify(jsonOf(metainfo))] : tableOf(metainfo))
+})
+
+/** Files that come to disk; padding does not, and links are not made. */
+const filesOf = ({ layout }: Metainfo) => layout.files.filter(({ padding }) => !padding)
+
+const dateOf = (seconds: number | undefined): string | undefined => {
+  if (seconds === undefined) return undefined
+  const date = new Date(seconds * 1_000)
+  return Number.isNaN(date.getTime()) ? undefined : date.toISOString()
+}
+
+const jsonOf = (metainfo: Metainfo) => ({
+  name: metainfo.name,
+  infoHash: InfoHash.toHex(metainfo.infoHash),
+  totalBytes: metainfo.layout.geometry.totalLength,
+  pieceLength: metainfo.layout.geometry.pieceLength,
+  pieces: metainfo.layout.geometry.pieceCount,
+  private: metainfo.isPrivate,
+  trackers: metainfo.trackers,
+  webSeeds: metainfo.webSeeds,
+  comment: metainfo.comment,
+  createdBy: metainfo.createdBy,
+  creationDate: dateOf(metainfo.creationDate),
+  files: filesOf(metainfo).map(({ length, path }) => ({ path: path.join("/"), length }))
+})
+
+const jsonOfLink = (link: Magnet.Magnet) => ({
+  name: link.name,
+  infoHash: link.infoHash === undefined ? undefined : InfoHash.toHex(link.infoHash),
+  infoHashV2: link.infoHashV2 === undefined ? undefined : InfoHash.toHex(link.infoHashV2),
+  trackers: link.trackers,
+  webSeeds: link.webSeeds,
+  peers: link.peers.map(PeerAddress.format),
+  select: link.select
+})
+
+type Row = readonly [name: string, values: ReadonlyArray<string | undefined>]
+
+/** Names before values, one below the other; what has no value is left out. */
+const table = (rows: ReadonlyArray<Row>): ReadonlyArray<string> => {
+  const known = rows.map(([name, values]) => ({ name, values: values.filter((value) => value !== undefined) }))
+  const width = Math.max(...known.map(({ name, values }) => (values.length > 0 ? name.length : 0)))
+  return known.flatMap(({ name, values }) =>
+    values.map((value, index) => `${(index === 0 ? name : "").padEnd(width)}  ${TerminalText.clean(value)}`)
+  )
+}
+
+const tableOf = (metainfo: Metainfo): ReadonlyArray<string> => {
+  const { geometry } = metainfo.layout
+  const files = filesOf(metainfo)
+  const sizes = files.map(({ length }) => Units.bytes(length))
+  const width = Math.max(...sizes.map((size) => size.length))
+  return [
+    ...table([
+      ["name", [metainfo.name]],
+      ["info hash", [InfoHash.toHex(metainfo.infoHash)]],
+      ["size", [`${Units.bytes(geometry.totalLength)} (${geometry.totalLength} bytes)`]],
+      ["pieces", [`${geometry.pieceCount} of ${Units.bytes(geometry.pieceLength)}`]],
+      ["private", [metainfo.isPrivate ? "yes, peers come from the trackers only" : undefined]],
+      ["trackers", metainfo.trackers.flat()],
+      ["web seeds", metainfo.webSeeds],
+      ["comment", [metainfo.comment]],
+      ["made by", [metainfo.createdBy]],
+      ["made on", [dateOf(metainfo.creationDate)]],
+      ["files", [String(files.length)]]
+    ]),
+    ...files.map(({ path }, index) => `  ${sizes[index]!.padStart(width)}  ${TerminalText.clean(path.join("/"))}`)
+  ]
+}
+
+const tableOfLink = (link: Magnet.Magnet): ReadonlyArray<string> =>
+  table([
+    ["name", [link.name]],
+    ["info hash", [link.infoHash === undefined ? undefined : InfoHash.toHex(link.infoHash)]],
+    ["info hash v2", [link.infoHashV2 === undefined ? undefined : InfoHash.toHex(link.infoHashV2)]],
+    ["trackers", link.trackers],
+    ["web seeds", link.webSeeds],
+    ["peers", link.peers.map(PeerAddress.format)],
+    ["files", [link.select?.map(({ first, last }) => (first === last ? `${first}` : `${first}-${last}`)).join(", ")]]
+  ])

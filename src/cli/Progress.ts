@@ -1,0 +1,145 @@
+/**
+ * How a download looks on a terminal: a pure function from how it stands to lines that fit. When they are drawn, and
+ * that the cursor comes back, is `Output.ts`'s concern.
+ */
+import type { TorrentStatus } from "../torrent/TorrentStatus.ts"
+import * as TerminalText from "./TerminalText.ts"
+import * as Units from "./Units.ts"
+
+/** What is shown. */
+export interface View {
+  readonly name: string
+  readonly status: TorrentStatus
+  /** How far the check of stored pieces has come. */
+  readonly checking: { readonly checkedPieces: number; readonly totalPieces: number } | undefined
+  /** Seconds since the download began. */
+  readonly elapsedSeconds: number
+}
+
+/** What the terminal can show. */
+export interface Style {
+  readonly columns: number
+  readonly color: boolean
+  /** Whether it shows more than ASCII. */
+  readonly unicode: boolean
+}
+
+/** Lines of `render`, whatever they say: so the display does not jump. */
+export const lineCount = 3
+
+const codes = { bold: 1, dim: 2, green: 32, yellow: 33, cyan: 36 } as const
+
+type Color = keyof typeof codes
+
+const paint = (style: Style, color: Color, text: string): string =>
+  style.color && text !== "" ? `\x1b[${codes[color]}m${text}\x1b[0m` : text
+
+/** What it is doing, in words, and how they are coloured. */
+const stateOf = ({ checking, elapsedSeconds, status }: View): { readonly text: string; readonly color: Color } => {
+  const { state } = status
+  switch (state._tag) {
+    case "Checking":
+      return checking === undefined
+        ? { text: "looking for what is stored", color: "cyan" }
+        : { text: `checking, ${checking.checkedPieces} of ${checking.totalPieces} pieces`, color: "cyan" }
+    case "Downloading": {
+      if (status.connectedPeers > 0) return { text: "downloading", color: "cyan" }
+      const known = status.knownPeers > 0 ? `, ${status.knownPeers} known` : ""
+      return { text: `waiting for peers${known}`, color: "yellow" }
+    }
+    case "StorageFailing":
+      return { text: `${TerminalText.clean(state.error.message)}; waiting`, color: "yellow" }
+    case "Failed":
+      return { text: TerminalText.clean(state.error.message), color: "yellow" }
+    case "Complete":
+      return { text: `complete${averageOf(status, elapsedSeconds)}`, color: "green" }
+  }
+}
+
+const averageOf = (status: TorrentStatus, seconds: number): string => {
+  const fetched = status.totalBytes - status.resumedBytes
+  if (fetched === 0) return ", all of it was stored"
+  const rate = seconds > 0 ? `, ${Units.bytes(fetched / seconds)}/s` : ""
+  return ` in ${Units.duration(seconds)}${rate}`
+}
+
+const facts = ({ status }: View): ReadonlyArray<string> => {
+  const { downloadBytesPerSecond: rate, state } = status
+  const stored = `${Units.bytes(status.storedBytes)} of ${Units.bytes(status.totalBytes)}`
+  const bad = status.rejectedPieces === 0 ? [] : [Units.count(status.rejectedPieces, "bad piece")]
+  const banned = status.bannedPeers === 0 ? [] : [`${Units.count(status.bannedPeers, "peer")} banned`]
+  if (state._tag === "Complete" || state._tag === "Failed") return [stored, ...bad, ...banned]
+  if (state._tag === "Checking") return [Units.bytes(status.totalBytes)]
+  const left = rate > 0 ? [`${Units.duration(Math.ceil((status.totalBytes - status.storedBytes) / rate))} left`] : []
+  return [
+    stored,
+    `${Units.bytes(rate)}/s`,
+    ...left,
+    Units.count(status.connectedPeers, "peer"),
+    ...bad,
+    ...banned,
+    `${Units.bytes(status.bufferedBytes)} buffered`
+  ]
+}
+
+/** As many of the parts as fit, the first ones first. */
+const join = (parts: ReadonlyArray<string>, separator: string, columns: number): string => {
+  let text = ""
+  for (const part of parts) {
+    const longer = text === "" ? part : text + separator + part
+    if (TerminalText.width(longer) > columns) break
+    text = longer
+  }
+  return text
+}
+
+/** A bar of `width` columns; with eighths of a column where the terminal has them. */
+const bar = (part: number, whole: number, width: number, style: Style, color: Color): string => {
+  const share = whole === 0 ? 1 : Math.min(1, part / whole)
+  if (!style.unicode) {
+    const filled = Math.floor(share * (width - 2))
+    return `[${"#".repeat(filled)}${"-".repeat(width - 2 - filled)}]`
+  }
+  const eighths = Math.floor(share * width * 8)
+  const filled = "█".repeat(Math.floor(eighths / 8)) + ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"][eighths % 8]!
+  return paint(style, color, filled) + paint(style, "dim", "░".repeat(width - filled.length))
+}
+
+/** Wider bars tell no more. */
+const maxBarWidth = 60
+
+/** The lines that show a download, each of fewer columns than the terminal has, which would wrap the last one. */
+export const render = (view: View, style: Style): ReadonlyArray<string> => {
+  const columns = Math.max(1, style.columns - 1)
+  const ellipsis = style.unicode ? "…" : "..."
+  const separator = style.unicode ? " · " : ", "
+  const { status } = view
+  const state = stateOf(view)
+  const name = TerminalText.clean(view.name)
+  // The name gives way to the state, which may be why nothing moves.
+  const stateText = TerminalText.fit(state.text, columns, ellipsis)
+  const room = columns - TerminalText.width(stateText) - 2
+  const nameText = room < 4 ? "" : TerminalText.fit(name, room, ellipsis)
+  const head =
+    nameText === ""
+      ? paint(style, state.color, stateText)
+      : `${paint(style, "bold", nameText)}  ${paint(style, state.color, stateText)}`
+
+  const checking = status.state._tag === "Checking" ? view.checking : undefined
+  const [part, whole] =
+    checking === undefined ? [status.storedBytes, status.totalBytes] : [checking.checkedPieces, checking.totalPieces]
+  const percent = Units.percent(part, whole).padStart(6)
+  const barWidth = Math.min(maxBarWidth, columns - percent.length - 1)
+  const progress =
+    barWidth < 4
+      ? TerminalText.fit(percent.trim(), columns, "")
+      : `${bar(part, whole, barWidth, style, state.color)} ${percent}`
+  return [head, progress, join(facts(view), separator, columns)]
+}
+
+/** The same in one plain line, for a log: `sample: downloading, 12.5%, 25.0 MiB of 200.0 MiB, 10.1 MiB/s, ...`. */
+export const line = (view: View): string => {
+  const { status } = view
+  const percent = status.state._tag === "Checking" ? [] : [Units.percent(status.storedBytes, status.totalBytes)]
+  return `${TerminalText.clean(view.name)}: ${[stateOf(view).text, ...percent, ...facts(view)].join(", ")}`
+}

@@ -1,0 +1,94 @@
+/**
+ * Runs a command to its end and makes an exit code of it: 0 when it succeeded, 1 when it failed, 2 for a wrong command
+ * line, 130 when it was stopped by a signal, 141 when whoever read its output has gone (as a shell reports SIGPIPE).
+ *
+ * The first signal interrupts the command, which tidies up; the second ends the process at once.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Logger from "effect/Logger"
+import * as Option from "effect/Option"
+import { WrongUsage } from "./Arguments.ts"
+import type { CommandFailed } from "./CommandFailed.ts"
+import type * as Output from "./Output.ts"
+
+/** A command fails in one of these ways. */
+export type Failure = CommandFailed | WrongUsage
+
+/** Exit codes besides 0. */
+export const codes = { failed: 1, wrongUsage: 2, stopped: 130, noReader: 141 } as const
+
+/**
+ * A second signal within this time is the same key pressed once, in milliseconds: a terminal signals the whole group,
+ * and npm passes on what it got itself.
+ */
+const echoMillis = 300
+
+/** Logs of libraries, which would else be mixed into the results. */
+const toNotes = (output: Output.Output) =>
+  Logger.layer([Logger.make(({ message }) => output.note([message].flat().map(String).join(" ")))])
+
+/** Says what is wrong with a command line. */
+export const wrongUsage = (output: Output.Output, command: string | undefined, why: string): void => {
+  const help = ["piecewise", ...(command === undefined ? [] : [command]), "--help"].join(" ")
+  output.note(`piecewise: ${why} (see ${help})`)
+}
+
+/** Runs `program` as the whole of this process, which ends with it. */
+export const run = (program: Effect.Effect<void, Failure>, command: string, output: Output.Output): void => {
+  let stoppedBy: number | undefined
+  let stoppedAt = 0
+  const fiber = Effect.runFork(program.pipe(Effect.provide(toNotes(output))))
+
+  const stop = (code: number): void => {
+    stoppedBy ??= code
+    fiber.interruptUnsafe()
+  }
+  const onSignal = (): void => {
+    const now = performance.now()
+    if (stoppedBy === undefined) {
+      stoppedAt = now
+      stop(codes.stopped)
+    } else if (now - stoppedAt > echoMillis) {
+      process.exit(codes.stopped)
+    }
+  }
+  process.on("SIGINT", onSignal)
+  process.on("SIGTERM", onSignal)
+  process.on("SIGHUP", onSignal)
+  process.stdout.on("error", () => stop(codes.noReader))
+  // Nobody is left to be told.
+  process.stderr.on("error", () => stop(codes.noReader))
+
+  fiber.addObserver((exit) => {
+    output.release()
+    end(stoppedBy ?? report(exit, command, output))
+  })
+}
+
+/** Tells a failure; gives the exit code. */
+const report = (exit: Exit.Exit<void, Failure>, command: string, output: Output.Output): number => {
+  if (Exit.isSuccess(exit)) return 0
+  const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
+  if (error instanceof WrongUsage) {
+    wrongUsage(output, command, error.message)
+    return codes.wrongUsage
+  }
+  if (error !== undefined) {
+    output.note(`piecewise: ${error.message}`)
+    return codes.failed
+  }
+  const { PIECEWISE_DEBUG } = process.env
+  const defect = Cause.squash(exit.cause)
+  const what = defect instanceof Error ? defect.message : String(defect)
+  output.note(`piecewise: this is a mistake in piecewise: ${what} (PIECEWISE_DEBUG=1 tells where)`)
+  if (PIECEWISE_DEBUG) process.stderr.write(`${Cause.pretty(exit.cause)}\n`)
+  return codes.failed
+}
+
+/** Ends the process once everything written has left it. */
+const end = (code: number): void => {
+  process.exitCode = code
+  process.stdout.write("", () => process.stderr.write("", () => process.exit(code)))
+}

@@ -1,0 +1,41 @@
+/**
+ * Text for a terminal: without what would move its cursor, and measured in columns. Names, comments and answers of
+ * trackers come from strangers, and a terminal obeys what it is sent.
+ */
+
+/** Control characters, separators of lines, and marks that turn the direction of what follows. */
+const unsafe = /[\p{Cc}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu
+
+/** The text in one line, with U+FFFD for each character that a terminal would obey. */
+export const clean = (text: string): string => text.toWellFormed().replace(unsafe, "\ufffd")
+
+const noWidth = /^[\p{Mn}\p{Me}\p{Cf}\p{Emoji_Modifier}]$/u
+
+/** East Asian wide and fullwidth characters (UAX 11), and emoji, in ranges. */
+const wide =
+  /^[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\ua960-\ua97f\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6\u{1f300}-\u{1faff}\u{20000}-\u{3fffd}]$/u
+
+const widthOf = (character: string): number => {
+  if (character < "\u0300") return 1
+  return noWidth.test(character) ? 0 : wide.test(character) ? 2 : 1
+}
+
+/** Columns that clean text takes. */
+export const width = (text: string): number => {
+  let columns = 0
+  for (const character of text) columns += widthOf(character)
+  return columns
+}
+
+/** Clean text in at most `columns`, its end replaced by an ellipsis where it is longer. */
+export const fit = (text: string, columns: number, ellipsis = "…"): string => {
+  if (width(text) <= columns) return text
+  let fitted = ""
+  let used = ellipsis.length
+  for (const character of text) {
+    used += widthOf(character)
+    if (used > columns) break
+    fitted += character
+  }
+  return columns < ellipsis.length ? "" : fitted + ellipsis
+}

@@ -1,0 +1,60 @@
+/**
+ * The torrent a command is given: a file, or an http(s) URL that is fetched. Failures are sentences that begin with what
+ * the user named.
+ */
+import * as FileSystem from "node:fs/promises"
+import * as Effect from "effect/Effect"
+import * as Metainfo from "../metainfo/Metainfo.ts"
+import type { PieceHasher } from "../piece/PieceHasher.ts"
+import * as Failure from "./CommandFailed.ts"
+import { CommandFailed } from "./CommandFailed.ts"
+
+/** Whether a word is meant as a magnet link. */
+export const isMagnet = (text: string): boolean => /^\s*magnet:/i.test(text)
+
+const isUrl = (text: string): boolean => /^https?:\/\//i.test(text)
+
+const readFile = (path: string): Effect.Effect<Uint8Array, CommandFailed> =>
+  Effect.tryPromise({
+    try: async () => {
+      const file = await FileSystem.open(path, "r")
+      try {
+        // No more than is allowed is read, also of what has no size or grows, such as a device.
+        const chunks: Array<Uint8Array> = []
+        let length = 0
+        for await (const chunk of file.createReadStream({ end: Metainfo.maxBytes, autoClose: false })) {
+          chunks.push(chunk as Uint8Array)
+          length += (chunk as Uint8Array).length
+        }
+        return length > Metainfo.maxBytes ? undefined : Buffer.concat(chunks)
+      } finally {
+        await file.close()
+      }
+    },
+    catch: (cause) => Failure.ofFile(path, cause)
+  }).pipe(
+    Effect.filterOrFail(
+      (bytes) => bytes !== undefined,
+      () => new CommandFailed({ why: `${path}: ${tooLong}` })
+    )
+  )
+
+const tooLong = `it is longer than ${Metainfo.maxBytes / 1_048_576} MiB, which no torrent file is`
+
+// Imported when there is a URL: the HTTP client takes longer to load than everything else together.
+const fetchUrl = (url: string): Effect.Effect<Uint8Array, CommandFailed> =>
+  Effect.flatMap(
+    Effect.promise(() => import("./TorrentFetch.ts")),
+    ({ fetchTorrent }) => fetchTorrent(url, Metainfo.maxBytes, tooLong)
+  )
+
+/** The torrent behind a path or an http(s) URL. */
+export const load = (text: string): Effect.Effect<Metainfo.Metainfo, CommandFailed, PieceHasher> =>
+  (isUrl(text) ? fetchUrl(text) : readFile(text)).pipe(
+    Effect.flatMap((bytes) =>
+      Effect.mapError(
+        Metainfo.fromBytes(bytes, { platform: process.platform === "win32" ? "windows" : "posix" }),
+        ({ why }) => new CommandFailed({ why: `${text}: ${why}` })
+      )
+    )
+  )

@@ -1,0 +1,70 @@
+/**
+ * Sizes and times as people read and write them. Sizes are in powers of 1024, as pieces are.
+ */
+
+/** 1024 to the power of the index. */
+const names = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
+
+/** A size: `0 B`, `16.0 KiB`, `1.2 GiB`. */
+export const bytes = (count: number): string => {
+  let unit = 0
+  let value = Math.max(0, count)
+  // What would be shown as 1024.0 is 1.0 of the next.
+  while (unit < names.length - 1 && value >= (unit === 0 ? 1_024 : 1_023.95)) {
+    value /= 1_024
+    unit++
+  }
+  return `${unit === 0 ? Math.round(value) : value.toFixed(1)} ${names[unit]}`
+}
+
+/** A part of a whole, in steps of 0.1 rounded down, so that `100.0%` means all of it. */
+export const percent = (part: number, whole: number): string =>
+  `${(whole === 0 ? 100 : Math.floor((Math.min(part, whole) / whole) * 1_000) / 10).toFixed(1)}%`
+
+/** A time: `7 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`. */
+export const duration = (seconds: number): string => {
+  const whole = Math.max(0, Math.round(seconds))
+  if (whole < 60) return `${whole} s`
+  if (whole < 3_600) return `${Math.floor(whole / 60)} min ${whole % 60} s`
+  if (whole < 86_400) return `${Math.floor(whole / 3_600)} h ${Math.floor((whole % 3_600) / 60)} min`
+  return `${Math.floor(whole / 86_400)} d ${Math.floor((whole % 86_400) / 3_600)} h`
+}
+
+/** A number with its noun: `1 piece`, `2 pieces`. */
+export const count = (number: number, noun: string): string => `${number} ${noun}${number === 1 ? "" : "s"}`
+
+const factors: Readonly<Record<string, number>> = {
+  "": 1,
+  b: 1,
+  k: 1_024,
+  kib: 1_024,
+  m: 1_048_576,
+  mib: 1_048_576,
+  g: 1_073_741_824,
+  gib: 1_073_741_824,
+  kb: 1_000,
+  mb: 1_000_000,
+  gb: 1_000_000_000
+}
+
+/** Reads a size: `65536`, `256KiB`, `1.5 MiB`, `1M`; `kB`, `MB` and `GB` are powers of 1000. `undefined` for no size. */
+export const parseBytes = (text: string): number | undefined => {
+  const match = /^\s*(\d+(?:\.\d+)?)\s*([a-z]{0,3})\s*$/i.exec(text)
+  const factor = match === null ? undefined : factors[match[2]!.toLowerCase()]
+  if (match === null || factor === undefined) return undefined
+  const size = Number(match[1]) * factor
+  return Number.isSafeInteger(size) ? size : undefined
+}
+
+/** Indices as ranges: `0, 3-5, 9`, the first 20 of them. */
+export const ranges = (indices: ReadonlyArray<number>): string => {
+  const found: Array<string> = []
+  for (let at = 0; at < indices.length; ) {
+    let end = at
+    while (end + 1 < indices.length && indices[end + 1] === indices[end]! + 1) end++
+    if (found.length === 20) return `${found.join(", ")}, ...`
+    found.push(end === at ? `${indices[at]}` : `${indices[at]}-${indices[end]}`)
+    at = end + 1
+  }
+  return found.join(", ")
+}

@@ -1,0 +1,172 @@
+/**
+ * `piecewise verify`: compares what is stored with a torrent, changes nothing, and tells which files are not right.
+ */
+
+import * as FileSystem from "node:fs/promises"
+import * as Path from "node:path"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import * as Bitfield from "../base/Bitfield.ts"
+import * as Bytes from "../base/Bytes.ts"
+import type { PieceIndex } from "../base/PieceGeometry.ts"
+import * as FileLayout from "../metainfo/FileLayout.ts"
+import * as Metainfo from "../metainfo/Metainfo.ts"
+import * as NodePieceHasher from "../piece/NodePieceHasher.ts"
+import * as FileSystemStorage from "../storage/FileSystemStorage.ts"
+import * as Arguments from "./Arguments.ts"
+import * as Failure from "./CommandFailed.ts"
+import { CommandFailed } from "./CommandFailed.ts"
+import type { Output } from "./Output.ts"
+import * as TerminalText from "./TerminalText.ts"
+import * as TorrentInput from "./TorrentInput.ts"
+import * as Units from "./Units.ts"
+
+/** Where the files of a torrent lie. */
+interface Place {
+  readonly directory: string
+  /** The torrent's layout; its first component is another one where the file or folder was renamed. */
+  readonly layout: FileLayout.FileLayout
+}
+
+/** What is wrong with a file. */
+interface Fault {
+  readonly path: string
+  readonly why: string
+  readonly badPieces: ReadonlyArray<number>
+}
+
+/** Verifies. */
+export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, output: Output) {
+  const [torrent, path] = args.operands as [string, string]
+  const metainfo = yield* TorrentInput.load(torrent)
+  const place = yield* Effect.tryPromise({
+    try: () => find(metainfo, path),
+    catch: (cause) => Failure.ofFile(path, cause)
+  })
+  const good = yield* check(metainfo, place, args, output).pipe(
+    Effect.mapError((error) => new CommandFailed({ why: error.message }))
+  )
+  const faults = yield* Effect.promise(() => findFaults(place, good))
+  const { pieceCount, totalLength } = metainfo.layout.geometry
+  if (Arguments.has(args, "json")) {
+    const result = { ok: faults.length === 0, pieces: pieceCount, goodPieces: good.count, bytes: totalLength, faults }
+    output.print([JSON.stringify(result)])
+  } else if (!Arguments.has(args, "quiet")) {
+    output.print(faults.map(({ path, why }) => TerminalText.clean(`${path}: ${why}`)))
+    if (faults.length === 0) {
+      output.print([`${TerminalText.clean(path)}: all ${pieceCount} pieces are right (${Units.bytes(totalLength)})`])
+    }
+  }
+  if (faults.length > 0) {
+    const files = `${Units.count(faults.length, "file")} ${faults.length === 1 ? "is" : "are"} not right`
+    return yield* new CommandFailed({ why: `${path}: ${files}, ${pieceCount - good.count} of ${pieceCount} pieces` })
+  }
+}, Effect.provide(NodePieceHasher.layer))
+
+/** How many files are looked at to tell which of two places is meant. */
+const probes = 1_000
+
+/**
+ * The folder that the torrent was downloaded to, or its own file or folder: whichever has more of the files, and the
+ * former when in doubt, as `download -o` names it.
+ */
+const find = async ({ layout, name }: Metainfo.Metainfo, given: string): Promise<Place> => {
+  // The storage follows no links below its folder, but the user may name one.
+  const path = await FileSystem.realpath(given)
+  const within: Place = { directory: path, layout }
+  const itself: Place = { directory: Path.dirname(path), layout: rename(layout, Path.basename(path)) }
+  if (Path.basename(path) === "") return within
+  const isFolder = (await FileSystem.stat(path)).isDirectory()
+  const isSingle = layout.files.length === 1 && layout.files[0]!.path.length === 1
+  if (isSingle || !isFolder) return isFolder ? within : itself
+  const [outer, inner] = await Promise.all([countFiles(within), countFiles(itself)])
+  if (inner === outer && inner === 0) return Path.basename(path) === name ? itself : within
+  return inner > outer ? itself : within
+}
+
+const rename = (layout: FileLayout.FileLayout, name: string): FileLayout.FileLayout => ({
+  ...layout,
+  files: layout.files.map((file) => ({ ...file, path: [name, ...file.path.slice(1)] }))
+})
+
+const pathOf = ({ directory, layout }: Place, file: number): string => Path.join(directory, ...layout.files[file]!.path)
+
+/** Bytes in a file of the torrent; `undefined` where there is none. */
+const lengthOf = (place: Place, file: number): Promise<number | undefined> =>
+  FileSystem.lstat(pathOf(place, file)).then(
+    (stats) => (stats.isFile() ? stats.size : undefined),
+    () => undefined
+  )
+
+/** The files that come to disk. */
+const filesOf = ({ layout }: Place): ReadonlyArray<number> =>
+  [...layout.files.keys()].filter((file) => !layout.files[file]!.padding)
+
+const countFiles = async (place: Place): Promise<number> => {
+  let found = 0
+  for (const file of filesOf(place).slice(0, probes)) if ((await lengthOf(place, file)) !== undefined) found++
+  return found
+}
+
+/** The pieces whose bytes are all there and right. */
+const check = Effect.fnUntraced(function* (
+  metainfo: Metainfo.Metainfo,
+  { directory, layout }: Place,
+  args: Arguments.Arguments,
+  output: Output
+) {
+  const { pieceCount, pieceLength, totalLength } = layout.geometry
+  const shows = output.isTerminal && !Arguments.has(args, "json") && !Arguments.has(args, "quiet")
+  const storage = yield* FileSystemStorage.make({ directory })
+  const torrent = yield* storage.open(layout)
+  const good = Bitfield.make(pieceCount)
+  let checked = 0
+  let shown = 0
+  yield* torrent.digests(Bitfield.indices(Bitfield.full(pieceCount)) as Iterable<PieceIndex>).pipe(
+    Stream.runForEachArray((digests) =>
+      Effect.sync(() => {
+        for (const { piece, sha1 } of digests) {
+          checked++
+          if (sha1 !== undefined && Bytes.equals(sha1, Metainfo.pieceDigest(metainfo, piece))) Bitfield.add(good, piece)
+        }
+        if (!shows || performance.now() - shown < 100) return
+        shown = performance.now()
+        const bytes = Math.min(checked * pieceLength, totalLength)
+        const text = `verifying ${Units.percent(checked, pieceCount)}, ${Units.bytes(bytes)} of ${Units.bytes(totalLength)}`
+        output.draw([TerminalText.fit(text, output.style().columns - 1)])
+      })
+    )
+  )
+  if (shows) output.draw([])
+  output.release()
+  return good
+}, Effect.scoped)
+
+/** What is wrong with each file that is not right, in their order. */
+const findFaults = async (place: Place, good: Bitfield.Bitfield): Promise<ReadonlyArray<Fault>> => {
+  const faults: Array<Fault> = []
+  for (const file of filesOf(place)) {
+    const { length, path } = place.layout.files[file]!
+    const stored = await lengthOf(place, file)
+    const pieces = FileLayout.filePieces(place.layout, file)
+    const badPieces: Array<number> = []
+    for (let piece = pieces.first; piece < pieces.end; piece++) if (!Bitfield.has(good, piece)) badPieces.push(piece)
+    const why = whyBad(length, stored, badPieces, pieces.end - pieces.first)
+    if (why !== undefined) faults.push({ path: path.join("/"), why, badPieces })
+  }
+  return faults
+}
+
+const whyBad = (
+  length: number,
+  stored: number | undefined,
+  badPieces: ReadonlyArray<number>,
+  pieceCount: number
+): string | undefined => {
+  if (stored === undefined) return "missing"
+  const extent = stored < length ? "too short" : stored > length ? "too long" : undefined
+  const size = extent === undefined ? "" : `${extent} (${stored} bytes instead of ${length})`
+  if (badPieces.length === 0) return extent === undefined ? undefined : size
+  const list = `${badPieces.length} of ${Units.count(pieceCount, "piece")} wrong: ${Units.ranges(badPieces)}`
+  return size === "" ? list : `${size}, ${list}`
+}

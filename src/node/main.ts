@@ -1,0 +1,77 @@
+#!/usr/bin/env node
+/**
+ * The `piecewise` program. Finds out which command is meant and loads only what that one needs, as a person waits for
+ * it: help and mistakes come without Effect, `info` without the engine.
+ */
+import * as FileSystem from "node:fs"
+import * as Module from "node:module"
+import type * as Effect from "effect/Effect"
+import * as Arguments from "../cli/Arguments.ts"
+import * as Commands from "../cli/Commands.ts"
+import * as Output from "../cli/Output.ts"
+import type * as Run from "../cli/Run.ts"
+
+interface Program {
+  readonly run: (args: Arguments.Arguments, output: Output.Output) => Effect.Effect<void, Run.Failure>
+}
+
+const programs: Readonly<Record<string, () => Promise<Program>>> = {
+  download: () => import("../cli/Download.ts"),
+  create: () => import("../cli/Create.ts"),
+  info: () => import("../cli/Info.ts"),
+  verify: () => import("../cli/Verify.ts")
+}
+
+// Keeps what Node made of the sources from one start to the next.
+Module.enableCompileCache?.()
+
+const output = Output.ofProcess()
+
+/** Says what is wrong, without anything loaded for it; 2 is the exit code of `Run.codes.wrongUsage`. */
+const refuse = (command: string | undefined, why: string): void => {
+  output.note(`piecewise: ${why} (see ${["piecewise", command, "--help"].filter(Boolean).join(" ")})`)
+  process.exitCode = 2
+}
+
+const version = (): string => {
+  const manifest = FileSystem.readFileSync(new URL("../../package.json", import.meta.url), "utf8")
+  return (JSON.parse(manifest) as { readonly version: string }).version
+}
+
+const runCommand = async (command: Arguments.Command, args: Arguments.Arguments): Promise<void> => {
+  if (command.name === "completions") {
+    const shell = args.operands[0]!
+    const script = Commands.completion(shell)
+    if (script !== undefined) return output.print([script.trimEnd()])
+    return refuse(command.name, `${shell} is no shell that is known: ${Commands.shells.join(", ")} are`)
+  }
+  const [{ run }, program] = await Promise.all([import("../cli/Run.ts"), programs[command.name]!()])
+  run(program.run(args, output), command.name, output)
+}
+
+const main = async (words: ReadonlyArray<string>): Promise<void> => {
+  const [first, ...rest] = words
+  if (first === undefined) return refuse(undefined, "a command is missing")
+  if (first === "--version" || first === "-V") return output.print([`piecewise ${version()}`])
+  const asksHelp = first === "--help" || first === "-h" || first === "help"
+  const word = asksHelp ? rest[0] : first
+  if (word === undefined) return output.print([Commands.help().trimEnd()])
+  const command = Commands.all.find(({ name }) => name === word)
+  if (command === undefined) {
+    const what = word.startsWith("-") ? "no option" : "no command"
+    const near = Arguments.suggestion(word, [...Commands.all.map(({ name }) => name), "--help", "--version"])
+    return refuse(undefined, `${word} is ${what} of piecewise${near}`)
+  }
+  if (asksHelp) return output.print([Commands.helpOf(command).trimEnd()])
+  let args: Arguments.Arguments
+  try {
+    args = Arguments.read(command, rest)
+  } catch (error) {
+    if (!(error instanceof Arguments.WrongUsage)) throw error
+    return refuse(command.name, error.message)
+  }
+  if (Arguments.has(args, "help")) return output.print([Commands.helpOf(command).trimEnd()])
+  await runCommand(command, args)
+}
+
+await main(process.argv.slice(2))

@@ -1,0 +1,60 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Arguments from "../../src/cli/Arguments.ts"
+import * as Commands from "../../src/cli/Commands.ts"
+
+const download = Commands.all.find(({ name }) => name === "download")!
+const verify = Commands.all.find(({ name }) => name === "verify")!
+
+describe("Arguments", () => {
+  it("reads operands and options in any order and spelling", () => {
+    const args = Arguments.read(download, ["--peer", "a:1", "-oDIR", "x.torrent", "--peer=b:2", "--json"])
+
+    assert.deepStrictEqual(args.operands, ["x.torrent"])
+    assert.strictEqual(Arguments.get(args, "output"), "DIR")
+    assert.deepStrictEqual(Arguments.all(args, "peer"), ["a:1", "b:2"])
+    assert.isTrue(Arguments.has(args, "json"))
+    assert.isFalse(Arguments.has(args, "quiet"))
+  })
+
+  it("takes everything behind -- as it is", () => {
+    const args = Arguments.read(verify, ["--", "-x.torrent", "--json"])
+
+    assert.deepStrictEqual(args.operands, ["-x.torrent", "--json"])
+  })
+
+  it("takes a value that begins with a dash where it is joined", () => {
+    const args = Arguments.read(download, ["x", "--output=-o"])
+
+    assert.strictEqual(Arguments.get(args, "output"), "-o")
+  })
+
+  it.each([
+    [[], "download needs TORRENT: a torrent file, or its http(s) URL"],
+    [["a", "b"], "download does not know what to do with b"],
+    [["a", "--pear", "x"], "--pear is no option of download; did you mean --peer?"],
+    [["a", "-x"], "-x is no option of download"],
+    [["a", "--peer"], "--peer needs a value, HOST:PORT"],
+    [["a", "-o", "--json"], "-o needs a value, DIR, but --json follows it"],
+    [["a", "--output="], "--output needs a value, DIR"],
+    [["a", "--json=yes"], "--json takes no value"],
+    [["a", "-o", "x", "--output", "y"], "--output is given more than once"]
+  ])("refuses %j", (words, why) => {
+    assert.throws(() => Arguments.read(download, words), why)
+  })
+
+  it("lets somebody who asks for help off everything else", () => {
+    const args = Arguments.read(download, ["--help"])
+
+    assert.isTrue(Arguments.has(args, "help"))
+  })
+
+  it("names every option and operand in the help of its command", () => {
+    for (const command of Commands.all) {
+      const help = Commands.helpOf(command)
+
+      for (const { name } of command.options) assert.include(help, `--${name}`)
+      for (const { name } of command.operands) assert.include(help, name)
+      for (const line of help.split("\n")) assert.isAtMost(line.length, 100, line)
+    }
+  })
+})

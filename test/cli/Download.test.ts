@@ -1,0 +1,303 @@
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises"
+import { createServer } from "node:http"
+import type { AddressInfo } from "node:net"
+import * as path from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer } from "effect"
+import * as PeerAddress from "../../src/base/PeerAddress.ts"
+import * as NodePieceHasher from "../../src/piece/NodePieceHasher.ts"
+import * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
+import type { PeerBehaviour } from "../../src/testing/PeerBehaviour.ts"
+import * as ScriptedPeer from "../../src/testing/ScriptedPeer.ts"
+import * as TcpTransport from "../../src/transport/TcpTransport.ts"
+import { eventsOf, folderScoped, runScoped, startScoped } from "./program.ts"
+
+const services = Layer.merge(NodePieceHasher.layer, TcpTransport.layerListener)
+
+/** A torrent of 10 pieces in a folder of its own, as `known.torrent`. */
+const prepare = Effect.fnUntraced(function* (trackers: ReadonlyArray<ReadonlyArray<string>> = []) {
+  const known = yield* KnownTorrent.make({
+    files: [
+      { path: ["a.bin"], length: 200_000 },
+      { path: ["b", "empty"], length: 0 },
+      { path: ["b", "c.bin"], length: 120_001 }
+    ],
+    pieceLength: 32_768,
+    trackers
+  })
+  const folder = yield* folderScoped
+  yield* Effect.promise(() => writeFile(path.join(folder, "known.torrent"), known.bytes))
+  return { known, folder }
+})
+
+/** Serves a torrent at an address of this machine. */
+const seed = Effect.fnUntraced(function* (known: KnownTorrent.KnownTorrent, behaviour: PeerBehaviour = {}) {
+  const { infoHash, layout } = known.metainfo
+  const peer = yield* ScriptedPeer.serve({ infoHash, geometry: layout.geometry, content: known.content, behaviour })
+  return { peer, address: PeerAddress.format(peer.address) }
+})
+
+const assertStored = (known: KnownTorrent.KnownTorrent, folder: string) =>
+  Effect.promise(async () => {
+    const stored = await readdir(folder)
+    assert.deepStrictEqual(stored, ["known"], "nothing but the torrent's folder is left")
+    for (const [index, file] of known.metainfo.layout.files.entries()) {
+      const bytes = await readFile(path.join(folder, ...file.path))
+      assert.isTrue(bytes.equals(known.fileContent(index)), file.path.join("/"))
+    }
+  })
+
+const entries = (folder: string) =>
+  Effect.promise(async () => (await readdir(folder)).filter((name) => !name.endsWith(".torrent")))
+
+const only = (event: string, stdout: string) => eventsOf(stdout).filter(({ event: name }) => name === event)
+
+describe("piecewise download", () => {
+  it.live("stores everything and tells each event as a line of JSON", () =>
+    Effect.gen(function* () {
+      const { folder, known } = yield* prepare()
+      const { address } = yield* seed(known)
+
+      const ended = yield* runScoped(["download", "known.torrent", "-o", "out", "--peer", address, "--json"], folder)
+
+      assert.strictEqual(ended.code, 0, ended.stderr)
+      yield* assertStored(known, path.join(folder, "out"))
+      const pieces = only("piece", ended.stdout)
+      assert.sameMembers(
+        pieces.map(({ index }) => index),
+        [...Array(10).keys()]
+      )
+      assert.deepStrictEqual(
+        pieces.map(({ stored }) => stored),
+        Array.from({ length: 10 }, (_, index) => index + 1)
+      )
+      assert.include(only("started", ended.stdout)[0], { name: "known", stored: 0, pieces: 10, bytes: 320_001 })
+      assert.include(only("peer", ended.stdout)[0], { address, connected: true })
+      const last = eventsOf(ended.stdout).at(-1)!
+      assert.include(last, { event: "complete", stored: 10, pieces: 10, bytes: 320_001, wastedBytes: 0 })
+      assert.strictEqual(ended.stderr, "")
+    }).pipe(Effect.provide(services))
+  )
+
+  it.live("tells people in a log that it is complete, and where", () =>
+    Effect.gen(function* () {
+      const { folder, known } = yield* prepare()
+      const { address } = yield* seed(known)
+
+      const ended = yield* runScoped(["download", "known.torrent", "-o", "out", "--peer", address], folder)
+
+      assert.match(
+        ended.stdout,
+        /^known: complete in \d+ s, .*\/s, 100\.0%, 312\.5 KiB of 312\.5 KiB\nstored in out\/known\n$/
+      )
+      assert.deepStrictEqual([ended.code, ended.stderr], [0, ""])
+    }).pipe(Effect.provide(services))
+  )
+
+  it.live("says nothing at all with --quiet", () =>
+    Effect.gen(function* () {
+      const { folder, known } = yield* prepare([["http://127.0.0.1:1/announce"]])
+      const { address } = yield* seed(known)
+
+      const ended = yield* runScoped(["download", "known.torrent", "-o", "out", "--peer", address, "-q"], folder)
+
+      assert.deepStrictEqual([ended.code, ended.stdout, ended.stderr], [0, "", ""])
+      yield* assertStored(known, path.join(folder, "out"))
+    }).pipe(Effect.provide(services))
+  )
+
+  it.live("asks nobody for what is stored, and needs nobody", () =>
+    Effect.gen(function* () {
+      const { folder, known } = yield* prepare()
+      const { address, peer } = yield* seed(known)
+      yield* runScoped(["download", "known.torrent", "--peer", address], folder)
+      const { requests } = peer.counters
+
+      const ended = yield* runScoped(["download", "known.torrent", "--json"], folder)
+
+      assert.strictEqual(ended.code, 0, ended.stderr)
+      assert.deepStrictEqual(only("piece", ended.stdout), [])
+      assert.include(eventsOf(ended.stdout).at(-1), { event: "complete", stored: 10, downloadedBytes: 0 })
+      assert.strictEqual(peer.counters.requests, requests)
+    }).pipe(Effect.provide(services))
+  )
+
+  it.live("keeps nothing on disk with --storage memory", () =>
+    Effect.gen(function* () {
+      const { folder, known } = yield* prepare()
+      const { address } = yield* seed(known)
+      const words = ["download", "known.torrent", "-o", "out", "--peer", address, "--storage", "memory", "--json"]
+
+      const ended = yield* runScoped(words, folder)
+
+      assert.strictEqual(ended.code, 0, ended.stderr)
+      assert.include(eventsOf(ended.stdout).at(-1), { event: "complete", stored: 10 })
+      assert.deepStrictEqual(yield* entries(folder), [])
+    }).pipe(Effect.provide(services))
+  )
+
+  it.live("stops at SIGINT with 130, keeps what is stored, and goes on from there", () =>
+    Effect.gen(function* () {
+      const { folder, known } = yield* prepare()
+      const { address, peer } = yield* seed(known, { bytesPerSecond: 150_000 })
+      const words = ["download", "known.torrent", "-o", "out", "--peer", address, "--json"]
+      const first = yield* startScoped(words, folder)
+      yield* Effect.promise(() => first.wrote('"stored":2'))
+
+      first.child.kill("SIGINT")
+      const stopped = yield* Effect.promise(() => first.ended)
+      const second = yield* runScoped(words, folder)
+
+      assert.deepStrictEqual([stopped.code, stopped.stderr], [130, ""])
+      assert.deepStrictEqual(only("complete", stopped.stdout), [])
+      assert.strictEqual(second.code, 0, second.stderr)
+      const pieces = [...only("piece", stopped.stdout), ...only("piece", second.stdout)].map(({ index }) => index)
+      assert.sameMembers(pieces, [...Array(10).keys()])
+      assert.isAtLeast(peer.counters.connections, 2)
+      yield* assertStored(known, path.join(folder, "out"))
+    }).pipe(Effect.provide(services))
+  )
+
+  it.live("ends quietly when nobody reads its output any more", () =>
+    Effect.gen(function* () {
+      const { folder, known } = yield* prepare()
+      const { address } = yield* seed(known, { bytesPerSecond: 100_000 })
+      const program = yield* startScoped(["download", "known.torrent", "--peer", address, "--json"], folder)
+      yield* Effect.promise(() => program.wrote("started"))
+
+      program.child.stdout.destroy()
+      const ended = yield* Effect.promise(() => program.ended)
+
+      assert.deepStrictEqual([ended.code, ended.stderr], [141, ""])
+    }).pipe(Effect.provide(services))
+  )
+
+  it.live("bans who lies, says so, and gets the right bytes", () =>
+    Effect.gen(function* () {
+      const { folder, known } = yield* prepare()
+      const liar = yield* seed(known, { corrupts: "every block" })
+      const program = yield* startScoped(
+        ["download", "known.torrent", "-o", "out", "--peer", liar.address, "--json"],
+        folder
+      )
+      yield* Effect.promise(() => program.wrote('"banned"'))
+      program.child.kill("SIGTERM")
+
+      const ended = yield* Effect.promise(() => program.ended)
+
+      assert.strictEqual(ended.code, 130)
+      const [banned] = only("banned", ended.stdout)
+      assert.include(banned, { address: liar.address })
+      assert.include(ended.stderr, `${liar.address} is banned: `)
+      assert.deepStrictEqual(only("piece", ended.stdout), [])
+    }).pipe(Effect.provide(services))
+  )
+
+  it.live("tells a tracker's failure once and goes on", () =>
+    Effect.gen(function* () {
+      const { folder, known } = yield* prepare([["http://127.0.0.1:1/announce"]])
+      const { address } = yield* seed(known, { bytesPerSecond: 200_000 })
+
+      const ended = yield* runScoped(["download", "known.torrent", "--peer", address, "--json"], folder)
+
+      assert.strictEqual(ended.code, 0)
+      assert.match(ended.stderr, /^http:\/\/127\.0\.0\.1:1\/announce: [^\n]+\n$/)
+      assert.include(only("tracker", ended.stdout)[0], { url: "http://127.0.0.1:1/announce" })
+    }).pipe(Effect.provide(services))
+  )
+
+  it.live("fetches the torrent file from a URL", () =>
+    Effect.gen(function* () {
+      const { folder, known } = yield* prepare()
+      const { address } = yield* seed(known)
+      const url = yield* serveHttp({ "/t.torrent": known.bytes, "/page": new TextEncoder().encode("<html>") })
+
+      const good = yield* runScoped(["download", `${url}/t.torrent`, "-o", "out", "--peer", address, "-q"], folder)
+      const moved = yield* runScoped(["info", `${url}/moved`], folder)
+      const missing = yield* runScoped(["download", `${url}/none`], folder)
+      const page = yield* runScoped(["download", `${url}/page`], folder)
+      const nobody = yield* runScoped(["download", "http://127.0.0.1:1/x.torrent"], folder)
+
+      assert.deepStrictEqual([good.code, good.stderr], [0, ""])
+      yield* assertStored(known, path.join(folder, "out"))
+      assert.include(moved.stdout, "known")
+      assert.strictEqual(missing.stderr, `piecewise: ${url}/none: HTTP status 404\n`)
+      assert.match(page.stderr, /\/page: this is not a torrent file: .*\n$/)
+      assert.strictEqual(nobody.stderr, "piecewise: http://127.0.0.1:1/x.torrent: connection refused\n")
+      assert.deepStrictEqual([missing.code, page.code, nobody.code], [1, 1, 1])
+    }).pipe(Effect.provide(services))
+  )
+
+  it.live("says at once that there is nobody to download from, and writes nothing", () =>
+    Effect.gen(function* () {
+      const { folder } = yield* prepare()
+      const { folder: other } = yield* prepare([["udp://tracker.example:1/announce"]])
+
+      const none = yield* runScoped(["download", "known.torrent", "-o", "out"], folder)
+      const unsupported = yield* runScoped(["download", "known.torrent", "-o", "out"], other)
+
+      assert.match(none.stderr, /^piecewise: there is nobody to download from: the torrent names no tracker.*\n$/)
+      assert.match(unsupported.stderr, /^piecewise: there is nobody .* udp:\/\/tracker\.example:1\/announce,.*\n$/)
+      assert.deepStrictEqual([none.code, unsupported.code], [1, 1])
+      assert.deepStrictEqual([yield* entries(folder), yield* entries(other)], [[], []])
+    }).pipe(Effect.provide(services))
+  )
+
+  it.live.each([
+    ["a file in the way of the folder", "out"],
+    ["a file in the way of the torrent's folder", "out/known"],
+    ["a folder in the way of a file", "out/known/a.bin/"]
+  ])("fails in one sentence for %s", ([, obstacle]) =>
+    Effect.gen(function* () {
+      const { folder, known } = yield* prepare()
+      const { address } = yield* seed(known)
+      yield* Effect.promise(async () => {
+        await mkdir(path.dirname(path.join(folder, obstacle!)), { recursive: true })
+        if (obstacle!.endsWith("/")) await mkdir(path.join(folder, obstacle!))
+        else await writeFile(path.join(folder, obstacle!), "mine")
+      })
+
+      const ended = yield* runScoped(["download", "known.torrent", "-o", "out", "--peer", address, "-q"], folder)
+
+      assert.match(ended.stderr, /^piecewise: .*(in the way).*\n$/)
+      assert.deepStrictEqual([ended.code, ended.stdout], [1, ""])
+      if (!obstacle!.endsWith("/")) {
+        const kept = yield* Effect.promise(() => readFile(path.join(folder, obstacle!), "utf8"))
+        assert.strictEqual(kept, "mine")
+      }
+    }).pipe(Effect.provide(services))
+  )
+
+  it.live("says what is not there yet", () =>
+    Effect.gen(function* () {
+      const { folder } = yield* prepare()
+
+      const magnet = yield* runScoped(["download", `magnet:?xt=urn:btih:${"0".repeat(40)}`], folder)
+      const daemon = yield* runScoped(["download", "known.torrent", "--storage", "io-daemon"], folder)
+
+      assert.match(magnet.stderr, /^piecewise: magnet links cannot be downloaded yet[^\n]*\n$/)
+      assert.match(daemon.stderr, /^piecewise: --storage io-daemon is not there yet[^\n]*\n$/)
+      assert.deepStrictEqual([magnet.code, daemon.code], [1, 1])
+    }).pipe(Effect.provide(services))
+  )
+})
+
+/** Serves these paths, redirects `/moved` to `/t.torrent`, and knows nothing else. Gives its base URL. */
+const serveHttp = (bodies: Readonly<Record<string, Uint8Array>>) =>
+  Effect.acquireRelease(
+    Effect.promise(async () => {
+      const server = createServer((request, response) => {
+        const body = bodies[request.url ?? ""]
+        if (request.url === "/moved") response.writeHead(302, { location: "/t.torrent" }).end()
+        else if (body === undefined) response.writeHead(404).end()
+        else response.end(body)
+      })
+      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+      return server
+    }),
+    (server) =>
+      Effect.sync(() => {
+        server.close()
+        server.closeAllConnections()
+      })
+  ).pipe(Effect.map((server) => `http://127.0.0.1:${(server.address() as AddressInfo).port}`))

@@ -1,0 +1,80 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Output from "../../src/cli/Output.ts"
+
+/** A terminal that keeps what both streams wrote, in their order. */
+const terminal = (options: { readonly isTTY?: boolean; readonly environment?: Record<string, string> } = {}) => {
+  const written: Array<string> = []
+  const stream = { isTTY: options.isTTY ?? true, columns: 20, write: (text: string) => written.push(text) }
+  const output = Output.make({ stdout: stream, stderr: stream, environment: options.environment ?? {} })
+  return { output, stream, written }
+}
+
+describe("Output", () => {
+  it("hides the cursor while lines are drawn, and gives it back once", () => {
+    const { output, written } = terminal()
+
+    output.draw(["one", "two"])
+    output.draw(["ONE", "two"])
+    output.release()
+    output.release()
+
+    assert.deepStrictEqual(written, [
+      "\x1b[?25lone\x1b[K\ntwo\x1b[K\n\x1b[J",
+      "\r\x1b[2AONE\x1b[K\ntwo\x1b[K\n\x1b[J",
+      "\x1b[?25h"
+    ])
+  })
+
+  it("writes nothing where nothing has changed", () => {
+    const { output, written } = terminal()
+    output.draw(["one"])
+    written.length = 0
+
+    output.draw(["one"])
+
+    assert.deepStrictEqual(written, [])
+  })
+
+  it("puts a note above what is drawn", () => {
+    const { output, written } = terminal()
+    output.draw(["one"])
+    written.length = 0
+
+    output.note("a\x1b[2J note")
+
+    assert.deepStrictEqual(written, ["\r\x1b[1A\x1b[J", "a\ufffd[2J note\n", "one\x1b[K\n"])
+  })
+
+  it("goes back over lines that a narrower window has wrapped", () => {
+    const { output, stream, written } = terminal()
+    output.draw(["\x1b[1mfifteen columns\x1b[0m", "ten column"])
+    written.length = 0
+
+    stream.columns = 8
+    output.draw(["x", "y"])
+
+    assert.strictEqual(written[0], "\r\x1b[4Ax\x1b[K\ny\x1b[K\n\x1b[J")
+  })
+
+  it("draws nothing where there is no terminal", () => {
+    const { output, written } = terminal({ isTTY: false })
+
+    output.draw(["one"])
+    output.release()
+    output.print(["result"])
+
+    assert.isFalse(output.isTerminal)
+    assert.deepStrictEqual(written, ["result\n"])
+  })
+
+  it.each([
+    [{}, true],
+    [{ NO_COLOR: "" }, true],
+    [{ NO_COLOR: "1" }, false],
+    [{ TERM: "dumb" }, false]
+  ])("with %j has colour: %s", (environment, expected) => {
+    const { output } = terminal({ environment })
+
+    assert.strictEqual(output.style().color, expected)
+  })
+})

@@ -1,0 +1,159 @@
+import { stripVTControlCharacters } from "node:util"
+import { assert, describe, it } from "@effect/vitest"
+import * as Progress from "../../src/cli/Progress.ts"
+import * as TerminalText from "../../src/cli/TerminalText.ts"
+import { DiskFull, StorageError } from "../../src/storage/Storage.ts"
+import type { TorrentStatus } from "../../src/torrent/TorrentStatus.ts"
+
+const MiB = 1_048_576
+
+const status = (changes: Partial<TorrentStatus> = {}): TorrentStatus => ({
+  state: { _tag: "Downloading" },
+  totalPieces: 200,
+  storedPieces: 128,
+  totalBytes: 200 * MiB,
+  storedBytes: 128.4 * MiB,
+  resumedBytes: 0,
+  downloadedBytes: 130 * MiB,
+  wastedBytes: 0,
+  downloadBytesPerSecond: 8 * MiB,
+  bufferedBytes: 12 * MiB,
+  rejectedPieces: 0,
+  connectedPeers: 3,
+  knownPeers: 5,
+  bannedPeers: 0,
+  ...changes
+})
+
+const view = (changes: Partial<TorrentStatus> = {}, more: Partial<Progress.View> = {}): Progress.View => ({
+  name: "sample",
+  status: status(changes),
+  checking: undefined,
+  elapsedSeconds: 16,
+  ...more
+})
+
+const plain = (columns: number): Progress.Style => ({ columns, color: false, unicode: true })
+
+const diskFull = new StorageError({ operation: "write", reason: new DiskFull({ path: "sample/a.bin" }) })
+
+describe("Progress", () => {
+  it("shows a download under way", () => {
+    const lines = Progress.render(view(), plain(81))
+
+    assert.deepStrictEqual(lines, [
+      "sample  downloading",
+      "██████████████████████████████████████▌░░░░░░░░░░░░░░░░░░░░░  64.2%",
+      "128.4 MiB of 200.0 MiB · 8.0 MiB/s · 9 s left · 3 peers · 12.0 MiB buffered"
+    ])
+  })
+
+  it("shows it in ASCII where the terminal has no more", () => {
+    const lines = Progress.render(view(), { columns: 41, color: false, unicode: false })
+
+    assert.deepStrictEqual(lines, [
+      "sample  downloading",
+      "[###################------------]  64.2%",
+      "128.4 MiB of 200.0 MiB, 8.0 MiB/s"
+    ])
+  })
+
+  it("colours without changing what is said", () => {
+    const lines = Progress.render(view(), { ...plain(81), color: true })
+
+    assert.strictEqual(lines[0], "\x1b[1msample\x1b[0m  \x1b[36mdownloading\x1b[0m")
+    assert.deepStrictEqual(lines.map(stripVTControlCharacters), Progress.render(view(), plain(81)))
+  })
+
+  it("counts bad pieces and banned peers before what matters less", () => {
+    const lines = Progress.render(view({ rejectedPieces: 1, bannedPeers: 2 }), plain(101))
+
+    assert.strictEqual(
+      lines[2],
+      "128.4 MiB of 200.0 MiB · 8.0 MiB/s · 9 s left · 3 peers · 1 bad piece · 2 peers banned"
+    )
+  })
+
+  it("says that it checks what is stored", () => {
+    const checking = { checkedPieces: 50, totalPieces: 200 }
+    const lines = Progress.render(view({ state: { _tag: "Checking" }, storedBytes: 0 }, { checking }), plain(41))
+
+    assert.deepStrictEqual(lines, [
+      "sample  checking, 50 of 200 pieces",
+      "████████▎░░░░░░░░░░░░░░░░░░░░░░░░  25.0%",
+      "200.0 MiB"
+    ])
+  })
+
+  it("says that it waits for peers, and leaves out a time nobody knows", () => {
+    const waiting = { connectedPeers: 0, downloadBytesPerSecond: 0, bufferedBytes: 0 }
+    const lines = Progress.render(view(waiting), plain(81))
+
+    assert.strictEqual(lines[0], "sample  waiting for peers, 5 known")
+    assert.strictEqual(lines[2], "128.4 MiB of 200.0 MiB · 0 B/s · 0 peers · 0 B buffered")
+  })
+
+  it("says that the disk is full", () => {
+    const lines = Progress.render(view({ state: { _tag: "StorageFailing", error: diskFull } }), plain(81))
+
+    assert.strictEqual(lines[0], "sample  the disk is full: sample/a.bin cannot grow; waiting")
+  })
+
+  it("gives the name's place to the state where there is no room for both", () => {
+    const lines = Progress.render(view({ state: { _tag: "StorageFailing", error: diskFull } }), plain(41))
+
+    assert.strictEqual(lines[0], "the disk is full: sample/a.bin cannot g…")
+  })
+
+  it("ends with how long it took and how fast it was", () => {
+    const lines = Progress.render(view({ state: { _tag: "Complete" }, storedBytes: 200 * MiB }), plain(41))
+
+    assert.deepStrictEqual(lines, [
+      "sample  complete in 16 s, 12.5 MiB/s",
+      "█████████████████████████████████ 100.0%",
+      "200.0 MiB of 200.0 MiB"
+    ])
+  })
+
+  it("does not claim to have fetched what was there", () => {
+    const complete = { state: { _tag: "Complete" }, storedBytes: 200 * MiB, resumedBytes: 200 * MiB } as const
+    const lines = Progress.render(view(complete), plain(41))
+
+    assert.strictEqual(lines[0], "sample  complete, all of it was stored")
+  })
+
+  it("never says 100% of what is not complete", () => {
+    const lines = Progress.render(view({ storedBytes: 200 * MiB - 1 }), plain(41))
+
+    assert.match(lines[1]!, / 99\.9%$/)
+  })
+
+  it("keeps a name from moving the cursor", () => {
+    const lines = Progress.render(view({}, { name: "a\x1b[2Jb\nc\u202ed" }), plain(81))
+
+    assert.strictEqual(lines[0], "a\ufffd[2Jb\ufffdc\ufffdd  downloading")
+  })
+
+  it.each([1, 2, 5, 10, 20, 40, 79, 80, 200])("fits %d columns in three lines", (columns) => {
+    const names = ["sample", "日本語のとても長い名前".repeat(8), "🧩".repeat(100), ""]
+    for (const name of names) {
+      for (const state of [{ _tag: "Downloading" }, { _tag: "StorageFailing", error: diskFull }] as const) {
+        const lines = Progress.render(view({ state, rejectedPieces: 3 }, { name }), { ...plain(columns), color: true })
+
+        assert.strictEqual(lines.length, Progress.lineCount)
+        for (const line of lines) {
+          assert.isAtMost(TerminalText.width(stripVTControlCharacters(line)), Math.max(1, columns - 1), line)
+        }
+      }
+    }
+  })
+
+  it("is one line in a log", () => {
+    const line = Progress.line(view({ rejectedPieces: 2 }))
+
+    assert.strictEqual(
+      line,
+      "sample: downloading, 64.2%, 128.4 MiB of 200.0 MiB, 8.0 MiB/s, 9 s left, 3 peers, 2 bad pieces, 12.0 MiB buffered"
+    )
+  })
+})

@@ -1,0 +1,292 @@
+import { chmod, mkdir, readdir, readFile, rename, rm, symlink, truncate, writeFile } from "node:fs/promises"
+import * as path from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import * as Arguments from "../../src/cli/Arguments.ts"
+import * as Commands from "../../src/cli/Commands.ts"
+import * as Create from "../../src/cli/Create.ts"
+import { eventsOf, fakeOutput, folderScoped, run, runScoped } from "./program.ts"
+
+/** A folder `album` with files that pieces of 16 KiB span, and `album.torrent` beside it. */
+const album = Effect.gen(function* () {
+  const folder = yield* folderScoped
+  const files: ReadonlyArray<readonly [name: string, length: number]> = [
+    ["a.bin", 40_000],
+    ["b/c.bin", 1],
+    ["b/empty", 0],
+    ["d.bin", 20_000]
+  ]
+  yield* Effect.promise(async () => {
+    for (const [index, [name, length]] of files.entries()) {
+      const file = path.join(folder, "album", name)
+      await mkdir(path.dirname(file), { recursive: true })
+      await writeFile(
+        file,
+        Uint8Array.from({ length }, (_, at) => (at * 31 + (at >> 8) + index) % 251)
+      )
+    }
+  })
+  const words = ["create", "album", "--piece-length", "16KiB", "--tracker", "http://a.example/announce"]
+  const created = yield* runScoped(words, folder)
+  assert.strictEqual(created.code, 0, created.stderr)
+  return folder
+})
+
+/** Code and standard error; what a failure tells is one line. */
+const refusal = (ended: { readonly code: number | null; readonly stderr: string }) => {
+  assert.strictEqual(ended.stderr.trimEnd().split("\n").length, 1, ended.stderr)
+  return [ended.code, ended.stderr.trimEnd()]
+}
+
+describe("piecewise", () => {
+  it.live("tells its version and its commands", () =>
+    Effect.promise(async () => {
+      const [version, help, ofCommand] = await Promise.all([run(["--version"]), run(["--help"]), run(["help", "info"])])
+
+      assert.match(version.stdout, /^piecewise \d+\.\d+\.\d+\n$/)
+      for (const { name } of Commands.all) assert.include(help.stdout, `  ${name}`)
+      assert.strictEqual(ofCommand.stdout, Commands.helpOf(Commands.all.find(({ name }) => name === "info")!))
+      assert.deepStrictEqual([version.code, help.code, ofCommand.code], [0, 0, 0])
+    })
+  )
+
+  it.live.each([
+    [[], "piecewise: a command is missing (see piecewise --help)"],
+    [["fetch"], "piecewise: fetch is no command of piecewise (see piecewise --help)"],
+    [["inof"], "piecewise: inof is no command of piecewise; did you mean info? (see piecewise --help)"],
+    [["info"], /^piecewise: info needs TORRENT: .* \(see piecewise info --help\)$/],
+    [["completions", "tcsh"], /^piecewise: tcsh is no shell that is known/],
+    [["download", "x", "--peer", "here"], /^piecewise: --peer here is no address: it must be HOST:PORT/],
+    [["download", "x", "--peer", "0.0.0.0:1"], /^piecewise: --peer 0\.0\.0\.0:1 is no address/],
+    [["download", "x", "--buffer", "1"], /^piecewise: --buffer 1 is no size of at least 64\.0 KiB/],
+    [["download", "x", "--max-connections", "0"], /^piecewise: --max-connections 0 is no number from 1 to/],
+    [["download", "x", "--storage", "tape"], /^piecewise: --storage tape is not known/],
+    [["download", "x", "--json", "--quiet"], /^piecewise: --json and --quiet contradict/],
+    [["create", ".", "--piece-length", "none"], /^piecewise: --piece-length none is no size/],
+    [["create", ".", "--tracker", "nowhere"], /^piecewise: --tracker nowhere is no URL of a tracker/]
+  ] as ReadonlyArray<readonly [ReadonlyArray<string>, string | RegExp]>)("refuses %j with 2", ([words, why]) =>
+    Effect.promise(async () => {
+      const ended = await run(words)
+
+      const [code, sentence] = refusal(ended)
+      assert.strictEqual(code, 2)
+      if (typeof why === "string") assert.strictEqual(sentence, why)
+      else assert.match(sentence as string, why)
+    })
+  )
+
+  it.live.each(Commands.shells)("writes completions that %s has commands and options in", (shell) =>
+    Effect.promise(async () => {
+      const ended = await run(["completions", shell])
+
+      assert.strictEqual(ended.code, 0)
+      for (const { name, options } of Commands.all) {
+        assert.include(ended.stdout, name)
+        for (const option of options) assert.include(ended.stdout, option.name)
+      }
+    })
+  )
+})
+
+describe("piecewise info", () => {
+  it.live("shows what a torrent says, and how long that took", () =>
+    Effect.gen(function* () {
+      const folder = yield* album
+
+      const ended = yield* runScoped(["info", "album.torrent"], folder)
+
+      // A person waits for this; shared machines swing too much to hold it to a limit here.
+      console.log(`piecewise info: ${ended.millis.toFixed(0)} ms from start to end`)
+      assert.match(ended.stdout, /^name +album\ninfo hash +[0-9a-f]{40}\nsize +58\.6 KiB \(60001 bytes\)\n/)
+      assert.include(ended.stdout, "  39.1 KiB  album/a.bin\n")
+      assert.include(ended.stdout, "       0 B  album/b/empty\n")
+      assert.strictEqual(ended.code, 0)
+    })
+  )
+
+  it.live("tells programs the same", () =>
+    Effect.gen(function* () {
+      const folder = yield* album
+
+      const ended = yield* runScoped(["info", "album.torrent", "--json"], folder)
+
+      const { files, infoHash, trackers, ...rest } = JSON.parse(ended.stdout) as Record<string, unknown>
+      assert.match(String(infoHash), /^[0-9a-f]{40}$/)
+      assert.deepStrictEqual(trackers, [["http://a.example/announce"]])
+      assert.deepInclude(files as Array<unknown>, { path: "album/b/c.bin", length: 1 })
+      assert.include(rest, { name: "album", totalBytes: 60_001, pieceLength: 16_384, pieces: 4, private: false })
+    })
+  )
+
+  it.live("shows what a magnet link says", () =>
+    Effect.promise(async () => {
+      const hash = "0123456789abcdef0123456789abcdef01234567"
+      const ended = await run(["info", `magnet:?xt=urn:btih:${hash}&dn=a%1b[2Jb&tr=http://t.example/announce`])
+
+      assert.strictEqual(
+        ended.stdout,
+        `name       a\ufffd[2Jb\ninfo hash  ${hash}\ntrackers   http://t.example/announce\n`
+      )
+      assert.strictEqual(ended.code, 0)
+    })
+  )
+
+  it.live("refuses what is no torrent in one sentence that names it", () =>
+    Effect.gen(function* () {
+      const folder = yield* folderScoped
+      yield* Effect.promise(() => writeFile(path.join(folder, "page.torrent"), "<!doctype html>"))
+
+      const missing = yield* runScoped(["info", "nowhere.torrent"], folder)
+      const page = yield* runScoped(["info", "page.torrent"], folder)
+      const directory = yield* runScoped(["info", "."], folder)
+      const magnet = yield* runScoped(["info", "magnet:?dn=x"], folder)
+
+      assert.deepStrictEqual(refusal(missing), [1, "piecewise: nowhere.torrent: no such file or folder"])
+      assert.match(refusal(page).join(" "), /^1 piecewise: page\.torrent: this is not a torrent file: /)
+      assert.deepStrictEqual(refusal(directory), [1, "piecewise: .: it is a folder"])
+      assert.match(refusal(magnet).join(" "), /^1 piecewise: Bad magnet link: /)
+    })
+  )
+})
+
+describe("piecewise create", () => {
+  it.live("says nothing else than what it made", () =>
+    Effect.gen(function* () {
+      const folder = yield* album
+
+      const ended = yield* runScoped(["create", "album/a.bin", "-o", "one.torrent", "--private"], folder)
+
+      assert.match(ended.stdout, /^one\.torrent\n {2}39\.1 KiB in 3 pieces of 16\.0 KiB\n {2}info hash [0-9a-f]{40}\n$/)
+      assert.strictEqual(ended.stderr, "")
+      const files = yield* Effect.promise(() => readdir(folder))
+      assert.deepStrictEqual(files.sort(), ["album", "album.torrent", "one.torrent"])
+    })
+  )
+
+  it.live("gives the same bytes each time", () =>
+    Effect.gen(function* () {
+      const folder = yield* album
+      yield* runScoped(["create", "album", "-o", "x.torrent", "--quiet"], folder)
+      const again = yield* runScoped(["create", "album", "-o", "y.torrent", "--quiet"], folder)
+
+      const read = (name: string) => Effect.promise(() => readFile(path.join(folder, name), "latin1"))
+      assert.strictEqual(yield* read("x.torrent"), yield* read("y.torrent"))
+      assert.strictEqual(again.stdout, "")
+    })
+  )
+
+  it.live("fails before hashing where the file cannot be written", () =>
+    Effect.gen(function* () {
+      const folder = yield* album
+
+      const inFolder = yield* runScoped(["create", "album", "-o", "none/x.torrent"], folder)
+      const onFolder = yield* runScoped(["create", "album", "-o", "album"], folder)
+      const ofNothing = yield* runScoped(["create", "nothing"], folder)
+
+      assert.deepStrictEqual(refusal(inFolder), [1, "piecewise: none/x.torrent: no such file or folder"])
+      assert.deepStrictEqual(refusal(onFolder), [1, "piecewise: album: it is a folder"])
+      assert.match(refusal(ofNothing).join(" "), /nothing: no such file or folder$/)
+    })
+  )
+
+  it.live("shows on a terminal how far it is, and leaves only the result", () =>
+    Effect.gen(function* () {
+      const folder = yield* album
+      const { output, written } = fakeOutput(true)
+      const command = Commands.all.find(({ name }) => name === "create")!
+      const target = path.join(folder, "t.torrent")
+      const args = Arguments.read(command, [path.join(folder, "album"), "-o", target])
+
+      yield* Create.run(args, output)
+
+      assert.match(written.drawn[0]![0]!, /^hashing 0\.0%, 0 B of 58\.6 KiB$/)
+      assert.deepStrictEqual(written.drawn.at(-1), [])
+      assert.strictEqual(written.printed[0], target)
+    })
+  )
+})
+
+describe("piecewise verify", () => {
+  it.live.each([["."], ["album"], ["moved"], ["link"]])("is content with good data at %s", ([place]) =>
+    Effect.gen(function* () {
+      const folder = yield* album
+      yield* Effect.promise(async () => {
+        if (place === "link") await symlink("album", path.join(folder, "link"))
+        if (place === "moved") await rename(path.join(folder, "album"), path.join(folder, "moved"))
+      })
+
+      const ended = yield* runScoped(["verify", "album.torrent", place!], folder)
+
+      assert.strictEqual(ended.stdout, `${place}: all 4 pieces are right (58.6 KiB)\n`)
+      assert.strictEqual(ended.code, 0)
+    })
+  )
+
+  it.live("names each file that is not right, and its pieces", () =>
+    Effect.gen(function* () {
+      const folder = yield* album
+      yield* Effect.promise(async () => {
+        const first = await readFile(path.join(folder, "album", "a.bin"))
+        first[20_000]! ^= 1
+        await writeFile(path.join(folder, "album", "a.bin"), first)
+        await rm(path.join(folder, "album", "b", "empty"))
+        await truncate(path.join(folder, "album", "d.bin"), 19_999)
+      })
+
+      const ended = yield* runScoped(["verify", "album.torrent", "."], folder)
+      const asJson = yield* runScoped(["verify", "album.torrent", ".", "--json"], folder)
+
+      assert.strictEqual(
+        ended.stdout,
+        [
+          "album/a.bin: 1 of 3 pieces wrong: 1",
+          "album/b/empty: missing",
+          "album/d.bin: too short (19999 bytes instead of 20000), 1 of 2 pieces wrong: 3",
+          ""
+        ].join("\n")
+      )
+      assert.deepStrictEqual(refusal(ended), [1, "piecewise: .: 3 files are not right, 2 of 4 pieces"])
+      const [result] = eventsOf(asJson.stdout)
+      assert.include(result, { ok: false, pieces: 4, goodPieces: 2, bytes: 60_001 })
+      assert.strictEqual(asJson.code, 1)
+    })
+  )
+
+  it.live("does not take a file with more bytes for the right one", () =>
+    Effect.gen(function* () {
+      const folder = yield* album
+      yield* Effect.promise(() => writeFile(path.join(folder, "album", "d.bin"), "more", { flag: "a" }))
+
+      const ended = yield* runScoped(["verify", "album.torrent", "album"], folder)
+
+      assert.strictEqual(ended.stdout, "album/d.bin: too long (20004 bytes instead of 20000)\n")
+      assert.strictEqual(ended.code, 1)
+    })
+  )
+
+  it.live("changes nothing, also where there is nothing", () =>
+    Effect.gen(function* () {
+      const folder = yield* album
+      const empty = path.join(folder, "empty")
+      yield* Effect.promise(() => mkdir(empty))
+
+      const ended = yield* runScoped(["verify", "album.torrent", "empty"], folder)
+      const nowhere = yield* runScoped(["verify", "album.torrent", "nowhere"], folder)
+
+      assert.match(refusal(ended).join(" "), /4 files are not right, 4 of 4 pieces$/)
+      assert.deepStrictEqual(refusal(nowhere), [1, "piecewise: nowhere: no such file or folder"])
+      assert.deepStrictEqual(yield* Effect.promise(() => readdir(empty)), [])
+    })
+  )
+
+  it.live.runIf(process.getuid?.() !== 0)("says which file it may not read", () =>
+    Effect.gen(function* () {
+      const folder = yield* album
+      yield* Effect.promise(() => chmod(path.join(folder, "album", "a.bin"), 0))
+
+      const ended = yield* runScoped(["verify", "album.torrent", "album"], folder)
+
+      assert.match(refusal(ended).join(" "), /^1 .*a\.bin: permission denied$/)
+    })
+  )
+})

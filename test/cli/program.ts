@@ -1,0 +1,104 @@
+/**
+ * The command line as a child process, run by this Node from the sources, and temporary folders for it.
+ */
+import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process"
+import { mkdtemp, rm } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import * as path from "node:path"
+import { Effect } from "effect"
+import type * as Output from "../../src/cli/Output.ts"
+
+const main = path.resolve(import.meta.dirname, "..", "..", "src", "node", "main.ts")
+
+/** How the program ended, and what it wrote. */
+export interface Ended {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+  readonly millis: number
+}
+
+/** A program that runs. */
+export interface Running {
+  readonly child: ChildProcessWithoutNullStreams
+  readonly ended: Promise<Ended>
+  /** Waits until standard output holds `text`; fails when the program ends without it. */
+  readonly wrote: (text: string) => Promise<void>
+}
+
+/** Starts `piecewise` with `args`; its standard streams are pipes. */
+export const start = (args: ReadonlyArray<string>, cwd?: string): Running => {
+  const began = performance.now()
+  const child = spawn(process.execPath, [main, ...args], { cwd, env: { ...process.env, LANG: "C.UTF-8" } })
+  const read = { stdout: "", stderr: "" }
+  for (const name of ["stdout", "stderr"] as const) {
+    child[name].setEncoding("utf8").on("data", (text: string) => {
+      read[name] += text
+    })
+  }
+  const ended = new Promise<Ended>((resolve, reject) => {
+    child.once("error", reject)
+    child.once("close", (code) => resolve({ code, ...read, millis: performance.now() - began }))
+  })
+  const wrote = (text: string) =>
+    new Promise<void>((resolve, reject) => {
+      const look = () => {
+        if (read.stdout.includes(text)) resolve()
+      }
+      child.stdout.on("data", look)
+      void ended.then((end) => reject(new Error(`ended with ${end.code} without ${text}: ${end.stderr}`)))
+      look()
+    })
+  return { child, ended, wrote }
+}
+
+/** Runs `piecewise` to its end. */
+export const run = (args: ReadonlyArray<string>, cwd?: string): Promise<Ended> => start(args, cwd).ended
+
+/** The same in an Effect; the program does not outlive it. */
+export const runScoped = (args: ReadonlyArray<string>, cwd?: string) =>
+  Effect.flatMap(startScoped(args, cwd), ({ ended }) => Effect.promise(() => ended))
+
+/** Starts it for as long as a scope lasts. */
+export const startScoped = (args: ReadonlyArray<string>, cwd?: string) =>
+  Effect.acquireRelease(
+    Effect.sync(() => start(args, cwd)),
+    ({ child, ended }) =>
+      Effect.promise(() => {
+        child.kill("SIGKILL")
+        return ended
+      })
+  )
+
+const makeFolder = () => mkdtemp(path.join(tmpdir(), "piecewise-cli-"))
+const removeFolder = (folder: string) => rm(folder, { recursive: true, force: true })
+
+/** A folder that goes with the scope. */
+export const folderScoped = Effect.acquireRelease(Effect.promise(makeFolder), (folder) =>
+  Effect.promise(() => removeFolder(folder))
+)
+
+/** The events of `--json`. */
+export const eventsOf = (stdout: string): ReadonlyArray<Record<string, unknown>> =>
+  stdout
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line) as Record<string, unknown>)
+
+/** An output that keeps what is written. */
+export const fakeOutput = (terminal: boolean) => {
+  const written = {
+    printed: [] as Array<string>,
+    notes: [] as Array<string>,
+    drawn: [] as Array<ReadonlyArray<string>>
+  }
+  const output: Output.Output = {
+    isTerminal: terminal,
+    style: () => ({ columns: 60, color: false, unicode: true }),
+    print: (lines) => void written.printed.push(...lines),
+    note: (text) => void written.notes.push(text),
+    draw: (lines) => void written.drawn.push(lines),
+    release: () => {}
+  }
+  return { output, written }
+}
