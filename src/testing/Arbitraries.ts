@@ -1,0 +1,22 @@
+/**
+ * What properties draw from, for fast-check. Each is told of where it is made: `arbitrary/`.
+ */
+import * as FrameStream from "./arbitrary/FrameStream.ts"
+import * as Metainfo from "./arbitrary/Metainfo.ts"
+import * as PeerScript from "./arbitrary/PeerScript.ts"
+import * as Values from "./arbitrary/Values.ts"
+
+/** Keys and values of bencode (BEP 3). */
+export const { bencodeKey, bencodeValue } = Values
+
+/** Info hashes, IP addresses, and peers' addresses. */
+export const { infoHash, ipBytes, peerAddress } = Values
+
+/** Wire messages (BEP 3, BEP 6), streams of their frames, and cuttings of a stream into chunks. */
+export const { cut, cutting, frameStream, message } = FrameStream
+
+/** Torrents with known content, metainfo files, and such files with a damage that is named. */
+export const { damagedMetainfo, knownTorrent, metainfo } = Metainfo
+
+/** Behaviours of scripted peers: honest ones, damaged ones, and a mixture. */
+export const { damaged: damagedPeer, honest: honestPeer, peerScript } = PeerScript
