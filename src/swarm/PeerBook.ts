@@ -7,7 +7,10 @@
  */
 import * as PeerAddress from "../base/PeerAddress.ts"
 
-/** Addresses that are remembered at most; beyond that new ones are dropped, as sources repeat themselves. */
+/**
+ * Addresses that are remembered at most. Beyond that a new one takes the place of the one that failed most and was never
+ * reached; where there is none it is dropped, as sources repeat themselves.
+ */
 export const maxAddresses = 2_000
 
 /** First wait after a failed or short connection; it doubles up to `maxDelay` (milliseconds). */
@@ -23,11 +26,14 @@ export const maxBannedPorts = 3
 export interface Peer {
   readonly key: number
   readonly address: PeerAddress.PeerAddress
-  state: "idle" | "connecting" | "connected" | "banned"
+  /** `ourselves`: this client listens there. */
+  state: "idle" | "connecting" | "connected" | "banned" | "ourselves"
   /** Attempts in a row that came to nothing. */
   failures: number
   /** When it may be dialled (milliseconds). */
   dialAt: number
+  /** Whether a handshake with it was ever done: then its key may stand in pieces and suspicions, and is kept. */
+  isMet: boolean
   /** Whether it contributed to a piece that passed. */
   isProven: boolean
 }
@@ -36,8 +42,9 @@ export interface Peer {
 export interface PeerBook {
   /** By `PeerAddress.format`. */
   readonly byAddress: Map<string, Peer>
-  /** By key. */
-  readonly peers: Array<Peer>
+  /** By key; a key is never used again. */
+  readonly peers: Map<number, Peer>
+  nextKey: number
   readonly bannedPorts: Map<string, number>
   readonly random: () => number
 }
@@ -45,7 +52,8 @@ export interface PeerBook {
 /** An empty book; `random` spreads the attempts of many torrents. */
 export const make = (random: () => number): PeerBook => ({
   byAddress: new Map(),
-  peers: [],
+  peers: new Map(),
+  nextKey: 0,
   bannedPorts: new Map(),
   random
 })
@@ -55,26 +63,39 @@ const isHostBanned = (self: PeerBook, host: string): boolean => (self.bannedPort
 /** Adds an address that may be dialled at once; `undefined` where it is known, refused or one too many. */
 export const add = (self: PeerBook, address: PeerAddress.PeerAddress, now: number): Peer | undefined => {
   const text = PeerAddress.format(address)
-  if (self.byAddress.has(text) || self.peers.length >= maxAddresses || isHostBanned(self, address.host)) {
-    return undefined
-  }
+  if (self.byAddress.has(text) || isHostBanned(self, address.host)) return undefined
+  if (self.peers.size >= maxAddresses && !forgetWorst(self)) return undefined
   const peer: Peer = {
-    key: self.peers.length,
+    key: self.nextKey++,
     address,
     state: "idle",
     failures: 0,
     dialAt: now,
+    isMet: false,
     isProven: false
   }
   self.byAddress.set(text, peer)
-  self.peers.push(peer)
+  self.peers.set(peer.key, peer)
   return peer
+}
+
+/** Makes room for one address. `false` where every address is of use, or something is known about it. */
+const forgetWorst = (self: PeerBook): boolean => {
+  let worst: Peer | undefined
+  for (const peer of self.peers.values()) {
+    if (peer.state !== "idle" || peer.isMet || peer.failures === 0) continue
+    if (worst === undefined || peer.failures > worst.failures) worst = peer
+  }
+  if (worst === undefined) return false
+  self.peers.delete(worst.key)
+  self.byAddress.delete(PeerAddress.format(worst.address))
+  return true
 }
 
 /** The peer to dial next: the one that failed least among those whose time has come. */
 export const nextToDial = (self: PeerBook, now: number): Peer | undefined => {
   let best: Peer | undefined
-  for (const peer of self.peers) {
+  for (const peer of self.peers.values()) {
     if (peer.state !== "idle" || peer.dialAt > now) continue
     if (best === undefined || peer.failures < best.failures) best = peer
   }
@@ -84,7 +105,7 @@ export const nextToDial = (self: PeerBook, now: number): Peer | undefined => {
 /** When the next address may be dialled; `undefined` where none is waiting. */
 export const nextDialAt = (self: PeerBook): number | undefined => {
   let first: number | undefined
-  for (const peer of self.peers) {
+  for (const peer of self.peers.values()) {
     if (peer.state === "idle" && (first === undefined || peer.dialAt < first)) first = peer.dialAt
   }
   return first
@@ -98,15 +119,21 @@ export const dialing = (peer: Peer): void => {
 /** The handshake is done. */
 export const connected = (peer: Peer): void => {
   peer.state = "connected"
+  peer.isMet = true
 }
 
 /** The attempt or connection is over. One that brought blocks counts as no failure, and is soon tried again. */
 export const disconnected = (self: PeerBook, peer: Peer, now: number, wasUseful: boolean): void => {
-  if (peer.state === "banned") return
+  if (peer.state === "banned" || peer.state === "ourselves") return
   peer.state = "idle"
   peer.failures = wasUseful ? 0 : peer.failures + 1
   const delay = Math.min(maxDelay, firstDelay * 2 ** Math.max(0, peer.failures - 1))
   peer.dialAt = now + delay * (0.75 + self.random() / 2)
+}
+
+/** This client was found at the address: it is never dialled again, and nothing is held against its host. */
+export const exclude = (peer: Peer): void => {
+  peer.state = "ourselves"
 }
 
 /** The peer is never to be dialled again; `true` where that is news. */
@@ -115,12 +142,16 @@ export const ban = (self: PeerBook, peer: Peer): boolean => {
   peer.state = "banned"
   const { host } = peer.address
   self.bannedPorts.set(host, (self.bannedPorts.get(host) ?? 0) + 1)
-  if (isHostBanned(self, host)) {
-    for (const other of self.peers) if (other.address.host === host && !other.isProven) other.state = "banned"
+  if (!isHostBanned(self, host)) return true
+  for (const other of self.peers.values()) {
+    if (other.address.host === host && !other.isProven && other.state !== "ourselves") other.state = "banned"
   }
   return true
 }
 
 /** How many addresses are banned. */
-export const bannedCount = (self: PeerBook): number =>
-  self.peers.reduce((count, peer) => count + (peer.state === "banned" ? 1 : 0), 0)
+export const bannedCount = (self: PeerBook): number => {
+  let count = 0
+  for (const peer of self.peers.values()) if (peer.state === "banned") count++
+  return count
+}

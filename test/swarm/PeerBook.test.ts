@@ -1,0 +1,209 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as fc from "fast-check"
+import type { PeerAddress } from "../../src/base/PeerAddress.ts"
+import * as Prng from "../../src/base/Prng.ts"
+import * as PeerBook from "../../src/swarm/PeerBook.ts"
+
+/** A book without jitter. */
+const make = () => PeerBook.make(() => 0.5)
+
+const at = (host: number | string, port = 6881): PeerAddress => ({
+  host: typeof host === "string" ? host : `10.${host >>> 16}.${(host >>> 8) & 255}.${host & 255}`,
+  port
+})
+
+const added = (book: PeerBook.PeerBook, address: PeerAddress, now = 0): PeerBook.Peer => {
+  const peer = PeerBook.add(book, address, now)
+  if (peer === undefined) throw new Error("not added")
+  return peer
+}
+
+/** Dials and fails; gives how long the address rests. */
+const failDial = (book: PeerBook.PeerBook, peer: PeerBook.Peer, now: number): number => {
+  PeerBook.dialing(peer)
+  PeerBook.disconnected(book, peer, now, false)
+  return peer.dialAt - now
+}
+
+describe("PeerBook", () => {
+  it("knows an address once, and lets it be dialled at once", () => {
+    const book = make()
+    const peer = added(book, at(1), 7)
+
+    const again = PeerBook.add(book, at(1), 8)
+
+    assert.deepStrictEqual([again, PeerBook.nextToDial(book, 7)], [undefined, peer])
+  })
+
+  it("dials the address that failed least, and none that is being dialled or connected", () => {
+    const book = make()
+    const [first, second, third] = [1, 2, 3].map((host) => added(book, at(host)))
+    failDial(book, first!, 0)
+
+    const order = [0, 1, 2, 3].map(() => {
+      const peer = PeerBook.nextToDial(book, 5_000)
+      if (peer !== undefined) PeerBook.dialing(peer)
+      return peer
+    })
+
+    assert.deepStrictEqual(order, [second, third, first, undefined])
+  })
+
+  it("fault 24: waits twice as long after every failure, up to ten minutes", () => {
+    const book = make()
+    const peer = added(book, at(1))
+
+    const waits = Array.from({ length: 2_000 }, () => failDial(book, peer, 0))
+
+    assert.deepStrictEqual(
+      waits.slice(0, 11),
+      [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600].map((seconds) => seconds * 1_000)
+    )
+    assert.strictEqual(waits.at(-1), PeerBook.maxDelay)
+  })
+
+  it("fault 24: tries a dead address some 150 times in a day, not 28,216 times in seconds", () => {
+    const book = PeerBook.make(Prng.make(1))
+    const peer = added(book, at(1))
+    let dials = 0
+    for (let now = 0; now < 86_400_000; now = PeerBook.nextDialAt(book) ?? now) {
+      if (PeerBook.nextToDial(book, now) !== undefined) {
+        dials++
+        failDial(book, peer, now)
+      }
+    }
+
+    assert.isAbove(dials, 100)
+    assert.isBelow(dials, 250)
+  })
+
+  it("spreads the waits by a quarter either way", () => {
+    fc.assert(
+      fc.property(fc.nat(), fc.integer({ min: 1, max: 20 }), (seed, failures) => {
+        const book = PeerBook.make(Prng.make(seed))
+        const peer = added(book, at(1))
+        let wait = 0
+        for (let turn = 0; turn < failures; turn++) wait = failDial(book, peer, 0)
+        const middle = Math.min(PeerBook.maxDelay, PeerBook.firstDelay * 2 ** (failures - 1))
+        return wait >= middle * 0.75 && wait <= middle * 1.25
+      })
+    )
+  })
+
+  it("forgets failures once a connection was useful", () => {
+    const book = make()
+    const peer = added(book, at(1))
+    for (let turn = 0; turn < 5; turn++) failDial(book, peer, 0)
+    PeerBook.connected(peer)
+
+    PeerBook.disconnected(book, peer, 1_000, true)
+
+    assert.deepStrictEqual([peer.failures, peer.dialAt], [0, 2_000])
+  })
+
+  describe("bans", () => {
+    it("fault 41: an address, and not the others behind the same host", () => {
+      const book = make()
+      const [liar, neighbour] = [6881, 6882].map((port) => added(book, at(1, port)))
+
+      const isNews = [PeerBook.ban(book, liar!), PeerBook.ban(book, liar!)]
+
+      assert.deepStrictEqual([isNews, liar!.state, neighbour!.state], [[true, false], "banned", "idle"])
+      assert.deepStrictEqual([PeerBook.nextToDial(book, 0), PeerBook.bannedCount(book)], [neighbour, 1])
+      assert.isUndefined(PeerBook.add(book, at(1, 6881), 0))
+      assert.isDefined(PeerBook.add(book, at(1, 6883), 0))
+    })
+
+    it("fault 41: a host at its third address, but for peers that have proved themselves", () => {
+      const book = make()
+      const peers = [1, 2, 3, 4, 5].map((port) => added(book, at("192.0.2.1", port)))
+      const elsewhere = added(book, at("192.0.2.2"))
+      peers[4]!.isProven = true
+      PeerBook.ban(book, peers[0]!)
+      PeerBook.ban(book, peers[1]!)
+      const before = peers.map((peer) => peer.state)
+
+      PeerBook.ban(book, peers[2]!)
+
+      assert.deepStrictEqual(before, ["banned", "banned", "idle", "idle", "idle"])
+      assert.deepStrictEqual(
+        peers.map((peer) => peer.state),
+        ["banned", "banned", "banned", "banned", "idle"]
+      )
+      assert.deepStrictEqual([elsewhere.state, PeerBook.add(book, at("192.0.2.1", 9), 0)], ["idle", undefined])
+    })
+
+    it("for good, whatever becomes of the connection", () => {
+      const book = make()
+      const peer = added(book, at(1))
+      PeerBook.connected(peer)
+      PeerBook.ban(book, peer)
+
+      PeerBook.disconnected(book, peer, 0, true)
+
+      assert.deepStrictEqual([peer.state, PeerBook.nextToDial(book, 1e9)], ["banned", undefined])
+    })
+
+    it("nobody for being this very client: its address is only never dialled again", () => {
+      const book = make()
+      const own = [1, 2, 3].map((port) => added(book, at(1, port)))
+      const neighbour = added(book, at(1, 4))
+
+      for (const peer of own) PeerBook.exclude(peer)
+      PeerBook.disconnected(book, own[0]!, 0, false)
+
+      assert.deepStrictEqual([PeerBook.nextToDial(book, 1e9), PeerBook.bannedCount(book)], [neighbour, 0])
+      assert.isUndefined(PeerBook.add(book, at(1, 1), 0))
+    })
+  })
+
+  describe("when it is full", () => {
+    const full = () => {
+      const book = make()
+      const peers = Array.from({ length: PeerBook.maxAddresses }, (_, host) => added(book, at(host)))
+      return { book, peers }
+    }
+
+    it("drops what is new while every address may still be good", () => {
+      const { book } = full()
+
+      const peer = PeerBook.add(book, at("new.example"), 0)
+
+      assert.deepStrictEqual([peer, book.peers.size], [undefined, PeerBook.maxAddresses])
+    })
+
+    it("gives the place of the address that failed most to a new one, under a key of its own", () => {
+      const { book, peers } = full()
+      failDial(book, peers[3]!, 0)
+      failDial(book, peers[5]!, 0)
+      failDial(book, peers[5]!, 0)
+
+      const peer = added(book, at("new.example"))
+
+      assert.deepStrictEqual([book.peers.size, peer.key], [PeerBook.maxAddresses, PeerBook.maxAddresses])
+      assert.deepStrictEqual([book.peers.has(5), book.peers.has(3)], [false, true])
+      assert.isDefined(PeerBook.add(book, peers[5]!.address, 0))
+      assert.isFalse(book.peers.has(3))
+    })
+
+    it("never forgets whom it has met, dials or has banned, as there may be something against them", () => {
+      const { book, peers } = full()
+      for (const peer of peers) failDial(book, peer, 0)
+      for (const peer of peers) peer.failures = 1
+      const [met, dialled, banned] = peers
+      PeerBook.connected(met!)
+      PeerBook.disconnected(book, met!, 0, false)
+      PeerBook.dialing(dialled!)
+      PeerBook.ban(book, banned!)
+      for (const peer of [met!, dialled!, banned!]) peer.failures = 50
+
+      const others = Array.from({ length: PeerBook.maxAddresses }, (_, host) => PeerBook.add(book, at(host, 1), 0))
+
+      assert.strictEqual(others.filter((peer) => peer !== undefined).length, PeerBook.maxAddresses - 3)
+      assert.deepStrictEqual(
+        [met!, dialled!, banned!].map((peer) => book.peers.get(peer.key)),
+        [met, dialled, banned]
+      )
+    })
+  })
+})
