@@ -2,14 +2,16 @@
  * The peers of one torrent: dials known addresses within limits, runs a session for each, tries again with patience, and
  * bans who sent wrong bytes. One ticker serves the timers of all sessions.
  */
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberMap from "effect/FiberMap"
 import * as Latch from "effect/Latch"
-import * as Result from "effect/Result"
+import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as Semaphore from "effect/Semaphore"
+import * as Bitfield from "../base/Bitfield.ts"
 import * as Bytes from "../base/Bytes.ts"
 import type { InfoHash } from "../base/InfoHash.ts"
 import type * as PeerAddress from "../base/PeerAddress.ts"
@@ -72,7 +74,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const book = PeerBook.make(options.random)
   const fibers = yield* FiberMap.make<number, void>()
   const open = new Map<number, PeerSession.PeerSession>()
+  const clock = yield* Clock.Clock
   const awake = yield* Latch.make(true)
+  /** Dials and sessions that have begun and not ended; the fibers themselves end a little later. */
+  let running = 0
 
   /** Refuses a second connection to the same peer, by another address of it. */
   const admit = (peer: PeerBook.Peer, session: PeerSession.PeerSession): PeerSession.SessionError | undefined => {
@@ -96,6 +101,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
   const session = Effect.fnUntraced(
     function* (peer: PeerBook.Peer) {
+      // It may have waited long for its permit.
+      if (peer.state !== "connecting" || PieceTable.isComplete(download.table)) {
+        return yield* new PeerDropped({ why: "it is not needed any more" })
+      }
       const connection = yield* connect(peer)
       yield* PeerSession.run({
         connection,
@@ -108,25 +117,31 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     },
     Effect.scoped,
     (effect, peer) =>
-      Effect.onExit(effect, (exit) => ended(peer, exit)).pipe(options.permits.withPermits(1), Effect.ignore)
+      effect.pipe(
+        options.permits.withPermits(1),
+        Effect.onExit((exit) => ended(peer, exit)),
+        Effect.ignore
+      )
   )
 
-  const ended = Effect.fnUntraced(function* (peer: PeerBook.Peer, exit: Exit.Exit<void, PeerSession.SessionError>) {
+  const ended = (peer: PeerBook.Peer, exit: Exit.Exit<void, PeerSession.SessionError>): Effect.Effect<void> => {
     const session = open.get(peer.key)
     open.delete(peer.key)
-    const wasUseful = session !== undefined && session.protocol.downloadedBytes > 0
-    PeerBook.disconnected(book, peer, yield* Clock.currentTimeMillis, wasUseful)
-    const error = Exit.findErrorOption(exit)
-    if (error._tag === "Some" && error.value._tag === "SelfConnection") PeerBook.ban(book, peer)
+    running--
+    const error = Option.getOrUndefined(Exit.findErrorOption(exit))
+    const isUseful = session !== undefined && session.protocol.usefulBytes > 0 && error?._tag !== "WireError"
+    if (error?._tag === "SelfConnection") PeerBook.exclude(peer)
+    else PeerBook.disconnected(book, peer, clock.currentTimeMillisUnsafe(), isUseful)
+    report({ _tag: "PeerDisconnected", address: peer.address, why: error?.why ?? wayOut(exit) })
     Latch.openUnsafe(awake)
-    const why = error._tag === "Some" ? error.value.why : Exit.isSuccess(exit) ? "it closed the connection" : "stopped"
-    report({ _tag: "PeerDisconnected", address: peer.address, why })
-  })
+    return Exit.isFailure(exit) && Cause.hasDies(exit.cause)
+      ? Effect.logError("a session with a peer ended by a defect", exit.cause)
+      : Effect.void
+  }
 
   const dialDue = Effect.gen(function* () {
     while (!PieceTable.isComplete(download.table)) {
-      const now = yield* Clock.currentTimeMillis
-      const running = yield* FiberMap.size(fibers)
+      const now = clock.currentTimeMillisUnsafe()
       if (running >= maxConnections || running - open.size >= maxDialing) return undefined
       const peer = PeerBook.nextToDial(book, now)
       if (peer === undefined) {
@@ -134,6 +149,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         return dialAt === undefined ? undefined : dialAt - now
       }
       PeerBook.dialing(peer)
+      running++
       yield* FiberMap.run(fibers, peer.key, session(peer))
     }
     return undefined
@@ -143,7 +159,9 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     while (true) {
       Latch.closeUnsafe(awake)
       const wait = yield* dialDue
-      yield* wait === undefined ? awake.await : Effect.timeoutOrElse(awake.await, { duration: wait, orElse: () => Effect.void })
+      yield* wait === undefined
+        ? awake.await
+        : Effect.timeoutOrElse(awake.await, { duration: wait, orElse: () => Effect.void })
     }
   })
 
@@ -151,19 +169,19 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     const now = yield* Clock.currentTimeMillis
     Download.releaseDelayed(download, now)
     let isFreed = false
-    for (const { failUnsafe, protocol } of [...open.values()]) {
-      const result = Result.try({
-        try: () => PeerProtocol.tick(protocol, now),
-        catch: (error) => error as PeerDropped
-      })
-      if (Result.isFailure(result)) failUnsafe(result.failure)
-      else if (result.success) {
-        isFreed = true
-        yield* Download.abandon(download, protocol)
-      }
+    for (const session of [...open.values()]) {
+      if (!tickSession(session, now)) continue
+      isFreed = true
+      yield* Download.abandon(download, session.protocol)
     }
     if (isFreed) Download.feed(download)
   })
+
+  /** Ends a dial under way, or one that waits for its permit. */
+  const giveUp = (key: number): void => {
+    const fiber = FiberMap.getUnsafe(fibers, key)
+    if (fiber._tag === "Some") fiber.value.interruptUnsafe()
+  }
 
   yield* Effect.forkScoped(dial)
   yield* Effect.forkScoped(Effect.repeat(tick, Schedule.spaced("1 second")))
@@ -177,25 +195,46 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         return added
       }),
     ban: (key, why) => {
-      const peer = book.peers[key]!
+      const peer = book.peers.get(key)!
       if (!PeerBook.ban(book, peer)) return
       report({ _tag: "PeerBanned", address: peer.address, why })
-      for (const [other, session] of open) {
-        if (book.peers[other]!.state === "banned") session.failUnsafe(new PeerDropped({ why: "it is banned" }))
+      for (const other of [...book.peers.values()]) {
+        if (other.state !== "banned") continue
+        const session = open.get(other.key)
+        if (session === undefined) giveUp(other.key)
+        else session.failUnsafe(new PeerDropped({ why: "it is banned" }))
       }
     },
     prove: (keys) => {
-      for (const key of keys) book.peers[key]!.isProven = true
+      for (const key of keys) book.peers.get(key)!.isProven = true
     },
-    addressOf: (key) => book.peers[key]!.address,
+    addressOf: (key) => book.peers.get(key)!.address,
     announce: (piece) => {
       const isComplete = PieceTable.isComplete(download.table)
-      for (const { failUnsafe, protocol } of open.values()) {
+      for (const { failUnsafe, protocol } of [...open.values()]) {
         PeerProtocol.announce(protocol, piece)
-        if (isComplete && protocol.isSeed) failUnsafe(new PeerDropped({ why: "both sides have everything" }))
+        if (isComplete && Bitfield.isFull(protocol.has))
+          failUnsafe(new PeerDropped({ why: "both sides have everything" }))
       }
     },
-    counts: () => ({ connected: open.size, known: book.peers.length, banned: PeerBook.bannedCount(book) })
+    counts: () => ({ connected: open.size, known: book.peers.size, banned: PeerBook.bannedCount(book) })
   }
   return self
 })
+
+/** Does what is due for a session; `true` where blocks became free. */
+const tickSession = ({ failUnsafe, protocol }: PeerSession.PeerSession, now: number): boolean => {
+  try {
+    return PeerProtocol.tick(protocol, now)
+  } catch (error) {
+    if (!(error instanceof PeerDropped)) throw error
+    failUnsafe(error)
+    return false
+  }
+}
+
+/** What there is to say of a session that ended without an error of its own. */
+const wayOut = (exit: Exit.Exit<void, PeerSession.SessionError>): string => {
+  if (Exit.isSuccess(exit)) return "it closed the connection"
+  return Cause.hasDies(exit.cause) ? "of an internal error" : "it was given up"
+}

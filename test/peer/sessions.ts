@@ -32,7 +32,7 @@ export const layer = (options: MemoryNetwork.Options = {}) => MemoryNetwork.laye
 
 /** Lets everything happen that needs no time. */
 export const settle = Effect.gen(function* () {
-  for (let turn = 0; turn < 400; turn++) yield* Effect.yieldNow
+  for (let turn = 0; turn < 150; turn++) yield* Effect.yieldNow
 })
 
 /** Lets time pass, a second at a time, so that what wakes up on the way can act at its own time. */

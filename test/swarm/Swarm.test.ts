@@ -1,0 +1,309 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
+import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
+import * as PieceTable from "../../src/piece/PieceTable.ts"
+import * as Swarm from "../../src/swarm/Swarm.ts"
+import * as MemoryNetwork from "../../src/testing/MemoryNetwork.ts"
+import type { Dialer, Listener } from "../../src/transport/Transport.ts"
+import { requestsCounted } from "../peer/protocols.ts"
+import { layer, ourId, pass, serve, settle, torrent } from "../peer/sessions.ts"
+import { at, start } from "./swarms.ts"
+
+type Services = Dialer | Listener | MemoryNetwork.MemoryNetwork | Scope.Scope
+
+const test = (
+  name: string,
+  body: () => Generator<Effect.Effect<unknown, unknown, Services>, void, never>,
+  options: MemoryNetwork.Options = {}
+) => it.effect(name, () => Effect.provide(Effect.gen(body), layer(options)))
+
+const counts = Effect.flatMap(MemoryNetwork.MemoryNetwork, (network) => network.counts)
+
+const stalls = { stopsAfter: { blocks: 0, how: "stall" } } as const
+
+describe("Swarm", () => {
+  test("dials what it is told of, and says so", function* () {
+    const known = yield* torrent()
+    yield* serve(known, at(1))
+    const { facts, swarm } = yield* start(known)
+
+    const added = yield* Effect.forEach([[at(1), at(1)], [at(1)]], swarm.add)
+    yield* settle
+
+    assert.deepStrictEqual([added, facts], [[1, 0], ["+10.0.0.1"]])
+    assert.deepStrictEqual(swarm.counts(), { connected: 1, known: 1, banned: 0 })
+  })
+
+  describe("keeps its limits", () => {
+    test("of connections, and uses a place as soon as it is free", function* () {
+      const known = yield* torrent()
+      // Nobody listens at the first two.
+      for (const host of [3, 4, 5]) yield* serve(known, at(host), { ...stalls, seed: host })
+      const { facts, swarm } = yield* start(known, { maxConnections: 2 })
+
+      yield* swarm.add([1, 2, 3, 4, 5].map((host) => at(host)))
+      yield* settle
+      const before = swarm.counts().connected
+      yield* (yield* MemoryNetwork.MemoryNetwork).cut(at(3).host)
+      yield* settle
+
+      assert.deepStrictEqual([before, swarm.counts().connected], [2, 2])
+      assert.deepStrictEqual(facts, [
+        "-10.0.0.1 connection refused",
+        "-10.0.0.2 connection refused",
+        "+10.0.0.3",
+        "+10.0.0.4",
+        "-10.0.0.3 connection reset",
+        "+10.0.0.5"
+      ])
+    })
+
+    test("of connections that are being opened", function* () {
+      const known = yield* torrent()
+      const network = yield* MemoryNetwork.MemoryNetwork
+      yield* network.partition("127.0.0.1")
+      const { swarm } = yield* start(known)
+
+      yield* swarm.add(Array.from({ length: 30 }, (_, host) => at(host)))
+      yield* settle
+
+      assert.strictEqual((yield* counts).dials, Swarm.maxDialing)
+    })
+
+    test("and gives up a connection that does not open within 10 seconds, for the next one", function* () {
+      const known = yield* torrent()
+      const network = yield* MemoryNetwork.MemoryNetwork
+      const dead = Array.from({ length: Swarm.maxDialing }, (_, host) => at(100 + host))
+      for (const { host } of dead) yield* network.partition("127.0.0.1", host)
+      yield* serve(known, at(1), stalls)
+      const { facts, swarm } = yield* start(known)
+      yield* swarm.add([...dead, at(1)])
+      yield* pass(9)
+      const early = facts.length
+
+      yield* pass(1)
+
+      assert.deepStrictEqual([early, facts.filter((fact) => fact.endsWith(" timed out")).length], [0, dead.length])
+      assert.include(facts, "+10.0.0.1")
+    })
+
+    test("that it shares with other torrents", function* () {
+      const permits = yield* Semaphore.make(1)
+      const [known, other] = [yield* torrent(4), yield* torrent(5)]
+      for (const host of [1, 2]) yield* serve(known, at(host), { ...stalls, seed: host })
+      yield* serve(other, at(3), stalls)
+      const first = yield* start(known, { permits })
+      const second = yield* start(other, { permits })
+      yield* first.swarm.add([at(1)])
+      yield* second.swarm.add([at(3)])
+      yield* settle
+      const before = [first, second].map(({ swarm }) => swarm.counts().connected)
+
+      yield* (yield* MemoryNetwork.MemoryNetwork).cut(at(1).host)
+      yield* settle
+
+      const after = [first, second].map(({ swarm }) => swarm.counts().connected)
+      assert.deepStrictEqual(
+        [before, after],
+        [
+          [1, 0],
+          [0, 1]
+        ]
+      )
+    })
+
+    test("and does not dial with a permit that came after the torrent was complete", function* () {
+      const permits = yield* Semaphore.make(1)
+      const known = yield* torrent()
+      const peer = yield* serve(known, at(1))
+      const { download, swarm } = yield* start(known, { permits })
+      yield* permits.take(1)
+      yield* swarm.add([at(1)])
+      yield* settle
+      for (const piece of [0, 1, 2, 3]) PieceTable.restore(download.table, piece as PieceIndex)
+
+      yield* permits.release(1)
+      yield* settle
+
+      assert.strictEqual(peer.counters.connections, 0)
+    })
+  })
+
+  describe("dials again", () => {
+    test("a peer that comes back, after a wait that grows", function* () {
+      const known = yield* torrent()
+      const { facts, swarm } = yield* start(known)
+      yield* swarm.add([at(1)])
+      yield* pass(60)
+      const dials = facts.length
+      yield* serve(known, at(1), stalls)
+
+      yield* pass(90)
+
+      assert.isAtLeast(dials, 5)
+      assert.isAtMost(dials, 7)
+      assert.include(facts, "+10.0.0.1")
+    })
+
+    test("soon, where the connection was useful", function* () {
+      const known = yield* torrent()
+      const peer = yield* serve(known, at(1), { stopsAfter: { blocks: 3, how: "close" } })
+      const { swarm } = yield* start(known)
+
+      yield* swarm.add([at(1)])
+      yield* pass(20)
+
+      assert.isAtLeast(peer.counters.connections, 6)
+    })
+
+    test("fault 29: not soon, where a peer only sent what nobody asked for", function* () {
+      const known = yield* torrent()
+      const peer = yield* serve(known, at(1), {
+        misanswers: { how: "unaligned", every: 1 },
+        stopsAfter: { blocks: 3, how: "close" }
+      })
+      const { swarm } = yield* start(known)
+
+      yield* swarm.add([at(1)])
+      yield* pass(20)
+
+      assert.isAtMost(peer.counters.connections, 6)
+    })
+
+    test("never itself", function* () {
+      const known = yield* torrent()
+      const peer = yield* serve(known, at(1), {}, ourId)
+      const { swarm } = yield* start(known)
+
+      yield* swarm.add([at(1)])
+      yield* pass(120)
+
+      assert.strictEqual(peer.counters.connections, 1)
+      assert.deepStrictEqual(swarm.counts(), { connected: 0, known: 1, banned: 0 })
+    })
+  })
+
+  test("fault 32: refuses a second connection to the same peer", function* () {
+    const known = yield* torrent()
+    for (const host of [1, 2]) yield* serve(known, at(host), stalls, new Uint8Array(20).fill(9))
+    const { facts, swarm } = yield* start(known)
+
+    yield* swarm.add([at(1), at(2)])
+    yield* settle
+
+    assert.deepStrictEqual(facts, ["+10.0.0.1", "-10.0.0.2 it is connected already"])
+  })
+
+  describe("bans", () => {
+    test("fault 41: at once, and never dials that address again", function* () {
+      const known = yield* torrent()
+      const peers = [
+        yield* serve(known, at(1), { ...stalls, seed: 1 }),
+        yield* serve(known, at(2), { ...stalls, seed: 2 })
+      ]
+      const { download, facts, swarm } = yield* start(known)
+      yield* swarm.add([at(1), at(2)])
+      yield* settle
+
+      swarm.ban(0, "it lied")
+      yield* settle
+      const ended = [...facts]
+      yield* swarm.add([at(1)])
+      yield* pass(60)
+
+      assert.deepStrictEqual(ended, ["+10.0.0.1", "+10.0.0.2", "!10.0.0.1 it lied", "-10.0.0.1 it is banned"])
+      assert.deepStrictEqual(
+        peers.map(({ counters }) => counters.connections),
+        [1, 1]
+      )
+      assert.deepStrictEqual(swarm.counts().banned, 1)
+      assert.strictEqual(download.sources.size, 1)
+    })
+
+    test("fault 41: a whole host, dials under way included, but not who has proved itself", function* () {
+      const known = yield* torrent()
+      for (const port of [1, 2, 3, 4]) yield* serve(known, at(1, port), { ...stalls, seed: port })
+      const { swarm } = yield* start(known)
+      yield* swarm.add([1, 2, 3, 4].map((port) => at(1, port)))
+      yield* settle
+      yield* (yield* MemoryNetwork.MemoryNetwork).partition("127.0.0.1", at(1).host)
+      yield* swarm.add([at(1, 5)])
+      yield* settle
+      swarm.prove([3])
+
+      for (const key of [0, 1, 2]) swarm.ban(key, "it lied")
+      yield* settle
+
+      assert.deepStrictEqual(swarm.counts(), { connected: 1, known: 5, banned: 4 })
+      assert.strictEqual((yield* counts).dials, 0)
+    })
+  })
+
+  test("lets all go that have everything, once it has everything itself", function* () {
+    const known = yield* torrent()
+    const seed = yield* serve(known, at(1), { seed: 1 })
+    const grown = yield* serve(known, at(2), { seed: 2, announces: { every: 1 } })
+    const partial = yield* serve(known, at(3), { seed: 3, pieces: [0] })
+    const { download, swarm } = yield* start(known)
+    yield* swarm.add([at(1), at(2), at(3)])
+    yield* pass(1)
+
+    for (const piece of [0, 1, 2, 3] as Array<PieceIndex>) {
+      PieceTable.verify(download.table, piece)
+      PieceTable.store(download.table, piece)
+      swarm.announce(piece)
+    }
+    yield* settle
+    yield* pass(60)
+
+    assert.deepStrictEqual(
+      [seed, grown, partial].map(({ counters }) => [counters.connections, counters.openConnections]),
+      [
+        [1, 0],
+        [1, 0],
+        [1, 1]
+      ]
+    )
+    assert.deepStrictEqual([partial.counters.haves, swarm.counts().connected], [3, 1])
+  })
+
+  test("fault 46: frees the blocks of a silent peer for others after 10 seconds, and lets it go in the end", function* () {
+    const known = yield* torrent()
+    yield* serve(known, at(1), { ...stalls, seed: 1 })
+    const { download, facts, swarm } = yield* start(known)
+    yield* swarm.add([at(1)])
+    yield* pass(5)
+    yield* serve(known, at(2), { seed: 2, pieces: [0, 1, 2, 3] })
+    yield* swarm.add([at(2)])
+
+    yield* pass(8)
+    const complete = download.table.counts.complete
+    yield* pass(180)
+
+    assert.strictEqual(complete, 4)
+    assert.isTrue(facts.some((fact) => fact.startsWith("-10.0.0.1 it")))
+  })
+
+  test("law 12: leaves nothing behind when its scope closes, whatever was going on", function* () {
+    const known = yield* torrent()
+    const network = yield* MemoryNetwork.MemoryNetwork
+    const permits = yield* Semaphore.make(4)
+    yield* serve(known, at(1), { ...stalls, seed: 1 })
+    yield* serve(known, at(2), { silent: "from the start" })
+    yield* network.partition("127.0.0.1", at(3).host)
+    const scope = yield* Scope.make()
+    const { download, swarm } = yield* Scope.provide(start(known, { permits }), scope)
+    yield* swarm.add([1, 2, 3, 4, 5, 6, 7, 8].map((host) => at(host)))
+    yield* pass(2)
+
+    yield* Scope.close(scope, Exit.void)
+    yield* settle
+
+    assert.deepInclude(yield* counts, { connections: 0, dials: 0 })
+    assert.deepStrictEqual([swarm.counts().connected, requestsCounted(download), download.sources.size], [0, 0, 0])
+    assert.isTrue(yield* permits.takeIfAvailable(4))
+  })
+})
