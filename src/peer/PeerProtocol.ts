@@ -9,7 +9,8 @@
  */
 import * as Data from "effect/Data"
 import * as Bitfield from "../base/Bitfield.ts"
-import { blockLength, blockShift, isPieceIndex, type PieceIndex, pieceSize } from "../base/PieceGeometry.ts"
+import type { PieceIndex } from "../base/PieceGeometry.ts"
+import * as PieceGeometry from "../base/PieceGeometry.ts"
 import * as Download from "../piece/Download.ts"
 import * as PieceBuffer from "../piece/PieceBuffer.ts"
 import * as PieceTable from "../piece/PieceTable.ts"
@@ -114,7 +115,7 @@ export interface Options {
 export const make = (options: Options): PeerProtocol => {
   const { download, now } = options
   const outbox = FrameEncoder.make()
-  const blocksPerPiece = Math.ceil(download.geometry.pieceLength / blockLength)
+  const blocksPerPiece = Math.ceil(download.geometry.pieceLength / PieceGeometry.blockLength)
   const self: PeerProtocol = {
     key: options.key,
     has: Bitfield.make(download.geometry.pieceCount),
@@ -184,7 +185,7 @@ export const refill = (self: PeerProtocol, now: number): PieceIndex | undefined 
 }
 
 const sendRequest = (self: PeerProtocol, { block, buffer }: RequestPipeline.Request): void =>
-  FrameEncoder.request(self.outbox, buffer.piece, block * blockLength, PieceBuffer.sizeOf(buffer, block))
+  FrameEncoder.request(self.outbox, buffer.piece, block * PieceGeometry.blockLength, PieceBuffer.sizeOf(buffer, block))
 
 const duplicate = (self: PeerProtocol, now: number): void => {
   while (RequestPipeline.room(self.pipeline) > 0) {
@@ -228,7 +229,7 @@ export const tick = (self: PeerProtocol, now: number): boolean => {
   }
   const expired = RequestPipeline.expire(self.pipeline, now)
   for (const { block, buffer } of expired) {
-    cancel(self, buffer.piece, block * blockLength, PieceBuffer.sizeOf(buffer, block))
+    cancel(self, buffer.piece, block * PieceGeometry.blockLength, PieceBuffer.sizeOf(buffer, block))
   }
   if (!self.pipeline.isSnubbed || self.peerChoking) self.snubbedSince = undefined
   else self.snubbedSince ??= now
@@ -262,16 +263,20 @@ const rememberCancelled = (self: PeerProtocol, piece: PieceIndex, begin: number)
 }
 
 const blockId = (self: PeerProtocol, piece: number, begin: number): number =>
-  piece * self.pipeline.blocksPerPiece + (begin >>> blockShift)
+  piece * self.pipeline.blocksPerPiece + (begin >>> PieceGeometry.blockShift)
 
 const checkPiece = (self: PeerProtocol, index: number, what: string): PieceIndex => {
-  if (isPieceIndex(self.download.geometry, index)) return index
+  if (PieceGeometry.isPieceIndex(self.download.geometry, index)) return index
   throw new WireError({ why: `${what} of piece ${index}, of which there are ${self.download.geometry.pieceCount}` })
 }
 
 const checkBlock = (self: PeerProtocol, index: number, begin: number, length: number, what: string): PieceIndex => {
   const piece = checkPiece(self, index, what)
-  if (length === 0 || length > maxRequestLength || begin + length > pieceSize(self.download.geometry, piece)) {
+  if (
+    length === 0 ||
+    length > maxRequestLength ||
+    begin + length > PieceGeometry.pieceSize(self.download.geometry, piece)
+  ) {
     throw new WireError({ why: `${what} of ${length} bytes at ${begin} in piece ${index}` })
   }
   return piece
@@ -297,7 +302,7 @@ const releaseOnChoke = (self: PeerProtocol): void => {
   // Under BEP 6 a choke rejects nothing by itself: each request is answered or rejected on its own.
   if (self.isFast || self.pipeline.requests.size === 0) return
   for (const { block, buffer } of self.pipeline.requests.values()) {
-    rememberCancelled(self, buffer.piece, block * blockLength)
+    rememberCancelled(self, buffer.piece, block * PieceGeometry.blockLength)
   }
   RequestPipeline.releaseAll(self.pipeline)
   Download.feed(self.download)
@@ -379,7 +384,7 @@ const sink = (self_: () => PeerProtocol): FrameDecoder.FrameSink => ({
     const piece = checkBlock(self, index, begin, length, "a reject")
     if (++self.rejects > maxRejects) throw new PeerDropped({ why: "it rejects every request" })
     self.cancelled.delete(blockId(self, piece, begin))
-    if (RequestPipeline.release(self.pipeline, piece, begin >>> blockShift) === undefined) return
+    if (RequestPipeline.release(self.pipeline, piece, begin >>> PieceGeometry.blockShift) === undefined) return
     // Asking again at once would be rejected again: others first, or this peer after its next unchoke.
     if (!self.peerChoking) {
       self.refused.add(piece)
@@ -390,7 +395,7 @@ const sink = (self_: () => PeerProtocol): FrameDecoder.FrameSink => ({
   pieceBegin: (index, begin, length) => {
     const self = self_()
     const { receiving } = self
-    const block = begin >>> blockShift
+    const block = begin >>> PieceGeometry.blockShift
     const request = RequestPipeline.get(self.pipeline, index, block)
     self.downloadedBytes += length
     self.download.downloadedBytes += length
@@ -405,13 +410,14 @@ const sink = (self_: () => PeerProtocol): FrameDecoder.FrameSink => ({
     const { writers } = request.buffer
     receiving.isDirect = writers[block] === PieceBuffer.nobody
     if (receiving.isDirect) writers[block] = self.key
-    else self.scratch ??= new Uint8Array(blockLength)
+    else self.scratch ??= new Uint8Array(PieceGeometry.blockLength)
   },
   pieceData: (view, offset) => {
     const self = self_()
     const request = liveRequest(self)
     if (request === undefined || Bitfield.has(request.buffer.received, request.block)) return
-    if (self.receiving.isDirect) PieceBuffer.write(request.buffer, request.block * blockLength + offset, view)
+    if (self.receiving.isDirect)
+      PieceBuffer.write(request.buffer, request.block * PieceGeometry.blockLength + offset, view)
     else self.scratch!.set(view, offset)
   },
   pieceEnd: () => {
@@ -426,7 +432,11 @@ const sink = (self_: () => PeerProtocol): FrameDecoder.FrameSink => ({
     }
     const { block, buffer } = request
     if (!self.receiving.isDirect && !Bitfield.has(buffer.received, block)) {
-      PieceBuffer.write(buffer, block * blockLength, self.scratch!.subarray(0, PieceBuffer.sizeOf(buffer, block)))
+      PieceBuffer.write(
+        buffer,
+        block * PieceGeometry.blockLength,
+        self.scratch!.subarray(0, PieceBuffer.sizeOf(buffer, block))
+      )
     }
     self.receiving.request = undefined
     self.rejects = 0
