@@ -10,13 +10,10 @@ import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
-import * as Scheduler from "effect/Scheduler"
 import * as Bytes from "../base/Bytes.ts"
 import type { InfoHash } from "../base/InfoHash.ts"
 import type { PeerId } from "../base/PeerId.ts"
-import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as Download from "../piece/Download.ts"
-import * as PieceTable from "../piece/PieceTable.ts"
 import type { Connection, ConnectionError } from "../transport/Transport.ts"
 import * as FrameDecoder from "../wire/FrameDecoder.ts"
 import * as FrameEncoder from "../wire/FrameEncoder.ts"
@@ -133,23 +130,10 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     return true
   }
 
-  /**
-   * Borrows a buffer for a piece; `false` where there is none. The scheduler may not let another session in between the
-   * look at the piece and its loan, which long runs of small pieces would otherwise come to.
-   */
-  const begin = (protocol: PeerProtocol.PeerProtocol, piece: PieceIndex) =>
-    Effect.suspend(() => {
-      if (PieceTable.stateOf(download.table, piece) !== "missing") return Effect.succeed(true)
-      return Effect.map(Download.begin(download, protocol, piece), (buffer) => {
-        if (buffer === undefined) download.hungry.add(protocol)
-        return buffer !== undefined
-      })
-    }).pipe(Effect.provideService(Scheduler.PreventSchedulerYield, true))
-
   const refill = Effect.fnUntraced(function* (protocol: PeerProtocol.PeerProtocol) {
     while (true) {
       const piece = PeerProtocol.refill(protocol, clock.currentTimeMillisUnsafe())
-      if (piece === undefined || !(yield* begin(protocol, piece))) break
+      if (piece === undefined || (yield* Download.begin(download, protocol, piece)) === undefined) break
     }
     if (protocol.pipeline.requests.size === 0) PeerProtocol.updateInterest(protocol)
   })

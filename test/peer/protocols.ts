@@ -101,11 +101,7 @@ export const say = (
 export const refill = Effect.fnUntraced(function* (protocol: PeerProtocol.PeerProtocol, now = protocol.now) {
   while (true) {
     const next = PeerProtocol.refill(protocol, now)
-    if (next === undefined) break
-    if ((yield* Download.begin(protocol.download, protocol, next)) === undefined) {
-      protocol.download.hungry.add(protocol)
-      break
-    }
+    if (next === undefined || (yield* Download.begin(protocol.download, protocol, next)) === undefined) break
   }
   if (protocol.pipeline.requests.size === 0) PeerProtocol.updateInterest(protocol)
 })
