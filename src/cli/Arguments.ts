@@ -46,6 +46,13 @@ export class WrongUsage extends Error {
   override readonly name = "WrongUsage"
 }
 
+/** The exit code of a wrong command line. */
+export const wrongUsageCode = 2
+
+/** What a user is told about a wrong command line; `command` is the one that was meant, if one was. */
+export const complaint = (command: string | undefined, why: string): string =>
+  `piecewise: ${why} (see piecewise ${command === undefined ? "" : `${command} `}--help)`
+
 /** The option every command has. */
 export const help: Option = { name: "help", short: "h", about: "show this help" }
 

@@ -103,8 +103,10 @@ export const make = ({ environment, stderr, stdout }: Options): Output => {
   }
 }
 
-/** Writes to the streams of this process. */
+/** Writes to the streams of this process. What they fail with is left to `Run`; by itself it ends nothing. */
 export const ofProcess = (): Output => {
+  // Without a listener a reader that has gone (EPIPE) would show the user a stack.
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {})
   const output = make({ stdout: process.stdout, stderr: process.stderr, environment: process.env })
   if (!output.isTerminal) return output
   process.once("exit", output.release)

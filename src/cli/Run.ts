@@ -9,15 +9,15 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
-import { WrongUsage } from "./Arguments.ts"
+import * as Arguments from "./Arguments.ts"
 import type { CommandFailed } from "./CommandFailed.ts"
 import type * as Output from "./Output.ts"
 
 /** A command fails in one of these ways. */
-export type Failure = CommandFailed | WrongUsage
+export type Failure = CommandFailed | Arguments.WrongUsage
 
-/** Exit codes besides 0. */
-export const codes = { failed: 1, wrongUsage: 2, stopped: 130, noReader: 141 } as const
+/** Exit codes besides 0 and `Arguments.wrongUsageCode`. */
+export const codes = { failed: 1, stopped: 130, noReader: 141 } as const
 
 /**
  * A second signal within this time is the same key pressed once, in milliseconds: a terminal signals the whole group,
@@ -28,12 +28,6 @@ const echoMillis = 300
 /** Logs of libraries, which would else be mixed into the results. */
 const toNotes = (output: Output.Output) =>
   Logger.layer([Logger.make(({ message }) => output.note([message].flat().map(String).join(" ")))])
-
-/** Says what is wrong with a command line. */
-export const wrongUsage = (output: Output.Output, command: string | undefined, why: string): void => {
-  const help = ["piecewise", ...(command === undefined ? [] : [command]), "--help"].join(" ")
-  output.note(`piecewise: ${why} (see ${help})`)
-}
 
 /** Runs `program` as the whole of this process, which ends with it. */
 export const run = (program: Effect.Effect<void, Failure>, command: string, output: Output.Output): void => {
@@ -71,9 +65,9 @@ export const run = (program: Effect.Effect<void, Failure>, command: string, outp
 const report = (exit: Exit.Exit<void, Failure>, command: string, output: Output.Output): number => {
   if (Exit.isSuccess(exit)) return 0
   const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
-  if (error instanceof WrongUsage) {
-    wrongUsage(output, command, error.message)
-    return codes.wrongUsage
+  if (error instanceof Arguments.WrongUsage) {
+    output.note(Arguments.complaint(command, error.message))
+    return Arguments.wrongUsageCode
   }
   if (error !== undefined) {
     output.note(`piecewise: ${error.message}`)

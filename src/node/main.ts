@@ -27,10 +27,9 @@ Module.enableCompileCache?.()
 
 const output = Output.ofProcess()
 
-/** Says what is wrong, without anything loaded for it; 2 is the exit code of `Run.codes.wrongUsage`. */
 const refuse = (command: string | undefined, why: string): void => {
-  output.note(`piecewise: ${why} (see ${["piecewise", command, "--help"].filter(Boolean).join(" ")})`)
-  process.exitCode = 2
+  output.note(Arguments.complaint(command, why))
+  process.exitCode = Arguments.wrongUsageCode
 }
 
 const version = (): string => {

@@ -1,0 +1,175 @@
+import { assert, describe, it } from "@effect/vitest"
+import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
+import * as DownloadDisplay from "../../src/cli/DownloadDisplay.ts"
+import * as DownloadEvents from "../../src/cli/DownloadEvents.ts"
+import type { Metainfo } from "../../src/metainfo/Metainfo.ts"
+import { DiskFull, StorageError, StorageRefused } from "../../src/storage/Storage.ts"
+import type { TorrentEvent } from "../../src/torrent/TorrentEvent.ts"
+import type { TorrentStatus } from "../../src/torrent/TorrentStatus.ts"
+import { fakeOutput } from "./program.ts"
+
+const diskFull = new StorageError({ operation: "write", reason: new DiskFull({ path: "a.bin" }) })
+const refused = new StorageError({ operation: "write", reason: new StorageRefused({ path: "a.bin", why: "no" }) })
+const piece = 3 as PieceIndex
+const address = { host: "::1", port: 6_881 }
+const metainfo = { name: "sample" } as Metainfo
+
+const status: TorrentStatus = {
+  state: { _tag: "Complete" },
+  totalPieces: 4,
+  storedPieces: 4,
+  totalBytes: 65_536,
+  storedBytes: 65_536,
+  resumedBytes: 0,
+  downloadedBytes: 65_536,
+  wastedBytes: 0,
+  downloadBytesPerSecond: 1_000.4,
+  bufferedBytes: 0,
+  rejectedPieces: 0,
+  connectedPeers: 1,
+  knownPeers: 1,
+  bannedPeers: 0
+}
+
+describe("DownloadEvents", () => {
+  const cases: ReadonlyArray<readonly [TorrentEvent, DownloadEvents.Line | undefined]> = [
+    [
+      { _tag: "Checking", checkedPieces: 1, totalPieces: 4 },
+      { event: "checking", checked: 1, pieces: 4 }
+    ],
+    [
+      { _tag: "PeerConnected", address },
+      { event: "peer", address: "[::1]:6881", connected: true }
+    ],
+    [
+      { _tag: "PeerDisconnected", address, why: "it closed" },
+      { event: "peer", address: "[::1]:6881", connected: false, why: "it closed" }
+    ],
+    [
+      { _tag: "PeerBanned", address, why: "it lied" },
+      { event: "banned", address: "[::1]:6881", why: "it lied" }
+    ],
+    [
+      { _tag: "PieceStored", piece, storedPieces: 17 },
+      { event: "piece", index: 3, stored: 17 }
+    ],
+    [
+      { _tag: "PieceRejected", piece, contributors: [address] },
+      { event: "rejected", index: 3, peers: ["[::1]:6881"] }
+    ],
+    [
+      { _tag: "StorageFailed", piece, error: diskFull },
+      { event: "storage", ok: false, index: 3, reason: "DiskFull", error: "the disk is full: a.bin cannot grow" }
+    ],
+    [{ _tag: "StorageRecovered" }, { event: "storage", ok: true }],
+    [
+      { _tag: "SourceAnswered", source: "http://t/announce", peers: 5 },
+      { event: "tracker", url: "http://t/announce", peers: 5 }
+    ],
+    [
+      { _tag: "SourceFailed", source: "http://t/announce", why: "no" },
+      { event: "tracker", url: "http://t/announce", error: "no" }
+    ],
+    [{ _tag: "SourceAnswered", source: "given", peers: 1 }, undefined],
+    [
+      { _tag: "ResumeFailed", why: "no" },
+      { event: "resume", error: "no" }
+    ],
+    [{ _tag: "Completed" }, undefined]
+  ]
+
+  it.each(cases)("writes %j", (event, expected) => {
+    const line = DownloadEvents.line(event, metainfo, 0)
+
+    assert.deepStrictEqual(line, expected)
+  })
+
+  it("notes what goes wrong once for as long as it goes on", () => {
+    const toNote = DownloadEvents.makeNotes()
+    const full: TorrentEvent = { _tag: "StorageFailed", piece, error: diskFull }
+    const silent: TorrentEvent = { _tag: "SourceFailed", source: "t", why: "no answer" }
+    const answered: TorrentEvent = { _tag: "SourceAnswered", source: "t", peers: 0 }
+
+    const notes = [full, full, silent, silent, { _tag: "StorageRecovered" } as const, full, answered, silent].map(
+      toNote
+    )
+
+    assert.deepStrictEqual(notes, [
+      "the disk is full: a.bin cannot grow; trying again",
+      undefined,
+      "t: no answer",
+      undefined,
+      "the storage takes pieces again",
+      "the disk is full: a.bin cannot grow; trying again",
+      undefined,
+      "t: no answer"
+    ])
+  })
+
+  it("waits for a full disk and gives up on a refusal", () => {
+    assert.isFalse(DownloadEvents.isFinal(diskFull))
+    assert.isTrue(DownloadEvents.isFinal(refused))
+  })
+})
+
+describe("DownloadDisplay", () => {
+  const now = () => 0
+
+  it("draws on a terminal until it is complete, and nothing after", () => {
+    const { output, written } = fakeOutput(true)
+    const display = DownloadDisplay.people({ metainfo, output, now })
+    const downloading: TorrentStatus = { ...status, state: { _tag: "Downloading" } }
+
+    display.tick(downloading)
+    display.tell([{ _tag: "PeerBanned", address, why: "it lied" }], downloading)
+    display.tell([{ _tag: "Completed" }, { _tag: "PeerDisconnected", address, why: "it closed" }], status)
+    display.tick(status)
+
+    assert.deepStrictEqual(
+      written.drawn.map(([head]) => head),
+      ["sample  downloading", "sample  complete in 0 s"]
+    )
+    assert.deepStrictEqual(written.notes, ["[::1]:6881 is banned: it lied"])
+    assert.deepStrictEqual(written.printed, [])
+  })
+
+  it("ends the lines of JSON with that of completion", () => {
+    const { output, written } = fakeOutput(false)
+    const display = DownloadDisplay.json({ metainfo, output, now })
+
+    display.tick(status)
+    display.tell([{ _tag: "PieceStored", piece, storedPieces: 4 }, { _tag: "Completed" }], status)
+    display.tell([{ _tag: "PeerDisconnected", address, why: "it closed" }], status)
+    display.tick(status)
+
+    const events = written.printed.map((line) => JSON.parse(line) as DownloadEvents.Line)
+    assert.deepStrictEqual(
+      events.map(({ event }) => event),
+      ["progress", "piece", "complete"]
+    )
+    assert.include(events[0], { state: "complete", bytesPerSecond: 1_000, storedBytes: 65_536, bufferedBytes: 0 })
+    assert.include(events[2], { stored: 4, bytes: 65_536, seconds: 0 })
+  })
+
+  it("ends the lines of JSON with that of a failure", () => {
+    const { output, written } = fakeOutput(false)
+    const display = DownloadDisplay.json({ metainfo, output, now })
+
+    display.fail("a.bin: no")
+    display.tick(status)
+
+    assert.deepStrictEqual(written.printed, ['{"event":"failed","error":"a.bin: no"}'])
+  })
+
+  it("tells nobody but of what only a person can change", () => {
+    const { output, written } = fakeOutput(true)
+    const display = DownloadDisplay.silent({ metainfo, output, now })
+    const full: TorrentEvent = { _tag: "StorageFailed", piece, error: diskFull }
+
+    display.tell([full, full, { _tag: "PeerBanned", address, why: "it lied" }, { _tag: "Completed" }], status)
+
+    assert.deepStrictEqual(written.notes, ["piecewise: the disk is full: a.bin cannot grow; trying again"])
+    assert.deepStrictEqual([written.drawn, written.printed], [[], []])
+    assert.isUndefined(display.intervalMillis)
+  })
+})
