@@ -128,7 +128,8 @@ export const disconnected = (self: PeerBook, peer: Peer, now: number, wasUseful:
   peer.state = "idle"
   peer.failures = wasUseful ? 0 : peer.failures + 1
   const delay = Math.min(maxDelay, firstDelay * 2 ** Math.max(0, peer.failures - 1))
-  peer.dialAt = now + delay * (0.75 + self.random() / 2)
+  // In whole milliseconds, as clocks and timers go: who sleeps until a fraction of one wakes too early.
+  peer.dialAt = now + Math.round(delay * (0.75 + self.random() / 2))
 }
 
 /** This client was found at the address: it is never dialled again, and nothing is held against its host. */
