@@ -21,9 +21,9 @@ import { Dialer, Listener } from "../../src/transport/Transport.ts"
 
 export const ourId = new Uint8Array(20).fill(0x50) as PeerId
 
-/** A torrent of `pieces` pieces of 64 KiB. */
-export const torrent = (pieces = 4) =>
-  KnownTorrent.make({ files: [{ path: [], length: pieces * 65_536 - 100 }], pieceLength: 65_536 }).pipe(
+/** A torrent of `pieces` pieces, of 64 KiB by default; its last block is 100 bytes short. */
+export const torrent = (pieces = 4, pieceLength = 65_536) =>
+  KnownTorrent.make({ files: [{ path: [], length: pieces * pieceLength - 100 }], pieceLength }).pipe(
     Effect.provide(NodePieceHasher.layer)
   )
 

@@ -1,11 +1,22 @@
 /**
- * A swarm with its download on a network in memory, without verifier and writer: completed pieces stay where they are
- * unless a test stores them.
+ * A swarm with its download on a network in memory. `start` is without verifier and writer: completed pieces stay where
+ * they are unless a test stores them. `startWhole` has both, over a medium in memory.
  */
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Queue from "effect/Queue"
 import * as Semaphore from "effect/Semaphore"
+import * as Bytes from "../../src/base/Bytes.ts"
 import type { PeerAddress } from "../../src/base/PeerAddress.ts"
 import * as Prng from "../../src/base/Prng.ts"
+import * as Metainfo from "../../src/metainfo/Metainfo.ts"
+import * as BufferPool from "../../src/piece/BufferPool.ts"
+import * as NodePieceHasher from "../../src/piece/NodePieceHasher.ts"
+import type * as PieceBuffer from "../../src/piece/PieceBuffer.ts"
+import * as PieceVerifier from "../../src/piece/PieceVerifier.ts"
+import * as PieceWriter from "../../src/piece/PieceWriter.ts"
+import * as MemoryStorage from "../../src/storage/MemoryStorage.ts"
+import { Storage } from "../../src/storage/Storage.ts"
 import * as Swarm from "../../src/swarm/Swarm.ts"
 import type * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
 import { makeDownload } from "../peer/protocols.ts"
@@ -47,4 +58,49 @@ export const start = Effect.fnUntraced(function* (
     report: (fact) => facts.push(inShort(fact))
   })
   return { facts, download, swarm }
+})
+
+/** Starts a swarm that verifies and stores what it fetches, as a torrent does, until the scope closes. */
+export const startWhole = Effect.fnUntraced(function* (
+  known: KnownTorrent.KnownTorrent,
+  options: Parameters<typeof start>[1] = {}
+) {
+  const { download, facts, swarm } = yield* start(known, options)
+  const { layout } = known.metainfo
+  const verified = yield* Queue.bounded<PieceBuffer.PieceBuffer>(download.pool.capacity)
+  const rejected: Array<number> = []
+  const services = yield* Layer.build(Layer.provideMerge(MemoryStorage.layerTest(), NodePieceHasher.layer))
+  const medium = yield* Effect.gen(function* () {
+    const storage = yield* (yield* Storage).open(layout)
+    yield* storage.prepare([...layout.files.keys()])
+    yield* Effect.forkScoped(
+      PieceVerifier.run({
+        download,
+        digestOf: (piece) => Metainfo.pieceDigest(known.metainfo, piece),
+        verified,
+        report: (verdict) => {
+          if (verdict._tag === "Passed") swarm.prove(verdict.contributors)
+          else if (verdict._tag === "Guilty") swarm.ban(verdict.peer, `it lied about piece ${verdict.piece}`)
+          else rejected.push(verdict.piece)
+        }
+      })
+    )
+    yield* Effect.forkScoped(
+      PieceWriter.run({
+        download,
+        storage,
+        verified,
+        report: (fact) => {
+          if (fact._tag === "Stored") swarm.announce(fact.piece)
+        }
+      })
+    )
+    yield* Effect.forkScoped(BufferPool.sweep(download.pool))
+    return yield* MemoryStorage.MemoryMedium
+  }).pipe(Effect.provideContext(services))
+  const stored = () => medium.torrent(layout)
+  const isRight = (): boolean =>
+    stored().isWhole &&
+    stored().paths.every((path, index) => Bytes.equals(stored().file(path)!, known.fileContent(index)))
+  return { download, facts, swarm, stored, rejected, isRight }
 })
