@@ -70,7 +70,11 @@ const facts = ({ status }: View): ReadonlyArray<string> => {
   const banned = status.bannedPeers === 0 ? [] : [`${Units.count(status.bannedPeers, "peer")} banned`]
   if (state._tag === "Complete" || state._tag === "Failed") return [stored, ...bad, ...banned]
   if (state._tag === "Checking") return [Units.bytes(status.totalBytes)]
-  const left = rate > 0 ? [`${Units.duration(Math.ceil((status.totalBytes - status.storedBytes) / rate))} left`] : []
+  // While nothing can be stored, nobody knows.
+  const left =
+    rate > 0 && state._tag === "Downloading"
+      ? [`${Units.duration(Math.ceil((status.totalBytes - status.storedBytes) / rate))} left`]
+      : []
   return [
     stored,
     `${Units.bytes(rate)}/s`,

@@ -1,5 +1,5 @@
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises"
-import { createServer } from "node:http"
+import { createServer, type RequestListener } from "node:http"
 import type { AddressInfo } from "node:net"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
@@ -158,6 +158,33 @@ describe("piecewise download", () => {
     }).pipe(Effect.provide(services))
   )
 
+  it.live("ends at once at the second signal", () =>
+    Effect.gen(function* () {
+      const goodbyes: Array<string> = []
+      const url = yield* serve((request, response) => {
+        // Says hello, but leaves a goodbye without an answer, which is waited for.
+        if (request.url?.includes("event=stopped")) goodbyes.push(request.url)
+        else response.end("d8:intervali1800e5:peers0:e")
+      })
+      const { folder } = yield* prepare([[`${url}/announce`]])
+      const program = yield* startScoped(["download", "known.torrent", "--json"], folder)
+      yield* Effect.promise(() => program.wrote('"tracker"'))
+
+      const began = performance.now()
+      program.child.kill("SIGINT")
+      while (goodbyes.length === 0) yield* Effect.promise(() => new Promise(setImmediate))
+      // What comes at once is the same key, so it takes more than one.
+      while (program.child.exitCode === null) {
+        program.child.kill("SIGINT")
+        yield* Effect.promise(() => new Promise(setImmediate))
+      }
+      const ended = yield* Effect.promise(() => program.ended)
+
+      assert.deepStrictEqual([ended.code, ended.stderr], [130, ""])
+      assert.isBelow(performance.now() - began, 1_900, "the goodbye would have taken 2 seconds")
+    }).pipe(Effect.provide(services))
+  )
+
   it.live("ends quietly when nobody reads its output any more", () =>
     Effect.gen(function* () {
       const { folder, known } = yield* prepare()
@@ -282,16 +309,11 @@ describe("piecewise download", () => {
   )
 })
 
-/** Serves these paths, redirects `/moved` to `/t.torrent`, and knows nothing else. Gives its base URL. */
-const serveHttp = (bodies: Readonly<Record<string, Uint8Array>>) =>
+/** A server on this machine, until the scope closes; gives its base URL. */
+const serve = (listener: RequestListener) =>
   Effect.acquireRelease(
     Effect.promise(async () => {
-      const server = createServer((request, response) => {
-        const body = bodies[request.url ?? ""]
-        if (request.url === "/moved") response.writeHead(302, { location: "/t.torrent" }).end()
-        else if (body === undefined) response.writeHead(404).end()
-        else response.end(body)
-      })
+      const server = createServer(listener)
       await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
       return server
     }),
@@ -301,3 +323,12 @@ const serveHttp = (bodies: Readonly<Record<string, Uint8Array>>) =>
         server.closeAllConnections()
       })
   ).pipe(Effect.map((server) => `http://127.0.0.1:${(server.address() as AddressInfo).port}`))
+
+/** Serves these paths, redirects `/moved` to `/t.torrent`, and knows nothing else. */
+const serveHttp = (bodies: Readonly<Record<string, Uint8Array>>) =>
+  serve((request, response) => {
+    const body = bodies[request.url ?? ""]
+    if (request.url === "/moved") response.writeHead(302, { location: "/t.torrent" }).end()
+    else if (body === undefined) response.writeHead(404).end()
+    else response.end(body)
+  })

@@ -97,6 +97,7 @@ describe("Progress", () => {
     const lines = Progress.render(view({ state: { _tag: "StorageFailing", error: diskFull } }), plain(81))
 
     assert.strictEqual(lines[0], "sample  the disk is full: sample/a.bin cannot grow; waiting")
+    assert.strictEqual(lines[2], "128.4 MiB of 200.0 MiB · 8.0 MiB/s · 3 peers · 12.0 MiB buffered")
   })
 
   it("gives the name's place to the state where there is no room for both", () => {
