@@ -152,6 +152,8 @@ export const make = (options: Options): ResumeStore["Service"] => {
     const turn = yield* Semaphore.make(1)
     /** Where the next record goes; `undefined` until the file was read or written, and after a failure. */
     let tail: ResumeFile.Tail | undefined
+    /** The file, open for records from the first one on: opening it for each would cost more than the record. */
+    let records: Handle | undefined
     let closed = false
 
     const read = Effect.gen(function* () {
@@ -172,8 +174,15 @@ export const make = (options: Options): ResumeStore["Service"] => {
       return decoded.success
     })
 
+    const closeRecords = Effect.suspend(() => {
+      const file = records
+      records = undefined
+      return file === undefined ? Effect.void : call(() => file.close())
+    })
+
     const replace = Effect.fnUntraced(function* (snapshot: ResumeFile.Encoded) {
       tail = undefined
+      yield* closeRecords
       yield* makeDirectory
       yield* withFile(temporary, "w", (file) =>
         Effect.andThen(
@@ -189,9 +198,10 @@ export const make = (options: Options): ResumeStore["Service"] => {
     })
 
     const addRecords = Effect.fnUntraced(function* (known: ResumeFile.Tail, pieces: ReadonlyArray<number>) {
-      const records = ResumeFile.encodeRecords(known, pieces)
-      yield* withFile(path, "r+", (file) => writeAll(file, records.bytes, known.end))
-      tail = records
+      const added = ResumeFile.encodeRecords(known, pieces)
+      records ??= yield* call(() => files.open(path, "r+"))
+      yield* Effect.tapError(writeAll(records, added.bytes, known.end), () => Effect.ignore(closeRecords))
+      tail = added
     })
 
     /** A snapshot of nothing but these pieces, which is where a torrent without a file begins. */
@@ -250,6 +260,7 @@ export const make = (options: Options): ResumeStore["Service"] => {
         "remove",
         Effect.gen(function* () {
           tail = undefined
+          yield* closeRecords
           yield* removeFile(temporary)
           if (yield* removeFile(path)) yield* syncFolder(options.directory)
         })
@@ -258,8 +269,9 @@ export const make = (options: Options): ResumeStore["Service"] => {
 
     yield* Effect.addFinalizer(() =>
       turn.withPermit(
-        Effect.sync(() => {
+        Effect.suspend(() => {
           closed = true
+          return Effect.ignore(closeRecords)
         })
       )
     )

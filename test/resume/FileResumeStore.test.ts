@@ -204,7 +204,7 @@ describe("FileResumeStore", () => {
         })
       )
 
-      assert.deepStrictEqual(calls, ["open r+", "write", "close"])
+      assert.deepStrictEqual(calls, ["open r+", "write"])
     })
   )
 
@@ -259,11 +259,13 @@ describe("FileResumeStore", () => {
                     const exit = yield* Fiber.await(fiber)
                     if (Exit.isSuccess(exit)) Bitfield.add(done, piece)
                     else assert.isTrue(Cause.hasInterruptsOnly(exit.cause))
-                    assert.strictEqual(files.openHandles, 0)
+                    // The file that records are added to stays open.
+                    assert.isAtMost(files.openHandles, 1)
                   })
                 )
               )
             )
+            assert.strictEqual(files.openHandles, 0)
             assert.isFalse(files.overlapped)
             const found = await Effect.runPromise(loadFrom(files))
             for (let piece = 0; piece < 8; piece++) {

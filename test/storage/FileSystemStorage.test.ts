@@ -365,7 +365,7 @@ describe("FileSystemStorage and a disk that changes", () => {
   )
 
   test(
-    "fault 49: a file that is deleted while it is open refuses its next mebibyte; other torrents go on",
+    "fault 49: a file that is deleted while it is open refuses what comes after the next look; other torrents go on",
     Effect.gen(function* () {
       const { root } = yield* Disk
       const torrent = yield* open(pair)
