@@ -16,13 +16,13 @@ import * as Prng from "../base/Prng.ts"
 import * as PeerSource from "../discovery/PeerSource.ts"
 import type { Metainfo } from "../metainfo/Metainfo.ts"
 import * as BufferBudget from "../piece/BufferBudget.ts"
-import type { PieceHasher } from "../piece/PieceHasher.ts"
-import type { ResumeStore } from "../resume/ResumeStore.ts"
-import type { Storage } from "../storage/Storage.ts"
+import { PieceHasher } from "../piece/PieceHasher.ts"
+import { ResumeStore } from "../resume/ResumeStore.ts"
+import { Storage } from "../storage/Storage.ts"
 import * as Torrent from "../torrent/Torrent.ts"
-import type { Tracker } from "../tracker/Tracker.ts"
+import { Tracker } from "../tracker/Tracker.ts"
 import * as TrackerSource from "../tracker/TrackerSource.ts"
-import type { Dialer } from "../transport/Transport.ts"
+import { Dialer } from "../transport/Transport.ts"
 
 /** The torrent is in the engine already. */
 export class AlreadyAdded extends Data.TaggedError("AlreadyAdded")<{ readonly infoHash: InfoHash.InfoHash }> {
@@ -69,12 +69,21 @@ export class Engine extends Context.Service<
       metainfo: Metainfo,
       options?: AddOptions
     ) => Effect.Effect<Torrent.Torrent, AlreadyAdded, Scope.Scope>
+    /** Bytes that the piece buffers of all torrents take now, lent and idle; at most `Config.bufferBytes`. */
+    readonly heldBytes: Effect.Effect<number>
   }
 >()("piecewise/engine/Engine") {}
 
 /** Makes an engine from the services in the context. */
 export const make = Effect.fnUntraced(function* (config: Config = {}) {
-  const services = yield* Effect.context<Requirements>()
+  // Those and nothing else: the context here has the scope of the engine, and a torrent belongs to its caller's.
+  const services = Context.pick(
+    Storage,
+    Dialer,
+    PieceHasher,
+    ResumeStore,
+    Tracker
+  )(yield* Effect.context<Requirements>())
   const budget = BufferBudget.make(config.bufferBytes ?? BufferBudget.defaultBufferBytes)
   const connectionPermits = yield* Semaphore.make(config.maxConnections ?? defaultMaxConnections)
   const running = new Set<string>()
@@ -115,7 +124,7 @@ export const make = Effect.fnUntraced(function* (config: Config = {}) {
     Effect.provideService(BufferBudget.BufferBudget, budget),
     Effect.provideContext(services)
   )
-  return Engine.of({ add })
+  return Engine.of({ add, heldBytes: Effect.sync(() => budget.heldBytes) })
 })
 
 /** An engine over the layers it is given. */
