@@ -1,0 +1,172 @@
+/**
+ * A program in simulated time: nothing moves the clock but `advance`, and the same seed gives the same run, to the last
+ * turn of the scheduler.
+ *
+ * What happens outside JavaScript ends when it likes and would bring its own order into a run. Here that is only the
+ * digests: each waits until nothing else happens, and time stands still until it is there.
+ */
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
+import * as Random from "effect/Random"
+import * as Scheduler from "effect/Scheduler"
+import * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
+import * as TestClock from "effect/testing/TestClock"
+import { PieceHasher } from "../piece/PieceHasher.ts"
+import * as WebCryptoPieceHasher from "../piece/WebCryptoPieceHasher.ts"
+
+/** Time is moved by this much, in milliseconds, while pieces are digested: a digest takes no longer than that. */
+export const shortStep = 100
+
+/** Time is moved by up to this much, in milliseconds, while none are. */
+export const longStep = 1_000
+
+/** Turns of the scheduler in which nobody had anything to do, after which there is nothing to do. */
+const quietTurns = 3
+
+/** The control of a simulated run. */
+export class Simulation extends Context.Service<
+  Simulation,
+  {
+    readonly seed: number
+    /** Milliseconds since the run began. */
+    readonly nowUnsafe: () => number
+    /** Lets everything happen that needs no time. */
+    readonly settle: Effect.Effect<void>
+    /** Moves the clock, in steps of a second at most, letting everything happen. `inspect` is run behind every step. */
+    readonly advance: (duration: Duration.Input, inspect?: Effect.Effect<void>) => Effect.Effect<void>
+    /** Runs `effect` and moves the clock until it ends. */
+    readonly during: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+    /** Tasks of all fibers so far: a program that sleeps for ever or has ended adds none. */
+    readonly turns: () => number
+  }
+>()("piecewise/testing/Simulation") {}
+
+/** A scheduler that counts. */
+const makeScheduler = () => {
+  const below = new Scheduler.MixedScheduler()
+  let tasks = 0
+  const scheduler: Scheduler.Scheduler = {
+    executionMode: below.executionMode,
+    shouldYield: (fiber) => below.shouldYield(fiber),
+    makeDispatcher: () => {
+      const dispatcher = below.makeDispatcher()
+      return {
+        scheduleTask: (task, priority) => {
+          tasks++
+          dispatcher.scheduleTask(task, priority)
+        },
+        flush: () => dispatcher.flush()
+      }
+    }
+  }
+  return { scheduler, tasks: () => tasks }
+}
+
+const make = Effect.fnUntraced(function* (seed: number, tasks: () => number) {
+  const hasher = yield* WebCryptoPieceHasher.make
+  const clock = yield* TestClock.testClockWith(Effect.succeed)
+  const oneByOne = Semaphore.makeUnsafe(1)
+  let waited = 0
+  let digests = 0
+  let pending = 0
+  /** Open while the clock stands: who looked for quiet while it moves would keep it from moving on. */
+  const still = Latch.makeUnsafe(true)
+
+  /** Waits until nobody but those who wait here has anything to do. */
+  const quiet = Effect.gen(function* () {
+    let turns = 0
+    while (turns < quietTurns) {
+      const before = tasks() - waited
+      waited++
+      yield* Effect.yieldNow
+      turns = tasks() - waited === before ? turns + 1 : 0
+    }
+  })
+
+  const digest = (compute: Effect.Effect<Uint8Array>) =>
+    Effect.suspend(() => {
+      pending++
+      digests++
+      return oneByOne.withPermits(1)(still.await.pipe(Effect.andThen(quiet), Effect.andThen(compute)))
+    }).pipe(Effect.ensuring(Effect.sync(() => void pending--)))
+
+  const settle = Effect.gen(function* () {
+    do yield* quiet
+    while (pending > 0)
+  })
+
+  const advance = Effect.fnUntraced(function* (duration: Duration.Input, inspect: Effect.Effect<void> = Effect.void) {
+    const end = clock.currentTimeMillisUnsafe() + Duration.toMillis(duration)
+    let step = shortStep
+    yield* settle
+    while (clock.currentTimeMillisUnsafe() < end) {
+      const before = digests
+      still.closeUnsafe()
+      // The clock gives up waiting by interruption; where that is off, as in a finalizer, it would wait for a second.
+      yield* Effect.interruptible(TestClock.adjust(Math.min(step, end - clock.currentTimeMillisUnsafe()))).pipe(
+        Effect.ensuring(Effect.sync(() => still.openUnsafe()))
+      )
+      yield* settle
+      yield* inspect
+      step = digests > before ? shortStep : Math.min(longStep, step * 2)
+    }
+  })
+
+  const during = Effect.fnUntraced(function* <A, E, R>(effect: Effect.Effect<A, E, R>) {
+    const fiber = yield* Effect.forkChild(effect, { startImmediately: true })
+    yield* settle
+    while (fiber.pollUnsafe() === undefined) yield* advance(shortStep)
+    return yield* Fiber.join(fiber)
+  })
+
+  return Context.make(
+    Simulation,
+    Simulation.of({
+      seed,
+      nowUnsafe: () => clock.currentTimeMillisUnsafe(),
+      settle,
+      advance,
+      during,
+      turns: () => tasks() - waited
+    })
+  ).pipe(
+    Context.add(
+      PieceHasher,
+      PieceHasher.of({
+        sha1: (bytes) => digest(hasher.sha1(bytes)),
+        sha256: (bytes) => digest(hasher.sha256(bytes))
+      })
+    )
+  )
+})
+
+/**
+ * Runs a program from time 0, its scope included, with all chance drawn from `seed`. Whoever waits in it for time to pass
+ * waits for `advance`.
+ */
+export const run = <A, E, R>(
+  seed: number,
+  program: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, Exclude<R, Simulation | PieceHasher | Scope.Scope>> =>
+  Effect.suspend(() => {
+    const { scheduler, tasks } = makeScheduler()
+    const closing = Effect.gen(function* () {
+      const context = yield* make(seed, tasks)
+      const { during } = Context.get(context, Simulation)
+      const scope = yield* Scope.make()
+      // What ends may wait for what is in flight, and that for time to pass.
+      return yield* Effect.onExit(Effect.provideContext(Scope.provide(program, scope), context), (exit) =>
+        during(Scope.close(scope, Exit.asVoid(exit)))
+      )
+    })
+    return closing.pipe(
+      Random.withSeed(seed),
+      Effect.provide(TestClock.layer(), { local: true }),
+      Effect.provideService(Scheduler.Scheduler, scheduler)
+    )
+  }) as Effect.Effect<A, E, Exclude<R, Simulation | PieceHasher | Scope.Scope>>

@@ -1,0 +1,327 @@
+/**
+ * Whole swarms in memory: an engine, scripted peers and a storage that can fail, in simulated time and from one seed.
+ *
+ * ```ts
+ * const torrent = yield* KnownTorrent.make({ files: [{ path: [], length: 1_000_000 }], pieceLength: 65_536 })
+ * const summary = yield* Swarms.run({ torrent, peers: [PeerBehaviour.honest, { corrupts: "every block" }] })
+ * assert.isTrue(summary.isComplete)
+ * ```
+ *
+ * Whatever a swarm does, some laws hold, and a run dies when one is broken: the engine writes no wrong byte; its buffers
+ * stay within the budget; resume data names no piece that was not stored; no peer is told of one. Everything else is for
+ * the test to look at.
+ */
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as Bitfield from "../base/Bitfield.ts"
+import * as Bytes from "../base/Bytes.ts"
+import type { PieceIndex } from "../base/PieceGeometry.ts"
+import * as Engine from "../engine/Engine.ts"
+import * as BufferBudget from "../piece/BufferBudget.ts"
+import * as MemoryResumeStore from "../resume/MemoryResumeStore.ts"
+import { ResumeStore } from "../resume/ResumeStore.ts"
+import * as MemoryStorage from "../storage/MemoryStorage.ts"
+import { Storage } from "../storage/Storage.ts"
+import type { Torrent } from "../torrent/Torrent.ts"
+import type { TorrentEvent } from "../torrent/TorrentEvent.ts"
+import type { TorrentStatus } from "../torrent/TorrentStatus.ts"
+import * as CheckedStorage from "./CheckedStorage.ts"
+import * as FaultyStorage from "./FaultyStorage.ts"
+import type { KnownTorrent } from "./KnownTorrent.ts"
+import * as MemoryNetwork from "./MemoryNetwork.ts"
+import * as NoTracker from "./NoTracker.ts"
+import type { PeerBehaviour } from "./PeerBehaviour.ts"
+import * as ScriptedPeer from "./ScriptedPeer.ts"
+import * as Simulation from "./Simulation.ts"
+
+/** What was on the medium and in the resume data at some moment. */
+export interface Snapshot {
+  /** Pieces that are stored, rightly. */
+  readonly stored: Bitfield.Bitfield
+  /** Those of them that the resume data tells of, and those that were flushed; `undefined` where it tells nothing. */
+  readonly resume: { readonly stored: Bitfield.Bitfield; readonly flushed: Bitfield.Bitfield } | undefined
+}
+
+/** A torrent of the engine, and who it has to do with. */
+export interface Download {
+  readonly known: KnownTorrent
+  readonly torrent: Torrent
+  readonly peers: ReadonlyArray<ScriptedPeer.Serving>
+  /** Everything it told so far. */
+  readonly events: ReadonlyArray<TorrentEvent>
+  readonly isComplete: () => boolean
+  /** Stops the torrent, moving the clock as long as that takes. Its peers go on. */
+  readonly stop: Effect.Effect<void>
+}
+
+/** How a torrent is added. */
+export interface DownloadOptions extends Engine.AddOptions {
+  /** Peers made for it, whose addresses it is given. */
+  readonly behaviours?: ReadonlyArray<PeerBehaviour> | undefined
+  /** What an earlier run left. */
+  readonly from?: Snapshot | undefined
+}
+
+/** What a download came to. */
+export interface Summary {
+  readonly isComplete: boolean
+  /** Whether the medium holds every byte of every file, and nothing but right ones. */
+  readonly isRight: boolean
+  /** Simulated milliseconds since the world began. */
+  readonly millis: number
+  readonly events: ReadonlyArray<TorrentEvent>
+  readonly status: TorrentStatus
+  /** What each peer saw. */
+  readonly counters: ReadonlyArray<ScriptedPeer.Counters>
+  /** How often the storage confirmed the write of each piece. */
+  readonly writes: ReadonlyArray<number>
+  /** The most bytes that buffers of all torrents took at once, as far as was seen. */
+  readonly mostBufferedBytes: number
+}
+
+/** What a swarm lives in. */
+export interface World {
+  readonly simulation: Simulation.Simulation["Service"]
+  readonly engine: Engine.Engine["Service"]
+  readonly network: MemoryNetwork.MemoryNetwork["Service"]
+  readonly faults: FaultyStorage.StorageFaults["Service"]
+  readonly medium: MemoryStorage.MemoryMedium["Service"]
+  readonly resume: MemoryResumeStore.MemoryResumeStore["Service"]
+  /** Starts a peer on a host of its own. */
+  readonly join: (
+    known: KnownTorrent,
+    behaviour: PeerBehaviour
+  ) => Effect.Effect<ScriptedPeer.Serving, never, Scope.Scope>
+  /** Adds a torrent to the engine, until the scope closes or it is stopped. */
+  readonly download: (
+    known: KnownTorrent,
+    options?: DownloadOptions
+  ) => Effect.Effect<Download, Engine.AlreadyAdded, Scope.Scope>
+  /** Moves the clock, looking at the laws behind every step. */
+  readonly advance: (duration: Duration.Input) => Effect.Effect<void>
+  /** Moves the clock until `isDone`, for `limit` at most; tells whether it is. */
+  readonly until: (isDone: () => boolean, limit: Duration.Input) => Effect.Effect<boolean>
+  /** What the medium and the resume data hold now: what is left of a process that is killed. */
+  readonly snapshot: (known: KnownTorrent) => Snapshot
+  readonly summary: (download: Download) => Effect.Effect<Summary>
+}
+
+/** How a world is made. */
+export interface Options {
+  /** All chance follows from it. Default 1. */
+  readonly seed?: number | undefined
+  readonly engine?: Engine.Config | undefined
+  /** What links between hosts are like. Default: bytes take no time. */
+  readonly link?: Partial<MemoryNetwork.LinkOptions> | undefined
+  /** Put around the storage, below the check of its writes: to harm one torrent and not the others. */
+  readonly storage?: ((storage: Storage["Service"]) => Storage["Service"]) | undefined
+  /** Bytes that fit on the medium. Default: as many as there are. */
+  readonly capacity?: number | undefined
+}
+
+/** Builds a world and runs a program in it. The program's scope ends with it. */
+export const use = <A, E, R>(options: Options, program: (world: World) => Effect.Effect<A, E, R>) =>
+  Simulation.run(options.seed ?? 1, Effect.flatMap(make(options), program))
+
+const make = Effect.fnUntraced(function* (options: Options) {
+  const simulation = yield* Simulation.Simulation
+  const { seed } = simulation
+  const torrents: Array<KnownTorrent> = []
+  const downloads = new Set<Download>()
+  const before = new Map<KnownTorrent, Bitfield.Bitfield>()
+  const bufferBytes = options.engine?.bufferBytes ?? BufferBudget.defaultBufferBytes
+  let mostBufferedBytes = 0
+  let hosts = 0
+  let told = 0
+
+  const network = yield* Layer.build(MemoryNetwork.layer({ seed, link: options.link }))
+  const memory = yield* MemoryStorage.make({ capacity: options.capacity })
+  const faulty = FaultyStorage.make(memory.storage, seed)
+  const checked = CheckedStorage.make(
+    options.storage?.(faulty.storage) ?? faulty.storage,
+    (layout) => torrents.find(({ metainfo }) => metainfo.layout === layout)!.content
+  )
+  const { inside: resume, store } = MemoryResumeStore.make()
+  const services = Context.make(Storage, checked.storage).pipe(
+    Context.add(ResumeStore, store),
+    Context.merge(network),
+    Context.merge(yield* Layer.build(NoTracker.layer))
+  )
+  const engine = yield* Effect.provideContext(Engine.make(options.engine), services)
+  const control = Context.get(network, MemoryNetwork.MemoryNetwork)
+
+  const join: World["join"] = Effect.fnUntraced(function* ({ content, metainfo }: KnownTorrent, behaviour) {
+    const host = `10.0.${hosts >>> 8}.${hosts++ & 255}`
+    const { layout, infoHash } = metainfo
+    return yield* Effect.orDie(
+      ScriptedPeer.serve({
+        infoHash,
+        geometry: layout.geometry,
+        content,
+        behaviour: { ...behaviour, seed: (behaviour.seed ?? 1) + 1_000 * hosts },
+        listen: { host, port: 6_881 }
+      })
+    ).pipe(Effect.provide(MemoryNetwork.host(host)), Effect.provideContext(network))
+  })
+
+  const restore = Effect.fnUntraced(function* ({ content, metainfo }: KnownTorrent, from: Snapshot) {
+    const { infoHash, layout } = metainfo
+    const storage = yield* memory.storage.open(layout)
+    for (const piece of Bitfield.indices(from.stored) as Iterable<PieceIndex>) {
+      yield* storage.writePiece(piece, content(piece))
+    }
+    if (from.resume === undefined) return
+    const saved = yield* store.open(infoHash, layout.geometry.pieceCount)
+    yield* saved.save(from.resume)
+  }, Effect.scoped)
+
+  const download: World["download"] = Effect.fnUntraced(function* (known, options = {}) {
+    torrents.push(known)
+    if (options.from !== undefined) {
+      before.set(known, options.from.stored)
+      yield* Effect.orDie(restore(known, options.from))
+    }
+    const peers = yield* Effect.forEach(options.behaviours ?? [], (behaviour) => join(known, behaviour))
+    const scope = yield* Scope.fork(yield* Effect.scope)
+    const torrent = yield* engine
+      .add(known.metainfo, { ...options, peers: [...(options.peers ?? []), ...peers.map(({ address }) => address)] })
+      .pipe(Scope.provide(scope))
+    const events: Array<TorrentEvent> = []
+    const self: Download = {
+      known,
+      torrent,
+      peers,
+      events,
+      isComplete: () => events.some(({ _tag }) => _tag === "Completed"),
+      stop: simulation.during(Scope.close(scope, Exit.void))
+    }
+    downloads.add(self)
+    yield* Scope.addFinalizer(
+      scope,
+      Effect.sync(() => downloads.delete(self))
+    )
+    yield* Effect.forkIn(
+      Stream.runForEach(torrent.events, (event) =>
+        Effect.suspend(() => {
+          events.push(event)
+          told++
+          return inspectBuffers
+        })
+      ),
+      scope
+    )
+    return self
+  })
+
+  const broken = (what: string) =>
+    Effect.die(new Error(`seed ${seed}, after ${simulation.nowUnsafe()} ms of simulated time: ${what}`))
+
+  const inspectBuffers = Effect.gen(function* () {
+    const buffered = yield* engine.heldBytes
+    mostBufferedBytes = Math.max(mostBufferedBytes, buffered)
+    if (buffered > bufferBytes) return yield* broken(`buffers of ${buffered} bytes, of ${bufferBytes} allowed`)
+  })
+
+  const inspect = Effect.gen(function* () {
+    yield* inspectBuffers
+    for (const { known, peers } of downloads) {
+      const { infoHash, layout } = known.metainfo
+      const { confirmed, wrong } = checked.writes(layout)
+      if (wrong.length > 0) return yield* broken(wrong[0]!)
+      for (const piece of Bitfield.indices(resume.saved(infoHash)?.stored ?? Bitfield.make(0))) {
+        if (confirmed.has(piece) || Bitfield.has(before.get(known) ?? Bitfield.make(0), piece)) continue
+        return yield* broken(`resume data tells of piece ${piece}, which was never stored`)
+      }
+      for (const { counters } of peers) {
+        if (counters.haves <= confirmed.size * counters.connections) continue
+        return yield* broken(`a peer heard of ${counters.haves} pieces, and ${confirmed.size} were stored`)
+      }
+    }
+  })
+
+  const world: World = {
+    simulation,
+    engine,
+    network: control,
+    faults: faulty.faults,
+    medium: memory.medium,
+    resume,
+    join,
+    download,
+    advance: (duration) => simulation.advance(duration, inspect),
+    until: Effect.fnUntraced(function* (isDone, limit) {
+      const end = simulation.nowUnsafe() + Duration.toMillis(limit)
+      yield* simulation.settle
+      yield* inspect
+      let step = Simulation.shortStep
+      while (!isDone() && simulation.nowUnsafe() < end) {
+        const before = told
+        yield* simulation.advance(Math.min(step, end - simulation.nowUnsafe()), inspect)
+        step = told > before ? Simulation.shortStep : Math.min(Simulation.longStep, step * 2)
+      }
+      return isDone()
+    }),
+    snapshot: ({ metainfo }) => {
+      const { infoHash, layout } = metainfo
+      const stored = Bitfield.make(layout.geometry.pieceCount)
+      const medium = memory.medium.torrent(layout)
+      for (let piece = 0; piece < stored.length; piece++) if (medium.writes(piece) > 0) Bitfield.add(stored, piece)
+      const saved = resume.saved(infoHash)
+      return { stored, resume: saved && { stored: saved.stored, flushed: saved.flushed } }
+    },
+    summary: Effect.fnUntraced(function* ({ events, isComplete, known, peers, torrent }) {
+      const { layout } = known.metainfo
+      const { confirmed } = checked.writes(layout)
+      const medium = memory.medium.torrent(layout)
+      return {
+        isComplete: isComplete(),
+        isRight: layout.files.every(({ padding, path }, file) => {
+          const stored = medium.file(path.join("/"))
+          return padding || (stored !== undefined && Bytes.equals(stored, known.fileContent(file)))
+        }),
+        millis: simulation.nowUnsafe(),
+        events,
+        status: yield* torrent.status,
+        counters: peers.map(({ counters }) => counters),
+        writes: Array.from({ length: layout.geometry.pieceCount }, (_, piece) => confirmed.get(piece) ?? 0),
+        mostBufferedBytes
+      }
+    })
+  }
+  return world
+})
+
+/** A swarm of one download. */
+export interface RunOptions extends Options {
+  readonly torrent: KnownTorrent
+  readonly peers: ReadonlyArray<PeerBehaviour>
+  /** How the torrent is added. */
+  readonly add?: DownloadOptions | undefined
+  /** What happens before the download starts, such as faults of the storage, and what is to happen later. */
+  readonly script?: ((world: World) => Effect.Effect<unknown, never, Scope.Scope>) | undefined
+  /** Simulated time the download may take. Default: 30 minutes. */
+  readonly limit?: Duration.Input | undefined
+}
+
+/** Downloads a torrent from peers, and tells what came of it. Time is simulated: it ends when the download does. */
+export const run = (options: RunOptions): Effect.Effect<Summary> =>
+  use(
+    options,
+    Effect.fnUntraced(function* (world) {
+      if (options.script !== undefined) yield* Effect.forkScoped(options.script(world))
+      yield* world.simulation.settle
+      const download = yield* Effect.orDie(
+        world.download(options.torrent, {
+          ...options.add,
+          behaviours: [...(options.add?.behaviours ?? []), ...options.peers]
+        })
+      )
+      yield* world.until(download.isComplete, options.limit ?? "30 minutes")
+      return yield* world.summary(download)
+    })
+  )
