@@ -1,0 +1,124 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
+import type { FileLayout } from "../../src/metainfo/FileLayout.ts"
+import { Storage, StorageError } from "../../src/storage/Storage.ts"
+import * as FaultyStorage from "../../src/testing/FaultyStorage.ts"
+import * as Swarms from "../../src/testing/Swarms.ts"
+import { other, small } from "../simulation/torrents.ts"
+
+const test = <E>(
+  name: string,
+  options: Swarms.Options,
+  program: (world: Swarms.World) => Effect.Effect<void, E, Scope.Scope>
+) => it.effect(name, () => Swarms.use(options, program))
+
+/** A storage that writes nothing of one torrent. */
+const refusing = (layout: FileLayout) => (storage: Storage["Service"]) =>
+  Storage.of({
+    open: (opened) =>
+      Effect.map(storage.open(opened), (torrent) =>
+        opened === layout
+          ? {
+              ...torrent,
+              writePiece: () =>
+                Effect.fail(new StorageError({ operation: "write", reason: FaultyStorage.refused.reason }))
+            }
+          : torrent
+      )
+  })
+
+describe("Engine", () => {
+  test(
+    "refuses a torrent that is running, and takes it again once it has stopped",
+    {},
+    Effect.fnUntraced(function* ({ engine }) {
+      const scope = yield* Scope.make()
+      yield* Scope.provide(engine.add(small.metainfo), scope)
+
+      const refusal = yield* Effect.flip(engine.add(small.metainfo))
+      yield* Scope.close(scope, Exit.void)
+      yield* engine.add(small.metainfo)
+
+      assert.strictEqual(refusal._tag, "AlreadyAdded")
+      assert.match(refusal.message, /^torrent [0-9a-f]{40} is running already$/)
+    })
+  )
+
+  test(
+    "stops a torrent with the scope it was added in, while others go on",
+    {},
+    Effect.fnUntraced(function* (world) {
+      const stopped = yield* world.download(small, { behaviours: [{ bytesPerSecond: 50_000 }] })
+      const going = yield* world.download(other, { behaviours: [{ bytesPerSecond: 50_000 }] })
+      yield* world.advance("3 seconds")
+
+      yield* stopped.stop
+      yield* world.advance("1 second")
+      const { connections } = yield* world.network.counts
+      const isComplete = yield* world.until(going.isComplete, "2 minutes")
+
+      assert.strictEqual(connections, 2)
+      assert.strictEqual(stopped.peers[0]!.counters.openConnections, 0)
+      assert.isTrue(isComplete)
+    })
+  )
+
+  test(
+    "shares its buffers among torrents: within the budget, and nobody starves",
+    { engine: { bufferBytes: 4 * 65_536 } },
+    Effect.fnUntraced(function* (world) {
+      const first = yield* world.download(small, { behaviours: [{ bytesPerSecond: 40_000 }] })
+      yield* world.advance("2 seconds")
+      const held = yield* world.engine.heldBytes
+      const second = yield* world.download(other, { behaviours: [{ bytesPerSecond: 400_000 }] })
+
+      const isComplete = yield* world.until(second.isComplete, "20 seconds")
+      const { mostBufferedBytes, status } = yield* world.summary(first)
+      yield* world.until(first.isComplete, "2 minutes")
+
+      assert.strictEqual(held, 4 * 65_536)
+      assert.isTrue(isComplete)
+      assert.isAtMost(mostBufferedBytes, 4 * 65_536)
+      assert.isBelow(status.storedPieces, 20)
+      assert.isTrue(first.isComplete())
+    })
+  )
+
+  test(
+    "shares its connections among torrents, and lends them on when one is complete",
+    { engine: { maxConnections: 2 } },
+    Effect.fnUntraced(function* (world) {
+      const first = yield* world.download(small, { behaviours: [{ bytesPerSecond: 100_000 }, {}, {}] })
+      const second = yield* world.download(other, { behaviours: [{}, {}] })
+      const ends: Array<number> = []
+      const isDone = () => first.isComplete() && second.isComplete()
+      for (let turn = 0; turn < 600 && !isDone(); turn++) {
+        yield* world.advance("100 millis")
+        ends.push((yield* world.network.counts).connections)
+      }
+
+      assert.isTrue(isDone())
+      assert.isAtMost(Math.max(...ends), 4)
+    })
+  )
+
+  test(
+    "fault 49: a torrent whose storage refuses holds up no other",
+    { storage: refusing(small.metainfo.layout) },
+    Effect.fnUntraced(function* (world) {
+      const refused = yield* world.download(small, { behaviours: [{}] })
+      yield* world.advance("2 seconds")
+      const healthy = yield* world.download(other, { behaviours: [{ bytesPerSecond: 100_000 }] })
+
+      const isComplete = yield* world.until(healthy.isComplete, "1 minute")
+
+      const { state, storedPieces } = yield* refused.torrent.status
+      assert.isTrue(isComplete)
+      assert.strictEqual(state._tag, "StorageFailing")
+      assert.strictEqual(storedPieces, 0)
+      assert.strictEqual(refused.events.filter(({ _tag }) => _tag === "StorageFailed").length, 1)
+    })
+  )
+})
