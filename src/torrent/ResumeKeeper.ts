@@ -19,11 +19,12 @@ export const flushEvery = "30 seconds"
 /** What a keeper needs. */
 export interface Options {
   readonly resume: TorrentResume
-  readonly storage: TorrentStorage
+  readonly storage: Pick<TorrentStorage, "flush">
   /** The pieces that are stored; grows while the torrent runs. */
   readonly stored: Bitfield.Bitfield
   /** Those that survive a power cut already. */
   readonly flushed: Bitfield.Bitfield
+  /** Hears of a failure, and of the next one only after something was written again. */
   readonly onFailure: (error: ResumeError | StorageError) => void
   /** Hears of each noted piece once a later run knows of it too, or cannot be told. */
   readonly onKept: (piece: PieceIndex) => void
@@ -32,12 +33,25 @@ export interface Options {
 /** Saves what is stored now, and keeps on until the scope closes. Gives the function that notes a stored piece. */
 export const make = Effect.fnUntraced(function* (options: Options) {
   const { resume, storage, stored } = options
-  let flushed = options.flushed
+  let flushed = Bitfield.copy(options.flushed)
+  for (const piece of Bitfield.indices(options.flushed)) {
+    // Flushed once, but gone or wrong since: what is stored in its place is not flushed.
+    if (!Bitfield.has(stored, piece)) Bitfield.remove(flushed, piece)
+  }
   let pending: Array<PieceIndex> = []
+  let isFailing = false
   const awake = yield* Latch.make(false)
 
   const told = <A>(effect: Effect.Effect<A, ResumeError | StorageError>) =>
-    effect.pipe(Effect.catch((error) => Effect.sync(() => options.onFailure(error))))
+    Effect.match(effect, {
+      onSuccess: () => {
+        isFailing = false
+      },
+      onFailure: (error) => {
+        if (!isFailing) options.onFailure(error)
+        isFailing = true
+      }
+    })
 
   const append = Effect.suspend(() => {
     const pieces = pending
