@@ -55,10 +55,10 @@ export const run = Effect.fnUntraced(function* (options: {
     const isRecovery = hadFailed && download.isPaused
     if (isRecovery) download.isPaused = false
     yield* BufferPool.close(download.pool, piece)
+    // Before the piece, which may be the last one: nothing is told of a torrent behind its completion.
+    if (isRecovery) report({ _tag: "Recovered" })
     report({ _tag: "Stored", piece })
-    if (!isRecovery) return
-    Download.feed(download)
-    report({ _tag: "Recovered" })
+    if (isRecovery) Download.feed(download)
   })
 
   const writer = Effect.gen(function* () {
