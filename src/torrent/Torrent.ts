@@ -5,9 +5,11 @@
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as PubSub from "effect/PubSub"
 import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
+import * as Scope from "effect/Scope"
 import type * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import * as Bitfield from "../base/Bitfield.ts"
@@ -46,7 +48,10 @@ export interface Torrent {
   readonly events: Stream.Stream<TorrentEvent>
   /** How it stands now. */
   readonly status: Effect.Effect<TorrentStatus>
-  /** Completes when every piece is stored; fails when the torrent could not even be started. */
+  /**
+   * Completes when every piece is stored; fails when the torrent could not even be started. Interrupts who waits when the
+   * torrent is stopped before, and dies of our own bugs.
+   */
   readonly completed: Effect.Effect<void, TorrentError>
   /** Adds addresses to try. */
   readonly addPeers: (addresses: ReadonlyArray<PeerAddress>) => Effect.Effect<void>
@@ -74,7 +79,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     PubSub.sliding<TorrentEvent>({ capacity: eventCapacity, replay: eventReplay }),
     PubSub.shutdown
   )
-  const completed = yield* Deferred.make<void, TorrentError>()
+  const completed = yield* Effect.acquireRelease(Deferred.make<void, TorrentError>(), Deferred.interrupt)
   let state: TorrentState = { _tag: "Checking" }
   let running: { readonly download: Download.Download; readonly swarm: Swarm.Swarm } | undefined
   let waiting: ReadonlyArray<PeerAddress> = []
@@ -146,6 +151,13 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     tell({ _tag: "SourceAnswered", source: event.source, peers: event.addresses.length })
   })
 
+  /** Starts a part that runs until the torrent stops; one that dies must not leave a torrent that waits for ever. */
+  const forkPart = <A, R>(part: Effect.Effect<A, never, R>) =>
+    part.pipe(
+      Effect.onError((cause) => Deferred.failCause(completed, cause)),
+      Effect.forkScoped
+    )
+
   const start = Effect.gen(function* () {
     const storage = yield* (yield* Storage).open(metainfo.layout)
     const resume = yield* (yield* ResumeStore).open(metainfo.infoHash, geometry.pieceCount)
@@ -190,7 +202,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     state = { _tag: "Downloading" }
     tell({ _tag: "Started", storedPieces: stored.count, totalPieces: geometry.pieceCount })
     if (PieceTable.isComplete(download.table)) complete()
-    yield* Effect.forkScoped(
+    yield* forkPart(
       PieceWriter.run({
         download,
         storage,
@@ -198,7 +210,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
         report: (fact) => onWritten(noteStored, fact)
       })
     )
-    yield* Effect.forkScoped(
+    yield* forkPart(
       PieceVerifier.run({
         download,
         digestOf: (piece) => Metainfo.pieceDigest(metainfo, piece),
@@ -206,7 +218,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
         report: (verdict) => onVerdict(swarm, verdict)
       })
     )
-    yield* Effect.forkScoped(BufferPool.sweep(download.pool))
+    yield* forkPart(BufferPool.sweep(download.pool))
     yield* swarm.add(waiting)
     for (const source of options.sources) {
       const peers = source.peers({
@@ -217,7 +229,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
           left: geometry.totalLength - storedBytes()
         })
       })
-      yield* Effect.forkScoped(Stream.runForEach(peers, (event) => onSourceEvent(swarm, event)))
+      yield* forkPart(Stream.runForEach(peers, (event) => onSourceEvent(swarm, event)))
     }
   })
 
@@ -243,10 +255,14 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     }
   })
 
+  const scope = yield* Effect.scope
+  const parts = yield* Scope.fork(scope)
   yield* start.pipe(
+    Scope.provide(parts),
+    // What was opened is closed at once: a torrent that failed holds nothing until somebody takes it away.
+    Effect.tapError(() => Scope.close(parts, Exit.void)),
     Effect.catch((error) => Effect.sync(() => fail(error))),
-    Effect.onError((cause) => Deferred.failCause(completed, cause)),
-    Effect.forkScoped
+    forkPart
   )
 
   const self: Torrent = {

@@ -1,0 +1,182 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import type * as Scope from "effect/Scope"
+import * as FaultyStorage from "../../src/testing/FaultyStorage.ts"
+import * as Swarms from "../../src/testing/Swarms.ts"
+import { small } from "../simulation/torrents.ts"
+
+const tags = (download: Swarms.Download) => download.events.map(({ _tag }) => _tag)
+
+const test = <E>(name: string, program: (world: Swarms.World) => Effect.Effect<void, E, Scope.Scope>) =>
+  it.effect(name, () => Swarms.use({}, program))
+
+describe("Torrent", () => {
+  test(
+    "tells a download from its start to its end, in order",
+    Effect.fnUntraced(function* (world) {
+      const download = yield* world.download(small, { behaviours: [{}] })
+
+      yield* world.until(download.isComplete, "1 minute")
+
+      const told = tags(download)
+      const stored = download.events.flatMap((event) => (event._tag === "PieceStored" ? [event] : []))
+      assert.deepStrictEqual(
+        told.filter((tag) => tag !== "PieceStored" && tag !== "PeerDisconnected"),
+        [...Array(21).fill("Checking"), "Started", "SourceAnswered", "PeerConnected", "Completed"]
+      )
+      assert.deepStrictEqual(
+        stored.map(({ storedPieces }) => storedPieces),
+        Array.from({ length: 20 }, (_, index) => index + 1)
+      )
+      assert.strictEqual(new Set(stored.map(({ piece }) => piece)).size, 20)
+      assert.isBelow(told.lastIndexOf("PieceStored"), told.indexOf("Completed"))
+    })
+  )
+
+  test(
+    "counts bytes rightly, the short last piece among them",
+    Effect.fnUntraced(function* (world) {
+      const download = yield* world.download(small, { behaviours: [{ pieces: [19] }] })
+      yield* world.advance("1 second")
+      const part = yield* download.torrent.status
+      yield* download.torrent.addPeers([(yield* world.join(small, {})).address])
+      yield* world.until(download.isComplete, "1 minute")
+
+      const whole = yield* download.torrent.status
+
+      assert.strictEqual(part.storedBytes, 20_001)
+      assert.strictEqual(part.storedPieces, 1)
+      assert.strictEqual(part.downloadedBytes, 20_001)
+      assert.strictEqual(part.state._tag, "Downloading")
+      assert.strictEqual(whole.storedBytes, 19 * 65_536 + 20_001)
+      assert.strictEqual(whole.totalBytes, whole.storedBytes)
+      assert.strictEqual(whole.bufferedBytes, 0)
+      assert.strictEqual(whole.resumedBytes, 0)
+      assert.strictEqual(whole.state._tag, "Complete")
+    })
+  )
+
+  test(
+    "takes addresses before it has started and afterwards",
+    Effect.fnUntraced(function* (world) {
+      const early = yield* world.join(small, { pieces: [0, 1, 2] })
+      const late = yield* world.join(small, {})
+      world.faults.delay("digest", "1 second")
+      const download = yield* world.download(small)
+      yield* download.torrent.addPeers([early.address])
+      const { state } = yield* download.torrent.status
+      yield* world.advance("30 seconds")
+      const { storedPieces } = yield* download.torrent.status
+      yield* download.torrent.addPeers([late.address])
+
+      const isComplete = yield* world.until(download.isComplete, "1 minute")
+
+      assert.strictEqual(state._tag, "Checking")
+      assert.strictEqual(storedPieces, 3)
+      assert.isTrue(isComplete)
+    })
+  )
+
+  test(
+    "is complete at once where everything is stored, and dials nobody",
+    Effect.fnUntraced(function* (world) {
+      const first = yield* world.download(small, { behaviours: [{}] })
+      yield* world.until(first.isComplete, "1 minute")
+      yield* first.stop
+      const again = yield* world.download(small, { behaviours: [{}] })
+
+      yield* world.until(again.isComplete, "1 minute")
+      yield* world.advance("10 seconds")
+
+      const status = yield* again.torrent.status
+      assert.deepStrictEqual(tags(again), ["Started", "Completed", "SourceAnswered"])
+      assert.strictEqual(status.resumedBytes, status.totalBytes)
+      assert.strictEqual(again.peers[0]!.counters.connections, 0)
+      yield* again.torrent.completed
+    })
+  )
+
+  test(
+    "fails where the storage refuses to be prepared, and holds nothing from then on",
+    Effect.fnUntraced(function* (world) {
+      world.faults.failAll("prepare", FaultyStorage.refused)
+      const idle = world.simulation.turns()
+      yield* world.advance("1 hour")
+      const idleTurns = world.simulation.turns() - idle
+      const download = yield* world.download(small, { behaviours: [{}] })
+      yield* world.simulation.settle
+
+      const exit = yield* Effect.exit(download.torrent.completed)
+
+      const { state } = yield* download.torrent.status
+      assert.isTrue(Exit.isFailure(exit))
+      assert.strictEqual(state._tag, "Failed")
+      assert.strictEqual(tags(download).at(-1), "Failed")
+      assert.strictEqual(world.medium.openCount(), 0)
+      const before = world.simulation.turns()
+      yield* world.advance("1 hour")
+      assert.strictEqual(world.simulation.turns() - before, idleTurns)
+    })
+  )
+
+  test(
+    "interrupts who waits for its completion when it is stopped",
+    Effect.fnUntraced(function* (world) {
+      const download = yield* world.download(small)
+      const waiting = yield* Effect.forkScoped(download.torrent.completed)
+      yield* world.advance("1 second")
+
+      yield* download.stop
+      const exit = yield* Fiber.await(waiting)
+
+      assert.isTrue(Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause))
+    })
+  )
+
+  test(
+    "leaves nothing behind: no connection, file, buffer, timer or fiber",
+    Effect.fnUntraced(function* (world) {
+      const idle = world.simulation.turns()
+      yield* world.advance("1 hour")
+      const idleTurns = world.simulation.turns() - idle
+      const download = yield* world.download(small, {
+        behaviours: [{ bytesPerSecond: 50_000 }, { silent: "from the start" }]
+      })
+      yield* world.advance("5 seconds")
+      const during = yield* world.network.counts
+
+      yield* download.stop
+      yield* world.advance("10 seconds")
+
+      const after = yield* world.network.counts
+      assert.isAtLeast(during.connections, 1)
+      assert.strictEqual(after.connections, 0)
+      assert.strictEqual(after.dials, 0)
+      assert.strictEqual(world.medium.openCount(), 0)
+      assert.strictEqual(yield* world.engine.heldBytes, 0)
+      const before = world.simulation.turns()
+      yield* world.advance("1 hour")
+      assert.strictEqual(world.simulation.turns() - before, idleTurns)
+    })
+  )
+
+  test(
+    "says that it waits when nobody is left, and goes on when somebody comes",
+    Effect.fnUntraced(function* (world) {
+      const download = yield* world.download(small, { behaviours: [{ corrupts: "every block" }] })
+      yield* world.advance("1 minute")
+      const alone = yield* download.torrent.status
+      yield* download.torrent.addPeers([(yield* world.join(small, {})).address])
+
+      const isComplete = yield* world.until(download.isComplete, "1 minute")
+
+      assert.strictEqual(alone.connectedPeers, 0)
+      assert.strictEqual(alone.bannedPeers, 1)
+      assert.isAtLeast(alone.rejectedPieces, 1)
+      assert.isTrue(isComplete)
+    })
+  )
+})
