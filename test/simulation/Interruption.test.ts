@@ -1,0 +1,117 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as fc from "fast-check"
+import * as Bitfield from "../../src/base/Bitfield.ts"
+import * as Property from "../../src/testing/Property.ts"
+import * as Swarms from "../../src/testing/Swarms.ts"
+import { seed, small } from "./torrents.ts"
+
+/** A download of about seven seconds, and the instant at which it ends. */
+const moment = fc.record({
+  seed: fc.nat(),
+  millis: fc.integer({ min: 0, max: 8_000 }),
+  writeMillis: fc.constantFrom(0, 30, 700),
+  fast: fc.boolean()
+})
+
+const peers = (fast: boolean) => [
+  { bytesPerSecond: 120_000, features: { fast } },
+  { bytesPerSecond: 60_000 },
+  { corrupts: { probability: 0.02 }, bytesPerSecond: 20_000 }
+]
+
+const count = (set: Bitfield.Bitfield | undefined) => set?.count ?? 0
+
+describe("a download that is ended", () => {
+  it.effect(
+    "at any instant by stopping leaves no buffer, connection, file or request",
+    () =>
+      Property.check(
+        moment,
+        ({ fast, millis, seed, writeMillis }) =>
+          Swarms.use({ seed, link: { latency: 10 } }, (world) =>
+            Effect.gen(function* () {
+              if (writeMillis > 0) world.faults.delay("write", writeMillis)
+              const download = yield* world.download(small, { behaviours: peers(fast) })
+              yield* world.advance(millis)
+              world.faults.recover("write")
+
+              yield* download.stop
+              yield* world.advance("1 second")
+              const requests = download.peers.map(({ counters }) => counters.requests)
+              yield* world.advance("1 minute")
+
+              assert.strictEqual(yield* world.engine.heldBytes, 0)
+              assert.strictEqual((yield* world.network.counts).connections, 0)
+              assert.strictEqual((yield* world.network.counts).dials, 0)
+              assert.strictEqual(world.medium.openCount(), 0)
+              assert.deepStrictEqual(
+                download.peers.map(({ counters }) => counters.requests),
+                requests
+              )
+            })
+          ),
+        { runs: 40 }
+      ),
+    60_000
+  )
+
+  it.effect(
+    "fault 51: at any instant by a kill goes on without a wrong byte, and asks for nothing that was confirmed",
+    () =>
+      Property.check(
+        moment,
+        Effect.fnUntraced(function* ({ fast, millis, seed, writeMillis }) {
+          const killed = yield* Swarms.use({ seed, link: { latency: 10 } }, (world) =>
+            Effect.gen(function* () {
+              if (writeMillis > 0) world.faults.delay("write", writeMillis)
+              const download = yield* world.download(small, { behaviours: peers(fast) })
+              yield* world.advance(millis)
+              const told = download.events.filter(({ _tag }) => _tag === "PieceStored").length
+              return { left: world.snapshot(small), told }
+            })
+          )
+
+          const summary = yield* Swarms.run({ seed: seed + 1, torrent: small, peers: [{}], add: { from: killed.left } })
+
+          const known = killed.left.resume?.stored
+          assert.isTrue(summary.isRight)
+          // Whoever heard that a piece is stored was told the truth, and the next run knows of it.
+          assert.strictEqual(count(known), killed.told)
+          assert.deepStrictEqual(
+            summary.writes.filter((writes, piece) => writes > 0 && known !== undefined && Bitfield.has(known, piece)),
+            []
+          )
+          const started = summary.events.find((event) => event._tag === "Started")
+          assert.isAtLeast(started!.storedPieces, count(known))
+        }),
+        { runs: 40 }
+      ),
+    60_000
+  )
+
+  it.effect("fault 52: by a power cut finds what reads as zeros, though resume data says it is stored", () =>
+    Swarms.use({ seed }, (world) =>
+      Effect.gen(function* () {
+        const download = yield* world.download(small, { behaviours: [{ bytesPerSecond: 30_000 }] })
+        yield* world.advance("40 seconds")
+        const { flushed } = world.snapshot(small).resume!
+        yield* download.stop
+        const { stored } = world.snapshot(small)
+        const lost = [...Bitfield.indices(stored)].filter((piece) => !Bitfield.has(flushed, piece))
+        for (const piece of lost) world.medium.damage(small.metainfo.layout, piece, 7)
+        yield* world.resume.cutPower
+        const again = yield* world.download(small, { behaviours: [{}] })
+
+        yield* world.until(again.isComplete, "1 minute")
+        const { events, isRight } = yield* world.summary(again)
+
+        const started = events.find((event) => event._tag === "Started")
+        assert.isAtLeast(lost.length, 1)
+        assert.isAtLeast(flushed.count, 1)
+        assert.strictEqual(started!.storedPieces, flushed.count)
+        assert.isTrue(isRight)
+      })
+    )
+  )
+})
