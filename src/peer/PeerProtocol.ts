@@ -94,6 +94,8 @@ export interface PeerProtocol extends Download.Source {
   downloadedBytes: number
   /** Of them, those of blocks that were asked for and new. */
   usefulBytes: number
+  /** When the last of them came, or the connection began. */
+  lastUseful: number
   unaskedBlocks: number
   chokedRequests: number
   rejects: number
@@ -144,6 +146,7 @@ export const make = (options: Options): PeerProtocol => {
     snubbedSince: undefined,
     downloadedBytes: 0,
     usefulBytes: 0,
+    lastUseful: now,
     unaskedBlocks: 0,
     chokedRequests: 0,
     rejects: 0
@@ -441,8 +444,12 @@ const sink = (self_: () => PeerProtocol): FrameDecoder.FrameSink => ({
     self.receiving.request = undefined
     self.rejects = 0
     const size = PieceBuffer.sizeOf(buffer, block)
-    if (Download.received(self.download, self, request, self.now)) self.usefulBytes += size
-    else self.download.wastedBytes += size
+    if (!Download.received(self.download, self, request, self.now)) {
+      self.download.wastedBytes += size
+      return
+    }
+    self.usefulBytes += size
+    self.lastUseful = self.now
   }
 })
 

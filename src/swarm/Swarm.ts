@@ -34,6 +34,13 @@ export const maxDialing = 10
 /** How long a connection may take to open. */
 export const connectTimeout = "10 seconds"
 
+/**
+ * Milliseconds without a block of use after which a connected peer gives its place to an address that was tried less
+ * than `maxFailuresForPlace` times in vain. Many peers of a busy swarm never unchoke anybody new.
+ */
+export const uselessAfter = 120_000
+export const maxFailuresForPlace = 3
+
 /** What a swarm has to tell. */
 export type Fact =
   | { readonly _tag: "PeerConnected"; readonly address: PeerAddress.PeerAddress }
@@ -165,6 +172,18 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     }
   })
 
+  /** Where all places are taken and somebody else waits for one, the peer that was of no use for longest goes. */
+  const replaceMostUseless = (now: number): void => {
+    const next = PeerBook.nextToDial(book, now)
+    if (next === undefined || next.failures >= maxFailuresForPlace || PieceTable.isComplete(download.table)) return
+    let worst: PeerSession.PeerSession | undefined
+    for (const session of open.values()) {
+      if (worst === undefined || session.protocol.lastUseful < worst.protocol.lastUseful) worst = session
+    }
+    if (worst === undefined || now - worst.protocol.lastUseful < uselessAfter) return
+    worst.failUnsafe(new PeerDropped({ why: "it was of no use for 2 minutes, and others wait" }))
+  }
+
   const tick = Effect.gen(function* () {
     const now = yield* Clock.currentTimeMillis
     Download.releaseDelayed(download, now)
@@ -175,6 +194,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       yield* Download.abandon(download, session.protocol)
     }
     if (isFreed) Download.feed(download)
+    if (running >= maxConnections) replaceMostUseless(now)
   })
 
   /** Ends a dial under way, or one that waits for its permit. */

@@ -90,6 +90,36 @@ describe("Swarm", () => {
       assert.include(facts, "+10.0.0.1")
     })
 
+    test("and gives the place of a peer that is of no use for 2 minutes to one that waits", function* () {
+      const known = yield* torrent()
+      const choker = yield* serve(known, at(1), { unchokes: "never", seed: 1 })
+      const { facts, swarm } = yield* start(known, { maxConnections: 1 })
+      yield* swarm.add([at(1)])
+      yield* pass(130)
+      const alone = choker.counters.openConnections
+      yield* serve(known, at(2), { seed: 2 })
+
+      yield* swarm.add([at(2)])
+      yield* pass(2)
+      const told = [...facts]
+
+      assert.deepStrictEqual(
+        [alone, told],
+        [1, ["+10.0.0.1", "-10.0.0.1 it was of no use for 2 minutes, and others wait", "+10.0.0.2"]]
+      )
+    })
+
+    test("and keeps a useful peer however many wait", function* () {
+      const known = yield* torrent(8)
+      const peer = yield* serve(known, at(1), { bytesPerSecond: 1_800 })
+      const { swarm } = yield* start(known, { maxConnections: 1 })
+
+      yield* swarm.add([at(1), at(2), at(3)])
+      yield* pass(200)
+
+      assert.deepStrictEqual([peer.counters.connections, peer.counters.openConnections], [1, 1])
+    })
+
     test("that it shares with other torrents", function* () {
       const permits = yield* Semaphore.make(1)
       const [known, other] = [yield* torrent(4), yield* torrent(5)]
@@ -221,6 +251,25 @@ describe("Swarm", () => {
       )
       assert.deepStrictEqual(swarm.counts().banned, 1)
       assert.strictEqual(download.sources.size, 1)
+    })
+
+    test("at whatever point its dial is, and uses the place that comes free", function* () {
+      const known = yield* torrent()
+      yield* serve(known, at(1), { ...stalls, seed: 1 })
+      yield* serve(known, at(2), { ...stalls, seed: 2 })
+      for (let turns = 0; turns < 30; turns++) {
+        const scope = yield* Scope.make()
+        const { swarm } = yield* Scope.provide(start(known, { maxConnections: 1 }), scope)
+        yield* swarm.add([at(1), at(2)])
+        for (let turn = 0; turn < turns; turn++) yield* Effect.yieldNow
+
+        swarm.ban(0, "it lied")
+        yield* settle
+
+        assert.deepStrictEqual([turns, swarm.counts()], [turns, { connected: 1, known: 2, banned: 1 }])
+        yield* Scope.close(scope, Exit.void)
+        yield* settle
+      }
     })
 
     test("fault 41: a whole host, dials under way included, but not who has proved itself", function* () {
