@@ -1,0 +1,429 @@
+/**
+ * A small torrent that is really downloaded, without a network: real protocols, verifier and writer over a medium in
+ * memory that can be made to fail; the peers do what a test tells them. What the wire has seen is kept as a model, and
+ * `check` compares it with everything the engine says of itself.
+ */
+import * as Crypto from "node:crypto"
+import { assert } from "@effect/vitest"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Queue from "effect/Queue"
+import * as Scope from "effect/Scope"
+import * as TestClock from "effect/testing/TestClock"
+import * as Bitfield from "../../src/base/Bitfield.ts"
+import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
+import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
+import * as Prng from "../../src/base/Prng.ts"
+import * as FileLayout from "../../src/metainfo/FileLayout.ts"
+import * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
+import * as BufferBudget from "../../src/piece/BufferBudget.ts"
+import * as BufferPool from "../../src/piece/BufferPool.ts"
+import * as Download from "../../src/piece/Download.ts"
+import type * as PieceBuffer from "../../src/piece/PieceBuffer.ts"
+import { PieceHasher } from "../../src/piece/PieceHasher.ts"
+import * as PieceTable from "../../src/piece/PieceTable.ts"
+import * as PieceVerifier from "../../src/piece/PieceVerifier.ts"
+import * as PieceWriter from "../../src/piece/PieceWriter.ts"
+import * as MemoryStorage from "../../src/storage/MemoryStorage.ts"
+import { Storage } from "../../src/storage/Storage.ts"
+import * as FaultyStorage from "../../src/testing/FaultyStorage.ts"
+import * as FrameDecoder from "../../src/wire/FrameDecoder.ts"
+import * as FrameEncoder from "../../src/wire/FrameEncoder.ts"
+import { blockLength, contentOf, geometryOf, piece } from "./pieces.ts"
+
+/** Five pieces of three blocks; the last one has a block and 100 bytes. */
+export const geometry = geometryOf(5, 3, blockLength + 100)
+const pieces = Array.from({ length: geometry.pieceCount }, (_, index) => piece(index))
+const contents = pieces.map((index) => contentOf(geometry, index))
+const digest = (algorithm: string, bytes: Uint8Array) => new Uint8Array(Crypto.hash(algorithm, bytes, "buffer"))
+const digests = contents.map((bytes) => digest("sha1", bytes))
+const layout = FileLayout.make({
+  pieceLength: geometry.pieceLength,
+  files: [{ path: ["t"], length: geometry.totalLength, padding: false }]
+})
+
+/** Digests at once, so that a script does the same each time. */
+export const hasher = Layer.succeed(
+  PieceHasher,
+  PieceHasher.of({
+    sha1: (bytes) => Effect.sync(() => digest("sha1", bytes)),
+    sha256: (bytes) => Effect.sync(() => digest("sha256", bytes))
+  })
+)
+
+/** A peer, as a test sees it. */
+export interface Peer {
+  readonly key: number
+  readonly isLiar: boolean
+  readonly has: Bitfield.Bitfield
+  readonly protocol: PeerProtocol.PeerProtocol
+  /** What it was asked for and has not answered, as `piece:block`: the model of its pipeline. */
+  readonly out: Set<string>
+  /** What was cancelled, the last one last. */
+  readonly cancelled: Array<string>
+  /** The second half of a block whose first half it has sent; it answers nothing once its request was taken back. */
+  rest: { readonly bytes: Uint8Array; readonly name: string; isAsked: boolean } | undefined
+  isAwake: boolean
+}
+
+/** How a peer answers. */
+export type Answer = "right" | "wrong" | "half"
+
+const nameOf = (index: number, begin: number) => `${index}:${begin / blockLength}`
+
+/** A swarm and its torrent, for as long as its scope is there. */
+export const make = Effect.fnUntraced(function* (cap: number) {
+  const storage = yield* (yield* Storage).open(layout)
+  const faults = yield* FaultyStorage.StorageFaults
+  const medium = yield* MemoryStorage.MemoryMedium
+  const ledger = yield* BufferBudget.BufferBudget
+  const stored = Bitfield.make(geometry.pieceCount)
+  const download = yield* Download.make({ geometry, stored, random: Prng.make(1), maxActivePieces: cap })
+  const neighbour = yield* BufferPool.make(geometry, { maxActivePieces: cap })
+  const verified = yield* Queue.bounded<PieceBuffer.PieceBuffer>(download.pool.capacity)
+  const peers: Array<Peer> = []
+  const facts: Array<string> = []
+  const guilty: Array<number> = []
+  let keys = 0
+
+  yield* Effect.forkScoped(
+    PieceWriter.run({
+      download,
+      storage,
+      verified,
+      report: (fact) => void facts.push(fact._tag === "Recovered" ? fact._tag : `${fact._tag} ${fact.piece}`)
+    })
+  )
+  yield* Effect.forkScoped(
+    PieceVerifier.run({
+      download,
+      digestOf: (index) => digests[index]!,
+      verified,
+      report: (verdict) => {
+        facts.push(`${verdict._tag} ${verdict.piece}`)
+        if (verdict._tag === "Guilty") guilty.push(verdict.peer)
+      }
+    })
+  )
+  yield* Effect.forkScoped(BufferPool.sweep(download.pool))
+  yield* Effect.forkScoped(BufferPool.sweep(neighbour))
+
+  const leave = Effect.fnUntraced(function* (peer: Peer) {
+    const at = peers.indexOf(peer)
+    if (at < 0) return
+    peers.splice(at, 1)
+    yield* PeerProtocol.close(peer.protocol)
+  })
+
+  const ban = Effect.gen(function* () {
+    for (const key of guilty.splice(0)) {
+      const peer = peers.find((peer) => peer.key === key)
+      if (peer === undefined) continue
+      assert.isTrue(peer.isLiar, `an honest peer was found guilty: ${facts.join(", ")}`)
+      yield* leave(peer)
+    }
+  })
+
+  const listen = (peer: Peer): void => {
+    const decoder = FrameDecoder.make({
+      ...FrameDecoder.ignoreAll,
+      request: (index, begin) => {
+        const home = download.pool.loans.get(piece(index))
+        assert.isTrue(home?.buffer.isOpen, `${nameOf(index, begin)} was requested without a home`)
+        assert.isFalse(peer.out.has(nameOf(index, begin)), `${nameOf(index, begin)} was requested twice`)
+        peer.out.add(nameOf(index, begin))
+      },
+      cancel: (index, begin) => {
+        if (peer.out.delete(nameOf(index, begin))) peer.cancelled.push(nameOf(index, begin))
+        if (peer.rest?.name === nameOf(index, begin)) peer.rest.isAsked = false
+      }
+    })
+    FrameDecoder.push(decoder, FrameEncoder.take(peer.protocol.outbox))
+  }
+
+  const refill = Effect.fnUntraced(function* (peer: Peer) {
+    peer.isAwake = false
+    for (;;) {
+      const next = PeerProtocol.refill(peer.protocol, yield* Clock.currentTimeMillis)
+      if (next === undefined || (yield* Download.begin(download, peer.protocol, next)) === undefined) break
+    }
+    if (peer.protocol.pipeline.requests.size === 0) PeerProtocol.updateInterest(peer.protocol)
+    listen(peer)
+  })
+
+  /** Lets everything happen that can happen now. */
+  const settle = Effect.gen(function* () {
+    let isBusy = true
+    while (isBusy) {
+      isBusy = false
+      for (const peer of [...peers]) {
+        if (!peer.isAwake) continue
+        isBusy = true
+        yield* refill(peer)
+      }
+      const before = facts.length
+      const waiting = Queue.sizeUnsafe(download.completed)
+      for (let turn = 0; turn < 8; turn++) yield* Effect.yieldNow
+      yield* ban
+      if (facts.length > before || Queue.sizeUnsafe(download.completed) < waiting) isBusy = true
+    }
+  })
+
+  /** Bytes that come from a peer. What it breaks ends its session. */
+  const hear = Effect.fnUntraced(function* (peer: Peer, bytes: Uint8Array) {
+    const now = yield* Clock.currentTimeMillis
+    peer.isAwake = true
+    try {
+      PeerProtocol.receive(peer.protocol, bytes, now)
+    } catch (error) {
+      if (!(error instanceof Error) || !("_tag" in error)) throw error
+      yield* leave(peer)
+    }
+  })
+
+  const say = Effect.fnUntraced(function* (peer: Peer, write: (encoder: FrameEncoder.FrameEncoder) => void) {
+    const encoder = FrameEncoder.make()
+    if (peer.rest !== undefined) {
+      FrameEncoder.raw(encoder, peer.rest.bytes)
+      if (peer.rest.isAsked) peer.out.delete(peer.rest.name)
+      peer.rest = undefined
+    }
+    write(encoder)
+    yield* hear(peer, FrameEncoder.take(encoder))
+  })
+
+  const join = Effect.fnUntraced(function* (options: {
+    readonly isLiar: boolean
+    readonly isFast: boolean
+    readonly pieces: ReadonlyArray<number>
+  }) {
+    const has = Bitfield.make(geometry.pieceCount)
+    for (const index of options.pieces) Bitfield.add(has, index)
+    const key = keys++
+    const peer: Peer = {
+      key,
+      isLiar: options.isLiar,
+      has,
+      protocol: PeerProtocol.make({
+        download,
+        key,
+        isFast: options.isFast,
+        wake: () => {
+          peer.isAwake = true
+        },
+        now: yield* Clock.currentTimeMillis
+      }),
+      out: new Set(),
+      cancelled: [],
+      rest: undefined,
+      isAwake: false
+    }
+    peers.push(peer)
+    yield* say(peer, (encoder) => FrameEncoder.bitfield(encoder, has.bytes))
+    return peer
+  })
+
+  const frameOf = (name: string, how: Answer): Uint8Array => {
+    const [index, block] = name.split(":").map(Number) as [number, number]
+    const right = contents[index]!.subarray(block * blockLength, (block + 1) * blockLength)
+    const encoder = FrameEncoder.make()
+    FrameEncoder.piece(encoder, index, block * blockLength, how === "wrong" ? right.map((byte) => byte ^ 0x55) : right)
+    return FrameEncoder.take(encoder)
+  }
+
+  /** A peer answers its oldest requests; half an answer stays half until it says something else. */
+  const serve = Effect.fnUntraced(function* (peer: Peer, count: number, how: Answer) {
+    for (const name of [...peer.out].slice(0, count)) {
+      if (!peer.out.has(name) || !peers.includes(peer)) continue
+      const bytes = frameOf(name, how)
+      if (how === "half") {
+        const half = bytes.length >>> 1
+        yield* say(peer, (encoder) => FrameEncoder.raw(encoder, bytes.subarray(0, half)))
+        peer.rest = { bytes: bytes.subarray(half), name, isAsked: true }
+      } else {
+        yield* say(peer, (encoder) => {
+          peer.out.delete(name)
+          FrameEncoder.raw(encoder, bytes)
+        })
+      }
+    }
+  })
+
+  /** A block that nobody asked for, or not any more. */
+  const push = (peer: Peer, name: string) =>
+    say(peer, (encoder) => {
+      peer.out.delete(name)
+      FrameEncoder.raw(encoder, frameOf(name, "right"))
+    })
+
+  const choke = (peer: Peer) =>
+    say(peer, (encoder) => {
+      FrameEncoder.choke(encoder)
+      if (!peer.protocol.isFast) peer.out.clear()
+    })
+
+  const reject = (peer: Peer, count: number) =>
+    say(peer, (encoder) => {
+      if (!peer.protocol.isFast) return
+      for (const name of [...peer.out].slice(0, count)) {
+        const [index, block] = name.split(":").map(Number) as [number, number]
+        const size = PieceGeometry.blockSize(PieceGeometry.pieceSize(geometry, piece(index)), block)
+        FrameEncoder.reject(encoder, index, block * blockLength, size)
+        peer.out.delete(name)
+      }
+    })
+
+  /** Time passes, with what the swarm's ticker does every second. */
+  const advance = Effect.fnUntraced(function* (seconds: number) {
+    for (let left = seconds; left > 0; left--) {
+      yield* TestClock.adjust("1 second")
+      const now = yield* Clock.currentTimeMillis
+      Download.releaseDelayed(download, now)
+      for (const peer of [...peers]) {
+        let isFreed = false
+        try {
+          isFreed = PeerProtocol.tick(peer.protocol, now)
+        } catch (error) {
+          if (!(error instanceof PeerProtocol.PeerDropped)) throw error
+          yield* leave(peer)
+        }
+        if (!isFreed) continue
+        yield* Download.abandon(download, peer.protocol)
+        Download.feed(download)
+      }
+      yield* settle
+    }
+  })
+
+  /** Everything that always holds. */
+  const check = (): void => {
+    const { picker, pool, table } = download
+    for (const each of [pool, neighbour]) {
+      assert.strictEqual(BufferPool.freeCount(each) + BufferPool.lentCount(each), each.capacity)
+    }
+    const held = [...ledger.accounts].reduce((sum, account) => sum + account.held * account.bufferBytes, 0)
+    assert.strictEqual(ledger.heldBytes, held)
+    assert.isAtMost(held, ledger.totalBytes)
+
+    const counts = { missing: 0, active: 0, complete: 0, verified: 0, stored: 0 }
+    for (const index of pieces) {
+      const state = PieceTable.stateOf(table, index)
+      counts[state]++
+      const hasBuffer = pool.loans.has(index)
+      assert.strictEqual(hasBuffer, state !== "missing" && state !== "stored", `piece ${index} is ${state}`)
+      const isCandidate = picker.positions[index] !== -1
+      assert.strictEqual(isCandidate, state === "missing" && !download.delayed.has(index), `piece ${index} is ${state}`)
+      assert.strictEqual(Bitfield.has(table.stored, index), state === "stored")
+      const holders = peers.filter((peer) => !peer.protocol.isSeed && Bitfield.has(peer.has, index)).length
+      assert.strictEqual(picker.availability[index], holders)
+    }
+    assert.deepStrictEqual(table.counts, counts)
+
+    const requests = new Map<string, number>()
+    for (const peer of peers) {
+      const inside = [...peer.protocol.pipeline.requests.values()].map((request) => {
+        assert.strictEqual(pool.loans.get(request.buffer.piece)?.buffer, request.buffer)
+        return `${request.buffer.piece}:${request.block}`
+      })
+      assert.deepStrictEqual(inside.sort(), [...peer.out].sort(), `requests of peer ${peer.key}`)
+      for (const name of inside) requests.set(name, (requests.get(name) ?? 0) + 1)
+    }
+    for (const { buffer } of pool.loans.values()) {
+      let free = 0
+      for (let block = 0; block < buffer.blockCount; block++) {
+        const count = requests.get(`${buffer.piece}:${block}`) ?? 0
+        assert.strictEqual(buffer.requests[block], count, `requests for ${buffer.piece}:${block}`)
+        assert.isAtMost(count, Download.maxRequestsPerBlock)
+        if (count > 0) assert.isFalse(Bitfield.has(buffer.received, block))
+        else if (!Bitfield.has(buffer.received, block)) free++
+      }
+      assert.strictEqual(buffer.freeBlocks, free)
+      assert.strictEqual(pool.partial.has(buffer), free > 0)
+    }
+    const written = medium.torrent(layout)
+    for (const index of pieces) {
+      assert.strictEqual(written.writes(index) > 0, PieceTable.stateOf(table, index) === "stored")
+    }
+  }
+
+  /** The storage is healthy again and one honest peer joins, while the others say nothing more: the download ends. */
+  const finish = Effect.gen(function* () {
+    faults.recover()
+    for (const index of [...neighbour.loans.keys()]) yield* BufferPool.close(neighbour, index)
+    const honest = yield* join({ isLiar: false, isFast: true, pieces: pieces })
+    yield* say(honest, FrameEncoder.unchoke)
+    yield* settle
+    // The longest wait is that of a piece that failed several times; each liar can make it fail once.
+    for (let second = 0; second < 900 && !PieceTable.isComplete(download.table); second++) {
+      while (honest.out.size > 0) {
+        yield* serve(honest, honest.out.size, "right")
+        yield* settle
+        check()
+      }
+      yield* advance(1)
+    }
+    check()
+    assert.isTrue(PieceTable.isComplete(download.table), `not finished: ${facts.join(", ")}`)
+    assert.strictEqual(BufferPool.freeCount(download.pool), download.pool.capacity)
+    const file = medium.torrent(layout).file("t")!
+    for (const index of pieces) {
+      const begin = PieceGeometry.pieceOffset(geometry, index)
+      assert.deepStrictEqual(digest("sha1", file.subarray(begin, begin + contents[index]!.length)), digests[index])
+      assert.strictEqual(medium.torrent(layout).writes(index), 1)
+    }
+  })
+
+  const lendToNeighbour = (index: PieceIndex) => BufferPool.lendNow(neighbour, index)
+  const takeFromNeighbour = (index: PieceIndex) => BufferPool.close(neighbour, index)
+
+  return {
+    download,
+    ledger,
+    peers,
+    facts,
+    faults,
+    join,
+    leave,
+    say,
+    serve,
+    push,
+    choke,
+    reject,
+    advance,
+    settle,
+    check,
+    finish,
+    lendToNeighbour,
+    takeFromNeighbour
+  }
+})
+
+type Made = Effect.Success<ReturnType<typeof make>>
+
+/** The swarm of a test. */
+export class TestSwarm extends Context.Service<TestSwarm, Made>()("test/piece/TestSwarm") {}
+
+/** What a swarm needs: a budget of `buffers` pieces, a hasher, and a medium in memory that can be made to fail. */
+export const world = (buffers: number) =>
+  Layer.mergeAll(
+    BufferBudget.layer(buffers * geometry.pieceLength),
+    Layer.provideMerge(FaultyStorage.layer(), MemoryStorage.layerTest())
+  ).pipe(Layer.provideMerge(hasher))
+
+/** A swarm with at most `cap` pieces under way; a script that held is brought to its end when the scope closes. */
+export const layer = (cap: number, buffers: number) =>
+  Layer.effect(
+    TestSwarm,
+    Effect.gen(function* () {
+      // A scope of its own: those of a layer end side by side, and the end of a script needs its fibers.
+      const scope = yield* Scope.make()
+      const swarm = yield* Scope.provide(make(cap), scope)
+      yield* Effect.addFinalizer((exit) =>
+        Effect.ensuring(Exit.isSuccess(exit) ? swarm.finish : Effect.void, Scope.close(scope, exit))
+      )
+      return TestSwarm.of(swarm)
+    })
+  ).pipe(Layer.provide(world(buffers)))
