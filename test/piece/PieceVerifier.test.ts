@@ -1,0 +1,140 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as BufferPool from "../../src/piece/BufferPool.ts"
+import * as PieceTable from "../../src/piece/PieceTable.ts"
+import * as FaultyStorage from "../../src/testing/FaultyStorage.ts"
+import * as FrameEncoder from "../../src/wire/FrameEncoder.ts"
+import { piece } from "./pieces.ts"
+import * as Swarm from "./swarm.ts"
+
+type Running = Swarm.TestSwarm["Service"]
+
+/** A peer that has piece 4 (a block and 100 bytes) only, or the pieces given, and answers as soon as it is told to. */
+const peerOf = Effect.fnUntraced(function* (
+  swarm: Running,
+  options: { readonly isLiar?: boolean; readonly pieces?: ReadonlyArray<number> } = {}
+) {
+  const peer = yield* swarm.join({ isLiar: options.isLiar ?? false, isFast: true, pieces: options.pieces ?? [4] })
+  yield* swarm.say(peer, FrameEncoder.unchoke)
+  yield* swarm.settle
+  return peer
+})
+
+const serve = (swarm: Running, peer: Swarm.Peer, count: number, how: Swarm.Answer) =>
+  Effect.andThen(swarm.serve(peer, count, how), swarm.settle)
+
+const world = Effect.provide(Swarm.world(5))
+
+describe("PieceVerifier", () => {
+  it.effect("passes a right piece on to the writer", () =>
+    Effect.gen(function* () {
+      const swarm = yield* Swarm.make(5)
+      const peer = yield* peerOf(swarm)
+
+      yield* serve(swarm, peer, 2, "right")
+
+      assert.deepStrictEqual(swarm.facts, ["Passed 4", "Stored 4"])
+      assert.strictEqual(swarm.download.table.counts.stored, 1)
+    }).pipe(world)
+  )
+
+  it.effect("rejects a piece that does not match, writes nothing of it and lets it start anew", () =>
+    Effect.gen(function* () {
+      const swarm = yield* Swarm.make(5)
+      const liar = yield* peerOf(swarm, { isLiar: true })
+      yield* peerOf(swarm, { pieces: [] })
+
+      yield* serve(swarm, liar, 1, "wrong")
+      yield* serve(swarm, liar, 1, "right")
+
+      assert.deepStrictEqual(swarm.facts, ["Rejected 4", "Guilty 4"])
+      assert.strictEqual(swarm.faults.counts("write").calls, 0)
+      assert.strictEqual(PieceTable.stateOf(swarm.download.table, piece(4)), "missing")
+      assert.strictEqual(BufferPool.lentCount(swarm.download.pool), 0)
+      assert.isAbove(swarm.download.wastedBytes, 16_384)
+    }).pipe(world)
+  )
+
+  it.effect("finds a sole contributor guilty at once", () =>
+    Effect.gen(function* () {
+      const swarm = yield* Swarm.make(5)
+      const liar = yield* peerOf(swarm, { isLiar: true })
+
+      yield* serve(swarm, liar, 2, "wrong")
+
+      assert.include(swarm.facts, "Guilty 4")
+      assert.notInclude(swarm.peers, liar)
+    }).pipe(world)
+  )
+
+  it.effect("fault 40: of several, finds only the liar guilty, and only once the piece passes", () =>
+    Effect.gen(function* () {
+      const swarm = yield* Swarm.make(1)
+      const liar = yield* peerOf(swarm, { isLiar: true })
+      const honest = yield* peerOf(swarm)
+      // The liar is asked for all blocks, and lets the honest peer have the second one.
+      yield* serve(swarm, liar, 1, "wrong")
+      yield* swarm.reject(liar, 1)
+      yield* swarm.settle
+      yield* serve(swarm, honest, 1, "right")
+      const before = [...swarm.facts]
+
+      yield* serve(swarm, honest, 2, "right")
+
+      assert.deepStrictEqual(before, ["Rejected 4"])
+      assert.deepStrictEqual(swarm.facts.slice(1), ["Passed 4", "Guilty 4", "Stored 4"])
+      assert.deepStrictEqual(swarm.peers, [honest])
+    }).pipe(world)
+  )
+
+  it.effect("fault 43: right blocks and a wrong last one leave no byte in the storage", () =>
+    Effect.gen(function* () {
+      const swarm = yield* Swarm.make(5)
+      const liar = yield* peerOf(swarm, { isLiar: true, pieces: [0] })
+
+      yield* serve(swarm, liar, 2, "right")
+      yield* serve(swarm, liar, 1, "wrong")
+
+      assert.include(swarm.facts, "Rejected 0")
+      assert.strictEqual(swarm.faults.counts("write").calls, 0)
+    }).pipe(world)
+  )
+
+  it.effect("fault 42: tries a piece that always fails ever more rarely, from 2 s up to 5 minutes", () =>
+    Effect.gen(function* () {
+      const swarm = yield* Swarm.make(5)
+      const waits: Array<number> = []
+      let rejected = 0
+      let waited = 0
+      for (let second = 0; second < 2_000; second++) {
+        const liar = swarm.peers[0] ?? (yield* peerOf(swarm, { isLiar: true }))
+        yield* serve(swarm, liar, 2, "wrong")
+        if (swarm.facts.filter((fact) => fact === "Rejected 4").length > rejected) {
+          rejected++
+          waits.push(waited)
+          waited = 0
+        }
+        yield* swarm.advance(1)
+        waited++
+      }
+
+      assert.deepStrictEqual(
+        waits.slice(0, 12).map((wait) => Math.max(0, wait - 1)),
+        [0, 0, 1, 3, 7, 15, 31, 63, 127, 255, 299, 299]
+      )
+    }).pipe(world)
+  )
+
+  it.effect("rejects nothing because of the storage", () =>
+    Effect.gen(function* () {
+      const swarm = yield* Swarm.make(5)
+      const peer = yield* peerOf(swarm)
+      swarm.faults.failAll("write", FaultyStorage.diskFull)
+
+      yield* serve(swarm, peer, 2, "right")
+
+      assert.deepStrictEqual(swarm.facts, ["Passed 4", "Failed 4"])
+      assert.strictEqual(PieceTable.stateOf(swarm.download.table, piece(4)), "verified")
+    }).pipe(world)
+  )
+})
