@@ -7,6 +7,10 @@
  *
  * Plain functions with one owner, the torrent's fibers between two `yield*`; only borrowing and returning a buffer are
  * effects. Verdicts on a completed piece are `PieceVerifier.ts`'s matter, bytes and frames `peer/PeerProtocol.ts`'s.
+ *
+ * Hot path: a block costs 0.4 to 0.7 us of book-keeping, from its request to its place in a complete piece of 1 MiB and
+ * with its share of the loan, and 1.2 to 1.5 us in pieces of 64 KiB, with one seed or with fifty
+ * (`test/bench/Pieces.bench.ts`, two shared x64 cores, Node 24).
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"

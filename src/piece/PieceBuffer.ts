@@ -1,6 +1,7 @@
 /**
  * A piece while it is in memory: its bytes in one array, and of each block who is asked for it, who is sending it and
- * who sent it. Hot path: a few calls a block, plain and without allocation.
+ * who sent it. Hot path: a few calls a block, plain and without allocation; 40 ns a block, and 320 ns with the copy of its
+ * 16 KiB (`test/bench/Pieces.bench.ts`, two shared x64 cores, Node 24).
  *
  * The array is borrowed from a `BufferPool`; the assembled piece is the buffer itself. A buffer whose loan has ended is
  * not `open`, and nothing writes to it any more: its memory may already belong to another piece.

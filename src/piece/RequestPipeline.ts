@@ -5,7 +5,8 @@
  * is free for somebody else. Depth follows the measured rate and delay of the peer: enough to keep it busy for the
  * delay and half a second on top, so a fast peer never waits for us and a slow one holds few blocks.
  *
- * Hot path: one call to send and one to release a block. `now` is in milliseconds.
+ * Hot path: one call to send and one to release a block, 85 ns together (`test/bench/Pieces.bench.ts`, two shared x64
+ * cores, Node 24). `now` is in milliseconds.
  */
 import * as PieceBuffer from "./PieceBuffer.ts"
 

@@ -1,0 +1,133 @@
+/**
+ * What the engine's own book-keeping costs a block, without sockets, digests and disks: a block put into its buffer, a
+ * request sent and answered, and the whole way of a block through a download, pieces of 1 MiB and of 64 KiB, with one
+ * source and with fifty.
+ *
+ * `node test/bench/Pieces.bench.ts`
+ */
+import * as Effect from "effect/Effect"
+import * as Queue from "effect/Queue"
+import * as Bitfield from "../../src/base/Bitfield.ts"
+import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
+import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
+import * as Prng from "../../src/base/Prng.ts"
+import * as BufferBudget from "../../src/piece/BufferBudget.ts"
+import * as BufferPool from "../../src/piece/BufferPool.ts"
+import * as Download from "../../src/piece/Download.ts"
+import * as PieceBuffer from "../../src/piece/PieceBuffer.ts"
+import * as PiecePicker from "../../src/piece/PiecePicker.ts"
+import * as PieceTable from "../../src/piece/PieceTable.ts"
+import * as RequestPipeline from "../../src/piece/RequestPipeline.ts"
+
+const { blockLength } = PieceGeometry
+const blocks = 64
+const piece = 3 as PieceIndex
+
+/** Best of seven runs of about a tenth of a second, in nanoseconds per operation; the machine is shared. */
+const measure = (name: string, operationsPerTurn: number, turn: () => void): void => {
+  let best = Number.POSITIVE_INFINITY
+  for (let run = 0; run < 7; run++) {
+    let turns = 0
+    const start = performance.now()
+    while (performance.now() - start < 100) {
+      turn()
+      turns++
+    }
+    best = Math.min(best, ((performance.now() - start) * 1e6) / (turns * operationsPerTurn))
+  }
+  print(name, best)
+}
+
+const print = (name: string, nanoseconds: number): void =>
+  console.log(`${name.padEnd(56)} ${nanoseconds.toFixed(1).padStart(8)} ns`)
+
+const memory = new Uint8Array(blocks * blockLength)
+const block = new Uint8Array(blockLength).fill(7)
+let seen = 0
+
+measure("PieceBuffer: block put into its place", blocks, () => {
+  const buffer = PieceBuffer.make(piece, memory, 0)
+  for (let index = 0; index < blocks; index++) PieceBuffer.put(buffer, index * blockLength, block, 1, 0)
+  seen += buffer.received.count
+})
+measure("PieceBuffer: the same without the copy", blocks, () => {
+  const buffer = PieceBuffer.make(piece, memory, 0)
+  for (let index = 0; index < blocks; index++) PieceBuffer.finish(buffer, index, 1, 0)
+  seen += buffer.received.count
+})
+
+let now = 0
+const pipeline = RequestPipeline.make(blocks, now)
+measure("RequestPipeline: request sent and answered", blocks, () => {
+  const buffer = PieceBuffer.make(piece, memory, 0)
+  for (let index = 0; index < blocks; index++) RequestPipeline.send(pipeline, buffer, index, now)
+  now++
+  for (let index = 0; index < blocks; index++) RequestPipeline.arrive(pipeline, piece, index, now)
+  seen += pipeline.depth
+})
+
+const pieceCount = 100_000
+const picker = PiecePicker.make(pieceCount, Prng.make(1))
+const draw = Prng.make(2)
+measure("PiecePicker: a have comes and goes, 100,000 pieces", 200, () => {
+  for (let turn = 0; turn < 100; turn++) {
+    const index = Prng.integer(draw, pieceCount) as PieceIndex
+    PiecePicker.gain(picker, index)
+    PiecePicker.lose(picker, index)
+  }
+})
+
+/** Blocks of `pieceLength` from `sourceCount` seeds through a download; every piece is stored as soon as it is there. */
+const download = (pieceLength: number, sourceCount: number) =>
+  Effect.gen(function* () {
+    const totalLength = 1_073_741_824
+    const geometry = PieceGeometry.make({ totalLength, pieceLength })
+    const self = yield* Download.make({
+      geometry,
+      stored: Bitfield.make(geometry.pieceCount),
+      random: Prng.make(1)
+    })
+    const sources = Array.from({ length: sourceCount }, (_, key): Download.Source => {
+      const source: Download.Source = {
+        key,
+        has: Bitfield.make(geometry.pieceCount),
+        pipeline: RequestPipeline.make(Math.ceil(pieceLength / blockLength), 0),
+        refused: new Set(),
+        current: undefined,
+        isSeed: false,
+        searchedVersion: Download.never,
+        cancel: () => {},
+        wake: () => {}
+      }
+      Download.join(self, source)
+      Download.gainAll(self, source, Bitfield.full(geometry.pieceCount))
+      return source
+    })
+    let clock = 0
+    const start = performance.now()
+    while (!PieceTable.isComplete(self.table)) {
+      clock++
+      for (const source of sources) {
+        while (RequestPipeline.room(source.pipeline) > 0) {
+          if (Download.nextBlock(self, source, clock) !== undefined) continue
+          const next = Download.nextPiece(self, source)
+          if (next === undefined || (yield* Download.begin(self, source, next)) === undefined) break
+        }
+        for (const request of [...source.pipeline.requests.values()]) Download.received(self, source, request, clock)
+      }
+      for (const buffer of yield* Queue.clear(self.completed)) {
+        PieceTable.verify(self.table, buffer.piece)
+        PieceTable.store(self.table, buffer.piece)
+        yield* BufferPool.close(self.pool, buffer.piece)
+      }
+    }
+    const nanoseconds = ((performance.now() - start) * 1e6) / (totalLength / blockLength)
+    print(`Download: block of ${pieceLength >>> 10} KiB pieces, ${sourceCount} seeds, loan included`, nanoseconds)
+  }).pipe(Effect.scoped, Effect.provide(BufferBudget.layer()))
+
+for (const pieceLength of [1_048_576, 65_536]) {
+  for (const sourceCount of [1, 50]) {
+    for (let run = 0; run < 2; run++) await Effect.runPromise(download(pieceLength, sourceCount))
+  }
+}
+if (seen === 0) throw new Error("nothing was measured")
