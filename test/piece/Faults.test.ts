@@ -1,0 +1,139 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as BufferPool from "../../src/piece/BufferPool.ts"
+import * as PieceTable from "../../src/piece/PieceTable.ts"
+import * as FrameEncoder from "../../src/wire/FrameEncoder.ts"
+import { blockLength } from "./pieces.ts"
+import * as Swarm from "./swarm.ts"
+
+type Running = Swarm.TestSwarm["Service"]
+
+const everything = [0, 1, 2, 3, 4]
+
+const seedOf = Effect.fnUntraced(function* (swarm: Running, isFast = true) {
+  const seed = yield* swarm.join({ isLiar: false, isFast, pieces: everything })
+  yield* swarm.say(seed, FrameEncoder.unchoke)
+  yield* swarm.settle
+  return seed
+})
+
+const serve = (swarm: Running, peer: Swarm.Peer, count = peer.out.size) =>
+  Effect.andThen(swarm.serve(peer, count, "right"), swarm.settle)
+
+const world = Effect.provide(Swarm.world(5))
+
+describe("pieces under attack", () => {
+  it.effect("fault 29: an unrequested block takes no buffer", () =>
+    Effect.gen(function* () {
+      const swarm = yield* Swarm.make(5)
+      const peer = yield* swarm.join({ isLiar: false, isFast: true, pieces: everything })
+
+      yield* swarm.push(peer, "2:1")
+      yield* swarm.settle
+
+      assert.strictEqual(BufferPool.lentCount(swarm.download.pool), 0)
+      assert.strictEqual(swarm.ledger.heldBytes, 0)
+      assert.strictEqual(swarm.download.table.counts.missing, 5)
+      assert.strictEqual(swarm.download.wastedBytes, blockLength)
+      assert.strictEqual(peer.protocol.unaskedBlocks, 1)
+      swarm.check()
+    }).pipe(world)
+  )
+
+  it.effect("fault 29: a block that came already changes nothing when it comes again", () =>
+    Effect.gen(function* () {
+      const swarm = yield* Swarm.make(1)
+      const seed = yield* seedOf(swarm)
+      const [name] = [...seed.out]
+      yield* serve(swarm, seed, 1)
+
+      yield* swarm.push(seed, name!)
+      yield* swarm.settle
+
+      assert.strictEqual([...swarm.download.pool.loans.values()][0]!.buffer.received.count, 1)
+      swarm.check()
+    }).pipe(world)
+  )
+
+  it.effect(
+    "fault 44: a slow peer that holds the last block is helped out, at most three are asked, and it is told",
+    () =>
+      Effect.gen(function* () {
+        const swarm = yield* Swarm.make(5)
+        const slow = yield* seedOf(swarm)
+        const others = [yield* seedOf(swarm), yield* seedOf(swarm), yield* seedOf(swarm)]
+        yield* serve(swarm, slow, slow.out.size - 1)
+        const [last] = [...slow.out]
+        const asked = others.filter((peer) => peer.out.has(last!))
+
+        yield* serve(swarm, asked[0]!)
+
+        assert.strictEqual(asked.length, 2)
+        assert.isTrue(PieceTable.isComplete(swarm.download.table))
+        assert.deepStrictEqual(slow.cancelled.slice(-1), [last])
+        assert.deepStrictEqual(
+          swarm.peers.map((peer) => peer.out.size),
+          [0, 0, 0, 0]
+        )
+      }).pipe(world)
+  )
+
+  for (const isFast of [true, false]) {
+    it.effect(`fault 45: chokes without end leak no request, ${isFast ? "with" : "without"} the fast extension`, () =>
+      Effect.gen(function* () {
+        const swarm = yield* Swarm.make(2)
+        const storm = yield* seedOf(swarm, isFast)
+        for (let turn = 0; turn < 100; turn++) {
+          yield* swarm.choke(storm)
+          yield* swarm.reject(storm, storm.out.size)
+          yield* swarm.settle
+          swarm.check()
+          yield* swarm.say(storm, FrameEncoder.unchoke)
+          yield* swarm.settle
+          swarm.check()
+        }
+
+        while (storm.out.size > 0) yield* serve(swarm, storm)
+
+        assert.isTrue(PieceTable.isComplete(swarm.download.table))
+      }).pipe(world)
+    )
+  }
+
+  it.effect("fault 46: a peer that announces everything and sends nothing hoards no piece", () =>
+    Effect.gen(function* () {
+      const swarm = yield* Swarm.make(5)
+      const hoarder = yield* seedOf(swarm)
+      const honest = yield* seedOf(swarm)
+      const hoarded = hoarder.out.size
+
+      yield* swarm.advance(10)
+      const left = hoarder.out.size
+      while (honest.out.size > 0) yield* serve(swarm, honest)
+
+      assert.strictEqual(hoarded, 14)
+      assert.isAtMost(left, 1)
+      assert.isTrue(hoarder.protocol.pipeline.isSnubbed)
+      assert.isTrue(PieceTable.isComplete(swarm.download.table))
+    }).pipe(world)
+  )
+
+  it.effect(
+    "fault 47: with one buffer, half a piece in it and its peer gone, the next peer goes on with that piece",
+    () =>
+      Effect.gen(function* () {
+        const swarm = yield* Swarm.make(1)
+        const first = yield* seedOf(swarm)
+        yield* serve(swarm, first, 1)
+        yield* swarm.leave(first)
+        const during = { ...swarm.download.table.counts }
+
+        const second = yield* seedOf(swarm)
+        while (second.out.size > 0) yield* serve(swarm, second)
+
+        assert.deepStrictEqual(during, { missing: 4, active: 1, complete: 0, verified: 0, stored: 0 })
+        assert.isTrue(PieceTable.isComplete(swarm.download.table))
+        assert.strictEqual(swarm.download.wastedBytes, 0)
+      }).pipe(Effect.provide(Swarm.world(1)))
+  )
+})
