@@ -267,11 +267,30 @@ describe("PeerProtocol", () => {
       const claimed = writersClaimed(download)
 
       yield* PeerProtocol.close(protocol)
+      const left = [writersClaimed(download), requestsCounted(download)]
       const other = yield* unchoked(download, 1)
       answer(other, heard(other))
 
-      assert.deepStrictEqual([claimed, writersClaimed(download), requestsCounted(download)], [1, 0, 0])
+      assert.deepStrictEqual([claimed, left], [1, [0, 0]])
       assert.strictEqual(download.table.counts.complete, 4)
+    })
+
+    test("law 4: in the middle of a block whose loan ends, and writes nothing into memory that went to another", function* () {
+      const download = yield* makeDownload({ maxActivePieces: 1 })
+      const protocol = yield* unchoked(download, 0)
+      const first = heard(protocol).find(({ _tag }) => _tag === "Request")
+      if (first?._tag !== "Request") return assert.fail("nothing was asked")
+      const bytes = WireMessages.encodeAll([piece(first.index, first.begin / block)])
+      PeerProtocol.receive(protocol, bytes.subarray(0, 8_000), 1)
+      const [loan] = [...download.pool.loans.values()]
+      const memory = loan!.buffer.bytes
+      yield* BufferPool.close(download.pool, loan!.buffer.piece)
+      memory.fill(0xee)
+
+      PeerProtocol.receive(protocol, bytes.subarray(8_000), 2)
+
+      assert.deepStrictEqual(new Set(memory), new Set([0xee]))
+      assert.deepStrictEqual([requestsCounted(download), protocol.usefulBytes], [0, 0])
     })
   })
 
