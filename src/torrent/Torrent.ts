@@ -223,6 +223,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     for (const source of options.sources) {
       const peers = source.peers({
         completed: Effect.ignore(Deferred.await(completed)),
+        wantsMore: () => !PieceTable.isComplete(download.table) && swarm.counts().connected === 0,
         facts: () => ({
           downloaded: download.downloadedBytes,
           uploaded: 0,

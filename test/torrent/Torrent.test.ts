@@ -164,6 +164,31 @@ describe("Torrent", () => {
   )
 
   test(
+    "asks its sources for more while it has no peer, and not once it is complete",
+    Effect.fnUntraced(function* (world) {
+      let wantsMore: (() => boolean) | undefined
+      const source: PeerSource = {
+        peers: (context) => {
+          wantsMore = context.wantsMore
+          return Stream.empty
+        }
+      }
+      const download = yield* world.download(small, { sources: [source] })
+      yield* world.simulation.settle
+      const alone = wantsMore?.()
+      yield* download.torrent.addPeers([(yield* world.join(small, { bytesPerSecond: 100_000 })).address])
+      yield* world.advance("2 seconds")
+      const served = wantsMore?.()
+
+      yield* world.until(download.isComplete, "1 minute")
+
+      assert.isTrue(alone)
+      assert.isFalse(served)
+      assert.isFalse(wantsMore?.())
+    })
+  )
+
+  test(
     "says that it waits when nobody is left, and goes on when somebody comes",
     Effect.fnUntraced(function* (world) {
       const download = yield* world.download(small, { behaviours: [{ corrupts: "every block" }] })
