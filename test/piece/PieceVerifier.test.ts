@@ -87,6 +87,27 @@ describe("PieceVerifier", () => {
     }).pipe(world)
   )
 
+  it.effect("asks one peer alone for a piece that came bad from several", () =>
+    Effect.gen(function* () {
+      const swarm = yield* Swarm.make(1)
+      const liar = yield* peerOf(swarm, { isLiar: true })
+      const honest = yield* peerOf(swarm)
+      yield* serve(swarm, liar, 1, "wrong")
+      yield* swarm.reject(liar, 1)
+      yield* swarm.settle
+      const other = yield* peerOf(swarm)
+      yield* serve(swarm, honest, 1, "right")
+      const rejected = [...swarm.facts]
+      const sole = [liar, honest, other].find((peer) => peer.out.size === 2)!
+      // A block that the one peer does not want to send is free, and still nobody else is asked for it.
+      yield* swarm.reject(sole, 1)
+      yield* swarm.settle
+
+      assert.deepStrictEqual(rejected, ["Rejected 4"])
+      assert.deepStrictEqual([liar, honest, other].map((peer) => peer.out.size).sort(), [0, 0, 1])
+    }).pipe(world)
+  )
+
   it.effect("fault 43: right blocks and a wrong last one leave no byte in the storage", () =>
     Effect.gen(function* () {
       const swarm = yield* Swarm.make(5)
