@@ -1,14 +1,18 @@
 /**
  * What helps to test programs that use the engine: peers whose behaviour is a value, a network in memory under a test
- * clock, storage that fails on demand, torrents with known content, and what properties draw from. fast-check is needed
- * for `Arbitraries` and `Property`.
+ * clock, storage that fails on demand, torrents with known content, whole swarms in simulated time, and what properties
+ * draw from. fast-check is needed for `Arbitraries` and `Property`.
  */
 export * as MemoryResumeStore from "../resume/MemoryResumeStore.ts"
 export * as MemoryStorage from "../storage/MemoryStorage.ts"
 export * as Arbitraries from "./Arbitraries.ts"
+export * as CheckedStorage from "./CheckedStorage.ts"
 export * as FaultyStorage from "./FaultyStorage.ts"
 export * as KnownTorrent from "./KnownTorrent.ts"
 export * as MemoryNetwork from "./MemoryNetwork.ts"
+export * as NoTracker from "./NoTracker.ts"
 export * as PeerBehaviour from "./PeerBehaviour.ts"
 export * as Property from "./Property.ts"
 export * as ScriptedPeer from "./ScriptedPeer.ts"
+export * as Simulation from "./Simulation.ts"
+export * as Swarms from "./Swarms.ts"

@@ -1,0 +1,72 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Random from "effect/Random"
+import { PieceHasher } from "../../src/piece/PieceHasher.ts"
+import * as Simulations from "../../src/testing/Simulation.ts"
+import { Simulation } from "../../src/testing/Simulation.ts"
+
+describe("Simulation", () => {
+  it.effect("moves no time but by itself, and all that is due in it happens in order", () =>
+    Simulations.run(
+      1,
+      Effect.gen(function* () {
+        const { advance, nowUnsafe, settle } = yield* Simulation
+        const heard: Array<string> = []
+        const say = (what: string) => Effect.sync(() => void heard.push(`${what} ${nowUnsafe()}`))
+        yield* Effect.forkScoped(Effect.andThen(Effect.sleep("3 seconds"), say("late")))
+        yield* Effect.forkScoped(Effect.andThen(Effect.sleep("50 millis"), say("early")))
+        yield* settle
+        const before = [...heard]
+
+        yield* advance("1 minute")
+
+        assert.deepStrictEqual(before, [])
+        assert.deepStrictEqual(heard, ["early 50", "late 3000"])
+        assert.strictEqual(nowUnsafe(), 60_000)
+      })
+    )
+  )
+
+  it.effect("stands still until a digest is there, so that it comes at the same moment in every run", () =>
+    Effect.gen(function* () {
+      const story = Simulations.run(
+        7,
+        Effect.gen(function* () {
+          const { advance, nowUnsafe } = yield* Simulation
+          const hasher = yield* PieceHasher
+          const heard: Array<string> = []
+          for (const name of ["a", "b", "c"]) {
+            yield* Effect.forkScoped(
+              Effect.gen(function* () {
+                yield* Effect.sleep(yield* Random.nextIntBetween(1, 400))
+                const digest = yield* hasher.sha1(new Uint8Array(100_000))
+                heard.push(`${name} ${digest[0]} ${nowUnsafe()}`)
+              })
+            )
+          }
+          yield* advance("1 second")
+          return heard
+        })
+      )
+
+      const first = yield* story
+
+      assert.strictEqual(first.length, 3)
+      assert.deepStrictEqual(yield* story, first)
+    })
+  )
+
+  it.effect("ends a program whose finalizers wait for time", () =>
+    Effect.gen(function* () {
+      const fiber = yield* Effect.forkChild(
+        Simulations.run(
+          1,
+          Effect.addFinalizer(() => Effect.sleep("1 minute"))
+        )
+      )
+
+      yield* Fiber.join(fiber)
+    })
+  )
+})
