@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as fc from "fast-check"
 import * as PeerScript from "../../src/testing/arbitrary/PeerScript.ts"
+import * as FaultyStorage from "../../src/testing/FaultyStorage.ts"
 import type { PeerBehaviour } from "../../src/testing/PeerBehaviour.ts"
 import * as Property from "../../src/testing/Property.ts"
 import * as Swarms from "../../src/testing/Swarms.ts"
@@ -14,6 +15,8 @@ const swarm = fc.record({
   seed: fc.nat(),
   latency: fc.constantFrom(0, 1, 30, 200),
   bufferBytes: fc.constantFrom(65_536, 131_072, 400_000, 67_108_864),
+  failingWrites: fc.constantFrom(0, 0, 0.2, 0.6),
+  writeMillis: fc.constantFrom(0, 0, 50, 2_000),
   reliable: PeerScript.honest,
   others: fc.array(fc.oneof(PeerScript.peerScript(geometry), PeerScript.damaged(geometry)), { maxLength: 8 })
 })
@@ -27,7 +30,7 @@ describe("a random swarm", () => {
     () =>
       Property.check(
         swarm,
-        Effect.fnUntraced(function* ({ bufferBytes, latency, others, reliable, seed }) {
+        Effect.fnUntraced(function* ({ bufferBytes, failingWrites, latency, others, reliable, seed, writeMillis }) {
           const scripts = [...others, reliable]
 
           const summary = yield* Swarms.run({
@@ -36,6 +39,11 @@ describe("a random swarm", () => {
             peers: scripts.map(({ behaviour }) => behaviour),
             link: { latency },
             engine: { bufferBytes },
+            script: ({ faults }) =>
+              Effect.sync(() => {
+                faults.failSometimes("write", failingWrites, FaultyStorage.inputOutputError)
+                faults.delay("write", writeMillis)
+              }),
             limit: "60 minutes"
           })
 
