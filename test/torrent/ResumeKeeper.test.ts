@@ -32,7 +32,7 @@ const keeper = Effect.fnUntraced(function* (drawn: { readonly stored: string; re
         : Effect.void
     })
   const resume: TorrentResume = {
-    load: Effect.sync(() => undefined),
+    load: Effect.die(new Error("a keeper does not load")),
     save: (pieces) => Effect.suspend(() => call(`save [${draw(pieces.stored)}] [${draw(pieces.flushed)}]`)),
     append: (pieces) => call(`append ${pieces.join(" ")}`),
     remove: Effect.void
