@@ -152,10 +152,9 @@ describe("Download", () => {
         const download = yield* downloadOf(geometryOf(3, 2))
         const sources = [alice, bob, carol].map((key) => joined(download, key))
 
-        const buffers = yield* Effect.all(
-          sources.map((source) => Download.begin(download, source, piece(0))),
-          { concurrency: "unbounded" }
-        ).pipe(Effect.provideService(Scheduler.MaxOpsBeforeYield, operations))
+        const buffers = yield* Effect.forEach(sources, (source) => Download.begin(download, source, piece(0)), {
+          concurrency: "unbounded"
+        }).pipe(Effect.provideService(Scheduler.MaxOpsBeforeYield, operations))
 
         assert.strictEqual(new Set(buffers).size, 1)
         assert.strictEqual(download.table.counts.active, 1)

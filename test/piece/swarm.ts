@@ -32,6 +32,7 @@ import { Storage } from "../../src/storage/Storage.ts"
 import * as FaultyStorage from "../../src/testing/FaultyStorage.ts"
 import * as FrameDecoder from "../../src/wire/FrameDecoder.ts"
 import * as FrameEncoder from "../../src/wire/FrameEncoder.ts"
+import { WireError } from "../../src/wire/WireError.ts"
 import { blockLength, contentOf, geometryOf, piece } from "./pieces.ts"
 
 /** Five pieces of three blocks; the last one has a block and 100 bytes. */
@@ -73,6 +74,17 @@ export interface Peer {
 export type Answer = "right" | "wrong" | "half"
 
 const nameOf = (index: number, begin: number) => `${index}:${begin / blockLength}`
+
+/** Whether a step of a protocol ends its session; what is no fault of the peer is thrown on. */
+const isOver = (step: () => void): boolean => {
+  try {
+    step()
+    return false
+  } catch (error) {
+    if (error instanceof PeerProtocol.PeerDropped || error instanceof WireError) return true
+    throw error
+  }
+}
 
 /** A swarm and its torrent, for as long as its scope is there. */
 export const make = Effect.fnUntraced(function* (cap: number) {
@@ -176,12 +188,7 @@ export const make = Effect.fnUntraced(function* (cap: number) {
   const hear = Effect.fnUntraced(function* (peer: Peer, bytes: Uint8Array) {
     const now = yield* Clock.currentTimeMillis
     peer.isAwake = true
-    try {
-      PeerProtocol.receive(peer.protocol, bytes, now)
-    } catch (error) {
-      if (!(error instanceof Error) || !("_tag" in error)) throw error
-      yield* leave(peer)
-    }
+    if (isOver(() => PeerProtocol.receive(peer.protocol, bytes, now))) yield* leave(peer)
   })
 
   const say = Effect.fnUntraced(function* (peer: Peer, write: (encoder: FrameEncoder.FrameEncoder) => void) {
@@ -284,12 +291,10 @@ export const make = Effect.fnUntraced(function* (cap: number) {
       Download.releaseDelayed(download, now)
       for (const peer of [...peers]) {
         let isFreed = false
-        try {
+        const isLost = isOver(() => {
           isFreed = PeerProtocol.tick(peer.protocol, now)
-        } catch (error) {
-          if (!(error instanceof PeerProtocol.PeerDropped)) throw error
-          yield* leave(peer)
-        }
+        })
+        if (isLost) yield* leave(peer)
         if (!isFreed) continue
         yield* Download.abandon(download, peer.protocol)
         Download.feed(download)
