@@ -1,14 +1,13 @@
 /**
  * The engine as it runs in production on Node: files on disk, TCP, hashing on the event loop, HTTP trackers.
  */
-import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import * as Layer from "effect/Layer"
 import * as Engine from "../engine/Engine.ts"
 import * as NodePieceHasher from "../piece/NodePieceHasher.ts"
 import * as FileResumeStore from "../resume/FileResumeStore.ts"
 import * as FileSystemStorage from "../storage/FileSystemStorage.ts"
-import * as HttpTracker from "../tracker/HttpTracker.ts"
 import * as TcpTransport from "../transport/TcpTransport.ts"
+import * as NodeTracker from "./NodeTracker.ts"
 
 /** How the engine is set up on Node. */
 export interface Options extends Engine.Config {
@@ -24,9 +23,8 @@ export const layerServices = (options: Options) =>
     FileSystemStorage.layer({ directory: options.directory }),
     FileResumeStore.layer({ directory: options.resumeDirectory ?? `${options.directory}/.piecewise` }),
     TcpTransport.layerDialer,
-    HttpTracker.layer.pipe(Layer.provide(NodeHttpClient.layerUndici))
+    NodeTracker.layer
   ).pipe(Layer.provideMerge(NodePieceHasher.layer))
 
-/** An engine that stores torrents in a folder. */
-export const layer = (options: Options): Layer.Layer<Engine.Engine> =>
-  Engine.layer(options).pipe(Layer.provide(layerServices(options)))
+/** An engine that stores torrents in a folder, and the services it runs on. */
+export const layer = (options: Options) => Layer.provideMerge(Engine.layer(options), layerServices(options))

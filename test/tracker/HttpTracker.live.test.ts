@@ -63,7 +63,7 @@ const urlOf = (server: Server) => `http://127.0.0.1:${portOf(server.http)}/annou
 
 const swarmOf = (server: Server) => server.torrents[Bytes.toHex(infoHash)]
 
-const overNode = Layer.provide(HttpTracker.layer, NodeHttpClient.layerUndici)
+const overNode = Layer.provide(HttpTracker.layer, NodeHttpClient.layerNodeHttp)
 
 layer(overNode, { excludeTestServices: true })("HttpTracker against a real tracker", (it) => {
   it.effect("tells the peers that have announced, and those that stopped no more", () =>
