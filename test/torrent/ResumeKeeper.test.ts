@@ -70,18 +70,19 @@ describe("ResumeKeeper", () => {
     })
   )
 
-  it.effect("appends each stored piece at once and once, and tells of it behind that", () =>
+  it.effect("appends what was stored within a moment at once and once, and tells of it behind that", () =>
     Effect.gen(function* () {
       const { heard, stop, store } = yield* keeper({ stored: "    ", flushed: "    " })
       heard()
 
       store(2)
-      yield* Effect.yieldNow
       store(0)
-      yield* Effect.yieldNow
+      yield* TestClock.adjust(ResumeKeeper.gatherFor)
+      store(3)
+      yield* TestClock.adjust(ResumeKeeper.gatherFor)
       yield* stop
 
-      assert.deepStrictEqual(heard(), ["append 2", "kept 2", "append 0", "kept 0"])
+      assert.deepStrictEqual(heard(), ["append 2 0", "kept 2", "kept 0", "append 3", "kept 3"])
     })
   )
 
@@ -109,6 +110,7 @@ describe("ResumeKeeper", () => {
     Effect.gen(function* () {
       const { heard, stop, store } = yield* keeper({ stored: "* ", flushed: "**" })
       store(1)
+      yield* TestClock.adjust(ResumeKeeper.gatherFor)
       heard()
 
       yield* TestClock.adjust("31 seconds")
@@ -125,12 +127,12 @@ describe("ResumeKeeper", () => {
       state.isBroken = true
       for (const piece of [0, 1, 2]) {
         store(piece)
-        yield* Effect.yieldNow
+        yield* TestClock.adjust(ResumeKeeper.gatherFor)
       }
       const during = [...failures]
       state.isBroken = false
       store(3)
-      yield* Effect.yieldNow
+      yield* TestClock.adjust(ResumeKeeper.gatherFor)
       state.isBroken = true
       yield* TestClock.adjust("31 seconds")
 
