@@ -1,8 +1,9 @@
 /**
  * One connection to a peer, from dialling to its end: the Effect shell around `PeerProtocol`.
  *
- * Bytes come in through the connection's sink and go straight to the protocol. The fiber wakes once a batch, refills the
- * request pipeline, borrows buffers for new pieces and flushes what there is to say in one write. Timers belong to the
+ * Bytes come in through the connection's sink and go straight to the protocol; after each batch the sink refills the
+ * request pipeline and flushes what there is to say in one write. The fiber wakes once a piece, to borrow a buffer, and
+ * where there is something to wait for: waking it for every batch cost a tenth of a second a GiB. Timers belong to the
  * swarm's one ticker. Ending the fiber releases everything.
  */
 import * as Clock from "effect/Clock"
@@ -121,8 +122,8 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   const sink = (view: Uint8Array): boolean => {
     try {
       receive(view)
-      // Runs the fiber before this returns: the pipeline is full again before any piece these bytes completed is hashed.
-      Latch.openUnsafe(awake)
+      // Before this returns: the pipeline is full again before any piece these bytes completed is hashed.
+      if (protocol !== undefined && !takeTurn(protocol)) Latch.openUnsafe(awake)
     } catch (error) {
       if (!isSessionError(error)) throw error
       failUnsafe(error)
@@ -130,29 +131,40 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     return true
   }
 
-  const refill = Effect.fnUntraced(function* (protocol: PeerProtocol.PeerProtocol) {
-    while (true) {
-      const piece = PeerProtocol.refill(protocol, clock.currentTimeMillisUnsafe())
-      if (piece === undefined || (yield* Download.begin(download, protocol, piece)) === undefined) break
-    }
+  /** Sends what there is to say; `false` when the connection wants a pause afterwards. */
+  const flush = (protocol: PeerProtocol.PeerProtocol, now: number): boolean => {
     if (protocol.pipeline.requests.size === 0) PeerProtocol.updateInterest(protocol)
-  })
+    if (FrameEncoder.isEmpty(protocol.outbox)) return true
+    protocol.lastSent = now
+    if (connection.writeUnsafe(FrameEncoder.take(protocol.outbox))) return true
+    protocol.blockedSince = now
+    return false
+  }
 
-  const flush = Effect.fnUntraced(function* (protocol: PeerProtocol.PeerProtocol) {
-    protocol.lastSent = clock.currentTimeMillisUnsafe()
-    if (connection.writeUnsafe(FrameEncoder.take(protocol.outbox))) return
-    protocol.blockedSince = protocol.lastSent
-    yield* connection.drained
-    protocol.blockedSince = undefined
-  })
+  /** Refills the pipeline and sends, as far as that needs no fiber; else `false`, and the fiber does the rest. */
+  const takeTurn = (protocol: PeerProtocol.PeerProtocol): boolean => {
+    if (protocol.blockedSince !== undefined) return true
+    const now = clock.currentTimeMillisUnsafe()
+    return PeerProtocol.refill(protocol, now) === undefined && flush(protocol, now)
+  }
 
+  /** What a turn cannot do without a fiber: borrow a buffer for a new piece, and wait for room to write. */
   const talk = Effect.gen(function* () {
     while (true) {
       yield* awake.await
       Latch.closeUnsafe(awake)
       if (protocol === undefined) continue
-      yield* refill(protocol)
-      if (!FrameEncoder.isEmpty(protocol.outbox)) yield* flush(protocol)
+      if (protocol.blockedSince === undefined) {
+        const now = clock.currentTimeMillisUnsafe()
+        let piece = PeerProtocol.refill(protocol, now)
+        while (piece !== undefined && (yield* Download.begin(download, protocol, piece)) !== undefined) {
+          piece = PeerProtocol.refill(protocol, now)
+        }
+        if (flush(protocol, now)) continue
+      }
+      yield* connection.drained
+      protocol.blockedSince = undefined
+      Latch.openUnsafe(awake)
     }
   })
 
