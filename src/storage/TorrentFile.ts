@@ -9,6 +9,7 @@ import * as NFS from "node:fs"
 import * as Path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
+import * as Semaphore from "effect/Semaphore"
 import * as DownloadFolder from "./DownloadFolder.ts"
 import * as FileHandles from "./FileHandles.ts"
 import * as FileSystemError from "./FileSystemError.ts"
@@ -76,6 +77,8 @@ export const make = (options: {
   let countsLinks = false
   let unsynced = false
   let lost: StorageReason | undefined
+  // The system writes one part of a file at a time; a second thread would only spin until the first is done.
+  const turn = Semaphore.makeUnsafe(1)
 
   const failed = (access: "read" | "write") => (error: Parameters<typeof FileSystemError.reasonOf>[0]) =>
     FileSystemError.reasonOf(error, name, access)
@@ -200,15 +203,17 @@ export const make = (options: {
     options.isClosed() ? gone() : Result.succeed(writing.fd !== undefined && lost === undefined ? writing : reading)
 
   const write = (part: NodeFile.FilePart) =>
-    handles.use(pickForWriting, (fd) => {
-      const writing = Effect.map(Effect.mapError(NodeFile.write(fs, fd, part), failed("write")), () => {
-        // After the write, not before: a sync that runs meanwhile may not cover it.
-        unsynced = true
-        unchecked += part.length
-        end = Math.max(end, part.position + part.length)
+    handles
+      .use(pickForWriting, (fd) => {
+        const writing = Effect.map(Effect.mapError(NodeFile.write(fs, fd, part), failed("write")), () => {
+          // After the write, not before: a sync that runs meanwhile may not cover it.
+          unsynced = true
+          unchecked += part.length
+          end = Math.max(end, part.position + part.length)
+        })
+        return unchecked >= checkInterval ? Effect.andThen(look(fd), writing) : writing
       })
-      return unchecked >= checkInterval ? Effect.andThen(look(fd), writing) : writing
-    })
+      .pipe(turn.withPermit)
 
   const syncOpen = (fd: number) =>
     Effect.suspend(() => {
