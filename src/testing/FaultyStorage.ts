@@ -9,6 +9,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
+import * as Prng from "../base/Prng.ts"
 import {
   DiskFull,
   NotStored,
@@ -19,7 +20,6 @@ import {
   StorageUnavailable,
   type TorrentStorage
 } from "../storage/Storage.ts"
-import * as Prng from "../base/Prng.ts"
 
 /** What can be made to fail; every piece that is digested counts as one `digest`. */
 export type Operation = StorageError["operation"]

@@ -7,13 +7,13 @@
 import * as Bitfield from "../base/Bitfield.ts"
 import type { InfoHash } from "../base/InfoHash.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
+import * as Prng from "../base/Prng.ts"
 import type { Sink } from "../transport/Transport.ts"
 import * as FrameDecoder from "../wire/FrameDecoder.ts"
 import * as FrameEncoder from "../wire/FrameEncoder.ts"
 import * as Handshake from "../wire/Handshake.ts"
 import { WireError } from "../wire/WireError.ts"
 import type { PeerBehaviour } from "./PeerBehaviour.ts"
-import * as Prng from "../base/Prng.ts"
 
 /** What a scripted peer is made of. */
 export interface Options {
