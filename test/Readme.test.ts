@@ -52,11 +52,9 @@ describe("the README", () => {
     await writeFile(path.join(folder, "downloads", "seven.bin"), known.fileContent(0))
     await writeFile(path.join(folder, "seven.torrent"), known.bytes)
 
-    const { stdout } = await run(
-      process.execPath,
-      ["--conditions=@piecewise/source", "program.ts", "seven.torrent"],
-      { cwd: folder }
-    )
+    const { stdout } = await run(process.execPath, ["--conditions=@piecewise/source", "program.ts", "seven.torrent"], {
+      cwd: folder
+    })
 
     assert.deepStrictEqual(stdout.trim().split("\n").slice(-2), ["Started", "Completed"])
   })
