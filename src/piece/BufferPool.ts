@@ -113,6 +113,10 @@ const returnMemory = (self: BufferPool, memory: Uint8Array): void => {
   if (BufferBudget.keep(self.ledger, self.account)) Queue.offerUnsafe(self.free, memory)
 }
 
+/** Whether asking for a buffer is worth it: one is free, or the budget has not been asked in vain. */
+export const mayLend = (self: BufferPool): boolean =>
+  Queue.sizeUnsafe(self.free) > 0 || (self.account.held < self.capacity && !self.ledger.waiting.has(self.account))
+
 /** What the borrower of a buffer takes part in. */
 export interface Borrower {
   /** Whether the piece, which has no buffer yet, should still get one: asked at the moment of the loan. */
