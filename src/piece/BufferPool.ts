@@ -46,6 +46,7 @@ export interface BufferPool {
   readonly partial: Set<PieceBuffer.PieceBuffer>
   readonly account: BufferBudget.Account
   readonly ledger: BufferBudget.Ledger
+  /** Of all loans: closes with the pool, after the fibers that were started later. */
   readonly scope: Scope.Scope
 }
 
@@ -72,7 +73,6 @@ export const make = Effect.fnUntraced(function* (
   }
 ) {
   const ledger = yield* BufferBudget.BufferBudget
-  const scope = yield* Effect.scope
   // A torrent of one short piece needs no more than that.
   const bufferBytes = Math.min(geometry.pieceLength, geometry.totalLength)
   const wanted = options?.maxActivePieces ?? capacityFor(bufferBytes, ledger.totalBytes)
@@ -91,11 +91,13 @@ export const make = Effect.fnUntraced(function* (
       options?.onGrow?.()
     }
   }
-  const self: BufferPool = { geometry, capacity, free, loans: new Map(), partial: new Set(), account, ledger, scope }
   yield* Effect.acquireRelease(
     Effect.sync(() => BufferBudget.open(ledger, account)),
     () => Effect.sync(() => BufferBudget.close(ledger, account))
   )
+  // Not the scope around it: there a loan would end before the older fibers that are hashing or writing its bytes.
+  const scope = yield* Effect.acquireRelease(Scope.make(), Scope.close)
+  const self: BufferPool = { geometry, capacity, free, loans: new Map(), partial: new Set(), account, ledger, scope }
   return self
 })
 

@@ -33,6 +33,24 @@ describe("BufferPool", () => {
     }).pipe(budget())
   )
 
+  it.effect("ends its loans after the fibers that were started over it, also those lent later", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const pool = yield* Scope.provide(poolOf(3), scope)
+      const seen: Array<boolean> = []
+      const verifier = Effect.never.pipe(Effect.onInterrupt(() => Effect.sync(() => seen.push(buffer.isOpen))))
+      yield* Scope.provide(Effect.forkScoped(verifier, { startImmediately: true }), scope)
+      const buffer = yield* BufferPool.lend(pool, piece(0))
+
+      yield* Scope.close(scope, Exit.void)
+
+      assert.deepStrictEqual(seen, [true])
+      assert.isFalse(buffer.isOpen)
+      assert.strictEqual(pool.ledger.heldBytes, 0)
+      assert.isUndefined(yield* BufferPool.lendNow(pool, piece(1)))
+    }).pipe(budget())
+  )
+
   it.effect("lends three at a cap of three and makes the fourth wait", () =>
     Effect.gen(function* () {
       const pool = yield* poolOf(3)
