@@ -169,8 +169,9 @@ const openTorrent = (options: {
       for (const span of spans) {
         if (layout.files[span.file]!.padding) into.fill(0, span.begin, span.begin + span.length)
       }
-      const readSpan = (span: FileLayout.FileSpan) =>
-        fileAt(span.file)
+      const readSpan = (span: FileLayout.FileSpan) => {
+        const { length, offset } = layout.files[span.file]!
+        return fileAt(span.file)
           .read(part(span, into))
           .pipe(
             Effect.catchIf(
@@ -179,10 +180,12 @@ const openTorrent = (options: {
             ),
             Effect.tap((read) =>
               Effect.sync(() => {
-                if (read < span.length) missing.push({ begin: span.begin + read, end: span.begin + span.length })
+                // The file ends here, so what comes after in it is missing as well.
+                if (read < span.length) missing.push({ begin: offset + span.fileOffset + read, end: offset + length })
               })
             )
           )
+      }
       return Effect.as(each("digest", onDisk(spans), readSpan), missing)
     })
 

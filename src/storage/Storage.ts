@@ -105,7 +105,8 @@ export interface TorrentStorage {
   readonly readBlock: (piece: PieceIndex, begin: number, length: number) => Effect.Effect<Uint8Array, StorageError>
   /**
    * Digests stored pieces, in the order given, as they are read: a recheck moves no data past the medium. What is not
-   * stored has no digest, or that of the zeros `readBlock` would give; neither is an error.
+   * stored has no digest, or that of the zeros `readBlock` would give; neither is an error. Costs little where nothing
+   * is stored, as a medium asks once where a file ends; so a write that comes meanwhile may or may not be seen.
    */
   readonly digests: (pieces: Iterable<PieceIndex>) => Stream.Stream<StoredDigest, StorageError>
   /** Makes what was written survive a power cut. */

@@ -65,6 +65,22 @@ describe("FileSystemStorage on its disk", () => {
   )
 
   test(
+    "looks for a missing file once, however many pieces it has",
+    Effect.gen(function* () {
+      const { calls } = yield* Disk
+      const layout = layoutOf(1 << 20, ["t/whole", 500 << 20], ["t/absent", 500 << 20])
+      const torrent = yield* open(layout)
+      yield* torrent.writePiece(pieceOf(layout, 0), new Uint8Array(1 << 20))
+      const before = calls.count("realpath") + calls.count("open") + calls.count("read")
+
+      const stored = yield* storedPieces(torrent, layout)
+
+      assert.deepStrictEqual(stored, [0])
+      assert.isAtMost(calls.count("realpath") + calls.count("open") + calls.count("read") - before, 20)
+    })
+  )
+
+  test(
     "fault 50: finishes short writes",
     Effect.gen(function* () {
       const { calls, root } = yield* Disk

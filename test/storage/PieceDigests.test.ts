@@ -90,6 +90,34 @@ describe("PieceDigests", () => {
     })
   )
 
+  it.effect("does not read what it was told to be missing, and keeps the order", () =>
+    Effect.gen(function* () {
+      const pieceLength = PieceDigests.readLength
+      const geometry = PieceGeometry.make({ totalLength: pieceLength * 10_000, pieceLength })
+      const reads: Array<number> = []
+      const digests = PieceDigests.make({
+        geometry,
+        hasher: readable,
+        pieces: piecesOf(geometry, ...Array.from({ length: geometry.pieceCount }, (_, index) => index)),
+        read: (begin) =>
+          Effect.sync(() => {
+            reads.push(begin / pieceLength)
+            // One file that ends in its first piece, and another one that begins in the last but one.
+            return begin > 0 ? [] : [{ begin: 5, end: pieceLength * 9_998 }]
+          })
+      })
+
+      const seen = yield* Stream.runCollect(digests)
+
+      assert.deepStrictEqual(reads, [0, 9_998, 9_999])
+      assert.deepStrictEqual(
+        seen.map(({ piece }) => Number(piece)),
+        Array.from({ length: geometry.pieceCount }, (_, index) => index)
+      )
+      assert.isTrue(seen.every(({ piece, sha1 }) => (sha1 !== undefined) === piece >= 9_998))
+    })
+  )
+
   it.effect("fills one buffer while the other is hashed, and never the one that is", () =>
     Effect.gen(function* () {
       const pieceLength = PieceDigests.readLength
