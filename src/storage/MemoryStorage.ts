@@ -170,7 +170,7 @@ export const make = Effect.fnUntraced(function* (options: MemoryStorageOptions =
             return Effect.fail(StorageError.of("read", [new NotStored({ path: nameAt(piece, begin) })]))
           return Effect.succeed(stored.slice(begin, begin + length))
         }),
-      digests: (asked) => Stream.fromIterable(asked, { chunkSize: 1 }).pipe(Stream.mapEffect(digest)),
+      digests: (asked) => Stream.mapEffect(Stream.fromIterable(asked), digest),
       flush: Effect.void
     }
   }

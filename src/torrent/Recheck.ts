@@ -70,12 +70,14 @@ const matching = (
     const stored = Bitfield.make(claimed.length)
     let checked = 0
     return storage.digests(Bitfield.indices(claimed) as Iterable<PieceIndex>).pipe(
-      Stream.runForEach(({ piece, sha1 }) =>
+      Stream.runForEachArray((digests) =>
         Effect.sync(() => {
-          if (sha1 !== undefined && Bytes.equals(sha1, Metainfo.pieceDigest(metainfo, piece))) {
-            Bitfield.add(stored, piece)
+          for (const { piece, sha1 } of digests) {
+            if (sha1 !== undefined && Bytes.equals(sha1, Metainfo.pieceDigest(metainfo, piece))) {
+              Bitfield.add(stored, piece)
+            }
+            onChecked(++checked)
           }
-          onChecked(++checked)
         })
       ),
       Effect.as(stored)
