@@ -74,7 +74,8 @@ export class StorageError extends Data.TaggedError("StorageError")<{
 
   override get message() {
     const more = this.others?.length ?? 0
-    return more === 0 ? this.reason.message : `${this.reason.message}; the same operation failed ${more} times more`
+    if (more === 0) return this.reason.message
+    return `${this.reason.message}, and ${more === 1 ? "another file" : `${more} other files`} failed as well`
   }
 }
 
