@@ -5,6 +5,7 @@
  * to tell two connections of one client, and to show a readable name.
  */
 import type * as Brand from "effect/Brand"
+import * as Version from "./Version.ts"
 
 /** A peer id, 20 bytes. */
 export type PeerId = Uint8Array & Brand.Brand<"piecewise/PeerId">
@@ -12,8 +13,11 @@ export type PeerId = Uint8Array & Brand.Brand<"piecewise/PeerId">
 /** Bytes in a peer id. */
 export const length = 20
 
-/** What every id of ours begins with: Azureus style (BEP 20), client `PW`, version 0.1.0.0. */
-export const prefix = "-PW0100-"
+/** One character for each part of the version: a digit, or a letter from `A` for 10 on. */
+const versionDigits = Version.version.split(".").map((part) => Number(part).toString(36).toUpperCase())
+
+/** What every id of ours begins with: Azureus style (BEP 20), client `PW`, four parts of the version (`-PW0100-`). */
+export const prefix = `-PW${versionDigits.join("")}0-`
 
 /** The characters that travel in a tracker's URL as they are (RFC 3986 section 2.3); 64, so six random bits choose one. */
 const unreserved = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"

@@ -9,6 +9,7 @@ import * as NodePath from "@effect/platform-node/NodePath"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as InfoHash from "../base/InfoHash.ts"
+import * as Version from "../base/Version.ts"
 import * as CreateTorrent from "../metainfo/CreateTorrent.ts"
 import * as Metainfo from "../metainfo/Metainfo.ts"
 import * as NodePieceHasher from "../piece/NodePieceHasher.ts"
@@ -18,9 +19,6 @@ import { CommandFailed } from "./CommandFailed.ts"
 import type { Output } from "./Output.ts"
 import * as TerminalText from "./TerminalText.ts"
 import * as Units from "./Units.ts"
-
-/** What the file says it was made with. */
-const createdBy = "piecewise/0.1.0"
 
 const wrong = (why: string) => Effect.fail(new Arguments.WrongUsage(why))
 
@@ -55,7 +53,7 @@ export const run = Effect.fnUntraced(
       trackers: trackers.map((url) => [url]),
       isPrivate: Arguments.has(args, "private"),
       comment: Arguments.get(args, "comment"),
-      createdBy,
+      createdBy: Version.userAgent,
       onProgress: makeTell(output, quiet)
     }).pipe(Effect.mapError(({ why }) => new CommandFailed({ why })))
     output.draw([])

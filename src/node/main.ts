@@ -3,9 +3,9 @@
  * The `piecewise` program. Finds out which command is meant and loads only what that one needs, as a person waits for
  * it: help and mistakes come without Effect, `info` without the engine.
  */
-import * as FileSystem from "node:fs"
 import * as Module from "node:module"
 import type * as Effect from "effect/Effect"
+import * as Version from "../base/Version.ts"
 import * as Arguments from "../cli/Arguments.ts"
 import * as Commands from "../cli/Commands.ts"
 import * as Output from "../cli/Output.ts"
@@ -32,11 +32,6 @@ const refuse = (command: string | undefined, why: string): void => {
   process.exitCode = Arguments.wrongUsageCode
 }
 
-const version = (): string => {
-  const manifest = FileSystem.readFileSync(new URL("../../package.json", import.meta.url), "utf8")
-  return (JSON.parse(manifest) as { readonly version: string }).version
-}
-
 const runCommand = async (command: Arguments.Command, args: Arguments.Arguments): Promise<void> => {
   if (command.name === "completions") {
     const shell = args.operands[0]!
@@ -51,7 +46,7 @@ const runCommand = async (command: Arguments.Command, args: Arguments.Arguments)
 const main = async (words: ReadonlyArray<string>): Promise<void> => {
   const [first, ...rest] = words
   if (first === undefined) return refuse(undefined, "a command is missing")
-  if (first === "--version" || first === "-V") return output.print([`piecewise ${version()}`])
+  if (first === "--version" || first === "-V") return output.print([`piecewise ${Version.version}`])
   const asksHelp = first === "--help" || first === "-h" || first === "help"
   const word = asksHelp ? rest[0] : first
   if (word === undefined) return output.print([Commands.help().trimEnd()])

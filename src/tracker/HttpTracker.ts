@@ -19,12 +19,10 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Bytes from "../base/Bytes.ts"
 import * as PeerAddress from "../base/PeerAddress.ts"
+import * as Version from "../base/Version.ts"
 import * as AnnounceCodec from "./AnnounceCodec.ts"
 import type { AnnounceRequest } from "./Tracker.ts"
 import { Tracker, TrackerError } from "./Tracker.ts"
-
-/** What we call ourselves. Private trackers admit clients by it. */
-export const userAgent = "piecewise/0.1.0"
 
 /**
  * How long an announce may take, from the name's resolution to the body's last byte, redirects included. Shorter loses
@@ -145,7 +143,7 @@ const get = Effect.fnUntraced(function* (
       Effect.provideService(FetchHttpClient.RequestInit, { ...init, redirect: "manual" }),
       Effect.mapError((error) => fail(describe(error)))
     )
-  let request = HttpClientRequest.get(href, { headers: { "user-agent": userAgent, "accept-encoding": "gzip" } })
+  let request = HttpClientRequest.get(href, { headers: { "user-agent": Version.userAgent, "accept-encoding": "gzip" } })
   if (target.username !== "") {
     request = HttpClientRequest.basicAuth(request, decode(target.username), decode(target.password))
   }

@@ -7,6 +7,7 @@ import * as HttpClientError from "effect/http/HttpClientError"
 import type * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as TestClock from "effect/testing/TestClock"
+import * as Version from "../../src/base/Version.ts"
 import * as HttpTracker from "../../src/tracker/HttpTracker.ts"
 import type { AnnounceRequest } from "../../src/tracker/Tracker.ts"
 
@@ -71,7 +72,7 @@ describe("HttpTracker", () => {
 
       assert.deepStrictEqual(
         { ...client.asked[0]?.headers },
-        { "user-agent": "piecewise/0.1.0", "accept-encoding": "gzip" }
+        { "user-agent": Version.userAgent, "accept-encoding": "gzip" }
       )
     })
   )
