@@ -6,6 +6,9 @@
  * that wants a buffer and gets none is served from what others give back: before all others when it has none at all, and
  * else while that leaves the giver with no less than the taker, who has least first. So no torrent starves another.
  *
+ * A torrent whose storage takes no writes gives nothing back, so a quarter of the bytes is kept for accounts that have no
+ * buffer at all: a torrent that is added later goes on beside one that fails, as far as its pieces fit there.
+ *
  * Plain and synchronous; buffers themselves, and waiting for them, are `BufferPool`'s matter.
  */
 import * as Context from "effect/Context"
@@ -13,6 +16,12 @@ import * as Layer from "effect/Layer"
 
 /** Default bound: 64 MiB. Less slows many fast peers, as fewer pieces are under way; more buys little. */
 export const defaultBufferBytes = 64 * 1024 * 1024
+
+/** One part in this many is kept for accounts without a buffer. */
+const reservedPart = 4
+
+/** Of `totalBytes`, those that accounts may take which have a buffer already. */
+export const sharedBytes = (totalBytes: number): number => totalBytes - Math.floor(totalBytes / reservedPart)
 
 /** What one torrent holds. */
 export interface Account {
@@ -22,6 +31,8 @@ export interface Account {
   held: number
   /** Whether it was given a buffer while it waited, which nobody may take away before it could use it. */
   isGranted: boolean
+  /** Whether nothing comes back from it for now, as its storage takes no writes. */
+  readonly isStuck: () => boolean
   /** Destroys one idle buffer; `false` where all are lent. Does not touch `held`. */
   readonly dropIdle: () => boolean
   /** Makes one more buffer, for which `held` has been raised. */
@@ -53,7 +64,15 @@ export const layer = (totalBytes: number = defaultBufferBytes): Layer.Layer<Buff
   Layer.sync(BufferBudget, () => make(totalBytes))
 
 const fits = (self: Ledger, account: Account): boolean =>
-  self.heldBytes === 0 || self.heldBytes + account.bufferBytes <= self.totalBytes
+  self.heldBytes === 0 ||
+  self.heldBytes + account.bufferBytes <= (account.held === 0 ? self.totalBytes : sharedBytes(self.totalBytes))
+
+/** Whether one more buffer would fit for the account if all gave back what they can. */
+const mayFit = (self: Ledger, account: Account): boolean => {
+  let stuckBytes = 0
+  for (const other of self.accounts) if (other.isStuck()) stuckBytes += other.held * other.bufferBytes
+  return stuckBytes === 0 || stuckBytes + account.bufferBytes <= self.totalBytes
+}
 
 const raise = (self: Ledger, account: Account): void => {
   account.held++
@@ -70,15 +89,22 @@ const lower = (self: Ledger, account: Account): void => {
 const claimant = (self: Ledger, giver: Account): Account | undefined => {
   for (const account of self.waiting) {
     if (account === giver) continue
-    if (account.held === 0) return account
-    if ((account.held + 1) * account.bufferBytes <= (giver.held - 1) * giver.bufferBytes) return account
+    if (account.held === 0 && mayFit(self, account)) return account
+    if (account.held > 0 && (account.held + 1) * account.bufferBytes <= (giver.held - 1) * giver.bufferBytes)
+      return account
   }
   return undefined
 }
 
-/** Who has nothing and has waited longest for it. */
+/** Who has nothing and has waited longest for it, those left out who can get nothing before a storage works again. */
 const firstWithout = (self: Ledger): Account | undefined => {
-  for (const account of self.waiting) if (account.held === 0) return account
+  for (const account of self.waiting) if (account.held === 0 && mayFit(self, account)) return account
+  return undefined
+}
+
+/** Who has some and has waited longest for more. */
+const firstWith = (self: Ledger): Account | undefined => {
+  for (const account of self.waiting) if (account.held > 0) return account
   return undefined
 }
 
@@ -137,6 +163,7 @@ export const close = (self: Ledger, account: Account): void => {
 export const reserve = (self: Ledger, account: Account): boolean => {
   if (!self.accounts.has(account)) return false
   self.waiting.add(account)
+  if (!mayFit(self, account)) return false
   while (true) {
     const first = firstWithout(self) ?? account
     makeRoom(self, first)
@@ -172,7 +199,7 @@ export const settle = (self: Ledger, account: Account): void => {
 export const reconsider = (self: Ledger, account: Account): void => {
   account.isGranted = false
   while (true) {
-    const waiting = firstWithout(self) ?? self.waiting.values().next().value
+    const waiting = firstWithout(self) ?? firstWith(self)
     if (waiting === undefined || waiting === account) return
     while (!fits(self, waiting) && account.dropIdle()) lower(self, account)
     if (!fits(self, waiting)) return

@@ -50,12 +50,12 @@ export interface BufferPool {
   readonly scope: Scope.Scope
 }
 
-/** How many buffers a torrent gets by default: 20, or 20 MiB of small pieces, as far as the budget reaches. */
+/** How many buffers a torrent gets by default: 20, or 20 MiB of small pieces, as far as its part of the budget reaches. */
 export const capacityFor = (pieceLength: number, totalBytes: number): number =>
   Math.max(
     1,
     Math.min(
-      Math.floor(totalBytes / pieceLength),
+      Math.floor(BufferBudget.sharedBytes(totalBytes) / pieceLength),
       Math.max(defaultMaxActivePieces, Math.ceil(smallPieceBytes / pieceLength))
     )
   )
@@ -70,6 +70,8 @@ export const make = Effect.fnUntraced(function* (
     readonly maxActivePieces?: number | undefined
     /** Hears that the budget gave this pool one more free buffer, after it had found none. */
     readonly onGrow?: (() => void) | undefined
+    /** Whether the storage takes no writes, so that verified pieces keep their buffers; default: never. */
+    readonly isStuck?: (() => boolean) | undefined
   }
 ) {
   const ledger = yield* BufferBudget.BufferBudget
@@ -82,6 +84,7 @@ export const make = Effect.fnUntraced(function* (
     bufferBytes,
     held: 0,
     isGranted: false,
+    isStuck: options?.isStuck ?? (() => false),
     dropIdle: () => {
       const idle = Queue.takeUnsafe(free)
       return idle !== undefined && Exit.isSuccess(idle)

@@ -84,7 +84,8 @@ export const make = Effect.fnUntraced(function* (options: {
 }) {
   const pool: BufferPool.BufferPool = yield* BufferPool.make(options.geometry, {
     maxActivePieces: options.maxActivePieces,
-    onGrow: () => feed(self)
+    onGrow: () => feed(self),
+    isStuck: () => self.isPaused
   })
   const completed = yield* Effect.acquireRelease(Queue.bounded<PieceBuffer.PieceBuffer>(pool.capacity), Queue.shutdown)
   const self: Download = {
@@ -156,7 +157,8 @@ export const nextBlock = (self: Download, source: Source, now: number): RequestP
 
 /** The piece that the peer should start, once a buffer is borrowed for it; `undefined` where it can start none. */
 export const nextPiece = (self: Download, source: Source): PieceIndex | undefined => {
-  if (self.isPaused || source.searchedVersion === self.picker.version || !BufferPool.mayLend(self.pool)) return undefined
+  if (self.isPaused || source.searchedVersion === self.picker.version || !BufferPool.mayLend(self.pool))
+    return undefined
   // A peer that lets requests time out gets no piece of its own to hold up.
   if (source.pipeline.isSnubbed && self.table.counts.active > 0) return undefined
   const piece = PiecePicker.pick(self.picker, source.has, source.refused)

@@ -11,7 +11,8 @@ import * as Property from "../../src/testing/Property.ts"
 import { blockLength, geometryOf, piece } from "./pieces.ts"
 
 /** A pool for a torrent of twenty pieces of `blocks` blocks. */
-const poolOf = (blocks: number) => BufferPool.make(geometryOf(20, blocks), { maxActivePieces: 20 })
+const poolOf = (blocks: number, isStuck?: () => boolean) =>
+  BufferPool.make(geometryOf(20, blocks), { maxActivePieces: 20, isStuck })
 
 /** Lends to pieces `0 ..< count` without waiting; gives how many got a buffer. */
 const lendMany = Effect.fnUntraced(function* (pool: BufferPool.BufferPool, count: number) {
@@ -33,7 +34,7 @@ describe("BufferBudget", () => {
 
       assert.strictEqual(lent, 3)
       assert.strictEqual(pool.ledger.heldBytes, 6 * blockLength)
-    }).pipe(budget(7))
+    }).pipe(budget(8))
   )
 
   it.effect("gives a piece larger than the budget its one buffer, when nothing else is held", () =>
@@ -60,8 +61,10 @@ describe("BufferBudget", () => {
   it.effect("lets no torrent starve: who has nothing is served first from what comes back", () =>
     Effect.gen(function* () {
       const greedy = yield* poolOf(1)
+      const modest = yield* poolOf(1)
       const poor = yield* poolOf(1)
       yield* lendMany(greedy, 20)
+      yield* lendMany(modest, 1)
       const waiting = yield* Effect.forkChild(BufferPool.lend(poor, piece(0)))
       yield* Effect.yieldNow
 
@@ -72,6 +75,50 @@ describe("BufferBudget", () => {
       assert.isUndefined(taken)
       assert.strictEqual(served.piece, 0)
     }).pipe(budget(4))
+  )
+
+  it.effect("fault 49: a torrent that gives nothing back leaves a quarter to those that have nothing", () =>
+    Effect.gen(function* () {
+      const stuck = yield* poolOf(1, () => true)
+      const healthy = yield* poolOf(1)
+      const kept = yield* lendMany(stuck, 20)
+      let stored = 0
+      for (let index = 0; index < 20; index++) {
+        stored += yield* lendMany(healthy, 1)
+        yield* BufferPool.close(healthy, piece(0))
+      }
+
+      const second = yield* lendMany(yield* poolOf(1), 20)
+
+      assert.deepStrictEqual([kept, stored, second], [6, 20, 1])
+      assert.strictEqual(healthy.ledger.heldBytes, 7 * blockLength)
+    }).pipe(budget(8))
+  )
+
+  it.effect("fault 49: who fits in nothing that can come back holds up nobody, and is served when more can", () =>
+    Effect.gen(function* () {
+      let isFailing = true
+      const stuck = yield* poolOf(1, () => isFailing)
+      const large = yield* poolOf(4)
+      const small = yield* poolOf(1)
+      yield* lendMany(stuck, 20)
+      const waiting = yield* Effect.forkChild(BufferPool.lend(large, piece(0)))
+      yield* Effect.yieldNow
+      let stored = 0
+      for (let index = 0; index < 20; index++) {
+        stored += yield* lendMany(small, 1)
+        yield* BufferPool.close(small, piece(0))
+      }
+      const early = waiting.pollUnsafe()
+      isFailing = false
+      for (let index = 0; index < 6; index++) yield* BufferPool.close(stuck, piece(index))
+
+      const served = yield* Fiber.join(waiting)
+
+      assert.isUndefined(early)
+      assert.strictEqual(stored, 20)
+      assert.strictEqual(served.bytes.length, 4 * blockLength)
+    }).pipe(budget(8))
   )
 
   it.effect("shares evenly among torrents that all want more", () =>
@@ -88,7 +135,7 @@ describe("BufferBudget", () => {
       }
 
       assert.deepStrictEqual(pools.map(BufferPool.lentCount), [4, 4, 4])
-    }).pipe(budget(12))
+    }).pipe(budget(16))
   )
 
   it.effect("takes idle buffers from others", () =>
@@ -103,7 +150,7 @@ describe("BufferBudget", () => {
       assert.strictEqual(lent, 3)
       assert.strictEqual(idle.ledger.heldBytes, 6 * blockLength)
       assert.strictEqual(BufferPool.freeCount(idle), idle.capacity)
-    }).pipe(budget(6))
+    }).pipe(budget(8))
   )
 
   it.effect("takes a buffer that came too late for one torrent and gives it to the next that waits", () =>

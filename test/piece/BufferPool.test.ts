@@ -205,7 +205,7 @@ describe("BufferPool", () => {
       (pieceLength) => BufferPool.capacityFor(pieceLength, 64 * mebibyte)
     )
 
-    assert.deepStrictEqual(capacities, [1280, 80, 20, 20, 16, 1, 1])
+    assert.deepStrictEqual(capacities, [1280, 80, 20, 20, 12, 1, 1])
   })
 
   it.effect("has one buffer at least, whatever cap it is given", () =>

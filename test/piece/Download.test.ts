@@ -27,7 +27,8 @@ const downloadOf = (geometry: PieceGeometry, options?: { readonly cap?: number; 
     maxActivePieces: options?.cap
   })
 
-const budget = Effect.provide(BufferBudget.layer(64 * blockLength))
+/** Four buffers of sixteen blocks, and the quarter that is kept for other torrents. */
+const budget = Effect.provide(BufferBudget.layer(86 * blockLength))
 
 const begin = (download: Download.Download, source: Download.Source, index: number) =>
   Effect.map(Download.begin(download, source, piece(index)), (buffer) => buffer!)

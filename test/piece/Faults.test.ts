@@ -20,7 +20,7 @@ const seedOf = Effect.fnUntraced(function* (swarm: Running, isFast = true) {
 const serve = (swarm: Running, peer: Swarm.Peer, count = peer.out.size) =>
   Effect.andThen(swarm.serve(peer, count, "right"), swarm.settle)
 
-const world = Effect.provide(Swarm.world(5))
+const world = Effect.provide(Swarm.world(7))
 
 describe("pieces under attack", () => {
   it.effect("fault 29: an unrequested block takes no buffer", () =>

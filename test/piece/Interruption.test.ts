@@ -60,7 +60,7 @@ describe("interruption", () => {
           assert.strictEqual(swarm.download.table.counts.active + swarm.download.table.counts.complete, 0)
           assert.strictEqual(swarm.ledger.heldBytes, 0)
           assert.strictEqual(swarm.ledger.accounts.size + swarm.ledger.waiting.size, 0)
-        }).pipe(Effect.provide(Swarm.world(3))),
+        }).pipe(Effect.provide(Swarm.world(4))),
       settings
     )
   )

@@ -23,7 +23,7 @@ const peerOf = Effect.fnUntraced(function* (
 const serve = (swarm: Running, peer: Swarm.Peer, count: number, how: Swarm.Answer) =>
   Effect.andThen(swarm.serve(peer, count, how), swarm.settle)
 
-const world = Effect.provide(Swarm.world(5))
+const world = Effect.provide(Swarm.world(7))
 
 describe("PieceVerifier", () => {
   it.effect("passes a right piece on to the writer", () =>

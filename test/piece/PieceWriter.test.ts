@@ -25,7 +25,7 @@ const seedOf = Effect.fnUntraced(function* (swarm: Running, pieces: ReadonlyArra
 const serveAll = (swarm: Running, peer: Swarm.Peer) =>
   Effect.andThen(swarm.serve(peer, peer.out.size, "right"), swarm.settle)
 
-const world = Effect.provide(Swarm.world(5))
+const world = Effect.provide(Swarm.world(7))
 
 const told = (swarm: Running, tag: string) => swarm.facts.filter((fact) => fact.startsWith(tag)).length
 

@@ -147,6 +147,6 @@ describe("the scripted swarm itself", () => {
       yield* swarm.finish
 
       assert.strictEqual(swarm.facts.filter((fact) => fact.startsWith("Stored")).length, 5)
-    }).pipe(Effect.provide(Swarm.world(5)))
+    }).pipe(Effect.provide(Swarm.world(7)))
   )
 })
