@@ -93,9 +93,11 @@ export type Reach = "public" | "private" | "loopback" | "none"
  *
  * - `loopback`: this machine. 127.0.0.0/8, ::1, `localhost` and names below it (RFC 6761).
  * - `private`: the network around. RFC 1918, link-local, the shared space of carrier NAT (RFC 6598), and in IPv6 unique
- *   local (RFC 4193), link-local and site-local.
+ *   local (RFC 4193), link-local, site-local and local NAT64 (RFC 8215).
  * - `none`: no single host has it. Unspecified (0.0.0.0/8, ::), multicast, reserved, broadcast.
  * - `public`: anything else, names included; what a name resolves to must be asked again.
+ *
+ * An address of NAT64 (RFC 6052) leads a gateway to the IPv4 address at its end, and so reaches what that one does.
  *
  * `host` may have a zone or the brackets that IPv6 has in URLs.
  */
@@ -114,7 +116,18 @@ const reach4 = (first: number, second: number): Reach => {
   return "public"
 }
 
+/** `64:ff9b::/96`, the well-known prefix of NAT64 (RFC 6052 section 2.1). */
+const nat64 = Uint8Array.of(0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0)
+
+/** `64:ff9b:1::/48`, the prefix for NAT64 within one network (RFC 8215). */
+const localNat64 = Uint8Array.of(0, 0x64, 0xff, 0x9b, 0, 1)
+
+const startsWith = (bytes: Uint8Array, prefix: Uint8Array): boolean =>
+  prefix.every((byte, index) => bytes[index] === byte)
+
 const reach6 = (bytes: Uint8Array): Reach => {
+  if (startsWith(bytes, nat64)) return reach4(bytes[12]!, bytes[13]!)
+  if (startsWith(bytes, localNat64)) return "private"
   if (isZero(bytes, 15)) {
     if (bytes[15] === 0) return "none"
     if (bytes[15] === 1) return "loopback"

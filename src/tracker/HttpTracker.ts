@@ -106,13 +106,10 @@ const hostOf = (url: URL): PeerAddress.PeerAddress => ({ host: url.hostname.repl
 /** Names that are never in the public DNS (RFC 6762, RFC 8375, the reserved `internal`, and routers' own), or one label. */
 const localName = /^[^.:]+$|\.(?:local|home\.arpa|internal|lan)$/
 
-/** NAT64 (RFC 6052) and its local-use prefix (RFC 8215): gateways to IPv4 addresses, private ones among them. */
-const nat64 = /^64:ff9b:/
-
 const isPublic = (url: URL): boolean => {
   const host = hostOf(url)
   if (PeerAddress.isLoopback(host) || PeerAddress.isPrivate(host) || !PeerAddress.isDialable(host)) return false
-  return !localName.test(host.host) && !nat64.test(host.host)
+  return !localName.test(host.host)
 }
 
 const withoutCredentials = (url: URL): string => {

@@ -101,6 +101,13 @@ describe("IpAddress", () => {
     each("public", ["fbff::1", "fe00::1", "2001:db8::1"])
   })
 
+  it("takes an address of NAT64 for the IPv4 address in it", () => {
+    each("loopback", ["64:ff9b::127.0.0.1", "[64:ff9b::7f00:1]"])
+    each("private", ["64:ff9b::10.1.2.3", "64:ff9b::192.168.0.1", "64:ff9b:1::1", "64:ff9b:1:ffff::8.8.8.8"])
+    each("none", ["64:ff9b::", "64:ff9b::224.0.0.1"])
+    each("public", ["64:ff9b::8.8.8.8", "64:ff9b:2::10.1.2.3", "64:ff9b::1:a01:203", "65:ff9b::10.1.2.3"])
+  })
+
   it("tells what no single host has", () => {
     each("none", ["0.0.0.0", "0.255.255.255", "224.0.0.1", "240.0.0.1", "255.255.255.255", "::", "[::]", "ff02::1"])
     each("public", ["1.0.0.0", "223.255.255.255", "fe00::", "peer.example"])
