@@ -3,7 +3,7 @@
  * order, jitter, simulated networks. Not for secrets.
  */
 
-/** Gives the next number in `0 <= x < 1`. */
+/** Gives the next number in `0 <= x < 1`. Any other source of such numbers will do where a seed is not needed. */
 export type Prng = () => number
 
 /** A generator that gives the same numbers for the same 32-bit `seed`. */
@@ -27,8 +27,8 @@ export const between = (self: Prng, min: number, max: number): number => min + i
 /** An integer in `0 ..< bound`. */
 export const integer = (self: Prng, bound: number): number => Math.floor(self() * bound)
 
-/** Shuffles `items` in place (Fisher-Yates), so that every order is equally likely. */
-export const shuffle = (self: Prng, items: { length: number; [index: number]: number }): void => {
+/** Shuffles `items`, an array of any kind, in place (Fisher-Yates), so that every order is equally likely. */
+export const shuffle = <A>(self: Prng, items: { readonly length: number; [index: number]: A }): void => {
   for (let last = items.length - 1; last > 0; last--) {
     const other = integer(self, last + 1)
     const item = items[last]!
