@@ -9,6 +9,7 @@ import * as NodePath from "@effect/platform-node/NodePath"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as InfoHash from "../base/InfoHash.ts"
+import * as SourceUrl from "../base/SourceUrl.ts"
 import * as Version from "../base/Version.ts"
 import * as CreateTorrent from "../metainfo/CreateTorrent.ts"
 import * as Metainfo from "../metainfo/Metainfo.ts"
@@ -40,7 +41,7 @@ export const run = Effect.fnUntraced(
     const quiet = Arguments.has(args, "quiet")
     const pieceLength = yield* readPieceLength(args)
     const trackers = Arguments.all(args, "tracker")
-    const bad = trackers.find((url) => !Metainfo.isTrackerUrl(url))
+    const bad = trackers.find((url) => !SourceUrl.isTracker(url))
     if (bad !== undefined) {
       return yield* wrong(`--tracker ${bad} is no URL of a tracker: it must be http, https, udp, ws or wss`)
     }

@@ -13,6 +13,7 @@ import * as FileSystem from "effect/FileSystem"
 import * as Path from "effect/Path"
 import type * as PlatformError from "effect/PlatformError"
 import * as Bytes from "../base/Bytes.ts"
+import * as SourceUrl from "../base/SourceUrl.ts"
 import * as Bencode from "../bencode/Bencode.ts"
 import { PieceHasher } from "../piece/PieceHasher.ts"
 import * as Metainfo from "./Metainfo.ts"
@@ -191,9 +192,9 @@ const reportRenames = Effect.fnUntraced(function* (
 })
 
 const checkDetails = ({ creationDate, pieceLength, trackers = [], webSeeds = [] }: FromPathOptions) => {
-  const tracker = trackers.flat().find((url) => !Metainfo.isTrackerUrl(url))
+  const tracker = trackers.flat().find((url) => !SourceUrl.isTracker(url))
   if (tracker !== undefined) return fail(`${tracker} is no URL of a tracker: it must be http, https, udp, ws or wss`)
-  const webSeed = webSeeds.find((url) => !Metainfo.isWebSeedUrl(url))
+  const webSeed = webSeeds.find((url) => !SourceUrl.isWebSeed(url))
   if (webSeed !== undefined) return fail(`${webSeed} is no URL of a web seed: it must be http or https`)
   if (creationDate !== undefined && !(Number.isSafeInteger(creationDate) && creationDate >= 0)) {
     return fail(`${creationDate} is no creation date: it must be whole seconds since 1970`)

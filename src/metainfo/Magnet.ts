@@ -10,6 +10,7 @@ import * as Result from "effect/Result"
 import * as Bytes from "../base/Bytes.ts"
 import * as InfoHash from "../base/InfoHash.ts"
 import * as PeerAddress from "../base/PeerAddress.ts"
+import * as SourceUrl from "../base/SourceUrl.ts"
 
 /** File indices from `first` to `last`, both included. */
 export interface FileRange {
@@ -49,9 +50,6 @@ export const maxEntries = 200
 /** The largest file index in `so`. A torrent of this many files is larger than metainfo may be. */
 export const maxFileIndex = 999_999
 
-const trackerSchemes = new Set(["http:", "https:", "udp:", "ws:", "wss:"])
-const webSeedSchemes = new Set(["http:", "https:"])
-
 /**
  * Reads a magnet link. Keys and hashes are taken in either case, keys also numbered (`tr.1`), `magnet:///?` for
  * `magnet:?`. Unknown keys, and URLs and peers that make no sense, are dropped; a hash or a selection that makes none
@@ -71,8 +69,8 @@ export const parse = (text: string): Result.Result<Magnet, MagnetError> => {
   return Result.succeed({
     ...hashes.success,
     name: fields.dn.find((name) => name !== ""),
-    trackers: readUrls(fields.tr, trackerSchemes),
-    webSeeds: readUrls(fields.ws, webSeedSchemes),
+    trackers: readUrls(fields.tr, SourceUrl.parseTracker),
+    webSeeds: readUrls(fields.ws, SourceUrl.parseWebSeed),
     peers: readPeers(fields["x.pe"]),
     select: select.success
   })
@@ -139,13 +137,13 @@ const whyNoHash = (text: string): string => {
   return `its info hash has ${text.length} characters, not 40 (hexadecimal) or 32 (base32)`
 }
 
-const readUrls = (texts: ReadonlyArray<string>, schemes: ReadonlySet<string>): ReadonlyArray<string> => {
+const readUrls = (texts: ReadonlyArray<string>, parse: (text: string) => URL | undefined): ReadonlyArray<string> => {
   const urls = new Set<string>()
   for (const text of texts) {
     if (urls.size === maxEntries) break
-    const url = URL.parse(text)
+    const url = parse(text)
     // The parsed form, not the text: they must not differ for the check that was made and the request that follows.
-    if (url !== null && schemes.has(url.protocol) && url.hostname !== "") urls.add(url.href)
+    if (url !== undefined) urls.add(url.href)
   }
   return [...urls]
 }

@@ -16,6 +16,7 @@ import * as Result from "effect/Result"
 import * as Bytes from "../base/Bytes.ts"
 import type { InfoHash } from "../base/InfoHash.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
+import * as SourceUrl from "../base/SourceUrl.ts"
 import * as Bencode from "../bencode/Bencode.ts"
 import { PieceHasher } from "../piece/PieceHasher.ts"
 import * as FileLayout from "./FileLayout.ts"
@@ -140,7 +141,7 @@ export const decodeInfo = (bytes: Uint8Array, options: InfoOptions = {}): Result
     return {
       ...parseInfo(info, infoBytes, infoBytes, options),
       trackers: usableTiers(options.trackers ?? []),
-      webSeeds: usableUrls(options.webSeeds ?? [], isWebSeedUrl, new Set()),
+      webSeeds: usableUrls(options.webSeeds ?? [], SourceUrl.isWebSeed, new Set()),
       comment: undefined,
       createdBy: undefined,
       creationDate: undefined
@@ -392,22 +393,6 @@ const hybridFault = (
   return differs < 0 ? undefined : `\`file tree\` and version 1 of the torrent differ in file ${differs}`
 }
 
-/** Schemes of trackers: HTTP (BEP 3), UDP (BEP 15), and WebSocket as WebTorrent's trackers use it. */
-const trackerSchemes = new Set(["http:", "https:", "udp:", "ws:", "wss:"])
-
-const hasScheme = (text: string, schemes: ReadonlySet<string>): boolean => {
-  const url = URL.parse(text)
-  return url !== null && schemes.has(url.protocol) && url.hostname !== ""
-}
-
-/** Whether `text` is a URL that a tracker may have. */
-export const isTrackerUrl = (text: string): boolean => hasScheme(text, trackerSchemes)
-
-const webSeedSchemes = new Set(["http:", "https:"])
-
-/** Whether `text` is a URL that a web seed may have. */
-export const isWebSeedUrl = (text: string): boolean => hasScheme(text, webSeedSchemes)
-
 /** BEP 12: where `announce-list` names a tracker that can be used, `announce` is ignored. */
 const parseTrackers = (root: Bencode.Dictionary): ReadonlyArray<ReadonlyArray<string>> => {
   const tiers = (Bencode.getList(root, "announce-list") ?? []).map((tier) => textsOf(Bencode.isList(tier) ? tier : []))
@@ -419,12 +404,12 @@ const parseTrackers = (root: Bencode.Dictionary): ReadonlyArray<ReadonlyArray<st
 
 const usableTiers = (tiers: ReadonlyArray<ReadonlyArray<string>>): ReadonlyArray<ReadonlyArray<string>> => {
   const seen = new Set<string>()
-  return tiers.map((tier) => usableUrls(tier, isTrackerUrl, seen)).filter((tier) => tier.length > 0)
+  return tiers.map((tier) => usableUrls(tier, SourceUrl.isTracker, seen)).filter((tier) => tier.length > 0)
 }
 
 /** BEP 19: one URL or a list of them. */
 const parseWebSeeds = (value: Bencode.Value | undefined): ReadonlyArray<string> =>
-  usableUrls(textsOf(Bencode.isList(value) ? value : [value]), isWebSeedUrl, new Set())
+  usableUrls(textsOf(Bencode.isList(value) ? value : [value]), SourceUrl.isWebSeed, new Set())
 
 const textsOf = (values: ReadonlyArray<Bencode.Value | undefined>): ReadonlyArray<string> =>
   values.flatMap((value) => (Bencode.isBytes(value) ? [Bytes.toText(value)] : []))

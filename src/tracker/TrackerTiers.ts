@@ -6,13 +6,13 @@
  * only used while everything before it fails. When to ask is `AnnounceSchedule.ts`'s question.
  */
 
+import * as Prng from "../base/Prng.ts"
+import * as SourceUrl from "../base/SourceUrl.ts"
+
 /** Trackers' URLs in tiers, none twice, no tier empty. Immutable. */
 export interface TrackerTiers {
   readonly tiers: ReadonlyArray<ReadonlyArray<string>>
 }
-
-/** What a tracker is reached by. Others (`file:`, `javascript:`) come from hostile torrents and are dropped. */
-const schemes = new Set(["http:", "https:", "udp:", "ws:", "wss:"])
 
 /**
  * Tiers of the given URLs, each shuffled by `random` (0 <= x < 1). URLs that are none, or not of a tracker, are dropped;
@@ -21,26 +21,19 @@ const schemes = new Set(["http:", "https:", "udp:", "ws:", "wss:"])
 export const make = (tiers: ReadonlyArray<ReadonlyArray<string>>, random: () => number): TrackerTiers => {
   const seen = new Set<string>()
   const isNew = (url: string): boolean => {
-    if (seen.has(url) || !schemes.has(URL.parse(url)?.protocol ?? "")) return false
+    if (seen.has(url) || !SourceUrl.isTracker(url)) return false
     seen.add(url)
     return true
   }
   return {
     tiers: tiers
-      .map((tier) => shuffled(tier.map((url) => url.trim()).filter(isNew), random))
+      .map((tier) => {
+        const urls = tier.map((url) => url.trim()).filter(isNew)
+        Prng.shuffle(random, urls)
+        return urls
+      })
       .filter((tier) => tier.length > 0)
   }
-}
-
-/** Fisher-Yates: every order is equally likely. */
-const shuffled = (urls: Array<string>, random: () => number): Array<string> => {
-  for (let last = urls.length - 1; last > 0; last--) {
-    const other = Math.floor(random() * (last + 1))
-    const url = urls[last]!
-    urls[last] = urls[other]!
-    urls[other] = url
-  }
-  return urls
 }
 
 /** All trackers in the order in which an announce asks them. */
