@@ -418,7 +418,9 @@ const sink = (self_: () => PeerProtocol): FrameDecoder.FrameSink => ({
   pieceData: (view, offset) => {
     const self = self_()
     const request = liveRequest(self)
-    if (request === undefined || Bitfield.has(request.buffer.received, request.block)) return
+    if (request === undefined) return
+    RequestPipeline.progress(self.pipeline, self.now)
+    if (Bitfield.has(request.buffer.received, request.block)) return
     if (self.receiving.isDirect)
       PieceBuffer.write(request.buffer, request.block * PieceGeometry.blockLength + offset, view)
     else self.scratch!.set(view, offset)

@@ -22,8 +22,14 @@ export const maxDepth = 500
 /** Seconds of data that should be under way beyond the peer's delay. */
 export const reserveSeconds = 0.5
 
-/** A peer that answers nothing for this long is asked no further (milliseconds). */
+/** A peer that sends no part of an answer for this long is asked no further (milliseconds). */
 export const timeoutAfter = 10_000
+
+/**
+ * The same for a peer that sends parts of a block and no whole one (milliseconds): the slowest that is waited for sends
+ * 546 bytes a second. Well below `BufferPool.staleAfter`, so that who dribbles has not held up a piece until it is dropped.
+ */
+export const slowestBlock = 30_000
 
 /** The shortest span a rate is measured over (milliseconds). */
 const measureSpan = 100
@@ -48,6 +54,8 @@ export interface RequestPipeline {
   isSnubbed: boolean
   /** When the last block came. */
   lastArrival: number
+  /** When the last part of a requested block came. */
+  lastPart: number
   /** When the newest request that has been answered was sent: what is older and still out has been passed over. */
   answeredUpTo: number
   /** The shortest answer seen, in milliseconds. */
@@ -65,6 +73,7 @@ export const make = (blocksPerPiece: number, now: number): RequestPipeline => ({
   depth: initialDepth,
   isSnubbed: false,
   lastArrival: now,
+  lastPart: now,
   answeredUpTo: -1,
   delay: Number.POSITIVE_INFINITY,
   blocksPerSecond: 0,
@@ -88,6 +97,7 @@ export const send = (self: RequestPipeline, buffer: PieceBuffer.PieceBuffer, blo
     if (self.measuredSince !== notYet) self.measuredSince += now - self.lastArrival
     // The peer's silence counts from when it was first asked for something.
     self.lastArrival = now
+    self.lastPart = now
   }
   PieceBuffer.request(buffer, block)
   const request: Request = { buffer, block, sentAt: now }
@@ -105,12 +115,18 @@ export const release = (self: RequestPipeline, piece: number, block: number): Re
   return request
 }
 
+/** Notes that a part of a requested block arrived: the peer is slow, but not silent. */
+export const progress = (self: RequestPipeline, now: number): void => {
+  self.lastPart = now
+}
+
 /** Releases the request for a block whose bytes have all arrived, and learns from it. */
 export const arrive = (self: RequestPipeline, piece: number, block: number, now: number): Request | undefined => {
   const request = release(self, piece, block)
   if (request === undefined) return undefined
   self.isSnubbed = false
   self.lastArrival = now
+  self.lastPart = now
   if (request.sentAt > self.answeredUpTo) self.answeredUpTo = request.sentAt
   const delay = now - request.sentAt
   if (delay < self.delay) self.delay = delay
@@ -149,10 +165,10 @@ export const releasePiece = (self: RequestPipeline, buffer: PieceBuffer.PieceBuf
 
 /**
  * Releases the requests that will not be answered, and gives them for cancelling: those a peer passed over 10 s ago,
- * and all of a peer that sent nothing for 10 s, which is snubbed from then on.
+ * and all of a peer that sent nothing of a block for 10 s, or no whole block for 30 s, which is snubbed from then on.
  */
 export const expire = (self: RequestPipeline, now: number): ReadonlyArray<Request> => {
-  const isSilent = now - self.lastArrival >= timeoutAfter
+  const isSilent = now - self.lastPart >= timeoutAfter || now - self.lastArrival >= slowestBlock
   const expired: Array<Request> = []
   for (const request of self.requests.values()) {
     if (now - request.sentAt < timeoutAfter) break

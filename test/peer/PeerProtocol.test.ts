@@ -5,7 +5,7 @@ import * as Bitfield from "../../src/base/Bitfield.ts"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
 import * as PieceTable from "../../src/piece/PieceTable.ts"
-import type { WireMessage } from "../../src/testing/WireMessage.ts"
+import { encodeAll, type WireMessage } from "../../src/testing/WireMessage.ts"
 import {
   asked,
   block,
@@ -246,6 +246,24 @@ describe("PeerProtocol", () => {
       assert.deepStrictEqual([requested, wasEarly, isFreed], [16, false, true])
       assert.deepStrictEqual(said, Array(16).fill("Cancel"))
       assert.deepStrictEqual([requestsCounted(download), protocol.pipeline.isSnubbed], [0, true])
+    })
+
+    test("fault 46: but not those to a peer that takes 16 s for a block", function* () {
+      const download = yield* makeDownload()
+      const protocol = yield* unchoked(download, 0)
+      const [first] = asked(heard(protocol))
+      const [index, at] = first!.split(":").map(Number)
+      const frame = encodeAll([piece(index!, at!)])
+      const expired: Array<number> = []
+      for (let second = 1; second <= 17; second++) {
+        const now = second * 1_000
+        PeerProtocol.receive(protocol, frame.subarray((second - 1) * 1_024, second * 1_024), now)
+        if (PeerProtocol.tick(protocol, now)) expired.push(now)
+      }
+
+      assert.deepStrictEqual(expired, [])
+      assert.strictEqual(protocol.usefulBytes, block)
+      assert.strictEqual(download.wastedBytes, 0)
     })
 
     test("fault 46: and asks a snubbed peer for one block at a time", function* () {

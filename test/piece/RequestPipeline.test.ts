@@ -171,4 +171,18 @@ describe("RequestPipeline", () => {
     assert.isFalse(pipeline.isSnubbed)
     assert.isAtLeast(RequestPipeline.room(pipeline), RequestPipeline.minDepth)
   })
+
+  it("waits for a block whose parts keep coming, for 30 s at most", () => {
+    const { pipeline } = sent(3)
+    const ends: Array<number> = []
+
+    for (let now = 1_000; now <= 40_000; now += 1_000) {
+      if (RequestPipeline.expire(pipeline, now).length > 0) ends.push(now)
+      RequestPipeline.progress(pipeline, now)
+    }
+
+    assert.deepStrictEqual(ends, [30_000])
+    assert.isTrue(pipeline.isSnubbed)
+    assert.strictEqual(pipeline.requests.size, 0)
+  })
 })
