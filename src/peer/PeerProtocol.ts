@@ -82,6 +82,8 @@ export interface PeerProtocol extends Download.Source {
   readonly receiving: Receiving
   readonly cancelled: Set<number>
   scratch: Uint8Array | undefined
+  /** It refused a piece that was to come from it alone, which the next tick frees for another. */
+  hasRefusedSole: boolean
   /** The time of the bytes being read, in milliseconds. */
   now: number
   lastReceived: number
@@ -139,6 +141,7 @@ export const make = (options: Options): PeerProtocol => {
     receiving: { request: undefined, isDirect: false },
     cancelled: new Set(),
     scratch: undefined,
+    hasRefusedSole: false,
     now,
     lastReceived: now,
     lastSent: now,
@@ -221,7 +224,8 @@ export const announce = (self: PeerProtocol, piece: PieceIndex): void => {
 
 /**
  * Does what is due by time alone: lets requests time out and keeps the connection alive. Throws `PeerDropped` when the
- * peer is of no use any more. `true` when requests timed out, so that their blocks are free for others.
+ * peer is of no use any more. `true` when blocks became free for others, as requests timed out or were refused: what was
+ * to come from this peer alone is to be abandoned then.
  */
 export const tick = (self: PeerProtocol, now: number): boolean => {
   dropWhereUseless(self, now)
@@ -236,7 +240,9 @@ export const tick = (self: PeerProtocol, now: number): boolean => {
   }
   if (!self.pipeline.isSnubbed || self.peerChoking) self.snubbedSince = undefined
   else self.snubbedSince ??= now
-  return expired.length > 0
+  const isFreed = expired.length > 0 || self.hasRefusedSole
+  self.hasRefusedSole = false
+  return isFreed
 }
 
 const dropWhereUseless = (self: PeerProtocol, now: number): void => {
@@ -387,10 +393,12 @@ const sink = (self_: () => PeerProtocol): FrameDecoder.FrameSink => ({
     const piece = checkBlock(self, index, begin, length, "a reject")
     if (++self.rejects > maxRejects) throw new PeerDropped({ why: "it rejects every request" })
     self.cancelled.delete(blockId(self, piece, begin))
-    if (RequestPipeline.release(self.pipeline, piece, begin >>> PieceGeometry.blockShift) === undefined) return
+    const request = RequestPipeline.release(self.pipeline, piece, begin >>> PieceGeometry.blockShift)
+    if (request === undefined) return
     // Asking again at once would be rejected again: others first, or this peer after its next unchoke.
     if (!self.peerChoking) {
       self.refused.add(piece)
+      if (request.buffer.soleSource === self.key) self.hasRefusedSole = true
       if (self.rejects >= rejectsUntilSnubbed) self.pipeline.isSnubbed = true
     }
     Download.feed(self.download)

@@ -3,8 +3,10 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as fc from "fast-check"
 import * as Bitfield from "../../src/base/Bitfield.ts"
+import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
 import * as BufferPool from "../../src/piece/BufferPool.ts"
+import * as Download from "../../src/piece/Download.ts"
 import * as PieceBuffer from "../../src/piece/PieceBuffer.ts"
 import * as FrameStream from "../../src/testing/arbitrary/FrameStream.ts"
 import type { WireMessage } from "../../src/testing/WireMessage.ts"
@@ -239,6 +241,25 @@ describe("PeerProtocol", () => {
       yield* refill(protocol)
 
       assert.deepStrictEqual([again, asked(heard(protocol)).length], [0, 16])
+    })
+
+    test("fault 40: that are rejected by the one peer a piece was to come from, which the next tick gives up", function* () {
+      const download = yield* makeDownload({ maxActivePieces: 1 })
+      for (const index of [0, 1, 2, 3]) download.singled.add(index as PieceIndex)
+      const protocol = yield* unchoked(download, 0)
+      const [first, second] = heard(protocol).flatMap((message) => (message._tag === "Request" ? [message] : []))
+      say(protocol, [piece(first!.index, first!.begin / block)])
+      const before = PeerProtocol.tick(protocol, 1_000)
+      const { begin, index, length } = second!
+      say(protocol, [{ _tag: "Reject", index, begin, length }])
+
+      const isFreed = PeerProtocol.tick(protocol, 2_000)
+      const again = PeerProtocol.tick(protocol, 3_000)
+      yield* Download.abandon(download, protocol)
+      const other = yield* unchoked(download, 1)
+
+      assert.deepStrictEqual([before, isFreed, again], [false, true, false])
+      assert.isTrue(asked(heard(other)).length > 0)
     })
 
     test("fault 47: a peer that rejects everything holds up few pieces", function* () {
