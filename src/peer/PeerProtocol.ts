@@ -435,25 +435,22 @@ const sink = (self_: () => PeerProtocol): FrameDecoder.FrameSink => ({
   },
   pieceEnd: () => {
     const self = self_()
+    const begun = self.receiving.request
+    if (begun === undefined) return
+    const { block, buffer } = begun
+    const size = PieceBuffer.sizeOf(buffer, block)
     const request = liveRequest(self)
     releaseWriter(self)
+    // Also where the loan is over: a buffer that is named here keeps memory that the budget may have given away.
+    self.receiving.request = undefined
     if (request === undefined) {
-      if (self.receiving.request !== undefined) {
-        self.download.wastedBytes += PieceBuffer.sizeOf(self.receiving.request.buffer, self.receiving.request.block)
-      }
+      self.download.wastedBytes += size
       return
     }
-    const { block, buffer } = request
     if (!self.receiving.isDirect && !Bitfield.has(buffer.received, block)) {
-      PieceBuffer.write(
-        buffer,
-        block * PieceGeometry.blockLength,
-        self.scratch!.subarray(0, PieceBuffer.sizeOf(buffer, block))
-      )
+      PieceBuffer.write(buffer, block * PieceGeometry.blockLength, self.scratch!.subarray(0, size))
     }
-    self.receiving.request = undefined
     self.rejects = 0
-    const size = PieceBuffer.sizeOf(buffer, block)
     if (!Download.received(self.download, self, request, self.now)) {
       self.download.wastedBytes += size
       return

@@ -312,6 +312,8 @@ describe("PeerProtocol", () => {
 
       assert.deepStrictEqual(new Set(memory), new Set([0xee]))
       assert.deepStrictEqual([requestsCounted(download), protocol.usefulBytes], [0, 0])
+      // What a connection still names is memory beyond the budget.
+      assert.isUndefined(protocol.receiving.request)
     })
   })
 
