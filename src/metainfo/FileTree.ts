@@ -3,6 +3,7 @@
  * files. Nothing of v2 is downloaded by, so `pieces root` is checked for its shape alone.
  */
 import * as Result from "effect/Result"
+import * as Bytes from "../base/Bytes.ts"
 import * as Bencode from "../bencode/Bencode.ts"
 
 /** A file of the tree. Its path has one character a byte, below the torrent's folder. */
@@ -14,6 +15,9 @@ export interface TreeFile {
 /** Bytes in a SHA-256 digest. */
 const rootLength = 32
 
+/** Characters of a path that a sentence shows. */
+const maxShownLength = 60
+
 /** Whether BEP 52 allows this piece length: a power of two of at least 16 KiB. */
 export const isPieceLength = (length: number): boolean => length >= 16_384 && (length & (length - 1)) === 0
 
@@ -23,23 +27,30 @@ export const flatten = (tree: Bencode.Value | undefined): Result.Result<Readonly
   const files: Array<TreeFile> = []
   const visit = (folder: Bencode.Dictionary, path: ReadonlyArray<string>): string | undefined => {
     for (const [name, node] of folder) {
-      const where = `\`file tree\` at ${JSON.stringify([...path, name].join("/"))}`
-      if (name === "" || !Bencode.isDictionary(node)) return `${where} is neither a file nor a folder`
+      if (name === "" || !Bencode.isDictionary(node)) return `${where(path, name)} is neither a file nor a folder`
       const leaf = node.get("")
       if (leaf === undefined) {
         const wrong = visit(node, [...path, name])
         if (wrong !== undefined) return wrong
         continue
       }
-      if (node.size !== 1 || !Bencode.isDictionary(leaf)) return `${where} is both a file and a folder`
+      if (node.size !== 1 || !Bencode.isDictionary(leaf)) return `${where(path, name)} is both a file and a folder`
       const length = lengthOf(leaf)
-      if (typeof length === "string") return `${where} ${length}`
+      if (typeof length === "string") return `${where(path, name)} ${length}`
       files.push({ path: [...path, name], length })
     }
     return undefined
   }
   const wrong = visit(tree, [])
   return wrong === undefined ? Result.succeed(files) : Result.fail(wrong)
+}
+
+/** The beginning of a sentence on a node. Made when there is something to say: a hostile path is as long as the file. */
+const where = (path: ReadonlyArray<string>, name: string): string => {
+  const joined = [...path, name].map((part) => part.slice(0, maxShownLength)).join("/")
+  const text = Bytes.toText(Bytes.fromLatin1Unsafe(joined))
+  const shown = text.length > maxShownLength ? `${text.slice(0, maxShownLength)}...` : text
+  return `\`file tree\` at ${JSON.stringify(shown)}`
 }
 
 const lengthOf = (leaf: Bencode.Dictionary): number | string => {

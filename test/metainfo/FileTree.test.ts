@@ -53,6 +53,29 @@ describe("FileTree", () => {
     }
   })
 
+  it("shows the names of a wrong node as text, and no more of them than a line takes", () => {
+    const name = "é".repeat(100)
+
+    const flattened = flatten({ [name]: { b: 1 } })
+
+    assert.strictEqual(
+      Result.isFailure(flattened) && flattened.failure,
+      `\`file tree\` at "${"é".repeat(30)}/b" is neither a file nor a folder`
+    )
+  })
+
+  it("takes no longer for files in a folder of a hostile name", () => {
+    const files = Object.fromEntries(Array.from({ length: 2_000 }, (_, index) => [`f${index}`, { "": { length: 0 } }]))
+    const tree = Result.getOrThrow(Bencode.decode(Bencode.encode({ ["x".repeat(1_000_000)]: files }))).value
+    const begin = performance.now()
+
+    const flattened = Result.getOrThrow(FileTree.flatten(tree))
+
+    assert.strictEqual(flattened.length, 2_000)
+    // It took 8 s when each file made a sentence of its path.
+    assert.isBelow(performance.now() - begin, 4_000)
+  })
+
   it("knows the piece lengths of version 2", () => {
     assert.deepStrictEqual([16_383, 16_384, 16_385, 24_576, 32_768, 2 ** 29].map(FileTree.isPieceLength), [
       false,
