@@ -39,8 +39,8 @@ export const maxComponentBytes = 255
 /** Bytes in a whole path below the download folder: 4,096 of Linux' PATH_MAX, less 256 for that folder itself. */
 export const maxPathBytes = 3_840
 
-/** Components in a path. Honest torrents have about ten; libtorrent stops at 100 levels. */
-export const maxDepth = 100
+/** Components in a path. Honest torrents have about ten; libtorrent stops at 100 below the torrent's own folder. */
+export const maxDepth = 101
 
 /** Names tried for files whose own name is taken. Honest torrents need a handful; more is an attack on time. */
 export const maxRenames = 4_096
@@ -155,6 +155,9 @@ export const path = (
   return Result.succeed(safe)
 }
 
+/** In the place of a folder's number. */
+const aFile = 0
+
 /**
  * All paths of a torrent made safe and distinct, in their order. `paths` are components below the download folder, the
  * torrent's name first. Takes time in proportion to their length. Idempotent.
@@ -172,28 +175,30 @@ export const sanitize = (
   }
 
   // Folders and first-comers take their names before any file is renamed, so that no new name displaces a given one.
+  // Each folder has a number, so that a deep path is not spelled out once a level, which takes a hostile torrent three times longer.
+  const taken = new Map<string, number>()
+  const keyIn = (folder: number, name: string) => `${folder}/${fold(name)}`
   // Most files share their folder with others, so each folder is folded once.
-  const folded = new Map<string, string>()
-  const taken = new Set<string>()
+  const known = new Map<string, number>()
   const foldersOf = safe.map((components) => {
     const given = components.slice(0, -1).join("/")
-    const known = folded.get(given)
-    if (known !== undefined) return known
-    let folder = ""
+    const found = known.get(given)
+    if (found !== undefined) return found
+    let folder = 0
     for (let depth = 0; depth < components.length - 1; depth++) {
-      folder += fold(components[depth]!)
-      taken.add(folder)
-      folder += "/"
+      const key = keyIn(folder, components[depth]!)
+      folder = taken.get(key) ?? taken.size + 1
+      taken.set(key, folder)
     }
-    folded.set(given, folder)
+    known.set(given, folder)
     return folder
   })
-  const keyOf = (index: number) => foldersOf[index]! + fold(safe[index]!.at(-1)!)
+  const keyOf = (index: number) => keyIn(foldersOf[index]!, safe[index]!.at(-1)!)
   const homeless: Array<number> = []
   for (let index = 0; index < safe.length; index++) {
     const key = keyOf(index)
     if (taken.has(key)) homeless.push(index)
-    else taken.add(key)
+    else taken.set(key, aFile)
   }
 
   const counters = new Map<string, number>()
@@ -211,9 +216,9 @@ export const sanitize = (
       const count = (counters.get(key) ?? 0) + 1
       counters.set(key, count)
       const renamed = shorten(name, `.${count}`)
-      const renamedKey = foldersOf[index]! + fold(renamed)
+      const renamedKey = keyIn(foldersOf[index]!, renamed)
       if (taken.has(renamedKey)) continue
-      taken.add(renamedKey)
+      taken.set(renamedKey, aFile)
       safe[index] = [...components.slice(0, -1), renamed]
       break
     }

@@ -223,7 +223,7 @@ describe("CreateTorrent.fromPath", () => {
       const error = yield* Effect.flip(CreateTorrent.fromPath(root))
 
       assert.deepStrictEqual(renamed, ["a\\b: folder/ab", "make: folder/make.1"])
-      assert.strictEqual(error.message, `${root}: a file's path has 103 components, more than the 100 that are allowed`)
+      assert.strictEqual(error.message, `${root}: a file's path has 103 components, more than the 101 that are allowed`)
     }).pipe(Effect.provide(disk))
   )
 
