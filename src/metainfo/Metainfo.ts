@@ -85,6 +85,9 @@ export const maxBytes = 67_108_864
 /** Values and keys in a metainfo file, enough for 400,000 files; the limit of libtorrent. */
 export const maxTokens = 3_000_000
 
+/** Trackers that are taken of a torrent, and web seeds; further ones are dropped. Large real lists have a hundred. */
+export const maxUrls = 1_000
+
 const limits = { maxBytes, maxTokens }
 
 const refuse = (why: string): never => {
@@ -419,6 +422,7 @@ const usableUrls = (urls: ReadonlyArray<string>, isUsable: (url: string) => bool
   const usable: Array<string> = []
   for (const text of urls) {
     const url = text.trim()
+    if (seen.size === maxUrls) break
     if (seen.has(url) || !isUsable(url)) continue
     seen.add(url)
     usable.push(url)

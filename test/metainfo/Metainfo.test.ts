@@ -415,6 +415,22 @@ describe("Metainfo", () => {
     )
   })
 
+  it("takes a thousand trackers and web seeds, whoever names more", () => {
+    const urls = Array.from({ length: 1_500 }, (_, index) => `http://t${index}.example/`)
+    const { trackers, webSeeds } = accept(
+      torrent(single(), {
+        "announce-list": [urls.slice(0, 700), urls.slice(700), ["http://last.example/"]],
+        "url-list": urls
+      })
+    )
+
+    assert.deepStrictEqual(
+      trackers.map((tier) => tier.length),
+      [700, 300]
+    )
+    assert.strictEqual(webSeeds.length, 1_000)
+  })
+
   describe("with version 2 (BEP 52)", () => {
     const files = [
       { length: 5, path: ["a"] },
