@@ -20,7 +20,7 @@ export interface LayoutFile {
    */
   readonly padding: boolean
   /**
-   * Where a symbolic link points to: components below the torrent's root, checked not to leave it. Told to users;
+   * Where a symbolic link points to: components below the torrent's root, which they cannot leave. Told to users;
    * nothing creates or follows a link, so one that is cyclic or points to nothing does no harm.
    */
   readonly symlink?: ReadonlyArray<string> | undefined

@@ -316,7 +316,11 @@ const parsePath = (file: Bencode.Dictionary, index: number, isPadding: boolean):
   return path
 }
 
-/** The target of a link, `.` and `..` resolved; `undefined` where it has none and so is an empty file (as elsewhere). */
+/**
+ * The target of a link, with `.` and `..` resolved; `undefined` where it has none and so is an empty file (as elsewhere).
+ * The root of the torrent is its own parent, as that of a file system is: nothing leaves it. Torrents of folders with
+ * links between neighbours have targets such as `../lib/x` that their makers took from the disk.
+ */
 const parseSymlink = (target: Bencode.Value | undefined, index: number): ReadonlyArray<string> | undefined => {
   if (!Bencode.isList(target)) return undefined
   const resolved: Array<string> = []
@@ -324,9 +328,6 @@ const parseSymlink = (target: Bencode.Value | undefined, index: number): Readonl
     if (!Bencode.isBytes(part)) return refuse(`\`symlink path\` of \`files\` entry ${index} is not a list of strings`)
     const text = SafePath.fromBytes(part)
     if (text === "" || text === ".") continue
-    if (/[/\\\0]/.test(text) || (text === ".." && resolved.length === 0)) {
-      return refuse(`\`symlink path\` of \`files\` entry ${index} leaves the torrent`)
-    }
     if (text === "..") resolved.pop()
     else resolved.push(SafePath.component(text) ?? "_")
   }

@@ -359,15 +359,33 @@ describe("Metainfo", () => {
     assert.match(refusal(torrent(multi(files))), /have the same path/)
   })
 
-  it("fault 19: a link that leaves the torrent is refused", () => {
-    for (const target of [["..", "x"], ["a", "..", "..", "x"], ["/etc/passwd"], ["a/../../b"], ["..\\x"], ["a\0"]]) {
+  it("fault 19: a link that would leave the torrent is confined to it", () => {
+    const targets: ReadonlyArray<readonly [given: ReadonlyArray<string>, confined: ReadonlyArray<string>]> = [
+      [["..", "x"], ["x"]],
+      [["a", "..", "..", "x"], ["x"]],
+      [["/etc/passwd"], ["etcpasswd"]],
+      [["a/../../b"], ["a....b"]],
+      [["..\\x"], ["..x"]],
+      [["a\0"], ["a_"]],
+      [["..", "/.."], ["_"]]
+    ]
+    for (const [given, confined] of targets) {
       const files = [
         { length: 1, path: ["a"] },
-        { attr: "l", length: 0, path: ["link"], "symlink path": target }
+        { attr: "l", length: 0, path: ["link"], "symlink path": given }
       ]
 
-      assert.match(refusal(torrent(multi(files))), /`symlink path` of `files` entry 1 leaves the torrent/)
+      assert.deepStrictEqual(accept(torrent(multi(files))).layout.files[1]?.symlink, confined)
     }
+  })
+
+  it("refuses the target of a link that is no list of strings", () => {
+    const files = [
+      { length: 1, path: ["a"] },
+      { attr: "l", length: 0, path: ["link"], "symlink path": [5] }
+    ]
+
+    assert.match(refusal(torrent(multi(files))), /`symlink path` of `files` entry 1 is not a list of strings/)
   })
 
   it("fault 19: a link within the torrent is told, and lies in no file", () => {
