@@ -187,7 +187,8 @@ const parseInfo = (info: Bencode.Dictionary, raw: Uint8Array, infoBytes: Uint8Ar
 
   const pieceLength = parsePieceLength(info.get("piece length"), version)
   const { entries, isSingle, rawName } = parseFiles(info)
-  const fault = version === 2 ? hybridFault(info, infoBytes, entries, isSingle ? rawName : undefined) : undefined
+  const fault =
+    version === 2 ? hybridFault(info, infoBytes, entries, pieceLength, isSingle ? rawName : undefined) : undefined
   if (fault !== undefined) return refuse(fault)
 
   let totalLength = 0
@@ -374,6 +375,7 @@ const hybridFault = (
   info: Bencode.Dictionary,
   infoBytes: Uint8Array,
   entries: ReadonlyArray<Entry>,
+  pieceLength: number,
   singleName: Uint8Array | undefined
 ): string | undefined => {
   const decoded = Bencode.decode(infoBytes, limits)
@@ -394,7 +396,24 @@ const hybridFault = (
       length !== other.length || path.length !== other.path.length || path.some((part, i) => part !== other.path[i])
     )
   })
-  return differs < 0 ? undefined : `\`file tree\` and version 1 of the torrent differ in file ${differs}`
+  if (differs >= 0) return `\`file tree\` and version 1 of the torrent differ in file ${differs}`
+  return alignmentFault(entries, pieceLength)
+}
+
+/** Version 2 begins each file with a piece; version 1 of a hybrid needs padding for that, and no more than that. */
+const alignmentFault = (entries: ReadonlyArray<Entry>, pieceLength: number): string | undefined => {
+  let offset = 0
+  let end = 0
+  for (const [index, { length, padding }] of entries.entries()) {
+    if (!padding && length > 0) {
+      if (offset !== Math.ceil(end / pieceLength) * pieceLength) {
+        return `\`files\` entry ${index} does not begin where \`file tree\` has it, with the next piece after the file before it`
+      }
+      end = offset + length
+    }
+    offset += length
+  }
+  return undefined
 }
 
 /** BEP 12: where `announce-list` names a tracker that can be used, `announce` is ignored. */

@@ -495,6 +495,28 @@ describe("Metainfo", () => {
       for (const other of trees) assert.match(refusal(torrent(hybrid({ "file tree": other }))), /`file tree`/)
     })
 
+    it("fault 10: a hybrid whose files begin elsewhere in version 1 is refused", () => {
+      const padding = (length: number) => ({ attr: "p", length, path: [".pad", `${length}`] })
+      const of = (...files: ReadonlyArray<Bencode.Encodable>) => torrent(hybrid({ files, pieces: hashes(3) }))
+      const unpadded = multi([files[0]!, files[2]!], { "meta version": 2, "file tree": tree, pieces: hashes(1) })
+
+      assert.match(refusal(torrent(unpadded)), /^`files` entry 1 does not begin where `file tree` has it/)
+      assert.match(refusal(of(files[0]!, padding(16_379 + 16_384), files[2]!)), /^`files` entry 2 does not begin where/)
+      assert.match(refusal(of(padding(16_384), ...files)), /^`files` entry 1 does not begin where/)
+    })
+
+    it("takes a hybrid with padding after its last file, and with files without bytes", () => {
+      const padded = [...files, { attr: "p", length: 16_377, path: [".pad", "16377"] }]
+      const empty = [{ length: 0, path: ["0"] }, ...files, { length: 0, path: ["z"] }]
+
+      assert.strictEqual(accept(torrent(hybrid({ files: padded }))).layout.files.length, 4)
+      assert.strictEqual(
+        accept(torrent(hybrid({ files: empty, "file tree": { "0": leaf(0), ...tree, z: leaf(0) } }))).layout.files
+          .length,
+        5
+      )
+    })
+
     it("refuses a tree that is none", () => {
       const trees: ReadonlyArray<Bencode.Encodable | undefined> = [
         undefined,
