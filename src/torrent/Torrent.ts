@@ -2,6 +2,7 @@
  * A running torrent: opens its storage, finds out what is stored, and starts the fibers that fetch the rest. Everything
  * it started ends with its scope. What the parts do stands in their own files; here they are put together.
  */
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -34,6 +35,7 @@ import * as Recheck from "./Recheck.ts"
 import * as ResumeKeeper from "./ResumeKeeper.ts"
 import type { TorrentEvent } from "./TorrentEvent.ts"
 import type { TorrentError, TorrentState, TorrentStatus } from "./TorrentStatus.ts"
+import { TorrentDefect } from "./TorrentStatus.ts"
 
 /** Events that wait for a slow reader; beyond that it misses the oldest. */
 export const eventCapacity = 8_192
@@ -50,7 +52,7 @@ export interface Torrent {
   readonly status: Effect.Effect<TorrentStatus>
   /**
    * Completes when every piece is stored; fails when the torrent could not even be started. Interrupts who waits when the
-   * torrent is stopped before, and dies of our own bugs.
+   * torrent is stopped before, and dies of our own bugs, which end all its parts.
    */
   readonly completed: Effect.Effect<void, TorrentError>
   /** Adds addresses to try. */
@@ -145,13 +147,19 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     Deferred.doneUnsafe(completed, Effect.fail(error))
   }
 
+  const broken = (cause: unknown): void => {
+    const error = new TorrentDefect({ cause })
+    state = { _tag: "Failed", error }
+    tell({ _tag: "Failed", error })
+  }
+
   const onSourceEvent = Effect.fnUntraced(function* (swarm: Swarm.Swarm, event: PeerSourceEvent) {
     if (event._tag === "Failed") return tell({ _tag: "SourceFailed", source: event.source, why: event.why })
     yield* swarm.add(event.addresses)
     tell({ _tag: "SourceAnswered", source: event.source, peers: event.addresses.length })
   })
 
-  /** Starts a part that runs until the torrent stops; one that dies must not leave a torrent that waits for ever. */
+  /** Starts a part that runs until the torrent stops; one that dies takes the others with it. */
   const forkPart = <A, R>(part: Effect.Effect<A, never, R>) =>
     part.pipe(
       Effect.onError((cause) => Deferred.failCause(completed, cause)),
@@ -264,6 +272,14 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     Effect.tapError(() => Scope.close(parts, Exit.void)),
     Effect.catch((error) => Effect.sync(() => fail(error))),
     forkPart
+  )
+  yield* Effect.exit(Deferred.await(completed)).pipe(
+    Effect.flatMap((exit) => {
+      if (Exit.isSuccess(exit) || !Cause.hasDies(exit.cause)) return Effect.void
+      broken(Cause.squash(exit.cause))
+      return Scope.close(parts, Exit.void)
+    }),
+    Effect.forkScoped
   )
 
   const self: Torrent = {

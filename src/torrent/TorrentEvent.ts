@@ -4,7 +4,7 @@
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import type { StorageError } from "../storage/Storage.ts"
-import type { TorrentError } from "./TorrentStatus.ts"
+import type { TorrentDefect, TorrentError } from "./TorrentStatus.ts"
 
 /** A fact about a torrent. `why` fields are the end of a sentence a user can read. */
 export type TorrentEvent =
@@ -30,5 +30,5 @@ export type TorrentEvent =
   | { readonly _tag: "ResumeFailed"; readonly why: string }
   /** Every piece is stored. */
   | { readonly _tag: "Completed" }
-  /** The torrent could not be started. */
-  | { readonly _tag: "Failed"; readonly error: TorrentError }
+  /** The torrent could not be started, or broke; nothing of it runs any more. */
+  | { readonly _tag: "Failed"; readonly error: TorrentError | TorrentDefect }

@@ -1,8 +1,16 @@
 /**
  * How a torrent stands: a snapshot of counters and of the state it is in.
  */
+import * as Data from "effect/Data"
 import type { ResumeError } from "../resume/ResumeStore.ts"
 import type { StorageError } from "../storage/Storage.ts"
+
+/** The engine, or a layer it runs on, has a bug: what should never be thrown was. */
+export class TorrentDefect extends Data.TaggedError("TorrentDefect")<{ readonly cause: unknown }> {
+  override get message() {
+    return `the torrent stopped for an internal error: ${this.cause instanceof Error ? this.cause.message : this.cause}`
+  }
+}
 
 /** Why a torrent could not be started. `message` is a sentence a user can read. */
 export type TorrentError = StorageError | ResumeError
@@ -14,8 +22,8 @@ export type TorrentState =
   /** The storage does not take writes; the verified pieces wait in memory and the torrent goes on by itself. */
   | { readonly _tag: "StorageFailing"; readonly error: StorageError }
   | { readonly _tag: "Complete" }
-  /** It could not be started; nothing of it runs. */
-  | { readonly _tag: "Failed"; readonly error: TorrentError }
+  /** It could not be started, or broke; nothing of it runs. */
+  | { readonly _tag: "Failed"; readonly error: TorrentError | TorrentDefect }
 
 /** A snapshot. Bytes are payload bytes; rates are bytes a second over the last few seconds. */
 export interface TorrentStatus {

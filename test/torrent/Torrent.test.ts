@@ -6,6 +6,7 @@ import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { PeerSource } from "../../src/discovery/PeerSource.ts"
+import type { TorrentStorage } from "../../src/storage/Storage.ts"
 import * as FaultyStorage from "../../src/testing/FaultyStorage.ts"
 import * as Swarms from "../../src/testing/Swarms.ts"
 import { small } from "../simulation/torrents.ts"
@@ -14,6 +15,12 @@ const tags = (download: Swarms.Download) => download.events.map(({ _tag }) => _t
 
 const test = <E>(name: string, program: (world: Swarms.World) => Effect.Effect<void, E, Scope.Scope>) =>
   it.effect(name, () => Swarms.use({}, program))
+
+/** Where a bug of a layer strikes. */
+const deaths: ReadonlyArray<readonly [string, (storage: TorrentStorage) => TorrentStorage]> = [
+  ["while it starts", (storage) => ({ ...storage, prepare: () => Effect.die(new Error("no such luck")) })],
+  ["in the middle", (storage) => ({ ...storage, writePiece: () => Effect.die(new Error("no such luck")) })]
+]
 
 describe("Torrent", () => {
   test(
@@ -123,6 +130,29 @@ describe("Torrent", () => {
       assert.strictEqual(world.simulation.turns() - before, idleTurns)
     })
   )
+
+  for (const [when, broken] of deaths) {
+    it.effect(`says that it broke, and ends all its parts, where a part dies ${when}`, () =>
+      Swarms.use(
+        { storage: (storage) => ({ open: (layout) => Effect.map(storage.open(layout), broken) }) },
+        Effect.fnUntraced(function* (world) {
+          const download = yield* world.download(small, { behaviours: [{}] })
+          yield* world.advance("10 seconds")
+
+          const exit = yield* Effect.exit(download.torrent.completed)
+
+          const { state } = yield* download.torrent.status
+          assert.isTrue(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
+          assert.strictEqual(state._tag === "Failed" && state.error._tag, "TorrentDefect")
+          assert.match(state._tag === "Failed" ? state.error.message : "", /internal error: no such luck/)
+          assert.strictEqual(tags(download).filter((tag) => tag === "Failed").length, 1)
+          assert.strictEqual(world.medium.openCount(), 0)
+          assert.strictEqual((yield* world.network.counts).connections, 0)
+          assert.strictEqual(yield* world.engine.heldBytes, 0)
+        })
+      )
+    )
+  }
 
   test(
     "interrupts who waits for its completion when it is stopped",
