@@ -1,30 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as NodePieceHasher from "../../src/piece/NodePieceHasher.ts"
 import * as MemoryStorage from "../../src/storage/MemoryStorage.ts"
 import { Storage } from "../../src/storage/Storage.ts"
 import { contentOf, layoutOf, pieceOf, piecesOf, sliceOf } from "./layouts.ts"
-import { MediumFiles, suite } from "./Storage.suite.ts"
+import * as Memory from "./memory.ts"
+import { suite } from "./Storage.suite.ts"
 
-/** Lists what the medium holds, for the suite. */
-const files = Layer.effect(
-  MediumFiles,
-  Effect.map(MemoryStorage.MemoryMedium, (medium) =>
-    MediumFiles.of({
-      list: (layout) =>
-        Effect.sync(() => {
-          const torrent = medium.torrent(layout)
-          return new Map(torrent.paths.map((path) => [path, torrent.file(path)!]))
-        })
-    })
-  )
-)
-
-const layerTest = (options?: MemoryStorage.MemoryStorageOptions) =>
-  Layer.provide(MemoryStorage.layerTest(options), NodePieceHasher.layer)
-
-suite("memory", Layer.provideMerge(files, layerTest()))
+suite("memory", Layer.provideMerge(Memory.files, Memory.layer()))
 
 const two = layoutOf(4, ["t/a", 6], ["t/pad", 1, "padding"], ["t/b", 3])
 
@@ -47,7 +30,7 @@ describe("MemoryStorage", () => {
       assert.strictEqual(used, 4)
       assert.strictEqual(medium.usedBytes(), 9)
       assert.isTrue(medium.torrent(two).isWhole)
-    }).pipe(Effect.provide(layerTest({ capacity: 6 })))
+    }).pipe(Effect.provide(Memory.layer({ capacity: 6 })))
   )
 
   it.effect("takes no room for a piece that is written again", () =>
@@ -61,7 +44,7 @@ describe("MemoryStorage", () => {
 
       assert.strictEqual(usedBytes(), 4)
       assert.strictEqual(held(two).writes(0), 2)
-    }).pipe(Effect.provide(layerTest({ capacity: 4 })))
+    }).pipe(Effect.provide(Memory.layer({ capacity: 4 })))
   )
 
   it.effect("shows a hole as zeros, and a file no longer than its last stored byte", () =>
@@ -75,7 +58,7 @@ describe("MemoryStorage", () => {
       assert.deepStrictEqual(held.file("f"), new Uint8Array([0, 0, 0, 0, 7, 8]))
       assert.isUndefined(held.file("g"))
       assert.isFalse(held.isWhole)
-    }).pipe(Effect.provide(layerTest()))
+    }).pipe(Effect.provide(Memory.layer()))
   )
 
   it.effect("damages and forgets what a test wants gone", () =>
@@ -93,7 +76,7 @@ describe("MemoryStorage", () => {
       assert.deepStrictEqual([...damaged], [content[0], content[1], content[2], content[3]! + 1])
       assert.strictEqual(forgotten.message, "t/b does not hold the bytes asked for")
       assert.strictEqual(medium.usedBytes(), 7)
-    }).pipe(Effect.provide(layerTest()))
+    }).pipe(Effect.provide(Memory.layer()))
   )
 
   it.effect("counts the torrents that are open", () =>
@@ -105,6 +88,6 @@ describe("MemoryStorage", () => {
 
       assert.strictEqual(during, 1)
       assert.strictEqual(medium.openCount(), 0)
-    }).pipe(Effect.provide(layerTest()))
+    }).pipe(Effect.provide(Memory.layer()))
   )
 })

@@ -4,31 +4,16 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
-import * as NodePieceHasher from "../../src/piece/NodePieceHasher.ts"
 import * as MemoryStorage from "../../src/storage/MemoryStorage.ts"
 import { Storage, type StorageError } from "../../src/storage/Storage.ts"
 import * as FaultyStorage from "../../src/testing/FaultyStorage.ts"
 import { contentOf, layoutOf, pieceOf, piecesOf, sliceOf } from "../storage/layouts.ts"
-import { MediumFiles, suite } from "../storage/Storage.suite.ts"
+import * as Memory from "../storage/memory.ts"
+import { suite } from "../storage/Storage.suite.ts"
 
-const memory = Layer.provide(MemoryStorage.layerTest(), NodePieceHasher.layer)
+const faulty = FaultyStorage.layer({ seed: 7 }).pipe(Layer.provideMerge(Memory.layer()))
 
-const files = Layer.effect(
-  MediumFiles,
-  Effect.map(MemoryStorage.MemoryMedium, (medium) =>
-    MediumFiles.of({
-      list: (layout) =>
-        Effect.sync(() => {
-          const torrent = medium.torrent(layout)
-          return new Map(torrent.paths.map((path) => [path, torrent.file(path)!]))
-        })
-    })
-  )
-)
-
-const faulty = FaultyStorage.layer({ seed: 7 }).pipe(Layer.provideMerge(memory))
-
-suite("faulty, with no faults", Layer.provideMerge(files, faulty))
+suite("faulty, with no faults", Layer.provideMerge(Memory.files, faulty))
 
 const layout = layoutOf(4, ["f", 40])
 const content = contentOf(layout)
@@ -87,7 +72,7 @@ describe("FaultyStorage", () => {
         faults.failSometimes("write", 0.3, FaultyStorage.diskFull)
         const outcomes = yield* Effect.forEach(Array.from({ length: 200 }), () => outcome(write(0)))
         return outcomes.map((each) => (each === "ok" ? "." : "F")).join("")
-      }).pipe(Effect.provide(FaultyStorage.layer({ seed }).pipe(Layer.provideMerge(memory))))
+      }).pipe(Effect.provide(FaultyStorage.layer({ seed }).pipe(Layer.provideMerge(Memory.layer()))))
 
     return Effect.gen(function* () {
       const [first, again, other] = yield* Effect.all([run(1), run(1), run(2)])
