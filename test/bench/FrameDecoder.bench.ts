@@ -7,6 +7,7 @@
  */
 import * as FrameDecoder from "../../src/wire/FrameDecoder.ts"
 import * as FrameEncoder from "../../src/wire/FrameEncoder.ts"
+import { measure } from "./measure.ts"
 
 const blockLength = 16_384
 const pieceLength = 1_048_576
@@ -25,21 +26,6 @@ const havesOnTheWire = (): Uint8Array => {
   const encoder = FrameEncoder.make()
   for (let index = 0; index < 4_096; index++) FrameEncoder.have(encoder, index)
   return FrameEncoder.take(encoder)
-}
-
-/** Best of seven runs of about a tenth of a second, in nanoseconds per operation; the machine is shared. */
-const measure = (name: string, operationsPerTurn: number, turn: () => void): void => {
-  let best = Number.POSITIVE_INFINITY
-  for (let run = 0; run < 7; run++) {
-    let turns = 0
-    const start = performance.now()
-    while (performance.now() - start < 100) {
-      turn()
-      turns++
-    }
-    best = Math.min(best, ((performance.now() - start) * 1e6) / (turns * operationsPerTurn))
-  }
-  console.log(`${name.padEnd(44)} ${best.toFixed(1).padStart(8)} ns  ${Math.round(1e9 / best).toLocaleString("en")}/s`)
 }
 
 /** Feeds `stream` in chunks copied into one read buffer beforehand; the decoder sees only views. */

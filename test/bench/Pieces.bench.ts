@@ -18,28 +18,11 @@ import * as PieceBuffer from "../../src/piece/PieceBuffer.ts"
 import * as PiecePicker from "../../src/piece/PiecePicker.ts"
 import * as PieceTable from "../../src/piece/PieceTable.ts"
 import * as RequestPipeline from "../../src/piece/RequestPipeline.ts"
+import { measure, print } from "./measure.ts"
 
 const { blockLength } = PieceGeometry
 const blocks = 64
 const piece = 3 as PieceIndex
-
-/** Best of seven runs of about a tenth of a second, in nanoseconds per operation; the machine is shared. */
-const measure = (name: string, operationsPerTurn: number, turn: () => void): void => {
-  let best = Number.POSITIVE_INFINITY
-  for (let run = 0; run < 7; run++) {
-    let turns = 0
-    const start = performance.now()
-    while (performance.now() - start < 100) {
-      turn()
-      turns++
-    }
-    best = Math.min(best, ((performance.now() - start) * 1e6) / (turns * operationsPerTurn))
-  }
-  print(name, best)
-}
-
-const print = (name: string, nanoseconds: number): void =>
-  console.log(`${name.padEnd(56)} ${nanoseconds.toFixed(1).padStart(8)} ns`)
 
 const memory = new Uint8Array(blocks * blockLength)
 const block = new Uint8Array(blockLength).fill(7)
