@@ -40,6 +40,9 @@ export const maxRetrySeconds = 86_400
 /** Addresses taken from one answer: far more than anybody asks for, and a bound on what a hostile one can make us hold. */
 export const maxPeers = 1000
 
+/** Bytes of a tracker's id, which travels in the URL of every announce; a longer one would make them all fail. */
+export const maxTrackerIdLength = 256
+
 /** Characters of a tracker's text that are shown. */
 const maxTextLength = 200
 
@@ -87,7 +90,7 @@ export const decode = (bytes: Uint8Array): Result.Result<AnnounceResponse, Annou
     ...readIntervals(root),
     seeders: readCount(root, "complete"),
     leechers: readCount(root, "incomplete"),
-    trackerId: Bencode.getBytes(root, "tracker id")?.slice(),
+    trackerId: readTrackerId(root),
     warning: readText(root.get("warning message")),
     externalHost: readExternalHost(root)
   }))
@@ -146,6 +149,11 @@ const readIntervals = (root: Bencode.Dictionary) => {
 const readCount = (root: Bencode.Dictionary, key: string): number | undefined => {
   const count = Bencode.getInt(root, key)
   return count !== undefined && count >= 0 ? count : undefined
+}
+
+const readTrackerId = (root: Bencode.Dictionary): Uint8Array | undefined => {
+  const id = Bencode.getBytes(root, "tracker id")
+  return id === undefined || id.length > maxTrackerIdLength ? undefined : id.slice()
 }
 
 const readExternalHost = (root: Bencode.Dictionary): string | undefined => {

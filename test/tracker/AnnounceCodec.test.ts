@@ -202,6 +202,15 @@ describe("AnnounceCodec.decode", () => {
     assert.strictEqual(bad.externalHost, undefined)
   })
 
+  it("fault 57: a tracker id that no URL could carry is taken for absent", () => {
+    const longest = new Uint8Array(AnnounceCodec.maxTrackerIdLength)
+    const idOf = (id: Uint8Array) =>
+      Result.getOrThrow(AnnounceCodec.decode(Bencode.encode({ "tracker id": id }))).trackerId
+
+    assert.deepStrictEqual(idOf(longest), longest)
+    assert.isUndefined(idOf(new Uint8Array(AnnounceCodec.maxTrackerIdLength + 1)))
+  })
+
   it("gives nothing that points into the answer", () => {
     const bytes = Bencode.encode({ "tracker id": "abc" })
     const answer = Result.getOrThrow(AnnounceCodec.decode(bytes))
