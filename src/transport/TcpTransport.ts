@@ -17,7 +17,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
-import type { PeerAddress } from "../base/PeerAddress.ts"
+import * as PeerAddress from "../base/PeerAddress.ts"
 import * as AcceptQueue from "./AcceptQueue.ts"
 import * as SocketErrno from "./SocketErrno.ts"
 import type { Sink } from "./Transport.ts"
@@ -61,7 +61,7 @@ const makeReader = () => {
     }
   }
 
-  const attach = (attached: Net.Socket, remote: PeerAddress): AcceptQueue.Incoming => {
+  const attach = (attached: Net.Socket, remote: PeerAddress.PeerAddress): AcceptQueue.Incoming => {
     socket = attached
     socket.on("drain", () => writable.openUnsafe())
     // The remote has closed its half: there is nobody left to answer.
@@ -102,7 +102,7 @@ const makeReader = () => {
   return { onread, give, attach }
 }
 
-const connect = Effect.fnUntraced(function* (address: PeerAddress) {
+const connect = Effect.fnUntraced(function* (address: PeerAddress.PeerAddress) {
   const scope = yield* Effect.scope
   // Only the waiting is interruptible: a socket always has somebody who destroys it.
   return yield* Effect.uninterruptibleMask((restore) => {
@@ -185,18 +185,15 @@ const listen = Effect.fnUntraced(function* (adopt: typeof adoptHandle, options: 
 })
 
 /** An IPv4 peer of a port that listens on `::` shows up as `::ffff:10.0.0.7`; it has one address, however it came. */
-const remoteOf = (socket: Net.Socket): PeerAddress | undefined => {
-  const { remoteAddress, remotePort } = socket
-  if (remoteAddress === undefined || remotePort === undefined) return undefined
-  return { host: /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(remoteAddress)?.[1] ?? remoteAddress, port: remotePort }
-}
+const remoteOf = ({ remoteAddress, remotePort }: Net.Socket): PeerAddress.PeerAddress | undefined =>
+  remoteAddress === undefined || remotePort === undefined ? undefined : PeerAddress.make(remoteAddress, remotePort)
 
 /**
  * The connection of an incoming socket. `Net.Server` makes its sockets without a reused read buffer, so the handle moves to
  * a socket that has one, for less than half the CPU. That a socket keeps its handle in `_handle` and takes one as `handle`
  * is not documented; where it is not so, the socket stays what it is.
  */
-const adoptHandle = (socket: Net.Socket, remote: PeerAddress): AcceptQueue.Incoming => {
+const adoptHandle = (socket: Net.Socket, remote: PeerAddress.PeerAddress): AcceptQueue.Incoming => {
   const shell = socket as unknown as { _handle: { readonly useUserBuffer?: unknown } | null }
   const handle = shell._handle
   if (typeof handle?.useUserBuffer !== "function") return adoptStream(socket, remote)
@@ -207,7 +204,7 @@ const adoptHandle = (socket: Net.Socket, remote: PeerAddress): AcceptQueue.Incom
   return reader.attach(new Net.Socket(options as unknown as Net.SocketConstructorOpts), remote)
 }
 
-const adoptStream = (socket: Net.Socket, remote: PeerAddress): AcceptQueue.Incoming => {
+const adoptStream = (socket: Net.Socket, remote: PeerAddress.PeerAddress): AcceptQueue.Incoming => {
   const reader = makeReader()
   socket.on("data", (chunk: Buffer) => {
     if (!reader.give(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length))) socket.pause()
