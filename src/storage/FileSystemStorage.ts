@@ -7,7 +7,7 @@
  * is only read is left as it is, so that seeding never changes one, and so is an empty file that exists with content.
  *
  * Files that disappear or shrink while a torrent is open: POSIX lets writes into a deleted file succeed into nothing. So
- * a file is looked at (one `fstat`) when it is opened, before a write when 1 MiB was written since the last look, and at
+ * a file is looked at (one `fstat`) when it is opened, before a write when 8 MiB were written since the last look, and at
  * every flush. What was deleted, cut off or lost by the disk refuses writes until the torrent is opened, and verified,
  * again, because pieces are believed stored that are not. Reads find by themselves what is there. A file that somebody
  * replaced by another one of at least the same length is not noticed: inode numbers do not last on all file systems.
