@@ -6,6 +6,7 @@
  *   checking   checked, pieces               stored pieces are being verified
  *   started    infoHash, name, stored, pieces, bytes, storedBytes
  *   peer       address, connected, why?      a peer was connected to, or is gone and why
+ *   unreachable  address, why                no connection to an address came about; it is tried again
  *   banned     address, why                  a peer sent wrong bytes and is not talked to again
  *   piece      index, stored                 a piece is verified and stored; how many are now
  *   rejected   index, peers                  a piece did not match its digest; nothing of it was written
@@ -51,6 +52,8 @@ export const line = (event: TorrentEvent, metainfo: Metainfo, storedBytes: numbe
       return { event: "peer", address: PeerAddress.format(event.address), connected: true }
     case "PeerDisconnected":
       return { event: "peer", address: PeerAddress.format(event.address), connected: false, why: event.why }
+    case "PeerUnreachable":
+      return { event: "unreachable", address: PeerAddress.format(event.address), why: event.why }
     case "PeerBanned":
       return { event: "banned", address: PeerAddress.format(event.address), why: event.why }
     case "PieceStored":

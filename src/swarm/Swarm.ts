@@ -45,6 +45,8 @@ export const maxFailuresForPlace = 3
 export type Fact =
   | { readonly _tag: "PeerConnected"; readonly address: PeerAddress.PeerAddress }
   | { readonly _tag: "PeerDisconnected"; readonly address: PeerAddress.PeerAddress; readonly why: string }
+  /** An attempt came to nothing: no connection, or no handshake that fits. */
+  | { readonly _tag: "PeerUnreachable"; readonly address: PeerAddress.PeerAddress; readonly why: string }
   | { readonly _tag: "PeerBanned"; readonly address: PeerAddress.PeerAddress; readonly why: string }
 
 /** A running swarm. */
@@ -108,10 +110,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
   const session = Effect.fnUntraced(
     function* (peer: PeerBook.Peer) {
-      // It may have waited long for its permit.
-      if (peer.state !== "connecting" || PieceTable.isComplete(download.table)) {
-        return yield* new PeerDropped({ why: "it is not needed any more" })
-      }
+      // It may have waited long for its permit, and is not needed any more.
+      if (peer.state !== "connecting" || PieceTable.isComplete(download.table)) return yield* Effect.interrupt
       const connection = yield* connect(peer)
       yield* PeerSession.run({
         connection,
@@ -139,7 +139,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     const isUseful = session !== undefined && session.protocol.usefulBytes > 0 && error?._tag !== "WireError"
     if (error?._tag === "SelfConnection") PeerBook.exclude(peer)
     else PeerBook.disconnected(book, peer, clock.currentTimeMillisUnsafe(), isUseful)
-    report({ _tag: "PeerDisconnected", address: peer.address, why: error?.why ?? wayOut(exit) })
+    const why = error?.why ?? wayOut(exit)
+    if (session !== undefined) report({ _tag: "PeerDisconnected", address: peer.address, why })
+    // An attempt that we gave up says nothing of the peer.
+    else if (!Exit.hasInterrupts(exit)) report({ _tag: "PeerUnreachable", address: peer.address, why })
     Latch.openUnsafe(awake)
     return Exit.isFailure(exit) && Cause.hasDies(exit.cause)
       ? Effect.logError("a session with a peer ended by a defect", exit.cause)

@@ -14,6 +14,8 @@ export type TorrentEvent =
   | { readonly _tag: "Started"; readonly storedPieces: number; readonly totalPieces: number }
   | { readonly _tag: "PeerConnected"; readonly address: PeerAddress }
   | { readonly _tag: "PeerDisconnected"; readonly address: PeerAddress; readonly why: string }
+  /** Nobody answered at the address, or no handshake came about; it is tried again. The peer was never connected. */
+  | { readonly _tag: "PeerUnreachable"; readonly address: PeerAddress; readonly why: string }
   /** The peer sent wrong bytes; it is not talked to again. */
   | { readonly _tag: "PeerBanned"; readonly address: PeerAddress; readonly why: string }
   /** The piece is verified and the storage confirmed its write. */

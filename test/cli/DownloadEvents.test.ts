@@ -46,6 +46,10 @@ describe("DownloadEvents", () => {
       { event: "peer", address: "[::1]:6881", connected: false, why: "it closed" }
     ],
     [
+      { _tag: "PeerUnreachable", address, why: "connection refused" },
+      { event: "unreachable", address: "[::1]:6881", why: "connection refused" }
+    ],
+    [
       { _tag: "PeerBanned", address, why: "it lied" },
       { event: "banned", address: "[::1]:6881", why: "it lied" }
     ],

@@ -52,8 +52,8 @@ describe("Swarm", () => {
 
       assert.deepStrictEqual([before, swarm.counts().connected], [2, 2])
       assert.deepStrictEqual(facts, [
-        "-10.0.0.1 connection refused",
-        "-10.0.0.2 connection refused",
+        "?10.0.0.1 connection refused",
+        "?10.0.0.2 connection refused",
         "+10.0.0.3",
         "+10.0.0.4",
         "-10.0.0.3 connection reset",
@@ -224,7 +224,7 @@ describe("Swarm", () => {
     yield* swarm.add([at(1), at(2)])
     yield* settle
 
-    assert.deepStrictEqual(facts, ["+10.0.0.1", "-10.0.0.2 it is connected already"])
+    assert.deepStrictEqual(facts, ["+10.0.0.1", "?10.0.0.2 it is connected already"])
   })
 
   describe("bans", () => {

@@ -25,13 +25,15 @@ import { ourId } from "../peer/sessions.ts"
 /** An address of a host of its own. */
 export const at = (host: number, port = 6881): PeerAddress => ({ host: `10.0.0.${host}`, port })
 
-/** What a swarm told, in short: `+10.0.0.1`, `-10.0.0.1 why`, `!10.0.0.1 why`. */
+/** What a swarm told, in short: `+10.0.0.1`, `-10.0.0.1 why`, `?10.0.0.1 why`, `!10.0.0.1 why`. */
 const inShort = (fact: Swarm.Fact): string => {
   switch (fact._tag) {
     case "PeerConnected":
       return `+${fact.address.host}`
     case "PeerDisconnected":
       return `-${fact.address.host} ${fact.why}`
+    case "PeerUnreachable":
+      return `?${fact.address.host} ${fact.why}`
     case "PeerBanned":
       return `!${fact.address.host} ${fact.why}`
   }
