@@ -17,6 +17,7 @@ import * as Semaphore from "effect/Semaphore"
 import * as Bitfield from "../base/Bitfield.ts"
 import * as Bytes from "../base/Bytes.ts"
 import type { InfoHash } from "../base/InfoHash.ts"
+import * as NodeFolders from "../storage/NodeFolders.ts"
 import * as BootIdentity from "./BootIdentity.ts"
 import * as ResumeFile from "./ResumeFile.ts"
 import { ResumeError, ResumeStore, type TorrentResume } from "./ResumeStore.ts"
@@ -33,9 +34,10 @@ export interface Handle {
   readonly close: () => Promise<void>
 }
 
-/** What is asked of the file system; `node:fs/promises` is one, and tests have one that crashes. */
+/** What is asked of the file system; tests have one that crashes. */
 export interface Files {
-  readonly mkdir: (path: string, options: { readonly recursive: true }) => Promise<string | undefined>
+  /** Makes a folder and those above it; gives the topmost one made (`NodeFolders.make`). */
+  readonly makeFolders: (path: string) => Promise<string | undefined>
   readonly readFile: (path: string) => Promise<Uint8Array>
   readonly open: (path: string, flags: "r" | "r+" | "w") => Promise<Handle>
   readonly rename: (from: string, to: string) => Promise<void>
@@ -98,7 +100,7 @@ const call = <A>(promise: () => Promise<A>): Effect.Effect<A, CallFailed> =>
 
 /** Makes a store. */
 export const make = (options: Options): ResumeStore["Service"] => {
-  const files: Files = options.files ?? FileSystem
+  const files: Files = options.files ?? { ...FileSystem, makeFolders: NodeFolders.make }
   const boot = options.boot ?? systemBoot
 
   /** Closing reports errors that a write deferred (NFS), so a failed close fails the use. */
@@ -127,7 +129,7 @@ export const make = (options: Options): ResumeStore["Service"] => {
 
   /** Makes the directory. The names of new folders stand in their parents, which must be flushed as well. */
   const makeDirectory = Effect.gen(function* () {
-    const first = yield* call(() => files.mkdir(options.directory, { recursive: true }))
+    const first = yield* call(() => files.makeFolders(options.directory))
     if (first === undefined) return
     const top = Path.dirname(Path.resolve(first))
     for (let folder = Path.resolve(options.directory); folder !== top; ) {

@@ -6,6 +6,7 @@
 import * as NFS from "node:fs"
 import * as Effect from "effect/Effect"
 import type { SystemError } from "./FileSystemError.ts"
+import * as NodeFolders from "./NodeFolders.ts"
 
 /** The calls storage makes; a test puts its own in their place to count them or to let them fail. */
 export interface NodeFileSystem {
@@ -49,7 +50,7 @@ export const nodeFileSystem: NodeFileSystem = {
   fdatasync: NFS.fdatasync,
   fsync: NFS.fsync,
   mkdir: NFS.mkdir,
-  mkdirs: (path, done) => NFS.mkdir(path, { recursive: true }, done),
+  mkdirs: (path, done) => void NodeFolders.make(path).then(() => done(null), done),
   realpath: NFS.realpath.native
 }
 

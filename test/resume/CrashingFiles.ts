@@ -56,7 +56,7 @@ export class CrashingFiles implements Files {
     return content
   }
 
-  readonly mkdir = async () => {
+  readonly makeFolders = async () => {
     await this.enter("mkdir")
     return undefined
   }
