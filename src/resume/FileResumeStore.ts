@@ -114,6 +114,8 @@ export const make = (options: Options): ResumeStore["Service"] => {
   const writeAll = Effect.fnUntraced(function* (file: Handle, bytes: Uint8Array, position: number) {
     for (let offset = 0; offset < bytes.length; ) {
       const { bytesWritten } = yield* call(() => file.write(bytes, offset, bytes.length - offset, position + offset))
+      // A disk that takes nothing and says nothing would be asked for ever.
+      if (bytesWritten === 0) return yield* Effect.fail(new CallFailed(new Error("the disk took nothing")))
       offset += bytesWritten
     }
   })

@@ -159,6 +159,20 @@ describe("FileResumeStore", () => {
     })
   )
 
+  it.effect("fails where a disk takes nothing, instead of asking for ever", () =>
+    Effect.gen(function* () {
+      const files = new CrashingFiles()
+      yield* withResume(files, (resume) => resume.save(old))
+      files.takesNothing = true
+
+      const failed = yield* withResume(files, (resume) => Effect.flip(resume.save(fresh)))
+
+      assert.strictEqual(failed.message, `/state/${name}: the disk took nothing`)
+      assert.strictEqual(files.openHandles, 0)
+      assert.deepStrictEqual([...files.written.keys()], [`/state/${name}`])
+    })
+  )
+
   it.effect("ignores a temporary file that was left over, and removes it", () =>
     Effect.gen(function* () {
       const files = new CrashingFiles()
