@@ -99,16 +99,17 @@ export const make = (options: {
     const read = Effect.fnUntraced(function* (run: Run, buffer: Uint8Array) {
       const bytes = buffer.subarray(0, run.length)
       for (const range of yield* options.read(run.begin, bytes)) noteMissing(range)
-      return { run, bytes }
+      return bytes
     })
 
     // Started at once, so that the read is with the system before the hasher takes the thread.
     const readNext = Effect.fnUntraced(function* () {
       const next = runs.next()
       if (next.done) return undefined
-      if (next.value.isMissing) return Effect.succeed({ run: next.value, bytes: undefined })
+      const run = next.value
+      if (run.isMissing) return { run, reading: undefined }
       const buffer = buffers[turn++ % buffers.length]!
-      return Fiber.join(yield* Effect.forkIn(read(next.value, buffer), scope, { startImmediately: true }))
+      return { run, reading: yield* Effect.forkIn(read(run, buffer), scope, { startImmediately: true }) }
     })
 
     const digestOf = (run: Run, bytes: Uint8Array, piece: PieceIndex) => {
@@ -118,7 +119,7 @@ export const make = (options: {
       return Effect.map(hasher.sha1(bytes.subarray(begin, end)), (sha1): StoredDigest => ({ piece, sha1 }))
     }
 
-    const digestsOf = ({ bytes, run }: { readonly run: Run; readonly bytes: Uint8Array | undefined }) =>
+    const digestsOf = (run: Run, bytes: Uint8Array | undefined) =>
       bytes === undefined
         ? Effect.succeed(run.pieces.map((piece): StoredDigest => ({ piece, sha1: undefined })))
         : Effect.forEach(run.pieces, (piece) => digestOf(run, bytes, piece))
@@ -126,9 +127,10 @@ export const make = (options: {
     let ahead = yield* readNext()
     const pull = Effect.gen(function* () {
       if (ahead === undefined) return yield* Cause.done()
-      const loaded = yield* ahead
+      const { reading, run } = ahead
+      const bytes = reading === undefined ? undefined : yield* Fiber.join(reading)
       if (buffers.length > 1) ahead = yield* readNext()
-      const digests = yield* digestsOf(loaded)
+      const digests = yield* digestsOf(run, bytes)
       if (buffers.length === 1) ahead = yield* readNext()
       return digests as [StoredDigest, ...Array<StoredDigest>]
     })
