@@ -8,7 +8,6 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
-import * as Semaphore from "effect/Semaphore"
 import * as InfoHash from "../base/InfoHash.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import * as PeerId from "../base/PeerId.ts"
@@ -19,6 +18,7 @@ import * as BufferBudget from "../piece/BufferBudget.ts"
 import { PieceHasher } from "../piece/PieceHasher.ts"
 import { ResumeStore } from "../resume/ResumeStore.ts"
 import { Storage } from "../storage/Storage.ts"
+import * as ConnectionLimit from "../swarm/ConnectionLimit.ts"
 import * as Torrent from "../torrent/Torrent.ts"
 import { Tracker } from "../tracker/Tracker.ts"
 import * as TrackerSource from "../tracker/TrackerSource.ts"
@@ -35,7 +35,7 @@ export class AlreadyAdded extends Data.TaggedError("AlreadyAdded")<{ readonly in
 export interface Config {
   /** Bytes that the piece buffers of all torrents may take together; default 64 MiB (`BufferBudget`). */
   readonly bufferBytes?: number | undefined
-  /** Connections of all torrents together; default 200. More cost memory and rarely bring more. */
+  /** Connections of all torrents together, shared evenly where they are short; default 200. More rarely bring more. */
   readonly maxConnections?: number | undefined
 }
 
@@ -85,7 +85,7 @@ export const make = Effect.fnUntraced(function* (config: Config = {}) {
     Tracker
   )(yield* Effect.context<Requirements>())
   const budget = BufferBudget.make(config.bufferBytes ?? BufferBudget.defaultBufferBytes)
-  const connectionPermits = yield* Semaphore.make(config.maxConnections ?? defaultMaxConnections)
+  const connections = ConnectionLimit.make(config.maxConnections ?? defaultMaxConnections)
   const running = new Set<string>()
 
   const claim = (infoHash: InfoHash.InfoHash) => {
@@ -118,7 +118,7 @@ export const make = Effect.fnUntraced(function* (config: Config = {}) {
         ],
         maxActivePieces: options.maxActivePieces,
         maxConnections: options.maxConnections,
-        connectionPermits
+        connections
       })
     },
     Effect.provideService(BufferBudget.BufferBudget, budget),

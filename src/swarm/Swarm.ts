@@ -10,7 +10,6 @@ import * as FiberMap from "effect/FiberMap"
 import * as Latch from "effect/Latch"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
-import type * as Semaphore from "effect/Semaphore"
 import * as Bitfield from "../base/Bitfield.ts"
 import * as Bytes from "../base/Bytes.ts"
 import type { InfoHash } from "../base/InfoHash.ts"
@@ -23,6 +22,7 @@ import * as PeerSession from "../peer/PeerSession.ts"
 import * as Download from "../piece/Download.ts"
 import * as PieceTable from "../piece/PieceTable.ts"
 import { ConnectionError, Dialer } from "../transport/Transport.ts"
+import * as ConnectionLimit from "./ConnectionLimit.ts"
 import * as PeerBook from "./PeerBook.ts"
 
 /** Connections of one torrent by default. More peers than this rarely make a download faster. */
@@ -71,7 +71,7 @@ export interface Options {
   readonly random: () => number
   readonly maxConnections?: number | undefined
   /** The connections that all torrents of an engine may have. */
-  readonly permits: Semaphore.Semaphore
+  readonly connections: ConnectionLimit.ConnectionLimit
   readonly report: (fact: Fact) => void
 }
 
@@ -85,6 +85,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const open = new Map<number, PeerSession.PeerSession>()
   const clock = yield* Clock.Clock
   const awake = yield* Latch.make(true)
+  const share = ConnectionLimit.share()
   /** Dials and sessions that have begun and not ended; the fibers themselves end a little later. */
   let running = 0
 
@@ -110,7 +111,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
   const session = Effect.fnUntraced(
     function* (peer: PeerBook.Peer) {
-      // It may have waited long for its permit, and is not needed any more.
+      // It may have waited long for its turn, and is not needed any more.
       if (peer.state !== "connecting" || PieceTable.isComplete(download.table)) return yield* Effect.interrupt
       const connection = yield* connect(peer)
       yield* PeerSession.run({
@@ -125,7 +126,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     Effect.scoped,
     (effect, peer) =>
       effect.pipe(
-        options.permits.withPermits(1),
+        ConnectionLimit.withConnection(options.connections, share),
         Effect.onExit((exit) => ended(peer, exit)),
         Effect.ignore
       )
@@ -175,14 +176,19 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     }
   })
 
-  /** Where all places are taken and somebody else waits for one, the peer that was of no use for longest goes. */
-  const replaceMostUseless = (now: number): void => {
-    const next = PeerBook.nextToDial(book, now)
-    if (next === undefined || next.failures >= maxFailuresForPlace || PieceTable.isComplete(download.table)) return
+  const mostUseless = (): PeerSession.PeerSession | undefined => {
     let worst: PeerSession.PeerSession | undefined
     for (const session of open.values()) {
       if (worst === undefined || session.protocol.lastUseful < worst.protocol.lastUseful) worst = session
     }
+    return worst
+  }
+
+  /** Where all places are taken and somebody else waits for one, the peer that was of no use for longest goes. */
+  const replaceMostUseless = (now: number): void => {
+    const next = PeerBook.nextToDial(book, now)
+    if (next === undefined || next.failures >= maxFailuresForPlace || PieceTable.isComplete(download.table)) return
+    const worst = mostUseless()
     if (worst === undefined || now - worst.protocol.lastUseful < uselessAfter) return
     worst.failUnsafe(new PeerDropped({ why: "it was of no use for 2 minutes, and others wait" }))
   }
@@ -198,9 +204,12 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     }
     if (isFreed) Download.feed(download)
     if (running >= maxConnections) replaceMostUseless(now)
+    if (ConnectionLimit.shouldGive(options.connections, share)) {
+      mostUseless()?.failUnsafe(new PeerDropped({ why: "another torrent needs its place" }))
+    }
   })
 
-  /** Ends a dial under way, or one that waits for its permit. */
+  /** Ends a dial under way, or one that waits for its turn. */
   const giveUp = (key: number): void => {
     const fiber = FiberMap.getUnsafe(fibers, key)
     if (fiber._tag === "Some") fiber.value.interruptUnsafe()

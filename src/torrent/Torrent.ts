@@ -11,7 +11,6 @@ import * as PubSub from "effect/PubSub"
 import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
-import type * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
@@ -30,6 +29,7 @@ import * as PieceWriter from "../piece/PieceWriter.ts"
 import * as RateMeter from "../rate/RateMeter.ts"
 import { ResumeStore } from "../resume/ResumeStore.ts"
 import { Storage } from "../storage/Storage.ts"
+import type { ConnectionLimit } from "../swarm/ConnectionLimit.ts"
 import * as Swarm from "../swarm/Swarm.ts"
 import * as Recheck from "./Recheck.ts"
 import * as ResumeKeeper from "./ResumeKeeper.ts"
@@ -69,7 +69,7 @@ export interface Options {
   /** Connections of this torrent, default 50. */
   readonly maxConnections?: number | undefined
   /** The connections that all torrents of the engine may have. */
-  readonly connectionPermits: Semaphore.Semaphore
+  readonly connections: ConnectionLimit
 }
 
 /** Starts a torrent, until the scope closes. Returns at once: checking, downloading and failures are told as events. */
@@ -201,7 +201,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       peerId: options.peerId,
       random,
       maxConnections: options.maxConnections,
-      permits: options.connectionPermits,
+      connections: options.connections,
       report: tell
     })
     running = { download, swarm }

@@ -1,10 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
-import * as Semaphore from "effect/Semaphore"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as PieceTable from "../../src/piece/PieceTable.ts"
+import * as ConnectionLimit from "../../src/swarm/ConnectionLimit.ts"
 import * as Swarm from "../../src/swarm/Swarm.ts"
 import * as MemoryNetwork from "../../src/testing/MemoryNetwork.ts"
 import type { Dialer, Listener } from "../../src/transport/Transport.ts"
@@ -121,12 +122,12 @@ describe("Swarm", () => {
     })
 
     test("that it shares with other torrents", function* () {
-      const permits = yield* Semaphore.make(1)
+      const connections = ConnectionLimit.make(1)
       const [known, other] = [yield* torrent(4), yield* torrent(5)]
       for (const host of [1, 2]) yield* serve(known, at(host), { ...stalls, seed: host })
       yield* serve(other, at(3), stalls)
-      const first = yield* start(known, { permits })
-      const second = yield* start(other, { permits })
+      const first = yield* start(known, { connections })
+      const second = yield* start(other, { connections })
       yield* first.swarm.add([at(1)])
       yield* second.swarm.add([at(3)])
       yield* settle
@@ -145,17 +146,42 @@ describe("Swarm", () => {
       )
     })
 
-    test("and does not dial with a permit that came after the torrent was complete", function* () {
-      const permits = yield* Semaphore.make(1)
+    test("fault 49: and gives some to a torrent that came later, the one of no use for longest first", function* () {
+      const connections = ConnectionLimit.make(4)
+      const [known, other] = [yield* torrent(4), yield* torrent(5)]
+      for (const host of [1, 2, 3, 4]) yield* serve(known, at(host), { ...stalls, seed: host })
+      for (const host of [5, 6, 7, 8]) yield* serve(other, at(host), { ...stalls, seed: host })
+      const first = yield* start(known, { connections })
+      yield* first.swarm.add([1, 2, 3, 4].map((host) => at(host)))
+      yield* pass(5)
+      const second = yield* start(other, { connections })
+      yield* second.swarm.add([5, 6, 7, 8].map((host) => at(host)))
+
+      yield* pass(10)
+
+      const connected = [first, second].map(({ swarm }) => swarm.counts().connected)
+      const given = first.facts.filter((fact) => fact.startsWith("-"))
+      assert.deepStrictEqual(connected, [2, 2])
+      assert.deepStrictEqual(
+        given.map((fact) => fact.slice(fact.indexOf(" ") + 1)),
+        Array(2).fill("another torrent needs its place")
+      )
+    })
+
+    test("and does not dial with a connection that came free after the torrent was complete", function* () {
+      const connections = ConnectionLimit.make(1)
       const known = yield* torrent()
       const peer = yield* serve(known, at(1))
-      const { download, swarm } = yield* start(known, { permits })
-      yield* permits.take(1)
+      const { download, swarm } = yield* start(known, { connections })
+      const other = yield* Effect.forkChild(
+        ConnectionLimit.withConnection(connections, ConnectionLimit.share())(Effect.never),
+        { startImmediately: true }
+      )
       yield* swarm.add([at(1)])
       yield* settle
       for (const piece of [0, 1, 2, 3]) PieceTable.restore(download.table, piece as PieceIndex)
 
-      yield* permits.release(1)
+      yield* Fiber.interrupt(other)
       yield* settle
 
       assert.strictEqual(peer.counters.connections, 0)
@@ -339,12 +365,12 @@ describe("Swarm", () => {
   test("law 12: leaves nothing behind when its scope closes, whatever was going on", function* () {
     const known = yield* torrent()
     const network = yield* MemoryNetwork.MemoryNetwork
-    const permits = yield* Semaphore.make(4)
+    const connections = ConnectionLimit.make(4)
     yield* serve(known, at(1), { ...stalls, seed: 1 })
     yield* serve(known, at(2), { silent: "from the start" })
     yield* network.partition("127.0.0.1", at(3).host)
     const scope = yield* Scope.make()
-    const { download, swarm } = yield* Scope.provide(start(known, { permits }), scope)
+    const { download, swarm } = yield* Scope.provide(start(known, { connections }), scope)
     yield* swarm.add([1, 2, 3, 4, 5, 6, 7, 8].map((host) => at(host)))
     yield* pass(2)
 
@@ -353,6 +379,6 @@ describe("Swarm", () => {
 
     assert.deepInclude(yield* counts, { connections: 0, dials: 0 })
     assert.deepStrictEqual([swarm.counts().connected, requestsCounted(download), download.sources.size], [0, 0, 0])
-    assert.isTrue(yield* permits.takeIfAvailable(4))
+    assert.deepStrictEqual([connections.held, connections.waiting.size], [0, 0])
   })
 })

@@ -5,7 +5,6 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
-import * as Semaphore from "effect/Semaphore"
 import * as Bytes from "../../src/base/Bytes.ts"
 import type { PeerAddress } from "../../src/base/PeerAddress.ts"
 import * as Prng from "../../src/base/Prng.ts"
@@ -17,6 +16,7 @@ import * as PieceVerifier from "../../src/piece/PieceVerifier.ts"
 import * as PieceWriter from "../../src/piece/PieceWriter.ts"
 import * as MemoryStorage from "../../src/storage/MemoryStorage.ts"
 import { Storage } from "../../src/storage/Storage.ts"
+import * as ConnectionLimit from "../../src/swarm/ConnectionLimit.ts"
 import * as Swarm from "../../src/swarm/Swarm.ts"
 import type * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
 import { makeDownload } from "../peer/protocols.ts"
@@ -45,7 +45,7 @@ export const start = Effect.fnUntraced(function* (
   options: {
     readonly stored?: ReadonlyArray<number> | undefined
     readonly maxConnections?: number | undefined
-    readonly permits?: Semaphore.Semaphore | undefined
+    readonly connections?: ConnectionLimit.ConnectionLimit | undefined
   } = {}
 ) {
   const facts: Array<string> = []
@@ -56,7 +56,7 @@ export const start = Effect.fnUntraced(function* (
     peerId: ourId,
     random: Prng.make(1),
     maxConnections: options.maxConnections,
-    permits: options.permits ?? (yield* Semaphore.make(200)),
+    connections: options.connections ?? ConnectionLimit.make(200),
     report: (fact) => facts.push(inShort(fact))
   })
   return { facts, download, swarm }

@@ -1,0 +1,75 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Scheduler from "effect/Scheduler"
+import * as fc from "fast-check"
+import * as ConnectionLimit from "../../src/swarm/ConnectionLimit.ts"
+import * as Property from "../../src/testing/Property.ts"
+
+/** Starts `count` connections that last. */
+const hold = (limit: ConnectionLimit.ConnectionLimit, share: ConnectionLimit.Share, count: number) =>
+  Effect.replicateEffect(
+    Effect.forkChild(ConnectionLimit.withConnection(limit, share)(Effect.never), { startImmediately: true }),
+    count
+  )
+
+describe("ConnectionLimit", () => {
+  it.effect("gives a connection that comes free to the torrent that has fewest", () =>
+    Effect.gen(function* () {
+      const limit = ConnectionLimit.make(4)
+      const [rich, middling, poor] = [ConnectionLimit.share(), ConnectionLimit.share(), ConnectionLimit.share()]
+      const [first] = yield* hold(limit, rich, 3)
+      yield* hold(limit, middling, 1)
+      for (const share of [rich, middling, poor]) yield* hold(limit, share, 1)
+
+      yield* Fiber.interrupt(first!)
+
+      assert.deepStrictEqual([rich.held, middling.held, poor.held, limit.held], [2, 1, 1, 4])
+    })
+  )
+
+  it.effect("has a torrent give one up only where that leaves it with no fewer than the one that waits", () =>
+    Effect.gen(function* () {
+      const limit = ConnectionLimit.make(5)
+      const [rich, poor] = [ConnectionLimit.share(), ConnectionLimit.share()]
+      const fibers = yield* hold(limit, rich, 5)
+      const alone = ConnectionLimit.shouldGive(limit, rich)
+      yield* hold(limit, poor, 5)
+      let given = 0
+      while (ConnectionLimit.shouldGive(limit, rich)) yield* Fiber.interrupt(fibers[given++]!)
+
+      assert.isFalse(alone)
+      assert.deepStrictEqual([given, rich.held, poor.held], [2, 3, 2])
+      assert.isFalse(ConnectionLimit.shouldGive(limit, poor))
+    })
+  )
+
+  it.effect("holds its limit and loses none, whoever is interrupted when", () =>
+    Property.check(
+      fc.record({
+        max: fc.integer({ min: 1, max: 4 }),
+        turns: fc.array(fc.tuple(fc.nat(2), fc.nat(6)), { minLength: 1, maxLength: 12 }),
+        operations: fc.integer({ min: 3, max: 20 })
+      }),
+      ({ max, operations, turns }) =>
+        Effect.gen(function* () {
+          const limit = ConnectionLimit.make(max)
+          const shares = [ConnectionLimit.share(), ConnectionLimit.share(), ConnectionLimit.share()]
+          const fibers = yield* Effect.forEach(turns, ([which]) =>
+            Effect.forkChild(ConnectionLimit.withConnection(limit, shares[which]!)(Effect.never))
+          ).pipe(Effect.provideService(Scheduler.MaxOpsBeforeYield, operations))
+
+          for (const [at, [, wait]] of turns.entries()) {
+            yield* Effect.repeat(Effect.yieldNow, { times: wait })
+            yield* Fiber.interrupt(fibers[at]!)
+            assert.isAtMost(limit.held, max)
+            assert.isTrue(limit.waiting.size === 0 || limit.held === max)
+          }
+
+          assert.deepStrictEqual([limit.held, limit.waiting.size], [0, 0])
+          assert.isTrue(shares.every(({ held }) => held === 0))
+        }),
+      { runs: 300 }
+    )
+  )
+})
