@@ -6,6 +6,7 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as FiberMap from "effect/FiberMap"
 import * as Latch from "effect/Latch"
 import * as Option from "effect/Option"
@@ -51,6 +52,8 @@ export type Fact =
 
 /** A running swarm. */
 export interface Swarm {
+  /** Goes on for as long as the swarm does, and dies where the swarm does of a bug of ours. */
+  readonly running: Effect.Effect<void>
   /** Adds addresses; gives how many were new. */
   readonly add: (addresses: ReadonlyArray<PeerAddress.PeerAddress>) => Effect.Effect<number>
   /** Never talks to this address again. */
@@ -215,10 +218,12 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     if (fiber._tag === "Some") fiber.value.interruptUnsafe()
   }
 
-  yield* Effect.forkScoped(dial)
-  yield* Effect.forkScoped(Effect.repeat(tick, Schedule.spaced("1 second")))
+  const loops = yield* Effect.forkScoped(
+    Effect.all([dial, Effect.repeat(tick, Schedule.spaced("1 second"))], { concurrency: "unbounded", discard: true })
+  )
 
   const self: Swarm = {
+    running: Fiber.join(loops),
     add: (addresses) =>
       Effect.map(Clock.currentTimeMillis, (now) => {
         let added = 0

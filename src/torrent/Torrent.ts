@@ -227,6 +227,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       })
     )
     yield* forkPart(BufferPool.sweep(download.pool))
+    yield* forkPart(swarm.running)
     yield* swarm.add(waiting)
     for (const source of options.sources) {
       const peers = source.peers({

@@ -362,6 +362,22 @@ describe("Swarm", () => {
     assert.isTrue(facts.some((fact) => fact.startsWith("-10.0.0.1 it")))
   })
 
+  test("dies where all can see it, not just its own timer", function* () {
+    const { download, swarm } = yield* start(yield* torrent())
+    const running = yield* Effect.forkChild(swarm.running, { startImmediately: true })
+    yield* pass(5)
+    const before = running.pollUnsafe()
+    download.delayed[Symbol.iterator] = () => {
+      throw new Error("no such luck")
+    }
+
+    yield* pass(2)
+    const exit = running.pollUnsafe()
+
+    assert.isUndefined(before)
+    assert.isTrue(exit !== undefined && Exit.hasDies(exit))
+  })
+
   test("law 12: leaves nothing behind when its scope closes, whatever was going on", function* () {
     const known = yield* torrent()
     const network = yield* MemoryNetwork.MemoryNetwork
