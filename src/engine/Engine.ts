@@ -33,7 +33,10 @@ export class AlreadyAdded extends Data.TaggedError("AlreadyAdded")<{ readonly in
 
 /** How an engine is set up. */
 export interface Config {
-  /** Bytes that the piece buffers of all torrents may take together; default 64 MiB (`BufferBudget`). */
+  /**
+   * Bytes that the piece buffers of all torrents may take together; default 64 MiB. A quarter is kept for torrents that
+   * have no buffer yet (`BufferBudget`), so two pieces of 32 MiB at once need 86 MiB.
+   */
   readonly bufferBytes?: number | undefined
   /** Connections of all torrents together, shared evenly where they are short; default 200. More rarely bring more. */
   readonly maxConnections?: number | undefined

@@ -19,7 +19,11 @@ export type TorrentError = StorageError | ResumeError
 export type TorrentState =
   | { readonly _tag: "Checking" }
   | { readonly _tag: "Downloading" }
-  /** The storage does not take writes; the verified pieces wait in memory and the torrent goes on by itself. */
+  /**
+   * The storage does not take writes; the verified pieces wait in memory, and the torrent goes on by itself once it does.
+   * A `StorageRefused` lasts until somebody changes something. Where that was a file deleted or cut off under us, the
+   * torrent cannot know what is left: stop it and add it again, which verifies what is there.
+   */
   | { readonly _tag: "StorageFailing"; readonly error: StorageError }
   | { readonly _tag: "Complete" }
   /** It could not be started, or broke; nothing of it runs. */
