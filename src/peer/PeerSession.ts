@@ -74,6 +74,8 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   const awake = Latch.makeUnsafe(false)
   const handshake = Handshake.makeDecoder()
   let protocol: PeerProtocol.PeerProtocol | undefined
+  // A connection may deliver after its session has ended, until its scope closes: nothing must join the download then.
+  let isOver = false
 
   /** Opening the latch runs the fiber at once, which must not happen in the middle of what somebody else does. */
   let isWaking = false
@@ -87,6 +89,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   }
 
   const failUnsafe = (error: SessionError): void => {
+    isOver = true
     if (protocol !== undefined) FrameDecoder.stop(protocol.decoder)
     Deferred.doneUnsafe(failed, Effect.fail(error))
   }
@@ -120,6 +123,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   }
 
   const sink = (view: Uint8Array): boolean => {
+    if (isOver) return true
     try {
       receive(view)
       // Before this returns: the pipeline is full again before any piece these bytes completed is hashed.
@@ -176,11 +180,18 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     Effect.andThen(Effect.never)
   )
 
-  connection.writeUnsafe(
-    Handshake.encode({ features: ourFeatures, infoHash: options.infoHash, peerId: options.peerId })
-  )
-  connection.receiveUnsafe(sink)
-  return yield* Effect.raceAllFirst([connection.closed, Deferred.await(failed), shakeHands, talk]).pipe(
-    Effect.ensuring(Effect.suspend(() => (protocol === undefined ? Effect.void : PeerProtocol.close(protocol))))
+  return yield* Effect.suspend(() => {
+    connection.writeUnsafe(
+      Handshake.encode({ features: ourFeatures, infoHash: options.infoHash, peerId: options.peerId })
+    )
+    connection.receiveUnsafe(sink)
+    return Effect.raceAllFirst([connection.closed, Deferred.await(failed), shakeHands, talk])
+  }).pipe(
+    Effect.ensuring(
+      Effect.suspend(() => {
+        isOver = true
+        return protocol === undefined ? Effect.void : PeerProtocol.close(protocol)
+      })
+    )
   )
 })

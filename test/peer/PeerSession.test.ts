@@ -7,6 +7,7 @@ import type * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as fc from "fast-check"
 import { PeerDropped } from "../../src/peer/PeerProtocol.ts"
+import * as PeerSession from "../../src/peer/PeerSession.ts"
 import * as BufferPool from "../../src/piece/BufferPool.ts"
 import * as NodePieceHasher from "../../src/piece/NodePieceHasher.ts"
 import type * as PieceBuffer from "../../src/piece/PieceBuffer.ts"
@@ -16,7 +17,7 @@ import * as RequestPipeline from "../../src/piece/RequestPipeline.ts"
 import * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
 import * as MemoryNetwork from "../../src/testing/MemoryNetwork.ts"
 import * as WireMessage from "../../src/testing/WireMessage.ts"
-import type { Dialer, Listener } from "../../src/transport/Transport.ts"
+import type { Connection, Dialer, Listener, Sink } from "../../src/transport/Transport.ts"
 import * as Handshake from "../../src/wire/Handshake.ts"
 import { makeDownload, requestsCounted, writersClaimed } from "./protocols.ts"
 import { layer, listen, ourId, pass, serve, settle, start, torrent } from "./sessions.ts"
@@ -60,6 +61,31 @@ describe("PeerSession", () => {
     assert.deepStrictEqual([download.table.counts.complete, requestsCounted(download)], [4, 0])
     assert.deepInclude(peer.counters, { requests: 16, badRequests: 0, cancels: 0, complaints: [] })
     assert.strictEqual(running.session?.protocol.usefulBytes, known.metainfo.layout.geometry.totalLength)
+  })
+
+  test("lets nobody join through a handshake that comes after the session has ended", function* () {
+    const { download, known } = yield* begin
+    let sink: Sink = () => true
+    const late: Connection = {
+      remote: there,
+      receiveUnsafe: (receiver) => {
+        sink = receiver
+      },
+      resumeUnsafe: () => {},
+      writeUnsafe: () => true,
+      drained: Effect.void,
+      closed: Effect.never
+    }
+    const { infoHash } = known.metainfo
+    const session = yield* Effect.forkChild(
+      PeerSession.run({ connection: late, download, key: 0, infoHash, peerId: ourId, onOpen: () => undefined }),
+      { startImmediately: true }
+    )
+    yield* Fiber.interrupt(session)
+
+    sink(handshakeOf(infoHash))
+
+    assert.strictEqual(download.sources.size, 0)
   })
 
   test("law 7: asks for more before a piece that is complete is hashed", function* () {
