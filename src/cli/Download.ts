@@ -189,7 +189,7 @@ const session = Effect.fnUntraced(function* (
         Effect.forkScoped
       )
     }
-    // A defect while it starts is no event.
+    // Of a defect `completed` dies, with the place it came from; the event tells only that there was one.
     const defect = Effect.andThen(Effect.ignore(completed), Effect.never)
     yield* Effect.raceFirst(Deferred.await(outcome), defect)
   })
