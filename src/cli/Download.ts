@@ -23,6 +23,7 @@ import * as NodePieceHasher from "../piece/NodePieceHasher.ts"
 import * as FileResumeStore from "../resume/FileResumeStore.ts"
 import type { TorrentEvent } from "../torrent/TorrentEvent.ts"
 import * as Arguments from "./Arguments.ts"
+import * as Failure from "./CommandFailed.ts"
 import { CommandFailed } from "./CommandFailed.ts"
 import * as DownloadDisplay from "./DownloadDisplay.ts"
 import * as DownloadEvents from "./DownloadEvents.ts"
@@ -99,7 +100,10 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
   const options = yield* readOptions(args)
   const metainfo = yield* Effect.provide(TorrentInput.load(options.torrent), NodePieceHasher.layer)
   const nobody = whyNobody(metainfo, options)
-  if (nobody !== undefined && !(yield* isBegun(metainfo, options))) return yield* failed(nobody)
+  if (!(yield* isBegun(metainfo, options))) {
+    if (nobody !== undefined) return yield* failed(nobody)
+    if (options.storage === "filesystem") yield* checkDirectory(options.directory)
+  }
   yield* session(metainfo, options, output, nobody)
   if (options.storage === "filesystem") yield* forget(metainfo, options.directory)
   const place = options.storage === "memory" ? "memory" : Path.join(options.directory, metainfo.name)
@@ -107,13 +111,13 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
 })
 
 /** Why there is no peer to hope for, or `undefined`. */
-const whyNobody = ({ trackers }: Metainfo, { peers }: Options): string | undefined => {
+const whyNobody = ({ trackers }: Metainfo, { peers, torrent }: Options): string | undefined => {
   if (peers.length > 0) return undefined
   const urls = trackers.flat()
   if (urls.some((url) => /^https?:/i.test(url))) return undefined
   return urls.length === 0
-    ? "there is nobody to download from: the torrent names no tracker, so give a peer with --peer HOST:PORT"
-    : `there is nobody to download from: the torrent's trackers, such as ${urls[0]}, are of a kind that is not supported yet, so give a peer with --peer HOST:PORT`
+    ? `${torrent}: there is nobody to download from, as it names no tracker; give a peer with --peer HOST:PORT`
+    : `${torrent}: there is nobody to download from, as trackers such as ${urls[0]} are not supported yet; give a peer with --peer HOST:PORT`
 }
 
 /** Whether something of the torrent may be stored, so that it may be complete without anybody's help. */
@@ -126,6 +130,28 @@ const isBegun = (metainfo: Metainfo, options: Options): Effect.Effect<boolean> =
           () => false
         )
       )
+
+/**
+ * Tells before anybody is asked for pieces that none could be stored: peers may be long in coming, and the first write
+ * with them.
+ */
+const checkDirectory = (directory: string): Effect.Effect<void, CommandFailed> =>
+  Effect.tryPromise({
+    try: async () => {
+      // What is not there yet is made in the nearest folder that is.
+      let folder = Path.resolve(directory)
+      for (;;) {
+        const stats = await FileSystem.stat(folder).catch((error: NodeJS.ErrnoException) => {
+          if (error.code === "ENOENT" && folder !== Path.dirname(folder)) return undefined
+          throw error
+        })
+        if (stats?.isDirectory() === false) throw Object.assign(new Error(), { code: "ENOTDIR" })
+        if (stats !== undefined) return await FileSystem.access(folder, FileSystem.constants.W_OK)
+        folder = Path.dirname(folder)
+      }
+    },
+    catch: (cause) => Failure.ofFile(directory, cause)
+  })
 
 const resumeDirectory = (directory: string): string => Path.join(directory, ".piecewise")
 

@@ -263,10 +263,30 @@ describe("piecewise download", () => {
       const none = yield* runScoped(["download", "known.torrent", "-o", "out"], folder)
       const unsupported = yield* runScoped(["download", "known.torrent", "-o", "out"], other)
 
-      assert.match(none.stderr, /^piecewise: there is nobody to download from: the torrent names no tracker.*\n$/)
-      assert.match(unsupported.stderr, /^piecewise: there is nobody .* udp:\/\/tracker\.example:1\/announce,.*\n$/)
+      assert.match(
+        none.stderr,
+        /^piecewise: known\.torrent: there is nobody to download from, as it names no tracker; .*\n$/
+      )
+      assert.match(
+        unsupported.stderr,
+        /^piecewise: known\.torrent: there is nobody .* udp:\/\/tracker\.example:1\/announce are not .*\n$/
+      )
       assert.deepStrictEqual([none.code, unsupported.code], [1, 1])
       assert.deepStrictEqual([yield* entries(folder), yield* entries(other)], [[], []])
+    }).pipe(Effect.provide(services))
+  )
+
+  it.live("says before anybody is asked that nothing can be stored there", () =>
+    Effect.gen(function* () {
+      const { folder } = yield* prepare()
+      yield* Effect.promise(() => writeFile(path.join(folder, "out"), "mine"))
+
+      // Nobody listens there, so it would wait for ever.
+      const words = ["download", "known.torrent", "-o", "out/deeper", "--peer", "127.0.0.1:1"]
+      const ended = yield* runScoped(words, folder)
+
+      assert.strictEqual(ended.stderr, "piecewise: out/deeper: a file is in the way of a folder\n")
+      assert.strictEqual(ended.code, 1)
     }).pipe(Effect.provide(services))
   )
 
