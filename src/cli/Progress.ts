@@ -60,7 +60,8 @@ const averageOf = (status: TorrentStatus, seconds: number): string => {
   const fetched = status.totalBytes - status.resumedBytes
   if (fetched === 0) return ", all of it was stored"
   const rate = seconds > 0 ? `, ${Units.bytes(fetched / seconds)}/s` : ""
-  return ` in ${Units.duration(seconds)}${rate}`
+  // Of a short one a whole second says little: 0 s would be said of what took half a second.
+  return ` in ${seconds < 9.95 ? `${seconds.toFixed(1)} s` : Units.duration(seconds)}${rate}`
 }
 
 const facts = ({ status }: View): ReadonlyArray<string> => {

@@ -88,7 +88,7 @@ describe("piecewise download", () => {
 
       assert.match(
         ended.stdout,
-        /^known: complete in \d+ s, .*\/s, 100\.0%, 312\.5 KiB of 312\.5 KiB\nstored in out\/known\n$/
+        /^known: complete in \d+\.\d s, .*\/s, 100\.0%, 312\.5 KiB of 312\.5 KiB\nstored in out\/known\n$/
       )
       assert.deepStrictEqual([ended.code, ended.stderr], [0, ""])
     }).pipe(Effect.provide(services))

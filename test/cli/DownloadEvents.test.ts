@@ -131,7 +131,7 @@ describe("DownloadDisplay", () => {
 
     assert.deepStrictEqual(
       written.drawn.map(([head]) => head),
-      ["sample  downloading", "sample  complete in 0 s"]
+      ["sample  downloading", "sample  complete in 0.0 s"]
     )
     assert.deepStrictEqual(written.notes, ["[::1]:6881 is banned: it lied"])
     assert.deepStrictEqual(written.printed, [])
