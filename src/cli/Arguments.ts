@@ -97,6 +97,8 @@ export const read = (command: Command, words: ReadonlyArray<string>): Arguments 
   }
   const missing = command.operands[operands.length]
   const extra = operands[command.operands.length]
+  const empty = command.operands[operands.indexOf("")]
+  if (empty !== undefined) faults.push(`${command.name} needs ${empty.name}, but it is empty`)
   if (missing !== undefined) faults.push(`${command.name} needs ${missing.name}: ${missing.about}`)
   if (extra !== undefined) faults.push(`${command.name} does not know what to do with ${extra}`)
   if (faults.length > 0 && !values.has(help.name)) throw new WrongUsage(faults[0])

@@ -36,6 +36,10 @@ const readFile = (path: string): Effect.Effect<Uint8Array, CommandFailed> =>
     Effect.filterOrFail(
       (bytes) => bytes !== undefined,
       () => new CommandFailed({ why: `${path}: ${tooLong}` })
+    ),
+    Effect.filterOrFail(
+      (bytes) => bytes.length > 0,
+      () => new CommandFailed({ why: `${path}: the file is empty` })
     )
   )
 

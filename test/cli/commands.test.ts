@@ -55,6 +55,7 @@ describe("piecewise", () => {
     [["fetch"], "piecewise: fetch is no command of piecewise (see piecewise --help)"],
     [["inof"], "piecewise: inof is no command of piecewise; did you mean info? (see piecewise --help)"],
     [["info"], /^piecewise: info needs TORRENT: .* \(see piecewise info --help\)$/],
+    [["verify", "x", ""], "piecewise: verify needs PATH, but it is empty (see piecewise verify --help)"],
     [["completions", "tcsh"], /^piecewise: tcsh is no shell that is known/],
     [["download", "x", "--peer", "here"], /^piecewise: --peer here is no address: it must be HOST:PORT/],
     [["download", "x", "--peer", "0.0.0.0:1"], /^piecewise: --peer 0\.0\.0\.0:1 is no address/],
@@ -135,14 +136,17 @@ describe("piecewise info", () => {
     Effect.gen(function* () {
       const folder = yield* folderScoped
       yield* Effect.promise(() => writeFile(path.join(folder, "page.torrent"), "<!doctype html>"))
+      yield* Effect.promise(() => writeFile(path.join(folder, "empty.torrent"), ""))
 
       const missing = yield* runScoped(["info", "nowhere.torrent"], folder)
       const page = yield* runScoped(["info", "page.torrent"], folder)
+      const empty = yield* runScoped(["info", "empty.torrent"], folder)
       const directory = yield* runScoped(["info", "."], folder)
       const magnet = yield* runScoped(["info", "magnet:?dn=x"], folder)
 
       assert.deepStrictEqual(refusal(missing), [1, "piecewise: nowhere.torrent: no such file or folder"])
       assert.match(refusal(page).join(" "), /^1 piecewise: page\.torrent: this is not a torrent file: /)
+      assert.deepStrictEqual(refusal(empty), [1, "piecewise: empty.torrent: the file is empty"])
       assert.deepStrictEqual(refusal(directory), [1, "piecewise: .: it is a folder"])
       assert.match(refusal(magnet).join(" "), /^1 piecewise: Bad magnet link: /)
     })
