@@ -10,6 +10,7 @@ import { createReadStream } from "node:fs"
 import { mkdir, mkdtemp, open, readdir, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
+import * as Units from "../src/cli/Units.ts"
 import * as KnownTorrent from "../src/testing/KnownTorrent.ts"
 import * as Command from "./command.ts"
 
@@ -33,10 +34,13 @@ let stopped = false
 
 const say = (text: string): void => console.log(text)
 
-/** Starts a script of the checkout with this Node. */
+/** Where everything happens, once it is there. */
+let folder: string | undefined
+
+/** Starts a script of the checkout with this Node, in the demo's folder. */
 const start = (script: string, args: ReadonlyArray<string>, stdio: "inherit" | ["pipe", "pipe", "inherit"]) => {
   if (stopped) throw new Stopped()
-  const child = spawn(process.execPath, [path.join(Command.root, script), ...args], { stdio })
+  const child = spawn(process.execPath, [path.join(Command.root, script), ...args], { cwd: folder, stdio })
   const ended = new Promise<number | null>((resolve, reject) => {
     child.once("error", reject)
     child.once("close", (code) => {
@@ -119,14 +123,15 @@ const startSeeder = async (torrent: string, folder: string) => {
 }
 
 const demo = async (folder: string): Promise<boolean> => {
-  const source = path.join(folder, "seed", "sample")
-  const torrent = path.join(folder, "sample.torrent")
-  const target = path.join(folder, "downloads")
+  // What a user would type in this folder.
+  const source = path.join("seed", "sample")
+  const torrent = "sample.torrent"
+  const target = "downloads"
 
   say("piecewise downloads a folder from another process, over loopback, and proves that every byte is right.")
   say(`Everything happens in ${folder}, which is removed afterwards.`)
-  const bytes = await makeFiles(source)
-  say(`\nMade a sample of ${files.length} files, ${(bytes / megabyte).toFixed(1)} MB.`)
+  const bytes = await makeFiles(path.join(folder, source))
+  say(`\nMade a sample of ${files.length} files, ${Units.bytes(bytes)}.`)
 
   await piecewise(["create", source, "-o", torrent])
   const seeder = await startSeeder(torrent, path.dirname(source))
@@ -138,7 +143,7 @@ const demo = async (folder: string): Promise<boolean> => {
 
   await piecewise(["verify", torrent, target])
   say("\nAnd without piecewise, the SHA-256 of each file on both sides:")
-  const isEqual = await compare(source, path.join(target, "sample"))
+  const isEqual = await compare(path.join(folder, source), path.join(folder, target, "sample"))
   say(isEqual ? "\nAll bytes are equal." : "\nThe bytes differ.")
   return isEqual
 }
@@ -151,8 +156,8 @@ const stop = (): void => {
 process.on("SIGINT", stop)
 process.on("SIGTERM", stop)
 
-const folder = await mkdtemp(path.join(tmpdir(), "piecewise-demo-"))
 try {
+  folder = await mkdtemp(path.join(tmpdir(), "piecewise-demo-"))
   process.exitCode = (await demo(folder)) ? 0 : 1
 } catch (error) {
   if (!stopped) console.error(`demo: ${error instanceof Error ? error.message : error}`)
@@ -160,6 +165,6 @@ try {
 } finally {
   for (const child of children.keys()) child.kill("SIGTERM")
   await Promise.allSettled(children.values())
-  await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
+  if (folder !== undefined) await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
   if (stopped) console.error("Stopped; nothing is left behind.")
 }
