@@ -141,14 +141,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     Deferred.doneUnsafe(completed, Effect.void)
   }
 
-  const fail = (error: TorrentError): void => {
-    state = { _tag: "Failed", error }
-    tell({ _tag: "Failed", error })
-    Deferred.doneUnsafe(completed, Effect.fail(error))
-  }
-
-  const broken = (cause: unknown): void => {
-    const error = new TorrentDefect({ cause })
+  const fail = (error: TorrentError | TorrentDefect): void => {
     state = { _tag: "Failed", error }
     tell({ _tag: "Failed", error })
   }
@@ -271,13 +264,16 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     Scope.provide(parts),
     // What was opened is closed at once: a torrent that failed holds nothing until somebody takes it away.
     Effect.tapError(() => Scope.close(parts, Exit.void)),
-    Effect.catch((error) => Effect.sync(() => fail(error))),
+    Effect.catch((error) => {
+      fail(error)
+      return Deferred.fail(completed, error)
+    }),
     forkPart
   )
   yield* Effect.exit(Deferred.await(completed)).pipe(
     Effect.flatMap((exit) => {
       if (Exit.isSuccess(exit) || !Cause.hasDies(exit.cause)) return Effect.void
-      broken(Cause.squash(exit.cause))
+      fail(new TorrentDefect({ cause: Cause.squash(exit.cause) }))
       return Scope.close(parts, Exit.void)
     }),
     Effect.forkScoped
