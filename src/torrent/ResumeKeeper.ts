@@ -1,7 +1,7 @@
 /**
- * Keeps a torrent's resume data up to date: each stored piece is appended as soon as the storage confirmed it, and from
- * time to time what is stored is flushed and saved as safe from a power cut. A failure is told and never stops the
- * download: a later run verifies what it must.
+ * Keeps a torrent's resume data up to date: pieces are appended a moment after the storage confirmed them, and from time
+ * to time what is stored is flushed and saved as safe from a power cut. A failure is told and never stops the download:
+ * a later run verifies what it must.
  */
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
