@@ -26,10 +26,18 @@ export interface Running {
   readonly wrote: (text: string) => Promise<void>
 }
 
-/** Starts `piecewise` with `args`; its standard streams are pipes. */
+/**
+ * What to put in front of a command so that permissions count for it: for root they do not, unless it gives up the right
+ * to pass over them.
+ */
+const withPermissions: ReadonlyArray<string> =
+  process.getuid?.() === 0 ? ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] : []
+
+/** Starts `piecewise` with `args`; its standard streams are pipes, and file permissions count for it. */
 export const start = (args: ReadonlyArray<string>, cwd?: string): Running => {
   const began = performance.now()
-  const child = spawn(process.execPath, [main, ...args], { cwd, env: { ...process.env, LANG: "C.UTF-8" } })
+  const [command, ...words] = [...withPermissions, process.execPath, main, ...args]
+  const child = spawn(command!, words, { cwd, env: { ...process.env, LANG: "C.UTF-8" } })
   const read = { stdout: "", stderr: "" }
   for (const name of ["stdout", "stderr"] as const) {
     child[name].setEncoding("utf8").on("data", (text: string) => {
