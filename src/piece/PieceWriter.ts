@@ -35,10 +35,12 @@ export type Fact =
 export const run = Effect.fnUntraced(function* (options: {
   readonly download: Download.Download
   readonly storage: TorrentStorage
+  /** The digest that a piece was verified with. */
+  readonly digestOf: (piece: PieceIndex) => Uint8Array
   readonly verified: Queue.Dequeue<PieceBuffer.PieceBuffer>
   readonly report: (fact: Fact) => void
 }) {
-  const { download, report, storage, verified } = options
+  const { digestOf, download, report, storage, verified } = options
   const failing = new Set<PieceIndex>()
 
   const failed = (piece: PieceIndex, error: StorageError): void => {
@@ -67,7 +69,7 @@ export const run = Effect.fnUntraced(function* (options: {
       for (let delay = firstRetryDelay; ; delay = Math.min(maxRetryDelay, delay * 2)) {
         // Told apart here and not by a typed failure: a stored piece must be marked even if we are interrupted.
         const result = yield* Effect.uninterruptible(
-          Effect.result(storage.writePiece(piece, bytes)).pipe(
+          Effect.result(storage.writePiece(piece, bytes, digestOf(piece))).pipe(
             Effect.tap((result) => (Result.isSuccess(result) ? stored(piece) : Effect.void))
           )
         )

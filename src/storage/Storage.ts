@@ -96,8 +96,15 @@ export interface TorrentStorage {
    * Stores a whole verified piece, over all its files, in one write. `bytes` is as long as the piece and may be reused
    * once this returns, however it ends; interruption waits for what is in flight. A write that fails or is interrupted
    * may have stored a part of the piece, which is as good as nothing. Repeating a write is harmless, also at once.
+   *
+   * `sha1` is the digest of `bytes`, where the caller has it at hand: a medium that is reached over a wire has it checked
+   * at the other end before anything is touched, and must compute it where it is not given.
    */
-  readonly writePiece: (piece: PieceIndex, bytes: Uint8Array) => Effect.Effect<void, StorageError>
+  readonly writePiece: (
+    piece: PieceIndex,
+    bytes: Uint8Array,
+    sha1?: Uint8Array | undefined
+  ) => Effect.Effect<void, StorageError>
   /**
    * Reads `length` bytes from `begin` in a stored piece into fresh memory (peers ask for 16 KiB, BEP 3). Fails with
    * `NotStored` where a file is missing or too short. A medium may have no other memory of what was written: a piece

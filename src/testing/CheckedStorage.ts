@@ -44,7 +44,7 @@ export const make = (
     const content = contentOf(layout)
     return {
       ...torrent,
-      writePiece: (piece, bytes) =>
+      writePiece: (piece, bytes, sha1) =>
         Effect.suspend(() => {
           account.attempts++
           const right = content(piece)
@@ -54,7 +54,7 @@ export const make = (
             account.wrong.push(sentence)
             return Effect.die(new Error(sentence))
           }
-          return Effect.tap(torrent.writePiece(piece, bytes), () =>
+          return Effect.tap(torrent.writePiece(piece, bytes, sha1), () =>
             Effect.sync(() => {
               // The caller must leave the bytes alone until the write returns.
               if (!Bytes.equals(bytes, right)) account.wrong.push(`piece ${piece} changed while it was written`)

@@ -146,8 +146,8 @@ export const make = (storage: Storage["Service"], seed = 0) => {
 
   const around = (torrent: TorrentStorage): TorrentStorage => ({
     prepare: (files) => operate("prepare", torrent.prepare(files)),
-    writePiece: (piece, bytes) =>
-      operate("write", torrent.writePiece(piece, bytes), (left) => torrent.writePiece(piece, part(bytes, left))),
+    writePiece: (piece, bytes, sha1) =>
+      operate("write", torrent.writePiece(piece, bytes, sha1), (left) => torrent.writePiece(piece, part(bytes, left))),
     readBlock: (piece, begin, length) => operate("read", torrent.readBlock(piece, begin, length)),
     digests: (pieces) =>
       Stream.mapEffect(torrent.digests(pieces), (digest) => operate("digest", Effect.succeed(digest))),

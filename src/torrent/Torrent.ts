@@ -203,9 +203,11 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     state = { _tag: "Downloading" }
     tell({ _tag: "Started", storedPieces: stored.count, totalPieces: geometry.pieceCount })
     if (PieceTable.isComplete(download.table)) complete()
+    const digestOf = (piece: PieceIndex) => Metainfo.pieceDigest(metainfo, piece)
     yield* forkPart(
       PieceWriter.run({
         download,
+        digestOf,
         storage,
         verified,
         report: (fact) => onWritten(noteStored, fact)
@@ -214,7 +216,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     yield* forkPart(
       PieceVerifier.run({
         download,
-        digestOf: (piece) => Metainfo.pieceDigest(metainfo, piece),
+        digestOf,
         verified,
         report: (verdict) => onVerdict(swarm, verdict)
       })

@@ -101,9 +101,11 @@ export const make = Effect.fnUntraced(function* (cap: number) {
   const guilty: Array<number> = []
   let keys = 0
 
+  const digestOf = (piece: PieceIndex) => digests[piece]!
   yield* Effect.forkScoped(
     PieceWriter.run({
       download,
+      digestOf,
       storage,
       verified,
       report: (fact) => void facts.push(fact._tag === "Recovered" ? fact._tag : `${fact._tag} ${fact.piece}`)
@@ -112,7 +114,7 @@ export const make = Effect.fnUntraced(function* (cap: number) {
   yield* Effect.forkScoped(
     PieceVerifier.run({
       download,
-      digestOf: (index) => digests[index]!,
+      digestOf,
       verified,
       report: (verdict) => {
         facts.push(`${verdict._tag} ${verdict.piece}`)

@@ -7,6 +7,7 @@ import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import * as Bytes from "../../src/base/Bytes.ts"
 import type { PeerAddress } from "../../src/base/PeerAddress.ts"
+import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as Prng from "../../src/base/Prng.ts"
 import * as Metainfo from "../../src/metainfo/Metainfo.ts"
 import * as BufferPool from "../../src/piece/BufferPool.ts"
@@ -75,10 +76,11 @@ export const startWhole = Effect.fnUntraced(function* (
   const medium = yield* Effect.gen(function* () {
     const storage = yield* (yield* Storage).open(layout)
     yield* storage.prepare([...layout.files.keys()])
+    const digestOf = (piece: PieceIndex) => Metainfo.pieceDigest(known.metainfo, piece)
     yield* Effect.forkScoped(
       PieceVerifier.run({
         download,
-        digestOf: (piece) => Metainfo.pieceDigest(known.metainfo, piece),
+        digestOf,
         verified,
         report: (verdict) => {
           if (verdict._tag === "Passed") swarm.prove(verdict.contributors)
@@ -90,6 +92,7 @@ export const startWhole = Effect.fnUntraced(function* (
     yield* Effect.forkScoped(
       PieceWriter.run({
         download,
+        digestOf,
         storage,
         verified,
         report: (fact) => {
