@@ -37,6 +37,7 @@ const folders: Readonly<Record<string, number>> = {
   wire: 1,
   discovery: 2,
   dht: 2,
+  "io-daemon": 2,
   mse: 2,
   nat: 2,
   peer: 2,
@@ -63,6 +64,7 @@ const folders: Readonly<Record<string, number>> = {
 /** Files that stand elsewhere than their folder or their name says. */
 const exceptions: Readonly<Record<string, number>> = {
   "discovery/PeerSource.ts": 2,
+  "io-daemon/IoDaemon.ts": 2,
   // Metainfo is named by its digest, so reading and creating it asks for one.
   "piece/PieceHasher.ts": 1,
   // What FileSystemStorage is made of.
@@ -84,6 +86,7 @@ const edges = 6
 /** Contracts: a tag, its errors, and nothing that does I/O. */
 const contracts = [
   "discovery/PeerSource.ts",
+  "io-daemon/IoDaemon.ts",
   "piece/PieceHasher.ts",
   "resume/ResumeStore.ts",
   "storage/Storage.ts",
