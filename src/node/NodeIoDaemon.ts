@@ -1,0 +1,83 @@
+/**
+ * The io-daemon as it is used on Node: found, started or only talked to, and asked over undici.
+ *
+ * Node needs no daemon to reach a disk; it is there for a page. Used from Node, it keeps what can be wrong with a disk
+ * in another process, and lets tests drive what a page runs.
+ */
+import * as FileSystem from "node:fs/promises"
+import * as Path from "node:path"
+import * as Url from "node:url"
+import * as Effect from "effect/Effect"
+import * as HttpClientRequest from "effect/http/HttpClientRequest"
+import * as HttpClientResponse from "effect/http/HttpClientResponse"
+import * as Layer from "effect/Layer"
+import { IoDaemonUnavailable } from "../io-daemon/IoDaemon.ts"
+import * as IoDaemonClient from "../io-daemon/IoDaemonClient.ts"
+import * as IoDaemonProcess from "../io-daemon/IoDaemonProcess.ts"
+import * as IoDaemonProtocol from "../io-daemon/IoDaemonProtocol.ts"
+import * as NodePieceHasher from "../piece/NodePieceHasher.ts"
+import * as IoDaemonStorage from "../storage/IoDaemonStorage.ts"
+
+/** The root that our own daemon gives its one folder. */
+export const rootName = "downloads"
+
+const name = process.platform === "win32" ? "piecewise-io-daemon.exe" : "piecewise-io-daemon"
+
+/** Where cargo puts the program in a checkout. */
+const built = Url.fileURLToPath(new URL(`../../native-host/target/release/${name}`, import.meta.url))
+
+const isProgram = (path: string): Effect.Effect<boolean> =>
+  Effect.promise(() =>
+    FileSystem.access(path, FileSystem.constants.X_OK).then(
+      () => true,
+      () => false
+    )
+  )
+
+/** The program: what `PIECEWISE_IO_DAEMON` names, else the one built in this checkout, else one on the `PATH`. */
+export const findProgram: Effect.Effect<string, IoDaemonUnavailable> = Effect.gen(function* () {
+  const { PATH = "", PIECEWISE_IO_DAEMON: named } = process.env
+  if (named !== undefined && named !== "") return named
+  const folders = PATH.split(Path.delimiter).filter((folder) => folder !== "")
+  for (const program of [built, ...folders.map((folder) => Path.join(folder, name))]) {
+    if (yield* isProgram(program)) return program
+  }
+  const how = "cargo build --release --manifest-path native-host/Cargo.toml"
+  return yield* new IoDaemonUnavailable({ why: `it is not built; run ${how}, or name it in PIECEWISE_IO_DAEMON` })
+})
+
+/** A daemon of our own that keeps one folder, as `rootName`. */
+export const layerProcess = (options: { readonly directory: string }) =>
+  Layer.unwrap(
+    Effect.map(findProgram, (program) =>
+      IoDaemonProcess.layer({ program, roots: { [rootName]: Path.resolve(options.directory) } })
+    )
+  )
+
+/** `HttpClient` over undici, which is loaded when the layer is built: it takes longer than all else a program starts with. */
+export const layerHttpClient = Layer.unwrap(
+  Effect.map(
+    Effect.promise(() => import("@effect/platform-node/NodeHttpClient")),
+    ({ layerUndici }) => layerUndici
+  )
+)
+
+/** Storage in a root of the daemon. */
+export const layerStorage = (options: IoDaemonStorage.IoDaemonStorageOptions) =>
+  IoDaemonStorage.layer(options).pipe(Layer.provide(layerHttpClient), Layer.provide(NodePieceHasher.layer))
+
+/** The name of the daemon's root that is `directory`; fails with one sentence where there is none. */
+export const findRoot = Effect.fnUntraced(function* (directory: string) {
+  const client = yield* IoDaemonClient.make
+  const { roots } = yield* client
+    .execute(HttpClientRequest.get(IoDaemonProtocol.configRoute))
+    .pipe(Effect.flatMap(HttpClientResponse.schemaBodyJson(IoDaemonProtocol.Config)))
+  const wanted = yield* realPath(directory)
+  for (const [root, place] of Object.entries(roots)) if ((yield* realPath(place)) === wanted) return root
+  const known = Object.values(roots).join(", ") || "none"
+  return yield* new IoDaemonUnavailable({ why: `it has no root at ${directory}; its roots are ${known}` })
+}, Effect.provide(layerHttpClient))
+
+/** The true path of a folder, as far as it exists. */
+const realPath = (path: string): Effect.Effect<string> =>
+  Effect.promise(() => FileSystem.realpath(path).catch(() => Path.resolve(path)))

@@ -1,0 +1,280 @@
+/**
+ * Torrents as files that the io-daemon keeps: for an engine that has no file system, as a page in a browser.
+ *
+ * A piece is one request, however many files it spans; the daemon compares it with its digest before it touches any of
+ * them. A torrent's files are registered with the first request that needs them, and again when the daemon has forgotten
+ * them, as one does that was started anew. What is transient is tried again for half a minute (`IoDaemonClient.ts`); a
+ * write whose answer was lost is simply repeated. What the daemon refuses is told at once, a full disk as such.
+ *
+ * A file that is deleted or cut off while a torrent is open is noticed by the daemon, as `FileSystemStorage.ts` tells,
+ * for as long as the daemon lives.
+ */
+import * as Effect from "effect/Effect"
+import type { HttpClient } from "effect/http/HttpClient"
+import * as HttpClientRequest from "effect/http/HttpClientRequest"
+import type * as HttpClientResponse from "effect/http/HttpClientResponse"
+import * as Latch from "effect/Latch"
+import * as Layer from "effect/Layer"
+import * as Semaphore from "effect/Semaphore"
+import * as Stream from "effect/Stream"
+import * as Bytes from "../base/Bytes.ts"
+import type { PieceIndex } from "../base/PieceGeometry.ts"
+import * as PieceGeometry from "../base/PieceGeometry.ts"
+import type { IoDaemon } from "../io-daemon/IoDaemon.ts"
+import { IoDaemonUnavailable } from "../io-daemon/IoDaemon.ts"
+import type { IoDaemonError, IoDaemonRefused } from "../io-daemon/IoDaemonClient.ts"
+import * as IoDaemonClient from "../io-daemon/IoDaemonClient.ts"
+import * as IoDaemonProtocol from "../io-daemon/IoDaemonProtocol.ts"
+import type { FileLayout } from "../metainfo/FileLayout.ts"
+import { PieceHasher } from "../piece/PieceHasher.ts"
+import {
+  DiskFull,
+  NotStored,
+  Storage,
+  StorageError,
+  type StorageReason,
+  StorageRefused,
+  StorageUnavailable,
+  type StoredDigest,
+  type TorrentStorage
+} from "./Storage.ts"
+
+/** Where the daemon keeps torrents. */
+export interface IoDaemonStorageOptions {
+  /** The name of one of the daemon's roots. */
+  readonly root: string
+  /** What users call that root: stands before the paths in errors. Default: its name. */
+  readonly directory?: string | undefined
+  /**
+   * Requests in flight, over all torrents; default `defaultRequestsInFlight`. Fewer leave the daemon idle between two;
+   * more only wait there, and a page has no more than six connections to one host.
+   */
+  readonly requestsInFlight?: number | undefined
+}
+
+/** 6: what browsers allow to one host over HTTP/1.1. The daemon's disk is busy with fewer. */
+export const defaultRequestsInFlight = 6
+
+/** Makes the storage. */
+export const make = Effect.fnUntraced(function* (options: IoDaemonStorageOptions) {
+  const client = yield* IoDaemonClient.make
+  const hasher = yield* PieceHasher
+  const permits = Semaphore.makeUnsafe(options.requestsInFlight ?? defaultRequestsInFlight)
+
+  return Storage.of({
+    open: (layout) => openTorrent({ client, hasher, permits, layout, ...options })
+  })
+})
+
+/** Keeps torrents below a root of the daemon. */
+export const layer = (
+  options: IoDaemonStorageOptions
+): Layer.Layer<Storage, never, IoDaemon | HttpClient | PieceHasher> => Layer.effect(Storage, make(options))
+
+/** How long a set may take to be forgotten when its torrent is closed; the daemon does without. */
+const forgetTimeout = "2 seconds"
+
+const openTorrent = Effect.fnUntraced(function* (
+  options: IoDaemonStorageOptions & {
+    readonly client: IoDaemonClient.IoDaemonClient
+    readonly hasher: PieceHasher["Service"]
+    readonly permits: Semaphore.Semaphore
+    readonly layout: FileLayout
+  }
+) {
+  const { client, hasher, layout, permits } = options
+  const { geometry } = layout
+  const directory = options.directory ?? options.root
+  const registration = IoDaemonProtocol.registration(layout, options.root)
+  // Two that open the same files share a set, and one that was left behind by a crash is found again.
+  const id = Bytes.toHex(yield* hasher.sha256(Bytes.fromText(registration)))
+  const registering = Semaphore.makeUnsafe(1)
+  let registered = 0
+
+  /** Registers the files, unless somebody has since `seen` was read. */
+  const register = (seen: number) =>
+    Effect.suspend(() => {
+      if (registered !== seen) return Effect.void
+      const request = HttpClientRequest.bodyText(
+        HttpClientRequest.put(IoDaemonProtocol.setRoute(id)),
+        registration,
+        "application/json"
+      )
+      return Effect.map(client.execute(request), () => void registered++)
+    }).pipe(registering.withPermit)
+
+  /** One attempt at something that needs the set; registers it where the daemon does not know it. */
+  const withSet = <A, R>(effect: Effect.Effect<A, IoDaemonError, R>): Effect.Effect<A, IoDaemonError, R> =>
+    Effect.suspend(() => {
+      const seen = registered
+      if (seen === 0) return Effect.andThen(register(seen), effect)
+      return Effect.catchIf(effect, isForgotten, () => Effect.andThen(register(seen), effect))
+    }).pipe(
+      // Forgotten once more: it is started anew again and again, and will stay some time.
+      Effect.catchIf(isForgotten, () => Effect.fail(IoDaemonClient.lost()))
+    )
+
+  const failed = (operation: StorageError["operation"]) => (error: IoDaemonError) =>
+    StorageError.of(operation, [reasonOf(error, directory)])
+
+  /** Does something with the set, as often as it takes. */
+  const run = <A>(operation: StorageError["operation"], effect: Effect.Effect<A, IoDaemonError>) =>
+    withSet(effect).pipe(Effect.retry(IoDaemonClient.again), permits.withPermit, Effect.mapError(failed(operation)))
+
+  const send = (request: HttpClientRequest.HttpClientRequest) => client.execute(request)
+
+  const afterFirstWrite = firstAlone()
+  const afterFirstRead = firstAlone()
+  const writeRequest = HttpClientRequest.post(IoDaemonProtocol.writeRoute(id))
+  const readRequest = HttpClientRequest.get(IoDaemonProtocol.readRoute(id))
+
+  const writePiece: TorrentStorage["writePiece"] = Effect.fnUntraced(function* (piece, bytes, sha1) {
+    const size = PieceGeometry.pieceSize(geometry, piece)
+    if (bytes.length !== size)
+      return yield* Effect.die(new RangeError(`piece ${piece} has ${size} bytes, not ${bytes.length}`))
+    const request = writeRequest.pipe(
+      HttpClientRequest.setHeaders({
+        "content-range": IoDaemonProtocol.contentRange(PieceGeometry.pieceOffset(geometry, piece), size),
+        "content-digest": IoDaemonProtocol.contentDigest(sha1 ?? (yield* hasher.sha1(bytes)))
+      }),
+      HttpClientRequest.bodyUint8Array(bytes)
+    )
+    yield* afterFirstWrite(run("write", send(request)))
+  })
+
+  const readBlock: TorrentStorage["readBlock"] = (piece, begin, length) =>
+    Effect.suspend(() => {
+      const size = PieceGeometry.pieceSize(geometry, piece)
+      if (begin < 0 || length < 1 || begin + length > size) {
+        return Effect.die(new RangeError(`piece ${piece} has ${size} bytes, not ${length} from ${begin}`))
+      }
+      const offset = PieceGeometry.pieceOffset(geometry, piece) + begin
+      const request = HttpClientRequest.setHeader(readRequest, "range", IoDaemonProtocol.range(offset, length))
+      const read = Effect.flatMap(send(request), (response) => bodyOf(response, length))
+      return afterFirstRead(run("read", read))
+    })
+
+  /** The digests of `pieces`, from the one after the last that was told. */
+  const digestsOf = (pieces: ReadonlyArray<PieceIndex>): Stream.Stream<StoredDigest, StorageError> => {
+    let told = 0
+    const attempt = Effect.gen(function* () {
+      yield* permits.takeScoped(1)
+      const left = pieces.slice(told)
+      const ranges = left.map(
+        (piece) => [PieceGeometry.pieceOffset(geometry, piece), PieceGeometry.pieceSize(geometry, piece)] as const
+      )
+      const request = HttpClientRequest.bodyText(
+        HttpClientRequest.post(IoDaemonProtocol.digestsRoute(id)),
+        IoDaemonProtocol.digestsBody(ranges),
+        "application/json"
+      )
+      const response = yield* withSet(client.executeScoped(request))
+      return linesOf(response).pipe(
+        Stream.mapEffect((line) =>
+          Effect.mapError(Effect.fromResult(IoDaemonProtocol.decodeDigest(line)), IoDaemonClient.lost)
+        ),
+        Stream.zipWith(Stream.fromIterable(left), (sha1, piece): StoredDigest => ({ piece, sha1 })),
+        Stream.tap(() => Effect.sync(() => void told++)),
+        Stream.concat(Stream.suspend(() => (told < pieces.length ? Stream.fail(IoDaemonClient.lost()) : Stream.empty)))
+      )
+    }).pipe(Stream.unwrap)
+    return attempt.pipe(Stream.retry(IoDaemonClient.again), Stream.mapError(failed("digest")))
+  }
+
+  yield* Effect.addFinalizer(() =>
+    registered === 0
+      ? Effect.void
+      : send(HttpClientRequest.delete(IoDaemonProtocol.setRoute(id))).pipe(
+          Effect.timeout(forgetTimeout),
+          // What it has not forgotten takes it a few bytes, and is found again by the next who opens these files.
+          Effect.ignore
+        )
+  )
+
+  const torrent: TorrentStorage = {
+    prepare: (wanted) =>
+      Effect.suspend(() => {
+        const files = wanted.filter((index) => layout.files[index]?.length === 0 && !layout.files[index].padding)
+        if (files.length === 0) return Effect.void
+        const request = HttpClientRequest.bodyText(
+          HttpClientRequest.post(IoDaemonProtocol.prepareRoute(id)),
+          IoDaemonProtocol.prepareBody(files),
+          "application/json"
+        )
+        return Effect.asVoid(run("prepare", send(request)))
+      }),
+    writePiece,
+    readBlock,
+    digests: (pieces) =>
+      Stream.fromIterable(pieces).pipe(
+        Stream.grouped(IoDaemonProtocol.maxDigestRanges),
+        Stream.flatMap((group) => digestsOf(group))
+      ),
+    flush: Effect.suspend(() =>
+      registered === 0
+        ? Effect.void
+        : Effect.asVoid(run("flush", send(HttpClientRequest.post(IoDaemonProtocol.flushRoute(id)))))
+    )
+  }
+  return torrent
+})
+
+/**
+ * Lets the first of many go alone; the others wait for its end, whatever that is. A browser asks for permission to send to
+ * a URL and remembers it only when it has the answer: of requests that start at once, each would ask.
+ */
+const firstAlone = () => {
+  let first: Latch.Latch | undefined
+  return <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.suspend(() => {
+      if (first !== undefined) return Effect.andThen(first.await, effect)
+      first = Latch.makeUnsafe()
+      return Effect.ensuring(effect, first.open)
+    })
+}
+
+const isForgotten = (error: IoDaemonError): error is IoDaemonRefused =>
+  error._tag === "IoDaemonRefused" && error.refusal.kind === "unknown_set"
+
+/** The body of an answer that must be `length` bytes. */
+const bodyOf = (response: HttpClientResponse.HttpClientResponse, length: number) =>
+  response.arrayBuffer.pipe(
+    Effect.timeout(IoDaemonClient.attemptTimeout),
+    Effect.mapError(IoDaemonClient.lost),
+    Effect.map((buffer) => new Uint8Array(buffer)),
+    Effect.filterOrFail((bytes) => bytes.length === length, IoDaemonClient.lost)
+  )
+
+/** The lines of an answer, for as long as they come. */
+const linesOf = (response: HttpClientResponse.HttpClientResponse): Stream.Stream<string, IoDaemonUnavailable> =>
+  response.stream.pipe(
+    Stream.mapError(IoDaemonClient.lost),
+    Stream.timeoutOrElse({
+      duration: IoDaemonClient.attemptTimeout,
+      orElse: () => Stream.fail(new IoDaemonUnavailable({ why: "it did not go on in time" }))
+    }),
+    Stream.decodeText,
+    Stream.splitLines
+  )
+
+/** What an error of the daemon means to whoever stores pieces. */
+const reasonOf = (error: IoDaemonError, directory: string): StorageReason => {
+  if (error._tag === "IoDaemonUnavailable") return new StorageUnavailable({ path: directory, why: error.message })
+  const { kind, message, path: file, why = message } = error.refusal
+  // The root itself has no components.
+  const path = file === undefined || file === "" ? directory : `${directory}/${file}`
+  switch (kind) {
+    case "disk_full":
+      return new DiskFull({ path })
+    case "not_stored":
+      return new NotStored({ path })
+    case "busy":
+    case "timeout":
+    case "unavailable":
+    case "unknown":
+    case "digest_mismatch":
+      return new StorageUnavailable({ path, why })
+    default:
+      return new StorageRefused({ path, why })
+  }
+}

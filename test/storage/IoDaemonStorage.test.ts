@@ -1,0 +1,430 @@
+import * as Crypto from "node:crypto"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as HttpClient from "effect/http/HttpClient"
+import * as HttpClientError from "effect/http/HttpClientError"
+import type * as HttpClientRequest from "effect/http/HttpClientRequest"
+import * as HttpClientResponse from "effect/http/HttpClientResponse"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
+import { IoDaemon } from "../../src/io-daemon/IoDaemon.ts"
+import * as NodePieceHasher from "../../src/piece/NodePieceHasher.ts"
+import * as IoDaemonStorage from "../../src/storage/IoDaemonStorage.ts"
+import type { TorrentStorage } from "../../src/storage/Storage.ts"
+import { contentOf, layoutOf, pieceOf, piecesOf, sliceOf } from "./layouts.ts"
+
+const layout = layoutOf(16, ["t/a", 10], ["t/b", 30], ["t/empty", 0])
+const content = contentOf(layout)
+const first = pieceOf(layout, 0)
+
+const bodyOf = ({ body }: HttpClientRequest.HttpClientRequest): string =>
+  body._tag === "Uint8Array" ? Buffer.from(body.body).toString() : ""
+
+const digestOf = (bytes: Uint8Array) => `sha=:${Crypto.createHash("sha1").update(bytes).digest("base64")}:`
+
+/** An answer of the daemon, or the loss of the connection. */
+type Answer = Response | "lost" | "never"
+
+const refusal = (status: number, kind: string, more: object = {}): Response =>
+  Response.json({ kind, message: `it is ${kind}`, ...more }, { status })
+
+const done = () => new Response(null, { status: 204 })
+
+/** A daemon that answers as it is told; `say` hears `PUT` for a registration and the last part of the path for others. */
+const scripted = (say: (what: string, nth: number) => Answer) => {
+  const asked: Array<{
+    readonly what: string
+    readonly url: URL
+    readonly request: HttpClientRequest.HttpClientRequest
+  }> = []
+  const endpoint = { url: "http://127.0.0.1:4710", token: Redacted.make("token") }
+  const state = { endpoint }
+  const http = HttpClient.make((request, url) =>
+    Effect.suspend(() => {
+      const what =
+        request.method === "POST" || request.method === "GET" ? url.pathname.split("/").at(-1)! : request.method
+      const nth = asked.filter((before) => before.what === what).length
+      asked.push({ what, url, request })
+      const answer = say(what, nth)
+      if (answer === "never") return Effect.never
+      return answer === "lost"
+        ? Effect.fail(
+            new HttpClientError.HttpClientError({
+              reason: new HttpClientError.TransportError({ request, cause: new Error("ECONNRESET") })
+            })
+          )
+        : Effect.succeed(HttpClientResponse.fromWeb(request, answer))
+    })
+  )
+  const services = Layer.mergeAll(
+    Layer.succeed(HttpClient.HttpClient, http),
+    Layer.succeed(IoDaemon, IoDaemon.of({ endpoint: Effect.sync(() => state.endpoint) })),
+    NodePieceHasher.layer
+  )
+  return {
+    asked,
+    services,
+    state,
+    names: () => asked.map(({ what }) => what),
+    /** The JSON that was sent with each request of a kind. */
+    bodies: (kind: string) =>
+      asked.filter(({ what }) => what === kind).map(({ request }) => JSON.parse(bodyOf(request)) as unknown)
+  }
+}
+
+/** Runs a program with an open torrent against a scripted daemon, on a clock that goes on by itself. */
+const withTorrent = <A, E>(
+  daemon: ReturnType<typeof scripted>,
+  program: (torrent: TorrentStorage) => Effect.Effect<A, E>
+) =>
+  Effect.gen(function* () {
+    const storage = yield* IoDaemonStorage.make({ root: "downloads", directory: "d" })
+    return yield* program(yield* storage.open(layout))
+  }).pipe(Effect.scoped, Effect.provide(daemon.services))
+
+/** How a program ends that waits for the clock again and again: time passes until it does. */
+const passing = Effect.fnUntraced(function* <A, E, R>(program: Effect.Effect<A, E, R>) {
+  const fiber = yield* Effect.forkChild(program, { startImmediately: true })
+  while (fiber.pollUnsafe() === undefined) yield* TestClock.adjust("1 second")
+  return yield* Fiber.join(fiber)
+})
+
+const write = (torrent: TorrentStorage) => torrent.writePiece(first, sliceOf(layout, content, first))
+
+const writeError = (torrent: TorrentStorage) => Effect.flip(write(torrent))
+
+describe("IoDaemonStorage", () => {
+  it.effect("stores a piece over several files in one request, with its place and digest in headers", () =>
+    Effect.gen(function* () {
+      const daemon = scripted(done)
+
+      yield* withTorrent(daemon, write)
+
+      assert.deepStrictEqual(daemon.names(), ["PUT", "write", "DELETE"])
+      const { request, url } = daemon.asked[1]!
+      assert.match(url.href, /^http:\/\/127\.0\.0\.1:4710\/v1\/sets\/[0-9a-f]{64}\/write$/)
+      assert.deepStrictEqual(
+        { ...request.headers },
+        {
+          authorization: "Bearer token",
+          "content-digest": digestOf(sliceOf(layout, content, first)),
+          "content-range": "bytes 0-15/*",
+          "content-type": "application/octet-stream",
+          "content-length": "16"
+        }
+      )
+    })
+  )
+
+  it.effect("writes every piece of a torrent to the same URL", () =>
+    Effect.gen(function* () {
+      const daemon = scripted(done)
+
+      yield* withTorrent(daemon, (torrent) =>
+        Effect.forEach(piecesOf(layout), (piece) => torrent.writePiece(piece, sliceOf(layout, content, piece)))
+      )
+
+      const urls = daemon.asked.filter(({ what }) => what === "write").map(({ url }) => url.href)
+      assert.strictEqual(urls.length, 3)
+      assert.strictEqual(new Set(urls).size, 1)
+    })
+  )
+
+  it.effect("sends the digest it is given and computes none", () =>
+    Effect.gen(function* () {
+      const daemon = scripted(done)
+      const sha1 = new Uint8Array(20).fill(7)
+
+      yield* withTorrent(daemon, (torrent) => torrent.writePiece(first, sliceOf(layout, content, first), sha1))
+
+      assert.strictEqual(daemon.asked[1]?.request.headers["content-digest"], "sha=:BwcHBwcHBwcHBwcHBwcHBwcHBwc=:")
+    })
+  )
+
+  it.effect("asks nobody before it is asked to store", () =>
+    Effect.gen(function* () {
+      const daemon = scripted(done)
+
+      yield* withTorrent(daemon, (torrent) => Effect.andThen(torrent.prepare([0, 1]), torrent.flush))
+
+      assert.deepStrictEqual(daemon.names(), [])
+    })
+  )
+
+  it.effect("prepares only the empty files among those it is asked for", () =>
+    Effect.gen(function* () {
+      const daemon = scripted(done)
+
+      yield* withTorrent(daemon, (torrent) => torrent.prepare([0, 1, 2]))
+
+      assert.deepStrictEqual(daemon.bodies("prepare"), [{ files: [2] }])
+    })
+  )
+
+  it.effect("registers again with a daemon that has forgotten the set, once for all writes that hear of it", () =>
+    Effect.gen(function* () {
+      const daemon = scripted((what, nth) =>
+        what === "write" && nth >= 1 && nth <= 3 ? refusal(404, "unknown_set") : done()
+      )
+
+      yield* withTorrent(daemon, (torrent) =>
+        Effect.andThen(
+          write(torrent),
+          Effect.forEach(piecesOf(layout), (piece) => torrent.writePiece(piece, sliceOf(layout, content, piece)), {
+            concurrency: "unbounded"
+          })
+        )
+      )
+
+      assert.strictEqual(daemon.names().filter((name) => name === "PUT").length, 2)
+      assert.strictEqual(daemon.names().filter((name) => name === "write").length, 7)
+    })
+  )
+
+  it.effect("lets the first write go alone, and the others when it has its answer, whatever that is", () =>
+    Effect.gen(function* () {
+      const daemon = scripted((what, nth) =>
+        what !== "write" ? done() : nth === 0 ? "never" : nth === 1 ? refusal(409, "digest_mismatch") : done()
+      )
+      const writes = () => daemon.names().filter((name) => name === "write").length
+
+      const fiber = yield* Effect.forkChild(
+        withTorrent(daemon, (torrent) =>
+          Effect.forEach(Array.from({ length: 4 }), () => Effect.exit(write(torrent)), { concurrency: "unbounded" })
+        ),
+        { startImmediately: true }
+      )
+      yield* TestClock.adjust("29 seconds")
+      const before = writes()
+      // The one that hangs is tried again, and refused then.
+      yield* TestClock.adjust("3 seconds")
+      const exits = yield* Fiber.join(fiber)
+
+      assert.strictEqual(before, 1)
+      assert.deepStrictEqual(
+        exits.map(({ _tag }) => _tag),
+        ["Failure", "Success", "Success", "Success"]
+      )
+    })
+  )
+
+  it.effect("fault 53: repeats a write whose answer was lost, at the daemon that is there now", () =>
+    Effect.gen(function* () {
+      const daemon = scripted((what, nth) => {
+        if (what !== "write" || nth > 1) return done()
+        daemon.state.endpoint = { url: "http://127.0.0.1:4711", token: Redacted.make("another") }
+        return nth === 0 ? "lost" : refusal(404, "unknown_set")
+      })
+
+      yield* passing(withTorrent(daemon, write))
+
+      assert.deepStrictEqual(daemon.names(), ["PUT", "write", "write", "PUT", "write", "DELETE"])
+      const { request, url } = daemon.asked[2]!
+      const { authorization } = request.headers
+      assert.deepStrictEqual([url.port, authorization], ["4711", "Bearer another"])
+    })
+  )
+
+  it.effect("fault 53: takes a refused token for that of a daemon that is gone, where there is another one", () =>
+    Effect.gen(function* () {
+      const daemon = scripted((what, nth) => {
+        if (what !== "write" || nth > 0) return done()
+        daemon.state.endpoint = { ...daemon.state.endpoint, token: Redacted.make("another") }
+        return refusal(401, "unauthorized")
+      })
+
+      yield* passing(withTorrent(daemon, write))
+
+      assert.deepStrictEqual(daemon.names(), ["PUT", "write", "write", "DELETE"])
+    })
+  )
+
+  it.effect("tells at once of a token that the daemon refuses", () =>
+    Effect.gen(function* () {
+      const daemon = scripted(() => refusal(401, "unauthorized"))
+
+      const { reason } = yield* withTorrent(daemon, writeError)
+
+      assert.strictEqual(reason._tag, "StorageRefused")
+      assert.deepStrictEqual(daemon.names(), ["PUT"])
+    })
+  )
+
+  it.effect("gives up a daemon that stays away after half a minute, with one sentence", () =>
+    Effect.gen(function* () {
+      const daemon = scripted(() => "lost")
+
+      const error = yield* passing(withTorrent(daemon, writeError))
+
+      assert.strictEqual(error.message, "d: the io-daemon is not there: the connection to it broke")
+      assert.strictEqual(error.reason._tag, "StorageUnavailable")
+      const seconds = (yield* Effect.clockWith((clock) => clock.currentTimeMillis)) / 1000
+      assert.isAtLeast(seconds, 30)
+      assert.isAtMost(seconds, 33)
+      // Quick at first, then about once a second.
+      assert.isAtLeast(daemon.asked.length, 30)
+      assert.isAtMost(daemon.asked.length, 60)
+    })
+  )
+
+  it.effect("fault 55: tries a daemon that hangs again after half a minute", () =>
+    Effect.gen(function* () {
+      const daemon = scripted((what, nth) => (what === "write" && nth === 0 ? "never" : done()))
+
+      yield* passing(withTorrent(daemon, write))
+
+      assert.deepStrictEqual(daemon.names(), ["PUT", "write", "write", "DELETE"])
+    })
+  )
+
+  it.effect("fault 55: has no more requests in flight than it may, however many pieces wait", () =>
+    Effect.gen(function* () {
+      const daemon = scripted((what, nth) => (what === "write" && nth > 0 ? "never" : done()))
+
+      const fiber = yield* Effect.forkChild(
+        withTorrent(daemon, (torrent) =>
+          Effect.andThen(
+            write(torrent),
+            Effect.forEach(Array.from({ length: 64 }), () => write(torrent), { concurrency: "unbounded" })
+          )
+        ),
+        { startImmediately: true }
+      )
+      yield* TestClock.adjust("10 seconds")
+
+      assert.strictEqual(
+        daemon.names().filter((name) => name === "write").length,
+        1 + IoDaemonStorage.defaultRequestsInFlight
+      )
+      yield* Fiber.interrupt(fiber)
+    })
+  )
+
+  it.effect("never repeats a write that the daemon found to be damaged", () =>
+    Effect.gen(function* () {
+      const daemon = scripted((what) => (what === "write" ? refusal(409, "digest_mismatch") : done()))
+
+      const { reason } = yield* withTorrent(daemon, writeError)
+
+      assert.strictEqual(reason._tag, "StorageUnavailable")
+      assert.deepStrictEqual(daemon.names(), ["PUT", "write", "DELETE"])
+    })
+  )
+
+  it.effect("fault 48: tells of a full disk as such, at once", () =>
+    Effect.gen(function* () {
+      const daemon = scripted((what) => (what === "write" ? refusal(507, "disk_full", { path: "t/b" }) : done()))
+
+      const error = yield* withTorrent(daemon, writeError)
+
+      assert.strictEqual(error.message, "the disk is full: d/t/b cannot grow")
+      assert.strictEqual(error.reason._tag, "DiskFull")
+    })
+  )
+
+  it.effect.each([
+    [403, "refused", "StorageRefused", "d/t/a: permission denied"],
+    [500, "unavailable", "StorageUnavailable", "d/t/a: permission denied"],
+    [416, "not_stored", "NotStored", "d/t/a does not hold the bytes asked for"],
+    [404, "unknown_root", "StorageRefused", "d/t/a: permission denied"]
+  ] as const)("tells of %i %s as %s", ([status, kind, tag, message]) =>
+    Effect.gen(function* () {
+      const blamed = { path: "t/a", why: "permission denied" }
+      const daemon = scripted((what) => (what === "read" ? refusal(status, kind, blamed) : done()))
+
+      const error = yield* Effect.flip(withTorrent(daemon, (torrent) => torrent.readBlock(first, 0, 4)))
+
+      assert.strictEqual(error.reason._tag, tag)
+      assert.strictEqual(error.message, message)
+    })
+  )
+
+  it.effect("waits for a daemon that has no room", () =>
+    Effect.gen(function* () {
+      const daemon = scripted((what, nth) => (what === "write" && nth < 2 ? refusal(503, "busy") : done()))
+
+      yield* passing(withTorrent(daemon, write))
+
+      assert.strictEqual(daemon.names().filter((name) => name === "write").length, 3)
+    })
+  )
+
+  it.effect("asks again for a block that came short", () =>
+    Effect.gen(function* () {
+      const daemon = scripted((what, nth) =>
+        what === "read" ? new Response(content.slice(0, nth === 0 ? 3 : 4), { status: 206 }) : done()
+      )
+
+      const block = yield* passing(withTorrent(daemon, (torrent) => torrent.readBlock(first, 0, 4)))
+
+      assert.deepStrictEqual(block, content.slice(0, 4))
+    })
+  )
+
+  it.effect("goes on with the digests that are left when their stream breaks off", () =>
+    Effect.gen(function* () {
+      const line = (byte: number) => JSON.stringify(Buffer.alloc(20, byte).toString("base64"))
+      const daemon = scripted((what, nth) =>
+        what === "digests" ? new Response(nth === 0 ? `${line(1)}\n` : `null\n${line(3)}\n`) : done()
+      )
+
+      const digests = yield* passing(
+        withTorrent(daemon, (torrent) => Stream.runCollect(torrent.digests(piecesOf(layout))))
+      )
+
+      assert.deepStrictEqual(
+        digests.map(({ piece, sha1 }) => [piece, sha1?.[0]]),
+        [
+          [0, 1],
+          [1, undefined],
+          [2, 3]
+        ]
+      )
+      assert.deepStrictEqual(daemon.bodies("digests"), [
+        {
+          algorithm: "sha1",
+          ranges: [
+            [0, 16],
+            [16, 16],
+            [32, 8]
+          ]
+        },
+        {
+          algorithm: "sha1",
+          ranges: [
+            [16, 16],
+            [32, 8]
+          ]
+        }
+      ])
+    })
+  )
+
+  it.effect("sends no headers of tracing", () =>
+    Effect.gen(function* () {
+      const daemon = scripted(done)
+
+      yield* withTorrent(daemon, write).pipe(Effect.withSpan("download"))
+
+      for (const { request } of daemon.asked) {
+        assert.deepStrictEqual(
+          Object.keys(request.headers).filter((name) => /^(traceparent|b3|baggage)/.test(name)),
+          []
+        )
+      }
+    })
+  )
+
+  it.effect("closes a torrent within two seconds when the daemon does not answer", () =>
+    Effect.gen(function* () {
+      const daemon = scripted((what) => (what === "DELETE" ? "never" : done()))
+
+      yield* passing(withTorrent(daemon, write))
+
+      assert.isAtMost(yield* Effect.clockWith((clock) => clock.currentTimeMillis), 3_000)
+    })
+  )
+})
