@@ -1,7 +1,7 @@
 /**
- * The contract of a byte connection to a peer: the same for TCP, uTP, MSE, the daemon's sockets and the in-memory
- * network. Data comes in through a synchronous sink, because a pulled stream costs four times the CPU of a reused read
- * buffer; control (open, close, wait for room) is Effect.
+ * The contracts of byte connections to peers and of UDP ports: the same for TCP, uTP, MSE, the daemon's sockets and the
+ * in-memory network. Data comes in through a synchronous sink, because a pulled stream costs four times the CPU of a reused
+ * read buffer; control (open, close, wait for room) is Effect.
  */
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
@@ -86,3 +86,45 @@ export class Listener extends Context.Service<
     }) => Effect.Effect<Listening, ConnectionError, Scope.Scope>
   }
 >()("piecewise/transport/Listener") {}
+
+/**
+ * Takes a datagram and the address it came from. `payload`, which may be empty, is valid until the call returns. A sink
+ * must not throw: that closes the socket, and `closed` dies with what was thrown.
+ */
+export type DatagramSink = (payload: Uint8Array, from: PeerAddress) => void
+
+/** A bound UDP port; it closes with the scope it was bound in. Datagrams may be lost, doubled and reordered on the way. */
+export interface UdpSocket {
+  readonly local: PeerAddress
+  /**
+   * Starts receiving into `sink`; called once. What has come before may be lost. Datagrams that come faster than they are
+   * taken wait in a bounded queue of the system or the daemon; when it is full the newest is dropped.
+   */
+  readonly receiveUnsafe: (sink: DatagramSink) => void
+  /**
+   * Sends `payload`, which the caller gives away and may not change, to `to`. Never waits and never fails: what cannot be
+   * sent is dropped, as are a payload over `maxDatagramBytes`, one to an address of a family that the socket has not, what
+   * would wait beyond the medium's bound, and everything after the socket closed. A host name is looked up each time.
+   */
+  readonly sendUnsafe: (payload: Uint8Array, to: PeerAddress) => void
+  /** Completes when the scope of the socket closes. Fails when the socket broke. */
+  readonly closed: Effect.Effect<void, ConnectionError>
+}
+
+/** The longest payload that IPv4 carries: 65,535 bytes without the headers of IP and UDP (RFC 768, RFC 791). */
+export const maxDatagramBytes = 65_507
+
+/** Binds UDP ports, for trackers (BEP 15), the DHT (BEP 5) and uTP (BEP 29). */
+export class UdpPort extends Context.Service<
+  UdpPort,
+  {
+    /**
+     * Binds `port` (0: any free one) of `host`, an address of this machine, whose family the socket then has. Fails with
+     * `port 6881 is in use` and the like.
+     */
+    readonly bind: (options: {
+      readonly host: string
+      readonly port: number
+    }) => Effect.Effect<UdpSocket, ConnectionError, Scope.Scope>
+  }
+>()("piecewise/transport/UdpPort") {}

@@ -16,6 +16,8 @@ export interface Medium {
   readonly bufferBytes: number
   /** Whether incoming connections read ahead of their sink, into fresh memory. Default `false`. */
   readonly readsAhead?: boolean
+  /** Whether each view lies in memory of its own, as those of messages do. Default `false`. */
+  readonly freshViews?: boolean
 }
 
 /** A dialed connection, its other end, and the scopes that hold them. */
@@ -119,7 +121,7 @@ export const suite = (name: string, medium: Medium) =>
       })
     )
 
-    if (medium.readsAhead !== true) {
+    if (medium.readsAhead !== true && medium.freshViews !== true) {
       test(
         "reads into a buffer that is used again",
         Effect.gen(function* () {

@@ -1,0 +1,124 @@
+/**
+ * UDP in memory: hosts that send each other datagrams, driven by Effect's `Clock`. Deterministic: what is lost follows from
+ * one seed, and a datagram arrives after the latency, in order, or after a turn of the scheduler where there is none. There
+ * is no queue to overflow: who has no sink yet loses what arrives.
+ *
+ * Addresses are names and nothing else. Payloads given to a sink lie in one scratch buffer, at changing offsets, and are
+ * overwritten when the sink returns, so a kept view or a forgotten `byteOffset` shows at once.
+ */
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as PeerAddress from "../base/PeerAddress.ts"
+import * as Prng from "../base/Prng.ts"
+import type { DatagramSink, UdpSocket } from "../transport/Transport.ts"
+import * as Transport from "../transport/Transport.ts"
+import { ConnectionError, UdpPort } from "../transport/Transport.ts"
+import * as MemoryConnection from "./MemoryConnection.ts"
+import * as Timeline from "./Timeline.ts"
+
+/** What a network is like. */
+export interface Options {
+  /** Every random choice follows from it. Default 1. */
+  readonly seed?: number | undefined
+  /** From one host to another, one way. Default: none. */
+  readonly latency?: Duration.Input | undefined
+  /** Share of the datagrams that never arrive, from 0 to 1. Default 0. */
+  readonly lossRate?: number | undefined
+}
+
+/** A simulated network of UDP ports. */
+export class MemoryUdpNetwork extends Context.Service<
+  MemoryUdpNetwork,
+  {
+    /** The ports of the host at `address`, which binds at that address whatever `host` it is asked to bind at. */
+    readonly host: (address: string) => Context.Service.Shape<typeof UdpPort>
+  }
+>()("piecewise/testing/MemoryUdpNetwork") {}
+
+/** Where the plain `UdpPort` of `layer` lives. */
+export const defaultHost = "127.0.0.1"
+
+/** First of the ports that a host takes by itself (RFC 6335, section 6). */
+const firstEphemeralPort = 49_152
+
+const make = Effect.fnUntraced(function* ({ latency = 0, lossRate = 0, seed = 1 }: Options) {
+  const timeline = yield* Timeline.make
+  const random = Prng.make(seed)
+  const latencyMillis = Duration.toMillis(latency)
+  const scratch = new Uint8Array(Transport.maxDatagramBytes + MemoryConnection.maxOffset)
+  /** What arrives at each bound address. */
+  const ports = new Map<string, DatagramSink>()
+  let nextPort = firstEphemeralPort
+
+  const ephemeralPort = (host: string): number => {
+    while (true) {
+      const port = nextPort
+      nextPort = port === 65_535 ? firstEphemeralPort : port + 1
+      if (!ports.has(PeerAddress.format({ host, port }))) return port
+    }
+  }
+
+  const bind = Effect.fnUntraced(function* (host: string, port: number) {
+    const local: PeerAddress.PeerAddress = { host, port: port === 0 ? ephemeralPort(host) : port }
+    const key = PeerAddress.format(local)
+    if (ports.has(key)) return yield* new ConnectionError({ address: local, why: `port ${local.port} is in use` })
+    const closed = Deferred.makeUnsafe<void, ConnectionError>()
+    let isOpen = true
+    let sink: DatagramSink | undefined
+
+    const finish = (exit: Exit.Exit<void>) => {
+      if (!isOpen) return
+      isOpen = false
+      ports.delete(key)
+      // Last: who waits for it goes on inside the call.
+      Deferred.doneUnsafe(closed, exit)
+    }
+
+    const arrive: DatagramSink = (payload, from) => {
+      const offset = Prng.between(random, 0, MemoryConnection.maxOffset)
+      const view = scratch.subarray(offset, offset + payload.length)
+      view.set(payload)
+      try {
+        sink?.(view, from)
+      } catch (defect) {
+        finish(Exit.die(defect))
+      }
+      view.fill(MemoryConnection.overwritten)
+    }
+
+    yield* Effect.acquireRelease(
+      Effect.sync(() => ports.set(key, arrive)),
+      () => Effect.sync(() => finish(Exit.void))
+    )
+    return {
+      local,
+      receiveUnsafe: (receiver) => {
+        if (sink !== undefined) throw new Error("receiveUnsafe was called twice")
+        sink = receiver
+      },
+      sendUnsafe: (payload, to) => {
+        if (!isOpen || payload.length > Transport.maxDatagramBytes || random() < lossRate) return
+        const deliver = () => ports.get(PeerAddress.format(to))?.(payload, local)
+        timeline.scheduleUnsafe(timeline.nowUnsafe() + latencyMillis, deliver)
+      },
+      closed: Deferred.await(closed)
+    } satisfies UdpSocket as UdpSocket
+  })
+
+  return MemoryUdpNetwork.of({ host: (address) => UdpPort.of({ bind: ({ port }) => bind(address, port) }) })
+})
+
+/** `UdpPort` of the host at `address`, in the network at hand. */
+export const host = (address: string): Layer.Layer<UdpPort, never, MemoryUdpNetwork> =>
+  Layer.effect(
+    UdpPort,
+    Effect.map(MemoryUdpNetwork, (network) => network.host(address))
+  )
+
+/** A network of its own, with the `UdpPort` of `defaultHost`. */
+export const layer = (options: Options = {}): Layer.Layer<UdpPort | MemoryUdpNetwork> =>
+  Layer.provideMerge(host(defaultHost), Layer.effect(MemoryUdpNetwork, make(options)))
