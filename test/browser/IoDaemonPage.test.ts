@@ -1,0 +1,176 @@
+/**
+ * The io-daemon as a page in a real browser meets it: over `fetch`, from an origin that is not the daemon's. Only a browser
+ * asks for permission before it writes, and hides what it has none for.
+ */
+import * as Net from "node:net"
+import { assert, it, layer } from "@effect/vitest"
+import { Context, Effect, Layer, Redacted } from "effect"
+import { IoDaemon } from "../../src/io-daemon/IoDaemon.ts"
+import * as IoDaemonProcess from "../../src/io-daemon/IoDaemonProcess.ts"
+import * as IoDaemonProtocol from "../../src/io-daemon/IoDaemonProtocol.ts"
+import * as FileLayout from "../../src/metainfo/FileLayout.ts"
+import * as NodePieceHasher from "../../src/piece/NodePieceHasher.ts"
+import * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
+import * as Daemon from "../io-daemon/daemon.ts"
+import * as Disk from "../storage/disk.ts"
+import * as Chromium from "./chromium.ts"
+import * as Site from "./site.ts"
+import * as Tasks from "./tasks.ts"
+
+class Page extends Context.Service<Page, Site.Site>()("piecewise/test/browser/Page") {
+  static readonly layer = Layer.effect(Page, Site.make)
+}
+
+/** A daemon with a folder of its own as its root `downloads`, and what a page must know of it. */
+const startDaemon = Effect.fnUntraced(function* (allowOrigins: ReadonlyArray<string> = []) {
+  const folder = yield* Disk.temporaryFolder
+  const { program } = Daemon
+  const daemon = yield* IoDaemonProcess.make({ program, roots: { downloads: folder }, allowOrigins })
+  const { token, url } = yield* daemon.endpoint
+  const address: Tasks.DaemonAddress = { url, token: Redacted.value(token) }
+  return { folder, address, stats: Effect.provideService(Daemon.stats, IoDaemon, daemon) }
+})
+
+/** What a page reads of a write that was done. */
+const accepted: Tasks.Answer = { status: 204, kind: null, challenge: null }
+
+/** The files of `registerByte` when its byte of 0 is written. */
+const byteFile = new Map([["byte.bin", new Uint8Array(1)]])
+
+/** Registers a set of one file with one byte, so that a page has something to write to; gives its id. */
+const registerByte = Effect.fnUntraced(function* ({ token, url }: Tasks.DaemonAddress) {
+  const id = "byte"
+  const layout = FileLayout.make({ pieceLength: 1, files: [{ path: ["byte.bin"], length: 1 }] })
+  const response = yield* Effect.promise(() =>
+    fetch(url + IoDaemonProtocol.setRoute(id), {
+      method: "PUT",
+      headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+      body: IoDaemonProtocol.registration(layout, "downloads")
+    })
+  )
+  assert.strictEqual(response.status, 201)
+  return id
+})
+
+/** An echo server until the scope closes, with all its connections; gives its port. */
+const echoServer = Effect.acquireRelease(
+  Effect.callback<{ readonly server: Net.Server; readonly sockets: Set<Net.Socket> }>((resume) => {
+    const sockets = new Set<Net.Socket>()
+    const server = Net.createServer((socket) => {
+      sockets.add(socket)
+      socket.on("error", () => {}).pipe(socket)
+    })
+    server.listen(0, "127.0.0.1", () => resume(Effect.succeed({ server, sockets })))
+  }),
+  ({ server, sockets }) =>
+    Effect.callback<void>((resume) => {
+      server.close(() => resume(Effect.void))
+      for (const socket of sockets) socket.destroy()
+    })
+).pipe(Effect.map(({ server }) => (server.address() as Net.AddressInfo).port))
+
+const suite = () =>
+  layer(Page.layer, { excludeTestServices: true, timeout: "30 seconds" })("a page in Chromium", (it) => {
+    for (const host of Site.hosts) {
+      it.effect(`stores a torrent from http://${host}, in one request a piece and two preflights at most`, () =>
+        Effect.gen(function* () {
+          const known = yield* KnownTorrent.make(Tasks.torrent)
+          const { address, folder, stats } = yield* startDaemon()
+          const before = yield* stats
+          const at = { prepared: before, written: before }
+
+          const result = yield* (yield* Page).visit(
+            host,
+            { name: "store", needs: { daemon: address, root: "downloads" } },
+            (step) =>
+              Effect.map(stats, (now) => {
+                at[step] = now
+              })
+          )
+
+          const after = yield* stats
+          const { prepared, written } = at
+          const preflights = written.preflights - prepared.preflights
+          const requests = written.writeRequests - prepared.writeRequests
+          const say = (line: string) => console.log(`Chromium at http://${host}: ${line}`)
+          say(`write requests per piece: ${(requests / Tasks.pieceCount).toFixed(1)} (${Tasks.pieceCount} pieces)`)
+          say(`preflights for all writes: ${preflights}`)
+          say(`preflights before, to register and prepare: ${prepared.preflights}`)
+          say(`preflights after, to flush, read, digest and forget: ${after.preflights - written.preflights}`)
+          assert.deepStrictEqual(result, { readBack: Tasks.pieceCount, digested: Tasks.pieceCount })
+          assert.strictEqual(requests, Tasks.pieceCount)
+          assert.strictEqual(written.writes - prepared.writes, Tasks.pieceCount)
+          assert.isAtMost(preflights, 2)
+          assert.strictEqual(after.sets, 0)
+          const expected = known.metainfo.layout.files.flatMap(({ padding, path }, index) =>
+            padding ? [] : [[path.join("/"), known.fileContent(index)] as const]
+          )
+          assert.deepStrictEqual(Disk.listFiles(folder), new Map(expected))
+        }).pipe(Effect.provide(NodePieceHasher.layer))
+      )
+    }
+
+    it.effect("reads a clean 401 without the token and with a wrong one", () =>
+      Effect.gen(function* () {
+        const { address, folder, stats } = yield* startDaemon()
+        const set = yield* registerByte(address)
+        const page = yield* Page
+        const write = (token?: { readonly token: string }) =>
+          page.visit("127.0.0.1", { name: "writeByte", needs: { url: address.url, set, ...token } })
+
+        const withoutToken = yield* write()
+        const withWrongToken = yield* write({ token: `${address.token}x` })
+        const filesBefore = Disk.listFiles(folder)
+        const withToken = yield* write(address)
+
+        const refusal = { status: 401, kind: "unauthorized", challenge: "Bearer" }
+        assert.deepStrictEqual(withoutToken, refusal)
+        assert.deepStrictEqual(withWrongToken, refusal)
+        assert.strictEqual((yield* stats).unauthorized, 2)
+        assert.strictEqual(filesBefore.size, 0)
+        assert.deepStrictEqual(withToken, accepted)
+        assert.deepStrictEqual(Disk.listFiles(folder), byteFile)
+      })
+    )
+
+    it.effect("sees nothing but a network error where only another origin is allowed, and writes nothing", () =>
+      Effect.gen(function* () {
+        const page = yield* Page
+        const { address, folder, stats } = yield* startDaemon([`http://localhost:${page.port}`])
+        const set = yield* registerByte(address)
+        const write = (host: Site.Host) => page.visit(host, { name: "writeByte", needs: { ...address, set } })
+
+        const other = yield* write("127.0.0.1")
+        const afterOther = yield* stats
+        const filesBefore = Disk.listFiles(folder)
+        const allowed = yield* write("localhost")
+
+        assert.deepStrictEqual(other, { networkError: "TypeError: Failed to fetch" })
+        assert.strictEqual(afterOther.writeRequests, 0)
+        assert.strictEqual(filesBefore.size, 0)
+        assert.deepStrictEqual(allowed, accepted)
+        assert.deepStrictEqual(Disk.listFiles(folder), byteFile)
+      })
+    )
+
+    it.effect("talks to a peer through the daemon's sockets", () =>
+      Effect.gen(function* () {
+        const { address } = yield* startDaemon()
+        const port = yield* echoServer
+        const length = 1 << 20
+
+        const right = yield* (yield* Page).visit("127.0.0.1", {
+          name: "echo",
+          needs: { daemon: address, port, length }
+        })
+
+        assert.strictEqual(right, length)
+      })
+    )
+  })
+
+const { CI } = process.env
+const isWanted = Chromium.program !== undefined || CI === "true"
+
+if (isWanted) Daemon.live("a page in Chromium", suite)
+else it.skip("a page in Chromium: there is none on the PATH or in CHROMIUM", () => {})

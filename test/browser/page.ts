@@ -1,0 +1,144 @@
+/**
+ * The script of the page: takes its task from the site that it came from, does it, and reports. It needs nothing but what
+ * pages and Node both have, so it is checked with the types of Node.
+ */
+import * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as FetchHttpClient from "effect/http/FetchHttpClient"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as Bytes from "../../src/base/Bytes.ts"
+import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
+import * as IoDaemon from "../../src/io-daemon/IoDaemon.ts"
+import * as IoDaemonProtocol from "../../src/io-daemon/IoDaemonProtocol.ts"
+import * as Metainfo from "../../src/metainfo/Metainfo.ts"
+import * as WebCryptoPieceHasher from "../../src/piece/WebCryptoPieceHasher.ts"
+import * as IoDaemonStorage from "../../src/storage/IoDaemonStorage.ts"
+import { Storage } from "../../src/storage/Storage.ts"
+import * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
+import * as IoDaemonTransport from "../../src/transport/IoDaemonTransport.ts"
+import { Dialer } from "../../src/transport/Transport.ts"
+import * as Tasks from "./tasks.ts"
+
+/** Pieces on their way at once, as many peers would finish them. More than the storage lets through. */
+const concurrency = 16
+
+const post = (path: "/step" | "/report", body: string) => Effect.promise(() => fetch(path, { method: "POST", body }))
+
+const step = (name: Tasks.Step) => post("/step", name)
+
+const daemonAt = ({ token, url }: Tasks.DaemonAddress) => IoDaemon.layer({ url, token: Redacted.make(token) })
+
+const store = Effect.fnUntraced(function* ({ daemon, root }: Tasks.Tasks["store"]["needs"]) {
+  const layer = IoDaemonStorage.layer({ root }).pipe(
+    Layer.provide([daemonAt(daemon), FetchHttpClient.layer]),
+    Layer.provideMerge(WebCryptoPieceHasher.layer)
+  )
+  return yield* Effect.provide(storeWith, layer)
+})
+
+const storeWith = Effect.gen(function* () {
+  const known = yield* KnownTorrent.make(Tasks.torrent)
+  const { layout } = known.metainfo
+  const pieces = Array.from({ length: layout.geometry.pieceCount }, (_, index) =>
+    PieceGeometry.pieceIndexUnsafe(layout.geometry, index)
+  )
+  const torrent = yield* (yield* Storage).open(layout)
+
+  yield* torrent.prepare(layout.files.keys().toArray())
+  yield* step("prepared")
+  yield* Effect.forEach(pieces, (piece) => torrent.writePiece(piece, known.content(piece)), {
+    concurrency,
+    discard: true
+  })
+  yield* step("written")
+  yield* torrent.flush
+
+  let readBack = 0
+  const read = Effect.fnUntraced(function* (piece: PieceGeometry.PieceIndex) {
+    const bytes = yield* torrent.readBlock(piece, 0, PieceGeometry.pieceSize(layout.geometry, piece))
+    if (Bytes.equals(bytes, known.content(piece))) readBack++
+  })
+  yield* Effect.forEach(pieces, read, { concurrency, discard: true })
+
+  let digested = 0
+  yield* Stream.runForEach(torrent.digests(pieces), ({ piece, sha1 }) =>
+    Effect.sync(() => {
+      if (sha1 !== undefined && Bytes.equals(sha1, Metainfo.pieceDigest(known.metainfo, piece))) digested++
+    })
+  )
+  return { readBack, digested }
+})
+
+const writeByte = Effect.fnUntraced(function* ({ set, token, url }: Tasks.Tasks["writeByte"]["needs"]) {
+  const byte = new Uint8Array(1)
+  const sha1 = new Uint8Array(yield* Effect.promise(() => crypto.subtle.digest("SHA-1", byte)))
+  const headers = {
+    ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+    "content-range": IoDaemonProtocol.contentRange(0, byte.length),
+    "content-digest": IoDaemonProtocol.contentDigest(sha1)
+  }
+  const ask = async (): Promise<Tasks.Answer> => {
+    const response = await fetch(url + IoDaemonProtocol.writeRoute(set), { method: "POST", headers, body: byte })
+    const { status } = response
+    const kind = response.ok ? null : IoDaemonProtocol.decodeRefusal(status, await response.text()).kind
+    return { status, kind, challenge: response.headers.get("www-authenticate") }
+  }
+  return yield* Effect.tryPromise({ try: ask, catch: String }).pipe(
+    Effect.catch((networkError) => Effect.succeed<Tasks.Answer>({ networkError }))
+  )
+})
+
+const echo = Effect.fnUntraced(function* ({ daemon, length, port }: Tasks.Tasks["echo"]["needs"]) {
+  const layer = IoDaemonTransport.layer.pipe(Layer.provide(daemonAt(daemon)))
+  return yield* Effect.provide(echoThrough(port, length), layer)
+})
+
+const echoThrough = Effect.fnUntraced(function* (port: number, length: number) {
+  const dialer = yield* Dialer
+  const connection = yield* dialer.connect({ host: "127.0.0.1", port })
+  const sent = new Uint8Array(length)
+  KnownTorrent.fill(sent, 0, 1)
+
+  const all = Deferred.makeUnsafe<void>()
+  let come = 0
+  let right = 0
+  connection.receiveUnsafe((view) => {
+    for (const byte of view) if (byte === sent[come++]) right++
+    if (come >= length) Deferred.doneUnsafe(all, Exit.void)
+    return true
+  })
+  for (let begin = 0; begin < length; begin += PieceGeometry.blockLength) {
+    if (!connection.writeUnsafe(sent.slice(begin, begin + PieceGeometry.blockLength))) yield* connection.drained
+  }
+  yield* Effect.raceFirst(Deferred.await(all), connection.closed)
+  return right
+})
+
+const perform = (task: Tasks.Task): Effect.Effect<unknown, unknown, Scope.Scope> => {
+  switch (task.name) {
+    case "store":
+      return store(task.needs)
+    case "writeByte":
+      return writeByte(task.needs)
+    case "echo":
+      return echo(task.needs)
+  }
+}
+
+Effect.promise(async () => (await fetch("/task")).json() as Promise<Tasks.Task>).pipe(
+  Effect.flatMap((task) => Effect.scoped(perform(task))),
+  Effect.exit,
+  Effect.map(
+    Exit.match({
+      onFailure: (cause): Tasks.Report => ({ failure: Cause.pretty(cause) }),
+      onSuccess: (knows): Tasks.Report => ({ knows })
+    })
+  ),
+  Effect.flatMap((report) => post("/report", JSON.stringify(report))),
+  Effect.runFork
+)
