@@ -4,7 +4,6 @@
  * A step that fails does not keep the next from running; the exit code is 1 when any failed. A step whose tools this
  * machine lacks is left out with one line, unless `CI=true`, where it fails: a check that runs nowhere holds nothing.
  */
-import { existsSync } from "node:fs"
 import * as path from "node:path"
 import * as Command from "./command.ts"
 import { checkPackage } from "./package.ts"
@@ -18,7 +17,7 @@ interface Step {
   readonly run: () => Promise<void>
 }
 
-const nativeHost = path.join(Command.root, "native-host")
+const nativeHost = { cwd: path.join(Command.root, "native-host") }
 
 const steps: ReadonlyArray<Step> = [
   {
@@ -26,17 +25,20 @@ const steps: ReadonlyArray<Step> = [
     what: "types, Effect's rules, lint and format",
     run: () => Command.show("npm", ["run", "--silent", "check"])
   },
-  // Before the unit tests, as the storage suite also runs against the daemon that this step builds.
-  ...(existsSync(nativeHost)
-    ? [
-        {
-          name: "native",
-          what: "the io-daemon",
-          missing: async () => ((await Command.works("cargo", ["--version"])) ? undefined : "cargo is not installed"),
-          run: () => Command.show("cargo", ["test", "--workspace", "--locked", "--quiet"], { cwd: nativeHost })
-        }
-      ]
-    : []),
+  {
+    // Before the unit tests, which talk to the daemon that this builds.
+    name: "native",
+    what: "the io-daemon",
+    missing: async () => ((await Command.works("cargo", ["--version"])) ? undefined : "cargo is not installed"),
+    run: async () => {
+      await Command.show("cargo", ["build", "--release", "--workspace", "--locked", "--quiet"], nativeHost)
+      await Command.show("cargo", ["test", "--workspace", "--locked", "--quiet"], nativeHost)
+      if (await Command.works("cargo", ["clippy", "--version"])) {
+        const lint = ["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "--deny", "warnings"]
+        await Command.show("cargo", lint, nativeHost)
+      }
+    }
+  },
   { name: "unit", what: "vitest", run: () => Command.show("vitest", ["run"]) },
   {
     name: "package",

@@ -11,7 +11,7 @@ const run = promisify(execFile)
 const root = path.resolve(import.meta.dirname, "..")
 const modules = path.join(root, "node_modules")
 
-/** The programs of the README, in order: whole program, layer, test. */
+/** The programs of the README, in order: whole program, two layers, test. */
 const programs = async (): Promise<ReadonlyArray<string>> => {
   const text = await readFile(path.join(root, "README.md"), "utf8")
   return [...text.matchAll(/^```ts\n(.*?)^```$/gms)].map((match) => match[1]!)
@@ -22,9 +22,10 @@ let folder = ""
 
 beforeAll(async () => {
   folder = await mkdtemp(path.join(root, "test", ".readme-"))
-  const [program, layer, property] = await programs()
+  const [program, inMemory, throughDaemon, property] = await programs()
   await writeFile(path.join(folder, "program.ts"), program!)
-  await writeFile(path.join(folder, "layer.ts"), layer!)
+  await writeFile(path.join(folder, "inMemory.ts"), inMemory!)
+  await writeFile(path.join(folder, "throughDaemon.ts"), throughDaemon!)
   await writeFile(path.join(folder, "property.test.ts"), property!)
 })
 

@@ -14,7 +14,7 @@ export interface Option {
   readonly short?: string | undefined
   /** What stands for the value in the help: `DIR`. */
   readonly value?: string | undefined
-  /** The only values there are, for completion. */
+  /** The only values there are. */
   readonly choices?: ReadonlyArray<string> | undefined
   /** May be given several times. */
   readonly repeats?: boolean | undefined
@@ -124,9 +124,16 @@ const faultOf = (option: Option, given: Given, before: ReadonlyMap<string, unkno
     if (given.inlineValue !== true && given.value.startsWith("-")) {
       return `${given.rawName} needs a value, ${option.value}, but ${given.value} follows it`
     }
+    const { choices } = option
+    if (choices?.includes(given.value) === false) {
+      return `${given.rawName} ${given.value} is not known: it must be ${listed(choices)}`
+    }
   }
   return option.repeats !== true && before.has(option.name) ? `${given.rawName} is given more than once` : undefined
 }
+
+/** `a, b or c`. */
+const listed = (choices: ReadonlyArray<string>): string => `${choices.slice(0, -1).join(", ")} or ${choices.at(-1)}`
 
 /** The end of a sentence that asks whether a word was mistyped. */
 export const suggestion = (word: string, candidates: Iterable<string>): string => {

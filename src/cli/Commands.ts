@@ -7,6 +7,12 @@ import * as Arguments from "./Arguments.ts"
 const torrent = { name: "TORRENT", about: "a torrent file, or its http(s) URL" }
 const json: Arguments.Option = { name: "json", about: "write JSON to standard output" }
 
+/** Where a download keeps its pieces. */
+export const storages = ["filesystem", "io-daemon", "memory"] as const
+
+/** Whose sockets a download uses. */
+export const networks = ["tcp", "io-daemon"] as const
+
 const download: Arguments.Command = {
   name: "download",
   about: "download what a torrent describes",
@@ -14,7 +20,9 @@ const download: Arguments.Command = {
   options: [
     { name: "output", short: "o", value: "DIR", about: "the folder to store it in, made if need be (default: here)" },
     { name: "peer", value: "HOST:PORT", repeats: true, about: "a peer to ask besides those that trackers know" },
-    { name: "storage", value: "KIND", choices: ["filesystem", "memory"], about: "filesystem (default) or memory" },
+    { name: "storage", value: "KIND", choices: storages, about: "filesystem (default), io-daemon or memory" },
+    { name: "network", value: "KIND", choices: networks, about: "whose sockets: tcp (default) or io-daemon" },
+    { name: "io-daemon-url", value: "URL", about: "an io-daemon that runs; its token is in PIECEWISE_IO_DAEMON_TOKEN" },
     { name: "max-connections", value: "N", about: "peers to be connected to at once (default: 50)" },
     { name: "buffer", value: "SIZE", about: "memory for pieces that are under way (default: 64MiB)" },
     { name: "json", about: "write each event as a line of JSON" },
@@ -127,13 +135,18 @@ const bash = (): string => {
     if (command.name === completions.name) words.push(...shells)
     return `    ${command.name}) words=${quote(words.join(" "))} ;;`
   })
+  const values = download.options.flatMap(({ choices, name }) =>
+    choices === undefined
+      ? []
+      : `  elif [ "\${COMP_WORDS[COMP_CWORD-1]}" = --${name} ]; then words=${quote(choices.join(" "))}`
+  )
   return `_piecewise() {
   local current="\${COMP_WORDS[COMP_CWORD]}" words=
   case "\${COMP_WORDS[1]}" in
 ${cases.join("\n")}
   esac
   if [ "$COMP_CWORD" -eq 1 ]; then words=${quote(all.map(({ name }) => name).join(" "))}
-  elif [ "\${COMP_WORDS[COMP_CWORD-1]}" = --storage ]; then words='filesystem memory'
+${values.join("\n")}
   elif [[ "$current" != -* ]] && [ "\${COMP_WORDS[1]}" != ${completions.name} ]; then
     mapfile -t COMPREPLY < <(compgen -f -- "$current"); return
   fi

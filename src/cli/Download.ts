@@ -18,7 +18,6 @@ import * as Stream from "effect/Stream"
 import * as PeerAddress from "../base/PeerAddress.ts"
 import * as Engine from "../engine/Engine.ts"
 import type { Metainfo } from "../metainfo/Metainfo.ts"
-import * as NodeEngine from "../node/NodeEngine.ts"
 import * as NodePieceHasher from "../piece/NodePieceHasher.ts"
 import * as FileResumeStore from "../resume/FileResumeStore.ts"
 import type { TorrentEvent } from "../torrent/TorrentEvent.ts"
@@ -27,6 +26,7 @@ import * as Failure from "./CommandFailed.ts"
 import { CommandFailed } from "./CommandFailed.ts"
 import * as DownloadDisplay from "./DownloadDisplay.ts"
 import * as DownloadEvents from "./DownloadEvents.ts"
+import * as DownloadServices from "./DownloadServices.ts"
 import type { Output } from "./Output.ts"
 import * as TerminalText from "./TerminalText.ts"
 import * as TorrentInput from "./TorrentInput.ts"
@@ -35,7 +35,9 @@ import * as Units from "./Units.ts"
 interface Options {
   readonly torrent: string
   readonly directory: string
-  readonly storage: "filesystem" | "memory"
+  readonly storage: DownloadServices.Options["storage"]
+  readonly network: DownloadServices.Options["network"]
+  readonly daemon: DownloadServices.Options["daemon"]
   readonly peers: ReadonlyArray<PeerAddress.PeerAddress>
   readonly maxConnections: number | undefined
   readonly bufferBytes: number | undefined
@@ -70,11 +72,7 @@ const readOptions = Effect.fnUntraced(function* (args: Arguments.Arguments) {
   ) {
     return yield* wrong(`--max-connections ${connections} is no number from 1 to 10000`)
   }
-  const storage = Arguments.get(args, "storage") ?? "filesystem"
-  if (storage === "io-daemon") return yield* failed("--storage io-daemon is not there yet; filesystem and memory are")
-  if (storage !== "filesystem" && storage !== "memory") {
-    return yield* wrong(`--storage ${storage} is not known: it must be filesystem or memory`)
-  }
+  const services = yield* DownloadServices.read(args)
   const asJson = Arguments.has(args, "json")
   const isQuiet = Arguments.has(args, "quiet")
   if (asJson && isQuiet) return yield* wrong("--json and --quiet contradict each other")
@@ -84,7 +82,7 @@ const readOptions = Effect.fnUntraced(function* (args: Arguments.Arguments) {
   const options: Options = {
     torrent,
     directory: Arguments.get(args, "output") ?? ".",
-    storage,
+    ...services,
     peers,
     maxConnections,
     bufferBytes,
@@ -102,10 +100,10 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
   const nobody = whyNobody(metainfo, options)
   if (!(yield* isBegun(metainfo, options))) {
     if (nobody !== undefined) return yield* failed(nobody)
-    if (options.storage === "filesystem") yield* checkDirectory(options.directory)
+    if (options.storage !== "memory") yield* checkDirectory(options.directory)
   }
   yield* session(metainfo, options, output, nobody)
-  if (options.storage === "filesystem") yield* forget(metainfo, options.directory)
+  if (options.storage !== "memory") yield* forget(metainfo, options.directory)
   const place = options.storage === "memory" ? "memory" : Path.join(options.directory, metainfo.name)
   if (options.show === "people") output.print([TerminalText.clean(`stored in ${place}`)])
 })
@@ -155,24 +153,6 @@ const checkDirectory = (directory: string): Effect.Effect<void, CommandFailed> =
 
 const resumeDirectory = (directory: string): string => Path.join(directory, ".piecewise")
 
-const layerOf = (options: Options) => {
-  const config = {
-    bufferBytes: options.bufferBytes,
-    maxConnections: options.maxConnections,
-    directory: options.directory,
-    resumeDirectory: resumeDirectory(options.directory)
-  }
-  if (options.storage === "filesystem") return NodeEngine.layer(config)
-  const memory = Effect.promise(() =>
-    Promise.all([import("../storage/MemoryStorage.ts"), import("../resume/MemoryResumeStore.ts")])
-  ).pipe(
-    Effect.map(([MemoryStorage, MemoryResumeStore]) => Layer.merge(MemoryStorage.layer(), MemoryResumeStore.layer)),
-    Layer.unwrap,
-    Layer.provide(NodePieceHasher.layer)
-  )
-  return Engine.layer(config).pipe(Layer.provide(Layer.merge(NodeEngine.layerServices(config), memory)))
-}
-
 const displays = { people: DownloadDisplay.people, json: DownloadDisplay.json, silent: DownloadDisplay.silent }
 
 /**
@@ -190,7 +170,8 @@ const session = Effect.fnUntraced(function* (
   let listener: Fiber.Fiber<void> | undefined
 
   const work = Effect.gen(function* () {
-    const engine = Context.get(yield* Layer.build(layerOf(options)), Engine.Engine)
+    const services = { ...options, resumeDirectory: resumeDirectory(options.directory) }
+    const engine = Context.get(yield* Layer.build(DownloadServices.layer(services)), Engine.Engine)
     const { completed, events, status } = yield* Effect.mapError(
       engine.add(metainfo, { peers: options.peers, maxConnections: options.maxConnections }),
       ({ message }) => new CommandFailed({ why: message })

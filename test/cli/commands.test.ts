@@ -61,7 +61,11 @@ describe("piecewise", () => {
     [["download", "x", "--peer", "0.0.0.0:1"], /^piecewise: --peer 0\.0\.0\.0:1 is no address/],
     [["download", "x", "--buffer", "1"], /^piecewise: --buffer 1 is no size of at least 64\.0 KiB/],
     [["download", "x", "--max-connections", "0"], /^piecewise: --max-connections 0 is no number from 1 to/],
-    [["download", "x", "--storage", "tape"], /^piecewise: --storage tape is not known/],
+    [
+      ["download", "x", "--storage", "tape"],
+      /^piecewise: --storage tape is not known: it must be filesystem, io-daemon or/
+    ],
+    [["download", "x", "--network", "udp"], /^piecewise: --network udp is not known: it must be tcp or io-daemon/],
     [["download", "x", "--json", "--quiet"], /^piecewise: --json and --quiet contradict/],
     [["create", ".", "--piece-length", "none"], /^piecewise: --piece-length none is no size/],
     [["create", ".", "--tracker", "nowhere"], /^piecewise: --tracker nowhere is no URL of a tracker/]

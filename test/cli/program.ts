@@ -34,10 +34,10 @@ const withPermissions: ReadonlyArray<string> =
   process.getuid?.() === 0 ? ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] : []
 
 /** Starts `piecewise` with `args`; its standard streams are pipes, and file permissions count for it. */
-export const start = (args: ReadonlyArray<string>, cwd?: string): Running => {
+export const start = (args: ReadonlyArray<string>, cwd?: string, env?: NodeJS.ProcessEnv): Running => {
   const began = performance.now()
   const [command, ...words] = [...withPermissions, process.execPath, main, ...args]
-  const child = spawn(command!, words, { cwd, env: { ...process.env, LANG: "C.UTF-8" } })
+  const child = spawn(command!, words, { cwd, env: { ...process.env, LANG: "C.UTF-8", ...env } })
   const read = { stdout: "", stderr: "" }
   for (const name of ["stdout", "stderr"] as const) {
     child[name].setEncoding("utf8").on("data", (text: string) => {
@@ -64,13 +64,13 @@ export const start = (args: ReadonlyArray<string>, cwd?: string): Running => {
 export const run = (args: ReadonlyArray<string>, cwd?: string): Promise<Ended> => start(args, cwd).ended
 
 /** The same in an Effect; the program does not outlive it. */
-export const runScoped = (args: ReadonlyArray<string>, cwd?: string) =>
-  Effect.flatMap(startScoped(args, cwd), ({ ended }) => Effect.promise(() => ended))
+export const runScoped = (args: ReadonlyArray<string>, cwd?: string, env?: NodeJS.ProcessEnv) =>
+  Effect.flatMap(startScoped(args, cwd, env), ({ ended }) => Effect.promise(() => ended))
 
 /** Starts it for as long as a scope lasts. */
-export const startScoped = (args: ReadonlyArray<string>, cwd?: string) =>
+export const startScoped = (args: ReadonlyArray<string>, cwd?: string, env?: NodeJS.ProcessEnv) =>
   Effect.acquireRelease(
-    Effect.sync(() => start(args, cwd)),
+    Effect.sync(() => start(args, cwd, env)),
     ({ child, ended }) =>
       Effect.promise(() => {
         child.kill("SIGKILL")

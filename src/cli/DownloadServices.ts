@@ -1,0 +1,94 @@
+/**
+ * What a download runs on: which layers `--storage` and `--network` mean, each loaded only where it is asked for.
+ */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Engine from "../engine/Engine.ts"
+import * as IoDaemon from "../io-daemon/IoDaemon.ts"
+import * as NodeEngine from "../node/NodeEngine.ts"
+import * as NodePieceHasher from "../piece/NodePieceHasher.ts"
+import * as Arguments from "./Arguments.ts"
+import { CommandFailed } from "./CommandFailed.ts"
+import type * as Commands from "./Commands.ts"
+
+/** What the command line says of all this. */
+export interface Options {
+  /** Where pieces are kept. */
+  readonly storage: (typeof Commands.storages)[number]
+  /** Whose sockets are used. */
+  readonly network: (typeof Commands.networks)[number]
+  /** A daemon that runs already; else one is started where it is needed. */
+  readonly daemon: IoDaemon.Endpoint | undefined
+  readonly directory: string
+  readonly resumeDirectory: string
+  readonly bufferBytes: number | undefined
+  readonly maxConnections: number | undefined
+}
+
+/** Reads what concerns storage and network; fails with `WrongUsage`. */
+export const read = Effect.fnUntraced(function* (args: Arguments.Arguments) {
+  // `Arguments.read` has let nothing else through.
+  const storage = (Arguments.get(args, "storage") ?? "filesystem") as Options["storage"]
+  const network = (Arguments.get(args, "network") ?? "tcp") as Options["network"]
+  const url = Arguments.get(args, "io-daemon-url")
+  const daemon = url === undefined ? undefined : yield* endpoint(url)
+  if (daemon !== undefined && storage !== "io-daemon" && network !== "io-daemon") {
+    const why = "--io-daemon-url is of no use without --storage io-daemon or --network io-daemon"
+    return yield* Effect.fail(new Arguments.WrongUsage(why))
+  }
+  return { storage, network, daemon }
+})
+
+const tokenName = "PIECEWISE_IO_DAEMON_TOKEN"
+
+const endpoint = (text: string): Effect.Effect<IoDaemon.Endpoint, Arguments.WrongUsage> => {
+  const url = URL.parse(text)
+  const isRight = url?.protocol === "http:" && url.pathname === "/" && url.search === "" && url.hash === ""
+  if (!isRight || url.username !== "") {
+    const why = `--io-daemon-url ${text} is no address of an io-daemon: it must be http://127.0.0.1:PORT`
+    return Effect.fail(new Arguments.WrongUsage(why))
+  }
+  const token = process.env[tokenName]
+  if (token === undefined || token === "") {
+    return Effect.fail(new Arguments.WrongUsage(`--io-daemon-url needs the daemon's token in ${tokenName}`))
+  }
+  return Effect.succeed({ url: url.origin, token: Redacted.make(token) })
+}
+
+/** The engine, over the storage and the network that were asked for. */
+export const layer = (options: Options): Layer.Layer<Engine.Engine, CommandFailed> => {
+  let services: Layer.Layer<Engine.Requirements, CommandFailed> = NodeEngine.layerServices(options)
+  if (options.storage === "memory") services = Layer.merge(services, memory)
+  if (options.storage === "io-daemon" || options.network === "io-daemon") {
+    services = Layer.merge(services, throughDaemon(options))
+  }
+  return Layer.provide(Engine.layer(options), services)
+}
+
+const memory = Layer.unwrap(
+  Effect.map(
+    Effect.promise(() =>
+      Promise.all([import("../storage/MemoryStorage.ts"), import("../resume/MemoryResumeStore.ts")])
+    ),
+    ([MemoryStorage, MemoryResumeStore]) => Layer.merge(MemoryStorage.layer(), MemoryResumeStore.layer)
+  )
+).pipe(Layer.provide(NodePieceHasher.layer))
+
+const throughDaemon = (options: Options) =>
+  Layer.unwrap(
+    Effect.gen(function* () {
+      const [NodeIoDaemon, IoDaemonTransport] = yield* Effect.promise(() =>
+        Promise.all([import("../node/NodeIoDaemon.ts"), import("../transport/IoDaemonTransport.ts")])
+      )
+      const { daemon: endpoint, directory } = options
+      const daemon = endpoint === undefined ? NodeIoDaemon.layerProcess(options) : IoDaemon.layer(endpoint)
+      const root = endpoint === undefined ? Effect.succeed(NodeIoDaemon.rootName) : NodeIoDaemon.findRoot(directory)
+      const storage = Layer.unwrap(Effect.map(root, (root) => NodeIoDaemon.layerStorage({ root, directory })))
+      const parts = {
+        storage: options.storage === "io-daemon" ? storage : Layer.empty,
+        network: options.network === "io-daemon" ? IoDaemonTransport.layer : Layer.empty
+      }
+      return Layer.provide(Layer.merge(parts.storage, parts.network), daemon)
+    })
+  ).pipe(Layer.catch(({ message }) => Layer.effectDiscard(Effect.fail(new CommandFailed({ why: message })))))

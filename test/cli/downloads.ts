@@ -1,0 +1,56 @@
+/** Downloads by the command line, from a peer in this process. */
+import { readdir, readFile, writeFile } from "node:fs/promises"
+import * as path from "node:path"
+import { assert } from "@effect/vitest"
+import { Effect, Layer } from "effect"
+import * as PeerAddress from "../../src/base/PeerAddress.ts"
+import * as NodePieceHasher from "../../src/piece/NodePieceHasher.ts"
+import * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
+import type { PeerBehaviour } from "../../src/testing/PeerBehaviour.ts"
+import * as ScriptedPeer from "../../src/testing/ScriptedPeer.ts"
+import * as TcpTransport from "../../src/transport/TcpTransport.ts"
+import { eventsOf, folderScoped } from "./program.ts"
+
+/** What the other side of a download needs. */
+export const services = Layer.merge(NodePieceHasher.layer, TcpTransport.layerListener)
+
+/** A torrent of 10 pieces in a folder of its own, as `known.torrent`. */
+export const prepare = Effect.fnUntraced(function* (trackers: ReadonlyArray<ReadonlyArray<string>> = []) {
+  const known = yield* KnownTorrent.make({
+    files: [
+      { path: ["a.bin"], length: 200_000 },
+      { path: ["b", "empty"], length: 0 },
+      { path: ["b", "c.bin"], length: 120_001 }
+    ],
+    pieceLength: 32_768,
+    trackers
+  })
+  const folder = yield* folderScoped
+  yield* Effect.promise(() => writeFile(path.join(folder, "known.torrent"), known.bytes))
+  return { known, folder }
+})
+
+/** Serves a torrent at an address of this machine. */
+export const seed = Effect.fnUntraced(function* (known: KnownTorrent.KnownTorrent, behaviour: PeerBehaviour = {}) {
+  const { infoHash, layout } = known.metainfo
+  const peer = yield* ScriptedPeer.serve({ infoHash, geometry: layout.geometry, content: known.content, behaviour })
+  return { peer, address: PeerAddress.format(peer.address) }
+})
+
+/** The folder holds the torrent as it should be, and nothing else. */
+export const assertStored = (known: KnownTorrent.KnownTorrent, folder: string) =>
+  Effect.promise(async () => {
+    const stored = await readdir(folder)
+    assert.deepStrictEqual(stored, ["known"], "nothing but the torrent's folder is left")
+    for (const [index, file] of known.metainfo.layout.files.entries()) {
+      const bytes = await readFile(path.join(folder, ...file.path))
+      assert.isTrue(bytes.equals(known.fileContent(index)), file.path.join("/"))
+    }
+  })
+
+/** What lies in a folder, but for torrent files. */
+export const entries = (folder: string) =>
+  Effect.promise(async () => (await readdir(folder)).filter((name) => !name.endsWith(".torrent")))
+
+/** The events of one name. */
+export const only = (event: string, stdout: string) => eventsOf(stdout).filter(({ event: name }) => name === event)
