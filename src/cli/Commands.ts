@@ -62,6 +62,13 @@ const verify: Arguments.Command = {
   options: [json, { name: "quiet", short: "q", about: "write nothing but errors" }]
 }
 
+const scrape: Arguments.Command = {
+  name: "scrape",
+  about: "ask trackers how many peers a torrent has",
+  operands: [{ name: "TORRENT", about: "a torrent file, its http(s) URL, or a magnet link" }],
+  options: [json]
+}
+
 /** The shells that `completions` knows. */
 export const shells = ["bash", "zsh", "fish"] as const
 
@@ -78,7 +85,7 @@ const completions: Arguments.Command = {
 }
 
 /** Every command, in the order of the help. */
-export const all: ReadonlyArray<Arguments.Command> = [download, create, info, verify, completions]
+export const all: ReadonlyArray<Arguments.Command> = [download, create, info, verify, scrape, completions]
 
 const sizes = "SIZE is a number of bytes, or one with KiB, MiB or GiB."
 

@@ -112,7 +112,7 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
 const whyNobody = ({ trackers }: Metainfo, { peers, torrent }: Options): string | undefined => {
   if (peers.length > 0) return undefined
   const urls = trackers.flat()
-  if (urls.some((url) => /^https?:/i.test(url))) return undefined
+  if (urls.some((url) => /^(?:https?|udp):/i.test(url))) return undefined
   return urls.length === 0
     ? `${torrent}: there is nobody to download from, as it names no tracker; give a peer with --peer HOST:PORT`
     : `${torrent}: there is nobody to download from, as trackers such as ${urls[0]} are not supported yet; give a peer with --peer HOST:PORT`

@@ -19,6 +19,7 @@ const programs: Readonly<Record<string, () => Promise<Program>>> = {
   download: () => import("../cli/Download.ts"),
   create: () => import("../cli/Create.ts"),
   info: () => import("../cli/Info.ts"),
+  scrape: () => import("../cli/Scrape.ts"),
   verify: () => import("../cli/Verify.ts")
 }
 

@@ -2,11 +2,9 @@
  * An announce to an HTTP tracker: the URL that asks and the bencoded dictionary that answers (BEP 3, BEP 7 `peers6`,
  * BEP 23 compact peers, BEP 24 external address, BEP 31 `retry in`). Pure; who sends and reads is `HttpTracker.ts`.
  *
- * Trackers are old, odd and sometimes hostile. A wrong value that can be done without is taken for absent; numbers are
- * clamped to what is sane; text is stripped of what a terminal could act upon. What is left of a malformed answer fails
- * with `AnnounceRefused`. Nothing that is returned points into the input.
+ * A wrong value that can be done without is taken for absent; what is left is cleaned by `TrackerAnswer.ts`. A malformed
+ * answer fails with `TrackerRefused`. Nothing that is returned points into the input.
  */
-import * as Data from "effect/Data"
 import * as Result from "effect/Result"
 import * as Bytes from "../base/Bytes.ts"
 import * as CompactPeers from "../base/CompactPeers.ts"
@@ -14,42 +12,17 @@ import * as IpAddress from "../base/IpAddress.ts"
 import * as PeerAddress from "../base/PeerAddress.ts"
 import * as Bencode from "../bencode/Bencode.ts"
 import type { AnnounceRequest, AnnounceResponse, RetryAfter } from "./Tracker.ts"
-
-/** The tracker refused, or what it sent is no answer. `why` can stand after a colon. */
-export class AnnounceRefused extends Data.TaggedError("AnnounceRefused")<{
-  readonly why: string
-  readonly retryAfter?: RetryAfter | undefined
-}> {
-  override get message() {
-    return this.why
-  }
-}
-
-/** No tracker is asked more often than this, whatever it says: an interval of 0 would be a flood. */
-export const minIntervalSeconds = 60
-
-/** What most trackers say, taken where one says nothing usable. */
-export const defaultIntervalSeconds = 1800
-
-/** A tracker that names a longer interval (2^31 has been seen) would never be asked again. */
-export const maxIntervalSeconds = 21_600
+import * as TrackerAnswer from "./TrackerAnswer.ts"
+import { TrackerRefused } from "./TrackerAnswer.ts"
 
 /** BEP 31 counts in minutes; a tracker that wants to be left alone for longer is asked once a day. */
 export const maxRetrySeconds = 86_400
 
-/** Addresses taken from one answer: far more than anybody asks for, and a bound on what a hostile one can make us hold. */
-export const maxPeers = 1000
-
 /** Bytes of a tracker's id, which travels in the URL of every announce; a longer one would make them all fail. */
 export const maxTrackerIdLength = 256
 
-/** Characters of a tracker's text that are shown. */
-const maxTextLength = 200
-
 /** The URL of an announce. A query that `trackerUrl` has (a passkey, say) stays as it is; a fragment is dropped. */
 export const toUrl = (trackerUrl: string, request: AnnounceRequest): string => {
-  const base = trackerUrl.replace(/#.*$/s, "")
-  const separator = !base.includes("?") ? "?" : /[?&]$/.test(base) ? "" : "&"
   const parameters = [
     `info_hash=${percentEncode(request.infoHash)}`,
     `peer_id=${percentEncode(request.peerId)}`,
@@ -64,6 +37,13 @@ export const toUrl = (trackerUrl: string, request: AnnounceRequest): string => {
   ]
   if (request.event !== undefined) parameters.push(`event=${request.event}`)
   if (request.trackerId !== undefined) parameters.push(`trackerid=${percentEncode(request.trackerId)}`)
+  return withParameters(trackerUrl, parameters)
+}
+
+/** `url` with parameters of ours behind those it has; its fragment is dropped. */
+export const withParameters = (url: string, parameters: ReadonlyArray<string>): string => {
+  const base = url.replace(/#.*$/s, "")
+  const separator = !base.includes("?") ? "?" : /[?&]$/.test(base) ? "" : "&"
   return `${base}${separator}${parameters.join("&")}`
 }
 
@@ -75,53 +55,55 @@ export const percentEncode = (bytes: Uint8Array): string =>
   }).join("")
 
 /** Reads an answer. Bytes after the dictionary are ignored: some trackers end theirs with a line break. */
-export const decode = (bytes: Uint8Array): Result.Result<AnnounceResponse, AnnounceRefused> => {
+export const decode = (bytes: Uint8Array): Result.Result<AnnounceResponse, TrackerRefused> =>
+  Result.flatMap(decodeDictionary(bytes), (root) =>
+    Result.map(readPeers(root), (peers) => ({
+      peers: TrackerAnswer.takePeers(peers),
+      ...readIntervals(root),
+      seeders: readCount(root, "complete"),
+      leechers: readCount(root, "incomplete"),
+      trackerId: readTrackerId(root),
+      warning: readText(root, "warning message"),
+      externalHost: readExternalHost(root)
+    }))
+  )
+
+/** The dictionary of an answer that is no refusal; an announce's and a scrape's begin alike. It points into `bytes`. */
+export const decodeDictionary = (bytes: Uint8Array): Result.Result<Bencode.Dictionary, TrackerRefused> => {
   if (bytes.length === 0) return refuse("the answer is empty")
-  const decoded = Bencode.decode(bytes, { maxDepth: 8, maxTokens: 50_000, trailing: "ignore" })
+  const decoded = Bencode.decode(bytes, limits)
   if (Result.isFailure(decoded)) {
     return refuse(looksLikeHtml(bytes) ? "the answer is a web page" : "the answer is not a tracker's")
   }
   const root = decoded.success.value
   if (!Bencode.isDictionary(root)) return refuse("the answer is not a tracker's")
   const failure = root.get("failure reason")
-  if (failure !== undefined) return Result.fail(refusal(failure, root))
-  return Result.map(readPeers(root), (peers) => ({
-    peers: peers.filter(PeerAddress.isDialable).slice(0, maxPeers),
-    ...readIntervals(root),
-    seeders: readCount(root, "complete"),
-    leechers: readCount(root, "incomplete"),
-    trackerId: readTrackerId(root),
-    warning: readText(root.get("warning message")),
-    externalHost: readExternalHost(root)
-  }))
+  return failure === undefined ? Result.succeed(root) : Result.fail(refusal(failure, root))
 }
 
 /** Whether bytes are a tracker's refusal, as some send together with a status that says the same. */
-export const decodeRefusal = (bytes: Uint8Array): AnnounceRefused | undefined => {
-  const decoded = Bencode.decode(bytes, { maxDepth: 8, maxTokens: 50_000, trailing: "ignore" })
+export const decodeRefusal = (bytes: Uint8Array): TrackerRefused | undefined => {
+  const decoded = Bencode.decode(bytes, limits)
   if (Result.isFailure(decoded) || !Bencode.isDictionary(decoded.success.value)) return undefined
   const failure = decoded.success.value.get("failure reason")
   return failure === undefined ? undefined : refusal(failure, decoded.success.value)
 }
 
-const refuse = (why: string) => Result.fail(new AnnounceRefused({ why }))
+const limits = { maxDepth: 8, maxTokens: 50_000, trailing: "ignore" } as const
 
-const refusal = (failure: Bencode.Value, root: Bencode.Dictionary): AnnounceRefused =>
-  new AnnounceRefused({ why: `refused: ${readText(failure) ?? "no reason given"}`, retryAfter: readRetry(root) })
+const refuse = (why: string) => Result.fail(new TrackerRefused({ why }))
+
+const refusal = (failure: Bencode.Value, root: Bencode.Dictionary): TrackerRefused =>
+  new TrackerRefused({
+    why: TrackerAnswer.whyRefused(Bencode.isBytes(failure) ? failure : undefined),
+    retryAfter: readRetry(root)
+  })
 
 const looksLikeHtml = (bytes: Uint8Array): boolean => /^(\ufeff|\s)*</.test(Bytes.toText(bytes.subarray(0, 64)))
 
-/**
- * Text for a terminal or a page: control, format (bidirectional marks) and private characters become spaces, what is not
- * UTF-8 becomes U+FFFD. `undefined` where nothing is left.
- */
-const readText = (value: Bencode.Value | undefined): string | undefined => {
-  if (!Bencode.isBytes(value)) return undefined
-  // A character has at most 4 bytes; one that is cut in two shows as U+FFFD beyond what is shown.
-  const text = Bytes.toText(value.subarray(0, 4 * maxTextLength + 4))
-    .replace(/[\p{C}\p{Z}]+/gu, " ")
-    .trim()
-  return text === "" ? undefined : Array.from(text).slice(0, maxTextLength).join("")
+const readText = (root: Bencode.Dictionary, key: string): string | undefined => {
+  const bytes = Bencode.getBytes(root, key)
+  return bytes === undefined ? undefined : TrackerAnswer.toText(bytes)
 }
 
 /** BEP 31: whole minutes, or `never`. Some write the number as text. */
@@ -132,21 +114,20 @@ const readRetry = (root: Bencode.Dictionary): RetryAfter | undefined => {
   return minutes === undefined || minutes <= 0 ? undefined : Math.min(minutes * 60, maxRetrySeconds)
 }
 
-const clamp = (seconds: number): number => Math.min(Math.max(seconds, minIntervalSeconds), maxIntervalSeconds)
-
 /** A number or, where it does not even fit into one, the largest: trackers have sent 2^64. */
 const readSeconds = (root: Bencode.Dictionary, key: string): number | undefined => {
   const value = root.get(key)
-  return typeof value === "number" || typeof value === "bigint" ? clamp(Number(value)) : undefined
+  return typeof value === "number" || typeof value === "bigint" ? TrackerAnswer.clampInterval(Number(value)) : undefined
 }
 
 const readIntervals = (root: Bencode.Dictionary) => {
   const least = readSeconds(root, "min interval")
-  const usual = readSeconds(root, "interval") ?? defaultIntervalSeconds
+  const usual = readSeconds(root, "interval") ?? TrackerAnswer.defaultIntervalSeconds
   return { intervalSeconds: Math.max(usual, least ?? 0), minIntervalSeconds: least }
 }
 
-const readCount = (root: Bencode.Dictionary, key: string): number | undefined => {
+/** A number of peers or downloads; `undefined` where it is none. */
+export const readCount = (root: Bencode.Dictionary, key: string): number | undefined => {
   const count = Bencode.getInt(root, key)
   return count !== undefined && count >= 0 ? count : undefined
 }
@@ -161,9 +142,7 @@ const readExternalHost = (root: Bencode.Dictionary): string | undefined => {
   return bytes?.length === 4 || bytes?.length === 16 ? IpAddress.format(bytes) : undefined
 }
 
-const readPeers = (
-  root: Bencode.Dictionary
-): Result.Result<ReadonlyArray<PeerAddress.PeerAddress>, AnnounceRefused> => {
+const readPeers = (root: Bencode.Dictionary): Result.Result<ReadonlyArray<PeerAddress.PeerAddress>, TrackerRefused> => {
   const peers = root.get("peers") ?? []
   if (!Bencode.isBytes(peers) && !Bencode.isList(peers)) return refuse("the peers are neither a list nor compact")
   const peers6 = Bencode.getBytes(root, "peers6") ?? new Uint8Array()

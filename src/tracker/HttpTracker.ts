@@ -1,9 +1,10 @@
 /**
- * Announces to one HTTP tracker (BEP 3) over Effect's `HttpClient`, which a process and a page provide each in its way.
+ * Announces to one HTTP tracker (BEP 3) and scrapes it (BEP 48) over Effect's `HttpClient`, which a process and a page
+ * provide each in its way.
  *
  * A tracker is a stranger that a torrent names, so every answer is bounded in time, bytes and redirects, and a public
- * tracker cannot send us into the network around us. What an answer means is `AnnounceCodec.ts`'s question; whom to ask
- * next, `AnnounceSchedule.ts`'s. A name that resolves to a private address is not noticed here: the client resolves.
+ * tracker cannot send us into the network around us. What an answer means is the question of `AnnounceCodec.ts` and
+ * `ScrapeCodec.ts`; whom to ask next, `AnnounceSchedule.ts`'s. A name that resolves to a private address is not noticed here: the client resolves.
  */
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
@@ -18,14 +19,17 @@ import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Bytes from "../base/Bytes.ts"
-import * as PeerAddress from "../base/PeerAddress.ts"
 import * as Version from "../base/Version.ts"
 import * as AnnounceCodec from "./AnnounceCodec.ts"
+import * as ScrapeCodec from "./ScrapeCodec.ts"
 import type { AnnounceRequest } from "./Tracker.ts"
 import { Tracker, TrackerError } from "./Tracker.ts"
+import type { TrackerRefused } from "./TrackerAnswer.ts"
+import * as TrackerAnswer from "./TrackerAnswer.ts"
+import * as TrackerUrl from "./TrackerUrl.ts"
 
 /**
- * How long an announce may take, from the name's resolution to the body's last byte, redirects included. Shorter loses
+ * How long an announce or a scrape may take, from the name's resolution to the body's last byte, redirects included. Shorter loses
  * overloaded trackers; longer keeps a torrent waiting for the next one.
  */
 export const defaultTimeout: Duration.Input = "15 seconds"
@@ -48,18 +52,25 @@ export const make = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Tracker["Service"], never, HttpClient.HttpClient> {
   const client = yield* HttpClient.HttpClient
   const timeout = options.timeout ?? defaultTimeout
-  return Tracker.of({
-    announce: Effect.fn("HttpTracker.announce")(
-      (url: string, request: AnnounceRequest) => announce(client, url, request),
+  const bounded = <A, R>(effect: Effect.Effect<A, TrackerError, R>, url: string) =>
+    effect.pipe(
       Effect.scoped,
       // The headers of tracing would tell strangers about us, and the span of a request would hold its passkey.
       Effect.provideService(HttpClient.TracerPropagationEnabled, false),
       Effect.provideService(HttpClient.TracerDisabledWhen, () => true),
-      (effect, url) =>
-        Effect.timeoutOrElse(effect, {
-          duration: timeout,
-          orElse: () => Effect.fail(new TrackerError({ url, why: "no answer in time" }))
-        })
+      Effect.timeoutOrElse({
+        duration: timeout,
+        orElse: () => Effect.fail(new TrackerError({ url, why: "no answer in time" }))
+      })
+    )
+  return Tracker.of({
+    announce: Effect.fn("HttpTracker.announce")(
+      (url: string, request: AnnounceRequest) => announce(client, url, request),
+      bounded
+    ),
+    scrape: Effect.fn("HttpTracker.scrape")(
+      (url: string, infoHash: Uint8Array) => scrape(client, url, infoHash),
+      bounded
     )
   })
 })
@@ -69,47 +80,56 @@ export const layer: Layer.Layer<Tracker, never, HttpClient.HttpClient> = Layer.e
 
 const announce = Effect.fnUntraced(function* (client: HttpClient.HttpClient, url: string, request: AnnounceRequest) {
   const target = yield* Effect.fromResult(checkUrl(url))
-  const { body, status } = yield* get(client, url, AnnounceCodec.toUrl(withoutCredentials(target), request), target)
+  const href = AnnounceCodec.toUrl(withoutCredentials(target), request)
+  const response = yield* ask(client, url, target, href, AnnounceCodec.decode)
+  return TrackerUrl.isPublic(target) ? TrackerAnswer.withoutLoopback(response) : response
+})
+
+const scrape = Effect.fnUntraced(function* (client: HttpClient.HttpClient, url: string, infoHash: Uint8Array) {
+  const target = yield* Effect.fromResult(checkUrl(url))
+  const href = ScrapeCodec.toUrl(withoutCredentials(target), infoHash)
+  if (href === undefined) {
+    return yield* new TrackerError({
+      url,
+      why: "it cannot be scraped, as its URL does not end in /announce",
+      retryAfter: "never"
+    })
+  }
+  return yield* ask(client, url, target, href, (body) => ScrapeCodec.decode(body, infoHash))
+})
+
+/** What `decode` makes of the answer at `href`. */
+const ask = Effect.fnUntraced(function* <A>(
+  client: HttpClient.HttpClient,
+  url: string,
+  target: URL,
+  href: string,
+  decode: (body: Uint8Array) => Result.Result<A, TrackerRefused>
+) {
+  const { body, status } = yield* get(client, url, href, target)
   if (status < 200 || status > 299) {
     // Some say why in the usual way.
     const refusal = AnnounceCodec.decodeRefusal(body)
     return yield* new TrackerError({ url, why: `HTTP status ${status}`, ...(refusal && pick(refusal)) })
   }
-  const response = AnnounceCodec.decode(body)
+  const response = decode(body)
   if (Result.isFailure(response)) return yield* new TrackerError({ url, ...pick(response.failure) })
-  // A public tracker that names this machine as a peer makes us talk to our own services.
-  const peers = isPublic(target)
-    ? response.success.peers.filter((address) => !PeerAddress.isLoopback(address))
-    : response.success.peers
-  return { ...response.success, peers }
+  return response.success
 })
 
-const pick = ({ retryAfter, why }: AnnounceCodec.AnnounceRefused) => ({ why, retryAfter })
+const pick = ({ retryAfter, why }: TrackerRefused) => ({ why, retryAfter })
 
 /** The URL, if it is one of an HTTP tracker. What can never work says so once and for all. */
 const checkUrl = (url: string): Result.Result<URL, TrackerError> => {
   const refuse = (why: string) => Result.fail(new TrackerError({ url, why, retryAfter: "never" }))
   const target = URL.parse(url)
   if (target === null) return refuse("this is not a URL")
-  if (target.protocol === "udp:") return refuse("UDP trackers are not supported yet")
-  if (target.protocol === "ws:" || target.protocol === "wss:") return refuse("WebSocket trackers are not supported yet")
-  if (target.protocol !== "http:" && target.protocol !== "https:") return refuse("no tracker is reached by such a URL")
+  if (target.protocol !== "http:" && target.protocol !== "https:") return refuse("this is not an HTTP URL")
   // A torrent could otherwise make us send any request to any service of this machine.
-  if (PeerAddress.isLoopback(hostOf(target)) && !/\/announce[^/]*$/.test(target.pathname)) {
+  if (TrackerUrl.isLoopback(target) && !/\/announce[^/]*$/.test(target.pathname)) {
     return refuse("a tracker on this machine must have a path that ends in /announce")
   }
   return Result.succeed(target)
-}
-
-const hostOf = (url: URL): PeerAddress.PeerAddress => ({ host: url.hostname.replace(/^\[|\]$|\.$/g, ""), port: 1 })
-
-/** Names that are never in the public DNS (RFC 6762, RFC 8375, the reserved `internal`, and routers' own), or one label. */
-const localName = /^[^.:]+$|\.(?:local|home\.arpa|internal|lan)$/
-
-const isPublic = (url: URL): boolean => {
-  const host = hostOf(url)
-  if (PeerAddress.isLoopback(host) || PeerAddress.isPrivate(host) || !PeerAddress.isDialable(host)) return false
-  return !localName.test(host.host)
 }
 
 const withoutCredentials = (url: URL): string => {
@@ -156,7 +176,7 @@ const get = Effect.fnUntraced(function* (
     if (there.protocol !== "http:" && there.protocol !== "https:") {
       return yield* fail(`it redirects to a ${there.protocol} URL`)
     }
-    if (isPublic(target) && !isPublic(there)) {
+    if (TrackerUrl.isPublic(target) && !TrackerUrl.isPublic(there)) {
       return yield* fail(`it redirects into the local network, to ${there.hostname}`)
     }
     const isElsewhere = there.origin !== new URL(here).origin

@@ -1,6 +1,6 @@
 /**
- * The contract of whatever announces a torrent to a tracker: HTTP (BEP 3), and in time UDP (BEP 15). One announce, one
- * answer; when to announce, to whom and with which event is `AnnounceSchedule.ts`'s question.
+ * The contract of whatever announces a torrent to a tracker and scrapes it: HTTP (BEP 3, BEP 48) and UDP (BEP 15). One
+ * question, one answer; when to announce, to whom and with which event is `AnnounceSchedule.ts`'s question.
  */
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
@@ -49,10 +49,20 @@ export interface AnnounceResponse {
   readonly externalHost: string | undefined
 }
 
+/** How a tracker says that a torrent stands (BEP 48). What it did not tell is `undefined`. */
+export interface ScrapeResponse {
+  /** Peers that have everything (`complete`). */
+  readonly seeders: number | undefined
+  /** Peers that do not (`incomplete`). */
+  readonly leechers: number | undefined
+  /** How often it was downloaded to the end, ever (`downloaded`). */
+  readonly downloads: number | undefined
+}
+
 /** When a tracker may be asked again: after a number of seconds, or `never`. */
 export type RetryAfter = number | "never"
 
-/** An announce failed. `why` can stand after the tracker's URL and a colon: `connection refused`. */
+/** An announce or a scrape failed. `why` can stand after the tracker's URL and a colon: `connection refused`. */
 export class TrackerError extends Data.TaggedError("TrackerError")<{
   readonly url: string
   readonly why: string
@@ -64,7 +74,7 @@ export class TrackerError extends Data.TaggedError("TrackerError")<{
   }
 }
 
-/** Announces. */
+/** Announces and scrapes. */
 export class Tracker extends Context.Service<
   Tracker,
   {
@@ -73,5 +83,10 @@ export class Tracker extends Context.Service<
      * with `retryAfter: "never"`.
      */
     readonly announce: (url: string, request: AnnounceRequest) => Effect.Effect<AnnounceResponse, TrackerError>
+    /**
+     * Asks the tracker whose announces go to `url` how a torrent stands, without joining its swarm. `infoHash` has 20
+     * bytes. Bounded in time, and interruptible. Fails also where the tracker does not know the torrent.
+     */
+    readonly scrape: (url: string, infoHash: Uint8Array) => Effect.Effect<ScrapeResponse, TrackerError>
   }
 >()("piecewise/tracker/Tracker") {}

@@ -213,7 +213,7 @@ describe("piecewise download", () => {
   it.live("says at once that there is nobody to download from, and writes nothing", () =>
     Effect.gen(function* () {
       const { folder } = yield* prepare()
-      const { folder: other } = yield* prepare([["udp://tracker.example:1/announce"]])
+      const { folder: other } = yield* prepare([["wss://tracker.example:1/announce"]])
 
       const none = yield* runScoped(["download", "known.torrent", "-o", "out"], folder)
       const unsupported = yield* runScoped(["download", "known.torrent", "-o", "out"], other)
@@ -224,7 +224,7 @@ describe("piecewise download", () => {
       )
       assert.match(
         unsupported.stderr,
-        /^piecewise: known\.torrent: there is nobody .* udp:\/\/tracker\.example:1\/announce are not .*\n$/
+        /^piecewise: known\.torrent: there is nobody .* wss:\/\/tracker\.example:1\/announce are not .*\n$/
       )
       assert.deepStrictEqual([none.code, unsupported.code], [1, 1])
       assert.deepStrictEqual([yield* entries(folder), yield* entries(other)], [[], []])

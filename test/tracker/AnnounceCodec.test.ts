@@ -5,6 +5,7 @@ import * as Bytes from "../../src/base/Bytes.ts"
 import * as Bencode from "../../src/bencode/Bencode.ts"
 import * as AnnounceCodec from "../../src/tracker/AnnounceCodec.ts"
 import type { AnnounceRequest } from "../../src/tracker/Tracker.ts"
+import * as TrackerAnswer from "../../src/tracker/TrackerAnswer.ts"
 
 const request: AnnounceRequest = {
   // The example of an escaped info hash in the specification on wiki.theory.org.
@@ -143,29 +144,29 @@ describe("AnnounceCodec.decode", () => {
   })
 
   it("takes no more addresses than its bound", () => {
-    const answer = decoded({ peers: new Uint8Array(6 * (AnnounceCodec.maxPeers + 1)).fill(1) })
+    const answer = decoded({ peers: new Uint8Array(6 * (TrackerAnswer.maxPeers + 1)).fill(1) })
 
-    assert.strictEqual(answer.peers.length, AnnounceCodec.maxPeers)
+    assert.strictEqual(answer.peers.length, TrackerAnswer.maxPeers)
   })
 
   it("takes an answer without peers for one that has none, and the usual interval", () => {
     const answer = decoded({})
 
     assert.deepStrictEqual(answer.peers, [])
-    assert.strictEqual(answer.intervalSeconds, AnnounceCodec.defaultIntervalSeconds)
+    assert.strictEqual(answer.intervalSeconds, TrackerAnswer.defaultIntervalSeconds)
   })
 
   it.each([
-    ["0", "i0e", AnnounceCodec.minIntervalSeconds],
-    ["-1800", "i-1800e", AnnounceCodec.minIntervalSeconds],
-    ["59", "i59e", AnnounceCodec.minIntervalSeconds],
+    ["0", "i0e", TrackerAnswer.minIntervalSeconds],
+    ["-1800", "i-1800e", TrackerAnswer.minIntervalSeconds],
+    ["59", "i59e", TrackerAnswer.minIntervalSeconds],
     ["60", "i60e", 60],
     ["61", "i61e", 61],
-    ["21600", "i21600e", AnnounceCodec.maxIntervalSeconds],
-    ["21601", "i21601e", AnnounceCodec.maxIntervalSeconds],
-    ["2^31", "i2147483648e", AnnounceCodec.maxIntervalSeconds],
-    ["2^64", "i18446744073709551616e", AnnounceCodec.maxIntervalSeconds],
-    ["a text", "4:1800", AnnounceCodec.defaultIntervalSeconds]
+    ["21600", "i21600e", TrackerAnswer.maxIntervalSeconds],
+    ["21601", "i21601e", TrackerAnswer.maxIntervalSeconds],
+    ["2^31", "i2147483648e", TrackerAnswer.maxIntervalSeconds],
+    ["2^64", "i18446744073709551616e", TrackerAnswer.maxIntervalSeconds],
+    ["a text", "4:1800", TrackerAnswer.defaultIntervalSeconds]
   ])("fault 57: takes an interval of %s for a sane one", (_, value, expected) => {
     const answer = decoded(`d8:interval${value}5:peers0:e`)
 
@@ -179,7 +180,7 @@ describe("AnnounceCodec.decode", () => {
 
     assert.deepStrictEqual([both.intervalSeconds, both.minIntervalSeconds], [1800, 300])
     assert.deepStrictEqual([contradiction.intervalSeconds, contradiction.minIntervalSeconds], [1800, 1800])
-    assert.strictEqual(zero.minIntervalSeconds, AnnounceCodec.minIntervalSeconds)
+    assert.strictEqual(zero.minIntervalSeconds, TrackerAnswer.minIntervalSeconds)
   })
 
   it("reads the tracker's id, its warning and our address (BEP 24)", () => {
@@ -302,8 +303,8 @@ describe("AnnounceCodec.decode", () => {
         Result.match(AnnounceCodec.decode(answer), {
           onFailure: ({ why }) => assert.notMatch(why, /^$|\p{Cc}/u),
           onSuccess: ({ intervalSeconds, minIntervalSeconds, peers }) => {
-            assert.isAtLeast(intervalSeconds, AnnounceCodec.minIntervalSeconds)
-            assert.isAtMost(intervalSeconds, AnnounceCodec.maxIntervalSeconds)
+            assert.isAtLeast(intervalSeconds, TrackerAnswer.minIntervalSeconds)
+            assert.isAtMost(intervalSeconds, TrackerAnswer.maxIntervalSeconds)
             assert.isAtMost(minIntervalSeconds ?? 0, intervalSeconds)
             assert.isTrue(peers.every(({ port }) => Number.isInteger(port) && port > 0 && port < 65_536))
           }

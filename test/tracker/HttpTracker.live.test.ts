@@ -122,6 +122,19 @@ layer(overNode, { excludeTestServices: true })("HttpTracker against a real track
     })
   )
 
+  it.effect("scrapes", () =>
+    Effect.gen(function* () {
+      const server = yield* realTracker
+      const tracker = yield* Tracker
+      yield* tracker.announce(urlOf(server), announceOf(1, "started"))
+      yield* tracker.announce(urlOf(server), { ...announceOf(2, "started"), left: 0 })
+
+      const response = yield* tracker.scrape(urlOf(server), infoHash)
+
+      assert.deepInclude(response, { seeders: 1, leechers: 1 })
+    })
+  )
+
   it.effect("tells what the tracker refuses", () =>
     Effect.gen(function* () {
       const server = yield* realTracker

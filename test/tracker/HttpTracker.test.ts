@@ -37,12 +37,10 @@ const makeClient = (respond: (url: URL) => Response | Effect.Effect<never, HttpC
     const response = respond(url)
     return Effect.isEffect(response) ? response : Effect.succeed(HttpClientResponse.fromWeb(request, response))
   })
-  const announce = (url: string) =>
-    HttpTracker.make().pipe(
-      Effect.flatMap((tracker) => tracker.announce(url, request)),
-      Effect.provideService(HttpClient.HttpClient, client)
-    )
-  return { announce, asked }
+  const tracker = HttpTracker.make().pipe(Effect.provideService(HttpClient.HttpClient, client))
+  const announce = (url: string) => Effect.flatMap(tracker, (tracker) => tracker.announce(url, request))
+  const scrape = (url: string) => Effect.flatMap(tracker, (tracker) => tracker.scrape(url, request.infoHash))
+  return { announce, scrape, asked }
 }
 
 /** Why announcing to `url` fails, where every request is answered with `respond`. */
@@ -183,6 +181,39 @@ describe("HttpTracker", () => {
     })
   )
 
+  it.effect("scrapes where the tracker's scrape is, with the same care (BEP 48)", () =>
+    Effect.gen(function* () {
+      const file = "d8:completei5e10:downloadedi6e10:incompletei7ee"
+      const client = makeClient((url) => {
+        if (url.pathname === "/moved") return new Response(latin1(`d5:filesd20:${"\x01".repeat(20)}${file}ee`))
+        return url.hostname === "evil.example" ? redirect("http://127.0.0.1/announce") : redirect("/moved")
+      })
+
+      const response = yield* client.scrape("http://me:pass@tracker.example/announce.php?passkey=x")
+      const error = yield* Effect.flip(client.scrape("http://evil.example/announce"))
+
+      assert.deepStrictEqual(response, { seeders: 5, leechers: 7, downloads: 6 })
+      assert.strictEqual(
+        client.asked[0]?.url.href,
+        `http://tracker.example/scrape.php?passkey=x&info_hash=${"%01".repeat(20)}`
+      )
+      assert.deepInclude({ ...client.asked[0]?.headers }, { authorization: `Basic ${btoa("me:pass")}` })
+      assert.strictEqual(error.why, "it redirects into the local network, to 127.0.0.1")
+    })
+  )
+
+  it.effect("says of a tracker without a scrape that it has none", () =>
+    Effect.gen(function* () {
+      const client = makeClient(() => new Response(latin1(answer)))
+
+      const error = yield* Effect.flip(client.scrape("http://tracker.example/a"))
+
+      assert.strictEqual(error.why, "it cannot be scraped, as its URL does not end in /announce")
+      assert.strictEqual(error.retryAfter, "never")
+      assert.strictEqual(client.asked.length, 0)
+    })
+  )
+
   it.effect("gives up on a tracker that sends no answer", () =>
     Effect.gen(function* () {
       const client = HttpClient.make(() => Effect.never)
@@ -264,7 +295,7 @@ describe("HttpTracker", () => {
     ],
     ...["http://router/", "http://printer.local/", "http://nas.lan/", "http://a.localhost/"]
   ]) {
-    it.effect(`fault 24: a public tracker cannot redirect to ${location}`, () =>
+    it.effect(`fault 24, fault 57: a public tracker cannot redirect to ${location}`, () =>
       Effect.gen(function* () {
         const client = makeClient(() => redirect(location))
 
@@ -338,9 +369,9 @@ describe("HttpTracker", () => {
       assert.deepStrictEqual(
         errors.map((error) => [error.why, error.retryAfter]),
         [
-          ["UDP trackers are not supported yet", "never"],
-          ["WebSocket trackers are not supported yet", "never"],
-          ["no tracker is reached by such a URL", "never"],
+          ["this is not an HTTP URL", "never"],
+          ["this is not an HTTP URL", "never"],
+          ["this is not an HTTP URL", "never"],
           ["this is not a URL", "never"]
         ]
       )

@@ -56,7 +56,8 @@ const start = Effect.fnUntraced(function* (options: {
           const one = { ...request, name: new URL(url).host[0]!, seconds: clock.currentTimeMillisUnsafe() / 1000 }
           asked.push(one)
           return options.reply(one)
-        })
+        }),
+      scrape: () => Effect.die("a source does not scrape")
     })
   )
   const context = {

@@ -1,5 +1,6 @@
 /** What the tests use of the npm package `bittorrent-tracker`, which has no types of its own. */
 declare module "bittorrent-tracker/server" {
+  import type { Socket, SocketOptions } from "node:dgram"
   import type { EventEmitter } from "node:events"
   import type { Server as HttpServer } from "node:http"
 
@@ -22,13 +23,17 @@ declare module "bittorrent-tracker/server" {
   export default class Server extends EventEmitter {
     constructor(options: {
       readonly http?: boolean
-      readonly udp?: boolean
+      /** Options of both its UDP sockets, of which one is else for IPv6. */
+      readonly udp?: boolean | SocketOptions
       readonly ws?: boolean
       readonly stats?: boolean
       /** Milliseconds. */
       readonly interval?: number
+      /** Refuses an announce by an error. */
+      readonly filter?: (infoHash: string, parameters: unknown, allow: (error?: Error) => void) => void
     })
     readonly http: HttpServer
+    readonly udp4: Socket
     /** By info hash in hex. */
     readonly torrents: { readonly [infoHash: string]: Swarm }
     listen(port: number, host: string, onListening: () => void): void

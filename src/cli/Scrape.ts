@@ -1,0 +1,69 @@
+/**
+ * `piecewise scrape`: asks the trackers of a torrent or magnet link how the torrent stands, without joining its swarm.
+ */
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as InfoHash from "../base/InfoHash.ts"
+import * as Magnet from "../metainfo/Magnet.ts"
+import * as NodeTracker from "../node/NodeTracker.ts"
+import * as NodePieceHasher from "../piece/NodePieceHasher.ts"
+import type { ScrapeResponse } from "../tracker/Tracker.ts"
+import { Tracker } from "../tracker/Tracker.ts"
+import * as Arguments from "./Arguments.ts"
+import { CommandFailed } from "./CommandFailed.ts"
+import type { Output } from "./Output.ts"
+import * as TerminalText from "./TerminalText.ts"
+import * as TorrentInput from "./TorrentInput.ts"
+
+/** Trackers that are asked at once. Lists are long and mostly dead, and a dead tracker takes half a minute to tell. */
+const concurrency = 32
+
+/** Asks them all, and shows each answer as it comes. */
+export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, output: Output) {
+  const text = args.operands[0]!
+  const asJson = Arguments.has(args, "json")
+  const { infoHash, urls } = yield* read(text)
+  if (urls.length === 0) return yield* failed(`${text}: there is nobody to ask, as it names no tracker`)
+  const tracker = yield* Tracker
+  const answers = yield* Effect.forEach(
+    urls,
+    (url) =>
+      Effect.map(Effect.result(tracker.scrape(url, infoHash)), (result) => {
+        const answer: Answer = Result.isSuccess(result)
+          ? { url, ...result.success }
+          : { url, error: result.failure.why }
+        if (!asJson) output.print([TerminalText.clean(lineOf(answer))])
+        return answer
+      }),
+    { concurrency }
+  )
+  if (asJson) output.print([JSON.stringify({ infoHash: InfoHash.toHex(infoHash), trackers: answers })])
+  if (answers.every((answer) => "error" in answer)) return yield* failed(`${text}: no tracker told how it stands`)
+}, Effect.provide(NodeTracker.layer))
+
+type Answer = ({ readonly url: string } & ScrapeResponse) | { readonly url: string; readonly error: string }
+
+const failed = (why: string) => Effect.fail(new CommandFailed({ why }))
+
+const read = Effect.fnUntraced(function* (text: string) {
+  if (!TorrentInput.isMagnet(text)) {
+    const { infoHash, trackers } = yield* Effect.provide(TorrentInput.load(text), NodePieceHasher.layer)
+    return { infoHash, urls: trackers.flat() }
+  }
+  const link = Magnet.parse(text)
+  if (Result.isFailure(link)) return yield* failed(link.failure.message)
+  const { infoHash, trackers } = link.success
+  // No tracker knows a torrent by all 32 bytes of its v2 hash.
+  if (infoHash === undefined) return yield* failed("links that have a v2 hash only cannot be scraped yet")
+  return { infoHash, urls: trackers }
+})
+
+const lineOf = (answer: Answer): string => {
+  if ("error" in answer) return `${answer.url}: ${answer.error}`
+  const { downloads, leechers, seeders, url } = answer
+  const counts = [count(seeders, "seeder"), count(leechers, "leecher"), count(downloads, "download")]
+  return `${url}: ${counts.filter((text) => text !== undefined).join(", ") || "it tells no numbers"}`
+}
+
+const count = (number: number | undefined, noun: string): string | undefined =>
+  number === undefined ? undefined : `${number} ${noun}${number === 1 ? "" : "s"}`

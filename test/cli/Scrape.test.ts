@@ -1,0 +1,130 @@
+import { writeFile } from "node:fs/promises"
+import type * as net from "node:net"
+import * as path from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import Server from "bittorrent-tracker/server"
+import { Effect } from "effect"
+import * as InfoHash from "../../src/base/InfoHash.ts"
+import * as NodeTracker from "../../src/node/NodeTracker.ts"
+import { Tracker } from "../../src/tracker/Tracker.ts"
+import { prepare, services } from "./downloads.ts"
+import { run, runScoped } from "./program.ts"
+
+/** A tracker on loopback that speaks HTTP and UDP, until the scope closes; the announce URLs of both. */
+const realTracker = Effect.acquireRelease(
+  Effect.callback<Server>((resume) => {
+    const server = new Server({ http: true, udp: { type: "udp4" }, ws: false, stats: false })
+    server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+  }),
+  (server) =>
+    Effect.callback<void>((resume) => {
+      server.close(() => resume(Effect.void))
+      server.http.closeAllConnections()
+    })
+).pipe(
+  Effect.map(({ http, udp4 }) => ({
+    http: `http://127.0.0.1:${(http.address() as net.AddressInfo).port}/announce`,
+    udp: `udp://127.0.0.1:${(udp4.address() as net.AddressInfo).port}/announce`
+  }))
+)
+
+const dead = "http://127.0.0.1:1/announce"
+const odd = "http://127.0.0.1:1/x/announce?\u202e"
+
+/** One seeder and two leechers. */
+const populate = (url: string, infoHash: Uint8Array) =>
+  Effect.flatMap(Tracker, (tracker) =>
+    Effect.forEach([0, 10, 10], (left, index) =>
+      tracker.announce(url, {
+        infoHash,
+        peerId: new Uint8Array(20).fill(index),
+        port: 7000 + index,
+        uploaded: 0,
+        downloaded: 0,
+        left,
+        event: "started",
+        numWant: 0,
+        key: index,
+        trackerId: undefined
+      })
+    )
+  ).pipe(Effect.provide(NodeTracker.layer))
+
+describe("piecewise scrape", () => {
+  it.live("asks every tracker of a torrent file, and tells what each answers", () =>
+    Effect.gen(function* () {
+      const { http, udp } = yield* realTracker
+      const { folder, known } = yield* prepare([[http], [dead, udp], ["wss://tracker.example"]])
+      yield* populate(udp, known.metainfo.infoHash)
+
+      const ended = yield* runScoped(["scrape", "known.torrent"], folder)
+
+      assert.deepStrictEqual(
+        ended.stdout.trimEnd().split("\n").sort(),
+        [
+          `${http}: 1 seeder, 2 leechers, 1 download`,
+          `${udp}: 1 seeder, 2 leechers, 1 download`,
+          `${dead}: connection refused`,
+          "wss://tracker.example: WebSocket trackers are not supported yet"
+        ].sort()
+      )
+      assert.deepStrictEqual([ended.code, ended.stderr], [0, ""])
+    }).pipe(Effect.provide(services))
+  )
+
+  it.live("tells programs the same, in the torrent's order, also of a magnet link", () =>
+    Effect.gen(function* () {
+      const { udp } = yield* realTracker
+      const { known } = yield* prepare()
+      const { infoHash } = known.metainfo
+      yield* populate(udp, infoHash)
+      const link = `magnet:?xt=urn:btih:${InfoHash.toHex(infoHash)}&tr=${encodeURIComponent(dead)}&tr=${udp}`
+
+      const ended = yield* runScoped(["scrape", link, "--json"])
+
+      assert.deepStrictEqual(JSON.parse(ended.stdout), {
+        infoHash: InfoHash.toHex(infoHash),
+        trackers: [
+          { url: dead, error: "connection refused" },
+          { url: udp, seeders: 1, leechers: 2, downloads: 1 }
+        ]
+      })
+      assert.strictEqual(ended.code, 0)
+    }).pipe(Effect.provide(services))
+  )
+
+  it.live("fails when no tracker answers, and writes nothing that a terminal obeys", () =>
+    Effect.gen(function* () {
+      const { folder } = yield* prepare([[dead, odd]])
+
+      const ended = yield* runScoped(["scrape", "known.torrent"], folder)
+
+      const lines = ended.stdout.trimEnd().split("\n")
+      assert.strictEqual(lines.length, 2)
+      for (const line of lines) assert.match(line, /^http:[^\u202e]+: connection refused$/)
+      assert.strictEqual(ended.stderr, "piecewise: known.torrent: no tracker told how it stands\n")
+      assert.strictEqual(ended.code, 1)
+    }).pipe(Effect.provide(services))
+  )
+
+  it.live("fails in one sentence where there is nothing to ask for, or nobody", () =>
+    Effect.gen(function* () {
+      const { folder } = yield* prepare()
+      yield* Effect.promise(() => writeFile(path.join(folder, "page.torrent"), "<html>"))
+
+      const nobody = yield* runScoped(["scrape", "known.torrent"], folder)
+      const page = yield* runScoped(["scrape", "page.torrent"], folder)
+      const v2 = yield* Effect.promise(() => run(["scrape", `magnet:?xt=urn:btmh:1220${"ab".repeat(32)}`]))
+      const bad = yield* Effect.promise(() => run(["scrape", "magnet:?dn=x"]))
+
+      assert.strictEqual(nobody.stderr, "piecewise: known.torrent: there is nobody to ask, as it names no tracker\n")
+      assert.match(page.stderr, /^piecewise: page\.torrent: this is not a torrent file: .*\n$/)
+      assert.strictEqual(v2.stderr, "piecewise: links that have a v2 hash only cannot be scraped yet\n")
+      assert.match(bad.stderr, /^piecewise: Bad magnet link: .*\n$/)
+      assert.deepStrictEqual(
+        [nobody, page, v2, bad].map(({ code }) => code),
+        [1, 1, 1, 1]
+      )
+    }).pipe(Effect.provide(services))
+  )
+})
