@@ -1,0 +1,131 @@
+//! Who may ask: the origin guard, the Host check and the token.
+//!
+//! CORS tells a browser what a page may read; it protects nobody. These three do. Their order in `app` is origin guard,
+//! CORS, Host, token: a page that is not allowed learns nothing, and an allowed one can read why it was refused.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use subtle::ConstantTimeEq;
+
+use crate::error::Error;
+use crate::serve::Connection;
+use crate::state::AppState;
+
+/// How a page offers the token for a WebSocket, on which it cannot set `Authorization`.
+const BEARER_SUBPROTOCOL: &[u8] = b"bearer.";
+
+/// Shorter tokens can be guessed; longer ones are a mistake.
+const TOKEN_LENGTHS: std::ops::RangeInclusive<usize> = 16..=256;
+
+/// The secret that every request but `/health` presents. Never printed: it has no `Display` and its `Debug` hides it.
+#[derive(Clone)]
+pub struct Token(Arc<[u8]>);
+
+impl Token {
+    /// A token of 16 to 256 characters of `[A-Za-z0-9._~-]`, which need no quoting in a header or a subprotocol.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = text.as_bytes();
+        let plain = bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._~-".contains(byte));
+        (plain && TOKEN_LENGTHS.contains(&bytes.len())).then(|| Self(bytes.into()))
+    }
+
+    /// Compares in a time that does not depend on where the first difference is.
+    fn is(&self, offered: &[u8]) -> bool {
+        self.0.ct_eq(offered).into()
+    }
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token")
+    }
+}
+
+/// Whether the origin is allowed, or there is none (only browsers send one).
+///
+/// 403 `forbidden_origin` otherwise, outside CORS and therefore without `Access-Control-Allow-Origin`.
+pub(crate) async fn guard_origin(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    let mut origins = request.headers().get_all(header::ORIGIN).iter();
+    if origins.all(|origin| state.config.allows_origin(origin.as_bytes())) {
+        next.run(request).await
+    } else {
+        Error::ForbiddenOrigin.into_response()
+    }
+}
+
+/// Whether `Host` is one of the names of the loopback interface with the bound port; 403 `forbidden_host` otherwise.
+///
+/// A page of `http://evil.example` whose name was rebound to 127.0.0.1 is same-origin with the daemon for the browser;
+/// only its Host tells it apart.
+pub(crate) async fn check_host(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) if is_own_host(host.as_bytes(), state.port) && is_own_target(&request, state.port) => {
+            next.run(request).await
+        }
+        _ => Error::ForbiddenHost.into_response(),
+    }
+}
+
+/// A target in absolute form (`GET http://host/ HTTP/1.1`) takes the place of Host (RFC 9112 section 3.2.2).
+fn is_own_target(request: &Request, port: u16) -> bool {
+    request.uri().authority().is_none_or(|authority| is_own_host(authority.as_str().as_bytes(), port))
+}
+
+fn is_own_host(host: &[u8], port: u16) -> bool {
+    let Some(colon) = host.iter().rposition(|byte| *byte == b':') else { return false };
+    let (name, digits) = host.split_at(colon);
+    let own_name = name == b"127.0.0.1" || name == b"[::1]" || name.eq_ignore_ascii_case(b"localhost");
+    own_name && digits[1..] == *port.to_string().as_bytes()
+}
+
+/// Whether the request carries the token; 401 `unauthorized` otherwise. `/health` needs none.
+///
+/// A connection that presented the token is trusted from then on: it is not closed to make room for others.
+pub(crate) async fn check_token(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    if is_health(&request) {
+        return next.run(request).await;
+    }
+    if !presents_token(request.headers(), &state.token) {
+        return Error::Unauthorized.into_response();
+    }
+    if let Some(connection) = request.extensions().get::<Connection>() {
+        connection.trust();
+    }
+    next.run(request).await
+}
+
+fn is_health(request: &Request) -> bool {
+    request.uri().path() == "/health" && matches!(*request.method(), Method::GET | Method::HEAD)
+}
+
+fn presents_token(headers: &HeaderMap, token: &Token) -> bool {
+    let mut authorizations = headers.get_all(header::AUTHORIZATION).iter();
+    match (authorizations.next(), authorizations.next()) {
+        (Some(value), None) => bearer(value.as_bytes()).is_some_and(|offered| token.is(offered)),
+        (None, _) => offered_subprotocols(headers).any(|offered| token.is(offered)),
+        _ => false,
+    }
+}
+
+/// The credentials of `Bearer CREDENTIALS`. The scheme's case does not matter (RFC 9110 section 11.1).
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, rest) = value.split_at_checked(b"Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| rest.trim_ascii())
+}
+
+/// The tokens among the subprotocols of a WebSocket upgrade; none where the request is no upgrade.
+fn offered_subprotocols(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let upgrade = headers.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    let offers = upgrade.then(|| headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter());
+    offers
+        .into_iter()
+        .flatten()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|offer| offer.trim_ascii().strip_prefix(BEARER_SUBPROTOCOL))
+}

@@ -1,0 +1,139 @@
+//! Roots and allowed origins: from the command line, and from a file that can be read again.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use serde::Deserialize;
+
+/// What is in force at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Directories by the name a client gives for them. Absolute.
+    pub roots: BTreeMap<String, PathBuf>,
+    /// Origins that may ask; `None` is every origin.
+    pub allow_origins: Option<Vec<String>>,
+}
+
+/// The shape of the configuration file.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Document {
+    roots: BTreeMap<String, PathBuf>,
+    allow_origins: Option<Vec<String>>,
+}
+
+/// The settings, and where they come from.
+#[derive(Debug)]
+pub struct Config {
+    given: Settings,
+    file: Option<PathBuf>,
+    current: RwLock<Arc<Settings>>,
+}
+
+impl Config {
+    /// Settings of the command line, with those of `file` beside them.
+    ///
+    /// # Errors
+    /// One sentence, where the file cannot be read or does not hold what it should.
+    pub fn load(given: Settings, file: Option<PathBuf>) -> Result<Self, String> {
+        let settings = merge(&given, file.as_deref())?;
+        Ok(Self { given, file, current: RwLock::new(Arc::new(settings)) })
+    }
+
+    /// The settings in force now.
+    #[must_use]
+    pub fn current(&self) -> Arc<Settings> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The configuration file, if there is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// Reads the file again. Blocks.
+    ///
+    /// # Errors
+    /// One sentence, and nothing has changed.
+    pub fn reload(&self) -> Result<Arc<Settings>, String> {
+        let settings = Arc::new(merge(&self.given, self.file.as_deref())?);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&settings);
+        Ok(settings)
+    }
+
+    /// Whether a page of this origin may ask.
+    #[must_use]
+    pub fn allows_origin(&self, origin: &[u8]) -> bool {
+        match &self.current().allow_origins {
+            None => true,
+            Some(allowed) => allowed.iter().any(|one| one.as_bytes() == origin),
+        }
+    }
+}
+
+/// The command line's settings stay; the file adds to them.
+fn merge(given: &Settings, file: Option<&Path>) -> Result<Settings, String> {
+    let Some(file) = file else { return Ok(given.clone()) };
+    let text = std::fs::read(file).map_err(|error| format!("the configuration file cannot be read: {error}"))?;
+    let document: Document = serde_json::from_slice(&text)
+        .map_err(|error| format!("the configuration file does not hold what it should: {error}"))?;
+    let mut settings = given.clone();
+    for (name, directory) in document.roots {
+        let directory = checked_root(&name, &directory)?;
+        settings.roots.entry(name).or_insert(directory);
+    }
+    if let Some(origins) = document.allow_origins {
+        settings.allow_origins.get_or_insert_default().extend(origins);
+    }
+    Ok(settings)
+}
+
+/// A root's directory, made absolute so that it means the same for as long as the daemon runs.
+///
+/// # Errors
+/// One sentence, where the name or the directory is empty.
+pub fn checked_root(name: &str, directory: &Path) -> Result<PathBuf, String> {
+    if name.is_empty() || directory.as_os_str().is_empty() {
+        return Err("a root needs a name and a directory".to_owned());
+    }
+    std::path::absolute(directory).map_err(|error| format!("the root {name} has no absolute path: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_root_of_the_command_line_outlives_every_reload() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("config.json");
+        std::fs::write(&file, r#"{"roots": {"a": "/elsewhere", "b": "/b"}}"#).unwrap();
+        let given = Settings { roots: BTreeMap::from([("a".to_owned(), "/a".into())]), allow_origins: None };
+        let config = Config::load(given, Some(file.clone())).unwrap();
+
+        std::fs::write(&file, r#"{"roots": {}, "allowOrigins": ["http://x"]}"#).unwrap();
+        let after = config.reload().unwrap();
+
+        assert_eq!(after.roots, BTreeMap::from([("a".to_owned(), PathBuf::from("/a"))]));
+        assert!(config.allows_origin(b"http://x"));
+        assert!(!config.allows_origin(b"http://x.evil"));
+    }
+
+    #[test]
+    fn a_bad_file_changes_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("config.json");
+        std::fs::write(&file, r#"{"roots": {"b": "/b"}}"#).unwrap();
+        let config = Config::load(Settings::default(), Some(file.clone())).unwrap();
+        let before = config.current();
+
+        for bad in ["", "{", r#"{"roots": {"": "/x"}}"#, r#"{"roots": {"b": ""}}"#, r#"{"rots": {}}"#] {
+            std::fs::write(&file, bad).unwrap();
+
+            assert!(config.reload().is_err(), "{bad}");
+            assert_eq!(config.current(), before);
+        }
+    }
+}

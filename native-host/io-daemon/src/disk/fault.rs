@@ -1,0 +1,98 @@
+//! What the system says, as one of three faults: it refuses, the disk is full, or it may pass.
+
+use std::io;
+
+use rustix::io::Errno;
+
+use crate::error::Error;
+
+/// A file that was there is gone.
+pub(crate) const DELETED: &str = "it was deleted while the torrent was open; verify the torrent again";
+/// A file is shorter than what was written to it.
+pub(crate) const CUT_OFF: &str = "it was cut off while the torrent was open; verify the torrent again";
+/// A sync failed: the system drops what it could not write, and says so only once.
+pub(crate) const LOST: &str = "the disk lost what was written to it; verify the torrent again";
+/// A pipe, a socket or a device lies where the file should.
+pub(crate) const NOT_REGULAR: &str = "it is not a regular file";
+
+/// Blames `path` for what the system says.
+pub(crate) fn of(path: &str, error: &io::Error) -> Error {
+    let path = path.to_owned();
+    match Errno::from_io_error(error) {
+        Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => Error::DiskFull { path },
+        Some(errno) => match refusal(errno) {
+            Some(why) => Error::Refused { path, why: why.to_owned() },
+            None => Error::Unavailable { path, why: passing(errno) },
+        },
+        // No number: the check of the path itself refused.
+        None if error.kind() == io::ErrorKind::PermissionDenied => {
+            Error::Refused { path, why: "a symbolic link leads out of the root".to_owned() }
+        }
+        None if error.kind() == io::ErrorKind::InvalidInput => Error::Refused { path, why: NOT_REGULAR.to_owned() },
+        None => Error::Unavailable { path, why: "the system failed without a reason".to_owned() },
+    }
+}
+
+/// Why the system will go on refusing, where it will.
+fn refusal(errno: Errno) -> Option<&'static str> {
+    Some(match errno {
+        Errno::ACCESS | Errno::PERM => "permission was denied",
+        Errno::ROFS => "the file system is read-only",
+        Errno::NOTDIR => "a file lies where a folder should",
+        Errno::ISDIR => "a folder lies where the file should",
+        Errno::LOOP => "its symbolic links form a loop",
+        Errno::NAMETOOLONG => "its name is too long for the file system",
+        Errno::TXTBSY => "it is a program that is running",
+        Errno::NXIO | Errno::NODEV => NOT_REGULAR,
+        _ => return None,
+    })
+}
+
+fn passing(errno: Errno) -> String {
+    match errno {
+        Errno::IO => "the disk failed".to_owned(),
+        Errno::MFILE | Errno::NFILE => "too many files are open".to_owned(),
+        Errno::NOENT => "it is not there".to_owned(),
+        _ => format!("the system failed with error {}", errno.raw_os_error()),
+    }
+}
+
+/// Of two faults the one that lasts longer.
+pub(crate) fn worse(a: Error, b: Error) -> Error {
+    if b.weight() > a.weight() { b } else { a }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fault_48_a_full_disk_is_told_apart() {
+        for errno in [Errno::NOSPC, Errno::DQUOT, Errno::FBIG] {
+            assert_eq!(of("a/b", &errno.into()).kind(), "disk_full");
+        }
+    }
+
+    #[test]
+    fn fault_49_what_will_not_pass_is_refused_and_the_rest_unavailable() {
+        for errno in
+            [Errno::ACCESS, Errno::PERM, Errno::ROFS, Errno::NOTDIR, Errno::ISDIR, Errno::LOOP, Errno::NAMETOOLONG]
+        {
+            assert_eq!(of("a/b", &errno.into()).kind(), "refused");
+        }
+        for errno in [Errno::IO, Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::INVAL] {
+            assert_eq!(of("a/b", &errno.into()).kind(), "unavailable");
+        }
+    }
+
+    #[test]
+    fn the_reason_that_lasts_longest_is_told() {
+        let refused = of("a", &Errno::ACCESS.into());
+        let full = of("b", &Errno::NOSPC.into());
+        let passing = of("c", &Errno::IO.into());
+
+        assert_eq!(worse(worse(passing.clone(), full.clone()), refused.clone()), refused);
+        assert_eq!(worse(refused.clone(), full.clone()), refused);
+        assert_eq!(worse(passing, full.clone()), full);
+    }
+}

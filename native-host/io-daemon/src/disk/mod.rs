@@ -1,0 +1,320 @@
+//! File sets, and everything that touches a disk. Knows no HTTP.
+//!
+//! The functions here are asynchronous and hand the blocking work to a thread pool, so many operations at once; the
+//! modules below block.
+
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "a u64 becomes a usize only where it counts bytes of a buffer, and no buffer is over 512 MiB"
+)]
+
+pub mod budget;
+pub mod digest;
+mod fault;
+mod handles;
+pub mod layout;
+pub mod path;
+mod record;
+mod root;
+pub mod set;
+mod stored;
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bytes::Bytes;
+use futures_util::stream::{self, Stream};
+
+use self::budget::{Budget, Loan};
+use self::digest::{Algorithm, Digest};
+use self::handles::Handles;
+use self::set::{FileSet, Registration};
+use crate::counters::Counters;
+use crate::error::{Error, Result};
+use crate::pool::Pool;
+
+/// Operations on the disk at once. More would not make a disk faster, and each may hold a thread and a file.
+const MAX_OPERATIONS: usize = 8;
+
+/// Registered sets; a client that forgets none runs into this.
+const MAX_SETS: usize = 10_000;
+
+/// Bytes read in one operation and sent in one chunk.
+const READ_CHUNK: u64 = 256 * 1024;
+
+/// Scratch memory of a digest. Fits the second-level cache, so hashing does not go to memory again.
+const DIGEST_BUFFER: usize = 256 * 1024;
+
+/// A digest operation ends after so many bytes or lines, so that a long recheck lets others in.
+const DIGEST_STEP_BYTES: u64 = 4 * 1024 * 1024;
+const DIGEST_STEP_LINES: usize = 1024;
+
+/// What the disk may use.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of request bodies held at once.
+    pub buffer_bytes: usize,
+    /// Files kept open between operations.
+    pub max_open_files: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { buffer_bytes: 128 * 1024 * 1024, max_open_files: 64 }
+    }
+}
+
+/// The sets and the disk. Cheap to clone.
+#[derive(Clone)]
+pub struct Disk(Arc<Shared>);
+
+struct Shared {
+    sets: RwLock<HashMap<String, Arc<FileSet>>>,
+    next_serial: AtomicU64,
+    handles: Arc<Handles>,
+    budget: Budget,
+    operations: Pool,
+    counters: Arc<Counters>,
+}
+
+/// Whether registering a set was news.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registered {
+    /// Nothing was registered under the id.
+    New,
+    /// The same set was.
+    Again,
+}
+
+impl Disk {
+    /// A disk without sets.
+    #[must_use]
+    pub fn new(limits: Limits, counters: Arc<Counters>) -> Self {
+        Self(Arc::new(Shared {
+            sets: RwLock::default(),
+            next_serial: AtomicU64::new(0),
+            handles: Arc::new(Handles::new(limits.max_open_files)),
+            budget: Budget::new(limits.buffer_bytes),
+            operations: Pool::new(MAX_OPERATIONS),
+            counters,
+        }))
+    }
+
+    /// The budget for request bodies.
+    #[must_use]
+    pub fn budget(&self) -> &Budget {
+        &self.0.budget
+    }
+
+    /// Files kept open now.
+    #[must_use]
+    pub fn open_files(&self) -> usize {
+        self.0.handles.len()
+    }
+
+    /// Sets registered now.
+    #[must_use]
+    pub fn sets(&self) -> usize {
+        self.0.sets.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Registers a set, touching no file. Blocks while it compares two lists.
+    ///
+    /// # Errors
+    /// `SetConflict`, or `Busy` where there are too many sets.
+    pub fn register(&self, id: String, registration: Registration) -> Result<Registered> {
+        let again = |set: &FileSet| {
+            if *set.registration() == registration { Ok(Registered::Again) } else { Err(Error::SetConflict) }
+        };
+        // A long list is compared without the lock, which every request takes.
+        if let Ok(set) = self.set(&id) {
+            return again(&set);
+        }
+        let mut sets = self.0.sets.write().unwrap_or_else(PoisonError::into_inner);
+        match sets.get(&id) {
+            Some(set) => again(set),
+            None if sets.len() >= MAX_SETS => Err(Error::Busy),
+            None => {
+                let serial = self.0.next_serial.fetch_add(1, Ordering::Relaxed);
+                let set = FileSet::new(serial, registration, Arc::clone(&self.0.handles));
+                sets.insert(id, Arc::new(set));
+                Ok(Registered::New)
+            }
+        }
+    }
+
+    /// The set registered under the id.
+    ///
+    /// # Errors
+    /// `UnknownSet`.
+    pub fn set(&self, id: &str) -> Result<Arc<FileSet>> {
+        let sets = self.0.sets.read().unwrap_or_else(PoisonError::into_inner);
+        sets.get(id).cloned().ok_or(Error::UnknownSet)
+    }
+
+    /// Writes a body from `begin` of the set on, if it has the digest. The range lies within the set.
+    ///
+    /// # Errors
+    /// `DigestMismatch` before any file is touched; `Refused`, `DiskFull`, `Unavailable`.
+    pub async fn write(&self, set: Arc<FileSet>, begin: u64, body: Loan, expected: Digest) -> Result<()> {
+        self.0
+            .operations
+            .run(move || {
+                if Digest::of(expected.algorithm(), body.bytes()) != expected {
+                    return Err(Error::DigestMismatch);
+                }
+                set.write(begin, body.bytes())
+            })
+            .await
+    }
+
+    /// Makes the empty files among `files`, whose indices lie within the set.
+    ///
+    /// # Errors
+    /// `Refused`, `DiskFull`, `Unavailable`.
+    pub async fn prepare(&self, set: Arc<FileSet>, files: Vec<usize>) -> Result<()> {
+        self.0.operations.run(move || set.prepare(&files)).await
+    }
+
+    /// Waits until everything written is on disk.
+    ///
+    /// # Errors
+    /// `Refused`, `DiskFull`, `Unavailable`.
+    pub async fn flush(&self, set: Arc<FileSet>) -> Result<()> {
+        self.0.operations.run(move || set.flush()).await
+    }
+
+    /// Forgets a set, and with `files` deletes exactly its files and then its empty folders.
+    ///
+    /// # Errors
+    /// `UnknownSet`; `Refused` or `Unavailable` where a file could not be deleted, and then the set stays.
+    pub async fn remove(&self, id: String, files: bool) -> Result<()> {
+        let set = self.set(&id)?;
+        let disk = self.clone();
+        self.0
+            .operations
+            .run(move || {
+                set.remove(files)?;
+                let mut sets = disk.0.sets.write().unwrap_or_else(PoisonError::into_inner);
+                if sets.get(&id).is_some_and(|one| Arc::ptr_eq(one, &set)) {
+                    sets.remove(&id);
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    /// Reads a range that lies within the set, as chunks.
+    ///
+    /// # Errors
+    /// `NotStored`, `Refused`, `Unavailable`: before the first chunk where a byte is missing by then, else in the stream.
+    pub async fn read(
+        &self,
+        set: Arc<FileSet>,
+        range: Range<u64>,
+    ) -> Result<impl Stream<Item = Result<Bytes>> + Send + 'static> {
+        let first_end = range.end.min(range.start + READ_CHUNK);
+        let checking = Arc::clone(&set);
+        let whole = range.clone();
+        let first = self
+            .0
+            .operations
+            .run(move || {
+                checking.check_stored(whole.clone())?;
+                read_chunk(&checking, whole.start..first_end)
+            })
+            .await?;
+        let disk = self.clone();
+        disk.0.counters.read_bytes.add(first.len() as u64);
+        Ok(stream::try_unfold((Some(first), first_end), move |(ready, at)| {
+            let (disk, set) = (disk.clone(), Arc::clone(&set));
+            async move {
+                if let Some(chunk) = ready {
+                    return Ok(Some((chunk, (None, at))));
+                }
+                if at >= range.end {
+                    return Ok(None);
+                }
+                let end = range.end.min(at + READ_CHUNK);
+                let chunk = disk.0.operations.run(move || read_chunk(&set, at..end)).await?;
+                disk.0.counters.read_bytes.add(chunk.len() as u64);
+                Ok(Some((chunk, (None, end))))
+            }
+        }))
+    }
+
+    /// Hashes ranges that lie within the set, in order: a JSON line for each, its digest in base64 or `null` where a byte
+    /// is not there.
+    ///
+    /// # Errors
+    /// `Refused`, `Unavailable`: before the first chunk of lines, or in the stream.
+    pub async fn digests(
+        &self,
+        set: Arc<FileSet>,
+        algorithm: Algorithm,
+        ranges: Vec<Range<u64>>,
+    ) -> Result<impl Stream<Item = Result<Bytes>> + Send + 'static> {
+        let work = Recheck { set, algorithm, ranges: ranges.into_iter(), buffer: vec![0; DIGEST_BUFFER] };
+        let disk = self.clone();
+        let step = move |work: Recheck| {
+            let disk = disk.clone();
+            async move {
+                if work.ranges.len() == 0 {
+                    return Ok(None);
+                }
+                let (lines, bytes, work) = disk.0.operations.run(move || work.step()).await?;
+                disk.0.counters.digested_bytes.add(bytes);
+                Ok(Some((lines, work)))
+            }
+        };
+        let first = step(work).await?;
+        Ok(stream::try_unfold((first, None), move |(ready, rest)| {
+            let step = step.clone();
+            async move {
+                let next = match (ready, rest) {
+                    (Some(ready), _) => Some(ready),
+                    (None, Some(work)) => step(work).await?,
+                    (None, None) => None,
+                };
+                Ok(next.map(|(lines, work)| (lines, (None, Some(work)))))
+            }
+        }))
+    }
+}
+
+fn read_chunk(set: &FileSet, range: Range<u64>) -> Result<Bytes> {
+    let mut chunk = Vec::with_capacity((range.end - range.start) as usize);
+    set.read(range, &mut chunk)?;
+    Ok(chunk.into())
+}
+
+/// The digests that are still to be made for one request.
+struct Recheck {
+    set: Arc<FileSet>,
+    algorithm: Algorithm,
+    ranges: std::vec::IntoIter<Range<u64>>,
+    buffer: Vec<u8>,
+}
+
+impl Recheck {
+    /// Some more lines, and the bytes hashed for them.
+    fn step(mut self) -> Result<(Bytes, u64, Self)> {
+        let mut lines = Vec::new();
+        let mut bytes = 0;
+        for range in self.ranges.by_ref().take(DIGEST_STEP_LINES) {
+            match self.set.digest(self.algorithm, range.clone(), &mut self.buffer)? {
+                Some(digest) => {
+                    lines.extend_from_slice(format!("\"{}\"\n", digest.to_base64()).as_bytes());
+                    bytes += range.end - range.start;
+                }
+                None => lines.extend_from_slice(b"null\n"),
+            }
+            if bytes >= DIGEST_STEP_BYTES {
+                break;
+            }
+        }
+        Ok((lines.into(), bytes, self))
+    }
+}

@@ -1,0 +1,129 @@
+//! The path of a file below a root, made of components that were each checked.
+//!
+//! A component that passes is one name in one folder on every system: it cannot climb, be absolute or end early. What
+//! the names lead to is a question for `root`, because a symlink can be put in the way at any time.
+
+use std::path::Path;
+
+/// `NAME_MAX` of the file systems in use.
+const MAX_COMPONENT_BYTES: usize = 255;
+
+/// Checked components, joined by `/`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct FilePath(Box<str>);
+
+impl FilePath {
+    /// Checks and joins the components.
+    ///
+    /// # Errors
+    /// One sentence on the first component that is not a plain name, or that there is none.
+    pub fn new(components: &[impl AsRef<str>]) -> Result<Self, String> {
+        if components.is_empty() {
+            return Err("a path has no components".to_owned());
+        }
+        let mut joined = String::new();
+        for component in components {
+            let component = component.as_ref();
+            check(component).map_err(|what| format!("the path component {component:.64?} {what}"))?;
+            if !joined.is_empty() {
+                joined.push('/');
+            }
+            joined.push_str(component);
+        }
+        Ok(Self(joined.into()))
+    }
+
+    /// The components joined by `/`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The path relative to its root.
+    #[must_use]
+    pub fn as_path(&self) -> &Path {
+        Path::new(&*self.0)
+    }
+
+    /// The folders the file lies in, outermost first, without the root.
+    #[must_use]
+    pub fn folders(&self) -> impl DoubleEndedIterator<Item = &Path> {
+        self.0.match_indices('/').map(|(end, _)| Path::new(&self.0[..end]))
+    }
+}
+
+fn check(component: &str) -> Result<(), &'static str> {
+    match component {
+        "" => Err("is empty"),
+        "." | ".." => Err("is not a name"),
+        _ if component.contains(['/', '\\']) => Err("holds a separator"),
+        _ if component.contains('\0') => Err("holds a NUL"),
+        _ if component.len() > MAX_COMPONENT_BYTES => Err("is longer than 255 bytes"),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn fault_61_hostile_components_are_refused() {
+        let long = "a".repeat(256);
+        let wide = "\u{1F600}".repeat(64);
+        for hostile in [
+            "",
+            ".",
+            "..",
+            "/",
+            "\\",
+            "/etc/passwd",
+            "a/b",
+            "a\\b",
+            "..\\..",
+            "../x",
+            "x/..",
+            "C:\\x",
+            "\\\\server\\share",
+            "a\0",
+            "\0",
+            "a\0.txt",
+            &long,
+            &wide,
+        ] {
+            assert!(FilePath::new(&[hostile]).is_err(), "{hostile:?} alone");
+            assert!(FilePath::new(&["folder", hostile]).is_err(), "{hostile:?} last");
+            assert!(FilePath::new(&[hostile, "file"]).is_err(), "{hostile:?} first");
+        }
+        assert!(FilePath::new(&[] as &[&str]).is_err(), "no components");
+    }
+
+    #[test]
+    fn odd_names_that_cannot_climb_are_fine() {
+        let long = "a".repeat(255);
+        for fine in
+            ["a..b.txt", "...", "..a", "a..", "%2e%2e", "%2F", "C:", " ", "~", "-rf", "*", "con", "\u{202E}txt", &long]
+        {
+            assert_eq!(FilePath::new(&["folder", fine]).unwrap().as_str(), format!("folder/{fine}"));
+        }
+    }
+
+    #[test]
+    fn folders_run_from_the_outermost_inwards() {
+        let path = FilePath::new(&["a", "b", "c"]).unwrap();
+
+        assert_eq!(path.folders().collect::<Vec<_>>(), [Path::new("a"), Path::new("a/b")]);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_passes_stays_below_its_root(components in prop::collection::vec(".{0,6}|\\.{0,3}|[/\\\\\\x00]{1,2}", 0..4)) {
+            if let Ok(path) = FilePath::new(&components) {
+                let normal = path.as_path().components().all(|part| matches!(part, std::path::Component::Normal(_)));
+                prop_assert!(normal);
+                prop_assert_eq!(path.as_path().components().count(), components.len());
+            }
+        }
+    }
+}

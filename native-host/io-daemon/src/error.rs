@@ -1,0 +1,201 @@
+//! Every way a request fails, and how it is told.
+//!
+//! The client matches on `kind`; `message` is for people. Nothing here carries a token or a path above a root.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use thiserror::Error;
+
+/// The result of everything a handler does.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a request was not done.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum Error {
+    /// 400: a header, a body, an id or a path component is malformed.
+    #[error("{0}")]
+    BadRequest(String),
+    /// 401: no token, or a wrong one.
+    #[error("the request carries no valid token")]
+    Unauthorized,
+    /// 403: `Host` does not name this daemon, as after DNS rebinding.
+    #[error("the Host header does not name this daemon")]
+    ForbiddenHost,
+    /// 403: `Origin` is not among the allowed ones.
+    #[error("the origin is not allowed")]
+    ForbiddenOrigin,
+    /// 403: the system refuses this file, and will until somebody changes something.
+    #[error("{path} cannot be used: {why}")]
+    Refused {
+        /// Components below the root, joined by `/`.
+        path: String,
+        /// The end of a sentence.
+        why: String,
+    },
+    /// 404: nobody registered a set under this id.
+    #[error("no set is registered under this id")]
+    UnknownSet,
+    /// 404: no root is configured under this name.
+    #[error("no root is configured under this name")]
+    UnknownRoot,
+    /// 404: no such route.
+    #[error("there is no such resource")]
+    NotFound,
+    /// 405: the route exists, for another method.
+    #[error("the resource does not support this method")]
+    MethodNotAllowed,
+    /// 408: the body stopped coming.
+    #[error("the body did not go on in time")]
+    Timeout,
+    /// 409: the body's digest is not the one in `Content-Digest`. No file was touched.
+    #[error("the body does not have the digest that was sent with it")]
+    DigestMismatch,
+    /// 409: the id is registered with another list of files.
+    #[error("the id is registered with another list of files")]
+    SetConflict,
+    /// 413: the body is over the route's limit of that many bytes.
+    #[error("the body is longer than the {0} bytes allowed")]
+    TooLarge(u64),
+    /// 416: the range does not lie in the set, whose length in bytes is given.
+    #[error("the range does not lie in the set of {0} bytes")]
+    BadRange(u64),
+    /// 416: bytes of the range are not on disk.
+    #[error("{path} does not hold these bytes")]
+    NotStored {
+        /// Components below the root, joined by `/`.
+        path: String,
+    },
+    /// 500: the system failed in a way that may pass.
+    #[error("{path} cannot be used now: {why}")]
+    Unavailable {
+        /// Components below the root, joined by `/`.
+        path: String,
+        /// The end of a sentence.
+        why: String,
+    },
+    /// 500: the daemon's own fault.
+    #[error("the daemon failed; its log says why")]
+    Internal,
+    /// 503: a limit is reached and room did not come in time.
+    #[error("the daemon is busy")]
+    Busy,
+    /// 507: the disk, a quota or the file system's largest file is full.
+    #[error("{path} cannot be written: the disk is full")]
+    DiskFull {
+        /// Components below the root, joined by `/`.
+        path: String,
+    },
+}
+
+/// The error as JSON.
+#[derive(Serialize)]
+struct Body<'a> {
+    kind: &'static str,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'a str>,
+}
+
+impl Error {
+    /// A malformed request, told in one sentence.
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::BadRequest(message.into())
+    }
+
+    /// The status the error is answered with.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::ForbiddenHost | Self::ForbiddenOrigin | Self::Refused { .. } => StatusCode::FORBIDDEN,
+            Self::UnknownSet | Self::UnknownRoot | Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Timeout => StatusCode::REQUEST_TIMEOUT,
+            Self::DigestMismatch | Self::SetConflict => StatusCode::CONFLICT,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BadRange(_) | Self::NotStored { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
+            Self::Unavailable { .. } | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::DiskFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
+        }
+    }
+
+    /// The word the client matches on.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::BadRequest(_) => "bad_request",
+            Self::Unauthorized => "unauthorized",
+            Self::ForbiddenHost => "forbidden_host",
+            Self::ForbiddenOrigin => "forbidden_origin",
+            Self::Refused { .. } => "refused",
+            Self::UnknownSet => "unknown_set",
+            Self::UnknownRoot => "unknown_root",
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::Timeout => "timeout",
+            Self::DigestMismatch => "digest_mismatch",
+            Self::SetConflict => "set_conflict",
+            Self::TooLarge(_) => "too_large",
+            Self::BadRange(_) => "bad_range",
+            Self::NotStored { .. } => "not_stored",
+            Self::Unavailable { .. } | Self::Internal => "unavailable",
+            Self::Busy => "busy",
+            Self::DiskFull { .. } => "disk_full",
+        }
+    }
+
+    /// How long the reason lasts: a refusal outlasts a full disk, which outlasts everything else.
+    #[must_use]
+    pub fn weight(&self) -> u8 {
+        match self {
+            Self::Refused { .. } => 2,
+            Self::DiskFull { .. } => 1,
+            _ => 0,
+        }
+    }
+
+    fn blame(&self) -> (Option<&str>, Option<&str>) {
+        match self {
+            Self::Refused { path, why } | Self::Unavailable { path, why } => (Some(path), Some(why)),
+            Self::NotStored { path } => (Some(path), None),
+            Self::DiskFull { path } => (Some(path), Some("the disk is full")),
+            _ => (None, None),
+        }
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        if self.status().is_server_error() {
+            tracing::warn!(kind = self.kind(), message = %self);
+        }
+        let (path, why) = self.blame();
+        let body = Json(Body { kind: self.kind(), message: self.to_string(), path, why });
+        let mut response = (self.status(), body).into_response();
+        let headers = response.headers_mut();
+        match self {
+            Self::Unauthorized => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Self::Busy => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            Self::BadRange(length) => {
+                if let Ok(value) = HeaderValue::try_from(format!("bytes */{length}")) {
+                    headers.insert(header::CONTENT_RANGE, value);
+                }
+            }
+            Self::ForbiddenOrigin => {
+                headers.insert(header::VARY, HeaderValue::from_static("origin"));
+            }
+            _ => {}
+        }
+        response
+    }
+}

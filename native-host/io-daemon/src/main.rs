@@ -1,0 +1,188 @@
+//! The io-daemon's command line: parses it, listens on loopback, says where, and waits for its end.
+
+#![forbid(unsafe_code)]
+
+use std::env::VarError;
+use std::io::Write as _;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use piecewise_io_daemon::access::Token;
+use piecewise_io_daemon::config::{Config, Settings, checked_root};
+use piecewise_io_daemon::{AppState, app, disk, lifetime, serve};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
+use tokio::net::TcpListener;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// Where the token is looked for before standard input. Never in an argument, which every program may read.
+const TOKEN_VARIABLE: &str = "PIECEWISE_IO_DAEMON_TOKEN";
+
+/// Descriptors kept free for files in use, name lookups and the runtime when the system gives few.
+const SPARE_DESCRIPTORS: usize = 24;
+
+/// After the last answer, writes whose clients are gone have this long to end.
+const DISK_GRACE: Duration = Duration::from_secs(1);
+
+/// Enough for one core to serve while another reads a body; the disk's work has its own threads.
+const WORKER_THREADS: usize = 2;
+
+/// A local service that reads, writes and hashes files and opens sockets for an engine that cannot.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// The port to listen on at 127.0.0.1; 0 takes a free one.
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// A directory that files may lie below, and its name; may be given several times.
+    #[arg(long = "root", value_name = "NAME=DIR", value_parser = parse_root)]
+    roots: Vec<(String, PathBuf)>,
+    /// An origin that may ask; may be given several times. Without it, every origin may.
+    #[arg(long = "allow-origin", value_name = "ORIGIN")]
+    allow_origins: Vec<String>,
+    /// A JSON file with more roots and origins, which can be read again while running.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Bytes of request bodies held at once.
+    #[arg(long, value_name = "BYTES", default_value_t = disk::Limits::default().buffer_bytes)]
+    buffer_bytes: usize,
+    /// Files kept open between operations.
+    #[arg(long, value_name = "COUNT", default_value_t = disk::Limits::default().max_open_files)]
+    max_open_files: usize,
+    /// Connections open at once, a quarter of them without a token.
+    #[arg(long, value_name = "COUNT", default_value_t = serve::Limits::default().max_connections)]
+    max_connections: usize,
+    /// The least that is logged: off, error, warn, info, debug or trace.
+    #[arg(long, value_name = "LEVEL", default_value = "warn")]
+    log: LevelFilter,
+}
+
+fn parse_root(text: &str) -> Result<(String, PathBuf), String> {
+    let (name, directory) = text.split_once('=').ok_or("a root is given as NAME=DIR")?;
+    Ok((name.to_owned(), checked_root(name, directory.as_ref())?))
+}
+
+fn main() -> ExitCode {
+    let parent = lifetime::parent();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) if !error.use_stderr() => {
+            let _ = error.print();
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            let text = error.to_string();
+            return refuse(text.lines().next().unwrap_or_default().trim_start_matches("error: "));
+        }
+    };
+    log_to_stderr(arguments.log);
+    let prepared = find_token().and_then(|(token, from_input)| Ok((token, from_input, config(&arguments)?)));
+    let (token, from_input, config) = match prepared {
+        Ok(prepared) => prepared,
+        Err(sentence) => return refuse(&sentence),
+    };
+    match run(&arguments, token, config, Watched { parent, input: from_input }) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "the daemon cannot run");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// JSON lines of our own and the requests alone: other crates log whole requests, and with them the token.
+fn log_to_stderr(level: LevelFilter) {
+    let logged = Targets::new().with_target("piecewise_io_daemon", level).with_target("tower_http", level);
+    let lines = tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(lines.with_filter(logged)).init();
+}
+
+/// What the daemon does not outlive.
+#[derive(Clone, Copy)]
+struct Watched {
+    parent: Option<Pid>,
+    /// Whether the end of standard input counts.
+    input: bool,
+}
+
+/// One sentence on what is wrong with how the daemon was started.
+fn refuse(sentence: &str) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "{sentence}");
+    ExitCode::from(2)
+}
+
+/// The token, and whether it came on standard input.
+fn find_token() -> Result<(Token, bool), String> {
+    let (text, from_input) = match std::env::var(TOKEN_VARIABLE) {
+        Err(VarError::NotPresent) => {
+            (lifetime::first_line().map_err(|error| format!("the token cannot be read: {error}"))?, true)
+        }
+        given => (given.unwrap_or_default(), false),
+    };
+    let token = Token::parse(&text).ok_or("the token must be 16 to 256 characters of [A-Za-z0-9._~-]")?;
+    Ok((token, from_input))
+}
+
+fn config(arguments: &Arguments) -> Result<Config, String> {
+    let origins = &arguments.allow_origins;
+    let settings = Settings {
+        roots: arguments.roots.iter().cloned().collect(),
+        allow_origins: (!origins.is_empty()).then(|| origins.clone()),
+    };
+    Config::load(settings, arguments.config.clone())
+}
+
+/// Raises the soft limit of open files to the hard one, and returns it.
+fn raise_descriptors() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let current = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    current.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX)
+}
+
+/// Files and connections that fit into `descriptors` together: files come first, as connections can wait.
+fn fit(arguments: &Arguments, descriptors: usize) -> (usize, usize) {
+    let free = descriptors.saturating_sub(SPARE_DESCRIPTORS).max(2);
+    let files = arguments.max_open_files.clamp(1, free / 2);
+    let connections = arguments.max_connections.clamp(1, free - files);
+    if (files, connections) != (arguments.max_open_files, arguments.max_connections) {
+        tracing::warn!(descriptors, files, connections, "the system allows few open files, so limits were lowered");
+    }
+    (files, connections)
+}
+
+fn run(arguments: &Arguments, token: Token, config: Config, watched: Watched) -> std::io::Result<()> {
+    let (max_open_files, max_connections) = fit(arguments, raise_descriptors());
+    let disk_limits = disk::Limits { buffer_bytes: arguments.buffer_bytes, max_open_files };
+    let serve_limits = serve::Limits { max_connections, ..serve::Limits::default() };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKER_THREADS).enable_all().build()?;
+    let outcome = runtime.block_on(async {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, arguments.port)).await?;
+        let port = listener.local_addr()?.port();
+        let state = AppState::new(token, port, config, disk_limits);
+        let shutdown = state.shutdown().clone();
+        let end = lifetime::watch(watched.parent, watched.input.then(lifetime::input_end))?;
+        tokio::spawn(async move {
+            let reason = end.await;
+            tracing::info!(reason, "ending");
+            shutdown.cancel();
+        });
+        announce(port)?;
+        serve::serve(listener, app(state.clone()), state, serve_limits).await;
+        Ok(())
+    });
+    // Without a limit, a disk that hangs would keep the program for as long.
+    runtime.shutdown_timeout(DISK_GRACE);
+    outcome
+}
+
+/// The one line on standard output, by which a parent learns the port.
+fn announce(port: u16) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", serde_json::json!({ "port": port, "version": env!("CARGO_PKG_VERSION") }))?;
+    out.flush()
+}

@@ -1,0 +1,30 @@
+//! A file for each resource: extract, call `disk`, answer. Knows no files.
+
+mod body;
+mod config;
+mod control;
+mod hash;
+pub(crate) mod headers;
+mod health;
+mod pieces;
+mod sets;
+mod sockets;
+
+use axum::Router;
+
+use crate::error::Error;
+use crate::state::AppState;
+
+/// All routes, with errors of the daemon's own shape where none fits.
+pub(crate) fn router() -> Router<AppState> {
+    Router::new()
+        .merge(health::router())
+        .merge(sets::router())
+        .merge(pieces::router())
+        .merge(hash::router())
+        .merge(sockets::router())
+        .merge(control::router())
+        .merge(config::router())
+        .fallback(async || Error::NotFound)
+        .method_not_allowed_fallback(async || Error::MethodNotAllowed)
+}

@@ -1,0 +1,130 @@
+//! The bytes of a set: written, read and hashed by their offset in it.
+//!
+//! The shapes of these routes and their headers are written a second time in `src/storage/IoDaemonProtocol.ts`.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::Deserialize;
+
+use super::sets::SetId;
+use super::{body, headers};
+use crate::disk::digest::Algorithm;
+use crate::error::{Error, Result};
+use crate::state::AppState;
+
+/// The longest piece we know of is 256 MiB.
+const MAX_WRITE_BYTES: u64 = 512 * 1024 * 1024;
+
+const MAX_DIGESTS_BYTES: u64 = 4 * 1024 * 1024;
+const MAX_RANGES: usize = 65_536;
+
+/// Write, read and digests.
+pub(crate) fn router() -> Router<AppState> {
+    Router::new()
+        .route("/v1/sets/{id}/write", post(write))
+        .route("/v1/sets/{id}/read", get(read))
+        .route("/v1/sets/{id}/digests", post(digests))
+}
+
+/// Hot path: called once for each piece.
+///
+/// 204 once the system took every byte. 400 `bad_request`, 404 `unknown_set`, 408 `timeout`, 409 `digest_mismatch`,
+/// 413 `too_large`, 416 `bad_range` and 503 `busy` before any file is touched; 403 `refused`, 500 `unavailable`, 507
+/// `disk_full`.
+async fn write(
+    SetId(id): SetId,
+    State(state): State<AppState>,
+    given: HeaderMap,
+    mut body: Body,
+) -> Result<StatusCode> {
+    state.counters.write_requests.add(1);
+    let set = state.disk.set(&id)?;
+    let range = headers::only(&given, &header::CONTENT_RANGE)?
+        .and_then(headers::content_range)
+        .ok_or_else(|| headers::malformed(&header::CONTENT_RANGE))?;
+    let expected = headers::only(&given, &headers::CONTENT_DIGEST)?
+        .and_then(headers::content_digest)
+        .ok_or_else(|| headers::malformed(&headers::CONTENT_DIGEST))?;
+    if range.end > set.layout().length() {
+        return Err(Error::BadRange(set.layout().length()));
+    }
+    let length = range.end - range.start;
+    let declared = body::declared_length(&body);
+    if length.max(declared.unwrap_or(0)) > MAX_WRITE_BYTES {
+        return Err(Error::TooLarge(MAX_WRITE_BYTES));
+    }
+    let not_the_range = || Error::bad_request("the body is not as long as Content-Range says");
+    if declared.is_some_and(|declared| declared != length) {
+        return Err(not_the_range());
+    }
+    let piece = body::read_up_to(&state, &mut body, length).await?;
+    if piece.bytes().len() as u64 != length {
+        return Err(not_the_range());
+    }
+    state.disk.write(set, range.start, piece, expected).await?;
+    state.counters.writes.add(1);
+    state.counters.written_bytes.add(length);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// 206 with the range of `Range`, or 200 with everything. 400 `bad_request`, 404 `unknown_set`, 416 `bad_range` or
+/// `not_stored`, 403 `refused`, 500 `unavailable`. Once the status is sent, a failure breaks the connection off.
+async fn read(SetId(id): SetId, State(state): State<AppState>, given: HeaderMap) -> Result<Response> {
+    let set = state.disk.set(&id)?;
+    let whole = set.layout().length();
+    let asked = headers::only(&given, &header::RANGE)?;
+    let range = asked.map_or(Ok(0..whole), |value| headers::range(value, whole))?;
+    let status = if asked.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
+    let chunks = state.disk.read(set, range.clone()).await?;
+    state.counters.reads.add(1);
+
+    let mut response = (status, Body::from_stream(chunks)).into_response();
+    let answer = response.headers_mut();
+    answer.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    answer.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    // A browser's cache would only be one more copy, and wrong after the next write.
+    answer.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // With the length told, a stream that ends early is not taken for a whole one.
+    answer.insert(header::CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
+    if asked.is_some() {
+        let told = format!("bytes {}-{}/{whole}", range.start, range.end - 1);
+        answer.insert(header::CONTENT_RANGE, HeaderValue::try_from(told).map_err(|_| Error::Internal)?);
+    }
+    Ok(response)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DigestsBody {
+    algorithm: Algorithm,
+    /// Begin and length.
+    ranges: Vec<(u64, u64)>,
+}
+
+/// 200 with a JSON line for each range, a digest in base64 or `null` where a byte is not there. 400 `bad_request`, 404
+/// `unknown_set`, 413 `too_large`, 416 `bad_range`; 403 `refused` and 500 `unavailable` before the first line, after which a
+/// failure breaks the connection off.
+async fn digests(SetId(id): SetId, State(state): State<AppState>, body: Body) -> Result<Response> {
+    let set = state.disk.set(&id)?;
+    let whole = set.layout().length();
+    let read = body::read_json(&state, body, MAX_DIGESTS_BYTES, move |asked: DigestsBody| {
+        if asked.ranges.len() > MAX_RANGES {
+            return Err(Error::bad_request("a request is for at most 65536 ranges"));
+        }
+        let ranges = asked.ranges.into_iter().map(|(begin, length)| {
+            if length == 0 {
+                return Err(Error::bad_request("a range has at least one byte"));
+            }
+            let end = begin.checked_add(length).filter(|end| *end <= whole);
+            end.map(|end| begin..end).ok_or(Error::BadRange(whole))
+        });
+        Ok((asked.algorithm, ranges.collect::<Result<Vec<_>>>()?))
+    });
+    let (algorithm, ranges) = read.await?;
+    let lines = state.disk.digests(set, algorithm, ranges).await?;
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
+}

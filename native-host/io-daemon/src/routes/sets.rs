@@ -1,0 +1,127 @@
+//! `/v1/sets/{id}`: a set registered, prepared, flushed and removed. Its bytes are in `pieces`.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{FromRequestParts, Path, RawQuery, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::routing::{post, put};
+use serde::Deserialize;
+
+use super::body;
+use crate::disk::Registered;
+use crate::disk::layout::{Layout, MAX_FILES};
+use crate::disk::path::FilePath;
+use crate::disk::set::Registration;
+use crate::error::{Error, Result};
+use crate::state::AppState;
+
+/// Enough for a million files with usual names.
+const MAX_REGISTRATION_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Enough for the indices of a million files.
+const MAX_PREPARE_BYTES: u64 = 16 * 1024 * 1024;
+
+const MAX_ID_LENGTH: usize = 64;
+
+/// What can be done with a set but for its bytes.
+pub(crate) fn router() -> Router<AppState> {
+    Router::new()
+        .route("/v1/sets/{id}", put(register).delete(remove))
+        .route("/v1/sets/{id}/prepare", post(prepare))
+        .route("/v1/sets/{id}/flush", post(flush))
+}
+
+/// The id of the route: 1 to 64 characters of `[A-Za-z0-9_-]`; 400 `bad_request` otherwise.
+pub(crate) struct SetId(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for SetId {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        let malformed = || Error::bad_request("the id of a set is 1 to 64 characters of [A-Za-z0-9_-]");
+        let Path(id) = Path::<String>::from_request_parts(parts, state).await.map_err(|_| malformed())?;
+        let plain = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+        if plain && (1..=MAX_ID_LENGTH).contains(&id.len()) { Ok(Self(id)) } else { Err(malformed()) }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SetBody {
+    root: String,
+    files: Vec<FileBody>,
+    #[serde(default)]
+    allocate: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileBody {
+    path: Vec<String>,
+    length: u64,
+    #[serde(default)]
+    padding: bool,
+}
+
+/// 201 where the set is new, 204 where it is the same again; 404 `unknown_root`, 409 `set_conflict`, 413 `too_large`,
+/// 503 `busy` where there are too many. Touches no file.
+async fn register(SetId(id): SetId, State(state): State<AppState>, body: Body) -> Result<StatusCode> {
+    let (config, disk) = (state.config.clone(), state.disk.clone());
+    let registered = body::read_json(&state, body, MAX_REGISTRATION_BYTES, move |set: SetBody| {
+        let directory = config.current().roots.get(&set.root).cloned().ok_or(Error::UnknownRoot)?;
+        let layout = layout(set.files).map_err(Error::BadRequest)?;
+        disk.register(id, Registration::new(set.root, directory, layout, set.allocate))
+    });
+    Ok(match registered.await? {
+        Registered::New => StatusCode::CREATED,
+        Registered::Again => StatusCode::NO_CONTENT,
+    })
+}
+
+fn layout(files: Vec<FileBody>) -> std::result::Result<Layout, String> {
+    let files: std::result::Result<Vec<_>, String> = files
+        .into_iter()
+        .map(|file| Ok((if file.padding { None } else { Some(FilePath::new(&file.path)?) }, file.length)))
+        .collect();
+    Layout::new(files?)
+}
+
+/// 204; `?files=true` deletes the files as well. 404 `unknown_set`; 403 `refused` or 500 `unavailable` where a file could
+/// not be deleted, and the set is still registered.
+async fn remove(SetId(id): SetId, State(state): State<AppState>, RawQuery(query): RawQuery) -> Result<StatusCode> {
+    let files = match query.as_deref() {
+        None | Some("" | "files=false") => false,
+        Some("files=true") => true,
+        Some(_) => return Err(Error::bad_request("the query is files=true or files=false")),
+    };
+    state.disk.remove(id, files).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PrepareBody {
+    files: Vec<usize>,
+}
+
+/// 204 once the empty files among those named exist; 404 `unknown_set`, 403 `refused`, 507 `disk_full`.
+async fn prepare(SetId(id): SetId, State(state): State<AppState>, body: Body) -> Result<StatusCode> {
+    let set = state.disk.set(&id)?;
+    let count = set.layout().entries().len();
+    let files = body::read_json(&state, body, MAX_PREPARE_BYTES, move |body: PrepareBody| {
+        if body.files.len() > MAX_FILES || body.files.iter().any(|file| *file >= count) {
+            return Err(Error::bad_request("the set has no file with such an index"));
+        }
+        Ok(body.files)
+    });
+    state.disk.prepare(set, files.await?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// 204 once everything written is on disk; 404 `unknown_set`, 403 `refused`, 500 `unavailable`, 507 `disk_full`.
+async fn flush(SetId(id): SetId, State(state): State<AppState>) -> Result<StatusCode> {
+    let set = state.disk.set(&id)?;
+    state.disk.flush(set).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

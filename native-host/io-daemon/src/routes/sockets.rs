@@ -1,0 +1,60 @@
+//! `GET /v1/sockets`: sockets over one WebSocket; what is said on it is `sockets`'s subject.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{FromRequestParts, State};
+use axum::http::HeaderValue;
+use axum::http::request::Parts;
+use axum::response::Response;
+use axum::routing::get;
+
+use crate::error::{Error, Result};
+use crate::sockets::{self, Limits, MAX_MESSAGE, PROTOCOL};
+use crate::state::AppState;
+
+/// Bytes read from the WebSocket at a time. Its library clears as much memory before each read, so more makes the many
+/// small messages dear, and less makes more system calls of the long ones.
+const READ_BUFFER: usize = 32 * 1024;
+
+/// Bytes that may wait to be written to the WebSocket. Its library fills half of it before it writes; without a bound, a
+/// client that sends pings and reads nothing would fill the memory with answers.
+const MAX_WRITE_BUFFER: usize = 256 * 1024;
+
+/// The WebSocket route.
+pub(crate) fn router() -> Router<AppState> {
+    Router::new().route("/v1/sockets", get(open))
+}
+
+/// Turns the connection into a WebSocket: 101; 400 where the request is no upgrade or does not offer the subprotocol; 503
+/// where as many are open as may be. The token has been checked before.
+async fn open(State(state): State<AppState>, Upgrade(mut upgrade): Upgrade) -> Result<Response> {
+    let offered = upgrade.requested_protocols().any(|protocol| protocol.as_bytes() == PROTOCOL.as_bytes());
+    if !offered {
+        return Err(Error::bad_request(format!("the WebSocket does not offer the subprotocol {PROTOCOL}")));
+    }
+    let permit = Arc::clone(&state.web_sockets).try_acquire_owned().map_err(|_| Error::Busy)?;
+    upgrade.set_selected_protocol(HeaderValue::from_static(PROTOCOL));
+    let upgrade = upgrade
+        .max_message_size(MAX_MESSAGE)
+        .max_frame_size(MAX_MESSAGE)
+        .read_buffer_size(READ_BUFFER)
+        .max_write_buffer_size(MAX_WRITE_BUFFER);
+    Ok(upgrade.on_upgrade(async move |socket| {
+        sockets::run(socket, Limits::new(state.port), state.counters, state.shutdown).await;
+        drop(permit);
+    }))
+}
+
+/// axum's upgrade, whose refusals are told the way all are.
+struct Upgrade(WebSocketUpgrade);
+
+impl FromRequestParts<AppState> for Upgrade {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self> {
+        let upgrade = WebSocketUpgrade::from_request_parts(parts, state).await;
+        upgrade.map(Self).map_err(|rejection| Error::bad_request(rejection.body_text()))
+    }
+}

@@ -1,0 +1,102 @@
+//! TCP and UDP sockets for a page, which cannot open any, carried over one WebSocket.
+//!
+//! A message is one binary WebSocket message: op u8, socket id u32, then what the op says; big-endian. `host` is UTF-8:
+//! an address or a name from the client, always an address from the daemon.
+//!
+//! | op | client to daemon | then |
+//! | --- | --- | --- |
+//! | 1 | DIAL, a TCP connection | port u16, host (rest) |
+//! | 2 | LISTEN, a TCP port | port u16, backlog u16, host (rest; empty: every IPv4 address) |
+//! | 3 | BIND, a UDP port | port u16, host (rest; empty: every IPv4 address) |
+//! | 4 | DATA, of a TCP connection | bytes |
+//! | 5 | CREDIT, as many bytes more may come | u32 |
+//! | 6 | CLOSE, abrupt | |
+//! | 7 | SEND, a datagram | port u16, host length u8, host, payload |
+//!
+//! | op | daemon to client | then |
+//! | --- | --- | --- |
+//! | 17 | OPENED, with the remote address of a DIAL, else the local one | port u16, host (rest) |
+//! | 18 | FAILED, could not be opened; it is gone | code (rest): `ECONNREFUSED` and the like |
+//! | 19 | DATA | bytes, at most 65,536 |
+//! | 20 | CREDIT, as many bytes more may come | u32 |
+//! | 21 | CLOSED; it is gone | code (rest), empty where the remote closed its half cleanly |
+//! | 22 | ACCEPTED, by the listener of this id | new id u32, port u16, host (rest) |
+//! | 23 | DATAGRAM | port u16, host length u8, host, payload |
+//!
+//! **Ids.** The client chooses 1 to 2^31 - 1, each greater than the one before; the daemon numbers accepted connections
+//! from 2^31 on. So an id never means two sockets, and frames for one that is gone, which cross its end, are ignored.
+//!
+//! **Flow.** Towards the remote a connection has a window of [`WINDOW`] bytes, given back as the system takes them; the
+//! credit of a moment may come in one frame. Towards the client the window is 0 until it sends CREDIT, so nothing is read
+//! before somebody takes it. A bound socket's window counts payload bytes; while it is 0 nothing is read, and a datagram
+//! larger than what is left is dropped. SEND never waits: what the system does not take is dropped. Every frame to the
+//! client passes one bounded queue, so a slow page slows every remote and memory stays bounded.
+//!
+//! **Listening.** At most `backlog` (1 to 1,024, else FAILED `EINVAL`) accepted connections may wait for the client, which
+//! takes one by giving it credit or closing it; further ones are closed at once.
+//!
+//! **Targets.** Link-local, unspecified, multicast and broadcast addresses, metadata services, and the daemon's own port on
+//! loopback are refused after the name is looked up: FAILED `EACCES`, and a SEND is dropped.
+//!
+//! **Breaking the rules** closes the WebSocket with 1008 and the reason, a message over [`MAX_MESSAGE`] with 1009. All
+//! sockets end with their WebSocket.
+
+mod address;
+mod credit;
+mod frame;
+mod listener;
+mod queue;
+mod session;
+mod tcp;
+mod udp;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+pub use frame::{ClientFrame, DaemonFrame, FrameError};
+pub use session::run;
+
+/// The subprotocol a client must offer.
+pub const PROTOCOL: &str = "piecewise.sockets.v1";
+
+/// Bytes before what an op says: the op and the socket's id.
+pub const HEADER: usize = 5;
+
+/// Bytes of a DATA frame to the client: as much as a read from the system gives at a time without delaying the others.
+pub const MAX_DATA: usize = 65_536;
+
+/// Bytes of the longest message a client may send.
+pub const MAX_MESSAGE: usize = 1_048_576 + HEADER;
+
+/// Bytes a client may send on a connection before any is given back.
+pub const WINDOW: usize = 262_144;
+
+/// What a WebSocket may take of the machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The daemon's own port, which no page may dial on loopback through the daemon: it would pass for a local client.
+    pub own_port: u16,
+    /// Sockets open at once; one more fails with `EMFILE`. Default 1,024.
+    pub sockets: usize,
+    /// How long a dial may take, name lookup included, before it fails with `ETIMEDOUT`. Default 30 s.
+    pub dial: Duration,
+    /// Frames that wait for the client, each with a buffer of [`MAX_DATA`] bytes. Default 32: 2 MiB, many times what is on
+    /// the way to a page that keeps up.
+    pub queue: usize,
+}
+
+impl Limits {
+    /// The defaults, for a daemon that listens on `own_port`.
+    #[must_use]
+    pub fn new(own_port: u16) -> Self {
+        Self { own_port, sockets: 1_024, dial: Duration::from_secs(30), queue: 32 }
+    }
+}
+
+/// What a socket failed with, as the system names it: `ECONNREFUSED`. Empty for a clean end.
+type Code = &'static str;
+
+/// Locks for a moment, never across an await. What a panic left behind is still consistent: no holder panics half way.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

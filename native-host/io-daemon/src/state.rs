@@ -1,0 +1,79 @@
+//! What every handler shares.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::access::Token;
+use crate::config::Config;
+use crate::counters::Counters;
+use crate::disk::Disk;
+use crate::pool::Pool;
+
+/// Connections to pages' sockets open at once; a page needs one.
+const MAX_WEB_SOCKETS: usize = 16;
+
+/// Bodies hashed or parsed at once. More than there are cores would not end earlier.
+const MAX_COMPUTATIONS: usize = 4;
+
+/// Cheap to clone: every field is a shared handle or a number.
+#[derive(Clone)]
+pub struct AppState {
+    /// What a request must present.
+    pub(crate) token: Token,
+    /// The port of the listener, for the Host check and so that no page dials the daemon through the daemon.
+    pub(crate) port: u16,
+    /// Roots and allowed origins; may be read again while running.
+    pub(crate) config: Arc<Config>,
+    /// The file sets and all that touches a disk.
+    pub(crate) disk: Disk,
+    /// Hashing and parsing, which need no disk and so do not wait behind a slow one.
+    pub(crate) compute: Pool,
+    /// What `/v1/control/stats` tells.
+    pub(crate) counters: Arc<Counters>,
+    /// One permit for each WebSocket at `/v1/sockets`.
+    pub(crate) web_sockets: Arc<Semaphore>,
+    /// Cancelled when the daemon is to end.
+    pub(crate) shutdown: CancellationToken,
+    /// When the daemon started.
+    pub(crate) started: Instant,
+}
+
+impl AppState {
+    /// The state of a daemon that listens on `port`.
+    #[must_use]
+    pub fn new(token: Token, port: u16, config: Config, disk: crate::disk::Limits) -> Self {
+        let counters = Arc::new(Counters::default());
+        Self {
+            token,
+            port,
+            config: Arc::new(config),
+            disk: Disk::new(disk, Arc::clone(&counters)),
+            compute: Pool::new(MAX_COMPUTATIONS),
+            counters,
+            web_sockets: Arc::new(Semaphore::new(MAX_WEB_SOCKETS)),
+            shutdown: CancellationToken::new(),
+            started: Instant::now(),
+        }
+    }
+
+    /// Cancelled when the daemon is to end; cancelling it ends the daemon.
+    #[must_use]
+    pub fn shutdown(&self) -> &CancellationToken {
+        &self.shutdown
+    }
+
+    /// What the daemon counts about itself.
+    #[must_use]
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
+    /// The file sets and all that touches a disk.
+    #[must_use]
+    pub fn disk(&self) -> &Disk {
+        &self.disk
+    }
+}

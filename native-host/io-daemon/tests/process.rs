@@ -1,0 +1,237 @@
+//! The program itself: how it is started, what it prints, and when it ends.
+
+mod support;
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use support::{Client, TOKEN, pattern, set_of};
+use tempfile::TempDir;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_piecewise-io-daemon");
+
+/// A running daemon; killed when the test lets go of it.
+struct Daemon {
+    child: Child,
+    out: BufReader<ChildStdout>,
+    line: String,
+    address: SocketAddr,
+}
+
+impl Daemon {
+    /// Starts the command, gives the token on standard input if asked to, and waits for the line.
+    fn start(command: &mut Command, token_on_input: bool) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.env_remove("PIECEWISE_IO_DAEMON_TOKEN");
+        if !token_on_input {
+            command.env("PIECEWISE_IO_DAEMON_TOKEN", TOKEN);
+        }
+        let mut child = command.spawn().unwrap();
+        if token_on_input {
+            writeln!(child.stdin.as_mut().unwrap(), "{TOKEN}").unwrap();
+        }
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        out.read_line(&mut line).unwrap();
+        let told: Value = serde_json::from_str(&line).expect("one line of JSON");
+        assert_eq!(told["version"], env!("CARGO_PKG_VERSION"));
+        let port = u16::try_from(told["port"].as_u64().unwrap()).unwrap();
+        Self { child, out, line, address: (Ipv4Addr::LOCALHOST, port).into() }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for the end; gives the exit code and all that was printed.
+    fn end(mut self) -> (Option<i32>, String) {
+        let mut printed = std::mem::take(&mut self.line);
+        self.out.read_to_string(&mut printed).unwrap();
+        self.child.stderr.take().unwrap().read_to_string(&mut printed).unwrap();
+        (self.child.wait().unwrap().code(), printed)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn on(root: &TempDir) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.arg("--root").arg(format!("root={}", root.path().display()));
+    command
+}
+
+#[tokio::test]
+async fn fault_67_the_token_is_never_printed_and_the_daemon_ends_with_its_input() {
+    let root = tempfile::tempdir().unwrap();
+    let mut daemon = Daemon::start(on(&root).args(["--log", "trace"]), true);
+    let mut client = Client::connect(daemon.address).await;
+    client.ask("POST /v1/control/ping", "", b"").await.unwrap().is(204, "");
+    client.ask(&format!("GET /v1/nowhere?token={TOKEN}"), "", b"").await.unwrap().is(404, "not_found");
+    client.ask("GET /v1/config", &format!("X-Token: {TOKEN}\r\n"), b"").await.unwrap().is(200, "");
+    let upgrade = format!(
+        "Upgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: piecewise.sockets.v1, bearer.{TOKEN}\r\n"
+    );
+    let mut page = Client::connect(daemon.address).await;
+    page.raw(page.head("GET /v1/sockets", &upgrade)).await.unwrap();
+    page.answer().await.unwrap();
+
+    drop(daemon.child.stdin.take());
+    let (code, printed) = daemon.end();
+
+    assert_eq!(code, Some(0));
+    assert!(printed.contains("/v1/control/ping"), "requests are logged: {printed}");
+    assert!(!printed.contains(TOKEN));
+    let lines: Vec<_> = printed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect();
+    assert_eq!(lines.iter().filter(|line| line.get("port").is_some()).count(), 1);
+}
+
+#[tokio::test]
+async fn a_signal_ends_it_gracefully() {
+    let root = tempfile::tempdir().unwrap();
+    for signal in [Signal::TERM, Signal::INT] {
+        let daemon = Daemon::start(&mut on(&root), false);
+
+        daemon.signal(signal);
+
+        let (code, printed) = daemon.end();
+        assert_eq!(code, Some(0));
+        assert_eq!(printed.lines().count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_the_input_means_nothing_where_the_token_did_not_come_that_way() {
+    let root = tempfile::tempdir().unwrap();
+    let mut daemon = Daemon::start(&mut on(&root), false);
+    drop(daemon.child.stdin.take());
+
+    let mut client = Client::connect(daemon.address).await;
+
+    client.ask("POST /v1/control/ping", "", b"").await.unwrap().is(204, "");
+    client.ask("POST /v1/control/shutdown", "", b"").await.unwrap().is(202, "");
+    assert_eq!(daemon.end().0, Some(0));
+}
+
+#[test]
+fn it_ends_with_its_parent() {
+    let root = tempfile::tempdir().unwrap();
+    // The shell waits for its own input, and so ends when the test says.
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", r#""$@" & read -r line"#, "sh", PROGRAM, "--root"])
+        .arg(format!("root={}", root.path().display()));
+    let mut daemon = Daemon::start(&mut shell, false);
+
+    drop(daemon.child.stdin.take());
+
+    // Standard output is the daemon's too: it ends when both have.
+    let (_, printed) = daemon.end();
+    assert_eq!(printed.lines().count(), 1);
+}
+
+#[tokio::test]
+async fn fault_53_killed_and_started_anew_it_takes_the_same_write_again() {
+    let root = tempfile::tempdir().unwrap();
+    let set = set_of(&[("a", 600_000), ("b", 600_000)]).to_string();
+    let piece = pattern(1_200_000, 1);
+    for _ in 0..2 {
+        let daemon = Daemon::start(&mut on(&root), true);
+        let mut client = Client::connect(daemon.address).await;
+
+        client.write(0, &piece).await.unwrap().is(404, "unknown_set");
+        client.ask("PUT /v1/sets/set", "", set.as_bytes()).await.unwrap().is(201, "");
+        client.write(0, &piece).await.unwrap().is(204, "");
+
+        daemon.signal(Signal::KILL);
+        assert_eq!(daemon.end().0, None);
+    }
+    assert_eq!(std::fs::read(root.path().join("a")).unwrap(), piece[..600_000]);
+    assert_eq!(std::fs::read(root.path().join("b")).unwrap(), piece[600_000..]);
+}
+
+#[tokio::test]
+async fn fault_56_with_64_descriptors_many_files_and_idle_connections_are_no_trouble() {
+    let root = tempfile::tempdir().unwrap();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", r#"ulimit -n 64; exec "$@""#, "sh", PROGRAM, "--max-open-files", "8", "--root"]);
+    let daemon = Daemon::start(shell.arg(format!("root={}", root.path().display())), true);
+    let names: Vec<_> = (0..10_000).map(|index| format!("{}/{index}", index % 100)).collect();
+    let files: Vec<_> = names.iter().map(|name| (name.as_str(), 100)).collect();
+    let bytes = pattern(1_000_000, 1);
+    let mut client = Client::connect(daemon.address).await;
+    client.ask("PUT /v1/sets/set", "", set_of(&files).to_string().as_bytes()).await.unwrap().is(201, "");
+    let mut idle = Vec::new();
+    for _ in 0..100 {
+        idle.push(Client::connect(daemon.address).await);
+    }
+
+    for (part, chunk) in bytes.chunks(100_000).enumerate() {
+        client.write(part as u64 * 100_000, chunk).await.unwrap().is(204, "");
+    }
+
+    assert_eq!(client.ask("GET /v1/sets/set/read", "", b"").await.unwrap().body, bytes);
+}
+
+#[tokio::test]
+async fn a_configuration_file_adds_roots_and_is_read_again() {
+    let root = tempfile::tempdir().unwrap();
+    let config = root.path().join("config.json");
+    std::fs::write(&config, r#"{"roots": {"more": "/more"}}"#).unwrap();
+    let daemon = Daemon::start(on(&root).arg("--config").arg(&config), true);
+    let mut client = Client::connect(daemon.address).await;
+    assert_eq!(client.ask("GET /v1/config", "", b"").await.unwrap().json()["roots"]["more"], "/more");
+
+    std::fs::write(&config, r#"{"roots": {"other": "/other"}, "allowOrigins": ["http://page"]}"#).unwrap();
+    let reloaded = client.ask("POST /v1/config/reload", "", b"").await.unwrap().json();
+    std::fs::write(&config, "{").unwrap();
+    client.ask("POST /v1/config/reload", "", b"").await.unwrap().is(400, "bad_request");
+
+    assert_eq!(reloaded["allowOrigins"][0], "http://page");
+    assert_eq!(reloaded["roots"].as_object().unwrap().keys().collect::<Vec<_>>(), ["other", "root"]);
+    assert_eq!(client.ask("GET /v1/config", "", b"").await.unwrap().json(), reloaded);
+    client.ask("GET /v1/config", "Origin: http://elsewhere\r\n", b"").await.unwrap().is(403, "forbidden_origin");
+}
+
+#[test]
+fn a_bad_start_is_told_in_one_sentence() {
+    let run = |arguments: &[&str], token: Option<&str>| -> Output {
+        let mut command = Command::new(PROGRAM);
+        command.args(arguments).env_remove("PIECEWISE_IO_DAEMON_TOKEN").stdin(Stdio::null());
+        if let Some(token) = token {
+            command.env("PIECEWISE_IO_DAEMON_TOKEN", token);
+        }
+        command.output().unwrap()
+    };
+    let cases: [(&[&str], Option<&str>); 10] = [
+        (&["--nonsense"], Some(TOKEN)),
+        (&["--port", "99999"], Some(TOKEN)),
+        (&["--root", "no-directory"], Some(TOKEN)),
+        (&["--root", "=/tmp"], Some(TOKEN)),
+        (&["--root", "name="], Some(TOKEN)),
+        (&["--log", "loud"], Some(TOKEN)),
+        (&["--config", "/nowhere/config.json"], Some(TOKEN)),
+        (&["extra"], Some(TOKEN)),
+        (&[], Some("too-short")),
+        (&[], None),
+    ];
+    for (arguments, token) in cases {
+        let output = run(arguments, token);
+
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {told}");
+        assert_eq!(told.lines().count(), 1, "{arguments:?}: {told}");
+        assert!(output.stdout.is_empty());
+        assert!(!told.contains("too-short"));
+    }
+    let help = run(&["--help"], None);
+    assert_eq!(help.status.code(), Some(0));
+}

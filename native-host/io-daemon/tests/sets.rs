@@ -1,0 +1,173 @@
+//! Registering, preparing and removing sets.
+
+mod support;
+
+use axum::body::Body;
+use piecewise_io_daemon::disk::Registered;
+use piecewise_io_daemon::disk::layout::Layout;
+use piecewise_io_daemon::disk::set::Registration;
+use serde_json::json;
+use std::os::unix::fs::symlink;
+use support::{Bed, request, set_of};
+
+#[tokio::test]
+async fn registering_is_idempotent_and_touches_no_file() {
+    let bed = Bed::new();
+    let set = set_of(&[("a/b", 3), ("empty", 0)]);
+
+    bed.put("set", set.clone()).await.is(201, "");
+    bed.put("set", set.clone()).await.is(204, "");
+    bed.put("set", set_of(&[("a/b", 4), ("empty", 0)])).await.is(409, "set_conflict");
+    bed.put("set", json!({ "root": "root", "files": set["files"], "allocate": true })).await.is(409, "set_conflict");
+
+    assert!(!bed.root.exists());
+    assert_eq!(bed.stats().await["sets"], 1);
+}
+
+#[tokio::test]
+async fn ten_thousand_sets_are_enough() {
+    let bed = Bed::new();
+    let set = || Registration::new("root".to_owned(), bed.root.clone(), Layout::default(), false);
+    for index in 0..10_000 {
+        assert_eq!(bed.state.disk().register(index.to_string(), set()), Ok(Registered::New));
+    }
+
+    bed.put("set", set_of(&[])).await.is(503, "busy");
+    bed.put("0", set_of(&[])).await.is(204, "");
+}
+
+#[tokio::test]
+async fn a_malformed_registration_is_refused() {
+    let bed = Bed::new();
+    let long = "x".repeat(65);
+    for id in ["a.b", "%2e%2e", "a%2Fb", "%00", "%ff", &long] {
+        bed.put(id, set_of(&[("a", 1)])).await.is(400, "bad_request");
+    }
+    bed.put(&"x".repeat(64), set_of(&[("a", 1)])).await.is(201, "");
+    bed.put("root", json!({ "root": "elsewhere", "files": [] })).await.is(404, "unknown_root");
+    for files in [
+        json!([{ "path": ["a"], "length": -1 }]),
+        json!([{ "path": ["a"], "length": 0.5 }]),
+        json!([{ "path": ["a"], "length": 9_007_199_254_740_992_u64 }]),
+        json!([{ "path": ["a"], "length": 9_007_199_254_740_991_u64 }, { "path": ["b"], "length": 1 }]),
+        json!([{ "path": ["a"], "length": 1 }, { "path": ["a"], "length": 1 }]),
+        json!([{ "path": "a", "length": 1 }]),
+        json!([{ "path": ["a"] }]),
+        json!("a"),
+    ] {
+        bed.put("set", json!({ "root": "root", "files": files })).await.is(400, "bad_request");
+    }
+}
+
+#[tokio::test]
+async fn fault_61_hostile_paths_are_refused_and_nothing_is_touched() {
+    let bed = Bed::new();
+    let long = "a".repeat(256);
+    for path in [
+        json!([]),
+        json!([""]),
+        json!([".."]),
+        json!(["a", "..", "..", "b"]),
+        json!(["/etc/passwd"]),
+        json!(["a/b"]),
+        json!(["..\\b"]),
+        json!(["C:\\b"]),
+        json!(["a\u{0}b"]),
+        json!([long]),
+    ] {
+        let files = json!([{ "path": path, "length": 1 }]);
+        bed.put("set", json!({ "root": "root", "files": files })).await.is(400, "bad_request");
+    }
+    assert!(!bed.root.exists());
+}
+
+#[tokio::test]
+async fn fault_61_a_symlink_put_in_the_way_later_leads_nowhere() {
+    let bed = Bed::new();
+    let outside = bed.directory.path().join("outside");
+    std::fs::create_dir(&outside).unwrap();
+    std::fs::write(outside.join("file"), "kept").unwrap();
+    bed.register(&[("folder/file", 4), ("link", 4)]).await;
+    std::fs::create_dir(&bed.root).unwrap();
+    symlink(&outside, bed.file("folder")).unwrap();
+    symlink(outside.join("file"), bed.file("link")).unwrap();
+
+    for begin in [0, 4] {
+        let answer = bed.write(begin, b"evil").await;
+        answer.is(403, "refused");
+        assert_eq!(answer.json()["why"], "a symbolic link leads out of the root");
+    }
+    bed.read("bytes=0-3").await.is(403, "refused");
+    bed.digests("sha1", json!([[4, 4]])).await.is(403, "refused");
+    let removal = request("DELETE", "/v1/sets/set?files=true").body(Body::empty()).unwrap();
+    bed.send(removal).await.is(403, "refused");
+
+    assert_eq!(std::fs::read(outside.join("file")).unwrap(), b"kept");
+}
+
+#[tokio::test]
+async fn preparing_makes_the_empty_files_and_nothing_else() {
+    let bed = Bed::new();
+    bed.register(&[("a/data", 5), ("b/c/empty", 0), ("d/other", 0)]).await;
+
+    bed.post("/v1/sets/set/prepare", json!({ "files": [0, 1] })).await.is(204, "");
+    bed.post("/v1/sets/set/prepare", json!({ "files": [0, 1] })).await.is(204, "");
+
+    assert_eq!(bed.tree(), ["b/", "b/c/", "b/c/empty"]);
+    bed.post("/v1/sets/set/prepare", json!({ "files": [3] })).await.is(400, "bad_request");
+    bed.post("/v1/sets/none/prepare", json!({ "files": [0] })).await.is(404, "unknown_set");
+}
+
+#[tokio::test]
+async fn removing_forgets_and_leaves_the_files() {
+    let bed = Bed::new();
+    bed.register(&[("a/b", 3)]).await;
+    bed.write(0, b"abc").await.is(204, "");
+
+    bed.send(request("DELETE", "/v1/sets/set").body(Body::empty()).unwrap()).await.is(204, "");
+
+    assert_eq!(bed.tree(), ["a/", "a/b"]);
+    assert_eq!(bed.stats().await["openFiles"], 0);
+    bed.write(0, b"abc").await.is(404, "unknown_set");
+    bed.send(request("DELETE", "/v1/sets/set").body(Body::empty()).unwrap()).await.is(404, "unknown_set");
+}
+
+#[tokio::test]
+async fn fault_69_removing_files_takes_exactly_those_and_never_the_root() {
+    let bed = Bed::new();
+    bed.register(&[("a/b/one", 1), ("a/two", 1), ("three", 1), ("never/written", 1)]).await;
+    bed.write(0, b"123").await.is(204, "");
+    std::fs::write(bed.file("a/kept"), "").unwrap();
+    std::fs::create_dir(bed.file("also")).unwrap();
+
+    bed.send(request("DELETE", "/v1/sets/set?files=true").body(Body::empty()).unwrap()).await.is(204, "");
+
+    assert_eq!(bed.tree(), ["a/", "a/kept", "also/"]);
+}
+
+#[tokio::test]
+async fn fault_69_a_root_that_is_empty_afterwards_stays() {
+    let bed = Bed::new();
+    bed.register(&[("a/b", 1)]).await;
+    bed.write(0, b"1").await.is(204, "");
+
+    bed.send(request("DELETE", "/v1/sets/set?files=true").body(Body::empty()).unwrap()).await.is(204, "");
+
+    assert!(bed.root.is_dir());
+    assert_eq!(bed.tree(), [""; 0]);
+    let wrong = request("DELETE", "/v1/sets/set?files=yes").body(Body::empty()).unwrap();
+    bed.send(wrong).await.is(400, "bad_request");
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_deleted_keeps_the_set() {
+    let bed = Bed::new();
+    bed.register(&[("a", 1), ("b", 1)]).await;
+    std::fs::create_dir_all(bed.file("a/folder")).unwrap();
+    std::fs::write(bed.file("b"), "1").unwrap();
+
+    bed.send(request("DELETE", "/v1/sets/set?files=true").body(Body::empty()).unwrap()).await.is(403, "refused");
+
+    assert_eq!(bed.tree(), ["a/", "a/folder/"]);
+    bed.put("set", set_of(&[("a", 1), ("b", 1)])).await.is(204, "");
+}
