@@ -1,0 +1,375 @@
+/**
+ * Fetches the info dict of a magnet link from several peers at once, some of them liars (BEP 9). A pure machine: facts
+ * come in with `now` in milliseconds, and `step` tells what to do. It asks its shell for digests and reads no clock.
+ *
+ * At first all peers that name the size which most of them name fill one shared copy. If that fails, by its digest or
+ * because it does not get on, no blame can be laid: from then on a few peers at a time fill a copy each, alone, whatever
+ * size they name, and who gives a bad one is banned. When a copy passes, those whose pieces of the failed shared copy
+ * differ from it are banned too. Peers take turns, and who is silent or rejects is left alone for a while and then given
+ * twice the time, so a slow honest peer has its turn however many liars there are.
+ *
+ * A copy's memory is bounded by `MetadataMessage.maxSize`, and there are at most `maxSoleCopies` and the failed one.
+ *
+ * Leaves to the session to tell which peers speak `ut_metadata`, to the shell to take digests and to call `step` after
+ * each fact and once a second, to `metainfo/` to read the info dict, and to `MetadataServer.ts` to give it to others.
+ */
+import * as Bytes from "../base/Bytes.ts"
+import * as MetadataMessage from "../wire/extension/MetadataMessage.ts"
+
+/** Requests out to one peer: enough to bear the delay, and few enough that a peer that is silent holds up little. */
+export const maxRequests = 4
+
+/** Copies that are filled by one peer each at the same time. */
+export const maxSoleCopies = 3
+
+/** Milliseconds that a peer may be silent while it is asked for something; doubled with each of its failures. */
+export const timeoutAfter = 10_000
+
+/** Milliseconds that a copy may take, and the same for each of its pieces: 64 KiB a second; doubled likewise. */
+export const copyTimeout = 20_000
+export const pieceTimeout = 250
+
+/** Milliseconds that a peer is left alone after its first failure; doubled with each, up to `maxPause`. */
+export const firstPause = 5_000
+export const maxPause = 300_000
+
+/** A peer's failures beyond this number double nothing any more. */
+const maxDoublings = 8
+
+/** Rejects in a row after which a peer is dropped: it says that it has the info dict, and gives none of it. */
+export const maxRejects = 16
+
+/** A copy of the info dict on its way. `bytes` is right where its digest is. */
+export interface Copy {
+  readonly bytes: Uint8Array
+  /** Who fills it alone; `undefined` for the shared copy. */
+  readonly sole: number | undefined
+  /** By piece: who gave it; `undefined` while it is missing. */
+  readonly givers: Array<number | undefined>
+  /** Pieces that are out to a peer. */
+  readonly asked: Set<number>
+  missing: number
+  /** When it is given up, if it is not complete. */
+  readonly deadline: number
+  /** Whether its digest has been asked for. */
+  isVerifying: boolean
+}
+
+interface Peer {
+  readonly key: number
+  /** The size that it names. */
+  readonly size: number
+  /** The copy that it fills. */
+  copy: Copy | undefined
+  /** Pieces of `copy` that are out to it. */
+  readonly asked: Set<number>
+  /** By piece: requests that it has not answered, those that nobody waits for any more included. */
+  readonly owed: Map<number, number>
+  /** Since when it has been silent while it was asked for something. */
+  silentSince: number
+  /** When it may be asked again. */
+  pausedUntil: number
+  failures: number
+  /** Rejects since it last gave a piece. */
+  rejects: number
+  /** Who waits longest has the lowest. */
+  turn: number
+}
+
+/** The fetching of one info dict. Owned by one fiber; `info` may be read by anybody. */
+export interface MetadataExchange {
+  /** The right info dict, once there is one. */
+  info: Uint8Array | undefined
+  readonly peers: Map<number, Peer>
+  readonly copies: Set<Copy>
+  /** Whether a shared copy has failed. */
+  isSole: boolean
+  /** Peers that are banned: each is told of once, and not taken back. */
+  readonly banned: Set<number>
+  /** The shared copy whose digest was wrong, to lay blame when the right one is known. */
+  failed: Copy | undefined
+  nextTurn: number
+  actions: Array<Action>
+}
+
+/** What the shell is to do. `peer` is a key; it may be of a peer that has left. `why` is the end of a sentence. */
+export type Action =
+  /** Ask the peer for a piece. */
+  | { readonly _tag: "Request"; readonly peer: number; readonly piece: number }
+  /** Compare the digest of `copy.bytes` with the info hash, and tell `verified`. The bytes do not change any more. */
+  | { readonly _tag: "Verify"; readonly copy: Copy }
+  /** The peer broke the protocol or is of no use: end its session. */
+  | { readonly _tag: "Drop"; readonly peer: number; readonly why: string }
+  /** The peer gave wrong bytes: ban its address. */
+  | { readonly _tag: "Ban"; readonly peer: number; readonly why: string }
+
+/** An exchange without peers. */
+export const make = (): MetadataExchange => ({
+  info: undefined,
+  peers: new Map(),
+  copies: new Set(),
+  isSole: false,
+  banned: new Set(),
+  failed: undefined,
+  nextTurn: 0,
+  actions: []
+})
+
+/**
+ * A peer says that it has an info dict of `size` bytes. Sizes that none may have are ignored. `peer` is its key, which
+ * stands for its address. One that is banned is ignored; one that names another size later on is dropped.
+ */
+export const join = (self: MetadataExchange, peer: number, size: number, now: number): void => {
+  if (self.info !== undefined || self.banned.has(peer) || !MetadataMessage.isSize(size)) return
+  const known = self.peers.get(peer)
+  if (known !== undefined) {
+    if (known.size !== size) drop(self, known, "it names another size of the metadata than before")
+    return
+  }
+  self.peers.set(peer, {
+    key: peer,
+    size,
+    copy: undefined,
+    asked: new Set(),
+    owed: new Map(),
+    silentSince: now,
+    pausedUntil: now,
+    failures: 0,
+    rejects: 0,
+    turn: self.nextTurn++
+  })
+}
+
+/** The peer is gone. What it gave stays in the shared copy. */
+export const leave = (self: MetadataExchange, peer: number): void => {
+  const known = self.peers.get(peer)
+  if (known === undefined) return
+  detach(self, known)
+  self.peers.delete(peer)
+}
+
+/** A message of `ut_metadata` came from the peer. Requests are `MetadataServer.ts`'s, and ignored here. */
+export const receive = (
+  self: MetadataExchange,
+  peer: number,
+  message: MetadataMessage.MetadataMessage,
+  now: number
+): void => {
+  const known = self.peers.get(peer)
+  if (known === undefined || message._tag === "Request" || message._tag === "Unknown") return
+  const { piece } = message
+  const owed = known.owed.get(piece)
+  if (owed === undefined) return drop(self, known, "it answers a request for metadata that nobody made")
+  if (owed === 1) known.owed.delete(piece)
+  else known.owed.set(piece, owed - 1)
+  if (message._tag === "Reject") return reject(self, known, piece, now)
+  if (message.totalSize !== known.size) {
+    return drop(self, known, "it names another size of the metadata than before")
+  }
+  if (message.bytes.length !== MetadataMessage.pieceSize(known.size, piece)) {
+    return drop(self, known, `it sent ${message.bytes.length} bytes of metadata for a piece`)
+  }
+  known.silentSince = now
+  known.rejects = 0
+  // An answer that comes too late is no offence, but its place may be another's by now.
+  if (known.copy === undefined || !known.asked.delete(piece)) return
+  put(known.copy, known.key, piece, message.bytes)
+}
+
+const put = (copy: Copy, giver: number, piece: number, bytes: Uint8Array): void => {
+  copy.asked.delete(piece)
+  copy.bytes.set(bytes, piece * MetadataMessage.pieceLength)
+  copy.givers[piece] = giver
+  copy.missing--
+}
+
+const reject = (self: MetadataExchange, peer: Peer, piece: number, now: number): void => {
+  if (++peer.rejects > maxRejects) return drop(self, peer, "it goes on rejecting requests for metadata")
+  if (peer.asked.has(piece)) pause(self, peer, now)
+}
+
+/** Tells whether the bytes of a copy have the digest that was asked for with `Verify`. */
+export const verified = (self: MetadataExchange, copy: Copy, isRight: boolean): void => {
+  if (!self.copies.has(copy)) return
+  abandon(self, copy)
+  if (isRight) return succeed(self, copy)
+  const givers = new Set(copy.givers)
+  if (givers.size > 1) {
+    self.isSole = true
+    self.failed = copy
+    return
+  }
+  for (const giver of givers) ban(self, giver!)
+}
+
+const succeed = (self: MetadataExchange, { bytes }: Copy): void => {
+  self.info = bytes
+  for (const guilty of self.failed === undefined ? [] : guiltyOf(self.failed, bytes)) ban(self, guilty)
+  self.failed = undefined
+  self.copies.clear()
+  self.peers.clear()
+}
+
+/** Who gave a piece of a failed copy that differs from the right one. */
+const guiltyOf = (failed: Copy, right: Uint8Array): ReadonlySet<number> => {
+  const guilty = new Set<number>()
+  for (const [piece, giver] of failed.givers.entries()) {
+    const begin = piece * MetadataMessage.pieceLength
+    const end = begin + MetadataMessage.pieceLength
+    const isRight =
+      failed.bytes.length === right.length &&
+      Bytes.equals(failed.bytes.subarray(begin, end), right.subarray(begin, end))
+    if (!isRight) guilty.add(giver!)
+  }
+  return guilty
+}
+
+/** What is to be done now. Each action is given once. */
+export const step = (self: MetadataExchange, now: number): ReadonlyArray<Action> => {
+  if (self.info === undefined) {
+    expire(self, now)
+    if (self.isSole) beginSoleCopies(self, now)
+    else beginSharedCopy(self, now)
+    request(self, now)
+    for (const copy of self.copies) {
+      if (copy.missing > 0 || copy.isVerifying) continue
+      copy.isVerifying = true
+      self.actions.push({ _tag: "Verify", copy })
+    }
+  }
+  const { actions } = self
+  self.actions = []
+  return actions
+}
+
+const doubled = (peer: Peer): number => 2 ** Math.min(peer.failures, maxDoublings)
+
+const expire = (self: MetadataExchange, now: number): void => {
+  for (const peer of self.peers.values()) {
+    if (peer.asked.size > 0 && now - peer.silentSince >= timeoutAfter * doubled(peer)) pause(self, peer, now)
+  }
+  for (const copy of self.copies) {
+    if (copy.missing === 0 || now < copy.deadline) continue
+    const sole = copy.sole === undefined ? undefined : self.peers.get(copy.sole)
+    if (sole !== undefined) pause(self, sole, now)
+    else {
+      // Somebody holds it up, and it may be anybody.
+      self.isSole = true
+      abandon(self, copy)
+    }
+  }
+}
+
+/** The peer failed to give what it was asked for: it is left alone for a while, and others take over. */
+const pause = (self: MetadataExchange, peer: Peer, now: number): void => {
+  detach(self, peer)
+  peer.pausedUntil = now + Math.min(maxPause, firstPause * doubled(peer))
+  peer.failures++
+}
+
+/** Frees what is out to the peer; a copy that it fills alone is given up. */
+const detach = (self: MetadataExchange, peer: Peer): void => {
+  const { copy } = peer
+  if (copy === undefined) return
+  peer.copy = undefined
+  for (const piece of peer.asked) copy.asked.delete(piece)
+  peer.asked.clear()
+  // A complete one is judged whether its giver is there or not.
+  if (copy.sole === peer.key && copy.missing > 0) self.copies.delete(copy)
+}
+
+const abandon = (self: MetadataExchange, copy: Copy): void => {
+  for (const peer of self.peers.values()) if (peer.copy === copy) detach(self, peer)
+  self.copies.delete(copy)
+}
+
+const drop = (self: MetadataExchange, peer: Peer, why: string): void => {
+  leave(self, peer.key)
+  self.actions.push({ _tag: "Drop", peer: peer.key, why })
+}
+
+const ban = (self: MetadataExchange, peer: number): void => {
+  if (self.banned.has(peer)) return
+  self.banned.add(peer)
+  leave(self, peer)
+  self.actions.push({ _tag: "Ban", peer, why: "its metadata does not have the digest of the torrent" })
+}
+
+const makeCopy = (self: MetadataExchange, size: number, sole: Peer | undefined, now: number): Copy => {
+  const count = MetadataMessage.pieceCount(size)
+  const allowance = (copyTimeout + pieceTimeout * count) * (sole === undefined ? 1 : doubled(sole))
+  const copy: Copy = {
+    bytes: new Uint8Array(size),
+    sole: sole?.key,
+    givers: new Array<number | undefined>(count).fill(undefined),
+    asked: new Set(),
+    missing: count,
+    deadline: now + allowance,
+    isVerifying: false
+  }
+  self.copies.add(copy)
+  return copy
+}
+
+const isReady = (peer: Peer, now: number): boolean => peer.copy === undefined && peer.pausedUntil <= now
+
+/** Begins the shared copy where there is none, or none that anybody could go on with; those of its size join it. */
+const beginSharedCopy = (self: MetadataExchange, now: number): void => {
+  const ready = Array.from(self.peers.values()).filter((peer) => isReady(peer, now))
+  if (ready.length === 0) return
+  let [copy] = self.copies
+  if (copy !== undefined && isStuck(self, copy, ready)) {
+    abandon(self, copy)
+    copy = undefined
+  }
+  copy ??= makeCopy(self, commonSize(ready), undefined, now)
+  for (const peer of ready) if (peer.size === copy.bytes.length) peer.copy = copy
+}
+
+/** Whether nobody fills the copy, and none of those who are ready could. */
+const isStuck = (self: MetadataExchange, copy: Copy, ready: ReadonlyArray<Peer>): boolean =>
+  copy.missing > 0 &&
+  !ready.some((peer) => peer.size === copy.bytes.length) &&
+  !Array.from(self.peers.values()).some((peer) => peer.copy === copy)
+
+/** The size that most of the peers name; of two that as many name, the one named first. */
+const commonSize = (peers: ReadonlyArray<Peer>): number => {
+  const votes = new Map<number, number>()
+  for (const { size } of peers) votes.set(size, (votes.get(size) ?? 0) + 1)
+  let common = 0
+  for (const [size, count] of votes) if (count > (votes.get(common) ?? 0)) common = size
+  return common
+}
+
+const beginSoleCopies = (self: MetadataExchange, now: number): void => {
+  const ready = Array.from(self.peers.values()).filter((peer) => isReady(peer, now))
+  ready.sort((a, b) => a.turn - b.turn)
+  for (const peer of ready) {
+    if (self.copies.size >= maxSoleCopies) break
+    peer.turn = self.nextTurn++
+    peer.copy = makeCopy(self, peer.size, peer, now)
+  }
+}
+
+/** Asks peers for what is missing, one piece each in turn, so that a short info dict comes from several. */
+const request = (self: MetadataExchange, now: number): void => {
+  for (let round = 0; round < maxRequests; round++) {
+    for (const peer of self.peers.values()) {
+      const { copy } = peer
+      if (copy === undefined || peer.asked.size > round) continue
+      const piece = nextPiece(copy)
+      if (piece === undefined) continue
+      if (peer.asked.size === 0) peer.silentSince = now
+      peer.asked.add(piece)
+      copy.asked.add(piece)
+      peer.owed.set(piece, (peer.owed.get(piece) ?? 0) + 1)
+      self.actions.push({ _tag: "Request", peer: peer.key, piece })
+    }
+  }
+}
+
+const nextPiece = (copy: Copy): number | undefined => {
+  if (copy.missing === copy.asked.size) return undefined
+  const piece = copy.givers.findIndex((giver, index) => giver === undefined && !copy.asked.has(index))
+  return piece < 0 ? undefined : piece
+}

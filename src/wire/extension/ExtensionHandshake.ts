@@ -1,0 +1,177 @@
+/**
+ * The handshake of the extension protocol (BEP 10): a dictionary in an `extended` frame of id 0, in which a peer says by
+ * which ids it wants the extensions to be called, and something about itself (BEP 9 `metadata_size`, BEP 21 `upload_only`).
+ *
+ * Every field is checked on its own: a value that makes no sense is taken for absent, as clients are many and odd. What is
+ * absent leaves in force what an earlier handshake said, see `merge`.
+ * Knows nothing of sessions: which extensions there are, and whether what a peer says of itself is believed, is theirs. A
+ * peer that names `infoHashV2` takes the connection for one of a v2 torrent; a session of a v1 torrent ends there.
+ */
+import * as Result from "effect/Result"
+import * as Bytes from "../../base/Bytes.ts"
+import type { InfoHashV2 } from "../../base/InfoHash.ts"
+import * as InfoHash from "../../base/InfoHash.ts"
+import * as IpAddress from "../../base/IpAddress.ts"
+import * as Bencode from "../../bencode/Bencode.ts"
+import { WireError } from "../WireError.ts"
+import * as MetadataMessage from "./MetadataMessage.ts"
+
+/** The id of the `extended` frame that carries a handshake. */
+export const id = 0
+
+/** What a peer said in one handshake, or in all so far; `undefined` is what it did not say. */
+export interface ExtensionHandshake {
+  /** `m`: by name of the extension, the id (1 to 255) of frames to this peer; 0 where it does not take them any more. */
+  readonly ids: ReadonlyMap<string, number>
+  /** `v`: client and version, at most `maxClientLength` characters that are safe to show. */
+  readonly client: string | undefined
+  /** `p`: the TCP port at which the peer can be dialled, 1 to 65,535. */
+  readonly port: number | undefined
+  /** `yourip`: the address from which the peer sees the other side come, in canonical text. A hint that may be a lie. */
+  readonly externalHost: string | undefined
+  /** `ipv4`: the peer's IPv4 address, in canonical text. */
+  readonly ipv4Host: string | undefined
+  /** `ipv6`: the peer's IPv6 address, in canonical text. */
+  readonly ipv6Host: string | undefined
+  /** `reqq`: how many requests the peer bears before it drops some, at least 1. */
+  readonly maxRequests: number | undefined
+  /** `metadata_size`: bytes of the info dict, 1 to `MetadataMessage.maxSize`. */
+  readonly metadataSize: number | undefined
+  /** `upload_only`: the peer wants nothing more (BEP 21). */
+  readonly uploadOnly: boolean | undefined
+  /** `info_hash2`: the v2 info hash whose first 20 bytes opened the connection, as libtorrent says it; 32 bytes, a copy. */
+  readonly infoHashV2: InfoHashV2 | undefined
+}
+
+/** The handshake of a peer that has said nothing. */
+export const empty: ExtensionHandshake = {
+  ids: new Map(),
+  client: undefined,
+  port: undefined,
+  externalHost: undefined,
+  ipv4Host: undefined,
+  ipv6Host: undefined,
+  maxRequests: undefined,
+  metadataSize: undefined,
+  uploadOnly: undefined,
+  infoHashV2: undefined
+}
+
+/** Extensions that are kept of one peer; those in use are a dozen. */
+export const maxExtensions = 64
+
+/** Characters of an extension's name. */
+export const maxNameLength = 64
+
+/** Characters of a client's name that are shown. */
+export const maxClientLength = 64
+
+/** Bytes of a whole handshake; those in use have 300. */
+export const maxLength = 16_384
+
+/**
+ * Reads the payload of an `extended` frame of id 0. Bytes after the dictionary are ignored. Nothing in the result points
+ * into `payload`. Fails with `WireError` only on what is no dictionary, or longer than `maxLength`.
+ */
+export const decode = (payload: Uint8Array): Result.Result<ExtensionHandshake, WireError> => {
+  const decoded = Bencode.decode(payload, { maxBytes: maxLength, maxDepth: 16, maxTokens: 4_096, trailing: "ignore" })
+  if (Result.isFailure(decoded)) {
+    return Result.fail(new WireError({ why: "an extension handshake that is not bencoded" }))
+  }
+  const root = decoded.success.value
+  if (!Bencode.isDictionary(root)) {
+    return Result.fail(new WireError({ why: "an extension handshake that is no dictionary" }))
+  }
+  return Result.succeed({
+    ids: readIds(Bencode.getDictionary(root, "m")),
+    client: readClient(Bencode.getBytes(root, "v")),
+    port: readInt(root, "p", 65_535),
+    externalHost: readHost(root, "yourip", [4, 16]),
+    ipv4Host: readHost(root, "ipv4", [4]),
+    ipv6Host: readHost(root, "ipv6", [16]),
+    maxRequests: readInt(root, "reqq", Number.MAX_SAFE_INTEGER),
+    metadataSize: readInt(root, "metadata_size", MetadataMessage.maxSize),
+    uploadOnly: readFlag(root, "upload_only"),
+    infoHashV2: InfoHash.v2FromBytes(Bencode.getBytes(root, "info_hash2")?.slice() ?? new Uint8Array())
+  })
+}
+
+const readIds = (entries: Bencode.Dictionary | undefined): ReadonlyMap<string, number> => {
+  const ids = new Map<string, number>()
+  for (const [name, value] of entries ?? []) {
+    if (ids.size === maxExtensions) break
+    const isId = typeof value === "number" && value >= 0 && value <= 255
+    if (isId && name !== "" && name.length <= maxNameLength) ids.set(name, value)
+  }
+  return ids
+}
+
+/** An integer of 1 to `max`. */
+const readInt = (root: Bencode.Dictionary, key: string, max: number): number | undefined => {
+  const value = Bencode.getInt(root, key)
+  return value !== undefined && value >= 1 && value <= max ? value : undefined
+}
+
+const readFlag = (root: Bencode.Dictionary, key: string): boolean | undefined => {
+  const value = Bencode.getInt(root, key)
+  return value === undefined ? undefined : value !== 0
+}
+
+/** The host of an address that has one of `lengths` bytes and could be somebody's. */
+const readHost = (root: Bencode.Dictionary, key: string, lengths: ReadonlyArray<number>): string | undefined => {
+  const bytes = Bencode.getBytes(root, key)
+  if (bytes === undefined || !lengths.includes(bytes.length)) return undefined
+  const host = IpAddress.format(bytes)!
+  return IpAddress.reach(host) === "none" ? undefined : host
+}
+
+/** Text for a terminal or a page: what could steer either becomes a space, what is not UTF-8 becomes U+FFFD. */
+const readClient = (bytes: Uint8Array | undefined): string | undefined => {
+  // A character has at most 4 bytes; one that is cut in two shows as U+FFFD beyond what is kept.
+  const text = Bytes.toText((bytes ?? new Uint8Array()).subarray(0, 4 * maxClientLength + 4))
+    .replace(/[\p{C}\p{Z}]+/gu, " ")
+    .trim()
+  return text === "" ? undefined : Array.from(text).slice(0, maxClientLength).join("").trimEnd()
+}
+
+/**
+ * What a peer has said in all, after a further handshake: `later` counts where it says something, and `m` holds changes
+ * only (BEP 10). More than `maxExtensions` names are not kept.
+ */
+export const merge = (self: ExtensionHandshake, later: ExtensionHandshake): ExtensionHandshake => {
+  const ids = new Map(self.ids)
+  for (const [name, value] of later.ids) if (ids.size < maxExtensions || ids.has(name)) ids.set(name, value)
+  return {
+    ids,
+    client: later.client ?? self.client,
+    port: later.port ?? self.port,
+    externalHost: later.externalHost ?? self.externalHost,
+    ipv4Host: later.ipv4Host ?? self.ipv4Host,
+    ipv6Host: later.ipv6Host ?? self.ipv6Host,
+    maxRequests: later.maxRequests ?? self.maxRequests,
+    metadataSize: later.metadataSize ?? self.metadataSize,
+    uploadOnly: later.uploadOnly ?? self.uploadOnly,
+    infoHashV2: later.infoHashV2 ?? self.infoHashV2
+  }
+}
+
+/** The id by which the peer wants an extension to be called, 1 to 255; `undefined` where it does not take it. */
+export const idOf = (self: ExtensionHandshake, name: string): number | undefined => self.ids.get(name) || undefined
+
+/** The payload of an `extended` frame of id 0, fresh. What is left out or `undefined` is not said. */
+export const encode = (handshake: Partial<ExtensionHandshake>): Uint8Array =>
+  Bencode.encode({
+    m: handshake.ids ?? new Map<string, number>(),
+    v: handshake.client,
+    p: handshake.port,
+    yourip: ipBytes(handshake.externalHost),
+    ipv4: ipBytes(handshake.ipv4Host),
+    ipv6: ipBytes(handshake.ipv6Host),
+    reqq: handshake.maxRequests,
+    metadata_size: handshake.metadataSize,
+    upload_only: handshake.uploadOnly === undefined ? undefined : Number(handshake.uploadOnly),
+    info_hash2: handshake.infoHashV2
+  })
+
+const ipBytes = (host: string | undefined): Uint8Array | undefined =>
+  host === undefined ? undefined : IpAddress.parse(host.replace(/%.*$/, ""))

@@ -1,0 +1,622 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as fc from "fast-check"
+import * as Bytes from "../../src/base/Bytes.ts"
+import * as MetadataExchange from "../../src/peer/MetadataExchange.ts"
+import * as MetadataMessage from "../../src/wire/extension/MetadataMessage.ts"
+
+const { pieceLength } = MetadataMessage
+
+/** The right bytes of an info dict: no two pieces are alike. */
+const infoOf = (size: number) => Uint8Array.from({ length: size }, (_, at) => (at * 31 + (at >>> 14) * 7) % 251)
+
+const data = (info: Uint8Array, piece: number): MetadataMessage.MetadataMessage => ({
+  _tag: "Data",
+  piece,
+  totalSize: info.length,
+  bytes: info.subarray(piece * pieceLength, (piece + 1) * pieceLength)
+})
+
+const damaged = (bytes: Uint8Array): Uint8Array => bytes.with(bytes.length >>> 1, bytes[bytes.length >>> 1]! ^ 1)
+
+type Request = Extract<MetadataExchange.Action, { _tag: "Request" }>
+
+/** An exchange that the peers named have joined, whose info dict is `info`. */
+const joined = (info: Uint8Array, ...peers: ReadonlyArray<number>) => {
+  const exchange = MetadataExchange.make()
+  for (const peer of peers) MetadataExchange.join(exchange, peer, info.length, 0)
+  return exchange
+}
+
+const requestsOf = (actions: ReadonlyArray<MetadataExchange.Action>) =>
+  actions.filter((action): action is Request => action._tag === "Request")
+
+const others = (actions: ReadonlyArray<MetadataExchange.Action>) =>
+  actions
+    .filter((action) => action._tag !== "Request")
+    .map((action) => (action._tag === "Verify" ? action._tag : action))
+
+/** The pieces that each peer is asked for, as `1:0,2 2:1`. */
+const drawn = (actions: ReadonlyArray<MetadataExchange.Action>) => {
+  const pieces = new Map<number, Array<number>>()
+  for (const { peer, piece } of requestsOf(actions)) pieces.set(peer, [...(pieces.get(peer) ?? []), piece])
+  return Array.from(pieces, ([peer, asked]) => `${peer}:${asked}`).join(" ")
+}
+
+/** Answers every request by what each peer holds, until there is nothing more to do at `now`; what came up meanwhile. */
+const run = (
+  exchange: MetadataExchange.MetadataExchange,
+  right: Uint8Array,
+  holdings: ReadonlyMap<number, Uint8Array>,
+  now: number
+) => {
+  const log: Array<MetadataExchange.Action> = []
+  for (let actions = MetadataExchange.step(exchange, now); actions.length > 0; ) {
+    assert.isBelow(log.length, 1_000, "it comes to an end")
+    log.push(...actions)
+    for (const action of actions) {
+      if (action._tag === "Verify") {
+        MetadataExchange.verified(exchange, action.copy, Bytes.equals(action.copy.bytes, right))
+      }
+      const holding = action._tag === "Request" ? holdings.get(action.peer) : undefined
+      if (action._tag === "Request" && holding !== undefined) {
+        MetadataExchange.receive(exchange, action.peer, data(holding, action.piece), now)
+      }
+    }
+    actions = MetadataExchange.step(exchange, now)
+  }
+  return log
+}
+
+const bans = (log: ReadonlyArray<MetadataExchange.Action>) =>
+  log.filter((action) => action._tag === "Ban").map(({ peer }) => peer)
+
+const drops = (log: ReadonlyArray<MetadataExchange.Action>) =>
+  log.filter((action) => action._tag === "Drop").map(({ peer, why }) => `${peer}: ${why}`)
+
+describe("MetadataExchange", () => {
+  it("fetches an info dict of one short piece from one peer", () => {
+    const info = infoOf(100)
+    const exchange = joined(info, 1)
+
+    const log = run(exchange, info, new Map([[1, info]]), 0)
+
+    assert.strictEqual(drawn(log), "1:0")
+    assert.deepStrictEqual(exchange.info, info)
+    assert.deepStrictEqual(bans(log), [])
+  })
+
+  it("spreads the pieces over the peers, at most four at a time to each", () => {
+    const exchange = joined(infoOf(20 * pieceLength), 1, 2, 3)
+
+    assert.strictEqual(drawn(MetadataExchange.step(exchange, 0)), "1:0,3,6,9 2:1,4,7,10 3:2,5,8,11")
+    assert.deepStrictEqual(MetadataExchange.step(exchange, 0), [])
+  })
+
+  it("asks for the next piece when one has come, and for a digest once they all have", () => {
+    const info = infoOf(5 * pieceLength)
+    const exchange = joined(info, 1)
+    MetadataExchange.step(exchange, 0)
+
+    MetadataExchange.receive(exchange, 1, data(info, 2), 1)
+    const next = MetadataExchange.step(exchange, 1)
+    for (const piece of [0, 1, 3, 4]) MetadataExchange.receive(exchange, 1, data(info, piece), 2)
+    const last = MetadataExchange.step(exchange, 2)
+
+    assert.strictEqual(drawn(next), "1:4")
+    assert.deepStrictEqual(others(last), ["Verify"])
+    assert.deepStrictEqual(MetadataExchange.step(exchange, 3), [])
+  })
+
+  it("ignores sizes that none may have", () => {
+    const exchange = MetadataExchange.make()
+
+    for (const size of [0, -1, 0.5, MetadataMessage.maxSize + 1, 2 ** 30]) MetadataExchange.join(exchange, 1, size, 0)
+
+    assert.deepStrictEqual(MetadataExchange.step(exchange, 0), [])
+    assert.strictEqual(exchange.peers.size, 0)
+  })
+
+  it("begins with the size that most peers name", () => {
+    const exchange = MetadataExchange.make()
+    for (const [peer, size] of [
+      [1, 5],
+      [2, 7],
+      [3, 7]
+    ] as const) {
+      MetadataExchange.join(exchange, peer, size, 0)
+    }
+
+    MetadataExchange.step(exchange, 0)
+
+    assert.deepStrictEqual(
+      Array.from(exchange.copies, (copy) => copy.bytes.length),
+      [7]
+    )
+  })
+
+  it("goes on with another size where nobody is left of the first", () => {
+    const exchange = MetadataExchange.make()
+    MetadataExchange.join(exchange, 1, 5, 0)
+    MetadataExchange.step(exchange, 0)
+    MetadataExchange.join(exchange, 2, 7, 1)
+
+    MetadataExchange.leave(exchange, 1)
+
+    assert.strictEqual(drawn(MetadataExchange.step(exchange, 2)), "2:0")
+    assert.strictEqual(exchange.copies.size, 1)
+  })
+
+  it("keeps what a peer gave that left, and asks another for the rest", () => {
+    const info = infoOf(2 * pieceLength)
+    const exchange = joined(info, 1)
+    MetadataExchange.step(exchange, 0)
+    MetadataExchange.receive(exchange, 1, data(info, 0), 1)
+
+    MetadataExchange.leave(exchange, 1)
+    MetadataExchange.join(exchange, 2, info.length, 2)
+
+    assert.strictEqual(drawn(MetadataExchange.step(exchange, 2)), "2:1")
+  })
+
+  it("bans the only giver of a copy that is wrong, and begins anew with the others", () => {
+    const info = infoOf(100)
+    const exchange = joined(info, 1, 2)
+
+    const log = run(
+      exchange,
+      info,
+      new Map([
+        [1, damaged(info)],
+        [2, info]
+      ]),
+      0
+    )
+
+    assert.deepStrictEqual(bans(log), [1])
+    assert.deepStrictEqual(exchange.info, info)
+  })
+
+  it("fault 37: of two givers of a wrong copy each is asked for one alone, and the liar is banned", () => {
+    const info = infoOf(4 * pieceLength)
+    const exchange = joined(info, 1, 2)
+
+    const log = run(
+      exchange,
+      info,
+      new Map([
+        [1, damaged(info)],
+        [2, info]
+      ]),
+      0
+    )
+
+    // The damage is in piece 2, which peer 1 gave.
+    assert.strictEqual(drawn(log), "1:0,2,0,1,2,3 2:1,3,0,1,2,3")
+    assert.deepStrictEqual(bans(log), [1])
+    assert.deepStrictEqual(exchange.info, info)
+  })
+
+  it("fault 37: two liars who spoil a copy together are banned, and the one who gave right pieces of it is not", () => {
+    const info = infoOf(6 * pieceLength)
+    const exchange = joined(info, 1, 2, 3)
+    const lies = info.map((byte) => byte ^ 0xff)
+
+    const log = run(
+      exchange,
+      info,
+      new Map([
+        [1, lies],
+        [2, lies],
+        [3, info]
+      ]),
+      0
+    )
+
+    assert.deepStrictEqual([...bans(log)].sort(), [1, 2])
+    assert.deepStrictEqual(exchange.info, info)
+  })
+
+  it("fault 37: a liar who has left is banned when a right copy shows its pieces", () => {
+    const info = infoOf(2 * pieceLength)
+    const exchange = joined(info, 1, 2)
+    MetadataExchange.step(exchange, 0)
+    MetadataExchange.receive(exchange, 2, data(damaged(info), 1), 0)
+    MetadataExchange.leave(exchange, 2)
+    MetadataExchange.receive(exchange, 1, data(info, 0), 0)
+
+    const log = run(exchange, info, new Map([[1, info]]), 0)
+
+    assert.deepStrictEqual(bans(log), [2])
+    assert.deepStrictEqual(exchange.info, info)
+  })
+
+  it("takes nobody back who is banned", () => {
+    const info = infoOf(100)
+    const exchange = joined(info, 1)
+    run(exchange, info, new Map([[1, damaged(info)]]), 0)
+
+    MetadataExchange.join(exchange, 1, info.length, 1)
+
+    assert.deepStrictEqual(MetadataExchange.step(exchange, 1), [])
+  })
+
+  it("fault 37: at most three peers fill copies of their own at the same time", () => {
+    const info = infoOf(2 * pieceLength)
+    const exchange = joined(info, 1, 2, 3, 4, 5)
+    MetadataExchange.step(exchange, 0)
+    const [copy] = exchange.copies
+    for (const { peer, piece } of [
+      { peer: 1, piece: 0 },
+      { peer: 2, piece: 1 }
+    ]) {
+      MetadataExchange.receive(exchange, peer, data(damaged(info), piece), 0)
+    }
+    MetadataExchange.step(exchange, 0)
+
+    MetadataExchange.verified(exchange, copy!, false)
+
+    assert.strictEqual(drawn(MetadataExchange.step(exchange, 0)), "1:0,1 2:0,1 3:0,1")
+    assert.strictEqual(exchange.copies.size, MetadataExchange.maxSoleCopies)
+  })
+
+  it.each<readonly [string, MetadataMessage.MetadataMessage, string]>([
+    [
+      "a piece past the end",
+      { _tag: "Data", piece: 99, totalSize: 3 * pieceLength, bytes: new Uint8Array(pieceLength) },
+      "it answers a request for metadata that nobody made"
+    ],
+    [
+      "a reject of what was not asked",
+      { _tag: "Reject", piece: 99 },
+      "it answers a request for metadata that nobody made"
+    ],
+    [
+      "another total size",
+      { _tag: "Data", piece: 0, totalSize: 3 * pieceLength + 1, bytes: new Uint8Array(pieceLength) },
+      "it names another size of the metadata than before"
+    ],
+    [
+      "a short piece",
+      { _tag: "Data", piece: 0, totalSize: 3 * pieceLength, bytes: new Uint8Array(pieceLength - 1) },
+      "it sent 16383 bytes of metadata for a piece"
+    ]
+  ])("fault 36: drops a peer that sends %s, and asks another", (_, message, why) => {
+    const exchange = joined(infoOf(3 * pieceLength), 1)
+    MetadataExchange.step(exchange, 0)
+    MetadataExchange.join(exchange, 2, 3 * pieceLength, 0)
+
+    MetadataExchange.receive(exchange, 1, message, 1)
+    const actions = MetadataExchange.step(exchange, 1)
+
+    assert.deepStrictEqual(drops(actions), [`1: ${why}`])
+    assert.strictEqual(drawn(actions), "2:0,1,2")
+  })
+
+  it("fault 36: drops a peer that answers one request twice", () => {
+    const info = infoOf(3 * pieceLength)
+    const exchange = joined(info, 1)
+    MetadataExchange.step(exchange, 0)
+
+    MetadataExchange.receive(exchange, 1, data(info, 0), 1)
+    MetadataExchange.receive(exchange, 1, data(info, 0), 1)
+
+    assert.strictEqual(drops(MetadataExchange.step(exchange, 1)).length, 1)
+  })
+
+  it("drops a peer that names another size in a later handshake, and takes one that repeats itself", () => {
+    const exchange = joined(infoOf(100), 1, 2)
+
+    MetadataExchange.join(exchange, 1, 100, 0)
+    MetadataExchange.join(exchange, 2, 101, 0)
+
+    assert.deepStrictEqual(drops(MetadataExchange.step(exchange, 0)), [
+      "2: it names another size of the metadata than before"
+    ])
+    assert.deepStrictEqual([...exchange.peers.keys()], [1])
+  })
+
+  it("leaves a peer alone for a while that rejects, and asks another", () => {
+    const info = infoOf(100)
+    const exchange = joined(info, 1)
+    MetadataExchange.step(exchange, 0)
+
+    MetadataExchange.receive(exchange, 1, { _tag: "Reject", piece: 0 }, 1_000)
+    MetadataExchange.join(exchange, 2, info.length, 1_000)
+    const first = MetadataExchange.step(exchange, 1_000)
+    MetadataExchange.receive(exchange, 2, { _tag: "Reject", piece: 0 }, 1_000)
+
+    assert.strictEqual(drawn(first), "2:0")
+    assert.strictEqual(drawn(MetadataExchange.step(exchange, 999 + MetadataExchange.firstPause)), "")
+    assert.strictEqual(drawn(MetadataExchange.step(exchange, 1_000 + MetadataExchange.firstPause)), "1:0")
+  })
+
+  it("fault 36: drops a peer in a loop of rejects", () => {
+    const info = infoOf(100)
+    const exchange = joined(info, 1)
+    let rejects = 0
+    let dropped: ReadonlyArray<string> = []
+
+    for (let now = 0; dropped.length === 0; now += 1_000) {
+      const actions = MetadataExchange.step(exchange, now)
+      for (const { piece } of requestsOf(actions)) {
+        rejects++
+        MetadataExchange.receive(exchange, 1, { _tag: "Reject", piece }, now)
+      }
+      dropped = drops(actions)
+    }
+
+    assert.strictEqual(rejects, MetadataExchange.maxRejects + 1)
+    assert.deepStrictEqual(dropped, ["1: it goes on rejecting requests for metadata"])
+  })
+
+  it("asks another for what a silent peer owes, after 10 s, and lets its late answer pass", () => {
+    const info = infoOf(100)
+    const exchange = joined(info, 1)
+    MetadataExchange.step(exchange, 0)
+    MetadataExchange.join(exchange, 2, info.length, 5_000)
+
+    const before = MetadataExchange.step(exchange, 9_999)
+    const after = MetadataExchange.step(exchange, 10_000)
+    MetadataExchange.receive(exchange, 1, data(damaged(info), 0), 10_001)
+    const late = MetadataExchange.step(exchange, 10_001)
+
+    assert.strictEqual(drawn(before), "")
+    assert.strictEqual(drawn(after), "2:0")
+    assert.deepStrictEqual(late, [])
+  })
+
+  it("waits longer for a peer each time that it was silent", () => {
+    const exchange = joined(infoOf(100), 1)
+    const askedAt: Array<number> = []
+
+    for (let now = 0; now <= 200_000; now += 1_000) {
+      if (requestsOf(MetadataExchange.step(exchange, now)).length > 0) askedAt.push(now)
+    }
+
+    // 10 s of silence and 5 of rest; then the shared copy is given up. 20 s and 10, 40 s and 20.
+    assert.deepStrictEqual(askedAt, [0, 15_000, 21_000, 51_000, 111_000])
+  })
+
+  it("gives up the shared copy where a peer dribbles, and asks each alone", () => {
+    const info = infoOf(100 * pieceLength)
+    const exchange = joined(info, 1)
+    let piece = 0
+    const limit = MetadataExchange.copyTimeout + 100 * MetadataExchange.pieceTimeout
+
+    for (let now = 0; now < limit; now += 1_000) {
+      MetadataExchange.step(exchange, now)
+      if (now % 9_000 === 0 && now > 0) MetadataExchange.receive(exchange, 1, data(info, piece++), now)
+    }
+    MetadataExchange.join(exchange, 2, 50, limit)
+    MetadataExchange.step(exchange, limit)
+
+    assert.isTrue(exchange.isSole)
+    assert.deepStrictEqual(
+      Array.from(exchange.copies, ({ sole }) => sole),
+      [1, 2]
+    )
+  })
+
+  it("waits for a peer that gives a piece now and then", () => {
+    const info = infoOf(4 * pieceLength)
+    const exchange = joined(info, 1)
+    MetadataExchange.step(exchange, 0)
+    MetadataExchange.join(exchange, 2, info.length, 0)
+
+    MetadataExchange.receive(exchange, 1, data(info, 0), 8_000)
+    const soon = MetadataExchange.step(exchange, 17_999)
+    const late = MetadataExchange.step(exchange, 18_000)
+
+    assert.strictEqual(drawn(soon), "")
+    assert.strictEqual(drawn(late), "2:1,2,3")
+  })
+
+  it("counts rejects in a row only", () => {
+    const info = infoOf(4 * pieceLength)
+    const exchange = joined(info, 1)
+    let rejects = 0
+
+    for (let round = 1; rejects <= 2 * MetadataExchange.maxRejects; round++) {
+      const now = round * MetadataExchange.maxPause
+      assert.strictEqual(drawn(MetadataExchange.step(exchange, now)), "1:0,1,2,3")
+      MetadataExchange.receive(exchange, 1, data(info, 0), now)
+      MetadataExchange.receive(exchange, 1, { _tag: "Reject", piece: 1 }, now)
+      rejects++
+    }
+
+    assert.strictEqual(exchange.peers.size, 1)
+  })
+
+  it("gives peers that fill copies alone their turns", () => {
+    const exchange = joined(infoOf(100), 1, 2, 3, 4, 5, 6, 7)
+    exchange.isSole = true
+
+    const turns = [0, 10_000, 15_000, 20_000].map((now) => drawn(MetadataExchange.step(exchange, now)))
+
+    // All are silent. Those of the first turn are ready again after 15 s, and come after the seventh.
+    assert.deepStrictEqual(turns, ["1:0 2:0 3:0", "4:0 5:0 6:0", "", "1:0 2:0 7:0"])
+  })
+
+  it("judges a copy whose only giver leaves before its digest is known", () => {
+    const info = infoOf(100)
+    const exchange = joined(info, 1)
+    exchange.isSole = true
+    MetadataExchange.step(exchange, 0)
+    const [copy] = exchange.copies
+    MetadataExchange.receive(exchange, 1, data(damaged(info), 0), 0)
+    MetadataExchange.step(exchange, 0)
+
+    MetadataExchange.leave(exchange, 1)
+    MetadataExchange.verified(exchange, copy!, false)
+
+    assert.deepStrictEqual(bans(MetadataExchange.step(exchange, 0)), [1])
+  })
+
+  it("gives up a copy whose only giver leaves before it is complete", () => {
+    const exchange = joined(infoOf(100), 1)
+    exchange.isSole = true
+    MetadataExchange.step(exchange, 0)
+
+    MetadataExchange.leave(exchange, 1)
+
+    assert.strictEqual(exchange.copies.size, 0)
+  })
+
+  it("is done with everybody once it has the info dict", () => {
+    const info = infoOf(100)
+    const exchange = joined(info, 1, 2)
+    run(exchange, info, new Map([[1, info]]), 0)
+
+    MetadataExchange.receive(exchange, 2, data(info, 0), 1)
+    MetadataExchange.join(exchange, 3, info.length, 1)
+    MetadataExchange.leave(exchange, 1)
+
+    assert.deepStrictEqual(MetadataExchange.step(exchange, 100_000), [])
+    assert.strictEqual(exchange.peers.size + exchange.copies.size, 0)
+  })
+
+  it("ignores requests, messages of later versions, and peers that have not joined", () => {
+    const exchange = joined(infoOf(100), 1)
+    MetadataExchange.step(exchange, 0)
+
+    MetadataExchange.receive(exchange, 1, { _tag: "Request", piece: 0 }, 0)
+    MetadataExchange.receive(exchange, 1, { _tag: "Unknown" }, 0)
+    MetadataExchange.receive(exchange, 9, { _tag: "Reject", piece: 0 }, 0)
+
+    assert.deepStrictEqual(MetadataExchange.step(exchange, 0), [])
+  })
+})
+
+type Behaviour = "honest" | "lies" | "lies about the size" | "silent" | "rejects" | "dribbles" | "babbles"
+
+interface ScriptedPeer {
+  readonly behaviour: Behaviour
+  /** Milliseconds: when it joins, and how long it takes to answer. */
+  readonly joinsAt: number
+  readonly delay: number
+  /** When it leaves, to come back after `awayFor` under the same address. */
+  readonly leavesAt: number | undefined
+  readonly size: number
+}
+
+const awayFor = 5_000
+
+/** An answer that is under way. */
+interface Answer {
+  readonly at: number
+  readonly peer: number
+  readonly message: MetadataMessage.MetadataMessage
+}
+
+const peer = (behaviour: fc.Arbitrary<Behaviour>): fc.Arbitrary<ScriptedPeer> =>
+  fc.record({
+    behaviour,
+    joinsAt: fc.nat(60_000),
+    delay: fc.oneof(fc.nat(500), fc.nat(15_000)),
+    leavesAt: fc.option(fc.nat(120_000), { nil: undefined }),
+    size: fc.oneof(fc.integer({ min: 1, max: 9 * pieceLength }), fc.constant(MetadataMessage.maxSize))
+  })
+
+const script = fc.record({
+  size: fc.oneof(
+    fc.integer({ min: 1, max: 8 * pieceLength }),
+    fc.integer({ min: 1, max: 8 }).map((n) => n * pieceLength)
+  ),
+  // It stays: at least one honest peer can be reached.
+  honest: peer(fc.constant("honest")).map((honest) => ({ ...honest, leavesAt: undefined })),
+  others: fc.array(
+    peer(fc.constantFrom("honest", "lies", "lies about the size", "silent", "rejects", "dribbles", "babbles")),
+    { maxLength: 12 }
+  )
+})
+
+/** Plays a script in steps of 250 ms, checks the laws that hold all along, and tells when it ended and who was blamed. */
+const play = (size: number, peers: ReadonlyArray<ScriptedPeer>) => {
+  const info = infoOf(size)
+  const exchange = MetadataExchange.make()
+  let answers: Array<Answer> = []
+  const banned = new Set<number>()
+  const dropped = new Set<number>()
+  const sizeOf = (key: number) => (peers[key]!.behaviour === "lies about the size" ? peers[key]!.size : size)
+  const bytesOf = (key: number, piece: number) => {
+    const length = MetadataMessage.pieceSize(sizeOf(key), piece)
+    const right = info.subarray(piece * pieceLength, piece * pieceLength + length)
+    if (peers[key]!.behaviour === "honest" || peers[key]!.behaviour === "dribbles") return right
+    return right.length === length ? damaged(right) : new Uint8Array(length)
+  }
+  const answer = ({ peer: key, piece }: Request, now: number) => {
+    const { behaviour, delay } = peers[key]!
+    if (behaviour === "silent") return
+    const at = now + (behaviour === "dribbles" ? 9_900 * (1 + exchange.peers.get(key)!.asked.size) : delay)
+    const totalSize = sizeOf(key)
+    if (behaviour === "rejects") answers.push({ at, peer: key, message: { _tag: "Reject", piece } })
+    else if (behaviour === "babbles") answers.push({ at, peer: key, message: { _tag: "Reject", piece: piece + 1_000 } })
+    else answers.push({ at, peer: key, message: { _tag: "Data", piece, totalSize, bytes: bytesOf(key, piece) } })
+  }
+  let now = 0
+  for (; exchange.info === undefined && now < 3_600_000; now += 250) {
+    for (const [key, { joinsAt, leavesAt }] of peers.entries()) {
+      if (banned.has(key) || dropped.has(key)) continue
+      const isAway = leavesAt !== undefined && now >= leavesAt && now < leavesAt + awayFor
+      if (isAway) {
+        MetadataExchange.leave(exchange, key)
+        answers = answers.filter((due) => due.peer !== key)
+      } else if (now >= joinsAt) MetadataExchange.join(exchange, key, sizeOf(key), now)
+    }
+    for (const due of answers) {
+      if (due.at <= now) MetadataExchange.receive(exchange, due.peer, due.message, now)
+    }
+    answers = answers.filter((due) => due.at > now)
+    for (const action of MetadataExchange.step(exchange, now)) {
+      if (action._tag === "Request") answer(action, now)
+      else if (action._tag === "Verify") {
+        MetadataExchange.verified(exchange, action.copy, Bytes.equals(action.copy.bytes, info))
+      } else (action._tag === "Ban" ? banned : dropped).add(action.peer)
+    }
+    assert.isAtMost(exchange.copies.size, exchange.isSole ? MetadataExchange.maxSoleCopies : 1)
+    for (const { asked, copy } of exchange.peers.values()) {
+      assert.isAtMost(asked.size, MetadataExchange.maxRequests)
+      assert.isTrue(asked.size === 0 || (copy !== undefined && exchange.copies.has(copy)))
+    }
+    for (const copy of exchange.copies) {
+      assert.strictEqual(copy.missing, copy.givers.filter((giver) => giver === undefined).length)
+      const out = Array.from(exchange.peers.values()).filter((known) => known.copy === copy)
+      assert.strictEqual(
+        copy.asked.size,
+        out.reduce((sum, { asked }) => sum + asked.size, 0)
+      )
+    }
+  }
+  for (const action of MetadataExchange.step(exchange, now)) if (action._tag === "Ban") banned.add(action.peer)
+  return { info: exchange.info, right: info, now, banned, dropped }
+}
+
+describe("MetadataExchange under any script of peers", () => {
+  it("fault 37: ends with the right info dict where one honest peer can be reached, and blames no honest one", () => {
+    fc.assert(
+      fc.property(script, ({ honest, others, size }) => {
+        const peers = [...others, honest]
+
+        const { banned, dropped, info, right } = play(size, peers)
+
+        assert.isDefined(info, "within an hour")
+        assert.isTrue(Bytes.equals(info!, right))
+        for (const key of banned) assert.include(["lies", "lies about the size"], peers[key]!.behaviour)
+        for (const key of dropped) assert.include(["rejects", "babbles"], peers[key]!.behaviour)
+      }),
+      { numRuns: 300 }
+    )
+  })
+
+  it("never takes a wrong info dict where all lie, and bans them", () => {
+    fc.assert(
+      fc.property(fc.array(peer(fc.constantFrom("lies", "silent", "rejects")), { maxLength: 6 }), (peers) => {
+        const { banned, info } = play(3 * pieceLength, peers)
+
+        assert.isUndefined(info)
+        for (const [key, { behaviour }] of peers.entries()) assert.strictEqual(banned.has(key), behaviour === "lies")
+      }),
+      { numRuns: 15 }
+    )
+  })
+})
