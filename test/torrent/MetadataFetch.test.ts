@@ -1,0 +1,113 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as fc from "fast-check"
+import type { PeerId } from "../../src/base/PeerId.ts"
+import * as Prng from "../../src/base/Prng.ts"
+import * as PeerSource from "../../src/discovery/PeerSource.ts"
+import * as ConnectionLimit from "../../src/swarm/ConnectionLimit.ts"
+import * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
+import * as MemoryNetwork from "../../src/testing/MemoryNetwork.ts"
+import * as Simulation from "../../src/testing/Simulation.ts"
+import * as MetadataFetch from "../../src/torrent/MetadataFetch.ts"
+import type { Manner } from "./metadataPeer.ts"
+import * as MetadataPeer from "./metadataPeer.ts"
+
+const ourId = new Uint8Array(20).fill(1) as PeerId
+
+/** A torrent whose info dict takes three messages. */
+const torrent = KnownTorrent.make({ files: [{ path: [], length: 2_000 * 1_024 }], pieceLength: 1_024 })
+
+/** Fetches from peers of these manners, and tells when, what, and what they saw. */
+const fetchFrom = (manners: ReadonlyArray<Manner>, limit = 3_600) =>
+  Simulation.run(
+    1,
+    Effect.gen(function* () {
+      const { metainfo } = yield* torrent
+      const { infoBytes: info, infoHash } = metainfo
+      const simulation = yield* Simulation.Simulation
+      const peers = yield* Effect.forEach(manners, (manner, index) => {
+        const host = `10.0.0.${index + 1}`
+        return Effect.provide(MetadataPeer.serve({ host, infoHash, info, manner }), MemoryNetwork.host(host))
+      })
+      const connections = ConnectionLimit.make(200)
+      const fiber = yield* Effect.forkChild(
+        MetadataFetch.run({
+          infoHash,
+          peerId: ourId,
+          sources: [PeerSource.fromAddresses(peers.map(({ address }) => address))],
+          random: Prng.make(1),
+          connections
+        })
+      )
+      yield* simulation.settle
+      while (fiber.pollUnsafe() === undefined && simulation.nowUnsafe() < limit * 1_000) yield* simulation.advance(500)
+      const exit = fiber.pollUnsafe()
+      return {
+        info,
+        fetched: exit?._tag === "Success" ? exit.value : undefined,
+        seconds: simulation.nowUnsafe() / 1_000,
+        counters: peers.map(({ counters }) => counters),
+        held: connections.held
+      }
+    }).pipe(Effect.provide(MemoryNetwork.layer({ seed: 1 })))
+  )
+
+const manner: fc.Arbitrary<Manner> = fc.constantFrom(
+  "lies",
+  "silent",
+  "rejects",
+  "closes",
+  "wrong size",
+  "no extensions",
+  "no size"
+)
+
+describe("MetadataFetch", () => {
+  it.effect("fetches the info dict from one honest peer, in as few requests as it has pieces", () =>
+    Effect.gen(function* () {
+      const { counters, fetched, held, info } = yield* fetchFrom(["honest"])
+
+      assert.deepStrictEqual(fetched?.info, info)
+      assert.deepStrictEqual(fetched?.addresses, [{ host: "10.0.0.1", port: 6_881 }])
+      assert.deepStrictEqual(counters, [{ connections: 1, requests: 3 }])
+      assert.strictEqual(held, 0)
+    })
+  )
+
+  it.effect("fault 37: finds the right one between two that lie, and does not hand on their addresses", () =>
+    Effect.gen(function* () {
+      const { fetched, info } = yield* fetchFrom(["lies", "lies", "honest"])
+
+      assert.deepStrictEqual(fetched?.info, info)
+      assert.deepStrictEqual(
+        fetched?.addresses.map(({ host }) => host),
+        ["10.0.0.3"]
+      )
+    })
+  )
+
+  it.effect("goes on for as long as nobody has it", () =>
+    Effect.gen(function* () {
+      const { counters, fetched } = yield* fetchFrom(["silent", "no extensions"], 120)
+
+      assert.isUndefined(fetched)
+      // Who has nothing to give is asked again, ever more rarely.
+      assert.isAtLeast(counters[1]!.connections, 2)
+      assert.isAtMost(counters[1]!.connections, 10)
+    })
+  )
+
+  it.effect("law: one honest peer is enough, whoever else there is", () =>
+    Effect.promise(() =>
+      fc.assert(
+        fc.asyncProperty(fc.array(manner, { maxLength: 6 }), fc.nat(6), (others, place) => {
+          const manners: ReadonlyArray<Manner> = [...others.slice(0, place), "honest", ...others.slice(place)]
+          return Effect.runPromise(
+            Effect.map(fetchFrom(manners), ({ fetched, info }) => assert.deepStrictEqual(fetched?.info, info))
+          )
+        }),
+        { numRuns: 30 }
+      )
+    )
+  )
+})
