@@ -1,0 +1,354 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as fc from "fast-check"
+import * as Prng from "../../src/base/Prng.ts"
+import * as Choker from "../../src/swarm/Choker.ts"
+
+type TestPeer = { -readonly [K in keyof Choker.Peer]: Choker.Peer[K] } & { readonly name: string }
+
+const peerOf = (name: string, facts: Partial<TestPeer> = {}): TestPeer => ({
+  name,
+  peerInterested: true,
+  amInterested: true,
+  isUploadOnly: false,
+  usefulBytes: 0,
+  uploadedBytes: 0,
+  ...facts
+})
+
+const peersOf = (count: number) => Array.from({ length: count }, (_, index) => peerOf(`peer ${index}`))
+
+/** A choker with its clock, its dice and who is unchoked as the frames say. */
+const table = (options: { readonly slots: number; readonly isSeeding?: boolean; readonly seed?: number }) => {
+  const choker = Choker.make<TestPeer>()
+  const random = Prng.make(options.seed ?? 1)
+  const unchoked = new Set<TestPeer>()
+  const self = {
+    choker,
+    unchoked,
+    now: 0,
+    slots: options.slots,
+    isSeeding: options.isSeeding ?? false,
+    step: (peers: ReadonlyArray<TestPeer>) => {
+      const { slots, isSeeding, now } = self
+      const decisions = Choker.step(choker, peers, { slots, isSeeding, now, random })
+      for (const peer of unchoked) if (!peers.includes(peer)) unchoked.delete(peer)
+      for (const peer of decisions.choke) assert.isTrue(unchoked.delete(peer), `${peer.name} was choked already`)
+      for (const peer of decisions.unchoke) {
+        assert.isFalse(unchoked.has(peer), `${peer.name} was unchoked already`)
+        unchoked.add(peer)
+      }
+      return decisions
+    },
+    /** Steps once a second up to `until`; `pass` says what happens meanwhile. */
+    run: (peers: ReadonlyArray<TestPeer>, until: number, pass: () => void = () => {}) => {
+      for (; self.now < until; self.now += 1_000) {
+        self.step(peers)
+        pass()
+      }
+    }
+  }
+  return self
+}
+
+const names = (peers: Iterable<TestPeer>) => Array.from(peers, ({ name }) => name).sort()
+
+const give = (peer: TestPeer, bytes: number) => {
+  peer.usefulBytes += bytes
+}
+
+describe("Choker", () => {
+  it("unchokes everybody who is interested while there are slots", () => {
+    const self = table({ slots: 4 })
+
+    self.step([peerOf("a"), peerOf("b", { peerInterested: false }), peerOf("c")])
+
+    assert.deepStrictEqual(names(self.unchoked), ["a", "c"])
+  })
+
+  it("gives the earned slots to those who gave most", () => {
+    const self = table({ slots: 4 })
+    const peers = peersOf(10)
+
+    self.run(peers, 31_000, () => peers.forEach((peer, index) => void give(peer, index * 1_000)))
+
+    const earned = peers.filter((peer) => Choker.slotOf(self.choker, peer) === "earned")
+    assert.deepStrictEqual(names(earned), ["peer 7", "peer 8", "peer 9"])
+    assert.strictEqual(self.unchoked.size, 4)
+  })
+
+  it("goes by the last 20 s, not by what was given before", () => {
+    const self = table({ slots: 2 })
+    const [early, late] = [peerOf("early"), peerOf("late")]
+    const peers = [early, late, ...peersOf(3)]
+    self.run(peers, 60_000, () => give(early, 100_000))
+
+    self.run(peers, 91_000, () => give(late, 1_000))
+
+    assert.strictEqual(Choker.slotOf(self.choker, late), "earned")
+    assert.notStrictEqual(Choker.slotOf(self.choker, early), "earned")
+  })
+
+  it("chokes nobody between two rounds who stays interested", () => {
+    const self = table({ slots: 3 })
+    const peers = peersOf(8)
+    self.step(peers)
+    const before = names(self.unchoked)
+
+    for (self.now = 1_000; self.now < 10_000; self.now += 1_000) {
+      peers.forEach((peer, index) => void give(peer, index))
+      self.step(peers)
+    }
+
+    assert.deepStrictEqual(names(self.unchoked), before)
+  })
+
+  it("gives a slot that comes free at once to the next", () => {
+    const self = table({ slots: 2 })
+    const peers = peersOf(3)
+    self.step(peers)
+    const first = [...self.unchoked][0]!
+    first.peerInterested = false
+
+    const decisions = self.step(peers)
+
+    assert.deepStrictEqual(decisions.choke, [first])
+    assert.strictEqual(decisions.unchoke.length, 1)
+  })
+
+  it("takes a peer that comes back for a new one", () => {
+    const self = table({ slots: 1 })
+    self.step([peerOf("a")])
+    const again = peerOf("a")
+
+    const decisions = self.step([again])
+
+    assert.deepStrictEqual(decisions, { choke: [], unchoke: [again] })
+  })
+
+  it("passes the optimistic slot on every 30 s, until each had it", () => {
+    const self = table({ slots: 1 })
+    const peers = peersOf(5)
+    const turns: Array<readonly [from: number, name: string]> = []
+    for (; self.now < 600_000; self.now += 1_000) {
+      for (const { name } of self.step(peers).unchoke) turns.push([self.now, name])
+    }
+
+    assert.deepStrictEqual(
+      turns.map(([from]) => from),
+      Array.from({ length: 20 }, (_, turn) => turn * 30_000)
+    )
+    assert.strictEqual(new Set(turns.map(([, name]) => name)).size, 5)
+  })
+
+  it("draws a peer that had no slot yet three times as often", () => {
+    let newcomers = 0
+    const draws = 2_000
+    for (let seed = 0; seed < draws; seed++) {
+      const self = table({ slots: 1, seed })
+      const old = peerOf("old")
+      self.step([old])
+      old.peerInterested = false
+      self.step([old])
+      old.peerInterested = true
+      const [drawn] = self.step([old, peerOf("new")]).unchoke
+      if (drawn?.name === "new") newcomers++
+    }
+
+    assert.approximately(newcomers / draws, 0.75, 0.03)
+  })
+
+  it("takes the earned slot from a peer that gave nothing for a minute, and gives it by lot", () => {
+    const self = table({ slots: 3 })
+    const [fickle, steady] = [peerOf("fickle"), peerOf("steady")]
+    const peers = [fickle, steady, ...peersOf(6)]
+    self.run(peers, 31_000, () => {
+      give(fickle, 5_000)
+      give(steady, 1_000)
+    })
+    const before = Choker.slotOf(self.choker, fickle)
+
+    self.run(peers, 101_000, () => give(steady, 1_000))
+
+    const slots = peers.map((peer) => Choker.slotOf(self.choker, peer))
+    assert.strictEqual(before, "earned")
+    assert.notStrictEqual(Choker.slotOf(self.choker, fickle), "earned")
+    assert.strictEqual(slots.filter((slot) => slot === "earned").length, 1)
+    assert.strictEqual(slots.filter((slot) => slot === "optimistic").length, 2)
+  })
+
+  it("does not take a peer for snubbing that has nothing we want", () => {
+    const self = table({ slots: 3 })
+    const giver = peerOf("giver")
+    const peers = [giver, ...peersOf(6)]
+    self.run(peers, 31_000, () => give(giver, 5_000))
+    giver.amInterested = false
+
+    self.run(peers, 200_000)
+
+    assert.strictEqual(Choker.slotOf(self.choker, giver), "earned")
+  })
+
+  it("gives no slot to an upload-only peer while seeding (BEP 21)", () => {
+    const self = table({ slots: 4, isSeeding: true })
+
+    self.step([peerOf("a", { isUploadOnly: true }), peerOf("b")])
+
+    assert.deepStrictEqual(names(self.unchoked), ["b"])
+  })
+
+  it("ends a turn early where the peer has got its share, but not at once", () => {
+    const self = table({ slots: 1, isSeeding: true })
+    const peers = peersOf(2)
+    const turns: Array<number> = []
+    for (; self.now < 200_000; self.now += 1_000) {
+      if (self.step(peers).unchoke.length > 0) turns.push(self.now)
+      // One is fast, the other takes nothing.
+      if (self.unchoked.has(peers[0]!)) peers[0]!.uploadedBytes += Choker.turnBytes
+    }
+
+    const lengths = turns.slice(1).map((from, index) => from - turns[index]!)
+    assert.deepStrictEqual([...new Set(lengths)].sort(), [Choker.minTurnMillis, Choker.maxTurnMillis])
+  })
+
+  it("lets a peer keep its slot while seeding for as long as nobody waits", () => {
+    const self = table({ slots: 2, isSeeding: true })
+    const peers = peersOf(2)
+    const told: Array<string> = []
+    for (; self.now < 300_000; self.now += 1_000) told.push(...names(self.step(peers).unchoke))
+
+    assert.deepStrictEqual(told, ["peer 0", "peer 1"])
+  })
+
+  it("unchokes everyone within a bound while seeding, and again and again", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 5 }), fc.integer({ min: 1, max: 25 }), fc.nat(), (slots, count, seed) => {
+        const self = table({ slots, seed, isSeeding: true })
+        const peers = peersOf(count)
+        const random = Prng.make(seed)
+        // As many turns as it takes to serve the others; a turn ends with the round after its time.
+        const bound = Math.ceil(count / slots) * (Choker.maxTurnMillis + Choker.roundMillis)
+        let longest = 0
+        const lastServed = new Map<TestPeer, number>(peers.map((peer) => [peer, 0]))
+        for (; self.now < 4 * bound; self.now += 1_000) {
+          self.step(peers)
+          for (const peer of self.unchoked) {
+            lastServed.set(peer, self.now)
+            peer.uploadedBytes += Math.floor(random() * 2_000_000)
+          }
+          for (const at of lastServed.values()) longest = Math.max(longest, self.now - at)
+        }
+
+        assert.isAtMost(longest, bound)
+      }),
+      { numRuns: 30 }
+    )
+  })
+
+  it("keeps a free-rider below every giver", () => {
+    fc.assert(
+      fc.property(fc.nat(), fc.integer({ min: 2, max: 6 }), (seed, slots) => {
+        const self = table({ slots, seed })
+        const rider = peerOf("rider")
+        const givers = peersOf(slots - Choker.optimisticSlots(slots))
+        const peers = [rider, ...givers, ...peersOf(4)]
+        const received = new Map<TestPeer, number>()
+        self.run(peers, 900_000, () => {
+          for (const peer of self.unchoked) received.set(peer, (received.get(peer) ?? 0) + 1)
+          // They give back what they get, and a little to everybody, as their own optimistic slots do.
+          for (const giver of givers) give(giver, self.unchoked.has(giver) ? 1_000 : 50)
+        })
+
+        for (const giver of givers) assert.isAbove(received.get(giver)!, 2 * (received.get(rider) ?? 0))
+      }),
+      { numRuns: 30 }
+    )
+  })
+
+  it("decides the same for the same dice", () => {
+    const run = (seed: number) => {
+      const self = table({ slots: 3, seed })
+      const peers = peersOf(9)
+      const told: Array<string> = []
+      for (; self.now < 200_000; self.now += 1_000) told.push(...names(self.step(peers).unchoke))
+      return told
+    }
+
+    assert.deepStrictEqual(run(3), run(3))
+    assert.notDeepEqual(run(3), run(4))
+  })
+
+  it("fault 60: goes on when the clock is put back by an hour", () => {
+    for (const isSeeding of [false, true]) {
+      const self = table({ slots: 1, isSeeding })
+      self.now = 3_600_000
+      const peers = peersOf(2)
+      self.run(peers, 3_700_000)
+      self.now = 0
+      let changes = 0
+      for (; self.now < 200_000; self.now += 1_000) changes += self.step(peers).unchoke.length
+
+      assert.isAtLeast(changes, 2)
+    }
+  })
+
+  it("holds its laws after any script of peers, interests, gifts, limits and clocks", () => {
+    const event = fc.oneof(
+      fc.record({ tag: fc.constant("join" as const) }),
+      fc.record({ tag: fc.constant("leave" as const), which: fc.nat(20) }),
+      fc.record({ tag: fc.constant("interest" as const), which: fc.nat(20), is: fc.boolean() }),
+      fc.record({ tag: fc.constant("want" as const), which: fc.nat(20), is: fc.boolean() }),
+      fc.record({ tag: fc.constant("uploadOnly" as const), which: fc.nat(20) }),
+      fc.record({ tag: fc.constant("give" as const), which: fc.nat(20), bytes: fc.nat(1 << 20) }),
+      fc.record({ tag: fc.constant("slots" as const), slots: fc.nat(6) }),
+      fc.record({ tag: fc.constant("seed" as const), is: fc.boolean() }),
+      fc.record({ tag: fc.constant("wait" as const), millis: fc.integer({ min: -5_000, max: 40_000 }) })
+    )
+    fc.assert(
+      fc.property(fc.array(event, { maxLength: 150 }), fc.nat(), (script, seed) => {
+        const self = table({ slots: 3, seed })
+        const peers: Array<TestPeer> = []
+        for (const step of script) {
+          const peer = "which" in step ? peers[step.which % Math.max(1, peers.length)] : undefined
+          if (step.tag === "join") peers.push(peerOf(`peer ${peers.length}`))
+          else if (step.tag === "slots") self.slots = step.slots
+          else if (step.tag === "seed") self.isSeeding = step.is
+          else if (step.tag === "wait") self.now += step.millis
+          else if (peer !== undefined) {
+            if (step.tag === "leave") peers.splice(peers.indexOf(peer), 1)
+            else if (step.tag === "interest") peer.peerInterested = step.is
+            else if (step.tag === "want") peer.amInterested = step.is
+            else if (step.tag === "uploadOnly") peer.isUploadOnly = !peer.isUploadOnly
+            else give(peer, step.bytes)
+          }
+
+          self.step(peers)
+
+          const wanting = peers.filter((peer) => peer.peerInterested && !(self.isSeeding && peer.isUploadOnly))
+          assert.strictEqual(self.unchoked.size, Math.min(self.slots, wanting.length))
+          for (const peer of self.unchoked) assert.include(wanting, peer)
+          for (const peer of peers) {
+            assert.strictEqual(Choker.slotOf(self.choker, peer) !== undefined, self.unchoked.has(peer))
+          }
+          const optimistic = wanting.filter((peer) => Choker.slotOf(self.choker, peer) === "optimistic").length
+          const earned = wanting.filter((peer) => Choker.slotOf(self.choker, peer) === "earned").length
+          if (!self.isSeeding) assert.isAtMost(earned, self.slots - Choker.optimisticSlots(self.slots))
+          if (self.isSeeding) assert.strictEqual(optimistic + earned, 0)
+          assert.strictEqual(self.choker.standings.size, peers.length)
+        }
+      }),
+      { numRuns: 300 }
+    )
+  })
+})
+
+describe("Choker.slotsFor", () => {
+  it("grows with the limit, number and share alike", () => {
+    const slots = [1, 8_192, 102_400, 1_048_576, 5_242_880, 1_000_000_000].map(Choker.slotsFor)
+
+    assert.deepStrictEqual(slots, [2, 2, 7, 22, 50, 50])
+  })
+
+  it("is 8 where uploading is not limited", () => {
+    assert.strictEqual(Choker.slotsFor(undefined), 8)
+  })
+})
