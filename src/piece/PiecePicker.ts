@@ -1,127 +1,213 @@
 /**
- * Which piece to start next: the rarest that the peer has (BEP 3 practice), and among equally rare ones by salt.
- * Blocks of pieces that are already under way come before any new piece; that is `piece/Download.ts`'s matter.
+ * Which piece to start next: the rarest that the peer has (BEP 3 practice), and among equally rare ones by salt; pieces of
+ * high priority before all others, skipped ones never. When another order than rarity is wanted is `piece/PieceOrder.ts`'s
+ * matter; that blocks of pieces under way come before any new piece is `piece/Download.ts`'s.
  *
- * The candidates stand in one array ordered by availability, shuffled within one availability by the seed. A `have`
- * moves a piece by a swap to a random place in the neighbouring section, so following a swarm costs the same for ten
+ * The candidates of a priority stand in one array ordered by availability, shuffled within one availability by the seed. A
+ * `have` moves a piece by a swap to a random place in the neighbouring section, so following a swarm costs the same for ten
  * pieces and for two million, and a bitfield read from its start does not leave equally rare pieces in its own order.
  * Peers that have everything change no order and are not counted.
  */
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as Prng from "../base/Prng.ts"
+import type { PiecePriority } from "./PiecePriority.ts"
 
+/** Positions of pieces that are no candidates: under way or stored, or missing and skipped. */
 const absent = -1
+const skipped = -2
 
-/** The candidates, rarest first. */
+const code = { skip: 0, normal: 1, high: 2 } as const
+const highCode = code.high
+
+/** The candidates of one priority, rarest first. */
+export interface Candidates {
+  /** Pieces by availability; only the first `count` entries are meant. Empty until there was a candidate. */
+  order: Int32Array
+  /** End of each availability's section in `order`. */
+  readonly sectionEnds: Array<number>
+  count: number
+  /** No candidate is before this piece. */
+  lowest: number
+}
+
+/** All candidates. */
 export interface PiecePicker {
-  /** Candidate pieces by availability; only the first `count` entries are meant. */
-  readonly order: Int32Array
-  /** Where in `order` a piece stands; -1 for a piece that is no candidate. */
+  readonly normal: Candidates
+  readonly high: Candidates
+  /** Where in the `order` of its priority a piece stands; negative for a piece that is no candidate. */
   readonly positions: Int32Array
   /** How many peers have each piece, peers that have every piece not counted. */
   readonly availability: Uint16Array
-  /** End of each availability's section in `order`. */
-  readonly sectionEnds: Array<number>
+  /** The priority of each piece, as a number. */
+  readonly priorities: Uint8Array
   readonly random: Prng.Prng
-  /** Candidates. */
+  /** Candidates of any priority. */
   count: number
   /** Grows when a piece becomes a candidate, so that a peer for which a search found nothing knows when to try again. */
   version: number
 }
 
-/** All `pieceCount` pieces are candidates, in an order drawn from `random`. */
+/** All `pieceCount` pieces are candidates of normal priority, in an order drawn from `random`. */
 export const make = (pieceCount: number, random: Prng.Prng): PiecePicker => {
   const order = Int32Array.from({ length: pieceCount }, (_, piece) => piece)
   Prng.shuffle(random, order)
   const positions = new Int32Array(pieceCount)
   for (let position = 0; position < pieceCount; position++) positions[order[position]!] = position
   return {
-    order,
+    normal: { order, sectionEnds: [pieceCount], count: pieceCount, lowest: 0 },
+    high: { order: new Int32Array(0), sectionEnds: [0], count: 0, lowest: 0 },
     positions,
     availability: new Uint16Array(pieceCount),
-    sectionEnds: [pieceCount],
+    priorities: new Uint8Array(pieceCount).fill(code.normal),
     random,
     count: pieceCount,
     version: 0
   }
 }
 
-const place = (self: PiecePicker, piece: number, position: number): void => {
-  self.order[position] = piece
+/** Whether `piece` may be started: it is missing and not skipped. */
+export const isCandidate = (self: PiecePicker, piece: PieceIndex): boolean => self.positions[piece]! >= 0
+
+const candidatesOf = (self: PiecePicker, piece: PieceIndex): Candidates =>
+  self.priorities[piece] === highCode ? self.high : self.normal
+
+const place = (self: PiecePicker, candidates: Candidates, piece: number, position: number): void => {
+  candidates.order[position] = piece
   self.positions[piece] = position
 }
 
-const swap = (self: PiecePicker, piece: number, position: number): void => {
-  const other = self.order[position]!
-  place(self, other, self.positions[piece]!)
-  place(self, piece, position)
+const swap = (self: PiecePicker, candidates: Candidates, piece: number, position: number): void => {
+  const other = candidates.order[position]!
+  place(self, candidates, other, self.positions[piece]!)
+  place(self, candidates, piece, position)
 }
 
 /** Moves a candidate from the end of section `level` to the start of the next one. */
-const raise = (self: PiecePicker, piece: number, level: number): void => {
-  if (level + 1 === self.sectionEnds.length) self.sectionEnds.push(self.sectionEnds[level]!)
-  swap(self, piece, --self.sectionEnds[level]!)
+const raise = (self: PiecePicker, candidates: Candidates, piece: number, level: number): void => {
+  const { sectionEnds } = candidates
+  if (level + 1 === sectionEnds.length) sectionEnds.push(sectionEnds[level]!)
+  swap(self, candidates, piece, --sectionEnds[level]!)
 }
 
 /** Moves a candidate from the start of section `level` to the end of the one before. */
-const lower = (self: PiecePicker, piece: number, level: number): void =>
-  swap(self, piece, self.sectionEnds[level - 1]!++)
+const lower = (self: PiecePicker, candidates: Candidates, piece: number, level: number): void =>
+  swap(self, candidates, piece, candidates.sectionEnds[level - 1]!++)
 
 /** Gives a candidate that came to section `level` a random place in it. */
-const mix = (self: PiecePicker, piece: PieceIndex, level: number): void => {
-  const begin = level === 0 ? 0 : self.sectionEnds[level - 1]!
-  swap(self, piece, begin + Prng.integer(self.random, self.sectionEnds[level]! - begin))
+const mix = (self: PiecePicker, candidates: Candidates, piece: PieceIndex, level: number): void => {
+  const begin = level === 0 ? 0 : candidates.sectionEnds[level - 1]!
+  swap(self, candidates, piece, begin + Prng.integer(self.random, candidates.sectionEnds[level]! - begin))
 }
 
 /** One more peer has `piece`. */
 export const gain = (self: PiecePicker, piece: PieceIndex): void => {
   const level = self.availability[piece]!++
-  if (self.positions[piece] === absent) return
-  raise(self, piece, level)
-  mix(self, piece, level + 1)
+  if (self.positions[piece]! < 0) return
+  const candidates = candidatesOf(self, piece)
+  raise(self, candidates, piece, level)
+  mix(self, candidates, piece, level + 1)
 }
 
 /** One peer less has `piece`. */
 export const lose = (self: PiecePicker, piece: PieceIndex): void => {
   const level = self.availability[piece]!--
-  if (self.positions[piece] === absent) return
-  lower(self, piece, level)
-  mix(self, piece, level - 1)
+  if (self.positions[piece]! < 0) return
+  const candidates = candidatesOf(self, piece)
+  lower(self, candidates, piece, level)
+  mix(self, candidates, piece, level - 1)
+}
+
+const withdraw = (self: PiecePicker, piece: PieceIndex): void => {
+  const candidates = candidatesOf(self, piece)
+  const { sectionEnds } = candidates
+  for (let level = self.availability[piece]!; level < sectionEnds.length; level++) {
+    swap(self, candidates, piece, --sectionEnds[level]!)
+  }
+  candidates.count--
+  self.count--
+}
+
+const enter = (self: PiecePicker, piece: PieceIndex): void => {
+  const candidates = candidatesOf(self, piece)
+  const { sectionEnds } = candidates
+  if (candidates.order.length === 0) candidates.order = new Int32Array(self.positions.length)
+  const level = self.availability[piece]!
+  while (sectionEnds.length <= level) sectionEnds.push(candidates.count)
+  place(self, candidates, piece, candidates.count)
+  candidates.count++
+  sectionEnds[sectionEnds.length - 1]!++
+  for (let above = sectionEnds.length - 1; above > level; above--) lower(self, candidates, piece, above)
+  mix(self, candidates, piece, level)
+  candidates.lowest = Math.min(candidates.lowest, piece)
+  self.count++
+  self.version++
 }
 
 /** `piece` is no candidate any more: it is under way or stored. */
 export const remove = (self: PiecePicker, piece: PieceIndex): void => {
-  if (self.positions[piece] === absent) return
-  for (let level = self.availability[piece]!; level < self.sectionEnds.length; level++) {
-    swap(self, piece, --self.sectionEnds[level]!)
-  }
+  if (isCandidate(self, piece)) withdraw(self, piece)
   self.positions[piece] = absent
-  self.count--
 }
 
-/** `piece` is a candidate again. */
+/** `piece` is missing again: a candidate, unless it is skipped. */
 export const insert = (self: PiecePicker, piece: PieceIndex): void => {
   if (self.positions[piece] !== absent) return
-  const level = self.availability[piece]!
-  while (self.sectionEnds.length <= level) self.sectionEnds.push(self.count)
-  place(self, piece, self.count)
-  self.count++
-  self.sectionEnds[self.sectionEnds.length - 1]!++
-  for (let above = self.sectionEnds.length - 1; above > level; above--) lower(self, piece, above)
-  mix(self, piece, level)
-  self.version++
+  if (self.priorities[piece] === code.skip) self.positions[piece] = skipped
+  else enter(self, piece)
 }
 
-/** The rarest candidate that is in `has` and not in `except`; `undefined` where there is none. */
-export const pick = (
-  self: PiecePicker,
+/** Says how much `piece` is wanted. One that is under way goes on, and has its new priority should it be missing again. */
+export const setPriority = (self: PiecePicker, piece: PieceIndex, priority: PiecePriority): void => {
+  if (self.priorities[piece] === code[priority]) return
+  const isMissing = self.positions[piece] !== absent
+  if (isCandidate(self, piece)) withdraw(self, piece)
+  self.priorities[piece] = code[priority]
+  if (!isMissing) return
+  self.positions[piece] = absent
+  insert(self, piece)
+}
+
+type Choice = (self: PiecePicker, has: Bitfield.Bitfield, except: ReadonlySet<PieceIndex>) => PieceIndex | undefined
+
+const findFrom = (
+  candidates: Candidates,
+  start: number,
   has: Bitfield.Bitfield,
   except: ReadonlySet<PieceIndex>
 ): PieceIndex | undefined => {
-  for (let position = 0; position < self.count; position++) {
-    const piece = self.order[position]! as PieceIndex
+  for (let position = start; position < candidates.count; position++) {
+    const piece = candidates.order[position]! as PieceIndex
     if (Bitfield.has(has, piece) && !except.has(piece)) return piece
+  }
+  return undefined
+}
+
+/** The rarest candidate that is in `has` and not in `except`, of the highest priority; `undefined` where there is none. */
+export const pick: Choice = (self, has, except) =>
+  (self.high.count > 0 ? findFrom(self.high, 0, has, except) : undefined) ?? findFrom(self.normal, 0, has, except)
+
+/** The same with a candidate at random instead of the rarest. */
+export const pickRandom: Choice = (self, has, except) => {
+  for (const candidates of [self.high, self.normal]) {
+    if (candidates.count === 0) continue
+    const start = Prng.integer(self.random, candidates.count)
+    const piece = findFrom(candidates, start, has, except) ?? findFrom(candidates, 0, has, except)
+    if (piece !== undefined) return piece
+  }
+  return undefined
+}
+
+/** The same with the candidate of the lowest index instead of the rarest. */
+export const pickLowest: Choice = (self, has, except) => {
+  for (const candidates of [self.high, self.normal]) {
+    if (candidates.count === 0) continue
+    const isOne = (piece: PieceIndex) => isCandidate(self, piece) && candidatesOf(self, piece) === candidates
+    while (!isOne(candidates.lowest as PieceIndex)) candidates.lowest++
+    for (let index = candidates.lowest; index < self.positions.length; index++) {
+      const piece = index as PieceIndex
+      if (isOne(piece) && Bitfield.has(has, piece) && !except.has(piece)) return piece
+    }
   }
   return undefined
 }

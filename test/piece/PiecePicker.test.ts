@@ -115,33 +115,142 @@ describe("PiecePicker", () => {
     assert.deepStrictEqual([removed - before, picker.version - removed], [0, 1])
   })
 
+  it("picks pieces of high priority first, among them the rarest, and skipped ones never", () => {
+    const picker = pickerOf("20314")
+    PiecePicker.setPriority(picker, piece(2), "high")
+    PiecePicker.setPriority(picker, piece(0), "high")
+    PiecePicker.setPriority(picker, piece(1), "skip")
+
+    const order = pickAll(picker)
+
+    assert.deepStrictEqual(order, [0, 2, 3, 4])
+  })
+
+  it("has no candidate in a skipped piece, until it is wanted again", () => {
+    const picker = pickerOf("11")
+    PiecePicker.setPriority(picker, piece(0), "skip")
+    const { count, version } = picker
+    PiecePicker.insert(picker, piece(0))
+    const whileSkipped = PiecePicker.pick(picker, has("* "), nothing)
+    PiecePicker.setPriority(picker, piece(0), "normal")
+
+    assert.strictEqual(count, 1)
+    assert.isUndefined(whileSkipped)
+    assert.strictEqual(PiecePicker.pick(picker, has("* "), nothing), 0)
+    assert.isAbove(picker.version, version)
+  })
+
+  it("does not start a piece anew whose priority changes while it is under way", () => {
+    const picker = pickerOf("11")
+    PiecePicker.remove(picker, piece(0))
+    PiecePicker.setPriority(picker, piece(0), "skip")
+    PiecePicker.setPriority(picker, piece(0), "high")
+    const whileUnderWay = PiecePicker.isCandidate(picker, piece(0))
+    PiecePicker.insert(picker, piece(0))
+
+    assert.isFalse(whileUnderWay)
+    assert.deepStrictEqual(pickAll(picker), [0, 1])
+  })
+
+  it("does not come back to a piece that was skipped while it was under way", () => {
+    const picker = pickerOf("11")
+    PiecePicker.remove(picker, piece(0))
+    PiecePicker.setPriority(picker, piece(0), "skip")
+    PiecePicker.insert(picker, piece(0))
+
+    assert.deepStrictEqual(pickAll(picker), [1])
+  })
+
+  it("picks the lowest that the peer has, high priority first", () => {
+    const picker = pickerOf("00000")
+    PiecePicker.setPriority(picker, piece(3), "high")
+    const picks: Array<number | undefined> = []
+    for (const drawn of ["*****", " ****", "*****", "*****"]) {
+      const picked = PiecePicker.pickLowest(picker, has(drawn), new Set([piece(1)]))
+      picks.push(picked)
+      if (picked !== undefined) PiecePicker.remove(picker, picked)
+    }
+
+    assert.deepStrictEqual(picks, [3, 2, 0, 4])
+    assert.isUndefined(PiecePicker.pickLowest(picker, has("*****"), new Set([piece(1)])))
+  })
+
+  it("finds a lower piece that is a candidate again", () => {
+    const picker = pickerOf("000")
+    for (const index of [0, 1]) PiecePicker.remove(picker, piece(index))
+    const before = PiecePicker.pickLowest(picker, has("***"), nothing)
+    PiecePicker.insert(picker, piece(1))
+
+    assert.deepStrictEqual([before, PiecePicker.pickLowest(picker, has("***"), nothing)], [2, 1])
+  })
+
+  it("picks any candidate at random that the peer has, high priority first, and no other", () => {
+    const picks = (priority: "normal" | "high") =>
+      new Set<number | undefined>(
+        Array.from({ length: 200 }, (_, seed) => {
+          const picker = pickerOf("01234", seed)
+          PiecePicker.remove(picker, piece(2))
+          PiecePicker.setPriority(picker, piece(3), priority)
+          return PiecePicker.pickRandom(picker, has("** **"), new Set([piece(1)]))
+        })
+      )
+
+    assert.deepStrictEqual([...picks("normal")].sort(), [0, 3, 4])
+    assert.deepStrictEqual([...picks("high")], [3])
+  })
+
   it("stands in the order that a sort would give, after any script of moves", () => {
-    const step = fc.tuple(fc.constantFrom(...(["gain", "lose", "remove", "insert"] as const)), fc.nat(8))
+    const step = fc.tuple(
+      fc.constantFrom(...(["gain", "lose", "remove", "insert", "skip", "normal", "high"] as const)),
+      fc.nat(8)
+    )
     fc.assert(
       fc.property(fc.array(step, { maxLength: 120 }), fc.nat(), (script, seed) => {
         const picker = PiecePicker.make(9, Prng.make(seed))
         const availability = new Array<number>(9).fill(0)
-        const candidates = new Set(availability.keys())
+        const priorities = new Array<string>(9).fill("normal")
+        const missing = new Set(availability.keys())
         for (const [move, index] of script) {
           if (move === "lose" && availability[index] === 0) continue
+          if (move === "skip" || move === "normal" || move === "high") {
+            PiecePicker.setPriority(picker, piece(index), move)
+            priorities[index] = move
+            continue
+          }
           moves[move](picker, piece(index))
           if (move === "gain") availability[index]!++
           else if (move === "lose") availability[index]!--
-          else if (move === "remove") candidates.delete(index)
-          else candidates.add(index)
+          else if (move === "remove") missing.delete(index)
+          else missing.add(index)
         }
-        const order = [...picker.order.subarray(0, picker.count)]
-
-        assert.deepStrictEqual([...order].sort(), [...candidates].sort())
-        assert.deepStrictEqual(
-          order.map((index) => availability[index]),
-          [...candidates].map((index) => availability[index]!).sort((a, b) => a - b)
-        )
-        for (const [index, position] of picker.positions.entries()) {
-          assert.strictEqual(position, order.indexOf(index))
+        const everything = Bitfield.full(9)
+        const standing = new Map<number, number>()
+        for (const priority of ["high", "normal"] as const) {
+          const { order, count } = picker[priority]
+          const pieces = [...order.subarray(0, count)]
+          const candidates = [...missing].filter((index) => priorities[index] === priority)
+          assert.deepStrictEqual([...pieces].sort(), candidates.sort())
+          assert.deepStrictEqual(
+            pieces.map((index) => availability[index]),
+            candidates.map((index) => availability[index]!).sort((a, b) => a - b)
+          )
+          for (const [position, index] of pieces.entries()) standing.set(index, position)
         }
+        for (const index of availability.keys()) {
+          assert.strictEqual(PiecePicker.isCandidate(picker, piece(index)), standing.has(index))
+          if (standing.has(index)) assert.strictEqual(picker.positions[index], standing.get(index))
+        }
+        assert.strictEqual(picker.count, standing.size)
         assert.deepStrictEqual([...picker.availability], availability)
-      })
+        // High priority first in each order, and the lowest of them in the sequential one.
+        const first = [...standing.keys()].filter((index) => picker.high.count === 0 || priorities[index] === "high")
+        const lowest = standing.size === 0 ? undefined : Math.min(...first)
+        assert.strictEqual(PiecePicker.pickLowest(picker, everything, nothing), lowest)
+        const picked = PiecePicker.pick(picker, everything, nothing)
+        const rarest = Math.min(...first.map((index) => availability[index]!))
+        assert.strictEqual(picked === undefined ? Number.POSITIVE_INFINITY : availability[picked], rarest)
+      }),
+      { numRuns: 300 }
     )
   })
 })

@@ -1,0 +1,58 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as fc from "fast-check"
+import * as Bitfield from "../../src/base/Bitfield.ts"
+import * as FileLayout from "../../src/metainfo/FileLayout.ts"
+import * as PiecePriority from "../../src/piece/PiecePriority.ts"
+
+/** Files of the given lengths over pieces of 10 bytes; a negative length is padding. */
+const layoutOf = (...lengths: ReadonlyArray<number>) =>
+  FileLayout.make({
+    pieceLength: 10,
+    files: lengths.map((length, index) => ({ path: [`${index}`], length: Math.abs(length), padding: length < 0 }))
+  })
+
+describe("PiecePriority", () => {
+  it("gives a piece the highest priority of the files that have a byte in it", () => {
+    const pieces = PiecePriority.ofFiles(layoutOf(15, 10, 20), ["normal", "skip", "high"])
+
+    assert.deepStrictEqual(pieces, ["normal", "normal", "high", "high", "high"])
+  })
+
+  it("wants a piece that a skipped file shares with a wanted one", () => {
+    const pieces = PiecePriority.ofFiles(layoutOf(25, 25), ["skip", "normal"])
+
+    assert.deepStrictEqual(pieces, ["skip", "skip", "normal", "normal", "normal"])
+    assert.deepStrictEqual([...Bitfield.indices(PiecePriority.wanted(pieces))], [2, 3, 4])
+  })
+
+  it("wants nothing for a file without bytes, nor for padding", () => {
+    const pieces = PiecePriority.ofFiles(layoutOf(5, -5, 0, 10), ["skip", "high", "high", "skip"])
+
+    assert.deepStrictEqual(pieces, ["skip", "skip"])
+  })
+
+  it("takes a file of which nothing is said for normal", () => {
+    assert.deepStrictEqual(PiecePriority.ofFiles(layoutOf(10, 10), ["skip"]), ["skip", "normal"])
+  })
+
+  it("says of each piece what its bytes say", () => {
+    const file = fc.tuple(fc.integer({ min: 1, max: 35 }), fc.constantFrom(...(["skip", "normal", "high"] as const)))
+    fc.assert(
+      fc.property(fc.array(file, { minLength: 1, maxLength: 12 }), (files) => {
+        const layout = layoutOf(...files.map(([length]) => length))
+        const bytes = files.flatMap(([length, priority]) => new Array<string>(length).fill(priority))
+
+        const pieces = PiecePriority.ofFiles(
+          layout,
+          files.map(([, priority]) => priority)
+        )
+
+        for (const [index, priority] of pieces.entries()) {
+          const inside = bytes.slice(index * 10, index * 10 + 10)
+          const expected = ["high", "normal", "skip"].find((name) => inside.includes(name))
+          assert.strictEqual(priority, expected)
+        }
+      })
+    )
+  })
+})
