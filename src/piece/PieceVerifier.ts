@@ -1,6 +1,10 @@
 /**
  * Takes completed pieces from the queue and compares each with its digest. What passes goes on to the writer; what does
  * not is thrown away, and whoever sent the bad blocks is found out (`Blame.ts`). Nothing unverified passes here.
+ *
+ * A storage that verifies by itself compares the piece before it stores any of it, so hashing it here as well would only
+ * cost: a second a GiB on Node, and more in a page. Then completed pieces go straight to the writer, which tells what the
+ * storage found (`pass`, `check`).
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -27,14 +31,26 @@ export type Verdict =
   /** The peer sent wrong bytes for the piece: proved, not suspected. */
   | { readonly _tag: "Guilty"; readonly piece: PieceIndex; readonly peer: number }
 
-/** Verifies pieces for ever; `verified` must be as deep as there are buffers. */
-export const run = Effect.fnUntraced(function* (options: {
+/** What verifies the pieces of a torrent. */
+export interface PieceVerifier {
+  /** Verifies completed pieces for ever. */
+  readonly run: Effect.Effect<never>
+  /** Notes that a completed piece has the right bytes. */
+  readonly pass: (buffer: PieceBuffer.PieceBuffer) => Effect.Effect<void>
+  /** Compares a completed piece with its digest, and passes it or throws it away; tells whether it is right. */
+  readonly check: (buffer: PieceBuffer.PieceBuffer) => Effect.Effect<boolean>
+}
+
+/** Makes a verifier; `toWrite` must be as deep as there are buffers. */
+export const make = Effect.fnUntraced(function* (options: {
   readonly download: Download.Download
   readonly digestOf: (piece: PieceIndex) => Uint8Array
-  readonly verified: Queue.Enqueue<PieceBuffer.PieceBuffer>
+  /** Whether the storage verifies what it is given to write. */
+  readonly storageVerifies: boolean
+  readonly toWrite: Queue.Enqueue<PieceBuffer.PieceBuffer>
   readonly report: (verdict: Verdict) => void
 }) {
-  const { download, report, verified } = options
+  const { download, report, toWrite } = options
   const hasher = yield* PieceHasher
   const blame = Blame.make()
 
@@ -44,14 +60,13 @@ export const run = Effect.fnUntraced(function* (options: {
     return digests
   })
 
-  const accept = Effect.fnUntraced(function* (buffer: PieceBuffer.PieceBuffer) {
+  const pass = Effect.fnUntraced(function* (buffer: PieceBuffer.PieceBuffer) {
     const { piece } = buffer
     const contributors = PieceBuffer.contributorsOf(buffer)
     const digests = yield* digestsOf(buffer, Blame.suspectedBlocks(blame, piece))
     const guilty = Blame.clear(blame, piece, digests)
     download.singled.delete(piece)
     PieceTable.verify(download.table, piece)
-    Queue.offerUnsafe(verified, buffer)
     report({ _tag: "Passed", piece, contributors })
     for (const peer of guilty) report({ _tag: "Guilty", piece, peer })
   })
@@ -80,9 +95,20 @@ export const run = Effect.fnUntraced(function* (options: {
     if (contributors.size === 1) for (const peer of contributors) report({ _tag: "Guilty", piece, peer })
   })
 
-  while (true) {
-    const buffer = yield* Queue.take(download.completed)
+  const check = Effect.fnUntraced(function* (buffer: PieceBuffer.PieceBuffer) {
     const digest = yield* hasher.sha1(buffer.bytes)
-    yield* Bytes.equals(digest, options.digestOf(buffer.piece)) ? accept(buffer) : reject(buffer)
-  }
+    const isRight = Bytes.equals(digest, options.digestOf(buffer.piece))
+    yield* isRight ? pass(buffer) : reject(buffer)
+    return isRight
+  })
+
+  const run = Effect.gen(function* () {
+    while (true) {
+      const buffer = yield* Queue.take(download.completed)
+      if (options.storageVerifies || (yield* check(buffer))) Queue.offerUnsafe(toWrite, buffer)
+    }
+  })
+
+  const self: PieceVerifier = { run, pass, check }
+  return self
 })

@@ -1,5 +1,6 @@
 /**
- * Hands verified pieces to the storage, one write a piece, several pieces in flight.
+ * Hands verified pieces to the storage, one write a piece, several pieces in flight. A storage that verifies by itself gets
+ * them unverified: it stores nothing of one that does not match its digest.
  *
  * A failed write is not a failed digest: the verified piece stays in its buffer and is written again on a schedule, until
  * it is stored or the torrent stops. Meanwhile no new piece is started; the torrent goes on by itself when the storage
@@ -14,6 +15,7 @@ import * as BufferPool from "./BufferPool.ts"
 import * as Download from "./Download.ts"
 import type * as PieceBuffer from "./PieceBuffer.ts"
 import * as PieceTable from "./PieceTable.ts"
+import type * as PieceVerifier from "./PieceVerifier.ts"
 
 /** Writes in flight for a torrent: enough to keep a disk busy, few enough to leave threads to others. */
 export const writesInFlight = 4
@@ -35,12 +37,13 @@ export type Fact =
 export const run = Effect.fnUntraced(function* (options: {
   readonly download: Download.Download
   readonly storage: TorrentStorage
-  /** The digest that a piece was verified with. */
   readonly digestOf: (piece: PieceIndex) => Uint8Array
-  readonly verified: Queue.Dequeue<PieceBuffer.PieceBuffer>
+  /** Verified pieces; complete ones, where the storage verifies. */
+  readonly toWrite: Queue.Dequeue<PieceBuffer.PieceBuffer>
+  readonly verifier: Pick<PieceVerifier.PieceVerifier, "pass" | "check">
   readonly report: (fact: Fact) => void
 }) {
-  const { digestOf, download, report, storage, verified } = options
+  const { digestOf, download, report, storage, toWrite, verifier } = options
   const failing = new Set<PieceIndex>()
 
   const failed = (piece: PieceIndex, error: StorageError): void => {
@@ -50,12 +53,19 @@ export const run = Effect.fnUntraced(function* (options: {
     if (isNews) report({ _tag: "Failed", piece, error })
   }
 
-  const stored = Effect.fnUntraced(function* (piece: PieceIndex) {
-    PieceTable.store(download.table, piece)
-    const hadFailed = failing.delete(piece)
-    // One success shows that the storage works again; the others wait for their own turn.
-    const isRecovery = hadFailed && download.isPaused
+  /** One answer for a piece that had failed shows that the storage works again; the others wait for their own turn. */
+  const recover = (piece: PieceIndex): boolean => {
+    const isRecovery = failing.delete(piece) && download.isPaused
     if (isRecovery) download.isPaused = false
+    return isRecovery
+  }
+
+  const stored = Effect.fnUntraced(function* (buffer: PieceBuffer.PieceBuffer) {
+    const { piece } = buffer
+    // The storage has verified it by storing it.
+    if (PieceTable.stateOf(download.table, piece) === "complete") yield* verifier.pass(buffer)
+    PieceTable.store(download.table, piece)
+    const isRecovery = recover(piece)
     yield* BufferPool.close(download.pool, piece)
     // Before the piece, which may be the last one: nothing is told of a torrent behind its completion.
     if (isRecovery) report({ _tag: "Recovered" })
@@ -63,17 +73,33 @@ export const run = Effect.fnUntraced(function* (options: {
     if (isRecovery) Download.feed(download)
   })
 
+  /** Throws a piece away that the storage found to be wrong, as it is; tells whether it was. */
+  const rejected = Effect.fnUntraced(function* (buffer: PieceBuffer.PieceBuffer) {
+    if (yield* verifier.check(buffer)) return false
+    if (recover(buffer.piece)) {
+      report({ _tag: "Recovered" })
+      Download.feed(download)
+    }
+    return true
+  })
+
+  /** Whether the storage says that the bytes are wrong, and nobody has looked yet if they were so before they went there. */
+  const isMismatch = ({ piece }: PieceBuffer.PieceBuffer, { reason }: StorageError): boolean =>
+    reason._tag === "DigestMismatch" && PieceTable.stateOf(download.table, piece) === "complete"
+
   const writer = Effect.gen(function* () {
     while (true) {
-      const { bytes, piece } = yield* Queue.take(verified)
+      const buffer = yield* Queue.take(toWrite)
+      const { bytes, piece } = buffer
       for (let delay = firstRetryDelay; ; delay = Math.min(maxRetryDelay, delay * 2)) {
         // Told apart here and not by a typed failure: a stored piece must be marked even if we are interrupted.
         const result = yield* Effect.uninterruptible(
           Effect.result(storage.writePiece(piece, bytes, digestOf(piece))).pipe(
-            Effect.tap((result) => (Result.isSuccess(result) ? stored(piece) : Effect.void))
+            Effect.tap((result) => (Result.isSuccess(result) ? stored(buffer) : Effect.void))
           )
         )
         if (Result.isSuccess(result)) break
+        if (isMismatch(buffer, result.failure) && (yield* rejected(buffer))) break
         failed(piece, result.failure)
         yield* Effect.sleep(delay)
       }

@@ -28,6 +28,7 @@ import * as IoDaemonProtocol from "../io-daemon/IoDaemonProtocol.ts"
 import type { FileLayout } from "../metainfo/FileLayout.ts"
 import { PieceHasher } from "../piece/PieceHasher.ts"
 import {
+  DigestMismatch,
   DiskFull,
   NotStored,
   Storage,
@@ -192,6 +193,7 @@ const openTorrent = Effect.fnUntraced(function* (
   )
 
   const torrent: TorrentStorage = {
+    verifies: true,
     prepare: (wanted) =>
       Effect.suspend(() => {
         const files = wanted.filter((index) => layout.files[index]?.length === 0 && !layout.files[index].padding)
@@ -266,13 +268,14 @@ const reasonOf = (error: IoDaemonError, directory: string): StorageReason => {
   switch (kind) {
     case "disk_full":
       return new DiskFull({ path })
+    case "digest_mismatch":
+      return new DigestMismatch({ path })
     case "not_stored":
       return new NotStored({ path })
     case "busy":
     case "timeout":
     case "unavailable":
     case "unknown":
-    case "digest_mismatch":
       return new StorageUnavailable({ path, why })
     default:
       return new StorageRefused({ path, why })

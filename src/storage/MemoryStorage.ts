@@ -10,11 +10,20 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
+import * as Bytes from "../base/Bytes.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
 import * as FileLayout from "../metainfo/FileLayout.ts"
 import { PieceHasher } from "../piece/PieceHasher.ts"
-import { DiskFull, NotStored, Storage, StorageError, type StoredDigest, type TorrentStorage } from "./Storage.ts"
+import {
+  DigestMismatch,
+  DiskFull,
+  NotStored,
+  Storage,
+  StorageError,
+  type StoredDigest,
+  type TorrentStorage
+} from "./Storage.ts"
 
 /** How much a medium takes. */
 export interface MemoryStorageOptions {
@@ -23,6 +32,8 @@ export interface MemoryStorageOptions {
    * they are. A write that would exceed it stores nothing and fails with `DiskFull`.
    */
   readonly capacity?: number | undefined
+  /** Whether pieces are compared with their digest here, as the io-daemon does. Default: no. */
+  readonly verifies?: boolean | undefined
 }
 
 /** What a medium holds of one torrent. */
@@ -133,6 +144,25 @@ export const make = Effect.fnUntraced(function* (options: MemoryStorageOptions =
       return Effect.map(hasher.sha1(stored), (sha1) => ({ piece, sha1 }))
     }
 
+    const write = (piece: PieceIndex, bytes: Uint8Array): Effect.Effect<void, StorageError> =>
+      Effect.suspend(() => {
+        const size = PieceGeometry.pieceSize(layout.geometry, piece)
+        if (bytes.length !== size)
+          return Effect.die(new RangeError(`piece ${piece} has ${size} bytes: ${bytes.length}`))
+        const grown = pieces.has(piece) ? 0 : storedLength(layout, piece)
+        if (used + grown > capacity)
+          return Effect.fail(StorageError.of("write", [new DiskFull({ path: nameAt(piece, 0) })]))
+        used += grown
+        const copy = bytes.slice()
+        for (const span of FileLayout.pieceSpans(layout, piece)) {
+          if (layout.files[span.file]!.padding) copy.fill(0, span.begin, span.begin + span.length)
+          else files.add(span.file)
+        }
+        pieces.set(piece, copy)
+        writes.set(piece, (writes.get(piece) ?? 0) + 1)
+        return Effect.void
+      })
+
     return {
       prepare: (wanted) =>
         Effect.sync(() => {
@@ -141,24 +171,13 @@ export const make = Effect.fnUntraced(function* (options: MemoryStorageOptions =
             if (file?.length === 0 && !file.padding) files.add(index)
           }
         }),
-      writePiece: (piece, bytes) =>
-        Effect.suspend(() => {
-          const size = PieceGeometry.pieceSize(layout.geometry, piece)
-          if (bytes.length !== size)
-            return Effect.die(new RangeError(`piece ${piece} has ${size} bytes: ${bytes.length}`))
-          const grown = pieces.has(piece) ? 0 : storedLength(layout, piece)
-          if (used + grown > capacity)
-            return Effect.fail(StorageError.of("write", [new DiskFull({ path: nameAt(piece, 0) })]))
-          used += grown
-          const copy = bytes.slice()
-          for (const span of FileLayout.pieceSpans(layout, piece)) {
-            if (layout.files[span.file]!.padding) copy.fill(0, span.begin, span.begin + span.length)
-            else files.add(span.file)
-          }
-          pieces.set(piece, copy)
-          writes.set(piece, (writes.get(piece) ?? 0) + 1)
-          return Effect.void
-        }),
+      verifies: options.verifies,
+      writePiece: Effect.fnUntraced(function* (piece, bytes, sha1) {
+        if (options.verifies === true && sha1 !== undefined && !Bytes.equals(yield* hasher.sha1(bytes), sha1)) {
+          return yield* StorageError.of("write", [new DigestMismatch({ path: nameAt(piece, 0) })])
+        }
+        return yield* write(piece, bytes)
+      }),
       readBlock: (piece, begin, length) =>
         Effect.suspend(() => {
           const size = PieceGeometry.pieceSize(layout.geometry, piece)

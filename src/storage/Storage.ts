@@ -1,8 +1,9 @@
 /**
  * The contract of a medium that keeps torrents: what can be asked of it and how it fails. A medium has its own file.
  *
- * Bytes that come in here are verified; nothing above writes a byte that is not. A write that returns has been accepted
- * by the medium in full, and every error has been reported: a deferred one never becomes a success.
+ * Bytes that come in here are verified, or come with their digest to a medium that verifies before it stores anything; no
+ * other byte is ever stored. A write that returns has been accepted by the medium in full, and every error has been
+ * reported: a deferred one never becomes a success.
  */
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
@@ -50,11 +51,24 @@ export class NotStored extends Data.TaggedClass("NotStored")<{ readonly path: st
   }
 }
 
+/** What came was not what its digest says; nothing of it was stored. Only of media that verify. */
+export class DigestMismatch extends Data.TaggedClass("DigestMismatch")<{ readonly path: string }> {
+  get message() {
+    return `${this.path}: a piece that came does not match its digest`
+  }
+}
+
 /** Why a medium did not do what was asked; who retries decides by its `_tag`. */
-export type StorageReason = DiskFull | StorageRefused | StorageUnavailable | NotStored
+export type StorageReason = DiskFull | StorageRefused | StorageUnavailable | NotStored | DigestMismatch
 
 // What only a person can change comes before what passes.
-const lasting: ReadonlyArray<StorageReason["_tag"]> = ["StorageRefused", "DiskFull", "StorageUnavailable", "NotStored"]
+const lasting: ReadonlyArray<StorageReason["_tag"]> = [
+  "StorageRefused",
+  "DiskFull",
+  "StorageUnavailable",
+  "NotStored",
+  "DigestMismatch"
+]
 
 /** What went wrong while a medium did what was asked. `message` is one sentence a user can read. */
 export class StorageError extends Data.TaggedError("StorageError")<{
@@ -88,6 +102,11 @@ export interface StoredDigest {
 /** One torrent's bytes on a medium. */
 export interface TorrentStorage {
   /**
+   * Whether the medium verifies: `writePiece` compares the whole piece with the digest it is given before it stores any of
+   * it, and fails with `DigestMismatch`. Then nobody needs to do so before. Default: it does not.
+   */
+  readonly verifies?: boolean | undefined
+  /**
    * Makes what no write would make: the empty files among `files` (indices in `layout.files`) and their folders.
    * Makes nothing of a file that is not listed. Idempotent.
    */
@@ -97,8 +116,8 @@ export interface TorrentStorage {
    * once this returns, however it ends; interruption waits for what is in flight. A write that fails or is interrupted
    * may have stored a part of the piece, which is as good as nothing. Repeating a write is harmless, also at once.
    *
-   * `sha1` is the digest of `bytes`, where the caller has it at hand: a medium that is reached over a wire has it checked
-   * at the other end before anything is touched, and must compute it where it is not given.
+   * `sha1` is what the digest of `bytes` should be, where the caller has it at hand. A medium that does not verify ignores
+   * it; one that does takes bytes without it for right.
    */
   readonly writePiece: (
     piece: PieceIndex,

@@ -11,6 +11,7 @@ import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import * as Prng from "../base/Prng.ts"
 import {
+  DigestMismatch,
   DiskFull,
   NotStored,
   Storage,
@@ -40,6 +41,7 @@ export const inputOutputError: Fault = {
   reason: new StorageUnavailable({ path: "the faulty disk", why: "the disk reported an input/output error" })
 }
 export const refused: Fault = { reason: new StorageRefused({ path: "the faulty disk", why: "permission denied" }) }
+export const damaged: Fault = { reason: new DigestMismatch({ path: "the faulty disk" }) }
 export const notStored: Fault = { reason: new NotStored({ path: "the faulty disk" }) }
 
 /** How often an operation was asked for, and what came of it. */
@@ -145,6 +147,7 @@ export const make = (storage: Storage["Service"], seed = 0) => {
     })
 
   const around = (torrent: TorrentStorage): TorrentStorage => ({
+    verifies: torrent.verifies,
     prepare: (files) => operate("prepare", torrent.prepare(files)),
     writePiece: (piece, bytes, sha1) =>
       operate("write", torrent.writePiece(piece, bytes, sha1), (left) => torrent.writePiece(piece, part(bytes, left))),

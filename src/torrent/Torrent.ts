@@ -187,7 +187,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       onFailure: onResumeFailure,
       onKept
     })
-    const verified = yield* Queue.bounded<PieceBuffer.PieceBuffer>(download.pool.capacity)
+    const toWrite = yield* Queue.bounded<PieceBuffer.PieceBuffer>(download.pool.capacity)
     const swarm = yield* Swarm.make({
       download,
       infoHash: metainfo.infoHash,
@@ -204,23 +204,24 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     tell({ _tag: "Started", storedPieces: stored.count, totalPieces: geometry.pieceCount })
     if (PieceTable.isComplete(download.table)) complete()
     const digestOf = (piece: PieceIndex) => Metainfo.pieceDigest(metainfo, piece)
+    const verifier = yield* PieceVerifier.make({
+      download,
+      digestOf,
+      storageVerifies: storage.verifies === true,
+      toWrite,
+      report: (verdict) => onVerdict(swarm, verdict)
+    })
     yield* forkPart(
       PieceWriter.run({
         download,
         digestOf,
         storage,
-        verified,
+        toWrite,
+        verifier,
         report: (fact) => onWritten(noteStored, fact)
       })
     )
-    yield* forkPart(
-      PieceVerifier.run({
-        download,
-        digestOf,
-        verified,
-        report: (verdict) => onVerdict(swarm, verdict)
-      })
-    )
+    yield* forkPart(verifier.run)
     yield* forkPart(BufferPool.sweep(download.pool))
     yield* forkPart(swarm.running)
     yield* swarm.add(waiting)

@@ -135,6 +135,28 @@ Daemon.live("downloads through the daemon", () => {
       }).pipe(Effect.provide(NodePieceHasher.layer))
     )
 
+    it.live("fault 43: a wrong piece goes to the daemon and no further, and who sent it is banned", () =>
+      Effect.gen(function* () {
+        const known = yield* KnownTorrent.make({ files: [{ path: [], length: 4_000_000 }], pieceLength: 262_144 })
+        const folder = yield* temporaryFolder
+
+        yield* Effect.gen(function* () {
+          const { told, torrent } = yield* start(known, { corrupts: "last block" })
+          yield* until(() => told("PeerBanned").length > 0)
+          const written = NFS.readdirSync(folder)
+          const honest = yield* seed(known)
+          yield* torrent.addPeers([honest.address])
+          yield* torrent.completed
+
+          assert.deepStrictEqual(written, [])
+          assert.isAtLeast(told("PieceRejected").length, 1)
+          assert.strictEqual((yield* Daemon.stats).writes, known.metainfo.layout.geometry.pieceCount)
+        }).pipe(Effect.provide(engine), Effect.scoped, Effect.provide(Daemon.layer({ [root]: folder })))
+
+        assertStored(known, folder)
+      }).pipe(Effect.provide(NodePieceHasher.layer))
+    )
+
     it.live("fault 53: completes while the daemon is killed every 200 ms, and asks peers for nothing twice", () =>
       Effect.gen(function* () {
         const known = yield* KnownTorrent.make({

@@ -91,7 +91,7 @@ describe("PeerSession", () => {
   test("law 7: asks for more before a piece that is complete is hashed", function* () {
     const known = yield* torrent(12)
     const download = yield* makeDownload({ geometry: known.metainfo.layout.geometry })
-    const verified = yield* Queue.bounded<PieceBuffer.PieceBuffer>(download.pool.capacity)
+    const toWrite = yield* Queue.bounded<PieceBuffer.PieceBuffer>(download.pool.capacity)
     const rooms: Array<number> = []
     const recording = Layer.succeed(
       PieceHasher,
@@ -105,12 +105,14 @@ describe("PeerSession", () => {
         sha256: Effect.succeed
       })
     )
-    yield* PieceVerifier.run({
+    const verifier = yield* PieceVerifier.make({
       download,
       digestOf: (piece) => download.pool.loans.get(piece)!.buffer.bytes,
-      verified,
+      storageVerifies: false,
+      toWrite,
       report: () => {}
-    }).pipe(Effect.provide(recording), Effect.forkScoped)
+    }).pipe(Effect.provide(recording))
+    yield* Effect.forkScoped(verifier.run)
     yield* serve(known, there)
 
     yield* start(known, download, there)

@@ -26,9 +26,10 @@ describe("interruption", () => {
         operations: fc.integer({ min: 3, max: 60 }),
         isFull: fc.boolean(),
         isBad: fc.boolean(),
-        keep: fc.nat(4)
+        keep: fc.nat(4),
+        verifies: fc.boolean()
       }),
-      ({ isBad, isFull, keep, operations, turn }) =>
+      ({ isBad, isFull, keep, operations, turn, verifies }) =>
         Effect.gen(function* () {
           const scope = yield* Scope.make()
           const swarm = yield* Scope.provide(Swarm.make(3), scope)
@@ -60,7 +61,7 @@ describe("interruption", () => {
           assert.strictEqual(swarm.download.table.counts.active + swarm.download.table.counts.complete, 0)
           assert.strictEqual(swarm.ledger.heldBytes, 0)
           assert.strictEqual(swarm.ledger.accounts.size + swarm.ledger.waiting.size, 0)
-        }).pipe(Effect.provide(Swarm.world(4))),
+        }).pipe(Effect.provide(Swarm.world(4, { verifies }))),
       settings
     )
   )

@@ -23,9 +23,12 @@ const peerOf = Effect.fnUntraced(function* (
 const serve = (swarm: Running, peer: Swarm.Peer, count: number, how: Swarm.Answer) =>
   Effect.andThen(swarm.serve(peer, count, how), swarm.settle)
 
-const world = Effect.provide(Swarm.world(7))
+describe.each([
+  ["", false],
+  [" with a storage that verifies", true]
+] as const)("PieceVerifier%s", (_, verifies) => {
+  const world = Effect.provide(Swarm.world(7, { verifies }))
 
-describe("PieceVerifier", () => {
   it.effect("passes a right piece on to the writer", () =>
     Effect.gen(function* () {
       const swarm = yield* Swarm.make(5)
@@ -48,7 +51,8 @@ describe("PieceVerifier", () => {
       yield* serve(swarm, liar, 1, "right")
 
       assert.deepStrictEqual(swarm.facts, ["Rejected 4", "Guilty 4"])
-      assert.strictEqual(swarm.faults.counts("write").calls, 0)
+      assert.strictEqual(swarm.writesOf(piece(4)), 0)
+      assert.strictEqual(swarm.faults.counts("write").calls, verifies ? 1 : 0)
       assert.strictEqual(PieceTable.stateOf(swarm.download.table, piece(4)), "missing")
       assert.strictEqual(BufferPool.lentCount(swarm.download.pool), 0)
       assert.isAbove(swarm.download.wastedBytes, 16_384)
@@ -117,7 +121,7 @@ describe("PieceVerifier", () => {
       yield* serve(swarm, liar, 1, "wrong")
 
       assert.include(swarm.facts, "Rejected 0")
-      assert.strictEqual(swarm.faults.counts("write").calls, 0)
+      assert.strictEqual(swarm.writesOf(piece(4)), 0)
     }).pipe(world)
   )
 
@@ -154,8 +158,22 @@ describe("PieceVerifier", () => {
 
       yield* serve(swarm, peer, 2, "right")
 
-      assert.deepStrictEqual(swarm.facts, ["Passed 4", "Failed 4"])
-      assert.strictEqual(PieceTable.stateOf(swarm.download.table, piece(4)), "verified")
+      assert.deepStrictEqual(swarm.facts, verifies ? ["Failed 4"] : ["Passed 4", "Failed 4"])
+      assert.strictEqual(PieceTable.stateOf(swarm.download.table, piece(4)), verifies ? "complete" : "verified")
+    }).pipe(world)
+  )
+
+  it.effect("blames nobody for what was damaged on its way to the storage, and writes it again", () =>
+    Effect.gen(function* () {
+      const swarm = yield* Swarm.make(5)
+      const peer = yield* peerOf(swarm)
+      swarm.faults.failNth("write", 0, FaultyStorage.damaged)
+
+      yield* serve(swarm, peer, 2, "right")
+      yield* swarm.advance(1)
+
+      assert.deepStrictEqual(swarm.facts, ["Passed 4", "Failed 4", "Recovered", "Stored 4"])
+      assert.include(swarm.peers, peer)
     }).pipe(world)
   )
 })

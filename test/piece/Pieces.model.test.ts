@@ -119,20 +119,23 @@ const steps = [
 ]
 
 describe("pieces under any script of peers, disks and neighbours", () => {
-  for (const [cap, buffers] of [
-    [1, 1],
-    [2, 3],
-    [5, 5]
+  for (const [cap, buffers, verifies] of [
+    [1, 1, false],
+    [2, 3, false],
+    [2, 3, true],
+    [5, 5, false],
+    [5, 5, true]
   ] as const) {
+    const medium = verifies ? "a storage that verifies" : "one that does not"
     it.effect(
-      `hold all laws after every step and end complete, with ${cap} buffers of a budget of ${buffers}`,
+      `hold all laws after every step and end complete, with ${cap} buffers of a budget of ${buffers} and ${medium}`,
       () =>
         Property.commands(steps, {
           model: (): Model => ({}),
-          layer: Swarm.layer(cap, buffers),
+          layer: Swarm.layer(cap, buffers, { verifies }),
           testClock: true,
           maxCommands: 60,
-          runs: 700
+          runs: 500
         }),
       { timeout: 600_000 }
     )

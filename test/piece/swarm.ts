@@ -95,33 +95,34 @@ export const make = Effect.fnUntraced(function* (cap: number) {
   const stored = Bitfield.make(geometry.pieceCount)
   const download = yield* Download.make({ geometry, stored, random: Prng.make(1), maxActivePieces: cap })
   const neighbour = yield* BufferPool.make(geometry, { maxActivePieces: cap })
-  const verified = yield* Queue.bounded<PieceBuffer.PieceBuffer>(download.pool.capacity)
+  const toWrite = yield* Queue.bounded<PieceBuffer.PieceBuffer>(download.pool.capacity)
   const peers: Array<Peer> = []
   const facts: Array<string> = []
   const guilty: Array<number> = []
   let keys = 0
 
   const digestOf = (piece: PieceIndex) => digests[piece]!
+  const verifier = yield* PieceVerifier.make({
+    download,
+    digestOf,
+    storageVerifies: storage.verifies === true,
+    toWrite,
+    report: (verdict) => {
+      facts.push(`${verdict._tag} ${verdict.piece}`)
+      if (verdict._tag === "Guilty") guilty.push(verdict.peer)
+    }
+  })
   yield* Effect.forkScoped(
     PieceWriter.run({
       download,
       digestOf,
       storage,
-      verified,
+      toWrite,
+      verifier,
       report: (fact) => void facts.push(fact._tag === "Recovered" ? fact._tag : `${fact._tag} ${fact.piece}`)
     })
   )
-  yield* Effect.forkScoped(
-    PieceVerifier.run({
-      download,
-      digestOf,
-      verified,
-      report: (verdict) => {
-        facts.push(`${verdict._tag} ${verdict.piece}`)
-        if (verdict._tag === "Guilty") guilty.push(verdict.peer)
-      }
-    })
-  )
+  yield* Effect.forkScoped(verifier.run)
   yield* Effect.forkScoped(BufferPool.sweep(download.pool))
   yield* Effect.forkScoped(BufferPool.sweep(neighbour))
 
@@ -392,6 +393,8 @@ export const make = Effect.fnUntraced(function* (cap: number) {
     peers,
     facts,
     faults,
+    /** How often the medium has stored a piece. */
+    writesOf: (index: PieceIndex) => medium.torrent(layout).writes(index),
     join,
     leave,
     say,
@@ -414,14 +417,14 @@ type Made = Effect.Success<ReturnType<typeof make>>
 export class TestSwarm extends Context.Service<TestSwarm, Made>()("test/piece/TestSwarm") {}
 
 /** What a swarm needs: a budget of `buffers` pieces, a hasher, and a medium in memory that can be made to fail. */
-export const world = (buffers: number) =>
+export const world = (buffers: number, storage?: MemoryStorage.MemoryStorageOptions) =>
   Layer.mergeAll(
     BufferBudget.layer(buffers * geometry.pieceLength),
-    Layer.provideMerge(FaultyStorage.layer(), MemoryStorage.layerTest())
+    Layer.provideMerge(FaultyStorage.layer(), MemoryStorage.layerTest(storage))
   ).pipe(Layer.provideMerge(hasher))
 
 /** A swarm with at most `cap` pieces under way; a script that held is brought to its end when the scope closes. */
-export const layer = (cap: number, buffers: number) =>
+export const layer = (cap: number, buffers: number, storage?: MemoryStorage.MemoryStorageOptions) =>
   Layer.effect(
     TestSwarm,
     Effect.gen(function* () {
@@ -433,4 +436,4 @@ export const layer = (cap: number, buffers: number) =>
       )
       return TestSwarm.of(swarm)
     })
-  ).pipe(Layer.provide(world(buffers)))
+  ).pipe(Layer.provide(world(buffers, storage)))

@@ -53,7 +53,7 @@ Daemon.live("storage through the daemon", () => {
         torrent.writePiece(pieceOf(layout, 0), new Uint8Array(300).fill(1), new Uint8Array(20))
       )
 
-      assert.strictEqual(error.reason._tag, "StorageUnavailable")
+      assert.strictEqual(error.reason._tag, "DigestMismatch")
       assert.deepStrictEqual([...(yield* (yield* Suite.MediumFiles).list(layout)).keys()], [])
     }).pipe(Effect.scoped, Effect.provide(layer))
   )

@@ -309,7 +309,7 @@ describe("IoDaemonStorage", () => {
 
       const { reason } = yield* withTorrent(daemon, writeError)
 
-      assert.strictEqual(reason._tag, "StorageUnavailable")
+      assert.strictEqual(reason._tag, "DigestMismatch")
       assert.deepStrictEqual(daemon.names(), ["PUT", "write", "DELETE"])
     })
   )

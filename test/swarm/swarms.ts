@@ -70,31 +70,32 @@ export const startWhole = Effect.fnUntraced(function* (
 ) {
   const { download, facts, swarm } = yield* start(known, options)
   const { layout } = known.metainfo
-  const verified = yield* Queue.bounded<PieceBuffer.PieceBuffer>(download.pool.capacity)
+  const toWrite = yield* Queue.bounded<PieceBuffer.PieceBuffer>(download.pool.capacity)
   const rejected: Array<number> = []
   const services = yield* Layer.build(Layer.provideMerge(MemoryStorage.layerTest(), NodePieceHasher.layer))
   const medium = yield* Effect.gen(function* () {
     const storage = yield* (yield* Storage).open(layout)
     yield* storage.prepare([...layout.files.keys()])
     const digestOf = (piece: PieceIndex) => Metainfo.pieceDigest(known.metainfo, piece)
-    yield* Effect.forkScoped(
-      PieceVerifier.run({
-        download,
-        digestOf,
-        verified,
-        report: (verdict) => {
-          if (verdict._tag === "Passed") swarm.prove(verdict.contributors)
-          else if (verdict._tag === "Guilty") swarm.ban(verdict.peer, `it lied about piece ${verdict.piece}`)
-          else rejected.push(verdict.piece)
-        }
-      })
-    )
+    const verifier = yield* PieceVerifier.make({
+      download,
+      digestOf,
+      storageVerifies: false,
+      toWrite,
+      report: (verdict) => {
+        if (verdict._tag === "Passed") swarm.prove(verdict.contributors)
+        else if (verdict._tag === "Guilty") swarm.ban(verdict.peer, `it lied about piece ${verdict.piece}`)
+        else rejected.push(verdict.piece)
+      }
+    })
+    yield* Effect.forkScoped(verifier.run)
     yield* Effect.forkScoped(
       PieceWriter.run({
         download,
         digestOf,
         storage,
-        verified,
+        toWrite,
+        verifier,
         report: (fact) => {
           if (fact._tag === "Stored") swarm.announce(fact.piece)
         }

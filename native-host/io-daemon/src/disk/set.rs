@@ -171,17 +171,15 @@ impl FileSet {
         let Some((path, entry)) = self.file(file) else { return Ok(()) };
         let blame = |error: &io::Error| fault::of(path.as_str(), error);
         let shared = self.record(file);
-        let open = {
-            let mut record = lock(&shared);
-            record.check_refused(path.as_str())?;
-            let open = self.open_or_make(file, path, &mut record)?;
-            let found = open.metadata().map_err(|error| blame(&error))?;
-            record.check(path.as_str(), &found)?;
-            record.size(&open, &found, entry.length, self.registration.allocate).map_err(|error| blame(&error))?;
-            open
-        };
-        let written = open.write_all_at(bytes, offset);
+        // Held for the write as well: the system writes one part of a file at a time, and a second thread would only spin
+        // until the first is done.
         let mut record = lock(&shared);
+        record.check_refused(path.as_str())?;
+        let open = self.open_or_make(file, path, &mut record)?;
+        let found = open.metadata().map_err(|error| blame(&error))?;
+        record.check(path.as_str(), &found)?;
+        record.size(&open, &found, entry.length, self.registration.allocate).map_err(|error| blame(&error))?;
+        let written = open.write_all_at(bytes, offset);
         record.dirty = true;
         written.map_err(|error| blame(&error))?;
         record.wrote_to(offset + bytes.len() as u64);
