@@ -46,7 +46,6 @@ const parentOf = (source: string, program: string) =>
     Effect.sync(() => {
       const text = `
         import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
         import * as IoDaemonProcess from ${JSON.stringify(source)}
         const program = IoDaemonProcess.make({ program: ${JSON.stringify(program)}, roots: {} })
         Effect.runFork(Effect.scoped(Effect.andThen(program, Effect.sync(() => console.log("started")).pipe(Effect.andThen(Effect.never)))))

@@ -1,7 +1,7 @@
 //! A local service that reads, writes and hashes files and opens sockets for an engine that cannot.
 //!
 //! It holds no torrent logic. `app` is the whole of it as a router, so that a test needs no port; `serve` puts it behind
-//! an accept loop that survives hostile neighbours.
+//! an accept loop that survives hostile neighbours. Runs on Unix: descriptors, signals and positioned I/O are used as such.
 
 #![forbid(unsafe_code)]
 

@@ -156,6 +156,28 @@ async fn fault_49_a_file_deleted_while_open_is_refused_until_registered_again() 
     bed.flush().await.is(204, "");
 }
 
+/// A page that was reloaded has forgotten nothing: it registers again and goes by what is on disk then.
+#[tokio::test]
+async fn fault_49_registering_the_same_set_again_goes_by_what_is_on_disk_now() {
+    let files = [("refused", 4), ("unnoticed", 4), ("cut", 4)];
+    let bed = Bed::new();
+    bed.register(&files).await;
+    bed.write(0, b"abcdefghijkl").await.is(204, "");
+    std::fs::remove_file(bed.file("refused")).unwrap();
+    bed.write(0, b"abcd").await.is(403, "refused");
+    std::fs::remove_file(bed.file("unnoticed")).unwrap();
+    std::fs::OpenOptions::new().write(true).open(bed.file("cut")).unwrap().set_len(1).unwrap();
+
+    bed.put("set", set_of(&files)).await.is(204, "");
+
+    bed.flush().await.is(204, "");
+    assert_eq!(bed.tree(), ["cut"], "a flush makes no file");
+    bed.write(0, b"abcdefghijkl").await.is(204, "");
+    bed.flush().await.is(204, "");
+    assert_eq!(bed.tree(), ["cut", "refused", "unnoticed"]);
+    assert_eq!(std::fs::read(bed.file("unnoticed")).unwrap(), b"efgh");
+}
+
 #[tokio::test]
 async fn fault_49_a_file_cut_off_while_open_is_refused() {
     let bed = Bed::new();

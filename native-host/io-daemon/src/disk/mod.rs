@@ -120,29 +120,28 @@ impl Disk {
         self.0.sets.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Registers a set, touching no file. Blocks while it compares two lists.
+    /// Registers a set, touching no file. One that is registered already starts anew: nothing is expected of its files.
+    /// Blocks while it compares two lists, and for writes in flight.
     ///
     /// # Errors
     /// `SetConflict`, or `Busy` where there are too many sets.
     pub fn register(&self, id: String, registration: Registration) -> Result<Registered> {
-        let again = |set: &FileSet| {
-            if *set.registration() == registration { Ok(Registered::Again) } else { Err(Error::SetConflict) }
-        };
-        // A long list is compared without the lock, which every request takes.
-        if let Ok(set) = self.set(&id) {
-            return again(&set);
-        }
         let mut sets = self.0.sets.write().unwrap_or_else(PoisonError::into_inner);
-        match sets.get(&id) {
-            Some(set) => again(set),
-            None if sets.len() >= MAX_SETS => Err(Error::Busy),
-            None => {
-                let serial = self.0.next_serial.fetch_add(1, Ordering::Relaxed);
-                let set = FileSet::new(serial, registration, Arc::clone(&self.0.handles));
-                sets.insert(id, Arc::new(set));
-                Ok(Registered::New)
+        if let Some(set) = sets.get(&id).cloned() {
+            // Every request takes the lock, and a long list takes long to compare.
+            drop(sets);
+            if *set.registration() != registration {
+                return Err(Error::SetConflict);
             }
+            set.start_anew();
+            return Ok(Registered::Again);
         }
+        if sets.len() >= MAX_SETS {
+            return Err(Error::Busy);
+        }
+        let serial = self.0.next_serial.fetch_add(1, Ordering::Relaxed);
+        sets.insert(id, Arc::new(FileSet::new(serial, registration, Arc::clone(&self.0.handles))));
+        Ok(Registered::New)
     }
 
     /// The set registered under the id.

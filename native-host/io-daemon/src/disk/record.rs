@@ -30,6 +30,11 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// Forgets what was expected of the file, but not that a sync is owed.
+    pub(crate) fn start_anew(&mut self) {
+        *self = Self { dirty: self.dirty, ..Self::default() };
+    }
+
     /// Fails where the file is refused.
     pub(crate) fn check_refused(&self, path: &str) -> Result<(), Error> {
         match self.refused {

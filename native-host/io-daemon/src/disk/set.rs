@@ -42,8 +42,9 @@ pub struct FileSet {
     records: Mutex<HashMap<usize, Arc<Mutex<Record>>>>,
     /// Folders that got new entries since the last flush, as `Root::make` tells them.
     folders: Mutex<BTreeSet<PathBuf>>,
-    /// Held by a flush, so that a second one does not return before the first has synced what it took.
-    flushing: Mutex<()>,
+    /// Held by a flush, so that a second one does not return before the first has synced what it took. Says whether what
+    /// was there before this registration is synced as well.
+    flushing: Mutex<bool>,
     /// Whether the set is forgotten. Operations hold it for reading, so that removal waits for them.
     gone: RwLock<bool>,
 }
@@ -131,26 +132,43 @@ impl FileSet {
         self.handles.close(|one| *one == key);
     }
 
-    /// The open file, made with its folders where this registration has not written it before.
-    fn open_or_make(&self, file: usize, path: &FilePath, record: &mut Record) -> Result<Arc<File>> {
-        let blame = |error: &io::Error| fault::of(path.as_str(), error);
+    /// Forgets what was expected of the files, for one who registers the set again and knows only what is on disk now: a
+    /// page that was reloaded said nothing when it went. Waits for writes in flight.
+    pub(crate) fn start_anew(&self) {
+        let known: Vec<_> = lock(&self.records).iter().map(|(file, record)| (*file, Arc::clone(record))).collect();
+        for (file, record) in known {
+            let mut record = lock(&record);
+            self.close(file);
+            record.start_anew();
+        }
+    }
+
+    /// The open file to be written; `None` where it is not there and need not be.
+    fn open_kept(&self, file: usize, path: &FilePath, record: &mut Record) -> Result<Option<Arc<File>>> {
         match self.open(file, path, Access::ReadWrite) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && record.made => {
                 Err(record.refuse(path.as_str(), fault::DELETED))
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let made = self.with_room(|| self.registration.root.make(path)).map_err(|error| blame(&error))?;
-                lock(&self.folders).extend(made.folders);
-                record.made = true;
-                record.dirty = true;
-                Ok(self.handles.put(self.key(file), Access::ReadWrite, made.file))
-            }
-            Err(error) => Err(blame(&error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(fault::of(path.as_str(), &error)),
             Ok(open) => {
                 record.made = true;
-                Ok(open)
+                Ok(Some(open))
             }
         }
+    }
+
+    /// The open file, made with its folders where this registration has not written it before.
+    fn open_or_make(&self, file: usize, path: &FilePath, record: &mut Record) -> Result<Arc<File>> {
+        if let Some(open) = self.open_kept(file, path, record)? {
+            return Ok(open);
+        }
+        let made = self.with_room(|| self.registration.root.make(path));
+        let made = made.map_err(|error| fault::of(path.as_str(), &error))?;
+        lock(&self.folders).extend(made.folders);
+        record.made = true;
+        record.dirty = true;
+        Ok(self.handles.put(self.key(file), Access::ReadWrite, made.file))
     }
 
     /// Writes `bytes` from `begin` of the set on. Every file is tried; the fault that lasts longest is told.
@@ -208,17 +226,21 @@ impl FileSet {
         outcome
     }
 
-    /// Waits until everything written is on disk, and the folders' new entries.
+    /// Waits until everything written is on disk, and the folders' new entries; the first time also what was found there.
     ///
     /// # Errors
     /// As `write`; a file whose sync failed is refused from then on.
     pub(crate) fn flush(&self) -> Result<()> {
         let _here = self.enter()?;
-        let _alone = lock(&self.flushing);
+        let mut found_is_synced = lock(&self.flushing);
+        let mut outcome = Ok(());
+        if !*found_is_synced {
+            note(&mut outcome, self.sync_found());
+            *found_is_synced = outcome.is_ok();
+        }
         let mut touched: Vec<_> =
             lock(&self.records).iter().map(|(file, record)| (*file, Arc::clone(record))).collect();
         touched.sort_unstable_by_key(|(file, _)| *file);
-        let mut outcome = Ok(());
         for (file, record) in touched {
             note(&mut outcome, self.sync(file, &record));
         }
@@ -238,6 +260,25 @@ impl FileSet {
         outcome
     }
 
+    /// Syncs the files that are there, and leaves their folders to the flush: an earlier registration may have written them
+    /// and synced nothing, as one does whose daemon was killed. What cannot be opened holds no byte for anybody.
+    fn sync_found(&self) -> Result<()> {
+        let mut outcome = Ok(());
+        let mut folders = BTreeSet::new();
+        for (file, entry) in self.layout().entries().iter().enumerate() {
+            let Some(path) = &entry.path else { continue };
+            let Ok(open) = self.with_room(|| self.registration.root.open(path, Access::Read)) else { continue };
+            folders.insert(PathBuf::new());
+            folders.extend(path.folders().map(Path::to_owned));
+            if open.sync_data().is_err() {
+                let lost = lock(&self.record(file)).refuse(path.as_str(), fault::LOST);
+                note(&mut outcome, Err(lost));
+            }
+        }
+        lock(&self.folders).extend(folders);
+        outcome
+    }
+
     fn sync(&self, file: usize, shared: &Mutex<Record>) -> Result<()> {
         let Some((path, _)) = self.file(file) else { return Ok(()) };
         let open = {
@@ -246,7 +287,10 @@ impl FileSet {
             if !record.dirty {
                 return Ok(());
             }
-            let open = self.open_or_make(file, path, &mut record)?;
+            let Some(open) = self.open_kept(file, path, &mut record)? else {
+                record.dirty = false;
+                return Ok(());
+            };
             let found = open.metadata().map_err(|error| fault::of(path.as_str(), &error))?;
             record.check(path.as_str(), &found)?;
             record.dirty = false;
@@ -259,9 +303,13 @@ impl FileSet {
     /// Forgets the set after the operations in flight; with `files`, takes its files and then its empty folders away.
     ///
     /// # Errors
-    /// As `write`, and then the set is not forgotten. A file that is not there is no error.
+    /// As `write`, and then the set is not forgotten, unless it was before. A file that is not there is no error.
     pub(crate) fn remove(&self, files: bool) -> Result<()> {
         let mut gone = self.gone.write().unwrap_or_else(PoisonError::into_inner);
+        if *gone {
+            // What lies there now may be a successor's.
+            return Err(Error::UnknownSet);
+        }
         self.handles.close(|key| key.set == self.serial);
         if files {
             self.remove_files()?;
@@ -287,5 +335,49 @@ impl FileSet {
             let _ = root.remove_folder(folder);
         }
         outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set_of(directory: &Path, files: &[&[&str]]) -> FileSet {
+        let files = files.iter().map(|components| (Some(FilePath::new(components).unwrap()), 4));
+        let layout = Layout::new(files).unwrap();
+        let registration = Registration::new("root".to_owned(), directory.to_owned(), layout, false);
+        FileSet::new(1, registration, Arc::new(Handles::new(1)))
+    }
+
+    #[test]
+    fn a_set_that_was_removed_takes_no_file_of_its_successor_away() {
+        let directory = tempfile::tempdir().unwrap();
+        let removed = set_of(directory.path(), &[&["a"]]);
+        let successor = set_of(directory.path(), &[&["a"]]);
+        assert_eq!(removed.remove(true), Ok(()));
+        assert_eq!(successor.write(0, b"abcd"), Ok(()));
+
+        assert_eq!(removed.remove(true), Err(Error::UnknownSet));
+
+        assert_eq!(std::fs::read(directory.path().join("a")).unwrap(), b"abcd");
+    }
+
+    #[test]
+    fn the_first_flush_syncs_what_a_registration_before_left_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let files: &[&[&str]] = &[&["a", "b", "there"], &["c", "missing"], &["in the way", "x"]];
+        assert_eq!(set_of(directory.path(), files).write(0, b"abcd"), Ok(()));
+        std::fs::write(directory.path().join("in the way"), "").unwrap();
+        let successor = set_of(directory.path(), files);
+
+        assert_eq!(successor.sync_found(), Ok(()));
+
+        let folders: Vec<_> = lock(&successor.folders).iter().cloned().collect();
+        assert_eq!(folders, [Path::new(""), Path::new("a"), Path::new("a/b")]);
+        assert!(!*lock(&successor.flushing));
+        assert_eq!(successor.flush(), Ok(()));
+        assert!(*lock(&successor.flushing));
+        assert!(lock(&successor.folders).is_empty());
+        assert!(!directory.path().join("c").exists());
     }
 }

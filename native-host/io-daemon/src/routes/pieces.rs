@@ -16,8 +16,8 @@ use crate::disk::digest::Algorithm;
 use crate::error::{Error, Result};
 use crate::state::AppState;
 
-/// The longest piece we know of is 256 MiB.
-const MAX_WRITE_BYTES: u64 = 512 * 1024 * 1024;
+/// The longest piece we know of is 256 MiB. Bounds a write, and a digest as well: it is work that nobody can stop.
+const MAX_PIECE_BYTES: u64 = 512 * 1024 * 1024;
 
 const MAX_DIGESTS_BYTES: u64 = 4 * 1024 * 1024;
 const MAX_RANGES: usize = 65_536;
@@ -54,8 +54,8 @@ async fn write(
     }
     let length = range.end - range.start;
     let declared = body::declared_length(&body);
-    if length.max(declared.unwrap_or(0)) > MAX_WRITE_BYTES {
-        return Err(Error::TooLarge(MAX_WRITE_BYTES));
+    if length.max(declared.unwrap_or(0)) > MAX_PIECE_BYTES {
+        return Err(Error::TooLarge(MAX_PIECE_BYTES));
     }
     let not_the_range = || Error::bad_request("the body is not as long as Content-Range says");
     if declared.is_some_and(|declared| declared != length) {
@@ -116,11 +116,11 @@ async fn digests(SetId(id): SetId, State(state): State<AppState>, body: Body) ->
             return Err(Error::bad_request("a request is for at most 65536 ranges"));
         }
         let ranges = asked.ranges.into_iter().map(|(begin, length)| {
-            if length == 0 {
-                return Err(Error::bad_request("a range has at least one byte"));
+            let end = begin.checked_add(length).filter(|end| *end <= whole).ok_or(Error::BadRange(whole))?;
+            if !(1..=MAX_PIECE_BYTES).contains(&length) {
+                return Err(Error::bad_request(format!("a range has 1 to {MAX_PIECE_BYTES} bytes")));
             }
-            let end = begin.checked_add(length).filter(|end| *end <= whole);
-            end.map(|end| begin..end).ok_or(Error::BadRange(whole))
+            Ok(begin..end)
         });
         Ok((asked.algorithm, ranges.collect::<Result<Vec<_>>>()?))
     });

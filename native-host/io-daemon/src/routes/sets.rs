@@ -64,7 +64,7 @@ struct FileBody {
     padding: bool,
 }
 
-/// 201 where the set is new, 204 where it is the same again; 404 `unknown_root`, 409 `set_conflict`, 413 `too_large`,
+/// 201 where the set is new, 204 where it is the same again, which lifts what was refused of its files; 404 `unknown_root`, 409 `set_conflict`, 413 `too_large`,
 /// 503 `busy` where there are too many. Touches no file.
 async fn register(SetId(id): SetId, State(state): State<AppState>, body: Body) -> Result<StatusCode> {
     let (config, disk) = (state.config.clone(), state.disk.clone());
@@ -119,7 +119,7 @@ async fn prepare(SetId(id): SetId, State(state): State<AppState>, body: Body) ->
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// 204 once everything written is on disk; 404 `unknown_set`, 403 `refused`, 500 `unavailable`, 507 `disk_full`.
+/// 204 once everything written is on disk, also by who registered the set before; 404 `unknown_set`, 403 `refused`, 500 `unavailable`, 507 `disk_full`.
 async fn flush(SetId(id): SetId, State(state): State<AppState>) -> Result<StatusCode> {
     let set = state.disk.set(&id)?;
     state.disk.flush(set).await?;

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
+use rustix::io::Errno;
 use tokio::sync::Semaphore;
 
 use super::Code;
@@ -93,10 +94,7 @@ pub(super) fn code(error: &io::Error) -> Code {
 }
 
 /// Those that the standard library has no kind for.
-#[cfg(unix)]
 fn uncommon_code(error: &io::Error) -> Code {
-    use rustix::io::Errno;
-
     match Errno::from_io_error(error) {
         Some(Errno::MFILE) => "EMFILE",
         Some(Errno::NFILE) => "ENFILE",
@@ -104,11 +102,6 @@ fn uncommon_code(error: &io::Error) -> Code {
         Some(Errno::AFNOSUPPORT) => "EAFNOSUPPORT",
         _ => "EIO",
     }
-}
-
-#[cfg(not(unix))]
-fn uncommon_code(_error: &io::Error) -> Code {
-    "EIO"
 }
 
 #[cfg(test)]
@@ -189,11 +182,8 @@ mod tests {
         }
     }
 
-    #[cfg(unix)]
     #[test]
     fn errors_are_called_as_the_system_calls_them() {
-        use rustix::io::Errno;
-
         for (errno, name) in [
             (Errno::CONNREFUSED, "ECONNREFUSED"),
             (Errno::CONNRESET, "ECONNRESET"),

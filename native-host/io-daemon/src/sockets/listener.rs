@@ -41,9 +41,7 @@ async fn bind(host: &str, port: u16, backlog: u16) -> Result<(TcpListener, Socke
     for local in address::locals(host, port).await? {
         let bound = || {
             let socket = if local.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-            // A port that was just closed can be had again, though connections of it linger. Elsewhere the option means
-            // that a port can be had twice.
-            #[cfg(unix)]
+            // A port that was just closed can be had again, though connections of it linger.
             socket.set_reuseaddr(true)?;
             socket.bind(local)?;
             let listener = socket.listen(u32::from(backlog))?;
