@@ -13,6 +13,8 @@ export const storages = ["filesystem", "io-daemon", "memory"] as const
 /** Whose sockets a download uses. */
 export const networks = ["tcp", "io-daemon"] as const
 
+const port: Arguments.Option = { name: "port", value: "N", about: "where peers may connect to us" }
+
 const download: Arguments.Command = {
   name: "download",
   about: "download what a torrent describes",
@@ -25,6 +27,8 @@ const download: Arguments.Command = {
     { name: "io-daemon-url", value: "URL", about: "an io-daemon that runs; its token is in PIECEWISE_IO_DAEMON_TOKEN" },
     { name: "max-connections", value: "N", about: "peers to be connected to at once (default: 50)" },
     { name: "buffer", value: "SIZE", about: "memory for pieces that are under way (default: 64MiB)" },
+    port,
+    { name: "seed", about: "go on giving to others when everything is stored, until Ctrl-C" },
     { name: "json", about: "write each event as a line of JSON" },
     { name: "quiet", short: "q", about: "write nothing but errors" }
   ],
@@ -32,6 +36,21 @@ const download: Arguments.Command = {
     "Started again, it goes on from what is stored. DIR/.piecewise remembers that, and is removed when",
     "everything is stored and verified. Ctrl-C stops and keeps what is stored."
   ]
+}
+
+const seed: Arguments.Command = {
+  name: "seed",
+  about: "give what is stored to others",
+  operands: [torrent, { name: "PATH", about: "the folder it was downloaded to, or its file or folder itself" }],
+  options: [
+    { ...port, about: `${port.about} (default: any free one)` },
+    { name: "peer", value: "HOST:PORT", repeats: true, about: "a peer to connect to besides those that trackers know" },
+    { name: "max-connections", value: "N", about: "peers to be connected to at once (default: 50)" },
+    { name: "super", about: "tell each peer of one piece at a time: for the first seed of a torrent" },
+    { name: "json", about: "write each event as a line of JSON" },
+    { name: "quiet", short: "q", about: "write nothing but errors" }
+  ],
+  notes: ["Everything is verified first, and nothing is changed. Ctrl-C stops."]
 }
 
 const create: Arguments.Command = {
@@ -85,7 +104,7 @@ const completions: Arguments.Command = {
 }
 
 /** Every command, in the order of the help. */
-export const all: ReadonlyArray<Arguments.Command> = [download, create, info, verify, scrape, completions]
+export const all: ReadonlyArray<Arguments.Command> = [download, seed, create, info, verify, scrape, completions]
 
 const sizes = "SIZE is a number of bytes, or one with KiB, MiB or GiB."
 

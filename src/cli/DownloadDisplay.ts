@@ -2,6 +2,7 @@
  * The ways to show a download: lines drawn in place on a terminal, a line now and then in a log, JSON for programs, or
  * nothing but errors. Told what happens and, at intervals, how it stands; starts nothing by itself.
  */
+import type * as PeerAddress from "../base/PeerAddress.ts"
 import type { Metainfo } from "../metainfo/Metainfo.ts"
 import type { TorrentEvent } from "../torrent/TorrentEvent.ts"
 import type { TorrentStatus } from "../torrent/TorrentStatus.ts"
@@ -9,10 +10,12 @@ import * as DownloadEvents from "./DownloadEvents.ts"
 import type { Output } from "./Output.ts"
 import * as Progress from "./Progress.ts"
 
-/** Shows a download. After `Completed` or `fail` nothing is shown any more. */
+/** Shows a download. After `fail`, or `Completed` where it does not seed, nothing is shown any more. */
 export interface Display {
   /** What happened since, and how it stands after that. */
   readonly tell: (events: ReadonlyArray<TorrentEvent>, status: TorrentStatus) => void
+  /** Peers can connect to this address. */
+  readonly listen: (address: PeerAddress.PeerAddress) => void
   /** How it stands, every `intervalMillis`. */
   readonly tick: (status: TorrentStatus) => void
   /** Milliseconds between ticks; `undefined` where none are wanted. */
@@ -25,12 +28,14 @@ export interface Display {
 export interface Options {
   readonly metainfo: Metainfo
   readonly output: Output
+  /** Whether it goes on when it is complete. */
+  readonly seeds: boolean
   /** Milliseconds of a clock that only goes forward. */
   readonly now: () => number
 }
 
 /** For people: in place on a terminal, else a line every 5 seconds. Both end with how long it took. */
-export const people = ({ metainfo, now, output }: Options): Display => {
+export const people = ({ metainfo, now, output, seeds }: Options): Display => {
   const started = now()
   const toNote = DownloadEvents.makeNotes()
   let checking: Progress.View["checking"]
@@ -40,6 +45,7 @@ export const people = ({ metainfo, now, output }: Options): Display => {
     name: metainfo.name,
     status,
     checking,
+    seeds,
     elapsedSeconds: (now() - started) / 1_000
   })
   const show = (status: TorrentStatus): void => {
@@ -56,10 +62,12 @@ export const people = ({ metainfo, now, output }: Options): Display => {
         if (note !== undefined) output.note(note)
         if (event._tag !== "Completed") continue
         show(status)
+        if (seeds) continue
         isOver = true
         output.release()
       }
     },
+    listen: ({ port }) => output.note(`peers can connect to port ${port}`),
     tick: (status) => {
       if (!isOver) show(status)
     },
@@ -72,7 +80,7 @@ export const people = ({ metainfo, now, output }: Options): Display => {
 }
 
 /** For programs: `DownloadEvents` says what the lines are. */
-export const json = ({ metainfo, now, output }: Options): Display => {
+export const json = ({ metainfo, now, output, seeds }: Options): Display => {
   const started = now()
   const toNote = DownloadEvents.makeNotes()
   let isOver = false
@@ -91,10 +99,11 @@ export const json = ({ metainfo, now, output }: Options): Display => {
         if (line !== undefined) lines.push(line)
         if (event._tag !== "Completed") continue
         lines.push(DownloadEvents.complete(status, (now() - started) / 1_000))
-        isOver = true
+        isOver = !seeds
       }
       print(lines)
     },
+    listen: ({ port }) => print([DownloadEvents.listening(port)]),
     tick: (status) => {
       if (!isOver) print([DownloadEvents.progress(status)])
     },
@@ -117,6 +126,7 @@ export const silent = ({ output }: Options): Display => {
         if (note !== undefined && event._tag === "StorageFailed") output.note(`piecewise: ${note}`)
       }
     },
+    listen: () => {},
     tick: () => {},
     intervalMillis: undefined,
     fail: () => {}

@@ -3,6 +3,7 @@
  *
  * Lines of `--json` are objects whose `event` says what else is in them; peers are `host:port`, sizes are bytes:
  *
+ *   listening  port                          peers can connect to this TCP port
  *   checking   checked, pieces               stored pieces are being verified
  *   started    infoHash, name, stored, pieces, bytes, storedBytes
  *   peer       address, connected, why?      a peer was connected to, or is gone and why
@@ -12,10 +13,13 @@
  *   rejected   index, peers                  a piece did not match its digest; nothing of it was written
  *   tracker    url, peers | error            a tracker answered or failed; it is asked again
  *   storage    ok, index?, reason?, error?   a write failed and is repeated; `ok` once it takes writes again
+ *   unreadable index, error                  a stored piece could not be read for a peer, and is not given any more
  *   resume     error                         resume data could not be written
- *   progress   state, stored, pieces, bytes, storedBytes, downloadedBytes, wastedBytes, bytesPerSecond, peers,
- *              knownPeers, bannedPeers, bufferedBytes, rejectedPieces: once a second
- *   complete   stored, pieces, bytes, downloadedBytes, wastedBytes, seconds: the last line of a success
+ *   progress   state, stored, pieces, bytes, storedBytes, downloadedBytes, wastedBytes, bytesPerSecond,
+ *              uploadedBytes, uploadBytesPerSecond, peers, unchokedPeers, knownPeers, bannedPeers, bufferedBytes,
+ *              rejectedPieces, unreadablePieces: once a second
+ *   complete   stored, pieces, bytes, downloadedBytes, wastedBytes, uploadedBytes, seconds: the last line of a success,
+ *              unless it seeds
  *   failed     error                         the last line of a failure; exit code 1 follows
  *
  * Fields may be added, so readers ignore those they do not know.
@@ -66,6 +70,8 @@ export const line = (event: TorrentEvent, metainfo: Metainfo, storedBytes: numbe
     }
     case "StorageRecovered":
       return { event: "storage", ok: true }
+    case "ReadFailed":
+      return { event: "unreadable", index: event.piece, error: event.error.message }
     case "SourceAnswered":
       return event.source === given ? undefined : { event: "tracker", url: event.source, peers: event.peers }
     case "SourceFailed":
@@ -97,14 +103,18 @@ export const progress = (status: TorrentStatus): Line => ({
   downloadedBytes: status.downloadedBytes,
   wastedBytes: status.wastedBytes,
   bytesPerSecond: Math.round(status.downloadBytesPerSecond),
+  uploadedBytes: status.uploadedBytes,
+  uploadBytesPerSecond: Math.round(status.uploadBytesPerSecond),
   peers: status.connectedPeers,
+  unchokedPeers: status.unchokedPeers,
   knownPeers: status.knownPeers,
   bannedPeers: status.bannedPeers,
   bufferedBytes: status.bufferedBytes,
-  rejectedPieces: status.rejectedPieces
+  rejectedPieces: status.rejectedPieces,
+  unreadablePieces: status.unreadablePieces
 })
 
-/** The last line of a success. */
+/** The last line of a success, unless it seeds. */
 export const complete = (status: TorrentStatus, seconds: number): Line => ({
   event: "complete",
   stored: status.storedPieces,
@@ -112,8 +122,12 @@ export const complete = (status: TorrentStatus, seconds: number): Line => ({
   bytes: status.totalBytes,
   downloadedBytes: status.downloadedBytes,
   wastedBytes: status.wastedBytes,
+  uploadedBytes: status.uploadedBytes,
   seconds: Math.round(seconds * 1_000) / 1_000
 })
+
+/** Said once, where it listens. */
+export const listening = (port: number): Line => ({ event: "listening", port })
 
 /** The last line of a failure. */
 export const failed = (why: string): Line => ({ event: "failed", error: why })
@@ -144,6 +158,8 @@ export const makeNotes = (): ((event: TorrentEvent) => string | undefined) => {
         return undefined
       case "SourceFailed":
         return once(event.source, `${event.source}: ${event.why}`)
+      case "ReadFailed":
+        return once("reading", `a peer could not be given a piece: ${event.error.message}`)
       case "ResumeFailed":
         return once("resume", `what is stored cannot be remembered: ${event.why}`)
       default:

@@ -8,6 +8,7 @@ import * as Engine from "../engine/Engine.ts"
 import * as IoDaemon from "../io-daemon/IoDaemon.ts"
 import * as NodeEngine from "../node/NodeEngine.ts"
 import * as NodePieceHasher from "../piece/NodePieceHasher.ts"
+import type { Listener } from "../transport/Transport.ts"
 import * as Arguments from "./Arguments.ts"
 import { CommandFailed } from "./CommandFailed.ts"
 import type * as Commands from "./Commands.ts"
@@ -24,6 +25,8 @@ export interface Options {
   readonly resumeDirectory: string
   readonly bufferBytes: number | undefined
   readonly maxConnections: number | undefined
+  /** Where peers may connect to us, if anywhere. */
+  readonly listen: Engine.ListenOptions | undefined
 }
 
 /** Reads what concerns storage and network; fails with `WrongUsage`. */
@@ -58,13 +61,19 @@ const endpoint = (text: string): Effect.Effect<IoDaemon.Endpoint, Arguments.Wron
 
 /** The engine, over the storage and the network that were asked for. */
 export const layer = (options: Options): Layer.Layer<Engine.Engine, CommandFailed> => {
-  let services: Layer.Layer<Engine.Requirements, CommandFailed> = NodeEngine.layerServices(options)
+  let services: Layer.Layer<Engine.Requirements | Listener, CommandFailed> = NodeEngine.layerServices(options)
   if (options.storage === "memory") services = Layer.merge(services, memory)
   if (options.storage === "io-daemon" || options.network === "io-daemon") {
     services = Layer.merge(services, throughDaemon(options))
   }
-  return Layer.provide(Engine.layer(options), services)
+  return Layer.provide(engine(options), services)
 }
+
+/** An engine, whose failure to listen is the command's. */
+export const engine = (
+  config: Engine.Config
+): Layer.Layer<Engine.Engine, CommandFailed, Engine.Requirements | Listener> =>
+  Layer.catch(Engine.layer(config), ({ why }) => Layer.effect(Engine.Engine, Effect.fail(new CommandFailed({ why }))))
 
 const memory = Layer.unwrap(
   Effect.map(

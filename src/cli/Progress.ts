@@ -12,6 +12,8 @@ export interface View {
   readonly status: TorrentStatus
   /** How far the check of stored pieces has come. */
   readonly checking: { readonly checkedPieces: number; readonly totalPieces: number } | undefined
+  /** Whether it goes on giving to others when everything is stored. */
+  readonly seeds: boolean
   /** Seconds since the download began. */
   readonly elapsedSeconds: number
 }
@@ -35,7 +37,12 @@ const paint = (style: Style, color: Color, text: string): string =>
   style.color && text !== "" ? `\x1b[${codes[color]}m${text}\x1b[0m` : text
 
 /** What it is doing, in words, and how they are coloured. */
-const stateOf = ({ checking, elapsedSeconds, status }: View): { readonly text: string; readonly color: Color } => {
+const stateOf = ({
+  checking,
+  elapsedSeconds,
+  seeds,
+  status
+}: View): { readonly text: string; readonly color: Color } => {
   const { state } = status
   switch (state._tag) {
     case "Checking":
@@ -52,6 +59,7 @@ const stateOf = ({ checking, elapsedSeconds, status }: View): { readonly text: s
     case "Failed":
       return { text: TerminalText.clean(state.error.message), color: "yellow" }
     case "Complete":
+      if (seeds) return { text: "seeding", color: "green" }
       return { text: `complete${averageOf(status, elapsedSeconds)}`, color: "green" }
   }
 }
@@ -64,11 +72,16 @@ const averageOf = (status: TorrentStatus, seconds: number): string => {
   return ` in ${seconds < 9.95 ? `${seconds.toFixed(1)} s` : Units.duration(seconds)}${rate}`
 }
 
-const facts = ({ status }: View): ReadonlyArray<string> => {
+const facts = ({ seeds, status }: View): ReadonlyArray<string> => {
   const { downloadBytesPerSecond: rate, state } = status
   const stored = `${Units.bytes(status.storedBytes)} of ${Units.bytes(status.totalBytes)}`
   const bad = status.rejectedPieces === 0 ? [] : [Units.count(status.rejectedPieces, "bad piece")]
   const banned = status.bannedPeers === 0 ? [] : [`${Units.count(status.bannedPeers, "peer")} banned`]
+  const up = `${Units.bytes(status.uploadBytesPerSecond)}/s`
+  if (state._tag === "Complete" && seeds) {
+    const lost = status.unreadablePieces === 0 ? [] : [Units.count(status.unreadablePieces, "unreadable piece")]
+    return [`${Units.bytes(status.uploadedBytes)} uploaded`, up, Units.count(status.connectedPeers, "peer"), ...lost]
+  }
   if (state._tag === "Complete" || state._tag === "Failed") return [stored, ...bad, ...banned]
   if (state._tag === "Checking") return [Units.bytes(status.totalBytes)]
   // While nothing can be stored, nobody knows.
@@ -79,6 +92,7 @@ const facts = ({ status }: View): ReadonlyArray<string> => {
   return [
     stored,
     `${Units.bytes(rate)}/s`,
+    ...(status.uploadBytesPerSecond > 0 ? [`${up} up`] : []),
     ...left,
     Units.count(status.connectedPeers, "peer"),
     ...bad,

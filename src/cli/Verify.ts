@@ -1,9 +1,6 @@
 /**
  * `piecewise verify`: compares what is stored with a torrent, changes nothing, and tells which files are not right.
  */
-
-import * as FileSystem from "node:fs/promises"
-import * as Path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import * as Bitfield from "../base/Bitfield.ts"
@@ -16,17 +13,11 @@ import * as FileSystemStorage from "../storage/FileSystemStorage.ts"
 import * as Arguments from "./Arguments.ts"
 import * as Failure from "./CommandFailed.ts"
 import { CommandFailed } from "./CommandFailed.ts"
+import * as ContentPlace from "./ContentPlace.ts"
 import type { Output } from "./Output.ts"
 import * as TerminalText from "./TerminalText.ts"
 import * as TorrentInput from "./TorrentInput.ts"
 import * as Units from "./Units.ts"
-
-/** Where the files of a torrent lie. */
-interface Place {
-  readonly directory: string
-  /** The torrent's layout; its first component is another one where the file or folder was renamed. */
-  readonly layout: FileLayout.FileLayout
-}
 
 /** What is wrong with a file. */
 interface Fault {
@@ -40,7 +31,7 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
   const [torrent, path] = args.operands as [string, string]
   const metainfo = yield* TorrentInput.load(torrent)
   const place = yield* Effect.tryPromise({
-    try: () => find(metainfo, path),
+    try: () => ContentPlace.find(metainfo, path),
     catch: (cause) => Failure.ofFile(path, cause)
   })
   const good = yield* check(metainfo, place, args, output).pipe(
@@ -63,55 +54,10 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
   }
 }, Effect.provide(NodePieceHasher.layer))
 
-/** How many files are looked at to tell which of two places is meant. */
-const probes = 1_000
-
-/**
- * The folder that the torrent was downloaded to, or its own file or folder: whichever has more of the files, and the
- * former when in doubt, as `download -o` names it.
- */
-const find = async ({ layout, name }: Metainfo.Metainfo, given: string): Promise<Place> => {
-  // The storage follows no links below its folder, but the user may name one.
-  const path = await FileSystem.realpath(given)
-  const within: Place = { directory: path, layout }
-  const itself: Place = { directory: Path.dirname(path), layout: rename(layout, Path.basename(path)) }
-  if (Path.basename(path) === "") return within
-  const isFolder = (await FileSystem.stat(path)).isDirectory()
-  const isSingle = layout.files.length === 1 && layout.files[0]!.path.length === 1
-  if (isSingle || !isFolder) return isFolder ? within : itself
-  const [outer, inner] = await Promise.all([countFiles(within), countFiles(itself)])
-  if (inner === outer && inner === 0) return Path.basename(path) === name ? itself : within
-  return inner > outer ? itself : within
-}
-
-const rename = (layout: FileLayout.FileLayout, name: string): FileLayout.FileLayout => ({
-  ...layout,
-  files: layout.files.map((file) => ({ ...file, path: [name, ...file.path.slice(1)] }))
-})
-
-const pathOf = ({ directory, layout }: Place, file: number): string => Path.join(directory, ...layout.files[file]!.path)
-
-/** Bytes in a file of the torrent; `undefined` where there is none. */
-const lengthOf = (place: Place, file: number): Promise<number | undefined> =>
-  FileSystem.lstat(pathOf(place, file)).then(
-    (stats) => (stats.isFile() ? stats.size : undefined),
-    () => undefined
-  )
-
-/** The files that come to disk. */
-const filesOf = ({ layout }: Place): ReadonlyArray<number> =>
-  [...layout.files.keys()].filter((file) => !layout.files[file]!.padding)
-
-const countFiles = async (place: Place): Promise<number> => {
-  let found = 0
-  for (const file of filesOf(place).slice(0, probes)) if ((await lengthOf(place, file)) !== undefined) found++
-  return found
-}
-
 /** The pieces whose bytes are all there and right. */
 const check = Effect.fnUntraced(function* (
   metainfo: Metainfo.Metainfo,
-  { directory, layout }: Place,
+  { directory, layout }: ContentPlace.ContentPlace,
   args: Arguments.Arguments,
   output: Output
 ) {
@@ -143,11 +89,11 @@ const check = Effect.fnUntraced(function* (
 }, Effect.scoped)
 
 /** What is wrong with each file that is not right, in their order. */
-const findFaults = async (place: Place, good: Bitfield.Bitfield): Promise<ReadonlyArray<Fault>> => {
+const findFaults = async (place: ContentPlace.ContentPlace, good: Bitfield.Bitfield): Promise<ReadonlyArray<Fault>> => {
   const faults: Array<Fault> = []
-  for (const file of filesOf(place)) {
+  for (const file of ContentPlace.filesOf(place)) {
     const { length, path } = place.layout.files[file]!
-    const stored = await lengthOf(place, file)
+    const stored = await ContentPlace.lengthOf(place, file)
     const pieces = FileLayout.filePieces(place.layout, file)
     const badPieces: Array<number> = []
     for (let piece = pieces.first; piece < pieces.end; piece++) if (!Bitfield.has(good, piece)) badPieces.push(piece)

@@ -13,16 +13,21 @@ import type { PeerAddress } from "../base/PeerAddress.ts"
 import * as PeerId from "../base/PeerId.ts"
 import * as Prng from "../base/Prng.ts"
 import * as PeerSource from "../discovery/PeerSource.ts"
-import type { Metainfo } from "../metainfo/Metainfo.ts"
+import type { Magnet } from "../metainfo/Magnet.ts"
+import * as Metainfo from "../metainfo/Metainfo.ts"
 import * as BufferBudget from "../piece/BufferBudget.ts"
 import { PieceHasher } from "../piece/PieceHasher.ts"
 import { ResumeStore } from "../resume/ResumeStore.ts"
+import * as ReadCache from "../storage/ReadCache.ts"
 import { Storage } from "../storage/Storage.ts"
 import * as ConnectionLimit from "../swarm/ConnectionLimit.ts"
+import * as Incoming from "../swarm/Incoming.ts"
+import * as MetadataFetch from "../torrent/MetadataFetch.ts"
 import * as Torrent from "../torrent/Torrent.ts"
 import { Tracker } from "../tracker/Tracker.ts"
 import * as TrackerSource from "../tracker/TrackerSource.ts"
-import { Dialer } from "../transport/Transport.ts"
+import type { ConnectionError, Listening } from "../transport/Transport.ts"
+import { Dialer, Listener } from "../transport/Transport.ts"
 
 /** The torrent is in the engine already. */
 export class AlreadyAdded extends Data.TaggedError("AlreadyAdded")<{ readonly infoHash: InfoHash.InfoHash }> {
@@ -38,9 +43,27 @@ export interface Config {
    * have no buffer yet (`BufferBudget`), so two pieces of 32 MiB at once need 86 MiB.
    */
   readonly bufferBytes?: number | undefined
-  /** Connections of all torrents together, shared evenly where they are short; default 200. More rarely bring more. */
+  /** Bytes of stored pieces that are kept for peers which ask for them, over all torrents; default 16 MiB. */
+  readonly readCacheBytes?: number | undefined
+  /**
+   * Connections of all torrents together, incoming ones included, shared evenly where they are short; default 200. More
+   * rarely bring more.
+   */
   readonly maxConnections?: number | undefined
+  /** Where peers may connect to us; absent: nowhere, so that only peers which listen themselves are met. */
+  readonly listen?: ListenOptions | undefined
 }
+
+/** A port for peers. */
+export interface ListenOptions {
+  /** An address of this machine; default all of them, over IPv6 and IPv4. */
+  readonly host?: string | undefined
+  /** 0 takes any that is free. Trackers are told of it. */
+  readonly port: number
+}
+
+/** An engine that does not listen. */
+type Silent = Config & { readonly listen?: undefined }
 
 /** Default of `Config.maxConnections`. */
 export const defaultMaxConnections = 200
@@ -55,6 +78,37 @@ export interface AddOptions {
   readonly maxActivePieces?: number | undefined
   /** Connections of this torrent; default 50. */
   readonly maxConnections?: number | undefined
+  /** Goes on looking for peers and giving to them when everything is stored; default false. */
+  readonly seed?: boolean | undefined
+  /**
+   * Tells each peer of one piece at a time until they have passed all of them on (BEP 16), where everything is stored from
+   * the start: the first seed of a torrent then gives little more than one copy. Slower where there are other seeds.
+   */
+  readonly superSeed?: boolean | undefined
+  /** Peers that may be given to at once; default 8. More get less each, which few put up with for long. */
+  readonly uploadSlots?: number | undefined
+}
+
+/** The link names no torrent that can be fetched: it has a hash of version 2 alone (BEP 52). */
+export class OnlyV2 extends Data.TaggedError("OnlyV2")<{}> {
+  override get message() {
+    return "the magnet link names a torrent of version 2 alone (BEP 52), which is not supported yet"
+  }
+}
+
+/** How the info dict of a magnet link is fetched. */
+export interface MetadataOptions extends Pick<AddOptions, "peers" | "sources"> {
+  /** Whose rules file names must follow; default those of `Metainfo.decodeInfo`. */
+  readonly platform?: Metainfo.Options["platform"]
+  /** Hears how it stands, and what sources say. */
+  readonly report?: MetadataFetch.Options["report"]
+}
+
+/** What a magnet link stands for. */
+export interface Metadata {
+  readonly metainfo: Metainfo.Metainfo
+  /** Addresses that were found meanwhile, to add the torrent with. */
+  readonly peers: ReadonlyArray<PeerAddress>
 }
 
 /** What an engine runs on. */
@@ -69,16 +123,51 @@ export class Engine extends Context.Service<
      * at once; what comes of it is told by the torrent's events.
      */
     readonly add: (
-      metainfo: Metainfo,
+      metainfo: Metainfo.Metainfo,
       options?: AddOptions
     ) => Effect.Effect<Torrent.Torrent, AlreadyAdded, Scope.Scope>
+    /**
+     * Fetches what a magnet link stands for from the peers of the torrent (BEP 9), and goes on until one of them has given
+     * it. Fails where the link is of version 2 alone, or the info dict is of no use although its digest is right.
+     */
+    readonly metadata: (
+      link: Magnet,
+      options?: MetadataOptions
+    ) => Effect.Effect<Metadata, OnlyV2 | Metainfo.MetainfoError>
     /** Bytes that the piece buffers of all torrents take now, lent and idle; at most `Config.bufferBytes`. */
     readonly heldBytes: Effect.Effect<number>
+    /** Where peers can connect to it; `undefined` where it does not listen. */
+    readonly listening: PeerAddress | undefined
   }
 >()("piecewise/engine/Engine") {}
 
-/** Makes an engine from the services in the context. */
-export const make = Effect.fnUntraced(function* (config: Config = {}) {
+/**
+ * Makes an engine from the services in the context; one that listens does so until the scope closes, and fails where the
+ * port cannot be had.
+ */
+export function make(config?: Silent): Effect.Effect<Engine["Service"], never, Requirements>
+export function make(
+  config: Config
+): Effect.Effect<Engine["Service"], ConnectionError, Requirements | Listener | Scope.Scope>
+export function make(config: Config = {}) {
+  const { listen } = config
+  if (listen === undefined) return Effect.map(run(config, undefined), ({ engine }) => engine)
+  return Effect.gen(function* () {
+    const listening = yield* open(listen)
+    const { accept, engine } = yield* run(config, listening)
+    yield* Effect.forkScoped(Incoming.run({ listening, find: accept }))
+    return engine
+  })
+}
+
+/** Every address of the machine, where it has IPv6 and where it has not. */
+const open = Effect.fnUntraced(function* ({ host, port }: ListenOptions) {
+  const listener = yield* Listener
+  if (host !== undefined) return yield* listener.listen({ host, port })
+  return yield* Effect.catch(listener.listen({ host: "::", port }), () => listener.listen({ host: "0.0.0.0", port }))
+})
+
+const run = Effect.fnUntraced(function* (config: Config, listening: Listening | undefined) {
   // Those and nothing else: the context here has the scope of the engine, and a torrent belongs to its caller's.
   const services = Context.pick(
     Storage,
@@ -88,47 +177,101 @@ export const make = Effect.fnUntraced(function* (config: Config = {}) {
     Tracker
   )(yield* Effect.context<Requirements>())
   const budget = BufferBudget.make(config.bufferBytes ?? BufferBudget.defaultBufferBytes)
+  const readCache = ReadCache.make(config.readCacheBytes)
   const connections = ConnectionLimit.make(config.maxConnections ?? defaultMaxConnections)
-  const running = new Set<string>()
+  /** By info hash in hex; `undefined` for a moment, until the torrent is made. */
+  const running = new Map<string, Torrent.Torrent | undefined>()
 
   const claim = (infoHash: InfoHash.InfoHash) => {
     const hex = InfoHash.toHex(infoHash)
     return Effect.acquireRelease(
       Effect.suspend(() => {
         if (running.has(hex)) return Effect.fail(new AlreadyAdded({ infoHash }))
-        running.add(hex)
+        running.set(hex, undefined)
         return Effect.void
       }),
       () => Effect.sync(() => running.delete(hex))
     )
   }
 
+  /** Who we are in one swarm: a torrent cannot be told by the peer id of another. */
+  const ourselves = Effect.map(Random.nextInt, (seed) => {
+    const random = Prng.make(seed)
+    const peerId = PeerId.make((bytes) => {
+      for (let index = 0; index < bytes.length; index++) bytes[index] = Prng.integer(random, 256)
+    })
+    return { peerId, random }
+  })
+
+  const trackersOf = (
+    tiers: ReadonlyArray<ReadonlyArray<string>>,
+    infoHash: InfoHash.InfoHash,
+    peerId: PeerId.PeerId
+  ) => TrackerSource.make({ tiers, infoHash, peerId, port: listening?.address.port })
+
   const add = Effect.fnUntraced(
-    function* (metainfo: Metainfo, options: AddOptions = {}) {
+    function* (metainfo: Metainfo.Metainfo, options: AddOptions = {}) {
       const { infoHash } = metainfo
       yield* claim(infoHash)
-      const random = Prng.make(yield* Random.nextInt)
-      const peerId = PeerId.make((bytes) => {
-        for (let index = 0; index < bytes.length; index++) bytes[index] = Prng.integer(random, 256)
-      })
-      return yield* Torrent.make({
+      const { peerId } = yield* ourselves
+      const torrent = yield* Torrent.make({
         metainfo,
         peerId,
         sources: [
           PeerSource.fromAddresses(options.peers ?? []),
-          yield* TrackerSource.make({ tiers: metainfo.trackers, infoHash, peerId }),
+          yield* trackersOf(metainfo.trackers, infoHash, peerId),
           ...(options.sources ?? [])
         ],
         maxActivePieces: options.maxActivePieces,
         maxConnections: options.maxConnections,
-        connections
+        seed: options.seed,
+        superSeed: options.superSeed,
+        uploadSlots: options.uploadSlots,
+        connections,
+        readCache
       })
+      running.set(InfoHash.toHex(infoHash), torrent)
+      return torrent
     },
     Effect.provideService(BufferBudget.BufferBudget, budget),
     Effect.provideContext(services)
   )
-  return Engine.of({ add, heldBytes: Effect.sync(() => budget.heldBytes) })
+  const metadata = Effect.fnUntraced(function* (link: Magnet, options: MetadataOptions = {}) {
+    const { infoHash } = link
+    if (infoHash === undefined) return yield* new OnlyV2()
+    const { peerId, random } = yield* ourselves
+    // All are asked at once: a magnet link knows no tiers, and many of its trackers are dead.
+    const trackers = link.trackers.map((url) => [url])
+    const fetched = yield* MetadataFetch.run({
+      infoHash,
+      peerId,
+      sources: [
+        PeerSource.fromAddresses([...link.peers, ...(options.peers ?? [])]),
+        ...(yield* Effect.forEach(trackers, (tier) => trackersOf([tier], infoHash, peerId))),
+        ...(options.sources ?? [])
+      ],
+      random,
+      connections,
+      report: options.report
+    })
+    const { platform } = options
+    const metainfo = yield* Metainfo.fromInfoBytes(fetched.info, { trackers, webSeeds: link.webSeeds, platform })
+    return { metainfo, peers: fetched.addresses }
+  }, Effect.provideContext(services))
+
+  const engine = Engine.of({
+    add,
+    metadata,
+    heldBytes: Effect.sync(() => budget.heldBytes),
+    listening: listening?.address
+  })
+  const accept = (infoHash: InfoHash.InfoHash) => running.get(InfoHash.toHex(infoHash))?.accept
+  return { engine, accept }
 })
 
-/** An engine over the layers it is given. */
-export const layer = (config?: Config): Layer.Layer<Engine, never, Requirements> => Layer.effect(Engine, make(config))
+/** An engine over the layers it is given; a `Listener` is among them only where it listens. */
+export function layer(config?: Silent): Layer.Layer<Engine, never, Requirements>
+export function layer(config: Config): Layer.Layer<Engine, ConnectionError, Requirements | Listener>
+export function layer(config: Config = {}) {
+  return Layer.effect(Engine, make(config))
+}

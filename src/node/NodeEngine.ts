@@ -22,7 +22,7 @@ export const layerServices = (options: Options) =>
   Layer.mergeAll(
     FileSystemStorage.layer({ directory: options.directory }),
     FileResumeStore.layer({ directory: options.resumeDirectory ?? `${options.directory}/.piecewise` }),
-    TcpTransport.layerDialer,
+    TcpTransport.layer,
     NodeTracker.layer
   ).pipe(Layer.provideMerge(NodePieceHasher.layer))
 

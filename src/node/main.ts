@@ -17,6 +17,7 @@ interface Program {
 
 const programs: Readonly<Record<string, () => Promise<Program>>> = {
   download: () => import("../cli/Download.ts"),
+  seed: () => import("../cli/Seed.ts"),
   create: () => import("../cli/Create.ts"),
   info: () => import("../cli/Info.ts"),
   scrape: () => import("../cli/Scrape.ts"),

@@ -15,16 +15,18 @@ import * as Download from "../piece/Download.ts"
 import * as PieceBuffer from "../piece/PieceBuffer.ts"
 import * as PieceTable from "../piece/PieceTable.ts"
 import * as RequestPipeline from "../piece/RequestPipeline.ts"
+import * as Upload from "../piece/Upload.ts"
 import * as RateMeter from "../rate/RateMeter.ts"
 import * as FrameDecoder from "../wire/FrameDecoder.ts"
 import * as FrameEncoder from "../wire/FrameEncoder.ts"
 import { WireError } from "../wire/WireError.ts"
+import * as UploadQueue from "./UploadQueue.ts"
 
 /** Unasked blocks that are borne before the peer is disconnected: a few cross with our cancels in any case. */
 export const maxUnaskedBlocks = 64
 
-/** Requests borne while we choke the peer, for which it gets nothing (libtorrent disconnects at a similar count). */
-export const maxChokedRequests = 512
+/** Requests borne for pieces that we never said we have. */
+export const maxWrongRequests = 64
 
 /** Rejects in a row, without a block between them, after which the peer is of no use. */
 export const maxRejects = 2_048
@@ -58,6 +60,16 @@ export class PeerDropped extends Data.TaggedError("PeerDropped")<{ readonly why:
   }
 }
 
+/** Stands between a peer and what is stored, where it is told of one piece at a time (BEP 16). */
+export interface Offer {
+  /** Whether the peer may be given the piece. */
+  readonly isTold: (piece: PieceIndex) => boolean
+  /** The peer has the piece now. */
+  readonly gained: (piece: PieceIndex) => void
+  /** A part of the piece was sent to the peer. */
+  readonly sent: (piece: PieceIndex) => void
+}
+
 /** The block that is coming in. */
 interface Receiving {
   /** The request it answers; `undefined` for a block that is dropped. */
@@ -69,6 +81,10 @@ interface Receiving {
 /** The state of one connection. */
 export interface PeerProtocol extends Download.Source {
   readonly download: Download.Download
+  readonly upload: Upload.Upload
+  /** What it asks us for, and whether we choke it. */
+  readonly uploads: UploadQueue.UploadQueue
+  readonly offer: Offer | undefined
   readonly decoder: FrameDecoder.FrameDecoder
   /** Frames that wait to be sent. */
   readonly outbox: FrameEncoder.FrameEncoder
@@ -77,6 +93,8 @@ export interface PeerProtocol extends Download.Source {
   amInterested: boolean
   peerChoking: boolean
   peerInterested: boolean
+  /** Whether it will not download any more (BEP 21). */
+  readonly isUploadOnly: boolean
   /** Whether the peer has said which pieces it has; it may do so once, before any `have`. */
   hasToldPieces: boolean
   readonly receiving: Receiving
@@ -84,6 +102,8 @@ export interface PeerProtocol extends Download.Source {
   scratch: Uint8Array | undefined
   /** It refused a piece that was to come from it alone, which the next tick frees for another. */
   hasRefusedSole: boolean
+  /** When the handshake was done, in milliseconds. */
+  readonly openedAt: number
   /** The time of the bytes being read, in milliseconds. */
   now: number
   lastReceived: number
@@ -98,26 +118,41 @@ export interface PeerProtocol extends Download.Source {
   usefulBytes: number
   /** When the last of them came, or the connection began. */
   lastUseful: number
+  /** Payload bytes sent. */
+  uploadedBytes: number
+  /** When the last of them went out, or the connection began. */
+  lastServed: number
   unaskedBlocks: number
-  chokedRequests: number
+  wrongRequests: number
   rejects: number
+  /** There are requests to answer. */
+  readonly serve: () => void
+  /** The peer's interest in us has changed. */
+  readonly interestChanged: () => void
 }
 
 /** What a connection needs to begin. */
 export interface Options {
   readonly download: Download.Download
+  readonly upload: Upload.Upload
+  /** Where it is told of nothing at first. */
+  readonly offer?: Offer | undefined
   /** The small number of the peer's address. */
   readonly key: number
   /** Whether both sides speak the fast extension. */
   readonly isFast: boolean
   /** The session should refill and flush, soon but not at once: called in the middle of what others do. */
   readonly wake: () => void
+  /** The session should answer requests, soon but not at once. */
+  readonly serve: () => void
+  /** The swarm should see whom to unchoke, soon but not at once. */
+  readonly interestChanged: () => void
   readonly now: number
 }
 
 /** A connection whose handshake is done. What we have goes to the outbox first, as it must (BEP 3, BEP 6). */
 export const make = (options: Options): PeerProtocol => {
-  const { download, now } = options
+  const { download, now, upload } = options
   const outbox = FrameEncoder.make()
   const blocksPerPiece = Math.ceil(download.geometry.pieceLength / PieceGeometry.blockLength)
   const self: PeerProtocol = {
@@ -131,17 +166,22 @@ export const make = (options: Options): PeerProtocol => {
     cancel: (piece, begin, length) => cancel(self, piece, begin, length),
     wake: options.wake,
     download,
+    upload,
+    uploads: UploadQueue.make({ pieceLength: download.geometry.pieceLength }),
+    offer: options.offer,
     decoder: FrameDecoder.make(sink(() => self)),
     outbox,
     isFast: options.isFast,
     amInterested: false,
     peerChoking: true,
     peerInterested: false,
+    isUploadOnly: false,
     hasToldPieces: false,
     receiving: { request: undefined, isDirect: false },
     cancelled: new Set(),
     scratch: undefined,
     hasRefusedSole: false,
+    openedAt: now,
     now,
     lastReceived: now,
     lastSent: now,
@@ -150,11 +190,18 @@ export const make = (options: Options): PeerProtocol => {
     downloadedBytes: 0,
     usefulBytes: 0,
     lastUseful: now,
+    uploadedBytes: 0,
+    lastServed: now,
     unaskedBlocks: 0,
-    chokedRequests: 0,
-    rejects: 0
+    wrongRequests: 0,
+    rejects: 0,
+    serve: options.serve,
+    interestChanged: options.interestChanged
   }
-  const stored = download.table.stored
+  const stored =
+    options.offer === undefined
+      ? Upload.offered(upload, download.table.stored)
+      : Bitfield.make(download.geometry.pieceCount)
   if (self.isFast && stored.count === 0) FrameEncoder.haveNone(outbox)
   else if (self.isFast && Bitfield.isFull(stored)) FrameEncoder.haveAll(outbox)
   else if (stored.count > 0 || self.isFast) FrameEncoder.bitfield(outbox, stored.bytes)
@@ -220,6 +267,38 @@ export const announce = (self: PeerProtocol, piece: PieceIndex): void => {
     updateInterest(self)
     if (!self.amInterested) self.wake()
   }
+}
+
+/** Lets the peer request blocks. */
+export const unchoke = (self: PeerProtocol): void => {
+  if (!self.uploads.isChoking) return
+  UploadQueue.unchoke(self.uploads)
+  FrameEncoder.unchoke(self.outbox)
+  self.wake()
+}
+
+/** Answers no more requests; those that wait are rejected (BEP 6) or, as the peer knows, forgotten (BEP 3). */
+export const choke = (self: PeerProtocol): void => {
+  if (self.uploads.isChoking) return
+  FrameEncoder.choke(self.outbox)
+  for (const { begin, length, piece } of UploadQueue.choke(self.uploads)) refuse(self, piece, begin, length)
+  self.wake()
+}
+
+/** Tells the peer that a request is not answered; without BEP 6 there is no way to say so. */
+export const refuse = (self: PeerProtocol, piece: PieceIndex, begin: number, length: number): void => {
+  if (!self.isFast) return
+  FrameEncoder.reject(self.outbox, piece, begin, length)
+  self.wake()
+}
+
+/** Blocks of a piece were sent to the peer, of so many bytes together. */
+export const uploaded = (self: PeerProtocol, piece: PieceIndex, bytes: number, now: number): void => {
+  self.offer?.sent(piece)
+  self.uploadedBytes += bytes
+  self.lastServed = now
+  self.lastSent = now
+  Upload.sent(self.upload, bytes, now)
 }
 
 /**
@@ -299,7 +378,24 @@ const tellPieces = (self: PeerProtocol, what: string, has: Bitfield.Bitfield): v
   if (self.hasToldPieces) throw new WireError({ why: `${what} after the peer had told its pieces` })
   self.hasToldPieces = true
   Download.gainAll(self.download, self, has)
+  if (self.offer !== undefined) for (const piece of Bitfield.indices(has)) self.offer.gained(piece as PieceIndex)
   updateInterest(self)
+}
+
+/**
+ * A bitfield that comes later stands for several haves: aria2 sends one where it is shorter. It must name all that was told
+ * before, and more.
+ */
+const tellMore = (self: PeerProtocol, has: Bitfield.Bitfield): void => {
+  const isMore = has.count > self.has.count && self.has.bytes.every((byte, at) => (byte & ~has.bytes[at]!) === 0)
+  if (!isMore) throw new WireError({ why: "a bitfield after the peer had told its pieces" })
+  for (const piece of Bitfield.indices(has)) if (!Bitfield.has(self.has, piece)) gain(self, piece as PieceIndex)
+  if (!self.amInterested) updateInterest(self)
+}
+
+const gain = (self: PeerProtocol, piece: PieceIndex): void => {
+  Download.gain(self.download, self, piece)
+  self.offer?.gained(piece)
 }
 
 const dropped = (self: PeerProtocol, index: number, begin: number): void => {
@@ -315,6 +411,12 @@ const releaseOnChoke = (self: PeerProtocol): void => {
   }
   RequestPipeline.releaseAll(self.pipeline)
   Download.feed(self.download)
+}
+
+const setInterest = (self: PeerProtocol, isInterested: boolean): void => {
+  if (self.peerInterested === isInterested) return
+  self.peerInterested = isInterested
+  self.interestChanged()
 }
 
 /** The request that the block coming in may still be written for. */
@@ -337,16 +439,12 @@ const sink = (self_: () => PeerProtocol): FrameDecoder.FrameSink => ({
     self.refused.clear()
     self.searchedVersion = Download.never
   },
-  interested: () => {
-    self_().peerInterested = true
-  },
-  notInterested: () => {
-    self_().peerInterested = false
-  },
+  interested: () => setInterest(self_(), true),
+  notInterested: () => setInterest(self_(), false),
   have: (index) => {
     const self = self_()
     self.hasToldPieces = true
-    Download.gain(self.download, self, checkPiece(self, index, "a have"))
+    gain(self, checkPiece(self, index, "a have"))
     if (!self.amInterested) updateInterest(self)
   },
   bitfield: (bits) => {
@@ -355,7 +453,8 @@ const sink = (self_: () => PeerProtocol): FrameDecoder.FrameSink => ({
     if (has === undefined) {
       throw new WireError({ why: `a bitfield of ${bits.length} bytes that does not fit the torrent` })
     }
-    tellPieces(self, "a bitfield", has)
+    if (self.hasToldPieces) tellMore(self, has)
+    else tellPieces(self, "a bitfield", has)
   },
   haveAll: () => {
     const self = self_()
@@ -370,12 +469,24 @@ const sink = (self_: () => PeerProtocol): FrameDecoder.FrameSink => ({
   request: (index, begin, length) => {
     const self = self_()
     const piece = checkBlock(self, index, begin, length, "a request")
-    // Nobody is unchoked yet, so every request comes while we choke.
-    if (++self.chokedRequests > maxChokedRequests) throw new WireError({ why: "requests without end while choked" })
-    if (self.isFast) FrameEncoder.reject(self.outbox, piece, begin, length)
+    if (!Bitfield.has(self.download.table.stored, piece) || self.offer?.isTold(piece) === false) {
+      if (++self.wrongRequests > maxWrongRequests)
+        throw new WireError({ why: "requests for pieces that nobody offered" })
+      return refuse(self, piece, begin, length)
+    }
+    if (Bitfield.has(self.upload.unreadable, piece)) return refuse(self, piece, begin, length)
+    switch (UploadQueue.request(self.uploads, piece, begin, length)) {
+      case "queued":
+        return self.serve()
+      case "refused":
+        if (UploadQueue.isFlooding(self.uploads)) throw new WireError({ why: "requests without end" })
+        return refuse(self, piece, begin, length)
+    }
   },
   cancel: (index, begin, length) => {
-    checkBlock(self_(), index, begin, length, "a cancel")
+    const self = self_()
+    const piece = checkBlock(self, index, begin, length, "a cancel")
+    if (UploadQueue.cancel(self.uploads, piece, begin, length)) refuse(self, piece, begin, length)
   },
   suggest: (index) => {
     const self = self_()

@@ -1,5 +1,5 @@
 /**
- * One connection to a peer, from dialling to its end: the Effect shell around `PeerProtocol`.
+ * One connection to a peer, whoever began it, from the handshake to its end: the Effect shell around `PeerProtocol`.
  *
  * Bytes come in through the connection's sink and go straight to the protocol; after each batch the sink refills the
  * request pipeline and flushes what there is to say in one write. The fiber wakes once a piece, to borrow a buffer, and
@@ -15,12 +15,14 @@ import * as Bytes from "../base/Bytes.ts"
 import type { InfoHash } from "../base/InfoHash.ts"
 import type { PeerId } from "../base/PeerId.ts"
 import * as Download from "../piece/Download.ts"
+import type * as Upload from "../piece/Upload.ts"
 import type { Connection, ConnectionError } from "../transport/Transport.ts"
 import * as FrameDecoder from "../wire/FrameDecoder.ts"
 import * as FrameEncoder from "../wire/FrameEncoder.ts"
 import * as Handshake from "../wire/Handshake.ts"
 import { WireError } from "../wire/WireError.ts"
 import * as PeerProtocol from "./PeerProtocol.ts"
+import * as UploadSession from "./UploadSession.ts"
 
 /** How long a peer may take for the 68 bytes of its handshake. */
 export const handshakeTimeout = "10 seconds"
@@ -41,6 +43,8 @@ export interface PeerSession {
   readonly protocol: PeerProtocol.PeerProtocol
   /** What the peer calls itself, 20 bytes. */
   readonly peerId: Uint8Array
+  /** Whether the peer began the connection. */
+  readonly isIncoming: boolean
   /** Ends the session; nothing more is read from the peer. */
   readonly failUnsafe: (error: SessionError) => void
 }
@@ -49,12 +53,19 @@ export interface PeerSession {
 export interface Options {
   readonly connection: Connection
   readonly download: Download.Download
+  readonly upload: Upload.Upload
+  /** Where the peer is told of one piece at a time. */
+  readonly offer?: PeerProtocol.Offer | undefined
   /** The small number of the peer's address. */
   readonly key: number
   readonly infoHash: InfoHash
   readonly peerId: PeerId
+  /** Whether the peer began the connection. */
+  readonly isIncoming: boolean
   /** Called once, when the handshake is done; what it returns ends the session. */
   readonly onOpen: (session: PeerSession) => SessionError | undefined
+  /** The peer's interest has changed; called in the middle of what others do. */
+  readonly onInterest: () => void
 }
 
 const isSessionError = (error: unknown): error is SessionError =>
@@ -62,31 +73,36 @@ const isSessionError = (error: unknown): error is SessionError =>
 
 const ourFeatures: Handshake.Features = { ...Handshake.noFeatures, fast: true }
 
+/** Opening a latch runs its fiber at once, which must not happen in the middle of what somebody else does. */
+const openSoon = (latch: Latch.Latch) => {
+  let isOpening = false
+  return (): void => {
+    if (isOpening) return
+    isOpening = true
+    queueMicrotask(() => {
+      isOpening = false
+      Latch.openUnsafe(latch)
+    })
+  }
+}
+
 /**
  * Runs a session on an open connection until the peer goes away (success) or the session fails. When it ends, its
  * requests are free for others.
  */
 export const run = Effect.fnUntraced(function* (options: Options) {
-  const { connection, download } = options
+  const { connection, download, upload } = options
   const clock = yield* Clock.Clock
   const failed = yield* Deferred.make<never, SessionError>()
-  const opened = yield* Deferred.make<void>()
+  const opened = yield* Deferred.make<PeerProtocol.PeerProtocol>()
   const awake = Latch.makeUnsafe(false)
+  const requested = Latch.makeUnsafe(false)
   const handshake = Handshake.makeDecoder()
   let protocol: PeerProtocol.PeerProtocol | undefined
   // A connection may deliver after its session has ended, until its scope closes: nothing must join the download then.
   let isOver = false
 
-  /** Opening the latch runs the fiber at once, which must not happen in the middle of what somebody else does. */
-  let isWaking = false
-  const wakeSoon = (): void => {
-    if (isWaking) return
-    isWaking = true
-    queueMicrotask(() => {
-      isWaking = false
-      Latch.openUnsafe(awake)
-    })
-  }
+  const wakeSoon = openSoon(awake)
 
   const failUnsafe = (error: SessionError): void => {
     isOver = true
@@ -101,15 +117,24 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     if (Bytes.equals(theirs.peerId, options.peerId)) throw new SelfConnection()
     const opening = PeerProtocol.make({
       download,
+      upload,
+      offer: options.offer,
       key: options.key,
       isFast: Handshake.common(ourFeatures, theirs.features).fast,
       wake: wakeSoon,
+      serve: openSoon(requested),
+      interestChanged: options.onInterest,
       now
     })
     protocol = opening
-    const refusal = options.onOpen({ protocol: opening, peerId: theirs.peerId, failUnsafe })
+    const refusal = options.onOpen({
+      protocol: opening,
+      peerId: theirs.peerId,
+      isIncoming: options.isIncoming,
+      failUnsafe
+    })
     if (refusal !== undefined) throw refusal
-    Deferred.doneUnsafe(opened, Effect.void)
+    Deferred.doneUnsafe(opened, Effect.succeed(opening))
     return opening
   }
 
@@ -119,6 +144,11 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     const taken = Handshake.push(handshake, view)
     const theirs = Handshake.result(handshake)
     if (theirs === undefined) return
+    // Who dialled must see our handshake to know it dialled itself; it then hangs up, or the handshake takes too long.
+    if (options.isIncoming && Bytes.equals(theirs.peerId, options.peerId)) {
+      isOver = true
+      return
+    }
     PeerProtocol.receive(open(theirs, now), view.subarray(taken), now)
   }
 
@@ -180,12 +210,14 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     Effect.andThen(Effect.never)
   )
 
+  const serve = Effect.flatMap(Deferred.await(opened), (protocol) => UploadSession.run(connection, protocol, requested))
+
   return yield* Effect.suspend(() => {
     connection.writeUnsafe(
       Handshake.encode({ features: ourFeatures, infoHash: options.infoHash, peerId: options.peerId })
     )
     connection.receiveUnsafe(sink)
-    return Effect.raceAllFirst([connection.closed, Deferred.await(failed), shakeHands, talk])
+    return Effect.raceAllFirst([connection.closed, Deferred.await(failed), shakeHands, talk, serve])
   }).pipe(
     Effect.ensuring(
       Effect.suspend(() => {

@@ -145,14 +145,17 @@ const openTorrent = (options: {
       )
     })
 
-  const readBlock = (piece: PieceIndex, begin: number, length: number) =>
+  const readBlock: TorrentStorage["readBlock"] = (piece, begin, length, into) =>
     Effect.suspend(() => {
       const size = PieceGeometry.pieceSize(geometry, piece)
       if (begin < 0 || length < 1 || begin + length > size) {
         return Effect.die(new RangeError(`piece ${piece} has ${size} bytes, not ${length} from ${begin}`))
       }
       const spans = FileLayout.spans(layout, PieceGeometry.pieceOffset(geometry, piece) + begin, length)
-      const bytes = new Uint8Array(length)
+      const bytes = into === undefined ? new Uint8Array(length) : into.subarray(0, length)
+      for (const span of spans) {
+        if (layout.files[span.file]!.padding) bytes.fill(0, span.begin, span.begin + span.length)
+      }
       const readSpan = (span: FileLayout.FileSpan) => {
         const file = fileAt(span.file)
         return Effect.flatMap(file.read(part(span, bytes)), (read) =>

@@ -125,11 +125,18 @@ export interface TorrentStorage {
     sha1?: Uint8Array | undefined
   ) => Effect.Effect<void, StorageError>
   /**
-   * Reads `length` bytes from `begin` in a stored piece into fresh memory (peers ask for 16 KiB, BEP 3). Fails with
+   * Reads `length` bytes from `begin` in a stored piece (peers ask for 16 KiB, BEP 3) into fresh memory, or, where a
+   * medium reads into memory that it is given, into the beginning of `into`, which is at least as long. A read that fails
+   * or is interrupted may go on writing there for a moment. Fails with
    * `NotStored` where a file is missing or too short. A medium may have no other memory of what was written: a piece
    * that was not may read as zeros where a later one of the same file is stored.
    */
-  readonly readBlock: (piece: PieceIndex, begin: number, length: number) => Effect.Effect<Uint8Array, StorageError>
+  readonly readBlock: (
+    piece: PieceIndex,
+    begin: number,
+    length: number,
+    into?: Uint8Array | undefined
+  ) => Effect.Effect<Uint8Array, StorageError>
   /**
    * Digests stored pieces, in the order given, as they are read: a recheck moves no data past the medium. What is not
    * stored has no digest, or that of the zeros `readBlock` would give; neither is an error. Costs little where nothing

@@ -1,5 +1,5 @@
 /**
- * The connections that the torrents of an engine may have together, and whose turn it is.
+ * The connections that the torrents of an engine may have together, incoming ones included, and whose turn it is.
  *
  * A connection that comes free goes to the waiting torrent that has fewest. Connections that last would leave a torrent
  * that comes later with none, so one that has at least two more than another that waits is to give one up: which one is
@@ -43,7 +43,8 @@ const poorest = (self: ConnectionLimit): Waiter | undefined => {
   return poorest
 }
 
-const release = (self: ConnectionLimit, share: Share): void => {
+/** Gives back what `takeNow` gave. */
+export const release = (self: ConnectionLimit, share: Share): void => {
   self.held--
   share.held--
   const next = poorest(self)
@@ -53,12 +54,19 @@ const release = (self: ConnectionLimit, share: Share): void => {
   next.grant()
 }
 
+/**
+ * Takes a connection at once, for a peer that came by itself: `false` where none is free. Whoever took one calls `release`
+ * when it has ended.
+ */
+export const takeNow = (self: ConnectionLimit, share: Share): boolean => {
+  if (self.held >= self.max) return false
+  raise(self, share)
+  return true
+}
+
 const take = (self: ConnectionLimit, share: Share): Effect.Effect<void> =>
   Effect.callback<void>((resume) => {
-    if (self.held < self.max) {
-      raise(self, share)
-      return resume(Effect.void)
-    }
+    if (takeNow(self, share)) return resume(Effect.void)
     const waiter: Waiter = { share, grant: () => resume(Effect.void) }
     self.waiting.add(waiter)
     return Effect.sync(() => self.waiting.delete(waiter))

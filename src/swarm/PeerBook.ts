@@ -8,8 +8,8 @@
 import * as PeerAddress from "../base/PeerAddress.ts"
 
 /**
- * Addresses that are remembered at most. Beyond that a new one takes the place of the one that failed most and was never
- * reached; where there is none it is dropped, as sources repeat themselves.
+ * Addresses that are remembered at most. Beyond that a new one takes the place of the peer that is gone for longest, else
+ * of the one that failed most and was never reached; where there is none it is dropped, as sources repeat themselves.
  */
 export const maxAddresses = 2_000
 
@@ -26,8 +26,10 @@ export const maxBannedPorts = 3
 export interface Peer {
   readonly key: number
   readonly address: PeerAddress.PeerAddress
-  /** `ourselves`: this client listens there. */
-  state: "idle" | "connecting" | "connected" | "banned" | "ourselves"
+  /** `gone`: there is nothing to dial it for; `ourselves`: this client listens there. */
+  state: "idle" | "connecting" | "connected" | "gone" | "banned" | "ourselves"
+  /** Whether somebody may listen there: not at the port that a peer connected to us from. */
+  isDialable: boolean
   /** Attempts in a row that came to nothing. */
   failures: number
   /** When it may be dialled (milliseconds). */
@@ -62,33 +64,65 @@ const isHostBanned = (self: PeerBook, host: string): boolean => (self.bannedPort
 
 /** Adds an address that may be dialled at once; `undefined` where it is known, refused or one too many. */
 export const add = (self: PeerBook, address: PeerAddress.PeerAddress, now: number): Peer | undefined => {
-  const text = PeerAddress.format(address)
-  if (self.byAddress.has(text) || isHostBanned(self, address.host)) return undefined
+  const known = self.byAddress.get(PeerAddress.format(address))
+  if (known === undefined) return insert(self, address, now)
+  if (known.isDialable) return undefined
+  // A peer that came from the very port it listens on: it can be dialled after all.
+  known.isDialable = true
+  if (known.state !== "gone") return undefined
+  known.state = "idle"
+  return known
+}
+
+const insert = (self: PeerBook, address: PeerAddress.PeerAddress, now: number): Peer | undefined => {
+  if (isHostBanned(self, address.host)) return undefined
   if (self.peers.size >= maxAddresses && !forgetWorst(self)) return undefined
   const peer: Peer = {
     key: self.nextKey++,
     address,
     state: "idle",
+    isDialable: true,
     failures: 0,
     dialAt: now,
     isMet: false,
     isProven: false
   }
-  self.byAddress.set(text, peer)
+  self.byAddress.set(PeerAddress.format(address), peer)
   self.peers.set(peer.key, peer)
   return peer
+}
+
+/**
+ * A peer connected to us from `address`; `undefined` where it is banned, connected already, one too many, or ourselves.
+ * The port is of its choosing for this connection, so it is never dialled unless a source names it as well.
+ */
+export const arrive = (self: PeerBook, address: PeerAddress.PeerAddress, now: number): Peer | undefined => {
+  const known = self.byAddress.get(PeerAddress.format(address))
+  const peer = known ?? insert(self, address, now)
+  if (peer === undefined || (peer.state !== "idle" && peer.state !== "gone")) return undefined
+  if (known === undefined) peer.isDialable = false
+  peer.state = "connecting"
+  return peer
+}
+
+const forget = (self: PeerBook, peer: Peer): void => {
+  self.peers.delete(peer.key)
+  self.byAddress.delete(PeerAddress.format(peer.address))
 }
 
 /** Makes room for one address. `false` where every address is of use, or something is known about it. */
 const forgetWorst = (self: PeerBook): boolean => {
   let worst: Peer | undefined
   for (const peer of self.peers.values()) {
+    if (peer.state === "gone") {
+      worst = peer
+      break
+    }
     if (peer.state !== "idle" || peer.isMet || peer.failures === 0) continue
     if (worst === undefined || peer.failures > worst.failures) worst = peer
   }
   if (worst === undefined) return false
-  self.peers.delete(worst.key)
-  self.byAddress.delete(PeerAddress.format(worst.address))
+  forget(self, worst)
   return true
 }
 
@@ -125,11 +159,18 @@ export const connected = (peer: Peer): void => {
 /** The attempt or connection is over. One that brought blocks counts as no failure, and is soon tried again. */
 export const disconnected = (self: PeerBook, peer: Peer, now: number, wasUseful: boolean): void => {
   if (peer.state === "banned" || peer.state === "ourselves") return
-  peer.state = "idle"
+  // Whoever only knocks, from one port after the other, leaves nothing behind.
+  if (!peer.isDialable && !peer.isMet) return forget(self, peer)
+  peer.state = peer.isDialable ? "idle" : "gone"
   peer.failures = wasUseful ? 0 : peer.failures + 1
   const delay = Math.min(maxDelay, firstDelay * 2 ** Math.max(0, peer.failures - 1))
   // In whole milliseconds, as clocks and timers go: who sleeps until a fraction of one wakes too early.
   peer.dialAt = now + Math.round(delay * (0.75 + self.random() / 2))
+}
+
+/** There is nothing left to dial the peer for: it has everything, and so do we. */
+export const leave = (peer: Peer): void => {
+  if (peer.state === "idle") peer.state = "gone"
 }
 
 /** This client was found at the address: it is never dialled again, and nothing is held against its host. */

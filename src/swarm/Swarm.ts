@@ -1,6 +1,6 @@
 /**
- * The peers of one torrent: dials known addresses within limits, runs a session for each, tries again with patience, and
- * bans who sent wrong bytes. One ticker serves the timers of all sessions.
+ * The peers of one torrent: dials known addresses within limits, takes those that come by themselves, runs a session for
+ * each, tries again with patience, and bans who sent wrong bytes. One ticker serves the timers of all sessions.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -11,19 +11,25 @@ import * as FiberMap from "effect/FiberMap"
 import * as Latch from "effect/Latch"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
 import * as Bitfield from "../base/Bitfield.ts"
 import * as Bytes from "../base/Bytes.ts"
 import type { InfoHash } from "../base/InfoHash.ts"
 import type * as PeerAddress from "../base/PeerAddress.ts"
 import type { PeerId } from "../base/PeerId.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
+import type * as Prng from "../base/Prng.ts"
 import * as PeerProtocol from "../peer/PeerProtocol.ts"
 import { PeerDropped } from "../peer/PeerProtocol.ts"
 import * as PeerSession from "../peer/PeerSession.ts"
 import * as Download from "../piece/Download.ts"
 import * as PieceTable from "../piece/PieceTable.ts"
+import type * as Upload from "../piece/Upload.ts"
+import type { Connection } from "../transport/Transport.ts"
 import { ConnectionError, Dialer } from "../transport/Transport.ts"
+import * as Choker from "./Choker.ts"
 import * as ConnectionLimit from "./ConnectionLimit.ts"
+import * as Offers from "./Offers.ts"
 import * as PeerBook from "./PeerBook.ts"
 
 /** Connections of one torrent by default. More peers than this rarely make a download faster. */
@@ -42,6 +48,12 @@ export const connectTimeout = "10 seconds"
 export const uselessAfter = 120_000
 export const maxFailuresForPlace = 3
 
+/**
+ * Milliseconds in which two peers that dialled each other may find out that they have two connections. Of these the one
+ * stays that was begun by the peer with the larger id: both sides must choose the same, or they would close both.
+ */
+export const crossingTime = 10_000
+
 /** What a swarm has to tell. */
 export type Fact =
   | { readonly _tag: "PeerConnected"; readonly address: PeerAddress.PeerAddress }
@@ -56,23 +68,42 @@ export interface Swarm {
   readonly running: Effect.Effect<void>
   /** Adds addresses; gives how many were new. */
   readonly add: (addresses: ReadonlyArray<PeerAddress.PeerAddress>) => Effect.Effect<number>
+  /**
+   * Takes a connection that a peer opened, of which nothing was received yet, and closes `scope` with it when its session
+   * has ended; at once where there is no place, the address is banned, or the torrent is complete and does not seed.
+   */
+  readonly accept: (connection: Connection, scope: Scope.Closeable) => Effect.Effect<void>
   /** Never talks to this address again. */
   readonly ban: (key: number, why: string) => void
   /** Notes that the peers sent right bytes. */
   readonly prove: (keys: Iterable<number>) => void
-  readonly addressOf: (key: number) => PeerAddress.PeerAddress
+  /** `undefined` for a peer that came by itself, is long gone and was forgotten. */
+  readonly addressOf: (key: number) => PeerAddress.PeerAddress | undefined
   /** Tells every peer of a piece that is stored now, and lets those go that can give and take nothing more. */
   readonly announce: (piece: PieceIndex) => void
-  readonly counts: () => { readonly connected: number; readonly known: number; readonly banned: number }
+  /** Peers that are connected, of them those that may request blocks, known addresses and banned ones. */
+  readonly counts: () => {
+    readonly connected: number
+    readonly unchoked: number
+    readonly known: number
+    readonly banned: number
+  }
 }
 
 /** What a swarm is made of. */
 export interface Options {
   readonly download: Download.Download
+  readonly upload: Upload.Upload
   readonly infoHash: InfoHash
   readonly peerId: PeerId
-  readonly random: () => number
+  readonly random: Prng.Prng
   readonly maxConnections?: number | undefined
+  /** Goes on looking for peers when everything is stored, to give it to them. */
+  readonly seeds?: boolean | undefined
+  /** Tells each peer of one piece at a time, where everything is stored from the start (BEP 16). */
+  readonly superSeeds?: boolean | undefined
+  /** Peers that may be given to at once; default `Choker.defaultSlots`. */
+  readonly uploadSlots?: number | undefined
   /** The connections that all torrents of an engine may have. */
   readonly connections: ConnectionLimit.ConnectionLimit
   readonly report: (fact: Fact) => void
@@ -89,17 +120,35 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const clock = yield* Clock.Clock
   const awake = yield* Latch.make(true)
   const share = ConnectionLimit.share()
+  const offers =
+    options.superSeeds === true && PieceTable.isComplete(download.table)
+      ? Offers.make({ pieceCount: download.geometry.pieceCount, random: options.random })
+      : undefined
+  const choker = Choker.make<PeerProtocol.PeerProtocol>()
   /** Dials and sessions that have begun and not ended; the fibers themselves end a little later. */
   let running = 0
 
-  /** Refuses a second connection to the same peer, by another address of it. */
+  const wantsPeers = (): boolean => options.seeds === true || !PieceTable.isComplete(download.table)
+
+  /** Whether the connection was begun by the peer with the larger id. */
+  const isBegunByLarger = ({ isIncoming, peerId }: PeerSession.PeerSession): boolean =>
+    Bytes.toHex(peerId) > Bytes.toHex(options.peerId) === isIncoming
+
+  /** Keeps one connection to each peer, by whatever address. */
   const admit = (peer: PeerBook.Peer, session: PeerSession.PeerSession): PeerSession.SessionError | undefined => {
     if (peer.state === "banned") return new PeerDropped({ why: "it is banned" })
+    const connected = new PeerDropped({ why: "it is connected already" })
     for (const other of open.values()) {
-      if (Bytes.equals(other.peerId, session.peerId)) return new PeerDropped({ why: "it is connected already" })
+      if (!Bytes.equals(other.peerId, session.peerId)) continue
+      const hasCrossed =
+        other.isIncoming !== session.isIncoming &&
+        clock.currentTimeMillisUnsafe() - other.protocol.openedAt < crossingTime
+      if (!hasCrossed || !isBegunByLarger(session)) return connected
+      other.failUnsafe(connected)
     }
     open.set(peer.key, session)
     PeerBook.connected(peer)
+    if (offers !== undefined) Offers.join(offers, session.protocol, clock.currentTimeMillisUnsafe())
     report({ _tag: "PeerConnected", address: peer.address })
     return undefined
   }
@@ -112,19 +161,50 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       })
     )
 
+  /** Unchokes the peers whose turn it is, and chokes the others. */
+  const chooseUploads = (now: number): void => {
+    const peers = Array.from(open.values(), ({ protocol }) => protocol)
+    const { choke, unchoke } = Choker.step(choker, peers, {
+      slots: options.uploadSlots ?? Choker.defaultSlots,
+      isSeeding: PieceTable.isComplete(download.table),
+      now,
+      random: options.random
+    })
+    for (const protocol of choke) PeerProtocol.choke(protocol)
+    for (const protocol of unchoke) PeerProtocol.unchoke(protocol)
+  }
+
+  let isChoosing = false
+  /** A free slot need not wait for the next tick. Not at once, as many may change their interest together. */
+  const chokeSoon = (): void => {
+    if (isChoosing) return
+    isChoosing = true
+    queueMicrotask(() => {
+      isChoosing = false
+      chooseUploads(clock.currentTimeMillisUnsafe())
+    })
+  }
+
+  const converse = (peer: PeerBook.Peer, connection: Connection, isIncoming: boolean) =>
+    PeerSession.run({
+      connection,
+      download,
+      upload: options.upload,
+      offer: offers && Offers.offerOf(offers, peer.key, () => clock.currentTimeMillisUnsafe()),
+      key: peer.key,
+      infoHash: options.infoHash,
+      peerId: options.peerId,
+      isIncoming,
+      onOpen: (session) => admit(peer, session),
+      onInterest: chokeSoon
+    })
+
   const session = Effect.fnUntraced(
     function* (peer: PeerBook.Peer) {
       // It may have waited long for its turn, and is not needed any more.
-      if (peer.state !== "connecting" || PieceTable.isComplete(download.table)) return yield* Effect.interrupt
+      if (peer.state !== "connecting" || !wantsPeers()) return yield* Effect.interrupt
       const connection = yield* connect(peer)
-      yield* PeerSession.run({
-        connection,
-        download,
-        key: peer.key,
-        infoHash: options.infoHash,
-        peerId: options.peerId,
-        onOpen: (session) => admit(peer, session)
-      })
+      yield* converse(peer, connection, false)
     },
     Effect.scoped,
     (effect, peer) =>
@@ -135,26 +215,56 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       )
   )
 
+  const accept = Effect.fnUntraced(function* (connection: Connection, scope: Scope.Closeable) {
+    const close = Scope.close(scope, Exit.void)
+    if (!wantsPeers() || running >= maxConnections || !ConnectionLimit.takeNow(options.connections, share)) {
+      return yield* close
+    }
+    const peer = PeerBook.arrive(book, connection.remote, clock.currentTimeMillisUnsafe())
+    if (peer === undefined) {
+      ConnectionLimit.release(options.connections, share)
+      return yield* close
+    }
+    running++
+    const session = converse(peer, connection, true).pipe(
+      Effect.onExit((exit) => ended(peer, exit)),
+      Effect.ensuring(Effect.sync(() => ConnectionLimit.release(options.connections, share))),
+      Effect.ensuring(close),
+      Effect.ignore
+    )
+    yield* FiberMap.run(fibers, peer.key, session)
+  }, Effect.uninterruptible)
+
   const ended = (peer: PeerBook.Peer, exit: Exit.Exit<void, PeerSession.SessionError>): Effect.Effect<void> => {
     const session = open.get(peer.key)
     open.delete(peer.key)
+    if (offers !== undefined) Offers.leave(offers, peer.key, clock.currentTimeMillisUnsafe())
     running--
     const error = Option.getOrUndefined(Exit.findErrorOption(exit))
-    const isUseful = session !== undefined && session.protocol.usefulBytes > 0 && error?._tag !== "WireError"
+    const isUseful =
+      session !== undefined &&
+      (session.protocol.usefulBytes > 0 || session.protocol.uploadedBytes > 0) &&
+      error?._tag !== "WireError"
+    if (session !== undefined && !session.protocol.uploads.isChoking) chokeSoon()
     if (error?._tag === "SelfConnection") PeerBook.exclude(peer)
     else PeerBook.disconnected(book, peer, clock.currentTimeMillisUnsafe(), isUseful)
+    if (session !== undefined && areBothComplete(session.protocol)) PeerBook.leave(peer)
     const why = error?.why ?? wayOut(exit)
     if (session !== undefined) report({ _tag: "PeerDisconnected", address: peer.address, why })
-    // An attempt that we gave up says nothing of the peer.
-    else if (!Exit.hasInterrupts(exit)) report({ _tag: "PeerUnreachable", address: peer.address, why })
+    // An attempt that we gave up says nothing of the peer, and one of its own nothing of whether it can be reached.
+    else if (peer.isDialable && !Exit.hasInterrupts(exit))
+      report({ _tag: "PeerUnreachable", address: peer.address, why })
     Latch.openUnsafe(awake)
     return Exit.isFailure(exit) && Cause.hasDies(exit.cause)
       ? Effect.logError("a session with a peer ended by a defect", exit.cause)
       : Effect.void
   }
 
+  const areBothComplete = ({ has }: PeerProtocol.PeerProtocol): boolean =>
+    PieceTable.isComplete(download.table) && Bitfield.isFull(has)
+
   const dialDue = Effect.gen(function* () {
-    while (!PieceTable.isComplete(download.table)) {
+    while (wantsPeers()) {
       const now = clock.currentTimeMillisUnsafe()
       if (running >= maxConnections || running - open.size >= maxDialing) return undefined
       const peer = PeerBook.nextToDial(book, now)
@@ -179,20 +289,36 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     }
   })
 
+  /** When we last gave the peer something, or it us; a complete torrent can only give. */
+  const lastOfUse = ({ lastServed, lastUseful }: PeerProtocol.PeerProtocol): number =>
+    PieceTable.isComplete(download.table) ? lastServed : lastUseful
+
+  /** While seeding, who wants nothing is of less use than who waits for its turn. */
+  const isOfLessUse = (one: PeerProtocol.PeerProtocol, other: PeerProtocol.PeerProtocol): boolean =>
+    PieceTable.isComplete(download.table) && one.peerInterested !== other.peerInterested
+      ? other.peerInterested
+      : lastOfUse(one) < lastOfUse(other)
+
   const mostUseless = (): PeerSession.PeerSession | undefined => {
     let worst: PeerSession.PeerSession | undefined
     for (const session of open.values()) {
-      if (worst === undefined || session.protocol.lastUseful < worst.protocol.lastUseful) worst = session
+      if (worst === undefined || isOfLessUse(session.protocol, worst.protocol)) worst = session
     }
     return worst
   }
 
-  /** Where all places are taken and somebody else waits for one, the peer that was of no use for longest goes. */
+  /**
+   * Where all places are taken and somebody else waits for one, the peer that was of no use for longest goes. While
+   * seeding those who would wait are not known, as most would come by themselves: then it goes unless it wants something.
+   */
   const replaceMostUseless = (now: number): void => {
-    const next = PeerBook.nextToDial(book, now)
-    if (next === undefined || next.failures >= maxFailuresForPlace || PieceTable.isComplete(download.table)) return
     const worst = mostUseless()
-    if (worst === undefined || now - worst.protocol.lastUseful < uselessAfter) return
+    if (worst === undefined || now - lastOfUse(worst.protocol) < uselessAfter) return
+    const next = PeerBook.nextToDial(book, now)
+    const isWaitedFor = PieceTable.isComplete(download.table)
+      ? !worst.protocol.peerInterested
+      : next !== undefined && next.failures < maxFailuresForPlace
+    if (!isWaitedFor) return
     worst.failUnsafe(new PeerDropped({ why: "it was of no use for 2 minutes, and others wait" }))
   }
 
@@ -206,6 +332,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       yield* Download.abandon(download, session.protocol)
     }
     if (isFreed) Download.feed(download)
+    if (offers !== undefined) Offers.step(offers, (key) => open.get(key)?.protocol, now)
+    chooseUploads(now)
     if (running >= maxConnections) replaceMostUseless(now)
     if (ConnectionLimit.shouldGive(options.connections, share)) {
       mostUseless()?.failUnsafe(new PeerDropped({ why: "another torrent needs its place" }))
@@ -224,6 +352,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
   const self: Swarm = {
     running: Fiber.join(loops),
+    accept,
     add: (addresses) =>
       Effect.map(Clock.currentTimeMillis, (now) => {
         let added = 0
@@ -232,8 +361,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         return added
       }),
     ban: (key, why) => {
-      const peer = book.peers.get(key)!
-      if (!PeerBook.ban(book, peer)) return
+      const peer = book.peers.get(key)
+      if (peer === undefined || !PeerBook.ban(book, peer)) return
       report({ _tag: "PeerBanned", address: peer.address, why })
       for (const other of [...book.peers.values()]) {
         if (other.state !== "banned") continue
@@ -243,18 +372,23 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       }
     },
     prove: (keys) => {
-      for (const key of keys) book.peers.get(key)!.isProven = true
-    },
-    addressOf: (key) => book.peers.get(key)!.address,
-    announce: (piece) => {
-      const isComplete = PieceTable.isComplete(download.table)
-      for (const { failUnsafe, protocol } of [...open.values()]) {
-        PeerProtocol.announce(protocol, piece)
-        if (isComplete && Bitfield.isFull(protocol.has))
-          failUnsafe(new PeerDropped({ why: "both sides have everything" }))
+      for (const key of keys) {
+        const peer = book.peers.get(key)
+        if (peer !== undefined) peer.isProven = true
       }
     },
-    counts: () => ({ connected: open.size, known: book.peers.size, banned: PeerBook.bannedCount(book) })
+    addressOf: (key) => book.peers.get(key)?.address,
+    announce: (piece) => {
+      for (const { failUnsafe, protocol } of [...open.values()]) {
+        PeerProtocol.announce(protocol, piece)
+        if (areBothComplete(protocol)) failUnsafe(new PeerDropped({ why: "both sides have everything" }))
+      }
+    },
+    counts: () => {
+      let unchoked = 0
+      for (const { protocol } of open.values()) if (!protocol.uploads.isChoking) unchoked++
+      return { connected: open.size, unchoked, known: book.peers.size, banned: PeerBook.bannedCount(book) }
+    }
   }
   return self
 })

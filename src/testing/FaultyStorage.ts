@@ -151,7 +151,7 @@ export const make = (storage: Storage["Service"], seed = 0) => {
     prepare: (files) => operate("prepare", torrent.prepare(files)),
     writePiece: (piece, bytes, sha1) =>
       operate("write", torrent.writePiece(piece, bytes, sha1), (left) => torrent.writePiece(piece, part(bytes, left))),
-    readBlock: (piece, begin, length) => operate("read", torrent.readBlock(piece, begin, length)),
+    readBlock: (piece, begin, length, into) => operate("read", torrent.readBlock(piece, begin, length, into)),
     digests: (pieces) =>
       Stream.mapEffect(torrent.digests(pieces), (digest) => operate("digest", Effect.succeed(digest))),
     flush: operate("flush", torrent.flush)

@@ -1,5 +1,5 @@
 /**
- * Whole swarms in memory: an engine, scripted peers and a storage that can fail, in simulated time and from one seed.
+ * Whole swarms in memory: engines, scripted peers and storages that can fail, in simulated time and from one seed.
  *
  * ```ts
  * const torrent = yield* KnownTorrent.make({ files: [{ path: [], length: 1_000_000 }], pieceLength: 65_536 })
@@ -23,6 +23,7 @@ import * as Bytes from "../base/Bytes.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as Engine from "../engine/Engine.ts"
 import * as BufferBudget from "../piece/BufferBudget.ts"
+import { PieceHasher } from "../piece/PieceHasher.ts"
 import * as MemoryResumeStore from "../resume/MemoryResumeStore.ts"
 import { ResumeStore } from "../resume/ResumeStore.ts"
 import * as MemoryStorage from "../storage/MemoryStorage.ts"
@@ -30,6 +31,7 @@ import { Storage } from "../storage/Storage.ts"
 import type { Torrent } from "../torrent/Torrent.ts"
 import type { TorrentEvent } from "../torrent/TorrentEvent.ts"
 import type { TorrentStatus } from "../torrent/TorrentStatus.ts"
+import { Dialer, Listener } from "../transport/Transport.ts"
 import * as CheckedStorage from "./CheckedStorage.ts"
 import * as FaultyStorage from "./FaultyStorage.ts"
 import type { KnownTorrent } from "./KnownTorrent.ts"
@@ -92,6 +94,13 @@ export interface World {
   readonly faults: FaultyStorage.StorageFaults["Service"]
   readonly medium: MemoryStorage.MemoryMedium["Service"]
   readonly resume: MemoryResumeStore.MemoryResumeStore["Service"]
+  /** Where its engine's host is: what the engine dials comes from there. */
+  readonly host: string
+  /**
+   * Another engine on a host of its own, with a medium of its own, in the same network. Time is the same for all, and so
+   * are the laws: whoever's clock is moved, those of every engine are looked at.
+   */
+  readonly beside: (options?: NeighbourOptions) => Effect.Effect<World, never, Scope.Scope>
   /** Starts a peer on a host of its own. */
   readonly join: (
     known: KnownTorrent,
@@ -124,177 +133,217 @@ export interface Options {
   readonly capacity?: number | undefined
 }
 
+/** How another engine of a world is made. */
+export type NeighbourOptions = Pick<Options, "engine" | "storage" | "capacity">
+
+/** What the engines of a world have in common. */
+interface Shared {
+  readonly simulation: Simulation.Simulation["Service"]
+  readonly hasher: PieceHasher["Service"]
+  readonly network: Context.Context<MemoryNetwork.MemoryNetwork | Dialer | Listener>
+  /** Looks at the laws of one engine each. */
+  readonly inspections: Array<Effect.Effect<void>>
+  engines: number
+  /** Hosts of scripted peers. */
+  hosts: number
+  /** Events of all torrents. */
+  told: number
+}
+
 /** Builds a world and runs a program in it. The program's scope ends with it. */
 export const use = <A, E, R>(options: Options, program: (world: World) => Effect.Effect<A, E, R>) =>
-  Simulation.run(options.seed ?? 1, Effect.flatMap(make(options), program))
+  Simulation.run(options.seed ?? 1, Effect.flatMap(makeFirst(options), program))
 
-const make = Effect.fnUntraced(function* (options: Options) {
+const makeFirst = Effect.fnUntraced(function* (options: Options) {
   const simulation = yield* Simulation.Simulation
-  const { seed } = simulation
-  const torrents: Array<KnownTorrent> = []
-  const downloads = new Set<Download>()
-  const before = new Map<KnownTorrent, Bitfield.Bitfield>()
-  const bufferBytes = options.engine?.bufferBytes ?? BufferBudget.defaultBufferBytes
-  let mostBufferedBytes = 0
-  let hosts = 0
-  let told = 0
-
-  const network = yield* Layer.build(MemoryNetwork.layer({ seed, link: options.link }))
-  const memory = yield* MemoryStorage.make({ capacity: options.capacity })
-  const faulty = FaultyStorage.make(memory.storage, seed)
-  const checked = CheckedStorage.make(
-    options.storage?.(faulty.storage) ?? faulty.storage,
-    (layout) => torrents.find(({ metainfo }) => metainfo.layout === layout)!.content
-  )
-  const { inside: resume, store } = MemoryResumeStore.make()
-  const services = Context.make(Storage, checked.storage).pipe(
-    Context.add(ResumeStore, store),
-    Context.merge(network),
-    Context.merge(yield* Layer.build(NoTracker.layer))
-  )
-  const engine = yield* Effect.provideContext(Engine.make(options.engine), services)
-  const control = Context.get(network, MemoryNetwork.MemoryNetwork)
-
-  const join: World["join"] = Effect.fnUntraced(function* ({ content, metainfo }: KnownTorrent, behaviour) {
-    const host = `10.0.${hosts >>> 8}.${hosts++ & 255}`
-    const { layout, infoHash } = metainfo
-    return yield* Effect.orDie(
-      ScriptedPeer.serve({
-        infoHash,
-        geometry: layout.geometry,
-        content,
-        behaviour: { ...behaviour, seed: (behaviour.seed ?? 1) + 1_000 * hosts },
-        listen: { host, port: 6_881 }
-      })
-    ).pipe(Effect.provide(MemoryNetwork.host(host)), Effect.provideContext(network))
-  })
-
-  const restore = Effect.fnUntraced(function* ({ content, metainfo }: KnownTorrent, from: Snapshot) {
-    const { infoHash, layout } = metainfo
-    const storage = yield* memory.storage.open(layout)
-    for (const piece of Bitfield.indices(from.stored) as Iterable<PieceIndex>) {
-      yield* storage.writePiece(piece, content(piece))
-    }
-    if (from.resume === undefined) return
-    const saved = yield* store.open(infoHash, layout.geometry.pieceCount)
-    yield* saved.save(from.resume)
-  }, Effect.scoped)
-
-  const download: World["download"] = Effect.fnUntraced(function* (known, options = {}) {
-    torrents.push(known)
-    if (options.from !== undefined) {
-      before.set(known, options.from.stored)
-      yield* Effect.orDie(restore(known, options.from))
-    }
-    const peers = yield* Effect.forEach(options.behaviours ?? [], (behaviour) => join(known, behaviour))
-    const scope = yield* Scope.fork(yield* Effect.scope)
-    const torrent = yield* engine
-      .add(known.metainfo, { ...options, peers: [...(options.peers ?? []), ...peers.map(({ address }) => address)] })
-      .pipe(Scope.provide(scope))
-    const events: Array<TorrentEvent> = []
-    const self: Download = {
-      known,
-      torrent,
-      peers,
-      events,
-      isComplete: () => events.some(({ _tag }) => _tag === "Completed"),
-      stop: simulation.during(Scope.close(scope, Exit.void))
-    }
-    downloads.add(self)
-    yield* Scope.addFinalizer(
-      scope,
-      Effect.sync(() => downloads.delete(self))
-    )
-    yield* Effect.forkIn(
-      Stream.runForEach(torrent.events, (event) =>
-        Effect.suspend(() => {
-          events.push(event)
-          told++
-          return inspectBuffers
-        })
-      ),
-      scope
-    )
-    return self
-  })
-
-  const broken = (what: string) =>
-    Effect.die(new Error(`seed ${seed}, after ${simulation.nowUnsafe()} ms of simulated time: ${what}`))
-
-  const inspectBuffers = Effect.gen(function* () {
-    const buffered = yield* engine.heldBytes
-    mostBufferedBytes = Math.max(mostBufferedBytes, buffered)
-    if (buffered > bufferBytes) return yield* broken(`buffers of ${buffered} bytes, of ${bufferBytes} allowed`)
-  })
-
-  const inspect = Effect.gen(function* () {
-    yield* inspectBuffers
-    for (const { known, peers } of downloads) {
-      const { infoHash, layout } = known.metainfo
-      const { confirmed, wrong } = checked.writes(layout)
-      if (wrong.length > 0) return yield* broken(wrong[0]!)
-      for (const piece of Bitfield.indices(resume.saved(infoHash)?.stored ?? Bitfield.make(0))) {
-        if (confirmed.has(piece) || Bitfield.has(before.get(known) ?? Bitfield.make(0), piece)) continue
-        return yield* broken(`resume data tells of piece ${piece}, which was never stored`)
-      }
-      for (const { counters } of peers) {
-        if (counters.haves <= confirmed.size * counters.connections) continue
-        return yield* broken(`a peer heard of ${counters.haves} pieces, and ${confirmed.size} were stored`)
-      }
-    }
-  })
-
-  const world: World = {
+  const network = yield* Layer.build(MemoryNetwork.layer({ seed: simulation.seed, link: options.link }))
+  const shared: Shared = {
     simulation,
-    engine,
-    network: control,
-    faults: faulty.faults,
-    medium: memory.medium,
-    resume,
-    join,
-    download,
-    advance: (duration) => simulation.advance(duration, inspect),
-    until: Effect.fnUntraced(function* (isDone, limit) {
-      const end = simulation.nowUnsafe() + Duration.toMillis(limit)
-      yield* simulation.settle
-      yield* inspect
-      let step = Simulation.shortStep
-      while (!isDone() && simulation.nowUnsafe() < end) {
-        const before = told
-        yield* simulation.advance(Math.min(step, end - simulation.nowUnsafe()), inspect)
-        step = told > before ? Simulation.shortStep : Math.min(Simulation.longStep, step * 2)
-      }
-      return isDone()
-    }),
-    snapshot: ({ metainfo }) => {
+    hasher: yield* PieceHasher,
+    network,
+    inspections: [],
+    engines: 0,
+    hosts: 0,
+    told: 0
+  }
+  return yield* make(options, shared)
+})
+
+const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<World, never, Scope.Scope> = Effect.fnUntraced(
+  function* (options, shared) {
+    const { hasher, network, simulation } = shared
+    const { seed } = simulation
+    const number = shared.engines++
+    const host = number === 0 ? MemoryNetwork.defaultHost : `10.128.0.${number}`
+    const torrents: Array<KnownTorrent> = []
+    const downloads = new Set<Download>()
+    const before = new Map<KnownTorrent, Bitfield.Bitfield>()
+    const bufferBytes = options.engine?.bufferBytes ?? BufferBudget.defaultBufferBytes
+    let mostBufferedBytes = 0
+
+    const memory = yield* Effect.provideService(MemoryStorage.make({ capacity: options.capacity }), PieceHasher, hasher)
+    const faulty = FaultyStorage.make(memory.storage, seed + number)
+    const checked = CheckedStorage.make(
+      options.storage?.(faulty.storage) ?? faulty.storage,
+      (layout) => torrents.find(({ metainfo }) => metainfo.layout === layout)!.content
+    )
+    const { inside: resume, store } = MemoryResumeStore.make()
+    const services = Context.make(Storage, checked.storage).pipe(
+      Context.add(ResumeStore, store),
+      Context.add(PieceHasher, hasher),
+      Context.merge(Context.omit(Dialer, Listener)(network)),
+      Context.merge(yield* Layer.build(Layer.provide(MemoryNetwork.host(host), Layer.succeedContext(network)))),
+      Context.merge(yield* Layer.build(NoTracker.layer))
+    )
+    const engine = yield* Effect.provideContext(Effect.orDie(Engine.make(options.engine ?? {})), services)
+    const control = Context.get(network, MemoryNetwork.MemoryNetwork)
+
+    const join: World["join"] = Effect.fnUntraced(function* ({ content, metainfo }: KnownTorrent, behaviour) {
+      const host = `10.0.${shared.hosts >>> 8}.${shared.hosts++ & 255}`
+      const { layout, infoHash } = metainfo
+      return yield* Effect.orDie(
+        ScriptedPeer.serve({
+          infoHash,
+          geometry: layout.geometry,
+          content,
+          behaviour: { ...behaviour, seed: (behaviour.seed ?? 1) + 1_000 * shared.hosts },
+          listen: { host, port: 6_881 }
+        })
+      ).pipe(Effect.provide(MemoryNetwork.host(host)), Effect.provideContext(network))
+    })
+
+    const restore = Effect.fnUntraced(function* ({ content, metainfo }: KnownTorrent, from: Snapshot) {
       const { infoHash, layout } = metainfo
-      const stored = Bitfield.make(layout.geometry.pieceCount)
-      const medium = memory.medium.torrent(layout)
-      for (let piece = 0; piece < stored.length; piece++) if (medium.writes(piece) > 0) Bitfield.add(stored, piece)
-      const saved = resume.saved(infoHash)
-      return { stored, resume: saved && { stored: saved.stored, flushed: saved.flushed } }
-    },
-    summary: Effect.fnUntraced(function* ({ events, isComplete, known, peers, torrent }) {
-      const { layout } = known.metainfo
-      const { confirmed } = checked.writes(layout)
-      const medium = memory.medium.torrent(layout)
-      return {
-        isComplete: isComplete(),
-        isRight: layout.files.every(({ padding, path }, file) => {
-          const stored = medium.file(path.join("/"))
-          return padding || (stored !== undefined && Bytes.equals(stored, known.fileContent(file)))
-        }),
-        millis: simulation.nowUnsafe(),
+      const storage = yield* memory.storage.open(layout)
+      for (const piece of Bitfield.indices(from.stored) as Iterable<PieceIndex>) {
+        yield* storage.writePiece(piece, content(piece))
+      }
+      if (from.resume === undefined) return
+      const saved = yield* store.open(infoHash, layout.geometry.pieceCount)
+      yield* saved.save(from.resume)
+    }, Effect.scoped)
+
+    const download: World["download"] = Effect.fnUntraced(function* (known, options = {}) {
+      torrents.push(known)
+      if (options.from !== undefined) {
+        before.set(known, options.from.stored)
+        yield* Effect.orDie(restore(known, options.from))
+      }
+      const peers = yield* Effect.forEach(options.behaviours ?? [], (behaviour) => join(known, behaviour))
+      const scope = yield* Scope.fork(yield* Effect.scope)
+      const torrent = yield* engine
+        .add(known.metainfo, { ...options, peers: [...(options.peers ?? []), ...peers.map(({ address }) => address)] })
+        .pipe(Scope.provide(scope))
+      const events: Array<TorrentEvent> = []
+      const self: Download = {
+        known,
+        torrent,
+        peers,
         events,
-        status: yield* torrent.status,
-        counters: peers.map(({ counters }) => counters),
-        writes: Array.from({ length: layout.geometry.pieceCount }, (_, piece) => confirmed.get(piece) ?? 0),
-        mostBufferedBytes
+        isComplete: () => events.some(({ _tag }) => _tag === "Completed"),
+        stop: simulation.during(Scope.close(scope, Exit.void))
+      }
+      downloads.add(self)
+      yield* Scope.addFinalizer(
+        scope,
+        Effect.sync(() => downloads.delete(self))
+      )
+      yield* Effect.forkIn(
+        Stream.runForEach(torrent.events, (event) =>
+          Effect.suspend(() => {
+            events.push(event)
+            shared.told++
+            return inspectBuffers
+          })
+        ),
+        scope
+      )
+      return self
+    })
+
+    const broken = (what: string) =>
+      Effect.die(new Error(`seed ${seed}, after ${simulation.nowUnsafe()} ms of simulated time: ${what}`))
+
+    const inspectBuffers = Effect.gen(function* () {
+      const buffered = yield* engine.heldBytes
+      mostBufferedBytes = Math.max(mostBufferedBytes, buffered)
+      if (buffered > bufferBytes) return yield* broken(`buffers of ${buffered} bytes, of ${bufferBytes} allowed`)
+    })
+
+    const inspect = Effect.gen(function* () {
+      yield* inspectBuffers
+      for (const { known, peers } of downloads) {
+        const { infoHash, layout } = known.metainfo
+        const { confirmed, wrong } = checked.writes(layout)
+        if (wrong.length > 0) return yield* broken(wrong[0]!)
+        for (const piece of Bitfield.indices(resume.saved(infoHash)?.stored ?? Bitfield.make(0))) {
+          if (confirmed.has(piece) || Bitfield.has(before.get(known) ?? Bitfield.make(0), piece)) continue
+          return yield* broken(`resume data tells of piece ${piece}, which was never stored`)
+        }
+        for (const { counters } of peers) {
+          if (counters.haves <= confirmed.size * counters.connections) continue
+          return yield* broken(`a peer heard of ${counters.haves} pieces, and ${confirmed.size} were stored`)
+        }
       }
     })
+
+    shared.inspections.push(inspect)
+    const inspectAll = Effect.suspend(() => Effect.forEach(shared.inspections, (one) => one, { discard: true }))
+
+    const world: World = {
+      simulation,
+      engine,
+      host,
+      beside: (options = {}) => make(options, shared),
+      network: control,
+      faults: faulty.faults,
+      medium: memory.medium,
+      resume,
+      join,
+      download,
+      advance: (duration) => simulation.advance(duration, inspectAll),
+      until: Effect.fnUntraced(function* (isDone, limit) {
+        const end = simulation.nowUnsafe() + Duration.toMillis(limit)
+        yield* simulation.settle
+        yield* inspectAll
+        let step = Simulation.shortStep
+        while (!isDone() && simulation.nowUnsafe() < end) {
+          const before = shared.told
+          yield* simulation.advance(Math.min(step, end - simulation.nowUnsafe()), inspectAll)
+          step = shared.told > before ? Simulation.shortStep : Math.min(Simulation.longStep, step * 2)
+        }
+        return isDone()
+      }),
+      snapshot: ({ metainfo }) => {
+        const { infoHash, layout } = metainfo
+        const stored = Bitfield.make(layout.geometry.pieceCount)
+        const medium = memory.medium.torrent(layout)
+        for (let piece = 0; piece < stored.length; piece++) if (medium.writes(piece) > 0) Bitfield.add(stored, piece)
+        const saved = resume.saved(infoHash)
+        return { stored, resume: saved && { stored: saved.stored, flushed: saved.flushed } }
+      },
+      summary: Effect.fnUntraced(function* ({ events, isComplete, known, peers, torrent }) {
+        const { layout } = known.metainfo
+        const { confirmed } = checked.writes(layout)
+        const medium = memory.medium.torrent(layout)
+        return {
+          isComplete: isComplete(),
+          isRight: layout.files.every(({ padding, path }, file) => {
+            const stored = medium.file(path.join("/"))
+            return padding || (stored !== undefined && Bytes.equals(stored, known.fileContent(file)))
+          }),
+          millis: simulation.nowUnsafe(),
+          events,
+          status: yield* torrent.status,
+          counters: peers.map(({ counters }) => counters),
+          writes: Array.from({ length: layout.geometry.pieceCount }, (_, piece) => confirmed.get(piece) ?? 0),
+          mostBufferedBytes
+        }
+      })
+    }
+    return world
   }
-  return world
-})
+)
 
 /** A swarm of one download. */
 export interface RunOptions extends Options {

@@ -26,10 +26,13 @@ import type * as PieceBuffer from "../piece/PieceBuffer.ts"
 import * as PieceTable from "../piece/PieceTable.ts"
 import * as PieceVerifier from "../piece/PieceVerifier.ts"
 import * as PieceWriter from "../piece/PieceWriter.ts"
+import * as Upload from "../piece/Upload.ts"
 import * as RateMeter from "../rate/RateMeter.ts"
 import { ResumeStore } from "../resume/ResumeStore.ts"
+import type * as ReadCache from "../storage/ReadCache.ts"
 import { Storage } from "../storage/Storage.ts"
 import type { ConnectionLimit } from "../swarm/ConnectionLimit.ts"
+import type * as Incoming from "../swarm/Incoming.ts"
 import * as Swarm from "../swarm/Swarm.ts"
 import * as Recheck from "./Recheck.ts"
 import * as ResumeKeeper from "./ResumeKeeper.ts"
@@ -57,6 +60,8 @@ export interface Torrent {
   readonly completed: Effect.Effect<void, TorrentError>
   /** Adds addresses to try. */
   readonly addPeers: (addresses: ReadonlyArray<PeerAddress>) => Effect.Effect<void>
+  /** Takes a connection that a peer opened to the engine; closes it at once where it is of no use now. */
+  readonly accept: Incoming.Accept
 }
 
 /** What a torrent is made of. */
@@ -68,8 +73,23 @@ export interface Options {
   readonly maxActivePieces?: number | undefined
   /** Connections of this torrent, default 50. */
   readonly maxConnections?: number | undefined
+  /** Goes on giving to others when everything is stored. */
+  readonly seed?: boolean | undefined
+  /** Gives a torrent that is complete from the start away a piece at a time (BEP 16). */
+  readonly superSeed?: boolean | undefined
+  /** Peers that may be given to at once; default 8. */
+  readonly uploadSlots?: number | undefined
   /** The connections that all torrents of the engine may have. */
   readonly connections: ConnectionLimit
+  /** What all torrents of the engine keep of what peers ask for. */
+  readonly readCache: ReadCache.ReadCache
+}
+
+/** What a torrent consists of once it is known what is stored. */
+interface Parts {
+  readonly download: Download.Download
+  readonly upload: Upload.Upload
+  readonly swarm: Swarm.Swarm
 }
 
 /** Starts a torrent, until the scope closes. Returns at once: checking, downloading and failures are told as events. */
@@ -83,7 +103,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
   )
   const completed = yield* Effect.acquireRelease(Deferred.make<void, TorrentError>(), Deferred.interrupt)
   let state: TorrentState = { _tag: "Checking" }
-  let running: { readonly download: Download.Download; readonly swarm: Swarm.Swarm } | undefined
+  let running: Parts | undefined
   let waiting: ReadonlyArray<PeerAddress> = []
   let resumedBytes = 0
   let keptPieces = 0
@@ -109,7 +129,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
         return swarm.ban(verdict.peer, `it sent wrong bytes for piece ${verdict.piece}`)
       case "Rejected": {
         rejectedPieces++
-        const contributors = [...verdict.contributors].map(swarm.addressOf)
+        const contributors = [...verdict.contributors].flatMap((key) => swarm.addressOf(key) ?? [])
         return tell({ _tag: "PieceRejected", piece: verdict.piece, contributors })
       }
     }
@@ -188,16 +208,26 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       onKept
     })
     const toWrite = yield* Queue.bounded<PieceBuffer.PieceBuffer>(download.pool.capacity)
+    const upload = yield* Upload.make({
+      geometry,
+      storage,
+      cache: options.readCache,
+      onFailure: (piece, error) => tell({ _tag: "ReadFailed", piece, error })
+    })
     const swarm = yield* Swarm.make({
       download,
+      upload,
       infoHash: metainfo.infoHash,
       peerId: options.peerId,
       random,
       maxConnections: options.maxConnections,
+      seeds: options.seed,
+      superSeeds: options.superSeed,
+      uploadSlots: options.uploadSlots,
       connections: options.connections,
       report: tell
     })
-    running = { download, swarm }
+    running = { download, upload, swarm }
     resumedBytes = storedBytes()
     keptPieces = stored.count
     state = { _tag: "Downloading" }
@@ -231,7 +261,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
         wantsMore: () => !PieceTable.isComplete(download.table) && swarm.counts().connected === 0,
         facts: () => ({
           downloaded: download.downloadedBytes,
-          uploaded: 0,
+          uploaded: upload.uploadedBytes,
           left: geometry.totalLength - storedBytes()
         })
       })
@@ -242,6 +272,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
   const status = Effect.map(Clock.currentTimeMillis, (now): TorrentStatus => {
     const counts = running?.swarm.counts()
     const download = running?.download
+    const upload = running?.upload
     return {
       state,
       totalPieces: geometry.pieceCount,
@@ -252,10 +283,14 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       downloadedBytes: download?.downloadedBytes ?? 0,
       wastedBytes: download?.wastedBytes ?? 0,
       downloadBytesPerSecond: download === undefined ? 0 : RateMeter.bytesPerSecond(download.rate, now),
+      uploadedBytes: upload?.uploadedBytes ?? 0,
+      uploadBytesPerSecond: upload === undefined ? 0 : RateMeter.bytesPerSecond(upload.rate, now),
+      unreadablePieces: upload?.unreadable.count ?? 0,
       bufferedBytes:
         download === undefined ? 0 : BufferPool.lentCount(download.pool) * download.pool.account.bufferBytes,
       rejectedPieces,
       connectedPeers: counts?.connected ?? 0,
+      unchokedPeers: counts?.unchoked ?? 0,
       knownPeers: counts?.known ?? 0,
       bannedPeers: counts?.banned ?? 0
     }
@@ -292,6 +327,11 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
         if (running !== undefined) return Effect.asVoid(running.swarm.add(addresses))
         waiting = [...waiting, ...addresses]
         return Effect.void
+      }),
+    accept: (connection, scope) =>
+      Effect.suspend(() => {
+        const isOver = state._tag === "Failed" || running === undefined
+        return isOver ? Scope.close(scope, Exit.void) : running!.swarm.accept(connection, scope)
       })
   }
   return self

@@ -26,6 +26,11 @@ export type TorrentEvent =
   | { readonly _tag: "StorageFailed"; readonly piece: PieceIndex; readonly error: StorageError }
   /** The storage took a piece again that it had failed to take. */
   | { readonly _tag: "StorageRecovered" }
+  /**
+   * A stored piece that a peer asked for could not be read, and the peer was refused it. Told once where the piece is gone:
+   * no new peer hears of it then, and only verifying again tells what is left. Told each time where that may pass.
+   */
+  | { readonly _tag: "ReadFailed"; readonly piece: PieceIndex; readonly error: StorageError }
   | { readonly _tag: "SourceAnswered"; readonly source: string; readonly peers: number }
   | { readonly _tag: "SourceFailed"; readonly source: string; readonly why: string }
   /** Resume data could not be written; the download goes on, and a later run verifies what it must. */

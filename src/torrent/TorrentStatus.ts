@@ -42,11 +42,17 @@ export interface TorrentStatus {
   /** Bytes received that were of no use: late, duplicate or of a piece that failed its digest. */
   readonly wastedBytes: number
   readonly downloadBytesPerSecond: number
+  readonly uploadedBytes: number
+  readonly uploadBytesPerSecond: number
+  /** Stored pieces that the storage has lost since, as far as peers have asked for them. */
+  readonly unreadablePieces: number
   /** Bytes of piece buffers lent out now. */
   readonly bufferedBytes: number
   /** Pieces that failed their digest, each time counted. */
   readonly rejectedPieces: number
   readonly connectedPeers: number
+  /** Connected peers that we give to. */
+  readonly unchokedPeers: number
   readonly knownPeers: number
   readonly bannedPeers: number
 }

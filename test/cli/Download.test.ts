@@ -270,14 +270,17 @@ describe("piecewise download", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.live("says what is not there yet", () =>
+  it.live("says what is wrong with a magnet link, and writes nothing", () =>
     Effect.gen(function* () {
       const { folder } = yield* prepare()
 
-      const magnet = yield* runScoped(["download", `magnet:?xt=urn:btih:${"0".repeat(40)}`], folder)
+      const broken = yield* runScoped(["download", "magnet:?dn=x", "-o", "out"], folder)
+      const nobody = yield* runScoped(["download", `magnet:?xt=urn:btih:${"0".repeat(40)}`, "-o", "out"], folder)
 
-      assert.match(magnet.stderr, /^piecewise: magnet links cannot be downloaded yet[^\n]*\n$/)
-      assert.strictEqual(magnet.code, 1)
+      assert.match(broken.stderr, /^piecewise: Bad magnet link: [^\n]*\n$/)
+      assert.match(nobody.stderr, /^piecewise: there is nobody to ask for what the magnet link names[^\n]*\n$/)
+      assert.deepStrictEqual([broken.code, nobody.code], [1, 1])
+      assert.deepStrictEqual(yield* entries(folder), [])
     }).pipe(Effect.provide(services))
   )
 })

@@ -3,13 +3,14 @@ import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as DownloadDisplay from "../../src/cli/DownloadDisplay.ts"
 import * as DownloadEvents from "../../src/cli/DownloadEvents.ts"
 import type { Metainfo } from "../../src/metainfo/Metainfo.ts"
-import { DiskFull, StorageError, StorageRefused } from "../../src/storage/Storage.ts"
+import { DiskFull, NotStored, StorageError, StorageRefused } from "../../src/storage/Storage.ts"
 import type { TorrentEvent } from "../../src/torrent/TorrentEvent.ts"
 import type { TorrentStatus } from "../../src/torrent/TorrentStatus.ts"
 import { fakeOutput } from "./program.ts"
 
 const diskFull = new StorageError({ operation: "write", reason: new DiskFull({ path: "a.bin" }) })
 const refused = new StorageError({ operation: "write", reason: new StorageRefused({ path: "a.bin", why: "no" }) })
+const unreadable = new StorageError({ operation: "read", reason: new NotStored({ path: "a.bin" }) })
 const piece = 3 as PieceIndex
 const address = { host: "::1", port: 6_881 }
 const metainfo = { name: "sample" } as Metainfo
@@ -24,9 +25,13 @@ const status: TorrentStatus = {
   downloadedBytes: 65_536,
   wastedBytes: 0,
   downloadBytesPerSecond: 1_000.4,
+  uploadedBytes: 16_384,
+  uploadBytesPerSecond: 500.6,
+  unreadablePieces: 0,
   bufferedBytes: 0,
   rejectedPieces: 0,
   connectedPeers: 1,
+  unchokedPeers: 0,
   knownPeers: 1,
   bannedPeers: 0
 }
@@ -121,7 +126,7 @@ describe("DownloadDisplay", () => {
 
   it("draws on a terminal until it is complete, and nothing after", () => {
     const { output, written } = fakeOutput(true)
-    const display = DownloadDisplay.people({ metainfo, output, now })
+    const display = DownloadDisplay.people({ metainfo, output, seeds: false, now })
     const downloading: TorrentStatus = { ...status, state: { _tag: "Downloading" } }
 
     display.tick(downloading)
@@ -139,7 +144,7 @@ describe("DownloadDisplay", () => {
 
   it("ends the lines of JSON with that of completion", () => {
     const { output, written } = fakeOutput(false)
-    const display = DownloadDisplay.json({ metainfo, output, now })
+    const display = DownloadDisplay.json({ metainfo, output, seeds: false, now })
 
     display.tick(status)
     display.tell([{ _tag: "PieceStored", piece, storedPieces: 4 }, { _tag: "Completed" }], status)
@@ -155,9 +160,38 @@ describe("DownloadDisplay", () => {
     assert.include(events[2], { stored: 4, bytes: 65_536, seconds: 0 })
   })
 
+  it("goes on with the lines of JSON where it seeds, and tells where it listens", () => {
+    const { output, written } = fakeOutput(false)
+    const display = DownloadDisplay.json({ metainfo, output, seeds: true, now })
+
+    display.listen({ host: "::", port: 6_881 })
+    display.tell([{ _tag: "Completed" }, { _tag: "ReadFailed", piece, error: unreadable }], status)
+    display.tick(status)
+
+    const events = written.printed.map((line) => JSON.parse(line) as DownloadEvents.Line)
+    assert.deepStrictEqual(events[0], { event: "listening", port: 6_881 })
+    assert.deepInclude(events, { event: "unreadable", index: 3, error: "a.bin does not hold the bytes asked for" })
+    assert.include(events.at(-1), { event: "progress", uploadedBytes: 16_384, uploadBytesPerSecond: 501 })
+  })
+
+  it("shows a seed on a terminal for as long as it runs", () => {
+    const { output, written } = fakeOutput(true)
+    const display = DownloadDisplay.people({ metainfo, output, seeds: true, now })
+
+    display.listen({ host: "::", port: 6_881 })
+    display.tell([{ _tag: "Completed" }], status)
+    display.tick(status)
+
+    assert.deepStrictEqual(
+      written.drawn.map(([head]) => head),
+      ["sample  seeding", "sample  seeding"]
+    )
+    assert.deepStrictEqual(written.notes, ["peers can connect to port 6881"])
+  })
+
   it("ends the lines of JSON with that of a failure", () => {
     const { output, written } = fakeOutput(false)
-    const display = DownloadDisplay.json({ metainfo, output, now })
+    const display = DownloadDisplay.json({ metainfo, output, seeds: false, now })
 
     display.fail("a.bin: no")
     display.tick(status)
@@ -167,7 +201,7 @@ describe("DownloadDisplay", () => {
 
   it("tells nobody but of what only a person can change", () => {
     const { output, written } = fakeOutput(true)
-    const display = DownloadDisplay.silent({ metainfo, output, now })
+    const display = DownloadDisplay.silent({ metainfo, output, seeds: false, now })
     const full: TorrentEvent = { _tag: "StorageFailed", piece, error: diskFull }
 
     display.tell([full, full, { _tag: "PeerBanned", address, why: "it lied" }, { _tag: "Completed" }], status)

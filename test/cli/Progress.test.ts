@@ -17,9 +17,13 @@ const status = (changes: Partial<TorrentStatus> = {}): TorrentStatus => ({
   downloadedBytes: 130 * MiB,
   wastedBytes: 0,
   downloadBytesPerSecond: 8 * MiB,
+  uploadedBytes: 0,
+  uploadBytesPerSecond: 0,
+  unreadablePieces: 0,
   bufferedBytes: 12 * MiB,
   rejectedPieces: 0,
   connectedPeers: 3,
+  unchokedPeers: 0,
   knownPeers: 5,
   bannedPeers: 0,
   ...changes
@@ -29,6 +33,7 @@ const view = (changes: Partial<TorrentStatus> = {}, more: Partial<Progress.View>
   name: "sample",
   status: status(changes),
   checking: undefined,
+  seeds: false,
   elapsedSeconds: 16,
   ...more
 })
@@ -46,6 +51,20 @@ describe("Progress", () => {
       "██████████████████████████████████████▌░░░░░░░░░░░░░░░░░░░░░  64.2%",
       "128.4 MiB of 200.0 MiB · 8.0 MiB/s · 9 s left · 3 peers · 12.0 MiB buffered"
     ])
+  })
+
+  it("shows what is given while it downloads, and nothing else once it seeds", () => {
+    const given = { uploadBytesPerSecond: 2 * MiB, uploadedBytes: 30 * MiB }
+
+    const [downloading, seeding, losing] = [
+      view(given),
+      view({ ...given, state: { _tag: "Complete" } }, { seeds: true }),
+      view({ ...given, state: { _tag: "Complete" }, unreadablePieces: 1 }, { seeds: true })
+    ].map((shown) => Progress.render(shown, plain(101)))
+
+    assert.include(downloading![2], "8.0 MiB/s · 2.0 MiB/s up · 9 s left")
+    assert.deepStrictEqual([seeding![0], seeding![2]], ["sample  seeding", "30.0 MiB uploaded · 2.0 MiB/s · 3 peers"])
+    assert.strictEqual(losing![2], "30.0 MiB uploaded · 2.0 MiB/s · 3 peers · 1 unreadable piece")
   })
 
   it("shows it in ASCII where the terminal has no more", () => {

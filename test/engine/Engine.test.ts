@@ -1,11 +1,20 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
+import * as Engine from "../../src/engine/Engine.ts"
 import type { FileLayout } from "../../src/metainfo/FileLayout.ts"
+import * as MemoryResumeStore from "../../src/resume/MemoryResumeStore.ts"
+import * as MemoryStorage from "../../src/storage/MemoryStorage.ts"
 import { Storage, StorageError } from "../../src/storage/Storage.ts"
 import * as FaultyStorage from "../../src/testing/FaultyStorage.ts"
+import * as MemoryNetwork from "../../src/testing/MemoryNetwork.ts"
+import * as NoTracker from "../../src/testing/NoTracker.ts"
+import * as Simulation from "../../src/testing/Simulation.ts"
 import * as Swarms from "../../src/testing/Swarms.ts"
+import { Tracker, TrackerError } from "../../src/tracker/Tracker.ts"
+import * as TrackerSource from "../../src/tracker/TrackerSource.ts"
 import { other, small } from "../simulation/torrents.ts"
 
 const test = <E>(
@@ -120,5 +129,56 @@ describe("Engine", () => {
       assert.strictEqual(storedPieces, 0)
       assert.strictEqual(refused.events.filter(({ _tag }) => _tag === "StorageFailed").length, 1)
     })
+  )
+
+  test(
+    "takes no connections where it was not told to listen",
+    {},
+    Effect.fnUntraced(function* ({ engine, network }) {
+      yield* engine.add(small.metainfo)
+
+      assert.isUndefined(engine.listening)
+      assert.strictEqual((yield* network.counts).listening, 0)
+    })
+  )
+
+  it.effect("tells trackers of the port it listens on, and fails where it cannot be had", () =>
+    Simulation.run(
+      1,
+      Effect.gen(function* () {
+        const ports: Array<number> = []
+        const services = Layer.mergeAll(
+          MemoryNetwork.layer(),
+          MemoryStorage.layer(),
+          MemoryResumeStore.layer,
+          Layer.succeed(
+            Tracker,
+            Tracker.of({
+              ...NoTracker.make,
+              announce: (url, { port }) =>
+                Effect.suspend(() => {
+                  ports.push(port)
+                  return Effect.fail(new TrackerError({ url, why: "gone", retryAfter: "never" }))
+                })
+            })
+          )
+        )
+        const { advance } = yield* Simulation.Simulation
+        const [silent, listening, failure] = yield* Effect.gen(function* () {
+          const tracked = { ...small.metainfo, trackers: [["http://10.0.0.1/announce"]] }
+          const silent = yield* Engine.make()
+          const listening = yield* Engine.make({ listen: { port: 7_001 } })
+          yield* silent.add(tracked)
+          yield* advance("2 seconds")
+          yield* listening.add(tracked)
+          yield* advance("2 seconds")
+          return [silent, listening, yield* Effect.flip(Engine.make({ listen: { port: 7_001 } }))] as const
+        }).pipe(Effect.provide(services))
+
+        assert.deepStrictEqual([silent.listening, listening.listening?.port], [undefined, 7_001])
+        assert.deepStrictEqual(ports.slice(0, 2), [TrackerSource.notListeningPort, 7_001])
+        assert.strictEqual(failure.why, "port 7001 is in use")
+      })
+    )
   )
 })

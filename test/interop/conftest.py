@@ -53,6 +53,22 @@ def seed(running: ExitStack) -> Callable[..., LibtorrentPeer]:
 
 
 @pytest.fixture
+def leech(running: ExitStack) -> Callable[..., LibtorrentPeer]:
+    """Starts a libtorrent downloader into `FOLDER`: `leech(torrent, folder, *peers, trackers=False)`."""
+
+    def start(torrent: Torrent, folder: Path, *peers: str, trackers: bool = False) -> LibtorrentPeer:
+        arguments = [str(torrent.file), str(folder)]
+        arguments += [argument for peer in peers for argument in ("--peer", peer)]
+        if trackers:
+            arguments.append("--trackers")
+        peer = LibtorrentPeer(arguments)
+        running.callback(peer.close)
+        return peer
+
+    return start
+
+
+@pytest.fixture
 def lie(running: ExitStack) -> Callable[[Torrent, Callable[[int, int], bool]], Liar]:
     """Starts a seeder that lies about the blocks of which `lies_about(piece, block)` holds."""
 
@@ -90,5 +106,17 @@ def download(piecewise: Callable[..., Piecewise], target: Path) -> Callable[...,
     def start(torrent: Torrent, *peers: str) -> Piecewise:
         from_peers = [argument for peer in peers for argument in ("--peer", peer)]
         return piecewise("download", torrent.file, "-o", target, *from_peers, "--json")
+
+    return start
+
+
+@pytest.fixture
+def give(piecewise: Callable[..., Piecewise]) -> Callable[..., Piecewise]:
+    """Starts `piecewise seed` of a torrent where its content lies, and waits until it serves."""
+
+    def start(torrent: Torrent, *arguments: str) -> Piecewise:
+        program = piecewise("seed", torrent.file, torrent.content, "--json", *arguments)
+        program.wait_for(lambda event: event["event"] == "complete")
+        return program
 
     return start

@@ -205,6 +205,12 @@ class Piecewise(LineProcess):
         """The pieces told as stored, among the events read so far."""
         return [int(str(event["index"])) for event in self.events if event["event"] == "piece"]
 
+    @property
+    def address(self) -> str:
+        """Where peers on this machine can connect to it, once it has told."""
+        [port] = [event["port"] for event in self.events if event["event"] == "listening"]
+        return f"127.0.0.1:{port}"
+
     def drain(self) -> None:
         """Reads the events to the end of the output."""
         while self.next_event() is not None:

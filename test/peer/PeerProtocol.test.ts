@@ -4,6 +4,7 @@ import type * as Scope from "effect/Scope"
 import * as Bitfield from "../../src/base/Bitfield.ts"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
+import * as UploadQueue from "../../src/peer/UploadQueue.ts"
 import * as PieceTable from "../../src/piece/PieceTable.ts"
 import { encodeAll, type WireMessage } from "../../src/testing/WireMessage.ts"
 import {
@@ -63,8 +64,8 @@ describe("PeerProtocol", () => {
       { name: "fault 27: a bitfield that is too short", says: [bitfield(new Uint8Array(0))], why: /does not fit/ },
       { name: "fault 27: a spare bit that is set", says: [bitfield(Uint8Array.of(0xf8))], why: /does not fit/ },
       {
-        name: "fault 27: a bitfield after a have",
-        says: [{ _tag: "Have", index: 0 }, bitfield(fullBits)],
+        name: "fault 27: a later bitfield that takes a piece back",
+        says: [{ _tag: "Have", index: 0 }, bitfield(Uint8Array.of(0x60))],
         why: /had told/
       },
       { name: "fault 27: two bitfields", says: [bitfield(fullBits), bitfield(fullBits)], why: /had told/ },
@@ -179,6 +180,19 @@ describe("PeerProtocol", () => {
     })
   })
 
+  test("hears of several pieces at once in a later bitfield, as aria2 tells of them", function* () {
+    const download = yield* makeDownload({ stored: [2] })
+    const protocol = connect(download, 0)
+    say(protocol, [{ _tag: "HaveNone" }, { _tag: "Have", index: 2 }])
+    heard(protocol)
+
+    say(protocol, [bitfield(Uint8Array.of(0xa0)), bitfield(fullBits)])
+
+    assert.deepStrictEqual(tags(heard(protocol)), ["Interested"])
+    assert.isTrue(Bitfield.isFull(protocol.has))
+    assert.deepStrictEqual([...download.picker.availability], [1, 1, 1, 1])
+  })
+
   describe("answers requests while it chokes", () => {
     test("fault 31: with a reject each under BEP 6, and not without", function* () {
       const download = yield* makeDownload({ stored: [0] })
@@ -200,7 +214,8 @@ describe("PeerProtocol", () => {
     test("fault 31: not without end, and what waits to be sent stays small", function* () {
       const protocol = connect(yield* makeDownload({ stored: [0] }), 0)
       heard(protocol)
-      const flood = Array.from({ length: PeerProtocol.maxChokedRequests }, () => request(0, 0, block))
+      const borne = 2 * UploadQueue.defaultMaxRequests
+      const flood = Array.from({ length: borne }, () => request(0, 0, block))
 
       const failures = [flood, [request(0, 0, block)]].map((messages) => failureOf(() => say(protocol, messages)))
 
@@ -208,7 +223,7 @@ describe("PeerProtocol", () => {
         failures.map((failure) => failure?._tag),
         [undefined, "WireError"]
       )
-      assert.isAtMost(protocol.outbox.length, PeerProtocol.maxChokedRequests * 17)
+      assert.isAtMost(protocol.outbox.length, borne * 17 + 17)
     })
   })
 

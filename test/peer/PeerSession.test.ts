@@ -21,6 +21,7 @@ import type { Connection, Dialer, Listener, Sink } from "../../src/transport/Tra
 import * as Handshake from "../../src/wire/Handshake.ts"
 import { makeDownload, requestsCounted, writersClaimed } from "./protocols.ts"
 import { layer, listen, ourId, pass, serve, settle, start, torrent } from "./sessions.ts"
+import * as Uploads from "./uploads.ts"
 
 type Services = Dialer | Listener | MemoryNetwork.MemoryNetwork | Scope.Scope
 
@@ -78,7 +79,17 @@ describe("PeerSession", () => {
     }
     const { infoHash } = known.metainfo
     const session = yield* Effect.forkChild(
-      PeerSession.run({ connection: late, download, key: 0, infoHash, peerId: ourId, onOpen: () => undefined }),
+      PeerSession.run({
+        connection: late,
+        download,
+        key: 0,
+        infoHash,
+        peerId: ourId,
+        isIncoming: false,
+        upload: Uploads.make(download.geometry),
+        onOpen: () => undefined,
+        onInterest: () => {}
+      }),
       { startImmediately: true }
     )
     yield* Fiber.interrupt(session)
@@ -247,12 +258,14 @@ describe("PeerSession", () => {
     })
 
     test("fault 31: with a peer that floods while it is choked", function* () {
-      const { download, known } = yield* begin
+      const known = yield* torrent()
+      const { geometry } = known.metainfo.layout
+      const download = yield* makeDownload({ geometry, stored: [0, 1, 2, 3] })
       yield* serve(known, there, { floods: 5_000 })
 
       const { running } = yield* start(known, download, there)
 
-      assert.strictEqual(running.ended, "requests without end while choked")
+      assert.strictEqual(running.ended, "requests without end")
     })
   })
 

@@ -15,6 +15,7 @@ import * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
 import * as WireMessage from "../../src/testing/WireMessage.ts"
 import * as FrameDecoder from "../../src/wire/FrameDecoder.ts"
 import * as FrameEncoder from "../../src/wire/FrameEncoder.ts"
+import * as Uploads from "./uploads.ts"
 
 export const block = PieceGeometry.blockLength
 
@@ -71,19 +72,30 @@ export const piece = (index: number, at: number, bytes = bytesOf(index, at)): Wi
   block: bytes
 })
 
-/** A protocol that joined a download, and how often it asked to be woken. */
+/** A protocol that joined a download, and how often it asked to be woken, to serve, and to have uploads chosen anew. */
 export const connect = (
   download: Download.Download,
   key: number,
-  options: { readonly isFast?: boolean | undefined; readonly now?: number | undefined } = {}
+  options: {
+    readonly isFast?: boolean | undefined
+    readonly now?: number | undefined
+    readonly upload?: Uploads.TestUpload | undefined
+  } = {}
 ) => {
-  const woken = { times: 0 }
+  const woken = { times: 0, served: 0, chosen: 0 }
   const protocol = PeerProtocol.make({
     download,
+    upload: options.upload ?? Uploads.make(download.geometry),
     key,
     isFast: options.isFast ?? true,
     wake: () => {
       woken.times++
+    },
+    serve: () => {
+      woken.served++
+    },
+    interestChanged: () => {
+      woken.chosen++
     },
     now: options.now ?? 0
   })
@@ -155,7 +167,14 @@ export const stateOf = (protocol: PeerProtocol.PeerProtocol) => {
   return {
     has: protocol.has,
     flags: [protocol.amInterested, protocol.peerChoking, protocol.peerInterested, protocol.hasToldPieces],
-    counts: [protocol.unaskedBlocks, protocol.chokedRequests, protocol.rejects, protocol.downloadedBytes],
+    counts: [
+      protocol.unaskedBlocks,
+      protocol.wrongRequests,
+      protocol.uploads.waiting,
+      protocol.uploads.refused,
+      protocol.rejects,
+      protocol.downloadedBytes
+    ],
     refused: [...protocol.refused],
     cancelled: [...protocol.cancelled],
     outbox: protocol.outbox.buffer.slice(0, protocol.outbox.length),

@@ -18,6 +18,7 @@ import type { PeerBehaviour } from "../../src/testing/PeerBehaviour.ts"
 import * as ScriptedPeer from "../../src/testing/ScriptedPeer.ts"
 import type { Connection } from "../../src/transport/Transport.ts"
 import { Dialer, Listener } from "../../src/transport/Transport.ts"
+import * as Uploads from "./uploads.ts"
 
 export const ourId = new Uint8Array(20).fill(0x50) as PeerId
 
@@ -80,6 +81,8 @@ export const start = Effect.fnUntraced(function* (
     readonly refuses?: PeerSession.SessionError | undefined
     /** How many requests to begin with. */
     readonly depth?: number | undefined
+    readonly upload?: Uploads.TestUpload | undefined
+    readonly onInterest?: (() => void) | undefined
   } = {}
 ) {
   const running: Running = { session: undefined, ended: undefined, connection: undefined }
@@ -89,14 +92,17 @@ export const start = Effect.fnUntraced(function* (
       return PeerSession.run({
         connection,
         download,
+        upload: options.upload ?? Uploads.make(download.geometry),
         key: 0,
         infoHash: known.metainfo.infoHash,
         peerId: options.peerId ?? ourId,
+        isIncoming: false,
         onOpen: (session) => {
           running.session = session
           session.protocol.pipeline.depth = options.depth ?? session.protocol.pipeline.depth
           return options.refuses
-        }
+        },
+        onInterest: options.onInterest ?? (() => {})
       })
     }),
     Effect.scoped,

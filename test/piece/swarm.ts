@@ -33,6 +33,7 @@ import * as FaultyStorage from "../../src/testing/FaultyStorage.ts"
 import * as FrameDecoder from "../../src/wire/FrameDecoder.ts"
 import * as FrameEncoder from "../../src/wire/FrameEncoder.ts"
 import { WireError } from "../../src/wire/WireError.ts"
+import * as Uploads from "../peer/uploads.ts"
 import { blockLength, contentOf, geometryOf, piece } from "./pieces.ts"
 
 /** Five pieces of three blocks; the last one has a block and 100 bytes. */
@@ -219,11 +220,14 @@ export const make = Effect.fnUntraced(function* (cap: number) {
       has,
       protocol: PeerProtocol.make({
         download,
+        upload: Uploads.make(geometry),
         key,
         isFast: options.isFast,
         wake: () => {
           peer.isAwake = true
         },
+        serve: () => {},
+        interestChanged: () => {},
         now: yield* Clock.currentTimeMillis
       }),
       out: new Set(),

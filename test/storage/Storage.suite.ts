@@ -132,6 +132,23 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
     )
 
     test(
+      "reads the same into memory that it is given, whatever was there, and no further",
+      Effect.scoped(
+        Effect.gen(function* () {
+          const content = contentOf(mixed)
+          const torrent = yield* open(mixed)
+          yield* writeAll(torrent, mixed, content)
+          const into = new Uint8Array(20).fill(9)
+
+          const block = yield* torrent.readBlock(pieceOf(mixed, 0), 0, 16, into)
+
+          assert.deepStrictEqual(Uint8Array.from(block), content.slice(0, 16))
+          assert.deepStrictEqual(into.slice(16), new Uint8Array(4).fill(9))
+        })
+      )
+    )
+
+    test(
       "writes padding nowhere",
       Effect.scoped(
         Effect.gen(function* () {

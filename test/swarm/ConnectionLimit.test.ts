@@ -44,6 +44,21 @@ describe("ConnectionLimit", () => {
     })
   )
 
+  it.effect("gives one at once to a peer that came, only where one is free, and lends it on when it ends", () =>
+    Effect.gen(function* () {
+      const limit = ConnectionLimit.make(2)
+      const [host, other] = [ConnectionLimit.share(), ConnectionLimit.share()]
+
+      const taken = [1, 2, 3].map(() => ConnectionLimit.takeNow(limit, host))
+      yield* hold(limit, other, 1)
+      const before = other.held
+      ConnectionLimit.release(limit, host)
+
+      assert.deepStrictEqual(taken, [true, true, false])
+      assert.deepStrictEqual([before, other.held, host.held, limit.held], [0, 1, 1, 2])
+    })
+  )
+
   it.effect("holds its limit and loses none, whoever is interrupted when", () =>
     Property.check(
       fc.record({

@@ -206,4 +206,92 @@ describe("PeerBook", () => {
       )
     })
   })
+
+  describe("meets peers that come by themselves", () => {
+    const arrived = (book: PeerBook.PeerBook, address: PeerAddress): PeerBook.Peer => {
+      const peer = PeerBook.arrive(book, address, 0)
+      if (peer === undefined) throw new Error("not taken")
+      return peer
+    }
+
+    const come = (book: PeerBook.PeerBook, address: PeerAddress): PeerBook.Peer => {
+      const peer = arrived(book, address)
+      PeerBook.connected(peer)
+      PeerBook.disconnected(book, peer, 0, true)
+      return peer
+    }
+
+    it("and never dials the port they came from, but knows them when they come again", () => {
+      const book = make()
+      const peer = come(book, at(1, 50_000))
+
+      const again = arrived(book, at(1, 50_000))
+
+      assert.strictEqual(again, peer)
+      assert.deepStrictEqual([PeerBook.nextToDial(book, 1e9), PeerBook.nextDialAt(book)], [undefined, undefined])
+    })
+
+    it("and dials one after all that a source names", () => {
+      const book = make()
+      const peer = come(book, at(1, 50_000))
+
+      const named = PeerBook.add(book, at(1, 50_000), 0)
+
+      assert.deepStrictEqual([named, PeerBook.nextToDial(book, 1e9)], [peer, peer])
+    })
+
+    it("refuses who is banned, connected, being dialled, or ourselves", () => {
+      const book = make()
+      const [banned, connected, dialled, ourselves] = [1, 2, 3, 4].map((host) => added(book, at(host)))
+      PeerBook.ban(book, banned!)
+      PeerBook.connected(connected!)
+      PeerBook.dialing(dialled!)
+      PeerBook.exclude(ourselves!)
+
+      const taken = [1, 2, 3, 4].map((host) => PeerBook.arrive(book, at(host), 0))
+
+      assert.deepStrictEqual(taken, [undefined, undefined, undefined, undefined])
+    })
+
+    it("fault 41: refuses a host of which three ports were banned", () => {
+      const book = make()
+      for (const port of [1, 2, 3]) PeerBook.ban(book, arrived(book, at(1, port)))
+
+      const taken = [at(1, 4), at(2, 4)].map((address) => PeerBook.arrive(book, address, 0) !== undefined)
+
+      assert.deepStrictEqual(taken, [false, true])
+    })
+
+    it("keeps nothing of those that only knock", () => {
+      const book = make()
+      const peer = arrived(book, at(1, 50_000))
+
+      PeerBook.disconnected(book, peer, 0, false)
+
+      assert.deepStrictEqual([book.peers.size, book.byAddress.size], [0, 0])
+    })
+
+    it("gives the place of the one that is gone for longest to a new address", () => {
+      const book = make()
+      const [first, second] = [come(book, at(1, 50_000)), come(book, at(2, 50_000))]
+      for (let host = 0; host < PeerBook.maxAddresses - 2; host++) added(book, at(1_000 + host))
+
+      const peer = PeerBook.add(book, at("new.example"), 0)
+
+      assert.isDefined(peer)
+      assert.deepStrictEqual([book.peers.has(first.key), book.peers.has(second.key)], [false, true])
+    })
+  })
+
+  it("has nothing left to dial a peer for that it has left", () => {
+    const book = make()
+    const peer = added(book, at(1))
+    PeerBook.dialing(peer)
+    PeerBook.connected(peer)
+    PeerBook.disconnected(book, peer, 0, true)
+
+    PeerBook.leave(peer)
+
+    assert.deepStrictEqual([PeerBook.nextToDial(book, 1e9), PeerBook.add(book, at(1), 0)], [undefined, undefined])
+  })
 })

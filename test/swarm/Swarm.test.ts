@@ -8,9 +8,11 @@ import * as PieceTable from "../../src/piece/PieceTable.ts"
 import * as ConnectionLimit from "../../src/swarm/ConnectionLimit.ts"
 import * as Swarm from "../../src/swarm/Swarm.ts"
 import * as MemoryNetwork from "../../src/testing/MemoryNetwork.ts"
+import * as WireMessage from "../../src/testing/WireMessage.ts"
 import type { Dialer, Listener } from "../../src/transport/Transport.ts"
+import * as Handshake from "../../src/wire/Handshake.ts"
 import { requestsCounted } from "../peer/protocols.ts"
-import { layer, ourId, pass, serve, settle, torrent } from "../peer/sessions.ts"
+import { layer, listen, ourId, pass, serve, settle, torrent } from "../peer/sessions.ts"
 import { at, start } from "./swarms.ts"
 
 type Services = Dialer | Listener | MemoryNetwork.MemoryNetwork | Scope.Scope
@@ -35,7 +37,7 @@ describe("Swarm", () => {
     yield* settle
 
     assert.deepStrictEqual([added, facts], [[1, 0], ["+10.0.0.1"]])
-    assert.deepStrictEqual(swarm.counts(), { connected: 1, known: 1, banned: 0 })
+    assert.deepStrictEqual(swarm.counts(), { connected: 1, unchoked: 0, known: 1, banned: 0 })
   })
 
   describe("keeps its limits", () => {
@@ -119,6 +121,34 @@ describe("Swarm", () => {
       yield* pass(200)
 
       assert.deepStrictEqual([peer.counters.connections, peer.counters.openConnections], [1, 1])
+    })
+
+    test("and gives the place of a peer that wants nothing to another while it seeds, not of one that waits", function* () {
+      const known = yield* torrent()
+      const { infoHash } = known.metainfo
+      yield* serve(known, at(1), { pieces: [], seed: 1 })
+      yield* listen(at(2), (connection) =>
+        Effect.andThen(
+          Effect.sync(() => {
+            connection.receiveUnsafe(() => true)
+            const features = { ...Handshake.noFeatures, fast: true }
+            connection.writeUnsafe(Handshake.encode({ features, infoHash, peerId: new Uint8Array(20) }))
+            connection.writeUnsafe(WireMessage.encodeAll([{ _tag: "HaveNone" }, { _tag: "Interested" }]))
+          }),
+          Effect.never
+        )
+      )
+      const stored = [0, 1, 2, 3]
+      const { facts, swarm } = yield* start(known, { maxConnections: 2, seeds: true, uploadSlots: 0, stored })
+      yield* swarm.add([at(1), at(2)])
+      yield* pass(118)
+      const early = [...facts]
+
+      yield* pass(4)
+
+      assert.sameMembers(early, ["+10.0.0.1", "+10.0.0.2"])
+      assert.strictEqual(facts[2], "-10.0.0.1 it was of no use for 2 minutes, and others wait")
+      assert.isFalse(facts.some((fact) => fact.startsWith("-10.0.0.2")))
     })
 
     test("that it shares with other torrents", function* () {
@@ -238,7 +268,7 @@ describe("Swarm", () => {
       yield* pass(120)
 
       assert.strictEqual(peer.counters.connections, 1)
-      assert.deepStrictEqual(swarm.counts(), { connected: 0, known: 1, banned: 0 })
+      assert.deepStrictEqual(swarm.counts(), { connected: 0, unchoked: 0, known: 1, banned: 0 })
     })
   })
 
@@ -292,7 +322,7 @@ describe("Swarm", () => {
         swarm.ban(0, "it lied")
         yield* settle
 
-        assert.deepStrictEqual([turns, swarm.counts()], [turns, { connected: 1, known: 2, banned: 1 }])
+        assert.deepStrictEqual([turns, swarm.counts()], [turns, { connected: 1, unchoked: 0, known: 2, banned: 1 }])
         yield* Scope.close(scope, Exit.void)
         yield* settle
       }
@@ -312,7 +342,7 @@ describe("Swarm", () => {
       for (const key of [0, 1, 2]) swarm.ban(key, "it lied")
       yield* settle
 
-      assert.deepStrictEqual(swarm.counts(), { connected: 1, known: 5, banned: 4 })
+      assert.deepStrictEqual(swarm.counts(), { connected: 1, unchoked: 0, known: 5, banned: 4 })
       assert.strictEqual((yield* counts).dials, 0)
     })
   })

@@ -22,6 +22,7 @@ import * as Swarm from "../../src/swarm/Swarm.ts"
 import type * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
 import { makeDownload } from "../peer/protocols.ts"
 import { ourId } from "../peer/sessions.ts"
+import * as Uploads from "../peer/uploads.ts"
 
 /** An address of a host of its own. */
 export const at = (host: number, port = 6881): PeerAddress => ({ host: `10.0.0.${host}`, port })
@@ -46,6 +47,8 @@ export const start = Effect.fnUntraced(function* (
   options: {
     readonly stored?: ReadonlyArray<number> | undefined
     readonly maxConnections?: number | undefined
+    readonly seeds?: boolean | undefined
+    readonly uploadSlots?: number | undefined
     readonly connections?: ConnectionLimit.ConnectionLimit | undefined
   } = {}
 ) {
@@ -53,10 +56,13 @@ export const start = Effect.fnUntraced(function* (
   const download = yield* makeDownload({ geometry: known.metainfo.layout.geometry, stored: options.stored })
   const swarm = yield* Swarm.make({
     download,
+    upload: Uploads.make(download.geometry),
     infoHash: known.metainfo.infoHash,
     peerId: ourId,
     random: Prng.make(1),
     maxConnections: options.maxConnections,
+    seeds: options.seeds,
+    uploadSlots: options.uploadSlots,
     connections: options.connections ?? ConnectionLimit.make(200),
     report: (fact) => facts.push(inShort(fact))
   })

@@ -1,0 +1,41 @@
+/**
+ * The options of commands that talk to peers: whom to connect to, how many, and where they may connect to us.
+ */
+import * as Effect from "effect/Effect"
+import * as PeerAddress from "../base/PeerAddress.ts"
+import type * as Engine from "../engine/Engine.ts"
+import * as Arguments from "./Arguments.ts"
+
+/** What the command line says of peers. */
+export interface PeerOptions {
+  readonly peers: ReadonlyArray<PeerAddress.PeerAddress>
+  readonly maxConnections: number | undefined
+  /** `undefined` where no port was named. */
+  readonly listen: Engine.ListenOptions | undefined
+}
+
+const wrong = (why: string) => Effect.fail(new Arguments.WrongUsage(why))
+
+const number = Effect.fnUntraced(function* (args: Arguments.Arguments, name: string, min: number, max: number) {
+  const text = Arguments.get(args, name)
+  if (text === undefined) return undefined
+  const value = Number(text)
+  if (/^\d+$/.test(text) && value >= min && value <= max) return value
+  return yield* wrong(`--${name} ${text} is no number from ${min} to ${max}`)
+})
+
+/** Reads `--peer`, `--max-connections` and `--port`; fails with `WrongUsage`. */
+export const read = Effect.fnUntraced(function* (args: Arguments.Arguments) {
+  const peers: Array<PeerAddress.PeerAddress> = []
+  for (const text of Arguments.all(args, "peer")) {
+    const peer = PeerAddress.parse(text)
+    if (peer === undefined || !PeerAddress.isDialable(peer)) {
+      return yield* wrong(`--peer ${text} is no address: it must be HOST:PORT, or [IPV6]:PORT`)
+    }
+    peers.push(peer)
+  }
+  const maxConnections = yield* number(args, "max-connections", 1, 10_000)
+  const port = yield* number(args, "port", 1, 65_535)
+  const options: PeerOptions = { peers, maxConnections, listen: port === undefined ? undefined : { port } }
+  return options
+})

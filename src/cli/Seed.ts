@@ -1,0 +1,87 @@
+/**
+ * `piecewise seed`: verifies what is there, and gives it to whoever asks until it is stopped. It changes nothing on disk,
+ * and remembers nothing: every start verifies anew, about a gigabyte a second.
+ */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as NodeTracker from "../node/NodeTracker.ts"
+import * as NodePieceHasher from "../piece/NodePieceHasher.ts"
+import * as MemoryResumeStore from "../resume/MemoryResumeStore.ts"
+import * as FileSystemStorage from "../storage/FileSystemStorage.ts"
+import { Storage, StorageError, StorageRefused } from "../storage/Storage.ts"
+import type { TorrentEvent } from "../torrent/TorrentEvent.ts"
+import * as TcpTransport from "../transport/TcpTransport.ts"
+import * as Arguments from "./Arguments.ts"
+import * as Failure from "./CommandFailed.ts"
+import { CommandFailed } from "./CommandFailed.ts"
+import * as ContentPlace from "./ContentPlace.ts"
+import * as DownloadServices from "./DownloadServices.ts"
+import type { Output } from "./Output.ts"
+import * as PeerOptions from "./PeerOptions.ts"
+import * as TorrentInput from "./TorrentInput.ts"
+import * as TorrentSession from "./TorrentSession.ts"
+
+/** Seeds. */
+export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, output: Output) {
+  const [torrent, path] = args.operands as [string, string]
+  const { listen = { port: 0 }, maxConnections, peers } = yield* PeerOptions.read(args)
+  const show = yield* TorrentSession.readShow(args)
+  const metainfo = yield* Effect.provide(TorrentInput.load(torrent), NodePieceHasher.layer)
+  const { directory, layout } = yield* Effect.tryPromise({
+    try: () => ContentPlace.find(metainfo, path),
+    catch: (cause) => Failure.ofFile(path, cause)
+  })
+  yield* TorrentSession.run({
+    metainfo: { ...metainfo, layout },
+    engine: Layer.provide(DownloadServices.engine({ listen, maxConnections }), services(directory)),
+    add: { peers, maxConnections, seed: true, superSeed: Arguments.has(args, "super") },
+    show,
+    output,
+    outcomeOf: (event) => outcomeOf(event, path)
+  })
+})
+
+const services = (directory: string) =>
+  Layer.mergeAll(readOnly(directory), MemoryResumeStore.layer, TcpTransport.layer, NodeTracker.layer).pipe(
+    Layer.provideMerge(NodePieceHasher.layer)
+  )
+
+/** The files as they are, of which none is made or written. */
+const readOnly = (directory: string) =>
+  Layer.effect(
+    Storage,
+    Effect.map(FileSystemStorage.make({ directory }), (storage) =>
+      Storage.of({
+        open: (layout) =>
+          Effect.map(storage.open(layout), (torrent) => ({
+            ...torrent,
+            prepare: () => Effect.void,
+            writePiece: () =>
+              Effect.fail(
+                new StorageError({
+                  operation: "write",
+                  reason: new StorageRefused({ path: directory, why: "it is only seeded" })
+                })
+              )
+          }))
+      })
+    )
+  )
+
+/** What is not complete is not seeded: it would be completed, in files that somebody only wanted to share. */
+const outcomeOf = (event: TorrentEvent, path: string): Exit.Exit<void, CommandFailed> | undefined => {
+  const end = (why: string) => Exit.fail(new CommandFailed({ why }))
+  switch (event._tag) {
+    case "Started": {
+      const missing = event.totalPieces - event.storedPieces
+      return missing === 0
+        ? undefined
+        : end(`${path}: ${missing} of ${event.totalPieces} pieces are not right; piecewise verify tells which`)
+    }
+    case "Failed":
+      return end(event.error.message)
+    default:
+      return undefined
+  }
+}

@@ -1,0 +1,90 @@
+/**
+ * Runs one torrent for a command and shows how it goes, until an event ends it: what `download` and `seed` have in common.
+ */
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import * as Engine from "../engine/Engine.ts"
+import type { Metainfo } from "../metainfo/Metainfo.ts"
+import type { TorrentEvent } from "../torrent/TorrentEvent.ts"
+import * as Arguments from "./Arguments.ts"
+import { CommandFailed } from "./CommandFailed.ts"
+import * as DownloadDisplay from "./DownloadDisplay.ts"
+import type { Output } from "./Output.ts"
+
+const displays = { people: DownloadDisplay.people, json: DownloadDisplay.json, silent: DownloadDisplay.silent }
+
+/** For whom it is shown. */
+export type Show = keyof typeof displays
+
+/** Reads `--json` and `--quiet`; fails with `WrongUsage`. */
+export const readShow = Effect.fnUntraced(function* (args: Arguments.Arguments) {
+  const asJson = Arguments.has(args, "json")
+  const isQuiet = Arguments.has(args, "quiet")
+  if (asJson && isQuiet) {
+    return yield* Effect.fail(new Arguments.WrongUsage("--json and --quiet contradict each other"))
+  }
+  const show: Show = asJson ? "json" : isQuiet ? "silent" : "people"
+  return show
+})
+
+/** What is run, and how. */
+export interface Options {
+  readonly metainfo: Metainfo
+  readonly engine: Layer.Layer<Engine.Engine, CommandFailed>
+  readonly add: Engine.AddOptions
+  readonly show: Show
+  readonly output: Output
+  /** How an event ends it, if it does. */
+  readonly outcomeOf: (event: TorrentEvent) => Exit.Exit<void, CommandFailed> | undefined
+}
+
+/**
+ * Runs the torrent to its outcome. Events are listened to for longer than the torrent runs, so that what is stored while
+ * it stops is told as well.
+ */
+export const run = Effect.fnUntraced(function* ({ add, metainfo, outcomeOf, output, ...options }: Options) {
+  const display = displays[options.show]({ metainfo, output, seeds: add.seed === true, now: () => performance.now() })
+  const outcome = yield* Deferred.make<void, CommandFailed>()
+  let listener: Fiber.Fiber<void> | undefined
+
+  const work = Effect.gen(function* () {
+    const engine = Context.get(yield* Layer.build(options.engine), Engine.Engine)
+    if (engine.listening !== undefined) display.listen(engine.listening)
+    const { completed, events, status } = yield* Effect.mapError(
+      engine.add(metainfo, add),
+      ({ message }) => new CommandFailed({ why: message })
+    )
+    listener = yield* events.pipe(
+      Stream.runForEachArray((batch) =>
+        Effect.map(status, (now) => {
+          display.tell(batch, now)
+          for (const event of batch) {
+            const exit = outcomeOf(event)
+            if (exit !== undefined) Deferred.doneUnsafe(outcome, exit)
+          }
+        })
+      ),
+      Effect.forkDetach({ startImmediately: true })
+    )
+    if (display.intervalMillis !== undefined) {
+      yield* Effect.map(status, display.tick).pipe(
+        // A terminal shows something at once; a log and a program are spared what is over in a moment.
+        output.isTerminal ? Effect.tap(Effect.sleep(display.intervalMillis)) : Effect.delay(display.intervalMillis),
+        Effect.forever,
+        Effect.forkScoped
+      )
+    }
+    // Of a defect `completed` dies, with the place it came from; the event tells only that there was one.
+    const defect = Effect.andThen(Effect.ignore(completed), Effect.never)
+    yield* Effect.raceFirst(Deferred.await(outcome), defect)
+  })
+  yield* Effect.scoped(work).pipe(
+    Effect.tapError(({ why }) => Effect.sync(() => display.fail(why))),
+    Effect.ensuring(Effect.suspend(() => (listener === undefined ? Effect.void : Fiber.await(listener))))
+  )
+})

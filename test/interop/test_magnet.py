@@ -1,0 +1,61 @@
+"""Magnet links: what a torrent is comes from its peers."""
+
+from __future__ import annotations
+
+import pytest
+from torrents import KIB, MIB, Torrent, assert_same, make_torrent, write_file
+
+
+def link(torrent: Torrent, *parameters: str) -> str:
+    return "&".join([f"magnet:?xt=urn:btih:{torrent.info_hash.hex()}", *parameters])
+
+
+@pytest.fixture
+def torrent(source) -> Torrent:
+    """One whose info dict takes two messages: 1,025 digests."""
+    return make_torrent(write_file(source / "one.bin", 16 * MIB + 5, 1), 16 * KIB)
+
+
+def test_from_a_peer_that_the_user_names(torrent, target, seed, piecewise):
+    piecewise("download", link(torrent), "-o", target, "--peer", seed(torrent).address, "--json").finish()
+
+    assert_same(torrent, target)
+
+
+def test_from_a_peer_that_the_link_names(torrent, target, seed, piecewise):
+    program = piecewise("download", link(torrent, f"x.pe={seed(torrent).address}"), "-o", target, "--json")
+    program.finish()
+
+    assert_same(torrent, target)
+    [metadata, *_] = [event for event in program.events if event["event"] == "metadata"]
+    assert metadata["knownPeers"] == 1
+
+
+def test_from_a_tracker_that_the_link_names(source, target, seed, tracker, piecewise):
+    torrent = make_torrent(write_file(source / "two.bin", 3 * MIB, 2), 32 * KIB, [tracker.url])
+    seed(torrent, trackers=True)
+    tracker.wait_for_seeders(1)
+
+    piecewise("download", link(torrent, f"tr={tracker.url}"), "-o", target, "--json").finish()
+
+    assert_same(torrent, target)
+
+
+def test_a_link_that_names_nobody(torrent, target, piecewise):
+    program = piecewise("download", link(torrent), "-o", target)
+
+    assert program.exit_code() == 1
+    assert program.errors == (
+        "piecewise: there is nobody to ask for what the magnet link names, as it has no tracker; "
+        "give a peer with --peer HOST:PORT\n"
+    )
+    assert not target.exists()
+
+
+def test_a_link_of_version_2_alone(target, piecewise):
+    program = piecewise("download", f"magnet:?xt=urn:btmh:1220{'ab' * 32}&x.pe=127.0.0.1:1", "-o", target)
+
+    assert program.exit_code() == 1
+    assert program.errors == (
+        "piecewise: the magnet link names a torrent of version 2 alone (BEP 52), which is not supported yet\n"
+    )

@@ -1,0 +1,109 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as Bitfield from "../../src/base/Bitfield.ts"
+import * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
+import type * as WireMessage from "../../src/testing/WireMessage.ts"
+import { block, connect, failureOf, heard, makeDownload, say, tags } from "./protocols.ts"
+import * as Uploads from "./uploads.ts"
+
+const test = (name: string, body: () => Generator<Effect.Effect<unknown, unknown, Scope.Scope>, void, never>) =>
+  it.effect(name, () => Effect.gen(body))
+
+const message =
+  (tag: "Request" | "Cancel" | "Reject") =>
+  (index: number, at: number): WireMessage.WireMessage => ({ _tag: tag, index, begin: at * block, length: block })
+
+const request = message("Request")
+const cancel = message("Cancel")
+const reject = message("Reject")
+
+/** A protocol whose peer is unchoked, with pieces 0 and 1 stored; nothing waits to be said. */
+const unchoking = Effect.fnUntraced(function* (options: Parameters<typeof connect>[2] = {}) {
+  const protocol = connect(yield* makeDownload({ stored: [0, 1] }), 0, options)
+  PeerProtocol.unchoke(protocol)
+  heard(protocol)
+  return protocol
+})
+
+describe("PeerProtocol, giving", () => {
+  test("queues what an unchoked peer asks for, and says that there is something to serve", function* () {
+    const protocol = yield* unchoking()
+
+    say(protocol, [request(0, 0), request(0, 1), request(0, 1)])
+
+    assert.deepStrictEqual([heard(protocol), protocol.uploads.waiting], [[], 2])
+    assert.strictEqual(protocol.woken.served, 2)
+  })
+
+  test("tells a choke and an unchoke once", function* () {
+    const protocol = connect(yield* makeDownload(), 0)
+    heard(protocol)
+
+    PeerProtocol.choke(protocol)
+    PeerProtocol.unchoke(protocol)
+    PeerProtocol.unchoke(protocol)
+    PeerProtocol.choke(protocol)
+    PeerProtocol.choke(protocol)
+
+    assert.deepStrictEqual(tags(heard(protocol)), ["Unchoke", "Choke"])
+  })
+
+  test("rejects what waits when it chokes, behind the choke, and forgets it without BEP 6", function* () {
+    const [fast, plain] = [yield* unchoking(), yield* unchoking({ isFast: false })]
+    for (const protocol of [fast, plain]) say(protocol, [request(0, 0), request(1, 2)])
+
+    for (const protocol of [fast, plain]) PeerProtocol.choke(protocol)
+
+    assert.deepStrictEqual(heard(fast), [{ _tag: "Choke" }, reject(0, 0), reject(1, 2)])
+    assert.deepStrictEqual(heard(plain), [{ _tag: "Choke" }])
+    assert.deepStrictEqual([fast.uploads.waiting, plain.uploads.waiting], [0, 0])
+  })
+
+  test("answers a cancel of what waits with a reject, and one that comes too late with nothing", function* () {
+    const protocol = yield* unchoking()
+    say(protocol, [request(0, 0), request(0, 1)])
+
+    say(protocol, [cancel(0, 0), cancel(0, 0), cancel(1, 0)])
+
+    assert.deepStrictEqual([heard(protocol), protocol.uploads.waiting], [[reject(0, 0)], 1])
+  })
+
+  test("notes interest, and has uploads chosen anew where it changes", function* () {
+    const protocol = connect(yield* makeDownload(), 0)
+
+    say(protocol, [{ _tag: "Interested" }, { _tag: "Interested" }])
+    const isInterested = protocol.peerInterested
+    say(protocol, [{ _tag: "NotInterested" }])
+
+    assert.deepStrictEqual([isInterested, protocol.peerInterested, protocol.woken.chosen], [true, false, 2])
+  })
+
+  test("fault 28: refuses pieces it has not, and ends with a peer that goes on asking for them", function* () {
+    const protocol = yield* unchoking()
+
+    say(protocol, [request(2, 0)])
+    const first = heard(protocol)
+    const more = Array.from({ length: PeerProtocol.maxWrongRequests - 1 }, () => request(3, 0))
+    const failures = [more, [request(3, 0)]].map((messages) => failureOf(() => say(protocol, messages))?._tag)
+
+    assert.deepStrictEqual(first, [reject(2, 0)])
+    assert.deepStrictEqual(failures, [undefined, "WireError"])
+    assert.strictEqual(protocol.uploads.waiting, 0)
+  })
+
+  test("refuses a piece that the storage has lost, and does not tell who comes later of it", function* () {
+    const download = yield* makeDownload({ stored: [0, 1] })
+    const upload = Uploads.make(download.geometry)
+    Bitfield.add(upload.unreadable, 1)
+    const protocol = connect(download, 0, { upload })
+    const [told] = heard(protocol)
+    PeerProtocol.unchoke(protocol)
+    heard(protocol)
+
+    say(protocol, [request(0, 0), request(1, 0)])
+
+    assert.deepStrictEqual(told, { _tag: "Bitfield", bits: Uint8Array.of(0x80) })
+    assert.deepStrictEqual([heard(protocol), protocol.uploads.waiting], [[reject(1, 0)], 1])
+  })
+})

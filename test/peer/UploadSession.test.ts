@@ -1,0 +1,189 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
+import type * as Scope from "effect/Scope"
+import * as TestClock from "effect/testing/TestClock"
+import * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
+import * as UploadSession from "../../src/peer/UploadSession.ts"
+import type { TorrentStorage } from "../../src/storage/Storage.ts"
+import { NotStored, StorageError, StorageUnavailable } from "../../src/storage/Storage.ts"
+import * as WireMessage from "../../src/testing/WireMessage.ts"
+import type { Connection } from "../../src/transport/Transport.ts"
+import * as FrameDecoder from "../../src/wire/FrameDecoder.ts"
+import { block, bytesOf, connect, geometry, heard, makeDownload, say } from "./protocols.ts"
+import * as Uploads from "./uploads.ts"
+
+const test = (name: string, body: () => Generator<Effect.Effect<unknown, unknown, Scope.Scope>, void, never>) =>
+  it.effect(name, () => Effect.gen(body))
+
+const request = (index: number, at: number, length = block): WireMessage.WireMessage => ({
+  _tag: "Request",
+  index,
+  begin: at * block,
+  length
+})
+
+const settle = Effect.gen(function* () {
+  for (let turn = 0; turn < 20; turn++) yield* Effect.yieldNow
+})
+
+/** A connection that keeps what is written, and wants a pause after each write while `isFull`. */
+const makeConnection = () => {
+  const writes: Array<ReadonlyArray<WireMessage.WireMessage>> = []
+  const room = Latch.makeUnsafe(true)
+  const state = { isFull: false }
+  const connection: Connection = {
+    remote: { host: "10.0.0.1", port: 1 },
+    receiveUnsafe: () => {},
+    resumeUnsafe: () => {},
+    writeUnsafe: (bytes) => {
+      const messages: Array<WireMessage.WireMessage> = []
+      FrameDecoder.push(FrameDecoder.make(WireMessage.sink((message) => messages.push(message))), bytes)
+      writes.push(messages)
+      if (state.isFull) room.closeUnsafe()
+      return !state.isFull
+    },
+    drained: room.await,
+    closed: Effect.never
+  }
+  const drain = Effect.andThen(
+    Effect.sync(() => room.openUnsafe()),
+    settle
+  )
+  return { connection, writes, state, drain }
+}
+
+/** What a write held, as `piece:block`. */
+const inShort = (messages: ReadonlyArray<WireMessage.WireMessage>) =>
+  messages
+    .map((message) => (message._tag === "Piece" ? `${message.index}:${message.begin / block}` : message._tag))
+    .join(" ")
+
+/** A session that serves an unchoked peer, with every piece stored; `ask` sends requests and lets them be answered. */
+const serving = Effect.fnUntraced(function* (
+  options: {
+    readonly isFast?: boolean
+    readonly around?: (read: TorrentStorage["readBlock"]) => TorrentStorage["readBlock"]
+  } = {}
+) {
+  const upload = Uploads.make(geometry, options.around)
+  const download = yield* makeDownload({ stored: [0, 1, 2, 3] })
+  const protocol = connect(download, 0, { upload, isFast: options.isFast })
+  PeerProtocol.unchoke(protocol)
+  heard(protocol)
+  const line = makeConnection()
+  const requested = Latch.makeUnsafe(false)
+  yield* Effect.forkChild(UploadSession.run(line.connection, protocol, requested), { startImmediately: true })
+  const ask = Effect.fnUntraced(function* (...messages: ReadonlyArray<WireMessage.WireMessage>) {
+    say(protocol, messages, yield* Clock.currentTimeMillis)
+    requested.openUnsafe()
+    yield* settle
+  })
+  return { ...line, protocol, upload, ask, told: () => line.writes.map(inShort) }
+})
+
+const gone = new StorageError({ operation: "read", reason: new NotStored({ path: "a.bin" }) })
+const away = new StorageError({
+  operation: "read",
+  reason: new StorageUnavailable({ path: "a.bin", why: "no answer" })
+})
+
+describe("UploadSession", () => {
+  test("sends the right bytes, and counts them for the peer and the torrent", function* () {
+    const { ask, protocol, upload, writes } = yield* serving()
+
+    yield* ask(request(1, 2), request(3, 3, block - 100))
+
+    assert.deepStrictEqual(writes.flat(), [
+      { _tag: "Piece", index: 1, begin: 2 * block, block: bytesOf(1, 2) },
+      { _tag: "Piece", index: 3, begin: 3 * block, block: bytesOf(3, 3) }
+    ])
+    assert.deepStrictEqual([protocol.uploadedBytes, upload.uploadedBytes], [2 * block - 100, 2 * block - 100])
+  })
+
+  test("sends neighbouring blocks in one write, longer runs once the first have left quickly", function* () {
+    const { ask, drain, state, told, upload } = yield* serving()
+    state.isFull = true
+    yield* ask(...[0, 1, 2, 3].map((at) => request(0, at)), ...[0, 1, 2, 3].map((at) => request(1, at)))
+
+    for (let turn = 0; turn < 5; turn++) yield* drain
+
+    assert.deepStrictEqual(told(), ["0:0", "0:1 0:2", "0:3", "1:0 1:1 1:2 1:3"])
+    assert.deepStrictEqual(upload.reads, [`0:0+${4 * block}`, `1:0+${4 * block}`])
+  })
+
+  test("has one run under way, and makes the next shorter where it took long to leave", function* () {
+    const { ask, drain, state, told } = yield* serving()
+    state.isFull = true
+    yield* ask(...[0, 1, 2, 3].map((at) => request(0, at)), ...[0, 1, 2, 3].map((at) => request(1, at)))
+    const first = told()
+    yield* drain
+    yield* TestClock.adjust("5 seconds")
+
+    yield* drain
+
+    assert.deepStrictEqual(first, ["0:0"])
+    assert.deepStrictEqual(told(), ["0:0", "0:1 0:2", "0:3"])
+  })
+
+  test("reads what comes next in line while a run leaves", function* () {
+    const { ask, state, told, upload } = yield* serving()
+    state.isFull = true
+
+    yield* ask(request(0, 0), request(2, 1))
+
+    assert.deepStrictEqual([told(), upload.reads], [["0:0"], [`0:0+${4 * block}`, `2:0+${4 * block}`]])
+  })
+
+  test("does not send what was cancelled or choked while it was read", function* () {
+    const gate = yield* Deferred.make<void>()
+    const { ask, protocol, writes } = yield* serving({
+      around: (read) => (piece, begin, length) => Effect.andThen(Deferred.await(gate), read(piece, begin, length))
+    })
+    yield* ask(request(0, 0))
+    yield* ask({ ...request(0, 0), _tag: "Cancel" } as WireMessage.WireMessage)
+    const cancelled = heard(protocol)
+    yield* ask(request(1, 0))
+    PeerProtocol.choke(protocol)
+
+    yield* Deferred.succeed(gate, undefined)
+    yield* settle
+
+    assert.deepStrictEqual(writes, [])
+    assert.deepStrictEqual(cancelled, [{ _tag: "Reject", index: 0, begin: 0, length: block }])
+    assert.deepStrictEqual([protocol.uploadedBytes, protocol.uploads.requests.size], [0, 0])
+  })
+
+  test("fault 49: rejects what cannot be read, remembers a piece that is gone, and goes on with others", function* () {
+    const { ask, protocol, told, upload } = yield* serving({
+      around: (read) => (piece, begin, length) => (piece === 1 ? Effect.fail(gone) : read(piece, begin, length))
+    })
+
+    yield* ask(request(1, 0), request(1, 1), request(2, 0))
+    const rejected = heard(protocol)
+    yield* ask(request(1, 2))
+
+    assert.deepStrictEqual(told(), ["2:0"])
+    assert.deepStrictEqual(
+      [...rejected, ...heard(protocol)].map(({ _tag }) => _tag),
+      ["Reject", "Reject", "Reject"]
+    )
+    assert.deepStrictEqual([upload.unreadable.count, upload.failures], [1, [gone]])
+  })
+
+  test("fault 53: tries again for the next request where the storage was only away", function* () {
+    let calls = 0
+    const { ask, protocol, told, upload } = yield* serving({
+      isFast: false,
+      around: (read) => (piece, begin, length) => (calls++ === 0 ? Effect.fail(away) : read(piece, begin, length))
+    })
+
+    yield* ask(request(1, 0))
+    yield* ask(request(1, 0))
+
+    assert.deepStrictEqual(told(), ["1:0"])
+    assert.deepStrictEqual([heard(protocol), upload.unreadable.count, upload.failures], [[], 0, [away]])
+  })
+})

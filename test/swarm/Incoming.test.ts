@@ -1,0 +1,268 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import type * as Scope from "effect/Scope"
+import type { InfoHash } from "../../src/base/InfoHash.ts"
+import type { PeerId } from "../../src/base/PeerId.ts"
+import * as Incoming from "../../src/swarm/Incoming.ts"
+import * as MemoryNetwork from "../../src/testing/MemoryNetwork.ts"
+import type { PeerBehaviour } from "../../src/testing/PeerBehaviour.ts"
+import * as ScriptedPeer from "../../src/testing/ScriptedPeer.ts"
+import * as Swarms from "../../src/testing/Swarms.ts"
+import { Dialer } from "../../src/transport/Transport.ts"
+import * as Handshake from "../../src/wire/Handshake.ts"
+import { other, small } from "../simulation/torrents.ts"
+
+const test = (
+  name: string,
+  program: (world: Swarms.World) => Effect.Effect<void, unknown, Scope.Scope>,
+  options: Swarms.Options = {}
+) => it.effect(name, () => Swarms.use({ engine: { listen: { port: 6_881 }, ...options.engine } }, program))
+
+const ours = { host: MemoryNetwork.defaultHost, port: 6_881 }
+
+/** A peer of `small` at a host of its own that connects to the engine; tells whether the engine has let it go. */
+const connect = Effect.fnUntraced(function* (
+  world: Swarms.World,
+  host: number,
+  behaviour: PeerBehaviour = {},
+  peerId?: Uint8Array
+) {
+  const { infoHash, layout } = small.metainfo
+  const peer = ScriptedPeer.make({
+    infoHash,
+    geometry: layout.geometry,
+    content: small.content,
+    behaviour: { seed: host, ...behaviour },
+    peerId
+  })
+  const { dialer } = world.network.host(`10.1.0.${host}`)
+  const fiber = yield* ScriptedPeer.connect(peer, ours).pipe(
+    Effect.provideService(Dialer, dialer),
+    Effect.ignore,
+    Effect.forkScoped
+  )
+  yield* world.simulation.settle
+  return { ...peer, isOver: () => fiber.pollUnsafe() !== undefined }
+})
+
+/** Opens a connection and sends `bytes`. */
+const knock = Effect.fnUntraced(function* (world: Swarms.World, host: number, bytes: Uint8Array) {
+  const connection = yield* world.network.host(`10.1.0.${host}`).dialer.connect(ours)
+  const closed = yield* Effect.forkScoped(Effect.ignore(connection.closed), { startImmediately: true })
+  let heard = 0
+  connection.receiveUnsafe((view) => {
+    heard += view.length
+    return true
+  })
+  connection.writeUnsafe(bytes)
+  yield* world.simulation.settle
+  return { isClosed: () => closed.pollUnsafe() !== undefined, heard: () => heard }
+})
+
+const peerId = new Uint8Array(20).fill(9) as PeerId
+const handshakeFor = (infoHash: InfoHash) => Handshake.encode({ features: Handshake.noFeatures, infoHash, peerId })
+
+const stalls = { stopsAfter: { blocks: 0, how: "stall" } } as const
+
+describe("Incoming", () => {
+  test("lets a peer that connected give everything it has", (world) =>
+    Effect.gen(function* () {
+      const download = yield* world.download(small)
+      yield* world.advance("1 second")
+      yield* connect(world, 1)
+
+      const isComplete = yield* world.until(download.isComplete, "1 minute")
+
+      const connected = download.events.flatMap((event) => (event._tag === "PeerConnected" ? [event.address.host] : []))
+      assert.isTrue(isComplete)
+      assert.deepStrictEqual(connected, ["10.1.0.1"])
+    }))
+
+  test("hands on what came right behind the handshake", (world) =>
+    Effect.gen(function* () {
+      const download = yield* world.download(small)
+      yield* world.advance("1 second")
+      const { features, infoHash } = { features: Handshake.noFeatures, infoHash: small.metainfo.infoHash }
+      const bitfield = Uint8Array.of(0, 0, 0, 4, 5, 0xff, 0xff, 0xff)
+
+      const wrong = Uint8Array.from([...Handshake.encode({ features, infoHash, peerId }), ...bitfield])
+      const { isClosed } = yield* knock(world, 1, wrong)
+      yield* world.advance("1 second")
+
+      // The spare bits that are set are seen.
+      const why = download.events.flatMap((event) => (event._tag === "PeerDisconnected" ? [event.why] : []))
+      assert.deepStrictEqual(why, ["a bitfield of 3 bytes that does not fit the torrent"])
+      assert.isTrue(isClosed())
+    }))
+
+  describe("closes a connection", () => {
+    test("fault 34: for a torrent that does not run, without a word", (world) =>
+      Effect.gen(function* () {
+        yield* world.download(small)
+        yield* world.advance("1 second")
+
+        const { heard, isClosed } = yield* knock(world, 1, handshakeFor(other.metainfo.infoHash))
+
+        assert.deepStrictEqual([isClosed(), heard()], [true, 0])
+      }))
+
+    test("that speaks something else, at its first byte", (world) =>
+      Effect.gen(function* () {
+        yield* world.download(small)
+        yield* world.advance("1 second")
+
+        const { heard, isClosed } = yield* knock(world, 1, new TextEncoder().encode("G"))
+
+        assert.deepStrictEqual([isClosed(), heard()], [true, 0])
+      }))
+
+    test("fault 32: whose handshake takes longer than 10 seconds", (world) =>
+      Effect.gen(function* () {
+        const download = yield* world.download(small)
+        yield* world.advance("1 second")
+        const peer = yield* connect(world, 1, { trickle: "200 millis" })
+        yield* world.advance("9 seconds")
+        const early = peer.isOver()
+
+        yield* world.advance("2 seconds")
+
+        assert.deepStrictEqual([early, peer.isOver(), peer.counters.handshakes], [false, true, 0])
+        assert.isFalse(download.events.some(({ _tag }) => _tag === "PeerConnected"))
+      }))
+
+    test("fault 32: that is our own, and never dials that address again", (world) =>
+      Effect.gen(function* () {
+        const download = yield* world.download(small, { peers: [ours] })
+
+        yield* world.advance("5 minutes")
+
+        const { connections } = yield* world.network.counts
+        const unreachable = download.events.filter(({ _tag }) => _tag === "PeerUnreachable")
+        assert.strictEqual(connections, 0)
+        assert.deepStrictEqual(
+          unreachable.map((event) => (event._tag === "PeerUnreachable" ? event.why : "")),
+          ["it is this client itself"]
+        )
+        assert.isFalse(download.events.some(({ _tag }) => _tag === "PeerConnected"))
+      }))
+
+    test("fault 32: of a peer that is connected already", (world) =>
+      Effect.gen(function* () {
+        yield* world.download(small)
+        yield* world.advance("1 second")
+        const first = yield* connect(world, 1, stalls, peerId)
+        const second = yield* connect(world, 2, stalls, peerId)
+
+        yield* world.advance("1 second")
+
+        assert.deepStrictEqual([first.isOver(), second.isOver()], [false, true])
+      }))
+
+    test("fault 41: of a host that sent wrong bytes from three ports", (world) =>
+      Effect.gen(function* () {
+        yield* world.download(small)
+        yield* world.advance("1 second")
+        for (let turn = 1; turn <= 3; turn++) {
+          yield* connect(world, 1, { corrupts: "every block", seed: turn })
+          yield* world.advance("5 seconds")
+        }
+
+        const peer = yield* connect(world, 1, { seed: 4 })
+        const neighbour = yield* connect(world, 2, { seed: 5, pieces: [0] })
+
+        assert.deepStrictEqual([peer.isOver(), peer.counters.handshakes], [true, 0])
+        assert.deepStrictEqual([neighbour.isOver(), neighbour.counters.handshakes], [false, 1])
+      }))
+
+    test(
+      "beyond the limit of the engine, and takes one again when a place is free",
+      (world) =>
+        Effect.gen(function* () {
+          yield* world.download(small)
+          yield* world.advance("1 second")
+          const peers = [yield* connect(world, 1, stalls), yield* connect(world, 2, stalls)]
+          const late = yield* connect(world, 3, stalls)
+          yield* world.network.cut("10.1.0.1")
+          yield* world.simulation.settle
+          const next = yield* connect(world, 4, stalls)
+
+          assert.deepStrictEqual(
+            [...peers, late, next].map((peer) => peer.isOver()),
+            [true, false, true, false]
+          )
+        }),
+      { engine: { listen: { port: 6_881 }, maxConnections: 2 } }
+    )
+
+    test("once the torrent is complete, unless it seeds", (world) =>
+      Effect.gen(function* () {
+        const download = yield* world.download(small)
+        yield* world.advance("1 second")
+        yield* connect(world, 1)
+        yield* world.until(download.isComplete, "1 minute")
+        const selfish = yield* connect(world, 2, { pieces: [0] })
+        const seeding = yield* world.download(other, { seed: true, behaviours: [{}] })
+        yield* world.until(seeding.isComplete, "1 minute")
+        const taken = yield* knock(world, 3, handshakeFor(other.metainfo.infoHash))
+
+        assert.isTrue(selfish.isOver())
+        assert.isFalse(taken.isClosed())
+        assert.isAtLeast(taken.heard(), Handshake.length)
+      }))
+  })
+
+  test("has room for peers however many strangers say nothing", (world) =>
+    Effect.gen(function* () {
+      yield* world.download(small)
+      yield* world.advance("1 second")
+      const first = yield* knock(world, 1, new Uint8Array(0))
+      for (let stranger = 1; stranger < Incoming.maxStrangers; stranger++) yield* knock(world, 1, new Uint8Array(0))
+      const before = first.isClosed()
+
+      const peer = yield* connect(world, 2, stalls)
+
+      assert.deepStrictEqual([before, first.isClosed(), peer.isOver()], [false, true, false])
+      assert.strictEqual(peer.counters.handshakes, 1)
+    }))
+
+  test("law 12: leaves nothing behind when its torrent stops", (world) =>
+    Effect.gen(function* () {
+      const download = yield* world.download(small)
+      yield* world.advance("1 second")
+      const peers = [yield* connect(world, 1, stalls), yield* connect(world, 2, stalls)]
+
+      yield* download.stop
+      yield* world.simulation.settle
+
+      assert.deepStrictEqual(
+        peers.map((peer) => peer.isOver()),
+        [true, true]
+      )
+      assert.strictEqual((yield* world.network.counts).connections, 0)
+    }))
+
+  it.effect("law 12: leaves no connection behind when it ends", () =>
+    Effect.gen(function* () {
+      const network = yield* MemoryNetwork.MemoryNetwork
+      const { dialer, listener } = network.host("10.0.0.1")
+      const running = yield* Effect.forkChild(
+        Effect.scoped(
+          Effect.gen(function* () {
+            const listening = yield* listener.listen({ host: "10.0.0.1", port: 1 })
+            return yield* Incoming.run({ listening, find: () => undefined })
+          })
+        ),
+        { startImmediately: true }
+      )
+      yield* dialer.connect({ host: "10.0.0.1", port: 1 })
+      for (let turn = 0; turn < 20; turn++) yield* Effect.yieldNow
+      const before = (yield* network.counts).connections
+
+      yield* Fiber.interrupt(running)
+
+      assert.strictEqual(before, 2)
+      assert.deepInclude(yield* network.counts, { connections: 1, waiting: 0, listening: 0 })
+    }).pipe(Effect.scoped, Effect.provide(MemoryNetwork.layer()))
+  )
+})
