@@ -192,11 +192,22 @@ const openTorrent = (options: {
       return Effect.as(each("digest", onDisk(spans), readSpan), missing)
     })
 
+  /** Files that an earlier opening may have written, which nobody has synced; none any more after the first flush. */
+  let found: ReadonlyArray<number> = layout.files.flatMap(({ length, padding }, index) =>
+    padding || length === 0 ? [] : [index]
+  )
+
   const flush = Effect.suspend(() => {
     const unsynced = [...files.values()].filter((file) => file.needsSync())
-    return Effect.andThen(
-      each("flush", unsynced, (file) => file.sync),
-      Effect.suspend(() => each("flush", folder.changed(), syncFolder))
+    const before = found.filter((index) => files.get(index)?.needsSync() !== true)
+    return each("flush", unsynced, (file) => file.sync).pipe(
+      Effect.andThen(each("flush", before, (index) => fileAt(index).syncFound)),
+      Effect.andThen(
+        Effect.suspend(() => {
+          found = []
+          return each("flush", folder.changed(), syncFolder)
+        })
+      )
     )
   })
 

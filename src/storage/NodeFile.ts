@@ -103,13 +103,21 @@ export const read = (fs: NodeFileSystem, fd: number, part: FilePart): Effect.Eff
     from(0)
   })
 
-// What file systems answer that cannot sync a folder; those that can do so without being asked.
+// What is answered where a folder, or a file that is open for reading, cannot be synced; it is where it can be.
 const cannotSync: ReadonlySet<string | undefined> = new Set(["EINVAL", "EPERM", "EBADF", "ENOTSUP", "EOPNOTSUPP"])
 
 /** Brings a folder's entries to the disk, where the file system knows of such a thing. */
 export const syncFolder = (fs: NodeFileSystem, fd: number): Effect.Effect<void, SystemError> =>
   Effect.catchIf(
     call((done) => fs.fsync(fd, done)),
+    (error) => cannotSync.has(error.code),
+    () => Effect.void
+  )
+
+/** Brings to the disk what was written to a file that is open for reading, where the system lets readers do so. */
+export const syncFound = (fs: NodeFileSystem, fd: number): Effect.Effect<void, SystemError> =>
+  Effect.catchIf(
+    call((done) => fs.fdatasync(fd, done)),
     (error) => cannotSync.has(error.code),
     () => Effect.void
   )

@@ -35,6 +35,8 @@ export interface TorrentFile {
   readonly needsSync: () => boolean
   /** Brings to the disk what was written. */
   readonly sync: Effect.Effect<void, StorageReason>
+  /** Brings to the disk what somebody wrote before this file was made, if there is such a file. */
+  readonly syncFound: Effect.Effect<void, StorageReason>
   /** Makes the next read find the file by its name again. */
   readonly reopen: Effect.Effect<void>
   /** Closes the file for ever, after `isClosed` turned true; completes when it is closed. */
@@ -51,6 +53,9 @@ const notKept = "the disk lost what was written to it; verify the torrent again"
 
 /** Why nothing can be done with a file any more, as the end of a sentence. */
 export const afterClose = "the torrent was closed"
+
+/** Whether there is nothing to sync: no file, or none that a torrent could have written. */
+const isAbsent = (reason: StorageReason): boolean => reason._tag === "NotStored" || reason._tag === "StorageRefused"
 
 /** Makes a file of the torrent; touches nothing. */
 export const make = (options: {
@@ -247,6 +252,9 @@ export const make = (options: {
     }),
     needsSync: () => unsynced || lost !== undefined,
     sync: handles.use(pickForWriting, syncOpen),
+    syncFound: handles
+      .use(pickForReading, (fd) => Effect.mapError(NodeFile.syncFound(fs, fd), failed("read")))
+      .pipe(Effect.catchIf(isAbsent, () => Effect.void)),
     reopen: Effect.suspend(() => {
       const before = reading
       reading = readingSlot()

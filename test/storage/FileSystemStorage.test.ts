@@ -204,6 +204,22 @@ describe("FileSystemStorage on its disk", () => {
   )
 
   test(
+    "fault 52: the first flush covers what an earlier opening wrote and never flushed, and no later one does",
+    Effect.gen(function* () {
+      const { calls } = yield* Disk
+      yield* Effect.scoped(Effect.flatMap(open(three), (torrent) => write(torrent, three, 0)))
+      const torrent = yield* open(three)
+
+      yield* torrent.flush
+      const first = calls.count("fdatasync")
+      yield* torrent.flush
+
+      assert.strictEqual(first, 3)
+      assert.strictEqual(calls.count("fdatasync"), 3)
+    })
+  )
+
+  test(
     "fault 48: what the disk lost at a flush never becomes a success",
     Effect.gen(function* () {
       const { calls } = yield* Disk
