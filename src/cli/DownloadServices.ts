@@ -4,6 +4,7 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import * as PeerAddress from "../base/PeerAddress.ts"
 import * as Engine from "../engine/Engine.ts"
 import * as IoDaemon from "../io-daemon/IoDaemon.ts"
 import * as NodeEngine from "../node/NodeEngine.ts"
@@ -47,8 +48,9 @@ const tokenName = "PIECEWISE_IO_DAEMON_TOKEN"
 
 const endpoint = (text: string): Effect.Effect<IoDaemon.Endpoint, Arguments.WrongUsage> => {
   const url = URL.parse(text)
-  const isRight = url?.protocol === "http:" && url.pathname === "/" && url.search === "" && url.hash === ""
-  if (!isRight || url.username !== "") {
+  // The token goes there in the clear.
+  const isHere = url !== null && PeerAddress.isLoopback({ host: url.hostname.replace(/^\[|\]$/g, ""), port: 1 })
+  if (!isHere || url.href !== `http://${url.host}/`) {
     const why = `--io-daemon-url ${text} is no address of an io-daemon: it must be http://127.0.0.1:PORT`
     return Effect.fail(new Arguments.WrongUsage(why))
   }

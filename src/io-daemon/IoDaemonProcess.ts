@@ -10,6 +10,7 @@ import * as ChildProcess from "node:child_process"
 import * as Crypto from "node:crypto"
 import * as Readline from "node:readline"
 import type * as Stream from "node:stream"
+import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -36,7 +37,10 @@ export const startTimeout = "10 seconds"
 /** How long a daemon may take to end when it is told to, before it is killed. */
 export const stopTimeout = "2 seconds"
 
-/** First wait after a start that came to nothing (milliseconds); doubles up to `maxDelay`. One that served is replaced at once. */
+/** One that lived for this long is replaced at once when it dies (milliseconds); what dies sooner would only die again. */
+export const shortLife = 100
+
+/** First wait after a start that came to little or nothing (milliseconds); doubles up to `maxDelay`. */
 export const firstDelay = 50
 
 /** The longest wait before another start (milliseconds). */
@@ -62,19 +66,21 @@ export const make = Effect.fnUntraced(function* (options: IoDaemonProcessOptions
 
   const supervise = Effect.gen(function* () {
     for (let delay = firstDelay; ; ) {
+      const begun = yield* Clock.currentTimeMillis
       const exit = yield* Effect.exit(live())
-      if (Exit.isSuccess(exit)) {
-        current = Deferred.makeUnsafe()
+      const error = Option.getOrUndefined(Exit.findErrorOption(exit))
+      if (Exit.isFailure(exit) && error === undefined) return yield* exit
+      const lived = (yield* Clock.currentTimeMillis) - begun
+      if (error === undefined) current = Deferred.makeUnsafe()
+      if (error === undefined && lived >= shortLife) {
         delay = firstDelay
         continue
       }
-      const error = Option.getOrUndefined(Exit.findErrorOption(exit))
-      if (error === undefined) return yield* exit
-      // Who waits is told why; who asks later waits for the next start.
-      Deferred.doneUnsafe(current, Exit.fail(error))
+      // Who asks during the wait is told why; who asks after it waits for the next start.
+      if (error !== undefined) Deferred.doneUnsafe(current, Exit.fail(error))
       yield* Effect.sleep(delay)
       delay = Math.min(maxDelay, delay * 2)
-      current = Deferred.makeUnsafe()
+      if (error !== undefined) current = Deferred.makeUnsafe()
     }
   })
 

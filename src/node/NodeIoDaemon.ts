@@ -21,7 +21,7 @@ import * as IoDaemonStorage from "../storage/IoDaemonStorage.ts"
 /** The root that our own daemon gives its one folder. */
 export const rootName = "downloads"
 
-const name = process.platform === "win32" ? "piecewise-io-daemon.exe" : "piecewise-io-daemon"
+const name = "piecewise-io-daemon"
 
 /** Where cargo puts the program in a checkout. */
 const built = Url.fileURLToPath(new URL(`../../native-host/target/release/${name}`, import.meta.url))

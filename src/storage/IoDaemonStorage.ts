@@ -56,14 +56,21 @@ export interface IoDaemonStorageOptions {
 /** 6: what browsers allow to one host over HTTP/1.1. The daemon's disk is busy with fewer. */
 export const defaultRequestsInFlight = 6
 
+/** Rechecks that go on at once, over all torrents: each keeps a connection busy for long, and writes need the others. */
+const rechecksInFlight = 2
+
+/** Bytes that the daemon digests in one request: a second's work, after which another torrent has its turn. */
+const maxDigestBytes = 1 << 30
+
 /** Makes the storage. */
 export const make = Effect.fnUntraced(function* (options: IoDaemonStorageOptions) {
   const client = yield* IoDaemonClient.make
   const hasher = yield* PieceHasher
   const permits = Semaphore.makeUnsafe(options.requestsInFlight ?? defaultRequestsInFlight)
+  const rechecks = Semaphore.makeUnsafe(rechecksInFlight)
 
   return Storage.of({
-    open: (layout) => openTorrent({ client, hasher, permits, layout, ...options })
+    open: (layout) => openTorrent({ client, hasher, permits, rechecks, layout, ...options })
   })
 })
 
@@ -80,17 +87,24 @@ const openTorrent = Effect.fnUntraced(function* (
     readonly client: IoDaemonClient.IoDaemonClient
     readonly hasher: PieceHasher["Service"]
     readonly permits: Semaphore.Semaphore
+    readonly rechecks: Semaphore.Semaphore
     readonly layout: FileLayout
   }
 ) {
-  const { client, hasher, layout, permits } = options
+  const { client, hasher, layout, permits, rechecks } = options
   const { geometry } = layout
   const directory = options.directory ?? options.root
   const registration = IoDaemonProtocol.registration(layout, options.root)
   // Two that open the same files share a set, and one that was left behind by a crash is found again.
   const id = Bytes.toHex(yield* hasher.sha256(Bytes.fromText(registration)))
+  const digestsAtOnce = Math.max(
+    1,
+    Math.min(IoDaemonProtocol.maxDigestRanges, Math.floor(maxDigestBytes / geometry.pieceLength))
+  )
   const registering = Semaphore.makeUnsafe(1)
   let registered = 0
+
+  const send = (request: HttpClientRequest.HttpClientRequest) => client.execute(request)
 
   /** Registers the files, unless somebody has since `seen` was read. */
   const register = (seen: number) =>
@@ -101,7 +115,12 @@ const openTorrent = Effect.fnUntraced(function* (
         registration,
         "application/json"
       )
-      return Effect.map(client.execute(request), () => void registered++)
+      // The same list under the same id, so the root has moved since somebody registered it and was gone: it is registered anew.
+      const anew = Effect.andThen(send(HttpClientRequest.delete(IoDaemonProtocol.setRoute(id))), send(request))
+      return send(request).pipe(
+        Effect.catchIf(isConflict, () => anew),
+        Effect.map(() => void registered++)
+      )
     }).pipe(registering.withPermit)
 
   /** One attempt at something that needs the set; registers it where the daemon does not know it. */
@@ -121,8 +140,6 @@ const openTorrent = Effect.fnUntraced(function* (
   /** Does something with the set, as often as it takes. */
   const run = <A>(operation: StorageError["operation"], effect: Effect.Effect<A, IoDaemonError>) =>
     withSet(effect).pipe(Effect.retry(IoDaemonClient.again), permits.withPermit, Effect.mapError(failed(operation)))
-
-  const send = (request: HttpClientRequest.HttpClientRequest) => client.execute(request)
 
   const afterFirstWrite = firstAlone()
   const afterFirstRead = firstAlone()
@@ -159,7 +176,7 @@ const openTorrent = Effect.fnUntraced(function* (
   const digestsOf = (pieces: ReadonlyArray<PieceIndex>): Stream.Stream<StoredDigest, StorageError> => {
     let told = 0
     const attempt = Effect.gen(function* () {
-      yield* permits.takeScoped(1)
+      yield* rechecks.takeScoped(1)
       const left = pieces.slice(told)
       const ranges = left.map(
         (piece) => [PieceGeometry.pieceOffset(geometry, piece), PieceGeometry.pieceSize(geometry, piece)] as const
@@ -209,7 +226,7 @@ const openTorrent = Effect.fnUntraced(function* (
     readBlock,
     digests: (pieces) =>
       Stream.fromIterable(pieces).pipe(
-        Stream.grouped(IoDaemonProtocol.maxDigestRanges),
+        Stream.grouped(digestsAtOnce),
         Stream.flatMap((group) => digestsOf(group))
       ),
     flush: Effect.suspend(() =>
@@ -237,6 +254,9 @@ const firstAlone = () => {
 
 const isForgotten = (error: IoDaemonError): error is IoDaemonRefused =>
   error._tag === "IoDaemonRefused" && error.refusal.kind === "unknown_set"
+
+const isConflict = (error: IoDaemonError): error is IoDaemonRefused =>
+  error._tag === "IoDaemonRefused" && error.refusal.kind === "set_conflict"
 
 /** The body of an answer that must be `length` bytes. */
 const bodyOf = (response: HttpClientResponse.HttpClientResponse, length: number) =>

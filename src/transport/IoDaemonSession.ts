@@ -43,6 +43,8 @@ export interface Session {
   readonly removeUnsafe: (id: number) => void
   /** Hands a frame to the WebSocket; does nothing when the session is over. */
   readonly sendUnsafe: (frame: ClientFrame) => void
+  /** Bytes that were handed over and have not left yet. */
+  readonly waitingBytesUnsafe: () => number
   /** Closes the WebSocket and breaks its sockets. Ending twice is ending once. */
   readonly endUnsafe: (why: string) => void
 }
@@ -127,6 +129,7 @@ export const makeUnsafe = (
       sockets.delete(id)
     },
     sendUnsafe: send,
+    waitingBytesUnsafe: () => webSocket.bufferedAmount,
     endUnsafe: end
   }
 }

@@ -101,6 +101,7 @@ export const makeUnsafe = (session: Session, id: number, address: PeerAddress.Pe
         if (
           !isOpen ||
           payload.length > Transport.maxDatagramBytes ||
+          session.waitingBytesUnsafe() + payload.length > Transport.maxQueuedBytes ||
           IoDaemonSocketCodec.whyNotCarried(to) !== undefined
         )
           return

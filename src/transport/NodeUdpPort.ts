@@ -13,9 +13,6 @@ import type { DatagramSink, UdpSocket } from "./Transport.ts"
 import * as Transport from "./Transport.ts"
 import { ConnectionError, UdpPort } from "./Transport.ts"
 
-/** Payload bytes that may wait to be sent, for the system or for a name to be looked up; further datagrams are dropped. */
-export const sendQueueBytes = 1_048_576
-
 const bind = Effect.fnUntraced(function* (options: { readonly host: string; readonly port: number }) {
   const address = { host: options.host, port: options.port }
   // Node binds the port modulo 65,536.
@@ -70,7 +67,7 @@ const bind = Effect.fnUntraced(function* (options: { readonly host: string; read
 
   const send = (payload: Uint8Array, to: PeerAddress.PeerAddress) => {
     const { length } = payload
-    if (!isOpen || length > Transport.maxDatagramBytes || queuedBytes + length > sendQueueBytes) return
+    if (!isOpen || length > Transport.maxDatagramBytes || queuedBytes + length > Transport.maxQueuedBytes) return
     try {
       // With a callback, what the system refuses is told to it instead of ending the socket.
       socket.send(payload, to.port, to.host, () => {

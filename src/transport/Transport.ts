@@ -114,6 +114,9 @@ export interface UdpSocket {
 /** The longest payload that IPv4 carries: 65,535 bytes without the headers of IP and UDP (RFC 768, RFC 791). */
 export const maxDatagramBytes = 65_507
 
+/** Bytes that may wait to be sent through a UDP port; further datagrams are dropped. */
+export const maxQueuedBytes = 1_048_576
+
 /** Binds UDP ports, for trackers (BEP 15), the DHT (BEP 5) and uTP (BEP 29). */
 export class UdpPort extends Context.Service<
   UdpPort,

@@ -31,6 +31,12 @@ describe("piecewise download through the io-daemon", () => {
       { PIECEWISE_IO_DAEMON_TOKEN: "a" },
       /--io-daemon-url here is no address of an io-daemon/
     ],
+    [["--io-daemon-url", "http://192.0.2.1:1"], { PIECEWISE_IO_DAEMON_TOKEN: "a" }, /is no address of an io-daemon/],
+    [
+      ["--io-daemon-url", "http://a:b@127.0.0.1:1"],
+      { PIECEWISE_IO_DAEMON_TOKEN: "a" },
+      /is no address of an io-daemon/
+    ],
     [["--io-daemon-url", "https://x"], { PIECEWISE_IO_DAEMON_TOKEN: "a" }, /is no address of an io-daemon/],
     [["--io-daemon-url", "http://127.0.0.1:1/x"], { PIECEWISE_IO_DAEMON_TOKEN: "a" }, /is no address of an io-daemon/],
     [

@@ -134,6 +134,19 @@ echo '{"port":1,"version":""}'; cat > /dev/null`
     }).pipe(Effect.scoped)
   )
 
+  it.live("starts one that dies at once ever more rarely", () =>
+    Effect.gen(function* () {
+      const { pids, program } = yield* scripted(`echo '{"port":4710,"version":""}'; exit 1`)
+      yield* IoDaemonProcess.make({ program, roots: {} })
+
+      yield* Effect.sleep("700 millis")
+
+      // At 0, 50, 150, 350 and 750 ms, and the time that a start takes.
+      assert.isAtLeast(pids().length, 3)
+      assert.isAtMost(pids().length, 5)
+    }).pipe(Effect.scoped)
+  )
+
   it.live("kills a daemon that does not end when it is told to", () =>
     Effect.gen(function* () {
       const { pids, program } = yield* scripted(

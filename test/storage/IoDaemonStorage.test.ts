@@ -242,6 +242,16 @@ describe("IoDaemonStorage", () => {
     })
   )
 
+  it.effect("registers anew where the root has moved since somebody left the set behind", () =>
+    Effect.gen(function* () {
+      const daemon = scripted((what, nth) => (what === "PUT" && nth === 0 ? refusal(409, "set_conflict") : done()))
+
+      yield* withTorrent(daemon, write)
+
+      assert.deepStrictEqual(daemon.names(), ["PUT", "DELETE", "PUT", "write", "DELETE"])
+    })
+  )
+
   it.effect("tells at once of a token that the daemon refuses", () =>
     Effect.gen(function* () {
       const daemon = scripted(() => refusal(401, "unauthorized"))

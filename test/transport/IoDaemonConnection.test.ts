@@ -19,6 +19,7 @@ const make = () => {
     addUnsafe: (id, socket) => sockets.set(id, socket),
     removeUnsafe: (id) => sockets.delete(id),
     sendUnsafe: (frame) => sent.push(frame),
+    waitingBytesUnsafe: () => 0,
     endUnsafe: () => {}
   }
   const { connection, closeUnsafe } = IoDaemonConnection.makeUnsafe(session, 1, remote)

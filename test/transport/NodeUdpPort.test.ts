@@ -3,6 +3,7 @@ import * as Os from "node:os"
 import { assert, describe, it, vi } from "@effect/vitest"
 import { Effect } from "effect"
 import * as NodeUdpPort from "../../src/transport/NodeUdpPort.ts"
+import * as Transport from "../../src/transport/Transport.ts"
 import { UdpPort } from "../../src/transport/Transport.ts"
 import * as Suite from "./Transport.suite.ts"
 import * as UdpSuite from "./UdpPort.suite.ts"
@@ -52,7 +53,7 @@ describe("NodeUdpPort", () => {
         for (let index = 0; index < 1000; index++) socket.sendUnsafe(payload, socket.local)
         return send.mock.calls.length
       }
-      const most = Math.floor(NodeUdpPort.sendQueueBytes / payload.length)
+      const most = Math.floor(Transport.maxQueuedBytes / payload.length)
 
       const first = burst()
       yield* Suite.eventually(Effect.sync(() => burst() === most))
