@@ -33,10 +33,21 @@ const steps: ReadonlyArray<Step> = [
     run: async () => {
       await Command.show("cargo", ["build", "--release", "--workspace", "--locked", "--quiet"], nativeHost)
       await Command.show("cargo", ["test", "--workspace", "--locked", "--quiet"], nativeHost)
-      if (await Command.works("cargo", ["clippy", "--version"])) {
-        const lint = ["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "--deny", "warnings"]
-        await Command.show("cargo", lint, nativeHost)
+    }
+  },
+  {
+    name: "native-check",
+    what: "the io-daemon's lint and format",
+    missing: async () => {
+      for (const tool of ["clippy", "fmt"]) {
+        if (!(await Command.works("cargo", [tool, "--version"]))) return `cargo ${tool} is not installed`
       }
+      return undefined
+    },
+    run: async () => {
+      await Command.show("cargo", ["fmt", "--all", "--check"], nativeHost)
+      const lint = ["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "--deny", "warnings"]
+      await Command.show("cargo", lint, nativeHost)
     }
   },
   { name: "unit", what: "vitest", run: () => Command.show("vitest", ["run"]) },
