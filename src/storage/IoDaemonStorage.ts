@@ -119,7 +119,7 @@ const openTorrent = Effect.fnUntraced(function* (
       const anew = Effect.andThen(send(HttpClientRequest.delete(IoDaemonProtocol.setRoute(id))), send(request))
       return send(request).pipe(
         Effect.catchIf(isConflict, () => anew),
-        Effect.map(() => void registered++)
+        Effect.andThen(Effect.sync(() => void registered++))
       )
     }).pipe(registering.withPermit)
 
