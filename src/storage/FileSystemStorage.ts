@@ -12,8 +12,8 @@
  * again, because pieces are believed stored that are not. Reads find by themselves what is there. A file that somebody
  * replaced by another one of at least the same length is not noticed: inode numbers do not last on all file systems.
  *
- * Links and folders are `DownloadFolder.ts`, files `TorrentFile.ts`, how many are open `FileHandles.ts`, error numbers
- * `FileSystemError.ts`.
+ * Links and folders are `DownloadFolder.ts`, files `TorrentFile.ts`, where those lie that nobody wants `FilePlaces.ts`, how
+ * many are open `FileHandles.ts`, error numbers `FileSystemError.ts`.
  */
 
 import * as NFS from "node:fs"
@@ -27,6 +27,7 @@ import * as FileLayout from "../metainfo/FileLayout.ts"
 import { PieceHasher } from "../piece/PieceHasher.ts"
 import * as DownloadFolder from "./DownloadFolder.ts"
 import * as FileHandles from "./FileHandles.ts"
+import * as FilePlaces from "./FilePlaces.ts"
 import * as FileSystemError from "./FileSystemError.ts"
 import * as NodeFile from "./NodeFile.ts"
 import * as PieceDigests from "./PieceDigests.ts"
@@ -97,17 +98,8 @@ const openTorrent = (options: {
   const { fs, handles, hasher, layout } = options
   const { geometry } = layout
   const folder = DownloadFolder.make(fs, options.directory)
-  const files = new Map<number, TorrentFile.TorrentFile>()
   let closed = false
-
-  const fileAt = (index: number): TorrentFile.TorrentFile => {
-    const known = files.get(index)
-    if (known !== undefined) return known
-    const { length, path } = layout.files[index]!
-    const file = TorrentFile.make({ fs, handles, folder, path, length, isClosed: () => closed })
-    files.set(index, file)
-    return file
-  }
+  const places = FilePlaces.make({ fs, handles, folder, layout, isClosed: () => closed })
 
   const onDisk = (spans: ReadonlyArray<FileLayout.FileSpan>) =>
     spans.filter((span) => !layout.files[span.file]!.padding)
@@ -135,13 +127,25 @@ const openTorrent = (options: {
     )
   }
 
+  const prepare = Effect.fnUntraced(function* (listed: ReadonlyArray<number>) {
+    const isListed = new Set(listed)
+    const real = [...layout.files.keys()].filter((index) => !layout.files[index]!.padding)
+    const wanted = real.filter((index) => isListed.has(index))
+    for (const index of real) if (!isListed.has(index)) places.setAside(index)
+    const hasAside = yield* places.hasAside
+    const elsewhere = wanted.filter((index) => hasAside || places.isSkipped(index))
+    yield* each("prepare", elsewhere, places.bringBack)
+    const empty = wanted.filter((index) => layout.files[index]!.length === 0)
+    yield* each("prepare", empty, places.create)
+  })
+
   const writePiece = (piece: PieceIndex, bytes: Uint8Array) =>
     Effect.suspend(() => {
       const size = PieceGeometry.pieceSize(geometry, piece)
       if (bytes.length !== size)
         return Effect.die(new RangeError(`piece ${piece} has ${size} bytes, not ${bytes.length}`))
       return each("write", onDisk(FileLayout.pieceSpans(layout, piece)), (span) =>
-        fileAt(span.file).write(part(span, bytes))
+        places.write(span.file, part(span, bytes))
       )
     })
 
@@ -156,12 +160,10 @@ const openTorrent = (options: {
       for (const span of spans) {
         if (layout.files[span.file]!.padding) bytes.fill(0, span.begin, span.begin + span.length)
       }
-      const readSpan = (span: FileLayout.FileSpan) => {
-        const file = fileAt(span.file)
-        return Effect.flatMap(file.read(part(span, bytes)), (read) =>
-          read === span.length ? Effect.void : Effect.fail(new NotStored({ path: file.name }))
+      const readSpan = (span: FileLayout.FileSpan) =>
+        Effect.flatMap(places.read(span.file, part(span, bytes)), (read) =>
+          read === span.length ? Effect.void : Effect.fail(new NotStored({ path: places.nameOf(span.file) }))
         )
-      }
       return Effect.as(each("read", onDisk(spans), readSpan), bytes)
     })
 
@@ -174,20 +176,18 @@ const openTorrent = (options: {
       }
       const readSpan = (span: FileLayout.FileSpan) => {
         const { length, offset } = layout.files[span.file]!
-        return fileAt(span.file)
-          .read(part(span, into))
-          .pipe(
-            Effect.catchIf(
-              (reason) => reason._tag === "NotStored",
-              () => Effect.succeed(0)
-            ),
-            Effect.tap((read) =>
-              Effect.sync(() => {
-                // The file ends here, so what comes after in it is missing as well.
-                if (read < span.length) missing.push({ begin: offset + span.fileOffset + read, end: offset + length })
-              })
-            )
+        return places.read(span.file, part(span, into)).pipe(
+          Effect.catchIf(
+            (reason) => reason._tag === "NotStored",
+            () => Effect.succeed(0)
+          ),
+          Effect.tap((read) =>
+            Effect.sync(() => {
+              // The file ends here, so what comes after in it is missing as well.
+              if (read < span.length) missing.push({ begin: offset + span.fileOffset + read, end: offset + length })
+            })
           )
+        )
       }
       return Effect.as(each("digest", onDisk(spans), readSpan), missing)
     })
@@ -198,10 +198,10 @@ const openTorrent = (options: {
   )
 
   const flush = Effect.suspend(() => {
-    const unsynced = [...files.values()].filter((file) => file.needsSync())
-    const before = found.filter((index) => files.get(index)?.needsSync() !== true)
+    const unsynced = places.used().filter((file) => file.needsSync())
+    const before = found.filter((index) => !places.needsSync(index))
     return each("flush", unsynced, (file) => file.sync).pipe(
-      Effect.andThen(each("flush", before, (index) => fileAt(index).syncFound)),
+      Effect.andThen(each("flush", before, places.syncFound)),
       Effect.andThen(
         Effect.suspend(() => {
           found = []
@@ -240,18 +240,14 @@ const openTorrent = (options: {
 
   return {
     torrent: {
-      prepare: (wanted) =>
-        Effect.suspend(() => {
-          const empty = wanted.filter((index) => layout.files[index]!.length === 0 && !layout.files[index]!.padding)
-          return each("prepare", empty, (index) => fileAt(index).create)
-        }),
+      prepare,
       writePiece,
       readBlock,
       digests: (pieces) =>
         // By name again: a recheck tells what is there now, not what an open descriptor still holds.
         Stream.unwrap(
           Effect.as(
-            Effect.forEach([...files.values()], (file) => file.reopen, { concurrency, discard: true }),
+            Effect.forEach(places.used(), (file) => file.reopen, { concurrency, discard: true }),
             PieceDigests.make({ geometry, hasher, read: readRange, pieces })
           )
         ),
@@ -259,7 +255,7 @@ const openTorrent = (options: {
     },
     close: Effect.suspend(() => {
       closed = true
-      return Effect.forEach([...files.values()], (file) => file.close, { concurrency, discard: true })
+      return Effect.forEach(places.used(), (file) => file.close, { concurrency, discard: true })
     })
   }
 }

@@ -35,6 +35,9 @@ export interface NodeFileSystem {
   readonly fsync: (fd: number, done: (error: SystemError | null) => void) => void
   readonly mkdir: (path: string, done: (error: SystemError | null) => void) => void
   readonly mkdirs: (path: string, done: (error: SystemError | null) => void) => void
+  readonly rename: (from: string, to: string, done: (error: SystemError | null) => void) => void
+  readonly unlink: (path: string, done: (error: SystemError | null) => void) => void
+  readonly rmdir: (path: string, done: (error: SystemError | null) => void) => void
   readonly realpath: (path: string, done: (error: SystemError | null, path: string) => void) => void
 }
 
@@ -51,6 +54,9 @@ export const nodeFileSystem: NodeFileSystem = {
   fsync: NFS.fsync,
   mkdir: NFS.mkdir,
   mkdirs: (path, done) => void NodeFolders.make(path).then(() => done(null), done),
+  rename: NFS.rename,
+  unlink: NFS.unlink,
+  rmdir: NFS.rmdir,
   realpath: NFS.realpath.native
 }
 

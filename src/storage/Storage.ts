@@ -107,8 +107,9 @@ export interface TorrentStorage {
    */
   readonly verifies?: boolean | undefined
   /**
-   * Makes what no write would make: the empty files among `files` (indices in `layout.files`) and their folders.
-   * Makes nothing of a file that is not listed. Idempotent.
+   * Says which files are wanted (indices in `layout.files`), until it is said again; before, all are. Makes what no write
+   * would make: the empty ones among them and their folders. Makes nothing of a file that is not listed; its bytes, which
+   * come with pieces that it shares with others, a medium of files may keep aside until it is. Idempotent.
    */
   readonly prepare: (files: ReadonlyArray<number>) => Effect.Effect<void, StorageError>
   /**

@@ -116,6 +116,28 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
     )
 
     test(
+      "has what lies in a file that nobody wants, before and after it is wanted",
+      Effect.scoped(
+        Effect.gen(function* () {
+          const content = contentOf(mixed)
+          const piece = pieceOf(mixed, 0)
+          const torrent = yield* open(mixed)
+          const readAll = torrent.readBlock(piece, 0, 16)
+          yield* torrent.prepare([0])
+          yield* torrent.writePiece(piece, sliceOf(mixed, content, piece))
+
+          const before = yield* readAll
+          yield* torrent.prepare([...mixed.files.keys()])
+          const after = yield* readAll
+          const files = yield* (yield* MediumFiles).list(mixed)
+
+          assert.deepStrictEqual([before, after], [content.slice(0, 16), content.slice(0, 16)])
+          assert.deepStrictEqual(files.get("m/d/b"), content.slice(10, 11))
+        })
+      )
+    )
+
+    test(
       "reads a block that crosses files and padding",
       Effect.scoped(
         Effect.gen(function* () {
