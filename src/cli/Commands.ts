@@ -27,6 +27,8 @@ const download: Arguments.Command = {
     { name: "io-daemon-url", value: "URL", about: "an io-daemon that runs; its token is in PIECEWISE_IO_DAEMON_TOKEN" },
     { name: "max-connections", value: "N", about: "peers to be connected to at once (default: 50)" },
     { name: "buffer", value: "SIZE", about: "memory for pieces that are under way (default: 64MiB)" },
+    { name: "select", value: "GLOB", repeats: true, about: "only files that match, such as '*.mkv' or 'extras/**'" },
+    { name: "sequential", about: "fetch pieces from the first on, to watch or listen meanwhile" },
     port,
     { name: "seed", about: "go on giving to others when everything is stored, until Ctrl-C" },
     { name: "json", about: "write each event as a line of JSON" },

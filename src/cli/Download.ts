@@ -1,15 +1,18 @@
 /**
- * `piecewise download`: runs one torrent until everything is stored, or goes on giving it to others, and shows how it goes.
+ * `piecewise download`: runs one torrent until everything that is wanted is stored, or goes on giving it to others, and
+ * shows how it goes.
  *
  * Resume data lies in `DIR/.piecewise` while a download is not complete, and is removed with the folder when it is: a
- * user finds what was asked for and nothing else. Started again on a complete download, everything is verified anew,
- * which takes about a second a gigabyte and is more than resume data could promise.
+ * user finds what was asked for and nothing else, but for bytes of skipped files that came with it, which stay there.
+ * Started again on a complete download, everything is verified anew, which takes about a second a gigabyte and is more
+ * than resume data could promise.
  */
 
 import * as FileSystem from "node:fs/promises"
 import * as Path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Engine from "../engine/Engine.ts"
 import type { Metainfo } from "../metainfo/Metainfo.ts"
 import * as NodePieceHasher from "../piece/NodePieceHasher.ts"
 import * as FileResumeStore from "../resume/FileResumeStore.ts"
@@ -19,6 +22,7 @@ import * as Failure from "./CommandFailed.ts"
 import { CommandFailed } from "./CommandFailed.ts"
 import * as DownloadEvents from "./DownloadEvents.ts"
 import * as DownloadServices from "./DownloadServices.ts"
+import * as FileSelection from "./FileSelection.ts"
 import type { Output } from "./Output.ts"
 import * as PeerOptions from "./PeerOptions.ts"
 import * as TerminalText from "./TerminalText.ts"
@@ -36,6 +40,9 @@ interface Options extends PeerOptions.PeerOptions {
   readonly show: TorrentSession.Show
   /** Whether it goes on giving to others when everything is stored. */
   readonly seed: boolean
+  /** Globs of the files that are wanted; none where all are. */
+  readonly select: ReadonlyArray<string>
+  readonly order: "rarest" | "sequential"
 }
 
 /** Less holds no piece of most torrents and gives the engine nothing to arrange. */
@@ -61,6 +68,8 @@ const readOptions = Effect.fnUntraced(function* (args: Arguments.Arguments) {
     ...peers,
     listen: peers.listen ?? (seed ? { port: 0 } : undefined),
     seed,
+    select: Arguments.all(args, "select"),
+    order: Arguments.has(args, "sequential") ? "sequential" : "rarest",
     bufferBytes,
     show
   }
@@ -74,14 +83,22 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
   const options = yield* readOptions(args)
   if (!TorrentInput.isMagnet(options.torrent)) {
     const metainfo = yield* Effect.provide(TorrentInput.load(options.torrent), NodePieceHasher.layer)
-    return yield* download(metainfo, options, output)
+    const files = yield* FileSelection.ofGlobs(metainfo, options.select)
+    return yield* download(metainfo, { ...options, files }, output)
   }
   const { load } = yield* Effect.promise(() => import("./MagnetInput.ts"))
-  const { metainfo, peers } = yield* load(options.torrent, { ...options, output, engine: engineOf(options) })
-  yield* download(metainfo, { ...options, peers }, output)
+  const { metainfo, peers, select } = yield* load(options.torrent, { ...options, output, engine: engineOf(options) })
+  const files =
+    options.select.length === 0 && select !== undefined
+      ? yield* FileSelection.ofRanges(metainfo, select)
+      : yield* FileSelection.ofGlobs(metainfo, options.select)
+  yield* download(metainfo, { ...options, peers, files }, output)
 })
 
-const download = Effect.fnUntraced(function* (metainfo: Metainfo, options: Options, output: Output) {
+/** How a torrent is downloaded of which it is known what is wanted. */
+type Selected = Options & Pick<Engine.AddOptions, "files">
+
+const download = Effect.fnUntraced(function* (metainfo: Metainfo, options: Selected, output: Output) {
   const nobody = whyNobody(metainfo, options)
   if (!(yield* isBegun(metainfo, options))) {
     if (nobody !== undefined) return yield* failed(nobody)
@@ -142,12 +159,18 @@ const engineOf = (options: Options) =>
   DownloadServices.layer({ ...options, resumeDirectory: resumeDirectory(options.directory) })
 
 /** Runs it to its end, which is for one that seeds when it is stopped. */
-const session = (metainfo: Metainfo, options: Options, output: Output, nobody: string | undefined) => {
+const session = (metainfo: Metainfo, options: Selected, output: Output, nobody: string | undefined) => {
   let isComplete = false
   return TorrentSession.run({
     metainfo,
     engine: engineOf(options),
-    add: { peers: options.peers, maxConnections: options.maxConnections, seed: options.seed },
+    add: {
+      peers: options.peers,
+      maxConnections: options.maxConnections,
+      seed: options.seed,
+      files: options.files,
+      order: options.order
+    },
     show: options.show,
     output,
     outcomeOf: (event) => {
@@ -178,7 +201,7 @@ const outcomeOf = (
     case "StorageFailed":
       return DownloadEvents.isFinal(event.error) ? end(event.error.message) : undefined
     case "Started":
-      return nobody !== undefined && event.storedPieces < event.totalPieces ? end(nobody) : undefined
+      return nobody !== undefined && event.missingPieces > 0 ? end(nobody) : undefined
     default:
       return undefined
   }

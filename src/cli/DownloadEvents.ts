@@ -5,7 +5,7 @@
  *
  *   listening  port                          peers can connect to this TCP port
  *   checking   checked, pieces               stored pieces are being verified
- *   started    infoHash, name, stored, pieces, bytes, storedBytes
+ *   started    infoHash, name, stored, missing, pieces, bytes, storedBytes: `missing` pieces are to be fetched
  *   peer       address, connected, why?      a peer was connected to, or is gone and why
  *   unreachable  address, why                no connection to an address came about; it is tried again
  *   banned     address, why                  a peer sent wrong bytes and is not talked to again
@@ -15,8 +15,8 @@
  *   storage    ok, index?, reason?, error?   a write failed and is repeated; `ok` once it takes writes again
  *   unreadable index, error                  a stored piece could not be read for a peer, and is not given any more
  *   resume     error                         resume data could not be written
- *   progress   state, stored, pieces, bytes, storedBytes, downloadedBytes, wastedBytes, bytesPerSecond,
- *              uploadedBytes, uploadBytesPerSecond, peers, unchokedPeers, knownPeers, bannedPeers, bufferedBytes,
+ *   progress   state, stored, pieces, bytes, storedBytes, wantedBytes, missingBytes, downloadedBytes, wastedBytes,
+ *              bytesPerSecond, uploadedBytes, uploadBytesPerSecond, peers, unchokedPeers, knownPeers, bannedPeers, bufferedBytes,
  *              rejectedPieces, unreadablePieces: once a second
  *   complete   stored, pieces, bytes, downloadedBytes, wastedBytes, uploadedBytes, seconds: the last line of a success,
  *              unless it seeds
@@ -48,6 +48,7 @@ export const line = (event: TorrentEvent, metainfo: Metainfo, storedBytes: numbe
         infoHash: InfoHash.toHex(metainfo.infoHash),
         name: metainfo.name,
         stored: event.storedPieces,
+        missing: event.missingPieces,
         pieces: event.totalPieces,
         bytes: metainfo.layout.geometry.totalLength,
         storedBytes
@@ -100,6 +101,8 @@ export const progress = (status: TorrentStatus): Line => ({
   pieces: status.totalPieces,
   bytes: status.totalBytes,
   storedBytes: status.storedBytes,
+  wantedBytes: status.wantedBytes,
+  missingBytes: status.missingBytes,
   downloadedBytes: status.downloadedBytes,
   wastedBytes: status.wastedBytes,
   bytesPerSecond: Math.round(status.downloadBytesPerSecond),

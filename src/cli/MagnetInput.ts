@@ -26,7 +26,10 @@ export interface Options {
   readonly show: TorrentSession.Show
 }
 
-/** Fetches the metainfo; goes on until some peer gives it. Fails at once where there is nobody to ask. */
+/**
+ * Fetches the metainfo, and tells which files the link selects (BEP 53); goes on until some peer gives it. Fails at once
+ * where there is nobody to ask.
+ */
 export const load = Effect.fnUntraced(function* (text: string, options: Options) {
   const parsed = Magnet.parse(text)
   if (Result.isFailure(parsed)) return yield* failed(parsed.failure.message)
@@ -40,10 +43,11 @@ export const load = Effect.fnUntraced(function* (text: string, options: Options)
   const platform = process.platform === "win32" ? ("windows" as const) : ("posix" as const)
   return yield* Effect.gen(function* () {
     const engine = Context.get(yield* Layer.build(options.engine), Engine.Engine)
-    return yield* Effect.mapError(
+    const metadata = yield* Effect.mapError(
       engine.metadata(link, { peers: options.peers, platform, report: show }),
       ({ message }) => new CommandFailed({ why: message })
     )
+    return { ...metadata, select: link.select }
   }).pipe(Effect.scoped)
 })
 

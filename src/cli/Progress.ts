@@ -65,7 +65,7 @@ const stateOf = ({
 }
 
 const averageOf = (status: TorrentStatus, seconds: number): string => {
-  const fetched = status.totalBytes - status.resumedBytes
+  const fetched = status.storedBytes - status.resumedBytes
   if (fetched === 0) return ", all of it was stored"
   const rate = seconds > 0 ? `, ${Units.bytes(fetched / seconds)}/s` : ""
   // Of a short one a whole second says little: 0 s would be said of what took half a second.
@@ -74,7 +74,7 @@ const averageOf = (status: TorrentStatus, seconds: number): string => {
 
 const facts = ({ seeds, status }: View): ReadonlyArray<string> => {
   const { downloadBytesPerSecond: rate, state } = status
-  const stored = `${Units.bytes(status.storedBytes)} of ${Units.bytes(status.totalBytes)}`
+  const stored = `${Units.bytes(status.wantedBytes - status.missingBytes)} of ${Units.bytes(status.wantedBytes)}`
   const bad = status.rejectedPieces === 0 ? [] : [Units.count(status.rejectedPieces, "bad piece")]
   const banned = status.bannedPeers === 0 ? [] : [`${Units.count(status.bannedPeers, "peer")} banned`]
   const up = `${Units.bytes(status.uploadBytesPerSecond)}/s`
@@ -86,9 +86,7 @@ const facts = ({ seeds, status }: View): ReadonlyArray<string> => {
   if (state._tag === "Checking") return [Units.bytes(status.totalBytes)]
   // While nothing can be stored, nobody knows.
   const left =
-    rate > 0 && state._tag === "Downloading"
-      ? [`${Units.duration(Math.ceil((status.totalBytes - status.storedBytes) / rate))} left`]
-      : []
+    rate > 0 && state._tag === "Downloading" ? [`${Units.duration(Math.ceil(status.missingBytes / rate))} left`] : []
   return [
     stored,
     `${Units.bytes(rate)}/s`,
@@ -100,6 +98,9 @@ const facts = ({ seeds, status }: View): ReadonlyArray<string> => {
     `${Units.bytes(status.bufferedBytes)} buffered`
   ]
 }
+
+/** Bytes that are stored of those that are wanted. */
+const fetchedOf = ({ missingBytes, wantedBytes }: TorrentStatus) => [wantedBytes - missingBytes, wantedBytes] as const
 
 /** As many of the parts as fit, the first ones first. */
 const join = (parts: ReadonlyArray<string>, separator: string, columns: number): string => {
@@ -145,8 +146,7 @@ export const render = (view: View, style: Style): ReadonlyArray<string> => {
       : `${paint(style, "bold", nameText)}  ${paint(style, state.color, stateText)}`
 
   const checking = status.state._tag === "Checking" ? view.checking : undefined
-  const [part, whole] =
-    checking === undefined ? [status.storedBytes, status.totalBytes] : [checking.checkedPieces, checking.totalPieces]
+  const [part, whole] = checking === undefined ? fetchedOf(status) : [checking.checkedPieces, checking.totalPieces]
   const percent = Units.percent(part, whole).padStart(6)
   const barWidth = Math.min(maxBarWidth, columns - percent.length - 1)
   const progress =
@@ -159,6 +159,6 @@ export const render = (view: View, style: Style): ReadonlyArray<string> => {
 /** The same in one plain line, for a log: `sample: downloading, 12.5%, 25.0 MiB of 200.0 MiB, 10.1 MiB/s, ...`. */
 export const line = (view: View): string => {
   const { status } = view
-  const percent = status.state._tag === "Checking" ? [] : [Units.percent(status.storedBytes, status.totalBytes)]
+  const percent = status.state._tag === "Checking" ? [] : [Units.percent(...fetchedOf(status))]
   return `${TerminalText.clean(view.name)}: ${[stateOf(view).text, ...percent, ...facts(view)].join(", ")}`
 }

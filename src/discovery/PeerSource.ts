@@ -18,7 +18,7 @@ export interface TransferFacts {
 /** What a running torrent gives its sources. */
 export interface PeerSourceContext {
   readonly facts: () => TransferFacts
-  /** Completes when every piece is stored; at once where the torrent was complete when it started. */
+  /** Completes when every wanted piece is stored; at once where the torrent was complete when it started. */
   readonly completed: Effect.Effect<void>
   /** Whether the torrent runs out of addresses to try: a source may then ask sooner, within what it is allowed. */
   readonly wantsMore?: (() => boolean) | undefined

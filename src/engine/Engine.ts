@@ -74,11 +74,18 @@ export interface AddOptions {
   readonly peers?: ReadonlyArray<PeerAddress> | undefined
   /** Where peers come from beside the torrent's trackers. */
   readonly sources?: ReadonlyArray<PeerSource.PeerSource> | undefined
+  /**
+   * How much each file of `metainfo.layout.files` is wanted, in their order: `skip`, `normal` or `high`; default `normal`
+   * for all. The torrent is complete when every piece is stored that has a byte of a wanted file.
+   */
+  readonly files?: Torrent.Options["files"]
+  /** `sequential` fetches pieces from the first on; default `rarest`, which is better for the swarm. */
+  readonly order?: Torrent.Options["order"]
   /** Pieces under way at once; default 20, or more where pieces are small. */
   readonly maxActivePieces?: number | undefined
   /** Connections of this torrent; default 50. */
   readonly maxConnections?: number | undefined
-  /** Goes on looking for peers and giving to them when everything is stored; default false. */
+  /** Goes on looking for peers and giving to them when everything that is wanted is stored; default false. */
   readonly seed?: boolean | undefined
   /**
    * Tells each peer of one piece at a time until they have passed all of them on (BEP 16), where everything is stored from
@@ -217,11 +224,14 @@ const run = Effect.fnUntraced(function* (config: Config, listening: Listening | 
       const torrent = yield* Torrent.make({
         metainfo,
         peerId,
+        port: listening?.address.port,
         sources: [
           PeerSource.fromAddresses(options.peers ?? []),
           yield* trackersOf(metainfo.trackers, infoHash, peerId),
           ...(options.sources ?? [])
         ],
+        files: options.files,
+        order: options.order,
         maxActivePieces: options.maxActivePieces,
         maxConnections: options.maxConnections,
         seed: options.seed,

@@ -1,7 +1,7 @@
 /**
  * One peer connection after its handshake, as a plain machine: bytes come in, facts go to the `Download`, frames to the
- * outbox. BEP 3 and the fast extension of BEP 6. It reads no clock and does no I/O; the session around it gives it the
- * time, moves the bytes and ends it when it throws.
+ * outbox. BEP 3 and the fast extension of BEP 6; what BEP 10 adds is `PeerExtensions.ts`'s. It reads no clock and does no
+ * I/O; the session around it gives it the time, moves the bytes and ends it when it throws.
  *
  * Hot path: a block costs one lookup of its request and one copy of its bytes, straight to their place in the piece.
  * Only what was requested is accepted. What was not, or not any more, never touches a buffer; it is counted, and a peer
@@ -9,8 +9,10 @@
  */
 import * as Data from "effect/Data"
 import * as Bitfield from "../base/Bitfield.ts"
+import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
+import * as AllowedFast from "../piece/AllowedFast.ts"
 import * as Download from "../piece/Download.ts"
 import * as PieceBuffer from "../piece/PieceBuffer.ts"
 import * as PieceTable from "../piece/PieceTable.ts"
@@ -20,6 +22,10 @@ import * as RateMeter from "../rate/RateMeter.ts"
 import * as FrameDecoder from "../wire/FrameDecoder.ts"
 import * as FrameEncoder from "../wire/FrameEncoder.ts"
 import { WireError } from "../wire/WireError.ts"
+import * as BlockBounds from "./BlockBounds.ts"
+import * as FastAllowance from "./FastAllowance.ts"
+import * as IncomingBlock from "./IncomingBlock.ts"
+import * as PeerExtensions from "./PeerExtensions.ts"
 import * as UploadQueue from "./UploadQueue.ts"
 
 /** Unasked blocks that are borne before the peer is disconnected: a few cross with our cancels in any case. */
@@ -30,9 +36,6 @@ export const maxWrongRequests = 64
 
 /** Rejects in a row, without a block between them, after which the peer is of no use. */
 export const maxRejects = 2_048
-
-/** Longest block a peer may ask for: 128 KiB, as in `FrameDecoder`. */
-const maxRequestLength = FrameDecoder.defaults.maxBlockLength
 
 /** Recently cancelled requests that are remembered, to tell a late block from an unasked one. */
 const maxCancelled = 1_024
@@ -70,36 +73,30 @@ export interface Offer {
   readonly sent: (piece: PieceIndex) => void
 }
 
-/** The block that is coming in. */
-interface Receiving {
-  /** The request it answers; `undefined` for a block that is dropped. */
-  request: RequestPipeline.Request | undefined
-  /** Whether it goes straight to its place; else it is put together in `scratch`, as another peer is writing there. */
-  isDirect: boolean
-}
-
 /** The state of one connection. */
 export interface PeerProtocol extends Download.Source {
   readonly download: Download.Download
   readonly upload: Upload.Upload
   /** What it asks us for, and whether we choke it. */
   readonly uploads: UploadQueue.UploadQueue
+  /** What it may have although we choke it (BEP 6). */
+  readonly allowance: FastAllowance.FastAllowance
   readonly offer: Offer | undefined
   readonly decoder: FrameDecoder.FrameDecoder
   /** Frames that wait to be sent. */
   readonly outbox: FrameEncoder.FrameEncoder
   /** Whether both sides speak the fast extension (BEP 6). */
   readonly isFast: boolean
+  /** What is said beside the pieces, where both sides speak the extension protocol (BEP 10). */
+  extensions: PeerExtensions.PeerExtensions | undefined
   amInterested: boolean
-  peerChoking: boolean
   peerInterested: boolean
   /** Whether it will not download any more (BEP 21). */
   readonly isUploadOnly: boolean
   /** Whether the peer has said which pieces it has; it may do so once, before any `have`. */
   hasToldPieces: boolean
-  readonly receiving: Receiving
+  readonly receiving: IncomingBlock.IncomingBlock
   readonly cancelled: Set<number>
-  scratch: Uint8Array | undefined
   /** It refused a piece that was to come from it alone, which the next tick frees for another. */
   hasRefusedSole: boolean
   /** When the handshake was done, in milliseconds. */
@@ -131,6 +128,13 @@ export interface PeerProtocol extends Download.Source {
   readonly interestChanged: () => void
 }
 
+/** What the extensions of one connection need to know. */
+export interface ExtensionOptions {
+  readonly torrent: PeerExtensions.TorrentExtensions
+  /** The peer, as we see it. */
+  readonly remote: PeerAddress
+}
+
 /** What a connection needs to begin. */
 export interface Options {
   readonly download: Download.Download
@@ -141,6 +145,10 @@ export interface Options {
   readonly key: number
   /** Whether both sides speak the fast extension. */
   readonly isFast: boolean
+  /** The peer's allowed fast set (BEP 6); it is told of the pieces that we have, where it has few itself. */
+  readonly allowedFast?: ReadonlyArray<PieceIndex> | undefined
+  /** What the extensions need to know, where both sides speak the extension protocol (BEP 10). */
+  readonly extensions?: ExtensionOptions | undefined
   /** The session should refill and flush, soon but not at once: called in the middle of what others do. */
   readonly wake: () => void
   /** The session should answer requests, soon but not at once. */
@@ -152,14 +160,21 @@ export interface Options {
 
 /** A connection whose handshake is done. What we have goes to the outbox first, as it must (BEP 3, BEP 6). */
 export const make = (options: Options): PeerProtocol => {
-  const { download, now, upload } = options
+  const { allowedFast = [], download, now, upload } = options
+  const { pieceCount, pieceLength } = download.geometry
   const outbox = FrameEncoder.make()
-  const blocksPerPiece = Math.ceil(download.geometry.pieceLength / PieceGeometry.blockLength)
+  const stored = options.offer === undefined ? Upload.offered(upload, download.table.stored) : Bitfield.make(pieceCount)
+  const allowance = FastAllowance.make(
+    options.isFast ? allowedFast.filter((piece) => Bitfield.has(stored, piece)) : [],
+    pieceLength
+  )
+  const blocksPerPiece = Math.ceil(pieceLength / PieceGeometry.blockLength)
   const self: PeerProtocol = {
     key: options.key,
-    has: Bitfield.make(download.geometry.pieceCount),
+    has: Bitfield.make(pieceCount),
     pipeline: RequestPipeline.make(blocksPerPiece, now),
     refused: new Set(),
+    allowedFast: new Set(),
     current: undefined,
     isSeed: false,
     searchedVersion: Download.never,
@@ -167,7 +182,8 @@ export const make = (options: Options): PeerProtocol => {
     wake: options.wake,
     download,
     upload,
-    uploads: UploadQueue.make({ pieceLength: download.geometry.pieceLength }),
+    uploads: UploadQueue.make({ pieceLength, allowedFast: allowance.pieces }),
+    allowance,
     offer: options.offer,
     decoder: FrameDecoder.make(sink(() => self)),
     outbox,
@@ -175,11 +191,13 @@ export const make = (options: Options): PeerProtocol => {
     amInterested: false,
     peerChoking: true,
     peerInterested: false,
-    isUploadOnly: false,
+    extensions: undefined,
+    get isUploadOnly() {
+      return self.extensions?.isUploadOnly === true
+    },
     hasToldPieces: false,
-    receiving: { request: undefined, isDirect: false },
+    receiving: IncomingBlock.make(),
     cancelled: new Set(),
-    scratch: undefined,
     hasRefusedSole: false,
     openedAt: now,
     now,
@@ -198,16 +216,21 @@ export const make = (options: Options): PeerProtocol => {
     serve: options.serve,
     interestChanged: options.interestChanged
   }
-  const stored =
-    options.offer === undefined
-      ? Upload.offered(upload, download.table.stored)
-      : Bitfield.make(download.geometry.pieceCount)
   if (self.isFast && stored.count === 0) FrameEncoder.haveNone(outbox)
   else if (self.isFast && Bitfield.isFull(stored)) FrameEncoder.haveAll(outbox)
   else if (stored.count > 0 || self.isFast) FrameEncoder.bitfield(outbox, stored.bytes)
+  if (options.extensions !== undefined) self.extensions = extend(self, options.extensions)
   Download.join(download, self)
   return self
 }
+
+/** Begins to speak BEP 10, behind what we have: that must come first (BEP 3, BEP 6). */
+const extend = (self: PeerProtocol, options: ExtensionOptions): PeerExtensions.PeerExtensions =>
+  PeerExtensions.make({
+    ...options,
+    outbox: self.outbox,
+    lost: (index) => lose(self, BlockBounds.requirePiece(self.download.geometry, index, "a donthave"))
+  })
 
 /**
  * Reads what the peer sent, at `now` in milliseconds. Throws `WireError` when the peer broke the protocol and
@@ -224,7 +247,7 @@ export const receive = (self: PeerProtocol, chunk: Uint8Array, now: number): voi
  * there is room left and no block of a piece under way to ask for.
  */
 export const refill = (self: PeerProtocol, now: number): PieceIndex | undefined => {
-  if (self.peerChoking) return undefined
+  if (self.peerChoking && self.allowedFast.size === 0) return undefined
   while (RequestPipeline.room(self.pipeline) > 0) {
     const request = Download.nextBlock(self.download, self, now)
     if (request === undefined) {
@@ -269,6 +292,14 @@ export const announce = (self: PeerProtocol, piece: PieceIndex): void => {
   }
 }
 
+/** Tells the peer that a piece which it was told of cannot be read any more, unless it has the piece itself (BEP 54). */
+export const retract = (self: PeerProtocol, piece: PieceIndex): void => {
+  const isTold = self.offer === undefined || self.offer.isTold(piece)
+  if (self.extensions === undefined || !isTold || Bitfield.has(self.has, piece)) return
+  PeerExtensions.dontHave(self.extensions, piece)
+  self.wake()
+}
+
 /** Lets the peer request blocks. */
 export const unchoke = (self: PeerProtocol): void => {
   if (!self.uploads.isChoking) return
@@ -295,6 +326,7 @@ export const refuse = (self: PeerProtocol, piece: PieceIndex, begin: number, len
 /** Blocks of a piece were sent to the peer, of so many bytes together. */
 export const uploaded = (self: PeerProtocol, piece: PieceIndex, bytes: number, now: number): void => {
   self.offer?.sent(piece)
+  if (self.uploads.isChoking) FastAllowance.spend(self.allowance, bytes)
   self.uploadedBytes += bytes
   self.lastServed = now
   self.lastSent = now
@@ -308,6 +340,10 @@ export const uploaded = (self: PeerProtocol, piece: PieceIndex, bytes: number, n
  */
 export const tick = (self: PeerProtocol, now: number): boolean => {
   dropWhereUseless(self, now)
+  if (self.extensions !== undefined) {
+    PeerExtensions.tick(self.extensions, now)
+    if (!FrameEncoder.isEmpty(self.outbox)) self.wake()
+  }
   if (now - self.lastSent >= keepAliveAfter) {
     FrameEncoder.keepAlive(self.outbox)
     self.lastSent = now
@@ -334,8 +370,8 @@ const dropWhereUseless = (self: PeerProtocol, now: number): void => {
   if (blockedSince !== undefined && (now - blockedSince >= blockedFor || self.outbox.length > maxWaiting)) {
     throw new PeerDropped({ why: "it does not read what is sent to it" })
   }
-  if (Bitfield.isFull(self.has) && PieceTable.isComplete(self.download.table)) {
-    throw new PeerDropped({ why: "both sides have everything" })
+  if (Bitfield.isFull(self.has) && PieceTable.isFinished(self.download.table)) {
+    throw new PeerDropped({ why: "neither side wants anything more" })
   }
 }
 
@@ -353,23 +389,6 @@ const rememberCancelled = (self: PeerProtocol, piece: PieceIndex, begin: number)
 const blockId = (self: PeerProtocol, piece: number, begin: number): number =>
   piece * self.pipeline.blocksPerPiece + (begin >>> PieceGeometry.blockShift)
 
-const checkPiece = (self: PeerProtocol, index: number, what: string): PieceIndex => {
-  if (PieceGeometry.isPieceIndex(self.download.geometry, index)) return index
-  throw new WireError({ why: `${what} of piece ${index}, of which there are ${self.download.geometry.pieceCount}` })
-}
-
-const checkBlock = (self: PeerProtocol, index: number, begin: number, length: number, what: string): PieceIndex => {
-  const piece = checkPiece(self, index, what)
-  if (
-    length === 0 ||
-    length > maxRequestLength ||
-    begin + length > PieceGeometry.pieceSize(self.download.geometry, piece)
-  ) {
-    throw new WireError({ why: `${what} of ${length} bytes at ${begin} in piece ${index}` })
-  }
-  return piece
-}
-
 const requireFast = (self: PeerProtocol, what: string): void => {
   if (!self.isFast) throw new WireError({ why: `${what} without the fast extension` })
 }
@@ -380,6 +399,11 @@ const tellPieces = (self: PeerProtocol, what: string, has: Bitfield.Bitfield): v
   Download.gainAll(self.download, self, has)
   if (self.offer !== undefined) for (const piece of Bitfield.indices(has)) self.offer.gained(piece as PieceIndex)
   updateInterest(self)
+  // Who has as much already needs no help to begin (BEP 6).
+  if (has.count >= AllowedFast.defaultSize) return
+  for (const piece of self.allowance.pieces) {
+    if (!Bitfield.has(has, piece)) FrameEncoder.allowedFast(self.outbox, piece)
+  }
 }
 
 /**
@@ -398,6 +422,11 @@ const gain = (self: PeerProtocol, piece: PieceIndex): void => {
   self.offer?.gained(piece)
 }
 
+/** The peer has lost a piece (BEP 54): what it was asked for of it is asked of others. */
+const lose = (self: PeerProtocol, piece: PieceIndex): void => {
+  if (Download.lose(self.download, self, piece)) self.hasRefusedSole = true
+}
+
 const dropped = (self: PeerProtocol, index: number, begin: number): void => {
   if (self.cancelled.delete(blockId(self, index, begin))) return
   if (++self.unaskedBlocks > maxUnaskedBlocks) throw new WireError({ why: "blocks nobody asked for" })
@@ -410,7 +439,6 @@ const releaseOnChoke = (self: PeerProtocol): void => {
     rememberCancelled(self, buffer.piece, block * PieceGeometry.blockLength)
   }
   RequestPipeline.releaseAll(self.pipeline)
-  Download.feed(self.download)
 }
 
 const setInterest = (self: PeerProtocol, isInterested: boolean): void => {
@@ -419,19 +447,14 @@ const setInterest = (self: PeerProtocol, isInterested: boolean): void => {
   self.interestChanged()
 }
 
-/** The request that the block coming in may still be written for. */
-const liveRequest = (self: PeerProtocol): RequestPipeline.Request | undefined => {
-  const request = self.receiving.request
-  if (request === undefined || !request.buffer.isOpen) return undefined
-  return RequestPipeline.get(self.pipeline, request.buffer.piece, request.block) === request ? request : undefined
-}
-
 const sink = (self_: () => PeerProtocol): FrameDecoder.FrameSink => ({
   ...FrameDecoder.ignoreAll,
   choke: () => {
     const self = self_()
     self.peerChoking = true
     releaseOnChoke(self)
+    // Also where nothing was asked of it: a piece may have been left to it.
+    Download.feed(self.download)
   },
   unchoke: () => {
     const self = self_()
@@ -444,7 +467,7 @@ const sink = (self_: () => PeerProtocol): FrameDecoder.FrameSink => ({
   have: (index) => {
     const self = self_()
     self.hasToldPieces = true
-    gain(self, checkPiece(self, index, "a have"))
+    gain(self, BlockBounds.requirePiece(self.download.geometry, index, "a have"))
     if (!self.amInterested) updateInterest(self)
   },
   bitfield: (bits) => {
@@ -468,7 +491,7 @@ const sink = (self_: () => PeerProtocol): FrameDecoder.FrameSink => ({
   },
   request: (index, begin, length) => {
     const self = self_()
-    const piece = checkBlock(self, index, begin, length, "a request")
+    const piece = BlockBounds.requireBlock(self.download.geometry, index, begin, length, "a request")
     if (!Bitfield.has(self.download.table.stored, piece) || self.offer?.isTold(piece) === false) {
       if (++self.wrongRequests > maxWrongRequests)
         throw new WireError({ why: "requests for pieces that nobody offered" })
@@ -485,81 +508,73 @@ const sink = (self_: () => PeerProtocol): FrameDecoder.FrameSink => ({
   },
   cancel: (index, begin, length) => {
     const self = self_()
-    const piece = checkBlock(self, index, begin, length, "a cancel")
+    const piece = BlockBounds.requireBlock(self.download.geometry, index, begin, length, "a cancel")
     if (UploadQueue.cancel(self.uploads, piece, begin, length)) refuse(self, piece, begin, length)
   },
   suggest: (index) => {
     const self = self_()
     requireFast(self, "a suggestion")
-    checkPiece(self, index, "a suggestion")
+    BlockBounds.requirePiece(self.download.geometry, index, "a suggestion")
   },
   allowedFast: (index) => {
     const self = self_()
     requireFast(self, "an allowed fast message")
-    checkPiece(self, index, "an allowed fast message")
+    const piece = BlockBounds.requirePiece(self.download.geometry, index, "an allowed fast message")
+    if (self.allowedFast.size < AllowedFast.maxTaken) self.allowedFast.add(piece)
   },
   reject: (index, begin, length) => {
     const self = self_()
     requireFast(self, "a reject")
-    const piece = checkBlock(self, index, begin, length, "a reject")
+    const piece = BlockBounds.requireBlock(self.download.geometry, index, begin, length, "a reject")
     if (++self.rejects > maxRejects) throw new PeerDropped({ why: "it rejects every request" })
     self.cancelled.delete(blockId(self, piece, begin))
     const request = RequestPipeline.release(self.pipeline, piece, begin >>> PieceGeometry.blockShift)
     if (request === undefined) return
     // Asking again at once would be rejected again: others first, or this peer after its next unchoke.
-    if (!self.peerChoking) {
+    if (self.peerChoking) self.allowedFast.delete(piece)
+    else {
       self.refused.add(piece)
       if (request.buffer.soleSource === self.key) self.hasRefusedSole = true
       if (self.rejects >= rejectsUntilSnubbed) self.pipeline.isSnubbed = true
     }
     Download.feed(self.download)
   },
+  extended: (id, payload) => {
+    const self = self_()
+    if (self.extensions === undefined) return
+    PeerExtensions.receive(self.extensions, id, payload, self.now)
+    RequestPipeline.bound(self.pipeline, PeerExtensions.maxRequests(self.extensions))
+  },
   pieceBegin: (index, begin, length) => {
     const self = self_()
-    const { receiving } = self
-    const block = begin >>> PieceGeometry.blockShift
-    const request = RequestPipeline.get(self.pipeline, index, block)
+    const request = RequestPipeline.get(self.pipeline, index, begin >>> PieceGeometry.blockShift)
     self.downloadedBytes += length
     self.download.downloadedBytes += length
     RateMeter.add(self.download.rate, length, self.now)
     if (request === undefined || !PieceBuffer.isBlock(request.buffer, begin, length)) {
-      receiving.request = undefined
+      self.receiving.request = undefined
       self.download.wastedBytes += length
       dropped(self, index, begin)
       return
     }
-    receiving.request = request
-    const { writers } = request.buffer
-    receiving.isDirect = writers[block] === PieceBuffer.nobody
-    if (receiving.isDirect) writers[block] = self.key
-    else self.scratch ??= new Uint8Array(PieceGeometry.blockLength)
+    IncomingBlock.begin(self.receiving, request, self.key)
   },
   pieceData: (view, offset) => {
     const self = self_()
-    const request = liveRequest(self)
+    const request = IncomingBlock.liveRequest(self.receiving, self.pipeline)
     if (request === undefined) return
     RequestPipeline.progress(self.pipeline, self.now)
-    if (Bitfield.has(request.buffer.received, request.block)) return
-    if (self.receiving.isDirect)
-      PieceBuffer.write(request.buffer, request.block * PieceGeometry.blockLength + offset, view)
-    else self.scratch!.set(view, offset)
+    IncomingBlock.write(self.receiving, request, offset, view)
   },
   pieceEnd: () => {
     const self = self_()
     const begun = self.receiving.request
     if (begun === undefined) return
-    const { block, buffer } = begun
-    const size = PieceBuffer.sizeOf(buffer, block)
-    const request = liveRequest(self)
-    releaseWriter(self)
-    // Also where the loan is over: a buffer that is named here keeps memory that the budget may have given away.
-    self.receiving.request = undefined
+    const size = PieceBuffer.sizeOf(begun.buffer, begun.block)
+    const request = IncomingBlock.end(self.receiving, self.pipeline, self.key)
     if (request === undefined) {
       self.download.wastedBytes += size
       return
-    }
-    if (!self.receiving.isDirect && !Bitfield.has(buffer.received, block)) {
-      PieceBuffer.write(buffer, block * PieceGeometry.blockLength, self.scratch!.subarray(0, size))
     }
     self.rejects = 0
     if (!Download.received(self.download, self, request, self.now)) {
@@ -571,17 +586,9 @@ const sink = (self_: () => PeerProtocol): FrameDecoder.FrameSink => ({
   }
 })
 
-/** Gives up the right to write straight into the block that is coming in. */
-const releaseWriter = (self: PeerProtocol): void => {
-  const { isDirect, request } = self.receiving
-  if (isDirect && request?.buffer.writers[request.block] === self.key) {
-    request.buffer.writers[request.block] = PieceBuffer.nobody
-  }
-}
-
 /** Ends the connection's part in the download: its blocks are free for others. */
 export const close = (self: PeerProtocol) => {
   FrameDecoder.stop(self.decoder)
-  releaseWriter(self)
+  IncomingBlock.release(self.receiving, self.key)
   return Download.leave(self.download, self)
 }

@@ -13,6 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import * as Bytes from "../base/Bytes.ts"
 import type { InfoHash } from "../base/InfoHash.ts"
+import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { PeerId } from "../base/PeerId.ts"
 import * as Download from "../piece/Download.ts"
 import type * as Upload from "../piece/Upload.ts"
@@ -21,6 +22,8 @@ import * as FrameDecoder from "../wire/FrameDecoder.ts"
 import * as FrameEncoder from "../wire/FrameEncoder.ts"
 import * as Handshake from "../wire/Handshake.ts"
 import { WireError } from "../wire/WireError.ts"
+import type { TorrentExtensions } from "./PeerExtensions.ts"
+import * as PeerExtensions from "./PeerExtensions.ts"
 import * as PeerProtocol from "./PeerProtocol.ts"
 import * as UploadSession from "./UploadSession.ts"
 
@@ -43,6 +46,8 @@ export interface PeerSession {
   readonly protocol: PeerProtocol.PeerProtocol
   /** What the peer calls itself, 20 bytes. */
   readonly peerId: Uint8Array
+  /** The peer, as we see it. */
+  readonly remote: PeerAddress
   /** Whether the peer began the connection. */
   readonly isIncoming: boolean
   /** Ends the session; nothing more is read from the peer. */
@@ -56,6 +61,10 @@ export interface Options {
   readonly upload: Upload.Upload
   /** Where the peer is told of one piece at a time. */
   readonly offer?: PeerProtocol.Offer | undefined
+  /** Pieces that the peer may have although we choke it (BEP 6). */
+  readonly allowedFast?: PeerProtocol.Options["allowedFast"]
+  /** What peers are told and asked beside the pieces (BEP 10); absent: nothing. */
+  readonly extensions?: TorrentExtensions | undefined
   /** The small number of the peer's address. */
   readonly key: number
   readonly infoHash: InfoHash
@@ -70,8 +79,6 @@ export interface Options {
 
 const isSessionError = (error: unknown): error is SessionError =>
   error instanceof WireError || error instanceof PeerProtocol.PeerDropped || error instanceof SelfConnection
-
-const ourFeatures: Handshake.Features = { ...Handshake.noFeatures, fast: true }
 
 /** Opening a latch runs its fiber at once, which must not happen in the middle of what somebody else does. */
 const openSoon = (latch: Latch.Latch) => {
@@ -91,7 +98,13 @@ const openSoon = (latch: Latch.Latch) => {
  * requests are free for others.
  */
 export const run = Effect.fnUntraced(function* (options: Options) {
-  const { connection, download, upload } = options
+  const { connection, download, extensions, upload } = options
+  const { remote } = connection
+  const ourFeatures: Handshake.Features = {
+    ...Handshake.noFeatures,
+    fast: true,
+    extensionProtocol: extensions !== undefined
+  }
   const clock = yield* Clock.Clock
   const failed = yield* Deferred.make<never, SessionError>()
   const opened = yield* Deferred.make<PeerProtocol.PeerProtocol>()
@@ -115,12 +128,15 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     if (!Bytes.equals(theirs.infoHash, options.infoHash))
       throw new PeerProtocol.PeerDropped({ why: "it serves another torrent" })
     if (Bytes.equals(theirs.peerId, options.peerId)) throw new SelfConnection()
+    const common = Handshake.common(ourFeatures, theirs.features)
     const opening = PeerProtocol.make({
       download,
       upload,
       offer: options.offer,
+      allowedFast: options.allowedFast,
       key: options.key,
-      isFast: Handshake.common(ourFeatures, theirs.features).fast,
+      isFast: common.fast,
+      extensions: extensions && common.extensionProtocol ? { torrent: extensions, remote } : undefined,
       wake: wakeSoon,
       serve: openSoon(requested),
       interestChanged: options.onInterest,
@@ -130,6 +146,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     const refusal = options.onOpen({
       protocol: opening,
       peerId: theirs.peerId,
+      remote,
       isIncoming: options.isIncoming,
       failUnsafe
     })
@@ -170,9 +187,13 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     if (protocol.pipeline.requests.size === 0) PeerProtocol.updateInterest(protocol)
     if (FrameEncoder.isEmpty(protocol.outbox)) return true
     protocol.lastSent = now
-    if (connection.writeUnsafe(FrameEncoder.take(protocol.outbox))) return true
-    protocol.blockedSince = now
-    return false
+    const isRoomy = connection.writeUnsafe(FrameEncoder.take(protocol.outbox))
+    if (!isRoomy) protocol.blockedSince = now
+    if (protocol.extensions !== undefined) {
+      PeerExtensions.giveMetadata(protocol.extensions)
+      if (!FrameEncoder.isEmpty(protocol.outbox)) wakeSoon()
+    }
+    return isRoomy
   }
 
   /** Refills the pipeline and sends, as far as that needs no fiber; else `false`, and the fiber does the rest. */

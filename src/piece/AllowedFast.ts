@@ -15,6 +15,9 @@ import { PieceHasher } from "./PieceHasher.ts"
 /** Pieces in a set: the number that BEP 6 names. */
 export const defaultSize = 10
 
+/** Pieces that are taken of what a peer allows us, however many it names. */
+export const maxTaken = 64
+
 /** What a set follows from. */
 export interface Options {
   readonly infoHash: InfoHash

@@ -2,8 +2,9 @@
  * What the sessions of one torrent share while they fetch it: the state of the pieces, their buffers, who is asked for
  * which block, and the queue of completed pieces.
  *
- * Blocks of pieces under way come first, then the rarest piece, then salt; when nothing is left to start, the blocks
- * that are still out are asked for a second and a third time, and the slower answers are cancelled (end game, BEP 3).
+ * Blocks of pieces under way come first, then a new piece, in the order of `PieceOrder.ts`; when nothing is left to start,
+ * the blocks that are still out are asked for a second and a third time, and the slower answers are cancelled (end game,
+ * BEP 3).
  *
  * Plain functions with one owner, the torrent's fibers between two `yield*`; only borrowing and returning a buffer are
  * effects. Verdicts on a completed piece are `PieceVerifier.ts`'s matter, bytes and frames `peer/PeerProtocol.ts`'s.
@@ -22,7 +23,9 @@ import type * as Prng from "../base/Prng.ts"
 import * as RateMeter from "../rate/RateMeter.ts"
 import * as BufferPool from "./BufferPool.ts"
 import * as PieceBuffer from "./PieceBuffer.ts"
+import * as PieceOrder from "./PieceOrder.ts"
 import * as PiecePicker from "./PiecePicker.ts"
+import * as PiecePriority from "./PiecePriority.ts"
 import * as PieceTable from "./PieceTable.ts"
 import * as RequestPipeline from "./RequestPipeline.ts"
 
@@ -38,6 +41,10 @@ export interface Source {
   readonly pipeline: RequestPipeline.RequestPipeline
   /** Pieces it refused to send although it has them; not asked for again until it unchokes anew. */
   readonly refused: Set<PieceIndex>
+  /** Whether it serves nothing for now (BEP 3), but for what it allows. */
+  peerChoking: boolean
+  /** Pieces that it serves although it chokes us (BEP 6). */
+  readonly allowedFast: Set<PieceIndex>
   /** The piece it was last asked for: it goes on with that one, so that few peers share a piece. */
   current: PieceBuffer.PieceBuffer | undefined
   /** It said at once that it has every piece, and is not counted in the picker's availability. */
@@ -55,6 +62,8 @@ export interface Download {
   readonly geometry: PieceGeometry.PieceGeometry
   readonly table: PieceTable.PieceTable
   readonly picker: PiecePicker.PiecePicker
+  /** In what order pieces are started. */
+  readonly order: PieceOrder.PieceOrder
   readonly pool: BufferPool.BufferPool
   /** Completed pieces for the verifier: as deep as there are buffers, so an offer always succeeds. */
   readonly completed: Queue.Queue<PieceBuffer.PieceBuffer>
@@ -63,8 +72,11 @@ export interface Download {
   readonly hungry: Set<Source>
   /** Pieces that failed their digest several times, and when they may be tried again (milliseconds). */
   readonly delayed: Map<PieceIndex, number>
-  /** Pieces that are to come from one peer alone, because a copy from several was bad. */
-  readonly singled: Set<PieceIndex>
+  /**
+   * Pieces that are to come from one peer alone, because a copy from several was bad; for each, how often which source,
+   * by its key, was trusted with it and did not send it.
+   */
+  readonly singled: Map<PieceIndex, Map<number, number>>
   /** No new piece is started while the storage takes no writes. */
   isPaused: boolean
   /** How fast payload arrives. */
@@ -92,12 +104,13 @@ export const make = Effect.fnUntraced(function* (options: {
     geometry: options.geometry,
     table: PieceTable.make(options.geometry),
     picker: PiecePicker.make(options.geometry.pieceCount, options.random),
+    order: PieceOrder.make(),
     pool,
     completed,
     sources: new Set(),
     hungry: new Set(),
     delayed: new Map(),
-    singled: new Set(),
+    singled: new Map(),
     isPaused: false,
     rate: RateMeter.make({ now: yield* Clock.currentTimeMillis }),
     downloadedBytes: 0,
@@ -118,21 +131,52 @@ export const feed = (self: Download): void => {
   for (const source of waiting) source.wake()
 }
 
-/** Whether the peer has anything that is not stored yet. */
+/**
+ * Says how much each piece is wanted. One that is under way and not wanted any more goes on, as most of it may be here; it
+ * is not started again. Peers that had nothing to request are woken; whether peers are of interest may have changed.
+ */
+export const setPriorities = (self: Download, priorities: ReadonlyArray<PiecePriority.PiecePriority>): void => {
+  PieceTable.setWanted(self.table, PiecePriority.wanted(priorities))
+  for (const [piece, priority] of priorities.entries()) {
+    PiecePicker.setPriority(self.picker, piece as PieceIndex, priority)
+  }
+  feed(self)
+}
+
+/** Whether the peer has anything that is wanted and not stored yet. */
 export const isInteresting = (self: Download, has: Bitfield.Bitfield): boolean => {
-  if (PieceTable.isComplete(self.table)) return false
+  if (PieceTable.isFinished(self.table)) return false
   if (Bitfield.isFull(has)) return true
-  const stored = self.table.stored.bytes
-  for (let at = 0; at < stored.length; at++) if ((has.bytes[at]! & ~stored[at]!) !== 0) return true
+  const { stored, wanted } = self.table
+  for (let at = 0; at < stored.bytes.length; at++) {
+    if ((has.bytes[at]! & wanted.bytes[at]! & ~stored.bytes[at]!) !== 0) return true
+  }
+  return false
+}
+
+/**
+ * Whether the piece is to come from one peer alone, and another that could start it now failed to send it less often than
+ * this one. Else a peer that stalls could take the piece again each time it is dropped, and keep it from all others.
+ */
+const isLeftToOthers = (self: Download, source: Source, piece: PieceIndex): boolean => {
+  const failures = self.singled.get(piece)
+  const own = failures?.get(source.key)
+  if (failures === undefined || own === undefined) return false
+  for (const other of self.sources) {
+    if (other.peerChoking || other.pipeline.isSnubbed || other.refused.has(piece)) continue
+    if (Bitfield.has(other.has, piece) && (failures.get(other.key) ?? 0) < own) return true
+  }
   return false
 }
 
 /** A piece that is to come from one peer may still go to another: the one has sent nothing and is asked for nothing. */
-const isUntouched = (buffer: PieceBuffer.PieceBuffer): boolean => buffer.freeBlocks === buffer.blockCount
+const mayTakeOver = (self: Download, source: Source, buffer: PieceBuffer.PieceBuffer): boolean =>
+  buffer.freeBlocks === buffer.blockCount && !isLeftToOthers(self, source, buffer.piece)
 
-const mayAsk = (source: Source, buffer: PieceBuffer.PieceBuffer): boolean =>
+const mayAsk = (self: Download, source: Source, buffer: PieceBuffer.PieceBuffer): boolean =>
   Bitfield.has(source.has, buffer.piece) &&
-  (buffer.soleSource === undefined || buffer.soleSource === source.key || isUntouched(buffer)) &&
+  (!source.peerChoking || source.allowedFast.has(buffer.piece)) &&
+  (buffer.soleSource === undefined || buffer.soleSource === source.key || mayTakeOver(self, source, buffer)) &&
   !source.refused.has(buffer.piece)
 
 /**
@@ -141,10 +185,10 @@ const mayAsk = (source: Source, buffer: PieceBuffer.PieceBuffer): boolean =>
  */
 export const nextBlock = (self: Download, source: Source, now: number): RequestPipeline.Request | undefined => {
   let buffer = source.current
-  if (buffer === undefined || !buffer.isOpen || buffer.freeBlocks === 0 || !mayAsk(source, buffer)) {
+  if (buffer === undefined || !buffer.isOpen || buffer.freeBlocks === 0 || !mayAsk(self, source, buffer)) {
     buffer = undefined
     for (const candidate of self.pool.partial) {
-      if (!mayAsk(source, candidate)) continue
+      if (!mayAsk(self, source, candidate)) continue
       buffer = candidate
       break
     }
@@ -155,14 +199,34 @@ export const nextBlock = (self: Download, source: Source, now: number): RequestP
   return RequestPipeline.send(source.pipeline, buffer, PieceBuffer.nextFree(buffer)!, now)
 }
 
+/** The pieces that the peer is not to start: those it refused, and those that are left to others. */
+const exceptions = (self: Download, source: Source): ReadonlySet<PieceIndex> => {
+  if (self.singled.size === 0) return source.refused
+  const pieces = new Set(source.refused)
+  for (const piece of self.singled.keys()) if (isLeftToOthers(self, source, piece)) pieces.add(piece)
+  return pieces
+}
+
+const allowedPiece = (self: Download, source: Source): PieceIndex | undefined => {
+  for (const piece of source.allowedFast) {
+    const isStartable = PiecePicker.isCandidate(self.picker, piece) && !isLeftToOthers(self, source, piece)
+    if (isStartable && Bitfield.has(source.has, piece) && !source.refused.has(piece)) return piece
+  }
+  return undefined
+}
+
 /** The piece that the peer should start, once a buffer is borrowed for it; `undefined` where it can start none. */
 export const nextPiece = (self: Download, source: Source): PieceIndex | undefined => {
   if (self.isPaused || source.searchedVersion === self.picker.version || !BufferPool.mayLend(self.pool))
     return undefined
   // A peer that lets requests time out gets no piece of its own to hold up.
   if (source.pipeline.isSnubbed && self.table.counts.active > 0) return undefined
-  const piece = PiecePicker.pick(self.picker, source.has, source.refused)
-  if (piece === undefined) source.searchedVersion = self.picker.version
+  if (source.peerChoking) return allowedPiece(self, source)
+  const begun = self.geometry.pieceCount - self.table.counts.missing
+  const except = exceptions(self, source)
+  const piece = PieceOrder.pick(self.order, self.picker, source.has, except, begun)
+  // What is left to others may come back to it although no piece became a candidate meanwhile.
+  if (piece === undefined && except.size === source.refused.size) source.searchedVersion = self.picker.version
   return piece
 }
 
@@ -176,10 +240,11 @@ export const begin = Effect.fnUntraced(function* (self: Download, source: Source
   self.hungry.add(source)
   const buffer = yield* BufferPool.lendNow(self.pool, piece, {
     isWanted: () => {
-      const isMissing = PieceTable.stateOf(self.table, piece) === "missing"
+      // Nobody was faster, and nobody has skipped it meanwhile.
+      const isCandidate = PiecePicker.isCandidate(self.picker, piece)
       // There may be another piece for it.
-      if (!isMissing) source.wake()
-      return isMissing
+      if (!isCandidate) source.wake()
+      return isCandidate
     },
     onOpen: (buffer) => {
       PieceTable.start(self.table, piece)
@@ -210,9 +275,20 @@ const end = (self: Download, buffer: PieceBuffer.PieceBuffer): void => {
   const state = PieceTable.stateOf(self.table, buffer.piece)
   if (state === "active" || state === "complete") {
     PieceTable.reset(self.table, buffer.piece)
+    if (buffer.soleSource !== undefined) noteFailure(self, buffer.piece, buffer.soleSource)
     if (!self.delayed.has(buffer.piece)) PiecePicker.insert(self.picker, buffer.piece)
   }
   feed(self)
+}
+
+/** From now on the piece is to come from one peer alone. */
+export const single = (self: Download, piece: PieceIndex): void => {
+  if (!self.singled.has(piece)) self.singled.set(piece, new Map())
+}
+
+const noteFailure = (self: Download, piece: PieceIndex, key: number): void => {
+  const failures = self.singled.get(piece)
+  failures?.set(key, (failures.get(key) ?? 0) + 1)
 }
 
 /** Lets pieces whose delay is over be started again. */
@@ -234,7 +310,7 @@ export const nextDuplicate = (self: Download, source: Source, now: number): Requ
   if (self.picker.count > 0 || source.pipeline.isSnubbed) return undefined
   for (const { buffer } of self.pool.loans.values()) {
     if (!buffer.isOpen || buffer.soleSource !== undefined || PieceBuffer.isComplete(buffer)) continue
-    if (!mayAsk(source, buffer)) continue
+    if (!mayAsk(self, source, buffer)) continue
     for (let block = 0; block < buffer.blockCount; block++) {
       if (buffer.requests[block]! >= maxRequestsPerBlock || Bitfield.has(buffer.received, block)) continue
       if (RequestPipeline.get(source.pipeline, buffer.piece, block) === undefined) {
@@ -279,6 +355,28 @@ export const gain = (self: Download, source: Source, piece: PieceIndex): void =>
   if (!Bitfield.add(source.has, piece)) return
   source.searchedVersion = never
   PiecePicker.gain(self.picker, piece)
+}
+
+/**
+ * The peer says that it does not have `piece` any more: what it was asked for of it is free for others. `true` where the
+ * piece was to come from it alone, and is to be abandoned.
+ */
+export const lose = (self: Download, source: Source, piece: PieceIndex): boolean => {
+  if (!Bitfield.has(source.has, piece)) return false
+  if (source.isSeed) {
+    source.isSeed = false
+    for (const had of Bitfield.indices(source.has)) PiecePicker.gain(self.picker, had as PieceIndex)
+  }
+  Bitfield.remove(source.has, piece)
+  PiecePicker.lose(self.picker, piece)
+  // Also where it is not under way: it may have been left to this peer.
+  feed(self)
+  const buffer = self.pool.loans.get(piece)?.buffer
+  if (buffer === undefined || !buffer.isOpen) return false
+  for (const block of RequestPipeline.releasePiece(source.pipeline, buffer)) {
+    source.cancel(piece, block * PieceGeometry.blockLength, PieceBuffer.sizeOf(buffer, block))
+  }
+  return buffer.soleSource === source.key
 }
 
 /** The peer says at once which pieces it has (bitfield, have all); it had none before. */

@@ -31,6 +31,12 @@ export const ofFiles = (
   return pieces
 }
 
+/** The files that are not skipped, as indices in `layout.files`; `files` as in `ofFiles`. */
+export const wantedFiles = (
+  layout: FileLayout.FileLayout,
+  files: ReadonlyArray<PiecePriority>
+): ReadonlyArray<number> => [...layout.files.keys()].filter((index) => files[index] !== "skip")
+
 /** The pieces that are not skipped. */
 export const wanted = (pieces: ReadonlyArray<PiecePriority>): Bitfield.Bitfield => {
   const bits = Bitfield.make(pieces.length)

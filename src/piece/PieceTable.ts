@@ -8,6 +8,8 @@
  * has passed and waits for the storage; `stored` means that the storage confirmed the write. Only active and complete
  * pieces go back to missing: a verified piece keeps its buffer until it is stored or the torrent stops.
  *
+ * Beside its state a piece is wanted or not. One that is not may have any state: it may be stored from before, or under way.
+ *
  * Plain data with one owner, the torrent's fibers between two `yield*`. Choosing is `PiecePicker.ts`'s matter.
  */
 import * as Bitfield from "../base/Bitfield.ts"
@@ -27,15 +29,28 @@ export interface PieceTable {
   readonly stored: Bitfield.Bitfield
   /** How many pieces are in each state. */
   readonly counts: Record<PieceState, number>
+  /** The pieces that are wanted. Change them only with `setWanted`. */
+  readonly wanted: Bitfield.Bitfield
+  /** How many wanted pieces are not stored. */
+  unstoredWanted: number
 }
 
-/** All pieces missing. */
+/** All pieces missing, and wanted. */
 export const make = (geometry: PieceGeometry): PieceTable => ({
   geometry,
   codes: new Uint8Array(geometry.pieceCount),
   stored: Bitfield.make(geometry.pieceCount),
-  counts: { missing: geometry.pieceCount, active: 0, complete: 0, verified: 0, stored: 0 }
+  counts: { missing: geometry.pieceCount, active: 0, complete: 0, verified: 0, stored: 0 },
+  wanted: Bitfield.full(geometry.pieceCount),
+  unstoredWanted: geometry.pieceCount
 })
+
+/** The pieces in `wanted`, a bit for each, are wanted from now on, and no others. */
+export const setWanted = (self: PieceTable, wanted: Bitfield.Bitfield): void => {
+  Bitfield.replace(self.wanted, wanted)
+  self.unstoredWanted = 0
+  for (const piece of Bitfield.indices(wanted)) if (!Bitfield.has(self.stored, piece)) self.unstoredWanted++
+}
 
 /** The state of a piece. */
 export const stateOf = (self: PieceTable, piece: PieceIndex): PieceState => states[self.codes[piece]!]!
@@ -61,7 +76,12 @@ export const verify = (self: PieceTable, piece: PieceIndex): void => move(self, 
 /** The storage confirmed the write of the piece. */
 export const store = (self: PieceTable, piece: PieceIndex): void => {
   move(self, piece, "verified", "stored")
+  noteStored(self, piece)
+}
+
+const noteStored = (self: PieceTable, piece: PieceIndex): void => {
   Bitfield.add(self.stored, piece)
+  if (Bitfield.has(self.wanted, piece)) self.unstoredWanted--
 }
 
 /** The active or complete piece lost its buffer: stale, or a digest mismatch. */
@@ -71,8 +91,11 @@ export const reset = (self: PieceTable, piece: PieceIndex): void =>
 /** The piece was found stored, in resume data or by a recheck, before the download began. */
 export const restore = (self: PieceTable, piece: PieceIndex): void => {
   move(self, piece, "missing", "stored")
-  Bitfield.add(self.stored, piece)
+  noteStored(self, piece)
 }
 
 /** Whether every piece is stored. */
 export const isComplete = (self: PieceTable): boolean => Bitfield.isFull(self.stored)
+
+/** Whether every wanted piece is stored, so that there is nothing left to fetch. */
+export const isFinished = (self: PieceTable): boolean => self.unstoredWanted === 0

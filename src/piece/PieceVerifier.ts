@@ -13,7 +13,7 @@ import * as Bytes from "../base/Bytes.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as Blame from "./Blame.ts"
 import * as BufferPool from "./BufferPool.ts"
-import type * as Download from "./Download.ts"
+import * as Download from "./Download.ts"
 import * as PieceBuffer from "./PieceBuffer.ts"
 import { PieceHasher } from "./PieceHasher.ts"
 import * as PieceTable from "./PieceTable.ts"
@@ -82,7 +82,7 @@ export const make = Effect.fnUntraced(function* (options: {
         piece,
         Array.from(digests, ([block, sha1]) => ({ peer: buffer.contributors[block]!, block, sha1 }))
       )
-      download.singled.add(piece)
+      Download.single(download, piece)
     }
     const failures = Blame.failuresOf(blame, piece)
     if (failures > 1) {

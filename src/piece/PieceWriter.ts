@@ -14,6 +14,7 @@ import type { StorageError, TorrentStorage } from "../storage/Storage.ts"
 import * as BufferPool from "./BufferPool.ts"
 import * as Download from "./Download.ts"
 import type * as PieceBuffer from "./PieceBuffer.ts"
+import * as PieceOrder from "./PieceOrder.ts"
 import * as PieceTable from "./PieceTable.ts"
 import type * as PieceVerifier from "./PieceVerifier.ts"
 
@@ -65,6 +66,7 @@ export const run = Effect.fnUntraced(function* (options: {
     // The storage has verified it by storing it.
     if (PieceTable.stateOf(download.table, piece) === "complete") yield* verifier.pass(buffer)
     PieceTable.store(download.table, piece)
+    PieceOrder.clearDeadline(download.order, piece)
     const isRecovery = recover(piece)
     yield* BufferPool.close(download.pool, piece)
     // Before the piece, which may be the last one: nothing is told of a torrent behind its completion.

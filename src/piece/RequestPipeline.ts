@@ -50,6 +50,8 @@ export interface RequestPipeline {
   readonly requests: Map<number, Request>
   /** How many requests there should be. */
   depth: number
+  /** How many there may be. */
+  maxDepth: number
   /** Whether the peer let requests time out and has sent nothing since (BEP 3 practice: snubbed). */
   isSnubbed: boolean
   /** When the last block came. */
@@ -71,6 +73,7 @@ export const make = (blocksPerPiece: number, now: number): RequestPipeline => ({
   blocksPerPiece,
   requests: new Map(),
   depth: initialDepth,
+  maxDepth,
   isSnubbed: false,
   lastArrival: now,
   lastPart: now,
@@ -82,6 +85,12 @@ export const make = (blocksPerPiece: number, now: number): RequestPipeline => ({
 })
 
 const key = (self: RequestPipeline, piece: number, block: number): number => piece * self.blocksPerPiece + block
+
+/** The peer bears no more than `most` requests (`reqq` of BEP 10), at least 1; `undefined` where it does not say. */
+export const bound = (self: RequestPipeline, most = maxDepth): void => {
+  self.maxDepth = Math.min(maxDepth, most)
+  self.depth = Math.min(self.maxDepth, self.depth)
+}
 
 /** How many more requests should be sent now. */
 export const room = (self: RequestPipeline): number => (self.isSnubbed ? 1 : self.depth) - self.requests.size
@@ -141,7 +150,7 @@ export const arrive = (self: RequestPipeline, piece: number, block: number, now:
     // A longer memory on the way down than on the way up: one slow stretch does not empty the pipeline.
     self.blocksPerSecond = rate > self.blocksPerSecond ? rate : self.blocksPerSecond * 0.75 + rate * 0.25
     const wanted = Math.ceil(self.blocksPerSecond * (self.delay / 1000 + reserveSeconds))
-    self.depth = Math.min(maxDepth, Math.max(minDepth, wanted))
+    self.depth = Math.min(self.maxDepth, Math.max(minDepth, wanted))
     self.measuredSince = now
     self.measuredBlocks = 0
   }
@@ -177,7 +186,7 @@ export const expire = (self: RequestPipeline, now: number): ReadonlyArray<Reques
   for (const request of expired) release(self, request.buffer.piece, request.block)
   if (isSilent && expired.length > 0) {
     self.isSnubbed = true
-    self.depth = initialDepth
+    self.depth = Math.min(self.maxDepth, initialDepth)
     self.blocksPerSecond = 0
     self.measuredSince = notYet
     self.measuredBlocks = 0

@@ -168,9 +168,14 @@ export const disconnected = (self: PeerBook, peer: Peer, now: number, wasUseful:
   peer.dialAt = now + Math.round(delay * (0.75 + self.random() / 2))
 }
 
-/** There is nothing left to dial the peer for: it has everything, and so do we. */
+/** There is nothing left to dial the peer for: it has everything, and we want nothing. */
 export const leave = (peer: Peer): void => {
   if (peer.state === "idle") peer.state = "gone"
+}
+
+/** We want something again: peers that were left may be dialled, each when it was due. */
+export const recall = (self: PeerBook): void => {
+  for (const peer of self.peers.values()) if (peer.state === "gone" && peer.isDialable) peer.state = "idle"
 }
 
 /** This client was found at the address: it is never dialled again, and nothing is held against its host. */

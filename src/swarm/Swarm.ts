@@ -19,6 +19,7 @@ import type * as PeerAddress from "../base/PeerAddress.ts"
 import type { PeerId } from "../base/PeerId.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import type * as Prng from "../base/Prng.ts"
+import type { TorrentExtensions } from "../peer/PeerExtensions.ts"
 import * as PeerProtocol from "../peer/PeerProtocol.ts"
 import { PeerDropped } from "../peer/PeerProtocol.ts"
 import * as PeerSession from "../peer/PeerSession.ts"
@@ -29,6 +30,7 @@ import type { Connection } from "../transport/Transport.ts"
 import { ConnectionError, Dialer } from "../transport/Transport.ts"
 import * as Choker from "./Choker.ts"
 import * as ConnectionLimit from "./ConnectionLimit.ts"
+import * as Contacts from "./Contacts.ts"
 import * as Offers from "./Offers.ts"
 import * as PeerBook from "./PeerBook.ts"
 
@@ -70,7 +72,7 @@ export interface Swarm {
   readonly add: (addresses: ReadonlyArray<PeerAddress.PeerAddress>) => Effect.Effect<number>
   /**
    * Takes a connection that a peer opened, of which nothing was received yet, and closes `scope` with it when its session
-   * has ended; at once where there is no place, the address is banned, or the torrent is complete and does not seed.
+   * has ended; at once where there is no place, the address is banned, or nothing is wanted any more and it does not seed.
    */
   readonly accept: (connection: Connection, scope: Scope.Closeable) => Effect.Effect<void>
   /** Never talks to this address again. */
@@ -81,6 +83,10 @@ export interface Swarm {
   readonly addressOf: (key: number) => PeerAddress.PeerAddress | undefined
   /** Tells every peer of a piece that is stored now, and lets those go that can give and take nothing more. */
   readonly announce: (piece: PieceIndex) => void
+  /** Takes back from every peer a piece that it was told of and that cannot be read any more (BEP 54). */
+  readonly retract: (piece: PieceIndex) => void
+  /** What is wanted has changed: tells peers whether they are of interest now, and looks for those that were let go. */
+  readonly reconsider: () => void
   /** Peers that are connected, of them those that may request blocks, known addresses and banned ones. */
   readonly counts: () => {
     readonly connected: number
@@ -95,13 +101,17 @@ export interface Options {
   readonly download: Download.Download
   readonly upload: Upload.Upload
   readonly infoHash: InfoHash
+  /** What peers are told beside the pieces (BEP 10). */
+  readonly extensions: Pick<TorrentExtensions, "info" | "isPrivate" | "port">
   readonly peerId: PeerId
   readonly random: Prng.Prng
   readonly maxConnections?: number | undefined
-  /** Goes on looking for peers when everything is stored, to give it to them. */
+  /** Goes on looking for peers when everything that is wanted is stored, to give it to them. */
   readonly seeds?: boolean | undefined
   /** Tells each peer of one piece at a time, where everything is stored from the start (BEP 16). */
   readonly superSeeds?: boolean | undefined
+  /** The allowed fast set of the peer at a host (BEP 6); absent: nobody has one. */
+  readonly allowedFast?: ((host: string) => Effect.Effect<ReadonlyArray<PieceIndex>>) | undefined
   /** Peers that may be given to at once; default `Choker.defaultSlots`. */
   readonly uploadSlots?: number | undefined
   /** The connections that all torrents of an engine may have. */
@@ -128,7 +138,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   /** Dials and sessions that have begun and not ended; the fibers themselves end a little later. */
   let running = 0
 
-  const wantsPeers = (): boolean => options.seeds === true || !PieceTable.isComplete(download.table)
+  const wantsPeers = (): boolean => options.seeds === true || !PieceTable.isFinished(download.table)
 
   /** Whether the connection was begun by the peer with the larger id. */
   const isBegunByLarger = ({ isIncoming, peerId }: PeerSession.PeerSession): boolean =>
@@ -166,7 +176,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     const peers = Array.from(open.values(), ({ protocol }) => protocol)
     const { choke, unchoke } = Choker.step(choker, peers, {
       slots: options.uploadSlots ?? Choker.defaultSlots,
-      isSeeding: PieceTable.isComplete(download.table),
+      isSeeding: PieceTable.isFinished(download.table),
       now,
       random: options.random
     })
@@ -185,12 +195,34 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     })
   }
 
-  const converse = (peer: PeerBook.Peer, connection: Connection, isIncoming: boolean) =>
-    PeerSession.run({
+  const addUnsafe = (addresses: ReadonlyArray<PeerAddress.PeerAddress>): number => {
+    const now = clock.currentTimeMillisUnsafe()
+    let added = 0
+    for (const address of addresses) {
+      // One that came by itself is in the book by another address.
+      if (!Contacts.isConnected(open.values(), address) && PeerBook.add(book, address, now) !== undefined) added++
+    }
+    return added
+  }
+
+  const extensions: TorrentExtensions = {
+    ...options.extensions,
+    isUploadOnly: () => PieceTable.isFinished(download.table),
+    contacts: (remote) => Contacts.others(open.values(), remote),
+    found: (addresses) => {
+      // Not at once, as the peer that tells is being read.
+      if (addUnsafe(addresses) > 0) queueMicrotask(() => Latch.openUnsafe(awake))
+    }
+  }
+
+  const converse = Effect.fnUntraced(function* (peer: PeerBook.Peer, connection: Connection, isIncoming: boolean) {
+    yield* PeerSession.run({
       connection,
       download,
       upload: options.upload,
       offer: offers && Offers.offerOf(offers, peer.key, () => clock.currentTimeMillisUnsafe()),
+      allowedFast: yield* options.allowedFast?.(connection.remote.host) ?? Effect.succeed([]),
+      extensions,
       key: peer.key,
       infoHash: options.infoHash,
       peerId: options.peerId,
@@ -198,6 +230,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       onOpen: (session) => admit(peer, session),
       onInterest: chokeSoon
     })
+  })
 
   const session = Effect.fnUntraced(
     function* (peer: PeerBook.Peer) {
@@ -248,7 +281,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     if (session !== undefined && !session.protocol.uploads.isChoking) chokeSoon()
     if (error?._tag === "SelfConnection") PeerBook.exclude(peer)
     else PeerBook.disconnected(book, peer, clock.currentTimeMillisUnsafe(), isUseful)
-    if (session !== undefined && areBothComplete(session.protocol)) PeerBook.leave(peer)
+    if (session !== undefined && peer.state !== "banned") rememberWhereItListens(session, isUseful)
+    if (session !== undefined && areBothDone(session.protocol)) PeerBook.leave(peer)
     const why = error?.why ?? wayOut(exit)
     if (session !== undefined) report({ _tag: "PeerDisconnected", address: peer.address, why })
     // An attempt that we gave up says nothing of the peer, and one of its own nothing of whether it can be reached.
@@ -260,8 +294,24 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       : Effect.void
   }
 
-  const areBothComplete = ({ has }: PeerProtocol.PeerProtocol): boolean =>
-    PieceTable.isComplete(download.table) && Bitfield.isFull(has)
+  /** A peer that came by itself can be dialled from now on, where it has said at which port. */
+  const rememberWhereItListens = (session: PeerSession.PeerSession, isUseful: boolean): void => {
+    const now = clock.currentTimeMillisUnsafe()
+    const address = session.isIncoming ? Contacts.dialAddress(session) : undefined
+    const peer = address && PeerBook.add(book, address, now)
+    if (peer === undefined) return
+    PeerBook.disconnected(book, peer, now, isUseful)
+    if (areBothDone(session.protocol)) PeerBook.leave(peer)
+  }
+
+  const areBothDone = ({ has }: PeerProtocol.PeerProtocol): boolean =>
+    PieceTable.isFinished(download.table) && Bitfield.isFull(has)
+
+  const letGoWhoIsDone = (): void => {
+    for (const { failUnsafe, protocol } of [...open.values()]) {
+      if (areBothDone(protocol)) failUnsafe(new PeerDropped({ why: "neither side wants anything more" }))
+    }
+  }
 
   const dialDue = Effect.gen(function* () {
     while (wantsPeers()) {
@@ -289,13 +339,13 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     }
   })
 
-  /** When we last gave the peer something, or it us; a complete torrent can only give. */
+  /** When we last gave the peer something, or it us; a torrent that wants nothing can only give. */
   const lastOfUse = ({ lastServed, lastUseful }: PeerProtocol.PeerProtocol): number =>
-    PieceTable.isComplete(download.table) ? lastServed : lastUseful
+    PieceTable.isFinished(download.table) ? lastServed : lastUseful
 
   /** While seeding, who wants nothing is of less use than who waits for its turn. */
   const isOfLessUse = (one: PeerProtocol.PeerProtocol, other: PeerProtocol.PeerProtocol): boolean =>
-    PieceTable.isComplete(download.table) && one.peerInterested !== other.peerInterested
+    PieceTable.isFinished(download.table) && one.peerInterested !== other.peerInterested
       ? other.peerInterested
       : lastOfUse(one) < lastOfUse(other)
 
@@ -315,7 +365,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     const worst = mostUseless()
     if (worst === undefined || now - lastOfUse(worst.protocol) < uselessAfter) return
     const next = PeerBook.nextToDial(book, now)
-    const isWaitedFor = PieceTable.isComplete(download.table)
+    const isWaitedFor = PieceTable.isFinished(download.table)
       ? !worst.protocol.peerInterested
       : next !== undefined && next.failures < maxFailuresForPlace
     if (!isWaitedFor) return
@@ -354,9 +404,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     running: Fiber.join(loops),
     accept,
     add: (addresses) =>
-      Effect.map(Clock.currentTimeMillis, (now) => {
-        let added = 0
-        for (const address of addresses) if (PeerBook.add(book, address, now) !== undefined) added++
+      Effect.sync(() => {
+        const added = addUnsafe(addresses)
         if (added > 0) Latch.openUnsafe(awake)
         return added
       }),
@@ -379,10 +428,20 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     },
     addressOf: (key) => book.peers.get(key)?.address,
     announce: (piece) => {
-      for (const { failUnsafe, protocol } of [...open.values()]) {
-        PeerProtocol.announce(protocol, piece)
-        if (areBothComplete(protocol)) failUnsafe(new PeerDropped({ why: "both sides have everything" }))
+      for (const { protocol } of open.values()) PeerProtocol.announce(protocol, piece)
+      letGoWhoIsDone()
+    },
+    retract: (piece) => {
+      for (const { protocol } of open.values()) PeerProtocol.retract(protocol, piece)
+    },
+    reconsider: () => {
+      if (!PieceTable.isFinished(download.table)) PeerBook.recall(book)
+      for (const { protocol } of open.values()) {
+        PeerProtocol.updateInterest(protocol)
+        protocol.wake()
       }
+      letGoWhoIsDone()
+      Latch.openUnsafe(awake)
     },
     counts: () => {
       let unchoked = 0

@@ -5,12 +5,14 @@
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as PubSub from "effect/PubSub"
 import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
@@ -20,9 +22,13 @@ import * as PieceGeometry from "../base/PieceGeometry.ts"
 import * as Prng from "../base/Prng.ts"
 import type { PeerSource, PeerSourceEvent } from "../discovery/PeerSource.ts"
 import * as Metainfo from "../metainfo/Metainfo.ts"
+import * as AllowedFast from "../piece/AllowedFast.ts"
 import * as BufferPool from "../piece/BufferPool.ts"
 import * as Download from "../piece/Download.ts"
 import type * as PieceBuffer from "../piece/PieceBuffer.ts"
+import { PieceHasher } from "../piece/PieceHasher.ts"
+import * as PieceOrder from "../piece/PieceOrder.ts"
+import * as PiecePriority from "../piece/PiecePriority.ts"
 import * as PieceTable from "../piece/PieceTable.ts"
 import * as PieceVerifier from "../piece/PieceVerifier.ts"
 import * as PieceWriter from "../piece/PieceWriter.ts"
@@ -30,6 +36,7 @@ import * as Upload from "../piece/Upload.ts"
 import * as RateMeter from "../rate/RateMeter.ts"
 import { ResumeStore } from "../resume/ResumeStore.ts"
 import type * as ReadCache from "../storage/ReadCache.ts"
+import type { StorageError, TorrentStorage } from "../storage/Storage.ts"
 import { Storage } from "../storage/Storage.ts"
 import type { ConnectionLimit } from "../swarm/ConnectionLimit.ts"
 import type * as Incoming from "../swarm/Incoming.ts"
@@ -54,12 +61,25 @@ export interface Torrent {
   /** How it stands now. */
   readonly status: Effect.Effect<TorrentStatus>
   /**
-   * Completes when every piece is stored; fails when the torrent could not even be started. Interrupts who waits when the
-   * torrent is stopped before, and dies of our own bugs, which end all its parts.
+   * Completes when every wanted piece is stored, for good: what is wanted later is told by events. Fails when the torrent
+   * could not even be started. Interrupts who waits when the torrent is stopped before, and dies of our own bugs, which end
+   * all its parts.
    */
   readonly completed: Effect.Effect<void, TorrentError>
   /** Adds addresses to try. */
   readonly addPeers: (addresses: ReadonlyArray<PeerAddress>) => Effect.Effect<void>
+  /**
+   * Says how much each file is wanted, as `Options.files`. Fails, and changes nothing but where bytes lie, where the
+   * storage cannot take the files that are wanted now.
+   */
+  readonly setPriorities: (files: ReadonlyArray<PiecePriority.PiecePriority>) => Effect.Effect<void, StorageError>
+  /**
+   * Asks for these pieces before all others, the most urgent first, as for somebody who watches meanwhile; `within` counts
+   * from now. They take the place of those asked for before. A piece of skipped files alone is not fetched for it.
+   */
+  readonly setDeadlines: (
+    deadlines: ReadonlyArray<{ readonly piece: PieceIndex; readonly within: Duration.Input }>
+  ) => Effect.Effect<void>
   /** Takes a connection that a peer opened to the engine; closes it at once where it is of no use now. */
   readonly accept: Incoming.Accept
 }
@@ -68,12 +88,21 @@ export interface Torrent {
 export interface Options {
   readonly metainfo: Metainfo.Metainfo
   readonly peerId: PeerId
+  /** Where peers can connect to us, if anywhere. */
+  readonly port: number | undefined
   readonly sources: ReadonlyArray<PeerSource>
+  /**
+   * How much each file of `metainfo.layout.files` is wanted, in their order; those beyond the end are `normal`. A piece is
+   * fetched for any byte of a wanted file, and everything that is stored is given to others.
+   */
+  readonly files?: ReadonlyArray<PiecePriority.PiecePriority> | undefined
+  /** `sequential` fetches pieces from the first on; default `rarest`, which is better for the swarm. */
+  readonly order?: "rarest" | "sequential" | undefined
   /** Pieces under way at once; default 20, or more where pieces are small (`BufferPool.capacityFor`). */
   readonly maxActivePieces?: number | undefined
   /** Connections of this torrent, default 50. */
   readonly maxConnections?: number | undefined
-  /** Goes on giving to others when everything is stored. */
+  /** Goes on giving to others when everything that is wanted is stored. */
   readonly seed?: boolean | undefined
   /** Gives a torrent that is complete from the start away a piece at a time (BEP 16). */
   readonly superSeed?: boolean | undefined
@@ -90,12 +119,14 @@ interface Parts {
   readonly download: Download.Download
   readonly upload: Upload.Upload
   readonly swarm: Swarm.Swarm
+  readonly storage: TorrentStorage
 }
 
 /** Starts a torrent, until the scope closes. Returns at once: checking, downloading and failures are told as events. */
 export const make = Effect.fn("Torrent.make")(function* (options: Options) {
   const { metainfo } = options
-  const { geometry } = metainfo.layout
+  const { layout } = metainfo
+  const { geometry } = layout
   const random = Prng.make(yield* Random.nextInt)
   const events = yield* Effect.acquireRelease(
     PubSub.sliding<TorrentEvent>({ capacity: eventCapacity, replay: eventReplay }),
@@ -105,6 +136,12 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
   let state: TorrentState = { _tag: "Checking" }
   let running: Parts | undefined
   let waiting: ReadonlyArray<PeerAddress> = []
+  let files = options.files ?? []
+  let deadlines: ReadonlyArray<PieceOrder.Deadline> = []
+  /** Files change their places one selection after the other. */
+  const selecting = Semaphore.makeUnsafe(1)
+  /** Whether `Completed` was told of what is wanted now. */
+  let isComplete = false
   let resumedBytes = 0
   let keptPieces = 0
   let rejectedPieces = 0
@@ -113,13 +150,26 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     PubSub.publishUnsafe(events, event)
   }
 
-  const bytesOf = (pieces: Bitfield.Bitfield): number => {
-    const last = (geometry.pieceCount - 1) as PieceIndex
-    const short = Bitfield.has(pieces, last) ? geometry.pieceLength - PieceGeometry.pieceSize(geometry, last) : 0
-    return pieces.count * geometry.pieceLength - short
+  const last = (geometry.pieceCount - 1) as PieceIndex
+
+  const bytesOf = (pieces: number, isLastAmong: boolean): number =>
+    pieces * geometry.pieceLength - (isLastAmong ? geometry.pieceLength - PieceGeometry.pieceSize(geometry, last) : 0)
+
+  const storedBytes = (): number => {
+    const stored = running?.download.table.stored
+    return stored === undefined ? 0 : bytesOf(stored.count, Bitfield.has(stored, last))
   }
 
-  const storedBytes = (): number => (running === undefined ? 0 : bytesOf(running.download.table.stored))
+  const wantedBytes = (): number => {
+    const wanted = running?.download.table.wanted
+    return wanted === undefined ? geometry.totalLength : bytesOf(wanted.count, Bitfield.has(wanted, last))
+  }
+
+  const missingBytes = (): number => {
+    if (running === undefined) return geometry.totalLength
+    const { stored, unstoredWanted, wanted } = running.download.table
+    return bytesOf(unstoredWanted, Bitfield.has(wanted, last) && !Bitfield.has(stored, last))
+  }
 
   const onVerdict = (swarm: Swarm.Swarm, verdict: PieceVerifier.Verdict): void => {
     switch (verdict._tag) {
@@ -141,7 +191,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
         state = { _tag: "StorageFailing", error: fact.error }
         return tell({ _tag: "StorageFailed", piece: fact.piece, error: fact.error })
       case "Recovered":
-        if (state._tag === "StorageFailing") state = { _tag: "Downloading" }
+        if (state._tag === "StorageFailing") state = { _tag: isComplete ? "Complete" : "Downloading" }
         return tell({ _tag: "StorageRecovered" })
       case "Stored":
         return noteStored(fact.piece)
@@ -152,14 +202,49 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
   const onKept = (piece: PieceIndex): void => {
     running?.swarm.announce(piece)
     tell({ _tag: "PieceStored", piece, storedPieces: ++keptPieces })
-    if (keptPieces === geometry.pieceCount) complete()
+    settle()
   }
 
-  const complete = (): void => {
-    state = { _tag: "Complete" }
-    tell({ _tag: "Completed" })
-    Deferred.doneUnsafe(completed, Effect.void)
+  /** Whether everything is there that is wanted now. */
+  const settle = (): void => {
+    if (state._tag === "Failed") return
+    const { table } = running!.download
+    const isFinished = PieceTable.isFinished(table)
+    if (!isFinished) {
+      isComplete = false
+      if (state._tag === "Complete") state = { _tag: "Downloading" }
+    } else if (!isComplete && keptPieces === table.counts.stored) {
+      isComplete = true
+      state = { _tag: "Complete" }
+      tell({ _tag: "Completed" })
+      Deferred.doneUnsafe(completed, Effect.void)
+    }
   }
+
+  const applyDeadlines = (): void => {
+    if (running === undefined) return
+    const { order, table } = running.download
+    order.deadlines.length = 0
+    for (const { at, piece } of deadlines) {
+      if (!Bitfield.has(table.stored, piece)) PieceOrder.setDeadline(order, piece, at)
+    }
+  }
+
+  /** Only what has its place on the medium is asked for. */
+  const setPriorities: Torrent["setPriorities"] = (wanted) =>
+    Effect.suspend(() => {
+      if (running === undefined) {
+        files = wanted
+        return Effect.void
+      }
+      const { download, storage, swarm } = running
+      return Effect.map(storage.prepare(PiecePriority.wantedFiles(layout, wanted)), () => {
+        files = wanted
+        Download.setPriorities(download, PiecePriority.ofFiles(layout, wanted))
+        swarm.reconsider()
+        settle()
+      })
+    }).pipe(selecting.withPermit)
 
   const fail = (error: TorrentError | TorrentDefect): void => {
     state = { _tag: "Failed", error }
@@ -180,7 +265,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     )
 
   const start = Effect.gen(function* () {
-    const storage = yield* (yield* Storage).open(metainfo.layout)
+    const storage = yield* (yield* Storage).open(layout)
     const resume = yield* (yield* ResumeStore).open(metainfo.infoHash, geometry.pieceCount)
     const onResumeFailure = (error: { readonly message: string }): void =>
       tell({ _tag: "ResumeFailed", why: error.message })
@@ -190,6 +275,9 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
         return undefined
       })
     )
+    // Before anything is read, as the bytes of files that are wanted now may have to come to their places.
+    const prepared = files
+    yield* storage.prepare(PiecePriority.wantedFiles(layout, prepared))
     const stored = yield* Recheck.run({
       metainfo,
       storage,
@@ -197,8 +285,9 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       random,
       onProgress: (checkedPieces, totalPieces) => tell({ _tag: "Checking", checkedPieces, totalPieces })
     })
-    yield* storage.prepare([...metainfo.layout.files.keys()])
     const download = yield* Download.make({ geometry, stored, random, maxActivePieces: options.maxActivePieces })
+    download.order.isSequential = options.order === "sequential"
+    if (prepared.length > 0) Download.setPriorities(download, PiecePriority.ofFiles(layout, prepared))
     const noteStored = yield* ResumeKeeper.make({
       resume,
       storage,
@@ -208,31 +297,43 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       onKept
     })
     const toWrite = yield* Queue.bounded<PieceBuffer.PieceBuffer>(download.pool.capacity)
-    const upload = yield* Upload.make({
+    const hasher = yield* PieceHasher
+    const upload: Upload.Upload = yield* Upload.make({
       geometry,
       storage,
       cache: options.readCache,
-      onFailure: (piece, error) => tell({ _tag: "ReadFailed", piece, error })
+      onFailure: (piece, error) => {
+        tell({ _tag: "ReadFailed", piece, error })
+        if (Bitfield.has(upload.unreadable, piece)) running?.swarm.retract(piece)
+      }
     })
     const swarm = yield* Swarm.make({
       download,
       upload,
       infoHash: metainfo.infoHash,
+      extensions: { info: metainfo.infoBytes, isPrivate: metainfo.isPrivate, port: options.port },
       peerId: options.peerId,
       random,
       maxConnections: options.maxConnections,
       seeds: options.seed,
       superSeeds: options.superSeed,
+      allowedFast: (host) =>
+        AllowedFast.make({ infoHash: metainfo.infoHash, pieceCount: geometry.pieceCount, host }).pipe(
+          Effect.provideService(PieceHasher, hasher)
+        ),
       uploadSlots: options.uploadSlots,
       connections: options.connections,
       report: tell
     })
-    running = { download, upload, swarm }
+    running = { download, upload, swarm, storage }
     resumedBytes = storedBytes()
     keptPieces = stored.count
     state = { _tag: "Downloading" }
-    tell({ _tag: "Started", storedPieces: stored.count, totalPieces: geometry.pieceCount })
-    if (PieceTable.isComplete(download.table)) complete()
+    const missingPieces = download.table.unstoredWanted
+    tell({ _tag: "Started", storedPieces: stored.count, missingPieces, totalPieces: geometry.pieceCount })
+    applyDeadlines()
+    if (files !== prepared) yield* setPriorities(files)
+    settle()
     const digestOf = (piece: PieceIndex) => Metainfo.pieceDigest(metainfo, piece)
     const verifier = yield* PieceVerifier.make({
       download,
@@ -258,11 +359,11 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     for (const source of options.sources) {
       const peers = source.peers({
         completed: Effect.ignore(Deferred.await(completed)),
-        wantsMore: () => !PieceTable.isComplete(download.table) && swarm.counts().connected === 0,
+        wantsMore: () => !PieceTable.isFinished(download.table) && swarm.counts().connected === 0,
         facts: () => ({
           downloaded: download.downloadedBytes,
           uploaded: upload.uploadedBytes,
-          left: geometry.totalLength - storedBytes()
+          left: missingBytes()
         })
       })
       yield* forkPart(Stream.runForEach(peers, (event) => onSourceEvent(swarm, event)))
@@ -279,6 +380,9 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       storedPieces: download?.table.counts.stored ?? 0,
       totalBytes: geometry.totalLength,
       storedBytes: storedBytes(),
+      wantedPieces: download?.table.wanted.count ?? geometry.pieceCount,
+      wantedBytes: wantedBytes(),
+      missingBytes: missingBytes(),
       resumedBytes,
       downloadedBytes: download?.downloadedBytes ?? 0,
       wastedBytes: download?.wastedBytes ?? 0,
@@ -327,6 +431,12 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
         if (running !== undefined) return Effect.asVoid(running.swarm.add(addresses))
         waiting = [...waiting, ...addresses]
         return Effect.void
+      }),
+    setPriorities,
+    setDeadlines: (asked) =>
+      Effect.map(Clock.currentTimeMillis, (now) => {
+        deadlines = asked.map(({ piece, within }) => ({ piece, at: now + Duration.toMillis(within) }))
+        applyDeadlines()
       }),
     accept: (connection, scope) =>
       Effect.suspend(() => {

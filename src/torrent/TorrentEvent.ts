@@ -10,8 +10,13 @@ import type { TorrentDefect, TorrentError } from "./TorrentStatus.ts"
 export type TorrentEvent =
   /** Stored bytes are being verified; told once at the start and then as it goes on. */
   | { readonly _tag: "Checking"; readonly checkedPieces: number; readonly totalPieces: number }
-  /** The stored pieces are known and the download begins. */
-  | { readonly _tag: "Started"; readonly storedPieces: number; readonly totalPieces: number }
+  /** The stored pieces are known and the download begins, of the wanted ones that are missing. */
+  | {
+      readonly _tag: "Started"
+      readonly storedPieces: number
+      readonly missingPieces: number
+      readonly totalPieces: number
+    }
   | { readonly _tag: "PeerConnected"; readonly address: PeerAddress }
   | { readonly _tag: "PeerDisconnected"; readonly address: PeerAddress; readonly why: string }
   /** Nobody answered at the address, or no handshake came about; it is tried again. The peer was never connected. */
@@ -35,7 +40,7 @@ export type TorrentEvent =
   | { readonly _tag: "SourceFailed"; readonly source: string; readonly why: string }
   /** Resume data could not be written; the download goes on, and a later run verifies what it must. */
   | { readonly _tag: "ResumeFailed"; readonly why: string }
-  /** Every piece is stored. */
+  /** Every wanted piece is stored. Told again when more was wanted later, and is stored as well. */
   | { readonly _tag: "Completed" }
   /** The torrent could not be started, or broke; nothing of it runs any more. */
   | { readonly _tag: "Failed"; readonly error: TorrentError | TorrentDefect }

@@ -25,6 +25,7 @@ export type TorrentState =
    * torrent cannot know what is left: stop it and add it again, which verifies what is there.
    */
   | { readonly _tag: "StorageFailing"; readonly error: StorageError }
+  /** Every wanted piece is stored. */
   | { readonly _tag: "Complete" }
   /** It could not be started, or broke; nothing of it runs. */
   | { readonly _tag: "Failed"; readonly error: TorrentError | TorrentDefect }
@@ -36,6 +37,11 @@ export interface TorrentStatus {
   readonly storedPieces: number
   readonly totalBytes: number
   readonly storedBytes: number
+  /** Pieces that are wanted, and their bytes; all of them until it is known what is stored. */
+  readonly wantedPieces: number
+  readonly wantedBytes: number
+  /** Of these bytes, those of pieces that are not stored. */
+  readonly missingBytes: number
   /** Bytes stored before this run began. */
   readonly resumedBytes: number
   readonly downloadedBytes: number

@@ -76,6 +76,8 @@ const download = (pieceLength: number, sourceCount: number) =>
         has: Bitfield.make(geometry.pieceCount),
         pipeline: RequestPipeline.make(Math.ceil(pieceLength / blockLength), 0),
         refused: new Set(),
+        peerChoking: false,
+        allowedFast: new Set(),
         current: undefined,
         isSeed: false,
         searchedVersion: Download.never,

@@ -1,4 +1,4 @@
-import { mkdir, readFile, writeFile } from "node:fs/promises"
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises"
 import { createServer, type RequestListener } from "node:http"
 import type { AddressInfo } from "node:net"
 import * as path from "node:path"
@@ -267,6 +267,67 @@ describe("piecewise download", () => {
         const kept = yield* Effect.promise(() => readFile(path.join(folder, obstacle!), "utf8"))
         assert.strictEqual(kept, "mine")
       }
+    }).pipe(Effect.provide(services))
+  )
+
+  it.live("stores only the files that are selected, and the others when they are wanted", () =>
+    Effect.gen(function* () {
+      const { folder, known } = yield* prepare()
+      const { address, peer } = yield* seed(known)
+      const words = ["download", "known.torrent", "-o", "out", "--peer", address, "--json"]
+      const names = () => readdir(path.join(folder, "out", "known"), { recursive: true })
+
+      const some = yield* runScoped([...words, "--select", "b/**"], folder)
+      const selected = yield* Effect.promise(names)
+      const { blockBytes } = peer.counters
+      const same = yield* runScoped(["download", "known.torrent", "-o", "out", "--select", "b/*", "--json"], folder)
+      const all = yield* runScoped(words, folder)
+
+      // Piece 6 holds the end of a.bin and the beginning of c.bin.
+      assert.deepStrictEqual([some.code, same.code, all.code], [0, 0, 0], some.stderr + same.stderr + all.stderr)
+      assert.include(only("started", some.stdout)[0], { missing: 4, pieces: 10 })
+      assert.sameMembers(
+        only("piece", some.stdout).map(({ index }) => index),
+        [6, 7, 8, 9]
+      )
+      assert.sameMembers(selected, ["b", path.join("b", "c.bin"), path.join("b", "empty")])
+      assert.strictEqual(blockBytes, 320_001 - 6 * 32_768)
+      assert.include(only("started", same.stdout)[0], { stored: 4, missing: 0 })
+      assert.sameMembers(
+        only("piece", all.stdout).map(({ index }) => index),
+        [0, 1, 2, 3, 4, 5]
+      )
+      yield* assertStored(known, path.join(folder, "out"))
+    }).pipe(Effect.provide(services))
+  )
+
+  it.live("refuses a glob that means no file", () =>
+    Effect.gen(function* () {
+      const { folder } = yield* prepare()
+
+      const words = ["download", "known.torrent", "-o", "out", "--peer", "127.0.0.1:1"]
+      const ended = yield* runScoped([...words, "--select", "b/**", "--select", "c.bin"], folder)
+
+      assert.strictEqual(
+        ended.stderr,
+        "piecewise: --select c.bin matches no file of known; piecewise info shows what there is\n"
+      )
+      assert.strictEqual(ended.code, 1)
+      assert.deepStrictEqual(yield* entries(folder), [])
+    }).pipe(Effect.provide(services))
+  )
+
+  it.live("stores pieces from the first on with --sequential", () =>
+    Effect.gen(function* () {
+      const { folder, known } = yield* prepare()
+      const { address } = yield* seed(known, { bytesPerSecond: 1_000_000 })
+
+      const ended = yield* runScoped(["download", "known.torrent", "--sequential", "--peer", address, "--json"], folder)
+
+      assert.deepStrictEqual(
+        only("piece", ended.stdout).map(({ index }) => index),
+        [...Array(10).keys()]
+      )
     }).pipe(Effect.provide(services))
   )
 

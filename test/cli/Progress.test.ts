@@ -7,12 +7,15 @@ import type { TorrentStatus } from "../../src/torrent/TorrentStatus.ts"
 
 const MiB = 1_048_576
 
-const status = (changes: Partial<TorrentStatus> = {}): TorrentStatus => ({
-  state: { _tag: "Downloading" },
+const status = ({ storedBytes = 128.4 * MiB, totalBytes = 200 * MiB, ...changes }: Partial<TorrentStatus> = {}) => ({
+  state: { _tag: "Downloading" } as const,
   totalPieces: 200,
   storedPieces: 128,
-  totalBytes: 200 * MiB,
-  storedBytes: 128.4 * MiB,
+  totalBytes,
+  storedBytes,
+  wantedPieces: 200,
+  wantedBytes: totalBytes,
+  missingBytes: totalBytes - storedBytes,
   resumedBytes: 0,
   downloadedBytes: 130 * MiB,
   wastedBytes: 0,
@@ -51,6 +54,16 @@ describe("Progress", () => {
       "██████████████████████████████████████▌░░░░░░░░░░░░░░░░░░░░░  64.2%",
       "128.4 MiB of 200.0 MiB · 8.0 MiB/s · 9 s left · 3 peers · 12.0 MiB buffered"
     ])
+  })
+
+  it("counts what is wanted, whatever else there is", () => {
+    const some = { wantedPieces: 40, wantedBytes: 40 * MiB, missingBytes: 10 * MiB }
+
+    const lines = Progress.render(view(some), plain(81))
+
+    assert.include(lines[1], " 75.0%")
+    assert.include(lines[2], "30.0 MiB of 40.0 MiB · 8.0 MiB/s · 2 s left")
+    assert.include(Progress.line(view(some)), "downloading, 75.0%, 30.0 MiB of 40.0 MiB")
   })
 
   it("shows what is given while it downloads, and nothing else once it seeds", () => {

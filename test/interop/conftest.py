@@ -54,10 +54,10 @@ def seed(running: ExitStack) -> Callable[..., LibtorrentPeer]:
 
 @pytest.fixture
 def leech(running: ExitStack) -> Callable[..., LibtorrentPeer]:
-    """Starts a libtorrent downloader into `FOLDER`: `leech(torrent, folder, *peers, trackers=False)`."""
+    """Starts a libtorrent downloader into `FOLDER`: `leech(torrent or magnet link, folder, *peers, trackers=False)`."""
 
-    def start(torrent: Torrent, folder: Path, *peers: str, trackers: bool = False) -> LibtorrentPeer:
-        arguments = [str(torrent.file), str(folder)]
+    def start(torrent: Torrent | str, folder: Path, *peers: str, trackers: bool = False) -> LibtorrentPeer:
+        arguments = [torrent if isinstance(torrent, str) else str(torrent.file), str(folder)]
         arguments += [argument for peer in peers for argument in ("--peer", peer)]
         if trackers:
             arguments.append("--trackers")

@@ -29,7 +29,8 @@ def settings(host: str, port: int) -> dict[str, object]:
         "allow_multiple_connections_per_ip": True,
         "min_reconnect_time": 1,
         "unchoke_slots_limit": -1,
-        "alert_mask": libtorrent.alert.category_t.status_notification,
+        "alert_mask": libtorrent.alert.category_t.status_notification
+        | libtorrent.alert.category_t.storage_notification,
     }
 
 
@@ -45,9 +46,20 @@ def listening_port(session: libtorrent.session) -> int:
     sys.exit("libtorrent does not listen")
 
 
+def flush(session: libtorrent.session, handle: libtorrent.torrent_handle) -> None:
+    """Waits until what libtorrent has is on the disk: it calls a torrent complete before that."""
+    handle.flush_cache()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        session.wait_for_alert(200)
+        if any(isinstance(alert, libtorrent.cache_flushed_alert) for alert in session.pop_alerts()):
+            return
+    sys.exit("libtorrent does not flush")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("torrent")
+    parser.add_argument("torrent", help="a torrent file, or a magnet link")
     parser.add_argument("folder", help="the folder that holds, or gets, the content")
     parser.add_argument("--seed", action="store_true")
     parser.add_argument("--host", default="127.0.0.1")
@@ -60,7 +72,9 @@ def main() -> None:
     session = libtorrent.session(settings(arguments.host, arguments.port))
     port = listening_port(session)
 
-    parameters = libtorrent.load_torrent_file(arguments.torrent)
+    is_link = arguments.torrent.startswith("magnet:")
+    load = libtorrent.parse_magnet_uri if is_link else libtorrent.load_torrent_file
+    parameters = load(arguments.torrent)
     parameters.save_path = arguments.folder
     # Neither queued nor paused: what is asked for happens now.
     parameters.flags &= ~(libtorrent.torrent_flags.auto_managed | libtorrent.torrent_flags.paused)
@@ -78,6 +92,8 @@ def main() -> None:
 
     for _ in sys.stdin:
         status = handle.status()
+        if status.is_seeding and not arguments.seed:
+            flush(session, handle)
         answer = {
             "uploaded": status.total_payload_upload,
             "downloaded": status.total_payload_download,

@@ -41,6 +41,14 @@ def test_from_a_tracker_that_the_link_names(source, target, seed, tracker, piece
     assert_same(torrent, target)
 
 
+def test_libtorrent_starts_from_a_link_and_gets_all_from_us(torrent, target, give, leech):
+    downloader = leech(link(torrent), target, give(torrent).address)
+
+    downloader.wait_until(lambda status: bool(status["complete"]))
+
+    assert_same(torrent, target)
+
+
 def test_a_link_that_names_nobody(torrent, target, piecewise):
     program = piecewise("download", link(torrent), "-o", target)
 

@@ -217,6 +217,19 @@ describe("PeerProtocol", () => {
       assert.strictEqual(protocol.cancelled.size, 1_024)
     })
 
+    test("when a peer chokes that nothing was asked of, as a piece may have been left to it", function* () {
+      const download = yield* makeDownload({ maxActivePieces: 1 })
+      const hungry = yield* unchoked(download, 0)
+      const other = yield* unchoked(download, 1)
+      download.hungry.add(hungry)
+      const before = [hungry.woken.times, other.pipeline.requests.size]
+
+      say(other, [{ _tag: "Choke" }])
+
+      assert.deepStrictEqual(before, [0, 0])
+      assert.strictEqual(hungry.woken.times, 1)
+    })
+
     test("fault 45: a choke under BEP 6 leaves them to be answered or rejected one by one", function* () {
       const download = yield* makeDownload()
       const protocol = yield* unchoked(download, 0)
@@ -245,7 +258,7 @@ describe("PeerProtocol", () => {
 
     test("fault 40: that are rejected by the one peer a piece was to come from, which the next tick gives up", function* () {
       const download = yield* makeDownload({ maxActivePieces: 1 })
-      for (const index of [0, 1, 2, 3]) download.singled.add(index as PieceIndex)
+      for (const index of [0, 1, 2, 3]) Download.single(download, index as PieceIndex)
       const protocol = yield* unchoked(download, 0)
       const [first, second] = heard(protocol).flatMap((message) => (message._tag === "Request" ? [message] : []))
       say(protocol, [piece(first!.index, first!.begin / block)])

@@ -380,7 +380,7 @@ describe("PeerProtocol", () => {
 
       const failure = failureOf(() => PeerProtocol.tick(protocol, 3_000))
 
-      assert.deepStrictEqual([before, failure?.why], [undefined, "both sides have everything"])
+      assert.deepStrictEqual([before, failure?.why], [undefined, "neither side wants anything more"])
     })
   })
 })

@@ -2,6 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Bitfield from "../../src/base/Bitfield.ts"
+import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
+import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
 import * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
 import type * as WireMessage from "../../src/testing/WireMessage.ts"
 import { block, connect, failureOf, heard, makeDownload, say, tags } from "./protocols.ts"
@@ -90,6 +92,53 @@ describe("PeerProtocol, giving", () => {
     assert.deepStrictEqual(first, [reject(2, 0)])
     assert.deepStrictEqual(failures, [undefined, "WireError"])
     assert.strictEqual(protocol.uploads.waiting, 0)
+  })
+
+  test("allows a choked peer some of the pieces that it has itself and the peer has not, and no others", function* () {
+    const protocol = connect(yield* makeDownload({ stored: [0, 1, 2] }), 0, { allowedFast: [3, 1, 0] })
+    heard(protocol)
+
+    say(protocol, [{ _tag: "Bitfield", bits: Uint8Array.of(0x80) }, request(1, 0), request(2, 0)])
+
+    assert.deepStrictEqual(heard(protocol), [{ _tag: "AllowedFast", index: 1 }, reject(2, 0)])
+    assert.deepStrictEqual([protocol.uploads.waiting, protocol.woken.served], [1, 1])
+  })
+
+  test("allows nothing to who has pieces enough, to whom it tells a piece at a time, and without BEP 6", function* () {
+    const geometry = PieceGeometry.make({ totalLength: 12 * block, pieceLength: block })
+    const download = yield* makeDownload({ geometry, stored: [0, 1] })
+    const [rich, poor, plain, told] = [
+      connect(download, 0, { allowedFast: [0] }),
+      connect(download, 1, { allowedFast: [0] }),
+      connect(download, 2, { allowedFast: [0], isFast: false }),
+      connect(download, 3, { allowedFast: [0], offer: { isTold: () => false, gained: () => {}, sent: () => {} } })
+    ]
+    for (const protocol of [rich, poor, plain, told]) heard(protocol)
+
+    say(rich, [{ _tag: "Bitfield", bits: Uint8Array.of(0x3f, 0xf0) }])
+    for (const protocol of [poor, plain, told]) say(protocol, [{ _tag: "Bitfield", bits: Uint8Array.of(0x3f, 0xe0) }])
+
+    const allowed = (protocol: PeerProtocol.PeerProtocol) => tags(heard(protocol)).includes("AllowedFast")
+    assert.deepStrictEqual([rich, poor, plain, told].map(allowed), [false, true, false, false])
+  })
+
+  test("gives a choked peer no more than two copies of what it allows, and an unchoked one what it asks for", function* () {
+    const protocol = connect(yield* makeDownload({ stored: [0, 1] }), 0, { allowedFast: [1] })
+    const copy = 4 * block
+    const asks = (): boolean => {
+      say(protocol, [request(1, 0), cancel(1, 0)])
+      return protocol.woken.served > 0
+    }
+    heard(protocol)
+    PeerProtocol.unchoke(protocol)
+    PeerProtocol.uploaded(protocol, 1 as PieceIndex, 10 * copy, 0)
+    PeerProtocol.choke(protocol)
+
+    const before = asks()
+    protocol.woken.served = 0
+    PeerProtocol.uploaded(protocol, 1 as PieceIndex, 2 * copy, 0)
+
+    assert.deepStrictEqual([before, asks()], [true, false])
   })
 
   test("refuses a piece that the storage has lost, and does not tell who comes later of it", function* () {

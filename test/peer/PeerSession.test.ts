@@ -6,6 +6,7 @@ import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as fc from "fast-check"
+import type { TorrentExtensions } from "../../src/peer/PeerExtensions.ts"
 import { PeerDropped } from "../../src/peer/PeerProtocol.ts"
 import * as PeerSession from "../../src/peer/PeerSession.ts"
 import * as BufferPool from "../../src/piece/BufferPool.ts"
@@ -18,6 +19,7 @@ import * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
 import * as MemoryNetwork from "../../src/testing/MemoryNetwork.ts"
 import * as WireMessage from "../../src/testing/WireMessage.ts"
 import type { Connection, Dialer, Listener, Sink } from "../../src/transport/Transport.ts"
+import * as FrameDecoder from "../../src/wire/FrameDecoder.ts"
 import * as Handshake from "../../src/wire/Handshake.ts"
 import { makeDownload, requestsCounted, writersClaimed } from "./protocols.ts"
 import { layer, listen, ourId, pass, serve, settle, start, torrent } from "./sessions.ts"
@@ -97,6 +99,49 @@ describe("PeerSession", () => {
     sink(handshakeOf(infoHash))
 
     assert.strictEqual(download.sources.size, 0)
+  })
+
+  test("speaks the extension protocol with who speaks it, and with nobody else", function* () {
+    const { download, known } = yield* begin
+    const { infoHash } = known.metainfo
+    const tagsFor = (extensionProtocol: boolean, extensions: TorrentExtensions | undefined) =>
+      Effect.gen(function* () {
+        const said: Array<WireMessage.WireMessage["_tag"]> = []
+        const handshake = Handshake.makeDecoder()
+        const decoder = FrameDecoder.make(WireMessage.sink(({ _tag }) => said.push(_tag)))
+        const connection: Connection = {
+          remote: there,
+          receiveUnsafe: (sink) => {
+            const features = { ...Handshake.noFeatures, extensionProtocol }
+            sink(Handshake.encode({ features, infoHash, peerId: new Uint8Array(20).fill(0x51) }))
+          },
+          resumeUnsafe: () => {},
+          writeUnsafe: (bytes) => {
+            FrameDecoder.push(decoder, bytes.subarray(Handshake.push(handshake, bytes)))
+            return true
+          },
+          drained: Effect.void,
+          closed: Effect.never
+        }
+        const upload = Uploads.make(download.geometry)
+        const own = { connection, download, upload, extensions, key: 0, infoHash, peerId: ourId, isIncoming: true }
+        yield* Effect.forkScoped(PeerSession.run({ ...own, onOpen: () => undefined, onInterest: () => {} }))
+        yield* settle
+        return [Handshake.result(handshake)!.features.extensionProtocol, said.includes("Extended")]
+      })
+    const info = known.metainfo.infoBytes
+    const extensions = {
+      info,
+      isPrivate: false,
+      port: undefined,
+      isUploadOnly: () => false,
+      contacts: () => [],
+      found: () => {}
+    }
+
+    assert.deepStrictEqual(yield* tagsFor(true, extensions), [true, true])
+    assert.deepStrictEqual(yield* tagsFor(false, extensions), [true, false])
+    assert.deepStrictEqual(yield* tagsFor(true, undefined), [false, false])
   })
 
   test("law 7: asks for more before a piece that is complete is hashed", function* () {

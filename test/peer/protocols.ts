@@ -80,12 +80,18 @@ export const connect = (
     readonly isFast?: boolean | undefined
     readonly now?: number | undefined
     readonly upload?: Uploads.TestUpload | undefined
+    readonly offer?: PeerProtocol.Offer | undefined
+    readonly allowedFast?: ReadonlyArray<number> | undefined
+    readonly extensions?: PeerProtocol.ExtensionOptions | undefined
   } = {}
 ) => {
   const woken = { times: 0, served: 0, chosen: 0 }
   const protocol = PeerProtocol.make({
     download,
     upload: options.upload ?? Uploads.make(download.geometry),
+    offer: options.offer,
+    allowedFast: options.allowedFast as ReadonlyArray<PieceIndex> | undefined,
+    extensions: options.extensions,
     key,
     isFast: options.isFast ?? true,
     wake: () => {

@@ -10,8 +10,10 @@ import * as BufferBudget from "../../src/piece/BufferBudget.ts"
 import * as BufferPool from "../../src/piece/BufferPool.ts"
 import * as Download from "../../src/piece/Download.ts"
 import * as PieceBuffer from "../../src/piece/PieceBuffer.ts"
+import * as PieceOrder from "../../src/piece/PieceOrder.ts"
 import * as PieceTable from "../../src/piece/PieceTable.ts"
 import * as RequestPipeline from "../../src/piece/RequestPipeline.ts"
+import type { TestSource } from "./pieces.ts"
 import { answer, ask, asked, blockLength, geometryOf, has, joined, nameOf, piece, sourceOf } from "./pieces.ts"
 
 const alice = 1
@@ -97,6 +99,86 @@ describe("Download", () => {
       assert.strictEqual(next, piece(1))
       assert.isTrue(Download.isInteresting(download, has(" * ")))
       assert.isFalse(Download.isInteresting(download, has("* *")))
+    }).pipe(budget)
+  )
+
+  it.effect("wants nothing of pieces that are skipped, and starts those of high priority first", () =>
+    Effect.gen(function* () {
+      const download = yield* downloadOf(geometryOf(4, 1), { stored: "*   " })
+      const one = joined(download, alice)
+
+      Download.setPriorities(download, ["normal", "skip", "normal", "high"])
+      const first = Download.nextPiece(download, one)
+      yield* begin(download, one, 3)
+      const second = Download.nextPiece(download, one)
+
+      assert.deepStrictEqual([first, second], [piece(3), piece(2)])
+      assert.isTrue(Download.isInteresting(download, has("  * ")))
+      assert.isFalse(Download.isInteresting(download, has("**  ")))
+    }).pipe(budget)
+  )
+
+  it.effect("is of interest to nobody once all that is wanted is stored, until more is", () =>
+    Effect.gen(function* () {
+      const download = yield* downloadOf(geometryOf(3, 1), { stored: "*  " })
+      const one = joined(download, alice)
+      Download.setPriorities(download, ["normal", "skip", "skip"])
+      const before = Download.nextPiece(download, one)
+      const wasInteresting = Download.isInteresting(download, one.has)
+      download.hungry.add(one)
+
+      Download.setPriorities(download, ["normal", "skip", "normal"])
+
+      assert.isUndefined(before)
+      assert.isFalse(wasInteresting)
+      assert.isTrue(Download.isInteresting(download, one.has))
+      assert.strictEqual(one.woken, 1)
+      assert.strictEqual(Download.nextPiece(download, one), piece(2))
+    }).pipe(budget)
+  )
+
+  it.effect("goes on with a piece that was skipped under way, and does not start it again", () =>
+    Effect.gen(function* () {
+      const download = yield* downloadOf(geometryOf(2, 2))
+      const one = joined(download, alice)
+      yield* begin(download, one, 0)
+      Download.setPriorities(download, ["skip", "skip"])
+
+      const names = ask(download, one, 2)
+      yield* BufferPool.close(download.pool, piece(0))
+
+      assert.deepStrictEqual(names, ["0:0", "0:1"])
+      assert.strictEqual(PieceTable.stateOf(download.table, piece(0)), "missing")
+      assert.isUndefined(Download.nextPiece(download, one))
+    }).pipe(budget)
+  )
+
+  it.effect("borrows no buffer for a piece that was skipped meanwhile, and looks for another", () =>
+    Effect.gen(function* () {
+      const download = yield* downloadOf(geometryOf(2, 1))
+      const one = joined(download, alice)
+      Download.setPriorities(download, ["skip", "normal"])
+
+      const buffer = yield* Download.begin(download, one, piece(0))
+
+      assert.isUndefined(buffer)
+      assert.strictEqual(one.woken, 1)
+      assert.strictEqual(BufferPool.lentCount(download.pool), 0)
+    }).pipe(budget)
+  )
+
+  it.effect("starts pieces in the order it is told", () =>
+    Effect.gen(function* () {
+      const download = yield* downloadOf(geometryOf(4, 1))
+      const one = joined(download, alice)
+      download.order.isSequential = true
+      PieceOrder.setDeadline(download.order, piece(2), 1_000)
+
+      const first = Download.nextPiece(download, one)
+      yield* begin(download, one, 2)
+      const second = Download.nextPiece(download, one)
+
+      assert.deepStrictEqual([first, second], [piece(2), piece(0)])
     }).pipe(budget)
   )
 
@@ -268,7 +350,7 @@ describe("Download", () => {
       const download = yield* downloadOf(geometryOf(2, 2))
       const one = joined(download, alice)
       const two = joined(download, bob)
-      download.singled.add(piece(0))
+      Download.single(download, piece(0))
       yield* begin(download, one, 0)
       ask(download, one, 1)
 
@@ -283,7 +365,7 @@ describe("Download", () => {
       const download = yield* downloadOf(geometryOf(2, 2))
       const one = joined(download, alice)
       const two = joined(download, bob)
-      download.singled.add(piece(0))
+      Download.single(download, piece(0))
       yield* begin(download, one, 0)
       ask(download, one, 1)
       RequestPipeline.releaseAll(one.pipeline)
@@ -299,7 +381,7 @@ describe("Download", () => {
       const download = yield* downloadOf(geometryOf(2, 2))
       const one = joined(download, alice)
       const two = joined(download, bob)
-      download.singled.add(piece(0))
+      Download.single(download, piece(0))
       yield* begin(download, one, 0)
       ask(download, one, 2)
       answer(download, one, { count: 1 })
@@ -309,6 +391,81 @@ describe("Download", () => {
       assert.strictEqual(PieceTable.stateOf(download.table, piece(0)), "missing")
       assert.strictEqual(BufferPool.lentCount(download.pool), 0)
       assert.strictEqual((yield* begin(download, two, 0)).soleSource, bob)
+    }).pipe(budget)
+  )
+
+  it.effect("leaves such a piece to who failed to send it least often", () =>
+    Effect.gen(function* () {
+      const download = yield* downloadOf(geometryOf(1, 2))
+      const sources = [joined(download, alice), joined(download, bob), joined(download, carol)]
+      Download.single(download, piece(0))
+      const tried: Array<string> = []
+      for (let round = 0; round < 7; round++) {
+        // The first that may: the order in which they are woken says nothing.
+        const sole = sources.find((source) => Download.nextPiece(download, source) !== undefined)!
+        yield* begin(download, sole, 0)
+        ask(download, sole, 2)
+        answer(download, sole, { count: 1 })
+        yield* Download.abandon(download, sole)
+        tried.push("?ABC"[sole.key]!)
+      }
+
+      assert.strictEqual(tried.join(""), "ABCABCA")
+    }).pipe(budget)
+  )
+
+  const nobodyElse: ReadonlyArray<readonly [string, (download: Download.Download, other: TestSource) => unknown]> = [
+    ["chokes", (_, other) => (other.peerChoking = true)],
+    ["is snubbed", (_, other) => (other.pipeline.isSnubbed = true)],
+    ["refused the piece", (_, other) => other.refused.add(piece(0))],
+    ["lost the piece", (download, other) => Download.lose(download, other, piece(0))]
+  ]
+  for (const [what, happens] of nobodyElse) {
+    it.effect(`gives such a piece back to who failed to send it where the only other source ${what}`, () =>
+      Effect.gen(function* () {
+        const download = yield* downloadOf(geometryOf(1, 2))
+        const one = joined(download, alice)
+        Download.single(download, piece(0))
+        yield* begin(download, one, 0)
+        yield* Download.abandon(download, one)
+        const other = joined(download, bob)
+        const before = Download.nextPiece(download, one)
+
+        happens(download, other)
+
+        assert.deepStrictEqual([before, Download.nextPiece(download, one)], [undefined, piece(0)])
+      }).pipe(budget)
+    )
+  }
+
+  it.effect("wakes who failed to send such a piece when the other it was left to loses it", () =>
+    Effect.gen(function* () {
+      const download = yield* downloadOf(geometryOf(1, 2))
+      const one = joined(download, alice)
+      Download.single(download, piece(0))
+      yield* begin(download, one, 0)
+      yield* Download.abandon(download, one)
+      const other = joined(download, bob)
+      download.hungry.add(one)
+
+      Download.lose(download, other, piece(0))
+
+      assert.strictEqual(one.woken, 1)
+    }).pipe(budget)
+  )
+
+  it.effect("does not let who failed to send such a piece take it over from another", () =>
+    Effect.gen(function* () {
+      const download = yield* downloadOf(geometryOf(1, 2))
+      const [one, two] = [joined(download, alice), joined(download, bob)]
+      Download.single(download, piece(0))
+      yield* begin(download, one, 0)
+      yield* Download.abandon(download, one)
+      yield* begin(download, two, 0)
+
+      const names = [...ask(download, one, 1), ...ask(download, two, 1)]
+
+      assert.deepStrictEqual(names, [undefined, "0:0"])
     }).pipe(budget)
   )
 

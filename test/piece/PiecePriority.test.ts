@@ -35,6 +35,10 @@ describe("PiecePriority", () => {
     assert.deepStrictEqual(PiecePriority.ofFiles(layoutOf(10, 10), ["skip"]), ["skip", "normal"])
   })
 
+  it("names the files that are not skipped", () => {
+    assert.deepStrictEqual(PiecePriority.wantedFiles(layoutOf(1, 0, 5, 1), ["skip", "high", "normal"]), [1, 2, 3])
+  })
+
   it("says of each piece what its bytes say", () => {
     const file = fc.tuple(fc.integer({ min: 1, max: 35 }), fc.constantFrom(...(["skip", "normal", "high"] as const)))
     fc.assert(

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import * as Bitfield from "../../src/base/Bitfield.ts"
 import * as PieceTable from "../../src/piece/PieceTable.ts"
-import { geometryOf, piece } from "./pieces.ts"
+import { geometryOf, has, piece } from "./pieces.ts"
 
 const moves = {
   start: PieceTable.start,
@@ -51,11 +51,14 @@ describe("PieceTable", () => {
 
   it("keeps every piece in exactly one state, and counts them, after any script of moves", () => {
     const step = fc.tuple(fc.constantFrom(...(Object.keys(moves) as Array<Move>)), fc.nat(4))
+    const drawn = fc.stringMatching(/^[* ]{5}$/)
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 60 }), (script) => {
+      fc.property(fc.array(step, { maxLength: 60 }), drawn, fc.nat(60), (script, wanted, when) => {
         const table = PieceTable.make(geometryOf(5, 1))
+        if (when >= script.length) PieceTable.setWanted(table, has(wanted))
         const model = new Array<PieceTable.PieceState>(5).fill("missing")
-        for (const [move, index] of script) {
+        for (const [at, [move, index]] of script.entries()) {
+          if (at === when) PieceTable.setWanted(table, has(wanted))
           const to = leads[model[index]!][move]
           if (to === undefined) assert.throws(() => moves[move](table, piece(index)))
           else {
@@ -76,6 +79,9 @@ describe("PieceTable", () => {
           model.flatMap((state, index) => (state === "stored" ? [index] : []))
         )
         assert.strictEqual(PieceTable.isComplete(table), counted.stored === 5)
+        const unstored = model.filter((state, index) => wanted[index] === "*" && state !== "stored")
+        assert.strictEqual(table.unstoredWanted, unstored.length)
+        assert.strictEqual(PieceTable.isFinished(table), unstored.length === 0)
       })
     )
   })

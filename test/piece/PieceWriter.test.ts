@@ -5,6 +5,7 @@ import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as BufferPool from "../../src/piece/BufferPool.ts"
+import * as PieceOrder from "../../src/piece/PieceOrder.ts"
 import * as PieceTable from "../../src/piece/PieceTable.ts"
 import * as FaultyStorage from "../../src/testing/FaultyStorage.ts"
 import * as FrameEncoder from "../../src/wire/FrameEncoder.ts"
@@ -39,6 +40,19 @@ describe("PieceWriter", () => {
 
       assert.strictEqual(swarm.download.table.counts.stored, 5)
       assert.strictEqual(BufferPool.lentCount(swarm.download.pool), 0)
+    }).pipe(world)
+  )
+
+  it.effect("forgets by when a piece is due once it is stored", () =>
+    Effect.gen(function* () {
+      const swarm = yield* Swarm.make(5)
+      PieceOrder.setDeadline(swarm.download.order, piece(2), 1_000)
+      PieceOrder.setDeadline(swarm.download.order, piece(3), 2_000)
+      const seed = yield* seedOf(swarm, [2])
+
+      yield* serveAll(swarm, seed)
+
+      assert.deepStrictEqual(swarm.download.order.deadlines, [{ piece: piece(3), at: 2_000 }])
     }).pipe(world)
   )
 

@@ -96,6 +96,10 @@ const neighbours = fc
     )
   )
 
+const selections = fc
+  .array(fc.constantFrom("skip" as const, "normal" as const, "high" as const), { minLength: 5, maxLength: 5 })
+  .map((priorities) => step(`prioritise(${priorities})`, (swarm) => swarm.prioritise(priorities)))
+
 const steps = [
   joins,
   joins,
@@ -107,6 +111,7 @@ const steps = [
   gains,
   disks,
   neighbours,
+  selections,
   peerStep("unchoke", (swarm, peer) => swarm.say(peer, FrameEncoder.unchoke)),
   peerStep("choke", (swarm, peer) => swarm.choke(peer)),
   peerStep("reject", (swarm, peer) => swarm.reject(peer, 2)),

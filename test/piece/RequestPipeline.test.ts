@@ -18,8 +18,9 @@ const sent = (count: number, now = 0) => {
 const requestsOf = (buffer: PieceBuffer.PieceBuffer, count: number) => [...buffer.requests.subarray(0, count)]
 
 /** Simulates a peer that answers `perSecond` blocks a second, each no earlier than `delay` after its request. */
-const run = (perSecond: number, delay: number, seconds: number) => {
+const run = (perSecond: number, delay: number, seconds: number, most?: number) => {
   const pipeline = RequestPipeline.make(blocks, 0)
+  RequestPipeline.bound(pipeline, most)
   const buffer = bufferOf()
   let block = 0
   let budget = 0
@@ -113,6 +114,26 @@ describe("RequestPipeline", () => {
     assert.deepStrictEqual(forgotten, [0, 1])
     assert.deepStrictEqual([...pipeline.requests.values()].map(nameOf), ["2:0"])
     assert.deepStrictEqual([...other.requests], [1])
+  })
+
+  it("never asks for more than the peer bears, whatever its rate, nor than most peers bear", () => {
+    const { pipeline } = sent(2)
+    RequestPipeline.bound(pipeline, 5)
+    const first = RequestPipeline.room(pipeline)
+    const fast = run(2_000, 200, 20, 300).pipeline.depth
+    RequestPipeline.bound(pipeline, 2_000)
+
+    assert.deepStrictEqual([first, fast, pipeline.depth], [3, 300, 5])
+    assert.strictEqual(run(2_000, 1_000, 20, 10_000).pipeline.depth, 500)
+  })
+
+  it("asks a peer that was silent for no more than it bears", () => {
+    const { pipeline } = sent(3)
+    RequestPipeline.bound(pipeline, 3)
+
+    RequestPipeline.expire(pipeline, 10_000)
+
+    assert.deepStrictEqual([pipeline.isSnubbed, pipeline.depth], [true, 3])
   })
 
   it("fault 46: lets all requests of a silent peer time out after 10 s, and takes it for snubbed", () => {

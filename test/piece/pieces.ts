@@ -43,6 +43,8 @@ export const sourceOf = (geometry: PieceGeometry.PieceGeometry, key: number, now
     has: Bitfield.make(geometry.pieceCount),
     pipeline: RequestPipeline.make(Math.ceil(geometry.pieceLength / blockLength), now),
     refused: new Set(),
+    peerChoking: false,
+    allowedFast: new Set(),
     current: undefined,
     isSeed: false,
     searchedVersion: Download.never,

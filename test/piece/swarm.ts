@@ -24,6 +24,8 @@ import * as BufferPool from "../../src/piece/BufferPool.ts"
 import * as Download from "../../src/piece/Download.ts"
 import type * as PieceBuffer from "../../src/piece/PieceBuffer.ts"
 import { PieceHasher } from "../../src/piece/PieceHasher.ts"
+import * as PiecePicker from "../../src/piece/PiecePicker.ts"
+import type { PiecePriority } from "../../src/piece/PiecePriority.ts"
 import * as PieceTable from "../../src/piece/PieceTable.ts"
 import * as PieceVerifier from "../../src/piece/PieceVerifier.ts"
 import * as PieceWriter from "../../src/piece/PieceWriter.ts"
@@ -326,13 +328,17 @@ export const make = Effect.fnUntraced(function* (cap: number) {
       counts[state]++
       const hasBuffer = pool.loans.has(index)
       assert.strictEqual(hasBuffer, state !== "missing" && state !== "stored", `piece ${index} is ${state}`)
-      const isCandidate = picker.positions[index] !== -1
-      assert.strictEqual(isCandidate, state === "missing" && !download.delayed.has(index), `piece ${index} is ${state}`)
+      const isCandidate = PiecePicker.isCandidate(picker, index)
+      const isWanted = Bitfield.has(table.wanted, index)
+      const mayStart = isWanted && state === "missing" && !download.delayed.has(index)
+      assert.strictEqual(isCandidate, mayStart, `piece ${index} is ${state}`)
       assert.strictEqual(Bitfield.has(table.stored, index), state === "stored")
       const holders = peers.filter((peer) => !peer.protocol.isSeed && Bitfield.has(peer.has, index)).length
       assert.strictEqual(picker.availability[index], holders)
     }
     assert.deepStrictEqual(table.counts, counts)
+    const unstored = pieces.filter((index) => Bitfield.has(table.wanted, index) && !Bitfield.has(table.stored, index))
+    assert.strictEqual(table.unstoredWanted, unstored.length)
 
     const requests = new Map<string, number>()
     for (const peer of peers) {
@@ -361,8 +367,22 @@ export const make = Effect.fnUntraced(function* (cap: number) {
     }
   }
 
-  /** The storage is healthy again and one honest peer joins, while the others say nothing more: the download ends. */
+  /** Wants pieces more or less than before, and tells peers what that means for them. */
+  const prioritise = (priorities: ReadonlyArray<PiecePriority>) =>
+    Effect.sync(() => {
+      Download.setPriorities(download, priorities)
+      for (const { protocol } of peers) {
+        PeerProtocol.updateInterest(protocol)
+        protocol.wake()
+      }
+    })
+
+  /**
+   * Every piece is wanted, the storage is healthy again and one honest peer joins, while the others say nothing more: the
+   * download ends.
+   */
   const finish = Effect.gen(function* () {
+    yield* prioritise(pieces.map(() => "normal"))
     faults.recover()
     for (const index of [...neighbour.loans.keys()]) yield* BufferPool.close(neighbour, index)
     const honest = yield* join({ isLiar: false, isFast: true, pieces: pieces })
@@ -409,6 +429,7 @@ export const make = Effect.fnUntraced(function* (cap: number) {
     advance,
     settle,
     check,
+    prioritise,
     finish,
     lendToNeighbour,
     takeFromNeighbour

@@ -36,6 +36,20 @@ describe("a swarm with peers that harm", () => {
     })
   )
 
+  it.effect("fault 40: peers that stall when trusted with a poisoned piece alone keep it from nobody", () =>
+    Effect.gen(function* () {
+      const stalls: PeerBehaviour = { misanswers: { how: "unaligned", every: 2 } }
+
+      // Who stalls answers first, and is woken first each time its pieces are dropped.
+      const summary = yield* run([stalls, stalls, { delay: 1, corrupts: "every block" }, { delay: 100 }])
+
+      assert.isTrue(summary.isRight)
+      assert.isAtLeast(summary.status.rejectedPieces, 10)
+      assert.isAtMost(summary.millis, 60_000)
+      assert.deepStrictEqual(banned(summary), ["10.0.0.2"])
+    })
+  )
+
   it.effect(
     "fault 42: a swarm whose every peer has patched files is banned, and the torrent waits without a storm",
     () =>

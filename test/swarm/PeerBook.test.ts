@@ -294,4 +294,18 @@ describe("PeerBook", () => {
 
     assert.deepStrictEqual([PeerBook.nextToDial(book, 1e9), PeerBook.add(book, at(1), 0)], [undefined, undefined])
   })
+
+  it("dials again whom it has left once something is wanted, but nobody who only came by", () => {
+    const book = make()
+    const left = added(book, at(1))
+    PeerBook.leave(left)
+    const came = PeerBook.arrive(book, at(2), 0)!
+    PeerBook.connected(came)
+    PeerBook.disconnected(book, came, 0, true)
+
+    PeerBook.recall(book)
+
+    assert.deepStrictEqual([left.state, came.state], ["idle", "gone"])
+    assert.strictEqual(PeerBook.nextToDial(book, 1e9), left)
+  })
 })

@@ -58,6 +58,7 @@ export const start = Effect.fnUntraced(function* (
     download,
     upload: Uploads.make(download.geometry),
     infoHash: known.metainfo.infoHash,
+    extensions: { info: known.metainfo.infoBytes, isPrivate: known.metainfo.isPrivate, port: undefined },
     peerId: ourId,
     random: Prng.make(1),
     maxConnections: options.maxConnections,

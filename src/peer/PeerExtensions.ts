@@ -1,0 +1,208 @@
+/**
+ * What is said beside the pieces on one connection (BEP 10): a plain machine that knows which extensions there are, and
+ * leaves what they mean to the files of each. It reads no clock and does no I/O; frames go to the outbox of the protocol.
+ *
+ * Each extension is a value: its name, and what becomes of a message. Its place in the list is the id by which we want it to
+ * be called, so a further one is one more entry.
+ *
+ * Leaves to `PeerProtocol.ts` that both sides speak BEP 10, and to the swarm whom we are connected to and what becomes of
+ * the addresses that a peer tells.
+ */
+import * as Result from "effect/Result"
+import type { PeerAddress } from "../base/PeerAddress.ts"
+import * as PeerAddressOf from "../base/PeerAddress.ts"
+import * as Version from "../base/Version.ts"
+import * as DontHave from "../wire/extension/DontHave.ts"
+import * as ExtensionHandshake from "../wire/extension/ExtensionHandshake.ts"
+import * as MetadataMessage from "../wire/extension/MetadataMessage.ts"
+import type { Contact } from "../wire/extension/PexMessage.ts"
+import * as PexMessage from "../wire/extension/PexMessage.ts"
+import * as UploadOnly from "../wire/extension/UploadOnly.ts"
+import * as FrameEncoder from "../wire/FrameEncoder.ts"
+import { WireError } from "../wire/WireError.ts"
+import * as MetadataServer from "./MetadataServer.ts"
+import * as PeerExchange from "./PeerExchange.ts"
+import * as UploadQueue from "./UploadQueue.ts"
+
+/** Bytes in the outbox beyond which nothing more of the info dict is put there: half of `PeerProtocol.maxWaiting`. */
+const maxWaiting = 32_768
+
+/** What the extensions of a torrent have in common. */
+export interface TorrentExtensions {
+  /** The info dict, as peers may be given it. */
+  readonly info: Uint8Array
+  /** Whether peers may come from its trackers only (BEP 27). */
+  readonly isPrivate: boolean
+  /** Whether we want nothing more of anybody, for now (BEP 21). */
+  readonly isUploadOnly: () => boolean
+  /** The port we listen on, if any. */
+  readonly port: number | undefined
+  /** Who we are connected to, but for the peer at `remote`, each by the address at which it can be dialled. */
+  readonly contacts: (remote: PeerAddress) => Iterable<Contact>
+  /** A peer told of addresses. */
+  readonly found: (addresses: ReadonlyArray<PeerAddress>) => void
+}
+
+/** The extensions of one connection. Owned by its session. */
+export interface PeerExtensions {
+  readonly torrent: TorrentExtensions
+  /** The peer, as we see it. */
+  readonly remote: PeerAddress
+  readonly outbox: FrameEncoder.FrameEncoder
+  /** What the peer has said of itself so far. */
+  theirs: ExtensionHandshake.ExtensionHandshake
+  readonly metadata: MetadataServer.MetadataServer
+  readonly exchange: PeerExchange.PeerExchange
+  /** The peer has lost a piece (BEP 54); the index is unchecked. */
+  readonly lost: (piece: number) => void
+  /** Whether the peer believes that we want nothing more (BEP 21). */
+  toldUploadOnly: boolean
+  /** Whether the peer says that it wants nothing more (BEP 21). */
+  isUploadOnly: boolean
+}
+
+interface Extension {
+  readonly name: string
+  /** Takes a message; throws a `WireError` where the peer broke the extension's protocol. */
+  readonly receive: (self: PeerExtensions, payload: Uint8Array, now: number) => void
+}
+
+/** By our ids, from 1 on. */
+const extensions: ReadonlyArray<Extension> = [
+  {
+    name: MetadataMessage.extensionName,
+    receive: (self, payload) => {
+      const message = Result.getOrThrow(MetadataMessage.decode(payload))
+      // What we have, nobody needs to give us.
+      if (message._tag !== "Request") return
+      const { piece } = message
+      switch (MetadataServer.request(self.metadata, piece)) {
+        case "wait":
+          return giveMetadata(self)
+        case "reject":
+          return say(self, MetadataMessage.extensionName, MetadataMessage.encode({ _tag: "Reject", piece }))
+        case "drop":
+          throw new WireError({ why: "requests for metadata without end" })
+      }
+    }
+  },
+  {
+    name: PexMessage.extensionName,
+    receive: (self, payload, now) => {
+      const contacts = PeerExchange.take(self.exchange, Result.getOrThrow(PexMessage.decode(payload)), now)
+      if (contacts.length > 0) self.torrent.found(contacts.map(({ address }) => address))
+    }
+  },
+  {
+    name: DontHave.extensionName,
+    receive: (self, payload) => self.lost(Result.getOrThrow(DontHave.decode(payload)))
+  },
+  {
+    name: UploadOnly.extensionName,
+    receive: (self, payload) => {
+      self.isUploadOnly = Result.getOrThrow(UploadOnly.decode(payload))
+    }
+  }
+]
+
+/** Whether an extension is of use for the torrent: nobody tells peers of a private one (BEP 27). */
+const isOffered = ({ name }: Extension, { isPrivate }: TorrentExtensions): boolean =>
+  !(isPrivate && name === PexMessage.extensionName)
+
+/** Begins on a connection on which both sides speak BEP 10; our handshake goes to the outbox. */
+export const make = (options: {
+  readonly torrent: TorrentExtensions
+  readonly remote: PeerAddress
+  readonly outbox: FrameEncoder.FrameEncoder
+  readonly lost: (piece: number) => void
+}): PeerExtensions => {
+  const { outbox, remote, torrent } = options
+  const wantNothing = torrent.isUploadOnly()
+  const ids = extensions.flatMap((extension, index) =>
+    isOffered(extension, torrent) ? [[extension.name, index + 1] as const] : []
+  )
+  FrameEncoder.extended(
+    outbox,
+    ExtensionHandshake.id,
+    ExtensionHandshake.encode({
+      ids: new Map(ids),
+      client: Version.userAgent,
+      port: torrent.port,
+      externalHost: remote.host,
+      maxRequests: UploadQueue.defaultMaxRequests,
+      metadataSize: MetadataMessage.isSize(torrent.info.length) ? torrent.info.length : undefined,
+      uploadOnly: wantNothing || undefined
+    })
+  )
+  return {
+    torrent,
+    remote,
+    outbox,
+    theirs: ExtensionHandshake.empty,
+    metadata: MetadataServer.make(torrent.info),
+    exchange: PeerExchange.make({ host: remote.host, isPrivate: torrent.isPrivate }),
+    lost: options.lost,
+    toldUploadOnly: wantNothing,
+    isUploadOnly: false
+  }
+}
+
+/** Takes an `extended` frame. Throws a `WireError` where the peer broke a protocol; ids that we never gave are ignored. */
+export const receive = (self: PeerExtensions, id: number, payload: Uint8Array, now: number): void => {
+  if (id === ExtensionHandshake.id) return greet(self, payload)
+  const extension = extensions[id - 1]
+  if (extension !== undefined && isOffered(extension, self.torrent)) extension.receive(self, payload, now)
+}
+
+const greet = (self: PeerExtensions, payload: Uint8Array): void => {
+  self.theirs = ExtensionHandshake.merge(self.theirs, Result.getOrThrow(ExtensionHandshake.decode(payload)))
+  const { infoHashV2, uploadOnly } = self.theirs
+  if (infoHashV2 !== undefined) throw new WireError({ why: "it takes the torrent for one of version 2" })
+  if (uploadOnly !== undefined) self.isUploadOnly = uploadOnly
+}
+
+/** Does what is due: gives more of the info dict, and tells whether we want nothing more and, once a minute, of peers. */
+export const tick = (self: PeerExtensions, now: number): void => {
+  giveMetadata(self)
+  tellUploadOnly(self)
+  if (ExtensionHandshake.idOf(self.theirs, PexMessage.extensionName) === undefined) return
+  const message = PeerExchange.next(self.exchange, self.torrent.contacts(self.remote), now)
+  if (message !== undefined) say(self, PexMessage.extensionName, PexMessage.encode(message))
+}
+
+/** The most requests that the peer bears, where it has said so (`reqq`). */
+export const maxRequests = (self: PeerExtensions): number | undefined => self.theirs.maxRequests
+
+/** Where the peer can be dialled: its own word for the port, where it has said one; `dialled` is whether we dialled it. */
+export const dialAddress = (self: PeerExtensions, dialled: boolean): PeerAddress | undefined => {
+  if (dialled) return self.remote
+  const { port } = self.theirs
+  return port === undefined ? undefined : PeerAddressOf.make(self.remote.host, port)
+}
+
+/** Tells the peer that a piece which it was told of is lost (BEP 54). */
+export const dontHave = (self: PeerExtensions, piece: number): void =>
+  say(self, DontHave.extensionName, DontHave.encode(piece))
+
+/** A peer that does not take the extension is not told: it has our haves. */
+const tellUploadOnly = (self: PeerExtensions): void => {
+  const wantNothing = self.torrent.isUploadOnly()
+  if (wantNothing === self.toldUploadOnly || self.theirs === ExtensionHandshake.empty) return
+  self.toldUploadOnly = wantNothing
+  say(self, UploadOnly.extensionName, UploadOnly.encode(wantNothing))
+}
+
+/** Puts more of the info dict in the outbox, as far as it is asked for and there is room. */
+export const giveMetadata = (self: PeerExtensions): void => {
+  while (self.outbox.length < maxWaiting) {
+    const message = MetadataServer.next(self.metadata)
+    if (message === undefined) return
+    say(self, MetadataMessage.extensionName, MetadataMessage.encode(message))
+  }
+}
+
+/** Sends a message by the id that the peer wants for it; nothing where it does not take it. */
+const say = (self: PeerExtensions, name: string, payload: Uint8Array): void => {
+  const id = ExtensionHandshake.idOf(self.theirs, name)
+  if (id !== undefined) FrameEncoder.extended(self.outbox, id, payload)
+}

@@ -1,0 +1,143 @@
+"""Some files of a torrent, and pieces in order: from libtorrent, and to it."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from torrents import KIB, MIB, Torrent, assert_same, make_torrent, tree, write_file
+
+SIZES = {"a.bin": 300_001, "b/one.txt": 70_000, "b/two.bin": 1_000_003, "empty": 0, "z.txt": 5}
+
+
+@pytest.fixture
+def torrent(source: Path) -> Torrent:
+    """Five files, each of which shares pieces with its neighbours."""
+    for index, (name, size) in enumerate(SIZES.items()):
+        write_file(source / "some" / name, size, index)
+    return make_torrent(source / "some", 64 * KIB)
+
+
+def assert_some(torrent: Torrent, folder: Path, *names: str) -> None:
+    """These files are there as they should be, and no other is."""
+    wanted = {str(Path(torrent.name, name)) for name in names}
+    expected = {name: file for name, file in tree(torrent.content).items() if name in wanted}
+    assert len(expected) == len(names)
+    assert tree(folder / torrent.name) == expected
+
+
+@pytest.mark.parametrize(
+    ("globs", "names"),
+    [
+        (["b/two.bin"], ["b/two.bin"]),
+        (["**/*.txt"], ["b/one.txt", "z.txt"]),
+        (["a.*", "empty"], ["a.bin", "empty"]),
+        (["b/**"], ["b/one.txt", "b/two.bin"]),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_only_what_is_selected_is_stored(torrent, target, seed, piecewise, globs, names):
+    seeder = seed(torrent)
+    selects = [argument for glob in globs for argument in ("--select", glob)]
+
+    piecewise("download", torrent.file, "-o", target, "--peer", seeder.address, *selects, "--json").finish()
+
+    assert_some(torrent, target, *names)
+    wanted = sum(SIZES[name] for name in names)
+    assert seeder.status()["uploaded"] < wanted + 4 * len(names) * 64 * KIB, "more was asked for than was needed"
+
+
+def test_the_others_come_when_they_are_wanted(torrent, target, seed, piecewise, download):
+    seeder = seed(torrent)
+    words = ["download", torrent.file, "-o", target, "--peer", seeder.address, "--json", "--select"]
+    first = piecewise(*words, "b/one.txt")
+    first.finish()
+    second = piecewise(*words, "a.bin")
+    second.finish()
+
+    last = download(torrent, seeder.address)
+    last.finish()
+
+    assert_same(torrent, target)
+    assert sorted(first.pieces + second.pieces + last.pieces) == list(range(torrent.pieces)), "each piece is told once"
+    assert sorted(path.name for path in target.iterdir()) == [torrent.name], "nothing else is left"
+
+
+def test_libtorrent_gets_from_a_part_what_that_has(torrent, target, tmp_path, seed, leech, piecewise):
+    words = ["download", torrent.file, "-o", target, "--peer", seed(torrent).address, "--select", "b/two.bin"]
+    giver = piecewise(*words, "--seed", "--json")
+    giver.wait_for(lambda event: event["event"] == "complete")
+
+    name = str(Path("some", "b", "two.bin"))
+    taker = leech(torrent, tmp_path / "taker", giver.address)
+    # What has passed its digest there is not on its disk yet.
+    taker.wait_until(lambda _: tree(tmp_path / "taker" / "some").get(name) == tree(torrent.content)[name])
+
+    assert taker.status()["downloaded"] == sum(size_of(torrent, piece) for piece in giver.pieces)
+
+
+def size_of(torrent: Torrent, piece: int) -> int:
+    """Bytes of a piece; the last one is shorter."""
+    return min(torrent.piece_length, sum(SIZES.values()) - piece * torrent.piece_length)
+
+
+def test_pieces_come_in_order(source, target, seed, piecewise):
+    torrent = make_torrent(write_file(source / "one.bin", 6 * MIB + 1, 1), 64 * KIB)
+    peer = seed(torrent, bytes_per_second=8 * MIB).address
+
+    program = piecewise("download", torrent.file, "-o", target, "--peer", peer, "--sequential", "--json")
+    program.finish()
+
+    assert_same(torrent, target)
+    assert_in_order(program.pieces)
+
+
+def assert_in_order(pieces: list[int]) -> None:
+    """A seeder may answer in another order than it was asked in, and pieces are written several at a time."""
+    displaced = [abs(stored - wanted) for stored, wanted in zip(pieces, sorted(pieces), strict=True)]
+    assert max(displaced) <= 4, pieces
+
+
+@pytest.fixture
+def aria2(running: ExitStack) -> Callable[[Torrent], str]:
+    """Starts an aria2 seeder; gives its address."""
+    if shutil.which("aria2c") is None:
+        pytest.skip("aria2 is not installed")
+
+    def start(torrent: Torrent) -> str:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        command = ["aria2c", "--no-conf", "--quiet", "--seed-ratio=0", "--bt-seed-unverified", "--enable-dht=false"]
+        command += ["--enable-dht6=false", "--bt-enable-lpd=false", "--interface=127.0.0.1", f"--listen-port={port}"]
+        seeder = subprocess.Popen([*command, f"--dir={torrent.content.parent}", str(torrent.file)])
+        running.callback(seeder.wait)
+        running.callback(seeder.kill)
+        return f"127.0.0.1:{port}"
+
+    return start
+
+
+def test_aria2_gives_what_is_selected(torrent, target, aria2, piecewise):
+    words = ["download", torrent.file, "-o", target, "--peer", aria2(torrent), "--json"]
+
+    piecewise(*words, "--select", "b/two.bin", "--select", "*.txt").finish()
+
+    assert_some(torrent, target, "b/two.bin", "z.txt")
+
+
+def test_aria2_gives_pieces_in_order(source, target, aria2, piecewise):
+    torrent = make_torrent(write_file(source / "one.bin", 12 * MIB + 1, 1), 64 * KIB)
+    words = ["download", torrent.file, "-o", target, "--peer", aria2(torrent), "--json"]
+
+    program = piecewise(*words, "--sequential")
+    program.finish()
+
+    assert_same(torrent, target)
+    # Before it unchokes us, it gives ten pieces that it chooses itself (BEP 6).
+    assert_in_order(program.pieces[10:])

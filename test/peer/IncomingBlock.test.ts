@@ -1,0 +1,93 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
+import * as IncomingBlock from "../../src/peer/IncomingBlock.ts"
+import * as PieceBuffer from "../../src/piece/PieceBuffer.ts"
+import * as RequestPipeline from "../../src/piece/RequestPipeline.ts"
+import { piece } from "../piece/pieces.ts"
+
+const { blockLength } = PieceGeometry
+
+/** A piece of two blocks, of which the second is asked of two peers, 1 and 2. */
+const asked = () => {
+  const buffer = PieceBuffer.make(piece(0), new Uint8Array(2 * blockLength), 0)
+  const connect = (key: number) => {
+    const pipeline = RequestPipeline.make(2, 0)
+    const request = RequestPipeline.send(pipeline, buffer, 1, 0)
+    return { key, pipeline, request, self: IncomingBlock.make() }
+  }
+  return { buffer, one: connect(1), two: connect(2) }
+}
+
+const bytes = (value: number) => new Uint8Array(blockLength).fill(value)
+
+const placed = (buffer: PieceBuffer.PieceBuffer) => PieceBuffer.blockBytes(buffer, 1).slice()
+
+describe("IncomingBlock", () => {
+  it("goes straight to its place, part by part", () => {
+    const { buffer, one } = asked()
+    IncomingBlock.begin(one.self, one.request, one.key)
+
+    IncomingBlock.write(one.self, one.request, 0, bytes(7).subarray(100))
+    IncomingBlock.write(one.self, one.request, blockLength - 100, bytes(8).subarray(0, 100))
+    const before = placed(buffer)
+    const request = IncomingBlock.end(one.self, one.pipeline, one.key)
+
+    const right = bytes(7)
+    right.fill(8, blockLength - 100)
+    assert.deepStrictEqual(before, right)
+    assert.strictEqual(request, one.request)
+    assert.deepStrictEqual([one.self.request, buffer.writers[1]], [undefined, PieceBuffer.nobody])
+  })
+
+  it("goes to its place when it is whole, where another peer is writing there", () => {
+    const { buffer, one, two } = asked()
+    IncomingBlock.begin(one.self, one.request, one.key)
+    IncomingBlock.begin(two.self, two.request, two.key)
+
+    IncomingBlock.write(one.self, one.request, 0, bytes(1).subarray(8_000))
+    IncomingBlock.write(two.self, two.request, 0, bytes(2))
+    const before = placed(buffer)
+    const request = IncomingBlock.end(two.self, two.pipeline, two.key)
+
+    assert.strictEqual(before[0], 1)
+    assert.deepStrictEqual(placed(buffer), bytes(2))
+    assert.strictEqual(request, two.request)
+    assert.strictEqual(buffer.writers[1], one.key)
+  })
+
+  it("does not touch a block that has come from another peer", () => {
+    const { buffer, one, two } = asked()
+    IncomingBlock.begin(one.self, one.request, one.key)
+    IncomingBlock.begin(two.self, two.request, two.key)
+    IncomingBlock.write(two.self, two.request, 0, bytes(2))
+    IncomingBlock.end(two.self, two.pipeline, two.key)
+    PieceBuffer.finish(buffer, 1, two.key, 0)
+
+    IncomingBlock.write(one.self, one.request, 0, bytes(1))
+    IncomingBlock.end(one.self, one.pipeline, one.key)
+
+    assert.deepStrictEqual(placed(buffer), bytes(2))
+  })
+
+  it("ends with nothing where its request was released meanwhile", () => {
+    const { buffer, one } = asked()
+    IncomingBlock.begin(one.self, one.request, one.key)
+    RequestPipeline.release(one.pipeline, 0, 1)
+
+    const live = IncomingBlock.liveRequest(one.self, one.pipeline)
+
+    assert.isUndefined(live)
+    assert.isUndefined(IncomingBlock.end(one.self, one.pipeline, one.key))
+    assert.strictEqual(buffer.writers[1], PieceBuffer.nobody)
+  })
+
+  it("gives its place up when it is released", () => {
+    const { buffer, one } = asked()
+    IncomingBlock.begin(one.self, one.request, one.key)
+
+    IncomingBlock.release(one.self, one.key)
+    IncomingBlock.release(one.self, one.key)
+
+    assert.deepStrictEqual([one.self.request, buffer.writers[1]], [undefined, PieceBuffer.nobody])
+  })
+})

@@ -1,0 +1,109 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
+import * as AllowedFast from "../../src/piece/AllowedFast.ts"
+import type * as Download from "../../src/piece/Download.ts"
+import type * as WireMessage from "../../src/testing/WireMessage.ts"
+import {
+  asked,
+  block,
+  bytesOf,
+  connect,
+  heard,
+  makeDownload,
+  piece,
+  refill,
+  requestsCounted,
+  say,
+  tags
+} from "./protocols.ts"
+
+const test = (name: string, body: () => Generator<Effect.Effect<unknown, unknown, Scope.Scope>, void, never>) =>
+  it.effect(name, () => Effect.gen(body))
+
+const allows = (index: number): WireMessage.WireMessage => ({ _tag: "AllowedFast", index })
+const choke: WireMessage.WireMessage = { _tag: "Choke" }
+const unchoke: WireMessage.WireMessage = { _tag: "Unchoke" }
+
+const rejects = (index: number, at: number): WireMessage.WireMessage => ({
+  _tag: "Reject",
+  index,
+  begin: at * block,
+  length: bytesOf(index, at).length
+})
+
+/** A seed that chokes us and allows these pieces, and what it was asked for. */
+const choking = Effect.fnUntraced(function* (download: Download.Download, ...allowed: ReadonlyArray<number>) {
+  const protocol = connect(download, 0)
+  say(protocol, [{ _tag: "HaveAll" }, ...allowed.map(allows)])
+  yield* refill(protocol)
+  return { protocol, first: asked(heard(protocol)) }
+})
+
+describe("PeerProtocol, choked", () => {
+  test("asks for nothing but what the peer allows", function* () {
+    const { first } = yield* choking(yield* makeDownload(), 2)
+
+    assert.deepStrictEqual(first, ["2:0", "2:1", "2:2", "2:3"])
+  })
+
+  test("waits for what is allowed when it is choked again, and asks for nothing else", function* () {
+    const download = yield* makeDownload()
+    const { protocol } = yield* choking(download, 2)
+    say(protocol, [unchoke])
+    yield* refill(protocol)
+    const all = asked(heard(protocol)).length
+
+    say(protocol, [choke, ...[0, 1, 3].flatMap((index) => [0, 1, 2, 3].map((at) => rejects(index, at)))])
+    yield* refill(protocol)
+
+    assert.strictEqual(all, 12)
+    assert.deepStrictEqual([asked(heard(protocol)), protocol.pipeline.requests.size], [[], 4])
+    assert.strictEqual(requestsCounted(download), protocol.pipeline.requests.size)
+  })
+
+  test("does not ask for an allowed piece that is stored, or that the peer has not", function* () {
+    const download = yield* makeDownload({ stored: [1] })
+    const protocol = connect(download, 0)
+    say(protocol, [{ _tag: "HaveNone" }, { _tag: "Have", index: 0 }, allows(1), allows(2)])
+    yield* refill(protocol)
+    const before = asked(heard(protocol))
+
+    say(protocol, [{ _tag: "Have", index: 2 }])
+    yield* refill(protocol)
+
+    assert.deepStrictEqual([before, asked(heard(protocol))], [[], ["2:0", "2:1", "2:2", "2:3"]])
+  })
+
+  test("does not insist on a piece that is refused after all", function* () {
+    const download = yield* makeDownload()
+    const { protocol } = yield* choking(download, 2)
+
+    say(protocol, [rejects(2, 0)])
+    yield* refill(protocol)
+
+    assert.deepStrictEqual(asked(heard(protocol)), [])
+    assert.deepStrictEqual([...protocol.allowedFast], [])
+  })
+
+  test("takes the blocks of an allowed piece as any others", function* () {
+    const download = yield* makeDownload()
+    const { protocol } = yield* choking(download, 2)
+
+    say(protocol, [piece(2, 0), piece(2, 1), piece(2, 2), piece(2, 3)])
+
+    assert.deepStrictEqual([download.table.counts.complete, download.wastedBytes], [1, 0])
+    assert.notInclude(tags(heard(protocol)), "Cancel")
+  })
+
+  test("remembers so many allowed pieces, however many are named", function* () {
+    const geometry = PieceGeometry.make({ totalLength: 200 * block, pieceLength: block })
+    const { protocol } = yield* choking(
+      yield* makeDownload({ geometry }),
+      ...Array.from({ length: 200 }, (_, index) => index)
+    )
+
+    assert.strictEqual(protocol.allowedFast.size, AllowedFast.maxTaken)
+  })
+})

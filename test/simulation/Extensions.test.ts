@@ -1,0 +1,123 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
+import * as Bitfield from "../../src/base/Bitfield.ts"
+import * as InfoHash from "../../src/base/InfoHash.ts"
+import * as PeerAddress from "../../src/base/PeerAddress.ts"
+import * as Magnet from "../../src/metainfo/Magnet.ts"
+import * as AllowedFast from "../../src/piece/AllowedFast.ts"
+import * as WebCryptoPieceHasher from "../../src/piece/WebCryptoPieceHasher.ts"
+import * as FaultyStorage from "../../src/testing/FaultyStorage.ts"
+import * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
+import * as Swarms from "../../src/testing/Swarms.ts"
+import { seed, small } from "./torrents.ts"
+
+const listen = { port: 6_881 }
+
+const known = (options: KnownTorrent.Options) => Effect.provide(KnownTorrent.make(options), WebCryptoPieceHasher.layer)
+
+const addressOf = (world: Swarms.World): PeerAddress.PeerAddress => ({ host: world.host, port: listen.port })
+
+const connected = ({ torrent }: Swarms.Download) => Effect.map(torrent.status, ({ connectedPeers }) => connectedPeers)
+
+/** Three engines in a row, each of which knows the next alone; none of them has anything. */
+const row = Effect.fnUntraced(function* (first: Swarms.World, torrent: KnownTorrent.KnownTorrent) {
+  const worlds = [first, yield* first.beside({ engine: { listen } }), yield* first.beside({ engine: { listen } })]
+  const downloads = yield* Effect.forEach(worlds, (world, index) =>
+    world.download(torrent, { peers: worlds.slice(index + 1, index + 2).map(addressOf) })
+  )
+  return { worlds, downloads }
+})
+
+const test = (name: string, program: (world: Swarms.World) => Effect.Effect<void, unknown, Scope.Scope>) =>
+  it.effect(name, () => Swarms.use({ seed, engine: { listen } }, program))
+
+describe("what our engines say beside the pieces", () => {
+  test("two that know nothing of each other meet through a third", (world) =>
+    Effect.gen(function* () {
+      const { downloads } = yield* row(world, small)
+
+      yield* world.advance("5 minutes")
+
+      assert.deepStrictEqual(yield* Effect.forEach(downloads, connected), [2, 2, 2])
+      // Each knows where those listen that came by themselves, and does not dial them again.
+      const tags = downloads.flatMap(({ events }) => events.map(({ _tag }) => _tag))
+      assert.notInclude(tags, "PeerUnreachable")
+      assert.notInclude(tags, "PeerDisconnected")
+    }))
+
+  test("fault 38: those of a private torrent do not", (world) =>
+    Effect.gen(function* () {
+      const files = [{ path: [], length: 100_000 }]
+      const { downloads } = yield* row(world, yield* known({ pieceLength: 65_536, isPrivate: true, files }))
+
+      yield* world.advance("5 minutes")
+
+      assert.deepStrictEqual(yield* Effect.forEach(downloads, connected), [1, 2, 1])
+    }))
+
+  test("one dials another that came by itself before, where that said that it listens", (world) =>
+    Effect.gen(function* () {
+      const second = yield* world.beside({ engine: { listen } })
+      const listener = yield* second.download(small)
+      const dialler = yield* world.download(small, { peers: [addressOf(second)] })
+      yield* world.advance("5 seconds")
+      const before = listener.events.flatMap((event) => (event._tag === "PeerConnected" ? [event.address.port] : []))
+      yield* dialler.stop
+      yield* world.download(small)
+
+      yield* world.advance("1 minute")
+
+      const after = listener.events.flatMap((event) => (event._tag === "PeerConnected" ? [event.address] : []))
+      assert.notDeepEqual(before, [listen.port])
+      assert.deepStrictEqual(after.slice(1), [addressOf(world)])
+    }))
+
+  test("one that chokes everybody gives each the pieces of its allowed fast set", (world) =>
+    Effect.gen(function* () {
+      const second = yield* world.beside()
+      const stored = Bitfield.full(small.metainfo.layout.geometry.pieceCount)
+      yield* world.download(small, { seed: true, uploadSlots: 0, from: { stored, resume: undefined } })
+      const { torrent } = yield* second.download(small, { peers: [addressOf(world)] })
+
+      yield* world.advance("1 minute")
+
+      const { storedPieces, wastedBytes } = yield* torrent.status
+      assert.deepStrictEqual([storedPieces, wastedBytes], [AllowedFast.defaultSize, 0])
+    }))
+
+  test("one that has lost all it had says so, and nobody wants anything of it any more", (world) =>
+    Effect.gen(function* () {
+      const second = yield* world.beside()
+      const stored = Bitfield.full(small.metainfo.layout.geometry.pieceCount)
+      world.faults.failAll("read", FaultyStorage.notStored)
+      const giver = yield* world.download(small, { seed: true, from: { stored, resume: undefined } })
+      yield* second.download(small, { peers: [addressOf(world)] })
+
+      yield* world.advance("1 minute")
+
+      const { connectedPeers, unchokedPeers, unreadablePieces } = yield* giver.torrent.status
+      assert.deepStrictEqual([connectedPeers, unchokedPeers, unreadablePieces], [1, 0, stored.count])
+    }))
+
+  test("one gives another what a magnet link stands for", (world) =>
+    Effect.gen(function* () {
+      const second = yield* world.beside()
+      // Its info dict takes ten messages, more than are put in line for a peer at once.
+      const files = [{ path: [], length: 8_000 * 1_024 }]
+      const torrent = yield* known({ pieceLength: 1_024, files })
+      const { metainfo } = torrent
+      yield* world.download(torrent)
+      const link = `magnet:?xt=urn:btih:${InfoHash.toHex(metainfo.infoHash)}&x.pe=${PeerAddress.format(addressOf(world))}`
+
+      const fiber = yield* Effect.forkScoped(second.engine.metadata(Result.getOrThrow(Magnet.parse(link))))
+      yield* world.advance("900 millis")
+      const exit = fiber.pollUnsafe()
+
+      assert.isTrue(exit !== undefined && Exit.isSuccess(exit))
+      assert.deepStrictEqual((yield* Fiber.join(fiber)).metainfo.infoBytes, metainfo.infoBytes)
+    }))
+})

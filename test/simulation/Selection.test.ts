@@ -1,0 +1,204 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
+import type { PeerSource, TransferFacts } from "../../src/discovery/PeerSource.ts"
+import type { PiecePriority } from "../../src/piece/PiecePriority.ts"
+import * as FaultyStorage from "../../src/testing/FaultyStorage.ts"
+import * as Swarms from "../../src/testing/Swarms.ts"
+import { seed, small } from "./torrents.ts"
+
+/** Of `small`: `a.bin` is in pieces 0 to 7, `c.bin` in 7 to 19. */
+const onlyC: ReadonlyArray<PiecePriority> = ["skip", "skip", "normal"]
+const onlyA: ReadonlyArray<PiecePriority> = ["normal", "skip", "skip"]
+const all: ReadonlyArray<PiecePriority> = []
+
+const writesOfC = Array.from({ length: 20 }, (_, piece) => (piece < 7 ? 0 : 1))
+const blocksOfC = 12 * 4 + 2
+const bytesOfC = 12 * 65_536 + 20_001
+
+const test = (name: string, program: (world: Swarms.World) => Effect.Effect<void, unknown, Scope.Scope>) =>
+  it.effect(name, () => Swarms.use({ seed, engine: { listen: { port: 6_881 } } }, program))
+
+const count = (download: Swarms.Download, tag: string) => download.events.filter(({ _tag }) => _tag === tag).length
+
+const order = (download: Swarms.Download) =>
+  download.events.flatMap((event) => (event._tag === "PieceStored" ? [Number(event.piece)] : []))
+
+describe("a swarm of which files are selected", () => {
+  test("asks for nothing but pieces of wanted files, and is complete with them", (world) =>
+    Effect.gen(function* () {
+      const download = yield* world.download(small, { files: onlyC, behaviours: [{}] })
+
+      yield* world.until(download.isComplete, "1 minute")
+      yield* world.advance("10 seconds")
+
+      const { counters, status, writes } = yield* world.summary(download)
+      assert.deepStrictEqual(writes, writesOfC)
+      assert.strictEqual(counters[0]!.requests, blocksOfC)
+      assert.strictEqual(status.state._tag, "Complete")
+      assert.deepStrictEqual([status.wantedPieces, status.wantedBytes, status.missingBytes], [13, bytesOfC, 0])
+      assert.strictEqual(status.storedBytes, bytesOfC)
+      yield* download.torrent.completed
+    }))
+
+  test("is complete at once where all that is wanted is stored, and dials nobody", (world) =>
+    Effect.gen(function* () {
+      const first = yield* world.download(small, { files: onlyC, behaviours: [{}] })
+      yield* world.until(first.isComplete, "1 minute")
+      yield* first.stop
+
+      const again = yield* world.download(small, { files: onlyC, behaviours: [{}] })
+      yield* world.advance("10 seconds")
+
+      assert.isTrue(again.isComplete())
+      assert.strictEqual(again.peers[0]!.counters.connections, 0)
+      assert.deepInclude(again.events, { _tag: "Started", storedPieces: 13, missingPieces: 0, totalPieces: 20 })
+    }))
+
+  test("fetches what is wanted later, from peers it had let go", (world) =>
+    Effect.gen(function* () {
+      const download = yield* world.download(small, { files: onlyC, behaviours: [{}] })
+      yield* world.until(download.isComplete, "1 minute")
+      yield* world.advance("10 seconds")
+
+      yield* download.torrent.setPriorities(all)
+      const { state } = yield* download.torrent.status
+      const isComplete = yield* world.until(() => count(download, "Completed") === 2, "1 minute")
+
+      const summary = yield* world.summary(download)
+      assert.strictEqual(state._tag, "Downloading")
+      assert.isTrue(isComplete)
+      assert.isTrue(summary.isRight)
+      assert.deepStrictEqual(summary.writes, Array(20).fill(1))
+      assert.strictEqual(summary.status.state._tag, "Complete")
+    }))
+
+  test("is complete as soon as nothing more is wanted", (world) =>
+    Effect.gen(function* () {
+      const has = Array.from({ length: 13 }, (_, index) => 7 + index)
+      const download = yield* world.download(small, { behaviours: [{ pieces: has }] })
+      yield* world.advance("10 seconds")
+      const before = yield* download.torrent.status
+
+      yield* download.torrent.setPriorities(onlyC)
+      yield* world.simulation.settle
+
+      const after = yield* download.torrent.status
+      assert.deepStrictEqual([before.state._tag, before.missingBytes], ["Downloading", 7 * 65_536])
+      assert.deepStrictEqual([after.state._tag, after.missingBytes], ["Complete", 0])
+      assert.strictEqual(count(download, "Completed"), 1)
+    }))
+
+  test("takes a selection while it is still checking", (world) =>
+    Effect.gen(function* () {
+      world.faults.delay("digest", "1 second")
+      const download = yield* world.download(small, { files: onlyA, behaviours: [{}] })
+      yield* world.simulation.settle
+      const { state } = yield* download.torrent.status
+
+      yield* download.torrent.setPriorities(onlyC)
+      yield* world.until(download.isComplete, "2 minutes")
+
+      assert.strictEqual(state._tag, "Checking")
+      assert.deepStrictEqual((yield* world.summary(download)).writes, writesOfC)
+    }))
+
+  test("keeps to what was wanted before where the storage cannot take the files", (world) =>
+    Effect.gen(function* () {
+      const download = yield* world.download(small, { files: onlyC, behaviours: [{}] })
+      yield* world.until(download.isComplete, "1 minute")
+      world.faults.failAll("prepare", FaultyStorage.diskFull)
+
+      const error = yield* Effect.flip(download.torrent.setPriorities(all))
+      yield* world.advance("10 seconds")
+
+      assert.strictEqual(error.operation, "prepare")
+      assert.deepStrictEqual((yield* world.summary(download)).writes, writesOfC)
+    }))
+
+  test("fetches files of high priority before all others", (world) =>
+    Effect.gen(function* () {
+      const download = yield* world.download(small, {
+        files: ["normal", "normal", "high"],
+        maxActivePieces: 1,
+        behaviours: [{}]
+      })
+
+      yield* world.until(download.isComplete, "1 minute")
+
+      const stored = order(download)
+      assert.sameMembers(
+        stored.slice(0, 13),
+        Array.from({ length: 13 }, (_, index) => 7 + index)
+      )
+      assert.strictEqual(stored.length, 20)
+    }))
+
+  test("gives others what it has of a part, and tells of nothing else", (world) =>
+    Effect.gen(function* () {
+      const giver = yield* world.download(small, { files: onlyC, seed: true, behaviours: [{}] })
+      yield* world.until(giver.isComplete, "1 minute")
+      const other = yield* world.beside()
+
+      const taker = yield* other.download(small, { peers: [{ host: world.host, port: 6_881 }] })
+      yield* world.advance("2 minutes")
+
+      const { status, writes } = yield* other.summary(taker)
+      assert.deepStrictEqual(writes, writesOfC)
+      assert.deepStrictEqual([status.state._tag, status.connectedPeers], ["Downloading", 1])
+      assert.strictEqual((yield* giver.torrent.status).uploadedBytes, bytesOfC)
+    }))
+
+  test("tells trackers of the bytes that are still to come, and when they have", (world) =>
+    Effect.gen(function* () {
+      const told: Array<TransferFacts["left"] | "completed"> = []
+      const source: PeerSource = {
+        peers: ({ completed, facts }) => {
+          told.push(facts().left)
+          return Stream.drain(Stream.fromEffect(Effect.map(completed, () => told.push("completed", facts().left))))
+        }
+      }
+      const download = yield* world.download(small, { files: onlyC, sources: [source], behaviours: [{}] })
+
+      yield* world.until(download.isComplete, "1 minute")
+
+      assert.deepStrictEqual(told, [bytesOfC, "completed", 0])
+    }))
+})
+
+describe("a swarm whose order is told", () => {
+  test("fetches pieces from the first on where it is sequential", (world) =>
+    Effect.gen(function* () {
+      const download = yield* world.download(small, { order: "sequential", behaviours: [{ bytesPerSecond: 300_000 }] })
+
+      yield* world.until(download.isComplete, "1 minute")
+
+      assert.deepStrictEqual(order(download), [...Array(20).keys()])
+    }))
+
+  test("fetches what is due before everything else, the most urgent first", (world) =>
+    Effect.gen(function* () {
+      const download = yield* world.download(small, {
+        order: "sequential",
+        maxActivePieces: 1,
+        behaviours: [{ bytesPerSecond: 100_000 }]
+      })
+      const due = (piece: number, seconds: number) => ({
+        piece: piece as PieceIndex,
+        within: `${seconds} seconds` as const
+      })
+      yield* download.torrent.setDeadlines([due(18, 9), due(15, 3)])
+      yield* world.until(() => order(download).length >= 1, "1 minute")
+      yield* download.torrent.setDeadlines([due(12, 9), due(10, 3)])
+
+      yield* world.until(download.isComplete, "1 minute")
+
+      const stored = order(download)
+      assert.strictEqual(stored[0], 15)
+      // 18 and 0 were under way before the second wish.
+      const rest = stored.filter((piece) => ![15, 18, 0].includes(piece))
+      assert.deepStrictEqual(rest.slice(0, 3), [10, 12, 1])
+    }))
+})

@@ -1,0 +1,91 @@
+import { assert, describe, it } from "@effect/vitest"
+import { DiskFull, StorageError, StorageRefused } from "../../src/storage/Storage.ts"
+import * as Bottleneck from "../../src/torrent/Bottleneck.ts"
+
+/** A download that is as fast as its three peers. */
+const fast: Bottleneck.Facts = {
+  state: "Downloading",
+  storageError: undefined,
+  connectedPeers: 4,
+  knownPeers: 9,
+  failedSources: new Map(),
+  answeringSources: 1,
+  interestingPeers: 3,
+  unchokingPeers: 3,
+  hungryPeers: 0,
+  lentBuffers: 12,
+  bufferCapacity: 20,
+  isBudgetSpent: false,
+  verifyingPieces: 1,
+  writingPieces: 2,
+  missingPieces: 100,
+  isRateLimited: false
+}
+
+const full = StorageError.of("write", [new DiskFull({ path: "d/a" })])
+const refused = StorageError.of("write", [new StorageRefused({ path: "d/a", why: "permission denied" })])
+const failed = new Map([["http://t.example", "connection refused"]])
+
+/** What is different, and what follows. */
+const cases: ReadonlyArray<readonly [why: string, changes: Partial<Bottleneck.Facts>, tag: string, text: string]> = [
+  ["nothing is wrong", {}, "PeersSlow", "as fast as 3 peers send"],
+  ["there is one peer", { unchokingPeers: 1 }, "PeersSlow", "as fast as the one peer sends"],
+  ["everything is stored", { state: "Complete" }, "Nothing", ""],
+  ["stored pieces are verified", { state: "Checking" }, "Checking", "verifying what is stored"],
+  ["it failed", { state: "Failed", storageError: refused }, "Failed", "it failed"],
+  ["the disk is full", { storageError: full }, "DiskFull", "the disk is full: d/a cannot grow"],
+  ["the disk refuses", { storageError: refused }, "StorageFailing", "d/a: permission denied"],
+  [
+    "no source has answered",
+    { connectedPeers: 0, knownPeers: 0, answeringSources: 0 },
+    "NobodyKnown",
+    "no peers found yet"
+  ],
+  [
+    "all sources fail",
+    { connectedPeers: 0, knownPeers: 0, answeringSources: 0, failedSources: failed },
+    "SourcesFailing",
+    "no peers: http://t.example: connection refused"
+  ],
+  [
+    "one source fails and another knows nobody",
+    { connectedPeers: 0, knownPeers: 0, failedSources: failed },
+    "NobodyKnown",
+    "no peers found yet"
+  ],
+  ["nobody can be reached", { connectedPeers: 0 }, "NobodyConnected", "none of 9 known peers can be reached"],
+  ["nobody has more", { interestingPeers: 0 }, "NobodyHasMore", "no connected peer has what is missing"],
+  ["all choke", { unchokingPeers: 0 }, "AllChoke", "all 3 peers let us wait"],
+  ["the one chokes", { unchokingPeers: 0, interestingPeers: 1 }, "AllChoke", "the one peer lets us wait"],
+  ["a limit holds back", { isRateLimited: true }, "RateLimited", "at the rate limit"],
+  [
+    "buffers wait for the storage",
+    { hungryPeers: 2, lentBuffers: 20, writingPieces: 11 },
+    "StorageSlow",
+    "the storage is slow"
+  ],
+  [
+    "buffers wait for their digest",
+    { hungryPeers: 2, lentBuffers: 20, writingPieces: 2, verifyingPieces: 11 },
+    "VerifyingSlow",
+    "verifying is slow"
+  ],
+  ["buffers wait for peers", { hungryPeers: 2, lentBuffers: 20 }, "BuffersFull", "the buffers are full"],
+  ["others have the budget", { hungryPeers: 1, isBudgetSpent: true }, "BuffersFull", "the buffers are full"],
+  [
+    "all buffers lent, but nobody hungry",
+    { lentBuffers: 20, writingPieces: 15 },
+    "PeersSlow",
+    "as fast as 3 peers send"
+  ],
+  ["the last pieces are out", { hungryPeers: 2, missingPieces: 0 }, "LastPieces", "waiting for the last blocks"]
+]
+
+describe("Bottleneck", () => {
+  it.each(cases)("where %s", (_, changes, tag, text) => {
+    const bottleneck = Bottleneck.of({ ...fast, ...changes })
+
+    assert.strictEqual(bottleneck._tag, tag)
+    assert.strictEqual(Bottleneck.describe(bottleneck), text)
+  })
+})
