@@ -15,7 +15,7 @@
  *   storage    ok, index?, reason?, error?   a write failed and is repeated; `ok` once it takes writes again
  *   unreadable index, error                  a stored piece could not be read for a peer, and is not given any more
  *   resume     error                         resume data could not be written
- *   progress   state, stored, pieces, bytes, storedBytes, wantedBytes, missingBytes, downloadedBytes, wastedBytes,
+ *   progress   state, bottleneck and why (what keeps it from being faster), stored, pieces, bytes, storedBytes, wantedBytes, missingBytes, downloadedBytes, wastedBytes,
  *              bytesPerSecond, uploadedBytes, uploadBytesPerSecond, peers, unchokedPeers, knownPeers, bannedPeers, bufferedBytes,
  *              rejectedPieces, unreadablePieces: once a second
  *   complete   stored, pieces, bytes, downloadedBytes, wastedBytes, uploadedBytes, seconds: the last line of a success,
@@ -28,6 +28,7 @@ import * as InfoHash from "../base/InfoHash.ts"
 import * as PeerAddress from "../base/PeerAddress.ts"
 import type { Metainfo } from "../metainfo/Metainfo.ts"
 import type { StorageError } from "../storage/Storage.ts"
+import * as Bottleneck from "../torrent/Bottleneck.ts"
 import type { TorrentEvent } from "../torrent/TorrentEvent.ts"
 import type { TorrentState, TorrentStatus } from "../torrent/TorrentStatus.ts"
 
@@ -97,6 +98,8 @@ const states: Readonly<Record<TorrentState["_tag"], string>> = {
 export const progress = (status: TorrentStatus): Line => ({
   event: "progress",
   state: states[status.state._tag],
+  bottleneck: status.bottleneck._tag,
+  why: Bottleneck.describe(status.bottleneck),
   stored: status.storedPieces,
   pieces: status.totalPieces,
   bytes: status.totalBytes,

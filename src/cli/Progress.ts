@@ -2,6 +2,7 @@
  * How a download looks on a terminal: a pure function from how it stands to lines that fit. When they are drawn, and
  * that the cursor comes back, is `Output.ts`'s concern.
  */
+import * as Bottleneck from "../torrent/Bottleneck.ts"
 import type { TorrentStatus } from "../torrent/TorrentStatus.ts"
 import * as TerminalText from "./TerminalText.ts"
 import * as Units from "./Units.ts"
@@ -50,7 +51,15 @@ const stateOf = ({
         ? { text: "looking for what is stored", color: "cyan" }
         : { text: `checking, ${checking.checkedPieces} of ${checking.totalPieces} pieces`, color: "cyan" }
     case "Downloading": {
-      if (status.connectedPeers > 0) return { text: "downloading", color: "cyan" }
+      const { bottleneck } = status
+      if (status.connectedPeers > 0) {
+        if (bottleneck._tag === "PeersSlow" || bottleneck._tag === "Nothing")
+          return { text: "downloading", color: "cyan" }
+        return { text: `downloading, ${TerminalText.clean(Bottleneck.describe(bottleneck))}`, color: "cyan" }
+      }
+      if (bottleneck._tag === "SourcesFailing") {
+        return { text: TerminalText.clean(Bottleneck.describe(bottleneck)), color: "yellow" }
+      }
       const known = status.knownPeers > 0 ? `, ${status.knownPeers} known` : ""
       return { text: `waiting for peers${known}`, color: "yellow" }
     }

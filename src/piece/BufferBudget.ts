@@ -67,6 +67,9 @@ const fits = (self: Ledger, account: Account): boolean =>
   self.heldBytes === 0 ||
   self.heldBytes + account.bufferBytes <= (account.held === 0 ? self.totalBytes : sharedBytes(self.totalBytes))
 
+/** Whether there is no room for one more buffer of the account. */
+export const isSpent = (self: Ledger, account: Account): boolean => !fits(self, account)
+
 /** Whether one more buffer would fit for the account if all gave back what they can. */
 const mayFit = (self: Ledger, account: Account): boolean => {
   let stuckBytes = 0

@@ -94,6 +94,8 @@ export interface Swarm {
     readonly known: number
     readonly banned: number
   }
+  /** Connected peers that have a piece which is wanted and missing here, and those of them that let us ask. */
+  readonly prospects: () => { readonly interesting: number; readonly unchoking: number }
 }
 
 /** What a swarm is made of. */
@@ -447,6 +449,16 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       let unchoked = 0
       for (const { protocol } of open.values()) if (!protocol.uploads.isChoking) unchoked++
       return { connected: open.size, unchoked, known: book.peers.size, banned: PeerBook.bannedCount(book) }
+    },
+    prospects: () => {
+      let interesting = 0
+      let unchoking = 0
+      for (const { protocol } of open.values()) {
+        if (!Download.isInteresting(download, protocol.has)) continue
+        interesting++
+        if (!protocol.peerChoking) unchoking++
+      }
+      return { interesting, unchoking }
     }
   }
   return self

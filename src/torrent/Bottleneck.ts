@@ -5,11 +5,11 @@
  * without peers nobody wants to hear that none unchokes us.
  */
 import type { StorageError } from "../storage/Storage.ts"
-import type { TorrentState } from "./TorrentStatus.ts"
 
 /** What there is to know of a running torrent. */
 export interface Facts {
-  readonly state: TorrentState["_tag"]
+  /** As in `TorrentStatus`. */
+  readonly state: "Checking" | "Downloading" | "StorageFailing" | "Complete" | "Failed"
   /** Why the storage takes no writes, where it does not. */
   readonly storageError: StorageError | undefined
   readonly connectedPeers: number

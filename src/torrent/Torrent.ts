@@ -23,6 +23,7 @@ import * as Prng from "../base/Prng.ts"
 import type { PeerSource, PeerSourceEvent } from "../discovery/PeerSource.ts"
 import * as Metainfo from "../metainfo/Metainfo.ts"
 import * as AllowedFast from "../piece/AllowedFast.ts"
+import * as BufferBudget from "../piece/BufferBudget.ts"
 import * as BufferPool from "../piece/BufferPool.ts"
 import * as Download from "../piece/Download.ts"
 import type * as PieceBuffer from "../piece/PieceBuffer.ts"
@@ -41,6 +42,7 @@ import { Storage } from "../storage/Storage.ts"
 import type { ConnectionLimit } from "../swarm/ConnectionLimit.ts"
 import type * as Incoming from "../swarm/Incoming.ts"
 import * as Swarm from "../swarm/Swarm.ts"
+import * as Bottleneck from "./Bottleneck.ts"
 import * as Recheck from "./Recheck.ts"
 import * as ResumeKeeper from "./ResumeKeeper.ts"
 import type { TorrentEvent } from "./TorrentEvent.ts"
@@ -145,6 +147,9 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
   let resumedBytes = 0
   let keptPieces = 0
   let rejectedPieces = 0
+  /** What sources said last, by their names. */
+  const failedSources = new Map<string, string>()
+  const answeredSources = new Set<string>()
 
   const tell = (event: TorrentEvent): void => {
     PubSub.publishUnsafe(events, event)
@@ -252,7 +257,12 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
   }
 
   const onSourceEvent = Effect.fnUntraced(function* (swarm: Swarm.Swarm, event: PeerSourceEvent) {
-    if (event._tag === "Failed") return tell({ _tag: "SourceFailed", source: event.source, why: event.why })
+    if (event._tag === "Failed") {
+      failedSources.set(event.source, event.why)
+      return tell({ _tag: "SourceFailed", source: event.source, why: event.why })
+    }
+    failedSources.delete(event.source)
+    if (event.addresses.length > 0) answeredSources.add(event.source)
     yield* swarm.add(event.addresses)
     tell({ _tag: "SourceAnswered", source: event.source, peers: event.addresses.length })
   })
@@ -370,12 +380,40 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     }
   })
 
+  /** Why it is not faster; `counts` are those of the swarm now. */
+  const bottleneck = (counts: ReturnType<Swarm.Swarm["counts"]> | undefined): Bottleneck.Bottleneck => {
+    const download = running?.download
+    const prospects = running?.swarm.prospects()
+    const pieces = download?.table.counts
+    const complete = pieces?.complete ?? 0
+    const verifies = running?.storage.verifies === true
+    return Bottleneck.of({
+      state: state._tag,
+      storageError: state._tag === "StorageFailing" ? state.error : undefined,
+      connectedPeers: counts?.connected ?? 0,
+      knownPeers: counts?.known ?? 0,
+      failedSources,
+      answeringSources: answeredSources.size,
+      interestingPeers: prospects?.interesting ?? 0,
+      unchokingPeers: prospects?.unchoking ?? 0,
+      hungryPeers: download?.hungry.size ?? 0,
+      lentBuffers: download === undefined ? 0 : BufferPool.lentCount(download.pool),
+      bufferCapacity: download?.pool.capacity ?? 0,
+      isBudgetSpent: download !== undefined && BufferBudget.isSpent(download.pool.ledger, download.pool.account),
+      verifyingPieces: verifies ? 0 : complete,
+      writingPieces: (pieces?.verified ?? 0) + (verifies ? complete : 0),
+      missingPieces: download === undefined ? 0 : download.table.unstoredWanted - (pieces?.active ?? 0) - complete,
+      isRateLimited: false
+    })
+  }
+
   const status = Effect.map(Clock.currentTimeMillis, (now): TorrentStatus => {
     const counts = running?.swarm.counts()
     const download = running?.download
     const upload = running?.upload
     return {
       state,
+      bottleneck: bottleneck(counts),
       totalPieces: geometry.pieceCount,
       storedPieces: download?.table.counts.stored ?? 0,
       totalBytes: geometry.totalLength,

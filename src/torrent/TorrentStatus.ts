@@ -4,6 +4,7 @@
 import * as Data from "effect/Data"
 import type { ResumeError } from "../resume/ResumeStore.ts"
 import type { StorageError } from "../storage/Storage.ts"
+import type { Bottleneck } from "./Bottleneck.ts"
 
 /** The engine, or a layer it runs on, has a bug: what should never be thrown was. */
 export class TorrentDefect extends Data.TaggedError("TorrentDefect")<{ readonly cause: unknown }> {
@@ -33,6 +34,8 @@ export type TorrentState =
 /** A snapshot. Bytes are payload bytes; rates are bytes a second over the last few seconds. */
 export interface TorrentStatus {
   readonly state: TorrentState
+  /** Why it is not faster. */
+  readonly bottleneck: Bottleneck
   readonly totalPieces: number
   readonly storedPieces: number
   readonly totalBytes: number

@@ -33,6 +33,7 @@ const status: TorrentStatus = {
   unreadablePieces: 0,
   bufferedBytes: 0,
   rejectedPieces: 0,
+  bottleneck: { _tag: "PeersSlow", peers: 1 },
   connectedPeers: 1,
   unchokedPeers: 0,
   knownPeers: 1,

@@ -19,6 +19,7 @@ const status = ({ storedBytes = 128.4 * MiB, totalBytes = 200 * MiB, ...changes 
   resumedBytes: 0,
   downloadedBytes: 130 * MiB,
   wastedBytes: 0,
+  bottleneck: { _tag: "PeersSlow", peers: 3 } as const,
   downloadBytesPerSecond: 8 * MiB,
   uploadedBytes: 0,
   uploadBytesPerSecond: 0,
@@ -123,6 +124,15 @@ describe("Progress", () => {
 
     assert.strictEqual(lines[0], "sample  waiting for peers, 5 known")
     assert.strictEqual(lines[2], "128.4 MiB of 200.0 MiB · 0 B/s · 0 peers · 0 B buffered")
+  })
+
+  it("says why it is not faster, where that is not the peers' own speed", () => {
+    const choked = view({ bottleneck: { _tag: "AllChoke", peers: 3 } })
+    const source = { _tag: "SourcesFailing", source: "udp://t.example:1", why: "no answer in time" } as const
+    const alone = view({ connectedPeers: 0, knownPeers: 0, bottleneck: source })
+
+    assert.strictEqual(Progress.render(choked, plain(81))[0], "sample  downloading, all 3 peers let us wait")
+    assert.strictEqual(Progress.render(alone, plain(81))[0], "sample  no peers: udp://t.example:1: no answer in time")
   })
 
   it("says that the disk is full", () => {

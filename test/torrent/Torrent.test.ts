@@ -236,4 +236,34 @@ describe("Torrent", () => {
       assert.isTrue(isComplete)
     })
   )
+
+  test(
+    "says why it is not faster: nobody known, nobody reached, all choke, the disk, the peer, nothing",
+    Effect.fnUntraced(function* (world) {
+      const why = (download: Swarms.Download) =>
+        Effect.map(download.torrent.status, ({ bottleneck }) => bottleneck._tag)
+      const download = yield* world.download(small)
+      yield* world.advance("2 seconds")
+      const alone = yield* why(download)
+      yield* download.torrent.addPeers([{ host: "10.9.9.9", port: 1 }])
+      yield* world.advance("5 seconds")
+      const unreachable = yield* why(download)
+      yield* download.torrent.addPeers([(yield* world.join(small, { unchokes: "never" })).address])
+      yield* world.advance("5 seconds")
+      const choked = yield* why(download)
+      world.faults.failAll("write", FaultyStorage.diskFull)
+      yield* download.torrent.addPeers([(yield* world.join(small, { bytesPerSecond: 100_000 })).address])
+      yield* world.advance("5 seconds")
+      const full = yield* why(download)
+      world.faults.recover()
+      yield* world.advance("6 seconds")
+      const slow = yield* why(download)
+      yield* world.until(download.isComplete, "2 minutes")
+
+      assert.deepStrictEqual(
+        [alone, unreachable, choked, full, slow, yield* why(download)],
+        ["NobodyKnown", "NobodyConnected", "AllChoke", "DiskFull", "PeersSlow", "Nothing"]
+      )
+    })
+  )
 })
