@@ -81,6 +81,18 @@ export const fromText = (text: string): Uint8Array<ArrayBuffer> => textEncoder.e
 /** The text of UTF-8 bytes, with U+FFFD where they are not UTF-8: for names and messages that are shown anyway. */
 export const toText = (bytes: Uint8Array): string => lossyDecoder.decode(bytes)
 
+/**
+ * Text of a stranger for a terminal or a page, at most `maxLength` characters: control, format (bidirectional marks) and
+ * private ones become spaces, what is not UTF-8 becomes U+FFFD. `undefined` where nothing is left.
+ */
+export const toShownText = (bytes: Uint8Array, maxLength: number): string | undefined => {
+  // A character has at most 4 bytes; one that is cut in two shows as U+FFFD beyond what is shown.
+  const text = toText(bytes.subarray(0, 4 * maxLength + 4))
+    .replace(/[\p{C}\p{Z}]+/gu, " ")
+    .trim()
+  return text === "" ? undefined : Array.from(text).slice(0, maxLength).join("").trimEnd()
+}
+
 /** The text of UTF-8 bytes; `undefined` where they are not valid UTF-8 (overlong forms and surrogates included). */
 export const toTextStrict = (bytes: Uint8Array): string | undefined => {
   try {

@@ -7,7 +7,6 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import * as Bytes from "../base/Bytes.ts"
 import type { InfoHash } from "../base/InfoHash.ts"
 import type { PeerId } from "../base/PeerId.ts"
 import * as Version from "../base/Version.ts"
@@ -17,13 +16,9 @@ import * as MetadataMessage from "../wire/extension/MetadataMessage.ts"
 import * as FrameDecoder from "../wire/FrameDecoder.ts"
 import * as FrameEncoder from "../wire/FrameEncoder.ts"
 import * as Handshake from "../wire/Handshake.ts"
-import { WireError } from "../wire/WireError.ts"
 import { PeerDropped } from "./PeerProtocol.ts"
 import type { SessionError } from "./PeerSession.ts"
-import { SelfConnection } from "./PeerSession.ts"
-
-/** How long a peer may take for both handshakes. */
-export const handshakeTimeout = "10 seconds"
+import * as PeerSession from "./PeerSession.ts"
 
 /** The id by which we want `ut_metadata` to be called. */
 const ourId = 1
@@ -93,8 +88,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   const decoder = FrameDecoder.make({ ...FrameDecoder.ignoreAll, extended: onExtended })
 
   const greet = (peer: Handshake.Handshake): void => {
-    if (!Bytes.equals(peer.infoHash, options.infoHash)) throw new PeerDropped({ why: "it serves another torrent" })
-    if (Bytes.equals(peer.peerId, options.peerId)) throw new SelfConnection()
+    PeerSession.checkHandshake(peer, options)
     if (!peer.features.extensionProtocol) throw new PeerDropped({ why: "it does not give the metadata" })
     isGreeted = true
     send(
@@ -117,25 +111,21 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     try {
       receive(view)
     } catch (error) {
-      if (!(error instanceof WireError || error instanceof PeerDropped || error instanceof SelfConnection)) throw error
+      if (!PeerSession.isSessionError(error)) throw error
       failUnsafe(error)
     }
     return true
   }
 
-  const shakeHands = Deferred.await(opened).pipe(
-    Effect.timeoutOrElse({
-      duration: handshakeTimeout,
-      orElse: () => Effect.fail(new PeerDropped({ why: "no handshake within 10 seconds" }))
-    }),
-    Effect.andThen(Effect.never)
-  )
-
   return yield* Effect.suspend(() => {
     const features = { ...Handshake.noFeatures, extensionProtocol: true }
     connection.writeUnsafe(Handshake.encode({ features, infoHash: options.infoHash, peerId: options.peerId }))
     connection.receiveUnsafe(sink)
-    return Effect.raceAllFirst([connection.closed, Deferred.await(failed), shakeHands])
+    return Effect.raceAllFirst([
+      connection.closed,
+      Deferred.await(failed),
+      PeerSession.shakeHands(Deferred.await(opened))
+    ])
   }).pipe(
     Effect.ensuring(
       Effect.sync(() => {

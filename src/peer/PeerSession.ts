@@ -77,8 +77,29 @@ export interface Options {
   readonly onInterest: () => void
 }
 
-const isSessionError = (error: unknown): error is SessionError =>
+/** Whether what was thrown ends a session; anything else is a bug of ours. */
+export const isSessionError = (error: unknown): error is SessionError =>
   error instanceof WireError || error instanceof PeerProtocol.PeerDropped || error instanceof SelfConnection
+
+/** Throws where the other end is of no use: another torrent, or ourselves. */
+export const checkHandshake = (
+  theirs: Handshake.Handshake,
+  ours: { readonly infoHash: InfoHash; readonly peerId: PeerId }
+): void => {
+  if (!Bytes.equals(theirs.infoHash, ours.infoHash))
+    throw new PeerProtocol.PeerDropped({ why: "it serves another torrent" })
+  if (Bytes.equals(theirs.peerId, ours.peerId)) throw new SelfConnection()
+}
+
+/** Fails where `opened` does not complete in time, and goes on for ever where it does. */
+export const shakeHands = (opened: Effect.Effect<unknown>): Effect.Effect<never, PeerProtocol.PeerDropped> =>
+  opened.pipe(
+    Effect.timeoutOrElse({
+      duration: handshakeTimeout,
+      orElse: () => Effect.fail(new PeerProtocol.PeerDropped({ why: "no handshake within 10 seconds" }))
+    }),
+    Effect.andThen(Effect.never)
+  )
 
 /** Opening a latch runs its fiber at once, which must not happen in the middle of what somebody else does. */
 const openSoon = (latch: Latch.Latch) => {
@@ -125,9 +146,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
 
   /** Begins the protocol where the peer's handshake is right. */
   const open = (theirs: Handshake.Handshake, now: number): PeerProtocol.PeerProtocol => {
-    if (!Bytes.equals(theirs.infoHash, options.infoHash))
-      throw new PeerProtocol.PeerDropped({ why: "it serves another torrent" })
-    if (Bytes.equals(theirs.peerId, options.peerId)) throw new SelfConnection()
+    checkHandshake(theirs, options)
     const common = Handshake.common(ourFeatures, theirs.features)
     const opening = PeerProtocol.make({
       download,
@@ -223,14 +242,6 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     }
   })
 
-  const shakeHands = Deferred.await(opened).pipe(
-    Effect.timeoutOrElse({
-      duration: handshakeTimeout,
-      orElse: () => Effect.fail(new PeerProtocol.PeerDropped({ why: "no handshake within 10 seconds" }))
-    }),
-    Effect.andThen(Effect.never)
-  )
-
   const serve = Effect.flatMap(Deferred.await(opened), (protocol) => UploadSession.run(connection, protocol, requested))
 
   return yield* Effect.suspend(() => {
@@ -238,7 +249,13 @@ export const run = Effect.fnUntraced(function* (options: Options) {
       Handshake.encode({ features: ourFeatures, infoHash: options.infoHash, peerId: options.peerId })
     )
     connection.receiveUnsafe(sink)
-    return Effect.raceAllFirst([connection.closed, Deferred.await(failed), shakeHands, talk, serve])
+    return Effect.raceAllFirst([
+      connection.closed,
+      Deferred.await(failed),
+      shakeHands(Deferred.await(opened)),
+      talk,
+      serve
+    ])
   }).pipe(
     Effect.ensuring(
       Effect.suspend(() => {

@@ -110,11 +110,7 @@ const openTorrent = Effect.fnUntraced(function* (
   const register = (seen: number) =>
     Effect.suspend(() => {
       if (registered !== seen) return Effect.void
-      const request = HttpClientRequest.bodyText(
-        HttpClientRequest.put(IoDaemonProtocol.setRoute(id)),
-        registration,
-        "application/json"
-      )
+      const request = withJson(HttpClientRequest.put(IoDaemonProtocol.setRoute(id)), registration)
       // The same list under the same id, so the root has moved since somebody registered it and was gone: it is registered anew.
       const anew = Effect.andThen(send(HttpClientRequest.delete(IoDaemonProtocol.setRoute(id))), send(request))
       return send(request).pipe(
@@ -181,10 +177,9 @@ const openTorrent = Effect.fnUntraced(function* (
       const ranges = left.map(
         (piece) => [PieceGeometry.pieceOffset(geometry, piece), PieceGeometry.pieceSize(geometry, piece)] as const
       )
-      const request = HttpClientRequest.bodyText(
+      const request = withJson(
         HttpClientRequest.post(IoDaemonProtocol.digestsRoute(id)),
-        IoDaemonProtocol.digestsBody(ranges),
-        "application/json"
+        IoDaemonProtocol.digestsBody(ranges)
       )
       const response = yield* withSet(client.executeScoped(request))
       return linesOf(response).pipe(
@@ -215,10 +210,9 @@ const openTorrent = Effect.fnUntraced(function* (
       Effect.suspend(() => {
         const files = wanted.filter((index) => layout.files[index]?.length === 0 && !layout.files[index].padding)
         if (files.length === 0) return Effect.void
-        const request = HttpClientRequest.bodyText(
+        const request = withJson(
           HttpClientRequest.post(IoDaemonProtocol.prepareRoute(id)),
-          IoDaemonProtocol.prepareBody(files),
-          "application/json"
+          IoDaemonProtocol.prepareBody(files)
         )
         return Effect.asVoid(run("prepare", send(request)))
       }),
@@ -251,6 +245,9 @@ const firstAlone = () => {
       return Effect.ensuring(effect, first.open)
     })
 }
+
+const withJson = (request: HttpClientRequest.HttpClientRequest, json: string) =>
+  HttpClientRequest.bodyText(request, json, "application/json")
 
 const isForgotten = (error: IoDaemonError): error is IoDaemonRefused =>
   error._tag === "IoDaemonRefused" && error.refusal.kind === "unknown_set"

@@ -27,10 +27,11 @@ import * as Download from "../piece/Download.ts"
 import * as PieceTable from "../piece/PieceTable.ts"
 import type * as Upload from "../piece/Upload.ts"
 import type { Connection } from "../transport/Transport.ts"
-import { ConnectionError, Dialer } from "../transport/Transport.ts"
+import { Dialer } from "../transport/Transport.ts"
 import * as Choker from "./Choker.ts"
 import * as ConnectionLimit from "./ConnectionLimit.ts"
 import * as Contacts from "./Contacts.ts"
+import * as Dial from "./Dial.ts"
 import * as Offers from "./Offers.ts"
 import * as PeerBook from "./PeerBook.ts"
 
@@ -39,9 +40,6 @@ export const defaultMaxConnections = 50
 
 /** Connections of a torrent that are being opened at once: half-open ones are what home routers choke on. */
 export const maxDialing = 10
-
-/** How long a connection may take to open. */
-export const connectTimeout = "10 seconds"
 
 /**
  * Milliseconds without a block of use after which a connected peer gives its place to an address that was tried less
@@ -165,14 +163,6 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     return undefined
   }
 
-  const connect = (peer: PeerBook.Peer) =>
-    dialer.connect(peer.address).pipe(
-      Effect.timeoutOrElse({
-        duration: connectTimeout,
-        orElse: () => Effect.fail(new ConnectionError({ address: peer.address, why: "timed out" }))
-      })
-    )
-
   /** Unchokes the peers whose turn it is, and chokes the others. */
   const chooseUploads = (now: number): void => {
     const peers = Array.from(open.values(), ({ protocol }) => protocol)
@@ -238,7 +228,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     function* (peer: PeerBook.Peer) {
       // It may have waited long for its turn, and is not needed any more.
       if (peer.state !== "connecting" || !wantsPeers()) return yield* Effect.interrupt
-      const connection = yield* connect(peer)
+      const connection = yield* Dial.connect(dialer, peer.address)
       yield* converse(peer, connection, false)
     },
     Effect.scoped,
@@ -454,7 +444,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       let interesting = 0
       let unchoking = 0
       for (const { protocol } of open.values()) {
-        if (!Download.isInteresting(download, protocol.has)) continue
+        if (!protocol.amInterested) continue
         interesting++
         if (!protocol.peerChoking) unchoking++
       }

@@ -21,14 +21,12 @@ import * as MetadataSession from "../peer/MetadataSession.ts"
 import { PeerDropped } from "../peer/PeerProtocol.ts"
 import { PieceHasher } from "../piece/PieceHasher.ts"
 import * as ConnectionLimit from "../swarm/ConnectionLimit.ts"
+import * as Dial from "../swarm/Dial.ts"
 import * as PeerBook from "../swarm/PeerBook.ts"
-import { ConnectionError, Dialer } from "../transport/Transport.ts"
+import { Dialer } from "../transport/Transport.ts"
 
 /** Peers that are asked at once. The info dict is small: more would only be a burden to the swarm. */
 export const maxConnections = 20
-
-/** How long a connection may take to open. */
-export const connectTimeout = "10 seconds"
 
 /** How a fetch stands. */
 export interface Progress {
@@ -109,16 +107,10 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     }
   })
 
-  const connect = (address: PeerAddress) =>
-    Effect.timeoutOrElse(dialer.connect(address), {
-      duration: connectTimeout,
-      orElse: () => Effect.fail(new ConnectionError({ address, why: "timed out" }))
-    })
-
   const session = Effect.fnUntraced(
     function* (peer: PeerBook.Peer) {
       const { key } = peer
-      const connection = yield* connect(peer.address)
+      const connection = yield* Dial.connect(dialer, peer.address)
       yield* MetadataSession.run({
         connection,
         infoHash: options.infoHash,

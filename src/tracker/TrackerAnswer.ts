@@ -48,17 +48,8 @@ export const withoutLoopback = (response: AnnounceResponse): AnnounceResponse =>
   peers: response.peers.filter((address) => !PeerAddress.isLoopback(address))
 })
 
-/**
- * Text for a terminal or a page: control, format (bidirectional marks) and private characters become spaces, what is not
- * UTF-8 becomes U+FFFD. `undefined` where nothing is left.
- */
-export const toText = (bytes: Uint8Array): string | undefined => {
-  // A character has at most 4 bytes; one that is cut in two shows as U+FFFD beyond what is shown.
-  const text = Bytes.toText(bytes.subarray(0, 4 * maxTextLength + 4))
-    .replace(/[\p{C}\p{Z}]+/gu, " ")
-    .trim()
-  return text === "" ? undefined : Array.from(text).slice(0, maxTextLength).join("")
-}
+/** What a tracker wrote, as it is shown; `undefined` where that is nothing. */
+export const toText = (bytes: Uint8Array): string | undefined => Bytes.toShownText(bytes, maxTextLength)
 
 /** `why` of a tracker that refuses with `reason`. */
 export const whyRefused = (reason: Uint8Array | undefined): string =>

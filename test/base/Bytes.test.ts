@@ -104,4 +104,15 @@ describe("Bytes", () => {
     assert.strictEqual(Bytes.readUint16Unsafe(bytes, 1), 0xfffe)
     assert.strictEqual(Bytes.readUint32Unsafe(bytes, 3), 0x8123_4567)
   })
+
+  it.each([
+    ["a  b\u0000\u202ec", 10, "a b c"],
+    ["  \n\t ", 10, undefined],
+    ["", 10, undefined],
+    ["áéíóú", 3, "áéí"],
+    ["ab cd", 3, "ab"],
+    ["🧩🧩🧩", 2, "🧩🧩"]
+  ] as const)("shows %j of a stranger in %i characters as %j", (text, length, shown) =>
+    assert.strictEqual(Bytes.toShownText(Bytes.fromText(text), length), shown)
+  )
 })

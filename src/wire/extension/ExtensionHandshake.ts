@@ -126,13 +126,8 @@ const readHost = (root: Bencode.Dictionary, key: string, lengths: ReadonlyArray<
 }
 
 /** Text for a terminal or a page: what could steer either becomes a space, what is not UTF-8 becomes U+FFFD. */
-const readClient = (bytes: Uint8Array | undefined): string | undefined => {
-  // A character has at most 4 bytes; one that is cut in two shows as U+FFFD beyond what is kept.
-  const text = Bytes.toText((bytes ?? new Uint8Array()).subarray(0, 4 * maxClientLength + 4))
-    .replace(/[\p{C}\p{Z}]+/gu, " ")
-    .trim()
-  return text === "" ? undefined : Array.from(text).slice(0, maxClientLength).join("").trimEnd()
-}
+const readClient = (bytes: Uint8Array | undefined): string | undefined =>
+  bytes === undefined ? undefined : Bytes.toShownText(bytes, maxClientLength)
 
 /**
  * What a peer has said in all, after a further handshake: `later` counts where it says something, and `m` holds changes
