@@ -13,7 +13,9 @@ import * as Magnet from "../metainfo/Magnet.ts"
 import { CommandFailed } from "./CommandFailed.ts"
 import type { Output } from "./Output.ts"
 import * as TerminalText from "./TerminalText.ts"
+import * as TorrentInput from "./TorrentInput.ts"
 import type * as TorrentSession from "./TorrentSession.ts"
+import * as Units from "./Units.ts"
 
 /** Milliseconds between two lines of a log while nothing changes but the time. */
 const logInterval = 5_000
@@ -40,11 +42,10 @@ export const load = Effect.fnUntraced(function* (text: string, options: Options)
     )
   }
   const show = shower(link, options)
-  const platform = process.platform === "win32" ? ("windows" as const) : ("posix" as const)
   return yield* Effect.gen(function* () {
     const engine = Context.get(yield* Layer.build(options.engine), Engine.Engine)
     const metadata = yield* Effect.mapError(
-      engine.metadata(link, { peers: options.peers, platform, report: show }),
+      engine.metadata(link, { peers: options.peers, platform: TorrentInput.platform, report: show }),
       ({ message }) => new CommandFailed({ why: message })
     )
     return { ...metadata, select: link.select }
@@ -72,8 +73,7 @@ const shower = (link: Magnet.Magnet, { output, show }: Options): Report => {
     const isDue = output.isTerminal || now - last >= logInterval
     if (!isDue) return
     last = now
-    const of = knownPeers === 1 ? "1 peer" : `${knownPeers} peers`
-    const line = TerminalText.clean(`${name}: fetching what it is from ${peers} of ${of}`)
+    const line = TerminalText.clean(`${name}: fetching what it is from ${peers} of ${Units.count(knownPeers, "peer")}`)
     if (output.isTerminal) output.draw([line])
     else output.print([line])
   }

@@ -9,6 +9,9 @@ import type { PieceHasher } from "../piece/PieceHasher.ts"
 import * as Failure from "./CommandFailed.ts"
 import { CommandFailed } from "./CommandFailed.ts"
 
+/** Whose rules the names of files must follow here. */
+export const platform = process.platform === "win32" ? "windows" : "posix"
+
 /** Whether a word is meant as a magnet link. */
 export const isMagnet = (text: string): boolean => /^\s*magnet:/i.test(text)
 
@@ -57,7 +60,7 @@ export const load = (text: string): Effect.Effect<Metainfo.Metainfo, CommandFail
   (isUrl(text) ? fetchUrl(text) : readFile(text)).pipe(
     Effect.flatMap((bytes) =>
       Effect.mapError(
-        Metainfo.fromBytes(bytes, { platform: process.platform === "win32" ? "windows" : "posix" }),
+        Metainfo.fromBytes(bytes, { platform }),
         ({ why }) => new CommandFailed({ why: `${text}: ${why}` })
       )
     )
