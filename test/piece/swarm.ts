@@ -129,12 +129,13 @@ export const make = Effect.fnUntraced(function* (cap: number) {
   yield* Effect.forkScoped(BufferPool.sweep(download.pool))
   yield* Effect.forkScoped(BufferPool.sweep(neighbour))
 
+  /** Whole, whoever interrupts it: a session ends its protocol in a finalizer. */
   const leave = Effect.fnUntraced(function* (peer: Peer) {
     const at = peers.indexOf(peer)
     if (at < 0) return
     peers.splice(at, 1)
     yield* PeerProtocol.close(peer.protocol)
-  })
+  }, Effect.uninterruptible)
 
   const ban = Effect.gen(function* () {
     for (const key of guilty.splice(0)) {
