@@ -16,7 +16,7 @@ import * as MetadataMessage from "../wire/extension/MetadataMessage.ts"
 import * as FrameDecoder from "../wire/FrameDecoder.ts"
 import * as FrameEncoder from "../wire/FrameEncoder.ts"
 import * as Handshake from "../wire/Handshake.ts"
-import { PeerDropped } from "./PeerProtocol.ts"
+import { PeerDropped } from "./PeerPatience.ts"
 import type { SessionError } from "./PeerSession.ts"
 import * as PeerSession from "./PeerSession.ts"
 

@@ -24,7 +24,7 @@ import * as MetadataServer from "./MetadataServer.ts"
 import * as PeerExchange from "./PeerExchange.ts"
 import * as UploadQueue from "./UploadQueue.ts"
 
-/** Bytes in the outbox beyond which nothing more of the info dict is put there: half of `PeerProtocol.maxWaiting`. */
+/** Bytes in the outbox beyond which nothing more of the info dict is put there: half of `PeerPatience.maxWaiting`. */
 const maxWaiting = 32_768
 
 /** What the extensions of a torrent have in common. */

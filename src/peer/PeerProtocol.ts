@@ -7,7 +7,6 @@
  * Only what was requested is accepted. What was not, or not any more, never touches a buffer; it is counted, and a peer
  * that goes on is disconnected.
  */
-import * as Data from "effect/Data"
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
@@ -26,42 +25,14 @@ import * as BlockBounds from "./BlockBounds.ts"
 import * as FastAllowance from "./FastAllowance.ts"
 import * as IncomingBlock from "./IncomingBlock.ts"
 import * as PeerExtensions from "./PeerExtensions.ts"
+import * as PeerPatience from "./PeerPatience.ts"
 import * as UploadQueue from "./UploadQueue.ts"
-
-/** Unasked blocks that are borne before the peer is disconnected: a few cross with our cancels in any case. */
-export const maxUnaskedBlocks = 64
-
-/** Requests borne for pieces that we never said we have. */
-export const maxWrongRequests = 64
-
-/** Rejects in a row, without a block between them, after which the peer is of no use. */
-export const maxRejects = 2_048
 
 /** Recently cancelled requests that are remembered, to tell a late block from an unasked one. */
 const maxCancelled = 1_024
 
 /** Milliseconds without a frame of ours after which a keep-alive goes out; peers hang up after 120,000 (BEP 3). */
 export const keepAliveAfter = 100_000
-
-/** Milliseconds without a byte from the peer after which it is taken for gone: one keep-alive may get lost. */
-export const silentAfter = 180_000
-
-/** Milliseconds that a peer stays snubbed and unchoking before it is let go, so that its place is free for another. */
-export const snubbedFor = 60_000
-
-/** Rejects in a row from a peer that does not choke after which it counts as snubbed: it has held up two pieces. */
-export const rejectsUntilSnubbed = 32
-
-/** Milliseconds that a peer may leave unread what we send, and bytes that may wait for it meanwhile. */
-export const blockedFor = 60_000
-export const maxWaiting = 65_536
-
-/** The peer broke no rule, but is of no use (any more). `why` is the end of a sentence. */
-export class PeerDropped extends Data.TaggedError("PeerDropped")<{ readonly why: string }> {
-  override get message() {
-    return this.why
-  }
-}
 
 /** Stands between a peer and what is stored, where it is told of one piece at a time (BEP 16). */
 export interface Offer {
@@ -103,12 +74,9 @@ export interface PeerProtocol extends Download.Source {
   readonly openedAt: number
   /** The time of the bytes being read, in milliseconds. */
   now: number
-  lastReceived: number
   lastSent: number
-  /** Since when the connection takes no more to send; the session keeps it. */
-  blockedSince: number | undefined
-  /** Since when the peer is snubbed and does not choke. */
-  snubbedSince: number | undefined
+  /** What was borne of it so far. */
+  readonly patience: PeerPatience.PeerPatience
   /** Payload bytes received. */
   downloadedBytes: number
   /** Of them, those of blocks that were asked for and new. */
@@ -119,9 +87,6 @@ export interface PeerProtocol extends Download.Source {
   uploadedBytes: number
   /** When the last of them went out, or the connection began. */
   lastServed: number
-  unaskedBlocks: number
-  wrongRequests: number
-  rejects: number
   /** There are requests to answer. */
   readonly serve: () => void
   /** The peer's interest in us has changed. */
@@ -201,18 +166,13 @@ export const make = (options: Options): PeerProtocol => {
     hasRefusedSole: false,
     openedAt: now,
     now,
-    lastReceived: now,
     lastSent: now,
-    blockedSince: undefined,
-    snubbedSince: undefined,
+    patience: PeerPatience.make(now),
     downloadedBytes: 0,
     usefulBytes: 0,
     lastUseful: now,
     uploadedBytes: 0,
     lastServed: now,
-    unaskedBlocks: 0,
-    wrongRequests: 0,
-    rejects: 0,
     serve: options.serve,
     interestChanged: options.interestChanged
   }
@@ -238,7 +198,7 @@ const extend = (self: PeerProtocol, options: ExtensionOptions): PeerExtensions.P
  */
 export const receive = (self: PeerProtocol, chunk: Uint8Array, now: number): void => {
   self.now = now
-  self.lastReceived = now
+  self.patience.lastReceived = now
   FrameDecoder.push(self.decoder, chunk)
 }
 
@@ -339,7 +299,10 @@ export const uploaded = (self: PeerProtocol, piece: PieceIndex, bytes: number, n
  * to come from this peer alone is to be abandoned then.
  */
 export const tick = (self: PeerProtocol, now: number): boolean => {
-  dropWhereUseless(self, now)
+  PeerPatience.check(self.patience, self.pipeline.isSnubbed, self.outbox.length, now)
+  if (Bitfield.isFull(self.has) && PieceTable.isFinished(self.download.table)) {
+    throw new PeerPatience.PeerDropped({ why: "neither side wants anything more" })
+  }
   if (self.extensions !== undefined) {
     PeerExtensions.tick(self.extensions, now)
     if (!FrameEncoder.isEmpty(self.outbox)) self.wake()
@@ -353,26 +316,10 @@ export const tick = (self: PeerProtocol, now: number): boolean => {
   for (const { block, buffer } of expired) {
     cancel(self, buffer.piece, block * PieceGeometry.blockLength, PieceBuffer.sizeOf(buffer, block))
   }
-  if (!self.pipeline.isSnubbed || self.peerChoking) self.snubbedSince = undefined
-  else self.snubbedSince ??= now
+  PeerPatience.noteSnubbed(self.patience, self.pipeline.isSnubbed && !self.peerChoking, now)
   const isFreed = expired.length > 0 || self.hasRefusedSole
   self.hasRefusedSole = false
   return isFreed
-}
-
-const dropWhereUseless = (self: PeerProtocol, now: number): void => {
-  if (now - self.lastReceived >= silentAfter) throw new PeerDropped({ why: "it was silent for 3 minutes" })
-  if (self.snubbedSince !== undefined && self.pipeline.isSnubbed && now - self.snubbedSince >= snubbedFor) {
-    throw new PeerDropped({ why: "it answered no request for a minute" })
-  }
-  // What waits grows by haves and cancels for as long as the peer reads nothing.
-  const { blockedSince } = self
-  if (blockedSince !== undefined && (now - blockedSince >= blockedFor || self.outbox.length > maxWaiting)) {
-    throw new PeerDropped({ why: "it does not read what is sent to it" })
-  }
-  if (Bitfield.isFull(self.has) && PieceTable.isFinished(self.download.table)) {
-    throw new PeerDropped({ why: "neither side wants anything more" })
-  }
 }
 
 const cancel = (self: PeerProtocol, piece: PieceIndex, begin: number, length: number): void => {
@@ -429,7 +376,7 @@ const lose = (self: PeerProtocol, piece: PieceIndex): void => {
 
 const dropped = (self: PeerProtocol, index: number, begin: number): void => {
   if (self.cancelled.delete(blockId(self, index, begin))) return
-  if (++self.unaskedBlocks > maxUnaskedBlocks) throw new WireError({ why: "blocks nobody asked for" })
+  PeerPatience.unaskedBlock(self.patience)
 }
 
 const releaseOnChoke = (self: PeerProtocol): void => {
@@ -493,8 +440,7 @@ const sink = (self_: () => PeerProtocol): FrameDecoder.FrameSink => ({
     const self = self_()
     const piece = BlockBounds.requireBlock(self.download.geometry, index, begin, length, "a request")
     if (!Bitfield.has(self.download.table.stored, piece) || self.offer?.isTold(piece) === false) {
-      if (++self.wrongRequests > maxWrongRequests)
-        throw new WireError({ why: "requests for pieces that nobody offered" })
+      PeerPatience.wrongRequest(self.patience)
       return refuse(self, piece, begin, length)
     }
     if (Bitfield.has(self.upload.unreadable, piece)) return refuse(self, piece, begin, length)
@@ -526,7 +472,7 @@ const sink = (self_: () => PeerProtocol): FrameDecoder.FrameSink => ({
     const self = self_()
     requireFast(self, "a reject")
     const piece = BlockBounds.requireBlock(self.download.geometry, index, begin, length, "a reject")
-    if (++self.rejects > maxRejects) throw new PeerDropped({ why: "it rejects every request" })
+    const isRefusing = PeerPatience.reject(self.patience)
     self.cancelled.delete(blockId(self, piece, begin))
     const request = RequestPipeline.release(self.pipeline, piece, begin >>> PieceGeometry.blockShift)
     if (request === undefined) return
@@ -535,7 +481,7 @@ const sink = (self_: () => PeerProtocol): FrameDecoder.FrameSink => ({
     else {
       self.refused.add(piece)
       if (request.buffer.soleSource === self.key) self.hasRefusedSole = true
-      if (self.rejects >= rejectsUntilSnubbed) self.pipeline.isSnubbed = true
+      if (isRefusing) self.pipeline.isSnubbed = true
     }
     Download.feed(self.download)
   },
@@ -576,7 +522,7 @@ const sink = (self_: () => PeerProtocol): FrameDecoder.FrameSink => ({
       self.download.wastedBytes += size
       return
     }
-    self.rejects = 0
+    PeerPatience.answer(self.patience)
     if (!Download.received(self.download, self, request, self.now)) {
       self.download.wastedBytes += size
       return

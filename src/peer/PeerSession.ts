@@ -24,6 +24,7 @@ import * as Handshake from "../wire/Handshake.ts"
 import { WireError } from "../wire/WireError.ts"
 import type { TorrentExtensions } from "./PeerExtensions.ts"
 import * as PeerExtensions from "./PeerExtensions.ts"
+import { PeerDropped } from "./PeerPatience.ts"
 import * as PeerProtocol from "./PeerProtocol.ts"
 import * as UploadSession from "./UploadSession.ts"
 
@@ -39,7 +40,7 @@ export class SelfConnection extends Data.TaggedError("SelfConnection")<{}> {
 }
 
 /** What ends a session. `why` is the end of a sentence. */
-export type SessionError = ConnectionError | WireError | PeerProtocol.PeerDropped | SelfConnection
+export type SessionError = ConnectionError | WireError | PeerDropped | SelfConnection
 
 /** A session whose handshake is done. */
 export interface PeerSession {
@@ -79,24 +80,23 @@ export interface Options {
 
 /** Whether what was thrown ends a session; anything else is a bug of ours. */
 export const isSessionError = (error: unknown): error is SessionError =>
-  error instanceof WireError || error instanceof PeerProtocol.PeerDropped || error instanceof SelfConnection
+  error instanceof WireError || error instanceof PeerDropped || error instanceof SelfConnection
 
 /** Throws where the other end is of no use: another torrent, or ourselves. */
 export const checkHandshake = (
   theirs: Handshake.Handshake,
   ours: { readonly infoHash: InfoHash; readonly peerId: PeerId }
 ): void => {
-  if (!Bytes.equals(theirs.infoHash, ours.infoHash))
-    throw new PeerProtocol.PeerDropped({ why: "it serves another torrent" })
+  if (!Bytes.equals(theirs.infoHash, ours.infoHash)) throw new PeerDropped({ why: "it serves another torrent" })
   if (Bytes.equals(theirs.peerId, ours.peerId)) throw new SelfConnection()
 }
 
 /** Fails where `opened` does not complete in time, and goes on for ever where it does. */
-export const shakeHands = (opened: Effect.Effect<unknown>): Effect.Effect<never, PeerProtocol.PeerDropped> =>
+export const shakeHands = (opened: Effect.Effect<unknown>): Effect.Effect<never, PeerDropped> =>
   opened.pipe(
     Effect.timeoutOrElse({
       duration: handshakeTimeout,
-      orElse: () => Effect.fail(new PeerProtocol.PeerDropped({ why: "no handshake within 10 seconds" }))
+      orElse: () => Effect.fail(new PeerDropped({ why: "no handshake within 10 seconds" }))
     }),
     Effect.andThen(Effect.never)
   )
@@ -207,7 +207,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     if (FrameEncoder.isEmpty(protocol.outbox)) return true
     protocol.lastSent = now
     const isRoomy = connection.writeUnsafe(FrameEncoder.take(protocol.outbox))
-    if (!isRoomy) protocol.blockedSince = now
+    if (!isRoomy) protocol.patience.blockedSince = now
     if (protocol.extensions !== undefined) {
       PeerExtensions.giveMetadata(protocol.extensions)
       if (!FrameEncoder.isEmpty(protocol.outbox)) wakeSoon()
@@ -217,7 +217,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
 
   /** Refills the pipeline and sends, as far as that needs no fiber; else `false`, and the fiber does the rest. */
   const takeTurn = (protocol: PeerProtocol.PeerProtocol): boolean => {
-    if (protocol.blockedSince !== undefined) return true
+    if (protocol.patience.blockedSince !== undefined) return true
     const now = clock.currentTimeMillisUnsafe()
     return PeerProtocol.refill(protocol, now) === undefined && flush(protocol, now)
   }
@@ -228,7 +228,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
       yield* awake.await
       Latch.closeUnsafe(awake)
       if (protocol === undefined) continue
-      if (protocol.blockedSince === undefined) {
+      if (protocol.patience.blockedSince === undefined) {
         const now = clock.currentTimeMillisUnsafe()
         let piece = PeerProtocol.refill(protocol, now)
         while (piece !== undefined && (yield* Download.begin(download, protocol, piece)) !== undefined) {
@@ -237,7 +237,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
         if (flush(protocol, now)) continue
       }
       yield* connection.drained
-      protocol.blockedSince = undefined
+      protocol.patience.blockedSince = undefined
       Latch.openUnsafe(awake)
     }
   })

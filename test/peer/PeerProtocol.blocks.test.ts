@@ -4,6 +4,7 @@ import type * as Scope from "effect/Scope"
 import * as fc from "fast-check"
 import * as Bitfield from "../../src/base/Bitfield.ts"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
+import * as PeerPatience from "../../src/peer/PeerPatience.ts"
 import * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
 import * as BufferPool from "../../src/piece/BufferPool.ts"
 import * as Download from "../../src/piece/Download.ts"
@@ -148,7 +149,7 @@ describe("PeerProtocol", () => {
 
         say(protocol, [message])
         const after = stateOf(protocol)
-        const failure = failureOf(() => say(protocol, Array(PeerProtocol.maxUnaskedBlocks).fill(message)))
+        const failure = failureOf(() => say(protocol, Array(PeerPatience.maxUnaskedBlocks).fill(message)))
 
         const length = message._tag === "Piece" ? message.block.length : 0
         assert.deepStrictEqual(after.buffers, before.buffers)
@@ -167,7 +168,7 @@ describe("PeerProtocol", () => {
 
       answer(protocol, requested, piece, 10_001)
 
-      assert.deepStrictEqual([protocol.unaskedBlocks, protocol.cancelled.size], [0, 0])
+      assert.deepStrictEqual([protocol.patience.unaskedBlocks, protocol.cancelled.size], [0, 0])
       assert.strictEqual(download.wastedBytes, download.geometry.totalLength)
     })
 

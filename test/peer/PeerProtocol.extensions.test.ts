@@ -141,7 +141,7 @@ describe("PeerProtocol, beside the pieces", () => {
       { _tag: "Reject", index: second![0], begin: second![1] * block, length: block }
     ])
 
-    assert.strictEqual(protocol.unaskedBlocks, 0)
+    assert.strictEqual(protocol.patience.unaskedBlocks, 0)
     assert.strictEqual(protocol.refused.size, 0)
     assert.strictEqual(requestsCounted(download), protocol.pipeline.requests.size)
   })

@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Bitfield from "../../src/base/Bitfield.ts"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
+import * as PeerPatience from "../../src/peer/PeerPatience.ts"
 import * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
 import * as UploadQueue from "../../src/peer/UploadQueue.ts"
 import * as PieceTable from "../../src/piece/PieceTable.ts"
@@ -349,7 +350,7 @@ describe("PeerProtocol", () => {
 
     test("and lets a peer go that reads nothing of what is sent to it", function* () {
       const protocol = connect(yield* makeDownload(), 0)
-      protocol.blockedSince = 1_000
+      protocol.patience.blockedSince = 1_000
       say(protocol, [{ _tag: "KeepAlive" }], 60_000)
 
       const failures = [60_999, 61_000].map((now) => failureOf(() => PeerProtocol.tick(protocol, now)))
@@ -362,8 +363,8 @@ describe("PeerProtocol", () => {
 
     test("and lets a peer go at once when too much waits for it", function* () {
       const protocol = connect(yield* makeDownload(), 0)
-      protocol.blockedSince = 1_000
-      for (let turn = 0; protocol.outbox.length <= PeerProtocol.maxWaiting; turn++) {
+      protocol.patience.blockedSince = 1_000
+      for (let turn = 0; protocol.outbox.length <= PeerPatience.maxWaiting; turn++) {
         PeerProtocol.announce(protocol, (turn % 4) as PieceIndex)
       }
 

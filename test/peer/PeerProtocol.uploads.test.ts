@@ -4,6 +4,7 @@ import type * as Scope from "effect/Scope"
 import * as Bitfield from "../../src/base/Bitfield.ts"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
+import * as PeerPatience from "../../src/peer/PeerPatience.ts"
 import * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
 import type * as WireMessage from "../../src/testing/WireMessage.ts"
 import { block, connect, failureOf, heard, makeDownload, say, tags } from "./protocols.ts"
@@ -86,7 +87,7 @@ describe("PeerProtocol, giving", () => {
 
     say(protocol, [request(2, 0)])
     const first = heard(protocol)
-    const more = Array.from({ length: PeerProtocol.maxWrongRequests - 1 }, () => request(3, 0))
+    const more = Array.from({ length: PeerPatience.maxWrongRequests - 1 }, () => request(3, 0))
     const failures = [more, [request(3, 0)]].map((messages) => failureOf(() => say(protocol, messages))?._tag)
 
     assert.deepStrictEqual(first, [reject(2, 0)])

@@ -7,7 +7,7 @@ import type * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as fc from "fast-check"
 import type { TorrentExtensions } from "../../src/peer/PeerExtensions.ts"
-import { PeerDropped } from "../../src/peer/PeerProtocol.ts"
+import { PeerDropped } from "../../src/peer/PeerPatience.ts"
 import * as PeerSession from "../../src/peer/PeerSession.ts"
 import * as BufferPool from "../../src/piece/BufferPool.ts"
 import * as NodePieceHasher from "../../src/piece/NodePieceHasher.ts"
@@ -333,7 +333,7 @@ describe("PeerSession", () => {
 
       const { running } = yield* start(known, download, there)
 
-      assert.strictEqual(running.session?.protocol.blockedSince, 5_000)
+      assert.strictEqual(running.session?.protocol.patience.blockedSince, 5_000)
     },
     { sendBufferBytes: 100, windowBytes: 100 }
   )
@@ -347,7 +347,7 @@ describe("PeerSession", () => {
       const { running } = yield* start(known, download, there)
 
       assert.strictEqual(requestsCounted(download), 16)
-      assert.strictEqual(running.session?.protocol.blockedSince, undefined)
+      assert.strictEqual(running.session?.protocol.patience.blockedSince, undefined)
     },
     { sendBufferBytes: 100, windowBytes: 100 }
   )

@@ -174,11 +174,11 @@ export const stateOf = (protocol: PeerProtocol.PeerProtocol) => {
     has: protocol.has,
     flags: [protocol.amInterested, protocol.peerChoking, protocol.peerInterested, protocol.hasToldPieces],
     counts: [
-      protocol.unaskedBlocks,
-      protocol.wrongRequests,
+      protocol.patience.unaskedBlocks,
+      protocol.patience.wrongRequests,
       protocol.uploads.waiting,
       protocol.uploads.refused,
-      protocol.rejects,
+      protocol.patience.rejects,
       protocol.downloadedBytes
     ],
     refused: [...protocol.refused],

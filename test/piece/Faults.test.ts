@@ -35,7 +35,7 @@ describe("pieces under attack", () => {
       assert.strictEqual(swarm.ledger.heldBytes, 0)
       assert.strictEqual(swarm.download.table.counts.missing, 5)
       assert.strictEqual(swarm.download.wastedBytes, blockLength)
-      assert.strictEqual(peer.protocol.unaskedBlocks, 1)
+      assert.strictEqual(peer.protocol.patience.unaskedBlocks, 1)
       swarm.check()
     }).pipe(world)
   )

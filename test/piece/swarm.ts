@@ -18,6 +18,7 @@ import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
 import * as Prng from "../../src/base/Prng.ts"
 import * as FileLayout from "../../src/metainfo/FileLayout.ts"
+import * as PeerPatience from "../../src/peer/PeerPatience.ts"
 import * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
 import * as BufferBudget from "../../src/piece/BufferBudget.ts"
 import * as BufferPool from "../../src/piece/BufferPool.ts"
@@ -84,7 +85,7 @@ const isOver = (step: () => void): boolean => {
     step()
     return false
   } catch (error) {
-    if (error instanceof PeerProtocol.PeerDropped || error instanceof WireError) return true
+    if (error instanceof PeerPatience.PeerDropped || error instanceof WireError) return true
     throw error
   }
 }
