@@ -2,6 +2,7 @@
  * An engine: torrents that share one memory budget, one limit of connections and the layers they run on. Any of those
  * layers (storage, sockets, hashing, resume data, trackers) can be swapped for another.
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -17,6 +18,7 @@ import type { Magnet } from "../metainfo/Magnet.ts"
 import * as Metainfo from "../metainfo/Metainfo.ts"
 import * as BufferBudget from "../piece/BufferBudget.ts"
 import { PieceHasher } from "../piece/PieceHasher.ts"
+import * as RateLimits from "../rate/RateLimits.ts"
 import { ResumeStore } from "../resume/ResumeStore.ts"
 import * as ReadCache from "../storage/ReadCache.ts"
 import { Storage } from "../storage/Storage.ts"
@@ -50,6 +52,8 @@ export interface Config {
    * rarely bring more.
    */
   readonly maxConnections?: number | undefined
+  /** What all peers of all torrents may send and be sent together, shared evenly among torrents; default no limits. */
+  readonly limits?: RateLimits.Limits | undefined
   /** Where peers may connect to us; absent: nowhere, so that only peers which listen themselves are met. */
   readonly listen?: ListenOptions | undefined
 }
@@ -85,13 +89,20 @@ export interface AddOptions {
   readonly maxActivePieces?: number | undefined
   /** Connections of this torrent; default 50. */
   readonly maxConnections?: number | undefined
-  /** Goes on looking for peers and giving to them when everything that is wanted is stored; default false. */
-  readonly seed?: boolean | undefined
+  /**
+   * Goes on looking for peers and giving to them when everything that is wanted is stored: until the torrent is stopped, or
+   * a ratio or a time is reached; default false.
+   */
+  readonly seed?: Torrent.Options["seed"]
   /**
    * Tells each peer of one piece at a time until they have passed all of them on (BEP 16), where everything is stored from
    * the start: the first seed of a torrent then gives little more than one copy. Slower where there are other seeds.
    */
   readonly superSeed?: boolean | undefined
+  /** What all peers of this torrent may send and be sent together, shared evenly among them; default no limits. */
+  readonly limits?: RateLimits.Limits | undefined
+  /** The same for each of its peers. */
+  readonly peerLimits?: RateLimits.Limits | undefined
   /** Peers that may be given to at once; default 8. More get less each, which few put up with for long. */
   readonly uploadSlots?: number | undefined
 }
@@ -141,6 +152,8 @@ export class Engine extends Context.Service<
       link: Magnet,
       options?: MetadataOptions
     ) => Effect.Effect<Metadata, OnlyV2 | Metainfo.MetainfoError>
+    /** Sets other limits for all torrents together; those that are absent are lifted. */
+    readonly setLimits: (limits: RateLimits.Limits) => Effect.Effect<void>
     /** Bytes that the piece buffers of all torrents take now, lent and idle; at most `Config.bufferBytes`. */
     readonly heldBytes: Effect.Effect<number>
     /** Where peers can connect to it; `undefined` where it does not listen. */
@@ -185,6 +198,7 @@ const run = Effect.fnUntraced(function* (config: Config, listening: Listening | 
   )(yield* Effect.context<Requirements>())
   const budget = BufferBudget.make(config.bufferBytes ?? BufferBudget.defaultBufferBytes)
   const readCache = ReadCache.make(config.readCacheBytes)
+  const limits = RateLimits.makeEngine(config.limits ?? {}, yield* Clock.currentTimeMillis)
   const connections = ConnectionLimit.make(config.maxConnections ?? defaultMaxConnections)
   /** By info hash in hex; `undefined` for a moment, until the torrent is made. */
   const running = new Map<string, Torrent.Torrent | undefined>()
@@ -237,6 +251,9 @@ const run = Effect.fnUntraced(function* (config: Config, listening: Listening | 
         seed: options.seed,
         superSeed: options.superSeed,
         uploadSlots: options.uploadSlots,
+        limits: options.limits,
+        peerLimits: options.peerLimits,
+        engineLimits: limits,
         connections,
         readCache
       })
@@ -272,6 +289,7 @@ const run = Effect.fnUntraced(function* (config: Config, listening: Listening | 
   const engine = Engine.of({
     add,
     metadata,
+    setLimits: (asked) => Effect.map(Clock.currentTimeMillis, (now) => RateLimits.set(limits, asked, now)),
     heldBytes: Effect.sync(() => budget.heldBytes),
     listening: listening?.address
   })

@@ -39,6 +39,8 @@ export interface TorrentExtensions {
   readonly port: number | undefined
   /** Who we are connected to, but for the peer at `remote`, each by the address at which it can be dialled. */
   readonly contacts: (remote: PeerAddress) => Iterable<Contact>
+  /** The peer tells how it sees us. */
+  readonly seenAs: (peer: PeerAddress, ourHost: string) => void
   /** A peer told of addresses. */
   readonly found: (addresses: ReadonlyArray<PeerAddress>) => void
 }
@@ -156,9 +158,10 @@ export const receive = (self: PeerExtensions, id: number, payload: Uint8Array, n
 
 const greet = (self: PeerExtensions, payload: Uint8Array): void => {
   self.theirs = ExtensionHandshake.merge(self.theirs, Result.getOrThrow(ExtensionHandshake.decode(payload)))
-  const { infoHashV2, uploadOnly } = self.theirs
+  const { externalHost, infoHashV2, uploadOnly } = self.theirs
   if (infoHashV2 !== undefined) throw new WireError({ why: "it takes the torrent for one of version 2" })
   if (uploadOnly !== undefined) self.isUploadOnly = uploadOnly
+  if (externalHost !== undefined) self.torrent.seenAs(self.remote, externalHost)
 }
 
 /** Does what is due: gives more of the info dict, and tells whether we want nothing more and, once a minute, of peers. */

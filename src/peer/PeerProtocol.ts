@@ -7,6 +7,7 @@
  * Only what was requested is accepted. What was not, or not any more, never touches a buffer; it is counted, and a peer
  * that goes on is disconnected.
  */
+import * as Effect from "effect/Effect"
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
@@ -17,6 +18,8 @@ import * as PieceBuffer from "../piece/PieceBuffer.ts"
 import * as PieceTable from "../piece/PieceTable.ts"
 import * as RequestPipeline from "../piece/RequestPipeline.ts"
 import * as Upload from "../piece/Upload.ts"
+import * as RateLimiter from "../rate/RateLimiter.ts"
+import * as RateLimits from "../rate/RateLimits.ts"
 import * as RateMeter from "../rate/RateMeter.ts"
 import * as FrameDecoder from "../wire/FrameDecoder.ts"
 import * as FrameEncoder from "../wire/FrameEncoder.ts"
@@ -48,6 +51,8 @@ export interface Offer {
 export interface PeerProtocol extends Download.Source {
   readonly download: Download.Download
   readonly upload: Upload.Upload
+  /** How fast it may send, and be sent to. */
+  readonly limits: RateLimits.PeerLimits
   /** What it asks us for, and whether we choke it. */
   readonly uploads: UploadQueue.UploadQueue
   /** What it may have although we choke it (BEP 6). */
@@ -104,6 +109,8 @@ export interface ExtensionOptions {
 export interface Options {
   readonly download: Download.Download
   readonly upload: Upload.Upload
+  /** Those of its torrent; absent: there are none. */
+  readonly limits?: RateLimits.TorrentLimits | undefined
   /** Where it is told of nothing at first. */
   readonly offer?: Offer | undefined
   /** The small number of the peer's address. */
@@ -134,10 +141,15 @@ export const make = (options: Options): PeerProtocol => {
     pieceLength
   )
   const blocksPerPiece = Math.ceil(pieceLength / PieceGeometry.blockLength)
+  const limits = RateLimits.join(
+    options.limits ?? RateLimits.unlimited(now),
+    { download: options.wake, upload: options.serve },
+    now
+  )
   const self: PeerProtocol = {
     key: options.key,
     has: Bitfield.make(pieceCount),
-    pipeline: RequestPipeline.make(blocksPerPiece, now),
+    pipeline: RequestPipeline.make(blocksPerPiece, now, limits.download),
     refused: new Set(),
     allowedFast: new Set(),
     current: undefined,
@@ -147,6 +159,7 @@ export const make = (options: Options): PeerProtocol => {
     wake: options.wake,
     download,
     upload,
+    limits,
     uploads: UploadQueue.make({ pieceLength, allowedFast: allowance.pieces }),
     allowance,
     offer: options.offer,
@@ -208,9 +221,10 @@ export const receive = (self: PeerProtocol, chunk: Uint8Array, now: number): voi
  */
 export const refill = (self: PeerProtocol, now: number): PieceIndex | undefined => {
   if (self.peerChoking && self.allowedFast.size === 0) return undefined
-  while (RequestPipeline.room(self.pipeline) > 0) {
+  while (RequestPipeline.admits(self.pipeline, now)) {
     const request = Download.nextBlock(self.download, self, now)
     if (request === undefined) {
+      RequestPipeline.decline(self.pipeline)
       const piece = Download.nextPiece(self.download, self)
       if (piece === undefined) duplicate(self, now)
       return piece
@@ -224,12 +238,15 @@ const sendRequest = (self: PeerProtocol, { block, buffer }: RequestPipeline.Requ
   FrameEncoder.request(self.outbox, buffer.piece, block * PieceGeometry.blockLength, PieceBuffer.sizeOf(buffer, block))
 
 const duplicate = (self: PeerProtocol, now: number): void => {
-  while (RequestPipeline.room(self.pipeline) > 0) {
+  while (RequestPipeline.admits(self.pipeline, now)) {
     const request = Download.nextDuplicate(self.download, self, now)
-    if (request === undefined) break
+    if (request === undefined) {
+      RequestPipeline.decline(self.pipeline)
+      self.download.hungry.add(self)
+      return
+    }
     sendRequest(self, request)
   }
-  if (RequestPipeline.room(self.pipeline) > 0) self.download.hungry.add(self)
 }
 
 /** Says whether we are interested, where that has changed. */
@@ -500,6 +517,7 @@ const sink = (self_: () => PeerProtocol): FrameDecoder.FrameSink => ({
     if (request === undefined || !PieceBuffer.isBlock(request.buffer, begin, length)) {
       self.receiving.request = undefined
       self.download.wastedBytes += length
+      RateLimiter.spend(self.limits.download, length)
       dropped(self, index, begin)
       return
     }
@@ -536,5 +554,8 @@ const sink = (self_: () => PeerProtocol): FrameDecoder.FrameSink => ({
 export const close = (self: PeerProtocol) => {
   FrameDecoder.stop(self.decoder)
   IncomingBlock.release(self.receiving, self.key)
-  return Download.leave(self.download, self)
+  return Effect.ensuring(
+    Download.leave(self.download, self),
+    Effect.sync(() => RateLimits.leave(self.limits))
+  )
 }

@@ -60,6 +60,7 @@ export interface Options {
   readonly connection: Connection
   readonly download: Download.Download
   readonly upload: Upload.Upload
+  readonly limits?: PeerProtocol.Options["limits"]
   /** Where the peer is told of one piece at a time. */
   readonly offer?: PeerProtocol.Offer | undefined
   /** Pieces that the peer may have although we choke it (BEP 6). */
@@ -151,6 +152,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     const opening = PeerProtocol.make({
       download,
       upload,
+      limits: options.limits,
       offer: options.offer,
       allowedFast: options.allowedFast,
       key: options.key,

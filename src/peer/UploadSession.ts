@@ -13,6 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
 import * as Upload from "../piece/Upload.ts"
+import * as RateLimiter from "../rate/RateLimiter.ts"
 import * as ReadCache from "../storage/ReadCache.ts"
 import type { Connection } from "../transport/Transport.ts"
 import * as FrameEncoder from "../wire/FrameEncoder.ts"
@@ -41,18 +42,20 @@ export const run = Effect.fnUntraced(function* (
   requested: Latch.Latch
 ) {
   const { upload, uploads } = protocol
+  const limiter = protocol.limits.upload
   const clock = yield* Clock.Clock
   const batch = FrameEncoder.make()
   let runBytes = PieceGeometry.blockLength
 
   while (true) {
-    if (uploads.waiting === 0) {
+    const allowed = allowedBytes(limiter, uploads.waiting, runBytes, clock.currentTimeMillisUnsafe())
+    if (allowed === 0) {
       Latch.closeUnsafe(requested)
       yield* requested.await
       continue
     }
     const { begin, piece } = uploads.ends.next
-    const taken = UploadQueue.take(uploads, Math.min(runBytes, ReadCache.lengthToSpanEnd(begin)))
+    const taken = UploadQueue.take(uploads, Math.min(allowed, ReadCache.lengthToSpanEnd(begin)))
     const last = taken[taken.length - 1]!
     const length = last.begin + last.length - begin
     const payload = yield* Upload.read(upload, piece, begin, length, (bytes) => {
@@ -67,6 +70,7 @@ export const run = Effect.fnUntraced(function* (
       }
       return payload
     })
+    settle(limiter, allowed, payload ?? 0)
     const ahead = nextSpan(uploads, upload.reader, ReadCache.spanOf(upload.reader, piece, begin))
     if (ahead !== undefined) yield* ReadCache.readAhead(upload.reader, ahead.piece, ahead.begin)
     if (payload === undefined) refuseAll(protocol, taken)
@@ -80,6 +84,30 @@ export const run = Effect.fnUntraced(function* (
     else if (millis < quickMillis) runBytes = Math.min(maxRunBytes, runBytes * 2)
   }
 })
+
+/**
+ * How many bytes of those that wait may go out now, `most` at most; 0 where none wait, or a limit holds them up: then
+ * `requested` opens when they may.
+ */
+const allowedBytes = (limiter: RateLimiter.RateLimiter, waiting: number, most: number, now: number): number => {
+  if (waiting === 0) {
+    RateLimiter.rest(limiter)
+    return 0
+  }
+  const demand = waiting * PieceGeometry.blockLength
+  const end = Math.min(demand, most)
+  let allowed = 0
+  while (allowed < end && RateLimiter.take(limiter, PieceGeometry.blockLength, now, demand - allowed)) {
+    allowed += PieceGeometry.blockLength
+  }
+  return allowed
+}
+
+/** Accounts for what was sent of what was allowed: less where it was cancelled, more where a block is long. */
+const settle = (limiter: RateLimiter.RateLimiter, allowed: number, sent: number): void => {
+  if (sent < allowed) RateLimiter.giveBack(limiter, allowed - sent)
+  else if (sent > allowed) RateLimiter.spend(limiter, sent - allowed)
+}
 
 /** Requests that are looked at for one in another span: as many as lie in one, which is as long as its read may take. */
 const lookAhead = ReadCache.spanLength / PieceGeometry.blockLength

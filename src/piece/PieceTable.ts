@@ -13,7 +13,8 @@
  * Plain data with one owner, the torrent's fibers between two `yield*`. Choosing is `PiecePicker.ts`'s matter.
  */
 import * as Bitfield from "../base/Bitfield.ts"
-import type { PieceGeometry, PieceIndex } from "../base/PieceGeometry.ts"
+import type { PieceIndex } from "../base/PieceGeometry.ts"
+import * as PieceGeometry from "../base/PieceGeometry.ts"
 
 /** The name of a state. */
 export type PieceState = "missing" | "active" | "complete" | "verified" | "stored"
@@ -23,7 +24,7 @@ const code = { missing: 0, active: 1, complete: 2, verified: 3, stored: 4 } as c
 
 /** The states of all pieces. */
 export interface PieceTable {
-  readonly geometry: PieceGeometry
+  readonly geometry: PieceGeometry.PieceGeometry
   readonly codes: Uint8Array
   /** The pieces in state `stored`, as peers are told. */
   readonly stored: Bitfield.Bitfield
@@ -36,7 +37,7 @@ export interface PieceTable {
 }
 
 /** All pieces missing, and wanted. */
-export const make = (geometry: PieceGeometry): PieceTable => ({
+export const make = (geometry: PieceGeometry.PieceGeometry): PieceTable => ({
   geometry,
   codes: new Uint8Array(geometry.pieceCount),
   stored: Bitfield.make(geometry.pieceCount),
@@ -99,3 +100,25 @@ export const isComplete = (self: PieceTable): boolean => Bitfield.isFull(self.st
 
 /** Whether every wanted piece is stored, so that there is nothing left to fetch. */
 export const isFinished = (self: PieceTable): boolean => self.unstoredWanted === 0
+
+/** Bytes of so many pieces, of which the last of the torrent, that may be shorter, is one or not. */
+const bytesOf = ({ geometry }: PieceTable, pieces: number, isLastAmong: boolean): number => {
+  const missing = geometry.pieceLength - PieceGeometry.pieceSize(geometry, lastOf(geometry))
+  return pieces * geometry.pieceLength - (isLastAmong ? missing : 0)
+}
+
+const lastOf = ({ pieceCount }: PieceGeometry.PieceGeometry): PieceIndex => (pieceCount - 1) as PieceIndex
+
+/** Bytes of the stored pieces. */
+export const storedBytes = (self: PieceTable): number =>
+  bytesOf(self, self.stored.count, Bitfield.has(self.stored, lastOf(self.geometry)))
+
+/** Bytes of the wanted pieces. */
+export const wantedBytes = (self: PieceTable): number =>
+  bytesOf(self, self.wanted.count, Bitfield.has(self.wanted, lastOf(self.geometry)))
+
+/** Bytes of the wanted pieces that are not stored. */
+export const missingBytes = (self: PieceTable): number => {
+  const last = lastOf(self.geometry)
+  return bytesOf(self, self.unstoredWanted, Bitfield.has(self.wanted, last) && !Bitfield.has(self.stored, last))
+}

@@ -2,12 +2,14 @@
  * The requests that are out to one peer: which blocks, since when, and how many there should be.
  *
  * A request is released on arrival, reject, choke, timeout and when the peer is gone, each time here, so that the block
- * is free for somebody else. Depth follows the measured rate and delay of the peer: enough to keep it busy for the
+ * is free for somebody else, and, unless it arrived, its bytes for whoever the rate limit holds up. Depth follows the measured rate and delay of the peer: enough to keep it busy for the
  * delay and half a second on top, so a fast peer never waits for us and a slow one holds few blocks.
  *
  * Hot path: one call to send and one to release a block, 85 ns together (`test/bench/Pieces.bench.ts`, two shared x64
  * cores, Node 24). `now` is in milliseconds.
  */
+import * as PieceGeometry from "../base/PieceGeometry.ts"
+import * as RateLimiter from "../rate/RateLimiter.ts"
 import * as PieceBuffer from "./PieceBuffer.ts"
 
 /** Requests to a peer whose rate is not known yet: a quarter of a MiB, what most clients start with. */
@@ -48,6 +50,8 @@ export interface Request {
 export interface RequestPipeline {
   readonly blocksPerPiece: number
   readonly requests: Map<number, Request>
+  /** What the peer may send. */
+  readonly limiter: RateLimiter.RateLimiter
   /** How many requests there should be. */
   depth: number
   /** How many there may be. */
@@ -68,10 +72,11 @@ export interface RequestPipeline {
   measuredBlocks: number
 }
 
-/** An empty pipeline for pieces of up to `blocksPerPiece` blocks. */
-export const make = (blocksPerPiece: number, now: number): RequestPipeline => ({
+/** An empty pipeline for pieces of up to `blocksPerPiece` blocks; without a limit unless there is a `limiter`. */
+export const make = (blocksPerPiece: number, now: number, limiter = RateLimiter.make({ now })): RequestPipeline => ({
   blocksPerPiece,
   requests: new Map(),
+  limiter,
   depth: initialDepth,
   maxDepth,
   isSnubbed: false,
@@ -95,11 +100,26 @@ export const bound = (self: RequestPipeline, most = maxDepth): void => {
 /** How many more requests should be sent now. */
 export const room = (self: RequestPipeline): number => (self.isSnubbed ? 1 : self.depth) - self.requests.size
 
+/**
+ * Whether another request may go out now: there is room, and no limit holds it up. A block is then taken from what the peer
+ * may send; `send` or `decline` must follow. Where a limit holds it up, the peer is woken when it may go on.
+ */
+export const admits = (self: RequestPipeline, now: number): boolean => {
+  const free = room(self)
+  return free > 0 && RateLimiter.take(self.limiter, PieceGeometry.blockLength, now, free * PieceGeometry.blockLength)
+}
+
+/** There was nothing to ask for after all, and the peer waits for nothing. */
+export const decline = (self: RequestPipeline): void => {
+  RateLimiter.giveBack(self.limiter, PieceGeometry.blockLength)
+  RateLimiter.rest(self.limiter)
+}
+
 /** The request for a block, where it is out to this peer. */
 export const get = (self: RequestPipeline, piece: number, block: number): Request | undefined =>
   self.requests.get(key(self, piece, block))
 
-/** Notes that a request for a block goes out. */
+/** Notes that a request for a block goes out, which `admits` has allowed. */
 export const send = (self: RequestPipeline, buffer: PieceBuffer.PieceBuffer, block: number, now: number): Request => {
   if (self.requests.size === 0) {
     // Time without requests is not the peer's. A batch that answered them all at once leaves no such time, and counts.
@@ -109,18 +129,29 @@ export const send = (self: RequestPipeline, buffer: PieceBuffer.PieceBuffer, blo
     self.lastPart = now
   }
   PieceBuffer.request(buffer, block)
+  const size = PieceBuffer.sizeOf(buffer, block)
+  if (size < PieceGeometry.blockLength) RateLimiter.giveBack(self.limiter, PieceGeometry.blockLength - size)
   const request: Request = { buffer, block, sentAt: now }
   self.requests.set(key(self, buffer.piece, block), request)
   return request
 }
 
-/** Releases the request for a block; `undefined` where there was none. */
-export const release = (self: RequestPipeline, piece: number, block: number): Request | undefined => {
+const forget = (self: RequestPipeline, piece: number, block: number): Request | undefined => {
   const id = key(self, piece, block)
   const request = self.requests.get(id)
   if (request === undefined) return undefined
   self.requests.delete(id)
   PieceBuffer.release(request.buffer, request.block)
+  return request
+}
+
+const giveBack = (self: RequestPipeline, { block, buffer }: Request): void =>
+  RateLimiter.giveBack(self.limiter, PieceBuffer.sizeOf(buffer, block))
+
+/** Releases the request for a block that will not come; `undefined` where there was none. */
+export const release = (self: RequestPipeline, piece: number, block: number): Request | undefined => {
+  const request = forget(self, piece, block)
+  if (request !== undefined) giveBack(self, request)
   return request
 }
 
@@ -131,7 +162,7 @@ export const progress = (self: RequestPipeline, now: number): void => {
 
 /** Releases the request for a block whose bytes have all arrived, and learns from it. */
 export const arrive = (self: RequestPipeline, piece: number, block: number, now: number): Request | undefined => {
-  const request = release(self, piece, block)
+  const request = forget(self, piece, block)
   if (request === undefined) return undefined
   self.isSnubbed = false
   self.lastArrival = now
@@ -159,7 +190,10 @@ export const arrive = (self: RequestPipeline, piece: number, block: number, now:
 
 /** Releases everything: the peer choked, is gone, or the torrent stops. */
 export const releaseAll = (self: RequestPipeline): void => {
-  for (const request of self.requests.values()) PieceBuffer.release(request.buffer, request.block)
+  for (const request of self.requests.values()) {
+    PieceBuffer.release(request.buffer, request.block)
+    giveBack(self, request)
+  }
   self.requests.clear()
 }
 

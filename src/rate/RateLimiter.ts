@@ -14,8 +14,7 @@
  * back if the block will not come; or, where reads are to be limited, takes the room of the read buffer and gives back what
  * was not filled.
  *
- * Plain and synchronous; `now` is in milliseconds. The caller steps the root when `nextAt` says so, which is worth a timer
- * of no less than about 20 ms, and after a change of limit. Hot path: `take` is called once per block and costs 6 ns
+ * Plain and synchronous; `now` is in milliseconds. Who keeps the root steps it when `nextAt` says so (`RateLimits.ts`). Hot path: `take` is called once per block and costs 6 ns
  * without limits, 12 ns under three, and 55 ns where 50 peers wait (`test/bench/Rates.bench.ts`, two shared x64
  * cores, Node 24).
  */
@@ -53,8 +52,9 @@ export interface RateLimiter {
 }
 
 /**
- * A limiter under `parent`. `wake` is for those that take bytes: called at the end of a `step` after a `take` was
- * refused, when the same `take` succeeds; it should come back to it soon.
+ * A limiter under `parent`. `wake` of one that takes bytes is called at the end of a `step` after a `take` was refused,
+ * when the same `take` succeeds; it should come back to it soon. `wake` of the root is called when what `nextAt` says may
+ * have changed: somebody began to wait, or there is another limit.
  */
 export const make = (options: {
   readonly bytesPerSecond?: number | undefined
@@ -89,7 +89,8 @@ const isOpen = (self: RateLimiter, now: number): boolean => {
   return self.tokens > -1
 }
 
-const pay = (self: RateLimiter, bytes: number): void => {
+/** Counts bytes that pass, whether they may or not: those that come after them wait until they are paid back. */
+export const spend = (self: RateLimiter, bytes: number): void => {
   for (let node = self; ; node = node.parent) {
     if (node.bytesPerSecond !== undefined) node.tokens -= bytes
     if (node.parent === undefined) return
@@ -122,14 +123,17 @@ export const take = (self: RateLimiter, bytes: number, now: number, demand = byt
     return true
   }
   const missing = bytes - self.credit
-  if (self.wanted === 0 && mayPass(self, now)) {
-    pay(self, missing)
+  const isNew = self.wanted === 0
+  if (isNew && mayPass(self, now)) {
+    spend(self, missing)
     self.credit = 0
     return true
   }
   self.needed = bytes
   self.wanted = Math.max(bytes, demand) - self.credit
-  for (let node = self; node.parent !== undefined; node = node.parent) node.parent.waiting.add(node)
+  let root = self
+  for (; root.parent !== undefined; root = root.parent) root.parent.waiting.add(root)
+  if (isNew) root.wake()
   return false
 }
 
@@ -157,13 +161,19 @@ export const rest = (self: RateLimiter): void => {
   self.credit = 0
 }
 
-/** Sets another limit, `undefined` for none. The root should be stepped afterwards, as more may pass now. */
+/** Whether somebody below waits. */
+export const isWaitedFor = (self: RateLimiter): boolean => self.waiting.size > 0
+
+/** Sets another limit, `undefined` for none. */
 export const setLimit = (self: RateLimiter, bytesPerSecond: number | undefined, now: number): void => {
   const isNew = self.bytesPerSecond === undefined
   isOpen(self, now)
   self.bytesPerSecond = bytesPerSecond
   self.refilledAt = now
   self.tokens = isNew ? capacityOf(bytesPerSecond) : Math.min(self.tokens, capacityOf(bytesPerSecond))
+  let root = self
+  while (root.parent !== undefined) root = root.parent
+  root.wake()
 }
 
 /** Grants bytes to those that wait below `root`, in fair order and as far as the limits allow, and wakes them. */
@@ -171,7 +181,7 @@ export const step = (root: RateLimiter, now: number): void => {
   const granted = new Set<RateLimiter>()
   for (let leaf = nextServed(root, now); leaf !== undefined; leaf = nextServed(root, now)) {
     const bytes = Math.min(leaf.wanted, grantLength)
-    pay(leaf, bytes)
+    spend(leaf, bytes)
     leaf.credit += bytes
     leaf.wanted -= bytes
     if (leaf.wanted === 0) stopWaiting(leaf)

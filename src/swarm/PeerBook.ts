@@ -38,6 +38,8 @@ export interface Peer {
   isMet: boolean
   /** Whether it contributed to a piece that passed. */
   isProven: boolean
+  /** Of those that failed as often, the one of the highest priority is dialled first (BEP 40). */
+  priority: number
 }
 
 /** All known addresses. */
@@ -49,6 +51,7 @@ export interface PeerBook {
   nextKey: number
   readonly bannedPorts: Map<string, number>
   readonly random: () => number
+  priorityOf: (address: PeerAddress.PeerAddress) => number | undefined
 }
 
 /** An empty book; `random` spreads the attempts of many torrents. */
@@ -57,8 +60,18 @@ export const make = (random: () => number): PeerBook => ({
   peers: new Map(),
   nextKey: 0,
   bannedPorts: new Map(),
-  random
+  random,
+  priorityOf: () => undefined
 })
+
+/** Priority of an address of which nothing can be said: after all others. */
+const unranked = -1
+
+/** Says anew what priority each address has. */
+export const rank = (self: PeerBook, priorityOf: PeerBook["priorityOf"]): void => {
+  self.priorityOf = priorityOf
+  for (const peer of self.peers.values()) peer.priority = priorityOf(peer.address) ?? unranked
+}
 
 const isHostBanned = (self: PeerBook, host: string): boolean => (self.bannedPorts.get(host) ?? 0) >= maxBannedPorts
 
@@ -85,7 +98,8 @@ const insert = (self: PeerBook, address: PeerAddress.PeerAddress, now: number): 
     failures: 0,
     dialAt: now,
     isMet: false,
-    isProven: false
+    isProven: false,
+    priority: self.priorityOf(address) ?? unranked
   }
   self.byAddress.set(PeerAddress.format(address), peer)
   self.peers.set(peer.key, peer)
@@ -126,15 +140,18 @@ const forgetWorst = (self: PeerBook): boolean => {
   return true
 }
 
-/** The peer to dial next: the one that failed least among those whose time has come. */
+/** The peer to dial next: of those whose time has come the one that failed least, and of these the one to prefer. */
 export const nextToDial = (self: PeerBook, now: number): Peer | undefined => {
   let best: Peer | undefined
   for (const peer of self.peers.values()) {
     if (peer.state !== "idle" || peer.dialAt > now) continue
-    if (best === undefined || peer.failures < best.failures) best = peer
+    if (best === undefined || isBefore(peer, best)) best = peer
   }
   return best
 }
+
+const isBefore = (one: Peer, other: Peer): boolean =>
+  one.failures === other.failures ? one.priority > other.priority : one.failures < other.failures
 
 /** When the next address may be dialled; `undefined` where none is waiting. */
 export const nextDialAt = (self: PeerBook): number | undefined => {

@@ -26,14 +26,19 @@ import * as PeerSession from "../peer/PeerSession.ts"
 import * as Download from "../piece/Download.ts"
 import * as PieceTable from "../piece/PieceTable.ts"
 import type * as Upload from "../piece/Upload.ts"
+import type { TorrentLimits } from "../rate/RateLimits.ts"
 import type { Connection } from "../transport/Transport.ts"
 import { Dialer } from "../transport/Transport.ts"
 import * as Choker from "./Choker.ts"
 import * as ConnectionLimit from "./ConnectionLimit.ts"
 import * as Contacts from "./Contacts.ts"
 import * as Dial from "./Dial.ts"
+import * as DialPriority from "./DialPriority.ts"
+import * as ExternalAddress from "./ExternalAddress.ts"
 import * as Offers from "./Offers.ts"
 import * as PeerBook from "./PeerBook.ts"
+import * as UploadSlots from "./UploadSlots.ts"
+import * as Usefulness from "./Usefulness.ts"
 
 /** Connections of one torrent by default. More peers than this rarely make a download faster. */
 export const defaultMaxConnections = 50
@@ -73,6 +78,8 @@ export interface Swarm {
    * has ended; at once where there is no place, the address is banned, or nothing is wanted any more and it does not seed.
    */
   readonly accept: (connection: Connection, scope: Scope.Closeable) => Effect.Effect<void>
+  /** Notes how somebody sees us, a peer or a tracker by its name: peers are dialled in the order of BEP 40. */
+  readonly seenAs: (voter: string, host: string) => void
   /** Never talks to this address again. */
   readonly ban: (key: number, why: string) => void
   /** Notes that the peers sent right bytes. */
@@ -85,6 +92,8 @@ export interface Swarm {
   readonly retract: (piece: PieceIndex) => void
   /** What is wanted has changed: tells peers whether they are of interest now, and looks for those that were let go. */
   readonly reconsider: () => void
+  /** Lets all peers go. Others come while it wants any. */
+  readonly dismiss: (why: string) => void
   /** Peers that are connected, of them those that may request blocks, known addresses and banned ones. */
   readonly counts: () => {
     readonly connected: number
@@ -106,8 +115,10 @@ export interface Options {
   readonly peerId: PeerId
   readonly random: Prng.Prng
   readonly maxConnections?: number | undefined
-  /** Goes on looking for peers when everything that is wanted is stored, to give it to them. */
-  readonly seeds?: boolean | undefined
+  /** Whether it goes on looking for peers when everything that is wanted is stored, to give it to them; default no. */
+  readonly seeds?: (() => boolean) | undefined
+  /** How fast; absent: without limits. */
+  readonly limits?: TorrentLimits | undefined
   /** Tells each peer of one piece at a time, where everything is stored from the start (BEP 16). */
   readonly superSeeds?: boolean | undefined
   /** The allowed fast set of the peer at a host (BEP 6); absent: nobody has one. */
@@ -134,11 +145,27 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     options.superSeeds === true && PieceTable.isComplete(download.table)
       ? Offers.make({ pieceCount: download.geometry.pieceCount, random: options.random })
       : undefined
-  const choker = Choker.make<PeerProtocol.PeerProtocol>()
   /** Dials and sessions that have begun and not ended; the fibers themselves end a little later. */
   let running = 0
 
-  const wantsPeers = (): boolean => options.seeds === true || !PieceTable.isFinished(download.table)
+  const isFinished = (): boolean => PieceTable.isFinished(download.table)
+
+  const wantsPeers = (): boolean => !isFinished() || options.seeds?.() === true
+
+  const slots = UploadSlots.make({
+    slots: options.uploadSlots ?? Choker.defaultSlots,
+    peers: () => Array.from(open.values(), ({ protocol }) => protocol),
+    isSeeding: isFinished,
+    clock,
+    random: options.random
+  })
+  const ourselves = ExternalAddress.make()
+
+  const seenAs = (voter: string, host: string): void => {
+    if (!ExternalAddress.vote(ourselves, voter, host)) return
+    const us = { ...ourselves, port: options.extensions.port ?? 0 }
+    PeerBook.rank(book, (address) => DialPriority.of(us, address))
+  }
 
   /** Whether the connection was begun by the peer with the larger id. */
   const isBegunByLarger = ({ isIncoming, peerId }: PeerSession.PeerSession): boolean =>
@@ -147,6 +174,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   /** Keeps one connection to each peer, by whatever address. */
   const admit = (peer: PeerBook.Peer, session: PeerSession.PeerSession): PeerSession.SessionError | undefined => {
     if (peer.state === "banned") return new PeerDropped({ why: "it is banned" })
+    if (!wantsPeers()) return new PeerDropped({ why: "nothing more is wanted or given" })
     const connected = new PeerDropped({ why: "it is connected already" })
     for (const other of open.values()) {
       if (!Bytes.equals(other.peerId, session.peerId)) continue
@@ -163,30 +191,6 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     return undefined
   }
 
-  /** Unchokes the peers whose turn it is, and chokes the others. */
-  const chooseUploads = (now: number): void => {
-    const peers = Array.from(open.values(), ({ protocol }) => protocol)
-    const { choke, unchoke } = Choker.step(choker, peers, {
-      slots: options.uploadSlots ?? Choker.defaultSlots,
-      isSeeding: PieceTable.isFinished(download.table),
-      now,
-      random: options.random
-    })
-    for (const protocol of choke) PeerProtocol.choke(protocol)
-    for (const protocol of unchoke) PeerProtocol.unchoke(protocol)
-  }
-
-  let isChoosing = false
-  /** A free slot need not wait for the next tick. Not at once, as many may change their interest together. */
-  const chokeSoon = (): void => {
-    if (isChoosing) return
-    isChoosing = true
-    queueMicrotask(() => {
-      isChoosing = false
-      chooseUploads(clock.currentTimeMillisUnsafe())
-    })
-  }
-
   const addUnsafe = (addresses: ReadonlyArray<PeerAddress.PeerAddress>): number => {
     const now = clock.currentTimeMillisUnsafe()
     let added = 0
@@ -199,8 +203,9 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
   const extensions: TorrentExtensions = {
     ...options.extensions,
-    isUploadOnly: () => PieceTable.isFinished(download.table),
+    isUploadOnly: isFinished,
     contacts: (remote) => Contacts.others(open.values(), remote),
+    seenAs: ({ host }, ourHost) => seenAs(host, ourHost),
     found: (addresses) => {
       // Not at once, as the peer that tells is being read.
       if (addUnsafe(addresses) > 0) queueMicrotask(() => Latch.openUnsafe(awake))
@@ -212,6 +217,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       connection,
       download,
       upload: options.upload,
+      limits: options.limits,
       offer: offers && Offers.offerOf(offers, peer.key, () => clock.currentTimeMillisUnsafe()),
       allowedFast: yield* options.allowedFast?.(connection.remote.host) ?? Effect.succeed([]),
       extensions,
@@ -220,7 +226,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       peerId: options.peerId,
       isIncoming,
       onOpen: (session) => admit(peer, session),
-      onInterest: chokeSoon
+      onInterest: slots.chooseSoon
     })
   })
 
@@ -270,7 +276,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       session !== undefined &&
       (session.protocol.usefulBytes > 0 || session.protocol.uploadedBytes > 0) &&
       error?._tag !== "WireError"
-    if (session !== undefined && !session.protocol.uploads.isChoking) chokeSoon()
+    if (session !== undefined && !session.protocol.uploads.isChoking) slots.chooseSoon()
     if (error?._tag === "SelfConnection") PeerBook.exclude(peer)
     else PeerBook.disconnected(book, peer, clock.currentTimeMillisUnsafe(), isUseful)
     if (session !== undefined && peer.state !== "banned") rememberWhereItListens(session, isUseful)
@@ -296,8 +302,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     if (areBothDone(session.protocol)) PeerBook.leave(peer)
   }
 
-  const areBothDone = ({ has }: PeerProtocol.PeerProtocol): boolean =>
-    PieceTable.isFinished(download.table) && Bitfield.isFull(has)
+  const areBothDone = ({ has }: PeerProtocol.PeerProtocol): boolean => isFinished() && Bitfield.isFull(has)
 
   const letGoWhoIsDone = (): void => {
     for (const { failUnsafe, protocol } of [...open.values()]) {
@@ -331,23 +336,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     }
   })
 
-  /** When we last gave the peer something, or it us; a torrent that wants nothing can only give. */
-  const lastOfUse = ({ lastServed, lastUseful }: PeerProtocol.PeerProtocol): number =>
-    PieceTable.isFinished(download.table) ? lastServed : lastUseful
-
-  /** While seeding, who wants nothing is of less use than who waits for its turn. */
-  const isOfLessUse = (one: PeerProtocol.PeerProtocol, other: PeerProtocol.PeerProtocol): boolean =>
-    PieceTable.isFinished(download.table) && one.peerInterested !== other.peerInterested
-      ? other.peerInterested
-      : lastOfUse(one) < lastOfUse(other)
-
-  const mostUseless = (): PeerSession.PeerSession | undefined => {
-    let worst: PeerSession.PeerSession | undefined
-    for (const session of open.values()) {
-      if (worst === undefined || isOfLessUse(session.protocol, worst.protocol)) worst = session
-    }
-    return worst
-  }
+  const mostUseless = () => Usefulness.least(open.values(), isFinished())
 
   /**
    * Where all places are taken and somebody else waits for one, the peer that was of no use for longest goes. While
@@ -355,9 +344,9 @@ export const make = Effect.fnUntraced(function* (options: Options) {
    */
   const replaceMostUseless = (now: number): void => {
     const worst = mostUseless()
-    if (worst === undefined || now - lastOfUse(worst.protocol) < uselessAfter) return
+    if (worst === undefined || now - Usefulness.lastOfUse(worst.protocol, isFinished()) < uselessAfter) return
     const next = PeerBook.nextToDial(book, now)
-    const isWaitedFor = PieceTable.isFinished(download.table)
+    const isWaitedFor = isFinished()
       ? !worst.protocol.peerInterested
       : next !== undefined && next.failures < maxFailuresForPlace
     if (!isWaitedFor) return
@@ -375,7 +364,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     }
     if (isFreed) Download.feed(download)
     if (offers !== undefined) Offers.step(offers, (key) => open.get(key)?.protocol, now)
-    chooseUploads(now)
+    slots.choose(now)
     if (running >= maxConnections) replaceMostUseless(now)
     if (ConnectionLimit.shouldGive(options.connections, share)) {
       mostUseless()?.failUnsafe(new PeerDropped({ why: "another torrent needs its place" }))
@@ -401,6 +390,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         if (added > 0) Latch.openUnsafe(awake)
         return added
       }),
+    seenAs,
     ban: (key, why) => {
       const peer = book.peers.get(key)
       if (peer === undefined || !PeerBook.ban(book, peer)) return
@@ -427,13 +417,16 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       for (const { protocol } of open.values()) PeerProtocol.retract(protocol, piece)
     },
     reconsider: () => {
-      if (!PieceTable.isFinished(download.table)) PeerBook.recall(book)
+      if (!isFinished()) PeerBook.recall(book)
       for (const { protocol } of open.values()) {
         PeerProtocol.updateInterest(protocol)
         protocol.wake()
       }
       letGoWhoIsDone()
       Latch.openUnsafe(awake)
+    },
+    dismiss: (why) => {
+      for (const { failUnsafe } of [...open.values()]) failUnsafe(new PeerDropped({ why }))
     },
     counts: () => {
       let unchoked = 0

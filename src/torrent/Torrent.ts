@@ -11,40 +11,40 @@ import * as Exit from "effect/Exit"
 import * as PubSub from "effect/PubSub"
 import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
+import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
-import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { PeerId } from "../base/PeerId.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
-import * as PieceGeometry from "../base/PieceGeometry.ts"
 import * as Prng from "../base/Prng.ts"
-import type { PeerSource, PeerSourceEvent } from "../discovery/PeerSource.ts"
+import type { PeerSource, PeerSourceContext } from "../discovery/PeerSource.ts"
 import * as Metainfo from "../metainfo/Metainfo.ts"
 import * as AllowedFast from "../piece/AllowedFast.ts"
-import * as BufferBudget from "../piece/BufferBudget.ts"
 import * as BufferPool from "../piece/BufferPool.ts"
 import * as Download from "../piece/Download.ts"
 import type * as PieceBuffer from "../piece/PieceBuffer.ts"
 import { PieceHasher } from "../piece/PieceHasher.ts"
-import * as PieceOrder from "../piece/PieceOrder.ts"
-import * as PiecePriority from "../piece/PiecePriority.ts"
+import type * as PiecePriority from "../piece/PiecePriority.ts"
 import * as PieceTable from "../piece/PieceTable.ts"
 import * as PieceVerifier from "../piece/PieceVerifier.ts"
 import * as PieceWriter from "../piece/PieceWriter.ts"
 import * as Upload from "../piece/Upload.ts"
-import * as RateMeter from "../rate/RateMeter.ts"
+import * as RateLimits from "../rate/RateLimits.ts"
 import { ResumeStore } from "../resume/ResumeStore.ts"
 import type * as ReadCache from "../storage/ReadCache.ts"
-import type { StorageError, TorrentStorage } from "../storage/Storage.ts"
+import type { StorageError } from "../storage/Storage.ts"
 import { Storage } from "../storage/Storage.ts"
 import type { ConnectionLimit } from "../swarm/ConnectionLimit.ts"
 import type * as Incoming from "../swarm/Incoming.ts"
 import * as Swarm from "../swarm/Swarm.ts"
-import * as Bottleneck from "./Bottleneck.ts"
 import * as Recheck from "./Recheck.ts"
 import * as ResumeKeeper from "./ResumeKeeper.ts"
+import * as SeedingGoal from "./SeedingGoal.ts"
+import * as Selection from "./Selection.ts"
+import * as Sources from "./Sources.ts"
+import * as StatusReport from "./StatusReport.ts"
 import type { TorrentEvent } from "./TorrentEvent.ts"
 import type { TorrentError, TorrentState, TorrentStatus } from "./TorrentStatus.ts"
 import { TorrentDefect } from "./TorrentStatus.ts"
@@ -82,6 +82,10 @@ export interface Torrent {
   readonly setDeadlines: (
     deadlines: ReadonlyArray<{ readonly piece: PieceIndex; readonly within: Duration.Input }>
   ) => Effect.Effect<void>
+  /** Sets other limits for all its peers together; those that are absent are lifted. Those of the engine stand. */
+  readonly setLimits: (limits: RateLimits.Limits) => Effect.Effect<void>
+  /** The same for each of its peers. */
+  readonly setPeerLimits: (limits: RateLimits.Limits) => Effect.Effect<void>
   /** Takes a connection that a peer opened to the engine; closes it at once where it is of no use now. */
   readonly accept: Incoming.Accept
 }
@@ -104,24 +108,21 @@ export interface Options {
   readonly maxActivePieces?: number | undefined
   /** Connections of this torrent, default 50. */
   readonly maxConnections?: number | undefined
-  /** Goes on giving to others when everything that is wanted is stored. */
-  readonly seed?: boolean | undefined
+  /** Goes on giving to others when everything that is wanted is stored: for ever, or until a goal is reached. */
+  readonly seed?: boolean | SeedingGoal.SeedingGoal | undefined
   /** Gives a torrent that is complete from the start away a piece at a time (BEP 16). */
   readonly superSeed?: boolean | undefined
   /** Peers that may be given to at once; default 8. */
   readonly uploadSlots?: number | undefined
+  /** What all its peers may have together, and each of them. */
+  readonly limits?: RateLimits.Limits | undefined
+  readonly peerLimits?: RateLimits.Limits | undefined
+  /** What all torrents of the engine may have. */
+  readonly engineLimits: RateLimits.EngineLimits
   /** The connections that all torrents of the engine may have. */
   readonly connections: ConnectionLimit
   /** What all torrents of the engine keep of what peers ask for. */
   readonly readCache: ReadCache.ReadCache
-}
-
-/** What a torrent consists of once it is known what is stored. */
-interface Parts {
-  readonly download: Download.Download
-  readonly upload: Upload.Upload
-  readonly swarm: Swarm.Swarm
-  readonly storage: TorrentStorage
 }
 
 /** Starts a torrent, until the scope closes. Returns at once: checking, downloading and failures are told as events. */
@@ -136,44 +137,24 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
   )
   const completed = yield* Effect.acquireRelease(Deferred.make<void, TorrentError>(), Deferred.interrupt)
   let state: TorrentState = { _tag: "Checking" }
-  let running: Parts | undefined
+  let running: StatusReport.Parts | undefined
   let waiting: ReadonlyArray<PeerAddress> = []
-  let files = options.files ?? []
-  let deadlines: ReadonlyArray<PieceOrder.Deadline> = []
-  /** Files change their places one selection after the other. */
-  const selecting = Semaphore.makeUnsafe(1)
-  /** Whether `Completed` was told of what is wanted now. */
-  let isComplete = false
+  const clock = yield* Clock.Clock
+  const selection = Selection.make(layout, options.files ?? [])
+  const sources = Sources.make()
+  const limits = RateLimits.makeTorrent(
+    options.engineLimits,
+    { torrent: options.limits, eachPeer: options.peerLimits },
+    clock.currentTimeMillisUnsafe()
+  )
+  let isSeeding = options.seed !== undefined && options.seed !== false
+  /** When everything that is wanted now was stored; `undefined` while it is not. */
+  let completedAt: number | undefined
   let resumedBytes = 0
   let keptPieces = 0
   let rejectedPieces = 0
-  /** What sources said last, by their names. */
-  const failedSources = new Map<string, string>()
-  const answeredSources = new Set<string>()
-
   const tell = (event: TorrentEvent): void => {
     PubSub.publishUnsafe(events, event)
-  }
-
-  const last = (geometry.pieceCount - 1) as PieceIndex
-
-  const bytesOf = (pieces: number, isLastAmong: boolean): number =>
-    pieces * geometry.pieceLength - (isLastAmong ? geometry.pieceLength - PieceGeometry.pieceSize(geometry, last) : 0)
-
-  const storedBytes = (): number => {
-    const stored = running?.download.table.stored
-    return stored === undefined ? 0 : bytesOf(stored.count, Bitfield.has(stored, last))
-  }
-
-  const wantedBytes = (): number => {
-    const wanted = running?.download.table.wanted
-    return wanted === undefined ? geometry.totalLength : bytesOf(wanted.count, Bitfield.has(wanted, last))
-  }
-
-  const missingBytes = (): number => {
-    if (running === undefined) return geometry.totalLength
-    const { stored, unstoredWanted, wanted } = running.download.table
-    return bytesOf(unstoredWanted, Bitfield.has(wanted, last) && !Bitfield.has(stored, last))
   }
 
   const onVerdict = (swarm: Swarm.Swarm, verdict: PieceVerifier.Verdict): void => {
@@ -196,7 +177,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
         state = { _tag: "StorageFailing", error: fact.error }
         return tell({ _tag: "StorageFailed", piece: fact.piece, error: fact.error })
       case "Recovered":
-        if (state._tag === "StorageFailing") state = { _tag: isComplete ? "Complete" : "Downloading" }
+        if (state._tag === "StorageFailing") state = { _tag: completedAt === undefined ? "Downloading" : "Complete" }
         return tell({ _tag: "StorageRecovered" })
       case "Stored":
         return noteStored(fact.piece)
@@ -216,56 +197,43 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     const { table } = running!.download
     const isFinished = PieceTable.isFinished(table)
     if (!isFinished) {
-      isComplete = false
+      completedAt = undefined
       if (state._tag === "Complete") state = { _tag: "Downloading" }
-    } else if (!isComplete && keptPieces === table.counts.stored) {
-      isComplete = true
+    } else if (completedAt === undefined && keptPieces === table.counts.stored) {
+      completedAt = clock.currentTimeMillisUnsafe()
       state = { _tag: "Complete" }
       tell({ _tag: "Completed" })
       Deferred.doneUnsafe(completed, Effect.void)
     }
   }
 
-  const applyDeadlines = (): void => {
-    if (running === undefined) return
-    const { order, table } = running.download
-    order.deadlines.length = 0
-    for (const { at, piece } of deadlines) {
-      if (!Bitfield.has(table.stored, piece)) PieceOrder.setDeadline(order, piece, at)
-    }
-  }
-
-  /** Only what has its place on the medium is asked for. */
-  const setPriorities: Torrent["setPriorities"] = (wanted) =>
-    Effect.suspend(() => {
-      if (running === undefined) {
-        files = wanted
-        return Effect.void
-      }
-      const { download, storage, swarm } = running
-      return Effect.map(storage.prepare(PiecePriority.wantedFiles(layout, wanted)), () => {
-        files = wanted
-        Download.setPriorities(download, PiecePriority.ofFiles(layout, wanted))
-        swarm.reconsider()
+  /** What a change of the selection changes with it. */
+  const selected = (): Selection.Running | undefined =>
+    running && {
+      ...running,
+      onChange: () => {
+        running!.swarm.reconsider()
         settle()
-      })
-    }).pipe(selecting.withPermit)
+      }
+    }
+
+  /** Ends seeding where enough was given. */
+  const checkGoal = (goal: SeedingGoal.SeedingGoal, { download, swarm, upload }: StatusReport.Parts): void => {
+    if (!isSeeding || completedAt === undefined) return
+    const { uploadedBytes } = upload
+    const wantedBytes = PieceTable.wantedBytes(download.table)
+    const seedingMillis = clock.currentTimeMillisUnsafe() - completedAt
+    const reached = SeedingGoal.reached(goal, { uploadedBytes, wantedBytes, seedingMillis })
+    if (reached === undefined) return
+    isSeeding = false
+    tell({ _tag: "SeedingEnded", reached })
+    swarm.dismiss("it was seeded enough")
+  }
 
   const fail = (error: TorrentError | TorrentDefect): void => {
     state = { _tag: "Failed", error }
     tell({ _tag: "Failed", error })
   }
-
-  const onSourceEvent = Effect.fnUntraced(function* (swarm: Swarm.Swarm, event: PeerSourceEvent) {
-    if (event._tag === "Failed") {
-      failedSources.set(event.source, event.why)
-      return tell({ _tag: "SourceFailed", source: event.source, why: event.why })
-    }
-    failedSources.delete(event.source)
-    if (event.addresses.length > 0) answeredSources.add(event.source)
-    yield* swarm.add(event.addresses)
-    tell({ _tag: "SourceAnswered", source: event.source, peers: event.addresses.length })
-  })
 
   /** Starts a part that runs until the torrent stops; one that dies takes the others with it. */
   const forkPart = <A, R>(part: Effect.Effect<A, never, R>) =>
@@ -286,8 +254,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       })
     )
     // Before anything is read, as the bytes of files that are wanted now may have to come to their places.
-    const prepared = files
-    yield* storage.prepare(PiecePriority.wantedFiles(layout, prepared))
+    const prepared = yield* Selection.prepare(selection, storage)
     const stored = yield* Recheck.run({
       metainfo,
       storage,
@@ -297,7 +264,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     })
     const download = yield* Download.make({ geometry, stored, random, maxActivePieces: options.maxActivePieces })
     download.order.isSequential = options.order === "sequential"
-    if (prepared.length > 0) Download.setPriorities(download, PiecePriority.ofFiles(layout, prepared))
+    Selection.begin(selection, download, prepared)
     const noteStored = yield* ResumeKeeper.make({
       resume,
       storage,
@@ -325,7 +292,8 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       peerId: options.peerId,
       random,
       maxConnections: options.maxConnections,
-      seeds: options.seed,
+      seeds: () => isSeeding,
+      limits,
       superSeeds: options.superSeed,
       allowedFast: (host) =>
         AllowedFast.make({ infoHash: metainfo.infoHash, pieceCount: geometry.pieceCount, host }).pipe(
@@ -336,13 +304,12 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       report: tell
     })
     running = { download, upload, swarm, storage }
-    resumedBytes = storedBytes()
+    resumedBytes = PieceTable.storedBytes(download.table)
     keptPieces = stored.count
     state = { _tag: "Downloading" }
     const missingPieces = download.table.unstoredWanted
     tell({ _tag: "Started", storedPieces: stored.count, missingPieces, totalPieces: geometry.pieceCount })
-    applyDeadlines()
-    if (files !== prepared) yield* setPriorities(files)
+    yield* Selection.catchUp(selection, selected()!, prepared)
     settle()
     const digestOf = (piece: PieceIndex) => Metainfo.pieceDigest(metainfo, piece)
     const verifier = yield* PieceVerifier.make({
@@ -366,76 +333,29 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     yield* forkPart(BufferPool.sweep(download.pool))
     yield* forkPart(swarm.running)
     yield* swarm.add(waiting)
-    for (const source of options.sources) {
-      const peers = source.peers({
-        completed: Effect.ignore(Deferred.await(completed)),
-        wantsMore: () => !PieceTable.isFinished(download.table) && swarm.counts().connected === 0,
-        facts: () => ({
-          downloaded: download.downloadedBytes,
-          uploaded: upload.uploadedBytes,
-          left: missingBytes()
-        })
+    const context: PeerSourceContext = {
+      completed: Effect.ignore(Deferred.await(completed)),
+      wantsMore: () => !PieceTable.isFinished(download.table) && swarm.counts().connected === 0,
+      facts: () => ({
+        downloaded: download.downloadedBytes,
+        uploaded: upload.uploadedBytes,
+        left: PieceTable.missingBytes(download.table)
       })
-      yield* forkPart(Stream.runForEach(peers, (event) => onSourceEvent(swarm, event)))
+    }
+    yield* forkPart(Sources.run(sources, { sources: options.sources, context, swarm, tell }))
+    yield* forkPart(RateLimits.run(options.engineLimits))
+    const { seed } = options
+    if (typeof seed === "object") {
+      const check = Effect.sync(() => checkGoal(seed, running!))
+      yield* forkPart(Effect.repeat(check, Schedule.spaced("1 second")))
     }
   })
 
-  /** Why it is not faster; `counts` are those of the swarm now. */
-  const bottleneck = (counts: ReturnType<Swarm.Swarm["counts"]> | undefined): Bottleneck.Bottleneck => {
-    const download = running?.download
-    const prospects = running?.swarm.prospects()
-    const pieces = download?.table.counts
-    const complete = pieces?.complete ?? 0
-    const verifies = running?.storage.verifies === true
-    return Bottleneck.of({
-      state: state._tag,
-      storageError: state._tag === "StorageFailing" ? state.error : undefined,
-      connectedPeers: counts?.connected ?? 0,
-      knownPeers: counts?.known ?? 0,
-      failedSources,
-      answeringSources: answeredSources.size,
-      interestingPeers: prospects?.interesting ?? 0,
-      unchokingPeers: prospects?.unchoking ?? 0,
-      hungryPeers: download?.hungry.size ?? 0,
-      lentBuffers: download === undefined ? 0 : BufferPool.lentCount(download.pool),
-      bufferCapacity: download?.pool.capacity ?? 0,
-      isBudgetSpent: download !== undefined && BufferBudget.isSpent(download.pool.ledger, download.pool.account),
-      verifyingPieces: verifies ? 0 : complete,
-      writingPieces: (pieces?.verified ?? 0) + (verifies ? complete : 0),
-      missingPieces: download === undefined ? 0 : download.table.unstoredWanted - (pieces?.active ?? 0) - complete,
-      isRateLimited: false
-    })
-  }
-
-  const status = Effect.map(Clock.currentTimeMillis, (now): TorrentStatus => {
-    const counts = running?.swarm.counts()
-    const download = running?.download
-    const upload = running?.upload
-    return {
-      state,
-      bottleneck: bottleneck(counts),
-      totalPieces: geometry.pieceCount,
-      storedPieces: download?.table.counts.stored ?? 0,
-      totalBytes: geometry.totalLength,
-      storedBytes: storedBytes(),
-      wantedPieces: download?.table.wanted.count ?? geometry.pieceCount,
-      wantedBytes: wantedBytes(),
-      missingBytes: missingBytes(),
-      resumedBytes,
-      downloadedBytes: download?.downloadedBytes ?? 0,
-      wastedBytes: download?.wastedBytes ?? 0,
-      downloadBytesPerSecond: download === undefined ? 0 : RateMeter.bytesPerSecond(download.rate, now),
-      uploadedBytes: upload?.uploadedBytes ?? 0,
-      uploadBytesPerSecond: upload === undefined ? 0 : RateMeter.bytesPerSecond(upload.rate, now),
-      unreadablePieces: upload?.unreadable.count ?? 0,
-      bufferedBytes:
-        download === undefined ? 0 : BufferPool.lentCount(download.pool) * download.pool.account.bufferBytes,
-      rejectedPieces,
-      connectedPeers: counts?.connected ?? 0,
-      unchokedPeers: counts?.unchoked ?? 0,
-      knownPeers: counts?.known ?? 0,
-      bannedPeers: counts?.banned ?? 0
-    }
+  const status = Effect.sync((): TorrentStatus => {
+    const torrent = { state, sources, limits, isSeeding, resumedBytes, rejectedPieces }
+    return running === undefined
+      ? StatusReport.early(torrent, geometry)
+      : StatusReport.of(torrent, running, clock.currentTimeMillisUnsafe())
   })
 
   const scope = yield* Effect.scope
@@ -470,12 +390,14 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
         waiting = [...waiting, ...addresses]
         return Effect.void
       }),
-    setPriorities,
+    setPriorities: (files) => Effect.suspend(() => Selection.setFiles(selection, selected(), files)),
     setDeadlines: (asked) =>
       Effect.map(Clock.currentTimeMillis, (now) => {
-        deadlines = asked.map(({ piece, within }) => ({ piece, at: now + Duration.toMillis(within) }))
-        applyDeadlines()
+        const deadlines = asked.map(({ piece, within }) => ({ piece, at: now + Duration.toMillis(within) }))
+        Selection.setDeadlines(selection, running?.download, deadlines)
       }),
+    setLimits: (asked) => Effect.map(Clock.currentTimeMillis, (now) => RateLimits.set(limits, asked, now)),
+    setPeerLimits: (asked) => Effect.map(Clock.currentTimeMillis, (now) => RateLimits.setEachPeer(limits, asked, now)),
     accept: (connection, scope) =>
       Effect.suspend(() => {
         const isOver = state._tag === "Failed" || running === undefined

@@ -53,6 +53,10 @@ export interface TorrentStatus {
   readonly downloadBytesPerSecond: number
   readonly uploadedBytes: number
   readonly uploadBytesPerSecond: number
+  /** Uploaded bytes as a multiple of the wanted ones, both of this run. */
+  readonly shareRatio: number
+  /** Whether it gives to others once everything that is wanted is stored. */
+  readonly isSeeding: boolean
   /** Stored pieces that the storage has lost since, as far as peers have asked for them. */
   readonly unreadablePieces: number
   /** Bytes of piece buffers lent out now. */

@@ -31,6 +31,8 @@ const status: TorrentStatus = {
   uploadedBytes: 16_384,
   uploadBytesPerSecond: 500.6,
   unreadablePieces: 0,
+  shareRatio: 0,
+  isSeeding: false,
   bufferedBytes: 0,
   rejectedPieces: 0,
   bottleneck: { _tag: "PeersSlow", peers: 1 },

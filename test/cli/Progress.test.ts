@@ -24,6 +24,8 @@ const status = ({ storedBytes = 128.4 * MiB, totalBytes = 200 * MiB, ...changes 
   uploadedBytes: 0,
   uploadBytesPerSecond: 0,
   unreadablePieces: 0,
+  shareRatio: 0,
+  isSeeding: false,
   bufferedBytes: 12 * MiB,
   rejectedPieces: 0,
   connectedPeers: 3,

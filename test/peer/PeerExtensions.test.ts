@@ -29,6 +29,7 @@ const connect = (options: { readonly isPrivate?: boolean; readonly contacts?: Re
       port: 6_881,
       isUploadOnly: () => wants.nothing,
       contacts: () => options.contacts ?? [],
+      seenAs: () => {},
       found: (addresses) => found.push(...addresses)
     },
     remote,

@@ -38,6 +38,7 @@ const extensions: PeerProtocol.ExtensionOptions = {
     port: 6_881,
     isUploadOnly: () => false,
     contacts: () => [{ address: other, flags: 0 }],
+    seenAs: () => {},
     found: () => {}
   }
 }

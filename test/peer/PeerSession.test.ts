@@ -136,6 +136,7 @@ describe("PeerSession", () => {
       port: undefined,
       isUploadOnly: () => false,
       contacts: () => [],
+      seenAs: () => {},
       found: () => {}
     }
 

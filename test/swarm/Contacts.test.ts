@@ -22,6 +22,7 @@ const peer = (
       port: undefined,
       isUploadOnly: () => false,
       contacts: () => [],
+      seenAs: () => {},
       found: () => {}
     },
     remote,

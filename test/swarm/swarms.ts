@@ -62,7 +62,7 @@ export const start = Effect.fnUntraced(function* (
     peerId: ourId,
     random: Prng.make(1),
     maxConnections: options.maxConnections,
-    seeds: options.seeds,
+    seeds: () => options.seeds === true,
     uploadSlots: options.uploadSlots,
     connections: options.connections ?? ConnectionLimit.make(200),
     report: (fact) => facts.push(inShort(fact))

@@ -1,0 +1,94 @@
+/**
+ * What of a torrent is wanted, and how soon: what a user says before it runs and while it does.
+ *
+ * Only what has its place on the medium is asked for, so files change their places one selection after the other.
+ */
+import * as Effect from "effect/Effect"
+import * as Semaphore from "effect/Semaphore"
+import * as Bitfield from "../base/Bitfield.ts"
+import type { FileLayout } from "../metainfo/FileLayout.ts"
+import * as Download from "../piece/Download.ts"
+import * as PieceOrder from "../piece/PieceOrder.ts"
+import * as PiecePriority from "../piece/PiecePriority.ts"
+import type { StorageError, TorrentStorage } from "../storage/Storage.ts"
+
+/** The wishes for one torrent. */
+export interface Selection {
+  readonly layout: FileLayout
+  /** As in `PiecePriority.ofFiles`; empty where all are wanted alike. */
+  files: ReadonlyArray<PiecePriority.PiecePriority>
+  deadlines: ReadonlyArray<PieceOrder.Deadline>
+  readonly changing: Semaphore.Semaphore
+}
+
+/** What runs already. */
+export interface Running {
+  readonly download: Download.Download
+  readonly storage: TorrentStorage
+  /** Hears when something else is wanted. */
+  readonly onChange: () => void
+}
+
+/** Nothing is urgent. */
+export const make = (layout: FileLayout, files: ReadonlyArray<PiecePriority.PiecePriority>): Selection => ({
+  layout,
+  files,
+  deadlines: [],
+  changing: Semaphore.makeUnsafe(1)
+})
+
+/** Gives the files that are wanted now their places; gives these files, for `begin`. */
+export const prepare = (self: Selection, storage: TorrentStorage): Effect.Effect<Selection["files"], StorageError> =>
+  Effect.suspend(() => {
+    const { files } = self
+    return Effect.as(storage.prepare(PiecePriority.wantedFiles(self.layout, files)), files)
+  })
+
+/** A download begins, of the files that were prepared. */
+export const begin = (self: Selection, download: Download.Download, prepared: Selection["files"]): void => {
+  if (prepared.length > 0) Download.setPriorities(download, PiecePriority.ofFiles(self.layout, prepared))
+  applyDeadlines(self, download)
+}
+
+/** Does what was said since the files were prepared, now that the download runs. */
+export const catchUp = (
+  self: Selection,
+  running: Running,
+  prepared: Selection["files"]
+): Effect.Effect<void, StorageError> =>
+  Effect.suspend(() => (self.files === prepared ? Effect.void : setFiles(self, running, self.files)))
+
+/** Says how much each file is wanted. Fails, and changes only where bytes lie, where the storage cannot take them. */
+export const setFiles = (
+  self: Selection,
+  running: Running | undefined,
+  files: Selection["files"]
+): Effect.Effect<void, StorageError> =>
+  Effect.suspend(() => {
+    if (running === undefined) {
+      self.files = files
+      return Effect.void
+    }
+    return Effect.map(running.storage.prepare(PiecePriority.wantedFiles(self.layout, files)), () => {
+      self.files = files
+      Download.setPriorities(running.download, PiecePriority.ofFiles(self.layout, files))
+      running.onChange()
+    })
+  }).pipe(self.changing.withPermit)
+
+/** Says which pieces come before all others, instead of those that did. */
+export const setDeadlines = (
+  self: Selection,
+  download: Download.Download | undefined,
+  deadlines: ReadonlyArray<PieceOrder.Deadline>
+): void => {
+  self.deadlines = deadlines
+  if (download !== undefined) applyDeadlines(self, download)
+}
+
+const applyDeadlines = ({ deadlines }: Selection, { order, table }: Download.Download): void => {
+  order.deadlines.length = 0
+  for (const { at, piece } of deadlines) {
+    if (!Bitfield.has(table.stored, piece)) PieceOrder.setDeadline(order, piece, at)
+  }
+}
