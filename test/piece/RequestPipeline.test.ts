@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as PieceBuffer from "../../src/piece/PieceBuffer.ts"
 import * as RequestPipeline from "../../src/piece/RequestPipeline.ts"
+import * as RateLimiter from "../../src/rate/RateLimiter.ts"
 import { blockLength, nameOf, piece } from "./pieces.ts"
 
 const blocks = 2_000
@@ -205,5 +206,77 @@ describe("RequestPipeline", () => {
     assert.deepStrictEqual(ends, [30_000])
     assert.isTrue(pipeline.isSnubbed)
     assert.strictEqual(pipeline.requests.size, 0)
+  })
+})
+
+describe("RequestPipeline under a limit", () => {
+  const make = (blocksPerSecond: number) => {
+    const limiter = RateLimiter.make({ bytesPerSecond: blocksPerSecond * blockLength, now: 0 })
+    return { limiter, pipeline: RequestPipeline.make(blocks, 0, limiter), buffer: bufferOf() }
+  }
+
+  /** Sends as many requests as it may; tells how many. */
+  const fill = ({ buffer, pipeline }: ReturnType<typeof make>, now: number, from = 0): number => {
+    let block = from
+    while (RequestPipeline.admits(pipeline, now)) RequestPipeline.send(pipeline, buffer, block++, now)
+    return block - from
+  }
+
+  it("asks for no more than it allows, and for more as time passes", () => {
+    const limited = make(4)
+
+    const counts = [fill(limited, 0), fill(limited, 100, 3)]
+    RateLimiter.step(limited.limiter, 1_500)
+    counts.push(fill(limited, 1_500, 3))
+
+    // Half a second's worth and one block each time.
+    assert.deepStrictEqual(counts, [3, 0, 3])
+  })
+
+  it("gives back what will not come, whatever the reason, and keeps what has come", () => {
+    const limited = make(4)
+    const { buffer, limiter, pipeline } = limited
+    const before = limiter.tokens
+    fill(limited, 0)
+
+    RequestPipeline.arrive(pipeline, buffer.piece, 0, 0)
+    RequestPipeline.release(pipeline, buffer.piece, 1)
+    RequestPipeline.releaseAll(pipeline)
+
+    assert.strictEqual(before - limiter.tokens, blockLength)
+  })
+
+  it("gives back requests that timed out", () => {
+    const limited = make(4)
+    fill(limited, 0)
+
+    RequestPipeline.expire(limited.pipeline, 10_000)
+
+    assert.isAbove(limited.limiter.tokens, 0)
+  })
+
+  it("waits for nothing once there was nothing to ask for", () => {
+    const limited = make(1)
+    const { limiter, pipeline } = limited
+    fill(limited, 0)
+    RateLimiter.step(limiter, 1_000)
+    const credit = limiter.credit
+
+    assert.isTrue(RequestPipeline.admits(pipeline, 1_000))
+    RequestPipeline.decline(pipeline)
+
+    assert.deepStrictEqual([credit, limiter.credit, limiter.wanted], [blockLength, 0, 0])
+  })
+
+  it("takes no more than the bytes of a short last block", () => {
+    const limited = make(4)
+    const { limiter, pipeline } = limited
+    const short = PieceBuffer.make(piece(0), new Uint8Array(100), 0)
+    const before = limiter.tokens
+
+    RequestPipeline.admits(pipeline, 0)
+    RequestPipeline.send(pipeline, short, 0, 0)
+
+    assert.strictEqual(before - limiter.tokens, 100)
   })
 })

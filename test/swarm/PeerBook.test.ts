@@ -49,6 +49,27 @@ describe("PeerBook", () => {
     assert.deepStrictEqual(order, [second, third, first, undefined])
   })
 
+  it("dials in the order of priority those that failed as often, and those without one last", () => {
+    const book = make()
+    const [none, low, high] = [1, 2, 3].map((host) => added(book, at(host)))
+    const priorities = new Map([
+      [at(2).host, 5],
+      [at(3).host, 7],
+      [at(4).host, 9]
+    ])
+    PeerBook.rank(book, ({ host }) => priorities.get(host))
+    const [highest, failed] = [added(book, at(4)), added(book, at(4, 1))]
+    failDial(book, failed, 0)
+
+    const order = [0, 1, 2, 3, 4].map(() => {
+      const peer = PeerBook.nextToDial(book, 5_000)
+      if (peer !== undefined) PeerBook.dialing(peer)
+      return peer
+    })
+
+    assert.deepStrictEqual(order, [highest, high, low, none, failed])
+  })
+
   it("fault 24: waits twice as long after every failure, up to ten minutes", () => {
     const book = make()
     const peer = added(book, at(1))

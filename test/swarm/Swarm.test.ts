@@ -6,6 +6,7 @@ import * as Scope from "effect/Scope"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as PieceTable from "../../src/piece/PieceTable.ts"
 import * as ConnectionLimit from "../../src/swarm/ConnectionLimit.ts"
+import * as DialPriority from "../../src/swarm/DialPriority.ts"
 import * as Swarm from "../../src/swarm/Swarm.ts"
 import * as MemoryNetwork from "../../src/testing/MemoryNetwork.ts"
 import * as WireMessage from "../../src/testing/WireMessage.ts"
@@ -38,6 +39,25 @@ describe("Swarm", () => {
 
     assert.deepStrictEqual([added, facts], [[1, 0], ["+10.0.0.1"]])
     assert.deepStrictEqual(swarm.counts(), { connected: 1, unchoked: 0, known: 1, banned: 0 })
+  })
+
+  test("dials in the order of BEP 40 once it knows how it is seen", function* () {
+    const known = yield* torrent()
+    const { facts, swarm } = yield* start(known, { maxConnections: 1 })
+    const ourselves = "123.213.32.10"
+    swarm.seenAs("tracker", ourselves)
+    const hosts = ["1.2.3.4", "98.76.54.32", "200.100.50.25", "123.213.32.234"]
+    const priority = (host: string) => DialPriority.between({ host: ourselves, port: 0 }, { host, port: 6881 })!
+    const ordered = [...hosts].sort((one, other) => priority(other) - priority(one))
+
+    yield* swarm.add(hosts.map((host) => ({ host, port: 6881 })))
+    yield* settle
+
+    assert.notDeepEqual(ordered, hosts)
+    assert.deepStrictEqual(
+      facts,
+      ordered.map((host) => `?${host} connection refused`)
+    )
   })
 
   describe("keeps its limits", () => {

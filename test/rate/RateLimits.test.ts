@@ -1,0 +1,110 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as TestClock from "effect/testing/TestClock"
+import * as RateLimiter from "../../src/rate/RateLimiter.ts"
+import * as RateLimits from "../../src/rate/RateLimits.ts"
+
+const block = 16_384
+
+/** A peer that takes blocks whenever it may. */
+const taker = (torrent: RateLimits.TorrentLimits, now: () => number) => {
+  let bytes = 0
+  const eat = () => {
+    while (RateLimiter.take(peer.download, block, now(), 10 * block)) bytes += block
+  }
+  const peer = RateLimits.join(torrent, { download: () => queueMicrotask(eat), upload: () => {} }, now())
+  return { peer, eat, bytes: () => bytes }
+}
+
+const setup = Effect.fnUntraced(function* (limits: RateLimits.Limits, eachPeer?: RateLimits.Limits) {
+  const clock = yield* TestClock.testClockWith(Effect.succeed)
+  const now = () => clock.currentTimeMillisUnsafe()
+  const engine = RateLimits.makeEngine(limits, now())
+  const torrent = RateLimits.makeTorrent(engine, { eachPeer }, now())
+  return { engine, torrent, now }
+})
+
+/** Moves the clock in steps that a timer of the limits does not notice. */
+const pass = (seconds: number) => Effect.repeat(TestClock.adjust(10), { times: seconds * 100 - 1 })
+
+describe("RateLimits", () => {
+  it.effect("serves those that wait for as long as it runs", () =>
+    Effect.gen(function* () {
+      const { engine, now, torrent } = yield* setup({ downloadBytesPerSecond: 10 * block })
+      const running = yield* Effect.forkChild(RateLimits.run(engine))
+      const { bytes, eat } = taker(torrent, now)
+      eat()
+
+      yield* pass(10)
+      const served = bytes()
+      yield* Fiber.interrupt(running)
+      yield* pass(10)
+
+      assert.isAtMost(Math.abs(served - 105 * block), 3 * block)
+      assert.isAtMost(bytes() - served, block)
+    })
+  )
+
+  it.effect("goes on where one of those that run it stops", () =>
+    Effect.gen(function* () {
+      const { engine, now, torrent } = yield* setup({ downloadBytesPerSecond: 10 * block })
+      const [first] = yield* Effect.forEach([1, 2], () =>
+        Effect.forkChild(RateLimits.run(engine), { startImmediately: true })
+      )
+      const { bytes, eat } = taker(torrent, now)
+      eat()
+      yield* pass(5)
+
+      yield* Fiber.interrupt(first!)
+      yield* pass(5)
+
+      assert.isAtMost(Math.abs(bytes() - 105 * block), 3 * block)
+    })
+  )
+
+  it.effect("does not sleep on when a limit is raised", () =>
+    Effect.gen(function* () {
+      const { engine, now, torrent } = yield* setup({ downloadBytesPerSecond: 1 })
+      yield* Effect.forkChild(RateLimits.run(engine))
+      const { bytes, eat } = taker(torrent, now)
+      eat()
+      yield* pass(1)
+      const before = bytes()
+
+      RateLimits.set(engine, { downloadBytesPerSecond: 10 * block }, now())
+      yield* pass(10)
+
+      assert.strictEqual(before, block)
+      assert.isAtLeast(bytes(), 90 * block)
+    })
+  )
+
+  it.effect("wakes a peer whose own limit opens before those of others that wait already", () =>
+    Effect.gen(function* () {
+      const { engine, now, torrent } = yield* setup({}, { downloadBytesPerSecond: 1 })
+      yield* Effect.forkChild(RateLimits.run(engine))
+      taker(torrent, now).eat()
+      yield* pass(1)
+
+      RateLimits.setEachPeer(torrent, { downloadBytesPerSecond: 10 * block }, now())
+      const quick = taker(torrent, now)
+      quick.eat()
+      yield* pass(5)
+
+      assert.isAtLeast(quick.bytes(), 50 * block)
+    })
+  )
+
+  it.effect("gives what a peer has left to the others when it leaves", () =>
+    Effect.gen(function* () {
+      const { engine, now, torrent } = yield* setup({ downloadBytesPerSecond: block })
+      const { eat, peer } = taker(torrent, now)
+      eat()
+
+      RateLimits.leave(peer)
+
+      assert.deepStrictEqual([torrent.peers.size, RateLimiter.isWaitedFor(engine.download)], [0, false])
+    })
+  )
+})

@@ -1,0 +1,82 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as Bitfield from "../../src/base/Bitfield.ts"
+import type * as Engine from "../../src/engine/Engine.ts"
+import * as Swarms from "../../src/testing/Swarms.ts"
+import { seed, small } from "./torrents.ts"
+
+const listen = { port: 6_881 }
+const { pieceCount, totalLength } = small.metainfo.layout.geometry
+const everything: Swarms.Snapshot = { stored: Bitfield.full(pieceCount), resume: undefined }
+
+/** One engine that has everything and a goal, and others that dial it. */
+const test = (
+  name: string,
+  goal: Engine.AddOptions["seed"],
+  program: (
+    seed: Swarms.Download,
+    world: Swarms.World,
+    take: () => Effect.Effect<Swarms.Download, unknown, Scope.Scope>
+  ) => Effect.Effect<void, unknown, Scope.Scope>
+) =>
+  it.effect(name, () =>
+    Swarms.use({ seed, engine: { listen }, link: { latency: "20 millis", bytesPerSecond: 100_000 } }, (world) =>
+      Effect.gen(function* () {
+        const download = yield* world.download(small, { seed: goal, from: everything })
+        const peers = [{ host: world.host, port: listen.port }]
+        const take = () => Effect.flatMap(world.beside(), (taker) => taker.download(small, { peers }))
+        yield* program(download, world, take)
+      })
+    )
+  )
+
+const ended = ({ events }: Swarms.Download) =>
+  events.flatMap((event) => (event._tag === "SeedingEnded" ? [event.reached] : []))
+
+describe("a seed", () => {
+  test("gives to whoever asks until its ratio is reached, and then to nobody", { ratio: 2 }, (giver, world, take) =>
+    Effect.gen(function* () {
+      const [first, second] = [yield* take(), yield* take()]
+      const isDone = yield* world.until(() => first.isComplete() && second.isComplete(), "5 minutes")
+      yield* world.advance("2 seconds")
+      const atTheEnd = yield* giver.torrent.status
+
+      const third = yield* take()
+      yield* world.advance("5 minutes")
+
+      const { shareRatio, uploadedBytes } = yield* giver.torrent.status
+      assert.isTrue(isDone)
+      assert.deepStrictEqual(ended(giver), ["ratio"])
+      assert.deepStrictEqual([atTheEnd.isSeeding, atTheEnd.connectedPeers], [false, 0])
+      assert.strictEqual(uploadedBytes, atTheEnd.uploadedBytes)
+      assert.isAtLeast(shareRatio, 2)
+      assert.isFalse(third.isComplete())
+      assert.strictEqual((yield* third.torrent.status).downloadedBytes, 0)
+    })
+  )
+
+  test("ends when its time is over, in the middle of giving", { time: "8 seconds" }, (giver, world, take) =>
+    Effect.gen(function* () {
+      const taker = yield* take()
+
+      yield* world.advance("30 seconds")
+
+      assert.deepStrictEqual(ended(giver), ["time"])
+      assert.isBelow((yield* giver.torrent.status).uploadedBytes, totalLength)
+      assert.isFalse(taker.isComplete())
+    })
+  )
+
+  test("without a goal never ends", true, (giver, world, take) =>
+    Effect.gen(function* () {
+      const taker = yield* take()
+      yield* world.until(taker.isComplete, "5 minutes")
+
+      yield* world.advance("2 hours")
+
+      assert.deepStrictEqual(ended(giver), [])
+      assert.isTrue((yield* giver.torrent.status).isSeeding)
+    })
+  )
+})
