@@ -14,6 +14,11 @@ export const storages = ["filesystem", "io-daemon", "memory"] as const
 export const networks = ["tcp", "io-daemon"] as const
 
 const port: Arguments.Option = { name: "port", value: "N", about: "where peers may connect to us" }
+const limitUp: Arguments.Option = { name: "limit-up", value: "RATE", about: "give no faster than this" }
+const goals: ReadonlyArray<Arguments.Option> = [
+  { name: "seed-ratio", value: "RATIO", about: "stop once so many times its size was given, such as 1.5" },
+  { name: "seed-time", value: "TIME", about: "stop after so long, such as 30m, 2h or 7d" }
+]
 
 const download: Arguments.Command = {
   name: "download",
@@ -29,8 +34,11 @@ const download: Arguments.Command = {
     { name: "buffer", value: "SIZE", about: "memory for pieces that are under way (default: 64MiB)" },
     { name: "select", value: "GLOB", repeats: true, about: "only files that match, such as '*.mkv' or 'extras/**'" },
     { name: "sequential", about: "fetch pieces from the first on, to watch or listen meanwhile" },
+    { name: "limit-down", value: "RATE", about: "fetch no faster than this" },
+    limitUp,
     port,
-    { name: "seed", about: "go on giving to others when everything is stored, until Ctrl-C" },
+    { name: "seed", about: "give to others when everything is stored, until Ctrl-C or as follows" },
+    ...goals,
     { name: "json", about: "write each event as a line of JSON" },
     { name: "quiet", short: "q", about: "write nothing but errors" }
   ],
@@ -48,6 +56,8 @@ const seed: Arguments.Command = {
     { ...port, about: `${port.about} (default: any free one)` },
     { name: "peer", value: "HOST:PORT", repeats: true, about: "a peer to connect to besides those that trackers know" },
     { name: "max-connections", value: "N", about: "peers to be connected to at once (default: 50)" },
+    limitUp,
+    ...goals,
     { name: "super", about: "tell each peer of one piece at a time: for the first seed of a torrent" },
     { name: "json", about: "write each event as a line of JSON" },
     { name: "quiet", short: "q", about: "write nothing but errors" }
@@ -109,6 +119,7 @@ const completions: Arguments.Command = {
 export const all: ReadonlyArray<Arguments.Command> = [download, seed, create, info, verify, scrape, completions]
 
 const sizes = "SIZE is a number of bytes, or one with KiB, MiB or GiB."
+const rates = "RATE is as much a second, such as 500KiB or 2MiB."
 
 const table = (rows: ReadonlyArray<readonly [left: string, right: string]>): ReadonlyArray<string> => {
   const width = Math.max(...rows.map(([left]) => left.length))
@@ -138,6 +149,7 @@ export const helpOf = (command: Arguments.Command): string => {
   const repeats = options.filter((option) => option.repeats === true).map((option) => `--${option.name}`)
   const notes = [
     ...(options.some(({ value }) => value === "SIZE") ? [sizes] : []),
+    ...(options.some(({ value }) => value === "RATE") ? [rates] : []),
     ...(repeats.length > 0 ? [`${repeats.join(" and ")} may be given several times.`] : []),
     ...(command.notes ?? [])
   ]

@@ -25,6 +25,7 @@ import * as DownloadServices from "./DownloadServices.ts"
 import * as FileSelection from "./FileSelection.ts"
 import type { Output } from "./Output.ts"
 import * as PeerOptions from "./PeerOptions.ts"
+import * as SeedOptions from "./SeedOptions.ts"
 import * as TerminalText from "./TerminalText.ts"
 import * as TorrentInput from "./TorrentInput.ts"
 import * as TorrentSession from "./TorrentSession.ts"
@@ -38,8 +39,8 @@ interface Options extends PeerOptions.PeerOptions {
   readonly daemon: DownloadServices.Options["daemon"]
   readonly bufferBytes: number | undefined
   readonly show: TorrentSession.Show
-  /** Whether it goes on giving to others when everything is stored. */
-  readonly seed: boolean
+  /** Whether it goes on giving to others when everything is stored, and until when. */
+  readonly seed: NonNullable<Engine.AddOptions["seed"]>
   /** Globs of the files that are wanted; none where all are. */
   readonly select: ReadonlyArray<string>
   readonly order: "rarest" | "sequential"
@@ -58,7 +59,7 @@ const readOptions = Effect.fnUntraced(function* (args: Arguments.Arguments) {
     return yield* wrong(`--buffer ${buffer} is no size of at least ${Units.bytes(minBufferBytes)}, such as 64MiB`)
   }
   const peers = yield* PeerOptions.read(args)
-  const seed = Arguments.has(args, "seed")
+  const seed = (yield* SeedOptions.read(args)) ?? Arguments.has(args, "seed")
   const services = yield* DownloadServices.read(args)
   const show = yield* TorrentSession.readShow(args)
   const options: Options = {
@@ -66,7 +67,7 @@ const readOptions = Effect.fnUntraced(function* (args: Arguments.Arguments) {
     directory: Arguments.get(args, "output") ?? ".",
     ...services,
     ...peers,
-    listen: peers.listen ?? (seed ? { port: 0 } : undefined),
+    listen: peers.listen ?? (seed === false ? undefined : { port: 0 }),
     seed,
     select: Arguments.all(args, "select"),
     order: Arguments.has(args, "sequential") ? "sequential" : "rarest",
@@ -195,7 +196,9 @@ const outcomeOf = (
   const end = (why: string) => Exit.fail(new CommandFailed({ why }))
   switch (event._tag) {
     case "Completed":
-      return seed ? undefined : Exit.void
+      return seed === false ? Exit.void : undefined
+    case "SeedingEnded":
+      return Exit.void
     case "Failed":
       return end(event.error.message)
     case "StorageFailed":

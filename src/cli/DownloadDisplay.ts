@@ -10,7 +10,7 @@ import * as DownloadEvents from "./DownloadEvents.ts"
 import type { Output } from "./Output.ts"
 import * as Progress from "./Progress.ts"
 
-/** Shows a download. After `fail`, or `Completed` where it does not seed, nothing is shown any more. */
+/** Shows a download. After `fail`, or `Completed` or, where it seeds, `SeedingEnded`, nothing is shown any more. */
 export interface Display {
   /** What happened since, and how it stands after that. */
   readonly tell: (events: ReadonlyArray<TorrentEvent>, status: TorrentStatus) => void
@@ -60,9 +60,9 @@ export const people = ({ metainfo, now, output, seeds }: Options): Display => {
         if (event._tag === "Checking") checking = event
         const note = toNote(event)
         if (note !== undefined) output.note(note)
-        if (event._tag !== "Completed") continue
+        if (event._tag !== "Completed" && event._tag !== "SeedingEnded") continue
         show(status)
-        if (seeds) continue
+        if (seeds && event._tag === "Completed") continue
         isOver = true
         output.release()
       }
@@ -97,6 +97,7 @@ export const json = ({ metainfo, now, output, seeds }: Options): Display => {
         if (note !== undefined) output.note(note)
         const line = DownloadEvents.line(event, metainfo, status.storedBytes)
         if (line !== undefined) lines.push(line)
+        if (event._tag === "SeedingEnded") isOver = true
         if (event._tag !== "Completed") continue
         lines.push(DownloadEvents.complete(status, (now() - started) / 1_000))
         isOver = !seeds

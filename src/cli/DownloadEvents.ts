@@ -16,10 +16,11 @@
  *   unreadable index, error                  a stored piece could not be read for a peer, and is not given any more
  *   resume     error                         resume data could not be written
  *   progress   state, bottleneck and why (what keeps it from being faster), stored, pieces, bytes, storedBytes, wantedBytes, missingBytes, downloadedBytes, wastedBytes,
- *              bytesPerSecond, uploadedBytes, uploadBytesPerSecond, peers, unchokedPeers, knownPeers, bannedPeers, bufferedBytes,
+ *              bytesPerSecond, uploadedBytes, uploadBytesPerSecond, shareRatio, peers, unchokedPeers, knownPeers, bannedPeers, bufferedBytes,
  *              rejectedPieces, unreadablePieces: once a second
  *   complete   stored, pieces, bytes, downloadedBytes, wastedBytes, uploadedBytes, seconds: the last line of a success,
  *              unless it seeds
+ *   seeded     reached                       ratio or time: enough was given; the last line of a success that seeds
  *   failed     error                         the last line of a failure; exit code 1 follows
  *
  * Fields may be added, so readers ignore those they do not know.
@@ -80,6 +81,8 @@ export const line = (event: TorrentEvent, metainfo: Metainfo, storedBytes: numbe
       return { event: "tracker", url: event.source, error: event.why }
     case "ResumeFailed":
       return { event: "resume", error: event.why }
+    case "SeedingEnded":
+      return { event: "seeded", reached: event.reached }
     case "Completed":
     case "Failed":
       return undefined
@@ -112,6 +115,7 @@ export const progress = (status: TorrentStatus): Line => ({
   uploadedBytes: status.uploadedBytes,
   uploadBytesPerSecond: Math.round(status.uploadBytesPerSecond),
   peers: status.connectedPeers,
+  shareRatio: Math.round(status.shareRatio * 1_000) / 1_000,
   unchokedPeers: status.unchokedPeers,
   knownPeers: status.knownPeers,
   bannedPeers: status.bannedPeers,

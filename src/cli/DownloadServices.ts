@@ -26,6 +26,7 @@ export interface Options {
   readonly resumeDirectory: string
   readonly bufferBytes: number | undefined
   readonly maxConnections: number | undefined
+  readonly limits: Engine.Config["limits"]
   /** Where peers may connect to us, if anywhere. */
   readonly listen: Engine.ListenOptions | undefined
 }

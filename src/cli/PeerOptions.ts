@@ -1,15 +1,18 @@
 /**
- * The options of commands that talk to peers: whom to connect to, how many, and where they may connect to us.
+ * The options of commands that talk to peers: whom to connect to, how many, how fast, and where they may connect to us.
  */
 import * as Effect from "effect/Effect"
 import * as PeerAddress from "../base/PeerAddress.ts"
 import type * as Engine from "../engine/Engine.ts"
+import type { Limits } from "../rate/RateLimits.ts"
 import * as Arguments from "./Arguments.ts"
+import * as Units from "./Units.ts"
 
 /** What the command line says of peers. */
 export interface PeerOptions {
   readonly peers: ReadonlyArray<PeerAddress.PeerAddress>
   readonly maxConnections: number | undefined
+  readonly limits: Limits
   /** `undefined` where no port was named. */
   readonly listen: Engine.ListenOptions | undefined
 }
@@ -24,7 +27,14 @@ const number = Effect.fnUntraced(function* (args: Arguments.Arguments, name: str
   return yield* wrong(`--${name} ${text} is no number from ${min} to ${max}`)
 })
 
-/** Reads `--peer`, `--max-connections` and `--port`; fails with `WrongUsage`. */
+const rate = Effect.fnUntraced(function* (args: Arguments.Arguments, name: string) {
+  const text = Arguments.get(args, name)
+  const value = text === undefined ? undefined : Units.parseRate(text)
+  if (text === undefined || value !== undefined) return value
+  return yield* wrong(`--${name} ${text} is no rate: it must be bytes a second, such as 500KiB or 2MiB`)
+})
+
+/** Reads `--peer`, `--max-connections`, `--port`, `--limit-down` and `--limit-up`; fails with `WrongUsage`. */
 export const read = Effect.fnUntraced(function* (args: Arguments.Arguments) {
   const peers: Array<PeerAddress.PeerAddress> = []
   for (const text of Arguments.all(args, "peer")) {
@@ -36,6 +46,14 @@ export const read = Effect.fnUntraced(function* (args: Arguments.Arguments) {
   }
   const maxConnections = yield* number(args, "max-connections", 1, 10_000)
   const port = yield* number(args, "port", 1, 65_535)
-  const options: PeerOptions = { peers, maxConnections, listen: port === undefined ? undefined : { port } }
+  const options: PeerOptions = {
+    peers,
+    maxConnections,
+    limits: {
+      downloadBytesPerSecond: yield* rate(args, "limit-down"),
+      uploadBytesPerSecond: yield* rate(args, "limit-up")
+    },
+    listen: port === undefined ? undefined : { port }
+  }
   return options
 })

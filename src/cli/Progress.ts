@@ -89,7 +89,14 @@ const facts = ({ seeds, status }: View): ReadonlyArray<string> => {
   const up = `${Units.bytes(status.uploadBytesPerSecond)}/s`
   if (state._tag === "Complete" && seeds) {
     const lost = status.unreadablePieces === 0 ? [] : [Units.count(status.unreadablePieces, "unreadable piece")]
-    return [`${Units.bytes(status.uploadedBytes)} uploaded`, up, Units.count(status.connectedPeers, "peer"), ...lost]
+    const ratio = `ratio ${status.shareRatio.toFixed(2)}`
+    return [
+      `${Units.bytes(status.uploadedBytes)} uploaded`,
+      ratio,
+      up,
+      Units.count(status.connectedPeers, "peer"),
+      ...lost
+    ]
   }
   if (state._tag === "Complete" || state._tag === "Failed") return [stored, ...bad, ...banned]
   if (state._tag === "Checking") return [Units.bytes(status.totalBytes)]

@@ -1,5 +1,5 @@
 /**
- * `piecewise seed`: verifies what is there, and gives it to whoever asks until it is stopped. It changes nothing on disk,
+ * `piecewise seed`: verifies what is there, and gives it to whoever asks until it is stopped, or enough was given. It changes nothing on disk,
  * and remembers nothing: every start verifies anew, about a gigabyte a second.
  */
 import * as Effect from "effect/Effect"
@@ -19,13 +19,15 @@ import * as ContentPlace from "./ContentPlace.ts"
 import * as DownloadServices from "./DownloadServices.ts"
 import type { Output } from "./Output.ts"
 import * as PeerOptions from "./PeerOptions.ts"
+import * as SeedOptions from "./SeedOptions.ts"
 import * as TorrentInput from "./TorrentInput.ts"
 import * as TorrentSession from "./TorrentSession.ts"
 
 /** Seeds. */
 export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, output: Output) {
   const [torrent, path] = args.operands as [string, string]
-  const { listen = { port: 0 }, maxConnections, peers } = yield* PeerOptions.read(args)
+  const { limits, listen = { port: 0 }, maxConnections, peers } = yield* PeerOptions.read(args)
+  const goal = yield* SeedOptions.read(args)
   const show = yield* TorrentSession.readShow(args)
   const metainfo = yield* Effect.provide(TorrentInput.load(torrent), NodePieceHasher.layer)
   const { directory, layout } = yield* Effect.tryPromise({
@@ -34,8 +36,8 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
   })
   yield* TorrentSession.run({
     metainfo: { ...metainfo, layout },
-    engine: Layer.provide(DownloadServices.engine({ listen, maxConnections }), services(directory)),
-    add: { peers, maxConnections, seed: true, superSeed: Arguments.has(args, "super") },
+    engine: Layer.provide(DownloadServices.engine({ limits, listen, maxConnections }), services(directory)),
+    add: { peers, maxConnections, seed: goal ?? true, superSeed: Arguments.has(args, "super") },
     show,
     output,
     outcomeOf: (event) => outcomeOf(event, path)
@@ -79,6 +81,8 @@ const outcomeOf = (event: TorrentEvent, path: string): Exit.Exit<void, CommandFa
         ? undefined
         : end(`${path}: ${missing} of ${event.totalPieces} pieces are not right; piecewise verify tells which`)
     }
+    case "SeedingEnded":
+      return Exit.void
     case "Failed":
       return end(event.error.message)
     default:

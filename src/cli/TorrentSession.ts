@@ -48,7 +48,8 @@ export interface Options {
  * it stops is told as well.
  */
 export const run = Effect.fnUntraced(function* ({ add, metainfo, outcomeOf, output, ...options }: Options) {
-  const display = displays[options.show]({ metainfo, output, seeds: add.seed === true, now: () => performance.now() })
+  const seeds = add.seed !== undefined && add.seed !== false
+  const display = displays[options.show]({ metainfo, output, seeds, now: () => performance.now() })
   const outcome = yield* Deferred.make<void, CommandFailed>()
   let listener: Fiber.Fiber<void> | undefined
 

@@ -56,6 +56,17 @@ export const parseBytes = (text: string): number | undefined => {
   return Number.isSafeInteger(size) ? size : undefined
 }
 
+/** Reads bytes per second: a size, with or without `/s` behind it. `undefined` for no rate, and for 0. */
+export const parseRate = (text: string): number | undefined => parseBytes(text.replace(/\/s\s*$/i, "")) || undefined
+
+const unitMillis: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+
+/** Reads a time in milliseconds: `90s`, `30m`, `1.5h`, `7d`. `undefined` for no time. */
+export const parseDuration = (text: string): number | undefined => {
+  const match = /^\s*(\d+(?:\.\d+)?)\s*([smhd])\s*$/.exec(text)
+  return match === null ? undefined : Math.round(Number(match[1]) * unitMillis[match[2]!]!)
+}
+
 /** Indices as ranges: `0, 3-5, 9`, the first 20 of them. */
 export const ranges = (indices: ReadonlyArray<number>): string => {
   const found: Array<string> = []

@@ -59,6 +59,9 @@ export const maxFailuresForPlace = 3
  */
 export const crossingTime = 10_000
 
+/** How long what was sent may take to arrive before a peer is let go that was given enough. */
+export const partingTime = "3 seconds"
+
 /** What a swarm has to tell. */
 export type Fact =
   | { readonly _tag: "PeerConnected"; readonly address: PeerAddress.PeerAddress }
@@ -92,8 +95,8 @@ export interface Swarm {
   readonly retract: (piece: PieceIndex) => void
   /** What is wanted has changed: tells peers whether they are of interest now, and looks for those that were let go. */
   readonly reconsider: () => void
-  /** Lets all peers go. Others come while it wants any. */
-  readonly dismiss: (why: string) => void
+  /** Gives nothing more, and lets all peers go when what is under way to them has had its time to arrive. */
+  readonly dismiss: (why: string) => Effect.Effect<void>
   /** Peers that are connected, of them those that may request blocks, known addresses and banned ones. */
   readonly counts: () => {
     readonly connected: number
@@ -152,8 +155,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
   const wantsPeers = (): boolean => !isFinished() || options.seeds?.() === true
 
+  /** Whether nothing more is given, until something is wanted again. */
+  let isParting = false
   const slots = UploadSlots.make({
-    slots: options.uploadSlots ?? Choker.defaultSlots,
+    slots: () => (isParting ? 0 : (options.uploadSlots ?? Choker.defaultSlots)),
     peers: () => Array.from(open.values(), ({ protocol }) => protocol),
     isSeeding: isFinished,
     clock,
@@ -417,7 +422,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       for (const { protocol } of open.values()) PeerProtocol.retract(protocol, piece)
     },
     reconsider: () => {
-      if (!isFinished()) PeerBook.recall(book)
+      if (!isFinished()) {
+        isParting = false
+        PeerBook.recall(book)
+      }
       for (const { protocol } of open.values()) {
         PeerProtocol.updateInterest(protocol)
         protocol.wake()
@@ -425,9 +433,13 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       letGoWhoIsDone()
       Latch.openUnsafe(awake)
     },
-    dismiss: (why) => {
+    dismiss: Effect.fnUntraced(function* (why) {
+      isParting = true
+      slots.choose(yield* Clock.currentTimeMillis)
+      yield* Effect.sleep(partingTime)
+      if (wantsPeers()) return
       for (const { failUnsafe } of [...open.values()]) failUnsafe(new PeerDropped({ why }))
-    },
+    }),
     counts: () => {
       let unchoked = 0
       for (const { protocol } of open.values()) if (!protocol.uploads.isChoking) unchoked++

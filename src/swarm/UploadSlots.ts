@@ -16,20 +16,21 @@ export interface UploadSlots {
 
 /** All free. */
 export const make = (options: {
-  readonly slots: number
+  /** How many there are now. */
+  readonly slots: () => number
   readonly peers: () => Iterable<PeerProtocol.PeerProtocol>
   /** Whether everything that is wanted is stored. */
   readonly isSeeding: () => boolean
   readonly clock: Clock.Clock
   readonly random: Prng.Prng
 }): UploadSlots => {
-  const { clock, random, slots } = options
+  const { clock, random } = options
   const choker = Choker.make<PeerProtocol.PeerProtocol>()
   let isChoosing = false
 
   const choose = (now: number): void => {
     const isSeeding = options.isSeeding()
-    const { choke, unchoke } = Choker.step(choker, options.peers(), { slots, isSeeding, now, random })
+    const { choke, unchoke } = Choker.step(choker, options.peers(), { slots: options.slots(), isSeeding, now, random })
     for (const protocol of choke) PeerProtocol.choke(protocol)
     for (const protocol of unchoke) PeerProtocol.unchoke(protocol)
   }

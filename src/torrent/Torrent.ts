@@ -218,17 +218,18 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     }
 
   /** Ends seeding where enough was given. */
-  const checkGoal = (goal: SeedingGoal.SeedingGoal, { download, swarm, upload }: StatusReport.Parts): void => {
+  const checkGoal = Effect.fnUntraced(function* (goal: SeedingGoal.SeedingGoal, parts: StatusReport.Parts) {
     if (!isSeeding || completedAt === undefined) return
+    const { download, swarm, upload } = parts
     const { uploadedBytes } = upload
     const wantedBytes = PieceTable.wantedBytes(download.table)
     const seedingMillis = clock.currentTimeMillisUnsafe() - completedAt
     const reached = SeedingGoal.reached(goal, { uploadedBytes, wantedBytes, seedingMillis })
     if (reached === undefined) return
     isSeeding = false
+    yield* swarm.dismiss("it was seeded enough")
     tell({ _tag: "SeedingEnded", reached })
-    swarm.dismiss("it was seeded enough")
-  }
+  })
 
   const fail = (error: TorrentError | TorrentDefect): void => {
     state = { _tag: "Failed", error }
@@ -346,8 +347,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     yield* forkPart(RateLimits.run(options.engineLimits))
     const { seed } = options
     if (typeof seed === "object") {
-      const check = Effect.sync(() => checkGoal(seed, running!))
-      yield* forkPart(Effect.repeat(check, Schedule.spaced("1 second")))
+      yield* forkPart(Effect.repeat(checkGoal(seed, running), Schedule.spaced("1 second")))
     }
   })
 

@@ -70,7 +70,7 @@ describe("Progress", () => {
   })
 
   it("shows what is given while it downloads, and nothing else once it seeds", () => {
-    const given = { uploadBytesPerSecond: 2 * MiB, uploadedBytes: 30 * MiB }
+    const given = { uploadBytesPerSecond: 2 * MiB, uploadedBytes: 30 * MiB, shareRatio: 1.5 }
 
     const [downloading, seeding, losing] = [
       view(given),
@@ -79,8 +79,11 @@ describe("Progress", () => {
     ].map((shown) => Progress.render(shown, plain(101)))
 
     assert.include(downloading![2], "8.0 MiB/s · 2.0 MiB/s up · 9 s left")
-    assert.deepStrictEqual([seeding![0], seeding![2]], ["sample  seeding", "30.0 MiB uploaded · 2.0 MiB/s · 3 peers"])
-    assert.strictEqual(losing![2], "30.0 MiB uploaded · 2.0 MiB/s · 3 peers · 1 unreadable piece")
+    assert.deepStrictEqual(
+      [seeding![0], seeding![2]],
+      ["sample  seeding", "30.0 MiB uploaded · ratio 1.50 · 2.0 MiB/s · 3 peers"]
+    )
+    assert.strictEqual(losing![2], "30.0 MiB uploaded · ratio 1.50 · 2.0 MiB/s · 3 peers · 1 unreadable piece")
   })
 
   it("shows it in ASCII where the terminal has no more", () => {

@@ -41,6 +41,30 @@ describe("Units", () => {
     assert.strictEqual(Units.parseBytes(text), expected)
   })
 
+  it.each([
+    ["500KiB", 512_000],
+    ["2 MiB/s", 2_097_152],
+    ["100", 100],
+    ["0", undefined],
+    ["/s", undefined],
+    ["2MiB/h", undefined]
+  ])("reads %s as %d bytes a second", (text, expected) => {
+    assert.strictEqual(Units.parseRate(text), expected)
+  })
+
+  it.each([
+    ["90s", 90_000],
+    ["30m", 1_800_000],
+    ["1.5 h", 5_400_000],
+    ["7d", 604_800_000],
+    ["0s", 0],
+    ["30", undefined],
+    ["-1h", undefined],
+    ["1h30m", undefined]
+  ])("reads %s as %d milliseconds", (text, expected) => {
+    assert.strictEqual(Units.parseDuration(text), expected)
+  })
+
   it("rounds a part down, so that only all of it is 100%", () => {
     assert.deepStrictEqual(
       [Units.percent(0, 3), Units.percent(2, 3), Units.percent(999_999, 1_000_000), Units.percent(3, 3)],

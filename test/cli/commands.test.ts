@@ -61,6 +61,11 @@ describe("piecewise", () => {
     [["download", "x", "--peer", "0.0.0.0:1"], /^piecewise: --peer 0\.0\.0\.0:1 is no address/],
     [["download", "x", "--buffer", "1"], /^piecewise: --buffer 1 is no size of at least 64\.0 KiB/],
     [["download", "x", "--max-connections", "0"], /^piecewise: --max-connections 0 is no number from 1 to/],
+    [["download", "x", "--limit-down", "fast"], /^piecewise: --limit-down fast is no rate: it must be bytes a second/],
+    [["seed", "x", "y", "--limit-up", "0"], /^piecewise: --limit-up 0 is no rate/],
+    [["seed", "x", "y", "--limit-down", "1"], /^piecewise: --limit-down is no option of seed/],
+    [["seed", "x", "y", "--seed-ratio", "0"], /^piecewise: --seed-ratio 0 is no ratio: it must be a number such as/],
+    [["download", "x", "--seed-time", "soon"], /^piecewise: --seed-time soon is no time: it must be one such as 30m/],
     [
       ["download", "x", "--storage", "tape"],
       /^piecewise: --storage tape is not known: it must be filesystem, io-daemon or/

@@ -216,12 +216,13 @@ class Piecewise(LineProcess):
         while self.next_event() is not None:
             pass
 
-    def finish(self) -> None:
-        """Reads to the end and expects that everything was stored."""
+    def finish(self, last: str = "complete") -> Event:
+        """Reads to the end and expects that everything was stored; gives the last event."""
         self.drain()
         code = self.exit_code()
         assert code == 0, f"{self.describe()} ended with {code}: {self.errors}"
-        assert self.events and self.events[-1]["event"] == "complete", self.events[-3:]
+        assert self.events and self.events[-1]["event"] == last, self.events[-3:]
+        return self.events[-1]
 
     def interrupt(self) -> None:
         """What Ctrl-C does."""

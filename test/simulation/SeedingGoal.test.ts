@@ -39,7 +39,7 @@ describe("a seed", () => {
     Effect.gen(function* () {
       const [first, second] = [yield* take(), yield* take()]
       const isDone = yield* world.until(() => first.isComplete() && second.isComplete(), "5 minutes")
-      yield* world.advance("2 seconds")
+      yield* world.advance("5 seconds")
       const atTheEnd = yield* giver.torrent.status
 
       const third = yield* take()
