@@ -164,6 +164,15 @@ export const rest = (self: RateLimiter): void => {
 /** Whether somebody below waits. */
 export const isWaitedFor = (self: RateLimiter): boolean => self.waiting.size > 0
 
+/** The lowest limit on the way to the root; `undefined` where there is none. */
+export const lowest = (self: RateLimiter): number | undefined => {
+  let found = self.bytesPerSecond
+  for (let node = self.parent; node !== undefined; node = node.parent) {
+    if (node.bytesPerSecond !== undefined) found = Math.min(found ?? node.bytesPerSecond, node.bytesPerSecond)
+  }
+  return found
+}
+
 /** Sets another limit, `undefined` for none. */
 export const setLimit = (self: RateLimiter, bytesPerSecond: number | undefined, now: number): void => {
   const isNew = self.bytesPerSecond === undefined

@@ -26,6 +26,7 @@ import * as PeerSession from "../peer/PeerSession.ts"
 import * as Download from "../piece/Download.ts"
 import * as PieceTable from "../piece/PieceTable.ts"
 import type * as Upload from "../piece/Upload.ts"
+import * as RateLimiter from "../rate/RateLimiter.ts"
 import type { TorrentLimits } from "../rate/RateLimits.ts"
 import type { Connection } from "../transport/Transport.ts"
 import { Dialer } from "../transport/Transport.ts"
@@ -126,7 +127,7 @@ export interface Options {
   readonly superSeeds?: boolean | undefined
   /** The allowed fast set of the peer at a host (BEP 6); absent: nobody has one. */
   readonly allowedFast?: ((host: string) => Effect.Effect<ReadonlyArray<PieceIndex>>) | undefined
-  /** Peers that may be given to at once; default `Choker.defaultSlots`. */
+  /** Peers that may be given to at once; default `Choker.slotsFor` the upload limit. */
   readonly uploadSlots?: number | undefined
   /** The connections that all torrents of an engine may have. */
   readonly connections: ConnectionLimit.ConnectionLimit
@@ -158,7 +159,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   /** Whether nothing more is given, until something is wanted again. */
   let isParting = false
   const slots = UploadSlots.make({
-    slots: () => (isParting ? 0 : (options.uploadSlots ?? Choker.defaultSlots)),
+    slots: () =>
+      isParting
+        ? 0
+        : (options.uploadSlots ?? Choker.slotsFor(options.limits && RateLimiter.lowest(options.limits.upload))),
     peers: () => Array.from(open.values(), ({ protocol }) => protocol),
     isSeeding: isFinished,
     clock,

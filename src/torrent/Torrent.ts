@@ -112,7 +112,7 @@ export interface Options {
   readonly seed?: boolean | SeedingGoal.SeedingGoal | undefined
   /** Gives a torrent that is complete from the start away a piece at a time (BEP 16). */
   readonly superSeed?: boolean | undefined
-  /** Peers that may be given to at once; default 8. */
+  /** Peers that may be given to at once; default 8, or as many as suit the upload limit. */
   readonly uploadSlots?: number | undefined
   /** What all its peers may have together, and each of them. */
   readonly limits?: RateLimits.Limits | undefined

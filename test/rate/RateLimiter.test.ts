@@ -129,6 +129,15 @@ describe("RateLimiter", () => {
     assert.isTrue(RateLimiter.take(peer, 4 * block, now))
   })
 
+  it("tells the lowest limit on the way up", () => {
+    const torrent = RateLimiter.make({ bytesPerSecond: 300, parent: engineOf(1_000), now: 0 })
+    const [peer, slow] = [undefined, 5].map((bytesPerSecond) => greedy(torrent, { bytesPerSecond }).limiter)
+
+    const lowest = [peer!, slow!, torrent.parent!, engineOf(undefined)].map(RateLimiter.lowest)
+
+    assert.deepStrictEqual(lowest, [300, 5, 1_000, undefined])
+  })
+
   it("uses all of a limit", () => {
     const engine = engineOf(1_000_000)
     const peers = [greedy(engine), greedy(engine)]
