@@ -1,9 +1,16 @@
 /**
  * When to announce, to whom, and with which event (BEP 3, BEP 12, BEP 31). A pure machine: time and randomness come in.
  *
- * An announce is a round over the tiers: trackers are asked in order until one answers. Then the answer's interval
- * passes. If none answers, the wait doubles from round to round. Each tracker is told `started` first, `completed` once
- * if the torrent became complete since, and `stopped` at the end if it was told anything.
+ * An announce is a round over the tiers: trackers are asked in order until one answers. The next has its turn when the
+ * one before it has failed, or has been silent for `patienceMillis`: that one may still answer then, and several are in
+ * flight. So a dead tracker holds up those behind it by its patience and not by its timeout. The first answer ends the
+ * round, and its interval passes. If none answers, the wait doubles from round to round.
+ *
+ * What is in flight when a round ends is not given up: it tells whether a silent tracker is dead, and one that is only
+ * slow need not be told `started` again. A late answer changes nothing for the other trackers.
+ *
+ * Each tracker is told `started` first, `completed` once if the torrent became complete since, and `stopped` at the end
+ * if it was told anything. It is asked one thing at a time, and but for `completed` not before its interval has passed.
  *
  * Times are milliseconds of the caller's clock. The state is mutable and has one owner: `TrackerSource.ts`.
  */
@@ -19,6 +26,13 @@ export const maxBackoffSeconds = 1800
 /** Waits are stretched by up to this share at random, so that clients that began together do not stay together. */
 export const jitterShare = 0.1
 
+/**
+ * How long a tracker may be silent before the next one is asked too. Most answer in a fraction of a second; this is
+ * enough for distant ones whose first packet is lost, as TCP sends it again after a second (RFC 6298). Shorter tells more
+ * trackers of us than BEP 12 means to; longer keeps a torrent without peers that much longer for every dead one.
+ */
+export const patienceMillis = 3_000
+
 /** How often a swarm that may be asked early is asked whether it wants more peers. */
 const wantCheckMillis = 30_000
 
@@ -28,17 +42,24 @@ interface TrackerState {
   /** Whether it needs no `completed`: it was told, or the torrent was complete from the start. */
   settled: boolean
   trackerId: Uint8Array | undefined
-  /** Not asked before this time; `Infinity` for never. */
+  /** Not asked before this time, be it for its answer or for its refusal; `Infinity` for never. */
   allowedAt: number
 }
 
 /** The state of one torrent's announcing. */
 export interface AnnounceSchedule {
   readonly random: () => number
+  /** `Infinity` where the next tracker has its turn only when the one before it has failed. */
+  readonly patienceMillis: number
   readonly trackers: ReadonlyMap<string, TrackerState>
+  /** The trackers that are being asked, maybe since an earlier round: they may know of us before they answer. */
+  readonly inFlight: Set<string>
   tiers: TrackerTiers.TrackerTiers
   /** Trackers asked in this round; `undefined` between rounds. */
   asked: Set<string> | undefined
+  /** The tracker that was asked last, and when the next one has its turn even if that one is silent. */
+  latest: string | undefined
+  nextTurnAt: number
   /** When the next round begins, and when it may begin if peers are wanted. */
   dueAt: number
   earliestAt: number
@@ -46,8 +67,6 @@ export interface AnnounceSchedule {
   isComplete: boolean
   /** The tracker whose answer ended the last round. */
   current: string | undefined
-  /** The tracker that is being asked: it may have heard of us even if its answer is never read. */
-  inFlight: string | undefined
 }
 
 /** What to do now. */
@@ -58,20 +77,30 @@ export type Step =
       readonly event: AnnounceEvent | undefined
       readonly trackerId: Uint8Array | undefined
     }
-  /** Nothing before `until`, unless the torrent completes. */
+  /**
+   * Nothing before `until`, unless a tracker answers or fails, or the torrent completes. `Infinity` where only that can
+   * change anything; where nothing is in flight then, every tracker is out for good.
+   */
   | { readonly _tag: "Wait"; readonly until: number }
-  /** Nothing any more: every tracker is out for good. */
-  | { readonly _tag: "Rest" }
 
-/** A schedule that is due at once. `isComplete`: the torrent is complete already, so `completed` is not announced. */
+/** An announce to be made. */
+export type Announce = Extract<Step, { _tag: "Announce" }>
+
+/**
+ * A schedule that is due at once. `isComplete`: the torrent is complete already, so `completed` is not announced.
+ * `oneAtATime`: a tracker is only asked when those before it have failed, as BEP 27 wants it of private torrents.
+ */
 export const make = (options: {
   readonly tiers: ReadonlyArray<ReadonlyArray<string>>
   readonly random: () => number
   readonly isComplete: boolean
+  readonly oneAtATime?: boolean | undefined
 }): AnnounceSchedule => {
   const tiers = TrackerTiers.make(options.tiers, options.random)
   return {
     random: options.random,
+    patienceMillis: options.oneAtATime === true ? Number.POSITIVE_INFINITY : patienceMillis,
+    inFlight: new Set(),
     tiers,
     trackers: new Map(
       TrackerTiers.order(tiers).map((url) => [
@@ -80,32 +109,37 @@ export const make = (options: {
       ])
     ),
     asked: undefined,
+    latest: undefined,
+    nextTurnAt: 0,
     dueAt: 0,
     earliestAt: 0,
     failedRounds: 0,
     isComplete: options.isComplete,
-    current: undefined,
-    inFlight: undefined
+    current: undefined
   }
 }
 
-/** What to do at `now`. After an `Announce`, `answered` or `failed` must follow before this is asked again. */
+/** What to do at `now`. For each `Announce`, `answered` or `failed` must follow some time. */
 export const next = (self: AnnounceSchedule, now: number, wantsMore: boolean): Step => {
   if (self.asked === undefined) {
     const begin = wantsMore ? self.earliestAt : self.dueAt
     if (now < begin) {
       return { _tag: "Wait", until: Math.min(self.dueAt, Math.max(self.earliestAt, now + wantCheckMillis)) }
     }
-    self.asked = new Set()
+    self.asked = new Set(self.inFlight)
+    self.nextTurnAt = now
   }
+  if (now < self.nextTurnAt) return { _tag: "Wait", until: self.nextTurnAt }
   for (const url of TrackerTiers.order(self.tiers)) {
     const tracker = self.trackers.get(url)!
     if (self.asked.has(url) || tracker.allowedAt > now) continue
     self.asked.add(url)
-    self.inFlight = url
+    self.inFlight.add(url)
+    self.latest = url
+    self.nextTurnAt = now + self.patienceMillis
     return { _tag: "Announce", url, event: eventFor(self, tracker), trackerId: tracker.trackerId }
   }
-  return endFailedRound(self, now)
+  return self.inFlight.size > 0 ? { _tag: "Wait", until: Number.POSITIVE_INFINITY } : endFailedRound(self, now)
 }
 
 const eventFor = (self: AnnounceSchedule, tracker: TrackerState): AnnounceEvent | undefined => {
@@ -120,44 +154,55 @@ const endFailedRound = (self: AnnounceSchedule, now: number): Step => {
   self.asked = undefined
   self.failedRounds++
   const allowedAt = Math.min(...Array.from(self.trackers.values(), (tracker) => tracker.allowedAt))
-  if (allowedAt === Number.POSITIVE_INFINITY) return { _tag: "Rest" }
   const backoff = Math.min(firstBackoffSeconds * 2 ** (self.failedRounds - 1), maxBackoffSeconds)
   self.dueAt = Math.max(now + jittered(self, backoff), allowedAt)
   self.earliestAt = self.dueAt
   return { _tag: "Wait", until: self.dueAt }
 }
 
-/** Takes the answer to an announce. The round ends, and the tracker that answered comes first in its tier. */
+/**
+ * Takes the answer to an announce. It ends the round, and the tracker comes first in its tier; between rounds it is late,
+ * and counts for this tracker alone.
+ */
 export const answered = (
   self: AnnounceSchedule,
-  announce: Extract<Step, { _tag: "Announce" }>,
+  announce: Announce,
   response: Pick<AnnounceResponse, "intervalSeconds" | "minIntervalSeconds" | "trackerId">,
   now: number
 ): void => {
+  const { intervalSeconds, minIntervalSeconds } = response
   const tracker = self.trackers.get(announce.url)!
+  self.inFlight.delete(announce.url)
   tracker.started = true
   if (announce.event === "completed") tracker.settled = true
   // An answer without a tracker id leaves the old one in force.
   tracker.trackerId = response.trackerId ?? tracker.trackerId
+  tracker.allowedAt = now + (minIntervalSeconds ?? intervalSeconds) * 1000
+  if (self.asked === undefined) return
   self.tiers = TrackerTiers.promote(self.tiers, announce.url)
   self.current = announce.url
   self.asked = undefined
-  self.inFlight = undefined
   self.failedRounds = 0
-  self.dueAt = now + jittered(self, response.intervalSeconds)
-  self.earliestAt = response.minIntervalSeconds === undefined ? self.dueAt : now + response.minIntervalSeconds * 1000
-  // It completed while `started` was on its way.
-  if (eventFor(self, tracker) === "completed") self.dueAt = self.earliestAt = now
+  self.dueAt = now + jittered(self, intervalSeconds)
+  self.earliestAt = minIntervalSeconds === undefined ? self.dueAt : tracker.allowedAt
+  // It may have completed while `started` was on its way.
+  tellCompleted(self, tracker, now)
 }
 
-/** Takes a failed announce: the round goes on with the next tracker. */
+/** Begins a round now if this tracker, the current one, is to be told `completed`: that waits for no interval. */
+const tellCompleted = (self: AnnounceSchedule, tracker: TrackerState, now: number): void => {
+  if (eventFor(self, tracker) === "completed") self.dueAt = self.earliestAt = tracker.allowedAt = now
+}
+
+/** Takes a failed announce: the next tracker has its turn, if this was the one that was asked last. */
 export const failed = (
   self: AnnounceSchedule,
-  announce: Extract<Step, { _tag: "Announce" }>,
+  announce: Announce,
   retryAfter: RetryAfter | undefined,
   now: number
 ): void => {
-  self.inFlight = undefined
+  self.inFlight.delete(announce.url)
+  if (announce.url === self.latest) self.nextTurnAt = now
   if (retryAfter === undefined) return
   self.trackers.get(announce.url)!.allowedAt =
     retryAfter === "never" ? Number.POSITIVE_INFINITY : now + retryAfter * 1000
@@ -172,7 +217,7 @@ export const completed = (self: AnnounceSchedule, now: number): void => {
   self.isComplete = true
   if (self.asked !== undefined || self.failedRounds > 0) return
   const current = self.current === undefined ? undefined : self.trackers.get(self.current)
-  if (current !== undefined && eventFor(self, current) === "completed") self.dueAt = self.earliestAt = now
+  if (current !== undefined) tellCompleted(self, current, now)
 }
 
 /** The trackers to be told `stopped`, each with its tracker id: those that know of us, or may. */
@@ -180,5 +225,5 @@ export const informed = (
   self: AnnounceSchedule
 ): ReadonlyArray<{ readonly url: string; readonly trackerId: Uint8Array | undefined }> =>
   Array.from(self.trackers)
-    .filter(([url, tracker]) => tracker.started || url === self.inFlight)
+    .filter(([url, tracker]) => tracker.started || self.inFlight.has(url))
     .map(([url, { trackerId }]) => ({ url, trackerId }))

@@ -30,7 +30,7 @@ import * as TrackerUrl from "./TrackerUrl.ts"
 
 /**
  * How long an announce or a scrape may take, from the name's resolution to the body's last byte, redirects included. Shorter loses
- * overloaded trackers; longer keeps a torrent waiting for the next one.
+ * overloaded trackers; longer keeps a torrent whose trackers are all dead from trying them again.
  */
 export const defaultTimeout: Duration.Input = "15 seconds"
 

@@ -1,20 +1,22 @@
 /**
  * Peers from a torrent's trackers: announces while its stream runs, and says goodbye when the stream ends.
  *
- * The shell of `AnnounceSchedule.ts`: it sleeps, asks through `Tracker` and tells what came of it. It starts no
- * fiber but the one that waits for the torrent to complete; an announce is made when the consumer asks for the next
- * event, so a consumer that does not keep up slows it and nothing is queued.
+ * The shell of `AnnounceSchedule.ts`: it sleeps, asks through `Tracker` and tells what came of it. Every announce has a
+ * fiber of its own, as several may be under way. One is begun when the consumer asks for the next event, so a consumer
+ * that does not keep up slows it, and no more waits than an answer of each tracker.
  */
 import * as Clock from "effect/Clock"
-import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import type { PeerSource, PeerSourceContext, PeerSourceEvent } from "../discovery/PeerSource.ts"
 import * as AnnounceSchedule from "./AnnounceSchedule.ts"
-import type { AnnounceEvent } from "./Tracker.ts"
+import type { AnnounceEvent, AnnounceResponse, TrackerError } from "./Tracker.ts"
 import { Tracker } from "./Tracker.ts"
 
 /** How a torrent is announced. */
@@ -27,6 +29,8 @@ export interface TrackerSourceOptions {
   readonly peerId: Uint8Array
   /** The TCP port that takes peers' connections; `undefined` or 0 where nobody listens (`notListeningPort`). */
   readonly port?: number | undefined
+  /** Whether the torrent is (BEP 27): a tracker is only asked when those before it have failed. Default `false`. */
+  readonly isPrivate?: boolean | undefined
   /** Addresses to ask for, default `defaultNumWant`. Most trackers give 50 whatever is asked. */
   readonly numWant?: number | undefined
 }
@@ -54,15 +58,27 @@ export const make = Effect.fnUntraced(function* (
   return { peers: (context) => Stream.unwrap(start(options, context, tracker)) }
 })
 
+/** What the loop waits for. */
+type Fact =
+  | { readonly _tag: "Completed" }
+  | {
+      readonly _tag: "Announced"
+      readonly announce: AnnounceSchedule.Announce
+      /** A defect of the tracker's layer ends the stream, as it would if nothing ran beside it. */
+      readonly answer: Exit.Exit<Result.Result<AnnounceResponse, TrackerError>>
+    }
+
 const start = Effect.fnUntraced(function* (
   options: TrackerSourceOptions,
   context: PeerSourceContext,
   tracker: Tracker["Service"]
 ) {
+  const scope = yield* Effect.scope
   const random = yield* Random.Random
-  const completed = yield* Deferred.make<void>()
+  // Never full: it completes once, and a tracker is asked one thing at a time.
+  const facts = yield* Queue.bounded<Fact>(options.tiers.flat().length + 1)
   yield* context.completed.pipe(
-    Effect.andThen(Deferred.succeed(completed, undefined)),
+    Effect.andThen(Queue.offer(facts, { _tag: "Completed" })),
     Effect.forkScoped({ startImmediately: true })
   )
   // Lets a torrent that is complete already say so.
@@ -70,7 +86,8 @@ const start = Effect.fnUntraced(function* (
   const schedule = AnnounceSchedule.make({
     tiers: options.tiers,
     random: () => random.nextDoubleUnsafe(),
-    isComplete: Deferred.isDoneUnsafe(completed)
+    isComplete: Option.isSome(yield* Queue.poll(facts)),
+    oneAtATime: options.isPrivate
   })
   if (schedule.trackers.size === 0) return Stream.empty
   const key = Math.floor(random.nextDoubleUnsafe() * 0x1_0000_0000)
@@ -96,37 +113,46 @@ const start = Effect.fnUntraced(function* (
     ).pipe(Effect.timeoutOption(stopTimeout))
   )
 
-  const sleep = (millis: number) =>
-    schedule.isComplete ? Effect.sleep(millis) : Effect.timeoutOption(Deferred.await(completed), millis)
+  const begin = (step: AnnounceSchedule.Announce) =>
+    announce(step.url, step.event, step.trackerId).pipe(
+      Effect.result,
+      Effect.exit,
+      Effect.flatMap((answer) => Queue.offer(facts, { _tag: "Announced", announce: step, answer })),
+      Effect.forkIn(scope, { startImmediately: true })
+    )
 
   const nextEvent = Effect.gen(function* () {
     while (true) {
+      const fact = Option.getOrUndefined(yield* Queue.poll(facts))
       const now = yield* Clock.currentTimeMillis
-      if (Deferred.isDoneUnsafe(completed)) AnnounceSchedule.completed(schedule, now)
+      switch (fact?._tag) {
+        case "Announced":
+          return take(schedule, fact.announce, yield* fact.answer, now)
+        case "Completed":
+          AnnounceSchedule.completed(schedule, now)
+      }
       const step = AnnounceSchedule.next(schedule, now, context.wantsMore?.() ?? false)
-      if (step._tag === "Rest") return yield* Effect.never
-      if (step._tag === "Wait") {
-        yield* sleep(step.until - now)
-        continue
-      }
-      const answer = yield* Effect.result(announce(step.url, step.event, step.trackerId))
-      const then = yield* Clock.currentTimeMillis
-      if (Result.isFailure(answer)) {
-        AnnounceSchedule.failed(schedule, step, answer.failure.retryAfter, then)
-        return { _tag: "Failed", source: step.url, why: answer.failure.why } satisfies PeerSourceEvent
-      }
-      AnnounceSchedule.answered(schedule, step, answer.success, then)
-      const { externalHost, leechers, peers, seeders, warning } = answer.success
-      return {
-        _tag: "Peers",
-        source: step.url,
-        addresses: peers,
-        seeders,
-        leechers,
-        warning,
-        externalHost
-      } satisfies PeerSourceEvent
+      if (step._tag === "Announce") yield* begin(step)
+      // What is only looked at cannot be lost when time runs out at the same moment.
+      else yield* Effect.timeoutOption(Queue.peek(facts), step.until - now)
     }
   })
   return Stream.fromEffectRepeat(nextEvent)
 })
+
+/** Notes what came of an announce, and says what there is to tell. */
+const take = (
+  schedule: AnnounceSchedule.AnnounceSchedule,
+  step: AnnounceSchedule.Announce,
+  answer: Result.Result<AnnounceResponse, TrackerError>,
+  now: number
+): PeerSourceEvent => {
+  if (Result.isFailure(answer)) {
+    const { retryAfter, why } = answer.failure
+    AnnounceSchedule.failed(schedule, step, retryAfter, now)
+    return { _tag: "Failed", source: step.url, why }
+  }
+  AnnounceSchedule.answered(schedule, step, answer.success, now)
+  const { externalHost, leechers, peers, seeders, warning } = answer.success
+  return { _tag: "Peers", source: step.url, addresses: peers, seeders, leechers, warning, externalHost }
+}

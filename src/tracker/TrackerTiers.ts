@@ -3,7 +3,7 @@
  *
  * Every tier is shuffled once. An announce asks the trackers in order, through the first tier, then the second, until one
  * answers; that one moves to the front of its tier. The next announce begins at the front again, so a tier of backups is
- * only used while everything before it fails. When to ask is `AnnounceSchedule.ts`'s question.
+ * only used while everything before it fails or is silent. When to ask is `AnnounceSchedule.ts`'s question.
  */
 
 import * as Prng from "../base/Prng.ts"

@@ -33,7 +33,7 @@ import * as UdpTrackerCodec from "./UdpTrackerCodec.ts"
 
 /**
  * How long an announce or a scrape may take, from the name's resolution to the answer. BEP 15 would go on for two hours;
- * after two tries of `firstWait`, which make up for a lost datagram, the torrent's next tracker has its turn.
+ * two tries of `firstWait` make up for a lost datagram. The torrent's next tracker has its turn long before.
  */
 export const defaultTimeout: Duration.Input = "30 seconds"
 

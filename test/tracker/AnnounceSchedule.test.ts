@@ -1,5 +1,4 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as fc from "fast-check"
 import * as AnnounceSchedule from "../../src/tracker/AnnounceSchedule.ts"
 
 const url = (name: string) => `http://${name}.example/announce`
@@ -8,18 +7,22 @@ const make = (options: {
   readonly tiers: ReadonlyArray<string>
   readonly isComplete?: boolean
   readonly random?: () => number
+  readonly oneAtATime?: boolean
 }) =>
   AnnounceSchedule.make({
     tiers: options.tiers.map((tier) => Array.from(tier, url)),
     // Keeps tiers in order, and stretches waits by nearly the whole share.
     random: options.random ?? (() => 0.999_999),
-    isComplete: options.isComplete ?? false
+    isComplete: options.isComplete ?? false,
+    oneAtATime: options.oneAtATime
   })
 
-type Announce = Extract<AnnounceSchedule.Step, { _tag: "Announce" }>
-
 /** The next step, which must be an announce. */
-const announce = (self: AnnounceSchedule.AnnounceSchedule, now: number, wantsMore = false): Announce => {
+const announce = (
+  self: AnnounceSchedule.AnnounceSchedule,
+  now: number,
+  wantsMore = false
+): AnnounceSchedule.Announce => {
   const step = AnnounceSchedule.next(self, now, wantsMore)
   if (step._tag !== "Announce") assert.fail(`expected an announce, got ${step._tag}`)
   return step
@@ -30,6 +33,20 @@ const until = (self: AnnounceSchedule.AnnounceSchedule, now: number, wantsMore =
   if (step._tag !== "Wait") assert.fail(`expected to wait, got ${step._tag}`)
   return step.until
 }
+
+/** The trackers that are asked from `now` on, and when, while none of them has anything to say. */
+const askInSilence = (self: AnnounceSchedule.AnnounceSchedule, now: number) => {
+  const announces: Array<AnnounceSchedule.Announce & { readonly at: number }> = []
+  for (let at = now; at < Number.POSITIVE_INFINITY; ) {
+    const step = AnnounceSchedule.next(self, at, false)
+    if (step._tag === "Wait") at = step.until
+    else announces.push({ ...step, at })
+  }
+  return announces
+}
+
+const drawn = (announces: ReadonlyArray<AnnounceSchedule.Announce & { readonly at: number }>) =>
+  announces.map(({ at, event, url }) => `${at} ${url[7]} ${event ?? "-"}`)
 
 const answer = (intervalSeconds = 1800, minIntervalSeconds?: number, trackerId?: Uint8Array) => ({
   intervalSeconds,
@@ -135,14 +152,111 @@ describe("AnnounceSchedule", () => {
     assert.strictEqual(announce(schedule, 3_600_000).url, url("b"))
   })
 
-  it("rests when every tracker is out for good", () => {
+  it("waits for nothing any more when every tracker is out for good", () => {
     const schedule = make({ tiers: ["ab"] })
     AnnounceSchedule.failed(schedule, announce(schedule, 0), "never", 0)
     AnnounceSchedule.failed(schedule, announce(schedule, 0), "never", 0)
 
-    const step = AnnounceSchedule.next(schedule, 0, true)
+    assert.strictEqual(until(schedule, 0, true), Number.POSITIVE_INFINITY)
+    assert.strictEqual(until(schedule, 1e12, true), Number.POSITIVE_INFINITY)
+  })
 
-    assert.deepStrictEqual(step, { _tag: "Rest" })
+  it("asks the next tracker too when one is silent for three seconds, tier after tier", () => {
+    const schedule = make({ tiers: ["ab", "c"] })
+
+    const asked = askInSilence(schedule, 0)
+
+    assert.deepStrictEqual(drawn(asked), ["0 a started", "3000 b started", "6000 c started"])
+  })
+
+  it("lets the one that was asked last have its time although one before it fails", () => {
+    const schedule = make({ tiers: ["abc"] })
+    const first = announce(schedule, 0)
+    announce(schedule, 3000)
+
+    AnnounceSchedule.failed(schedule, first, undefined, 4000)
+
+    assert.strictEqual(until(schedule, 4000), 6000)
+  })
+
+  it("ends the round with the first answer, and begins the next with the tracker that gave it", () => {
+    const schedule = make({ tiers: ["abc"] })
+    const [, , third] = askInSilence(schedule, 0)
+
+    AnnounceSchedule.answered(schedule, third!, answer(60), 6500)
+    const next = askInSilence(schedule, 6500)
+
+    // The two that are still in flight are not asked another thing.
+    assert.deepStrictEqual(drawn(next), ["72500 c -"])
+  })
+
+  it("takes a late answer for that tracker alone", () => {
+    const schedule = make({ tiers: ["ab"] })
+    const [slow, quick] = askInSilence(schedule, 0)
+    AnnounceSchedule.answered(schedule, quick!, answer(60), 3100)
+
+    AnnounceSchedule.answered(schedule, slow!, answer(600, undefined, Uint8Array.of(7)), 5000)
+    const next = askInSilence(schedule, 5000)
+    const later = announce(schedule, 605_000)
+
+    // b goes on being first, and a is left alone until its own interval has passed.
+    assert.deepStrictEqual(drawn(next), ["69100 b -"])
+    assert.deepInclude(later, { url: url("a"), event: undefined, trackerId: Uint8Array.of(7) })
+  })
+
+  it("notes when a tracker that fails late wants to be asked again", () => {
+    const schedule = make({ tiers: ["a", "b"] })
+    const [slow, quick] = askInSilence(schedule, 0)
+    AnnounceSchedule.answered(schedule, quick!, answer(60), 3100)
+
+    AnnounceSchedule.failed(schedule, slow!, "never", 15_000)
+
+    assert.deepStrictEqual(drawn(askInSilence(schedule, 15_000)), ["69100 b -"])
+  })
+
+  it("fails a round only when the last of its trackers has failed", () => {
+    const schedule = make({ tiers: ["ab"], random: () => 0 })
+    const [first, last] = askInSilence(schedule, 0)
+    AnnounceSchedule.failed(schedule, last!, undefined, 10_000)
+    const before = until(schedule, 10_000)
+
+    AnnounceSchedule.failed(schedule, first!, undefined, 15_000)
+
+    assert.strictEqual(before, Number.POSITIVE_INFINITY)
+    assert.strictEqual(until(schedule, 15_000), 30_000)
+  })
+
+  it("asks the next tracker only when the one before it has failed, where it is to ask one at a time", () => {
+    const schedule = make({ tiers: ["ab"], oneAtATime: true })
+    const [first, ...others] = askInSilence(schedule, 0)
+
+    AnnounceSchedule.failed(schedule, first!, undefined, 15_000)
+
+    assert.deepStrictEqual(others, [])
+    assert.deepStrictEqual(drawn(askInSilence(schedule, 15_000)), ["15000 b started"])
+  })
+
+  it("tells each of several trackers in flight `completed` once", () => {
+    const schedule = make({ tiers: ["ab"] })
+    const [slow, quick] = askInSilence(schedule, 0)
+    AnnounceSchedule.completed(schedule, 3100)
+
+    AnnounceSchedule.answered(schedule, quick!, answer(60), 3100)
+    const told = announce(schedule, 3100)
+    AnnounceSchedule.answered(schedule, slow!, answer(60), 3150)
+    const toldLate = announce(schedule, 3150)
+    AnnounceSchedule.answered(schedule, told, answer(60), 3200)
+    AnnounceSchedule.answered(schedule, toldLate, answer(60), 3250)
+    const next = askInSilence(schedule, 3250)
+
+    assert.deepStrictEqual(
+      [told, toldLate].map(({ event, url }) => `${url[7]} ${event}`),
+      ["b completed", "a completed"]
+    )
+    assert.deepStrictEqual(
+      next.map(({ event }) => event),
+      [undefined, undefined]
+    )
   })
 
   it("announces `completed` at once and only once", () => {
@@ -223,7 +337,7 @@ describe("AnnounceSchedule", () => {
     assert.strictEqual(AnnounceSchedule.next(schedule, 1_799_999, true)._tag, "Wait")
   })
 
-  it("says goodbye to those that know of us, and to one whose answer is outstanding", () => {
+  it("says goodbye to those that know of us, and to those whose answers are outstanding", () => {
     const schedule = make({ tiers: ["a", "b", "c"] })
     AnnounceSchedule.failed(schedule, announce(schedule, 0), undefined, 0)
     AnnounceSchedule.answered(schedule, announce(schedule, 0), answer(60, undefined, Uint8Array.of(7)), 0)
@@ -236,52 +350,6 @@ describe("AnnounceSchedule", () => {
     assert.deepStrictEqual(
       during.map((tracker) => tracker.url),
       [url("a"), url("b")]
-    )
-  })
-
-  it("never asks a tracker sooner than it allowed, nor announces more than `started` and `completed` once", () => {
-    const reply = fc.oneof(
-      fc.record({
-        interval: fc.integer({ min: 60, max: 7200 }),
-        least: fc.option(fc.integer({ min: 60, max: 7200 }), { nil: undefined })
-      }),
-      fc.constant("fail" as const),
-      fc.integer({ min: 60, max: 7200 })
-    )
-    const script = fc.array(fc.record({ reply, wantsMore: fc.boolean(), completes: fc.boolean() }), { maxLength: 60 })
-    fc.assert(
-      fc.property(script, (steps) => {
-        const schedule = make({ tiers: ["ab", "c"], random: () => 0 })
-        const allowedAt = new Map<string, number>()
-        const told = new Map<string, Array<string>>()
-        let now = 0
-        for (const { completes, reply, wantsMore } of steps) {
-          if (completes) AnnounceSchedule.completed(schedule, now)
-          const step = AnnounceSchedule.next(schedule, now, wantsMore)
-          if (step._tag === "Rest") assert.fail("nobody said never")
-          if (step._tag === "Wait") {
-            assert.isAbove(step.until, now)
-            now = step.until
-            continue
-          }
-          if (step.event !== "completed") assert.isAtLeast(now, allowedAt.get(step.url) ?? 0)
-          if (typeof reply === "object") {
-            const least = reply.least === undefined ? reply.interval : Math.min(reply.least, reply.interval)
-            told.set(step.url, [...(told.get(step.url) ?? []), step.event ?? ""])
-            allowedAt.set(step.url, now + least * 1000)
-            AnnounceSchedule.answered(schedule, step, answer(reply.interval, least), now)
-            continue
-          }
-          if (typeof reply === "number") allowedAt.set(step.url, now + reply * 1000)
-          AnnounceSchedule.failed(schedule, step, typeof reply === "number" ? reply : undefined, now)
-        }
-        for (const events of told.values()) {
-          assert.strictEqual(events.indexOf("started"), 0)
-          assert.strictEqual(events.lastIndexOf("started"), 0)
-          assert.strictEqual(events.indexOf("completed"), events.lastIndexOf("completed"))
-        }
-      }),
-      { numRuns: 300 }
     )
   })
 })

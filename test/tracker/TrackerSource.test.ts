@@ -1,7 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
@@ -10,6 +12,7 @@ import type { PeerSourceContext, PeerSourceEvent } from "../../src/discovery/Pee
 import type { AnnounceRequest, AnnounceResponse } from "../../src/tracker/Tracker.ts"
 import { Tracker, TrackerError } from "../../src/tracker/Tracker.ts"
 import * as TrackerSource from "../../src/tracker/TrackerSource.ts"
+import * as UdpTracker from "../../src/tracker/UdpTracker.ts"
 
 const url = (name: string) => `http://${name}.example/announce`
 
@@ -23,6 +26,9 @@ const response: AnnounceResponse = {
   warning: undefined,
   externalHost: undefined
 }
+
+/** Keeps tiers in order, and stretches waits by nearly the whole share. */
+const keep = () => 0.999_999
 
 type Reply = Effect.Effect<AnnounceResponse, TrackerError>
 
@@ -40,6 +46,9 @@ const start = Effect.fnUntraced(function* (options: {
   readonly reply: (asked: Asked) => Reply
   readonly context?: Partial<PeerSourceContext>
   readonly port?: number
+  readonly isPrivate?: boolean
+  /** Default 0. */
+  readonly random?: () => number
 }) {
   const asked: Array<Asked> = []
   const events: Array<PeerSourceEvent> = []
@@ -48,7 +57,8 @@ const start = Effect.fnUntraced(function* (options: {
     tiers: options.tiers.map((tier) => Array.from(tier, url)),
     infoHash: new Uint8Array(20).fill(1),
     peerId: new Uint8Array(20).fill(2),
-    port: options.port
+    port: options.port,
+    isPrivate: options.isPrivate
   }).pipe(
     Effect.provideService(Tracker, {
       announce: (url, request) =>
@@ -67,7 +77,7 @@ const start = Effect.fnUntraced(function* (options: {
   }
   const fiber = yield* source.peers(context).pipe(
     Stream.runForEach((event) => Effect.sync(() => events.push(event))),
-    Effect.provideService(Random.Random, { nextDoubleUnsafe: () => 0, nextIntUnsafe: () => 0 }),
+    Effect.provideService(Random.Random, { nextDoubleUnsafe: options.random ?? (() => 0), nextIntUnsafe: () => 0 }),
     Effect.forkChild({ startImmediately: true })
   )
   yield* TestClock.adjust(0)
@@ -76,8 +86,14 @@ const start = Effect.fnUntraced(function* (options: {
 
 const ok: Reply = Effect.succeed(response)
 
+/** Every tracker but `f` is silent for as long as a UDP tracker may be; goodbyes are not what is tested. */
+const onlyLastLives = ({ event, name }: Asked): Reply =>
+  name === "f" || event === "stopped" ? ok : Effect.delay(refuse("no answer in time"), UdpTracker.defaultTimeout)
+
 const refuse = (why: string, retryAfter?: number | "never"): Reply =>
   Effect.fail(new TrackerError({ url: "", why, retryAfter }))
+
+const kinds = (events: ReadonlyArray<PeerSourceEvent>) => events.map(({ _tag, source }) => `${source[7]} ${_tag}`)
 
 const log = (asked: ReadonlyArray<Asked>) =>
   asked.map(({ event, name, seconds }) => `${seconds} ${name} ${event ?? "-"}`)
@@ -85,7 +101,8 @@ const log = (asked: ReadonlyArray<Asked>) =>
 describe("TrackerSource", () => {
   it.effect("announces `started` and then at every interval, and tells the peers", () =>
     Effect.gen(function* () {
-      const run = yield* start({ tiers: ["a"], reply: () => ok })
+      const reply = () => Effect.succeed({ ...response, externalHost: "7.7.7.7", warning: "old client" })
+      const run = yield* start({ tiers: ["a"], reply })
 
       yield* TestClock.adjust("1 hour")
 
@@ -96,8 +113,8 @@ describe("TrackerSource", () => {
         addresses: response.peers,
         seeders: 2,
         leechers: 1,
-        warning: undefined,
-        externalHost: undefined
+        warning: "old client",
+        externalHost: "7.7.7.7"
       })
       assert.strictEqual(run.events.length, 3)
     })
@@ -141,6 +158,81 @@ describe("TrackerSource", () => {
       assert.deepStrictEqual(log(run.asked), ["0 a started", "0 b started"])
       assert.deepStrictEqual(run.events[0], { _tag: "Failed", source: url("a"), why: "the answer is a web page" })
       assert.strictEqual(run.events[1]?._tag, "Peers")
+    })
+  )
+
+  for (const tiers of [["abcdef"], ["abc", "def"], ["a", "b", "c", "d", "e", "f"]]) {
+    it.effect(`has peers after 15 seconds although five dead trackers come first, in tiers ${tiers}`, () =>
+      Effect.gen(function* () {
+        const run = yield* start({ tiers, reply: onlyLastLives, random: keep })
+
+        yield* TestClock.adjust("14999 millis")
+        const before = run.events.length
+        yield* TestClock.adjust("1 millis")
+
+        assert.strictEqual(before, 0)
+        assert.deepStrictEqual(kinds(run.events), ["f Peers"])
+        assert.deepStrictEqual(
+          log(run.asked),
+          ["0 a", "3 b", "6 c", "9 d", "12 e", "15 f"].map((one) => `${one} started`)
+        )
+      })
+    )
+  }
+
+  it.effect("tells of the dead trackers too when their time is over, and begins with the live one from then on", () =>
+    Effect.gen(function* () {
+      const run = yield* start({ tiers: ["abcdef"], reply: onlyLastLives, random: keep })
+
+      yield* TestClock.adjust("1 minute")
+      const told = kinds(run.events)
+      yield* TestClock.adjust("1 hour")
+      yield* Fiber.interrupt(run.fiber)
+
+      assert.deepStrictEqual(told, ["f Peers", ...Array.from("abcde", (name) => `${name} Failed`)])
+      // The dead ones are asked once, and need no goodbye.
+      assert.deepStrictEqual(log(run.asked).slice(5), ["15 f started", "1995 f -", "3660 f stopped"])
+    })
+  )
+
+  it.effect("takes the peers of a slow tracker too, and tells it `started` once", () =>
+    Effect.gen(function* () {
+      const isSlow = ({ event, name }: Asked) => name === "a" && event !== "stopped"
+      const reply = (asked: Asked) => (isSlow(asked) ? Effect.delay(ok, "5 seconds") : ok)
+      const run = yield* start({ tiers: ["a", "b"], reply, random: keep })
+
+      yield* TestClock.adjust("1985 seconds")
+      yield* Fiber.interrupt(run.fiber)
+
+      assert.deepStrictEqual(kinds(run.events).slice(0, 2), ["b Peers", "a Peers"])
+      assert.deepStrictEqual(log(run.asked), [
+        "0 a started",
+        "3 b started",
+        "1983 a -",
+        "1985 a stopped",
+        "1985 b stopped"
+      ])
+    })
+  )
+
+  it.effect("asks the trackers of a private torrent one at a time (BEP 27)", () =>
+    Effect.gen(function* () {
+      const run = yield* start({ tiers: ["a", "f"], reply: onlyLastLives, isPrivate: true })
+
+      yield* TestClock.adjust("1 minute")
+
+      assert.deepStrictEqual(log(run.asked), ["0 a started", "30 f started"])
+      assert.deepStrictEqual(kinds(run.events), ["a Failed", "f Peers"])
+    })
+  )
+
+  it.effect("dies of a defect of the tracker's layer", () =>
+    Effect.gen(function* () {
+      const run = yield* start({ tiers: ["a"], reply: () => Effect.die("bug") })
+
+      const exit = yield* Fiber.await(run.fiber)
+
+      assert.isTrue(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
     })
   )
 
@@ -253,13 +345,18 @@ describe("TrackerSource", () => {
     })
   )
 
-  it.effect("says `stopped` to a tracker that has not answered yet, as it may know of us", () =>
+  it.effect("says `stopped` to trackers that have not answered yet, as they may know of us", () =>
     Effect.gen(function* () {
-      const run = yield* start({ tiers: ["a"], reply: ({ event }) => (event === "started" ? Effect.never : ok) })
+      const interrupted: Array<string> = []
+      const silent = (name: string) => Effect.onInterrupt(Effect.never, () => Effect.sync(() => interrupted.push(name)))
+      const reply = ({ event, name }: Asked) => (event === "started" ? silent(name) : ok)
+      const run = yield* start({ tiers: ["abc"], reply, random: keep })
+      yield* TestClock.adjust("4 seconds")
 
       yield* Fiber.interrupt(run.fiber)
 
-      assert.deepStrictEqual(log(run.asked), ["0 a started", "0 a stopped"])
+      assert.deepStrictEqual(log(run.asked), ["0 a started", "3 b started", "4 a stopped", "4 b stopped"])
+      assert.deepStrictEqual(interrupted.sort(), ["a", "b"])
     })
   )
 
