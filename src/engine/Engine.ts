@@ -227,8 +227,9 @@ const run = Effect.fnUntraced(function* (config: Config, listening: Listening | 
   const trackersOf = (
     tiers: ReadonlyArray<ReadonlyArray<string>>,
     infoHash: InfoHash.InfoHash,
-    peerId: PeerId.PeerId
-  ) => TrackerSource.make({ tiers, infoHash, peerId, port: listening?.address.port })
+    peerId: PeerId.PeerId,
+    isPrivate: boolean
+  ) => TrackerSource.make({ tiers, infoHash, peerId, port: listening?.address.port, isPrivate })
 
   const add = Effect.fnUntraced(
     function* (metainfo: Metainfo.Metainfo, options: AddOptions = {}) {
@@ -241,7 +242,7 @@ const run = Effect.fnUntraced(function* (config: Config, listening: Listening | 
         port: listening?.address.port,
         sources: [
           PeerSource.fromAddresses(options.peers ?? []),
-          yield* trackersOf(metainfo.trackers, infoHash, peerId),
+          yield* trackersOf(metainfo.trackers, infoHash, peerId, metainfo.isPrivate),
           ...(options.sources ?? [])
         ],
         files: options.files,
@@ -267,14 +268,14 @@ const run = Effect.fnUntraced(function* (config: Config, listening: Listening | 
     const { infoHash } = link
     if (infoHash === undefined) return yield* new OnlyV2()
     const { peerId, random } = yield* ourselves
-    // All are asked at once: a magnet link knows no tiers, and many of its trackers are dead.
+    // All are asked at once: a magnet link knows no tiers, nor whether it is private, and many of its trackers are dead.
     const trackers = link.trackers.map((url) => [url])
     const fetched = yield* MetadataFetch.run({
       infoHash,
       peerId,
       sources: [
         PeerSource.fromAddresses([...link.peers, ...(options.peers ?? [])]),
-        ...(yield* Effect.forEach(trackers, (tier) => trackersOf([tier], infoHash, peerId))),
+        ...(yield* Effect.forEach(trackers, (tier) => trackersOf([tier], infoHash, peerId, false))),
         ...(options.sources ?? [])
       ],
       random,

@@ -38,6 +38,15 @@ const refusing = (layout: FileLayout) => (storage: Storage["Service"]) =>
       )
   })
 
+/** What an engine needs, with trackers that are asked by `announce`. */
+const services = (announce: Tracker["Service"]["announce"]) =>
+  Layer.mergeAll(
+    MemoryNetwork.layer(),
+    MemoryStorage.layer(),
+    MemoryResumeStore.layer,
+    Layer.succeed(Tracker, Tracker.of({ ...NoTracker.make, announce }))
+  )
+
 describe("Engine", () => {
   test(
     "refuses a torrent that is running, and takes it again once it has stopped",
@@ -147,22 +156,11 @@ describe("Engine", () => {
       1,
       Effect.gen(function* () {
         const ports: Array<number> = []
-        const services = Layer.mergeAll(
-          MemoryNetwork.layer(),
-          MemoryStorage.layer(),
-          MemoryResumeStore.layer,
-          Layer.succeed(
-            Tracker,
-            Tracker.of({
-              ...NoTracker.make,
-              announce: (url, { port }) =>
-                Effect.suspend(() => {
-                  ports.push(port)
-                  return Effect.fail(new TrackerError({ url, why: "gone", retryAfter: "never" }))
-                })
-            })
-          )
-        )
+        const announce: Tracker["Service"]["announce"] = (url, { port }) =>
+          Effect.suspend(() => {
+            ports.push(port)
+            return Effect.fail(new TrackerError({ url, why: "gone", retryAfter: "never" }))
+          })
         const { advance } = yield* Simulation.Simulation
         const [silent, listening, failure] = yield* Effect.gen(function* () {
           const tracked = { ...small.metainfo, trackers: [["http://10.0.0.1/announce"]] }
@@ -173,11 +171,40 @@ describe("Engine", () => {
           yield* listening.add(tracked)
           yield* advance("2 seconds")
           return [silent, listening, yield* Effect.flip(Engine.make({ listen: { port: 7_001 } }))] as const
-        }).pipe(Effect.provide(services))
+        }).pipe(Effect.provide(services(announce)))
 
         assert.deepStrictEqual([silent.listening, listening.listening?.port], [undefined, 7_001])
         assert.deepStrictEqual(ports.slice(0, 2), [TrackerSource.notListeningPort, 7_001])
         assert.strictEqual(failure.why, "port 7001 is in use")
+      })
+    )
+  )
+
+  it.effect("waits for each tracker of a private torrent, and not for a silent one of another (BEP 27)", () =>
+    Simulation.run(
+      1,
+      Effect.gen(function* () {
+        const asked: Array<string> = []
+        const announce: Tracker["Service"]["announce"] = (url) =>
+          Effect.suspend(() => {
+            asked.push(url)
+            return Effect.never
+          })
+        const { advance } = yield* Simulation.Simulation
+        const trackersOf = (host: string) => [[`http://${host}/announce`], [`http://${host}/backup/announce`]]
+        const meanwhile = yield* Effect.gen(function* () {
+          const engine = yield* Engine.make()
+          yield* engine.add({ ...small.metainfo, isPrivate: true, trackers: trackersOf("private.example") })
+          yield* engine.add({ ...other.metainfo, trackers: trackersOf("public.example") })
+          yield* advance("10 seconds")
+          return [...asked]
+        }).pipe(Effect.provide(services(announce)))
+
+        assert.deepStrictEqual(meanwhile, [
+          "http://private.example/announce",
+          "http://public.example/announce",
+          "http://public.example/backup/announce"
+        ])
       })
     )
   )
