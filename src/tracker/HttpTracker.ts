@@ -4,7 +4,11 @@
  *
  * A tracker is a stranger that a torrent names, so every answer is bounded in time, bytes and redirects, and a public
  * tracker cannot send us into the network around us. What an answer means is the question of `AnnounceCodec.ts` and
- * `ScrapeCodec.ts`; whom to ask next, `AnnounceSchedule.ts`'s. A name that resolves to a private address is not noticed here: the client resolves.
+ * `ScrapeCodec.ts`; whom to ask next, `AnnounceSchedule.ts`'s.
+ *
+ * The client resolves names. So one that leads to a private address is not noticed here, and a machine with IPv4 and IPv6
+ * announces over whichever the client connects by: the tracker may then tell of peers of both (BEP 7 `peers6`), but tells
+ * others of that one address. We know no address of ours to name in `ipv4=` or `ipv6=`.
  */
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"

@@ -7,6 +7,10 @@
  * Anybody can send us datagrams. One counts only if it comes from an address that was asked, repeats the random number of
  * the question and is of the kind that was asked for; all others, errors too, are as if they had never come. How packets
  * are laid out is `UdpTrackerCodec.ts`'s question.
+ *
+ * A tracker that has addresses of both families is asked over IPv4, and over IPv6 only while that is silent. So a machine
+ * with both is known by its IPv4 address alone, and told of IPv4 peers alone: BEP 7 and BEP 15 leave it to the client
+ * whether it announces both.
  */
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
@@ -46,6 +50,9 @@ export const maxDoublings = 8
 /** How long we use a connection id (BEP 15). The tracker takes it for twice as long, so that none is late. */
 export const connectionIdLifetime: Duration.Input = "60 seconds"
 
+/** How long IPv4 may be silent before IPv6 is tried too. Most trackers answer sooner, and most peers are in IPv4. */
+export const familyPatience: Duration.Input = "1 second"
+
 /** Bytes of path and query that are sent (BEP 41): with more the packet might be split on its way, and lost. */
 export const maxUrlDataLength = 1000
 
@@ -56,7 +63,7 @@ export type Lookup = (
 
 /** How UDP trackers are asked. */
 export interface UdpTrackerOptions {
-  /** Resolves names. Of what it gives, IPv4 is taken where there is any, as most peers are there. */
+  /** Resolves names. */
   readonly lookup: Lookup
   /** Default `defaultTimeout`. */
   readonly timeout?: Duration.Input | undefined
@@ -129,14 +136,14 @@ export const make = Effect.fnUntraced(function* (
   return Tracker.of({
     announce: Effect.fn("UdpTracker.announce")(function* (url: string, request: AnnounceRequest) {
       const target = yield* Effect.fromResult(checkUrl(url))
-      const { response } = yield* ask(client, yield* resolve(target, options.lookup), "Announced", (ids) =>
+      const { response } = yield* askAny(client, yield* resolve(target, options.lookup), "Announced", (ids) =>
         UdpTrackerCodec.encodeAnnounce({ ...ids, request, urlData: target.urlData })
       )
       return target.isPublic ? TrackerAnswer.withoutLoopback(response) : response
     }, bounded),
     scrape: Effect.fn("UdpTracker.scrape")(function* (url: string, infoHash: Uint8Array) {
       const target = yield* Effect.fromResult(checkUrl(url))
-      const { response } = yield* ask(client, yield* resolve(target, options.lookup), "Scraped", (ids) =>
+      const { response } = yield* askAny(client, yield* resolve(target, options.lookup), "Scraped", (ids) =>
         UdpTrackerCodec.encodeScrape({ ...ids, infoHash })
       )
       return response
@@ -168,7 +175,7 @@ const checkUrl = (url: string): Result.Result<Target, TrackerError> => {
   return Result.succeed({ address, isPublic: TrackerUrl.isPublic(target), urlData: urlData === "/" ? "" : urlData })
 }
 
-/** Where a tracker is: at least one address, all of one family. */
+/** Where a tracker is: at least one address. */
 const resolve = Effect.fnUntraced(function* ({ address, isPublic }: Target, lookup: Lookup) {
   if (PeerAddress.ipBytes(address) !== undefined) return [address]
   const found = (yield* lookup(address)).filter(PeerAddress.isDialable)
@@ -176,8 +183,7 @@ const resolve = Effect.fnUntraced(function* ({ address, isPublic }: Target, look
   // A public name must not send us to the machines around us.
   const allowed = isPublic ? found.filter(({ host }) => IpAddress.reach(host) === "public") : found
   if (allowed.length === 0) return yield* new TrackerRefused({ why: "its name leads into the local network" })
-  const ipv4 = allowed.filter((address) => familyOf(address) === "ipv4")
-  return ipv4.length > 0 ? ipv4 : allowed
+  return allowed
 })
 
 const familyOf = ({ host }: PeerAddress.PeerAddress): CompactPeers.Family => (host.includes(":") ? "ipv6" : "ipv4")
@@ -226,16 +232,36 @@ const answerTo = <Tag extends UdpTrackerCodec.Answer["_tag"]>(transaction: Trans
           Effect.succeed(answer as AnswerOf<Tag>)
   )
 
+type Encode = (ids: { readonly connectionId: Uint8Array; readonly transactionId: number }) => Uint8Array
+
+/** Asks over IPv4 where there are such addresses, and over IPv6 where there are none or they are silent. */
+const askAny = <Tag extends "Announced" | "Scraped">(
+  client: Client,
+  addresses: ReadonlyArray<PeerAddress.PeerAddress>,
+  expects: Tag,
+  encode: Encode
+) => {
+  const ipv4 = addresses.filter((address) => familyOf(address) === "ipv4")
+  const ipv6 = addresses.filter((address) => familyOf(address) === "ipv6")
+  if (ipv4.length === 0 || ipv6.length === 0) return ask(client, addresses, expects, encode)
+  const overIpv6 = ask(client, ipv6, expects, encode).pipe(
+    Effect.delay(familyPatience),
+    // A machine without IPv6 still has IPv4.
+    Effect.catchTag("ConnectionError", () => Effect.never)
+  )
+  return Effect.raceFirst(ask(client, ipv4, expects, encode), overIpv6)
+}
+
 /**
  * Sends what `encode` gives, again and again, until there is an answer. Each try goes to the next of the addresses, as
- * one of a name's may be out of order.
+ * one of a name's may be out of order; all are of one family.
  */
 const ask = Effect.fnUntraced(function* <Tag extends "Announced" | "Scraped">(
   client: Client,
   addresses: ReadonlyArray<PeerAddress.PeerAddress>,
   expects: Tag,
-  encode: (ids: { readonly connectionId: Uint8Array; readonly transactionId: number }) => Uint8Array
-) {
+  encode: Encode
+): Effect.fn.Return<AnswerOf<Tag>, TrackerRefused | ConnectionError, Scope.Scope> {
   const family = familyOf(addresses[0]!)
   const socket = yield* RcMap.get(client.sockets, family).pipe(
     Effect.tapError(() => RcMap.invalidate(client.sockets, family))

@@ -69,6 +69,16 @@ const honest = () => {
   }
 }
 
+/** The same over IPv6, with the peer [2001:db8::2]:6881. */
+const honestOverIpv6 = () => {
+  const answer = honest()
+  const peers = hex("20010db8000000000000000000000002 1ae1")
+  return (heard: Heard): ReadonlyArray<Uint8Array> =>
+    heard.action === "announce"
+      ? [packet(1, heard.transactionId, Bytes.concat([announceRest.subarray(0, 12), peers]))]
+      : answer(heard)
+}
+
 /** A tracker in the network at hand that answers as `respond` does. */
 const serve = Effect.fnUntraced(function* (respond: (heard: Heard) => ReadonlyArray<Uint8Array>, host = trackerHost) {
   const network = yield* MemoryUdpNetwork.MemoryUdpNetwork
@@ -460,17 +470,46 @@ describe("UdpTracker and names", () => {
     }).pipe(inNetwork())
   )
 
+  it.effect("asks over IPv6 too where IPv4 is silent for a second, as a machine may have IPv6 alone", () =>
+    Effect.gen(function* () {
+      const { log } = yield* serve(honestOverIpv6(), "2001:db8::1")
+      const tracker = yield* makeTracker({ lookup: namesOf("2001:db8::1", "9.0.0.1") })
+      const fiber = yield* start(tracker.announce(named, request))
+
+      yield* TestClock.adjust("1 second")
+      const exit = fiber.pollUnsafe()
+
+      assert.isTrue(exit !== undefined && Exit.isSuccess(exit))
+      assert.deepStrictEqual(log(), ["1 connect", "1 announce"])
+    }).pipe(inNetwork())
+  )
+
+  it.effect("goes on asking over IPv4 on a machine without IPv6", () =>
+    Effect.gen(function* () {
+      const ipv4 = yield* UdpPort
+      const withoutIpv6 = UdpPort.of({
+        bind: (address) =>
+          address.host === "::"
+            ? Effect.fail(new ConnectionError({ address, why: "address family is not supported" }))
+            : ipv4.bind(address)
+      })
+      const tracker = yield* makeTracker({ lookup: namesOf("2001:db8::1", "9.0.0.1") }).pipe(
+        Effect.provideService(UdpPort, withoutIpv6)
+      )
+      const fiber = yield* start(tracker.announce(named, request))
+      yield* TestClock.adjust("10 seconds")
+      yield* serve(honest(), "9.0.0.1")
+
+      yield* TestClock.adjust("5 seconds")
+      const response = yield* Fiber.join(fiber)
+
+      assert.strictEqual(response.seeders, 4)
+    }).pipe(inNetwork())
+  )
+
   it.effect("asks over IPv6 where the name has nothing else, and reads IPv6 peers then (BEP 7)", () =>
     Effect.gen(function* () {
-      const answer = honest()
-      const peers = hex("20010db8000000000000000000000002 1ae1")
-      yield* serve(
-        (heard) =>
-          heard.action === "announce"
-            ? [packet(1, heard.transactionId, Bytes.concat([announceRest.subarray(0, 12), peers]))]
-            : answer(heard),
-        "2001:db8::1"
-      )
+      yield* serve(honestOverIpv6(), "2001:db8::1")
       const tracker = yield* makeTracker({ lookup: namesOf("2001:db8::1") })
 
       const response = yield* tracker.announce(named, request)
