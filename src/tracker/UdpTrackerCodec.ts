@@ -157,6 +157,7 @@ export const decode = (bytes: Uint8Array, family: CompactPeers.Family): Answer |
   }
 }
 
+/** BEP 15 has no tracker id, no text beside the peers, and nothing that tells us our own address (BEP 24). */
 const toResponse = (bytes: Uint8Array, peers: AnnounceResponse["peers"]): AnnounceResponse => ({
   peers: TrackerAnswer.takePeers(peers),
   intervalSeconds: TrackerAnswer.clampInterval(Bytes.readUint32Unsafe(bytes, 8)),

@@ -4,11 +4,14 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import * as Bytes from "../../src/base/Bytes.ts"
 import type * as PeerAddress from "../../src/base/PeerAddress.ts"
 import * as MemoryUdpNetwork from "../../src/testing/MemoryUdpNetwork.ts"
 import type { AnnounceRequest } from "../../src/tracker/Tracker.ts"
+import { Tracker } from "../../src/tracker/Tracker.ts"
+import * as TrackerSource from "../../src/tracker/TrackerSource.ts"
 import * as UdpTracker from "../../src/tracker/UdpTracker.ts"
 import { ConnectionError, UdpPort, type UdpSocket } from "../../src/transport/Transport.ts"
 
@@ -248,6 +251,35 @@ describe("UdpTracker", () => {
       assert.strictEqual(error.message, `Tracker ${url}: no answer in time.`)
       assert.isUndefined(error.retryAfter)
       assert.deepStrictEqual(log(), ["0 connect", "15 connect"])
+    }).pipe(inNetwork())
+  )
+
+  it.effect("holds up the peers of a torrent by three seconds for each silent tracker", () =>
+    Effect.gen(function* () {
+      const { log } = yield* serve(honest())
+      const clock = yield* Clock.Clock
+      const events: Array<string> = []
+      const silent = Array.from({ length: 5 }, (_, index) => `udp://10.0.0.${index + 1}:6969`)
+      const source = yield* TrackerSource.make({
+        tiers: [...silent, url].map((one) => [one]),
+        infoHash: request.infoHash,
+        peerId: request.peerId
+      }).pipe(Effect.provideServiceEffect(Tracker, makeTracker()))
+      const facts = () => ({ downloaded: 0, uploaded: 0, left: 10 })
+
+      yield* source.peers({ facts, completed: Effect.never }).pipe(
+        Stream.runForEach(({ _tag, source }) =>
+          Effect.sync(() => events.push(`${clock.currentTimeMillisUnsafe() / 1000} ${_tag} ${source}`))
+        ),
+        start
+      )
+      yield* TestClock.adjust("1 minute")
+
+      assert.deepStrictEqual(log(), ["15 connect", "15 announce"])
+      assert.deepStrictEqual(events, [
+        `15 Peers ${url}`,
+        ...silent.map((one, index) => `${30 + 3 * index} Failed ${one}`)
+      ])
     }).pipe(inNetwork())
   )
 
