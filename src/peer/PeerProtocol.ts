@@ -14,6 +14,7 @@ import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
 import * as AllowedFast from "../piece/AllowedFast.ts"
 import * as Download from "../piece/Download.ts"
+import * as Overtaking from "../piece/Overtaking.ts"
 import * as PieceBuffer from "../piece/PieceBuffer.ts"
 import * as PieceTable from "../piece/PieceTable.ts"
 import * as RequestPipeline from "../piece/RequestPipeline.ts"
@@ -239,7 +240,7 @@ const sendRequest = (self: PeerProtocol, { block, buffer }: RequestPipeline.Requ
 
 const duplicate = (self: PeerProtocol, now: number): void => {
   while (RequestPipeline.admits(self.pipeline, now)) {
-    const request = Download.nextDuplicate(self.download, self, now)
+    const request = Download.nextDuplicate(self.download, self, now) ?? Overtaking.nextBlock(self.download, self, now)
     if (request === undefined) {
       RequestPipeline.decline(self.pipeline)
       self.download.hungry.add(self)

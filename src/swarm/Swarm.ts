@@ -24,6 +24,7 @@ import { PeerDropped } from "../peer/PeerPatience.ts"
 import * as PeerProtocol from "../peer/PeerProtocol.ts"
 import * as PeerSession from "../peer/PeerSession.ts"
 import * as Download from "../piece/Download.ts"
+import * as Overtaking from "../piece/Overtaking.ts"
 import * as PieceTable from "../piece/PieceTable.ts"
 import type * as Upload from "../piece/Upload.ts"
 import * as RateLimiter from "../rate/RateLimiter.ts"
@@ -372,6 +373,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       yield* Download.abandon(download, session.protocol)
     }
     if (isFreed) Download.feed(download)
+    else Overtaking.step(download)
     if (offers !== undefined) Offers.step(offers, (key) => open.get(key)?.protocol, now)
     slots.choose(now)
     if (running >= maxConnections) replaceMostUseless(now)

@@ -48,6 +48,25 @@ describe("a swarm of honest peers", () => {
     })
   )
 
+  it.effect("is as fast as its fast peer, although slow ones came first and hold all buffers", () =>
+    Swarms.use({ seed, link: { latency: "20 millis" } }, (world) =>
+      Effect.gen(function* () {
+        const slow = { bytesPerSecond: 1_000 }
+        const download = yield* world.download(small, { maxActivePieces: 4, behaviours: [slow, slow, slow, slow] })
+        yield* world.advance("5 seconds")
+        const began = world.simulation.nowUnsafe()
+        const fast = yield* world.join(small, { bytesPerSecond: 1_000_000 })
+
+        yield* download.torrent.addPeers([fast.address])
+        const isComplete = yield* world.until(download.isComplete, "5 minutes")
+
+        // Five seconds until the newcomer is tried, and one for each round of four pieces: it took 44 s to wait for them.
+        assert.isTrue(isComplete)
+        assert.isAtMost(world.simulation.nowUnsafe() - began, 12_000)
+      })
+    )
+  )
+
   it.effect("waits for a piece that nobody has yet", () =>
     Effect.gen(function* () {
       const late = Array.from({ length: 20 }, (_, index) => index)

@@ -1,0 +1,124 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Bitfield from "../../src/base/Bitfield.ts"
+import * as Prng from "../../src/base/Prng.ts"
+import * as BufferBudget from "../../src/piece/BufferBudget.ts"
+import * as Download from "../../src/piece/Download.ts"
+import * as Overtaking from "../../src/piece/Overtaking.ts"
+import type { TestSource } from "./pieces.ts"
+import { ask, asked, geometryOf, joined, nameOf, piece } from "./pieces.ts"
+
+/** Two slow sources that hold both buffers of a torrent of four pieces of two blocks, and a third that has nothing to do. */
+const make = Effect.fnUntraced(function* (options: {
+  readonly rates: readonly [number, number, number]
+  readonly cap?: number
+}) {
+  const download = yield* Download.make({
+    geometry: geometryOf(4, 2),
+    stored: Bitfield.make(4),
+    random: Prng.make(1),
+    maxActivePieces: options.cap ?? 2
+  })
+  const [one, two, idle] = options.rates.map((rate, key) => {
+    const source = joined(download, key)
+    source.pipeline.blocksPerSecond = rate
+    return source
+  }) as [TestSource, TestSource, TestSource]
+  for (const [index, source] of [one, two].entries()) {
+    yield* Download.begin(download, source, piece(index))
+    ask(download, source, 2)
+  }
+  /** What the idle one is given at a time. */
+  const overtake = (now: number) => {
+    const names: Array<string | undefined> = []
+    for (;;) {
+      const request = Overtaking.nextBlock(download, idle, now)
+      if (request === undefined) return names
+      names.push(nameOf(request))
+    }
+  }
+  return { download, one, two, idle, overtake }
+})
+
+const budget = Effect.provide(BufferBudget.layer())
+
+describe("Overtaking", () => {
+  it.effect("gives a faster peer what slower ones hold up, once a second has passed, and each block once", () =>
+    Effect.gen(function* () {
+      const { overtake } = yield* make({ rates: [1, 2, 9] })
+
+      const given = [overtake(999), overtake(1_000), overtake(2_000)]
+
+      assert.deepStrictEqual(given, [[], ["0:0", "0:1", "1:0", "1:1"], []])
+    }).pipe(budget)
+  )
+
+  it.effect("leaves alone whom it is not four times as fast as", () =>
+    Effect.gen(function* () {
+      const { overtake } = yield* make({ rates: [1, 3, 9] })
+
+      assert.deepStrictEqual(overtake(5_000), ["0:0", "0:1"])
+    }).pipe(budget)
+  )
+
+  it.effect("takes a peer that never answered for no faster than it was so far", () =>
+    Effect.gen(function* () {
+      const { overtake } = yield* make({ rates: [0, 9, 1] })
+
+      const given = [overtake(3_999), overtake(4_000)]
+
+      assert.deepStrictEqual(given, [[], ["0:0", "0:1"]])
+    }).pipe(budget)
+  )
+
+  it.effect("gives a newcomer one block to show how fast it is", () =>
+    Effect.gen(function* () {
+      const { overtake } = yield* make({ rates: [1, 1, 0] })
+
+      const given = [overtake(4_999), overtake(5_000)]
+
+      assert.deepStrictEqual(given, [[], ["0:0"]])
+    }).pipe(budget)
+  )
+
+  it.effect("cancels the slower answer when the faster has come", () =>
+    Effect.gen(function* () {
+      const { download, idle, one } = yield* make({ rates: [1, 1, 9] })
+      const request = Overtaking.nextBlock(download, idle, 1_000)!
+
+      Download.received(download, idle, request, 1_000)
+
+      assert.deepStrictEqual([one.cancels, asked(one)], [["0:0"], ["0:1"]])
+    }).pipe(budget)
+  )
+
+  it.effect("leaves alone what is to come from one peer, refused, choked, or of a snubbed one", () =>
+    Effect.gen(function* () {
+      const { download, idle, overtake } = yield* make({ rates: [1, 1, 9] })
+      download.pool.loans.get(piece(0))!.buffer.soleSource = 0
+      idle.refused.add(piece(1))
+      const refused = overtake(1_000)
+      idle.refused.clear()
+      idle.peerChoking = true
+      const choked = overtake(1_000)
+      idle.peerChoking = false
+      idle.pipeline.isSnubbed = true
+
+      assert.deepStrictEqual([refused, choked, overtake(1_000)], [[], [], []])
+    }).pipe(budget)
+  )
+
+  it.effect("wakes who has nothing to ask for, but not while a buffer is free", () =>
+    Effect.gen(function* () {
+      const woken: Array<number> = []
+      for (const cap of [2, 3]) {
+        const { download, idle, overtake } = yield* make({ rates: [1, 1, 9], cap })
+        download.hungry.add(idle)
+        Overtaking.step(download)
+        woken.push(idle.woken, overtake(1_000).length)
+      }
+
+      assert.deepStrictEqual(woken, [1, 4, 0, 0])
+    }).pipe(budget)
+  )
+})
