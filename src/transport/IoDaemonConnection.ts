@@ -16,9 +16,9 @@ import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { Incoming } from "./AcceptQueue.ts"
 import type { Opening, Session } from "./IoDaemonSession.ts"
 import { SocketFrameError } from "./IoDaemonSocketCodec.ts"
+import * as IoDaemonSocketLife from "./IoDaemonSocketLife.ts"
 import * as SocketErrno from "./SocketErrno.ts"
 import type { Sink } from "./Transport.ts"
-import { ConnectionError } from "./Transport.ts"
 
 /**
  * Bytes that the daemon may send ahead of a sink: the most that a connection whose sink says `false` holds, so that 200 of
@@ -38,11 +38,7 @@ export interface DaemonConnection extends Incoming, Opening {}
 
 /** The connection `id` of `session`, to or from `remote`. Closing it tells the daemon. */
 export const makeUnsafe = (session: Session, id: number, remote: PeerAddress): DaemonConnection => {
-  const opened = Deferred.makeUnsafe<PeerAddress, ConnectionError>()
-  const closed = Deferred.makeUnsafe<void, ConnectionError>()
   const writable = Latch.makeUnsafe(true)
-  let isOpen = true
-
   let sink: Sink | undefined
   /** Also before there is a sink. */
   let isPaused = true
@@ -55,27 +51,11 @@ export const makeUnsafe = (session: Session, id: number, remote: PeerAddress): D
   let windowBytes = sendWindowBytes
   const waiting: Array<Uint8Array> = []
 
-  const finish = (exit: Exit.Exit<void, ConnectionError>) => {
-    isOpen = false
-    session.removeUnsafe(id)
+  const life = IoDaemonSocketLife.makeUnsafe(session, id, remote, () => {
     kept.length = 0
     waiting.length = 0
     writable.openUnsafe()
-    // Last: who waits for it goes on inside the call.
-    Deferred.doneUnsafe(closed, exit)
-  }
-
-  const close = (exit: Exit.Exit<void>) => {
-    if (!isOpen) return
-    session.sendUnsafe({ _tag: "Close", id })
-    finish(exit)
-  }
-
-  const fail = (why: string) => {
-    const exit = Exit.fail(new ConnectionError({ address: remote, why }))
-    finish(exit)
-    Deferred.doneUnsafe(opened, exit)
-  }
+  })
 
   const grant = (bytes: number) => {
     grantedBytes += bytes
@@ -87,14 +67,14 @@ export const makeUnsafe = (session: Session, id: number, remote: PeerAddress): D
     try {
       isPaused = !sink!(view)
     } catch (defect) {
-      close(Exit.die(defect))
+      life.close(Exit.die(defect))
     }
   }
 
   /** After the sink has been given something, or told to go on. */
   const goOn = () => {
-    if (!isOpen || isPaused) return
-    if (remoteHasClosed) return finish(Exit.void)
+    if (!life.isOpen || isPaused) return
+    if (remoteHasClosed) return life.finish(Exit.void)
     if (takenBytes < creditBatchBytes) return
     grant(takenBytes)
     takenBytes = 0
@@ -103,7 +83,7 @@ export const makeUnsafe = (session: Session, id: number, remote: PeerAddress): D
   const resume = () => {
     isResuming = false
     isPaused = false
-    while (isOpen && !isPaused && kept.length > 0) give(kept.shift()!)
+    while (life.isOpen && !isPaused && kept.length > 0) give(kept.shift()!)
     goOn()
   }
 
@@ -143,34 +123,34 @@ export const makeUnsafe = (session: Session, id: number, remote: PeerAddress): D
           if (waiting.length === 0) writable.openUnsafe()
           return
         case "Opened":
-          return Deferred.doneUnsafe(opened, Exit.succeed(frame.address))
+          return Deferred.doneUnsafe(life.opened, Exit.succeed(frame.address))
         case "Failed":
-          return fail(SocketErrno.why(frame.code))
+          return life.fail(SocketErrno.why(frame.code))
         case "Closed":
-          if (frame.code !== "") return fail(SocketErrno.why(frame.code))
+          if (frame.code !== "") return life.fail(SocketErrno.why(frame.code))
           remoteHasClosed = true
           return goOn()
         default:
           throw new SocketFrameError({ why: `${frame._tag} for a connection` })
       }
     },
-    breakUnsafe: fail
+    breakUnsafe: life.fail
   })
   return {
-    opened: Deferred.await(opened),
+    opened: Deferred.await(life.opened),
     connection: {
       remote,
       receiveUnsafe: (receiver) => {
         if (sink !== undefined) throw new Error("receiveUnsafe was called twice")
         sink = receiver
-        if (isOpen) grant(receiveWindowBytes)
+        if (life.isOpen) grant(receiveWindowBytes)
         resumeSoon()
       },
       resumeUnsafe: () => {
         if (sink !== undefined) resumeSoon()
       },
       writeUnsafe: (bytes) => {
-        if (!isOpen) return false
+        if (!life.isOpen) return false
         if (bytes.length > 0) waiting.push(bytes)
         flush()
         if (waiting.length === 0) return true
@@ -178,8 +158,8 @@ export const makeUnsafe = (session: Session, id: number, remote: PeerAddress): D
         return false
       },
       drained: writable.await,
-      closed: Deferred.await(closed)
+      closed: Deferred.await(life.closed)
     },
-    closeUnsafe: () => close(Exit.void)
+    closeUnsafe: () => life.close(Exit.void)
   }
 }

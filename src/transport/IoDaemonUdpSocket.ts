@@ -9,10 +9,10 @@ import * as PeerAddress from "../base/PeerAddress.ts"
 import type { Opening, Session } from "./IoDaemonSession.ts"
 import * as IoDaemonSocketCodec from "./IoDaemonSocketCodec.ts"
 import { SocketFrameError } from "./IoDaemonSocketCodec.ts"
+import * as IoDaemonSocketLife from "./IoDaemonSocketLife.ts"
 import * as SocketErrno from "./SocketErrno.ts"
 import type { DatagramSink, UdpSocket } from "./Transport.ts"
 import * as Transport from "./Transport.ts"
-import { ConnectionError } from "./Transport.ts"
 
 /** Payload bytes that the daemon may send ahead of a sink: some 180 packets of the size that uTP sends (BEP 29). */
 export const receiveWindowBytes = 262_144
@@ -24,31 +24,10 @@ export interface DaemonUdpSocket extends Opening {
 
 /** The UDP port `id` of `session`, which was asked to be at `address`. Closing it tells the daemon. */
 export const makeUnsafe = (session: Session, id: number, address: PeerAddress.PeerAddress): DaemonUdpSocket => {
-  const opened = Deferred.makeUnsafe<PeerAddress.PeerAddress, ConnectionError>()
-  const closed = Deferred.makeUnsafe<void, ConnectionError>()
-  let isOpen = true
+  const life = IoDaemonSocketLife.makeUnsafe(session, id, address, () => {})
   let sink: DatagramSink | undefined
   let grantedBytes = 0
   let takenBytes = 0
-
-  const finish = (exit: Exit.Exit<void, ConnectionError>) => {
-    isOpen = false
-    session.removeUnsafe(id)
-    // Last: who waits for it goes on inside the call.
-    Deferred.doneUnsafe(closed, exit)
-  }
-
-  const close = (exit: Exit.Exit<void>) => {
-    if (!isOpen) return
-    session.sendUnsafe({ _tag: "Close", id })
-    finish(exit)
-  }
-
-  const fail = (why: string) => {
-    const exit = Exit.fail(new ConnectionError({ address, why }))
-    finish(exit)
-    Deferred.doneUnsafe(opened, exit)
-  }
 
   const grant = (bytes: number) => {
     grantedBytes += bytes
@@ -64,10 +43,10 @@ export const makeUnsafe = (session: Session, id: number, address: PeerAddress.Pe
       // From port 0 come datagrams that nobody can answer.
       if (from !== undefined) sink(payload, from)
     } catch (defect) {
-      close(Exit.die(defect))
+      life.close(Exit.die(defect))
     }
     takenBytes += payload.length
-    if (!isOpen || takenBytes < receiveWindowBytes / 4) return
+    if (!life.isOpen || takenBytes < receiveWindowBytes / 4) return
     grant(takenBytes)
     takenBytes = 0
   }
@@ -76,30 +55,30 @@ export const makeUnsafe = (session: Session, id: number, address: PeerAddress.Pe
     receiveUnsafe: (frame) => {
       switch (frame._tag) {
         case "Opened":
-          return Deferred.doneUnsafe(opened, Exit.succeed(frame.address))
+          return Deferred.doneUnsafe(life.opened, Exit.succeed(frame.address))
         case "Datagram":
           return take(frame.payload, frame.address)
         case "Failed":
         case "Closed":
-          return fail(SocketErrno.whyNotListening(frame.code, address.port))
+          return life.fail(SocketErrno.whyNotListening(frame.code, address.port))
         default:
           throw new SocketFrameError({ why: `${frame._tag} for a UDP port` })
       }
     },
-    breakUnsafe: fail
+    breakUnsafe: life.fail
   })
   return {
-    opened: Deferred.await(opened),
-    closeUnsafe: () => close(Exit.void),
+    opened: Deferred.await(life.opened),
+    closeUnsafe: () => life.close(Exit.void),
     socket: {
       receiveUnsafe: (receiver) => {
         if (sink !== undefined) throw new Error("receiveUnsafe was called twice")
         sink = receiver
-        if (isOpen) grant(receiveWindowBytes)
+        if (life.isOpen) grant(receiveWindowBytes)
       },
       sendUnsafe: (payload, to) => {
         if (
-          !isOpen ||
+          !life.isOpen ||
           payload.length > Transport.maxDatagramBytes ||
           session.waitingBytesUnsafe() + payload.length > Transport.maxQueuedBytes ||
           IoDaemonSocketCodec.whyNotCarried(to) !== undefined
@@ -107,7 +86,7 @@ export const makeUnsafe = (session: Session, id: number, address: PeerAddress.Pe
           return
         session.sendUnsafe({ _tag: "Send", id, address: to, payload })
       },
-      closed: Deferred.await(closed)
+      closed: Deferred.await(life.closed)
     }
   }
 }

@@ -1,136 +1,27 @@
-import type * as net from "node:net"
 import { assert, layer } from "@effect/vitest"
-import Server from "bittorrent-tracker/server"
-import * as Deferred from "effect/Deferred"
+import type Server from "bittorrent-tracker/server"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
-import * as Queue from "effect/Queue"
-import * as Stream from "effect/Stream"
-import * as Bytes from "../../src/base/Bytes.ts"
-import type { PeerSourceEvent } from "../../src/discovery/PeerSource.ts"
 import * as NodeTracker from "../../src/node/NodeTracker.ts"
-import { type AnnounceRequest, Tracker } from "../../src/tracker/Tracker.ts"
-import * as TrackerSource from "../../src/tracker/TrackerSource.ts"
+import { Tracker } from "../../src/tracker/Tracker.ts"
+import * as Suite from "./Tracker.suite.ts"
 
-const infoHash = Bytes.fromHex("00ff20267e3d0a0d7f80c3a9252b2d2e5f61417a")!
+const server = { udp: { type: "udp4" } } as const
+const portOf = (server: Server) => Suite.portOf(server.udp4)
 
-const announceOf = (peer: number, event?: AnnounceRequest["event"]): AnnounceRequest => ({
-  infoHash,
-  peerId: new Uint8Array(20).fill(peer),
-  port: 7000 + peer,
-  uploaded: 0,
-  downloaded: 0,
-  left: 1000,
-  event,
-  numWant: 50,
-  key: peer,
-  trackerId: undefined
+Suite.suite("UdpTracker against a real tracker", NodeTracker.layer, {
+  server,
+  urlOf: (server) => `udp://127.0.0.1:${portOf(server)}/announce?passkey=x`
 })
 
-/** A real tracker on loopback, until the scope closes. Both its sockets are IPv4, which every machine has. */
-const realTracker = (options: Pick<ConstructorParameters<typeof Server>[0], "filter"> = {}) =>
-  Effect.acquireRelease(
-    Effect.callback<Server>((resume) => {
-      const common = { http: false, ws: false, stats: false, interval: 900_000 }
-      const server = new Server({ ...common, udp: { type: "udp4" }, ...options })
-      server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
-    }),
-    (server) => Effect.callback<void>((resume) => server.close(() => resume(Effect.void)))
-  )
-
-const portOf = (server: Server) => (server.udp4.address() as net.AddressInfo).port
-
-const urlOf = (server: Server) => `udp://127.0.0.1:${portOf(server)}/announce?passkey=x`
-
-const swarmOf = (server: Server) => server.torrents[Bytes.toHex(infoHash)]
-
-layer(NodeTracker.layer, { excludeTestServices: true })("UdpTracker against a real tracker", (it) => {
-  it.effect("tells the peers that have announced, and those that stopped no more", () =>
+layer(NodeTracker.layer, { excludeTestServices: true })("UdpTracker over sockets", (it) => {
+  it.effect("finds a tracker by its name", () =>
     Effect.gen(function* () {
-      const server = yield* realTracker()
+      const port = portOf(yield* Suite.realTracker(server))
       const tracker = yield* Tracker
 
-      yield* tracker.announce(urlOf(server), announceOf(1, "started"))
-      const second = yield* tracker.announce(urlOf(server), announceOf(2, "started"))
-      yield* tracker.announce(urlOf(server), announceOf(1, "stopped"))
-      const third = yield* tracker.announce(urlOf(server), announceOf(3, "started"))
-
-      assert.deepStrictEqual(second.peers.map(({ port }) => port).sort(), [7001, 7002])
-      assert.deepStrictEqual(third.peers.map(({ port }) => port).sort(), [7002, 7003])
-      assert.strictEqual(third.peers[0]?.host, "127.0.0.1")
-      assert.strictEqual(third.intervalSeconds, 900)
-      assert.strictEqual(third.leechers, 2)
-    })
-  )
-
-  it.effect("finds it by its name", () =>
-    Effect.gen(function* () {
-      const server = yield* realTracker()
-      const tracker = yield* Tracker
-
-      const response = yield* tracker.announce(`udp://localhost:${portOf(server)}`, announceOf(1, "started"))
+      const response = yield* tracker.announce(`udp://localhost:${port}`, Suite.announceOf(1, "started"))
 
       assert.deepStrictEqual(response.peers, [{ host: "127.0.0.1", port: 7001 }])
-    })
-  )
-
-  it.effect("scrapes", () =>
-    Effect.gen(function* () {
-      const server = yield* realTracker()
-      const tracker = yield* Tracker
-      yield* tracker.announce(urlOf(server), announceOf(1, "started"))
-      yield* tracker.announce(urlOf(server), { ...announceOf(2, "started"), left: 0 })
-
-      const response = yield* tracker.scrape(urlOf(server), infoHash)
-
-      assert.deepInclude(response, { seeders: 1, leechers: 1 })
-    })
-  )
-
-  it.effect("tells what the tracker refuses", () =>
-    Effect.gen(function* () {
-      const server = yield* realTracker({
-        filter: (_infoHash, _parameters, allow) => allow(new Error("not registered"))
-      })
-      const tracker = yield* Tracker
-
-      const error = yield* Effect.flip(tracker.announce(urlOf(server), announceOf(1)))
-
-      assert.strictEqual(error.why, "refused: not registered")
-    })
-  )
-
-  it.effect("runs a torrent's life: started, completed, stopped", () =>
-    Effect.gen(function* () {
-      const server = yield* realTracker()
-      const heard = yield* Queue.bounded<string>(16)
-      for (const event of ["start", "complete", "stop", "update"]) {
-        server.on(event, () => Queue.offerUnsafe(heard, event))
-      }
-      const completed = yield* Deferred.make<void>()
-      const told = yield* Queue.bounded<PeerSourceEvent>(16)
-      const peerId = new Uint8Array(20).fill(9)
-      const source = yield* TrackerSource.make({ tiers: [[urlOf(server)]], infoHash, peerId, port: 7009 })
-      let left = 1000
-      const fiber = yield* source
-        .peers({ facts: () => ({ uploaded: 0, downloaded: 0, left }), completed: Deferred.await(completed) })
-        .pipe(
-          Stream.runForEach((event) => Queue.offer(told, event)),
-          Effect.forkScoped
-        )
-
-      const first = yield* Queue.take(told)
-      left = 0
-      yield* Deferred.succeed(completed, undefined)
-      yield* Queue.take(told)
-      const seeders = swarmOf(server)?.complete
-      yield* Fiber.interrupt(fiber)
-      const events = yield* Queue.takeN(heard, 3)
-
-      assert.deepStrictEqual(first._tag === "Peers" ? first.addresses : first, [{ host: "127.0.0.1", port: 7009 }])
-      assert.strictEqual(seeders, 1)
-      assert.deepStrictEqual(events, ["start", "complete", "stop"])
-      assert.deepStrictEqual(swarmOf(server)?.peers.keys, [])
     })
   )
 })
