@@ -221,7 +221,10 @@ export const receive = (self: PeerProtocol, chunk: Uint8Array, now: number): voi
  * there is room left and no block of a piece under way to ask for.
  */
 export const refill = (self: PeerProtocol, now: number): PieceIndex | undefined => {
-  if (self.peerChoking && self.allowedFast.size === 0) return undefined
+  if (self.peerChoking && self.allowedFast.size === 0) {
+    RequestPipeline.rest(self.pipeline)
+    return undefined
+  }
   while (RequestPipeline.admits(self.pipeline, now)) {
     const request = Download.nextBlock(self.download, self, now)
     if (request === undefined) {

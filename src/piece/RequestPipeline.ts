@@ -109,11 +109,14 @@ export const admits = (self: RequestPipeline, now: number): boolean => {
   return free > 0 && RateLimiter.take(self.limiter, PieceGeometry.blockLength, now, free * PieceGeometry.blockLength)
 }
 
-/** There was nothing to ask for after all, and the peer waits for nothing. */
+/** There was nothing to ask for after all. */
 export const decline = (self: RequestPipeline): void => {
   RateLimiter.giveBack(self.limiter, PieceGeometry.blockLength)
-  RateLimiter.rest(self.limiter)
+  rest(self)
 }
+
+/** There is nothing to ask for now: what a limit would grant is for others. */
+export const rest = (self: RequestPipeline): void => RateLimiter.rest(self.limiter)
 
 /** The request for a block, where it is out to this peer. */
 export const get = (self: RequestPipeline, piece: number, block: number): Request | undefined =>

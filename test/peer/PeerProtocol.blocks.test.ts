@@ -1,4 +1,4 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as fc from "fast-check"
@@ -26,12 +26,10 @@ import {
   say,
   stateOf,
   tags,
+  test,
   unchoked,
   writersClaimed
 } from "./protocols.ts"
-
-const test = (name: string, body: () => Generator<Effect.Effect<unknown, unknown, Scope.Scope>, void, never>) =>
-  it.effect(name, () => Effect.gen(body))
 
 /** Runs a scenario once for each value that fast-check draws, in a scope of its own. */
 const holds = <A>(

@@ -1,6 +1,5 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import type * as Scope from "effect/Scope"
 import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
 import * as AllowedFast from "../../src/piece/AllowedFast.ts"
 import type * as Download from "../../src/piece/Download.ts"
@@ -16,11 +15,9 @@ import {
   refill,
   requestsCounted,
   say,
-  tags
+  tags,
+  test
 } from "./protocols.ts"
-
-const test = (name: string, body: () => Generator<Effect.Effect<unknown, unknown, Scope.Scope>, void, never>) =>
-  it.effect(name, () => Effect.gen(body))
 
 const allows = (index: number): WireMessage.WireMessage => ({ _tag: "AllowedFast", index })
 const choke: WireMessage.WireMessage = { _tag: "Choke" }

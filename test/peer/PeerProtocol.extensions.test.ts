@@ -1,7 +1,6 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import type * as Scope from "effect/Scope"
 import type { PeerAddress } from "../../src/base/PeerAddress.ts"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
@@ -22,11 +21,9 @@ import {
   refill,
   requestsCounted,
   say,
-  tags
+  tags,
+  test
 } from "./protocols.ts"
-
-const test = (name: string, body: () => Generator<Effect.Effect<unknown, unknown, Scope.Scope>, void, never>) =>
-  it.effect(name, () => Effect.gen(body))
 
 const other: PeerAddress = { host: "198.51.100.2", port: 6_881 }
 

@@ -1,6 +1,4 @@
-import { assert, describe, it } from "@effect/vitest"
-import * as Effect from "effect/Effect"
-import type * as Scope from "effect/Scope"
+import { assert, describe } from "@effect/vitest"
 import * as Bitfield from "../../src/base/Bitfield.ts"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as PeerPatience from "../../src/peer/PeerPatience.ts"
@@ -20,11 +18,9 @@ import {
   requestsCounted,
   say,
   tags,
+  test,
   unchoked
 } from "./protocols.ts"
-
-const test = (name: string, body: () => Generator<Effect.Effect<unknown, unknown, Scope.Scope>, void, never>) =>
-  it.effect(name, () => Effect.gen(body))
 
 const fullBits = Bitfield.full(4).bytes
 const bitfield = (bits: Uint8Array): WireMessage => ({ _tag: "Bitfield", bits })

@@ -1,17 +1,13 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import type * as Scope from "effect/Scope"
 import * as Bitfield from "../../src/base/Bitfield.ts"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
 import * as PeerPatience from "../../src/peer/PeerPatience.ts"
 import * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
 import type * as WireMessage from "../../src/testing/WireMessage.ts"
-import { block, connect, failureOf, heard, makeDownload, say, tags } from "./protocols.ts"
+import { block, connect, failureOf, heard, makeDownload, say, tags, test } from "./protocols.ts"
 import * as Uploads from "./uploads.ts"
-
-const test = (name: string, body: () => Generator<Effect.Effect<unknown, unknown, Scope.Scope>, void, never>) =>
-  it.effect(name, () => Effect.gen(body))
 
 const message =
   (tag: "Request" | "Cancel" | "Reject") =>

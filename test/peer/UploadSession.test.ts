@@ -1,9 +1,8 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe } from "@effect/vitest"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
-import type * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
 import * as UploadSession from "../../src/peer/UploadSession.ts"
@@ -12,11 +11,8 @@ import { NotStored, StorageError, StorageUnavailable } from "../../src/storage/S
 import * as WireMessage from "../../src/testing/WireMessage.ts"
 import type { Connection } from "../../src/transport/Transport.ts"
 import * as FrameDecoder from "../../src/wire/FrameDecoder.ts"
-import { block, bytesOf, connect, geometry, heard, makeDownload, say } from "./protocols.ts"
+import { block, bytesOf, connect, geometry, heard, makeDownload, say, test } from "./protocols.ts"
 import * as Uploads from "./uploads.ts"
-
-const test = (name: string, body: () => Generator<Effect.Effect<unknown, unknown, Scope.Scope>, void, never>) =>
-  it.effect(name, () => Effect.gen(body))
 
 const request = (index: number, at: number, length = block): WireMessage.WireMessage => ({
   _tag: "Request",

@@ -2,7 +2,9 @@
  * Connections without a network: a download, protocols that join it, and peers that say what a test tells them. What a
  * protocol has to say is read back from its outbox as messages.
  */
+import { it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import * as Bitfield from "../../src/base/Bitfield.ts"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
@@ -58,6 +60,10 @@ export const heard = (protocol: PeerProtocol.PeerProtocol): ReadonlyArray<WireMe
   return messages
 }
 
+/** A test in a scope of its own. */
+export const test = (name: string, body: () => Generator<Effect.Effect<unknown, unknown, Scope.Scope>, void, never>) =>
+  it.effect(name, () => Effect.gen(body))
+
 export const tags = (messages: ReadonlyArray<WireMessage.WireMessage>) => messages.map((message) => message._tag)
 
 /** The blocks that are asked for, as `piece:block`. */
@@ -80,6 +86,7 @@ export const connect = (
     readonly isFast?: boolean | undefined
     readonly now?: number | undefined
     readonly upload?: Uploads.TestUpload | undefined
+    readonly limits?: PeerProtocol.Options["limits"]
     readonly offer?: PeerProtocol.Offer | undefined
     readonly allowedFast?: ReadonlyArray<number> | undefined
     readonly extensions?: PeerProtocol.ExtensionOptions | undefined
@@ -89,6 +96,7 @@ export const connect = (
   const protocol = PeerProtocol.make({
     download,
     upload: options.upload ?? Uploads.make(download.geometry),
+    limits: options.limits,
     offer: options.offer,
     allowedFast: options.allowedFast as ReadonlyArray<PieceIndex> | undefined,
     extensions: options.extensions,
@@ -128,7 +136,7 @@ export const refill = Effect.fnUntraced(function* (protocol: PeerProtocol.PeerPr
 export const unchoked = Effect.fnUntraced(function* (
   download: Download.Download,
   key: number,
-  options: { readonly isFast?: boolean | undefined; readonly now?: number | undefined } = {}
+  options: Pick<NonNullable<Parameters<typeof connect>[2]>, "isFast" | "limits" | "now"> = {}
 ) {
   const protocol = connect(download, key, options)
   const all: WireMessage.WireMessage =

@@ -1,0 +1,64 @@
+import { assert, describe } from "@effect/vitest"
+import * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
+import * as RateLimiter from "../../src/rate/RateLimiter.ts"
+import * as RateLimits from "../../src/rate/RateLimits.ts"
+import { asked, block, heard, makeDownload, piece, refill, say, test, unchoked } from "./protocols.ts"
+
+/** A torrent that may fetch two blocks a second: at once half a second's worth, and one. */
+const limitsOf = () => {
+  const limits = { downloadBytesPerSecond: 2 * block }
+  return RateLimits.makeTorrent(RateLimits.makeEngine({}, 0), { torrent: limits }, 0)
+}
+
+/** What is granted to a peer and not used. */
+const creditOf = ({ limits }: PeerProtocol.PeerProtocol) => limits.download.credit
+
+const grant = (limits: RateLimits.TorrentLimits, now: number) => RateLimiter.step(limits.download.parent!, now)
+
+describe("PeerProtocol, limited", () => {
+  test("asks for what it may, and for more when it is woken", function* () {
+    const limits = limitsOf()
+    const protocol = yield* unchoked(yield* makeDownload(), 0, { limits })
+    const first = asked(heard(protocol))
+    const before = protocol.woken.times
+
+    grant(limits, 1_000)
+    yield* refill(protocol, 1_000)
+
+    assert.deepStrictEqual([first.length, asked(heard(protocol)).length], [2, 2])
+    assert.strictEqual(protocol.woken.times, before + 1)
+  })
+
+  test("leaves to others what it was granted when it is choked", function* () {
+    const limits = limitsOf()
+    const protocol = yield* unchoked(yield* makeDownload(), 0, { isFast: false, limits })
+    grant(limits, 1_000)
+    const granted = creditOf(protocol)
+
+    say(protocol, [{ _tag: "Choke" }], 1_000)
+    yield* refill(protocol)
+
+    assert.deepStrictEqual([granted, creditOf(protocol)], [2 * block, 0])
+    assert.isFalse(RateLimiter.isWaitedFor(limits.download))
+  })
+
+  test("pays for bytes that nobody asked for", function* () {
+    const limits = limitsOf()
+    const protocol = yield* unchoked(yield* makeDownload(), 0, { limits })
+    const before = limits.download.tokens
+
+    say(protocol, [piece(3, 0), piece(3, 1)], 0)
+
+    assert.strictEqual(before - limits.download.tokens, 2 * block)
+  })
+
+  test("gives everything back when the peer is gone", function* () {
+    const limits = limitsOf()
+    const protocol = yield* unchoked(yield* makeDownload(), 0, { limits })
+
+    yield* PeerProtocol.close(protocol)
+
+    assert.deepStrictEqual([limits.download.tokens, limits.peers.size], [block, 0])
+    assert.isFalse(RateLimiter.isWaitedFor(limits.download))
+  })
+})
