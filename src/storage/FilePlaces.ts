@@ -4,7 +4,7 @@
  *
  * Pieces do not end where files do, so a wanted piece brings bytes of its neighbours. Those of a skipped file must not make
  * that file: a user would find a file that was not asked for, full of holes. They are kept, at the same offsets, in a file
- * of the same name below `asideFolder`, from where peers are given them like any other. When the file is wanted it is moved
+ * of the same name below `AsideFolder`, from where peers are given them like any other. When the file is wanted it is moved
  * to its place as it is, and the hidden folders go with the last of them. A skipped file that exists is used where it is.
  */
 import type * as NFS from "node:fs"
@@ -12,15 +12,13 @@ import * as Path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
 import type * as FileLayout from "../metainfo/FileLayout.ts"
+import * as AsideFolder from "./AsideFolder.ts"
 import type * as DownloadFolder from "./DownloadFolder.ts"
 import type * as FileHandles from "./FileHandles.ts"
 import * as FileSystemError from "./FileSystemError.ts"
 import * as NodeFile from "./NodeFile.ts"
 import type { StorageReason } from "./Storage.ts"
 import * as TorrentFile from "./TorrentFile.ts"
-
-/** Where files are set aside, as components below the download folder; the paths of the torrent go on from there. */
-export const asideFolder: ReadonlyArray<string> = [".piecewise", "parts"]
 
 /** Uses of files set aside at a time. One that is moved to its place takes all of them. */
 const sharers = 4
@@ -78,7 +76,7 @@ export const make = (options: {
   const aside = new Map<number, Aside | undefined>()
   const gate = Semaphore.makeUnsafe(sharers)
 
-  const asidePath = (index: number): ReadonlyArray<string> => [...asideFolder, ...layout.files[index]!.path]
+  const asidePath = (index: number): ReadonlyArray<string> => [...AsideFolder.components, ...layout.files[index]!.path]
 
   const placeOf = (index: number): TorrentFile.TorrentFile => {
     const known = inPlace.get(index)
@@ -197,7 +195,7 @@ export const make = (options: {
     needsSync: (index) => (aside.has(index) ? aside.get(index)?.file : inPlace.get(index))?.needsSync() === true,
     syncFound: (index) => use(index, "read", (file) => file.syncFound),
     isSkipped: (index) => undecided.has(index) || aside.has(index),
-    hasAside: Effect.match(find([...asideFolder, layout.files[0]!.path[0]!]), {
+    hasAside: Effect.match(find([...AsideFolder.components, layout.files[0]!.path[0]!]), {
       onSuccess: (place) => place !== undefined,
       // What cannot be reached is as good as not there: it is fetched again.
       onFailure: () => false
