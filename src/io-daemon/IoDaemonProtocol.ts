@@ -20,7 +20,7 @@ export const writeRoute = (id: string): string => `${setRoute(id)}/write`
 /** Gives the bytes of `Range`: 206. */
 export const readRoute = (id: string): string => `${setRoute(id)}/read`
 
-/** Makes the empty files of `prepareBody`: 204. */
+/** Sets the files of `prepareBody` aside, brings all others to their places and makes the empty ones among those: 204. */
 export const prepareRoute = (id: string): string => `${setRoute(id)}/prepare`
 
 /** Streams a line for each range of `digestsBody`; see `decodeDigest`. */
@@ -38,18 +38,28 @@ export const configRoute = "/v1/config"
 /** Ranges that the daemon digests in one request; its limit is 65,536. */
 export const maxDigestRanges = 4_096
 
-/** The body that registers the files of a torrent. Equal for equal files, so its digest can name the set. */
-export const registration = (layout: FileLayout, root: string): string =>
+/** Which files of a set lie elsewhere while nobody wants them, and where that is. */
+export interface SetAside {
+  /** Components of a folder below the root, in which those files have the paths of the set. No file of the set may lie there. */
+  readonly folder: ReadonlyArray<string>
+  /** Their indices; a set that is registered already keeps to what it was told before. */
+  readonly skipped: ReadonlyArray<number>
+}
+
+/** The body that registers the files of a torrent. Equal for equal arguments, so its digest can name the set. */
+export const registration = (layout: FileLayout, root: string, aside?: SetAside): string =>
   JSON.stringify({
     root,
     files: layout.files.map(({ length, padding, path }) =>
       padding ? { path: [], length, padding } : { path, length }
     ),
-    allocate: false
+    allocate: false,
+    aside: aside?.folder,
+    skipped: aside?.skipped
   })
 
-/** The body that prepares files, by their index in the set. */
-export const prepareBody = (files: ReadonlyArray<number>): string => JSON.stringify({ files })
+/** The body that says which files nobody wants, by their index in the set; all others are wanted. */
+export const prepareBody = (skipped: ReadonlyArray<number>): string => JSON.stringify({ skipped })
 
 /** The body that asks for SHA-1 digests of `[begin, length]` each. */
 export const digestsBody = (ranges: ReadonlyArray<readonly [begin: number, length: number]>): string =>

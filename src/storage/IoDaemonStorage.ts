@@ -6,6 +6,10 @@
  * them, as one does that was started anew. What is transient is tried again for half a minute (`IoDaemonClient.ts`); a
  * write whose answer was lost is simply repeated. What the daemon refuses is told at once, a full disk as such.
  *
+ * Files that nobody wants are set aside by the daemon, where `FilePlaces.ts` does, so that a download can go on with either
+ * storage. Which ones is told again with each registration, and two that share a set share that as well: the last word
+ * counts.
+ *
  * A file that is deleted or cut off while a torrent is open is noticed by the daemon, as `FileSystemStorage.ts` tells,
  * for as long as the daemon lives.
  */
@@ -27,6 +31,7 @@ import * as IoDaemonClient from "../io-daemon/IoDaemonClient.ts"
 import * as IoDaemonProtocol from "../io-daemon/IoDaemonProtocol.ts"
 import type { FileLayout } from "../metainfo/FileLayout.ts"
 import { PieceHasher } from "../piece/PieceHasher.ts"
+import * as AsideFolder from "./AsideFolder.ts"
 import {
   DigestMismatch,
   DiskFull,
@@ -94,27 +99,38 @@ const openTorrent = Effect.fnUntraced(function* (
   const { client, hasher, layout, permits, rechecks } = options
   const { geometry } = layout
   const directory = options.directory ?? options.root
-  const registration = IoDaemonProtocol.registration(layout, options.root)
+  const registration = (skipped: ReadonlyArray<number>) =>
+    IoDaemonProtocol.registration(layout, options.root, { folder: AsideFolder.components, skipped })
   // Two that open the same files share a set, and one that was left behind by a crash is found again.
-  const id = Bytes.toHex(yield* hasher.sha256(Bytes.fromText(registration)))
+  const id = Bytes.toHex(yield* hasher.sha256(Bytes.fromText(registration([]))))
   const digestsAtOnce = Math.max(
     1,
     Math.min(IoDaemonProtocol.maxDigestRanges, Math.floor(maxDigestBytes / geometry.pieceLength))
   )
   const registering = Semaphore.makeUnsafe(1)
   let registered = 0
+  /** The files that nobody wants, as it was said last; `undefined` until then. */
+  let skipped: ReadonlyArray<number> | undefined
 
   const send = (request: HttpClientRequest.HttpClientRequest) => client.execute(request)
+
+  const tellSkipped = (files: ReadonlyArray<number>) =>
+    send(withJson(HttpClientRequest.post(IoDaemonProtocol.prepareRoute(id)), IoDaemonProtocol.prepareBody(files)))
 
   /** Registers the files, unless somebody has since `seen` was read. */
   const register = (seen: number) =>
     Effect.suspend(() => {
       if (registered !== seen) return Effect.void
-      const request = withJson(HttpClientRequest.put(IoDaemonProtocol.setRoute(id)), registration)
+      // With the skipped files at once, as a write that comes before they are told would make them in their places.
+      const request = withJson(HttpClientRequest.put(IoDaemonProtocol.setRoute(id)), registration(skipped ?? []))
       // The same list under the same id, so the root has moved since somebody registered it and was gone: it is registered anew.
       const anew = Effect.andThen(send(HttpClientRequest.delete(IoDaemonProtocol.setRoute(id))), send(request))
       return send(request).pipe(
         Effect.catchIf(isConflict, () => anew),
+        // Somebody else who shared the set may have set aside what is wanted here.
+        Effect.andThen(
+          skipped === undefined ? Effect.void : Effect.catchIf(tellSkipped(skipped), isOfFile, () => Effect.void)
+        ),
         Effect.andThen(Effect.sync(() => void registered++))
       )
     }).pipe(registering.withPermit)
@@ -208,13 +224,13 @@ const openTorrent = Effect.fnUntraced(function* (
     verifies: true,
     prepare: (wanted) =>
       Effect.suspend(() => {
-        const files = wanted.filter((index) => layout.files[index]?.length === 0 && !layout.files[index].padding)
-        if (files.length === 0) return Effect.void
-        const request = withJson(
-          HttpClientRequest.post(IoDaemonProtocol.prepareRoute(id)),
-          IoDaemonProtocol.prepareBody(files)
-        )
-        return Effect.asVoid(run("prepare", send(request)))
+        const isWanted = new Set(wanted)
+        const others = [...layout.files.keys()].filter((file) => !isWanted.has(file) && !layout.files[file]!.padding)
+        // Not while it is registered, or what was said before would be said after it.
+        const tell = Effect.map(tellSkipped(others), () => {
+          skipped = others
+        })
+        return run("prepare", registering.withPermit(tell))
       }),
     writePiece,
     readBlock,
@@ -254,6 +270,10 @@ const isForgotten = (error: IoDaemonError): error is IoDaemonRefused =>
 
 const isConflict = (error: IoDaemonError): error is IoDaemonRefused =>
   error._tag === "IoDaemonRefused" && error.refusal.kind === "set_conflict"
+
+/** Whether a single file is to blame, so that others can be used all the same. */
+const isOfFile = (error: IoDaemonError): error is IoDaemonRefused =>
+  error._tag === "IoDaemonRefused" && error.refusal.path !== undefined
 
 /** The body of an answer that must be `length` bytes. */
 const bodyOf = (response: HttpClientResponse.HttpClientResponse, length: number) =>

@@ -86,24 +86,6 @@ const enlarge = (folder: string, megabytes: number): void => {
   ChildProcess.execFileSync("mount", ["-o", `remount,size=${megabytes}m`, folder])
 }
 
-/** A daemon that can be killed: its program leaves the number of each process in a file of `folder`. */
-const mortal = (folder: string) => {
-  const list = Path.join(folder, "pids")
-  const program = Path.join(folder, "daemon")
-  NFS.writeFileSync(program, `#!/bin/sh\necho $$ >> '${list}'\nexec '${Daemon.program}' "$@"\n`, { mode: 0o755 })
-  const pids = () => NFS.readFileSync(list, "utf8").trim().split("\n").map(Number)
-  return { program, pids, kill: () => killNow(pids().at(-1)!) }
-}
-
-/** Kills a process that may have ended. */
-const killNow = (pid: number): void => {
-  try {
-    process.kill(pid, "SIGKILL")
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error
-  }
-}
-
 /** Turns of real time until something holds. */
 const until = (holds: () => boolean) =>
   Effect.suspend(() => (holds() ? Effect.void : Effect.fail("not yet"))).pipe(
@@ -167,7 +149,7 @@ Daemon.live("downloads through the daemon", () => {
           pieceLength: 262_144
         })
         const folder = yield* temporaryFolder
-        const daemon = mortal(folder)
+        const daemon = Daemon.mortal(folder)
 
         const counters = yield* Effect.gen(function* () {
           // 10 MiB/s: some 4 seconds, and as many daemons as that takes.

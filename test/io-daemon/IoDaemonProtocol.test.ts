@@ -36,6 +36,23 @@ describe("IoDaemonProtocol", () => {
     })
   })
 
+  it("registers with a folder for skipped files, and says which they are", () => {
+    const layout = layoutOf(16, ["t/a", 10], ["t/b", 6])
+    const aside = { folder: [".hidden", "parts"], skipped: [1] }
+
+    assert.deepStrictEqual(JSON.parse(IoDaemonProtocol.registration(layout, "downloads", aside)), {
+      root: "downloads",
+      files: [
+        { path: ["t", "a"], length: 10 },
+        { path: ["t", "b"], length: 6 }
+      ],
+      allocate: false,
+      aside: [".hidden", "parts"],
+      skipped: [1]
+    })
+    assert.deepStrictEqual(JSON.parse(IoDaemonProtocol.prepareBody([1])), { skipped: [1] })
+  })
+
   it("reads a digest, and null for what is not stored", () => {
     const line = JSON.stringify(Buffer.from(digest).toString("base64"))
 

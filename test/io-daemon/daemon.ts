@@ -1,5 +1,6 @@
 /** The io-daemon as it is built from `native-host`, for tests that talk to the real one. */
-import { existsSync } from "node:fs"
+import * as NFS from "node:fs"
+import * as Path from "node:path"
 import { fileURLToPath } from "node:url"
 import { it } from "@effect/vitest"
 import { Effect, Layer, Redacted, Schema } from "effect"
@@ -13,7 +14,7 @@ export const program = fileURLToPath(new URL("../../native-host/target/release/p
 const { CI } = process.env
 
 /** Where nothing is built the tests of the live daemon are left out, but never where all must run. */
-const isWanted = existsSync(program) || CI === "true"
+const isWanted = NFS.existsSync(program) || CI === "true"
 
 /** Defines the tests of the live daemon in `define`, or leaves them out with one line. */
 export const live = (name: string, define: () => void): void => {
@@ -24,6 +25,24 @@ export const live = (name: string, define: () => void): void => {
 /** A daemon that ends with the layer; what it says of itself goes to nobody. `roots` are folders by name. */
 export const layer = (roots: Readonly<Record<string, string>> = {}): Layer.Layer<IoDaemon> =>
   Layer.orDie(IoDaemonProcess.layer({ program, roots }))
+
+/** A daemon that can be killed: its program leaves the number of each process in a file of `folder`. */
+export const mortal = (folder: string) => {
+  const list = Path.join(folder, "pids")
+  const script = Path.join(folder, "daemon")
+  NFS.writeFileSync(script, `#!/bin/sh\necho $$ >> '${list}'\nexec '${program}' "$@"\n`, { mode: 0o755 })
+  const pids = () => NFS.readFileSync(list, "utf8").trim().split("\n").map(Number)
+  return { program: script, pids, kill: () => killNow(pids().at(-1)!) }
+}
+
+/** Kills a process that may have ended. */
+const killNow = (pid: number): void => {
+  try {
+    process.kill(pid, "SIGKILL")
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error
+  }
+}
 
 /** Asks the daemon something without a body. */
 export const request = Effect.fnUntraced(function* (method: "GET" | "POST", route: string) {

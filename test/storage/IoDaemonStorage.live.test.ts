@@ -1,14 +1,20 @@
 /** The storage over the real daemon. Each test has a daemon of its own. */
+import * as NFS from "node:fs"
 import * as Path from "node:path"
 import { assert, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
+import * as IoDaemonProcess from "../../src/io-daemon/IoDaemonProcess.ts"
 import * as NodeIoDaemon from "../../src/node/NodeIoDaemon.ts"
+import * as NodePieceHasher from "../../src/piece/NodePieceHasher.ts"
+import * as FileSystemStorage from "../../src/storage/FileSystemStorage.ts"
 import { Storage } from "../../src/storage/Storage.ts"
 import * as Daemon from "../io-daemon/daemon.ts"
 import { listFiles, temporaryFolder } from "./disk.ts"
 import { contentOf, layoutOf, pieceOf, piecesOf, sliceOf } from "./layouts.ts"
+import * as SkippedFiles from "./SkippedFiles.suite.ts"
 import * as Suite from "./Storage.suite.ts"
 
 const root = "downloads"
@@ -21,13 +27,21 @@ const layer = Layer.unwrap(
       Suite.MediumFiles,
       Suite.MediumFiles.of({ list: () => Effect.sync(() => listFiles(directory)) })
     )
+    const place = Layer.succeed(SkippedFiles.DownloadFolder, SkippedFiles.DownloadFolder.of({ folder: directory }))
     const storage = NodeIoDaemon.layerStorage({ root })
-    return Layer.merge(storage, files).pipe(Layer.provideMerge(Daemon.layer({ [root]: directory })))
+    return Layer.mergeAll(storage, files, place).pipe(Layer.provideMerge(Daemon.layer({ [root]: directory })))
   })
 )
 
+/** A storage through a daemon that can be killed. */
+const mortalStorage = (program: string, directory: string) =>
+  NodeIoDaemon.layerStorage({ root }).pipe(
+    Layer.provide(Layer.orDie(IoDaemonProcess.layer({ program, roots: { [root]: directory } })))
+  )
+
 Daemon.live("storage through the daemon", () => {
   Suite.suite("io-daemon", layer)
+  SkippedFiles.suite("io-daemon", layer)
 
   it.live("a recheck moves digests, not data", () =>
     Effect.gen(function* () {
@@ -56,5 +70,120 @@ Daemon.live("storage through the daemon", () => {
       assert.strictEqual(error.reason._tag, "DigestMismatch")
       assert.deepStrictEqual([...(yield* (yield* Suite.MediumFiles).list(layout)).keys()], [])
     }).pipe(Effect.scoped, Effect.provide(layer))
+  )
+
+  const { a, abc, b, c, matching, open, read, right, run, write } = SkippedFiles
+
+  it.live("a skipped file stays aside and comes to its place whenever the daemon is killed", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const directory = Path.join(folder, root)
+      const names = () => [...listFiles(directory).keys()].sort()
+      const daemon = Daemon.mortal(folder)
+      yield* Effect.gen(function* () {
+        const torrent = yield* open(abc)
+        yield* torrent.prepare([a])
+        daemon.kill()
+        yield* write(torrent, abc, 1)
+        daemon.kill()
+        yield* write(torrent, abc, 2)
+        const before = names()
+        daemon.kill()
+        const block = yield* read(torrent, abc, 2)
+        daemon.kill()
+        yield* torrent.prepare([a, b])
+        daemon.kill()
+        yield* write(torrent, abc, 0)
+        yield* write(torrent, abc, 3)
+
+        assert.deepStrictEqual(before, [".piecewise/parts/t/b/b", ".piecewise/parts/t/b/c", "t/a"])
+        assert.deepStrictEqual(block, right(abc, 2))
+        assert.deepStrictEqual(names(), [".piecewise/parts/t/b/c", "t/a", "t/b/b"])
+        assert.deepStrictEqual(yield* matching(torrent, abc), [0, 1, 2, 3])
+        assert.strictEqual(daemon.pids().length, 6)
+      }).pipe(Effect.provide(mortalStorage(daemon.program, directory)))
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("files that are being moved when the daemon is killed are all moved by the next", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const directory = Path.join(folder, root)
+      const daemon = Daemon.mortal(folder)
+      const entries = Array.from({ length: 2_000 }, (_, index) => [`t/${index % 50}/${index}`, 4] as const)
+      const layout = layoutOf(64, ["t/wanted", 4], ...entries)
+      yield* Effect.gen(function* () {
+        const torrent = yield* open(layout)
+        yield* torrent.prepare([0])
+        for (const piece of piecesOf(layout)) yield* write(torrent, layout, piece)
+
+        const preparing = yield* Effect.forkChild(torrent.prepare(layout.files.keys().toArray()))
+        while (!NFS.existsSync(Path.join(directory, "t", "0"))) yield* Effect.sleep("1 millis")
+        daemon.kill()
+        const left = listFiles(Path.join(directory, ".piecewise")).size
+        yield* Fiber.join(preparing)
+
+        assert.isAbove(left, 0)
+        assert.deepStrictEqual(
+          [...listFiles(directory).keys()].sort(),
+          layout.files.map(({ path }) => path.join("/")).sort()
+        )
+        assert.strictEqual((yield* matching(torrent, layout)).length, layout.geometry.pieceCount)
+      }).pipe(Effect.provide(mortalStorage(daemon.program, directory)))
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("two that share a set and want different files lose nothing", () =>
+    Effect.gen(function* () {
+      const all = yield* open(abc)
+      yield* all.prepare([a, b, c])
+
+      yield* run([a], () => write(all, abc, 1))
+      const between = yield* read(all, abc, 1)
+      yield* write(all, abc, 2)
+
+      assert.deepStrictEqual(between, right(abc, 1))
+      assert.deepStrictEqual(yield* matching(all, abc), [1, 2])
+      assert.deepStrictEqual([...(yield* (yield* Suite.MediumFiles).list(abc)).keys()].sort(), [
+        "t/a",
+        "t/b/b",
+        "t/b/c"
+      ])
+    }).pipe(Effect.scoped, Effect.provide(layer))
+  )
+
+  it.live.each(["the file system", "the daemon"] as const)(
+    "a download begun through %s goes on through the other",
+    (first) =>
+      Effect.gen(function* () {
+        const { folder } = yield* SkippedFiles.DownloadFolder
+        const daemon = yield* Storage
+        const files = yield* Effect.provide(FileSystemStorage.make({ directory: folder }), NodePieceHasher.layer)
+        const [begun, other] = first === "the daemon" ? [daemon, files] : [files, daemon]
+        const names = () => [...listFiles(folder).keys()].sort()
+
+        yield* Effect.provideService(
+          run([a], (torrent) => write(torrent, abc, 1)),
+          Storage,
+          begun
+        )
+        const before = names()
+        const stored = yield* Effect.provideService(
+          run([a], (torrent) => Effect.andThen(write(torrent, abc, 2), matching(torrent, abc))),
+          Storage,
+          other
+        )
+        const between = names()
+        yield* Effect.provideService(
+          run([a, b, c], () => Effect.void),
+          Storage,
+          other
+        )
+
+        assert.deepStrictEqual(before, [".piecewise/parts/t/b/b", "t/a"])
+        assert.deepStrictEqual(between, [".piecewise/parts/t/b/b", ".piecewise/parts/t/b/c", "t/a"])
+        assert.deepStrictEqual(stored, [1, 2])
+        assert.deepStrictEqual(names(), ["t/a", "t/b/b", "t/b/c"])
+      }).pipe(Effect.provide(layer))
   )
 })

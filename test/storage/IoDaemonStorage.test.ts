@@ -148,19 +148,98 @@ describe("IoDaemonStorage", () => {
     Effect.gen(function* () {
       const daemon = scripted(done)
 
-      yield* withTorrent(daemon, (torrent) => Effect.andThen(torrent.prepare([0, 1]), torrent.flush))
+      yield* withTorrent(daemon, (torrent) => torrent.flush)
 
       assert.deepStrictEqual(daemon.names(), [])
     })
   )
 
-  it.effect("prepares only the empty files among those it is asked for", () =>
+  it.effect("tells which files nobody wants, and of none where all are wanted", () =>
     Effect.gen(function* () {
       const daemon = scripted(done)
 
-      yield* withTorrent(daemon, (torrent) => torrent.prepare([0, 1, 2]))
+      yield* withTorrent(daemon, (torrent) => Effect.andThen(torrent.prepare([0, 1, 2]), torrent.prepare([1])))
 
-      assert.deepStrictEqual(daemon.bodies("prepare"), [{ files: [2] }])
+      assert.deepStrictEqual(daemon.names(), ["PUT", "prepare", "prepare", "DELETE"])
+      assert.deepStrictEqual(daemon.bodies("prepare"), [{ skipped: [] }, { skipped: [0, 2] }])
+    })
+  )
+
+  it.effect("tells a daemon that has forgotten the set again, before and after it registers", () =>
+    Effect.gen(function* () {
+      const daemon = scripted((what, nth) => (what === "write" && nth === 0 ? refusal(404, "unknown_set") : done()))
+
+      yield* withTorrent(daemon, (torrent) => Effect.andThen(torrent.prepare([1]), write(torrent)))
+
+      assert.deepStrictEqual(daemon.names(), ["PUT", "prepare", "write", "PUT", "prepare", "write", "DELETE"])
+      assert.deepStrictEqual(
+        daemon.bodies("PUT").map((body) => (body as { readonly skipped: unknown }).skipped),
+        [[], [0, 2]]
+      )
+      assert.deepStrictEqual(daemon.bodies("prepare"), [{ skipped: [0, 2] }, { skipped: [0, 2] }])
+    })
+  )
+
+  it.effect("repeats what was not done, and keeps to what was done last", () =>
+    Effect.gen(function* () {
+      const daemon = scripted((what, nth) => {
+        if (what === "prepare" && nth === 1) return refusal(403, "refused", { path: "t/b", why: "permission denied" })
+        return what === "write" && nth === 0 ? refusal(404, "unknown_set") : done()
+      })
+
+      const error = yield* withTorrent(daemon, (torrent) =>
+        Effect.gen(function* () {
+          yield* torrent.prepare([0])
+          const error = yield* Effect.flip(torrent.prepare([0, 1, 2]))
+          yield* write(torrent)
+          return error
+        })
+      )
+
+      assert.deepStrictEqual([error.operation, error.message], ["prepare", "d/t/b: permission denied"])
+      assert.deepStrictEqual(daemon.bodies("prepare"), [{ skipped: [1, 2] }, { skipped: [] }, { skipped: [1, 2] }])
+    })
+  )
+
+  it.effect("writes on after a daemon's restart where a file cannot be brought to its place", () =>
+    Effect.gen(function* () {
+      const daemon = scripted((what, nth) => {
+        if (what === "prepare" && nth === 1) return refusal(403, "refused", { path: "t/b", why: "permission denied" })
+        return what === "write" && nth === 0 ? refusal(404, "unknown_set") : done()
+      })
+
+      yield* withTorrent(daemon, (torrent) => Effect.andThen(torrent.prepare([0]), write(torrent)))
+
+      assert.deepStrictEqual(daemon.names(), ["PUT", "prepare", "write", "PUT", "prepare", "write", "DELETE"])
+    })
+  )
+
+  it.effect("says nothing new about files while it still says the old, which might come later", () =>
+    Effect.gen(function* () {
+      let isForgotten = false
+      const daemon = scripted((what, nth) => {
+        if (what === "PUT") isForgotten = false
+        if (isForgotten) return refusal(404, "unknown_set")
+        return what === "prepare" && nth === 1 ? "never" : done()
+      })
+
+      const fiber = yield* Effect.forkChild(
+        withTorrent(daemon, (torrent) =>
+          Effect.gen(function* () {
+            yield* torrent.prepare([0])
+            isForgotten = true
+            yield* Effect.all([write(torrent), torrent.prepare([0, 1])], { concurrency: "unbounded" })
+          })
+        ),
+        { startImmediately: true }
+      )
+      yield* TestClock.adjust("10 seconds")
+      const between = daemon.bodies("prepare")
+      yield* passing(Fiber.join(fiber))
+
+      // The second was for a set that was unknown.
+      assert.deepStrictEqual(between, [{ skipped: [1, 2] }, { skipped: [2] }, { skipped: [1, 2] }])
+      assert.deepStrictEqual(daemon.bodies("prepare").at(-1), { skipped: [2] })
     })
   )
 

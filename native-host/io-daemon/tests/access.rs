@@ -127,6 +127,7 @@ async fn fault_64_every_error_can_be_read_by_an_allowed_page() {
         (404, empty(request("GET", "/v1/sets/none/read"))),
         (405, empty(request("PUT", "/v1/control/ping"))),
         (400, empty(request("POST", "/v1/sets/set/write"))),
+        (400, request("POST", "/v1/sets/set/prepare").body(r#"{"skipped":[2]}"#.into()).unwrap()),
         (409, large.header("content-digest", mismatch).body("ab".into()).unwrap()),
         (416, empty(request("GET", "/v1/sets/set/read"))),
         (413, {

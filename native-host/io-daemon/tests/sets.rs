@@ -29,7 +29,7 @@ async fn ten_thousand_sets_are_enough() {
     let bed = Bed::new();
     let set = || Registration::new("root".to_owned(), bed.root.clone(), Layout::default(), false);
     for index in 0..10_000 {
-        assert_eq!(bed.state.disk().register(index.to_string(), set()), Ok(Registered::New));
+        assert_eq!(bed.state.disk().register(index.to_string(), set(), &[]), Ok(Registered::New));
     }
 
     bed.put("set", set_of(&[])).await.is(503, "busy");
@@ -110,12 +110,12 @@ async fn preparing_makes_the_empty_files_and_nothing_else() {
     let bed = Bed::new();
     bed.register(&[("a/data", 5), ("b/c/empty", 0), ("d/other", 0)]).await;
 
-    bed.post("/v1/sets/set/prepare", json!({ "files": [0, 1] })).await.is(204, "");
-    bed.post("/v1/sets/set/prepare", json!({ "files": [0, 1] })).await.is(204, "");
+    bed.post("/v1/sets/set/prepare", json!({ "skipped": [2] })).await.is(204, "");
+    bed.post("/v1/sets/set/prepare", json!({ "skipped": [2] })).await.is(204, "");
 
     assert_eq!(bed.tree(), ["b/", "b/c/", "b/c/empty"]);
-    bed.post("/v1/sets/set/prepare", json!({ "files": [3] })).await.is(400, "bad_request");
-    bed.post("/v1/sets/none/prepare", json!({ "files": [0] })).await.is(404, "unknown_set");
+    bed.post("/v1/sets/set/prepare", json!({ "skipped": [3] })).await.is(400, "bad_request");
+    bed.post("/v1/sets/none/prepare", json!({ "skipped": [0] })).await.is(404, "unknown_set");
 }
 
 #[tokio::test]

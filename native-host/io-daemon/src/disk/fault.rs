@@ -44,6 +44,7 @@ fn refusal(errno: Errno) -> Option<&'static str> {
         Errno::NAMETOOLONG => "its name is too long for the file system",
         Errno::TXTBSY => "it is a program that is running",
         Errno::NXIO | Errno::NODEV => NOT_REGULAR,
+        Errno::XDEV => "its place is on another file system than what was set aside of it",
         _ => return None,
     })
 }

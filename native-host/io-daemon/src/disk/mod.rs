@@ -14,6 +14,8 @@ mod fault;
 mod handles;
 pub mod layout;
 pub mod path;
+mod places;
+mod prepare;
 mod record;
 mod root;
 pub mod set;
@@ -22,7 +24,7 @@ mod stored;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
@@ -120,12 +122,13 @@ impl Disk {
         self.0.sets.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Registers a set, touching no file. One that is registered already starts anew: nothing is expected of its files.
-    /// Blocks while it compares two lists, and for writes in flight.
+    /// Registers a set, touching no file. Of a new one the files of `skipped`, indices within its layout, are set aside from
+    /// the first write on. One that is registered already starts anew: nothing is expected of its files, and those stay
+    /// skipped that were. Blocks while it compares two lists, and for writes in flight.
     ///
     /// # Errors
     /// `SetConflict`, or `Busy` where there are too many sets.
-    pub fn register(&self, id: String, registration: Registration) -> Result<Registered> {
+    pub fn register(&self, id: String, registration: Registration, skipped: &[usize]) -> Result<Registered> {
         let mut sets = self.0.sets.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(set) = sets.get(&id).cloned() {
             // Every request takes the lock, and a long list takes long to compare.
@@ -140,7 +143,7 @@ impl Disk {
             return Err(Error::Busy);
         }
         let serial = self.0.next_serial.fetch_add(1, Ordering::Relaxed);
-        sets.insert(id, Arc::new(FileSet::new(serial, registration, Arc::clone(&self.0.handles))));
+        sets.insert(id, Arc::new(FileSet::new(serial, registration, skipped, Arc::clone(&self.0.handles))));
         Ok(Registered::New)
     }
 
@@ -169,12 +172,13 @@ impl Disk {
             .await
     }
 
-    /// Makes the empty files among `files`, whose indices lie within the set.
+    /// Sets the files of `skipped` aside, whose indices lie within the set, brings all others to their places, and makes the
+    /// empty ones among those.
     ///
     /// # Errors
     /// `Refused`, `DiskFull`, `Unavailable`.
-    pub async fn prepare(&self, set: Arc<FileSet>, files: Vec<usize>) -> Result<()> {
-        self.0.operations.run(move || set.prepare(&files)).await
+    pub async fn prepare(&self, set: Arc<FileSet>, skipped: Vec<usize>) -> Result<()> {
+        self.0.operations.run(move || set.prepare(&skipped)).await
     }
 
     /// Waits until everything written is on disk.
@@ -281,6 +285,11 @@ impl Disk {
             }
         }))
     }
+}
+
+/// Nothing here is left half done where something panics.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn read_chunk(set: &FileSet, range: Range<u64>) -> Result<Bytes> {

@@ -33,6 +33,25 @@ impl FilePath {
         Ok(Self(joined.into()))
     }
 
+    /// The same path below a folder.
+    #[must_use]
+    pub fn below(&self, folder: &Self) -> Self {
+        Self(format!("{}/{}", folder.0, self.0).into())
+    }
+
+    /// Whether the file is the folder or lies in it, on a file system that takes `A` for `a` too.
+    #[must_use]
+    pub fn is_in(&self, folder: &Self) -> bool {
+        let mut components = self.0.split('/');
+        folder.0.split('/').all(|name| components.next().is_some_and(|own| own.eq_ignore_ascii_case(name)))
+    }
+
+    /// The first component.
+    #[must_use]
+    pub fn top(&self) -> &str {
+        self.0.split('/').next().unwrap_or_default()
+    }
+
     /// The components joined by `/`.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -107,6 +126,21 @@ mod tests {
         {
             assert_eq!(FilePath::new(&["folder", fine]).unwrap().as_str(), format!("folder/{fine}"));
         }
+    }
+
+    #[test]
+    fn a_file_is_in_a_folder_by_whole_names_whatever_their_case() {
+        let path = |components: &[&str]| FilePath::new(components).unwrap();
+        let folder = path(&["p", "q"]);
+
+        for inside in [&["p", "q"][..], &["P", "Q", "a"], &["p", "q", "a", "b"]] {
+            assert!(path(inside).is_in(&folder), "{inside:?}");
+        }
+        for outside in [&["p"][..], &["p", "qq"], &["q", "p", "q"], &["pq"]] {
+            assert!(!path(outside).is_in(&folder), "{outside:?}");
+        }
+        assert_eq!(path(&["a", "b"]).below(&folder), path(&["p", "q", "a", "b"]));
+        assert_eq!(path(&["a", "b"]).top(), "a");
     }
 
     #[test]

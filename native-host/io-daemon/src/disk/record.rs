@@ -35,6 +35,13 @@ impl Record {
         *self = Self { dirty: self.dirty, ..Self::default() };
     }
 
+    /// The file came to its place, perhaps from an earlier registration that synced nothing.
+    pub(crate) fn moved(&mut self) {
+        self.made = true;
+        self.sized = false;
+        self.dirty = true;
+    }
+
     /// Fails where the file is refused.
     pub(crate) fn check_refused(&self, path: &str) -> Result<(), Error> {
         match self.refused {

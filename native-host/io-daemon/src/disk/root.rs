@@ -9,10 +9,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
+use cap_std::fs::{Dir, Metadata, OpenOptions, OpenOptionsExt};
 use rustix::fs::OFlags;
 
 use super::path::FilePath;
+
+/// Attempts at something in a folder that was made for it: another set may take one away that it left empty, and does so
+/// once for a file, so that many in a row are no chance.
+const ATTEMPTS: usize = 8;
 
 /// What an open file will be used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,24 +51,71 @@ impl Root {
 
     /// Opens a file, making it, its folders and the root where they are missing.
     pub(crate) fn make(&self, path: &FilePath) -> io::Result<Made> {
+        let (file, folders) = self.in_folder_of(path, |directory| open(directory, path, Access::ReadWrite, true))?;
+        Ok(Made { file, folders })
+    }
+
+    /// Moves a file, making the folders it comes to, and tells which got an entry. `AlreadyExists` where something is there.
+    pub(crate) fn move_file(&self, from: &FilePath, to: &FilePath) -> io::Result<Vec<PathBuf>> {
+        let (from, place) = (from.as_path(), to.as_path());
+        let ((), folders) = self.in_folder_of(to, |directory| match directory.hard_link(from, directory, place) {
+            Ok(()) => directory.remove_file(from),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+            // Not every file system has links.
+            Err(_) => rename_to_free(directory, from, place),
+        })?;
+        Ok(folders)
+    }
+
+    /// Does something in the folder of `path`, which is made where it is missing as all above it. Tells the folders that got
+    /// an entry, that one among them.
+    fn in_folder_of<T>(&self, path: &FilePath, act: impl Fn(&Dir) -> io::Result<T>) -> io::Result<(T, Vec<PathBuf>)> {
         let mut folders = Vec::new();
+        let mut attempt = || self.make_folders(path, &mut folders).and_then(|directory| act(&directory));
+        let mut done = attempt();
+        for _ in 1..ATTEMPTS {
+            match done {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => done = attempt(),
+                _ => break,
+            }
+        }
+        folders.push(parent(path.as_path()));
+        Ok((done?, folders))
+    }
+
+    fn make_folders(&self, path: &FilePath, changed: &mut Vec<PathBuf>) -> io::Result<Dir> {
         if !self.0.try_exists()? {
-            folders.extend(self.0.ancestors().skip(1).take_while(|above| !above.exists()).map(Path::to_owned));
-            let lowest = folders.last().unwrap_or(&self.0).parent().map(Path::to_owned);
-            folders.extend(lowest);
+            let missing = self.0.ancestors().take_while(|folder| !folder.exists());
+            changed.extend(missing.filter_map(Path::parent).map(Path::to_owned));
             std::fs::create_dir_all(&self.0)?;
         }
         let directory = self.directory()?;
         for folder in path.folders() {
             match directory.create_dir(folder) {
-                Ok(()) => folders.push(parent(folder)),
+                Ok(()) => changed.push(parent(folder)),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
             }
         }
-        let file = open(&directory, path, Access::ReadWrite, true)?;
-        folders.push(parent(path.as_path()));
-        Ok(Made { file, folders })
+        Ok(directory)
+    }
+
+    /// Whether a regular file, and no link to one, lies there.
+    pub(crate) fn is_file(&self, path: &FilePath) -> io::Result<bool> {
+        Ok(self.look(path.as_path())?.is_some_and(|found| found.is_file()))
+    }
+
+    /// Whether anything lies there.
+    pub(crate) fn exists(&self, path: &Path) -> io::Result<bool> {
+        Ok(self.look(path)?.is_some())
+    }
+
+    fn look(&self, path: &Path) -> io::Result<Option<Metadata>> {
+        match self.directory().and_then(|directory| directory.symlink_metadata(path)) {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Takes one file away. `NotFound` where it is not there.
@@ -87,6 +138,19 @@ impl Root {
         };
         opened.sync_all()
     }
+}
+
+/// Renames a file where nothing lies in its new place. Cannot tell that somebody makes a file there in this moment.
+fn rename_to_free(directory: &Dir, from: &Path, to: &Path) -> io::Result<()> {
+    match directory.symlink_metadata(to) {
+        Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(_) => directory.rename(from, directory, to),
+    }
+}
+
+/// Whether nothing lies at a path: there may even be a file where its folder should be.
+pub(crate) fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 fn parent(path: &Path) -> PathBuf {
@@ -165,6 +229,56 @@ mod tests {
         for folder in &first.folders {
             root.sync_folder(folder).unwrap();
         }
+    }
+
+    #[test]
+    fn a_file_is_moved_into_folders_that_are_made_and_never_over_another() {
+        let inside = tempfile::tempdir().unwrap();
+        let root = Root::new(inside.path().to_owned());
+        let moving = path(&["p", "moving"]);
+        let directory = || root.directory().unwrap();
+        root.make(&moving).unwrap();
+        std::fs::write(inside.path().join("there"), "there").unwrap();
+        symlink("nowhere", inside.path().join("link")).unwrap();
+
+        for taken in ["there", "link"] {
+            let moved = root.move_file(&moving, &path(&[taken])).unwrap_err();
+            assert_eq!(moved.kind(), io::ErrorKind::AlreadyExists, "{taken}");
+            let renamed = rename_to_free(&directory(), moving.as_path(), Path::new(taken)).unwrap_err();
+            assert_eq!(renamed.kind(), io::ErrorKind::AlreadyExists, "{taken}");
+        }
+        assert_eq!(std::fs::read(inside.path().join("there")).unwrap(), b"there");
+
+        let folders = root.move_file(&moving, &path(&["a", "b", "moved"])).unwrap();
+        assert_eq!(folders, [PathBuf::new(), "a".into(), "a/b".into()]);
+        rename_to_free(&directory(), Path::new("a/b/moved"), Path::new("a/again")).unwrap();
+        assert!(inside.path().join("a/again").is_file());
+        assert!(!inside.path().join("p/moving").exists() && !inside.path().join("a/b/moved").exists());
+        assert_eq!(root.move_file(&moving, &path(&["x"])).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_folder_that_is_taken_away_before_it_is_used_is_made_again() {
+        let inside = tempfile::tempdir().unwrap();
+        let root = Root::new(inside.path().to_owned());
+        let file = path(&["a", "b", "c"]);
+        let taken = std::cell::Cell::new(0);
+
+        let (_, folders) = root
+            .in_folder_of(&file, |directory| {
+                if taken.get() < ATTEMPTS - 1 {
+                    taken.set(taken.get() + 1);
+                    directory.remove_dir("a/b").unwrap();
+                    directory.remove_dir("a").unwrap();
+                }
+                open(directory, &file, Access::ReadWrite, true)
+            })
+            .unwrap();
+
+        assert!(inside.path().join("a/b/c").is_file());
+        assert_eq!(folders.last(), Some(&PathBuf::from("a/b")));
+        let gone = root.in_folder_of(&file, |_| Err::<(), _>(io::ErrorKind::NotFound.into()));
+        assert_eq!(gone.unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

@@ -5,14 +5,16 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use rustix::io::Errno;
 
 use super::fault;
 use super::handles::{Handles, Key};
 use super::layout::{Entry, Layout};
+use super::lock;
 use super::path::FilePath;
+use super::places::Places;
 use super::record::Record;
 use super::root::{Access, Root};
 use crate::error::{Error, Result};
@@ -24,13 +26,27 @@ pub struct Registration {
     pub(crate) root: Root,
     pub(crate) layout: Layout,
     pub(crate) allocate: bool,
+    aside: Option<FilePath>,
 }
 
 impl Registration {
     /// Files laid out below the root of that name. `allocate` reserves a file's whole length at its first write.
     #[must_use]
     pub fn new(root_name: String, directory: PathBuf, layout: Layout, allocate: bool) -> Self {
-        Self { root_name, root: Root::new(directory), layout, allocate }
+        Self { root_name, root: Root::new(directory), layout, allocate, aside: None }
+    }
+
+    /// The same with a folder below the root in which files are set aside that nobody wants.
+    ///
+    /// # Errors
+    /// One sentence where a file of the set lies in that folder: it might be where another one is set aside.
+    pub fn with_aside(mut self, folder: FilePath) -> std::result::Result<Self, String> {
+        let mut paths = self.layout.entries().iter().filter_map(|entry| entry.path.as_ref());
+        if let Some(path) = paths.find(|path| path.is_in(&folder)) {
+            return Err(format!("the path {:?} lies in the folder for files set aside", path.as_str()));
+        }
+        self.aside = Some(folder);
+        Ok(self)
     }
 }
 
@@ -39,9 +55,12 @@ pub struct FileSet {
     serial: u64,
     registration: Registration,
     handles: Arc<Handles>,
+    pub(super) places: Places,
     records: Mutex<HashMap<usize, Arc<Mutex<Record>>>>,
     /// Folders that got new entries since the last flush, as `Root::make` tells them.
-    folders: Mutex<BTreeSet<PathBuf>>,
+    pub(super) folders: Mutex<BTreeSet<PathBuf>>,
+    /// Held while files are set aside and brought back.
+    pub(super) preparing: Mutex<()>,
     /// Held by a flush, so that a second one does not return before the first has synced what it took. Says whether what
     /// was there before this registration is synced as well.
     flushing: Mutex<bool>,
@@ -49,12 +68,8 @@ pub struct FileSet {
     gone: RwLock<bool>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Keeps the worse of two failures.
-fn note(outcome: &mut Result<()>, one: Result<()>) {
+pub(super) fn note(outcome: &mut Result<()>, one: Result<()>) {
     if let Err(error) = one {
         *outcome = Err(match std::mem::replace(outcome, Ok(())) {
             Ok(()) => error,
@@ -64,13 +79,15 @@ fn note(outcome: &mut Result<()>, one: Result<()>) {
 }
 
 impl FileSet {
-    pub(crate) fn new(serial: u64, registration: Registration, handles: Arc<Handles>) -> Self {
+    pub(crate) fn new(serial: u64, registration: Registration, skipped: &[usize], handles: Arc<Handles>) -> Self {
         Self {
             serial,
+            places: Places::new(registration.root.clone(), registration.aside.clone(), skipped),
             registration,
             handles,
             records: Mutex::default(),
             folders: Mutex::default(),
+            preparing: Mutex::default(),
             flushing: Mutex::default(),
             gone: RwLock::new(false),
         }
@@ -96,7 +113,7 @@ impl FileSet {
         Key { set: self.serial, file }
     }
 
-    fn record(&self, file: usize) -> Arc<Mutex<Record>> {
+    pub(super) fn record(&self, file: usize) -> Arc<Mutex<Record>> {
         Arc::clone(lock(&self.records).entry(file).or_default())
     }
 
@@ -107,7 +124,7 @@ impl FileSet {
     }
 
     /// Opens, and once more with all kept files closed where too many are open.
-    fn with_room<T>(&self, open: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    pub(super) fn with_room<T>(&self, mut open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         open().or_else(|error| match Errno::from_io_error(&error) {
             Some(Errno::MFILE | Errno::NFILE) => {
                 self.handles.close(|_| true);
@@ -123,7 +140,7 @@ impl FileSet {
         if let Some(open) = self.handles.get(key, access) {
             return Ok(open);
         }
-        let opened = self.with_room(|| self.registration.root.open(path, access))?;
+        let opened = self.with_room(|| self.places.open(file, path, access))?;
         Ok(self.handles.put(key, access, opened))
     }
 
@@ -141,6 +158,7 @@ impl FileSet {
             self.close(file);
             record.start_anew();
         }
+        self.places.start_anew();
     }
 
     /// The open file to be written; `None` where it is not there and need not be.
@@ -159,11 +177,11 @@ impl FileSet {
     }
 
     /// The open file, made with its folders where this registration has not written it before.
-    fn open_or_make(&self, file: usize, path: &FilePath, record: &mut Record) -> Result<Arc<File>> {
+    pub(super) fn open_or_make(&self, file: usize, path: &FilePath, record: &mut Record) -> Result<Arc<File>> {
         if let Some(open) = self.open_kept(file, path, record)? {
             return Ok(open);
         }
-        let made = self.with_room(|| self.registration.root.make(path));
+        let made = self.with_room(|| self.places.make(file, path));
         let made = made.map_err(|error| fault::of(path.as_str(), &error))?;
         lock(&self.folders).extend(made.folders);
         record.made = true;
@@ -196,34 +214,14 @@ impl FileSet {
         let open = self.open_or_make(file, path, &mut record)?;
         let found = open.metadata().map_err(|error| blame(&error))?;
         record.check(path.as_str(), &found)?;
-        record.size(&open, &found, entry.length, self.registration.allocate).map_err(|error| blame(&error))?;
+        // Nobody wants all of a file that is set aside.
+        let allocate = self.registration.allocate && !self.places.is_skipped(file);
+        record.size(&open, &found, entry.length, allocate).map_err(|error| blame(&error))?;
         let written = open.write_all_at(bytes, offset);
         record.dirty = true;
         written.map_err(|error| blame(&error))?;
         record.wrote_to(offset + bytes.len() as u64);
         Ok(())
-    }
-
-    /// Makes the empty files among `files`, which no write would. Indices lie within the layout.
-    ///
-    /// # Errors
-    /// As `write`.
-    pub(crate) fn prepare(&self, files: &[usize]) -> Result<()> {
-        let _here = self.enter()?;
-        let mut outcome = Ok(());
-        for &file in files {
-            if let Some((path, Entry { length: 0, .. })) = self.file(file) {
-                let shared = self.record(file);
-                let mut record = lock(&shared);
-                let made = record
-                    .check_refused(path.as_str())
-                    .and_then(|()| self.open_or_make(file, path, &mut record))
-                    .and_then(|open| open.metadata().map_err(|error| fault::of(path.as_str(), &error)))
-                    .and_then(|found| record.check(path.as_str(), &found));
-                note(&mut outcome, made);
-            }
-        }
-        outcome
     }
 
     /// Waits until everything written is on disk, and the folders' new entries; the first time also what was found there.
@@ -267,9 +265,9 @@ impl FileSet {
         let mut folders = BTreeSet::new();
         for (file, entry) in self.layout().entries().iter().enumerate() {
             let Some(path) = &entry.path else { continue };
-            let Ok(open) = self.with_room(|| self.registration.root.open(path, Access::Read)) else { continue };
+            let Ok(open) = self.with_room(|| self.places.open(file, path, Access::Read)) else { continue };
             folders.insert(PathBuf::new());
-            folders.extend(path.folders().map(Path::to_owned));
+            folders.extend(self.places.folders(file, path));
             if open.sync_data().is_err() {
                 let lost = lock(&self.record(file)).refuse(path.as_str(), fault::LOST);
                 note(&mut outcome, Err(lost));
@@ -322,11 +320,16 @@ impl FileSet {
         let root = &self.registration.root;
         let mut outcome = Ok(());
         let mut folders = BTreeSet::new();
+        let mut finder = self.places.finder();
         for path in self.layout().entries().iter().filter_map(|entry| entry.path.as_ref()) {
-            match root.remove_file(path) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => note(&mut outcome, Err(fault::of(path.as_str(), &error))),
+            let removed = match root.remove_file(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                removed => removed,
+            };
+            let lies_aside = self.with_room(|| finder.lies_aside(path));
+            let removed_aside = lies_aside.and_then(|lies| if lies { self.places.remove(path) } else { Ok(()) });
+            for one in [removed, removed_aside] {
+                note(&mut outcome, one.map_err(|error| fault::of(path.as_str(), &error)));
             }
             folders.extend(path.folders());
         }
@@ -346,7 +349,7 @@ mod tests {
         let files = files.iter().map(|components| (Some(FilePath::new(components).unwrap()), 4));
         let layout = Layout::new(files).unwrap();
         let registration = Registration::new("root".to_owned(), directory.to_owned(), layout, false);
-        FileSet::new(1, registration, Arc::new(Handles::new(1)))
+        FileSet::new(1, registration, &[], Arc::new(Handles::new(1)))
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `/v1/sets/{id}`: a set registered, prepared, flushed and removed. Its bytes are in `pieces`.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Path, RawQuery, State};
@@ -10,13 +12,13 @@ use serde::Deserialize;
 
 use super::body;
 use crate::disk::Registered;
-use crate::disk::layout::{Layout, MAX_FILES};
+use crate::disk::layout::Layout;
 use crate::disk::path::FilePath;
 use crate::disk::set::Registration;
 use crate::error::{Error, Result};
 use crate::state::AppState;
 
-/// Enough for a million files with usual names.
+/// Enough for a million files with usual names, of which some are skipped.
 const MAX_REGISTRATION_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Enough for the indices of a million files.
@@ -53,6 +55,12 @@ struct SetBody {
     files: Vec<FileBody>,
     #[serde(default)]
     allocate: bool,
+    /// Where skipped files are set aside; without it they lie in their places.
+    #[serde(default)]
+    aside: Option<Vec<String>>,
+    /// What a new set begins with. No part of what makes it the same again.
+    #[serde(default)]
+    skipped: Vec<usize>,
 }
 
 #[derive(Deserialize)]
@@ -64,19 +72,35 @@ struct FileBody {
     padding: bool,
 }
 
-/// 201 where the set is new, 204 where it is the same again, which lifts what was refused of its files; 404 `unknown_root`, 409 `set_conflict`, 413 `too_large`,
-/// 503 `busy` where there are too many. Touches no file.
+/// 201 where the set is new, 204 where it is the same again, which lifts what was refused of its files and leaves skipped
+/// those that were; 404 `unknown_root`, 409 `set_conflict`, 413 `too_large`, 503 `busy` where there are too many. Touches no
+/// file.
 async fn register(SetId(id): SetId, State(state): State<AppState>, body: Body) -> Result<StatusCode> {
     let (config, disk) = (state.config.clone(), state.disk.clone());
     let registered = body::read_json(&state, body, MAX_REGISTRATION_BYTES, move |set: SetBody| {
         let directory = config.current().roots.get(&set.root).cloned().ok_or(Error::UnknownRoot)?;
         let layout = layout(set.files).map_err(Error::BadRequest)?;
-        disk.register(id, Registration::new(set.root, directory, layout, set.allocate))
+        check_indices(&set.skipped, &layout)?;
+        let mut registration = Registration::new(set.root, directory, layout, set.allocate);
+        if let Some(components) = set.aside {
+            let aside = FilePath::new(&components).and_then(|folder| registration.with_aside(folder));
+            registration = aside.map_err(Error::BadRequest)?;
+        }
+        disk.register(id, registration, &set.skipped)
     });
     Ok(match registered.await? {
         Registered::New => StatusCode::CREATED,
         Registered::Again => StatusCode::NO_CONTENT,
     })
+}
+
+/// At most as many indices as there are files, and of these only.
+fn check_indices(files: &[usize], layout: &Layout) -> Result<()> {
+    let count = layout.entries().len();
+    if files.len() > count || files.iter().any(|file| *file >= count) {
+        return Err(Error::bad_request("the set has no file with such an index"));
+    }
+    Ok(())
 }
 
 fn layout(files: Vec<FileBody>) -> std::result::Result<Layout, String> {
@@ -102,20 +126,19 @@ async fn remove(SetId(id): SetId, State(state): State<AppState>, RawQuery(query)
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PrepareBody {
-    files: Vec<usize>,
+    skipped: Vec<usize>,
 }
 
-/// 204 once the empty files among those named exist; 404 `unknown_set`, 403 `refused`, 507 `disk_full`.
+/// 204 once the files named are set aside from their next use on, all others are in their places, and the empty ones among
+/// those exist; 400 `bad_request`, 404 `unknown_set`, 403 `refused`, 500 `unavailable`, 507 `disk_full`.
 async fn prepare(SetId(id): SetId, State(state): State<AppState>, body: Body) -> Result<StatusCode> {
     let set = state.disk.set(&id)?;
-    let count = set.layout().entries().len();
-    let files = body::read_json(&state, body, MAX_PREPARE_BYTES, move |body: PrepareBody| {
-        if body.files.len() > MAX_FILES || body.files.iter().any(|file| *file >= count) {
-            return Err(Error::bad_request("the set has no file with such an index"));
-        }
-        Ok(body.files)
+    let layout_of = Arc::clone(&set);
+    let skipped = body::read_json(&state, body, MAX_PREPARE_BYTES, move |body: PrepareBody| {
+        check_indices(&body.skipped, layout_of.layout())?;
+        Ok(body.skipped)
     });
-    state.disk.prepare(set, files.await?).await?;
+    state.disk.prepare(set, skipped.await?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
