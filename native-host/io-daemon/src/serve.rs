@@ -16,6 +16,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service as _;
@@ -152,6 +153,8 @@ pub async fn serve(listener: TcpListener, app: Router, state: AppState, limits: 
         .max_header_size(MAX_HEADER_BYTES)
         .max_buf_size(READ_BYTES);
     let driven = TaskTracker::new();
+    // A connection that is closed for another leaves its seat at once, and its descriptor when its task has ended.
+    let open = Arc::new(Semaphore::new(table.limit));
     let mut told = false;
     loop {
         let accepted = tokio::select! {
@@ -161,8 +164,14 @@ pub async fn serve(listener: TcpListener, app: Router, state: AppState, limits: 
         match accepted {
             Ok((stream, _)) => {
                 told = false;
-                if let Some(connection) = table.admit() {
-                    driven.spawn(drive(http.clone(), stream, app.clone(), connection, state.shutdown.clone()));
+                if let Some(connection) = table.admit()
+                    && let Ok(descriptor) = Arc::clone(&open).acquire_owned().await
+                {
+                    let driving = drive(http.clone(), stream, app.clone(), connection, state.shutdown.clone());
+                    driven.spawn(async move {
+                        driving.await;
+                        drop(descriptor);
+                    });
                 }
             }
             // The connection was gone before it was taken.
