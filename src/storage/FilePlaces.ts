@@ -119,18 +119,20 @@ export const make = (options: {
     })
 
   const decide = (index: number): Effect.Effect<void, StorageReason> =>
-    Effect.map(find(layout.files[index]!.path), (place) => {
+    Effect.map(find(layout.files[index]!.path), (found) => {
       // Somebody else may have been faster, or the file is wanted by now.
-      if (undecided.delete(index) && place === undefined) aside.set(index, undefined)
+      if (undecided.delete(index) && found === undefined) aside.set(index, undefined)
     })
 
-  /** The true path of what lies at `path`; `undefined` where nothing does. */
-  const find = (path: ReadonlyArray<string>): Effect.Effect<string | undefined, StorageReason> =>
+  /** The true path of what lies at `path`, and whether that is a file; `undefined` where nothing does. */
+  const find = (
+    path: ReadonlyArray<string>
+  ): Effect.Effect<{ readonly place: string; readonly isFile: boolean } | undefined, StorageReason> =>
     folder.resolve(path.slice(0, -1), "read").pipe(
       Effect.flatMap((parent) => {
         const place = Path.join(parent, path[path.length - 1]!)
         return NodeFile.call<NFS.Stats>((done) => fs.lstat(place, done)).pipe(
-          Effect.as(place),
+          Effect.map((found) => ({ place, isFile: found.isFile() })),
           Effect.mapError((error) => ({
             reason: FileSystemError.reasonOf(error, folder.nameOf(path), "read"),
             missing: error.code === "ENOENT"
@@ -173,7 +175,7 @@ export const make = (options: {
   })
 
   const bringBack = Effect.fnUntraced(function* (index: number) {
-    const from = yield* find(asidePath(index))
+    const found = yield* find(asidePath(index))
     const known = aside.get(index)
     if (known !== undefined) {
       if (known.file.needsSync()) yield* known.file.sync
@@ -181,7 +183,8 @@ export const make = (options: {
       yield* known.file.close
       aside.set(index, undefined)
     }
-    if (from !== undefined) yield* move(index, from)
+    // A folder there is of another torrent, with what was set aside of its files.
+    if (found?.isFile === true) yield* move(index, found.place)
     // Only now: whoever uses the file meanwhile waits for the gate.
     undecided.delete(index)
     aside.delete(index)
@@ -196,7 +199,7 @@ export const make = (options: {
     syncFound: (index) => use(index, "read", (file) => file.syncFound),
     isSkipped: (index) => undecided.has(index) || aside.has(index),
     hasAside: Effect.match(find([...AsideFolder.components, layout.files[0]!.path[0]!]), {
-      onSuccess: (place) => place !== undefined,
+      onSuccess: (found) => found !== undefined,
       // What cannot be reached is as good as not there: it is fetched again.
       onFailure: () => false
     }),

@@ -229,6 +229,18 @@ export const suite = <E>(name: string, layer: Layer.Layer<Storage | DownloadFold
       })
     )
 
+    test(
+      "stays aside where another torrent has a file of the name of its folder",
+      Effect.gen(function* () {
+        const other = layoutOf(16, ["t/b", 20])
+        yield* run([a], (torrent) => write(torrent, abc, 1))
+
+        yield* Effect.scoped(Effect.flatMap(open(other), (torrent) => torrent.prepare([0])))
+
+        assert.deepStrictEqual(yield* names, [".piecewise/parts/t/b/b", "t/a"])
+      })
+    )
+
     it.live("is never made and never lost, under any script of selections, writes and runs", () =>
       Effect.promise(() =>
         fc.assert(
