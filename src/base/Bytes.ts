@@ -148,7 +148,9 @@ export const writeUint32Unsafe = (bytes: Uint8Array, offset: number, value: numb
   bytes[offset + 3] = value
 }
 
-/** Writes `value`, a safe integer of at least 0, at `offset` in 64 bits, big-endian, as UDP trackers take their counts. */
+/**
+ * Writes `value`, a safe integer of at least 0, at `offset` in 64 bits, big-endian, as UDP trackers take their counts.
+ */
 export const writeUint64Unsafe = (bytes: Uint8Array, offset: number, value: number): void => {
   writeUint32Unsafe(bytes, offset, Math.floor(value / 0x1_0000_0000))
   writeUint32Unsafe(bytes, offset + 4, value % 0x1_0000_0000)

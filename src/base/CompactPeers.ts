@@ -27,7 +27,9 @@ export class CompactPeersError extends Data.TaggedError("CompactPeersError")<{
   }
 }
 
-/** The addresses of a list, in order, without those of port 0. Where places count, as in PEX flags, use `decodeEntry`. */
+/**
+ * The addresses of a list, in order, without those of port 0. Where places count, as in PEX flags, use `decodeEntry`.
+ */
 export const decode = (
   bytes: Uint8Array,
   family: Family

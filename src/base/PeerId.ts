@@ -19,7 +19,9 @@ const versionDigits = Version.version.split(".").map((part) => Number(part).toSt
 /** What every id of ours begins with: Azureus style (BEP 20), client `PW`, four parts of the version (`-PW0100-`). */
 export const prefix = `-PW${versionDigits.join("")}0-`
 
-/** The characters that travel in a tracker's URL as they are (RFC 3986 section 2.3); 64, so six random bits choose one. */
+/**
+ * The characters that travel in a tracker's URL as they are (RFC 3986 section 2.3); 64, so six random bits choose one.
+ */
 const unreserved = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 /** A new id of ours: the prefix and 12 characters chosen by `random`, which fills the array it is given. */

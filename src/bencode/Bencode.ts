@@ -45,7 +45,9 @@ export interface DecodeOptions {
 /** A decoded input. */
 export interface Decoded {
   readonly value: Value
-  /** Raw bytes of each value of the root dictionary (views); empty when the root is none. Info hashes are over these. */
+  /**
+   * Raw bytes of each value of the root dictionary (views); empty when the root is none. Info hashes are over these.
+   */
   readonly spans: ReadonlyMap<string, Uint8Array>
   /** Whether the keys of every dictionary ascend without a duplicate, as BEP 3 demands. */
   readonly ordered: boolean
@@ -62,7 +64,9 @@ export const maxDepthLimit = 1000
 /** 10 MiB: the largest torrents seen in the wild are smaller, and reading one holds the event loop for its duration. */
 export const defaultMaxBytes = 10 * 1024 * 1024
 
-/** A torrent of 100,000 files has some 700,000 tokens. None costs more than 115 bytes of memory, so this many 115 MB. */
+/**
+ * A torrent of 100,000 files has some 700,000 tokens. None costs more than 115 bytes of memory, so this many 115 MB.
+ */
 export const defaultMaxTokens = 1_000_000
 
 /** 64 bits have at most 20 digits. More would let a file buy quadratic time with one long integer. */

@@ -15,8 +15,9 @@
  *   storage    ok, index?, reason?, error?   a write failed and is repeated; `ok` once it takes writes again
  *   unreadable index, error                  a stored piece could not be read for a peer, and is not given any more
  *   resume     error                         resume data could not be written
- *   progress   state, bottleneck and why (what keeps it from being faster), stored, pieces, bytes, storedBytes, wantedBytes, missingBytes, downloadedBytes, wastedBytes,
- *              bytesPerSecond, uploadedBytes, uploadBytesPerSecond, shareRatio, peers, unchokedPeers, knownPeers, bannedPeers, bufferedBytes,
+ *   progress   state, bottleneck and why (what keeps it from being faster), stored, pieces, bytes, storedBytes,
+ *              wantedBytes, missingBytes, downloadedBytes, wastedBytes, bytesPerSecond, uploadedBytes,
+ *              uploadBytesPerSecond, shareRatio, peers, unchokedPeers, knownPeers, bannedPeers, bufferedBytes,
  *              rejectedPieces, unreadablePieces: once a second
  *   complete   stored, pieces, bytes, downloadedBytes, wastedBytes, uploadedBytes, seconds: the last line of a success,
  *              unless it seeds

@@ -1,7 +1,8 @@
 /**
- * Which files `--select`, or a magnet link, means. A glob stands for whole paths below the torrent's name, with `/` between components; of a
- * torrent that is one file, for its name. `*` is any text within a component, `?` one character of it, and `**` as a
- * component any number of components. Everything else stands for itself, brackets too, which names are full of.
+ * Which files `--select`, or a magnet link, means. A glob stands for whole paths below the torrent's name, with `/`
+ * between components; of a torrent that is one file, for its name. `*` is any text within a component, `?` one
+ * character of it, and `**` as a component any number of components. Everything else stands for itself, brackets too,
+ * which names are full of.
  */
 import * as Effect from "effect/Effect"
 import type { LayoutFile } from "../metainfo/FileLayout.ts"
@@ -59,7 +60,10 @@ export const ofGlobs = (
     return Effect.succeed(files)
   })
 
-/** The same for the files that a magnet link selects by their numbers (BEP 53). Fails where the torrent has none of them. */
+/**
+ * The same for the files that a magnet link selects by their numbers (BEP 53). Fails where the torrent has none of
+ * them.
+ */
 export const ofRanges = (
   { layout, name }: Metainfo,
   ranges: ReadonlyArray<FileRange>

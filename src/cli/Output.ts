@@ -57,7 +57,9 @@ export const make = ({ environment, stderr, stdout }: Options): Output => {
 
   const columns = () => stdout.columns || defaultColumns
 
-  /** Brings the cursor to the first of the drawn lines; in a window that became narrower they wrap and take more rows. */
+  /**
+   * Brings the cursor to the first of the drawn lines; in a window that became narrower they wrap and take more rows.
+   */
   const back = (): string => {
     let rows = 0
     for (const line of drawn) {

@@ -1,6 +1,6 @@
 /**
- * `piecewise seed`: verifies what is there, and gives it to whoever asks until it is stopped, or enough was given. It changes nothing on disk,
- * and remembers nothing: every start verifies anew, about a gigabyte a second.
+ * `piecewise seed`: verifies what is there, and gives it to whoever asks until it is stopped, or enough was given. It
+ * changes nothing on disk, and remembers nothing: every start verifies anew, about a gigabyte a second.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"

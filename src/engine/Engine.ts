@@ -103,7 +103,10 @@ export interface AddOptions {
   readonly limits?: RateLimits.Limits | undefined
   /** The same for each of its peers. */
   readonly peerLimits?: RateLimits.Limits | undefined
-  /** Peers that may be given to at once; default 8, or as many as suit the upload limit. More get less each, which few put up with for long. */
+  /**
+   * Peers that may be given to at once; default 8, or as many as suit the upload limit. More get less each, which few
+   * put up with for long.
+   */
   readonly uploadSlots?: number | undefined
 }
 

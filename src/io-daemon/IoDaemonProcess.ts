@@ -37,7 +37,9 @@ export const startTimeout = "10 seconds"
 /** How long a daemon may take to end when it is told to, before it is killed. */
 export const stopTimeout = "2 seconds"
 
-/** One that lived for this long is replaced at once when it dies (milliseconds); what dies sooner would only die again. */
+/**
+ * One that lived for this long is replaced at once when it dies (milliseconds); what dies sooner would only die again.
+ */
 export const shortLife = 100
 
 /** First wait after a start that came to little or nothing (milliseconds); doubles up to `maxDelay`. */

@@ -20,7 +20,9 @@ export const writeRoute = (id: string): string => `${setRoute(id)}/write`
 /** Gives the bytes of `Range`: 206. */
 export const readRoute = (id: string): string => `${setRoute(id)}/read`
 
-/** Sets the files of `prepareBody` aside, brings all others to their places and makes the empty ones among those: 204. */
+/**
+ * Sets the files of `prepareBody` aside, brings all others to their places and makes the empty ones among those: 204.
+ */
 export const prepareRoute = (id: string): string => `${setRoute(id)}/prepare`
 
 /** Streams a line for each range of `digestsBody`; see `decodeDigest`. */
@@ -40,7 +42,10 @@ export const maxDigestRanges = 4_096
 
 /** Which files of a set lie elsewhere while nobody wants them, and where that is. */
 export interface SetAside {
-  /** Components of a folder below the root, in which those files have the paths of the set. No file of the set may lie there. */
+  /**
+   * Components of a folder below the root, in which those files have the paths of the set. No file of the set may lie
+   * there.
+   */
   readonly folder: ReadonlyArray<string>
   /** Their indices; a set that is registered already keeps to what it was told before. */
   readonly skipped: ReadonlyArray<number>

@@ -21,7 +21,9 @@ const maxShownLength = 60
 /** Whether BEP 52 allows this piece length: a power of two of at least 16 KiB. */
 export const isPieceLength = (length: number): boolean => length >= 16_384 && (length & (length - 1)) === 0
 
-/** The files of a tree in its order, or a sentence on what is wrong with it. Bencode's depth limit bounds the recursion. */
+/**
+ * The files of a tree in its order, or a sentence on what is wrong with it. Bencode's depth limit bounds the recursion.
+ */
 export const flatten = (tree: Bencode.Value | undefined): Result.Result<ReadonlyArray<TreeFile>, string> => {
   if (!Bencode.isDictionary(tree)) return Result.fail("`file tree` is missing or not a dictionary")
   const files: Array<TreeFile> = []
@@ -45,7 +47,9 @@ export const flatten = (tree: Bencode.Value | undefined): Result.Result<Readonly
   return wrong === undefined ? Result.succeed(files) : Result.fail(wrong)
 }
 
-/** The beginning of a sentence on a node. Made when there is something to say: a hostile path is as long as the file. */
+/**
+ * The beginning of a sentence on a node. Made when there is something to say: a hostile path is as long as the file.
+ */
 const where = (path: ReadonlyArray<string>, name: string): string => {
   const joined = [...path, name].map((part) => part.slice(0, maxShownLength)).join("/")
   const text = Bytes.toText(Bytes.fromLatin1Unsafe(joined))

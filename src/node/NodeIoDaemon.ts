@@ -54,7 +54,10 @@ export const layerProcess = (options: { readonly directory: string }) =>
     )
   )
 
-/** `HttpClient` over undici, which is loaded when the layer is built: it takes longer than all else a program starts with. */
+/**
+ * `HttpClient` over undici, which is loaded when the layer is built: it takes longer than all else a program starts
+ * with.
+ */
 export const layerHttpClient = Layer.unwrap(
   Effect.map(
     Effect.promise(() => import("@effect/platform-node/NodeHttpClient")),

@@ -16,7 +16,10 @@ export const requirePiece = (geometry: PieceGeometry.PieceGeometry, index: numbe
   throw new WireError({ why: `${what} of piece ${index}, of which there are ${geometry.pieceCount}` })
 }
 
-/** The piece of that index, in which `length` bytes from `begin` on lie: one at least, and no more than may be asked for. */
+/**
+ * The piece of that index, in which `length` bytes from `begin` on lie: one at least, and no more than may be asked
+ * for.
+ */
 export const requireBlock = (
   geometry: PieceGeometry.PieceGeometry,
   index: number,

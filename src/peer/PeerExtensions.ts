@@ -149,7 +149,9 @@ export const make = (options: {
   }
 }
 
-/** Takes an `extended` frame. Throws a `WireError` where the peer broke a protocol; ids that we never gave are ignored. */
+/**
+ * Takes an `extended` frame. Throws a `WireError` where the peer broke a protocol; ids that we never gave are ignored.
+ */
 export const receive = (self: PeerExtensions, id: number, payload: Uint8Array, now: number): void => {
   if (id === ExtensionHandshake.id) return greet(self, payload)
   const extension = extensions[id - 1]
@@ -164,7 +166,9 @@ const greet = (self: PeerExtensions, payload: Uint8Array): void => {
   if (externalHost !== undefined) self.torrent.seenAs(self.remote, externalHost)
 }
 
-/** Does what is due: gives more of the info dict, and tells whether we want nothing more and, once a minute, of peers. */
+/**
+ * Does what is due: gives more of the info dict, and tells whether we want nothing more and, once a minute, of peers.
+ */
 export const tick = (self: PeerExtensions, now: number): void => {
   giveMetadata(self)
   tellUploadOnly(self)
@@ -176,7 +180,9 @@ export const tick = (self: PeerExtensions, now: number): void => {
 /** The most requests that the peer bears, where it has said so (`reqq`). */
 export const maxRequests = (self: PeerExtensions): number | undefined => self.theirs.maxRequests
 
-/** Where the peer can be dialled: its own word for the port, where it has said one; `dialled` is whether we dialled it. */
+/**
+ * Where the peer can be dialled: its own word for the port, where it has said one; `dialled` is whether we dialled it.
+ */
 export const dialAddress = (self: PeerExtensions, dialled: boolean): PeerAddress | undefined => {
   if (dialled) return self.remote
   const { port } = self.theirs

@@ -173,7 +173,10 @@ const isLeftToOthers = (self: Download, source: Source, piece: PieceIndex): bool
 const mayTakeOver = (self: Download, source: Source, buffer: PieceBuffer.PieceBuffer): boolean =>
   buffer.freeBlocks === buffer.blockCount && !isLeftToOthers(self, source, buffer.piece)
 
-/** Whether the peer may be asked for blocks of a piece under way: it has it, serves us, and nobody else is to send it alone. */
+/**
+ * Whether the peer may be asked for blocks of a piece under way: it has it, serves us, and nobody else is to send it
+ * alone.
+ */
 export const mayAsk = (self: Download, source: Source, buffer: PieceBuffer.PieceBuffer): boolean =>
   Bitfield.has(source.has, buffer.piece) &&
   (!source.peerChoking || source.allowedFast.has(buffer.piece)) &&

@@ -13,7 +13,10 @@ import * as RequestPipeline from "./RequestPipeline.ts"
 /** How many times faster than the other a peer must be, so that equals do not ask for each other's blocks. */
 export const timesFaster = 4
 
-/** Milliseconds that a request is out before it may be overtaken: what a peer far away takes for one is no sign of anything. */
+/**
+ * Milliseconds that a request is out before it may be overtaken: what a peer far away takes for one is no sign of
+ * anything.
+ */
 export const patience = 1_000
 
 /** The same where it is not known how fast the other peer is: it is given one block at a time to show it. */

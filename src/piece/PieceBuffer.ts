@@ -130,7 +130,9 @@ export const finish = (self: PieceBuffer, block: number, contributor: number, no
   return true
 }
 
-/** Stores a whole block at `begin`: the one copy. `false` for a duplicate or a closed buffer, where nothing is copied. */
+/**
+ * Stores a whole block at `begin`: the one copy. `false` for a duplicate or a closed buffer, where nothing is copied.
+ */
 export const put = (self: PieceBuffer, begin: number, block: Uint8Array, contributor: number, now: number): boolean => {
   const index = begin >>> PieceGeometry.blockShift
   if (!self.isOpen || Bitfield.has(self.received, index)) return false

@@ -44,7 +44,9 @@ export interface PiecePicker {
   readonly random: Prng.Prng
   /** Candidates of any priority. */
   count: number
-  /** Grows when a piece becomes a candidate, so that a peer for which a search found nothing knows when to try again. */
+  /**
+   * Grows when a piece becomes a candidate, so that a peer for which a search found nothing knows when to try again.
+   */
   version: number
 }
 
@@ -157,7 +159,9 @@ export const insert = (self: PiecePicker, piece: PieceIndex): void => {
   else enter(self, piece)
 }
 
-/** Says how much `piece` is wanted. One that is under way goes on, and has its new priority should it be missing again. */
+/**
+ * Says how much `piece` is wanted. One that is under way goes on, and has its new priority should it be missing again.
+ */
 export const setPriority = (self: PiecePicker, piece: PieceIndex, priority: PiecePriority): void => {
   if (self.priorities[piece] === code[priority]) return
   const isMissing = self.positions[piece] !== absent
@@ -183,7 +187,9 @@ const findFrom = (
   return undefined
 }
 
-/** The rarest candidate that is in `has` and not in `except`, of the highest priority; `undefined` where there is none. */
+/**
+ * The rarest candidate that is in `has` and not in `except`, of the highest priority; `undefined` where there is none.
+ */
 export const pick: Choice = (self, has, except) =>
   (self.high.count > 0 ? findFrom(self.high, 0, has, except) : undefined) ?? findFrom(self.normal, 0, has, except)
 

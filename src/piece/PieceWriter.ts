@@ -85,7 +85,10 @@ export const run = Effect.fnUntraced(function* (options: {
     return true
   })
 
-  /** Whether the storage says that the bytes are wrong, and nobody has looked yet if they were so before they went there. */
+  /**
+   * Whether the storage says that the bytes are wrong, and nobody has looked yet if they were so before they went
+   * there.
+   */
   const isMismatch = ({ piece }: PieceBuffer.PieceBuffer, { reason }: StorageError): boolean =>
     reason._tag === "DigestMismatch" && PieceTable.stateOf(download.table, piece) === "complete"
 

@@ -80,7 +80,9 @@ export const add = (self: RateMeter, bytes: number, now: number): void => {
   self.sum += bytes
 }
 
-/** Bytes per second over the window that ends at `now`, or since the meter was made if that is shorter. Never negative. */
+/**
+ * Bytes per second over the window that ends at `now`, or since the meter was made if that is shorter. Never negative.
+ */
 export const bytesPerSecond = (self: RateMeter, now: number): number => {
   slide(self, now)
   if (self.sum === 0) return 0

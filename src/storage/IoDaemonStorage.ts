@@ -61,7 +61,9 @@ export interface IoDaemonStorageOptions {
 /** 6: what browsers allow to one host over HTTP/1.1. The daemon's disk is busy with fewer. */
 export const defaultRequestsInFlight = 6
 
-/** Rechecks that go on at once, over all torrents: each keeps a connection busy for long, and writes need the others. */
+/**
+ * Rechecks that go on at once, over all torrents: each keeps a connection busy for long, and writes need the others.
+ */
 const rechecksInFlight = 2
 
 /** Bytes that the daemon digests in one request: a second's work, after which another torrent has its turn. */

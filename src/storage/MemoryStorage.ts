@@ -40,7 +40,9 @@ export interface MemoryStorageOptions {
 export interface MemoryTorrent {
   /** Paths of the files that exist, components joined with `/`, in the order of the layout. */
   readonly paths: ReadonlyArray<string>
-  /** A copy of a file's bytes, up to the last one stored, with zeros in the holes; `undefined` where it does not exist. */
+  /**
+   * A copy of a file's bytes, up to the last one stored, with zeros in the holes; `undefined` where it does not exist.
+   */
   readonly file: (path: string) => Uint8Array | undefined
   /** How often a piece was written with success. */
   readonly writes: (piece: number) => number

@@ -60,7 +60,9 @@ const sorted = (a: Uint8Array, b: Uint8Array): Uint8Array => {
   return Bytes.concat([a, b])
 }
 
-/** By byte: what it does to the remainder; 0x82f63b78 is the polynomial of Castagnoli, bits reversed (RFC 3720 12.1). */
+/**
+ * By byte: what it does to the remainder; 0x82f63b78 is the polynomial of Castagnoli, bits reversed (RFC 3720 12.1).
+ */
 const table = Uint32Array.from({ length: 256 }, (_, byte) => {
   let remainder = byte
   for (let bit = 0; bit < 8; bit++) remainder = (remainder & 1) === 0 ? remainder >>> 1 : (remainder >>> 1) ^ 0x82f63b78

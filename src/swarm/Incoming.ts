@@ -15,7 +15,9 @@ import type { Connection, Listening, Sink } from "../transport/Transport.ts"
 import * as Handshake from "../wire/Handshake.ts"
 import { WireError } from "../wire/WireError.ts"
 
-/** Connections whose handshake is awaited at once: a swarm that finds us at once is smaller, and each holds one socket. */
+/**
+ * Connections whose handshake is awaited at once: a swarm that finds us at once is smaller, and each holds one socket.
+ */
 export const maxStrangers = 64
 
 /** Takes a connection whose handshake names its torrent, and closes `scope` with it once that has ended. */

@@ -1,17 +1,18 @@
 /**
  * Super-seeding (BEP 16): how the first seed of a torrent gives little more than one copy away instead of several.
  *
- * We seem to have nothing, and tell each peer of one piece at a time: one that no other peer has or was told of. A peer is
- * told of another piece when a second peer has its last one, which proves that it passes on what it gets. A piece that two
- * peers have is spread, and left to them. When all are, and half of the peers have everything, the seed goes on as an ordinary one.
+ * We seem to have nothing, and tell each peer of one piece at a time: one that no other peer has or was told of. A peer
+ * is told of another piece when a second peer has its last one, which proves that it passes on what it gets. A piece
+ * that two peers have is spread, and left to them. When all are, and half of the peers have everything, the seed goes
+ * on as an ordinary one.
  *
- * Where a proof may never come the seed is patient, not stubborn: who has its piece is told of another after a while, or
- * at once where all others have it too; a piece that its peer does not fetch is offered to somebody else; and who gets
- * nothing from others is told of spread pieces too.
+ * Where a proof may never come the seed is patient, not stubborn: who has its piece is told of another after a while,
+ * or at once where all others have it too; a piece that its peer does not fetch is offered to somebody else; and who
+ * gets nothing from others is told of spread pieces too.
  *
  * A pure machine; `now` is in milliseconds. The caller begins each session with no pieces (an empty bitfield or `have
- * none`, BEP 6), reports what peers have and what they are sent, sends the `have`s, and serves each peer only what it was
- * told of (`isTold`). At the end it tells each the pieces in `untold`.
+ * none`, BEP 6), reports what peers have and what they are sent, sends the `have`s, and serves each peer only what it
+ * was told of (`isTold`). At the end it tells each the pieces in `untold`.
  */
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"

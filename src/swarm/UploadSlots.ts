@@ -10,7 +10,10 @@ import * as Choker from "./Choker.ts"
 export interface UploadSlots {
   /** Unchokes the peers whose turn it is at `now`, and chokes the others. */
   readonly choose: (now: number) => void
-  /** The same, soon but not at once: a free slot need not wait for the next tick, and many may change their interest together. */
+  /**
+   * The same, soon but not at once: a free slot need not wait for the next tick, and many may change their interest
+   * together.
+   */
   readonly chooseSoon: () => void
 }
 

@@ -190,7 +190,9 @@ const linkFields = (options: Partial<LinkOptions>): Pick<Link, "latencyMillis" |
 
 const optionsOf = (link: Link): LinkOptions => ({ latency: link.latencyMillis, bytesPerSecond: link.bytesPerSecond })
 
-/** The link of `from` to `to`; a host talks to itself over two, as its dialing and its listening side do not share one. */
+/**
+ * The link of `from` to `to`; a host talks to itself over two, as its dialing and its listening side do not share one.
+ */
 const linkOf = (state: State, from: string, to: string, isBack: boolean): Link => {
   const key = `${from} ${to}${from === to && isBack ? " back" : ""}`
   const known = state.links.get(key)

@@ -102,7 +102,9 @@ export const frame = (id: number, payloadLength: number): Uint8Array => {
   return bytes
 }
 
-/** A sink that gives each message to `tell`, whole, with copies of what it holds; a block when its last byte has come. */
+/**
+ * A sink that gives each message to `tell`, whole, with copies of what it holds; a block when its last byte has come.
+ */
 export const sink = (tell: (message: WireMessage) => void): FrameDecoder.FrameSink => {
   let piece = { index: 0, begin: 0, block: new Uint8Array(0) }
   return {

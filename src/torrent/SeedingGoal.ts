@@ -6,8 +6,8 @@ import * as Duration from "effect/Duration"
 /** It ends with whichever comes first; without either it never does. */
 export interface SeedingGoal {
   /**
-   * Payload bytes given since the torrent was started, as a multiple of the bytes that are wanted: with 1, others have had as
-   * much as we. Those of earlier runs are not known. Positive.
+   * Payload bytes given since the torrent was started, as a multiple of the bytes that are wanted: with 1, others have
+   * had as much as we. Those of earlier runs are not known. Positive.
    */
   readonly ratio?: number | undefined
   /** Time since everything that is wanted was stored, in this run. */

@@ -33,8 +33,8 @@ import * as TrackerAnswer from "./TrackerAnswer.ts"
 import * as TrackerUrl from "./TrackerUrl.ts"
 
 /**
- * How long an announce or a scrape may take, from the name's resolution to the body's last byte, redirects included. Shorter loses
- * overloaded trackers; longer keeps a torrent whose trackers are all dead from trying them again.
+ * How long an announce or a scrape may take, from the name's resolution to the body's last byte, redirects included.
+ * Shorter loses overloaded trackers; longer keeps a torrent whose trackers are all dead from trying them again.
  */
 export const defaultTimeout: Duration.Input = "15 seconds"
 

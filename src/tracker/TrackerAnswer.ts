@@ -28,7 +28,9 @@ export const defaultIntervalSeconds = 1800
 /** A tracker that names a longer interval (2^31 has been seen) would never be asked again. */
 export const maxIntervalSeconds = 21_600
 
-/** Addresses taken from one answer: far more than anybody asks for, and a bound on what a hostile one can make us hold. */
+/**
+ * Addresses taken from one answer: far more than anybody asks for, and a bound on what a hostile one can make us hold.
+ */
 export const maxPeers = 1000
 
 /** Characters of a tracker's text that are shown. */

@@ -44,7 +44,9 @@ export const defaultNumWant = 100
  */
 export const notListeningPort = 1
 
-/** How long `stopped` may hold up the end of a torrent. A tracker that misses it forgets us after an interval or two. */
+/**
+ * How long `stopped` may hold up the end of a torrent. A tracker that misses it forgets us after an interval or two.
+ */
 export const stopTimeout: Duration.Input = "2 seconds"
 
 /**

@@ -4,7 +4,9 @@
  */
 import * as IpAddress from "../base/IpAddress.ts"
 
-/** Names that are never in the public DNS (RFC 6762, RFC 8375, the reserved `internal`, and routers' own), or one label. */
+/**
+ * Names that are never in the public DNS (RFC 6762, RFC 8375, the reserved `internal`, and routers' own), or one label.
+ */
 const localName = /^[^.:]+$|\.(?:local|home\.arpa|internal|lan)$/
 
 /** The host of a URL of any scheme, in lower case, without the brackets of IPv6 and the root's dot. */

@@ -68,7 +68,9 @@ export interface Listening {
   readonly accept: Effect.Effect<Connection, never, Scope.Scope>
 }
 
-/** How many incoming connections wait to be taken: a burst of a swarm's size is too many, a scan of the port is none. */
+/**
+ * How many incoming connections wait to be taken: a burst of a swarm's size is too many, a scan of the port is none.
+ */
 export const defaultBacklog = 64
 
 /** Waits for connections. */
@@ -93,7 +95,9 @@ export class Listener extends Context.Service<
  */
 export type DatagramSink = (payload: Uint8Array, from: PeerAddress) => void
 
-/** A bound UDP port; it closes with the scope it was bound in. Datagrams may be lost, doubled and reordered on the way. */
+/**
+ * A bound UDP port; it closes with the scope it was bound in. Datagrams may be lost, doubled and reordered on the way.
+ */
 export interface UdpSocket {
   readonly local: PeerAddress
   /**

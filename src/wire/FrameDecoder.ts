@@ -101,7 +101,9 @@ export interface FrameDecoder {
   readonly maxFrameLength: number
   readonly maxBlockLength: number
   state: typeof betweenFrames | typeof inBlock | typeof inSkipped | typeof finished
-  /** The first `carried` bytes are the start of a cut frame, of which `needed` are wanted before it can be looked at. */
+  /**
+   * The first `carried` bytes are the start of a cut frame, of which `needed` are wanted before it can be looked at.
+   */
   carry: Uint8Array
   carried: number
   needed: number

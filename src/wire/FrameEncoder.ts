@@ -1,11 +1,12 @@
 /**
- * Writes peer wire frames one after another into a batch (BEP 3, BEP 5, BEP 6, BEP 10). A session appends all that it has
- * to say in one turn and hands the batch to its connection in one write, as a write costs a hundred times a frame.
+ * Writes peer wire frames one after another into a batch (BEP 3, BEP 5, BEP 6, BEP 10). A session appends all that it
+ * has to say in one turn and hands the batch to its connection in one write, as a write costs a hundred times a frame.
  *
  * Knows nothing of sessions. It has no bound of its own: whoever appends blocks takes the batch before it grows large.
  * Numbers are written as u32, big-endian, unchecked.
  *
- * Hot path: `request` is called once a block and takes 32 ns, taking the batch included (`test/bench/FrameDecoder.bench.ts`).
+ * Hot path: `request` is called once a block and takes 32 ns, taking the batch included
+ * (`test/bench/FrameDecoder.bench.ts`).
  */
 
 /** Frames that wait to be sent. Owned by one session. */
@@ -114,7 +115,9 @@ export const reject = (self: FrameEncoder, index: number, begin: number, length:
 /** BEP 6. */
 export const allowedFast = (self: FrameEncoder, index: number): void => indexed(self, 17, index)
 
-/** BEP 10: `id` is 0 for the extension handshake, else the number that the peer gave the extension. `payload` is copied. */
+/**
+ * BEP 10: `id` is 0 for the extension handshake, else the number that the peer gave the extension. `payload` is copied.
+ */
 export const extended = (self: FrameEncoder, id: number, payload: Uint8Array): void => {
   const at = header(self, 20, 1 + payload.length)
   self.buffer[at] = id

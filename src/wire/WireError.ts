@@ -3,7 +3,9 @@
  */
 import * as Data from "effect/Data"
 
-/** The peer sent bytes that the wire protocol does not allow. `why` ends a sentence: `a have of 3 bytes instead of 5`. */
+/**
+ * The peer sent bytes that the wire protocol does not allow. `why` ends a sentence: `a have of 3 bytes instead of 5`.
+ */
 export class WireError extends Data.TaggedError("WireError")<{ readonly why: string }> {
   override get message() {
     return `The peer broke the wire protocol: ${this.why}.`

@@ -21,13 +21,17 @@ export const id = 0
 
 /** What a peer said in one handshake, or in all so far; `undefined` is what it did not say. */
 export interface ExtensionHandshake {
-  /** `m`: by name of the extension, the id (1 to 255) of frames to this peer; 0 where it does not take them any more. */
+  /**
+   * `m`: by name of the extension, the id (1 to 255) of frames to this peer; 0 where it does not take them any more.
+   */
   readonly ids: ReadonlyMap<string, number>
   /** `v`: client and version, at most `maxClientLength` characters that are safe to show. */
   readonly client: string | undefined
   /** `p`: the TCP port at which the peer can be dialled, 1 to 65,535. */
   readonly port: number | undefined
-  /** `yourip`: the address from which the peer sees the other side come, in canonical text. A hint that may be a lie. */
+  /**
+   * `yourip`: the address from which the peer sees the other side come, in canonical text. A hint that may be a lie.
+   */
   readonly externalHost: string | undefined
   /** `ipv4`: the peer's IPv4 address, in canonical text. */
   readonly ipv4Host: string | undefined
@@ -39,7 +43,9 @@ export interface ExtensionHandshake {
   readonly metadataSize: number | undefined
   /** `upload_only`: the peer wants nothing more (BEP 21). */
   readonly uploadOnly: boolean | undefined
-  /** `info_hash2`: the v2 info hash whose first 20 bytes opened the connection, as libtorrent says it; 32 bytes, a copy. */
+  /**
+   * `info_hash2`: the v2 info hash whose first 20 bytes opened the connection, as libtorrent says it; 32 bytes, a copy.
+   */
   readonly infoHashV2: InfoHashV2 | undefined
 }
 
