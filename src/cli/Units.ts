@@ -47,17 +47,26 @@ const factors: Readonly<Record<string, number>> = {
   gb: 1_000_000_000
 }
 
-/** Reads a size: `65536`, `256KiB`, `1.5 MiB`, `1M`; `kB`, `MB` and `GB` are powers of 1000. `undefined` for no size. */
-export const parseBytes = (text: string): number | undefined => {
+/** A number of bytes, whole or not. */
+const readBytes = (text: string): number | undefined => {
   const match = /^\s*(\d+(?:\.\d+)?)\s*([a-z]{0,3})\s*$/i.exec(text)
   const factor = match === null ? undefined : factors[match[2]!.toLowerCase()]
-  if (match === null || factor === undefined) return undefined
-  const size = Number(match[1]) * factor
+  return match === null || factor === undefined ? undefined : Number(match[1]) * factor
+}
+
+/**
+ * Reads a size: `65536`, `256KiB`, `1.5 MiB`, `1M`; `kB`, `MB` and `GB` are powers of 1000. `undefined` for no size.
+ */
+export const parseBytes = (text: string): number | undefined => {
+  const size = readBytes(text)
   return Number.isSafeInteger(size) ? size : undefined
 }
 
 /** Reads bytes per second: a size, with or without `/s` behind it. `undefined` for no rate, and for 0. */
-export const parseRate = (text: string): number | undefined => parseBytes(text.replace(/\/s\s*$/i, "")) || undefined
+export const parseRate = (text: string): number | undefined => {
+  const rate = Math.round(readBytes(text.replace(/\/s\s*$/i, "")) ?? 0)
+  return rate > 0 && Number.isSafeInteger(rate) ? rate : undefined
+}
 
 const unitMillis: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 

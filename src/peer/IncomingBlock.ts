@@ -26,6 +26,7 @@ export const make = (): IncomingBlock => ({ request: undefined, isDirect: false,
 export const begin = (self: IncomingBlock, request: RequestPipeline.Request, key: number): void => {
   const { block, buffer } = request
   self.request = request
+  request.isArriving = true
   self.isDirect = buffer.writers[block] === PieceBuffer.nobody
   if (self.isDirect) buffer.writers[block] = key
   else self.scratch ??= new Uint8Array(PieceGeometry.blockLength)

@@ -227,13 +227,14 @@ export const refill = (self: PeerProtocol, now: number): PieceIndex | undefined 
   }
   while (RequestPipeline.admits(self.pipeline, now)) {
     const request = Download.nextBlock(self.download, self, now)
-    if (request === undefined) {
+    const piece = request === undefined ? Download.nextPiece(self.download, self) : undefined
+    const next = request ?? (piece === undefined ? nextDuplicate(self, now) : undefined)
+    if (next === undefined) {
       RequestPipeline.decline(self.pipeline)
-      const piece = Download.nextPiece(self.download, self)
-      if (piece === undefined) duplicate(self, now)
+      if (piece === undefined) self.download.hungry.add(self)
       return piece
     }
-    sendRequest(self, request)
+    sendRequest(self, next)
   }
   return undefined
 }
@@ -241,17 +242,9 @@ export const refill = (self: PeerProtocol, now: number): PieceIndex | undefined 
 const sendRequest = (self: PeerProtocol, { block, buffer }: RequestPipeline.Request): void =>
   FrameEncoder.request(self.outbox, buffer.piece, block * PieceGeometry.blockLength, PieceBuffer.sizeOf(buffer, block))
 
-const duplicate = (self: PeerProtocol, now: number): void => {
-  while (RequestPipeline.admits(self.pipeline, now)) {
-    const request = Download.nextDuplicate(self.download, self, now) ?? Overtaking.nextBlock(self.download, self, now)
-    if (request === undefined) {
-      RequestPipeline.decline(self.pipeline)
-      self.download.hungry.add(self)
-      return
-    }
-    sendRequest(self, request)
-  }
-}
+/** A request for a block that others are asked for as well: in the end game, or where they are slow. */
+const nextDuplicate = (self: PeerProtocol, now: number): RequestPipeline.Request | undefined =>
+  Download.nextDuplicate(self.download, self, now) ?? Overtaking.nextBlock(self.download, self, now)
 
 /** Says whether we are interested, where that has changed. */
 export const updateInterest = (self: PeerProtocol): void => {
@@ -273,7 +266,9 @@ export const announce = (self: PeerProtocol, piece: PieceIndex): void => {
   }
 }
 
-/** Tells the peer that a piece which it was told of cannot be read any more, unless it has the piece itself (BEP 54). */
+/**
+ * Tells the peer that a piece which it was told of cannot be read any more, unless it has the piece itself (BEP 54).
+ */
 export const retract = (self: PeerProtocol, piece: PieceIndex): void => {
   const isTold = self.offer === undefined || self.offer.isTold(piece)
   if (self.extensions === undefined || !isTold || Bitfield.has(self.has, piece)) return

@@ -16,6 +16,7 @@ import type { InfoHash } from "../base/InfoHash.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { PeerId } from "../base/PeerId.ts"
 import * as Download from "../piece/Download.ts"
+import * as RequestPipeline from "../piece/RequestPipeline.ts"
 import type * as Upload from "../piece/Upload.ts"
 import type { Connection, ConnectionError } from "../transport/Transport.ts"
 import * as FrameDecoder from "../wire/FrameDecoder.ts"
@@ -209,7 +210,10 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     if (FrameEncoder.isEmpty(protocol.outbox)) return true
     protocol.lastSent = now
     const isRoomy = connection.writeUnsafe(FrameEncoder.take(protocol.outbox))
-    if (!isRoomy) protocol.patience.blockedSince = now
+    if (!isRoomy) {
+      protocol.patience.blockedSince = now
+      RequestPipeline.rest(protocol.pipeline)
+    }
     if (protocol.extensions !== undefined) {
       PeerExtensions.giveMetadata(protocol.extensions)
       if (!FrameEncoder.isEmpty(protocol.outbox)) wakeSoon()
@@ -219,7 +223,10 @@ export const run = Effect.fnUntraced(function* (options: Options) {
 
   /** Refills the pipeline and sends, as far as that needs no fiber; else `false`, and the fiber does the rest. */
   const takeTurn = (protocol: PeerProtocol.PeerProtocol): boolean => {
-    if (protocol.patience.blockedSince !== undefined) return true
+    if (protocol.patience.blockedSince !== undefined) {
+      RequestPipeline.rest(protocol.pipeline)
+      return true
+    }
     const now = clock.currentTimeMillisUnsafe()
     return PeerProtocol.refill(protocol, now) === undefined && flush(protocol, now)
   }
@@ -231,12 +238,11 @@ export const run = Effect.fnUntraced(function* (options: Options) {
       Latch.closeUnsafe(awake)
       if (protocol === undefined) continue
       if (protocol.patience.blockedSince === undefined) {
-        const now = clock.currentTimeMillisUnsafe()
-        let piece = PeerProtocol.refill(protocol, now)
+        let piece = PeerProtocol.refill(protocol, clock.currentTimeMillisUnsafe())
         while (piece !== undefined && (yield* Download.begin(download, protocol, piece)) !== undefined) {
-          piece = PeerProtocol.refill(protocol, now)
+          piece = PeerProtocol.refill(protocol, clock.currentTimeMillisUnsafe())
         }
-        if (flush(protocol, now)) continue
+        if (flush(protocol, clock.currentTimeMillisUnsafe())) continue
       }
       yield* connection.drained
       protocol.patience.blockedSince = undefined

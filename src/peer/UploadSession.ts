@@ -29,7 +29,10 @@ export const maxRunBytes = 7 * PieceGeometry.blockLength
 /** Bytes of a piece frame before its block: length, id, piece and begin (BEP 3). */
 const headerLength = 13
 
-/** A run that took longer than this to leave, in milliseconds, is followed by one half as long; control frames wait behind. */
+/**
+ * A run that took longer than this to leave, in milliseconds, is followed by one half as long; control frames wait
+ * behind.
+ */
 const slowMillis = 1_000
 
 /** A run that left within this, in milliseconds, is followed by one twice as long. */
@@ -54,6 +57,8 @@ export const run = Effect.fnUntraced(function* (
       yield* requested.await
       continue
     }
+    // While these are read and sent it asks for no more, so that nothing is granted to a peer that does not read.
+    RateLimiter.rest(limiter)
     const { begin, piece } = uploads.ends.next
     const taken = UploadQueue.take(uploads, Math.min(allowed, ReadCache.lengthToSpanEnd(begin)))
     const last = taken[taken.length - 1]!
@@ -109,7 +114,9 @@ const settle = (limiter: RateLimiter.RateLimiter, allowed: number, sent: number)
   else if (sent > allowed) RateLimiter.spend(limiter, sent - allowed)
 }
 
-/** Requests that are looked at for one in another span: as many as lie in one, which is as long as its read may take. */
+/**
+ * Requests that are looked at for one in another span: as many as lie in one, which is as long as its read may take.
+ */
 const lookAhead = ReadCache.spanLength / PieceGeometry.blockLength
 
 /** The first request in line that is not in `span`: its span is read while this one is sent. */

@@ -50,7 +50,9 @@ export interface BufferPool {
   readonly scope: Scope.Scope
 }
 
-/** How many buffers a torrent gets by default: 20, or 20 MiB of small pieces, as far as its part of the budget reaches. */
+/**
+ * How many buffers a torrent gets by default: 20, or 20 MiB of small pieces, as far as its part of the budget reaches.
+ */
 export const capacityFor = (pieceLength: number, totalBytes: number): number =>
   Math.max(
     1,
@@ -187,19 +189,26 @@ export const lentCount = (self: BufferPool): number => self.loans.size
 /** Buffers that wait to be lent, or could still be made: with the lent ones they are always `capacity`. */
 export const freeCount = (self: BufferPool): number => Queue.sizeUnsafe(self.free) + (self.capacity - self.account.held)
 
+/** How stale pieces are told. */
+export interface SweepOptions {
+  /** Hears of each piece before its loan ends. */
+  readonly onStale?: ((buffer: PieceBuffer.PieceBuffer) => void) | undefined
+  /** Whether blocks are not asked for, as a rate limit holds them up: that time does not count. */
+  readonly isHeldUp?: (() => boolean) | undefined
+}
+
 /**
  * Ends the loans of incomplete pieces that got no block for 60 s, every 10 s, for ever, and offers idle buffers to other
- * torrents. `onStale` hears of each piece before its loan ends.
+ * torrents.
  */
-export const sweep = (
-  self: BufferPool,
-  onStale: (buffer: PieceBuffer.PieceBuffer) => void = () => {}
-): Effect.Effect<void> =>
+export const sweep = (self: BufferPool, options: SweepOptions = {}): Effect.Effect<void> =>
   Effect.gen(function* () {
     const now = yield* Clock.currentTimeMillis
+    const isHeldUp = options.isHeldUp?.() === true
     for (const { buffer } of [...self.loans.values()]) {
+      if (isHeldUp) buffer.lastActivity = now
       if (PieceBuffer.isComplete(buffer) || now - buffer.lastActivity < staleAfter) continue
-      onStale(buffer)
+      options.onStale?.(buffer)
       // From here on no late block can complete it.
       PieceBuffer.close(buffer)
       yield* close(self, buffer.piece)

@@ -2,8 +2,9 @@
  * The requests that are out to one peer: which blocks, since when, and how many there should be.
  *
  * A request is released on arrival, reject, choke, timeout and when the peer is gone, each time here, so that the block
- * is free for somebody else, and, unless it arrived, its bytes for whoever the rate limit holds up. Depth follows the measured rate and delay of the peer: enough to keep it busy for the
- * delay and half a second on top, so a fast peer never waits for us and a slow one holds few blocks.
+ * is free for somebody else, and, unless it arrived, its bytes for whoever the rate limit holds up. Depth follows the
+ * measured rate and delay of the peer: enough to keep it busy for the delay and half a second on top, so a fast peer
+ * never waits for us and a slow one holds few blocks.
  *
  * Hot path: one call to send and one to release a block, 85 ns together (`test/bench/Pieces.bench.ts`, two shared x64
  * cores, Node 24). `now` is in milliseconds.
@@ -36,7 +37,9 @@ export const slowestBlock = 30_000
 /** The shortest span a rate is measured over (milliseconds). */
 const measureSpan = 100
 
-/** Value of `measuredSince` before the first block: the wait for it is the peer's delay and says nothing of its rate. */
+/**
+ * Value of `measuredSince` before the first block: the wait for it is the peer's delay and says nothing of its rate.
+ */
 const notYet = -1
 
 /** A request that is out. */
@@ -44,6 +47,8 @@ export interface Request {
   readonly buffer: PieceBuffer.PieceBuffer
   readonly block: number
   readonly sentAt: number
+  /** Whether its block has begun to come: then its bytes have passed, whatever becomes of it. */
+  isArriving: boolean
 }
 
 /** The requests out to one peer, the oldest first. */
@@ -106,7 +111,9 @@ export const room = (self: RequestPipeline): number => (self.isSnubbed ? 1 : sel
  */
 export const admits = (self: RequestPipeline, now: number): boolean => {
   const free = room(self)
-  return free > 0 && RateLimiter.take(self.limiter, PieceGeometry.blockLength, now, free * PieceGeometry.blockLength)
+  if (free > 0) return RateLimiter.take(self.limiter, PieceGeometry.blockLength, now, free * PieceGeometry.blockLength)
+  rest(self)
+  return false
 }
 
 /** There was nothing to ask for after all. */
@@ -134,7 +141,7 @@ export const send = (self: RequestPipeline, buffer: PieceBuffer.PieceBuffer, blo
   PieceBuffer.request(buffer, block)
   const size = PieceBuffer.sizeOf(buffer, block)
   if (size < PieceGeometry.blockLength) RateLimiter.giveBack(self.limiter, PieceGeometry.blockLength - size)
-  const request: Request = { buffer, block, sentAt: now }
+  const request: Request = { buffer, block, sentAt: now, isArriving: false }
   self.requests.set(key(self, buffer.piece, block), request)
   return request
 }
@@ -148,8 +155,9 @@ const forget = (self: RequestPipeline, piece: number, block: number): Request | 
   return request
 }
 
-const giveBack = (self: RequestPipeline, { block, buffer }: Request): void =>
-  RateLimiter.giveBack(self.limiter, PieceBuffer.sizeOf(buffer, block))
+const giveBack = (self: RequestPipeline, { block, buffer, isArriving }: Request): void => {
+  if (!isArriving) RateLimiter.giveBack(self.limiter, PieceBuffer.sizeOf(buffer, block))
+}
 
 /** Releases the request for a block that will not come; `undefined` where there was none. */
 export const release = (self: RequestPipeline, piece: number, block: number): Request | undefined => {

@@ -1,22 +1,23 @@
 /**
  * Limits on bytes per second for the engine, its torrents and their peers, shared fairly among those that wait.
  *
- * Limiters form a tree, one tree for each direction: the engine's at the root, a torrent's below it, a peer's below that.
- * Only peers, the leaves, take bytes, from themselves and everyone above. Each limiter is a token bucket that may be
- * overdrawn by one take: who finds no debt on its way up may take a whole block, and the next waits until that is paid
- * back. So in any stretch of time a limiter lets through its rate times that time, half a second's worth, and one take.
+ * Limiters form a tree, one tree for each direction: the engine's at the root, a torrent's below it, a peer's below
+ * that. Only peers, the leaves, take bytes, from themselves and everyone above. Each limiter is a token bucket that may
+ * be overdrawn by one take: who finds no debt on its way up may take a whole block, and the next waits until that is
+ * paid back. So in any stretch of time a limiter lets through its rate times that time, half a second's worth, and one
+ * take.
  *
- * Among those that wait a limiter serves the child that had least since it began to compete, in bytes: torrents share the
- * engine's limit evenly whatever their number of peers, and peers share their torrent's. Nobody waits while no limiter
- * on its way is in debt, and what a child is not entitled to by its own limit goes to the others.
+ * Among those that wait a limiter serves the child that had least since it began to compete, in bytes: torrents share
+ * the engine's limit evenly whatever their number of peers, and peers share their torrent's. Nobody waits while no
+ * limiter on its way is in debt, and what a child is not entitled to by its own limit goes to the others.
  *
  * Uploading takes a block's length before it is sent. Downloading takes it before the block is requested and gives it
- * back if the block will not come; or, where reads are to be limited, takes the room of the read buffer and gives back what
- * was not filled.
+ * back if the block will not come; or, where reads are to be limited, takes the room of the read buffer and gives back
+ * what was not filled.
  *
- * Plain and synchronous; `now` is in milliseconds. Who keeps the root steps it when `nextAt` says so (`RateLimits.ts`). Hot path: `take` is called once per block and costs 6 ns
- * without limits, 12 ns under three, and 55 ns where 50 peers wait (`test/bench/Rates.bench.ts`, two shared x64
- * cores, Node 24).
+ * Plain and synchronous; `now` is in milliseconds. Who keeps the root steps it when `nextAt` says so (`RateLimits.ts`).
+ * Hot path: `take` is called once per block and costs 6 ns without limits, 12 ns under three, and 55 ns where 50 peers
+ * wait (`test/bench/Rates.bench.ts`, two shared x64 cores, Node 24).
  */
 
 /**
@@ -27,6 +28,9 @@ export const burstSeconds = 0.5
 
 /** Bytes granted at a time to one of those that wait: a block. */
 const grantLength = 16_384
+
+/** Milliseconds by which callers may lag behind each other. */
+const clockSlack = 1_000
 
 /** A limiter. Change it only through this module. */
 export interface RateLimiter {
@@ -81,9 +85,9 @@ const capacityOf = (bytesPerSecond: number | undefined): number => (bytesPerSeco
 const isOpen = (self: RateLimiter, now: number): boolean => {
   const { bytesPerSecond } = self
   if (bytesPerSecond === undefined) return true
-  // A clock that is put back stands still for us.
   const elapsed = Math.max(0, now - self.refilledAt)
-  self.refilledAt = now
+  // A clock that is put back stands still for us; who still goes by a time that has just passed does not put it back.
+  if (now > self.refilledAt || self.refilledAt - now > clockSlack) self.refilledAt = now
   self.tokens = Math.min(capacityOf(bytesPerSecond), self.tokens + (bytesPerSecond * elapsed) / 1_000)
   // A debt of less than a byte is what rounding leaves of one that is paid.
   return self.tokens > -1
@@ -144,6 +148,8 @@ export const giveBack = (self: RateLimiter, bytes: number): void => {
       node.tokens = Math.min(capacityOf(node.bytesPerSecond), node.tokens + bytes)
     }
     node.served -= bytes
+    // Nobody sleeps on until a debt would be paid that is paid now.
+    if (node.parent === undefined && node.waiting.size > 0) node.wake()
   }
 }
 
@@ -215,7 +221,10 @@ const nextServed = (self: RateLimiter, now: number): RateLimiter | undefined => 
   return leaf
 }
 
-/** When the next of those that wait below `root` can be served, at `now` at the earliest; `undefined` where nobody waits. */
+/**
+ * When the next of those that wait below `root` can be served, at `now` at the earliest; `undefined` where nobody
+ * waits.
+ */
 export const nextAt = (root: RateLimiter, now: number): number | undefined => {
   if (root.wanted === 0 && root.waiting.size === 0) return undefined
   let below = root.wanted > 0 ? now : Number.POSITIVE_INFINITY

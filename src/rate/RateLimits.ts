@@ -10,7 +10,7 @@ import * as Latch from "effect/Latch"
 import * as Semaphore from "effect/Semaphore"
 import * as RateLimiter from "./RateLimiter.ts"
 
-/** What may pass: positive numbers, absent where there is no limit. */
+/** What may pass: absent, or not a finite number, where there is no limit; 0 lets nothing pass but a block. */
 export interface Limits {
   readonly downloadBytesPerSecond?: number | undefined
   readonly uploadBytesPerSecond?: number | undefined
@@ -40,7 +40,9 @@ export interface PeerLimits extends RateLimits {
   readonly torrent: TorrentLimits
 }
 
-/** Who waits is served this many milliseconds later at most: a timer for each block would cost more than it is worth. */
+/**
+ * Who waits is served this many milliseconds later at most: a timer for each block would cost more than it is worth.
+ */
 export const stepMillis = 20
 
 /** The limits of an engine; they hold nobody up for ever only while `run` runs. */
@@ -89,23 +91,26 @@ const pair = (
   now: number
 ): RateLimits => ({
   download: RateLimiter.make({
-    bytesPerSecond: limits.downloadBytesPerSecond,
+    bytesPerSecond: limitOf(limits.downloadBytesPerSecond),
     parent: parent?.download,
     wake: wake?.download,
     now
   }),
   upload: RateLimiter.make({
-    bytesPerSecond: limits.uploadBytesPerSecond,
+    bytesPerSecond: limitOf(limits.uploadBytesPerSecond),
     parent: parent?.upload,
     wake: wake?.upload,
     now
   })
 })
 
+const limitOf = (bytesPerSecond: number | undefined): number | undefined =>
+  bytesPerSecond !== undefined && Number.isFinite(bytesPerSecond) ? Math.max(0, bytesPerSecond) : undefined
+
 /** Sets other limits; those that are absent are lifted. */
 export const set = (self: RateLimits, limits: Limits, now: number): void => {
-  RateLimiter.setLimit(self.download, limits.downloadBytesPerSecond, now)
-  RateLimiter.setLimit(self.upload, limits.uploadBytesPerSecond, now)
+  RateLimiter.setLimit(self.download, limitOf(limits.downloadBytesPerSecond), now)
+  RateLimiter.setLimit(self.upload, limitOf(limits.uploadBytesPerSecond), now)
 }
 
 /** Sets other limits for each peer of the torrent, and for those to come. */

@@ -24,24 +24,26 @@ export const make = (): ExternalAddress => ({ votes: new Map(), ipv4Host: undefi
  */
 export const vote = (self: ExternalAddress, voter: string, host: string): boolean => {
   if (IpAddress.reach(host) !== "public" || IpAddress.parse(host) === undefined) return false
+  if (self.votes.get(voter) === host) return false
   const { ipv4Host, ipv6Host } = self
   self.votes.delete(voter)
   self.votes.set(voter, host)
   if (self.votes.size > maxVoters) self.votes.delete(self.votes.keys().next().value!)
-  self.ipv4Host = elected(self, false)
-  self.ipv6Host = elected(self, true)
+  self.ipv4Host = elected(self, false, ipv4Host)
+  self.ipv6Host = elected(self, true, ipv6Host)
   return self.ipv4Host !== ipv4Host || self.ipv6Host !== ipv6Host
 }
 
-/** The host of a family that most voters name; of several the one that was named first, so that it does not change to and fro. */
-const elected = (self: ExternalAddress, isIpv6: boolean): string | undefined => {
+/**
+ * The host of a family that most voters name; of several the one that is believed, so that it does not change to and
+ * fro.
+ */
+const elected = (self: ExternalAddress, isIpv6: boolean, believed: string | undefined): string | undefined => {
   const counts = new Map<string, number>()
-  let best: string | undefined
   for (const host of self.votes.values()) {
-    if (host.includes(":") !== isIpv6) continue
-    const count = (counts.get(host) ?? 0) + 1
-    counts.set(host, count)
-    if (best === undefined || count > counts.get(best)!) best = host
+    if (host.includes(":") === isIpv6) counts.set(host, (counts.get(host) ?? 0) + 1)
   }
+  let best = believed !== undefined && counts.has(believed) ? believed : undefined
+  for (const [host, count] of counts) if (best === undefined || count > counts.get(best)!) best = host
   return best
 }

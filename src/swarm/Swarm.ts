@@ -140,7 +140,14 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const { download, report } = options
   const maxConnections = options.maxConnections ?? defaultMaxConnections
   const dialer = yield* Dialer
-  const book = PeerBook.make(options.random)
+  const ourselves = ExternalAddress.make()
+  const us = () => ({ ...ourselves, port: options.extensions.port ?? 0 })
+  const book = PeerBook.make(options.random, (address) => DialPriority.of(us(), address))
+  /**
+   * Whether we are seen at another address than when the book was ranked: the next tick does, as anybody can tell us
+   * one.
+   */
+  let isRankStale = false
   const fibers = yield* FiberMap.make<number, void>()
   const open = new Map<number, PeerSession.PeerSession>()
   const clock = yield* Clock.Clock
@@ -169,12 +176,9 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     clock,
     random: options.random
   })
-  const ourselves = ExternalAddress.make()
 
   const seenAs = (voter: string, host: string): void => {
-    if (!ExternalAddress.vote(ourselves, voter, host)) return
-    const us = { ...ourselves, port: options.extensions.port ?? 0 }
-    PeerBook.rank(book, (address) => DialPriority.of(us, address))
+    if (ExternalAddress.vote(ourselves, voter, host)) isRankStale = true
   }
 
   /** Whether the connection was begun by the peer with the larger id. */
@@ -353,6 +357,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
    * seeding those who would wait are not known, as most would come by themselves: then it goes unless it wants something.
    */
   const replaceMostUseless = (now: number): void => {
+    // Nobody can be of use who is not asked.
+    if (options.limits !== undefined && RateLimiter.isWaitedFor(options.limits.download)) return
     const worst = mostUseless()
     if (worst === undefined || now - Usefulness.lastOfUse(worst.protocol, isFinished()) < uselessAfter) return
     const next = PeerBook.nextToDial(book, now)
@@ -366,6 +372,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const tick = Effect.gen(function* () {
     const now = yield* Clock.currentTimeMillis
     Download.releaseDelayed(download, now)
+    if (isRankStale) PeerBook.rank(book)
+    isRankStale = false
     let isFreed = false
     for (const session of [...open.values()]) {
       if (!tickSession(session, now)) continue

@@ -33,7 +33,7 @@ export interface Facts {
   readonly verifyingPieces: number
   readonly writingPieces: number
   readonly missingPieces: number
-  /** Whether a limit held back requests within the last second. */
+  /** Whether a limit holds back requests. */
   readonly isRateLimited: boolean
 }
 

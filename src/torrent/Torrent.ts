@@ -31,6 +31,7 @@ import * as PieceTable from "../piece/PieceTable.ts"
 import * as PieceVerifier from "../piece/PieceVerifier.ts"
 import * as PieceWriter from "../piece/PieceWriter.ts"
 import * as Upload from "../piece/Upload.ts"
+import * as RateLimiter from "../rate/RateLimiter.ts"
 import * as RateLimits from "../rate/RateLimits.ts"
 import { ResumeStore } from "../resume/ResumeStore.ts"
 import type * as ReadCache from "../storage/ReadCache.ts"
@@ -147,7 +148,8 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     { torrent: options.limits, eachPeer: options.peerLimits },
     clock.currentTimeMillisUnsafe()
   )
-  let isSeeding = options.seed !== undefined && options.seed !== false
+  const seeds = options.seed !== undefined && options.seed !== false
+  let isSeeding = seeds
   /** When everything that is wanted now was stored; `undefined` while it is not. */
   let completedAt: number | undefined
   let resumedBytes = 0
@@ -198,6 +200,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     const isFinished = PieceTable.isFinished(table)
     if (!isFinished) {
       completedAt = undefined
+      isSeeding = seeds
       if (state._tag === "Complete") state = { _tag: "Downloading" }
     } else if (completedAt === undefined && keptPieces === table.counts.stored) {
       completedAt = clock.currentTimeMillisUnsafe()
@@ -331,7 +334,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       })
     )
     yield* forkPart(verifier.run)
-    yield* forkPart(BufferPool.sweep(download.pool))
+    yield* forkPart(BufferPool.sweep(download.pool, { isHeldUp: () => RateLimiter.isWaitedFor(limits.download) }))
     yield* forkPart(swarm.running)
     yield* swarm.add(waiting)
     const context: PeerSourceContext = {

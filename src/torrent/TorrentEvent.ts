@@ -42,7 +42,10 @@ export type TorrentEvent =
   | { readonly _tag: "ResumeFailed"; readonly why: string }
   /** Every wanted piece is stored. Told again when more was wanted later, and is stored as well. */
   | { readonly _tag: "Completed" }
-  /** As much, or for as long, was given to others as was to be (`SeedingGoal`). Nothing more is given. */
+  /**
+   * As much, or for as long, was given to others as was to be (`SeedingGoal`). Nothing more is given, until more is wanted
+   * and stored as well.
+   */
   | { readonly _tag: "SeedingEnded"; readonly reached: "ratio" | "time" }
   /** The torrent could not be started, or broke; nothing of it runs any more. */
   | { readonly _tag: "Failed"; readonly error: TorrentError | TorrentDefect }

@@ -244,12 +244,16 @@ const askAny = <Tag extends "Announced" | "Scraped">(
   const ipv4 = addresses.filter((address) => familyOf(address) === "ipv4")
   const ipv6 = addresses.filter((address) => familyOf(address) === "ipv6")
   if (ipv4.length === 0 || ipv6.length === 0) return ask(client, addresses, expects, encode)
-  const overIpv6 = ask(client, ipv6, expects, encode).pipe(
-    Effect.delay(familyPatience),
-    // A machine without IPv6 still has IPv4.
-    Effect.catchTag("ConnectionError", () => Effect.never)
+  // A machine without one family still has the other; without both, that is what is told.
+  const overIpv4 = Effect.catchTag(ask(client, ipv4, expects, encode), "ConnectionError", (error) =>
+    Effect.catchTag(ask(client, ipv6, expects, encode), "ConnectionError", () => Effect.fail(error))
   )
-  return Effect.raceFirst(ask(client, ipv4, expects, encode), overIpv6)
+  const overIpv6 = Effect.catchTag(
+    Effect.delay(ask(client, ipv6, expects, encode), familyPatience),
+    "ConnectionError",
+    () => Effect.never
+  )
+  return Effect.raceFirst(overIpv4, overIpv6)
 }
 
 /**

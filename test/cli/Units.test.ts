@@ -45,6 +45,8 @@ describe("Units", () => {
     ["500KiB", 512_000],
     ["2 MiB/s", 2_097_152],
     ["100", 100],
+    ["1.1MiB", 1_153_434],
+    ["0.3 B", undefined],
     ["0", undefined],
     ["/s", undefined],
     ["2MiB/h", undefined]

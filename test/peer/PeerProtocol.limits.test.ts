@@ -2,6 +2,7 @@ import { assert, describe } from "@effect/vitest"
 import * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
 import * as RateLimiter from "../../src/rate/RateLimiter.ts"
 import * as RateLimits from "../../src/rate/RateLimits.ts"
+import { encodeAll } from "../../src/testing/WireMessage.ts"
 import { asked, block, heard, makeDownload, piece, refill, say, test, unchoked } from "./protocols.ts"
 
 /** A torrent that may fetch two blocks a second: at once half a second's worth, and one. */
@@ -40,6 +41,45 @@ describe("PeerProtocol, limited", () => {
 
     assert.deepStrictEqual([granted, creditOf(protocol)], [2 * block, 0])
     assert.isFalse(RateLimiter.isWaitedFor(limits.download))
+  })
+
+  test("leaves to others what it was granted when it may ask for no more", function* () {
+    const limits = limitsOf()
+    const protocol = yield* unchoked(yield* makeDownload(), 0, { limits })
+    grant(limits, 1_000)
+    protocol.pipeline.isSnubbed = true
+
+    yield* refill(protocol, 1_000)
+
+    assert.deepStrictEqual([creditOf(protocol), RateLimiter.isWaitedFor(limits.download)], [0, false])
+  })
+
+  test("waits for nothing when there is nothing to ask for, whoever else waits", function* () {
+    const limits = limitsOf()
+    const download = yield* makeDownload({ stored: [1, 2, 3] })
+    const first = yield* unchoked(download, 0, { limits })
+    const [second, third] = [yield* unchoked(download, 1, { limits }), yield* unchoked(download, 2, { limits })]
+    // All blocks of the one missing piece are out, each three times.
+    for (let now = 1_000; now < 20_000; now += 1_000) {
+      grant(limits, now)
+      for (const protocol of [first, second, third]) if (!download.hungry.has(protocol)) yield* refill(protocol, now)
+    }
+
+    assert.isFalse(RateLimiter.isWaitedFor(limits.download))
+    assert.strictEqual(download.hungry.size, 3)
+  })
+
+  test("does not get back the bytes of a block that has begun to come", function* () {
+    const limits = limitsOf()
+    const protocol = yield* unchoked(yield* makeDownload(), 0, { limits })
+    const before = limits.download.tokens
+    const [name] = asked(heard(protocol))
+    const [index, at] = name!.split(":").map(Number)
+    PeerProtocol.receive(protocol, encodeAll([piece(index!, at!)]).subarray(0, 1_000), 0)
+
+    yield* PeerProtocol.close(protocol)
+
+    assert.strictEqual(limits.download.tokens - before, block)
   })
 
   test("pays for bytes that nobody asked for", function* () {

@@ -6,6 +6,8 @@ import * as Latch from "effect/Latch"
 import * as TestClock from "effect/testing/TestClock"
 import * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
 import * as UploadSession from "../../src/peer/UploadSession.ts"
+import * as RateLimiter from "../../src/rate/RateLimiter.ts"
+import * as RateLimits from "../../src/rate/RateLimits.ts"
 import type { TorrentStorage } from "../../src/storage/Storage.ts"
 import { NotStored, StorageError, StorageUnavailable } from "../../src/storage/Storage.ts"
 import * as WireMessage from "../../src/testing/WireMessage.ts"
@@ -61,16 +63,18 @@ const inShort = (messages: ReadonlyArray<WireMessage.WireMessage>) =>
 const serving = Effect.fnUntraced(function* (
   options: {
     readonly isFast?: boolean
+    readonly limits?: RateLimits.TorrentLimits
     readonly around?: (read: TorrentStorage["readBlock"]) => TorrentStorage["readBlock"]
   } = {}
 ) {
   const upload = Uploads.make(geometry, options.around)
   const download = yield* makeDownload({ stored: [0, 1, 2, 3] })
-  const protocol = connect(download, 0, { upload, isFast: options.isFast })
+  const protocol = connect(download, 0, { upload, isFast: options.isFast, limits: options.limits })
   PeerProtocol.unchoke(protocol)
   heard(protocol)
   const line = makeConnection()
   const requested = Latch.makeUnsafe(false)
+  protocol.woken.onServe = () => queueMicrotask(() => requested.openUnsafe())
   yield* Effect.forkChild(UploadSession.run(line.connection, protocol, requested), { startImmediately: true })
   const ask = Effect.fnUntraced(function* (...messages: ReadonlyArray<WireMessage.WireMessage>) {
     say(protocol, messages, yield* Clock.currentTimeMillis)
@@ -181,5 +185,59 @@ describe("UploadSession", () => {
 
     assert.deepStrictEqual(told(), ["1:0"])
     assert.deepStrictEqual([heard(protocol), upload.unreadable.count, upload.failures], [[], 0, [away]])
+  })
+
+  describe("under a limit of two blocks a second", () => {
+    const limited = () => {
+      const limits = { uploadBytesPerSecond: 2 * block }
+      return RateLimits.makeTorrent(RateLimits.makeEngine({}, 0), { torrent: limits }, 0)
+    }
+    const all = [0, 1, 2, 3].flatMap((index) => [0, 1, 2].map((at) => request(index, at)))
+
+    test("sends what it may, and goes on when it is woken", function* () {
+      const limits = limited()
+      const { ask, told } = yield* serving({ limits })
+      yield* ask(...all)
+      const first = told().join(" ").split(" ").length
+
+      RateLimiter.step(limits.upload.parent!, 1_000)
+      yield* settle
+
+      // Half a second's worth and one block each time.
+      assert.deepStrictEqual([first, told().join(" ").split(" ").length], [2, 4])
+    })
+
+    test("is granted nothing while the peer does not read", function* () {
+      const limits = limited()
+      const { ask, drain, protocol, state, told } = yield* serving({ limits })
+      state.isFull = true
+      yield* ask(...all)
+      const waited = RateLimiter.isWaitedFor(limits.upload)
+      for (let now = 1_000; now <= 60_000; now += 1_000) RateLimiter.step(limits.upload.parent!, now)
+      const credit = protocol.limits.upload.credit
+
+      yield* TestClock.adjust("60 seconds")
+      yield* drain
+      yield* settle
+
+      assert.deepStrictEqual([waited, credit], [false, 0])
+      assert.isAtMost(told().join(" ").split(" ").length, 4)
+    })
+
+    test("gives back what was cancelled while it was read", function* () {
+      const limits = limited()
+      const before = limits.upload.tokens
+      const { ask } = yield* serving({
+        limits,
+        around: (read) => (piece, begin, length) => Effect.delay(read(piece, begin, length), "1 second")
+      })
+      yield* ask(request(0, 0))
+      yield* ask({ _tag: "Cancel", index: 0, begin: 0, length: block })
+
+      yield* TestClock.adjust("1 second")
+      yield* settle
+
+      assert.strictEqual(limits.upload.tokens, before)
+    })
   })
 })

@@ -92,7 +92,7 @@ export const connect = (
     readonly extensions?: PeerProtocol.ExtensionOptions | undefined
   } = {}
 ) => {
-  const woken = { times: 0, served: 0, chosen: 0 }
+  const woken = { times: 0, served: 0, chosen: 0, onServe: () => {} }
   const protocol = PeerProtocol.make({
     download,
     upload: options.upload ?? Uploads.make(download.geometry),
@@ -107,6 +107,7 @@ export const connect = (
     },
     serve: () => {
       woken.served++
+      woken.onServe()
     },
     interestChanged: () => {
       woken.chosen++

@@ -114,7 +114,7 @@ describe("BufferPool", () => {
         onClose: (closing) => RequestPipeline.releasePiece(pipeline, closing)
       })
       RequestPipeline.send(pipeline, buffer, 0, 0)
-      yield* Effect.forkScoped(BufferPool.sweep(pool, (found) => void stale.push(found.piece)))
+      yield* Effect.forkScoped(BufferPool.sweep(pool, { onStale: (found) => void stale.push(found.piece) }))
 
       yield* TestClock.adjust("59 seconds")
       const before = sizes(pool)

@@ -223,6 +223,31 @@ describe("RateLimiter", () => {
     assert.isUndefined(RateLimiter.nextAt(engine, 20_000))
   })
 
+  it("wakes whoever steps it when a debt is paid back at once", () => {
+    let woken = 0
+    const engine = RateLimiter.make({ bytesPerSecond: block, wake: () => void woken++, now: 0 })
+    const [one, other] = [greedy(engine), greedy(engine)]
+    eat(one, 0)
+    eat(other, 0)
+    const before = woken
+
+    RateLimiter.giveBack(one.limiter, block)
+
+    assert.deepStrictEqual([before, woken], [2, 3])
+  })
+
+  it("lets no more through to callers whose clocks lag a little behind each other", () => {
+    const engine = engineOf(100_000)
+    const peers = [greedy(engine), greedy(engine)]
+    for (let now = 0; now < 60_000; now += 5) {
+      RateLimiter.step(engine, now)
+      eat(peers[0]!, now)
+      eat(peers[1]!, Math.max(0, now - 7))
+    }
+
+    within(peers[0]!.total + peers[1]!.total, 6_050_000, 0.02)
+  })
+
   it("counts given back bytes as not taken", () => {
     const engine = engineOf(block)
     const peer = greedy(engine)

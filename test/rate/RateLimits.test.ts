@@ -96,6 +96,18 @@ describe("RateLimits", () => {
     })
   )
 
+  it.effect.each([Number.POSITIVE_INFINITY, Number.NaN])("takes %d for no limit", (bytesPerSecond) =>
+    Effect.gen(function* () {
+      const { engine, now, torrent } = yield* setup({ downloadBytesPerSecond: bytesPerSecond })
+      const { peer } = taker(torrent, now)
+
+      const taken = Array.from({ length: 100 }, () => RateLimiter.take(peer.download, block, now()))
+
+      assert.isFalse(taken.includes(false))
+      assert.isUndefined(engine.download.bytesPerSecond)
+    })
+  )
+
   it.effect("gives what a peer has left to the others when it leaves", () =>
     Effect.gen(function* () {
       const { engine, now, torrent } = yield* setup({ downloadBytesPerSecond: block })

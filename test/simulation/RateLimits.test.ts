@@ -13,6 +13,7 @@ const { honest } = PeerBehaviour
 const { pieceCount, totalLength } = small.metainfo.layout.geometry
 const everything: Swarms.Snapshot = { stored: Bitfield.full(pieceCount), resume: undefined }
 const rate = 100_000
+const listen = { port: 6_881 }
 
 /** Seconds that bytes take at the least, as half a second's worth and one block may pass at once. */
 const secondsFor = (bytes: number, bytesPerSecond: number): number =>
@@ -101,6 +102,62 @@ describe("rate limits", () => {
     })
   )
 
+  test(
+    "are used to the full, whoever else is there with nothing more to give",
+    { limits: { downloadBytesPerSecond: rate / 5 } },
+    (world) =>
+      Effect.gen(function* () {
+        const partial = { pieces: [0, 1] }
+        const behaviours = [honest, ...Array(8).fill(partial)]
+        const download = yield* world.download(small, { behaviours })
+
+        const took = yield* seconds(world, download)
+
+        assertTook(took, totalLength, rate / 5)
+      })
+  )
+
+  test(
+    "are left to others by a torrent that wants nothing",
+    { listen, limits: { downloadBytesPerSecond: rate } },
+    (world) =>
+      Effect.gen(function* () {
+        yield* world.download(small, { seed: true, from: everything, behaviours: Array(3).fill({ pieces: [0, 1] }) })
+        const download = yield* world.download(other, { behaviours: [honest] })
+
+        const took = yield* seconds(world, download)
+
+        assertTook(took, other.metainfo.layout.geometry.totalLength, rate)
+      })
+  )
+
+  test(
+    "so low that a piece takes minutes lose none of its blocks",
+    { limits: { downloadBytesPerSecond: 500 } },
+    (world) =>
+      Effect.gen(function* () {
+        const downloads = [
+          yield* world.download(small, { behaviours: Array(3).fill(honest) }),
+          yield* world.download(other, { behaviours: [honest] })
+        ]
+
+        yield* world.advance("1 hour")
+
+        for (const { events, known, torrent } of downloads) {
+          const { downloadedBytes, storedBytes } = yield* torrent.status
+          // What is not stored is in the buffers, of which all that were lent may be half full.
+          assert.isAtLeast(storedBytes, downloadedBytes - 20 * known.metainfo.layout.geometry.pieceLength)
+          assert.isAbove(storedBytes, 0)
+          // Scripted peers say nothing by themselves.
+          const whys = events.flatMap((event) => (event._tag === "PeerDisconnected" ? [event.why] : []))
+          assert.deepStrictEqual(
+            whys.filter((why) => why !== "it was silent for 3 minutes"),
+            []
+          )
+        }
+      })
+  )
+
   test("change while it runs", { limits: { downloadBytesPerSecond: 10_000 } }, (world) =>
     Effect.gen(function* () {
       const download = yield* world.download(small, { behaviours: [honest] })
@@ -130,21 +187,18 @@ describe("rate limits", () => {
     })
   )
 
-  test(
-    "hold for what is given to others",
-    { listen: { port: 6_881 }, limits: { uploadBytesPerSecond: rate } },
-    (world) =>
-      Effect.gen(function* () {
-        yield* world.download(small, { seed: true, from: everything })
-        const takers = [yield* world.beside(), yield* world.beside()]
-        const peers = [{ host: world.host, port: 6_881 }]
-        const downloads = yield* Effect.forEach(takers, (taker) => taker.download(small, { peers }))
+  test("hold for what is given to others", { listen, limits: { uploadBytesPerSecond: rate } }, (world) =>
+    Effect.gen(function* () {
+      yield* world.download(small, { seed: true, from: everything })
+      const takers = [yield* world.beside(), yield* world.beside()]
+      const peers = [{ host: world.host, port: 6_881 }]
+      const downloads = yield* Effect.forEach(takers, (taker) => taker.download(small, { peers }))
 
-        const isDone = yield* world.until(() => downloads.every(({ isComplete }) => isComplete()), "5 minutes")
+      const isDone = yield* world.until(() => downloads.every(({ isComplete }) => isComplete()), "5 minutes")
 
-        assert.isTrue(isDone)
-        assertTook(world.simulation.nowUnsafe() / 1_000, 2 * totalLength, rate)
-      })
+      assert.isTrue(isDone)
+      assertTook(world.simulation.nowUnsafe() / 1_000, 2 * totalLength, rate)
+    })
   )
 
   test("go on when the torrent whose turn it was to keep them is stopped", {}, (world) =>

@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Bitfield from "../../src/base/Bitfield.ts"
 import type * as Engine from "../../src/engine/Engine.ts"
+import * as PeerBehaviour from "../../src/testing/PeerBehaviour.ts"
 import * as Swarms from "../../src/testing/Swarms.ts"
 import { seed, small } from "./torrents.ts"
 
@@ -66,6 +67,30 @@ describe("a seed", () => {
       assert.isBelow((yield* giver.torrent.status).uploadedBytes, totalLength)
       assert.isFalse(taker.isComplete())
     })
+  )
+
+  it.effect("ends once more when more was wanted and has come", () =>
+    Swarms.use({ seed }, (world) =>
+      Effect.gen(function* () {
+        const behaviours = [PeerBehaviour.honest]
+        const download = yield* world.download(small, {
+          files: ["normal", "normal", "skip"],
+          seed: { time: "5 seconds" },
+          behaviours
+        })
+        yield* world.advance("20 seconds")
+        const first = ended(download)
+        const isSeeding = [(yield* download.torrent.status).isSeeding]
+
+        yield* download.torrent.setPriorities([])
+        isSeeding.push((yield* download.torrent.status).isSeeding)
+        yield* world.advance("1 minute")
+
+        assert.deepStrictEqual([first, ended(download)], [["time"], ["time", "time"]])
+        assert.deepStrictEqual(isSeeding, [false, true])
+        assert.isTrue((yield* world.summary(download)).isRight)
+      })
+    )
   )
 
   test("without a goal never ends", true, (giver, world, take) =>

@@ -12,6 +12,19 @@ describe("ExternalAddress", () => {
     assert.strictEqual(self.ipv4Host, "98.76.54.32")
   })
 
+  it("stays with what it believes where as many say something else, however often", () => {
+    const self = ExternalAddress.make()
+    const first = ExternalAddress.vote(self, "one", "98.76.54.32")
+
+    const later = Array.from({ length: 6 }, (_, turn) =>
+      turn % 2 === 0
+        ? ExternalAddress.vote(self, "other", "98.76.54.33")
+        : ExternalAddress.vote(self, "one", "98.76.54.32")
+    )
+
+    assert.deepStrictEqual([first, later.includes(true), self.ipv4Host], [true, false, "98.76.54.32"])
+  })
+
   it("knows an address of each family", () => {
     const self = ExternalAddress.make()
 

@@ -50,14 +50,19 @@ describe("PeerBook", () => {
   })
 
   it("dials in the order of priority those that failed as often, and those without one last", () => {
-    const book = make()
+    const priorities = new Map<string, number>()
+    const book = PeerBook.make(
+      () => 0.5,
+      ({ host }) => priorities.get(host)
+    )
     const [none, low, high] = [1, 2, 3].map((host) => added(book, at(host)))
-    const priorities = new Map([
-      [at(2).host, 5],
-      [at(3).host, 7],
-      [at(4).host, 9]
-    ])
-    PeerBook.rank(book, ({ host }) => priorities.get(host))
+    for (const [host, priority] of [
+      [2, 5],
+      [3, 7],
+      [4, 9]
+    ] as const)
+      priorities.set(at(host).host, priority)
+    PeerBook.rank(book)
     const [highest, failed] = [added(book, at(4)), added(book, at(4, 1))]
     failDial(book, failed, 0)
 

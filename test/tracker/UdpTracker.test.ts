@@ -516,18 +516,42 @@ describe("UdpTracker and names", () => {
     }).pipe(inNetwork())
   )
 
+  /** A machine that has one family of addresses, or none. */
+  const machineWith = Effect.fnUntraced(function* (...hosts: ReadonlyArray<"::" | "0.0.0.0">) {
+    const both = yield* UdpPort
+    const port = UdpPort.of({
+      bind: (address) =>
+        hosts.some((host) => host === address.host)
+          ? both.bind(address)
+          : Effect.fail(new ConnectionError({ address, why: "address family is not supported" }))
+    })
+    return yield* Effect.provideService(makeTracker({ lookup: namesOf("2001:db8::1", "9.0.0.1") }), UdpPort, port)
+  })
+
+  it.effect("asks over IPv6 at once on a machine without IPv4", () =>
+    Effect.gen(function* () {
+      const { log } = yield* serve(honestOverIpv6(), "2001:db8::1")
+      const tracker = yield* machineWith("::")
+
+      yield* tracker.announce(named, request)
+
+      assert.deepStrictEqual(log(), ["0 connect", "0 announce"])
+    }).pipe(inNetwork())
+  )
+
+  it.effect("tells what is wrong with IPv4 on a machine without either", () =>
+    Effect.gen(function* () {
+      const tracker = yield* machineWith()
+
+      const error = yield* Effect.flip(tracker.announce(named, request))
+
+      assert.strictEqual(error.why, "address family is not supported")
+    }).pipe(inNetwork())
+  )
+
   it.effect("goes on asking over IPv4 on a machine without IPv6", () =>
     Effect.gen(function* () {
-      const ipv4 = yield* UdpPort
-      const withoutIpv6 = UdpPort.of({
-        bind: (address) =>
-          address.host === "::"
-            ? Effect.fail(new ConnectionError({ address, why: "address family is not supported" }))
-            : ipv4.bind(address)
-      })
-      const tracker = yield* makeTracker({ lookup: namesOf("2001:db8::1", "9.0.0.1") }).pipe(
-        Effect.provideService(UdpPort, withoutIpv6)
-      )
+      const tracker = yield* machineWith("0.0.0.0")
       const fiber = yield* start(tracker.announce(named, request))
       yield* TestClock.adjust("10 seconds")
       yield* serve(honest(), "9.0.0.1")
