@@ -8,8 +8,8 @@
  * ```
  *
  * Whatever a swarm does, some laws hold, and a run dies when one is broken: the engine writes no wrong byte; its buffers
- * stay within the budget; resume data names no piece that was not stored; no peer is told of one. Everything else is for
- * the test to look at.
+ * stay within the budget; resume data names no piece that was not stored; no peer is told of one; no more peers are unchoked
+ * than there are slots. Everything else is for the test to look at.
  */
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -28,6 +28,7 @@ import * as MemoryResumeStore from "../resume/MemoryResumeStore.ts"
 import { ResumeStore } from "../resume/ResumeStore.ts"
 import * as MemoryStorage from "../storage/MemoryStorage.ts"
 import { Storage } from "../storage/Storage.ts"
+import * as Choker from "../swarm/Choker.ts"
 import type { Torrent } from "../torrent/Torrent.ts"
 import type { TorrentEvent } from "../torrent/TorrentEvent.ts"
 import type { TorrentStatus } from "../torrent/TorrentStatus.ts"
@@ -176,7 +177,8 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<World, 
     const number = shared.engines++
     const host = number === 0 ? MemoryNetwork.defaultHost : `10.128.0.${number}`
     const torrents: Array<KnownTorrent> = []
-    const downloads = new Set<Download>()
+    /** With the slots of each. */
+    const downloads = new Map<Download, number>()
     const before = new Map<KnownTorrent, Bitfield.Bitfield>()
     const bufferBytes = options.engine?.bufferBytes ?? BufferBudget.defaultBufferBytes
     let mostBufferedBytes = 0
@@ -243,7 +245,7 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<World, 
         isComplete: () => events.some(({ _tag }) => _tag === "Completed"),
         stop: simulation.during(Scope.close(scope, Exit.void))
       }
-      downloads.add(self)
+      downloads.set(self, options.uploadSlots ?? Choker.defaultSlots)
       yield* Scope.addFinalizer(
         scope,
         Effect.sync(() => downloads.delete(self))
@@ -272,7 +274,7 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<World, 
 
     const inspect = Effect.gen(function* () {
       yield* inspectBuffers
-      for (const { known, peers } of downloads) {
+      for (const [{ known, peers, torrent }, slots] of downloads) {
         const { infoHash, layout } = known.metainfo
         const { confirmed, wrong } = checked.writes(layout)
         if (wrong.length > 0) return yield* broken(wrong[0]!)
@@ -284,6 +286,8 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<World, 
           if (counters.haves <= confirmed.size * counters.connections) continue
           return yield* broken(`a peer heard of ${counters.haves} pieces, and ${confirmed.size} were stored`)
         }
+        const { unchokedPeers } = yield* torrent.status
+        if (unchokedPeers > slots) return yield* broken(`${unchokedPeers} peers are unchoked, in ${slots} slots`)
       }
     })
 
