@@ -128,6 +128,11 @@ export interface Options {
   readonly engine?: Engine.Config | undefined
   /** What links between hosts are like. Default: bytes take no time. */
   readonly link?: Partial<MemoryNetwork.LinkOptions> | undefined
+  /**
+   * What else the network is like. On a slow link the default window takes most of a minute to get through, and all that
+   * is said meanwhile waits behind it: `windowBytes` and `sendBufferBytes` of a second or two are what such links have.
+   */
+  readonly network?: Omit<MemoryNetwork.Options, "seed" | "link"> | undefined
   /** Put around the storage, below the check of its writes: to harm one torrent and not the others. */
   readonly storage?: ((storage: Storage["Service"]) => Storage["Service"]) | undefined
   /** Bytes that fit on the medium. Default: as many as there are. */
@@ -157,7 +162,9 @@ export const use = <A, E, R>(options: Options, program: (world: World) => Effect
 
 const makeFirst = Effect.fnUntraced(function* (options: Options) {
   const simulation = yield* Simulation.Simulation
-  const network = yield* Layer.build(MemoryNetwork.layer({ seed: simulation.seed, link: options.link }))
+  const network = yield* Layer.build(
+    MemoryNetwork.layer({ ...options.network, seed: simulation.seed, link: options.link })
+  )
   const shared: Shared = {
     simulation,
     hasher: yield* PieceHasher,

@@ -3,7 +3,8 @@ import * as Effect from "effect/Effect"
 import * as WebCryptoPieceHasher from "../../src/piece/WebCryptoPieceHasher.ts"
 import * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
 
-const make = (options: KnownTorrent.Options) =>
+/** Makes one for a simulation of its own. */
+export const make = (options: KnownTorrent.Options) =>
   Effect.runPromise(Effect.provide(KnownTorrent.make(options), WebCryptoPieceHasher.layer))
 
 /** 20 pieces of 4 blocks over three files, one of them empty; the last piece and block are short. */
