@@ -187,6 +187,7 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<World, 
     /** With the slots of each. */
     const downloads = new Map<Download, number>()
     const before = new Map<KnownTorrent, Bitfield.Bitfield>()
+    const engineLimits = options.engine?.limits
     const bufferBytes = options.engine?.bufferBytes ?? BufferBudget.defaultBufferBytes
     let mostBufferedBytes = 0
 
@@ -252,7 +253,8 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<World, 
         isComplete: () => events.some(({ _tag }) => _tag === "Completed"),
         stop: simulation.during(Scope.close(scope, Exit.void))
       }
-      downloads.set(self, options.uploadSlots ?? Choker.defaultSlots)
+      const limits = [engineLimits, options.limits].flatMap((limits) => limits?.uploadBytesPerSecond ?? [])
+      downloads.set(self, options.uploadSlots ?? Choker.slotsFor(limits.length > 0 ? Math.min(...limits) : undefined))
       yield* Scope.addFinalizer(
         scope,
         Effect.sync(() => downloads.delete(self))
