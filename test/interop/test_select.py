@@ -100,7 +100,8 @@ def test_pieces_come_in_order(source, target, seed, piecewise):
 def assert_in_order(pieces: list[int]) -> None:
     """A seeder may answer in another order than it was asked in, and pieces are written several at a time."""
     displaced = [abs(stored - wanted) for stored, wanted in zip(pieces, sorted(pieces), strict=True)]
-    assert max(displaced) <= 4, pieces
+    # On average: a single piece may come late. Pieces in no order are 30 places from theirs here.
+    assert sum(displaced) / len(displaced) <= 2, pieces
 
 
 @pytest.fixture
