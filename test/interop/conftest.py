@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from aria2 import IS_INSTALLED, Aria2
 from liar import Liar
 from processes import LibtorrentPeer, Piecewise, Tracker
 from torrents import Torrent
@@ -66,6 +67,33 @@ def leech(running: ExitStack) -> Callable[..., LibtorrentPeer]:
         return peer
 
     return start
+
+
+@pytest.fixture
+def aria2(running: ExitStack, tmp_path: Path) -> Callable[..., Aria2]:
+    """Starts aria2 with a torrent or a magnet link in a folder, and waits until it listens."""
+    if not IS_INSTALLED:
+        pytest.skip("aria2 is not installed")
+
+    def start(torrent: Torrent | str, folder: Path, *options: str) -> Aria2:
+        what = torrent if isinstance(torrent, str) else str(torrent.file)
+        peer = Aria2([*options, f"--dir={folder}", what], tmp_path)
+        running.callback(peer.close)
+        return peer
+
+    return start
+
+
+@pytest.fixture
+def aria2_seed(aria2: Callable[..., Aria2]) -> Callable[[Torrent], Aria2]:
+    """Starts an aria2 seeder, which announces to the torrent's trackers."""
+    return lambda torrent: aria2(torrent, torrent.content.parent, "--seed-ratio=0", "--bt-seed-unverified")
+
+
+@pytest.fixture
+def aria2_leech(aria2: Callable[..., Aria2]) -> Callable[..., Aria2]:
+    """Starts an aria2 downloader of a torrent or a magnet link into a folder; it announces, and ends when complete."""
+    return lambda torrent, folder, *options: aria2(torrent, folder, "--seed-time=0", *options)
 
 
 @pytest.fixture

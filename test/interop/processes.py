@@ -132,15 +132,19 @@ class LibtorrentPeer(LineProcess):
             time.sleep(0.05)
         raise AssertionError(f"libtorrent stays at {status}")
 
+    def wait_until_complete(self) -> dict[str, int]:
+        return self.wait_until(lambda status: bool(status["complete"]))
+
 
 class Tracker(LineProcess):
-    """The npm package bittorrent-tracker over HTTP; see `http_tracker.mjs`."""
+    """The npm package bittorrent-tracker; see `tracker.mjs`."""
 
     def __init__(self) -> None:
-        super().__init__([str(NODE), str(HERE / "http_tracker.mjs")])
+        super().__init__([str(NODE), str(HERE / "tracker.mjs")])
         first = self.next_line()
         assert first is not None, f"the tracker did not start: {self.exit_code()} {self.errors}"
-        self.url = str(json.loads(first)["url"])
+        self.urls: dict[str, str] = json.loads(first)
+        """Where to announce, by `http` and `udp`."""
 
     def wait_for_seeders(self, count: int) -> None:
         """Waits until so many seeders have announced themselves, of whatever torrent: a test has only one.
@@ -149,7 +153,7 @@ class Tracker(LineProcess):
         """
         deadline = time.monotonic() + DEADLINE
         while time.monotonic() < deadline:
-            with urllib.request.urlopen(self.url.replace("/announce", "/scrape")) as answer:
+            with urllib.request.urlopen(self.urls["http"].replace("/announce", "/scrape")) as answer:
                 torrents = libtorrent.bdecode(answer.read())[b"files"]
             found = sum(torrent[b"complete"] for torrent in torrents.values())
             if found >= count:

@@ -92,10 +92,22 @@ def test_a_seeder_that_dies_for_good_beside_one_that_stays(source, target, seed,
     assert_same(torrent, target)
 
 
-def test_a_seeder_found_through_an_http_tracker(source, target, seed, download, tracker):
-    torrent = make_torrent(write_file(source / "one.bin", 2 * MIB + 1, 7), 64 * KIB, [tracker.url])
+@pytest.mark.parametrize("scheme", ["http", "udp"])
+def test_a_seeder_found_through_a_tracker(source, target, seed, download, tracker, scheme):
+    torrent = make_torrent(write_file(source / "one.bin", 2 * MIB + 1, 7), 64 * KIB, [tracker.urls[scheme]])
     # A tracker tells a newcomer who is there, so the seeder has to be there first.
     seed(torrent, trackers=True)
+    tracker.wait_for_seeders(1)
+
+    download(torrent).finish()
+
+    assert_same(torrent, target)
+
+
+@pytest.mark.parametrize("scheme", ["http", "udp"])
+def test_an_aria2_seeder_found_through_a_tracker(source, target, aria2_seed, download, tracker, scheme):
+    torrent = make_torrent(write_file(source / "one.bin", 2 * MIB + 1, 8), 64 * KIB, [tracker.urls[scheme]])
+    aria2_seed(torrent)
     tracker.wait_for_seeders(1)
 
     download(torrent).finish()

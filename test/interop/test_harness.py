@@ -24,7 +24,7 @@ def test_libtorrent_downloads_files_of_all_lengths(source, target, seed, leech):
         write_file(source / "mixed" / f"{index}.bin", size, index)
     torrent = make_torrent(source / "mixed", 16 * KIB)
 
-    leech(torrent, seed(torrent).address).wait_until(lambda status: status["complete"])
+    leech(torrent, seed(torrent).address).wait_until_complete()
 
     assert_same(torrent, target)
 
@@ -39,16 +39,16 @@ def test_a_seeder_keeps_to_its_limit_and_starts_again_on_its_port(source, target
     assert not leecher.status()["complete"]
     seed(torrent, port=first.port)
 
-    leecher.wait_until(lambda status: status["complete"])
+    leecher.wait_until_complete()
     assert_same(torrent, target)
 
 
 def test_libtorrent_finds_a_seeder_through_the_tracker(source, target, seed, leech, tracker):
-    torrent = make_torrent(write_file(source / "one.bin", MIB, 2), 64 * KIB, [tracker.url])
+    torrent = make_torrent(write_file(source / "one.bin", MIB, 2), 64 * KIB, [tracker.urls["http"]])
     seed(torrent, trackers=True)
     tracker.wait_for_seeders(1)
 
-    leech(torrent, trackers=True).wait_until(lambda status: status["complete"])
+    leech(torrent, trackers=True).wait_until_complete()
 
     assert_same(torrent, target)
 
@@ -58,7 +58,7 @@ def test_libtorrent_is_lied_to_and_gets_the_right_bytes(source, target, seed, le
     liar = lie(torrent, lambda piece, block: block == 3)
     honest = seed(torrent, bytes_per_second=MIB)
 
-    leech(torrent, liar.address, honest.address).wait_until(lambda status: status["complete"])
+    leech(torrent, liar.address, honest.address).wait_until_complete()
 
     assert liar.lies > 0
     assert_same(torrent, target)

@@ -6,10 +6,6 @@ import pytest
 from torrents import KIB, MIB, Torrent, assert_same, make_torrent, write_file
 
 
-def link(torrent: Torrent, *parameters: str) -> str:
-    return "&".join([f"magnet:?xt=urn:btih:{torrent.info_hash.hex()}", *parameters])
-
-
 @pytest.fixture
 def torrent(source) -> Torrent:
     """One whose info dict takes two messages: 1,025 digests."""
@@ -17,13 +13,13 @@ def torrent(source) -> Torrent:
 
 
 def test_from_a_peer_that_the_user_names(torrent, target, seed, piecewise):
-    piecewise("download", link(torrent), "-o", target, "--peer", seed(torrent).address, "--json").finish()
+    piecewise("download", torrent.link(), "-o", target, "--peer", seed(torrent).address, "--json").finish()
 
     assert_same(torrent, target)
 
 
 def test_from_a_peer_that_the_link_names(torrent, target, seed, piecewise):
-    program = piecewise("download", link(torrent, f"x.pe={seed(torrent).address}"), "-o", target, "--json")
+    program = piecewise("download", torrent.link(f"x.pe={seed(torrent).address}"), "-o", target, "--json")
     program.finish()
 
     assert_same(torrent, target)
@@ -32,25 +28,38 @@ def test_from_a_peer_that_the_link_names(torrent, target, seed, piecewise):
 
 
 def test_from_a_tracker_that_the_link_names(source, target, seed, tracker, piecewise):
-    torrent = make_torrent(write_file(source / "two.bin", 3 * MIB, 2), 32 * KIB, [tracker.url])
+    torrent = make_torrent(write_file(source / "two.bin", 3 * MIB, 2), 32 * KIB, [tracker.urls["http"]])
     seed(torrent, trackers=True)
     tracker.wait_for_seeders(1)
 
-    piecewise("download", link(torrent, f"tr={tracker.url}"), "-o", target, "--json").finish()
+    piecewise("download", torrent.link(f"tr={tracker.urls['http']}"), "-o", target, "--json").finish()
+
+    assert_same(torrent, target)
+
+
+def test_from_aria2(torrent, target, aria2_seed, piecewise):
+    piecewise("download", torrent.link(), "-o", target, "--peer", aria2_seed(torrent).address, "--json").finish()
 
     assert_same(torrent, target)
 
 
 def test_libtorrent_starts_from_a_link_and_gets_all_from_us(torrent, target, give, leech):
-    downloader = leech(link(torrent), target, give(torrent).address)
+    leech(torrent.link(), target, give(torrent).address).wait_until_complete()
 
-    downloader.wait_until(lambda status: bool(status["complete"]))
+    assert_same(torrent, target)
+
+
+def test_aria2_starts_from_a_link_and_gets_all_from_us(torrent, target, give, aria2_leech):
+    downloader = aria2_leech(torrent.link(), target)
+
+    give(torrent, "--peer", downloader.address)
+    downloader.wait_until_complete()
 
     assert_same(torrent, target)
 
 
 def test_a_link_that_names_nobody(torrent, target, piecewise):
-    program = piecewise("download", link(torrent), "-o", target)
+    program = piecewise("download", torrent.link(), "-o", target)
 
     assert program.exit_code() == 1
     assert program.errors == (

@@ -1,18 +1,11 @@
-"""Gives to libtorrent: as a seed, and while it downloads itself."""
+"""Gives to libtorrent and aria2: as a seed, and while it downloads itself."""
 
 from __future__ import annotations
 
-import shutil
 import signal
-import subprocess
 
 import pytest
-from processes import DEADLINE
 from torrents import KIB, MIB, assert_same, make_torrent, write_file
-
-
-def complete(status: dict[str, int]) -> bool:
-    return bool(status["complete"])
 
 
 @pytest.mark.parametrize(
@@ -28,7 +21,7 @@ def complete(status: dict[str, int]) -> bool:
 def test_a_single_file(source, target, give, leech, size, piece_length):
     torrent = make_torrent(write_file(source / "one.bin", size, size), piece_length)
 
-    leech(torrent, target, give(torrent).address).wait_until(complete)
+    leech(torrent, target, give(torrent).address).wait_until_complete()
 
     assert_same(torrent, target)
 
@@ -38,32 +31,30 @@ def test_many_files_of_odd_and_no_length(source, target, give, leech):
         write_file(source / "many" / f"d{index % 7}" / f"f{index:03}.bin", 0 if index % 10 == 0 else index * 997, index)
     torrent = make_torrent(source / "many", 64 * KIB)
 
-    leech(torrent, target, give(torrent).address).wait_until(complete)
+    leech(torrent, target, give(torrent).address).wait_until_complete()
 
     assert_same(torrent, target)
 
 
-def test_libtorrent_finds_the_seed_through_a_tracker(source, target, give, leech, tracker):
-    torrent = make_torrent(write_file(source / "one.bin", 2 * MIB + 1, 7), 64 * KIB, [tracker.url])
+@pytest.mark.parametrize("scheme", ["http", "udp"])
+def test_libtorrent_finds_the_seed_through_a_tracker(source, target, give, leech, tracker, scheme):
+    torrent = make_torrent(write_file(source / "one.bin", 2 * MIB + 1, 7), 64 * KIB, [tracker.urls[scheme]])
     give(torrent)
     tracker.wait_for_seeders(1)
 
-    leech(torrent, target, trackers=True).wait_until(complete)
+    leech(torrent, target, trackers=True).wait_until_complete()
 
     assert_same(torrent, target)
 
 
-@pytest.mark.skipif(shutil.which("aria2c") is None, reason="aria2 is not installed")
-def test_aria2_as_the_downloader(source, target, give, tracker):
-    torrent = make_torrent(write_file(source / "one.bin", 5 * MIB + 1, 10), 128 * KIB, [tracker.url])
+@pytest.mark.parametrize("scheme", ["http", "udp"])
+def test_aria2_finds_the_seed_through_a_tracker(source, target, give, aria2_leech, tracker, scheme):
+    torrent = make_torrent(write_file(source / "one.bin", 5 * MIB + 1, 10), 128 * KIB, [tracker.urls[scheme]])
     give(torrent)
     tracker.wait_for_seeders(1)
 
-    command = ["aria2c", "--no-conf", "--seed-time=0", "--enable-dht=false", "--enable-dht6=false", "--quiet"]
-    command += ["--bt-enable-lpd=false", "--enable-peer-exchange=false", f"--dir={target}", str(torrent.file)]
-    done = subprocess.run(command, timeout=DEADLINE, capture_output=True, text=True)
+    aria2_leech(torrent, target).wait_until_complete()
 
-    assert done.returncode == 0, done.stdout
     assert_same(torrent, target)
 
 
@@ -72,7 +63,7 @@ def test_the_seed_dials_a_downloader_that_it_is_told_of(source, target, give, le
     downloader = leech(torrent, target)
 
     give(torrent, "--peer", downloader.address)
-    downloader.wait_until(complete)
+    downloader.wait_until_complete()
 
     assert_same(torrent, target)
 
@@ -83,7 +74,7 @@ def test_several_downloaders_at_once(source, tmp_path, give, leech):
     folders = [tmp_path / f"target{index}" for index in range(4)]
 
     for downloader in [leech(torrent, folder, seed.address) for folder in folders]:
-        downloader.wait_until(complete)
+        downloader.wait_until_complete()
 
     for folder in folders:
         assert_same(torrent, folder)
@@ -97,7 +88,7 @@ def test_both_directions_in_one_swarm(source, target, tmp_path, seed, leech, pie
     ours.wait_for(lambda event: event["event"] == "started")
     theirs = leech(torrent, tmp_path / "theirs", slow.address, ours.address)
 
-    status = theirs.wait_until(complete)
+    status = theirs.wait_until_complete()
     ours.wait_for(lambda event: event["event"] == "complete")
     ours.signal(signal.SIGINT)
     ours.drain()

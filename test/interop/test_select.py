@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import socket
-import subprocess
-from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -104,37 +99,17 @@ def assert_in_order(pieces: list[int]) -> None:
     assert sum(displaced) / len(displaced) <= 2, pieces
 
 
-@pytest.fixture
-def aria2(running: ExitStack) -> Callable[[Torrent], str]:
-    """Starts an aria2 seeder; gives its address."""
-    if shutil.which("aria2c") is None:
-        pytest.skip("aria2 is not installed")
-
-    def start(torrent: Torrent) -> str:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        command = ["aria2c", "--no-conf", "--quiet", "--seed-ratio=0", "--bt-seed-unverified", "--enable-dht=false"]
-        command += ["--enable-dht6=false", "--bt-enable-lpd=false", "--interface=127.0.0.1", f"--listen-port={port}"]
-        seeder = subprocess.Popen([*command, f"--dir={torrent.content.parent}", str(torrent.file)])
-        running.callback(seeder.wait)
-        running.callback(seeder.kill)
-        return f"127.0.0.1:{port}"
-
-    return start
-
-
-def test_aria2_gives_what_is_selected(torrent, target, aria2, piecewise):
-    words = ["download", torrent.file, "-o", target, "--peer", aria2(torrent), "--json"]
+def test_aria2_gives_what_is_selected(torrent, target, aria2_seed, piecewise):
+    words = ["download", torrent.file, "-o", target, "--peer", aria2_seed(torrent).address, "--json"]
 
     piecewise(*words, "--select", "b/two.bin", "--select", "*.txt").finish()
 
     assert_some(torrent, target, "b/two.bin", "z.txt")
 
 
-def test_aria2_gives_pieces_in_order(source, target, aria2, piecewise):
+def test_aria2_gives_pieces_in_order(source, target, aria2_seed, piecewise):
     torrent = make_torrent(write_file(source / "one.bin", 12 * MIB + 1, 1), 64 * KIB)
-    words = ["download", torrent.file, "-o", target, "--peer", aria2(torrent), "--json"]
+    words = ["download", torrent.file, "-o", target, "--peer", aria2_seed(torrent).address, "--json"]
 
     program = piecewise(*words, "--sequential")
     program.finish()

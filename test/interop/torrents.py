@@ -28,6 +28,10 @@ class Torrent:
     def name(self) -> str:
         return self.content.name
 
+    def link(self, *parameters: str) -> str:
+        """A magnet link that names nobody but whom the parameters do."""
+        return "&".join([f"magnet:?xt=urn:btih:{self.info_hash.hex()}", *parameters])
+
     def bytes(self) -> bytes:
         """The files one after the other, as pieces lie over them."""
         if self.content.is_file():

@@ -1,0 +1,47 @@
+"""The client aria2 (https://aria2.github.io) as a child process with one torrent, where it is installed."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from processes import LineProcess
+
+IS_INSTALLED = shutil.which("aria2c") is not None
+
+LISTENING = re.compile(r"IPv4 BitTorrent: listening on TCP port (\d+)")
+
+
+class Aria2(LineProcess):
+    """One on loopback alone, with what it does beside the torrent in `home`.
+
+    It finds peers by trackers, by peer exchange, or as they connect to it: it cannot be given one. It does most things
+    once a second, and asks UDP trackers only with its DHT on, which knows no node here and so asks nobody.
+    """
+
+    def __init__(self, arguments: list[str], home: Path) -> None:
+        command = ["aria2c", "--no-conf", "--no-netrc", "--interface=127.0.0.1", "--disable-ipv6"]
+        command += ["--bt-enable-lpd=false", "--enable-dht", f"--dht-file-path={home / 'dht.dat'}"]
+        command += ["--console-log-level=notice", "--enable-color=false", "--show-console-readout=false"]
+        super().__init__([*command, "--summary-interval=0", *arguments])
+        self.address = f"127.0.0.1:{self._listening_port()}"
+
+    def describe(self) -> str:
+        return " ".join(["aria2c", *self.command[-3:]])
+
+    def _listening_port(self) -> int:
+        seen = ""
+        while (line := self.next_line()) is not None:
+            if found := LISTENING.search(line):
+                return int(found[1])
+            seen += line
+        raise AssertionError(f"{self.describe()} ended with {self.exit_code()}: {seen}{self.errors}")
+
+    def wait_until_complete(self) -> None:
+        """Waits for the end of one that does not seed."""
+        code = self.exit_code()
+        said = ""
+        while (line := self.next_line()) is not None:
+            said += line
+        assert code == 0, f"{self.describe()} ended with {code}: {said}{self.errors}"

@@ -1,0 +1,21 @@
+// A real tracker on loopback, over HTTP and UDP. Prints one JSON line with its announce URLs; ends with its standard input.
+import Server from "bittorrent-tracker/server"
+
+// Both its UDP sockets are IPv4, which every machine has.
+const server = new Server({ udp: { type: "udp4" }, ws: false, stats: false })
+
+server.on("error", (error) => {
+  process.stderr.write(`${error.message}\n`)
+  process.exitCode = 1
+})
+// A request that makes no sense is the client's affair; it is told there.
+server.on("warning", (error) => process.stderr.write(`${error.message}\n`))
+
+const urlOf = (scheme, socket) => `${scheme}://127.0.0.1:${socket.address().port}/announce`
+
+server.listen(0, "127.0.0.1", () => {
+  process.stdout.write(`${JSON.stringify({ http: urlOf("http", server.http), udp: urlOf("udp", server.udp4) })}\n`)
+})
+
+process.stdin.resume()
+process.stdin.on("end", () => process.exit())
