@@ -36,17 +36,21 @@ def target(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def seed(running: ExitStack) -> Callable[..., LibtorrentPeer]:
-    """Starts a libtorrent seeder: `seed(torrent, port=0, bytes_per_second=None, trackers=False)`."""
+    """Starts a libtorrent seeder."""
 
     def start(
-        torrent: Torrent, port: int = 0, bytes_per_second: int | None = None, trackers: bool = False
+        torrent: Torrent,
+        port: int = 0,
+        bytes_per_second: int | None = None,
+        trackers: bool = False,
+        host: str = "127.0.0.1",
     ) -> LibtorrentPeer:
         arguments = [str(torrent.file), str(torrent.content.parent), "--seed", "--port", str(port)]
         if bytes_per_second is not None:
             arguments += ["--upload-limit", str(bytes_per_second)]
         if trackers:
             arguments.append("--trackers")
-        peer = LibtorrentPeer(arguments)
+        peer = LibtorrentPeer(arguments, host)
         running.callback(peer.close)
         return peer
 

@@ -1,6 +1,7 @@
 """A libtorrent session with one torrent, to be run in a process of its own so that it can be killed.
 
 Prints one JSON line with its port, then one with its state for every line on standard input, and ends with that input.
+A number on such a line limits its uploads from then on, in bytes a second; 0 is no limit.
 Plain TCP on loopback: no uTP, DHT, local discovery, port mapping or encryption.
 """
 
@@ -28,6 +29,8 @@ def settings(host: str, port: int) -> dict[str, object]:
         "out_enc_policy": 2,
         "allow_multiple_connections_per_ip": True,
         "min_reconnect_time": 1,
+        # A seed waits to be found, so that a test knows who found whom.
+        "seeding_outgoing_connections": False,
         "unchoke_slots_limit": -1,
         "alert_mask": libtorrent.alert.category_t.status_notification
         | libtorrent.alert.category_t.storage_notification,
@@ -55,6 +58,10 @@ def flush(session: libtorrent.session, handle: libtorrent.torrent_handle) -> Non
         if any(isinstance(alert, libtorrent.cache_flushed_alert) for alert in session.pop_alerts()):
             return
     sys.exit("libtorrent does not flush")
+
+
+def is_interested(peer: libtorrent.peer_info) -> bool:
+    return bool(peer.flags & libtorrent.peer_info.remote_interested)
 
 
 def main() -> None:
@@ -90,7 +97,9 @@ def main() -> None:
         handle.connect_peer((host, int(peer_port)))
     print(json.dumps({"port": port}), flush=True)
 
-    for _ in sys.stdin:
+    for line in sys.stdin:
+        if line.strip():
+            handle.set_upload_limit(int(line))
         status = handle.status()
         if status.is_seeding and not arguments.seed:
             flush(session, handle)
@@ -99,6 +108,7 @@ def main() -> None:
             "downloaded": status.total_payload_download,
             "complete": status.is_seeding,
             "peers": status.num_peers,
+            "interested": sum(is_interested(peer) for peer in handle.get_peer_info()),
         }
         print(json.dumps(answer), flush=True)
 

@@ -135,6 +135,11 @@ class LibtorrentPeer(LineProcess):
     def wait_until_complete(self) -> dict[str, int]:
         return self.wait_until(lambda status: bool(status["complete"]))
 
+    def limit_uploads(self, bytes_per_second: int | None) -> None:
+        """From here on; `None` for no limit."""
+        self.send_line(str(bytes_per_second or 0))
+        assert self.next_line() is not None, self.errors
+
 
 class Tracker(LineProcess):
     """The npm package bittorrent-tracker; see `tracker.mjs`."""
