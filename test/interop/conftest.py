@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -59,11 +59,14 @@ def seed(running: ExitStack) -> Callable[..., LibtorrentPeer]:
 
 @pytest.fixture
 def leech(running: ExitStack) -> Callable[..., LibtorrentPeer]:
-    """Starts a libtorrent downloader into `FOLDER`: `leech(torrent or magnet link, folder, *peers, trackers=False)`."""
+    """Starts a libtorrent downloader of a torrent or a magnet link into a folder, of all its files if none is named."""
 
-    def start(torrent: Torrent | str, folder: Path, *peers: str, trackers: bool = False) -> LibtorrentPeer:
+    def start(
+        torrent: Torrent | str, folder: Path, *peers: str, trackers: bool = False, files: Iterable[int] = ()
+    ) -> LibtorrentPeer:
         arguments = [torrent if isinstance(torrent, str) else str(torrent.file), str(folder)]
         arguments += [argument for peer in peers for argument in ("--peer", peer)]
+        arguments += [argument for index in files for argument in ("--file", str(index))]
         if trackers:
             arguments.append("--trackers")
         peer = LibtorrentPeer(arguments)

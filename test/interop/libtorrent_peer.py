@@ -74,6 +74,7 @@ def main() -> None:
     parser.add_argument("--peer", action="append", default=[])
     parser.add_argument("--trackers", action="store_true", help="announce to the torrent's trackers")
     parser.add_argument("--upload-limit", type=int, default=0, help="bytes a second")
+    parser.add_argument("--file", action="append", type=int, default=[], help="the index of a file; no other is wanted")
     arguments = parser.parse_args()
 
     session = libtorrent.session(settings(arguments.host, arguments.port))
@@ -91,6 +92,8 @@ def main() -> None:
         parameters.trackers = []
     if arguments.upload_limit > 0:
         parameters.upload_limit = arguments.upload_limit
+    if arguments.file:
+        parameters.file_priorities = [4 if index in arguments.file else 0 for index in range(parameters.ti.num_files())]
     handle = session.add_torrent(parameters)
     for peer in arguments.peer:
         host, _, peer_port = peer.rpartition(":")
@@ -101,12 +104,12 @@ def main() -> None:
         if line.strip():
             handle.set_upload_limit(int(line))
         status = handle.status()
-        if status.is_seeding and not arguments.seed:
+        if status.is_finished and not arguments.seed:
             flush(session, handle)
         answer = {
             "uploaded": status.total_payload_upload,
             "downloaded": status.total_payload_download,
-            "complete": status.is_seeding,
+            "complete": status.is_finished,
             "peers": status.num_peers,
             "interested": sum(is_interested(peer) for peer in handle.get_peer_info()),
         }

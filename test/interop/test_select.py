@@ -81,6 +81,21 @@ def size_of(torrent: Torrent, piece: int) -> int:
     return min(torrent.piece_length, sum(SIZES.values()) - piece * torrent.piece_length)
 
 
+def test_libtorrent_selects_from_us(torrent, target, give, leech):
+    leech(torrent, target, give(torrent).address, files=[2]).wait_until_complete()
+
+    assert_some(torrent, target, "b/two.bin")
+
+
+def test_aria2_selects_from_us(torrent, target, give, aria2_leech):
+    taker = aria2_leech(torrent, target, "--select-file=3", "--bt-remove-unselected-file")
+
+    give(torrent, "--peer", taker.address)
+    taker.wait_until_complete()
+
+    assert_some(torrent, target, "b/two.bin")
+
+
 def test_pieces_come_in_order(source, target, seed, piecewise):
     torrent = make_torrent(write_file(source / "one.bin", 6 * MIB + 1, 1), 64 * KIB)
     peer = seed(torrent, bytes_per_second=8 * MIB).address
