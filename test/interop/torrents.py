@@ -13,6 +13,11 @@ import libtorrent
 KIB = 1024
 MIB = 1024 * KIB
 
+V1 = libtorrent.create_torrent.v1_only
+V2 = libtorrent.create_torrent.v2_only
+HYBRID = 0
+"""Both in one, whose padding (BEP 47) makes each file begin with a piece."""
+
 
 @dataclass(frozen=True)
 class Torrent:
@@ -51,14 +56,14 @@ def write_file(path: Path, size: int, seed: int) -> Path:
     return path
 
 
-def make_torrent(content: Path, piece_length: int, trackers: list[str] | None = None) -> Torrent:
-    """Writes `CONTENT.torrent` beside the content, v1 only."""
+def make_torrent(content: Path, piece_length: int, trackers: list[str] | None = None, version: int = V1) -> Torrent:
+    """Writes `CONTENT.torrent` beside the content."""
     files = [content] if content.is_file() else files_of(content)
     entries = [
         libtorrent.create_file_entry(path.relative_to(content.parent).as_posix(), path.stat().st_size)
         for path in files
     ]
-    made = libtorrent.create_torrent(entries, piece_length, libtorrent.create_torrent.v1_only)
+    made = libtorrent.create_torrent(entries, piece_length, version)
     for url in trackers or []:
         made.add_tracker(url)
     libtorrent.set_piece_hashes(made, str(content.parent))
