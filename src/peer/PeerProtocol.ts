@@ -370,12 +370,12 @@ const tellPieces = (self: PeerProtocol, what: string, has: Bitfield.Bitfield): v
 }
 
 /**
- * A bitfield that comes later stands for several haves: aria2 sends one where it is shorter. It must name all that was told
- * before, and more.
+ * A bitfield or a have all that comes later stands for several haves, or for none: aria2 sends one where it is shorter,
+ * and to a new peer it may send what it has just sent once more. It must name all that was told before.
  */
-const tellMore = (self: PeerProtocol, has: Bitfield.Bitfield): void => {
-  const isMore = has.count > self.has.count && self.has.bytes.every((byte, at) => (byte & ~has.bytes[at]!) === 0)
-  if (!isMore) throw new WireError({ why: "a bitfield after the peer had told its pieces" })
+const tellMore = (self: PeerProtocol, what: string, has: Bitfield.Bitfield): void => {
+  const takesBack = self.has.bytes.some((byte, at) => (byte & ~has.bytes[at]!) !== 0)
+  if (takesBack) throw new WireError({ why: `${what} that takes back pieces that the peer had told` })
   for (const piece of Bitfield.indices(has)) if (!Bitfield.has(self.has, piece)) gain(self, piece as PieceIndex)
   if (!self.amInterested) updateInterest(self)
 }
@@ -439,13 +439,15 @@ const sink = (self_: () => PeerProtocol): FrameDecoder.FrameSink => ({
     if (has === undefined) {
       throw new WireError({ why: `a bitfield of ${bits.length} bytes that does not fit the torrent` })
     }
-    if (self.hasToldPieces) tellMore(self, has)
+    if (self.hasToldPieces) tellMore(self, "a bitfield", has)
     else tellPieces(self, "a bitfield", has)
   },
   haveAll: () => {
     const self = self_()
     requireFast(self, "have all")
-    tellPieces(self, "have all", Bitfield.full(self.download.geometry.pieceCount))
+    const has = Bitfield.full(self.download.geometry.pieceCount)
+    if (self.hasToldPieces) tellMore(self, "have all", has)
+    else tellPieces(self, "have all", has)
   },
   haveNone: () => {
     const self = self_()

@@ -113,3 +113,19 @@ def test_an_aria2_seeder_found_through_a_tracker(source, target, aria2_seed, dow
     download(torrent).finish()
 
     assert_same(torrent, target)
+
+
+def test_aria2_gives_to_us_while_it_downloads(source, target, tmp_path, seed, aria2_leech, piecewise, tracker):
+    torrent = make_torrent(write_file(source / "one.bin", 4 * MIB + 1, 9), 32 * KIB, [tracker.urls["http"]])
+    slow = seed(torrent, bytes_per_second=2 * MIB, trackers=True)
+    tracker.wait_for_seeders(1)
+    giver = aria2_leech(torrent, tmp_path / "giver", "--seed-time=1")
+    slow.wait_until(lambda status: status["uploaded"] > MIB)
+
+    # By a link that does not name the tracker: all comes through aria2.
+    ours = piecewise("download", torrent.link(), "-o", target, "--peer", giver.address, "--json")
+    ours.finish()
+
+    assert_same(torrent, target)
+    connections = [event for event in ours.events if event["event"] == "peer" and event["connected"]]
+    assert len(connections) == 1, connections
