@@ -1,0 +1,42 @@
+// WebTorrent as a seeder on loopback: TORRENT FOLDER MODULES, where `MODULES/node_modules` has the package `webtorrent`.
+// Prints one JSON line with its port once it has verified what is in FOLDER; ends with its standard input.
+import { createRequire, registerHooks } from "node:module"
+import * as path from "node:path"
+import { pathToFileURL } from "node:url"
+
+// Only TCP is measured: its WebRTC binding, which npm would have to download as a binary, is replaced by nothing.
+const absent = ["RTCPeerConnection", "RTCSessionDescription", "RTCIceCandidate", "RTCDataChannel", "MediaStream"]
+const stub = `data:text/javascript,${absent.map((name) => `export class ${name} {};`).join("")}export default {}`
+registerHooks({
+  resolve: (specifier, context, next) =>
+    /^(webrtc-polyfill|node-datachannel)/.test(specifier) ? { url: stub, shortCircuit: true } : next(specifier, context)
+})
+
+const [torrent, folder, modules] = process.argv.slice(2)
+const { resolve } = createRequire(path.join(path.resolve(modules), "here.js"))
+const { default: WebTorrent } = await import(pathToFileURL(resolve("webtorrent")).href)
+
+const client = new WebTorrent({
+  torrentPort: 0,
+  dht: false,
+  tracker: false,
+  lsd: false,
+  utPex: false,
+  utp: false,
+  natUpnp: false,
+  natPmp: false,
+  webSeeds: false,
+  secure: 0
+})
+client.on("error", (error) => {
+  process.stderr.write(`${error.message}\n`)
+  process.exit(1)
+})
+client.add(torrent, { path: folder }, (added) => {
+  const tell = () => process.stdout.write(`${JSON.stringify({ port: client.address().port })}\n`)
+  if (added.done) tell()
+  else added.on("done", tell)
+})
+
+process.stdin.resume()
+process.stdin.on("end", () => process.exit())
