@@ -148,7 +148,11 @@ export const make = (options: {
           if (slot.retired !== undefined) return Deferred.await(slot.retired)
           const retired = Deferred.makeUnsafe<void>()
           slot.retired = retired
-          return slot.users > 0 ? Deferred.await(retired) : finish(slot, retired)
+          if (slot.users > 0) return Deferred.await(retired)
+          // In a place of its own, or another file would be opened before this one is closed.
+          return permits.withPermit(
+            Effect.suspend(() => (slot.users > 0 ? Deferred.await(retired) : finish(slot, retired)))
+          )
         })
       ),
     openCount: () => places

@@ -200,6 +200,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     }
     open.set(peer.key, session)
     PeerBook.connected(peer)
+    // It is not being dialled any more, so another may be. Not at once, as the peer is being read.
+    queueMicrotask(() => Latch.openUnsafe(awake))
     if (offers !== undefined) Offers.join(offers, session.protocol, clock.currentTimeMillisUnsafe())
     report({ _tag: "PeerConnected", address: peer.address })
     return undefined

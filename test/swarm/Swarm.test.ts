@@ -61,6 +61,18 @@ describe("Swarm", () => {
   })
 
   describe("keeps its limits", () => {
+    test("of dials, and goes on dialling as soon as one has come about", function* () {
+      const known = yield* torrent()
+      const count = 2 * Swarm.maxDialing + 3
+      for (let host = 1; host <= count; host++) yield* serve(known, at(host), { ...stalls, seed: host })
+      const { swarm } = yield* start(known)
+
+      yield* swarm.add(Array.from({ length: count }, (_, index) => at(index + 1)))
+      yield* settle
+
+      assert.strictEqual(swarm.counts().connected, count)
+    })
+
     test("of connections, and uses a place as soon as it is free", function* () {
       const known = yield* torrent()
       // Nobody listens at the first two.

@@ -1,0 +1,48 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Result from "effect/Result"
+import * as FileHandles from "../../src/storage/FileHandles.ts"
+
+describe("FileHandles", () => {
+  it.effect("opens no file in the place of one that is still being closed", () =>
+    Effect.gen(function* () {
+      const closing = yield* Deferred.make<void>()
+      const log: Array<string> = []
+      const handles = FileHandles.make({
+        capacity: 1,
+        close: (fd) =>
+          Effect.andThen(
+            Deferred.await(closing),
+            Effect.sync(() => void log.push(`close ${fd}`))
+          )
+      })
+      const slotOf = (fd: number) =>
+        FileHandles.makeSlot({
+          open: Effect.sync(() => {
+            log.push(`open ${fd}`)
+            return fd
+          }),
+          closeFailed: () => {}
+        })
+      const [first, second] = [slotOf(1), slotOf(2)]
+      const use = (slot: FileHandles.Slot) =>
+        handles.use(
+          () => Result.succeed(slot),
+          () => Effect.void
+        )
+      yield* use(first)
+
+      const retired = yield* Effect.forkChild(handles.retire(first), { startImmediately: true })
+      const used = yield* Effect.forkChild(use(second), { startImmediately: true })
+      for (let turn = 0; turn < 10; turn++) yield* Effect.yieldNow
+      const before = [...log]
+      yield* Deferred.succeed(closing, undefined)
+      yield* Fiber.join(retired)
+      yield* Fiber.join(used)
+
+      assert.deepStrictEqual([before, log], [["open 1"], ["open 1", "close 1", "open 2"]])
+    })
+  )
+})
