@@ -143,10 +143,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const ourselves = ExternalAddress.make()
   const us = () => ({ ...ourselves, port: options.extensions.port ?? 0 })
   const book = PeerBook.make(options.random, (address) => DialPriority.of(us(), address))
-  /**
-   * Whether we are seen at another address than when the book was ranked: the next tick does, as anybody can tell us
-   * one.
-   */
+  /** Whether we are seen at another address than when the book was ranked. Anybody can tell us one, so a tick does it. */
   let isRankStale = false
   const fibers = yield* FiberMap.make<number, void>()
   const open = new Map<number, PeerSession.PeerSession>()
