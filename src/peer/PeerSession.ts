@@ -223,10 +223,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
 
   /** Refills the pipeline and sends, as far as that needs no fiber; else `false`, and the fiber does the rest. */
   const takeTurn = (protocol: PeerProtocol.PeerProtocol): boolean => {
-    if (protocol.patience.blockedSince !== undefined) {
-      RequestPipeline.rest(protocol.pipeline)
-      return true
-    }
+    if (protocol.patience.blockedSince !== undefined) return true
     const now = clock.currentTimeMillisUnsafe()
     return PeerProtocol.refill(protocol, now) === undefined && flush(protocol, now)
   }

@@ -12,6 +12,7 @@ import * as UploadOnly from "../../src/wire/extension/UploadOnly.ts"
 import * as FrameDecoder from "../../src/wire/FrameDecoder.ts"
 import * as FrameEncoder from "../../src/wire/FrameEncoder.ts"
 import { WireError } from "../../src/wire/WireError.ts"
+import { torrentExtensions } from "./torrentExtensions.ts"
 
 const remote: PeerAddress = { host: "203.0.113.7", port: 50_000 }
 const info = Uint8Array.from({ length: 40_000 }, (_, index) => index * 7)
@@ -23,15 +24,14 @@ const connect = (options: { readonly isPrivate?: boolean; readonly contacts?: Re
   const lost: Array<number> = []
   const wants = { nothing: false }
   const self = PeerExtensions.make({
-    torrent: {
+    torrent: torrentExtensions({
       info,
       isPrivate: options.isPrivate ?? false,
       port: 6_881,
       isUploadOnly: () => wants.nothing,
       contacts: () => options.contacts ?? [],
-      seenAs: () => {},
       found: (addresses) => found.push(...addresses)
-    },
+    }),
     remote,
     outbox,
     lost: (piece) => lost.push(piece)

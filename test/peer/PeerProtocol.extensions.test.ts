@@ -24,20 +24,17 @@ import {
   tags,
   test
 } from "./protocols.ts"
+import { torrentExtensions } from "./torrentExtensions.ts"
 
 const other: PeerAddress = { host: "198.51.100.2", port: 6_881 }
 
 const extensions: PeerProtocol.ExtensionOptions = {
   remote: { host: "203.0.113.7", port: 50_000 },
-  torrent: {
+  torrent: torrentExtensions({
     info: new Uint8Array(100),
-    isPrivate: false,
     port: 6_881,
-    isUploadOnly: () => false,
-    contacts: () => [{ address: other, flags: 0 }],
-    seenAs: () => {},
-    found: () => {}
-  }
+    contacts: () => [{ address: other, flags: 0 }]
+  })
 }
 
 /** A connection on which both speak BEP 10, and the ids by which it wants the extensions to be called. */

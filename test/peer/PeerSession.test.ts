@@ -23,6 +23,7 @@ import * as FrameDecoder from "../../src/wire/FrameDecoder.ts"
 import * as Handshake from "../../src/wire/Handshake.ts"
 import { makeDownload, requestsCounted, writersClaimed } from "./protocols.ts"
 import { layer, listen, ourId, pass, serve, settle, start, torrent } from "./sessions.ts"
+import { torrentExtensions } from "./torrentExtensions.ts"
 import * as Uploads from "./uploads.ts"
 
 type Services = Dialer | Listener | MemoryNetwork.MemoryNetwork | Scope.Scope
@@ -129,16 +130,7 @@ describe("PeerSession", () => {
         yield* settle
         return [Handshake.result(handshake)!.features.extensionProtocol, said.includes("Extended")]
       })
-    const info = known.metainfo.infoBytes
-    const extensions = {
-      info,
-      isPrivate: false,
-      port: undefined,
-      isUploadOnly: () => false,
-      contacts: () => [],
-      seenAs: () => {},
-      found: () => {}
-    }
+    const extensions = torrentExtensions({ info: known.metainfo.infoBytes })
 
     assert.deepStrictEqual(yield* tagsFor(true, extensions), [true, true])
     assert.deepStrictEqual(yield* tagsFor(false, extensions), [true, false])

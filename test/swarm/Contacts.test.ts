@@ -6,6 +6,7 @@ import * as Contacts from "../../src/swarm/Contacts.ts"
 import * as ExtensionHandshake from "../../src/wire/extension/ExtensionHandshake.ts"
 import * as PexMessage from "../../src/wire/extension/PexMessage.ts"
 import * as FrameEncoder from "../../src/wire/FrameEncoder.ts"
+import { torrentExtensions } from "../peer/torrentExtensions.ts"
 
 const { isReachable, uploadOnly } = PexMessage.flag
 
@@ -16,15 +17,7 @@ const peer = (
 ): Contacts.Connected => {
   const remote: PeerAddress = { host, port: 50_000 }
   const extensions = PeerExtensions.make({
-    torrent: {
-      info: new Uint8Array(1),
-      isPrivate: false,
-      port: undefined,
-      isUploadOnly: () => false,
-      contacts: () => [],
-      seenAs: () => {},
-      found: () => {}
-    },
+    torrent: torrentExtensions(),
     remote,
     outbox: FrameEncoder.make(),
     lost: () => {}
