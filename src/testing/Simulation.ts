@@ -1,10 +1,11 @@
 /**
  * A program in simulated time: nothing moves the clock but `advance`, and the same seed gives the same run, to the last
- * turn of the scheduler.
+ * turn of the scheduler. The wall clock goes along with it, and may be set like that of any machine.
  *
  * What happens outside JavaScript ends when it likes and would bring its own order into a run. Here that is only the
  * digests: each waits until nothing else happens, and time stands still until it is there.
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -39,6 +40,13 @@ export class Simulation extends Context.Service<
     readonly settle: Effect.Effect<void>
     /** Moves the clock, in steps of a second at most, letting everything happen. `inspect` is run behind every step. */
     readonly advance: (duration: Duration.Input, inspect?: Effect.Effect<void>) => Effect.Effect<void>
+    /** Sets the wall clock forward by `millis`, or back where they are negative; no time goes by. */
+    readonly stepWallClock: (millis: number) => Effect.Effect<void>
+    /**
+     * Lets `duration` go by at once, as after a suspend: both clocks read later, and nobody has run meanwhile. What sleeps
+     * is not woken earlier than without.
+     */
+    readonly leap: (duration: Duration.Input) => Effect.Effect<void>
     /** Runs `effect` and moves the clock until it ends. */
     readonly during: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
     /** Tasks of all fibers so far: a program that sleeps for ever or has ended adds none. */
@@ -67,9 +75,33 @@ const makeScheduler = () => {
   return { scheduler, tasks: () => tasks }
 }
 
+/** What the program's clock reads more than the test clock, in milliseconds. */
+interface Ahead {
+  wallMillis: number
+  elapsedMillis: number
+}
+
+const clockAhead = (clock: Clock.Clock, ahead: Ahead): Clock.Clock => {
+  const nanos = (millis: number) => BigInt(Math.round(millis * 1e6))
+  const currentTimeMillisUnsafe = () => clock.currentTimeMillisUnsafe() + ahead.wallMillis
+  const currentTimeNanosUnsafe = () => clock.currentTimeNanosUnsafe() + nanos(ahead.wallMillis)
+  const monotonicTimeNanosUnsafe = () => clock.monotonicTimeNanosUnsafe() + nanos(ahead.elapsedMillis)
+  return {
+    // What moves a test clock still finds it here.
+    ...clock,
+    currentTimeMillisUnsafe,
+    currentTimeMillis: Effect.sync(currentTimeMillisUnsafe),
+    currentTimeNanosUnsafe,
+    currentTimeNanos: Effect.sync(currentTimeNanosUnsafe),
+    monotonicTimeNanosUnsafe,
+    monotonicTimeNanos: Effect.sync(monotonicTimeNanosUnsafe)
+  }
+}
+
 const make = Effect.fnUntraced(function* (seed: number, tasks: () => number) {
   const hasher = yield* WebCryptoPieceHasher.make
   const clock = yield* TestClock.testClockWith(Effect.succeed)
+  const ahead: Ahead = { wallMillis: 0, elapsedMillis: 0 }
   const oneByOne = Semaphore.makeUnsafe(1)
   let waited = 0
   let digests = 0
@@ -117,6 +149,17 @@ const make = Effect.fnUntraced(function* (seed: number, tasks: () => number) {
     }
   })
 
+  const stepWallClock = (millis: number) =>
+    Effect.sync(() => {
+      ahead.wallMillis += millis
+    })
+
+  const leap = (duration: Duration.Input) =>
+    Effect.sync(() => {
+      ahead.wallMillis += Duration.toMillis(duration)
+      ahead.elapsedMillis += Duration.toMillis(duration)
+    })
+
   const during = Effect.fnUntraced(function* <A, E, R>(effect: Effect.Effect<A, E, R>) {
     const fiber = yield* Effect.forkChild(effect, { startImmediately: true })
     yield* settle
@@ -131,10 +174,13 @@ const make = Effect.fnUntraced(function* (seed: number, tasks: () => number) {
       nowUnsafe: () => clock.currentTimeMillisUnsafe(),
       settle,
       advance,
+      stepWallClock,
+      leap,
       during,
       turns: () => tasks() - waited
     })
   ).pipe(
+    Context.add(Clock.Clock, clockAhead(clock, ahead)),
     Context.add(
       PieceHasher,
       PieceHasher.of({

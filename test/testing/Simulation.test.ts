@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
@@ -24,6 +25,46 @@ describe("Simulation", () => {
         assert.deepStrictEqual(before, [])
         assert.deepStrictEqual(heard, ["early 50", "late 3000"])
         assert.strictEqual(nowUnsafe(), 60_000)
+      })
+    )
+  )
+
+  it.effect("sets the wall clock both ways, and no time goes by", () =>
+    Simulations.run(
+      1,
+      Effect.gen(function* () {
+        const { advance, nowUnsafe, stepWallClock } = yield* Simulation
+        const read = Effect.all([Clock.currentTimeMillis, Clock.monotonicTimeNanos, Effect.sync(nowUnsafe)])
+        yield* advance("10 seconds")
+
+        yield* stepWallClock(-86_400_000)
+        const back = yield* read
+        yield* advance("1 second")
+        const later = yield* read
+        yield* stepWallClock(2 * 86_400_000)
+
+        assert.deepStrictEqual(back, [10_000 - 86_400_000, 10_000_000_000n, 10_000])
+        assert.deepStrictEqual(later, [11_000 - 86_400_000, 11_000_000_000n, 11_000])
+        assert.deepStrictEqual(yield* read, [11_000 + 86_400_000, 11_000_000_000n, 11_000])
+      })
+    )
+  )
+
+  it.effect("leaps over a time in which nobody ran", () =>
+    Simulations.run(
+      1,
+      Effect.gen(function* () {
+        const { advance, leap } = yield* Simulation
+        const sleeper = yield* Effect.forkScoped(Effect.sleep("2 seconds"), { startImmediately: true })
+
+        yield* leap("1 hour")
+
+        yield* advance("1 second")
+        assert.strictEqual(yield* Clock.currentTimeMillis, 3_601_000)
+        assert.strictEqual(yield* Clock.monotonicTimeNanos, 3_601_000_000_000n)
+        assert.isUndefined(sleeper.pollUnsafe())
+        yield* advance("1 second")
+        assert.isDefined(sleeper.pollUnsafe())
       })
     )
   )
