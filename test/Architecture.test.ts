@@ -30,6 +30,7 @@ describe("src", () => {
     ["has no circle of imports", Architecture.cycles],
     ["imports Node's modules only in providers and edges", Architecture.nodeModules],
     ["uses Node's globals only in providers and edges", Architecture.nodeGlobals],
+    ["measures no time by the wall clock", Architecture.elapsedTime],
     ["keeps I/O out of contracts", Architecture.contractImports],
     ["imports modules as namespaces", Architecture.style],
     ["gathers files only in the entries of the package", Architecture.gatherings],
@@ -145,6 +146,11 @@ describe("Architecture", () => {
       'import * as N from "@effect/platform-node/NodeSocket"'
     ],
     ["a global of Node", Architecture.nodeGlobals, "base/A.ts", "export const a = Buffer.from([1])"],
+    ["the system's wall clock", Architecture.elapsedTime, "node/A.ts", "const begun = Date.now()"],
+    ["a date of now", Architecture.elapsedTime, "cli/A.ts", "const begun = new Date()"],
+    ["Effect's wall clock", Architecture.elapsedTime, "swarm/A.ts", "const now = yield* Clock.currentTimeMillis"],
+    ["a clock's wall clock", Architecture.elapsedTime, "swarm/A.ts", "const now = clock.currentTimeMillisUnsafe()"],
+    ["a schedule by it", Architecture.elapsedTime, "tracker/A.ts", "const again = Schedule.upTo(self, oneMinute)"],
     [
       "HTTP in a contract",
       Architecture.contractImports,

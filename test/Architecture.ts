@@ -248,6 +248,39 @@ export const nodeGlobals = (house: House): ReadonlyArray<Violation> =>
       })
     )
 
+/** Files that read the wall clock, and why elapsed time would not do. */
+const wallClockReaders = [
+  // Stands in for it where elapsed time is handed to those of Effect's modules that ask for the wall clock.
+  "base/Monotonic.ts",
+  // Dates the start of the machine, for a later process to compare. After a step the two differ: pieces are verified.
+  "resume/FileResumeStore.ts",
+  // Makes the clock that simulations set.
+  "testing/Simulation.ts"
+]
+
+/** Reads the wall clock by itself. */
+const wallClock =
+  /\b(currentTime(?:Millis|Nanos)\w*|Date\.now\b|new Date\(\)|Date\(\)|DateTime\.now\w*|Temporal\.Now\b|performance\.timeOrigin\b)/
+
+/** Parts of Effect that measure by the wall clock. */
+const measuresByWallClock =
+  /\b(RcMap\.make|RcRef\.make|Pool\.makeWithTTL|Cache\.make\w*|Effect\.cached\w*WithTTL|Schedule\.(?:upTo|during|windowed|fixed|cron|elapsed)|Stream\.(?:timeout\w*|debounce|throttle\w*|groupedWithin|aggregateWithin))\b/
+
+/** Nobody measures time by a clock that people set (`base/Monotonic.ts` says what to use). */
+export const elapsedTime = (house: House): ReadonlyArray<Violation> =>
+  [...house.values()]
+    .filter((source) => !wallClockReaders.includes(source.path))
+    .flatMap((source) => {
+      const keepsTime = source.lines.some((line) => /\bMonotonic\.(clock|schedule)\b/.test(line))
+      return source.lines.flatMap((line, index) => {
+        if (/^\s*(\*|\/)/.test(line)) return []
+        const used = wallClock.exec(line)?.[1] ?? (keepsTime ? undefined : measuresByWallClock.exec(line)?.[1])
+        return used === undefined
+          ? []
+          : [`${at(source, index + 1)} uses ${used}: the wall clock may be set at any time`]
+      })
+    })
+
 /** Contracts do no I/O and know nobody who does. */
 export const contractImports = (house: House): ReadonlyArray<Violation> =>
   eachImport(house, (source, { specifier, target }) => {

@@ -2,7 +2,6 @@
  * An engine: torrents that share one memory budget, one limit of connections and the layers they run on. Any of those
  * layers (storage, sockets, hashing, resume data, trackers) can be swapped for another.
  */
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -10,6 +9,7 @@ import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as InfoHash from "../base/InfoHash.ts"
+import * as Monotonic from "../base/Monotonic.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import * as PeerId from "../base/PeerId.ts"
 import * as Prng from "../base/Prng.ts"
@@ -201,7 +201,7 @@ const run = Effect.fnUntraced(function* (config: Config, listening: Listening | 
   )(yield* Effect.context<Requirements>())
   const budget = BufferBudget.make(config.bufferBytes ?? BufferBudget.defaultBufferBytes)
   const readCache = ReadCache.make(config.readCacheBytes)
-  const limits = RateLimits.makeEngine(config.limits ?? {}, yield* Clock.currentTimeMillis)
+  const limits = RateLimits.makeEngine(config.limits ?? {}, yield* Monotonic.now)
   const connections = ConnectionLimit.make(config.maxConnections ?? defaultMaxConnections)
   /** By info hash in hex; `undefined` for a moment, until the torrent is made. */
   const running = new Map<string, Torrent.Torrent | undefined>()
@@ -293,7 +293,7 @@ const run = Effect.fnUntraced(function* (config: Config, listening: Listening | 
   const engine = Engine.of({
     add,
     metadata,
-    setLimits: (asked) => Effect.map(Clock.currentTimeMillis, (now) => RateLimits.set(limits, asked, now)),
+    setLimits: (asked) => Effect.map(Monotonic.now, (now) => RateLimits.set(limits, asked, now)),
     heldBytes: Effect.sync(() => budget.heldBytes),
     listening: listening?.address
   })

@@ -13,6 +13,7 @@ import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
+import * as Monotonic from "../base/Monotonic.ts"
 import type { Endpoint } from "./IoDaemon.ts"
 import { IoDaemon, IoDaemonUnavailable } from "./IoDaemon.ts"
 import * as IoDaemonProtocol from "./IoDaemonProtocol.ts"
@@ -52,6 +53,7 @@ export const isTransient = (error: IoDaemonError): boolean =>
 export const again = Schedule.min([Schedule.exponential("20 millis", 1.5), Schedule.spaced("1 second")]).pipe(
   Schedule.jittered,
   Schedule.upTo({ duration: patience }),
+  Monotonic.schedule,
   Schedule.setInputType<IoDaemonError>(),
   Schedule.while(({ input }) => Effect.succeed(isTransient(input)))
 )

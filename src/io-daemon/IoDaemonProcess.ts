@@ -10,7 +10,6 @@ import * as ChildProcess from "node:child_process"
 import * as Crypto from "node:crypto"
 import * as Readline from "node:readline"
 import type * as Stream from "node:stream"
-import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -18,6 +17,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import * as Monotonic from "../base/Monotonic.ts"
 import { type Endpoint, IoDaemon, IoDaemonUnavailable } from "./IoDaemon.ts"
 import * as IoDaemonProtocol from "./IoDaemonProtocol.ts"
 
@@ -68,11 +68,11 @@ export const make = Effect.fnUntraced(function* (options: IoDaemonProcessOptions
 
   const supervise = Effect.gen(function* () {
     for (let delay = firstDelay; ; ) {
-      const begun = yield* Clock.currentTimeMillis
+      const begun = yield* Monotonic.now
       const exit = yield* Effect.exit(live())
       const error = Option.getOrUndefined(Exit.findErrorOption(exit))
       if (Exit.isFailure(exit) && error === undefined) return yield* exit
-      const lived = (yield* Clock.currentTimeMillis) - begun
+      const lived = (yield* Monotonic.now) - begun
       if (error === undefined) current = Deferred.makeUnsafe()
       if (error === undefined && lived >= shortLife) {
         delay = firstDelay

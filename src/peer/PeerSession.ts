@@ -13,6 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import * as Bytes from "../base/Bytes.ts"
 import type { InfoHash } from "../base/InfoHash.ts"
+import * as Monotonic from "../base/Monotonic.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { PeerId } from "../base/PeerId.ts"
 import * as Download from "../piece/Download.ts"
@@ -178,7 +179,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   }
 
   const receive = (view: Uint8Array): void => {
-    const now = clock.currentTimeMillisUnsafe()
+    const now = Monotonic.nowUnsafe(clock)
     if (protocol !== undefined) return PeerProtocol.receive(protocol, view, now)
     const taken = Handshake.push(handshake, view)
     const theirs = Handshake.result(handshake)
@@ -224,7 +225,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   /** Refills the pipeline and sends, as far as that needs no fiber; else `false`, and the fiber does the rest. */
   const takeTurn = (protocol: PeerProtocol.PeerProtocol): boolean => {
     if (protocol.patience.blockedSince !== undefined) return true
-    const now = clock.currentTimeMillisUnsafe()
+    const now = Monotonic.nowUnsafe(clock)
     return PeerProtocol.refill(protocol, now) === undefined && flush(protocol, now)
   }
 
@@ -235,11 +236,11 @@ export const run = Effect.fnUntraced(function* (options: Options) {
       Latch.closeUnsafe(awake)
       if (protocol === undefined) continue
       if (protocol.patience.blockedSince === undefined) {
-        let piece = PeerProtocol.refill(protocol, clock.currentTimeMillisUnsafe())
+        let piece = PeerProtocol.refill(protocol, Monotonic.nowUnsafe(clock))
         while (piece !== undefined && (yield* Download.begin(download, protocol, piece)) !== undefined) {
-          piece = PeerProtocol.refill(protocol, clock.currentTimeMillisUnsafe())
+          piece = PeerProtocol.refill(protocol, Monotonic.nowUnsafe(clock))
         }
-        if (flush(protocol, clock.currentTimeMillisUnsafe())) continue
+        if (flush(protocol, Monotonic.nowUnsafe(clock))) continue
       }
       yield* connection.drained
       protocol.patience.blockedSince = undefined

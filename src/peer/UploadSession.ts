@@ -11,6 +11,7 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
+import * as Monotonic from "../base/Monotonic.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
 import * as Upload from "../piece/Upload.ts"
 import * as RateLimiter from "../rate/RateLimiter.ts"
@@ -51,7 +52,7 @@ export const run = Effect.fnUntraced(function* (
   let runBytes = PieceGeometry.blockLength
 
   while (true) {
-    const allowed = allowedBytes(limiter, uploads.waiting, runBytes, clock.currentTimeMillisUnsafe())
+    const allowed = allowedBytes(limiter, uploads.waiting, runBytes, Monotonic.nowUnsafe(clock))
     if (allowed === 0) {
       Latch.closeUnsafe(requested)
       yield* requested.await
@@ -80,11 +81,11 @@ export const run = Effect.fnUntraced(function* (
     if (ahead !== undefined) yield* ReadCache.readAhead(upload.reader, ahead.piece, ahead.begin)
     if (payload === undefined) refuseAll(protocol, taken)
     if (payload === undefined || payload === 0) continue
-    const before = clock.currentTimeMillisUnsafe()
+    const before = Monotonic.nowUnsafe(clock)
     PeerProtocol.uploaded(protocol, piece, payload, before)
     if (connection.writeUnsafe(FrameEncoder.take(batch))) continue
     yield* connection.drained
-    const millis = clock.currentTimeMillisUnsafe() - before
+    const millis = Monotonic.nowUnsafe(clock) - before
     if (millis > slowMillis) runBytes = Math.max(PieceGeometry.blockLength, runBytes / 2)
     else if (millis < quickMillis) runBytes = Math.min(maxRunBytes, runBytes * 2)
   }

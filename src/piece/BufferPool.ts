@@ -12,6 +12,7 @@ import * as Exit from "effect/Exit"
 import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
+import * as Monotonic from "../base/Monotonic.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
 import * as BufferBudget from "./BufferBudget.ts"
@@ -149,7 +150,7 @@ export const lendNow = Effect.fnUntraced(function* (self: BufferPool, piece: Pie
   if (memory === undefined) return undefined
   const scope = Scope.forkUnsafe(self.scope)
   const bytes = memory.subarray(0, PieceGeometry.pieceSize(self.geometry, piece))
-  const buffer = PieceBuffer.make(piece, bytes, clock.currentTimeMillisUnsafe(), self.partial)
+  const buffer = PieceBuffer.make(piece, bytes, Monotonic.nowUnsafe(clock), self.partial)
   self.loans.set(piece, { buffer, scope })
   borrower.onOpen?.(buffer)
   yield* Scope.addFinalizer(
@@ -203,7 +204,7 @@ export interface SweepOptions {
  */
 export const sweep = (self: BufferPool, options: SweepOptions = {}): Effect.Effect<void> =>
   Effect.gen(function* () {
-    const now = yield* Clock.currentTimeMillis
+    const now = yield* Monotonic.now
     const isHeldUp = options.isHeldUp?.() === true
     for (const { buffer } of [...self.loans.values()]) {
       if (isHeldUp) buffer.lastActivity = now

@@ -13,10 +13,10 @@
  * with its share of the loan, and 1.2 to 1.5 us in pieces of 64 KiB, with one seed or with fifty
  * (`test/bench/Pieces.bench.ts`, two shared x64 cores, Node 24).
  */
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import * as Bitfield from "../base/Bitfield.ts"
+import * as Monotonic from "../base/Monotonic.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
 import type * as Prng from "../base/Prng.ts"
@@ -112,7 +112,7 @@ export const make = Effect.fnUntraced(function* (options: {
     delayed: new Map(),
     singled: new Map(),
     isPaused: false,
-    rate: RateMeter.make({ now: yield* Clock.currentTimeMillis }),
+    rate: RateMeter.make({ now: yield* Monotonic.now }),
     downloadedBytes: 0,
     wastedBytes: 0
   }

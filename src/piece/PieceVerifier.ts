@@ -6,10 +6,10 @@
  * cost: a second a GiB on Node, and more in a page. Then completed pieces go straight to the writer, which tells what the
  * storage found (`pass`, `check`).
  */
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import * as Bytes from "../base/Bytes.ts"
+import * as Monotonic from "../base/Monotonic.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as Blame from "./Blame.ts"
 import * as BufferPool from "./BufferPool.ts"
@@ -86,7 +86,7 @@ export const make = Effect.fnUntraced(function* (options: {
     }
     const failures = Blame.failuresOf(blame, piece)
     if (failures > 1) {
-      const now = yield* Clock.currentTimeMillis
+      const now = yield* Monotonic.now
       download.delayed.set(piece, now + Math.min(maxDelay, firstDelay * 2 ** (failures - 2)))
     }
     download.wastedBytes += buffer.bytes.length

@@ -3,9 +3,9 @@
  * be read any more, and how much was given. Whom to give to is `swarm/Choker.ts`'s matter, what each peer asked for
  * `peer/UploadQueue.ts`'s.
  */
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Bitfield from "../base/Bitfield.ts"
+import * as Monotonic from "../base/Monotonic.ts"
 import type { PieceGeometry, PieceIndex } from "../base/PieceGeometry.ts"
 import * as RateMeter from "../rate/RateMeter.ts"
 import * as ReadCache from "../storage/ReadCache.ts"
@@ -38,7 +38,7 @@ export const make = Effect.fnUntraced(function* (options: {
   const self: Upload = {
     reader: yield* ReadCache.open(cache, { geometry, storage }),
     unreadable: Bitfield.make(geometry.pieceCount),
-    rate: RateMeter.make({ now: yield* Clock.currentTimeMillis }),
+    rate: RateMeter.make({ now: yield* Monotonic.now }),
     uploadedBytes: 0,
     onFailure
   }

@@ -8,6 +8,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import * as Semaphore from "effect/Semaphore"
+import * as Monotonic from "../base/Monotonic.ts"
 import * as RateLimiter from "./RateLimiter.ts"
 
 /** What may pass: absent, or not a finite number, where there is no limit; 0 lets nothing pass but a block. */
@@ -128,7 +129,7 @@ export const run = (self: EngineLimits): Effect.Effect<never> =>
     const clock = yield* Clock.Clock
     while (true) {
       Latch.closeUnsafe(self.awake)
-      const now = clock.currentTimeMillisUnsafe()
+      const now = Monotonic.nowUnsafe(clock)
       RateLimiter.step(self.download, now)
       RateLimiter.step(self.upload, now)
       const next = Math.min(

@@ -13,6 +13,7 @@
  * A file that is deleted or cut off while a torrent is open is noticed by the daemon, as `FileSystemStorage.ts` tells,
  * for as long as the daemon lives.
  */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type { HttpClient } from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
@@ -22,6 +23,7 @@ import * as Layer from "effect/Layer"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import * as Bytes from "../base/Bytes.ts"
+import * as Monotonic from "../base/Monotonic.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
 import type { IoDaemon } from "../io-daemon/IoDaemon.ts"
@@ -294,6 +296,7 @@ const linesOf = (response: HttpClientResponse.HttpClientResponse): Stream.Stream
       duration: IoDaemonClient.attemptTimeout,
       orElse: () => Stream.fail(new IoDaemonUnavailable({ why: "it did not go on in time" }))
     }),
+    Stream.updateService(Clock.Clock, Monotonic.clock),
     Stream.decodeText,
     Stream.splitLines
   )

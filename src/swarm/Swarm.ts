@@ -15,6 +15,7 @@ import * as Scope from "effect/Scope"
 import * as Bitfield from "../base/Bitfield.ts"
 import * as Bytes from "../base/Bytes.ts"
 import type { InfoHash } from "../base/InfoHash.ts"
+import * as Monotonic from "../base/Monotonic.ts"
 import type * as PeerAddress from "../base/PeerAddress.ts"
 import type { PeerId } from "../base/PeerId.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
@@ -190,8 +191,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     for (const other of open.values()) {
       if (!Bytes.equals(other.peerId, session.peerId)) continue
       const hasCrossed =
-        other.isIncoming !== session.isIncoming &&
-        clock.currentTimeMillisUnsafe() - other.protocol.openedAt < crossingTime
+        other.isIncoming !== session.isIncoming && Monotonic.nowUnsafe(clock) - other.protocol.openedAt < crossingTime
       if (!hasCrossed || !isBegunByLarger(session)) return connected
       other.failUnsafe(connected)
     }
@@ -199,13 +199,13 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     PeerBook.connected(peer)
     // It is not being dialled any more, so another may be. Not at once, as the peer is being read.
     queueMicrotask(() => Latch.openUnsafe(awake))
-    if (offers !== undefined) Offers.join(offers, session.protocol, clock.currentTimeMillisUnsafe())
+    if (offers !== undefined) Offers.join(offers, session.protocol, Monotonic.nowUnsafe(clock))
     report({ _tag: "PeerConnected", address: peer.address })
     return undefined
   }
 
   const addUnsafe = (addresses: ReadonlyArray<PeerAddress.PeerAddress>): number => {
-    const now = clock.currentTimeMillisUnsafe()
+    const now = Monotonic.nowUnsafe(clock)
     let added = 0
     for (const address of addresses) {
       // One that came by itself is in the book by another address.
@@ -231,7 +231,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       download,
       upload: options.upload,
       limits: options.limits,
-      offer: offers && Offers.offerOf(offers, peer.key, () => clock.currentTimeMillisUnsafe()),
+      offer: offers && Offers.offerOf(offers, peer.key, () => Monotonic.nowUnsafe(clock)),
       allowedFast: yield* options.allowedFast?.(connection.remote.host) ?? Effect.succeed([]),
       extensions,
       key: peer.key,
@@ -264,7 +264,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     if (!wantsPeers() || running >= maxConnections || !ConnectionLimit.takeNow(options.connections, share)) {
       return yield* close
     }
-    const peer = PeerBook.arrive(book, connection.remote, clock.currentTimeMillisUnsafe())
+    const peer = PeerBook.arrive(book, connection.remote, Monotonic.nowUnsafe(clock))
     if (peer === undefined) {
       ConnectionLimit.release(options.connections, share)
       return yield* close
@@ -282,7 +282,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const ended = (peer: PeerBook.Peer, exit: Exit.Exit<void, PeerSession.SessionError>): Effect.Effect<void> => {
     const session = open.get(peer.key)
     open.delete(peer.key)
-    if (offers !== undefined) Offers.leave(offers, peer.key, clock.currentTimeMillisUnsafe())
+    if (offers !== undefined) Offers.leave(offers, peer.key, Monotonic.nowUnsafe(clock))
     running--
     const error = Option.getOrUndefined(Exit.findErrorOption(exit))
     const isUseful =
@@ -291,7 +291,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       error?._tag !== "WireError"
     if (session !== undefined && !session.protocol.uploads.isChoking) slots.chooseSoon()
     if (error?._tag === "SelfConnection") PeerBook.exclude(peer)
-    else PeerBook.disconnected(book, peer, clock.currentTimeMillisUnsafe(), isUseful)
+    else PeerBook.disconnected(book, peer, Monotonic.nowUnsafe(clock), isUseful)
     if (session !== undefined && peer.state !== "banned") rememberWhereItListens(session, isUseful)
     if (session !== undefined && areBothDone(session.protocol)) PeerBook.leave(peer)
     const why = error?.why ?? wayOut(exit)
@@ -307,7 +307,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
   /** A peer that came by itself can be dialled from now on, where it has said at which port. */
   const rememberWhereItListens = (session: PeerSession.PeerSession, isUseful: boolean): void => {
-    const now = clock.currentTimeMillisUnsafe()
+    const now = Monotonic.nowUnsafe(clock)
     const address = session.isIncoming ? Contacts.dialAddress(session) : undefined
     const peer = address && PeerBook.add(book, address, now)
     if (peer === undefined) return
@@ -325,7 +325,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
   const dialDue = Effect.gen(function* () {
     while (wantsPeers()) {
-      const now = clock.currentTimeMillisUnsafe()
+      const now = Monotonic.nowUnsafe(clock)
       if (running >= maxConnections || running - open.size >= maxDialing) return undefined
       const peer = PeerBook.nextToDial(book, now)
       if (peer === undefined) {
@@ -369,7 +369,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   }
 
   const tick = Effect.gen(function* () {
-    const now = yield* Clock.currentTimeMillis
+    const now = yield* Monotonic.now
     Download.releaseDelayed(download, now)
     if (isRankStale) PeerBook.rank(book)
     isRankStale = false
@@ -448,7 +448,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     },
     dismiss: Effect.fnUntraced(function* (why) {
       isParting = true
-      slots.choose(yield* Clock.currentTimeMillis)
+      slots.choose(yield* Monotonic.now)
       yield* Effect.sleep(partingTime)
       if (wantsPeers()) return
       for (const { failUnsafe } of [...open.values()]) failUnsafe(new PeerDropped({ why }))

@@ -2,6 +2,7 @@
  * Does what `Choker.ts` decides: gives the upload slots of a torrent to the peers whose turn it is.
  */
 import type * as Clock from "effect/Clock"
+import * as Monotonic from "../base/Monotonic.ts"
 import type * as Prng from "../base/Prng.ts"
 import * as PeerProtocol from "../peer/PeerProtocol.ts"
 import * as Choker from "./Choker.ts"
@@ -43,7 +44,7 @@ export const make = (options: {
     isChoosing = true
     queueMicrotask(() => {
       isChoosing = false
-      choose(clock.currentTimeMillisUnsafe())
+      choose(Monotonic.nowUnsafe(clock))
     })
   }
 

@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import * as Scope from "effect/Scope"
 import * as Bitfield from "../base/Bitfield.ts"
+import * as Monotonic from "../base/Monotonic.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { Connection, ConnectionError } from "../transport/Transport.ts"
 import { Dialer, Listener } from "../transport/Transport.ts"
@@ -78,7 +79,7 @@ export const talk = Effect.fnUntraced(function* (
   const news = Latch.makeUnsafe(false)
   const session = ScriptedSession.make(options, counters, {
     number: counters.connections,
-    nowUnsafe: () => clock.currentTimeMillisUnsafe(),
+    nowUnsafe: () => Monotonic.nowUnsafe(clock),
     onNews: () => news.openUnsafe()
   })
   counters.connections++

@@ -9,6 +9,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
+import * as Monotonic from "../base/Monotonic.ts"
 
 /** An agenda that ends with the scope it was made in; what is scheduled later never runs. */
 export interface Timeline {
@@ -36,7 +37,7 @@ export const make: Effect.Effect<Timeline, never, Scope.Scope> = Effect.gen(func
   const arm = () => {
     const next = heap[0]
     if (next === undefined || ended) return
-    const now = clock.currentTimeMillisUnsafe()
+    const now = Monotonic.nowUnsafe(clock)
     const time = Math.max(next.time, now)
     if (timer !== undefined) {
       if (timer.time <= time) return
@@ -58,7 +59,7 @@ export const make: Effect.Effect<Timeline, never, Scope.Scope> = Effect.gen(func
 
   const run = () => {
     timer = undefined
-    const now = clock.currentTimeMillisUnsafe()
+    const now = Monotonic.nowUnsafe(clock)
     const before = order
     // What these actions schedule waits for the next turn, even when it is due.
     while (!ended && heap.length > 0 && heap[0]!.time <= now && heap[0]!.order < before) pop(heap).action()
@@ -74,7 +75,7 @@ export const make: Effect.Effect<Timeline, never, Scope.Scope> = Effect.gen(func
   )
 
   return {
-    nowUnsafe: () => clock.currentTimeMillisUnsafe(),
+    nowUnsafe: () => Monotonic.nowUnsafe(clock),
     scheduleUnsafe: (time, action) => {
       if (ended) return
       push(heap, { time, order: order++, action })

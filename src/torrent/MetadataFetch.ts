@@ -13,6 +13,7 @@ import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import * as Bytes from "../base/Bytes.ts"
 import type { InfoHash } from "../base/InfoHash.ts"
+import * as Monotonic from "../base/Monotonic.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { PeerId } from "../base/PeerId.ts"
 import type { PeerSource, PeerSourceEvent } from "../discovery/PeerSource.ts"
@@ -103,7 +104,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
       const copy = yield* Queue.take(copies)
       const digest = yield* hasher.sha1(copy.bytes)
       MetadataExchange.verified(exchange, copy, Bytes.equals(digest, options.infoHash))
-      advance(clock.currentTimeMillisUnsafe())
+      advance(Monotonic.nowUnsafe(clock))
     }
   })
 
@@ -116,7 +117,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
         infoHash: options.infoHash,
         peerId: options.peerId,
         onOpen: (session, size) => {
-          const now = clock.currentTimeMillisUnsafe()
+          const now = Monotonic.nowUnsafe(clock)
           sessions.set(key, session)
           PeerBook.connected(peer)
           MetadataExchange.join(exchange, key, size, now)
@@ -124,7 +125,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
           advance(now)
         },
         onMessage: (message) => {
-          const now = clock.currentTimeMillisUnsafe()
+          const now = Monotonic.nowUnsafe(clock)
           MetadataExchange.receive(exchange, key, message, now)
           advance(now)
         }
@@ -138,7 +139,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
           Effect.sync(() => {
             const wasOpen = sessions.delete(peer.key)
             running--
-            PeerBook.disconnected(book, peer, clock.currentTimeMillisUnsafe(), wasOpen)
+            PeerBook.disconnected(book, peer, Monotonic.nowUnsafe(clock), wasOpen)
             MetadataExchange.leave(exchange, peer.key)
             tell()
             Latch.openUnsafe(awake)
@@ -151,7 +152,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   const dial = Effect.gen(function* () {
     while (true) {
       Latch.closeUnsafe(awake)
-      const now = clock.currentTimeMillisUnsafe()
+      const now = Monotonic.nowUnsafe(clock)
       const peer = running < maxConnections ? PeerBook.nextToDial(book, now) : undefined
       if (peer !== undefined) {
         PeerBook.dialing(peer)
@@ -176,7 +177,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
       .pipe(
         Stream.runForEach((event) =>
           Effect.sync(() => {
-            const now = clock.currentTimeMillisUnsafe()
+            const now = Monotonic.nowUnsafe(clock)
             if (event._tag === "Peers") for (const address of event.addresses) PeerBook.add(book, address, now)
             tell(event)
             Latch.openUnsafe(awake)
@@ -184,7 +185,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
         )
       )
 
-  const tick = Effect.sync(() => advance(clock.currentTimeMillisUnsafe()))
+  const tick = Effect.sync(() => advance(Monotonic.nowUnsafe(clock)))
   const loops = Effect.all(
     [dial, verify, Effect.repeat(tick, Schedule.spaced("1 second")), ...options.sources.map(listen)],
     { concurrency: "unbounded", discard: true }

@@ -15,6 +15,7 @@ import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Bitfield from "../base/Bitfield.ts"
+import * as Monotonic from "../base/Monotonic.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { PeerId } from "../base/PeerId.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
@@ -146,7 +147,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
   const limits = RateLimits.makeTorrent(
     options.engineLimits,
     { torrent: options.limits, eachPeer: options.peerLimits },
-    clock.currentTimeMillisUnsafe()
+    Monotonic.nowUnsafe(clock)
   )
   const seeds = options.seed !== undefined && options.seed !== false
   let isSeeding = seeds
@@ -203,7 +204,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       isSeeding = seeds
       if (state._tag === "Complete") state = { _tag: "Downloading" }
     } else if (completedAt === undefined && keptPieces === table.counts.stored) {
-      completedAt = clock.currentTimeMillisUnsafe()
+      completedAt = Monotonic.nowUnsafe(clock)
       state = { _tag: "Complete" }
       tell({ _tag: "Completed" })
       Deferred.doneUnsafe(completed, Effect.void)
@@ -226,7 +227,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     const { download, swarm, upload } = parts
     const { uploadedBytes } = upload
     const wantedBytes = PieceTable.wantedBytes(download.table)
-    const seedingMillis = clock.currentTimeMillisUnsafe() - completedAt
+    const seedingMillis = Monotonic.nowUnsafe(clock) - completedAt
     const reached = SeedingGoal.reached(goal, { uploadedBytes, wantedBytes, seedingMillis })
     if (reached === undefined) return
     isSeeding = false
@@ -358,7 +359,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     const torrent = { state, sources, limits, isSeeding, resumedBytes, rejectedPieces }
     return running === undefined
       ? StatusReport.early(torrent, geometry)
-      : StatusReport.of(torrent, running, clock.currentTimeMillisUnsafe())
+      : StatusReport.of(torrent, running, Monotonic.nowUnsafe(clock))
   })
 
   const scope = yield* Effect.scope
@@ -395,12 +396,12 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       }),
     setPriorities: (files) => Effect.suspend(() => Selection.setFiles(selection, selected(), files)),
     setDeadlines: (asked) =>
-      Effect.map(Clock.currentTimeMillis, (now) => {
+      Effect.map(Monotonic.now, (now) => {
         const deadlines = asked.map(({ piece, within }) => ({ piece, at: now + Duration.toMillis(within) }))
         Selection.setDeadlines(selection, running?.download, deadlines)
       }),
-    setLimits: (asked) => Effect.map(Clock.currentTimeMillis, (now) => RateLimits.set(limits, asked, now)),
-    setPeerLimits: (asked) => Effect.map(Clock.currentTimeMillis, (now) => RateLimits.setEachPeer(limits, asked, now)),
+    setLimits: (asked) => Effect.map(Monotonic.now, (now) => RateLimits.set(limits, asked, now)),
+    setPeerLimits: (asked) => Effect.map(Monotonic.now, (now) => RateLimits.setEachPeer(limits, asked, now)),
     accept: (connection, scope) =>
       Effect.suspend(() => {
         const isOver = state._tag === "Failed" || running === undefined

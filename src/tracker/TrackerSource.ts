@@ -5,7 +5,6 @@
  * fiber of its own, as several may be under way. One is begun when the consumer asks for the next event, so a consumer
  * that does not keep up slows it, and no more waits than an answer of each tracker.
  */
-import * as Clock from "effect/Clock"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
@@ -14,6 +13,7 @@ import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
+import * as Monotonic from "../base/Monotonic.ts"
 import type { PeerSource, PeerSourceContext, PeerSourceEvent } from "../discovery/PeerSource.ts"
 import * as AnnounceSchedule from "./AnnounceSchedule.ts"
 import type { AnnounceEvent, AnnounceResponse, TrackerError } from "./Tracker.ts"
@@ -126,7 +126,7 @@ const start = Effect.fnUntraced(function* (
   const nextEvent = Effect.gen(function* () {
     while (true) {
       const fact = Option.getOrUndefined(yield* Queue.poll(facts))
-      const now = yield* Clock.currentTimeMillis
+      const now = yield* Monotonic.now
       switch (fact?._tag) {
         case "Announced":
           return take(schedule, fact.announce, yield* fact.answer, now)

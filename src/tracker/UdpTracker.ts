@@ -25,6 +25,7 @@ import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type * as CompactPeers from "../base/CompactPeers.ts"
 import * as IpAddress from "../base/IpAddress.ts"
+import * as Monotonic from "../base/Monotonic.ts"
 import * as PeerAddress from "../base/PeerAddress.ts"
 import type { ConnectionError, UdpSocket } from "../transport/Transport.ts"
 import { UdpPort } from "../transport/Transport.ts"
@@ -131,7 +132,9 @@ export const make = Effect.fnUntraced(function* (
       Effect.timeoutOrElse({
         duration: timeout,
         orElse: () => Effect.fail(new TrackerError({ url, why: "no answer in time" }))
-      })
+      }),
+      // The map of sockets measures how long one is idle by the clock of whoever lets it go.
+      Effect.updateService(Clock.Clock, Monotonic.clock)
     )
   return Tracker.of({
     announce: Effect.fn("UdpTracker.announce")(function* (url: string, request: AnnounceRequest) {
@@ -299,7 +302,7 @@ const ask = Effect.fnUntraced(function* <Tag extends "Announced" | "Scraped">(
 /** A connection id of the tracker at `address`: the one at hand, or a new one. */
 const connect = Effect.fnUntraced(function* (client: Client, socket: UdpSocket, address: PeerAddress.PeerAddress) {
   const key = PeerAddress.format(address)
-  const now = yield* Clock.currentTimeMillis
+  const now = yield* Monotonic.now
   const known = client.connections.get(key)
   if (known !== undefined && now < known.expiresAt) return known.id
   return yield* Effect.acquireUseRelease(
@@ -318,7 +321,7 @@ const connect = Effect.fnUntraced(function* (client: Client, socket: UdpSocket, 
         send(socket, attempt.transaction, UdpTrackerCodec.encodeConnect(attempt.transaction.id), address)
       }
       const { connectionId } = yield* answerTo(attempt.transaction, "Connected")
-      remember(client, key, connectionId, yield* Clock.currentTimeMillis)
+      remember(client, key, connectionId, yield* Monotonic.now)
       return connectionId
     }),
     (attempt) =>
