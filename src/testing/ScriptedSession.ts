@@ -39,6 +39,7 @@ export interface Counters {
   requests: number
   cancels: number
   haves: number
+  keepAlives: number
   /** Requests of what is no block of the torrent or of a piece that we have. An honest peer makes none. */
   badRequests: number
   /** Requests that came while we choked. */
@@ -66,6 +67,7 @@ export const makeCounters = (): Counters => ({
   requests: 0,
   cancels: 0,
   haves: 0,
+  keepAlives: 0,
   badRequests: 0,
   chokedRequests: 0,
   longestQueue: 0,
@@ -222,6 +224,9 @@ const frameSink = (session: Session): FrameDecoder.FrameSink => {
     },
     have: () => {
       counters.haves++
+    },
+    keepAlive: () => {
+      counters.keepAlives++
     },
     pieceEnd: () => {
       counters.blocksReceived++
