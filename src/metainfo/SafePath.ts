@@ -12,6 +12,7 @@
  * - marks that change the direction of text or take no room (`exe.txt` disguised): dropped. The two joiners that
  *   Persian, Indic scripts and emoji need are kept between characters that are not Latin
  * - a component over 255 bytes of UTF-8: its stem is cut, its extension kept
+ * - the name of the folder that piecewise keeps for itself (`ReservedName.ts`): gets a `_` in front
  * - with `platform: "windows"` also: `< > : " | ? *` become `_`, dots and blanks at the end go, and device names
  *   (`CON`, `nul.txt`) get a `_` in front
  *
@@ -22,6 +23,7 @@
 import * as Data from "effect/Data"
 import * as Result from "effect/Result"
 import * as Bytes from "../base/Bytes.ts"
+import * as ReservedName from "./ReservedName.ts"
 
 /** Whose rules names must meet. `posix` serves Linux and macOS. */
 export type Platform = "posix" | "windows"
@@ -80,6 +82,7 @@ export const component = (text: string, platform: Platform = "posix"): string | 
   name = shorten(name, "")
   // Cutting may have bared a blank, a dot or a device name again.
   if (platform === "windows") name = windowsName(name)
+  if (ReservedName.is(name)) name = shorten(`_${name}`, "")
   return name === "" || name === "." || name === ".." ? undefined : name
 }
 
