@@ -51,12 +51,15 @@ export interface SetAside {
   readonly skipped: ReadonlyArray<number>
 }
 
-/** The body that registers the files of a torrent. Equal for equal arguments, so its digest can name the set. */
+/**
+ * The body that registers the files of a torrent. Equal for equal arguments, so its digest can name the set. Files have their
+ * portable names: the daemon does not look which names its file system tells apart.
+ */
 export const registration = (layout: FileLayout, root: string, aside?: SetAside): string =>
   JSON.stringify({
     root,
-    files: layout.files.map(({ length, padding, path }) =>
-      padding ? { path: [], length, padding } : { path, length }
+    files: layout.files.map(({ length, padding, path, portable = path }) =>
+      padding ? { path: [], length, padding } : { path: portable, length }
     ),
     allocate: false,
     aside: aside?.folder,

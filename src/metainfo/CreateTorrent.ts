@@ -184,7 +184,7 @@ const reportRenames = Effect.fnUntraced(function* (
   )
   if (onProgress === undefined) return
   for (let index = 0; index < sources.length; index++) {
-    const storedAs = safe[index]!.join("/")
+    const storedAs = safe[index]!.path.join("/")
     if (storedAs !== given[index]!.join("/")) {
       yield* onProgress({ _tag: "Renamed", path: sources[index]!.source, storedAs })
     }

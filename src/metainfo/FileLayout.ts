@@ -1,15 +1,21 @@
 /**
  * How a torrent's pieces lie over its files (BEP 3, padding files of BEP 47). The one place that computes spans.
  *
- * The paths here are safe: `metainfo/SafePath.ts` made every component a plain name, distinct from its siblings.
+ * The paths here are safe: `metainfo/SafePath.ts` made every component a plain name, distinct from its siblings. Which of
+ * a file's names is used on a disk is the question of `storage/FileNames.ts`.
  * Called once a piece, never once a block: a binary search to the first file, then one step a file.
  */
 import * as PieceGeometry from "../base/PieceGeometry.ts"
+import type * as SafePath from "./SafePath.ts"
 
 /** One file of a torrent. */
 export interface LayoutFile {
   /** Safe components below the download folder, the torrent's name first; at least one. */
   readonly path: ReadonlyArray<string>
+  /** The path where the file system cannot hold `path`, or takes it for another file's; see `SafePath.Names`. */
+  readonly portable?: ReadonlyArray<string> | undefined
+  /** The path in the torrent, at which an existing file is found, but none is created; see `SafePath.Names`. */
+  readonly original?: ReadonlyArray<string> | undefined
   /** Offset of the file's first byte in the torrent. */
   readonly offset: number
   /** Bytes in the file; 0 takes no part in any piece. */
@@ -58,8 +64,7 @@ export interface PieceRange {
 }
 
 /** What `make` needs to know of a file; see `LayoutFile`. */
-export interface FileEntry {
-  readonly path: ReadonlyArray<string>
+export interface FileEntry extends SafePath.Names {
   readonly length: number
   readonly padding?: boolean | undefined
   readonly symlink?: ReadonlyArray<string> | undefined
@@ -75,10 +80,18 @@ export const make = (options: {
 }): FileLayout => {
   const files: Array<LayoutFile> = []
   let offset = 0
-  for (const { length, padding = false, path, symlink } of options.files) {
+  for (const { length, original, padding = false, path, portable, symlink } of options.files) {
     if (!Number.isSafeInteger(length) || length < 0) throw new RangeError(`file length ${length}`)
     if (path.length === 0) throw new RangeError("file without a path")
-    files.push(symlink === undefined ? { path, offset, length, padding } : { path, offset, length, padding, symlink })
+    files.push({
+      path,
+      ...(portable === undefined ? {} : { portable }),
+      ...(original === undefined ? {} : { original }),
+      offset,
+      length,
+      padding,
+      ...(symlink === undefined ? {} : { symlink })
+    })
     offset += length
   }
   if (offset < 1 || !Number.isSafeInteger(offset)) throw new RangeError(`total length ${offset}`)

@@ -60,7 +60,7 @@ export interface Metainfo extends Structure {
 
 /** How a torrent is read. */
 export interface Options {
-  /** Whose rules the file names must meet; default `posix`. It changes no name but those that Windows cannot hold. */
+  /** Whose rules the file names must meet; default `posix`. With `windows` every file has its portable name alone. */
   readonly platform?: SafePath.Platform | undefined
 }
 
@@ -212,8 +212,10 @@ const parseInfo = (info: Bencode.Dictionary, raw: Uint8Array, infoBytes: Uint8Ar
     )
   }
 
-  const name = SafePath.component(SafePath.fromBytes(rawName), options.platform) ?? "_"
-  const layout = FileLayout.make({ files: safeFiles(entries, name, options.platform), pieceLength })
+  const givenName = SafePath.fromBytes(rawName)
+  // As `sanitize` has it: first by the rules that hold everywhere.
+  const name = SafePath.component(SafePath.component(givenName) ?? "_", options.platform) ?? "_"
+  const layout = FileLayout.make({ files: safeFiles(entries, { givenName, name }, options.platform), pieceLength })
   const begin = pieces.byteOffset - raw.byteOffset
   return {
     name,
@@ -337,13 +339,13 @@ const parseSymlink = (target: Bencode.Value | undefined, index: number): Readonl
 
 const safeFiles = (
   entries: ReadonlyArray<Entry>,
-  name: string,
+  { givenName, name }: { readonly givenName: string; readonly name: string },
   platform: SafePath.Platform | undefined
 ): ReadonlyArray<FileLayout.FileEntry> => {
-  const given = entries.map(({ rawPath }) => [name, ...rawPath.map(SafePath.fromBytes)])
+  const given = entries.map(({ rawPath }) => [givenName, ...rawPath.map(SafePath.fromBytes)])
   // What never comes to disk must take no name from a file that does.
   const onDisk = entries.flatMap(({ padding, symlink }, index) => (padding || symlink !== undefined ? [] : [index]))
-  const paths = succeedOrRefuse(
+  const names = succeedOrRefuse(
     SafePath.sanitize(
       onDisk.map((index) => given[index]!),
       { platform }
@@ -358,7 +360,7 @@ const safeFiles = (
     } else if (padding) {
       files.push({ path: [name, ".pad", String(length)], length, padding: true })
     } else {
-      files.push({ path: paths[next++]!, length })
+      files.push({ ...names[next++]!, length })
     }
   }
   return files

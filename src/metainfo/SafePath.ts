@@ -16,9 +16,16 @@
  * - with `platform: "windows"` also: `< > : " | ? *` become `_`, dots and blanks at the end go, and device names
  *   (`CON`, `nul.txt`) get a `_` in front
  *
- * Files of the same path, also if only case or composition (NFC) differs, as many file systems see no difference there,
- * and files named like a folder of another one get `.1`, `.2`, ... before their extension. The first of them keeps its
- * name. Errors are for what no honest torrent does.
+ * Not every file system can hold such names beside each other, and some tell no difference of case or composition (NFC).
+ * So a file has up to three names; which of them counts is decided on the disk (`storage/FileNames.ts`):
+ *
+ * - `path`, where the file system can tell names apart. Files of exactly the same path, and files named exactly like a
+ *   folder of another one, get `.1`, `.2`, ... before their extension. The first of them keeps its name
+ * - `portable`, if it differs: the name by Windows' rules, with such a number where it is only told apart from another
+ *   by what some file systems ignore. A file whose name is portable as it is comes before those whose names are not
+ * - `original`, if it differs: the name as the torrent has it, for finding what somebody shares. Never created
+ *
+ * Errors are for what no honest torrent does.
  */
 import * as Data from "effect/Data"
 import * as Result from "effect/Result"
@@ -27,6 +34,16 @@ import * as ReservedName from "./ReservedName.ts"
 
 /** Whose rules names must meet. `posix` serves Linux and macOS. */
 export type Platform = "posix" | "windows"
+
+/** The names of one file, each as components below the download folder. No two files of a torrent share one. */
+export interface Names {
+  /** The name where the file system holds it and can tell it from the others. */
+  readonly path: ReadonlyArray<string>
+  /** The name on every other file system, where it differs from `path`. */
+  readonly portable?: ReadonlyArray<string> | undefined
+  /** The name in the torrent, where it differs from `path` and a file of this name may exist on this platform. */
+  readonly original?: ReadonlyArray<string> | undefined
+}
 
 /** A path that cannot be made safe. `why` is a sentence a user can read. */
 export class PathError extends Data.TaggedError("PathError")<{ readonly why: string }> {
@@ -47,6 +64,12 @@ export const maxDepth = 101
 /** Names tried for files whose own name is taken. Honest torrents need a handful; more is an attack on time. */
 export const maxRenames = 4_096
 
+/**
+ * Files that may be told apart by nothing but what some file systems ignore; further ones are renamed everywhere.
+ * Each of them is compared with the others on the disk.
+ */
+export const maxAlike = 64
+
 /** Bytes in an extension that survives cutting, its dot included; what is longer is not an extension. */
 const maxExtensionBytes = 16
 
@@ -65,7 +88,9 @@ const strayJoiner =
   /(?<![^\p{ASCII}\p{Script=Latin}\u200c\u200d])[\u200c\u200d]|[\u200c\u200d](?![^\p{ASCII}\p{Script=Latin}\u200c\u200d])/gu
 // What nearly every name is made of, and nothing is done to: spares the expressions above a torrent of 100,000 files.
 const plainAscii = /^[ -.0-[\]-~]*$/
-const joiners = /[\u200c\u200d]/g
+const ignorable = /\p{Default_Ignorable_Code_Point}/gu
+// A safe component that is one by Windows' rules too, but for the few that begin like a device.
+const plainOnWindows = /^(?!con|prn|aux|nul|clock|com|lpt)[^<>:"|?*]*[^<>:"|?*. ]$/i
 const windowsReplaced = /[<>:"|?*]/g
 const windowsTail = /[. ]+$/
 // Up to the first dot, blanks before it ignored: how Windows finds a device name, superscript digits included.
@@ -119,12 +144,12 @@ const byteLength = (text: string): number => Bytes.fromText(text).length
 
 /**
  * What file systems that ignore case and composition compare. Upper case of lower case, as that also joins `ß` with
- * `ss`, `ς` with `σ` and the Kelvin sign with `k`; the joiners, which cannot be seen, make no difference.
+ * `ss`, `ς` with `σ` and the Kelvin sign with `k`; characters that cannot be seen make no difference, as in ext4.
  */
 export const fold = (text: string): string => (plainAscii.test(text) ? text.toUpperCase() : foldUnicode(text))
 
 const foldUnicode = (text: string): string =>
-  text.replace(joiners, "").normalize("NFC").toLowerCase().normalize("NFC").toUpperCase().normalize("NFC")
+  text.replace(ignorable, "").normalize("NFC").toLowerCase().normalize("NFC").toUpperCase().normalize("NFC")
 
 /** One path made safe by itself: at least one component. It may still be equal to another; see `sanitize`. */
 export const path = (
@@ -158,73 +183,194 @@ export const path = (
   return Result.succeed(safe)
 }
 
+/**
+ * What is equal for names that some file system may take for one: Windows' name of a safe component, folded. Coarser than
+ * any single file system.
+ */
+export const alike = (component: string): string => fold(windowsComponent(component))
+
 /** In the place of a folder's number. */
 const aFile = 0
 
+/** The names that are taken in each folder, as one kind of file system compares them. */
+interface TakenNames {
+  /** Takes the names of the folders that a file with these components lies in; gives the number of the innermost one. */
+  readonly folderOf: (components: ReadonlyArray<string>) => number
+  readonly has: (folder: number, name: string) => boolean
+  /** Takes a file's name, unless it is taken. */
+  readonly take: (folder: number, name: string) => boolean
+}
+
+const makeTaken = (same: (name: string) => string): TakenNames => {
+  // Each folder has a number, so that a deep path is not spelled out once a level, which takes a hostile torrent three
+  // times longer.
+  const numbers = new Map<string, number>()
+  // Most files share their folder with others, so each folder is looked up once.
+  const known = new Map<string, number>()
+  const keyOf = (folder: number, name: string) => `${folder}/${same(name)}`
+  return {
+    folderOf: (components) => {
+      const given = components.slice(0, -1).join("/")
+      const found = known.get(given)
+      if (found !== undefined) return found
+      let folder = 0
+      for (let depth = 0; depth < components.length - 1; depth++) {
+        const key = keyOf(folder, components[depth]!)
+        folder = numbers.get(key) ?? numbers.size + 1
+        numbers.set(key, folder)
+      }
+      known.set(given, folder)
+      return folder
+    },
+    has: (folder, name) => numbers.has(keyOf(folder, name)),
+    take: (folder, name) => {
+      const key = keyOf(folder, name)
+      if (numbers.has(key)) return false
+      numbers.set(key, aFile)
+      return true
+    }
+  }
+}
+
 /**
  * All paths of a torrent made safe and distinct, in their order. `paths` are components below the download folder, the
- * torrent's name first. Takes time in proportion to their length. Idempotent.
+ * torrent's name first. Takes time in proportion to their length. Idempotent. With `platform: "windows"` each file has
+ * one name, the portable one.
  */
 export const sanitize = (
   paths: ReadonlyArray<ReadonlyArray<string>>,
   options?: { readonly platform?: Platform | undefined }
-): Result.Result<ReadonlyArray<ReadonlyArray<string>>, PathError> => {
-  const platform = options?.platform ?? "posix"
+): Result.Result<ReadonlyArray<Names>, PathError> => {
   const safe: Array<ReadonlyArray<string>> = []
+  const portable: Array<ReadonlyArray<string>> = []
   for (const components of paths) {
-    const made = path(components, platform)
+    const made = path(components)
     if (Result.isFailure(made)) return Result.fail(made.failure)
+    const everywhere = portablePath(made.success)
+    if (Result.isFailure(everywhere)) return Result.fail(everywhere.failure)
     safe.push(made.success)
+    portable.push(everywhere.success)
+  }
+  const renamed = makeDistinct(safe, portable)
+  if (Result.isFailure(renamed)) return Result.fail(renamed.failure)
+
+  const isWindows = options?.platform === "windows"
+  return Result.succeed(
+    paths.map((given, index): Names => {
+      if (isWindows) return { path: portable[index]! }
+      const path = safe[index]!
+      const isPortable = portable[index] === path || isEqual(portable[index]!, path)
+      // A file that was renamed is another one's neighbour, which its original name might mean too.
+      const isOriginal = renamed.success.has(index) || isEqual(given, path) || !isHoldable(given)
+      if (isPortable && isOriginal) return { path }
+      return { path, ...(isPortable ? {} : { portable: portable[index]! }), ...(isOriginal ? {} : { original: given }) }
+    })
+  )
+}
+
+/** A safe path by Windows' rules: the same array if nothing changes. */
+const portablePath = (safe: ReadonlyArray<string>): Result.Result<ReadonlyArray<string>, PathError> => {
+  if (safe.every((name) => plainOnWindows.test(name))) return Result.succeed(safe)
+  return Result.map(path(safe, "windows"), (made) => (isEqual(made, safe) ? safe : made))
+}
+
+/**
+ * Renames files until no two of `safe` are equal, and no two of `portable` if what some file systems ignore is ignored.
+ * Gives the indices of all that were renamed.
+ */
+const makeDistinct = (
+  safe: Array<ReadonlyArray<string>>,
+  portable: Array<ReadonlyArray<string>>
+): Result.Result<ReadonlySet<number>, PathError> => {
+  const lone = makeTaken(fold)
+  const loneFolders = portable.map((components) => lone.folderOf(components))
+  if (portable.every((components, index) => lone.take(loneFolders[index]!, components.at(-1)!))) {
+    return Result.succeed(new Set())
   }
 
   // Folders and first-comers take their names before any file is renamed, so that no new name displaces a given one.
-  // Each folder has a number, so that a deep path is not spelled out once a level, which takes a hostile torrent three times longer.
-  const taken = new Map<string, number>()
-  const keyIn = (folder: number, name: string) => `${folder}/${fold(name)}`
-  // Most files share their folder with others, so each folder is folded once.
-  const known = new Map<string, number>()
-  const foldersOf = safe.map((components) => {
-    const given = components.slice(0, -1).join("/")
-    const found = known.get(given)
-    if (found !== undefined) return found
-    let folder = 0
-    for (let depth = 0; depth < components.length - 1; depth++) {
-      const key = keyIn(folder, components[depth]!)
-      folder = taken.get(key) ?? taken.size + 1
-      taken.set(key, folder)
+  const exact = makeTaken((name) => name)
+  const folded = makeTaken(fold)
+  const exactFolders = safe.map((components) => exact.folderOf(components))
+  const foldedFolders = portable.map((components) => folded.folderOf(components))
+  const duplicates = new Set<number>()
+  for (const [index, components] of safe.entries()) {
+    if (!exact.take(exactFolders[index]!, components.at(-1)!)) duplicates.add(index)
+  }
+  const clashing: Array<number> = []
+  for (const isPortable of [true, false]) {
+    for (const [index, components] of portable.entries()) {
+      if (duplicates.has(index) || (components === safe[index]) !== isPortable) continue
+      if (!folded.take(foldedFolders[index]!, components.at(-1)!)) clashing.push(index)
     }
-    known.set(given, folder)
-    return folder
-  })
-  const keyOf = (index: number) => keyIn(foldersOf[index]!, safe[index]!.at(-1)!)
-  const homeless: Array<number> = []
-  for (let index = 0; index < safe.length; index++) {
-    const key = keyOf(index)
-    if (taken.has(key)) homeless.push(index)
-    else taken.set(key, aFile)
   }
 
   const counters = new Map<string, number>()
   let tried = 0
-  for (const index of homeless) {
-    const components = safe[index]!
-    const key = keyOf(index)
-    const name = components[components.length - 1]!
+  /** Gives a file the first number with which `take` accepts it; false where too many were tried. */
+  const assignNumber = (key: string, take: (count: number) => boolean): boolean => {
     for (;;) {
-      if (++tried > maxRenames) {
-        return Result.fail(
-          new PathError({ why: `more than ${maxRenames} files have the same path as another: ${components.join("/")}` })
-        )
-      }
+      if (++tried > maxRenames) return false
       const count = (counters.get(key) ?? 0) + 1
       counters.set(key, count)
-      const renamed = shorten(name, `.${count}`)
-      const renamedKey = keyIn(foldersOf[index]!, renamed)
-      if (taken.has(renamedKey)) continue
-      taken.set(renamedKey, aFile)
-      safe[index] = [...components.slice(0, -1), renamed]
-      break
+      if (take(count)) return true
     }
   }
-  return Result.succeed(safe)
+  const tooMany = (index: number) =>
+    Result.fail(
+      new PathError({ why: `more than ${maxRenames} files have the same path as another: ${safe[index]!.join("/")}` })
+    )
+
+  for (const index of duplicates) {
+    const folder = exactFolders[index]!
+    const foldedFolder = foldedFolders[index]!
+    const name = safe[index]!.at(-1)!
+    const took = assignNumber(`${foldedFolder}/${fold(portable[index]!.at(-1)!)}`, (count) => {
+      const renamed = shorten(name, `.${count}`)
+      const everywhere = windowsComponent(renamed)
+      if (exact.has(folder, renamed) || folded.has(foldedFolder, everywhere)) return false
+      exact.take(folder, renamed)
+      folded.take(foldedFolder, everywhere)
+      safe[index] = [...safe[index]!.slice(0, -1), renamed]
+      portable[index] = [...portable[index]!.slice(0, -1), everywhere]
+      return true
+    })
+    if (!took) return tooMany(index)
+  }
+  const alikeCounts = new Map<string, number>()
+  for (const index of clashing) {
+    const folder = foldedFolders[index]!
+    const name = portable[index]!.at(-1)!
+    const key = `${folder}/${fold(name)}`
+    const took = assignNumber(key, (count) => {
+      const renamed = shorten(name, `.${count}`)
+      if (!folded.take(folder, renamed)) return false
+      portable[index] = [...portable[index]!.slice(0, -1), renamed]
+      return true
+    })
+    if (!took) return tooMany(index)
+    const alikeCount = (alikeCounts.get(key) ?? 1) + 1
+    alikeCounts.set(key, alikeCount)
+    if (alikeCount > maxAlike) safe[index] = portable[index]!
+  }
+
+  return Result.succeed(new Set([...duplicates, ...clashing]))
 }
+
+const isEqual = (a: ReadonlyArray<string>, b: ReadonlyArray<string>): boolean =>
+  a.length === b.length && a.every((name, depth) => name === b[depth])
+
+/** Windows' name of a component that is safe already. */
+const windowsComponent = (safe: string): string => component(safe, "windows") ?? "_"
+
+/** Whether a file of exactly this path may exist below a folder, on POSIX. */
+const isHoldable = (given: ReadonlyArray<string>): boolean =>
+  given.length <= maxDepth &&
+  byteLength(given.join("/")) <= maxPathBytes &&
+  given.every(
+    (name) =>
+      !/^\.{0,2}$|[/\0]/.test(name) &&
+      name.isWellFormed() &&
+      byteLength(name) <= maxComponentBytes &&
+      !ReservedName.is(name)
+  )

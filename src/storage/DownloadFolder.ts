@@ -127,5 +127,6 @@ export const make = (fs: NodeFileSystem, directory: string): DownloadFolder => {
 export const openFailure = (error: SystemError, path: string, access: "read" | "write"): OpenFailure => ({
   reason: FileSystemError.reasonOf(error, path, access),
   exhausted: FileSystemError.isExhausted(error),
-  missing: error.code === "ENOENT"
+  missing: error.code === "ENOENT",
+  unnameable: FileSystemError.isUnnameable(error)
 })

@@ -22,6 +22,8 @@ export interface OpenFailure {
   readonly exhausted: boolean
   /** Whether the file, or a folder on the way to it, does not exist (ENOENT). */
   readonly missing: boolean
+  /** Whether the file system cannot hold a name like that; see `FileSystemError.isUnnameable`. */
+  readonly unnameable?: boolean | undefined
 }
 
 /** A file that is open, or will be when somebody needs it. Made by `makeSlot`, changed only here. */

@@ -15,6 +15,7 @@ import type * as FileLayout from "../metainfo/FileLayout.ts"
 import * as AsideFolder from "./AsideFolder.ts"
 import type * as DownloadFolder from "./DownloadFolder.ts"
 import type * as FileHandles from "./FileHandles.ts"
+import * as FileNames from "./FileNames.ts"
 import * as FileSystemError from "./FileSystemError.ts"
 import * as NodeFile from "./NodeFile.ts"
 import type { StorageReason } from "./Storage.ts"
@@ -67,6 +68,7 @@ export const make = (options: {
   readonly isClosed: () => boolean
 }): FilePlaces => {
   const { folder, fs, handles, isClosed, layout } = options
+  const names = FileNames.make({ fs, folder, layout })
   const inPlace = new Map<number, TorrentFile.TorrentFile>()
   /** Files whose writes go to their place, where they exist therefore or are about to. */
   const written = new Set<number>()
@@ -76,13 +78,18 @@ export const make = (options: {
   const aside = new Map<number, Aside | undefined>()
   const gate = Semaphore.makeUnsafe(sharers)
 
-  const asidePath = (index: number): ReadonlyArray<string> => [...AsideFolder.components, ...layout.files[index]!.path]
+  // Under the name that no file system takes for another file's: nobody looks there for the name itself.
+  const asidePath = (index: number): ReadonlyArray<string> => {
+    const { path, portable = path } = layout.files[index]!
+    return [...AsideFolder.components, ...portable]
+  }
 
   const placeOf = (index: number): TorrentFile.TorrentFile => {
     const known = inPlace.get(index)
     if (known !== undefined) return known
     const { length, path } = layout.files[index]!
-    const file = TorrentFile.make({ fs, handles, folder, path, length, isClosed })
+    const place = (access: "read" | "create") => Effect.map(names.resolve(index, access), ({ path }) => path)
+    const file = TorrentFile.make({ fs, handles, folder, path, place, length, isClosed })
     inPlace.set(index, file)
     return file
   }
@@ -118,8 +125,14 @@ export const make = (options: {
       )
     })
 
+  const nameOn = (index: number, access: "read" | "create") =>
+    names.resolve(index, access).pipe(
+      Effect.map(({ path }) => path),
+      Effect.mapError(({ reason }) => reason)
+    )
+
   const decide = (index: number): Effect.Effect<void, StorageReason> =>
-    Effect.map(find(layout.files[index]!.path), (found) => {
+    Effect.map(Effect.flatMap(nameOn(index, "read"), find), (found) => {
       // Somebody else may have been faster, or the file is wanted by now.
       if (undecided.delete(index) && found === undefined) aside.set(index, undefined)
     })
@@ -150,9 +163,10 @@ export const make = (options: {
     Effect.mapError(NodeFile.call(start), (error) => FileSystemError.reasonOf(error, name, "write"))
 
   const move = Effect.fnUntraced(function* (index: number, from: string) {
-    const { path } = layout.files[index]!
-    const name = folder.nameOf(path)
-    const isThere = (yield* find(path)) !== undefined
+    const { path: known } = layout.files[index]!
+    const name = folder.nameOf(known)
+    const isThere = (yield* Effect.flatMap(nameOn(index, "read"), find)) !== undefined
+    const path = yield* nameOn(index, "create")
     if (isThere) {
       yield* call(name, (done) => fs.unlink(from, done))
     } else {

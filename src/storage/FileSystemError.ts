@@ -24,6 +24,7 @@ const refusals: Readonly<Record<string, string>> = {
   ELOOP: "a symbolic link is in the way of a file",
   // FreeBSD's answer to O_NOFOLLOW where others say ELOOP.
   EMLINK: "a symbolic link is in the way of a file",
+  EILSEQ: "this file system cannot hold the name",
   ENAMETOOLONG: "the name is too long for this file system",
   // Freed space does not help: FAT32 ends at 4 GiB, a process may have a limit on the size of its files.
   EFBIG: "the file is larger than this file system or the process allows"
@@ -58,3 +59,9 @@ export const reasonOf = (error: SystemError, path: string, access: "read" | "wri
 
 /** Whether an open failed for want of descriptors, so that closing a file may help. */
 export const isExhausted = (error: SystemError): boolean => error.code === "EMFILE" || error.code === "ENFILE"
+
+/**
+ * Whether a name was refused for the characters in it: FAT and NTFS have no `:` or `?` (EINVAL), others take no name that
+ * is not in their encoding (EILSEQ).
+ */
+export const isUnnameable = (error: SystemError): boolean => error.code === "EINVAL" || error.code === "EILSEQ"

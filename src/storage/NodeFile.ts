@@ -30,6 +30,9 @@ export interface NodeFileSystem {
   ) => void
   readonly fstat: (fd: number, done: (error: SystemError | null, stats: NFS.Stats) => void) => void
   readonly lstat: (path: string, done: (error: SystemError | null, stats: NFS.Stats) => void) => void
+  /** As `lstat`, with numbers wide enough to tell all files apart. */
+  readonly lstatExact: (path: string, done: (error: SystemError | null, stats: NFS.BigIntStats) => void) => void
+  readonly readdir: (path: string, done: (error: SystemError | null, names: Array<string>) => void) => void
   readonly ftruncate: (fd: number, length: number, done: (error: SystemError | null) => void) => void
   readonly fdatasync: (fd: number, done: (error: SystemError | null) => void) => void
   readonly fsync: (fd: number, done: (error: SystemError | null) => void) => void
@@ -49,6 +52,8 @@ export const nodeFileSystem: NodeFileSystem = {
   read: NFS.read,
   fstat: NFS.fstat,
   lstat: NFS.lstat,
+  lstatExact: (path, done) => NFS.lstat(path, { bigint: true }, done),
+  readdir: NFS.readdir,
   ftruncate: NFS.ftruncate,
   fdatasync: NFS.fdatasync,
   fsync: NFS.fsync,

@@ -62,16 +62,19 @@ export const make = (options: {
   readonly fs: NodeFile.NodeFileSystem
   readonly handles: FileHandles.FileHandles
   readonly folder: DownloadFolder.DownloadFolder
-  /** Components below the folder, at least one. */
+  /** Components below the folder, at least one, as users know the file. */
   readonly path: ReadonlyArray<string>
+  /** The components at which it lies on this disk, or is to be made; default `path`. See `FileNames.resolve`. */
+  readonly place?:
+    | ((access: "read" | "create") => Effect.Effect<ReadonlyArray<string>, FileHandles.OpenFailure>)
+    | undefined
   /** Bytes the torrent has in this file. */
   readonly length: number
   /** Whether the torrent was closed, after which no file is opened any more. */
   readonly isClosed: () => boolean
 }): TorrentFile => {
-  const { folder, fs, handles, length } = options
+  const { folder, fs, handles, length, place = () => Effect.succeed(options.path) } = options
   const name = folder.nameOf(options.path)
-  const parents = options.path.slice(0, -1)
 
   // Whether it was opened for writing before, and so must exist.
   let made = false
@@ -115,16 +118,15 @@ export const make = (options: {
     unchecked = 0
   })
 
-  const openIn = Effect.fnUntraced(function* (parent: string, access: "read" | "write", flags: number) {
-    const place = Path.join(parent, options.path[options.path.length - 1]!)
+  const openAt = Effect.fnUntraced(function* (at: string, access: "read" | "write", flags: number) {
     if (mustLookForLinks) {
-      const found = yield* Effect.result(NodeFile.call<NFS.Stats>((done) => fs.lstat(place, done)))
+      const found = yield* Effect.result(NodeFile.call<NFS.Stats>((done) => fs.lstat(at, done)))
       if (Result.isSuccess(found) && found.success.isSymbolicLink()) {
         return yield* Effect.fail(DownloadFolder.openFailure({ code: "ELOOP", message: "a link" }, name, access))
       }
     }
     return yield* Effect.mapError(
-      NodeFile.call<number>((done) => fs.open(place, flags | safeFlags, done)),
+      NodeFile.call<number>((done) => fs.open(at, flags | safeFlags, done)),
       (error) => DownloadFolder.openFailure(error, name, access)
     )
   })
@@ -141,14 +143,16 @@ export const make = (options: {
     })
 
   const openForReading = Effect.fnUntraced(function* () {
-    const parent = yield* folder.resolve(parents, "read")
-    const fd = yield* openIn(parent, "read", NFS.constants.O_RDONLY)
+    const path = yield* place("read")
+    const parent = yield* folder.resolve(path.slice(0, -1), "read")
+    const fd = yield* openAt(Path.join(parent, path.at(-1)!), "read", NFS.constants.O_RDONLY)
     return yield* opened(fd, statRegular(fd, "read"))
   })
 
   const createIn = Effect.fnUntraced(function* (flags: number) {
-    const parent = yield* folder.resolve(parents, "write")
-    const fd = yield* openIn(parent, "write", flags | NFS.constants.O_CREAT)
+    const path = yield* place("create")
+    const parent = yield* folder.resolve(path.slice(0, -1), "write")
+    const fd = yield* openAt(Path.join(parent, path.at(-1)!), "write", flags | NFS.constants.O_CREAT)
     folder.markChanged(parent)
     return fd
   })
@@ -184,9 +188,11 @@ export const make = (options: {
       const fd = yield* createOpen(NFS.constants.O_RDWR)
       return yield* opened(fd, settle(fd))
     }
-    const again = Effect.flatMap(folder.resolve(parents, "read"), (parent) =>
-      openIn(parent, "write", NFS.constants.O_RDWR)
-    )
+    const again = Effect.gen(function* () {
+      const path = yield* place("read")
+      const parent = yield* folder.resolve(path.slice(0, -1), "read")
+      return yield* openAt(Path.join(parent, path.at(-1)!), "write", NFS.constants.O_RDWR)
+    })
     const fd = yield* Effect.mapError(again, (error) => (error.missing ? { ...error, reason: lose(deleted) } : error))
     return yield* opened(fd, look(fd))
   })

@@ -2,6 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Result from "effect/Result"
 import * as fc from "fast-check"
 import * as IoDaemonProtocol from "../../src/io-daemon/IoDaemonProtocol.ts"
+import * as FileLayout from "../../src/metainfo/FileLayout.ts"
+import * as SafePath from "../../src/metainfo/SafePath.ts"
 import { layoutOf } from "../storage/layouts.ts"
 
 const digest = Uint8Array.from({ length: 20 }, (_, index) => index * 13)
@@ -51,6 +53,19 @@ describe("IoDaemonProtocol", () => {
       skipped: [1]
     })
     assert.deepStrictEqual(JSON.parse(IoDaemonProtocol.prepareBody([1])), { skipped: [1] })
+  })
+
+  it("registers files by their portable names", () => {
+    const names = Result.getOrThrow(SafePath.sanitize([["a:b"], ["Read.me"], ["READ.ME"]]))
+    const layout = FileLayout.make({ files: names.map((name) => ({ ...name, length: 1 })), pieceLength: 1 })
+
+    const { files } = JSON.parse(IoDaemonProtocol.registration(layout, "downloads"))
+
+    assert.deepStrictEqual(files, [
+      { path: ["a_b"], length: 1 },
+      { path: ["Read.me"], length: 1 },
+      { path: ["READ.1.ME"], length: 1 }
+    ])
   })
 
   it("reads a digest, and null for what is not stored", () => {

@@ -1,12 +1,21 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Result from "effect/Result"
 import * as fc from "fast-check"
+import * as ReservedName from "../../src/metainfo/ReservedName.ts"
 import * as SafePath from "../../src/metainfo/SafePath.ts"
+import vectors from "../fixtures/reserved-names.json" with { type: "json" }
 
 const utf8Length = (text: string) => new TextEncoder().encode(text).length
 
-const sanitize = (paths: ReadonlyArray<ReadonlyArray<string>>, platform?: SafePath.Platform) =>
+const namesOf = (paths: ReadonlyArray<ReadonlyArray<string>>, platform?: SafePath.Platform) =>
   Result.getOrThrow(SafePath.sanitize(paths, { platform }))
+
+const sanitize = (paths: ReadonlyArray<ReadonlyArray<string>>, platform?: SafePath.Platform) =>
+  namesOf(paths, platform).map(({ path }) => path)
+
+/** The names where a file system tells no difference of case or composition, and holds what Windows holds. */
+const portable = (paths: ReadonlyArray<ReadonlyArray<string>>) =>
+  namesOf(paths).map(({ path, portable = path }) => portable)
 
 const refusal = (paths: ReadonlyArray<ReadonlyArray<string>>) => {
   const result = SafePath.sanitize(paths)
@@ -16,7 +25,7 @@ const refusal = (paths: ReadonlyArray<ReadonlyArray<string>>) => {
 
 /** Pieces of names that hurt. */
 const shard = fc.constantFrom(
-  ..."a A é E\u0301 É ß SS ς σ Σ i İ ı . .. ... / \\ : * con NUL com1 .txt .tar.gz 日本 \u202e \u200b \u200d \u200c \u0000 \u0007".split(
+  ..."a A a:b a_b .piecewise é E\u0301 É ß SS ς σ Σ i İ ı . .. ... / \\ : * con NUL com1 .txt .tar.gz 日本 \u202e \u200b \u200d \u200c \u0000 \u0007".split(
     " "
   ),
   " ",
@@ -220,8 +229,8 @@ describe("SafePath", () => {
     )
   })
 
-  it("fault 17: paths that differ by case or composition only are told apart", () => {
-    const safe = sanitize([
+  it("fault 17: paths that differ by case or composition only keep their names, and have portable ones", () => {
+    const paths = [
       ["t", "Read.me"],
       ["t", "READ.ME"],
       ["t", "é"],
@@ -229,13 +238,94 @@ describe("SafePath", () => {
       ["t", "D", "x"],
       ["T", "d", "X"],
       ["t", "straße"],
-      ["t", "STRASSE"]
+      ["t", "STRASSE"],
+      ["t", "soft\u00adhyphen"],
+      ["t", "softhyphen"]
+    ]
+
+    assert.deepStrictEqual(sanitize(paths), paths)
+    assert.deepStrictEqual(
+      portable(paths).map((path) => path.at(-1)),
+      [
+        ...["Read.me", "READ.1.ME", "é", "e\u0301.1", "x", "X.1", "straße", "STRASSE.1"],
+        ...["soft\u00adhyphen", "softhyphen.1"]
+      ]
+    )
+    assert.deepStrictEqual(sanitize(paths, "windows"), portable(paths))
+  })
+
+  it("gives names that only Windows cannot hold a portable one, which takes no other file's name", () => {
+    assert.deepStrictEqual(
+      namesOf([
+        ["t", "a:b"],
+        ["t", "a_b"],
+        ["t", "CON"],
+        ["t", "dots.."],
+        ["t", "plain"]
+      ]),
+      [
+        { path: ["t", "a:b"], portable: ["t", "a_b.1"] },
+        { path: ["t", "a_b"] },
+        { path: ["t", "CON"], portable: ["t", "_CON"] },
+        { path: ["t", "dots.."], portable: ["t", "dots"] },
+        { path: ["t", "plain"] }
+      ]
+    )
+  })
+
+  it("keeps the original of a name that was changed, unless it may mean another file", () => {
+    assert.deepStrictEqual(
+      namesOf([
+        ["t", "a\\b"],
+        ["t", "Icon\r"],
+        ["t", "x\u200by"],
+        ["t", "xy"],
+        ["t", "..", "c\\d"],
+        ["t", "a".repeat(256)]
+      ]),
+      [
+        { path: ["t", "ab"], original: ["t", "a\\b"] },
+        { path: ["t", "Icon_"], original: ["t", "Icon\r"] },
+        { path: ["t", "xy"], original: ["t", "x\u200by"] },
+        { path: ["t", "xy.1"] },
+        { path: ["t", "cd"] },
+        { path: ["t", "a".repeat(255)] }
+      ]
+    )
+  })
+
+  it("renames what more files differ in by case than are worth comparing", () => {
+    const cases = Array.from({ length: 128 }, (_, bits) => [
+      "t",
+      [..."abcdefg"].map((letter, index) => (bits & (1 << index) ? letter.toUpperCase() : letter)).join("")
     ])
 
-    assert.deepStrictEqual(
-      safe.map((path) => path.at(-1)),
-      ["Read.me", "READ.1.ME", "é", "e\u0301.1", "x", "X.1", "straße", "STRASSE.1"]
-    )
+    const names = namesOf(cases)
+
+    assert.strictEqual(names.filter(({ portable }) => portable !== undefined).length, SafePath.maxAlike - 1)
+    assert.deepStrictEqual(names[127], { path: ["t", "ABCDEFG.127"] })
+  })
+
+  it("puts a mark before the name of the folder that is ours, at any depth and however it is spelled", () => {
+    for (const name of vectors.reserved) {
+      for (const path of [[name], [name, "a"], ["t", name], ["t", name, "resume"]]) {
+        for (const { original, path: safe, portable = safe } of [...namesOf([path]), ...namesOf([path], "windows")]) {
+          assert.isFalse([...safe, ...portable].some(ReservedName.is), JSON.stringify(path))
+          assert.isUndefined(original)
+        }
+      }
+    }
+    for (const name of vectors.free) assert.isFalse(SafePath.component(name)?.startsWith("__"), name)
+    assert.deepStrictEqual(sanitize([[".piecewise", "x.resume"]]), [["_.piecewise", "x.resume"]])
+    assert.strictEqual(SafePath.component("PIECEW~1"), "_PIECEW~1")
+    assert.strictEqual(SafePath.component("piecewise"), "piecewise")
+  })
+
+  it("knows the folder that is ours behind what is dropped and what is cut", () => {
+    assert.strictEqual(SafePath.component(".piece\\wise"), "_.piecewise")
+    assert.strictEqual(SafePath.component("\u202e.piecewise"), "_.piecewise")
+    assert.strictEqual(SafePath.component(`.piecewise${" ".repeat(300)}x`), `_.piecewise${" ".repeat(244)}`)
+    assert.strictEqual(SafePath.component(".piecewise...", "windows"), "_.piecewise")
   })
 
   it("fault 17: paths that become equal by being made safe are told apart", () => {
@@ -267,18 +357,22 @@ describe("SafePath", () => {
   })
 
   it("fault 18: a file named like a folder of another is renamed", () => {
-    assert.deepStrictEqual(
-      sanitize([
-        ["t", "a"],
-        ["t", "a", "b"],
-        ["t", "A", "b", "c"]
-      ]),
-      [
-        ["t", "a.1"],
-        ["t", "a", "b.1"],
-        ["t", "A", "b", "c"]
-      ]
-    )
+    const paths = [
+      ["t", "a"],
+      ["t", "a", "b"],
+      ["t", "A", "b", "c"]
+    ]
+
+    assert.deepStrictEqual(portable(paths), [
+      ["t", "a.1"],
+      ["t", "a", "b.1"],
+      ["t", "A", "b", "c"]
+    ])
+    assert.deepStrictEqual(sanitize(paths), [
+      ["t", "a.1"],
+      ["t", "a", "b"],
+      ["t", "A", "b", "c"]
+    ])
   })
 
   it("fault 20: 1,000 folders inside each other are refused", () => {
@@ -306,19 +400,41 @@ describe("SafePath", () => {
     )
   })
 
-  it("no two files are equal, nor is one a folder of another, if case and composition are ignored", () => {
-    const plain = (path: ReadonlyArray<string>) => path.join("/").normalize("NFC").toLowerCase().normalize("NFC")
+  it("no two files are equal, nor is one a folder of another", () => {
     fc.assert(
-      fc.property(hostilePaths, platform, (paths, platform) => {
-        const safe = sanitize(paths, platform)
-        const files = new Set(safe.map(plain))
+      fc.property(hostilePaths, (paths) => {
+        const exact = (path: ReadonlyArray<string>) => path.join("/")
+        const folded = (path: ReadonlyArray<string>) => exact(path).normalize("NFC").toLowerCase().normalize("NFC")
+        for (const [safe, plain] of [
+          [sanitize(paths), exact],
+          [portable(paths), folded],
+          [sanitize(paths, "windows"), folded]
+        ] as const) {
+          const files = new Set(safe.map(plain))
 
-        assert.strictEqual(files.size, paths.length)
-        for (const path of safe) {
-          for (let depth = 1; depth < path.length; depth++) assert.isFalse(files.has(plain(path.slice(0, depth))))
+          assert.strictEqual(files.size, paths.length)
+          for (const path of safe) {
+            for (let depth = 1; depth < path.length; depth++) assert.isFalse(files.has(plain(path.slice(0, depth))))
+          }
         }
       }),
       { numRuns: 500 }
+    )
+  })
+
+  it("no name of a file is one of another file's names", () => {
+    fc.assert(
+      fc.property(hostilePaths, (paths) => {
+        const owners = new Map<string, number>()
+        for (const [index, { original, path, portable }] of namesOf(paths).entries()) {
+          for (const name of [path, portable, original]) {
+            if (name === undefined) continue
+            assert.include([undefined, index], owners.get(name.join("/")), JSON.stringify(paths))
+            owners.set(name.join("/"), index)
+          }
+        }
+      }),
+      { numRuns: 1_000 }
     )
   })
 
