@@ -5,6 +5,10 @@
 import * as Arguments from "./Arguments.ts"
 
 const torrent = { name: "TORRENT", about: "a torrent file, or its http(s) URL" }
+const followLinks: Arguments.Option = {
+  name: "follow-links",
+  about: "take symbolic links as what they lead to, wherever that is"
+}
 const json: Arguments.Option = { name: "json", about: "write JSON to standard output" }
 
 /** Where a download keeps its pieces. */
@@ -58,6 +62,7 @@ const seed: Arguments.Command = {
     { name: "max-connections", value: "N", about: "peers to be connected to at once (default: 50)" },
     limitUp,
     ...goals,
+    followLinks,
     { name: "super", about: "tell each peer of one piece at a time: for the first seed of a torrent" },
     { name: "json", about: "write each event as a line of JSON" },
     { name: "quiet", short: "q", about: "write nothing but errors" }
@@ -75,6 +80,7 @@ const create: Arguments.Command = {
     { name: "tracker", value: "URL", repeats: true, about: "a tracker to announce to; the first is asked first" },
     { name: "private", about: "peers may come from the trackers only" },
     { name: "comment", value: "TEXT", about: "a text to go with it" },
+    followLinks,
     { name: "quiet", short: "q", about: "write nothing but errors" }
   ]
 }
@@ -90,7 +96,7 @@ const verify: Arguments.Command = {
   name: "verify",
   about: "compare stored files with a torrent",
   operands: [torrent, { name: "PATH", about: "the folder it was downloaded to, or its file or folder itself" }],
-  options: [json, { name: "quiet", short: "q", about: "write nothing but errors" }]
+  options: [followLinks, json, { name: "quiet", short: "q", about: "write nothing but errors" }]
 }
 
 const scrape: Arguments.Command = {

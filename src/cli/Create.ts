@@ -53,6 +53,7 @@ export const run = Effect.fnUntraced(
       pieceLength,
       trackers: trackers.map((url) => [url]),
       isPrivate: Arguments.has(args, "private"),
+      followLinks: Arguments.has(args, "follow-links"),
       comment: Arguments.get(args, "comment"),
       createdBy: Version.userAgent,
       onProgress: makeTell(output, quiet)
@@ -80,10 +81,14 @@ const makeTell = (output: Output, quiet: boolean) => {
   let shown = 0
   const tell = (progress: CreateTorrent.Progress): void => {
     switch (progress._tag) {
-      case "LeftOut":
-        return output.note(`${progress.path} is left out: ${progress.why}`)
-      case "Renamed":
-        return output.note(`${progress.path} will be stored as ${progress.storedAs}`)
+      case "LeftOut": {
+        const hint = progress.isFollowable ? "; --follow-links takes what it leads to" : ""
+        return output.note(`${progress.path} is left out: ${progress.why}${hint}`)
+      }
+      case "Renamed": {
+        const where = progress.isClash ? " on file systems that take its name for another file's" : ""
+        return output.note(`${progress.path} will be stored as ${progress.storedAs}${where}`)
+      }
       case "Hashed": {
         if (quiet || !output.isTerminal || performance.now() - shown < 100) return
         shown = performance.now()

@@ -30,13 +30,13 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
   const goal = yield* SeedOptions.read(args)
   const show = yield* TorrentSession.readShow(args)
   const metainfo = yield* Effect.provide(TorrentInput.load(torrent), NodePieceHasher.layer)
-  const { directory, layout } = yield* Effect.tryPromise({
-    try: () => ContentPlace.find(metainfo, path),
+  const { layout, ...place } = yield* Effect.tryPromise({
+    try: () => ContentPlace.find(metainfo, path, { followLinks: Arguments.has(args, "follow-links") }),
     catch: (cause) => Failure.ofFile(path, cause)
   })
   yield* TorrentSession.run({
     metainfo: { ...metainfo, layout },
-    engine: Layer.provide(DownloadServices.engine({ limits, listen, maxConnections }), services(directory)),
+    engine: Layer.provide(DownloadServices.engine({ limits, listen, maxConnections }), services(place)),
     add: { peers, maxConnections, seed: goal ?? true, superSeed: Arguments.has(args, "super") },
     show,
     output,
@@ -44,16 +44,16 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
   })
 })
 
-const services = (directory: string) =>
-  Layer.mergeAll(readOnly(directory), MemoryResumeStore.layer, TcpTransport.layer, NodeTracker.layer).pipe(
+const services = (place: FileSystemStorage.FileSystemStorageOptions) =>
+  Layer.mergeAll(readOnly(place), MemoryResumeStore.layer, TcpTransport.layer, NodeTracker.layer).pipe(
     Layer.provideMerge(NodePieceHasher.layer)
   )
 
 /** The files as they are, of which none is made or written. */
-const readOnly = (directory: string) =>
+const readOnly = ({ directory, followLinks }: FileSystemStorage.FileSystemStorageOptions) =>
   Layer.effect(
     Storage,
-    Effect.map(FileSystemStorage.make({ directory }), (storage) =>
+    Effect.map(FileSystemStorage.make({ directory, followLinks }), (storage) =>
       Storage.of({
         open: (layout) =>
           Effect.map(storage.open(layout), (torrent) => ({
@@ -84,7 +84,7 @@ const outcomeOf = (event: TorrentEvent, path: string): Exit.Exit<void, CommandFa
     case "SeedingEnded":
       return Exit.void
     case "Failed":
-      return end(event.error.message)
+      return end(ContentPlace.whyUnreadable(event.error))
     default:
       return undefined
   }

@@ -31,11 +31,11 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
   const [torrent, path] = args.operands as [string, string]
   const metainfo = yield* TorrentInput.load(torrent)
   const place = yield* Effect.tryPromise({
-    try: () => ContentPlace.find(metainfo, path),
+    try: () => ContentPlace.find(metainfo, path, { followLinks: Arguments.has(args, "follow-links") }),
     catch: (cause) => Failure.ofFile(path, cause)
   })
   const good = yield* check(metainfo, place, args, output).pipe(
-    Effect.mapError((error) => new CommandFailed({ why: error.message }))
+    Effect.mapError((error) => new CommandFailed({ why: ContentPlace.whyUnreadable(error) }))
   )
   const faults = yield* Effect.promise(() => findFaults(place, good))
   const { pieceCount, totalLength } = metainfo.layout.geometry
@@ -57,13 +57,13 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
 /** The pieces whose bytes are all there and right. */
 const check = Effect.fnUntraced(function* (
   metainfo: Metainfo.Metainfo,
-  { directory, layout }: ContentPlace.ContentPlace,
+  { directory, followLinks, layout }: ContentPlace.ContentPlace,
   args: Arguments.Arguments,
   output: Output
 ) {
   const { pieceCount, pieceLength, totalLength } = layout.geometry
   const shows = output.isTerminal && !Arguments.has(args, "json") && !Arguments.has(args, "quiet")
-  const storage = yield* FileSystemStorage.make({ directory })
+  const storage = yield* FileSystemStorage.make({ directory, followLinks })
   const torrent = yield* storage.open(layout)
   const good = Bitfield.make(pieceCount)
   let checked = 0
@@ -93,7 +93,7 @@ const findFaults = async (place: ContentPlace.ContentPlace, good: Bitfield.Bitfi
   const faults: Array<Fault> = []
   for (const file of ContentPlace.filesOf(place)) {
     const { length, path } = place.layout.files[file]!
-    const stored = await ContentPlace.lengthOf(place, file)
+    const stored = await place.lengthOf(file)
     const pieces = FileLayout.filePieces(place.layout, file)
     const badPieces: Array<number> = []
     for (let piece = pieces.first; piece < pieces.end; piece++) if (!Bitfield.has(good, piece)) badPieces.push(piece)

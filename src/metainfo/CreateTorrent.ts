@@ -4,7 +4,8 @@
  *
  * A folder's files are taken in the order of their paths' bytes, component by component (the order BEP 52 asks for),
  * hidden ones included. A symbolic link to a file of the folder is taken as that file; links to folders, links that
- * leave the folder or lead nowhere, sockets and devices are left out, and `onProgress` is told of each.
+ * leave the folder or lead nowhere, sockets, devices and what has the name of piecewise's own folder are left out, and
+ * `onProgress` is told of each. With `followLinks` a link is taken as whatever it leads to, wherever that is.
  */
 import * as ByteSize from "effect/ByteSize"
 import * as Data from "effect/Data"
@@ -12,11 +13,13 @@ import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Path from "effect/Path"
 import type * as PlatformError from "effect/PlatformError"
+import * as Result from "effect/Result"
 import * as Bytes from "../base/Bytes.ts"
 import * as SourceUrl from "../base/SourceUrl.ts"
 import * as Bencode from "../bencode/Bencode.ts"
 import { PieceHasher } from "../piece/PieceHasher.ts"
 import * as Metainfo from "./Metainfo.ts"
+import * as ReservedName from "./ReservedName.ts"
 import * as SafePath from "./SafePath.ts"
 
 /** A torrent could not be made. `why` is a sentence a user can read; it names the file. */
@@ -107,13 +110,13 @@ export const pieceLengthFor = (totalLength: number): number => {
 
 /** A fact about a torrent in the making. */
 export type Progress =
-  /** The entry is not part of the torrent; `why` ends a sentence. */
-  | { readonly _tag: "LeftOut"; readonly path: string; readonly why: string }
+  /** The entry is not part of the torrent; `why` ends a sentence. With `followLinks` it would be, if `isFollowable`. */
+  | { readonly _tag: "LeftOut"; readonly path: string; readonly why: string; readonly isFollowable: boolean }
   /**
-   * The file is part of the torrent, but downloads store it as `storedAs`, as its name is not one that every file system
-   * can hold beside the others (`metainfo/SafePath.ts`). Seeding it from here needs that name too.
+   * The file is part of the torrent, but downloads store it as `storedAs`: everywhere, because its name is not safe, or
+   * if `isClash` only on file systems that take its name for another file's (`metainfo/SafePath.ts`).
    */
-  | { readonly _tag: "Renamed"; readonly path: string; readonly storedAs: string }
+  | { readonly _tag: "Renamed"; readonly path: string; readonly storedAs: string; readonly isClash: boolean }
   /** Told once before the first piece, and after each. */
   | {
       readonly _tag: "Hashed"
@@ -129,6 +132,8 @@ export interface FromPathOptions extends Details {
   readonly name?: string | undefined
   /** Bytes in a piece, any number from 1 to `Metainfo.maxPieceLength`; default `pieceLengthFor`. */
   readonly pieceLength?: number | undefined
+  /** Takes symbolic links as what they lead to, outside of the folder too; a link to a folder as that folder. */
+  readonly followLinks?: boolean | undefined
   /** Told how it goes; the work waits for it. */
   readonly onProgress?: ((progress: Progress) => Effect.Effect<void>) | undefined
 }
@@ -156,8 +161,9 @@ export const fromPath = Effect.fn("CreateTorrent.fromPath")(function* (path: str
   const root = paths.resolve(path)
   const name = options.name ?? paths.basename(root)
   if (name === "") return yield* fail(`${path}: a torrent needs a name, and this path has none`)
+  if (ReservedName.is(name)) return yield* fail(`${path}: a torrent cannot be named ${name}: ${whyReserved}`)
 
-  const sources = yield* listSources(root, options.onProgress ?? (() => Effect.void))
+  const sources = yield* listSources(root, options)
   const totalLength = sources.reduce((sum, { length }) => sum + length, 0)
   if (sources.length === 0) return yield* fail(`${root}: the folder has no files`)
   if (totalLength === 0) return yield* fail(`${root}: there are no bytes in it`)
@@ -184,12 +190,18 @@ const reportRenames = Effect.fnUntraced(function* (
   )
   if (onProgress === undefined) return
   for (let index = 0; index < sources.length; index++) {
-    const storedAs = safe[index]!.path.join("/")
-    if (storedAs !== given[index]!.join("/")) {
-      yield* onProgress({ _tag: "Renamed", path: sources[index]!.source, storedAs })
-    }
+    const { path: safePath, portable = safePath } = safe[index]!
+    const isClash = safePath.join("/") === given[index]!.join("/")
+    // Names that Windows alone cannot hold are not worth a line each.
+    const isExpected = isClash && portable.join("/") === byWindowsRules(safePath)
+    if (isExpected) continue
+    const storedAs = (isClash ? portable : safePath).join("/")
+    yield* onProgress({ _tag: "Renamed", path: sources[index]!.source, storedAs, isClash })
   }
 })
+
+const byWindowsRules = (path: ReadonlyArray<string>): string =>
+  Result.getOrElse(SafePath.path(path, "windows"), () => path).join("/")
 
 const checkDetails = ({ creationDate, pieceLength, trackers = [], webSeeds = [] }: FromPathOptions) => {
   const tracker = trackers.flat().find((url) => !SourceUrl.isTracker(url))
@@ -215,9 +227,21 @@ interface Source extends File {
   readonly source: string
 }
 
+const whyReserved = "piecewise keeps its own data in a folder of this name"
+
+/** Entries of a folder that are looked at, links followed; a metainfo file has no room for half as many files. */
+const maxEntries = 1_000_000
+
+/** A folder to be listed. */
+interface Folder {
+  readonly path: ReadonlyArray<string>
+  /** The true paths of the folders that it lies in and of itself, where links are followed: one of them ends a cycle. */
+  readonly within: ReadonlyArray<string>
+}
+
 const listSources = Effect.fnUntraced(function* (
   root: string,
-  onProgress: (progress: Progress) => Effect.Effect<void>
+  { followLinks = false, onProgress = () => Effect.void }: Pick<FromPathOptions, "followLinks" | "onProgress">
 ) {
   const fileSystem = yield* FileSystem.FileSystem
   const paths = yield* Path.Path
@@ -227,22 +251,40 @@ const listSources = Effect.fnUntraced(function* (
 
   const realRoot = yield* fileSystem.realPath(root).pipe(Effect.mapError(atPath(root)))
   const found: Array<{ readonly key: ReadonlyArray<Uint8Array>; readonly source: Source }> = []
-  // Folders only come from their parents' listings and links to them are not followed, so the walk ends.
-  const folders: Array<ReadonlyArray<string>> = [[]]
+  let entryCount = 0
+  // Folders come from their parents' listings, or from links that lead to none of the folders they lie in: the walk ends.
+  const folders: Array<Folder> = [{ path: [], within: followLinks ? [realRoot] : [] }]
   for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
-    const folderPath = paths.join(root, ...folder)
+    const folderPath = paths.join(root, ...folder.path)
     const entries = yield* fileSystem.readDirectoryEntries(folderPath).pipe(Effect.mapError(atPath(folderPath)))
+    entryCount += entries.length
+    if (entryCount > maxEntries) return yield* fail(`${root}: the folder has more than ${maxEntries} files and folders`)
     for (const entry of entries) {
-      const path = [...folder, entry.name]
+      const path = [...folder.path, entry.name]
       const source = paths.join(folderPath, entry.name)
-      const type = entry.type === "Unknown" ? yield* typeOf(source) : entry.type
-      if (type === "Directory") {
-        folders.push(path)
+      const leaveOut = (why: string, isFollowable = false) =>
+        onProgress({ _tag: "LeftOut", path: source, why, isFollowable })
+      if (ReservedName.is(entry.name)) {
+        yield* leaveOut(whyReserved)
         continue
       }
-      const why = type === "SymbolicLink" ? yield* whyNotLinked(source, realRoot) : undefined
-      if (why !== undefined || (type !== "SymbolicLink" && type !== "File")) {
-        yield* onProgress({ _tag: "LeftOut", path: source, why: why ?? "not a file" })
+      let type = entry.type === "Unknown" ? yield* typeOf(source) : entry.type
+      if (type === "SymbolicLink") {
+        const target = yield* followLink(source, { realRoot, followLinks })
+        if (target._tag === "LeftOut") {
+          yield* leaveOut(target.why, target.isFollowable)
+          continue
+        }
+        type = target.type
+      }
+      if (type === "Directory") {
+        const within = yield* enterFolder(source, folder.within)
+        if (within === undefined) yield* leaveOut("a symbolic link that leads back to a folder it lies in")
+        else folders.push({ path, within })
+        continue
+      }
+      if (type !== "File") {
+        yield* leaveOut("not a file")
         continue
       }
       const { size } = yield* fileSystem.stat(source).pipe(Effect.mapError(atPath(source)))
@@ -263,18 +305,37 @@ const typeOf = Effect.fnUntraced(function* (source: string) {
   return (yield* fileSystem.stat(source).pipe(Effect.mapError(atPath(source)))).type
 })
 
-/** Why a link is left out; `undefined` where it leads to a file of the folder. */
-const whyNotLinked = Effect.fnUntraced(function* (source: string, realRoot: string) {
+/** What a link is taken for. */
+type Target =
+  | { readonly _tag: "Taken"; readonly type: FileSystem.File.Type }
+  | { readonly _tag: "LeftOut"; readonly why: string; readonly isFollowable: boolean }
+
+const leftOut = (why: string, isFollowable: boolean): Target => ({ _tag: "LeftOut", why, isFollowable })
+
+const followLink = Effect.fnUntraced(function* (
+  source: string,
+  { followLinks, realRoot }: { readonly followLinks: boolean; readonly realRoot: string }
+): Effect.fn.Return<Target, CreateError, FileSystem.FileSystem | Path.Path> {
   const fileSystem = yield* FileSystem.FileSystem
   const paths = yield* Path.Path
   const target = yield* fileSystem.realPath(source).pipe(Effect.orElseSucceed(() => undefined))
-  if (target === undefined) return "a symbolic link that leads nowhere"
+  if (target === undefined) return leftOut("a symbolic link that leads nowhere", false)
+  const { type } = yield* fileSystem.stat(target).pipe(Effect.mapError(atPath(source)))
+  const isUsable = type === "File" || type === "Directory"
+  if (followLinks && isUsable) return { _tag: "Taken", type }
   const relative = paths.relative(realRoot, target)
   if (relative === ".." || relative.startsWith(`..${paths.sep}`) || paths.isAbsolute(relative)) {
-    return "a symbolic link that leaves the folder"
+    return leftOut("a symbolic link that leaves the folder", isUsable)
   }
-  const info = yield* fileSystem.stat(target).pipe(Effect.mapError(atPath(source)))
-  return info.type === "File" ? undefined : "a symbolic link that does not lead to a file"
+  return type === "File" ? { _tag: "Taken", type } : leftOut("a symbolic link that does not lead to a file", isUsable)
+})
+
+/** The folders that an entry of the folder `source` lies in; `undefined` if it is one of those that it lies in itself. */
+const enterFolder = Effect.fnUntraced(function* (source: string, within: ReadonlyArray<string>) {
+  if (within.length === 0) return within
+  const fileSystem = yield* FileSystem.FileSystem
+  const real = yield* fileSystem.realPath(source).pipe(Effect.mapError(atPath(source)))
+  return within.includes(real) ? undefined : [...within, real]
 })
 
 const comparePaths = (a: ReadonlyArray<Uint8Array>, b: ReadonlyArray<Uint8Array>): number => {

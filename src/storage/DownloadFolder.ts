@@ -35,8 +35,15 @@ export interface DownloadFolder {
   readonly unmarkChanged: (folder: string) => void
 }
 
-/** Makes a download folder of `directory`, which need not exist. Touches nothing. */
-export const make = (fs: NodeFileSystem, directory: string): DownloadFolder => {
+/**
+ * Makes a download folder of `directory`, which need not exist. Touches nothing. With `followLinks` what is read may lie
+ * anywhere; what is written may not.
+ */
+export const make = (
+  fs: NodeFileSystem,
+  directory: string,
+  { followLinks = false }: { readonly followLinks?: boolean | undefined } = {}
+): DownloadFolder => {
   const root = Path.resolve(directory)
   const known = new Map<string, string>()
   const changed = new Set<string>()
@@ -91,14 +98,16 @@ export const make = (fs: NodeFileSystem, directory: string): DownloadFolder => {
     }
     const real = found._tag === "Success" ? found.success : yield* makeFolder(parent, child, name)
     const inside = real.startsWith(top.endsWith(Path.sep) ? top : top + Path.sep)
-    if (!inside) return yield* Effect.fail(refuse(name, "a symbolic link leads out of the download folder"))
+    const mayLeave = followLinks && access === "read"
+    if (!inside && !mayLeave) return yield* Effect.fail(refuse(name, FileSystemError.linkLeadsOut))
     return real
   })
 
   const resolve = Effect.fnUntraced(function* (components: ReadonlyArray<string>, access: "read" | "write") {
     const top = yield* resolveRoot(access)
     if (components.length === 0) return top
-    const key = components.join("/")
+    // What is read may lie where nothing may be written.
+    const key = `${followLinks ? access : ""}/${components.join("/")}`
     const remembered = known.get(key)
     if (remembered !== undefined) {
       // One call instead of one a component, which also sees that a folder was swapped for a link.

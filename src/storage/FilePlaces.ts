@@ -64,10 +64,12 @@ export const make = (options: {
   readonly handles: FileHandles.FileHandles
   readonly folder: DownloadFolder.DownloadFolder
   readonly layout: FileLayout.FileLayout
+  /** As `TorrentFile.make`. */
+  readonly followLinks?: boolean | undefined
   /** Whether the torrent was closed, after which no file is opened any more. */
   readonly isClosed: () => boolean
 }): FilePlaces => {
-  const { folder, fs, handles, isClosed, layout } = options
+  const { folder, followLinks, fs, handles, isClosed, layout } = options
   const names = FileNames.make({ fs, folder, layout })
   const inPlace = new Map<number, TorrentFile.TorrentFile>()
   /** Files whose writes go to their place, where they exist therefore or are about to. */
@@ -89,7 +91,7 @@ export const make = (options: {
     if (known !== undefined) return known
     const { length, path } = layout.files[index]!
     const place = (access: "read" | "create") => Effect.map(names.resolve(index, access), ({ path }) => path)
-    const file = TorrentFile.make({ fs, handles, folder, path, place, length, isClosed })
+    const file = TorrentFile.make({ fs, handles, folder, path, place, length, followLinks, isClosed })
     inPlace.set(index, file)
     return file
   }

@@ -13,6 +13,15 @@ export interface SystemError {
   readonly message: string
 }
 
+const linkInTheWay = "a symbolic link is in the way of a file"
+
+/** Why a folder is refused, as the end of a sentence. */
+export const linkLeadsOut = "a symbolic link leads out of the download folder"
+
+/** Whether a symbolic link was refused that reading could follow. */
+export const isLink = (reason: StorageReason): boolean =>
+  reason._tag === "StorageRefused" && (reason.why === linkInTheWay || reason.why === linkLeadsOut)
+
 /** Numbers that stay until a person changes something, and what to tell that person. */
 const refusals: Readonly<Record<string, string>> = {
   EACCES: "permission denied",
@@ -21,9 +30,9 @@ const refusals: Readonly<Record<string, string>> = {
   ENOTDIR: "a file is in the way of a folder",
   EEXIST: "a file is in the way of a folder",
   EISDIR: "a folder is in the way of a file",
-  ELOOP: "a symbolic link is in the way of a file",
+  ELOOP: linkInTheWay,
   // FreeBSD's answer to O_NOFOLLOW where others say ELOOP.
-  EMLINK: "a symbolic link is in the way of a file",
+  EMLINK: linkInTheWay,
   EILSEQ: "this file system cannot hold the name",
   ENAMETOOLONG: "the name is too long for this file system",
   // Freed space does not help: FAT32 ends at 4 GiB, a process may have a limit on the size of its files.

@@ -12,8 +12,8 @@
  * again, because pieces are believed stored that are not. Reads find by themselves what is there. A file that somebody
  * replaced by another one of at least the same length is not noticed: inode numbers do not last on all file systems.
  *
- * Links and folders are `DownloadFolder.ts`, files `TorrentFile.ts`, where those lie that nobody wants `FilePlaces.ts`, how
- * many are open `FileHandles.ts`, error numbers `FileSystemError.ts`.
+ * Links and folders are `DownloadFolder.ts`, names `FileNames.ts`, files `TorrentFile.ts`, where those lie that nobody wants
+ * `FilePlaces.ts`, how many are open `FileHandles.ts`, error numbers `FileSystemError.ts`.
  */
 
 import * as NFS from "node:fs"
@@ -50,6 +50,11 @@ export interface FileSystemStorageOptions {
    * again and again for pieces that alternate between them; too many, and sockets find no descriptors.
    */
   readonly maxOpenFiles?: number | undefined
+  /**
+   * Reads through symbolic links, wherever they lead, as folders of a model cache have them: for what is only seeded or
+   * verified. Nothing is written through a link. Default: a link that leads out, or is a file's, is refused.
+   */
+  readonly followLinks?: boolean | undefined
 }
 
 /**
@@ -72,8 +77,7 @@ export const make = Effect.fnUntraced(function* (
     capacity: options.maxOpenFiles ?? defaultMaxOpenFiles,
     close: (fd) => NodeFile.call((done) => fs.close(fd, done))
   })
-  const open = (layout: FileLayout.FileLayout) =>
-    openTorrent({ fs, handles, hasher, layout, directory: options.directory })
+  const open = (layout: FileLayout.FileLayout) => openTorrent({ ...options, fs, handles, hasher, layout })
 
   return Storage.of({
     open: (layout) =>
@@ -88,18 +92,19 @@ export const make = Effect.fnUntraced(function* (
 export const layer = (options: FileSystemStorageOptions): Layer.Layer<Storage, never, PieceHasher> =>
   Layer.effect(Storage, make(options))
 
-const openTorrent = (options: {
-  readonly fs: NodeFile.NodeFileSystem
-  readonly handles: FileHandles.FileHandles
-  readonly hasher: PieceHasher["Service"]
-  readonly layout: FileLayout.FileLayout
-  readonly directory: string
-}): { readonly torrent: TorrentStorage; readonly close: Effect.Effect<void> } => {
-  const { fs, handles, hasher, layout } = options
+const openTorrent = (
+  options: FileSystemStorageOptions & {
+    readonly fs: NodeFile.NodeFileSystem
+    readonly handles: FileHandles.FileHandles
+    readonly hasher: PieceHasher["Service"]
+    readonly layout: FileLayout.FileLayout
+  }
+): { readonly torrent: TorrentStorage; readonly close: Effect.Effect<void> } => {
+  const { followLinks, fs, handles, hasher, layout } = options
   const { geometry } = layout
-  const folder = DownloadFolder.make(fs, options.directory)
+  const folder = DownloadFolder.make(fs, options.directory, { followLinks })
   let closed = false
-  const places = FilePlaces.make({ fs, handles, folder, layout, isClosed: () => closed })
+  const places = FilePlaces.make({ fs, handles, folder, layout, followLinks, isClosed: () => closed })
 
   const onDisk = (spans: ReadonlyArray<FileLayout.FileSpan>) =>
     spans.filter((span) => !layout.files[span.file]!.padding)

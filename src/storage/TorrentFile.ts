@@ -44,8 +44,9 @@ export interface TorrentFile {
 }
 
 // Neither waits for the other end of a FIFO nor follows a link. Windows has neither flag; `undefined` counts as 0 there.
-const safeFlags = (NFS.constants.O_NOFOLLOW ?? 0) | (NFS.constants.O_NONBLOCK ?? 0)
-const mustLookForLinks = (NFS.constants.O_NOFOLLOW ?? 0) === 0
+const nonBlocking = NFS.constants.O_NONBLOCK ?? 0
+const noFollow = NFS.constants.O_NOFOLLOW ?? 0
+const mustLookForLinks = noFollow === 0
 
 const deleted = "it was deleted while the torrent was open; verify the torrent again"
 const cutOff = "it was cut off while the torrent was open; verify the torrent again"
@@ -68,6 +69,8 @@ export const make = (options: {
   readonly place?:
     | ((access: "read" | "create") => Effect.Effect<ReadonlyArray<string>, FileHandles.OpenFailure>)
     | undefined
+  /** Whether reading follows a symbolic link to whatever it leads to; writing never does. Default: it does not. */
+  readonly followLinks?: boolean | undefined
   /** Bytes the torrent has in this file. */
   readonly length: number
   /** Whether the torrent was closed, after which no file is opened any more. */
@@ -119,14 +122,15 @@ export const make = (options: {
   })
 
   const openAt = Effect.fnUntraced(function* (at: string, access: "read" | "write", flags: number) {
-    if (mustLookForLinks) {
+    const follows = access === "read" && options.followLinks === true
+    if (mustLookForLinks && !follows) {
       const found = yield* Effect.result(NodeFile.call<NFS.Stats>((done) => fs.lstat(at, done)))
       if (Result.isSuccess(found) && found.success.isSymbolicLink()) {
         return yield* Effect.fail(DownloadFolder.openFailure({ code: "ELOOP", message: "a link" }, name, access))
       }
     }
     return yield* Effect.mapError(
-      NodeFile.call<number>((done) => fs.open(at, flags | safeFlags, done)),
+      NodeFile.call<number>((done) => fs.open(at, flags | (follows ? nonBlocking : nonBlocking | noFollow), done)),
       (error) => DownloadFolder.openFailure(error, name, access)
     )
   })

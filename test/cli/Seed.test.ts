@@ -3,7 +3,7 @@ import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type { KnownTorrent } from "../../src/testing/KnownTorrent.ts"
-import { assertStored, only, prepare, seed, services } from "./downloads.ts"
+import { assertStored, only, prepare, seed, services, startListening } from "./downloads.ts"
 import { runScoped, startScoped } from "./program.ts"
 
 /** Writes the content of a torrent into `folder`. */
@@ -15,18 +15,6 @@ const store = (known: KnownTorrent, folder: string) =>
       await writeFile(name, known.fileContent(index))
     }
   })
-
-/** Starts a program that listens, and waits until it is complete; gives its address. */
-const startListening = Effect.fnUntraced(function* (args: ReadonlyArray<string>, folder: string) {
-  const running = yield* startScoped(args, folder)
-  let written = ""
-  running.child.stdout.on("data", (text: string) => {
-    written += text
-  })
-  yield* Effect.promise(() => running.wrote('"complete"'))
-  const { port } = only("listening", written)[0]!
-  return { ...running, address: `127.0.0.1:${port}` }
-})
 
 const downloadFrom = (address: string, folder: string) =>
   runScoped(["download", "known.torrent", "-o", "out", "--peer", address, "--json"], folder)

@@ -9,7 +9,7 @@ import * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
 import type { PeerBehaviour } from "../../src/testing/PeerBehaviour.ts"
 import * as ScriptedPeer from "../../src/testing/ScriptedPeer.ts"
 import * as TcpTransport from "../../src/transport/TcpTransport.ts"
-import { eventsOf, folderScoped } from "./program.ts"
+import { eventsOf, folderScoped, startScoped } from "./program.ts"
 
 /** What the other side of a download needs. */
 export const services = Layer.merge(NodePieceHasher.layer, TcpTransport.layerListener)
@@ -54,3 +54,15 @@ export const entries = (folder: string) =>
 
 /** The events of one name. */
 export const only = (event: string, stdout: string) => eventsOf(stdout).filter(({ event: name }) => name === event)
+
+/** Starts a program that listens, and waits until it is complete; gives its address. */
+export const startListening = Effect.fnUntraced(function* (args: ReadonlyArray<string>, folder: string) {
+  const running = yield* startScoped(args, folder)
+  let written = ""
+  running.child.stdout.on("data", (text: string) => {
+    written += text
+  })
+  yield* Effect.promise(() => running.wrote('"complete"'))
+  const { port } = only("listening", written)[0]!
+  return { ...running, address: `127.0.0.1:${port}` }
+})

@@ -1,0 +1,67 @@
+/** Links that are followed because the user said so: for reading alone. */
+import * as NFS from "node:fs"
+import * as Path from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as NodePieceHasher from "../../src/piece/NodePieceHasher.ts"
+import * as DownloadFolder from "../../src/storage/DownloadFolder.ts"
+import * as FileSystemStorage from "../../src/storage/FileSystemStorage.ts"
+import { nodeFileSystem } from "../../src/storage/NodeFile.ts"
+import { temporaryFolder } from "./disk.ts"
+import { layoutOf, pieceOf } from "./layouts.ts"
+
+/** A download folder with a link to a file and a link to a folder, both outside of it. */
+const linked = Effect.map(temporaryFolder, (top) => {
+  const root = Path.join(top, "root")
+  const outside = Path.join(top, "outside")
+  NFS.mkdirSync(Path.join(root, "t"), { recursive: true })
+  NFS.mkdirSync(outside)
+  NFS.writeFileSync(Path.join(outside, "blob"), "blob")
+  NFS.symlinkSync(Path.join(outside, "blob"), Path.join(root, "t/file"))
+  NFS.symlinkSync(outside, Path.join(root, "t/folder"))
+  return { root, outside }
+})
+
+const layout = layoutOf(4, ["t/file", 4], ["t/folder/blob", 4], ["t/folder/new", 4])
+
+describe("DownloadFolder with followed links", () => {
+  it.live("reads what they lead to, and writes nothing there", () =>
+    Effect.gen(function* () {
+      const { outside, root } = yield* linked
+      const storage = yield* FileSystemStorage.make({ directory: root, followLinks: true })
+      const torrent = yield* storage.open(layout)
+      const write = (piece: number) =>
+        Effect.map(
+          Effect.flip(torrent.writePiece(pieceOf(layout, piece), new Uint8Array(4))),
+          ({ reason }) => reason._tag
+        )
+      const read = (piece: number) => torrent.readBlock(pieceOf(layout, piece), 0, 4)
+
+      for (const round of ["before", "after"]) {
+        assert.deepStrictEqual(yield* read(0), new TextEncoder().encode("blob"), round)
+        assert.deepStrictEqual(yield* read(1), new TextEncoder().encode("blob"), round)
+        assert.deepStrictEqual(
+          yield* Effect.forEach([0, 1, 2], write),
+          ["StorageRefused", "StorageRefused", "StorageRefused"],
+          round
+        )
+      }
+
+      assert.deepStrictEqual(NFS.readdirSync(outside), ["blob"])
+      assert.strictEqual(NFS.readFileSync(Path.join(outside, "blob"), "utf8"), "blob")
+    }).pipe(Effect.provide(NodePieceHasher.layer))
+  )
+
+  it.live("a link that turns in a circle is an error, not a wait", () =>
+    Effect.gen(function* () {
+      const { root } = yield* linked
+      NFS.symlinkSync("b", Path.join(root, "t/a"))
+      NFS.symlinkSync("a", Path.join(root, "t/b"))
+      const folder = DownloadFolder.make(nodeFileSystem, root, { followLinks: true })
+
+      const { reason } = yield* Effect.flip(folder.resolve(["t", "a"], "read"))
+
+      assert.strictEqual(reason.message, `${Path.join(root, "t/a")}: a symbolic link is in the way of a file`)
+    })
+  )
+})
