@@ -4,6 +4,7 @@ import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
+import { hasNtfs, ntfs } from "../storage/foldingDisk.ts"
 import { entries, seed, services, startListening } from "./downloads.ts"
 import { folderScoped, runScoped } from "./program.ts"
 
@@ -32,19 +33,21 @@ const seedAndDownload = Effect.fnUntraced(function* (folder: string, torrent: st
   return yield* runScoped(["download", torrent, "-o", "out", "--peer", address], folder)
 })
 
+/** Names that other file systems cannot hold, or take for one another. */
+const odd = {
+  "ReadMe.txt": "one",
+  "readme.txt": "another",
+  "README.TXT": "a third",
+  make: "a file like a folder",
+  "Make/x": "in the folder",
+  CON: "a device elsewhere",
+  "a:b?": "a stream elsewhere",
+  "dots..": "cut elsewhere",
+  é: "composed",
+  "e\u0301": "decomposed"
+}
+
 describe("names as they are on the disk", () => {
-  const odd = {
-    "ReadMe.txt": "one",
-    "readme.txt": "another",
-    "README.TXT": "a third",
-    make: "a file like a folder",
-    "Make/x": "in the folder",
-    CON: "a device elsewhere",
-    "a:b?": "a stream elsewhere",
-    "dots..": "cut elsewhere",
-    é: "composed",
-    "e\u0301": "decomposed"
-  }
   const unsafe = { "back\\slash": "no separator here", "Icon\r": "of a Mac", "zero\u200bwidth": "unseen" }
 
   it.live("a folder is seeded and verified as it was when the torrent was made, and downloaded under its names", () =>
@@ -105,6 +108,27 @@ describe("names as they are on the disk", () => {
       assert.deepStrictEqual(Object.keys(yield* contentOf(path.join(folder, "out", "t"))).sort(), [
         ...[...Object.keys(portable), "e\u0301", "é"].sort()
       ])
+    })
+  )
+})
+
+describe.skipIf(!hasNtfs)("names on NTFS", () => {
+  it.live("a torrent of names that Windows cannot hold or tell apart is downloaded, verified and seeded there", () =>
+    Effect.gen(function* () {
+      const folder = yield* folderScoped
+      const drive = yield* ntfs
+      yield* put(path.join(folder, "t"), odd)
+      yield* runScoped(["create", "t"], folder)
+      const { address } = yield* startListening(["seed", "t.torrent", "t", "--json"], folder)
+
+      const downloaded = yield* runScoped(["download", "t.torrent", "-o", drive, "--peer", address], folder)
+      const verified = yield* runScoped(["verify", "t.torrent", drive], folder)
+      const back = yield* seedAndDownload(folder, "t.torrent", drive)
+
+      assert.strictEqual(downloaded.code, 0, downloaded.stderr)
+      assert.strictEqual(verified.code, 0, verified.stdout)
+      assert.strictEqual(back.code, 0, back.stderr)
+      assert.deepStrictEqual(yield* contentOf(path.join(folder, "out", "t")), odd)
     })
   )
 })
