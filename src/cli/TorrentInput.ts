@@ -2,10 +2,10 @@
  * The torrent a command is given: a file, or an http(s) URL that is fetched. Failures are sentences that begin with what
  * the user named.
  */
-import * as FileSystem from "node:fs/promises"
 import * as Effect from "effect/Effect"
 import * as Metainfo from "../metainfo/Metainfo.ts"
 import type { PieceHasher } from "../piece/PieceHasher.ts"
+import * as NodeBoundedFile from "../storage/NodeBoundedFile.ts"
 import * as Failure from "./CommandFailed.ts"
 import { CommandFailed } from "./CommandFailed.ts"
 
@@ -19,27 +19,12 @@ const isUrl = (text: string): boolean => /^https?:\/\//i.test(text)
 
 const readFile = (path: string): Effect.Effect<Uint8Array, CommandFailed> =>
   Effect.tryPromise({
-    try: async () => {
-      const file = await FileSystem.open(path, "r")
-      try {
-        // No more than is allowed is read, also of what has no size or grows, such as a device.
-        const chunks: Array<Uint8Array> = []
-        let length = 0
-        for await (const chunk of file.createReadStream({ end: Metainfo.maxBytes, autoClose: false })) {
-          chunks.push(chunk as Uint8Array)
-          length += (chunk as Uint8Array).length
-        }
-        return length > Metainfo.maxBytes ? undefined : Buffer.concat(chunks)
-      } finally {
-        await file.close()
-      }
-    },
-    catch: (cause) => Failure.ofFile(path, cause)
+    try: () => NodeBoundedFile.read(path, Metainfo.maxBytes),
+    catch: (cause) =>
+      cause instanceof NodeBoundedFile.FileTooLong
+        ? new CommandFailed({ why: `${path}: ${tooLong}` })
+        : Failure.ofFile(path, cause)
   }).pipe(
-    Effect.filterOrFail(
-      (bytes) => bytes !== undefined,
-      () => new CommandFailed({ why: `${path}: ${tooLong}` })
-    ),
     Effect.filterOrFail(
       (bytes) => bytes.length > 0,
       () => new CommandFailed({ why: `${path}: the file is empty` })

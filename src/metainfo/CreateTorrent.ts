@@ -362,6 +362,9 @@ interface HashOptions {
   readonly onProgress: FromPathOptions["onProgress"]
 }
 
+const checkFile = ({ type }: FileSystem.File.Info, source: string) =>
+  type === "File" ? Effect.void : fail(`${source} is not a regular file any more`)
+
 /** Reads the files one after the other into one piece buffer and digests it whenever it is full. */
 const hashSources = Effect.fnUntraced(function* (sources: ReadonlyArray<Source>, options: HashOptions) {
   const { onProgress, pieceLength, totalLength } = options
@@ -384,7 +387,10 @@ const hashSources = Effect.fnUntraced(function* (sources: ReadonlyArray<Source>,
   })
   const readSource = Effect.fnUntraced(function* ({ length, source }: Source) {
     const fileSystem = yield* FileSystem.FileSystem
+    // Hours after the folder was listed there may be a FIFO, whose opening would wait for a writer.
+    yield* checkFile(yield* fileSystem.stat(source).pipe(Effect.mapError(atPath(source))), source)
     const file = yield* fileSystem.open(source).pipe(Effect.mapError(atPath(source)))
+    yield* checkFile(yield* file.stat.pipe(Effect.mapError(atPath(source))), source)
     const read = (into: Uint8Array, position: number) =>
       file.read(into, { position: BigInt(position) }).pipe(Effect.mapError(atPath(source)))
     for (let position = 0; position < length; ) {

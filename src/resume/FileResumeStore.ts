@@ -17,6 +17,7 @@ import * as Semaphore from "effect/Semaphore"
 import * as Bitfield from "../base/Bitfield.ts"
 import * as Bytes from "../base/Bytes.ts"
 import type { InfoHash } from "../base/InfoHash.ts"
+import * as NodeBoundedFile from "../storage/NodeBoundedFile.ts"
 import * as NodeFolders from "../storage/NodeFolders.ts"
 import * as BootIdentity from "./BootIdentity.ts"
 import * as ResumeFile from "./ResumeFile.ts"
@@ -38,7 +39,8 @@ export interface Handle {
 export interface Files {
   /** Makes a folder and those above it; gives the topmost one made (`NodeFolders.make`). */
   readonly makeFolders: (path: string) => Promise<string | undefined>
-  readonly readFile: (path: string) => Promise<Uint8Array>
+  /** Reads a regular file of at most `maxBytes` whole (`NodeBoundedFile.read`). */
+  readonly readFile: (path: string, maxBytes: number) => Promise<Uint8Array>
   readonly open: (path: string, flags: "r" | "r+" | "w") => Promise<Handle>
   readonly rename: (from: string, to: string) => Promise<void>
   readonly unlink: (path: string) => Promise<void>
@@ -90,6 +92,10 @@ class CallFailed {
   get isAbsence() {
     return codeOf(this.cause) === "ENOENT"
   }
+  /** Whether there is what this store never wrote: a FIFO, a device, a file far too long. */
+  get isNotOurs() {
+    return this.cause instanceof NodeBoundedFile.NotRegularFile || this.cause instanceof NodeBoundedFile.FileTooLong
+  }
   get why() {
     return sentences[codeOf(this.cause)] ?? (this.cause instanceof Error ? this.cause.message : String(this.cause))
   }
@@ -98,9 +104,15 @@ class CallFailed {
 const call = <A>(promise: () => Promise<A>): Effect.Effect<A, CallFailed> =>
   Effect.tryPromise({ try: promise, catch: (cause) => new CallFailed(cause) })
 
+/**
+ * Bytes that resume data of so many pieces may have: a snapshot takes a quarter of a byte for each, a record 8, and
+ * between two snapshots come a few records a piece at most.
+ */
+const maxLength = (pieceCount: number): number => 65_536 + 32 * pieceCount
+
 /** Makes a store. */
 export const make = (options: Options): ResumeStore["Service"] => {
-  const files: Files = options.files ?? { ...FileSystem, makeFolders: NodeFolders.make }
+  const files: Files = options.files ?? { ...FileSystem, readFile: NodeBoundedFile.read, makeFolders: NodeFolders.make }
   const boot = options.boot ?? systemBoot
 
   /** Closing reports errors that a write deferred (NFS), so a failed close fails the use. */
@@ -161,10 +173,18 @@ export const make = (options: Options): ResumeStore["Service"] => {
     let closed = false
 
     const read = Effect.gen(function* () {
-      const bytes = yield* call(() => files.readFile(path)).pipe(
+      const bytes = yield* call(() => files.readFile(path, maxLength(pieceCount))).pipe(
         Effect.catchIf(
           (failed) => failed.isAbsence,
           () => Effect.undefined
+        ),
+        Effect.catchIf(
+          (failed) => failed.isNotOurs,
+          (failed) =>
+            Effect.as(
+              Effect.logWarning(`${path} is no resume data, as ${failed.why}; the torrent will be verified`),
+              undefined
+            )
         )
       )
       tail = undefined

@@ -1,5 +1,7 @@
+import { execFile } from "node:child_process"
 import { chmod, mkdir, readdir, readFile, rename, rm, symlink, truncate, writeFile } from "node:fs/promises"
 import * as path from "node:path"
+import { promisify } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as Arguments from "../../src/cli/Arguments.ts"
@@ -158,6 +160,55 @@ describe("piecewise info", () => {
       assert.deepStrictEqual(refusal(empty), [1, "piecewise: empty.torrent: the file is empty"])
       assert.deepStrictEqual(refusal(directory), [1, "piecewise: .: it is a folder"])
       assert.match(refusal(magnet).join(" "), /^1 piecewise: Bad magnet link: /)
+    })
+  )
+})
+
+describe("what is no regular file", () => {
+  const commands = ["info FILE", "scrape FILE", "verify FILE .", "seed FILE .", "download FILE --output out"]
+
+  it.live.each(commands)("is refused at once by piecewise %s, FIFO and device alike", (words) =>
+    Effect.gen(function* () {
+      const folder = yield* folderScoped
+      yield* Effect.promise(() => promisify(execFile)("mkfifo", [path.join(folder, "fifo")]))
+
+      const fifo = yield* runScoped(words.replace("FILE", "fifo").split(" "), folder)
+      const device = yield* runScoped(words.replace("FILE", "/dev/zero").split(" "), folder)
+
+      assert.deepStrictEqual(refusal(fifo), [1, "piecewise: fifo: it is not a regular file"])
+      assert.deepStrictEqual(refusal(device), [1, "piecewise: /dev/zero: it is not a regular file"])
+    })
+  )
+
+  it.live("is refused by piecewise create, and left out of a folder", () =>
+    Effect.gen(function* () {
+      const folder = yield* folderScoped
+      yield* Effect.promise(async () => {
+        await mkdir(path.join(folder, "content"))
+        await writeFile(path.join(folder, "content", "a"), "a")
+        await promisify(execFile)("mkfifo", [path.join(folder, "content", "fifo")])
+      })
+
+      const itself = yield* runScoped(["create", "content/fifo"], folder)
+      const within = yield* runScoped(["create", "content"], folder)
+
+      const fifo = path.join(folder, "content", "fifo")
+      assert.deepStrictEqual(refusal(itself), [1, `piecewise: ${fifo} is neither a file nor a folder`])
+      assert.deepStrictEqual(refusal(within), [0, `${fifo} is left out: not a file`])
+    })
+  )
+
+  it.live("is no longer file than any torrent either", () =>
+    Effect.gen(function* () {
+      const folder = yield* folderScoped
+      yield* Effect.promise(async () => {
+        await writeFile(path.join(folder, "long.torrent"), "d")
+        await truncate(path.join(folder, "long.torrent"), 2 ** 31)
+      })
+
+      const ended = yield* runScoped(["info", "long.torrent"], folder)
+
+      assert.match(refusal(ended).join(" "), /^1 piecewise: long\.torrent: it is longer than \d+ MiB, which no torrent/)
     })
   )
 })

@@ -1,4 +1,7 @@
+import { execFile } from "node:child_process"
 import * as Crypto from "node:crypto"
+import { rm } from "node:fs/promises"
+import { promisify } from "node:util"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodePath from "@effect/platform-node/NodePath"
 import { assert, describe, it } from "@effect/vitest"
@@ -291,6 +294,23 @@ describe("CreateTorrent.fromPath", () => {
       const error = yield* Effect.flip(CreateTorrent.fromPath(root, { pieceLength: 1 }))
 
       assert.match(error.message, /more than 2097152 pieces; choose a larger piece length$/)
+    }).pipe(Effect.provide(disk))
+  )
+
+  it.live("does not wait at a FIFO that came in the place of a file", () =>
+    Effect.gen(function* () {
+      const root = yield* folderOf({ a: noise(5_000), victim: noise(5_000) })
+      let swapped = false
+      const swap = Effect.promise(async () => {
+        if (swapped) return
+        swapped = true
+        await rm(`${root}/victim`)
+        await promisify(execFile)("mkfifo", [`${root}/victim`])
+      })
+
+      const error = yield* Effect.flip(CreateTorrent.fromPath(root, { onProgress: () => swap }))
+
+      assert.strictEqual(error.message, `${root}/victim is not a regular file any more`)
     }).pipe(Effect.provide(disk))
   )
 

@@ -1,6 +1,8 @@
+import { execFile } from "node:child_process"
 import * as FileSystem from "node:fs/promises"
 import * as OperatingSystem from "node:os"
 import * as Path from "node:path"
+import { promisify } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -58,6 +60,35 @@ const said = (pieces: { readonly stored: Bitfield.Bitfield; readonly flushed: Bi
   stored: draw(pieces.stored),
   flushed: draw(pieces.flushed),
   trusted: draw(pieces.stored)
+})
+
+describe("FileResumeStore and what it never wrote", () => {
+  const plants: ReadonlyArray<readonly [name: string, plant: (path: string) => Promise<unknown>]> = [
+    ["a FIFO", (path) => promisify(execFile)("mkfifo", [path])],
+    ["/dev/zero", (path) => FileSystem.symlink("/dev/zero", path)],
+    [
+      "a file of 2 GiB",
+      async (path) => {
+        await FileSystem.writeFile(path, "")
+        await FileSystem.truncate(path, 2 ** 31)
+      }
+    ]
+  ]
+
+  it.live.each(plants)("takes %s for no resume data, and puts its own in that place", ([, plant]) =>
+    Effect.gen(function* () {
+      const directory = yield* temporaryDirectory
+      const store = FileResumeStore.make({ directory, boot })
+      yield* Effect.promise(() => plant(Path.join(directory, name)))
+
+      const found = yield* Effect.scoped(Effect.flatMap(store.open(infoHash, 8), (resume) => resume.load))
+      yield* Effect.scoped(Effect.flatMap(store.open(infoHash, 8), (resume) => resume.append(pieces(2))))
+
+      const saved = yield* reload(infoHash, 8).pipe(Effect.provideService(ResumeStore, store))
+      assert.isUndefined(found)
+      assert.strictEqual(saved?.stored, "..*.....")
+    })
+  )
 })
 
 describe("FileResumeStore", () => {
