@@ -9,6 +9,7 @@ import type { TorrentStatus } from "../torrent/TorrentStatus.ts"
 import * as DownloadEvents from "./DownloadEvents.ts"
 import type { Output } from "./Output.ts"
 import * as Progress from "./Progress.ts"
+import * as TerminalText from "./TerminalText.ts"
 
 /** Shows a download. After `fail`, or `Completed` or, where it seeds, `SeedingEnded`, nothing is shown any more. */
 export interface Display {
@@ -86,7 +87,7 @@ export const json = ({ metainfo, now, output, seeds }: Options): Display => {
   let isOver = false
 
   const print = (lines: ReadonlyArray<DownloadEvents.Line>): void =>
-    output.print(lines.map((line) => JSON.stringify(line)))
+    output.print(lines.map((line) => TerminalText.json(line)))
 
   return {
     tell: (events, status) => {

@@ -22,10 +22,10 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
   if (TorrentInput.isMagnet(text)) {
     const link = Magnet.parse(text)
     if (Result.isFailure(link)) return yield* new CommandFailed({ why: link.failure.message })
-    return output.print(asJson ? [JSON.stringify(jsonOfLink(link.success))] : tableOfLink(link.success))
+    return output.print(asJson ? [TerminalText.json(jsonOfLink(link.success))] : tableOfLink(link.success))
   }
   const metainfo = yield* Effect.provide(TorrentInput.load(text), NodePieceHasher.layer)
-  output.print(asJson ? [JSON.stringify(jsonOf(metainfo))] : tableOf(metainfo))
+  output.print(asJson ? [TerminalText.json(jsonOf(metainfo))] : tableOf(metainfo))
 })
 
 /** Files that come to disk; padding does not, and links are not made. */

@@ -62,9 +62,9 @@ const shower = (link: Magnet.Magnet, { output, show }: Options): Report => {
   let last = Number.NEGATIVE_INFINITY
   return ({ knownPeers, peers }, event) => {
     if (show === "json") {
-      output.print([JSON.stringify({ event: "metadata", peers, knownPeers })])
+      output.print([TerminalText.json({ event: "metadata", peers, knownPeers })])
       if (event?._tag === "Failed") {
-        output.print([JSON.stringify({ event: "tracker", url: event.source, error: event.why })])
+        output.print([TerminalText.json({ event: "tracker", url: event.source, error: event.why })])
       }
       return
     }

@@ -37,7 +37,7 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
       }),
     { concurrency }
   )
-  if (asJson) output.print([JSON.stringify({ infoHash: InfoHash.toHex(infoHash), trackers: answers })])
+  if (asJson) output.print([TerminalText.json({ infoHash: InfoHash.toHex(infoHash), trackers: answers })])
   if (answers.every((answer) => "error" in answer)) return yield* failed(`${text}: no tracker told how it stands`)
 }, Effect.provide(NodeTracker.layer))
 

@@ -9,6 +9,19 @@ const unsafe = /[\p{Cc}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]
 /** The text in one line, with U+FFFD for each character that a terminal would obey. */
 export const clean = (text: string): string => text.toWellFormed().replace(unsafe, "\ufffd")
 
+/** What a JSON writer leaves as it is, although a terminal obeys it or a person does not see it. */
+const unseen = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu
+
+/** The JSON of a value in one line of characters that are seen; what reads JSON gets the same value. */
+export const json = (value: unknown): string =>
+  JSON.stringify(value).replace(unseen, (character) => {
+    let escaped = ""
+    for (let at = 0; at < character.length; at++) {
+      escaped += `\\u${character.charCodeAt(at).toString(16).padStart(4, "0")}`
+    }
+    return escaped
+  })
+
 const noWidth = /^[\p{Mn}\p{Me}\p{Cf}\p{Emoji_Modifier}]$/u
 
 /** East Asian wide and fullwidth characters (UAX 11), and emoji, in ranges. */

@@ -41,7 +41,7 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
   const { pieceCount, totalLength } = metainfo.layout.geometry
   if (Arguments.has(args, "json")) {
     const result = { ok: faults.length === 0, pieces: pieceCount, goodPieces: good.count, bytes: totalLength, faults }
-    output.print([JSON.stringify(result)])
+    output.print([TerminalText.json(result)])
   } else if (!Arguments.has(args, "quiet")) {
     output.print(faults.map(({ path, why }) => TerminalText.clean(`${path}: ${why}`)))
     if (faults.length === 0) {

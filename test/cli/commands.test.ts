@@ -130,6 +130,35 @@ describe("piecewise info", () => {
     })
   )
 
+  it.live("writes no control character, in a table and in JSON", () =>
+    Effect.gen(function* () {
+      const folder = yield* folderScoped
+      const comment = "\x1b]0;title\x07\x7f\x9b2J\u202egnp\u2028"
+      const tracker = "http://127.0.0.1:1/announce?\x9b2J\u202e"
+      const bytes = (text: string) => `${Buffer.byteLength(text)}:${text}`
+      const info = `d6:lengthi1e4:name6:a\u202eb\x7f12:piece lengthi16384e6:pieces20:${"p".repeat(20)}e`
+      yield* Effect.promise(() =>
+        writeFile(
+          path.join(folder, "odd.torrent"),
+          `d8:announce${bytes(tracker)}7:comment${bytes(comment)}10:created by${bytes(comment)}4:info${info}e`
+        )
+      )
+
+      const table = yield* runScoped(["info", "odd.torrent"], folder)
+      const json = yield* runScoped(["info", "odd.torrent", "--json"], folder)
+      const link = yield* runScoped(["info", `magnet:?xt=urn:btih:${"ab".repeat(20)}&dn=%C2%9B2J%7F`, "--json"], folder)
+      const scraped = yield* runScoped(["scrape", "odd.torrent", "--json"], folder)
+      const verified = yield* runScoped(["verify", "odd.torrent", ".", "--json"], folder)
+
+      for (const { stdout } of [table, json, link, scraped, verified]) {
+        assert.notMatch(stdout.replaceAll("\n", ""), /[\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]/u)
+        assert.notStrictEqual(stdout, "")
+      }
+      assert.deepInclude(JSON.parse(json.stdout), { comment, createdBy: comment, trackers: [[tracker]] })
+      assert.deepInclude(JSON.parse(link.stdout), { name: "\x9b2J\x7f" })
+    })
+  )
+
   it.live("shows what a magnet link says", () =>
     Effect.promise(async () => {
       const hash = "0123456789abcdef0123456789abcdef01234567"
