@@ -142,7 +142,7 @@ export const help = (): string =>
     ...table(all.map(({ about, name }) => [name, about])),
     "",
     "piecewise COMMAND --help tells more, piecewise --version the version.",
-    "Exit codes: 0 done, 1 failed, 2 wrong command line, 130 stopped by Ctrl-C.",
+    "Exit codes: 0 done, 1 failed, 2 wrong command line, 130 stopped by Ctrl-C, 141 nobody reads.",
     ""
   ].join("\n")
 

@@ -17,7 +17,7 @@ export interface Display {
   readonly tell: (events: ReadonlyArray<TorrentEvent>, status: TorrentStatus) => void
   /** Peers can connect to this address. */
   readonly listen: (address: PeerAddress.PeerAddress) => void
-  /** How it stands, every `intervalMillis`. */
+  /** How it stands, every `intervalMillis`; left out while nobody reads, as it would fill the memory for ever. */
   readonly tick: (status: TorrentStatus) => void
   /** Milliseconds between ticks; `undefined` where none are wanted. */
   readonly intervalMillis: number | undefined
@@ -70,7 +70,7 @@ export const people = ({ metainfo, now, output, seeds }: Options): Display => {
     },
     listen: ({ port }) => output.note(`peers can connect to port ${port}`),
     tick: (status) => {
-      if (!isOver) show(status)
+      if (!isOver && !output.isBehind()) show(status)
     },
     intervalMillis: output.isTerminal ? 100 : 5_000,
     fail: () => {
@@ -107,7 +107,7 @@ export const json = ({ metainfo, now, output, seeds }: Options): Display => {
     },
     listen: ({ port }) => print([DownloadEvents.listening(port)]),
     tick: (status) => {
-      if (!isOver) print([DownloadEvents.progress(status)])
+      if (!isOver && !output.isBehind()) print([DownloadEvents.progress(status)])
     },
     intervalMillis: 1_000,
     fail: (why) => {

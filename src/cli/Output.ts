@@ -11,6 +11,8 @@ import * as TerminalText from "./TerminalText.ts"
 export interface Stream {
   readonly isTTY?: boolean | undefined
   readonly columns?: number | undefined
+  /** Bytes that were written and have not left the process yet. */
+  readonly writableLength?: number | undefined
   readonly write: (text: string) => unknown
 }
 
@@ -21,12 +23,14 @@ export interface Options {
   readonly environment: Readonly<Record<string, string | undefined>>
 }
 
-/** Writes. Everything is written before a function returns, in one call. */
+/** Writes, in one call for each call of a function. */
 export interface Output {
   /** Whether standard output is a terminal on which lines can be drawn in place. */
   readonly isTerminal: boolean
   /** How standard output looks now; a terminal changes its width. */
   readonly style: () => Style
+  /** Whether standard output is read more slowly than it is written, so that what can be spared is better not written. */
+  readonly isBehind: () => boolean
   /** Lines of results. What comes from strangers must be clean (`TerminalText.clean`). */
   readonly print: (lines: ReadonlyArray<string>) => void
   /** A line for whoever watches, above what is drawn; it is cleaned here. */
@@ -42,6 +46,9 @@ const showCursor = "\x1b[?25h"
 
 /** Of a terminal that does not tell its width. */
 const defaultColumns = 80
+
+/** Bytes that wait for a reader before output is behind: as many as a pipe holds on Linux. */
+const behindBytes = 65_536
 
 const isUnicode = ({ LANG, LC_ALL, LC_CTYPE }: Options["environment"]): boolean =>
   process.platform === "win32" || /utf-?8/i.test(LC_ALL || LC_CTYPE || LANG || "")
@@ -75,6 +82,7 @@ export const make = ({ environment, stderr, stdout }: Options): Output => {
     isTerminal,
     // https://no-color.org: set and not empty.
     style: () => ({ columns: columns(), unicode, color: isTerminal && !NO_COLOR }),
+    isBehind: () => (stdout.writableLength ?? 0) > behindBytes,
     print: (lines) => {
       if (lines.length > 0) stdout.write(`${lines.join("\n")}\n`)
     },
@@ -103,21 +111,4 @@ export const make = ({ environment, stderr, stdout }: Options): Output => {
       hidden = false
     }
   }
-}
-
-/** Writes to the streams of this process. What they fail with is left to `Run`; by itself it ends nothing. */
-export const ofProcess = (): Output => {
-  // Without a listener a reader that has gone (EPIPE) would show the user a stack.
-  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {})
-  const output = make({ stdout: process.stdout, stderr: process.stderr, environment: process.env })
-  if (!output.isTerminal) return output
-  process.once("exit", output.release)
-  if (process.platform !== "win32") {
-    // Ctrl-Z: the shell gets its cursor, and after `fg` the lines are drawn afresh.
-    process.on("SIGTSTP", () => {
-      output.release()
-      process.kill(process.pid, "SIGSTOP")
-    })
-  }
-  return output
 }

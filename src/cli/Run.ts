@@ -1,8 +1,9 @@
 /**
  * Runs a command to its end and makes an exit code of it: 0 when it succeeded, 1 when it failed, 2 for a wrong command
- * line, 130 when it was stopped by a signal, 141 when whoever read its output has gone (as a shell reports SIGPIPE).
+ * line, 130 when it was stopped by a signal, 1 or 141 when its output could not be written (`ProcessOutput.ts`).
  *
- * The first signal interrupts the command, which tidies up; the second ends the process at once.
+ * The first signal interrupts the command, which tidies up; the second ends the process at once. After a signal, output that
+ * nobody reads is waited for no longer than a moment.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -12,12 +13,13 @@ import * as Option from "effect/Option"
 import * as Arguments from "./Arguments.ts"
 import type { CommandFailed } from "./CommandFailed.ts"
 import type * as Output from "./Output.ts"
+import type { ProcessOutput } from "./ProcessOutput.ts"
 
 /** A command fails in one of these ways. */
 export type Failure = CommandFailed | Arguments.WrongUsage
 
 /** Exit codes besides 0 and `Arguments.wrongUsageCode`. */
-export const codes = { failed: 1, stopped: 130, noReader: 141 } as const
+export const codes = { failed: 1, stopped: 130 } as const
 
 /**
  * A second signal within this time is the same key pressed once, in milliseconds: a terminal signals the whole group,
@@ -25,25 +27,31 @@ export const codes = { failed: 1, stopped: 130, noReader: 141 } as const
  */
 const echoMillis = 300
 
+/** How long output may take to leave the process after a signal, in milliseconds: one who reads needs less. */
+const flushMillis = 1_000
+
 /** Logs of libraries, which would else be mixed into the results. */
 const toNotes = (output: Output.Output) =>
   Logger.layer([Logger.make(({ message }) => output.note([message].flat().map(String).join(" ")))])
 
 /** Runs `program` as the whole of this process, which ends with it. */
-export const run = (program: Effect.Effect<void, Failure>, command: string, output: Output.Output): void => {
+export const run = (program: Effect.Effect<void, Failure>, command: string, output: ProcessOutput): void => {
   let stoppedBy: number | undefined
   let stoppedAt = 0
+  let hasEnded = false
   const fiber = Effect.runFork(program.pipe(Effect.provide(toNotes(output))))
 
   const stop = (code: number): void => {
     stoppedBy ??= code
     fiber.interruptUnsafe()
   }
+  const leaveSoon = () => setTimeout(() => process.exit(codes.stopped), flushMillis)
   const onSignal = (): void => {
     const now = performance.now()
     if (stoppedBy === undefined) {
       stoppedAt = now
       stop(codes.stopped)
+      if (hasEnded) leaveSoon()
     } else if (now - stoppedAt > echoMillis) {
       process.exit(codes.stopped)
     }
@@ -51,13 +59,15 @@ export const run = (program: Effect.Effect<void, Failure>, command: string, outp
   process.on("SIGINT", onSignal)
   process.on("SIGTERM", onSignal)
   process.on("SIGHUP", onSignal)
-  process.stdout.on("error", () => stop(codes.noReader))
-  // Nobody is left to be told.
-  process.stderr.on("error", () => stop(codes.noReader))
+  output.onFailed(stop)
 
   fiber.addObserver((exit) => {
+    hasEnded = true
     output.release()
-    end(stoppedBy ?? report(exit, command, output))
+    const code = stoppedBy ?? report(exit, command, output)
+    process.exitCode = code
+    if (stoppedBy === codes.stopped) leaveSoon()
+    output.flush(() => process.exit(stoppedBy ?? code))
   })
 }
 
@@ -77,12 +87,6 @@ const report = (exit: Exit.Exit<void, Failure>, command: string, output: Output.
   const defect = Cause.squash(exit.cause)
   const what = defect instanceof Error ? defect.message : String(defect)
   output.note(`piecewise: this is a mistake in piecewise: ${what} (PIECEWISE_DEBUG=1 tells where)`)
-  if (PIECEWISE_DEBUG) process.stderr.write(`${Cause.pretty(exit.cause)}\n`)
+  if (PIECEWISE_DEBUG) for (const line of Cause.pretty(exit.cause).split("\n")) output.note(line)
   return codes.failed
-}
-
-/** Ends the process once everything written has left it. */
-const end = (code: number): void => {
-  process.exitCode = code
-  process.stdout.write("", () => process.stderr.write("", () => process.exit(code)))
 }

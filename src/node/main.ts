@@ -8,7 +8,8 @@ import type * as Effect from "effect/Effect"
 import * as Version from "../base/Version.ts"
 import * as Arguments from "../cli/Arguments.ts"
 import * as Commands from "../cli/Commands.ts"
-import * as Output from "../cli/Output.ts"
+import type * as Output from "../cli/Output.ts"
+import * as ProcessOutput from "../cli/ProcessOutput.ts"
 import type * as Run from "../cli/Run.ts"
 
 interface Program {
@@ -27,7 +28,7 @@ const programs: Readonly<Record<string, () => Promise<Program>>> = {
 // Keeps what Node made of the sources from one start to the next.
 Module.enableCompileCache?.()
 
-const output = Output.ofProcess()
+const output = ProcessOutput.make()
 
 const refuse = (command: string | undefined, why: string): void => {
   output.note(Arguments.complaint(command, why))

@@ -77,4 +77,14 @@ describe("Output", () => {
 
     assert.strictEqual(output.style().color, expected)
   })
+
+  it("is behind while more waits for its reader than a pipe holds", () => {
+    const stream = { writableLength: 65_536, write: () => {} }
+    const output = Output.make({ stdout: stream, stderr: stream, environment: {} })
+
+    const before = output.isBehind()
+    stream.writableLength++
+
+    assert.deepStrictEqual([before, output.isBehind()], [false, true])
+  })
 })

@@ -8,7 +8,8 @@ import * as path from "node:path"
 import { Effect } from "effect"
 import type * as Output from "../../src/cli/Output.ts"
 
-const main = path.resolve(import.meta.dirname, "..", "..", "src", "node", "main.ts")
+/** The program's source. */
+export const main = path.resolve(import.meta.dirname, "..", "..", "src", "node", "main.ts")
 
 /** How the program ended, and what it wrote. */
 export interface Ended {
@@ -103,6 +104,7 @@ export const fakeOutput = (terminal: boolean) => {
   const output: Output.Output = {
     isTerminal: terminal,
     style: () => ({ columns: 60, color: false, unicode: true }),
+    isBehind: () => false,
     print: (lines) => void written.printed.push(...lines),
     note: (text) => void written.notes.push(text),
     draw: (lines) => void written.drawn.push(lines),
