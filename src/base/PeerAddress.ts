@@ -5,6 +5,7 @@
  * form. Whether an address is banned or worth a connection is the swarm's question.
  */
 import * as IpAddress from "./IpAddress.ts"
+import * as Reach from "./Reach.ts"
 
 /** A peer's address. `host` is an IPv4 or IPv6 address in its canonical text, or a name that a dialer resolves. */
 export interface PeerAddress {
@@ -72,12 +73,12 @@ export const ipBytes = (self: PeerAddress): Uint8Array<ArrayBuffer> | undefined 
   return IpAddress.parse(zone < 0 ? self.host : self.host.slice(0, zone))
 }
 
-/** Whether the host is this machine (`IpAddress.reach`). */
-export const isLoopback = (self: PeerAddress): boolean => IpAddress.reach(self.host) === "loopback"
+/** Whether the host is this machine (`Reach.of`). */
+export const isLoopback = (self: PeerAddress): boolean => Reach.of(self.host) === "loopback"
 
-/** Whether the host has a meaning only in the network around (`IpAddress.reach`); loopback is not counted. */
-export const isPrivate = (self: PeerAddress): boolean => IpAddress.reach(self.host) === "private"
+/** Whether the host has a meaning only in the network around (`Reach.of`); loopback is not counted. */
+export const isPrivate = (self: PeerAddress): boolean => Reach.of(self.host) === "private"
 
 /** Whether there is any sense in dialling: a port, and a host that is not unspecified, multicast or broadcast. */
 export const isDialable = (self: PeerAddress): boolean =>
-  self.port >= 1 && self.port <= 65_535 && IpAddress.reach(self.host) !== "none"
+  self.port >= 1 && self.port <= 65_535 && Reach.of(self.host) !== "none"

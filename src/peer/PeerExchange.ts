@@ -10,8 +10,8 @@
  * dialled (its `port` in the extension handshake), and to `swarm/PeerBook.ts` what becomes of an address.
  */
 import * as CompactPeers from "../base/CompactPeers.ts"
-import * as IpAddress from "../base/IpAddress.ts"
 import * as PeerAddress from "../base/PeerAddress.ts"
+import * as Reach from "../base/Reach.ts"
 import type { Contact, PexMessage } from "../wire/extension/PexMessage.ts"
 
 /** Milliseconds between two messages to a peer (BEP 11). */
@@ -60,9 +60,9 @@ export const make = (options: { readonly host: string; readonly isPrivate: boole
 /** Whether an address makes sense to a peer at `host`: it is public, or no farther from this machine than `host` is. */
 const isWithinReach = (address: PeerAddress.PeerAddress, host: string): boolean => {
   if (!PeerAddress.isDialable(address)) return false
-  const reach = IpAddress.reach(address.host)
+  const reach = Reach.of(address.host)
   if (reach === "public") return true
-  const from = IpAddress.reach(host)
+  const from = Reach.of(host)
   return from === "loopback" || (from === "private" && reach === "private")
 }
 
@@ -114,4 +114,4 @@ export const take = (self: PeerExchange, message: PexMessage, now: number): Read
 
 /** On a local network, and above all on one machine, several ports of a host are several peers. */
 const keyOf = (address: PeerAddress.PeerAddress): string =>
-  IpAddress.reach(address.host) === "public" ? address.host : PeerAddress.format(address)
+  Reach.of(address.host) === "public" ? address.host : PeerAddress.format(address)

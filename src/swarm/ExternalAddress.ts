@@ -3,6 +3,7 @@
  * vote, and what most of them say is believed. It serves the dial order (BEP 40) and nothing that matters more.
  */
 import * as IpAddress from "../base/IpAddress.ts"
+import * as Reach from "../base/Reach.ts"
 
 /** Voters that are remembered; of more the oldest is forgotten, as our address may have changed since. */
 export const maxVoters = 64
@@ -23,7 +24,7 @@ export const make = (): ExternalAddress => ({ votes: new Map(), ipv4Host: undefi
  * reach is no address of ours for them.
  */
 export const vote = (self: ExternalAddress, voter: string, host: string): boolean => {
-  if (IpAddress.reach(host) !== "public" || IpAddress.parse(host) === undefined) return false
+  if (Reach.of(host) !== "public" || IpAddress.parse(host) === undefined) return false
   if (self.votes.get(voter) === host) return false
   const { ipv4Host, ipv6Host } = self
   self.votes.delete(voter)

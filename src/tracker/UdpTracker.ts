@@ -24,9 +24,9 @@ import * as RcMap from "effect/RcMap"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type * as CompactPeers from "../base/CompactPeers.ts"
-import * as IpAddress from "../base/IpAddress.ts"
 import * as Monotonic from "../base/Monotonic.ts"
 import * as PeerAddress from "../base/PeerAddress.ts"
+import * as Reach from "../base/Reach.ts"
 import type { ConnectionError, UdpSocket } from "../transport/Transport.ts"
 import { UdpPort } from "../transport/Transport.ts"
 import type { AnnounceRequest } from "./Tracker.ts"
@@ -184,7 +184,7 @@ const resolve = Effect.fnUntraced(function* ({ address, isPublic }: Target, look
   const found = (yield* lookup(address)).filter(PeerAddress.isDialable)
   if (found.length === 0) return yield* new TrackerRefused({ why: "its name has no address" })
   // A public name must not send us to the machines around us.
-  const allowed = isPublic ? found.filter(({ host }) => IpAddress.reach(host) === "public") : found
+  const allowed = isPublic ? found.filter(({ host }) => Reach.of(host) === "public") : found
   if (allowed.length === 0) return yield* new TrackerRefused({ why: "its name leads into the local network" })
   return allowed
 })

@@ -12,6 +12,7 @@ import * as Bytes from "../../base/Bytes.ts"
 import type { InfoHashV2 } from "../../base/InfoHash.ts"
 import * as InfoHash from "../../base/InfoHash.ts"
 import * as IpAddress from "../../base/IpAddress.ts"
+import * as Reach from "../../base/Reach.ts"
 import * as Bencode from "../../bencode/Bencode.ts"
 import { WireError } from "../WireError.ts"
 import * as MetadataMessage from "./MetadataMessage.ts"
@@ -128,7 +129,7 @@ const readHost = (root: Bencode.Dictionary, key: string, lengths: ReadonlyArray<
   const bytes = Bencode.getBytes(root, key)
   if (bytes === undefined || !lengths.includes(bytes.length)) return undefined
   const host = IpAddress.format(bytes)!
-  return IpAddress.reach(host) === "none" ? undefined : host
+  return Reach.of(host) === "none" ? undefined : host
 }
 
 /** Text for a terminal or a page: what could steer either becomes a space, what is not UTF-8 becomes U+FFFD. */

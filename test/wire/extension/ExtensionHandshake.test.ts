@@ -4,6 +4,7 @@ import * as fc from "fast-check"
 import * as Bytes from "../../../src/base/Bytes.ts"
 import * as InfoHash from "../../../src/base/InfoHash.ts"
 import * as IpAddress from "../../../src/base/IpAddress.ts"
+import * as Reach from "../../../src/base/Reach.ts"
 import * as Bencode from "../../../src/bencode/Bencode.ts"
 import * as Values from "../../../src/testing/arbitrary/Values.ts"
 import * as ExtensionHandshake from "../../../src/wire/extension/ExtensionHandshake.ts"
@@ -34,7 +35,7 @@ const hostOf = (length: number) =>
   Values.ipBytes
     .filter((bytes) => bytes.length === length)
     .map((bytes) => IpAddress.format(bytes)!)
-    .filter((host) => host.includes(":") === (length === 16) && IpAddress.reach(host) !== "none")
+    .filter((host) => host.includes(":") === (length === 16) && Reach.of(host) !== "none")
 
 const optional = <A>(arbitrary: fc.Arbitrary<A>) => fc.option(arbitrary, { nil: undefined })
 
