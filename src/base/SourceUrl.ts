@@ -2,7 +2,7 @@
  * URLs that a torrent or a magnet link names for trackers and web seeds: which of them could be one at all.
  *
  * They are a stranger's. Others than these (`file:`, `javascript:`) come from hostile torrents and are dropped. Where a
- * URL leads, also after a redirect, is checked by whoever connects.
+ * URL may lead, also after a redirect, is `Destination.ts`'s question.
  */
 
 /** Schemes of trackers: HTTP (BEP 3), UDP (BEP 15), and WebSocket as WebTorrent's trackers use it. */

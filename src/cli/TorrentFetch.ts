@@ -1,31 +1,37 @@
 /**
- * Fetches a torrent file over HTTP. A stranger's answer, so it is bounded in time, bytes and redirects.
+ * Fetches a torrent file over HTTP. The user typed the URL, so it may be anywhere. The answer is a stranger's, so it is
+ * bounded in time, bytes and redirects, and redirects to no less public place.
  */
-import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import * as Effect from "effect/Effect"
-import * as HttpClient from "effect/http/HttpClient"
+import type * as HttpClient from "effect/http/HttpClient"
 import type * as HttpClientError from "effect/http/HttpClientError"
 import * as Stream from "effect/Stream"
 import * as Bytes from "../base/Bytes.ts"
+import * as Version from "../base/Version.ts"
+import * as NodeLookup from "../node/NodeLookup.ts"
+import * as NodeRoutedHttp from "../node/NodeRoutedHttp.ts"
+import * as Hops from "../transport/Hops.ts"
 import * as SocketErrno from "../transport/SocketErrno.ts"
 import { CommandFailed } from "./CommandFailed.ts"
 
 /** From the name's resolution to the last byte, redirects included. */
 const timeoutSeconds = 60
 
-const maxRedirects = 5
-
 /** Gets what is at `url`; `tooLong` ends the sentence about more than `maxBytes`. */
 export const fetchTorrent = (
   url: string,
   maxBytes: number,
-  tooLong: string
+  tooLong: string,
+  client: HttpClient.HttpClient = NodeRoutedHttp.make(NodeLookup.system)
 ): Effect.Effect<Uint8Array, CommandFailed> => {
   const fail = (why: string) => new CommandFailed({ why: `${url}: ${why}` })
   const receive = Effect.gen(function* () {
-    const client = HttpClient.withScope(HttpClient.followRedirects(yield* HttpClient.HttpClient, maxRedirects))
-    const toFailure = Effect.mapError((error: HttpClientError.HttpClientError) => fail(describe(error)))
-    const response = yield* toFailure(client.get(url))
+    const target = URL.parse(url)
+    if (target === null) return yield* fail("this is no URL")
+    const headers = { "user-agent": Version.userAgent }
+    const response = yield* Hops.get(client, target, { headers, whyNot: () => undefined }).pipe(
+      Effect.mapError((error) => fail(error._tag === "HopRefused" ? error.why : describe(error)))
+    )
     if (response.status < 200 || response.status > 299) return yield* fail(`HTTP status ${response.status}`)
     const chunks: Array<Uint8Array> = []
     let length = 0
@@ -42,7 +48,6 @@ export const fetchTorrent = (
   })
   return receive.pipe(
     Effect.scoped,
-    Effect.provide(NodeHttpClient.layerUndici),
     Effect.timeoutOrElse({
       duration: `${timeoutSeconds} seconds`,
       orElse: () => Effect.fail(fail(`no answer within ${timeoutSeconds} seconds`))
@@ -50,10 +55,11 @@ export const fetchTorrent = (
   )
 }
 
-const describe = ({ reason }: HttpClientError.HttpClientError): string => {
-  if (reason._tag === "InvalidUrlError") return "this is no URL"
-  const cause = "cause" in reason ? reason.cause : undefined
-  const code = SocketErrno.codeOf(cause) ?? (cause instanceof Error ? SocketErrno.codeOf(cause.cause) : undefined)
-  if (code === undefined) return cause instanceof Error ? cause.message : "the server's answer makes no sense"
-  return SocketErrno.why(code)
+const describe = (error: HttpClientError.HttpClientError): string => {
+  const causes = Hops.causesOf(error)
+  const code = causes.map(SocketErrno.codeOf).findLast((code) => code !== undefined)
+  if (code?.startsWith("HPE_") === true) return "the server's answer is not HTTP"
+  if (code !== undefined) return SocketErrno.why(code)
+  const cause = causes.at(-1)
+  return cause instanceof Error ? cause.message : "the server's answer makes no sense"
 }

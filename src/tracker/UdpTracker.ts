@@ -24,16 +24,15 @@ import * as RcMap from "effect/RcMap"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type * as CompactPeers from "../base/CompactPeers.ts"
+import * as Destination from "../base/Destination.ts"
 import * as Monotonic from "../base/Monotonic.ts"
 import * as PeerAddress from "../base/PeerAddress.ts"
-import * as Reach from "../base/Reach.ts"
 import type { ConnectionError, UdpSocket } from "../transport/Transport.ts"
 import { UdpPort } from "../transport/Transport.ts"
 import type { AnnounceRequest } from "./Tracker.ts"
 import { Tracker, TrackerError } from "./Tracker.ts"
 import * as TrackerAnswer from "./TrackerAnswer.ts"
 import { TrackerRefused } from "./TrackerAnswer.ts"
-import * as TrackerUrl from "./TrackerUrl.ts"
 import * as UdpTrackerCodec from "./UdpTrackerCodec.ts"
 
 /**
@@ -142,7 +141,7 @@ export const make = Effect.fnUntraced(function* (
       const { response } = yield* askAny(client, yield* resolve(target, options.lookup), "Announced", (ids) =>
         UdpTrackerCodec.encodeAnnounce({ ...ids, request, urlData: target.urlData })
       )
-      return target.isPublic ? TrackerAnswer.withoutLoopback(response) : response
+      return Destination.shown(target.url) === "public" ? TrackerAnswer.withoutLoopback(response) : response
     }, bounded),
     scrape: Effect.fn("UdpTracker.scrape")(function* (url: string, infoHash: Uint8Array) {
       const target = yield* Effect.fromResult(checkUrl(url))
@@ -159,8 +158,8 @@ export const layer = (options: UdpTrackerOptions): Layer.Layer<Tracker, never, U
   Layer.effect(Tracker, make(options))
 
 interface Target {
+  readonly url: URL
   readonly address: PeerAddress.PeerAddress
-  readonly isPublic: boolean
   readonly urlData: string
 }
 
@@ -171,21 +170,25 @@ const checkUrl = (url: string): Result.Result<Target, TrackerError> => {
   if (target === null) return refuse("this is not a URL")
   if (target.protocol !== "udp:") return refuse("this is not a UDP URL")
   if (target.port === "") return refuse("its URL lacks a port")
-  const address = PeerAddress.make(TrackerUrl.hostOf(target), Number(target.port))
+  const address = PeerAddress.make(Destination.hostOf(target), Number(target.port))
   if (address === undefined || !PeerAddress.isDialable(address)) return refuse("its URL leads nowhere")
+  const why = Destination.whyNotTracker(target, address.host)
+  if (why !== undefined) return refuse(why)
   const urlData = `${target.pathname}${target.search}`
   if (urlData.length > maxUrlDataLength) return refuse("its URL is too long for a datagram")
-  return Result.succeed({ address, isPublic: TrackerUrl.isPublic(target), urlData: urlData === "/" ? "" : urlData })
+  return Result.succeed({ url: target, address, urlData: urlData === "/" ? "" : urlData })
 }
 
-/** Where a tracker is: at least one address. */
-const resolve = Effect.fnUntraced(function* ({ address, isPublic }: Target, lookup: Lookup) {
+/**
+ * Where a tracker is: at least one address. Never a name, which whoever sends the datagrams would resolve again, unseen.
+ */
+const resolve = Effect.fnUntraced(function* ({ address, url }: Target, lookup: Lookup) {
   if (PeerAddress.ipBytes(address) !== undefined) return [address]
-  const found = (yield* lookup(address)).filter(PeerAddress.isDialable)
+  const found = (yield* lookup(address)).filter((entry) => PeerAddress.ipBytes(entry) !== undefined)
   if (found.length === 0) return yield* new TrackerRefused({ why: "its name has no address" })
-  // A public name must not send us to the machines around us.
-  const allowed = isPublic ? found.filter(({ host }) => Reach.of(host) === "public") : found
-  if (allowed.length === 0) return yield* new TrackerRefused({ why: "its name leads into the local network" })
+  const whys = found.map(({ host }) => Destination.whyNotTracker(url, host))
+  const allowed = found.filter((_, index) => whys[index] === undefined)
+  if (allowed.length === 0) return yield* new TrackerRefused({ why: whys[0]! })
   return allowed
 })
 

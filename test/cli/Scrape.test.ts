@@ -93,6 +93,30 @@ describe("piecewise scrape", () => {
     }).pipe(Effect.provide(services))
   )
 
+  it.live("fault 24: sends nothing to a service of this machine that a torrent names", () =>
+    Effect.gen(function* () {
+      const { http } = yield* realTracker
+      const port = new URL(http).port
+      const urls = [
+        `http://127.0.0.1:${port}/announce/../scrape`,
+        ...["0.0.0.0", "[::]", "[::ffff:0.0.0.0]"].map((host) => `http://${host}:${port}/announce`)
+      ]
+      const { folder } = yield* prepare([urls])
+
+      const ended = yield* runScoped(["scrape", "known.torrent", "--json"], folder)
+
+      const { trackers } = JSON.parse(ended.stdout) as { readonly trackers: ReadonlyArray<{ readonly error: string }> }
+      assert.deepStrictEqual(
+        trackers.map(({ error }) => error),
+        [
+          "a tracker on this machine must have a component in its path that begins with announce",
+          ...Array<string>(3).fill("it leads to an address that no tracker has")
+        ]
+      )
+      assert.strictEqual(ended.code, 1)
+    }).pipe(Effect.provide(services))
+  )
+
   it.live("fails when no tracker answers, and writes nothing that a terminal obeys", () =>
     Effect.gen(function* () {
       const { folder } = yield* prepare([[dead, odd]])

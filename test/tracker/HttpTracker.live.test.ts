@@ -1,5 +1,4 @@
 import * as http from "node:http"
-import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { assert, describe, layer } from "@effect/vitest"
 import type Server from "bittorrent-tracker/server"
 import * as Deferred from "effect/Deferred"
@@ -7,6 +6,8 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
+import * as NodeLookup from "../../src/node/NodeLookup.ts"
+import * as NodeRoutedHttp from "../../src/node/NodeRoutedHttp.ts"
 import * as HttpTracker from "../../src/tracker/HttpTracker.ts"
 import { Tracker } from "../../src/tracker/Tracker.ts"
 import * as TrackerSource from "../../src/tracker/TrackerSource.ts"
@@ -27,7 +28,7 @@ const serve = (respond: http.RequestListener) =>
       })
   ).pipe(Effect.map((server) => `http://127.0.0.1:${portOf(server)}/announce`))
 
-const overNode = Layer.provide(HttpTracker.layer, NodeHttpClient.layerNodeHttp)
+const overNode = Layer.provide(HttpTracker.layer, NodeRoutedHttp.layer(NodeLookup.system))
 
 const server = { http: true }
 const urlOf = (server: Server) => `http://127.0.0.1:${portOf(server.http)}/announce`

@@ -10,6 +10,7 @@ import * as TestClock from "effect/testing/TestClock"
 import * as Version from "../../src/base/Version.ts"
 import * as HttpTracker from "../../src/tracker/HttpTracker.ts"
 import type { AnnounceRequest } from "../../src/tracker/Tracker.ts"
+import * as Hops from "../../src/transport/Hops.ts"
 
 const request: AnnounceRequest = {
   infoHash: new Uint8Array(20).fill(1),
@@ -272,8 +273,8 @@ describe("HttpTracker", () => {
 
       const error = yield* Effect.flip(client.announce(publicUrl))
 
-      assert.strictEqual(error.why, `it redirects more than ${HttpTracker.maxRedirects} times`)
-      assert.strictEqual(client.asked.length, HttpTracker.maxRedirects + 1)
+      assert.strictEqual(error.why, `it redirects more than ${Hops.maxRedirects} times`)
+      assert.strictEqual(client.asked.length, Hops.maxRedirects + 1)
     })
   )
 
@@ -333,9 +334,43 @@ describe("HttpTracker", () => {
 
       const error = yield* Effect.flip(client.announce("http://localhost:8080/api/shutdown?now=1"))
       yield* client.announce("http://localhost:8080/passkey/announce.php?x=1")
+      yield* client.announce("http://127.0.0.1:8080/announce/passkey")
 
-      assert.strictEqual(error.why, "a tracker on this machine must have a path that ends in /announce")
+      assert.strictEqual(
+        error.why,
+        "a tracker on this machine must have a component in its path that begins with announce"
+      )
       assert.strictEqual(error.retryAfter, "never")
+      assert.strictEqual(client.asked.length, 2)
+    })
+  )
+
+  for (const host of ["0.0.0.0", "0", "[::]", "[::ffff:0.0.0.0]", "169.254.169.254", "[fd00:ec2::254]"]) {
+    it.effect(`fault 24: asks nothing of ${host}, not even for an announce`, () =>
+      Effect.gen(function* () {
+        const client = makeClient(() => new Response(latin1(answer)))
+
+        const announced = yield* Effect.flip(client.announce(`http://${host}:8080/announce`))
+        const scraped = yield* Effect.flip(client.scrape(`http://${host}:8080/announce`))
+
+        for (const error of [announced, scraped]) {
+          assert.strictEqual(error.why, "it leads to an address that no tracker has")
+          assert.strictEqual(error.retryAfter, "never")
+        }
+        assert.deepStrictEqual(client.asked, [])
+      })
+    )
+  }
+
+  it.effect("fault 24: does not let a tracker of this machine lead to another service of it", () =>
+    Effect.gen(function* () {
+      const client = makeClient((url) =>
+        url.port === "6969" ? redirect("http://127.0.0.1:8080/api/shutdown") : new Response(latin1(answer))
+      )
+
+      const error = yield* Effect.flip(client.announce("http://127.0.0.1:6969/announce"))
+
+      assert.match(error.why, /^a tracker on this machine must have a component/)
       assert.strictEqual(client.asked.length, 1)
     })
   )

@@ -574,19 +574,45 @@ describe("UdpTracker and names", () => {
     }).pipe(inNetwork())
   )
 
-  it.effect("fault 24: is not led by a public name into the network around us", () =>
+  const elsewhere = "udp://tracker.example:6969/x"
+
+  it.effect("fault 24: is led by a public name into the network around us for nothing but an announce", () =>
     Effect.gen(function* () {
       const { heard } = yield* serve(honest())
       const { heard: heardHere } = yield* serve(honest(), "127.0.0.1")
-      const lead = (...hosts: ReadonlyArray<string>) =>
-        Effect.flatMap(makeTracker({ lookup: namesOf(...hosts) }), (tracker) => tracker.announce(named, request))
+      const { heard: heardAround } = yield* serve(honest(), "fe80::1")
+      const lead = (url: string, ...hosts: ReadonlyArray<string>) =>
+        Effect.flatMap(makeTracker({ lookup: namesOf(...hosts) }), (tracker) => tracker.announce(url, request))
+      const scrape = Effect.flatMap(makeTracker({ lookup: namesOf(trackerHost) }), (tracker) =>
+        tracker.scrape(elsewhere, request.infoHash)
+      )
 
-      const error = yield* Effect.flip(lead(trackerHost, "127.0.0.1", "fe80::1"))
+      const error = yield* Effect.flip(lead(elsewhere, trackerHost, "127.0.0.1", "fe80::1"))
+      const scraped = yield* Effect.flip(scrape)
+      const linkLocal = yield* Effect.flip(lead(named, "fe80::1", "0.0.0.0", "::"))
       yield* serve(honest(), "9.0.0.1")
-      yield* lead(trackerHost, "9.0.0.1")
+      yield* lead(elsewhere, trackerHost, "9.0.0.1")
 
-      assert.strictEqual(error.why, "its name leads into the local network")
-      assert.deepStrictEqual([...heard, ...heardHere], [])
+      const why = "a tracker in the local network must have a component in its path that begins with announce"
+      assert.deepStrictEqual([error.why, scraped.why], [why, why])
+      assert.strictEqual(linkLocal.why, "it leads to an address that no tracker has")
+      assert.deepStrictEqual([...heard, ...heardHere, ...heardAround], [])
+
+      // A tracker behind the same NAT, which our resolver knows by its address there.
+      yield* lead(named, trackerHost)
+      assert.isAbove(heard.length, 0)
+    }).pipe(inNetwork())
+  )
+
+  it.effect("fault 24: sends nothing to a name, which whoever sends it would resolve again", () =>
+    Effect.gen(function* () {
+      const { heard } = yield* serve(honest(), "tracker.example")
+      const tracker = yield* makeTracker({ lookup: (address) => Effect.succeed([address]) })
+
+      const error = yield* Effect.flip(tracker.announce(named, request))
+
+      assert.strictEqual(error.why, "its name has no address")
+      assert.deepStrictEqual(heard, [])
     }).pipe(inNetwork())
   )
 
@@ -650,6 +676,11 @@ describe("UdpTracker and names", () => {
         ["udp://tracker.example/announce", "its URL lacks a port"],
         ["udp://0x7f.1:80/announce", "its URL leads nowhere"],
         ["udp://255.255.255.255:80", "its URL leads nowhere"],
+        ["udp://0.0.0.0:80/announce", "its URL leads nowhere"],
+        ["udp://[::]:80/announce", "its URL leads nowhere"],
+        ["udp://[::ffff:0.0.0.0]:80/announce", "its URL leads nowhere"],
+        ["udp://168.63.129.16:80/announce", "its URL leads nowhere"],
+        ["udp://[fe80::1]:80/announce", "it leads to an address that no tracker has"],
         ["udp://tracker.example:0/announce", "its URL leads nowhere"],
         [`udp://tracker.example:80/${"x".repeat(UdpTracker.maxUrlDataLength)}`, "its URL is too long for a datagram"]
       ] as const

@@ -1,0 +1,90 @@
+/**
+ * `HttpClient` over Node's own client that connects only where a request may go (`Hops.Route`): it looks at each address
+ * that a name has before a connection to it is tried, so a name cannot stand for an address that would be refused.
+ *
+ * Every request has connections of its own. One that was made for a URL of the user's must not serve a stranger's.
+ */
+import * as Dns from "node:dns/promises"
+import * as Http from "node:http"
+import * as Https from "node:https"
+import * as Net from "node:net"
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
+import * as Effect from "effect/Effect"
+import * as HttpClient from "effect/http/HttpClient"
+import * as HttpClientError from "effect/http/HttpClientError"
+import * as Layer from "effect/Layer"
+import * as Destination from "../base/Destination.ts"
+import * as Hops from "../transport/Hops.ts"
+import type * as NodeLookup from "./NodeLookup.ts"
+
+/** A client that resolves names by `lookup`. */
+export const make = (lookup: NodeLookup.NodeLookup): HttpClient.HttpClient =>
+  HttpClient.make((request, url, signal, fiber) => {
+    const route = fiber.getRef(Hops.Route)
+    // For an address Node looks nothing up.
+    const host = Destination.hostOf(url)
+    const why = Net.isIP(host) === 0 ? undefined : route.whyNot(host)
+    if (why !== undefined) {
+      const cause = new Hops.RouteForbidden({ why })
+      return Effect.fail(
+        new HttpClientError.HttpClientError({ reason: new HttpClientError.TransportError({ request, cause }) })
+      )
+    }
+    const options = { lookup: lookupOn(route, lookup) }
+    const agents = { http: routed(new Http.Agent(options), route), https: routed(new Https.Agent(options), route) }
+    // The inner client knows nothing of the scope that the answer is read in.
+    signal.addEventListener("abort", () => {
+      agents.http.destroy()
+      agents.https.destroy()
+    })
+    return NodeHttpClient.makeNodeHttp.pipe(
+      Effect.provideService(NodeHttpClient.HttpAgent, agents),
+      Effect.flatMap((client) => client.execute(request))
+    )
+  })
+
+/** The client, over `lookup`. */
+export const layer = (lookup: NodeLookup.NodeLookup): Layer.Layer<HttpClient.HttpClient> =>
+  Layer.sync(HttpClient.HttpClient, () => make(lookup))
+
+/** Looks names up, and leaves out where the route does not lead. */
+const lookupOn =
+  (route: Hops.Route, lookup: NodeLookup.NodeLookup): Net.LookupFunction =>
+  (host, { all, family, hints }, done) => {
+    const answer = (found: ReadonlyArray<NodeLookup.Found>): void => {
+      const refusals = found.map(({ address }) => route.whyNot(address))
+      const allowed = found.filter((_, index) => refusals[index] === undefined)
+      const [first] = allowed
+      if (first === undefined) {
+        const why = refusals.find((refusal) => refusal !== undefined)
+        done(why === undefined ? notFound(host) : new Hops.RouteForbidden({ why }), [])
+      } else if (all === true)
+        done(
+          null,
+          allowed.map((entry) => ({ ...entry }))
+        )
+      else done(null, first.address, first.family)
+    }
+    lookup(host, { family: familyOf(family), hints }).then(answer, (error: NodeJS.ErrnoException) => done(error, []))
+  }
+
+const familyOf = (family: number | "IPv4" | "IPv6" | undefined): number =>
+  family === "IPv4" ? 4 : family === "IPv6" ? 6 : (family ?? 0)
+
+const notFound = (host: string): NodeJS.ErrnoException =>
+  Object.assign(new Error(`${host} has no address`), { code: Dns.NOTFOUND })
+
+/** Makes an agent tell which address it has connected to. */
+const routed = <Agent extends Http.Agent>(agent: Agent, route: Hops.Route): Agent => {
+  const connect = agent.createConnection.bind(agent)
+  agent.createConnection = (options, callback) => {
+    const socket = connect(options, callback)
+    if (socket instanceof Net.Socket) {
+      socket.once("connect", () => {
+        if (socket.remoteAddress !== undefined) route.reached(socket.remoteAddress)
+      })
+    }
+    return socket
+  }
+  return agent
+}
