@@ -205,6 +205,41 @@ describe("DownloadDisplay", () => {
     assert.deepStrictEqual(written.printed, ['{"event":"failed","error":"a.bin: no"}'])
   })
 
+  it("writes no control character in JSON, whoever its texts come from", () => {
+    const { output, written } = fakeOutput(false)
+    const display = DownloadDisplay.json({ metainfo, output, seeds: false, now })
+    const why = "no\x9b2J\x7f\u202e"
+
+    display.tell([{ _tag: "SourceFailed", source: `http://a.example/${why}`, why }], status)
+
+    assert.deepStrictEqual(written.printed, [
+      '{"event":"tracker","url":"http://a.example/no\\u009b2J\\u007f\\u202e","error":"no\\u009b2J\\u007f\\u202e"}'
+    ])
+  })
+
+  it.each([
+    ["people", DownloadDisplay.people],
+    ["programs", DownloadDisplay.json]
+  ] as const)("leaves progress out for %s who do not read, and events never", (_, make) => {
+    const { output, written } = fakeOutput(false)
+    let isBehind = true
+    const display = make({
+      metainfo,
+      output: { ...output, isBehind: () => isBehind },
+      seeds: true,
+      now
+    })
+
+    display.tick(status)
+    const behind = written.printed.length
+    display.tell([{ _tag: "Completed" }], status)
+    const told = written.printed.length
+    isBehind = false
+    display.tick(status)
+
+    assert.deepStrictEqual([behind, told, written.printed.length], [0, 1, 2])
+  })
+
   it("tells nobody but of what only a person can change", () => {
     const { output, written } = fakeOutput(true)
     const display = DownloadDisplay.silent({ metainfo, output, seeds: false, now })
