@@ -1,0 +1,335 @@
+/**
+ * The locks that one process holds in the folders of locks, and the beacon that says it runs.
+ *
+ * To lock a key, a process publishes its entry and only then looks for those of others. So of two processes at least one
+ * sees the other, and whoever sees another one steps back. An entry is removed by its process, or by anybody who found
+ * its beacon silent. Ids are never used again, so what is removed can only be of a process that has ended, or has left.
+ *
+ * A beacon has its name only while it listens: it is made under another name, and renamed. The process listens on one
+ * socket; further folders of the same file system get a hard link to it, each under an id of its own. A folder goes with
+ * its last lock, by `rmdir`, which leaves what is in use; whoever finds it gone makes it again.
+ */
+import * as Path from "node:path"
+import * as Effect from "effect/Effect"
+import * as Semaphore from "effect/Semaphore"
+import type { SystemError } from "./FileSystemError.ts"
+import * as LockNames from "./LockNames.ts"
+import type { Listening, LockSystem } from "./NodeLockSystem.ts"
+
+/** An entry of another process that runs, or may run on another machine. */
+export interface Found {
+  readonly key: string
+  /** The true path of the entry. */
+  readonly entry: string
+  readonly isForeign: boolean
+}
+
+/** What this process holds in one download folder. */
+export interface LockFolder {
+  /** The true path of the download folder. */
+  readonly directory: string
+  readonly place: string
+  /** How many writers of this process hold each key. */
+  readonly held: Map<string, number>
+  /** One change at a time. */
+  readonly turn: Semaphore.Semaphore
+  opened: Opened | undefined
+  hasWarned: boolean
+}
+
+interface Opened {
+  readonly id: string
+  readonly beacon: Beacon
+  /** Keys whose entries are published. */
+  readonly published: Set<string>
+}
+
+/** A socket, and the names that lead to it. */
+interface Beacon {
+  readonly listening: Listening
+  readonly names: Set<string>
+  /** Folders that use it, or are about to. */
+  users: number
+}
+
+/** All that one process holds; also what is known of the processes that run. */
+export interface LockFolders {
+  /** What is held in a download folder, given by its true path. */
+  readonly of: (directory: string) => LockFolder
+  /**
+   * Counts keys as held and publishes them; `others` are looked at afterwards, in this and in other folders. Gives the
+   * entry of another process that it met, and holds nothing then, as when it fails.
+   */
+  readonly claim: (
+    folder: LockFolder,
+    keys: ReadonlyArray<string>,
+    text: string,
+    others: Effect.Effect<Found | undefined, SystemError>
+  ) => Effect.Effect<Found | undefined, SystemError>
+  /** Gives keys up, each once. */
+  readonly unclaim: (folder: LockFolder, keys: ReadonlyArray<string>) => Effect.Effect<void>
+  /** The first entry of another process in a download folder whose key is wanted. Removes those of processes that ended. */
+  readonly find: (
+    directory: string,
+    isWanted: (key: string) => boolean
+  ) => Effect.Effect<Found | undefined, SystemError>
+  /** Whether there are locks in a folder at all. */
+  readonly isUsed: (directory: string) => Effect.Effect<boolean, SystemError>
+}
+
+/** Attempts at something in a folder that others may take away; they do so once for a lock, so many in a row are no chance. */
+const attempts = 8
+
+/** Answers of a file system, or of its owner, that make locks impossible. Others may pass, or fail the writing too. */
+const impossible: ReadonlySet<string | undefined> = new Set([
+  "EACCES",
+  "EAFNOSUPPORT",
+  "EINVAL",
+  "ENAMETOOLONG",
+  "ENOSYS",
+  "ENOTSUP",
+  "EOPNOTSUPP",
+  "EPERM",
+  "EPROTONOSUPPORT",
+  "EROFS"
+])
+
+/** Nothing to see: no such folder, or one that we may not look into. */
+const unseen: ReadonlySet<string | undefined> = new Set(["ENOENT", "ENOTDIR", "EACCES", "EPERM", "ELOOP"])
+
+const vanished: SystemError = { code: "ENOENT", message: "ENOENT: the folder of locks was removed" }
+
+const deaf: SystemError = { code: "EOPNOTSUPP", message: "EOPNOTSUPP: a socket in this folder does not answer" }
+
+const placeOf = (directory: string): string => Path.join(directory, ...LockNames.folder)
+
+/** Holds nothing yet. */
+export const make = (system: LockSystem): LockFolders => {
+  const folders = new Map<string, LockFolder>()
+  const beacons = new Set<Beacon>()
+  const ownIds = new Set<string>()
+  /** One socket is bound at a time, so that two folders do not both bind one. */
+  const binding = Semaphore.makeUnsafe(1)
+  let knownMarks: LockNames.Marks | undefined
+
+  const marks = Effect.gen(function* () {
+    knownMarks ??= yield* system.marks
+    return knownMarks
+  })
+
+  const of = (directory: string): LockFolder => {
+    const known = folders.get(directory)
+    if (known !== undefined) return known
+    const folder: LockFolder = {
+      directory,
+      place: placeOf(directory),
+      held: new Map(),
+      turn: Semaphore.makeUnsafe(1),
+      opened: undefined,
+      hasWarned: false
+    }
+    folders.set(directory, folder)
+    return folder
+  }
+
+  const list = (place: string): Effect.Effect<ReadonlyArray<string>, SystemError> =>
+    Effect.catchIf(
+      system.list(place),
+      (error) => unseen.has(error.code),
+      () => Effect.succeed([])
+    )
+
+  // What lies there is of a process that has ended. Somebody else may be faster, or the only one who may.
+  const remove = (place: string, name: string) => Effect.ignore(system.unlink(Path.join(place, name)))
+
+  /** Removes what processes that ended have left, so that the folder can go one day. What cannot be asked stays. */
+  const sweep = Effect.fnUntraced(
+    function* (place: string) {
+      const own = yield* marks
+      const answers = new Map<string, boolean>()
+      for (const name of yield* list(place)) {
+        const parsed = LockNames.parse(name)
+        if (parsed === undefined || ownIds.has(parsed.id) || LockNames.isForeign(parsed.id, own)) continue
+        const beacon = parsed._tag === "Entry" ? parsed.id + LockNames.beaconEnd : name
+        if (!answers.has(beacon)) answers.set(beacon, yield* system.answers(place, beacon))
+        if (answers.get(beacon) === false) yield* remove(place, name)
+      }
+    },
+    (sweeping) => Effect.ignore(sweeping)
+  )
+
+  const leave = (beacon: Beacon): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      if (--beacon.users > 0) return Effect.void
+      beacons.delete(beacon)
+      return beacon.listening.close
+    })
+
+  /** Gives a socket that there is already a name here; `undefined` if none can have it. */
+  const share = Effect.fnUntraced(function* (place: string, id: string) {
+    const name = id + LockNames.beaconEnd
+    const path = Path.join(place, name)
+    for (const beacon of [...beacons]) {
+      if (!beacons.has(beacon)) continue
+      beacon.users++
+      for (const known of [...beacon.names]) {
+        const linked = yield* Effect.result(system.link(known, path))
+        if (linked._tag === "Failure") continue
+        // Not every file system finds a socket by its second name.
+        const answers = yield* Effect.orElseSucceed(system.answers(place, name), () => false)
+        if (answers) return beacon
+        yield* remove(place, name)
+      }
+      yield* leave(beacon)
+    }
+    return undefined
+  })
+
+  const bind = Effect.fnUntraced(function* (place: string, id: string) {
+    const [name, newName] = [id + LockNames.beaconEnd, id + LockNames.newBeaconEnd]
+    const listening = yield* Effect.onError(system.listen(place, newName), () => remove(place, newName))
+    const beacon: Beacon = { listening, names: new Set(), users: 1 }
+    beacons.add(beacon)
+    const show = Effect.andThen(
+      system.rename(Path.join(place, newName), Path.join(place, name)),
+      Effect.filterOrFail(
+        system.answers(place, name),
+        (answers) => answers,
+        () => deaf
+      )
+    )
+    yield* Effect.onError(show, () =>
+      Effect.andThen(
+        Effect.forEach([newName, name], (one) => remove(place, one), { discard: true }),
+        leave(beacon)
+      )
+    )
+    return beacon
+  })
+
+  const shareOrBind = Effect.fnUntraced(function* (place: string, id: string) {
+    return (yield* share(place, id)) ?? (yield* bind(place, id))
+  })
+
+  const open = Effect.fnUntraced(function* (folder: LockFolder) {
+    const { place } = folder
+    yield* system.mkdirs(place)
+    yield* sweep(place)
+    const id = system.newId(yield* marks)
+    // Before there is anything of that id, so that no sweep of this process takes it for another's.
+    ownIds.add(id)
+    const beacon = yield* binding
+      .withPermit(shareOrBind(place, id))
+      .pipe(Effect.onError(() => Effect.sync(() => void ownIds.delete(id))))
+    beacon.names.add(Path.join(place, id + LockNames.beaconEnd))
+    return { id, beacon, published: new Set<string>() } satisfies Opened
+  })
+
+  /** Takes everything of this process out of a folder, entries first: one without a beacon counts for nothing. */
+  const close = Effect.fnUntraced(function* (folder: LockFolder) {
+    const { directory, opened, place } = folder
+    folder.opened = undefined
+    if (opened !== undefined) {
+      const { beacon, id, published } = opened
+      const name = id + LockNames.beaconEnd
+      yield* Effect.forEach(published, (key) => remove(place, `${key}.${id}`), { discard: true })
+      yield* remove(place, name)
+      beacon.names.delete(Path.join(place, name))
+      ownIds.delete(id)
+      yield* leave(beacon)
+    }
+    yield* sweep(place)
+    // Others may be in there, or may have been faster.
+    yield* Effect.ignore(Effect.andThen(system.rmdir(place), system.rmdir(Path.join(directory, LockNames.folder[0]))))
+  })
+
+  const publishOnce = Effect.fnUntraced(function* (folder: LockFolder, text: string) {
+    folder.opened ??= yield* open(folder)
+    const { id, published } = folder.opened
+    for (const key of folder.held.keys()) {
+      if (published.has(key)) continue
+      published.add(key)
+      yield* Effect.onError(system.create(Path.join(folder.place, `${key}.${id}`), text), () => {
+        published.delete(key)
+        return remove(folder.place, `${key}.${id}`)
+      })
+    }
+    const names = new Set(yield* system.list(folder.place))
+    const isWhole = names.has(id + LockNames.beaconEnd) && [...published].every((key) => names.has(`${key}.${id}`))
+    if (!isWhole) return yield* Effect.fail(vanished)
+  })
+
+  /** Publishes every key that is held. Starts again if somebody removed the folder, or what was published before. */
+  const publish = Effect.fnUntraced(function* (folder: LockFolder, text: string) {
+    for (let left = attempts; ; left--) {
+      const done = yield* Effect.result(publishOnce(folder, text))
+      if (done._tag === "Success") return
+      if (done.failure.code !== "ENOENT" || left === 1) return yield* Effect.fail(done.failure)
+      yield* close(folder)
+    }
+  })
+
+  const warn = (folder: LockFolder, error: SystemError): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      if (folder.hasWarned) return Effect.void
+      folder.hasWarned = true
+      return Effect.logWarning(
+        `${folder.directory} cannot have locks (${error.code}): nothing keeps another process from writing the same files`
+      )
+    })
+
+  const publishIfPossible = (folder: LockFolder, text: string) =>
+    Effect.catchIf(
+      publish(folder, text),
+      (error) => impossible.has(error.code),
+      (error) => warn(folder, error)
+    )
+
+  const giveUp = Effect.fnUntraced(function* (folder: LockFolder, keys: ReadonlyArray<string>) {
+    for (const key of keys) {
+      const left = folder.held.get(key)! - 1
+      if (left > 0) {
+        folder.held.set(key, left)
+        continue
+      }
+      folder.held.delete(key)
+      if (folder.opened?.published.delete(key) === true) yield* remove(folder.place, `${key}.${folder.opened.id}`)
+    }
+    if (folder.held.size === 0) yield* close(folder)
+  })
+
+  const claim: LockFolders["claim"] = (folder, keys, text, others) =>
+    Effect.gen(function* () {
+      const isHeld = keys.every((key) => folder.held.has(key))
+      for (const key of keys) folder.held.set(key, (folder.held.get(key) ?? 0) + 1)
+      // Whoever came since has met our entries.
+      if (isHeld) return undefined
+      const met = yield* Effect.andThen(publishIfPossible(folder, text), others).pipe(
+        Effect.onError(() => giveUp(folder, keys))
+      )
+      if (met !== undefined) yield* giveUp(folder, keys)
+      return met
+    }).pipe(folder.turn.withPermit, Effect.uninterruptible)
+
+  const find: LockFolders["find"] = Effect.fnUntraced(function* (directory, isWanted) {
+    const own = yield* marks
+    const place = placeOf(directory)
+    for (const name of yield* list(place)) {
+      const parsed = LockNames.parse(name)
+      if (parsed?._tag !== "Entry" || ownIds.has(parsed.id) || !isWanted(parsed.key)) continue
+      const found = { key: parsed.key, entry: Path.join(place, name) }
+      if (yield* system.answers(place, parsed.id + LockNames.beaconEnd)) return { ...found, isForeign: false }
+      if (LockNames.isForeign(parsed.id, own)) return { ...found, isForeign: true }
+      yield* remove(place, name)
+    }
+    return undefined
+  })
+
+  return {
+    of,
+    claim,
+    unclaim: (folder, keys) => giveUp(folder, keys).pipe(folder.turn.withPermit, Effect.uninterruptible),
+    find,
+    isUsed: (directory) => Effect.map(list(placeOf(directory)), (names) => names.length > 0)
+  }
+}

@@ -1,0 +1,343 @@
+/**
+ * Locks for writers in Node: precise within the process, by the topmost name across processes.
+ *
+ * Within the process every file is known by its true path, folded, so that torrents in several download folders, or of
+ * one name, meet exactly if they share a file. Across processes the topmost name below the true path of the download
+ * folder is locked (`NodeLockFolders.ts`). Download folders may lie in each other, so the locks of every folder on the
+ * way from the root of the file system to the files are looked at too: whoever comes second meets the other's entry.
+ */
+import * as Path from "node:path"
+import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
+import type * as Scope from "effect/Scope"
+import type { SystemError } from "./FileSystemError.ts"
+import * as LockNames from "./LockNames.ts"
+import { WriterHeld } from "./LockNames.ts"
+import * as NodeLockFolders from "./NodeLockFolders.ts"
+import * as NodeLockSystem from "./NodeLockSystem.ts"
+
+/** The right to write some files. */
+export interface Writer {
+  /**
+   * Gives up files that need no more writes: indices in the paths that were acquired. Others may write them from then on.
+   * Idempotent.
+   */
+  readonly release: (files: Iterable<number>) => Effect.Effect<void>
+}
+
+/** The locks of one download folder. */
+export interface WriterLocks {
+  /**
+   * Takes the right to write files, given as components below the download folder, until the scope closes or they are
+   * released. All of them or none. Other torrents of this process may have any other file; another process may have
+   * files whose topmost name differs. Creates the download folder if it is missing.
+   *
+   * Retries for up to a third of a second by the `Clock` before it believes that another process holds a file, because
+   * two that try at once both step back. Logs one warning for each folder that cannot have locks, and then succeeds.
+   */
+  readonly acquire: (
+    paths: ReadonlyArray<ReadonlyArray<string>>,
+    /** What writes, for people: the name of the torrent. */
+    description: string
+  ) => Effect.Effect<Writer, WriterHeld | SystemError, Scope.Scope>
+}
+
+/** Whose locks these are: all download folders of one process share it. */
+export interface LockProcess {
+  readonly system: NodeLockSystem.LockSystem
+  readonly folders: NodeLockFolders.LockFolders
+  /** Who writes in a folder of files, by the folder's folded true path. */
+  readonly writers: Map<string, Set<Owner>>
+}
+
+/** Files of one `acquire`; an index is one in `paths`. */
+interface Owner {
+  readonly directory: string
+  readonly description: string
+  readonly paths: ReadonlyArray<ReadonlyArray<string>>
+  /** 1 for files that are still held. */
+  readonly held: Uint8Array
+  /** The key of each file. */
+  readonly keys: ReadonlyArray<string>
+  /** How many files are held under each key. */
+  readonly counts: Map<string, number>
+  /** The files in each folder, by its folded true path. */
+  readonly files: ReadonlyMap<string, ReadonlyArray<number>>
+}
+
+/** A folder that files lie in, or the download folder, which has no parent here. */
+interface Place {
+  readonly parent: Place | undefined
+  /** The true path, also if the folder is not there yet. */
+  readonly path: string
+  readonly exists: boolean
+}
+
+/** Where the files of one `acquire` lie. */
+interface Places {
+  readonly directory: string
+  /** The folder of each file. */
+  readonly folders: ReadonlyArray<Place>
+  readonly distinct: ReadonlyArray<Place>
+}
+
+/** Attempts before another process is believed to hold a file: two that try at once both step back. */
+const attempts = 5
+
+/** The longest wait before the second attempt, in milliseconds; doubles from one to the next. */
+const firstPause = 20
+
+/** Characters of what a holder says about itself. */
+const maxTextLength = 200
+
+/** A process that holds nothing. There is one in a process, except in tests that need several. */
+export const makeProcess = (system: NodeLockSystem.LockSystem = NodeLockSystem.nodeLockSystem): LockProcess => ({
+  system,
+  folders: NodeLockFolders.make(system),
+  writers: new Map()
+})
+
+const thisProcess = makeProcess()
+
+/** Makes the locks of a download folder. Touches nothing. */
+export const make = (options: {
+  /** The download folder. May be a symbolic link. */
+  readonly directory: string
+  readonly process?: LockProcess | undefined
+}): WriterLocks => {
+  const owner = options.process ?? thisProcess
+  return {
+    acquire: Effect.fnUntraced(function* (paths, description) {
+      if (paths.length === 0) return { release: () => Effect.void }
+      const acquired = Effect.acquireRelease(
+        Effect.suspend(() => acquireOnce(owner, options.directory, paths, description)),
+        (taken) => release(owner, taken, paths.keys())
+      )
+      for (let attempt = 1; ; attempt++) {
+        const taken = yield* Effect.result(acquired)
+        if (taken._tag === "Success") return { release: (files) => release(owner, taken.success, files) }
+        if (!(taken.failure instanceof Contended)) return yield* Effect.fail(taken.failure)
+        if (attempt === attempts) return yield* taken.failure.held
+        yield* Effect.sleep(yield* Random.nextBetween(0, firstPause * 2 ** (attempt - 1)))
+      }
+    })
+  }
+}
+
+/** Another process has an entry, perhaps only for the moment of its own attempt. */
+class Contended {
+  readonly held: WriterHeld
+  constructor(held: WriterHeld) {
+    this.held = held
+  }
+}
+
+interface Taken {
+  readonly owner: Owner
+  readonly folder: NodeLockFolders.LockFolder
+}
+
+const acquireOnce = Effect.fnUntraced(function* (
+  process: LockProcess,
+  directory: string,
+  paths: ReadonlyArray<ReadonlyArray<string>>,
+  description: string
+) {
+  const places = yield* locate(process.system, Path.resolve(directory), paths)
+  const tops = paths.map((path, index) => topOf(places, path, index))
+  const keyOfTop = new Map(tops.map((top) => [top, keyOf(top)]))
+  const keys = tops.map((top) => keyOfTop.get(top)!)
+  const owner: Owner = {
+    directory,
+    description,
+    paths,
+    held: new Uint8Array(paths.length).fill(1),
+    keys,
+    counts: countsOf(keys),
+    files: filesByFolder(places)
+  }
+  yield* register(process, owner)
+  const folder = process.folders.of(places.directory)
+  const text = `${process.system.self}: ${plainText(description)}`
+  const met = yield* process.folders
+    .claim(folder, [...owner.counts.keys()], text, findOther(process, places, paths, new Set(keys)))
+    .pipe(Effect.onError(() => Effect.sync(() => unregister(process, owner))))
+  if (met === undefined) return { owner, folder } satisfies Taken
+  unregister(process, owner)
+  const names = new Map([...keyOfTop].map(([top, key]) => [key, Path.join(directory, top)]))
+  const held = new WriterHeld({
+    path: names.get(met.key) ?? Path.join(directory, paths[0]![0]!),
+    holder: yield* holderOf(process, met.entry),
+    entry: met.isForeign ? met.entry : undefined
+  })
+  return yield* Effect.fail(met.isForeign ? held : new Contended(held))
+})
+
+const keyOf = (name: string): string => LockNames.keyOf(name, NodeLockSystem.sha256)
+
+const countsOf = (keys: ReadonlyArray<string>): Map<string, number> => {
+  const counts = new Map<string, number>()
+  for (const key of keys) counts.set(key, (counts.get(key) ?? 0) + 1)
+  return counts
+}
+
+/** Finds the true path of every folder. Those that are missing will be made where they are named. */
+const locate = Effect.fnUntraced(function* (
+  system: NodeLockSystem.LockSystem,
+  root: string,
+  paths: ReadonlyArray<ReadonlyArray<string>>
+) {
+  yield* system.mkdirs(root)
+  const directory = yield* system.realpath(root)
+  const top: Place = { parent: undefined, path: directory, exists: true }
+  const known = new Map<string, Place>([["", top]])
+  const folders: Array<Place> = []
+  for (const path of paths) {
+    let place = top
+    let key = ""
+    for (const component of path.slice(0, -1)) {
+      key += `/${component}`
+      place = known.get(key) ?? (yield* enter(system, place, component))
+      known.set(key, place)
+    }
+    folders.push(place)
+  }
+  return { directory, folders, distinct: [...new Set(known.values())] } satisfies Places
+})
+
+const enter = (system: NodeLockSystem.LockSystem, parent: Place, component: string) => {
+  const path = Path.join(parent.path, component)
+  const missing: Place = { parent, path, exists: false }
+  if (!parent.exists) return Effect.succeed(missing)
+  return Effect.map(realIfThere(system, path), (real) =>
+    real === undefined ? missing : { parent, path: real, exists: true }
+  )
+}
+
+const realIfThere = (system: NodeLockSystem.LockSystem, path: string): Effect.Effect<string | undefined, SystemError> =>
+  Effect.catchIf(
+    system.realpath(path),
+    (error) => error.code === "ENOENT" || error.code === "ENOTDIR",
+    () => Effect.undefined
+  )
+
+/** What leads from a folder to a file below it, as names; `undefined` if it lies elsewhere. */
+const below = (folder: string, place: string): ReadonlyArray<string> | undefined => {
+  if (place === folder) return []
+  const start = folder.endsWith(Path.sep) ? folder : folder + Path.sep
+  return place.startsWith(start) ? place.slice(start.length).split(Path.sep) : undefined
+}
+
+/** The topmost name that a file is written below. Storage refuses links that lead out, so the name as given serves there. */
+const topOf = ({ directory, folders }: Places, path: ReadonlyArray<string>, index: number): string => {
+  const names = below(directory, folders[index]!.path)
+  return names === undefined ? path[0]! : (names[0] ?? path[path.length - 1]!)
+}
+
+const filesByFolder = ({ folders }: Places): ReadonlyMap<string, ReadonlyArray<number>> => {
+  const folded = new Map<Place, string>()
+  const files = new Map<string, Array<number>>()
+  folders.forEach((place, index) => {
+    const key = folded.get(place) ?? LockNames.fold(place.path)
+    folded.set(place, key)
+    const known = files.get(key)
+    if (known === undefined) files.set(key, [index])
+    else known.push(index)
+  })
+  return files
+}
+
+const nameOf = (owner: Owner, index: number): string => LockNames.fold(owner.paths[index]!.at(-1)!)
+
+/** Notes that an owner writes its files, unless another one of this process writes one of them. */
+const register = (process: LockProcess, owner: Owner): Effect.Effect<void, WriterHeld> =>
+  Effect.suspend(() => {
+    for (const [folder, files] of owner.files) {
+      for (const other of process.writers.get(folder) ?? []) {
+        const theirs = other.files.get(folder)!.filter((index) => other.held[index] === 1)
+        const names = new Set(theirs.map((index) => nameOf(other, index)))
+        const shared = names.size === 0 ? undefined : files.find((index) => names.has(nameOf(owner, index)))
+        if (shared === undefined) continue
+        const path = Path.join(owner.directory, ...owner.paths[shared]!)
+        return Effect.fail(new WriterHeld({ path, holder: `another torrent of this process, ${other.description}` }))
+      }
+    }
+    for (const folder of owner.files.keys()) {
+      const known = process.writers.get(folder)
+      if (known === undefined) process.writers.set(folder, new Set([owner]))
+      else known.add(owner)
+    }
+    return Effect.void
+  })
+
+const unregister = (process: LockProcess, owner: Owner): void => {
+  for (const folder of owner.files.keys()) {
+    const known = process.writers.get(folder)
+    known?.delete(owner)
+    if (known?.size === 0) process.writers.delete(folder)
+  }
+}
+
+const release = (process: LockProcess, { folder, owner }: Taken, files: Iterable<number>): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const done: Array<string> = []
+    for (const index of files) {
+      if (owner.held[index] !== 1) continue
+      owner.held[index] = 0
+      const key = owner.keys[index]!
+      const left = owner.counts.get(key)! - 1
+      owner.counts.set(key, left)
+      if (left === 0) done.push(key)
+    }
+    if (done.length === 0) return Effect.void
+    if ([...owner.counts.values()].every((left) => left === 0)) unregister(process, owner)
+    return process.folders.unclaim(folder, done)
+  })
+
+/** Looks for entries of other processes from the root of the file system down to the files. */
+const findOther = Effect.fnUntraced(function* (
+  process: LockProcess,
+  places: Places,
+  paths: ReadonlyArray<ReadonlyArray<string>>,
+  keys: ReadonlySet<string>
+) {
+  const { find, isUsed } = process.folders
+  const { directory, distinct, folders } = places
+  const own = yield* find(directory, (key) => keys.has(key))
+  if (own !== undefined) return own
+  for (let inner = directory; inner !== Path.dirname(inner); inner = Path.dirname(inner)) {
+    const key = keyOf(Path.basename(inner))
+    const outer = yield* find(Path.dirname(inner), (other) => other === key)
+    if (outer !== undefined) return outer
+  }
+  const missing = new Set<Place>()
+  for (const place of distinct) {
+    const { exists, parent, path } = place
+    if (parent === undefined) continue
+    // Another process may have made it since, and then locked something in it before it could meet our entry.
+    if (missing.has(parent) || (!exists && (yield* realIfThere(process.system, path)) === undefined)) missing.add(place)
+    if (missing.has(place) || !(yield* isUsed(path))) continue
+    const names = new Set<string>()
+    folders.forEach((folder, index) => {
+      const way = below(path, folder.path)
+      if (way !== undefined) names.add(way[0] ?? paths[index]!.at(-1)!)
+    })
+    const nested = new Set([...names].map(keyOf))
+    const inner = yield* find(path, (key) => nested.has(key))
+    if (inner !== undefined) return inner
+  }
+  return undefined
+})
+
+/** What a holder says about itself, in one line without control characters. */
+const holderOf = (process: LockProcess, entry: string): Effect.Effect<string> =>
+  process.system.read(entry).pipe(
+    Effect.orElseSucceed(() => ""),
+    Effect.map((text) => plainText(text) || "another process")
+  )
+
+const plainText = (text: string): string =>
+  text
+    .replace(/[\p{C}\p{Zl}\p{Zp}]+/gu, " ")
+    .trim()
+    .slice(0, maxTextLength)
