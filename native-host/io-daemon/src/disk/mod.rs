@@ -13,6 +13,7 @@ pub mod digest;
 mod fault;
 mod handles;
 pub mod layout;
+pub mod locks;
 pub mod path;
 mod places;
 mod prepare;

@@ -1,0 +1,550 @@
+//! Locks for writers: precise within the process, by the topmost name across processes. Blocks.
+//!
+//! Within the process every file is known by its true path, folded, so that sets below several roots, or of one name, meet
+//! exactly if they share a file. Across processes the topmost name below the true path of the root is locked (`folders`).
+//! Roots may lie in each other, so the locks of every folder on the way from the root of the file system to the files are
+//! looked at too: whoever comes second meets the other's entry.
+//!
+//! The same scheme stands in `src/storage/NodeWriterLocks.ts`: a process of either kind keeps those of the other out.
+
+mod folders;
+mod names;
+mod socket;
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::hash::{BuildHasher as _, RandomState};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use self::folders::{Folder, Folders, Found};
+use super::lock;
+use super::path::FilePath;
+use super::root::is_absent;
+
+/// Attempts before another process is believed to hold a file: two that try at once both step back.
+const ATTEMPTS: u32 = 5;
+
+/// The longest wait before the second attempt, in microseconds; doubles from one to the next.
+const FIRST_PAUSE: u64 = 20_000;
+
+/// Stands for the key of a file that was released.
+const RELEASED: usize = usize::MAX;
+
+/// Why files are not locked. Nothing was touched.
+#[derive(Debug, Error)]
+pub enum Failure {
+    /// Somebody else writes one of the files.
+    #[error(
+        "{path} is being written by {holder}{}",
+        entry.as_ref().map(|entry| {
+            format!(", on another machine. If that process has ended, delete {}", entry.display())
+        }).unwrap_or_default()
+    )]
+    Held {
+        /// Components below the root, joined by `/`: the file, or the topmost name that two processes share.
+        path: String,
+        /// What the holder says about itself, for people.
+        holder: String,
+        /// The lock's entry if the holder ran on another machine, or in a container that cannot be told from one. Nobody
+        /// can tell from here whether it still runs.
+        entry: Option<PathBuf>,
+    },
+    /// The system's error.
+    #[error(transparent)]
+    System(#[from] io::Error),
+}
+
+/// What this process writes. Cheap to clone; one is enough for a process, and two keep each other out as two processes do.
+#[derive(Clone)]
+pub struct Locks(Arc<Shared>);
+
+struct Shared {
+    folders: Folders,
+    /// Who writes a file, by the identity of its true path, and how many of its names fold to that.
+    writers: Mutex<HashMap<u128, (Arc<str>, usize)>>,
+}
+
+impl Default for Locks {
+    fn default() -> Self {
+        Self::new(Folders::new(socket::listen))
+    }
+}
+
+/// The right to write some files, until it is dropped.
+pub struct Writer {
+    shared: Arc<Shared>,
+    folder: Arc<Folder>,
+    files: Mutex<Files>,
+}
+
+/// Files of a writer, by their index in what was acquired.
+struct Files {
+    /// What each file is known by, until it is released.
+    held: Vec<Option<u128>>,
+    /// The index of each file's key in `keys`.
+    key_of: Vec<usize>,
+    /// The keys, and how many files are held under each.
+    keys: Vec<(String, usize)>,
+}
+
+enum Attempt {
+    Taken(Writer),
+    /// Another process has an entry, perhaps only for the moment of its own attempt.
+    Contended(Failure),
+}
+
+impl Locks {
+    fn new(folders: Folders) -> Self {
+        Self(Arc::new(Shared { folders, writers: Mutex::default() }))
+    }
+
+    /// Takes the right to write files below a root, which is there, until the writer is dropped or they are released. All
+    /// of them or none. Other sets of this process may have any other file; another process may have files whose topmost
+    /// name differs. `description` says for people what writes.
+    ///
+    /// Retries for up to a third of a second before it believes that another process holds a file, because two that try
+    /// at once both step back. Logs one warning for each folder that cannot have locks, and then succeeds.
+    ///
+    /// # Errors
+    /// `Held`, or `System` where the root is missing or the disk fails.
+    pub fn acquire(&self, root: &Path, paths: &[&FilePath], description: &str) -> Result<Writer, Failure> {
+        let random = RandomState::new();
+        let mut most = FIRST_PAUSE;
+        for attempt in 1.. {
+            match self.attempt(root, paths, description)? {
+                Attempt::Taken(writer) => return Ok(writer),
+                Attempt::Contended(held) if attempt == ATTEMPTS => return Err(held),
+                Attempt::Contended(_) => {}
+            }
+            thread::sleep(Duration::from_micros(random.hash_one(attempt) % most));
+            most *= 2;
+        }
+        unreachable!("the last attempt returns")
+    }
+
+    fn attempt(&self, root: &Path, paths: &[&FilePath], description: &str) -> Result<Attempt, Failure> {
+        let shared = &self.0;
+        let places = Places::locate(root, paths)?;
+        let tops: Vec<&str> = paths.iter().map(|path| places.top(path)).collect();
+        let mut index_of = HashMap::new();
+        let mut files = Files { held: Vec::new(), key_of: Vec::new(), keys: Vec::new() };
+        for top in &tops {
+            let index = *index_of.entry(*top).or_insert_with(|| {
+                let key = names::key_of(top);
+                files.keys.iter().position(|(known, _)| *known == key).unwrap_or_else(|| {
+                    files.keys.push((key, 0));
+                    files.keys.len() - 1
+                })
+            });
+            files.keys[index].1 += 1;
+            files.key_of.push(index);
+        }
+        files.held = shared.register(paths, &places, description)?;
+        let folder = shared.folders.of(&places.directory);
+        let text = format!("process {} on {}: {}", std::process::id(), socket::host(), socket::plain_text(description));
+        let keys = files.held_keys();
+        let met = shared.folders.claim(&folder, &keys, &text, || shared.find_other(&places, paths, &keys));
+        if !matches!(met, Ok(None)) {
+            shared.unregister(&files.held);
+        }
+        let Some(Found { key, entry, is_foreign }) = met? else {
+            return Ok(Attempt::Taken(Writer { shared: Arc::clone(shared), folder, files: Mutex::new(files) }));
+        };
+        let known = tops.iter().zip(&files.key_of).find(|(_, index)| files.keys[**index].0 == key);
+        let path = known.map_or_else(|| paths[0].top(), |(top, _)| top).to_owned();
+        let holder = socket::read(&entry);
+        if is_foreign {
+            return Err(Failure::Held { path, holder, entry: Some(entry) });
+        }
+        Ok(Attempt::Contended(Failure::Held { path, holder, entry: None }))
+    }
+}
+
+impl Shared {
+    /// Notes who writes files, unless another one of this process writes one of them, and gives what they are known by.
+    fn register(&self, paths: &[&FilePath], places: &Places, description: &str) -> Result<Vec<Option<u128>>, Failure> {
+        let own: Arc<str> = description.into();
+        let identities: Vec<u128> = paths.iter().map(|path| names::identity(&places.real(path))).collect();
+        let mut writers = lock(&self.writers);
+        let taken = paths.iter().zip(&identities).find_map(|(path, identity)| Some((path, writers.get(identity)?)));
+        if let Some((path, (other, _))) = taken {
+            let holder = format!("another torrent of this process, {other}");
+            return Err(Failure::Held { path: path.as_str().to_owned(), holder, entry: None });
+        }
+        for identity in &identities {
+            writers.entry(*identity).or_insert_with(|| (Arc::clone(&own), 0)).1 += 1;
+        }
+        Ok(identities.into_iter().map(Some).collect())
+    }
+
+    fn unregister(&self, identities: &[Option<u128>]) {
+        let mut writers = lock(&self.writers);
+        for identity in identities.iter().flatten() {
+            if let Entry::Occupied(mut known) = writers.entry(*identity) {
+                known.get_mut().1 -= 1;
+                if known.get().1 == 0 {
+                    known.remove();
+                }
+            }
+        }
+    }
+
+    /// Looks for entries of other processes from the root of the file system down to the files.
+    fn find_other(&self, places: &Places, paths: &[&FilePath], keys: &[&str]) -> io::Result<Option<Found>> {
+        let directory = &places.directory;
+        if let Some(found) = self.folders.find(directory, |key| keys.contains(&key))? {
+            return Ok(Some(found));
+        }
+        for inner in directory.ancestors() {
+            let (Some(outer), Some(name)) = (inner.parent(), inner.file_name()) else { break };
+            let wanted = names::key_of(&name.to_string_lossy());
+            if let Some(found) = self.folders.find(outer, |key| key == wanted)? {
+                return Ok(Some(found));
+            }
+        }
+        let mut missing = HashSet::new();
+        for (given, place) in &places.folders {
+            let parent = given.rsplit_once('/').map_or("", |(parent, _)| parent);
+            // Another process may have made it since, and then locked something in it before it could meet our entry.
+            if missing.contains(parent) || !place.exists() {
+                missing.insert(given.as_str());
+            } else if place != directory && folders::is_used(place)? {
+                let wanted: HashSet<_> = paths
+                    .iter()
+                    .filter_map(|path| places.name_below(place, path))
+                    .map(|name| names::key_of(&name))
+                    .collect();
+                if let Some(found) = self.folders.find(place, |key| wanted.contains(key))? {
+                    return Ok(Some(found));
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Files {
+    fn held_keys(&self) -> Vec<&str> {
+        self.keys.iter().filter(|(_, count)| *count > 0).map(|(key, _)| key.as_str()).collect()
+    }
+}
+
+impl Writer {
+    /// Gives up files that need no more writes: indices in the paths that were acquired. Others may write them from then
+    /// on. Idempotent.
+    pub fn release(&self, released: impl IntoIterator<Item = usize>) {
+        let mut files = lock(&self.files);
+        let Files { held, key_of, keys } = &mut *files;
+        let mut done = Vec::new();
+        let mut identities = Vec::new();
+        for index in released {
+            let Some(key) = key_of.get_mut(index).filter(|key| **key != RELEASED) else { continue };
+            let (_, count) = &mut keys[*key];
+            *count -= 1;
+            if *count == 0 {
+                done.push(*key);
+            }
+            *key = RELEASED;
+            identities.push(held[index].take());
+        }
+        // The process lets others in before other processes may come.
+        self.shared.unregister(&identities);
+        let done: Vec<_> = done.into_iter().map(|key| keys[key].0.as_str()).collect();
+        if !done.is_empty() {
+            self.shared.folders.unclaim(&self.folder, &done);
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let count = lock(&self.files).key_of.len();
+        self.release(0..count);
+    }
+}
+
+/// Where files lie.
+struct Places {
+    /// The true path of the root.
+    directory: PathBuf,
+    /// Every folder on the way to a file, by its path as given and its true path, outermost first.
+    folders: Vec<(String, PathBuf)>,
+    index_of: HashMap<String, usize>,
+}
+
+impl Places {
+    /// Finds the true path of every folder. Those that are missing will be made where they are named.
+    fn locate(root: &Path, paths: &[&FilePath]) -> io::Result<Self> {
+        let mut places = Self { directory: fs::canonicalize(root)?, folders: Vec::new(), index_of: HashMap::new() };
+        let mut missing = HashSet::new();
+        for path in paths {
+            for folder in path.folders() {
+                let given = folder.to_string_lossy().into_owned();
+                if places.index_of.contains_key(&given) {
+                    continue;
+                }
+                let (parent, name) = given.rsplit_once('/').unwrap_or(("", &given));
+                let place = places.folder(parent).join(name);
+                let real = if missing.contains(parent) { None } else { real_if_there(&place)? };
+                if real.is_none() {
+                    missing.insert(given.clone());
+                }
+                places.index_of.insert(given.clone(), places.folders.len());
+                places.folders.push((given, real.unwrap_or(place)));
+            }
+        }
+        Ok(places)
+    }
+
+    /// The true path of a folder that is named on the way to a file.
+    fn folder(&self, given: &str) -> &Path {
+        self.index_of.get(given).map_or(&self.directory, |index| &self.folders[*index].1)
+    }
+
+    fn parent<'a>(&self, path: &'a FilePath) -> (&Path, &'a str) {
+        let (parent, name) = path.as_str().rsplit_once('/').unwrap_or(("", path.as_str()));
+        (self.folder(parent), name)
+    }
+
+    /// The true path of a file.
+    fn real(&self, path: &FilePath) -> String {
+        let (parent, name) = self.parent(path);
+        parent.join(name).to_string_lossy().into_owned()
+    }
+
+    /// The topmost name that a file is written below. Links that lead out are refused, so the name as given serves there.
+    fn top<'a>(&'a self, path: &'a FilePath) -> &'a str {
+        let (parent, name) = self.parent(path);
+        match parent.strip_prefix(&self.directory) {
+            Err(_) => path.top(),
+            Ok(below) => below.iter().next().map_or(Some(name), |first| first.to_str()).unwrap_or(path.top()),
+        }
+    }
+
+    /// The name in a folder that leads to a file below it.
+    fn name_below(&self, folder: &Path, path: &FilePath) -> Option<String> {
+        let (parent, name) = self.parent(path);
+        let below = parent.strip_prefix(folder).ok()?;
+        Some(below.iter().next().map_or_else(|| name.to_owned(), |first| first.to_string_lossy().into_owned()))
+    }
+}
+
+fn real_if_there(place: &Path) -> io::Result<Option<PathBuf>> {
+    match fs::canonicalize(place) {
+        Err(error) if is_absent(&error) => Ok(None),
+        real => real.map(Some),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn paths(paths: &[&str]) -> Vec<FilePath> {
+        paths.iter().map(|path| FilePath::new(&path.split('/').collect::<Vec<_>>()).unwrap()).collect()
+    }
+
+    fn take(locks: &Locks, root: &Path, names: &[&str]) -> Result<Writer, Failure> {
+        locks.acquire(root, &paths(names).iter().collect::<Vec<_>>(), &format!("writes {}", names.join(",")))
+    }
+
+    fn refusal(locks: &Locks, root: &Path, names: &[&str]) -> Option<String> {
+        match take(locks, root, names) {
+            Ok(_) => None,
+            Err(held @ Failure::Held { .. }) => Some(held.to_string()),
+            Err(Failure::System(error)) => panic!("{error}"),
+        }
+    }
+
+    fn names_in(folder: &Path) -> Vec<String> {
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    fn entries(root: &Path) -> usize {
+        fs::read_dir(root.join(".piecewise/locks")).map_or(0, Iterator::count)
+    }
+
+    #[test]
+    fn writers_of_one_process_share_a_name_but_no_file() {
+        let root = tempfile::tempdir().unwrap();
+        let locks = Locks::default();
+        let writer = take(&locks, root.path(), &["t/a", "t/b"]).unwrap();
+
+        assert_eq!(refusal(&locks, root.path(), &["t/c", "u"]), None);
+        let why = refusal(&locks, root.path(), &["t/c", "T/B"]).unwrap();
+        assert_eq!(why, "T/B is being written by another torrent of this process, writes t/a,t/b");
+        assert_eq!(refusal(&locks, root.path(), &["t/c"]), None);
+
+        writer.release([0, 0]);
+        writer.release([0]);
+        assert_eq!(refusal(&locks, root.path(), &["t/a"]), None);
+        assert!(refusal(&locks, root.path(), &["t/b"]).is_some());
+        drop(writer);
+        assert_eq!(refusal(&locks, root.path(), &["t/b"]), None);
+        assert_eq!(names_in(root.path()), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn names_of_one_set_that_fold_alike_are_held_until_the_last_is_released() {
+        let root = tempfile::tempdir().unwrap();
+        let locks = Locks::default();
+        let writer = take(&locks, root.path(), &["readme", "ReadMe"]).unwrap();
+
+        writer.release([0]);
+        assert!(refusal(&locks, root.path(), &["README"]).is_some());
+        writer.release([1]);
+        assert_eq!(refusal(&locks, root.path(), &["README"]), None);
+    }
+
+    #[test]
+    fn writers_meet_through_links_and_in_roots_that_lie_in_each_other() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("real/sub")).unwrap();
+        symlink("real", root.path().join("link")).unwrap();
+        let (one, other) = (Locks::default(), Locks::default());
+        let writer = take(&one, root.path(), &["link/sub/a", "link/new/b"]).unwrap();
+
+        for locks in [&one, &other] {
+            assert!(refusal(locks, root.path(), &["real/sub/a"]).is_some());
+            assert!(refusal(locks, &root.path().join("real/sub"), &["a"]).is_some());
+            assert!(refusal(locks, &root.path().join("link"), &["new/b"]).is_some());
+        }
+        drop(writer);
+        let _inner = take(&one, &root.path().join("real/sub"), &["a"]).unwrap();
+        assert!(refusal(&other, root.path(), &["x", "real/sub/A"]).is_some());
+        assert_eq!(refusal(&other, root.path(), &["x", "real/a"]), None);
+    }
+
+    #[test]
+    fn writers_of_several_processes_write_one_root_but_nothing_of_one_name() {
+        let root = tempfile::tempdir().unwrap();
+        let (one, other) = (Locks::default(), Locks::default());
+        let writer = take(&one, root.path(), &["t/a", "u"]).unwrap();
+        let _same = take(&one, root.path(), &["t/b"]).unwrap();
+
+        assert_eq!(refusal(&other, root.path(), &["v"]), None);
+        let why = refusal(&other, root.path(), &["v", "T/c"]).unwrap();
+        assert!(why.starts_with("T is being written by process "), "{why}");
+        assert!(why.ends_with(": writes t/a,u"), "{why}");
+        writer.release([0, 1]);
+        assert_eq!(refusal(&other, root.path(), &["u"]), None);
+        assert!(refusal(&other, root.path(), &["t/a"]).is_some());
+    }
+
+    #[test]
+    fn an_entry_of_another_machine_is_left_and_named() {
+        let root = tempfile::tempdir().unwrap();
+        let place = root.path().join(".piecewise/locks");
+        fs::create_dir_all(&place).unwrap();
+        let id = names::Marks::new("another machine", "another start").id(0);
+        let entry = place.join(format!("{}.{id}", names::key_of("a")));
+        fs::write(&entry, "process 1 elsewhere").unwrap();
+        let locks = Locks::default();
+
+        let why = refusal(&locks, root.path(), &["a"]).unwrap();
+
+        let delete = format!("on another machine. If that process has ended, delete {}", entry.display());
+        assert_eq!(why, format!("a is being written by process 1 elsewhere, {delete}"));
+        fs::remove_file(&entry).unwrap();
+        assert_eq!(refusal(&locks, root.path(), &["a"]), None);
+    }
+
+    #[test]
+    fn what_somebody_removes_is_published_again() {
+        let root = tempfile::tempdir().unwrap();
+        let (one, other) = (Locks::default(), Locks::default());
+        let _a = take(&one, root.path(), &["a"]).unwrap();
+        fs::remove_dir_all(root.path().join(".piecewise")).unwrap();
+        let _b = take(&one, root.path(), &["b"]).unwrap();
+
+        assert!(refusal(&other, root.path(), &["a"]).is_some());
+        assert!(refusal(&other, root.path(), &["b"]).is_some());
+    }
+
+    #[test]
+    fn a_missing_root_is_not_made() {
+        let root = tempfile::tempdir().unwrap();
+        let missing = root.path().join("missing");
+
+        let failed = take(&Locks::default(), &missing, &["a"]);
+
+        assert!(matches!(failed, Err(Failure::System(error)) if error.kind() == io::ErrorKind::NotFound));
+        assert!(!missing.exists());
+    }
+
+    #[test]
+    fn a_root_that_cannot_have_locks_is_written_to_and_entries_of_others_count_there_too() {
+        let root = tempfile::tempdir().unwrap();
+        let deaf = Locks::new(Folders::new(|_, _| Err(rustix::io::Errno::PERM.into())));
+        {
+            let _writer = take(&deaf, root.path(), &["a"]).unwrap();
+            assert!(refusal(&deaf, root.path(), &["a"]).is_some());
+        }
+        assert_eq!(names_in(root.path()), [] as [&str; 0]);
+
+        let _other = take(&Locks::default(), root.path(), &["a"]).unwrap();
+        assert!(refusal(&deaf, root.path(), &["a"]).is_some());
+    }
+
+    #[test]
+    fn an_error_that_may_pass_is_no_reason_to_write_without_locks() {
+        let root = tempfile::tempdir().unwrap();
+        let full = Locks::new(Folders::new(|_, _| Err(rustix::io::Errno::NOSPC.into())));
+
+        let failed = take(&full, root.path(), &["a"]);
+
+        assert!(matches!(failed, Err(Failure::System(error)) if error.kind() == io::ErrorKind::StorageFull));
+        assert_eq!(names_in(root.path()), [] as [&str; 0]);
+        assert_eq!(lock(&full.0.writers).len(), 0);
+    }
+
+    #[test]
+    fn processes_that_come_go_and_crash_never_hold_one_file_twice_and_leave_nothing() {
+        const NAMES: [&str; 4] = ["a", "A", "b/x", "c"];
+        const ROUNDS: usize = 150;
+        let root = tempfile::tempdir().unwrap();
+        let holders = Mutex::new(HashSet::new());
+        let taken = std::sync::atomic::AtomicUsize::new(0);
+        let random = RandomState::new();
+
+        let live = |thread: usize| {
+            for round in 0..ROUNDS {
+                let locks = Locks::default();
+                let number = usize::try_from(random.hash_one((thread, round)) % 1000).unwrap();
+                let name = NAMES[number % NAMES.len()];
+                match take(&locks, root.path(), &[name]) {
+                    Err(Failure::Held { .. }) => {}
+                    Err(Failure::System(error)) => panic!("{error}"),
+                    Ok(writer) => {
+                        assert!(lock(&holders).insert(name.to_lowercase()), "two hold {name}");
+                        taken.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                        thread::yield_now();
+                        lock(&holders).remove(&name.to_lowercase());
+                        if number.is_multiple_of(3) {
+                            locks.0.folders.crash();
+                            std::mem::forget(writer);
+                        }
+                    }
+                }
+            }
+        };
+        thread::scope(|scope| {
+            for thread in 0..4 {
+                scope.spawn(move || live(thread));
+            }
+        });
+
+        assert!(taken.into_inner() > ROUNDS);
+        assert_eq!(refusal(&Locks::default(), root.path(), &NAMES), None);
+        assert_eq!(entries(root.path()), 0);
+        assert_eq!(names_in(root.path()), [] as [&str; 0]);
+    }
+}
