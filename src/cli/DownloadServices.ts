@@ -7,6 +7,7 @@ import * as Redacted from "effect/Redacted"
 import * as PeerAddress from "../base/PeerAddress.ts"
 import * as Engine from "../engine/Engine.ts"
 import * as IoDaemon from "../io-daemon/IoDaemon.ts"
+import * as IoDaemonUrl from "../io-daemon/IoDaemonUrl.ts"
 import * as NodeEngine from "../node/NodeEngine.ts"
 import * as NodePieceHasher from "../piece/NodePieceHasher.ts"
 import type { Listener } from "../transport/Transport.ts"
@@ -59,7 +60,7 @@ const endpoint = (text: string): Effect.Effect<IoDaemon.Endpoint, Arguments.Wron
   if (token === undefined || token === "") {
     return Effect.fail(new Arguments.WrongUsage(`--io-daemon-url needs the daemon's token in ${tokenName}`))
   }
-  return Effect.succeed({ url: url.origin, token: Redacted.make(token) })
+  return Effect.succeed({ url: IoDaemonUrl.pinned(url.origin), token: Redacted.make(token) })
 }
 
 /** The engine, over the storage and the network that were asked for. */

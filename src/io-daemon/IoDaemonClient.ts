@@ -17,6 +17,7 @@ import * as Monotonic from "../base/Monotonic.ts"
 import type { Endpoint } from "./IoDaemon.ts"
 import { IoDaemon, IoDaemonUnavailable } from "./IoDaemon.ts"
 import * as IoDaemonProtocol from "./IoDaemonProtocol.ts"
+import * as IoDaemonUrl from "./IoDaemonUrl.ts"
 
 /** The daemon was asked and said no. */
 export class IoDaemonRefused extends Data.TaggedError("IoDaemonRefused")<{
@@ -112,7 +113,10 @@ export const make = Effect.gen(function* () {
 })
 
 const toDaemon = (endpoint: Endpoint, request: HttpClientRequest.HttpClientRequest) =>
-  request.pipe(HttpClientRequest.prependUrl(endpoint.url), HttpClientRequest.bearerToken(endpoint.token))
+  request.pipe(
+    HttpClientRequest.prependUrl(IoDaemonUrl.pinned(endpoint.url)),
+    HttpClientRequest.bearerToken(endpoint.token)
+  )
 
 /** What became of a request, or of an answer, that broke off. */
 export const lost = (): IoDaemonUnavailable => new IoDaemonUnavailable({ why: "the connection to it broke" })

@@ -9,6 +9,7 @@ import type * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { Endpoint } from "../io-daemon/IoDaemon.ts"
+import * as IoDaemonUrl from "../io-daemon/IoDaemonUrl.ts"
 import type { ClientFrame, DaemonFrame } from "./IoDaemonSocketCodec.ts"
 import * as IoDaemonSocketCodec from "./IoDaemonSocketCodec.ts"
 import { SocketFrameError } from "./IoDaemonSocketCodec.ts"
@@ -66,7 +67,7 @@ export const makeUnsafe = (
   { url, token }: Endpoint,
   { onOpen, onEnd }: { readonly onOpen: () => void; readonly onEnd: () => void }
 ): Session => {
-  const webSocket = new WebSocket(`${url.replace(/^http/, "ws")}/v1/sockets`, [
+  const webSocket = new WebSocket(`${IoDaemonUrl.pinned(url).replace(/^http/, "ws")}/v1/sockets`, [
     subprotocol,
     `bearer.${Redacted.value(token)}`
   ])

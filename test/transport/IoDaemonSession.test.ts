@@ -31,10 +31,10 @@ class FakeWebSocket {
 let made: FakeWebSocket
 
 /** A session and what has become of it. */
-const make = () => {
+const make = (url = "http://127.0.0.1:4710") => {
   const events: Array<"open" | "end"> = []
   const session = IoDaemonSession.makeUnsafe(
-    { url: "http://127.0.0.1:4710", token: Redacted.make("0123456789abcdef") },
+    { url, token: Redacted.make("0123456789abcdef") },
     { onOpen: () => events.push("open"), onEnd: () => events.push("end") }
   )
   const webSocket = made
@@ -81,6 +81,12 @@ describe("IoDaemonSession", () => {
 
     assert.deepStrictEqual(events, ["open"])
     assert.isTrue(session.isOpenUnsafe())
+  })
+
+  it("offers the token where the daemon listens, whatever the URL calls this machine", () => {
+    for (const url of ["http://localhost:4710", "http://[::1]:4710"]) {
+      assert.strictEqual(make(url).webSocket.url, "ws://127.0.0.1:4710/v1/sockets")
+    }
   })
 
   it("gives frames to whose id they bear, until that is removed", () => {

@@ -333,6 +333,20 @@ async fn fault_68_the_daemon_is_not_dialled_through_itself() {
 }
 
 #[tokio::test]
+async fn fault_68_nobody_listens_in_the_place_of_the_daemon() {
+    let daemon = Daemon::start().await;
+    let mut client = daemon.client().await;
+
+    let hosts =
+        ["", "0.0.0.0", "127.0.0.1", "127.0.0.2", "::1", "::", "::ffff:127.0.0.1", "::ffff:0.0.0.0", "localhost"];
+    for (id, host) in (1..).zip(hosts) {
+        client.send(id, ClientFrame::Listen { port: daemon.port, backlog: 1, host }).await;
+
+        client.expect(id, DaemonFrame::Failed("EACCES")).await;
+    }
+}
+
+#[tokio::test]
 async fn nothing_is_read_without_credit_and_never_more_than_it() {
     let daemon = Daemon::start().await;
     let (mut client, stream) = connected(&daemon).await;

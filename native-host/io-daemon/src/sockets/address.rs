@@ -15,23 +15,81 @@ static LOOKUPS: Semaphore = Semaphore::const_new(32);
 /// Bytes of the longest name (RFC 1035 section 2.3.4, without the root's length byte and the first one).
 const MAX_NAME: usize = 253;
 
-/// Metadata services of clouds that are not link-local: anybody who reaches them gets the machine's credentials.
-const METADATA: [IpAddr; 2] =
-    [IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)), IpAddr::V6(Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254))];
+/// Services of clouds that are not link-local: whoever reaches them gets the machine's credentials, or acts as its agent.
+/// In order: Alibaba, Azure (the platform's own service, which hands out certificates), Oracle.
+const METADATA_V4: [Ipv4Addr; 3] =
+    [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(168, 63, 129, 16), Ipv4Addr::new(192, 0, 0, 192)];
+
+/// The same in IPv6. In order: Google, Scaleway, Oracle.
+const METADATA_V6: [Ipv6Addr; 3] = [
+    Ipv6Addr::new(0xfd20, 0x00ce, 0, 0, 0, 0, 0, 0x0254),
+    Ipv6Addr::new(0xfd00, 0x0042, 0, 0, 0, 0, 0, 0x0042),
+    Ipv6Addr::new(0xfd00, 0x00c1, 0, 0, 0, 0, 0xa9fe, 0xa9fe),
+];
+
+/// `fd00:ec2::/32`, where Amazon has all such services: metadata at `::254`, credentials of pods at `::23`.
+const METADATA_PREFIX: [u16; 2] = [0xfd00, 0x0ec2];
 
 /// Whether nothing may be sent to `target`: it is link-local, unspecified, multicast, broadcast or a metadata service, or
-/// the daemon itself, which listens on loopback at `own_port`. A mapped IPv4 address counts as what it maps.
+/// the daemon itself, which listens on loopback at `own_port`. An IPv6 address that leads to an IPv4 address is refused
+/// when that one is.
 pub(super) fn is_refused(target: SocketAddr, own_port: u16) -> bool {
-    let ip = target.ip().to_canonical();
-    let special = match ip {
-        IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast(),
-        IpAddr::V6(ip) => ip.is_unicast_link_local(),
-    };
-    special
+    let is_own = |is_loopback: bool| is_loopback && target.port() == own_port;
+    let is_refused_v4 = |ip: Ipv4Addr| is_special_v4(ip) || is_own(ip.is_loopback());
+    match target.ip() {
+        IpAddr::V4(ip) => is_refused_v4(ip),
+        IpAddr::V6(ip) => {
+            is_special_v6(ip) || is_own(ip.is_loopback()) || embedded(ip).into_iter().flatten().any(is_refused_v4)
+        }
+    }
+}
+
+fn is_special_v4(ip: Ipv4Addr) -> bool {
+    // All of 0.0.0.0/8 is "this host" (RFC 6890).
+    ip.is_link_local() || ip.is_broadcast() || ip.is_multicast() || ip.octets()[0] == 0 || METADATA_V4.contains(&ip)
+}
+
+fn is_special_v6(ip: Ipv6Addr) -> bool {
+    ip.is_unicast_link_local()
         || ip.is_unspecified()
         || ip.is_multicast()
-        || METADATA.contains(&ip)
-        || (ip.is_loopback() && target.port() == own_port)
+        || ip.segments()[..2] == METADATA_PREFIX
+        || METADATA_V6.contains(&ip)
+}
+
+/// The IPv4 addresses that a packet to `ip` may come out at: the system or a gateway takes them out of it. Only the local
+/// prefix of NAT64 leaves open where the address stands, so all its forms are looked at.
+fn embedded(ip: Ipv6Addr) -> [Option<Ipv4Addr>; 4] {
+    let bytes = ip.octets();
+    let at = |places: [usize; 4]| Some(places.map(|place| bytes[place]).into());
+    let last = [12, 13, 14, 15];
+    match ip.segments() {
+        // The address of this host is no IPv4 address, though it looks like one.
+        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => [None; 4],
+        // Compatible and mapped (RFC 4291 section 2.5.5), and translated (RFC 2765 section 2.1).
+        [0, 0, 0, 0, 0, 0 | 0xffff, _, _] | [0, 0, 0, 0, 0xffff, 0, _, _] => [at(last), None, None, None],
+        // NAT64 (RFC 6052 section 2.1).
+        [0x64, 0xff9b, 0, 0, 0, 0, _, _] => [at(last), None, None, None],
+        // NAT64 within one network (RFC 8215), with prefixes of 48, 56, 64 and 96 bits (RFC 6052 section 2.2).
+        [0x64, 0xff9b, 1, ..] => [at([6, 7, 9, 10]), at([7, 9, 10, 11]), at([9, 10, 11, 12]), at(last)],
+        // 6to4 (RFC 3056 section 2).
+        [0x2002, ..] => [at([2, 3, 4, 5]), None, None, None],
+        // Teredo (RFC 4380 section 4): the server, and the client with its bits inverted.
+        [0x2001, 0, ..] => {
+            let client = last.map(|place| !bytes[place]);
+            [at([4, 5, 6, 7]), Some(client.into()), None, None]
+        }
+        // ISATAP (RFC 5214 section 6.1), in any prefix.
+        [.., 0 | 0x0200, 0x5efe, _, _] => [at(last), None, None, None],
+        _ => [None; 4],
+    }
+}
+
+/// Whether a listener at `local` would get what is meant for the daemon, which listens on loopback at `own_port`: a client
+/// that was given another name of loopback would hand it the token.
+pub(super) fn is_own(local: SocketAddr, own_port: u16) -> bool {
+    let ip = local.ip().to_canonical();
+    local.port() == own_port && (ip.is_loopback() || ip.is_unspecified())
 }
 
 /// The addresses that may be dialled at `host`. Fails with `ENOTFOUND` where there are none, and with `EACCES` where all
@@ -133,7 +191,16 @@ mod tests {
             "255.255.255.255",
             "::ffff:255.255.255.255",
             "100.100.100.200",
+            "168.63.129.16",
+            "192.0.0.192",
+            "::ffff:168.63.129.16",
+            "::192.0.0.192",
+            "0.1.2.3",
             "fd00:ec2::254",
+            "fd00:ec2::23",
+            "fd20:ce::254",
+            "fd00:42::42",
+            "fd00:c1::a9fe:a9fe",
         ];
 
         for ip in hostile {
@@ -142,8 +209,44 @@ mod tests {
     }
 
     #[test]
+    fn fault_68_a_refused_address_is_refused_within_another_one() {
+        for [a, b, c, d] in
+            [[169_u8, 254, 169, 254], [168, 63, 129, 16], [192, 0, 0, 192], [100, 100, 100, 200], [224, 0, 0, 1]]
+        {
+            let (high, low) = (format!("{a:02x}{b:02x}"), format!("{c:02x}{d:02x}"));
+            for ip in [
+                format!("::{high}:{low}"),
+                format!("::ffff:{high}:{low}"),
+                format!("::ffff:0:{high}:{low}"),
+                format!("64:ff9b::{high}:{low}"),
+                format!("64:ff9b:1::{high}:{low}"),
+                format!("64:ff9b:1:{high}:{c:02x}:{d:02x}00::"),
+                format!("64:ff9b:1:12{a:02x}:{b:02x}:{low}::"),
+                format!("64:ff9b:1:1234:{a:02x}:{b:02x}{c:02x}:{d:02x}00::"),
+                format!("2002:{high}:{low}::1"),
+                format!("2001:0:{high}:{low}::"),
+                format!("2001:0:808:808:0:0:{:02x}{:02x}:{:02x}{:02x}", !a, !b, !c, !d),
+                format!("2001:db8::5efe:{high}:{low}"),
+                format!("2001:db8::200:5efe:{high}:{low}"),
+            ] {
+                let parsed: IpAddr = ip.parse().unwrap_or_else(|_| panic!("{ip}"));
+                assert!(is_refused(SocketAddr::new(parsed, 80), OWN_PORT), "{ip}");
+            }
+        }
+    }
+
+    #[test]
+    fn fault_68_no_listener_stands_in_for_the_daemon() {
+        for ip in ["127.0.0.1", "127.9.9.9", "0.0.0.0", "::", "::1", "::ffff:127.0.0.1", "::ffff:0.0.0.0"] {
+            assert!(is_own(SocketAddr::new(ip.parse().unwrap(), OWN_PORT), OWN_PORT), "{ip}");
+            assert!(!is_own(SocketAddr::new(ip.parse().unwrap(), OWN_PORT + 1), OWN_PORT), "{ip}");
+        }
+        assert!(!is_own(SocketAddr::new("192.0.2.1".parse().unwrap(), OWN_PORT), OWN_PORT));
+    }
+
+    #[test]
     fn fault_68_the_daemon_itself_is_refused_on_loopback_only() {
-        for ip in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+        for ip in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "::127.0.0.1", "64:ff9b::7f00:1"] {
             assert!(refused(ip, OWN_PORT), "{ip}");
             assert!(!refused(ip, OWN_PORT + 1), "{ip}");
         }
@@ -152,7 +255,23 @@ mod tests {
 
     #[test]
     fn peers_and_neighbours_are_not_refused() {
-        for ip in ["192.0.2.1", "10.0.0.1", "192.168.1.1", "169.253.255.255", "169.255.0.1", "2001:db8::1", "fec0::1"] {
+        for ip in [
+            "192.0.2.1",
+            "10.0.0.1",
+            "192.168.1.1",
+            "169.253.255.255",
+            "169.255.0.1",
+            "168.63.129.17",
+            "192.0.0.191",
+            "2001:db8::1",
+            "2001:db8::a9fe:a9fe",
+            "fec0::1",
+            "fd20:ce::253",
+            "64:ff9b::c000:201",
+            "2002:c000:201::1",
+            "2001:0:c000:201::f7f7:f7f7",
+            "2001:db8::5efe:c000:201",
+        ] {
             assert!(!refused(ip, 80), "{ip}");
         }
     }

@@ -1,5 +1,6 @@
 //! A TCP port that accepts connections for a client.
 
+use std::io;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ const BACKLOG: RangeInclusive<u16> = 1..=1_024;
 
 /// The life of the listener `id`.
 pub(super) async fn listen(session: Arc<Session>, id: u32, host: String, port: u16, backlog: u16) {
-    match bind(&host, port, backlog).await {
+    match bind(&host, port, backlog, session.limits.own_port).await {
         Ok((listener, local)) => {
             if session.queue.send(id, &DaemonFrame::Opened(local)).await.is_ok() {
                 accept(&session, id, &listener, backlog).await;
@@ -32,13 +33,17 @@ pub(super) async fn listen(session: Arc<Session>, id: u32, host: String, port: u
     }
 }
 
-/// Listens at the first address of `host` that can be had.
-async fn bind(host: &str, port: u16, backlog: u16) -> Result<(TcpListener, SocketAddr), Code> {
+/// Listens at the first address of `host` that can be had, and never in the daemon's own place.
+async fn bind(host: &str, port: u16, backlog: u16, own_port: u16) -> Result<(TcpListener, SocketAddr), Code> {
     if !BACKLOG.contains(&backlog) {
         return Err("EINVAL");
     }
     let mut last = "ENOTFOUND";
     for local in address::locals(host, port).await? {
+        if address::is_own(local, own_port) {
+            last = "EACCES";
+            continue;
+        }
         let bound = || {
             let socket = if local.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
             // A port that was just closed can be had again, though connections of it linger.
@@ -46,7 +51,8 @@ async fn bind(host: &str, port: u16, backlog: u16) -> Result<(TcpListener, Socke
             socket.bind(local)?;
             let listener = socket.listen(u32::from(backlog))?;
             let local = listener.local_addr()?;
-            Ok((listener, local))
+            // A free port of the other family may be the daemon's number.
+            if address::is_own(local, own_port) { Err(io::ErrorKind::AddrInUse.into()) } else { Ok((listener, local)) }
         };
         match bound() {
             Ok(listening) => return Ok(listening),

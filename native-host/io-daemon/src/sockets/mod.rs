@@ -36,7 +36,10 @@
 //! takes one by giving it credit or closing it; further ones are closed at once.
 //!
 //! **Targets.** Link-local, unspecified, multicast and broadcast addresses, metadata services, and the daemon's own port on
-//! loopback are refused after the name is looked up: FAILED `EACCES`, and a SEND is dropped.
+//! loopback are refused after the name is looked up: FAILED `EACCES`, and a SEND is dropped. So is an IPv6 address that
+//! leads to such an IPv4 address, as those of NAT64 and 6to4 do.
+//!
+//! **Own place.** LISTEN on the daemon's own port fails with `EACCES` on loopback and on unspecified addresses.
 //!
 //! **Breaking the rules** closes the WebSocket with 1008 and the reason, a message over [`MAX_MESSAGE`] with 1009. All
 //! sockets end with their WebSocket.
