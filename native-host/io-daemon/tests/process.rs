@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use support::{Client, TOKEN, pattern, set_of};
+use support::{Client, MIB, TOKEN, pattern, set_of};
 use tempfile::TempDir;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_piecewise-io-daemon");
@@ -179,6 +179,43 @@ async fn fault_56_with_64_descriptors_many_files_and_idle_connections_are_no_tro
     }
 
     assert_eq!(client.ask("GET /v1/sets/set/read", "", b"").await.unwrap().body, bytes);
+}
+
+/// The most memory that the daemon ever held, in bytes.
+#[cfg(target_os = "linux")]
+fn peak_memory(daemon: &Daemon) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.child.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
+}
+
+// Elsewhere the peak cannot be read.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn fault_65_json_takes_little_more_memory_than_its_text() {
+    const BODY: usize = 24 * MIB;
+    let root = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(&mut on(&root), true);
+    let mut client = Client::connect(daemon.address).await;
+    client.ask("PUT /v1/sets/known", "", br#"{"root":"root","files":[]}"#).await.unwrap().is(201, "");
+    let filled = |head: &str, entry: &str, tail: &str| {
+        format!("{head}{}{tail}", entry.repeat((BODY - head.len() - tail.len()) / entry.len())).into_bytes()
+    };
+
+    let components = filled(r#"{"root":"root","files":[{"length":1,"path":["a""#, r#","a""#, "]}]}");
+    let files =
+        filled(r#"{"root":"root","files":[{"length":1,"path":[]}"#, r#",{"length":1,"path":[],"padding":true}"#, "]}");
+    let skipped = filled(r#"{"root":"root","files":[],"skipped":[0"#, ",0", "]}");
+    for (path, body, status) in [("long", components, 201), ("many", files, 400), ("skipped", skipped, 400)] {
+        let answer = client.ask(&format!("PUT /v1/sets/{path}"), "", &body).await.unwrap();
+        assert_eq!(answer.status, status, "{path}");
+    }
+    let mut indices = filled(r#"{"skipped":[0"#, ",0", "]}");
+    indices.splice(12 * MIB..BODY - 2, []);
+    client.ask("POST /v1/sets/known/prepare", "", &indices).await.unwrap().is(400, "bad_request");
+
+    let peak = peak_memory(&daemon);
+    assert!(peak < 5 * BODY, "{} MiB", peak / MIB);
 }
 
 #[tokio::test]

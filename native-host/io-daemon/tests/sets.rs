@@ -82,6 +82,29 @@ async fn fault_61_hostile_paths_are_refused_and_nothing_is_touched() {
 }
 
 #[tokio::test]
+async fn the_own_folder_is_no_part_of_a_set_under_any_name() {
+    let bed = Bed::new();
+    let vectors = include_str!("../../../test/fixtures/reserved-names.json");
+    let vectors: serde_json::Value = serde_json::from_str(vectors).unwrap();
+
+    for name in vectors["reserved"].as_array().unwrap() {
+        for path in [json!([name]), json!([name, "x.resume"]), json!(["t", name, "x"])] {
+            let answer = bed.put("set", json!({ "root": "root", "files": [{ "path": path, "length": 1 }] })).await;
+            answer.is(403, "refused");
+            assert_eq!(answer.json()["why"], "piecewise keeps its own data in a folder of this name");
+        }
+        let aside = json!([name, "x"]);
+        bed.put("set", json!({ "root": "root", "files": [], "aside": aside })).await.is(403, "refused");
+    }
+    for aside in [json!([".piecewise"]), json!([".piecewise", "parts", ".piecewise"])] {
+        bed.put("set", json!({ "root": "root", "files": [], "aside": aside })).await.is(403, "refused");
+    }
+    let free: Vec<_> =
+        vectors["free"].as_array().unwrap().iter().map(|name| json!({ "path": [name], "length": 1 })).collect();
+    bed.put("set", json!({ "root": "root", "files": free, "aside": [".piecewise", "parts"] })).await.is(201, "");
+}
+
+#[tokio::test]
 async fn fault_61_a_symlink_put_in_the_way_later_leads_nowhere() {
     let bed = Bed::new();
     let outside = bed.directory.path().join("outside");

@@ -18,6 +18,7 @@ pub mod path;
 mod places;
 mod prepare;
 mod record;
+mod reserved;
 mod root;
 pub mod set;
 mod stored;

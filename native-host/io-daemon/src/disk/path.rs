@@ -5,6 +5,9 @@
 
 use std::path::Path;
 
+use super::reserved;
+use crate::error::Error;
+
 /// `NAME_MAX` of the file systems in use.
 const MAX_COMPONENT_BYTES: usize = 255;
 
@@ -18,19 +21,35 @@ impl FilePath {
     /// # Errors
     /// One sentence on the first component that is not a plain name, or that there is none.
     pub fn new(components: &[impl AsRef<str>]) -> Result<Self, String> {
-        if components.is_empty() {
-            return Err("a path has no components".to_owned());
-        }
-        let mut joined = String::new();
+        let mut joining = Joining::default();
         for component in components {
-            let component = component.as_ref();
-            check(component).map_err(|what| format!("the path component {component:.64?} {what}"))?;
-            if !joined.is_empty() {
-                joined.push('/');
-            }
-            joined.push_str(component);
+            joining.push(component.as_ref())?;
         }
-        Ok(Self(joined.into()))
+        joining.end()
+    }
+
+    /// Fails with `Refused` if a component leads to the folder that piecewise keeps its own data in.
+    ///
+    /// # Errors
+    /// `Refused`.
+    pub fn check_reserved(&self) -> Result<(), Error> {
+        self.refuse_reserved(&self.0)
+    }
+
+    /// The same for a folder that files are set aside in, which may be the one for that in piecewise's own.
+    ///
+    /// # Errors
+    /// `Refused`.
+    pub fn check_reserved_aside(&self) -> Result<(), Error> {
+        let below = self.0.strip_prefix(reserved::PARTS).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+        self.refuse_reserved(below.unwrap_or(&self.0))
+    }
+
+    fn refuse_reserved(&self, components: &str) -> Result<(), Error> {
+        if components.split('/').any(reserved::is_reserved) {
+            return Err(Error::Refused { path: self.0.to_string(), why: reserved::WHY.to_owned() });
+        }
+        Ok(())
     }
 
     /// The same path below a folder.
@@ -68,6 +87,37 @@ impl FilePath {
     #[must_use]
     pub fn folders(&self) -> impl DoubleEndedIterator<Item = &Path> {
         self.0.match_indices('/').map(|(end, _)| Path::new(&self.0[..end]))
+    }
+}
+
+/// A path whose components come one by one, so that no list of them is held.
+#[derive(Default)]
+pub struct Joining {
+    joined: String,
+    count: usize,
+}
+
+impl Joining {
+    /// Checks and adds a component.
+    ///
+    /// # Errors
+    /// One sentence if it is not a plain name.
+    pub fn push(&mut self, component: &str) -> Result<(), String> {
+        check(component).map_err(|what| format!("the path component {component:.64?} {what}"))?;
+        if self.count > 0 {
+            self.joined.push('/');
+        }
+        self.count += 1;
+        self.joined.push_str(component);
+        Ok(())
+    }
+
+    /// The path.
+    ///
+    /// # Errors
+    /// One sentence if it has no components.
+    pub fn end(self) -> Result<FilePath, String> {
+        if self.count == 0 { Err("a path has no components".to_owned()) } else { Ok(FilePath(self.joined.into())) }
     }
 }
 
@@ -141,6 +191,30 @@ mod tests {
         }
         assert_eq!(path(&["a", "b"]).below(&folder), path(&["p", "q", "a", "b"]));
         assert_eq!(path(&["a", "b"]).top(), "a");
+    }
+
+    #[test]
+    fn the_own_folder_is_no_component_but_for_what_is_set_aside() {
+        let path = |components: &[&str]| FilePath::new(components).unwrap();
+        let aside = |components: &[&str]| path(components).check_reserved_aside().map_err(|error| error.kind());
+
+        for hostile in [&[".piecewise"][..], &[".piecewise", "x"], &["a", ".PIECEWISE", "x"], &["a", "b", "PIECEW~1"]] {
+            assert_eq!(path(hostile).check_reserved().map_err(|error| error.kind()), Err("refused"), "{hostile:?}");
+        }
+        assert_eq!(path(&["a", "piecewise", ".piecewise2"]).check_reserved(), Ok(()));
+        for fine in [&[".piecewise", "parts"][..], &[".piecewise", "parts", "x"], &["hidden", "parts"]] {
+            assert_eq!(aside(fine), Ok(()), "{fine:?}");
+        }
+        for hostile in [
+            &[".piecewise"][..],
+            &[".piecewise", "x"],
+            &[".piecewise", "parts2"],
+            &[".Piecewise", "parts"],
+            &["a", ".piecewise", "parts"],
+            &[".piecewise", "parts", ".piecewise"],
+        ] {
+            assert_eq!(aside(hostile), Err("refused"), "{hostile:?}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A file for each resource: extract, call `disk`, answer. Knows no files.
 
 mod body;
+mod bounded;
 mod config;
 mod control;
 mod hash;

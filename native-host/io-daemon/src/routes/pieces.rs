@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
 
+use super::bounded::AtMost;
 use super::sets::SetId;
 use super::{body, headers};
 use crate::disk::digest::Algorithm;
@@ -102,7 +103,7 @@ async fn read(SetId(id): SetId, State(state): State<AppState>, given: HeaderMap)
 struct DigestsBody {
     algorithm: Algorithm,
     /// Begin and length.
-    ranges: Vec<(u64, u64)>,
+    ranges: AtMost<(u64, u64), MAX_RANGES>,
 }
 
 /// 200 with a JSON line for each range, a digest in base64 or `null` where a byte is not there. 400 `bad_request`, 404
@@ -112,10 +113,7 @@ async fn digests(SetId(id): SetId, State(state): State<AppState>, body: Body) ->
     let set = state.disk.set(&id)?;
     let whole = set.layout().length();
     let read = body::read_json(&state, body, MAX_DIGESTS_BYTES, move |asked: DigestsBody| {
-        if asked.ranges.len() > MAX_RANGES {
-            return Err(Error::bad_request("a request is for at most 65536 ranges"));
-        }
-        let ranges = asked.ranges.into_iter().map(|(begin, length)| {
+        let ranges = asked.ranges.0.into_iter().map(|(begin, length)| {
             let end = begin.checked_add(length).filter(|end| *end <= whole).ok_or(Error::BadRange(whole))?;
             if !(1..=MAX_PIECE_BYTES).contains(&length) {
                 return Err(Error::bad_request(format!("a range has 1 to {MAX_PIECE_BYTES} bytes")));

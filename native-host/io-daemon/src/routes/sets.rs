@@ -11,9 +11,9 @@ use axum::routing::{post, put};
 use serde::Deserialize;
 
 use super::body;
+use super::bounded::{AtMost, PathBody};
 use crate::disk::Registered;
-use crate::disk::layout::Layout;
-use crate::disk::path::FilePath;
+use crate::disk::layout::{Layout, MAX_FILES};
 use crate::disk::set::Registration;
 use crate::error::{Error, Result};
 use crate::state::AppState;
@@ -52,41 +52,42 @@ impl<S: Send + Sync> FromRequestParts<S> for SetId {
 #[serde(deny_unknown_fields)]
 struct SetBody {
     root: String,
-    files: Vec<FileBody>,
+    files: AtMost<FileBody, MAX_FILES>,
     #[serde(default)]
     allocate: bool,
     /// Where skipped files are set aside; without it they lie in their places.
     #[serde(default)]
-    aside: Option<Vec<String>>,
+    aside: Option<PathBody>,
     /// What a new set begins with. No part of what makes it the same again.
     #[serde(default)]
-    skipped: Vec<usize>,
+    skipped: AtMost<usize, MAX_FILES>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileBody {
-    path: Vec<String>,
+    path: PathBody,
     length: u64,
     #[serde(default)]
     padding: bool,
 }
 
 /// 201 where the set is new, 204 where it is the same again, which lifts what was refused of its files and leaves skipped
-/// those that were; 404 `unknown_root`, 409 `set_conflict`, 413 `too_large`, 503 `busy` where there are too many. Touches no
+/// those that were; 403 `refused` where a path leads to piecewise's own folder, 404 `unknown_root`, 409 `set_conflict`, 413 `too_large`, 503 `busy` where there are too many. Touches no
 /// file.
 async fn register(SetId(id): SetId, State(state): State<AppState>, body: Body) -> Result<StatusCode> {
     let (config, disk) = (state.config.clone(), state.disk.clone());
     let registered = body::read_json(&state, body, MAX_REGISTRATION_BYTES, move |set: SetBody| {
         let directory = config.current().roots.get(&set.root).cloned().ok_or(Error::UnknownRoot)?;
-        let layout = layout(set.files).map_err(Error::BadRequest)?;
-        check_indices(&set.skipped, &layout)?;
+        let layout = layout(set.files.0)?;
+        check_indices(&set.skipped.0, &layout)?;
         let mut registration = Registration::new(set.root, directory, layout, set.allocate);
-        if let Some(components) = set.aside {
-            let aside = FilePath::new(&components).and_then(|folder| registration.with_aside(folder));
-            registration = aside.map_err(Error::BadRequest)?;
+        if let Some(PathBody(folder)) = set.aside {
+            let folder = folder.map_err(Error::BadRequest)?;
+            folder.check_reserved_aside()?;
+            registration = registration.with_aside(folder).map_err(Error::BadRequest)?;
         }
-        disk.register(id, registration, &set.skipped)
+        disk.register(id, registration, &set.skipped.0)
     });
     Ok(match registered.await? {
         Registered::New => StatusCode::CREATED,
@@ -103,12 +104,14 @@ fn check_indices(files: &[usize], layout: &Layout) -> Result<()> {
     Ok(())
 }
 
-fn layout(files: Vec<FileBody>) -> std::result::Result<Layout, String> {
-    let files: std::result::Result<Vec<_>, String> = files
-        .into_iter()
-        .map(|file| Ok((if file.padding { None } else { Some(FilePath::new(&file.path)?) }, file.length)))
-        .collect();
-    Layout::new(files?)
+fn layout(files: Vec<FileBody>) -> Result<Layout> {
+    let files: std::result::Result<Vec<_>, String> =
+        files.into_iter().map(|file| Ok((if file.padding { None } else { Some(file.path.0?) }, file.length))).collect();
+    let layout = files.and_then(Layout::new).map_err(Error::BadRequest)?;
+    for path in layout.entries().iter().filter_map(|entry| entry.path.as_ref()) {
+        path.check_reserved()?;
+    }
+    Ok(layout)
 }
 
 /// 204; `?files=true` deletes the files as well. 404 `unknown_set`; 403 `refused` or 500 `unavailable` where a file could
@@ -126,7 +129,7 @@ async fn remove(SetId(id): SetId, State(state): State<AppState>, RawQuery(query)
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PrepareBody {
-    skipped: Vec<usize>,
+    skipped: AtMost<usize, MAX_FILES>,
 }
 
 /// 204 once the files named are set aside from their next use on, all others are in their places, and the empty ones among
@@ -135,8 +138,8 @@ async fn prepare(SetId(id): SetId, State(state): State<AppState>, body: Body) ->
     let set = state.disk.set(&id)?;
     let layout_of = Arc::clone(&set);
     let skipped = body::read_json(&state, body, MAX_PREPARE_BYTES, move |body: PrepareBody| {
-        check_indices(&body.skipped, layout_of.layout())?;
-        Ok(body.skipped)
+        check_indices(&body.skipped.0, layout_of.layout())?;
+        Ok(body.skipped.0)
     });
     state.disk.prepare(set, skipped.await?).await?;
     Ok(StatusCode::NO_CONTENT)
