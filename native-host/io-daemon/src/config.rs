@@ -1,9 +1,13 @@
 //! Roots and allowed origins: from the command line, and from a file that can be read again.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use rustix::fs::OFlags;
 use serde::Deserialize;
 
 /// What is in force at one moment.
@@ -73,10 +77,29 @@ impl Config {
     }
 }
 
+/// The longest configuration file; thousands of roots have room in it.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
+
+/// Reads a regular file of bounded length. Whatever else lies there, such as a pipe without a writer, is refused at once.
+fn read(file: &Path) -> io::Result<Vec<u8>> {
+    let no_waiting = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+    let opened = File::options().read(true).custom_flags(no_waiting).open(file)?;
+    if !opened.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    let mut text = Vec::new();
+    // The file may grow while it is read.
+    opened.take(MAX_FILE_BYTES + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > MAX_FILE_BYTES {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it has more than {MAX_FILE_BYTES} bytes")));
+    }
+    Ok(text)
+}
+
 /// The command line's settings stay; the file adds to them.
 fn merge(given: &Settings, file: Option<&Path>) -> Result<Settings, String> {
     let Some(file) = file else { return Ok(given.clone()) };
-    let text = std::fs::read(file).map_err(|error| format!("the configuration file cannot be read: {error}"))?;
+    let text = read(file).map_err(|error| format!("the configuration file cannot be read: {error}"))?;
     let document: Document = serde_json::from_slice(&text)
         .map_err(|error| format!("the configuration file does not hold what it should: {error}"))?;
     let mut settings = given.clone();
@@ -135,5 +158,28 @@ mod tests {
             assert!(config.reload().is_err(), "{bad}");
             assert_eq!(config.current(), before);
         }
+    }
+
+    #[test]
+    fn only_a_regular_file_of_bounded_length_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        rustix::fs::mknodat(rustix::fs::CWD, &at("pipe"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+        std::fs::create_dir(at("folder")).unwrap();
+        std::fs::File::create(at("endless")).unwrap().set_len(1 << 40).unwrap();
+        let text = r#"{"roots": {}}"#;
+        let longest = usize::try_from(MAX_FILE_BYTES).unwrap();
+        let padded = |length: usize| format!("{text}{}", " ".repeat(length - text.len()));
+        std::fs::write(at("longest"), padded(longest)).unwrap();
+        std::fs::write(at("too long"), padded(longest + 1)).unwrap();
+
+        for hostile in
+            ["pipe", "socket", "folder", "endless", "too long", "missing"].map(at).iter().chain([&"/dev/zero".into()])
+        {
+            let failed = Config::load(Settings::default(), Some(hostile.clone())).unwrap_err();
+            assert!(failed.starts_with("the configuration file cannot be read: "), "{hostile:?}: {failed}");
+        }
+        assert!(Config::load(Settings::default(), Some(at("longest"))).is_ok());
     }
 }

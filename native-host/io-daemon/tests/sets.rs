@@ -183,6 +183,29 @@ async fn fault_69_a_root_that_is_empty_afterwards_stays() {
 }
 
 #[tokio::test]
+async fn fault_69_removing_files_takes_regular_files_only() {
+    let bed = Bed::new();
+    let target = bed.directory.path().join("target");
+    std::fs::write(&target, "kept").unwrap();
+    bed.register(&[("link", 1), ("dangling", 1), ("pipe", 1), ("socket", 1), ("folder", 1), ("file", 1)]).await;
+    bed.write(5, b"1").await.is(204, "");
+    symlink(&target, bed.file("link")).unwrap();
+    symlink("file", bed.file("dangling")).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(bed.file("pipe")).status().unwrap();
+    assert!(made.success());
+    let _socket = std::os::unix::net::UnixListener::bind(bed.file("socket")).unwrap();
+    std::fs::create_dir(bed.file("folder")).unwrap();
+    std::fs::write(bed.file("folder/foreign"), "kept").unwrap();
+
+    let removal = || request("DELETE", "/v1/sets/set?files=true").body(Body::empty()).unwrap();
+    bed.send(removal()).await.is(403, "refused");
+
+    assert_eq!(bed.tree(), ["dangling", "folder/", "folder/foreign", "link", "pipe", "socket"]);
+    assert_eq!(std::fs::read(&target).unwrap(), b"kept");
+    bed.send(request("DELETE", "/v1/sets/set").body(Body::empty()).unwrap()).await.is(204, "");
+}
+
+#[tokio::test]
 async fn a_file_that_cannot_be_deleted_keeps_the_set() {
     let bed = Bed::new();
     bed.register(&[("a", 1), ("b", 1)]).await;

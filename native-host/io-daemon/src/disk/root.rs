@@ -118,9 +118,14 @@ impl Root {
         }
     }
 
-    /// Takes one file away. `NotFound` where it is not there.
+    /// Takes one regular file away. `NotFound` where nothing is there; whatever else lies there is not ours, and stays.
     pub(crate) fn remove_file(&self, path: &FilePath) -> io::Result<()> {
-        self.directory()?.remove_file(path.as_path())
+        let directory = self.directory()?;
+        let kind = directory.symlink_metadata(path.as_path())?.file_type();
+        if !kind.is_file() {
+            return Err(not_a_file(kind.is_dir()));
+        }
+        directory.remove_file(path.as_path())
     }
 
     /// Takes one folder away if it is empty.
@@ -164,13 +169,12 @@ fn open(directory: &Dir, path: &FilePath, access: Access, create: bool) -> io::R
     options.read(true).write(access == Access::ReadWrite).create(create).custom_flags(no_waiting);
     let file = directory.open_with(path.as_path(), &options)?.into_std();
     let kind = file.metadata()?.file_type();
-    if kind.is_file() {
-        Ok(file)
-    } else if kind.is_dir() {
-        Err(rustix::io::Errno::ISDIR.into())
-    } else {
-        Err(io::ErrorKind::InvalidInput.into())
-    }
+    if kind.is_file() { Ok(file) } else { Err(not_a_file(kind.is_dir())) }
+}
+
+/// What is wrong with something that lies where a file should.
+fn not_a_file(is_folder: bool) -> io::Error {
+    if is_folder { rustix::io::Errno::ISDIR.into() } else { io::ErrorKind::InvalidInput.into() }
 }
 
 #[cfg(test)]

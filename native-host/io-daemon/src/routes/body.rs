@@ -1,4 +1,7 @@
 //! Request bodies: read within a limit and a deadline, into bytes lent from the budget.
+//!
+//! A body has to come at a minimum rate, because it holds bytes of the budget for as long as it takes. Only the time in which
+//! the daemon waits for the client counts: whatever the daemon itself waits for, memory or a disk, is not the client's fault.
 
 use std::time::Duration;
 
@@ -6,37 +9,59 @@ use axum::body::{Body, HttpBody as _};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
-use crate::disk::budget::Loan;
+use crate::disk::budget::{Budget, Loan};
 use crate::error::{Error, Result};
 use crate::state::AppState;
 
-/// How long a body may pause.
+/// How long a body may pause. A body that comes faster than the minimum rate earns back what a pause took, up to this.
 const PAUSE: Duration = Duration::from_secs(30);
 
-/// The next bytes of the body; `None` at its end.
-///
-/// # Errors
-/// `Timeout`; `BadRequest` where the client went away or broke the framing.
-pub(crate) async fn next_chunk(body: &mut Body) -> Result<Option<Bytes>> {
-    loop {
-        let frame = tokio::time::timeout(PAUSE, body.frame()).await.map_err(|_| Error::Timeout)?;
-        match frame {
-            None => return Ok(None),
-            Some(Err(_)) => return Err(Error::bad_request("the body broke off")),
-            Some(Ok(frame)) => {
-                // Trailers are of no use to us.
-                if let Ok(chunk) = frame.into_data() {
-                    return Ok(Some(chunk));
+/// The slowest that a body may come in the long run, in bytes a second. A client on the same machine is ten thousand times as
+/// fast, so this leaves room for one that is busy; the longest write holds its bytes for less than five hours.
+const MIN_RATE: u64 = 32 * 1024;
+
+/// A body as it is read, with the time that its client still has.
+pub(crate) struct Reading {
+    body: Body,
+    patience: Duration,
+}
+
+impl Reading {
+    /// Nothing is read yet.
+    pub(crate) fn new(body: Body) -> Self {
+        Self { body, patience: PAUSE }
+    }
+
+    /// The length that the client declared, which may be a lie of at most the framing: hyper reads no more than that.
+    pub(crate) fn declared_length(&self) -> Option<u64> {
+        self.body.size_hint().exact()
+    }
+
+    /// The next bytes; `None` at the end.
+    ///
+    /// # Errors
+    /// `Timeout` if the body pauses or comes too slowly; `BadRequest` where the client went away or broke the framing.
+    pub(crate) async fn next_chunk(&mut self) -> Result<Option<Bytes>> {
+        loop {
+            let asked = Instant::now();
+            let frame = tokio::time::timeout(self.patience, self.body.frame()).await.map_err(|_| Error::Timeout)?;
+            match frame {
+                None => return Ok(None),
+                Some(Err(_)) => return Err(Error::bad_request("the body broke off")),
+                Some(Ok(frame)) => {
+                    let length = frame.data_ref().map_or(0, Bytes::len) as u64;
+                    let earned = Duration::from_micros(length * 1_000_000 / MIN_RATE);
+                    self.patience = PAUSE.min(self.patience.saturating_sub(asked.elapsed()) + earned);
+                    // Trailers are of no use to us.
+                    if let Ok(chunk) = frame.into_data() {
+                        return Ok(Some(chunk));
+                    }
                 }
             }
         }
     }
-}
-
-/// The length that the client declared, which may be a lie of at most the framing: hyper reads no more than that.
-pub(crate) fn declared_length(body: &Body) -> Option<u64> {
-    body.size_hint().exact()
 }
 
 /// Reads a whole body of at most `limit` bytes.
@@ -44,22 +69,23 @@ pub(crate) fn declared_length(body: &Body) -> Option<u64> {
 /// # Errors
 /// `TooLarge` before anything is held, where the length is declared, or at the first byte too many; `Busy`, `Timeout`,
 /// `BadRequest`.
-pub(crate) async fn read_all(state: &AppState, mut body: Body, limit: u64) -> Result<Loan> {
-    let room = declared_length(&body).unwrap_or(limit);
+pub(crate) async fn read_all(state: &AppState, body: Body, limit: u64) -> Result<Loan> {
+    let mut body = Reading::new(body);
+    let room = body.declared_length().unwrap_or(limit);
     if room > limit {
         return Err(Error::TooLarge(limit));
     }
-    read_up_to(state, &mut body, room).await
+    read_up_to(state.disk.budget(), &mut body, room).await
 }
 
 /// Reads a body that may turn out shorter than `length`, but not longer.
 ///
 /// # Errors
 /// `TooLarge` at the first byte too many; `Busy`, `Timeout`, `BadRequest`.
-pub(crate) async fn read_up_to(state: &AppState, body: &mut Body, length: u64) -> Result<Loan> {
+pub(crate) async fn read_up_to(budget: &Budget, body: &mut Reading, length: u64) -> Result<Loan> {
     let room = usize::try_from(length).map_err(|_| Error::TooLarge(length))?;
-    let mut loan = state.disk.budget().lend(room).await?;
-    while let Some(chunk) = next_chunk(body).await? {
+    let mut loan = budget.lend(room).await?;
+    while let Some(chunk) = body.next_chunk().await? {
         if loan.bytes().len() + chunk.len() > room {
             return Err(Error::TooLarge(length));
         }
@@ -93,4 +119,63 @@ where
             then(parsed)
         })
         .await
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    const MIB: u64 = 1024 * 1024;
+
+    /// A body of `chunks` chunks of `length` bytes, each of which comes `pause` after the one before.
+    fn trickling(chunks: usize, length: usize, pause: Duration) -> Reading {
+        let chunks = stream::unfold(chunks, move |left| async move {
+            let left = left.checked_sub(1)?;
+            tokio::time::sleep(pause).await;
+            Some((Ok::<_, std::io::Error>(Bytes::from(vec![0; length])), left))
+        });
+        Reading::new(Body::from_stream(chunks))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn fault_66_a_body_that_trickles_is_given_up() {
+        let budget = Budget::new(16 * 1024 * 1024);
+        for (length, pause) in [(1, 1), (1, 29), (16 * 1024, 1), (64 * 1024, 3), (512 * 1024, 17)] {
+            let started = Instant::now();
+            let mut body = trickling(100_000, length, Duration::from_secs(pause));
+
+            let read = read_up_to(&budget, &mut body, 8 * MIB).await;
+
+            assert_eq!(read.err(), Some(Error::Timeout), "{length} bytes every {pause} s");
+            assert!(started.elapsed() < Duration::from_secs(600), "{length} bytes every {pause} s");
+        }
+        assert_eq!(budget.lent_bytes(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_at_the_minimum_rate_arrives_and_may_pause_now_and_then() {
+        let budget = Budget::new(16 * 1024 * 1024);
+        for (length, pause) in [(32 * 1024, 1), (512 * 1024, 16), (928 * 1024, 29)] {
+            let mut body = trickling(64, length, Duration::from_secs(pause));
+
+            let read = read_up_to(&budget, &mut body, 64 * MIB).await;
+
+            assert_eq!(read.map(|loan| loan.bytes().len()), Ok(64 * length), "{length} bytes every {pause} s");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_daemon_waits_for_is_not_counted_against_the_body() {
+        let mut body = trickling(8, 1, Duration::from_secs(3));
+
+        for _ in 0..8 {
+            assert_eq!(body.next_chunk().await.map(|chunk| chunk.map(|bytes| bytes.len())), Ok(Some(1)));
+            // As a disk or a full budget would have it wait.
+            tokio::time::sleep(Duration::from_secs(1_000)).await;
+        }
+
+        assert_eq!(body.next_chunk().await, Ok(None));
+    }
 }

@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::routing::post;
 
-use super::body;
+use super::body::Reading;
 use crate::disk::digest::{Algorithm, Hasher};
 use crate::error::Result;
 use crate::state::AppState;
@@ -21,14 +21,15 @@ pub(crate) fn router() -> Router<AppState> {
 }
 
 /// 200 with the digest in lower-case hexadecimal; 400 `bad_request`, 408 `timeout`.
-async fn hash(State(state): State<AppState>, mut body: Body, algorithm: Algorithm) -> Result<String> {
+async fn hash(State(state): State<AppState>, body: Body, algorithm: Algorithm) -> Result<String> {
+    let mut body = Reading::new(body);
     let mut hasher = Hasher::new(algorithm);
     let mut ended = false;
     while !ended {
         let mut batch = Vec::new();
         let mut bytes = 0;
         while bytes < BATCH_BYTES && !ended {
-            match body::next_chunk(&mut body).await? {
+            match body.next_chunk().await? {
                 Some(chunk) => {
                     bytes += chunk.len();
                     batch.push(chunk);

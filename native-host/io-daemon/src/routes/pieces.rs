@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
 
+use super::body::Reading;
 use super::bounded::AtMost;
 use super::sets::SetId;
 use super::{body, headers};
@@ -36,12 +37,8 @@ pub(crate) fn router() -> Router<AppState> {
 /// 204 once the system took every byte. 400 `bad_request`, 404 `unknown_set`, 408 `timeout`, 409 `digest_mismatch`,
 /// 413 `too_large`, 416 `bad_range` and 503 `busy` before any file is touched; 403 `refused`, 500 `unavailable`, 507
 /// `disk_full`.
-async fn write(
-    SetId(id): SetId,
-    State(state): State<AppState>,
-    given: HeaderMap,
-    mut body: Body,
-) -> Result<StatusCode> {
+async fn write(SetId(id): SetId, State(state): State<AppState>, given: HeaderMap, body: Body) -> Result<StatusCode> {
+    let mut body = Reading::new(body);
     state.counters.write_requests.add(1);
     let set = state.disk.set(&id)?;
     let range = headers::only(&given, &header::CONTENT_RANGE)?
@@ -54,7 +51,7 @@ async fn write(
         return Err(Error::BadRange(set.layout().length()));
     }
     let length = range.end - range.start;
-    let declared = body::declared_length(&body);
+    let declared = body.declared_length();
     if length.max(declared.unwrap_or(0)) > MAX_PIECE_BYTES {
         return Err(Error::TooLarge(MAX_PIECE_BYTES));
     }
@@ -62,7 +59,7 @@ async fn write(
     if declared.is_some_and(|declared| declared != length) {
         return Err(not_the_range());
     }
-    let piece = body::read_up_to(&state, &mut body, length).await?;
+    let piece = body::read_up_to(state.disk.budget(), &mut body, length).await?;
     if piece.bytes().len() as u64 != length {
         return Err(not_the_range());
     }
