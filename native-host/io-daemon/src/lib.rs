@@ -8,6 +8,7 @@
 pub mod access;
 pub mod config;
 pub mod counters;
+pub mod descriptors;
 pub mod disk;
 pub mod error;
 pub mod lifetime;

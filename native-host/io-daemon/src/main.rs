@@ -12,8 +12,9 @@ use std::time::Duration;
 use clap::Parser;
 use piecewise_io_daemon::access::Token;
 use piecewise_io_daemon::config::{Config, Settings, checked_root};
+use piecewise_io_daemon::descriptors::{self, Shares};
 use piecewise_io_daemon::{AppState, app, disk, lifetime, serve};
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::Pid;
 use tokio::net::TcpListener;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
@@ -21,9 +22,6 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Where the token is looked for before standard input. Never in an argument, which every program may read.
 const TOKEN_VARIABLE: &str = "PIECEWISE_IO_DAEMON_TOKEN";
-
-/// Descriptors kept free for files in use, name lookups and the runtime when the system gives few.
-const SPARE_DESCRIPTORS: usize = 24;
 
 /// After the last answer, writes whose clients are gone have this long to end.
 const DISK_GRACE: Duration = Duration::from_secs(1);
@@ -136,34 +134,32 @@ fn config(arguments: &Arguments) -> Result<Config, String> {
     Config::load(settings, arguments.config.clone())
 }
 
-/// Raises the soft limit of open files to the hard one, and returns it.
-fn raise_descriptors() -> usize {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let current = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
-    current.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX)
-}
-
-/// Files and connections that fit into `descriptors` together: files come first, as connections can wait.
-fn fit(arguments: &Arguments, descriptors: usize) -> (usize, usize) {
-    let free = descriptors.saturating_sub(SPARE_DESCRIPTORS).max(2);
-    let files = arguments.max_open_files.clamp(1, free / 2);
-    let connections = arguments.max_connections.clamp(1, free - files);
+/// What fits into the descriptors that the system allows.
+fn fit(arguments: &Arguments) -> Shares {
+    let descriptors = descriptors::raise();
+    let shares = descriptors::share_out(descriptors, arguments.max_open_files, arguments.max_connections);
+    let Shares { files, connections, sockets } = shares;
     if (files, connections) != (arguments.max_open_files, arguments.max_connections) {
-        tracing::warn!(descriptors, files, connections, "the system allows few open files, so limits were lowered");
+        tracing::warn!(
+            descriptors,
+            files,
+            connections,
+            sockets,
+            "the system allows few descriptors, so limits were lowered"
+        );
     }
-    (files, connections)
+    shares
 }
 
 fn run(arguments: &Arguments, token: Token, config: Config, watched: Watched) -> std::io::Result<()> {
-    let (max_open_files, max_connections) = fit(arguments, raise_descriptors());
-    let disk_limits = disk::Limits { buffer_bytes: arguments.buffer_bytes, max_open_files };
-    let serve_limits = serve::Limits { max_connections, ..serve::Limits::default() };
+    let shares = fit(arguments);
+    let disk_limits = disk::Limits { buffer_bytes: arguments.buffer_bytes, max_open_files: shares.files };
+    let serve_limits = serve::Limits { max_connections: shares.connections, ..serve::Limits::default() };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKER_THREADS).enable_all().build()?;
     let outcome = runtime.block_on(async {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, arguments.port)).await?;
         let port = listener.local_addr()?.port();
-        let state = AppState::new(token, port, config, disk_limits);
+        let state = AppState::new(token, port, config, disk_limits).with_sockets(shares.sockets);
         let shutdown = state.shutdown().clone();
         let end = lifetime::watch(watched.parent, watched.input.then(lifetime::input_end))?;
         tokio::spawn(async move {

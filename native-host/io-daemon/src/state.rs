@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access::Token;
 use crate::config::Config;
 use crate::counters::Counters;
+use crate::descriptors::MAX_SOCKETS;
 use crate::disk::Disk;
 use crate::pool::Pool;
 
@@ -35,6 +36,8 @@ pub struct AppState {
     pub(crate) counters: Arc<Counters>,
     /// One permit for each WebSocket at `/v1/sockets`.
     pub(crate) web_sockets: Arc<Semaphore>,
+    /// One permit for each socket of any page.
+    pub(crate) socket_places: Arc<Semaphore>,
     /// Cancelled when the daemon is to end.
     pub(crate) shutdown: CancellationToken,
     /// When the daemon started.
@@ -54,9 +57,16 @@ impl AppState {
             compute: Pool::new(MAX_COMPUTATIONS),
             counters,
             web_sockets: Arc::new(Semaphore::new(MAX_WEB_SOCKETS)),
+            socket_places: Arc::new(Semaphore::new(MAX_SOCKETS)),
             shutdown: CancellationToken::new(),
             started: Instant::now(),
         }
+    }
+
+    /// The same, with so many sockets for all pages together.
+    #[must_use]
+    pub fn with_sockets(self, sockets: usize) -> Self {
+        Self { socket_places: Arc::new(Semaphore::new(sockets)), ..self }
     }
 
     /// Cancelled when the daemon is to end; cancelling it ends the daemon.

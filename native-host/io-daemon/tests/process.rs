@@ -6,10 +6,16 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
+use futures_util::{SinkExt as _, StreamExt as _};
+use piecewise_io_daemon::sockets::{ClientFrame, DaemonFrame, PROTOCOL};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use support::{Client, MIB, TOKEN, pattern, set_of};
 use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::{WebSocketStream, client_async};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_piecewise-io-daemon");
 
@@ -181,6 +187,64 @@ async fn fault_56_with_64_descriptors_many_files_and_idle_connections_are_no_tro
     assert_eq!(client.ask("GET /v1/sets/set/read", "", b"").await.unwrap().body, bytes);
 }
 
+#[tokio::test]
+async fn fault_56_a_page_with_all_the_sockets_there_are_keeps_nobody_else_out() {
+    let root = tempfile::tempdir().unwrap();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", r#"ulimit -n 256; exec "$@""#, "sh", PROGRAM, "--root"]);
+    let daemon = Daemon::start(shell.arg(format!("root={}", root.path().display())), true);
+    let names: Vec<_> = (0..200).map(|index| format!("{index}")).collect();
+    let files: Vec<_> = names.iter().map(|name| (name.as_str(), 10)).collect();
+    let remote = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let port = remote.local_addr().unwrap().port();
+    let mut taken = tokio::spawn(async move {
+        let mut streams = Vec::new();
+        while let Ok((stream, _)) = remote.accept().await {
+            streams.push(stream);
+        }
+    });
+    let mut page = page(daemon.address).await;
+    let mut opened = Vec::new();
+    for id in 1..=1_024 {
+        page.send(Message::Binary(ClientFrame::Dial { port, host: "127.0.0.1" }.encode(id).unwrap().freeze()))
+            .await
+            .unwrap();
+        match page.next().await {
+            Some(Ok(Message::Binary(frame))) => match DaemonFrame::decode(&frame).unwrap() {
+                (one, DaemonFrame::Opened(_)) if one == id => opened.push(id),
+                (one, DaemonFrame::Failed("EMFILE")) if one == id => {}
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!((64..200).contains(&opened.len()), "{}", opened.len());
+
+    // A client that comes only now finds room for its connection and for all of its files.
+    let mut client = Client::connect(daemon.address).await;
+    client.ask("GET /health", "", b"").await.unwrap().is(200, "");
+    client.ask("PUT /v1/sets/set", "", set_of(&files).to_string().as_bytes()).await.unwrap().is(201, "");
+    client.write(0, &pattern(2_000, 1)).await.unwrap().is(204, "");
+    assert_eq!(client.ask("GET /v1/sets/set/read", "", b"").await.unwrap().body, pattern(2_000, 1));
+
+    // A place that is given back can be taken again.
+    page.send(Message::Binary(ClientFrame::Close.encode(opened[0]).unwrap().freeze())).await.unwrap();
+    page.send(Message::Binary(ClientFrame::Dial { port, host: "127.0.0.1" }.encode(1_025).unwrap().freeze()))
+        .await
+        .unwrap();
+    let Some(Ok(Message::Binary(frame))) = page.next().await else { panic!("no frame came") };
+    assert!(matches!(DaemonFrame::decode(&frame).unwrap(), (1_025, DaemonFrame::Opened(_))));
+    taken.abort();
+    let _ = (&mut taken).await;
+}
+
+/// A WebSocket for sockets.
+async fn page(address: SocketAddr) -> WebSocketStream<TcpStream> {
+    let mut request = format!("ws://{address}/v1/sockets").into_client_request().unwrap();
+    request.headers_mut().insert("sec-websocket-protocol", format!("{PROTOCOL}, bearer.{TOKEN}").parse().unwrap());
+    client_async(request, TcpStream::connect(address).await.unwrap()).await.unwrap().0
+}
+
 /// The most memory that the daemon ever held, in bytes.
 #[cfg(target_os = "linux")]
 fn peak_memory(daemon: &Daemon) -> usize {
@@ -236,6 +300,17 @@ async fn a_configuration_file_adds_roots_and_is_read_again() {
     assert_eq!(reloaded["roots"].as_object().unwrap().keys().collect::<Vec<_>>(), ["other", "root"]);
     assert_eq!(client.ask("GET /v1/config", "", b"").await.unwrap().json(), reloaded);
     client.ask("GET /v1/config", "Origin: http://elsewhere\r\n", b"").await.unwrap().is(403, "forbidden_origin");
+}
+
+#[test]
+fn an_endless_input_is_no_token() {
+    let mut command = Command::new(PROGRAM);
+    command.env_remove("PIECEWISE_IO_DAEMON_TOKEN").stdin(std::fs::File::open("/dev/zero").unwrap());
+
+    let output = command.output().unwrap();
+
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(String::from_utf8(output.stderr).unwrap().lines().count(), 1);
 }
 
 #[test]

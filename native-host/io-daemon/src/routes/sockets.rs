@@ -42,7 +42,7 @@ async fn open(State(state): State<AppState>, Upgrade(mut upgrade): Upgrade) -> R
         .read_buffer_size(READ_BUFFER)
         .max_write_buffer_size(MAX_WRITE_BUFFER);
     Ok(upgrade.on_upgrade(async move |socket| {
-        sockets::run(socket, Limits::new(state.port), state.counters, state.shutdown).await;
+        sockets::run(socket, Limits::new(state.port), state.socket_places, state.counters, state.shutdown).await;
         drop(permit);
     }))
 }

@@ -46,6 +46,8 @@ pub(super) struct Session {
     pub(super) queue: Queue,
     table: Mutex<Table>,
     send_lookups: Arc<Semaphore>,
+    /// The places for sockets of all sessions. A socket's task holds one for as long as its descriptor may be open.
+    places: Arc<Semaphore>,
     counters: Arc<Counters>,
 }
 
@@ -112,8 +114,14 @@ impl From<Gone> for End {
 type Owed = Vec<(u32, u32)>;
 
 /// Serves one WebSocket until the client leaves, breaks the rules, or `shutdown` is cancelled. All its sockets have ended
-/// then. Counts them in `counters.sockets` while they are open.
-pub async fn run(socket: WebSocket, limits: Limits, counters: Arc<Counters>, shutdown: CancellationToken) {
+/// then. Each takes one of `places`, which all WebSockets share, and is counted in `counters.sockets` while it is open.
+pub async fn run(
+    socket: WebSocket,
+    limits: Limits,
+    places: Arc<Semaphore>,
+    counters: Arc<Counters>,
+    shutdown: CancellationToken,
+) {
     let (queue, frames) = queue(limits.queue);
     let session = Arc::new(Session {
         limits,
@@ -125,6 +133,7 @@ pub async fn run(socket: WebSocket, limits: Limits, counters: Arc<Counters>, shu
             ended: false,
         }),
         send_lookups: Arc::new(Semaphore::new(SEND_LOOKUPS)),
+        places,
         counters,
     });
     // Also when this future is dropped half way.
@@ -241,6 +250,14 @@ async fn say_farewell(
     }
 }
 
+/// Starts the life of a socket, which gives its place back after its descriptor, also when it is aborted.
+fn spawn(task: impl Future<Output = ()> + Send + 'static, descriptor: OwnedSemaphorePermit) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        task.await;
+        drop(descriptor);
+    })
+}
+
 impl Session {
     /// Does what one message asks for.
     async fn handle(self: &Arc<Self>, message: &[u8], owed: &mut Owed) -> Result<(), End> {
@@ -300,10 +317,10 @@ impl Session {
             return Err(Violation::Id);
         }
         table.last = id;
-        if table.entries.len() >= self.limits.sockets {
+        let Some(descriptor) = self.descriptor(&table) else {
             return Ok(false);
-        }
-        self.start(&mut table, id, Entry { socket, task: tokio::spawn(task), place: None });
+        };
+        self.start(&mut table, id, Entry { socket, task: spawn(task, descriptor), place: None });
         Ok(true)
     }
 
@@ -316,17 +333,23 @@ impl Session {
         place: OwnedSemaphorePermit,
     ) {
         let mut table = lock(&self.table);
-        if table.ended || table.entries.len() >= self.limits.sockets {
+        if table.ended {
             return;
         }
-        let Some(id) = table.next_accepted else {
+        let (Some(id), Some(descriptor)) = (table.next_accepted, self.descriptor(&table)) else {
             return;
         };
         table.next_accepted = id.checked_add(1);
         let connection = Arc::new(Connection::over(stream));
         let task = tcp::accepted(Arc::clone(self), listener, id, Arc::clone(&connection), remote);
-        let task = tokio::spawn(task);
+        let task = spawn(task, descriptor);
         self.start(&mut table, id, Entry { socket: Socket::Connection(connection), task, place: Some(place) });
+    }
+
+    /// A place for one more socket; `None` if this session or all together have too many.
+    fn descriptor(&self, table: &Table) -> Option<OwnedSemaphorePermit> {
+        let has_room = table.entries.len() < self.limits.sockets;
+        has_room.then(|| Arc::clone(&self.places).try_acquire_owned().ok())?
     }
 
     /// Enters a socket whose task was started under the same lock, so that it cannot be done before it is entered.
