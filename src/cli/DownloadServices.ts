@@ -95,7 +95,9 @@ const throughDaemon = (options: Options) =>
         Promise.all([import("../node/NodeIoDaemon.ts"), import("../transport/IoDaemonTransport.ts")])
       )
       const { daemon: endpoint, directory } = options
-      const daemon = endpoint === undefined ? NodeIoDaemon.layerProcess(options) : IoDaemon.layer(endpoint)
+      // One that opens sockets only has nothing to do with the folder.
+      const kept = { directory: options.storage === "io-daemon" ? directory : undefined }
+      const daemon = endpoint === undefined ? NodeIoDaemon.layerProcess(kept) : IoDaemon.layer(endpoint)
       const root = endpoint === undefined ? Effect.succeed(NodeIoDaemon.rootName) : NodeIoDaemon.findRoot(directory)
       const storage = Layer.unwrap(Effect.map(root, (root) => NodeIoDaemon.layerStorage({ root, directory })))
       const parts = {

@@ -25,7 +25,10 @@ import * as IoDaemonProtocol from "./IoDaemonProtocol.ts"
 export interface IoDaemonProcessOptions {
   /** Path of the program `piecewise-io-daemon`. */
   readonly program: string
-  /** Folders below which it may read and write, by their names. Made when first written to. */
+  /**
+   * Folders below which it may read and write, by their names. Made, and marked by a file in `.piecewise`, at the first
+   * start. A daemon that is started again makes none: one that is gone by then is on a drive that is away.
+   */
   readonly roots: Readonly<Record<string, string>>
   /** Origins of pages that may talk to it; default: any that know the token. */
   readonly allowOrigins?: ReadonlyArray<string> | undefined
@@ -51,17 +54,19 @@ export const maxDelay = 5_000
 /** Starts a daemon; fails where the first start does. */
 export const make = Effect.fnUntraced(function* (options: IoDaemonProcessOptions) {
   let current = Deferred.makeUnsafe<Endpoint, IoDaemonUnavailable>()
+  let rootsAreKnown = false
 
   /** One life of the daemon, from its start to its end. */
   const live = Effect.fnUntraced(function* () {
     const token = Crypto.randomBytes(32).toString("base64url")
-    const child = yield* spawn(options, token)
+    const child = yield* spawn(options, { token, rootsAreKnown })
     const port = yield* child.port.pipe(
       Effect.timeoutOrElse({
         duration: startTimeout,
         orElse: () => Effect.fail(new IoDaemonUnavailable({ why: "it did not start in time" }))
       })
     )
+    rootsAreKnown = true
     Deferred.doneUnsafe(current, Exit.succeed({ url: `http://127.0.0.1:${port}`, token: Redacted.make(token) }))
     yield* Effect.logDebug(`the io-daemon ${yield* child.exited}, and is started again`)
   }, Effect.scoped)
@@ -102,15 +107,23 @@ interface Child {
   readonly exited: Effect.Effect<string>
 }
 
-const argumentsOf = ({ allowOrigins = [], roots }: IoDaemonProcessOptions): ReadonlyArray<string> => [
+/** What sets one life of the daemon apart from others. */
+interface Life {
+  readonly token: string
+  /** Whether a daemon before it took the roots. */
+  readonly rootsAreKnown: boolean
+}
+
+const argumentsOf = ({ allowOrigins = [], roots }: IoDaemonProcessOptions, life: Life): ReadonlyArray<string> => [
   "--port=0",
   ...Object.entries(roots).map(([name, directory]) => `--root=${name}=${directory}`),
-  ...allowOrigins.map((origin) => `--allow-origin=${origin}`)
+  ...allowOrigins.map((origin) => `--allow-origin=${origin}`),
+  ...(life.rootsAreKnown ? ["--known-roots"] : [])
 ]
 
 const decodeStarted = Schema.decodeUnknownOption(Schema.fromJsonString(IoDaemonProtocol.Started))
 
-const spawn = Effect.fnUntraced(function* (options: IoDaemonProcessOptions, token: string) {
+const spawn = Effect.fnUntraced(function* (options: IoDaemonProcessOptions, life: Life) {
   const exited = Deferred.makeUnsafe<string>()
   const port = Deferred.makeUnsafe<number, IoDaemonUnavailable>()
   let complaint: string | undefined
@@ -127,7 +140,11 @@ const spawn = Effect.fnUntraced(function* (options: IoDaemonProcessOptions, toke
   yield* Effect.acquireRelease(
     Effect.sync(() => {
       const { PIECEWISE_IO_DAEMON_TOKEN: _, ...env } = process.env
-      const child = ChildProcess.spawn(options.program, argumentsOf(options), { stdio: "pipe", detached: true, env })
+      const child = ChildProcess.spawn(options.program, argumentsOf(options, life), {
+        stdio: "pipe",
+        detached: true,
+        env
+      })
       eachLine(child.stdout, onStarted)
       eachLine(child.stderr, (line) => {
         complaint = line
@@ -136,7 +153,7 @@ const spawn = Effect.fnUntraced(function* (options: IoDaemonProcessOptions, toke
       child.on("close", (code, signal) => onEnd(signal === null ? `ended with ${code}` : `was ended by ${signal}`))
       // A daemon that died already is told of by its end.
       child.stdin.on("error", () => {})
-      child.stdin.write(`${token}\n`)
+      child.stdin.write(`${life.token}\n`)
       return child
     }),
     (child) =>

@@ -46,11 +46,14 @@ export const findProgram: Effect.Effect<string, IoDaemonUnavailable> = Effect.ge
   return yield* new IoDaemonUnavailable({ why: `it is not built; run ${how}, or name it in PIECEWISE_IO_DAEMON` })
 })
 
-/** A daemon of our own that keeps one folder, as `rootName`. */
-export const layerProcess = (options: { readonly directory: string }) =>
+/**
+ * A daemon of our own that keeps one folder, as `rootName`, and marks it as its own (`.piecewise/io-daemon`). Without a folder
+ * it opens sockets only.
+ */
+export const layerProcess = ({ directory }: { readonly directory?: string | undefined }) =>
   Layer.unwrap(
     Effect.map(findProgram, (program) =>
-      IoDaemonProcess.layer({ program, roots: { [rootName]: Path.resolve(options.directory) } })
+      IoDaemonProcess.layer({ program, roots: directory === undefined ? {} : { [rootName]: Path.resolve(directory) } })
     )
   )
 

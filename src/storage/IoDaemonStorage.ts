@@ -316,6 +316,7 @@ const reasonOf = (error: IoDaemonError, directory: string): StorageReason => {
       return new NotStored({ path })
     case "busy":
     case "timeout":
+    case "root_gone":
     case "unavailable":
     case "unknown":
       return new StorageUnavailable({ path, why })

@@ -1,8 +1,10 @@
+import { existsSync } from "node:fs"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Redacted } from "effect"
 import { IoDaemon } from "../../src/io-daemon/IoDaemon.ts"
 import * as Daemon from "../io-daemon/daemon.ts"
+import { rootMarker } from "../storage/disk.ts"
 import { assertStored, only, prepare, seed, services } from "./downloads.ts"
 import { eventsOf, runScoped } from "./program.ts"
 
@@ -74,6 +76,12 @@ describe("piecewise download through the io-daemon", () => {
         assert.deepStrictEqual(sentence(ended), [0, ""])
         assert.include(eventsOf(ended.stdout).at(-1), { event: "complete", stored: 10 })
         yield* assertStored(known, path.join(folder, "out"))
+        // The mark of a root, which a daemon that only opens sockets does not need.
+        const isMarked = existsSync(path.join(folder, "out", rootMarker))
+        assert.strictEqual(
+          isMarked,
+          words.flat().some((word) => word === "--storage")
+        )
       }).pipe(Effect.provide(services))
     )
 

@@ -9,6 +9,7 @@ import * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
 import type { PeerBehaviour } from "../../src/testing/PeerBehaviour.ts"
 import * as ScriptedPeer from "../../src/testing/ScriptedPeer.ts"
 import * as TcpTransport from "../../src/transport/TcpTransport.ts"
+import * as Disk from "../storage/disk.ts"
 import { eventsOf, folderScoped, startScoped } from "./program.ts"
 
 /** What the other side of a download needs. */
@@ -40,7 +41,7 @@ export const seed = Effect.fnUntraced(function* (known: KnownTorrent.KnownTorren
 /** The folder holds the torrent as it should be, and nothing else. */
 export const assertStored = (known: KnownTorrent.KnownTorrent, folder: string) =>
   Effect.promise(async () => {
-    const stored = await readdir(folder)
+    const stored = Disk.namesIn(folder)
     assert.deepStrictEqual(stored, ["known"], "nothing but the torrent's folder is left")
     for (const [index, file] of known.metainfo.layout.files.entries()) {
       const bytes = await readFile(path.join(folder, ...file.path))

@@ -19,7 +19,7 @@ import type { PeerBehaviour } from "../../src/testing/PeerBehaviour.ts"
 import * as ScriptedPeer from "../../src/testing/ScriptedPeer.ts"
 import type { TorrentEvent } from "../../src/torrent/TorrentEvent.ts"
 import * as TcpTransport from "../../src/transport/TcpTransport.ts"
-import { temporaryFolder } from "../storage/disk.ts"
+import { namesIn, temporaryFolder } from "../storage/disk.ts"
 import * as Daemon from "./daemon.ts"
 
 const root = "downloads"
@@ -125,7 +125,7 @@ Daemon.live("downloads through the daemon", () => {
         yield* Effect.gen(function* () {
           const { told, torrent } = yield* start(known, { corrupts: "last block" })
           yield* until(() => told("PeerBanned").length > 0)
-          const written = NFS.readdirSync(folder)
+          const written = namesIn(folder)
           const honest = yield* seed(known)
           yield* torrent.addPeers([honest.address])
           yield* torrent.completed

@@ -114,6 +114,20 @@ echo '{"port":1,"version":""}'; cat > /dev/null`
     }).pipe(Effect.scoped)
   )
 
+  it.live("has one that is started again make no root, which may be on a drive that is away", () =>
+    Effect.gen(function* () {
+      const { folder, pids, program } = yield* scripted(`echo "$@" >> "$0.args"; ${serving}`)
+      const daemon = yield* IoDaemonProcess.make({ program, roots: { downloads: "/srv" } })
+      const first = yield* daemon.endpoint
+
+      process.kill(pids()[0]!, "SIGKILL")
+      yield* until(Effect.map(daemon.endpoint, ({ token }) => token !== first.token))
+
+      const args = NFS.readFileSync(Path.join(folder, "daemon.args"), "utf8").trim().split("\n")
+      assert.deepStrictEqual(args, ["--port=0 --root=downloads=/srv", "--port=0 --root=downloads=/srv --known-roots"])
+    }).pipe(Effect.scoped)
+  )
+
   it.live("tells who waits why a daemon could not be started again, and goes on trying", () =>
     Effect.gen(function* () {
       const { folder, pids, program } = yield* scripted(

@@ -417,6 +417,7 @@ describe("IoDaemonStorage", () => {
   it.effect.each([
     [403, "refused", "StorageRefused", "d/t/a: permission denied"],
     [500, "unavailable", "StorageUnavailable", "d/t/a: permission denied"],
+    [503, "root_gone", "StorageUnavailable", "d/t/a: permission denied"],
     [416, "not_stored", "NotStored", "d/t/a does not hold the bytes asked for"],
     [404, "unknown_root", "StorageRefused", "d/t/a: permission denied"]
   ] as const)("tells of %i %s as %s", ([status, kind, tag, message]) =>

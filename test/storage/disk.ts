@@ -101,13 +101,24 @@ export const layer = (options: { readonly maxOpenFiles?: number } = {}): Layer.L
     Effect.flatMap(Disk, ({ calls, root }) => FileSystemStorage.make({ directory: root, ...options }, calls.fs))
   ).pipe(Layer.provideMerge(disk), Layer.provide(NodePieceHasher.layer))
 
-/** Every regular file below a folder, by its path with `/`; nothing where there is no folder. */
+/** What the io-daemon leaves in a folder that is one of its roots. */
+export const rootMarker = ".piecewise/io-daemon"
+
+/** The names in a folder, without that of a folder which holds the marker of a root alone. */
+export const namesIn = (folder: string): ReadonlyArray<string> => {
+  const own = Path.dirname(rootMarker)
+  const isMarker = (name: string) =>
+    name === own && NFS.readdirSync(Path.join(folder, own)).join() === Path.basename(rootMarker)
+  return NFS.readdirSync(folder).filter((name) => !isMarker(name))
+}
+
+/** Every file below a folder but the marker of a root, by its path with `/`; nothing where there is no folder. */
 export const listFiles = (folder: string): ReadonlyMap<string, Uint8Array> => {
   if (!NFS.existsSync(folder)) return new Map()
   const entries = NFS.readdirSync(folder, { recursive: true, withFileTypes: true })
   return new Map(
     entries
-      .filter((entry) => !entry.isDirectory())
+      .filter((entry) => !entry.isDirectory() && !Path.join(entry.parentPath, entry.name).endsWith(`/${rootMarker}`))
       .map((entry) => {
         const path = Path.join(entry.parentPath, entry.name)
         return [Path.relative(folder, path).split(Path.sep).join("/"), new Uint8Array(NFS.readFileSync(path))]

@@ -2,7 +2,7 @@
 //!
 //! Accepted connections, files kept open and the sockets of pages each have a part that the others cannot use up, so that a
 //! page with many sockets keeps no write and no `/health` from being answered. What is left over is for everything that
-//! needs one for a moment: operations on the disk, name lookups, WebSockets, the runtime.
+//! needs one for a moment: operations on the disk, name lookups, `WebSocket`s, the runtime.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -10,7 +10,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 const LEAST_SPARE: usize = 24;
 const MOST_SPARE: usize = 128;
 
-/// Sockets of all pages together. More than all WebSockets may have, so that only the system's limit is lower.
+/// Sockets of all pages together: as many as their `WebSocket`s may have, so that only the system's limit is lower.
 pub const MAX_SOCKETS: usize = 16_384;
 
 /// What each kind may use.

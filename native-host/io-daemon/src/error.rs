@@ -81,6 +81,9 @@ pub enum Error {
     /// 503: a limit is reached and room did not come in time.
     #[error("the daemon is busy")]
     Busy,
+    /// 503: what lies at the path of the root is not what was taken as the root, as when a drive is not mounted.
+    #[error("the folder of the root is gone, and is used again once it is back")]
+    RootGone,
     /// 507: the disk, a quota or the file system's largest file is full.
     #[error("{path} cannot be written: the disk is full")]
     DiskFull {
@@ -120,7 +123,7 @@ impl Error {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BadRange(_) | Self::NotStored { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::Unavailable { .. } | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::RootGone => StatusCode::SERVICE_UNAVAILABLE,
             Self::DiskFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
         }
     }
@@ -146,6 +149,7 @@ impl Error {
             Self::NotStored { .. } => "not_stored",
             Self::Unavailable { .. } | Self::Internal => "unavailable",
             Self::Busy => "busy",
+            Self::RootGone => "root_gone",
             Self::DiskFull { .. } => "disk_full",
         }
     }

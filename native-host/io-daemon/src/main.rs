@@ -13,6 +13,7 @@ use clap::Parser;
 use piecewise_io_daemon::access::Token;
 use piecewise_io_daemon::config::{Config, Settings, checked_root};
 use piecewise_io_daemon::descriptors::{self, Shares};
+use piecewise_io_daemon::disk::Taking;
 use piecewise_io_daemon::{AppState, app, disk, lifetime, serve};
 use rustix::process::Pid;
 use tokio::net::TcpListener;
@@ -39,6 +40,9 @@ struct Arguments {
     /// A directory that files may lie below, and its name; may be given several times.
     #[arg(long = "root", value_name = "NAME=DIR", value_parser = parse_root)]
     roots: Vec<(String, PathBuf)>,
+    /// The roots were taken before: none is made or marked, and one without its marker is gone until it is back.
+    #[arg(long)]
+    known_roots: bool,
     /// An origin that may ask; may be given several times. Without it, every origin may.
     #[arg(long = "allow-origin", value_name = "ORIGIN")]
     allow_origins: Vec<String>,
@@ -159,7 +163,8 @@ fn run(arguments: &Arguments, token: Token, config: Config, watched: Watched) ->
     let outcome = runtime.block_on(async {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, arguments.port)).await?;
         let port = listener.local_addr()?.port();
-        let state = AppState::new(token, port, config, disk_limits).with_sockets(shares.sockets);
+        let taking = if arguments.known_roots { Taking::Known } else { Taking::New };
+        let state = AppState::taking(token, port, config, disk_limits, taking).with_sockets(shares.sockets);
         let shutdown = state.shutdown().clone();
         let end = lifetime::watch(watched.parent, watched.input.then(lifetime::input_end))?;
         tokio::spawn(async move {

@@ -10,7 +10,7 @@ use crate::access::Token;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::descriptors::MAX_SOCKETS;
-use crate::disk::Disk;
+use crate::disk::{Disk, Taking};
 use crate::pool::Pool;
 
 /// Connections to pages' sockets open at once; a page needs one.
@@ -45,15 +45,23 @@ pub struct AppState {
 }
 
 impl AppState {
-    /// The state of a daemon that listens on `port`.
+    /// The state of a daemon that listens on `port`, whose roots are made and marked. Blocks.
     #[must_use]
     pub fn new(token: Token, port: u16, config: Config, disk: crate::disk::Limits) -> Self {
+        Self::taking(token, port, config, disk, Taking::New)
+    }
+
+    /// The same, with roots as `taking` says.
+    #[must_use]
+    pub fn taking(token: Token, port: u16, config: Config, disk: crate::disk::Limits, taking: Taking) -> Self {
         let counters = Arc::new(Counters::default());
+        let disk = Disk::new(disk, Arc::clone(&counters));
+        disk.take_roots(&config.current().roots, taking);
         Self {
             token,
             port,
             config: Arc::new(config),
-            disk: Disk::new(disk, Arc::clone(&counters)),
+            disk,
             compute: Pool::new(MAX_COMPUTATIONS),
             counters,
             web_sockets: Arc::new(Semaphore::new(MAX_WEB_SOCKETS)),

@@ -4,13 +4,14 @@ mod support;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use piecewise_io_daemon::sockets::{ClientFrame, DaemonFrame, PROTOCOL};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use support::{Client, MIB, TOKEN, pattern, set_of};
+use support::{Client, MARKER, MIB, TOKEN, pattern, set_of, sha1_of};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
@@ -282,16 +283,24 @@ async fn fault_65_json_takes_little_more_memory_than_its_text() {
     assert!(peak < 5 * BODY, "{} MiB", peak / MIB);
 }
 
+/// A configuration file with these roots.
+fn configure(file: &Path, roots: &[(&str, &Path)]) {
+    let roots: serde_json::Map<_, _> =
+        roots.iter().map(|(name, at)| ((*name).to_owned(), at.to_str().unwrap().into())).collect();
+    std::fs::write(file, serde_json::json!({ "roots": roots, "allowOrigins": ["http://page"] }).to_string()).unwrap();
+}
+
 #[tokio::test]
 async fn a_configuration_file_adds_roots_and_is_read_again() {
     let root = tempfile::tempdir().unwrap();
     let config = root.path().join("config.json");
-    std::fs::write(&config, r#"{"roots": {"more": "/more"}}"#).unwrap();
+    let (more, other) = (root.path().join("more"), root.path().join("other"));
+    configure(&config, &[("more", &more)]);
     let daemon = Daemon::start(on(&root).arg("--config").arg(&config), true);
     let mut client = Client::connect(daemon.address).await;
-    assert_eq!(client.ask("GET /v1/config", "", b"").await.unwrap().json()["roots"]["more"], "/more");
+    assert_eq!(client.ask("GET /v1/config", "", b"").await.unwrap().json()["roots"]["more"], more.to_str().unwrap());
 
-    std::fs::write(&config, r#"{"roots": {"other": "/other"}, "allowOrigins": ["http://page"]}"#).unwrap();
+    configure(&config, &[("other", &other)]);
     let reloaded = client.ask("POST /v1/config/reload", "", b"").await.unwrap().json();
     std::fs::write(&config, "{").unwrap();
     client.ask("POST /v1/config/reload", "", b"").await.unwrap().is(400, "bad_request");
@@ -299,7 +308,91 @@ async fn a_configuration_file_adds_roots_and_is_read_again() {
     assert_eq!(reloaded["allowOrigins"][0], "http://page");
     assert_eq!(reloaded["roots"].as_object().unwrap().keys().collect::<Vec<_>>(), ["other", "root"]);
     assert_eq!(client.ask("GET /v1/config", "", b"").await.unwrap().json(), reloaded);
+    assert!([root.path(), &more, &other].iter().all(|taken| taken.join(MARKER[1]).is_file()));
     client.ask("GET /v1/config", "Origin: http://elsewhere\r\n", b"").await.unwrap().is(403, "forbidden_origin");
+}
+
+#[tokio::test]
+async fn a_reload_that_drops_a_root_revokes_its_sets_and_no_others() {
+    let root = tempfile::tempdir().unwrap();
+    let config = root.path().join("config.json");
+    let (one, two) = (root.path().join("one"), root.path().join("two"));
+    let set = |root: &str, length: usize| {
+        let mut set = set_of(&[("a", length as u64)]);
+        set["root"] = root.into();
+        set.to_string().into_bytes()
+    };
+    configure(&config, &[("one", &one), ("two", &two)]);
+    let daemon = Daemon::start(on(&root).arg("--config").arg(&config), true);
+    let mut client = Client::connect(daemon.address).await;
+    let bytes = pattern(64 * MIB, 1);
+    client.ask("PUT /v1/sets/set", "", &set("one", bytes.len())).await.unwrap().is(201, "");
+    client.ask("PUT /v1/sets/stays", "", &set("two", 4)).await.unwrap().is(201, "");
+    client.write(0, &bytes).await.unwrap().is(204, "");
+    // A read and a write in flight: neither is at its end, as the client takes no more and sends no more.
+    let mut reading = Client::connect(daemon.address).await;
+    reading.raw(reading.head("GET /v1/sets/set/read", "")).await.unwrap();
+    reading.stream.readable().await.unwrap();
+    let mut writing = Client::connect(daemon.address).await;
+    let head = format!("Content-Range: bytes 0-9/*\r\nContent-Digest: {}\r\nContent-Length: 10\r\n", sha1_of(&[0; 10]));
+    writing.raw(writing.head("POST /v1/sets/set/write", &head)).await.unwrap();
+    writing.raw([0; 5]).await.unwrap();
+    while client.ask("GET /v1/control/stats", "", b"").await.unwrap().json()["writeRequests"] != 2 {}
+
+    configure(&config, &[("two", &two)]);
+    client.ask("POST /v1/config/reload", "", b"").await.unwrap().is(200, "");
+
+    client.ask("GET /v1/sets/set/read", "Range: bytes=0-3\r\n", b"").await.unwrap().is(404, "unknown_set");
+    client.write(0, b"evil").await.unwrap().is(404, "unknown_set");
+    for request in ["POST /v1/sets/set/flush", "DELETE /v1/sets/set?files=true"] {
+        client.ask(request, "", b"").await.unwrap().is(404, "unknown_set");
+    }
+    client.ask("PUT /v1/sets/set", "", &set("one", bytes.len())).await.unwrap().is(404, "unknown_root");
+    assert_eq!(reading.answer().await.err().map(|error| error.kind()), Some(std::io::ErrorKind::UnexpectedEof));
+    writing.raw([0; 5]).await.unwrap();
+    writing.answer().await.unwrap().is(404, "unknown_set");
+    assert_eq!(client.ask("GET /v1/control/stats", "", b"").await.unwrap().json()["sets"], 1);
+    // The last of those in flight takes its files with it.
+    while client.ask("GET /v1/control/stats", "", b"").await.unwrap().json()["openFiles"] != 0 {}
+    assert!(std::fs::read(one.join("a")).unwrap() == bytes);
+
+    // The same name at another place is another root; back at its own it is the same one.
+    configure(&config, &[("two", &one), ("one", &one)]);
+    client.ask("POST /v1/config/reload", "", b"").await.unwrap().is(200, "");
+    client.ask("POST /v1/sets/stays/flush", "", b"").await.unwrap().is(404, "unknown_set");
+    client.ask("PUT /v1/sets/set", "", &set("one", bytes.len())).await.unwrap().is(201, "");
+    client.write(0, b"good").await.unwrap().is(204, "");
+}
+
+#[tokio::test]
+async fn a_root_that_is_gone_is_made_neither_by_a_reload_nor_by_a_daemon_that_knows_it() {
+    let above = tempfile::tempdir().unwrap();
+    let config = above.path().join("config.json");
+    let (drive, away) = (above.path().join("drive"), above.path().join("away"));
+    configure(&config, &[("root", &drive)]);
+    let start = |more: &[&str]| Daemon::start(Command::new(PROGRAM).args(more).arg("--config").arg(&config), true);
+    let set = set_of(&[("a", 4)]).to_string().into_bytes();
+    let first = start(&[]);
+    let mut client = Client::connect(first.address).await;
+    client.ask("PUT /v1/sets/set", "", &set).await.unwrap().is(201, "");
+
+    std::fs::rename(&drive, &away).unwrap();
+    client.ask("POST /v1/config/reload", "", b"").await.unwrap().is(200, "");
+    client.write(0, b"abcd").await.unwrap().is(503, "root_gone");
+    drop(first);
+    let second = start(&["--known-roots"]);
+    let mut client = Client::connect(second.address).await;
+    client.ask("PUT /v1/sets/set", "", &set).await.unwrap().is(503, "root_gone");
+    assert!(!drive.exists());
+    // The empty folder that a drive is mounted on is not the drive either.
+    std::fs::create_dir(&drive).unwrap();
+    client.ask("PUT /v1/sets/set", "", &set).await.unwrap().is(503, "root_gone");
+    assert_eq!(std::fs::read_dir(&drive).unwrap().count(), 0);
+
+    std::fs::remove_dir(&drive).unwrap();
+    std::fs::rename(&away, &drive).unwrap();
+    client.ask("PUT /v1/sets/set", "", &set).await.unwrap().is(201, "");
+    client.write(0, b"abcd").await.unwrap().is(204, "");
 }
 
 #[test]

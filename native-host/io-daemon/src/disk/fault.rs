@@ -4,6 +4,7 @@ use std::io;
 
 use rustix::io::Errno;
 
+use super::root::Gone;
 use crate::error::Error;
 
 /// A file that was there is gone.
@@ -17,6 +18,9 @@ pub(crate) const NOT_REGULAR: &str = "it is not a regular file";
 
 /// Blames `path` for what the system says.
 pub(crate) fn of(path: &str, error: &io::Error) -> Error {
+    if Gone::is_in(error) {
+        return Error::RootGone;
+    }
     let path = path.to_owned();
     match Errno::from_io_error(error) {
         Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => Error::DiskFull { path },

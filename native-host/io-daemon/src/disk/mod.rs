@@ -14,17 +14,19 @@ mod fault;
 mod handles;
 pub mod layout;
 pub mod locks;
+mod marker;
 pub mod path;
 mod places;
 mod prepare;
 mod record;
 mod reserved;
-mod root;
+pub mod root;
 pub mod set;
 mod stored;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -34,6 +36,8 @@ use futures_util::stream::{self, Stream};
 use self::budget::{Budget, Loan};
 use self::digest::{Algorithm, Digest};
 use self::handles::Handles;
+pub use self::marker::Taking;
+use self::root::Root;
 use self::set::{FileSet, Registration};
 use crate::counters::Counters;
 use crate::error::{Error, Result};
@@ -75,6 +79,8 @@ impl Default for Limits {
 pub struct Disk(Arc<Shared>);
 
 struct Shared {
+    /// Those in force, by name.
+    roots: RwLock<HashMap<String, Root>>,
     sets: RwLock<HashMap<String, Arc<FileSet>>>,
     next_serial: AtomicU64,
     handles: Arc<Handles>,
@@ -93,10 +99,11 @@ pub enum Registered {
 }
 
 impl Disk {
-    /// A disk without sets.
+    /// A disk without roots and sets.
     #[must_use]
     pub fn new(limits: Limits, counters: Arc<Counters>) -> Self {
         Self(Arc::new(Shared {
+            roots: RwLock::default(),
             sets: RwLock::default(),
             next_serial: AtomicU64::new(0),
             handles: Arc::new(Handles::new(limits.max_open_files)),
@@ -124,14 +131,78 @@ impl Disk {
         self.0.sets.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
+    /// Puts these roots in force. New ones are made and marked, as `taking` says; those that stay keep their marks, also if
+    /// they are gone just now. The sets of those that are dropped, or that are elsewhere from now on, are revoked. Blocks.
+    pub fn take_roots(&self, roots: &BTreeMap<String, PathBuf>, taking: Taking) {
+        let before = self.roots().clone();
+        let taken = roots.iter().map(|(name, directory)| {
+            let root = match before.get(name).filter(|root| root.path() == directory) {
+                Some(same) => {
+                    same.take_again(taking);
+                    same.clone()
+                }
+                None => Root::take(directory.clone(), taking),
+            };
+            (name.clone(), root)
+        });
+        let taken: HashMap<_, _> = taken.collect();
+        self.0.roots.write().unwrap_or_else(PoisonError::into_inner).clone_from(&taken);
+        // After the roots are swapped: whoever registers a set now looks at them under this lock.
+        let mut sets = self.0.sets.write().unwrap_or_else(PoisonError::into_inner);
+        let revoked: Vec<_> = sets.extract_if(|_, set| !is_in_force(&taken, set.registration())).collect();
+        drop(sets);
+        for (_, set) in revoked {
+            set.revoke();
+        }
+    }
+
+    /// The same while running, behind other work on the disk.
+    ///
+    /// # Errors
+    /// `Internal`.
+    pub async fn reload_roots(&self, roots: BTreeMap<String, PathBuf>) -> Result<()> {
+        let disk = self.clone();
+        self.0
+            .operations
+            .run(move || {
+                disk.take_roots(&roots, Taking::New);
+                Ok(())
+            })
+            .await
+    }
+
+    fn roots(&self) -> std::sync::RwLockReadGuard<'_, HashMap<String, Root>> {
+        self.0.roots.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The root in force under the name.
+    ///
+    /// # Errors
+    /// `UnknownRoot`.
+    pub fn root(&self, name: &str) -> Result<Root> {
+        self.roots().get(name).cloned().ok_or(Error::UnknownRoot)
+    }
+
+    /// Whether the root of a set is there.
+    ///
+    /// # Errors
+    /// `RootGone`.
+    pub async fn check_root(&self, registration: &Registration) -> Result<()> {
+        let root = registration.root.clone();
+        self.0.operations.run(move || root.check().map(drop).map_err(|_| Error::RootGone)).await
+    }
+
     /// Registers a set, touching no file. Of a new one the files of `skipped`, indices within its layout, are set aside from
     /// the first write on. One that is registered already starts anew: nothing is expected of its files, and those stay
     /// skipped that were. Blocks while it compares two lists, and for writes in flight.
     ///
     /// # Errors
-    /// `SetConflict`, or `Busy` where there are too many sets.
+    /// `UnknownRoot` where its root was dropped meanwhile, `SetConflict`, or `Busy` where there are too many sets.
     pub fn register(&self, id: String, registration: Registration, skipped: &[usize]) -> Result<Registered> {
         let mut sets = self.0.sets.write().unwrap_or_else(PoisonError::into_inner);
+        if !is_in_force(&self.roots(), &registration) {
+            return Err(Error::UnknownRoot);
+        }
         if let Some(set) = sets.get(&id).cloned() {
             // Every request takes the lock, and a long list takes long to compare.
             drop(sets);
@@ -287,6 +358,10 @@ impl Disk {
             }
         }))
     }
+}
+
+fn is_in_force(roots: &HashMap<String, Root>, registration: &Registration) -> bool {
+    roots.get(&registration.root_name).is_some_and(|root| *root == registration.root)
 }
 
 /// Nothing here is left half done where something panics.

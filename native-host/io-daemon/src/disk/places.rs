@@ -233,7 +233,7 @@ mod tests {
     }
 
     fn places(aside: Option<FilePath>, skipped: &[usize]) -> Places {
-        Places::new(Root::new("/nowhere".into()), aside, skipped)
+        Places::new(Root::from(PathBuf::from("/nowhere")), aside, skipped)
     }
 
     #[test]

@@ -24,6 +24,7 @@ impl FileSet {
         let mut outcome = Ok(());
         let mut finder = self.places.finder();
         for (file, entry) in self.layout().entries().iter().enumerate() {
+            self.check_revoked()?;
             let Some(path) = &entry.path else { continue };
             if !skipped.contains(&file) {
                 note(&mut outcome, self.provide(file, path, entry.length == 0, &mut finder));

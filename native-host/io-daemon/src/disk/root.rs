@@ -7,11 +7,15 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, Metadata, OpenOptions, OpenOptionsExt};
 use rustix::fs::OFlags;
+use thiserror::Error;
 
+use super::lock;
+use super::marker::{self, Found, Proof, Taking};
 use super::path::FilePath;
 
 /// Attempts at something in a folder that was made for it: another set may take one away that it left empty, and does so
@@ -25,23 +29,110 @@ pub(crate) enum Access {
     ReadWrite,
 }
 
-/// A file that was made, and the folders that got a new entry: below the root a relative path, above it an absolute one.
+/// A file that was made, and the folders below the root that got a new entry.
 pub(crate) struct Made {
     pub(crate) file: File,
     pub(crate) folders: Vec<PathBuf>,
 }
 
-/// A directory that files lie below. Not opened until needed, and opened anew each time: it may be replaced.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Root(PathBuf);
+/// A directory that files lie below. Opened anew each time, as its drive may come and go; while it is gone, everything here
+/// fails with [`Gone`]. Nothing makes it again.
+#[derive(Clone, Debug)]
+pub struct Root(Arc<Place>);
+
+#[derive(Debug)]
+struct Place {
+    directory: PathBuf,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    /// `None` in a root that was not taken: it is there while its path leads to a directory.
+    proof: Option<Proof>,
+    /// How often the root came back.
+    returns: u64,
+}
+
+/// What lies at the path of a root is not the root.
+#[derive(Debug, Error)]
+#[error("the root is gone")]
+pub(crate) struct Gone;
+
+impl Gone {
+    /// Whether that is why something failed.
+    pub(crate) fn is_in(error: &io::Error) -> bool {
+        error.get_ref().and_then(|inner| inner.downcast_ref::<Self>()).is_some()
+    }
+}
+
+impl PartialEq for Root {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.directory == other.0.directory
+    }
+}
+
+impl Eq for Root {}
+
+impl From<PathBuf> for Root {
+    /// A directory that is there, and is not marked.
+    fn from(directory: PathBuf) -> Self {
+        Self(Arc::new(Place { directory, known: Mutex::new(Known { proof: None, returns: 0 }) }))
+    }
+}
 
 impl Root {
-    pub(crate) fn new(directory: PathBuf) -> Self {
-        Self(directory)
+    /// Takes a directory as a root: makes it where it is missing, and marks it.
+    pub(crate) fn take(directory: PathBuf, taking: Taking) -> Self {
+        let proof = Some(marker::take(&directory, taking));
+        Self(Arc::new(Place { directory, known: Mutex::new(Known { proof, returns: 0 }) }))
+    }
+
+    /// Takes a root once more that could not be taken before.
+    pub(crate) fn take_again(&self, taking: Taking) {
+        let is_awaited = lock(&self.0.known).proof == Some(Proof::Awaited);
+        if is_awaited {
+            let proof = marker::take(&self.0.directory, taking);
+            lock(&self.0.known).proof = Some(proof);
+        }
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0.directory
+    }
+
+    /// Fails where the root is gone. Tells how often it came back: what was opened before the last time is not of this mount.
+    pub(crate) fn check(&self) -> Result<u64, Gone> {
+        self.confirm(None)
+    }
+
+    fn confirm(&self, opened: Option<&Dir>) -> Result<u64, Gone> {
+        let before = lock(&self.0.known).proof.clone();
+        // Not under the lock: a drive may take long to answer.
+        let found = before.map_or(Found::Same, |proof| proof.look(&self.0.directory, opened));
+        let mut known = lock(&self.0.known);
+        match found {
+            Found::Gone => return Err(Gone),
+            Found::Same => {}
+            Found::Back(proof) => {
+                if known.proof.as_ref() != Some(&proof) {
+                    known.proof = Some(proof);
+                    known.returns += 1;
+                }
+            }
+        }
+        Ok(known.returns)
     }
 
     fn directory(&self) -> io::Result<Dir> {
-        Dir::open_ambient_dir(&self.0, ambient_authority())
+        let opened = match Dir::open_ambient_dir(&self.0.directory, ambient_authority()) {
+            Err(error) if is_absent(&error) => return Err(io::Error::other(Gone)),
+            opened => opened?,
+        };
+        // In what was opened, so that nothing comes between.
+        self.confirm(Some(&opened)).map_err(io::Error::other)?;
+        Ok(opened)
     }
 
     /// Opens a regular file that is there.
@@ -49,7 +140,7 @@ impl Root {
         open(&self.directory()?, path, access, false)
     }
 
-    /// Opens a file, making it, its folders and the root where they are missing.
+    /// Opens a file, making it and its folders where they are missing.
     pub(crate) fn make(&self, path: &FilePath) -> io::Result<Made> {
         let (file, folders) = self.in_folder_of(path, |directory| open(directory, path, Access::ReadWrite, true))?;
         Ok(Made { file, folders })
@@ -58,12 +149,7 @@ impl Root {
     /// Moves a file, making the folders it comes to, and tells which got an entry. `AlreadyExists` where something is there.
     pub(crate) fn move_file(&self, from: &FilePath, to: &FilePath) -> io::Result<Vec<PathBuf>> {
         let (from, place) = (from.as_path(), to.as_path());
-        let ((), folders) = self.in_folder_of(to, |directory| match directory.hard_link(from, directory, place) {
-            Ok(()) => directory.remove_file(from),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
-            // Not every file system has links.
-            Err(_) => rename_to_free(directory, from, place),
-        })?;
+        let ((), folders) = self.in_folder_of(to, |directory| move_to_free(directory, from, place))?;
         Ok(folders)
     }
 
@@ -84,11 +170,6 @@ impl Root {
     }
 
     fn make_folders(&self, path: &FilePath, changed: &mut Vec<PathBuf>) -> io::Result<Dir> {
-        if !self.0.try_exists()? {
-            let missing = self.0.ancestors().take_while(|folder| !folder.exists());
-            changed.extend(missing.filter_map(Path::parent).map(Path::to_owned));
-            std::fs::create_dir_all(&self.0)?;
-        }
         let directory = self.directory()?;
         for folder in path.folders() {
             match directory.create_dir(folder) {
@@ -137,11 +218,20 @@ impl Root {
     pub(crate) fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         // Opened for reading, as a `Dir` is only a place in the tree that cannot be synced.
         let opened = match folder {
-            _ if folder.is_absolute() => File::open(folder)?,
             _ if folder.as_os_str().is_empty() => self.directory()?.open(".")?.into_std(),
             _ => self.directory()?.open(folder)?.into_std(),
         };
         opened.sync_all()
+    }
+}
+
+/// Moves a file to where nothing lies; `AlreadyExists` otherwise.
+pub(super) fn move_to_free(directory: &Dir, from: &Path, to: &Path) -> io::Result<()> {
+    match directory.hard_link(from, directory, to) {
+        Ok(()) => directory.remove_file(from),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+        // Not every file system has links.
+        Err(_) => rename_to_free(directory, from, to),
     }
 }
 
@@ -195,7 +285,7 @@ mod tests {
         symlink(outside.path().join("secret"), inside.path().join("file")).unwrap();
         symlink("../../../../../../etc", inside.path().join("up")).unwrap();
         symlink(outside.path().join("new"), inside.path().join("dangling")).unwrap();
-        let root = Root::new(inside.path().to_owned());
+        let root = Root::from(inside.path().to_owned());
 
         for hostile in
             [&["folder", "secret"][..], &["file"], &["up", "passwd"], &["dangling"], &["folder", "sub", "new"]]
@@ -214,7 +304,7 @@ mod tests {
         std::fs::create_dir(inside.path().join("real")).unwrap();
         symlink("real", inside.path().join("link")).unwrap();
 
-        Root::new(inside.path().to_owned()).make(&path(&["link", "file"])).unwrap();
+        Root::from(inside.path().to_owned()).make(&path(&["link", "file"])).unwrap();
 
         assert!(inside.path().join("real/file").is_file());
     }
@@ -222,13 +312,12 @@ mod tests {
     #[test]
     fn making_a_file_tells_every_folder_that_got_an_entry() {
         let above = tempfile::tempdir().unwrap();
-        let root = Root::new(above.path().join("x/root"));
+        let root = Root::take(above.path().join("x/root"), Taking::New);
 
         let first = root.make(&path(&["a", "b", "c"])).unwrap();
         let second = root.make(&path(&["a", "d"])).unwrap();
 
-        let expected = [above.path().join("x"), above.path().to_owned(), "".into(), "a".into(), "a/b".into()];
-        assert_eq!(first.folders, expected);
+        assert_eq!(first.folders, [PathBuf::new(), "a".into(), "a/b".into()]);
         assert_eq!(second.folders, [PathBuf::from("a")]);
         for folder in &first.folders {
             root.sync_folder(folder).unwrap();
@@ -238,7 +327,7 @@ mod tests {
     #[test]
     fn a_file_is_moved_into_folders_that_are_made_and_never_over_another() {
         let inside = tempfile::tempdir().unwrap();
-        let root = Root::new(inside.path().to_owned());
+        let root = Root::from(inside.path().to_owned());
         let moving = path(&["p", "moving"]);
         let directory = || root.directory().unwrap();
         root.make(&moving).unwrap();
@@ -264,7 +353,7 @@ mod tests {
     #[test]
     fn a_folder_that_is_taken_away_before_it_is_used_is_made_again() {
         let inside = tempfile::tempdir().unwrap();
-        let root = Root::new(inside.path().to_owned());
+        let root = Root::from(inside.path().to_owned());
         let file = path(&["a", "b", "c"]);
         let taken = std::cell::Cell::new(0);
 
@@ -290,10 +379,40 @@ mod tests {
         let inside = tempfile::tempdir().unwrap();
         let fifo = inside.path().join("pipe");
         rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
-        let root = Root::new(inside.path().to_owned());
+        let root = Root::from(inside.path().to_owned());
 
         for access in [Access::Read, Access::ReadWrite] {
             assert_eq!(root.open(&path(&["pipe"]), access).unwrap_err().kind(), io::ErrorKind::InvalidInput);
         }
+    }
+
+    #[test]
+    fn a_root_that_is_gone_is_not_made_again_and_works_once_it_is_back() {
+        let above = tempfile::tempdir().unwrap();
+        let (directory, away) = (above.path().join("root"), above.path().join("away"));
+        let root = Root::take(directory.clone(), Taking::New);
+        root.make(&path(&["a"])).unwrap();
+
+        std::fs::rename(&directory, &away).unwrap();
+        assert!(root.make(&path(&["b", "c"])).is_err_and(|error| Gone::is_in(&error)));
+        assert!(!directory.exists());
+        std::fs::create_dir(&directory).unwrap();
+        for failed in [
+            root.make(&path(&["b", "c"])).err(),
+            root.open(&path(&["a"]), Access::Read).err(),
+            root.is_file(&path(&["a"])).err(),
+            root.move_file(&path(&["a"]), &path(&["b"])).err(),
+            root.remove_file(&path(&["a"])).err(),
+            root.remove_folder(Path::new("a")).err(),
+            root.sync_folder(Path::new("")).err(),
+        ] {
+            assert!(failed.is_some_and(|error| Gone::is_in(&error)));
+        }
+        assert!(root.check().is_err());
+        assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
+
+        std::fs::remove_dir(&directory).unwrap();
+        std::fs::rename(&away, &directory).unwrap();
+        assert!(root.open(&path(&["a"]), Access::Read).is_ok() && root.check().is_ok());
     }
 }

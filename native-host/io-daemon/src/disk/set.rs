@@ -4,10 +4,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use rustix::io::Errno;
+use tokio_util::sync::CancellationToken;
 
 use super::fault;
 use super::handles::{Handles, Key};
@@ -32,8 +34,8 @@ pub struct Registration {
 impl Registration {
     /// Files laid out below the root of that name. `allocate` reserves a file's whole length at its first write.
     #[must_use]
-    pub fn new(root_name: String, directory: PathBuf, layout: Layout, allocate: bool) -> Self {
-        Self { root_name, root: Root::new(directory), layout, allocate, aside: None }
+    pub fn new(root_name: String, root: impl Into<Root>, layout: Layout, allocate: bool) -> Self {
+        Self { root_name, root: root.into(), layout, allocate, aside: None }
     }
 
     /// The same with a folder below the root in which files are set aside that nobody wants.
@@ -64,6 +66,10 @@ pub struct FileSet {
     /// Held by a flush, so that a second one does not return before the first has synced what it took. Says whether what
     /// was there before this registration is synced as well.
     flushing: Mutex<bool>,
+    /// Cancelled when the root is dropped: nothing more is done to its files.
+    revoked: CancellationToken,
+    /// How often the root had come back when the files kept open were opened.
+    returns: AtomicU64,
     /// Whether the set is forgotten. Operations hold it for reading, so that removal waits for them.
     gone: RwLock<bool>,
 }
@@ -89,7 +95,32 @@ impl FileSet {
             folders: Mutex::default(),
             preparing: Mutex::default(),
             flushing: Mutex::default(),
+            revoked: CancellationToken::new(),
+            returns: AtomicU64::new(0),
             gone: RwLock::new(false),
+        }
+    }
+
+    /// Ends the use of the set: its root is dropped. What an operation in flight has not begun is not done.
+    pub(crate) fn revoke(&self) {
+        self.revoked.cancel();
+        self.close_all();
+    }
+
+    /// Fails where the set is revoked.
+    pub(super) fn check_revoked(&self) -> Result<()> {
+        if self.revoked.is_cancelled() { Err(Error::UnknownSet) } else { Ok(()) }
+    }
+
+    /// Waits for something on behalf of the set, until the set is revoked.
+    ///
+    /// # Errors
+    /// Those of the work; `UnknownSet`.
+    pub async fn unless_revoked<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            biased;
+            () = self.revoked.cancelled() => Err(Error::UnknownSet),
+            done = work => done,
         }
     }
 
@@ -103,10 +134,26 @@ impl FileSet {
         &self.registration.layout
     }
 
-    /// Keeps the set from being removed for as long as the guard lives.
+    /// Keeps the set from being removed for as long as the guard lives, where its root is there. Files that were kept open
+    /// over an absence of the root are closed: they hold a drive that was to go, or are not those of the one that came.
     pub(crate) fn enter(&self) -> Result<RwLockReadGuard<'_, bool>> {
         let gone = self.gone.read().unwrap_or_else(PoisonError::into_inner);
-        if *gone { Err(Error::UnknownSet) } else { Ok(gone) }
+        if *gone {
+            return Err(Error::UnknownSet);
+        }
+        self.check_revoked()?;
+        let Ok(returns) = self.registration.root.check() else {
+            self.close_all();
+            return Err(Error::RootGone);
+        };
+        if self.returns.swap(returns, Ordering::Relaxed) != returns {
+            self.close_all();
+        }
+        Ok(gone)
+    }
+
+    fn close_all(&self) {
+        self.handles.close(|key| key.set == self.serial);
     }
 
     fn key(&self, file: usize) -> Key {
@@ -197,6 +244,7 @@ impl FileSet {
         let _here = self.enter()?;
         let mut outcome = Ok(());
         for span in self.layout().spans(begin..begin + bytes.len() as u64) {
+            self.check_revoked()?;
             let part = &bytes[span.at as usize..(span.at + span.length) as usize];
             note(&mut outcome, self.write_part(span.file, span.offset, part));
         }
@@ -249,8 +297,7 @@ impl FileSet {
                 // Nothing is left in it to keep.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
-                    let shown = if folder.is_absolute() { Path::new("") } else { &folder };
-                    note(&mut outcome, Err(fault::of(&shown.to_string_lossy(), &error)));
+                    note(&mut outcome, Err(fault::of(&folder.to_string_lossy(), &error)));
                     lock(&self.folders).insert(folder);
                 }
             }
@@ -308,8 +355,9 @@ impl FileSet {
             // What lies there now may be a successor's.
             return Err(Error::UnknownSet);
         }
-        self.handles.close(|key| key.set == self.serial);
+        self.close_all();
         if files {
+            self.check_revoked()?;
             self.remove_files()?;
         }
         *gone = true;
@@ -341,9 +389,17 @@ impl FileSet {
     }
 }
 
+impl Drop for FileSet {
+    /// An operation that had begun when the set was revoked may have opened a file since.
+    fn drop(&mut self) {
+        self.close_all();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     fn set_of(directory: &Path, files: &[&[&str]]) -> FileSet {
         let files = files.iter().map(|components| (Some(FilePath::new(components).unwrap()), 4));

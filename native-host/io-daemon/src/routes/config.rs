@@ -39,9 +39,11 @@ async fn show(State(state): State<AppState>) -> Json<Shown> {
     shown(&state.config, &state.config.current())
 }
 
-/// 200 with what is in force now; 400 `bad_request` where the file is bad, and nothing has changed.
+/// 200 with what is in force now; 400 `bad_request` where the file is bad, and nothing has changed. The sets of roots that
+/// were dropped are unknown from then on.
 async fn reload(State(state): State<AppState>) -> Result<Json<Shown>> {
     let config = Arc::clone(&state.config);
     let settings = state.compute.run(move || config.reload().map_err(Error::BadRequest)).await?;
+    state.disk.reload_roots(settings.roots.clone()).await?;
     Ok(shown(&state.config, &settings))
 }

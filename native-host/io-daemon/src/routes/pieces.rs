@@ -59,7 +59,7 @@ async fn write(SetId(id): SetId, State(state): State<AppState>, given: HeaderMap
     if declared.is_some_and(|declared| declared != length) {
         return Err(not_the_range());
     }
-    let piece = body::read_up_to(state.disk.budget(), &mut body, length).await?;
+    let piece = set.unless_revoked(body::read_up_to(state.disk.budget(), &mut body, length)).await?;
     if piece.bytes().len() as u64 != length {
         return Err(not_the_range());
     }

@@ -73,22 +73,26 @@ struct FileBody {
 }
 
 /// 201 where the set is new, 204 where it is the same again, which lifts what was refused of its files and leaves skipped
-/// those that were; 403 `refused` where a path leads to piecewise's own folder, 404 `unknown_root`, 409 `set_conflict`, 413 `too_large`, 503 `busy` where there are too many. Touches no
-/// file.
+/// those that were; 403 `refused` where a path leads to piecewise's own folder, 404 `unknown_root`, 409 `set_conflict`, 413
+/// `too_large`, 503 `busy` where there are too many, or `root_gone`. Touches no file.
 async fn register(SetId(id): SetId, State(state): State<AppState>, body: Body) -> Result<StatusCode> {
-    let (config, disk) = (state.config.clone(), state.disk.clone());
-    let registered = body::read_json(&state, body, MAX_REGISTRATION_BYTES, move |set: SetBody| {
-        let directory = config.current().roots.get(&set.root).cloned().ok_or(Error::UnknownRoot)?;
+    let disk = state.disk.clone();
+    let asked = body::read_json(&state, body, MAX_REGISTRATION_BYTES, move |set: SetBody| {
+        let root = disk.root(&set.root)?;
         let layout = layout(set.files.0)?;
         check_indices(&set.skipped.0, &layout)?;
-        let mut registration = Registration::new(set.root, directory, layout, set.allocate);
+        let mut registration = Registration::new(set.root, root, layout, set.allocate);
         if let Some(PathBody(folder)) = set.aside {
             let folder = folder.map_err(Error::BadRequest)?;
             folder.check_reserved_aside()?;
             registration = registration.with_aside(folder).map_err(Error::BadRequest)?;
         }
-        disk.register(id, registration, &set.skipped.0)
+        Ok((registration, set.skipped.0))
     });
+    let (registration, skipped) = asked.await?;
+    state.disk.check_root(&registration).await?;
+    let disk = state.disk.clone();
+    let registered = state.compute.run(move || disk.register(id, registration, &skipped));
     Ok(match registered.await? {
         Registered::New => StatusCode::CREATED,
         Registered::Again => StatusCode::NO_CONTENT,

@@ -66,10 +66,12 @@ fn embedded(ip: Ipv6Addr) -> [Option<Ipv4Addr>; 4] {
     match ip.segments() {
         // The address of this host is no IPv4 address, though it looks like one.
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => [None; 4],
-        // Compatible and mapped (RFC 4291 section 2.5.5), and translated (RFC 2765 section 2.1).
-        [0, 0, 0, 0, 0, 0 | 0xffff, _, _] | [0, 0, 0, 0, 0xffff, 0, _, _] => [at(last), None, None, None],
-        // NAT64 (RFC 6052 section 2.1).
-        [0x64, 0xff9b, 0, 0, 0, 0, _, _] => [at(last), None, None, None],
+        // At the end: compatible and mapped (RFC 4291 section 2.5.5), translated (RFC 2765 section 2.1), NAT64 (RFC 6052
+        // section 2.1), and ISATAP in any prefix (RFC 5214 section 6.1).
+        [0, 0, 0, 0, 0, 0 | 0xffff, _, _]
+        | [0, 0, 0, 0, 0xffff, 0, _, _]
+        | [0x64, 0xff9b, 0, 0, 0, 0, _, _]
+        | [.., 0 | 0x0200, 0x5efe, _, _] => [at(last), None, None, None],
         // NAT64 within one network (RFC 8215), with prefixes of 48, 56, 64 and 96 bits (RFC 6052 section 2.2).
         [0x64, 0xff9b, 1, ..] => [at([6, 7, 9, 10]), at([7, 9, 10, 11]), at([9, 10, 11, 12]), at(last)],
         // 6to4 (RFC 3056 section 2).
@@ -79,8 +81,6 @@ fn embedded(ip: Ipv6Addr) -> [Option<Ipv4Addr>; 4] {
             let client = last.map(|place| !bytes[place]);
             [at([4, 5, 6, 7]), Some(client.into()), None, None]
         }
-        // ISATAP (RFC 5214 section 6.1), in any prefix.
-        [.., 0 | 0x0200, 0x5efe, _, _] => [at(last), None, None, None],
         _ => [None; 4],
     }
 }

@@ -79,7 +79,7 @@ pub const WINDOW: usize = 262_144;
 pub struct Limits {
     /// The daemon's own port, which no page may dial on loopback through the daemon: it would pass for a local client.
     pub own_port: u16,
-    /// Sockets open at once; one more fails with `EMFILE`, as does one for which all WebSockets together leave no place.
+    /// Sockets open at once; one more fails with `EMFILE`, as does one for which all sessions together leave no place.
     /// Default 1,024.
     pub sockets: usize,
     /// How long a dial may take, name lookup included, before it fails with `ETIMEDOUT`. Default 30 s.

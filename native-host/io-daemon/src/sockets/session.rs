@@ -114,7 +114,7 @@ impl From<Gone> for End {
 type Owed = Vec<(u32, u32)>;
 
 /// Serves one WebSocket until the client leaves, breaks the rules, or `shutdown` is cancelled. All its sockets have ended
-/// then. Each takes one of `places`, which all WebSockets share, and is counted in `counters.sockets` while it is open.
+/// then. Each takes one of `places`, which all sessions share, and is counted in `counters.sockets` while it is open.
 pub async fn run(
     socket: WebSocket,
     limits: Limits,

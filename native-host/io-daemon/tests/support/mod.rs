@@ -28,6 +28,9 @@ pub const TOKEN: &str = "test-token.0123456789";
 pub const PORT: u16 = 4141;
 pub const MIB: usize = 1024 * 1024;
 
+/// What taking a root leaves in it.
+pub const MARKER: [&str; 2] = [".piecewise/", ".piecewise/io-daemon"];
+
 /// A daemon whose only root is `root`, below a temporary directory that also holds what lies outside.
 pub struct Bed {
     pub directory: TempDir,
@@ -143,7 +146,7 @@ impl Bed {
         self.root.join(path)
     }
 
-    /// Everything below the root, sorted.
+    /// Everything below the root but its marker, sorted.
     pub fn tree(&self) -> Vec<String> {
         fn walk(folder: &Path, below: &str, into: &mut Vec<String>) {
             for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -158,6 +161,7 @@ impl Bed {
         }
         let mut found = Vec::new();
         walk(&self.root, "", &mut found);
+        found.retain(|name| !MARKER.contains(&name.as_str()));
         found.sort();
         found
     }

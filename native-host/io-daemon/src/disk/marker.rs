@@ -1,0 +1,275 @@
+//! How a root is told from whatever lies at its path when it is gone: the empty folder that a drive was mounted on, or nothing.
+//!
+//! Whoever takes a root leaves a marker in it, `.piecewise/io-daemon`, with a text of its own. The root is there while a file
+//! with that text is. Looking costs one `stat`: the text is read only if the file is not the one it was last read from. No
+//! descriptor of the root is held, which would keep its drive from being unmounted.
+//!
+//! A root that cannot be written to has no marker; it is there while its folder is the same, by device and inode.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, OpenOptions};
+use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, accessat, fsync, openat, stat, statat};
+
+use super::reserved::FOLDER;
+use super::root::move_to_free;
+
+/// Nothing but taking a root makes this file.
+const NAME: &str = ".piecewise/io-daemon";
+
+/// The longest text of a marker that is read.
+const MAX_TEXT: u64 = 256;
+
+/// Bytes that make a marker one of its kind.
+const RANDOM: usize = 16;
+
+/// How a root is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// Its marker has this text. The file that it was last read from comes with it.
+    Marker { text: Vec<u8>, seen: Seen },
+    /// Its folder is this one.
+    Folder { device: u64, inode: u64 },
+    /// It was not there yet, or had no marker where one was to be expected: the next marker that is found is its own.
+    Awaited,
+}
+
+/// A file, as no other one will ever be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    device: u64,
+    inode: u64,
+    changed: (i64, i64),
+}
+
+/// Whether a root may be made and marked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taking {
+    /// It is made if it is missing, and marked if it has no marker.
+    New,
+    /// It was taken before, so without its marker it is gone.
+    Known,
+}
+
+/// Takes the root at `directory`.
+pub(super) fn take(directory: &Path, taking: Taking) -> Proof {
+    if taking == Taking::New
+        && let Err(error) = make(directory)
+    {
+        tracing::warn!(%error, "a root cannot be made");
+        return Proof::Awaited;
+    }
+    let Ok(opened) = Dir::open_ambient_dir(directory, ambient_authority()) else { return Proof::Awaited };
+    if let Ok(marker) = find(opened.as_fd(), Path::new(NAME)) {
+        return marker;
+    }
+    let marked = match taking {
+        Taking::New => mark(&opened).and_then(|()| find(opened.as_fd(), Path::new(NAME))),
+        Taking::Known => match accessat(&opened, ".", Access::WRITE_OK, AtFlags::empty()) {
+            Ok(()) => return Proof::Awaited,
+            Err(errno) => Err(errno.into()),
+        },
+    };
+    marked.unwrap_or_else(|error| {
+        tracing::info!(%error, "a root has no marker");
+        by_folder(directory).unwrap_or(Proof::Awaited)
+    })
+}
+
+/// Makes a folder and all above it, and brings their entries to the disk.
+fn make(directory: &Path) -> io::Result<()> {
+    let missing: Vec<_> = directory.ancestors().take_while(|folder| !folder.exists()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(directory)?;
+    for parent in missing.into_iter().filter_map(Path::parent) {
+        File::open(parent)?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// Leaves a marker, whole or not at all; one that somebody else left in this moment stays.
+fn mark(root: &Dir) -> io::Result<()> {
+    let mut random = [0; RANDOM];
+    File::open("/dev/urandom")?.read_exact(&mut random)?;
+    let number = u128::from_ne_bytes(random);
+    match root.create_dir(FOLDER) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let draft = PathBuf::from(format!("{NAME}.{number:032x}"));
+    let mut file = root.open_with(&draft, OpenOptions::new().write(true).create_new(true))?;
+    let written = writeln!(file, "The io-daemon of piecewise knows its folder by this file: {number:032x}")
+        .and_then(|()| file.sync_all())
+        .and_then(|()| move_to_free(root, &draft, Path::new(NAME)));
+    if let Err(error) = written {
+        let _ = root.remove_file(&draft);
+        return if error.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) };
+    }
+    fsync(root.open(FOLDER)?)?;
+    Ok(fsync(root.open(".")?)?)
+}
+
+/// The marker that lies at `path` below `at`.
+fn find(at: impl AsFd, path: &Path) -> io::Result<Proof> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(openat(&at, path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let seen = seen_of(&rustix::fs::fstat(&file)?);
+    let mut text = Vec::new();
+    file.take(MAX_TEXT).read_to_end(&mut text)?;
+    Ok(Proof::Marker { text, seen })
+}
+
+#[allow(
+    clippy::unnecessary_cast,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
+    reason = "the types differ from system to system"
+)]
+fn seen_of(found: &rustix::fs::Stat) -> Seen {
+    Seen {
+        device: found.st_dev as u64,
+        inode: found.st_ino as u64,
+        changed: (found.st_ctime as i64, found.st_ctime_nsec as i64),
+    }
+}
+
+fn by_folder(directory: &Path) -> io::Result<Proof> {
+    let Seen { device, inode, .. } = seen_of(&stat(directory)?);
+    Ok(Proof::Folder { device, inode })
+}
+
+/// What lies at a root's path.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// The root, unchanged since it was last looked at.
+    Same,
+    /// The root, which was away: what is kept of it belongs to another mount. It is known by this from now on.
+    Back(Proof),
+    /// Something else, or nothing.
+    Gone,
+}
+
+impl Proof {
+    /// Looks for the root at `directory`; in `opened` if it is open already.
+    pub(super) fn look(&self, directory: &Path, opened: Option<&Dir>) -> Found {
+        let marker = directory.join(NAME);
+        let (at, path) = match opened {
+            Some(opened) => (opened.as_fd(), Path::new(NAME)),
+            None => (CWD, marker.as_path()),
+        };
+        match self {
+            Self::Marker { text, seen } => match statat(at, path, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(found) if seen_of(&found) == *seen => Found::Same,
+                Ok(_) => match find(at, path) {
+                    Ok(proof) if matches!(&proof, Self::Marker { text: own, .. } if own == text) => Found::Back(proof),
+                    _ => Found::Gone,
+                },
+                Err(_) => Found::Gone,
+            },
+            Self::Folder { device, inode } => {
+                let found = opened.map_or_else(|| stat(directory), rustix::fs::fstat);
+                let is_same = found.is_ok_and(|found| {
+                    let found = seen_of(&found);
+                    (found.device, found.inode) == (*device, *inode)
+                });
+                if is_same { Found::Same } else { Found::Gone }
+            }
+            Self::Awaited => find(at, path).map_or(Found::Gone, Found::Back),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text_of(proof: &Proof) -> &[u8] {
+        match proof {
+            Proof::Marker { text, .. } => text,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_root_is_made_and_marked_once() {
+        let above = tempfile::tempdir().unwrap();
+        let directory = above.path().join("a/root");
+
+        let first = take(&directory, Taking::New);
+        let again = take(&directory, Taking::New);
+        let other = take(above.path(), Taking::New);
+
+        assert_eq!(first, again);
+        assert_ne!(text_of(&first), text_of(&other));
+        let names: Vec<_> =
+            std::fs::read_dir(directory.join(FOLDER)).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["io-daemon"]);
+        assert_eq!(first.look(&directory, None), Found::Same);
+    }
+
+    #[test]
+    fn a_root_is_there_while_its_marker_is() {
+        let above = tempfile::tempdir().unwrap();
+        let (directory, away) = (above.path().join("root"), above.path().join("away"));
+        let proof = take(&directory, Taking::New);
+
+        std::fs::rename(&directory, &away).unwrap();
+        assert_eq!(proof.look(&directory, None), Found::Gone);
+        std::fs::create_dir(&directory).unwrap();
+        assert_eq!(proof.look(&directory, None), Found::Gone);
+        take(&directory, Taking::New);
+        assert_eq!(proof.look(&directory, None), Found::Gone, "the marker of another root");
+        std::fs::remove_dir_all(&directory).unwrap();
+        std::fs::rename(&away, &directory).unwrap();
+        assert_eq!(proof.look(&directory, None), Found::Same);
+
+        // As on another mount: another file with the same text.
+        let copy = std::fs::read(directory.join(NAME)).unwrap();
+        std::fs::remove_file(directory.join(NAME)).unwrap();
+        std::fs::write(directory.join(NAME), copy).unwrap();
+        let Found::Back(now) = proof.look(&directory, None) else { panic!("it is not known again") };
+        assert_eq!(text_of(&now), text_of(&proof));
+        assert_eq!(now.look(&directory, None), Found::Same);
+    }
+
+    #[test]
+    fn a_known_root_is_neither_made_nor_marked_and_its_marker_is_awaited() {
+        let above = tempfile::tempdir().unwrap();
+        let directory = above.path().join("root");
+
+        let missing = take(&directory, Taking::Known);
+        assert!(!directory.exists());
+        std::fs::create_dir(&directory).unwrap();
+        assert_eq!((take(&directory, Taking::Known), missing.clone()), (Proof::Awaited, Proof::Awaited));
+        assert_eq!(missing.look(&directory, None), Found::Gone);
+
+        let marked = take(&directory, Taking::New);
+        assert_eq!(missing.look(&directory, None), Found::Back(marked.clone()));
+        assert_eq!(take(&directory, Taking::Known), marked);
+    }
+
+    #[test]
+    fn a_marker_is_a_file_and_no_link_or_pipe() {
+        let directory = tempfile::tempdir().unwrap();
+        let proof = take(directory.path(), Taking::New);
+        let marker = directory.path().join(NAME);
+        let text = directory.path().join("text");
+        std::fs::rename(&marker, &text).unwrap();
+
+        std::os::unix::fs::symlink(&text, &marker).unwrap();
+        assert_eq!(proof.look(directory.path(), None), Found::Gone);
+        std::fs::remove_file(&marker).unwrap();
+        rustix::fs::mknodat(CWD, &marker, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        assert_eq!(proof.look(directory.path(), None), Found::Gone);
+        assert_eq!(Proof::Awaited.look(directory.path(), None), Found::Gone);
+    }
+}
