@@ -1,5 +1,5 @@
 /** The URL of an io-daemon, made safe to send the token to. Pure. */
-import * as IpAddress from "../base/IpAddress.ts"
+import * as Reach from "../base/Reach.ts"
 
 /**
  * The URL with 127.0.0.1 for every other way to name this machine. The daemon listens there and nowhere else, while
@@ -15,4 +15,4 @@ export const pinned = (url: string): string => {
 
 /** Connecting to an unspecified address reaches loopback. */
 const isHere = (hostname: string): boolean =>
-  hostname === "0.0.0.0" || hostname === "[::]" || IpAddress.reach(hostname) === "loopback"
+  hostname === "0.0.0.0" || hostname === "[::]" || Reach.of(hostname) === "loopback"
