@@ -12,16 +12,19 @@ export interface Share {
   held: number
 }
 
-interface Waiter {
+/** A connection that a torrent holds, waits for, or does not want any more. */
+export interface Place {
   readonly share: Share
-  readonly grant: () => void
+  state: "asked for" | "held" | "given back"
+  /** Tells whoever waits that it is held now. */
+  grant: () => void
 }
 
 /** What is given out, and who waits, the longest first: as many as its torrents dial at once, at most. */
 export interface ConnectionLimit {
   readonly max: number
   held: number
-  readonly waiting: Set<Waiter>
+  readonly waiting: Set<Place>
 }
 
 /** At most `max` connections. */
@@ -30,64 +33,75 @@ export const make = (max: number): ConnectionLimit => ({ max, held: 0, waiting: 
 /** The share of a torrent that has no connection yet. */
 export const share = (): Share => ({ held: 0 })
 
-const raise = (self: ConnectionLimit, share: Share): void => {
+const makePlace = (share: Share): Place => ({ share, state: "asked for", grant: () => {} })
+
+const raise = (self: ConnectionLimit, place: Place): void => {
+  place.state = "held"
   self.held++
-  share.held++
+  place.share.held++
 }
 
-const poorest = (self: ConnectionLimit): Waiter | undefined => {
-  let poorest: Waiter | undefined
-  for (const waiter of self.waiting) {
-    if (poorest === undefined || waiter.share.held < poorest.share.held) poorest = waiter
+const poorest = (self: ConnectionLimit): Place | undefined => {
+  let poorest: Place | undefined
+  for (const place of self.waiting) {
+    if (poorest === undefined || place.share.held < poorest.share.held) poorest = place
   }
   return poorest
 }
 
-/** Gives back what `takeNow` gave. */
-export const release = (self: ConnectionLimit, share: Share): void => {
-  self.held--
-  share.held--
-  const next = poorest(self)
-  if (next === undefined || self.held >= self.max) return
-  self.waiting.delete(next)
-  raise(self, next.share)
-  next.grant()
-}
-
-/**
- * Takes a connection at once, for a peer that came by itself: `false` where none is free. Whoever took one calls `release`
- * when it has ended.
- */
-export const takeNow = (self: ConnectionLimit, share: Share): boolean => {
+const takeIfFree = (self: ConnectionLimit, place: Place): boolean => {
   if (self.held >= self.max) return false
-  raise(self, share)
+  raise(self, place)
   return true
 }
 
-const take = (self: ConnectionLimit, share: Share): Effect.Effect<void> =>
+/**
+ * Takes a connection at once, for a peer that came by itself: `undefined` if none is free. Whoever took one calls
+ * `giveBack` when it has ended.
+ */
+export const takeNow = (self: ConnectionLimit, share: Share): Place | undefined => {
+  const place = makePlace(share)
+  return takeIfFree(self, place) ? place : undefined
+}
+
+/** Ends a place, whether it is held or only asked for; giving back twice is giving back once. */
+export const giveBack = (self: ConnectionLimit, place: Place): void => {
+  const wasHeld = place.state === "held"
+  place.state = "given back"
+  self.waiting.delete(place)
+  if (!wasHeld) return
+  self.held--
+  place.share.held--
+  const next = poorest(self)
+  if (next === undefined || self.held >= self.max) return
+  self.waiting.delete(next)
+  raise(self, next)
+  next.grant()
+}
+
+const take = (self: ConnectionLimit, place: Place): Effect.Effect<void> =>
   Effect.callback<void>((resume) => {
-    if (takeNow(self, share)) return resume(Effect.void)
-    const waiter: Waiter = { share, grant: () => resume(Effect.void) }
-    self.waiting.add(waiter)
-    return Effect.sync(() => self.waiting.delete(waiter))
+    if (takeIfFree(self, place)) return resume(Effect.void)
+    place.grant = () => resume(Effect.void)
+    self.waiting.add(place)
   })
 
 /** Runs an effect with a connection of its own, once there is one. */
 export const withConnection =
   (self: ConnectionLimit, share: Share) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.uninterruptibleMask((restore) =>
-      Effect.andThen(
-        restore(take(self, share)),
-        Effect.ensuring(
-          restore(effect),
-          Effect.sync(() => release(self, share))
-        )
+    Effect.suspend(() => {
+      const place = makePlace(share)
+      // The place is given back by what surrounds both the wait and the use: a fiber may be interrupted between a grant
+      // and its next step.
+      return Effect.ensuring(
+        Effect.andThen(take(self, place), effect),
+        Effect.sync(() => giveBack(self, place))
       )
-    )
+    })
 
 /** Whether the torrent should give a connection up, as another waits that has fewer even then. */
 export const shouldGive = (self: ConnectionLimit, share: Share): boolean => {
-  for (const waiter of self.waiting) if (waiter.share.held + 1 < share.held) return true
+  for (const place of self.waiting) if (place.share.held + 1 < share.held) return true
   return false
 }

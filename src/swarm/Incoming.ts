@@ -7,13 +7,13 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import type { InfoHash } from "../base/InfoHash.ts"
 import * as PeerSession from "../peer/PeerSession.ts"
 import type { Connection, Listening, Sink } from "../transport/Transport.ts"
 import * as Handshake from "../wire/Handshake.ts"
 import { WireError } from "../wire/WireError.ts"
+import * as OwnedFibers from "./OwnedFibers.ts"
 
 /**
  * Connections whose handshake is awaited at once: a swarm that finds us at once is smaller, and each holds one socket.
@@ -33,41 +33,34 @@ export interface Options {
 /** Hands on what comes in for as long as it runs. Connections belong to the scope at hand. */
 export const run = Effect.fnUntraced(function* ({ find, listening }: Options) {
   const owner = yield* Effect.scope
-  const strangers = new Set<Fiber.Fiber<void>>()
+  const strangers = yield* OwnedFibers.make<Connection>()
   while (true) {
     const scope = yield* Scope.fork(owner)
     const connection = yield* Scope.provide(listening.accept, scope)
-    if (strangers.size >= maxStrangers) {
-      const [longest] = strangers
-      strangers.delete(longest!)
-      longest!.interruptUnsafe()
+    if (strangers.running.size >= maxStrangers) {
+      const [longest] = strangers.running.keys()
+      OwnedFibers.interruptUnsafe(strangers, longest!)
+      strangers.running.delete(longest!)
     }
-    const stranger: Fiber.Fiber<void> = yield* Effect.forkIn(greet(connection, scope, find), owner)
-    strangers.add(stranger)
-    stranger.addObserver(() => strangers.delete(stranger))
+    yield* OwnedFibers.run(strangers, connection, greet(connection, scope, find), (exit) =>
+      Exit.isFailure(exit) ? Scope.close(scope, Exit.void) : Effect.void
+    )
   }
 })
 
-const greet = Effect.fnUntraced(
-  function* (connection: Connection, scope: Scope.Closeable, find: Options["find"]) {
-    const replay = makeReplay(connection)
-    const goneEarly = Effect.andThen(Effect.ignore(connection.closed), Effect.interrupt)
-    const { infoHash } = yield* Effect.timeout(
-      Effect.raceFirst(replay.handshake, goneEarly),
-      PeerSession.handshakeTimeout
-    )
-    // The handshake completes in the middle of the sink's call, in which reading must not go on.
-    yield* Effect.yieldNow
-    const accept = find(infoHash)
-    if (accept === undefined) return yield* Effect.interrupt
-    yield* accept(replay.connection, scope)
-  },
-  (effect, _connection, scope) =>
-    effect.pipe(
-      Effect.onExit((exit) => (Exit.isFailure(exit) ? Scope.close(scope, Exit.void) : Effect.void)),
-      Effect.ignore
-    )
-)
+const greet = Effect.fnUntraced(function* (connection: Connection, scope: Scope.Closeable, find: Options["find"]) {
+  const replay = makeReplay(connection)
+  const goneEarly = Effect.andThen(Effect.ignore(connection.closed), Effect.interrupt)
+  const { infoHash } = yield* Effect.timeout(
+    Effect.raceFirst(replay.handshake, goneEarly),
+    PeerSession.handshakeTimeout
+  )
+  // The handshake completes in the middle of the sink's call, in which reading must not go on.
+  yield* Effect.yieldNow
+  const accept = find(infoHash)
+  if (accept === undefined) return yield* Effect.interrupt
+  yield* accept(replay.connection, scope)
+})
 
 /** A connection whose first bytes are looked at before anybody receives from it; they are then received again. */
 const makeReplay = (connection: Connection) => {

@@ -7,7 +7,6 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as FiberMap from "effect/FiberMap"
 import * as Latch from "effect/Latch"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
@@ -39,6 +38,7 @@ import * as Dial from "./Dial.ts"
 import * as DialPriority from "./DialPriority.ts"
 import * as ExternalAddress from "./ExternalAddress.ts"
 import * as Offers from "./Offers.ts"
+import * as OwnedFibers from "./OwnedFibers.ts"
 import * as PeerBook from "./PeerBook.ts"
 import * as UploadSlots from "./UploadSlots.ts"
 import * as Usefulness from "./Usefulness.ts"
@@ -146,7 +146,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const book = PeerBook.make(options.random, (address) => DialPriority.of(us(), address))
   /** Whether we are seen at another address than when the book was ranked. Anybody can tell us one, so a tick does it. */
   let isRankStale = false
-  const fibers = yield* FiberMap.make<number, void>()
+  const fibers = yield* OwnedFibers.make<number>()
   const open = new Map<number, PeerSession.PeerSession>()
   const clock = yield* Clock.Clock
   const awake = yield* Latch.make(true)
@@ -251,32 +251,26 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       yield* converse(peer, connection, false)
     },
     Effect.scoped,
-    (effect, peer) =>
-      effect.pipe(
-        ConnectionLimit.withConnection(options.connections, share),
-        Effect.onExit((exit) => ended(peer, exit)),
-        Effect.ignore
-      )
+    ConnectionLimit.withConnection(options.connections, share)
   )
 
   const accept = Effect.fnUntraced(function* (connection: Connection, scope: Scope.Closeable) {
     const close = Scope.close(scope, Exit.void)
-    if (!wantsPeers() || running >= maxConnections || !ConnectionLimit.takeNow(options.connections, share)) {
-      return yield* close
-    }
+    const place =
+      !wantsPeers() || running >= maxConnections ? undefined : ConnectionLimit.takeNow(options.connections, share)
+    if (place === undefined) return yield* close
     const peer = PeerBook.arrive(book, connection.remote, Monotonic.nowUnsafe(clock))
     if (peer === undefined) {
-      ConnectionLimit.release(options.connections, share)
+      ConnectionLimit.giveBack(options.connections, place)
       return yield* close
     }
     running++
-    const session = converse(peer, connection, true).pipe(
-      Effect.onExit((exit) => ended(peer, exit)),
-      Effect.ensuring(Effect.sync(() => ConnectionLimit.release(options.connections, share))),
-      Effect.ensuring(close),
-      Effect.ignore
+    yield* OwnedFibers.run(fibers, peer.key, converse(peer, connection, true), (exit) =>
+      Effect.suspend(() => {
+        ConnectionLimit.giveBack(options.connections, place)
+        return Effect.andThen(ended(peer, exit), close)
+      })
     )
-    yield* FiberMap.run(fibers, peer.key, session)
   }, Effect.uninterruptible)
 
   const ended = (peer: PeerBook.Peer, exit: Exit.Exit<void, PeerSession.SessionError>): Effect.Effect<void> => {
@@ -334,7 +328,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       }
       PeerBook.dialing(peer)
       running++
-      yield* FiberMap.run(fibers, peer.key, session(peer))
+      yield* OwnedFibers.run(fibers, peer.key, session(peer), (exit) => ended(peer, exit))
     }
     return undefined
   })
@@ -389,12 +383,6 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     }
   })
 
-  /** Ends a dial under way, or one that waits for its turn. */
-  const giveUp = (key: number): void => {
-    const fiber = FiberMap.getUnsafe(fibers, key)
-    if (fiber._tag === "Some") fiber.value.interruptUnsafe()
-  }
-
   const loops = yield* Effect.forkScoped(
     Effect.all([dial, Effect.repeat(tick, Schedule.spaced("1 second"))], { concurrency: "unbounded", discard: true })
   )
@@ -416,7 +404,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       for (const other of [...book.peers.values()]) {
         if (other.state !== "banned") continue
         const session = open.get(other.key)
-        if (session === undefined) giveUp(other.key)
+        // Or a dial under way, or one that waits for its turn.
+        if (session === undefined) OwnedFibers.interruptUnsafe(fibers, other.key)
         else session.failUnsafe(new PeerDropped({ why: "it is banned" }))
       }
     },

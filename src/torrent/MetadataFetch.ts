@@ -6,7 +6,6 @@
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as FiberMap from "effect/FiberMap"
 import * as Latch from "effect/Latch"
 import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
@@ -23,6 +22,7 @@ import { PeerDropped } from "../peer/PeerPatience.ts"
 import { PieceHasher } from "../piece/PieceHasher.ts"
 import * as ConnectionLimit from "../swarm/ConnectionLimit.ts"
 import * as Dial from "../swarm/Dial.ts"
+import * as OwnedFibers from "../swarm/OwnedFibers.ts"
 import * as PeerBook from "../swarm/PeerBook.ts"
 import { Dialer } from "../transport/Transport.ts"
 
@@ -67,7 +67,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   const copies = yield* Queue.bounded<MetadataExchange.Copy>(MetadataExchange.maxSoleCopies + 1)
   const found = yield* Deferred.make<Uint8Array>()
   const awake = yield* Latch.make(true)
-  const fibers = yield* FiberMap.make<number, void>()
+  const fibers = yield* OwnedFibers.make<number>()
   const share = ConnectionLimit.share()
   let running = 0
 
@@ -132,22 +132,18 @@ export const run = Effect.fnUntraced(function* (options: Options) {
       })
     },
     Effect.scoped,
-    (effect, peer) =>
-      effect.pipe(
-        ConnectionLimit.withConnection(options.connections, share),
-        Effect.onExit(() =>
-          Effect.sync(() => {
-            const wasOpen = sessions.delete(peer.key)
-            running--
-            PeerBook.disconnected(book, peer, Monotonic.nowUnsafe(clock), wasOpen)
-            MetadataExchange.leave(exchange, peer.key)
-            tell()
-            Latch.openUnsafe(awake)
-          })
-        ),
-        Effect.ignore
-      )
+    ConnectionLimit.withConnection(options.connections, share)
   )
+
+  const ended = (peer: PeerBook.Peer) =>
+    Effect.sync(() => {
+      const wasOpen = sessions.delete(peer.key)
+      running--
+      PeerBook.disconnected(book, peer, Monotonic.nowUnsafe(clock), wasOpen)
+      MetadataExchange.leave(exchange, peer.key)
+      tell()
+      Latch.openUnsafe(awake)
+    })
 
   const dial = Effect.gen(function* () {
     while (true) {
@@ -157,7 +153,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
       if (peer !== undefined) {
         PeerBook.dialing(peer)
         running++
-        yield* FiberMap.run(fibers, peer.key, session(peer))
+        yield* OwnedFibers.run(fibers, peer.key, session(peer), () => ended(peer))
       } else {
         const dialAt = PeerBook.nextDialAt(book)
         yield* dialAt === undefined || running >= maxConnections

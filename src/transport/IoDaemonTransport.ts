@@ -66,7 +66,10 @@ const makeSharedSession = Effect.gen(function* () {
 
   /** All who wait get the same answer. It is tried on when they are gone: others will ask. */
   const open = Effect.suspend(() => {
-    if (isOver) return Effect.fail(new IoDaemonUnavailable({ why: "its layer is closed" }))
+    // In a scope that is closing no fiber would begin, and whoever waits for it would wait for ever.
+    if (isOver || scope.state._tag === "Closed") {
+      return Effect.fail(new IoDaemonUnavailable({ why: "its layer is closed" }))
+    }
     if (opening !== undefined) return Deferred.await(opening)
     const mine = Deferred.makeUnsafe<Session, IoDaemonUnavailable>()
     opening = mine

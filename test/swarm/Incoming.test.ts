@@ -17,7 +17,7 @@ const test = (
   name: string,
   program: (world: Swarms.World) => Effect.Effect<void, unknown, Scope.Scope>,
   options: Swarms.Options = {}
-) => it.effect(name, () => Swarms.use({ engine: { listen: { port: 6_881 }, ...options.engine } }, program))
+) => it.effect(name, () => Swarms.use({ ...options, engine: { listen: { port: 6_881 }, ...options.engine } }, program))
 
 const ours = { host: MemoryNetwork.defaultHost, port: 6_881 }
 
@@ -62,6 +62,16 @@ const knock = Effect.fnUntraced(function* (world: Swarms.World, host: number, by
 
 const peerId = new Uint8Array(20).fill(9) as PeerId
 const handshakeFor = (infoHash: InfoHash) => Handshake.encode({ features: Handshake.noFeatures, infoHash, peerId })
+
+/** A storage whose files take a second to close, as with a write in flight on a slow disk. */
+const slowlyClosed: Swarms.Options["storage"] = (storage) => ({
+  ...storage,
+  open: (layout) =>
+    Effect.tap(
+      storage.open(layout),
+      Effect.addFinalizer(() => Effect.sleep("1 second"))
+    )
+})
 
 const stalls = { stopsAfter: { blocks: 0, how: "stall" } } as const
 
@@ -241,6 +251,44 @@ describe("Incoming", () => {
       )
       assert.strictEqual((yield* world.network.counts).connections, 0)
     }))
+
+  test(
+    "law 12: a peer that comes while its torrent stops costs the engine no place",
+    (world) =>
+      Effect.gen(function* () {
+        for (let round = 1; round <= 3; round++) {
+          const download = yield* world.download(small)
+          yield* world.advance("1 second")
+          const stopping = yield* Effect.forkChild(download.stop, { startImmediately: true })
+          yield* connect(world, round, stalls)
+          yield* Fiber.join(stopping)
+        }
+
+        const next = yield* world.download(other)
+        yield* world.advance("1 second")
+        const { heard } = yield* knock(world, 9, handshakeFor(other.metainfo.infoHash))
+
+        assert.isAtLeast(heard(), Handshake.length)
+        assert.isFalse(next.events.some(({ _tag }) => _tag === "Failed"))
+      }),
+    { engine: { listen: { port: 6_881 }, maxConnections: 2 }, storage: slowlyClosed }
+  )
+
+  it.effect("closes the connection of a stranger that has to go before its fiber has begun", () =>
+    Effect.gen(function* () {
+      const network = yield* MemoryNetwork.MemoryNetwork
+      const { dialer, listener } = network.host("10.0.0.1")
+      const listening = yield* listener.listen({ host: "10.0.0.1", port: 1, backlog: 4 * Incoming.maxStrangers })
+      const callers = 2 * Incoming.maxStrangers
+      yield* Effect.replicateEffect(dialer.connect({ host: "10.0.0.1", port: 1 }), callers)
+
+      yield* Effect.forkScoped(Incoming.run({ listening, find: () => undefined }))
+      for (let turn = 0; turn < 50; turn++) yield* Effect.yieldNow
+
+      // The ends of the callers, and ours of those who may stay.
+      assert.strictEqual((yield* network.counts).connections, callers + Incoming.maxStrangers)
+    }).pipe(Effect.scoped, Effect.provide(MemoryNetwork.layer()))
+  )
 
   it.effect("law 12: leaves no connection behind when it ends", () =>
     Effect.gen(function* () {

@@ -1,0 +1,58 @@
+/**
+ * Fibers that are handed something to give back: a connection, a place, a key of a table.
+ *
+ * A fiber that is interrupted before its first step never runs its finalizers, and in a closed scope (or `FiberMap`) none
+ * is started at all. Either way, what was handed over would be lost. Here `release` runs once for each `run`, whatever
+ * becomes of the fiber: it starts uninterruptible, and if none can be started, the caller releases.
+ *
+ * The fibers end with the scope of `make`. A key names one fiber at a time.
+ */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
+
+/** The fibers that run, by their keys. */
+export interface OwnedFibers<K> {
+  readonly scope: Scope.Scope
+  readonly running: Map<K, Fiber.Fiber<unknown, unknown>>
+}
+
+/** No fibers, until the scope closes: then those that run are interrupted together and waited for. */
+export const make = <K>(): Effect.Effect<OwnedFibers<K>, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const scope = yield* Scope.fork(yield* Effect.scope, "parallel")
+    return { scope, running: new Map() }
+  })
+
+/**
+ * Runs `effect` in a fiber of its own and `release` behind it, uninterruptibly. If no fiber can be started any more,
+ * `release` runs at once, as if the fiber had been interrupted.
+ */
+export const run = Effect.fnUntraced(function* <K, A, E, R>(
+  self: OwnedFibers<K>,
+  key: K,
+  effect: Effect.Effect<A, E, R>,
+  release: (exit: Exit.Exit<A, E>) => Effect.Effect<unknown>
+): Effect.fn.Return<void, never, R> {
+  let hasBegun = false
+  const owning = Effect.suspend(() => {
+    hasBegun = true
+    return Effect.onExit(Effect.interruptible(effect), release)
+  })
+  // Errors are `release`'s to report: a fiber that fails ends nobody else.
+  const started = { startImmediately: true, uninterruptible: true } as const
+  const fiber = yield* Effect.forkIn(Effect.ignoreCause(owning), self.scope, started)
+  // A closed scope gives back a fiber that never runs, and has ended.
+  if (!hasBegun && fiber.pollUnsafe() !== undefined) {
+    yield* release(Exit.interrupt())
+    return
+  }
+  self.running.set(key, fiber)
+  fiber.addObserver(() => {
+    if (self.running.get(key) === fiber) self.running.delete(key)
+  })
+}, Effect.uninterruptible)
+
+/** Interrupts the fiber of `key`, if it runs, without waiting for its end. */
+export const interruptUnsafe = <K>(self: OwnedFibers<K>, key: K): void => self.running.get(key)?.interruptUnsafe()
