@@ -8,9 +8,10 @@
  *   started    infoHash, name, stored, missing, pieces, bytes, storedBytes: `missing` pieces are to be fetched
  *   peer       address, connected, why?      a peer was connected to, or is gone and why
  *   unreachable  address, why                no connection to an address came about; it is tried again
- *   banned     address, why                  a peer sent wrong bytes and is not talked to again
+ *   banned     address, why                  a peer sent wrong bytes and is not talked to for a while
  *   piece      index, stored                 a piece is verified and stored; how many are now
  *   rejected   index, peers                  a piece did not match its digest; nothing of it was written
+ *   damaged    index, peer?                  the only source of a piece sent wrong bytes; it is asked again later
  *   tracker    url, peers | error            a tracker answered or failed; it is asked again
  *   storage    ok, index?, reason?, error?   a write failed and is repeated; `ok` once it takes writes again
  *   unreadable index, error                  a stored piece could not be read for a peer, and is not given any more
@@ -18,7 +19,8 @@
  *   progress   state, bottleneck and why (what keeps it from being faster), stored, pieces, bytes, storedBytes,
  *              wantedBytes, missingBytes, downloadedBytes, wastedBytes, bytesPerSecond, uploadedBytes,
  *              uploadBytesPerSecond, shareRatio, peers, unchokedPeers, knownPeers, bannedPeers, bufferedBytes,
- *              rejectedPieces, unreadablePieces: once a second
+ *              rejectedPieces, damagedPieces (the indices of pieces whose only copies are damaged), unreadablePieces:
+ *              once a second
  *   complete   stored, pieces, bytes, downloadedBytes, wastedBytes, uploadedBytes, seconds: the last line of a success,
  *              unless it seeds
  *   seeded     reached                       ratio or time: enough was given; the last line of a success that seeds
@@ -68,6 +70,8 @@ export const line = (event: TorrentEvent, metainfo: Metainfo, storedBytes: numbe
       return { event: "piece", index: event.piece, stored: event.storedPieces }
     case "PieceRejected":
       return { event: "rejected", index: event.piece, peers: event.contributors.map(PeerAddress.format) }
+    case "PieceDamaged":
+      return { event: "damaged", index: event.piece, peer: event.address && PeerAddress.format(event.address) }
     case "StorageFailed": {
       const { message, reason } = event.error
       return { event: "storage", ok: false, index: event.piece, reason: reason._tag, error: message }
@@ -122,6 +126,7 @@ export const progress = (status: TorrentStatus): Line => ({
   bannedPeers: status.bannedPeers,
   bufferedBytes: status.bufferedBytes,
   rejectedPieces: status.rejectedPieces,
+  damagedPieces: status.damagedPieces,
   unreadablePieces: status.unreadablePieces
 })
 
@@ -158,6 +163,14 @@ export const makeNotes = (): ((event: TorrentEvent) => string | undefined) => {
     switch (event._tag) {
       case "PeerBanned":
         return `${PeerAddress.format(event.address)} is banned: ${event.why}`
+      case "PieceDamaged": {
+        const only = event.address === undefined ? "" : `, ${PeerAddress.format(event.address)},`
+        const note = `piece ${event.piece} is damaged: its only source${only} sent wrong bytes; it is asked again later`
+        return once(`piece ${event.piece}`, note)
+      }
+      case "PieceStored":
+        told.delete(`piece ${event.piece}`)
+        return undefined
       case "StorageFailed":
         // A refusal ends the download, with this very sentence.
         return isFinal(event.error) ? undefined : once("storage", `${event.error.message}; trying again`)

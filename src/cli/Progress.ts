@@ -55,7 +55,8 @@ const stateOf = ({
       if (status.connectedPeers > 0) {
         if (bottleneck._tag === "PeersSlow" || bottleneck._tag === "Nothing")
           return { text: "downloading", color: "cyan" }
-        return { text: `downloading, ${TerminalText.clean(Bottleneck.describe(bottleneck))}`, color: "cyan" }
+        const color = bottleneck._tag === "PiecesDamaged" ? "yellow" : "cyan"
+        return { text: `downloading, ${TerminalText.clean(Bottleneck.describe(bottleneck))}`, color }
       }
       if (bottleneck._tag === "SourcesFailing") {
         return { text: TerminalText.clean(Bottleneck.describe(bottleneck)), color: "yellow" }
@@ -84,7 +85,9 @@ const averageOf = (status: TorrentStatus, seconds: number): string => {
 const facts = ({ seeds, status }: View): ReadonlyArray<string> => {
   const { downloadBytesPerSecond: rate, state } = status
   const stored = `${Units.bytes(status.wantedBytes - status.missingBytes)} of ${Units.bytes(status.wantedBytes)}`
-  const bad = status.rejectedPieces === 0 ? [] : [Units.count(status.rejectedPieces, "bad piece")]
+  const rejected = status.rejectedPieces === 0 ? [] : [Units.count(status.rejectedPieces, "bad piece")]
+  const damaged = status.damagedPieces.length
+  const bad = damaged === 0 ? rejected : [...rejected, `${damaged} damaged everywhere`]
   const banned = status.bannedPeers === 0 ? [] : [`${Units.count(status.bannedPeers, "peer")} banned`]
   const up = `${Units.bytes(status.uploadBytesPerSecond)}/s`
   if (state._tag === "Complete" && seeds) {

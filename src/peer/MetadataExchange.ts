@@ -84,7 +84,7 @@ export interface MetadataExchange {
   readonly copies: Set<Copy>
   /** Whether a shared copy has failed. */
   isSole: boolean
-  /** Peers that are banned: each is told of once, and not taken back. */
+  /** Peers that are banned, each told of once, until they join again: how long a ban lasts is the shell's to say. */
   readonly banned: Set<number>
   /** The shared copy whose digest was wrong, to lay blame when the right one is known. */
   failed: Copy | undefined
@@ -117,15 +117,16 @@ export const make = (): MetadataExchange => ({
 
 /**
  * A peer says that it has an info dict of `size` bytes. Sizes that none may have are ignored. `peer` is its key, which
- * stands for its address. One that is banned is ignored; one that names another size later on is dropped.
+ * stands for its address. One that names another size later on is dropped.
  */
 export const join = (self: MetadataExchange, peer: number, size: number, now: number): void => {
-  if (self.info !== undefined || self.banned.has(peer) || !MetadataMessage.isSize(size)) return
+  if (self.info !== undefined || !MetadataMessage.isSize(size)) return
   const known = self.peers.get(peer)
   if (known !== undefined) {
     if (known.size !== size) drop(self, known, "it names another size of the metadata than before")
     return
   }
+  self.banned.delete(peer)
   self.peers.set(peer, {
     key: peer,
     size,

@@ -18,6 +18,7 @@ import * as Overtaking from "../piece/Overtaking.ts"
 import * as PieceBuffer from "../piece/PieceBuffer.ts"
 import * as PieceTable from "../piece/PieceTable.ts"
 import * as RequestPipeline from "../piece/RequestPipeline.ts"
+import * as Resting from "../piece/Resting.ts"
 import * as Upload from "../piece/Upload.ts"
 import * as RateLimiter from "../rate/RateLimiter.ts"
 import * as RateLimits from "../rate/RateLimits.ts"
@@ -151,7 +152,8 @@ export const make = (options: Options): PeerProtocol => {
     key: options.key,
     has: Bitfield.make(pieceCount),
     pipeline: RequestPipeline.make(blocksPerPiece, now, limits.download),
-    refused: new Set(),
+    refused: Resting.make(),
+    standing: Download.standingOf(download, options.key),
     allowedFast: new Set(),
     current: undefined,
     isSeed: false,
@@ -221,7 +223,7 @@ export const receive = (self: PeerProtocol, chunk: Uint8Array, now: number): voi
  * there is room left and no block of a piece under way to ask for.
  */
 export const refill = (self: PeerProtocol, now: number): PieceIndex | undefined => {
-  if (self.peerChoking && self.allowedFast.size === 0) {
+  if (self.standing.isPaused || (self.peerChoking && self.allowedFast.size === 0)) {
     RequestPipeline.rest(self.pipeline)
     return undefined
   }
@@ -422,7 +424,7 @@ const sink = (self_: () => PeerProtocol): FrameDecoder.FrameSink => ({
   unchoke: () => {
     const self = self_()
     self.peerChoking = false
-    self.refused.clear()
+    Resting.forgetAll(self.refused)
     self.searchedVersion = Download.never
   },
   interested: () => setInterest(self_(), true),
@@ -494,13 +496,13 @@ const sink = (self_: () => PeerProtocol): FrameDecoder.FrameSink => ({
     self.cancelled.delete(blockId(self, piece, begin))
     const request = RequestPipeline.release(self.pipeline, piece, begin >>> PieceGeometry.blockShift)
     if (request === undefined) return
-    // Asking again at once would be rejected again: others first, or this peer after its next unchoke.
-    if (self.peerChoking) self.allowedFast.delete(piece)
-    else {
-      self.refused.add(piece)
+    // Asking again at once would be rejected again: others first, or this peer after a while or its next unchoke. What it
+    // rejects because it chokes says nothing, unless it had allowed that piece.
+    if (!self.peerChoking || self.allowedFast.has(piece)) {
+      Resting.rest(self.refused, piece, Resting.afterRefusal, self.now)
       if (request.buffer.soleSource === self.key) self.hasRefusedSole = true
-      if (isRefusing) self.pipeline.isSnubbed = true
     }
+    if (!self.peerChoking && isRefusing) self.pipeline.isSnubbed = true
     Download.feed(self.download)
   },
   extended: (id, payload) => {

@@ -20,14 +20,14 @@ export interface Suspicion {
 /** What is held against whom, by piece. */
 export interface Blame {
   readonly suspicions: Map<PieceIndex, Array<Suspicion>>
-  /** How often each piece has failed its digest since it last passed. */
+  /** How often each piece has failed its digest since it last passed, repeated copies of one peer not counted. */
   readonly failures: Map<PieceIndex, number>
 }
 
 /** Nobody is suspected. */
 export const make = (): Blame => ({ suspicions: new Map(), failures: new Map() })
 
-/** How often the piece has failed its digest so far. */
+/** How often `fail` was said of the piece so far. */
 export const failuresOf = (self: Blame, piece: PieceIndex): number => self.failures.get(piece) ?? 0
 
 /** Keeps the blocks of a copy that failed. Those of `guilty` peers need not be kept. */

@@ -28,6 +28,8 @@ import * as PiecePicker from "./PiecePicker.ts"
 import * as PiecePriority from "./PiecePriority.ts"
 import * as PieceTable from "./PieceTable.ts"
 import * as RequestPipeline from "./RequestPipeline.ts"
+import * as Resting from "./Resting.ts"
+import * as Standing from "./Standing.ts"
 
 /** Requests for one block that may be out at once in the end game; more only waste what peers send. */
 export const maxRequestsPerBlock = 3
@@ -39,8 +41,10 @@ export interface Source {
   /** The pieces it has. */
   readonly has: Bitfield.Bitfield
   readonly pipeline: RequestPipeline.RequestPipeline
-  /** Pieces it refused to send although it has them; not asked for again until it unchokes anew. */
-  readonly refused: Set<PieceIndex>
+  /** Pieces it refused to send although it has them; not asked for again for a while, or until it unchokes anew. */
+  readonly refused: Resting.Resting
+  /** What is held against its address (`standingOf`). */
+  readonly standing: Standing.Standing
   /** Whether it serves nothing for now (BEP 3), but for what it allows. */
   peerChoking: boolean
   /** Pieces that it serves although it chokes us (BEP 6). */
@@ -70,8 +74,15 @@ export interface Download {
   readonly sources: Set<Source>
   /** Sources with room for requests and nothing to request. */
   readonly hungry: Set<Source>
-  /** Pieces that failed their digest several times, and when they may be tried again (milliseconds). */
+  /** Pieces that failed their digest from several peers, and when they may be tried again (milliseconds). */
   readonly delayed: Map<PieceIndex, number>
+  /**
+   * Missing pieces that rest with everybody who has them, as their copies were damaged: no candidates, so that they hold up
+   * neither the search for others nor the end game.
+   */
+  readonly withheld: Set<PieceIndex>
+  /** What is held against addresses, by key. */
+  readonly standings: Map<number, Standing.Standing>
   /**
    * Pieces that are to come from one peer alone, because a copy from several was bad; for each, how often which source,
    * by its key, was trusted with it and did not send it.
@@ -110,6 +121,8 @@ export const make = Effect.fnUntraced(function* (options: {
     sources: new Set(),
     hungry: new Set(),
     delayed: new Map(),
+    withheld: new Set(),
+    standings: new Map(),
     singled: new Map(),
     isPaused: false,
     rate: RateMeter.make({ now: yield* Monotonic.now }),
@@ -154,6 +167,10 @@ export const isInteresting = (self: Download, has: Bitfield.Bitfield): boolean =
   return false
 }
 
+/** Whether the peer is not asked for the piece for a while, although it has it. */
+const isResting = (source: Source, piece: PieceIndex): boolean =>
+  source.refused.resting.has(piece) || source.standing.damaged.resting.has(piece)
+
 /**
  * Whether the piece is to come from one peer alone, and another that could start it now failed to send it less often than
  * this one. Else a peer that stalls could take the piece again each time it is dropped, and keep it from all others.
@@ -163,7 +180,7 @@ const isLeftToOthers = (self: Download, source: Source, piece: PieceIndex): bool
   const own = failures?.get(source.key)
   if (failures === undefined || own === undefined) return false
   for (const other of self.sources) {
-    if (other.peerChoking || other.pipeline.isSnubbed || other.refused.has(piece)) continue
+    if (other.peerChoking || other.pipeline.isSnubbed || isResting(other, piece)) continue
     if (Bitfield.has(other.has, piece) && (failures.get(other.key) ?? 0) < own) return true
   }
   return false
@@ -181,7 +198,7 @@ export const mayAsk = (self: Download, source: Source, buffer: PieceBuffer.Piece
   Bitfield.has(source.has, buffer.piece) &&
   (!source.peerChoking || source.allowedFast.has(buffer.piece)) &&
   (buffer.soleSource === undefined || buffer.soleSource === source.key || mayTakeOver(self, source, buffer)) &&
-  !source.refused.has(buffer.piece)
+  !isResting(source, buffer.piece)
 
 /**
  * Notes a request for the next block of a piece under way, and gives the piece; the block is the one after the last
@@ -203,10 +220,11 @@ export const nextBlock = (self: Download, source: Source, now: number): RequestP
   return RequestPipeline.send(source.pipeline, buffer, PieceBuffer.nextFree(buffer)!, now)
 }
 
-/** The pieces that the peer is not to start: those it refused, and those that are left to others. */
+/** The pieces that the peer is not to start: those that rest with it, and those that are left to others. */
 const exceptions = (self: Download, source: Source): ReadonlySet<PieceIndex> => {
-  if (self.singled.size === 0) return source.refused
-  const pieces = new Set(source.refused)
+  const { refused, standing } = source
+  if (self.singled.size === 0 && standing.damaged.resting.size === 0) return refused.resting
+  const pieces = new Set([...refused.resting, ...standing.damaged.resting])
   for (const piece of self.singled.keys()) if (isLeftToOthers(self, source, piece)) pieces.add(piece)
   return pieces
 }
@@ -214,15 +232,27 @@ const exceptions = (self: Download, source: Source): ReadonlySet<PieceIndex> => 
 const allowedPiece = (self: Download, source: Source): PieceIndex | undefined => {
   for (const piece of source.allowedFast) {
     const isStartable = PiecePicker.isCandidate(self.picker, piece) && !isLeftToOthers(self, source, piece)
-    if (isStartable && Bitfield.has(source.has, piece) && !source.refused.has(piece)) return piece
+    if (isStartable && Bitfield.has(source.has, piece) && !isResting(source, piece)) return piece
   }
   return undefined
+}
+
+/** Whether blocks are out to the peer, or came from it for a piece that is not verified yet. */
+const isOnTrial = (self: Download, source: Source): boolean => {
+  if (source.pipeline.requests.size > 0) return true
+  for (const { buffer } of self.pool.loans.values()) {
+    const state = PieceTable.stateOf(self.table, buffer.piece)
+    if ((state === "active" || state === "complete") && buffer.contributors.includes(source.key)) return true
+  }
+  return false
 }
 
 /** The piece that the peer should start, once a buffer is borrowed for it; `undefined` where it can start none. */
 export const nextPiece = (self: Download, source: Source): PieceIndex | undefined => {
   if (self.isPaused || source.searchedVersion === self.picker.version || !BufferPool.mayLend(self.pool))
     return undefined
+  // After a damaged piece the verdict on the next one is waited for.
+  if (source.standing.damagedInARow > 0 && isOnTrial(self, source)) return undefined
   // A peer that lets requests time out gets no piece of its own to hold up.
   if (source.pipeline.isSnubbed && self.table.counts.active > 0) return undefined
   if (source.peerChoking) return allowedPiece(self, source)
@@ -230,7 +260,7 @@ export const nextPiece = (self: Download, source: Source): PieceIndex | undefine
   const except = exceptions(self, source)
   const piece = PieceOrder.pick(self.order, self.picker, source.has, except, begun)
   // What is left to others may come back to it although no piece became a candidate meanwhile.
-  if (piece === undefined && except.size === source.refused.size) source.searchedVersion = self.picker.version
+  if (piece === undefined && self.singled.size === 0) source.searchedVersion = self.picker.version
   return piece
 }
 
@@ -280,7 +310,7 @@ const end = (self: Download, buffer: PieceBuffer.PieceBuffer): void => {
   if (state === "active" || state === "complete") {
     PieceTable.reset(self.table, buffer.piece)
     if (buffer.soleSource !== undefined) noteFailure(self, buffer.piece, buffer.soleSource)
-    if (!self.delayed.has(buffer.piece)) PiecePicker.insert(self.picker, buffer.piece)
+    restart(self, buffer.piece)
   }
   feed(self)
 }
@@ -295,14 +325,128 @@ const noteFailure = (self: Download, piece: PieceIndex, key: number): void => {
   failures?.set(key, (failures.get(key) ?? 0) + 1)
 }
 
-/** Lets pieces whose delay is over be started again. */
-export const releaseDelayed = (self: Download, now: number): void => {
+/** Makes a missing piece a candidate, unless it has to wait. */
+const restart = (self: Download, piece: PieceIndex): void => {
+  if (self.delayed.has(piece) || self.withheld.has(piece)) return
+  if (PieceTable.stateOf(self.table, piece) === "missing") PiecePicker.insert(self.picker, piece)
+}
+
+/** What is held against the address of a peer; nothing yet, if nothing is known. */
+export const standingOf = (self: Download, key: number): Standing.Standing => {
+  const known = self.standings.get(key)
+  if (known !== undefined) return known
+  const standing = Standing.make()
+  self.standings.set(key, standing)
+  return standing
+}
+
+/** Whether a connected peer beside `key` has the piece, and its copy was not damaged when it was last seen. */
+export const hasOtherSource = (self: Download, piece: PieceIndex, key: number): boolean => {
+  for (const source of self.sources) {
+    if (source.key === key || !Bitfield.has(source.has, piece)) continue
+    if (!Standing.hasDamaged(source.standing, piece)) return true
+  }
+  return false
+}
+
+/**
+ * The pieces that are wanted and not there, of which a damaged copy came, and of which no connected peer has another: they
+ * come when one of their sources is mended, or a peer with a right copy is found.
+ */
+export const damagedPieces = (self: Download): ReadonlyArray<PieceIndex> => {
+  const pieces = new Set<PieceIndex>()
+  for (const { damaged } of self.standings.values()) {
+    for (const piece of damaged.rests.keys()) {
+      if (!Bitfield.has(self.table.wanted, piece) || hasOtherSource(self, piece, PieceBuffer.nobody)) continue
+      pieces.add(piece)
+    }
+  }
+  return [...pieces].sort((one, other) => one - other)
+}
+
+/** The peer sent a damaged copy of a piece that is about to be thrown away. */
+export const damage = (self: Download, piece: PieceIndex, key: number, now: number): void => {
+  Standing.damage(standingOf(self, key), piece, now)
+  if (!maySupply(self, piece)) self.withheld.add(piece)
+}
+
+/**
+ * The peers that are shown to lie by a right copy of `piece` from others: each sent a damaged one all by itself, and never
+ * a right piece. A peer with a rotten piece among right ones is none.
+ */
+export const exposed = (
+  self: Download,
+  piece: PieceIndex,
+  contributors: ReadonlySet<number>
+): ReadonlyArray<number> => {
+  const keys: Array<number> = []
+  for (const [key, standing] of self.standings) {
+    if (!standing.isProven && Standing.hasDamaged(standing, piece) && !contributors.has(key)) keys.push(key)
+  }
+  return keys
+}
+
+/** A right copy of a piece came from these peers: nobody's copy of it counts as damaged any more. */
+export const redeem = (self: Download, piece: PieceIndex, keys: ReadonlySet<number>): void => {
+  self.withheld.delete(piece)
+  for (const { damaged } of self.standings.values()) Resting.forget(damaged, piece)
+  for (const source of self.sources) if (keys.has(source.key) && Standing.redeem(source.standing)) source.wake()
+}
+
+/** Whether a connected peer has the piece, and it does not rest with that peer as damaged. */
+const maySupply = (self: Download, piece: PieceIndex): boolean => {
+  for (const { has, standing } of self.sources) {
+    if (Bitfield.has(has, piece) && !standing.damaged.resting.has(piece)) return true
+  }
+  return false
+}
+
+/** Takes pieces that rest with everybody who has them from the candidates, and gives back those that do not any more. */
+const reviseWithheld = (self: Download): boolean => {
+  const waiting = new Set<PieceIndex>()
+  for (const { damaged } of self.standings.values()) {
+    for (const piece of damaged.resting) if (!maySupply(self, piece)) waiting.add(piece)
+  }
+  let isFreed = false
+  for (const piece of self.withheld) {
+    if (waiting.has(piece)) continue
+    self.withheld.delete(piece)
+    restart(self, piece)
+    isFreed = true
+  }
+  for (const piece of waiting) {
+    if (self.withheld.has(piece) || PieceTable.stateOf(self.table, piece) !== "missing") continue
+    self.withheld.add(piece)
+    PiecePicker.remove(self.picker, piece)
+  }
+  return isFreed
+}
+
+/** Ends the waits of pieces and peers that are over. To be called once a second. */
+export const tick = (self: Download, now: number): void => {
+  let isFreed = false
   for (const [piece, until] of self.delayed) {
     if (now < until) continue
     self.delayed.delete(piece)
-    if (PieceTable.stateOf(self.table, piece) === "missing") PiecePicker.insert(self.picker, piece)
-    feed(self)
+    restart(self, piece)
+    isFreed = true
   }
+  const connected = new Set<Standing.Standing>()
+  for (const source of self.sources) {
+    connected.add(source.standing)
+    const isRefusalOver = Resting.wake(source.refused, now)
+    if (!Standing.wake(source.standing, now) && !isRefusalOver) continue
+    source.searchedVersion = never
+    source.wake()
+    isFreed = true
+  }
+  for (const [key, standing] of self.standings) {
+    if (connected.has(standing)) continue
+    Standing.wake(standing, now)
+    if (Standing.isClean(standing)) self.standings.delete(key)
+  }
+  if (reviseWithheld(self)) isFreed = true
+  if (isFreed) feed(self)
 }
 
 /**
@@ -310,7 +454,7 @@ export const releaseDelayed = (self: Download, now: number): void => {
  * `undefined` before the end game, or where the peer can help with none.
  */
 export const nextDuplicate = (self: Download, source: Source, now: number): RequestPipeline.Request | undefined => {
-  // Delayed pieces are no candidates: they must not hold up those that are under way.
+  // Delayed and withheld pieces are no candidates: they must not hold up those that are under way.
   if (self.picker.count > 0 || source.pipeline.isSnubbed) return undefined
   for (const { buffer } of self.pool.loans.values()) {
     if (!buffer.isOpen || buffer.soleSource !== undefined || PieceBuffer.isComplete(buffer)) continue
@@ -359,6 +503,7 @@ export const gain = (self: Download, source: Source, piece: PieceIndex): void =>
   if (!Bitfield.add(source.has, piece)) return
   source.searchedVersion = never
   PiecePicker.gain(self.picker, piece)
+  if (self.withheld.size > 0) reviseWithheld(self)
 }
 
 /**
@@ -388,8 +533,8 @@ export const gainAll = (self: Download, source: Source, has: Bitfield.Bitfield):
   source.searchedVersion = never
   source.isSeed = Bitfield.isFull(has)
   Bitfield.replace(source.has, has)
-  if (source.isSeed) return
-  for (const piece of Bitfield.indices(has)) PiecePicker.gain(self.picker, piece as PieceIndex)
+  if (!source.isSeed) for (const piece of Bitfield.indices(has)) PiecePicker.gain(self.picker, piece as PieceIndex)
+  if (self.withheld.size > 0) reviseWithheld(self)
 }
 
 /** Value of `searchedVersion` for a peer that should be searched for: versions start at 0. */

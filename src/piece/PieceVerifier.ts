@@ -17,8 +17,12 @@ import * as Download from "./Download.ts"
 import * as PieceBuffer from "./PieceBuffer.ts"
 import { PieceHasher } from "./PieceHasher.ts"
 import * as PieceTable from "./PieceTable.ts"
+import * as Standing from "./Standing.ts"
 
-/** A piece that fails a second time waits this long before it is tried again, doubling each time (milliseconds). */
+/**
+ * A piece that fails from a second peer waits this long before it is tried again, doubling with each further one
+ * (milliseconds). With one and the same peer it rests longer (`Resting.ts`).
+ */
 export const firstDelay = 2_000
 
 /** The longest wait of a piece that always fails: bytes for which no peer has a right copy are asked for rarely. */
@@ -28,8 +32,13 @@ export const maxDelay = 300_000
 export type Verdict =
   | { readonly _tag: "Passed"; readonly piece: PieceIndex; readonly contributors: ReadonlySet<number> }
   | { readonly _tag: "Rejected"; readonly piece: PieceIndex; readonly contributors: ReadonlySet<number> }
-  /** The peer sent wrong bytes for the piece: proved, not suspected. */
+  /** The peer sent wrong bytes for the piece, proved and not suspected, which is to be had without it. */
   | { readonly _tag: "Guilty"; readonly piece: PieceIndex; readonly peer: number }
+  /**
+   * The peer sent wrong bytes for the piece, and nobody else who is connected has a better copy. It may be an honest peer
+   * with a rotten disk, so it is asked for that piece again later.
+   */
+  | { readonly _tag: "Damaged"; readonly piece: PieceIndex; readonly peer: number }
 
 /** What verifies the pieces of a torrent. */
 export interface PieceVerifier {
@@ -64,18 +73,27 @@ export const make = Effect.fnUntraced(function* (options: {
     const { piece } = buffer
     const contributors = PieceBuffer.contributorsOf(buffer)
     const digests = yield* digestsOf(buffer, Blame.suspectedBlocks(blame, piece))
-    const guilty = Blame.clear(blame, piece, digests)
+    const guilty = new Set([...Blame.clear(blame, piece, digests), ...Download.exposed(download, piece, contributors)])
     download.singled.delete(piece)
     PieceTable.verify(download.table, piece)
+    Download.redeem(download, piece, contributors)
     report({ _tag: "Passed", piece, contributors })
-    for (const peer of guilty) report({ _tag: "Guilty", piece, peer })
+    for (const peer of guilty) {
+      // Whoever was mended since, and sent the right copy alone, is needed as long as there is nobody else.
+      const isReplaceable = !contributors.has(peer) || Download.hasOtherSource(download, piece, peer)
+      if (isReplaceable) report({ _tag: "Guilty", piece, peer })
+    }
   })
 
   const reject = Effect.fnUntraced(function* (buffer: PieceBuffer.PieceBuffer) {
     const { piece } = buffer
     const contributors = PieceBuffer.contributorsOf(buffer)
-    Blame.fail(blame, piece)
-    if (contributors.size > 1) {
+    const [sole] = contributors.size === 1 ? contributors : []
+    const now = yield* Monotonic.now
+    // A copy that was damaged before, from the same peer, is no news: its rests are long enough.
+    const isNews = sole === undefined || !Standing.hasDamaged(Download.standingOf(download, sole), piece)
+    if (isNews) Blame.fail(blame, piece)
+    if (sole === undefined) {
       const digests = yield* digestsOf(buffer, buffer.contributors.keys())
       Blame.suspect(
         blame,
@@ -83,16 +101,16 @@ export const make = Effect.fnUntraced(function* (options: {
         Array.from(digests, ([block, sha1]) => ({ peer: buffer.contributors[block]!, block, sha1 }))
       )
       Download.single(download, piece)
-    }
+    } else Download.damage(download, piece, sole, now)
     const failures = Blame.failuresOf(blame, piece)
-    if (failures > 1) {
-      const now = yield* Monotonic.now
+    if (isNews && failures > 1) {
       download.delayed.set(piece, now + Math.min(maxDelay, firstDelay * 2 ** (failures - 2)))
     }
     download.wastedBytes += buffer.bytes.length
+    const isReplaceable = sole !== undefined && Download.hasOtherSource(download, piece, sole)
     yield* BufferPool.close(download.pool, piece)
     report({ _tag: "Rejected", piece, contributors })
-    if (contributors.size === 1) for (const peer of contributors) report({ _tag: "Guilty", piece, peer })
+    if (sole !== undefined) report({ _tag: isReplaceable ? "Guilty" : "Damaged", piece, peer: sole })
   })
 
   const check = Effect.fnUntraced(function* (buffer: PieceBuffer.PieceBuffer) {

@@ -1,9 +1,10 @@
 /**
- * The addresses a torrent knows, and what came of each: when to dial which, and whom never again. Pure: `now` comes in.
+ * The addresses a torrent knows, and what came of each: when to dial which, and whom not for now. Pure: `now` comes in.
  *
  * The key is the address, not the peer id, which can be changed at will. Each address gets a small number, its key, that
- * stands for it in hot code. A ban holds for host and port, as good peers may sit behind the same NAT; a host whose
- * third address is banned is banned whole, but for its peers that have already given us right pieces.
+ * stands for it in hot code. A ban holds for host and port, as good peers may sit behind the same NAT; a host with three
+ * banned addresses is banned whole, except its peers that have already given us right pieces. Nothing lasts for ever: every
+ * ban ends, and an address at which this client was found may become another's.
  */
 import * as PeerAddress from "../base/PeerAddress.ts"
 
@@ -19,14 +20,27 @@ export const firstDelay = 1_000
 /** The longest wait between two attempts at an address (milliseconds). */
 export const maxDelay = 600_000
 
-/** Banned addresses of one host after which the host is banned. */
+/**
+ * How long an address is banned at first (milliseconds): as long as one that never answers waits, since it may be an
+ * honest peer with a rotten disk. It doubles with each further ban up to `longestBan`, so that a liar gets eight bad pieces
+ * in on its first day, and one a day from then on.
+ */
+export const firstBan = maxDelay
+
+/** The longest ban (milliseconds); an address that was free of bans for as long begins anew with the first. */
+export const longestBan = 86_400_000
+
+/** How long an address is left alone at which this client itself was found (milliseconds). */
+export const selfRest = 3_600_000
+
+/** Banned addresses of one host with which the whole host is banned. */
 export const maxBannedPorts = 3
 
 /** A known address. */
 export interface Peer {
   readonly key: number
   readonly address: PeerAddress.PeerAddress
-  /** `gone`: there is nothing to dial it for; `ourselves`: this client listens there. */
+  /** `gone`: there is nothing to dial it for; `ourselves`: this client listens there, as far as it is known. */
   state: "idle" | "connecting" | "connected" | "gone" | "banned" | "ourselves"
   /** Whether somebody may listen there: not at the port that a peer connected to us from. */
   isDialable: boolean
@@ -36,6 +50,10 @@ export interface Peer {
   dialAt: number
   /** Whether a handshake with it was ever done: then its key may stand in pieces and suspicions, and is kept. */
   isMet: boolean
+  /** How often it was banned lately. */
+  bans: number
+  /** When its ban ends, or when it need not be ourselves any more (milliseconds). */
+  outUntil: number
   /** Whether it contributed to a piece that passed. */
   isProven: boolean
   /** Of those that failed as often, the one of the highest priority is dialled first (BEP 40). */
@@ -49,7 +67,10 @@ export interface PeerBook {
   /** By key; a key is never used again. */
   readonly peers: Map<number, Peer>
   nextKey: number
-  readonly bannedPorts: Map<string, number>
+  /** Those that are banned or ourselves. */
+  readonly out: Set<Peer>
+  /** By host: the banned peers that sent wrong bytes themselves. */
+  readonly guilty: Map<string, Set<Peer>>
   readonly random: () => number
   readonly priorityOf: (address: PeerAddress.PeerAddress) => number | undefined
 }
@@ -59,7 +80,8 @@ export const make = (random: () => number, priorityOf: PeerBook["priorityOf"] = 
   byAddress: new Map(),
   peers: new Map(),
   nextKey: 0,
-  bannedPorts: new Map(),
+  out: new Set(),
+  guilty: new Map(),
   random,
   priorityOf
 })
@@ -72,7 +94,7 @@ export const rank = (self: PeerBook): void => {
   for (const peer of self.peers.values()) peer.priority = self.priorityOf(peer.address) ?? unranked
 }
 
-const isHostBanned = (self: PeerBook, host: string): boolean => (self.bannedPorts.get(host) ?? 0) >= maxBannedPorts
+const isHostBanned = (self: PeerBook, host: string): boolean => (self.guilty.get(host)?.size ?? 0) >= maxBannedPorts
 
 /** Adds an address that may be dialled at once; `undefined` where it is known, refused or one too many. */
 export const add = (self: PeerBook, address: PeerAddress.PeerAddress, now: number): Peer | undefined => {
@@ -97,6 +119,8 @@ const insert = (self: PeerBook, address: PeerAddress.PeerAddress, now: number): 
     failures: 0,
     dialAt: now,
     isMet: false,
+    bans: 0,
+    outUntil: 0,
     isProven: false,
     priority: self.priorityOf(address) ?? unranked
   }
@@ -194,27 +218,66 @@ export const recall = (self: PeerBook): void => {
   for (const peer of self.peers.values()) if (peer.state === "gone" && peer.isDialable) peer.state = "idle"
 }
 
-/** This client was found at the address: it is never dialled again, and nothing is held against its host. */
-export const exclude = (peer: Peer): void => {
-  peer.state = "ourselves"
+const putOut = (self: PeerBook, peer: Peer, state: "banned" | "ourselves", until: number): void => {
+  peer.state = state
+  peer.outUntil = until
+  self.out.add(peer)
 }
 
-/** The peer is never to be dialled again; `true` where that is news. */
-export const ban = (self: PeerBook, peer: Peer): boolean => {
+/** This client was found at the address: it is left alone for an hour, and nothing is held against its host. */
+export const exclude = (self: PeerBook, peer: Peer, now: number): void =>
+  putOut(self, peer, "ourselves", now + selfRest)
+
+/** The peer is not to be talked to until `pardon` ends that; `true` if that is news. */
+export const ban = (self: PeerBook, peer: Peer, now: number): boolean => {
   if (peer.state === "banned") return false
-  peer.state = "banned"
+  if (now - peer.outUntil >= longestBan) peer.bans = 0
+  putOut(self, peer, "banned", now + Math.min(longestBan, firstBan * 2 ** peer.bans++))
   const { host } = peer.address
-  self.bannedPorts.set(host, (self.bannedPorts.get(host) ?? 0) + 1)
+  const guilty = self.guilty.get(host) ?? new Set()
+  self.guilty.set(host, guilty.add(peer))
   if (!isHostBanned(self, host)) return true
   for (const other of self.peers.values()) {
-    if (other.address.host === host && !other.isProven && other.state !== "ourselves") other.state = "banned"
+    if (other.address.host !== host || other.isProven || self.out.has(other)) continue
+    putOut(self, other, "banned", peer.outUntil)
   }
   return true
+}
+
+/**
+ * Ends the bans whose time is over, and with the ban of a host those of its other addresses. They may be dialled at once,
+ * as may an address that was ourselves. Tells whether there is any.
+ */
+export const pardon = (self: PeerBook, now: number): boolean => {
+  let isAny = false
+  const hosts = new Set<string>()
+  for (const peer of self.out) {
+    if (now < peer.outUntil) continue
+    const { host } = peer.address
+    const guilty = self.guilty.get(host)
+    if (guilty?.delete(peer)) hosts.add(host)
+    if (guilty?.size === 0) self.guilty.delete(host)
+    takeBack(self, peer, now)
+    isAny = true
+  }
+  for (const peer of hosts.size === 0 ? [] : self.out) {
+    const { host } = peer.address
+    const isBystander = hosts.has(host) && peer.state === "banned" && !self.guilty.get(host)?.has(peer)
+    if (isBystander && !isHostBanned(self, host)) takeBack(self, peer, now)
+  }
+  return isAny
+}
+
+const takeBack = (self: PeerBook, peer: Peer, now: number): void => {
+  self.out.delete(peer)
+  peer.state = peer.isDialable ? "idle" : "gone"
+  peer.failures = 0
+  peer.dialAt = now
 }
 
 /** How many addresses are banned. */
 export const bannedCount = (self: PeerBook): number => {
   let count = 0
-  for (const peer of self.peers.values()) if (peer.state === "banned") count++
+  for (const peer of self.out) if (peer.state === "banned") count++
   return count
 }

@@ -1,6 +1,6 @@
 /**
  * The peers of one torrent: dials known addresses within limits, takes those that come by themselves, runs a session for
- * each, tries again with patience, and bans who sent wrong bytes. One ticker serves the timers of all sessions.
+ * each, tries again with patience, and bans peers that sent wrong bytes. One ticker serves the timers of all sessions.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -86,7 +86,7 @@ export interface Swarm {
   readonly accept: (connection: Connection, scope: Scope.Closeable) => Effect.Effect<void>
   /** Notes how somebody sees us, a peer or a tracker by its name: peers are dialled in the order of BEP 40. */
   readonly seenAs: (voter: string, host: string) => void
-  /** Never talks to this address again. */
+  /** Does not talk to this address until its ban ends. */
   readonly ban: (key: number, why: string) => void
   /** Notes that the peers sent right bytes. */
   readonly prove: (keys: Iterable<number>) => void
@@ -284,7 +284,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       (session.protocol.usefulBytes > 0 || session.protocol.uploadedBytes > 0) &&
       error?._tag !== "WireError"
     if (session !== undefined && !session.protocol.uploads.isChoking) slots.chooseSoon()
-    if (error?._tag === "SelfConnection") PeerBook.exclude(peer)
+    if (error?._tag === "SelfConnection") PeerBook.exclude(book, peer, Monotonic.nowUnsafe(clock))
     else PeerBook.disconnected(book, peer, Monotonic.nowUnsafe(clock), isUseful)
     if (session !== undefined && peer.state !== "banned") rememberWhereItListens(session, isUseful)
     if (session !== undefined && areBothDone(session.protocol)) PeerBook.leave(peer)
@@ -364,7 +364,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
   const tick = Effect.gen(function* () {
     const now = yield* Monotonic.now
-    Download.releaseDelayed(download, now)
+    Download.tick(download, now)
+    if (PeerBook.pardon(book, now)) Latch.openUnsafe(awake)
     if (isRankStale) PeerBook.rank(book)
     isRankStale = false
     let isFreed = false
@@ -399,7 +400,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     seenAs,
     ban: (key, why) => {
       const peer = book.peers.get(key)
-      if (peer === undefined || !PeerBook.ban(book, peer)) return
+      if (peer === undefined || !PeerBook.ban(book, peer, Monotonic.nowUnsafe(clock))) return
       report({ _tag: "PeerBanned", address: peer.address, why })
       for (const other of [...book.peers.values()]) {
         if (other.state !== "banned") continue

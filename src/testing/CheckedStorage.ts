@@ -49,10 +49,15 @@ export const make = (
           account.attempts++
           const right = content(piece)
           if (!Bytes.equals(bytes, right)) {
-            const at = right.findIndex((byte, index) => byte !== bytes[index])
-            const sentence = `a write of ${bytes.length} bytes for piece ${piece} is wrong at ${at}`
-            account.wrong.push(sentence)
-            return Effect.die(new Error(sentence))
+            const broken = Effect.suspend(() => {
+              const at = right.findIndex((byte, index) => byte !== bytes[index])
+              const sentence = `a write of ${bytes.length} bytes for piece ${piece} is wrong at ${at}`
+              account.wrong.push(sentence)
+              return Effect.die(new Error(sentence))
+            })
+            // A storage that verifies is given what came, and must refuse it.
+            const isJudged = torrent.verifies === true && sha1 !== undefined
+            return isJudged ? Effect.andThen(torrent.writePiece(piece, bytes, sha1), broken) : broken
           }
           return Effect.tap(torrent.writePiece(piece, bytes, sha1), () =>
             Effect.sync(() => {

@@ -137,10 +137,12 @@ export interface Options {
   readonly storage?: ((storage: Storage["Service"]) => Storage["Service"]) | undefined
   /** Bytes that fit on the medium. Default: as many as there are. */
   readonly capacity?: number | undefined
+  /** Whether the medium verifies pieces itself, as the io-daemon does. Default: no. */
+  readonly verifies?: boolean | undefined
 }
 
 /** How another engine of a world is made. */
-export type NeighbourOptions = Pick<Options, "engine" | "storage" | "capacity">
+export type NeighbourOptions = Pick<Options, "engine" | "storage" | "capacity" | "verifies">
 
 /** What the engines of a world have in common. */
 interface Shared {
@@ -191,7 +193,8 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<World, 
     const bufferBytes = options.engine?.bufferBytes ?? BufferBudget.defaultBufferBytes
     let mostBufferedBytes = 0
 
-    const memory = yield* Effect.provideService(MemoryStorage.make({ capacity: options.capacity }), PieceHasher, hasher)
+    const { capacity, verifies } = options
+    const memory = yield* Effect.provideService(MemoryStorage.make({ capacity, verifies }), PieceHasher, hasher)
     const faulty = FaultyStorage.make(memory.storage, seed + number)
     const checked = CheckedStorage.make(
       options.storage?.(faulty.storage) ?? faulty.storage,

@@ -4,6 +4,7 @@
  * The list reads from what stops everything to what merely slows it down. What is asked first hides what comes after it:
  * without peers nobody wants to hear that none unchokes us.
  */
+import type { PieceIndex } from "../base/PieceGeometry.ts"
 import type { StorageError } from "../storage/Storage.ts"
 
 /** What there is to know of a running torrent. */
@@ -33,6 +34,9 @@ export interface Facts {
   readonly verifyingPieces: number
   readonly writingPieces: number
   readonly missingPieces: number
+  /** Missing pieces of which every copy that is to be had is damaged, and whether nothing else can come now. */
+  readonly damagedPieces: ReadonlyArray<PieceIndex>
+  readonly isOnlyDamagedLeft: boolean
   /** Whether a limit holds back requests. */
   readonly isRateLimited: boolean
 }
@@ -51,6 +55,8 @@ export type Bottleneck =
   | { readonly _tag: "NobodyKnown" }
   /** Addresses are known, and none is connected. */
   | { readonly _tag: "NobodyConnected"; readonly knownPeers: number }
+  /** The only copies of what is missing are damaged. */
+  | { readonly _tag: "PiecesDamaged"; readonly pieces: ReadonlyArray<PieceIndex> }
   /** Nobody connected has anything that is missing here. */
   | { readonly _tag: "NobodyHasMore" }
   | { readonly _tag: "AllChoke"; readonly peers: number }
@@ -89,6 +95,8 @@ const ofPeers = (facts: Facts): Bottleneck | undefined => {
       ? { _tag: "NobodyKnown" }
       : { _tag: "SourcesFailing", source: failure[0], why: failure[1] }
   }
+  const { damagedPieces: pieces } = facts
+  if (pieces.length > 0 && facts.isOnlyDamagedLeft) return { _tag: "PiecesDamaged", pieces }
   if (facts.interestingPeers === 0) return { _tag: "NobodyHasMore" }
   if (facts.unchokingPeers === 0) return { _tag: "AllChoke", peers: facts.interestingPeers }
   return undefined
@@ -111,6 +119,15 @@ const ofPipeline = (facts: Facts): Bottleneck => {
   return { _tag: "PeersSlow", peers: facts.unchokingPeers }
 }
 
+/** Pieces that are named one by one; more would only fill the line. */
+const maxNamed = 5
+
+const naming = (pieces: ReadonlyArray<PieceIndex>): string => {
+  if (pieces.length === 1) return `piece ${pieces[0]}`
+  const rest = pieces.length - maxNamed
+  return `pieces ${pieces.slice(0, maxNamed).join(", ")}${rest > 0 ? ` and ${rest} more` : ""}`
+}
+
 /** The answer as a short clause for people, lower case and without a full stop; empty where nothing holds it up. */
 export const describe = (self: Bottleneck): string => {
   switch (self._tag) {
@@ -129,6 +146,8 @@ export const describe = (self: Bottleneck): string => {
       return "no peers found yet"
     case "NobodyConnected":
       return `none of ${self.knownPeers} known peers can be reached`
+    case "PiecesDamaged":
+      return `the only copies of ${naming(self.pieces)} are damaged; asking again now and then`
     case "NobodyHasMore":
       return "no connected peer has what is missing"
     case "AllChoke":

@@ -91,7 +91,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
           break
         case "Ban": {
           const peer = book.peers.get(action.peer)
-          if (peer !== undefined) PeerBook.ban(book, peer)
+          if (peer !== undefined) PeerBook.ban(book, peer, now)
           drop(action.peer, action.why)
         }
       }
@@ -181,7 +181,11 @@ export const run = Effect.fnUntraced(function* (options: Options) {
         )
       )
 
-  const tick = Effect.sync(() => advance(Monotonic.nowUnsafe(clock)))
+  const tick = Effect.sync(() => {
+    const now = Monotonic.nowUnsafe(clock)
+    if (PeerBook.pardon(book, now)) Latch.openUnsafe(awake)
+    advance(now)
+  })
   const loops = Effect.all(
     [dial, verify, Effect.repeat(tick, Schedule.spaced("1 second")), ...options.sources.map(listen)],
     { concurrency: "unbounded", discard: true }

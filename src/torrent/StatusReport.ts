@@ -1,10 +1,10 @@
 /**
  * How a torrent stands, as it follows from its parts: counters that are read where they are kept.
  */
-import type { PieceGeometry } from "../base/PieceGeometry.ts"
+import type { PieceGeometry, PieceIndex } from "../base/PieceGeometry.ts"
 import * as BufferBudget from "../piece/BufferBudget.ts"
 import * as BufferPool from "../piece/BufferPool.ts"
-import type { Download } from "../piece/Download.ts"
+import * as Download from "../piece/Download.ts"
 import * as PieceTable from "../piece/PieceTable.ts"
 import type { Upload } from "../piece/Upload.ts"
 import * as RateLimiter from "../rate/RateLimiter.ts"
@@ -19,7 +19,7 @@ import type { TorrentState, TorrentStatus } from "./TorrentStatus.ts"
 
 /** What a torrent consists of once it is known what is stored. */
 export interface Parts {
-  readonly download: Download
+  readonly download: Download.Download
   readonly upload: Upload
   readonly swarm: Swarm
   readonly storage: TorrentStorage
@@ -51,7 +51,9 @@ export const early = (torrent: Torrent, geometry: PieceGeometry): TorrentStatus 
     isBudgetSpent: false,
     verifyingPieces: 0,
     writingPieces: 0,
-    missingPieces: 0
+    missingPieces: 0,
+    damagedPieces: [],
+    isOnlyDamagedLeft: false
   }),
   totalPieces: geometry.pieceCount,
   storedPieces: 0,
@@ -68,6 +70,7 @@ export const early = (torrent: Torrent, geometry: PieceGeometry): TorrentStatus 
   shareRatio: 0,
   unreadablePieces: 0,
   bufferedBytes: 0,
+  damagedPieces: [],
   connectedPeers: 0,
   unchokedPeers: 0,
   knownPeers: 0,
@@ -80,9 +83,11 @@ export const of = (torrent: Torrent, parts: Parts, now: number): TorrentStatus =
   const { pool, table } = download
   const peers = swarm.counts()
   const wantedBytes = PieceTable.wantedBytes(table)
+  const damagedPieces = Download.damagedPieces(download)
   return {
     ...own(torrent),
-    bottleneck: bottleneckOf(torrent, parts, peers),
+    bottleneck: bottleneckOf(torrent, parts, peers, damagedPieces),
+    damagedPieces,
     totalPieces: table.geometry.pieceCount,
     storedPieces: table.counts.stored,
     totalBytes: table.geometry.totalLength,
@@ -120,7 +125,18 @@ const ownFacts = ({ limits, sources, state }: Torrent) => ({
   isRateLimited: RateLimiter.isWaitedFor(limits.download)
 })
 
-const bottleneckOf = (torrent: Torrent, parts: Parts, peers: ReturnType<Swarm["counts"]>): Bottleneck.Bottleneck => {
+/** Whether those who could send something else are left alone for now, as nothing but damaged pieces came from them. */
+const areAllPaused = ({ sources }: Download.Download): boolean => {
+  for (const { standing } of sources) if (!standing.isPaused) return false
+  return true
+}
+
+const bottleneckOf = (
+  torrent: Torrent,
+  parts: Parts,
+  peers: ReturnType<Swarm["counts"]>,
+  damagedPieces: ReadonlyArray<PieceIndex>
+): Bottleneck.Bottleneck => {
   const { download, storage, swarm } = parts
   const { pool, table } = download
   const { active, complete, verified } = table.counts
@@ -138,6 +154,8 @@ const bottleneckOf = (torrent: Torrent, parts: Parts, peers: ReturnType<Swarm["c
     isBudgetSpent: BufferBudget.isSpent(pool.ledger, pool.account),
     verifyingPieces: verifies ? 0 : complete,
     writingPieces: verified + (verifies ? complete : 0),
-    missingPieces: table.unstoredWanted - active - complete
+    missingPieces: table.unstoredWanted - active - complete,
+    damagedPieces,
+    isOnlyDamagedLeft: table.unstoredWanted === damagedPieces.length || areAllPaused(download)
   })
 }

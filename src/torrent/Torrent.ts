@@ -166,6 +166,8 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
         return swarm.prove(verdict.contributors)
       case "Guilty":
         return swarm.ban(verdict.peer, `it sent wrong bytes for piece ${verdict.piece}`)
+      case "Damaged":
+        return tell({ _tag: "PieceDamaged", piece: verdict.piece, address: swarm.addressOf(verdict.peer) })
       case "Rejected": {
         rejectedPieces++
         const contributors = [...verdict.contributors].flatMap((key) => swarm.addressOf(key) ?? [])

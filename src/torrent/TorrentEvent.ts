@@ -21,12 +21,20 @@ export type TorrentEvent =
   | { readonly _tag: "PeerDisconnected"; readonly address: PeerAddress; readonly why: string }
   /** Nobody answered at the address, or no handshake came about; it is tried again. The peer was never connected. */
   | { readonly _tag: "PeerUnreachable"; readonly address: PeerAddress; readonly why: string }
-  /** The peer sent wrong bytes; it is not talked to again. */
+  /**
+   * The peer sent wrong bytes that another one has right. It is not talked to for a while: ten minutes at first, and twice
+   * as long each time, up to a day.
+   */
   | { readonly _tag: "PeerBanned"; readonly address: PeerAddress; readonly why: string }
   /** The piece is verified and the storage confirmed its write. */
   | { readonly _tag: "PieceStored"; readonly piece: PieceIndex; readonly storedPieces: number }
   /** The piece did not match its digest. Nothing was written; it is requested again. */
   | { readonly _tag: "PieceRejected"; readonly piece: PieceIndex; readonly contributors: ReadonlyArray<PeerAddress> }
+  /**
+   * The peer sent wrong bytes for the piece, and no other connected peer has a better copy. It is asked for that piece
+   * again later, as it may be mended; `address` is unknown for a peer that is long gone.
+   */
+  | { readonly _tag: "PieceDamaged"; readonly piece: PieceIndex; readonly address: PeerAddress | undefined }
   /** A write failed. The verified piece is kept and written again later; told once until it is stored. */
   | { readonly _tag: "StorageFailed"; readonly piece: PieceIndex; readonly error: StorageError }
   /** The storage took a piece again that it had failed to take. */

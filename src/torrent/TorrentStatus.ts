@@ -2,6 +2,7 @@
  * How a torrent stands: a snapshot of counters and of the state it is in.
  */
 import * as Data from "effect/Data"
+import type { PieceIndex } from "../base/PieceGeometry.ts"
 import type { ResumeError } from "../resume/ResumeStore.ts"
 import type { StorageError } from "../storage/Storage.ts"
 import type { Bottleneck } from "./Bottleneck.ts"
@@ -61,11 +62,17 @@ export interface TorrentStatus {
   readonly unreadablePieces: number
   /** Bytes of piece buffers lent out now. */
   readonly bufferedBytes: number
+  /**
+   * Wanted pieces that are not there, of which a damaged copy came and no connected peer has another; ascending. They are
+   * asked for again, ever more rarely but at least every ten minutes, and come once a source is mended.
+   */
+  readonly damagedPieces: ReadonlyArray<PieceIndex>
   /** Pieces that failed their digest, each time counted. */
   readonly rejectedPieces: number
   readonly connectedPeers: number
   /** Connected peers that we give to. */
   readonly unchokedPeers: number
   readonly knownPeers: number
+  /** Addresses whose ban has not ended. */
   readonly bannedPeers: number
 }

@@ -18,6 +18,8 @@ import * as PieceBuffer from "../../src/piece/PieceBuffer.ts"
 import * as PiecePicker from "../../src/piece/PiecePicker.ts"
 import * as PieceTable from "../../src/piece/PieceTable.ts"
 import * as RequestPipeline from "../../src/piece/RequestPipeline.ts"
+import * as Resting from "../../src/piece/Resting.ts"
+import * as Standing from "../../src/piece/Standing.ts"
 import { measure, print } from "./measure.ts"
 
 const { blockLength } = PieceGeometry
@@ -75,7 +77,8 @@ const download = (pieceLength: number, sourceCount: number) =>
         key,
         has: Bitfield.make(geometry.pieceCount),
         pipeline: RequestPipeline.make(Math.ceil(pieceLength / blockLength), 0),
-        refused: new Set(),
+        refused: Resting.make(),
+        standing: Standing.make(),
         peerChoking: false,
         allowedFast: new Set(),
         current: undefined,

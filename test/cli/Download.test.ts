@@ -158,8 +158,9 @@ describe("piecewise download", () => {
     Effect.gen(function* () {
       const { folder, known } = yield* prepare()
       const liar = yield* seed(known, { corrupts: "every block" })
+      const silent = yield* seed(known, { unchokes: "never", seed: 2 })
       const program = yield* startScoped(
-        ["download", "known.torrent", "-o", "out", "--peer", liar.address, "--json"],
+        ["download", "known.torrent", "-o", "out", "--peer", silent.address, "--peer", liar.address, "--json"],
         folder
       )
       yield* Effect.promise(() => program.wrote('"banned"'))

@@ -39,7 +39,8 @@ const status: TorrentStatus = {
   connectedPeers: 1,
   unchokedPeers: 0,
   knownPeers: 1,
-  bannedPeers: 0
+  bannedPeers: 0,
+  damagedPieces: []
 }
 
 describe("DownloadEvents", () => {

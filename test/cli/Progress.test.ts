@@ -28,6 +28,7 @@ const status = ({ storedBytes = 128.4 * MiB, totalBytes = 200 * MiB, ...changes 
   isSeeding: false,
   bufferedBytes: 12 * MiB,
   rejectedPieces: 0,
+  damagedPieces: [],
   connectedPeers: 3,
   unchokedPeers: 0,
   knownPeers: 5,

@@ -44,12 +44,15 @@ def seed(running: ExitStack) -> Callable[..., LibtorrentPeer]:
         bytes_per_second: int | None = None,
         trackers: bool = False,
         host: str = "127.0.0.1",
+        check: bool = False,
     ) -> LibtorrentPeer:
         arguments = [str(torrent.file), str(torrent.content.parent), "--seed", "--port", str(port)]
         if bytes_per_second is not None:
             arguments += ["--upload-limit", str(bytes_per_second)]
         if trackers:
             arguments.append("--trackers")
+        if check:
+            arguments.append("--check")
         peer = LibtorrentPeer(arguments, host)
         running.callback(peer.close)
         return peer

@@ -69,6 +69,7 @@ def main() -> None:
     parser.add_argument("torrent", help="a torrent file, or a magnet link")
     parser.add_argument("folder", help="the folder that holds, or gets, the content")
     parser.add_argument("--seed", action="store_true")
+    parser.add_argument("--check", action="store_true", help="verify the content first, and not while it is served")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--peer", action="append", default=[])
@@ -86,7 +87,8 @@ def main() -> None:
     parameters.save_path = arguments.folder
     # Neither queued nor paused: what is asked for happens now.
     parameters.flags &= ~(libtorrent.torrent_flags.auto_managed | libtorrent.torrent_flags.paused)
-    if arguments.seed:
+    # In seed mode each piece is verified when it is first asked for; else all are, before any is served, and never again.
+    if arguments.seed and not arguments.check:
         parameters.flags |= libtorrent.torrent_flags.seed_mode
     if not arguments.trackers:
         parameters.trackers = []

@@ -230,14 +230,18 @@ describe("MetadataExchange", () => {
     assert.deepStrictEqual(exchange.info, info)
   })
 
-  it("takes nobody back who is banned", () => {
+  it("takes a peer back whose ban has ended, and bans it again for the next wrong copy", () => {
     const info = infoOf(100)
     const exchange = joined(info, 1)
-    run(exchange, info, new Map([[1, damaged(info)]]), 0)
+    const first = run(exchange, info, new Map([[1, damaged(info)]]), 0)
 
     MetadataExchange.join(exchange, 1, info.length, 1)
+    const second = run(exchange, info, new Map([[1, damaged(info)]]), 1)
+    MetadataExchange.join(exchange, 1, info.length, 2)
+    run(exchange, info, new Map([[1, info]]), 2)
 
-    assert.deepStrictEqual(MetadataExchange.step(exchange, 1), [])
+    assert.deepStrictEqual([bans(first), bans(second)], [[1], [1]])
+    assert.deepStrictEqual(exchange.info, info)
   })
 
   it("fault 37: at most three peers fill copies of their own at the same time", () => {

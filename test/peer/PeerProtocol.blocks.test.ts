@@ -239,7 +239,7 @@ describe("PeerProtocol", () => {
       answer(protocol, requested.slice(0, 4))
       answer(protocol, requested.slice(4), reject)
 
-      assert.deepStrictEqual([kept, requestsCounted(download), protocol.refused.size], [16, 0, 0])
+      assert.deepStrictEqual([kept, requestsCounted(download), protocol.refused.resting.size], [16, 0, 0])
       assert.isAtLeast(protocol.usefulBytes, 4 * block - 100)
     })
 

@@ -2,7 +2,7 @@ import { assert, describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
 import * as AllowedFast from "../../src/piece/AllowedFast.ts"
-import type * as Download from "../../src/piece/Download.ts"
+import * as Download from "../../src/piece/Download.ts"
 import type * as WireMessage from "../../src/testing/WireMessage.ts"
 import {
   asked,
@@ -81,7 +81,25 @@ describe("PeerProtocol, choked", () => {
     yield* refill(protocol)
 
     assert.deepStrictEqual(asked(heard(protocol)), [])
-    assert.deepStrictEqual([...protocol.allowedFast], [])
+    assert.deepStrictEqual([...protocol.refused.resting], [2])
+  })
+
+  test("asks again for an allowed piece after a while, ever more rarely", function* () {
+    const download = yield* makeDownload()
+    const { protocol } = yield* choking(download, 2)
+    const waits: Array<number> = []
+    let last = 0
+    say(protocol, [rejects(2, 0)], 0)
+    for (let now = 0; now < 40_000; now += 1_000) {
+      Download.tick(download, now)
+      yield* refill(protocol, now)
+      if (asked(heard(protocol)).length === 0) continue
+      waits.push(now - last)
+      last = now
+      say(protocol, [rejects(2, 0)], now)
+    }
+
+    assert.deepStrictEqual(waits, [5_000, 10_000, 20_000])
   })
 
   test("takes the blocks of an allowed piece as any others", function* () {

@@ -137,7 +137,7 @@ describe("PeerProtocol, beside the pieces", () => {
     ])
 
     assert.strictEqual(protocol.patience.unaskedBlocks, 0)
-    assert.strictEqual(protocol.refused.size, 0)
+    assert.strictEqual(protocol.refused.resting.size, 0)
     assert.strictEqual(requestsCounted(download), protocol.pipeline.requests.size)
   })
 

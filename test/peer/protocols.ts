@@ -190,7 +190,7 @@ export const stateOf = (protocol: PeerProtocol.PeerProtocol) => {
       protocol.patience.rejects,
       protocol.downloadedBytes
     ],
-    refused: [...protocol.refused],
+    refused: [...protocol.refused.resting],
     cancelled: [...protocol.cancelled],
     outbox: protocol.outbox.buffer.slice(0, protocol.outbox.length),
     requests: [...protocol.pipeline.requests.keys()],

@@ -11,8 +11,10 @@ import * as BufferPool from "../../src/piece/BufferPool.ts"
 import * as Download from "../../src/piece/Download.ts"
 import * as PieceBuffer from "../../src/piece/PieceBuffer.ts"
 import * as PieceOrder from "../../src/piece/PieceOrder.ts"
+import * as PiecePicker from "../../src/piece/PiecePicker.ts"
 import * as PieceTable from "../../src/piece/PieceTable.ts"
 import * as RequestPipeline from "../../src/piece/RequestPipeline.ts"
+import * as Resting from "../../src/piece/Resting.ts"
 import type { TestSource } from "./pieces.ts"
 import { answer, ask, asked, blockLength, geometryOf, has, joined, nameOf, piece, sourceOf } from "./pieces.ts"
 
@@ -81,7 +83,7 @@ describe("Download", () => {
       yield* begin(download, joined(download, bob), 0)
 
       const before: ReadonlyArray<unknown> = [Download.nextPiece(download, one), ...ask(download, one, 1)]
-      one.refused.add(piece(1))
+      Resting.rest(one.refused, piece(1), 5_000, 0)
       const after = Download.nextPiece(download, one)
 
       assert.deepStrictEqual(before, [1, undefined])
@@ -417,7 +419,7 @@ describe("Download", () => {
   const nobodyElse: ReadonlyArray<readonly [string, (download: Download.Download, other: TestSource) => unknown]> = [
     ["chokes", (_, other) => (other.peerChoking = true)],
     ["is snubbed", (_, other) => (other.pipeline.isSnubbed = true)],
-    ["refused the piece", (_, other) => other.refused.add(piece(0))],
+    ["refused the piece", (_, other) => Resting.rest(other.refused, piece(0), 5_000, 0)],
     ["lost the piece", (download, other) => Download.lose(download, other, piece(0))]
   ]
   for (const [what, happens] of nobodyElse) {
@@ -548,13 +550,40 @@ describe("Download", () => {
       download.hungry.add(one)
       one.woken = 0
 
-      Download.releaseDelayed(download, 1_999)
+      Download.tick(download, 1_999)
       const early = Download.nextPiece(download, one)
-      Download.releaseDelayed(download, 2_000)
+      Download.tick(download, 2_000)
 
       assert.isUndefined(early)
       assert.strictEqual(one.woken, 1)
       assert.strictEqual(Download.nextPiece(download, one), piece(0))
+    }).pipe(budget)
+  )
+
+  it.effect("takes a piece that rests with everybody out of the way of the others, until somebody else has it", () =>
+    Effect.gen(function* () {
+      const download = yield* downloadOf(geometryOf(2, 2))
+      const one = joined(download, alice)
+      const two = joined(download, bob, " *")
+      one.standing = Download.standingOf(download, alice)
+      yield* begin(download, one, 0)
+      Download.damage(download, piece(0), alice, 0)
+      yield* BufferPool.close(download.pool, piece(0))
+      yield* begin(download, one, 1)
+      ask(download, one, 2)
+
+      const isEndGame = nameOf(Download.nextDuplicate(download, two, 0)) !== undefined
+      const damaged = Download.damagedPieces(download)
+      const three = joined(download, carol)
+
+      assert.deepStrictEqual([isEndGame, damaged], [true, [0]])
+      assert.deepStrictEqual([Download.nextPiece(download, one), Download.nextPiece(download, three)], [undefined, 0])
+      assert.deepStrictEqual(Download.damagedPieces(download), [])
+      yield* Download.leave(download, three)
+      Download.tick(download, 2_000)
+      assert.deepStrictEqual([[...download.withheld], Download.damagedPieces(download)], [[0], [0]])
+      Download.tick(download, 30_000)
+      assert.deepStrictEqual([[...download.withheld], PiecePicker.isCandidate(download.picker, piece(0))], [[], true])
     }).pipe(budget)
   )
 

@@ -5,6 +5,7 @@ import * as Prng from "../../src/base/Prng.ts"
 import * as BufferBudget from "../../src/piece/BufferBudget.ts"
 import * as Download from "../../src/piece/Download.ts"
 import * as Overtaking from "../../src/piece/Overtaking.ts"
+import * as Resting from "../../src/piece/Resting.ts"
 import type { TestSource } from "./pieces.ts"
 import { ask, asked, geometryOf, joined, nameOf, piece } from "./pieces.ts"
 
@@ -96,9 +97,9 @@ describe("Overtaking", () => {
     Effect.gen(function* () {
       const { download, idle, overtake } = yield* make({ rates: [1, 1, 9] })
       download.pool.loans.get(piece(0))!.buffer.soleSource = 0
-      idle.refused.add(piece(1))
+      Resting.rest(idle.refused, piece(1), 5_000, 0)
       const refused = overtake(1_000)
-      idle.refused.clear()
+      Resting.forgetAll(idle.refused)
       idle.peerChoking = true
       const choked = overtake(1_000)
       idle.peerChoking = false

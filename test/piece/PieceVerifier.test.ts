@@ -1,7 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as BufferPool from "../../src/piece/BufferPool.ts"
+import * as Download from "../../src/piece/Download.ts"
 import * as PieceTable from "../../src/piece/PieceTable.ts"
+import * as Standing from "../../src/piece/Standing.ts"
 import * as FaultyStorage from "../../src/testing/FaultyStorage.ts"
 import * as FrameEncoder from "../../src/wire/FrameEncoder.ts"
 import { piece } from "./pieces.ts"
@@ -50,7 +52,7 @@ describe.each([
       yield* serve(swarm, liar, 1, "wrong")
       yield* serve(swarm, liar, 1, "right")
 
-      assert.deepStrictEqual(swarm.facts, ["Rejected 4", "Guilty 4"])
+      assert.deepStrictEqual(swarm.facts, ["Rejected 4", "Damaged 4"])
       assert.strictEqual(swarm.writesOf(piece(4)), 0)
       assert.strictEqual(swarm.faults.counts("write").calls, verifies ? 1 : 0)
       assert.strictEqual(PieceTable.stateOf(swarm.download.table, piece(4)), "missing")
@@ -59,15 +61,47 @@ describe.each([
     }).pipe(world)
   )
 
-  it.effect("finds a sole contributor guilty at once", () =>
+  it.effect("finds a sole contributor guilty at once, if another peer has the piece", () =>
     Effect.gen(function* () {
       const swarm = yield* Swarm.make(5)
       const liar = yield* peerOf(swarm, { isLiar: true })
+      yield* swarm.join({ isLiar: false, isFast: true, pieces: [4] })
 
       yield* serve(swarm, liar, 2, "wrong")
 
       assert.include(swarm.facts, "Guilty 4")
       assert.notInclude(swarm.peers, liar)
+    }).pipe(world)
+  )
+
+  it.effect("keeps the only source of a piece, and asks it again after 30 s, then 60, up to ten minutes", () =>
+    Effect.gen(function* () {
+      const swarm = yield* Swarm.make(5)
+      const peer = yield* peerOf(swarm, { isLiar: true })
+      const waits: Array<number> = []
+      let waited = 0
+      for (let second = 0; second < 2_400; second++) {
+        if (peer.out.size > 0) {
+          waits.push(waited)
+          waited = 0
+          yield* serve(swarm, peer, 2, "wrong")
+        }
+        if (second % 60 === 0) yield* swarm.say(peer, FrameEncoder.keepAlive)
+        yield* swarm.advance(1)
+        waited++
+        swarm.check()
+      }
+      while (peer.out.size === 0) {
+        yield* swarm.say(peer, FrameEncoder.keepAlive)
+        yield* swarm.advance(1)
+      }
+      const damaged = Download.damagedPieces(swarm.download)
+      yield* serve(swarm, peer, 2, "right")
+
+      assert.deepStrictEqual(waits, [0, 30, 60, 120, 240, 480, 600, 600])
+      assert.deepStrictEqual([damaged, Download.damagedPieces(swarm.download)], [[4], []])
+      assert.include(swarm.facts, "Stored 4")
+      assert.notInclude(swarm.facts, "Guilty 4")
     }).pipe(world)
   )
 
@@ -134,6 +168,8 @@ describe.each([
       for (let second = 0; second < 2_000; second++) {
         const liar = swarm.peers[0] ?? (yield* peerOf(swarm, { isLiar: true }))
         yield* serve(swarm, liar, 2, "wrong")
+        // Each time another one.
+        if (Standing.hasDamaged(liar.protocol.standing, piece(4))) yield* swarm.leave(liar)
         if (swarm.facts.filter((fact) => fact === "Rejected 4").length > rejected) {
           rejected++
           waits.push(waited)

@@ -5,6 +5,8 @@ import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
 import * as Download from "../../src/piece/Download.ts"
 import * as PieceBuffer from "../../src/piece/PieceBuffer.ts"
 import * as RequestPipeline from "../../src/piece/RequestPipeline.ts"
+import * as Resting from "../../src/piece/Resting.ts"
+import * as Standing from "../../src/piece/Standing.ts"
 
 export const { blockLength } = PieceGeometry
 
@@ -32,6 +34,7 @@ export const has = (drawn: string) => {
 
 /** A source that notes what it is told. */
 export interface TestSource extends Download.Source {
+  standing: Standing.Standing
   readonly cancels: Array<string>
   woken: number
 }
@@ -42,7 +45,8 @@ export const sourceOf = (geometry: PieceGeometry.PieceGeometry, key: number, now
     key,
     has: Bitfield.make(geometry.pieceCount),
     pipeline: RequestPipeline.make(Math.ceil(geometry.pieceLength / blockLength), now),
-    refused: new Set(),
+    refused: Resting.make(),
+    standing: Standing.make(),
     peerChoking: false,
     allowedFast: new Set(),
     current: undefined,

@@ -299,7 +299,7 @@ export const make = Effect.fnUntraced(function* (cap: number) {
     for (let left = seconds; left > 0; left--) {
       yield* TestClock.adjust("1 second")
       const now = yield* Clock.currentTimeMillis
-      Download.releaseDelayed(download, now)
+      Download.tick(download, now)
       for (const peer of [...peers]) {
         let isFreed = false
         const isLost = isOver(() => {
@@ -332,7 +332,8 @@ export const make = Effect.fnUntraced(function* (cap: number) {
       assert.strictEqual(hasBuffer, state !== "missing" && state !== "stored", `piece ${index} is ${state}`)
       const isCandidate = PiecePicker.isCandidate(picker, index)
       const isWanted = Bitfield.has(table.wanted, index)
-      const mayStart = isWanted && state === "missing" && !download.delayed.has(index)
+      const isWaiting = download.delayed.has(index) || download.withheld.has(index)
+      const mayStart = isWanted && state === "missing" && !isWaiting
       assert.strictEqual(isCandidate, mayStart, `piece ${index} is ${state}`)
       assert.strictEqual(Bitfield.has(table.stored, index), state === "stored")
       const holders = peers.filter((peer) => !peer.protocol.isSeed && Bitfield.has(peer.has, index)).length

@@ -41,12 +41,12 @@ describe("a swarm with hostile peers", () => {
     assert.deepStrictEqual([download.table.counts.stored, download.pool.loans.size], [2, 0])
   })
 
-  test("fault 40: bans a peer at once that sent a bad piece alone", function* () {
+  test("fault 40: bans a peer at once that sent a bad piece alone, as another has that piece", function* () {
     const known = yield* torrent(4)
-    yield* serveAll(known, [{ corrupts: "every block" }])
+    yield* serveAll(known, [{ corrupts: "every block" }, { unchokes: "never" }])
     const { facts, stored, swarm } = yield* startWhole(known)
 
-    yield* swarm.add([at(1)])
+    yield* swarm.add([at(1), at(2)])
     yield* pass(5)
 
     assert.deepStrictEqual(bans(facts), ["10.0.0.1"])

@@ -132,7 +132,7 @@ describe("PeerBook", () => {
       const book = make()
       const [liar, neighbour] = [6881, 6882].map((port) => added(book, at(1, port)))
 
-      const isNews = [PeerBook.ban(book, liar!), PeerBook.ban(book, liar!)]
+      const isNews = [PeerBook.ban(book, liar!, 0), PeerBook.ban(book, liar!, 0)]
 
       assert.deepStrictEqual([isNews, liar!.state, neighbour!.state], [[true, false], "banned", "idle"])
       assert.deepStrictEqual([PeerBook.nextToDial(book, 0), PeerBook.bannedCount(book)], [neighbour, 1])
@@ -145,11 +145,11 @@ describe("PeerBook", () => {
       const peers = [1, 2, 3, 4, 5].map((port) => added(book, at("192.0.2.1", port)))
       const elsewhere = added(book, at("192.0.2.2"))
       peers[4]!.isProven = true
-      PeerBook.ban(book, peers[0]!)
-      PeerBook.ban(book, peers[1]!)
+      PeerBook.ban(book, peers[0]!, 0)
+      PeerBook.ban(book, peers[1]!, 0)
       const before = peers.map((peer) => peer.state)
 
-      PeerBook.ban(book, peers[2]!)
+      PeerBook.ban(book, peers[2]!, 0)
 
       assert.deepStrictEqual(before, ["banned", "banned", "idle", "idle", "idle"])
       assert.deepStrictEqual(
@@ -159,27 +159,84 @@ describe("PeerBook", () => {
       assert.deepStrictEqual([elsewhere.state, PeerBook.add(book, at("192.0.2.1", 9), 0)], ["idle", undefined])
     })
 
-    it("for good, whatever becomes of the connection", () => {
+    it("until they end, whatever becomes of the connection", () => {
       const book = make()
       const peer = added(book, at(1))
       PeerBook.connected(peer)
-      PeerBook.ban(book, peer)
+      PeerBook.ban(book, peer, 0)
 
       PeerBook.disconnected(book, peer, 0, true)
 
       assert.deepStrictEqual([peer.state, PeerBook.nextToDial(book, 1e9)], ["banned", undefined])
     })
 
-    it("nobody for being this very client: its address is only never dialled again", () => {
+    /** Bans a peer and waits until that ends; gives how long it lasted, in minutes. */
+    const banFor = (book: PeerBook.PeerBook, peer: PeerBook.Peer, at: number): number => {
+      let now = at
+      PeerBook.ban(book, peer, now)
+      for (; peer.state === "banned" && now < at + 2 * PeerBook.longestBan; PeerBook.pardon(book, now)) now += 60_000
+      return (now - at) / 60_000
+    }
+
+    it("for ten minutes at first, twice as long each time, up to a day, and anew after a day without one", () => {
+      const book = make()
+      const peer = added(book, at(1))
+      const minutes: Array<number> = []
+      let now = 0
+      for (let turn = 0; turn < 10; turn++) {
+        minutes.push(banFor(book, peer, now))
+        now += minutes.at(-1)! * 60_000
+      }
+
+      const later = banFor(book, peer, now + PeerBook.longestBan)
+
+      assert.deepStrictEqual([...minutes, later], [10, 20, 40, 80, 160, 320, 640, 1_280, 1_440, 1_440, 10])
+      assert.deepStrictEqual([PeerBook.bannedCount(book), peer.failures], [0, 0])
+      assert.strictEqual(PeerBook.nextToDial(book, now * 9), peer)
+    })
+
+    it("of a host end with the first of its addresses that comes back, and spare none that is guilty itself", () => {
+      const book = make()
+      const [one, two, three, bystander] = [1, 2, 3, 4].map((port) => added(book, at("192.0.2.1", port)))
+      const minute = 60_000
+      for (const [index, peer] of [one!, two!, three!].entries()) PeerBook.ban(book, peer, index * minute)
+      const refused = PeerBook.add(book, at("192.0.2.1", 5), 3 * minute)
+      const before = PeerBook.pardon(book, 10 * minute - 1)
+
+      const after = PeerBook.pardon(book, 10 * minute)
+
+      assert.deepStrictEqual([refused, before, after], [undefined, false, true])
+      const states = [one, two, three, bystander].map((peer) => peer!.state)
+      assert.deepStrictEqual(states, ["idle", "banned", "banned", "idle"])
+      assert.isDefined(PeerBook.add(book, at("192.0.2.1", 5), 10 * minute))
+    })
+
+    it("leave a peer that came by itself known, and never dialled", () => {
+      const book = make()
+      const peer = PeerBook.arrive(book, at(1, 50_000), 0)!
+      PeerBook.connected(peer)
+      PeerBook.ban(book, peer, 0)
+
+      PeerBook.pardon(book, PeerBook.firstBan)
+
+      assert.deepStrictEqual([peer.state, PeerBook.nextToDial(book, 1e9)], ["gone", undefined])
+      assert.strictEqual(PeerBook.arrive(book, at(1, 50_000), PeerBook.firstBan), peer)
+    })
+
+    it("nobody for being this very client: its address is only left alone for an hour", () => {
       const book = make()
       const own = [1, 2, 3].map((port) => added(book, at(1, port)))
       const neighbour = added(book, at(1, 4))
 
-      for (const peer of own) PeerBook.exclude(peer)
+      for (const peer of own) PeerBook.exclude(book, peer, 0)
       PeerBook.disconnected(book, own[0]!, 0, false)
 
       assert.deepStrictEqual([PeerBook.nextToDial(book, 1e9), PeerBook.bannedCount(book)], [neighbour, 0])
       assert.isUndefined(PeerBook.add(book, at(1, 1), 0))
+      PeerBook.pardon(book, PeerBook.selfRest - 1)
+      assert.strictEqual(own[0]!.state, "ourselves")
+      PeerBook.pardon(book, PeerBook.selfRest)
+      assert.strictEqual(own[0]!.state, "idle")
     })
   })
 
@@ -220,7 +277,7 @@ describe("PeerBook", () => {
       PeerBook.connected(met!)
       PeerBook.disconnected(book, met!, 0, false)
       PeerBook.dialing(dialled!)
-      PeerBook.ban(book, banned!)
+      PeerBook.ban(book, banned!, 0)
       for (const peer of [met!, dialled!, banned!]) peer.failures = 50
 
       const others = Array.from({ length: PeerBook.maxAddresses }, (_, host) => PeerBook.add(book, at(host, 1), 0))
@@ -269,10 +326,10 @@ describe("PeerBook", () => {
     it("refuses who is banned, connected, being dialled, or ourselves", () => {
       const book = make()
       const [banned, connected, dialled, ourselves] = [1, 2, 3, 4].map((host) => added(book, at(host)))
-      PeerBook.ban(book, banned!)
+      PeerBook.ban(book, banned!, 0)
       PeerBook.connected(connected!)
       PeerBook.dialing(dialled!)
-      PeerBook.exclude(ourselves!)
+      PeerBook.exclude(book, ourselves!, 0)
 
       const taken = [1, 2, 3, 4].map((host) => PeerBook.arrive(book, at(host), 0))
 
@@ -281,7 +338,7 @@ describe("PeerBook", () => {
 
     it("fault 41: refuses a host of which three ports were banned", () => {
       const book = make()
-      for (const port of [1, 2, 3]) PeerBook.ban(book, arrived(book, at(1, port)))
+      for (const port of [1, 2, 3]) PeerBook.ban(book, arrived(book, at(1, port)), 0)
 
       const taken = [at(1, 4), at(2, 4)].map((address) => PeerBook.arrive(book, address, 0) !== undefined)
 

@@ -92,7 +92,7 @@ export const startWhole = Effect.fnUntraced(function* (
       report: (verdict) => {
         if (verdict._tag === "Passed") swarm.prove(verdict.contributors)
         else if (verdict._tag === "Guilty") swarm.ban(verdict.peer, `it lied about piece ${verdict.piece}`)
-        else rejected.push(verdict.piece)
+        else if (verdict._tag === "Rejected") rejected.push(verdict.piece)
       }
     })
     yield* Effect.forkScoped(verifier.run)

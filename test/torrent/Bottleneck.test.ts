@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import { DiskFull, StorageError, StorageRefused } from "../../src/storage/Storage.ts"
 import * as Bottleneck from "../../src/torrent/Bottleneck.ts"
 
@@ -19,12 +20,16 @@ const fast: Bottleneck.Facts = {
   verifyingPieces: 1,
   writingPieces: 2,
   missingPieces: 100,
+  damagedPieces: [],
+  isOnlyDamagedLeft: false,
   isRateLimited: false
 }
 
 const full = StorageError.of("write", [new DiskFull({ path: "d/a" })])
 const refused = StorageError.of("write", [new StorageRefused({ path: "d/a", why: "permission denied" })])
 const failed = new Map([["http://t.example", "connection refused"]])
+
+const damaged = (...pieces: ReadonlyArray<number>) => ({ damagedPieces: pieces as ReadonlyArray<PieceIndex> })
 
 /** What is different, and what follows. */
 const cases: ReadonlyArray<readonly [why: string, changes: Partial<Bottleneck.Facts>, tag: string, text: string]> = [
@@ -54,6 +59,19 @@ const cases: ReadonlyArray<readonly [why: string, changes: Partial<Bottleneck.Fa
     "no peers found yet"
   ],
   ["nobody can be reached", { connectedPeers: 0 }, "NobodyConnected", "none of 9 known peers can be reached"],
+  [
+    "what is left is damaged",
+    { ...damaged(7), isOnlyDamagedLeft: true, interestingPeers: 0 },
+    "PiecesDamaged",
+    "the only copies of piece 7 are damaged; asking again now and then"
+  ],
+  [
+    "much of what is left is damaged",
+    { ...damaged(1, 2, 3, 4, 5, 6, 7), isOnlyDamagedLeft: true },
+    "PiecesDamaged",
+    "the only copies of pieces 1, 2, 3, 4, 5 and 2 more are damaged; asking again now and then"
+  ],
+  ["some of what is left is damaged", damaged(7), "PeersSlow", "as fast as 3 peers send"],
   ["nobody has more", { interestingPeers: 0 }, "NobodyHasMore", "no connected peer has what is missing"],
   ["all choke", { unchokingPeers: 0 }, "AllChoke", "all 3 peers let us wait"],
   ["the one chokes", { unchokingPeers: 0, interestingPeers: 1 }, "AllChoke", "the one peer lets us wait"],

@@ -1,0 +1,43 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Resting from "../../src/piece/Resting.ts"
+import { piece } from "./pieces.ts"
+
+const minutes = (count: number) => count * 60_000
+
+describe("Resting", () => {
+  it("doubles each rest that follows another, up to ten minutes", () => {
+    const self = Resting.make()
+    const lengths: Array<number> = []
+    let now = 7
+    for (let turn = 0; turn < 8; turn++) {
+      Resting.rest(self, piece(1), Resting.afterDamage, now)
+      const begun = now
+      while (!Resting.wake(self, now)) now += 1_000
+      lengths.push((now - begun) / 1_000)
+    }
+
+    assert.deepStrictEqual(lengths, [30, 60, 120, 240, 480, 600, 600, 600])
+  })
+
+  it("goes on with a rest that has begun, however often it is asked for", () => {
+    const self = Resting.make()
+    for (let now = 0; now < 5_000; now += 100) Resting.rest(self, piece(1), 5_000, now)
+
+    const isAny = Resting.wake(self, 5_000)
+
+    assert.deepStrictEqual([isAny, self.resting.size], [true, 0])
+  })
+
+  it("begins anew when it was quiet for an hour, or nothing is held against the peer any more", () => {
+    const self = Resting.make()
+    Resting.rest(self, piece(1), 5_000, 0)
+    Resting.rest(self, piece(2), 5_000, 0)
+    Resting.wake(self, 5_000)
+    Resting.forget(self, piece(2))
+    const kept = [...self.rests.keys()]
+
+    Resting.wake(self, 5_000 + minutes(60))
+
+    assert.deepStrictEqual([kept, self.rests.size], [[1], 0])
+  })
+})
