@@ -14,7 +14,8 @@
  *   damaged    index, peer?                  the only source of a piece sent wrong bytes; it is asked again later
  *   tracker    url, peers | error            a tracker answered or failed; it is asked again
  *   storage    ok, index?, reason?, error?   a write failed and is repeated; `ok` once it takes writes again
- *   unreadable index, error                  a stored piece could not be read for a peer, and is not given any more
+ *   unreadable index, error                  a stored piece could not be read for a peer, and is not given for now
+ *   readable   index                         such a piece is there again
  *   resume     error                         resume data could not be written
  *   progress   state, bottleneck and why (what keeps it from being faster), stored, pieces, bytes, storedBytes,
  *              wantedBytes, missingBytes, downloadedBytes, wastedBytes, bytesPerSecond, uploadedBytes,
@@ -80,6 +81,8 @@ export const line = (event: TorrentEvent, metainfo: Metainfo, storedBytes: numbe
       return { event: "storage", ok: true }
     case "ReadFailed":
       return { event: "unreadable", index: event.piece, error: event.error.message }
+    case "ReadRecovered":
+      return { event: "readable", index: event.piece }
     case "SourceAnswered":
       return event.source === given ? undefined : { event: "tracker", url: event.source, peers: event.peers }
     case "SourceFailed":
@@ -182,6 +185,9 @@ export const makeNotes = (): ((event: TorrentEvent) => string | undefined) => {
         return undefined
       case "SourceFailed":
         return once(event.source, `${event.source}: ${event.why}`)
+      case "ReadRecovered":
+        told.delete("reading")
+        return undefined
       case "ReadFailed":
         return once("reading", `a peer could not be given a piece: ${event.error.message}`)
       case "ResumeFailed":

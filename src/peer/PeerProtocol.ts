@@ -259,6 +259,7 @@ export const updateInterest = (self: PeerProtocol): void => {
 
 /** Tells the peer of a piece that is stored now, or, where it has that piece itself, if we lost interest with it. */
 export const announce = (self: PeerProtocol, piece: PieceIndex): void => {
+  if (self.offer?.isTold(piece) === false) return
   if (!Bitfield.has(self.has, piece)) {
     FrameEncoder.have(self.outbox, piece)
     self.wake()

@@ -4,21 +4,33 @@
  * `peer/UploadQueue.ts`'s.
  */
 import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
 import * as Bitfield from "../base/Bitfield.ts"
+import * as Bytes from "../base/Bytes.ts"
 import * as Monotonic from "../base/Monotonic.ts"
 import type { PieceGeometry, PieceIndex } from "../base/PieceGeometry.ts"
 import * as RateMeter from "../rate/RateMeter.ts"
 import * as ReadCache from "../storage/ReadCache.ts"
 import type { StorageError, TorrentStorage } from "../storage/Storage.ts"
+import * as Resting from "./Resting.ts"
+
+/** How long a lost piece is left alone at first (milliseconds); looking costs the read of a piece. */
+export const afterLoss = 30_000
+
+/** How often it is seen which pieces are due. */
+const lookEvery = "5 seconds"
 
 /** The shared state. */
 export interface Upload {
   readonly reader: ReadCache.Reader
   /**
-   * Pieces that the storage has lost: who asks for them is refused, and who connects is not told of them. They stay
-   * stored for the download, as only a recheck can tell what is left.
+   * Pieces that the storage has lost: whoever asks for them is refused, and whoever connects is not told of them. They
+   * stay stored for the download, because they may come back (`recover`).
    */
   readonly unreadable: Bitfield.Bitfield
+  /** When each of them is looked at again. */
+  readonly lost: Resting.Resting
   /** How fast payload is sent. */
   readonly rate: RateMeter.RateMeter
   /** Payload bytes sent. */
@@ -38,6 +50,7 @@ export const make = Effect.fnUntraced(function* (options: {
   const self: Upload = {
     reader: yield* ReadCache.open(cache, { geometry, storage }),
     unreadable: Bitfield.make(geometry.pieceCount),
+    lost: Resting.make(),
     rate: RateMeter.make({ now: yield* Monotonic.now }),
     uploadedBytes: 0,
     onFailure
@@ -65,12 +78,48 @@ export const read = <A>(
   take: (bytes: Uint8Array) => A
 ): Effect.Effect<A | undefined> =>
   Effect.catch(ReadCache.read(self.reader, piece, begin, length, take), (error) =>
-    Effect.sync(() => {
+    Effect.map(Monotonic.now, (now) => {
       const isLost = error.reason._tag !== "StorageUnavailable"
+      if (isLost) Resting.rest(self.lost, piece, afterLoss, now)
       if (!isLost || Bitfield.add(self.unreadable, piece)) self.onFailure(piece, error)
       return undefined
     })
   )
+
+/**
+ * Looks again for the pieces that were lost, each after a while and ever more rarely, for ever: a drive may be plugged in
+ * again, or a permission given back. A piece counts as readable only if its digest is right, and `onRecovered` hears of it.
+ */
+export const recover = (
+  self: Upload,
+  options: {
+    readonly storage: Pick<TorrentStorage, "digests" | "readBlock">
+    readonly digestOf: (piece: PieceIndex) => Uint8Array
+    readonly onRecovered: (piece: PieceIndex) => void
+  }
+): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    Resting.wake(self.lost, yield* Monotonic.now)
+    for (const index of [...Bitfield.indices(self.unreadable)]) {
+      const piece = index as PieceIndex
+      if (self.lost.resting.has(piece)) continue
+      if (yield* isBack(options.storage, piece, options.digestOf(piece))) {
+        // Its history is kept: one that is lost again rests longer.
+        Bitfield.remove(self.unreadable, piece)
+        options.onRecovered(piece)
+      } else Resting.rest(self.lost, piece, afterLoss, yield* Monotonic.now)
+    }
+  }).pipe(Effect.repeat(Schedule.spaced(lookEvery)), Effect.asVoid)
+
+/** Whether a piece can be read and is right: its digest may be taken where reads for us do not pass, as by the io-daemon. */
+const isBack = Effect.fnUntraced(
+  function* (storage: Pick<TorrentStorage, "digests" | "readBlock">, piece: PieceIndex, digest: Uint8Array) {
+    yield* storage.readBlock(piece, 0, 1, new Uint8Array(1))
+    const [stored] = yield* Stream.runCollect(storage.digests([piece]))
+    return stored?.sha1 !== undefined && Bytes.equals(stored.sha1, digest)
+  },
+  Effect.orElseSucceed(() => false)
+)
 
 /** Payload was sent to a peer. */
 export const sent = (self: Upload, bytes: number, now: number): void => {

@@ -337,6 +337,11 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       })
     )
     yield* forkPart(verifier.run)
+    const onRecovered = (piece: PieceIndex): void => {
+      tell({ _tag: "ReadRecovered", piece })
+      swarm.announce(piece)
+    }
+    yield* forkPart(Upload.recover(upload, { storage, digestOf, onRecovered }))
     yield* forkPart(BufferPool.sweep(download.pool, { isHeldUp: () => RateLimiter.isWaitedFor(limits.download) }))
     yield* forkPart(swarm.running)
     yield* swarm.add(waiting)

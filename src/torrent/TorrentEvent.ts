@@ -41,9 +41,11 @@ export type TorrentEvent =
   | { readonly _tag: "StorageRecovered" }
   /**
    * A stored piece that a peer asked for could not be read, and the peer was refused it. Told once where the piece is gone:
-   * no new peer hears of it then, and only verifying again tells what is left. Told each time where that may pass.
+   * no new peer hears of it until it is back (`ReadRecovered`). Told each time where that may pass.
    */
   | { readonly _tag: "ReadFailed"; readonly piece: PieceIndex; readonly error: StorageError }
+  /** A piece that was gone is there again and right, and peers are told of it again. */
+  | { readonly _tag: "ReadRecovered"; readonly piece: PieceIndex }
   | { readonly _tag: "SourceAnswered"; readonly source: string; readonly peers: number }
   | { readonly _tag: "SourceFailed"; readonly source: string; readonly why: string }
   /** Resume data could not be written; the download goes on, and a later run verifies what it must. */

@@ -23,6 +23,12 @@ export const firstBackoffSeconds = 15
 /** The longest wait after failed rounds, as long as the usual interval: half an hour without peers is enough. */
 export const maxBackoffSeconds = 1800
 
+/**
+ * The longest that a tracker is believed which wants to be left alone, be it for ever (BEP 31): what it does not know today
+ * it may know tomorrow, and one question a day is no burden.
+ */
+export const maxRefusalSeconds = 86_400
+
 /** Waits are stretched by up to this share at random, so that clients that began together do not stay together. */
 export const jitterShare = 0.1
 
@@ -42,7 +48,7 @@ interface TrackerState {
   /** Whether it needs no `completed`: it was told, or the torrent was complete from the start. */
   settled: boolean
   trackerId: Uint8Array | undefined
-  /** Not asked before this time, be it for its answer or for its refusal; `Infinity` for never. */
+  /** Not asked before this time, be it for its answer or for its refusal. */
   allowedAt: number
 }
 
@@ -79,7 +85,7 @@ export type Step =
     }
   /**
    * Nothing before `until`, unless a tracker answers or fails, or the torrent completes. `Infinity` where only that can
-   * change anything; where nothing is in flight then, every tracker is out for good.
+   * change anything.
    */
   | { readonly _tag: "Wait"; readonly until: number }
 
@@ -204,8 +210,8 @@ export const failed = (
   self.inFlight.delete(announce.url)
   if (announce.url === self.latest) self.nextTurnAt = now
   if (retryAfter === undefined) return
-  self.trackers.get(announce.url)!.allowedAt =
-    retryAfter === "never" ? Number.POSITIVE_INFINITY : now + retryAfter * 1000
+  const seconds = retryAfter === "never" ? maxRefusalSeconds : Math.min(maxRefusalSeconds, retryAfter)
+  self.trackers.get(announce.url)!.allowedAt = now + seconds * 1000
 }
 
 /**

@@ -4,6 +4,7 @@ import type * as Scope from "effect/Scope"
 import * as fc from "fast-check"
 import * as Bitfield from "../../src/base/Bitfield.ts"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
+import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
 import * as PeerPatience from "../../src/peer/PeerPatience.ts"
 import * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
 import * as BufferPool from "../../src/piece/BufferPool.ts"
@@ -241,6 +242,27 @@ describe("PeerProtocol", () => {
 
       assert.deepStrictEqual([kept, requestsCounted(download), protocol.refused.resting.size], [16, 0, 0])
       assert.isAtLeast(protocol.usefulBytes, 4 * block - 100)
+    })
+
+    test("that are rejected, and asks for the piece again after 5 s, ever more rarely up to ten minutes", function* () {
+      const download = yield* makeDownload({ geometry: PieceGeometry.make({ totalLength: block, pieceLength: block }) })
+      const protocol = yield* unchoked(download, 0)
+      const waits: Array<number> = []
+      let asked = heard(protocol)
+      let last = 0
+      for (let now = 0; now < 3_000_000; now += 1_000) {
+        Download.tick(download, now)
+        yield* refill(protocol, now)
+        asked = [...asked, ...heard(protocol)].filter(({ _tag }) => _tag === "Request")
+        if (asked.length === 0) continue
+        waits.push((now - last) / 1_000)
+        last = now
+        protocol.now = now
+        answer(protocol, asked, reject)
+        asked = []
+      }
+
+      assert.deepStrictEqual(waits, [0, 5, 10, 20, 40, 80, 160, 320, 600, 600, 600])
     })
 
     test("that are rejected, and does not ask for the piece again before the next unchoke", function* () {

@@ -152,13 +152,13 @@ describe("AnnounceSchedule", () => {
     assert.strictEqual(announce(schedule, 3_600_000).url, url("b"))
   })
 
-  it("waits for nothing any more when every tracker is out for good", () => {
+  it("asks again after a day where a tracker never wants to be asked, or not for longer", () => {
     const schedule = make({ tiers: ["ab"] })
     AnnounceSchedule.failed(schedule, announce(schedule, 0), "never", 0)
-    AnnounceSchedule.failed(schedule, announce(schedule, 0), "never", 0)
+    AnnounceSchedule.failed(schedule, announce(schedule, 0), 1e12, 0)
 
-    assert.strictEqual(until(schedule, 0, true), Number.POSITIVE_INFINITY)
-    assert.strictEqual(until(schedule, 1e12, true), Number.POSITIVE_INFINITY)
+    assert.strictEqual(until(schedule, 0, true), 86_400_000)
+    assert.strictEqual(announce(schedule, 86_400_000).event, "started")
   })
 
   it("asks the next tracker too when one is silent for three seconds, tier after tier", () => {

@@ -250,7 +250,7 @@ describe("TrackerSource", () => {
     })
   )
 
-  it.effect("comes back when the tracker said, and never where it said so", () =>
+  it.effect("comes back when the tracker said, and not for a day where it said never", () =>
     Effect.gen(function* () {
       const run = yield* start({ tiers: ["ab"], reply: ({ name }) => refuse("busy", name === "a" ? 600 : "never") })
 
@@ -264,14 +264,14 @@ describe("TrackerSource", () => {
     })
   )
 
-  it.effect("rests when all trackers are out, and still stops", () =>
+  it.effect("asks once a day when no tracker wants to be asked, and still stops", () =>
     Effect.gen(function* () {
       const run = yield* start({ tiers: ["a"], reply: () => refuse("UDP trackers are not supported yet", "never") })
 
-      yield* TestClock.adjust("30 days")
+      yield* TestClock.adjust("60 hours")
       yield* Fiber.interrupt(run.fiber)
 
-      assert.deepStrictEqual(log(run.asked), ["0 a started"])
+      assert.deepStrictEqual(log(run.asked), ["0 a started", "86400 a started", "172800 a started"])
     })
   )
 
