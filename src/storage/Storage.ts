@@ -10,6 +10,7 @@ import * as Data from "effect/Data"
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
+import type { InfoHash } from "../base/InfoHash.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import type { FileLayout } from "../metainfo/FileLayout.ts"
 
@@ -58,13 +59,56 @@ export class DigestMismatch extends Data.TaggedClass("DigestMismatch")<{ readonl
   }
 }
 
+/** Something lies where a file was to be made, and nobody said that it may be overwritten. It is left as it is. */
+export class FileExists extends Data.TaggedClass("FileExists")<{ readonly path: string }> {
+  get message() {
+    return `${this.path} exists already, and is not a file of this torrent`
+  }
+}
+
+/**
+ * A file is not what it was when it was claimed or looked at: deleted, cut off, replaced or changed by somebody else. Nothing
+ * was written to it. Passes when the file is looked at and claimed again.
+ */
+export class FileChanged extends Data.TaggedClass("FileChanged")<{
+  readonly path: string
+  /** What happened to it, as the end of a sentence: `was deleted`. */
+  readonly why: string
+}> {
+  get message() {
+    return `${this.path} ${this.why} while the torrent was open`
+  }
+}
+
+/** Another torrent, of this process or another one, writes to the path. Passes when that one needs no more writes there. */
+export class WriterConflict extends Data.TaggedClass("WriterConflict")<{
+  readonly path: string
+  /** Who writes there, as the end of a sentence: `another torrent of this process`. */
+  readonly holder: string
+}> {
+  get message() {
+    return `${this.path} is being written by ${this.holder}`
+  }
+}
+
 /** Why a medium did not do what was asked; who retries decides by its `_tag`. */
-export type StorageReason = DiskFull | StorageRefused | StorageUnavailable | NotStored | DigestMismatch
+export type StorageReason =
+  | DiskFull
+  | StorageRefused
+  | FileExists
+  | WriterConflict
+  | FileChanged
+  | StorageUnavailable
+  | NotStored
+  | DigestMismatch
 
 // What only a person can change comes before what passes.
 const lasting: ReadonlyArray<StorageReason["_tag"]> = [
   "StorageRefused",
+  "FileExists",
+  "WriterConflict",
   "DiskFull",
+  "FileChanged",
   "StorageUnavailable",
   "NotStored",
   "DigestMismatch"
@@ -72,7 +116,18 @@ const lasting: ReadonlyArray<StorageReason["_tag"]> = [
 
 /** What went wrong while a medium did what was asked. `message` is one sentence a user can read. */
 export class StorageError extends Data.TaggedError("StorageError")<{
-  readonly operation: "open" | "prepare" | "write" | "read" | "digest" | "flush"
+  readonly operation:
+    | "open"
+    | "look"
+    | "reserve"
+    | "claim"
+    | "prepare"
+    | "write"
+    | "read"
+    | "digest"
+    | "flush"
+    | "rename"
+    | "remove"
   readonly reason: StorageReason
   /** What else went wrong, where an operation over several files failed in more than one; `reason` lasts longest. */
   readonly others?: ReadonlyArray<StorageReason> | undefined
@@ -99,23 +154,88 @@ export interface StoredDigest {
   readonly sha1: Uint8Array | undefined
 }
 
-/** One torrent's bytes on a medium. */
+/** What lies at a file's place, as a medium sees it without reading it. */
+export interface FileFacts {
+  /** Index in `layout.files`. */
+  readonly file: number
+  /** `other` for a folder, a link, a pipe or a device: nothing is read from it or written to it. */
+  readonly kind: "file" | "other"
+  /** Bytes; 0 for `other`. */
+  readonly length: number
+  /** When its bytes changed last, in nanoseconds since 1970. */
+  readonly mtimeNs: bigint
+  /** Tells it from every other file that exists now (device and inode); at most 64 characters of ASCII. */
+  readonly identity: string
+  /** Whether no byte of it was ever written: it is empty, or one hole. */
+  readonly isHole: boolean
+  /** Whether it lies in the folder for skipped files, where nobody but this engine puts any. */
+  readonly isAside: boolean
+  /** Further names of the file (hard links), whose bytes must not change with it. */
+  readonly otherNames: number
+}
+
+/**
+ * How a file becomes one that may be written. `new`: it is made, and must not exist (O_EXCL). `found`: it is the one that was
+ * looked at, and nothing of it has changed since. `overwritten`: whatever regular file lies there, cut to the torrent's
+ * length; made where there is none.
+ */
+export type FileClaim =
+  | { readonly file: number; readonly as: "new" }
+  | { readonly file: number; readonly as: "found"; readonly facts: FileFacts }
+  | { readonly file: number; readonly as: "overwritten" }
+
+/** Bytes that were read, and what the files they came from looked like right after that. */
+export interface StoredBytes {
+  readonly bytes: Uint8Array
+  /** In the order of the layout, by path and not by open descriptor; files that are gone, and padding, are not among them. */
+  readonly files: ReadonlyArray<FileFacts>
+}
+
+/** How the flush of one file ended: what it looks like now, or why what was written to it may be lost. */
+export type FlushedFile =
+  | { readonly file: number; readonly facts: FileFacts }
+  | { readonly file: number; readonly reason: StorageReason }
+
+/**
+ * One torrent's bytes on a medium.
+ *
+ * A file is read as it is found. Before the first write it is *reserved* (nobody else writes to its path) and *claimed* (made,
+ * or adopted as it is): the medium decides nothing about whose a file is, and writes to none that was not claimed. Files are
+ * named by their index in `layout.files`; padding is never asked for.
+ */
 export interface TorrentStorage {
   /**
    * Whether the medium verifies: `writePiece` compares the whole piece with the digest it is given before it stores any of
    * it, and fails with `DigestMismatch`. Then nobody needs to do so before. Default: it does not.
    */
   readonly verifies?: boolean | undefined
+  /** What lies at the places of these files, in their order; `undefined` for one that is missing. Reads and opens none. */
+  readonly look: (files: ReadonlyArray<number>) => Effect.Effect<ReadonlyArray<FileFacts | undefined>, StorageError>
   /**
-   * Says which files are wanted (indices in `layout.files`), until it is said again; before, all are. Makes what no write
-   * would make: the empty ones among them and their folders. Makes nothing of a file that is not listed; its bytes, which
-   * come with pieces that it shares with others, a medium of files may keep aside until it is. Idempotent.
+   * Becomes the only writer of these files, of all torrents and processes that use the medium, until `release` or the end of the
+   * scope. All of them or none: fails with `WriterConflict` before it touches any file. Idempotent.
+   */
+  readonly reserve: (files: ReadonlyArray<number>) => Effect.Effect<void, StorageError>
+  /** Lets others write to these files; those that are not reserved do not matter. They must be claimed again before a write. */
+  readonly release: (files: ReadonlyArray<number>) => Effect.Effect<void>
+  /**
+   * Makes reserved files writable, and returns what they look like then, in the order given. A file with other names is
+   * replaced by a copy of its own first, flushed, with its mode and times; where there is no room for that it fails with
+   * `DiskFull` before anything is copied. Fails with `FileExists` (`new`) or `FileChanged` (`found`) where the file is not what the claim says, and
+   * leaves that one as it is; the others may have been claimed. Claiming a claimed file again looks at it anew.
+   */
+  readonly claim: (claims: ReadonlyArray<FileClaim>) => Effect.Effect<ReadonlyArray<FileFacts>, StorageError>
+  /**
+   * Says which files are wanted, until it is said again; before, all are. Moves what was set aside of them to its place, never
+   * over another file: one that lies there already is used, and what was set aside of it is removed. Makes no file. Bytes of
+   * the others, which come with pieces that they share, a medium of files may keep aside. Idempotent.
    */
   readonly prepare: (files: ReadonlyArray<number>) => Effect.Effect<void, StorageError>
   /**
-   * Stores a whole verified piece, over all its files, in one write. `bytes` is as long as the piece and may be reused
-   * once this returns, however it ends; interruption waits for what is in flight. A write that fails or is interrupted
-   * may have stored a part of the piece, which is as good as nothing. Repeating a write is harmless, also at once.
+   * Stores a whole verified piece, over all its files, in one write; all of them are claimed (else it dies). `bytes` is as long as
+   * the piece and may be reused once this returns, however it ends; interruption waits for what is in flight. A write that
+   * fails or is interrupted may have stored a part of the piece, which is as good as nothing. Repeating a write is harmless,
+   * also at once. Fails with `FileChanged` where a claimed file was deleted, cut off or replaced; it must be claimed again.
    *
    * `sha1` is what the digest of `bytes` should be, where the caller has it at hand. A medium that does not verify ignores
    * it; one that does takes bytes without it for right.
@@ -137,22 +257,43 @@ export interface TorrentStorage {
     begin: number,
     length: number,
     into?: Uint8Array | undefined
-  ) => Effect.Effect<Uint8Array, StorageError>
+  ) => Effect.Effect<StoredBytes, StorageError>
   /**
    * Digests stored pieces, in the order given, as they are read: a recheck moves no data past the medium. What is not
    * stored has no digest, or that of the zeros `readBlock` would give; neither is an error. Costs little where nothing
    * is stored, as a medium asks once where a file ends; so a write that comes meanwhile may or may not be seen.
    */
   readonly digests: (pieces: Iterable<PieceIndex>) => Stream.Stream<StoredDigest, StorageError>
-  /** Makes what was written survive a power cut. */
-  readonly flush: Effect.Effect<void, StorageError>
+  /**
+   * Makes what was written to these files survive a power cut, with the folders they were made in, and says of each how that
+   * ended: one that failed does not keep the others from it. After a failure the system may hold lost bytes for written, so
+   * whatever was written to that file since its last good flush is to be written again. Files without writes cost nothing.
+   * Fails only where nothing can be said of any file.
+   */
+  readonly flush: (files: ReadonlyArray<number>) => Effect.Effect<ReadonlyArray<FlushedFile>, StorageError>
+  /**
+   * Moves a reserved file of the torrent to another path below the download folder, never over anything (`FileExists`), and
+   * uses it there from then on. The caller has made the path safe (`SafePath`).
+   */
+  readonly rename: (file: number, path: ReadonlyArray<string>) => Effect.Effect<void, StorageError>
+  /**
+   * Deletes these files, which must be reserved, wherever they lie, regular files only, and the folders below the download
+   * folder that are empty then. A file that is not there is no error.
+   */
+  readonly remove: (files: ReadonlyArray<number>) => Effect.Effect<void, StorageError>
+}
+
+/** Which torrent is opened. */
+export interface OpenOptions {
+  readonly infoHash: InfoHash
+  readonly layout: FileLayout
 }
 
 /** Keeps the bytes of torrents. */
 export class Storage extends Context.Service<
   Storage,
   {
-    /** Opens one torrent's files until the scope closes. Touches no file before `prepare` or the first write. */
-    readonly open: (layout: FileLayout) => Effect.Effect<TorrentStorage, StorageError, Scope.Scope>
+    /** Opens one torrent's files until the scope closes. Touches no file before `prepare`, `reserve` or `claim`. */
+    readonly open: (options: OpenOptions) => Effect.Effect<TorrentStorage, StorageError, Scope.Scope>
   }
 >()("piecewise/storage/Storage") {}
