@@ -1,11 +1,12 @@
 /**
- * A storage that knows what should be written: a decorator that dies of a wrong byte, before the medium sees it, and
+ * A storage that knows what should be written, and where: a decorator that dies of a wrong byte, of a write to a file that
+ * was not claimed, of a claim to one that was not reserved and of a second writer to a path, before the medium sees it; and
  * counts what was written. It stands outermost, where the engine is; faults belong below it.
  */
 import * as Effect from "effect/Effect"
 import * as Bytes from "../base/Bytes.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
-import type { FileLayout } from "../metainfo/FileLayout.ts"
+import * as FileLayout from "../metainfo/FileLayout.ts"
 import { Storage, type TorrentStorage } from "../storage/Storage.ts"
 
 /** What came through for one torrent. */
@@ -14,7 +15,7 @@ export interface Writes {
   readonly confirmed: ReadonlyMap<number, number>
   /** How often a piece was handed over, failures included. */
   readonly attempts: number
-  /** What was wrong, as sentences; the write of each died. */
+  /** What was wrong, as sentences; the call that each stands for died. */
   readonly wrong: ReadonlyArray<string>
 }
 
@@ -27,11 +28,13 @@ interface Account extends Writes {
 /** Puts a check around `storage`. `contentOf` gives the right bytes of a torrent's pieces. */
 export const make = (
   storage: Storage["Service"],
-  contentOf: (layout: FileLayout) => (piece: PieceIndex) => Uint8Array
+  contentOf: (layout: FileLayout.FileLayout) => (piece: PieceIndex) => Uint8Array
 ) => {
-  const accounts = new Map<FileLayout, Account>()
+  const accounts = new Map<FileLayout.FileLayout, Account>()
+  /** The opening that writes to each path. */
+  const writers = new Map<string, TorrentStorage>()
 
-  const accountOf = (layout: FileLayout): Account => {
+  const accountOf = (layout: FileLayout.FileLayout): Account => {
     const known = accounts.get(layout)
     if (known !== undefined) return known
     const account: Account = { confirmed: new Map(), attempts: 0, wrong: [] }
@@ -39,24 +42,76 @@ export const make = (
     return account
   }
 
-  const around = (layout: FileLayout, torrent: TorrentStorage): TorrentStorage => {
+  const around = (layout: FileLayout.FileLayout, torrent: TorrentStorage) => {
     const account = accountOf(layout)
     const content = contentOf(layout)
-    return {
+    const paths = layout.files.map(({ path }) => path.join("/"))
+    const claimed = new Set<number>()
+
+    const die = (sentence: string) =>
+      Effect.suspend(() => {
+        account.wrong.push(sentence)
+        return Effect.die(new Error(sentence))
+      })
+
+    const release = (files: Iterable<number>) => {
+      for (const file of files) {
+        claimed.delete(file)
+        if (writers.get(paths[file]!) === torrent) writers.delete(paths[file]!)
+      }
+    }
+
+    const reserved = <A, E>(files: ReadonlyArray<number>, what: string, effect: Effect.Effect<A, E>) =>
+      Effect.suspend(() => {
+        const free = files.find((file) => writers.get(paths[file]!) !== torrent)
+        return free === undefined ? effect : die(`${paths[free]} was to be ${what}, and is not reserved`)
+      })
+
+    const wrongWrite = (piece: PieceIndex, bytes: Uint8Array, right: Uint8Array): string | undefined => {
+      if (!Bytes.equals(bytes, right)) {
+        const at = right.findIndex((byte, index) => byte !== bytes[index])
+        return `a write of ${bytes.length} bytes for piece ${piece} is wrong at ${at}`
+      }
+      const unclaimed = FileLayout.pieceSpans(layout, piece).find(
+        ({ file }) => !layout.files[file]!.padding && !claimed.has(file)
+      )
+      return unclaimed && `piece ${piece} was to be written to ${paths[unclaimed.file]}, which is not claimed`
+    }
+
+    const checked: TorrentStorage = {
       ...torrent,
+      reserve: (files) =>
+        Effect.flatMap(torrent.reserve(files), () => {
+          const taken = files.find((file) => (writers.get(paths[file]!) ?? torrent) !== torrent)
+          if (taken !== undefined) return die(`${paths[taken]} has two writers`)
+          for (const file of files) writers.set(paths[file]!, torrent)
+          return Effect.void
+        }),
+      release: (files) =>
+        Effect.suspend(() => {
+          // Before the medium does: somebody else may have them as soon as it did.
+          release(files)
+          return torrent.release(files)
+        }),
+      claim: (claims) =>
+        reserved(
+          claims.map(({ file }) => file),
+          "claimed",
+          Effect.tap(torrent.claim(claims), () =>
+            Effect.sync(() => {
+              for (const { file } of claims) claimed.add(file)
+            })
+          )
+        ),
       writePiece: (piece, bytes, sha1) =>
         Effect.suspend(() => {
           account.attempts++
           const right = content(piece)
-          if (!Bytes.equals(bytes, right)) {
-            const broken = Effect.suspend(() => {
-              const at = right.findIndex((byte, index) => byte !== bytes[index])
-              const sentence = `a write of ${bytes.length} bytes for piece ${piece} is wrong at ${at}`
-              account.wrong.push(sentence)
-              return Effect.die(new Error(sentence))
-            })
+          const wrong = wrongWrite(piece, bytes, right)
+          if (wrong !== undefined) {
             // A storage that verifies is given what came, and must refuse it.
             const isJudged = torrent.verifies === true && sha1 !== undefined
+            const broken = Effect.suspend(() => die(wrong))
             return isJudged ? Effect.andThen(torrent.writePiece(piece, bytes, sha1), broken) : broken
           }
           return Effect.tap(torrent.writePiece(piece, bytes, sha1), () =>
@@ -66,13 +121,39 @@ export const make = (
               account.confirmed.set(piece, (account.confirmed.get(piece) ?? 0) + 1)
             })
           )
-        })
+        }),
+      rename: (file, path) =>
+        reserved(
+          [file],
+          "renamed",
+          Effect.tap(torrent.rename(file, path), () =>
+            Effect.sync(() => {
+              writers.delete(paths[file]!)
+              paths[file] = path.join("/")
+              writers.set(paths[file]!, torrent)
+            })
+          )
+        ),
+      remove: (files) => reserved(files, "removed", torrent.remove(files))
     }
+    return { checked, close: Effect.sync(() => release(layout.files.keys())) }
   }
 
   return {
-    storage: Storage.of({ open: (layout) => Effect.map(storage.open(layout), (torrent) => around(layout, torrent)) }),
+    storage: Storage.of({
+      open: (options) =>
+        storage.open(options).pipe(
+          // Given back before the medium gives it back, as scopes close from the last to the first.
+          Effect.flatMap((torrent) =>
+            Effect.acquireRelease(
+              Effect.sync(() => around(options.layout, torrent)),
+              ({ close }) => close
+            )
+          ),
+          Effect.map(({ checked }) => checked)
+        )
+    }),
     /** What came through for the torrent with this layout. */
-    writes: (layout: FileLayout): Writes => accountOf(layout)
+    writes: (layout: FileLayout.FileLayout): Writes => accountOf(layout)
   }
 }

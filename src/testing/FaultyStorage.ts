@@ -13,6 +13,7 @@ import * as Prng from "../base/Prng.ts"
 import {
   DigestMismatch,
   DiskFull,
+  type FlushedFile,
   NotStored,
   Storage,
   StorageError,
@@ -22,8 +23,11 @@ import {
   type TorrentStorage
 } from "../storage/Storage.ts"
 
-/** What can be made to fail; every piece that is digested counts as one `digest`. */
-export type Operation = StorageError["operation"]
+/**
+ * What can be made to fail; every piece that is digested counts as one `digest`. A `flush` that fails says nothing of any
+ * file; a `sync` is the part of a flush that one file is, and fails alone.
+ */
+export type Operation = StorageError["operation"] | "sync"
 
 /** How an operation fails. */
 export interface Fault {
@@ -101,11 +105,17 @@ const newPlan = (): Plan => ({
 export const make = (storage: Storage["Service"], seed = 0) => {
   const plans: Readonly<Record<Operation, Plan>> = {
     open: newPlan(),
+    look: newPlan(),
+    reserve: newPlan(),
+    claim: newPlan(),
     prepare: newPlan(),
     write: newPlan(),
     read: newPlan(),
     digest: newPlan(),
-    flush: newPlan()
+    flush: newPlan(),
+    sync: newPlan(),
+    rename: newPlan(),
+    remove: newPlan()
   }
   const random = Prng.make(seed)
 
@@ -136,7 +146,8 @@ export const make = (storage: Storage["Service"], seed = 0) => {
               left === "nothing" || leave === undefined ? Effect.void : leave(left),
               Effect.suspend(() => {
                 plan.faults++
-                return Effect.fail(new StorageError({ operation, reason: fault.reason }))
+                const named = operation === "sync" ? "flush" : operation
+                return Effect.fail(new StorageError({ operation: named, reason: fault.reason }))
               })
             )
       const delayed = plan.delay === undefined ? failing : Effect.andThen(Effect.sleep(plan.delay), failing)
@@ -148,14 +159,34 @@ export const make = (storage: Storage["Service"], seed = 0) => {
 
   const around = (torrent: TorrentStorage): TorrentStorage => ({
     verifies: torrent.verifies,
+    look: (files) => operate("look", torrent.look(files)),
+    reserve: (files) => operate("reserve", torrent.reserve(files)),
+    release: torrent.release,
+    claim: (claims) => operate("claim", torrent.claim(claims)),
     prepare: (files) => operate("prepare", torrent.prepare(files)),
     writePiece: (piece, bytes, sha1) =>
       operate("write", torrent.writePiece(piece, bytes, sha1), (left) => torrent.writePiece(piece, part(bytes, left))),
     readBlock: (piece, begin, length, into) => operate("read", torrent.readBlock(piece, begin, length, into)),
     digests: (pieces) =>
       Stream.mapEffect(torrent.digests(pieces), (digest) => operate("digest", Effect.succeed(digest))),
-    flush: operate("flush", torrent.flush)
+    flush: (files) =>
+      operate(
+        "flush",
+        Effect.map(
+          Effect.forEach(files, (file) => sync(torrent, file)),
+          (outcomes) => outcomes.flat()
+        )
+      ),
+    rename: (file, path) => operate("rename", torrent.rename(file, path)),
+    remove: (files) => operate("remove", torrent.remove(files))
   })
+
+  /** Flushes one file; a fault of that is its outcome. */
+  const sync = (torrent: TorrentStorage, file: number) =>
+    Effect.matchEffect(operate("sync", Effect.result(torrent.flush([file]))), {
+      onSuccess: Effect.fromResult,
+      onFailure: ({ reason }) => Effect.succeed<ReadonlyArray<FlushedFile>>([{ file, reason }])
+    })
 
   const faults = StorageFaults.of({
     failNth: (operation, nth, fault) => {
@@ -187,10 +218,10 @@ export const make = (storage: Storage["Service"], seed = 0) => {
 
   return {
     storage: Storage.of({
-      open: (layout) =>
+      open: (options) =>
         operate(
           "open",
-          Effect.map(storage.open(layout), (torrent) => around(torrent))
+          Effect.map(storage.open(options), (torrent) => around(torrent))
         )
     }),
     faults

@@ -1,25 +1,37 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as WebCryptoPieceHasher from "../../src/piece/WebCryptoPieceHasher.ts"
 import * as MemoryStorage from "../../src/storage/MemoryStorage.ts"
+import { Storage } from "../../src/storage/Storage.ts"
 import * as CheckedStorage from "../../src/testing/CheckedStorage.ts"
 import { small } from "../simulation/torrents.ts"
+import { claim, infoHashOf } from "../storage/openings.ts"
 
 const { layout } = small.metainfo
 const first = 0 as PieceIndex
+const options = { infoHash: infoHashOf(layout), layout }
 
 const opened = Effect.gen(function* () {
   const { medium, storage } = yield* MemoryStorage.make()
   const checked = CheckedStorage.make(storage, () => small.content)
-  return { medium, torrent: yield* checked.storage.open(layout), writes: checked.writes(layout) }
+  const torrent = yield* checked.storage.open(options)
+  return { checked, medium, storage, torrent, writes: checked.writes(layout) }
 }).pipe(Effect.provide(WebCryptoPieceHasher.layer))
+
+const deathOf = (effect: Effect.Effect<unknown, unknown>) =>
+  Effect.map(Effect.exit(effect), (exit) => {
+    assert.isTrue(Exit.hasDies(exit))
+    return Exit.isFailure(exit) ? String(Cause.squash(exit.cause)) : ""
+  })
 
 describe("CheckedStorage", () => {
   it.effect("dies of one wrong byte, before the medium sees it", () =>
     Effect.gen(function* () {
       const { medium, torrent, writes } = yield* opened
+      yield* claim(torrent, layout)
       const bytes = small.content(first)
       bytes[1_234]! ^= 1
 
@@ -35,12 +47,55 @@ describe("CheckedStorage", () => {
   it.effect("counts what the storage confirmed, each time", () =>
     Effect.gen(function* () {
       const { torrent, writes } = yield* opened
+      yield* claim(torrent, layout)
 
       yield* torrent.writePiece(first, small.content(first))
       yield* torrent.writePiece(first, small.content(first))
 
       assert.deepStrictEqual([...writes.confirmed], [[0, 2]])
       assert.strictEqual(writes.attempts, 2)
+    })
+  )
+
+  it.effect("dies of a claim without a reservation, and of a write without a claim", () =>
+    Effect.gen(function* () {
+      const { torrent, writes } = yield* opened
+      const claims = [{ file: 0, as: "new" as const }]
+      const write = torrent.writePiece(first, small.content(first))
+
+      const unreserved = yield* deathOf(torrent.claim(claims))
+      const unclaimed = yield* deathOf(write)
+      yield* torrent.reserve([0])
+      yield* torrent.claim(claims)
+      yield* write
+      yield* torrent.release([0])
+      const released = yield* deathOf(write)
+      const removed = yield* deathOf(torrent.remove([0]))
+
+      const name = layout.files[0]!.path.join("/")
+      assert.include(unreserved, `${name} was to be claimed, and is not reserved`)
+      assert.include(unclaimed, `piece 0 was to be written to ${name}, which is not claimed`)
+      assert.strictEqual(released, unclaimed)
+      assert.include(removed, `${name} was to be removed, and is not reserved`)
+      assert.lengthOf(writes.wrong, 4)
+    })
+  )
+
+  it.effect("dies of a second writer that the medium let in", () =>
+    Effect.gen(function* () {
+      const { storage } = yield* opened
+      const careless = Storage.of({
+        open: (options) => Effect.map(storage.open(options), (torrent) => ({ ...torrent, reserve: () => Effect.void }))
+      })
+      const checked = CheckedStorage.make(careless, () => small.content)
+      const [one, two] = yield* Effect.all([checked.storage.open(options), checked.storage.open(options)])
+      yield* one.reserve([0])
+
+      const second = yield* deathOf(two.reserve([0]))
+      yield* one.release([0])
+      yield* two.reserve([0])
+
+      assert.include(second, "has two writers")
     })
   )
 })

@@ -9,6 +9,7 @@ import { Storage, type StorageError } from "../../src/storage/Storage.ts"
 import * as FaultyStorage from "../../src/testing/FaultyStorage.ts"
 import { contentOf, layoutOf, pieceOf, piecesOf, sliceOf } from "../storage/layouts.ts"
 import * as Memory from "../storage/memory.ts"
+import { infoHashOf, openToWrite } from "../storage/openings.ts"
 import { suite } from "../storage/Storage.suite.ts"
 
 const faulty = FaultyStorage.layer({ seed: 7 }).pipe(Layer.provideMerge(Memory.layer()))
@@ -21,7 +22,7 @@ const content = contentOf(layout)
 const openTorrent = Effect.gen(function* () {
   const faults = yield* FaultyStorage.StorageFaults
   const { torrent: held } = yield* MemoryStorage.MemoryMedium
-  const torrent = yield* (yield* Storage).open(layout)
+  const torrent = yield* openToWrite(layout)
   const write = (index: number) =>
     torrent.writePiece(pieceOf(layout, index), sliceOf(layout, content, pieceOf(layout, index)))
   return { faults, held: () => held(layout), torrent, write }
@@ -54,7 +55,7 @@ describe("FaultyStorage", () => {
       faults.failAll("digest", FaultyStorage.notStored)
 
       const during = yield* Effect.forEach(
-        [write(1), write(1), torrent.flush, Stream.runDrain(torrent.digests([pieceOf(layout, 0)]))],
+        [write(1), write(1), torrent.flush([0]), Stream.runDrain(torrent.digests([pieceOf(layout, 0)]))],
         outcome
       )
       faults.recover("write")
@@ -62,6 +63,23 @@ describe("FaultyStorage", () => {
 
       assert.deepStrictEqual(during, ["StorageRefused", "StorageRefused", "ok", "NotStored"])
       assert.deepStrictEqual(after, ["ok", "NotStored"])
+    }).pipe(Effect.provide(faulty))
+  )
+
+  it.effect("fails the flush of one file, and not that of another", () =>
+    Effect.gen(function* () {
+      const { faults, held, torrent, write } = yield* openTorrent
+      yield* write(0)
+      faults.failNth("sync", 0, FaultyStorage.inputOutputError)
+
+      const outcomes = yield* torrent.flush([0, 0])
+
+      assert.deepStrictEqual(
+        outcomes.map((each) => ("reason" in each ? each.reason._tag : each.facts.length)),
+        ["StorageUnavailable", 4]
+      )
+      assert.strictEqual(held().writes(0), 1)
+      assert.deepInclude(faults.counts("sync"), { calls: 2, faults: 1 })
     }).pipe(Effect.provide(faulty))
   )
 
@@ -151,7 +169,9 @@ describe("FaultyStorage", () => {
       const storage = yield* Storage
       faults.failNth("open", 0, FaultyStorage.refused)
 
-      const outcomes = yield* Effect.forEach([1, 2], () => outcome(Effect.scoped(storage.open(layout))))
+      const outcomes = yield* Effect.forEach([1, 2], () =>
+        outcome(Effect.scoped(storage.open({ infoHash: infoHashOf(layout), layout })))
+      )
 
       assert.deepStrictEqual(outcomes, ["StorageRefused", "ok"])
     }).pipe(Effect.provide(faulty))

@@ -1,0 +1,29 @@
+/** How tests open torrents, for reading and for writing. */
+import * as Crypto from "node:crypto"
+import * as Effect from "effect/Effect"
+import * as InfoHash from "../../src/base/InfoHash.ts"
+import type { FileLayout } from "../../src/metainfo/FileLayout.ts"
+import { type FileClaim, Storage, type TorrentStorage } from "../../src/storage/Storage.ts"
+
+/** What stands for the info hash of a torrent with these files: another one for other files. */
+export const infoHashOf = ({ files, geometry }: FileLayout): InfoHash.InfoHash =>
+  InfoHash.fromBytes(Crypto.hash("sha1", JSON.stringify([geometry.pieceLength, files]), "buffer"))!
+
+/** Opens a torrent, which may then be read. */
+export const open = (layout: FileLayout) =>
+  Effect.flatMap(Storage, (storage) => storage.open({ infoHash: infoHashOf(layout), layout }))
+
+/** The files of a torrent that can be on a disk. */
+export const realFiles = ({ files }: FileLayout): ReadonlyArray<number> =>
+  [...files.keys()].filter((index) => !files[index]!.padding)
+
+/** Reserves files and claims them in one way; all of them unless told otherwise. */
+export const claim = (
+  torrent: TorrentStorage,
+  layout: FileLayout,
+  as: Exclude<FileClaim["as"], "found"> = "overwritten",
+  files = realFiles(layout)
+) => Effect.andThen(torrent.reserve(files), torrent.claim(files.map((file) => ({ file, as }))))
+
+/** Opens a torrent all of whose files may be written, whatever lies there. */
+export const openToWrite = (layout: FileLayout) => Effect.tap(open(layout), (torrent) => claim(torrent, layout))
