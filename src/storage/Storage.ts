@@ -209,7 +209,10 @@ export interface TorrentStorage {
    * it, and fails with `DigestMismatch`. Then nobody needs to do so before. Default: it does not.
    */
   readonly verifies?: boolean | undefined
-  /** What lies at the places of these files, in their order; `undefined` for one that is missing. Reads and opens none. */
+  /**
+   * What lies at the places of these files, in their order; `undefined` for one that is missing. The place of a file that is
+   * not wanted is where it was set aside, unless it exists in its own. Reads and opens none.
+   */
   readonly look: (files: ReadonlyArray<number>) => Effect.Effect<ReadonlyArray<FileFacts | undefined>, StorageError>
   /**
    * Becomes the only writer of these files, of all torrents and processes that use the medium, until `release` or the end of the
@@ -219,10 +222,11 @@ export interface TorrentStorage {
   /** Lets others write to these files; those that are not reserved do not matter. They must be claimed again before a write. */
   readonly release: (files: ReadonlyArray<number>) => Effect.Effect<void>
   /**
-   * Makes reserved files writable, and returns what they look like then, in the order given. A file with other names is
-   * replaced by a copy of its own first, flushed, with its mode and times; where there is no room for that it fails with
-   * `DiskFull` before anything is copied. Fails with `FileExists` (`new`) or `FileChanged` (`found`) where the file is not what the claim says, and
-   * leaves that one as it is; the others may have been claimed. Claiming a claimed file again looks at it anew.
+   * Makes reserved files writable (it dies of one that is not reserved), and returns what they look like then, in the order
+   * given. A file with other names is replaced by a copy of its own first, flushed, with its mode and times; where there is
+   * no room for that it fails with `DiskFull` before anything is copied. Fails with `FileExists` (`new`) or `FileChanged`
+   * (`found`) where the file is not what the claim says, and leaves that one as it is; the others may have been claimed.
+   * Claiming a claimed file again looks at it anew; where that fails, writes to it fail with `FileChanged`.
    */
   readonly claim: (claims: ReadonlyArray<FileClaim>) => Effect.Effect<ReadonlyArray<FileFacts>, StorageError>
   /**
@@ -235,7 +239,8 @@ export interface TorrentStorage {
    * Stores a whole verified piece, over all its files, in one write; all of them are claimed (else it dies). `bytes` is as long as
    * the piece and may be reused once this returns, however it ends; interruption waits for what is in flight. A write that
    * fails or is interrupted may have stored a part of the piece, which is as good as nothing. Repeating a write is harmless,
-   * also at once. Fails with `FileChanged` where a claimed file was deleted, cut off or replaced; it must be claimed again.
+   * also at once. Fails with `FileChanged` where a claimed file was deleted, cut off or replaced, as far as the medium has
+   * noticed, which it does at every flush at the latest; so does every write to it until it is claimed again.
    *
    * `sha1` is what the digest of `bytes` should be, where the caller has it at hand. A medium that does not verify ignores
    * it; one that does takes bytes without it for right.
@@ -266,19 +271,23 @@ export interface TorrentStorage {
   readonly digests: (pieces: Iterable<PieceIndex>) => Stream.Stream<StoredDigest, StorageError>
   /**
    * Makes what was written to these files survive a power cut, with the folders they were made in, and says of each how that
-   * ended: one that failed does not keep the others from it. After a failure the system may hold lost bytes for written, so
-   * whatever was written to that file since its last good flush is to be written again. Files without writes cost nothing.
-   * Fails only where nothing can be said of any file.
+   * ended, in their order: one that failed does not keep the others from it, and one that is missing has failed. After a
+   * failure the system may hold lost bytes for written, so whatever was written to that file since its last good flush is to
+   * be written again. Fails only where nothing can be said of any file.
+   *
+   * The first good flush of a file covers what earlier openings wrote and never flushed, so only files that may have such
+   * bytes should be named; after it, one without writes costs no more than a look.
    */
   readonly flush: (files: ReadonlyArray<number>) => Effect.Effect<ReadonlyArray<FlushedFile>, StorageError>
   /**
    * Moves a reserved file of the torrent to another path below the download folder, never over anything (`FileExists`), and
-   * uses it there from then on. The caller has made the path safe (`SafePath`).
+   * uses it there from then on, reserved as before (`WriterConflict` where somebody else writes there). A claimed one stays
+   * claimed. One that does not exist is made there when it is claimed. The caller has made the path safe (`SafePath`).
    */
   readonly rename: (file: number, path: ReadonlyArray<string>) => Effect.Effect<void, StorageError>
   /**
-   * Deletes these files, which must be reserved, wherever they lie, regular files only, and the folders below the download
-   * folder that are empty then. A file that is not there is no error.
+   * Deletes these files, which must be reserved, wherever they lie, regular files only, and the folders of theirs below the
+   * download folder that are empty then. A file that is not there is no error.
    */
   readonly remove: (files: ReadonlyArray<number>) => Effect.Effect<void, StorageError>
 }
