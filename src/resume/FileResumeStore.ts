@@ -16,12 +16,11 @@ import * as Result from "effect/Result"
 import * as Semaphore from "effect/Semaphore"
 import * as Bitfield from "../base/Bitfield.ts"
 import * as Bytes from "../base/Bytes.ts"
-import type { InfoHash } from "../base/InfoHash.ts"
 import * as NodeBoundedFile from "../storage/NodeBoundedFile.ts"
 import * as NodeFolders from "../storage/NodeFolders.ts"
 import * as BootIdentity from "./BootIdentity.ts"
 import * as ResumeFile from "./ResumeFile.ts"
-import { ResumeError, ResumeStore, type TorrentResume } from "./ResumeStore.ts"
+import { type OpenOptions, type ResumeChange, ResumeError, ResumeStore, type TorrentResume } from "./ResumeStore.ts"
 
 /** An open file or folder. */
 export interface Handle {
@@ -45,6 +44,12 @@ export interface Files {
   readonly rename: (from: string, to: string) => Promise<void>
   readonly unlink: (path: string) => Promise<void>
 }
+
+/**
+ * Bytes of records after which they are gathered into a new snapshot, unless that would be larger: 1 MiB, some 100,000
+ * pieces, so that the file stays as long as what it says.
+ */
+export const maxRecordBytes = 1 << 20
 
 /** Options of the store. */
 export interface Options {
@@ -105,10 +110,12 @@ const call = <A>(promise: () => Promise<A>): Effect.Effect<A, CallFailed> =>
   Effect.tryPromise({ try: promise, catch: (cause) => new CallFailed(cause) })
 
 /**
- * Bytes that resume data of so many pieces may have: a snapshot takes a quarter of a byte for each, a record 8, and
- * between two snapshots come a few records a piece at most.
+ * Bytes that resume data of a torrent may have: a snapshot takes a quarter of a byte for each piece and at most 86 for each
+ * file, and as many again come behind it in records, or `maxRecordBytes`, before they are gathered. One batch more may have
+ * every piece and file in it.
  */
-const maxLength = (pieceCount: number): number => 65_536 + 32 * pieceCount
+const maxLength = ({ fileCount, pieceCount }: OpenOptions): number =>
+  2 * maxRecordBytes + 32 * pieceCount + 384 * fileCount
 
 /** Makes a store. */
 export const make = (options: Options): ResumeStore["Service"] => {
@@ -161,19 +168,21 @@ export const make = (options: Options): ResumeStore["Service"] => {
       )
     )
 
-  const open = Effect.fnUntraced(function* (infoHash: InfoHash, pieceCount: number) {
+  const open = Effect.fnUntraced(function* (torrent: OpenOptions) {
+    const { infoHash, pieceCount } = torrent
     const path = Path.join(options.directory, `${Bytes.toHex(infoHash)}.resume`)
     const temporary = `${path}.tmp`
     const thisBoot = yield* boot
     const turn = yield* Semaphore.make(1)
     /** Where the next record goes; `undefined` until the file was read or written, and after a failure. */
     let tail: ResumeFile.Tail | undefined
+    let snapshotLength = 0
     /** The file, open for records from the first one on: opening it for each would cost more than the record. */
     let records: Handle | undefined
     let closed = false
 
     const read = Effect.gen(function* () {
-      const bytes = yield* call(() => files.readFile(path, maxLength(pieceCount))).pipe(
+      const bytes = yield* call(() => files.readFile(path, maxLength(torrent))).pipe(
         Effect.catchIf(
           (failed) => failed.isAbsence,
           () => Effect.undefined
@@ -189,12 +198,15 @@ export const make = (options: Options): ResumeStore["Service"] => {
       )
       tail = undefined
       if (bytes === undefined) return undefined
-      const decoded = ResumeFile.decode(bytes, infoHash, pieceCount)
+      const decoded = ResumeFile.decode(bytes, torrent)
       if (Result.isFailure(decoded)) {
         yield* Effect.logWarning(`${path} ${decoded.failure.message}; the torrent will be verified`)
         return undefined
       }
-      tail = decoded.success
+      if (decoded.success.isCurrent) {
+        tail = decoded.success
+        snapshotLength = decoded.success.snapshotLength
+      }
       return decoded.success
     })
 
@@ -219,23 +231,46 @@ export const make = (options: Options): ResumeStore["Service"] => {
       )
       yield* syncFolder(options.directory)
       tail = snapshot
+      snapshotLength = snapshot.bytes.length
     })
 
-    const addRecords = Effect.fnUntraced(function* (known: ResumeFile.Tail, pieces: ReadonlyArray<number>) {
-      const added = ResumeFile.encodeRecords(known, pieces)
+    const addRecords = Effect.fnUntraced(function* (known: ResumeFile.Tail, change: ResumeChange, durably: boolean) {
+      const added = ResumeFile.encodeRecords(known, change)
       records ??= yield* call(() => files.open(path, "r+"))
-      yield* Effect.tapError(writeAll(records, added.bytes, known.end), () => Effect.ignore(closeRecords))
+      const file = records
+      const written = Effect.andThen(
+        writeAll(file, added.bytes, known.end),
+        durably ? call(() => file.sync()) : Effect.void
+      )
+      yield* Effect.tapError(written, () => Effect.ignore(closeRecords))
       tail = added
     })
 
-    /** A snapshot of nothing but these pieces, which is where a torrent without a file begins. */
-    const begin = (pieces: ReadonlyArray<number>) => {
-      const stored = Bitfield.make(pieceCount)
-      for (const piece of pieces) Bitfield.add(stored, piece)
-      return replace(
-        ResumeFile.encodeSnapshot({ infoHash, stored, flushed: Bitfield.make(pieceCount), boot: thisBoot })
+    /** A snapshot of what the file says, or of nothing where there is none. */
+    const refresh = Effect.gen(function* () {
+      const known = yield* read
+      const { flushed, stored, files } = known ?? {
+        stored: Bitfield.make(pieceCount),
+        flushed: Bitfield.make(pieceCount),
+        files: new Map()
+      }
+      const boot = known?.boot ?? thisBoot
+      const snapshot = ResumeFile.encodeSnapshot({ infoHash, stored, flushed, files, boot })
+      yield* replace(snapshot)
+      return snapshot as ResumeFile.Tail
+    })
+
+    const add = Effect.fnUntraced(function* (change: ResumeChange, durably: boolean) {
+      if (tail === undefined) yield* read
+      const isLong = tail !== undefined && tail.end - snapshotLength > Math.max(maxRecordBytes, snapshotLength)
+      const known = tail === undefined || isLong ? yield* refresh : tail
+      yield* addRecords(known, change, durably).pipe(
+        Effect.catchIf(
+          (failed) => failed.isAbsence,
+          () => Effect.flatMap(refresh, (anew) => addRecords(anew, change, durably))
+        )
       )
-    }
+    })
 
     /** Runs one operation at a time, and to its end: a handle is never left, and a file never half replaced. */
     const exclusively = <A>(operation: ResumeError["operation"], effect: Effect.Effect<A, CallFailed>) =>
@@ -252,33 +287,26 @@ export const make = (options: Options): ResumeStore["Service"] => {
           yield* Effect.ignore(removeFile(temporary))
           const decoded = yield* read
           if (decoded === undefined) return undefined
-          const { flushed, stored } = decoded
-          const trusted = Bitfield.copy(BootIdentity.isSame(decoded.boot, thisBoot) ? stored : flushed)
-          return { stored, flushed, trusted }
+          const { boot, files, flushed, stored } = decoded
+          return { stored, flushed, files, isSameBoot: BootIdentity.isSame(boot, thisBoot) }
         })
       ),
-      save: (pieces) =>
+      save: (snapshot) =>
         Effect.suspend(() => {
-          const snapshot = ResumeFile.encodeSnapshot({ infoHash, ...pieces, boot: thisBoot })
-          return exclusively("save", replace(snapshot))
+          const encoded = ResumeFile.encodeSnapshot({ infoHash, ...snapshot, boot: thisBoot })
+          return exclusively("save", replace(encoded))
         }),
-      append: (pieces) =>
+      append: (change, { durably = false } = {}) =>
         Effect.suspend(() => {
-          const added = pieces.slice()
-          return exclusively(
-            "append",
-            Effect.gen(function* () {
-              if (added.length === 0) return
-              if (tail === undefined) yield* read
-              if (tail === undefined) return yield* begin(added)
-              yield* addRecords(tail, added).pipe(
-                Effect.catchIf(
-                  (failed) => failed.isAbsence,
-                  () => begin(added)
-                )
-              )
-            })
-          )
+          const { dropped, files, flushed, stored } = change
+          const copy = {
+            files: new Map(files),
+            dropped: dropped?.slice(),
+            stored: stored?.slice(),
+            flushed: flushed?.slice()
+          }
+          const isEmpty = copy.files.size + [dropped, stored, flushed].flatMap((pieces) => pieces ?? []).length === 0
+          return exclusively("append", isEmpty ? Effect.void : add(copy, durably))
         }),
       remove: exclusively(
         "remove",

@@ -8,7 +8,7 @@ import * as Layer from "effect/Layer"
 import * as Bitfield from "../base/Bitfield.ts"
 import * as Bytes from "../base/Bytes.ts"
 import type { InfoHash } from "../base/InfoHash.ts"
-import { type ResumeData, ResumeStore, type TorrentResume } from "./ResumeStore.ts"
+import { type FileRecord, type OpenOptions, type ResumeData, ResumeStore, type TorrentResume } from "./ResumeStore.ts"
 
 /** The inside of the store. */
 export class MemoryResumeStore extends Context.Service<
@@ -18,7 +18,7 @@ export class MemoryResumeStore extends Context.Service<
     readonly saved: (infoHash: InfoHash) => ResumeData | undefined
     /** How many snapshots have been saved, over all torrents. */
     readonly saveCount: () => number
-    /** From here on only what was flushed is trusted of what was saved so far. */
+    /** The machine is restarted: what was saved so far was saved before that. */
     readonly cutPower: Effect.Effect<void>
   }
 >()("piecewise/resume/MemoryResumeStore") {}
@@ -26,6 +26,7 @@ export class MemoryResumeStore extends Context.Service<
 interface Entry {
   readonly stored: Bitfield.Bitfield
   readonly flushed: Bitfield.Bitfield
+  readonly files: Map<number, FileRecord>
   readonly boot: number
 }
 
@@ -41,31 +42,38 @@ export const make = () => {
     return {
       stored: Bitfield.copy(entry.stored),
       flushed: Bitfield.copy(entry.flushed),
-      trusted: Bitfield.copy(entry.boot === boot ? entry.stored : entry.flushed)
+      files: new Map(entry.files),
+      isSameBoot: entry.boot === boot
     }
   }
 
-  const torrent = (key: string, pieceCount: number): TorrentResume => ({
+  const torrent = (key: string, { pieceCount }: OpenOptions): TorrentResume => ({
     load: Effect.sync(() => read(key, pieceCount)),
-    save: (pieces) =>
+    save: (snapshot) =>
       Effect.sync(() => {
         const flushed = Bitfield.make(pieceCount)
-        for (const piece of Bitfield.indices(pieces.flushed))
-          if (Bitfield.has(pieces.stored, piece)) Bitfield.add(flushed, piece)
-        entries.set(key, { stored: Bitfield.copy(pieces.stored), flushed, boot })
+        for (const piece of Bitfield.indices(snapshot.flushed))
+          if (Bitfield.has(snapshot.stored, piece)) Bitfield.add(flushed, piece)
+        entries.set(key, { stored: Bitfield.copy(snapshot.stored), flushed, files: new Map(snapshot.files), boot })
         saveCount++
       }),
-    append: (pieces) =>
+    append: ({ dropped = [], files = new Map(), flushed = [], stored = [] }) =>
       Effect.sync(() => {
         let entry = entries.get(key)
         if (entry === undefined || entry.stored.length !== pieceCount) {
-          entry = { stored: Bitfield.make(pieceCount), flushed: Bitfield.make(pieceCount), boot }
+          entry = { stored: Bitfield.make(pieceCount), flushed: Bitfield.make(pieceCount), files: new Map(), boot }
           entries.set(key, entry)
         }
-        for (const piece of pieces) {
+        for (const [file, record] of files) entry.files.set(file, record)
+        for (const piece of dropped) {
+          Bitfield.remove(entry.stored, piece)
+          Bitfield.remove(entry.flushed, piece)
+        }
+        for (const piece of stored) {
           Bitfield.add(entry.stored, piece)
           Bitfield.remove(entry.flushed, piece)
         }
+        for (const piece of flushed) if (Bitfield.has(entry.stored, piece)) Bitfield.add(entry.flushed, piece)
       }),
     remove: Effect.sync(() => {
       entries.delete(key)
@@ -74,7 +82,7 @@ export const make = () => {
 
   return {
     store: ResumeStore.of({
-      open: (infoHash, pieceCount) => Effect.sync(() => torrent(Bytes.toHex(infoHash), pieceCount))
+      open: (options) => Effect.sync(() => torrent(Bytes.toHex(options.infoHash), options))
     }),
     inside: MemoryResumeStore.of({
       saved: (infoHash) => read(Bytes.toHex(infoHash), undefined),

@@ -1,9 +1,13 @@
 /**
- * The bytes of a resume file: a snapshot, and after it a record for each piece stored since. Big-endian.
+ * The bytes of a resume file: a snapshot, and after it a record for each thing that changed since. Big-endian.
  *
- * Snapshot: magic (8), version u16, info hash (20), piece count u32, length of the boot identity u8, boot identity
- * (ASCII), bits of the stored pieces, bits of the flushed ones, check u32 over all of that.
- * Record: piece u32, check u32.
+ * Snapshot: magic (8), version u16, info hash (20), piece count u32, length of the boot identity u8, boot identity (ASCII),
+ * bits of the stored pieces, bits of the flushed ones, number of file records u32, file records, check u32 over all of that.
+ * File record: index u32, flags u8 (1: being written), length u64, mtime u64 (ns), length of the identity u8, identity (ASCII).
+ * Record: kind u8 (1: stored piece, 2: flushed piece, 3: file, 4: dropped piece), piece u32 or file record, check u32.
+ *
+ * Version 1 has no file records, in the snapshot or behind it, and its records are a piece u32 and a check u32: pieces that
+ * were stored. It says nothing of what the files looked like, so what it names has to be verified.
  *
  * The check is CRC-32 (ISO 3309), which finds every damage within 32 neighbouring bits. That of a record continues the
  * check of what comes before it, so a record is worth something only behind exactly those bytes: a torn last record, a
@@ -16,7 +20,9 @@ import * as Result from "effect/Result"
 import * as Bitfield from "../base/Bitfield.ts"
 import * as Bytes from "../base/Bytes.ts"
 import type { InfoHash } from "../base/InfoHash.ts"
+import type { PieceIndex } from "../base/PieceGeometry.ts"
 import type { BootIdentity } from "./BootIdentity.ts"
+import type { FileRecord, OpenOptions, ResumeChange } from "./ResumeStore.ts"
 
 const messages = {
   damaged: "is damaged",
@@ -40,6 +46,7 @@ export interface Snapshot {
   readonly stored: Bitfield.Bitfield
   /** Of the same length as `stored`; members that are not stored are left out. */
   readonly flushed: Bitfield.Bitfield
+  readonly files: ReadonlyMap<number, FileRecord>
   readonly boot: BootIdentity
 }
 
@@ -56,15 +63,23 @@ export interface Encoded extends Tail {
   readonly bytes: Uint8Array
 }
 
-/** What a file says: the snapshot with its records applied. A piece with a record is stored, and not flushed. */
-export interface Decoded extends Snapshot, Tail {}
+/** What a file says: the snapshot with its records applied. */
+export interface Decoded extends Snapshot, Tail {
+  /** Whether records can be added: not to a file of an earlier version. */
+  readonly isCurrent: boolean
+  /** Bytes of the snapshot alone. */
+  readonly snapshotLength: number
+}
 
 const magic = Bytes.fromLatin1Unsafe("pwresume")
-const version = 1
+const version = 2
 const fixedLength = 8 + 2 + 20 + 4 + 1
+const checkLength = 4
 
-/** Bytes of one record. */
-export const recordLength = 8
+const kinds = { stored: 1, flushed: 2, file: 3, dropped: 4 } as const
+const writingFlag = 1
+const fileFixedLength = 4 + 1 + 8 + 8 + 1
+const maxIdentityLength = 64
 
 const crcTable = Uint32Array.from({ length: 256 }, (_, byte) => {
   for (let bit = 0; bit < 8; bit++) byte = byte & 1 ? (byte >>> 1) ^ 0xedb88320 : byte >>> 1
@@ -78,13 +93,53 @@ const continueCheck = (crc: number, bytes: Uint8Array, begin: number, end: numbe
   return ~crc >>> 0
 }
 
+const fileLength = ({ identity }: FileRecord): number => fileFixedLength + identity.length
+
+/** Writes a file record at `at`, and gives the offset behind it. */
+const writeFile = (bytes: Uint8Array, at: number, index: number, record: FileRecord): number => {
+  Bytes.writeUint32Unsafe(bytes, at, index)
+  bytes[at + 4] = record.isWriting ? writingFlag : 0
+  Bytes.writeUint64Unsafe(bytes, at + 5, record.length)
+  new DataView(bytes.buffer, bytes.byteOffset).setBigInt64(at + 13, record.mtimeNs)
+  bytes[at + 21] = record.identity.length
+  bytes.set(Bytes.fromLatin1Unsafe(record.identity), at + fileFixedLength)
+  return at + fileLength(record)
+}
+
+interface ReadFile {
+  readonly index: number
+  readonly record: FileRecord
+  /** The offset behind it. */
+  readonly end: number
+}
+
+/** Reads the file record at `at`; `undefined` where it goes beyond `limit` or makes no sense. */
+const readFile = (bytes: Uint8Array, at: number, limit: number, fileCount: number): ReadFile | undefined => {
+  if (at + fileFixedLength > limit) return undefined
+  const index = Bytes.readUint32Unsafe(bytes, at)
+  const identityEnd = at + fileFixedLength + bytes[at + 21]!
+  const view = new DataView(bytes.buffer, bytes.byteOffset)
+  const length = view.getBigUint64(at + 5)
+  if (index >= fileCount || identityEnd > limit || bytes[at + 4]! > writingFlag) return undefined
+  if (bytes[at + 21]! > maxIdentityLength || length > BigInt(Number.MAX_SAFE_INTEGER)) return undefined
+  const record: FileRecord = {
+    isWriting: bytes[at + 4] === writingFlag,
+    length: Number(length),
+    mtimeNs: view.getBigInt64(at + 13),
+    identity: Bytes.toLatin1(bytes, at + fileFixedLength, identityEnd)
+  }
+  return { index, record, end: identityEnd }
+}
+
 /** The bytes of a new file. */
 export const encodeSnapshot = (snapshot: Snapshot): Encoded => {
   const boot = Bytes.fromLatin1Unsafe(snapshot.boot)
   const bitsLength = snapshot.stored.bytes.length
   const bootEnd = fixedLength + boot.length
-  const checked = bootEnd + 2 * bitsLength
-  const bytes = new Uint8Array(checked + 4)
+  const filesBegin = bootEnd + 2 * bitsLength + 4
+  let checked = filesBegin
+  for (const record of snapshot.files.values()) checked += fileLength(record)
+  const bytes = new Uint8Array(checked + checkLength)
   bytes.set(magic)
   Bytes.writeUint16Unsafe(bytes, 8, version)
   bytes.set(snapshot.infoHash, 10)
@@ -94,56 +149,134 @@ export const encodeSnapshot = (snapshot: Snapshot): Encoded => {
   bytes.set(snapshot.stored.bytes, bootEnd)
   for (let index = 0; index < bitsLength; index++)
     bytes[bootEnd + bitsLength + index] = snapshot.stored.bytes[index]! & snapshot.flushed.bytes[index]!
+  Bytes.writeUint32Unsafe(bytes, filesBegin - 4, snapshot.files.size)
+  let at = filesBegin
+  for (const [index, record] of snapshot.files) at = writeFile(bytes, at, index, record)
   const check = continueCheck(0, bytes, 0, checked)
   Bytes.writeUint32Unsafe(bytes, checked, check)
   return { bytes, end: bytes.length, check }
 }
 
-/** The records of `pieces`, to be written at `tail.end`. */
-export const encodeRecords = (tail: Tail, pieces: ReadonlyArray<number>): Encoded => {
-  const bytes = new Uint8Array(pieces.length * recordLength)
+/** Bytes of one record of a piece. */
+export const pieceRecordLength = 1 + 4 + checkLength
+
+/** The records of a change, to be written at `tail.end`. */
+export const encodeRecords = (tail: Tail, change: ResumeChange): Encoded => {
+  const { dropped = [], files = new Map<number, FileRecord>(), flushed = [], stored = [] } = change
+  const pieces: ReadonlyArray<readonly [kind: number, pieces: ReadonlyArray<PieceIndex>]> = [
+    [kinds.dropped, dropped],
+    [kinds.stored, stored],
+    [kinds.flushed, flushed]
+  ]
+  let length = (dropped.length + stored.length + flushed.length) * pieceRecordLength
+  for (const record of files.values()) length += 1 + fileLength(record) + checkLength
+  const bytes = new Uint8Array(length)
   let check = tail.check
-  for (let index = 0; index < pieces.length; index++) {
-    const begin = index * recordLength
-    Bytes.writeUint32Unsafe(bytes, begin, pieces[index]!)
-    check = continueCheck(check, bytes, begin, begin + 4)
-    Bytes.writeUint32Unsafe(bytes, begin + 4, check)
+  let begin = 0
+  const finish = (end: number) => {
+    check = continueCheck(check, bytes, begin, end)
+    Bytes.writeUint32Unsafe(bytes, end, check)
+    begin = end + checkLength
+  }
+  for (const [index, record] of files) {
+    bytes[begin] = kinds.file
+    finish(writeFile(bytes, begin + 1, index, record))
+  }
+  for (const [kind, ofKind] of pieces) {
+    for (const piece of ofKind) {
+      bytes[begin] = kind
+      Bytes.writeUint32Unsafe(bytes, begin + 1, piece)
+      finish(begin + 5)
+    }
   }
   return { bytes, end: tail.end + bytes.length, check }
 }
 
-/** Reads the file of the torrent `infoHash` of `pieceCount` pieces. */
-export const decode = (
-  bytes: Uint8Array,
-  infoHash: InfoHash,
-  pieceCount: number
-): Result.Result<Decoded, ResumeFileError> => {
+/** Reads the file of a torrent. */
+export const decode = (bytes: Uint8Array, expected: OpenOptions): Result.Result<Decoded, ResumeFileError> => {
+  const { fileCount, infoHash, pieceCount } = expected
   const fail = (reason: ResumeFileError["reason"]) => Result.fail(new ResumeFileError({ reason }))
   if (bytes.length < fixedLength) return fail("truncated")
   if (!Bytes.equals(bytes.subarray(0, 8), magic)) return fail("damaged")
-  if (Bytes.readUint16Unsafe(bytes, 8) !== version) return fail("otherVersion")
+  const found = Bytes.readUint16Unsafe(bytes, 8)
+  if (found !== 1 && found !== version) return fail("otherVersion")
   if (!Bytes.equals(bytes.subarray(10, 30), infoHash)) return fail("otherTorrent")
   if (Bytes.readUint32Unsafe(bytes, 30) !== pieceCount) return fail("otherTorrent")
 
   const bitsLength = (pieceCount + 7) >>> 3
   const bootEnd = fixedLength + bytes[34]!
-  const checked = bootEnd + 2 * bitsLength
-  if (bytes.length < checked + 4) return fail("truncated")
-  let check = continueCheck(0, bytes, 0, checked)
+  const bitsEnd = bootEnd + 2 * bitsLength
+  const files = new Map<number, FileRecord>()
+  let checked = bitsEnd
+  if (found === version) {
+    if (bytes.length < bitsEnd + 4) return fail("truncated")
+    const count = Bytes.readUint32Unsafe(bytes, bitsEnd)
+    checked += 4
+    for (let left = count; left > 0; left--) {
+      const file = readFile(bytes, checked, bytes.length, fileCount)
+      if (file === undefined) return fail("truncated")
+      files.set(file.index, file.record)
+      checked = file.end
+    }
+  }
+  if (bytes.length < checked + checkLength) return fail("truncated")
+  const check = continueCheck(0, bytes, 0, checked)
   if (Bytes.readUint32Unsafe(bytes, checked) !== check) return fail("damaged")
   const stored = Bitfield.fromBytes(bytes.subarray(bootEnd, bootEnd + bitsLength), pieceCount)
-  const flushed = Bitfield.fromBytes(bytes.subarray(bootEnd + bitsLength, checked), pieceCount)
+  const flushed = Bitfield.fromBytes(bytes.subarray(bootEnd + bitsLength, bitsEnd), pieceCount)
   if (stored === undefined || flushed === undefined) return fail("damaged")
 
-  let end = checked + 4
-  for (; end + recordLength <= bytes.length; end += recordLength) {
-    const next = continueCheck(check, bytes, end, end + 4)
-    const piece = Bytes.readUint32Unsafe(bytes, end)
-    if (Bytes.readUint32Unsafe(bytes, end + 4) !== next || piece >= pieceCount) break
+  const snapshot = { infoHash, stored, flushed, files, boot: Bytes.toLatin1(bytes, fixedLength, bootEnd) }
+  const snapshotLength = checked + checkLength
+  const tail: Tail = { end: snapshotLength, check }
+  const end = found === 1 ? applyFirst(bytes, tail, snapshot) : applyRecords(bytes, tail, snapshot, fileCount)
+  return Result.succeed({ ...snapshot, ...end, snapshotLength, isCurrent: found === version })
+}
+
+/** What records change. */
+type Applied = Pick<Decoded, "stored" | "flushed"> & { readonly files: Map<number, FileRecord> }
+
+const applyRecords = (bytes: Uint8Array, tail: Tail, to: Applied, fileCount: number): Tail => {
+  let { check, end } = tail
+  while (end + pieceRecordLength <= bytes.length) {
+    const kind = bytes[end]!
+    const file = kind === kinds.file ? readFile(bytes, end + 1, bytes.length, fileCount) : undefined
+    if (kind === kinds.file && file === undefined) break
+    const checked = file?.end ?? end + 5
+    const next = continueCheck(check, bytes, end, checked)
+    if (checked + checkLength > bytes.length || Bytes.readUint32Unsafe(bytes, checked) !== next) break
+    if (file !== undefined) to.files.set(file.index, file.record)
+    else if (!applyPiece(to, kind, Bytes.readUint32Unsafe(bytes, end + 1))) break
+    check = next
+    end = checked + checkLength
+  }
+  return { end, check }
+}
+
+const applyPiece = ({ flushed, stored }: Applied, kind: number, piece: number): boolean => {
+  if (piece >= stored.length) return false
+  if (kind === kinds.stored) {
     Bitfield.add(stored, piece)
     Bitfield.remove(flushed, piece)
+    return true
+  }
+  if (kind === kinds.dropped) {
+    Bitfield.remove(stored, piece)
+    Bitfield.remove(flushed, piece)
+    return true
+  }
+  if (kind !== kinds.flushed) return false
+  if (Bitfield.has(stored, piece)) Bitfield.add(flushed, piece)
+  return true
+}
+
+const applyFirst = (bytes: Uint8Array, tail: Tail, to: Applied): Tail => {
+  let { check, end } = tail
+  for (; end + 8 <= bytes.length; end += 8) {
+    const next = continueCheck(check, bytes, end, end + 4)
+    const piece = Bytes.readUint32Unsafe(bytes, end)
+    if (Bytes.readUint32Unsafe(bytes, end + 4) !== next || !applyPiece(to, kinds.stored, piece)) break
     check = next
   }
-  const boot = Bytes.toLatin1(bytes, fixedLength, bootEnd)
-  return Result.succeed({ infoHash, stored, flushed, boot, end, check })
+  return { end, check }
 }

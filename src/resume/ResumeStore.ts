@@ -1,13 +1,15 @@
 /**
- * The contract of what remembers, from one run to the next, which pieces of a torrent are stored.
+ * The contract of what remembers, from one run to the next, which pieces of a torrent are stored, and what its files looked
+ * like when they were last as the torrent left them.
  *
- * A snapshot is replaced as a whole, or not at all. Between snapshots each stored piece is appended, which costs a few
- * bytes however large the torrent is, so a process that is killed loses at most the pieces in flight.
+ * A snapshot is replaced as a whole, or not at all. Between snapshots changes are appended, which costs a few bytes each
+ * however large the torrent is, so a process that is killed loses at most the pieces in flight.
  *
  * A medium confirms a write before the disk has it. Such a write survives the death of the process, but not a power cut;
  * so it is remembered apart which pieces were flushed, and after a restart of the machine only those are trusted.
  *
- * Leaves to others whether the files are still there and untouched: that is `Storage`'s to tell.
+ * Nothing here is believed by itself: a piece counts only if its files are still what the records say. So resume data that
+ * somebody planted, or that lies beside other files than those it describes, is worth nothing.
  */
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
@@ -28,17 +30,44 @@ export class ResumeError extends Data.TaggedError("ResumeError")<{
   }
 }
 
-/** What is remembered of a torrent's stored pieces. Every set has one bit a piece; the reader owns them. */
+/** What is remembered of a file that is the torrent's own: made by it, or adopted on proof. */
+export interface FileRecord {
+  /**
+   * Whether it was being written: noted before the first write to it, and taken back when the file needs no more writes or
+   * the torrent stops. After a kill its size and time say nothing.
+   */
+  readonly isWriting: boolean
+  /** What it looked like then, as `FileFacts` of `storage/Storage.ts`. */
+  readonly length: number
+  readonly mtimeNs: bigint
+  readonly identity: string
+}
+
+/** What is remembered of a torrent. Every set of pieces has one bit a piece; the reader owns all of it. */
 export interface ResumeData {
   /** Pieces whose write the storage confirmed. */
   readonly stored: Bitfield
-  /** Those of `stored` that survive a power cut. What a `save` that changes nothing is given as `flushed`. */
+  /** Those of `stored` that survive a power cut. */
   readonly flushed: Bitfield
-  /**
-   * Those of `stored` that need no verification now: all of them while the machine has not been restarted since they
-   * were written, and `flushed` after that. The others are probably there, but must be verified first.
-   */
-  readonly trusted: Bitfield
+  /** The torrent's own files, by their index in `layout.files`. Empty in data of the first format. */
+  readonly files: ReadonlyMap<number, FileRecord>
+  /** Whether the machine has not been restarted since: what was written and not flushed is there as well. */
+  readonly isSameBoot: boolean
+}
+
+/** What a snapshot is made of; copied when `save` starts. */
+export type Snapshot = Pick<ResumeData, "stored" | "flushed" | "files">
+
+/** What has changed. It is remembered in this order: whatever of it a kill leaves behind is true. */
+export interface ResumeChange {
+  /** Files that became the torrent's own, or look different. */
+  readonly files?: ReadonlyMap<number, FileRecord> | undefined
+  /** Pieces that are not stored any more: somebody deleted or changed them. */
+  readonly dropped?: ReadonlyArray<PieceIndex> | undefined
+  /** Pieces that were stored just now, none of them flushed. */
+  readonly stored?: ReadonlyArray<PieceIndex> | undefined
+  /** Stored pieces that survive a power cut now. */
+  readonly flushed?: ReadonlyArray<PieceIndex> | undefined
 }
 
 /** The resume data of one torrent, owned by one program at a time. Its operations run one after another. */
@@ -47,31 +76,38 @@ export interface TorrentResume {
   readonly load: Effect.Effect<ResumeData | undefined, ResumeError>
   /**
    * Replaces the snapshot, durably: when this returns a power cut does not undo it; when it fails or is cut short, the
-   * previous one is still valid. Both sets are copied when this starts.
+   * previous one is still valid.
    *
-   * `flushed` are the pieces that were stored before a flush of the storage began which has succeeded since: copy
-   * `stored` first, flush, then save the `stored` of now with that copy. What is not in `stored` as well is left out.
-   * Only what is trusted or was verified since belongs in `stored`: saving makes it trusted until the next restart. A
-   * piece that turned out to be wrong is to be saved away before it is written again.
+   * `flushed` are the pieces that were stored before a flush of the storage began which has succeeded since; what is not in
+   * `stored` as well is left out. Only what is trusted or was verified since belongs in `stored`: saving makes it trusted
+   * until the next restart. A piece that turned out to be wrong is to be saved away before it is written again.
    */
-  readonly save: (pieces: { readonly stored: Bitfield; readonly flushed: Bitfield }) => Effect.Effect<void, ResumeError>
+  readonly save: (snapshot: Snapshot) => Effect.Effect<void, ResumeError>
   /**
-   * Adds pieces that were stored just now, none of them flushed; where nothing was saved yet, to the empty set. One
-   * write for all of them. Survives the death of the process, but not a power cut.
+   * Adds to what was saved; where nothing was saved yet, to nothing. Survives the death of the process; a power cut only if
+   * `durably` is asked for.
    */
-  readonly append: (pieces: ReadonlyArray<PieceIndex>) => Effect.Effect<void, ResumeError>
+  readonly append: (
+    change: ResumeChange,
+    options?: { readonly durably?: boolean | undefined } | undefined
+  ) => Effect.Effect<void, ResumeError>
   /** Forgets the torrent. */
   readonly remove: Effect.Effect<void, ResumeError>
+}
+
+/** Which torrent is opened: what its data must fit. */
+export interface OpenOptions {
+  readonly infoHash: InfoHash
+  readonly pieceCount: number
+  /** Files in `layout.files`, padding among them. */
+  readonly fileCount: number
 }
 
 /** Remembers stored pieces between runs. */
 export class ResumeStore extends Context.Service<
   ResumeStore,
   {
-    /**
-     * Opens the resume data of a torrent of `pieceCount` pieces until the scope closes, which waits for an operation
-     * under way. Writes nothing by itself.
-     */
-    readonly open: (infoHash: InfoHash, pieceCount: number) => Effect.Effect<TorrentResume, ResumeError, Scope.Scope>
+    /** Opens the resume data of a torrent until the scope closes, which waits for an operation under way. Writes nothing by itself. */
+    readonly open: (options: OpenOptions) => Effect.Effect<TorrentResume, ResumeError, Scope.Scope>
   }
 >()("piecewise/resume/ResumeStore") {}
