@@ -189,6 +189,10 @@ export const dialAddress = (self: PeerExtensions, dialled: boolean): PeerAddress
   return port === undefined ? undefined : PeerAddressOf.make(self.remote.host, port)
 }
 
+/** Whether the peer can be told that a piece is lost (BEP 54). */
+export const takesDontHave = ({ theirs }: PeerExtensions): boolean =>
+  ExtensionHandshake.idOf(theirs, DontHave.extensionName) !== undefined
+
 /** Tells the peer that a piece which it was told of is lost (BEP 54). */
 export const dontHave = (self: PeerExtensions, piece: number): void =>
   say(self, DontHave.extensionName, DontHave.encode(piece))

@@ -270,13 +270,16 @@ export const announce = (self: PeerProtocol, piece: PieceIndex): void => {
 }
 
 /**
- * Tells the peer that a piece which it was told of cannot be read any more, unless it has the piece itself (BEP 54).
+ * Tells the peer that a piece which it was told of cannot be read any more, unless it has the piece itself (BEP 54). Returns
+ * `false` for a peer that believes we have the piece and cannot be told otherwise.
  */
-export const retract = (self: PeerProtocol, piece: PieceIndex): void => {
+export const retract = (self: PeerProtocol, piece: PieceIndex): boolean => {
   const isTold = self.offer === undefined || self.offer.isTold(piece)
-  if (self.extensions === undefined || !isTold || Bitfield.has(self.has, piece)) return
+  if (!isTold || Bitfield.has(self.has, piece)) return true
+  if (self.extensions === undefined || !PeerExtensions.takesDontHave(self.extensions)) return false
   PeerExtensions.dontHave(self.extensions, piece)
   self.wake()
+  return true
 }
 
 /** Lets the peer request blocks. */

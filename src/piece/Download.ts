@@ -136,6 +136,15 @@ export const make = Effect.fnUntraced(function* (options: {
   return self
 })
 
+/** Stored pieces are gone from the medium, or wrong there: they are fetched again, if they are wanted. */
+export const loseStored = (self: Download, pieces: ReadonlyArray<PieceIndex>): void => {
+  for (const piece of pieces) {
+    PieceTable.lose(self.table, piece)
+    PiecePicker.insert(self.picker, piece)
+  }
+  feed(self)
+}
+
 /** Wakes the sources that had nothing to request. */
 export const feed = (self: Download): void => {
   if (self.hungry.size === 0) return

@@ -2,11 +2,12 @@
  * The state of every piece of a torrent. Each piece is in exactly one state:
  *
  *   missing -> active -> complete -> verified -> stored
- *      ^---------'----------'
+ *      ^---------'----------'---------------------'
  *
  * `active` holds a buffer and is being requested; `complete` has all its blocks and waits for its digest; `verified`
- * has passed and waits for the storage; `stored` means that the storage confirmed the write. Only active and complete
- * pieces go back to missing: a verified piece keeps its buffer until it is stored or the torrent stops.
+ * has passed and waits for the storage; `stored` means that the storage confirmed the write. A verified piece never goes
+ * back to missing: it keeps its buffer until it is stored or the torrent stops. A stored one does when somebody deleted or
+ * changed it on the medium.
  *
  * Beside its state a piece is wanted or not. One that is not may have any state: it may be stored from before, or under way.
  *
@@ -95,6 +96,13 @@ export const restore = (self: PieceTable, piece: PieceIndex): void => {
   noteStored(self, piece)
 }
 
+/** The stored piece is gone from the medium, or wrong there. */
+export const lose = (self: PieceTable, piece: PieceIndex): void => {
+  move(self, piece, "stored", "missing")
+  Bitfield.remove(self.stored, piece)
+  if (Bitfield.has(self.wanted, piece)) self.unstoredWanted++
+}
+
 /** Whether every piece is stored. */
 export const isComplete = (self: PieceTable): boolean => Bitfield.isFull(self.stored)
 
@@ -109,13 +117,15 @@ const bytesOf = ({ geometry }: PieceTable, pieces: number, isLastAmong: boolean)
 
 const lastOf = ({ pieceCount }: PieceGeometry.PieceGeometry): PieceIndex => (pieceCount - 1) as PieceIndex
 
+/** Bytes of some pieces. */
+export const bytesIn = (self: PieceTable, pieces: Bitfield.Bitfield): number =>
+  bytesOf(self, pieces.count, Bitfield.has(pieces, lastOf(self.geometry)))
+
 /** Bytes of the stored pieces. */
-export const storedBytes = (self: PieceTable): number =>
-  bytesOf(self, self.stored.count, Bitfield.has(self.stored, lastOf(self.geometry)))
+export const storedBytes = (self: PieceTable): number => bytesIn(self, self.stored)
 
 /** Bytes of the wanted pieces. */
-export const wantedBytes = (self: PieceTable): number =>
-  bytesOf(self, self.wanted.count, Bitfield.has(self.wanted, lastOf(self.geometry)))
+export const wantedBytes = (self: PieceTable): number => bytesIn(self, self.wanted)
 
 /** Bytes of the wanted pieces that are not stored. */
 export const missingBytes = (self: PieceTable): number => {

@@ -37,7 +37,7 @@ export type Fact =
 /** Writes pieces for ever. */
 export const run = Effect.fnUntraced(function* (options: {
   readonly download: Download.Download
-  readonly storage: TorrentStorage
+  readonly storage: Pick<TorrentStorage, "writePiece">
   readonly digestOf: (piece: PieceIndex) => Uint8Array
   /** Verified pieces; complete ones, where the storage verifies. */
   readonly toWrite: Queue.Dequeue<PieceBuffer.PieceBuffer>

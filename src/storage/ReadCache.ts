@@ -214,7 +214,7 @@ const fill = (span: Span, piece: PieceIndex, begin: number, memory: Uint8Array |
   const reading = storage.readBlock(piece, begin, length, memory ?? new Uint8Array(spanLength))
   const filling = Effect.onExit(reading, (exit) =>
     Effect.sync(() => {
-      if (Exit.isSuccess(exit)) span.bytes = exit.value
+      if (Exit.isSuccess(exit)) span.bytes = exit.value.bytes
       else forget(span)
       Deferred.doneUnsafe(span.done, Exit.asVoid(exit))
       cache.freed.openUnsafe()

@@ -94,8 +94,11 @@ export interface Swarm {
   readonly addressOf: (key: number) => PeerAddress.PeerAddress | undefined
   /** Tells every peer of a piece that is stored now, and lets those go that can give and take nothing more. */
   readonly announce: (piece: PieceIndex) => void
-  /** Takes back from every peer a piece that it was told of and that cannot be read any more (BEP 54). */
-  readonly retract: (piece: PieceIndex) => void
+  /**
+   * Takes back from every peer pieces that it was told of and that cannot be read any more (BEP 54). One that does not know
+   * how is let go, and hears of what is left when it is connected again.
+   */
+  readonly retract: (pieces: ReadonlyArray<PieceIndex>) => void
   /** What is wanted has changed: tells peers whether they are of interest now, and looks for those that were let go. */
   readonly reconsider: () => void
   /** Gives nothing more, and lets all peers go when what is under way to them has had its time to arrive. */
@@ -421,8 +424,11 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       for (const { protocol } of open.values()) PeerProtocol.announce(protocol, piece)
       letGoWhoIsDone()
     },
-    retract: (piece) => {
-      for (const { protocol } of open.values()) PeerProtocol.retract(protocol, piece)
+    retract: (pieces) => {
+      for (const { failUnsafe, protocol } of [...open.values()]) {
+        const isTaken = pieces.map((piece) => PeerProtocol.retract(protocol, piece))
+        if (isTaken.includes(false)) failUnsafe(new PeerDropped({ why: "it cannot be told of pieces that are gone" }))
+      }
     },
     reconsider: () => {
       if (!isFinished()) {

@@ -27,7 +27,7 @@ export const make = (
       reads.push(`${piece}:${begin}+${length}`)
       const bytes = new Uint8Array(length)
       KnownTorrent.fill(bytes, piece * geometry.pieceLength + begin, 1)
-      return bytes
+      return { bytes, files: [] }
     })
   )
   const upload = Upload.make({

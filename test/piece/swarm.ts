@@ -31,12 +31,12 @@ import * as PieceTable from "../../src/piece/PieceTable.ts"
 import * as PieceVerifier from "../../src/piece/PieceVerifier.ts"
 import * as PieceWriter from "../../src/piece/PieceWriter.ts"
 import * as MemoryStorage from "../../src/storage/MemoryStorage.ts"
-import { Storage } from "../../src/storage/Storage.ts"
 import * as FaultyStorage from "../../src/testing/FaultyStorage.ts"
 import * as FrameDecoder from "../../src/wire/FrameDecoder.ts"
 import * as FrameEncoder from "../../src/wire/FrameEncoder.ts"
 import { WireError } from "../../src/wire/WireError.ts"
 import * as Uploads from "../peer/uploads.ts"
+import { openToWrite } from "../storage/openings.ts"
 import { blockLength, contentOf, geometryOf, piece } from "./pieces.ts"
 
 /** Five pieces of three blocks; the last one has a block and 100 bytes. */
@@ -92,7 +92,7 @@ const isOver = (step: () => void): boolean => {
 
 /** A swarm and its torrent, for as long as its scope is there. */
 export const make = Effect.fnUntraced(function* (cap: number) {
-  const storage = yield* (yield* Storage).open(layout)
+  const storage = yield* openToWrite(layout)
   const faults = yield* FaultyStorage.StorageFaults
   const medium = yield* MemoryStorage.MemoryMedium
   const ledger = yield* BufferBudget.BufferBudget

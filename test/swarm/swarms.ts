@@ -16,13 +16,13 @@ import type * as PieceBuffer from "../../src/piece/PieceBuffer.ts"
 import * as PieceVerifier from "../../src/piece/PieceVerifier.ts"
 import * as PieceWriter from "../../src/piece/PieceWriter.ts"
 import * as MemoryStorage from "../../src/storage/MemoryStorage.ts"
-import { Storage } from "../../src/storage/Storage.ts"
 import * as ConnectionLimit from "../../src/swarm/ConnectionLimit.ts"
 import * as Swarm from "../../src/swarm/Swarm.ts"
 import type * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
 import { makeDownload } from "../peer/protocols.ts"
 import { ourId } from "../peer/sessions.ts"
 import * as Uploads from "../peer/uploads.ts"
+import { openToWrite } from "../storage/openings.ts"
 
 /** An address of a host of its own. */
 export const at = (host: number, port = 6881): PeerAddress => ({ host: `10.0.0.${host}`, port })
@@ -81,8 +81,7 @@ export const startWhole = Effect.fnUntraced(function* (
   const rejected: Array<number> = []
   const services = yield* Layer.build(Layer.provideMerge(MemoryStorage.layerTest(), NodePieceHasher.layer))
   const medium = yield* Effect.gen(function* () {
-    const storage = yield* (yield* Storage).open(layout)
-    yield* storage.prepare([...layout.files.keys()])
+    const storage = yield* openToWrite(layout)
     const digestOf = (piece: PieceIndex) => Metainfo.pieceDigest(known.metainfo, piece)
     const verifier = yield* PieceVerifier.make({
       download,
