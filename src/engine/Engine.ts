@@ -85,6 +85,16 @@ export interface AddOptions {
   readonly files?: Torrent.Options["files"]
   /** `sequential` fetches pieces from the first on; default `rarest`, which is better for the swarm. */
   readonly order?: Torrent.Options["order"]
+  /**
+   * Overwrites files of somebody else's that lie at the torrent's paths, also what another client left half done, and cuts
+   * files that are too long. Pieces that match are kept. Default: the torrent fails with `ContentExists`, and those files stay
+   * as they are.
+   */
+  readonly overwrite?: Torrent.Options["overwrite"]
+  /** Fetches everything again where every file that held stored bytes is gone; default: it waits for them to come back. */
+  readonly startOver?: Torrent.Options["startOver"]
+  /** Gives what is stored and fetches nothing: no file is made, moved or written. Default false. */
+  readonly readOnly?: Torrent.Options["readOnly"]
   /** Pieces under way at once; default 20, or more where pieces are small. */
   readonly maxActivePieces?: number | undefined
   /** Connections of this torrent; default 50. */
@@ -250,6 +260,9 @@ const run = Effect.fnUntraced(function* (config: Config, listening: Listening | 
         ],
         files: options.files,
         order: options.order,
+        overwrite: options.overwrite,
+        startOver: options.startOver,
+        readOnly: options.readOnly,
         maxActivePieces: options.maxActivePieces,
         maxConnections: options.maxConnections,
         seed: options.seed,

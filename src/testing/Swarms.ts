@@ -22,10 +22,11 @@ import * as Bitfield from "../base/Bitfield.ts"
 import * as Bytes from "../base/Bytes.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as Engine from "../engine/Engine.ts"
+import * as FileLayout from "../metainfo/FileLayout.ts"
 import * as BufferBudget from "../piece/BufferBudget.ts"
 import { PieceHasher } from "../piece/PieceHasher.ts"
 import * as MemoryResumeStore from "../resume/MemoryResumeStore.ts"
-import { ResumeStore } from "../resume/ResumeStore.ts"
+import { type FileRecord, type Snapshot as ResumeSnapshot, ResumeStore } from "../resume/ResumeStore.ts"
 import * as MemoryStorage from "../storage/MemoryStorage.ts"
 import { Storage } from "../storage/Storage.ts"
 import * as Choker from "../swarm/Choker.ts"
@@ -46,8 +47,11 @@ import * as Simulation from "./Simulation.ts"
 export interface Snapshot {
   /** Pieces that are stored, rightly. */
   readonly stored: Bitfield.Bitfield
-  /** Those of them that the resume data tells of, and those that were flushed; `undefined` where it tells nothing. */
-  readonly resume: { readonly stored: Bitfield.Bitfield; readonly flushed: Bitfield.Bitfield } | undefined
+  /**
+   * What the resume data says; `undefined` where it says nothing. Its files look as it says when a download goes on from it,
+   * as on the disk of a process that was killed.
+   */
+  readonly resume: ResumeSnapshot | undefined
 }
 
 /** A torrent of the engine, and who it has to do with. */
@@ -227,13 +231,29 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<World, 
 
     const restore = Effect.fnUntraced(function* ({ content, metainfo }: KnownTorrent, from: Snapshot) {
       const { infoHash, layout } = metainfo
-      const storage = yield* memory.storage.open(layout)
+      const storage = yield* memory.storage.open({ infoHash, layout })
+      const spans = [...Bitfield.indices(from.stored)].flatMap((piece) =>
+        FileLayout.pieceSpans(layout, piece as PieceIndex)
+      )
+      const written = new Set(spans.flatMap(({ file }) => (layout.files[file]!.padding ? [] : [file])))
+      const files = [...new Set([...written, ...(from.resume?.files.keys() ?? [])])]
+      yield* storage.reserve(files)
+      yield* storage.claim(files.map((file) => ({ file, as: "new" })))
       for (const piece of Bitfield.indices(from.stored) as Iterable<PieceIndex>) {
         yield* storage.writePiece(piece, content(piece))
       }
       if (from.resume === undefined) return
-      const saved = yield* store.open(infoHash, layout.geometry.pieceCount)
-      yield* saved.save(from.resume)
+      const records = new Map<number, FileRecord>()
+      for (const [file, { isWriting }] of from.resume.files) {
+        const [facts] = yield* storage.look([file])
+        if (facts !== undefined) records.set(file, { ...facts, isWriting })
+      }
+      const saved = yield* store.open({
+        infoHash,
+        pieceCount: layout.geometry.pieceCount,
+        fileCount: layout.files.length
+      })
+      yield* saved.save({ ...from.resume, files: records })
     }, Effect.scoped)
 
     const download: World["download"] = Effect.fnUntraced(function* (known, options = {}) {
@@ -284,6 +304,14 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<World, 
       if (buffered > bufferBytes) return yield* broken(`buffers of ${buffered} bytes, of ${bufferBytes} allowed`)
     })
 
+    /** Whether the files hold the right bytes of a piece, whoever wrote them. */
+    const isOnMedium = ({ content, metainfo: { layout } }: KnownTorrent, piece: PieceIndex): boolean =>
+      FileLayout.pieceSpans(layout, piece).every(({ begin, file, fileOffset, length }) => {
+        if (layout.files[file]!.padding) return true
+        const found = memory.medium.read(layout.files[file]!.path.join("/"))?.subarray(fileOffset, fileOffset + length)
+        return found !== undefined && Bytes.equals(found, content(piece).subarray(begin, begin + length))
+      })
+
     const inspect = Effect.gen(function* () {
       yield* inspectBuffers
       for (const [{ known, peers, torrent }, slots] of downloads) {
@@ -292,6 +320,7 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<World, 
         if (wrong.length > 0) return yield* broken(wrong[0]!)
         for (const piece of Bitfield.indices(resume.saved(infoHash)?.stored ?? Bitfield.make(0))) {
           if (confirmed.has(piece) || Bitfield.has(before.get(known) ?? Bitfield.make(0), piece)) continue
+          if (isOnMedium(known, piece as PieceIndex)) continue
           return yield* broken(`resume data tells of piece ${piece}, which was never stored`)
         }
         for (const { counters } of peers) {
@@ -336,7 +365,7 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<World, 
         const medium = memory.medium.torrent(layout)
         for (let piece = 0; piece < stored.length; piece++) if (medium.writes(piece) > 0) Bitfield.add(stored, piece)
         const saved = resume.saved(infoHash)
-        return { stored, resume: saved && { stored: saved.stored, flushed: saved.flushed } }
+        return { stored, resume: saved && { stored: saved.stored, flushed: saved.flushed, files: saved.files } }
       },
       summary: Effect.fnUntraced(function* ({ events, isComplete, known, peers, torrent }) {
         const { layout } = known.metainfo

@@ -10,7 +10,7 @@ import type { StorageError } from "../storage/Storage.ts"
 /** What there is to know of a running torrent. */
 export interface Facts {
   /** As in `TorrentStatus`. */
-  readonly state: "Checking" | "Downloading" | "StorageFailing" | "Complete" | "Failed"
+  readonly state: "Checking" | "FilesMissing" | "Downloading" | "StorageFailing" | "Flushing" | "Complete" | "Failed"
   /** Why the storage takes no writes, where it does not. */
   readonly storageError: StorageError | undefined
   readonly connectedPeers: number
@@ -46,6 +46,10 @@ export type Bottleneck =
   /** Nothing: everything is stored, or what was to come has come. */
   | { readonly _tag: "Nothing" }
   | { readonly _tag: "Checking" }
+  /** Every file with stored bytes is gone, and it waits for them. */
+  | { readonly _tag: "FilesMissing" }
+  /** Everything is stored, and the disk has not confirmed it yet. */
+  | { readonly _tag: "Flushing" }
   | { readonly _tag: "Failed" }
   | { readonly _tag: "DiskFull"; readonly error: StorageError }
   | { readonly _tag: "StorageFailing"; readonly error: StorageError }
@@ -77,9 +81,10 @@ export const of = (facts: Facts): Bottleneck => {
     case "Complete":
       return { _tag: "Nothing" }
     case "Checking":
-      return { _tag: "Checking" }
+    case "FilesMissing":
+    case "Flushing":
     case "Failed":
-      return { _tag: "Failed" }
+      return { _tag: facts.state }
   }
   const { storageError: error } = facts
   if (error !== undefined) return { _tag: error.reason._tag === "DiskFull" ? "DiskFull" : "StorageFailing", error }
@@ -135,6 +140,10 @@ export const describe = (self: Bottleneck): string => {
       return ""
     case "Checking":
       return "verifying what is stored"
+    case "FilesMissing":
+      return "its files are gone; is the disk mounted?"
+    case "Flushing":
+      return "waiting for the disk to confirm what was written"
     case "Failed":
       return "it failed"
     case "DiskFull":

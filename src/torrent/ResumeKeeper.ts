@@ -1,23 +1,15 @@
 /**
- * Keeps a torrent's resume data up to date: pieces are appended a moment after the storage confirmed them, and from time
- * to time what is stored is flushed and saved as safe from a power cut. A failure is told and never stops the download:
- * a later run verifies what it must.
+ * Keeps a torrent's resume data up to date: what changes is gathered for a moment and appended together. A failure is
+ * reported and never stops the download: a later run verifies what it must.
  */
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
-import * as Bitfield from "../base/Bitfield.ts"
+import * as Semaphore from "effect/Semaphore"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
-import type { ResumeError, TorrentResume } from "../resume/ResumeStore.ts"
-import type { StorageError, TorrentStorage } from "../storage/Storage.ts"
+import type { FileRecord, ResumeError, Snapshot, TorrentResume } from "../resume/ResumeStore.ts"
 
 /**
- * How often what was stored since is flushed to the disk. After a power cut at most the pieces of this long, and all of a
- * torrent that was stopped earlier, are verified again; flushing more often would have the disk wait for it.
- */
-export const flushEvery = "30 seconds"
-
-/**
- * How long stored pieces are gathered before they are appended and told of together. Each on its own would cost as many
+ * How long changes are gathered before they are appended and announced together. Each on its own would cost as many
  * system calls as its write; a kill loses no more pieces than are in flight anyway.
  */
 export const gatherFor = "20 millis"
@@ -25,75 +17,99 @@ export const gatherFor = "20 millis"
 /** What a keeper needs. */
 export interface Options {
   readonly resume: TorrentResume
-  readonly storage: Pick<TorrentStorage, "flush">
-  /** The pieces that are stored; grows while the torrent runs. */
-  readonly stored: Bitfield.Bitfield
-  /** Those that survive a power cut already. */
-  readonly flushed: Bitfield.Bitfield
+  /** What is known when the torrent starts. */
+  readonly snapshot: Snapshot
   /** Hears of a failure, and of the next one only after something was written again. */
-  readonly onFailure: (error: ResumeError | StorageError) => void
-  /** Hears of each noted piece once a later run knows of it too, or cannot be told. */
+  readonly onFailure: (error: ResumeError) => void
+  /** Hears of each stored piece once a later run knows of it too, or cannot be told. */
   readonly onKept: (piece: PieceIndex) => void
 }
 
-/** Saves what is stored now, and keeps on until the scope closes. Gives the function that notes a stored piece. */
+/** Notes what changes. Synchronous where it can be: what is noted is appended a moment later, in a true order. */
+export interface ResumeKeeper {
+  /** A piece was stored. */
+  readonly noteStored: (piece: PieceIndex) => void
+  /** Pieces survive a power cut. */
+  readonly noteFlushed: (pieces: ReadonlyArray<PieceIndex>) => void
+  /** Pieces are not stored any more. */
+  readonly noteDropped: (pieces: ReadonlyArray<PieceIndex>) => void
+  /** A file that is the torrent's own looks different. */
+  readonly noteFile: (file: number, record: FileRecord) => void
+  /** Appends at once what was noted; survives a power cut if `durably`. */
+  readonly append: (durably: boolean) => Effect.Effect<void>
+}
+
+interface Pending {
+  readonly files: Map<number, FileRecord>
+  readonly dropped: Array<PieceIndex>
+  readonly stored: Array<PieceIndex>
+  readonly flushed: Array<PieceIndex>
+}
+
+const nothing = (): Pending => ({ files: new Map(), dropped: [], stored: [], flushed: [] })
+
+/** Saves what is known, and keeps it up to date until the scope closes. */
 export const make = Effect.fnUntraced(function* (options: Options) {
-  const { resume, storage, stored } = options
-  let flushed = Bitfield.copy(options.flushed)
-  for (const piece of Bitfield.indices(options.flushed)) {
-    // Flushed once, but gone or wrong since: what is stored in its place is not flushed.
-    if (!Bitfield.has(stored, piece)) Bitfield.remove(flushed, piece)
-  }
-  let pending: Array<PieceIndex> = []
+  const { onFailure, onKept, resume, snapshot } = options
+  let pending = nothing()
   let isFailing = false
   const awake = yield* Latch.make(false)
+  const turn = yield* Semaphore.make(1)
 
-  const told = <A>(effect: Effect.Effect<A, ResumeError | StorageError>) =>
+  const report = (effect: Effect.Effect<void, ResumeError>): Effect.Effect<void> =>
     Effect.match(effect, {
       onSuccess: () => {
         isFailing = false
       },
       onFailure: (error) => {
-        if (!isFailing) options.onFailure(error)
+        if (!isFailing) onFailure(error)
         isFailing = true
       }
     })
 
-  const append = Effect.suspend(() => {
-    const pieces = pending
-    pending = []
-    if (pieces.length === 0) return Effect.void
-    return Effect.andThen(
-      told(resume.append(pieces)),
-      Effect.sync(() => pieces.forEach(options.onKept))
-    )
-  }).pipe(Effect.uninterruptible)
+  const append = (durably: boolean): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      const change = pending
+      pending = nothing()
+      return Effect.andThen(
+        report(resume.append(change, { durably })),
+        Effect.sync(() => change.stored.forEach(onKept))
+      )
+    }).pipe(Effect.uninterruptible, turn.withPermit)
 
-  const flush = Effect.suspend(() => {
-    if (flushed.count === stored.count) return Effect.void
-    const before = Bitfield.copy(stored)
-    return storage.flush.pipe(
-      Effect.tap(() => {
-        flushed = before
-        return resume.save({ stored, flushed })
-      }),
-      told
-    )
-  })
+  const note = (change: (pending: Pending) => void): void => {
+    change(pending)
+    Latch.openUnsafe(awake)
+  }
 
-  yield* told(resume.save({ stored, flushed }))
-  yield* Effect.addFinalizer(() => append)
+  yield* report(resume.save(snapshot))
+  yield* Effect.addFinalizer(() => append(false))
   yield* awake.await.pipe(
     Effect.andThen(Effect.sleep(gatherFor)),
     Effect.tap(() => Effect.sync(() => Latch.closeUnsafe(awake))),
-    Effect.andThen(append),
+    Effect.andThen(append(false)),
     Effect.forever,
     Effect.forkScoped
   )
-  yield* Effect.sleep(flushEvery).pipe(Effect.andThen(flush), Effect.forever, Effect.forkScoped)
 
-  return (piece: PieceIndex): void => {
-    pending.push(piece)
-    Latch.openUnsafe(awake)
+  const self: ResumeKeeper = {
+    noteStored: (piece) => note(({ stored }) => stored.push(piece)),
+    noteFlushed: (pieces) =>
+      note(({ flushed }) => {
+        for (const piece of pieces) flushed.push(piece)
+      }),
+    noteDropped: (pieces) =>
+      note(({ dropped, flushed, stored }) => {
+        for (const piece of pieces) {
+          for (const known of [stored, flushed]) {
+            const at = known.indexOf(piece)
+            if (at !== -1) known.splice(at, 1)
+          }
+          dropped.push(piece)
+        }
+      }),
+    noteFile: (file, record) => note(({ files }) => files.set(file, record)),
+    append
   }
+  return self
 })

@@ -24,7 +24,8 @@ export interface Selection {
 /** What runs already. */
 export interface Running {
   readonly download: Download.Download
-  readonly storage: TorrentStorage
+  /** Brings files that are wanted now, as indices, to their places; `pieces` are those that are wanted with them. */
+  readonly select: (files: ReadonlyArray<number>, pieces: Bitfield.Bitfield) => Effect.Effect<void, StorageError>
   /** Hears when something else is wanted. */
   readonly onChange: () => void
 }
@@ -69,9 +70,11 @@ export const setFiles = (
       self.files = files
       return Effect.void
     }
-    return Effect.map(running.storage.prepare(PiecePriority.wantedFiles(self.layout, files)), () => {
+    const priorities = PiecePriority.ofFiles(self.layout, files)
+    const wanted = PiecePriority.wantedFiles(self.layout, files)
+    return Effect.map(running.select(wanted, PiecePriority.wanted(priorities)), () => {
       self.files = files
-      Download.setPriorities(running.download, PiecePriority.ofFiles(self.layout, files))
+      Download.setPriorities(running.download, priorities)
       running.onChange()
     })
   }).pipe(self.changing.withPermit)

@@ -15,6 +15,7 @@ import type { Swarm } from "../swarm/Swarm.ts"
 import * as Bottleneck from "./Bottleneck.ts"
 import * as SeedingGoal from "./SeedingGoal.ts"
 import type { Sources } from "./Sources.ts"
+import type { TorrentFiles } from "./TorrentFiles.ts"
 import type { TorrentState, TorrentStatus } from "./TorrentStatus.ts"
 
 /** What a torrent consists of once it is known what is stored. */
@@ -23,6 +24,7 @@ export interface Parts {
   readonly upload: Upload
   readonly swarm: Swarm
   readonly storage: TorrentStorage
+  readonly files: TorrentFiles
 }
 
 /** What a torrent keeps itself. */
@@ -89,9 +91,9 @@ export const of = (torrent: Torrent, parts: Parts, now: number): TorrentStatus =
     bottleneck: bottleneckOf(torrent, parts, peers, damagedPieces),
     damagedPieces,
     totalPieces: table.geometry.pieceCount,
-    storedPieces: table.counts.stored,
+    storedPieces: table.counts.stored - parts.files.suspects.count,
     totalBytes: table.geometry.totalLength,
-    storedBytes: PieceTable.storedBytes(table),
+    storedBytes: PieceTable.storedBytes(table) - PieceTable.bytesIn(table, parts.files.suspects),
     wantedPieces: table.wanted.count,
     wantedBytes,
     missingBytes: PieceTable.missingBytes(table),

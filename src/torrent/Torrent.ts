@@ -8,6 +8,8 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Latch from "effect/Latch"
+import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
@@ -27,7 +29,8 @@ import * as BufferPool from "../piece/BufferPool.ts"
 import * as Download from "../piece/Download.ts"
 import type * as PieceBuffer from "../piece/PieceBuffer.ts"
 import { PieceHasher } from "../piece/PieceHasher.ts"
-import type * as PiecePriority from "../piece/PiecePriority.ts"
+import * as PieceOrder from "../piece/PieceOrder.ts"
+import * as PiecePriority from "../piece/PiecePriority.ts"
 import * as PieceTable from "../piece/PieceTable.ts"
 import * as PieceVerifier from "../piece/PieceVerifier.ts"
 import * as PieceWriter from "../piece/PieceWriter.ts"
@@ -41,13 +44,13 @@ import { Storage } from "../storage/Storage.ts"
 import type { ConnectionLimit } from "../swarm/ConnectionLimit.ts"
 import type * as Incoming from "../swarm/Incoming.ts"
 import * as Swarm from "../swarm/Swarm.ts"
-import * as Recheck from "./Recheck.ts"
-import * as ResumeKeeper from "./ResumeKeeper.ts"
 import * as SeedingGoal from "./SeedingGoal.ts"
 import * as Selection from "./Selection.ts"
 import * as Sources from "./Sources.ts"
+import * as StartCheck from "./StartCheck.ts"
 import * as StatusReport from "./StatusReport.ts"
 import type { TorrentEvent } from "./TorrentEvent.ts"
+import * as TorrentFiles from "./TorrentFiles.ts"
 import type { TorrentError, TorrentState, TorrentStatus } from "./TorrentStatus.ts"
 import { TorrentDefect } from "./TorrentStatus.ts"
 
@@ -57,6 +60,9 @@ export const eventCapacity = 8_192
 /** Events that a reader who comes later still gets. */
 export const eventReplay = 1_024
 
+/** How long the medium is left alone where files cannot be looked at, before it is tried again to complete the torrent. */
+const finishAgainAfter = "5 seconds"
+
 /** A running torrent. */
 export interface Torrent {
   readonly metainfo: Metainfo.Metainfo
@@ -65,8 +71,8 @@ export interface Torrent {
   /** How it stands now. */
   readonly status: Effect.Effect<TorrentStatus>
   /**
-   * Completes when every wanted piece is stored, for good: what is wanted later is told by events. Fails when the torrent
-   * could not even be started. Interrupts who waits when the torrent is stopped before, and dies of our own bugs, which end
+   * Completes when every wanted piece is stored and flushed, for good: what is wanted later is told by events. Fails when the
+   * torrent could not be started, or met a file of somebody else's. Interrupts who waits when the torrent is stopped before, and dies of our own bugs, which end
    * all its parts.
    */
   readonly completed: Effect.Effect<void, TorrentError>
@@ -110,6 +116,15 @@ export interface Options {
   readonly maxActivePieces?: number | undefined
   /** Connections of this torrent, default 50. */
   readonly maxConnections?: number | undefined
+  /**
+   * Overwrites files of somebody else's that lie at the torrent's paths, and cuts those that are too long; default: the
+   * torrent fails with `ContentExists` before it writes anything.
+   */
+  readonly overwrite?: boolean | undefined
+  /** Fetches everything again where every file with stored bytes is gone; default: it waits for them to come back. */
+  readonly startOver?: boolean | undefined
+  /** Gives what is stored and fetches nothing: no file is made, moved or written. */
+  readonly readOnly?: boolean | undefined
   /** Goes on giving to others when everything that is wanted is stored: for ever, or until a goal is reached. */
   readonly seed?: boolean | SeedingGoal.SeedingGoal | undefined
   /** Gives a torrent that is complete from the start away a piece at a time (BEP 16). */
@@ -154,8 +169,18 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
   /** When everything that is wanted now was stored; `undefined` while it is not. */
   let completedAt: number | undefined
   let resumedBytes = 0
-  let keptPieces = 0
+  /** Stored pieces that a later run knows of too. */
+  let kept = Bitfield.make(geometry.pieceCount)
   let rejectedPieces = 0
+  const isReadOnly = options.readOnly === true
+  /** Why writes, and why flushes, fail now. */
+  const failing: { write?: StorageError | undefined; flush?: StorageError | undefined } = {}
+  /** Opens when everything that is wanted is stored, and what is left is to make sure of it. */
+  const finishing = yield* Latch.make(false)
+  /** What it was made of has to be taken apart, and put together anew. */
+  const restarting = yield* Latch.make(false)
+  /** Why it has to end. */
+  const ended = yield* Deferred.make<never, TorrentError>()
   const tell = (event: TorrentEvent): void => {
     PubSub.publishUnsafe(events, event)
   }
@@ -176,47 +201,117 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     }
   }
 
-  const onWritten = (noteStored: (piece: PieceIndex) => void, fact: PieceWriter.Fact): void => {
+  const onWritten = (files: TorrentFiles.TorrentFiles, fact: PieceWriter.Fact): void => {
     switch (fact._tag) {
       case "Failed":
-        state = { _tag: "StorageFailing", error: fact.error }
+        failing.write = fact.error
+        settle()
         return tell({ _tag: "StorageFailed", piece: fact.piece, error: fact.error })
       case "Recovered":
-        if (state._tag === "StorageFailing") state = { _tag: completedAt === undefined ? "Downloading" : "Complete" }
-        return tell({ _tag: "StorageRecovered" })
+        return onRecovered("write")
       case "Stored":
-        return noteStored(fact.piece)
+        if (running !== undefined) Bitfield.remove(running.upload.unreadable, fact.piece)
+        return files.noteStored(fact.piece)
+    }
+  }
+
+  const onRecovered = (what: keyof typeof failing): void => {
+    failing[what] = undefined
+    settle()
+    tell({ _tag: "StorageRecovered" })
+  }
+
+  const onFiles = (fact: TorrentFiles.Fact): void => {
+    switch (fact._tag) {
+      case "FlushFailed":
+        failing.flush = fact.error
+        settle()
+        return tell(fact)
+      case "FlushRecovered":
+        return onRecovered("flush")
+      case "Foreign":
+        return void Deferred.doneUnsafe(ended, Effect.fail(fact.error))
+      case "AllGone":
+        return void Latch.openUnsafe(restarting)
+      case "Verified":
+        return settle()
+      case "FilesChanged":
+        return tell(fact)
+      case "PiecesLost":
+        tell(fact)
+        running?.swarm.retract(fact.pieces)
+        running?.swarm.reconsider()
+        return settle()
     }
   }
 
   /** The world is told of a piece only when a kill at this instant would not lose it. */
   const onKept = (piece: PieceIndex): void => {
+    if (!Bitfield.has(running!.download.table.stored, piece)) return
+    Bitfield.add(kept, piece)
     running?.swarm.announce(piece)
-    tell({ _tag: "PieceStored", piece, storedPieces: ++keptPieces })
+    tell({ _tag: "PieceStored", piece, storedPieces: kept.count })
     settle()
   }
 
-  /** Whether everything is there that is wanted now. */
+  const onDropped = (pieces: ReadonlyArray<PieceIndex>): void => {
+    const { download } = running!
+    for (const piece of pieces) Bitfield.remove(kept, piece)
+    Download.loseStored(download, pieces)
+    // What is only given is not fetched again.
+    if (isReadOnly) PieceTable.setWanted(download.table, download.table.stored)
+  }
+
+  /** What it is doing, as it follows from what is stored and what fails. */
   const settle = (): void => {
-    if (state._tag === "Failed") return
-    const { table } = running!.download
-    const isFinished = PieceTable.isFinished(table)
-    if (!isFinished) {
+    if (state._tag === "Failed" || running === undefined) return
+    const { table } = running.download
+    const isStored = PieceTable.isFinished(table) && kept.count === table.counts.stored
+    if (!isStored) {
       completedAt = undefined
       isSeeding = seeds
-      if (state._tag === "Complete") state = { _tag: "Downloading" }
-    } else if (completedAt === undefined && keptPieces === table.counts.stored) {
-      completedAt = Monotonic.nowUnsafe(clock)
-      state = { _tag: "Complete" }
-      tell({ _tag: "Completed" })
-      Deferred.doneUnsafe(completed, Effect.void)
+    } else if (completedAt === undefined) {
+      if (state._tag === "Downloading" && running.files.isDirty()) tell({ _tag: "Flushing" })
+      Latch.openUnsafe(finishing)
     }
+    const error = failing.write ?? failing.flush
+    if (error !== undefined) state = { _tag: "StorageFailing", error }
+    else if (!isStored) state = { _tag: "Downloading" }
+    else state = { _tag: completedAt === undefined ? "Flushing" : "Complete" }
+  }
+
+  /** Makes sure of what is stored each time that is everything, and only then calls it complete. */
+  const finish = ({ download, files }: StatusReport.Parts) =>
+    finishing.await.pipe(
+      Effect.tap(() => Effect.sync(() => Latch.closeUnsafe(finishing))),
+      Effect.andThen(
+        Effect.matchEffect(files.finish, {
+          onSuccess: () => Effect.sync(() => completeIfDone(download, files)),
+          // The medium cannot be looked at now.
+          onFailure: () => Effect.andThen(Effect.sleep(finishAgainAfter), finishing.open)
+        })
+      ),
+      Effect.forever
+    )
+
+  const completeIfDone = ({ table }: Download.Download, files: TorrentFiles.TorrentFiles): void => {
+    const isStored = PieceTable.isFinished(table) && kept.count === table.counts.stored
+    if (!isStored || completedAt !== undefined) return
+    if (files.isDirty() || files.suspects.count > 0) {
+      Latch.openUnsafe(finishing)
+      return
+    }
+    completedAt = Monotonic.nowUnsafe(clock)
+    settle()
+    tell({ _tag: "Completed" })
+    Deferred.doneUnsafe(completed, Effect.void)
   }
 
   /** What a change of the selection changes with it. */
   const selected = (): Selection.Running | undefined =>
     running && {
-      ...running,
+      download: running.download,
+      select: running.files.select,
       onChange: () => {
         running!.swarm.reconsider()
         settle()
@@ -238,6 +333,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
   })
 
   const fail = (error: TorrentError | TorrentDefect): void => {
+    if (state._tag === "Failed") return
     state = { _tag: "Failed", error }
     tell({ _tag: "Failed", error })
   }
@@ -245,13 +341,18 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
   /** Starts a part that runs until the torrent stops; one that dies takes the others with it. */
   const forkPart = <A, R>(part: Effect.Effect<A, never, R>) =>
     part.pipe(
-      Effect.onError((cause) => Deferred.failCause(completed, cause)),
+      Effect.onError((cause) => (Cause.hasDies(cause) ? Deferred.failCause(ended, cause) : Effect.void)),
       Effect.forkScoped
     )
 
   const start = Effect.gen(function* () {
-    const storage = yield* (yield* Storage).open(layout)
-    const resume = yield* (yield* ResumeStore).open(metainfo.infoHash, geometry.pieceCount)
+    state = { _tag: "Checking" }
+    const storage = yield* (yield* Storage).open({ infoHash: metainfo.infoHash, layout })
+    const resume = yield* (yield* ResumeStore).open({
+      infoHash: metainfo.infoHash,
+      pieceCount: geometry.pieceCount,
+      fileCount: layout.files.length
+    })
     const onResumeFailure = (error: { readonly message: string }): void =>
       tell({ _tag: "ResumeFailed", why: error.message })
     const saved = yield* Effect.catch(resume.load, (error) =>
@@ -261,34 +362,54 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       })
     )
     // Before anything is read, as the bytes of files that are wanted now may have to come to their places.
-    const prepared = yield* Selection.prepare(selection, storage)
-    const stored = yield* Recheck.run({
+    const prepared = isReadOnly ? selection.files : yield* Selection.prepare(selection, storage)
+    const { facts, found, standings } = yield* StartCheck.run({
       metainfo,
       storage,
       resume: saved,
-      random,
-      onProgress: (checkedPieces, totalPieces) => tell({ _tag: "Checking", checkedPieces, totalPieces })
+      selection: { files: prepared },
+      overwrites: options.overwrite === true,
+      startsOver: options.startOver === true,
+      isReadOnly,
+      report: (event) => {
+        state = { _tag: event._tag }
+        tell(event)
+      }
     })
+    const { stored } = found
     const download = yield* Download.make({ geometry, stored, random, maxActivePieces: options.maxActivePieces })
     download.order.isSequential = options.order === "sequential"
     Selection.begin(selection, download, prepared)
-    const noteStored = yield* ResumeKeeper.make({
-      resume,
+    if (isReadOnly) PieceTable.setWanted(download.table, stored)
+    kept = Bitfield.copy(stored)
+    const digestOf = (piece: PieceIndex) => Metainfo.pieceDigest(metainfo, piece)
+    const files = yield* TorrentFiles.make({
+      layout,
       storage,
+      resume,
+      facts,
+      standings,
+      found,
       stored: download.table.stored,
-      flushed: saved?.flushed ?? Bitfield.make(geometry.pieceCount),
-      onFailure: onResumeFailure,
-      onKept
+      digestOf,
+      overwrites: options.overwrite === true,
+      isReadOnly,
+      drop: onDropped,
+      onKept,
+      onResumeFailure,
+      report: onFiles
     })
+    if (!isReadOnly) yield* files.begin(PiecePriority.wantedFiles(layout, prepared), download.table.wanted)
+    for (const piece of files.deciding) PieceOrder.setDeadline(download.order, piece, Number.NEGATIVE_INFINITY)
     const toWrite = yield* Queue.bounded<PieceBuffer.PieceBuffer>(download.pool.capacity)
     const hasher = yield* PieceHasher
     const upload: Upload.Upload = yield* Upload.make({
       geometry,
-      storage,
+      storage: files.reader,
       cache: options.readCache,
       onFailure: (piece, error) => {
         tell({ _tag: "ReadFailed", piece, error })
-        if (Bitfield.has(upload.unreadable, piece)) running?.swarm.retract(piece)
+        if (Bitfield.has(upload.unreadable, piece)) running?.swarm.retract([piece])
       }
     })
     const swarm = yield* Swarm.make({
@@ -310,15 +431,13 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       connections: options.connections,
       report: tell
     })
-    running = { download, upload, swarm, storage }
+    running = { download, upload, swarm, storage, files }
     resumedBytes = PieceTable.storedBytes(download.table)
-    keptPieces = stored.count
     state = { _tag: "Downloading" }
     const missingPieces = download.table.unstoredWanted
     tell({ _tag: "Started", storedPieces: stored.count, missingPieces, totalPieces: geometry.pieceCount })
     yield* Selection.catchUp(selection, selected()!, prepared)
     settle()
-    const digestOf = (piece: PieceIndex) => Metainfo.pieceDigest(metainfo, piece)
     const verifier = yield* PieceVerifier.make({
       download,
       digestOf,
@@ -330,12 +449,14 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       PieceWriter.run({
         download,
         digestOf,
-        storage,
+        storage: files.writer,
         toWrite,
         verifier,
-        report: (fact) => onWritten(noteStored, fact)
+        report: (fact) => onWritten(files, fact)
       })
     )
+    yield* forkPart(files.run)
+    yield* forkPart(finish(running))
     yield* forkPart(verifier.run)
     const onRecovered = (piece: PieceIndex): void => {
       tell({ _tag: "ReadRecovered", piece })
@@ -370,22 +491,32 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
   })
 
   const scope = yield* Effect.scope
-  const parts = yield* Scope.fork(scope)
-  yield* start.pipe(
-    Scope.provide(parts),
-    // What was opened is closed at once: a torrent that failed holds nothing until somebody takes it away.
-    Effect.tapError(() => Scope.close(parts, Exit.void)),
-    Effect.catch((error) => {
-      fail(error)
-      return Deferred.fail(completed, error)
-    }),
-    forkPart
-  )
-  yield* Effect.exit(Deferred.await(completed)).pipe(
-    Effect.flatMap((exit) => {
-      if (Exit.isSuccess(exit) || !Cause.hasDies(exit.cause)) return Effect.void
-      fail(new TorrentDefect({ cause: Cause.squash(exit.cause) }))
-      return Scope.close(parts, Exit.void)
+
+  /** Runs it until its files are gone, and from its start again then. */
+  const run = Effect.gen(function* () {
+    const parts = yield* Scope.fork(scope)
+    yield* start.pipe(
+      Effect.andThen(restarting.await),
+      Scope.provide(parts),
+      Effect.raceFirst(Deferred.await(ended)),
+      Effect.ensuring(
+        Effect.suspend(() => {
+          running = undefined
+          completedAt = undefined
+          Latch.closeUnsafe(restarting)
+          return Scope.close(parts, Exit.void)
+        })
+      )
+    )
+  })
+  yield* run.pipe(
+    Effect.forever,
+    // What was opened is closed by then: a torrent that failed holds nothing until somebody takes it away.
+    Effect.catchCause((cause) => {
+      const error = Cause.findErrorOption(cause)
+      if (Option.isSome(error)) fail(error.value)
+      else if (Cause.hasDies(cause)) fail(new TorrentDefect({ cause: Cause.squash(cause) }))
+      return Deferred.failCause(completed, cause)
     }),
     Effect.forkScoped
   )

@@ -37,7 +37,7 @@ export type TorrentEvent =
   | { readonly _tag: "PieceDamaged"; readonly piece: PieceIndex; readonly address: PeerAddress | undefined }
   /** A write failed. The verified piece is kept and written again later; told once until it is stored. */
   | { readonly _tag: "StorageFailed"; readonly piece: PieceIndex; readonly error: StorageError }
-  /** The storage took a piece again that it had failed to take. */
+  /** The storage took a piece again that it had failed to take, or flushed what it had failed to. */
   | { readonly _tag: "StorageRecovered" }
   /**
    * A stored piece that a peer asked for could not be read, and the peer was refused it. Told once where the piece is gone:
@@ -50,7 +50,20 @@ export type TorrentEvent =
   | { readonly _tag: "SourceFailed"; readonly source: string; readonly why: string }
   /** Resume data could not be written; the download goes on, and a later run verifies what it must. */
   | { readonly _tag: "ResumeFailed"; readonly why: string }
-  /** Every wanted piece is stored. Told again when more was wanted later, and is stored as well. */
+  /**
+   * Every file with stored bytes is gone, as when a disk is not mounted: nothing is fetched before one is back. `paths` are
+   * the first of them, components joined by `/`.
+   */
+  | { readonly _tag: "FilesMissing"; readonly paths: ReadonlyArray<string>; readonly missingFiles: number }
+  /** Somebody changed, replaced or touched files; their pieces are verified before they are given or counted. */
+  | { readonly _tag: "FilesChanged"; readonly paths: ReadonlyArray<string> }
+  /** Stored pieces are gone or wrong on the disk, and count as missing from now on. */
+  | { readonly _tag: "PiecesLost"; readonly pieces: ReadonlyArray<PieceIndex>; readonly paths: ReadonlyArray<string> }
+  /** A flush failed; what it may have lost is verified and written again. Reported once until a flush succeeds. */
+  | { readonly _tag: "FlushFailed"; readonly error: StorageError }
+  /** Every wanted piece is stored, and what is not on the disk yet is being flushed. */
+  | { readonly _tag: "Flushing" }
+  /** Every wanted piece is stored, verified and flushed. Reported again when more was wanted later, and is stored as well. */
   | { readonly _tag: "Completed" }
   /**
    * As much, or for as long, was given to others as was to be (`SeedingGoal`). Nothing more is given, until more is wanted

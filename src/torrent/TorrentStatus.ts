@@ -6,6 +6,7 @@ import type { PieceIndex } from "../base/PieceGeometry.ts"
 import type { ResumeError } from "../resume/ResumeStore.ts"
 import type { StorageError } from "../storage/Storage.ts"
 import type { Bottleneck } from "./Bottleneck.ts"
+import type { ContentExists } from "./ContentExists.ts"
 
 /** The engine, or a layer it runs on, has a bug: what should never be thrown was. */
 export class TorrentDefect extends Data.TaggedError("TorrentDefect")<{ readonly cause: unknown }> {
@@ -14,12 +15,17 @@ export class TorrentDefect extends Data.TaggedError("TorrentDefect")<{ readonly 
   }
 }
 
-/** Why a torrent could not be started. `message` is a sentence a user can read. */
-export type TorrentError = StorageError | ResumeError
+/** Why a torrent could not be started, or had to end. `message` is a sentence a user can read. */
+export type TorrentError = StorageError | ResumeError | ContentExists
 
 /** What a torrent is doing. */
 export type TorrentState =
   | { readonly _tag: "Checking" }
+  /**
+   * Every file with stored bytes is gone, as when a disk is not mounted. Nothing is fetched; it goes on by itself when one is
+   * back. Add the torrent with `startOver` to fetch everything again.
+   */
+  | { readonly _tag: "FilesMissing" }
   | { readonly _tag: "Downloading" }
   /**
    * The storage does not take writes; the verified pieces wait in memory, and the torrent goes on by itself once it does.
@@ -27,7 +33,9 @@ export type TorrentState =
    * torrent cannot know what is left: stop it and add it again, which verifies what is there.
    */
   | { readonly _tag: "StorageFailing"; readonly error: StorageError }
-  /** Every wanted piece is stored. */
+  /** Every wanted piece is stored; what was written is being flushed, and files that have changed are verified. */
+  | { readonly _tag: "Flushing" }
+  /** Every wanted piece is stored, verified and flushed. */
   | { readonly _tag: "Complete" }
   /** It could not be started, or broke; nothing of it runs. */
   | { readonly _tag: "Failed"; readonly error: TorrentError | TorrentDefect }
@@ -38,6 +46,7 @@ export interface TorrentStatus {
   /** Why it is not faster. */
   readonly bottleneck: Bottleneck
   readonly totalPieces: number
+  /** Stored pieces, those left out that somebody may have changed since and that are not verified again yet. */
   readonly storedPieces: number
   readonly totalBytes: number
   readonly storedBytes: number

@@ -28,7 +28,7 @@ const refusing = (layout: FileLayout) => (storage: Storage["Service"]) =>
   Storage.of({
     open: (opened) =>
       Effect.map(storage.open(opened), (torrent) =>
-        opened === layout
+        opened.layout === layout
           ? {
               ...torrent,
               writePiece: () =>
@@ -168,7 +168,7 @@ describe("Engine", () => {
           const listening = yield* Engine.make({ listen: { port: 7_001 } })
           yield* silent.add(tracked)
           yield* advance("2 seconds")
-          yield* listening.add(tracked)
+          yield* listening.add({ ...other.metainfo, trackers: tracked.trackers })
           yield* advance("2 seconds")
           return [silent, listening, yield* Effect.flip(Engine.make({ listen: { port: 7_001 } }))] as const
         }).pipe(Effect.provide(services(announce)))

@@ -93,7 +93,7 @@ describe("a swarm of which files are selected", () => {
 
   test("takes a selection while it is still checking", (world) =>
     Effect.gen(function* () {
-      world.faults.delay("digest", "1 second")
+      world.faults.delay("look", "1 second")
       const download = yield* world.download(small, { files: onlyA, behaviours: [{}] })
       yield* world.simulation.settle
       const { state } = yield* download.torrent.status

@@ -1,0 +1,160 @@
+/**
+ * Whose the files are that lie at a torrent's paths: the torrent's own, somebody else's, or not known before more was
+ * fetched. Nothing of somebody else's is ever cut, overwritten or deleted unless the user says so.
+ *
+ * A file is the torrent's own if resume data knows it, if no byte of it was ever written, or if its content proves it: it is
+ * not too long, a piece of it that is not all zeros matches its digest, and whatever does not match is zeros or missing.
+ * Where a piece of it does not match although all its bytes are there and lie in this file alone, it is another file.
+ * What cannot be decided from what is on disk, as its pieces reach into files that are missing, is decided when those
+ * pieces were fetched: equal bytes make it the torrent's own, others do not.
+ */
+import * as Effect from "effect/Effect"
+import * as Bitfield from "../base/Bitfield.ts"
+import type { PieceIndex } from "../base/PieceGeometry.ts"
+import * as PieceGeometry from "../base/PieceGeometry.ts"
+import * as FileLayout from "../metainfo/FileLayout.ts"
+import type { ResumeData } from "../resume/ResumeStore.ts"
+import type { FileFacts, StorageError, TorrentStorage } from "../storage/Storage.ts"
+import { ContentExists, type ExistingFile } from "./ContentExists.ts"
+import * as Recheck from "./Recheck.ts"
+
+/** Whose a file is. */
+export type Standing = "own" | "undecided" | "foreign"
+
+/** Bytes of a file that are compared with zeros at once. */
+const readLength = 262_144
+
+/** What is known when it is decided. */
+export interface Options {
+  readonly layout: FileLayout.FileLayout
+  readonly storage: Pick<TorrentStorage, "readBlock">
+  readonly resume: ResumeData | undefined
+  readonly facts: ReadonlyArray<FileFacts | undefined>
+  readonly found: Recheck.Found
+}
+
+/** The standing of each file that exists, by its index. Reads only where the digests of pieces leave a doubt. */
+export const run = Effect.fnUntraced(function* (options: Options) {
+  const standings = new Map<number, Standing>()
+  for (const facts of options.facts) {
+    if (facts !== undefined) standings.set(facts.file, yield* standingOf(options, facts))
+  }
+  return standings
+})
+
+const standingOf = (options: Options, facts: FileFacts): Effect.Effect<Standing, StorageError> => {
+  const known = standingByItself(options, facts)
+  return known === undefined ? standingByContent(options, facts) : Effect.succeed(known)
+}
+
+/** What is known without a look at the content. */
+const standingByItself = ({ found, layout, resume }: Options, facts: FileFacts): Standing | undefined => {
+  if (facts.kind === "other") return "foreign"
+  // Nobody but this engine puts files there.
+  if (facts.isAside) return "own"
+  if (facts.length > layout.files[facts.file]!.length) return "foreign"
+  const record = resume?.files.get(facts.file)
+  if (record !== undefined && (record.identity === facts.identity || Recheck.isUnchanged(record, facts))) return "own"
+  if (facts.isHole || isWhole(layout, facts.file, found.stored)) return "own"
+  // Of a process that was killed while it wrote, on a file system that gives files other numbers each time, or by a version
+  // that remembered pieces alone: what it left half written cannot match.
+  if (resume !== undefined && (record?.isWriting === true || resume.files.size === 0)) {
+    for (const piece of piecesOf(layout, facts.file))
+      if (Bitfield.has(resume.stored, piece) && Bitfield.has(found.stored, piece)) return "own"
+  }
+  return undefined
+}
+
+function* piecesOf(layout: FileLayout.FileLayout, file: number): Generator<PieceIndex> {
+  const { end, first } = FileLayout.filePieces(layout, file)
+  for (let piece = first; piece < end; piece++) yield piece as PieceIndex
+}
+
+const isWhole = (layout: FileLayout.FileLayout, file: number, stored: Bitfield.Bitfield): boolean =>
+  piecesOf(layout, file).every((piece) => Bitfield.has(stored, piece))
+
+const standingByContent = Effect.fnUntraced(function* (options: Options, facts: FileFacts) {
+  const { found, layout } = options
+  let isProved = false
+  let isOpen = false
+  for (const piece of piecesOf(layout, facts.file)) {
+    const isAlone = liesIn(layout, piece, facts.file)
+    if (Bitfield.has(found.stored, piece)) {
+      if (isProved || Bitfield.has(found.zeros, piece)) continue
+      isProved = isAlone || !(yield* isBlank(options, facts, piece))
+      continue
+    }
+    if (Bitfield.has(found.zeros, piece)) continue
+    if (isAlone && Bitfield.has(found.present, piece)) return "foreign" as const
+    if (!(yield* isBlank(options, facts, piece))) isOpen = true
+  }
+  return isProved && !isOpen ? ("own" as const) : ("undecided" as const)
+})
+
+/** Whether all bytes of the piece lie in this file. */
+const liesIn = ({ files, geometry }: FileLayout.FileLayout, piece: PieceIndex, file: number): boolean => {
+  const { length, offset } = files[file]!
+  const begin = PieceGeometry.pieceOffset(geometry, piece)
+  return offset <= begin && begin + PieceGeometry.pieceSize(geometry, piece) <= offset + length
+}
+
+/** Where a piece and a file meet, as far as the file goes: offset in the piece, and bytes. */
+export const overlap = (
+  { files, geometry }: FileLayout.FileLayout,
+  piece: PieceIndex,
+  facts: Pick<FileFacts, "file" | "length">
+): { readonly begin: number; readonly length: number } => {
+  const { offset } = files[facts.file]!
+  const pieceBegin = PieceGeometry.pieceOffset(geometry, piece)
+  const begin = Math.max(offset, pieceBegin)
+  const end = Math.min(offset + facts.length, pieceBegin + PieceGeometry.pieceSize(geometry, piece))
+  return { begin: begin - pieceBegin, length: Math.max(0, end - begin) }
+}
+
+/** Whether the file holds nothing but zeros where the piece lies, or nothing at all. */
+const isBlank = Effect.fnUntraced(function* ({ layout, storage }: Options, facts: FileFacts, piece: PieceIndex) {
+  const part = overlap(layout, piece, facts)
+  const end = part.begin + part.length
+  for (let begin = part.begin; begin < end; begin += readLength) {
+    const { bytes } = yield* storage.readBlock(piece, begin, Math.min(readLength, end - begin))
+    if (bytes.some((byte) => byte !== 0)) return false
+  }
+  return true
+})
+
+/**
+ * What keeps the torrent from starting: files of others that it would write to, and wanted ones that are too long. `undefined`
+ * where nothing does.
+ */
+export const conflict = (
+  { facts, found, layout }: Options,
+  standings: ReadonlyMap<number, Standing>,
+  wanted: { readonly files: ReadonlySet<number>; readonly pieces: Bitfield.Bitfield }
+): ContentExists | undefined => {
+  const files: Array<ExistingFile> = []
+  for (const [index, standing] of standings) {
+    if (standing !== "foreign") continue
+    const one = existing(layout, facts[index]!, found.stored)
+    const isWritten = piecesOf(layout, index).some(
+      (piece) => Bitfield.has(wanted.pieces, piece) && !Bitfield.has(found.stored, piece)
+    )
+    const isInTheWay = one.excessBytes > 0 || (one.isOther && layout.files[index]!.length === 0)
+    if (isWritten || (wanted.files.has(index) && isInTheWay)) files.push(one)
+  }
+  return files.length === 0 ? undefined : new ContentExists({ files })
+}
+
+/** A file of somebody else's, as it is reported. */
+export const existing = (layout: FileLayout.FileLayout, facts: FileFacts, stored: Bitfield.Bitfield): ExistingFile => {
+  const { length, path } = layout.files[facts.file]!
+  const { end, first } = FileLayout.filePieces(layout, facts.file)
+  let verifiedPieces = 0
+  for (let piece = first; piece < end; piece++) if (Bitfield.has(stored, piece)) verifiedPieces++
+  return {
+    path: path.join("/"),
+    totalPieces: end - first,
+    verifiedPieces,
+    excessBytes: Math.max(0, facts.length - length),
+    isOther: facts.kind === "other"
+  }
+}

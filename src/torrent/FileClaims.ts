@@ -1,0 +1,130 @@
+/**
+ * Makes the files of a piece writable before it is written: reserved, so that nobody else writes there; claimed, which makes
+ * those that are missing and takes the others as they were looked at; and remembered as being written, so that after a kill
+ * nobody believes what they look like.
+ *
+ * A file of which it is not known whose it is holds up its pieces until their bytes can be compared with what lies there:
+ * equal bytes prove it to be the torrent's own, others end the torrent before that file is touched.
+ */
+import * as Effect from "effect/Effect"
+import * as Semaphore from "effect/Semaphore"
+import * as Bytes from "../base/Bytes.ts"
+import type { PieceIndex } from "../base/PieceGeometry.ts"
+import type { PieceHasher } from "../piece/PieceHasher.ts"
+import { DigestMismatch, type FileClaim, FileExists, StorageError, type TorrentStorage } from "../storage/Storage.ts"
+import * as Adoption from "./Adoption.ts"
+import type { ContentExists } from "./ContentExists.ts"
+import type * as FileChanges from "./FileChanges.ts"
+import * as KnownFiles from "./KnownFiles.ts"
+import type { ResumeKeeper } from "./ResumeKeeper.ts"
+
+/** A verified piece that is to be written; on a medium that verifies by itself a complete one. */
+export interface Piece {
+  readonly index: PieceIndex
+  readonly bytes: Uint8Array
+  readonly sha1: Uint8Array
+}
+
+/** What is needed to claim files. */
+export interface Options {
+  readonly storage: TorrentStorage
+  readonly known: KnownFiles.KnownFiles
+  readonly changes: FileChanges.FileChanges
+  readonly keeper: ResumeKeeper
+  readonly hasher: PieceHasher["Service"]
+  /** Whether files of others may be overwritten. */
+  readonly overwrites: boolean
+  /** What is reported of a file that turned out to be another's. */
+  readonly existing: (file: number) => ContentExists
+  /** Hears that a file turned out to be another's: the torrent has to end. */
+  readonly onForeign: (error: ContentExists) => void
+}
+
+/** Claims files. */
+export interface FileClaims {
+  /** Makes the files of a piece writable. Costs nothing if they are. */
+  readonly ready: (piece: Piece) => Effect.Effect<void, StorageError>
+  /** Makes these files writable, and those that are missing; of none is it undecided whose it is. */
+  readonly claim: (files: ReadonlyArray<number>) => Effect.Effect<void, StorageError>
+}
+
+/** No file is claimed. */
+export const make = (options: Options): FileClaims => {
+  const { changes, hasher, keeper, known, overwrites, storage } = options
+  const { layout } = known
+  // Claims of several pieces that share files would hinder each other.
+  const turn = Semaphore.makeUnsafe(1)
+
+  const isReady = (file: number, piece: PieceIndex): boolean => {
+    const found = known.files.get(file)
+    return found?.isWriting === true && !found.toCompare.has(piece)
+  }
+
+  /** Compares what lies in a file with what the piece would write there; ends the torrent where it differs. */
+  const compare = Effect.fnUntraced(function* (file: number, piece: Piece) {
+    const found = known.files.get(file)!
+    const part = Adoption.overlap(layout, piece.index, found.facts)
+    if (part.length > 0) {
+      const { bytes } = yield* storage.readBlock(piece.index, part.begin, part.length)
+      if (!Bytes.equals(bytes, piece.bytes.subarray(part.begin, part.begin + part.length))) {
+        found.standing = "foreign"
+        options.onForeign(options.existing(file))
+        return yield* Effect.never
+      }
+    }
+    found.toCompare.delete(piece.index)
+    if (found.toCompare.size === 0) found.standing = "own"
+  })
+
+  const claimOf = (file: number): FileClaim => {
+    const found = known.files.get(file)
+    if (found === undefined) return { file, as: overwrites ? "overwritten" : "new" }
+    return overwrites && found.standing !== "own"
+      ? { file, as: "overwritten" }
+      : { file, as: "found", facts: found.facts }
+  }
+
+  const claim = Effect.fnUntraced(function* (files: ReadonlyArray<number>) {
+    yield* storage.reserve(files)
+    const there = files.filter((file) => known.files.has(file))
+    if (there.length > 0) yield* changes.look(there)
+    const claimed = yield* storage.claim(files.map(claimOf))
+    for (const facts of claimed) {
+      const before = overwrites ? undefined : known.files.get(facts.file)
+      const { standing = "own", toCompare = new Set<PieceIndex>() } = before ?? {}
+      const file: KnownFiles.KnownFile = { standing, facts, isWriting: true, toCompare }
+      known.files.set(facts.file, file)
+      if (standing === "own") keeper.noteFile(facts.file, KnownFiles.recordOf(known, facts.file, changes.suspects))
+    }
+    // Before the first write: after a kill the file's time says nothing.
+    yield* keeper.append(false)
+  })
+
+  const readyAll = Effect.fnUntraced(function* (piece: Piece) {
+    const files = KnownFiles.filesOf(known, piece.index).filter((file) => !isReady(file, piece.index))
+    if (!overwrites) {
+      const pathOf = (file: number) => layout.files[file]!.path.join("/")
+      const foreign = files.find((file) => known.files.get(file)?.standing === "foreign")
+      if (foreign !== undefined) return yield* StorageError.of("claim", [new FileExists({ path: pathOf(foreign) })])
+      const undecided = files.filter((file) => known.files.get(file)?.toCompare.has(piece.index))
+      // Nobody has verified the piece yet where the medium does so itself.
+      if (undecided.length > 0 && storage.verifies === true) {
+        const isRight = Bytes.equals(yield* hasher.sha1(piece.bytes), piece.sha1)
+        if (!isRight) return yield* StorageError.of("write", [new DigestMismatch({ path: pathOf(undecided[0]!) })])
+      }
+      for (const file of undecided) yield* compare(file, piece)
+    }
+    const unclaimed = files.filter((file) => known.files.get(file)?.isWriting !== true)
+    if (unclaimed.length > 0) yield* claim(unclaimed)
+  })
+
+  return {
+    ready: (piece) =>
+      Effect.suspend(() =>
+        KnownFiles.filesOf(known, piece.index).every((file) => isReady(file, piece.index))
+          ? Effect.void
+          : turn.withPermit(readyAll(piece))
+      ),
+    claim: (files) => Effect.suspend(() => (files.length === 0 ? Effect.void : claim(files))).pipe(turn.withPermit)
+  }
+}

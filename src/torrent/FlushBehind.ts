@@ -1,0 +1,218 @@
+/**
+ * Brings what was written to the disk while the download goes on, so that little is left to flush at its end, and says
+ * truly what a power cut would leave.
+ *
+ * After a failed flush the system may hold lost bytes for written (after a failed fsync Linux keeps the pages as clean), so a
+ * second flush would call them safe. Every piece since the file's last good flush is therefore read, verified and written
+ * again before the next flush; until that succeeds nothing else is written, and the storage is failing.
+ */
+import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
+import * as Semaphore from "effect/Semaphore"
+import * as Bitfield from "../base/Bitfield.ts"
+import * as Bytes from "../base/Bytes.ts"
+import type { PieceGeometry, PieceIndex } from "../base/PieceGeometry.ts"
+import { pieceSize } from "../base/PieceGeometry.ts"
+import type { PieceHasher } from "../piece/PieceHasher.ts"
+import {
+  type FileFacts,
+  type FlushedFile,
+  StorageError,
+  type StorageReason,
+  type TorrentStorage
+} from "../storage/Storage.ts"
+import * as KnownFiles from "./KnownFiles.ts"
+
+/**
+ * Bytes written after which a flush begins: 32 MiB. Less would have the disk wait for its own confirmations; more would
+ * show at the end of a download.
+ */
+export const flushBytes = 32 << 20
+
+/** Bytes that are not flushed at any time, at most: while a flush runs as many again may be written. */
+export const maxUnflushedBytes = 2 * flushBytes
+
+/** How long what was written waits at most before it is flushed. */
+export const flushEvery = "30 seconds"
+
+/** First and longest wait before a failed flush is tried again (milliseconds); it doubles in between. */
+export const firstRetryDelay = 500
+export const maxRetryDelay = 8_000
+
+/** What becomes of flushes. */
+export type Fact = { readonly _tag: "FlushFailed"; readonly error: StorageError } | { readonly _tag: "FlushRecovered" }
+
+/** What is needed to flush. */
+export interface Options {
+  readonly storage: Pick<TorrentStorage, "flush" | "readBlock">
+  readonly geometry: PieceGeometry
+  readonly known: KnownFiles.KnownFiles
+  readonly stored: Bitfield.Bitfield
+  /** Those of `stored` that survive a power cut; grows. */
+  readonly flushed: Bitfield.Bitfield
+  readonly digestOf: (piece: PieceIndex) => Uint8Array
+  readonly hasher: PieceHasher["Service"]
+  /** Writes a piece again that was verified just now. */
+  readonly rewrite: (piece: PieceIndex, bytes: Uint8Array) => Effect.Effect<void, StorageError>
+  /** Hears of pieces that were lost by a failed flush. */
+  readonly onLost: (pieces: ReadonlyArray<PieceIndex>) => void
+  /** Looks after files that cannot be flushed as somebody deleted, cut off or replaced them; returns those to flush again. */
+  readonly onChanged: (files: ReadonlyArray<number>) => Effect.Effect<ReadonlyArray<number>>
+  /** Hears of pieces that survive a power cut now, and of the files that were flushed with them. */
+  readonly onFlushed: (pieces: ReadonlyArray<PieceIndex>, files: ReadonlyArray<FileFacts>) => Effect.Effect<void>
+  readonly report: (fact: Fact) => void
+}
+
+/** Flushes. */
+export interface FlushBehind {
+  /** Waits as long as so many bytes may not be written: while flushes fail, and while too much is unflushed. */
+  readonly admit: (bytes: number) => Effect.Effect<void>
+  /** So many bytes that were admitted were not written after all. */
+  readonly refund: (bytes: number) => void
+  /** A write to these files has ended, well or not. */
+  readonly noteWritten: (files: ReadonlyArray<number>) => void
+  /** Whether something that was written is not flushed. */
+  readonly isDirty: () => boolean
+  /** Flushes until nothing is left to flush. */
+  readonly all: Effect.Effect<void>
+  /** Flushes behind the download, for ever. */
+  readonly run: Effect.Effect<never>
+}
+
+/** Makes it. Files with stored pieces that are not flushed count as written. */
+export const make = Effect.fnUntraced(function* (options: Options) {
+  const { digestOf, flushed, geometry, hasher, known, report, storage, stored } = options
+  const dirty = new Set<number>()
+  let unflushedBytes = 0
+  let flushingBytes = 0
+  let isFailing = false
+  let isFlushing = false
+  const wanted = yield* Latch.make(false)
+  const writable = yield* Latch.make(true)
+  const turn = yield* Semaphore.make(1)
+
+  const unflushed = (): ReadonlyArray<PieceIndex> => {
+    const pieces: Array<PieceIndex> = []
+    for (let at = 0; at < stored.bytes.length; at++) {
+      if ((stored.bytes[at]! & ~flushed.bytes[at]!) === 0) continue
+      for (let piece = at * 8; piece < Math.min(at * 8 + 8, stored.length); piece++)
+        if (Bitfield.has(stored, piece) && !Bitfield.has(flushed, piece)) pieces.push(piece as PieceIndex)
+    }
+    return pieces
+  }
+  for (const piece of unflushed()) for (const file of KnownFiles.filesOf(known, piece)) dirty.add(file)
+
+  /** Whether more bytes may be written; a piece above the limit may if it is alone. */
+  const hasRoom = (bytes: number): boolean => {
+    const unflushedNow = unflushedBytes + flushingBytes
+    return !isFailing && (unflushedNow === 0 || unflushedNow + bytes <= maxUnflushedBytes)
+  }
+
+  const admit = (bytes: number): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      if (!hasRoom(bytes)) {
+        Latch.closeUnsafe(writable)
+        Latch.openUnsafe(wanted)
+        return Effect.andThen(writable.await, admit(bytes))
+      }
+      unflushedBytes += bytes
+      if (unflushedBytes >= flushBytes) Latch.openUnsafe(wanted)
+      return Effect.void
+    })
+
+  /** Reads a piece that may be lost, and writes it again. Whether it could. */
+  const save = Effect.fnUntraced(function* (piece: PieceIndex) {
+    const size = pieceSize(geometry, piece)
+    const read = yield* Effect.result(storage.readBlock(piece, 0, size))
+    const bytes = read._tag === "Success" ? read.success.bytes : undefined
+    if (bytes === undefined && read._tag === "Failure" && read.failure.reason._tag !== "NotStored") {
+      return yield* Effect.fail(read.failure)
+    }
+    if (bytes === undefined || !Bytes.equals(yield* hasher.sha1(bytes), digestOf(piece))) return false
+    yield* options.rewrite(piece, bytes)
+    return true
+  })
+
+  const saveAll = Effect.fnUntraced(function* (pieces: ReadonlyArray<PieceIndex>) {
+    const lost: Array<PieceIndex> = []
+    for (const piece of pieces) if (!(yield* save(piece))) lost.push(piece)
+    if (lost.length > 0) options.onLost(lost)
+  })
+
+  /** One flush of all that was written; the reasons for which it failed. */
+  const flush = Effect.fnUntraced(function* () {
+    isFlushing = true
+    const files = [...dirty]
+    const isNamed = new Set(files)
+    const pieces = unflushed()
+    dirty.clear()
+    flushingBytes = unflushedBytes
+    unflushedBytes = 0
+    const outcomes = yield* Effect.catch(storage.flush(files), (error) =>
+      Effect.succeed(files.map((file): FlushedFile => ({ file, reason: error.reason })))
+    )
+    flushingBytes = 0
+    Latch.openUnsafe(writable)
+    const good = new Map<number, FileFacts>()
+    const failed = new Map<number, StorageReason>()
+    const changed: Array<number> = []
+    for (const outcome of outcomes) {
+      if ("facts" in outcome) good.set(outcome.file, outcome.facts)
+      else if (outcome.reason._tag === "FileChanged" || outcome.reason._tag === "NotStored") changed.push(outcome.file)
+      else failed.set(outcome.file, outcome.reason)
+    }
+    for (const file of failed.keys()) dirty.add(file)
+    const isSafe = (file: number) => good.has(file) || !isNamed.has(file)
+    const safe = pieces.filter((piece) => Bitfield.has(stored, piece) && KnownFiles.filesOf(known, piece).every(isSafe))
+    for (const piece of safe) Bitfield.add(flushed, piece)
+    yield* options.onFlushed(safe, [...good.values()])
+    if (changed.length > 0) for (const file of yield* options.onChanged(changed)) dirty.add(file)
+    isFlushing = false
+    return failed
+  })
+
+  /** Whether everything that was written is flushed now; else what may be lost was written again. */
+  const once = Effect.fnUntraced(function* () {
+    const failed = yield* flush()
+    if (failed.size === 0) {
+      if (isFailing) report({ _tag: "FlushRecovered" })
+      isFailing = false
+      Latch.openUnsafe(writable)
+      return true
+    }
+    const [first, ...others] = failed.values()
+    if (!isFailing) report({ _tag: "FlushFailed", error: StorageError.of("flush", [first!, ...others]) })
+    isFailing = true
+    const pieces = unflushed().filter((piece) => KnownFiles.filesOf(known, piece).some((file) => failed.has(file)))
+    yield* Effect.ignore(saveAll(pieces))
+    return false
+  })
+
+  const untilGood = Effect.gen(function* () {
+    for (let delay = firstRetryDelay; !(yield* once()); delay = Math.min(maxRetryDelay, delay * 2)) {
+      yield* Effect.sleep(delay)
+    }
+  })
+
+  /** Nothing to flush costs nothing, also while another flush is under way. */
+  const flushDirty = Effect.suspend(() => (dirty.size === 0 ? Effect.void : untilGood)).pipe(turn.withPermit)
+
+  const self: FlushBehind = {
+    admit,
+    refund: (bytes) => {
+      unflushedBytes = Math.max(0, unflushedBytes - bytes)
+      Latch.openUnsafe(writable)
+    },
+    noteWritten: (files) => {
+      for (const file of files) dirty.add(file)
+    },
+    isDirty: () => dirty.size > 0 || isFlushing,
+    all: Effect.whileLoop({ while: () => dirty.size > 0 || isFlushing, body: () => flushDirty, step: () => {} }),
+    run: Effect.raceFirst(wanted.await, Effect.sleep(flushEvery)).pipe(
+      Effect.tap(() => Effect.sync(() => Latch.closeUnsafe(wanted))),
+      Effect.andThen(flushDirty),
+      Effect.forever
+    )
+  }
+  return self
+})

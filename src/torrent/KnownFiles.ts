@@ -1,0 +1,93 @@
+/**
+ * The files of a torrent that exist: whose they are, and what they looked like when they were last as the torrent left or
+ * verified them. Plain data with one owner, the torrent's fibers between two `yield*`.
+ */
+import * as Bitfield from "../base/Bitfield.ts"
+import type { PieceIndex } from "../base/PieceGeometry.ts"
+import * as FileLayout from "../metainfo/FileLayout.ts"
+import type { FileRecord } from "../resume/ResumeStore.ts"
+import type { FileFacts } from "../storage/Storage.ts"
+import type { Standing } from "./Adoption.ts"
+
+/** A file that exists. */
+export interface KnownFile {
+  standing: Standing
+  facts: FileFacts
+  /** Claimed, and remembered as being written: then its size and time change with every write. */
+  isWriting: boolean
+  /** Where it is undecided whose the file is: the pieces whose bytes are to be compared with it before they are written. */
+  readonly toCompare: Set<PieceIndex>
+}
+
+/** The files that exist, by their index in `layout.files`. */
+export interface KnownFiles {
+  readonly layout: FileLayout.FileLayout
+  readonly files: Map<number, KnownFile>
+}
+
+/** The files that were found, with the pieces that were found stored. */
+export const make = (
+  layout: FileLayout.FileLayout,
+  facts: ReadonlyArray<FileFacts | undefined>,
+  standings: ReadonlyMap<number, Standing>,
+  stored: Bitfield.Bitfield
+): KnownFiles => {
+  const self: KnownFiles = { layout, files: new Map() }
+  for (const [index, standing] of standings) {
+    const toCompare = standing === "undecided" ? missingIn(self, index, stored) : []
+    self.files.set(index, { standing, facts: facts[index]!, isWriting: false, toCompare: new Set(toCompare) })
+  }
+  return self
+}
+
+/**
+ * What is remembered of a file that exists. One with pieces that are not verified yet is remembered as being written, so that
+ * a later run does not believe it either.
+ */
+export const recordOf = (self: KnownFiles, file: number, suspects: Bitfield.Bitfield): FileRecord => {
+  const { facts, isWriting } = self.files.get(file)!
+  return {
+    isWriting: isWriting || piecesIn(self, file, suspects).length > 0,
+    length: facts.length,
+    mtimeNs: facts.mtimeNs,
+    identity: facts.identity
+  }
+}
+
+/** What is remembered of all files that are the torrent's own. */
+export const records = (self: KnownFiles, suspects: Bitfield.Bitfield): Map<number, FileRecord> => {
+  const records = new Map<number, FileRecord>()
+  for (const [index, { standing }] of self.files)
+    if (standing === "own") records.set(index, recordOf(self, index, suspects))
+  return records
+}
+
+/** The files that hold a byte of the piece, padding left out. */
+export const filesOf = ({ layout }: KnownFiles, piece: PieceIndex): ReadonlyArray<number> =>
+  FileLayout.pieceSpans(layout, piece).flatMap(({ file }) => (layout.files[file]!.padding ? [] : [file]))
+
+/** The files on disk, padding left out. */
+export const realFiles = (layout: FileLayout.FileLayout): ReadonlyArray<number> =>
+  [...layout.files.keys()].filter((file) => !layout.files[file]!.padding)
+
+/** Whether every piece of the file is in `pieces`. */
+export const isWhole = (self: KnownFiles, file: number, pieces: Bitfield.Bitfield): boolean => {
+  const { end, first } = FileLayout.filePieces(self.layout, file)
+  for (let piece = first; piece < end; piece++) if (!Bitfield.has(pieces, piece)) return false
+  return true
+}
+
+const select = ({ layout }: KnownFiles, file: number, isMeant: (piece: number) => boolean) => {
+  const { end, first } = FileLayout.filePieces(layout, file)
+  const found: Array<PieceIndex> = []
+  for (let piece = first; piece < end; piece++) if (isMeant(piece)) found.push(piece as PieceIndex)
+  return found
+}
+
+/** The pieces of the file that are in `pieces`. */
+export const piecesIn = (self: KnownFiles, file: number, pieces: Bitfield.Bitfield): ReadonlyArray<PieceIndex> =>
+  select(self, file, (piece) => Bitfield.has(pieces, piece))
+
+/** The pieces of the file that are not in `pieces`. */
+export const missingIn = (self: KnownFiles, file: number, pieces: Bitfield.Bitfield): ReadonlyArray<PieceIndex> =>
+  select(self, file, (piece) => !Bitfield.has(pieces, piece))

@@ -1,0 +1,104 @@
+/**
+ * What a torrent does before it fetches anything: it looks at its files, waits where all of them are gone, finds out which
+ * pieces are stored and whose each file is, and fails where a file of somebody else's is in the way. Writes nothing.
+ */
+import * as Effect from "effect/Effect"
+import * as Bitfield from "../base/Bitfield.ts"
+import type * as FileLayout from "../metainfo/FileLayout.ts"
+import type { Metainfo } from "../metainfo/Metainfo.ts"
+import * as PiecePriority from "../piece/PiecePriority.ts"
+import type { ResumeData } from "../resume/ResumeStore.ts"
+import type { FileFacts, TorrentStorage } from "../storage/Storage.ts"
+import * as Adoption from "./Adoption.ts"
+import * as KnownFiles from "./KnownFiles.ts"
+import * as Recheck from "./Recheck.ts"
+import type { Selection } from "./Selection.ts"
+import type { TorrentEvent } from "./TorrentEvent.ts"
+
+/** How often it is looked whether files that are gone are back. */
+export const lookEvery = "5 seconds"
+
+/** Paths in an event. */
+const maxPaths = 10
+
+/** How a torrent starts. */
+export interface Options {
+  readonly metainfo: Metainfo
+  readonly storage: TorrentStorage
+  readonly resume: ResumeData | undefined
+  /** What is wanted, in `Selection.files`. */
+  readonly selection: Pick<Selection, "files">
+  /** Files of somebody else's may be overwritten. */
+  readonly overwrites: boolean
+  /** Where all files are gone everything is fetched again. */
+  readonly startsOver: boolean
+  /** Nothing will be written: of files of somebody else's only those that are too long are in the way. */
+  readonly isReadOnly: boolean
+  readonly report: (event: Extract<TorrentEvent, { _tag: "Checking" | "FilesMissing" }>) => void
+}
+
+/** What was found. */
+export interface Checked {
+  /** By the index of the file; `undefined` where nothing lies, and for padding. */
+  readonly facts: ReadonlyArray<FileFacts | undefined>
+  readonly found: Recheck.Found
+  readonly standings: ReadonlyMap<number, Adoption.Standing>
+}
+
+/** Checks. Fails with `ContentExists`, or where the medium cannot be read. */
+export const run = Effect.fnUntraced(function* (options: Options) {
+  const { isReadOnly, metainfo, overwrites, report, selection, storage } = options
+  const { layout } = metainfo
+  const real = KnownFiles.realFiles(layout)
+  const look = Effect.map(storage.look(real), (seen) => byIndex(layout, seen))
+  let resume = options.resume
+  let facts = yield* look
+  if (options.startsOver && missing(layout, resume, facts).length > 0) resume = undefined
+  for (let isNews = true; missing(layout, resume, facts).length > 0; isNews = false) {
+    const paths = missing(layout, resume, facts).map((file) => layout.files[file]!.path.join("/"))
+    if (isNews) report({ _tag: "FilesMissing", paths: paths.slice(0, maxPaths), missingFiles: paths.length })
+    yield* Effect.sleep(lookEvery)
+    facts = yield* look
+  }
+  const onProgress = (checkedPieces: number, totalPieces: number) =>
+    report({ _tag: "Checking", checkedPieces, totalPieces })
+  const found = yield* Recheck.run({ metainfo, storage, resume, facts, onProgress })
+  const checked = { layout, storage, resume, facts, found }
+  const standings = yield* Adoption.run(checked)
+  const conflict =
+    overwrites || isReadOnly ? undefined : Adoption.conflict(checked, standings, wanted(layout, selection))
+  if (conflict !== undefined) return yield* conflict
+  const result: Checked = { facts, found, standings: overwrites ? takeOver(standings) : standings }
+  return result
+})
+
+const byIndex = (layout: FileLayout.FileLayout, seen: ReadonlyArray<FileFacts | undefined>) => {
+  const facts = new Array<FileFacts | undefined>(layout.files.length).fill(undefined)
+  for (const one of seen) if (one !== undefined) facts[one.file] = one
+  return facts
+}
+
+/** The files with stored bytes, where all of them are gone; none where one is there, or nothing is known to be stored. */
+const missing = (
+  layout: FileLayout.FileLayout,
+  resume: ResumeData | undefined,
+  facts: ReadonlyArray<FileFacts | undefined>
+): ReadonlyArray<number> => {
+  if (resume === undefined || resume.stored.count === 0) return []
+  const known: KnownFiles.KnownFiles = { layout, files: new Map() }
+  const files = KnownFiles.realFiles(layout).filter(
+    (file) => KnownFiles.piecesIn(known, file, resume.stored).length > 0
+  )
+  return files.some((file) => facts[file] !== undefined) ? [] : files
+}
+
+const wanted = (layout: FileLayout.FileLayout, { files }: Pick<Selection, "files">) => ({
+  files: new Set(PiecePriority.wantedFiles(layout, files)),
+  pieces:
+    files.length === 0
+      ? Bitfield.full(layout.geometry.pieceCount)
+      : PiecePriority.wanted(PiecePriority.ofFiles(layout, files))
+})
+
+const takeOver = (standings: ReadonlyMap<number, Adoption.Standing>): ReadonlyMap<number, Adoption.Standing> =>
+  new Map(Array.from(standings, ([file, standing]) => [file, standing === "undecided" ? "foreign" : standing]))

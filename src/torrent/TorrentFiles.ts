@@ -1,0 +1,354 @@
+/**
+ * A running torrent's files: claimed before they are written, flushed behind the download, and watched for what others do to
+ * them. The parts stand in their own files; here is what the writer, the uploads and the torrent see of them.
+ */
+import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
+import * as Bitfield from "../base/Bitfield.ts"
+import type { PieceIndex } from "../base/PieceGeometry.ts"
+import * as PieceGeometry from "../base/PieceGeometry.ts"
+import * as FileLayout from "../metainfo/FileLayout.ts"
+import { PieceHasher } from "../piece/PieceHasher.ts"
+import type { ResumeError, TorrentResume } from "../resume/ResumeStore.ts"
+import {
+  FileExists,
+  type FileFacts,
+  NotStored,
+  StorageError,
+  StorageUnavailable,
+  type TorrentStorage
+} from "../storage/Storage.ts"
+import * as Adoption from "./Adoption.ts"
+import { ContentExists } from "./ContentExists.ts"
+import * as FileChanges from "./FileChanges.ts"
+import * as FileClaims from "./FileClaims.ts"
+import * as FlushBehind from "./FlushBehind.ts"
+import * as KnownFiles from "./KnownFiles.ts"
+import type * as Recheck from "./Recheck.ts"
+import * as ResumeKeeper from "./ResumeKeeper.ts"
+
+/** How long files that need no more writes are gathered before they are looked at. */
+export const settleAfter = "20 millis"
+
+/** Reads of a file that changes meanwhile before a peer is refused. */
+const maxReads = 3
+
+/** What there is to report. */
+export type Fact =
+  | FileChanges.Fact
+  | FlushBehind.Fact
+  /** A file turned out to be another's: the torrent has to end. */
+  | { readonly _tag: "Foreign"; readonly error: ContentExists }
+
+/** What is needed to keep a torrent's files. */
+export interface Options {
+  readonly layout: FileLayout.FileLayout
+  readonly storage: TorrentStorage
+  readonly resume: TorrentResume
+  readonly facts: ReadonlyArray<FileFacts | undefined>
+  readonly standings: ReadonlyMap<number, Adoption.Standing>
+  readonly found: Recheck.Found
+  /** The pieces that are stored now; `drop` takes some out. */
+  readonly stored: Bitfield.Bitfield
+  readonly digestOf: (piece: PieceIndex) => Uint8Array
+  /** Whether files of others may be overwritten. */
+  readonly overwrites: boolean
+  /** Whether nothing is written, not even resume data. */
+  readonly isReadOnly: boolean
+  readonly drop: (pieces: ReadonlyArray<PieceIndex>) => void
+  /** Hears of each stored piece once a later run knows of it too, or cannot be told. */
+  readonly onKept: (piece: PieceIndex) => void
+  readonly onResumeFailure: (error: ResumeError) => void
+  readonly report: (fact: Fact) => void
+}
+
+/** A torrent's files. */
+export interface TorrentFiles {
+  /** For the writer: as the medium's, with everything that has to come before a write and after it. */
+  readonly writer: Pick<TorrentStorage, "verifies" | "writePiece">
+  /** For uploads: gives no byte of a file that changed before it was verified. */
+  readonly reader: Pick<TorrentStorage, "readBlock">
+  /** The storage confirmed the write of a piece. */
+  readonly noteStored: (piece: PieceIndex) => void
+  /** Stored pieces that do not count before they are verified. */
+  readonly suspects: Bitfield.Bitfield
+  /** Missing pieces whose bytes decide whose a file is, to be fetched before all others. */
+  readonly deciding: ReadonlyArray<PieceIndex>
+  /** Becomes the only writer of what is to be written for the wanted files and pieces. */
+  readonly begin: (files: ReadonlyArray<number>, pieces: Bitfield.Bitfield) => Effect.Effect<void, StorageError>
+  /** Brings the wanted files to their places, and then as `begin`. */
+  readonly select: (files: ReadonlyArray<number>, pieces: Bitfield.Bitfield) => Effect.Effect<void, StorageError>
+  /** Whether something that was written is not flushed. */
+  readonly isDirty: () => boolean
+  /** Makes and cuts what no piece is written to, flushes everything, looks at every file, and verifies what is in doubt. */
+  readonly finish: Effect.Effect<void, StorageError>
+  /** Flushes and verifies in the background, for ever. */
+  readonly run: Effect.Effect<void>
+}
+
+/** Remembers nothing. */
+const forgetful: TorrentResume = {
+  load: Effect.undefined,
+  save: () => Effect.void,
+  append: () => Effect.void,
+  remove: Effect.void
+}
+
+/** Takes charge of the files until the scope closes. */
+export const make = Effect.fnUntraced(function* (options: Options) {
+  const { digestOf, found, layout, report, storage, stored } = options
+  const { geometry } = layout
+  const hasher = yield* PieceHasher
+  const known = KnownFiles.make(layout, options.facts, options.standings, stored)
+  if (options.overwrites) for (const file of known.files.values()) file.toCompare.clear()
+  const flushed = Bitfield.copy(options.isReadOnly ? stored : found.flushed)
+  const keeper = yield* ResumeKeeper.make({
+    resume: options.isReadOnly ? forgetful : options.resume,
+    snapshot: { stored, flushed, files: KnownFiles.records(known, found.doubtful) },
+    onFailure: options.onResumeFailure,
+    onKept: options.onKept
+  })
+
+  const drop = (pieces: ReadonlyArray<PieceIndex>): void => {
+    for (const piece of pieces) Bitfield.remove(flushed, piece)
+    keeper.noteDropped(pieces)
+    options.drop(pieces)
+  }
+
+  const noteFile = (file: number): void => {
+    const entry = known.files.get(file)
+    if (entry?.standing === "own") keeper.noteFile(file, KnownFiles.recordOf(known, file, changes.suspects))
+  }
+
+  const changes: FileChanges.FileChanges = yield* FileChanges.make({
+    storage,
+    known,
+    stored,
+    doubtful: found.doubtful,
+    digestOf,
+    drop,
+    onVerified: noteFile,
+    report
+  })
+
+  const claims = FileClaims.make({
+    storage,
+    known,
+    changes,
+    keeper,
+    hasher,
+    overwrites: options.overwrites,
+    existing: (file) => new ContentExists({ files: [Adoption.existing(layout, known.files.get(file)!.facts, stored)] }),
+    onForeign: (error) => report({ _tag: "Foreign", error })
+  })
+
+  const write = (piece: PieceIndex, bytes: Uint8Array, sha1: Uint8Array) => {
+    const files = KnownFiles.filesOf(known, piece)
+    return Effect.andThen(
+      // Interrupted here, nothing was written.
+      Effect.interruptible(claims.ready({ index: piece, bytes, sha1 })),
+      Effect.onExit(storage.writePiece(piece, bytes, sha1), () => Effect.sync(() => flush.noteWritten(files)))
+    ).pipe(
+      Effect.tapError((error) => (error.reason._tag === "FileChanged" ? Effect.ignore(reconsider(files)) : Effect.void))
+    )
+  }
+
+  /** Looks at files of which the medium says that they are not what was claimed; they are claimed anew before the next write. */
+  const reconsider = Effect.fnUntraced(function* (files: ReadonlyArray<number>) {
+    for (const file of files) {
+      const entry = known.files.get(file)
+      if (entry !== undefined) entry.isWriting = false
+    }
+    yield* changes.look(files)
+    changes.doubt(files.filter((file) => known.files.has(file) && !changes.isGone(file)))
+  })
+
+  const flush: FlushBehind.FlushBehind = yield* FlushBehind.make({
+    storage,
+    geometry,
+    known,
+    stored,
+    flushed,
+    digestOf,
+    hasher,
+    rewrite: (piece, bytes) => write(piece, bytes, digestOf(piece)),
+    onLost: (pieces) => {
+      drop(pieces)
+      const files = new Set(pieces.flatMap((piece) => KnownFiles.filesOf(known, piece)))
+      report({ _tag: "PiecesLost", pieces, paths: Array.from(files, (file) => layout.files[file]!.path.join("/")) })
+    },
+    onChanged: Effect.fnUntraced(
+      function* (files) {
+        yield* reconsider(files)
+        const left = files.filter((file) => known.files.get(file)?.standing === "own" && !changes.isGone(file))
+        yield* claims.claim(left)
+        left.forEach(settleLater)
+        return left
+      },
+      Effect.orElseSucceed((): ReadonlyArray<number> => [])
+    ),
+    onFlushed: Effect.fnUntraced(function* (pieces, files) {
+      keeper.noteFlushed(pieces)
+      const idle = files.filter(({ file }) => known.files.get(file)?.isWriting === false)
+      changes.observe(
+        idle.map(({ file }) => file),
+        idle
+      )
+      yield* keeper.append(true)
+      const done = idle.map(({ file }) => file).filter((file) => KnownFiles.isWhole(known, file, stored))
+      if (done.length > 0) yield* storage.release(done)
+    }),
+    report
+  })
+
+  const toSettle = new Set<number>()
+  const settling = yield* Latch.make(false)
+
+  /** Looks at files that need no more writes: from now on their size and time say whether somebody changed them. */
+  const settle = Effect.gen(function* () {
+    const files = [...toSettle].filter((file) => known.files.get(file)?.isWriting === true)
+    toSettle.clear()
+    for (const facts of yield* storage.look(files)) {
+      const entry = facts && known.files.get(facts.file)
+      if (entry === undefined || !KnownFiles.isWhole(known, facts!.file, stored)) continue
+      if (entry.facts.identity !== facts!.identity) continue
+      // Cut off or made longer before it was looked at.
+      if (facts!.length !== layout.files[facts!.file]!.length) changes.doubt([facts!.file])
+      entry.facts = facts!
+      entry.isWriting = false
+      noteFile(facts!.file)
+    }
+  })
+
+  const settleLater = (file: number): void => {
+    toSettle.add(file)
+    Latch.openUnsafe(settling)
+  }
+
+  // A torrent that stops leaves files of which a later run believes what they look like.
+  yield* Effect.addFinalizer(() =>
+    Effect.gen(function* () {
+      const files = [...known.files].flatMap(([file, { isWriting }]) => (isWriting ? [file] : []))
+      if (files.length === 0) return
+      for (const facts of yield* storage.look(files)) {
+        const entry = facts && known.files.get(facts.file)
+        if (entry === undefined || entry.facts.identity !== facts!.identity) continue
+        entry.facts = facts!
+        entry.isWriting = false
+        noteFile(facts!.file)
+      }
+    }).pipe(Effect.ignore)
+  )
+
+  const spannedFiles = (piece: PieceIndex, begin: number, length: number): ReadonlyArray<number> =>
+    FileLayout.spans(layout, PieceGeometry.pieceOffset(geometry, piece) + begin, length).flatMap(({ file }) =>
+      layout.files[file]!.padding ? [] : [file]
+    )
+
+  const notStored = (piece: PieceIndex) =>
+    StorageError.of("read", [
+      new NotStored({ path: layout.files[KnownFiles.filesOf(known, piece)[0]!]!.path.join("/") })
+    ])
+
+  const readBlock: TorrentStorage["readBlock"] = Effect.fnUntraced(function* (piece, begin, length, into) {
+    const files = spannedFiles(piece, begin, length)
+    for (let reads = 0; reads < maxReads; reads++) {
+      if (!(yield* changes.isRight(piece))) return yield* notStored(piece)
+      const read = yield* Effect.tapError(storage.readBlock(piece, begin, length, into), ({ reason }) =>
+        reason._tag === "NotStored" ? Effect.ignore(changes.look(files)) : Effect.void
+      )
+      if (changes.observe(files, read.files)) return read
+    }
+    const path = layout.files[files[0]!]!.path.join("/")
+    return yield* StorageError.of("read", [new StorageUnavailable({ path, why: "it changes while it is read" })])
+  })
+
+  /** Wanted files that no piece may come for: empty ones, which are to be made, and those that are to be cut. */
+  let unwritten: ReadonlyArray<number> = []
+
+  const isTooLong = (file: number): boolean => (known.files.get(file)?.facts.length ?? 0) > layout.files[file]!.length
+
+  const begin: TorrentFiles["begin"] = Effect.fnUntraced(function* (wanted, pieces) {
+    const isWanted = new Set(wanted)
+    const isMissing = (piece: PieceIndex) => Bitfield.has(pieces, piece) && !Bitfield.has(stored, piece)
+    const toWrite = KnownFiles.realFiles(layout).filter((file) =>
+      isWanted.has(file) && (isTooLong(file) || (layout.files[file]!.length === 0 && !known.files.has(file)))
+        ? true
+        : KnownFiles.missingIn(known, file, stored).some(isMissing)
+    )
+    if (toWrite.length > 0) yield* storage.reserve(toWrite)
+    unwritten = toWrite.filter((file) => layout.files[file]!.length === 0 || isTooLong(file))
+  })
+
+  /** Looks at files that came to their places, or that somebody put there since the torrent started. */
+  const meet = Effect.fnUntraced(function* (files: ReadonlyArray<number>) {
+    for (const facts of yield* storage.look(files.filter((file) => !layout.files[file]!.padding))) {
+      const before = facts && known.files.get(facts.file)
+      if (facts === undefined || before?.facts.identity === facts.identity) continue
+      const toCompare = new Set(options.overwrites ? [] : KnownFiles.missingIn(known, facts.file, stored))
+      const standing = toCompare.size === 0 ? "own" : "undecided"
+      known.files.set(facts.file, { standing, facts, isWriting: false, toCompare })
+    }
+    const foreign = files.find((file) => {
+      const found = known.files.get(file)
+      const isInTheWay = found !== undefined && (found.standing === "foreign" || isTooLong(file))
+      return isInTheWay && !options.overwrites && !KnownFiles.isWhole(known, file, stored)
+    })
+    if (foreign === undefined) return
+    return yield* StorageError.of("prepare", [new FileExists({ path: layout.files[foreign]!.path.join("/") })])
+  })
+
+  const self: TorrentFiles = {
+    writer: {
+      verifies: storage.verifies,
+      writePiece: (piece, bytes, sha1) =>
+        Effect.andThen(
+          Effect.interruptible(flush.admit(bytes.length)),
+          Effect.onError(write(piece, bytes, sha1 ?? digestOf(piece)), () =>
+            Effect.sync(() => flush.refund(bytes.length))
+          )
+        )
+    },
+    reader: { readBlock },
+    noteStored: (piece) => {
+      keeper.noteStored(piece)
+      for (const file of KnownFiles.filesOf(known, piece)) {
+        if (KnownFiles.isWhole(known, file, stored)) settleLater(file)
+      }
+    },
+    suspects: changes.suspects,
+    deciding: [...new Set([...known.files.values()].flatMap(({ toCompare }) => [...toCompare]))],
+    begin,
+    select: Effect.fnUntraced(function* (files, pieces) {
+      yield* storage.prepare(files)
+      yield* meet(files)
+      yield* begin(files, pieces)
+    }),
+    isDirty: flush.isDirty,
+    finish: Effect.gen(function* () {
+      yield* claims.claim(unwritten.filter((file) => known.files.get(file)?.isWriting !== true))
+      flush.noteWritten(unwritten)
+      for (const file of unwritten) toSettle.add(file)
+      unwritten = []
+      yield* settle
+      yield* keeper.append(false)
+      yield* flush.all
+      yield* changes.lookAtAll
+      yield* changes.settled
+    }),
+    run: Effect.all(
+      [
+        changes.run,
+        flush.run,
+        settling.await.pipe(
+          Effect.andThen(Effect.sleep(settleAfter)),
+          Effect.tap(() => Effect.sync(() => Latch.closeUnsafe(settling))),
+          Effect.andThen(Effect.ignore(settle)),
+          Effect.forever
+        )
+      ],
+      { concurrency: "unbounded", discard: true }
+    )
+  }
+  return self
+})

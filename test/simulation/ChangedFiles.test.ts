@@ -1,0 +1,232 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as Bitfield from "../../src/base/Bitfield.ts"
+import * as Swarms from "../../src/testing/Swarms.ts"
+import type { TorrentEvent } from "../../src/torrent/TorrentEvent.ts"
+import { seed, small } from "./torrents.ts"
+
+const test = <E>(name: string, program: (world: Swarms.World) => Effect.Effect<void, E, Scope.Scope>) =>
+  it.effect(name, () => Swarms.use({ seed }, program))
+
+const [a, c] = ["known/a.bin", "known/b/c.bin"] as const
+
+const of = <Tag extends TorrentEvent["_tag"]>({ events }: Swarms.Download, tag: Tag) =>
+  events.flatMap((event) => (event._tag === tag ? [event as Extract<TorrentEvent, { _tag: Tag }>] : []))
+
+const everything = Bitfield.full(small.metainfo.layout.geometry.pieceCount)
+
+/** A download that is complete, stopped, and remembered. */
+const completed = Effect.fnUntraced(function* (world: Swarms.World) {
+  const download = yield* world.download(small, { behaviours: [{}] })
+  yield* world.until(download.isComplete, "1 minute")
+  yield* download.stop
+  return download
+})
+
+/** Runs the torrent again to its completion; how many pieces were digested for it, and fetched. */
+const again = Effect.fnUntraced(function* (world: Swarms.World) {
+  const before = world.faults.counts("digest").calls
+  const download = yield* world.download(small, { behaviours: [{}] })
+  yield* world.until(download.isComplete, "1 minute")
+  const { downloadedBytes } = yield* download.torrent.status
+  yield* download.stop
+  return { download, digested: world.faults.counts("digest").calls - before, downloadedBytes }
+})
+
+describe("files that change between two runs", () => {
+  test("what has not changed is not read again", (world) =>
+    Effect.gen(function* () {
+      yield* completed(world)
+
+      const { digested, downloadedBytes } = yield* again(world)
+
+      assert.deepStrictEqual([digested, downloadedBytes], [0, 0])
+    }))
+
+  test("a piece that somebody changed is fetched again, and only its file is read", (world) =>
+    Effect.gen(function* () {
+      yield* completed(world)
+      world.medium.modify(a, 70_000, new Uint8Array(7))
+
+      const { digested, download, downloadedBytes } = yield* again(world)
+
+      assert.isTrue((yield* world.summary(download)).isRight)
+      assert.deepStrictEqual([digested, downloadedBytes], [8, 65_536])
+    }))
+
+  test("a file that was only touched is digested once, and never again", (world) =>
+    Effect.gen(function* () {
+      yield* completed(world)
+      world.medium.touch(a)
+
+      const first = yield* again(world)
+      const second = yield* again(world)
+
+      assert.deepStrictEqual([first.digested, first.downloadedBytes], [8, 0])
+      assert.deepStrictEqual([second.digested, second.downloadedBytes], [0, 0])
+    }))
+
+  test("a file that is gone is fetched again, and the event says which pieces are missing", (world) =>
+    Effect.gen(function* () {
+      yield* completed(world)
+      world.medium.remove(a)
+
+      const { download } = yield* again(world)
+
+      assert.strictEqual(of(download, "Started")[0]!.missingPieces, 8)
+      assert.isTrue((yield* world.summary(download)).isRight)
+    }))
+
+  test("all files gone: nothing is fetched, and it goes on when they are back", (world) =>
+    Effect.gen(function* () {
+      yield* completed(world)
+      for (const path of [a, c]) world.medium.move(path, `away/${path}`)
+
+      const download = yield* world.download(small, { behaviours: [{}] })
+      yield* world.advance("10 minutes")
+      const { state } = yield* download.torrent.status
+      for (const path of [a, c]) world.medium.move(`away/${path}`, path)
+      yield* world.until(download.isComplete, "1 minute")
+
+      assert.strictEqual(state._tag, "FilesMissing")
+      assert.deepStrictEqual(
+        of(download, "FilesMissing").map(({ missingFiles, paths }) => [missingFiles, paths]),
+        [[2, [a, c]]]
+      )
+      assert.strictEqual(download.peers[0]!.counters.requests, 0)
+      assert.isTrue(download.isComplete())
+    }))
+
+  test("all files gone: everything is fetched again if that is asked for", (world) =>
+    Effect.gen(function* () {
+      yield* completed(world)
+      for (const path of [a, c]) world.medium.remove(path)
+
+      const download = yield* world.download(small, { behaviours: [{}], startOver: true })
+      yield* world.until(download.isComplete, "1 minute")
+
+      const { isRight, writes } = yield* world.summary(download)
+      assert.isTrue(isRight)
+      assert.deepStrictEqual(writes, Array(20).fill(2))
+    }))
+
+  test("resume data that lies beside other files than those it describes is worth nothing", (world) =>
+    Effect.gen(function* () {
+      yield* completed(world)
+      world.medium.put(a, small.fileContent(0).fill(1, 0, 65_536))
+      const planted = yield* world.download(small, { behaviours: [{}] })
+
+      const error = yield* Effect.flip(planted.torrent.completed)
+
+      assert.strictEqual(error._tag, "ContentExists")
+    }))
+})
+
+describe("files that change while a torrent runs", () => {
+  const changes: ReadonlyArray<readonly [string, (world: Swarms.World) => void, lost: boolean]> = [
+    ["deleted", ({ medium }) => medium.remove(a), true],
+    ["cut off", ({ medium }) => medium.cut(a, 100_000), true],
+    ["changed", ({ medium }) => medium.modify(a, 70_000, new Uint8Array(7)), true],
+    ["replaced by the same bytes", ({ medium }) => medium.replace(a), false],
+    ["touched", ({ medium }) => medium.touch(a), false]
+  ]
+  for (const [name, change, isLost] of changes) {
+    test(`a file that needs no more writes and is ${name} during the download is right when it is complete`, (world) =>
+      Effect.gen(function* () {
+        const download = yield* world.download(small, {
+          behaviours: [{ bytesPerSecond: 100_000 }],
+          order: "sequential"
+        })
+        yield* world.advance("9 seconds")
+        const { storedPieces } = yield* download.torrent.status
+
+        change(world)
+        yield* world.until(download.isComplete, "5 minutes")
+
+        const { isComplete, isRight } = yield* world.summary(download)
+        assert.isAbove(storedPieces, 8)
+        assert.deepStrictEqual([isComplete, isRight], [true, true])
+        assert.strictEqual(of(download, "PiecesLost").length, isLost ? 1 : 0)
+      }))
+
+    test(`no wrong byte leaves of a file that is ${name} while it is seeded`, (world) =>
+      Effect.gen(function* () {
+        const listen = { port: 6_881 }
+        const giver = yield* world.beside({ engine: { listen } })
+        const seeding = yield* giver.download(small, { seed: true, from: { stored: everything, resume: undefined } })
+        yield* giver.until(seeding.isComplete, "1 minute")
+
+        change(giver)
+        const taker = yield* world.download(small, { peers: [{ host: giver.host, port: listen.port }] })
+        yield* world.advance("1 minute")
+        yield* taker.torrent.addPeers([(yield* world.join(small, {})).address])
+        yield* world.until(taker.isComplete, "5 minutes")
+
+        const { rejectedPieces } = yield* taker.torrent.status
+        assert.strictEqual(rejectedPieces, 0)
+        assert.isTrue((yield* world.summary(taker)).isRight)
+      }))
+  }
+
+  test("a touch costs at most one digest a piece", (world) =>
+    Effect.gen(function* () {
+      const download = yield* world.download(small, { seed: true, from: { stored: everything, resume: undefined } })
+      yield* world.until(download.isComplete, "1 minute")
+      const before = world.faults.counts("digest").calls
+
+      world.medium.touch(a)
+      const taker = yield* world.beside()
+      const taken = yield* taker.download(small, { peers: [] })
+      yield* download.torrent.addPeers([])
+      yield* world.advance("10 seconds")
+      void taken
+
+      assert.isAtMost(world.faults.counts("digest").calls - before, 8)
+    }))
+
+  test("what is only given is not fetched again when it is gone, and peers are told", (world) =>
+    Effect.gen(function* () {
+      const listen = { port: 6_881 }
+      const giver = yield* world.beside({ engine: { listen } })
+      const seeding = yield* giver.download(small, {
+        seed: true,
+        readOnly: true,
+        from: { stored: everything, resume: undefined }
+      })
+      yield* giver.until(seeding.isComplete, "1 minute")
+      giver.medium.remove(a)
+
+      const taker = yield* world.download(small, { peers: [{ host: giver.host, port: listen.port }] })
+      yield* world.advance("1 minute")
+
+      const { storedPieces } = yield* taker.torrent.status
+      const given = yield* seeding.torrent.status
+      assert.strictEqual(storedPieces, 12)
+      assert.strictEqual(given.storedPieces, 12)
+      assert.isUndefined(giver.medium.read(a))
+      assert.strictEqual(of(seeding, "PiecesLost").length, 1)
+    }))
+
+  test("all files gone while it is seeded: they are missed and not fetched again", (world) =>
+    Effect.gen(function* () {
+      const listen = { port: 6_881 }
+      const giver = yield* world.beside({ engine: { listen } })
+      const seeding = yield* giver.download(small, { seed: true, behaviours: [{}] })
+      yield* giver.until(seeding.isComplete, "1 minute")
+      const requests = seeding.peers[0]!.counters.requests
+      for (const path of [a, c]) giver.medium.move(path, `away/${path}`)
+
+      const taker = yield* world.download(small, { peers: [{ host: giver.host, port: listen.port }] })
+      yield* world.advance("1 minute")
+      const { state } = yield* seeding.torrent.status
+      const paths = giver.medium.paths()
+      for (const path of [a, c]) giver.medium.move(`away/${path}`, path)
+      yield* world.until(taker.isComplete, "10 minutes")
+
+      assert.strictEqual(state._tag, "FilesMissing")
+      assert.deepStrictEqual(paths, [`away/${a}`, `away/${c}`, "known/empty"])
+      assert.strictEqual(seeding.peers[0]!.counters.requests, requests)
+      assert.isTrue((yield* world.summary(taker)).isRight)
+    }))
+})

@@ -1,0 +1,275 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as Swarms from "../../src/testing/Swarms.ts"
+import type { ContentExists } from "../../src/torrent/ContentExists.ts"
+import { make, other, seed, small } from "./torrents.ts"
+
+const test = <E>(name: string, program: (world: Swarms.World) => Effect.Effect<void, E, Scope.Scope>) =>
+  it.effect(name, () => Swarms.use({ seed }, program))
+
+const [a, empty, c] = ["known/a.bin", "known/empty", "known/b/c.bin"] as const
+
+/** Nothing that a torrent would write: no byte is zero, and none is right. */
+const foreign = (length: number) => new Uint8Array(length).fill(0xee)
+
+const right = (file: number) => small.fileContent(file)
+
+/** Right up to `end`, zeros behind it. */
+const partly = (file: number, end: number) => right(file).fill(0, end)
+
+const failure = (download: Swarms.Download) =>
+  Effect.map(Effect.flip(download.torrent.completed), (error) => error as ContentExists)
+
+/** Three files that share one piece. */
+const shared = await make({
+  name: "shared",
+  seed: 5,
+  pieceLength: 65_536,
+  files: [
+    { path: ["x"], length: 1_000 },
+    { path: ["y"], length: 2_000 },
+    { path: ["z"], length: 200_000 }
+  ]
+})
+
+describe("files that exist where a torrent would write", () => {
+  test("another file fails the torrent before it writes anything, and stays as it is", (world) =>
+    Effect.gen(function* () {
+      world.medium.put(c, foreign(200_000))
+
+      const download = yield* world.download(small, { behaviours: [{}] })
+      const error = yield* failure(download)
+      yield* world.advance("1 minute")
+
+      assert.strictEqual(error._tag, "ContentExists")
+      assert.deepStrictEqual(error.files, [
+        { path: c, totalPieces: 13, verifiedPieces: 0, excessBytes: 0, isOther: false }
+      ])
+      assert.deepStrictEqual(world.medium.read(c), foreign(200_000))
+      assert.deepStrictEqual(world.medium.paths(), [c])
+      assert.strictEqual(download.peers[0]!.counters.connections, 0)
+      assert.strictEqual(world.medium.openCount(), 0)
+    }))
+
+  test("a longer file fails it although all of it is right, and is cut if it may be overwritten", (world) =>
+    Effect.gen(function* () {
+      const longer = new Uint8Array(right(0).length + 77).fill(7)
+      longer.set(right(0))
+      world.medium.put(a, longer)
+      world.medium.put(empty, new Uint8Array(0))
+      world.medium.put(c, right(2))
+      const refused = yield* world.download(small, { behaviours: [{}] })
+      const error = yield* failure(refused)
+      yield* refused.stop
+
+      const download = yield* world.download(small, { behaviours: [{}], overwrite: true })
+      yield* world.until(download.isComplete, "1 minute")
+
+      assert.deepStrictEqual(error.files, [
+        { path: a, totalPieces: 8, verifiedPieces: 8, excessBytes: 77, isOther: false }
+      ])
+      assert.isTrue((yield* world.summary(download)).isRight)
+    }))
+
+  test("a file longer than an empty one of the torrent fails it", (world) =>
+    Effect.gen(function* () {
+      world.medium.put(empty, foreign(3))
+
+      const error = yield* failure(yield* world.download(small, { behaviours: [{}] }))
+
+      assert.deepStrictEqual(
+        error.files.map(({ excessBytes, path }) => [path, excessBytes]),
+        [[empty, 3]]
+      )
+      assert.deepStrictEqual(world.medium.read(empty), foreign(3))
+    }))
+
+  test("what is no regular file fails it", (world) =>
+    Effect.gen(function* () {
+      world.medium.block(a)
+
+      const error = yield* failure(yield* world.download(small, { behaviours: [{}] }))
+
+      assert.deepStrictEqual(
+        error.files.map(({ isOther, path }) => [path, isOther]),
+        [[a, true]]
+      )
+    }))
+
+  const adopted: ReadonlyArray<readonly [string, () => Uint8Array | number]> = [
+    ["an empty one", () => new Uint8Array(0)],
+    ["a hole", () => 500_000],
+    ["one whose pieces are right or zeros", () => partly(0, 3 * 65_536)],
+    ["one whose pieces are right and that ends early", () => right(0).slice(0, 2 * 65_536)],
+    ["one that is right", () => right(0)]
+  ]
+  for (const [name, content] of adopted) {
+    test(`is adopted: ${name}`, (world) =>
+      Effect.gen(function* () {
+        world.medium.put(a, content())
+
+        const download = yield* world.download(small, { behaviours: [{}] })
+        yield* world.until(download.isComplete, "1 minute")
+
+        const { isComplete, isRight } = yield* world.summary(download)
+        assert.deepStrictEqual([isComplete, isRight], [true, true])
+      }))
+  }
+
+  test("zeros that somebody wrote prove nothing: the torrent fails once a piece shows that they are others", (world) =>
+    Effect.gen(function* () {
+      world.medium.put(a, new Uint8Array(500_000))
+
+      const download = yield* world.download(small, { behaviours: [{}] })
+      const error = yield* failure(download)
+
+      assert.deepStrictEqual(
+        error.files.map(({ path }) => path),
+        [a]
+      )
+      assert.deepStrictEqual(world.medium.read(a), new Uint8Array(500_000))
+    }))
+
+  test("a wrong piece among right ones makes it another file", (world) =>
+    Effect.gen(function* () {
+      const mixed = right(0)
+      mixed[70_000]! ^= 1
+      world.medium.put(a, mixed)
+
+      const error = yield* failure(yield* world.download(small, { behaviours: [{}] }))
+
+      assert.deepStrictEqual(
+        error.files.map(({ path, verifiedPieces }) => [path, verifiedPieces]),
+        [[a, 6]]
+      )
+      assert.deepStrictEqual(world.medium.read(a), mixed)
+    }))
+
+  test("may be overwritten, and pieces that are right are kept", (world) =>
+    Effect.gen(function* () {
+      const mixed = right(0)
+      mixed[70_000]! ^= 1
+      world.medium.put(a, mixed)
+      world.medium.put(c, foreign(1_000_000))
+
+      const download = yield* world.download(small, { behaviours: [{}], overwrite: true })
+      yield* world.until(download.isComplete, "1 minute")
+
+      const { isRight, writes } = yield* world.summary(download)
+      assert.isTrue(isRight)
+      assert.deepStrictEqual(writes.slice(0, 7), [0, 1, 0, 0, 0, 0, 0])
+    }))
+
+  test("one that nothing on disk can prove is decided by its pieces, which come first: equal bytes adopt it", (world) =>
+    Effect.gen(function* () {
+      const ours = shared.fileContent(1)
+      world.medium.put("shared/y", ours)
+
+      const download = yield* world.download(shared, { behaviours: [{}] })
+      yield* world.until(download.isComplete, "1 minute")
+
+      const { events, isRight } = yield* world.summary(download)
+      const stored = events.flatMap((event) => (event._tag === "PieceStored" ? [event.piece] : []))
+      assert.isTrue(isRight)
+      assert.strictEqual(stored[0], 0)
+    }))
+
+  test("one that nothing on disk can prove is decided by its pieces: other bytes fail the torrent", (world) =>
+    Effect.gen(function* () {
+      const notes = shared.fileContent(1).slice(0, 900)
+      notes[17]! ^= 1
+      world.medium.put("shared/y", notes)
+
+      const download = yield* world.download(shared, { behaviours: [{}] })
+      const error = yield* failure(download)
+      yield* world.advance("1 minute")
+
+      assert.deepStrictEqual(
+        error.files.map(({ path }) => path),
+        ["shared/y"]
+      )
+      assert.deepStrictEqual(world.medium.read("shared/y"), notes)
+      assert.strictEqual((yield* download.torrent.status).state._tag, "Failed")
+      assert.strictEqual(world.medium.openCount(), 0)
+    }))
+
+  test("a file of others that is not wanted is not touched for its neighbour's sake", (world) =>
+    Effect.gen(function* () {
+      world.medium.put("shared/x", foreign(1_000))
+
+      const error = yield* failure(
+        yield* world.download(shared, { behaviours: [{}], files: ["skip", "normal", "skip"] })
+      )
+
+      assert.strictEqual(error._tag, "ContentExists")
+      assert.deepStrictEqual(world.medium.read("shared/x"), foreign(1_000))
+    }))
+
+  test("a file of others that no wanted piece reaches is of no concern", (world) =>
+    Effect.gen(function* () {
+      world.medium.put(c, foreign(1_000))
+
+      const download = yield* world.download(other, { behaviours: [{}] })
+      yield* world.until(download.isComplete, "1 minute")
+
+      assert.isTrue(download.isComplete())
+      assert.deepStrictEqual(world.medium.read(c), foreign(1_000))
+    }))
+
+  test("a file that appears while the torrent runs is not overwritten, and the torrent goes on once it is gone", (world) =>
+    Effect.gen(function* () {
+      const slow = yield* world.download(small, { behaviours: [{ bytesPerSecond: 20_000 }], order: "sequential" })
+      yield* world.advance("5 seconds")
+      world.medium.put(c, foreign(10))
+      yield* world.advance("2 minutes")
+      const { state } = yield* slow.torrent.status
+      const kept = world.medium.read(c)
+
+      world.medium.remove(c)
+      yield* world.until(slow.isComplete, "3 minutes")
+
+      assert.strictEqual(state._tag === "StorageFailing" && state.error.reason._tag, "FileExists")
+      assert.deepStrictEqual(kept, foreign(10))
+      assert.isTrue((yield* world.summary(slow)).isRight)
+    }))
+})
+
+describe("two torrents that would write to one path", () => {
+  const twin = make({ seed: 9, pieceLength: 65_536, files: [{ path: ["a.bin"], length: 300_000 }] })
+
+  test("the second one fails before it touches anything", (world) =>
+    Effect.gen(function* () {
+      const first = yield* world.download(small, { behaviours: [{ bytesPerSecond: 50_000 }] })
+      yield* world.advance("1 second")
+      const second = yield* world.download(yield* Effect.promise(() => twin), { behaviours: [{}] })
+
+      const error = yield* Effect.flip(second.torrent.completed)
+      yield* world.until(first.isComplete, "2 minutes")
+
+      assert.strictEqual(error._tag === "StorageError" && error.reason._tag, "WriterConflict")
+      assert.isTrue((yield* world.summary(first)).isRight)
+    }))
+
+  test("any number of them may read and give what is complete", (world) =>
+    Effect.gen(function* () {
+      const again = yield* Effect.promise(() =>
+        make({
+          pieceLength: 32_768,
+          files: [
+            { path: ["a.bin"], length: 500_000 },
+            { path: ["empty"], length: 0 },
+            { path: ["b", "c.bin"], length: 19 * 65_536 + 20_001 - 500_000 }
+          ]
+        })
+      )
+      const first = yield* world.download(small, { behaviours: [{}], seed: true })
+      yield* world.until(first.isComplete, "1 minute")
+
+      const second = yield* world.download(again, { seed: true })
+      yield* world.until(second.isComplete, "1 minute")
+
+      assert.isTrue(second.isComplete())
+      assert.strictEqual((yield* first.torrent.status).state._tag, "Complete")
+    }))
+})

@@ -1,0 +1,119 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as Bitfield from "../../src/base/Bitfield.ts"
+import * as FaultyStorage from "../../src/testing/FaultyStorage.ts"
+import * as Swarms from "../../src/testing/Swarms.ts"
+import { make, seed, small } from "./torrents.ts"
+
+const test = <E>(name: string, program: (world: Swarms.World) => Effect.Effect<void, E, Scope.Scope>) =>
+  it.effect(name, () => Swarms.use({ seed }, program))
+
+const count = ({ events }: Swarms.Download, tag: string) => events.filter(({ _tag }) => _tag === tag).length
+
+const large = await make({
+  name: "large",
+  seed: 11,
+  pieceLength: 1 << 20,
+  files: [{ path: [], length: 72 << 20 }]
+})
+
+describe("flushing", () => {
+  test("complete comes after a flush, and resume data says that everything survives a power cut", (world) =>
+    Effect.gen(function* () {
+      world.faults.delay("flush", "10 seconds")
+      const download = yield* world.download(small, { behaviours: [{}] })
+
+      yield* world.advance("8 seconds")
+      const during = yield* download.torrent.status
+      yield* world.until(download.isComplete, "1 minute")
+
+      assert.strictEqual(during.state._tag, "Flushing")
+      assert.deepStrictEqual([during.missingBytes, count(download, "Flushing")], [0, 1])
+      assert.isTrue(Bitfield.isFull(world.resume.saved(small.metainfo.infoHash)!.flushed))
+    }))
+
+  test("while flushes fail it is not complete and says so; what may be lost is written again, and then flushed", (world) =>
+    Effect.gen(function* () {
+      world.faults.failAll("sync", FaultyStorage.inputOutputError)
+      const download = yield* world.download(small, { behaviours: [{}] })
+      yield* world.advance("1 minute")
+      const { state } = yield* download.torrent.status
+      const flushedMeanwhile = world.resume.saved(small.metainfo.infoHash)!.flushed.count
+      const written = (yield* world.summary(download)).writes
+
+      world.faults.recover("sync")
+      yield* world.until(download.isComplete, "1 minute")
+
+      assert.strictEqual(state._tag, "StorageFailing")
+      assert.strictEqual(flushedMeanwhile, 0)
+      assert.isAbove(Math.min(...written), 1)
+      assert.deepStrictEqual([count(download, "FlushFailed"), count(download, "StorageRecovered")], [1, 1])
+      assert.isTrue((yield* world.summary(download)).isRight)
+      assert.isTrue(Bitfield.isFull(world.resume.saved(small.metainfo.infoHash)!.flushed))
+    }))
+
+  test("one file whose flush fails does not hold up what is said of the others", (world) =>
+    Effect.gen(function* () {
+      world.medium.failFlushes("known/a.bin", FaultyStorage.inputOutputError.reason)
+      const download = yield* world.download(small, { behaviours: [{}] })
+      yield* world.advance("1 minute")
+      const { flushed } = world.resume.saved(small.metainfo.infoHash)!
+      world.medium.failFlushes("known/a.bin", undefined)
+      yield* world.until(download.isComplete, "1 minute")
+
+      assert.deepStrictEqual([...Bitfield.indices(flushed)], [8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19])
+      assert.isTrue(download.isComplete())
+    }))
+
+  test("a piece lost by a failed flush is fetched again", (world) =>
+    Effect.gen(function* () {
+      world.faults.failAll("sync", FaultyStorage.inputOutputError)
+      const download = yield* world.download(small, { behaviours: [{}] })
+      yield* world.advance("20 seconds")
+      world.medium.damage(small.metainfo.layout, 3, 7)
+      yield* world.advance("20 seconds")
+      world.faults.recover("sync")
+      yield* world.until(download.isComplete, "2 minutes")
+
+      assert.strictEqual(count(download, "PiecesLost"), 1)
+      assert.isTrue((yield* world.summary(download)).isRight)
+    }))
+
+  test("it runs behind the download: at no time more than 64 MiB are not flushed", (world) =>
+    Effect.gen(function* () {
+      world.faults.delay("flush", "2 seconds")
+      const download = yield* world.download(large, { behaviours: [{}, {}, {}, {}] })
+      let most = 0
+      for (let step = 0; step < 600 && !download.isComplete(); step++) {
+        yield* world.advance("100 millis")
+        const saved = world.resume.saved(large.metainfo.infoHash)
+        if (saved !== undefined) most = Math.max(most, saved.stored.count - saved.flushed.count)
+      }
+
+      assert.isTrue(download.isComplete())
+      assert.isAtMost(most, 64)
+      assert.isAbove(most, 8)
+    }))
+
+  test("after a kill, pieces written since the last flush are digested at once, and the others before it is complete", (world) =>
+    Effect.gen(function* () {
+      const download = yield* world.download(small, { behaviours: [{ bytesPerSecond: 30_000 }] })
+      yield* world.advance("35 seconds")
+      const killed = world.snapshot(small)
+      const { flushed, stored } = killed.resume!
+
+      const next = yield* world.beside()
+      const again = yield* next.download(small, { from: killed, behaviours: [{}] })
+      yield* next.simulation.settle
+      const digestedAtOnce = next.faults.counts("digest").calls
+      yield* next.until(again.isComplete, "1 minute")
+
+      assert.isAbove(flushed.count, 0)
+      assert.isAbove(stored.count, flushed.count)
+      assert.isAtLeast(digestedAtOnce, stored.count - flushed.count)
+      assert.isAtLeast(next.faults.counts("digest").calls, stored.count)
+      assert.isTrue((yield* next.summary(again)).isRight)
+      yield* download.stop
+    }))
+})
