@@ -37,6 +37,9 @@ const download: Arguments.Command = {
     { name: "max-connections", value: "N", about: "peers to be connected to at once (default: 50)" },
     { name: "buffer", value: "SIZE", about: "memory for pieces that are under way (default: 64MiB)" },
     { name: "select", value: "GLOB", repeats: true, about: "only files that match, such as '*.mkv' or 'extras/**'" },
+    { name: "overwrite", about: "replace files of others that are in the way; pieces that match are kept" },
+    { name: "start-over", about: "fetch everything again if all files with stored bytes are gone" },
+    { name: "state", value: "DIR", about: "where to remember what is stored, also when it is complete" },
     { name: "sequential", about: "fetch pieces from the first on, to watch or listen meanwhile" },
     { name: "limit-down", value: "RATE", about: "fetch no faster than this" },
     limitUp,
@@ -48,7 +51,8 @@ const download: Arguments.Command = {
   ],
   notes: [
     "Started again, it goes on from what is stored. DIR/.piecewise remembers that, and is removed when",
-    "everything is stored and verified. Ctrl-C stops and keeps what is stored."
+    "everything is stored, verified and flushed. Ctrl-C stops and keeps what is stored. Files that exist are",
+    "kept if they are the torrent's, and never touched if they are not, unless --overwrite is given."
   ]
 }
 

@@ -2,10 +2,11 @@
  * `piecewise download`: runs one torrent until everything that is wanted is stored, or goes on giving it to others, and
  * shows how it goes.
  *
- * Resume data lies in `DIR/.piecewise` while a download is not complete, and is removed with the folder when it is: a
- * user finds what was asked for and nothing else, but for bytes of skipped files that came with it, which stay there.
- * Started again on a complete download, everything is verified anew, which takes about a second a gigabyte and is more
- * than resume data could promise.
+ * Resume data lies in `DIR/.piecewise` while a download is not complete, and is removed with the folder when everything is
+ * stored, verified and flushed: a user finds what was asked for and nothing else, but for bytes of skipped files that came
+ * with it, which stay there. Started again on a complete download, everything is verified anew, about a second a gigabyte.
+ * In a folder of its own (`--state`) it is kept: then what has not changed is not read again, and files that are gone are
+ * missed instead of fetched again.
  */
 
 import * as FileSystem from "node:fs/promises"
@@ -34,6 +35,12 @@ import * as Units from "./Units.ts"
 interface Options extends PeerOptions.PeerOptions {
   readonly torrent: string
   readonly directory: string
+  /** Where resume data lies and stays; in the folder of the download where it is not said. */
+  readonly stateDirectory: string | undefined
+  /** Whether files of others may be overwritten. */
+  readonly overwrite: boolean
+  /** Whether everything is fetched again where the files are gone. */
+  readonly startOver: boolean
   readonly storage: DownloadServices.Options["storage"]
   readonly network: DownloadServices.Options["network"]
   readonly daemon: DownloadServices.Options["daemon"]
@@ -65,6 +72,9 @@ const readOptions = Effect.fnUntraced(function* (args: Arguments.Arguments) {
   const options: Options = {
     torrent,
     directory: Arguments.get(args, "output") ?? ".",
+    stateDirectory: Arguments.get(args, "state"),
+    overwrite: Arguments.has(args, "overwrite"),
+    startOver: Arguments.has(args, "start-over"),
     ...services,
     ...peers,
     listen: peers.listen ?? (seed === false ? undefined : { port: 0 }),
@@ -154,10 +164,10 @@ const checkDirectory = (directory: string): Effect.Effect<void, CommandFailed> =
     catch: (cause) => Failure.ofFile(directory, cause)
   })
 
-const resumeDirectory = (directory: string): string => Path.join(directory, ".piecewise")
+const resumeDirectory = ({ directory, stateDirectory }: Options): string =>
+  stateDirectory ?? Path.join(directory, ".piecewise")
 
-const engineOf = (options: Options) =>
-  DownloadServices.layer({ ...options, resumeDirectory: resumeDirectory(options.directory) })
+const engineOf = (options: Options) => DownloadServices.layer({ ...options, resumeDirectory: resumeDirectory(options) })
 
 /** Runs it to its end, which is for one that seeds when it is stopped. */
 const session = (metainfo: Metainfo, options: Selected, output: Output, nobody: string | undefined) => {
@@ -170,7 +180,9 @@ const session = (metainfo: Metainfo, options: Selected, output: Output, nobody: 
       maxConnections: options.maxConnections,
       seed: options.seed,
       files: options.files,
-      order: options.order
+      order: options.order,
+      overwrite: options.overwrite,
+      startOver: options.startOver
     },
     show: options.show,
     output,
@@ -181,7 +193,9 @@ const session = (metainfo: Metainfo, options: Selected, output: Output, nobody: 
   }).pipe(
     Effect.ensuring(
       Effect.suspend(() =>
-        isComplete && options.storage !== "memory" ? forget(metainfo, options.directory) : Effect.void
+        isComplete && options.storage !== "memory" && options.stateDirectory === undefined
+          ? forget(metainfo, options)
+          : Effect.void
       )
     )
   )
@@ -190,7 +204,7 @@ const session = (metainfo: Metainfo, options: Selected, output: Output, nobody: 
 /** How an event ends the download, if it does. */
 const outcomeOf = (
   event: TorrentEvent,
-  { seed }: Options,
+  { directory, seed }: Options,
   nobody: string | undefined
 ): Exit.Exit<void, CommandFailed> | undefined => {
   const end = (why: string) => Exit.fail(new CommandFailed({ why }))
@@ -200,7 +214,9 @@ const outcomeOf = (
     case "SeedingEnded":
       return Exit.void
     case "Failed":
-      return end(event.error.message)
+      return end(whyFailed(event.error, directory))
+    case "FilesMissing":
+      return end(whyMissing(event, directory))
     case "StorageFailed":
       return DownloadEvents.isFinal(event.error) ? end(event.error.message) : undefined
     case "Started":
@@ -210,11 +226,27 @@ const outcomeOf = (
   }
 }
 
+const whyFailed = (error: Extract<TorrentEvent, { _tag: "Failed" }>["error"], directory: string): string =>
+  error._tag === "ContentExists"
+    ? `${Path.join(directory, error.message)}. Move it away, or replace it with --overwrite, which keeps the pieces that match`
+    : error.message
+
+const whyMissing = (
+  { missingFiles, paths }: Extract<TorrentEvent, { _tag: "FilesMissing" }>,
+  directory: string
+): string => {
+  const first = Path.join(directory, paths[0]!)
+  const what =
+    missingFiles === 1 ? `${first} is gone` : `${first} and all ${missingFiles} files with stored bytes are gone`
+  return `${what}; is the disk mounted? Put them back, or fetch everything again with --start-over`
+}
+
 /** Removes the resume data of a torrent that is complete, and its folder when nothing else is in it. */
-const forget = Effect.fnUntraced(function* (metainfo: Metainfo, directory: string) {
-  const folder = resumeDirectory(directory)
+const forget = Effect.fnUntraced(function* ({ infoHash, layout }: Metainfo, options: Options) {
+  const folder = resumeDirectory(options)
   const store = FileResumeStore.make({ directory: folder })
-  yield* store.open(metainfo.infoHash, metainfo.layout.geometry.pieceCount).pipe(
+  const { pieceCount } = layout.geometry
+  yield* store.open({ infoHash, pieceCount, fileCount: layout.files.length }).pipe(
     Effect.flatMap((resume) => resume.remove),
     Effect.scoped,
     // What stays is believed by nobody without a look at the files.

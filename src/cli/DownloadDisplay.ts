@@ -96,7 +96,7 @@ export const json = ({ metainfo, now, output, seeds }: Options): Display => {
         if (isOver) break
         const note = toNote(event)
         if (note !== undefined) output.note(note)
-        const line = DownloadEvents.line(event, metainfo, status.storedBytes)
+        const line = DownloadEvents.line(event, metainfo, status)
         if (line !== undefined) lines.push(line)
         if (event._tag === "SeedingEnded") isOver = true
         if (event._tag !== "Completed") continue
@@ -123,9 +123,10 @@ export const silent = ({ output }: Options): Display => {
   return {
     tell: (events) => {
       for (const event of events) {
-        if (event._tag !== "StorageFailed" && event._tag !== "StorageRecovered") continue
+        const isFailure = event._tag === "StorageFailed" || event._tag === "FlushFailed"
+        if (!isFailure && event._tag !== "StorageRecovered") continue
         const note = toNote(event)
-        if (note !== undefined && event._tag === "StorageFailed") output.note(`piecewise: ${note}`)
+        if (note !== undefined && isFailure) output.note(`piecewise: ${note}`)
       }
     },
     listen: () => {},

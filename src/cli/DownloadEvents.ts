@@ -13,9 +13,13 @@
  *   rejected   index, peers                  a piece did not match its digest; nothing of it was written
  *   damaged    index, peer?                  the only source of a piece sent wrong bytes; it is asked again later
  *   tracker    url, peers | error            a tracker answered or failed; it is asked again
- *   storage    ok, index?, reason?, error?   a write failed and is repeated; `ok` once it takes writes again
+ *   storage    ok, index?, reason?, error?   a write, or without `index` a flush, failed and is repeated; `ok` once it works
  *   unreadable index, error                  a stored piece could not be read for a peer, and is not given for now
  *   readable   index                         such a piece is there again
+ *   missing    files, paths                  every file with stored bytes is gone; the first of their paths
+ *   changed    paths                         somebody changed files; their pieces are verified before they count
+ *   lost       pieces, paths                 stored pieces that are gone or wrong on the disk, and are fetched again
+ *   flushing   stored                        every wanted piece is stored, and what is not on the disk yet is flushed
  *   resume     error                         resume data could not be written
  *   progress   state, bottleneck and why (what keeps it from being faster), stored, pieces, bytes, storedBytes,
  *              wantedBytes, missingBytes, downloadedBytes, wastedBytes, bytesPerSecond, uploadedBytes,
@@ -36,6 +40,7 @@ import type { StorageError } from "../storage/Storage.ts"
 import * as Bottleneck from "../torrent/Bottleneck.ts"
 import type { TorrentEvent } from "../torrent/TorrentEvent.ts"
 import type { TorrentState, TorrentStatus } from "../torrent/TorrentStatus.ts"
+import * as Units from "./Units.ts"
 
 /** A line of `--json`. */
 export type Line = { readonly event: string } & Readonly<Record<string, unknown>>
@@ -44,7 +49,7 @@ export type Line = { readonly event: string } & Readonly<Record<string, unknown>
 const given = "given"
 
 /** The line of an event; `undefined` where `complete`, `failed` or nothing tells it. */
-export const line = (event: TorrentEvent, metainfo: Metainfo, storedBytes: number): Line | undefined => {
+export const line = (event: TorrentEvent, metainfo: Metainfo, status: TorrentStatus): Line | undefined => {
   switch (event._tag) {
     case "Checking":
       return { event: "checking", checked: event.checkedPieces, pieces: event.totalPieces }
@@ -57,7 +62,7 @@ export const line = (event: TorrentEvent, metainfo: Metainfo, storedBytes: numbe
         missing: event.missingPieces,
         pieces: event.totalPieces,
         bytes: metainfo.layout.geometry.totalLength,
-        storedBytes
+        storedBytes: status.storedBytes
       }
     case "PeerConnected":
       return { event: "peer", address: PeerAddress.format(event.address), connected: true }
@@ -79,6 +84,18 @@ export const line = (event: TorrentEvent, metainfo: Metainfo, storedBytes: numbe
     }
     case "StorageRecovered":
       return { event: "storage", ok: true }
+    case "FlushFailed": {
+      const { message, reason } = event.error
+      return { event: "storage", ok: false, reason: reason._tag, error: message }
+    }
+    case "FilesMissing":
+      return { event: "missing", files: event.missingFiles, paths: event.paths }
+    case "FilesChanged":
+      return { event: "changed", paths: event.paths }
+    case "PiecesLost":
+      return { event: "lost", pieces: event.pieces, paths: event.paths }
+    case "Flushing":
+      return { event: "flushing", stored: status.storedPieces }
     case "ReadFailed":
       return { event: "unreadable", index: event.piece, error: event.error.message }
     case "ReadRecovered":
@@ -99,8 +116,10 @@ export const line = (event: TorrentEvent, metainfo: Metainfo, storedBytes: numbe
 
 const states: Readonly<Record<TorrentState["_tag"], string>> = {
   Checking: "checking",
+  FilesMissing: "files missing",
   Downloading: "downloading",
   StorageFailing: "storage failing",
+  Flushing: "flushing",
   Complete: "complete",
   Failed: "failed"
 }
@@ -152,7 +171,12 @@ export const listening = (port: number): Line => ({ event: "listening", port })
 export const failed = (why: string): Line => ({ event: "failed", error: why })
 
 /** Whether writes fail for something that only a person can change, so that waiting makes no sense. */
-export const isFinal = (error: StorageError): boolean => error.reason._tag === "StorageRefused"
+export const isFinal = ({ reason }: StorageError): boolean =>
+  reason._tag === "StorageRefused" || reason._tag === "FileExists" || reason._tag === "WriterConflict"
+
+/** The first of some paths, and how many there are beside it. */
+const some = ([first, ...others]: ReadonlyArray<string>): string =>
+  others.length === 0 ? (first ?? "files") : `${first} and ${Units.count(others.length, "more file")}`
 
 /** Makes notes of events, and each only once for as long as it goes on. */
 export const makeNotes = (): ((event: TorrentEvent) => string | undefined) => {
@@ -177,6 +201,12 @@ export const makeNotes = (): ((event: TorrentEvent) => string | undefined) => {
       case "StorageFailed":
         // A refusal ends the download, with this very sentence.
         return isFinal(event.error) ? undefined : once("storage", `${event.error.message}; trying again`)
+      case "FlushFailed":
+        return once("storage", `${event.error.message}; what was written is verified and written again`)
+      case "FilesChanged":
+        return `${some(event.paths)} changed on the disk; verifying`
+      case "PiecesLost":
+        return `${some(event.paths)}: ${Units.count(event.pieces.length, "piece")} gone or wrong on the disk; fetching again`
       case "StorageRecovered":
         told.delete("storage")
         return "the storage takes pieces again"

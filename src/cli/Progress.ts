@@ -64,6 +64,10 @@ const stateOf = ({
       const known = status.knownPeers > 0 ? `, ${status.knownPeers} known` : ""
       return { text: `waiting for peers${known}`, color: "yellow" }
     }
+    case "FilesMissing":
+      return { text: TerminalText.clean(Bottleneck.describe(status.bottleneck)), color: "yellow" }
+    case "Flushing":
+      return { text: "stored, waiting for the disk", color: "cyan" }
     case "StorageFailing":
       return { text: `${TerminalText.clean(state.error.message)}; waiting`, color: "yellow" }
     case "Failed":

@@ -9,7 +9,6 @@ import * as NodeTracker from "../node/NodeTracker.ts"
 import * as NodePieceHasher from "../piece/NodePieceHasher.ts"
 import * as MemoryResumeStore from "../resume/MemoryResumeStore.ts"
 import * as FileSystemStorage from "../storage/FileSystemStorage.ts"
-import { Storage, StorageError, StorageRefused } from "../storage/Storage.ts"
 import type { TorrentEvent } from "../torrent/TorrentEvent.ts"
 import * as TcpTransport from "../transport/TcpTransport.ts"
 import * as Arguments from "./Arguments.ts"
@@ -37,7 +36,7 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
   yield* TorrentSession.run({
     metainfo: { ...metainfo, layout },
     engine: Layer.provide(DownloadServices.engine({ limits, listen, maxConnections }), services(place)),
-    add: { peers, maxConnections, seed: goal ?? true, superSeed: Arguments.has(args, "super") },
+    add: { readOnly: true, peers, maxConnections, seed: goal ?? true, superSeed: Arguments.has(args, "super") },
     show,
     output,
     outcomeOf: (event) => outcomeOf(event, path)
@@ -45,33 +44,11 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
 })
 
 const services = (place: FileSystemStorage.FileSystemStorageOptions) =>
-  Layer.mergeAll(readOnly(place), MemoryResumeStore.layer, TcpTransport.layer, NodeTracker.layer).pipe(
+  Layer.mergeAll(FileSystemStorage.layer(place), MemoryResumeStore.layer, TcpTransport.layer, NodeTracker.layer).pipe(
     Layer.provideMerge(NodePieceHasher.layer)
   )
 
-/** The files as they are, of which none is made or written. */
-const readOnly = ({ directory, followLinks }: FileSystemStorage.FileSystemStorageOptions) =>
-  Layer.effect(
-    Storage,
-    Effect.map(FileSystemStorage.make({ directory, followLinks }), (storage) =>
-      Storage.of({
-        open: (layout) =>
-          Effect.map(storage.open(layout), (torrent) => ({
-            ...torrent,
-            prepare: () => Effect.void,
-            writePiece: () =>
-              Effect.fail(
-                new StorageError({
-                  operation: "write",
-                  reason: new StorageRefused({ path: directory, why: "it is only seeded" })
-                })
-              )
-          }))
-      })
-    )
-  )
-
-/** What is not complete is not seeded: it would be completed, in files that somebody only wanted to share. */
+/** What is not complete is not seeded: who shares a folder wants to know that something is wrong with it. */
 const outcomeOf = (event: TorrentEvent, path: string): Exit.Exit<void, CommandFailed> | undefined => {
   const end = (why: string) => Exit.fail(new CommandFailed({ why }))
   switch (event._tag) {
