@@ -40,7 +40,7 @@ export interface Files {
   readonly makeFolders: (path: string) => Promise<string | undefined>
   /** Reads a regular file of at most `maxBytes` whole (`NodeBoundedFile.read`). */
   readonly readFile: (path: string, maxBytes: number) => Promise<Uint8Array>
-  readonly open: (path: string, flags: "r" | "r+" | "w") => Promise<Handle>
+  readonly open: (path: string, flags: "r" | "r+" | "wx") => Promise<Handle>
   readonly rename: (from: string, to: string) => Promise<void>
   readonly unlink: (path: string) => Promise<void>
 }
@@ -123,7 +123,7 @@ export const make = (options: Options): ResumeStore["Service"] => {
   const boot = options.boot ?? systemBoot
 
   /** Closing reports errors that a write deferred (NFS), so a failed close fails the use. */
-  const withFile = <A>(path: string, flags: "r" | "r+" | "w", use: (file: Handle) => Effect.Effect<A, CallFailed>) =>
+  const withFile = <A>(path: string, flags: "r" | "r+" | "wx", use: (file: Handle) => Effect.Effect<A, CallFailed>) =>
     Effect.acquireUseRelease(
       call(() => files.open(path, flags)),
       use,
@@ -216,16 +216,24 @@ export const make = (options: Options): ResumeStore["Service"] => {
       return file === undefined ? Effect.void : call(() => file.close())
     })
 
+    /** A new file beside the old one, made here: what somebody left by its name, a FIFO perhaps, is not opened. */
+    const writeTemporary = Effect.fnUntraced(function* (bytes: Uint8Array) {
+      yield* makeDirectory
+      yield* removeFile(temporary)
+      yield* withFile(temporary, "wx", (file) =>
+        Effect.andThen(
+          writeAll(file, bytes, 0),
+          call(() => file.sync())
+        )
+      )
+    })
+
     const replace = Effect.fnUntraced(function* (snapshot: ResumeFile.Encoded) {
       tail = undefined
       yield* closeRecords
-      yield* makeDirectory
-      yield* withFile(temporary, "w", (file) =>
-        Effect.andThen(
-          writeAll(file, snapshot.bytes, 0),
-          call(() => file.sync())
-        )
-      ).pipe(
+      yield* writeTemporary(snapshot.bytes).pipe(
+        // Another process may take the folder away that it left empty, between any two steps.
+        Effect.retry({ times: 3, while: (failed) => failed.isAbsence }),
         Effect.andThen(call(() => files.rename(temporary, path))),
         Effect.tapError(() => Effect.ignore(removeFile(temporary)))
       )

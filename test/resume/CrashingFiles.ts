@@ -81,14 +81,14 @@ export class CrashingFiles implements Files {
     this.written.delete(path)
   }
 
-  readonly open = async (path: string, flags: "r" | "r+" | "w"): Promise<Handle> => {
+  readonly open = async (path: string, flags: "r" | "r+" | "wx"): Promise<Handle> => {
     await this.enter(`open ${flags}`)
     // Only folders are opened for reading.
     if (flags === "r") return this.handle(undefined)
-    if (flags === "w" && !this.written.has(path))
+    if (flags === "wx" && !this.written.has(path))
       this.written.set(path, { written: new Uint8Array(), flushed: new Uint8Array() })
     const content = this.find(path)
-    if (flags === "w") content.written = new Uint8Array()
+    if (flags === "wx") content.written = new Uint8Array()
     return this.handle(content)
   }
 
