@@ -1,0 +1,208 @@
+/**
+ * Long searches that `npm test` has no time for: `npm run soak`, or some of them by name, as `npm run soak -- kill-filesystem`.
+ *
+ * `kill-filesystem` and `kill-io-daemon` download a torrent through the command line and end it with SIGKILL at a random
+ * moment, a hundred times. After each kill every piece that resume data calls stored must be right on the disk, and the
+ * next run may verify no more than the files that were being written. `swarms` simulates many random swarms.
+ *
+ * `PIECEWISE_SEED` draws other moments, `PIECEWISE_KILLS` other numbers of kills. Exit code 0 means that nothing was found.
+ */
+import { type ChildProcess, spawn } from "node:child_process"
+import { createHash } from "node:crypto"
+import { mkdir, mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import * as path from "node:path"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Bitfield from "../src/base/Bitfield.ts"
+import * as Bytes from "../src/base/Bytes.ts"
+import { type PieceIndex, pieceSize } from "../src/base/PieceGeometry.ts"
+import * as Prng from "../src/base/Prng.ts"
+import * as FileLayout from "../src/metainfo/FileLayout.ts"
+import * as Metainfo from "../src/metainfo/Metainfo.ts"
+import * as NodePieceHasher from "../src/piece/NodePieceHasher.ts"
+import * as ResumeFile from "../src/resume/ResumeFile.ts"
+import * as KnownTorrent from "../src/testing/KnownTorrent.ts"
+import * as Command from "./command.ts"
+
+const { PIECEWISE_KILLS = "100", PIECEWISE_RUNS = "2000", PIECEWISE_SEED = "1" } = process.env
+const kills = Number(PIECEWISE_KILLS)
+const random = Prng.make(Number(PIECEWISE_SEED))
+
+/** Milliseconds between the start of a process and its kill, at most: a whole run takes about three seconds. */
+const latestKill = 3_500
+
+/** Bytes a second: slow enough that most kills strike a download that is under way. */
+const rate = "16MiB"
+
+/** 60 files of which many share a piece, and two that span hundreds of them: 40 MiB. */
+const files = Array.from({ length: 60 }, (_, index) => ({
+  path: [`folder ${index % 5}`, `${index}.bin`],
+  length: index < 2 ? 15 << 20 : 30_007 * (index % 9)
+}))
+
+const children = new Set<ChildProcess>()
+
+const start = (script: string, args: ReadonlyArray<string>, cwd: string): ChildProcess => {
+  const child = spawn(process.execPath, [path.join(Command.root, script), ...args], {
+    cwd,
+    stdio: ["pipe", "pipe", "inherit"],
+    // A process group, so that a kill takes an io-daemon of its own with it at the same instant.
+    detached: true
+  })
+  children.add(child)
+  child.once("close", () => children.delete(child))
+  return child
+}
+
+const ended = (child: ChildProcess): Promise<number | null> => new Promise((resolve) => child.once("close", resolve))
+
+const firstLine = (child: ChildProcess): Promise<string> =>
+  new Promise((resolve) => child.stdout!.setEncoding("utf8").once("data", (text: string) => resolve(text.trim())))
+
+/** What resume data says of a torrent; `undefined` where there is none. */
+const readResume = async (target: string, { infoHash, layout }: Metainfo.Metainfo) => {
+  const bytes = await readFile(path.join(target, ".piecewise", `${Bytes.toHex(infoHash)}.resume`)).catch(
+    () => undefined
+  )
+  if (bytes === undefined) return undefined
+  const { geometry, files } = layout
+  const decoded = ResumeFile.decode(bytes, { infoHash, pieceCount: geometry.pieceCount, fileCount: files.length })
+  return Result.getOrUndefined(decoded)
+}
+
+/** The bytes of a piece as they lie on the disk; zeros where there are none. */
+const readPiece = async (target: string, layout: FileLayout.FileLayout, piece: PieceIndex): Promise<Uint8Array> => {
+  const bytes = new Uint8Array(pieceSize(layout.geometry, piece))
+  for (const { begin, file, fileOffset, length } of FileLayout.pieceSpans(layout, piece)) {
+    const handle = await open(path.join(target, ...layout.files[file]!.path), "r").catch(() => undefined)
+    await handle?.read(bytes, begin, length, fileOffset)
+    await handle?.close()
+  }
+  return bytes
+}
+
+/** The stored pieces that are wrong on the disk. */
+const findWrong = async (target: string, metainfo: Metainfo.Metainfo, stored: Bitfield.Bitfield) => {
+  const wrong: Array<number> = []
+  for (const piece of Bitfield.indices(stored) as Iterable<PieceIndex>) {
+    const digest = createHash("sha1")
+      .update(await readPiece(target, metainfo.layout, piece))
+      .digest()
+    if (!Bytes.equals(digest, Metainfo.pieceDigest(metainfo, piece))) wrong.push(piece)
+  }
+  return wrong
+}
+
+/** Downloads until `kills` processes were killed; what was wrong, as sentences. */
+const killLoop = async (folder: string, storage: "filesystem" | "io-daemon"): Promise<ReadonlyArray<string>> => {
+  const known = await Effect.runPromise(
+    Effect.provide(KnownTorrent.make({ name: "soak", files, pieceLength: 262_144 }), NodePieceHasher.layer)
+  )
+  const { metainfo } = known
+  const { layout } = metainfo
+  for (const [index, file] of layout.files.entries()) {
+    const place = path.join(folder, "seed", ...file.path)
+    await mkdir(path.dirname(place), { recursive: true })
+    await writeFile(place, known.fileContent(index))
+  }
+  await writeFile(path.join(folder, "soak.torrent"), known.bytes)
+  const seeder = start("scripts/seeder.ts", ["soak.torrent", "seed"], folder)
+  const address = await firstLine(seeder)
+  const target = path.join(folder, "target")
+  const faults: Array<string> = []
+  let completed = 0
+  let verified = 0
+
+  for (let kill = 0; kill < kills; ) {
+    const before = await readResume(target, metainfo)
+    const child = start(
+      "src/node/main.ts",
+      [
+        "download",
+        "soak.torrent",
+        "-o",
+        "target",
+        "--peer",
+        address,
+        "--storage",
+        storage,
+        "--limit-down",
+        rate,
+        "--json"
+      ],
+      folder
+    )
+    const end = ended(child)
+    let output = ""
+    child.stdout!.setEncoding("utf8").on("data", (text: string) => {
+      output += text
+    })
+    const timer = setTimeout(() => process.kill(-child.pid!, "SIGKILL"), Prng.integer(random, latestKill))
+    const code = await end
+    clearTimeout(timer)
+    const events = output.split("\n").flatMap((line) => (line.endsWith("}") ? [JSON.parse(line)] : []))
+    const toVerify = events.find(({ event }) => event === "checking")?.pieces ?? 0
+    verified += toVerify
+    const written = new Set<number>()
+    for (const [file, { isWriting }] of before?.files ?? []) {
+      const { end, first } = FileLayout.filePieces(layout, file)
+      if (isWriting) for (let piece = first; piece < end; piece++) written.add(piece)
+    }
+    if (before !== undefined && toVerify > written.size) {
+      faults.push(`kill ${kill}: ${toVerify} pieces were verified, and ${written.size} were being written`)
+    }
+    if (code === 0) {
+      completed++
+      const wrong = await findWrong(target, metainfo, Bitfield.full(layout.geometry.pieceCount))
+      if (wrong.length > 0) faults.push(`kill ${kill}: complete, and pieces ${wrong.join(" ")} are wrong`)
+      await rm(target, { recursive: true })
+      continue
+    }
+    if (code !== null) faults.push(`kill ${kill}: it ended by itself with ${code}: ${JSON.stringify(events.at(-1))}`)
+    kill++
+    const resume = await readResume(target, metainfo)
+    const wrong = resume === undefined ? [] : await findWrong(target, metainfo, resume.stored)
+    if (wrong.length > 0) faults.push(`kill ${kill}: pieces ${wrong.join(" ")} are stored, and wrong`)
+    if (kill % 10 === 0) console.log(`  ${kill} kills, ${completed} completed, ${verified} pieces verified at a start`)
+  }
+  seeder.stdin!.end()
+  await ended(seeder)
+  return faults
+}
+
+const swarms = async (): Promise<ReadonlyArray<string>> => {
+  const env = { PIECEWISE_RUNS }
+  await Command.show("vitest", ["run", "--testTimeout", "3600000", "test/simulation/RandomSwarm.test.ts"], { env })
+  return []
+}
+
+const searches: Readonly<Record<string, (folder: string) => Promise<ReadonlyArray<string>>>> = {
+  "kill-filesystem": (folder) => killLoop(folder, "filesystem"),
+  "kill-io-daemon": (folder) => killLoop(folder, "io-daemon"),
+  swarms
+}
+
+const chosen = process.argv.slice(2)
+const unknown = chosen.filter((name) => !Object.hasOwn(searches, name))
+if (unknown.length > 0) {
+  console.error(`no search is named ${unknown.join(", ")}; there are ${Object.keys(searches).join(", ")}`)
+  process.exit(2)
+}
+
+let failed = 0
+for (const [name, search] of Object.entries(searches)) {
+  if (chosen.length > 0 && !chosen.includes(name)) continue
+  console.log(`== ${name}`)
+  const folder = await mkdtemp(path.join(tmpdir(), "piecewise-soak-"))
+  try {
+    const faults = await search(folder)
+    for (const fault of faults) console.error(fault)
+    if (faults.length > 0) failed++
+    console.log(`== ${name}: ${faults.length === 0 ? "nothing found" : `${faults.length} faults`}`)
+  } finally {
+    for (const child of children) process.kill(-child.pid!, "SIGKILL")
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+process.exitCode = failed === 0 ? 0 : 1
