@@ -111,8 +111,7 @@ export const make = (
           if (wrong !== undefined) {
             // A storage that verifies is given what came, and must refuse it.
             const isJudged = torrent.verifies === true && sha1 !== undefined
-            const broken = Effect.suspend(() => die(wrong))
-            return isJudged ? Effect.andThen(torrent.writePiece(piece, bytes, sha1), broken) : broken
+            return isJudged ? Effect.andThen(torrent.writePiece(piece, bytes, sha1), die(wrong)) : die(wrong)
           }
           return Effect.tap(torrent.writePiece(piece, bytes, sha1), () =>
             Effect.sync(() => {
