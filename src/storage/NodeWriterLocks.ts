@@ -38,7 +38,9 @@ export interface WriterLocks {
   readonly acquire: (
     paths: ReadonlyArray<ReadonlyArray<string>>,
     /** What writes, for people: the name of the torrent. */
-    description: string
+    description: string,
+    /** Who writes: one that has files already does not stand in its own way. Default: somebody new. */
+    by?: object | undefined
   ) => Effect.Effect<Writer, WriterHeld | SystemError, Scope.Scope>
 }
 
@@ -54,6 +56,7 @@ export interface LockProcess {
 interface Owner {
   readonly directory: string
   readonly description: string
+  readonly by: object | undefined
   readonly paths: ReadonlyArray<ReadonlyArray<string>>
   /** 1 for files that are still held. */
   readonly held: Uint8Array
@@ -107,10 +110,10 @@ export const make = (options: {
 }): WriterLocks => {
   const owner = options.process ?? thisProcess
   return {
-    acquire: Effect.fnUntraced(function* (paths, description) {
+    acquire: Effect.fnUntraced(function* (paths, description, by) {
       if (paths.length === 0) return { release: () => Effect.void }
       const acquired = Effect.acquireRelease(
-        Effect.suspend(() => acquireOnce(owner, options.directory, paths, description)),
+        Effect.suspend(() => acquireOnce(owner, options.directory, paths, description, by)),
         (taken) => release(owner, taken, paths.keys())
       )
       for (let attempt = 1; ; attempt++) {
@@ -141,7 +144,8 @@ const acquireOnce = Effect.fnUntraced(function* (
   process: LockProcess,
   directory: string,
   paths: ReadonlyArray<ReadonlyArray<string>>,
-  description: string
+  description: string,
+  by: object | undefined
 ) {
   const places = yield* locate(process.system, Path.resolve(directory), paths)
   const tops = paths.map((path, index) => topOf(places, path, index))
@@ -150,6 +154,7 @@ const acquireOnce = Effect.fnUntraced(function* (
   const owner: Owner = {
     directory,
     description,
+    by,
     paths,
     held: new Uint8Array(paths.length).fill(1),
     keys,
@@ -254,6 +259,7 @@ const register = (process: LockProcess, owner: Owner): Effect.Effect<void, Write
   Effect.suspend(() => {
     for (const [folder, files] of owner.files) {
       for (const other of process.writers.get(folder) ?? []) {
+        if (owner.by !== undefined && other.by === owner.by) continue
         const theirs = other.files.get(folder)!.filter((index) => other.held[index] === 1)
         const names = new Set(theirs.map((index) => nameOf(other, index)))
         const shared = names.size === 0 ? undefined : files.find((index) => names.has(nameOf(owner, index)))

@@ -73,6 +73,24 @@ describe("writers of one process", () => {
     })
   )
 
+  it.effect("do not stand in their own way", () =>
+    Effect.gen(function* () {
+      const directory = yield* temporaryFolder
+      const locks = NodeWriterLocks.make({ directory, process: NodeWriterLocks.makeProcess() })
+      const torrent = {}
+      const first = yield* locks.acquire([["t", "ReadMe"]], "first", torrent)
+
+      const second = yield* locks.acquire([["t", "README"]], "second", torrent)
+      yield* first.release([0])
+      const held = yield* Effect.flip(locks.acquire([["t", "readme"]], "other"))
+      yield* second.release([0])
+      yield* locks.acquire([["t", "readme"]], "other")
+
+      assert.instanceOf(held, WriterHeld)
+      assert.include(held.message, "another torrent of this process, second")
+    })
+  )
+
   it.effect("meet through links and in download folders that lie in each other", () =>
     Effect.gen(function* () {
       const directory = yield* temporaryFolder
