@@ -211,7 +211,8 @@ export interface TorrentStorage {
   readonly verifies?: boolean | undefined
   /**
    * What lies at the places of these files, in their order; `undefined` for one that is missing. The place of a file that is
-   * not wanted is where it was set aside, unless it exists in its own. Reads and opens none.
+   * not wanted is where it was set aside, unless it exists in its own. Reads and opens none. Fails with `StorageUnavailable`
+   * where the whole medium went away, as then nothing can be said of any file.
    */
   readonly look: (files: ReadonlyArray<number>) => Effect.Effect<ReadonlyArray<FileFacts | undefined>, StorageError>
   /**
