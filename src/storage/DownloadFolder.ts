@@ -2,19 +2,24 @@
  * The folders below a download folder: found or made one component at a time, and never outside of it.
  *
  * The download folder itself may be a symbolic link, and links below it may point to places below it; what leads out is
- * refused before anything is made behind it. Node has no `openat`, so a path is resolved and then used: somebody who may
+ * refused before anything is made behind it. A download folder that was there and is not any more, as on a drive that was
+ * taken away, is never made again: whatever were made in its place would fill the disk below and be hidden later.
+ *
+ * Node has no `openat`, so a path is resolved and then used: somebody who may
  * already write in the download folder and swaps a folder for a link within those microseconds is not stopped. What such
  * a person could gain is to have verified pieces written where this process may write.
  */
 
+import type * as NFS from "node:fs"
 import * as Path from "node:path"
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import type { OpenFailure } from "./FileHandles.ts"
 import type { SystemError } from "./FileSystemError.ts"
 import * as FileSystemError from "./FileSystemError.ts"
 import type { NodeFileSystem } from "./NodeFile.ts"
 import * as NodeFile from "./NodeFile.ts"
-import { StorageRefused } from "./Storage.ts"
+import { type StorageReason, StorageRefused, StorageUnavailable } from "./Storage.ts"
 
 /** A download folder, as one torrent knows it. */
 export interface DownloadFolder {
@@ -22,9 +27,14 @@ export interface DownloadFolder {
   readonly nameOf: (components: ReadonlyArray<string>) => string
   /**
    * The true path of the folder with these components, with no link left in it. Makes what is missing for `write`;
-   * fails with `NotStored` for `read`.
+   * fails with `NotStored` for `read`, and with `StorageUnavailable` for `write` where the download folder went away.
    */
   readonly resolve: (components: ReadonlyArray<string>, access: "read" | "write") => Effect.Effect<string, OpenFailure>
+  /**
+   * Fails with `StorageUnavailable` where the download folder is not the one that was found first. One of another device
+   * with the same inode on the same kind of file system is the same, mounted again.
+   */
+  readonly present: Effect.Effect<void, StorageReason>
   /** Forgets what is known to exist, after something turned out not to. */
   readonly forget: () => void
   /** Notes that the folder with this true path has a new entry; `resolve` does so for folders it makes. */
@@ -34,6 +44,16 @@ export interface DownloadFolder {
   /** Forgets that a folder has new entries; those that come from now on count again. */
   readonly unmarkChanged: (folder: string) => void
 }
+
+/** Tells a download folder from whatever lies there when it went away. */
+interface RootIdentity {
+  readonly dev: bigint
+  readonly ino: bigint
+  /** Of the file system. */
+  readonly type: bigint
+}
+
+const vanished = "the download folder vanished, and is not made again while the torrent is open"
 
 /**
  * Makes a download folder of `directory`, which need not exist. Touches nothing. With `followLinks` what is read may lie
@@ -47,6 +67,7 @@ export const make = (
   const root = Path.resolve(directory)
   const known = new Map<string, string>()
   const changed = new Set<string>()
+  let identity: RootIdentity | undefined
   const nameOf = (components: ReadonlyArray<string>) => Path.join(directory, ...components)
 
   const refuse = (path: string, why: string): OpenFailure => ({
@@ -57,16 +78,40 @@ export const make = (
   const failed = (path: string, access: "read" | "write") => (error: SystemError) => openFailure(error, path, access)
   const realpath = (path: string) => NodeFile.call<string>((done) => fs.realpath(path, done))
 
+  const identify = Effect.fnUntraced(function* (path: string) {
+    const { dev, ino } = yield* NodeFile.call<NFS.BigIntStats>((done) => fs.statExact(path, done))
+    const { type } = yield* NodeFile.call<NFS.BigIntStatsFs>((done) => fs.statfs(path, done))
+    return { dev, ino, type } satisfies RootIdentity
+  })
+
+  const present: Effect.Effect<void, StorageReason> = Effect.gen(function* () {
+    if (identity === undefined) return
+    const found = yield* Effect.result(NodeFile.call<NFS.BigIntStats>((done) => fs.statExact(root, done)))
+    const isThere = Result.isSuccess(found) && found.success.ino === identity.ino
+    if (isThere && found.success.dev === identity.dev) return
+    // A drive that was plugged in again may have another number, and so has everything on it.
+    const back = isThere ? yield* Effect.orElseSucceed(identify(root), () => undefined) : undefined
+    if (back?.ino !== identity.ino || back.type !== identity.type) {
+      return yield* Effect.fail(new StorageUnavailable({ path: directory, why: vanished }))
+    }
+    identity = back
+  })
+
+  const makeRoot = Effect.fnUntraced(function* () {
+    const top = yield* NodeFile.call<string | undefined>((done) => fs.mkdirs(root, done))
+    if (top === undefined) return
+    for (let made = root; made !== Path.dirname(top); made = Path.dirname(made)) changed.add(Path.dirname(made))
+  })
+
   const resolveRoot = Effect.fnUntraced(function* (access: "read" | "write") {
+    if (access === "write" && identity !== undefined) {
+      yield* Effect.mapError(present, (reason): OpenFailure => ({ reason, exhausted: false, missing: false }))
+    }
     const found = known.get("")
     if (found !== undefined) return found
-    if (access === "write") {
-      yield* Effect.mapError(
-        NodeFile.call((done) => fs.mkdirs(root, done)),
-        failed(directory, access)
-      )
-    }
+    if (access === "write" && identity === undefined) yield* Effect.mapError(makeRoot(), failed(directory, access))
     const real = yield* Effect.mapError(realpath(root), failed(directory, access))
+    identity ??= yield* Effect.mapError(identify(real), failed(directory, access))
     known.set("", real)
     return real
   })
@@ -125,6 +170,7 @@ export const make = (
   return {
     nameOf,
     resolve,
+    present,
     forget: () => known.clear(),
     markChanged: (folder) => void changed.add(folder),
     changed: () => [...changed],

@@ -35,6 +35,7 @@ const refusals: Readonly<Record<string, string>> = {
   EMLINK: linkInTheWay,
   EILSEQ: "this file system cannot hold the name",
   ENAMETOOLONG: "the name is too long for this file system",
+  EXDEV: "its folders lie on different file systems",
   // Freed space does not help: FAT32 ends at 4 GiB, a process may have a limit on the size of its files.
   EFBIG: "the file is larger than this file system or the process allows"
 }

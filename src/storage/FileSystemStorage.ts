@@ -2,24 +2,27 @@
  * Torrents as files below a download folder: the embedded default.
  *
  * A part of a piece that lies in one file is one positional write, so a piece of 1 MiB in one file is one `pwrite`. Files
- * grow as pieces come: nothing is preallocated, and a later piece that is stored first leaves a hole before it. A file
- * that is already longer than the torrent's is cut when the first piece is written to it, as libtorrent does; a file that
- * is only read is left as it is, so that seeding never changes one, and so is an empty file that exists with content.
+ * grow as pieces come: nothing is preallocated, and a later piece that is stored first leaves a hole before it. Nothing is
+ * made or opened for writing but by a claim, so that seeding never changes a file.
  *
- * Files that disappear or shrink while a torrent is open: POSIX lets writes into a deleted file succeed into nothing. So
- * a file is looked at (one `fstat`) when it is opened, before a write when 8 MiB were written since the last look, and at
- * every flush. What was deleted, cut off or lost by the disk refuses writes until the torrent is opened, and verified,
- * again, because pieces are believed stored that are not. Reads find by themselves what is there. A file that somebody
- * replaced by another one of at least the same length is not noticed: inode numbers do not last on all file systems.
+ * Files that disappear, shrink or are replaced while a torrent is open: POSIX lets writes into a deleted file succeed into
+ * nothing. So a claimed file is looked at by its path (one `lstat`) before a write when 8 MiB were written since the last
+ * look, and at every flush. What happened to it fails its writes until it is claimed again, because pieces are believed
+ * stored that are not. Reads look after each read, and read again where another file has the name by now.
  *
- * Links and folders are `DownloadFolder.ts`, names `FileNames.ts`, files `TorrentFile.ts`, where those lie that nobody wants
- * `FilePlaces.ts`, how many are open `FileHandles.ts`, error numbers `FileSystemError.ts`.
+ * What a network disk tells only when a file is closed, is told by the next flush of that file.
+ *
+ * Links and folders are `DownloadFolder.ts`, names `FileNames.ts`, who may write `NodeWriterLocks.ts`, files `TorrentFile.ts`, copies of files with other names `OwnCopy.ts`, where
+ * files lie that nobody wants `FilePlaces.ts`, how many are open `FileHandles.ts`, error numbers `FileSystemError.ts`.
  */
 
 import * as NFS from "node:fs"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
@@ -30,14 +33,18 @@ import * as FileHandles from "./FileHandles.ts"
 import * as FilePlaces from "./FilePlaces.ts"
 import * as FileSystemError from "./FileSystemError.ts"
 import * as NodeFile from "./NodeFile.ts"
+import * as NodeWriterLocks from "./NodeWriterLocks.ts"
 import * as PieceDigests from "./PieceDigests.ts"
 import {
+  FileExists,
+  type FlushedFile,
   NotStored,
   Storage,
   StorageError,
   type StorageReason,
   StorageUnavailable,
-  type TorrentStorage
+  type TorrentStorage,
+  WriterConflict
 } from "./Storage.ts"
 import * as TorrentFile from "./TorrentFile.ts"
 
@@ -77,14 +84,19 @@ export const make = Effect.fnUntraced(function* (
     capacity: options.maxOpenFiles ?? defaultMaxOpenFiles,
     close: (fd) => NodeFile.call((done) => fs.close(fd, done))
   })
-  const open = (layout: FileLayout.FileLayout) => openTorrent({ ...options, fs, handles, hasher, layout })
+  const locks = NodeWriterLocks.make({ directory: options.directory })
 
   return Storage.of({
-    open: (layout) =>
-      Effect.acquireRelease(
-        Effect.sync(() => open(layout)),
-        ({ close }) => close
-      ).pipe(Effect.map(({ torrent }) => torrent))
+    open: ({ layout }) =>
+      Effect.map(
+        Effect.acquireRelease(
+          Effect.map(Scope.make(), (reservations) =>
+            openTorrent({ ...options, fs, handles, hasher, layout, locks, reservations })
+          ),
+          ({ close }) => close
+        ),
+        ({ torrent }) => torrent
+      )
   })
 })
 
@@ -92,19 +104,31 @@ export const make = Effect.fnUntraced(function* (
 export const layer = (options: FileSystemStorageOptions): Layer.Layer<Storage, never, PieceHasher> =>
   Layer.effect(Storage, make(options))
 
+/** A file that this opening may write, as one of those that were reserved together. */
+interface Reservation {
+  readonly writer: NodeWriterLocks.Writer
+  /** Of the names it may have. */
+  readonly indices: ReadonlyArray<number>
+}
+
 const openTorrent = (
   options: FileSystemStorageOptions & {
     readonly fs: NodeFile.NodeFileSystem
     readonly handles: FileHandles.FileHandles
     readonly hasher: PieceHasher["Service"]
     readonly layout: FileLayout.FileLayout
+    readonly locks: NodeWriterLocks.WriterLocks
+    /** Closed with the torrent, after its files. */
+    readonly reservations: Scope.Closeable
   }
 ): { readonly torrent: TorrentStorage; readonly close: Effect.Effect<void> } => {
-  const { followLinks, fs, handles, hasher, layout } = options
+  const { followLinks, fs, handles, hasher, layout, locks } = options
   const { geometry } = layout
   const folder = DownloadFolder.make(fs, options.directory, { followLinks })
   let closed = false
   const places = FilePlaces.make({ fs, handles, folder, layout, followLinks, isClosed: () => closed })
+  const reserved = new Map<number, Reservation>()
+  const reserving = Semaphore.makeUnsafe(1)
 
   const onDisk = (spans: ReadonlyArray<FileLayout.FileSpan>) =>
     spans.filter((span) => !layout.files[span.file]!.padding)
@@ -117,20 +141,98 @@ const openTorrent = (
   })
 
   /** Does something with each of several files, all of them whatever happens to one, and fails with everything. */
-  const each = <A>(
+  const each = <A, B>(
     operation: StorageError["operation"],
     items: ReadonlyArray<A>,
-    effect: (item: A) => Effect.Effect<void, StorageReason>
-  ): Effect.Effect<void, StorageError> => {
-    if (closed)
-      return Effect.fail(
-        StorageError.of(operation, [new StorageUnavailable({ path: options.directory, why: TorrentFile.afterClose })])
-      )
-    if (items.length === 1) return Effect.mapError(effect(items[0]!), (reason) => StorageError.of(operation, [reason]))
-    return Effect.mapError(Effect.validate(items, effect, { concurrency, discard: true }), (reasons) =>
+    effect: (item: A) => Effect.Effect<B, StorageReason>,
+    atOnce = concurrency
+  ): Effect.Effect<ReadonlyArray<B>, StorageError> => {
+    if (closed) {
+      const why = TorrentFile.afterClose
+      return Effect.fail(StorageError.of(operation, [new StorageUnavailable({ path: options.directory, why })]))
+    }
+    if (items.length === 1) {
+      return Effect.mapBoth(effect(items[0]!), {
+        onSuccess: (done) => [done],
+        onFailure: (reason) => StorageError.of(operation, [reason])
+      })
+    }
+    return Effect.mapError(Effect.validate(items, effect, { concurrency: atOnce }), (reasons) =>
       StorageError.of(operation, reasons)
     )
   }
+
+  const failing = (operation: StorageError["operation"]) => (reason: StorageReason) =>
+    StorageError.of(operation, [reason])
+
+  const look: TorrentStorage["look"] = Effect.fnUntraced(function* (files) {
+    const parents = new Map<string, string | undefined>()
+    const found = yield* each("look", files, (index) => places.look(index, parents))
+    // All of them are missing where the drive is away, and that says nothing of them.
+    if (found.includes(undefined)) yield* Effect.mapError(folder.present, failing("look"))
+    return found
+  })
+
+  const acquire = Effect.fnUntraced(function* (paths: ReadonlyArray<ReadonlyArray<string>>) {
+    // Before the locks make what went away.
+    yield* Effect.mapError(folder.resolve([], "write"), ({ reason }) => reason)
+    return yield* locks.acquire(paths, layout.files[0]!.path[0]!, reserved).pipe(
+      Scope.provide(options.reservations),
+      Effect.mapError((error): StorageReason => {
+        if (!("holder" in error)) return FileSystemError.reasonOf(error, options.directory, "write")
+        const { entry, holder, path } = error
+        const help = `, on another machine. If that process has ended, delete ${entry}`
+        return new WriterConflict({ path, holder: entry === undefined ? holder : holder + help })
+      })
+    )
+  })
+
+  const reserve: TorrentStorage["reserve"] = (files) =>
+    Effect.suspend(() => {
+      const asked = files.filter((index) => !reserved.has(index))
+      if (asked.length === 0) return Effect.void
+      const named = asked.map(places.pathsOf)
+      return Effect.map(acquire(named.flat()), (writer) => {
+        let next = 0
+        asked.forEach((file, index) => {
+          const indices = named[index]!.map(() => next++)
+          reserved.set(file, { writer, indices })
+        })
+      })
+    }).pipe(Effect.mapError(failing("reserve")), reserving.withPermit)
+
+  const release: TorrentStorage["release"] = (files) =>
+    Effect.forEach(
+      files,
+      (file) => {
+        const reservation = reserved.get(file)
+        if (reservation === undefined) return Effect.void
+        reserved.delete(file)
+        places.unclaim(file)
+        return reservation.writer.release(reservation.indices)
+      },
+      { discard: true }
+    ).pipe(Effect.uninterruptible, reserving.withPermit)
+
+  /** Dies where a caller did not reserve what it is about to change. */
+  const whenReserved = <A, E>(files: ReadonlyArray<number>, effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+    Effect.suspend(() => {
+      const free = files.find((index) => !reserved.has(index))
+      return free === undefined ? effect : Effect.die(new Error(`${places.nameOf(free)} is not reserved`))
+    })
+
+  const rename: TorrentStorage["rename"] = (file, path) =>
+    Effect.gen(function* () {
+      const name = path.join("/")
+      const taken = layout.files.findIndex(({ padding }, index) => !padding && places.pathOf(index).join("/") === name)
+      if (taken === file) return
+      if (taken >= 0) return yield* Effect.fail(new FileExists({ path: folder.nameOf(path) }))
+      const writer = yield* acquire([path])
+      const before = reserved.get(file)!
+      yield* Effect.onError(places.rename(file, path), () => writer.release([0]))
+      reserved.set(file, { writer, indices: [0] })
+      yield* before.writer.release(before.indices)
+    }).pipe(Effect.mapError(failing("rename")), reserving.withPermit)
 
   const prepare = Effect.fnUntraced(function* (listed: ReadonlyArray<number>) {
     const isListed = new Set(listed)
@@ -140,8 +242,6 @@ const openTorrent = (
     const hasAside = yield* places.hasAside
     const elsewhere = wanted.filter((index) => hasAside || places.isSkipped(index))
     yield* each("prepare", elsewhere, places.bringBack)
-    const empty = wanted.filter((index) => layout.files[index]!.length === 0)
-    yield* each("prepare", empty, places.create)
   })
 
   const writePiece = (piece: PieceIndex, bytes: Uint8Array) =>
@@ -149,9 +249,12 @@ const openTorrent = (
       const size = PieceGeometry.pieceSize(geometry, piece)
       if (bytes.length !== size)
         return Effect.die(new RangeError(`piece ${piece} has ${size} bytes, not ${bytes.length}`))
-      return each("write", onDisk(FileLayout.pieceSpans(layout, piece)), (span) =>
-        places.write(span.file, part(span, bytes))
-      )
+      const spans = onDisk(FileLayout.pieceSpans(layout, piece))
+      const unclaimed = spans.find(({ file }) => !places.isClaimed(file))
+      if (unclaimed !== undefined && !closed) {
+        return Effect.die(new Error(`${places.nameOf(unclaimed.file)} is not claimed`))
+      }
+      return Effect.asVoid(each("write", spans, (span) => places.write(span.file, part(span, bytes))))
     })
 
   const readBlock: TorrentStorage["readBlock"] = (piece, begin, length, into) =>
@@ -166,10 +269,13 @@ const openTorrent = (
         if (layout.files[span.file]!.padding) bytes.fill(0, span.begin, span.begin + span.length)
       }
       const readSpan = (span: FileLayout.FileSpan) =>
-        Effect.flatMap(places.read(span.file, part(span, bytes)), (read) =>
-          read === span.length ? Effect.void : Effect.fail(new NotStored({ path: places.nameOf(span.file) }))
+        Effect.flatMap(places.readAndLook(span.file, part(span, bytes)), ({ facts, read }) =>
+          read === span.length ? Effect.succeed(facts) : Effect.fail(new NotStored({ path: places.nameOf(span.file) }))
         )
-      return Effect.as(each("read", onDisk(spans), readSpan), bytes)
+      return Effect.map(each("read", onDisk(spans), readSpan), (files) => ({
+        bytes,
+        files: files.filter((facts) => facts !== undefined)
+      }))
     })
 
   const readRange = (begin: number, into: Uint8Array) =>
@@ -197,23 +303,27 @@ const openTorrent = (
       return Effect.as(each("digest", onDisk(spans), readSpan), missing)
     })
 
-  /** Files that an earlier opening may have written, which nobody has synced; none any more after the first flush. */
-  let found: ReadonlyArray<number> = layout.files.flatMap(({ length, padding }, index) =>
-    padding || length === 0 ? [] : [index]
-  )
+  const flushFile = (index: number): Effect.Effect<FlushedFile> =>
+    Effect.match(places.sync(index), {
+      onSuccess: (facts) => ({ file: index, facts }),
+      onFailure: (reason) => ({ file: index, reason })
+    })
 
-  const flush = Effect.suspend(() => {
-    const unsynced = places.used().filter((file) => file.needsSync())
-    const before = found.filter((index) => !places.needsSync(index))
-    return each("flush", unsynced, (file) => file.sync).pipe(
-      Effect.andThen(each("flush", before, places.syncFound)),
-      Effect.andThen(
-        Effect.suspend(() => {
-          found = []
-          return each("flush", folder.changed(), syncFolder)
-        })
-      )
+  const flush: TorrentStorage["flush"] = Effect.fnUntraced(function* (files) {
+    const outcomes = yield* each("flush", files, flushFile)
+    const lost = yield* each("flush", folder.changed(), (path) =>
+      Effect.match(syncFolder(path), {
+        onSuccess: () => undefined,
+        onFailure: (reason) => ({ path, reason })
+      })
     )
+    const failures = lost.filter((failure) => failure !== undefined)
+    if (failures.length === 0) return outcomes
+    return outcomes.map((outcome): FlushedFile => {
+      if ("reason" in outcome) return outcome
+      const failure = failures.find(({ path }) => places.isBelow(outcome.file, path))
+      return failure === undefined ? outcome : { file: outcome.file, reason: failure.reason }
+    })
   })
 
   const syncFolder = (path: string) => {
@@ -245,6 +355,14 @@ const openTorrent = (
 
   return {
     torrent: {
+      look,
+      reserve,
+      release,
+      claim: (claims) =>
+        whenReserved(
+          claims.map(({ file }) => file),
+          Effect.suspend(() => each("claim", claims, places.claim))
+        ),
       prepare,
       writePiece,
       readBlock,
@@ -252,15 +370,25 @@ const openTorrent = (
         // By name again: a recheck tells what is there now, not what an open descriptor still holds.
         Stream.unwrap(
           Effect.as(
-            Effect.forEach(places.used(), (file) => file.reopen, { concurrency, discard: true }),
+            Effect.forEach([...places.used()], (file) => file.reopen, { concurrency, discard: true }),
             PieceDigests.make({ geometry, hasher, read: readRange, pieces })
           )
         ),
-      flush
+      flush,
+      rename: (file, path) => whenReserved([file], rename(file, path)),
+      remove: (files) =>
+        whenReserved(
+          files,
+          // One at a time, as they share the folders that go with the last of them.
+          Effect.suspend(() => Effect.asVoid(each("remove", files, places.remove, 1)))
+        )
     },
     close: Effect.suspend(() => {
       closed = true
-      return Effect.forEach(places.used(), (file) => file.close, { concurrency, discard: true })
+      return Effect.andThen(
+        Effect.forEach([...places.used()], (file) => file.close, { concurrency, discard: true }),
+        Scope.close(options.reservations, Exit.void)
+      )
     })
   }
 }

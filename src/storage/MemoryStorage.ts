@@ -496,14 +496,15 @@ const openTorrent = (
     const place = places[index]!
     const aside = asidePath(place)
     if (disk.files.get(aside)?.isRegular !== true) return undefined
+    const claim = claims.get(index)
     if (MemoryFiles.exists(disk, place)) {
       MemoryFiles.unlink(disk, aside)
+      if (claim?.path === aside) claim.changed ??= new FileChanged({ path: place, why: "was replaced" })
       return undefined
     }
     const reason = refusal(place)
     if (reason !== undefined) return reason
     MemoryFiles.move(disk, aside, place)
-    const claim = claims.get(index)
     if (claim?.path === aside) claim.path = place
     return undefined
   }
@@ -593,6 +594,7 @@ const openTorrent = (
         if (wrong !== undefined) return wrong
         const place = pathOf(to)
         if (place === places[index]) return Effect.void
+        if (places.includes(place)) return failed("rename", [new FileExists({ path: place })])
         const holder = writers.get(place)
         if (holder !== undefined && holder !== me) {
           return failed("rename", [new WriterConflict({ path: place, holder: "another torrent of this process" })])

@@ -171,7 +171,7 @@ const marks = Effect.gen(function* () {
 
 /** The real calls. */
 export const nodeLockSystem: LockSystem = {
-  mkdirs: (path) => call((done) => NodeFile.nodeFileSystem.mkdirs(path, done)),
+  mkdirs: (path) => Effect.asVoid(call<string | undefined>((done) => NodeFile.nodeFileSystem.mkdirs(path, done))),
   rmdir: (path) => call((done) => NFS.rmdir(path, done)),
   list: (path) => call<Array<string>>((done) => NFS.readdir(path, done)),
   realpath: (path) => call<string>((done) => NFS.realpath.native(path, done)),

@@ -1,8 +1,10 @@
 /**
- * One file of an open torrent, as `FileSystemStorage.ts` uses it: found, made, opened, written, read and synced.
+ * One file of an open torrent, as `FileSystemStorage.ts` uses it: looked at, claimed, opened, written, read and synced.
  *
- * Remembers what it wrote, so that it notices a file that was deleted or cut off meanwhile; the reasons are told there.
- * Numbers and offsets are those of the file. Every effect here may be interrupted only while it waits for its turn.
+ * Nothing but a claim makes a file or opens one for its first write. A claim remembers which file that was (device and
+ * inode) and how far it went, so that later looks notice one that was deleted, cut off or replaced; `FileSystemStorage.ts`
+ * tells when those are. Numbers and offsets are those of the file. Every effect here may be interrupted only while it waits
+ * for its turn.
  */
 
 import * as NFS from "node:fs"
@@ -12,9 +14,20 @@ import * as Result from "effect/Result"
 import * as Semaphore from "effect/Semaphore"
 import * as DownloadFolder from "./DownloadFolder.ts"
 import * as FileHandles from "./FileHandles.ts"
+import type { FilePlace } from "./FileNames.ts"
 import * as FileSystemError from "./FileSystemError.ts"
 import * as NodeFile from "./NodeFile.ts"
-import { type StorageReason, StorageRefused, StorageUnavailable } from "./Storage.ts"
+import * as OwnCopy from "./OwnCopy.ts"
+import {
+  FileChanged,
+  type FileClaim,
+  FileExists,
+  type FileFacts,
+  NotStored,
+  type StorageReason,
+  StorageRefused,
+  StorageUnavailable
+} from "./Storage.ts"
 
 /**
  * Bytes written to an open file before it is looked at again: 8 MiB. A look costs a thread's hop, as a write does; so
@@ -22,23 +35,40 @@ import { type StorageReason, StorageRefused, StorageUnavailable } from "./Storag
  */
 export const checkInterval = 1 << 23
 
+/** Between which true paths a file was moved. */
+export interface Relocation {
+  readonly from: string | undefined
+  readonly to: string | undefined
+}
+
 /** One file of an open torrent. */
 export interface TorrentFile {
-  /** The path as the user would name it. */
-  readonly name: string
+  /** What lies at its place, without opening it; `undefined` where nothing does. Notices what happened to a claimed file. */
+  readonly look: Effect.Effect<NFS.BigIntStats | undefined, StorageReason>
+  /** Makes or adopts the file, and tells what it looks like then. */
+  readonly claim: (claim: FileClaim) => Effect.Effect<NFS.BigIntStats, StorageReason>
+  /** The true path of the file that was claimed last. */
+  readonly path: () => string | undefined
+  /** Ends what a claim began; what was written can still be synced. */
+  readonly unclaim: () => void
+  /** Whether it was claimed, and not given up since. */
+  readonly isClaimed: () => boolean
+  /** Whether it was claimed, and is still the file that was. */
+  readonly isHeld: () => boolean
+  /** Says that a claimed file is not what it was; `why` is the end of a sentence. */
+  readonly change: (why: string) => void
+  /** Only of a claimed file. */
   readonly write: (part: NodeFile.FilePart) => Effect.Effect<void, StorageReason>
   /** Reads a part and tells how many bytes there were; fails with `NotStored` where there is no file. */
   readonly read: (part: NodeFile.FilePart) => Effect.Effect<number, StorageReason>
-  /** Makes the file where there is none, and its folders. Leaves what is there as it is. */
-  readonly create: Effect.Effect<void, StorageReason>
-  /** Whether something was written that no `sync` has covered, or was lost. */
-  readonly needsSync: () => boolean
-  /** Brings to the disk what was written. */
-  readonly sync: Effect.Effect<void, StorageReason>
-  /** Brings to the disk what somebody wrote before this file was made, if there is such a file. */
-  readonly syncFound: Effect.Effect<void, StorageReason>
+  /** The same, and then tells what lies at the file's path. */
+  readonly readAndLook: (part: NodeFile.FilePart) => Effect.Effect<NodeFile.ReadPart, StorageReason>
+  /** Brings to the disk what was written, here or before, and tells what the file looks like then. */
+  readonly sync: Effect.Effect<NFS.BigIntStats, StorageReason>
   /** Makes the next read find the file by its name again. */
   readonly reopen: Effect.Effect<void>
+  /** Runs `move` between two writes. It gives the true paths between which it moved the file, if it did. */
+  readonly relocate: (move: Effect.Effect<Relocation, StorageReason>) => Effect.Effect<void, StorageReason>
   /** Closes the file for ever, after `isClosed` turned true; completes when it is closed. */
   readonly close: Effect.Effect<void>
 }
@@ -48,174 +78,374 @@ const nonBlocking = NFS.constants.O_NONBLOCK ?? 0
 const noFollow = NFS.constants.O_NOFOLLOW ?? 0
 const mustLookForLinks = noFollow === 0
 
-const deleted = "it was deleted while the torrent was open; verify the torrent again"
-const cutOff = "it was cut off while the torrent was open; verify the torrent again"
-const notKept = "the disk lost what was written to it; verify the torrent again"
+const deleted = "was deleted"
+const cutOff = "was cut off"
+const replaced = "was replaced"
+const changedSince = "was changed"
+const notKept = "the disk lost what was written to it"
 
 /** Why nothing can be done with a file any more, as the end of a sentence. */
 export const afterClose = "the torrent was closed"
 
-/** Whether there is nothing to sync: no file, or none that a torrent could have written. */
-const isAbsent = (reason: StorageReason): boolean => reason._tag === "NotStored" || reason._tag === "StorageRefused"
+/** Whether this is the file with this identity. A folder may be given the inode of a file that is gone. */
+const isSame = (stats: NFS.BigIntStats, identity: string): boolean =>
+  stats.isFile() && NodeFile.identityOf(stats) === identity
+
+/** Where a file that is open lies, and which it is. */
+interface Place {
+  /** True, with no link left in it. */
+  path: string
+  readonly identity: string
+  readonly isLocal: boolean
+  /** Whether it may be a link, which leads to the file. */
+  readonly follows: boolean
+}
+
+/** A way to open the file for reading, and which file that opened. */
+interface Reading {
+  readonly slot: FileHandles.Slot
+  at: Place | undefined
+}
 
 /** Makes a file of the torrent; touches nothing. */
 export const make = (options: {
   readonly fs: NodeFile.NodeFileSystem
   readonly handles: FileHandles.FileHandles
   readonly folder: DownloadFolder.DownloadFolder
-  /** Components below the folder, at least one, as users know the file. */
-  readonly path: ReadonlyArray<string>
-  /** The components at which it lies on this disk, or is to be made; default `path`. See `FileNames.resolve`. */
-  readonly place?:
-    | ((access: "read" | "create") => Effect.Effect<ReadonlyArray<string>, FileHandles.OpenFailure>)
-    | undefined
-  /** Whether reading follows a symbolic link to whatever it leads to; writing never does. Default: it does not. */
-  readonly followLinks?: boolean | undefined
+  /** Components below the folder, at least one, as users know the file now. */
+  readonly path: () => ReadonlyArray<string>
+  /** The components at which it lies on this disk, or is to be made. See `FileNames.resolve`. */
+  readonly place: (access: "read" | "create") => Effect.Effect<FilePlace, FileHandles.OpenFailure>
+  /** Whether reading follows a symbolic link to whatever it leads to; writing never does. */
+  readonly followLinks: boolean
   /** Bytes the torrent has in this file. */
   readonly length: number
+  /** Whether a file lies on a disk of this machine; see `NodeFile.isLocal`. */
+  readonly isLocal: (stats: NFS.BigIntStats, path: string) => Effect.Effect<boolean>
+  /** Removes copies of the file with this true path that a crash has left. */
+  readonly clean: (path: string) => Effect.Effect<void>
   /** Whether the torrent was closed, after which no file is opened any more. */
   readonly isClosed: () => boolean
 }): TorrentFile => {
-  const { folder, fs, handles, length, place = () => Effect.succeed(options.path) } = options
-  const name = folder.nameOf(options.path)
+  const { folder, followLinks, fs, handles, length } = options
+  const nameOf = () => folder.nameOf(options.path())
 
-  // Whether it was opened for writing before, and so must exist.
-  let made = false
-  // One past the last byte that was written here, or was there when it was first opened for writing.
+  // The file that was claimed: its true path and which it is. Kept until it is claimed again.
+  let held: Place | undefined
+  let isClaimed = false
+  let changed: FileChanged | undefined
+  // One past the last byte that was written here, or was there when it was claimed.
   let end = 0
   let unchecked = 0
-  // Some file systems in user space always tell 0 links, which then means nothing.
-  let countsLinks = false
   let unsynced = false
-  let lost: StorageReason | undefined
+  let isSynced = false
+  let closeFailure: StorageReason | undefined
   // The system writes one part of a file at a time; a second thread would only spin until the first is done.
   const turn = Semaphore.makeUnsafe(1)
 
-  const failed = (access: "read" | "write") => (error: Parameters<typeof FileSystemError.reasonOf>[0]) =>
-    FileSystemError.reasonOf(error, name, access)
+  const failed = (access: "read" | "write") => (error: FileSystemError.SystemError) =>
+    FileSystemError.reasonOf(error, nameOf(), access)
 
-  const lose = (why: string): StorageReason => {
-    lost ??= new StorageRefused({ path: name, why })
-    return lost
+  const change = (why: string): FileChanged => {
+    changed ??= new FileChanged({ path: nameOf(), why })
+    return changed
   }
+
+  /** Of a claimed file; where the whole download folder went away, the file may be as it was. */
+  const changeUnlessAway = (why: string): Effect.Effect<never, StorageReason> =>
+    Effect.flatMap(folder.present, () => Effect.suspend(() => Effect.fail(change(why))))
 
   const statRegular = (fd: number, access: "read" | "write") =>
     Effect.flatMap(
       Effect.mapError(
-        NodeFile.call<NFS.Stats>((done) => fs.fstat(fd, done)),
+        NodeFile.call<NFS.BigIntStats>((done) => fs.fstatExact(fd, done)),
         failed(access)
       ),
-      (stats): Effect.Effect<NFS.Stats, StorageReason> => {
+      (stats): Effect.Effect<NFS.BigIntStats, StorageReason> => {
         if (stats.isFile()) return Effect.succeed(stats)
         const why = stats.isDirectory() ? "a folder is in the way of a file" : "it is not a regular file"
-        return Effect.fail(new StorageRefused({ path: name, why }))
+        return Effect.fail(new StorageRefused({ path: nameOf(), why }))
       }
     )
 
-  const look = Effect.fnUntraced(function* (fd: number) {
+  /** Compares what lies at the path of a claimed file with what was claimed. */
+  const lookAtHeld = Effect.fnUntraced(function* ({ identity, path }: Place) {
     // As it is before the call: a write that ends meanwhile may not show in what the call tells.
     const expected = end
-    const stats = yield* statRegular(fd, "write")
-    if (countsLinks && stats.nlink === 0) return yield* Effect.fail(lose(deleted))
-    if (stats.size < expected) return yield* Effect.fail(lose(cutOff))
+    const stats = yield* Effect.mapError(NodeFile.lookAt(fs, path), failed("read"))
+    if (stats === undefined) return yield* changeUnlessAway(deleted)
+    if (!isSame(stats, identity)) return yield* changeUnlessAway(replaced)
+    if (stats.size < expected) return yield* Effect.fail(change(cutOff))
     unchecked = 0
+    return stats
   })
 
-  const openAt = Effect.fnUntraced(function* (at: string, access: "read" | "write", flags: number) {
-    const follows = access === "read" && options.followLinks === true
+  /** The true path of the file on this disk, and whether it was made just now to find out its name. */
+  const locate = Effect.fnUntraced(function* (access: "read" | "write") {
+    const place = yield* options.place(access === "read" ? "read" : "create")
+    const parent = yield* folder.resolve(place.path.slice(0, -1), access)
+    return { path: Path.join(parent, place.path[place.path.length - 1]!), isMade: place.isMade }
+  })
+
+  const look: TorrentFile["look"] = Effect.suspend(() =>
+    held !== undefined && isClaimed && changed === undefined
+      ? Effect.catchIf(
+          lookAtHeld(held),
+          (reason) => reason._tag === "FileChanged",
+          () => lookByName
+        )
+      : lookByName
+  )
+
+  const lookByName: TorrentFile["look"] = Effect.suspend(() => locate("read")).pipe(
+    Effect.flatMap(({ path }) =>
+      Effect.mapError(NodeFile.lookAt(fs, path, followLinks), (error) =>
+        DownloadFolder.openFailure(error, nameOf(), "read")
+      )
+    ),
+    Effect.catchIf(
+      ({ missing }) => missing,
+      () => Effect.undefined
+    ),
+    Effect.mapError(({ reason }) => reason)
+  )
+
+  const openAt = Effect.fnUntraced(function* (path: string, access: "read" | "write", flags: number) {
+    const follows = followLinks && access === "read"
     if (mustLookForLinks && !follows) {
-      const found = yield* Effect.result(NodeFile.call<NFS.Stats>((done) => fs.lstat(at, done)))
-      if (Result.isSuccess(found) && found.success.isSymbolicLink()) {
-        return yield* Effect.fail(DownloadFolder.openFailure({ code: "ELOOP", message: "a link" }, name, access))
+      const there = yield* Effect.orElseSucceed(NodeFile.lookAt(fs, path), () => undefined)
+      if (there?.isSymbolicLink() === true) {
+        return yield* Effect.fail(DownloadFolder.openFailure({ code: "ELOOP", message: "a link" }, nameOf(), access))
       }
     }
     return yield* Effect.mapError(
-      NodeFile.call<number>((done) => fs.open(at, flags | (follows ? nonBlocking : nonBlocking | noFollow), done)),
-      (error) => DownloadFolder.openFailure(error, name, access)
+      NodeFile.call<number>((done) => fs.open(path, flags | (follows ? nonBlocking : nonBlocking | noFollow), done)),
+      (error) => DownloadFolder.openFailure(error, nameOf(), access)
     )
   })
 
+  const refuse = (reason: StorageReason): FileHandles.OpenFailure => ({ reason, exhausted: false, missing: false })
+
   /** Closes what was just opened when `check` refuses it. */
-  const opened = (fd: number, check: Effect.Effect<unknown, StorageReason>) =>
-    Effect.matchEffect(check, {
-      onSuccess: () => Effect.succeed(fd),
-      onFailure: (reason) =>
-        Effect.andThen(
-          Effect.ignore(NodeFile.call((done) => fs.close(fd, done))),
-          Effect.fail<FileHandles.OpenFailure>({ reason, exhausted: false, missing: false })
-        )
-    })
+  const opened = <A>(fd: number, check: Effect.Effect<A, StorageReason>) =>
+    Effect.catch(check, (reason) =>
+      Effect.andThen(Effect.ignore(NodeFile.call((done) => fs.close(fd, done))), Effect.fail(refuse(reason)))
+    )
 
-  const openForReading = Effect.fnUntraced(function* () {
-    const path = yield* place("read")
-    const parent = yield* folder.resolve(path.slice(0, -1), "read")
-    const fd = yield* openAt(Path.join(parent, path.at(-1)!), "read", NFS.constants.O_RDONLY)
-    return yield* opened(fd, statRegular(fd, "read"))
-  })
+  const placeOf = (path: string, stats: NFS.BigIntStats, follows: boolean): Effect.Effect<Place> =>
+    Effect.map(options.isLocal(stats, path), (isLocal) => ({
+      path,
+      identity: NodeFile.identityOf(stats),
+      isLocal,
+      follows
+    }))
 
-  const createIn = Effect.fnUntraced(function* (flags: number) {
-    const path = yield* place("create")
-    const parent = yield* folder.resolve(path.slice(0, -1), "write")
-    const fd = yield* openAt(Path.join(parent, path.at(-1)!), "write", flags | NFS.constants.O_CREAT)
-    folder.markChanged(parent)
+  const openForReading = Effect.fnUntraced(function* (reading: Reading) {
+    const { path } = yield* locate("read")
+    const fd = yield* openAt(path, "read", NFS.constants.O_RDONLY)
+    const stats = yield* opened(fd, statRegular(fd, "read"))
+    reading.at = yield* placeOf(path, stats, followLinks)
     return fd
   })
 
+  /** Opens the file that was claimed once more, after its descriptor was closed for another one. */
+  const openHeld = Effect.fnUntraced(function* (place: Place) {
+    const { identity, path } = place
+    const fd = yield* Effect.catchIf(
+      openAt(path, "write", NFS.constants.O_RDWR),
+      ({ missing, reason }) => missing || reason._tag === "StorageRefused",
+      // Something else has the name, or the same file may not be opened any more.
+      (failure) => Effect.andThen(Effect.mapError(lookAtHeld(place), refuse), Effect.fail(failure))
+    )
+    const check = Effect.flatMap(statRegular(fd, "write"), (stats): Effect.Effect<void, StorageReason> => {
+      if (!isSame(stats, identity)) return changeUnlessAway(replaced)
+      return stats.size < end ? Effect.fail(change(cutOff)) : Effect.void
+    })
+    yield* opened(fd, check)
+    return fd
+  })
+
+  const create = Effect.fnUntraced(function* (onExisting: StorageReason) {
+    const { isMade, path } = yield* locate("write")
+    if (isMade) return { fd: yield* openAt(path, "write", NFS.constants.O_RDWR), path }
+    const fd = yield* Effect.mapError(
+      NodeFile.call<number>((done) =>
+        fs.open(
+          path,
+          NFS.constants.O_RDWR | NFS.constants.O_CREAT | NFS.constants.O_EXCL | nonBlocking | noFollow,
+          done
+        )
+      ),
+      (error) => (error.code === "EEXIST" ? refuse(onExisting) : DownloadFolder.openFailure(error, nameOf(), "write"))
+    )
+    folder.markChanged(Path.dirname(path))
+    return { fd, path }
+  })
+
   // A folder that was known to exist and has gone is made again, once.
-  const createOpen = (flags: number) =>
+  const createAgain = (onExisting: StorageReason) =>
     Effect.catchIf(
-      createIn(flags),
-      (error) => error.missing,
+      create(onExisting),
+      ({ missing }) => missing,
       () =>
         Effect.suspend(() => {
           folder.forget()
-          return createIn(flags)
+          return create(onExisting)
         })
     )
 
-  const settle = (fd: number) =>
-    Effect.flatMap(statRegular(fd, "write"), (stats) => {
-      const tooLong = stats.size > length
-      made = true
-      end = Math.min(stats.size, length)
-      countsLinks = stats.nlink > 0
-      return tooLong
-        ? Effect.mapError(
-            NodeFile.call((done) => fs.ftruncate(fd, length, done)),
-            failed("write")
-          )
-        : Effect.void
-    })
+  const openExisting = Effect.fnUntraced(function* (access: "read" | "write") {
+    const { path } = yield* locate(access)
+    return { fd: yield* openAt(path, "write", NFS.constants.O_RDWR), path }
+  })
 
-  const openForWriting = Effect.fnUntraced(function* () {
-    if (!made) {
-      const fd = yield* createOpen(NFS.constants.O_RDWR)
-      return yield* opened(fd, settle(fd))
+  /** What differs between a file and the facts it is claimed by, as the end of a sentence. */
+  const difference = (facts: FileFacts, stats: NFS.BigIntStats): string | undefined => {
+    if (!isSame(stats, facts.identity)) return replaced
+    if (stats.size < facts.length) return cutOff
+    return stats.size !== BigInt(facts.length) || stats.mtimeNs !== facts.mtimeNs ? changedSince : undefined
+  }
+
+  const fileChanged = (why: string) => new FileChanged({ path: nameOf(), why })
+
+  const openFound = (facts: FileFacts) =>
+    Effect.catchIf(
+      openExisting("read"),
+      ({ missing, reason }) => missing || (reason._tag === "StorageRefused" && facts.kind === "file"),
+      ({ missing, reason }) =>
+        Effect.mapError(
+          Effect.flatMap(folder.present, () =>
+            // What cannot be opened is another thing by now, or the same one that may not be written.
+            Effect.flatMap(lookByName, (stats) =>
+              Effect.fail(
+                missing || stats === undefined
+                  ? fileChanged(deleted)
+                  : isSame(stats, facts.identity)
+                    ? reason
+                    : fileChanged(replaced)
+              )
+            )
+          ),
+          refuse
+        )
+    )
+
+  const openClaimed = (claim: FileClaim) => {
+    switch (claim.as) {
+      case "new":
+        return createAgain(new FileExists({ path: nameOf() }))
+      case "found":
+        return openFound(claim.facts)
+      case "overwritten":
+        return Effect.catchIf(
+          openExisting("write"),
+          ({ missing }) => missing,
+          () =>
+            Effect.suspend(() => {
+              folder.forget()
+              return createAgain(new StorageUnavailable({ path: nameOf(), why: "somebody else made it meanwhile" }))
+            })
+        )
     }
-    const again = Effect.gen(function* () {
-      const path = yield* place("read")
-      const parent = yield* folder.resolve(path.slice(0, -1), "read")
-      return yield* openAt(Path.join(parent, path.at(-1)!), "write", NFS.constants.O_RDWR)
+  }
+
+  /** Opens the file as a claim says, and holds it from then on. */
+  const settle = Effect.fnUntraced(function* (claim: FileClaim) {
+    const { path, ...first } = yield* openClaimed(claim)
+    let fd = first.fd
+    const check = Effect.gen(function* () {
+      let stats = yield* statRegular(fd, "write")
+      const why = claim.as === "found" ? difference(claim.facts, stats) : undefined
+      if (why !== undefined) return yield* Effect.fail(fileChanged(why))
+      yield* options.clean(path)
+      if (stats.nlink > 1n) {
+        fd = yield* OwnCopy.replace({
+          fs,
+          fd,
+          path,
+          name: nameOf(),
+          stats,
+          length: claim.as === "overwritten" ? Math.min(Number(stats.size), length) : Number(stats.size),
+          countsBlocks: yield* options.isLocal(stats, path)
+        })
+        folder.markChanged(Path.dirname(path))
+        stats = yield* statRegular(fd, "write")
+      }
+      if (claim.as === "overwritten" && stats.size > length) {
+        yield* Effect.mapError(
+          NodeFile.call((done) => fs.ftruncate(fd, length, done)),
+          failed("write")
+        )
+        unsynced = true
+        stats = yield* statRegular(fd, "write")
+      }
+      return stats
     })
-    const fd = yield* Effect.mapError(again, (error) => (error.missing ? { ...error, reason: lose(deleted) } : error))
-    return yield* opened(fd, look(fd))
+    const stats = yield* Effect.catch(check, (reason) =>
+      Effect.andThen(Effect.ignore(NodeFile.call((done) => fs.close(fd, done))), Effect.fail(refuse(reason)))
+    )
+    held = yield* placeOf(path, stats, false)
+    changed = undefined
+    isClaimed = true
+    unchecked = 0
+    end = Math.min(Number(stats.size), length)
+    return { fd, stats }
   })
 
-  const readingSlot = () => FileHandles.makeSlot({ open: Effect.suspend(openForReading), closeFailed: () => {} })
-  let reading = readingSlot()
-  const writing = FileHandles.makeSlot({
-    open: Effect.suspend(openForWriting),
-    // Network disks report deferred writes when a file is closed, and then never again.
-    closeFailed: () => void lose(notKept)
-  })
+  const makeReading = (): Reading => {
+    const made: Reading = {
+      slot: FileHandles.makeSlot({ open: Effect.suspend(() => openForReading(made)), closeFailed: () => {} }),
+      at: undefined
+    }
+    return made
+  }
+  /** A way to open the file for writing; `claimed` opens it for the first time, once, and says which file it is. */
+  const writingSlot = (claimed?: Effect.Effect<number, FileHandles.OpenFailure>) => {
+    let first = claimed
+    return FileHandles.makeSlot({
+      open: Effect.suspend(() => {
+        if (first === undefined) return openHeld(held!)
+        // Tried again where there were too many open files.
+        return Effect.tap(first, () => Effect.sync(() => (first = undefined)))
+      }),
+      closeFailed: () => {
+        // Network disks report deferred writes when a file is closed, and then never again.
+        closeFailure = new StorageUnavailable({ path: nameOf(), why: notKept })
+      }
+    })
+  }
+  let reading = makeReading()
+  let writing = writingSlot()
 
-  const gone = () => Result.fail(new StorageUnavailable({ path: name, why: afterClose }))
+  const gone = () => Result.fail(new StorageUnavailable({ path: nameOf(), why: afterClose }))
 
   const pickForWriting = (): Result.Result<FileHandles.Slot, StorageReason> =>
-    options.isClosed() ? gone() : lost === undefined ? Result.succeed(writing) : Result.fail(lost)
+    options.isClosed() ? gone() : changed === undefined ? Result.succeed(writing) : Result.fail(changed)
+
+  const isWritingOpen = () => writing.fd !== undefined && changed === undefined
 
   const pickForReading = (): Result.Result<FileHandles.Slot, StorageReason> =>
-    options.isClosed() ? gone() : Result.succeed(writing.fd !== undefined && lost === undefined ? writing : reading)
+    options.isClosed() ? gone() : Result.succeed(isWritingOpen() ? writing : reading.slot)
+
+  const claim = Effect.fnUntraced(function* (asked: FileClaim) {
+    // From here on nobody takes the descriptor that is closed.
+    if (held !== undefined) change(changedSince)
+    yield* handles.retire(writing)
+    yield* reopen
+    let stats: NFS.BigIntStats | undefined
+    writing = writingSlot(
+      Effect.map(settle(asked), (settled) => {
+        stats = settled.stats
+        return settled.fd
+      })
+    )
+    const slot = writing
+    yield* handles.use(
+      () => (options.isClosed() ? gone() : Result.succeed(slot)),
+      () => Effect.void
+    )
+    return stats!
+  })
 
   const write = (part: NodeFile.FilePart) =>
     handles
@@ -226,50 +456,115 @@ export const make = (options: {
           unchecked += part.length
           end = Math.max(end, part.position + part.length)
         })
-        return unchecked >= checkInterval ? Effect.andThen(look(fd), writing) : writing
+        return unchecked >= checkInterval ? Effect.andThen(lookAtHeld(held!), writing) : writing
       })
       .pipe(turn.withPermit)
 
-  const syncOpen = (fd: number) =>
+  const lookOnce = (part: NodeFile.FilePart) => {
+    let from = reading
+    const pick = () => {
+      from = isWritingOpen() ? { slot: writing, at: held } : reading
+      return options.isClosed() ? gone() : Result.succeed(from.slot)
+    }
+    return handles.use(pick, (fd) =>
+      Effect.mapBoth(NodeFile.readAndLook(fs, fd, part, from.at!), {
+        onSuccess: (result) => ({
+          result,
+          isStale: result.stats === undefined || NodeFile.identityOf(result.stats) !== from.at!.identity
+        }),
+        onFailure: failed("read")
+      })
+    )
+  }
+
+  const readAndLook: TorrentFile["readAndLook"] = (part) =>
+    Effect.flatMap(lookOnce(part), ({ isStale, result }) => {
+      if (!isStale) return Effect.succeed(result)
+      // Another file has the name, or none: what an open descriptor still holds is not what lies there.
+      if (isWritingOpen()) change(result.stats === undefined ? deleted : replaced)
+      return Effect.andThen(
+        reopen,
+        Effect.map(lookOnce(part), ({ result }) => result)
+      )
+    })
+
+  const syncHeld = handles.use(pickForWriting, (fd) =>
     Effect.suspend(() => {
       unsynced = false
       return NodeFile.call((done) => fs.fdatasync(fd, done)).pipe(
         Effect.mapError((error) => {
-          // The system forgets what it could not write: asked again, it would call the rest a success.
-          lose(notKept)
-          return FileSystemError.reasonOf(error, name, "write")
+          unsynced = true
+          return FileSystemError.reasonOf(error, nameOf(), "write")
         }),
-        Effect.andThen(look(fd))
+        Effect.andThen(lookAtHeld(held!))
       )
     })
+  )
+
+  const syncFound = handles
+    .use(pickForReading, (fd) => Effect.mapError(NodeFile.syncFound(fs, fd), failed("read")))
+    .pipe(Effect.andThen(lookExisting()))
+
+  function lookExisting() {
+    return Effect.flatMap(look, (stats): Effect.Effect<NFS.BigIntStats, StorageReason> => {
+      if (changed !== undefined && isClaimed) return Effect.fail(changed)
+      return stats === undefined ? Effect.fail(new NotStored({ path: nameOf() })) : Effect.succeed(stats)
+    })
+  }
+
+  const sync: TorrentFile["sync"] = Effect.suspend(() => {
+    if (closeFailure !== undefined) {
+      const reason = closeFailure
+      closeFailure = undefined
+      unsynced = true
+      return Effect.fail(reason)
+    }
+    if (isSynced && !unsynced) return lookExisting()
+    const mine = held !== undefined && (isClaimed || unsynced)
+    return Effect.tap(mine ? syncHeld : syncFound, () => Effect.sync(() => (isSynced = true)))
+  })
+
+  const reopen = Effect.suspend(() => {
+    const before = reading
+    reading = makeReading()
+    return handles.retire(before.slot)
+  })
 
   return {
-    name,
+    look,
+    claim: (asked) => Effect.uninterruptible(claim(asked)).pipe(turn.withPermit),
+    path: () => held?.path,
+    unclaim: () => {
+      isClaimed = false
+      if (changed === undefined) return
+      // Of what was written to a file that is gone nothing can be kept.
+      held = undefined
+      changed = undefined
+      unsynced = false
+    },
+    isClaimed: () => isClaimed,
+    isHeld: () => isClaimed && changed === undefined,
+    change: (why) => {
+      if (isClaimed) change(why)
+    },
     write,
     read: (part) => handles.use(pickForReading, (fd) => Effect.mapError(NodeFile.read(fs, fd, part), failed("read"))),
-    create: Effect.suspend(() => {
-      const slot = FileHandles.makeSlot({
-        open: Effect.flatMap(createOpen(NFS.constants.O_RDONLY), (fd) => opened(fd, statRegular(fd, "write"))),
-        closeFailed: () => {}
-      })
-      return Effect.ensuring(
-        handles.use(
-          () => (options.isClosed() ? gone() : Result.succeed(slot)),
-          () => Effect.void
-        ),
-        handles.retire(slot)
-      )
-    }),
-    needsSync: () => unsynced || lost !== undefined,
-    sync: handles.use(pickForWriting, syncOpen),
-    syncFound: handles
-      .use(pickForReading, (fd) => Effect.mapError(NodeFile.syncFound(fs, fd), failed("read")))
-      .pipe(Effect.catchIf(isAbsent, () => Effect.void)),
-    reopen: Effect.suspend(() => {
-      const before = reading
-      reading = readingSlot()
-      return handles.retire(before)
-    }),
-    close: Effect.suspend(() => Effect.andThen(handles.retire(reading), handles.retire(writing)))
+    readAndLook,
+    sync,
+    reopen,
+    relocate: (move) =>
+      Effect.uninterruptible(
+        Effect.flatMap(move, ({ from, to }) =>
+          Effect.suspend(() => {
+            if (held !== undefined && to !== undefined && held.path === from) held.path = to
+            if (changed === undefined) return reopen
+            // The bytes of a file that was deleted take room for as long as it is open.
+            const before = writing
+            writing = writingSlot()
+            return Effect.andThen(reopen, handles.retire(before))
+          })
+        )
+      ).pipe(turn.withPermit),
+    close: Effect.suspend(() => Effect.andThen(handles.retire(reading.slot), handles.retire(writing)))
   }
 }

@@ -13,10 +13,10 @@ import * as NodeIoDaemon from "../../src/node/NodeIoDaemon.ts"
 import * as NodePieceHasher from "../../src/piece/NodePieceHasher.ts"
 import { PieceHasher } from "../../src/piece/PieceHasher.ts"
 import * as FileSystemStorage from "../../src/storage/FileSystemStorage.ts"
-import { Storage } from "../../src/storage/Storage.ts"
 import * as Daemon from "../io-daemon/daemon.ts"
 import { temporaryFolder } from "../storage/disk.ts"
 import { layoutOf, piecesOf } from "../storage/layouts.ts"
+import { openToWrite } from "../storage/openings.ts"
 
 const totalLength = 256 << 20
 const runs = 3
@@ -64,7 +64,7 @@ for (const [name, pieceLength, fileCount] of [
       const directory = yield* temporaryFolder
       const digest = yield* sha1(piece)
       yield* Effect.gen(function* () {
-        const torrent = yield* (yield* Storage).open(layout)
+        const torrent = yield* openToWrite(layout)
         yield* measure(
           `${medium}, ${name}, write`,
           Effect.forEach(piecesOf(layout), (index) => torrent.writePiece(index, piece, digest), {

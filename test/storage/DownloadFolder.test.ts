@@ -7,8 +7,10 @@ import * as NodePieceHasher from "../../src/piece/NodePieceHasher.ts"
 import * as DownloadFolder from "../../src/storage/DownloadFolder.ts"
 import * as FileSystemStorage from "../../src/storage/FileSystemStorage.ts"
 import { nodeFileSystem } from "../../src/storage/NodeFile.ts"
+import type { FileFacts } from "../../src/storage/Storage.ts"
 import { temporaryFolder } from "./disk.ts"
 import { layoutOf, pieceOf } from "./layouts.ts"
+import { claim, infoHashOf } from "./openings.ts"
 
 /** A download folder with a link to a file and a link to a folder, both outside of it. */
 const linked = Effect.map(temporaryFolder, (top) => {
@@ -29,13 +31,15 @@ describe("DownloadFolder with followed links", () => {
     Effect.gen(function* () {
       const { outside, root } = yield* linked
       const storage = yield* FileSystemStorage.make({ directory: root, followLinks: true })
-      const torrent = yield* storage.open(layout)
-      const write = (piece: number) =>
-        Effect.map(
-          Effect.flip(torrent.writePiece(pieceOf(layout, piece), new Uint8Array(4))),
-          ({ reason }) => reason._tag
-        )
-      const read = (piece: number) => torrent.readBlock(pieceOf(layout, piece), 0, 4)
+      const torrent = yield* storage.open({ infoHash: infoHashOf(layout), layout })
+      const write = (file: number) =>
+        Effect.map(Effect.flip(claim(torrent, layout, "overwritten", [file])), ({ reason }) => reason._tag)
+      const read = (piece: number) =>
+        Effect.map(torrent.readBlock(pieceOf(layout, piece), 0, 4), ({ bytes, files }) => {
+          found.push(...files)
+          return bytes
+        })
+      const found: Array<FileFacts> = []
 
       for (const round of ["before", "after"]) {
         assert.deepStrictEqual(yield* read(0), new TextEncoder().encode("blob"), round)
@@ -47,6 +51,11 @@ describe("DownloadFolder with followed links", () => {
         )
       }
 
+      const [blob] = yield* torrent.look([0])
+      assert.deepStrictEqual(
+        found.map(({ identity, kind }) => [identity, kind]),
+        Array(4).fill([blob!.identity, "file"])
+      )
       assert.deepStrictEqual(NFS.readdirSync(outside), ["blob"])
       assert.strictEqual(NFS.readFileSync(Path.join(outside, "blob"), "utf8"), "blob")
     }).pipe(Effect.provide(NodePieceHasher.layer))

@@ -14,6 +14,7 @@ import { type NodeFileSystem, nodeFileSystem } from "../../src/storage/NodeFile.
 import { listFiles, makeCalls, temporaryFolder } from "./disk.ts"
 import { foldingFileSystem, hasNtfs, ntfs } from "./foldingDisk.ts"
 import { contentOf, piecesOf, sliceOf } from "./layouts.ts"
+import { claim, infoHashOf, store } from "./openings.ts"
 
 /** The layout of a torrent with these files, of 8 bytes each. */
 const layoutOf = (...paths: ReadonlyArray<string>): FileLayout.FileLayout =>
@@ -203,13 +204,14 @@ const blind = (kind: string, place: Effect.Effect<Place, never, Scope.Scope>, is
         for (const step of ["write", "read"] as const) {
           yield* Effect.scoped(
             Effect.gen(function* () {
-              const torrent = yield* storage.open(layout)
+              const torrent = yield* storage.open({ infoHash: infoHashOf(layout), layout })
+              if (step === "write") yield* claim(torrent, layout, "new")
               yield* Effect.forEach(
                 piecesOf(layout),
                 (piece) =>
                   step === "write"
                     ? torrent.writePiece(piece, sliceOf(layout, content, piece))
-                    : Effect.map(torrent.readBlock(piece, 0, sliceOf(layout, content, piece).length), (bytes) =>
+                    : Effect.map(torrent.readBlock(piece, 0, sliceOf(layout, content, piece).length), ({ bytes }) =>
                         assert.deepStrictEqual(bytes, sliceOf(layout, content, piece))
                       ),
                 { concurrency: "unbounded" }
@@ -233,9 +235,9 @@ describe("a skipped file whose name clashes", () => {
       const layout = layoutOf("t/wanted", "t/a", "t/A")
       const content = contentOf(layout)
       const storage = yield* FileSystemStorage.make({ directory: root }, fs)
-      const torrent = yield* storage.open(layout)
+      const torrent = yield* storage.open({ infoHash: infoHashOf(layout), layout })
       yield* torrent.prepare([0])
-      for (const piece of piecesOf(layout)) yield* torrent.writePiece(piece, sliceOf(layout, content, piece))
+      yield* store(torrent, layout)
       assert.deepStrictEqual([...listFiles(root).keys()].sort(), [
         ".piecewise/parts/t/a",
         ".piecewise/parts/t/a.1",

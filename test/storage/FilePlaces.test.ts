@@ -1,4 +1,6 @@
 /** What only this medium can be asked: how often it calls the disk, and what it does when a call fails or takes its time. */
+import * as NFS from "node:fs"
+import * as Path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -9,9 +11,10 @@ import type * as Scope from "effect/Scope"
 import type { Storage } from "../../src/storage/Storage.ts"
 import * as FakeDisk from "./disk.ts"
 import { Disk, listFiles } from "./disk.ts"
-import { layoutOf } from "./layouts.ts"
+import { layoutOf, pieceOf } from "./layouts.ts"
+import { claim, open } from "./openings.ts"
 import * as SkippedFiles from "./SkippedFiles.suite.ts"
-import { a, abc, b, open, read, right, write } from "./SkippedFiles.suite.ts"
+import { a, abc, b, c, read, right, write } from "./SkippedFiles.suite.ts"
 
 SkippedFiles.suite(
   "file system",
@@ -37,7 +40,7 @@ describe("a skipped file", () => {
       yield* torrent.prepare([0])
       yield* write(torrent, layout, 0)
 
-      assert.isAtMost(calls.count("lstat") + calls.count("realpath") + calls.count("open"), 20)
+      assert.isAtMost(calls.count("lstatExact") + calls.count("realpath") + calls.count("open"), 20)
       assert.deepStrictEqual(yield* names, [".piecewise/parts/t/1", "t/0"])
     })
   )
@@ -49,12 +52,15 @@ describe("a skipped file", () => {
       const torrent = yield* open(abc)
       yield* torrent.prepare([a])
       yield* write(torrent, abc, 1)
+      yield* claim(torrent, abc, "overwritten", [c])
       const moving = yield* Deferred.make<() => void>()
-      calls.hold = (operation, release) => operation === "rename" && Deferred.doneUnsafe(moving, Exit.succeed(release))
+      calls.hold = (operation, release) => operation === "link" && Deferred.doneUnsafe(moving, Exit.succeed(release))
       const moved = yield* Effect.forkChild(torrent.prepare([a, b]))
       const release = yield* Deferred.await(moving)
 
-      const written = yield* Effect.forkChild(write(torrent, abc, 2), { startImmediately: true })
+      const written = yield* Effect.forkChild(torrent.writePiece(pieceOf(abc, 2), right(abc, 2)), {
+        startImmediately: true
+      })
       release()
       yield* Fiber.join(moved)
       yield* Fiber.join(written)
@@ -65,13 +71,36 @@ describe("a skipped file", () => {
   )
 
   test(
+    "is moved where the file system knows no further names, over nothing",
+    Effect.gen(function* () {
+      const { calls, root } = yield* Disk
+      const torrent = yield* open(abc)
+      yield* torrent.prepare([a])
+      yield* write(torrent, abc, 1)
+      yield* write(torrent, abc, 2)
+      calls.failWhen = (operation) => (operation === "link" ? "EPERM" : undefined)
+      calls.before = (operation, args) => {
+        // Between the look at the place and the move.
+        if (operation === "link" && `${args[1]}`.endsWith("c")) NFS.writeFileSync(Path.join(root, "t/b/c"), "mine")
+      }
+
+      const error = yield* Effect.flip(torrent.prepare([a, b, c]))
+
+      assert.strictEqual(error.reason._tag, "FileExists")
+      assert.strictEqual(NFS.readFileSync(Path.join(root, "t/b/c"), "utf8"), "mine")
+      assert.deepStrictEqual(yield* read(torrent, abc, 1), right(abc, 1))
+      assert.deepStrictEqual(yield* names, [".piecewise/parts/t/b/c", "t/a", "t/b/b", "t/b/c"])
+    })
+  )
+
+  test(
     "stays set aside where it cannot be moved",
     Effect.gen(function* () {
       const { calls } = yield* Disk
       const torrent = yield* open(abc)
       yield* torrent.prepare([a])
       yield* write(torrent, abc, 1)
-      calls.failWhen = (operation) => (operation === "rename" ? "EACCES" : undefined)
+      calls.failWhen = (operation) => (operation === "link" ? "EACCES" : undefined)
 
       const error = yield* Effect.flip(torrent.prepare([a, b]))
       calls.failWhen = () => undefined
@@ -92,16 +121,16 @@ describe("a skipped file", () => {
       const { calls } = yield* Disk
       const torrent = yield* open(abc)
       yield* torrent.prepare([a])
-      yield* torrent.flush
       yield* write(torrent, abc, 1)
       const before = calls.count("fdatasync")
 
       yield* torrent.prepare([a, b])
       const moved = calls.count("fdatasync")
-      yield* torrent.flush
+      yield* torrent.flush([b])
 
-      assert.strictEqual(moved - before, 1)
-      assert.strictEqual(calls.count("fdatasync") - moved, 1)
+      assert.deepStrictEqual([moved - before, calls.count("fdatasync") - moved], [0, 1])
+      // The folder it came to with its own, and the two that it left, which are gone.
+      assert.isAtLeast(calls.count("fsync"), 2)
     })
   )
 })

@@ -16,9 +16,10 @@ import * as fc from "fast-check"
 import * as Bytes from "../../src/base/Bytes.ts"
 import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
 import type { FileLayout } from "../../src/metainfo/FileLayout.ts"
-import { Storage, type TorrentStorage } from "../../src/storage/Storage.ts"
+import type { Storage, TorrentStorage } from "../../src/storage/Storage.ts"
 import { listFiles } from "./disk.ts"
 import { contentOf, layoutOf, layout as layouts, pieceOf, piecesOf, sliceOf } from "./layouts.ts"
+import { claim, open, store } from "./openings.ts"
 
 /** Where a medium keeps torrents. */
 export class DownloadFolder extends Context.Service<DownloadFolder, { readonly folder: string }>()(
@@ -31,17 +32,19 @@ export const abc = layoutOf(16, ["t/a", 20], ["t/b/b", 20], ["t/b/c", 20])
 /** The files of `abc`. */
 export const [a, b, c] = [0, 1, 2]
 
-export const open = (layout: FileLayout) => Effect.flatMap(Storage, (storage) => storage.open(layout))
-
 /** What a piece should be. */
 export const right = (layout: FileLayout, index: number): Uint8Array =>
   sliceOf(layout, contentOf(layout), pieceOf(layout, index))
 
+/** Claims the files of a piece, whatever lies there, and writes it. */
 export const write = (torrent: TorrentStorage, layout: FileLayout, index: number) =>
-  torrent.writePiece(pieceOf(layout, index), right(layout, index))
+  store(torrent, layout, contentOf(layout), [pieceOf(layout, index)])
 
 export const read = (torrent: TorrentStorage, layout: FileLayout, index: number) =>
-  torrent.readBlock(pieceOf(layout, index), 0, PieceGeometry.pieceSize(layout.geometry, pieceOf(layout, index)))
+  Effect.map(
+    torrent.readBlock(pieceOf(layout, index), 0, PieceGeometry.pieceSize(layout.geometry, pieceOf(layout, index))),
+    ({ bytes }) => bytes
+  )
 
 /** The pieces that match their digests. */
 export const matching = (torrent: TorrentStorage, layout: FileLayout) =>
@@ -290,6 +293,7 @@ const play = Effect.fnUntraced(function* (layout: FileLayout, steps: ReadonlyArr
   }
   for (const index of real) everWanted.add(layout.files[index]!.path.join("/"))
   yield* torrent.prepare(real)
+  yield* claim(torrent, layout)
   yield* check
   for (const piece of piecesOf(layout)) yield* write(torrent, layout, piece)
   yield* Scope.close(scope, Exit.void)

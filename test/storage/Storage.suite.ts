@@ -1,48 +1,37 @@
-/** What every medium does. A medium passes when it runs these with its own layer; see `MediumFiles` for what it adds. */
+/**
+ * What every medium does. A medium passes when it runs these with its own layer; see `MediumFiles` for what it adds. Whose
+ * files may be written, and what becomes of those of others, is `Claims.suite.ts`.
+ */
 
 import * as Crypto from "node:crypto"
 import { assert, describe, it } from "@effect/vitest"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import * as fc from "fast-check"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import type { FileLayout } from "../../src/metainfo/FileLayout.ts"
-import { Storage, type StorageError, type TorrentStorage } from "../../src/storage/Storage.ts"
+import type { Storage, StorageError, TorrentStorage } from "../../src/storage/Storage.ts"
+import * as Claims from "./Claims.suite.ts"
 import * as Layouts from "./layouts.ts"
 import { contentOf, layoutOf, pieceOf, piecesOf, sliceOf } from "./layouts.ts"
-
-/** Looks at the medium from behind. */
-export class MediumFiles extends Context.Service<
-  MediumFiles,
-  {
-    /** The bytes of every file that exists, by its path with `/`; of a torrent with these files where it matters. */
-    readonly list: (layout: FileLayout) => Effect.Effect<ReadonlyMap<string, Uint8Array>>
-  }
->()("piecewise/test/storage/MediumFiles") {}
+import { MediumFiles } from "./MediumFiles.ts"
+import { claim, open, openToWrite, realFiles, store } from "./openings.ts"
 
 const sha1 = (bytes: Uint8Array) => new Uint8Array(Crypto.createHash("sha1").update(bytes).digest())
 
 const hex = (bytes: Uint8Array | undefined) => bytes && Buffer.from(bytes).toString("hex")
 
-const open = (layout: FileLayout) => Effect.flatMap(Storage, (storage) => storage.open(layout))
-
-const writeAll = (
-  torrent: TorrentStorage,
-  layout: FileLayout,
-  content: Uint8Array,
-  pieces: ReadonlyArray<PieceIndex> = piecesOf(layout)
-) => Effect.forEach(pieces, (piece) => torrent.writePiece(piece, sliceOf(layout, content, piece)), { discard: true })
-
 const readPiece = (torrent: TorrentStorage, layout: FileLayout, content: Uint8Array, piece: PieceIndex) =>
-  torrent.readBlock(piece, 0, sliceOf(layout, content, piece).length)
+  Effect.map(torrent.readBlock(piece, 0, sliceOf(layout, content, piece).length), ({ bytes }) => bytes)
+
+const readBlock = (torrent: TorrentStorage, piece: PieceIndex, begin: number, length: number) =>
+  Effect.map(torrent.readBlock(piece, begin, length), ({ bytes }) => bytes)
 
 const digestsOf = (torrent: TorrentStorage, pieces: Iterable<PieceIndex>) =>
   Effect.map(Stream.runCollect(torrent.digests(pieces)), (all) => all.map(({ piece, sha1 }) => [piece, hex(sha1)]))
 
-const namesOf = (layout: FileLayout) =>
-  Effect.flatMap(MediumFiles, ({ list }) => Effect.map(list(layout), (files) => [...files.keys()].sort()))
+const namesListed = Effect.flatMap(MediumFiles, ({ list }) => Effect.map(list, (files) => [...files.keys()].sort()))
 
 const reasonOf = (effect: Effect.Effect<unknown, StorageError>) =>
   Effect.map(Effect.flip(effect), (error) => `${error.operation} ${error.reason._tag}`)
@@ -72,10 +61,10 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
       Effect.scoped(
         Effect.gen(function* () {
           const layout = layoutOf(32_768, ["sevens", 32_768])
-          const torrent = yield* open(layout)
+          const torrent = yield* openToWrite(layout)
           yield* torrent.writePiece(pieceOf(layout, 0), new Uint8Array(32_768).fill(7))
 
-          const block = yield* torrent.readBlock(pieceOf(layout, 0), 16_384, 4)
+          const block = yield* readBlock(torrent, pieceOf(layout, 0), 16_384, 4)
 
           assert.deepStrictEqual(block, new Uint8Array(4).fill(7))
         })
@@ -88,9 +77,9 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
         Effect.gen(function* () {
           const content = contentOf(ten)
           const torrent = yield* open(ten)
-          yield* writeAll(torrent, ten, content)
+          yield* store(torrent, ten, content)
 
-          const last = yield* torrent.readBlock(pieceOf(ten, 2), 0, 2)
+          const last = yield* readBlock(torrent, pieceOf(ten, 2), 0, 2)
 
           assert.deepStrictEqual(last, content.slice(8))
         })
@@ -103,9 +92,9 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
         Effect.gen(function* () {
           const content = contentOf(mixed)
           const torrent = yield* open(mixed)
-          yield* torrent.writePiece(pieceOf(mixed, 0), sliceOf(mixed, content, pieceOf(mixed, 0)))
+          yield* store(torrent, mixed, content, [pieceOf(mixed, 0)])
 
-          const files = yield* (yield* MediumFiles).list(mixed)
+          const files = yield* (yield* MediumFiles).list
 
           assert.deepStrictEqual([...files.keys()].sort(), ["m/a", "m/d/b", "m/d/c"])
           assert.deepStrictEqual(files.get("m/a"), content.slice(0, 10))
@@ -122,14 +111,14 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
           const content = contentOf(mixed)
           const piece = pieceOf(mixed, 0)
           const torrent = yield* open(mixed)
-          const readAll = torrent.readBlock(piece, 0, 16)
+          const readAll = readBlock(torrent, piece, 0, 16)
           yield* torrent.prepare([0])
-          yield* torrent.writePiece(piece, sliceOf(mixed, content, piece))
+          yield* store(torrent, mixed, content, [piece])
 
           const before = yield* readAll
           yield* torrent.prepare([...mixed.files.keys()])
           const after = yield* readAll
-          const files = yield* (yield* MediumFiles).list(mixed)
+          const files = yield* (yield* MediumFiles).list
 
           assert.deepStrictEqual([before, after], [content.slice(0, 16), content.slice(0, 16)])
           assert.deepStrictEqual(files.get("m/d/b"), content.slice(10, 11))
@@ -143,9 +132,9 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
         Effect.gen(function* () {
           const content = contentOf(mixed)
           const torrent = yield* open(mixed)
-          yield* writeAll(torrent, mixed, content)
+          yield* store(torrent, mixed, content)
 
-          const block = yield* torrent.readBlock(pieceOf(mixed, 0), 9, 7)
+          const block = yield* readBlock(torrent, pieceOf(mixed, 0), 9, 7)
 
           assert.deepStrictEqual(block, content.slice(9, 16))
           assert.deepStrictEqual(block.slice(4), new Uint8Array(3))
@@ -159,12 +148,12 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
         Effect.gen(function* () {
           const content = contentOf(mixed)
           const torrent = yield* open(mixed)
-          yield* writeAll(torrent, mixed, content)
+          yield* store(torrent, mixed, content)
           const into = new Uint8Array(20).fill(9)
 
           const block = yield* torrent.readBlock(pieceOf(mixed, 0), 0, 16, into)
 
-          assert.deepStrictEqual(Uint8Array.from(block), content.slice(0, 16))
+          assert.deepStrictEqual(Uint8Array.from(block.bytes), content.slice(0, 16))
           assert.deepStrictEqual(into.slice(16), new Uint8Array(4).fill(9))
         })
       )
@@ -174,11 +163,10 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
       "writes padding nowhere",
       Effect.scoped(
         Effect.gen(function* () {
-          const torrent = yield* open(mixed)
-          yield* torrent.prepare(mixed.files.keys().toArray())
-          yield* writeAll(torrent, mixed, contentOf(mixed))
+          const torrent = yield* openToWrite(mixed)
+          yield* store(torrent, mixed)
 
-          const names = yield* namesOf(mixed)
+          const names = yield* namesListed
 
           assert.deepStrictEqual(names, ["m/a", "m/d/b", "m/d/c", "m/d/e/f", "m/empty", "m/zero/end"])
         })
@@ -192,9 +180,9 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
           const layout = layoutOf(4, ["p/a", 1], ["p/.pad/7", 7, "padding"])
           const content = contentOf(layout)
           const torrent = yield* open(layout)
-          yield* writeAll(torrent, layout, content)
+          yield* store(torrent, layout, content)
 
-          const block = yield* torrent.readBlock(pieceOf(layout, 1), 0, 4)
+          const block = yield* readBlock(torrent, pieceOf(layout, 1), 0, 4)
 
           assert.deepStrictEqual(block, new Uint8Array(4))
         })
@@ -207,7 +195,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
         Effect.gen(function* () {
           const content = contentOf(mixed)
           const torrent = yield* open(mixed)
-          yield* writeAll(torrent, mixed, content, [...piecesOf(mixed)].reverse())
+          yield* store(torrent, mixed, content, [...piecesOf(mixed)].reverse())
 
           const read = yield* Effect.forEach(piecesOf(mixed), (piece) => readPiece(torrent, mixed, content, piece))
 
@@ -220,12 +208,12 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
       "does not read its caller's buffer after a write returned",
       Effect.scoped(
         Effect.gen(function* () {
-          const torrent = yield* open(ten)
+          const torrent = yield* openToWrite(ten)
           const buffer = new Uint8Array(4).fill(5)
           yield* torrent.writePiece(pieceOf(ten, 0), buffer)
           buffer.fill(9)
 
-          const block = yield* torrent.readBlock(pieceOf(ten, 0), 0, 4)
+          const block = yield* readBlock(torrent, pieceOf(ten, 0), 0, 4)
 
           assert.deepStrictEqual(block, new Uint8Array(4).fill(5))
         })
@@ -238,8 +226,8 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
         Effect.gen(function* () {
           const later = contentOf(mixed, 1)
           const torrent = yield* open(mixed)
-          yield* writeAll(torrent, mixed, contentOf(mixed))
-          yield* writeAll(torrent, mixed, later)
+          yield* store(torrent, mixed, contentOf(mixed))
+          yield* store(torrent, mixed, later)
 
           const digests = yield* digestsOf(torrent, piecesOf(mixed))
 
@@ -257,14 +245,14 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
         Effect.gen(function* () {
           const content = contentOf(mixed)
           const first = pieceOf(mixed, 0)
-          const torrent = yield* open(mixed)
+          const torrent = yield* openToWrite(mixed)
           const write = torrent.writePiece(first, sliceOf(mixed, content, first))
           yield* Effect.all(
             Array.from({ length: 8 }, () => write),
             { concurrency: "unbounded", discard: true }
           )
 
-          const block = yield* torrent.readBlock(first, 0, 16)
+          const block = yield* readBlock(torrent, first, 0, 16)
 
           assert.deepStrictEqual(block, content.slice(0, 16))
         })
@@ -277,7 +265,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
         Effect.gen(function* () {
           const layout = layoutOf(64, ["t/a", 1_000], ["t/b", 30], ["t/c", 3_000])
           const content = contentOf(layout)
-          const torrent = yield* open(layout)
+          const torrent = yield* openToWrite(layout)
           yield* Effect.forEach(
             piecesOf(layout),
             (piece) => torrent.writePiece(piece, sliceOf(layout, content, piece)),
@@ -311,7 +299,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
       "tells a reader that a piece past the end of a file is not stored",
       Effect.scoped(
         Effect.gen(function* () {
-          const torrent = yield* open(ten)
+          const torrent = yield* openToWrite(ten)
           yield* torrent.writePiece(pieceOf(ten, 0), new Uint8Array(4).fill(1))
 
           const reason = yield* reasonOf(torrent.readBlock(pieceOf(ten, 1), 0, 1))
@@ -327,7 +315,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
         Effect.gen(function* () {
           const content = contentOf(ten)
           const torrent = yield* open(ten)
-          yield* writeAll(torrent, ten, content, [pieceOf(ten, 0), pieceOf(ten, 1)])
+          yield* store(torrent, ten, content, [pieceOf(ten, 0), pieceOf(ten, 1)])
 
           const digests = yield* digestsOf(torrent, [pieceOf(ten, 2), pieceOf(ten, 1), pieceOf(ten, 0)])
 
@@ -346,7 +334,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
         Effect.gen(function* () {
           const content = contentOf(mixed)
           const torrent = yield* open(mixed)
-          yield* writeAll(torrent, mixed, content)
+          yield* store(torrent, mixed, content)
 
           const digests = yield* digestsOf(torrent, [pieceOf(mixed, 0)])
 
@@ -360,7 +348,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
       Effect.scoped(
         Effect.gen(function* () {
           const layout = layoutOf(4, ["t/a", 6], ["t/b", 2])
-          const torrent = yield* open(layout)
+          const torrent = yield* openToWrite(layout)
           yield* torrent.writePiece(pieceOf(layout, 0), new Uint8Array(4).fill(1))
 
           const digests = yield* digestsOf(torrent, [pieceOf(layout, 1)])
@@ -384,45 +372,18 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
     )
 
     test(
-      "prepares the empty files it is asked for and nothing of others",
-      Effect.scoped(
-        Effect.gen(function* () {
-          const torrent = yield* open(mixed)
-          yield* torrent.prepare([0, 1, 4])
-
-          const files = yield* (yield* MediumFiles).list(mixed)
-
-          assert.deepStrictEqual([...files], [["m/empty", new Uint8Array(0)]])
-        })
-      )
-    )
-
-    test(
-      "prepares twice without harm",
-      Effect.scoped(
-        Effect.gen(function* () {
-          const torrent = yield* open(mixed)
-          yield* torrent.prepare([1, 6])
-          yield* torrent.prepare([1, 6])
-
-          const names = yield* namesOf(mixed)
-
-          assert.deepStrictEqual(names, ["m/empty", "m/zero/end"])
-        })
-      )
-    )
-
-    test(
       "touches nothing before it is asked to store",
       Effect.scoped(
         Effect.gen(function* () {
           const torrent = yield* open(mixed)
+          yield* torrent.prepare([0, 1, 2, 3, 5, 6])
           yield* torrent.prepare([])
-          yield* torrent.flush
+          yield* torrent.look([0, 1])
+          yield* torrent.flush([0, 1])
           yield* digestsOf(torrent, piecesOf(mixed))
           yield* Effect.flip(torrent.readBlock(pieceOf(mixed, 0), 0, 1))
 
-          const names = yield* namesOf(mixed)
+          const names = yield* namesListed
 
           assert.deepStrictEqual(names, [])
         })
@@ -433,7 +394,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
       "finds what an earlier opening stored",
       Effect.gen(function* () {
         const content = contentOf(mixed)
-        yield* Effect.scoped(Effect.flatMap(open(mixed), (torrent) => writeAll(torrent, mixed, content)))
+        yield* Effect.scoped(Effect.flatMap(open(mixed), (torrent) => store(torrent, mixed, content)))
 
         const digests = yield* Effect.scoped(
           Effect.flatMap(open(mixed), (torrent) => digestsOf(torrent, piecesOf(mixed)))
@@ -452,11 +413,11 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
         Effect.gen(function* () {
           const content = contentOf(mixed)
           const torrent = yield* open(mixed)
-          yield* writeAll(torrent, mixed, content)
-          yield* torrent.flush
-          yield* torrent.flush
+          yield* store(torrent, mixed, content)
+          yield* torrent.flush(realFiles(mixed))
+          yield* torrent.flush(realFiles(mixed))
 
-          const block = yield* torrent.readBlock(pieceOf(mixed, 1), 3, 5)
+          const block = yield* readBlock(torrent, pieceOf(mixed, 1), 3, 5)
 
           assert.deepStrictEqual(block, content.slice(19, 24))
         })
@@ -476,6 +437,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
               const order = [...piecesOf(layout)].sort((a, b) => ranks.get(a)! - ranks.get(b)!)
               const program = Effect.gen(function* () {
                 const torrent = yield* open(layout)
+                yield* claim(torrent, layout, "new")
                 yield* torrent.prepare(layout.files.keys().toArray())
                 yield* Effect.forEach(order, (piece) => torrent.writePiece(piece, sliceOf(layout, content, piece)), {
                   concurrency,
@@ -486,7 +448,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
                   readPiece(torrent, layout, content, piece)
                 )
                 const digests = yield* digestsOf(torrent, order)
-                const files = yield* (yield* MediumFiles).list(layout)
+                const files = yield* (yield* MediumFiles).list
 
                 assert.deepStrictEqual(Buffer.concat(read), Buffer.from(content))
                 assert.deepStrictEqual(
@@ -510,4 +472,5 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
       )
     )
   })
+  Claims.suite(name, layer)
 }

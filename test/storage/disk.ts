@@ -8,8 +8,10 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as NodePieceHasher from "../../src/piece/NodePieceHasher.ts"
 import * as FileSystemStorage from "../../src/storage/FileSystemStorage.ts"
+import * as LockNames from "../../src/storage/LockNames.ts"
 import { type NodeFileSystem, nodeFileSystem } from "../../src/storage/NodeFile.ts"
 import { Storage } from "../../src/storage/Storage.ts"
+import { MediumFiles } from "./MediumFiles.ts"
 
 /** A fresh download folder (`root`) beside a place that must stay untouched (`outside`); removed with the layer. */
 export class Disk extends Context.Service<
@@ -25,11 +27,17 @@ type Failing = (operation: Operation, args: ReadonlyArray<unknown>) => string | 
 export interface DiskCalls {
   readonly fs: NodeFileSystem
   readonly count: (operation: Operation) => number
+  /** Calls of every kind. */
+  readonly total: () => number
   /** Descriptors that are open now, and the most that ever were at once. */
   readonly openNow: () => number
   readonly openMost: () => number
   /** Fails calls for which this gives the name of an error number. */
   failWhen: Failing
+  /** What `statfs` tells of the type of every file system. */
+  fileSystem: bigint | undefined
+  /** What `statfs` tells to be free. */
+  freeBytes: number | undefined
   /** Bytes a write takes at most, as a full pipe or a signal would cause. */
   shortWrites: number | undefined
   /** Runs before a call is made. */
@@ -59,6 +67,12 @@ export const makeCalls = (): DiskCalls => {
       }
       real(...rest, (error: unknown, value?: unknown) => {
         if (operation === "open" && !error) most = Math.max(most, fds.add(value as number).size)
+        if (operation === "statfs" && !error && calls.fileSystem !== undefined) {
+          Object.assign(value as NFS.BigIntStatsFs, { type: calls.fileSystem })
+        }
+        if (operation === "statfs" && !error && calls.freeBytes !== undefined) {
+          Object.assign(value as NFS.BigIntStatsFs, { bavail: BigInt(calls.freeBytes), bsize: 1n })
+        }
         if (operation === "close") fds.delete(args[0] as number)
         const release = () => done(code === undefined ? error : systemError(code), value)
         if (!calls.hold?.(operation, release)) release()
@@ -67,11 +81,20 @@ export const makeCalls = (): DiskCalls => {
   }
   const fs = Object.fromEntries(Object.keys(nodeFileSystem).map((name) => [name, watch(name as Operation)]))
   const calls: DiskCalls = {
-    fs: fs as unknown as NodeFileSystem,
+    fs: {
+      ...(fs as unknown as NodeFileSystem),
+      lookNow: (path, follows) => {
+        counts.set("lookNow", (counts.get("lookNow") ?? 0) + 1)
+        return nodeFileSystem.lookNow(path, follows)
+      }
+    },
     count: (operation) => counts.get(operation) ?? 0,
+    total: () => [...counts.values()].reduce((sum, count) => sum + count, 0),
     openNow: () => fds.size,
     openMost: () => most,
     failWhen: () => undefined,
+    fileSystem: undefined,
+    freeBytes: undefined,
     shortWrites: undefined,
     before: undefined,
     hold: undefined
@@ -112,16 +135,75 @@ export const namesIn = (folder: string): ReadonlyArray<string> => {
   return NFS.readdirSync(folder).filter((name) => !isMarker(name))
 }
 
-/** Every file below a folder but the marker of a root, by its path with `/`; nothing where there is no folder. */
+/**
+ * Every regular file below a folder, by its path with `/`; nothing where there is no folder. The marker of a root, and locks,
+ * which come and go with whoever writes, are no files of torrents.
+ */
 export const listFiles = (folder: string): ReadonlyMap<string, Uint8Array> => {
   if (!NFS.existsSync(folder)) return new Map()
+  const locks = Path.join(folder, ...LockNames.folder)
   const entries = NFS.readdirSync(folder, { recursive: true, withFileTypes: true })
   return new Map(
     entries
-      .filter((entry) => !entry.isDirectory() && !Path.join(entry.parentPath, entry.name).endsWith(`/${rootMarker}`))
+      .filter((entry) => !entry.isDirectory() && entry.parentPath !== locks)
+      .filter((entry) => !Path.join(entry.parentPath, entry.name).endsWith(`/${rootMarker}`))
       .map((entry) => {
         const path = Path.join(entry.parentPath, entry.name)
         return [Path.relative(folder, path).split(Path.sep).join("/"), new Uint8Array(NFS.readFileSync(path))]
       })
   )
 }
+
+/** A download folder from behind, for the suite of media. */
+export const filesIn = (root: string): MediumFiles["Service"] => {
+  const at = (path: string) => Path.join(root, path)
+  const clear = (path: string) => NFS.rmSync(at(path), { recursive: true, force: true })
+  const put = (path: string, content: Uint8Array | number) => {
+    clear(path)
+    NFS.mkdirSync(Path.dirname(at(path)), { recursive: true })
+    NFS.writeFileSync(at(path), typeof content === "number" ? "" : content)
+    if (typeof content === "number") NFS.truncateSync(at(path), content)
+  }
+  /** What is done within one tick of the file system's clock would leave the time as it was. */
+  const later = (path: string) => {
+    const { atime, mtimeMs } = NFS.statSync(at(path))
+    NFS.utimesSync(at(path), atime, mtimeMs / 1_000 + 2)
+  }
+  return {
+    list: Effect.sync(() => listFiles(root)),
+    put: (path, content) => Effect.sync(() => put(path, content)),
+    block: (path) =>
+      Effect.sync(() => {
+        clear(path)
+        NFS.mkdirSync(at(path), { recursive: true })
+      }),
+    modify: (path, offset, bytes) =>
+      Effect.sync(() => {
+        const fd = NFS.openSync(at(path), "r+")
+        NFS.writeSync(fd, bytes, 0, bytes.length, offset)
+        NFS.closeSync(fd)
+        later(path)
+      }),
+    touch: (path) => Effect.sync(() => later(path)),
+    cut: (path, length) => Effect.sync(() => NFS.truncateSync(at(path), length)),
+    replace: (path) =>
+      Effect.sync(() => {
+        const bytes = NFS.readFileSync(at(path))
+        // Not deleted first, or the new one could be given its inode.
+        NFS.writeFileSync(at(`${path}.new`), bytes)
+        NFS.renameSync(at(`${path}.new`), at(path))
+      }),
+    link: (from, to) =>
+      Effect.sync(() => {
+        clear(to)
+        NFS.linkSync(at(from), at(to))
+      }),
+    remove: (path) => Effect.sync(() => NFS.rmSync(at(path)))
+  }
+}
+
+/** The download folder of `Disk` from behind. */
+export const files = Layer.effect(
+  MediumFiles,
+  Effect.map(Disk, ({ root }) => MediumFiles.of(filesIn(root)))
+)

@@ -19,7 +19,8 @@ export const foldingFileSystem = (root: string, refused = /[:?]|[. ]$/): NodeFil
   }
   const isRefused = (path: string) => refused.test(Path.basename(path))
   const failed = (code: string) => Object.assign(new Error(`${code}: refused`), { code })
-  const { lstat, lstatExact, mkdir, open, readdir, realpath, rename, rmdir, unlink } = nodeFileSystem
+  const { clone, link, lookNow, lstatExact, mkdir, open, readdir, realpath, rename, rmdir, statExact, unlink } =
+    nodeFileSystem
   return {
     ...nodeFileSystem,
     open: (path, flags, done) =>
@@ -27,10 +28,13 @@ export const foldingFileSystem = (root: string, refused = /[:?]|[. ]$/): NodeFil
         ? done(failed("EINVAL"), -1)
         : open(place(path), flags, done),
     mkdir: (path, done) => (isRefused(path) ? done(failed("EINVAL")) : mkdir(place(path), done)),
-    lstat: (path, done) => lstat(place(path), done),
+    lookNow: (path, follows) => lookNow(place(path), follows),
+    statExact: (path, done) => statExact(place(path), done),
     lstatExact: (path, done) => lstatExact(place(path), done),
     readdir: (path, done) => readdir(place(path), done),
     realpath: (path, done) => realpath(place(path), done),
+    link: (from, to, done) => link(place(from), place(to), done),
+    clone: (from, to, done) => clone(place(from), place(to), done),
     rename: (from, to, done) => rename(place(from), place(to), done),
     rmdir: (path, done) => rmdir(place(path), done),
     unlink: (path, done) => unlink(place(path), done)

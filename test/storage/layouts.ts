@@ -22,10 +22,10 @@ export const pieceOf = ({ geometry }: FileLayout.FileLayout, index: number): Pie
 
 /** Bytes of a whole torrent that differ from place to place and are never zero, but in padding. */
 export const contentOf = (layout: FileLayout.FileLayout, salt = 0): Uint8Array => {
-  const bytes = Uint8Array.from(
-    { length: layout.geometry.totalLength },
-    (_, offset) => 1 + ((offset * 31 + (offset >>> 8) * 7 + salt) % 255)
-  )
+  const bytes = new Uint8Array(layout.geometry.totalLength)
+  for (let offset = 0; offset < bytes.length; offset++) {
+    bytes[offset] = 1 + ((offset * 31 + (offset >>> 8) * 7 + salt) % 255)
+  }
   for (const file of layout.files) if (file.padding) bytes.fill(0, file.offset, file.offset + file.length)
   return bytes
 }

@@ -3,22 +3,34 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as NodePieceHasher from "../../src/piece/NodePieceHasher.ts"
 import * as MemoryStorage from "../../src/storage/MemoryStorage.ts"
-import { MediumFiles } from "./Storage.suite.ts"
+import { MediumFiles } from "./MediumFiles.ts"
 
 /** A fresh medium. */
 export const layer = (options?: MemoryStorage.MemoryStorageOptions) =>
   Layer.provide(MemoryStorage.layerTest(options), NodePieceHasher.layer)
 
-/** Lists what the medium holds, for the suite. */
+/** The medium from behind, for the suite. */
 export const files = Layer.effect(
   MediumFiles,
   Effect.map(MemoryStorage.MemoryMedium, (medium) =>
     MediumFiles.of({
-      list: (layout) =>
-        Effect.sync(() => {
-          const torrent = medium.torrent(layout)
-          return new Map(torrent.paths.map((path) => [path, torrent.file(path)!]))
-        })
+      list: Effect.sync(
+        () =>
+          new Map(
+            medium.paths().flatMap((path) => {
+              const bytes = medium.read(path)
+              return bytes === undefined ? [] : [[path, bytes] as const]
+            })
+          )
+      ),
+      put: (path, content) => Effect.sync(() => medium.put(path, content)),
+      block: (path) => Effect.sync(() => medium.block(path)),
+      modify: (path, offset, bytes) => Effect.sync(() => medium.modify(path, offset, bytes)),
+      touch: (path) => Effect.sync(() => medium.touch(path)),
+      cut: (path, length) => Effect.sync(() => medium.cut(path, length)),
+      replace: (path) => Effect.sync(() => medium.replace(path)),
+      link: (from, to) => Effect.sync(() => medium.link(from, to)),
+      remove: (path) => Effect.sync(() => medium.remove(path))
     })
   )
 )

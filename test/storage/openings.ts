@@ -2,8 +2,10 @@
 import * as Crypto from "node:crypto"
 import * as Effect from "effect/Effect"
 import * as InfoHash from "../../src/base/InfoHash.ts"
-import type { FileLayout } from "../../src/metainfo/FileLayout.ts"
+import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
+import { type FileLayout, pieceSpans } from "../../src/metainfo/FileLayout.ts"
 import { type FileClaim, Storage, type TorrentStorage } from "../../src/storage/Storage.ts"
+import { contentOf, piecesOf, sliceOf } from "./layouts.ts"
 
 /** What stands for the info hash of a torrent with these files: another one for other files. */
 export const infoHashOf = ({ files, geometry }: FileLayout): InfoHash.InfoHash =>
@@ -27,3 +29,22 @@ export const claim = (
 
 /** Opens a torrent all of whose files may be written, whatever lies there. */
 export const openToWrite = (layout: FileLayout) => Effect.tap(open(layout), (torrent) => claim(torrent, layout))
+
+/** The files that hold bytes of these pieces. */
+export const filesOf = (layout: FileLayout, pieces: Iterable<PieceIndex>): ReadonlyArray<number> => {
+  const files = new Set<number>()
+  for (const piece of pieces) for (const { file } of pieceSpans(layout, piece)) files.add(file)
+  return [...files].filter((file) => !layout.files[file]!.padding)
+}
+
+/** Claims the files of some pieces, whatever lies there, and writes them. */
+export const store = (
+  torrent: TorrentStorage,
+  layout: FileLayout,
+  content: Uint8Array = contentOf(layout),
+  pieces: ReadonlyArray<PieceIndex> = piecesOf(layout)
+) =>
+  Effect.andThen(
+    claim(torrent, layout, "overwritten", filesOf(layout, pieces)),
+    Effect.forEach(pieces, (piece) => torrent.writePiece(piece, sliceOf(layout, content, piece)), { discard: true })
+  )

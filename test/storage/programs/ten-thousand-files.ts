@@ -4,9 +4,9 @@ import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import * as NodePieceHasher from "../../../src/piece/NodePieceHasher.ts"
 import * as FileSystemStorage from "../../../src/storage/FileSystemStorage.ts"
-import { Storage } from "../../../src/storage/Storage.ts"
 import { listFiles, temporaryFolder } from "../disk.ts"
 import { contentOf, layoutOf, piecesOf, sliceOf } from "../layouts.ts"
+import { openToWrite } from "../openings.ts"
 
 const layout = layoutOf(
   64,
@@ -18,7 +18,7 @@ const program = Effect.gen(function* () {
   const storage = Layer.provide(FileSystemStorage.layer({ directory }), NodePieceHasher.layer)
   const content = contentOf(layout)
   const digests = yield* Effect.gen(function* () {
-    const torrent = yield* (yield* Storage).open(layout)
+    const torrent = yield* openToWrite(layout)
     yield* Effect.forEach(piecesOf(layout), (piece) => torrent.writePiece(piece, sliceOf(layout, content, piece)), {
       concurrency: 16
     })
