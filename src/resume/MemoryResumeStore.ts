@@ -59,6 +59,7 @@ export const make = () => {
       }),
     append: ({ dropped = [], files = new Map(), flushed = [], stored = [] }) =>
       Effect.sync(() => {
+        if (files.size + dropped.length + stored.length + flushed.length === 0) return
         let entry = entries.get(key)
         if (entry === undefined || entry.stored.length !== pieceCount) {
           entry = { stored: Bitfield.make(pieceCount), flushed: Bitfield.make(pieceCount), files: new Map(), boot }
