@@ -113,15 +113,16 @@ interface ReadFile {
   readonly end: number
 }
 
-/** Reads the file record at `at`; `undefined` where it goes beyond `limit` or makes no sense. */
-const readFile = (bytes: Uint8Array, at: number, limit: number, fileCount: number): ReadFile | undefined => {
-  if (at + fileFixedLength > limit) return undefined
+/** Reads the file record at `at`, or says why it is none: it goes beyond the end, or makes no sense. */
+const readFile = (bytes: Uint8Array, at: number, fileCount: number): ReadFile | "truncated" | "damaged" => {
+  if (at + fileFixedLength > bytes.length) return "truncated"
   const index = Bytes.readUint32Unsafe(bytes, at)
   const identityEnd = at + fileFixedLength + bytes[at + 21]!
   const view = new DataView(bytes.buffer, bytes.byteOffset)
   const length = view.getBigUint64(at + 5)
-  if (index >= fileCount || identityEnd > limit || bytes[at + 4]! > writingFlag) return undefined
-  if (bytes[at + 21]! > maxIdentityLength || length > BigInt(Number.MAX_SAFE_INTEGER)) return undefined
+  if (index >= fileCount || bytes[at + 4]! > writingFlag) return "damaged"
+  if (bytes[at + 21]! > maxIdentityLength || length > BigInt(Number.MAX_SAFE_INTEGER)) return "damaged"
+  if (identityEnd > bytes.length) return "truncated"
   const record: FileRecord = {
     isWriting: bytes[at + 4] === writingFlag,
     length: Number(length),
@@ -213,8 +214,8 @@ export const decode = (bytes: Uint8Array, expected: OpenOptions): Result.Result<
     const count = Bytes.readUint32Unsafe(bytes, bitsEnd)
     checked += 4
     for (let left = count; left > 0; left--) {
-      const file = readFile(bytes, checked, bytes.length, fileCount)
-      if (file === undefined) return fail("truncated")
+      const file = readFile(bytes, checked, fileCount)
+      if (typeof file === "string") return fail(file)
       files.set(file.index, file.record)
       checked = file.end
     }
@@ -240,8 +241,8 @@ const applyRecords = (bytes: Uint8Array, tail: Tail, to: Applied, fileCount: num
   let { check, end } = tail
   while (end + pieceRecordLength <= bytes.length) {
     const kind = bytes[end]!
-    const file = kind === kinds.file ? readFile(bytes, end + 1, bytes.length, fileCount) : undefined
-    if (kind === kinds.file && file === undefined) break
+    const file = kind === kinds.file ? readFile(bytes, end + 1, fileCount) : undefined
+    if (typeof file === "string") break
     const checked = file?.end ?? end + 5
     const next = continueCheck(check, bytes, end, checked)
     if (checked + checkLength > bytes.length || Bytes.readUint32Unsafe(bytes, checked) !== next) break
