@@ -98,7 +98,7 @@ export class CrashingFiles implements Files {
       write: async (bytes, offset, length, position) => {
         const half = this.calls.length === this.stopAt
         // Writes come out short now and then, which a caller has to go on from.
-        const taken = this.takesNothing ? 0 : half || length > 16 ? length >>> 1 : length
+        const taken = this.takesNothing ? 0 : half || length > 18 ? length >>> 1 : length
         if (content !== undefined && this.calls.length <= this.stopAt) {
           const grown = new Uint8Array(Math.max(content.written.length, position + taken))
           grown.set(content.written)

@@ -13,11 +13,30 @@ import * as Logger from "effect/Logger"
 import * as fc from "fast-check"
 import * as Bitfield from "../../src/base/Bitfield.ts"
 import * as Bytes from "../../src/base/Bytes.ts"
+import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as BootIdentity from "../../src/resume/BootIdentity.ts"
 import * as FileResumeStore from "../../src/resume/FileResumeStore.ts"
-import { ResumeError, ResumeStore, type TorrentResume } from "../../src/resume/ResumeStore.ts"
+import * as ResumeFile from "../../src/resume/ResumeFile.ts"
+import {
+  type OpenOptions,
+  ResumeError,
+  ResumeStore,
+  type Snapshot,
+  type TorrentResume
+} from "../../src/resume/ResumeStore.ts"
 import { CrashingFiles, crashes } from "./CrashingFiles.ts"
-import { draw, drawn, hashOf, pieces, reload, suite } from "./ResumeStore.suite.ts"
+import {
+  draw,
+  drawFiles,
+  drawn,
+  fileCount,
+  hashOf,
+  noFiles,
+  pieces,
+  record,
+  reload,
+  suite
+} from "./ResumeStore.suite.ts"
 
 const temporaryDirectory = Effect.acquireRelease(
   Effect.promise(() => FileSystem.mkdtemp(Path.join(OperatingSystem.tmpdir(), "piecewise-resume-"))),
@@ -42,10 +61,11 @@ suite(
 
 const infoHash = hashOf(0xab)
 const name = `${Bytes.toHex(infoHash)}.resume`
+const open: OpenOptions = { infoHash, pieceCount: 8, fileCount }
 
 /** Runs `use` with the resume data of a torrent of eight pieces in `files`. */
 const withResume = <A, E>(files: FileResumeStore.Files, use: (resume: TorrentResume) => Effect.Effect<A, E>) =>
-  Effect.scoped(Effect.flatMap(FileResumeStore.make({ directory: "/state", files, boot }).open(infoHash, 8), use))
+  Effect.scoped(Effect.flatMap(FileResumeStore.make({ directory: "/state", files, boot }).open(open), use))
 
 const boot = Effect.succeed(BootIdentity.fromName("boot"))
 
@@ -54,13 +74,34 @@ const loadFrom = (files: FileResumeStore.Files) =>
     Effect.provideService(ResumeStore, FileResumeStore.make({ directory: "/state", files, boot }))
   )
 
-const old = { stored: drawn("**......"), flushed: drawn("*.......") }
-const fresh = { stored: drawn("..***..."), flushed: drawn("..*.....") }
-const said = (pieces: { readonly stored: Bitfield.Bitfield; readonly flushed: Bitfield.Bitfield }) => ({
-  stored: draw(pieces.stored),
-  flushed: draw(pieces.flushed),
-  trusted: draw(pieces.stored)
+const old: Snapshot = {
+  stored: drawn("**......"),
+  flushed: drawn("*......."),
+  files: new Map([[0, record("a", { isWriting: true })]])
+}
+const fresh: Snapshot = {
+  stored: drawn("..***..."),
+  flushed: drawn("..*....."),
+  files: new Map([
+    [0, record("a")],
+    [3, record("b")]
+  ])
+}
+const noPieces: Snapshot = { stored: Bitfield.make(8), flushed: Bitfield.make(8), files: noFiles }
+const said = ({ files, flushed, stored }: Snapshot) => ({
+  stored: draw(stored),
+  flushed: draw(flushed),
+  files: drawFiles(files),
+  isSameBoot: true
 })
+
+/** A file of version 1 with the pieces 0 and 2 stored, 0 flushed, and 3 appended; another program computed its checks. */
+const firstVersion = Bytes.fromHex(
+  [
+    ...["7077726573756d65", "0001", "ab".repeat(20), "00000008", "09", "6e616d653a626f6f74", "a0", "80", "8c0a7d30"],
+    ...["00000003", "0aaeaa85"]
+  ].join("")
+)!
 
 describe("FileResumeStore and what it never wrote", () => {
   const plants: ReadonlyArray<readonly [name: string, plant: (path: string) => Promise<unknown>]> = [
@@ -81,8 +122,8 @@ describe("FileResumeStore and what it never wrote", () => {
       const store = FileResumeStore.make({ directory, boot })
       yield* Effect.promise(() => plant(Path.join(directory, name)))
 
-      const found = yield* Effect.scoped(Effect.flatMap(store.open(infoHash, 8), (resume) => resume.load))
-      yield* Effect.scoped(Effect.flatMap(store.open(infoHash, 8), (resume) => resume.append(pieces(2))))
+      const found = yield* Effect.scoped(Effect.flatMap(store.open(open), (resume) => resume.load))
+      yield* Effect.scoped(Effect.flatMap(store.open(open), (resume) => resume.append({ stored: pieces(2) })))
 
       const saved = yield* reload(infoHash, 8).pipe(Effect.provideService(ResumeStore, store))
       assert.isUndefined(found)
@@ -118,23 +159,93 @@ describe("FileResumeStore", () => {
     })
   )
 
-  it.effect("fault 51: a kill at any call of an append loses none of the pieces before it", () =>
-    Effect.gen(function* () {
-      for (let stopAt = 0; ; stopAt++) {
-        const files = new CrashingFiles()
-        yield* withResume(files, (resume) => resume.save(old))
-        files.stopAt = files.calls.length + stopAt
+  const change = {
+    files: new Map([
+      [0, record("a", { length: 7 })],
+      [1, record("c")]
+    ]),
+    dropped: pieces(0),
+    stored: pieces(4, 5),
+    flushed: pieces(1)
+  }
 
-        const appended = yield* Effect.exit(withResume(files, (resume) => resume.append(pieces(4, 5, 6))))
+  /** Everything that a kill may leave of `change` behind `old`: whatever of it is there, all before it is as well. */
+  const stages = [
+    { files: [0], stored: "**......", flushed: "*......." },
+    { files: [0, 1], stored: "**......", flushed: "*......." },
+    { files: [0, 1], stored: ".*......", flushed: "........" },
+    { files: [0, 1], stored: ".*..*...", flushed: "........" },
+    { files: [0, 1], stored: ".*..**..", flushed: "........" },
+    { files: [0, 1], stored: ".*..**..", flushed: ".*......" }
+  ].map(({ files, ...drawing }) => ({
+    ...drawing,
+    files: drawFiles(new Map([...change.files].filter(([file]) => files.includes(file)))),
+    isSameBoot: true
+  }))
+  const possible = [said(old), ...stages].map((data) => JSON.stringify(data))
 
-        const found = yield* loadFrom(files.after({ names: "written", contents: "written" }))
-        assert.include(["**......", "**..*...", "**..**..", "**..***."], found?.stored)
-        assert.strictEqual(found?.flushed, "*.......")
-        if (Exit.isSuccess(appended)) {
-          assert.strictEqual(found?.stored, "**..***.")
-          break
+  for (const durably of [false, true]) {
+    it.effect(
+      `fault 51: a kill at any call of an append leaves a beginning of it${durably ? ", also a durable one" : ""}`,
+      () =>
+        Effect.gen(function* () {
+          const seen = new Set<string>()
+          for (let stopAt = 0; ; stopAt++) {
+            const files = new CrashingFiles()
+            yield* withResume(files, (resume) => resume.save(old))
+            files.stopAt = files.calls.length + stopAt
+
+            const appended = yield* Effect.exit(withResume(files, (resume) => resume.append(change, { durably })))
+
+            const found = JSON.stringify(yield* loadFrom(files.after({ names: "written", contents: "written" })))
+            assert.include(possible, found)
+            seen.add(found)
+            if (Exit.isSuccess(appended)) {
+              assert.strictEqual(found, possible.at(-1))
+              break
+            }
+          }
+          assert.isAtLeast(seen.size, 3)
+        })
+    )
+  }
+
+  it.effect(
+    "a power cut at any call of a durable append leaves a beginning of it, and all of it once it has returned",
+    () =>
+      Effect.gen(function* () {
+        for (let stopAt = 0; ; stopAt++) {
+          const files = new CrashingFiles()
+          yield* withResume(files, (resume) => resume.save(old))
+          files.stopAt = files.calls.length + stopAt
+
+          const appended = yield* withResume(files, (resume) => Effect.exit(resume.append(change, { durably: true })))
+
+          for (const crash of crashes) {
+            const found = JSON.stringify(yield* loadFrom(files.after(crash)))
+            assert.include(possible, found)
+            if (Exit.isSuccess(appended)) assert.strictEqual(found, possible.at(-1), JSON.stringify(crash))
+          }
+          if (Exit.isSuccess(appended)) break
         }
-      }
+      })
+  )
+
+  it.effect("asks the disk to flush a durable append, and no other one", () =>
+    Effect.gen(function* () {
+      const files = new CrashingFiles()
+      const calls = yield* withResume(files, (resume) =>
+        Effect.gen(function* () {
+          yield* resume.save(old)
+          const before = files.calls.length
+          yield* resume.append({ stored: pieces(3) })
+          yield* resume.append({ flushed: pieces(3) }, { durably: true })
+          yield* resume.append({ stored: pieces(4) }, { durably: false })
+          return files.calls.slice(before)
+        })
+      )
+
+      assert.deepStrictEqual(calls, ["open r+", "write", "write", "sync", "write"])
     })
   )
 
@@ -142,7 +253,7 @@ describe("FileResumeStore", () => {
     Effect.gen(function* () {
       const files = new CrashingFiles()
       yield* withResume(files, (resume) =>
-        Effect.andThen(resume.save({ stored: old.stored, flushed: old.stored }), resume.append(pieces(7)))
+        Effect.andThen(resume.save({ ...old, flushed: old.stored }), resume.append({ stored: pieces(7) }))
       )
 
       const found = yield* loadFrom(files.after({ names: "flushed", contents: "flushed" }))
@@ -166,7 +277,7 @@ describe("FileResumeStore", () => {
         files.failAt = undefined
         assert.strictEqual(failed.value.message, `/state/${name}: the disk is full`)
         assert.deepStrictEqual([...files.written.keys()], [`/state/${name}`])
-        yield* withResume(files, (resume) => resume.append(pieces(7)))
+        yield* withResume(files, (resume) => resume.append({ stored: pieces(7) }))
         assert.include(["**.....*", "..***..*"], (yield* loadFrom(files))?.stored)
       }
     })
@@ -179,8 +290,8 @@ describe("FileResumeStore", () => {
         Effect.gen(function* () {
           yield* resume.save(old)
           files.failAt = { call: files.calls.length + 2, code: "EIO" }
-          const failed = yield* Effect.flip(resume.append(pieces(3, 4, 5, 6)))
-          yield* resume.append(pieces(7))
+          const failed = yield* Effect.flip(resume.append({ stored: pieces(3, 4, 5, 6) }))
+          yield* resume.append({ stored: pieces(7) })
           assert.strictEqual(failed.operation, "append")
           return yield* Effect.map(resume.load, (data) => draw(data!.stored))
         })
@@ -227,7 +338,7 @@ describe("FileResumeStore", () => {
         Effect.gen(function* () {
           yield* resume.save(old)
           files.written.clear()
-          yield* resume.append(pieces(7))
+          yield* resume.append({ stored: pieces(7) })
         })
       )
 
@@ -244,7 +355,7 @@ describe("FileResumeStore", () => {
         Effect.gen(function* () {
           yield* resume.save(old)
           const before = files.calls.length
-          yield* resume.append(pieces(6, 7))
+          yield* resume.append({ stored: pieces(6, 7) })
           return files.calls.slice(before)
         })
       )
@@ -272,7 +383,7 @@ describe("FileResumeStore", () => {
         return Effect.forkDetach(resume.save(old), { startImmediately: true })
       })
 
-      const refused = yield* Effect.flip(escaped!.append(pieces(1)))
+      const refused = yield* Effect.flip(escaped!.append({ stored: pieces(1) }))
 
       assert.instanceOf(refused, ResumeError)
       assert.deepStrictEqual(yield* loadFrom(files), said(old))
@@ -296,7 +407,9 @@ describe("FileResumeStore", () => {
                     const now = Bitfield.copy(done)
                     Bitfield.add(now, piece)
                     const fiber = yield* Effect.forkChild(
-                      whole ? resume.save({ stored: now, flushed: now }) : resume.append(pieces(piece)),
+                      whole
+                        ? resume.save({ stored: now, flushed: now, files: noFiles })
+                        : resume.append({ stored: pieces(piece) }),
                       { startImmediately: true }
                     )
                     for (let turn = 0; turn < turns; turn++) yield* Effect.promise(() => Promise.resolve())
@@ -332,7 +445,7 @@ describe("FileResumeStore", () => {
     return Effect.gen(function* () {
       const directory = yield* temporaryDirectory
       const path = Path.join(directory, name)
-      const resume = yield* FileResumeStore.make({ directory }).open(infoHash, 8)
+      const resume = yield* FileResumeStore.make({ directory }).open(open)
       yield* resume.save(old)
       const good = yield* Effect.promise(() => FileSystem.readFile(path))
       const bad = {
@@ -346,18 +459,136 @@ describe("FileResumeStore", () => {
         yield* Effect.promise(() => FileSystem.writeFile(path, bytes))
         assert.strictEqual(yield* resume.load, undefined)
         assert.strictEqual(warnings.at(-1), `${path} ${reason}; the torrent will be verified`)
-        yield* resume.append(pieces(3))
+        yield* resume.append({ stored: pieces(3) })
         assert.strictEqual(draw((yield* resume.load)!.stored), "...*....")
       }
     }).pipe(Effect.provide(Logger.layer([logger])))
   })
+
+  it.effect("believes nothing of a file that was planted from another torrent, and takes its place", () =>
+    Effect.gen(function* () {
+      const files = new CrashingFiles()
+      const other = Bytes.toHex(hashOf(0xcd))
+      yield* FileResumeStore.make({ directory: "/state", files, boot })
+        .open({ ...open, infoHash: hashOf(0xcd) })
+        .pipe(
+          Effect.flatMap((resume) => resume.save({ ...fresh, stored: Bitfield.full(8), flushed: Bitfield.full(8) })),
+          Effect.scoped
+        )
+      files.written.set(`/state/${name}`, files.written.get(`/state/${other}.resume`)!)
+
+      const planted = yield* loadFrom(files)
+      yield* withResume(files, (resume) => resume.append({ stored: pieces(2) }))
+
+      assert.strictEqual(planted, undefined)
+      assert.deepStrictEqual(yield* loadFrom(files), said({ ...noPieces, stored: drawn("..*.....") }))
+    })
+  )
+
+  it.effect("loads version 1 as a hint, and the first append puts a snapshot of this version in its place", () =>
+    Effect.gen(function* () {
+      const files = new CrashingFiles()
+      const content = { written: firstVersion, flushed: firstVersion }
+      files.written.set(`/state/${name}`, content)
+      files.flushed.set(`/state/${name}`, content)
+      const versionOf = () => files.written.get(`/state/${name}`)!.written[9]
+
+      const before = yield* loadFrom(files)
+      const untouched = versionOf()
+      const after = yield* withResume(files, (resume) =>
+        Effect.andThen(
+          resume.load,
+          Effect.andThen(resume.append({ stored: pieces(5), files: new Map([[1, record("a")]]) }), loadFrom(files))
+        )
+      )
+
+      const hint = { stored: "*.**....", flushed: "*.......", files: [], isSameBoot: true }
+      assert.deepStrictEqual(before, hint)
+      assert.deepStrictEqual(after, { ...hint, stored: "*.**.*..", files: drawFiles(new Map([[1, record("a")]])) })
+      assert.deepStrictEqual([untouched, versionOf()], [1, 2])
+    })
+  )
+
+  it.effect("a kill or power cut at any call of the first append to version 1 leaves all that was known", () =>
+    Effect.gen(function* () {
+      for (let stopAt = 0; ; stopAt++) {
+        const files = new CrashingFiles()
+        const content = { written: firstVersion, flushed: firstVersion }
+        files.written.set(`/state/${name}`, content)
+        files.flushed.set(`/state/${name}`, content)
+        files.stopAt = stopAt
+
+        const appended = yield* Effect.exit(withResume(files, (resume) => resume.append({ stored: pieces(5) })))
+
+        for (const crash of crashes) {
+          const found = yield* loadFrom(files.after(crash))
+          assert.include(["*.**....", "*.**.*.."], found?.stored, `${stopAt} ${JSON.stringify(crash)}`)
+        }
+        if (Exit.isSuccess(appended)) {
+          assert.isAtLeast(stopAt, 8)
+          break
+        }
+      }
+    })
+  )
+
+  it.effect("gathers a long tail of records into a snapshot, and loses nothing of it", () =>
+    Effect.gen(function* () {
+      const files = new CrashingFiles()
+      const length = () => files.written.get(`/state/${name}`)!.written.length
+      const many = Math.ceil(FileResumeStore.maxRecordBytes / ResumeFile.pieceRecordLength)
+      const lengths = yield* withResume(files, (resume) =>
+        Effect.gen(function* () {
+          yield* resume.save(old)
+          yield* resume.append({
+            stored: Array.from({ length: many }, (_, index) => (index % 3) + 2) as Array<PieceIndex>
+          })
+          const snapshotted = length()
+          yield* resume.append({ dropped: pieces(0), files: new Map([[2, record("d")]]) })
+          const long = length()
+          yield* resume.append({ flushed: pieces(4) })
+          return [snapshotted, long, length()] as const
+        })
+      )
+
+      assert.isAbove(lengths[0], FileResumeStore.maxRecordBytes)
+      assert.isBelow(lengths[1], 1_000)
+      assert.strictEqual(lengths[2], lengths[1] + ResumeFile.pieceRecordLength)
+      assert.deepStrictEqual(
+        yield* loadFrom(files),
+        said({
+          stored: drawn(".****..."),
+          flushed: drawn("....*..."),
+          files: new Map([...old.files, [2, record("d")] as const])
+        })
+      )
+    })
+  )
+
+  it.effect("counts the records that an earlier owner left when it gathers", () =>
+    Effect.gen(function* () {
+      const files = new CrashingFiles()
+      const half = Math.ceil(FileResumeStore.maxRecordBytes / ResumeFile.pieceRecordLength / 2) + 1
+      const append = withResume(files, (resume) =>
+        resume.append({ stored: Array.from({ length: half }, () => 2 as PieceIndex) })
+      )
+      yield* append
+      yield* append
+      const long = files.written.get(`/state/${name}`)!.written.length
+      yield* withResume(files, (resume) => resume.append({ stored: pieces(3) }))
+
+      assert.isAbove(long, FileResumeStore.maxRecordBytes)
+      assert.isBelow(files.written.get(`/state/${name}`)!.written.length, 1_000)
+      assert.strictEqual((yield* loadFrom(files))?.stored, "..**....")
+    })
+  )
 
   it.live("tells in one sentence what keeps it from saving", () =>
     Effect.gen(function* () {
       const directory = yield* temporaryDirectory
       const file = Path.join(directory, "file")
       yield* Effect.promise(() => FileSystem.writeFile(file, ""))
-      const resume = yield* FileResumeStore.make({ directory: Path.join(file, "state") }).open(infoHash, 8)
+      const resume = yield* FileResumeStore.make({ directory: Path.join(file, "state") }).open(open)
 
       const failed = yield* Effect.flip(resume.save(old))
 
