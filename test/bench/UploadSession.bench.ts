@@ -32,7 +32,9 @@ const program = Effect.fnUntraced(function* (name: string, pieceCount: number) {
   const download = yield* Download.make({ geometry, stored: Bitfield.full(pieceCount), random: Prng.make(1) })
   const upload = yield* Upload.make({
     geometry,
-    storage: { readBlock: (_piece, _begin, length, into) => Effect.succeed(into!.subarray(0, length)) },
+    storage: {
+      readBlock: (_piece, _begin, length, into) => Effect.succeed({ bytes: into!.subarray(0, length), files: [] })
+    },
     cache: ReadCache.make(),
     onFailure: () => {}
   })

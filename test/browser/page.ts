@@ -20,6 +20,7 @@ import * as WebCryptoPieceHasher from "../../src/piece/WebCryptoPieceHasher.ts"
 import * as IoDaemonStorage from "../../src/storage/IoDaemonStorage.ts"
 import { Storage } from "../../src/storage/Storage.ts"
 import * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
+import * as KnownFiles from "../../src/torrent/KnownFiles.ts"
 import * as IoDaemonTransport from "../../src/transport/IoDaemonTransport.ts"
 import { Dialer } from "../../src/transport/Transport.ts"
 import * as Tasks from "./tasks.ts"
@@ -43,24 +44,27 @@ const store = Effect.fnUntraced(function* ({ daemon, root }: Tasks.Tasks["store"
 
 const storeWith = Effect.gen(function* () {
   const known = yield* KnownTorrent.make(Tasks.torrent)
-  const { layout } = known.metainfo
+  const { infoHash, layout } = known.metainfo
+  const files = KnownFiles.realFiles(layout)
   const pieces = Array.from({ length: layout.geometry.pieceCount }, (_, index) =>
     PieceGeometry.pieceIndexUnsafe(layout.geometry, index)
   )
-  const torrent = yield* (yield* Storage).open(layout)
+  const torrent = yield* (yield* Storage).open({ infoHash, layout })
 
-  yield* torrent.prepare(layout.files.keys().toArray())
+  yield* torrent.prepare(files)
+  yield* torrent.reserve(files)
+  yield* torrent.claim(files.map((file) => ({ file, as: "new" })))
   yield* step("prepared")
   yield* Effect.forEach(pieces, (piece) => torrent.writePiece(piece, known.content(piece)), {
     concurrency,
     discard: true
   })
   yield* step("written")
-  yield* torrent.flush
+  yield* torrent.flush(files)
 
   let readBack = 0
   const read = Effect.fnUntraced(function* (piece: PieceGeometry.PieceIndex) {
-    const bytes = yield* torrent.readBlock(piece, 0, PieceGeometry.pieceSize(layout.geometry, piece))
+    const { bytes } = yield* torrent.readBlock(piece, 0, PieceGeometry.pieceSize(layout.geometry, piece))
     if (Bytes.equals(bytes, known.content(piece))) readBack++
   })
   yield* Effect.forEach(pieces, read, { concurrency, discard: true })

@@ -1,7 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
+import type { InfoHash } from "../../src/base/InfoHash.ts"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as DownloadDisplay from "../../src/cli/DownloadDisplay.ts"
 import * as DownloadEvents from "../../src/cli/DownloadEvents.ts"
+import * as FileLayout from "../../src/metainfo/FileLayout.ts"
 import type { Metainfo } from "../../src/metainfo/Metainfo.ts"
 import { DiskFull, NotStored, StorageError, StorageRefused } from "../../src/storage/Storage.ts"
 import type { TorrentEvent } from "../../src/torrent/TorrentEvent.ts"
@@ -13,7 +15,11 @@ const refused = new StorageError({ operation: "write", reason: new StorageRefuse
 const unreadable = new StorageError({ operation: "read", reason: new NotStored({ path: "a.bin" }) })
 const piece = 3 as PieceIndex
 const address = { host: "::1", port: 6_881 }
-const metainfo = { name: "sample" } as Metainfo
+const metainfo = {
+  name: "sample",
+  infoHash: new Uint8Array(20).fill(0xab) as InfoHash,
+  layout: FileLayout.make({ pieceLength: 16_384, files: [{ path: ["a.bin"], length: 65_536 }] })
+} as Metainfo
 
 const status: TorrentStatus = {
   state: { _tag: "Complete" },
@@ -50,6 +56,19 @@ describe("DownloadEvents", () => {
       { event: "checking", checked: 1, pieces: 4 }
     ],
     [
+      { _tag: "Started", storedPieces: 1, missingPieces: 2, totalPieces: 4 },
+      {
+        event: "started",
+        infoHash: "ab".repeat(20),
+        name: "sample",
+        stored: 1,
+        missing: 2,
+        pieces: 4,
+        bytes: 65_536,
+        storedBytes: 65_536
+      }
+    ],
+    [
       { _tag: "PeerConnected", address },
       { event: "peer", address: "[::1]:6881", connected: true }
     ],
@@ -79,6 +98,23 @@ describe("DownloadEvents", () => {
     ],
     [{ _tag: "StorageRecovered" }, { event: "storage", ok: true }],
     [
+      { _tag: "FlushFailed", error: diskFull },
+      { event: "storage", ok: false, reason: "DiskFull", error: "the disk is full: a.bin cannot grow" }
+    ],
+    [
+      { _tag: "FilesMissing", paths: ["a.bin"], missingFiles: 12 },
+      { event: "missing", files: 12, paths: ["a.bin"] }
+    ],
+    [
+      { _tag: "FilesChanged", paths: ["a.bin"] },
+      { event: "changed", paths: ["a.bin"] }
+    ],
+    [
+      { _tag: "PiecesLost", pieces: [piece], paths: ["a.bin"] },
+      { event: "lost", pieces: [3], paths: ["a.bin"] }
+    ],
+    [{ _tag: "Flushing" }, { event: "flushing", stored: 4 }],
+    [
       { _tag: "SourceAnswered", source: "http://t/announce", peers: 5 },
       { event: "tracker", url: "http://t/announce", peers: 5 }
     ],
@@ -95,7 +131,7 @@ describe("DownloadEvents", () => {
   ]
 
   it.each(cases)("writes %j", (event, expected) => {
-    const line = DownloadEvents.line(event, metainfo, 0)
+    const line = DownloadEvents.line(event, metainfo, status)
 
     assert.deepStrictEqual(line, expected)
   })

@@ -39,7 +39,7 @@ const medium = (gate: Effect.Effect<void, StorageError> = Effect.void) => {
       memories.add(bytes.buffer)
       return Effect.map(gate, () => {
         KnownTorrent.fill(bytes, piece * geometry.pieceLength + begin, 1)
-        return bytes
+        return { bytes, files: [] }
       })
     })
   return { reads, memories, storage: { readBlock } }
@@ -160,7 +160,9 @@ describe("ReadCache", () => {
       let begun = 0
       const storage = {
         readBlock: (piece: PieceIndex, begin: number, length: number) =>
-          Effect.suspend(() => Effect.as(Deferred.await(gates[begun++]!), contentOf(piece, begin, length)))
+          Effect.suspend(() =>
+            Effect.as(Deferred.await(gates[begun++]!), { bytes: contentOf(piece, begin, length), files: [] })
+          )
       }
       const cache = ReadCache.make(span)
       const reader = yield* ReadCache.open(cache, { geometry, storage })
