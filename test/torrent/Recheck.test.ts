@@ -1,154 +1,317 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as fc from "fast-check"
 import * as Bitfield from "../../src/base/Bitfield.ts"
-import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
-import * as Prng from "../../src/base/Prng.ts"
+import * as Bytes from "../../src/base/Bytes.ts"
 import * as FileLayout from "../../src/metainfo/FileLayout.ts"
 import type { Metainfo } from "../../src/metainfo/Metainfo.ts"
-import * as WebCryptoPieceHasher from "../../src/piece/WebCryptoPieceHasher.ts"
+import * as NodePieceHasher from "../../src/piece/NodePieceHasher.ts"
+import type { PieceHasher } from "../../src/piece/PieceHasher.ts"
 import type { ResumeData } from "../../src/resume/ResumeStore.ts"
-import * as MemoryStorage from "../../src/storage/MemoryStorage.ts"
+import type { FileFacts } from "../../src/storage/Storage.ts"
+import * as Property from "../../src/testing/Property.ts"
+import * as KnownFiles from "../../src/torrent/KnownFiles.ts"
 import * as Recheck from "../../src/torrent/Recheck.ts"
-import { small } from "../simulation/torrents.ts"
+import { draw } from "../resume/ResumeStore.suite.ts"
+import { contentOf, layout as layouts, piecesOf, sliceOf } from "../storage/layouts.ts"
+import * as DrawnTorrent from "./drawnTorrent.ts"
 
-const { geometry } = small.metainfo.layout
-const all = Array.from({ length: geometry.pieceCount }, (_, piece) => piece)
+const test = <E>(name: string, program: () => Effect.Effect<void, E, PieceHasher | Scope.Scope>) =>
+  it.effect(name, () => Effect.suspend(program).pipe(Effect.scoped, Effect.provide(NodePieceHasher.layer)))
 
-const bits = (pieces: Iterable<number>) => {
-  const set = Bitfield.make(geometry.pieceCount)
-  for (const piece of pieces) Bitfield.add(set, piece)
-  return set
-}
-
-const data = (stored: Iterable<number>, trusted: Iterable<number>): ResumeData => ({
-  stored: bits(stored),
-  flushed: bits(trusted),
-  trusted: bits(trusted)
-})
-
-/** A storage that holds `stored`, and how to check it. */
-const holding = Effect.fnUntraced(function* (stored: Iterable<number>) {
-  const { medium, storage } = yield* MemoryStorage.make()
-  const torrent = yield* storage.open(small.metainfo.layout)
-  for (const piece of stored) {
-    yield* torrent.writePiece(piece as PieceIndex, small.content(piece as PieceIndex))
-  }
+/** A torrent and its disk, and how to check it. */
+const make = Effect.fnUntraced(function* (drawing: string, disk: string) {
+  const known = yield* DrawnTorrent.torrent(drawing)
+  const { look, medium, storage } = yield* DrawnTorrent.open(known, disk)
   const digested: Array<number> = []
   const progress: Array<readonly [checked: number, total: number]> = []
-  const check = (resume: ResumeData | undefined) =>
-    Recheck.run({
-      metainfo: small.metainfo,
+  const check = Effect.fnUntraced(function* (resume: ResumeData | undefined) {
+    const found = yield* Recheck.run({
+      metainfo: known.metainfo,
       storage: {
-        ...torrent,
-        digests: (pieces) => Stream.tap(torrent.digests(pieces), ({ piece }) => Effect.sync(() => digested.push(piece)))
+        digests: (pieces) => Stream.tap(storage.digests(pieces), ({ piece }) => Effect.sync(() => digested.push(piece)))
       },
       resume,
-      random: Prng.make(1),
+      facts: yield* look,
       onProgress: (checked, total) => progress.push([checked, total])
-    }).pipe(Effect.map((found) => [...Bitfield.indices(found)]))
-  return {
-    check,
-    digested,
-    progress,
-    damage: (piece: number) => medium.damage(small.metainfo.layout, piece, 5),
-    forget: (piece: number) => medium.forget(small.metainfo.layout, piece)
-  }
-}, Effect.provide(WebCryptoPieceHasher.layer))
+    })
+    const { doubtful, flushed, present, stored, zeros } = found
+    return {
+      stored: draw(stored),
+      doubtful: draw(doubtful),
+      flushed: draw(flushed),
+      present: draw(present),
+      zeros: draw(zeros)
+    }
+  })
+  return { check, digested, look, medium, progress }
+})
+
+const nothing = { stored: "....", doubtful: "....", flushed: "....", present: "....", zeros: "...." }
 
 describe("Recheck", () => {
-  it.effect("without resume data digests everything, and tells how far it is", () =>
+  test("without resume data digests what exists, and reports how far it is", () =>
     Effect.gen(function* () {
-      const { check, damage, digested, progress } = yield* holding([0, 3, 19])
-      damage(3)
+      const { check, digested, progress } = yield* make("aaaa aaaa bbbb cccc", "rrrr xxxx rr-- ----")
 
       const found = yield* check(undefined)
 
-      assert.deepStrictEqual(found, [0, 19])
-      assert.deepStrictEqual(digested, all)
-      assert.deepStrictEqual(progress[0], [0, 20])
-      assert.deepStrictEqual(progress.at(-1), [20, 20])
-    })
-  )
+      assert.deepStrictEqual(found, { ...nothing, stored: "*...", present: "**.." })
+      assert.deepStrictEqual(digested, [0, 1])
+      assert.deepStrictEqual(progress, [
+        [0, 2],
+        [1, 2],
+        [2, 2]
+      ])
+    }))
 
-  it.effect("believes trusted data but for a sample of 8 pieces, and tells no progress", () =>
+  test("finds zeros: those that are there, right or wrong, the short last piece among them", () =>
     Effect.gen(function* () {
-      const { check, digested, progress } = yield* holding(all)
+      const { check } = yield* make("aaaa AAAA aaaa aa", "0000 rrrr 0r00 00")
 
-      const found = yield* check(data(all, all))
+      const found = yield* check(undefined)
 
-      assert.deepStrictEqual(found, all)
-      assert.strictEqual(new Set(digested).size, 8)
-      assert.strictEqual(digested.length, 8)
-      assert.deepStrictEqual(progress, [])
-    })
-  )
+      assert.deepStrictEqual(found, { ...nothing, stored: ".*..", present: "****", zeros: "**.*" })
+    }))
 
-  it.effect("fault 52: one wrong piece in the sample puts all in doubt", () =>
+  test("believes files that are what was remembered, reads nothing and reports no progress", () =>
     Effect.gen(function* () {
-      const { check, damage } = yield* holding(all)
-      for (const piece of all.slice(0, 15)) damage(piece)
+      const { check, digested, look, progress } = yield* make("aaaa aabb bbbb cccc", "rrrr rrrr rrrr ----")
 
-      const found = yield* check(data(all, all))
+      const found = yield* check(DrawnTorrent.resumeOf("***.", yield* look, { flushed: "*.*." }))
 
-      assert.deepStrictEqual(found, [15, 16, 17, 18, 19])
-    })
-  )
+      assert.deepStrictEqual(found, { ...nothing, stored: "***.", flushed: "*.*." })
+      assert.deepStrictEqual([digested, progress], [[], []])
+    }))
 
-  it.effect("fault 50: verifies those pieces that are stored but not trusted, and only those", () =>
+  test("believes a copy that kept its size and time", () =>
     Effect.gen(function* () {
-      const { check, damage, digested } = yield* holding(all)
-      damage(2)
+      const { check, digested, look } = yield* make("aaaa aaaa bbbb bbbb", "rrrr rrrr rrrr rrrr")
+      const facts = (yield* look).map((one) => one && { ...one, identity: `before ${one.identity}` })
 
-      const found = yield* check(data([0, 1, 2, 3], [0, 1]))
+      const found = yield* check(DrawnTorrent.resumeOf("****", facts))
 
-      assert.deepStrictEqual(found, [0, 1, 3])
-      assert.deepStrictEqual([...new Set(digested)].sort(), [0, 1, 2, 3])
-    })
-  )
+      assert.strictEqual(found.stored, "****")
+      assert.deepStrictEqual(digested, [])
+    }))
 
-  it.effect("fault 49: finds out that a file was cut off, and verifies what is left of it", () =>
+  test("fault 49: digests every piece of a file that looks different, and only those", () =>
     Effect.gen(function* () {
-      const { check, forget } = yield* holding(all)
-      for (const piece of [17, 18, 19]) forget(piece)
+      const { check, digested, look, medium } = yield* make("aaaa aabb bbbb cccc", "rrrr rrrr rrrr rrrr")
+      const resume = DrawnTorrent.resumeOf("**.*", yield* look)
+      medium.modify("t/b", 0, new Uint8Array(1))
 
-      const found = yield* check(data(all, all))
+      const found = yield* check(resume)
 
-      assert.deepStrictEqual(found, all.slice(0, 17))
-    })
-  )
+      assert.deepStrictEqual(found, { ...nothing, stored: "*.**", flushed: "*..*", present: ".**." })
+      assert.deepStrictEqual(digested, [1, 2])
+    }))
 
-  it.effect("does not believe in pieces that resume data does not name", () =>
+  test("fault 49: finds out that a file was cut off, and what is left of it", () =>
     Effect.gen(function* () {
-      const { check, digested } = yield* holding(all)
+      const { check, digested, look, medium } = yield* make("aaaa aaaa aaaa bbbb", "rrrr rrrr rrrr rrrr")
+      const resume = DrawnTorrent.resumeOf("****", yield* look)
+      medium.cut("t/a", 7)
 
-      const found = yield* check(data([4], []))
+      const found = yield* check(resume)
 
-      assert.deepStrictEqual(found, [4])
-      assert.deepStrictEqual(digested, [4])
-    })
+      assert.deepStrictEqual(found, { ...nothing, stored: "*..*", flushed: "...*", present: "*..." })
+      assert.deepStrictEqual(digested, [0])
+    }))
+
+  test("counts no piece that reaches into a file that is gone or is none", () =>
+    Effect.gen(function* () {
+      const { check, digested, look, medium } = yield* make("aaaa aabb bbcc cccc", "rrrr rrrr rrrr rrrr")
+      const resume = DrawnTorrent.resumeOf("****", yield* look)
+      medium.remove("t/a")
+      medium.block("t/c")
+
+      const found = yield* check(resume)
+
+      assert.deepStrictEqual(found, nothing)
+      assert.deepStrictEqual(digested, [])
+    }))
+
+  test("of a file that was being written digests what was not flushed at once, and believes the rest for now", () =>
+    Effect.gen(function* () {
+      const { check, digested, look, medium } = yield* make("aaaa aaaa aaaa bbbb", "rrrr rrrr rrrr rrrr")
+      const resume = DrawnTorrent.resumeOf("****", yield* look, { flushed: "*.**", writing: [0] })
+      medium.modify("t/a", 4, new Uint8Array(4))
+
+      const found = yield* check(resume)
+
+      assert.deepStrictEqual(found, {
+        stored: "*.**",
+        doubtful: "*.*.",
+        flushed: "*.**",
+        present: ".*..",
+        zeros: ".*.."
+      })
+      assert.deepStrictEqual(digested, [1])
+    }))
+
+  test("of a file that was being written and was cut off believes nothing behind its end", () =>
+    Effect.gen(function* () {
+      const { check, digested, look, medium } = yield* make("aaaa aaaa aaaa bbbb", "rrrr rrrr rrrr rrrr")
+      const resume = DrawnTorrent.resumeOf("****", yield* look, { writing: [0] })
+      medium.cut("t/a", 7)
+
+      const found = yield* check(resume)
+
+      assert.deepStrictEqual(found, { ...nothing, stored: "*..*", doubtful: "*...", flushed: "*..*" })
+      assert.deepStrictEqual(digested, [])
+    }))
+
+  test("of a file that was being written and was replaced digests everything", () =>
+    Effect.gen(function* () {
+      const { check, digested, look, medium } = yield* make("aaaa aaaa aaaa bbbb", "rrrr rrrr rrrr rrrr")
+      const resume = DrawnTorrent.resumeOf("**.*", yield* look, { writing: [0] })
+      medium.replace("t/a")
+
+      const found = yield* check(resume)
+
+      assert.deepStrictEqual(found, { ...nothing, stored: "****", flushed: "...*", present: "***." })
+      assert.deepStrictEqual(digested, [0, 1, 2])
+    }))
+
+  test("fault 52: after a restart of the machine digests what was not flushed, although its file looks the same", () =>
+    Effect.gen(function* () {
+      const { check, digested, look } = yield* make("aaaa aaaa bbbb bbbb", "rrrr 0000 rrrr ----")
+
+      const found = yield* check(DrawnTorrent.resumeOf("***.", yield* look, { flushed: "*...", isSameBoot: false }))
+
+      assert.deepStrictEqual(found, {
+        stored: "*.*.",
+        doubtful: "....",
+        flushed: "*...",
+        present: ".**.",
+        zeros: ".*.."
+      })
+      assert.deepStrictEqual(digested, [1, 2])
+    }))
+
+  test("fault 50: believes nothing of resume data that knows no files", () =>
+    Effect.gen(function* () {
+      const { check, digested } = yield* make("aaaa aaaa bbbb bbbb", "rrrr xxxx rrrr ----")
+
+      const found = yield* check(DrawnTorrent.resumeOf("****", []))
+
+      assert.deepStrictEqual(found, { ...nothing, stored: "*.*.", present: "***." })
+      assert.deepStrictEqual(digested, [0, 1, 2])
+    }))
+
+  test("does not believe in pieces that resume data does not name, nor look for them", () =>
+    Effect.gen(function* () {
+      const { check, digested, look } = yield* make("aaaa aaaa aaaa bbbb", "rrrr rrrr rrrr ----")
+
+      const found = yield* check(DrawnTorrent.resumeOf("..*.", yield* look))
+
+      assert.strictEqual(found.stored, "..*.")
+      assert.deepStrictEqual(digested, [])
+    }))
+
+  it.effect(
+    "law: what it finds is right, whatever was done to the files, and nothing right is lost that was known",
+    () =>
+      Property.check(
+        fc.record({
+          layout: layouts,
+          salt: fc.nat(1_000),
+          isSameBoot: fc.boolean(),
+          edits: fc.array(
+            fc.record({ file: fc.nat(), kind: fc.constantFrom("modify", "cut", "remove", "replace", "touch") })
+          )
+        }),
+        ({ edits, isSameBoot, layout, salt }) =>
+          Effect.gen(function* () {
+            const content = contentOf(layout, salt)
+            const known = yield* DrawnTorrent.knownOf(layout, content)
+            const { look, medium, storage } = yield* DrawnTorrent.open(known)
+            const real = KnownFiles.realFiles(layout)
+            fc.pre(real.length > 0)
+            for (const file of real) {
+              const { length, offset } = layout.files[file]!
+              if ((file + salt) % 5 !== 0)
+                medium.put(DrawnTorrent.pathOf(layout, file), content.slice(offset, offset + length))
+            }
+            const isRight = (piece: number) => {
+              const bytes = new Uint8Array(sliceOf(layout, content, piecesOf(layout)[piece]!).length)
+              for (const { begin, file, fileOffset, length } of FileLayout.pieceSpans(
+                layout,
+                piecesOf(layout)[piece]!
+              )) {
+                if (layout.files[file]!.padding) continue
+                const there = medium.read(DrawnTorrent.pathOf(layout, file))
+                if (there === undefined || there.length < fileOffset + length) return false
+                bytes.set(there.subarray(fileOffset, fileOffset + length), begin)
+              }
+              return Bytes.equals(bytes, sliceOf(layout, content, piecesOf(layout)[piece]!))
+            }
+            const stored = Bitfield.make(layout.geometry.pieceCount)
+            const flushed = Bitfield.make(layout.geometry.pieceCount)
+            for (const piece of piecesOf(layout)) {
+              if (!isRight(piece) || (piece + salt) % 3 === 0) continue
+              Bitfield.add(stored, piece)
+              if ((piece + salt) % 2 === 0) Bitfield.add(flushed, piece)
+            }
+            const files = DrawnTorrent.resumeOf(
+              "",
+              (yield* look).filter((_, file) => (file + salt) % 4 !== 0)
+            ).files
+            const resume: ResumeData = { stored, flushed, files, isSameBoot }
+            for (const edit of edits) {
+              const path = DrawnTorrent.pathOf(layout, real[edit.file % real.length]!)
+              const bytes = medium.read(path)
+              if (bytes === undefined) continue
+              if (edit.kind === "modify") medium.modify(path, bytes.length >>> 1, new Uint8Array([edit.file]))
+              else if (edit.kind === "cut") medium.cut(path, bytes.length >>> 1)
+              else medium[edit.kind as "remove" | "replace" | "touch"](path)
+            }
+
+            const found = yield* Recheck.run({
+              metainfo: known.metainfo,
+              storage,
+              resume,
+              facts: yield* look,
+              onProgress: () => {}
+            })
+
+            for (const piece of piecesOf(layout)) {
+              if (Bitfield.has(found.stored, piece)) assert.isTrue(isRight(piece), `piece ${piece} is not right`)
+              else if (Bitfield.has(stored, piece)) assert.isFalse(isRight(piece), `piece ${piece} was lost`)
+              if (Bitfield.has(found.flushed, piece)) assert.isTrue(Bitfield.has(flushed, piece), `${piece} is flushed`)
+            }
+            assert.strictEqual(found.doubtful.count, 0)
+          }),
+        { layer: NodePieceHasher.layer }
+      )
   )
 
-  it.live("of two million pieces that are not there takes seconds at most, and tells a hundred times of it", () =>
+  it.live("of two million pieces that are not there takes seconds at most, and reports a hundred times", () =>
     Effect.gen(function* () {
       const pieceLength = 16_384
-      const layout = FileLayout.make({ pieceLength, files: [{ path: ["large"], length: 2_097_152 * pieceLength }] })
-      const { storage } = yield* MemoryStorage.make()
-      const torrent = yield* storage.open(layout)
-      let told = 0
+      const length = 2_097_152 * pieceLength
+      const layout = FileLayout.make({ pieceLength, files: [{ path: ["large"], length }] })
+      const facts = { file: 0, kind: "file", length, mtimeNs: 1n, identity: "1" } as FileFacts
+      let reports = 0
       const begin = performance.now()
 
       const found = yield* Recheck.run({
         metainfo: { layout } as Metainfo,
-        storage: torrent,
+        storage: {
+          digests: (pieces) => Stream.map(Stream.fromIterable(pieces), (piece) => ({ piece, sha1: undefined }))
+        },
         resume: undefined,
-        random: Prng.make(1),
-        onProgress: () => told++
+        facts: [facts],
+        onProgress: () => reports++
       })
 
-      assert.strictEqual(found.count, 0)
-      assert.isAtMost(told, 101)
+      assert.strictEqual(found.stored.count, 0)
+      assert.isAtMost(reports, 101)
+      assert.isAbove(reports, 90)
       assert.isBelow(performance.now() - begin, 20_000)
-    }).pipe(Effect.provide(WebCryptoPieceHasher.layer))
+    }).pipe(Effect.provide(NodePieceHasher.layer))
   )
 })

@@ -1,12 +1,17 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as Bitfield from "../../src/base/Bitfield.ts"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
-import { ResumeError, type TorrentResume } from "../../src/resume/ResumeStore.ts"
+import { type ResumeChange, ResumeError, type TorrentResume } from "../../src/resume/ResumeStore.ts"
 import * as ResumeKeeper from "../../src/torrent/ResumeKeeper.ts"
+import { drawFiles, pieces, record } from "../resume/ResumeStore.suite.ts"
+
+const piece = (index: number) => index as PieceIndex
 
 const bits = (drawing: string) => {
   const set = Bitfield.make(drawing.length)
@@ -17,130 +22,234 @@ const bits = (drawing: string) => {
 const draw = (set: Bitfield.Bitfield) =>
   Array.from({ length: set.length }, (_, index) => (Bitfield.has(set, index) ? "*" : " ")).join("")
 
+const nothing = { stored: "    ", flushed: "    " }
+
+/** A change as text: what of it there is, in the order in which it is remembered. */
+const drawChange = ({ dropped = [], files = new Map(), flushed = [], stored = [] }: ResumeChange) =>
+  [
+    ...Array.from(files, ([file, { identity }]) => `file ${file} ${identity}`),
+    ...Object.entries({ dropped, stored, flushed }).flatMap(([kind, pieces]) =>
+      pieces.length === 0 ? [] : [`${kind} ${pieces.join(" ")}`]
+    )
+  ].join(", ")
+
 /** A keeper whose every call is written down, in its own scope. */
-const keeper = Effect.fnUntraced(function* (drawn: { readonly stored: string; readonly flushed: string }) {
+const keeper = Effect.fnUntraced(function* (drawing: { readonly stored: string; readonly flushed: string }) {
   const calls: Array<string> = []
   const failures: Array<string> = []
-  const state = { isBroken: false }
-  const stored = bits(drawn.stored)
+  const state = { isBroken: false, gate: Effect.void as Effect.Effect<void> }
   const scope = yield* Scope.make()
   const call = (name: string) =>
     Effect.suspend(() => {
       calls.push(name)
       return state.isBroken
         ? Effect.fail(new ResumeError({ operation: "append", path: "resume", why: "it is broken" }))
-        : Effect.void
+        : state.gate
     })
   const resume: TorrentResume = {
     load: Effect.die(new Error("a keeper does not load")),
-    save: (pieces) => Effect.suspend(() => call(`save [${draw(pieces.stored)}] [${draw(pieces.flushed)}]`)),
-    append: (pieces) => call(`append ${pieces.join(" ")}`),
+    save: ({ files, flushed, stored }) =>
+      call(`save [${draw(stored)}] [${draw(flushed)}] ${drawFiles(files).join(", ")}`),
+    append: (change, options) => {
+      const text = drawChange(change)
+      return text === "" ? Effect.void : call(`append ${text}${options?.durably === true ? ", durably" : ""}`)
+    },
     remove: Effect.void
   }
-  const note = yield* ResumeKeeper.make({
+  const self = yield* ResumeKeeper.make({
     resume,
-    storage: { flush: Effect.sync(() => void calls.push("flush")) },
-    stored,
-    flushed: bits(drawn.flushed),
+    snapshot: { stored: bits(drawing.stored), flushed: bits(drawing.flushed), files: new Map([[0, record("a")]]) },
     onFailure: ({ message }) => failures.push(message),
     onKept: (piece) => calls.push(`kept ${piece}`)
   }).pipe(Scope.provide(scope))
   yield* Effect.yieldNow
   return {
+    ...self,
     state,
     failures,
     stop: Scope.close(scope, Exit.void),
-    /** What the storage confirmed. */
-    store: (piece: number) => {
-      Bitfield.add(stored, piece)
-      note(piece as PieceIndex)
-    },
     /** The calls since it was last asked. */
     heard: () => calls.splice(0)
   }
 })
 
+const gather = TestClock.adjust(ResumeKeeper.gatherFor)
+
 describe("ResumeKeeper", () => {
-  it.effect("saves what is stored at the start, before anything is written", () =>
+  it.effect("saves what is known at the start, before anything is written", () =>
     Effect.gen(function* () {
       const { heard, stop } = yield* keeper({ stored: "** ", flushed: "*  " })
 
-      assert.deepStrictEqual(heard(), ["save [** ] [*  ]"])
+      assert.deepStrictEqual(heard(), [`save [** ] [*  ] ${drawFiles(new Map([[0, record("a")]]))}`])
       yield* stop
     })
   )
 
-  it.effect("appends what was stored within a moment at once and once, and tells of it behind that", () =>
+  it.effect("appends what changed within a moment at once and once, and reports stored pieces behind that", () =>
     Effect.gen(function* () {
-      const { heard, stop, store } = yield* keeper({ stored: "    ", flushed: "    " })
+      const { heard, noteFile, noteFlushed, noteStored, stop } = yield* keeper(nothing)
       heard()
 
-      store(2)
-      store(0)
-      yield* TestClock.adjust(ResumeKeeper.gatherFor)
-      store(3)
-      yield* TestClock.adjust(ResumeKeeper.gatherFor)
+      noteStored(piece(2))
+      noteFlushed(pieces(1))
+      noteFile(1, record("b"))
+      noteStored(piece(0))
+      yield* gather
+      noteStored(piece(3))
+      yield* gather
+      yield* TestClock.adjust("1 hour")
       yield* stop
 
-      assert.deepStrictEqual(heard(), ["append 2 0", "kept 2", "kept 0", "append 3", "kept 3"])
+      assert.deepStrictEqual(heard(), [
+        "append file 1 b, stored 2 0, flushed 1",
+        "kept 2",
+        "kept 0",
+        "append stored 3",
+        "kept 3"
+      ])
     })
   )
 
-  it.effect("flushes and saves every half minute, but only where something was stored since", () =>
+  it.effect("waits a moment before it appends", () =>
     Effect.gen(function* () {
-      const { heard, stop, store } = yield* keeper({ stored: "   ", flushed: "   " })
-      yield* TestClock.adjust("1 hour")
-      const idle = heard()
-      store(1)
-      yield* TestClock.adjust("29 seconds")
-      const early = heard()
-      yield* TestClock.adjust("2 seconds")
-      const late = heard()
-      yield* TestClock.adjust("1 hour")
+      const { heard, noteStored, stop } = yield* keeper(nothing)
+      heard()
 
-      assert.deepStrictEqual(idle, ["save [   ] [   ]"])
-      assert.deepStrictEqual(early, ["append 1", "kept 1"])
-      assert.deepStrictEqual(late, ["flush", "save [ * ] [ * ]"])
+      noteStored(piece(2))
+      yield* TestClock.adjust("19 millis")
+      const early = heard()
+      yield* TestClock.adjust("1 millis")
+
+      assert.deepStrictEqual([early, heard()], [[], ["append stored 2", "kept 2"]])
+      yield* stop
+    })
+  )
+
+  it.effect("appends only the last of what was noted of a file", () =>
+    Effect.gen(function* () {
+      const { heard, noteFile, stop } = yield* keeper(nothing)
+      heard()
+
+      noteFile(1, record("b"))
+      noteFile(2, record("c"))
+      noteFile(1, record("d"))
+      yield* gather
+
+      assert.deepStrictEqual(heard(), ["append file 1 d, file 2 c"])
+      yield* stop
+    })
+  )
+
+  it.effect("does not say that a piece is stored or flushed that was dropped a moment later", () =>
+    Effect.gen(function* () {
+      const { heard, noteDropped, noteFlushed, noteStored, stop } = yield* keeper(nothing)
+      heard()
+
+      noteStored(piece(1))
+      noteStored(piece(2))
+      noteFlushed(pieces(1, 2, 3))
+      noteDropped(pieces(1, 3))
+      yield* gather
+
+      assert.deepStrictEqual(heard(), ["append dropped 1 3, stored 2, flushed 2", "kept 2"])
+      yield* stop
+    })
+  )
+
+  it.effect("says that a piece is stored which was dropped and then stored again", () =>
+    Effect.gen(function* () {
+      const { heard, noteDropped, noteStored, stop } = yield* keeper({ stored: "*   ", flushed: "    " })
+      heard()
+
+      noteDropped(pieces(0))
+      noteStored(piece(0))
+      yield* gather
+
+      assert.deepStrictEqual(heard(), ["append dropped 0, stored 0", "kept 0"])
+      yield* stop
+    })
+  )
+
+  it.effect("appends at once and durably what it is asked to, with all that waits, and only once", () =>
+    Effect.gen(function* () {
+      const { append, heard, noteFlushed, noteStored, stop } = yield* keeper(nothing)
+      heard()
+
+      noteStored(piece(1))
+      noteFlushed(pieces(0))
+      yield* append(true)
+      const atOnce = heard()
+      yield* gather
+
+      assert.deepStrictEqual(atOnce, ["append stored 1, flushed 0, durably", "kept 1"])
       assert.deepStrictEqual(heard(), [])
       yield* stop
     })
   )
 
-  it.effect("flushes a piece that was flushed once, was lost, and is stored again", () =>
+  it.effect("appends one after another, in the order in which things were noted", () =>
     Effect.gen(function* () {
-      const { heard, stop, store } = yield* keeper({ stored: "* ", flushed: "**" })
-      store(1)
-      yield* TestClock.adjust(ResumeKeeper.gatherFor)
+      const { append, heard, noteStored, state, stop } = yield* keeper(nothing)
+      const gate = yield* Latch.make(false)
+      state.gate = gate.await
       heard()
 
-      yield* TestClock.adjust("31 seconds")
+      noteStored(piece(0))
+      const first = yield* Effect.forkChild(append(false), { startImmediately: true })
+      noteStored(piece(1))
+      const second = yield* Effect.forkChild(append(true), { startImmediately: true })
+      noteStored(piece(2))
+      const during = heard()
+      yield* gate.open
+      yield* Fiber.join(first)
+      yield* Fiber.join(second)
 
-      assert.deepStrictEqual(heard(), ["flush", "save [**] [**]"])
+      assert.deepStrictEqual(during, ["append stored 0"])
+      assert.deepStrictEqual(heard(), ["kept 0", "append stored 1 2, durably", "kept 1", "kept 2"])
       yield* stop
     })
   )
 
-  it.effect("tells a lasting failure once, goes on, and tells of the pieces all the same", () =>
+  it.effect("is not interrupted half-way: what it took it appends", () =>
     Effect.gen(function* () {
-      const { failures, heard, state, stop, store } = yield* keeper({ stored: "    ", flushed: "    " })
+      const { append, heard, noteStored, state, stop } = yield* keeper(nothing)
+      const gate = yield* Latch.make(false)
+      state.gate = gate.await
+      heard()
+
+      noteStored(piece(0))
+      const fiber = yield* Effect.forkChild(append(false), { startImmediately: true })
+      const interrupting = yield* Effect.forkChild(Fiber.interrupt(fiber), { startImmediately: true })
+      yield* gate.open
+      yield* Fiber.join(interrupting)
+
+      assert.deepStrictEqual(heard(), ["append stored 0", "kept 0"])
+      yield* stop
+    })
+  )
+
+  it.effect("reports a lasting failure once, goes on, and reports the pieces all the same", () =>
+    Effect.gen(function* () {
+      const { failures, heard, noteStored, state, stop } = yield* keeper(nothing)
       heard()
       state.isBroken = true
-      for (const piece of [0, 1, 2]) {
-        store(piece)
-        yield* TestClock.adjust(ResumeKeeper.gatherFor)
+      for (const index of [0, 1, 2]) {
+        noteStored(piece(index))
+        yield* gather
       }
       const during = [...failures]
       state.isBroken = false
-      store(3)
-      yield* TestClock.adjust(ResumeKeeper.gatherFor)
+      noteStored(piece(3))
+      yield* gather
       state.isBroken = true
-      yield* TestClock.adjust("31 seconds")
+      noteStored(piece(3))
+      yield* gather
 
       assert.strictEqual(during.length, 1)
       assert.strictEqual(failures.length, 2)
       assert.deepStrictEqual(
         heard().filter((call) => call.startsWith("kept")),
-        ["kept 0", "kept 1", "kept 2", "kept 3"]
+        ["kept 0", "kept 1", "kept 2", "kept 3", "kept 3"]
       )
       yield* stop
     })
@@ -148,13 +257,14 @@ describe("ResumeKeeper", () => {
 
   it.effect("appends what is pending when it is stopped", () =>
     Effect.gen(function* () {
-      const { heard, stop, store } = yield* keeper({ stored: "  ", flushed: "  " })
+      const { heard, noteFile, noteStored, stop } = yield* keeper(nothing)
       heard()
 
-      store(1)
+      noteStored(piece(1))
+      noteFile(0, record("b"))
       yield* stop
 
-      assert.deepStrictEqual(heard(), ["append 1", "kept 1"])
+      assert.deepStrictEqual(heard(), ["append file 0 b, stored 1", "kept 1"])
     })
   )
 })
