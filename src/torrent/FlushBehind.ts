@@ -87,6 +87,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   let flushingBytes = 0
   let isFailing = false
   let isFlushing = false
+  /** What a failed flush may have lost and was not written again yet: nothing is flushed before it is. */
+  const unsaved = new Set<PieceIndex>()
   const wanted = yield* Latch.make(false)
   const writable = yield* Latch.make(true)
   const turn = yield* Semaphore.make(1)
@@ -133,10 +135,19 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     return true
   })
 
-  const saveAll = Effect.fnUntraced(function* (pieces: ReadonlyArray<PieceIndex>) {
+  /** Whether all that may be lost was written again, or dropped. */
+  const saveAll = Effect.gen(function* () {
     const lost: Array<PieceIndex> = []
-    for (const piece of pieces) if (!(yield* save(piece))) lost.push(piece)
+    for (const piece of unsaved) {
+      if (Bitfield.has(stored, piece)) {
+        const saved = yield* Effect.result(save(piece))
+        if (saved._tag === "Failure") break
+        if (!saved.success) lost.push(piece)
+      }
+      unsaved.delete(piece)
+    }
     if (lost.length > 0) options.onLost(lost)
+    return unsaved.size === 0
   })
 
   /** One flush of all that was written; the reasons for which it failed. */
@@ -152,7 +163,6 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       Effect.succeed(files.map((file): FlushedFile => ({ file, reason: error.reason })))
     )
     flushingBytes = 0
-    Latch.openUnsafe(writable)
     const good = new Map<number, FileFacts>()
     const failed = new Map<number, StorageReason>()
     const changed: Array<number> = []
@@ -162,6 +172,12 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       else failed.set(outcome.file, outcome.reason)
     }
     for (const file of failed.keys()) dirty.add(file)
+    const [first, ...others] = failed.values()
+    if (first !== undefined && !isFailing)
+      report({ _tag: "FlushFailed", error: StorageError.of("flush", [first, ...others]) })
+    // At once: whoever waits for room while this flush runs must not write now.
+    isFailing ||= failed.size > 0
+    Latch.openUnsafe(writable)
     const isSafe = (file: number) => good.has(file) || !isNamed.has(file)
     const safe = pieces.filter((piece) => Bitfield.has(stored, piece) && KnownFiles.filesOf(known, piece).every(isSafe))
     for (const piece of safe) Bitfield.add(flushed, piece)
@@ -173,6 +189,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
   /** Whether everything that was written is flushed now; else what may be lost was written again. */
   const once = Effect.fnUntraced(function* () {
+    if (!(yield* saveAll)) return false
     const failed = yield* flush()
     if (failed.size === 0) {
       if (isFailing) report({ _tag: "FlushRecovered" })
@@ -180,11 +197,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       Latch.openUnsafe(writable)
       return true
     }
-    const [first, ...others] = failed.values()
-    if (!isFailing) report({ _tag: "FlushFailed", error: StorageError.of("flush", [first!, ...others]) })
-    isFailing = true
-    const pieces = unflushed().filter((piece) => KnownFiles.filesOf(known, piece).some((file) => failed.has(file)))
-    yield* Effect.ignore(saveAll(pieces))
+    for (const piece of unflushed()) {
+      if (KnownFiles.filesOf(known, piece).some((file) => failed.has(file))) unsaved.add(piece)
+    }
+    yield* saveAll
     return false
   })
 

@@ -1,0 +1,457 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
+import type * as Scope from "effect/Scope"
+import * as TestClock from "effect/testing/TestClock"
+import * as fc from "fast-check"
+import * as Bitfield from "../../src/base/Bitfield.ts"
+import * as NodePieceHasher from "../../src/piece/NodePieceHasher.ts"
+import { PieceHasher } from "../../src/piece/PieceHasher.ts"
+import { type FlushedFile, StorageError, StorageUnavailable } from "../../src/storage/Storage.ts"
+import * as Property from "../../src/testing/Property.ts"
+import * as FlushBehind from "../../src/torrent/FlushBehind.ts"
+import * as KnownFiles from "../../src/torrent/KnownFiles.ts"
+import { draw, drawn } from "../resume/ResumeStore.suite.ts"
+import { pieceOf, sliceOf } from "../storage/layouts.ts"
+import { claim } from "../storage/openings.ts"
+import * as DrawnTorrent from "./drawnTorrent.ts"
+
+const test = <E>(name: string, program: () => Effect.Effect<void, E, PieceHasher | Scope.Scope>) =>
+  it.effect(name, () => Effect.suspend(program).pipe(Effect.scoped, Effect.provide(NodePieceHasher.layer)))
+
+const broken = new StorageUnavailable({ path: "t/a", why: "the disk reports an error" })
+
+/** What flushes say of each file, before they ask the medium. */
+type Flush = (files: ReadonlyArray<number>) => Effect.Effect<ReadonlyArray<FlushedFile> | undefined, StorageError>
+
+/** A torrent all of whose files are claimed, and everything that its flushes say. */
+const make = Effect.fnUntraced(function* (
+  drawing: string,
+  disk: string,
+  state: { readonly stored: string; readonly flushed: string },
+  flush: Flush = () => Effect.undefined
+) {
+  const known = yield* DrawnTorrent.torrent(drawing)
+  const { layout } = known
+  const { look, medium, storage } = yield* DrawnTorrent.open(known, disk, { remembersFlushed: true })
+  yield* claim(storage, layout)
+  const facts = yield* look
+  const stored = drawn(state.stored)
+  const flushed = drawn(state.flushed)
+  const files = KnownFiles.make(
+    layout,
+    facts,
+    new Map(facts.flatMap((one) => (one ? [[one.file, "own"]] : []))),
+    stored
+  )
+  const log: Array<string> = []
+  const behaviour = { flush, kept: Effect.void as Effect.Effect<void>, again: [] as ReadonlyArray<number>, fails: "" }
+  const self = yield* FlushBehind.make({
+    storage: {
+      readBlock: storage.readBlock,
+      flush: (asked) =>
+        Effect.suspend(() => {
+          log.push(`flush ${asked.join(" ")}`)
+          return Effect.flatMap(behaviour.flush(asked), (said) => (said ? Effect.succeed(said) : storage.flush(asked)))
+        })
+    },
+    geometry: layout.geometry,
+    known: files,
+    stored,
+    flushed,
+    digestOf: known.digestOf,
+    hasher: yield* PieceHasher,
+    rewrite: (piece, bytes) => {
+      log.push(`rewrite ${piece}`)
+      return behaviour.fails === `rewrite ${piece}`
+        ? Effect.fail(StorageError.of("write", [broken]))
+        : storage.writePiece(piece, bytes)
+    },
+    onLost: (pieces) => {
+      for (const piece of pieces) Bitfield.remove(stored, piece)
+      log.push(`lost ${pieces.join(" ")}`)
+    },
+    onChanged: (changed) =>
+      Effect.sync(() => {
+        log.push(`changed ${changed.join(" ")}`)
+        return behaviour.again
+      }),
+    onFlushed: (pieces, files) =>
+      Effect.suspend(() => {
+        log.push(`flushed ${pieces.join(" ")} of ${files.map(({ file }) => file).join(" ")}`)
+        return behaviour.kept
+      }),
+    report: (fact) => log.push(fact._tag)
+  })
+  return {
+    ...self,
+    behaviour,
+    facts,
+    medium,
+    flushed: () => draw(flushed),
+    /** Stores a piece as a writer does. */
+    write: Effect.fnUntraced(function* (index: number, bytes = DrawnTorrent.pieceLength) {
+      const piece = pieceOf(layout, index)
+      yield* self.admit(bytes)
+      yield* storage.writePiece(piece, sliceOf(layout, known.content, piece))
+      Bitfield.add(stored, piece)
+      Bitfield.remove(flushed, piece)
+      self.noteWritten(KnownFiles.filesOf(files, piece))
+    }),
+    /** What happened since it was last asked. */
+    heard: () => log.splice(0)
+  }
+})
+
+const blank = { stored: "...", flushed: "..." }
+const start = <A>(effect: Effect.Effect<A>) => Effect.forkChild(effect, { startImmediately: true })
+
+describe("FlushBehind", () => {
+  test("flushes what was written, and only those files", () =>
+    Effect.gen(function* () {
+      const { all, flushed, heard, isDirty, write } = yield* make("aaaa aabb cccc", "---- ---- ----", blank)
+      const before = isDirty()
+      yield* write(0)
+      yield* write(1)
+      const during = isDirty()
+
+      yield* all
+
+      assert.deepStrictEqual(heard(), ["flush 0 1", "flushed 0 1 of 0 1"])
+      assert.strictEqual(flushed(), "**.")
+      assert.deepStrictEqual([before, during, isDirty()], [false, true, false])
+    }))
+
+  test("counts files whose stored pieces are not flushed as written", () =>
+    Effect.gen(function* () {
+      const state = { stored: "***", flushed: "*.." }
+      const { all, flushed, heard } = yield* make("aaaa bbbb cccc", "rrrr rrrr rrrr", state)
+
+      yield* all
+
+      assert.deepStrictEqual(heard(), ["flush 1 2", "flushed 1 2 of 1 2"])
+      assert.strictEqual(flushed(), "***")
+    }))
+
+  test("costs nothing where nothing was written", () =>
+    Effect.gen(function* () {
+      const { all, heard, run } = yield* make("aaaa bbbb cccc", "rrrr ---- ----", { stored: "*..", flushed: "*.." })
+      yield* start(run)
+
+      yield* all
+      yield* TestClock.adjust("1 hour")
+
+      assert.deepStrictEqual(heard(), [])
+    }))
+
+  test("flushes in the background half a minute after a write, or once enough was written", () =>
+    Effect.gen(function* () {
+      const { heard, run, write } = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
+      yield* start(run)
+      yield* write(0)
+      yield* TestClock.adjust("29 seconds")
+      const early = heard()
+      yield* TestClock.adjust("1 seconds")
+      const late = heard()
+      yield* write(1, FlushBehind.flushBytes - 1)
+      yield* TestClock.adjust("1 millis")
+      const few = heard()
+      yield* write(2, 1)
+      yield* TestClock.adjust("1 millis")
+
+      assert.deepStrictEqual([early, few], [[], []])
+      assert.deepStrictEqual(late, ["flush 0", "flushed 0 of 0"])
+      assert.deepStrictEqual(heard(), ["flush 1", "flushed 1 of 1"])
+    }))
+
+  test("does not call flushed what is written while a flush runs", () =>
+    Effect.gen(function* () {
+      const gate = yield* Latch.make(false)
+      const { all, flushed, heard, write } = yield* make("aaaa aaaa aaaa", "---- ---- ----", blank, () =>
+        Effect.as(gate.await, undefined)
+      )
+      yield* write(0)
+      const fiber = yield* start(all)
+      yield* write(1)
+      yield* gate.open
+      yield* Fiber.join(fiber)
+
+      assert.deepStrictEqual(heard(), ["flush 0", "flushed 0 of 0", "flush 0", "flushed 1 of 0"])
+      assert.strictEqual(flushed(), "**.")
+    }))
+
+  test("after a failed flush verifies and writes again what may be lost, admits nothing, and recovers", () =>
+    Effect.gen(function* () {
+      const { admit, all, flushed, heard, medium, write } = yield* make("aaaa aaaa bbbb", "---- ---- ----", blank)
+      yield* write(0)
+      yield* write(1)
+      yield* write(2)
+      medium.failFlushes("t/a", broken)
+      const fiber = yield* start(all)
+      yield* TestClock.adjust("1 millis")
+      const first = heard()
+      const admitted = yield* start(admit(1))
+      yield* TestClock.adjust(FlushBehind.firstRetryDelay)
+      const second = heard()
+      const isAdmitted = admitted.pollUnsafe() !== undefined
+      medium.failFlushes("t/a", undefined)
+      yield* TestClock.adjust(2 * FlushBehind.firstRetryDelay)
+      yield* Fiber.join(fiber)
+      yield* Fiber.join(admitted)
+      medium.cutPower()
+
+      assert.deepStrictEqual(first, ["flush 0 1", "FlushFailed", "flushed 2 of 1", "rewrite 0", "rewrite 1"])
+      assert.deepStrictEqual(second, ["flush 0", "flushed  of ", "rewrite 0", "rewrite 1"])
+      assert.isFalse(isAdmitted)
+      assert.deepStrictEqual(heard(), ["flush 0", "flushed 0 1 of 0", "FlushRecovered"])
+      assert.strictEqual(flushed(), "***")
+      assert.strictEqual(medium.read("t/a")?.length, 8)
+    }))
+
+  test("after a failed flush drops what is not right any more, and does not write it", () =>
+    Effect.gen(function* () {
+      const { all, flushed, heard, medium, write } = yield* make("aaaa aaaa aaaa", "---- ---- ----", blank)
+      for (const piece of [0, 1, 2]) yield* write(piece)
+      medium.failFlushes("t/a", broken)
+      medium.modify("t/a", 5, new Uint8Array([0]))
+      const fiber = yield* start(all)
+      yield* TestClock.adjust("1 millis")
+      const first = heard()
+      medium.failFlushes("t/a", undefined)
+      yield* TestClock.adjust(FlushBehind.firstRetryDelay)
+      yield* Fiber.join(fiber)
+
+      assert.deepStrictEqual(first.slice(-3), ["rewrite 0", "rewrite 2", "lost 1"])
+      assert.deepStrictEqual(heard(), ["flush 0", "flushed 0 2 of 0", "FlushRecovered"])
+      assert.strictEqual(flushed(), "*.*")
+    }))
+
+  test("does not flush again before everything that may be lost was written again", () =>
+    Effect.gen(function* () {
+      const { all, behaviour, flushed, heard, medium, write } = yield* make("aaaa aaaa aaaa", "---- ---- ----", blank)
+      for (const piece of [0, 1, 2]) yield* write(piece)
+      medium.failFlushes("t/a", broken)
+      behaviour.fails = "rewrite 1"
+      medium.modify("t/a", 0, new Uint8Array([0]))
+      const fiber = yield* start(all)
+      yield* TestClock.adjust("1 millis")
+      medium.failFlushes("t/a", undefined)
+      const first = heard()
+      yield* TestClock.adjust(FlushBehind.firstRetryDelay)
+      const second = heard()
+      behaviour.fails = ""
+      yield* TestClock.adjust(2 * FlushBehind.firstRetryDelay)
+      yield* Fiber.join(fiber)
+
+      assert.deepStrictEqual(first, ["flush 0", "FlushFailed", "flushed  of ", "rewrite 1", "lost 0"])
+      assert.deepStrictEqual(second, ["rewrite 1"])
+      assert.deepStrictEqual(heard(), ["rewrite 1", "rewrite 2", "flush 0", "flushed 1 2 of 0", "FlushRecovered"])
+      assert.strictEqual(flushed(), ".**")
+    }))
+
+  test("tries again ever later, eight seconds at most, and reports the failure once", () =>
+    Effect.gen(function* () {
+      const { all, heard, medium, write } = yield* make("aaaa aaaa aaaa", "---- ---- ----", blank)
+      yield* write(0)
+      medium.failFlushes("t/a", broken)
+      const fiber = yield* start(all)
+      yield* TestClock.adjust("1 millis")
+      const counts: Array<number> = []
+      const log: Array<string> = []
+      for (const seconds of [0.5, 1, 2, 4, 8, 8]) {
+        yield* TestClock.adjust(seconds * 1_000 - 2)
+        const early = heard()
+        yield* TestClock.adjust(2)
+        const late = heard()
+        counts.push(early.filter((line) => line === "flush 0").length, late.filter((line) => line === "flush 0").length)
+        log.push(...early, ...late)
+      }
+      yield* Fiber.interrupt(fiber)
+
+      assert.deepStrictEqual(counts, [1, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1])
+      assert.strictEqual(log.filter((line) => line === "FlushFailed").length, 1)
+    }))
+
+  test("a flush of which nothing can be said counts as failed for every file", () =>
+    Effect.gen(function* () {
+      const fails: Flush = () => Effect.fail(StorageError.of("flush", [broken]))
+      const { all, behaviour, flushed, heard, write } = yield* make("aaaa bbbb cccc", "---- ---- ----", blank, fails)
+      yield* write(0)
+      yield* write(1)
+      const fiber = yield* start(all)
+      yield* TestClock.adjust("1 millis")
+      const first = heard()
+      behaviour.flush = () => Effect.undefined
+      yield* TestClock.adjust(FlushBehind.firstRetryDelay)
+      yield* Fiber.join(fiber)
+
+      assert.deepStrictEqual(first, ["flush 0 1", "FlushFailed", "flushed  of ", "rewrite 0", "rewrite 1"])
+      assert.strictEqual(flushed(), "**.")
+    }))
+
+  test("a file that was changed is no failure: it is looked after, and flushed again if it is still there", () =>
+    Effect.gen(function* () {
+      const { all, behaviour, facts, flushed, heard, medium, write } = yield* make(
+        "aaaa aabb bbbb",
+        "---- ---- ----",
+        blank
+      )
+      for (const piece of [0, 1, 2]) yield* write(piece)
+      medium.remove("t/b")
+      behaviour.again = [1]
+      behaviour.flush = (files) => {
+        // The second time the file has been put back.
+        const isBack = files.length === 1
+        return Effect.succeed(isBack ? [{ file: 1, facts: facts[1]! }] : undefined)
+      }
+
+      yield* all
+
+      assert.deepStrictEqual(heard(), ["flush 0 1", "flushed 0 of 0", "changed 1", "flush 1", "flushed 1 2 of 1"])
+      assert.strictEqual(flushed(), "***")
+    }))
+
+  test("a file that was changed and is gone ends it", () =>
+    Effect.gen(function* () {
+      const { all, flushed, heard, medium, write } = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
+      yield* write(0)
+      yield* write(1)
+      medium.remove("t/b")
+
+      yield* all
+
+      assert.deepStrictEqual(heard(), ["flush 0 1", "flushed 0 of 0", "changed 1"])
+      assert.strictEqual(flushed(), "*..")
+    }))
+
+  test("is dirty, and not done, as long as a flush runs, also one of bytes that were not written now", () =>
+    Effect.gen(function* () {
+      const gate = yield* Latch.make(false)
+      const state = { stored: "***", flushed: "..." }
+      const { all, isDirty, run } = yield* make("aaaa bbbb cccc", "rrrr rrrr rrrr", state, () =>
+        Effect.as(gate.await, undefined)
+      )
+      yield* start(run)
+      yield* TestClock.adjust(FlushBehind.flushEvery)
+
+      const fiber = yield* start(all)
+      yield* TestClock.adjust("1 seconds")
+      const during = [isDirty(), fiber.pollUnsafe() !== undefined]
+      yield* gate.open
+      yield* Fiber.join(fiber)
+
+      assert.deepStrictEqual([during, isDirty()], [[true, false], false])
+    }))
+
+  test("admits nothing from the moment a flush has failed, also while the rest is remembered", () =>
+    Effect.gen(function* () {
+      const gate = yield* Latch.make(false)
+      const { admit, all, behaviour, medium, write } = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
+      behaviour.kept = gate.await
+      yield* write(0)
+      medium.failFlushes("t/a", broken)
+      const fiber = yield* start(all)
+      yield* TestClock.adjust("1 millis")
+
+      const admitted = yield* start(admit(1))
+      yield* TestClock.adjust("1 millis")
+      const isAdmitted = admitted.pollUnsafe() !== undefined
+      yield* Fiber.interrupt(admitted)
+      yield* gate.open
+      yield* Fiber.interrupt(fiber)
+
+      assert.isFalse(isAdmitted)
+    }))
+
+  test("admits again what was admitted and not written, however often", () =>
+    Effect.gen(function* () {
+      const { admit, refund, run } = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
+      yield* start(run)
+      const attempt = Effect.andThen(
+        admit(FlushBehind.flushBytes),
+        Effect.sync(() => refund(FlushBehind.flushBytes))
+      )
+
+      const fiber = yield* start(Effect.forEach(Array.from({ length: 10 }), () => attempt, { discard: true }))
+      yield* TestClock.adjust("1 millis")
+
+      assert.isDefined(fiber.pollUnsafe())
+    }))
+
+  test("admits whoever waits once what another one was admitted was not written", () =>
+    Effect.gen(function* () {
+      const { admit, refund } = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
+      yield* admit(FlushBehind.maxUnflushedBytes)
+      const fiber = yield* start(admit(1))
+      yield* TestClock.adjust("1 millis")
+      const early = fiber.pollUnsafe()
+      refund(FlushBehind.maxUnflushedBytes)
+      yield* Fiber.join(fiber)
+
+      assert.isUndefined(early)
+    }))
+
+  it.effect(
+    "law: never are more bytes unflushed than the limit, unless a single piece is larger; and all get through",
+    () =>
+      Property.check(
+        fc.record({
+          sizes: fc.array(fc.oneof(fc.nat(8 << 20), fc.nat(100 << 20)), { minLength: 1, maxLength: 30 }),
+          writers: fc.integer({ min: 1, max: 8 }),
+          flushes: fc.array(fc.record({ millis: fc.nat(3_000), fails: fc.boolean() }), { minLength: 1, maxLength: 10 }),
+          keptMillis: fc.nat(500)
+        }),
+        ({ flushes, keptMillis, sizes, writers }) =>
+          Effect.gen(function* () {
+            let written = 0
+            let safe = 0
+            let turn = 0
+            const flush: Flush = (files) =>
+              Effect.gen(function* () {
+                const begun = written
+                const { fails, millis } = flushes[turn++ % flushes.length]!
+                yield* Effect.sleep(millis)
+                if (fails && turn < 40) return files.map((file) => ({ file, reason: broken }))
+                safe = begun
+                return undefined
+              })
+            const { admit, all, behaviour, noteWritten, run } = yield* make(
+              "aaaa aaaa aaaa",
+              "---- ---- ----",
+              blank,
+              flush
+            )
+            behaviour.kept = Effect.sleep(keptMillis)
+            const left = [...sizes]
+            const writer = Effect.whileLoop({
+              while: () => left.length > 0,
+              body: () =>
+                Effect.suspend(() => {
+                  const bytes = left.pop()!
+                  return Effect.map(admit(bytes), () => {
+                    const unflushed = written - safe
+                    assert.isTrue(unflushed === 0 || unflushed + bytes <= FlushBehind.maxUnflushedBytes, `${unflushed}`)
+                    written += bytes
+                    noteWritten([0])
+                  })
+                }),
+              step: () => {}
+            })
+            yield* Effect.forkChild(run)
+            const writing = yield* start(
+              Effect.all(
+                Array.from({ length: writers }, () => writer),
+                { concurrency: "unbounded", discard: true }
+              )
+            )
+            const flushing = yield* start(Effect.andThen(Fiber.join(writing), all))
+            yield* TestClock.adjust("1 hour")
+            yield* Fiber.join(flushing)
+
+            assert.strictEqual(written, safe)
+          }),
+        { layer: NodePieceHasher.layer, testClock: true }
+      )
+  )
+})
