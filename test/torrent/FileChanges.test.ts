@@ -1,0 +1,334 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as TestClock from "effect/testing/TestClock"
+import * as fc from "fast-check"
+import * as Bitfield from "../../src/base/Bitfield.ts"
+import * as Bytes from "../../src/base/Bytes.ts"
+import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
+import * as NodePieceHasher from "../../src/piece/NodePieceHasher.ts"
+import type { PieceHasher } from "../../src/piece/PieceHasher.ts"
+import type { MemoryMedium } from "../../src/storage/MemoryStorage.ts"
+import { StorageUnavailable } from "../../src/storage/Storage.ts"
+import * as Property from "../../src/testing/Property.ts"
+import * as FileChanges from "../../src/torrent/FileChanges.ts"
+import * as KnownFiles from "../../src/torrent/KnownFiles.ts"
+import { draw, drawn } from "../resume/ResumeStore.suite.ts"
+import { pieceOf, sliceOf } from "../storage/layouts.ts"
+import * as DrawnTorrent from "./drawnTorrent.ts"
+
+const test = <E>(name: string, program: () => Effect.Effect<void, E, PieceHasher | Scope.Scope>) =>
+  it.effect(name, () => Effect.suspend(program).pipe(Effect.scoped, Effect.provide(NodePieceHasher.layer)))
+
+/** A torrent whose files are known and watched; nothing is verified before `verify` or `isRight`. */
+const make = Effect.fnUntraced(function* (drawing: string, disk: string, state: { stored: string; doubtful?: string }) {
+  const known = yield* DrawnTorrent.torrent(drawing)
+  const { layout } = known
+  const { look, medium, storage } = yield* DrawnTorrent.open(known, disk)
+  const facts = yield* look
+  const stored = drawn(state.stored)
+  const files = KnownFiles.make(
+    layout,
+    facts,
+    new Map(facts.flatMap((one) => (one ? [[one.file, "own"]] : []))),
+    stored
+  )
+  const log: Array<string> = []
+  const changes = yield* FileChanges.make({
+    storage,
+    known: files,
+    stored,
+    doubtful: drawn(state.doubtful ?? ".".repeat(state.stored.length)),
+    digestOf: known.digestOf,
+    drop: (pieces) => {
+      for (const piece of pieces) Bitfield.remove(stored, piece)
+    },
+    onVerified: (file) => log.push(`verified ${file}`),
+    report: (fact) => {
+      const pieces = fact._tag === "PiecesLost" ? ` ${fact.pieces.join(" ")} of` : ""
+      log.push(`${fact._tag}${pieces}${"paths" in fact ? ` ${fact.paths.join(" ")}` : ""}`)
+    }
+  })
+  return {
+    ...changes,
+    files: files.files,
+    known,
+    layout,
+    log,
+    medium,
+    state: () => ({ stored: draw(stored), suspects: draw(changes.suspects) }),
+    /** Lets it verify in the background until nothing is left to be. */
+    verify: Effect.scoped(Effect.andThen(Effect.forkScoped(changes.run), changes.settled)),
+    /** Reads a piece as an upload does; `undefined` where it is refused. */
+    read: Effect.fnUntraced(function* (index: number) {
+      const piece = pieceOf(layout, index)
+      if (!(yield* changes.isRight(piece))) return undefined
+      const size = sliceOf(layout, known.content, piece).length
+      const read = yield* Effect.option(storage.readBlock(piece, 0, size))
+      if (read._tag === "None") {
+        yield* changes.look(KnownFiles.filesOf(files, piece))
+        return undefined
+      }
+      return changes.observe(KnownFiles.filesOf(files, piece), read.value.files) ? read.value.bytes : undefined
+    })
+  }
+})
+
+const two = ["aaaa aabb bbbb", "rrrr rrrr rrrr", { stored: "***" }] as const
+
+describe("FileChanges", () => {
+  test("says that files are the same which nobody changed, and verifies nothing", () =>
+    Effect.gen(function* () {
+      const { log, look, state, verify } = yield* make(...two)
+
+      const isSame = yield* look([0, 1])
+      yield* verify
+
+      assert.isTrue(isSame)
+      assert.deepStrictEqual(state(), { stored: "***", suspects: "..." })
+      assert.deepStrictEqual(log, ["Verified"])
+    }))
+
+  const kinds: ReadonlyArray<
+    readonly [string, (medium: MemoryMedium["Service"]) => void, stored: string, lost: ReadonlyArray<string>]
+  > = [
+    ["touched", (medium) => medium.touch("t/b"), "***", []],
+    ["replaced by a copy", (medium) => medium.replace("t/b"), "***", []],
+    ["modified", (medium) => medium.modify("t/b", 3, new Uint8Array([0])), "**.", ["PiecesLost 2 of t/b"]],
+    [
+      "modified where a piece is shared",
+      (medium) => medium.modify("t/b", 0, new Uint8Array([0])),
+      "*.*",
+      ["PiecesLost 1 of t/b"]
+    ],
+    ["cut", (medium) => medium.cut("t/b", 3), "**.", ["PiecesLost 2 of t/b"]],
+    ["made longer", (medium) => medium.cut("t/b", 9), "***", []],
+    ["replaced by another", (medium) => medium.put("t/b", new Uint8Array(6)), "*..", ["PiecesLost 1 2 of t/b"]],
+    ["replaced by a folder or link", (medium) => medium.block("t/b"), "*..", ["PiecesLost 1 2 of t/b"]]
+  ]
+  for (const [name, change, stored, lost] of kinds) {
+    test(`a file that was ${name} is believed again piece by piece`, () =>
+      Effect.gen(function* () {
+        const { log, look, medium, state, verify } = yield* make(...two)
+        change(medium)
+
+        const isSame = yield* look([0, 1])
+        const before = state()
+        yield* verify
+        const isSameAgain = yield* look([0, 1])
+
+        assert.deepStrictEqual([isSame, isSameAgain], [false, true])
+        assert.deepStrictEqual(before, { stored: "***", suspects: ".**" })
+        assert.deepStrictEqual(state(), { stored, suspects: "..." })
+        assert.deepStrictEqual(log, ["FilesChanged t/b", ...lost, "verified 1", "Verified"])
+      }))
+  }
+
+  test("a file that is gone loses its pieces, with those that it shares, as long as another one is there", () =>
+    Effect.gen(function* () {
+      const { files, isGone, log, look, medium, state, verify } = yield* make(...two)
+      medium.remove("t/b")
+
+      const isSame = yield* look([0, 1])
+      const wasGone = isGone(1)
+      yield* verify
+
+      assert.deepStrictEqual([isSame, wasGone, isGone(1), files.has(1)], [false, true, false, false])
+      assert.deepStrictEqual(state(), { stored: "*..", suspects: "..." })
+      assert.deepStrictEqual(log, ["PiecesLost 1 2 of t/b", "Verified"])
+    }))
+
+  test("a file that is gone and comes back before it was dropped loses nothing, if it is right", () =>
+    Effect.gen(function* () {
+      const { known, look, medium, state, verify } = yield* make(...two)
+      medium.remove("t/b")
+      yield* look([1])
+      DrawnTorrent.put(medium, known, "---- --rr rrrr")
+      yield* verify
+      const isSame = yield* look([1])
+      yield* verify
+
+      assert.isFalse(isSame)
+      assert.deepStrictEqual(state(), { stored: "***", suspects: "..." })
+    }))
+
+  test("drops nothing where all files with stored pieces are gone, and does nothing more", () =>
+    Effect.gen(function* () {
+      const { log, look, medium, run, state } = yield* make(...two)
+      medium.remove("t/a")
+      medium.remove("t/b")
+      yield* look([1])
+      yield* Effect.forkScoped(run)
+      yield* TestClock.adjust("1 hour")
+
+      assert.deepStrictEqual(log, ["AllGone"])
+      assert.strictEqual(state().stored, "***")
+    }))
+
+  test("of a file that is being written notices only that it is another one, which has to be claimed again", () =>
+    Effect.gen(function* () {
+      const { files, look, medium, state } = yield* make(...two)
+      files.get(1)!.isWriting = true
+      medium.modify("t/b", 0, new Uint8Array([7]))
+      const isSame = yield* look([1])
+      medium.replace("t/b")
+      const isOther = !(yield* look([1]))
+
+      assert.deepStrictEqual([isSame, isOther, files.get(1)!.isWriting], [true, true, false])
+      assert.strictEqual(state().suspects, ".**")
+    }))
+
+  test("verifies a doubtful piece once, when it is asked for or in the background", () =>
+    Effect.gen(function* () {
+      const { isRight, log, state, verify, layout } = yield* make("aaaa aaaa aaaa", "rrrr xxxx rrrr", {
+        stored: "***",
+        doubtful: ".**"
+      })
+
+      const first = yield* isRight(pieceOf(layout, 1))
+      const between = state()
+      yield* verify
+
+      assert.isFalse(first)
+      assert.deepStrictEqual(between, { stored: "*.*", suspects: "..*" })
+      assert.deepStrictEqual(state(), { stored: "*.*", suspects: "..." })
+      assert.deepStrictEqual(log, ["PiecesLost 1 of t/a", "verified 0", "Verified"])
+    }))
+
+  test("asked whether a piece is right, answers without a read where nothing is suspect", () =>
+    Effect.gen(function* () {
+      const { isRight, layout, medium } = yield* make("aaaa aaaa", "rrrr rrrr", { stored: "*." })
+      medium.damage(layout, 0, 1)
+
+      assert.deepStrictEqual([yield* isRight(pieceOf(layout, 0)), yield* isRight(pieceOf(layout, 1))], [true, false])
+    }))
+
+  test("goes on after the medium could not be looked at for a while", () =>
+    Effect.gen(function* () {
+      const { log, look, medium, run, state } = yield* make(...two)
+      medium.remove("t/b")
+      yield* look([1])
+      medium.failLooks(new StorageUnavailable({ path: "t", why: "it is away" }))
+      yield* Effect.forkScoped(run)
+      yield* TestClock.adjust("1 minute")
+      const during = [...log]
+      medium.failLooks(undefined)
+      yield* TestClock.adjust(FileChanges.retryAfter)
+
+      assert.deepStrictEqual(during, [])
+      assert.strictEqual(log[0], "PiecesLost 1 2 of t/b")
+      assert.strictEqual(state().stored, "*..")
+    }))
+
+  test("verifies what it is told to doubt, whatever it looks like", () =>
+    Effect.gen(function* () {
+      const { doubt, layout, medium, state, verify } = yield* make(...two)
+      medium.damage(layout, 2, 0)
+      doubt([1])
+      const before = state()
+      yield* verify
+
+      assert.strictEqual(before.suspects, ".**")
+      assert.deepStrictEqual(state(), { stored: "**.", suspects: "..." })
+    }))
+
+  test("looks at all files that are known", () =>
+    Effect.gen(function* () {
+      const { log, lookAtAll, medium } = yield* make(...two)
+      medium.touch("t/a")
+      medium.touch("t/b")
+
+      yield* lookAtAll
+
+      assert.deepStrictEqual(log, ["FilesChanged t/a t/b"])
+    }))
+
+  it.effect(
+    "law: whatever a user does, no wrong byte is given, and only what was wrong at some time is dropped",
+    () => {
+      type Watched = Effect.Success<ReturnType<typeof make>>
+      interface Model {
+        watched: Watched | undefined
+        /** Pieces that were not right at some time. */
+        readonly wereWrong: Set<number>
+      }
+      const torrent = "aaaa aabb bbcc cccc c"
+      const pieceCount = 5
+      const use = <A, E>(model: Model, effect: (watched: Watched) => Effect.Effect<A, E, Scope.Scope>) =>
+        Effect.gen(function* () {
+          model.watched ??= yield* make(torrent, "rrrr rrrr rrrr rrrr r", { stored: "*****" })
+          const { known, layout, medium, state } = model.watched
+          yield* effect(model.watched)
+          const bytes = Bytes.concat(
+            layout.files.map(({ length }, file) => {
+              const there = medium.read(DrawnTorrent.pathOf(layout, file)) ?? new Uint8Array()
+              // 0 is never right here, and stands for what is missing.
+              const padded = new Uint8Array(length)
+              padded.set(there.subarray(0, length))
+              return padded
+            })
+          )
+          for (let index = 0; index < pieceCount; index++) {
+            const piece = pieceOf(layout, index)
+            const isRight = Bytes.equals(sliceOf(layout, bytes, piece), sliceOf(layout, known.content, piece))
+            if (!isRight) model.wereWrong.add(index)
+          }
+          const { stored } = state()
+          for (let index = 0; index < pieceCount; index++)
+            if (stored[index] === ".") assert.isTrue(model.wereWrong.has(index), `piece ${index} was dropped`)
+        })
+      const file = fc.constantFrom("t/a", "t/b", "t/c")
+      const user = fc
+        .record({
+          path: file,
+          kind: fc.constantFrom("modify", "touch", "cut", "replace", "remove", "restore"),
+          at: fc.nat(8)
+        })
+        .map(({ at, kind, path }) => ({
+          name: `${kind}(${path}, ${at})`,
+          run: (model: Model) =>
+            use(model, ({ known, layout, medium }) =>
+              Effect.sync(() => {
+                const length = medium.read(path)?.length
+                const index = layout.files.findIndex((_, file) => DrawnTorrent.pathOf(layout, file) === path)
+                const { length: whole, offset } = layout.files[index]!
+                if (kind === "restore") medium.put(path, known.content.slice(offset, offset + whole))
+                else if (length === undefined) return
+                else if (kind === "modify") medium.modify(path, Math.min(at, length), new Uint8Array([0]))
+                else if (kind === "cut") medium.cut(path, Math.min(at, length))
+                else medium[kind as "touch" | "replace" | "remove"](path)
+              })
+            )
+        }))
+      const read = fc.nat(pieceCount - 1).map((index) => ({
+        name: `read(${index})`,
+        run: (model: Model) =>
+          use(model, ({ known, layout, read }) =>
+            Effect.map(read(index), (bytes) => {
+              if (bytes === undefined) return
+              assert.deepStrictEqual(bytes, sliceOf(layout, known.content, index as PieceIndex))
+            })
+          )
+      }))
+      const verify = fc.constant({
+        name: "verify",
+        run: (model: Model) =>
+          use(model, ({ lookAtAll, run, settled }) =>
+            Effect.andThen(
+              Effect.andThen(lookAtAll, Effect.forkScoped(run)),
+              Effect.raceFirst(
+                settled,
+                Effect.forEach(Array.from({ length: 20 }), () => Effect.promise(() => new Promise(setImmediate)))
+              )
+            ).pipe(Effect.scoped)
+          )
+      })
+      return Property.commands([user, read, verify], {
+        model: (): Model => ({ watched: undefined, wereWrong: new Set() }),
+        layer: NodePieceHasher.layer,
+        maxCommands: 20,
+        runs: 300
+      })
+    }
+  )
+})
