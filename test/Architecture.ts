@@ -76,6 +76,7 @@ const exceptions: Readonly<Record<string, number>> = {
   "storage/TorrentFile.ts": 3,
   "swarm/Incoming.ts": 4,
   "torrent/Bottleneck.ts": 2,
+  "torrent/ContentExists.ts": 2,
   "torrent/TorrentEvent.ts": 2,
   "torrent/TorrentStatus.ts": 2,
   "index.ts": 7,

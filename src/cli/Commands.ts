@@ -51,8 +51,8 @@ const download: Arguments.Command = {
   ],
   notes: [
     "Started again, it goes on from what is stored. DIR/.piecewise remembers that, and is removed when",
-    "everything is stored, verified and flushed. Ctrl-C stops and keeps what is stored. Files that exist are",
-    "kept if they are the torrent's, and never touched if they are not, unless --overwrite is given."
+    "everything is stored, verified and flushed. Ctrl-C stops and keeps what is stored.",
+    "Files that exist are used if they are the torrent's, and left alone if not, unless you --overwrite."
   ]
 }
 

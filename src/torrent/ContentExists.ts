@@ -34,7 +34,7 @@ export class ContentExists extends Data.TaggedError("ContentExists")<{
 
 /** What is wrong with a file, as the end of a sentence. */
 const describe = ({ excessBytes, isOther, totalPieces, verifiedPieces }: ExistingFile): string => {
-  if (isOther) return "exists already and is not a regular file"
+  if (isOther) return "is in the way and is not a regular file"
   const match = `${verifiedPieces} of ${totalPieces} ${totalPieces === 1 ? "piece matches" : "pieces match"}`
   return excessBytes > 0
     ? `is ${excessBytes} bytes longer than the torrent's file (${match})`

@@ -11,8 +11,8 @@ import * as Latch from "effect/Latch"
 import * as Semaphore from "effect/Semaphore"
 import * as Bitfield from "../base/Bitfield.ts"
 import * as Bytes from "../base/Bytes.ts"
-import type { PieceGeometry, PieceIndex } from "../base/PieceGeometry.ts"
-import { pieceSize } from "../base/PieceGeometry.ts"
+import type { PieceIndex } from "../base/PieceGeometry.ts"
+import * as PieceGeometry from "../base/PieceGeometry.ts"
 import type { PieceHasher } from "../piece/PieceHasher.ts"
 import {
   type FileFacts,
@@ -45,7 +45,7 @@ export type Fact = { readonly _tag: "FlushFailed"; readonly error: StorageError 
 /** What is needed to flush. */
 export interface Options {
   readonly storage: Pick<TorrentStorage, "flush" | "readBlock">
-  readonly geometry: PieceGeometry
+  readonly geometry: PieceGeometry.PieceGeometry
   readonly known: KnownFiles.KnownFiles
   readonly stored: Bitfield.Bitfield
   /** Those of `stored` that survive a power cut; grows. */
@@ -124,7 +124,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
   /** Reads a piece that may be lost, and writes it again. Whether it could. */
   const save = Effect.fnUntraced(function* (piece: PieceIndex) {
-    const size = pieceSize(geometry, piece)
+    const size = PieceGeometry.pieceSize(geometry, piece)
     const read = yield* Effect.result(storage.readBlock(piece, 0, size))
     const bytes = read._tag === "Success" ? read.success.bytes : undefined
     if (bytes === undefined && read._tag === "Failure" && read.failure.reason._tag !== "NotStored") {

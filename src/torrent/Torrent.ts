@@ -408,6 +408,11 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       storage: files.reader,
       cache: options.readCache,
       onFailure: (piece, error) => {
+        // What is not stored any more is not given in any case.
+        if (!Bitfield.has(download.table.stored, piece)) {
+          Bitfield.remove(upload.unreadable, piece)
+          return
+        }
         tell({ _tag: "ReadFailed", piece, error })
         if (Bitfield.has(upload.unreadable, piece)) running?.swarm.retract([piece])
       }
