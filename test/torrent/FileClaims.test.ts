@@ -1,0 +1,254 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as NodePieceHasher from "../../src/piece/NodePieceHasher.ts"
+import { PieceHasher } from "../../src/piece/PieceHasher.ts"
+import type { FileRecord } from "../../src/resume/ResumeStore.ts"
+import type { FileClaim } from "../../src/storage/Storage.ts"
+import type { Standing } from "../../src/torrent/Adoption.ts"
+import { ContentExists } from "../../src/torrent/ContentExists.ts"
+import * as FileChanges from "../../src/torrent/FileChanges.ts"
+import * as FileClaims from "../../src/torrent/FileClaims.ts"
+import * as KnownFiles from "../../src/torrent/KnownFiles.ts"
+import { drawn } from "../resume/ResumeStore.suite.ts"
+import { pieceOf, sliceOf } from "../storage/layouts.ts"
+import * as DrawnTorrent from "./drawnTorrent.ts"
+
+const test = <E>(name: string, program: () => Effect.Effect<void, E, PieceHasher | Scope.Scope>) =>
+  it.effect(name, () => Effect.suspend(program).pipe(Effect.scoped, Effect.provide(NodePieceHasher.layer)))
+
+interface Options {
+  readonly stored?: string
+  /** By the index of the file; `own` unless it is said. */
+  readonly standings?: Readonly<Record<number, Standing>>
+  readonly overwrites?: boolean
+  readonly verifies?: boolean
+}
+
+const describeClaim = (claim: FileClaim) => `${claim.file} ${claim.as}`
+
+/** A torrent with no claimed file; every step that a claim takes is written down. */
+const make = Effect.fnUntraced(function* (drawing: string, disk: string, options: Options = {}) {
+  const known = yield* DrawnTorrent.torrent(drawing)
+  const { layout } = known
+  const { look, medium, storage } = yield* DrawnTorrent.open(known, disk, { verifies: options.verifies })
+  const facts = yield* look
+  const stored = drawn(options.stored ?? ".".repeat(layout.geometry.pieceCount))
+  const standings = new Map(
+    facts.flatMap((one) => (one ? [[one.file, options.standings?.[one.file] ?? "own"] as const] : []))
+  )
+  const files = KnownFiles.make(layout, facts, standings, stored)
+  const log: Array<string> = []
+  const changes = yield* FileChanges.make({
+    storage,
+    known: files,
+    stored,
+    doubtful: drawn(".".repeat(stored.length)),
+    digestOf: known.digestOf,
+    drop: () => {},
+    onVerified: () => {},
+    report: (fact) => log.push(fact._tag)
+  })
+  const claims = FileClaims.make({
+    storage: {
+      ...storage,
+      reserve: (asked) =>
+        Effect.andThen(
+          Effect.sync(() => log.push(`reserve ${asked.join(" ")}`)),
+          storage.reserve(asked)
+        ),
+      claim: (asked) =>
+        Effect.andThen(
+          Effect.sync(() => log.push(`claim ${asked.map(describeClaim).join(", ")}`)),
+          storage.claim(asked)
+        )
+    },
+    known: files,
+    changes,
+    keeper: {
+      noteStored: () => {},
+      noteFlushed: () => {},
+      noteDropped: () => {},
+      noteFile: (file: number, { isWriting }: FileRecord) =>
+        log.push(`note ${file}${isWriting ? " being written" : ""}`),
+      append: (durably) => Effect.sync(() => void log.push(durably ? "append durably" : "append"))
+    },
+    hasher: yield* PieceHasher,
+    overwrites: options.overwrites ?? false,
+    existing: (file) =>
+      new ContentExists({
+        files: [{ path: `${file}`, totalPieces: 1, verifiedPieces: 0, excessBytes: 0, isOther: false }]
+      }),
+    onForeign: ({ files }) => log.push(`foreign ${files[0]!.path}`)
+  })
+  return {
+    ...claims,
+    files: files.files,
+    log,
+    medium,
+    /** Makes the files of a piece writable, with its right bytes unless told otherwise. */
+    readyFor: (index: number, bytes?: Uint8Array) => {
+      const piece = pieceOf(layout, index)
+      const right = sliceOf(layout, known.content, piece)
+      return claims.ready({ index: piece, bytes: bytes ?? right, sha1: known.digestOf(piece) })
+    }
+  }
+})
+
+describe("FileClaims", () => {
+  test("reserves and claims the files of a piece once, and remembers that they are being written before it returns", () =>
+    Effect.gen(function* () {
+      const { files, log, medium, readyFor } = yield* make("aaaa aabb cccc", "rrrr ---- ----")
+
+      yield* readyFor(1)
+      const first = log.splice(0)
+      yield* readyFor(1)
+      yield* readyFor(0)
+
+      assert.deepStrictEqual(first, [
+        "reserve 0 1",
+        "claim 0 found, 1 new",
+        "note 0 being written",
+        "note 1 being written",
+        "append"
+      ])
+      assert.deepStrictEqual(log, [])
+      assert.deepStrictEqual(medium.paths(), ["t/a", "t/b"])
+      assert.deepStrictEqual(
+        [...files.values()].map(({ isWriting }) => isWriting),
+        [true, true]
+      )
+    }))
+
+  test("claims files that several pieces share once, although all of them come at the same time", () =>
+    Effect.gen(function* () {
+      const { log, readyFor } = yield* make("aaaa aabb bbbb", "---- ---- ----")
+
+      yield* Effect.all([readyFor(0), readyFor(1), readyFor(2)], { concurrency: "unbounded" })
+
+      assert.deepStrictEqual(
+        log.filter((line) => line.startsWith("claim")),
+        ["claim 0 new", "claim 1 new"]
+      )
+    }))
+
+  test("makes nothing over a file that appeared since, and notes nothing of it", () =>
+    Effect.gen(function* () {
+      const { files, log, medium, readyFor } = yield* make("aaaa bbbb", "---- ----")
+      medium.put("t/a", new Uint8Array([1, 2]))
+
+      const error = yield* Effect.flip(readyFor(0))
+
+      assert.strictEqual(error.reason._tag, "FileExists")
+      assert.deepStrictEqual(medium.read("t/a"), new Uint8Array([1, 2]))
+      assert.deepStrictEqual([files.size, log], [0, ["reserve 0", "claim 0 new"]])
+    }))
+
+  test("notices before it claims that a file was changed, and claims it as it is now", () =>
+    Effect.gen(function* () {
+      const { files, log, medium, readyFor } = yield* make("aaaa aaaa", "rrrr ----", { stored: "*." })
+      medium.modify("t/a", 0, new Uint8Array([0]))
+
+      yield* readyFor(1)
+
+      assert.deepStrictEqual(log, ["reserve 0", "FilesChanged", "claim 0 found", "note 0 being written", "append"])
+      assert.isTrue(files.get(0)!.isWriting)
+    }))
+
+  test("fails for a file of others without touching it", () =>
+    Effect.gen(function* () {
+      const { log, readyFor } = yield* make("aaaa aabb", "xxxx xx--", { standings: { 0: "foreign" } })
+
+      const error = yield* Effect.flip(readyFor(1))
+
+      assert.strictEqual(error.reason._tag, "FileExists")
+      assert.deepStrictEqual(log, [])
+    }))
+
+  test("overwrites files of others if it may, and keeps nothing to compare", () =>
+    Effect.gen(function* () {
+      const { files, log, medium, readyFor } = yield* make("aaaa aabb", "xxxx xx--", {
+        standings: { 0: "foreign" },
+        overwrites: true
+      })
+      medium.cut("t/a", 20)
+
+      yield* readyFor(1)
+
+      assert.deepStrictEqual(log, [
+        "reserve 0 1",
+        "FilesChanged",
+        "claim 0 overwritten, 1 overwritten",
+        "note 0 being written",
+        "note 1 being written",
+        "append"
+      ])
+      assert.strictEqual(medium.read("t/a")!.length, 6)
+      assert.strictEqual(files.get(0)!.standing, "own")
+    }))
+
+  describe("a file of which it is not decided whose it is", () => {
+    const undecided = { standings: { 1: "undecided" } } as const
+
+    test("is compared with each of its missing pieces, and is own once all of them are equal", () =>
+      Effect.gen(function* () {
+        const { files, log, readyFor } = yield* make("aaaa aabb bbcc", "---- --rr rr--", undecided)
+
+        yield* readyFor(1)
+        const between = { standing: files.get(1)!.standing, log: log.splice(0) }
+        yield* readyFor(2)
+
+        assert.deepStrictEqual(between, {
+          standing: "undecided",
+          log: ["reserve 0 1", "claim 0 new, 1 found", "note 0 being written", "append"]
+        })
+        assert.strictEqual(files.get(1)!.standing, "own")
+      }))
+
+    test("is compared only as far as it goes", () =>
+      Effect.gen(function* () {
+        const { files, readyFor } = yield* make("aaaa aabb bbcc", "---- --r- ----", undecided)
+
+        yield* readyFor(1)
+        yield* readyFor(2)
+
+        assert.strictEqual(files.get(1)!.standing, "own")
+      }))
+
+    test("ends the torrent before anything is reserved or made if it differs", () =>
+      Effect.gen(function* () {
+        const { files, log, medium, readyFor } = yield* make("aaaa aabb bbcc", "---- --rx rr--", undecided)
+
+        yield* Effect.forkScoped(readyFor(1), { startImmediately: true })
+        yield* Effect.yieldNow
+
+        assert.deepStrictEqual(log, ["foreign 1"])
+        assert.strictEqual(files.get(1)!.standing, "foreign")
+        assert.deepStrictEqual(medium.paths(), ["t/b"])
+      }))
+
+    test("is not condemned by bytes that nobody has verified, where the medium verifies", () =>
+      Effect.gen(function* () {
+        const verified = { ...undecided, verifies: true }
+        const { files, log, readyFor } = yield* make("aaaa aabb bbcc", "---- --rr rr--", verified)
+
+        const error = yield* Effect.flip(readyFor(1, new Uint8Array(4)))
+        yield* readyFor(1)
+
+        assert.strictEqual(error.reason._tag, "DigestMismatch")
+        assert.notInclude(log, "foreign 1")
+        assert.deepStrictEqual([...files.get(1)!.toCompare], [2])
+      }))
+  })
+
+  test("claims files without a piece: those that are to be made, and nothing for none", () =>
+    Effect.gen(function* () {
+      const { claim, log, medium } = yield* make("aaaa bbbb", "rrrr ----")
+
+      yield* claim([])
+      yield* claim([1])
+
+      assert.deepStrictEqual(log, ["reserve 1", "claim 1 new", "note 1 being written", "append"])
+      assert.deepStrictEqual(medium.paths(), ["t/a", "t/b"])
+    }))
+})

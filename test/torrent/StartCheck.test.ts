@@ -1,0 +1,208 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import type * as Scope from "effect/Scope"
+import * as TestClock from "effect/testing/TestClock"
+import * as NodePieceHasher from "../../src/piece/NodePieceHasher.ts"
+import type { PieceHasher } from "../../src/piece/PieceHasher.ts"
+import type { PiecePriority } from "../../src/piece/PiecePriority.ts"
+import type { ResumeData } from "../../src/resume/ResumeStore.ts"
+import { StorageUnavailable } from "../../src/storage/Storage.ts"
+import * as StartCheck from "../../src/torrent/StartCheck.ts"
+import { draw } from "../resume/ResumeStore.suite.ts"
+import * as DrawnTorrent from "./drawnTorrent.ts"
+
+const test = <E>(name: string, program: () => Effect.Effect<void, E, PieceHasher | Scope.Scope>) =>
+  it.effect(name, () => Effect.suspend(program).pipe(Effect.scoped, Effect.provide(NodePieceHasher.layer)))
+
+interface Start {
+  readonly resume?: ResumeData
+  readonly files?: ReadonlyArray<PiecePriority>
+  readonly overwrites?: boolean
+  readonly startsOver?: boolean
+  readonly isReadOnly?: boolean
+}
+
+/** A torrent and its disk, how to start it, and what it reports. */
+const make = Effect.fnUntraced(function* (drawing: string, disk: string) {
+  const known = yield* DrawnTorrent.torrent(drawing)
+  const { look, medium, storage } = yield* DrawnTorrent.open(known, disk)
+  const log: Array<string> = []
+  const writes = () => Effect.die(new Error("nothing is written before a torrent has started"))
+  const start = ({ files = [], isReadOnly = false, overwrites = false, resume, startsOver = false }: Start = {}) =>
+    StartCheck.run({
+      metainfo: known.metainfo,
+      storage: { ...storage, claim: writes, reserve: writes, writePiece: writes, remove: writes, rename: writes },
+      resume,
+      selection: { files },
+      overwrites,
+      startsOver,
+      isReadOnly,
+      report: (event) =>
+        log.push(
+          event._tag === "Checking"
+            ? `checking ${event.checkedPieces}/${event.totalPieces}`
+            : `${event.missingFiles} missing: ${event.paths.join(" ")}`
+        )
+    }).pipe(
+      Effect.map(({ facts, found, standings }) => ({
+        stored: draw(found.stored),
+        standings: Object.fromEntries(standings),
+        there: facts.flatMap((one) => (one ? [one.file] : []))
+      }))
+    )
+  return { log, look, medium, start }
+})
+
+const torrent = "aaaa aabb bbbb"
+
+describe("StartCheck", () => {
+  test("finds out what is stored and whose each file is", () =>
+    Effect.gen(function* () {
+      const { log, start } = yield* make(torrent, "rrrr rrrr 0000")
+
+      const checked = yield* start()
+
+      assert.deepStrictEqual(checked, { stored: "**.", standings: { 0: "own", 1: "own" }, there: [0, 1] })
+      assert.deepStrictEqual([log[0], log.at(-1)], ["checking 0/3", "checking 3/3"])
+    }))
+
+  test("starts on an empty disk at once", () =>
+    Effect.gen(function* () {
+      const { log, start } = yield* make(torrent, "---- ---- ----")
+
+      assert.deepStrictEqual(yield* start(), { stored: "...", standings: {}, there: [] })
+      assert.deepStrictEqual(log, [])
+    }))
+
+  test("fails for a file of others that it would write to, and writes nothing", () =>
+    Effect.gen(function* () {
+      const { medium, start } = yield* make(torrent, "xxxx rr-- ----")
+      const before = medium.read("t/a")
+
+      const error = yield* Effect.flip(start())
+
+      assert.deepStrictEqual(error._tag === "ContentExists" && error.files.map(({ path }) => path), ["t/a"])
+      assert.deepStrictEqual(medium.read("t/a"), before)
+      assert.deepStrictEqual(medium.paths(), ["t/a"])
+    }))
+
+  test("overwrites files of others if it may, and takes those for others that are not decided", () =>
+    Effect.gen(function* () {
+      const { start } = yield* make("aaaa aabb bbbb", "xxxx rr-- ----")
+      const undecided = yield* make("aaaa aabb bbbb", "---- --rr r---")
+
+      assert.deepStrictEqual((yield* start({ overwrites: true })).standings, { 0: "foreign" })
+      assert.deepStrictEqual((yield* undecided.start()).standings, { 1: "undecided" })
+      assert.deepStrictEqual((yield* undecided.start({ overwrites: true })).standings, { 1: "foreign" })
+    }))
+
+  test("asks only for what is wanted: a file of others elsewhere is of no concern", () =>
+    Effect.gen(function* () {
+      const { start } = yield* make("aaaa bbbb bbbb", "xxxx ---- ----")
+
+      const skipping = yield* start({ files: ["skip", "normal"] })
+      const wanting = yield* Effect.flip(start({ files: ["normal", "skip"] }))
+
+      assert.deepStrictEqual(skipping.standings, { 0: "foreign" })
+      assert.strictEqual(wanting._tag, "ContentExists")
+    }))
+
+  test("gives what is right of files of others where nothing is written", () =>
+    Effect.gen(function* () {
+      const { start } = yield* make("aaaa aaaa bbbb", "rrrr xxxx ----")
+
+      const checked = yield* start({ isReadOnly: true })
+
+      assert.deepStrictEqual(checked, { stored: "*..", standings: { 0: "foreign" }, there: [0] })
+    }))
+
+  describe("where every file with stored pieces is gone", () => {
+    const gone = Effect.gen(function* () {
+      const made = yield* make("aaaa aabb cccc", "rrrr rrrr ----")
+      const resume = DrawnTorrent.resumeOf("**.", yield* made.look)
+      made.medium.remove("t/a")
+      made.medium.remove("t/b")
+      return { ...made, resume }
+    })
+
+    test("waits until one is back, and says once which are missing", () =>
+      Effect.gen(function* () {
+        const { log, medium, resume, start } = yield* gone
+        const fiber = yield* Effect.forkChild(start({ resume }), { startImmediately: true })
+        yield* TestClock.adjust("1 hour")
+        const during = [...log, fiber.pollUnsafe() === undefined]
+        medium.put("t/b", new Uint8Array())
+        yield* TestClock.adjust(StartCheck.lookEvery)
+        const checked = yield* Fiber.join(fiber)
+
+        assert.deepStrictEqual(during, ["2 missing: t/a t/b", true])
+        assert.deepStrictEqual(checked, { stored: "...", standings: { 1: "own" }, there: [1] })
+      }))
+
+    test("starts over if it may, as if nothing had been known", () =>
+      Effect.gen(function* () {
+        const { log, resume, start } = yield* gone
+
+        const checked = yield* start({ resume, startsOver: true })
+
+        assert.deepStrictEqual([checked.stored, log], ["...", []])
+      }))
+
+    test("does not mind a file without stored pieces that is there: it still waits", () =>
+      Effect.gen(function* () {
+        const { log, medium, resume, start } = yield* gone
+        medium.put("t/c", new Uint8Array())
+        const fiber = yield* Effect.forkChild(start({ resume }), { startImmediately: true })
+        yield* TestClock.adjust("1 minute")
+        yield* Fiber.interrupt(fiber)
+
+        assert.deepStrictEqual(log, ["2 missing: t/a t/b"])
+      }))
+
+    test("names ten of many files", () =>
+      Effect.gen(function* () {
+        const letters = "abcdefghijkl"
+        const { log, look, medium, start } = yield* make(letters, "r".repeat(letters.length))
+        const resume = DrawnTorrent.resumeOf("***", yield* look)
+        for (const letter of letters) medium.remove(`t/${letter}`)
+        const fiber = yield* Effect.forkChild(start({ resume }), { startImmediately: true })
+        yield* TestClock.adjust("1 millis")
+        yield* Fiber.interrupt(fiber)
+
+        assert.deepStrictEqual(log, [`12 missing: ${[..."abcdefghij"].map((letter) => `t/${letter}`).join(" ")}`])
+      }))
+  })
+
+  test("starts where only some files are gone, without their pieces", () =>
+    Effect.gen(function* () {
+      const { log, look, medium, start } = yield* make(torrent, "rrrr rrrr rrrr")
+      const resume = DrawnTorrent.resumeOf("***", yield* look)
+      medium.remove("t/b")
+
+      const checked = yield* start({ resume })
+
+      assert.deepStrictEqual(checked, { stored: "*..", standings: { 0: "own" }, there: [0] })
+      assert.deepStrictEqual(log, [])
+    }))
+
+  test("starts over nothing where files are there, although it may", () =>
+    Effect.gen(function* () {
+      const { log, look, start } = yield* make(torrent, "rrrr rrrr rrrr")
+      const resume = DrawnTorrent.resumeOf("***", yield* look)
+
+      const checked = yield* start({ resume, startsOver: true })
+
+      assert.deepStrictEqual([checked.stored, log], ["***", []])
+    }))
+
+  test("fails where the medium cannot be looked at", () =>
+    Effect.gen(function* () {
+      const { medium, start } = yield* make(torrent, "rrrr rrrr rrrr")
+      medium.failLooks(new StorageUnavailable({ path: "t", why: "it is away" }))
+
+      const error = yield* Effect.flip(start())
+
+      assert.strictEqual(error._tag === "StorageError" && error.reason._tag, "StorageUnavailable")
+    }))
+})
