@@ -51,9 +51,9 @@ const make = Effect.fnUntraced(function* (
     storage: {
       readBlock: storage.readBlock,
       flush: (asked) =>
-        Effect.suspend(() => {
+        Effect.gen(function* () {
           log.push(`flush ${asked.join(" ")}`)
-          return Effect.flatMap(behaviour.flush(asked), (said) => (said ? Effect.succeed(said) : storage.flush(asked)))
+          return (yield* behaviour.flush(asked)) ?? (yield* storage.flush(asked))
         })
     },
     geometry: layout.geometry,
