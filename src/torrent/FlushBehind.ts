@@ -69,8 +69,10 @@ export interface FlushBehind {
   readonly admit: (bytes: number) => Effect.Effect<void>
   /** So many bytes that were admitted were not written after all. */
   readonly refund: (bytes: number) => void
-  /** A write to these files has ended, well or not. */
-  readonly noteWritten: (files: ReadonlyArray<number>) => void
+  /** These files were changed in some other way than by `write`. */
+  readonly noteDirty: (files: ReadonlyArray<number>) => void
+  /** Runs a write to these files, of bytes that were admitted. */
+  readonly write: <A, E>(files: ReadonlyArray<number>, write: Effect.Effect<A, E>) => Effect.Effect<A, E>
   /** Whether something that was written is not flushed. */
   readonly isDirty: () => boolean
   /** Flushes until nothing is left to flush. */
@@ -89,6 +91,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   let isFlushing = false
   /** What a failed flush may have lost and was not written again yet: nothing is flushed before it is. */
   const unsaved = new Set<PieceIndex>()
+  /** Writes that have begun and not ended, and who waits for room. */
+  let writes = 0
+  let waiting = 0
+  const noWrites = yield* Latch.make(true)
   const wanted = yield* Latch.make(false)
   const writable = yield* Latch.make(true)
   const turn = yield* Semaphore.make(1)
@@ -115,7 +121,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       if (!hasRoom(bytes)) {
         Latch.closeUnsafe(writable)
         Latch.openUnsafe(wanted)
-        return Effect.andThen(writable.await, admit(bytes))
+        waiting++
+        return writable.await.pipe(Effect.ensuring(Effect.sync(() => void waiting--)), Effect.andThen(admit(bytes)))
       }
       unflushedBytes += bytes
       if (unflushedBytes >= flushBytes) Latch.openUnsafe(wanted)
@@ -197,6 +204,9 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       Latch.openUnsafe(writable)
       return true
     }
+    // The system may have lost bytes of a write that was under way as well.
+    yield* noWrites.await
+    yield* Effect.yieldNow
     for (const piece of unflushed()) {
       if (KnownFiles.filesOf(known, piece).some((file) => failed.has(file))) unsaved.add(piece)
     }
@@ -213,15 +223,30 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   /** Nothing to flush costs nothing, also while another flush is under way. */
   const flushDirty = Effect.suspend(() => (dirty.size === 0 ? Effect.void : untilGood)).pipe(turn.withPermit)
 
+  const noteDirty = (files: ReadonlyArray<number>): void => {
+    for (const file of files) dirty.add(file)
+    if (waiting > 0) Latch.openUnsafe(wanted)
+  }
+
   const self: FlushBehind = {
     admit,
     refund: (bytes) => {
       unflushedBytes = Math.max(0, unflushedBytes - bytes)
       Latch.openUnsafe(writable)
     },
-    noteWritten: (files) => {
-      for (const file of files) dirty.add(file)
-    },
+    noteDirty,
+    write: (files, write) =>
+      Effect.suspend(() => {
+        writes++
+        Latch.closeUnsafe(noWrites)
+        return Effect.onExit(write, () =>
+          Effect.sync(() => {
+            if (--writes === 0) Latch.openUnsafe(noWrites)
+            // Also after a failure, which may have left a part of it.
+            noteDirty(files)
+          })
+        )
+      }),
     isDirty: () => dirty.size > 0 || isFlushing,
     all: Effect.whileLoop({ while: () => dirty.size > 0 || isFlushing, body: () => flushDirty, step: () => {} }),
     run: Effect.raceFirst(wanted.await, Effect.sleep(flushEvery)).pipe(

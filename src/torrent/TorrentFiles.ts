@@ -147,7 +147,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     return Effect.andThen(
       // Interrupted here, nothing was written.
       Effect.interruptible(claims.ready({ index: piece, bytes, sha1 })),
-      Effect.onExit(storage.writePiece(piece, bytes, sha1), () => Effect.sync(() => flush.noteWritten(files)))
+      Effect.suspend(() => flush.write(files, storage.writePiece(piece, bytes, sha1)))
     ).pipe(
       Effect.tapError((error) => (error.reason._tag === "FileChanged" ? Effect.ignore(reconsider(files)) : Effect.void))
     )
@@ -327,7 +327,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     isDirty: flush.isDirty,
     finish: Effect.gen(function* () {
       yield* claims.claim(unwritten.filter((file) => known.files.get(file)?.isWriting !== true))
-      flush.noteWritten(unwritten)
+      flush.noteDirty(unwritten)
       for (const file of unwritten) toSettle.add(file)
       unwritten = []
       yield* settle

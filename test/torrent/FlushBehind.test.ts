@@ -97,7 +97,7 @@ const make = Effect.fnUntraced(function* (
       yield* storage.writePiece(piece, sliceOf(layout, known.content, piece))
       Bitfield.add(stored, piece)
       Bitfield.remove(flushed, piece)
-      self.noteWritten(KnownFiles.filesOf(files, piece))
+      self.noteDirty(KnownFiles.filesOf(files, piece))
     }),
     /** What happened since it was last asked. */
     heard: () => log.splice(0)
@@ -416,7 +416,7 @@ describe("FlushBehind", () => {
                 safe = begun
                 return undefined
               })
-            const { admit, all, behaviour, noteWritten, run } = yield* make(
+            const { admit, all, behaviour, noteDirty, run } = yield* make(
               "aaaa aaaa aaaa",
               "---- ---- ----",
               blank,
@@ -433,7 +433,7 @@ describe("FlushBehind", () => {
                     const unflushed = written - safe
                     assert.isTrue(unflushed === 0 || unflushed + bytes <= FlushBehind.maxUnflushedBytes, `${unflushed}`)
                     written += bytes
-                    noteWritten([0])
+                    noteDirty([0])
                   })
                 }),
               step: () => {}
