@@ -10,6 +10,7 @@ import * as Base64 from "effect/encoding/Base64"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { FileLayout } from "../metainfo/FileLayout.ts"
+import type { FileFacts } from "../storage/Storage.ts"
 
 /** Where everything but `/health` asks for `Authorization: Bearer`. */
 export const setRoute = (id: string): string => `/v1/sets/${id}`
@@ -20,16 +21,35 @@ export const writeRoute = (id: string): string => `${setRoute(id)}/write`
 /** Gives the bytes of `Range`: 206. */
 export const readRoute = (id: string): string => `${setRoute(id)}/read`
 
-/**
- * Sets the files of `prepareBody` aside, brings all others to their places and makes the empty ones among those: 204.
- */
+/** Sets the files of `prepareBody` aside, and brings all others to their places: 204. */
 export const prepareRoute = (id: string): string => `${setRoute(id)}/prepare`
 
 /** Streams a line for each range of `digestsBody`; see `decodeDigest`. */
 export const digestsRoute = (id: string): string => `${setRoute(id)}/digests`
 
-/** Brings to the disk what was written: 204. */
+/** Streams a line for each of `filesBody`, what lies at its place; see `decodeFile`. */
+export const lookRoute = (id: string): string => `${setRoute(id)}/look`
+
+/** Makes the set the only writer of the files of `reserveBody`, all of them or none: 204. */
+export const reserveRoute = (id: string): string => `${setRoute(id)}/reserve`
+
+/** Lets others write to the files of `filesBody`: 204. */
+export const releaseRoute = (id: string): string => `${setRoute(id)}/release`
+
+/** Makes reserved files writable, and streams a line for each of `claimsBody`; see `decodeFile`. */
+export const claimRoute = (id: string): string => `${setRoute(id)}/claim`
+
+/** Brings to the disk what was written to the files of `filesBody`, and streams a line for each; see `decodeFile`. */
 export const flushRoute = (id: string): string => `${setRoute(id)}/flush`
+
+/** Moves a reserved file as `renameBody` says, never over anything: 204. */
+export const renameRoute = (id: string): string => `${setRoute(id)}/rename`
+
+/** Deletes the files of `filesBody`, which are reserved: 204. */
+export const removeRoute = (id: string): string => `${setRoute(id)}/remove`
+
+/** Of an answer to `readRoute`: what the files look like that were read, where they are few; see `decodeFiles`. */
+export const filesHeader = "piecewise-files"
 
 /** Counters of the daemon, as `Stats`. */
 export const statsRoute = "/v1/control/stats"
@@ -39,6 +59,17 @@ export const configRoute = "/v1/config"
 
 /** Ranges that the daemon digests in one request; its limit is 65,536. */
 export const maxDigestRanges = 4_096
+
+/** Files that are looked at, claimed or flushed in one request; the daemon's limit is 16,384. */
+export const maxToldFiles = 4_096
+
+/** On whose behalf a set is registered. */
+export interface Client {
+  /** The same for every set of a torrent. */
+  readonly torrent: string
+  /** The same for all sets of a program, and another one when it was started again. */
+  readonly owner: string
+}
 
 /** Which files of a set lie elsewhere while nobody wants them, and where that is. */
 export interface SetAside {
@@ -55,7 +86,7 @@ export interface SetAside {
  * The body that registers the files of a torrent. Equal for equal arguments, so its digest can name the set. Files have their
  * portable names: the daemon does not look which names its file system tells apart.
  */
-export const registration = (layout: FileLayout, root: string, aside?: SetAside): string =>
+export const registration = (layout: FileLayout, root: string, aside?: SetAside, client?: Client): string =>
   JSON.stringify({
     root,
     files: layout.files.map(({ length, padding, path, portable = path }) =>
@@ -63,8 +94,39 @@ export const registration = (layout: FileLayout, root: string, aside?: SetAside)
     ),
     allocate: false,
     aside: aside?.folder,
-    skipped: aside?.skipped
+    skipped: aside?.skipped,
+    ...client
   })
+
+/** The body that names files by their index in the set. */
+export const filesBody = (files: ReadonlyArray<number>): string => JSON.stringify({ files })
+
+/**
+ * The body that reserves files. `again` says that they were before the daemon forgot the set, so that another set of the
+ * same torrent, which came in between, is not pushed aside.
+ */
+export const reserveBody = (files: ReadonlyArray<number>, again: boolean): string => JSON.stringify({ files, again })
+
+/** How a file becomes one that may be written; `Storage.ts` says what each means. */
+export type Claim =
+  | { readonly file: number; readonly as: "new" | "overwritten" }
+  | { readonly file: number; readonly as: "found"; readonly facts: Pick<Facts, "identity" | "length" | "mtimeNs"> }
+  /** It was claimed before the daemon forgot the set, and is at least so long. */
+  | { readonly file: number; readonly as: "again"; readonly identity: string; readonly length: number }
+
+/** The body that claims files. */
+export const claimsBody = (claims: ReadonlyArray<Claim>): string =>
+  JSON.stringify({
+    claims: claims.map((claim) => {
+      if (claim.as !== "found") return claim
+      const { identity, length, mtimeNs } = claim.facts
+      return { file: claim.file, as: "found", facts: { length, mtimeNs: String(mtimeNs), identity } }
+    })
+  })
+
+/** The body that moves a file; by its `identity` a move is known that was made and whose answer was lost. */
+export const renameBody = (file: number, path: ReadonlyArray<string>, identity: string | undefined): string =>
+  JSON.stringify({ file, path, identity })
 
 /** The body that says which files nobody wants, by their index in the set; all others are wanted. */
 export const prepareBody = (skipped: ReadonlyArray<number>): string => JSON.stringify({ skipped })
@@ -91,6 +153,59 @@ export const decodeDigest = (line: string): Result.Result<Uint8Array | undefined
     : Result.fail("the io-daemon sent something that is no digest")
 }
 
+/** What lies at a file's place. */
+export type Facts = Omit<FileFacts, "file">
+
+const factsFields = {
+  kind: Schema.Literals(["file", "other"]),
+  length: Schema.Finite,
+  mtimeNs: Schema.String.check(Schema.isPattern(/^-?[0-9]{1,30}$/)),
+  identity: Schema.String.check(Schema.isPattern(/^[!-~]{1,64}$/)),
+  isHole: Schema.Boolean,
+  isAside: Schema.Boolean,
+  otherNames: Schema.Finite
+}
+
+const toFacts = <A extends { readonly mtimeNs: string }>(told: A) => ({ ...told, mtimeNs: BigInt(told.mtimeNs) })
+
+const refusalFields = {
+  kind: Schema.String,
+  message: Schema.String,
+  path: Schema.optionalKey(Schema.String),
+  why: Schema.optionalKey(Schema.String),
+  holder: Schema.optionalKey(Schema.String)
+}
+
+const decodeFileJson = Schema.decodeUnknownResult(
+  Schema.fromJsonString(
+    Schema.NullOr(Schema.Union([Schema.Struct(factsFields), Schema.Struct({ error: Schema.Struct(refusalFields) })]))
+  )
+)
+
+const decodeFilesJson = Schema.decodeUnknownResult(
+  Schema.fromJsonString(Schema.Array(Schema.Struct({ file: Schema.Finite, ...factsFields })))
+)
+
+/** What a line says of a file: its facts, `undefined` where nothing lies there, or why nothing can be said. */
+export type ToldFile = { readonly facts: Facts | undefined } | { readonly refusal: Refusal }
+
+/** A line about a file; fails on anything else. Lines without anything, which say that work goes on, are none. */
+export const decodeFile = (line: string): Result.Result<ToldFile, string> => {
+  const decoded = decodeFileJson(line)
+  if (Result.isFailure(decoded)) return Result.fail("the io-daemon sent something that says nothing of a file")
+  const told = decoded.success
+  if (told === null) return Result.succeed({ facts: undefined })
+  return Result.succeed("error" in told ? { refusal: told.error } : { facts: toFacts(told) })
+}
+
+/** The value of `filesHeader`: files by their index in the set, without those that are gone; fails on anything else. */
+export const decodeFiles = (value: string): Result.Result<ReadonlyArray<Facts & { readonly file: number }>, string> => {
+  const decoded = decodeFilesJson(value)
+  return Result.isSuccess(decoded)
+    ? Result.succeed(decoded.success.map(toFacts))
+    : Result.fail("the io-daemon sent something that says nothing of files")
+}
+
 /** How the daemon says no. `kind` is for programs, `message` for people. */
 export interface Refusal {
   readonly kind: string
@@ -99,18 +214,11 @@ export interface Refusal {
   readonly path?: string | undefined
   /** What is wrong with it, as the end of a sentence. */
   readonly why?: string | undefined
+  /** Who has what is asked for, as the end of a sentence. */
+  readonly holder?: string | undefined
 }
 
-const decodeRefusalJson = Schema.decodeUnknownResult(
-  Schema.fromJsonString(
-    Schema.Struct({
-      kind: Schema.String,
-      message: Schema.String,
-      path: Schema.optionalKey(Schema.String),
-      why: Schema.optionalKey(Schema.String)
-    })
-  )
-)
+const decodeRefusalJson = Schema.decodeUnknownResult(Schema.fromJsonString(Schema.Struct(refusalFields)))
 
 /** Reads the body of an error; what is not the daemon's own is told by its status. */
 export const decodeRefusal = (status: number, body: string): Refusal => {

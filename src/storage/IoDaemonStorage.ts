@@ -2,16 +2,21 @@
  * Torrents as files that the io-daemon keeps: for an engine that has no file system, as a page in a browser.
  *
  * A piece is one request, however many files it spans; the daemon compares it with its digest before it touches any of
- * them. A torrent's files are registered with the first request that needs them, and again when the daemon has forgotten
- * them, as one does that was started anew. What is transient is tried again for half a minute (`IoDaemonClient.ts`); a
- * write whose answer was lost is simply repeated. What the daemon refuses is told at once, a full disk as such.
+ * them. What is asked of many files is one request too, for some thousand at a time. What is transient is tried again for
+ * half a minute (`IoDaemonClient.ts`); a request whose answer was lost is simply repeated. What the daemon refuses is told
+ * at once, a full disk as such.
+ *
+ * Each opening has a set of its own in the daemon, registered with the first request that needs it. A daemon that was
+ * started anew has forgotten it: then it is registered again, with what was reserved and claimed. A file that was claimed is
+ * known by its identity, and is at least as long as what was written; so a restart neither makes nor cuts one, and a file
+ * that somebody took away meanwhile is noticed. What the daemon before had not flushed is covered by the next flush.
+ *
+ * A page that vanishes leaves its set behind. The next opening of the same torrent by another program takes its files over;
+ * those of other torrents can do so when nothing was heard of the set for five minutes, so one that has files reserved says
+ * each minute that it is there. Whoever was there after all finds its files taken, and its writes fail with `WriterConflict`.
  *
  * Files that nobody wants are set aside by the daemon, where `FilePlaces.ts` does, so that a download can go on with either
- * storage. Which ones is told again with each registration, and two that share a set share that as well: the last word
- * counts.
- *
- * A file that is deleted or cut off while a torrent is open is noticed by the daemon, as `FileSystemStorage.ts` tells,
- * for as long as the daemon lives.
+ * storage.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -23,6 +28,7 @@ import * as Layer from "effect/Layer"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import * as Bytes from "../base/Bytes.ts"
+import * as InfoHash from "../base/InfoHash.ts"
 import * as Monotonic from "../base/Monotonic.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
@@ -31,18 +37,19 @@ import { IoDaemonUnavailable } from "../io-daemon/IoDaemon.ts"
 import type { IoDaemonError, IoDaemonRefused } from "../io-daemon/IoDaemonClient.ts"
 import * as IoDaemonClient from "../io-daemon/IoDaemonClient.ts"
 import * as IoDaemonProtocol from "../io-daemon/IoDaemonProtocol.ts"
-import type { FileLayout } from "../metainfo/FileLayout.ts"
+import * as FileLayout from "../metainfo/FileLayout.ts"
 import { PieceHasher } from "../piece/PieceHasher.ts"
 import * as AsideFolder from "./AsideFolder.ts"
+import * as IoDaemonReasons from "./IoDaemonReasons.ts"
 import {
-  DigestMismatch,
-  DiskFull,
+  type FileClaim,
+  type FileFacts,
+  type FlushedFile,
   NotStored,
+  type OpenOptions,
   Storage,
   StorageError,
   type StorageReason,
-  StorageRefused,
-  StorageUnavailable,
   type StoredDigest,
   type TorrentStorage
 } from "./Storage.ts"
@@ -77,9 +84,13 @@ export const make = Effect.fnUntraced(function* (options: IoDaemonStorageOptions
   const hasher = yield* PieceHasher
   const permits = Semaphore.makeUnsafe(options.requestsInFlight ?? defaultRequestsInFlight)
   const rechecks = Semaphore.makeUnsafe(rechecksInFlight)
+  // Another one after a reload of the page, so that what it left behind is told from what it has.
+  const owner = Bytes.toHex(crypto.getRandomValues(new Uint8Array(16)))
+  let openings = 0
 
   return Storage.of({
-    open: (layout) => openTorrent({ client, hasher, permits, rechecks, layout, ...options })
+    open: (opening) =>
+      openTorrent({ client, hasher, permits, rechecks, owner, number: openings++, ...opening, ...options })
   })
 })
 
@@ -91,35 +102,125 @@ export const layer = (
 /** How long a set may take to be forgotten when its torrent is closed; the daemon does without. */
 const forgetTimeout = "2 seconds"
 
+/** How often a set that has files reserved says that it is there: the daemon gives them away after five minutes. */
+const signOfLife = "1 minute"
+
+/** A file that may be written, as it is known again after a restart of the daemon. */
+interface Claimed {
+  readonly identity: string
+  /** It is at least so long. */
+  length: number
+}
+
 const openTorrent = Effect.fnUntraced(function* (
-  options: IoDaemonStorageOptions & {
-    readonly client: IoDaemonClient.IoDaemonClient
-    readonly hasher: PieceHasher["Service"]
-    readonly permits: Semaphore.Semaphore
-    readonly rechecks: Semaphore.Semaphore
-    readonly layout: FileLayout
-  }
+  options: IoDaemonStorageOptions &
+    OpenOptions & {
+      readonly client: IoDaemonClient.IoDaemonClient
+      readonly hasher: PieceHasher["Service"]
+      readonly permits: Semaphore.Semaphore
+      readonly rechecks: Semaphore.Semaphore
+      readonly owner: string
+      /** Tells openings of one storage apart. */
+      readonly number: number
+    }
 ) {
-  const { client, hasher, layout, permits, rechecks } = options
+  const { client, hasher, infoHash, layout, number, owner, permits, rechecks } = options
   const { geometry } = layout
   const directory = options.directory ?? options.root
-  const registration = (skipped: ReadonlyArray<number>) =>
-    IoDaemonProtocol.registration(layout, options.root, { folder: AsideFolder.components, skipped })
-  // Two that open the same files share a set, and one that was left behind by a crash is found again.
-  const id = Bytes.toHex(yield* hasher.sha256(Bytes.fromText(registration([]))))
+  /** Where files were moved to. */
+  const paths = new Map<number, ReadonlyArray<string>>()
+  const pathOf = (file: number): string => {
+    const { path, portable = path } = layout.files[file]!
+    return (paths.get(file) ?? portable).join("/")
+  }
+  const registration = (skipped: ReadonlyArray<number>) => {
+    const files = layout.files.map((file, index) => {
+      const path = paths.get(index)
+      return path === undefined ? file : { ...file, path, portable: path }
+    })
+    return IoDaemonProtocol.registration(
+      { geometry, files },
+      options.root,
+      { folder: AsideFolder.components, skipped },
+      { torrent: InfoHash.toHex(infoHash), owner }
+    )
+  }
+  const id = Bytes.toHex(yield* hasher.sha256(Bytes.fromText(`${number} ${registration([])}`)))
   const digestsAtOnce = Math.max(
     1,
     Math.min(IoDaemonProtocol.maxDigestRanges, Math.floor(maxDigestBytes / geometry.pieceLength))
   )
+  const scope = yield* Effect.scope
   const registering = Semaphore.makeUnsafe(1)
   let registered = 0
   /** The files that nobody wants, as it was said last; `undefined` until then. */
   let skipped: ReadonlyArray<number> | undefined
+  const reserved = new Set<number>()
+  const claims = new Map<number, Claimed>()
+  /** Why files are claimed no more that were. */
+  const ended = new Map<number, IoDaemonRefused>()
+  /** Who took the files over, until they are reserved again. */
+  let takenOver: IoDaemonRefused | undefined
+  let isWatched = false
+  let isUsed = false
 
   const send = (request: HttpClientRequest.HttpClientRequest) => client.execute(request)
 
+  const post = (route: string, json: string) => withJson(HttpClientRequest.post(route), json)
+
   const tellSkipped = (files: ReadonlyArray<number>) =>
-    send(withJson(HttpClientRequest.post(IoDaemonProtocol.prepareRoute(id)), IoDaemonProtocol.prepareBody(files)))
+    send(post(IoDaemonProtocol.prepareRoute(id), IoDaemonProtocol.prepareBody(files)))
+
+  /** Asks about many files at once, and gives what is told of each, in their order. */
+  const ask = (request: HttpClientRequest.HttpClientRequest, count: number) =>
+    client.executeScoped(request).pipe(
+      Effect.flatMap((response) =>
+        linesOf(response).pipe(
+          Stream.filter((line) => line !== ""),
+          Stream.mapEffect((line) =>
+            Effect.mapError(Effect.fromResult(IoDaemonProtocol.decodeFile(line)), IoDaemonClient.lost)
+          ),
+          Stream.mapEffect((told) => {
+            const refused = "refusal" in told ? IoDaemonReasons.refusedBy(told.refusal) : undefined
+            return refused !== undefined && IoDaemonReasons.isForgotten(refused)
+              ? Effect.fail(refused)
+              : Effect.succeed(told)
+          }),
+          Stream.runCollect
+        )
+      ),
+      Effect.filterOrFail((told) => told.length === count, IoDaemonClient.lost),
+      Effect.scoped
+    )
+
+  /** Reserves and claims once more what was before the daemon forgot it. What is not as it was is claimed no more. */
+  const takeAgain = Effect.gen(function* () {
+    if (reserved.size === 0) return
+    const route = IoDaemonProtocol.reserveRoute(id)
+    const taken = yield* send(post(route, IoDaemonProtocol.reserveBody([...reserved], true))).pipe(
+      Effect.as(undefined),
+      Effect.catchIf(IoDaemonReasons.isTakenOver, (refused) => Effect.succeed(refused))
+    )
+    if (taken !== undefined) {
+      takenOver = taken
+      reserved.clear()
+      claims.clear()
+      ended.clear()
+      return
+    }
+    for (const part of partsOf([...claims])) {
+      const asked = part.map(([file, { identity, length }]) => ({ file, as: "again" as const, identity, length }))
+      const told = yield* ask(post(IoDaemonProtocol.claimRoute(id), IoDaemonProtocol.claimsBody(asked)), part.length)
+      for (const [index, one] of told.entries()) {
+        if (!("refusal" in one)) continue
+        const refused = IoDaemonReasons.refusedBy(one.refusal)
+        // What may pass is tried again, with all the rest.
+        if (IoDaemonReasons.isUncertain(refused)) return yield* IoDaemonClient.lost()
+        claims.delete(part[index]![0])
+        ended.set(part[index]![0], refused)
+      }
+    }
+  })
 
   /** Registers the files, unless somebody has since `seen` was read. */
   const register = (seen: number) =>
@@ -127,14 +228,16 @@ const openTorrent = Effect.fnUntraced(function* (
       if (registered !== seen) return Effect.void
       // With the skipped files at once, as a write that comes before they are told would make them in their places.
       const request = withJson(HttpClientRequest.put(IoDaemonProtocol.setRoute(id)), registration(skipped ?? []))
-      // The same list under the same id, so the root has moved since somebody registered it and was gone: it is registered anew.
+      // The same list under the same id, so the root has moved since its answer was lost: it is registered anew.
       const anew = Effect.andThen(send(HttpClientRequest.delete(IoDaemonProtocol.setRoute(id))), send(request))
       return send(request).pipe(
-        Effect.catchIf(isConflict, () => anew),
-        // Somebody else who shared the set may have set aside what is wanted here.
+        Effect.catchIf(IoDaemonReasons.isConflict, () => anew),
         Effect.andThen(
-          skipped === undefined ? Effect.void : Effect.catchIf(tellSkipped(skipped), isOfFile, () => Effect.void)
+          skipped === undefined
+            ? Effect.void
+            : Effect.catchIf(tellSkipped(skipped), IoDaemonReasons.isOfFile, () => Effect.void)
         ),
+        Effect.andThen(takeAgain),
         Effect.andThen(Effect.sync(() => void registered++))
       )
     }).pipe(registering.withPermit)
@@ -143,50 +246,200 @@ const openTorrent = Effect.fnUntraced(function* (
   const withSet = <A, R>(effect: Effect.Effect<A, IoDaemonError, R>): Effect.Effect<A, IoDaemonError, R> =>
     Effect.suspend(() => {
       const seen = registered
+      isUsed = true
       if (seen === 0) return Effect.andThen(register(seen), effect)
-      return Effect.catchIf(effect, isForgotten, () => Effect.andThen(register(seen), effect))
+      return Effect.catchIf(effect, IoDaemonReasons.isForgotten, () => Effect.andThen(register(seen), effect))
     }).pipe(
       // Forgotten once more: it is started anew again and again, and will stay some time.
-      Effect.catchIf(isForgotten, () => Effect.fail(IoDaemonClient.lost()))
+      Effect.catchIf(IoDaemonReasons.isForgotten, () => Effect.fail(IoDaemonClient.lost()))
     )
 
   const failed = (operation: StorageError["operation"]) => (error: IoDaemonError) =>
-    StorageError.of(operation, [reasonOf(error, directory)])
+    StorageError.of(operation, [IoDaemonReasons.reasonOf(error, directory)])
 
   /** Does something with the set, as often as it takes. */
   const run = <A>(operation: StorageError["operation"], effect: Effect.Effect<A, IoDaemonError>) =>
     withSet(effect).pipe(Effect.retry(IoDaemonClient.again), permits.withPermit, Effect.mapError(failed(operation)))
+
+  /** What is told of many files, in their order. */
+  const askAll = <A>(
+    operation: StorageError["operation"],
+    items: ReadonlyArray<A>,
+    request: (part: ReadonlyArray<A>) => HttpClientRequest.HttpClientRequest
+  ) =>
+    Effect.map(
+      Effect.forEach(partsOf(items), (part) => run(operation, ask(request(part), part.length))),
+      (parts) => parts.flat()
+    )
+
+  const dieUnreserved = (files: Iterable<number>): Effect.Effect<void> | undefined => {
+    for (const file of files) {
+      if (!reserved.has(file)) return Effect.die(new Error(`${pathOf(file)} is not reserved`))
+    }
+    return undefined
+  }
+
+  /** What keeps a reserved file from what is asked, if it was taken over since. */
+  const unlessTakenOver = <A>(operation: StorageError["operation"], effect: Effect.Effect<A, StorageError>) =>
+    Effect.suspend(() => (takenOver === undefined ? effect : Effect.fail(failed(operation)(takenOver))))
+
+  const look: TorrentStorage["look"] = (files) =>
+    Effect.flatMap(
+      askAll("look", files, (part) => post(IoDaemonProtocol.lookRoute(id), IoDaemonProtocol.filesBody(part))),
+      (told) => {
+        const reasons = told.flatMap((one) =>
+          "refusal" in one ? [IoDaemonReasons.reasonOf(IoDaemonReasons.refusedBy(one.refusal), directory)] : []
+        )
+        const [first, ...others] = reasons
+        if (first !== undefined) return Effect.fail(StorageError.of("look", [first, ...others]))
+        return Effect.succeed(
+          told.map((one, index) => ("facts" in one ? factsOf(files[index]!, one.facts) : undefined))
+        )
+      }
+    )
+
+  /** Says now and then that it is there, while it has files reserved and nothing else is asked. */
+  const watch = Effect.suspend(() => {
+    const wasUsed = isUsed
+    isUsed = false
+    if (wasUsed || reserved.size === 0) return Effect.void
+    const sign = ask(post(IoDaemonProtocol.lookRoute(id), IoDaemonProtocol.filesBody([])), 0)
+    return Effect.ensuring(
+      Effect.ignore(withSet(sign)),
+      Effect.sync(() => {
+        isUsed = false
+      })
+    )
+  }).pipe(Effect.delay(signOfLife), Effect.forever)
+
+  const reserve: TorrentStorage["reserve"] = Effect.fnUntraced(function* (files) {
+    if (files.length === 0) return
+    yield* run("reserve", send(post(IoDaemonProtocol.reserveRoute(id), IoDaemonProtocol.reserveBody(files, false))))
+    takenOver = undefined
+    for (const file of files) reserved.add(file)
+    if (isWatched) return
+    isWatched = true
+    yield* Effect.forkIn(watch, scope)
+  })
+
+  const release: TorrentStorage["release"] = (files) =>
+    Effect.suspend(() => {
+      const held = files.filter((file) => reserved.has(file))
+      for (const file of held) {
+        reserved.delete(file)
+        claims.delete(file)
+        ended.delete(file)
+      }
+      if (held.length === 0) return Effect.void
+      // What the daemon has not heard of ends with the set.
+      return Effect.ignore(
+        run("reserve", send(post(IoDaemonProtocol.releaseRoute(id), IoDaemonProtocol.filesBody(held))))
+      )
+    })
+
+  /** Claims files, some thousand at most, and gives what is told of each. */
+  const claimPart = (part: ReadonlyArray<FileClaim>) => {
+    let attempts = 0
+    const attempt = Effect.suspend(() => {
+      attempts++
+      return ask(post(IoDaemonProtocol.claimRoute(id), IoDaemonProtocol.claimsBody(part)), part.length)
+    })
+    // An empty file that was not there before may be one that a daemon made and could not tell of any more.
+    const findMade = (one: IoDaemonProtocol.ToldFile, claim: FileClaim) => {
+      const mayBeMade = attempts > 1 && claim.as === "new" && "refusal" in one && one.refusal.kind === "file_exists"
+      if (!mayBeMade) return Effect.succeed(one)
+      return Effect.flatMap(look([claim.file]), ([facts]) => {
+        if (facts?.kind !== "file" || facts.length > 0) return Effect.succeed(one)
+        const found = [{ file: claim.file, as: "found" as const, facts }]
+        const asked = ask(post(IoDaemonProtocol.claimRoute(id), IoDaemonProtocol.claimsBody(found)), 1)
+        return Effect.map(run("claim", asked), ([told]) => told!)
+      })
+    }
+    return Effect.flatMap(run("claim", attempt), (told) =>
+      Effect.forEach(told, (one, index) => findMade(one, part[index]!))
+    )
+  }
+
+  const claim: TorrentStorage["claim"] = Effect.fnUntraced(function* (asked) {
+    const files = asked.map(({ file }) => file)
+    yield* dieUnreserved(takenOver === undefined ? files : []) ?? Effect.void
+    const told = (yield* unlessTakenOver("claim", Effect.forEach(partsOf(asked), claimPart))).flat()
+    const reasons: Array<StorageReason> = []
+    const facts: Array<FileFacts> = []
+    for (const [index, one] of told.entries()) {
+      const file = files[index]!
+      if ("facts" in one && one.facts !== undefined) {
+        claims.set(file, { identity: one.facts.identity, length: one.facts.length })
+        ended.delete(file)
+        facts.push({ file, ...one.facts })
+      } else {
+        const refused = IoDaemonReasons.refusedBy(
+          "refusal" in one ? one.refusal : IoDaemonReasons.deleted(pathOf(file))
+        )
+        if (claims.delete(file)) ended.set(file, IoDaemonReasons.changedBy(refused, pathOf(file)))
+        reasons.push(IoDaemonReasons.reasonOf(refused, directory))
+      }
+    }
+    const [first, ...others] = reasons
+    if (first !== undefined) return yield* StorageError.of("claim", [first, ...others])
+    return facts
+  })
 
   const afterFirstWrite = firstAlone()
   const afterFirstRead = firstAlone()
   const writeRequest = HttpClientRequest.post(IoDaemonProtocol.writeRoute(id))
   const readRequest = HttpClientRequest.get(IoDaemonProtocol.readRoute(id))
 
+  const realSpans = (begin: number, length: number) =>
+    FileLayout.spans(layout, begin, length).filter(({ file }) => !layout.files[file]!.padding)
+
   const writePiece: TorrentStorage["writePiece"] = Effect.fnUntraced(function* (piece, bytes, sha1) {
     const size = PieceGeometry.pieceSize(geometry, piece)
     if (bytes.length !== size)
       return yield* Effect.die(new RangeError(`piece ${piece} has ${size} bytes, not ${bytes.length}`))
+    const begin = PieceGeometry.pieceOffset(geometry, piece)
+    const spans = realSpans(begin, size)
+    const unclaimed = spans.find(({ file }) => !claims.has(file) && !ended.has(file))
+    if (unclaimed !== undefined && takenOver === undefined)
+      return yield* Effect.die(new Error(`${pathOf(unclaimed.file)} is not claimed`))
     const request = writeRequest.pipe(
       HttpClientRequest.setHeaders({
-        "content-range": IoDaemonProtocol.contentRange(PieceGeometry.pieceOffset(geometry, piece), size),
+        "content-range": IoDaemonProtocol.contentRange(begin, size),
         "content-digest": IoDaemonProtocol.contentDigest(sha1 ?? (yield* hasher.sha1(bytes)))
       }),
       HttpClientRequest.bodyUint8Array(bytes)
     )
-    yield* afterFirstWrite(run("write", send(request)))
+    // Asked before each attempt, as what happened to a file may turn out when the set is registered again.
+    const attempt = Effect.suspend(() => {
+      const refused = takenOver ?? spans.map(({ file }) => ended.get(file)).find((one) => one !== undefined)
+      return refused === undefined ? send(request) : Effect.fail(refused)
+    })
+    yield* afterFirstWrite(run("write", attempt))
+    for (const { file, fileOffset, length } of spans) {
+      const claimed = claims.get(file)
+      if (claimed !== undefined) claimed.length = Math.max(claimed.length, fileOffset + length)
+    }
   })
 
-  const readBlock: TorrentStorage["readBlock"] = (piece, begin, length) =>
-    Effect.suspend(() => {
-      const size = PieceGeometry.pieceSize(geometry, piece)
-      if (begin < 0 || length < 1 || begin + length > size) {
-        return Effect.die(new RangeError(`piece ${piece} has ${size} bytes, not ${length} from ${begin}`))
-      }
-      const offset = PieceGeometry.pieceOffset(geometry, piece) + begin
-      const request = HttpClientRequest.setHeader(readRequest, "range", IoDaemonProtocol.range(offset, length))
-      const read = Effect.flatMap(send(request), (response) => bodyOf(response, length))
-      return afterFirstRead(run("read", read))
-    })
+  const readBlock: TorrentStorage["readBlock"] = Effect.fnUntraced(function* (piece, begin, length) {
+    const size = PieceGeometry.pieceSize(geometry, piece)
+    if (begin < 0 || length < 1 || begin + length > size) {
+      return yield* Effect.die(new RangeError(`piece ${piece} has ${size} bytes, not ${length} from ${begin}`))
+    }
+    const offset = PieceGeometry.pieceOffset(geometry, piece) + begin
+    const request = HttpClientRequest.setHeader(readRequest, "range", IoDaemonProtocol.range(offset, length))
+    const read = Effect.flatMap(send(request), (response) =>
+      Effect.all({ bytes: bodyOf(response, length), files: filesOf(response) })
+    )
+    const { bytes, files } = yield* afterFirstRead(run("read", read))
+    if (files !== undefined) return { bytes, files }
+    // Too many to be told with the answer.
+    const looked = yield* Effect.mapError(
+      look(realSpans(offset, length).map(({ file }) => file)),
+      ({ reason, others = [] }) => StorageError.of("read", [reason, ...others])
+    )
+    return { bytes, files: looked.filter((facts) => facts !== undefined) }
+  })
 
   /** The digests of `pieces`, from the one after the last that was told. */
   const digestsOf = (pieces: ReadonlyArray<PieceIndex>): Stream.Stream<StoredDigest, StorageError> => {
@@ -224,8 +477,45 @@ const openTorrent = Effect.fnUntraced(function* (
         )
   )
 
+  const flush: TorrentStorage["flush"] = (files) =>
+    Effect.map(
+      askAll("flush", files, (part) => post(IoDaemonProtocol.flushRoute(id), IoDaemonProtocol.filesBody(part))),
+      (told) =>
+        told.map((one, index): FlushedFile => {
+          const file = files[index]!
+          const lost = takenOver ?? ended.get(file)
+          if (lost !== undefined) return { file, reason: IoDaemonReasons.reasonOf(lost, directory) }
+          if ("refusal" in one)
+            return { file, reason: IoDaemonReasons.reasonOf(IoDaemonReasons.refusedBy(one.refusal), directory) }
+          const facts = factsOf(file, one.facts)
+          return facts === undefined
+            ? { file, reason: new NotStored({ path: `${directory}/${pathOf(file)}` }) }
+            : { file, facts }
+        })
+    )
+
+  const rename: TorrentStorage["rename"] = Effect.fnUntraced(function* (file, path) {
+    yield* dieUnreserved(takenOver === undefined ? [file] : []) ?? Effect.void
+    const body = IoDaemonProtocol.renameBody(file, path, claims.get(file)?.identity)
+    yield* unlessTakenOver("rename", run("rename", send(post(IoDaemonProtocol.renameRoute(id), body))))
+    paths.set(file, path)
+  })
+
+  const remove: TorrentStorage["remove"] = Effect.fnUntraced(function* (files) {
+    yield* dieUnreserved(takenOver === undefined ? files : []) ?? Effect.void
+    if (files.length === 0) return
+    const request = post(IoDaemonProtocol.removeRoute(id), IoDaemonProtocol.filesBody(files))
+    yield* unlessTakenOver("remove", run("remove", send(request)))
+    for (const file of files)
+      if (claims.delete(file)) ended.set(file, IoDaemonReasons.refusedBy(IoDaemonReasons.deleted(pathOf(file))))
+  })
+
   const torrent: TorrentStorage = {
     verifies: true,
+    look,
+    reserve,
+    release,
+    claim,
     prepare: (wanted) =>
       Effect.suspend(() => {
         const isWanted = new Set(wanted)
@@ -243,11 +533,9 @@ const openTorrent = Effect.fnUntraced(function* (
         Stream.grouped(digestsAtOnce),
         Stream.flatMap((group) => digestsOf(group))
       ),
-    flush: Effect.suspend(() =>
-      registered === 0
-        ? Effect.void
-        : Effect.asVoid(run("flush", send(HttpClientRequest.post(IoDaemonProtocol.flushRoute(id)))))
-    )
+    flush,
+    rename,
+    remove
   }
   return torrent
 })
@@ -269,15 +557,21 @@ const firstAlone = () => {
 const withJson = (request: HttpClientRequest.HttpClientRequest, json: string) =>
   HttpClientRequest.bodyText(request, json, "application/json")
 
-const isForgotten = (error: IoDaemonError): error is IoDaemonRefused =>
-  error._tag === "IoDaemonRefused" && error.refusal.kind === "unknown_set"
+const partsOf = <A>(items: ReadonlyArray<A>): ReadonlyArray<ReadonlyArray<A>> =>
+  Array.from({ length: Math.ceil(items.length / IoDaemonProtocol.maxToldFiles) }, (_, index) =>
+    items.slice(index * IoDaemonProtocol.maxToldFiles, (index + 1) * IoDaemonProtocol.maxToldFiles)
+  )
 
-const isConflict = (error: IoDaemonError): error is IoDaemonRefused =>
-  error._tag === "IoDaemonRefused" && error.refusal.kind === "set_conflict"
+const factsOf = (file: number, facts: IoDaemonProtocol.Facts | undefined): FileFacts | undefined =>
+  facts && { file, ...facts }
 
-/** Whether a single file is to blame, so that others can be used all the same. */
-const isOfFile = (error: IoDaemonError): error is IoDaemonRefused =>
-  error._tag === "IoDaemonRefused" && error.refusal.path !== undefined
+/** What an answer tells of the files that were read; `undefined` where it tells nothing. */
+const filesOf = (response: HttpClientResponse.HttpClientResponse) => {
+  const told = response.headers[IoDaemonProtocol.filesHeader]
+  return told === undefined
+    ? Effect.undefined
+    : Effect.mapError(Effect.fromResult(IoDaemonProtocol.decodeFiles(told)), IoDaemonClient.lost)
+}
 
 /** The body of an answer that must be `length` bytes. */
 const bodyOf = (response: HttpClientResponse.HttpClientResponse, length: number) =>
@@ -300,27 +594,3 @@ const linesOf = (response: HttpClientResponse.HttpClientResponse): Stream.Stream
     Stream.decodeText,
     Stream.splitLines
   )
-
-/** What an error of the daemon means to whoever stores pieces. */
-const reasonOf = (error: IoDaemonError, directory: string): StorageReason => {
-  if (error._tag === "IoDaemonUnavailable") return new StorageUnavailable({ path: directory, why: error.message })
-  const { kind, message, path: file, why = message } = error.refusal
-  // The root itself has no components.
-  const path = file === undefined || file === "" ? directory : `${directory}/${file}`
-  switch (kind) {
-    case "disk_full":
-      return new DiskFull({ path })
-    case "digest_mismatch":
-      return new DigestMismatch({ path })
-    case "not_stored":
-      return new NotStored({ path })
-    case "busy":
-    case "timeout":
-    case "root_gone":
-    case "unavailable":
-    case "unknown":
-      return new StorageUnavailable({ path, why })
-    default:
-      return new StorageRefused({ path, why })
-  }
-}

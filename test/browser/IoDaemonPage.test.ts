@@ -34,21 +34,27 @@ const startDaemon = Effect.fnUntraced(function* (allowOrigins: ReadonlyArray<str
 /** What a page reads of a write that was done. */
 const accepted: Tasks.Answer = { status: 204, kind: null, challenge: null }
 
-/** The files of `registerByte` when its byte of 0 is written. */
+/** The files of `registerByte` before and when its byte of 0 is written. */
+const emptyFile = new Map([["byte.bin", new Uint8Array(0)]])
 const byteFile = new Map([["byte.bin", new Uint8Array(1)]])
 
-/** Registers a set of one file with one byte, so that a page has something to write to; gives its id. */
+/** Registers a set of one file with one byte and makes it, so that a page has something to write to; gives its id. */
 const registerByte = Effect.fnUntraced(function* ({ token, url }: Tasks.DaemonAddress) {
   const id = "byte"
   const layout = FileLayout.make({ pieceLength: 1, files: [{ path: ["byte.bin"], length: 1 }] })
-  const response = yield* Effect.promise(() =>
-    fetch(url + IoDaemonProtocol.setRoute(id), {
-      method: "PUT",
-      headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
-      body: IoDaemonProtocol.registration(layout, "downloads")
+  const ask = (method: string, route: string, body: string) =>
+    Effect.promise(async () => {
+      const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" }
+      const response = await fetch(url + route, { method, headers, body })
+      await response.text()
+      return response.status
     })
-  )
-  assert.strictEqual(response.status, 201)
+  const statuses = [
+    yield* ask("PUT", IoDaemonProtocol.setRoute(id), IoDaemonProtocol.registration(layout, "downloads")),
+    yield* ask("POST", IoDaemonProtocol.reserveRoute(id), IoDaemonProtocol.reserveBody([0], false)),
+    yield* ask("POST", IoDaemonProtocol.claimRoute(id), IoDaemonProtocol.claimsBody([{ file: 0, as: "new" }]))
+  ]
+  assert.deepStrictEqual(statuses, [201, 204, 200])
   return id
 })
 
@@ -127,7 +133,7 @@ const suite = () =>
         assert.deepStrictEqual(withoutToken, refusal)
         assert.deepStrictEqual(withWrongToken, refusal)
         assert.strictEqual((yield* stats).unauthorized, 2)
-        assert.strictEqual(filesBefore.size, 0)
+        assert.deepStrictEqual(filesBefore, emptyFile)
         assert.deepStrictEqual(withToken, accepted)
         assert.deepStrictEqual(Disk.listFiles(folder), byteFile)
       })
@@ -147,7 +153,7 @@ const suite = () =>
 
         assert.deepStrictEqual(other, { networkError: "TypeError: Failed to fetch" })
         assert.strictEqual(afterOther.writeRequests, 0)
-        assert.strictEqual(filesBefore.size, 0)
+        assert.deepStrictEqual(filesBefore, emptyFile)
         assert.deepStrictEqual(allowed, accepted)
         assert.deepStrictEqual(Disk.listFiles(folder), byteFile)
       })

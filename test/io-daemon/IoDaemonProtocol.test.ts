@@ -68,6 +68,71 @@ describe("IoDaemonProtocol", () => {
     ])
   })
 
+  it("names files, and says how they are claimed", () => {
+    const facts = { length: 5, mtimeNs: 1_700_000_000_123_456_789n, identity: "1:2" }
+
+    assert.deepStrictEqual(JSON.parse(IoDaemonProtocol.filesBody([0, 2])), { files: [0, 2] })
+    assert.deepStrictEqual(JSON.parse(IoDaemonProtocol.reserveBody([1], true)), { files: [1], again: true })
+    assert.deepStrictEqual(
+      JSON.parse(
+        IoDaemonProtocol.claimsBody([
+          { file: 0, as: "new" },
+          { file: 1, as: "found", facts: { ...facts, isHole: true } as typeof facts },
+          { file: 2, as: "again", identity: "1:2", length: 4 }
+        ])
+      ),
+      {
+        claims: [
+          { file: 0, as: "new" },
+          { file: 1, as: "found", facts: { length: 5, mtimeNs: "1700000000123456789", identity: "1:2" } },
+          { file: 2, as: "again", identity: "1:2", length: 4 }
+        ]
+      }
+    )
+    assert.deepStrictEqual(JSON.parse(IoDaemonProtocol.renameBody(1, ["a", "b"], undefined)), {
+      file: 1,
+      path: ["a", "b"]
+    })
+  })
+
+  const facts = {
+    kind: "file" as const,
+    length: 5,
+    mtimeNs: "1700000000123456789",
+    identity: "1:2",
+    isHole: false,
+    isAside: true,
+    otherNames: 1
+  }
+  const known = { ...facts, mtimeNs: 1_700_000_000_123_456_789n }
+
+  it("reads what is told of a file: its facts, that it is missing, or why nothing is told", () => {
+    const refusal = { kind: "writer_conflict", message: "m", path: "a", holder: "another process" }
+    const decode = (told: unknown) => IoDaemonProtocol.decodeFile(JSON.stringify(told))
+
+    assert.deepStrictEqual(decode(facts), Result.succeed({ facts: known }))
+    assert.deepStrictEqual(decode(null), Result.succeed({ facts: undefined }))
+    assert.deepStrictEqual(decode({ error: refusal }), Result.succeed({ refusal }))
+    assert.deepStrictEqual(
+      IoDaemonProtocol.decodeFiles(JSON.stringify([{ file: 3, ...facts }])),
+      Result.succeed([{ file: 3, ...known }])
+    )
+  })
+
+  it.each([
+    "",
+    "{}",
+    "[]",
+    '{"error":{}}',
+    JSON.stringify({ ...facts, mtimeNs: "1e9" }),
+    JSON.stringify({ ...facts, mtimeNs: 5 }),
+    JSON.stringify({ ...facts, identity: "x".repeat(65) }),
+    JSON.stringify({ ...facts, kind: "folder" })
+  ])("takes %j for nothing that is said of a file", (line) => {
+    assert.isTrue(Result.isFailure(IoDaemonProtocol.decodeFile(line)))
+    assert.isTrue(Result.isFailure(IoDaemonProtocol.decodeFiles(`[${line === "[]" ? "0" : line || "0"}]`)))
+  })
+
   it("reads a digest, and null for what is not stored", () => {
     const line = JSON.stringify(Buffer.from(digest).toString("base64"))
 

@@ -10,10 +10,12 @@ import * as IoDaemonProcess from "../../src/io-daemon/IoDaemonProcess.ts"
 import * as NodeIoDaemon from "../../src/node/NodeIoDaemon.ts"
 import * as NodePieceHasher from "../../src/piece/NodePieceHasher.ts"
 import * as FileSystemStorage from "../../src/storage/FileSystemStorage.ts"
-import { Storage } from "../../src/storage/Storage.ts"
+import { Storage, type TorrentStorage } from "../../src/storage/Storage.ts"
 import * as Daemon from "../io-daemon/daemon.ts"
-import { listFiles, temporaryFolder } from "./disk.ts"
+import { filesIn, listFiles, temporaryFolder } from "./disk.ts"
 import { contentOf, layoutOf, pieceOf, piecesOf, sliceOf } from "./layouts.ts"
+import { MediumFiles } from "./MediumFiles.ts"
+import { claim, open, openToWrite, store } from "./openings.ts"
 import * as SkippedFiles from "./SkippedFiles.suite.ts"
 import * as Suite from "./Storage.suite.ts"
 
@@ -23,10 +25,7 @@ const root = "downloads"
 const layer = Layer.unwrap(
   Effect.map(temporaryFolder, (folder) => {
     const directory = Path.join(folder, root)
-    const files = Layer.succeed(
-      Suite.MediumFiles,
-      Suite.MediumFiles.of({ list: () => Effect.sync(() => listFiles(directory)) })
-    )
+    const files = Layer.succeed(MediumFiles, MediumFiles.of(filesIn(directory)))
     const place = Layer.succeed(SkippedFiles.DownloadFolder, SkippedFiles.DownloadFolder.of({ folder: directory }))
     const storage = NodeIoDaemon.layerStorage({ root })
     return Layer.mergeAll(storage, files, place).pipe(Layer.provideMerge(Daemon.layer({ [root]: directory })))
@@ -47,8 +46,8 @@ Daemon.live("storage through the daemon", () => {
     Effect.gen(function* () {
       const layout = layoutOf(1_048_576, ["t/a", 40_000_000], ["t/b", 5_000_000])
       const content = contentOf(layout)
-      const torrent = yield* (yield* Storage).open(layout)
-      for (const piece of piecesOf(layout)) yield* torrent.writePiece(piece, sliceOf(layout, content, piece))
+      const torrent = yield* open(layout)
+      yield* store(torrent, layout, content)
 
       const digests = yield* Stream.runCollect(torrent.digests(piecesOf(layout)))
       const stats = yield* Daemon.stats
@@ -61,18 +60,19 @@ Daemon.live("storage through the daemon", () => {
   it.live("a digest that does not match touches no file, however many the piece spans", () =>
     Effect.gen(function* () {
       const layout = layoutOf(300, ...Array.from({ length: 300 }, (_, index) => [`t/${index}`, 1] as const))
-      const torrent = yield* (yield* Storage).open(layout)
+      const torrent = yield* openToWrite(layout)
 
       const error = yield* Effect.flip(
         torrent.writePiece(pieceOf(layout, 0), new Uint8Array(300).fill(1), new Uint8Array(20))
       )
 
       assert.strictEqual(error.reason._tag, "DigestMismatch")
-      assert.deepStrictEqual([...(yield* (yield* Suite.MediumFiles).list(layout)).keys()], [])
+      const files = yield* (yield* MediumFiles).list
+      assert.isTrue([...files.values()].every((bytes) => bytes.length === 0))
     }).pipe(Effect.scoped, Effect.provide(layer))
   )
 
-  const { a, abc, b, c, matching, open, read, right, run, write } = SkippedFiles
+  const { a, abc, b, c, matching, read, right, run, write } = SkippedFiles
 
   it.live("a skipped file stays aside and comes to its place whenever the daemon is killed", () =>
     Effect.gen(function* () {
@@ -115,12 +115,12 @@ Daemon.live("storage through the daemon", () => {
       yield* Effect.gen(function* () {
         const torrent = yield* open(layout)
         yield* torrent.prepare([0])
-        for (const piece of piecesOf(layout)) yield* write(torrent, layout, piece)
+        yield* store(torrent, layout)
 
         const preparing = yield* Effect.forkChild(torrent.prepare(layout.files.keys().toArray()))
         while (!NFS.existsSync(Path.join(directory, "t", "0"))) yield* Effect.sleep("1 millis")
         daemon.kill()
-        const left = listFiles(Path.join(directory, ".piecewise")).size
+        const left = [...listFiles(directory).keys()].filter((name) => name.startsWith(".piecewise/")).length
         yield* Fiber.join(preparing)
 
         assert.isAbove(left, 0)
@@ -133,22 +133,111 @@ Daemon.live("storage through the daemon", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("two that share a set and want different files lose nothing", () =>
+  const twoPieces = layoutOf(4, ["t/a", 8])
+
+  it.live("a killed daemon costs no claimed file, and finds those that were taken meanwhile", () =>
     Effect.gen(function* () {
-      const all = yield* open(abc)
-      yield* all.prepare([a, b, c])
+      const folder = yield* temporaryFolder
+      const directory = Path.join(folder, root)
+      const daemon = Daemon.mortal(folder)
+      const layout = layoutOf(4, ["t/kept", 8], ["t/gone", 8], ["t/replaced", 8], ["t/cut", 8])
+      const writeTo = (torrent: TorrentStorage, index: number) =>
+        torrent.writePiece(pieceOf(layout, index), sliceOf(layout, contentOf(layout), pieceOf(layout, index)))
+      yield* Effect.gen(function* () {
+        const torrent = yield* open(layout)
+        yield* claim(torrent, layout, "new")
+        for (const index of [0, 2, 4, 6]) yield* writeTo(torrent, index)
+        daemon.kill()
+        const files = filesIn(directory)
+        yield* files.remove("t/gone")
+        yield* files.replace("t/replaced")
+        yield* files.cut("t/cut", 2)
 
-      yield* run([a], () => write(all, abc, 1))
-      const between = yield* read(all, abc, 1)
-      yield* write(all, abc, 2)
+        yield* writeTo(torrent, 1)
+        const reasons = yield* Effect.forEach([3, 5, 7], (index) =>
+          Effect.map(Effect.flip(writeTo(torrent, index)), ({ message, reason }) => `${reason._tag}: ${message}`)
+        )
+        const flushed = yield* torrent.flush([0, 1, 2, 3])
 
-      assert.deepStrictEqual(between, right(abc, 1))
-      assert.deepStrictEqual(yield* matching(all, abc), [1, 2])
-      assert.deepStrictEqual([...(yield* (yield* Suite.MediumFiles).list(abc)).keys()].sort(), [
-        "t/a",
-        "t/b/b",
-        "t/b/c"
-      ])
+        const sentence = (name: string, what: string) =>
+          `FileChanged: ${root}/t/${name} ${what} while the torrent was open`
+        assert.deepStrictEqual(reasons, [
+          sentence("gone", "was deleted"),
+          sentence("replaced", "was replaced"),
+          sentence("cut", "was cut off")
+        ])
+        assert.deepStrictEqual(
+          flushed.map((one) => ("facts" in one ? one.facts.length : one.reason._tag)),
+          [8, "FileChanged", "FileChanged", "FileChanged"]
+        )
+        assert.deepStrictEqual([...listFiles(directory).keys()].sort(), ["t/cut", "t/kept", "t/replaced"])
+        assert.strictEqual(listFiles(directory).get("t/cut")!.length, 2)
+      }).pipe(Effect.provide(mortalStorage(daemon.program, directory)))
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("a daemon killed before each step of a torrent changes nothing of how it ends", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const directory = Path.join(folder, root)
+      const daemon = Daemon.mortal(folder)
+      yield* Effect.gen(function* () {
+        const torrent = yield* open(twoPieces)
+        const other = yield* open(layoutOf(4, ["T/A", 8]))
+        const content = contentOf(twoPieces)
+        yield* torrent.look([0])
+        daemon.kill()
+        yield* torrent.reserve([0])
+        daemon.kill()
+        yield* torrent.claim([{ file: 0, as: "new" }])
+        const held = yield* Effect.flip(other.reserve([0]))
+        daemon.kill()
+        yield* torrent.writePiece(pieceOf(twoPieces, 0), content.slice(0, 4))
+        daemon.kill()
+        yield* torrent.rename(0, ["u", "b"])
+        daemon.kill()
+        yield* torrent.writePiece(pieceOf(twoPieces, 1), content.slice(4))
+        daemon.kill()
+        const [flushed] = yield* torrent.flush([0])
+        daemon.kill()
+        const { bytes, files } = yield* torrent.readBlock(pieceOf(twoPieces, 0), 0, 4)
+        const before = [...listFiles(directory)]
+        daemon.kill()
+        yield* torrent.remove([0])
+        daemon.kill()
+        yield* torrent.release([0])
+
+        assert.strictEqual(held.reason._tag, "WriterConflict")
+        assert.deepStrictEqual(before, [["u/b", content]])
+        assert.deepStrictEqual(bytes, content.slice(0, 4))
+        assert.deepStrictEqual(flushed, { file: 0, facts: files[0]! })
+        assert.deepStrictEqual([...listFiles(directory).keys()], [])
+      }).pipe(Effect.provide(mortalStorage(daemon.program, directory)))
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("a program that was started again takes its files over from what it left behind", () =>
+    Effect.gen(function* () {
+      const content = contentOf(twoPieces)
+      const write = (torrent: TorrentStorage) => torrent.writePiece(pieceOf(twoPieces, 0), content.slice(0, 4))
+      const before = yield* openToWrite(twoPieces)
+      yield* write(before)
+      const twice = yield* open(twoPieces)
+      const same = yield* Effect.flip(twice.reserve([0]))
+
+      // As a page that was reloaded has it: the same torrent, the same daemon, and another program.
+      const another = yield* Layer.build(Layer.fresh(NodeIoDaemon.layerStorage({ root })))
+      const reloaded = yield* Effect.provideContext(open(twoPieces), another)
+      yield* claim(reloaded, twoPieces)
+      yield* write(reloaded)
+      const late = yield* Effect.flip(write(before))
+      const { bytes } = yield* before.readBlock(pieceOf(twoPieces, 0), 0, 4)
+      yield* write(reloaded)
+
+      assert.match(same.message, /is being written by another torrent of this process$/)
+      assert.match(late.message, /is being written by another process$/)
+      assert.deepStrictEqual([same.operation, late.operation], ["reserve", "write"])
+      assert.deepStrictEqual(bytes, content.slice(0, 4))
     }).pipe(Effect.scoped, Effect.provide(layer))
   )
 

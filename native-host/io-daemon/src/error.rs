@@ -52,6 +52,40 @@ pub enum Error {
     /// 409: the body's digest is not the one in `Content-Digest`. No file was touched.
     #[error("the body does not have the digest that was sent with it")]
     DigestMismatch,
+    /// 409: the file is not reserved for this set, so that it may not be claimed, moved or deleted.
+    #[error("{path} is not reserved")]
+    NotReserved {
+        /// Components below the root, joined by `/`.
+        path: String,
+    },
+    /// 409: the file was not claimed, so that it may not be written.
+    #[error("{path} is not claimed")]
+    NotClaimed {
+        /// Components below the root, joined by `/`.
+        path: String,
+    },
+    /// 409: something lies where a file was to be made or moved to.
+    #[error("{path} exists already")]
+    FileExists {
+        /// Components below the root, joined by `/`.
+        path: String,
+    },
+    /// 409: the file is not what it was when it was looked at or claimed.
+    #[error("{path} {why}")]
+    FileChanged {
+        /// Components below the root, joined by `/`.
+        path: String,
+        /// The end of a sentence.
+        why: String,
+    },
+    /// 409: somebody else writes to the path.
+    #[error("{path} is being written by {holder}")]
+    WriterConflict {
+        /// Components below the root, joined by `/`.
+        path: String,
+        /// Who does, as the end of a sentence.
+        holder: String,
+    },
     /// 409: the id is registered with another list of files.
     #[error("the id is registered with another list of files")]
     SetConflict,
@@ -101,6 +135,8 @@ struct Body<'a> {
     path: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holder: Option<&'a str>,
 }
 
 impl Error {
@@ -119,7 +155,13 @@ impl Error {
             Self::UnknownSet | Self::UnknownRoot | Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
-            Self::DigestMismatch | Self::SetConflict => StatusCode::CONFLICT,
+            Self::DigestMismatch
+            | Self::SetConflict
+            | Self::NotReserved { .. }
+            | Self::NotClaimed { .. }
+            | Self::FileExists { .. }
+            | Self::FileChanged { .. }
+            | Self::WriterConflict { .. } => StatusCode::CONFLICT,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BadRange(_) | Self::NotStored { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::Unavailable { .. } | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -144,6 +186,11 @@ impl Error {
             Self::Timeout => "timeout",
             Self::DigestMismatch => "digest_mismatch",
             Self::SetConflict => "set_conflict",
+            Self::NotReserved { .. } => "not_reserved",
+            Self::NotClaimed { .. } => "not_claimed",
+            Self::FileExists { .. } => "file_exists",
+            Self::FileChanged { .. } => "file_changed",
+            Self::WriterConflict { .. } => "writer_conflict",
             Self::TooLarge(_) => "too_large",
             Self::BadRange(_) => "bad_range",
             Self::NotStored { .. } => "not_stored",
@@ -154,23 +201,39 @@ impl Error {
         }
     }
 
-    /// How long the reason lasts: a refusal outlasts a full disk, which outlasts everything else.
+    /// How long the reason lasts: what only a person can change outlasts a full disk, which outlasts what passes.
     #[must_use]
     pub fn weight(&self) -> u8 {
         match self {
-            Self::Refused { .. } => 2,
-            Self::DiskFull { .. } => 1,
+            Self::Refused { .. } => 5,
+            Self::FileExists { .. } => 4,
+            Self::WriterConflict { .. } => 3,
+            Self::DiskFull { .. } => 2,
+            Self::FileChanged { .. } => 1,
             _ => 0,
         }
     }
 
     fn blame(&self) -> (Option<&str>, Option<&str>) {
         match self {
-            Self::Refused { path, why } | Self::Unavailable { path, why } => (Some(path), Some(why)),
-            Self::NotStored { path } => (Some(path), None),
+            Self::Refused { path, why } | Self::Unavailable { path, why } | Self::FileChanged { path, why } => {
+                (Some(path), Some(why))
+            }
+            Self::NotStored { path }
+            | Self::NotReserved { path }
+            | Self::NotClaimed { path }
+            | Self::FileExists { path }
+            | Self::WriterConflict { path, .. } => (Some(path), None),
             Self::DiskFull { path } => (Some(path), Some("the disk is full")),
             _ => (None, None),
         }
+    }
+
+    /// The error as it is told, as JSON.
+    pub(crate) fn body(&self) -> impl Serialize {
+        let (path, why) = self.blame();
+        let holder = if let Self::WriterConflict { holder, .. } = self { Some(holder.as_str()) } else { None };
+        Body { kind: self.kind(), message: self.to_string(), path, why, holder }
     }
 }
 
@@ -179,9 +242,7 @@ impl IntoResponse for Error {
         if self.status().is_server_error() {
             tracing::warn!(kind = self.kind(), message = %self);
         }
-        let (path, why) = self.blame();
-        let body = Json(Body { kind: self.kind(), message: self.to_string(), path, why });
-        let mut response = (self.status(), body).into_response();
+        let mut response = (self.status(), Json(self.body())).into_response();
         let headers = response.headers_mut();
         match self {
             Self::Unauthorized => {

@@ -82,7 +82,13 @@ fn cors(state: &AppState) -> CorsLayer {
         routes::headers::CONTENT_DIGEST,
         header::RANGE,
     ];
-    let told = [header::CONTENT_RANGE, routes::headers::CONTENT_DIGEST, header::RETRY_AFTER, header::WWW_AUTHENTICATE];
+    let told = [
+        header::CONTENT_RANGE,
+        routes::headers::CONTENT_DIGEST,
+        routes::headers::FILES,
+        header::RETRY_AFTER,
+        header::WWW_AUTHENTICATE,
+    ];
     CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(move |origin, _| config.allows_origin(origin.as_bytes())))
         .allow_methods([Method::GET, Method::PUT, Method::POST, Method::DELETE])

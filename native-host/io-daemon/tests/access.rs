@@ -112,16 +112,17 @@ async fn fault_64_an_origin_that_is_not_listed_reaches_no_handler() {
     bed.send(empty(two)).await.is(403, "forbidden_origin");
 }
 
+const OWN_FOLDER: &str = r#"{"root":"root","files":[{"path":[".piecewise","a"],"length":1}]}"#;
+
 #[tokio::test]
 async fn fault_64_every_error_can_be_read_by_an_allowed_page() {
     let bed = narrowed();
-    bed.register(&[("a", 4), ("folder", 4)]).await;
-    std::fs::create_dir_all(bed.file("folder")).unwrap();
+    bed.open(&[("a", 4), ("folder", 4)]).await;
     let large = request("POST", "/v1/sets/set/write").header("content-range", "bytes 0-1/*");
     let mismatch = support::sha1_of(b"x");
     let asked = [
         (401, empty(anonymous("GET", "/v1/config"))),
-        (403, support::write_request("set", 4, b"abcd")),
+        (403, request("PUT", "/v1/sets/own").body(OWN_FOLDER.into()).unwrap()),
         (403, empty(Request::get("/health").header("host", "evil.com"))),
         (404, empty(request("GET", "/nowhere"))),
         (404, empty(request("GET", "/v1/sets/none/read"))),

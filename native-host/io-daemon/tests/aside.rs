@@ -4,10 +4,9 @@ mod support;
 
 use std::os::unix::fs::symlink;
 
-use axum::body::Body;
 use piecewise_io_daemon::disk::Limits;
 use serde_json::{Value, json};
-use support::{Answer, Bed, request, set_of, write_request};
+use support::{Answer, Bed, set_of, write_request};
 
 /// A set with a folder for skipped files.
 fn set_with_aside(files: &[(&str, u64)], skipped: &[usize]) -> Value {
@@ -21,6 +20,7 @@ fn set_with_aside(files: &[(&str, u64)], skipped: &[usize]) -> Value {
 async fn one_of_three(bed: &Bed) {
     bed.put("set", set_with_aside(&ABC, &[])).await.is(201, "");
     skip(bed, &[1, 2]).await.is(204, "");
+    bed.claim_all("set", 3, "overwritten").await;
     bed.write(0, b"aaaabbbbcc").await.is(204, "");
 }
 
@@ -37,7 +37,8 @@ fn lie_in_place(bed: &Bed, content: &str) {
 }
 
 async fn remove_all(bed: &Bed) -> Answer {
-    bed.send(request("DELETE", "/v1/sets/set?files=true").body(Body::empty()).unwrap()).await
+    bed.post("/v1/sets/set/reserve", json!({ "files": [0, 1, 2] })).await;
+    bed.post("/v1/sets/set/remove", json!({ "files": [0, 1, 2] })).await
 }
 
 /// The files below the root, without folders.
@@ -53,7 +54,9 @@ async fn a_skipped_file_is_set_aside_and_read_from_there() {
     assert_eq!(files(&bed), [".hidden/parts/t/b/b", ".hidden/parts/t/b/c", "t/a"]);
     assert_eq!(bed.read("bytes=2-9").await.body, "aabbbbcc");
     assert_eq!(bed.digests("sha1", json!([[0, 4], [4, 4], [8, 4]])).await.body.split(|byte| *byte == b'\n').count(), 4);
-    bed.flush().await.is(204, "");
+    assert_eq!(bed.flush(&[0, 1, 2]).await, [4, 4, 2]);
+    let facts = bed.look(&[0, 2]).await;
+    assert_eq!([&facts[0]["isAside"], &facts[1]["isAside"]], [false, true]);
     assert_eq!(std::fs::read(bed.file(".hidden/parts/t/b/c")).unwrap(), b"cc");
 }
 
@@ -69,7 +72,7 @@ async fn a_file_that_is_wanted_again_is_moved_and_leaves_no_folder() {
 
     assert_eq!(bed.tree(), [".hidden/", "t/", "t/a", "t/b/", "t/b/b", "t/b/c"]);
     bed.write(10, b"cc").await.is(204, "");
-    bed.flush().await.is(204, "");
+    assert_eq!(bed.flush(&[0, 1, 2]).await, [4, 4, 4]);
     assert_eq!(bed.read("bytes=0-").await.body, "aaaabbbbcccc");
 }
 
@@ -77,9 +80,11 @@ async fn a_file_that_is_wanted_again_is_moved_and_leaves_no_folder() {
 async fn a_daemon_that_was_started_again_is_told_with_the_registration() {
     let bed = Bed::new();
     one_of_three(&bed).await;
+    bed.forget("set").await.is(204, "");
     let successor = Bed::on(&bed.root);
 
     successor.put("set", set_with_aside(&ABC, &[1, 2])).await.is(201, "");
+    successor.claim_all("set", 3, "overwritten").await;
     successor.write(8, b"cccc").await.is(204, "");
 
     assert_eq!(files(&successor), [".hidden/parts/t/b/b", ".hidden/parts/t/b/c", "t/a"]);
@@ -93,12 +98,14 @@ async fn a_daemon_that_was_started_again_is_told_with_the_registration() {
 async fn what_an_earlier_registration_set_aside_is_used_until_it_is_brought_back() {
     let bed = Bed::new();
     one_of_three(&bed).await;
+    bed.forget("set").await.is(204, "");
     let successor = Bed::on(&bed.root);
     successor.put("set", set_with_aside(&ABC, &[])).await.is(201, "");
 
     assert_eq!(successor.read("bytes=0-9").await.body, "aaaabbbbcc");
+    successor.claim_all("set", 3, "overwritten").await;
     successor.write(10, b"cc").await.is(204, "");
-    successor.flush().await.is(204, "");
+    assert_eq!(successor.flush(&[0, 1, 2]).await, [4, 4, 4]);
     assert_eq!(files(&successor), [".hidden/parts/t/b/b", ".hidden/parts/t/b/c", "t/a"]);
     skip(&successor, &[1]).await.is(204, "");
 
@@ -112,6 +119,8 @@ async fn registering_again_changes_nothing_of_what_is_skipped() {
     one_of_three(&bed).await;
 
     bed.put("set", set_with_aside(&ABC, &[])).await.is(204, "");
+    bed.write(8, b"cccc").await.is(409, "not_claimed");
+    bed.claim_all("set", 3, "overwritten").await;
     bed.write(8, b"cccc").await.is(204, "");
     assert_eq!(files(&bed), [".hidden/parts/t/b/b", ".hidden/parts/t/b/c", "t/a"]);
     skip(&bed, &[]).await.is(204, "");
@@ -156,9 +165,9 @@ async fn a_file_in_the_place_is_never_replaced_and_what_was_set_aside_goes() {
 
     assert_eq!(files(&bed), [".hidden/parts/t/b/c", "t/a", "t/b/b"]);
     assert_eq!(bed.read("bytes=4-7").await.body, "mine");
-    bed.write(4, b"bbbb").await.is(204, "");
-    bed.flush().await.is(204, "");
-    assert_eq!(std::fs::read(bed.file("t/b/b")).unwrap(), b"bbbb");
+    bed.write(4, b"bbbb").await.is(409, "file_changed");
+    assert_eq!(bed.flush(&[1]).await, ["file_changed"]);
+    assert_eq!(std::fs::read(bed.file("t/b/b")).unwrap(), b"mine");
 }
 
 #[tokio::test]
@@ -167,6 +176,7 @@ async fn what_cannot_be_moved_stays_aside_and_the_others_are_moved() {
     one_of_three(&bed).await;
     std::fs::create_dir_all(bed.file("t/b/b")).unwrap();
 
+    assert_eq!(bed.look(&[1]).await[0]["isAside"], true);
     let refused = skip(&bed, &[]).await;
 
     refused.is(403, "refused");
@@ -218,29 +228,17 @@ async fn a_folder_of_another_set_is_not_taken_for_a_file_that_was_set_aside() {
 }
 
 #[tokio::test]
-async fn preparing_makes_the_empty_files_that_are_wanted() {
-    let bed = Bed::new();
-    bed.put("set", set_with_aside(&[("a", 0), ("b/c", 0), ("d", 4)], &[])).await.is(201, "");
-
-    skip(&bed, &[0]).await.is(204, "");
-    assert_eq!(bed.tree(), ["b/", "b/c"]);
-    skip(&bed, &[1]).await.is(204, "");
-
-    assert_eq!(bed.tree(), ["a", "b/", "b/c"]);
-}
-
-#[tokio::test]
-async fn fault_49_a_file_deleted_while_set_aside_is_refused() {
+async fn fault_49_a_file_deleted_while_set_aside_is_not_made_again_by_a_write() {
     let bed = Bed::new();
     one_of_three(&bed).await;
     std::fs::remove_file(bed.file(".hidden/parts/t/b/b")).unwrap();
 
-    bed.write(4, b"bbbb").await.is(403, "refused");
+    bed.write(4, b"bbbb").await.is(409, "file_changed");
 
-    skip(&bed, &[2]).await.is(403, "refused");
-    bed.read("bytes=4-7").await.is(416, "not_stored");
-    bed.put("set", set_with_aside(&ABC, &[])).await.is(204, "");
     skip(&bed, &[2]).await.is(204, "");
+    bed.read("bytes=4-7").await.is(416, "not_stored");
+    bed.write(4, b"bbbb").await.is(409, "file_changed");
+    bed.claim("set", json!([{ "file": 1, "as": "new" }])).await;
     bed.write(4, b"bbbb").await.is(204, "");
     assert_eq!(files(&bed), [".hidden/parts/t/b/c", "t/a", "t/b/b"]);
 }
@@ -251,6 +249,7 @@ async fn room_is_reserved_for_a_file_once_it_is_wanted() {
     let mut set = set_with_aside(&[("a", 4), ("b", 100_000)], &[1]);
     set["allocate"] = true.into();
     bed.put("set", set).await.is(201, "");
+    bed.make("set", 2).await;
     bed.write(0, b"aaaabb").await.is(204, "");
     let length = |path: &str| std::fs::metadata(bed.file(path)).unwrap().len();
     assert_eq!(length(".hidden/parts/b"), 2);
@@ -266,13 +265,13 @@ async fn fault_69_removing_files_takes_what_is_set_aside_and_nothing_of_others()
     let bed = Bed::new();
     one_of_three(&bed).await;
     bed.put("other", set_with_aside(&[("t/kept", 2), ("u", 2)], &[0, 1])).await.is(201, "");
+    bed.make("other", 2).await;
     bed.send(write_request("other", 0, b"kkuu")).await.is(204, "");
 
     remove_all(&bed).await.is(204, "");
 
     assert_eq!(files(&bed), [".hidden/parts/t/kept", ".hidden/parts/u"]);
-    bed.put("set", set_with_aside(&[("t/kept", 2), ("u", 2)], &[])).await.is(201, "");
-    remove_all(&bed).await.is(204, "");
+    bed.post("/v1/sets/other/remove", json!({ "files": [0, 1] })).await.is(204, "");
     assert_eq!(bed.tree(), [".hidden/"]);
 }
 
@@ -285,7 +284,9 @@ async fn fault_61_nothing_is_set_aside_or_brought_back_through_a_symlink_that_le
     symlink(&outside, bed.file(".hidden")).unwrap();
     bed.put("set", set_with_aside(&ABC, &[1, 2])).await.is(201, "");
 
-    bed.write(0, b"aaaabbbbcccc").await.is(403, "refused");
+    for told in bed.claim_all("set", 3, "new").await.drain(1..) {
+        assert_eq!(told["error"]["kind"], "refused");
+    }
     bed.read("bytes=4-7").await.is(403, "refused");
     skip(&bed, &[0]).await.is(403, "refused");
     remove_all(&bed).await.is(204, "");
@@ -293,6 +294,7 @@ async fn fault_61_nothing_is_set_aside_or_brought_back_through_a_symlink_that_le
     assert!(!outside.join("parts/t/b/c").exists());
 
     std::fs::remove_file(bed.file(".hidden")).unwrap();
+    bed.forget("set").await.is(204, "");
     one_of_three(&bed).await;
     symlink(&outside, bed.file("t/b")).unwrap();
     skip(&bed, &[]).await.is(403, "refused");
@@ -334,7 +336,7 @@ async fn a_malformed_selection_is_refused() {
 #[tokio::test]
 async fn a_set_without_a_folder_for_them_has_skipped_files_in_their_places() {
     let bed = Bed::new();
-    bed.register(&ABC).await;
+    bed.open(&ABC).await;
     skip(&bed, &[1, 2]).await.is(204, "");
 
     bed.write(0, b"aaaabbbbcccc").await.is(204, "");

@@ -42,7 +42,7 @@ async fn fault_66_a_download_goes_on_among_idle_and_slow_connections() {
     let idle = idle();
     raise_descriptors(idle + 4 * SLOW);
     let served = Served::new(Limits::default()).await;
-    served.bed.register(&[("a", (PIECE * PIECES) as u64)]).await;
+    served.bed.open(&[("a", (PIECE * PIECES) as u64)]).await;
     let mut trusted = served.connect().await;
     trusted.ask("POST /v1/control/ping", "", b"").await.unwrap().is(204, "");
     let over = CancellationToken::new();

@@ -16,6 +16,9 @@ use support::{Bed, MIB, pattern, request, set_of, sha1_of, write_request};
 async fn a_write_over_several_files_reads_back() {
     let bed = Bed::new();
     bed.register(&[("a/one", 10), ("empty", 0), ("two", 5), ("b/c/three", 100)]).await;
+    bed.post("/v1/sets/set/reserve", json!({ "files": [0, 2, 3] })).await.is(204, "");
+    let new = |file: usize| json!({ "file": file, "as": "new" });
+    bed.claim("set", json!([new(0), new(2), new(3)])).await;
     let bytes = pattern(40, 1);
 
     bed.write(5, &bytes).await.is(204, "");
@@ -26,7 +29,7 @@ async fn a_write_over_several_files_reads_back() {
     assert_eq!(answer.body, bytes);
     assert_eq!(std::fs::read(bed.file("two")).unwrap(), bytes[5..10]);
     assert!(!bed.file("empty").exists());
-    bed.flush().await.is(204, "");
+    assert_eq!(bed.flush(&[0, 2, 3]).await, [15 - 5, 5, 30]);
     let stats = bed.stats().await;
     assert_eq!((&stats["writes"], &stats["writtenBytes"], &stats["reads"]), (&json!(1), &json!(40), &json!(1)));
     assert_eq!(stats["bufferedBytes"], 0);
@@ -42,6 +45,8 @@ async fn padding_reads_as_zeros_and_exists_nowhere() {
         { "path": ["b"], "length": 3 },
     ]);
     bed.put("set", json!({ "root": "root", "files": files })).await.is(201, "");
+    bed.post("/v1/sets/set/reserve", json!({ "files": [0, 1, 2, 3] })).await.is(204, "");
+    bed.claim("set", json!([{ "file": 0, "as": "new" }, { "file": 3, "as": "new" }])).await;
     let zeros = vec![0; 20_001];
     let whole = [b"abc".as_slice(), &zeros, b"def"].concat();
 
@@ -59,7 +64,7 @@ async fn a_digest_mismatch_over_300_files_touches_none() {
     let bed = Bed::new();
     let names: Vec<_> = (0..300).map(|index| format!("folder/{index}")).collect();
     let files: Vec<_> = names.iter().map(|name| (name.as_str(), 10)).collect();
-    bed.register(&files).await;
+    bed.open(&files).await;
     let bytes = pattern(3000, 2);
     let wrong = request("POST", "/v1/sets/set/write")
         .header("content-range", "bytes 0-2999/*")
@@ -67,7 +72,7 @@ async fn a_digest_mismatch_over_300_files_touches_none() {
 
     bed.send(wrong.body(bytes.clone().into()).unwrap()).await.is(409, "digest_mismatch");
 
-    assert_eq!(bed.tree(), [""; 0]);
+    assert!(names.iter().all(|name| std::fs::metadata(bed.file(name)).unwrap().len() == 0));
     bed.write(0, &bytes).await.is(204, "");
     assert_eq!(bed.tree().len(), 301);
     assert_eq!(bed.read("bytes=0-").await.body, bytes);
@@ -76,7 +81,7 @@ async fn a_digest_mismatch_over_300_files_touches_none() {
 #[tokio::test]
 async fn sha_256_is_as_good_as_sha_1() {
     let bed = Bed::new();
-    bed.register(&[("a", 3)]).await;
+    bed.open(&[("a", 3)]).await;
     let digest = format!("sha-256=:{}:", Digest::of(Algorithm::Sha256, b"abc").to_base64());
     let write = |digest: String| {
         request("POST", "/v1/sets/set/write").header("content-range", "bytes 0-2/*").header("content-digest", digest)
@@ -119,7 +124,7 @@ async fn a_write_without_its_headers_is_malformed() {
 #[tokio::test]
 async fn fault_54_the_same_piece_at_once_and_again_is_stored_once() {
     let bed = Arc::new(Bed::new());
-    bed.register(&[("a", 500_000), ("b", 500_000)]).await;
+    bed.open(&[("a", 500_000), ("b", 500_000)]).await;
     let bytes = pattern(1_000_000, 3);
 
     let writes = (0..8).map(|_| {
@@ -138,7 +143,7 @@ async fn fault_54_the_same_piece_at_once_and_again_is_stored_once() {
 #[tokio::test]
 async fn fault_65_a_range_beyond_the_set_is_refused_without_holding_anything() {
     let bed = Bed::new();
-    bed.register(&[("a", 1000)]).await;
+    bed.open(&[("a", 1000)]).await;
     for range in ["bytes 0-9007199254740991/*", "bytes 9007199254740991-9007199254740992/*", "bytes 1000-1000/*"] {
         let write = request("POST", "/v1/sets/set/write").header("content-range", range);
         let answer = bed.send(write.header("content-digest", sha1_of(b"x")).body("x".into()).unwrap()).await;
@@ -154,7 +159,7 @@ async fn fault_65_a_range_beyond_the_set_is_refused_without_holding_anything() {
 #[tokio::test]
 async fn fault_65_a_write_over_the_limit_is_told_before_its_body_is_read() {
     let bed = Bed::new();
-    bed.register(&[("a", 1 << 40)]).await;
+    bed.open(&[("a", 1 << 40)]).await;
     let write = request("POST", "/v1/sets/set/write")
         .header("content-range", format!("bytes 0-{}/*", 512 * MIB))
         .header("content-digest", sha1_of(b""));
@@ -209,7 +214,7 @@ async fn fault_65_a_registration_over_64_mib_is_too_large() {
 #[tokio::test(start_paused = true)]
 async fn fault_66_a_body_that_stops_is_given_up_after_30_seconds() {
     let bed = Bed::new();
-    bed.register(&[("a", 10)]).await;
+    bed.open(&[("a", 10)]).await;
     let stuck = stream::iter([Ok::<_, String>(Bytes::from_static(b"abc"))]).chain(stream::pending());
     let write = request("POST", "/v1/sets/set/write").header("content-range", "bytes 0-9/*");
     let started = tokio::time::Instant::now();
@@ -225,7 +230,7 @@ async fn fault_66_a_body_that_stops_is_given_up_after_30_seconds() {
 #[tokio::test]
 async fn fault_70_ranges_of_stored_and_missing_bytes() {
     let bed = Bed::new();
-    bed.register(&[("a", 10), ("b", 10)]).await;
+    bed.open(&[("a", 10), ("b", 10)]).await;
     bed.write(0, b"0123456789ab").await.is(204, "");
 
     assert_eq!(bed.read("bytes=0-3").await.body, "0123");
@@ -256,7 +261,7 @@ async fn fault_70_ranges_of_stored_and_missing_bytes() {
 async fn a_large_read_comes_in_chunks_and_whole() {
     let bed = Bed::new();
     let bytes = pattern(3 * MIB + 17, 4);
-    bed.register(&[("a", 2 * MIB as u64), ("b", MIB as u64 + 17)]).await;
+    bed.open(&[("a", 2 * MIB as u64), ("b", MIB as u64 + 17)]).await;
     bed.write(0, &bytes).await.is(204, "");
 
     let answer = bed.read("bytes=1-").await;
@@ -270,7 +275,7 @@ async fn a_file_that_shrinks_while_it_is_read_breaks_the_answer_off() {
     use http_body_util::BodyExt as _;
     let bed = Bed::new();
     let bytes = pattern(4 * MIB, 5);
-    bed.register(&[("a", 4 * MIB as u64)]).await;
+    bed.open(&[("a", 4 * MIB as u64)]).await;
     bed.write(0, &bytes).await.is(204, "");
     let read = request("GET", "/v1/sets/set/read").body(Body::empty()).unwrap();
     let mut body = tower::ServiceExt::oneshot(bed.app.clone(), read).await.unwrap().into_body();
@@ -285,7 +290,7 @@ async fn a_file_that_shrinks_while_it_is_read_breaks_the_answer_off() {
 async fn digests_come_in_the_order_asked_with_null_for_what_is_missing() {
     let bed = Bed::new();
     let bytes = pattern(MIB + 5, 6);
-    bed.register(&[("a", MIB as u64), ("b", 5), ("c", 100)]).await;
+    bed.open(&[("a", MIB as u64), ("b", 5), ("c", 100)]).await;
     bed.write(0, &bytes).await.is(204, "");
 
     let answer = bed.digests("sha1", json!([[MIB, 5], [0, MIB + 5], [MIB, 6], [MIB + 5, 1], [3, 1]])).await;
@@ -301,7 +306,7 @@ async fn digests_come_in_the_order_asked_with_null_for_what_is_missing() {
 #[tokio::test]
 async fn many_ranges_are_answered_and_too_many_are_not() {
     let bed = Bed::new();
-    bed.register(&[("a", 70_000)]).await;
+    bed.open(&[("a", 70_000)]).await;
     bed.write(0, &pattern(70_000, 7)).await.is(204, "");
     let ranges = |count: usize| Value::from((0..count).map(|at| json!([at, 1])).collect::<Vec<_>>());
 
@@ -338,16 +343,20 @@ async fn the_digest_of_a_body_is_told_in_hex() {
 }
 
 #[tokio::test]
-async fn a_longer_file_is_cut_and_a_whole_one_reserved_at_the_first_write() {
+async fn a_whole_file_is_reserved_at_the_first_write_and_none_is_cut() {
     let bed = Bed::new();
     let mut set = set_of(&[("long", 10), ("new", 50_000)]);
     set["allocate"] = true.into();
     bed.put("set", set).await.is(201, "");
     std::fs::write(bed.file("long"), "0123456789 and more").unwrap();
+    bed.post("/v1/sets/set/reserve", json!({ "files": [0, 1] })).await.is(204, "");
+    let facts = bed.look(&[0]).await.remove(0);
+    let facts = json!({ "length": 19, "mtimeNs": facts["mtimeNs"], "identity": facts["identity"] });
+    bed.claim("set", json!([{ "file": 0, "as": "found", "facts": facts }, { "file": 1, "as": "new" }])).await;
 
     bed.write(8, b"xyz").await.is(204, "");
 
-    assert_eq!(std::fs::read(bed.file("long")).unwrap(), b"01234567xy");
+    assert_eq!(std::fs::read(bed.file("long")).unwrap(), b"01234567xy and more");
     assert_eq!(std::fs::metadata(bed.file("new")).unwrap().len(), 50_000);
 }
 
@@ -356,7 +365,7 @@ async fn sixty_four_pieces_of_16_mib_at_once_stay_within_the_budget() {
     const PIECE: usize = 16 * MIB;
     let budget = 64 * MIB;
     let bed = Arc::new(Bed::with(Limits { buffer_bytes: budget, ..Limits::default() }, None));
-    bed.register(&[("a", 64 * PIECE as u64)]).await;
+    bed.open(&[("a", 64 * PIECE as u64)]).await;
     let piece = Bytes::from(pattern(PIECE, 9));
     let digest = sha1_of(&piece);
 
@@ -387,7 +396,7 @@ async fn sixty_four_pieces_of_16_mib_at_once_stay_within_the_budget() {
 #[tokio::test(start_paused = true)]
 async fn a_write_that_finds_no_room_is_told_to_come_again() {
     let bed = Bed::with(Limits { buffer_bytes: MIB, ..Limits::default() }, None);
-    bed.register(&[("a", 10)]).await;
+    bed.open(&[("a", 10)]).await;
     let budget: &Budget = bed.state.disk().budget();
     let held = budget.lend(MIB).await.unwrap();
 
@@ -406,7 +415,7 @@ fn a_client_that_goes_away_does_not_stop_a_write_that_has_begun() {
     runtime.block_on(async {
         let bed = Bed::new();
         let bytes = pattern(MIB, 10);
-        bed.register(&[("a", MIB as u64)]).await;
+        bed.open(&[("a", MIB as u64)]).await;
         let (release, held) = mpsc::channel::<()>();
         let holding = tokio::task::spawn_blocking(move || held.recv());
         let mut write = Box::pin(tower::ServiceExt::oneshot(bed.app.clone(), write_request("set", 0, &bytes)));

@@ -148,14 +148,13 @@ fn it_ends_with_its_parent() {
 #[tokio::test]
 async fn fault_53_killed_and_started_anew_it_takes_the_same_write_again() {
     let root = tempfile::tempdir().unwrap();
-    let set = set_of(&[("a", 600_000), ("b", 600_000)]).to_string();
     let piece = pattern(1_200_000, 1);
     for _ in 0..2 {
         let daemon = Daemon::start(&mut on(&root), true);
         let mut client = Client::connect(daemon.address).await;
 
         client.write(0, &piece).await.unwrap().is(404, "unknown_set");
-        client.ask("PUT /v1/sets/set", "", set.as_bytes()).await.unwrap().is(201, "");
+        client.open(&[("a", 600_000), ("b", 600_000)]).await;
         client.write(0, &piece).await.unwrap().is(204, "");
 
         daemon.signal(Signal::KILL);
@@ -175,7 +174,7 @@ async fn fault_56_with_64_descriptors_many_files_and_idle_connections_are_no_tro
     let files: Vec<_> = names.iter().map(|name| (name.as_str(), 100)).collect();
     let bytes = pattern(1_000_000, 1);
     let mut client = Client::connect(daemon.address).await;
-    client.ask("PUT /v1/sets/set", "", set_of(&files).to_string().as_bytes()).await.unwrap().is(201, "");
+    client.open(&files).await;
     let mut idle = Vec::new();
     for _ in 0..100 {
         idle.push(Client::connect(daemon.address).await);
@@ -224,7 +223,7 @@ async fn fault_56_a_page_with_all_the_sockets_there_are_keeps_nobody_else_out() 
     // A client that comes only now finds room for its connection and for all of its files.
     let mut client = Client::connect(daemon.address).await;
     client.ask("GET /health", "", b"").await.unwrap().is(200, "");
-    client.ask("PUT /v1/sets/set", "", set_of(&files).to_string().as_bytes()).await.unwrap().is(201, "");
+    client.open(&files).await;
     client.write(0, &pattern(2_000, 1)).await.unwrap().is(204, "");
     assert_eq!(client.ask("GET /v1/sets/set/read", "", b"").await.unwrap().body, pattern(2_000, 1));
 
@@ -320,14 +319,14 @@ async fn a_reload_that_drops_a_root_revokes_its_sets_and_no_others() {
     let set = |root: &str, length: usize| {
         let mut set = set_of(&[("a", length as u64)]);
         set["root"] = root.into();
-        set.to_string().into_bytes()
+        set
     };
     configure(&config, &[("one", &one), ("two", &two)]);
     let daemon = Daemon::start(on(&root).arg("--config").arg(&config), true);
     let mut client = Client::connect(daemon.address).await;
     let bytes = pattern(64 * MIB, 1);
-    client.ask("PUT /v1/sets/set", "", &set("one", bytes.len())).await.unwrap().is(201, "");
-    client.ask("PUT /v1/sets/stays", "", &set("two", 4)).await.unwrap().is(201, "");
+    client.open_set(&set("one", bytes.len())).await;
+    client.ask("PUT /v1/sets/stays", "", set("two", 4).to_string().as_bytes()).await.unwrap().is(201, "");
     client.write(0, &bytes).await.unwrap().is(204, "");
     // A read and a write in flight: neither is at its end, as the client takes no more and sends no more.
     let mut reading = Client::connect(daemon.address).await;
@@ -344,10 +343,15 @@ async fn a_reload_that_drops_a_root_revokes_its_sets_and_no_others() {
 
     client.ask("GET /v1/sets/set/read", "Range: bytes=0-3\r\n", b"").await.unwrap().is(404, "unknown_set");
     client.write(0, b"evil").await.unwrap().is(404, "unknown_set");
-    for request in ["POST /v1/sets/set/flush", "DELETE /v1/sets/set?files=true"] {
-        client.ask(request, "", b"").await.unwrap().is(404, "unknown_set");
+    for step in ["flush", "claim", "remove"] {
+        client.ask(&format!("POST /v1/sets/set/{step}"), "", b"").await.unwrap().is(404, "unknown_set");
     }
-    client.ask("PUT /v1/sets/set", "", &set("one", bytes.len())).await.unwrap().is(404, "unknown_root");
+    client.ask("DELETE /v1/sets/set", "", b"").await.unwrap().is(404, "unknown_set");
+    client
+        .ask("PUT /v1/sets/set", "", set("one", bytes.len()).to_string().as_bytes())
+        .await
+        .unwrap()
+        .is(404, "unknown_root");
     assert_eq!(reading.answer().await.err().map(|error| error.kind()), Some(std::io::ErrorKind::UnexpectedEof));
     writing.raw([0; 5]).await.unwrap();
     writing.answer().await.unwrap().is(404, "unknown_set");
@@ -360,7 +364,7 @@ async fn a_reload_that_drops_a_root_revokes_its_sets_and_no_others() {
     configure(&config, &[("two", &one), ("one", &one)]);
     client.ask("POST /v1/config/reload", "", b"").await.unwrap().is(200, "");
     client.ask("POST /v1/sets/stays/flush", "", b"").await.unwrap().is(404, "unknown_set");
-    client.ask("PUT /v1/sets/set", "", &set("one", bytes.len())).await.unwrap().is(201, "");
+    client.open_set(&set("one", bytes.len())).await;
     client.write(0, b"good").await.unwrap().is(204, "");
 }
 
@@ -391,7 +395,7 @@ async fn a_root_that_is_gone_is_made_neither_by_a_reload_nor_by_a_daemon_that_kn
 
     std::fs::remove_dir(&drive).unwrap();
     std::fs::rename(&away, &drive).unwrap();
-    client.ask("PUT /v1/sets/set", "", &set).await.unwrap().is(201, "");
+    client.open(&[("a", 4)]).await;
     client.write(0, b"abcd").await.unwrap().is(204, "");
 }
 

@@ -15,7 +15,7 @@ fn limits(max_connections: usize, header_timeout: Duration) -> Limits {
 #[tokio::test]
 async fn a_piece_is_written_and_read_over_one_connection() {
     let served = Served::new(Limits::default()).await;
-    served.bed.register(&[("a/b", 2 * MIB as u64)]).await;
+    served.bed.open(&[("a/b", 2 * MIB as u64)]).await;
     let bytes = pattern(2 * MIB, 1);
     let mut client = served.connect().await;
 
@@ -52,8 +52,7 @@ async fn fault_53_a_write_to_a_daemon_started_anew_is_told_and_then_repeated() {
     let piece = pattern(4 * MIB, 3);
 
     client.write(0, &piece).await.unwrap().is(404, "unknown_set");
-    let set = support::set_of(&[("a", 4 * MIB as u64)]).to_string();
-    client.ask("PUT /v1/sets/set", "", set.as_bytes()).await.unwrap().is(201, "");
+    client.open(&[("a", 4 * MIB as u64)]).await;
     client.write(0, &piece).await.unwrap().is(204, "");
     client.write(0, &piece).await.unwrap().is(204, "");
 
@@ -63,7 +62,7 @@ async fn fault_53_a_write_to_a_daemon_started_anew_is_told_and_then_repeated() {
 #[tokio::test]
 async fn fault_65_a_declared_length_over_the_limit_is_413_before_any_body() {
     let served = Served::new(Limits::default()).await;
-    served.bed.register(&[("a", 1 << 40)]).await;
+    served.bed.open(&[("a", 1 << 40)]).await;
     let mut client = served.connect().await;
     let more = format!(
         "Content-Range: bytes 0-9/*\r\nContent-Digest: {}\r\nContent-Length: {}\r\n",
@@ -175,7 +174,7 @@ async fn fault_66_trusted_connections_stop_at_the_cap() {
 async fn fault_49_a_read_whose_file_shrinks_never_ends_cleanly() {
     let served = Served::new(Limits::default()).await;
     let length = 64 * MIB;
-    served.bed.register(&[("a", length as u64)]).await;
+    served.bed.open(&[("a", length as u64)]).await;
     let file = std::fs::File::create(served.bed.file("a")).unwrap();
     file.set_len(length as u64).unwrap();
     let mut client = served.connect().await;
@@ -191,7 +190,7 @@ async fn fault_49_a_read_whose_file_shrinks_never_ends_cleanly() {
 #[tokio::test]
 async fn a_request_in_flight_is_answered_after_the_signal_to_end() {
     let served = Served::new(Limits::default()).await;
-    served.bed.register(&[("a", 10)]).await;
+    served.bed.open(&[("a", 10)]).await;
     let mut client = served.connect().await;
     let more =
         format!("Content-Range: bytes 0-9/*\r\nContent-Digest: {}\r\nContent-Length: 10\r\n", sha1_of(b"0123456789"));
@@ -230,7 +229,7 @@ async fn strangers_do_not_delay_the_end() {
 #[tokio::test]
 async fn digests_stream_over_a_socket() {
     let served = Served::new(Limits::default()).await;
-    served.bed.register(&[("a", 16 * MIB as u64)]).await;
+    served.bed.open(&[("a", 16 * MIB as u64)]).await;
     let mut client: Client = served.connect().await;
     client.write(0, &pattern(16 * MIB, 4)).await.unwrap().is(204, "");
     let ranges: Vec<_> = (0..16).map(|index| json!([index * MIB, MIB])).collect();

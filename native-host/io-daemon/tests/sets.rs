@@ -114,36 +114,37 @@ async fn fault_61_a_symlink_put_in_the_way_later_leads_nowhere() {
     symlink(&outside, bed.file("folder")).unwrap();
     symlink(outside.join("file"), bed.file("link")).unwrap();
 
-    for begin in [0, 4] {
-        let answer = bed.write(begin, b"evil").await;
-        answer.is(403, "refused");
-        assert_eq!(answer.json()["why"], "a symbolic link leads out of the root");
+    bed.post("/v1/sets/set/reserve", json!({ "files": [0] })).await.is(403, "refused");
+    bed.post("/v1/sets/set/reserve", json!({ "files": [1] })).await.is(204, "");
+    for how in ["new", "overwritten"] {
+        let told = bed.claim("set", json!([{ "file": 1, "as": how }])).await.remove(0);
+        assert!(["refused", "file_exists"].contains(&told["error"]["kind"].as_str().unwrap()), "{told}");
     }
+    assert_eq!(bed.look(&[0, 1]).await[0]["error"]["kind"], "refused");
     bed.read("bytes=0-3").await.is(403, "refused");
     bed.digests("sha1", json!([[4, 4]])).await.is(403, "refused");
-    let removal = request("DELETE", "/v1/sets/set?files=true").body(Body::empty()).unwrap();
-    bed.send(removal).await.is(403, "refused");
+    bed.post("/v1/sets/set/remove", json!({ "files": [1] })).await.is(204, "");
 
     assert_eq!(std::fs::read(outside.join("file")).unwrap(), b"kept");
 }
 
 #[tokio::test]
-async fn preparing_makes_the_empty_files_and_nothing_else() {
+async fn preparing_makes_no_file() {
     let bed = Bed::new();
     bed.register(&[("a/data", 5), ("b/c/empty", 0), ("d/other", 0)]).await;
 
     bed.post("/v1/sets/set/prepare", json!({ "skipped": [2] })).await.is(204, "");
     bed.post("/v1/sets/set/prepare", json!({ "skipped": [2] })).await.is(204, "");
 
-    assert_eq!(bed.tree(), ["b/", "b/c/", "b/c/empty"]);
+    assert_eq!(bed.tree(), [""; 0]);
     bed.post("/v1/sets/set/prepare", json!({ "skipped": [3] })).await.is(400, "bad_request");
     bed.post("/v1/sets/none/prepare", json!({ "skipped": [0] })).await.is(404, "unknown_set");
 }
 
 #[tokio::test]
-async fn removing_forgets_and_leaves_the_files() {
+async fn forgetting_leaves_the_files() {
     let bed = Bed::new();
-    bed.register(&[("a/b", 3)]).await;
+    bed.open(&[("a/b", 3)]).await;
     bed.write(0, b"abc").await.is(204, "");
 
     bed.send(request("DELETE", "/v1/sets/set").body(Body::empty()).unwrap()).await.is(204, "");
@@ -157,28 +158,31 @@ async fn removing_forgets_and_leaves_the_files() {
 #[tokio::test]
 async fn fault_69_removing_files_takes_exactly_those_and_never_the_root() {
     let bed = Bed::new();
-    bed.register(&[("a/b/one", 1), ("a/two", 1), ("three", 1), ("never/written", 1)]).await;
+    bed.register(&[("a/b/one", 1), ("a/two", 1), ("three", 1), ("never/written", 1), ("a/other", 1)]).await;
+    bed.make("set", 3).await;
     bed.write(0, b"123").await.is(204, "");
     std::fs::write(bed.file("a/kept"), "").unwrap();
+    std::fs::write(bed.file("a/other"), "not reserved").unwrap();
     std::fs::create_dir(bed.file("also")).unwrap();
 
-    bed.send(request("DELETE", "/v1/sets/set?files=true").body(Body::empty()).unwrap()).await.is(204, "");
+    bed.post("/v1/sets/set/remove", json!({ "files": [0, 1, 2, 4] })).await.is(409, "not_reserved");
+    assert!(bed.file("a/b/one").exists());
+    bed.post("/v1/sets/set/reserve", json!({ "files": [3] })).await.is(204, "");
+    bed.post("/v1/sets/set/remove", json!({ "files": [0, 1, 2, 3] })).await.is(204, "");
 
-    assert_eq!(bed.tree(), ["a/", "a/kept", "also/"]);
+    assert_eq!(bed.tree(), ["a/", "a/kept", "a/other", "also/"]);
+    bed.write(0, b"1").await.is(409, "file_changed");
 }
 
 #[tokio::test]
 async fn fault_69_a_root_that_is_empty_afterwards_stays() {
     let bed = Bed::new();
-    bed.register(&[("a/b", 1)]).await;
-    bed.write(0, b"1").await.is(204, "");
+    bed.open(&[("a/b", 1)]).await;
 
-    bed.send(request("DELETE", "/v1/sets/set?files=true").body(Body::empty()).unwrap()).await.is(204, "");
+    bed.post("/v1/sets/set/remove", json!({ "files": [0] })).await.is(204, "");
 
     assert!(bed.root.is_dir());
     assert_eq!(bed.tree(), [""; 0]);
-    let wrong = request("DELETE", "/v1/sets/set?files=yes").body(Body::empty()).unwrap();
-    bed.send(wrong).await.is(400, "bad_request");
 }
 
 #[tokio::test]
@@ -187,7 +191,8 @@ async fn fault_69_removing_files_takes_regular_files_only() {
     let target = bed.directory.path().join("target");
     std::fs::write(&target, "kept").unwrap();
     bed.register(&[("link", 1), ("dangling", 1), ("pipe", 1), ("socket", 1), ("folder", 1), ("file", 1)]).await;
-    bed.write(5, b"1").await.is(204, "");
+    bed.post("/v1/sets/set/reserve", json!({ "files": [0, 1, 2, 3, 4, 5] })).await.is(204, "");
+    bed.claim("set", json!([{ "file": 5, "as": "new" }])).await;
     symlink(&target, bed.file("link")).unwrap();
     symlink("file", bed.file("dangling")).unwrap();
     let made = std::process::Command::new("mkfifo").arg(bed.file("pipe")).status().unwrap();
@@ -196,23 +201,8 @@ async fn fault_69_removing_files_takes_regular_files_only() {
     std::fs::create_dir(bed.file("folder")).unwrap();
     std::fs::write(bed.file("folder/foreign"), "kept").unwrap();
 
-    let removal = || request("DELETE", "/v1/sets/set?files=true").body(Body::empty()).unwrap();
-    bed.send(removal()).await.is(403, "refused");
+    bed.post("/v1/sets/set/remove", json!({ "files": [0, 1, 2, 3, 4, 5] })).await.is(204, "");
 
     assert_eq!(bed.tree(), ["dangling", "folder/", "folder/foreign", "link", "pipe", "socket"]);
     assert_eq!(std::fs::read(&target).unwrap(), b"kept");
-    bed.send(request("DELETE", "/v1/sets/set").body(Body::empty()).unwrap()).await.is(204, "");
-}
-
-#[tokio::test]
-async fn a_file_that_cannot_be_deleted_keeps_the_set() {
-    let bed = Bed::new();
-    bed.register(&[("a", 1), ("b", 1)]).await;
-    std::fs::create_dir_all(bed.file("a/folder")).unwrap();
-    std::fs::write(bed.file("b"), "1").unwrap();
-
-    bed.send(request("DELETE", "/v1/sets/set?files=true").body(Body::empty()).unwrap()).await.is(403, "refused");
-
-    assert_eq!(bed.tree(), ["a/", "a/folder/"]);
-    bed.put("set", set_of(&[("a", 1), ("b", 1)])).await.is(204, "");
 }

@@ -8,13 +8,30 @@ use super::root::Gone;
 use crate::error::Error;
 
 /// A file that was there is gone.
-pub(crate) const DELETED: &str = "it was deleted while the torrent was open; verify the torrent again";
-/// A file is shorter than what was written to it.
-pub(crate) const CUT_OFF: &str = "it was cut off while the torrent was open; verify the torrent again";
-/// A sync failed: the system drops what it could not write, and says so only once.
-pub(crate) const LOST: &str = "the disk lost what was written to it; verify the torrent again";
+pub(crate) const DELETED: &str = "was deleted";
+/// A file is shorter than it was.
+pub(crate) const CUT_OFF: &str = "was cut off";
+/// Another file lies where one was, or something that is none.
+pub(crate) const REPLACED: &str = "was replaced";
+/// It is longer than it was, or was written since.
+pub(crate) const CHANGED: &str = "was changed";
 /// A pipe, a socket or a device lies where the file should.
 pub(crate) const NOT_REGULAR: &str = "it is not a regular file";
+
+/// The file at `path` is not what it was.
+pub(crate) fn changed(path: &str, why: &str) -> Error {
+    Error::FileChanged { path: path.to_owned(), why: why.to_owned() }
+}
+
+/// What the system says of bytes that it took and could not bring to the disk: it may have dropped them.
+pub(crate) fn of_sync(path: &str, error: &io::Error) -> Error {
+    match of(path, error) {
+        Error::Unavailable { path, why } => {
+            Error::Unavailable { path, why: format!("{why}; writes to it may be lost") }
+        }
+        other => other,
+    }
+}
 
 /// Blames `path` for what the system says.
 pub(crate) fn of(path: &str, error: &io::Error) -> Error {
@@ -24,6 +41,7 @@ pub(crate) fn of(path: &str, error: &io::Error) -> Error {
     let path = path.to_owned();
     match Errno::from_io_error(error) {
         Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => Error::DiskFull { path },
+        Some(Errno::EXIST) => Error::FileExists { path },
         Some(errno) => match refusal(errno) {
             Some(why) => Error::Refused { path, why: why.to_owned() },
             None => Error::Unavailable { path, why: passing(errno) },
@@ -32,6 +50,7 @@ pub(crate) fn of(path: &str, error: &io::Error) -> Error {
         None if error.kind() == io::ErrorKind::PermissionDenied => {
             Error::Refused { path, why: "a symbolic link leads out of the root".to_owned() }
         }
+        None if error.kind() == io::ErrorKind::AlreadyExists => Error::FileExists { path },
         None if error.kind() == io::ErrorKind::InvalidInput => Error::Refused { path, why: NOT_REGULAR.to_owned() },
         None => Error::Unavailable { path, why: "the system failed without a reason".to_owned() },
     }

@@ -9,12 +9,16 @@
 )]
 
 pub mod budget;
+pub mod claim;
 pub mod digest;
+pub mod facts;
 mod fault;
 mod handles;
 pub mod layout;
 pub mod locks;
 mod marker;
+mod moves;
+mod own_copy;
 pub mod path;
 mod places;
 mod prepare;
@@ -23,22 +27,29 @@ mod reserved;
 pub mod root;
 pub mod set;
 mod stored;
+mod writers;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
+use serde::Serialize;
 
 use self::budget::{Budget, Loan};
+use self::claim::Claim;
 use self::digest::{Algorithm, Digest};
+use self::facts::{Facts, Identity};
 use self::handles::Handles;
 pub use self::marker::Taking;
+use self::path::FilePath;
 use self::root::Root;
 use self::set::{FileSet, Registration};
+use self::writers::{Held, Writers};
 use crate::counters::Counters;
 use crate::error::{Error, Result};
 use crate::pool::Pool;
@@ -49,8 +60,27 @@ const MAX_OPERATIONS: usize = 8;
 /// Registered sets; a client that forgets none runs into this.
 const MAX_SETS: usize = 10_000;
 
+/// A set that nobody has used for so long is forgotten when another is registered, or needs its files: a page that vanishes
+/// says nothing. One whose client is there after all is registered again by its next request.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(5 * 60);
+
 /// Bytes read in one operation and sent in one chunk.
 const READ_CHUNK: u64 = 256 * 1024;
+
+/// What is read whole, with a look at the files after it, before any of it is sent; what is longer is sent in chunks.
+const READ_WHOLE: u64 = 1024 * 1024;
+
+/// Files that are told of with what was read from them; they fit the headers of an answer.
+const MAX_TOLD_FILES: usize = 32;
+
+/// Work on a list of files lets others in after so many of them, or so long.
+const STEP_FILES: usize = 256;
+/// Files whose folders are synced together.
+const STEP_AT_ONCE: usize = 32;
+const STEP_TIME: Duration = Duration::from_millis(50);
+
+/// While work on a file takes long, an empty line says this often that it goes on.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 
 /// Scratch memory of a digest. Fits the second-level cache, so hashing does not go to memory again.
 const DIGEST_BUFFER: usize = 256 * 1024;
@@ -84,6 +114,7 @@ struct Shared {
     sets: RwLock<HashMap<String, Arc<FileSet>>>,
     next_serial: AtomicU64,
     handles: Arc<Handles>,
+    writers: Arc<Writers>,
     budget: Budget,
     operations: Pool,
     counters: Arc<Counters>,
@@ -107,6 +138,7 @@ impl Disk {
             sets: RwLock::default(),
             next_serial: AtomicU64::new(0),
             handles: Arc::new(Handles::new(limits.max_open_files)),
+            writers: Arc::default(),
             budget: Budget::new(limits.buffer_bytes),
             operations: Pool::new(MAX_OPERATIONS),
             counters,
@@ -193,8 +225,8 @@ impl Disk {
     }
 
     /// Registers a set, touching no file. Of a new one the files of `skipped`, indices within its layout, are set aside from
-    /// the first write on. One that is registered already starts anew: nothing is expected of its files, and those stay
-    /// skipped that were. Blocks while it compares two lists, and for writes in flight.
+    /// the first write on. One that is registered already starts anew: nothing of it is reserved or claimed, and those files
+    /// stay skipped that were. Blocks while it compares two lists, and for writes in flight.
     ///
     /// # Errors
     /// `UnknownRoot` where its root was dropped meanwhile, `SetConflict`, or `Busy` where there are too many sets.
@@ -209,15 +241,149 @@ impl Disk {
             if *set.registration() != registration {
                 return Err(Error::SetConflict);
             }
+            set.note_used();
             set.start_anew();
             return Ok(Registered::Again);
         }
+        let abandoned: Vec<_> = sets.extract_if(|_, set| set.idle() >= FORGOTTEN_AFTER).collect();
         if sets.len() >= MAX_SETS {
             return Err(Error::Busy);
         }
         let serial = self.0.next_serial.fetch_add(1, Ordering::Relaxed);
-        sets.insert(id, Arc::new(FileSet::new(serial, registration, skipped, Arc::clone(&self.0.handles))));
+        let (handles, writers) = (Arc::clone(&self.0.handles), Arc::clone(&self.0.writers));
+        sets.insert(id, Arc::new(FileSet::new(serial, registration, skipped, handles, writers)));
+        drop(sets);
+        for (_, set) in abandoned {
+            let _ = set.forget();
+        }
         Ok(Registered::New)
+    }
+
+    /// Forgets a set whose client is gone, as far as can be told, or which is another one of the same torrent that was left
+    /// behind by an earlier program. Blocks for what it does at the moment.
+    fn forget_abandoned(&self, serial: u64, successor: &FileSet, is_again: bool) -> bool {
+        let mut sets = self.0.sets.write().unwrap_or_else(PoisonError::into_inner);
+        let successor = &successor.registration().client;
+        let is_abandoned = |set: &FileSet| {
+            set.idle() >= FORGOTTEN_AFTER || !is_again && successor.succeeds(&set.registration().client)
+        };
+        let found = sets.iter().find(|(_, set)| set.serial() == serial);
+        let Some(id) = found.filter(|(_, set)| is_abandoned(set)).map(|(id, _)| id.clone()) else { return false };
+        let set = sets.remove(&id);
+        drop(sets);
+        if let Some(set) = set {
+            let _ = set.forget();
+        }
+        true
+    }
+
+    /// Who the holder of a file is, in words.
+    fn holder(&self, serial: u64, set: &FileSet) -> String {
+        let owner = &set.registration().client.owner;
+        let sets = self.0.sets.read().unwrap_or_else(PoisonError::into_inner);
+        let holder = sets.values().find(|one| one.serial() == serial);
+        let is_own = holder.is_some_and(|one| owner.is_some() && one.registration().client.owner == *owner);
+        if is_own { "another torrent of this process" } else { "another process" }.to_owned()
+    }
+
+    /// Makes a set the only writer of files whose indices lie within it: all of them, or none. A set that seems abandoned is
+    /// forgotten if it is in the way; `is_again` says that the client does so only to go on where it was, and gives way to
+    /// another one of the same torrent that came in between.
+    ///
+    /// # Errors
+    /// `WriterConflict`, `Refused`, `Unavailable`.
+    pub async fn reserve(&self, set: Arc<FileSet>, files: Vec<usize>, is_again: bool) -> Result<()> {
+        let disk = self.clone();
+        let reserve = move || loop {
+            let Err(Held { file, by }) = set.reserve(&files)? else { return Ok(()) };
+            if !disk.forget_abandoned(by, &set, is_again) {
+                let path = set.file(file).map_or(String::new(), |(path, _)| path.as_str().to_owned());
+                return Err(Error::WriterConflict { path, holder: disk.holder(by, &set) });
+            }
+        };
+        self.0.operations.run(reserve).await
+    }
+
+    /// Lets others write to these files, whose indices lie within the set.
+    ///
+    /// # Errors
+    /// `UnknownSet`.
+    pub async fn release(&self, set: Arc<FileSet>, files: Vec<usize>) -> Result<()> {
+        self.0.operations.run(move || set.release(&files)).await
+    }
+
+    /// Looks at files, whose indices lie within the set: a JSON line for each, its facts or `null` where nothing lies there.
+    pub fn look(&self, set: Arc<FileSet>, files: Vec<usize>) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
+        self.lines(set, files, |set, files| files.iter().map(|file| set.facts(*file)).collect())
+    }
+
+    /// Makes files writable, whose indices lie within the set: a JSON line for each, its facts or the error.
+    pub fn claim(&self, set: Arc<FileSet>, claims: Vec<Claim>) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
+        self.lines(set, claims, |set, claims| claims.iter().map(|claim| set.claim(claim).map(Some)).collect())
+    }
+
+    /// Waits until what was written to these files is on disk, with the folders they were made in: a JSON line for each, its
+    /// facts or the error.
+    pub fn flush(&self, set: Arc<FileSet>, files: Vec<usize>) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
+        self.lines(set, files, |set, files| match set.flush(files) {
+            Ok(outcomes) => outcomes,
+            Err(error) => vec![Err(error)],
+        })
+    }
+
+    /// Does something with items, some at a time, and tells how each ended in a line. Ends with the first line that says that
+    /// the set is gone.
+    fn lines<T: Clone + Send + Sync + 'static>(
+        &self,
+        set: Arc<FileSet>,
+        items: Vec<T>,
+        act: fn(&FileSet, &[T]) -> Vec<Outcome>,
+    ) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
+        let disk = self.clone();
+        let items: Arc<[T]> = items.into();
+        let step = move |at: usize| {
+            let (disk, set, items) = (disk.clone(), Arc::clone(&set), Arc::clone(&items));
+            Box::pin(async move {
+                set.note_used();
+                disk.0.operations.run(move || Ok(lines_from(&set, &items, at, act))).await
+            })
+        };
+        // The first one after the head is sent: work on a file may take longer than a client waits for an answer.
+        let work = Work { step: None, at: Some(0) };
+        stream::try_unfold((work, step), |(mut work, step)| async move {
+            if work.step.is_none() {
+                let Some(at) = work.at else { return Ok(None) };
+                work.step = Some(step(at));
+            }
+            let Some(running) = work.step.as_mut() else { return Ok(None) };
+            let Ok(ended) = tokio::time::timeout(SIGN_OF_LIFE, running).await else {
+                return Ok(Some((Bytes::from_static(b"\n"), (work, step))));
+            };
+            let (lines, at) = ended?;
+            Ok(Some((lines, (Work { step: None, at }, step))))
+        })
+    }
+
+    /// Moves a reserved file to another path, and uses it there.
+    ///
+    /// # Errors
+    /// `NotReserved`, `FileExists`, `WriterConflict`, `Refused`, `DiskFull`, `Unavailable`.
+    pub async fn rename(
+        &self,
+        set: Arc<FileSet>,
+        file: usize,
+        path: FilePath,
+        identity: Option<Identity>,
+    ) -> Result<()> {
+        self.0.operations.run(move || set.rename(file, &path, identity)).await
+    }
+
+    /// Deletes exactly these reserved files, whose indices lie within the set, and then the folders that are empty.
+    ///
+    /// # Errors
+    /// `NotReserved` before any file is touched; `Refused`, `Unavailable`.
+    pub async fn remove(&self, set: Arc<FileSet>, files: Vec<usize>) -> Result<()> {
+        self.0.operations.run(move || set.remove(&files)).await
     }
 
     /// The set registered under the id.
@@ -226,13 +392,15 @@ impl Disk {
     /// `UnknownSet`.
     pub fn set(&self, id: &str) -> Result<Arc<FileSet>> {
         let sets = self.0.sets.read().unwrap_or_else(PoisonError::into_inner);
-        sets.get(id).cloned().ok_or(Error::UnknownSet)
+        let set = sets.get(id).cloned().ok_or(Error::UnknownSet)?;
+        set.note_used();
+        Ok(set)
     }
 
     /// Writes a body from `begin` of the set on, if it has the digest. The range lies within the set.
     ///
     /// # Errors
-    /// `DigestMismatch` before any file is touched; `Refused`, `DiskFull`, `Unavailable`.
+    /// `DigestMismatch` and `NotClaimed` before any file is touched; `FileChanged`, `Refused`, `DiskFull`, `Unavailable`.
     pub async fn write(&self, set: Arc<FileSet>, begin: u64, body: Loan, expected: Digest) -> Result<()> {
         self.0
             .operations
@@ -245,8 +413,7 @@ impl Disk {
             .await
     }
 
-    /// Sets the files of `skipped` aside, whose indices lie within the set, brings all others to their places, and makes the
-    /// empty ones among those.
+    /// Sets the files of `skipped` aside, whose indices lie within the set, and brings all others to their places.
     ///
     /// # Errors
     /// `Refused`, `DiskFull`, `Unavailable`.
@@ -254,35 +421,20 @@ impl Disk {
         self.0.operations.run(move || set.prepare(&skipped)).await
     }
 
-    /// Waits until everything written is on disk.
+    /// Forgets a set, and lets others write to its files. They stay as they are.
     ///
     /// # Errors
-    /// `Refused`, `DiskFull`, `Unavailable`.
-    pub async fn flush(&self, set: Arc<FileSet>) -> Result<()> {
-        self.0.operations.run(move || set.flush()).await
+    /// `UnknownSet`.
+    pub async fn forget(&self, id: String) -> Result<()> {
+        let set = {
+            let mut sets = self.0.sets.write().unwrap_or_else(PoisonError::into_inner);
+            sets.remove(&id).ok_or(Error::UnknownSet)?
+        };
+        self.0.operations.run(move || set.forget()).await
     }
 
-    /// Forgets a set, and with `files` deletes exactly its files and then its empty folders.
-    ///
-    /// # Errors
-    /// `UnknownSet`; `Refused` or `Unavailable` where a file could not be deleted, and then the set stays.
-    pub async fn remove(&self, id: String, files: bool) -> Result<()> {
-        let set = self.set(&id)?;
-        let disk = self.clone();
-        self.0
-            .operations
-            .run(move || {
-                set.remove(files)?;
-                let mut sets = disk.0.sets.write().unwrap_or_else(PoisonError::into_inner);
-                if sets.get(&id).is_some_and(|one| Arc::ptr_eq(one, &set)) {
-                    sets.remove(&id);
-                }
-                Ok(())
-            })
-            .await
-    }
-
-    /// Reads a range that lies within the set, as chunks.
+    /// Reads a range that lies within the set, as chunks; and where it is short and lies in a few files, what those look like
+    /// after it was read.
     ///
     /// # Errors
     /// `NotStored`, `Refused`, `Unavailable`: before the first chunk where a byte is missing by then, else in the stream.
@@ -290,21 +442,24 @@ impl Disk {
         &self,
         set: Arc<FileSet>,
         range: Range<u64>,
-    ) -> Result<impl Stream<Item = Result<Bytes>> + Send + 'static> {
-        let first_end = range.end.min(range.start + READ_CHUNK);
+    ) -> Result<(impl Stream<Item = Result<Bytes>> + Send + 'static, Option<Vec<FileFacts>>)> {
+        let is_whole = range.end - range.start <= READ_WHOLE;
+        let first_end = if is_whole { range.end } else { range.start + READ_CHUNK };
         let checking = Arc::clone(&set);
         let whole = range.clone();
-        let first = self
+        let (first, facts) = self
             .0
             .operations
             .run(move || {
                 checking.check_stored(whole.clone())?;
-                read_chunk(&checking, whole.start..first_end)
+                let first = read_chunk(&checking, whole.start..first_end)?;
+                let facts = if is_whole { facts_of(&checking, whole)? } else { None };
+                Ok((first, facts))
             })
             .await?;
         let disk = self.clone();
         disk.0.counters.read_bytes.add(first.len() as u64);
-        Ok(stream::try_unfold((Some(first), first_end), move |(ready, at)| {
+        let chunks = stream::try_unfold((Some(first), first_end), move |(ready, at)| {
             let (disk, set) = (disk.clone(), Arc::clone(&set));
             async move {
                 if let Some(chunk) = ready {
@@ -318,7 +473,8 @@ impl Disk {
                 disk.0.counters.read_bytes.add(chunk.len() as u64);
                 Ok(Some((chunk, (None, end))))
             }
-        }))
+        });
+        Ok((chunks, facts))
     }
 
     /// Hashes ranges that lie within the set, in order: a JSON line for each, its digest in base64 or `null` where a byte
@@ -373,6 +529,71 @@ fn read_chunk(set: &FileSet, range: Range<u64>) -> Result<Bytes> {
     let mut chunk = Vec::with_capacity((range.end - range.start) as usize);
     set.read(range, &mut chunk)?;
     Ok(chunk.into())
+}
+
+/// What a file looks like that was read.
+#[derive(Debug, Serialize)]
+pub struct FileFacts {
+    file: usize,
+    #[serde(flatten)]
+    facts: Facts,
+}
+
+/// The files of a range by path, without those that are gone; `None` where they are too many to tell.
+fn facts_of(set: &FileSet, range: Range<u64>) -> Result<Option<Vec<FileFacts>>> {
+    let files: Vec<_> = set.layout().spans(range).map(|span| span.file).take(MAX_TOLD_FILES + 1).collect();
+    if files.len() > MAX_TOLD_FILES {
+        return Ok(None);
+    }
+    let mut told = Vec::with_capacity(files.len());
+    for file in files {
+        told.extend(set.facts(file)?.map(|facts| FileFacts { file, facts }));
+    }
+    Ok(Some(told))
+}
+
+/// What is told of a file in a line: its facts, nothing where nothing lies there, or why nothing can be said.
+type Outcome = Result<Option<Facts>>;
+
+/// Lines that are still to be told.
+struct Work<S> {
+    step: Option<S>,
+    at: Option<usize>,
+}
+
+/// The lines of the items from `at` on that are done in a while, and where to go on.
+fn lines_from<T>(
+    set: &FileSet,
+    items: &[T],
+    at: usize,
+    act: fn(&FileSet, &[T]) -> Vec<Outcome>,
+) -> (Bytes, Option<usize>) {
+    let started = Instant::now();
+    let mut lines = Vec::new();
+    let mut next = at;
+    while next < items.len() && next < at + STEP_FILES && started.elapsed() < STEP_TIME {
+        let end = items.len().min(next + STEP_AT_ONCE);
+        for outcome in act(set, &items[next..end]) {
+            let is_gone = outcome == Err(Error::UnknownSet);
+            append_line(&mut lines, &outcome);
+            if is_gone {
+                return (lines.into(), None);
+            }
+        }
+        next = end;
+    }
+    (lines.into(), (next < items.len()).then_some(next))
+}
+
+fn append_line(lines: &mut Vec<u8>, outcome: &Outcome) {
+    let written = match outcome {
+        Ok(facts) => serde_json::to_writer(&mut *lines, facts),
+        Err(error) => serde_json::to_writer(&mut *lines, &HashMap::from([("error", error.body())])),
+    };
+    if let Err(error) = written {
+        tracing::error!(%error, "a line could not be told");
+    }
+    lines.push(b'\n');
 }
 
 /// The digests that are still to be made for one request.

@@ -4,6 +4,7 @@
 //! the names lead to is a question for `root`, because a symlink can be put in the way at any time.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::reserved;
 use crate::error::Error;
@@ -11,9 +12,9 @@ use crate::error::Error;
 /// `NAME_MAX` of the file systems in use.
 const MAX_COMPONENT_BYTES: usize = 255;
 
-/// Checked components, joined by `/`.
+/// Checked components, joined by `/`. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct FilePath(Box<str>);
+pub struct FilePath(Arc<str>);
 
 impl FilePath {
     /// Checks and joins the components.
@@ -63,6 +64,18 @@ impl FilePath {
     pub fn is_in(&self, folder: &Self) -> bool {
         let mut components = self.0.split('/');
         folder.0.split('/').all(|name| components.next().is_some_and(|own| own.eq_ignore_ascii_case(name)))
+    }
+
+    /// The path of a file of another name in the same folder. The name is a plain one.
+    pub(crate) fn beside(&self, name: &str) -> Self {
+        let folder = self.0.rfind('/').map_or("", |end| &self.0[..=end]);
+        Self(format!("{folder}{name}").into())
+    }
+
+    /// The last component.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or_default()
     }
 
     /// The first component.
@@ -191,6 +204,9 @@ mod tests {
         }
         assert_eq!(path(&["a", "b"]).below(&folder), path(&["p", "q", "a", "b"]));
         assert_eq!(path(&["a", "b"]).top(), "a");
+        assert_eq!(path(&["a", "b"]).name(), "b");
+        assert_eq!(path(&["a", "b"]).beside("c"), path(&["a", "c"]));
+        assert_eq!(path(&["a"]).beside("c"), path(&["c"]));
     }
 
     #[test]

@@ -9,15 +9,15 @@
 //! no look aside; before, one of them may still lie there, set aside by an earlier registration.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use super::facts::{self, Facts, Seen};
 use super::lock;
 use super::path::FilePath;
-use super::root::{Access, Made, Root, is_absent};
+use super::root::{Access, Made, Root, is_absent, is_no_file};
 
 /// The whereabouts of the files of one set; an index is one of its layout.
 pub(crate) struct Places {
@@ -116,24 +116,54 @@ impl Places {
 
     /// Opens the file where it lies; `NotFound` where it does not exist.
     pub(crate) fn open(&self, file: usize, path: &FilePath, access: Access) -> io::Result<File> {
-        let Some((aside, is_aside)) = self.elsewhere(file, path) else { return self.root.open(path, access) };
-        // The place comes last as well: the file may be moved there between two looks.
-        let looks: &[&FilePath] = if is_aside { &[&aside, path] } else { &[path, &aside, path] };
-        for look in looks {
-            match self.root.open(look, access) {
-                Err(error) if is_absent(&error) => {}
-                opened => {
-                    if *look == &aside && opened.is_ok() {
-                        self.note_aside(file);
-                    }
-                    return opened;
-                }
-            }
-        }
-        Err(io::ErrorKind::NotFound.into())
+        let opened = self.find(file, path, |place| match self.root.open(place, access) {
+            Err(error) if is_absent(&error) => Ok(None),
+            opened => opened.map(Some),
+        });
+        opened?.map(|(open, _)| open).ok_or(io::ErrorKind::NotFound.into())
     }
 
-    /// Makes a file that was not found.
+    /// What lies where the file does, and the path of that; `None` where nothing does.
+    pub(crate) fn look(&self, file: usize, path: &FilePath) -> io::Result<Option<(Seen, FilePath)>> {
+        self.find(file, path, |place| self.root.look(place.as_path()))
+    }
+
+    /// The same, as it is told.
+    pub(crate) fn facts(&self, file: usize, path: &FilePath) -> io::Result<Option<Facts>> {
+        let Some((seen, place)) = self.look(file, path)? else { return Ok(None) };
+        let is_hole = match (seen.is_file, seen.length, seen.blocks) {
+            (true, 0, _) => true,
+            // Some file systems count no blocks: only then it is opened.
+            (true, _, 0) => self.root.open(&place, Access::Read).is_ok_and(|open| facts::is_hole(&open)),
+            _ => false,
+        };
+        Ok(Some(Facts::new(&seen, is_hole, place != *path)))
+    }
+
+    /// Looks in its place and aside until something is there.
+    fn find<T>(
+        &self,
+        file: usize,
+        path: &FilePath,
+        look: impl Fn(&FilePath) -> io::Result<Option<T>>,
+    ) -> io::Result<Option<(T, FilePath)>> {
+        let Some((aside, is_aside)) = self.elsewhere(file, path) else {
+            return Ok(look(path)?.map(|found| (found, path.clone())));
+        };
+        // The place comes last as well: the file may be moved there between two looks.
+        let places: &[&FilePath] = if is_aside { &[&aside, path] } else { &[path, &aside, path] };
+        for place in places {
+            if let Some(found) = look(place)? {
+                if *place == &aside {
+                    self.note_aside(file);
+                }
+                return Ok(Some((found, (*place).clone())));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes a file that was not found. `AlreadyExists` where something lies there by now.
     pub(crate) fn make(&self, file: usize, path: &FilePath) -> io::Result<Made> {
         match self.aside_of(path).filter(|_| self.is_skipped(file)) {
             None => self.root.make(path),
@@ -145,6 +175,26 @@ impl Places {
     pub(crate) fn folders(&self, file: usize, path: &FilePath) -> Vec<PathBuf> {
         let aside = self.elsewhere(file, path).map(|(aside, _)| aside);
         [Some(path), aside.as_ref()].into_iter().flatten().flat_map(FilePath::folders).map(Into::into).collect()
+    }
+
+    /// Moves a file to another path, where it lies, and tells which folders got an entry; `false` where it does not exist.
+    pub(crate) fn rename(&self, file: usize, from: &FilePath, to: &FilePath) -> io::Result<Option<Vec<PathBuf>>> {
+        if self.root.exists(to.as_path())? {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let Some((_, place)) = self.look(file, from)? else { return Ok(None) };
+        let target = match self.aside_of(to) {
+            Some(aside) if place != *from => aside,
+            _ => to.clone(),
+        };
+        let folders = self.root.move_file(&place, &target)?;
+        self.remove_empty(&place);
+        Ok(Some(folders))
+    }
+
+    /// Whether a path lies in the folder for files set aside.
+    pub(crate) fn is_aside(&self, path: &FilePath) -> bool {
+        self.aside.as_ref().is_some_and(|folder| path.is_in(folder))
     }
 
     /// Moves a file to its place if it was set aside, never over another, and takes the folders away that are empty then.
@@ -171,7 +221,8 @@ impl Places {
 
     fn remove_aside(&self, aside: &FilePath) -> io::Result<()> {
         match self.root.remove_file(aside) {
-            Err(error) if is_absent(&error) => Ok(()),
+            // What is no file was not set aside by us.
+            Err(error) if is_absent(&error) || is_no_file(&error) => Ok(()),
             removed => removed,
         }
     }
@@ -205,20 +256,23 @@ impl Places {
 /// one as a rule: where nothing lies there, as mostly, a million files cost nothing.
 pub(crate) struct Finder<'a> {
     places: &'a Places,
-    tops: HashMap<&'a str, bool>,
+    tops: HashMap<String, bool>,
 }
 
-impl<'a> Finder<'a> {
+impl Finder<'_> {
     /// Whether the file lies aside.
-    pub(crate) fn lies_aside(&mut self, path: &'a FilePath) -> io::Result<bool> {
+    pub(crate) fn lies_aside(&mut self, path: &FilePath) -> io::Result<bool> {
         let Places { root, aside: Some(folder), .. } = self.places else { return Ok(false) };
-        let there = match self.tops.entry(path.top()) {
-            Entry::Occupied(known) => *known.get(),
-            Entry::Vacant(unknown) => *unknown.insert(match root.exists(&folder.as_path().join(path.top())) {
+        let there = if let Some(known) = self.tops.get(path.top()) {
+            *known
+        } else {
+            let there = match root.exists(&folder.as_path().join(path.top())) {
                 // What cannot be reached is as good as not there: it is fetched again.
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => false,
                 there => there?,
-            }),
+            };
+            self.tops.insert(path.top().to_owned(), there);
+            there
         };
         if there { root.is_file(&path.below(folder)) } else { Ok(false) }
     }

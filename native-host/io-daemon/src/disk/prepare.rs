@@ -1,4 +1,4 @@
-//! Which files of a set are wanted: set aside, brought back, and made where they are empty. Everything here blocks.
+//! Which files of a set are wanted: set aside and brought back. Everything here blocks.
 
 use std::collections::HashSet;
 
@@ -10,11 +10,11 @@ use super::{lock, places};
 use crate::error::Result;
 
 impl FileSet {
-    /// Sets the files of `skipped` aside, brings all others back to their places, and makes the empty ones among those, which
-    /// no write would. Indices lie within the layout. Every file is tried; the fault that lasts longest is told.
+    /// Sets the files of `skipped` aside, and brings all others back to their places. Makes no file. Indices lie within the
+    /// layout. Every file is tried; the fault that lasts longest is told.
     ///
     /// # Errors
-    /// As `write`. A file that could not be moved is skipped until it can be.
+    /// `Refused`, `DiskFull`, `Unavailable`; `UnknownSet` where the set is gone by now. A file that could not be moved is skipped until it can be.
     pub(crate) fn prepare(&self, skipped: &[usize]) -> Result<()> {
         let _here = self.enter()?;
         // One after the other, so that what is said later holds in the end.
@@ -23,11 +23,11 @@ impl FileSet {
         let skipped: HashSet<_> = skipped.iter().collect();
         let mut outcome = Ok(());
         let mut finder = self.places.finder();
-        for (file, entry) in self.layout().entries().iter().enumerate() {
+        for file in 0..self.layout().entries().len() {
             self.check_revoked()?;
-            let Some(path) = &entry.path else { continue };
+            let Some((path, _)) = self.file(file) else { continue };
             if !skipped.contains(&file) {
-                note(&mut outcome, self.provide(file, path, entry.length == 0, &mut finder));
+                note(&mut outcome, self.provide(file, &path, &mut finder));
             }
         }
         if outcome.is_ok() {
@@ -36,49 +36,36 @@ impl FileSet {
         outcome
     }
 
-    fn provide<'a>(
-        &'a self,
-        file: usize,
-        path: &'a FilePath,
-        is_empty: bool,
-        finder: &mut places::Finder<'a>,
-    ) -> Result<()> {
+    fn provide(&self, file: usize, path: &FilePath, finder: &mut places::Finder<'_>) -> Result<()> {
         let lies_aside = self.with_room(|| finder.lies_aside(path));
         if self.places.is_skipped(file) || lies_aside.map_err(|error| fault::of(path.as_str(), &error))? {
             self.bring_back(file, path)?;
         }
-        if is_empty { self.make_empty(file, path) } else { Ok(()) }
+        Ok(())
     }
 
     /// Brings a file to its place while nobody writes it. Who reads it meanwhile finds it here or there.
     fn bring_back(&self, file: usize, path: &FilePath) -> Result<()> {
         let shared = self.record(file);
         let mut record = lock(&shared);
-        record.check_refused(path.as_str())?;
         // As it is until it is moved, also if an earlier registration set it aside.
         self.places.skip(&[file]);
         match self.with_room(|| self.places.bring_back(path)).map_err(|error| fault::of(path.as_str(), &error))? {
             Brought::Nothing => {}
             Brought::Moved(folders) => {
                 lock(&self.folders).extend(folders);
-                record.moved();
+                // Perhaps from an earlier registration that synced nothing.
+                record.dirty = true;
             }
             Brought::GaveWay => {
                 self.close(file);
-                record.start_anew();
+                if record.is_claimed() {
+                    record.end(path.as_str(), fault::REPLACED);
+                }
             }
         }
         self.places.want(file);
         Ok(())
-    }
-
-    fn make_empty(&self, file: usize, path: &FilePath) -> Result<()> {
-        let shared = self.record(file);
-        let mut record = lock(&shared);
-        record.check_refused(path.as_str())?;
-        let open = self.open_or_make(file, path, &mut record)?;
-        let found = open.metadata().map_err(|error| fault::of(path.as_str(), &error))?;
-        record.check(path.as_str(), &found)
     }
 }
 
@@ -86,33 +73,18 @@ impl FileSet {
 mod tests {
     use super::*;
     use std::path::{Path, PathBuf};
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::thread;
 
-    use crate::disk::handles::Handles;
-    use crate::disk::layout::Layout;
-    use crate::disk::set::Registration;
+    use crate::disk::set::tests::{make_all, set_of};
 
     const LENGTH: usize = 4;
-
-    /// A set of files of four bytes with a folder for skipped ones, and one handle for all of them.
-    fn set_of(directory: &Path, names: &[String]) -> FileSet {
-        let files = names.iter().map(|name| {
-            let components: Vec<_> = name.split('/').collect();
-            (Some(FilePath::new(&components).unwrap()), LENGTH as u64)
-        });
-        let registration =
-            Registration::new("root".to_owned(), directory.to_owned(), Layout::new(files).unwrap(), false)
-                .with_aside(FilePath::new(&["hidden", "parts"]).unwrap())
-                .unwrap();
-        FileSet::new(1, registration, &[], Arc::new(Handles::new(1)))
-    }
 
     /// A set of `t/a`, which is written and set aside.
     fn one_aside(directory: &Path) -> FileSet {
         let set = set_of(directory, &["t/a".to_owned()]);
         set.prepare(&[0]).unwrap();
+        make_all(&set);
         set.write(0, b"aaaa").unwrap();
         set
     }
@@ -124,6 +96,7 @@ mod tests {
         let set = set_of(directory.path(), &names);
         let bytes: Vec<_> = (0..names.len() * LENGTH).map(|at| (at % 251) as u8).collect();
         set.prepare(&(0..names.len()).collect::<Vec<_>>()).unwrap();
+        make_all(&set);
         set.write(0, &bytes).unwrap();
         assert!(!directory.path().join("t").exists());
         let done = AtomicBool::new(false);
@@ -161,7 +134,7 @@ mod tests {
     fn a_file_that_was_moved_is_synced_by_the_next_flush_with_its_folders() {
         let directory = tempfile::tempdir().unwrap();
         let set = one_aside(directory.path());
-        set.flush().unwrap();
+        set.flush(&[0]).unwrap();
         let is_dirty = || lock(&set.record(0)).dirty;
         assert!(!is_dirty() && lock(&set.folders).is_empty());
 
@@ -169,7 +142,7 @@ mod tests {
 
         assert!(is_dirty());
         assert_eq!(lock(&set.folders).iter().collect::<Vec<_>>(), [&PathBuf::new(), &PathBuf::from("t")]);
-        assert_eq!(set.flush(), Ok(()));
+        assert!(set.flush(&[0]).unwrap()[0].is_ok());
         assert!(!is_dirty() && lock(&set.folders).is_empty());
     }
 

@@ -1,93 +1,121 @@
-//! What one registration of a set knows about a file it writes, and whether the file may still be written.
+//! What a set knows about a file it may write, and whether it still may.
 //!
-//! A file that was deleted or cut off behind our back must not be quietly made anew: the engine holds bytes for stored
-//! that are gone. So each write first compares the open file with what was written, and a file that fails once is refused
-//! until the set is registered again.
+//! A file that was deleted, cut off or replaced behind our back must not be quietly made anew: the engine holds bytes for
+//! stored that are gone. So each write first compares what lies there with what was claimed and written, and a claim that
+//! fails once has ended.
 
-use std::fs::{File, Metadata};
-use std::io;
-use std::os::unix::fs::MetadataExt as _;
-
-use rustix::fs::FallocateFlags;
-use rustix::io::Errno;
-
+use super::facts::{Known, Seen};
 use super::fault;
 use crate::error::Error;
 
-/// The record of a file; the default is that of a file this registration has not touched.
+/// The record of a file; the default is that of a file which was never claimed.
 #[derive(Debug, Default)]
 pub(crate) struct Record {
-    /// Opened for writing before, so it has to be there.
-    pub(crate) made: bool,
-    /// Cut to its length and reserved, as the first write does.
-    sized: bool,
-    /// End of the last byte written, in bytes from the start of the file.
-    written_to: u64,
-    /// Written since the last sync began.
+    claim: Option<Claim>,
+    /// Why the last claim ended, if it did so by itself.
+    ended: Option<&'static str>,
+    /// Written, made or moved since the last sync that went well began.
     pub(crate) dirty: bool,
-    /// Why nothing more is written.
-    refused: Option<&'static str>,
+    /// Synced by this set: before, an earlier one may have written it.
+    synced: bool,
+    /// All of it was reserved on the disk, as the first write does where that is asked for.
+    pub(crate) allocated: bool,
+}
+
+/// What was said when a file was claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Made,
+    Found(Known),
+    Overwritten,
+    Again,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Claim {
+    /// What it was then.
+    seen: Seen,
+    origin: Origin,
+    /// It is at least so long, in bytes.
+    length: u64,
 }
 
 impl Record {
-    /// Forgets what was expected of the file, but not that a sync is owed.
-    pub(crate) fn start_anew(&mut self) {
-        *self = Self { dirty: self.dirty, ..Self::default() };
+    /// Takes the file as it is now for one that may be written.
+    pub(crate) fn claim(&mut self, seen: &Seen, origin: Origin) {
+        self.claim = Some(Claim { seen: *seen, origin, length: seen.length });
+        self.ended = None;
+        self.allocated = false;
     }
 
-    /// The file came to its place, perhaps from an earlier registration that synced nothing.
-    pub(crate) fn moved(&mut self) {
-        self.made = true;
-        self.sized = false;
-        self.dirty = true;
+    /// Whether the file was claimed in the same way and is as it was then: somebody asks again whose answer was lost, and who
+    /// does not know what became of a file that had other names.
+    pub(crate) fn is_repeated(&self, origin: Origin, seen: &Seen) -> bool {
+        self.claim.is_some_and(|claim| claim.origin == origin && claim.seen.is_same(seen))
     }
 
-    /// Fails where the file is refused.
-    pub(crate) fn check_refused(&self, path: &str) -> Result<(), Error> {
-        match self.refused {
-            Some(why) => Err(Error::Refused { path: path.to_owned(), why: why.to_owned() }),
-            None => Ok(()),
+    /// Nothing more is written until it is claimed again.
+    pub(crate) fn release(&mut self) {
+        *self = Self { dirty: self.dirty, synced: self.synced, ..Self::default() };
+    }
+
+    /// Fails with `NotClaimed`, or with `FileChanged` where the claim ended by itself.
+    pub(crate) fn check_claimed(&self, path: &str) -> Result<(), Error> {
+        match (self.claim, self.ended) {
+            (Some(_), _) => Ok(()),
+            (None, Some(why)) => Err(fault::changed(path, why)),
+            (None, None) => Err(Error::NotClaimed { path: path.to_owned() }),
         }
     }
 
-    /// Refuses the file from now on.
-    pub(crate) fn refuse(&mut self, path: &str, why: &'static str) -> Error {
-        self.refused = Some(why);
-        Error::Refused { path: path.to_owned(), why: why.to_owned() }
+    /// Ends the claim.
+    pub(crate) fn end(&mut self, path: &str, why: &'static str) -> Error {
+        self.claim = None;
+        self.ended = Some(why);
+        fault::changed(path, why)
     }
 
-    /// Fails, and refuses from now on, where the open file is not what this registration left.
-    pub(crate) fn check(&mut self, path: &str, found: &Metadata) -> Result<(), Error> {
-        self.check_refused(path)?;
-        if found.nlink() == 0 {
-            Err(self.refuse(path, fault::DELETED))
-        } else if found.len() < self.written_to {
-            Err(self.refuse(path, fault::CUT_OFF))
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Before the first write: cuts a longer file, and reserves all of a shorter one if asked to.
-    pub(crate) fn size(&mut self, file: &File, found: &Metadata, length: u64, allocate: bool) -> io::Result<()> {
-        if self.sized {
-            return Ok(());
-        }
-        if found.len() > length {
-            file.set_len(length)?;
-        } else if allocate && length > 0 {
-            match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, length) {
-                // Where the file system cannot reserve, the bytes are found when they are written.
-                Ok(()) | Err(Errno::OPNOTSUPP) => {}
-                Err(errno) => return Err(errno.into()),
+    /// Fails, and ends the claim, where what lies there is not what was claimed and written. `found` is what the path leads
+    /// to.
+    pub(crate) fn check(&mut self, path: &str, found: Option<&Seen>) -> Result<(), Error> {
+        self.check_claimed(path)?;
+        match (found, self.claim) {
+            (None, _) => Err(self.end(path, fault::DELETED)),
+            (Some(seen), Some(claim)) if !seen.is_file || seen.identity != claim.seen.identity => {
+                Err(self.end(path, fault::REPLACED))
             }
+            (Some(seen), Some(claim)) if seen.length < claim.length => Err(self.end(path, fault::CUT_OFF)),
+            _ => Ok(()),
         }
-        self.sized = true;
-        Ok(())
     }
 
-    /// All bytes up to `end` of this write are with the system.
+    /// Whether the claim ended by itself.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.is_some()
+    }
+
+    /// Whether there may be something to bring to the disk.
+    pub(crate) fn needs_sync(&self) -> bool {
+        self.dirty || !self.synced
+    }
+
+    /// A sync begins. Tells whether it is the first.
+    pub(crate) fn begin_sync(&mut self) -> bool {
+        let is_first = !self.synced;
+        self.synced = true;
+        self.dirty = false;
+        is_first
+    }
+
+    /// Whether it is claimed.
+    pub(crate) fn is_claimed(&self) -> bool {
+        self.claim.is_some()
+    }
+
+    /// All bytes up to `end` are with the system.
     pub(crate) fn wrote_to(&mut self, end: u64) {
-        self.written_to = self.written_to.max(end);
+        if let Some(claim) = &mut self.claim {
+            claim.length = claim.length.max(end);
+        }
     }
 }

@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, Metadata, OpenOptions, OpenOptionsExt};
+use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
 use rustix::fs::OFlags;
 use thiserror::Error;
 
+use super::facts::{Identity, Seen};
 use super::lock;
 use super::marker::{self, Found, Proof, Taking};
 use super::path::FilePath;
@@ -135,12 +136,17 @@ impl Root {
         Ok(opened)
     }
 
-    /// Opens a regular file that is there.
+    /// Opens a regular file that is there, and none through a link.
     pub(crate) fn open(&self, path: &FilePath, access: Access) -> io::Result<File> {
-        open(&self.directory()?, path, access, false)
+        let directory = self.directory()?;
+        let opened = open(&directory, path, access, false);
+        match directory.symlink_metadata(path.as_path()) {
+            Ok(found) if found.is_symlink() => Err(io::ErrorKind::InvalidInput.into()),
+            _ => opened,
+        }
     }
 
-    /// Opens a file, making it and its folders where they are missing.
+    /// Makes a file and its folders where they are missing. `AlreadyExists` where anything lies there.
     pub(crate) fn make(&self, path: &FilePath) -> io::Result<Made> {
         let (file, folders) = self.in_folder_of(path, |directory| open(directory, path, Access::ReadWrite, true))?;
         Ok(Made { file, folders })
@@ -151,6 +157,12 @@ impl Root {
         let (from, place) = (from.as_path(), to.as_path());
         let ((), folders) = self.in_folder_of(to, |directory| move_to_free(directory, from, place))?;
         Ok(folders)
+    }
+
+    /// Puts a file in the place of another one in the same folder.
+    pub(crate) fn replace(&self, from: &FilePath, to: &FilePath) -> io::Result<()> {
+        let directory = self.directory()?;
+        directory.rename(from.as_path(), &directory, to.as_path())
     }
 
     /// Does something in the folder of `path`, which is made where it is missing as all above it. Tells the folders that got
@@ -183,7 +195,7 @@ impl Root {
 
     /// Whether a regular file, and no link to one, lies there.
     pub(crate) fn is_file(&self, path: &FilePath) -> io::Result<bool> {
-        Ok(self.look(path.as_path())?.is_some_and(|found| found.is_file()))
+        Ok(self.look(path.as_path())?.is_some_and(|found| found.is_file))
     }
 
     /// Whether anything lies there.
@@ -191,12 +203,27 @@ impl Root {
         Ok(self.look(path)?.is_some())
     }
 
-    fn look(&self, path: &Path) -> io::Result<Option<Metadata>> {
+    /// What lies there, and not what a link leads to.
+    pub(crate) fn look(&self, path: &Path) -> io::Result<Option<Seen>> {
         match self.directory().and_then(|directory| directory.symlink_metadata(path)) {
-            Ok(found) => Ok(Some(found)),
+            Ok(found) => Ok(Some(Seen::from(&found))),
             Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// A folder below the root, also one that a link leads to; `None` where there is none.
+    pub(crate) fn folder(&self, folder: &Path) -> io::Result<Option<Identity>> {
+        match self.directory().and_then(|directory| directory.metadata(folder)) {
+            Ok(found) => Ok(found.is_dir().then(|| Seen::from(&found).identity)),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Which folder the root is.
+    pub(crate) fn identity(&self) -> io::Result<Identity> {
+        Ok(Seen::from(&self.directory()?.dir_metadata()?).identity)
     }
 
     /// Takes one regular file away. `NotFound` where nothing is there; whatever else lies there is not ours, and stays.
@@ -227,12 +254,37 @@ impl Root {
 
 /// Moves a file to where nothing lies; `AlreadyExists` otherwise.
 pub(super) fn move_to_free(directory: &Dir, from: &Path, to: &Path) -> io::Result<()> {
+    if rename_exclusively(directory, from, to)? {
+        return Ok(());
+    }
     match directory.hard_link(from, directory, to) {
         Ok(()) => directory.remove_file(from),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
         // Not every file system has links.
         Err(_) => rename_to_free(directory, from, to),
     }
+}
+
+/// Renames a file where nothing lies in its new place; `false` where the system cannot do both at once.
+#[cfg(target_os = "linux")]
+fn rename_exclusively(directory: &Dir, from: &Path, to: &Path) -> io::Result<bool> {
+    use rustix::fs::{RenameFlags, renameat_with};
+    use rustix::io::Errno;
+
+    // Each in its own folder, which was reached without leaving the root.
+    let folder_of =
+        |path: &Path| directory.open_dir(Some(parent(path)).filter(|one| *one != Path::new("")).unwrap_or(".".into()));
+    let name = |path: &Path| path.file_name().map(ToOwned::to_owned).unwrap_or_default();
+    match renameat_with(folder_of(from)?, name(from), folder_of(to)?, name(to), RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(true),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn rename_exclusively(_: &Dir, _: &Path, _: &Path) -> io::Result<bool> {
+    Ok(false)
 }
 
 /// Renames a file where nothing lies in its new place. Cannot tell that somebody makes a file there in this moment.
@@ -248,6 +300,11 @@ pub(crate) fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
+/// Whether something lies at a path that is no regular file.
+pub(crate) fn is_no_file(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory)
+}
+
 fn parent(path: &Path) -> PathBuf {
     path.parent().unwrap_or(Path::new("")).to_owned()
 }
@@ -256,7 +313,7 @@ fn open(directory: &Dir, path: &FilePath, access: Access, create: bool) -> io::R
     // Without O_NONBLOCK, opening a pipe waits for its other end.
     let no_waiting = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
     let mut options = OpenOptions::new();
-    options.read(true).write(access == Access::ReadWrite).create(create).custom_flags(no_waiting);
+    options.read(true).write(access == Access::ReadWrite).create_new(create).custom_flags(no_waiting);
     let file = directory.open_with(path.as_path(), &options)?.into_std();
     let kind = file.metadata()?.file_type();
     if kind.is_file() { Ok(file) } else { Err(not_a_file(kind.is_dir())) }

@@ -4,21 +4,25 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::time::{Duration, Instant};
 
+use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 use tokio_util::sync::CancellationToken;
 
+use super::facts::{Facts, Seen};
 use super::fault;
 use super::handles::{Handles, Key};
 use super::layout::{Entry, Layout};
-use super::lock;
 use super::path::FilePath;
 use super::places::Places;
 use super::record::Record;
 use super::root::{Access, Root};
+use super::writers::Writers;
+use super::{Outcome, lock};
 use crate::error::{Error, Result};
 
 /// What a set is registered with. The same again is the same set.
@@ -29,13 +33,37 @@ pub struct Registration {
     pub(crate) layout: Layout,
     pub(crate) allocate: bool,
     aside: Option<FilePath>,
+    pub(crate) client: Client,
+}
+
+/// Who registered a set, in words of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Client {
+    /// Which torrent the set is of; the same for every set of it.
+    pub torrent: Option<String>,
+    /// Which program asks; the same for all its sets, and another one when it was started again.
+    pub owner: Option<String>,
+}
+
+impl Client {
+    /// Whether another set is one of the same torrent that a program before this one left behind, as far as can be told.
+    pub(crate) fn succeeds(&self, other: &Self) -> bool {
+        self.torrent.is_some() && self.torrent == other.torrent && self.owner != other.owner
+    }
 }
 
 impl Registration {
     /// Files laid out below the root of that name. `allocate` reserves a file's whole length at its first write.
     #[must_use]
     pub fn new(root_name: String, root: impl Into<Root>, layout: Layout, allocate: bool) -> Self {
-        Self { root_name, root: root.into(), layout, allocate, aside: None }
+        Self { root_name, root: root.into(), layout, allocate, aside: None, client: Client::default() }
+    }
+
+    /// The same on behalf of a client.
+    #[must_use]
+    pub fn with_client(mut self, client: Client) -> Self {
+        self.client = client;
+        self
     }
 
     /// The same with a folder below the root in which files are set aside that nobody wants.
@@ -57,19 +85,24 @@ pub struct FileSet {
     serial: u64,
     registration: Registration,
     handles: Arc<Handles>,
+    pub(super) writers: Arc<Writers>,
     pub(super) places: Places,
+    /// Of files that were renamed.
+    paths: RwLock<HashMap<usize, FilePath>>,
     records: Mutex<HashMap<usize, Arc<Mutex<Record>>>>,
     /// Folders that got new entries since the last flush, as `Root::make` tells them.
     pub(super) folders: Mutex<BTreeSet<PathBuf>>,
     /// Held while files are set aside and brought back.
     pub(super) preparing: Mutex<()>,
-    /// Held by a flush, so that a second one does not return before the first has synced what it took. Says whether what
-    /// was there before this registration is synced as well.
-    flushing: Mutex<bool>,
+    /// Held by a flush, so that a second one does not return before the first has synced what it took.
+    flushing: Mutex<()>,
     /// Cancelled when the root is dropped: nothing more is done to its files.
     revoked: CancellationToken,
     /// How often the root had come back when the files kept open were opened.
     returns: AtomicU64,
+    made: Instant,
+    /// When it was used last, in milliseconds since it was made.
+    used: AtomicU64,
     /// Whether the set is forgotten. Operations hold it for reading, so that removal waits for them.
     gone: RwLock<bool>,
 }
@@ -85,18 +118,28 @@ pub(super) fn note(outcome: &mut Result<()>, one: Result<()>) {
 }
 
 impl FileSet {
-    pub(crate) fn new(serial: u64, registration: Registration, skipped: &[usize], handles: Arc<Handles>) -> Self {
+    pub(crate) fn new(
+        serial: u64,
+        registration: Registration,
+        skipped: &[usize],
+        handles: Arc<Handles>,
+        writers: Arc<Writers>,
+    ) -> Self {
         Self {
             serial,
             places: Places::new(registration.root.clone(), registration.aside.clone(), skipped),
             registration,
             handles,
+            writers,
+            paths: RwLock::default(),
             records: Mutex::default(),
             folders: Mutex::default(),
             preparing: Mutex::default(),
             flushing: Mutex::default(),
             revoked: CancellationToken::new(),
             returns: AtomicU64::new(0),
+            made: Instant::now(),
+            used: AtomicU64::new(0),
             gone: RwLock::new(false),
         }
     }
@@ -122,6 +165,20 @@ impl FileSet {
             () = self.revoked.cancelled() => Err(Error::UnknownSet),
             done = work => done,
         }
+    }
+
+    pub(crate) fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    /// Notes that somebody asked something of it.
+    pub(crate) fn note_used(&self) {
+        self.used.store(self.made.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// How long nobody has asked anything of it.
+    pub(crate) fn idle(&self) -> Duration {
+        self.made.elapsed().saturating_sub(Duration::from_millis(self.used.load(Ordering::Relaxed)))
     }
 
     pub(crate) fn registration(&self) -> &Registration {
@@ -164,10 +221,35 @@ impl FileSet {
         Arc::clone(lock(&self.records).entry(file).or_default())
     }
 
+    /// The record of a file that was claimed or moved before.
+    pub(super) fn known_record(&self, file: usize) -> Option<Arc<Mutex<Record>>> {
+        lock(&self.records).get(&file).cloned()
+    }
+
     /// A file with a place on disk; `None` for padding.
-    pub(crate) fn file(&self, index: usize) -> Option<(&FilePath, &Entry)> {
+    pub(crate) fn file(&self, index: usize) -> Option<(FilePath, &Entry)> {
         let entry = &self.layout().entries()[index];
-        entry.path.as_ref().map(|path| (path, entry))
+        let path = entry.path.as_ref()?;
+        let renamed = self.paths.read().unwrap_or_else(PoisonError::into_inner);
+        Some((renamed.get(&index).unwrap_or(path).clone(), entry))
+    }
+
+    /// From now on the file has another path.
+    pub(super) fn move_to(&self, file: usize, path: FilePath) {
+        self.close(file);
+        self.paths.write().unwrap_or_else(PoisonError::into_inner).insert(file, path);
+    }
+
+    /// What lies where the file does, and the path of that.
+    pub(super) fn look(&self, file: usize, path: &FilePath) -> Result<Option<(Seen, FilePath)>> {
+        self.places.look(file, path).map_err(|error| fault::of(path.as_str(), &error))
+    }
+
+    /// What is told of a file; `None` where nothing lies there, and for padding.
+    pub(crate) fn facts(&self, file: usize) -> Result<Option<Facts>> {
+        let _here = self.enter()?;
+        let Some((path, _)) = self.file(file) else { return Ok(None) };
+        self.with_room(|| self.places.facts(file, &path)).map_err(|error| fault::of(path.as_str(), &error))
     }
 
     /// Opens, and once more with all kept files closed where too many are open.
@@ -191,59 +273,61 @@ impl FileSet {
         Ok(self.handles.put(key, access, opened))
     }
 
+    /// Keeps a file open that was opened for writing.
+    pub(super) fn keep_open(&self, file: usize, open: File) -> Arc<File> {
+        self.handles.put(self.key(file), Access::ReadWrite, open)
+    }
+
+    /// The open file that the path leads to. One that was kept open and does not lie there any more is opened again.
+    pub(super) fn open_there(
+        &self,
+        file: usize,
+        path: &FilePath,
+        access: Access,
+        there: &Seen,
+    ) -> io::Result<Arc<File>> {
+        let open = self.open(file, path, access)?;
+        if Seen::of(&open)?.identity == there.identity {
+            return Ok(open);
+        }
+        self.close(file);
+        self.open(file, path, access)
+    }
+
     pub(crate) fn close(&self, file: usize) {
         let key = self.key(file);
         self.handles.close(|one| *one == key);
     }
 
-    /// Forgets what was expected of the files, for one who registers the set again and knows only what is on disk now: a
-    /// page that was reloaded said nothing when it went. Waits for writes in flight.
+    /// Forgets what was claimed and reserved, for one who registers the set again and knows only what is on disk now. Waits for
+    /// writes in flight.
     pub(crate) fn start_anew(&self) {
         let known: Vec<_> = lock(&self.records).iter().map(|(file, record)| (*file, Arc::clone(record))).collect();
         for (file, record) in known {
             let mut record = lock(&record);
             self.close(file);
-            record.start_anew();
+            record.release();
         }
+        self.writers.release_all(self.serial);
         self.places.start_anew();
-    }
-
-    /// The open file to be written; `None` where it is not there and need not be.
-    fn open_kept(&self, file: usize, path: &FilePath, record: &mut Record) -> Result<Option<Arc<File>>> {
-        match self.open(file, path, Access::ReadWrite) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && record.made => {
-                Err(record.refuse(path.as_str(), fault::DELETED))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(fault::of(path.as_str(), &error)),
-            Ok(open) => {
-                record.made = true;
-                Ok(Some(open))
-            }
-        }
-    }
-
-    /// The open file, made with its folders where this registration has not written it before.
-    pub(super) fn open_or_make(&self, file: usize, path: &FilePath, record: &mut Record) -> Result<Arc<File>> {
-        if let Some(open) = self.open_kept(file, path, record)? {
-            return Ok(open);
-        }
-        let made = self.with_room(|| self.places.make(file, path));
-        let made = made.map_err(|error| fault::of(path.as_str(), &error))?;
-        lock(&self.folders).extend(made.folders);
-        record.made = true;
-        record.dirty = true;
-        Ok(self.handles.put(self.key(file), Access::ReadWrite, made.file))
     }
 
     /// Writes `bytes` from `begin` of the set on. Every file is tried; the fault that lasts longest is told.
     ///
     /// # Errors
-    /// `Refused`, `DiskFull`, `Unavailable`; `UnknownSet` where the set is gone by now.
+    /// `NotClaimed`, `FileChanged`, `Refused`, `DiskFull`, `Unavailable`; `UnknownSet` where the set is gone by now.
     pub(crate) fn write(&self, begin: u64, bytes: &[u8]) -> Result<()> {
         let _here = self.enter()?;
+        let range = begin..begin + bytes.len() as u64;
+        for span in self.layout().spans(range.clone()) {
+            let Some((path, _)) = self.file(span.file) else { continue };
+            match self.known_record(span.file) {
+                Some(shared) => lock(&shared).check_claimed(path.as_str())?,
+                None => return Err(Error::NotClaimed { path: path.as_str().to_owned() }),
+            }
+        }
         let mut outcome = Ok(());
-        for span in self.layout().spans(begin..begin + bytes.len() as u64) {
+        for span in self.layout().spans(range) {
             self.check_revoked()?;
             let part = &bytes[span.at as usize..(span.at + span.length) as usize];
             note(&mut outcome, self.write_part(span.file, span.offset, part));
@@ -258,185 +342,214 @@ impl FileSet {
         // Held for the write as well: the system writes one part of a file at a time, and a second thread would only spin
         // until the first is done.
         let mut record = lock(&shared);
-        record.check_refused(path.as_str())?;
-        let open = self.open_or_make(file, path, &mut record)?;
-        let found = open.metadata().map_err(|error| blame(&error))?;
-        record.check(path.as_str(), &found)?;
+        let open = self.open_claimed(file, &path, &mut record)?;
         // Nobody wants all of a file that is set aside.
-        let allocate = self.registration.allocate && !self.places.is_skipped(file);
-        record.size(&open, &found, entry.length, allocate).map_err(|error| blame(&error))?;
-        let written = open.write_all_at(bytes, offset);
+        if self.registration.allocate && !record.allocated && !self.places.is_skipped(file) {
+            reserve_room(&open, entry.length).map_err(|error| blame(&error))?;
+            record.allocated = true;
+        }
         record.dirty = true;
-        written.map_err(|error| blame(&error))?;
+        open.write_all_at(bytes, offset).map_err(|error| blame(&error))?;
         record.wrote_to(offset + bytes.len() as u64);
         Ok(())
     }
 
-    /// Waits until everything written is on disk, and the folders' new entries; the first time also what was found there.
+    /// The file that was claimed, open.
     ///
     /// # Errors
-    /// As `write`; a file whose sync failed is refused from then on.
-    pub(crate) fn flush(&self) -> Result<()> {
+    /// `NotClaimed`; `FileChanged` where the path leads to another file by now, to none, or to less of it.
+    fn open_claimed(&self, file: usize, path: &FilePath, record: &mut Record) -> Result<Arc<File>> {
+        let there = self.check_there(file, path, record)?;
+        let opened =
+            self.open_there(file, path, Access::ReadWrite, &there).and_then(|open| Ok((Seen::of(&open)?, open)));
+        let (seen, open) = opened.map_err(|error| fault::of(path.as_str(), &error))?;
+        record.check(path.as_str(), Some(&seen))?;
+        Ok(open)
+    }
+
+    /// What the path leads to, which is what was claimed and written.
+    fn check_there(&self, file: usize, path: &FilePath, record: &mut Record) -> Result<Seen> {
+        record.check_claimed(path.as_str())?;
+        let there = self.look(file, path)?.map(|(seen, _)| seen);
+        record.check(path.as_str(), there.as_ref())?;
+        there.ok_or_else(|| record.end(path.as_str(), fault::DELETED))
+    }
+
+    /// Waits until what was written to these files is on disk, and the folders' new entries, and says of each how that ended:
+    /// what it looks like now, `None` for padding. One that failed keeps no other from it. The first time a file is synced
+    /// whatever is known of it: an earlier set may have written it.
+    ///
+    /// # Errors
+    /// `UnknownSet`.
+    pub(crate) fn flush(&self, files: &[usize]) -> Result<Vec<Outcome>> {
         let _here = self.enter()?;
-        let mut found_is_synced = lock(&self.flushing);
-        let mut outcome = Ok(());
-        if !*found_is_synced {
-            note(&mut outcome, self.sync_found());
-            *found_is_synced = outcome.is_ok();
-        }
-        let mut touched: Vec<_> =
-            lock(&self.records).iter().map(|(file, record)| (*file, Arc::clone(record))).collect();
-        touched.sort_unstable_by_key(|(file, _)| *file);
-        for (file, record) in touched {
-            note(&mut outcome, self.sync(file, &record));
-        }
+        let _turn = lock(&self.flushing);
+        let synced: Vec<_> = files.iter().map(|file| self.sync(*file)).collect();
+        let lost = self.sync_folders();
+        let outcomes = files.iter().zip(synced).map(|(&file, synced)| {
+            synced?;
+            let Some((path, _)) = self.file(file) else { return Ok(None) };
+            let folders = self.places.folders(file, &path);
+            let is_in = |folder: &Path| folder.as_os_str().is_empty() || folders.iter().any(|one| one == folder);
+            if let Some((_, error)) = lost.iter().find(|(folder, _)| is_in(folder)) {
+                return Err(error.clone());
+            }
+            let facts = self.places.facts(file, &path).map_err(|error| fault::of(path.as_str(), &error))?;
+            facts.map(Some).ok_or_else(|| Error::NotStored { path: path.as_str().to_owned() })
+        });
+        Ok(outcomes.collect())
+    }
+
+    /// Syncs the folders that got entries. Tells which could not be, and keeps them for the next time.
+    fn sync_folders(&self) -> Vec<(PathBuf, Error)> {
         let folders = std::mem::take(&mut *lock(&self.folders));
+        let mut lost = Vec::new();
         for folder in folders {
             match self.with_room(|| self.registration.root.sync_folder(&folder)) {
                 Ok(()) => {}
                 // Nothing is left in it to keep.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
-                    note(&mut outcome, Err(fault::of(&folder.to_string_lossy(), &error)));
+                    lost.push((folder.clone(), fault::of_sync(&folder.to_string_lossy(), &error)));
                     lock(&self.folders).insert(folder);
                 }
             }
         }
-        outcome
+        lost
     }
 
-    /// Syncs the files that are there, and leaves their folders to the flush: an earlier registration may have written them
-    /// and synced nothing, as one does whose daemon was killed. What cannot be opened holds no byte for anybody.
-    fn sync_found(&self) -> Result<()> {
-        let mut outcome = Ok(());
-        let mut folders = BTreeSet::new();
-        for (file, entry) in self.layout().entries().iter().enumerate() {
-            let Some(path) = &entry.path else { continue };
-            let Ok(open) = self.with_room(|| self.places.open(file, path, Access::Read)) else { continue };
-            folders.insert(PathBuf::new());
-            folders.extend(self.places.folders(file, path));
-            if open.sync_data().is_err() {
-                let lost = lock(&self.record(file)).refuse(path.as_str(), fault::LOST);
-                note(&mut outcome, Err(lost));
-            }
-        }
-        lock(&self.folders).extend(folders);
-        outcome
-    }
-
-    fn sync(&self, file: usize, shared: &Mutex<Record>) -> Result<()> {
+    /// Syncs a file that was written, or of which nobody knows whether an earlier set wrote it.
+    fn sync(&self, file: usize) -> Result<()> {
         let Some((path, _)) = self.file(file) else { return Ok(()) };
+        let blame = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => Error::NotStored { path: path.as_str().to_owned() },
+            _ => fault::of(path.as_str(), &error),
+        };
+        let shared = self.record(file);
         let open = {
-            let mut record = lock(shared);
-            record.check_refused(path.as_str())?;
-            if !record.dirty {
+            let mut record = lock(&shared);
+            if record.is_claimed() || record.has_ended() {
+                self.check_there(file, &path, &mut record)?;
+            }
+            if !record.needs_sync() {
                 return Ok(());
             }
-            let Some(open) = self.open_kept(file, path, &mut record)? else {
-                record.dirty = false;
-                return Ok(());
-            };
-            let found = open.metadata().map_err(|error| fault::of(path.as_str(), &error))?;
-            record.check(path.as_str(), &found)?;
-            record.dirty = false;
+            let open = self.open(file, &path, Access::Read).map_err(blame)?;
+            if record.begin_sync() {
+                let mut folders = lock(&self.folders);
+                folders.insert(PathBuf::new());
+                folders.extend(self.places.folders(file, &path));
+            }
             open
         };
         // Not under the lock: a sync takes long, and writes of the file go on meanwhile.
-        open.sync_data().map_err(|_| lock(shared).refuse(path.as_str(), fault::LOST))
+        open.sync_data().map_err(|error| {
+            lock(&shared).dirty = true;
+            fault::of_sync(path.as_str(), &error)
+        })
     }
 
-    /// Forgets the set after the operations in flight; with `files`, takes its files and then its empty folders away.
+    /// Forgets the set after the operations in flight, and lets others write to its files.
     ///
     /// # Errors
-    /// As `write`, and then the set is not forgotten, unless it was before. A file that is not there is no error.
-    pub(crate) fn remove(&self, files: bool) -> Result<()> {
+    /// `UnknownSet` where it was forgotten before.
+    pub(crate) fn forget(&self) -> Result<()> {
         let mut gone = self.gone.write().unwrap_or_else(PoisonError::into_inner);
         if *gone {
-            // What lies there now may be a successor's.
             return Err(Error::UnknownSet);
         }
-        self.close_all();
-        if files {
-            self.check_revoked()?;
-            self.remove_files()?;
-        }
         *gone = true;
+        self.close_all();
+        self.writers.release_all(self.serial);
         Ok(())
-    }
-
-    fn remove_files(&self) -> Result<()> {
-        let root = &self.registration.root;
-        let mut outcome = Ok(());
-        let mut folders = BTreeSet::new();
-        let mut finder = self.places.finder();
-        for path in self.layout().entries().iter().filter_map(|entry| entry.path.as_ref()) {
-            let removed = match root.remove_file(path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                removed => removed,
-            };
-            let lies_aside = self.with_room(|| finder.lies_aside(path));
-            let removed_aside = lies_aside.and_then(|lies| if lies { self.places.remove(path) } else { Ok(()) });
-            for one in [removed, removed_aside] {
-                note(&mut outcome, one.map_err(|error| fault::of(path.as_str(), &error)));
-            }
-            folders.extend(path.folders());
-        }
-        // Backwards, a folder comes after all that lie in it. One that is not empty, or no folder, is not ours to take.
-        for folder in folders.into_iter().rev() {
-            let _ = root.remove_folder(folder);
-        }
-        outcome
     }
 }
 
 impl Drop for FileSet {
-    /// An operation that had begun when the set was revoked may have opened a file since.
+    /// An operation that had begun when the set was revoked or forgotten may have opened or reserved a file since.
     fn drop(&mut self) {
         self.close_all();
+        self.writers.release_all(self.serial);
+    }
+}
+
+/// Reserves all of a file on the disk.
+fn reserve_room(file: &File, length: u64) -> io::Result<()> {
+    if length == 0 {
+        return Ok(());
+    }
+    match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, length) {
+        // Where the file system cannot reserve, the bytes are found when they are written.
+        Ok(()) | Err(Errno::OPNOTSUPP) => Ok(()),
+        Err(errno) => Err(errno.into()),
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
-    use std::path::Path;
+    use crate::disk::claim::{Claim, How};
 
-    fn set_of(directory: &Path, files: &[&[&str]]) -> FileSet {
-        let files = files.iter().map(|components| (Some(FilePath::new(components).unwrap()), 4));
-        let layout = Layout::new(files).unwrap();
-        let registration = Registration::new("root".to_owned(), directory.to_owned(), layout, false);
-        FileSet::new(1, registration, &[], Arc::new(Handles::new(1)))
+    /// A set of files of four bytes, with a folder for skipped ones and one handle for all of them.
+    pub(in crate::disk) fn set_of(directory: &Path, names: &[impl AsRef<str>]) -> FileSet {
+        let files = names.iter().map(|name| {
+            let components: Vec<_> = name.as_ref().split('/').collect();
+            (Some(FilePath::new(&components).unwrap()), 4)
+        });
+        let registration =
+            Registration::new("root".to_owned(), directory.to_owned(), Layout::new(files).unwrap(), false)
+                .with_aside(FilePath::new(&["hidden", "parts"]).unwrap())
+                .unwrap();
+        FileSet::new(1, registration, &[], Arc::new(Handles::new(1)), Arc::default())
+    }
+
+    /// Makes all files of a set.
+    pub(in crate::disk) fn make_all(set: &FileSet) {
+        let files: Vec<_> = (0..set.layout().entries().len()).collect();
+        assert_eq!(set.reserve(&files), Ok(Ok(())));
+        for file in files {
+            set.claim(&Claim { file, how: How::New }).unwrap();
+        }
     }
 
     #[test]
-    fn a_set_that_was_removed_takes_no_file_of_its_successor_away() {
+    fn a_set_that_is_dropped_without_a_word_lets_others_write() {
         let directory = tempfile::tempdir().unwrap();
-        let removed = set_of(directory.path(), &[&["a"]]);
-        let successor = set_of(directory.path(), &[&["a"]]);
-        assert_eq!(removed.remove(true), Ok(()));
-        assert_eq!(successor.write(0, b"abcd"), Ok(()));
+        let writers = Arc::new(Writers::default());
+        let registration = || Registration::new("root".into(), directory.path().to_owned(), one_file(), false);
+        let set = |serial| FileSet::new(serial, registration(), &[], Arc::new(Handles::new(1)), Arc::clone(&writers));
+        let (first, second) = (set(1), set(2));
+        assert_eq!(first.reserve(&[0]), Ok(Ok(())));
+        assert!(second.reserve(&[0]).unwrap().is_err());
 
-        assert_eq!(removed.remove(true), Err(Error::UnknownSet));
+        drop(first);
 
-        assert_eq!(std::fs::read(directory.path().join("a")).unwrap(), b"abcd");
+        assert_eq!(second.reserve(&[0]), Ok(Ok(())));
+    }
+
+    fn one_file() -> Layout {
+        Layout::new([(FilePath::new(&["a"]).ok(), 4)]).unwrap()
     }
 
     #[test]
-    fn the_first_flush_syncs_what_a_registration_before_left_behind() {
+    fn a_file_is_synced_once_whoever_wrote_it_and_then_when_it_was_written() {
         let directory = tempfile::tempdir().unwrap();
-        let files: &[&[&str]] = &[&["a", "b", "there"], &["c", "missing"], &["in the way", "x"]];
-        assert_eq!(set_of(directory.path(), files).write(0, b"abcd"), Ok(()));
-        std::fs::write(directory.path().join("in the way"), "").unwrap();
-        let successor = set_of(directory.path(), files);
+        std::fs::write(directory.path().join("found"), "mine").unwrap();
+        let set = set_of(directory.path(), &["a/b/made", "found", "missing"]);
+        let needs_sync = |file| lock(&set.record(file)).needs_sync();
+        let folders = || lock(&set.folders).iter().cloned().collect::<Vec<_>>();
+        assert_eq!(set.reserve(&[0]), Ok(Ok(())));
+        set.claim(&Claim { file: 0, how: How::New }).unwrap();
+        assert_eq!(folders(), [Path::new(""), Path::new("a"), Path::new("a/b")]);
+        assert!(needs_sync(0) && needs_sync(1));
 
-        assert_eq!(successor.sync_found(), Ok(()));
+        let outcomes = set.flush(&[0, 1, 2]).unwrap();
 
-        let folders: Vec<_> = lock(&successor.folders).iter().cloned().collect();
-        assert_eq!(folders, [Path::new(""), Path::new("a"), Path::new("a/b")]);
-        assert!(!*lock(&successor.flushing));
-        assert_eq!(successor.flush(), Ok(()));
-        assert!(*lock(&successor.flushing));
-        assert!(lock(&successor.folders).is_empty());
-        assert!(!directory.path().join("c").exists());
+        let told: Vec<_> =
+            outcomes.iter().map(|one| one.as_ref().map(|facts| facts.as_ref().unwrap().length)).collect();
+        assert_eq!(told, [Ok(0), Ok(4), Err(&Error::NotStored { path: "missing".to_owned() })]);
+        assert!(!needs_sync(0) && !needs_sync(1) && folders().is_empty());
+        set.write(0, b"abcd").unwrap();
+        assert!(needs_sync(0) && !needs_sync(1));
     }
 }

@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use super::digest::{Algorithm, Digest, Hasher};
@@ -25,7 +25,7 @@ impl FileSet {
         let _here = self.enter()?;
         for span in self.layout().spans(range) {
             if let Some((path, _)) = self.file(span.file) {
-                self.open_stored(&span, path)?;
+                self.open_stored(&span, &path)?;
             }
         }
         Ok(())
@@ -41,8 +41,8 @@ impl FileSet {
             let start = into.len();
             into.resize(start + span.length as usize, 0);
             if let Some((path, _)) = self.file(span.file) {
-                let file = self.open_stored(&span, path)?;
-                read_exact(&file, path, span.offset, &mut into[start..])?;
+                let file = self.open_stored(&span, &path)?;
+                read_exact(&file, &path, span.offset, &mut into[start..])?;
             }
         }
         Ok(())
@@ -70,12 +70,12 @@ impl FileSet {
                 hash_zeros(&mut hasher, span.length);
                 continue;
             };
-            let file = self.open_stored(&span, path)?;
+            let file = self.open_stored(&span, &path)?;
             let mut done = 0;
             while done < span.length {
                 let part = (span.length - done).min(buffer.len() as u64);
                 let bytes = &mut buffer[..part as usize];
-                read_exact(&file, path, span.offset + done, bytes)?;
+                read_exact(&file, &path, span.offset + done, bytes)?;
                 hasher.update(bytes);
                 done += part;
             }
@@ -89,16 +89,16 @@ impl FileSet {
             io::ErrorKind::NotFound => Error::NotStored { path: path.as_str().to_owned() },
             _ => fault::of(path.as_str(), &error),
         };
-        let mut file = self.open(span.file, path, Access::Read).map_err(blame)?;
-        let mut found = file.metadata().map_err(blame)?;
-        if found.nlink() == 0 {
-            // The handle was kept over the deletion of its file; another may lie there now.
-            self.close(span.file);
-            file = self.open(span.file, path, Access::Read).map_err(blame)?;
-            found = file.metadata().map_err(blame)?;
+        let not_there = || Error::NotStored { path: path.as_str().to_owned() };
+        // What lies there now, and not what a descriptor still holds that was opened before.
+        let there = self.look(span.file, path)?.map(|(seen, _)| seen).ok_or_else(not_there)?;
+        if there.length < span.offset + span.length && there.is_file {
+            return Err(not_there());
         }
+        let file = self.open_there(span.file, path, Access::Read, &there).map_err(blame)?;
+        let found = file.metadata().map_err(blame)?;
         if found.len() < span.offset + span.length {
-            return Err(Error::NotStored { path: path.as_str().to_owned() });
+            return Err(not_there());
         }
         Ok(file)
     }

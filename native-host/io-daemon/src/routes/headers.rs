@@ -14,6 +14,9 @@ use crate::error::{Error, Result};
 /// RFC 9530 section 2; not among the names that the http crate knows.
 pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 
+/// What the files look like that were read, as JSON.
+pub(crate) const FILES: HeaderName = HeaderName::from_static("piecewise-files");
+
 /// The header's only value, as text.
 pub(crate) fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>> {
     let mut values = headers.get_all(name).iter();

@@ -4,6 +4,7 @@ mod body;
 mod bounded;
 mod config;
 mod control;
+mod files;
 mod hash;
 pub(crate) mod headers;
 mod health;
@@ -21,6 +22,7 @@ pub(crate) fn router() -> Router<AppState> {
     Router::new()
         .merge(health::router())
         .merge(sets::router())
+        .merge(files::router())
         .merge(pieces::router())
         .merge(hash::router())
         .merge(sockets::router())

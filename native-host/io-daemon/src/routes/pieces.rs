@@ -34,9 +34,9 @@ pub(crate) fn router() -> Router<AppState> {
 
 /// Hot path: called once for each piece.
 ///
-/// 204 once the system took every byte. 400 `bad_request`, 404 `unknown_set`, 408 `timeout`, 409 `digest_mismatch`,
-/// 413 `too_large`, 416 `bad_range` and 503 `busy` before any file is touched; 403 `refused`, 500 `unavailable`, 507
-/// `disk_full`.
+/// 204 once the system took every byte. 400 `bad_request`, 404 `unknown_set`, 408 `timeout`, 409 `digest_mismatch` and
+/// `not_claimed`, 413 `too_large`, 416 `bad_range` and 503 `busy` before any file is touched; 403 `refused`, 409
+/// `file_changed`, 500 `unavailable`, 507 `disk_full`.
 async fn write(SetId(id): SetId, State(state): State<AppState>, given: HeaderMap, body: Body) -> Result<StatusCode> {
     let mut body = Reading::new(body);
     state.counters.write_requests.add(1);
@@ -69,7 +69,8 @@ async fn write(SetId(id): SetId, State(state): State<AppState>, given: HeaderMap
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// 206 with the range of `Range`, or 200 with everything. 400 `bad_request`, 404 `unknown_set`, 416 `bad_range` or
+/// 206 with the range of `Range`, or 200 with everything; with `Piecewise-Files` where it has at most 1 MiB in 32 files,
+/// which tells what they look like after it was read. 400 `bad_request`, 404 `unknown_set`, 416 `bad_range` or
 /// `not_stored`, 403 `refused`, 500 `unavailable`. Once the status is sent, a failure breaks the connection off.
 async fn read(SetId(id): SetId, State(state): State<AppState>, given: HeaderMap) -> Result<Response> {
     let set = state.disk.set(&id)?;
@@ -77,7 +78,7 @@ async fn read(SetId(id): SetId, State(state): State<AppState>, given: HeaderMap)
     let asked = headers::only(&given, &header::RANGE)?;
     let range = asked.map_or(Ok(0..whole), |value| headers::range(value, whole))?;
     let status = if asked.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
-    let chunks = state.disk.read(set, range.clone()).await?;
+    let (chunks, files) = state.disk.read(set, range.clone()).await?;
     state.counters.reads.add(1);
 
     let mut response = (status, Body::from_stream(chunks)).into_response();
@@ -88,6 +89,10 @@ async fn read(SetId(id): SetId, State(state): State<AppState>, given: HeaderMap)
     answer.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // With the length told, a stream that ends early is not taken for a whole one.
     answer.insert(header::CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
+    if let Some(files) = files {
+        let told = serde_json::to_string(&files).map_err(|_| Error::Internal)?;
+        answer.insert(headers::FILES, HeaderValue::try_from(told).map_err(|_| Error::Internal)?);
+    }
     if asked.is_some() {
         let told = format!("bytes {}-{}/{whole}", range.start, range.end - 1);
         answer.insert(header::CONTENT_RANGE, HeaderValue::try_from(told).map_err(|_| Error::Internal)?);

@@ -1,10 +1,11 @@
-//! `/v1/sets/{id}`: a set registered, prepared, flushed and removed. Its bytes are in `pieces`.
+//! `/v1/sets/{id}`: a set registered and forgotten, and which of its files are wanted. They are in `files`, their bytes in
+//! `pieces`.
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{FromRequestParts, Path, RawQuery, State};
+use axum::extract::{FromRequestParts, Path, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::routing::{post, put};
@@ -14,7 +15,7 @@ use super::body;
 use super::bounded::{AtMost, PathBody};
 use crate::disk::Registered;
 use crate::disk::layout::{Layout, MAX_FILES};
-use crate::disk::set::Registration;
+use crate::disk::set::{Client, Registration};
 use crate::error::{Error, Result};
 use crate::state::AppState;
 
@@ -22,16 +23,13 @@ use crate::state::AppState;
 const MAX_REGISTRATION_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Enough for the indices of a million files.
-const MAX_PREPARE_BYTES: u64 = 16 * 1024 * 1024;
+pub(super) const MAX_INDICES_BYTES: u64 = 16 * 1024 * 1024;
 
 const MAX_ID_LENGTH: usize = 64;
 
-/// What can be done with a set but for its bytes.
+/// What can be done with a set as a whole.
 pub(crate) fn router() -> Router<AppState> {
-    Router::new()
-        .route("/v1/sets/{id}", put(register).delete(remove))
-        .route("/v1/sets/{id}/prepare", post(prepare))
-        .route("/v1/sets/{id}/flush", post(flush))
+    Router::new().route("/v1/sets/{id}", put(register).delete(forget)).route("/v1/sets/{id}/prepare", post(prepare))
 }
 
 /// The id of the route: 1 to 64 characters of `[A-Za-z0-9_-]`; 400 `bad_request` otherwise.
@@ -61,6 +59,10 @@ struct SetBody {
     /// What a new set begins with. No part of what makes it the same again.
     #[serde(default)]
     skipped: AtMost<usize, MAX_FILES>,
+    #[serde(default)]
+    torrent: Option<String>,
+    #[serde(default)]
+    owner: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -72,8 +74,8 @@ struct FileBody {
     padding: bool,
 }
 
-/// 201 where the set is new, 204 where it is the same again, which lifts what was refused of its files and leaves skipped
-/// those that were; 403 `refused` where a path leads to piecewise's own folder, 404 `unknown_root`, 409 `set_conflict`, 413
+/// 201 where the set is new, 204 where it is the same again, of which nothing is reserved or claimed then, and those files are
+/// skipped that were; 403 `refused` where a path leads to piecewise's own folder, 404 `unknown_root`, 409 `set_conflict`, 413
 /// `too_large`, 503 `busy` where there are too many, or `root_gone`. Touches no file.
 async fn register(SetId(id): SetId, State(state): State<AppState>, body: Body) -> Result<StatusCode> {
     let disk = state.disk.clone();
@@ -81,7 +83,11 @@ async fn register(SetId(id): SetId, State(state): State<AppState>, body: Body) -
         let root = disk.root(&set.root)?;
         let layout = layout(set.files.0)?;
         check_indices(&set.skipped.0, &layout)?;
-        let mut registration = Registration::new(set.root, root, layout, set.allocate);
+        if [&set.torrent, &set.owner].into_iter().flatten().any(|name| name.len() > MAX_ID_LENGTH) {
+            return Err(Error::bad_request("a torrent and an owner are named with at most 64 bytes"));
+        }
+        let client = Client { torrent: set.torrent, owner: set.owner };
+        let mut registration = Registration::new(set.root, root, layout, set.allocate).with_client(client);
         if let Some(PathBody(folder)) = set.aside {
             let folder = folder.map_err(Error::BadRequest)?;
             folder.check_reserved_aside()?;
@@ -100,7 +106,7 @@ async fn register(SetId(id): SetId, State(state): State<AppState>, body: Body) -
 }
 
 /// At most as many indices as there are files, and of these only.
-fn check_indices(files: &[usize], layout: &Layout) -> Result<()> {
+pub(super) fn check_indices(files: &[usize], layout: &Layout) -> Result<()> {
     let count = layout.entries().len();
     if files.len() > count || files.iter().any(|file| *file >= count) {
         return Err(Error::bad_request("the set has no file with such an index"));
@@ -118,15 +124,9 @@ fn layout(files: Vec<FileBody>) -> Result<Layout> {
     Ok(layout)
 }
 
-/// 204; `?files=true` deletes the files as well. 404 `unknown_set`; 403 `refused` or 500 `unavailable` where a file could
-/// not be deleted, and the set is still registered.
-async fn remove(SetId(id): SetId, State(state): State<AppState>, RawQuery(query): RawQuery) -> Result<StatusCode> {
-    let files = match query.as_deref() {
-        None | Some("" | "files=false") => false,
-        Some("files=true") => true,
-        Some(_) => return Err(Error::bad_request("the query is files=true or files=false")),
-    };
-    state.disk.remove(id, files).await?;
+/// 204, and others may write to its files, which stay as they are; 404 `unknown_set`.
+async fn forget(SetId(id): SetId, State(state): State<AppState>) -> Result<StatusCode> {
+    state.disk.forget(id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -136,22 +136,15 @@ struct PrepareBody {
     skipped: AtMost<usize, MAX_FILES>,
 }
 
-/// 204 once the files named are set aside from their next use on, all others are in their places, and the empty ones among
-/// those exist; 400 `bad_request`, 404 `unknown_set`, 403 `refused`, 500 `unavailable`, 507 `disk_full`.
+/// 204 once the files named are set aside from their next use on, and all others are in their places; makes none. 400
+/// `bad_request`, 403 `refused`, 404 `unknown_set`, 500 `unavailable`, 507 `disk_full`.
 async fn prepare(SetId(id): SetId, State(state): State<AppState>, body: Body) -> Result<StatusCode> {
     let set = state.disk.set(&id)?;
     let layout_of = Arc::clone(&set);
-    let skipped = body::read_json(&state, body, MAX_PREPARE_BYTES, move |body: PrepareBody| {
+    let skipped = body::read_json(&state, body, MAX_INDICES_BYTES, move |body: PrepareBody| {
         check_indices(&body.skipped.0, layout_of.layout())?;
         Ok(body.skipped.0)
     });
     state.disk.prepare(set, skipped.await?).await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-/// 204 once everything written is on disk, also by who registered the set before; 404 `unknown_set`, 403 `refused`, 500 `unavailable`, 507 `disk_full`.
-async fn flush(SetId(id): SetId, State(state): State<AppState>) -> Result<StatusCode> {
-    let set = state.disk.set(&id)?;
-    state.disk.flush(set).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -3,6 +3,8 @@
 // Each test file is a crate of its own and uses a part of this, as a module that nothing else can reach.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod disks;
+
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -56,6 +58,13 @@ impl Answer {
 
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).expect("the body is JSON")
+    }
+
+    /// The JSON of each line, without the empty ones.
+    pub fn lines(&self) -> Vec<Value> {
+        assert_eq!(self.status, 200, "{}", String::from_utf8_lossy(&self.body));
+        let lines = self.body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        lines.map(|line| serde_json::from_slice(line).expect("a line is JSON")).collect()
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -118,6 +127,48 @@ impl Bed {
         assert!(answer.status.is_success(), "{:?}", answer.body);
     }
 
+    /// Registers files under the id `set` and makes all of them.
+    pub async fn open(&self, files: &[(&str, u64)]) {
+        self.register(files).await;
+        self.make("set", files.len()).await;
+    }
+
+    /// Makes the first `count` files of a set, which are missing.
+    pub async fn make(&self, id: &str, count: usize) {
+        for told in self.claim_all(id, count, "new").await {
+            assert!(told["error"].is_null(), "{told}");
+        }
+    }
+
+    /// Reserves and claims the first `count` files of a set in the same way, and gives what was told of each.
+    pub async fn claim_all(&self, id: &str, count: usize, how: &str) -> Vec<Value> {
+        let files: Vec<_> = (0..count).collect();
+        self.post(&format!("/v1/sets/{id}/reserve"), json!({ "files": files })).await.is(204, "");
+        self.claim(id, files.iter().map(|file| json!({ "file": file, "as": how })).collect()).await
+    }
+
+    /// Claims reserved files, and gives what was told of each.
+    pub async fn claim(&self, id: &str, claims: Value) -> Vec<Value> {
+        self.post(&format!("/v1/sets/{id}/claim"), json!({ "claims": claims })).await.lines()
+    }
+
+    /// What the files of the set `set` look like.
+    pub async fn look(&self, files: &[usize]) -> Vec<Value> {
+        self.post("/v1/sets/set/look", json!({ "files": files })).await.lines()
+    }
+
+    /// Flushes files of the set `set`, and gives how that ended for each: its length, or the error's kind.
+    pub async fn flush(&self, files: &[usize]) -> Vec<Value> {
+        let told = self.post("/v1/sets/set/flush", json!({ "files": files })).await.lines();
+        told.into_iter()
+            .map(|told| if told["error"].is_null() { told["length"].clone() } else { told["error"]["kind"].clone() })
+            .collect()
+    }
+
+    pub async fn forget(&self, id: &str) -> Answer {
+        self.send(request("DELETE", &format!("/v1/sets/{id}")).body(Body::empty()).unwrap()).await
+    }
+
     pub async fn write(&self, begin: u64, bytes: &[u8]) -> Answer {
         self.send(write_request("set", begin, bytes)).await
     }
@@ -128,10 +179,6 @@ impl Bed {
 
     pub async fn post(&self, path: &str, body: Value) -> Answer {
         self.send(request("POST", path).body(body.to_string().into()).unwrap()).await
-    }
-
-    pub async fn flush(&self) -> Answer {
-        self.send(request("POST", "/v1/sets/set/flush").body(Body::empty()).unwrap()).await
     }
 
     pub async fn digests(&self, algorithm: &str, ranges: Value) -> Answer {
@@ -161,7 +208,7 @@ impl Bed {
         }
         let mut found = Vec::new();
         walk(&self.root, "", &mut found);
-        found.retain(|name| !MARKER.contains(&name.as_str()));
+        found.retain(|name| !MARKER.contains(&name.as_str()) && !name.starts_with(".piecewise/locks"));
         found.sort();
         found
     }
@@ -267,6 +314,23 @@ impl Client {
         self.raw(head).await?;
         self.raw(body).await?;
         self.answer().await
+    }
+
+    /// Registers files under the id `set` and claims all of them, whatever lies there.
+    pub async fn open(&mut self, files: &[(&str, u64)]) {
+        self.open_set(&set_of(files)).await;
+    }
+
+    /// The same for a set that says more.
+    pub async fn open_set(&mut self, set: &Value) {
+        self.ask("PUT /v1/sets/set", "", set.to_string().as_bytes()).await.unwrap().is(201, "");
+        let indices: Vec<_> = (0..set["files"].as_array().map_or(0, Vec::len)).collect();
+        let reserve = json!({ "files": indices }).to_string();
+        self.ask("POST /v1/sets/set/reserve", "", reserve.as_bytes()).await.unwrap().is(204, "");
+        let claims: Vec<_> = indices.iter().map(|file| json!({ "file": file, "as": "overwritten" })).collect();
+        let claims = json!({ "claims": claims }).to_string();
+        let told = self.ask("POST /v1/sets/set/claim", "", claims.as_bytes()).await.unwrap().lines();
+        assert!(told.iter().all(|facts| facts["error"].is_null()), "{told:?}");
     }
 
     pub async fn write(&mut self, begin: u64, bytes: &[u8]) -> std::io::Result<Answer> {

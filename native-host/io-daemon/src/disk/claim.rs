@@ -1,0 +1,250 @@
+//! Files made writable: reserved, so that nobody else writes to their paths, and claimed, made or taken as they were found.
+//! Whose a file is was decided before; here it is only held to. Everything here blocks.
+
+use super::facts::{Facts, Identity, Known, Seen};
+use super::path::FilePath;
+use super::record::{Origin, Record};
+use super::root::{Access, is_absent};
+use super::set::FileSet;
+use super::writers::{Held, Locator};
+use super::{fault, lock, own_copy};
+use crate::error::{Error, Result};
+
+/// A file to be made writable.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim {
+    /// Its index in the layout.
+    pub file: usize,
+    /// How.
+    pub how: How,
+}
+
+/// How a file becomes one that may be written.
+#[derive(Clone, Copy, Debug)]
+pub enum How {
+    /// It is made.
+    New,
+    /// It is the one that was looked at, and has not changed since.
+    Found(Known),
+    /// Whatever regular file lies there, cut to its length in the layout; made where there is none.
+    Overwritten,
+    /// It was claimed before the set was forgotten, as by a daemon that is gone: it is the same and at least so long.
+    Again {
+        /// What it was told to be.
+        identity: Identity,
+        /// In bytes.
+        length: u64,
+    },
+}
+
+impl FileSet {
+    /// Becomes the only writer of these files: all of them, or none. Touches no file.
+    ///
+    /// # Errors
+    /// `Refused` and `Unavailable`; inside, who else writes to one of them.
+    pub(crate) fn reserve(&self, files: &[usize]) -> Result<std::result::Result<(), Held>> {
+        let _here = self.enter()?;
+        let mut locator = Locator::new(&self.registration().root);
+        let mut places = Vec::with_capacity(files.len());
+        for &file in files {
+            let Some((path, _)) = self.file(file) else { continue };
+            places.push((file, locator.find(&path).map_err(|error| fault::of(path.as_str(), &error))?));
+        }
+        let new = match self.writers.reserve(self.serial(), &places) {
+            Ok(new) => new,
+            Err(held) => return Ok(Err(held)),
+        };
+        let paths: Vec<_> = new.iter().filter_map(|file| Some((*file, self.file(*file)?.0))).collect();
+        let kept_out = self.writers.keep_others_out(self.serial(), &self.registration().root, &paths);
+        if kept_out.is_err() {
+            self.writers.release(self.serial(), &new);
+        }
+        kept_out.map(Ok)
+    }
+
+    /// Lets others write to these files, once no write of this set is on its way.
+    pub(crate) fn release(&self, files: &[usize]) -> Result<()> {
+        let _here = self.enter()?;
+        for &file in files {
+            if let Some(shared) = self.known_record(file) {
+                lock(&shared).release();
+            }
+        }
+        self.writers.release(self.serial(), files);
+        Ok(())
+    }
+
+    /// Fails where the file is not reserved for this set.
+    pub(super) fn check_reserved(&self, file: usize, path: &FilePath) -> Result<()> {
+        if self.writers.has(self.serial(), file) {
+            Ok(())
+        } else {
+            Err(Error::NotReserved { path: path.as_str().to_owned() })
+        }
+    }
+
+    /// Makes a reserved file writable, and tells what it looks like then.
+    ///
+    /// # Errors
+    /// `NotReserved`, `FileExists`, `FileChanged`, `WriterConflict`, and as `write`; the file is as it was.
+    pub(crate) fn claim(&self, claim: &Claim) -> Result<Facts> {
+        let _here = self.enter()?;
+        let file = claim.file;
+        let (path, _) = self.file(file).ok_or_else(|| Error::bad_request("padding is no file"))?;
+        self.check_reserved(file, &path)?;
+        let shared = self.record(file);
+        let mut record = lock(&shared);
+        let was_claimed = record.is_claimed();
+        let claimed = match claim.how {
+            How::New => self.claim_new(file, &path, &mut record),
+            How::Overwritten => self.claim_any(file, &path, &mut record),
+            How::Found(known) => self.claim_found(file, &path, &mut record, known),
+            How::Again { identity, length } => self.claim_again(file, &path, &mut record, identity, length),
+        };
+        let told = claimed.and_then(|()| {
+            let facts = self.places.facts(file, &path).map_err(|error| fault::of(path.as_str(), &error))?;
+            facts.ok_or_else(|| fault::changed(path.as_str(), fault::DELETED))
+        });
+        if told.is_err() && was_claimed {
+            record.end(path.as_str(), fault::CHANGED);
+        }
+        told
+    }
+
+    fn claim_new(&self, file: usize, path: &FilePath, record: &mut Record) -> Result<()> {
+        if self.look(file, path)?.is_some() {
+            return Err(Error::FileExists { path: path.as_str().to_owned() });
+        }
+        self.make(file, path, record, Origin::Made)
+    }
+
+    fn make(&self, file: usize, path: &FilePath, record: &mut Record, origin: Origin) -> Result<()> {
+        let made = self.with_room(|| self.places.make(file, path));
+        let made = made.map_err(|error| fault::of(path.as_str(), &error))?;
+        lock(&self.folders).extend(made.folders);
+        let settled = self.settle(file, path);
+        let seen = Seen::of(&made.file).map_err(|error| fault::of(path.as_str(), &error))?;
+        if settled.is_err() {
+            // By now its folder is known to be one that another torrent reaches another way.
+            if let Ok(Some((there, place))) = self.places.look(file, path)
+                && there.is_same(&seen)
+            {
+                let _ = self.registration().root.remove_file(&place);
+            }
+            return settled;
+        }
+        self.keep_open(file, made.file);
+        record.claim(&seen, origin);
+        record.dirty = true;
+        Ok(())
+    }
+
+    /// Reserves the path as it is known once its folders exist.
+    fn settle(&self, file: usize, path: &FilePath) -> Result<()> {
+        let places = Locator::new(&self.registration().root).find(path);
+        let places = places.map_err(|error| fault::of(path.as_str(), &error))?;
+        self.writers
+            .reserve(self.serial(), &[(file, places)])
+            .map(drop)
+            .map_err(|_| Error::WriterConflict { path: path.as_str().to_owned(), holder: "another torrent".to_owned() })
+    }
+
+    fn claim_found(&self, file: usize, path: &FilePath, record: &mut Record, known: Known) -> Result<()> {
+        let changed = |why| Err(fault::changed(path.as_str(), why));
+        let Some((seen, _)) = self.look(file, path)? else { return changed(fault::DELETED) };
+        if record.is_repeated(Origin::Found(known), &seen) {
+            return Ok(());
+        }
+        if !seen.is_file || seen.identity != known.identity {
+            return changed(fault::REPLACED);
+        }
+        if seen.length < known.length {
+            return changed(fault::CUT_OFF);
+        }
+        if (seen.length, seen.mtime_ns) != (known.length, known.mtime_ns) {
+            return changed(fault::CHANGED);
+        }
+        self.take(file, path, record, &seen, Origin::Found(known), u64::MAX)
+    }
+
+    fn claim_again(
+        &self,
+        file: usize,
+        path: &FilePath,
+        record: &mut Record,
+        identity: Identity,
+        length: u64,
+    ) -> Result<()> {
+        let changed = |why| Err(fault::changed(path.as_str(), why));
+        let Some((seen, _)) = self.look(file, path)? else { return changed(fault::DELETED) };
+        if !seen.is_file || seen.identity != identity {
+            return changed(fault::REPLACED);
+        }
+        if seen.length < length {
+            return changed(fault::CUT_OFF);
+        }
+        self.take(file, path, record, &seen, Origin::Again, u64::MAX)
+    }
+
+    fn claim_any(&self, file: usize, path: &FilePath, record: &mut Record) -> Result<()> {
+        let length = self.layout().entries()[file].length;
+        let Some((seen, _)) = self.look(file, path)? else { return self.make(file, path, record, Origin::Overwritten) };
+        self.take(file, path, record, &seen, Origin::Overwritten, length)?;
+        if seen.length > length {
+            let blame = |error: std::io::Error| fault::of(path.as_str(), &error);
+            let open = self.open(file, path, Access::ReadWrite).map_err(blame)?;
+            record.dirty = true;
+            open.set_len(length).map_err(blame)?;
+            record.claim(&Seen::of(&open).map_err(blame)?, Origin::Overwritten);
+        }
+        Ok(())
+    }
+
+    /// Claims the file that was seen. One with other names is replaced by a copy of its first `keep` bytes before.
+    fn take(
+        &self,
+        file: usize,
+        path: &FilePath,
+        record: &mut Record,
+        seen: &Seen,
+        origin: Origin,
+        keep: u64,
+    ) -> Result<()> {
+        let blame = |error: std::io::Error| {
+            if is_absent(&error) {
+                fault::changed(path.as_str(), fault::DELETED)
+            } else {
+                fault::of(path.as_str(), &error)
+            }
+        };
+        let changed = || fault::changed(path.as_str(), fault::CHANGED);
+        self.close(file);
+        let mut open = self.open(file, path, Access::ReadWrite).map_err(blame)?;
+        if !Seen::of(&open).map_err(blame)?.is_same(seen) {
+            return Err(changed());
+        }
+        self.settle(file, path)?;
+        let root = &self.registration().root;
+        let place = self.look(file, path)?.map(|(_, place)| place).ok_or_else(changed)?;
+        self.clean(&place);
+        if seen.names > 1 {
+            let copy = own_copy::take(root, &place, &open, keep).map_err(blame)?.ok_or_else(changed)?;
+            self.close(file);
+            open = self.keep_open(file, copy);
+        }
+        record.claim(&Seen::of(&open).map_err(blame)?, origin);
+        Ok(())
+    }
+
+    /// Takes away what a crash left behind of a copy of a file, unless it is a file of the set.
+    pub(super) fn clean(&self, place: &FilePath) {
+        let root = &self.registration().root;
+        let left = own_copy::path_beside(place);
+        let is_of_set =
+            || (0..self.layout().entries().len()).any(|one| self.file(one).is_some_and(|(path, _)| path == left));
+        if root.is_file(&left).unwrap_or(false) && !is_of_set() {
+            // It is in nobody's way where it cannot be taken.
+            let _ = root.remove_file(&left);
+        }
+    }
+}

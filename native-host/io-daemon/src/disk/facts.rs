@@ -1,0 +1,183 @@
+//! What lies at a file's place, as the system tells it without reading it.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::str::FromStr;
+
+use cap_std::fs::MetadataExt as _;
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize, Serializer};
+
+/// Tells a file from every other one that exists now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    pub(crate) fn bytes(self) -> [u8; 16] {
+        (u128::from(self.device) << 64 | u128::from(self.inode)).to_be_bytes()
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.device, self.inode)
+    }
+}
+
+impl FromStr for Identity {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (device, inode) = text.split_once(':').ok_or(())?;
+        Ok(Self { device: device.parse().map_err(|_| ())?, inode: inode.parse().map_err(|_| ())? })
+    }
+}
+
+/// What the system tells of a name or of an open file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) is_file: bool,
+    pub(crate) is_link: bool,
+    pub(crate) length: u64,
+    pub(crate) mtime_ns: i128,
+    pub(crate) identity: Identity,
+    pub(crate) names: u64,
+    /// Of 512 bytes each, that hold something.
+    pub(crate) blocks: u64,
+}
+
+impl Seen {
+    pub(crate) fn of(file: &File) -> io::Result<Self> {
+        Ok(Self::from(&cap_std::fs::Metadata::from_just_metadata(file.metadata()?)))
+    }
+
+    /// Whether it is the same file with the same bytes, as far as that can be told.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        (self.identity, self.length, self.mtime_ns) == (other.identity, other.length, other.mtime_ns)
+    }
+}
+
+impl From<&cap_std::fs::Metadata> for Seen {
+    fn from(found: &cap_std::fs::Metadata) -> Self {
+        Self {
+            is_file: found.is_file(),
+            is_link: found.is_symlink(),
+            length: if found.is_file() { found.len() } else { 0 },
+            mtime_ns: i128::from(found.mtime()) * 1_000_000_000 + i128::from(found.mtime_nsec()),
+            identity: Identity { device: found.dev(), inode: found.ino() },
+            names: found.nlink(),
+            blocks: found.blocks(),
+        }
+    }
+}
+
+/// Whether no byte of an open file was ever written. A file system that counts no blocks may hold some all the same.
+pub(crate) fn is_hole(file: &File) -> bool {
+    rustix::fs::seek(file, SeekFrom::Data(0)) == Err(Errno::NXIO)
+}
+
+/// What is told of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Facts {
+    /// What lies there.
+    pub kind: Kind,
+    /// In bytes; 0 for what is no file.
+    pub length: u64,
+    /// When its bytes changed last, in nanoseconds since 1970; a string, as it is beyond what JavaScript counts exactly.
+    #[serde(serialize_with = "as_text")]
+    pub mtime_ns: i128,
+    /// Which file it is.
+    #[serde(serialize_with = "as_text")]
+    pub identity: Identity,
+    /// Whether no byte of it was ever written.
+    pub is_hole: bool,
+    /// Whether it lies in the folder for files set aside.
+    pub is_aside: bool,
+    /// Further names of the file.
+    pub other_names: u64,
+}
+
+/// What may lie at a file's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A folder, a link, a pipe, a socket or a device.
+    Other,
+}
+
+impl Facts {
+    pub(crate) fn new(seen: &Seen, is_hole: bool, is_aside: bool) -> Self {
+        Self {
+            kind: if seen.is_file { Kind::File } else { Kind::Other },
+            length: seen.length,
+            mtime_ns: seen.mtime_ns,
+            identity: seen.identity,
+            is_hole,
+            is_aside,
+            other_names: if seen.is_file { seen.names.saturating_sub(1) } else { 0 },
+        }
+    }
+}
+
+fn as_text<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+/// The facts by which a client knows a file again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Known {
+    /// In bytes.
+    pub length: u64,
+    /// As it was told.
+    #[serde(deserialize_with = "from_text")]
+    pub mtime_ns: i128,
+    /// As it was told.
+    #[serde(deserialize_with = "from_text")]
+    pub identity: Identity,
+}
+
+pub(crate) fn from_text<'de, D: serde::Deserializer<'de>, T: FromStr>(deserializer: D) -> Result<T, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| serde::de::Error::custom("it is not what was told"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_come_back_as_they_were_told() {
+        let file = tempfile::tempfile().unwrap();
+        let seen = Seen::of(&file).unwrap();
+        let told = serde_json::to_value(Facts::new(&seen, true, false)).unwrap();
+
+        let known = serde_json::json!({ "length": 0, "mtimeNs": told["mtimeNs"], "identity": told["identity"] });
+        let known: Known = serde_json::from_value(known).unwrap();
+
+        assert_eq!(known, Known { length: 0, mtime_ns: seen.mtime_ns, identity: seen.identity });
+        for wrong in ["", "1", ":", "1:", "1:2:3", "a:b", "1:18446744073709551616"] {
+            assert_eq!(wrong.parse::<Identity>(), Err(()), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_hole_is_told_from_a_byte_that_is_not_on_the_disk_yet() {
+        use std::os::unix::fs::FileExt as _;
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(1 << 20).unwrap();
+        assert!(is_hole(&file));
+
+        file.write_all_at(b"x", 9).unwrap();
+
+        assert!(!is_hole(&file));
+    }
+}

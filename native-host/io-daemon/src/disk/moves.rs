@@ -1,0 +1,138 @@
+//! Files of a set moved to other paths and taken away. Everything here blocks.
+
+use std::collections::BTreeSet;
+use std::io;
+
+use super::facts::Identity;
+use super::path::FilePath;
+use super::root::{is_absent, is_no_file};
+use super::set::{FileSet, note};
+use super::writers::Locator;
+use super::{fault, lock};
+use crate::error::{Error, Result};
+
+impl FileSet {
+    /// Moves a reserved file to another path, never over anything, and uses it there from then on. `identity` tells it from
+    /// others, so that a move whose answer was lost may be repeated after a restart as well.
+    ///
+    /// # Errors
+    /// `NotReserved`, `FileExists`, `WriterConflict`, and as `write`; nothing has changed.
+    pub(crate) fn rename(&self, file: usize, to: &FilePath, identity: Option<Identity>) -> Result<()> {
+        let _here = self.enter()?;
+        let blame = |error: io::Error| fault::of(to.as_str(), &error);
+        let exists = || Err(Error::FileExists { path: to.as_str().to_owned() });
+        let (from, _) = self.file(file).ok_or_else(|| Error::bad_request("padding is no file"))?;
+        self.check_reserved(file, &from)?;
+        if *to == from {
+            return Ok(());
+        }
+        if self.places.is_aside(to) {
+            return Err(Error::bad_request("the path lies in the folder for files set aside"));
+        }
+        let is_taken = |other: usize| other != file && self.file(other).is_some_and(|(path, _)| path == *to);
+        if (0..self.layout().entries().len()).any(is_taken) {
+            return exists();
+        }
+        let shared = self.record(file);
+        let mut record = lock(&shared);
+        let root = &self.registration().root;
+        let places = Locator::new(root).find(to).map_err(blame)?;
+        let new = self.writers.reserve(self.serial(), &[(file, places)]).map_err(|_| Error::WriterConflict {
+            path: to.as_str().to_owned(),
+            holder: "another torrent".to_owned(),
+        })?;
+        let lock_path = |path: &FilePath| {
+            let paths: Vec<_> = new.iter().map(|file| (*file, path.clone())).collect();
+            self.writers.keep_others_out(self.serial(), root, &paths)
+        };
+        if let Err(held) = lock_path(to) {
+            self.keep_reserved(file, &from);
+            return Err(held);
+        }
+        // Where it stays after all, and nobody came in between but by chance.
+        let stay = || {
+            self.keep_reserved(file, &from);
+            let _ = lock_path(&from);
+        };
+        let moved = self.with_room(|| self.places.rename(file, &from, to));
+        match moved {
+            Ok(None) => {}
+            Ok(Some(folders)) => {
+                let mut changed = lock(&self.folders);
+                changed.extend(folders);
+                changed.extend(from.folders().map(Into::into));
+                record.dirty = true;
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let there = root.look(to.as_path()).map_err(blame)?;
+                let is_moved = there.is_some_and(|seen| seen.is_file && Some(seen.identity) == identity);
+                if !is_moved || self.look(file, &from)?.is_some() {
+                    stay();
+                    return exists();
+                }
+            }
+            Err(error) => {
+                stay();
+                return Err(blame(error));
+            }
+        }
+        self.move_to(file, to.clone());
+        self.keep_reserved(file, to);
+        Ok(())
+    }
+
+    /// Keeps one of two paths of a file reserved.
+    fn keep_reserved(&self, file: usize, path: &FilePath) {
+        if let Ok(places) = Locator::new(&self.registration().root).find(path)
+            // It may be known by the folder that was made for it only now. Who reaches that in another way, and was faster, is
+            // found when the file is claimed.
+            && self.writers.reserve(self.serial(), &[(file, places.clone())]).is_ok()
+        {
+            self.writers.keep(self.serial(), file, &places);
+        }
+    }
+
+    /// Deletes these files, which are reserved, wherever they lie, regular files only, and then the folders around them that
+    /// are empty. Every file is tried.
+    ///
+    /// # Errors
+    /// `NotReserved` before any file is touched; as `write`. A file that is not there is no error.
+    pub(crate) fn remove(&self, files: &[usize]) -> Result<()> {
+        let _here = self.enter()?;
+        let _turn = lock(&self.preparing);
+        let paths: Vec<_> = files.iter().filter_map(|file| self.file(*file).map(|(path, _)| (*file, path))).collect();
+        for (file, path) in &paths {
+            self.check_reserved(*file, path)?;
+        }
+        let root = &self.registration().root;
+        let mut outcome = Ok(());
+        let mut folders = BTreeSet::new();
+        let mut finder = self.places.finder();
+        for (file, path) in &paths {
+            let shared = self.record(*file);
+            let mut record = lock(&shared);
+            self.close(*file);
+            if record.is_claimed() {
+                record.end(path.as_str(), fault::DELETED);
+            }
+            record.dirty = false;
+            self.clean(path);
+            let removed = match root.remove_file(path) {
+                // What is no file is not ours.
+                Err(error) if is_absent(&error) || is_no_file(&error) => Ok(()),
+                removed => removed,
+            };
+            let lies_aside = self.with_room(|| finder.lies_aside(path));
+            let removed_aside = lies_aside.and_then(|lies| if lies { self.places.remove(path) } else { Ok(()) });
+            for one in [removed, removed_aside] {
+                note(&mut outcome, one.map_err(|error| fault::of(path.as_str(), &error)));
+            }
+            folders.extend(path.folders().map(ToOwned::to_owned));
+        }
+        // Backwards, a folder comes after all that lie in it. One that is not empty, or no folder, is not ours to take.
+        for folder in folders.into_iter().rev() {
+            let _ = root.remove_folder(&folder);
+        }
+        outcome
+    }
+}
