@@ -42,7 +42,9 @@ export interface Options {
 
 /** Claims files. */
 export interface FileClaims {
-  /** Makes the files of a piece writable. Costs nothing if they are. */
+  /** Whether the files of a piece are writable. */
+  readonly isReady: (piece: PieceIndex) => boolean
+  /** Makes the files of a piece writable. */
   readonly ready: (piece: Piece) => Effect.Effect<void, StorageError>
   /** Makes these files writable, and those that are missing; of none is it undecided whose it is. */
   readonly claim: (files: ReadonlyArray<number>) => Effect.Effect<void, StorageError>
@@ -119,12 +121,8 @@ export const make = (options: Options): FileClaims => {
   })
 
   return {
-    ready: (piece) =>
-      Effect.suspend(() =>
-        KnownFiles.filesOf(known, piece.index).every((file) => isReady(file, piece.index))
-          ? Effect.void
-          : turn.withPermit(readyAll(piece))
-      ),
+    isReady: (piece) => KnownFiles.filesOf(known, piece).every((file) => isReady(file, piece)),
+    ready: (piece) => turn.withPermit(readyAll(piece)),
     claim: (files) => Effect.suspend(() => (files.length === 0 ? Effect.void : claim(files))).pipe(turn.withPermit)
   }
 }

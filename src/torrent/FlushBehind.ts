@@ -65,14 +65,17 @@ export interface Options {
 
 /** Flushes. */
 export interface FlushBehind {
-  /** Waits as long as so many bytes may not be written: while flushes fail, and while too much is unflushed. */
+  /** Admits bytes to be written, and returns whether it did. Not while flushes fail, nor while too much is unflushed. */
+  readonly admitNow: (bytes: number) => boolean
+  /** Waits until so many bytes are admitted. */
   readonly admit: (bytes: number) => Effect.Effect<void>
   /** So many bytes that were admitted were not written after all. */
   readonly refund: (bytes: number) => void
   /** These files were changed in some other way than by `write`. */
   readonly noteDirty: (files: ReadonlyArray<number>) => void
-  /** Runs a write to these files, of bytes that were admitted. */
-  readonly write: <A, E>(files: ReadonlyArray<number>, write: Effect.Effect<A, E>) => Effect.Effect<A, E>
+  /** A write of admitted bytes begins; `noteWritten` is told of its end, whatever that is. */
+  readonly noteWriting: () => void
+  readonly noteWritten: (files: ReadonlyArray<number>) => void
   /** Whether something that was written is not flushed. */
   readonly isDirty: () => boolean
   /** Flushes until nothing is left to flush. */
@@ -116,17 +119,20 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     return !isFailing && (unflushedNow === 0 || unflushedNow + bytes <= maxUnflushedBytes)
   }
 
+  const admitNow = (bytes: number): boolean => {
+    if (!hasRoom(bytes)) return false
+    unflushedBytes += bytes
+    if (unflushedBytes >= flushBytes) Latch.openUnsafe(wanted)
+    return true
+  }
+
   const admit = (bytes: number): Effect.Effect<void> =>
     Effect.suspend(() => {
-      if (!hasRoom(bytes)) {
-        Latch.closeUnsafe(writable)
-        Latch.openUnsafe(wanted)
-        waiting++
-        return writable.await.pipe(Effect.ensuring(Effect.sync(() => void waiting--)), Effect.andThen(admit(bytes)))
-      }
-      unflushedBytes += bytes
-      if (unflushedBytes >= flushBytes) Latch.openUnsafe(wanted)
-      return Effect.void
+      if (admitNow(bytes)) return Effect.void
+      Latch.closeUnsafe(writable)
+      Latch.openUnsafe(wanted)
+      waiting++
+      return writable.await.pipe(Effect.ensuring(Effect.sync(() => void waiting--)), Effect.andThen(admit(bytes)))
     })
 
   /** Reads a piece that may be lost, and writes it again. Whether it could. */
@@ -229,24 +235,22 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   }
 
   const self: FlushBehind = {
+    admitNow,
     admit,
     refund: (bytes) => {
       unflushedBytes = Math.max(0, unflushedBytes - bytes)
       Latch.openUnsafe(writable)
     },
     noteDirty,
-    write: (files, write) =>
-      Effect.suspend(() => {
-        writes++
-        Latch.closeUnsafe(noWrites)
-        return Effect.onExit(write, () =>
-          Effect.sync(() => {
-            if (--writes === 0) Latch.openUnsafe(noWrites)
-            // Also after a failure, which may have left a part of it.
-            noteDirty(files)
-          })
-        )
-      }),
+    noteWriting: () => {
+      writes++
+      Latch.closeUnsafe(noWrites)
+    },
+    noteWritten: (files) => {
+      if (--writes === 0) Latch.openUnsafe(noWrites)
+      // Also after a failure, which may have left a part of it.
+      noteDirty(files)
+    },
     isDirty: () => dirty.size > 0 || isFlushing,
     all: Effect.whileLoop({ while: () => dirty.size > 0 || isFlushing, body: () => flushDirty, step: () => {} }),
     run: Effect.raceFirst(wanted.await, Effect.sleep(flushEvery)).pipe(

@@ -2,8 +2,11 @@
  * A running torrent's files: claimed before they are written, flushed behind the download, and watched for what others do to
  * them. The parts stand in their own files; here is what the writer, the uploads and the torrent see of them.
  */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Latch from "effect/Latch"
+import * as Option from "effect/Option"
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
@@ -142,15 +145,26 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     onForeign: (error) => report({ _tag: "Foreign", error })
   })
 
-  const write = (piece: PieceIndex, bytes: Uint8Array, sha1: Uint8Array) => {
-    const files = KnownFiles.filesOf(known, piece)
-    return Effect.andThen(
-      // Interrupted here, nothing was written.
-      Effect.interruptible(claims.ready({ index: piece, bytes, sha1 })),
-      Effect.suspend(() => flush.write(files, storage.writePiece(piece, bytes, sha1)))
-    ).pipe(
-      Effect.tapError((error) => (error.reason._tag === "FileChanged" ? Effect.ignore(reconsider(files)) : Effect.void))
-    )
+  /** Writes a piece whose files are writable. Once a piece, so it is one effect around the medium's. */
+  const writeReady = (piece: PieceIndex, bytes: Uint8Array, sha1: Uint8Array) =>
+    Effect.suspend(() => {
+      const files = KnownFiles.filesOf(known, piece)
+      flush.noteWriting()
+      return Effect.onExit(storage.writePiece(piece, bytes, sha1), (exit) => {
+        flush.noteWritten(files)
+        if (Exit.isSuccess(exit)) return Effect.void
+        const error = Cause.findErrorOption(exit.cause)
+        const isChanged = Option.isSome(error) && error.value.reason._tag === "FileChanged"
+        return isChanged ? Effect.ignore(reconsider(files)) : Effect.void
+      })
+    })
+
+  const write = (piece: PieceIndex, bytes: Uint8Array, sha1: Uint8Array): Effect.Effect<void, StorageError> => {
+    const writing = writeReady(piece, bytes, sha1)
+    // Interrupted before, nothing is written.
+    return claims.isReady(piece)
+      ? writing
+      : Effect.andThen(Effect.interruptible(claims.ready({ index: piece, bytes, sha1 })), writing)
   }
 
   /** Looks at files of which the medium says that they are not what was claimed; they are claimed anew before the next write. */
@@ -301,13 +315,15 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const self: TorrentFiles = {
     writer: {
       verifies: storage.verifies,
-      writePiece: (piece, bytes, sha1) =>
-        Effect.andThen(
-          Effect.interruptible(flush.admit(bytes.length)),
-          Effect.onError(write(piece, bytes, sha1 ?? digestOf(piece)), () =>
-            Effect.sync(() => flush.refund(bytes.length))
+      writePiece: (piece, bytes, sha1 = digestOf(piece)) =>
+        Effect.suspend(() => {
+          const { length } = bytes
+          const writing = Effect.onError(
+            Effect.suspend(() => write(piece, bytes, sha1)),
+            () => Effect.sync(() => flush.refund(length))
           )
-        )
+          return flush.admitNow(length) ? writing : Effect.andThen(Effect.interruptible(flush.admit(length)), writing)
+        })
     },
     reader: { readBlock },
     noteStored: (piece) => {
