@@ -35,11 +35,11 @@ import * as Units from "./Units.ts"
 interface Options extends PeerOptions.PeerOptions {
   readonly torrent: string
   readonly directory: string
-  /** Where resume data lies and stays; in the folder of the download where it is not said. */
+  /** Where resume data lies and stays; `undefined` for the folder of the download, where it goes when that is complete. */
   readonly stateDirectory: string | undefined
   /** Whether files of others may be overwritten. */
   readonly overwrite: boolean
-  /** Whether everything is fetched again where the files are gone. */
+  /** Whether everything is fetched again if all files are gone. */
   readonly startOver: boolean
   readonly storage: DownloadServices.Options["storage"]
   readonly network: DownloadServices.Options["network"]
@@ -188,6 +188,7 @@ const session = (metainfo: Metainfo, options: Selected, output: Output, nobody: 
     output,
     outcomeOf: (event) => {
       if (event._tag === "Completed") isComplete = true
+      if (event._tag === "PiecesLost") isComplete = false
       return outcomeOf(event, options, nobody)
     }
   }).pipe(
@@ -217,6 +218,7 @@ const outcomeOf = (
       return end(whyFailed(event.error, directory))
     case "FilesMissing":
       return end(whyMissing(event, directory))
+    case "FlushFailed":
     case "StorageFailed":
       return DownloadEvents.isFinal(event.error) ? end(event.error.message) : undefined
     case "Started":

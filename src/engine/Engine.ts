@@ -91,9 +91,9 @@ export interface AddOptions {
    * as they are.
    */
   readonly overwrite?: Torrent.Options["overwrite"]
-  /** Fetches everything again where every file that held stored bytes is gone; default: it waits for them to come back. */
+  /** Fetches everything again if every file that held stored bytes is gone; default: it waits for them to come back. */
   readonly startOver?: Torrent.Options["startOver"]
-  /** Gives what is stored and fetches nothing: no file is made, moved or written. Default false. */
+  /** Uploads what is stored and fetches nothing: no file is made, moved or written. Default false. */
   readonly readOnly?: Torrent.Options["readOnly"]
   /** Pieces under way at once; default 20, or more where pieces are small. */
   readonly maxActivePieces?: number | undefined

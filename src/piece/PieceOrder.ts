@@ -27,22 +27,29 @@ export interface Deadline {
 export interface PieceOrder {
   /** From the first piece on, for who watches or listens meanwhile. Worse for the swarm than rarest first. */
   isSequential: boolean
+  /** Pieces that come before all others, in this order. */
+  readonly first: Set<PieceIndex>
   /** The earliest first, at most one a piece. Change it only through this module. */
   readonly deadlines: Array<Deadline>
 }
 
 /** Rarest first, no deadlines. */
-export const make = (): PieceOrder => ({ isSequential: false, deadlines: [] })
+export const make = (): PieceOrder => ({ isSequential: false, first: new Set(), deadlines: [] })
 
 /** `piece` is needed at `at` (milliseconds), instead of when it was needed before. */
 export const setDeadline = (self: PieceOrder, piece: PieceIndex, at: number): void => {
-  clearDeadline(self, piece)
+  takeDeadline(self, piece)
   const later = self.deadlines.findIndex((deadline) => deadline.at > at)
   self.deadlines.splice(later === -1 ? self.deadlines.length : later, 0, { piece, at })
 }
 
 /** `piece` is stored, or not needed by any time. */
 export const clearDeadline = (self: PieceOrder, piece: PieceIndex): void => {
+  self.first.delete(piece)
+  takeDeadline(self, piece)
+}
+
+const takeDeadline = (self: PieceOrder, piece: PieceIndex): void => {
   const known = self.deadlines.findIndex((deadline) => deadline.piece === piece)
   if (known !== -1) self.deadlines.splice(known, 1)
 }
@@ -58,8 +65,11 @@ export const pick = (
   except: ReadonlySet<PieceIndex>,
   begun: number
 ): PieceIndex | undefined => {
+  const canStart = (piece: PieceIndex): boolean =>
+    PiecePicker.isCandidate(picker, piece) && Bitfield.has(has, piece) && !except.has(piece)
+  for (const piece of self.first) if (canStart(piece)) return piece
   for (const { piece } of self.deadlines) {
-    if (PiecePicker.isCandidate(picker, piece) && Bitfield.has(has, piece) && !except.has(piece)) return piece
+    if (canStart(piece)) return piece
   }
   if (self.isSequential) return PiecePicker.pickLowest(picker, has, except)
   if (begun < randomFirstPieces) return PiecePicker.pickRandom(picker, has, except)

@@ -179,11 +179,14 @@ export const encodeRecords = (tail: Tail, change: ResumeChange): Encoded => {
     Bytes.writeUint32Unsafe(bytes, end, check)
     begin = end + checkLength
   }
-  for (const [index, record] of files) {
-    bytes[begin] = kinds.file
-    finish(writeFile(bytes, begin + 1, index, record))
-  }
   for (const [kind, ofKind] of pieces) {
+    // A file looks as it does now only without what was dropped, and a piece counts only in files as they look now.
+    if (kind === kinds.stored) {
+      for (const [index, record] of files) {
+        bytes[begin] = kinds.file
+        finish(writeFile(bytes, begin + 1, index, record))
+      }
+    }
     for (const piece of ofKind) {
       bytes[begin] = kind
       Bytes.writeUint32Unsafe(bytes, begin + 1, piece)

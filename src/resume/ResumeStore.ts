@@ -60,10 +60,10 @@ export type Snapshot = Pick<ResumeData, "stored" | "flushed" | "files">
 
 /** What has changed. It is remembered in this order: whatever of it a kill leaves behind is true. */
 export interface ResumeChange {
-  /** Files that became the torrent's own, or look different. */
-  readonly files?: ReadonlyMap<number, FileRecord> | undefined
   /** Pieces that are not stored any more: somebody deleted or changed them. */
   readonly dropped?: ReadonlyArray<PieceIndex> | undefined
+  /** Files that became the torrent's own, or look different. */
+  readonly files?: ReadonlyMap<number, FileRecord> | undefined
   /** Pieces that were stored just now, none of them flushed. */
   readonly stored?: ReadonlyArray<PieceIndex> | undefined
   /** Stored pieces that survive a power cut now. */

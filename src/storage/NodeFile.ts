@@ -193,8 +193,8 @@ export const lookAt = (
 ): Effect.Effect<NFS.BigIntStats | undefined, SystemError> =>
   call<NFS.BigIntStats | undefined>((done) => lookInto(fs, path, follows, done))
 
-/** Tells a file from every other one that exists now. */
-export const identityOf = ({ dev, ino }: NFS.BigIntStats): string => `${dev}:${ino}`
+/** `FileFacts.identity` of a file. The io-daemon has the same form. */
+export const identityOf = ({ birthtimeNs, dev, ino }: NFS.BigIntStats): string => `${dev}:${ino}:${birthtimeNs}`
 
 // What is answered where a folder, or a file that is open for reading, cannot be synced; it is where it can be.
 const cannotSync: ReadonlySet<string | undefined> = new Set(["EINVAL", "EPERM", "EBADF", "ENOTSUP", "EOPNOTSUPP"])

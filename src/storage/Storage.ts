@@ -59,7 +59,7 @@ export class DigestMismatch extends Data.TaggedClass("DigestMismatch")<{ readonl
   }
 }
 
-/** Something lies where a file was to be made, and nobody said that it may be overwritten. It is left as it is. */
+/** Something lies at the path of a file that was to be made. It is left as it is. */
 export class FileExists extends Data.TaggedClass("FileExists")<{ readonly path: string }> {
   get message() {
     return `${this.path} exists already, and is not a file of this torrent`
@@ -164,7 +164,11 @@ export interface FileFacts {
   readonly length: number
   /** When its bytes changed last, in nanoseconds since 1970. */
   readonly mtimeNs: bigint
-  /** Tells it from every other file that exists now (device and inode); at most 64 characters of ASCII. */
+  /**
+   * Tells it from every other file: on a disk device, inode and time of birth (nanoseconds since 1970), joined by `:`. A new
+   * file may get the inode of one that was deleted just now, so one whose time of birth is not known (`:0` at the end) says
+   * nothing from one run to the next. At most 64 characters of ASCII.
+   */
   readonly identity: string
   /** Whether no byte of it was ever written: it is empty, or one hole. */
   readonly isHole: boolean

@@ -21,6 +21,9 @@ import * as Recheck from "./Recheck.ts"
 /** Whose a file is. */
 export type Standing = "own" | "undecided" | "foreign"
 
+/** The end of the identity of a file whose time of birth nobody knows: another file may have had it before. */
+const unknownBirth = ":0"
+
 /** Bytes of a file that are compared with zeros at once. */
 const readLength = 262_144
 
@@ -54,7 +57,8 @@ const standingByItself = ({ found, layout, resume }: Options, facts: FileFacts):
   if (facts.isAside) return "own"
   if (facts.length > layout.files[facts.file]!.length) return "foreign"
   const record = resume?.files.get(facts.file)
-  if (record !== undefined && (record.identity === facts.identity || Recheck.isUnchanged(record, facts))) return "own"
+  const isTheSame = record?.identity === facts.identity && !facts.identity.endsWith(unknownBirth)
+  if (record !== undefined && (isTheSame || Recheck.isUnchanged(record, facts))) return "own"
   if (facts.isHole || isWhole(layout, facts.file, found.stored)) return "own"
   // Of a process that was killed while it wrote, on a file system that gives files other numbers each time, or by a version
   // that remembered pieces alone: what it left half written cannot match.

@@ -41,6 +41,8 @@ export interface Options {
   readonly digestOf: (piece: PieceIndex) => Uint8Array
   /** Takes pieces out of `stored`, at once. */
   readonly drop: (pieces: ReadonlyArray<PieceIndex>) => void
+  /** Hears of a file that another one took the place of. */
+  readonly onReplaced: (file: number) => void
   /** Hears of a file that was verified after it had changed. */
   readonly onVerified: (file: number) => void
   readonly report: (fact: Fact) => void
@@ -96,7 +98,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     Latch.openUnsafe(awake)
   }
 
-  const drop = (pieces: ReadonlyArray<PieceIndex>, paths: ReadonlyArray<string>): void => {
+  const drop = (asked: ReadonlyArray<PieceIndex>, paths: ReadonlyArray<string>): void => {
+    const pieces = asked.filter((piece) => Bitfield.has(stored, piece))
     if (pieces.length === 0) return
     for (const piece of pieces) Bitfield.remove(suspects, piece)
     options.drop(pieces)
@@ -110,9 +113,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
   const observe: FileChanges["observe"] = (files, seen) => {
     const different: Array<number> = []
+    const nows = new Map(seen.map((facts) => [facts.file, facts]))
     for (const file of files) {
       const before = known.files.get(file)
-      const now = seen.find((facts) => facts.file === file)
+      const now = nows.get(file)
       if (before === undefined) continue
       if (now === undefined) {
         gone.add(file)
@@ -121,9 +125,11 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       }
       const isOther = before.facts.identity !== now.identity || before.facts.kind !== now.kind
       if (before.isWriting ? isOther : !isSame(before.facts, now)) {
-        // What others put in its place has to be claimed again before it is written to.
-        if (isOther) before.isWriting = false
-        before.facts = now
+        // What others put in its place is theirs until its content shows otherwise.
+        if (isOther) {
+          KnownFiles.meet(known, now)
+          options.onReplaced(file)
+        } else before.facts = now
         suspect(file)
         different.push(file)
       }
@@ -153,15 +159,19 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         Effect.sync(() => {
           for (const { piece, sha1 } of digests) {
             if (!Bitfield.has(suspects, piece)) continue
-            if (sha1 !== undefined && Bytes.equals(sha1, digestOf(piece))) Bitfield.remove(suspects, piece)
-            else wrong.push(piece)
+            if (sha1 !== undefined && Bytes.equals(sha1, digestOf(piece))) {
+              Bitfield.remove(suspects, piece)
+              KnownFiles.prove(known, piece)
+            } else wrong.push(piece)
           }
         })
       )
     )
-    const files = [...new Set(wrong.flatMap((piece) => KnownFiles.filesOf(known, piece)))]
+    // Meanwhile another verification may have dropped some, and they may be stored anew.
+    const lost = wrong.filter((piece) => Bitfield.has(suspects, piece))
+    const files = [...new Set(lost.flatMap((piece) => KnownFiles.filesOf(known, piece)))]
     const toBlame = files.filter((file) => changed.has(file))
-    drop(wrong, pathsOf(toBlame.length > 0 ? toBlame : files))
+    drop(lost, pathsOf(toBlame.length > 0 ? toBlame : files))
   })
 
   /** Drops the pieces of files that are gone, unless all are. */

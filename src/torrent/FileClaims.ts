@@ -81,16 +81,24 @@ export const make = (options: Options): FileClaims => {
   const claimOf = (file: number): FileClaim => {
     const found = known.files.get(file)
     if (found === undefined) return { file, as: overwrites ? "overwritten" : "new" }
-    return overwrites && found.standing !== "own"
+    return overwrites && (found.standing !== "own" || found.facts.length > layout.files[file]!.length)
       ? { file, as: "overwritten" }
       : { file, as: "found", facts: found.facts }
   }
+
+  /** A claim of several files that failed may have made some: those are empty, and there from now on. */
+  const meetMade = Effect.fnUntraced(function* (files: ReadonlyArray<number>) {
+    for (const facts of yield* storage.look(files.filter((file) => !known.files.has(file)))) {
+      if (facts?.isHole !== true || facts.length > 0) continue
+      known.files.set(facts.file, { standing: "own", facts, isWriting: false, toCompare: new Set() })
+    }
+  })
 
   const claim = Effect.fnUntraced(function* (files: ReadonlyArray<number>) {
     yield* storage.reserve(files)
     const there = files.filter((file) => known.files.has(file))
     if (there.length > 0) yield* changes.look(there)
-    const claimed = yield* storage.claim(files.map(claimOf))
+    const claimed = yield* Effect.tapError(storage.claim(files.map(claimOf)), () => Effect.ignore(meetMade(files)))
     for (const facts of claimed) {
       const before = overwrites ? undefined : known.files.get(facts.file)
       const { standing = "own", toCompare = new Set<PieceIndex>() } = before ?? {}

@@ -54,6 +54,9 @@ export interface Options {
   readonly hasher: PieceHasher["Service"]
   /** Writes a piece again that was verified just now. */
   readonly rewrite: (piece: PieceIndex, bytes: Uint8Array) => Effect.Effect<void, StorageError>
+  /** Hears of pieces that a failed flush may have lost, before anything else, and of each that was written again. */
+  readonly onUnsafe: (pieces: ReadonlyArray<PieceIndex>) => Effect.Effect<void>
+  readonly onSaved: (piece: PieceIndex) => void
   /** Hears of pieces that were lost by a failed flush. */
   readonly onLost: (pieces: ReadonlyArray<PieceIndex>) => void
   /** Looks after files that cannot be flushed as somebody deleted, cut off or replaced them; returns those to flush again. */
@@ -65,6 +68,8 @@ export interface Options {
 
 /** Flushes. */
 export interface FlushBehind {
+  /** Stored pieces that a failed flush may have lost, and that were not written again yet. */
+  readonly unsaved: ReadonlySet<PieceIndex>
   /** Admits bytes to be written, and returns whether it did. Not while flushes fail, nor while too much is unflushed. */
   readonly admitNow: (bytes: number) => boolean
   /** Waits until so many bytes are admitted. */
@@ -94,6 +99,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   let isFlushing = false
   /** What a failed flush may have lost and was not written again yet: nothing is flushed before it is. */
   const unsaved = new Set<PieceIndex>()
+  /** Files of which a flush has failed since the last good one. */
+  const unsafe = new Set<number>()
   /** Writes that have begun and not ended, and who waits for room. */
   let writes = 0
   let waiting = 0
@@ -155,7 +162,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       if (Bitfield.has(stored, piece)) {
         const saved = yield* Effect.result(save(piece))
         if (saved._tag === "Failure") break
-        if (!saved.success) lost.push(piece)
+        if (saved.success) options.onSaved(piece)
+        else lost.push(piece)
       }
       unsaved.delete(piece)
     }
@@ -185,13 +193,15 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       else failed.set(outcome.file, outcome.reason)
     }
     for (const file of failed.keys()) dirty.add(file)
+    for (const file of good.keys()) unsafe.delete(file)
+    for (const file of [...failed.keys(), ...changed]) unsafe.add(file)
     const [first, ...others] = failed.values()
     if (first !== undefined && !isFailing)
       report({ _tag: "FlushFailed", error: StorageError.of("flush", [first, ...others]) })
     // At once: whoever waits for room while this flush runs must not write now.
     isFailing ||= failed.size > 0
     Latch.openUnsafe(writable)
-    const isSafe = (file: number) => good.has(file) || !isNamed.has(file)
+    const isSafe = (file: number) => good.has(file) || !(isNamed.has(file) || unsafe.has(file))
     const safe = pieces.filter((piece) => Bitfield.has(stored, piece) && KnownFiles.filesOf(known, piece).every(isSafe))
     for (const piece of safe) Bitfield.add(flushed, piece)
     yield* options.onFlushed(safe, [...good.values()])
@@ -216,6 +226,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     for (const piece of unflushed()) {
       if (KnownFiles.filesOf(known, piece).some((file) => failed.has(file))) unsaved.add(piece)
     }
+    yield* options.onUnsafe([...unsaved])
     yield* saveAll
     return false
   })
@@ -227,14 +238,21 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   })
 
   /** Nothing to flush costs nothing, also while another flush is under way. */
-  const flushDirty = Effect.suspend(() => (dirty.size === 0 ? Effect.void : untilGood)).pipe(turn.withPermit)
+  const flushDirty = Effect.suspend(() => {
+    if (dirty.size > 0) return untilGood
+    // What was admitted and touched no file.
+    if (writes === 0) unflushedBytes = 0
+    Latch.openUnsafe(writable)
+    return Effect.void
+  }).pipe(turn.withPermit)
 
   const noteDirty = (files: ReadonlyArray<number>): void => {
     for (const file of files) dirty.add(file)
-    if (waiting > 0) Latch.openUnsafe(wanted)
+    if (waiting > 0 || unflushedBytes >= flushBytes) Latch.openUnsafe(wanted)
   }
 
   const self: FlushBehind = {
+    unsaved,
     admitNow,
     admit,
     refund: (bytes) => {

@@ -23,6 +23,8 @@ export interface KnownFile {
 export interface KnownFiles {
   readonly layout: FileLayout.FileLayout
   readonly files: Map<number, KnownFile>
+  /** How many pieces of each file are not stored. */
+  readonly missing: Uint32Array
 }
 
 /** The files that were found, with the pieces that were found stored. */
@@ -32,12 +34,35 @@ export const make = (
   standings: ReadonlyMap<number, Standing>,
   stored: Bitfield.Bitfield
 ): KnownFiles => {
-  const self: KnownFiles = { layout, files: new Map() }
+  const self: KnownFiles = { layout, files: new Map(), missing: new Uint32Array(layout.files.length) }
+  for (const file of realFiles(layout)) self.missing[file] = missingIn(self, file, stored).length
   for (const [index, standing] of standings) {
-    const toCompare = standing === "undecided" ? missingIn(self, index, stored) : []
-    self.files.set(index, { standing, facts: facts[index]!, isWriting: false, toCompare: new Set(toCompare) })
+    if (standing === "undecided") meet(self, facts[index]!)
+    else self.files.set(index, { standing, facts: facts[index]!, isWriting: false, toCompare: new Set() })
+    for (const piece of piecesIn(self, index, stored)) prove(self, piece)
   }
   return self
+}
+
+/** A file exists, or looks like another one, and nothing shows whose it is: all pieces that have bytes in it are to be compared. */
+export const meet = (self: KnownFiles, facts: FileFacts): void => {
+  const end = self.layout.files[facts.file]!.offset + facts.length
+  const toCompare = select(self, facts.file, (piece) => piece * self.layout.geometry.pieceLength < end)
+  const standing = facts.kind === "file" ? "undecided" : "foreign"
+  self.files.set(facts.file, { standing, facts, isWriting: false, toCompare: new Set(toCompare) })
+}
+
+/** The piece is right in all its files: there is nothing to compare any more. */
+export const prove = (self: KnownFiles, piece: PieceIndex): void => {
+  for (const file of filesOf(self, piece)) {
+    const entry = self.files.get(file)
+    if (entry?.toCompare.delete(piece) === true && entry.toCompare.size === 0) entry.standing = "own"
+  }
+}
+
+/** The piece is stored now, or not any more. */
+export const noteStored = (self: KnownFiles, piece: PieceIndex, isStored: boolean): void => {
+  for (const file of filesOf(self, piece)) self.missing[file]! += isStored ? -1 : 1
 }
 
 /**
@@ -63,21 +88,17 @@ export const records = (self: KnownFiles, suspects: Bitfield.Bitfield): Map<numb
 }
 
 /** The files that hold a byte of the piece, padding left out. */
-export const filesOf = ({ layout }: KnownFiles, piece: PieceIndex): ReadonlyArray<number> =>
+export const filesOf = ({ layout }: Pick<KnownFiles, "layout">, piece: PieceIndex): ReadonlyArray<number> =>
   FileLayout.pieceSpans(layout, piece).flatMap(({ file }) => (layout.files[file]!.padding ? [] : [file]))
 
 /** The files on disk, padding left out. */
 export const realFiles = (layout: FileLayout.FileLayout): ReadonlyArray<number> =>
   [...layout.files.keys()].filter((file) => !layout.files[file]!.padding)
 
-/** Whether every piece of the file is in `pieces`. */
-export const isWhole = (self: KnownFiles, file: number, pieces: Bitfield.Bitfield): boolean => {
-  const { end, first } = FileLayout.filePieces(self.layout, file)
-  for (let piece = first; piece < end; piece++) if (!Bitfield.has(pieces, piece)) return false
-  return true
-}
+/** Whether every piece of the file is stored. Once a piece, so it counts nothing. */
+export const isWhole = (self: KnownFiles, file: number): boolean => self.missing[file] === 0
 
-const select = ({ layout }: KnownFiles, file: number, isMeant: (piece: number) => boolean) => {
+const select = ({ layout }: Pick<KnownFiles, "layout">, file: number, isMeant: (piece: number) => boolean) => {
   const { end, first } = FileLayout.filePieces(layout, file)
   const found: Array<PieceIndex> = []
   for (let piece = first; piece < end; piece++) if (isMeant(piece)) found.push(piece as PieceIndex)
@@ -85,9 +106,15 @@ const select = ({ layout }: KnownFiles, file: number, isMeant: (piece: number) =
 }
 
 /** The pieces of the file that are in `pieces`. */
-export const piecesIn = (self: KnownFiles, file: number, pieces: Bitfield.Bitfield): ReadonlyArray<PieceIndex> =>
-  select(self, file, (piece) => Bitfield.has(pieces, piece))
+export const piecesIn = (
+  self: Pick<KnownFiles, "layout">,
+  file: number,
+  pieces: Bitfield.Bitfield
+): ReadonlyArray<PieceIndex> => select(self, file, (piece) => Bitfield.has(pieces, piece))
 
 /** The pieces of the file that are not in `pieces`. */
-export const missingIn = (self: KnownFiles, file: number, pieces: Bitfield.Bitfield): ReadonlyArray<PieceIndex> =>
-  select(self, file, (piece) => !Bitfield.has(pieces, piece))
+export const missingIn = (
+  self: Pick<KnownFiles, "layout">,
+  file: number,
+  pieces: Bitfield.Bitfield
+): ReadonlyArray<PieceIndex> => select(self, file, (piece) => !Bitfield.has(pieces, piece))

@@ -17,8 +17,8 @@ export const gatherFor = "20 millis"
 /** What a keeper needs. */
 export interface Options {
   readonly resume: TorrentResume
-  /** What is known when the torrent starts. */
-  readonly snapshot: Snapshot
+  /** What is known now: saved at the start, and after every failure, as what was noted meanwhile is lost. */
+  readonly snapshot: () => Snapshot
   /** Hears of a failure, and of the next one only after something was written again. */
   readonly onFailure: (error: ResumeError) => void
   /** Hears of each stored piece once a later run knows of it too, or cannot be told. */
@@ -29,6 +29,8 @@ export interface Options {
 export interface ResumeKeeper {
   /** A piece was stored. */
   readonly noteStored: (piece: PieceIndex) => void
+  /** A piece that was dropped is as good as it was. */
+  readonly noteRestored: (piece: PieceIndex) => void
   /** Pieces survive a power cut. */
   readonly noteFlushed: (pieces: ReadonlyArray<PieceIndex>) => void
   /** Pieces are not stored any more. */
@@ -44,9 +46,11 @@ interface Pending {
   readonly dropped: Array<PieceIndex>
   readonly stored: Array<PieceIndex>
   readonly flushed: Array<PieceIndex>
+  /** Those of `stored` that nobody was told of. */
+  readonly news: Array<PieceIndex>
 }
 
-const nothing = (): Pending => ({ files: new Map(), dropped: [], stored: [], flushed: [] })
+const nothing = (): Pending => ({ files: new Map(), dropped: [], stored: [], flushed: [], news: [] })
 
 /** Saves what is known, and keeps it up to date until the scope closes. */
 export const make = Effect.fnUntraced(function* (options: Options) {
@@ -55,6 +59,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   let isFailing = false
   const awake = yield* Latch.make(false)
   const turn = yield* Semaphore.make(1)
+
+  const save = Effect.suspend(() => resume.save(snapshot()))
 
   const report = (effect: Effect.Effect<void, ResumeError>): Effect.Effect<void> =>
     Effect.match(effect, {
@@ -72,8 +78,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       const change = pending
       pending = nothing()
       return Effect.andThen(
-        report(resume.append(change, { durably })),
-        Effect.sync(() => change.stored.forEach(onKept))
+        report(isFailing ? save : resume.append(change, { durably })),
+        Effect.sync(() => change.news.forEach(onKept))
       )
     }).pipe(Effect.uninterruptible, turn.withPermit)
 
@@ -82,7 +88,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     Latch.openUnsafe(awake)
   }
 
-  yield* report(resume.save(snapshot))
+  yield* report(save)
   yield* Effect.addFinalizer(() => append(false))
   yield* awake.await.pipe(
     Effect.andThen(Effect.sleep(gatherFor)),
@@ -93,20 +99,25 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   )
 
   const self: ResumeKeeper = {
-    noteStored: (piece) => note(({ stored }) => stored.push(piece)),
+    noteStored: (piece) =>
+      note(({ news, stored }) => {
+        stored.push(piece)
+        news.push(piece)
+      }),
+    noteRestored: (piece) => note(({ stored }) => stored.push(piece)),
     noteFlushed: (pieces) =>
       note(({ flushed }) => {
         for (const piece of pieces) flushed.push(piece)
       }),
     noteDropped: (pieces) =>
-      note(({ dropped, flushed, stored }) => {
-        for (const piece of pieces) {
-          for (const known of [stored, flushed]) {
-            const at = known.indexOf(piece)
-            if (at !== -1) known.splice(at, 1)
-          }
-          dropped.push(piece)
+      note((pending) => {
+        const isDropped = new Set(pieces)
+        for (const list of [pending.stored, pending.flushed, pending.news]) {
+          const kept = list.filter((piece) => !isDropped.has(piece))
+          list.length = 0
+          for (const piece of kept) list.push(piece)
         }
+        for (const piece of pieces) pending.dropped.push(piece)
       }),
     noteFile: (file, record) => note(({ files }) => files.set(file, record)),
     append

@@ -30,7 +30,7 @@ export interface Options {
   readonly selection: Pick<Selection, "files">
   /** Files of somebody else's may be overwritten. */
   readonly overwrites: boolean
-  /** Where all files are gone everything is fetched again. */
+  /** Everything is fetched again if all files are gone. */
   readonly startsOver: boolean
   /** Nothing will be written: of files of somebody else's only those that are too long are in the way. */
   readonly isReadOnly: boolean
@@ -54,8 +54,13 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   let resume = options.resume
   let facts = yield* look
   if (options.startsOver && missing(layout, resume, facts).length > 0) resume = undefined
-  for (let isNews = true; missing(layout, resume, facts).length > 0; isNews = false) {
-    const paths = missing(layout, resume, facts).map((file) => layout.files[file]!.path.join("/"))
+  /** Files of a torrent that only uploads are missing as well if none is there. */
+  const gone = (): ReadonlyArray<number> => {
+    const isEmpty = isReadOnly && real.every((file) => facts[file] === undefined)
+    return isEmpty ? real : missing(layout, resume, facts)
+  }
+  for (let isNews = true; gone().length > 0; isNews = false) {
+    const paths = gone().map((file) => layout.files[file]!.path.join("/"))
     if (isNews) report({ _tag: "FilesMissing", paths: paths.slice(0, maxPaths), missingFiles: paths.length })
     yield* Effect.sleep(lookEvery)
     facts = yield* look
@@ -65,8 +70,10 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   const found = yield* Recheck.run({ metainfo, storage, resume, facts, onProgress })
   const checked = { layout, storage, resume, facts, found }
   const standings = yield* Adoption.run(checked)
-  const conflict =
-    overwrites || isReadOnly ? undefined : Adoption.conflict(checked, standings, wanted(layout, selection))
+  const meant = wanted(layout, selection)
+  // Nothing is written then, so only files that are too long are in the way.
+  if (isReadOnly) Bitfield.clear(meant.pieces)
+  const conflict = overwrites ? undefined : Adoption.conflict(checked, standings, meant)
   if (conflict !== undefined) return yield* conflict
   const result: Checked = { facts, found, standings: overwrites ? takeOver(standings) : standings }
   return result
@@ -85,9 +92,8 @@ const missing = (
   facts: ReadonlyArray<FileFacts | undefined>
 ): ReadonlyArray<number> => {
   if (resume === undefined || resume.stored.count === 0) return []
-  const known: KnownFiles.KnownFiles = { layout, files: new Map() }
   const files = KnownFiles.realFiles(layout).filter(
-    (file) => KnownFiles.piecesIn(known, file, resume.stored).length > 0
+    (file) => KnownFiles.piecesIn({ layout }, file, resume.stored).length > 0
   )
   return files.some((file) => facts[file] !== undefined) ? [] : files
 }

@@ -29,7 +29,6 @@ import * as BufferPool from "../piece/BufferPool.ts"
 import * as Download from "../piece/Download.ts"
 import type * as PieceBuffer from "../piece/PieceBuffer.ts"
 import { PieceHasher } from "../piece/PieceHasher.ts"
-import * as PieceOrder from "../piece/PieceOrder.ts"
 import * as PiecePriority from "../piece/PiecePriority.ts"
 import * as PieceTable from "../piece/PieceTable.ts"
 import * as PieceVerifier from "../piece/PieceVerifier.ts"
@@ -59,6 +58,9 @@ export const eventCapacity = 8_192
 
 /** Events that a reader who comes later still gets. */
 export const eventReplay = 1_024
+
+/** Addresses given to a torrent that are kept for a new start. */
+const maxGiven = 1_000
 
 /** How long the medium is left alone where files cannot be looked at, before it is tried again to complete the torrent. */
 const finishAgainAfter = "5 seconds"
@@ -121,9 +123,9 @@ export interface Options {
    * torrent fails with `ContentExists` before it writes anything.
    */
   readonly overwrite?: boolean | undefined
-  /** Fetches everything again where every file with stored bytes is gone; default: it waits for them to come back. */
+  /** Fetches everything again if every file with stored bytes is gone; default: it waits for them to come back. */
   readonly startOver?: boolean | undefined
-  /** Gives what is stored and fetches nothing: no file is made, moved or written. */
+  /** Uploads what is stored and fetches nothing: no file is made, moved or written. */
   readonly readOnly?: boolean | undefined
   /** Goes on giving to others when everything that is wanted is stored: for ever, or until a goal is reached. */
   readonly seed?: boolean | SeedingGoal.SeedingGoal | undefined
@@ -155,7 +157,8 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
   const completed = yield* Effect.acquireRelease(Deferred.make<void, TorrentError>(), Deferred.interrupt)
   let state: TorrentState = { _tag: "Checking" }
   let running: StatusReport.Parts | undefined
-  let waiting: ReadonlyArray<PeerAddress> = []
+  /** Addresses that were added, the last ones of many. */
+  let given: ReadonlyArray<PeerAddress> = []
   const clock = yield* Clock.Clock
   const selection = Selection.make(layout, options.files ?? [])
   const sources = Sources.make()
@@ -174,7 +177,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
   let rejectedPieces = 0
   const isReadOnly = options.readOnly === true
   /** Why writes, and why flushes, fail now. */
-  const failing: { write?: StorageError | undefined; flush?: StorageError | undefined } = {}
+  const failing: Partial<Record<"write" | "flush" | "finish", StorageError | undefined>> = {}
   /** Opens when everything that is wanted is stored, and what is left is to make sure of it. */
   const finishing = yield* Latch.make(false)
   /** What it was made of has to be taken apart, and put together anew. */
@@ -247,18 +250,20 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
 
   /** The world is told of a piece only when a kill at this instant would not lose it. */
   const onKept = (piece: PieceIndex): void => {
-    if (!Bitfield.has(running!.download.table.stored, piece)) return
+    // A piece that is appended while its files are waited for, or that was lost since.
+    if (running === undefined || !Bitfield.has(running.download.table.stored, piece)) return
     Bitfield.add(kept, piece)
-    running?.swarm.announce(piece)
+    running.swarm.announce(piece)
     tell({ _tag: "PieceStored", piece, storedPieces: kept.count })
     settle()
   }
 
   const onDropped = (pieces: ReadonlyArray<PieceIndex>): void => {
-    const { download } = running!
     for (const piece of pieces) Bitfield.remove(kept, piece)
+    if (running === undefined) return
+    const { download } = running
     Download.loseStored(download, pieces)
-    // What is only given is not fetched again.
+    // A torrent that only uploads fetches nothing again.
     if (isReadOnly) PieceTable.setWanted(download.table, download.table.stored)
   }
 
@@ -274,7 +279,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       if (state._tag === "Downloading" && running.files.isDirty()) tell({ _tag: "Flushing" })
       Latch.openUnsafe(finishing)
     }
-    const error = failing.write ?? failing.flush
+    const error = failing.write ?? failing.flush ?? failing.finish
     if (error !== undefined) state = { _tag: "StorageFailing", error }
     else if (!isStored) state = { _tag: "Downloading" }
     else state = { _tag: completedAt === undefined ? "Flushing" : "Complete" }
@@ -286,9 +291,19 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       Effect.tap(() => Effect.sync(() => Latch.closeUnsafe(finishing))),
       Effect.andThen(
         Effect.matchEffect(files.finish, {
-          onSuccess: () => Effect.sync(() => completeIfDone(download, files)),
-          // The medium cannot be looked at now.
-          onFailure: () => Effect.andThen(Effect.sleep(finishAgainAfter), finishing.open)
+          onSuccess: () =>
+            Effect.sync(() => {
+              if (failing.finish !== undefined) onRecovered("finish")
+              completeIfDone(download, files)
+            }),
+          // Files cannot be looked at, or an empty one cannot be made.
+          onFailure: (error) => {
+            const isNews = failing.finish === undefined
+            failing.finish = error
+            settle()
+            if (isNews) tell({ _tag: "FlushFailed", error })
+            return Effect.andThen(Effect.sleep(finishAgainAfter), finishing.open)
+          }
         })
       ),
       Effect.forever
@@ -313,6 +328,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       download: running.download,
       select: running.files.select,
       onChange: () => {
+        if (running!.files.lacksFiles()) completedAt = undefined
         running!.swarm.reconsider()
         settle()
       }
@@ -400,7 +416,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       report: onFiles
     })
     if (!isReadOnly) yield* files.begin(PiecePriority.wantedFiles(layout, prepared), download.table.wanted)
-    for (const piece of files.deciding) PieceOrder.setDeadline(download.order, piece, Number.NEGATIVE_INFINITY)
+    for (const piece of files.deciding) download.order.first.add(piece)
     const toWrite = yield* Queue.bounded<PieceBuffer.PieceBuffer>(download.pool.capacity)
     const hasher = yield* PieceHasher
     const upload: Upload.Upload = yield* Upload.make({
@@ -470,7 +486,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     yield* forkPart(Upload.recover(upload, { storage, digestOf, onRecovered }))
     yield* forkPart(BufferPool.sweep(download.pool, { isHeldUp: () => RateLimiter.isWaitedFor(limits.download) }))
     yield* forkPart(swarm.running)
-    yield* swarm.add(waiting)
+    yield* swarm.add(given)
     const context: PeerSourceContext = {
       completed: Effect.ignore(Deferred.await(completed)),
       wantsMore: () => !PieceTable.isFinished(download.table) && swarm.counts().connected === 0,
@@ -508,6 +524,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
         Effect.suspend(() => {
           running = undefined
           completedAt = undefined
+          for (const what of ["write", "flush", "finish"] as const) failing[what] = undefined
           Latch.closeUnsafe(restarting)
           return Scope.close(parts, Exit.void)
         })
@@ -533,9 +550,9 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     completed: Deferred.await(completed),
     addPeers: (addresses) =>
       Effect.suspend(() => {
-        if (running !== undefined) return Effect.asVoid(running.swarm.add(addresses))
-        waiting = [...waiting, ...addresses]
-        return Effect.void
+        // Also while it runs: it may have to start anew.
+        given = [...given, ...addresses].slice(-maxGiven)
+        return running === undefined ? Effect.void : Effect.asVoid(running.swarm.add(addresses))
       }),
     setPriorities: (files) => Effect.suspend(() => Selection.setFiles(selection, selected(), files)),
     setDeadlines: (asked) =>

@@ -59,7 +59,10 @@ export type TorrentEvent =
   | { readonly _tag: "FilesChanged"; readonly paths: ReadonlyArray<string> }
   /** Stored pieces are gone or wrong on the disk, and count as missing from now on. */
   | { readonly _tag: "PiecesLost"; readonly pieces: ReadonlyArray<PieceIndex>; readonly paths: ReadonlyArray<string> }
-  /** A flush failed; what it may have lost is verified and written again. Reported once until a flush succeeds. */
+  /**
+   * A flush failed, or something else without which the torrent cannot be complete: an empty file that cannot be made. What
+   * a flush may have lost is verified and written again. Reported once until it succeeds (`StorageRecovered`).
+   */
   | { readonly _tag: "FlushFailed"; readonly error: StorageError }
   /** Every wanted piece is stored, and what is not on the disk yet is being flushed. */
   | { readonly _tag: "Flushing" }

@@ -83,10 +83,18 @@ export interface TorrentFiles {
   readonly select: (files: ReadonlyArray<number>, pieces: Bitfield.Bitfield) => Effect.Effect<void, StorageError>
   /** Whether something that was written is not flushed. */
   readonly isDirty: () => boolean
+  /** Whether wanted files are missing, or too long, that no piece comes for. */
+  readonly lacksFiles: () => boolean
   /** Makes and cuts what no piece is written to, flushes everything, looks at every file, and verifies what is in doubt. */
   readonly finish: Effect.Effect<void, StorageError>
   /** Flushes and verifies in the background, for ever. */
   readonly run: Effect.Effect<void>
+}
+
+const without = (pieces: Bitfield.Bitfield, left: ReadonlySet<PieceIndex> = new Set()): Bitfield.Bitfield => {
+  const copy = Bitfield.copy(pieces)
+  for (const piece of left) Bitfield.remove(copy, piece)
+  return copy
 }
 
 /** Remembers nothing. */
@@ -105,15 +113,24 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const known = KnownFiles.make(layout, options.facts, options.standings, stored)
   if (options.overwrites) for (const file of known.files.values()) file.toCompare.clear()
   const flushed = Bitfield.copy(options.isReadOnly ? stored : found.flushed)
+  /** The parts that are made after the keeper, which asks them what to save. */
+  const later: { changes?: FileChanges.FileChanges; flush?: FlushBehind.FlushBehind } = {}
   const keeper = yield* ResumeKeeper.make({
     resume: options.isReadOnly ? forgetful : options.resume,
-    snapshot: { stored, flushed, files: KnownFiles.records(known, found.doubtful) },
+    snapshot: () => ({
+      stored: without(stored, later.flush?.unsaved),
+      flushed,
+      files: KnownFiles.records(known, later.changes?.suspects ?? found.doubtful)
+    }),
     onFailure: options.onResumeFailure,
     onKept: options.onKept
   })
 
   const drop = (pieces: ReadonlyArray<PieceIndex>): void => {
-    for (const piece of pieces) Bitfield.remove(flushed, piece)
+    for (const piece of pieces) {
+      Bitfield.remove(flushed, piece)
+      KnownFiles.noteStored(known, piece, false)
+    }
     keeper.noteDropped(pieces)
     options.drop(pieces)
   }
@@ -130,9 +147,19 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     doubtful: found.doubtful,
     digestOf,
     drop,
+    onReplaced: (file) => {
+      // Whoever put it there may not have flushed it.
+      for (const piece of KnownFiles.piecesIn(known, file, stored)) Bitfield.remove(flushed, piece)
+      later.flush?.noteDirty([file])
+    },
     onVerified: noteFile,
     report
   })
+
+  later.changes = changes
+
+  const existing = (files: ReadonlyArray<number>): ContentExists =>
+    new ContentExists({ files: files.map((file) => Adoption.existing(layout, known.files.get(file)!.facts, stored)) })
 
   const claims = FileClaims.make({
     storage,
@@ -141,7 +168,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     keeper,
     hasher,
     overwrites: options.overwrites,
-    existing: (file) => new ContentExists({ files: [Adoption.existing(layout, known.files.get(file)!.facts, stored)] }),
+    existing: (file) => existing([file]),
     onForeign: (error) => report({ _tag: "Foreign", error })
   })
 
@@ -164,7 +191,14 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     // Interrupted before, nothing is written.
     return claims.isReady(piece)
       ? writing
-      : Effect.andThen(Effect.interruptible(claims.ready({ index: piece, bytes, sha1 })), writing)
+      : Effect.andThen(
+          Effect.tapError(Effect.interruptible(claims.ready({ index: piece, bytes, sha1 })), ({ reason }) =>
+            reason._tag === "FileChanged" || reason._tag === "NotStored"
+              ? Effect.ignore(reconsider(KnownFiles.filesOf(known, piece)))
+              : Effect.void
+          ),
+          writing
+        )
   }
 
   /** Looks at files of which the medium says that they are not what was claimed; they are claimed anew before the next write. */
@@ -186,7 +220,16 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     digestOf,
     hasher,
     rewrite: (piece, bytes) => write(piece, bytes, digestOf(piece)),
-    onLost: (pieces) => {
+    onUnsafe: (pieces) =>
+      Effect.suspend(() => {
+        // Until they are written again a later run must not believe them, whatever their files look like.
+        keeper.noteDropped(pieces)
+        return keeper.append(true)
+      }),
+    onSaved: keeper.noteRestored,
+    onLost: (asked) => {
+      const pieces = asked.filter((piece) => Bitfield.has(stored, piece))
+      if (pieces.length === 0) return
       drop(pieces)
       const files = new Set(pieces.flatMap((piece) => KnownFiles.filesOf(known, piece)))
       report({ _tag: "PiecesLost", pieces, paths: Array.from(files, (file) => layout.files[file]!.path.join("/")) })
@@ -194,12 +237,14 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     onChanged: Effect.fnUntraced(
       function* (files) {
         yield* reconsider(files)
-        const left = files.filter((file) => known.files.get(file)?.standing === "own" && !changes.isGone(file))
-        yield* claims.claim(left)
-        left.forEach(settleLater)
+        const left = files.filter((file) => known.files.has(file) && !changes.isGone(file))
+        const own = left.filter((file) => known.files.get(file)!.standing === "own")
+        yield* storage.release(left.filter((file) => !own.includes(file)))
+        yield* claims.claim(own)
+        own.forEach(settleLater)
         return left
       },
-      Effect.orElseSucceed((): ReadonlyArray<number> => [])
+      (effect, files) => Effect.orElseSucceed(effect, () => files)
     ),
     onFlushed: Effect.fnUntraced(function* (pieces, files) {
       keeper.noteFlushed(pieces)
@@ -209,11 +254,13 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         idle
       )
       yield* keeper.append(true)
-      const done = idle.map(({ file }) => file).filter((file) => KnownFiles.isWhole(known, file, stored))
+      const done = idle.map(({ file }) => file).filter((file) => KnownFiles.isWhole(known, file))
       if (done.length > 0) yield* storage.release(done)
     }),
     report
   })
+
+  later.flush = flush
 
   const toSettle = new Set<number>()
   const settling = yield* Latch.make(false)
@@ -224,7 +271,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     toSettle.clear()
     for (const facts of yield* storage.look(files)) {
       const entry = facts && known.files.get(facts.file)
-      if (entry === undefined || !KnownFiles.isWhole(known, facts!.file, stored)) continue
+      if (entry === undefined || !KnownFiles.isWhole(known, facts!.file)) continue
       if (entry.facts.identity !== facts!.identity) continue
       // Cut off or made longer before it was looked at.
       if (facts!.length !== layout.files[facts!.file]!.length) changes.doubt([facts!.file])
@@ -261,7 +308,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
   const notStored = (piece: PieceIndex) =>
     StorageError.of("read", [
-      new NotStored({ path: layout.files[KnownFiles.filesOf(known, piece)[0]!]!.path.join("/") })
+      new NotStored({ path: layout.files[KnownFiles.filesOf(known, piece)[0] ?? 0]!.path.join("/") })
     ])
 
   const readBlock: TorrentStorage["readBlock"] = Effect.fnUntraced(function* (piece, begin, length, into) {
@@ -277,21 +324,24 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     return yield* StorageError.of("read", [new StorageUnavailable({ path, why: "it changes while it is read" })])
   })
 
-  /** Wanted files that no piece may come for: empty ones, which are to be made, and those that are to be cut. */
-  let unwritten: ReadonlyArray<number> = []
+  let wantedFiles: ReadonlyArray<number> = []
+
+  /** Wanted files that no piece may come for: empty ones that are missing, and, where they may be overwritten, longer ones. */
+  const unwritten = (): ReadonlyArray<number> =>
+    wantedFiles.filter((file) =>
+      layout.files[file]!.length === 0 && !known.files.has(file) ? true : options.overwrites && isTooLong(file)
+    )
 
   const isTooLong = (file: number): boolean => (known.files.get(file)?.facts.length ?? 0) > layout.files[file]!.length
 
   const begin: TorrentFiles["begin"] = Effect.fnUntraced(function* (wanted, pieces) {
-    const isWanted = new Set(wanted)
     const isMissing = (piece: PieceIndex) => Bitfield.has(pieces, piece) && !Bitfield.has(stored, piece)
+    wantedFiles = wanted.filter((file) => !layout.files[file]!.padding)
     const toWrite = KnownFiles.realFiles(layout).filter((file) =>
-      isWanted.has(file) && (isTooLong(file) || (layout.files[file]!.length === 0 && !known.files.has(file)))
-        ? true
-        : KnownFiles.missingIn(known, file, stored).some(isMissing)
+      KnownFiles.missingIn(known, file, stored).some(isMissing)
     )
-    if (toWrite.length > 0) yield* storage.reserve(toWrite)
-    unwritten = toWrite.filter((file) => layout.files[file]!.length === 0 || isTooLong(file))
+    const files = [...new Set([...toWrite, ...unwritten()])]
+    if (files.length > 0) yield* storage.reserve(files)
   })
 
   /** Looks at files that came to their places, or that somebody put there since the torrent started. */
@@ -299,14 +349,13 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     for (const facts of yield* storage.look(files.filter((file) => !layout.files[file]!.padding))) {
       const before = facts && known.files.get(facts.file)
       if (facts === undefined || before?.facts.identity === facts.identity) continue
-      const toCompare = new Set(options.overwrites ? [] : KnownFiles.missingIn(known, facts.file, stored))
-      const standing = toCompare.size === 0 ? "own" : "undecided"
-      known.files.set(facts.file, { standing, facts, isWriting: false, toCompare })
+      KnownFiles.meet(known, facts)
+      changes.doubt([facts.file])
     }
     const foreign = files.find((file) => {
       const found = known.files.get(file)
       const isInTheWay = found !== undefined && (found.standing === "foreign" || isTooLong(file))
-      return isInTheWay && !options.overwrites && !KnownFiles.isWhole(known, file, stored)
+      return isInTheWay && !options.overwrites && !KnownFiles.isWhole(known, file)
     })
     if (foreign === undefined) return
     return yield* StorageError.of("prepare", [new FileExists({ path: layout.files[foreign]!.path.join("/") })])
@@ -328,9 +377,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     reader: { readBlock },
     noteStored: (piece) => {
       keeper.noteStored(piece)
-      for (const file of KnownFiles.filesOf(known, piece)) {
-        if (KnownFiles.isWhole(known, file, stored)) settleLater(file)
-      }
+      KnownFiles.noteStored(known, piece, true)
+      for (const file of KnownFiles.filesOf(known, piece)) if (KnownFiles.isWhole(known, file)) settleLater(file)
     },
     suspects: changes.suspects,
     deciding: [...new Set([...known.files.values()].flatMap(({ toCompare }) => [...toCompare]))],
@@ -341,16 +389,25 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       yield* begin(files, pieces)
     }),
     isDirty: flush.isDirty,
+    lacksFiles: () => unwritten().length > 0,
     finish: Effect.gen(function* () {
-      yield* claims.claim(unwritten.filter((file) => known.files.get(file)?.isWriting !== true))
-      flush.noteDirty(unwritten)
-      for (const file of unwritten) toSettle.add(file)
-      unwritten = []
-      yield* settle
-      yield* keeper.append(false)
-      yield* flush.all
-      yield* changes.lookAtAll
-      yield* changes.settled
+      for (let isFirst = true; isFirst || unwritten().length > 0; isFirst = false) {
+        const files = unwritten()
+        yield* claims.claim(files)
+        flush.noteDirty(files)
+        for (const file of files) toSettle.add(file)
+        yield* settle
+        yield* keeper.append(false)
+        yield* flush.all
+        yield* changes.lookAtAll
+        yield* changes.settled
+      }
+      const tooLong = [...known.files.keys()].filter(
+        (file) => isTooLong(file) && known.files.get(file)!.standing === "own"
+      )
+      if (tooLong.length === 0) return
+      report({ _tag: "Foreign", error: existing(tooLong) })
+      return yield* Effect.never
     }),
     run: Effect.all(
       [

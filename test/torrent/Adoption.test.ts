@@ -324,7 +324,7 @@ describe("Adoption", () => {
         const piece = pieceOf(layout, at % layout.geometry.pieceCount)
         const spans = FileLayout.pieceSpans(layout, piece).filter(({ file }) => !layout.files[file]!.padding)
 
-        const overlaps = KnownFiles.filesOf({ layout, files: new Map() }, piece).map((file) =>
+        const overlaps = KnownFiles.filesOf({ layout }, piece).map((file) =>
           Adoption.overlap(layout, piece, { file, length: layout.files[file]!.length })
         )
 

@@ -43,6 +43,7 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string, state: 
     drop: (pieces) => {
       for (const piece of pieces) Bitfield.remove(stored, piece)
     },
+    onReplaced: () => {},
     onVerified: (file) => log.push(`verified ${file}`),
     report: (fact) => {
       const pieces = fact._tag === "PiecesLost" ? ` ${fact.pieces.join(" ")} of` : ""

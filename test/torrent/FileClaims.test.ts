@@ -46,6 +46,7 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string, options
     doubtful: drawn(".".repeat(stored.length)),
     digestOf: known.digestOf,
     drop: () => {},
+    onReplaced: () => {},
     onVerified: () => {},
     report: (fact) => log.push(fact._tag)
   })
@@ -67,6 +68,7 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string, options
     changes,
     keeper: {
       noteStored: () => {},
+      noteRestored: () => {},
       noteFlushed: () => {},
       noteDropped: () => {},
       noteFile: (file: number, { isWriting }: FileRecord) =>

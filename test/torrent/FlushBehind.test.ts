@@ -68,6 +68,8 @@ const make = Effect.fnUntraced(function* (
         ? Effect.fail(StorageError.of("write", [broken]))
         : storage.writePiece(piece, bytes)
     },
+    onUnsafe: () => Effect.void,
+    onSaved: () => {},
     onLost: (pieces) => {
       for (const piece of pieces) Bitfield.remove(stored, piece)
       log.push(`lost ${pieces.join(" ")}`)

@@ -58,7 +58,11 @@ const keeper = Effect.fnUntraced(function* (drawing: { readonly stored: string; 
   }
   const self = yield* ResumeKeeper.make({
     resume,
-    snapshot: { stored: bits(drawing.stored), flushed: bits(drawing.flushed), files: new Map([[0, record("a")]]) },
+    snapshot: () => ({
+      stored: bits(drawing.stored),
+      flushed: bits(drawing.flushed),
+      files: new Map([[0, record("a")]])
+    }),
     onFailure: ({ message }) => failures.push(message),
     onKept: (piece) => calls.push(`kept ${piece}`)
   }).pipe(Scope.provide(scope))

@@ -10,11 +10,13 @@ use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize, Serializer};
 
-/// Tells a file from every other one that exists now.
+/// Tells a file from every other one. Many file systems give a new file the inode of one that was deleted just now, so the
+/// time of birth belongs to it: in nanoseconds since 1970, 0 where the system knows none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
     device: u64,
     inode: u64,
+    born_ns: u128,
 }
 
 impl Identity {
@@ -25,7 +27,7 @@ impl Identity {
 
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.device, self.inode)
+        write!(f, "{}:{}:{}", self.device, self.inode, self.born_ns)
     }
 }
 
@@ -33,8 +35,13 @@ impl FromStr for Identity {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        let (device, inode) = text.split_once(':').ok_or(())?;
-        Ok(Self { device: device.parse().map_err(|_| ())?, inode: inode.parse().map_err(|_| ())? })
+        let (device, rest) = text.split_once(':').ok_or(())?;
+        let (inode, born) = rest.split_once(':').ok_or(())?;
+        Ok(Self {
+            device: device.parse().map_err(|_| ())?,
+            inode: inode.parse().map_err(|_| ())?,
+            born_ns: born.parse().map_err(|_| ())?,
+        })
     }
 }
 
@@ -69,11 +76,16 @@ impl From<&cap_std::fs::Metadata> for Seen {
             is_link: found.is_symlink(),
             length: if found.is_file() { found.len() } else { 0 },
             mtime_ns: i128::from(found.mtime()) * 1_000_000_000 + i128::from(found.mtime_nsec()),
-            identity: Identity { device: found.dev(), inode: found.ino() },
+            identity: Identity { device: found.dev(), inode: found.ino(), born_ns: born_ns(found) },
             names: found.nlink(),
             blocks: found.blocks(),
         }
     }
+}
+
+fn born_ns(found: &cap_std::fs::Metadata) -> u128 {
+    let born = found.created().ok().map(cap_std::time::SystemTime::into_std);
+    born.and_then(|born| born.duration_since(std::time::UNIX_EPOCH).ok()).map_or(0, |since| since.as_nanos())
 }
 
 /// Whether no byte of an open file was ever written. A file system that counts no blocks may hold some all the same.
@@ -164,7 +176,7 @@ mod tests {
         let known: Known = serde_json::from_value(known).unwrap();
 
         assert_eq!(known, Known { length: 0, mtime_ns: seen.mtime_ns, identity: seen.identity });
-        for wrong in ["", "1", ":", "1:", "1:2:3", "a:b", "1:18446744073709551616"] {
+        for wrong in ["", "1", ":", "1:", "1:2", "1:2:3:4", "a:b:c", "1:18446744073709551616:0"] {
             assert_eq!(wrong.parse::<Identity>(), Err(()), "{wrong}");
         }
     }
