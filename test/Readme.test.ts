@@ -57,7 +57,7 @@ describe("the README", () => {
       cwd: folder
     })
 
-    assert.deepStrictEqual(stdout.trim().split("\n").slice(-2), ["Started", "Completed"])
+    assert.deepStrictEqual(stdout.trim().split("\n").slice(-3), ["Started", "Flushing", "Completed"])
   })
 
   it("has a test that passes", async () => {
