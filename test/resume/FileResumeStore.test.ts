@@ -171,8 +171,8 @@ describe("FileResumeStore", () => {
 
   /** Everything that a kill may leave of `change` behind `old`: whatever of it is there, all before it is as well. */
   const stages = [
-    { files: [0], stored: "**......", flushed: "*......." },
-    { files: [0, 1], stored: "**......", flushed: "*......." },
+    { files: [], stored: ".*......", flushed: "........" },
+    { files: [0], stored: ".*......", flushed: "........" },
     { files: [0, 1], stored: ".*......", flushed: "........" },
     { files: [0, 1], stored: ".*..*...", flushed: "........" },
     { files: [0, 1], stored: ".*..**..", flushed: "........" },

@@ -193,13 +193,13 @@ describe("ResumeFile", () => {
     assert.strictEqual(
       Bytes.toHex(records.bytes),
       [
-        ...["03", "00000001", "01", "0000000000000102", "0000000000000005", "01", "37", "1ce64c6a"],
-        ...["04", "00000003", "e3f37941"],
-        ...["01", "00000102", "bd227d89"],
-        ...["02", "00000001", "84e47c32"]
+        ...["04", "00000003", "188bdc77"],
+        ...["03", "00000001", "01", "0000000000000102", "0000000000000005", "01", "37", "158ea924"],
+        ...["01", "00000102", "d46b8115"],
+        ...["02", "00000001", "97d6799d"]
       ].join("")
     )
-    assert.deepStrictEqual([records.end, records.check], [1_000 + records.bytes.length, 0x84e47c32])
+    assert.deepStrictEqual([records.end, records.check], [1_000 + records.bytes.length, 0x97d6799d])
   })
 
   it("decodes what it encoded", () => {
