@@ -2,14 +2,19 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Bitfield from "../../src/base/Bitfield.ts"
+import * as FaultyStorage from "../../src/testing/FaultyStorage.ts"
 import * as Swarms from "../../src/testing/Swarms.ts"
 import type { TorrentEvent } from "../../src/torrent/TorrentEvent.ts"
-import { seed, small } from "./torrents.ts"
+import * as Storages from "./storages.ts"
+import { make, seed, small } from "./torrents.ts"
 
 const test = <E>(name: string, program: (world: Swarms.World) => Effect.Effect<void, E, Scope.Scope>) =>
   it.effect(name, () => Swarms.use({ seed }, program))
 
-const [a, c] = ["known/a.bin", "known/b/c.bin"] as const
+const [a, empty, c] = ["known/a.bin", "known/empty", "known/b/c.bin"] as const
+
+/** One file of many small pieces, so that some are on their way at any time. */
+const many = await make({ name: "many", seed: 7, pieceLength: 16_384, files: [{ path: [], length: 600 * 16_384 }] })
 
 const of = <Tag extends TorrentEvent["_tag"]>({ events }: Swarms.Download, tag: Tag) =>
   events.flatMap((event) => (event._tag === tag ? [event as Extract<TorrentEvent, { _tag: Tag }>] : []))
@@ -228,5 +233,157 @@ describe("files that change while a torrent runs", () => {
       assert.deepStrictEqual(paths, [`away/${a}`, `away/${c}`, "known/empty"])
       assert.strictEqual(seeding.peers[0]!.counters.requests, requests)
       assert.isTrue((yield* world.summary(taker)).isRight)
+    }))
+
+  test("all files gone while pieces come: they are missed, nothing dies, and it goes on when they are back", (world) =>
+    Effect.gen(function* () {
+      const listen = { port: 6_881 }
+      const { state: disk, storage } = Storages.unpluggable()
+      const giver = yield* world.beside({ engine: { listen }, storage })
+      const download = yield* giver.download(many, {
+        behaviours: [{ bytesPerSecond: 2_000_000 }],
+        order: "sequential"
+      })
+      yield* giver.advance("2 seconds")
+      disk.isAway = true
+      yield* world.download(many, { peers: [{ host: giver.host, port: listen.port }] })
+      yield* giver.advance("5 seconds")
+      const { state } = yield* download.torrent.status
+
+      disk.isAway = false
+      yield* giver.until(download.isComplete, "5 minutes")
+
+      assert.strictEqual(state._tag, "FilesMissing")
+      assert.deepStrictEqual(of(download, "Failed"), [])
+      assert.isTrue((yield* giver.summary(download)).isRight)
+    }))
+
+  for (const operation of ["write", "sync"] as const) {
+    test(`all files gone while it cannot ${operation}: it fails no more once they are back`, (world) =>
+      Effect.gen(function* () {
+        const listen = { port: 6_881 }
+        const { state: disk, storage } = Storages.unpluggable()
+        const giver = yield* world.beside({ engine: { listen }, storage })
+        const download = yield* giver.download(many, {
+          behaviours: [{ bytesPerSecond: 50_000 }],
+          order: "sequential"
+        })
+        yield* giver.advance("10 seconds")
+        giver.faults.failAll(operation, FaultyStorage.inputOutputError)
+        yield* giver.advance("40 seconds")
+        const failing = (yield* download.torrent.status).state
+        disk.isAway = true
+        yield* world.download(many, { peers: [{ host: giver.host, port: listen.port }] })
+        yield* giver.advance("10 seconds")
+        const missing = (yield* download.torrent.status).state
+
+        giver.faults.recover()
+        disk.isAway = false
+        yield* giver.advance("20 seconds")
+        const back = (yield* download.torrent.status).state
+        yield* giver.until(download.isComplete, "10 minutes")
+
+        assert.deepStrictEqual(
+          [failing._tag, missing._tag, back._tag],
+          ["StorageFailing", "FilesMissing", "Downloading"]
+        )
+        assert.isTrue((yield* giver.summary(download)).isRight)
+      }))
+  }
+
+  test("a wrong piece that several peers ask for at once is dropped once, and fetched again", (world) =>
+    Effect.gen(function* () {
+      const listen = { port: 6_881 }
+      const giver = yield* world.beside({ engine: { listen } })
+      const seeding = yield* giver.download(small, {
+        seed: true,
+        behaviours: [{ bytesPerSecond: 20_000 }],
+        from: { stored: everything, resume: undefined }
+      })
+      yield* giver.until(seeding.isComplete, "1 minute")
+      giver.faults.delay("digest", "200 millis")
+      giver.medium.modify(a, 70_000, new Uint8Array(7))
+
+      const takers = yield* Effect.forEach([1, 2, 3], () =>
+        Effect.flatMap(world.beside(), (taker) =>
+          taker.download(small, { peers: [{ host: giver.host, port: listen.port }] })
+        )
+      )
+      yield* giver.until(() => takers.every((taker) => taker.isComplete()), "5 minutes")
+
+      const { status } = yield* giver.summary(seeding)
+      assert.strictEqual(status.state._tag, "Complete")
+      assert.deepStrictEqual(
+        of(seeding, "PiecesLost").map(({ pieces }) => pieces.map(Number)),
+        [[1]]
+      )
+      assert.deepStrictEqual(
+        takers.map((taker) => taker.isComplete()),
+        [true, true, true]
+      )
+    }))
+
+  test("a file that somebody made longer is not complete: it is left as it is, and said to be too long", (world) =>
+    Effect.gen(function* () {
+      const download = yield* world.download(small, {
+        behaviours: [{ bytesPerSecond: 100_000 }],
+        order: "sequential"
+      })
+      yield* world.advance("9 seconds")
+
+      world.medium.modify(a, 500_000, new Uint8Array(1_000).fill(9))
+      yield* world.advance("1 minute")
+
+      const error = yield* Effect.flip(download.torrent.completed)
+      assert.deepStrictEqual(error._tag === "ContentExists" && error.files, [
+        { path: a, totalPieces: 8, verifiedPieces: 8, excessBytes: 1_000, isOther: false }
+      ])
+      assert.isFalse(download.isComplete())
+      assert.strictEqual(world.medium.read(a)!.length, 501_000)
+    }))
+
+  test("a file that somebody made longer is cut if it may be overwritten", (world) =>
+    Effect.gen(function* () {
+      const download = yield* world.download(small, {
+        behaviours: [{ bytesPerSecond: 100_000 }],
+        order: "sequential",
+        overwrite: true
+      })
+      yield* world.advance("9 seconds")
+
+      world.medium.modify(a, 500_000, new Uint8Array(1_000).fill(9))
+      yield* world.until(download.isComplete, "1 minute")
+
+      assert.isTrue((yield* world.summary(download)).isRight)
+    }))
+
+  test("an empty file that is deleted during the download is made again", (world) =>
+    Effect.gen(function* () {
+      world.medium.put(empty, 0)
+      const download = yield* world.download(small, { behaviours: [{ bytesPerSecond: 100_000 }] })
+      yield* world.advance("5 seconds")
+
+      world.medium.remove(empty)
+      yield* world.until(download.isComplete, "1 minute")
+
+      const { isComplete, isRight } = yield* world.summary(download)
+      assert.deepStrictEqual([isComplete, isRight], [true, true])
+    }))
+
+  test("a torrent that only uploads and finds no file misses them, and goes on when they are there", (world) =>
+    Effect.gen(function* () {
+      const download = yield* world.download(small, { readOnly: true, seed: true })
+      yield* world.advance("1 minute")
+      const { state } = yield* download.torrent.status
+      const wasComplete = download.isComplete()
+
+      world.medium.put(a, small.fileContent(0))
+      world.medium.put(empty, 0)
+      world.medium.put(c, small.fileContent(2))
+      yield* world.advance("1 minute")
+
+      const after = yield* download.torrent.status
+      assert.deepStrictEqual([state._tag, wasComplete], ["FilesMissing", false])
+      assert.deepStrictEqual([after.state._tag, after.storedPieces], ["Complete", 20])
     }))
 })

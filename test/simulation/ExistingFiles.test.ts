@@ -1,12 +1,19 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import * as Bitfield from "../../src/base/Bitfield.ts"
+import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
+import { DiskFull, StorageError } from "../../src/storage/Storage.ts"
 import * as Swarms from "../../src/testing/Swarms.ts"
 import type { ContentExists } from "../../src/torrent/ContentExists.ts"
+import * as Storages from "./storages.ts"
 import { make, other, seed, small } from "./torrents.ts"
 
-const test = <E>(name: string, program: (world: Swarms.World) => Effect.Effect<void, E, Scope.Scope>) =>
-  it.effect(name, () => Swarms.use({ seed }, program))
+const test = <E>(
+  name: string,
+  program: (world: Swarms.World) => Effect.Effect<void, E, Scope.Scope>,
+  options: Pick<Swarms.Options, "storage"> = {}
+) => it.effect(name, () => Swarms.use({ seed, ...options }, program))
 
 const [a, empty, c] = ["known/a.bin", "known/empty", "known/b/c.bin"] as const
 
@@ -232,6 +239,137 @@ describe("files that exist where a torrent would write", () => {
       assert.strictEqual(state._tag === "StorageFailing" && state.error.reason._tag, "FileExists")
       assert.deepStrictEqual(kept, foreign(10))
       assert.isTrue((yield* world.summary(slow)).isRight)
+    }))
+
+  test("a file put in the place of one that needs no more writes is not overwritten while the torrent runs", (world) =>
+    Effect.gen(function* () {
+      const download = yield* world.download(small, {
+        behaviours: [{ bytesPerSecond: 100_000 }],
+        order: "sequential"
+      })
+      yield* world.advance("9 seconds")
+
+      world.medium.put(a, foreign(500_000))
+      yield* world.advance("1 minute")
+
+      const error = yield* failure(download)
+
+      assert.deepStrictEqual(error.files, [
+        { path: a, totalPieces: 8, verifiedPieces: 0, excessBytes: 0, isOther: false }
+      ])
+      assert.deepStrictEqual(world.medium.read(a), foreign(500_000))
+      assert.isFalse(download.isComplete())
+    }))
+
+  test("a file put in the place of one that is being written is not overwritten while the torrent runs", (world) =>
+    Effect.gen(function* () {
+      const download = yield* world.download(small, {
+        behaviours: [{ bytesPerSecond: 50_000 }],
+        order: "sequential"
+      })
+      yield* world.advance("5 seconds")
+      const { storedPieces } = yield* download.torrent.status
+
+      world.medium.put(a, foreign(500_000))
+      yield* world.advance("1 minute")
+
+      const error = yield* failure(download)
+
+      assert.isBelow(storedPieces, 7)
+      assert.deepStrictEqual(
+        error.files.map(({ path }) => path),
+        [a]
+      )
+      assert.deepStrictEqual(world.medium.read(a), foreign(500_000))
+    }))
+
+  test("a file put where a skipped one would be is not called the torrent's once that is wanted", (world) =>
+    Effect.gen(function* () {
+      const download = yield* world.download(shared, { behaviours: [{}], files: ["skip", "skip", "normal"] })
+      yield* world.until(download.isComplete, "1 minute")
+      world.medium.put("shared/x", foreign(1_000))
+
+      yield* download.torrent.setPriorities(["normal", "normal", "normal"])
+      yield* world.advance("1 minute")
+
+      const { state } = yield* download.torrent.status
+      assert.strictEqual(state._tag === "Failed" && state.error._tag, "ContentExists")
+      assert.deepStrictEqual(world.medium.read("shared/x"), foreign(1_000))
+    }))
+
+  const half = { isNext: true }
+  const claimsHalf = Storages.around((torrent) => ({
+    claim: (claims) => {
+      if (!half.isNext || claims.length < 2) return torrent.claim(claims)
+      half.isNext = false
+      const error = StorageError.of("claim", [new DiskFull({ path: "shared/y" })])
+      return Effect.andThen(torrent.claim(claims.slice(0, 1)), Effect.fail(error))
+    }
+  }))
+  test(
+    "files that a failed claim has made are the torrent's when it is tried again",
+    (world) =>
+      Effect.gen(function* () {
+        const download = yield* world.download(shared, { behaviours: [{}] })
+
+        yield* world.until(download.isComplete, "5 minutes")
+
+        const { events, isRight } = yield* world.summary(download)
+        const failures = events.flatMap((event) => (event._tag === "StorageFailed" ? [event.error.reason._tag] : []))
+        assert.deepStrictEqual(failures, ["DiskFull"])
+        assert.isTrue(isRight)
+      }),
+    { storage: claimsHalf }
+  )
+
+  test("a file that is moved away before it is decided whose it is does not hold up the torrent", (world) =>
+    Effect.gen(function* () {
+      world.medium.put("shared/x", shared.fileContent(0))
+      const download = yield* world.download(shared, { behaviours: [{ bytesPerSecond: 20_000 }] })
+      yield* world.advance("1 second")
+
+      world.medium.remove("shared/x")
+      yield* world.until(download.isComplete, "1 minute")
+
+      assert.isTrue((yield* world.summary(download)).isRight)
+    }))
+
+  test("the pieces that have bytes in a file decide whose it is: after a kill what was half written is ours", (world) =>
+    Effect.gen(function* () {
+      world.medium.put(a, right(0).slice(0, 100))
+      // Right but for the piece that it shares with the other file.
+      world.medium.put(c, right(2).fill(0, 0, 8 * 65_536 - 500_000))
+      const killed = yield* world.download(small, { behaviours: [{ bytesPerSecond: 50_000 }] })
+      yield* world.advance("5 seconds")
+      const { stored } = world.resume.saved(small.metainfo.infoHash)!
+      yield* killed.stop
+      const torn = [1, 2, 3, 4, 5, 6].find((piece) => !Bitfield.has(stored, piece))!
+      world.medium.modify(a, torn * 65_536, right(0).slice(torn * 65_536, torn * 65_536 + 30_000))
+
+      const download = yield* world.download(small, { behaviours: [{}] })
+      yield* world.until(download.isComplete, "1 minute")
+
+      assert.isTrue(Bitfield.has(stored, 0))
+      assert.isTrue((yield* world.summary(download)).isRight)
+    }))
+
+  test("pieces that decide whose a file is come before those that are due, whatever deadlines are set", (world) =>
+    Effect.gen(function* () {
+      world.medium.put("shared/y", shared.fileContent(1))
+      const download = yield* world.download(shared, {
+        behaviours: [{ bytesPerSecond: 20_000 }],
+        files: ["normal", "normal", "high"],
+        maxActivePieces: 1,
+        order: "sequential"
+      })
+
+      yield* download.torrent.setDeadlines([{ piece: 3 as PieceIndex, within: "1 second" }])
+      yield* world.advance("1 millis")
+      yield* download.torrent.setDeadlines([{ piece: 2 as PieceIndex, within: "1 second" }])
+      yield* world.until(download.isComplete, "2 minutes")
+
+      const stored = download.events.flatMap((event) => (event._tag === "PieceStored" ? [Number(event.piece)] : []))
+      assert.deepStrictEqual(stored, [0, 2, 1, 3])
     }))
 })
 

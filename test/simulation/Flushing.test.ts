@@ -2,12 +2,17 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Bitfield from "../../src/base/Bitfield.ts"
+import { StorageRefused } from "../../src/storage/Storage.ts"
 import * as FaultyStorage from "../../src/testing/FaultyStorage.ts"
 import * as Swarms from "../../src/testing/Swarms.ts"
+import * as Storages from "./storages.ts"
 import { make, seed, small } from "./torrents.ts"
 
-const test = <E>(name: string, program: (world: Swarms.World) => Effect.Effect<void, E, Scope.Scope>) =>
-  it.effect(name, () => Swarms.use({ seed }, program))
+const test = <E>(
+  name: string,
+  program: (world: Swarms.World) => Effect.Effect<void, E, Scope.Scope>,
+  options: Pick<Swarms.Options, "storage"> = {}
+) => it.effect(name, () => Swarms.use({ seed, ...options }, program))
 
 const count = ({ events }: Swarms.Download, tag: string) => events.filter(({ _tag }) => _tag === tag).length
 
@@ -16,6 +21,18 @@ const large = await make({
   seed: 11,
   pieceLength: 1 << 20,
   files: [{ path: [], length: 72 << 20 }]
+})
+
+/** Two small files, and more padding between them than may be unflushed at any time. */
+const padded = await make({
+  name: "padded",
+  seed: 8,
+  pieceLength: 16 << 20,
+  files: [
+    { path: ["a"], length: 1_000 },
+    { path: [".pad", "1"], length: 6 * (16 << 20) - 1_000, padding: true },
+    { path: ["b"], length: 1_000 }
+  ]
 })
 
 describe("flushing", () => {
@@ -116,4 +133,59 @@ describe("flushing", () => {
       assert.isTrue((yield* next.summary(again)).isRight)
       yield* download.stop
     }))
+
+  test("what a failed flush may have lost is written again by the next run, where this one could not", (world) =>
+    Effect.gen(function* () {
+      const broken = yield* world.download(small, { behaviours: [{}] })
+      world.faults.failAll("sync", FaultyStorage.inputOutputError)
+      yield* world.until(() => count(broken, "Flushing") > 0, "1 minute")
+      world.faults.failAll("write", FaultyStorage.inputOutputError)
+      yield* world.advance("3 seconds")
+      const killed = world.resume.saved(small.metainfo.infoHash)!
+      yield* broken.stop
+      const stopped = world.resume.saved(small.metainfo.infoHash)!
+      const before = (yield* world.summary(broken)).writes
+      world.faults.recover()
+
+      const again = yield* world.download(small, { behaviours: [{}] })
+      yield* world.until(again.isComplete, "1 minute")
+
+      const { isRight, writes } = yield* world.summary(again)
+      assert.strictEqual(count(broken, "FlushFailed"), 1)
+      assert.deepStrictEqual([killed.stored.count, stopped.stored.count], [0, 0])
+      assert.deepStrictEqual(
+        writes,
+        before.map((times) => times + 1)
+      )
+      assert.isTrue(isRight)
+    }))
+
+  test("pieces of nothing but padding wait for no flush, as they are none of its bytes", (world) =>
+    Effect.gen(function* () {
+      const download = yield* world.download(padded, { behaviours: [{}], order: "sequential", maxActivePieces: 2 })
+
+      yield* world.until(download.isComplete, "1 minute")
+
+      const { isComplete, isRight } = yield* world.summary(download)
+      assert.deepStrictEqual([isComplete, isRight], [true, true])
+    }))
+
+  const emptyFile = Storages.refusing(1, new StorageRefused({ path: "known/empty", why: "permission denied" }))
+  test(
+    "while an empty file cannot be made it is not complete and says so once, and goes on when it can",
+    (world) =>
+      Effect.gen(function* () {
+        const download = yield* world.download(small, { behaviours: [{}] })
+        yield* world.advance("10 minutes")
+        const { state } = yield* download.torrent.status
+
+        emptyFile.state.reason = undefined
+        yield* world.until(download.isComplete, "1 minute")
+
+        assert.strictEqual(state._tag === "StorageFailing" && state.error.reason._tag, "StorageRefused")
+        assert.deepStrictEqual([count(download, "FlushFailed"), count(download, "StorageRecovered")], [1, 1])
+        assert.isTrue((yield* world.summary(download)).isRight)
+      }),
+    { storage: emptyFile.storage }
+  )
 })

@@ -7,19 +7,35 @@ import type { PeerSource, TransferFacts } from "../../src/discovery/PeerSource.t
 import type { PiecePriority } from "../../src/piece/PiecePriority.ts"
 import * as FaultyStorage from "../../src/testing/FaultyStorage.ts"
 import * as Swarms from "../../src/testing/Swarms.ts"
-import { seed, small } from "./torrents.ts"
+import * as Storages from "./storages.ts"
+import { make, seed, small } from "./torrents.ts"
 
 /** Of `small`: `a.bin` is in pieces 0 to 7, `c.bin` in 7 to 19. */
 const onlyC: ReadonlyArray<PiecePriority> = ["skip", "skip", "normal"]
 const onlyA: ReadonlyArray<PiecePriority> = ["normal", "skip", "skip"]
 const all: ReadonlyArray<PiecePriority> = []
 
+/** A file, and two that are empty. */
+const twoEmpty = await make({
+  name: "two",
+  seed: 9,
+  pieceLength: 65_536,
+  files: [
+    { path: ["a"], length: 100_000 },
+    { path: ["e1"], length: 0 },
+    { path: ["e2"], length: 0 }
+  ]
+})
+
 const writesOfC = Array.from({ length: 20 }, (_, piece) => (piece < 7 ? 0 : 1))
 const blocksOfC = 12 * 4 + 2
 const bytesOfC = 12 * 65_536 + 20_001
 
-const test = (name: string, program: (world: Swarms.World) => Effect.Effect<void, unknown, Scope.Scope>) =>
-  it.effect(name, () => Swarms.use({ seed, engine: { listen: { port: 6_881 } } }, program))
+const test = (
+  name: string,
+  program: (world: Swarms.World) => Effect.Effect<void, unknown, Scope.Scope>,
+  options: Pick<Swarms.Options, "storage"> = {}
+) => it.effect(name, () => Swarms.use({ seed, engine: { listen: { port: 6_881 } }, ...options }, program))
 
 const count = (download: Swarms.Download, tag: string) => download.events.filter(({ _tag }) => _tag === tag).length
 
@@ -90,6 +106,47 @@ describe("a swarm of which files are selected", () => {
       assert.deepStrictEqual([after.state._tag, after.missingBytes], ["Complete", 0])
       assert.strictEqual(count(download, "Completed"), 1)
     }))
+
+  test("makes an empty file that is wanted later, and is complete again only then", (world) =>
+    Effect.gen(function* () {
+      const download = yield* world.download(small, { files: ["normal", "skip", "normal"], behaviours: [{}] })
+      yield* world.until(download.isComplete, "1 minute")
+      const before = world.medium.paths()
+
+      yield* download.torrent.setPriorities(all)
+      yield* world.until(() => count(download, "Completed") === 2, "1 minute")
+
+      assert.notInclude(before, "known/empty")
+      assert.strictEqual(count(download, "Completed"), 2)
+      assert.isTrue((yield* world.summary(download)).isRight)
+    }))
+
+  const slowly = Storages.around((torrent) => ({
+    claim: (claims) =>
+      claims.some(({ file }) => file === 1)
+        ? Effect.andThen(Effect.sleep("5 seconds"), torrent.claim(claims))
+        : torrent.claim(claims)
+  }))
+  test(
+    "makes an empty file that is wanted while another one is being made at the end of the download",
+    (world) =>
+      Effect.gen(function* () {
+        const download = yield* world.download(twoEmpty, {
+          files: ["normal", "normal", "skip"],
+          behaviours: [{}]
+        })
+        yield* world.until(() => count(download, "Flushing") > 0, "1 minute")
+        yield* world.advance("1 second")
+        const before = world.medium.paths()
+
+        yield* download.torrent.setPriorities(all)
+        yield* world.until(download.isComplete, "1 minute")
+
+        assert.deepStrictEqual(before, ["two/a"])
+        assert.deepStrictEqual(world.medium.paths(), ["two/a", "two/e1", "two/e2"])
+      }),
+    { storage: slowly }
+  )
 
   test("takes a selection while it is still checking", (world) =>
     Effect.gen(function* () {

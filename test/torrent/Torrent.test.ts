@@ -9,7 +9,7 @@ import type { PeerSource } from "../../src/discovery/PeerSource.ts"
 import type { TorrentStorage } from "../../src/storage/Storage.ts"
 import * as FaultyStorage from "../../src/testing/FaultyStorage.ts"
 import * as Swarms from "../../src/testing/Swarms.ts"
-import { small } from "../simulation/torrents.ts"
+import { other, small } from "../simulation/torrents.ts"
 
 const tags = (download: Swarms.Download) => download.events.map(({ _tag }) => _tag)
 
@@ -86,6 +86,26 @@ describe("Torrent", () => {
       assert.strictEqual(state._tag, "Checking")
       assert.strictEqual(storedPieces, 3)
       assert.isTrue(isComplete)
+    })
+  )
+
+  test(
+    "dials addresses it was given while it ran again, after it had to start anew",
+    Effect.fnUntraced(function* (world) {
+      const download = yield* world.download(other, { behaviours: [] })
+      yield* world.advance("1 second")
+      const peer = yield* world.join(other, { bytesPerSecond: 100_000 })
+      yield* download.torrent.addPeers([peer.address])
+      yield* world.advance("5 seconds")
+      world.medium.move("other", "away")
+      yield* world.advance("40 seconds")
+      const { state } = yield* download.torrent.status
+
+      world.medium.move("away", "other")
+      yield* world.until(download.isComplete, "1 minute")
+
+      assert.strictEqual(state._tag, "FilesMissing")
+      assert.isTrue(download.isComplete())
     })
   )
 

@@ -1,0 +1,33 @@
+/** Storages that differ in a step or two: for what is said of one file alone, which `FaultyStorage` does not tell from others. */
+import * as Effect from "effect/Effect"
+import { type Storage, StorageError, type StorageReason, type TorrentStorage } from "../../src/storage/Storage.ts"
+
+/** Every torrent with some of its steps replaced. */
+export const around =
+  (change: (torrent: TorrentStorage) => Partial<TorrentStorage>) =>
+  (storage: Storage["Service"]): Storage["Service"] => ({
+    open: (options) => Effect.map(storage.open(options), (torrent) => ({ ...torrent, ...change(torrent) }))
+  })
+
+/** A medium that is unplugged while `isAway`: no file is seen on it. What is being written goes on, as into a cache. */
+export const unpluggable = () => {
+  const state = { isAway: false }
+  const storage = around((torrent) => ({
+    look: (files) => Effect.map(torrent.look(files), (seen) => (state.isAway ? files.map(() => undefined) : seen)),
+    readBlock: (...block) =>
+      Effect.map(torrent.readBlock(...block), (read) => (state.isAway ? { ...read, files: [] } : read))
+  }))
+  return { state, storage }
+}
+
+/** A medium on which one file cannot be claimed while there is a `reason`. */
+export const refusing = (file: number, reason: StorageReason) => {
+  const state: { reason: StorageReason | undefined } = { reason }
+  const storage = around((torrent) => ({
+    claim: (claims) =>
+      state.reason !== undefined && claims.some((claim) => claim.file === file)
+        ? Effect.fail(StorageError.of("claim", [state.reason]))
+        : torrent.claim(claims)
+  }))
+  return { state, storage }
+}
