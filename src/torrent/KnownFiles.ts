@@ -79,11 +79,14 @@ export const recordOf = (self: KnownFiles, file: number, suspects: Bitfield.Bitf
   }
 }
 
-/** What is remembered of all files that are the torrent's own. */
+/**
+ * What is remembered of all files that are the torrent's own. A hole is as good as no file, and nothing of it is remembered
+ * before it is claimed: whoever made it may fill it between two runs, and then it is theirs.
+ */
 export const records = (self: KnownFiles, suspects: Bitfield.Bitfield): Map<number, FileRecord> => {
   const records = new Map<number, FileRecord>()
-  for (const [index, { standing }] of self.files)
-    if (standing === "own") records.set(index, recordOf(self, index, suspects))
+  for (const [index, { facts, isWriting, standing }] of self.files)
+    if (standing === "own" && (isWriting || !facts.isHole)) records.set(index, recordOf(self, index, suspects))
   return records
 }
 

@@ -57,6 +57,19 @@ describe("KnownFiles", () => {
     )
   })
 
+  it("remembers a hole only once it is claimed", () => {
+    const self = make("....")
+    const file = self.files.get(0)!
+    file.facts = { ...file.facts, isHole: true }
+
+    const found = KnownFiles.records(self, drawn("...."))
+    file.isWriting = true
+    const claimed = KnownFiles.records(self, drawn("...."))
+
+    assert.deepStrictEqual([...found.keys()], [])
+    assert.deepStrictEqual([...claimed.keys()], [0])
+  })
+
   it("remembers a file with pieces that are not verified yet as being written", () => {
     const self = make("****")
 
