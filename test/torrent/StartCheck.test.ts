@@ -117,6 +117,18 @@ describe("StartCheck", () => {
       assert.deepStrictEqual(checked, { stored: "*..", standings: { 0: "foreign" }, there: [0] })
     }))
 
+  test("fails for a file that is too long also where nothing is written", () =>
+    Effect.gen(function* () {
+      const { medium, start } = yield* make("aaaa aaaa bbbb", "rrrr rrrr rrrr")
+      const right = medium.read("t/a")!
+      medium.put("t/a", Uint8Array.of(...right, 1, 2, 3))
+
+      const error = yield* Effect.flip(start({ isReadOnly: true }))
+
+      assert.strictEqual(error._tag, "ContentExists")
+      assert.deepStrictEqual(error._tag === "ContentExists" && error.files.map(({ excessBytes }) => excessBytes), [3])
+    }))
+
   describe("where every file with stored pieces is gone", () => {
     const gone = Effect.gen(function* () {
       const made = yield* make("aaaa aabb cccc", "rrrr rrrr ----")
