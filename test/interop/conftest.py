@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from aria2 import IS_INSTALLED, Aria2
 from liar import Liar
+from mounts import Mount, why_not
 from processes import LibtorrentPeer, Piecewise, Tracker
+from storages import STORAGES
 from torrents import Torrent
+
+
+def leave_out(why: str) -> NoReturn:
+    """Skips a test that this machine cannot run; where all of them must run, that is a failure."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(why)
+    pytest.skip(why)
 
 
 @pytest.fixture
@@ -65,9 +76,19 @@ def leech(running: ExitStack) -> Callable[..., LibtorrentPeer]:
     """Starts a libtorrent downloader of a torrent or a magnet link into a folder, of all its files if none is named."""
 
     def start(
-        torrent: Torrent | str, folder: Path, *peers: str, trackers: bool = False, files: Iterable[int] = ()
+        torrent: Torrent | str,
+        folder: Path,
+        *peers: str,
+        trackers: bool = False,
+        files: Iterable[int] = (),
+        bytes_per_second: int | None = None,
+        allocate: bool = False,
     ) -> LibtorrentPeer:
         arguments = [torrent if isinstance(torrent, str) else str(torrent.file), str(folder)]
+        if bytes_per_second is not None:
+            arguments += ["--download-limit", str(bytes_per_second)]
+        if allocate:
+            arguments.append("--allocate")
         arguments += [argument for peer in peers for argument in ("--peer", peer)]
         arguments += [argument for index in files for argument in ("--file", str(index))]
         if trackers:
@@ -83,7 +104,7 @@ def leech(running: ExitStack) -> Callable[..., LibtorrentPeer]:
 def aria2(running: ExitStack, tmp_path: Path) -> Callable[..., Aria2]:
     """Starts aria2 with a torrent or a magnet link in a folder, and waits until it listens."""
     if not IS_INSTALLED:
-        pytest.skip("aria2 is not installed")
+        leave_out("aria2 is not installed")
 
     def start(torrent: Torrent | str, folder: Path, *options: str) -> Aria2:
         what = torrent if isinstance(torrent, str) else str(torrent.file)
@@ -144,6 +165,46 @@ def download(piecewise: Callable[..., Piecewise], target: Path) -> Callable[...,
     def start(torrent: Torrent, *peers: str) -> Piecewise:
         from_peers = [argument for peer in peers for argument in ("--peer", peer)]
         return piecewise("download", torrent.file, "-o", target, *from_peers, "--json")
+
+    return start
+
+
+@pytest.fixture(params=STORAGES)
+def storage(request: pytest.FixtureRequest) -> str:
+    """What `--storage` says, one after the other."""
+    return request.param
+
+
+@pytest.fixture
+def fetch(piecewise: Callable[..., Piecewise], target: Path, storage: str) -> Callable[..., Piecewise]:
+    """Starts `piecewise download` with each storage, into `target` unless said otherwise, with more options at its end."""
+
+    def start(torrent: Torrent, peer: LibtorrentPeer, *options: str | Path, into: Path | None = None) -> Piecewise:
+        folder = target if into is None else into
+        arguments = [torrent.file, "-o", folder, "--peer", peer.address, "--storage", storage, "--json", *options]
+        return piecewise("download", *arguments)
+
+    return start
+
+
+@pytest.fixture
+def verify(piecewise: Callable[..., Piecewise]) -> Callable[[Torrent, Path], Piecewise]:
+    """Starts `piecewise verify` of what lies at a path."""
+    return lambda torrent, path: piecewise("verify", torrent.file, path)
+
+
+@pytest.fixture
+def mount(running: ExitStack, tmp_path: Path) -> Callable[..., Mount]:
+    """Mounts a file system of so many MiB with the options of `mount -o`; it goes with the test."""
+    why = why_not()
+    if why is not None:
+        leave_out(f"nothing can be mounted: {why}")
+
+    def start(kind: str, mebibytes: int, *options: str) -> Mount:
+        mounted = Mount(kind, mebibytes, tmp_path / f"{kind}-mount", *options)
+        running.callback(mounted.close)
+        mounted.start()
+        return mounted
 
     return start
 

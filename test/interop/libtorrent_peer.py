@@ -75,6 +75,8 @@ def main() -> None:
     parser.add_argument("--peer", action="append", default=[])
     parser.add_argument("--trackers", action="store_true", help="announce to the torrent's trackers")
     parser.add_argument("--upload-limit", type=int, default=0, help="bytes a second")
+    parser.add_argument("--download-limit", type=int, default=0, help="bytes a second")
+    parser.add_argument("--allocate", action="store_true", help="full allocation instead of sparse files")
     parser.add_argument("--file", action="append", type=int, default=[], help="the index of a file; no other is wanted")
     arguments = parser.parse_args()
 
@@ -94,6 +96,10 @@ def main() -> None:
         parameters.trackers = []
     if arguments.upload_limit > 0:
         parameters.upload_limit = arguments.upload_limit
+    if arguments.download_limit > 0:
+        parameters.download_limit = arguments.download_limit
+    if arguments.allocate:
+        parameters.storage_mode = libtorrent.storage_mode_t.storage_mode_allocate
     if arguments.file:
         parameters.file_priorities = [4 if index in arguments.file else 0 for index in range(parameters.ti.num_files())]
     handle = session.add_torrent(parameters)
@@ -111,6 +117,8 @@ def main() -> None:
         answer = {
             "uploaded": status.total_payload_upload,
             "downloaded": status.total_payload_download,
+            "failed": status.total_failed_bytes,
+            "pieces": status.num_pieces,
             "complete": status.is_finished,
             "peers": status.num_peers,
             "interested": sum(is_interested(peer) for peer in handle.get_peer_info()),

@@ -37,6 +37,7 @@ class LineProcess:
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
         )
+        self.pid = self._process.pid
         self._lines: queue.Queue[str | None] = queue.Queue()
         self._errors: list[str] = []
         assert self._process.stdout is not None and self._process.stderr is not None
@@ -221,9 +222,10 @@ class Piecewise(LineProcess):
         return f"127.0.0.1:{port}"
 
     def drain(self) -> None:
-        """Reads the events to the end of the output."""
+        """Reads the events to the end of the output, which has to come in time: a download reports once a second."""
+        deadline = time.monotonic() + DEADLINE
         while self.next_event() is not None:
-            pass
+            assert time.monotonic() < deadline, f"{self.describe()} does not end: {self.events[-3:]}\n{self.errors}"
 
     def finish(self, last: str = "complete") -> Event:
         """Reads to the end and expects that everything was stored; gives the last event."""
@@ -232,6 +234,14 @@ class Piecewise(LineProcess):
         assert code == 0, f"{self.describe()} ended with {code}: {self.errors}"
         assert self.events and self.events[-1]["event"] == last, self.events[-3:]
         return self.events[-1]
+
+    def refused(self) -> str:
+        """Reads to the end and expects exit code 1; gives the one sentence of it."""
+        self.drain()
+        assert self.exit_code() == 1, f"{self.describe()} ended with {self.exit_code()}: {self.errors}"
+        lines = self.errors.strip().splitlines()
+        assert len(lines) == 1, self.errors
+        return lines[0]
 
     def interrupt(self) -> None:
         """What Ctrl-C does."""

@@ -13,14 +13,6 @@ def torrent(source):
     return make_torrent(source / "album", 32 * KIB)
 
 
-def refused(program) -> str:
-    """The one sentence of a program that ended with 1."""
-    assert program.exit_code() == 1, program.errors
-    lines = program.errors.strip().splitlines()
-    assert len(lines) == 1, program.errors
-    return lines[0]
-
-
 def test_verify_is_content_with_good_data(piecewise, torrent):
     program = piecewise("verify", torrent.file, torrent.content)
 
@@ -42,7 +34,7 @@ def test_verify_finds_bad_data_and_leaves_it_as_it_is(piecewise, torrent, damage
 
     program = piecewise("verify", torrent.file, torrent.content)
 
-    refused(program)
+    program.refused()
     assert {path: path.read_bytes() for path in torrent.content.iterdir()} == before
 
 
@@ -97,14 +89,14 @@ def test_a_bad_torrent_file_is_refused_in_one_sentence(piecewise, tmp_path, targ
 
     program = piecewise("download", file, "-o", target, "--json")
 
-    assert "bad.torrent" in refused(program)
+    assert "bad.torrent" in program.refused()
     assert not target.exists()
 
 
 def test_a_torrent_file_that_is_not_there_is_refused_in_one_sentence(piecewise, tmp_path, target):
     program = piecewise("download", tmp_path / "nowhere.torrent", "-o", target, "--json")
 
-    assert "nowhere.torrent" in refused(program)
+    assert "nowhere.torrent" in program.refused()
     assert not target.exists()
 
 

@@ -92,5 +92,32 @@ def tree(path: Path) -> dict[str, tuple[int, str]]:
     return {os.path.relpath(file, path.parent): (file.stat().st_size, digest(file)) for file in files}
 
 
+def right_pieces(torrent: Torrent, folder: Path) -> set[int]:
+    """The pieces whose bytes are all there and right in `folder`, by another way than the digests of the torrent."""
+    wanted = torrent.bytes()
+    found = bytearray()
+    for file in [torrent.content] if torrent.content.is_file() else files_of(torrent.content):
+        place = folder / file.relative_to(torrent.content.parent)
+        part = place.read_bytes()[: file.stat().st_size] if place.is_file() else b""
+        # What is not there differs from what should be.
+        rest = wanted[len(found) + len(part) : len(found) + file.stat().st_size]
+        found += part + bytes(byte ^ 0xFF for byte in rest)
+    steps = range(0, len(wanted), torrent.piece_length)
+    return {
+        index
+        for index, begin in enumerate(steps)
+        if wanted[begin : begin + torrent.piece_length] == found[begin : begin + torrent.piece_length]
+    }
+
+
+def flip(file: Path, offset: int, count: int = 7) -> None:
+    """Changes bytes in place, as `dd conv=notrunc` does."""
+    with file.open("r+b") as opened:
+        opened.seek(offset)
+        bytes_there = opened.read(count)
+        opened.seek(offset)
+        opened.write(bytes(byte ^ 0xFF for byte in bytes_there))
+
+
 def digest(file: Path) -> str:
     return hashlib.sha1(file.read_bytes()).hexdigest()
