@@ -1,0 +1,158 @@
+"""Disks that fail, fill up, go and come back: real file systems in loop mounts, compared by what is on the device."""
+
+from __future__ import annotations
+
+import shutil
+import time
+
+import pytest
+from torrents import KIB, MIB, assert_same, make_torrent, right_pieces, write_file
+
+PIECE = 256 * KIB
+
+
+@pytest.fixture
+def torrent(source):
+    for index in range(10):
+        write_file(source / "folder" / f"{index}.bin", 4 * MIB + 1_000 * index, index)
+    return make_torrent(source / "folder", PIECE)
+
+
+def is_failing(event) -> bool:
+    return event["event"] == "storage" and event["ok"] is False
+
+
+@pytest.fixture
+def large(source):
+    """One file, so that a device loses content and no folder."""
+    return make_torrent(write_file(source / "large.bin", 42 * MIB, 1), PIECE)
+
+
+# Where a block is only marked as written once its bytes are (the default), a failed write leaves the mark behind: bytes
+# written to the same block again are zeros after the next mount, although their flush succeeds.
+@pytest.fixture(params=["defaults", "dioread_lock"])
+def failing(request, large, tmp_path, seed, fetch, mount):
+    """A disk whose device takes half of what it promises, and a download onto it that has found out."""
+    disk = mount("failing", 64, request.param)
+    program = fetch(large, seed(large), "--sequential", "--state", tmp_path / "state", into=disk.path)
+    error = program.wait_for(is_failing)
+    assert error["reason"] in ("DiskFull", "StorageUnavailable"), error
+    program.wait_for(lambda event: event["event"] == "progress" and event["state"] == "storage failing")
+    return disk, program
+
+
+def test_a_disk_that_fails_at_write_back_is_no_success(large, failing):
+    disk, program = failing
+    # As long as there is no room it goes on to try, and never says that it is complete.
+    quiet_until = time.monotonic() + 10
+    while time.monotonic() < quiet_until:
+        event = program.next_event()
+        assert event is not None and event["event"] != "complete", program.errors
+
+    disk.grow()
+    program.finish()
+    disk.read_anew()
+
+    assert_same(large, disk.path)
+    assert [event["ok"] for event in program.events if event["event"] == "storage"][-1] is True
+
+
+# As long as the disk stays mounted, memory shows what the device has lost, and its flush says that nothing is to be done.
+@pytest.mark.parametrize("remounts", [False, True], ids=["", "remounted"])
+@pytest.mark.parametrize("end", ["interrupt", "kill"])
+def test_after_a_disk_failed_nothing_that_it_lost_is_believed(large, tmp_path, seed, fetch, failing, end, remounts):
+    disk, program = failing
+    program.interrupt() if end == "interrupt" else program.kill()
+    program.drain()
+    assert program.exit_code() == (130 if end == "interrupt" else -9), program.errors
+    disk.grow()
+    if remounts:
+        disk.read_anew()
+    right = right_pieces(large, disk.path)
+
+    second = fetch(large, seed(large), "--state", tmp_path / "state", into=disk.path)
+    second.finish()
+    disk.read_anew()
+
+    assert_same(large, disk.path)
+    assert set(range(large.pieces)) - right <= set(second.pieces), "what the device lost is fetched again"
+
+
+@pytest.mark.parametrize("kind", ["ext4", "btrfs", "tmpfs"])
+def test_a_download_is_on_the_disk_when_it_is_complete(torrent, seed, fetch, verify, mount, kind):
+    disk = mount(kind, 256)
+
+    fetch(torrent, seed(torrent), into=disk.path).finish()
+    if kind != "tmpfs":
+        disk.read_anew()
+
+    assert_same(torrent, disk.path)
+    assert verify(torrent, disk.path / "folder").exit_code() == 0
+
+
+@pytest.mark.parametrize("kind", ["ext4", "tmpfs"])
+def test_a_full_disk_pauses_until_there_is_room(torrent, seed, fetch, mount, kind):
+    disk = mount(kind, 64)
+    ballast = write_file(disk.path / "ballast.bin", 32 * MIB, 1)
+    program = fetch(torrent, seed(torrent), into=disk.path)
+    error = program.wait_for(is_failing)
+    assert error["reason"] == "DiskFull", error
+
+    ballast.unlink()
+    program.finish()
+    if kind == "ext4":
+        disk.read_anew()
+
+    assert_same(torrent, disk.path)
+
+
+def test_a_disk_that_goes_during_a_download_gets_nothing_in_its_place(torrent, seed, fetch, mount):
+    disk = mount("ext4", 128)
+    seeder = seed(torrent, bytes_per_second=8 * MIB)
+    first = fetch(torrent, seeder, into=disk.path)
+    first.wait_for_pieces(60)
+
+    disk.detach()
+    first.drain()
+    code = first.exit_code()
+
+    assert list(disk.path.iterdir()) == [], "nothing is written below the place where the disk was"
+    disk.attach()
+    if code == 0:
+        # What had been opened stays usable until it is closed.
+        assert_same(torrent, disk.path)
+    else:
+        assert code == 1 and "folder" in first.errors, first.errors
+        assert len(first.errors.strip().splitlines()) == 1, first.errors
+    fetch(torrent, seeder, into=disk.path).finish()
+    assert_same(torrent, disk.path)
+
+
+def test_a_disk_that_goes_and_comes_back_while_it_is_seeded(torrent, tmp_path, seed, fetch, leech, mount):
+    disk = mount("ext4", 128)
+    ours = fetch(torrent, seed(torrent), "--seed", "--limit-up", "6MiB", into=disk.path)
+    ours.wait_for(lambda event: event["event"] == "complete")
+    theirs = leech(torrent, tmp_path / "theirs", ours.address)
+    theirs.wait_until(lambda status: status["pieces"] >= 20)
+
+    disk.detach()
+    time.sleep(1)
+    disk.attach()
+    status = theirs.wait_until_complete()
+
+    assert status["failed"] == 0
+    assert_same(torrent, tmp_path / "theirs")
+    assert_same(torrent, disk.path)
+
+
+def test_a_folder_that_is_deleted_under_a_download_ends_it(torrent, target, seed, fetch):
+    seeder = seed(torrent, bytes_per_second=8 * MIB)
+    program = fetch(torrent, seeder)
+    program.wait_for_pieces(60)
+
+    shutil.rmtree(target)
+    why = program.refused()
+
+    assert "--start-over" in why, why
+    uploaded = seeder.status()["uploaded"]
+    assert uploaded < torrent.pieces * PIECE, "it stops to fetch"
