@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-RUNS_IO_DAEMON = False
+RUNS_IO_DAEMON = True
 """Whether the tests of files on disk run through the io-daemon as well."""
 
 STORAGES = ["filesystem", "io-daemon"] if RUNS_IO_DAEMON else ["filesystem"]

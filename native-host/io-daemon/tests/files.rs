@@ -5,6 +5,7 @@ mod support;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::Command;
+use std::time::UNIX_EPOCH;
 
 use serde_json::{Value, json};
 use support::disks::{LoopDisk, SmallDisk};
@@ -64,7 +65,8 @@ async fn what_lies_at_the_places_is_told_in_order_and_nothing_is_made() {
     assert_eq!(of("isHole"), json!([false, null, false, false, true, true, false, false]).as_array().unwrap()[..]);
     assert_eq!(of("otherNames"), json!([0, null, 0, 0, 0, 0, 1, 0]).as_array().unwrap()[..]);
     let metadata = std::fs::metadata(bed.file("file")).unwrap();
-    assert_eq!(told[0]["identity"], format!("{}:{}", metadata.dev(), metadata.ino()));
+    let born = metadata.created().map_or(0, |born| born.duration_since(UNIX_EPOCH).unwrap().as_nanos());
+    assert_eq!(told[0]["identity"], format!("{}:{}:{born}", metadata.dev(), metadata.ino()));
     let mtime = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
     assert_eq!(told[0]["mtimeNs"], mtime.to_string());
     assert_eq!(bed.stats().await["openFiles"], 0);
