@@ -240,9 +240,11 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   /** Nothing to flush costs nothing, also while another flush is under way. */
   const flushDirty = Effect.suspend(() => {
     if (dirty.size > 0) return untilGood
-    // What was admitted and touched no file.
-    if (writes === 0) unflushedBytes = 0
-    Latch.openUnsafe(writable)
+    // What was admitted and touched no file. Whoever waits for a write that goes on is woken by its end.
+    if (writes === 0) {
+      unflushedBytes = 0
+      Latch.openUnsafe(writable)
+    }
     return Effect.void
   }).pipe(turn.withPermit)
 

@@ -44,11 +44,15 @@ export const make = (
   return self
 }
 
-/** A file exists, or looks like another one, and nothing shows whose it is: all pieces that have bytes in it are to be compared. */
+/**
+ * A file exists, or looks like another one, and nothing shows whose it is: all pieces that have bytes in it are to be
+ * compared. An empty one is taken, as at the start.
+ */
 export const meet = (self: KnownFiles, facts: FileFacts): void => {
   const end = self.layout.files[facts.file]!.offset + facts.length
-  const toCompare = select(self, facts.file, (piece) => piece * self.layout.geometry.pieceLength < end)
-  const standing = facts.kind === "file" ? "undecided" : "foreign"
+  const hasBytes = (piece: number) => facts.length > 0 && piece * self.layout.geometry.pieceLength < end
+  const toCompare = select(self, facts.file, hasBytes)
+  const standing = facts.kind !== "file" ? "foreign" : facts.length > 0 ? "undecided" : "own"
   self.files.set(facts.file, { standing, facts, isWriting: false, toCompare: new Set(toCompare) })
 }
 
