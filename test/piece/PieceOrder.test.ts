@@ -86,6 +86,40 @@ describe("PieceOrder", () => {
     assert.strictEqual(picked, 3)
   })
 
+  it("starts what comes first before what is needed by a time, in the order in which it was said", () => {
+    const order = PieceOrder.make()
+    PieceOrder.setDeadline(order, piece(3), Number.NEGATIVE_INFINITY)
+    for (const index of [4, 1]) order.first.add(piece(index))
+    const picker = pickerOf("00999")
+    PiecePicker.setPriority(picker, piece(0), "high")
+
+    assert.deepStrictEqual(start(order, picker, 4), [4, 1, 3, 0])
+  })
+
+  it("passes over what comes first and cannot be started", () => {
+    const order = PieceOrder.make()
+    for (const index of [0, 1, 2, 3]) order.first.add(piece(index))
+    const picker = pickerOf("00000")
+    PiecePicker.setPriority(picker, piece(0), "skip")
+
+    const picked = PieceOrder.pick(order, picker, has("* ***"), new Set([piece(2)]), 0)
+
+    assert.strictEqual(picked, 3)
+  })
+
+  it("a piece comes first until it is stored, whatever is said of deadlines meanwhile", () => {
+    const order = PieceOrder.make()
+    order.first.add(piece(2))
+    PieceOrder.setDeadline(order, piece(2), 5)
+    PieceOrder.setDeadline(order, piece(1), 1)
+    order.deadlines.length = 0
+    const before = start(order, pickerOf("000"), 1)
+
+    PieceOrder.clearDeadline(order, piece(2))
+
+    assert.deepStrictEqual([before, [...order.first]], [[2], []])
+  })
+
   it("keeps one deadline a piece, in order, whatever is set and cleared", () => {
     const step = fc.tuple(fc.nat(6), fc.option(fc.nat(50), { nil: undefined }))
     fc.assert(

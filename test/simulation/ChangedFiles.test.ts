@@ -134,6 +134,7 @@ describe("files that change while a torrent runs", () => {
     ["cut off", ({ medium }) => medium.cut(a, 100_000), true],
     ["changed", ({ medium }) => medium.modify(a, 70_000, new Uint8Array(7)), true],
     ["replaced by the same bytes", ({ medium }) => medium.replace(a), false],
+    ["replaced by an empty one", ({ medium }) => medium.put(a, 0), true],
     ["touched", ({ medium }) => medium.touch(a), false]
   ]
   for (const [name, change, isLost] of changes) {

@@ -1,6 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import * as fc from "fast-check"
 import * as Bitfield from "../../src/base/Bitfield.ts"
@@ -9,12 +12,12 @@ import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as NodePieceHasher from "../../src/piece/NodePieceHasher.ts"
 import type { PieceHasher } from "../../src/piece/PieceHasher.ts"
 import type { MemoryMedium } from "../../src/storage/MemoryStorage.ts"
-import { StorageUnavailable } from "../../src/storage/Storage.ts"
+import { type FileFacts, StorageUnavailable } from "../../src/storage/Storage.ts"
 import * as Property from "../../src/testing/Property.ts"
 import * as FileChanges from "../../src/torrent/FileChanges.ts"
 import * as KnownFiles from "../../src/torrent/KnownFiles.ts"
 import { draw, drawn } from "../resume/ResumeStore.suite.ts"
-import { pieceOf, sliceOf } from "../storage/layouts.ts"
+import { layoutOf, pieceOf, sliceOf } from "../storage/layouts.ts"
 import * as DrawnTorrent from "./drawnTorrent.ts"
 
 const test = <E>(name: string, program: () => Effect.Effect<void, E, PieceHasher | Scope.Scope>) =>
@@ -34,8 +37,14 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string, state: 
     stored
   )
   const log: Array<string> = []
+  const replaced: Array<number> = []
+  /** What digests wait for once they are computed. */
+  const digesting = { gate: Effect.void as Effect.Effect<unknown> }
   const changes = yield* FileChanges.make({
-    storage,
+    storage: {
+      look: storage.look,
+      digests: (pieces) => Stream.tap(storage.digests(pieces), () => digesting.gate)
+    },
     known: files,
     stored,
     doubtful: drawn(state.doubtful ?? ".".repeat(state.stored.length)),
@@ -43,7 +52,7 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string, state: 
     drop: (pieces) => {
       for (const piece of pieces) Bitfield.remove(stored, piece)
     },
-    onReplaced: () => {},
+    onReplaced: (file) => replaced.push(file),
     onVerified: (file) => log.push(`verified ${file}`),
     report: (fact) => {
       const pieces = fact._tag === "PiecesLost" ? ` ${fact.pieces.join(" ")} of` : ""
@@ -52,11 +61,14 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string, state: 
   })
   return {
     ...changes,
+    digesting,
     files: files.files,
+    stored,
     known,
     layout,
     log,
     medium,
+    replaced,
     state: () => ({ stored: draw(stored), suspects: draw(changes.suspects) }),
     /** Lets it verify in the background until nothing is left to be. */
     verify: Effect.scoped(Effect.andThen(Effect.forkScoped(changes.run), changes.settled)),
@@ -124,6 +136,101 @@ describe("FileChanges", () => {
         assert.deepStrictEqual(log, ["FilesChanged t/b", ...lost, "verified 1", "Verified"])
       }))
   }
+
+  const places: ReadonlyArray<
+    readonly [string, (medium: MemoryMedium["Service"]) => void, met: string, verified: string]
+  > = [
+    ["with the same bytes", (medium) => medium.replace("t/b"), "undecided 1 2", "own "],
+    ["with other bytes", (medium) => medium.put("t/b", new Uint8Array(6)), "undecided 1 2", "undecided 1 2"],
+    ["that is shorter", (medium) => medium.put("t/b", new Uint8Array(2)), "undecided 1", "undecided 1"],
+    ["that is empty", (medium) => medium.put("t/b", 0), "own ", "own "],
+    ["that is no regular file", (medium) => medium.block("t/b"), "foreign ", "foreign "]
+  ]
+  for (const [name, change, met, verified] of places) {
+    test(`whose a file is that took the place of another one is for its content to show: one ${name}`, () =>
+      Effect.gen(function* () {
+        const { files, look, medium, replaced, verify } = yield* make(...two)
+        const draw = () => `${files.get(1)!.standing} ${[...files.get(1)!.toCompare].join(" ")}`
+        change(medium)
+
+        yield* look([0, 1])
+        const before = draw()
+        yield* verify
+
+        assert.deepStrictEqual([before, draw()], [met, verified])
+        assert.deepStrictEqual(replaced, [1])
+      }))
+  }
+
+  test("a file that was only changed is the torrent's own as before", () =>
+    Effect.gen(function* () {
+      const { files, look, medium, replaced } = yield* make(...two)
+      medium.modify("t/b", 3, new Uint8Array([0]))
+
+      yield* look([0, 1])
+
+      assert.deepStrictEqual([files.get(1)!.standing, replaced], ["own", []])
+    }))
+
+  test("drops a wrong piece once, also if it was stored again before another verification of it came to its end", () =>
+    Effect.gen(function* () {
+      const { digesting, isRight, layout, log, state, stored } = yield* make("aaaa aaaa aaaa", "rrrr xxxx rrrr", {
+        stored: "***",
+        doubtful: ".*."
+      })
+      const piece = pieceOf(layout, 1)
+      const gate = yield* Latch.make(false)
+      digesting.gate = gate.await
+      const late = yield* Effect.forkChild(isRight(piece), { startImmediately: true })
+      yield* TestClock.adjust("1 millis")
+      digesting.gate = Effect.void
+      yield* isRight(piece)
+      Bitfield.add(stored, piece)
+
+      yield* gate.open
+      const isRightAgain = yield* Fiber.join(late)
+
+      assert.isTrue(isRightAgain)
+      assert.deepStrictEqual(state(), { stored: "***", suspects: "..." })
+      assert.deepStrictEqual(log, ["PiecesLost 1 of t/a"])
+    }))
+
+  test("looks at what was seen of each file once, however many there are", () =>
+    Effect.gen(function* () {
+      const count = 1_000
+      const layout = layoutOf(4, ...Array.from({ length: count }, (_, file) => [`${file}`, 4] as const))
+      const seen = Array.from({ length: count }, (_, file): FileFacts => {
+        const facts = { mtimeNs: 7n, identity: `${file}`, isHole: false, isAside: false, otherNames: 0 }
+        return { file, kind: "file", length: 4, ...facts }
+      })
+      const stored = Bitfield.full(count)
+      const changes = yield* FileChanges.make({
+        storage: { look: () => Effect.die("it only observes"), digests: () => Stream.die("it only observes") },
+        known: KnownFiles.make(layout, seen, new Map(seen.map(({ file }) => [file, "own"])), stored),
+        stored,
+        doubtful: Bitfield.make(count),
+        digestOf: () => new Uint8Array(20),
+        drop: () => {},
+        onReplaced: () => {},
+        onVerified: () => {},
+        report: () => {}
+      })
+      let reads = 0
+      const counted = new Proxy(seen, {
+        get: (all, key, self) => {
+          if (typeof key === "string" && /^[0-9]+$/.test(key)) reads++
+          return Reflect.get(all, key, self)
+        }
+      })
+
+      const isSame = changes.observe(
+        seen.map(({ file }) => file),
+        counted
+      )
+
+      assert.isTrue(isSame)
+      assert.strictEqual(reads, count)
+    }))
 
   test("a file that is gone loses its pieces, with those that it shares, as long as another one is there", () =>
     Effect.gen(function* () {

@@ -4,7 +4,7 @@ import type * as Scope from "effect/Scope"
 import * as NodePieceHasher from "../../src/piece/NodePieceHasher.ts"
 import { PieceHasher } from "../../src/piece/PieceHasher.ts"
 import type { FileRecord } from "../../src/resume/ResumeStore.ts"
-import type { FileClaim } from "../../src/storage/Storage.ts"
+import { DiskFull, type FileClaim, StorageError } from "../../src/storage/Storage.ts"
 import type { Standing } from "../../src/torrent/Adoption.ts"
 import { ContentExists } from "../../src/torrent/ContentExists.ts"
 import * as FileChanges from "../../src/torrent/FileChanges.ts"
@@ -25,6 +25,8 @@ interface Options {
   readonly verifies?: boolean
 }
 
+const full = StorageError.of("claim", [new DiskFull({ path: "t/b" })])
+
 const describeClaim = (claim: FileClaim) => `${claim.file} ${claim.as}`
 
 /** A torrent with no claimed file; every step that a claim takes is written down. */
@@ -39,6 +41,8 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string, options
   )
   const files = KnownFiles.make(layout, facts, standings, stored)
   const log: Array<string> = []
+  /** The files of a claim that are made before it fails; `undefined` where it does not. */
+  const claiming: { failsBehind?: number | undefined } = {}
   const changes = yield* FileChanges.make({
     storage,
     known: files,
@@ -61,7 +65,9 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string, options
       claim: (asked) =>
         Effect.andThen(
           Effect.sync(() => log.push(`claim ${asked.map(describeClaim).join(", ")}`)),
-          storage.claim(asked)
+          claiming.failsBehind === undefined
+            ? storage.claim(asked)
+            : Effect.andThen(storage.claim(asked.slice(0, claiming.failsBehind)), Effect.fail(full))
         )
     },
     known: files,
@@ -85,6 +91,7 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string, options
   })
   return {
     ...claims,
+    claiming,
     files: files.files,
     log,
     medium,
@@ -144,6 +151,43 @@ describe("FileClaims", () => {
       assert.strictEqual(error.reason._tag, "FileExists")
       assert.deepStrictEqual(medium.read("t/a"), new Uint8Array([1, 2]))
       assert.deepStrictEqual([files.size, log], [0, ["reserve 0", "claim 0 new"]])
+    }))
+
+  test("takes the files that a failed claim has made as they are when it is tried again", () =>
+    Effect.gen(function* () {
+      const { claiming, files, log, medium, readyFor } = yield* make("aaaa aabb bbbb", "---- ---- ----")
+      claiming.failsBehind = 1
+      const error = yield* Effect.flip(readyFor(1))
+      const made = { paths: medium.paths(), log: log.splice(0) }
+
+      claiming.failsBehind = undefined
+      yield* readyFor(1)
+
+      assert.strictEqual(error.reason._tag, "DiskFull")
+      assert.deepStrictEqual(made, { paths: ["t/a"], log: ["reserve 0 1", "claim 0 new, 1 new"] })
+      assert.deepStrictEqual(log.slice(0, 2), ["reserve 0 1", "claim 0 found, 1 new"])
+      assert.deepStrictEqual(
+        [...files.values()].map(({ isWriting, standing }) => [standing, isWriting]),
+        [
+          ["own", true],
+          ["own", true]
+        ]
+      )
+    }))
+
+  test("does not take for its own what somebody filled since a claim failed", () =>
+    Effect.gen(function* () {
+      const { claiming, log, medium, readyFor } = yield* make("aaaa aabb bbbb", "---- ---- ----")
+      claiming.failsBehind = 0
+      medium.put("t/a", new Uint8Array([1, 2]))
+      yield* Effect.flip(readyFor(1))
+      log.length = 0
+
+      claiming.failsBehind = undefined
+      const error = yield* Effect.flip(readyFor(1))
+
+      assert.strictEqual(error.reason._tag, "FileExists")
+      assert.deepStrictEqual(medium.read("t/a"), new Uint8Array([1, 2]))
     }))
 
   test("notices before it claims that a file was changed, and claims it as it is now", () =>

@@ -8,7 +8,7 @@ import * as fc from "fast-check"
 import * as Bitfield from "../../src/base/Bitfield.ts"
 import * as NodePieceHasher from "../../src/piece/NodePieceHasher.ts"
 import { PieceHasher } from "../../src/piece/PieceHasher.ts"
-import { type FlushedFile, StorageError, StorageUnavailable } from "../../src/storage/Storage.ts"
+import { FileChanged, type FlushedFile, StorageError, StorageUnavailable } from "../../src/storage/Storage.ts"
 import * as Property from "../../src/testing/Property.ts"
 import * as FlushBehind from "../../src/torrent/FlushBehind.ts"
 import * as KnownFiles from "../../src/torrent/KnownFiles.ts"
@@ -46,6 +46,8 @@ const make = Effect.fnUntraced(function* (
     stored
   )
   const log: Array<string> = []
+  /** What was said of pieces that may be lost, and behind what. */
+  const unsafe: Array<string> = []
   const behaviour = { flush, kept: Effect.void as Effect.Effect<void>, again: [] as ReadonlyArray<number>, fails: "" }
   const self = yield* FlushBehind.make({
     storage: {
@@ -68,8 +70,8 @@ const make = Effect.fnUntraced(function* (
         ? Effect.fail(StorageError.of("write", [broken]))
         : storage.writePiece(piece, bytes)
     },
-    onUnsafe: () => Effect.void,
-    onSaved: () => {},
+    onUnsafe: (pieces) => Effect.sync(() => void unsafe.push(`unsafe ${pieces.join(" ")} after ${log.at(-1)}`)),
+    onSaved: (piece) => unsafe.push(`saved ${piece} after ${log.at(-1)}`),
     onLost: (pieces) => {
       for (const piece of pieces) Bitfield.remove(stored, piece)
       log.push(`lost ${pieces.join(" ")}`)
@@ -91,6 +93,7 @@ const make = Effect.fnUntraced(function* (
     behaviour,
     facts,
     medium,
+    unsafe,
     flushed: () => draw(flushed),
     /** Stores a piece as a writer does. */
     write: Effect.fnUntraced(function* (index: number, bytes = DrawnTorrent.pieceLength) {
@@ -364,6 +367,97 @@ describe("FlushBehind", () => {
       yield* Fiber.interrupt(fiber)
 
       assert.isFalse(isAdmitted)
+    }))
+
+  test("says at once which pieces a failed flush may have lost, and of each that it was written again", () =>
+    Effect.gen(function* () {
+      const { all, behaviour, medium, unsafe, unsaved, write } = yield* make("aaaa aaaa bbbb", "---- ---- ----", blank)
+      for (const piece of [0, 1, 2]) yield* write(piece)
+      medium.failFlushes("t/a", broken)
+      behaviour.fails = "rewrite 1"
+      const fiber = yield* start(all)
+      yield* TestClock.adjust("1 millis")
+      const first = [unsafe.splice(0), [...unsaved]]
+
+      medium.failFlushes("t/a", undefined)
+      behaviour.fails = ""
+      yield* TestClock.adjust(2 * FlushBehind.firstRetryDelay)
+      yield* Fiber.join(fiber)
+
+      assert.deepStrictEqual(first, [["unsafe 0 1 after flushed 2 of 1", "saved 0 after rewrite 0"], [1]])
+      assert.deepStrictEqual([unsafe, [...unsaved]], [["saved 1 after rewrite 1"], []])
+    }))
+
+  test("does not call a file flushed that was changed and not looked after, when another one is flushed", () =>
+    Effect.gen(function* () {
+      const { all, behaviour, flushed, heard, write } = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
+      const changed = new FileChanged({ path: "t/a", why: "it is another one" })
+      behaviour.flush = (files) => Effect.succeed(files.map((file) => ({ file, reason: changed })))
+      yield* write(0)
+      yield* all
+      const first = heard()
+
+      behaviour.flush = () => Effect.undefined
+      yield* write(1)
+      yield* all
+
+      assert.deepStrictEqual(first, ["flush 0", "flushed  of ", "changed 0"])
+      assert.deepStrictEqual(heard(), ["flush 1", "flushed 1 of 1"])
+      assert.strictEqual(flushed(), ".*.")
+    }))
+
+  test("admits whoever waits as soon as a write of more than fits has ended and is flushed", () =>
+    Effect.gen(function* () {
+      const large = 40 << 20
+      const { admit, heard, noteWriting, noteWritten, run } = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
+      yield* start(run)
+      noteWriting()
+      yield* admit(large)
+      const fiber = yield* start(admit(large))
+      yield* TestClock.adjust("1 millis")
+      const early = [fiber.pollUnsafe(), heard()]
+
+      noteWritten([0])
+      yield* TestClock.adjust("1 millis")
+
+      assert.deepStrictEqual(early, [undefined, []])
+      assert.isDefined(fiber.pollUnsafe())
+      assert.deepStrictEqual(heard(), ["flush 0", "flushed  of 0"])
+    }))
+
+  test("admits whoever waits for bytes that touched no file, as those are never flushed", () =>
+    Effect.gen(function* () {
+      const { admit, heard, noteWriting, noteWritten, run } = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
+      yield* start(run)
+      noteWriting()
+      yield* admit(FlushBehind.maxUnflushedBytes)
+      const fiber = yield* start(admit(1))
+      yield* TestClock.adjust("1 hour")
+      const early = fiber.pollUnsafe()
+
+      noteWritten([])
+      yield* TestClock.adjust("1 millis")
+
+      assert.isUndefined(early)
+      assert.isDefined(fiber.pollUnsafe())
+      assert.deepStrictEqual(heard(), [])
+    }))
+
+  test("does nothing over and over while somebody waits for a write that goes on", () =>
+    Effect.gen(function* () {
+      const { admit, noteWriting, run } = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
+      yield* start(run)
+      noteWriting()
+      yield* admit(FlushBehind.maxUnflushedBytes)
+      let looks = 0
+      // A number that counts how often somebody looks whether there is room for it.
+      const bytes = { valueOf: () => ++looks && 1 } as unknown as number
+
+      yield* start(admit(bytes))
+      for (let turn = 0; turn < 20; turn++) yield* TestClock.adjust("1 millis")
+
+      assert.isAtLeast(looks, 1)
+      assert.isAtMost(looks, 2)
     }))
 
   test("admits again what was admitted and not written, however often", () =>

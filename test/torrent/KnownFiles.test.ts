@@ -78,6 +78,73 @@ describe("KnownFiles", () => {
     assert.deepStrictEqual(records, [false, true, false])
   })
 
+  it("compares an undecided file only with the pieces that have bytes in it", () => {
+    const standings = new Map([[0, "undecided"] as const])
+    const drawn0 = (length: number) => {
+      const facts = [{ ...factsOf(0), length }]
+      return [...KnownFiles.make(layout, facts, standings, drawn("....")).files.get(0)!.toCompare]
+    }
+
+    assert.deepStrictEqual([drawn0(0), drawn0(4), drawn0(5), drawn0(6)], [[], pieces(0), pieces(0, 1), pieces(0, 1)])
+  })
+
+  it("takes a file for the torrent's own once every piece in it was proved", () => {
+    const self = make("....")
+    KnownFiles.meet(self, factsOf(0))
+    const standings = [1, 0].map((index) => {
+      KnownFiles.prove(self, pieces(index)[0]!)
+      return self.files.get(0)!.standing
+    })
+
+    assert.deepStrictEqual(standings, ["undecided", "own"])
+    assert.strictEqual(self.files.get(4)!.standing, "foreign")
+  })
+
+  it("law: a file is whole if and only if all its pieces are stored, whatever was stored and lost", () => {
+    const script = layouts.chain((layout) =>
+      fc.record({ layout: fc.constant(layout), toggled: fc.array(fc.nat(layout.geometry.pieceCount - 1)) })
+    )
+    fc.assert(
+      fc.property(script, ({ layout, toggled }) => {
+        const stored = Bitfield.make(layout.geometry.pieceCount)
+        const self = KnownFiles.make(layout, [], new Map(), stored)
+        for (const piece of pieces(...toggled)) {
+          const isStored = !Bitfield.has(stored, piece)
+          if (isStored) Bitfield.add(stored, piece)
+          else Bitfield.remove(stored, piece)
+          KnownFiles.noteStored(self, piece, isStored)
+        }
+
+        for (const file of KnownFiles.realFiles(layout)) {
+          assert.strictEqual(KnownFiles.isWhole(self, file), KnownFiles.missingIn(self, file, stored).length === 0)
+        }
+      })
+    )
+  })
+
+  it("says of each stored piece whether its file is whole without a look at the others", () => {
+    const count = 1_000
+    let reads = 0
+    const bits = Bitfield.make(count)
+    const bytes = new Proxy(bits.bytes, {
+      get: (all, key) => {
+        reads++
+        return Reflect.get(all, key)
+      }
+    })
+    const self = KnownFiles.make(layoutOf(4, ["a", 4 * count]), [factsOf(0)], new Map([[0, "own"]]), { ...bits, bytes })
+    const atStart = reads
+
+    const whole = Array.from({ length: count }, (_, index) => {
+      KnownFiles.noteStored(self, pieces(index)[0]!, true)
+      return KnownFiles.isWhole(self, 0)
+    })
+
+    assert.isAtLeast(atStart, count)
+    assert.strictEqual(reads, atStart)
+    assert.strictEqual(whole.indexOf(true), count - 1)
+  })
+
   it("finds the files of a piece, and the pieces of a file", () => {
     const self = make("**..")
 

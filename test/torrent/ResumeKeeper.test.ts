@@ -24,20 +24,23 @@ const draw = (set: Bitfield.Bitfield) =>
 
 const nothing = { stored: "    ", flushed: "    " }
 
+const drawPieces = (what: string, pieces: ReadonlyArray<PieceIndex>) =>
+  pieces.length === 0 ? [] : [`${what} ${pieces.join(" ")}`]
+
 /** A change as text: what of it there is, in the order in which it is remembered. */
 const drawChange = ({ dropped = [], files = new Map(), flushed = [], stored = [] }: ResumeChange) =>
   [
+    ...drawPieces("dropped", dropped),
     ...Array.from(files, ([file, { identity }]) => `file ${file} ${identity}`),
-    ...Object.entries({ dropped, stored, flushed }).flatMap(([kind, pieces]) =>
-      pieces.length === 0 ? [] : [`${kind} ${pieces.join(" ")}`]
-    )
+    ...drawPieces("stored", stored),
+    ...drawPieces("flushed", flushed)
   ].join(", ")
 
 /** A keeper whose every call is written down, in its own scope. */
-const keeper = Effect.fnUntraced(function* (drawing: { readonly stored: string; readonly flushed: string }) {
+const keeper = Effect.fnUntraced(function* (drawing: { stored: string; flushed: string }, isBroken = false) {
   const calls: Array<string> = []
   const failures: Array<string> = []
-  const state = { isBroken: false, gate: Effect.void as Effect.Effect<void> }
+  const state = { isBroken, gate: Effect.void as Effect.Effect<void> }
   const scope = yield* Scope.make()
   const call = (name: string) =>
     Effect.suspend(() => {
@@ -255,6 +258,78 @@ describe("ResumeKeeper", () => {
         heard().filter((call) => call.startsWith("kept")),
         ["kept 0", "kept 1", "kept 2", "kept 3", "kept 3"]
       )
+      yield* stop
+    })
+  )
+
+  it.effect("saves what is known by then after an append failed, and appends again from then on", () =>
+    Effect.gen(function* () {
+      const known = { stored: "****", flushed: "****" }
+      const { append, heard, noteDropped, noteFile, noteStored, state, stop } = yield* keeper(known)
+      state.isBroken = true
+      noteDropped(pieces(3))
+      known.stored = "*** "
+      known.flushed = "*** "
+      yield* append(false)
+      heard()
+
+      state.isBroken = false
+      noteFile(0, record("later"))
+      yield* append(true)
+      noteStored(piece(3))
+      yield* append(false)
+
+      assert.deepStrictEqual(heard(), [
+        `save [*** ] [*** ] ${drawFiles(new Map([[0, record("a")]]))}`,
+        "append stored 3",
+        "kept 3"
+      ])
+      yield* stop
+    })
+  )
+
+  it.effect("saves what is known by then after the first save failed", () =>
+    Effect.gen(function* () {
+      const known = { stored: "*   ", flushed: "*   " }
+      const { failures, heard, noteStored, state, stop } = yield* keeper(known, true)
+      heard()
+      state.isBroken = false
+
+      noteStored(piece(1))
+      known.stored = "**  "
+      yield* gather
+
+      assert.strictEqual(failures.length, 1)
+      assert.deepStrictEqual(heard(), [`save [**  ] [*   ] ${drawFiles(new Map([[0, record("a")]]))}`, "kept 1"])
+      yield* stop
+    })
+  )
+
+  it.effect("saves when it is stopped what could not be appended, although nothing changed since", () =>
+    Effect.gen(function* () {
+      const { append, heard, noteDropped, state, stop } = yield* keeper({ stored: "*   ", flushed: "    " })
+      state.isBroken = true
+      noteDropped(pieces(3))
+      yield* append(false)
+      heard()
+
+      state.isBroken = false
+      yield* stop
+
+      assert.deepStrictEqual(heard(), [`save [*   ] [    ] ${drawFiles(new Map([[0, record("a")]]))}`])
+    })
+  )
+
+  it.effect("says that a piece is as good as it was without reporting it anew", () =>
+    Effect.gen(function* () {
+      const { heard, noteDropped, noteRestored, stop } = yield* keeper({ stored: "*   ", flushed: "    " })
+      heard()
+
+      noteDropped(pieces(0, 1))
+      noteRestored(piece(0))
+      yield* gather
+
+      assert.deepStrictEqual(heard(), ["append dropped 0 1, stored 0"])
       yield* stop
     })
   )
