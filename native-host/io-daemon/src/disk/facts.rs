@@ -182,6 +182,42 @@ mod tests {
     }
 
     #[test]
+    fn a_file_is_told_from_one_that_was_deleted_just_now_although_it_got_the_same_inode() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f");
+        std::fs::write(&path, "before").unwrap();
+        let look = || Seen::of(&File::open(&path).unwrap()).unwrap();
+        let before = look();
+
+        // Until the clock of the system has moved.
+        let after = (0..2_000).find_map(|_| {
+            std::fs::remove_file(&path).unwrap();
+            std::fs::write(&path, "after").unwrap();
+            let now = look();
+            (now.identity.inode == before.identity.inode && now.mtime_ns != before.mtime_ns).then_some(now)
+        });
+
+        // Some systems use no inode again, and some know no time of birth.
+        if let Some(after) = after.filter(|after| after.identity.born_ns != 0) {
+            assert_ne!(after.identity, before.identity);
+        }
+    }
+
+    #[test]
+    fn a_file_is_known_again_by_its_name_and_after_it_was_written_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f");
+        std::fs::write(&path, "before").unwrap();
+        let before = Seen::of(&File::open(&path).unwrap()).unwrap();
+
+        std::fs::write(&path, "more than before").unwrap();
+
+        let directory = cap_std::fs::Dir::open_ambient_dir(folder.path(), cap_std::ambient_authority()).unwrap();
+        let named = Seen::from(&directory.symlink_metadata("f").unwrap());
+        assert_eq!((named.identity, named.length), (before.identity, 16));
+    }
+
+    #[test]
     fn a_hole_is_told_from_a_byte_that_is_not_on_the_disk_yet() {
         use std::os::unix::fs::FileExt as _;
         let file = tempfile::tempfile().unwrap();
