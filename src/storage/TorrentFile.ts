@@ -422,7 +422,8 @@ export const make = (options: {
   const pickForWriting = (): Result.Result<FileHandles.Slot, StorageReason> =>
     options.isClosed() ? gone() : changed === undefined ? Result.succeed(writing) : Result.fail(changed)
 
-  const isWritingOpen = () => writing.fd !== undefined && changed === undefined
+  // After `unclaim` the descriptor may still be open, of a file that no longer lies at the name.
+  const isWritingOpen = () => writing.fd !== undefined && held !== undefined && changed === undefined
 
   const pickForReading = (): Result.Result<FileHandles.Slot, StorageReason> =>
     options.isClosed() ? gone() : Result.succeed(isWritingOpen() ? writing : reading.slot)

@@ -665,6 +665,23 @@ describe("FileSystemStorage and a disk that changes", () => {
   )
 
   test(
+    "a file that was replaced and is given up is read by its name",
+    Effect.gen(function* () {
+      const { root } = yield* Disk
+      const torrent = yield* openToWrite(pair)
+      yield* write(torrent, pair, 0)
+      NFS.rmSync(Path.join(root, "t/first"))
+      NFS.writeFileSync(Path.join(root, "t/first"), new Uint8Array(checkInterval + 4).fill(9))
+      yield* messageOf(write(torrent, pair, 1))
+
+      yield* torrent.release([0])
+      const { bytes } = yield* torrent.readBlock(piecesOf(pair)[0]!, 0, 4)
+
+      assert.deepStrictEqual(bytes, new Uint8Array(4).fill(9))
+    })
+  )
+
+  test(
     "looks once in 8 MiB that are written to a file",
     Effect.gen(function* () {
       const { calls } = yield* Disk
