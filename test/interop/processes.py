@@ -235,13 +235,17 @@ class Piecewise(LineProcess):
         assert self.events and self.events[-1]["event"] == last, self.events[-3:]
         return self.events[-1]
 
-    def refused(self) -> str:
-        """Reads to the end and expects exit code 1; gives the one sentence of it."""
+    def failed(self) -> str:
+        """Reads to the end and expects exit code 1; gives the last sentence."""
         self.drain()
         assert self.exit_code() == 1, f"{self.describe()} ended with {self.exit_code()}: {self.errors}"
-        lines = self.errors.strip().splitlines()
-        assert len(lines) == 1, self.errors
-        return lines[0]
+        return self.errors.strip().splitlines()[-1]
+
+    def refused(self) -> str:
+        """As `failed`, of one that says nothing else."""
+        last = self.failed()
+        assert self.errors.strip() == last, self.errors
+        return last
 
     def interrupt(self) -> None:
         """What Ctrl-C does."""

@@ -145,7 +145,7 @@ def test_a_file_that_needs_no_more_writes_is_changed_during_a_download(torrent, 
 
     if change is replace:
         # What somebody put in the place of our file is theirs.
-        assert "0.bin" in program.refused()
+        assert "0.bin" in program.failed()
         assert (target / "folder" / "0.bin").read_bytes() == (torrent.content / "0.bin").read_bytes()[::-1]
     else:
         program.finish()
@@ -219,7 +219,7 @@ def test_a_file_in_the_place_of_one_that_is_seeded_is_left_alone(torrent, target
     slowly(ours, leech, torrent, tmp_path / "theirs")
 
     replace(target / "folder" / "7.bin", torrent.content / "7.bin")
-    why = ours.refused()
+    why = ours.failed()
 
     assert "7.bin" in why, why
     assert (target / "folder" / "7.bin").read_bytes() == (torrent.content / "7.bin").read_bytes()[::-1]

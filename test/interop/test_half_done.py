@@ -77,8 +77,9 @@ def test_half_done_by_libtorrent(source, tmp_path, seed, fetch, leech, piece_len
     assert_goes_on(torrent, folder, seed, fetch)
 
 
-@pytest.mark.parametrize("piece_length", [16 * KIB, 256 * KIB], ids=["blocks", "pieces"])
-@pytest.mark.parametrize("allocation", ["prealloc", "none", "falloc"])
+@pytest.mark.parametrize(
+    ("allocation", "piece_length"), [("prealloc", 256 * KIB), ("none", 16 * KIB), ("none", 256 * KIB), ("falloc", 16 * KIB)]
+)
 def test_half_done_by_aria2(source, tmp_path, seed, fetch, aria2_leech, tracker, piece_length, allocation):
     torrent = make(source, piece_length, [tracker.urls["http"]])
     slow = seed(torrent, bytes_per_second=BYTES_PER_SECOND, trackers=True)
