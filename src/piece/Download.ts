@@ -145,6 +145,14 @@ export const loseStored = (self: Download, pieces: ReadonlyArray<PieceIndex>): v
   feed(self)
 }
 
+/** Pieces that were lost are stored again, without being fetched. */
+export const regainStored = (self: Download, pieces: ReadonlyArray<PieceIndex>): void => {
+  for (const piece of pieces) {
+    PieceTable.restore(self.table, piece)
+    PiecePicker.remove(self.picker, piece)
+  }
+}
+
 /** Wakes the sources that had nothing to request. */
 export const feed = (self: Download): void => {
   if (self.hungry.size === 0) return

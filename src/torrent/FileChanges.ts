@@ -19,6 +19,9 @@ import * as KnownFiles from "./KnownFiles.ts"
 /** How long a medium that cannot be read is left alone before files are looked at again. */
 export const retryAfter = "5 seconds"
 
+/** Looks that fail one after the other before the medium counts as away. */
+export const maxFailedLooks = 3
+
 /** What happened to files. Paths are components joined by `/`. */
 export type Fact =
   /** Files look different; their pieces are being verified. */
@@ -87,6 +90,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     [...known.files.keys()].filter((file) => KnownFiles.piecesIn(known, file, suspects).length > 0)
   )
   const gone = new Set<number>()
+  /** Looks at all files that failed one after the other. */
+  let failedLooks = 0
   const awake = yield* Latch.make(true)
   const settled = yield* Latch.make(false)
 
@@ -177,6 +182,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   /** Drops the pieces of files that are gone, unless all are. */
   const bury = Effect.fnUntraced(function* () {
     const seen = yield* storage.look([...known.files.keys()])
+    failedLooks = 0
     const isThere = new Set(seen.flatMap((facts) => facts?.file ?? []))
     const lost = [...gone].filter((file) => !isThere.has(file) && known.files.has(file))
     gone.clear()
@@ -192,7 +198,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const step = Effect.gen(function* () {
     yield* awake.await
     Latch.closeUnsafe(awake)
-    if (gone.size > 0 && !(yield* bury())) {
+    // Files are gone, and the others cannot even be looked at, again and again: the medium itself is away.
+    const isAway = (error: StorageError) =>
+      error.reason._tag === "StorageUnavailable" && ++failedLooks >= maxFailedLooks
+    if (gone.size > 0 && !(yield* Effect.catchIf(bury(), isAway, () => Effect.succeed(false)))) {
       report({ _tag: "AllGone" })
       return yield* Effect.never
     }

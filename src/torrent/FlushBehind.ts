@@ -44,7 +44,7 @@ export type Fact = { readonly _tag: "FlushFailed"; readonly error: StorageError 
 
 /** What is needed to flush. */
 export interface Options {
-  readonly storage: Pick<TorrentStorage, "flush" | "readBlock">
+  readonly storage: Pick<TorrentStorage, "flush" | "readBlock" | "look">
   readonly geometry: PieceGeometry.PieceGeometry
   readonly known: KnownFiles.KnownFiles
   readonly stored: Bitfield.Bitfield
@@ -57,6 +57,8 @@ export interface Options {
   /** Hears of pieces that a failed flush may have lost, before anything else, and of each that was written again. */
   readonly onUnsafe: (pieces: ReadonlyArray<PieceIndex>) => Effect.Effect<void>
   readonly onSaved: (piece: PieceIndex) => void
+  /** Hears that files cannot even be looked at after a failed flush: the medium itself is away. */
+  readonly onAway: () => void
   /** Hears of pieces that were lost by a failed flush. */
   readonly onLost: (pieces: ReadonlyArray<PieceIndex>) => void
   /** Looks after files that cannot be flushed as somebody deleted, cut off or replaced them; returns those to flush again. */
@@ -142,6 +144,11 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       return writable.await.pipe(Effect.ensuring(Effect.sync(() => void waiting--)), Effect.andThen(admit(bytes)))
     })
 
+  const reportAway = ({ reason }: StorageError) =>
+    Effect.sync(() => {
+      if (reason._tag === "StorageUnavailable") options.onAway()
+    })
+
   /** Reads a piece that may be lost, and writes it again. Whether it could. */
   const save = Effect.fnUntraced(function* (piece: PieceIndex) {
     const size = PieceGeometry.pieceSize(geometry, piece)
@@ -150,6 +157,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     if (bytes === undefined && read._tag === "Failure" && read.failure.reason._tag !== "NotStored") {
       return yield* Effect.fail(read.failure)
     }
+    // What cannot be looked at is not lost.
+    if (bytes === undefined) yield* Effect.tapError(storage.look(KnownFiles.filesOf(known, piece)), reportAway)
     if (bytes === undefined || !Bytes.equals(yield* hasher.sha1(bytes), digestOf(piece))) return false
     yield* options.rewrite(piece, bytes)
     return true

@@ -8,7 +8,7 @@ import type * as FileLayout from "../metainfo/FileLayout.ts"
 import type { Metainfo } from "../metainfo/Metainfo.ts"
 import * as PiecePriority from "../piece/PiecePriority.ts"
 import type { ResumeData } from "../resume/ResumeStore.ts"
-import type { FileFacts, TorrentStorage } from "../storage/Storage.ts"
+import type { FileFacts, StorageError, TorrentStorage } from "../storage/Storage.ts"
 import * as Adoption from "./Adoption.ts"
 import * as KnownFiles from "./KnownFiles.ts"
 import * as Recheck from "./Recheck.ts"
@@ -34,6 +34,8 @@ export interface Options {
   readonly startsOver: boolean
   /** Nothing will be written: of files of somebody else's only those that are too long are in the way. */
   readonly isReadOnly: boolean
+  /** It ran before, and its files were gone: a medium that is away is waited for as well. */
+  readonly isRestart: boolean
   readonly report: (event: Extract<TorrentEvent, { _tag: "Checking" | "FilesMissing" }>) => void
 }
 
@@ -50,7 +52,11 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   const { isReadOnly, metainfo, overwrites, report, selection, storage } = options
   const { layout } = metainfo
   const real = KnownFiles.realFiles(layout)
-  const look = Effect.map(storage.look(real), (seen) => byIndex(layout, seen))
+  const isAway = (error: StorageError) => options.isRestart && error.reason._tag === "StorageUnavailable"
+  const look = Effect.map(
+    Effect.catchIf(storage.look(real), isAway, () => Effect.succeed([])),
+    (seen) => byIndex(layout, seen)
+  )
   let resume = options.resume
   let facts = yield* look
   if (options.startsOver && missing(layout, resume, facts).length > 0) resume = undefined

@@ -59,6 +59,9 @@ export const eventCapacity = 8_192
 /** Events that a reader who comes later still gets. */
 export const eventReplay = 1_024
 
+/** How often a torrent that only uploads looks for pieces that it lost. */
+const regainEvery = "5 seconds"
+
 /** Addresses given to a torrent that are kept for a new start. */
 const maxGiven = 1_000
 
@@ -171,6 +174,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
   let isSeeding = seeds
   /** When everything that is wanted now was stored; `undefined` while it is not. */
   let completedAt: number | undefined
+  let isRestart = false
   let resumedBytes = 0
   /** Stored pieces that a later run knows of too. */
   let kept = Bitfield.make(geometry.pieceCount)
@@ -387,6 +391,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       overwrites: options.overwrite === true,
       startsOver: options.startOver === true,
       isReadOnly,
+      isRestart,
       report: (event) => {
         state = { _tag: event._tag }
         tell(event)
@@ -408,6 +413,9 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       found,
       stored: download.table.stored,
       digestOf,
+      wanted: isReadOnly
+        ? undefined
+        : { files: PiecePriority.wantedFiles(layout, prepared), pieces: download.table.wanted },
       overwrites: options.overwrite === true,
       isReadOnly,
       drop: onDropped,
@@ -415,7 +423,6 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       onResumeFailure,
       report: onFiles
     })
-    if (!isReadOnly) yield* files.begin(PiecePriority.wantedFiles(layout, prepared), download.table.wanted)
     for (const piece of files.deciding) download.order.first.add(piece)
     const toWrite = yield* Queue.bounded<PieceBuffer.PieceBuffer>(download.pool.capacity)
     const hasher = yield* PieceHasher
@@ -484,6 +491,15 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       swarm.announce(piece)
     }
     yield* forkPart(Upload.recover(upload, { storage, digestOf, onRecovered }))
+    const regain = Effect.map(files.regain, (pieces) => {
+      if (pieces.length === 0) return
+      Download.regainStored(download, pieces)
+      PieceTable.setWanted(download.table, download.table.stored)
+      for (const piece of pieces) Bitfield.add(kept, piece)
+      pieces.forEach(onRecovered)
+      settle()
+    })
+    if (isReadOnly) yield* forkPart(Effect.repeat(Effect.ignore(regain), Schedule.spaced(regainEvery)))
     yield* forkPart(BufferPool.sweep(download.pool, { isHeldUp: () => RateLimiter.isWaitedFor(limits.download) }))
     yield* forkPart(swarm.running)
     yield* swarm.add(given)
@@ -523,6 +539,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       Effect.ensuring(
         Effect.suspend(() => {
           running = undefined
+          isRestart = true
           completedAt = undefined
           for (const what of ["write", "flush", "finish"] as const) failing[what] = undefined
           Latch.closeUnsafe(restarting)

@@ -7,7 +7,9 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Latch from "effect/Latch"
 import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
 import * as Bitfield from "../base/Bitfield.ts"
+import * as Bytes from "../base/Bytes.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
 import * as FileLayout from "../metainfo/FileLayout.ts"
@@ -54,6 +56,8 @@ export interface Options {
   /** The pieces that are stored now; `drop` takes some out. */
   readonly stored: Bitfield.Bitfield
   readonly digestOf: (piece: PieceIndex) => Uint8Array
+  /** What is wanted, as in `select`; `undefined` if nothing is to be written. */
+  readonly wanted: { readonly files: ReadonlyArray<number>; readonly pieces: Bitfield.Bitfield } | undefined
   /** Whether files of others may be overwritten. */
   readonly overwrites: boolean
   /** Whether nothing is written, not even resume data. */
@@ -77,9 +81,7 @@ export interface TorrentFiles {
   readonly suspects: Bitfield.Bitfield
   /** Missing pieces whose bytes decide whose a file is, to be fetched before all others. */
   readonly deciding: ReadonlyArray<PieceIndex>
-  /** Becomes the only writer of what is to be written for the wanted files and pieces. */
-  readonly begin: (files: ReadonlyArray<number>, pieces: Bitfield.Bitfield) => Effect.Effect<void, StorageError>
-  /** Brings the wanted files to their places, and then as `begin`. */
+  /** Brings the wanted files to their places, and becomes the only writer of what is to be written for them and the pieces. */
   readonly select: (files: ReadonlyArray<number>, pieces: Bitfield.Bitfield) => Effect.Effect<void, StorageError>
   /** Whether something that was written is not flushed. */
   readonly isDirty: () => boolean
@@ -87,6 +89,11 @@ export interface TorrentFiles {
   readonly lacksFiles: () => boolean
   /** Makes and cuts what no piece is written to, flushes everything, looks at every file, and verifies what is in doubt. */
   readonly finish: Effect.Effect<void, StorageError>
+  /**
+   * Pieces that a torrent that only uploads had lost and that are right again. Digests them only if their files look different
+   * from the last time.
+   */
+  readonly regain: Effect.Effect<ReadonlyArray<PieceIndex>, StorageError>
   /** Flushes and verifies in the background, for ever. */
   readonly run: Effect.Effect<void>
 }
@@ -113,6 +120,30 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const known = KnownFiles.make(layout, options.facts, options.standings, stored)
   if (options.overwrites) for (const file of known.files.values()) file.toCompare.clear()
   const flushed = Bitfield.copy(options.isReadOnly ? stored : found.flushed)
+  let wantedFiles: ReadonlyArray<number> = []
+
+  /** Wanted files that no piece may come for: empty ones that are missing, and, where they may be overwritten, longer ones. */
+  const unwritten = (): ReadonlyArray<number> =>
+    wantedFiles.filter((file) =>
+      layout.files[file]!.length === 0 && !known.files.has(file) ? true : options.overwrites && isTooLong(file)
+    )
+
+  const isTooLong = (file: number): boolean => (known.files.get(file)?.facts.length ?? 0) > layout.files[file]!.length
+
+  /** Becomes the only writer of what is to be written for the wanted files and pieces. */
+  const begin = Effect.fnUntraced(function* (wanted: ReadonlyArray<number>, pieces: Bitfield.Bitfield) {
+    const isMissing = (piece: PieceIndex) => Bitfield.has(pieces, piece) && !Bitfield.has(stored, piece)
+    wantedFiles = wanted.filter((file) => !layout.files[file]!.padding)
+    const toWrite = KnownFiles.realFiles(layout).filter((file) =>
+      KnownFiles.missingIn(known, file, stored).some(isMissing)
+    )
+    const files = [...new Set([...toWrite, ...unwritten()])]
+    if (files.length > 0) yield* storage.reserve(files)
+  })
+
+  // Before anything is written, resume data among it: the second writer of a path leaves nothing behind.
+  if (options.wanted !== undefined) yield* begin(options.wanted.files, options.wanted.pieces)
+
   /** The parts that are made after the keeper, which asks them what to save. */
   const later: { changes?: FileChanges.FileChanges; flush?: FlushBehind.FlushBehind } = {}
   const keeper = yield* ResumeKeeper.make({
@@ -126,8 +157,12 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     onKept: options.onKept
   })
 
+  /** Pieces that were dropped, which a torrent that only uploads looks for again. */
+  const lost = new Set<PieceIndex>()
+
   const drop = (pieces: ReadonlyArray<PieceIndex>): void => {
     for (const piece of pieces) {
+      if (options.isReadOnly) lost.add(piece)
       Bitfield.remove(flushed, piece)
       KnownFiles.noteStored(known, piece, false)
     }
@@ -211,6 +246,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     changes.doubt(files.filter((file) => known.files.has(file) && !changes.isGone(file)))
   })
 
+  /** Failed flushes after which files could not even be looked at. */
+  let failedLooks = 0
   const flush: FlushBehind.FlushBehind = yield* FlushBehind.make({
     storage,
     geometry,
@@ -227,6 +264,9 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         return keeper.append(true)
       }),
     onSaved: keeper.noteRestored,
+    onAway: () => {
+      if (++failedLooks >= FileChanges.maxFailedLooks) report({ _tag: "AllGone" })
+    },
     onLost: (asked) => {
       const pieces = asked.filter((piece) => Bitfield.has(stored, piece))
       if (pieces.length === 0) return
@@ -324,26 +364,6 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     return yield* StorageError.of("read", [new StorageUnavailable({ path, why: "it changes while it is read" })])
   })
 
-  let wantedFiles: ReadonlyArray<number> = []
-
-  /** Wanted files that no piece may come for: empty ones that are missing, and, where they may be overwritten, longer ones. */
-  const unwritten = (): ReadonlyArray<number> =>
-    wantedFiles.filter((file) =>
-      layout.files[file]!.length === 0 && !known.files.has(file) ? true : options.overwrites && isTooLong(file)
-    )
-
-  const isTooLong = (file: number): boolean => (known.files.get(file)?.facts.length ?? 0) > layout.files[file]!.length
-
-  const begin: TorrentFiles["begin"] = Effect.fnUntraced(function* (wanted, pieces) {
-    const isMissing = (piece: PieceIndex) => Bitfield.has(pieces, piece) && !Bitfield.has(stored, piece)
-    wantedFiles = wanted.filter((file) => !layout.files[file]!.padding)
-    const toWrite = KnownFiles.realFiles(layout).filter((file) =>
-      KnownFiles.missingIn(known, file, stored).some(isMissing)
-    )
-    const files = [...new Set([...toWrite, ...unwritten()])]
-    if (files.length > 0) yield* storage.reserve(files)
-  })
-
   /** Looks at files that came to their places, or that somebody put there since the torrent started. */
   const meet = Effect.fnUntraced(function* (files: ReadonlyArray<number>) {
     for (const facts of yield* storage.look(files.filter((file) => !layout.files[file]!.padding))) {
@@ -361,7 +381,34 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     return yield* StorageError.of("prepare", [new FileExists({ path: layout.files[foreign]!.path.join("/") })])
   })
 
+  /** What the files of lost pieces looked like when these were digested last. */
+  let lookedLike = ""
+
+  const regain = Effect.gen(function* () {
+    const files = [...new Set(Array.from(lost, (piece) => KnownFiles.filesOf(known, piece)).flat())]
+    const seen = (yield* storage.look(files)).flatMap((facts) => facts ?? [])
+    const looksLike = seen.map(({ identity, length, mtimeNs }) => `${identity} ${length} ${mtimeNs}`).join()
+    if (looksLike === lookedLike) return []
+    lookedLike = looksLike
+    changes.observe(
+      seen.map(({ file }) => file),
+      seen
+    )
+    const right: Array<PieceIndex> = []
+    for (const { piece, sha1 } of yield* Stream.runCollect(storage.digests([...lost])))
+      if (sha1 !== undefined && Bytes.equals(sha1, digestOf(piece))) right.push(piece)
+    for (const facts of seen) {
+      if (!known.files.has(facts.file)) KnownFiles.meet(known, facts)
+    }
+    for (const piece of right) {
+      lost.delete(piece)
+      KnownFiles.noteStored(known, piece, true)
+    }
+    return right
+  })
+
   const self: TorrentFiles = {
+    regain: Effect.suspend(() => (lost.size === 0 ? Effect.succeed([]) : regain)),
     writer: {
       verifies: storage.verifies,
       writePiece: (piece, bytes, sha1 = digestOf(piece)) =>
@@ -382,7 +429,6 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     },
     suspects: changes.suspects,
     deciding: [...new Set([...known.files.values()].flatMap(({ toCompare }) => [...toCompare]))],
-    begin,
     select: Effect.fnUntraced(function* (files, pieces) {
       yield* storage.prepare(files)
       yield* meet(files)

@@ -191,7 +191,7 @@ describe("files that change while a torrent runs", () => {
       assert.isAtMost(world.faults.counts("digest").calls - before, 8)
     }))
 
-  test("what is only given is not fetched again when it is gone, and peers are told", (world) =>
+  test("what is only uploaded is not fetched again when it is gone, and is uploaded once it is back", (world) =>
     Effect.gen(function* () {
       const listen = { port: 6_881 }
       const giver = yield* world.beside({ engine: { listen } })
@@ -208,9 +208,15 @@ describe("files that change while a torrent runs", () => {
 
       const { storedPieces } = yield* taker.torrent.status
       const given = yield* seeding.torrent.status
+      const missing = giver.medium.read(a)
+      giver.medium.put(a, small.fileContent(0))
+      yield* world.until(taker.isComplete, "10 minutes")
+
       assert.strictEqual(storedPieces, 12)
       assert.strictEqual(given.storedPieces, 12)
-      assert.isUndefined(giver.medium.read(a))
+      assert.isUndefined(missing)
+      assert.isTrue((yield* world.summary(taker)).isRight)
+      assert.strictEqual((yield* seeding.torrent.status).storedPieces, 20)
       assert.strictEqual(of(seeding, "PiecesLost").length, 1)
     }))
 

@@ -383,9 +383,11 @@ describe("two torrents that would write to one path", () => {
       const second = yield* world.download(yield* Effect.promise(() => twin), { behaviours: [{}] })
 
       const error = yield* Effect.flip(second.torrent.completed)
+      const remembered = world.resume.saved(second.known.metainfo.infoHash)
       yield* world.until(first.isComplete, "2 minutes")
 
       assert.strictEqual(error._tag === "StorageError" && error.reason._tag, "WriterConflict")
+      assert.isUndefined(remembered)
       assert.isTrue((yield* world.summary(first)).isRight)
     }))
 

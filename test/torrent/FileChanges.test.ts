@@ -318,7 +318,7 @@ describe("FileChanges", () => {
       yield* look([1])
       medium.failLooks(new StorageUnavailable({ path: "t", why: "it is away" }))
       yield* Effect.forkScoped(run)
-      yield* TestClock.adjust("1 minute")
+      yield* TestClock.adjust("8 seconds")
       const during = [...log]
       medium.failLooks(undefined)
       yield* TestClock.adjust(FileChanges.retryAfter)
@@ -326,6 +326,19 @@ describe("FileChanges", () => {
       assert.deepStrictEqual(during, [])
       assert.strictEqual(log[0], "PiecesLost 1 2 of t/b")
       assert.strictEqual(state().stored, "*..")
+    }))
+
+  test("says that all is gone where files are, and nothing can be looked at again and again", () =>
+    Effect.gen(function* () {
+      const { log, look, medium, run, state } = yield* make(...two)
+      medium.remove("t/b")
+      yield* look([1])
+      medium.failLooks(new StorageUnavailable({ path: "t", why: "it is away" }))
+      yield* Effect.forkScoped(run)
+      yield* TestClock.adjust("1 minute")
+
+      assert.deepStrictEqual(log, ["AllGone"])
+      assert.strictEqual(state().stored, "***")
     }))
 
   test("verifies what it is told to doubt, whatever it looks like", () =>

@@ -52,6 +52,7 @@ const make = Effect.fnUntraced(function* (
   const self = yield* FlushBehind.make({
     storage: {
       readBlock: storage.readBlock,
+      look: storage.look,
       flush: (asked) =>
         Effect.gen(function* () {
           log.push(`flush ${asked.join(" ")}`)
@@ -71,6 +72,7 @@ const make = Effect.fnUntraced(function* (
         : storage.writePiece(piece, bytes)
     },
     onUnsafe: (pieces) => Effect.sync(() => void unsafe.push(`unsafe ${pieces.join(" ")} after ${log.at(-1)}`)),
+    onAway: () => void log.push("away"),
     onSaved: (piece) => unsafe.push(`saved ${piece} after ${log.at(-1)}`),
     onLost: (pieces) => {
       for (const piece of pieces) Bitfield.remove(stored, piece)
@@ -230,6 +232,27 @@ describe("FlushBehind", () => {
       assert.deepStrictEqual(first.slice(-3), ["rewrite 0", "rewrite 2", "lost 1"])
       assert.deepStrictEqual(heard(), ["flush 0", "flushed 0 2 of 0", "FlushRecovered"])
       assert.strictEqual(flushed(), "*.*")
+    }))
+
+  test("takes nothing for lost while its files cannot even be looked at", () =>
+    Effect.gen(function* () {
+      const { all, flushed, heard, medium, write } = yield* make("aaaa aaaa aaaa", "---- ---- ----", blank)
+      for (const piece of [0, 1, 2]) yield* write(piece)
+      medium.failFlushes("t/a", broken)
+      medium.move("t/a", "away")
+      medium.failLooks(broken)
+      const fiber = yield* start(all)
+      yield* TestClock.adjust("1 millis")
+      const during = heard()
+      medium.move("away", "t/a")
+      medium.failLooks(undefined)
+      medium.failFlushes("t/a", undefined)
+      yield* TestClock.adjust(FlushBehind.maxRetryDelay)
+      yield* Fiber.join(fiber)
+
+      assert.notInclude(during.join(), "lost")
+      assert.include(during, "away")
+      assert.strictEqual(flushed(), "***")
     }))
 
   test("does not flush again before everything that may be lost was written again", () =>

@@ -38,6 +38,7 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string) {
       overwrites,
       startsOver,
       isReadOnly,
+      isRestart: false,
       report: (event) =>
         log.push(
           event._tag === "Checking"
