@@ -12,7 +12,7 @@ import time
 
 import pytest
 from conftest import leave_out
-from torrents import KIB, MIB, Torrent, assert_same, make_torrent, right_pieces, tree, write_file
+from torrents import KIB, MIB, Torrent, assert_same, make_torrent, names_in, right_pieces, tree, write_file
 
 BYTES_PER_SECOND = 4 * MIB
 
@@ -146,7 +146,7 @@ def test_our_own_folder_after_sigkill_before_the_first_save(torrent, target, see
     assert_same(torrent, target)
     assert not set(first.pieces) & set(second.pieces)
     assert verify(torrent, target / "folder").exit_code() == 0
-    assert sorted(path.name for path in target.iterdir()) == ["folder"], "nothing else is left"
+    assert names_in(target) == ["folder"], "nothing else is left"
 
 
 def test_resume_data_that_is_lost_costs_nothing_but_a_look(torrent, target, seed, fetch):

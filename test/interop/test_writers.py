@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from torrents import KIB, MIB, assert_same, make_torrent, tree, write_file
+from torrents import KIB, MIB, assert_same, make_torrent, names_in, tree, write_file
 
 PIECE = 64 * KIB
 BYTES_PER_SECOND = 2 * MIB
@@ -67,7 +67,7 @@ def test_after_a_kill_the_next_one_writes(rivals, target, seed, fetch, under_way
 
     assert not set(under_way.pieces) & set(program.pieces)
     assert_same(rivals[0], target)
-    assert sorted(path.name for path in target.iterdir()) == ["same"]
+    assert names_in(target) == ["same"]
 
 
 def test_after_a_kill_another_torrent_writes_if_it_may(rivals, target, seed, fetch, under_way):
@@ -93,7 +93,7 @@ def test_two_torrents_in_one_folder_by_two_processes(source, target, seed, fetch
 
     for torrent in torrents:
         assert_same(torrent, target)
-    assert sorted(path.name for path in target.iterdir()) == ["left", "right"]
+    assert names_in(target) == ["left", "right"]
 
 
 def test_one_torrent_that_is_killed_leaves_the_other_alone(source, target, seed, fetch):
@@ -112,7 +112,7 @@ def test_one_torrent_that_is_killed_leaves_the_other_alone(source, target, seed,
     assert not set(killed.pieces) & set(again.pieces)
     for torrent in torrents:
         assert_same(torrent, target)
-    assert sorted(path.name for path in target.iterdir()) == ["left", "right"]
+    assert names_in(target) == ["left", "right"]
 
 
 def test_others_verify_and_seed_what_is_being_written(source, target, tmp_path, seed, fetch, verify, leech, piecewise):

@@ -86,9 +86,23 @@ def assert_same(torrent: Torrent, folder: Path) -> None:
     assert tree(folder / torrent.name) == tree(torrent.content)
 
 
+DAEMON_MARK = Path(".piecewise", "io-daemon")
+"""By what the io-daemon knows a root again; it lies in each one."""
+
+
+def names_in(folder: Path) -> list[str]:
+    """The names in a download folder, without what only holds the mark of the io-daemon."""
+    own = folder / DAEMON_MARK
+    return sorted(path.name for path in folder.iterdir() if path != own.parent or list(path.iterdir()) != [own])
+
+
 def tree(path: Path) -> dict[str, tuple[int, str]]:
-    """Name, length and digest of every file: readable where a difference is shown, unlike the bytes."""
+    """Name, length and digest of every file: readable where a difference is shown, unlike the bytes.
+
+    Without the mark of the io-daemon.
+    """
     files = [path] if path.is_file() else [found for found in path.rglob("*") if found.is_file()]
+    files = [file for file in files if file.parts[-2:] != DAEMON_MARK.parts]
     return {os.path.relpath(file, path.parent): (file.stat().st_size, digest(file)) for file in files}
 
 
