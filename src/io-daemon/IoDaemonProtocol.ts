@@ -110,7 +110,12 @@ export const reserveBody = (files: ReadonlyArray<number>, again: boolean): strin
 /** How a file becomes one that may be written; `Storage.ts` says what each means. */
 export type Claim =
   | { readonly file: number; readonly as: "new" | "overwritten" }
-  | { readonly file: number; readonly as: "found"; readonly facts: Pick<Facts, "identity" | "length" | "mtimeNs"> }
+  | {
+      readonly file: number
+      readonly as: "found"
+      readonly facts: Pick<Facts, "identity" | "length" | "mtimeNs">
+      readonly afresh?: true | undefined
+    }
   /** It was claimed before the daemon forgot the set, and is at least so long. */
   | { readonly file: number; readonly as: "again"; readonly identity: string; readonly length: number }
 
@@ -119,8 +124,9 @@ export const claimsBody = (claims: ReadonlyArray<Claim>): string =>
   JSON.stringify({
     claims: claims.map((claim) => {
       if (claim.as !== "found") return claim
-      const { identity, length, mtimeNs } = claim.facts
-      return { file: claim.file, as: "found", facts: { length, mtimeNs: String(mtimeNs), identity } }
+      const { afresh, facts, file } = claim
+      const { identity, length, mtimeNs } = facts
+      return { file, as: "found", facts: { length, mtimeNs: String(mtimeNs), identity }, afresh }
     })
   })
 

@@ -202,7 +202,7 @@ export const touch = (self: MemoryFiles, file: MemoryFile): void => {
   file.mtimeNs = tick(self)
 }
 
-/** Puts a file of its own, with the same bytes and times, in the place of one that has other names. */
+/** Puts another file, with the same bytes and times, in the place of one, whose other names stay with it. */
 export const breakOff = (self: MemoryFiles, path: string): MemoryFile => {
   const shared = self.files.get(path)!
   unlink(self, path)

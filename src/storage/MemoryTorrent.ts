@@ -146,7 +146,10 @@ export const open = (
     const reason = objection(claim, path)
     if (reason !== undefined) return reason
     let file = disk.files.get(path)
-    if (file !== undefined && file.names > 1) {
+    const isAfresh = claim.as === "found" && claim.afresh === true
+    if (file !== undefined && (file.names > 1 || isAfresh)) {
+      const failure = shared.flushFailure(path)
+      if (failure !== undefined) return failure
       if (!shared.hasRoom(MemoryFiles.allocated(file))) return new DiskFull({ path })
       file = MemoryFiles.breakOff(disk, path)
     }

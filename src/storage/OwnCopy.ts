@@ -1,8 +1,9 @@
 /**
- * A copy of its own for a file that has other names (hard links), whose bytes must not change with it.
+ * A copy of its own for a file that has other names (hard links), whose bytes must not change with it, or whose blocks are not
+ * to be trusted any more.
  *
- * The copy is made beside the file, where it shares the file's blocks if the file system can do that (a reflink), flushed
- * and moved over the name; so a crash leaves the file as it was, and at most a copy that nobody needs. Such a copy is
+ * The copy is made beside the file, where it shares the file's blocks if it may and the file system can do that (a reflink),
+ * flushed and moved over the name; so a crash leaves the file as it was, and at most a copy that nobody needs. Such a copy is
  * known by its name, which says of which file it is: whoever may write that file removes it (`leftovers`).
  *
  * Kept are mode, times (to about a microsecond) and, where that is permitted, the owner; not extended attributes, of which
@@ -62,6 +63,8 @@ export const replace = Effect.fnUntraced(function* (options: {
   readonly length: number
   /** Whether `stats.blocks` says how much room a file takes. */
   readonly countsBlocks: boolean
+  /** Whether the copy may share blocks with the file. */
+  readonly mayShare: boolean
 }) {
   const { fs, name, path, stats } = options
   const folder = Path.dirname(path)
@@ -71,11 +74,13 @@ export const replace = Effect.fnUntraced(function* (options: {
     Effect.mapError(NodeFile.call(start), failed)
   const open = (flags: number) => call<number>((done) => fs.open(copy, flags | (NFS.constants.O_NOFOLLOW ?? 0), done))
 
-  const cloned = yield* Effect.result(NodeFile.call((done) => fs.clone(path, copy, done)))
-  if (Result.isFailure(cloned) && !cannotClone.has(cloned.failure.code)) {
+  const clone = Effect.result(NodeFile.call((done) => fs.clone(path, copy, done)))
+  const cloned = options.mayShare ? yield* clone : undefined
+  const isCloned = cloned !== undefined && Result.isSuccess(cloned)
+  if (cloned !== undefined && Result.isFailure(cloned) && !cannotClone.has(cloned.failure.code)) {
     return yield* Effect.fail(failed(cloned.failure))
   }
-  if (Result.isFailure(cloned)) {
+  if (!isCloned) {
     const needed = room(stats, options)
     const { bavail, bsize } = yield* call<NFS.BigIntStatsFs>((done) => fs.statfs(folder, done))
     if (bavail * bsize < needed) return yield* Effect.fail(new DiskFull({ path: name }))
@@ -84,7 +89,7 @@ export const replace = Effect.fnUntraced(function* (options: {
   const fill = Effect.fnUntraced(function* (to: number) {
     // Before there are bytes in it that the mode keeps from others.
     yield* keepOwner(fs, to, stats)
-    if (Result.isFailure(cloned)) yield* Effect.mapError(copyBytes(fs, options.fd, to, options.length), failed)
+    if (!isCloned) yield* Effect.mapError(copyBytes(fs, options.fd, to, options.length), failed)
     yield* keepTimes(fs, to, stats)
     yield* call((done) => fs.fsync(to, done))
     const now = yield* Effect.mapError(NodeFile.lookAt(fs, path), failed)
@@ -101,8 +106,8 @@ export const replace = Effect.fnUntraced(function* (options: {
   })
 
   const unlink = Effect.ignore(NodeFile.call((done) => fs.unlink(copy, done)))
-  const flags = NFS.constants.O_RDWR | (Result.isSuccess(cloned) ? 0 : NFS.constants.O_CREAT | NFS.constants.O_EXCL)
-  const to = yield* Effect.onError(open(flags), () => (Result.isSuccess(cloned) ? unlink : Effect.void))
+  const flags = NFS.constants.O_RDWR | (isCloned ? 0 : NFS.constants.O_CREAT | NFS.constants.O_EXCL)
+  const to = yield* Effect.onError(open(flags), () => (isCloned ? unlink : Effect.void))
   const close = (fd: number) => Effect.ignore(NodeFile.call((done) => fs.close(fd, done)))
   yield* Effect.onError(fill(to), () => Effect.andThen(close(to), unlink))
   yield* close(options.fd)

@@ -180,12 +180,13 @@ export interface FileFacts {
 
 /**
  * How a file becomes one that may be written. `new`: it is made, and must not exist (O_EXCL). `found`: it is the one that was
- * looked at, and nothing of it has changed since. `overwritten`: whatever regular file lies there, cut to the torrent's
- * length; made where there is none.
+ * looked at, and nothing of it has changed since; `afresh` puts a copy in its place that shares no block with it, as blocks
+ * whose flush has failed may keep nothing that is written to them later. `overwritten`: whatever regular file lies there,
+ * cut to the torrent's length; made where there is none.
  */
 export type FileClaim =
   | { readonly file: number; readonly as: "new" }
-  | { readonly file: number; readonly as: "found"; readonly facts: FileFacts }
+  | { readonly file: number; readonly as: "found"; readonly facts: FileFacts; readonly afresh?: true | undefined }
   | { readonly file: number; readonly as: "overwritten" }
 
 /** Bytes that were read, and what the files they came from looked like right after that. */
@@ -228,8 +229,8 @@ export interface TorrentStorage {
   readonly release: (files: ReadonlyArray<number>) => Effect.Effect<void>
   /**
    * Makes reserved files writable (it dies of one that is not reserved), and returns what they look like then, in the order
-   * given. A file with other names is replaced by a copy of its own first, flushed, with its mode and times; where there is
-   * no room for that it fails with `DiskFull` before anything is copied. Fails with `FileExists` (`new`) or `FileChanged`
+   * given. A file with other names, or one claimed `afresh`, is replaced by a copy of its own first, flushed, with its mode
+   * and times; where there is no room for that it fails with `DiskFull` before anything is copied. Fails with `FileExists` (`new`) or `FileChanged`
    * (`found`) where the file is not what the claim says, and leaves that one as it is; the others may have been claimed.
    * Claiming a claimed file again looks at it anew; where that fails, writes to it fail with `FileChanged`.
    */

@@ -358,7 +358,8 @@ export const make = (options: {
       const why = claim.as === "found" ? difference(claim.facts, stats) : undefined
       if (why !== undefined) return yield* Effect.fail(fileChanged(why))
       yield* options.clean(path)
-      if (stats.nlink > 1n) {
+      const isAfresh = claim.as === "found" && claim.afresh === true
+      if (stats.nlink > 1n || isAfresh) {
         fd = yield* OwnCopy.replace({
           fs,
           fd,
@@ -366,8 +367,11 @@ export const make = (options: {
           name: nameOf(),
           stats,
           length: claim.as === "overwritten" ? Math.min(Number(stats.size), length) : Number(stats.size),
-          countsBlocks: yield* options.isLocal(stats, path)
+          countsBlocks: yield* options.isLocal(stats, path),
+          mayShare: !isAfresh
         })
+        // Of the file that was left: what the copy has is on the disk.
+        closeFailure = undefined
         folder.markChanged(Path.dirname(path))
         stats = yield* statRegular(fd, "write")
       }

@@ -61,6 +61,11 @@ export interface FileChanges {
   readonly doubt: (files: ReadonlyArray<number>) => void
   /** Looks at files, and compares them. */
   readonly look: (files: ReadonlyArray<number>) => Effect.Effect<boolean, StorageError>
+  /**
+   * Puts another file of ours in the place of one, and knows it from then on. Until it is known, and in looks that were told
+   * late, neither of the two is taken for somebody else's.
+   */
+  readonly replacing: <E>(file: number, replace: Effect.Effect<FileFacts, E>) => Effect.Effect<FileFacts, E>
   /** Whether a file was gone when it was looked at last. */
   readonly isGone: (file: number) => boolean
   /** Looks at every file that exists. */
@@ -92,6 +97,9 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const gone = new Set<number>()
   /** Looks at all files that failed one after the other. */
   let failedLooks = 0
+  /** Files that are being replaced by ours, and what they were before. */
+  const replacing = new Set<number>()
+  const former = new Map<number, string>()
   const awake = yield* Latch.make(true)
   const settled = yield* Latch.make(false)
 
@@ -118,6 +126,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
   const observe: FileChanges["observe"] = (files, seen) => {
     const different: Array<number> = []
+    let isCurrent = true
     const nows = new Map(seen.map((facts) => [facts.file, facts]))
     for (const file of files) {
       const before = known.files.get(file)
@@ -129,6 +138,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         continue
       }
       const isOther = before.facts.identity !== now.identity || before.facts.kind !== now.kind
+      if (isOther && (replacing.has(file) || former.get(file) === now.identity)) {
+        isCurrent = false
+        continue
+      }
       if (before.isWriting ? isOther : !isSame(before.facts, now)) {
         // What others put in its place is theirs until its content shows otherwise.
         if (isOther) {
@@ -139,7 +152,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         different.push(file)
       }
     }
-    if (different.length === 0) return true
+    if (different.length === 0) return isCurrent
     const stillThere = different.filter((file) => !gone.has(file))
     if (stillThere.length > 0) report({ _tag: "FilesChanged", paths: pathsOf(stillThere) })
     wake()
@@ -221,6 +234,16 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       if (files.length > 0) wake()
     },
     look,
+    replacing: (file, replace) =>
+      Effect.suspend(() => {
+        replacing.add(file)
+        return Effect.map(replace, (facts) => {
+          const before = known.files.get(file)!
+          former.set(file, before.facts.identity)
+          known.files.set(file, { ...before, facts, isWriting: true })
+          return facts
+        })
+      }).pipe(Effect.ensuring(Effect.sync(() => replacing.delete(file)))),
     isGone: (file) => gone.has(file),
     lookAtAll,
     isRight: (piece) =>

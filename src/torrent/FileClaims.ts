@@ -48,6 +48,8 @@ export interface FileClaims {
   readonly ready: (piece: Piece) => Effect.Effect<void, StorageError>
   /** Makes these files writable, and those that are missing; of none is it undecided whose it is. */
   readonly claim: (files: ReadonlyArray<number>) => Effect.Effect<void, StorageError>
+  /** Puts a file of ours on fresh blocks, unless it is gone or another one by now; it is writable then. */
+  readonly renew: (file: number) => Effect.Effect<void, StorageError>
 }
 
 /** No file is claimed. */
@@ -128,9 +130,34 @@ export const make = (options: Options): FileClaims => {
     if (unclaimed.length > 0) yield* claim(unclaimed)
   })
 
+  const renew = Effect.fnUntraced(function* (file: number) {
+    yield* storage.reserve([file])
+    const before = known.files.get(file)
+    const [facts] = yield* storage.look([file])
+    changes.observe([file], facts === undefined ? [] : [facts])
+    if (facts === undefined || before?.standing !== "own" || before.facts.identity !== facts.identity) return
+    const claim = storage.claim([{ file, as: "found", facts, afresh: true }])
+    // Interrupted in between, the copy would be known to nobody.
+    yield* changes
+      .replacing(
+        file,
+        Effect.map(claim, ([renewed]) => renewed!)
+      )
+      .pipe(
+        Effect.andThen(
+          Effect.suspend(() => {
+            keeper.noteFile(file, KnownFiles.recordOf(known, file, changes.suspects))
+            return keeper.append(false)
+          })
+        ),
+        Effect.uninterruptible
+      )
+  })
+
   return {
     isReady: (piece) => KnownFiles.filesOf(known, piece).every((file) => isReady(file, piece)),
     ready: (piece) => turn.withPermit(readyAll(piece)),
-    claim: (files) => Effect.suspend(() => (files.length === 0 ? Effect.void : claim(files))).pipe(turn.withPermit)
+    claim: (files) => Effect.suspend(() => (files.length === 0 ? Effect.void : claim(files))).pipe(turn.withPermit),
+    renew: (file) => turn.withPermit(renew(file))
   }
 }

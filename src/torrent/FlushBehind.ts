@@ -3,8 +3,10 @@
  * truly what a power cut would leave.
  *
  * After a failed flush the system may hold lost bytes for written (after a failed fsync Linux keeps the pages as clean), so a
- * second flush would call them safe. Every piece since the file's last good flush is therefore read, verified and written
- * again before the next flush; until that succeeds nothing else is written, and the storage is failing.
+ * second flush would call them safe; and what is written to the same blocks later may be lost as well (ext4 keeps those as
+ * never written whose write-back failed, and reads zeros from them after the next mount). The file is therefore copied to
+ * fresh blocks, and every piece since its last good flush is read, verified and written again before the next flush. Until
+ * that succeeds nothing else is written, and the storage is failing.
  */
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
@@ -52,6 +54,8 @@ export interface Options {
   readonly flushed: Bitfield.Bitfield
   readonly digestOf: (piece: PieceIndex) => Uint8Array
   readonly hasher: PieceHasher["Service"]
+  /** Copies a file to fresh blocks, which no failed flush has touched. */
+  readonly renew: (file: number) => Effect.Effect<void, StorageError>
   /** Writes a piece again that was verified just now. */
   readonly rewrite: (piece: PieceIndex, bytes: Uint8Array) => Effect.Effect<void, StorageError>
   /** Hears of pieces that a failed flush may have lost, before anything else, and of each that was written again. */
@@ -103,6 +107,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const unsaved = new Set<PieceIndex>()
   /** Files of which a flush has failed since the last good one. */
   const unsafe = new Set<number>()
+  /** Files whose flush failed and that lie on the same blocks as then. */
+  const stale = new Set<number>()
   /** Writes that have begun and not ended, and who waits for room. */
   let writes = 0
   let waiting = 0
@@ -164,8 +170,19 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     return true
   })
 
+  /** Whether every file whose flush has failed lies on fresh blocks. */
+  const renewAll = Effect.gen(function* () {
+    for (const file of stale) {
+      const renewed = yield* Effect.result(options.renew(file))
+      if (renewed._tag === "Failure") return false
+      stale.delete(file)
+    }
+    return true
+  })
+
   /** Whether all that may be lost was written again, or dropped. */
   const saveAll = Effect.gen(function* () {
+    if (!(yield* renewAll)) return false
     const lost: Array<PieceIndex> = []
     for (const piece of unsaved) {
       if (Bitfield.has(stored, piece)) {
@@ -235,6 +252,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     for (const piece of unflushed()) {
       if (KnownFiles.filesOf(known, piece).some((file) => failed.has(file))) unsaved.add(piece)
     }
+    for (const file of failed.keys()) stale.add(file)
     yield* options.onUnsafe([...unsaved])
     yield* saveAll
     return false

@@ -256,6 +256,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     flushed,
     digestOf,
     hasher,
+    renew: (file) =>
+      Effect.map(claims.renew(file), () => {
+        if (KnownFiles.isWhole(known, file)) settleLater(file)
+      }),
     rewrite: (piece, bytes) => write(piece, bytes, digestOf(piece)),
     onUnsafe: (pieces) =>
       Effect.suspend(() => {

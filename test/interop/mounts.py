@@ -35,7 +35,7 @@ def why_not() -> str | None:
 class Mount:
     """A file system at `path`: `ext4`, `btrfs`, `tmpfs`, or `failing`.
 
-    `failing` is an ext4 whose device takes only half of what it promises, until `grow`.
+    `failing` is an ext4 whose device takes only a quarter of what it promises, until `grow`.
     """
 
     def __init__(self, kind: str, mebibytes: int, top: Path, options: str = "defaults") -> None:
@@ -50,7 +50,7 @@ class Mount:
         self.path.mkdir(parents=True)
         self._backing.mkdir()
         if self.kind == "failing":
-            run("mount", "-t", "tmpfs", "-o", f"size={self._mebibytes // 2}m", "none", self._backing)
+            run("mount", "-t", "tmpfs", "-o", f"size={self._mebibytes // 4}m", "none", self._backing)
         if self.kind != "tmpfs":
             self._image.touch()
             os.truncate(self._image, self._mebibytes * MIB)

@@ -29,11 +29,11 @@ def large(source):
 
 
 # Where a block is only marked as written once its bytes are (the default), a failed write leaves the mark behind: bytes
-# written to the same block again are zeros after the next mount, although their flush succeeds.
+# written to the same block again are zeros after the next mount, although their flush succeeds. So there is room for a copy.
 @pytest.fixture(params=["defaults", "dioread_lock"])
 def failing(request, large, tmp_path, seed, fetch, mount):
-    """A disk whose device takes half of what it promises, and a download onto it that has found out."""
-    disk = mount("failing", 64, request.param)
+    """A disk whose device takes a quarter of what it promises, and a download onto it that has found out."""
+    disk = mount("failing", 128, request.param)
     program = fetch(large, seed(large), "--sequential", "--state", tmp_path / "state", into=disk.path)
     error = program.wait_for(is_failing)
     assert error["reason"] in ("DiskFull", "StorageUnavailable"), error

@@ -425,6 +425,51 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
       )
     }
 
+    test(
+      "afresh are replaced by a copy, which alone is written then",
+      Effect.gen(function* () {
+        const files = yield* MediumFiles
+        const torrent = yield* openToWrite(abc)
+        yield* store(torrent, abc)
+        const before = (yield* lookAt(torrent, a))!
+
+        const [own] = yield* torrent.claim([{ file: a, as: "found", facts: before, afresh: true }])
+        const copied = yield* listed
+        const again = (yield* lookAt(torrent, a))!
+        const [other] = yield* torrent.claim([{ file: a, as: "found", facts: again, afresh: true }])
+        yield* files.modify("t/a", 0, new Uint8Array(4))
+        yield* write(torrent, abc, 0)
+        const flushed = yield* torrent.flush([a])
+        const { bytes } = yield* torrent.readBlock(pieceOf(abc, 0), 0, 4)
+
+        assert.strictEqual(new Set([before, own!, other!].map(({ identity }) => identity)).size, 3)
+        assert.deepInclude(own, { file: a, length: before.length, isHole: false, otherNames: 0 })
+        assert.closeTo(Number(own!.mtimeNs - before.mtimeNs), 0, 2_000)
+        assert.deepStrictEqual(copied.get("t/a"), bytesOf(abc, a))
+        assert.deepStrictEqual([...copied.keys()].sort(), ["t/a", "t/d/b", "t/d/c", "t/empty"])
+        assert.deepStrictEqual(outcomes(flushed), [[a, 6]])
+        assert.deepStrictEqual(bytes, content.slice(0, 4))
+        assert.deepStrictEqual((yield* listed).get("t/a"), bytesOf(abc, a))
+      })
+    )
+
+    test(
+      "afresh are refused where they were changed since, and stay so",
+      Effect.gen(function* () {
+        const files = yield* MediumFiles
+        const torrent = yield* openToWrite(abc)
+        yield* store(torrent, abc)
+        const facts = (yield* lookAt(torrent, a))!
+        yield* files.touch("t/a")
+        const before = yield* lookAt(torrent, a)
+
+        const tag = yield* tagOf(torrent.claim([{ file: a, as: "found", facts, afresh: true }]))
+
+        assert.strictEqual(tag, "claim FileChanged")
+        assert.deepStrictEqual(yield* lookAt(torrent, a), before)
+      })
+    )
+
     const losses: ReadonlyArray<
       readonly [what: string, change: (files: MediumFiles["Service"]) => Effect.Effect<void>]
     > = [

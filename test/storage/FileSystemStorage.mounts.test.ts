@@ -1,4 +1,5 @@
 /** The storage on real file systems of their own: each kind runs the suite, fills up, loses what it promised, goes away. */
+import * as ChildProcess from "node:child_process"
 import * as NFS from "node:fs"
 import * as Path from "node:path"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
@@ -148,6 +149,48 @@ if (Mounts.isLeftOut) {
         assert.strictEqual(tag, "claim DiskFull")
         assert.strictEqual(NFS.statSync(Path.join(root, "mine")).nlink, 2)
         assert.deepStrictEqual(NFS.readdirSync(Path.join(root, "t")), ["f"])
+      })
+    )
+
+    for (const kind of ["ext4", "tmpfs"] as const) {
+      test(`has no room for a fresh copy of a file on ${kind}, and leaves it`, kind, 40, (_, root) =>
+        Effect.gen(function* () {
+          const torrent = yield* openToWrite(large)
+          yield* writeAll(torrent)
+          yield* torrent.flush([0])
+          const facts = (yield* torrent.look([0]))[0]!
+
+          const tag = yield* tagOf(torrent.claim([{ file: 0, as: "found", facts, afresh: true }]))
+
+          assert.strictEqual(tag, "claim DiskFull")
+          assert.deepStrictEqual(yield* torrent.look([0]), [facts])
+          assert.deepStrictEqual(NFS.readdirSync(Path.join(root, "t")), ["f"])
+        })
+      )
+    }
+
+    test("shares no block with a file that it copies afresh on btrfs, and keeps its mode", "btrfs", 384, (_, root) =>
+      Effect.gen(function* () {
+        const path = Path.join(root, "t/f")
+        const free = () => {
+          // It counts what was committed.
+          ChildProcess.execFileSync("sync", ["-f", root])
+          const { bfree, bsize } = NFS.statfsSync(root)
+          return bfree * bsize
+        }
+        const torrent = yield* openToWrite(large)
+        yield* writeAll(torrent)
+        yield* torrent.flush([0])
+        NFS.chmodSync(path, 0o640)
+        NFS.linkSync(path, Path.join(root, "before"))
+        const facts = (yield* torrent.look([0]))[0]!
+        const before = free()
+
+        yield* torrent.claim([{ file: 0, as: "found", facts, afresh: true }])
+
+        assert.isAbove(before - free(), 20 * megabyte)
+        assert.strictEqual(NFS.statSync(path).mode & 0o7777, 0o640)
+        assert.isTrue(Buffer.from(content).equals(NFS.readFileSync(path)))
       })
     )
 

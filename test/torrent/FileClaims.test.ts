@@ -27,7 +27,8 @@ interface Options {
 
 const full = StorageError.of("claim", [new DiskFull({ path: "t/b" })])
 
-const describeClaim = (claim: FileClaim) => `${claim.file} ${claim.as}`
+const describeClaim = (claim: FileClaim) =>
+  `${claim.file} ${claim.as}${claim.as === "found" && claim.afresh ? " afresh" : ""}`
 
 /** A torrent with no claimed file; every step that a claim takes is written down. */
 const make = Effect.fnUntraced(function* (drawing: string, disk: string, options: Options = {}) {
@@ -91,6 +92,7 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string, options
   })
   return {
     ...claims,
+    changes,
     claiming,
     files: files.files,
     log,
@@ -127,6 +129,63 @@ describe("FileClaims", () => {
         [...files.values()].map(({ isWriting }) => isWriting),
         [true, true]
       )
+    }))
+
+  test("renews a file of ours, which is then writable, and what it was before is nobody else's", () =>
+    Effect.gen(function* () {
+      const { changes, files, log, medium, readyFor, renew } = yield* make("aaaa aaaa bbbb", "rrrr ---- ----")
+      yield* readyFor(1)
+      log.length = 0
+      medium.touch("t/a")
+      const before = { ...files.get(0)!.facts, mtimeNs: 1n }
+
+      yield* renew(0)
+      const after = files.get(0)!
+      const isCurrent = changes.observe([0], [before])
+      yield* readyFor(1)
+      yield* changes.look([0])
+
+      assert.notStrictEqual(after.facts.identity, before.identity)
+      assert.deepInclude(after, { standing: "own", isWriting: true })
+      assert.isFalse(isCurrent)
+      assert.deepStrictEqual([changes.suspects.count, files.get(0)], [0, after])
+      assert.deepStrictEqual(log, ["reserve 0", "claim 0 found afresh", "note 0 being written", "append"])
+      assert.strictEqual(medium.read("t/a")?.length, 4)
+    }))
+
+  test("renews neither a file that is gone nor one that somebody put in its place", () =>
+    Effect.gen(function* () {
+      const { log, medium, readyFor, renew } = yield* make("aaaa bbbb cccc", "rrrr ---- ----")
+      yield* readyFor(0)
+      yield* readyFor(1)
+      medium.remove("t/a")
+      medium.replace("t/b")
+      log.length = 0
+
+      yield* renew(0)
+      yield* renew(1)
+
+      assert.deepStrictEqual(
+        log.filter((line) => line.startsWith("claim")),
+        []
+      )
+    }))
+
+  test("a file that cannot be renewed is what it was, and is renewed once it can", () =>
+    Effect.gen(function* () {
+      const { claiming, files, readyFor, renew } = yield* make("aaaa bbbb cccc", "rrrr ---- ----")
+      yield* readyFor(0)
+      const before = files.get(0)!
+      claiming.failsBehind = 0
+
+      const error = yield* Effect.flip(renew(0))
+      const between = files.get(0)
+      claiming.failsBehind = undefined
+      yield* renew(0)
+
+      assert.strictEqual(error, full)
+      assert.strictEqual(between, before)
+      assert.notStrictEqual(files.get(0)!.facts.identity, before.facts.identity)
     }))
 
   test("claims files that several pieces share once, although all of them come at the same time", () =>

@@ -65,6 +65,10 @@ const make = Effect.fnUntraced(function* (
     flushed,
     digestOf: known.digestOf,
     hasher: yield* PieceHasher,
+    renew: (file) => {
+      log.push(`renew ${file}`)
+      return behaviour.fails === `renew ${file}` ? Effect.fail(StorageError.of("claim", [broken])) : Effect.void
+    },
     rewrite: (piece, bytes) => {
       log.push(`rewrite ${piece}`)
       return behaviour.fails === `rewrite ${piece}`
@@ -208,8 +212,8 @@ describe("FlushBehind", () => {
       yield* Fiber.join(admitted)
       medium.cutPower()
 
-      assert.deepStrictEqual(first, ["flush 0 1", "FlushFailed", "flushed 2 of 1", "rewrite 0", "rewrite 1"])
-      assert.deepStrictEqual(second, ["flush 0", "flushed  of ", "rewrite 0", "rewrite 1"])
+      assert.deepStrictEqual(first, ["flush 0 1", "FlushFailed", "flushed 2 of 1", "renew 0", "rewrite 0", "rewrite 1"])
+      assert.deepStrictEqual(second, ["flush 0", "flushed  of ", "renew 0", "rewrite 0", "rewrite 1"])
       assert.isFalse(isAdmitted)
       assert.deepStrictEqual(heard(), ["flush 0", "flushed 0 1 of 0", "FlushRecovered"])
       assert.strictEqual(flushed(), "***")
@@ -272,10 +276,35 @@ describe("FlushBehind", () => {
       yield* TestClock.adjust(2 * FlushBehind.firstRetryDelay)
       yield* Fiber.join(fiber)
 
-      assert.deepStrictEqual(first, ["flush 0", "FlushFailed", "flushed  of ", "rewrite 1", "lost 0"])
+      assert.deepStrictEqual(first, ["flush 0", "FlushFailed", "flushed  of ", "renew 0", "rewrite 1", "lost 0"])
       assert.deepStrictEqual(second, ["rewrite 1"])
       assert.deepStrictEqual(heard(), ["rewrite 1", "rewrite 2", "flush 0", "flushed 1 2 of 0", "FlushRecovered"])
       assert.strictEqual(flushed(), ".**")
+    }))
+
+  test("writes nothing again before the files of a failed flush lie on fresh blocks, each once a failure", () =>
+    Effect.gen(function* () {
+      const { all, behaviour, flushed, heard, medium, write } = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
+      for (const piece of [0, 1, 2]) yield* write(piece)
+      for (const path of ["t/a", "t/b"]) medium.failFlushes(path, broken)
+      behaviour.fails = "renew 1"
+      const fiber = yield* start(all)
+      yield* TestClock.adjust("1 millis")
+      for (const path of ["t/a", "t/b"]) medium.failFlushes(path, undefined)
+      const first = heard()
+      yield* TestClock.adjust(FlushBehind.firstRetryDelay)
+      const second = heard()
+      const isDone = fiber.pollUnsafe() !== undefined
+      behaviour.fails = ""
+      yield* TestClock.adjust(2 * FlushBehind.firstRetryDelay)
+      yield* Fiber.join(fiber)
+
+      assert.deepStrictEqual(first, ["flush 0 1 2", "FlushFailed", "flushed 2 of 2", "renew 0", "renew 1"])
+      assert.deepStrictEqual(second, ["renew 1"])
+      assert.isFalse(isDone)
+      const last = ["renew 1", "rewrite 0", "rewrite 1", "flush 0 1", "flushed 0 1 of 0 1", "FlushRecovered"]
+      assert.deepStrictEqual(heard(), last)
+      assert.strictEqual(flushed(), "***")
     }))
 
   test("tries again ever later, eight seconds at most, and reports the failure once", () =>
@@ -314,7 +343,15 @@ describe("FlushBehind", () => {
       yield* TestClock.adjust(FlushBehind.firstRetryDelay)
       yield* Fiber.join(fiber)
 
-      assert.deepStrictEqual(first, ["flush 0 1", "FlushFailed", "flushed  of ", "rewrite 0", "rewrite 1"])
+      assert.deepStrictEqual(first, [
+        "flush 0 1",
+        "FlushFailed",
+        "flushed  of ",
+        "renew 0",
+        "renew 1",
+        "rewrite 0",
+        "rewrite 1"
+      ])
       assert.strictEqual(flushed(), "**.")
     }))
 

@@ -162,6 +162,37 @@ async fn a_claim_whose_answer_was_lost_may_be_repeated() {
 }
 
 #[tokio::test]
+async fn a_file_claimed_afresh_is_replaced_by_a_copy_once_a_request() {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let bed = Bed::new();
+    bed.register(&[("t/a", 4)]).await;
+    bed.make("set", 1).await;
+    bed.write(0, b"aaaa").await.is(204, "");
+    let facts = bed.look(&[0]).await.remove(0);
+    let before = std::fs::metadata(bed.file("t/a")).unwrap();
+    // Claimed before by the same facts, which says nothing of a copy.
+    assert_eq!(bed.claim("set", json!([found(0, &facts)])).await[0], facts);
+    let mut claim = found(0, &facts);
+    claim["afresh"] = json!(true);
+
+    let first = bed.claim("set", json!([claim])).await;
+    let second = bed.claim("set", json!([claim])).await;
+
+    let now = std::fs::metadata(bed.file("t/a")).unwrap();
+    assert_eq!(first, second);
+    assert_eq!(kind(&first[0]), "");
+    assert_ne!(first[0]["identity"], facts["identity"]);
+    assert_ne!(now.ino(), before.ino());
+    assert_eq!((&first[0]["length"], &first[0]["mtimeNs"]), (&facts["length"], &facts["mtimeNs"]));
+    assert_eq!(now.mode(), before.mode());
+    assert_eq!(std::fs::read_dir(bed.file("t")).unwrap().count(), 1);
+    bed.write(1, b"bb").await.is(204, "");
+    assert_eq!(std::fs::read(bed.file("t/a")).unwrap(), b"abba");
+    assert_eq!(kind(&bed.claim("set", json!([claim])).await[0]), "file_changed", "it was written since");
+}
+
+#[tokio::test]
 async fn a_found_file_is_taken_as_it_is_and_only_if_it_has_not_changed() {
     let bed = Bed::new();
     let names = ["same", "gone", "replaced", "cut", "grown", "written", "folder"];

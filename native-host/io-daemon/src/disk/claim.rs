@@ -26,6 +26,8 @@ pub enum How {
     New,
     /// It is the one that was looked at, and has not changed since.
     Found(Known),
+    /// The same, and it is replaced by a copy that shares no block with it.
+    Afresh(Known),
     /// Whatever regular file lies there, cut to its length in the layout; made where there is none.
     Overwritten,
     /// It was claimed before the set was forgotten, as by a daemon that is gone: it is the same and at least so long.
@@ -98,7 +100,8 @@ impl FileSet {
         let claimed = match claim.how {
             How::New => self.claim_new(file, &path, &mut record),
             How::Overwritten => self.claim_any(file, &path, &mut record),
-            How::Found(known) => self.claim_found(file, &path, &mut record, known),
+            How::Found(known) => self.claim_found(file, &path, &mut record, known, Origin::Found(known)),
+            How::Afresh(known) => self.claim_found(file, &path, &mut record, known, Origin::Afresh(known)),
             How::Again { identity, length } => self.claim_again(file, &path, &mut record, identity, length),
         };
         let told = claimed.and_then(|()| {
@@ -149,10 +152,17 @@ impl FileSet {
             .map_err(|_| Error::WriterConflict { path: path.as_str().to_owned(), holder: "another torrent".to_owned() })
     }
 
-    fn claim_found(&self, file: usize, path: &FilePath, record: &mut Record, known: Known) -> Result<()> {
+    fn claim_found(
+        &self,
+        file: usize,
+        path: &FilePath,
+        record: &mut Record,
+        known: Known,
+        origin: Origin,
+    ) -> Result<()> {
         let changed = |why| Err(fault::changed(path.as_str(), why));
         let Some((seen, _)) = self.look(file, path)? else { return changed(fault::DELETED) };
-        if record.is_repeated(Origin::Found(known), &seen) {
+        if record.is_repeated(origin, &seen) {
             return Ok(());
         }
         if !seen.is_file || seen.identity != known.identity {
@@ -164,7 +174,7 @@ impl FileSet {
         if (seen.length, seen.mtime_ns) != (known.length, known.mtime_ns) {
             return changed(fault::CHANGED);
         }
-        self.take(file, path, record, &seen, Origin::Found(known), u64::MAX)
+        self.take(file, path, record, &seen, origin, u64::MAX)
     }
 
     fn claim_again(
@@ -200,7 +210,8 @@ impl FileSet {
         Ok(())
     }
 
-    /// Claims the file that was seen. One with other names is replaced by a copy of its first `keep` bytes before.
+    /// Claims the file that was seen. One with other names, or that is claimed afresh, is replaced by a copy of its first `keep`
+    /// bytes before.
     fn take(
         &self,
         file: usize,
@@ -227,8 +238,9 @@ impl FileSet {
         let root = &self.registration().root;
         let place = self.look(file, path)?.map(|(_, place)| place).ok_or_else(changed)?;
         self.clean(&place);
-        if seen.names > 1 {
-            let copy = own_copy::take(root, &place, &open, keep).map_err(blame)?.ok_or_else(changed)?;
+        let is_afresh = matches!(origin, Origin::Afresh(_));
+        if seen.names > 1 || is_afresh {
+            let copy = own_copy::take(root, &place, &open, keep, !is_afresh).map_err(blame)?.ok_or_else(changed)?;
             self.close(file);
             open = self.keep_open(file, copy);
         }

@@ -1,7 +1,8 @@
-//! A copy in the place of a file with other names: those keep their bytes whatever is written to it.
+//! A copy in the place of a file with other names, which keep their bytes whatever is written to it, or of one whose blocks are
+//! not to be trusted any more.
 //!
-//! The copy is made beside the file under a name of ours, shares its blocks where the file system can (reflink), and takes
-//! its place only when it is on the disk. What a crash leaves behind is found by its name when the file is claimed again.
+//! The copy is made beside the file under a name of ours, shares its blocks where it may and the file system can (reflink),
+//! and takes its place only when it is on the disk. What a crash leaves behind is found by its name when the file is claimed again.
 
 use std::fs::File;
 use std::io;
@@ -26,14 +27,20 @@ pub(crate) fn path_beside(place: &FilePath) -> FilePath {
 }
 
 /// Puts a copy of the first `keep` bytes in the place of the file that is open, and gives it open. Its mode, times and, where
-/// permitted, owner are kept. `None` where the file changed meanwhile, and is as it was.
+/// permitted, owner are kept; its blocks are shared only if it may. `None` where the file changed meanwhile, and is as it was.
 ///
 /// # Errors
 /// `ENOSPC` before anything is copied where there is too little room.
-pub(crate) fn take(root: &Root, place: &FilePath, source: &File, keep: u64) -> io::Result<Option<File>> {
+pub(crate) fn take(
+    root: &Root,
+    place: &FilePath,
+    source: &File,
+    keep: u64,
+    may_share: bool,
+) -> io::Result<Option<File>> {
     let beside = path_beside(place);
     let copy = root.make(&beside)?.file;
-    let taken = fill(&copy, source, keep).and_then(|seen| {
+    let taken = fill(&copy, source, keep, may_share).and_then(|seen| {
         let there = root.look(place.as_path())?;
         if there.is_some_and(|there| there.is_same(&seen)) && Seen::of(source)?.is_same(&seen) {
             root.replace(&beside, place)?;
@@ -54,12 +61,12 @@ pub(crate) fn take(root: &Root, place: &FilePath, source: &File, keep: u64) -> i
 }
 
 /// Copies everything and syncs it. Tells what the source was before.
-fn fill(copy: &File, source: &File, keep: u64) -> io::Result<Seen> {
+fn fill(copy: &File, source: &File, keep: u64, may_share: bool) -> io::Result<Seen> {
     let seen = Seen::of(source)?;
     let found = source.metadata()?;
     let keep = keep.min(seen.length);
     rustix::fs::fchmod(copy, Mode::from_raw_mode(0o600))?;
-    if !share_blocks(copy, source) {
+    if !(may_share && share_blocks(copy, source)) {
         copy_bytes(copy, source, keep)?;
     }
     copy.set_len(keep)?;
@@ -149,7 +156,7 @@ mod tests {
         std::fs::hard_link(&place, folder.path().join("other")).unwrap();
         let before = source.metadata().unwrap();
 
-        let copy = take(&root, &path("t/a"), &source, u64::MAX).unwrap().unwrap();
+        let copy = take(&root, &path("t/a"), &source, u64::MAX, true).unwrap().unwrap();
 
         let now = place.metadata().unwrap();
         assert_ne!(now.ino(), before.ino());
@@ -170,7 +177,7 @@ mod tests {
         std::fs::remove_file(folder.path().join("a")).unwrap();
         std::fs::write(folder.path().join("a"), "another").unwrap();
 
-        assert!(take(&root, &path("a"), &source, u64::MAX).unwrap().is_none());
+        assert!(take(&root, &path("a"), &source, u64::MAX, true).unwrap().is_none());
 
         assert_eq!(std::fs::read(folder.path().join("a")).unwrap(), b"another");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);

@@ -27,6 +27,7 @@ pub(crate) struct Record {
 pub(crate) enum Origin {
     Made,
     Found(Known),
+    Afresh(Known),
     Overwritten,
     Again,
 }

@@ -137,6 +137,9 @@ enum ClaimBody {
     Found {
         file: usize,
         facts: Known,
+        /// It is replaced by a copy that shares no block with it.
+        #[serde(default)]
+        afresh: bool,
     },
     Overwritten {
         file: usize,
@@ -153,7 +156,8 @@ impl From<ClaimBody> for Claim {
     fn from(body: ClaimBody) -> Self {
         match body {
             ClaimBody::New { file } => Self { file, how: How::New },
-            ClaimBody::Found { file, facts } => Self { file, how: How::Found(facts) },
+            ClaimBody::Found { file, facts, afresh: false } => Self { file, how: How::Found(facts) },
+            ClaimBody::Found { file, facts, afresh: true } => Self { file, how: How::Afresh(facts) },
             ClaimBody::Overwritten { file } => Self { file, how: How::Overwritten },
             ClaimBody::Again { file, identity, length } => Self { file, how: How::Again { identity, length } },
         }
