@@ -123,7 +123,7 @@ describe("a swarm of which files are selected", () => {
 
   const slowly = Storages.around((torrent) => ({
     claim: (claims) =>
-      claims.some(({ file }) => file === 1)
+      claims.some(({ file }) => file !== 0)
         ? Effect.andThen(Effect.sleep("5 seconds"), torrent.claim(claims))
         : torrent.claim(claims)
   }))

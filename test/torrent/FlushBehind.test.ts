@@ -466,24 +466,28 @@ describe("FlushBehind", () => {
       assert.strictEqual(flushed(), ".*.")
     }))
 
-  test("admits whoever waits as soon as a write of more than fits has ended and is flushed", () =>
-    Effect.gen(function* () {
-      const large = 40 << 20
-      const { admit, heard, noteWriting, noteWritten, run } = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
-      yield* start(run)
-      noteWriting()
-      yield* admit(large)
-      const fiber = yield* start(admit(large))
-      yield* TestClock.adjust("1 millis")
-      const early = [fiber.pollUnsafe(), heard()]
+  for (const [first, second] of [
+    [40, 40],
+    [20, 50]
+  ] as const) {
+    test(`admits ${second} MiB as soon as a write of ${first} MiB has ended and is flushed`, () =>
+      Effect.gen(function* () {
+        const { admit, heard, noteWriting, noteWritten, run } = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
+        yield* start(run)
+        noteWriting()
+        yield* admit(first << 20)
+        const fiber = yield* start(admit(second << 20))
+        yield* TestClock.adjust("1 millis")
+        const early = [fiber.pollUnsafe(), heard()]
 
-      noteWritten([0])
-      yield* TestClock.adjust("1 millis")
+        noteWritten([0])
+        yield* TestClock.adjust("1 millis")
 
-      assert.deepStrictEqual(early, [undefined, []])
-      assert.isDefined(fiber.pollUnsafe())
-      assert.deepStrictEqual(heard(), ["flush 0", "flushed  of 0"])
-    }))
+        assert.deepStrictEqual(early, [undefined, []])
+        assert.isDefined(fiber.pollUnsafe())
+        assert.deepStrictEqual(heard(), ["flush 0", "flushed  of 0"])
+      }))
+  }
 
   test("admits whoever waits for bytes that touched no file, as those are never flushed", () =>
     Effect.gen(function* () {
