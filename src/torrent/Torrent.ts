@@ -279,14 +279,15 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     if (!isStored) {
       completedAt = undefined
       isSeeding = seeds
-    } else if (completedAt === undefined) {
-      if (state._tag === "Downloading" && running.files.isDirty()) tell({ _tag: "Flushing" })
-      Latch.openUnsafe(finishing)
     }
+    const isFinishing = isStored && completedAt === undefined
+    if (isFinishing && state._tag === "Downloading" && running.files.isDirty()) tell({ _tag: "Flushing" })
     const error = failing.write ?? failing.flush ?? failing.finish
     if (error !== undefined) state = { _tag: "StorageFailing", error }
     else if (!isStored) state = { _tag: "Downloading" }
-    else state = { _tag: completedAt === undefined ? "Flushing" : "Complete" }
+    else state = { _tag: isFinishing ? "Flushing" : "Complete" }
+    // Last: whoever waits for it runs at once, and may come back here.
+    if (isFinishing) Latch.openUnsafe(finishing)
   }
 
   /** Makes sure of what is stored each time that is everything, and only then calls it complete. */

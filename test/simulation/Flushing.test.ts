@@ -183,7 +183,10 @@ describe("flushing", () => {
         yield* world.until(download.isComplete, "1 minute")
 
         assert.strictEqual(state._tag === "StorageFailing" && state.error.reason._tag, "StorageRefused")
-        assert.deepStrictEqual([count(download, "FlushFailed"), count(download, "StorageRecovered")], [1, 1])
+        assert.deepStrictEqual(
+          ["Flushing", "FlushFailed", "StorageRecovered", "Completed"].map((tag) => count(download, tag)),
+          [1, 1, 1, 1]
+        )
         assert.isTrue((yield* world.summary(download)).isRight)
       }),
     { storage: emptyFile.storage }
