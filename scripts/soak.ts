@@ -3,7 +3,8 @@
  *
  * `kill-filesystem` and `kill-io-daemon` download a torrent through the command line and end it with SIGKILL at a random
  * moment, a hundred times. After each kill every piece that resume data calls stored must be right on the disk, and the
- * next run may verify no more than the files that were being written. `swarms` simulates many random swarms.
+ * next run may verify no more than the files that were being written. `swarms` simulates many random swarms. `disks` runs the
+ * tests of real files and disks with other clients through every storage, which `npm test` does for some of them.
  *
  * `PIECEWISE_SEED` draws other moments, `PIECEWISE_KILLS` other numbers of kills. Exit code 0 means that nothing was found.
  */
@@ -24,6 +25,7 @@ import * as NodePieceHasher from "../src/piece/NodePieceHasher.ts"
 import * as ResumeFile from "../src/resume/ResumeFile.ts"
 import * as KnownTorrent from "../src/testing/KnownTorrent.ts"
 import * as Command from "./command.ts"
+import * as Python from "./python.ts"
 
 const { PIECEWISE_KILLS = "100", PIECEWISE_RUNS = "2000", PIECEWISE_SEED = "1" } = process.env
 const kills = Number(PIECEWISE_KILLS)
@@ -177,10 +179,18 @@ const swarms = async (): Promise<ReadonlyArray<string>> => {
   return []
 }
 
+const disks = async (): Promise<ReadonlyArray<string>> => {
+  await Python.prepare()
+  const env = { PIECEWISE_SOAK: "true" }
+  await Command.show(Python.interpreter, ["-m", "pytest", "-q", "test/interop"], { env })
+  return []
+}
+
 const searches: Readonly<Record<string, (folder: string) => Promise<ReadonlyArray<string>>>> = {
   "kill-filesystem": (folder) => killLoop(folder, "filesystem"),
   "kill-io-daemon": (folder) => killLoop(folder, "io-daemon"),
-  swarms
+  swarms,
+  disks
 }
 
 const chosen = process.argv.slice(2)

@@ -13,7 +13,7 @@ from aria2 import IS_INSTALLED, Aria2
 from liar import Liar
 from mounts import Mount, why_not
 from processes import LibtorrentPeer, Piecewise, Tracker
-from storages import STORAGES
+from storages import IS_SOAK, STORAGES
 from torrents import Torrent
 
 
@@ -167,6 +167,18 @@ def download(piecewise: Callable[..., Piecewise], target: Path) -> Callable[...,
         return piecewise("download", torrent.file, "-o", target, *from_peers, "--json")
 
     return start
+
+
+SLOW = ("test_half_done", "test_changed_files", "test_disks")
+"""Of these a normal run goes through the file system alone, a soak through every storage."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    def is_left_out(item: pytest.Item) -> bool:
+        return item.path.stem in SLOW and "io-daemon" in item.name and not IS_SOAK
+
+    config.hook.pytest_deselected(items=[item for item in items if is_left_out(item)])
+    items[:] = [item for item in items if not is_left_out(item)]
 
 
 @pytest.fixture(params=STORAGES)

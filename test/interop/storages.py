@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-RUNS_IO_DAEMON = True
-"""Whether the tests of files on disk run through the io-daemon as well."""
+import os
 
-STORAGES = ["filesystem", "io-daemon"] if RUNS_IO_DAEMON else ["filesystem"]
+STORAGES = ["filesystem", "io-daemon"]
+
+IS_SOAK = "PIECEWISE_SOAK" in os.environ
+"""Whether the tests take their time: every test of files on disk with every storage and in all its variants."""
