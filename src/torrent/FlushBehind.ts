@@ -173,7 +173,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   /** Whether every file whose flush has failed lies on fresh blocks. */
   const renewAll = Effect.gen(function* () {
     for (const file of stale) {
-      const renewed = yield* Effect.result(options.renew(file))
+      const renewed = yield* Effect.result(Effect.tapError(options.renew(file), reportAway))
       if (renewed._tag === "Failure") return false
       stale.delete(file)
     }

@@ -37,6 +37,8 @@ export interface ResumeKeeper {
   readonly noteDropped: (pieces: ReadonlyArray<PieceIndex>) => void
   /** A file that is the torrent's own looks different. */
   readonly noteFile: (file: number, record: FileRecord) => void
+  /** Appends nothing any more: what the data lies on is away, and nothing is to be made in its place. */
+  readonly abandon: () => void
   /** Appends at once what was noted; survives a power cut if `durably`. */
   readonly append: (durably: boolean) => Effect.Effect<void>
 }
@@ -57,6 +59,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const { onFailure, onKept, resume, snapshot } = options
   let pending = nothing()
   let isFailing = false
+  let isAbandoned = false
   const awake = yield* Latch.make(false)
   const turn = yield* Semaphore.make(1)
 
@@ -75,6 +78,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
   const append = (durably: boolean): Effect.Effect<void> =>
     Effect.suspend(() => {
+      if (isAbandoned) return Effect.void
       const change = pending
       pending = nothing()
       return Effect.andThen(
@@ -119,6 +123,9 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         }
         for (const piece of pieces) pending.dropped.push(piece)
       }),
+    abandon: () => {
+      isAbandoned = true
+    },
     noteFile: (file, record) => note(({ files }) => files.set(file, record)),
     append
   }

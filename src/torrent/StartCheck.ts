@@ -60,10 +60,14 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   let resume = options.resume
   let facts = yield* look
   if (options.startsOver && missing(layout, resume, facts).length > 0) resume = undefined
+  /** A medium that went takes all with it, also files of which no byte was safe yet. */
+  const written = options.isRestart && resume !== undefined ? [...resume.files.keys()] : []
   /** Files of a torrent that only uploads are missing as well if none is there. */
   const gone = (): ReadonlyArray<number> => {
     const isEmpty = isReadOnly && real.every((file) => facts[file] === undefined)
-    return isEmpty ? real : missing(layout, resume, facts)
+    if (isEmpty) return real
+    const lost = missing(layout, resume, facts)
+    return lost.length > 0 || real.some((file) => facts[file] !== undefined) ? lost : written
   }
   for (let isNews = true; gone().length > 0; isNews = false) {
     const paths = gone().map((file) => layout.files[file]!.path.join("/"))

@@ -36,7 +36,7 @@ import * as PieceWriter from "../piece/PieceWriter.ts"
 import * as Upload from "../piece/Upload.ts"
 import * as RateLimiter from "../rate/RateLimiter.ts"
 import * as RateLimits from "../rate/RateLimits.ts"
-import { ResumeStore } from "../resume/ResumeStore.ts"
+import { type ResumeData, ResumeStore } from "../resume/ResumeStore.ts"
 import type * as ReadCache from "../storage/ReadCache.ts"
 import type { StorageError } from "../storage/Storage.ts"
 import { Storage } from "../storage/Storage.ts"
@@ -175,6 +175,8 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
   /** When everything that is wanted now was stored; `undefined` while it is not. */
   let completedAt: number | undefined
   let isRestart = false
+  /** What was known when its files were gone, as resume data may have gone with them. */
+  let last: ResumeData | undefined
   let resumedBytes = 0
   /** Stored pieces that a later run knows of too. */
   let kept = Bitfield.make(geometry.pieceCount)
@@ -238,8 +240,11 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
         return onRecovered("flush")
       case "Foreign":
         return void Deferred.doneUnsafe(ended, Effect.fail(fact.error))
-      case "AllGone":
+      case "AllGone": {
+        const { files, flushed, stored } = running!.files.snapshot()
+        last = { stored: Bitfield.copy(stored), flushed: Bitfield.copy(flushed), files, isSameBoot: false }
         return void Latch.openUnsafe(restarting)
+      }
       case "Verified":
         return settle()
       case "FilesChanged":
@@ -376,12 +381,13 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     })
     const onResumeFailure = (error: { readonly message: string }): void =>
       tell({ _tag: "ResumeFailed", why: error.message })
-    const saved = yield* Effect.catch(resume.load, (error) =>
+    const loaded = yield* Effect.catch(resume.load, (error) =>
       Effect.sync(() => {
         onResumeFailure(error)
         return undefined
       })
     )
+    const saved = loaded ?? last
     // Before anything is read, as the bytes of files that are wanted now may have to come to their places.
     const prepared = isReadOnly ? selection.files : yield* Selection.prepare(selection, storage)
     const { facts, found, standings } = yield* StartCheck.run({
@@ -390,7 +396,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       resume: saved,
       selection: { files: prepared },
       overwrites: options.overwrite === true,
-      startsOver: options.startOver === true,
+      startsOver: options.startOver === true && !isRestart,
       isReadOnly,
       isRestart,
       report: (event) => {
@@ -402,7 +408,10 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     const download = yield* Download.make({ geometry, stored, random, maxActivePieces: options.maxActivePieces })
     download.order.isSequential = options.order === "sequential"
     Selection.begin(selection, download, prepared)
-    if (isReadOnly) PieceTable.setWanted(download.table, stored)
+    if (isReadOnly) {
+      PieceTable.setWanted(download.table, stored)
+      download.isPaused = true
+    }
     kept = Bitfield.copy(stored)
     const digestOf = (piece: PieceIndex) => Metainfo.pieceDigest(metainfo, piece)
     const files = yield* TorrentFiles.make({

@@ -14,7 +14,7 @@ import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
 import * as FileLayout from "../metainfo/FileLayout.ts"
 import { PieceHasher } from "../piece/PieceHasher.ts"
-import type { ResumeError, TorrentResume } from "../resume/ResumeStore.ts"
+import type { ResumeError, Snapshot, TorrentResume } from "../resume/ResumeStore.ts"
 import {
   FileExists,
   type FileFacts,
@@ -94,6 +94,8 @@ export interface TorrentFiles {
    * from the last time.
    */
   readonly regain: Effect.Effect<ReadonlyArray<PieceIndex>, StorageError>
+  /** What a later run is to know, copied by whoever keeps it. */
+  readonly snapshot: () => Snapshot
   /** Flushes and verifies in the background, for ever. */
   readonly run: Effect.Effect<void>
 }
@@ -114,7 +116,7 @@ const forgetful: TorrentResume = {
 
 /** Takes charge of the files until the scope closes. */
 export const make = Effect.fnUntraced(function* (options: Options) {
-  const { digestOf, found, layout, report, storage, stored } = options
+  const { digestOf, found, layout, storage, stored } = options
   const { geometry } = layout
   const hasher = yield* PieceHasher
   const known = KnownFiles.make(layout, options.facts, options.standings, stored)
@@ -146,19 +148,25 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
   /** The parts that are made after the keeper, which asks them what to save. */
   const later: { changes?: FileChanges.FileChanges; flush?: FlushBehind.FlushBehind } = {}
+  const snapshot = (): Snapshot => ({
+    stored: without(stored, later.flush?.unsaved),
+    flushed,
+    files: KnownFiles.records(known, later.changes?.suspects ?? found.doubtful)
+  })
   const keeper = yield* ResumeKeeper.make({
     resume: options.isReadOnly ? forgetful : options.resume,
-    snapshot: () => ({
-      stored: without(stored, later.flush?.unsaved),
-      flushed,
-      files: KnownFiles.records(known, later.changes?.suspects ?? found.doubtful)
-    }),
+    snapshot,
     onFailure: options.onResumeFailure,
     onKept: options.onKept
   })
 
   /** Pieces that were dropped, which a torrent that only uploads looks for again. */
   const lost = new Set<PieceIndex>()
+
+  const report = (fact: Fact): void => {
+    if (fact._tag === "AllGone") keeper.abandon()
+    options.report(fact)
+  }
 
   const drop = (pieces: ReadonlyArray<PieceIndex>): void => {
     for (const piece of pieces) {
@@ -412,6 +420,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   })
 
   const self: TorrentFiles = {
+    snapshot,
     regain: Effect.suspend(() => (lost.size === 0 ? Effect.succeed([]) : regain)),
     writer: {
       verifies: storage.verifies,

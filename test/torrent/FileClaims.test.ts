@@ -76,6 +76,7 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string, options
     keeper: {
       noteStored: () => {},
       noteRestored: () => {},
+      abandon: () => {},
       noteFlushed: () => {},
       noteDropped: () => {},
       noteFile: (file: number, { isWriting }: FileRecord) =>
