@@ -14,6 +14,7 @@ pub mod digest;
 pub mod facts;
 mod fault;
 mod handles;
+mod ignorable;
 pub mod layout;
 pub mod locks;
 mod marker;

@@ -11,6 +11,8 @@
 
 use unicode_normalization::UnicodeNormalization as _;
 
+use super::ignorable::is_ignorable;
+
 /// The folder.
 pub(crate) const FOLDER: &str = ".piecewise";
 
@@ -40,15 +42,6 @@ fn is_short(name: &str) -> bool {
     name.split_once('~').is_some_and(|(stem, number)| {
         SHORT_STEMS.contains(&stem) && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
     })
-}
-
-/// `Default_Ignorable_Code_Point` (Unicode 16, `DerivedCoreProperties.txt`), of which HFS+ ignores a part.
-fn is_ignorable(character: char) -> bool {
-    matches!(character,
-        '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}'..='\u{1160}' | '\u{17B4}'..='\u{17B5}' | '\u{180B}'..='\u{180F}'
-        | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{3164}'
-        | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFF8}' | '\u{1BCA0}'..='\u{1BCA3}'
-        | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}')
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ use std::fmt::Write as _;
 use sha2::{Digest as _, Sha256};
 use unicode_normalization::UnicodeNormalization as _;
 
+use crate::disk::ignorable::is_ignorable;
+
 /// Components of the folder of locks, below a download folder.
 pub(super) const FOLDER: [&str; 2] = [".piecewise", "locks"];
 
@@ -132,15 +134,6 @@ pub(super) fn fold(name: &str) -> String {
     };
     // Windows and its file systems leave them out at the end of a name.
     letters.split('/').map(|part| part.trim_end_matches(['.', ' '])).collect::<Vec<_>>().join("/")
-}
-
-/// What takes no room in text (`Default_Ignorable_Code_Point`). HFS+ and ext4's casefold leave it out.
-pub(super) fn is_ignorable(letter: char) -> bool {
-    matches!(letter,
-        '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}'..='\u{1160}' | '\u{17B4}'..='\u{17B5}' | '\u{180B}'..='\u{180F}'
-        | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{3164}'
-        | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFF8}' | '\u{1BCA0}'..='\u{1BCA3}'
-        | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}')
 }
 
 #[cfg(test)]

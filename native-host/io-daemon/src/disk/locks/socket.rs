@@ -14,7 +14,8 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 
-use super::names::{Marks, is_ignorable};
+use super::names::Marks;
+use crate::disk::ignorable::is_ignorable;
 
 /// `sun_path` without its last byte: 108 bytes on Linux, 104 on macOS and the BSDs.
 const MAX_SOCKET_PATH: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
