@@ -319,7 +319,12 @@ impl Folders {
         // The download folder itself is the operator's to make.
         for made in [&directory.join(FOLDER[0]), place] {
             match fs::create_dir(made) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && made.is_dir() => {}
+                // `NotFound` if whoever left last has removed it since: it is made again.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    if !fs::metadata(made)?.is_dir() {
+                        return Err(error);
+                    }
+                }
                 made => made?,
             }
         }
