@@ -88,7 +88,6 @@ export const isSame = (self: FileFacts, that: FileFacts): boolean =>
 /** Makes it; `run` must run for anything but `observe` to come to an end. */
 export const make = Effect.fnUntraced(function* (options: Options) {
   const { digestOf, known, report, storage, stored } = options
-  const { layout } = known
   const suspects = Bitfield.copy(options.doubtful)
   /** Files that have changed and are not verified yet, and files that are gone. */
   const changed = new Set<number>(
@@ -103,8 +102,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const awake = yield* Latch.make(true)
   const settled = yield* Latch.make(false)
 
-  const pathOf = (file: number): string => layout.files[file]!.path.join("/")
-  const pathsOf = (files: Iterable<number>): ReadonlyArray<string> => Array.from(files, pathOf)
+  const pathsOf = (files: Iterable<number>): ReadonlyArray<string> =>
+    Array.from(files, (file) => KnownFiles.pathOf(known, file))
 
   const wake = (): void => {
     Latch.closeUnsafe(settled)

@@ -115,14 +115,17 @@ export const make = (options: Options): FileClaims => {
   const readyAll = Effect.fnUntraced(function* (piece: Piece) {
     const files = KnownFiles.filesOf(known, piece.index).filter((file) => !isReady(file, piece.index))
     if (!overwrites) {
-      const pathOf = (file: number) => layout.files[file]!.path.join("/")
       const foreign = files.find((file) => known.files.get(file)?.standing === "foreign")
-      if (foreign !== undefined) return yield* StorageError.of("claim", [new FileExists({ path: pathOf(foreign) })])
+      if (foreign !== undefined)
+        return yield* StorageError.of("claim", [new FileExists({ path: KnownFiles.pathOf(known, foreign) })])
       const undecided = files.filter((file) => known.files.get(file)?.toCompare.has(piece.index))
       // Nobody has verified the piece yet where the medium does so itself.
       if (undecided.length > 0 && storage.verifies === true) {
         const isRight = Bytes.equals(yield* hasher.sha1(piece.bytes), piece.sha1)
-        if (!isRight) return yield* StorageError.of("write", [new DigestMismatch({ path: pathOf(undecided[0]!) })])
+        if (!isRight)
+          return yield* StorageError.of("write", [
+            new DigestMismatch({ path: KnownFiles.pathOf(known, undecided[0]!) })
+          ])
       }
       for (const file of undecided) yield* compare(file, piece)
     }

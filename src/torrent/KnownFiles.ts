@@ -102,6 +102,10 @@ export const filesOf = ({ layout }: Pick<KnownFiles, "layout">, piece: PieceInde
 export const realFiles = (layout: FileLayout.FileLayout): ReadonlyArray<number> =>
   [...layout.files.keys()].filter((file) => !layout.files[file]!.padding)
 
+/** The path of a file as events and errors give it: components joined by `/`. */
+export const pathOf = ({ layout }: Pick<KnownFiles, "layout">, file: number): string =>
+  layout.files[file]!.path.join("/")
+
 /** Whether every piece of the file is stored. Once a piece, so it counts nothing. */
 export const isWhole = (self: KnownFiles, file: number): boolean => self.missing[file] === 0
 

@@ -70,7 +70,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     return lost.length > 0 || real.some((file) => facts[file] !== undefined) ? lost : written
   }
   for (let isNews = true; gone().length > 0; isNews = false) {
-    const paths = gone().map((file) => layout.files[file]!.path.join("/"))
+    const paths = gone().map((file) => KnownFiles.pathOf({ layout }, file))
     if (isNews) report({ _tag: "FilesMissing", paths: paths.slice(0, maxPaths), missingFiles: paths.length })
     yield* Effect.sleep(lookEvery)
     facts = yield* look

@@ -284,7 +284,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       if (pieces.length === 0) return
       drop(pieces)
       const files = new Set(pieces.flatMap((piece) => KnownFiles.filesOf(known, piece)))
-      report({ _tag: "PiecesLost", pieces, paths: Array.from(files, (file) => layout.files[file]!.path.join("/")) })
+      report({ _tag: "PiecesLost", pieces, paths: Array.from(files, (file) => KnownFiles.pathOf(known, file)) })
     },
     onChanged: Effect.fnUntraced(
       function* (files) {
@@ -317,7 +317,14 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const toSettle = new Set<number>()
   const settling = yield* Latch.make(false)
 
-  /** Looks at files that need no more writes: from now on their size and time say whether somebody changed them. */
+  /** Nobody writes to the file any more: from now on its size and time say whether somebody changed it. */
+  const noteIdle = (entry: KnownFiles.KnownFile, facts: FileFacts): void => {
+    entry.facts = facts
+    entry.isWriting = false
+    noteFile(facts.file)
+  }
+
+  /** Looks at files that need no more writes. */
   const settle = Effect.gen(function* () {
     const files = [...toSettle].filter((file) => known.files.get(file)?.isWriting === true)
     toSettle.clear()
@@ -327,9 +334,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       if (entry.facts.identity !== facts!.identity) continue
       // Cut off or made longer before it was looked at.
       if (facts!.length !== layout.files[facts!.file]!.length) changes.doubt([facts!.file])
-      entry.facts = facts!
-      entry.isWriting = false
-      noteFile(facts!.file)
+      noteIdle(entry, facts!)
     }
   })
 
@@ -346,9 +351,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       for (const facts of yield* storage.look(files)) {
         const entry = facts && known.files.get(facts.file)
         if (entry === undefined || entry.facts.identity !== facts!.identity) continue
-        entry.facts = facts!
-        entry.isWriting = false
-        noteFile(facts!.file)
+        noteIdle(entry, facts!)
       }
     }).pipe(Effect.ignore)
   )
@@ -360,7 +363,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
   const notStored = (piece: PieceIndex) =>
     StorageError.of("read", [
-      new NotStored({ path: layout.files[KnownFiles.filesOf(known, piece)[0] ?? 0]!.path.join("/") })
+      new NotStored({ path: KnownFiles.pathOf(known, KnownFiles.filesOf(known, piece)[0] ?? 0) })
     ])
 
   const readBlock: TorrentStorage["readBlock"] = Effect.fnUntraced(function* (piece, begin, length, into) {
@@ -372,7 +375,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       )
       if (changes.observe(files, read.files)) return read
     }
-    const path = layout.files[files[0]!]!.path.join("/")
+    const path = KnownFiles.pathOf(known, files[0]!)
     return yield* StorageError.of("read", [new StorageUnavailable({ path, why: "it changes while it is read" })])
   })
 
@@ -390,7 +393,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       return isInTheWay && !options.overwrites && !KnownFiles.isWhole(known, file)
     })
     if (foreign === undefined) return
-    return yield* StorageError.of("prepare", [new FileExists({ path: layout.files[foreign]!.path.join("/") })])
+    return yield* StorageError.of("prepare", [new FileExists({ path: KnownFiles.pathOf(known, foreign) })])
   })
 
   /** What the files of lost pieces looked like when these were digested last. */
