@@ -241,7 +241,9 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       case "Foreign":
         return void Deferred.doneUnsafe(ended, Effect.fail(fact.error))
       case "AllGone": {
-        const { files, flushed, stored } = running!.files.snapshot()
+        // What runs on until its scope is closed may report it once more.
+        if (running === undefined) return
+        const { files, flushed, stored } = running.files.snapshot()
         last = { stored: Bitfield.copy(stored), flushed: Bitfield.copy(flushed), files, isSameBoot: false }
         return void Latch.openUnsafe(restarting)
       }

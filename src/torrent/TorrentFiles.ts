@@ -163,8 +163,12 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   /** Pieces that were dropped, which a torrent that only uploads looks for again. */
   const lost = new Set<PieceIndex>()
 
+  /** Looks after failed flushes that failed as well, since the last flush that went well. */
+  let failedLooks = 0
+
   const report = (fact: Fact): void => {
     if (fact._tag === "AllGone") keeper.abandon()
+    if (fact._tag === "FlushRecovered") failedLooks = 0
     options.report(fact)
   }
 
@@ -254,8 +258,6 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     changes.doubt(files.filter((file) => known.files.has(file) && !changes.isGone(file)))
   })
 
-  /** Failed flushes after which files could not even be looked at. */
-  let failedLooks = 0
   const flush: FlushBehind.FlushBehind = yield* FlushBehind.make({
     storage,
     geometry,
