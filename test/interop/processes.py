@@ -212,7 +212,7 @@ class Piecewise(LineProcess):
 
     @property
     def pieces(self) -> list[int]:
-        """The pieces told as stored, among the events read so far."""
+        """The pieces reported as stored, among the events read so far."""
         return [int(str(event["index"])) for event in self.events if event["event"] == "piece"]
 
     @property

@@ -42,7 +42,7 @@ def test_sigkill_at_random_moments(target, seed, download, torrent, random_seed)
 
     assert_same(torrent, target)
     stored += last.pieces
-    assert len(stored) == len(set(stored)), "a piece that was told as stored was fetched again"
+    assert len(stored) == len(set(stored)), "a piece that was reported as stored was fetched again"
     # Each kill may lose what was under way, far less than these 20 pieces at this speed with one seeder.
     lost = 5 * 20 * PIECE
     assert seeder.status()["uploaded"] <= torrent.pieces * PIECE + lost

@@ -37,7 +37,7 @@ const refusal = (status: number, kind: string, more: object = {}): Response =>
 
 const done = () => new Response(null, { status: 204 })
 
-/** What is told of a file in a line. */
+/** The report of a file in a line. */
 const facts = (length = 0, inode = 1) => ({
   kind: "file",
   length,

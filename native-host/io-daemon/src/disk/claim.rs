@@ -28,7 +28,7 @@ pub enum How {
     Found(Known),
     /// The same, and it is replaced by a copy that shares no block with it.
     Afresh(Known),
-    /// Whatever regular file lies there, cut to its length in the layout; made where there is none.
+    /// Any regular file that exists there, cut to its length in the layout; created if there is none.
     Overwritten,
     /// It was claimed before the set was forgotten, as by a daemon that is gone: it is the same and at least so long.
     Again {
@@ -255,7 +255,7 @@ impl FileSet {
         let is_of_set =
             || (0..self.layout().entries().len()).any(|one| self.file(one).is_some_and(|(path, _)| path == left));
         if root.is_file(&left).unwrap_or(false) && !is_of_set() {
-            // It is in nobody's way where it cannot be taken.
+            // If it cannot be removed, it does no harm.
             let _ = root.remove_file(&left);
         }
     }

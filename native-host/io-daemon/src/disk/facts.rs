@@ -93,7 +93,7 @@ pub(crate) fn is_hole(file: &File) -> bool {
     rustix::fs::seek(file, SeekFrom::Data(0)) == Err(Errno::NXIO)
 }
 
-/// What is told of a file.
+/// What the daemon reports about a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Facts {

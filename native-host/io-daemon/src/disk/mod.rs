@@ -553,7 +553,7 @@ fn facts_of(set: &FileSet, range: Range<u64>) -> Result<Option<Vec<FileFacts>>> 
     Ok(Some(told))
 }
 
-/// What is told of a file in a line: its facts, nothing where nothing lies there, or why nothing can be said.
+/// The report of a file in a line: its facts, nothing if no file exists, or why it cannot be looked at.
 type Outcome = Result<Option<Facts>>;
 
 /// Lines that are still to be told.

@@ -50,7 +50,7 @@ pub(crate) fn take(
         }
     });
     if !matches!(taken, Ok(true)) {
-        // It is in nobody's way where it cannot be taken.
+        // If it cannot be removed, it does no harm.
         let _ = root.remove_file(&beside);
     }
     if !taken? {

@@ -245,7 +245,7 @@ impl FileSet {
         self.places.look(file, path).map_err(|error| fault::of(path.as_str(), &error))
     }
 
-    /// What is told of a file; `None` where nothing lies there, and for padding.
+    /// The report of a file; `None` if no file exists, and for padding.
     pub(crate) fn facts(&self, file: usize) -> Result<Option<Facts>> {
         let _here = self.enter()?;
         let Some((path, _)) = self.file(file) else { return Ok(None) };
