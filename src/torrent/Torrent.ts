@@ -10,12 +10,11 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Latch from "effect/Latch"
 import * as Option from "effect/Option"
-import * as PubSub from "effect/PubSub"
 import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
 import * as Bitfield from "../base/Bitfield.ts"
 import * as Monotonic from "../base/Monotonic.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
@@ -43,6 +42,7 @@ import { Storage } from "../storage/Storage.ts"
 import type { ConnectionLimit } from "../swarm/ConnectionLimit.ts"
 import type * as Incoming from "../swarm/Incoming.ts"
 import * as Swarm from "../swarm/Swarm.ts"
+import * as EventLog from "./EventLog.ts"
 import * as SeedingGoal from "./SeedingGoal.ts"
 import * as Selection from "./Selection.ts"
 import * as Sources from "./Sources.ts"
@@ -52,12 +52,6 @@ import type { TorrentEvent } from "./TorrentEvent.ts"
 import * as TorrentFiles from "./TorrentFiles.ts"
 import type { TorrentError, TorrentState, TorrentStatus } from "./TorrentStatus.ts"
 import { TorrentDefect } from "./TorrentStatus.ts"
-
-/** Events that wait for a slow reader; beyond that it misses the oldest. */
-export const eventCapacity = 8_192
-
-/** Events that a reader who comes later still gets. */
-export const eventReplay = 1_024
 
 /** How often a torrent that only uploads looks for pieces that it lost. */
 const regainEvery = "5 seconds"
@@ -76,9 +70,9 @@ export interface Torrent {
   /** How it stands now. */
   readonly status: Effect.Effect<TorrentStatus>
   /**
-   * Completes when every wanted piece is stored and flushed, for good: what is wanted later is told by events. Fails when the
-   * torrent could not be started, or met a file of somebody else's. Interrupts who waits when the torrent is stopped before, and dies of our own bugs, which end
-   * all its parts.
+   * Completes when every wanted piece is stored and flushed, for good: what is wanted later is told by events. Fails when
+   * the torrent could not be started, or met a file of somebody else's. Interrupts who waits when the torrent is stopped
+   * before, and dies of our own bugs, which end all its parts.
    */
   readonly completed: Effect.Effect<void, TorrentError>
   /** Adds addresses to try. */
@@ -153,10 +147,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
   const { layout } = metainfo
   const { geometry } = layout
   const random = Prng.make(yield* Random.nextInt)
-  const events = yield* Effect.acquireRelease(
-    PubSub.sliding<TorrentEvent>({ capacity: eventCapacity, replay: eventReplay }),
-    PubSub.shutdown
-  )
+  const { events, tell } = yield* EventLog.make
   const completed = yield* Effect.acquireRelease(Deferred.make<void, TorrentError>(), Deferred.interrupt)
   let state: TorrentState = { _tag: "Checking" }
   let running: StatusReport.Parts | undefined
@@ -190,9 +181,6 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
   const restarting = yield* Latch.make(false)
   /** Why it has to end. */
   const ended = yield* Deferred.make<never, TorrentError>()
-  const tell = (event: TorrentEvent): void => {
-    PubSub.publishUnsafe(events, event)
-  }
 
   const onVerdict = (swarm: Swarm.Swarm, verdict: PieceVerifier.Verdict): void => {
     switch (verdict._tag) {
@@ -278,11 +266,15 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     if (isReadOnly) PieceTable.setWanted(download.table, download.table.stored)
   }
 
+  /** Whether everything that is wanted is stored, and a later run would know of it. */
+  const isKept = (table: PieceTable.PieceTable): boolean =>
+    PieceTable.isFinished(table) && kept.count === table.counts.stored
+
   /** What it is doing, as it follows from what is stored and what fails. */
   const settle = (): void => {
     if (state._tag === "Failed" || running === undefined) return
     const { table } = running.download
-    const isStored = PieceTable.isFinished(table) && kept.count === table.counts.stored
+    const isStored = isKept(table)
     if (!isStored) {
       completedAt = undefined
       isSeeding = seeds
@@ -322,8 +314,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     )
 
   const completeIfDone = ({ table }: Download.Download, files: TorrentFiles.TorrentFiles): void => {
-    const isStored = PieceTable.isFinished(table) && kept.count === table.counts.stored
-    if (!isStored || completedAt !== undefined) return
+    if (!isKept(table) || completedAt !== undefined) return
     if (files.isDirty() || files.suspects.count > 0) {
       Latch.openUnsafe(finishing)
       return
@@ -574,7 +565,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
 
   const self: Torrent = {
     metainfo,
-    events: Stream.fromPubSub(events),
+    events,
     status,
     completed: Deferred.await(completed),
     addPeers: (addresses) =>
@@ -592,10 +583,11 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     setLimits: (asked) => Effect.map(Monotonic.now, (now) => RateLimits.set(limits, asked, now)),
     setPeerLimits: (asked) => Effect.map(Monotonic.now, (now) => RateLimits.setEachPeer(limits, asked, now)),
     accept: (connection, scope) =>
-      Effect.suspend(() => {
-        const isOver = state._tag === "Failed" || running === undefined
-        return isOver ? Scope.close(scope, Exit.void) : running!.swarm.accept(connection, scope)
-      })
+      Effect.suspend(() =>
+        running === undefined || state._tag === "Failed"
+          ? Scope.close(scope, Exit.void)
+          : running.swarm.accept(connection, scope)
+      )
   }
   return self
 })

@@ -1,0 +1,63 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as EventLog from "../../src/torrent/EventLog.ts"
+import type { TorrentEvent } from "../../src/torrent/TorrentEvent.ts"
+
+const numbers = (events: ReadonlyArray<TorrentEvent>) =>
+  events.map((event) => (event._tag === "Checking" ? event.checkedPieces : -1))
+
+const tellAll = ({ tell }: EventLog.EventLog, from: number, to: number): void => {
+  for (let index = from; index < to; index++) tell({ _tag: "Checking", checkedPieces: index, totalPieces: to })
+}
+
+describe("EventLog", () => {
+  it.effect("gives a reader that comes late the last events, and then what comes", () =>
+    Effect.gen(function* () {
+      const log = yield* EventLog.make
+      tellAll(log, 0, 2_000)
+      const reader = yield* Effect.forkChild(Stream.runCollect(Stream.take(log.events, EventLog.replay + 1)), {
+        startImmediately: true
+      })
+      yield* Effect.yieldNow
+      tellAll(log, 2_000, 2_001)
+
+      const heard = numbers(yield* Fiber.join(reader))
+
+      assert.deepStrictEqual([heard[0], heard.at(-1)], [2_000 - EventLog.replay, 2_000])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("never waits for a slow reader, which misses the oldest", () =>
+    Effect.gen(function* () {
+      const log = yield* EventLog.make
+      const pull = yield* Stream.toPull(log.events)
+      tellAll(log, 0, 1)
+      const first = numbers(yield* pull)
+      tellAll(log, 1, 1 + EventLog.capacity + 500)
+
+      const rest = numbers(yield* pull)
+
+      assert.deepStrictEqual(first, [0])
+      assert.deepStrictEqual([rest[0], rest.at(-1)], [501, EventLog.capacity + 500])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("ends its readers with its scope", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const log = yield* Scope.provide(EventLog.make, scope)
+      const reader = yield* Effect.forkChild(Stream.runDrain(log.events), { startImmediately: true })
+      yield* Effect.yieldNow
+
+      yield* Scope.close(scope, Exit.void)
+      const exit = yield* Fiber.await(reader)
+      tellAll(log, 0, 1)
+
+      assert.isDefined(exit)
+    })
+  )
+})
