@@ -3,7 +3,7 @@
  *
  * Snapshot: magic (8), version u16, info hash (20), piece count u32, length of the boot identity u8, boot identity (ASCII),
  * bits of the stored pieces, bits of the flushed ones, number of file records u32, file records, check u32 over all of that.
- * File record: index u32, flags u8 (1: being written), length u64, mtime u64 (ns), length of the identity u8, identity (ASCII).
+ * File record: index u32, flags u8 (1: being written, 2: stale), length u64, mtime u64 (ns), length of the identity u8, identity (ASCII).
  * Record: kind u8 (1: stored piece, 2: flushed piece, 3: file, 4: dropped piece), piece u32 or file record, check u32.
  *
  * Version 1 has no file records, in the snapshot or behind it, and its records are a piece u32 and a check u32: pieces that
@@ -78,6 +78,7 @@ const checkLength = 4
 
 const kinds = { stored: 1, flushed: 2, file: 3, dropped: 4 } as const
 const writingFlag = 1
+const staleFlag = 2
 const fileFixedLength = 4 + 1 + 8 + 8 + 1
 const maxIdentityLength = 64
 
@@ -98,7 +99,7 @@ const fileLength = ({ identity }: FileRecord): number => fileFixedLength + ident
 /** Writes a file record at `at`, and gives the offset behind it. */
 const writeFile = (bytes: Uint8Array, at: number, index: number, record: FileRecord): number => {
   Bytes.writeUint32Unsafe(bytes, at, index)
-  bytes[at + 4] = record.isWriting ? writingFlag : 0
+  bytes[at + 4] = (record.isWriting ? writingFlag : 0) | (record.isStale ? staleFlag : 0)
   Bytes.writeUint64Unsafe(bytes, at + 5, record.length)
   new DataView(bytes.buffer, bytes.byteOffset).setBigInt64(at + 13, record.mtimeNs)
   bytes[at + 21] = record.identity.length
@@ -120,11 +121,12 @@ const readFile = (bytes: Uint8Array, at: number, fileCount: number): ReadFile | 
   const identityEnd = at + fileFixedLength + bytes[at + 21]!
   const view = new DataView(bytes.buffer, bytes.byteOffset)
   const length = view.getBigUint64(at + 5)
-  if (index >= fileCount || bytes[at + 4]! > writingFlag) return "damaged"
+  if (index >= fileCount || bytes[at + 4]! > (writingFlag | staleFlag)) return "damaged"
   if (bytes[at + 21]! > maxIdentityLength || length > BigInt(Number.MAX_SAFE_INTEGER)) return "damaged"
   if (identityEnd > bytes.length) return "truncated"
   const record: FileRecord = {
-    isWriting: bytes[at + 4] === writingFlag,
+    isWriting: (bytes[at + 4]! & writingFlag) !== 0,
+    isStale: (bytes[at + 4]! & staleFlag) !== 0,
     length: Number(length),
     mtimeNs: view.getBigInt64(at + 13),
     identity: Bytes.toLatin1(bytes, at + fileFixedLength, identityEnd)

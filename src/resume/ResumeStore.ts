@@ -37,6 +37,11 @@ export interface FileRecord {
    * the torrent stops. After a kill its size and time say nothing.
    */
   readonly isWriting: boolean
+  /**
+   * Whether a flush of it has failed and it lies on the same blocks as then: they may keep nothing that is written to them,
+   * although its flush succeeds.
+   */
+  readonly isStale: boolean
   /** What it looked like then, as `FileFacts` of `storage/Storage.ts`. */
   readonly length: number
   readonly mtimeNs: bigint

@@ -244,9 +244,9 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<World, 
       }
       if (from.resume === undefined) return
       const records = new Map<number, FileRecord>()
-      for (const [file, { isWriting }] of from.resume.files) {
+      for (const [file, { isStale, isWriting }] of from.resume.files) {
         const [facts] = yield* storage.look([file])
-        if (facts !== undefined) records.set(file, { ...facts, isWriting })
+        if (facts !== undefined) records.set(file, { ...facts, isStale, isWriting })
       }
       const saved = yield* store.open({
         infoHash,

@@ -239,7 +239,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         return Effect.map(replace, (facts) => {
           const before = known.files.get(file)!
           former.set(file, before.facts.identity)
-          known.files.set(file, { ...before, facts, isWriting: true })
+          known.files.set(file, { ...before, facts, isWriting: true, isStale: false })
           return facts
         })
       }).pipe(Effect.ensuring(Effect.sync(() => replacing.delete(file)))),

@@ -92,19 +92,48 @@ export const make = (options: Options): FileClaims => {
   const meetMade = Effect.fnUntraced(function* (files: ReadonlyArray<number>) {
     for (const facts of yield* storage.look(files.filter((file) => !known.files.has(file)))) {
       if (facts?.isHole !== true || facts.length > 0) continue
-      known.files.set(facts.file, { standing: "own", facts, isWriting: false, toCompare: new Set() })
+      known.files.set(facts.file, KnownFiles.makeFile("own", facts))
     }
   })
 
-  const claim = Effect.fnUntraced(function* (files: ReadonlyArray<number>) {
-    yield* storage.reserve(files)
+  const renew = Effect.fnUntraced(function* (file: number) {
+    yield* storage.reserve([file])
+    const before = known.files.get(file)
+    const [facts] = yield* storage.look([file])
+    changes.observe([file], facts === undefined ? [] : [facts])
+    if (facts === undefined || before?.standing !== "own" || before.facts.identity !== facts.identity) return
+    const claim = storage.claim([{ file, as: "found", facts, afresh: true }])
+    // Interrupted in between, the copy would be known to nobody.
+    yield* changes
+      .replacing(
+        file,
+        Effect.map(claim, ([renewed]) => renewed!)
+      )
+      .pipe(
+        Effect.andThen(
+          Effect.suspend(() => {
+            keeper.noteFile(file, KnownFiles.recordOf(known, file, changes.suspects))
+            return keeper.append(false)
+          })
+        ),
+        Effect.uninterruptible
+      )
+  })
+
+  const claim = Effect.fnUntraced(function* (asked: ReadonlyArray<number>) {
+    yield* storage.reserve(asked)
+    const stale = asked.filter((file) => known.files.get(file)?.isStale === true)
+    for (const file of stale) yield* renew(file)
+    const isRenewed = (file: number) => stale.includes(file) && known.files.get(file)?.isStale === false
+    const files = asked.filter((file) => !isRenewed(file))
+    if (files.length === 0) return
     const there = files.filter((file) => known.files.has(file))
     if (there.length > 0) yield* changes.look(there)
     const claimed = yield* Effect.tapError(storage.claim(files.map(claimOf)), () => Effect.ignore(meetMade(files)))
     for (const facts of claimed) {
       const before = overwrites ? undefined : known.files.get(facts.file)
       const { standing = "own", toCompare = new Set<PieceIndex>() } = before ?? {}
-      const file: KnownFiles.KnownFile = { standing, facts, isWriting: true, toCompare }
+      const file: KnownFiles.KnownFile = { standing, facts, isWriting: true, isStale: false, toCompare }
       known.files.set(facts.file, file)
       if (standing === "own") keeper.noteFile(facts.file, KnownFiles.recordOf(known, facts.file, changes.suspects))
     }
@@ -131,30 +160,6 @@ export const make = (options: Options): FileClaims => {
     }
     const unclaimed = files.filter((file) => known.files.get(file)?.isWriting !== true)
     if (unclaimed.length > 0) yield* claim(unclaimed)
-  })
-
-  const renew = Effect.fnUntraced(function* (file: number) {
-    yield* storage.reserve([file])
-    const before = known.files.get(file)
-    const [facts] = yield* storage.look([file])
-    changes.observe([file], facts === undefined ? [] : [facts])
-    if (facts === undefined || before?.standing !== "own" || before.facts.identity !== facts.identity) return
-    const claim = storage.claim([{ file, as: "found", facts, afresh: true }])
-    // Interrupted in between, the copy would be known to nobody.
-    yield* changes
-      .replacing(
-        file,
-        Effect.map(claim, ([renewed]) => renewed!)
-      )
-      .pipe(
-        Effect.andThen(
-          Effect.suspend(() => {
-            keeper.noteFile(file, KnownFiles.recordOf(known, file, changes.suspects))
-            return keeper.append(false)
-          })
-        ),
-        Effect.uninterruptible
-      )
   })
 
   return {

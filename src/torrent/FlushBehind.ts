@@ -58,8 +58,9 @@ export interface Options {
   readonly renew: (file: number) => Effect.Effect<void, StorageError>
   /** Writes a piece again that was verified just now. */
   readonly rewrite: (piece: PieceIndex, bytes: Uint8Array) => Effect.Effect<void, StorageError>
-  /** Hears of pieces that a failed flush may have lost, before anything else, and of each that was written again. */
-  readonly onUnsafe: (pieces: ReadonlyArray<PieceIndex>) => Effect.Effect<void>
+  /** Hears of pieces that a failed flush may have lost, and of the files whose flush failed, before anything else. */
+  readonly onUnsafe: (pieces: ReadonlyArray<PieceIndex>, files: ReadonlyArray<number>) => Effect.Effect<void>
+  /** Hears of each piece that was written again. */
   readonly onSaved: (piece: PieceIndex) => void
   /** Hears that files cannot even be looked at after a failed flush: the medium itself is away. */
   readonly onAway: () => void
@@ -91,6 +92,8 @@ export interface FlushBehind {
   readonly isDirty: () => boolean
   /** Flushes until nothing is left to flush. */
   readonly all: Effect.Effect<void>
+  /** Tries once to flush what is left, as nobody will after it; not where flushes have failed. */
+  readonly last: Effect.Effect<void>
   /** Flushes behind the download, for ever. */
   readonly run: Effect.Effect<never>
 }
@@ -107,7 +110,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const unsaved = new Set<PieceIndex>()
   /** Files of which a flush has failed since the last good one. */
   const unsafe = new Set<number>()
-  /** Files whose flush failed and that lie on the same blocks as then. */
+  /** Files whose flush failed in this run; `KnownFile.isStale` while they lie on the same blocks as then. */
   const stale = new Set<number>()
   /** Writes that have begun and not ended, and who waits for room. */
   let writes = 0
@@ -173,8 +176,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   /** Whether every file whose flush has failed lies on fresh blocks. */
   const renewAll = Effect.gen(function* () {
     for (const file of stale) {
-      const renewed = yield* Effect.result(Effect.tapError(options.renew(file), reportAway))
-      if (renewed._tag === "Failure") return false
+      // Another file has its place by now, or it was claimed anew.
+      const isRenewed = known.files.get(file)?.isStale !== true
+      const renewed = isRenewed ? undefined : yield* Effect.result(Effect.tapError(options.renew(file), reportAway))
+      if (renewed?._tag === "Failure") return false
       stale.delete(file)
     }
     return true
@@ -198,7 +203,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   })
 
   /** One flush of all that was written; the reasons for which it failed. */
-  const flush = Effect.fnUntraced(function* () {
+  const flush = Effect.fnUntraced(function* (isLast: boolean) {
     isFlushing = true
     const files = [...dirty]
     const isNamed = new Set(files)
@@ -231,15 +236,14 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     const safe = pieces.filter((piece) => Bitfield.has(stored, piece) && KnownFiles.filesOf(known, piece).every(isSafe))
     for (const piece of safe) Bitfield.add(flushed, piece)
     yield* options.onFlushed(safe, [...good.values()])
-    if (changed.length > 0) for (const file of yield* options.onChanged(changed)) dirty.add(file)
+    if (changed.length > 0 && !isLast) for (const file of yield* options.onChanged(changed)) dirty.add(file)
     isFlushing = false
     return failed
   })
 
-  /** Whether everything that was written is flushed now; else what may be lost was written again. */
-  const once = Effect.fnUntraced(function* () {
-    if (!(yield* saveAll)) return false
-    const failed = yield* flush()
+  /** Whether everything that was written is flushed now; else it is remembered what may be lost. */
+  const attempt = Effect.fnUntraced(function* (isLast: boolean) {
+    const failed = yield* flush(isLast)
     if (failed.size === 0) {
       if (isFailing) report({ _tag: "FlushRecovered" })
       isFailing = false
@@ -252,14 +256,25 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     for (const piece of unflushed()) {
       if (KnownFiles.filesOf(known, piece).some((file) => failed.has(file))) unsaved.add(piece)
     }
-    for (const file of failed.keys()) stale.add(file)
-    yield* options.onUnsafe([...unsaved])
+    for (const file of failed.keys()) {
+      stale.add(file)
+      const entry = known.files.get(file)
+      if (entry !== undefined) entry.isStale = true
+    }
+    yield* options.onUnsafe([...unsaved], [...failed.keys()])
+    return false
+  })
+
+  /** The same after what may be lost was written again. */
+  const once = Effect.gen(function* () {
+    if (!(yield* saveAll)) return false
+    if (yield* attempt(false)) return true
     yield* saveAll
     return false
   })
 
   const untilGood = Effect.gen(function* () {
-    for (let delay = firstRetryDelay; !(yield* once()); delay = Math.min(maxRetryDelay, delay * 2)) {
+    for (let delay = firstRetryDelay; !(yield* once); delay = Math.min(maxRetryDelay, delay * 2)) {
       yield* Effect.sleep(delay)
     }
   })
@@ -300,6 +315,9 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     },
     isDirty: () => dirty.size > 0 || isFlushing,
     all: Effect.whileLoop({ while: () => dirty.size > 0 || isFlushing, body: () => flushDirty, step: () => {} }),
+    last: Effect.suspend(() => (isFailing || dirty.size === 0 ? Effect.void : Effect.asVoid(attempt(true)))).pipe(
+      turn.withPermit
+    ),
     run: Effect.raceFirst(wanted.await, Effect.sleep(flushEvery)).pipe(
       Effect.tap(() => Effect.sync(() => Latch.closeUnsafe(wanted))),
       Effect.andThen(flushDirty),

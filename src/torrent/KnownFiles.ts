@@ -15,6 +15,8 @@ export interface KnownFile {
   facts: FileFacts
   /** Claimed, and remembered as being written: then its size and time change with every write. */
   isWriting: boolean
+  /** A flush of it has failed, and it lies on the same blocks: it is put on fresh ones before it is written. */
+  isStale: boolean
   /** Where it is undecided whose the file is: the pieces whose bytes are to be compared with it before they are written. */
   readonly toCompare: Set<PieceIndex>
 }
@@ -27,18 +29,28 @@ export interface KnownFiles {
   readonly missing: Uint32Array
 }
 
-/** The files that were found, with the pieces that were found stored. */
+/** A file that nobody writes to. */
+export const makeFile = (standing: Standing, facts: FileFacts, record?: FileRecord): KnownFile => ({
+  standing,
+  facts,
+  isWriting: false,
+  isStale: record?.isStale === true && record.identity === facts.identity,
+  toCompare: new Set()
+})
+
+/** The files that were found, with the pieces that were found stored, and what was remembered of them. */
 export const make = (
   layout: FileLayout.FileLayout,
   facts: ReadonlyArray<FileFacts | undefined>,
   standings: ReadonlyMap<number, Standing>,
-  stored: Bitfield.Bitfield
+  stored: Bitfield.Bitfield,
+  records?: ReadonlyMap<number, FileRecord>
 ): KnownFiles => {
   const self: KnownFiles = { layout, files: new Map(), missing: new Uint32Array(layout.files.length) }
   for (const file of realFiles(layout)) self.missing[file] = missingIn(self, file, stored).length
   for (const [index, standing] of standings) {
     if (standing === "undecided") meet(self, facts[index]!)
-    else self.files.set(index, { standing, facts: facts[index]!, isWriting: false, toCompare: new Set() })
+    else self.files.set(index, makeFile(standing, facts[index]!, records?.get(index)))
     for (const piece of piecesIn(self, index, stored)) prove(self, piece)
   }
   return self
@@ -53,7 +65,7 @@ export const meet = (self: KnownFiles, facts: FileFacts): void => {
   const hasBytes = (piece: number) => facts.length > 0 && piece * self.layout.geometry.pieceLength < end
   const toCompare = select(self, facts.file, hasBytes)
   const standing = facts.kind !== "file" ? "foreign" : facts.length > 0 ? "undecided" : "own"
-  self.files.set(facts.file, { standing, facts, isWriting: false, toCompare: new Set(toCompare) })
+  self.files.set(facts.file, { ...makeFile(standing, facts), toCompare: new Set(toCompare) })
 }
 
 /** The piece is right in all its files: there is nothing to compare any more. */
@@ -74,9 +86,10 @@ export const noteStored = (self: KnownFiles, piece: PieceIndex, isStored: boolea
  * a later run does not believe it either.
  */
 export const recordOf = (self: KnownFiles, file: number, suspects: Bitfield.Bitfield): FileRecord => {
-  const { facts, isWriting } = self.files.get(file)!
+  const { facts, isStale, isWriting } = self.files.get(file)!
   return {
     isWriting: isWriting || piecesIn(self, file, suspects).length > 0,
+    isStale,
     length: facts.length,
     mtimeNs: facts.mtimeNs,
     identity: facts.identity

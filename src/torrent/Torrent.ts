@@ -413,6 +413,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       resume,
       facts,
       standings,
+      records: saved?.files,
       found,
       stored: download.table.stored,
       digestOf,

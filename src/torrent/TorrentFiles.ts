@@ -14,7 +14,7 @@ import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
 import * as FileLayout from "../metainfo/FileLayout.ts"
 import { PieceHasher } from "../piece/PieceHasher.ts"
-import type { ResumeError, Snapshot, TorrentResume } from "../resume/ResumeStore.ts"
+import type { FileRecord, ResumeError, Snapshot, TorrentResume } from "../resume/ResumeStore.ts"
 import {
   FileExists,
   type FileFacts,
@@ -52,6 +52,8 @@ export interface Options {
   readonly resume: TorrentResume
   readonly facts: ReadonlyArray<FileFacts | undefined>
   readonly standings: ReadonlyMap<number, Adoption.Standing>
+  /** What was remembered of the files. */
+  readonly records: ReadonlyMap<number, FileRecord> | undefined
   readonly found: Recheck.Found
   /** The pieces that are stored now; `drop` takes some out. */
   readonly stored: Bitfield.Bitfield
@@ -119,7 +121,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const { digestOf, found, layout, storage, stored } = options
   const { geometry } = layout
   const hasher = yield* PieceHasher
-  const known = KnownFiles.make(layout, options.facts, options.standings, stored)
+  const known = KnownFiles.make(layout, options.facts, options.standings, stored, options.records)
   if (options.overwrites) for (const file of known.files.values()) file.toCompare.clear()
   const flushed = Bitfield.copy(options.isReadOnly ? stored : found.flushed)
   let wantedFiles: ReadonlyArray<number> = []
@@ -165,9 +167,13 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
   /** Looks after failed flushes that failed as well, since the last flush that went well. */
   let failedLooks = 0
+  let isAway = false
 
   const report = (fact: Fact): void => {
-    if (fact._tag === "AllGone") keeper.abandon()
+    if (fact._tag === "AllGone") {
+      isAway = true
+      keeper.abandon()
+    }
     if (fact._tag === "FlushRecovered") failedLooks = 0
     options.report(fact)
   }
@@ -271,10 +277,11 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         if (KnownFiles.isWhole(known, file)) settleLater(file)
       }),
     rewrite: (piece, bytes) => write(piece, bytes, digestOf(piece)),
-    onUnsafe: (pieces) =>
+    onUnsafe: (pieces, files) =>
       Effect.suspend(() => {
         // Until they are written again a later run must not believe them, whatever their files look like.
         keeper.noteDropped(pieces)
+        files.forEach(noteFile)
         return keeper.append(true)
       }),
     onSaved: keeper.noteRestored,
@@ -345,9 +352,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     Latch.openUnsafe(settling)
   }
 
-  // A torrent that stops leaves files of which a later run believes what they look like.
+  // A torrent that stops leaves files of which a later run believes what they look like, and that outlive the medium's going.
   yield* Effect.addFinalizer(() =>
     Effect.gen(function* () {
+      if (!isAway) yield* flush.last
       const files = [...known.files].flatMap(([file, { isWriting }]) => (isWriting ? [file] : []))
       if (files.length === 0) return
       for (const facts of yield* storage.look(files)) {

@@ -27,6 +27,7 @@ interface Script {
 
 const fileRecord: fc.Arbitrary<FileRecord> = fc.record({
   isWriting: fc.boolean(),
+  isStale: fc.boolean(),
   length: fc.maxSafeNat(),
   mtimeNs: fc.bigInt({ min: -(1n << 63n), max: (1n << 63n) - 1n }),
   identity: fc.constantFrom("", "66305:12345678", "i".repeat(64))
@@ -160,8 +161,8 @@ describe("ResumeFile", () => {
       stored: drawn("*.*......*"),
       flushed: drawn("**........"),
       files: new Map([
-        [2, { isWriting: true, length: 258, mtimeNs: 1_700_000_000_123_456_789n, identity: "1:77" }],
-        [0, { isWriting: false, length: Number.MAX_SAFE_INTEGER, mtimeNs: -1n, identity: "" }]
+        [2, { isWriting: true, isStale: true, length: 258, mtimeNs: 1_700_000_000_123_456_789n, identity: "1:77" }],
+        [0, { isWriting: false, isStale: false, length: Number.MAX_SAFE_INTEGER, mtimeNs: -1n, identity: "" }]
       ]),
       boot: "b"
     })
@@ -171,9 +172,9 @@ describe("ResumeFile", () => {
       [
         ...["7077726573756d65", "0002", "07".repeat(20), "0000000a", "01", "62", "a040", "8000"],
         "00000002",
-        ...["00000002", "01", "0000000000000102", "17979cfe3d85cd15", "04", "313a3737"],
+        ...["00000002", "03", "0000000000000102", "17979cfe3d85cd15", "04", "313a3737"],
         ...["00000000", "00", "001fffffffffffff", "ffffffffffffffff", "00"],
-        "14bb8600"
+        "40ebf6c4"
       ].join("")
     )
     assert.strictEqual(snapshot.end, snapshot.bytes.length)
@@ -186,7 +187,7 @@ describe("ResumeFile", () => {
         flushed: pieces(1),
         stored: pieces(258),
         dropped: pieces(3),
-        files: new Map([[1, { isWriting: true, length: 258, mtimeNs: 5n, identity: "7" }]])
+        files: new Map([[1, { isWriting: true, isStale: false, length: 258, mtimeNs: 5n, identity: "7" }]])
       }
     )
 

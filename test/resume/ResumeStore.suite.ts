@@ -32,6 +32,7 @@ export const fileCount = 4
 /** What is remembered of a file that is not being written; `identity` tells one from another. */
 export const record = (identity: string, more: Partial<FileRecord> = {}): FileRecord => ({
   isWriting: false,
+  isStale: false,
   length: 16_384,
   mtimeNs: 1_700_000_000_000_000_001n,
   identity,
@@ -46,8 +47,8 @@ export const drawFiles = (files: ReadonlyMap<number, FileRecord>): ReadonlyArray
   [...files]
     .sort(([first], [second]) => first - second)
     .map(
-      ([index, { identity, isWriting, length, mtimeNs }]) =>
-        `${index}: ${identity}, ${length} bytes of ${mtimeNs}${isWriting ? ", being written" : ""}`
+      ([index, { identity, isStale, isWriting, length, mtimeNs }]) =>
+        `${index}: ${identity}, ${length} bytes of ${mtimeNs}${isWriting ? ", being written" : ""}${isStale ? ", stale" : ""}`
     )
 
 const openStore = (infoHash: InfoHash, pieceCount: number) =>
@@ -274,7 +275,8 @@ export const suite = <R, E>(
         const resume = yield* openStore(hashOf(16), 4)
         const files = new Map([
           [0, record("66305:1234567", { length: 0, mtimeNs: 0n })],
-          [3, record("", { isWriting: true, length: Number.MAX_SAFE_INTEGER, mtimeNs: -1n })]
+          [1, record("1:2", { isStale: true })],
+          [3, record("", { isWriting: true, isStale: true, length: Number.MAX_SAFE_INTEGER, mtimeNs: -1n })]
         ])
         yield* resume.save({ stored: drawn("*..."), flushed: drawn("...."), files })
 

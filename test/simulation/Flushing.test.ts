@@ -160,6 +160,44 @@ describe("flushing", () => {
       assert.isTrue(isRight)
     }))
 
+  test("a torrent that stops flushes what it wrote, as its disk may be unplugged after that", (world) =>
+    Effect.gen(function* () {
+      const download = yield* world.download(small, { behaviours: [{ bytesPerSecond: 30_000 }] })
+      yield* world.advance("20 seconds")
+      const before = world.resume.saved(small.metainfo.infoHash)!
+
+      yield* download.stop
+      const { flushed, stored } = world.resume.saved(small.metainfo.infoHash)!
+
+      assert.isAbove(before.stored.count, before.flushed.count)
+      assert.isAtLeast(stored.count, before.stored.count)
+      assert.deepStrictEqual([...Bitfield.indices(flushed)], [...Bitfield.indices(stored)])
+    }))
+
+  test("a torrent that stops on a broken disk believes nothing of what it could not flush, and goes on on fresh blocks", (world) =>
+    Effect.gen(function* () {
+      const download = yield* world.download(small, { behaviours: [{ bytesPerSecond: 30_000 }] })
+      yield* world.advance("20 seconds")
+      const before = world.resume.saved(small.metainfo.infoHash)!
+      world.faults.failAll("sync", FaultyStorage.inputOutputError)
+
+      yield* download.stop
+      const { files, flushed, stored } = world.resume.saved(small.metainfo.infoHash)!
+
+      assert.isAbove(before.stored.count, before.flushed.count)
+      assert.deepStrictEqual([...Bitfield.indices(stored)], [...Bitfield.indices(flushed)])
+      const stale = [...files.values()].flatMap(({ identity, isStale }) => (isStale ? [identity] : []))
+      assert.isAbove(stale.length, 0)
+
+      world.faults.recover()
+      const again = yield* world.download(small, { behaviours: [{}] })
+      yield* world.until(again.isComplete, "1 minute")
+
+      const after = [...world.resume.saved(small.metainfo.infoHash)!.files.values()]
+      assert.isTrue((yield* world.summary(again)).isRight)
+      assert.isTrue(after.every(({ identity, isStale }) => !isStale && !stale.includes(identity)))
+    }))
+
   test("pieces of nothing but padding wait for no flush, as they are none of its bytes", (world) =>
     Effect.gen(function* () {
       const download = yield* world.download(padded, { behaviours: [{}], order: "sequential", maxActivePieces: 2 })

@@ -154,6 +154,31 @@ describe("FileClaims", () => {
       assert.strictEqual(medium.read("t/a")?.length, 4)
     }))
 
+  test("puts a stale file on fresh blocks before it is written, once, and the others of a piece are claimed as they are", () =>
+    Effect.gen(function* () {
+      const { files, log, readyFor } = yield* make("aaaa aabb cccc", "rrrr rr-- ----")
+      files.get(0)!.isStale = true
+      const before = files.get(0)!.facts.identity
+
+      yield* readyFor(1)
+      const first = log.splice(0)
+      yield* readyFor(0)
+
+      assert.deepStrictEqual(first, [
+        "reserve 0 1",
+        "reserve 0",
+        "claim 0 found afresh",
+        "note 0 being written",
+        "append",
+        "claim 1 new",
+        "note 1 being written",
+        "append"
+      ])
+      assert.deepStrictEqual(log, [])
+      assert.notStrictEqual(files.get(0)!.facts.identity, before)
+      assert.deepInclude(files.get(0), { isStale: false, isWriting: true })
+    }))
+
   test("renews neither a file that is gone nor one that somebody put in its place", () =>
     Effect.gen(function* () {
       const { log, medium, readyFor, renew } = yield* make("aaaa bbbb cccc", "rrrr ---- ----")

@@ -75,7 +75,8 @@ const make = Effect.fnUntraced(function* (
         ? Effect.fail(StorageError.of("write", [broken]))
         : storage.writePiece(piece, bytes)
     },
-    onUnsafe: (pieces) => Effect.sync(() => void unsafe.push(`unsafe ${pieces.join(" ")} after ${log.at(-1)}`)),
+    onUnsafe: (pieces, failed) =>
+      Effect.sync(() => void unsafe.push(`unsafe ${pieces.join(" ")} of ${failed.join(" ")} after ${log.at(-1)}`)),
     onAway: () => void log.push("away"),
     onSaved: (piece) => unsafe.push(`saved ${piece} after ${log.at(-1)}`),
     onLost: (pieces) => {
@@ -98,6 +99,7 @@ const make = Effect.fnUntraced(function* (
     ...self,
     behaviour,
     facts,
+    files: files.files,
     medium,
     unsafe,
     flushed: () => draw(flushed),
@@ -307,6 +309,34 @@ describe("FlushBehind", () => {
       assert.strictEqual(flushed(), "***")
     }))
 
+  test("flushes what is left once before it ends, and remembers what that may have lost", () =>
+    Effect.gen(function* () {
+      const { files, flushed, heard, last, medium, unsafe, write } = yield* make(
+        "aaaa bbbb cccc",
+        "---- ---- ----",
+        blank
+      )
+      yield* last
+      for (const piece of [0, 1]) yield* write(piece)
+      medium.failFlushes("t/b", broken)
+      const before = heard()
+
+      yield* last
+      const first = heard()
+      medium.failFlushes("t/b", undefined)
+      yield* last
+
+      assert.deepStrictEqual(before, [])
+      assert.deepStrictEqual(first, ["flush 0 1", "FlushFailed", "flushed 0 of 0"])
+      assert.deepStrictEqual(unsafe, ["unsafe 1 of 1 after flushed 0 of 0"])
+      assert.deepStrictEqual(
+        [0, 1].map((file) => files.get(file)!.isStale),
+        [false, true]
+      )
+      assert.deepStrictEqual(heard(), [], "where flushes have failed nothing is tried")
+      assert.strictEqual(flushed(), "*..")
+    }))
+
   test("tries again ever later, eight seconds at most, and reports the failure once", () =>
     Effect.gen(function* () {
       const { all, heard, medium, write } = yield* make("aaaa aaaa aaaa", "---- ---- ----", blank)
@@ -444,7 +474,7 @@ describe("FlushBehind", () => {
       yield* TestClock.adjust(2 * FlushBehind.firstRetryDelay)
       yield* Fiber.join(fiber)
 
-      assert.deepStrictEqual(first, [["unsafe 0 1 after flushed 2 of 1", "saved 0 after rewrite 0"], [1]])
+      assert.deepStrictEqual(first, [["unsafe 0 1 of 0 after flushed 2 of 1", "saved 0 after rewrite 0"], [1]])
       assert.deepStrictEqual([unsafe, [...unsaved]], [["saved 1 after rewrite 1"], []])
     }))
 

@@ -53,8 +53,21 @@ describe("KnownFiles", () => {
 
     assert.deepStrictEqual(
       [...KnownFiles.records(self, drawn("...."))],
-      [[0, { isWriting: true, length: 6, mtimeNs: 7n, identity: "id 0" }]]
+      [[0, { isWriting: true, isStale: false, length: 6, mtimeNs: 7n, identity: "id 0" }]]
     )
+  })
+
+  it.each([
+    ["id 0", true],
+    ["another one", false]
+  ])("takes a file for stale that was remembered so, if it is the same one: %s", (identity, isStale) => {
+    const self = make("*...")
+    const { facts, standing } = self.files.get(0)!
+    const record = { isWriting: true, isStale: true, length: 6, mtimeNs: 7n, identity }
+
+    const file = KnownFiles.makeFile(standing, facts, record)
+
+    assert.strictEqual(file.isStale, isStale)
   })
 
   it("remembers a hole only once it is claimed", () => {

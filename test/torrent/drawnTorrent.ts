@@ -97,6 +97,7 @@ export const open = Effect.fnUntraced(function* (
 /** What would be remembered of a file. */
 export const recordOf = ({ identity, length, mtimeNs }: FileFacts, isWriting = false): FileRecord => ({
   isWriting,
+  isStale: false,
   length,
   mtimeNs,
   identity
