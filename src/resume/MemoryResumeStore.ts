@@ -8,7 +8,14 @@ import * as Layer from "effect/Layer"
 import * as Bitfield from "../base/Bitfield.ts"
 import * as Bytes from "../base/Bytes.ts"
 import type { InfoHash } from "../base/InfoHash.ts"
-import { type FileRecord, type OpenOptions, type ResumeData, ResumeStore, type TorrentResume } from "./ResumeStore.ts"
+import {
+  type FileRecord,
+  type OpenOptions,
+  type ResumeData,
+  ResumeError,
+  ResumeStore,
+  type TorrentResume
+} from "./ResumeStore.ts"
 
 /** The inside of the store. */
 export class MemoryResumeStore extends Context.Service<
@@ -20,6 +27,8 @@ export class MemoryResumeStore extends Context.Service<
     readonly saveCount: () => number
     /** The machine is restarted: what was saved so far was saved before that. */
     readonly cutPower: Effect.Effect<void>
+    /** From now on nothing can be appended, or it can again; snapshots can be saved in any case. */
+    readonly failAppends: (fails: boolean) => void
   }
 >()("piecewise/resume/MemoryResumeStore") {}
 
@@ -35,6 +44,7 @@ export const make = () => {
   const entries = new Map<string, Entry>()
   let saveCount = 0
   let boot = 0
+  let appendsFail = false
 
   const read = (key: string, pieceCount: number | undefined): ResumeData | undefined => {
     const entry = entries.get(key)
@@ -57,25 +67,25 @@ export const make = () => {
         entries.set(key, { stored: Bitfield.copy(snapshot.stored), flushed, files: new Map(snapshot.files), boot })
         saveCount++
       }),
-    append: ({ dropped = [], files = new Map(), flushed = [], stored = [] }) =>
-      Effect.sync(() => {
-        if (files.size + dropped.length + stored.length + flushed.length === 0) return
-        let entry = entries.get(key)
-        if (entry === undefined || entry.stored.length !== pieceCount) {
-          entry = { stored: Bitfield.make(pieceCount), flushed: Bitfield.make(pieceCount), files: new Map(), boot }
-          entries.set(key, entry)
-        }
-        for (const [file, record] of files) entry.files.set(file, record)
-        for (const piece of dropped) {
-          Bitfield.remove(entry.stored, piece)
-          Bitfield.remove(entry.flushed, piece)
-        }
-        for (const piece of stored) {
-          Bitfield.add(entry.stored, piece)
-          Bitfield.remove(entry.flushed, piece)
-        }
-        for (const piece of flushed) if (Bitfield.has(entry.stored, piece)) Bitfield.add(entry.flushed, piece)
-      }),
+    append: Effect.fnUntraced(function* ({ dropped = [], files = new Map(), flushed = [], stored = [] }) {
+      if (appendsFail) return yield* new ResumeError({ operation: "append", path: key, why: "the disk is full" })
+      if (files.size + dropped.length + stored.length + flushed.length === 0) return
+      let entry = entries.get(key)
+      if (entry === undefined || entry.stored.length !== pieceCount) {
+        entry = { stored: Bitfield.make(pieceCount), flushed: Bitfield.make(pieceCount), files: new Map(), boot }
+        entries.set(key, entry)
+      }
+      for (const [file, record] of files) entry.files.set(file, record)
+      for (const piece of dropped) {
+        Bitfield.remove(entry.stored, piece)
+        Bitfield.remove(entry.flushed, piece)
+      }
+      for (const piece of stored) {
+        Bitfield.add(entry.stored, piece)
+        Bitfield.remove(entry.flushed, piece)
+      }
+      for (const piece of flushed) if (Bitfield.has(entry.stored, piece)) Bitfield.add(entry.flushed, piece)
+    }),
     remove: Effect.sync(() => {
       entries.delete(key)
     })
@@ -90,7 +100,10 @@ export const make = () => {
       saveCount: () => saveCount,
       cutPower: Effect.sync(() => {
         boot++
-      })
+      }),
+      failAppends: (fails) => {
+        appendsFail = fails
+      }
     })
   }
 }

@@ -160,6 +160,22 @@ describe("flushing", () => {
       assert.isTrue(isRight)
     }))
 
+  test("what a failed flush may have lost is in no snapshot either, where it could not be appended", (world) =>
+    Effect.gen(function* () {
+      world.faults.failAll("sync", FaultyStorage.inputOutputError)
+      world.resume.failAppends(true)
+      const download = yield* world.download(small, { behaviours: [{}] })
+      yield* world.until(() => count(download, "Flushing") > 0, "1 minute")
+      world.faults.failAll("write", FaultyStorage.inputOutputError)
+      yield* world.advance("3 seconds")
+      const snapshots = world.resume.saveCount()
+
+      yield* download.stop
+
+      assert.strictEqual(world.resume.saveCount(), snapshots + 1)
+      assert.strictEqual(world.resume.saved(small.metainfo.infoHash)!.stored.count, 0)
+    }))
+
   test("a torrent that stops flushes what it wrote, as its disk may be unplugged after that", (world) =>
     Effect.gen(function* () {
       const download = yield* world.download(small, { behaviours: [{ bytesPerSecond: 30_000 }] })

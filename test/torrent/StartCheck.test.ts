@@ -21,6 +21,7 @@ interface Start {
   readonly overwrites?: boolean
   readonly startsOver?: boolean
   readonly isReadOnly?: boolean
+  readonly isRestart?: boolean
 }
 
 /** A torrent and its disk, how to start it, and what it reports. */
@@ -29,7 +30,14 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string) {
   const { look, medium, storage } = yield* DrawnTorrent.open(known, disk)
   const log: Array<string> = []
   const writes = () => Effect.die(new Error("nothing is written before a torrent has started"))
-  const start = ({ files = [], isReadOnly = false, overwrites = false, resume, startsOver = false }: Start = {}) =>
+  const start = ({
+    files = [],
+    isReadOnly = false,
+    isRestart = false,
+    overwrites = false,
+    resume,
+    startsOver = false
+  }: Start = {}) =>
     StartCheck.run({
       metainfo: known.metainfo,
       storage: { ...storage, claim: writes, reserve: writes, writePiece: writes, remove: writes, rename: writes },
@@ -38,7 +46,7 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string) {
       overwrites,
       startsOver,
       isReadOnly,
-      isRestart: false,
+      isRestart,
       report: (event) =>
         log.push(
           event._tag === "Checking"
@@ -184,6 +192,45 @@ describe("StartCheck", () => {
         yield* Fiber.interrupt(fiber)
 
         assert.deepStrictEqual(log, [`12 missing: ${[..."abcdefghij"].map((letter) => `t/${letter}`).join(" ")}`])
+      }))
+  })
+
+  describe("which ran before, until its medium went", () => {
+    test("waits for files of which no byte was safe yet; one that starts makes them again", () =>
+      Effect.gen(function* () {
+        const { log, look, medium, start } = yield* make(torrent, "rr-- ---- ----")
+        const resume = DrawnTorrent.resumeOf("...", yield* look, { writing: [0] })
+        const content = medium.read("t/a")!
+        medium.remove("t/a")
+
+        const first = yield* start({ resume })
+        const fiber = yield* Effect.forkChild(start({ isRestart: true, resume }), { startImmediately: true })
+        yield* TestClock.adjust("1 minute")
+        const during = [...log, fiber.pollUnsafe() === undefined]
+        medium.put("t/a", content)
+        yield* TestClock.adjust(StartCheck.lookEvery)
+        const { there } = yield* Fiber.join(fiber)
+
+        assert.deepStrictEqual(first.there, [])
+        assert.deepStrictEqual(during, ["1 missing: t/a", true])
+        assert.deepStrictEqual(there, [0])
+      }))
+
+    test("waits for a medium that cannot be looked at", () =>
+      Effect.gen(function* () {
+        const { log, look, medium, start } = yield* make(torrent, "rrrr rrrr rrrr")
+        const resume = DrawnTorrent.resumeOf("***", yield* look)
+        medium.failLooks(new StorageUnavailable({ path: "t", why: "it is away" }))
+        const fiber = yield* Effect.forkChild(start({ isRestart: true, resume }), { startImmediately: true })
+        yield* TestClock.adjust("1 minute")
+        const during = [...log, fiber.pollUnsafe() === undefined]
+        medium.failLooks(undefined)
+        yield* TestClock.adjust(StartCheck.lookEvery)
+
+        const { stored } = yield* Fiber.join(fiber)
+
+        assert.deepStrictEqual(during, ["2 missing: t/a t/b", true])
+        assert.strictEqual(stored, "***")
       }))
   })
 
