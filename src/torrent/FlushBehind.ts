@@ -81,8 +81,8 @@ export interface FlushBehind {
   readonly admitNow: (bytes: number) => boolean
   /** Waits until so many bytes are admitted. */
   readonly admit: (bytes: number) => Effect.Effect<void>
-  /** So many bytes that were admitted were not written after all. */
-  readonly refund: (bytes: number) => void
+  /** The write of so many admitted bytes has ended; where it failed they are not counted any more. */
+  readonly end: (bytes: number, isWritten: boolean) => void
   /** These files were changed in some other way than by `write`. */
   readonly noteDirty: (files: ReadonlyArray<number>) => void
   /** A write of admitted bytes begins; `noteWritten` is told of its end, whatever that is. */
@@ -102,7 +102,9 @@ export interface FlushBehind {
 export const make = Effect.fnUntraced(function* (options: Options) {
   const { digestOf, flushed, geometry, hasher, known, report, storage, stored } = options
   const dirty = new Set<number>()
+  /** Admitted since the last flush began or not written by then; those of them whose write goes on; those being flushed. */
   let unflushedBytes = 0
+  let writingBytes = 0
   let flushingBytes = 0
   let isFailing = false
   let isFlushing = false
@@ -140,6 +142,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const admitNow = (bytes: number): boolean => {
     if (!hasRoom(bytes)) return false
     unflushedBytes += bytes
+    writingBytes += bytes
     if (unflushedBytes >= flushBytes) Latch.openUnsafe(wanted)
     return true
   }
@@ -209,8 +212,9 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     const isNamed = new Set(files)
     const pieces = unflushed()
     dirty.clear()
-    flushingBytes = unflushedBytes
-    unflushedBytes = 0
+    // What is being written now this flush may come too early for.
+    flushingBytes = unflushedBytes - writingBytes
+    unflushedBytes = writingBytes
     const outcomes = yield* Effect.catch(storage.flush(files), (error) =>
       Effect.succeed(files.map((file): FlushedFile => ({ file, reason: error.reason })))
     )
@@ -284,7 +288,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     if (dirty.size > 0) return untilGood
     // What was admitted and touched no file. Whoever waits for a write that goes on is woken by its end.
     if (writes === 0) {
-      unflushedBytes = 0
+      unflushedBytes = writingBytes
       Latch.openUnsafe(writable)
     }
     return Effect.void
@@ -299,9 +303,12 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     unsaved,
     admitNow,
     admit,
-    refund: (bytes) => {
-      unflushedBytes = Math.max(0, unflushedBytes - bytes)
-      Latch.openUnsafe(writable)
+    end: (bytes, isWritten) => {
+      writingBytes -= bytes
+      if (!isWritten) {
+        unflushedBytes -= bytes
+        Latch.openUnsafe(writable)
+      } else if (waiting > 0) Latch.openUnsafe(wanted)
     },
     noteDirty,
     noteWriting: () => {

@@ -440,9 +440,9 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       writePiece: (piece, bytes, sha1 = digestOf(piece)) =>
         Effect.suspend(() => {
           const { length } = bytes
-          const writing = Effect.onError(
+          const writing = Effect.onExit(
             Effect.suspend(() => write(piece, bytes, sha1)),
-            () => Effect.sync(() => flush.refund(length))
+            (exit) => Effect.sync(() => flush.end(length, Exit.isSuccess(exit)))
           )
           return flush.admitNow(length) ? writing : Effect.andThen(Effect.interruptible(flush.admit(length)), writing)
         })

@@ -111,6 +111,7 @@ const make = Effect.fnUntraced(function* (
       Bitfield.add(stored, piece)
       Bitfield.remove(flushed, piece)
       self.noteDirty(KnownFiles.filesOf(files, piece))
+      self.end(bytes, true)
     }),
     /** What happened since it was last asked. */
     heard: () => log.splice(0)
@@ -502,7 +503,11 @@ describe("FlushBehind", () => {
   ] as const) {
     test(`admits ${second} MiB as soon as a write of ${first} MiB has ended and is flushed`, () =>
       Effect.gen(function* () {
-        const { admit, heard, noteWriting, noteWritten, run } = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
+        const { admit, end, heard, noteWriting, noteWritten, run } = yield* make(
+          "aaaa bbbb cccc",
+          "---- ---- ----",
+          blank
+        )
         yield* start(run)
         noteWriting()
         yield* admit(first << 20)
@@ -511,6 +516,7 @@ describe("FlushBehind", () => {
         const early = [fiber.pollUnsafe(), heard()]
 
         noteWritten([0])
+        end(first << 20, true)
         yield* TestClock.adjust("1 millis")
 
         assert.deepStrictEqual(early, [undefined, []])
@@ -521,7 +527,11 @@ describe("FlushBehind", () => {
 
   test("admits whoever waits for bytes that touched no file, as those are never flushed", () =>
     Effect.gen(function* () {
-      const { admit, heard, noteWriting, noteWritten, run } = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
+      const { admit, end, heard, noteWriting, noteWritten, run } = yield* make(
+        "aaaa bbbb cccc",
+        "---- ---- ----",
+        blank
+      )
       yield* start(run)
       noteWriting()
       yield* admit(FlushBehind.maxUnflushedBytes)
@@ -530,6 +540,7 @@ describe("FlushBehind", () => {
       const early = fiber.pollUnsafe()
 
       noteWritten([])
+      end(FlushBehind.maxUnflushedBytes, true)
       yield* TestClock.adjust("1 millis")
 
       assert.isUndefined(early)
@@ -556,11 +567,11 @@ describe("FlushBehind", () => {
 
   test("admits again what was admitted and not written, however often", () =>
     Effect.gen(function* () {
-      const { admit, refund, run } = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
+      const { admit, end, run } = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
       yield* start(run)
       const attempt = Effect.andThen(
         admit(FlushBehind.flushBytes),
-        Effect.sync(() => refund(FlushBehind.flushBytes))
+        Effect.sync(() => end(FlushBehind.flushBytes, false))
       )
 
       const fiber = yield* start(Effect.forEach(Array.from({ length: 10 }), () => attempt, { discard: true }))
@@ -571,12 +582,12 @@ describe("FlushBehind", () => {
 
   test("admits whoever waits once what another one was admitted was not written", () =>
     Effect.gen(function* () {
-      const { admit, refund } = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
+      const { admit, end } = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
       yield* admit(FlushBehind.maxUnflushedBytes)
       const fiber = yield* start(admit(1))
       yield* TestClock.adjust("1 millis")
       const early = fiber.pollUnsafe()
-      refund(FlushBehind.maxUnflushedBytes)
+      end(FlushBehind.maxUnflushedBytes, false)
       yield* Fiber.join(fiber)
 
       assert.isUndefined(early)
@@ -588,12 +599,14 @@ describe("FlushBehind", () => {
       Property.check(
         fc.record({
           sizes: fc.array(fc.oneof(fc.nat(8 << 20), fc.nat(100 << 20)), { minLength: 1, maxLength: 30 }),
+          writeMillis: fc.array(fc.nat(200), { minLength: 1, maxLength: 5 }),
           writers: fc.integer({ min: 1, max: 8 }),
           flushes: fc.array(fc.record({ millis: fc.nat(3_000), fails: fc.boolean() }), { minLength: 1, maxLength: 10 }),
           keptMillis: fc.nat(500)
         }),
-        ({ flushes, keptMillis, sizes, writers }) =>
+        ({ flushes, keptMillis, sizes, writeMillis, writers }) =>
           Effect.gen(function* () {
+            let admitted = 0
             let written = 0
             let safe = 0
             let turn = 0
@@ -606,7 +619,7 @@ describe("FlushBehind", () => {
                 safe = begun
                 return undefined
               })
-            const { admit, all, behaviour, noteDirty, run } = yield* make(
+            const { admit, all, behaviour, end, noteWriting, noteWritten, run } = yield* make(
               "aaaa aaaa aaaa",
               "---- ---- ----",
               blank,
@@ -619,12 +632,23 @@ describe("FlushBehind", () => {
               body: () =>
                 Effect.suspend(() => {
                   const bytes = left.pop()!
-                  return Effect.map(admit(bytes), () => {
-                    const unflushed = written - safe
+                  const write = Effect.sync(() => {
+                    const unflushed = admitted - safe
                     assert.isTrue(unflushed === 0 || unflushed + bytes <= FlushBehind.maxUnflushedBytes, `${unflushed}`)
-                    written += bytes
-                    noteDirty([0])
-                  })
+                    admitted += bytes
+                    noteWriting()
+                    return writeMillis[admitted % writeMillis.length]!
+                  }).pipe(
+                    Effect.flatMap(Effect.sleep),
+                    Effect.andThen(
+                      Effect.sync(() => {
+                        written += bytes
+                        noteWritten([0])
+                        end(bytes, true)
+                      })
+                    )
+                  )
+                  return Effect.andThen(admit(bytes), write)
                 }),
               step: () => {}
             })
