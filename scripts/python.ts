@@ -36,3 +36,7 @@ export const prepare = async (): Promise<void> => {
   await Command.capture(interpreter, ["-m", "pip", "install", "--quiet", "--requirement", requirements])
   await writeFile(mark, wanted)
 }
+
+/** Runs the tests, three at a time: most of them wait for clients and timers. Fails with `CommandFailed`. */
+export const test = (env: Readonly<Record<string, string>> = {}): Promise<void> =>
+  Command.show(interpreter, ["-m", "pytest", "-q", "--numprocesses", "3", "test/interop"], { env })

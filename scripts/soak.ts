@@ -25,6 +25,7 @@ import * as NodePieceHasher from "../src/piece/NodePieceHasher.ts"
 import * as ResumeFile from "../src/resume/ResumeFile.ts"
 import * as KnownTorrent from "../src/testing/KnownTorrent.ts"
 import * as Command from "./command.ts"
+import * as Native from "./native.ts"
 import * as Python from "./python.ts"
 
 const { PIECEWISE_KILLS = "100", PIECEWISE_RUNS = "2000", PIECEWISE_SEED = "1" } = process.env
@@ -181,14 +182,17 @@ const swarms = async (): Promise<ReadonlyArray<string>> => {
 
 const disks = async (): Promise<ReadonlyArray<string>> => {
   await Python.prepare()
-  const env = { PIECEWISE_SOAK: "true" }
-  await Command.show(Python.interpreter, ["-m", "pytest", "-q", "test/interop"], { env })
+  await Native.build()
+  await Python.test({ PIECEWISE_SOAK: "true" })
   return []
 }
 
 const searches: Readonly<Record<string, (folder: string) => Promise<ReadonlyArray<string>>>> = {
   "kill-filesystem": (folder) => killLoop(folder, "filesystem"),
-  "kill-io-daemon": (folder) => killLoop(folder, "io-daemon"),
+  "kill-io-daemon": async (folder) => {
+    await Native.build()
+    return killLoop(folder, "io-daemon")
+  },
   swarms,
   disks
 }
@@ -206,7 +210,10 @@ for (const [name, search] of Object.entries(searches)) {
   console.log(`== ${name}`)
   const folder = await mkdtemp(path.join(tmpdir(), "piecewise-soak-"))
   try {
-    const faults = await search(folder)
+    const faults = await search(folder).catch((error: unknown) => {
+      if (!(error instanceof Command.CommandFailed)) throw error
+      return [`${error.output}${error.message}`]
+    })
     for (const fault of faults) console.error(fault)
     if (faults.length > 0) failed++
     console.log(`== ${name}: ${faults.length === 0 ? "nothing found" : `${faults.length} faults`}`)

@@ -4,8 +4,8 @@
  * A step that fails does not keep the next from running; the exit code is 1 when any failed. A step whose tools this
  * machine lacks is left out with one line, unless `CI=true`, where it fails: a check that runs nowhere holds nothing.
  */
-import * as path from "node:path"
 import * as Command from "./command.ts"
+import * as Native from "./native.ts"
 import { checkPackage } from "./package.ts"
 import * as Python from "./python.ts"
 
@@ -16,8 +16,6 @@ interface Step {
   readonly missing?: () => Promise<string | undefined>
   readonly run: () => Promise<void>
 }
-
-const nativeHost = { cwd: path.join(Command.root, "native-host") }
 
 const steps: ReadonlyArray<Step> = [
   {
@@ -31,8 +29,8 @@ const steps: ReadonlyArray<Step> = [
     what: "the io-daemon",
     missing: async () => ((await Command.works("cargo", ["--version"])) ? undefined : "cargo is not installed"),
     run: async () => {
-      await Command.show("cargo", ["build", "--release", "--workspace", "--locked", "--quiet"], nativeHost)
-      await Command.show("cargo", ["test", "--workspace", "--locked", "--quiet"], nativeHost)
+      await Native.build()
+      await Native.test()
     }
   },
   {
@@ -44,11 +42,7 @@ const steps: ReadonlyArray<Step> = [
       }
       return undefined
     },
-    run: async () => {
-      await Command.show("cargo", ["fmt", "--all", "--check"], nativeHost)
-      const lint = ["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "--deny", "warnings"]
-      await Command.show("cargo", lint, nativeHost)
-    }
+    run: Native.check
   },
   { name: "unit", what: "vitest", run: () => Command.show("vitest", ["run"]) },
   {
@@ -70,7 +64,7 @@ const steps: ReadonlyArray<Step> = [
         return `pip did not install the requirements (${lastLine(error)})`
       }
     },
-    run: () => Command.show(Python.interpreter, ["-m", "pytest", "-q", "test/interop"])
+    run: () => Python.test()
   }
 ]
 
