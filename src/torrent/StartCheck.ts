@@ -26,8 +26,8 @@ export interface Options {
   readonly metainfo: Metainfo
   readonly storage: TorrentStorage
   readonly resume: ResumeData | undefined
-  /** What is wanted, in `Selection.files`. */
-  readonly selection: Pick<Selection, "files">
+  /** Gives the wanted files their places, whose bytes may lie elsewhere, and says which files those are. */
+  readonly prepare: Effect.Effect<Selection["files"], StorageError>
   /** Files of somebody else's may be overwritten. */
   readonly overwrites: boolean
   /** Everything is fetched again if all files are gone. */
@@ -41,6 +41,8 @@ export interface Options {
 
 /** What was found. */
 export interface Checked {
+  /** What `prepare` said. */
+  readonly prepared: Selection["files"]
   /** By the index of the file; `undefined` where nothing lies, and for padding. */
   readonly facts: ReadonlyArray<FileFacts | undefined>
   readonly found: Recheck.Found
@@ -49,16 +51,16 @@ export interface Checked {
 
 /** Checks. Fails with `ContentExists`, or where the medium cannot be read. */
 export const run = Effect.fnUntraced(function* (options: Options) {
-  const { isReadOnly, metainfo, overwrites, report, selection, storage } = options
+  const { isReadOnly, metainfo, overwrites, prepare, report, storage } = options
   const { layout } = metainfo
   const real = KnownFiles.realFiles(layout)
   const isAway = (error: StorageError) => options.isRestart && error.reason._tag === "StorageUnavailable"
-  const look = Effect.map(
-    Effect.catchIf(storage.look(real), isAway, () => Effect.succeed([])),
-    (seen) => byIndex(layout, seen)
-  )
+  const look = Effect.gen(function* () {
+    const prepared = yield* prepare
+    return { prepared, facts: byIndex(layout, yield* storage.look(real)) }
+  }).pipe(Effect.catchIf(isAway, () => Effect.succeed({ prepared: undefined, facts: byIndex(layout, []) })))
   let resume = options.resume
-  let facts = yield* look
+  let { facts, prepared } = yield* look
   if (options.startsOver && missing(layout, resume, facts).length > 0) resume = undefined
   /** A medium that went takes all with it, also files of which no byte was safe yet. */
   const written = options.isRestart && resume !== undefined ? [...resume.files.keys()] : []
@@ -67,25 +69,28 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     const isEmpty = isReadOnly && real.every((file) => facts[file] === undefined)
     if (isEmpty) return real
     const lost = missing(layout, resume, facts)
-    return lost.length > 0 || real.some((file) => facts[file] !== undefined) ? lost : written
+    if (lost.length > 0 || real.some((file) => facts[file] !== undefined)) return lost
+    return written.length > 0 || prepared !== undefined ? written : real
   }
-  for (let isNews = true; gone().length > 0; isNews = false) {
+  for (let isNews = true; prepared === undefined || gone().length > 0; isNews = false) {
     const paths = gone().map((file) => KnownFiles.pathOf({ layout }, file))
     if (isNews) report({ _tag: "FilesMissing", paths: paths.slice(0, maxPaths), missingFiles: paths.length })
     yield* Effect.sleep(lookEvery)
-    facts = yield* look
+    const next = yield* look
+    facts = next.facts
+    prepared = next.prepared
   }
   const onProgress = (checkedPieces: number, totalPieces: number) =>
     report({ _tag: "Checking", checkedPieces, totalPieces })
   const found = yield* Recheck.run({ metainfo, storage, resume, facts, onProgress })
   const checked = { layout, storage, resume, facts, found }
   const standings = yield* Adoption.run(checked)
-  const meant = wanted(layout, selection)
+  const meant = wanted(layout, prepared)
   // Nothing is written then, so only files that are too long are in the way.
   if (isReadOnly) Bitfield.clear(meant.pieces)
   const conflict = overwrites ? undefined : Adoption.conflict(checked, standings, meant)
   if (conflict !== undefined) return yield* conflict
-  const result: Checked = { facts, found, standings: overwrites ? takeOver(standings) : standings }
+  const result: Checked = { prepared, facts, found, standings: overwrites ? takeOver(standings) : standings }
   return result
 })
 
@@ -108,7 +113,7 @@ const missing = (
   return files.some((file) => facts[file] !== undefined) ? [] : files
 }
 
-const wanted = (layout: FileLayout.FileLayout, { files }: Pick<Selection, "files">) => ({
+const wanted = (layout: FileLayout.FileLayout, files: Selection["files"]) => ({
   files: new Set(PiecePriority.wantedFiles(layout, files)),
   pieces:
     files.length === 0

@@ -381,13 +381,11 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       })
     )
     const saved = loaded ?? last
-    // Before anything is read, as the bytes of files that are wanted now may have to come to their places.
-    const prepared = isReadOnly ? selection.files : yield* Selection.prepare(selection, storage)
-    const { facts, found, standings } = yield* StartCheck.run({
+    const { facts, found, prepared, standings } = yield* StartCheck.run({
       metainfo,
       storage,
       resume: saved,
-      selection: { files: prepared },
+      prepare: isReadOnly ? Effect.sync(() => selection.files) : Selection.prepare(selection, storage),
       overwrites: options.overwrite === true,
       startsOver: options.startOver === true && !isRestart,
       isReadOnly,

@@ -5,9 +5,9 @@ import type * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as NodePieceHasher from "../../src/piece/NodePieceHasher.ts"
 import type { PieceHasher } from "../../src/piece/PieceHasher.ts"
-import type { PiecePriority } from "../../src/piece/PiecePriority.ts"
+import * as PiecePriority from "../../src/piece/PiecePriority.ts"
 import type { ResumeData } from "../../src/resume/ResumeStore.ts"
-import { StorageUnavailable } from "../../src/storage/Storage.ts"
+import { StorageError, StorageUnavailable } from "../../src/storage/Storage.ts"
 import * as StartCheck from "../../src/torrent/StartCheck.ts"
 import { draw } from "../resume/ResumeStore.suite.ts"
 import * as DrawnTorrent from "./drawnTorrent.ts"
@@ -17,11 +17,13 @@ const test = <E>(name: string, program: () => Effect.Effect<void, E, PieceHasher
 
 interface Start {
   readonly resume?: ResumeData
-  readonly files?: ReadonlyArray<PiecePriority>
+  readonly files?: ReadonlyArray<PiecePriority.PiecePriority>
   readonly overwrites?: boolean
   readonly startsOver?: boolean
   readonly isReadOnly?: boolean
   readonly isRestart?: boolean
+  /** What comes of bringing files to their places, instead of doing it. */
+  readonly prepared?: Effect.Effect<ReadonlyArray<PiecePriority.PiecePriority>, StorageError>
 }
 
 /** A torrent and its disk, how to start it, and what it reports. */
@@ -35,6 +37,7 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string) {
     isReadOnly = false,
     isRestart = false,
     overwrites = false,
+    prepared,
     resume,
     startsOver = false
   }: Start = {}) =>
@@ -42,7 +45,7 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string) {
       metainfo: known.metainfo,
       storage: { ...storage, claim: writes, reserve: writes, writePiece: writes, remove: writes, rename: writes },
       resume,
-      selection: { files },
+      prepare: prepared ?? Effect.as(storage.prepare(PiecePriority.wantedFiles(known.metainfo.layout, files)), files),
       overwrites,
       startsOver,
       isReadOnly,
@@ -214,6 +217,29 @@ describe("StartCheck", () => {
         assert.deepStrictEqual(first.there, [])
         assert.deepStrictEqual(during, ["1 missing: t/a", true])
         assert.deepStrictEqual(there, [0])
+      }))
+
+    test("waits for a medium that cannot even bring files to their places", () =>
+      Effect.gen(function* () {
+        const { log, look, medium, start } = yield* make(torrent, "rrrr rrrr rrrr")
+        const resume = DrawnTorrent.resumeOf("***", yield* look)
+        let isAway = true
+        const away = StorageError.of("prepare", [new StorageUnavailable({ path: "t", why: "it is away" })])
+        const prepared = Effect.suspend(() => (isAway ? Effect.fail(away) : Effect.succeed([])))
+        medium.failLooks(new StorageUnavailable({ path: "t", why: "it is away" }))
+
+        const error = yield* Effect.flip(start({ prepared, resume }))
+        const fiber = yield* Effect.forkChild(start({ isRestart: true, prepared, resume }), { startImmediately: true })
+        yield* TestClock.adjust("1 minute")
+        const during = [...log, fiber.pollUnsafe() === undefined]
+        isAway = false
+        medium.failLooks(undefined)
+        yield* TestClock.adjust(StartCheck.lookEvery)
+        const { stored } = yield* Fiber.join(fiber)
+
+        assert.strictEqual(error, away)
+        assert.deepStrictEqual(during, ["2 missing: t/a t/b", true])
+        assert.strictEqual(stored, "***")
       }))
 
     test("waits for a medium that cannot be looked at", () =>
