@@ -14,7 +14,7 @@ import * as Path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
 import type * as FileLayout from "../metainfo/FileLayout.ts"
-import * as SafePath from "../metainfo/SafePath.ts"
+import * as NameRivals from "../metainfo/NameRivals.ts"
 import * as DownloadFolder from "./DownloadFolder.ts"
 import type { OpenFailure } from "./FileHandles.ts"
 import * as NodeFile from "./NodeFile.ts"
@@ -38,13 +38,6 @@ export interface FileNames {
   readonly resolve: (index: number, access: "read" | "create") => Effect.Effect<FilePlace, OpenFailure>
 }
 
-/** A file, or a folder that files lie in, with all the names it may have. */
-interface Claimant {
-  /** Of a folder: `undefined`. */
-  readonly index: number | undefined
-  readonly names: ReadonlyArray<Components>
-}
-
 /** What lies at a name. */
 interface Found {
   /** Device and inode. */
@@ -63,7 +56,7 @@ export const make = (options: {
   readonly layout: FileLayout.FileLayout
 }): FileNames => {
   const { folder, fs, layout } = options
-  const groups = groupsOf(layout)
+  const groups = NameRivals.groupsOf(layout)
   const settled = new Map<number, Components>()
   // A rival's file must not be looked for while another one is tried out.
   const turn = Semaphore.makeUnsafe(1)
@@ -107,7 +100,7 @@ export const make = (options: {
   })
 
   /** Where a file lies, after all that come before it in its group have taken theirs, and where nothing lies at all. */
-  const look = Effect.fnUntraced(function* (index: number, group: ReadonlyArray<Claimant>) {
+  const look = Effect.fnUntraced(function* (index: number, group: ReadonlyArray<NameRivals.Claimant>) {
     const taken: Array<Found> = []
     let vacant: Components | undefined
     for (const claimant of group) {
@@ -142,7 +135,11 @@ export const make = (options: {
   })
 
   /** Makes a file as `path` if that is a name of its own here. */
-  const tryPath = Effect.fnUntraced(function* (index: number, path: Components, group: ReadonlyArray<Claimant>) {
+  const tryPath = Effect.fnUntraced(function* (
+    index: number,
+    path: Components,
+    group: ReadonlyArray<NameRivals.Claimant>
+  ) {
     const rivals = group.filter((claimant) => claimant.index !== index)
     // A folder that is not there yet could not be made any more beside a file that has its name.
     for (const { index, names } of rivals) if (index === undefined) yield* folder.resolve(names[0]!, "write")
@@ -159,7 +156,7 @@ export const make = (options: {
     return true
   })
 
-  const create = Effect.fnUntraced(function* (index: number, group: ReadonlyArray<Claimant>) {
+  const create = Effect.fnUntraced(function* (index: number, group: ReadonlyArray<NameRivals.Claimant>) {
     // Somebody may have settled it while this waited.
     const existing = settled.get(index) ?? (yield* look(index, group)).existing
     if (existing !== undefined) return { path: existing, isMade: false }
@@ -193,58 +190,4 @@ export const make = (options: {
         return Effect.uninterruptible(turn.withPermit(resolved))
       })
   }
-}
-
-const namesOf = ({ original, path, portable }: SafePath.Names): ReadonlyArray<Components> =>
-  [path, portable, original].filter((name) => name !== undefined)
-
-/**
- * The files that have more than one name or a rival, each with the claimants of its name in the order in which they are
- * asked: folders, the file whose name is portable, those that have another portable one. Empty for most torrents.
- */
-const groupsOf = ({ files }: FileLayout.FileLayout): ReadonlyMap<number, ReadonlyArray<Claimant>> => {
-  const onDisk = [...files.entries()].filter(([, { padding }]) => !padding)
-  const groups = new Map<number, ReadonlyArray<Claimant>>()
-  const byKey = new Map<string, Array<Claimant>>()
-  const keyOf = memoKey()
-  for (const [, { path, portable }] of onDisk) if (portable !== undefined) byKey.set(keyOf(path), [])
-  if (byKey.size > 0) {
-    const seen = new Set<string>()
-    for (const [, { path }] of onDisk) {
-      for (let depth = path.length - 1; depth > 0; depth--) {
-        const folder = path.slice(0, depth)
-        const joined = folder.join("/")
-        if (seen.has(joined)) break
-        seen.add(joined)
-        byKey.get(keyOf(folder))?.push({ index: undefined, names: [folder] })
-      }
-    }
-    for (const hasPortable of [false, true]) {
-      for (const [index, file] of onDisk) {
-        if ((file.portable !== undefined) !== hasPortable) continue
-        const group = byKey.get(keyOf(file.path))
-        if (group === undefined) continue
-        group.push({ index, names: namesOf(file) })
-        groups.set(index, group)
-      }
-    }
-  }
-  for (const [index, file] of onDisk) {
-    if (file.original !== undefined && !groups.has(index)) groups.set(index, [{ index, names: namesOf(file) }])
-  }
-  return groups
-}
-
-/** What is equal for paths that some file system may take for one. Most files share their folder's part of it. */
-const memoKey = () => {
-  const known = new Map<string, string>()
-  const keyOf = (path: Components): string => {
-    if (path.length === 0) return ""
-    const parent = path.slice(0, -1)
-    const joined = parent.join("/")
-    const prefix = known.get(joined) ?? keyOf(parent)
-    known.set(joined, prefix)
-    return `${prefix}/${SafePath.alike(path.at(-1)!)}`
-  }
-  return keyOf
 }

@@ -1,0 +1,73 @@
+/**
+ * Which files of a torrent have more than one name (`SafePath.Names`), and which files and folders some file system may
+ * take for each other: they are rivals for a name. Pure; a disk is asked in `storage/FileNames.ts`, and by the io-daemon.
+ */
+import type * as FileLayout from "./FileLayout.ts"
+import * as SafePath from "./SafePath.ts"
+
+type Components = ReadonlyArray<string>
+
+/** A file, or a folder that files lie in, with all the names it may have. */
+export interface Claimant {
+  /** In `layout.files`. Of a folder: `undefined`. */
+  readonly index: number | undefined
+  /** In the order in which they are tried. */
+  readonly names: ReadonlyArray<Components>
+}
+
+const namesOf = ({ original, path, portable }: SafePath.Names): ReadonlyArray<Components> =>
+  [path, portable, original].filter((name) => name !== undefined)
+
+/**
+ * The files that have more than one name or a rival, each with the claimants of its name in the order in which they are
+ * asked: folders, the file whose name is portable, those that have another portable one. Rivals share one list. Empty for
+ * most torrents.
+ */
+export const groupsOf = ({
+  files
+}: Pick<FileLayout.FileLayout, "files">): ReadonlyMap<number, ReadonlyArray<Claimant>> => {
+  const onDisk = [...files.entries()].filter(([, { padding }]) => !padding)
+  const groups = new Map<number, ReadonlyArray<Claimant>>()
+  const byKey = new Map<string, Array<Claimant>>()
+  const keyOf = memoKey()
+  for (const [, { path, portable }] of onDisk) if (portable !== undefined) byKey.set(keyOf(path), [])
+  if (byKey.size > 0) {
+    const seen = new Set<string>()
+    for (const [, { path }] of onDisk) {
+      for (let depth = path.length - 1; depth > 0; depth--) {
+        const folder = path.slice(0, depth)
+        const joined = folder.join("/")
+        if (seen.has(joined)) break
+        seen.add(joined)
+        byKey.get(keyOf(folder))?.push({ index: undefined, names: [folder] })
+      }
+    }
+    for (const hasPortable of [false, true]) {
+      for (const [index, file] of onDisk) {
+        if ((file.portable !== undefined) !== hasPortable) continue
+        const group = byKey.get(keyOf(file.path))
+        if (group === undefined) continue
+        group.push({ index, names: namesOf(file) })
+        groups.set(index, group)
+      }
+    }
+  }
+  for (const [index, file] of onDisk) {
+    if (file.original !== undefined && !groups.has(index)) groups.set(index, [{ index, names: namesOf(file) }])
+  }
+  return groups
+}
+
+/** What is equal for paths that some file system may take for one. Most files share their folder's part of it. */
+const memoKey = () => {
+  const known = new Map<string, string>()
+  const keyOf = (path: Components): string => {
+    if (path.length === 0) return ""
+    const parent = path.slice(0, -1)
+    const joined = parent.join("/")
+    const prefix = known.get(joined) ?? keyOf(parent)
+    known.set(joined, prefix)
+    return `${prefix}/${SafePath.alike(path.at(-1)!)}`
+  }
+  return keyOf
+}
