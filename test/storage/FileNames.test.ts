@@ -2,29 +2,20 @@ import * as NFS from "node:fs"
 import * as Path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Result from "effect/Result"
+import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import * as FileLayout from "../../src/metainfo/FileLayout.ts"
-import * as SafePath from "../../src/metainfo/SafePath.ts"
+import type * as FileLayout from "../../src/metainfo/FileLayout.ts"
 import * as NodePieceHasher from "../../src/piece/NodePieceHasher.ts"
-import * as DownloadFolder from "../../src/storage/DownloadFolder.ts"
+import * as Folder from "../../src/storage/DownloadFolder.ts"
 import * as FileNames from "../../src/storage/FileNames.ts"
 import * as FileSystemStorage from "../../src/storage/FileSystemStorage.ts"
 import { type NodeFileSystem, nodeFileSystem } from "../../src/storage/NodeFile.ts"
+import { Storage } from "../../src/storage/Storage.ts"
 import { listFiles, makeCalls, temporaryFolder } from "./disk.ts"
-import { foldingFileSystem, hasNtfs, ntfs } from "./foldingDisk.ts"
-import { contentOf, piecesOf, sliceOf } from "./layouts.ts"
-import { claim, infoHashOf, store } from "./openings.ts"
-
-/** The layout of a torrent with these files, of 8 bytes each. */
-const layoutOf = (...paths: ReadonlyArray<string>): FileLayout.FileLayout =>
-  FileLayout.make({
-    pieceLength: 20,
-    files: Result.getOrThrow(SafePath.sanitize(paths.map((path) => path.split("/")))).map((names) => ({
-      ...names,
-      length: 8
-    }))
-  })
+import { fold, foldingFileSystem, hasNtfs, ntfs } from "./foldingDisk.ts"
+import * as Names from "./Names.suite.ts"
+import { clashing, layoutOf, portable } from "./Names.suite.ts"
+import { DownloadFolder } from "./SkippedFiles.suite.ts"
 
 interface Place {
   readonly root: string
@@ -36,7 +27,7 @@ const folding = Effect.map(temporaryFolder, (root): Place => ({ root, fs: foldin
 const windows = Effect.map(ntfs, (root): Place => ({ root, fs: nodeFileSystem }))
 
 const namesOn = ({ fs, root }: Place, layout: FileLayout.FileLayout) =>
-  FileNames.make({ fs, folder: DownloadFolder.make(fs, root), layout })
+  FileNames.make({ fs, folder: Folder.make(fs, root), layout })
 
 /** Every file's name, asked in the order given. */
 const resolveAll = (
@@ -62,22 +53,6 @@ const put = ({ root }: Place, ...paths: ReadonlyArray<string>) => {
 }
 
 const test = (title: string, effect: Effect.Effect<void, unknown, Scope.Scope>) => it.live(title, () => effect)
-
-const clashing = [
-  "t/ReadMe.txt",
-  "t/readme.txt",
-  "t/README.TXT",
-  "t/Dir/x",
-  "t/dir/X",
-  "t/make",
-  "t/Make/y",
-  "t/é",
-  "t/e\u0301"
-]
-const portable = [
-  ...["t/ReadMe.txt", "t/readme.1.txt", "t/README.2.TXT", "t/Dir/x", "t/dir/X.1", "t/make.1", "t/Make/y", "t/é"],
-  "t/e\u0301.1"
-]
 
 describe("where names are told apart", () => {
   test(
@@ -193,70 +168,24 @@ const blind = (kind: string, place: Effect.Effect<Place, never, Scope.Scope>, is
         assert.deepStrictEqual(yield* resolveAll(at, layout, "read"), ["t/what_", "t/a_b/c", "t/end", "t/plain"])
       })
     )
-
-    test(
-      "a torrent is written and read back, all files at once",
-      Effect.gen(function* () {
-        const { fs, root } = yield* place
-        const layout = layoutOf(...clashing.slice(0, 8), "t/a:b", "t/a_b")
-        const content = contentOf(layout)
-        const storage = yield* FileSystemStorage.make({ directory: root }, fs)
-        for (const step of ["write", "read"] as const) {
-          yield* Effect.scoped(
-            Effect.gen(function* () {
-              const torrent = yield* storage.open({ infoHash: infoHashOf(layout), layout })
-              if (step === "write") yield* claim(torrent, layout, "new")
-              yield* Effect.forEach(
-                piecesOf(layout),
-                (piece) =>
-                  step === "write"
-                    ? torrent.writePiece(piece, sliceOf(layout, content, piece))
-                    : Effect.map(torrent.readBlock(piece, 0, sliceOf(layout, content, piece).length), ({ bytes }) =>
-                        assert.deepStrictEqual(bytes, sliceOf(layout, content, piece))
-                      ),
-                { concurrency: "unbounded" }
-              )
-            })
-          )
-        }
-        assert.deepStrictEqual(
-          [...listFiles(root).values()].map((bytes) => bytes.length),
-          layout.files.map(() => 8)
-        )
-      }).pipe(Effect.provide(NodePieceHasher.layer))
-    )
   })
-
-describe("a skipped file whose name clashes", () => {
-  test(
-    "is set aside and brought back beside the other one",
-    Effect.gen(function* () {
-      const { fs, root } = yield* folding
-      const layout = layoutOf("t/wanted", "t/a", "t/A")
-      const content = contentOf(layout)
-      const storage = yield* FileSystemStorage.make({ directory: root }, fs)
-      const torrent = yield* storage.open({ infoHash: infoHashOf(layout), layout })
-      yield* torrent.prepare([0])
-      yield* store(torrent, layout)
-      assert.deepStrictEqual([...listFiles(root).keys()].sort(), [
-        ".piecewise/parts/t/a",
-        ".piecewise/parts/t/a.1",
-        "t/wanted"
-      ])
-
-      yield* torrent.prepare([0, 1, 2])
-
-      assert.deepStrictEqual(
-        [...listFiles(root)].sort(([a], [b]) => (a < b ? -1 : 1)),
-        [
-          ["t/a", content.slice(8, 16)],
-          ["t/a.1", content.slice(16)],
-          ["t/wanted", content.slice(0, 8)]
-        ]
-      )
-    }).pipe(Effect.provide(NodePieceHasher.layer))
-  )
-})
 
 blind("folded calls", folding, true)
 blind("NTFS", windows, hasNtfs)
+
+/** A storage in a fresh place, and where that is. */
+const storageIn = (place: Effect.Effect<Place, never, Scope.Scope>) =>
+  Layer.unwrap(
+    Effect.map(place, ({ fs, root }) =>
+      Layer.mergeAll(
+        Layer.effect(Storage, FileSystemStorage.make({ directory: root }, fs)).pipe(
+          Layer.provide(NodePieceHasher.layer)
+        ),
+        Layer.succeed(DownloadFolder, DownloadFolder.of({ folder: root }))
+      )
+    )
+  )
+
+Names.distinct("file system", storageIn(caseSensitive))
+Names.alike("folded calls", storageIn(folding), fold)
+describe.skipIf(!hasNtfs)("on NTFS", () => Names.alike("file system", storageIn(windows), fold))

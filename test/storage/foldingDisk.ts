@@ -9,7 +9,8 @@ import * as Effect from "effect/Effect"
 import { type NodeFileSystem, nodeFileSystem } from "../../src/storage/NodeFile.ts"
 import { temporaryFolder } from "./disk.ts"
 
-const fold = (name: string): string => name.normalize("NFC").toLowerCase().normalize("NFC")
+/** What a name is folded to. */
+export const fold = (name: string): string => name.normalize("NFC").toLowerCase().normalize("NFC")
 
 /** Calls that find a name below `root` in any case and any normal form, and make none that `refused` matches. */
 export const foldingFileSystem = (root: string, refused = /[:?]|[. ]$/): NodeFileSystem => {
