@@ -224,9 +224,12 @@ const openTorrent = (
   const rename: TorrentStorage["rename"] = (file, path) =>
     Effect.gen(function* () {
       const name = path.join("/")
-      const taken = layout.files.findIndex(({ padding }, index) => !padding && places.pathOf(index).join("/") === name)
-      if (taken === file) return
-      if (taken >= 0) return yield* Effect.fail(new FileExists({ path: folder.nameOf(path) }))
+      if (places.pathOf(file).join("/") === name) return
+      const isTaken = layout.files.some(
+        ({ padding }, index) =>
+          index !== file && !padding && places.pathsOf(index).some((other) => other.join("/") === name)
+      )
+      if (isTaken) return yield* Effect.fail(new FileExists({ path: folder.nameOf(path) }))
       const writer = yield* acquire([path])
       const before = reserved.get(file)!
       yield* Effect.onError(places.rename(file, path), () => writer.release([0]))
