@@ -12,8 +12,8 @@ fn main() -> Result<(), String> {
     let directory = words.next().ok_or("no directory")?;
     let paths: Vec<_> =
         words.map(|path| FilePath::new(&path.split('/').collect::<Vec<_>>())).collect::<Result<_, _>>()?;
-    let taken =
-        Locks::default().acquire(Path::new(&directory), &paths.iter().collect::<Vec<_>>(), "held by the daemon");
+    let asked: Vec<_> = paths.iter().collect();
+    let taken = Locks::default().acquire(Path::new(&directory), &asked, "held by the daemon", None);
     match &taken {
         Ok(_) => println!("held"),
         Err(failure) => println!("{failure}"),

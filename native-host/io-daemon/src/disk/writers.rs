@@ -157,7 +157,8 @@ impl Writers {
             return Ok(());
         }
         let paths: Vec<_> = files.iter().map(|(_, path)| path).collect();
-        let writer = self.locks.acquire(root.path(), &paths, "the io-daemon").map_err(|failure| match failure {
+        let acquired = self.locks.acquire(root.path(), &paths, "the io-daemon", Some(set));
+        let writer = acquired.map_err(|failure| match failure {
             Failure::System(error) => fault::of("", &error),
             Failure::Held { ref path, .. } => {
                 let told = failure.to_string();

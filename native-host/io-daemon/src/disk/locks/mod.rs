@@ -67,8 +67,16 @@ pub struct Locks(Arc<Shared>);
 
 struct Shared {
     folders: Folders,
-    /// Who writes a file, by the identity of its true path, and how many of its names fold to that.
-    writers: Mutex<HashMap<u128, (Arc<str>, usize)>>,
+    /// Who writes a file, by the identity of its true path.
+    writers: Mutex<HashMap<u128, Holder>>,
+}
+
+/// Who writes a file of this process.
+struct Holder {
+    description: Arc<str>,
+    by: Option<u64>,
+    /// How many of its names fold to the same identity.
+    names: usize,
 }
 
 impl Default for Locks {
@@ -107,18 +115,25 @@ impl Locks {
 
     /// Takes the right to write files below a root, which is there, until the writer is dropped or they are released. All
     /// of them or none. Other sets of this process may have any other file; another process may have files whose topmost
-    /// name differs. `description` says for people what writes.
+    /// name differs. Files that were acquired with the same `by` before are never in one's own way: two of them may have
+    /// names that only some file systems tell apart. `description` says for people what writes.
     ///
     /// Retries for up to a third of a second before it believes that another process holds a file, because two that try
     /// at once both step back. Logs one warning for each folder that cannot have locks, and then succeeds.
     ///
     /// # Errors
     /// `Held`, or `System` where the root is missing or the disk fails.
-    pub fn acquire(&self, root: &Path, paths: &[&FilePath], description: &str) -> Result<Writer, Failure> {
+    pub fn acquire(
+        &self,
+        root: &Path,
+        paths: &[&FilePath],
+        description: &str,
+        by: Option<u64>,
+    ) -> Result<Writer, Failure> {
         let random = RandomState::new();
         let mut most = FIRST_PAUSE;
         for attempt in 1.. {
-            match self.attempt(root, paths, description)? {
+            match self.attempt(root, paths, description, by)? {
                 Attempt::Taken(writer) => return Ok(writer),
                 Attempt::Contended(held) if attempt == ATTEMPTS => return Err(held),
                 Attempt::Contended(_) => {}
@@ -129,7 +144,13 @@ impl Locks {
         unreachable!("the last attempt returns")
     }
 
-    fn attempt(&self, root: &Path, paths: &[&FilePath], description: &str) -> Result<Attempt, Failure> {
+    fn attempt(
+        &self,
+        root: &Path,
+        paths: &[&FilePath],
+        description: &str,
+        by: Option<u64>,
+    ) -> Result<Attempt, Failure> {
         let shared = &self.0;
         let places = Places::locate(root, paths)?;
         let tops: Vec<&str> = paths.iter().map(|path| places.top(path)).collect();
@@ -146,7 +167,7 @@ impl Locks {
             files.keys[index].1 += 1;
             files.key_of.push(index);
         }
-        files.held = shared.register(paths, &places, description)?;
+        files.held = shared.register(paths, &places, description, by)?;
         let folder = shared.folders.of(&places.directory);
         let text = format!("process {} on {}: {}", std::process::id(), socket::host(), socket::plain_text(description));
         let keys = files.held_keys();
@@ -169,17 +190,28 @@ impl Locks {
 
 impl Shared {
     /// Notes who writes files, unless another one of this process writes one of them, and gives what they are known by.
-    fn register(&self, paths: &[&FilePath], places: &Places, description: &str) -> Result<Vec<Option<u128>>, Failure> {
+    fn register(
+        &self,
+        paths: &[&FilePath],
+        places: &Places,
+        description: &str,
+        by: Option<u64>,
+    ) -> Result<Vec<Option<u128>>, Failure> {
         let own: Arc<str> = description.into();
         let identities: Vec<u128> = paths.iter().map(|path| names::identity(&places.real(path))).collect();
         let mut writers = lock(&self.writers);
-        let taken = paths.iter().zip(&identities).find_map(|(path, identity)| Some((path, writers.get(identity)?)));
-        if let Some((path, (other, _))) = taken {
-            let holder = format!("another torrent of this process, {other}");
+        let is_other = |holder: &&Holder| by.is_none() || holder.by != by;
+        let taken = paths
+            .iter()
+            .zip(&identities)
+            .find_map(|(path, identity)| Some((path, writers.get(identity).filter(is_other)?)));
+        if let Some((path, other)) = taken {
+            let holder = format!("another torrent of this process, {}", other.description);
             return Err(Failure::Held { path: path.as_str().to_owned(), holder, entry: None });
         }
         for identity in &identities {
-            writers.entry(*identity).or_insert_with(|| (Arc::clone(&own), 0)).1 += 1;
+            let new = || Holder { description: Arc::clone(&own), by, names: 0 };
+            writers.entry(*identity).or_insert_with(new).names += 1;
         }
         Ok(identities.into_iter().map(Some).collect())
     }
@@ -188,8 +220,8 @@ impl Shared {
         let mut writers = lock(&self.writers);
         for identity in identities.iter().flatten() {
             if let Entry::Occupied(mut known) = writers.entry(*identity) {
-                known.get_mut().1 -= 1;
-                if known.get().1 == 0 {
+                known.get_mut().names -= 1;
+                if known.get().names == 0 {
                     known.remove();
                 }
             }
@@ -353,7 +385,11 @@ mod tests {
     }
 
     fn take(locks: &Locks, root: &Path, names: &[&str]) -> Result<Writer, Failure> {
-        locks.acquire(root, &paths(names).iter().collect::<Vec<_>>(), &format!("writes {}", names.join(",")))
+        take_by(locks, root, names, None)
+    }
+
+    fn take_by(locks: &Locks, root: &Path, names: &[&str], by: Option<u64>) -> Result<Writer, Failure> {
+        locks.acquire(root, &paths(names).iter().collect::<Vec<_>>(), &format!("writes {}", names.join(",")), by)
     }
 
     fn refusal(locks: &Locks, root: &Path, names: &[&str]) -> Option<String> {
@@ -402,6 +438,20 @@ mod tests {
         assert!(refusal(&locks, root.path(), &["README"]).is_some());
         writer.release([1]);
         assert_eq!(refusal(&locks, root.path(), &["README"]), None);
+    }
+
+    #[test]
+    fn names_of_one_set_that_fold_alike_may_be_taken_one_after_the_other() {
+        let root = tempfile::tempdir().unwrap();
+        let locks = Locks::default();
+        let first = take_by(&locks, root.path(), &["readme"], Some(1)).unwrap();
+        let second = take_by(&locks, root.path(), &["ReadMe"], Some(1)).unwrap();
+
+        assert!(take_by(&locks, root.path(), &["README"], Some(2)).is_err());
+        drop(first);
+        assert!(take_by(&locks, root.path(), &["README"], Some(2)).is_err());
+        drop(second);
+        assert!(take_by(&locks, root.path(), &["README"], Some(2)).is_ok());
     }
 
     #[test]
