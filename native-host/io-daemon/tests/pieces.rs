@@ -201,10 +201,10 @@ async fn fault_65_a_body_shorter_than_its_range_is_malformed() {
 }
 
 #[tokio::test]
-async fn fault_65_a_registration_over_64_mib_is_too_large() {
+async fn fault_65_a_registration_over_128_mib_is_too_large() {
     let bed = Bed::new();
     let chunk = Bytes::from(vec![b' '; MIB]);
-    let long = stream::iter((0..65).map(move |_| Ok::<_, String>(chunk.clone())));
+    let long = stream::iter((0..129).map(move |_| Ok::<_, String>(chunk.clone())));
 
     let answer = bed.send(request("PUT", "/v1/sets/set").body(Body::from_stream(long)).unwrap()).await;
 

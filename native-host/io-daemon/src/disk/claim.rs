@@ -2,6 +2,7 @@
 //! Whose a file is was decided before; here it is only held to. Everything here blocks.
 
 use super::facts::{Facts, Identity, Known, Seen};
+use super::names::Put;
 use super::path::FilePath;
 use super::record::{Origin, Record};
 use super::root::{Access, is_absent};
@@ -49,14 +50,16 @@ impl FileSet {
         let mut locator = Locator::new(&self.registration().root);
         let mut places = Vec::with_capacity(files.len());
         for &file in files {
-            let Some((path, _)) = self.file(file) else { continue };
-            places.push((file, locator.find(&path).map_err(|error| fault::of(path.as_str(), &error))?));
+            for path in self.paths_of(file) {
+                places.push((file, locator.find(&path).map_err(|error| fault::of(path.as_str(), &error))?));
+            }
         }
         let new = match self.writers.reserve(self.serial(), &places) {
             Ok(new) => new,
             Err(held) => return Ok(Err(held)),
         };
-        let paths: Vec<_> = new.iter().filter_map(|file| Some((*file, self.file(*file)?.0))).collect();
+        let paths_with_file = |file: usize| self.paths_of(file).into_iter().map(move |path| (file, path));
+        let paths: Vec<_> = new.iter().copied().flat_map(paths_with_file).collect();
         let kept_out = self.writers.keep_others_out(self.serial(), &self.registration().root, &paths);
         if kept_out.is_err() {
             self.writers.release(self.serial(), &new);
@@ -92,10 +95,14 @@ impl FileSet {
     pub(crate) fn claim(&self, claim: &Claim) -> Result<Facts> {
         let _here = self.enter()?;
         let file = claim.file;
-        let (path, _) = self.file(file).ok_or_else(|| Error::bad_request("padding is no file"))?;
-        self.check_reserved(file, &path)?;
         let shared = self.record(file);
         let mut record = lock(&shared);
+        if let How::Again { identity, .. } = claim.how {
+            let settled = self.with_room(|| self.places.names.settle_again(file, identity));
+            settled.map_err(|error| fault::of("", &error))?;
+        }
+        let (path, _) = self.file(file)?.ok_or_else(no_file)?;
+        self.check_reserved(file, &path)?;
         let was_claimed = record.is_claimed();
         let claimed = match claim.how {
             How::New => self.claim_new(file, &path, &mut record),
@@ -105,6 +112,7 @@ impl FileSet {
             How::Again { identity, length } => self.claim_again(file, &path, &mut record, identity, length),
         };
         let told = claimed.and_then(|()| {
+            let (path, _) = self.file(file)?.ok_or_else(no_file)?;
             let facts = self.places.facts(file, &path).map_err(|error| fault::of(path.as_str(), &error))?;
             facts.ok_or_else(|| fault::changed(path.as_str(), fault::DELETED))
         });
@@ -123,10 +131,11 @@ impl FileSet {
 
     fn make(&self, file: usize, path: &FilePath, record: &mut Record, origin: Origin) -> Result<()> {
         let made = self.with_room(|| self.places.make(file, path));
-        let made = made.map_err(|error| fault::of(path.as_str(), &error))?;
-        lock(&self.folders).extend(made.folders);
+        let Put { path, done: made, folders } = made.map_err(|error| fault::of(path.as_str(), &error))?;
+        let path = &path;
+        lock(&self.folders).extend(folders);
         let settled = self.settle(file, path);
-        let seen = Seen::of(&made.file).map_err(|error| fault::of(path.as_str(), &error))?;
+        let seen = Seen::of(&made).map_err(|error| fault::of(path.as_str(), &error))?;
         if settled.is_err() {
             // By now its folder is known to be one that another torrent reaches another way.
             if let Ok(Some((there, place))) = self.places.look(file, path)
@@ -136,7 +145,7 @@ impl FileSet {
             }
             return settled;
         }
-        self.keep_open(file, made.file);
+        self.keep_open(file, made);
         record.claim(&seen, origin);
         record.dirty = true;
         Ok(())
@@ -237,6 +246,9 @@ impl FileSet {
         self.settle(file, path)?;
         let root = &self.registration().root;
         let place = self.look(file, path)?.map(|(_, place)| place).ok_or_else(changed)?;
+        if !self.places.is_aside(&place) {
+            self.places.names.settle(file, &place);
+        }
         self.clean(&place);
         let is_afresh = matches!(origin, Origin::Afresh(_));
         if seen.names > 1 || is_afresh {
@@ -252,11 +264,15 @@ impl FileSet {
     pub(super) fn clean(&self, place: &FilePath) {
         let root = &self.registration().root;
         let left = own_copy::path_beside(place);
-        let is_of_set =
-            || (0..self.layout().entries().len()).any(|one| self.file(one).is_some_and(|(path, _)| path == left));
+        let is_of_set = || (0..self.layout().entries().len()).any(|one| self.may_lie_at(one, &left));
         if root.is_file(&left).unwrap_or(false) && !is_of_set() {
             // If it cannot be removed, it does no harm.
             let _ = root.remove_file(&left);
         }
     }
+}
+
+/// What is asked of a file is asked of padding.
+pub(super) fn no_file() -> Error {
+    Error::bad_request("padding is no file")
 }

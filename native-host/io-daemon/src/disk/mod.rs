@@ -19,12 +19,14 @@ pub mod layout;
 pub mod locks;
 mod marker;
 mod moves;
+mod names;
 mod own_copy;
 pub mod path;
 mod places;
 mod prepare;
 mod record;
 mod reserved;
+pub mod rivals;
 pub mod root;
 pub mod set;
 mod stored;
@@ -298,7 +300,7 @@ impl Disk {
         let reserve = move || loop {
             let Err(Held { file, by }) = set.reserve(&files)? else { return Ok(()) };
             if !disk.forget_abandoned(by, &set, is_again) {
-                let path = set.file(file).map_or(String::new(), |(path, _)| path.as_str().to_owned());
+                let path = set.file(file)?.map_or(String::new(), |(path, _)| path.as_str().to_owned());
                 return Err(Error::WriterConflict { path, holder: disk.holder(by, &set) });
             }
         };

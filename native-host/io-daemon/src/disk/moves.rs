@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io;
 
+use super::claim::no_file;
 use super::facts::Identity;
 use super::path::FilePath;
 use super::root::{is_absent, is_no_file};
@@ -21,7 +22,9 @@ impl FileSet {
         let _here = self.enter()?;
         let blame = |error: io::Error| fault::of(to.as_str(), &error);
         let exists = || Err(Error::FileExists { path: to.as_str().to_owned() });
-        let (from, _) = self.file(file).ok_or_else(|| Error::bad_request("padding is no file"))?;
+        let shared = self.record(file);
+        let mut record = lock(&shared);
+        let (from, _) = self.file(file)?.ok_or_else(no_file)?;
         self.check_reserved(file, &from)?;
         if *to == from {
             return Ok(());
@@ -29,30 +32,32 @@ impl FileSet {
         if self.places.is_aside(to) {
             return Err(Error::bad_request("the path lies in the folder for files set aside"));
         }
-        let is_taken = |other: usize| other != file && self.file(other).is_some_and(|(path, _)| path == *to);
+        let is_taken = |other: usize| other != file && self.may_lie_at(other, to);
         if (0..self.layout().entries().len()).any(is_taken) {
             return exists();
         }
-        let shared = self.record(file);
-        let mut record = lock(&shared);
         let root = &self.registration().root;
         let places = Locator::new(root).find(to).map_err(blame)?;
         let new = self.writers.reserve(self.serial(), &[(file, places)]).map_err(|_| Error::WriterConflict {
             path: to.as_str().to_owned(),
             holder: "another torrent".to_owned(),
         })?;
-        let lock_path = |path: &FilePath| {
-            let paths: Vec<_> = new.iter().map(|file| (*file, path.clone())).collect();
+        let lock_paths = |paths: &[FilePath]| {
+            if new.is_empty() {
+                return Ok(());
+            }
+            let paths: Vec<_> = paths.iter().map(|path| (file, path.clone())).collect();
             self.writers.keep_others_out(self.serial(), root, &paths)
         };
-        if let Err(held) = lock_path(to) {
-            self.keep_reserved(file, &from);
+        let before = self.paths_of(file);
+        if let Err(held) = lock_paths(std::slice::from_ref(to)) {
+            self.keep_reserved(file, &before);
             return Err(held);
         }
         // Where it stays after all, and nobody came in between but by chance.
         let stay = || {
-            self.keep_reserved(file, &from);
-            let _ = lock_path(&from);
+            self.keep_reserved(file, &before);
+            let _ = lock_paths(&before);
         };
         let moved = self.with_room(|| self.places.rename(file, &from, to));
         match moved {
@@ -77,18 +82,20 @@ impl FileSet {
             }
         }
         self.move_to(file, to.clone());
-        self.keep_reserved(file, to);
+        self.keep_reserved(file, std::slice::from_ref(to));
         Ok(())
     }
 
-    /// Keeps one of two paths of a file reserved.
-    fn keep_reserved(&self, file: usize, path: &FilePath) {
-        if let Ok(places) = Locator::new(&self.registration().root).find(path)
+    /// Keeps no other paths of a file reserved.
+    fn keep_reserved(&self, file: usize, paths: &[FilePath]) {
+        let mut locator = Locator::new(&self.registration().root);
+        let places: io::Result<Vec<_>> = paths.iter().map(|path| Ok((file, locator.find(path)?))).collect();
+        if let Ok(places) = places
             // It may be known by the folder that was made for it only now. Who reaches that in another way, and was faster, is
             // found when the file is claimed.
-            && self.writers.reserve(self.serial(), &[(file, places.clone())]).is_ok()
+            && self.writers.reserve(self.serial(), &places).is_ok()
         {
-            self.writers.keep(self.serial(), file, &places);
+            self.writers.keep(self.serial(), &places);
         }
     }
 
@@ -100,7 +107,10 @@ impl FileSet {
     pub(crate) fn remove(&self, files: &[usize]) -> Result<()> {
         let _here = self.enter()?;
         let _turn = lock(&self.preparing);
-        let paths: Vec<_> = files.iter().filter_map(|file| self.file(*file).map(|(path, _)| (*file, path))).collect();
+        let mut paths = Vec::with_capacity(files.len());
+        for &file in files {
+            paths.extend(self.file(file)?.map(|(path, _)| (file, path)));
+        }
         for (file, path) in &paths {
             self.check_reserved(*file, path)?;
         }
@@ -117,13 +127,13 @@ impl FileSet {
             }
             record.dirty = false;
             self.clean(path);
-            let removed = match root.remove_file(path) {
+            let removed = match self.places.names.at(*file, path, |path| root.remove_file(path)) {
                 // What is no file is not ours.
                 Err(error) if is_absent(&error) || is_no_file(&error) => Ok(()),
-                removed => removed,
+                removed => removed.map(drop),
             };
-            let lies_aside = self.with_room(|| finder.lies_aside(path));
-            let removed_aside = lies_aside.and_then(|lies| if lies { self.places.remove(path) } else { Ok(()) });
+            let lies_aside = self.with_room(|| finder.lies_aside(*file, path));
+            let removed_aside = lies_aside.and_then(|lies| if lies { self.places.remove(*file, path) } else { Ok(()) });
             for one in [removed, removed_aside] {
                 note(&mut outcome, one.map_err(|error| fault::of(path.as_str(), &error)));
             }

@@ -1,4 +1,5 @@
-//! Where each file of a set lies: in its place, or, while nobody wants it, under the same path in a hidden folder.
+//! Where each file of a set lies: in its place, under one of its names, or, while nobody wants it, in a hidden folder, under
+//! the name that no file system takes for another file's.
 //!
 //! What is written does not end where files do, so a file that nobody wants gets bytes of its neighbours' pieces. They must
 //! not make that file: a user would find one that was not asked for, full of holes. They are set aside, and read from there
@@ -12,11 +13,13 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use super::facts::{self, Facts, Seen};
 use super::lock;
+use super::names::{Names, Put};
 use super::path::FilePath;
+use super::rivals::Rivals;
 use super::root::{Access, Made, Root, is_absent, is_no_file};
 
 /// The whereabouts of the files of one set; an index is one of its layout.
@@ -24,6 +27,7 @@ pub(crate) struct Places {
     root: Root,
     /// Where files are set aside; in a set without, every file lies in its place.
     aside: Option<FilePath>,
+    pub(crate) names: Names,
     wants: Mutex<Wants>,
 }
 
@@ -56,19 +60,20 @@ pub(crate) enum Brought {
 
 impl Places {
     /// Touches nothing.
-    pub(crate) fn new(root: Root, aside: Option<FilePath>, skipped: &[usize]) -> Self {
-        let places = Self { root, aside, wants: Mutex::default() };
+    pub(crate) fn new(root: Root, aside: Option<FilePath>, skipped: &[usize], rivals: Arc<Rivals>) -> Self {
+        let names = Names::new(root.clone(), rivals);
+        let places = Self { root, aside, names, wants: Mutex::default() };
         places.skip(skipped);
         places
     }
 
-    fn aside_of(&self, path: &FilePath) -> Option<FilePath> {
-        self.aside.as_ref().map(|folder| path.below(folder))
+    fn aside_of(&self, file: usize, path: &FilePath) -> Option<FilePath> {
+        self.aside.as_ref().map(|folder| self.names.plain_of(file, path).below(folder))
     }
 
     /// Where a file may lie besides its place, and whether it is known to.
     fn elsewhere(&self, file: usize, path: &FilePath) -> Option<(FilePath, bool)> {
-        let aside = self.aside_of(path)?;
+        let aside = self.aside_of(file, path)?;
         let wants = lock(&self.wants);
         match wants.skipped.get(&file) {
             Some(skipped) => Some((aside, *skipped == Skipped::Aside)),
@@ -102,9 +107,10 @@ impl Places {
         lock(&self.wants).is_prepared = true;
     }
 
-    /// Forgets where skipped files turned out to be, for one who knows only what is on disk now.
+    /// Forgets where files turned out to be, for one who knows only what is on disk now.
     pub(crate) fn start_anew(&self) {
         lock(&self.wants).skipped.values_mut().for_each(|skipped| *skipped = Skipped::Unused);
+        self.names.start_anew();
     }
 
     fn note_aside(&self, file: usize) {
@@ -137,37 +143,42 @@ impl Places {
             (true, _, 0) => self.root.open(&place, Access::Read).is_ok_and(|open| facts::is_hole(&open)),
             _ => false,
         };
-        Ok(Some(Facts::new(&seen, is_hole, place != *path)))
+        Ok(Some(Facts::new(&seen, is_hole, self.is_aside(&place))))
     }
 
-    /// Looks in its place and aside until something is there.
+    /// Looks in its place, under whichever name that is by now, and aside until something is there.
     fn find<T>(
         &self,
         file: usize,
         path: &FilePath,
         look: impl Fn(&FilePath) -> io::Result<Option<T>>,
     ) -> io::Result<Option<(T, FilePath)>> {
-        let Some((aside, is_aside)) = self.elsewhere(file, path) else {
-            return Ok(look(path)?.map(|found| (found, path.clone())));
+        let look_in_place = || {
+            let (found, place) = self.names.at(file, path, &look)?;
+            Ok(found.map(|found| (found, place)))
         };
-        // The place comes last as well: the file may be moved there between two looks.
-        let places: &[&FilePath] = if is_aside { &[&aside, path] } else { &[path, &aside, path] };
-        for place in places {
-            if let Some(found) = look(place)? {
-                if *place == &aside {
-                    self.note_aside(file);
-                }
-                return Ok(Some((found, (*place).clone())));
-            }
+        let Some((aside, is_aside)) = self.elsewhere(file, path) else { return look_in_place() };
+        if !is_aside && let Some(found) = look_in_place()? {
+            return Ok(Some(found));
         }
-        Ok(None)
+        if let Some(found) = look(&aside)? {
+            self.note_aside(file);
+            return Ok(Some((found, aside)));
+        }
+        // The file may be moved to its place between two looks.
+        look_in_place()
     }
 
-    /// Makes a file that was not found. `AlreadyExists` where something lies there by now.
-    pub(crate) fn make(&self, file: usize, path: &FilePath) -> io::Result<Made> {
-        match self.aside_of(path).filter(|_| self.is_skipped(file)) {
-            None => self.root.make(path),
-            Some(aside) => self.root.make(&aside).inspect(|_| self.note_aside(file)),
+    /// Makes a file that was not found at `path`. `AlreadyExists` where something lies there by now.
+    pub(crate) fn make(&self, file: usize, path: &FilePath) -> io::Result<Put<File>> {
+        let make = |path: &FilePath| self.root.make(path).map(|Made { file, folders }| (file, folders));
+        match self.aside_of(file, path).filter(|_| self.is_skipped(file)) {
+            None => self.names.put(file, path, make, |path| self.root.remove_file(path)),
+            Some(aside) => {
+                let (done, folders) = make(&aside)?;
+                self.note_aside(file);
+                Ok(Put { path: path.clone(), done, folders })
+            }
         }
     }
 
@@ -183,8 +194,8 @@ impl Places {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         let Some((_, place)) = self.look(file, from)? else { return Ok(None) };
-        let target = match self.aside_of(to) {
-            Some(aside) if place != *from => aside,
+        let target = match &self.aside {
+            Some(folder) if self.is_aside(&place) => to.below(folder),
             _ => to.clone(),
         };
         let folders = self.root.move_file(&place, &target)?;
@@ -198,13 +209,15 @@ impl Places {
     }
 
     /// Moves a file to its place if it was set aside, never over another, and takes the folders away that are empty then.
-    pub(crate) fn bring_back(&self, path: &FilePath) -> io::Result<Brought> {
-        let Some(aside) = self.aside_of(path) else { return Ok(Brought::Nothing) };
+    pub(crate) fn bring_back(&self, file: usize, path: &FilePath) -> io::Result<Brought> {
+        let Some(aside) = self.aside_of(file, path) else { return Ok(Brought::Nothing) };
         if !self.root.is_file(&aside)? {
             return Ok(Brought::Nothing);
         }
-        let brought = match self.root.move_file(&aside, path) {
-            Ok(folders) => Brought::Moved(folders),
+        let move_to = |path: &FilePath| self.root.move_file(&aside, path).map(|folders| ((), folders));
+        let move_back = |path: &FilePath| self.root.move_file(path, &aside).map(drop);
+        let brought = match self.names.put(file, path, move_to, move_back) {
+            Ok(put) => Brought::Moved(put.folders),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 // Only for a file that can stand in for it, not for a folder that lies in the way.
                 self.root.open(path, Access::Read)?;
@@ -239,8 +252,8 @@ impl Places {
     }
 
     /// Removes what was set aside of a file.
-    pub(crate) fn remove(&self, path: &FilePath) -> io::Result<()> {
-        let Some(aside) = self.aside_of(path) else { return Ok(()) };
+    pub(crate) fn remove(&self, file: usize, path: &FilePath) -> io::Result<()> {
+        let Some(aside) = self.aside_of(file, path) else { return Ok(()) };
         self.remove_aside(&aside)?;
         self.remove_empty(&aside);
         Ok(())
@@ -260,9 +273,10 @@ pub(crate) struct Finder<'a> {
 }
 
 impl Finder<'_> {
-    /// Whether the file lies aside.
-    pub(crate) fn lies_aside(&mut self, path: &FilePath) -> io::Result<bool> {
-        let Places { root, aside: Some(folder), .. } = self.places else { return Ok(false) };
+    /// Whether the file lies aside that may lie at `path`.
+    pub(crate) fn lies_aside(&mut self, file: usize, path: &FilePath) -> io::Result<bool> {
+        let Places { root, aside: Some(folder), names, .. } = self.places else { return Ok(false) };
+        let path = &names.plain_of(file, path);
         let there = if let Some(known) = self.tops.get(path.top()) {
             *known
         } else {
@@ -287,7 +301,7 @@ mod tests {
     }
 
     fn places(aside: Option<FilePath>, skipped: &[usize]) -> Places {
-        Places::new(Root::from(PathBuf::from("/nowhere")), aside, skipped)
+        Places::new(Root::from(PathBuf::from("/nowhere")), aside, skipped, Arc::default())
     }
 
     #[test]

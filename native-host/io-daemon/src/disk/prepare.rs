@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 
 use super::fault;
-use super::path::FilePath;
 use super::places::Brought;
 use super::set::{FileSet, note};
 use super::{lock, places};
@@ -25,9 +24,8 @@ impl FileSet {
         let mut finder = self.places.finder();
         for file in 0..self.layout().entries().len() {
             self.check_revoked()?;
-            let Some((path, _)) = self.file(file) else { continue };
             if !skipped.contains(&file) {
-                note(&mut outcome, self.provide(file, &path, &mut finder));
+                note(&mut outcome, self.provide(file, &mut finder));
             }
         }
         if outcome.is_ok() {
@@ -36,21 +34,26 @@ impl FileSet {
         outcome
     }
 
-    fn provide(&self, file: usize, path: &FilePath, finder: &mut places::Finder<'_>) -> Result<()> {
-        let lies_aside = self.with_room(|| finder.lies_aside(path));
-        if self.places.is_skipped(file) || lies_aside.map_err(|error| fault::of(path.as_str(), &error))? {
-            self.bring_back(file, path)?;
+    fn provide(&self, file: usize, finder: &mut places::Finder<'_>) -> Result<()> {
+        let Some(registered) = &self.layout().entries()[file].path else { return Ok(()) };
+        let lies_aside = self.with_room(|| finder.lies_aside(file, registered));
+        if self.places.is_skipped(file) || lies_aside.map_err(|error| fault::of(registered.as_str(), &error))? {
+            self.bring_back(file)?;
         }
         Ok(())
     }
 
     /// Brings a file to its place while nobody writes it. Who reads it meanwhile finds it here or there.
-    fn bring_back(&self, file: usize, path: &FilePath) -> Result<()> {
+    fn bring_back(&self, file: usize) -> Result<()> {
         let shared = self.record(file);
         let mut record = lock(&shared);
+        let Some((path, _)) = self.file(file)? else { return Ok(()) };
         // As it is until it is moved, also if an earlier registration set it aside.
         self.places.skip(&[file]);
-        match self.with_room(|| self.places.bring_back(path)).map_err(|error| fault::of(path.as_str(), &error))? {
+        match self
+            .with_room(|| self.places.bring_back(file, &path))
+            .map_err(|error| fault::of(path.as_str(), &error))?
+        {
             Brought::Nothing => {}
             Brought::Moved(folders) => {
                 lock(&self.folders).extend(folders);
@@ -76,7 +79,9 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::thread;
 
-    use crate::disk::set::tests::{make_all, set_of};
+    use crate::disk::path::FilePath;
+    use crate::disk::rivals::Claimant;
+    use crate::disk::set::tests::{make_all, set_of, set_with_rivals};
 
     const LENGTH: usize = 4;
 
@@ -89,21 +94,18 @@ mod tests {
         set
     }
 
-    #[test]
-    fn files_are_read_and_written_while_they_are_moved() {
-        let directory = tempfile::tempdir().unwrap();
-        let names: Vec<_> = (0..150).map(|index| format!("t/{}/{index}", index % 5)).collect();
-        let set = set_of(directory.path(), &names);
-        let bytes: Vec<_> = (0..names.len() * LENGTH).map(|at| (at % 251) as u8).collect();
-        set.prepare(&(0..names.len()).collect::<Vec<_>>()).unwrap();
-        make_all(&set);
+    /// Moves all files of a set to their places while others read and write them; gives what they hold.
+    fn move_while_used(set: &FileSet) -> Vec<u8> {
+        let count = set.layout().entries().len();
+        let bytes: Vec<_> = (0..count * LENGTH).map(|at| (at % 251) as u8).collect();
+        set.prepare(&(0..count).collect::<Vec<_>>()).unwrap();
+        make_all(set);
         set.write(0, &bytes).unwrap();
-        assert!(!directory.path().join("t").exists());
         let done = AtomicBool::new(false);
 
         thread::scope(|scope| {
             for user in 0..2 {
-                let (set, bytes, done) = (&set, &bytes, &done);
+                let (bytes, done) = (&bytes, &done);
                 scope.spawn(move || {
                     // From the last file on, to meet the one who moves them.
                     for at in (0..bytes.len()).step_by(LENGTH).rev().cycle() {
@@ -123,11 +125,44 @@ mod tests {
             done.store(true, Ordering::Relaxed);
             assert_eq!(prepared, Ok(()));
         });
+        bytes
+    }
 
+    fn check_files(directory: &Path, names: &[String], bytes: &[u8]) {
         for (name, expected) in names.iter().zip(bytes.chunks(LENGTH)) {
-            assert_eq!(std::fs::read(directory.path().join(name)).unwrap(), expected);
+            assert_eq!(std::fs::read(directory.join(name)).unwrap(), expected, "{name}");
         }
-        assert!(!directory.path().join("hidden/parts").exists());
+        assert!(!directory.join("hidden/parts").exists());
+    }
+
+    #[test]
+    fn files_are_read_and_written_while_they_are_moved() {
+        let directory = tempfile::tempdir().unwrap();
+        let names: Vec<_> = (0..150).map(|index| format!("t/{}/{index}", index % 5)).collect();
+        let set = set_of(directory.path(), &names);
+
+        let bytes = move_while_used(&set);
+
+        check_files(directory.path(), &names, &bytes);
+    }
+
+    #[test]
+    fn files_are_read_and_written_while_their_names_are_tried_out() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("t")).unwrap();
+        // As where the file system takes the own name of every other file for that of the next.
+        std::os::unix::fs::symlink("t", directory.path().join("l")).unwrap();
+        let names: Vec<_> = (0..75).flat_map(|index| [format!("t/{index}.1"), format!("t/{index}")]).collect();
+        let own = |index: usize| FilePath::new(&["l".to_owned(), index.to_string()]).ok();
+        let group = |index: usize| {
+            let rival = Claimant::File { index: 2 * index + 1, own: None, original: None };
+            vec![rival, Claimant::File { index: 2 * index, own: own(index), original: None }]
+        };
+        let set = set_with_rivals(directory.path(), &names, (0..75).map(group).collect());
+
+        let bytes = move_while_used(&set);
+
+        check_files(directory.path(), &names, &bytes);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 use thiserror::Error;
 
 use super::facts::{Identity, Seen};
@@ -184,13 +185,32 @@ impl Root {
     fn make_folders(&self, path: &FilePath, changed: &mut Vec<PathBuf>) -> io::Result<Dir> {
         let directory = self.directory()?;
         for folder in path.folders() {
-            match directory.create_dir(folder) {
-                Ok(()) => changed.push(parent(folder)),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
-            }
+            create_folder(&directory, folder, changed)?;
         }
         Ok(directory)
+    }
+
+    /// Makes a folder and all above it where they are missing, and tells which got an entry. Whatever has its name stays.
+    pub(crate) fn make_folder(&self, folder: &FilePath) -> io::Result<Vec<PathBuf>> {
+        let mut changed = Vec::new();
+        let directory = self.make_folders(folder, &mut changed)?;
+        create_folder(&directory, folder.as_path(), &mut changed)?;
+        Ok(changed)
+    }
+
+    /// Whether the folder of a path lists exactly its name.
+    pub(crate) fn lists(&self, path: &FilePath) -> io::Result<bool> {
+        let directory = self.directory()?;
+        let entries = match path.folders().next_back() {
+            Some(folder) => directory.read_dir(folder)?,
+            None => directory.entries()?,
+        };
+        for entry in entries {
+            if entry?.file_name() == path.name() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Whether a regular file, and no link to one, lies there.
@@ -269,7 +289,6 @@ pub(super) fn move_to_free(directory: &Dir, from: &Path, to: &Path) -> io::Resul
 #[cfg(target_os = "linux")]
 fn rename_exclusively(directory: &Dir, from: &Path, to: &Path) -> io::Result<bool> {
     use rustix::fs::{RenameFlags, renameat_with};
-    use rustix::io::Errno;
 
     // Each in its own folder, which was reached without leaving the root.
     let folder_of =
@@ -293,6 +312,26 @@ fn rename_to_free(directory: &Dir, from: &Path, to: &Path) -> io::Result<()> {
         Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
         Err(_) => directory.rename(from, directory, to),
     }
+}
+
+fn create_folder(directory: &Dir, folder: &Path, changed: &mut Vec<PathBuf>) -> io::Result<()> {
+    match directory.create_dir(folder) {
+        Ok(()) => changed.push(parent(folder)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+/// Whether something failed for want of descriptors.
+pub(crate) fn is_exhausted(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
+}
+
+/// Whether a name was refused for the characters in it: FAT and NTFS have no `:` or `?` (EINVAL), others take no name that
+/// is not in their encoding (EILSEQ).
+pub(crate) fn is_unnameable(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::INVAL | Errno::ILSEQ))
 }
 
 /// Whether nothing lies at a path: there may even be a file where its folder should be.
@@ -321,7 +360,7 @@ fn open(directory: &Dir, path: &FilePath, access: Access, create: bool) -> io::R
 
 /// What is wrong with something that lies where a file should.
 fn not_a_file(is_folder: bool) -> io::Error {
-    if is_folder { rustix::io::Errno::ISDIR.into() } else { io::ErrorKind::InvalidInput.into() }
+    if is_folder { Errno::ISDIR.into() } else { io::ErrorKind::InvalidInput.into() }
 }
 
 #[cfg(test)]

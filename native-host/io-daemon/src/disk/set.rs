@@ -20,7 +20,8 @@ use super::layout::{Entry, Layout};
 use super::path::FilePath;
 use super::places::Places;
 use super::record::Record;
-use super::root::{Access, Root};
+use super::rivals::Rivals;
+use super::root::{Access, Root, is_exhausted};
 use super::writers::Writers;
 use super::{Outcome, lock};
 use crate::error::{Error, Result};
@@ -32,6 +33,7 @@ pub struct Registration {
     pub(crate) root: Root,
     pub(crate) layout: Layout,
     pub(crate) allocate: bool,
+    rivals: Arc<Rivals>,
     aside: Option<FilePath>,
     pub(crate) client: Client,
 }
@@ -56,7 +58,8 @@ impl Registration {
     /// Files laid out below the root of that name. `allocate` reserves a file's whole length at its first write.
     #[must_use]
     pub fn new(root_name: String, root: impl Into<Root>, layout: Layout, allocate: bool) -> Self {
-        Self { root_name, root: root.into(), layout, allocate, aside: None, client: Client::default() }
+        let (root, rivals) = (root.into(), Arc::default());
+        Self { root_name, root, layout, allocate, rivals, aside: None, client: Client::default() }
     }
 
     /// The same on behalf of a client.
@@ -66,13 +69,21 @@ impl Registration {
         self
     }
 
-    /// The same with a folder below the root in which files are set aside that nobody wants.
+    /// The same with what else its files may be named.
+    #[must_use]
+    pub fn with_rivals(mut self, rivals: Rivals) -> Self {
+        self.rivals = Arc::new(rivals);
+        self
+    }
+
+    /// The same, with its rivals, with a folder below the root in which files are set aside that nobody wants.
     ///
     /// # Errors
-    /// One sentence where a file of the set lies in that folder: it might be where another one is set aside.
+    /// One sentence where a file of the set may lie in that folder: it might be where another one is set aside.
     pub fn with_aside(mut self, folder: FilePath) -> std::result::Result<Self, String> {
-        let mut paths = self.layout.entries().iter().filter_map(|entry| entry.path.as_ref());
-        if let Some(path) = paths.find(|path| path.is_in(&folder)) {
+        let registered = self.layout.entries().iter().filter_map(|entry| entry.path.as_ref());
+        let inside = registered.chain(self.rivals.paths()).find(|path| path.is_in(&folder));
+        if let Some(path) = inside {
             return Err(format!("the path {:?} lies in the folder for files set aside", path.as_str()));
         }
         self.aside = Some(folder);
@@ -87,8 +98,6 @@ pub struct FileSet {
     handles: Arc<Handles>,
     pub(super) writers: Arc<Writers>,
     pub(super) places: Places,
-    /// Of files that were renamed.
-    paths: RwLock<HashMap<usize, FilePath>>,
     records: Mutex<HashMap<usize, Arc<Mutex<Record>>>>,
     /// Folders that got new entries since the last flush, as `Root::make` tells them.
     pub(super) folders: Mutex<BTreeSet<PathBuf>>,
@@ -127,11 +136,15 @@ impl FileSet {
     ) -> Self {
         Self {
             serial,
-            places: Places::new(registration.root.clone(), registration.aside.clone(), skipped),
+            places: Places::new(
+                registration.root.clone(),
+                registration.aside.clone(),
+                skipped,
+                Arc::clone(&registration.rivals),
+            ),
             registration,
             handles,
             writers,
-            paths: RwLock::default(),
             records: Mutex::default(),
             folders: Mutex::default(),
             preparing: Mutex::default(),
@@ -226,18 +239,33 @@ impl FileSet {
         lock(&self.records).get(&file).cloned()
     }
 
-    /// A file with a place on disk; `None` for padding.
-    pub(crate) fn file(&self, index: usize) -> Option<(FilePath, &Entry)> {
+    /// A file and its path on this disk; `None` for padding.
+    ///
+    /// # Errors
+    /// `Unavailable` and `RootGone` where its name depends on what is there, and that cannot be told.
+    pub(crate) fn file(&self, index: usize) -> Result<Option<(FilePath, &Entry)>> {
         let entry = &self.layout().entries()[index];
-        let path = entry.path.as_ref()?;
-        let renamed = self.paths.read().unwrap_or_else(PoisonError::into_inner);
-        Some((renamed.get(&index).unwrap_or(path).clone(), entry))
+        let Some(registered) = &entry.path else { return Ok(None) };
+        let found = self.with_room(|| self.places.names.find(index, registered));
+        Ok(Some((found.map_err(|error| fault::of(registered.as_str(), &error))?, entry)))
+    }
+
+    /// All paths that a file may have; none for padding.
+    pub(super) fn paths_of(&self, index: usize) -> Vec<FilePath> {
+        let registered = self.layout().entries()[index].path.as_ref();
+        registered.map_or_else(Vec::new, |registered| self.places.names.all(index, registered))
+    }
+
+    /// Whether a path may be one of a file.
+    pub(super) fn may_lie_at(&self, index: usize, path: &FilePath) -> bool {
+        let registered = self.layout().entries()[index].path.as_ref();
+        registered.is_some_and(|registered| self.places.names.may_be(index, registered, path))
     }
 
     /// From now on the file has another path.
     pub(super) fn move_to(&self, file: usize, path: FilePath) {
         self.close(file);
-        self.paths.write().unwrap_or_else(PoisonError::into_inner).insert(file, path);
+        self.places.names.rename(file, path);
     }
 
     /// What lies where the file does, and the path of that.
@@ -248,18 +276,18 @@ impl FileSet {
     /// The report of a file; `None` if no file exists, and for padding.
     pub(crate) fn facts(&self, file: usize) -> Result<Option<Facts>> {
         let _here = self.enter()?;
-        let Some((path, _)) = self.file(file) else { return Ok(None) };
+        let Some((path, _)) = self.file(file)? else { return Ok(None) };
         self.with_room(|| self.places.facts(file, &path)).map_err(|error| fault::of(path.as_str(), &error))
     }
 
     /// Opens, and once more with all kept files closed where too many are open.
     pub(super) fn with_room<T>(&self, mut open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-        open().or_else(|error| match Errno::from_io_error(&error) {
-            Some(Errno::MFILE | Errno::NFILE) => {
-                self.handles.close(|_| true);
-                open()
+        open().or_else(|error| {
+            if !is_exhausted(&error) {
+                return Err(error);
             }
-            _ => Err(error),
+            self.handles.close(|_| true);
+            open()
         })
     }
 
@@ -320,7 +348,7 @@ impl FileSet {
         let _here = self.enter()?;
         let range = begin..begin + bytes.len() as u64;
         for span in self.layout().spans(range.clone()) {
-            let Some((path, _)) = self.file(span.file) else { continue };
+            let Some((path, _)) = self.file(span.file)? else { continue };
             match self.known_record(span.file) {
                 Some(shared) => lock(&shared).check_claimed(path.as_str())?,
                 None => return Err(Error::NotClaimed { path: path.as_str().to_owned() }),
@@ -336,12 +364,13 @@ impl FileSet {
     }
 
     fn write_part(&self, file: usize, offset: u64, bytes: &[u8]) -> Result<()> {
-        let Some((path, entry)) = self.file(file) else { return Ok(()) };
-        let blame = |error: &io::Error| fault::of(path.as_str(), error);
-        let shared = self.record(file);
-        // Held for the write as well: the system writes one part of a file at a time, and a second thread would only spin
-        // until the first is done.
+        // Of a file that was claimed. Held for the write as well: the system writes one part of a file at a time, and a second
+        // thread would only spin until the first is done.
+        let Some(shared) = self.known_record(file) else { return Ok(()) };
         let mut record = lock(&shared);
+        // Where it lies by now: it may have been moved in between.
+        let Some((path, entry)) = self.file(file)? else { return Ok(()) };
+        let blame = |error: &io::Error| fault::of(path.as_str(), error);
         let open = self.open_claimed(file, &path, &mut record)?;
         // Nobody wants all of a file that is set aside.
         if self.registration.allocate && !record.allocated && !self.places.is_skipped(file) {
@@ -388,7 +417,7 @@ impl FileSet {
         let lost = self.sync_folders();
         let outcomes = files.iter().zip(synced).map(|(&file, synced)| {
             synced?;
-            let Some((path, _)) = self.file(file) else { return Ok(None) };
+            let Some((path, _)) = self.file(file)? else { return Ok(None) };
             let folders = self.places.folders(file, &path);
             let is_in = |folder: &Path| folder.as_os_str().is_empty() || folders.iter().any(|one| one == folder);
             if let Some((_, error)) = lost.iter().find(|(folder, _)| is_in(folder)) {
@@ -420,14 +449,17 @@ impl FileSet {
 
     /// Syncs a file that was written, or of which nobody knows whether an earlier set wrote it.
     fn sync(&self, file: usize) -> Result<()> {
-        let Some((path, _)) = self.file(file) else { return Ok(()) };
-        let blame = |error: io::Error| match error.kind() {
-            io::ErrorKind::NotFound => Error::NotStored { path: path.as_str().to_owned() },
-            _ => fault::of(path.as_str(), &error),
-        };
+        if self.layout().entries()[file].path.is_none() {
+            return Ok(());
+        }
         let shared = self.record(file);
-        let open = {
+        let (open, path) = {
             let mut record = lock(&shared);
+            let Some((path, _)) = self.file(file)? else { return Ok(()) };
+            let blame = |error: io::Error| match error.kind() {
+                io::ErrorKind::NotFound => Error::NotStored { path: path.as_str().to_owned() },
+                _ => fault::of(path.as_str(), &error),
+            };
             if record.is_claimed() || record.has_ended() {
                 self.check_there(file, &path, &mut record)?;
             }
@@ -440,7 +472,7 @@ impl FileSet {
                 folders.insert(PathBuf::new());
                 folders.extend(self.places.folders(file, &path));
             }
-            open
+            (open, path)
         };
         // Not under the lock: a sync takes long, and writes of the file go on meanwhile.
         open.sync_data().map_err(|error| {
@@ -489,17 +521,29 @@ fn reserve_room(file: &File, length: u64) -> io::Result<()> {
 pub(super) mod tests {
     use super::*;
     use crate::disk::claim::{Claim, How};
+    use crate::disk::rivals::Claimant;
 
     /// A set of files of four bytes, with a folder for skipped ones and one handle for all of them.
     pub(in crate::disk) fn set_of(directory: &Path, names: &[impl AsRef<str>]) -> FileSet {
+        set_with_rivals(directory, names, Vec::new())
+    }
+
+    /// The same with groups of rivals.
+    pub(in crate::disk) fn set_with_rivals(
+        directory: &Path,
+        names: &[impl AsRef<str>],
+        groups: Vec<Vec<Claimant>>,
+    ) -> FileSet {
         let files = names.iter().map(|name| {
             let components: Vec<_> = name.as_ref().split('/').collect();
             (Some(FilePath::new(&components).unwrap()), 4)
         });
-        let registration =
-            Registration::new("root".to_owned(), directory.to_owned(), Layout::new(files).unwrap(), false)
-                .with_aside(FilePath::new(&["hidden", "parts"]).unwrap())
-                .unwrap();
+        let layout = Layout::new(files).unwrap();
+        let rivals = Rivals::new(&layout, groups).unwrap();
+        let registration = Registration::new("root".to_owned(), directory.to_owned(), layout, false)
+            .with_rivals(rivals)
+            .with_aside(FilePath::new(&["hidden", "parts"]).unwrap())
+            .unwrap();
         FileSet::new(1, registration, &[], Arc::new(Handles::new(1)), Arc::default())
     }
 

@@ -24,7 +24,7 @@ impl FileSet {
     pub(crate) fn check_stored(&self, range: Range<u64>) -> Result<()> {
         let _here = self.enter()?;
         for span in self.layout().spans(range) {
-            if let Some((path, _)) = self.file(span.file) {
+            if let Some((path, _)) = self.file(span.file)? {
                 self.open_stored(&span, &path)?;
             }
         }
@@ -40,7 +40,7 @@ impl FileSet {
         for span in self.layout().spans(range) {
             let start = into.len();
             into.resize(start + span.length as usize, 0);
-            if let Some((path, _)) = self.file(span.file) {
+            if let Some((path, _)) = self.file(span.file)? {
                 let file = self.open_stored(&span, &path)?;
                 read_exact(&file, &path, span.offset, &mut into[start..])?;
             }
@@ -66,7 +66,7 @@ impl FileSet {
         let _here = self.enter()?;
         let mut hasher = Hasher::new(algorithm);
         for span in self.layout().spans(range) {
-            let Some((path, _)) = self.file(span.file) else {
+            let Some((path, _)) = self.file(span.file)? else {
                 hash_zeros(&mut hasher, span.length);
                 continue;
             };

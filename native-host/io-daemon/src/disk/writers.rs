@@ -122,7 +122,8 @@ pub(crate) struct Held {
 }
 
 impl Writers {
-    /// Makes a set the only writer of files in this process: all of them, or none. Tells which it was not before.
+    /// Makes a set the only writer of files in this process: all of them, or none. A file that has several paths is there once
+    /// for each, one after the other. Tells which files have a path by which they were not known before.
     pub(crate) fn reserve(&self, set: u64, files: &[(usize, Places)]) -> Result<Vec<usize>, Held> {
         let mut table = lock(&self.table);
         for (file, places) in files {
@@ -136,7 +137,7 @@ impl Writers {
         let mut new = Vec::new();
         for (file, places) in files {
             let own = own.entry(*file).or_default();
-            if !places.0.iter().any(|place| own.contains(place)) {
+            if !places.0.iter().any(|place| own.contains(place)) && new.last() != Some(file) {
                 new.push(*file);
             }
             // The outermost outlasts the folders in between, the innermost is what others reach by another way.
@@ -175,12 +176,13 @@ impl Writers {
         Ok(())
     }
 
-    /// Lets others write to a file's other paths.
-    pub(crate) fn keep(&self, set: u64, file: usize, places: &Places) {
+    /// Lets others write to the other paths of a file, which has these.
+    pub(crate) fn keep(&self, set: u64, paths: &[(usize, Places)]) {
         let mut table = lock(&self.table);
         let Table { holders, held } = &mut *table;
-        let Some(own) = held.get_mut(&set).and_then(|files| files.get_mut(&file)) else { return };
-        for place in own.extract_if(.., |place| !places.0.contains(place)) {
+        let Some(file) = paths.first().map(|(file, _)| file) else { return };
+        let Some(own) = held.get_mut(&set).and_then(|files| files.get_mut(file)) else { return };
+        for place in own.extract_if(.., |place| !paths.iter().any(|(_, places)| places.0.contains(place))) {
             leave(holders, place);
         }
     }

@@ -21,30 +21,97 @@ impl<T, const MAX: usize> Default for AtMost<T, MAX> {
 
 impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for AtMost<T, MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct List<T, const MAX: usize>(Vec<T>);
+        let mut entries = Vec::new();
+        More::<T, MAX>(&mut entries).deserialize(deserializer)?;
+        Ok(Self(entries))
+    }
+}
 
-        impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for List<T, MAX> {
-            type Value = Vec<T>;
+/// Lists that have at most `MAX` entries together, and are at most `MAX` lists.
+pub(super) struct Grouped<T, const MAX: usize> {
+    entries: Vec<T>,
+    /// Where each list ends in them.
+    ends: Vec<usize>,
+}
+
+impl<T, const MAX: usize> Grouped<T, MAX> {
+    /// The lists, none of which is empty, with what `f` makes of their entries.
+    pub(super) fn try_map<U, E>(self, f: impl Fn(T) -> Result<U, E>) -> Result<Vec<Vec<U>>, E> {
+        let mut entries = self.entries.into_iter();
+        let mut begin = 0;
+        let mut groups = Vec::with_capacity(self.ends.len());
+        for end in self.ends {
+            let group: Vec<_> = entries.by_ref().take(end - begin).map(&f).collect::<Result<_, _>>()?;
+            begin = end;
+            if !group.is_empty() {
+                groups.push(group);
+            }
+        }
+        Ok(groups)
+    }
+}
+
+impl<T, const MAX: usize> Default for Grouped<T, MAX> {
+    fn default() -> Self {
+        Self { entries: Vec::new(), ends: Vec::new() }
+    }
+}
+
+impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for Grouped<T, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Lists<T, const MAX: usize>(Grouped<T, MAX>);
+
+        impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for Lists<T, MAX> {
+            type Value = Grouped<T, MAX>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "a list of at most {MAX} entries")
+                write!(f, "lists of at most {MAX} entries together")
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(mut self, mut entries: A) -> Result<Vec<T>, A::Error> {
-                while self.0.len() < MAX {
-                    match entries.next_element()? {
-                        Some(entry) => self.0.push(entry),
-                        None => return Ok(self.0),
+            fn visit_seq<A: SeqAccess<'de>>(mut self, mut lists: A) -> Result<Self::Value, A::Error> {
+                while lists.next_element_seed(More::<T, MAX>(&mut self.0.entries))?.is_some() {
+                    if self.0.ends.len() == MAX {
+                        return Err(A::Error::custom(format_args!("there are more than {MAX} lists")));
                     }
+                    self.0.ends.push(self.0.entries.len());
                 }
-                match entries.next_element::<IgnoredAny>()? {
-                    Some(_) => Err(A::Error::custom(format_args!("a list has more than {MAX} entries"))),
-                    None => Ok(self.0),
-                }
+                Ok(self.0)
             }
         }
 
-        deserializer.deserialize_seq(List::<T, MAX>(Vec::new())).map(Self)
+        deserializer.deserialize_seq(Lists(Self::default()))
+    }
+}
+
+/// A list that is added to another one, until that has `MAX` entries.
+struct More<'a, T, const MAX: usize>(&'a mut Vec<T>);
+
+impl<'de, T: Deserialize<'de>, const MAX: usize> DeserializeSeed<'de> for More<'_, T, MAX> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for More<'_, T, MAX> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a list of at most {MAX} entries")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
+        while self.0.len() < MAX {
+            match entries.next_element()? {
+                Some(entry) => self.0.push(entry),
+                None => return Ok(()),
+            }
+        }
+        match entries.next_element::<IgnoredAny>()? {
+            Some(_) => Err(A::Error::custom(format_args!("a list has more than {MAX} entries"))),
+            None => Ok(()),
+        }
     }
 }
 
@@ -114,6 +181,18 @@ mod tests {
         assert!(parse("[1,2,3,4]").unwrap_err().to_string().contains("more than 3 entries"));
         assert!(parse("[1,2,3,\"x\"]").is_err());
         assert!(parse("[1,2,3").is_err());
+    }
+
+    #[test]
+    fn lists_share_one_limit_and_are_not_more_than_that() {
+        let parse =
+            |text: &str| serde_json::from_str::<Grouped<u8, 3>>(text).map(|lists| lists.try_map(Ok::<_, ()>).unwrap());
+
+        assert_eq!(parse("[]").unwrap(), [[0; 0]; 0]);
+        assert_eq!(parse("[[1,2],[],[3]]").unwrap(), [vec![1, 2], vec![3]]);
+        for wrong in ["[[1,2],[3,4]]", "[[1,2,3],[4]]", "[[],[],[],[]]", "[1]", "[[1],[2,\"x\"]]", "[[1]"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

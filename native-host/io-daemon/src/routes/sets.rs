@@ -12,15 +12,16 @@ use axum::routing::{post, put};
 use serde::Deserialize;
 
 use super::body;
-use super::bounded::{AtMost, PathBody};
+use super::bounded::{AtMost, Grouped, PathBody};
 use crate::disk::Registered;
 use crate::disk::layout::{Layout, MAX_FILES};
+use crate::disk::rivals::{Claimant, Rivals};
 use crate::disk::set::{Client, Registration};
 use crate::error::{Error, Result};
 use crate::state::AppState;
 
-/// Enough for a million files with usual names, of which some are skipped.
-const MAX_REGISTRATION_BYTES: u64 = 64 * 1024 * 1024;
+/// Enough for a million files with usual names, or for half of them with two names each.
+const MAX_REGISTRATION_BYTES: u64 = 128 * 1024 * 1024;
 
 /// Enough for the indices of a million files.
 pub(super) const MAX_INDICES_BYTES: u64 = 16 * 1024 * 1024;
@@ -53,6 +54,9 @@ struct SetBody {
     files: AtMost<FileBody, MAX_FILES>,
     #[serde(default)]
     allocate: bool,
+    /// Which files may have another name than their path, and what some file systems take for each other.
+    #[serde(default)]
+    rivals: Grouped<ClaimantBody, MAX_FILES>,
     /// Where skipped files are set aside; without it they lie in their places.
     #[serde(default)]
     aside: Option<PathBody>,
@@ -74,6 +78,36 @@ struct FileBody {
     padding: bool,
 }
 
+/// A file by its index, with its other names, or a folder.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClaimantBody {
+    #[serde(default)]
+    file: Option<usize>,
+    #[serde(default)]
+    own: Option<PathBody>,
+    #[serde(default)]
+    original: Option<PathBody>,
+    #[serde(default)]
+    folder: Option<PathBody>,
+}
+
+impl TryFrom<ClaimantBody> for Claimant {
+    type Error = String;
+
+    fn try_from(ClaimantBody { file, own, original, folder }: ClaimantBody) -> std::result::Result<Self, String> {
+        match (file, folder) {
+            (Some(index), None) => Ok(Self::File {
+                index,
+                own: own.map(|path| path.0).transpose()?,
+                original: original.map(|path| path.0).transpose()?,
+            }),
+            (None, Some(folder)) if own.is_none() && original.is_none() => Ok(Self::Folder(folder.0?)),
+            _ => Err("a rival is a file or a folder".to_owned()),
+        }
+    }
+}
+
 /// 201 where the set is new, 204 where it is the same again, of which nothing is reserved or claimed then, and those files are
 /// skipped that were; 403 `refused` where a path leads to piecewise's own folder, 404 `unknown_root`, 409 `set_conflict`, 413
 /// `too_large`, 503 `busy` where there are too many, or `root_gone`. Touches no file.
@@ -86,8 +120,14 @@ async fn register(SetId(id): SetId, State(state): State<AppState>, body: Body) -
         if [&set.torrent, &set.owner].into_iter().flatten().any(|name| name.len() > MAX_ID_LENGTH) {
             return Err(Error::bad_request("a torrent and an owner are named with at most 64 bytes"));
         }
+        let rivals = set.rivals.try_map(Claimant::try_from).and_then(|groups| Rivals::new(&layout, groups));
+        let rivals = rivals.map_err(Error::BadRequest)?;
+        for path in rivals.paths() {
+            path.check_reserved()?;
+        }
         let client = Client { torrent: set.torrent, owner: set.owner };
-        let mut registration = Registration::new(set.root, root, layout, set.allocate).with_client(client);
+        let registration = Registration::new(set.root, root, layout, set.allocate);
+        let mut registration = registration.with_client(client).with_rivals(rivals);
         if let Some(PathBody(folder)) = set.aside {
             let folder = folder.map_err(Error::BadRequest)?;
             folder.check_reserved_aside()?;

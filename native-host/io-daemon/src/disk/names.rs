@@ -1,0 +1,453 @@
+//! Under which of its names each file of a set lies on this disk, or is to be made.
+//!
+//! Whether a file system tells two names apart is asked of the file system, as it may differ from folder to folder: a name
+//! that leads to the file or folder of a rival is not this file's. An existing file is found by any of its names, its own
+//! first. A new one gets its own name; if the file system cannot hold that, or a rival's name leads to what was just made,
+//! the one that it is registered with. From then on, or from its claim on, it has that name.
+//!
+//! `src/storage/FileNames.ts` does the same without the daemon. For a file with one name and no rival nothing here touches
+//! the disk. Everything else blocks.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use super::facts::{Identity, Seen};
+use super::lock;
+use super::path::FilePath;
+use super::rivals::{Rival, Rivals};
+use super::root::{Gone, Root, is_exhausted, is_unnameable};
+
+/// The names of the files of one set; an index is one of its layout. `registered` is the path there, which only counts for
+/// files that have neither rivals nor other names.
+pub(crate) struct Names {
+    root: Root,
+    rivals: Arc<Rivals>,
+    /// Of files that were moved to other paths.
+    renamed: RwLock<HashMap<usize, FilePath>>,
+    /// Of files that were made or claimed. Held while the disk is asked, and what it says is made use of: meanwhile no rival
+    /// is tried out.
+    settled: Mutex<HashMap<usize, FilePath>>,
+}
+
+/// A file that was put somewhere.
+pub(crate) struct Put<T> {
+    pub(crate) path: FilePath,
+    pub(crate) done: T,
+    /// The folders that got an entry, as `Root::make` tells them.
+    pub(crate) folders: Vec<PathBuf>,
+}
+
+/// What lies at a name.
+struct Found<'a> {
+    seen: Seen,
+    name: &'a FilePath,
+}
+
+/// Where a file lies, and the first of its names at which nothing does.
+#[derive(Default)]
+struct Looked<'a> {
+    existing: Option<&'a FilePath>,
+    vacant: Option<&'a FilePath>,
+}
+
+impl Names {
+    /// Touches nothing.
+    pub(crate) fn new(root: Root, rivals: Arc<Rivals>) -> Self {
+        Self { root, rivals, renamed: RwLock::default(), settled: Mutex::default() }
+    }
+
+    fn renamed(&self, file: usize) -> Option<FilePath> {
+        self.renamed.read().unwrap_or_else(PoisonError::into_inner).get(&file).cloned()
+    }
+
+    /// From now on the file has another path.
+    pub(crate) fn rename(&self, file: usize, path: FilePath) {
+        self.renamed.write().unwrap_or_else(PoisonError::into_inner).insert(file, path);
+    }
+
+    /// The path that no file system takes for another file's.
+    pub(crate) fn plain(&self, file: usize, registered: &FilePath) -> FilePath {
+        self.renamed(file).unwrap_or_else(|| registered.clone())
+    }
+
+    /// The same of a file that may lie at `path`.
+    pub(crate) fn plain_of(&self, file: usize, path: &FilePath) -> FilePath {
+        self.plain(file, self.rivals.registered(file).unwrap_or(path))
+    }
+
+    /// All paths at which the file may lie.
+    pub(crate) fn all(&self, file: usize, registered: &FilePath) -> Vec<FilePath> {
+        match self.renamed(file) {
+            Some(path) => vec![path],
+            None => self.rivals.names(file).map_or_else(|| vec![registered.clone()], <[_]>::to_vec),
+        }
+    }
+
+    /// Whether the file may lie at a path.
+    pub(crate) fn may_be(&self, file: usize, registered: &FilePath, path: &FilePath) -> bool {
+        match self.renamed(file) {
+            Some(own) => own == *path,
+            None => self.rivals.names(file).map_or(registered == path, |names| names.contains(path)),
+        }
+    }
+
+    /// The rivals of a file that is not known to lie somewhere.
+    fn rivals_of(&self, file: usize) -> Option<&[Rival]> {
+        self.rivals.of(file).filter(|_| self.renamed(file).is_none())
+    }
+
+    /// Where the file lies; if it does not exist, where it would be made on a disk that tells all names apart.
+    pub(crate) fn find(&self, file: usize, registered: &FilePath) -> io::Result<FilePath> {
+        self.at(file, registered, |_| Ok(())).map(|((), path)| path)
+    }
+
+    /// Does something where the file lies, as `find` says, and tells where that was. No rival comes there meanwhile.
+    pub(crate) fn at<T>(
+        &self,
+        file: usize,
+        registered: &FilePath,
+        act: impl FnOnce(&FilePath) -> io::Result<T>,
+    ) -> io::Result<(T, FilePath)> {
+        let Some(group) = self.rivals_of(file) else {
+            let path = self.plain(file, registered);
+            return Ok((act(&path)?, path));
+        };
+        let settled = lock(&self.settled);
+        let path = if let Some(known) = settled.get(&file) {
+            known.clone()
+        } else {
+            let Looked { existing, vacant } = self.look(file, group)?;
+            let first = || self.rivals.names(file).and_then(<[_]>::first);
+            existing.or(vacant).or_else(first).unwrap_or(registered).clone()
+        };
+        Ok((act(&path)?, path))
+    }
+
+    /// From now on the file lies where the one with this identity does, if that is one of its names and none is settled.
+    pub(crate) fn settle_again(&self, file: usize, identity: Identity) -> io::Result<()> {
+        if self.rivals_of(file).is_none() {
+            return Ok(());
+        }
+        let mut settled = lock(&self.settled);
+        if settled.contains_key(&file) {
+            return Ok(());
+        }
+        for name in self.rivals.names(file).into_iter().flatten() {
+            if self.seen(name)?.is_some_and(|found| found.seen.identity == identity) {
+                settled.insert(file, name.clone());
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// From now on the file lies there, whatever lies at its other names.
+    pub(crate) fn settle(&self, file: usize, path: &FilePath) {
+        if self.rivals_of(file).is_some() {
+            lock(&self.settled).insert(file, path.clone());
+        }
+    }
+
+    /// Forgets what was settled, for one who knows only what is on disk now.
+    pub(crate) fn start_anew(&self) {
+        lock(&self.settled).clear();
+    }
+
+    /// Puts a file under its name with `put`, which tells the folders that got an entry, and fails with `AlreadyExists` if
+    /// something lies there. `path` is where the file was looked for. `take_back` undoes that.
+    pub(crate) fn put<T>(
+        &self,
+        file: usize,
+        path: &FilePath,
+        put: impl Fn(&FilePath) -> io::Result<(T, Vec<PathBuf>)>,
+        take_back: impl Fn(&FilePath) -> io::Result<()>,
+    ) -> io::Result<Put<T>> {
+        let put_at = |path: &FilePath, mut before: Vec<PathBuf>| {
+            let (done, folders) = put(path)?;
+            before.extend(folders);
+            Ok(Put { path: path.clone(), done, folders: before })
+        };
+        let Some((group, registered)) = self.rivals_of(file).zip(self.rivals.registered(file)) else {
+            return put_at(path, Vec::new());
+        };
+        let mut settled = lock(&self.settled);
+        let known = match settled.get(&file) {
+            Some(known) => Some(known.clone()),
+            None => self.look(file, group)?.existing.cloned(),
+        };
+        let put = match known {
+            Some(known) => put_at(&known, Vec::new())?,
+            None => match self.put_as_own(file, group, put_at, take_back) {
+                Ok(Some(put)) => put,
+                Ok(None) => put_at(registered, Vec::new())?,
+                Err(error) if is_unnameable(&error) => put_at(registered, Vec::new())?,
+                Err(error) => return Err(error),
+            },
+        };
+        settled.insert(file, put.path.clone());
+        Ok(put)
+    }
+
+    /// Puts a file under its own name, if it has another than it is registered with, and that is a name of its own here.
+    fn put_as_own<T>(
+        &self,
+        file: usize,
+        group: &[Rival],
+        put: impl Fn(&FilePath, Vec<PathBuf>) -> io::Result<Put<T>>,
+        take_back: impl Fn(&FilePath) -> io::Result<()>,
+    ) -> io::Result<Option<Put<T>>> {
+        let own = self.rivals.names(file).and_then(<[_]>::first);
+        let Some(own) = own.filter(|own| Some(*own) != self.rivals.registered(file)) else { return Ok(None) };
+        let rivals = || group.iter().filter(|rival| rival.file != Some(file));
+        let mut folders = Vec::new();
+        // A folder that is not there yet could not be made any more beside a file that has its name.
+        for folder in rivals().filter(|rival| rival.file.is_none()).flat_map(|rival| &rival.names) {
+            folders.extend(self.root.make_folder(folder)?);
+        }
+        let put = match put(own, folders) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
+            put => put?,
+        };
+        let is_rivals = self.seen(own).and_then(|made| match made {
+            Some(made) => self.is_any_of(&made, rivals().flat_map(|rival| &rival.names)),
+            None => Ok(false),
+        });
+        if matches!(is_rivals, Ok(false)) {
+            return Ok(Some(put));
+        }
+        // Put there a moment ago, and nobody else of this set can have used it.
+        take_back(own)?;
+        is_rivals.map(|_| None)
+    }
+
+    fn is_any_of<'a>(&self, found: &Found<'_>, names: impl Iterator<Item = &'a FilePath>) -> io::Result<bool> {
+        for name in names {
+            if self.seen(name)?.is_some_and(|other| self.is_same(&other, found)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Where a file lies after all that come before it in its group have got theirs.
+    fn look<'a>(&self, file: usize, group: &'a [Rival]) -> io::Result<Looked<'a>> {
+        let mut taken: Vec<Found<'a>> = Vec::new();
+        let mut looked = Looked::default();
+        for rival in group {
+            let is_own = rival.file == Some(file);
+            for name in &rival.names {
+                match self.seen(name)? {
+                    None if is_own => looked.vacant = looked.vacant.or(Some(name)),
+                    None => {}
+                    Some(found) if taken.iter().any(|other| self.is_same(&found, other)) => {}
+                    Some(_) if is_own => {
+                        looked.existing = Some(name);
+                        break;
+                    }
+                    Some(found) => {
+                        taken.push(found);
+                        break;
+                    }
+                }
+            }
+            if is_own {
+                break;
+            }
+        }
+        Ok(looked)
+    }
+
+    /// What lies at a name. What keeps it from being found is for whoever opens it to tell, unless it would keep any.
+    fn seen<'a>(&self, name: &'a FilePath) -> io::Result<Option<Found<'a>>> {
+        match self.root.look(name.as_path()) {
+            Ok(seen) => Ok(seen.map(|seen| Found { seen, name })),
+            Err(error) if Gone::is_in(&error) || is_exhausted(&error) => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Whether two names are one on this file system. Two hard links are two names: their folders list both.
+    fn is_same(&self, a: &Found<'_>, b: &Found<'_>) -> bool {
+        if a.seen.identity != b.seen.identity {
+            return false;
+        }
+        if a.seen.names < 2 {
+            return true;
+        }
+        let is_one =
+            a.name.name() == b.name.name() && self.parent(a.name).is_some_and(|it| Some(it) == self.parent(b.name));
+        is_one || !(self.is_listed(a.name) && self.is_listed(b.name))
+    }
+
+    fn parent(&self, name: &FilePath) -> Option<Identity> {
+        match name.folders().next_back() {
+            Some(folder) => self.root.folder(folder).ok().flatten(),
+            None => self.root.identity().ok(),
+        }
+    }
+
+    fn is_listed(&self, name: &FilePath) -> bool {
+        self.root.lists(name).unwrap_or(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
+    use crate::disk::layout::Layout;
+    use crate::disk::rivals::Claimant;
+    use crate::disk::root::Made;
+    use rustix::io::Errno;
+
+    fn path(text: &str) -> FilePath {
+        FilePath::new(&text.split('/').collect::<Vec<_>>()).unwrap()
+    }
+
+    /// Names of `t/a`, and of its rival that is registered as `l/a.1`, has `own` and was once `t/o`; a folder `f` is of both.
+    fn names_in(directory: &Path, own: &str) -> Names {
+        let layout = Layout::new([(Some(path("t/a")), 1), (Some(path("l/a.1")), 1)]).unwrap();
+        let group = vec![
+            Claimant::Folder(path("f")),
+            Claimant::File { index: 0, own: None, original: None },
+            Claimant::File { index: 1, own: Some(path(own)), original: Some(path("t/o")) },
+        ];
+        let rivals = Rivals::new(&layout, vec![group]).unwrap();
+        Names::new(Root::from(directory.to_owned()), Arc::new(rivals))
+    }
+
+    fn registered(file: usize) -> FilePath {
+        path(["t/a", "l/a.1"][file])
+    }
+
+    fn find(names: &Names, file: usize) -> String {
+        names.find(file, &registered(file)).unwrap().as_str().to_owned()
+    }
+
+    fn put(names: &Names, file: usize) -> io::Result<Put<()>> {
+        let put = |path: &FilePath| names.root.make(path).map(|Made { folders, .. }| ((), folders));
+        names.put(file, &registered(file), put, |path| names.root.remove_file(path))
+    }
+
+    fn write(directory: &Path, name: &str) {
+        std::fs::create_dir_all(directory.join(name).parent().unwrap()).unwrap();
+        std::fs::write(directory.join(name), name).unwrap();
+    }
+
+    /// As where a file system takes `l/a` for `t/a`: the two are one name.
+    fn with_one_folder(directory: &Path) {
+        std::fs::create_dir(directory.join("t")).unwrap();
+        symlink("t", directory.join("l")).unwrap();
+    }
+
+    #[test]
+    fn a_file_gets_its_own_name_where_that_leads_to_no_rival() {
+        let directory = tempfile::tempdir().unwrap();
+        let names = names_in(directory.path(), "t/A");
+        assert_eq!([find(&names, 0), find(&names, 1)], ["t/a", "t/A"]);
+
+        let made = put(&names, 1).unwrap();
+
+        assert_eq!(made.path, path("t/A"));
+        assert_eq!(made.folders, [PathBuf::new(), PathBuf::new(), "t".into()]);
+        assert!(directory.path().join("f").is_dir(), "a rival that could not be made any more beside it");
+        assert_eq!(put(&names, 0).unwrap().path, path("t/a"));
+        assert_eq!(put(&names, 1).err().map(|error| error.kind()), Some(io::ErrorKind::AlreadyExists));
+    }
+
+    #[test]
+    fn a_file_is_found_by_any_of_its_names_and_its_own_comes_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let names = names_in(directory.path(), "t/A");
+        for name in ["t/o", "l/a.1", "t/A"] {
+            write(directory.path(), name);
+            assert_eq!(find(&names, 1), name);
+        }
+
+        names.settle(1, &path("t/o"));
+        assert_eq!(find(&names, 1), "t/o");
+        names.start_anew();
+        assert_eq!(find(&names, 1), "t/A");
+        names.rename(1, path("t/moved"));
+        names.settle(1, &path("t/o"));
+        assert_eq!(find(&names, 1), "t/moved");
+        assert_eq!(names.all(1, &registered(1)), [path("t/moved")]);
+    }
+
+    #[test]
+    fn a_file_that_was_claimed_is_found_again_by_what_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let names = names_in(directory.path(), "t/A");
+        write(directory.path(), "l/a.1");
+        write(directory.path(), "t/A");
+        let identity = names.root.look(Path::new("l/a.1")).unwrap().unwrap().identity;
+
+        names.settle_again(1, identity).unwrap();
+        assert_eq!(find(&names, 1), "l/a.1");
+        names.start_anew();
+        std::fs::remove_file(directory.path().join("l/a.1")).unwrap();
+        names.settle_again(1, identity).unwrap();
+        assert_eq!(find(&names, 1), "t/A");
+    }
+
+    #[test]
+    fn a_name_that_leads_to_a_rivals_file_is_not_its_own() {
+        for is_first in [true, false] {
+            let directory = tempfile::tempdir().unwrap();
+            with_one_folder(directory.path());
+            let names = names_in(directory.path(), "l/a");
+            if is_first {
+                put(&names, 0).unwrap();
+                assert_eq!(find(&names, 1), "l/a.1");
+            }
+
+            assert_eq!(put(&names, 1).unwrap().path, path("l/a.1"));
+
+            assert_eq!(find(&names, 1), "l/a.1");
+            assert_eq!(directory.path().join("t/a").exists(), is_first, "what was tried out is taken away");
+            assert_eq!(put(&names, 0).is_ok(), !is_first);
+        }
+    }
+
+    #[test]
+    fn hard_links_are_names_of_their_own() {
+        let directory = tempfile::tempdir().unwrap();
+        write(directory.path(), "t/a");
+        std::fs::hard_link(directory.path().join("t/a"), directory.path().join("t/A")).unwrap();
+        assert_eq!(find(&names_in(directory.path(), "t/A"), 1), "t/A");
+        symlink("t", directory.path().join("l")).unwrap();
+
+        assert_eq!(find(&names_in(directory.path(), "l/a"), 1), "l/a.1", "the same name of the same folder");
+    }
+
+    #[test]
+    fn a_name_that_the_file_system_cannot_hold_is_not_used() {
+        let directory = tempfile::tempdir().unwrap();
+        let names = names_in(directory.path(), "t/A");
+        let put_unless = |errno: Errno| {
+            let put = move |path: &FilePath| {
+                if path.as_str() == "t/A" { Err(errno.into()) } else { Ok(((), Vec::new())) }
+            };
+            names.put(1, &registered(1), put, |_| Ok(())).map(|put| put.path)
+        };
+
+        assert_eq!(put_unless(Errno::ACCESS).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        assert_eq!(put_unless(Errno::INVAL).unwrap(), path("l/a.1"));
+        names.start_anew();
+        assert_eq!(put_unless(Errno::ILSEQ).unwrap(), path("l/a.1"));
+    }
+
+    #[test]
+    fn nothing_is_decided_while_the_root_is_gone() {
+        let directory = tempfile::tempdir().unwrap();
+        let names = names_in(&directory.path().join("missing"), "t/A");
+
+        assert!(names.find(1, &registered(1)).is_err_and(|error| Gone::is_in(&error)));
+        assert!(put(&names, 1).is_err_and(|error| Gone::is_in(&error)));
+        assert_eq!(names.find(7, &path("t/other")).unwrap(), path("t/other"), "a file without rivals asks nothing");
+    }
+}

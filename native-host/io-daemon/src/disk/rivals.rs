@@ -1,0 +1,169 @@
+//! Which files of a set may have several names, and which files and folders some file system may take for each other. Pure:
+//! no disk here.
+//!
+//! The client knows that (`src/metainfo/NameRivals.ts`). Which name a file has is decided on the disk (`names`).
+
+use std::collections::{HashMap, HashSet};
+
+use super::layout::Layout;
+use super::path::FilePath;
+
+/// Something that a file system may take for another one, as the client names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claimant {
+    /// A file of the set.
+    File {
+        /// Its index in the layout.
+        index: usize,
+        /// Its name where the file system can hold it and tell it from others, if the layout has another one.
+        own: Option<FilePath>,
+        /// A further name under which it may be found, and never is made.
+        original: Option<FilePath>,
+    },
+    /// A folder that files of the set lie in.
+    Folder(FilePath),
+}
+
+/// A file or a folder with all the names it may have, in the order in which they are tried.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Rival {
+    /// `None` for a folder.
+    pub(crate) file: Option<usize>,
+    pub(crate) names: Vec<FilePath>,
+}
+
+/// Where a file stands among its rivals.
+#[derive(Debug, PartialEq, Eq)]
+struct Standing {
+    group: usize,
+    at: usize,
+    registered: FilePath,
+}
+
+/// The groups of rivals of a set; in each the order in which they are asked for their names. Empty for most sets.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Rivals {
+    groups: Vec<Vec<Rival>>,
+    files: HashMap<usize, Standing>,
+}
+
+impl Rivals {
+    /// The rivals among the files of a layout.
+    ///
+    /// # Errors
+    /// One sentence: a file that the layout does not have, or that is there twice, or a name that two files have.
+    pub fn new(layout: &Layout, groups: Vec<Vec<Claimant>>) -> Result<Self, String> {
+        let mut rivals = Self::default();
+        for group in groups {
+            let number = rivals.groups.len();
+            let mut members = Vec::with_capacity(group.len());
+            for claimant in group {
+                let (file, names) = match claimant {
+                    Claimant::Folder(folder) => (None, vec![folder]),
+                    Claimant::File { index, own, original } => {
+                        let entry = layout.entries().get(index).and_then(|entry| entry.path.as_ref());
+                        let registered = entry.ok_or("the set has no file with such an index")?;
+                        let standing = Standing { group: number, at: members.len(), registered: registered.clone() };
+                        if rivals.files.insert(index, standing).is_some() {
+                            return Err(format!("the file {index} is its own rival"));
+                        }
+                        let names = [own, Some(registered.clone()), original];
+                        (Some(index), names.into_iter().flatten().collect())
+                    }
+                };
+                members.push(Rival { file, names });
+            }
+            rivals.groups.push(members);
+        }
+        rivals.check_distinct(layout)?;
+        Ok(rivals)
+    }
+
+    /// Two files with one name would be one file.
+    fn check_distinct(&self, layout: &Layout) -> Result<(), String> {
+        if self.groups.is_empty() {
+            return Ok(());
+        }
+        let is_rival = |index: &usize| self.files.contains_key(index);
+        let others = layout.entries().iter().enumerate().filter(|(index, _)| !is_rival(index));
+        let mut seen: HashSet<_> = others.filter_map(|(_, entry)| entry.path.as_ref()).collect();
+        let files = self.groups.iter().flatten().filter(|rival| rival.file.is_some());
+        match files.flat_map(|rival| &rival.names).find(|name| !seen.insert(*name)) {
+            Some(twice) => Err(format!("the path {:?} is there twice", twice.as_str())),
+            None => Ok(()),
+        }
+    }
+
+    /// Every name of every rival.
+    pub fn paths(&self) -> impl Iterator<Item = &FilePath> {
+        self.groups.iter().flatten().flat_map(|rival| &rival.names)
+    }
+
+    /// The rivals of a file, itself among them; `None` if it has neither a rival nor a second name.
+    pub(crate) fn of(&self, file: usize) -> Option<&[Rival]> {
+        self.files.get(&file).map(|standing| &*self.groups[standing.group])
+    }
+
+    /// The names that a file may have.
+    pub(crate) fn names(&self, file: usize) -> Option<&[FilePath]> {
+        self.files.get(&file).map(|standing| &*self.groups[standing.group][standing.at].names)
+    }
+
+    /// The name with which a file is registered: the one that no file system takes for another file's.
+    pub(crate) fn registered(&self, file: usize) -> Option<&FilePath> {
+        self.files.get(&file).map(|standing| &standing.registered)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> FilePath {
+        FilePath::new(&text.split('/').collect::<Vec<_>>()).unwrap()
+    }
+
+    fn layout(paths: &[&str]) -> Layout {
+        let files = paths.iter().map(|text| (Some(path(text)), 1));
+        Layout::new(files.chain([(None, 1)])).unwrap()
+    }
+
+    fn file(index: usize, own: Option<&str>, original: Option<&str>) -> Claimant {
+        Claimant::File { index, own: own.map(path), original: original.map(path) }
+    }
+
+    #[test]
+    fn a_file_has_its_names_in_their_order_and_its_group() {
+        let layout = layout(&["t/make.1", "t/Make/x", "t/b"]);
+        let groups = vec![
+            vec![Claimant::Folder(path("t/Make")), file(0, Some("t/make"), None)],
+            vec![file(2, None, Some("t/ b"))],
+        ];
+
+        let rivals = Rivals::new(&layout, groups).unwrap();
+
+        assert_eq!(rivals.names(0), Some(&[path("t/make"), path("t/make.1")][..]));
+        assert_eq!(rivals.names(2), Some(&[path("t/b"), path("t/ b")][..]));
+        assert_eq!(rivals.registered(0), Some(&path("t/make.1")));
+        assert_eq!(rivals.of(0).map(|group| group.iter().map(|rival| rival.file).collect()), Some(vec![None, Some(0)]));
+        assert_eq!((rivals.of(1), rivals.names(1), rivals.registered(1)), (None, None, None));
+        assert_eq!(rivals.paths().count(), 5);
+    }
+
+    #[test]
+    fn no_two_files_have_one_name_and_none_is_there_twice() {
+        let layout = layout(&["a", "b", "c"]);
+        for wrong in [
+            vec![vec![file(0, Some("c"), None)]],
+            vec![vec![file(0, None, Some("b")), file(1, None, None)]],
+            vec![vec![file(0, Some("x"), None)], vec![file(1, Some("x"), None)]],
+            vec![vec![file(0, Some("a"), None)]],
+            vec![vec![file(0, None, None), file(0, None, None)]],
+            vec![vec![file(3, None, None)]],
+            vec![vec![file(4, None, None)]],
+        ] {
+            assert!(Rivals::new(&layout, wrong.clone()).is_err(), "{wrong:?}");
+        }
+        assert!(Rivals::new(&layout, vec![vec![Claimant::Folder(path("a")), file(0, None, None)]]).is_ok());
+    }
+}
