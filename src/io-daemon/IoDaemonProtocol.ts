@@ -10,6 +10,7 @@ import * as Base64 from "effect/encoding/Base64"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { FileLayout } from "../metainfo/FileLayout.ts"
+import * as NameRivals from "../metainfo/NameRivals.ts"
 import type { FileFacts } from "../storage/Storage.ts"
 
 /** Where everything but `/health` asks for `Authorization: Bearer`. */
@@ -82,9 +83,32 @@ export interface SetAside {
   readonly skipped: ReadonlyArray<number>
 }
 
+/** A file by its index and the names that it may have besides that of its entry, or a folder that is some file's rival. */
+type Rival =
+  | { readonly file: number; readonly own?: Components | undefined; readonly original?: Components | undefined }
+  | { readonly folder: Components }
+
+type Components = ReadonlyArray<string>
+
+/** What the daemon asks its disk about, in groups as `NameRivals.ts` has them; `undefined` for most torrents. */
+const rivalsOf = (layout: Pick<FileLayout, "files">): ReadonlyArray<ReadonlyArray<Rival>> | undefined => {
+  const groups = new Set(NameRivals.groupsOf(layout).values())
+  if (groups.size === 0) return undefined
+  return Array.from(groups, (group) =>
+    group.map(({ index, names }): Rival => {
+      if (index === undefined) return { folder: names[0]! }
+      const { original, path, portable } = layout.files[index]!
+      return { file: index, own: portable && path, original: original?.every(isComponent) ? original : undefined }
+    })
+  )
+}
+
+/** Whether the daemon takes it for a component: it refuses separators, those of Windows too. */
+const isComponent = (component: string): boolean => !component.includes("\\")
+
 /**
  * The body that registers the files of a torrent. Equal for equal arguments, so its digest can name the set. Files have their
- * portable names: the daemon does not look which names its file system tells apart.
+ * portable names. Of those that have others, or rivals, the daemon asks its disk which name it is, as `FileNames.ts` does.
  */
 export const registration = (layout: FileLayout, root: string, aside?: SetAside, client?: Client): string =>
   JSON.stringify({
@@ -93,6 +117,7 @@ export const registration = (layout: FileLayout, root: string, aside?: SetAside,
       padding ? { path: [], length, padding } : { path: portable, length }
     ),
     allocate: false,
+    rivals: rivalsOf(layout),
     aside: aside?.folder,
     skipped: aside?.skipped,
     ...client

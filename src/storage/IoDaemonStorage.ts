@@ -15,8 +15,8 @@
  * those of other torrents can do so when nothing was heard of the set for five minutes, so one that has files reserved says
  * each minute that it is there. Whoever was there after all finds its files taken, and its writes fail with `WriterConflict`.
  *
- * Files that nobody wants are set aside by the daemon, where `FilePlaces.ts` does, so that a download can go on with either
- * storage.
+ * Files that nobody wants are set aside by the daemon, where `FilePlaces.ts` does, and named by it as `FileNames.ts` does, so
+ * that a download can go on with either storage.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -129,14 +129,11 @@ const openTorrent = Effect.fnUntraced(function* (
   const directory = options.directory ?? options.root
   /** Where files were moved to. */
   const paths = new Map<number, ReadonlyArray<string>>()
-  const pathOf = (file: number): string => {
-    const { path, portable = path } = layout.files[file]!
-    return (paths.get(file) ?? portable).join("/")
-  }
+  const pathOf = (file: number): string => (paths.get(file) ?? layout.files[file]!.path).join("/")
   const registration = (skipped: ReadonlyArray<number>) => {
     const files = layout.files.map((file, index) => {
       const path = paths.get(index)
-      return path === undefined ? file : { ...file, path, portable: path }
+      return path === undefined ? file : { ...file, path, portable: undefined, original: undefined }
     })
     return IoDaemonProtocol.registration(
       { geometry, files },
@@ -496,6 +493,7 @@ const openTorrent = Effect.fnUntraced(function* (
 
   const rename: TorrentStorage["rename"] = Effect.fnUntraced(function* (file, path) {
     yield* dieUnreserved(takenOver === undefined ? [file] : []) ?? Effect.void
+    if (path.join("/") === pathOf(file)) return
     const body = IoDaemonProtocol.renameBody(file, path, claims.get(file)?.identity)
     yield* unlessTakenOver("rename", run("rename", send(post(IoDaemonProtocol.renameRoute(id), body))))
     paths.set(file, path)

@@ -4,6 +4,7 @@ import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
+import * as Daemon from "../io-daemon/daemon.ts"
 import { hasNtfs, ntfs } from "../storage/foldingDisk.ts"
 import { entries, seed, services, startListening } from "./downloads.ts"
 import { folderScoped, runScoped } from "./program.ts"
@@ -108,6 +109,31 @@ describe("names as they are on the disk", () => {
       assert.deepStrictEqual(Object.keys(yield* contentOf(path.join(folder, "out", "t"))).sort(), [
         ...[...Object.keys(portable), "e\u0301", "é"].sort()
       ])
+    })
+  )
+})
+
+Daemon.live("names through the io-daemon", () => {
+  it.live("are those that the file system finds, and what lies under either name goes on", () =>
+    Effect.gen(function* () {
+      const folder = yield* folderScoped
+      yield* put(path.join(folder, "t"), odd)
+      yield* runScoped(["create", "t"], folder)
+      yield* put(path.join(folder, "out", "t"), { "readme.2.txt": "another", a_b_: "a stream" })
+      const { address } = yield* startListening(["seed", "t.torrent", "t", "--json"], folder)
+      const words = ["download", "t.torrent", "-o", "out", "--peer", address, "--storage", "io-daemon"]
+
+      const downloaded = yield* runScoped(words, folder)
+      const verified = yield* runScoped(["verify", "t.torrent", "out"], folder)
+
+      const { "readme.txt": second, "a:b?": stream, ...others } = odd
+      assert.deepStrictEqual([downloaded.code, downloaded.stderr], [0, ""])
+      assert.strictEqual(verified.code, 0, verified.stdout)
+      assert.deepStrictEqual(yield* contentOf(path.join(folder, "out", "t")), {
+        ...others,
+        "readme.2.txt": second,
+        a_b_: stream
+      })
     })
   )
 })

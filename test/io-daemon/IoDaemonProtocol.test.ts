@@ -55,16 +55,29 @@ describe("IoDaemonProtocol", () => {
     assert.deepStrictEqual(JSON.parse(IoDaemonProtocol.prepareBody([1])), { skipped: [1] })
   })
 
-  it("registers files by their portable names", () => {
-    const names = Result.getOrThrow(SafePath.sanitize([["a:b"], ["Read.me"], ["READ.ME"]]))
+  it("registers files by their portable names, and says which others they may have", () => {
+    const given = [
+      ["t", "a:b"],
+      ["t", "Make"],
+      ["t", "make", "x"],
+      ["t", "c\u200bd"],
+      ["t", "e\\f"]
+    ]
+    const names = Result.getOrThrow(SafePath.sanitize(given))
     const layout = FileLayout.make({ files: names.map((name) => ({ ...name, length: 1 })), pieceLength: 1 })
 
-    const { files } = JSON.parse(IoDaemonProtocol.registration(layout, "downloads"))
+    const { files, rivals } = JSON.parse(IoDaemonProtocol.registration(layout, "downloads"))
 
-    assert.deepStrictEqual(files, [
-      { path: ["a_b"], length: 1 },
-      { path: ["Read.me"], length: 1 },
-      { path: ["READ.1.ME"], length: 1 }
+    assert.deepStrictEqual(
+      files.map(({ path }: { readonly path: ReadonlyArray<string> }) => path.join("/")),
+      ["t/a_b", "t/Make.1", "t/make/x", "t/cd", "t/ef"]
+    )
+    assert.deepStrictEqual(rivals, [
+      [{ file: 0, own: ["t", "a:b"] }],
+      [{ folder: ["t", "make"] }, { file: 1, own: ["t", "Make"] }],
+      [{ file: 3, original: ["t", "c\u200bd"] }],
+      // A separator of Windows is no part of a name for the daemon.
+      [{ file: 4 }]
     ])
   })
 

@@ -1,11 +1,13 @@
 /** The storage over the real daemon. Each test has a daemon of its own. */
 import * as NFS from "node:fs"
 import * as Path from "node:path"
-import { assert, it } from "@effect/vitest"
+import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as IoDaemonProcess from "../../src/io-daemon/IoDaemonProcess.ts"
 import * as NodeIoDaemon from "../../src/node/NodeIoDaemon.ts"
 import * as NodePieceHasher from "../../src/piece/NodePieceHasher.ts"
@@ -13,24 +15,29 @@ import * as FileSystemStorage from "../../src/storage/FileSystemStorage.ts"
 import { Storage, type TorrentStorage } from "../../src/storage/Storage.ts"
 import * as Daemon from "../io-daemon/daemon.ts"
 import { filesIn, listFiles, temporaryFolder } from "./disk.ts"
+import { fold, hasNtfs, ntfs } from "./foldingDisk.ts"
 import { contentOf, layoutOf, pieceOf, piecesOf, sliceOf } from "./layouts.ts"
 import { MediumFiles } from "./MediumFiles.ts"
+import * as Names from "./Names.suite.ts"
 import { claim, open, openToWrite, store } from "./openings.ts"
 import * as SkippedFiles from "./SkippedFiles.suite.ts"
 import * as Suite from "./Storage.suite.ts"
 
 const root = "downloads"
 
-/** A daemon with a fresh folder as its root, and a storage in it. */
-const layer = Layer.unwrap(
-  Effect.map(temporaryFolder, (folder) => {
-    const directory = Path.join(folder, root)
-    const files = Layer.succeed(MediumFiles, MediumFiles.of(filesIn(directory)))
-    const place = Layer.succeed(SkippedFiles.DownloadFolder, SkippedFiles.DownloadFolder.of({ folder: directory }))
-    const storage = NodeIoDaemon.layerStorage({ root })
-    return Layer.mergeAll(storage, files, place).pipe(Layer.provideMerge(Daemon.layer({ [root]: directory })))
-  })
-)
+/** A daemon with a folder as its root, which is below a fresh one, and a storage in it. */
+const layerBelow = (fresh: Effect.Effect<string, never, Scope.Scope>) =>
+  Layer.unwrap(
+    Effect.map(fresh, (folder) => {
+      const directory = Path.join(folder, root)
+      const files = Layer.succeed(MediumFiles, MediumFiles.of(filesIn(directory)))
+      const place = Layer.succeed(SkippedFiles.DownloadFolder, SkippedFiles.DownloadFolder.of({ folder: directory }))
+      const storage = NodeIoDaemon.layerStorage({ root })
+      return Layer.mergeAll(storage, files, place).pipe(Layer.provideMerge(Daemon.layer({ [root]: directory })))
+    })
+  )
+
+const layer = layerBelow(temporaryFolder)
 
 /** A storage through a daemon that can be killed. */
 const mortalStorage = (program: string, directory: string) =>
@@ -41,6 +48,8 @@ const mortalStorage = (program: string, directory: string) =>
 Daemon.live("storage through the daemon", () => {
   Suite.suite("io-daemon", layer)
   SkippedFiles.suite("io-daemon", layer)
+  Names.distinct("io-daemon", layer)
+  describe.skipIf(!hasNtfs)("on NTFS", () => Names.alike("io-daemon", layerBelow(ntfs), fold))
 
   it.live("a recheck moves digests, not data", () =>
     Effect.gen(function* () {
@@ -216,6 +225,45 @@ Daemon.live("storage through the daemon", () => {
     }).pipe(Effect.scoped)
   )
 
+  const places = [
+    ["names are told apart", temporaryFolder],
+    ...(hasNtfs ? [["they are not", ntfs] as const] : [])
+  ] as const
+  it.live.each(places)(
+    "a killed daemon is followed by one that finds files under the names they have, where %s",
+    ([, place]) =>
+      Effect.gen(function* () {
+        const daemon = Daemon.mortal(yield* temporaryFolder)
+        const directory = Path.join(yield* place, root)
+        const folder = SkippedFiles.DownloadFolder.of({ folder: directory })
+        const layout = Names.layoutOf("t/a", "t/A", "t/x:y", "t/b\u200bc")
+        yield* Effect.gen(function* () {
+          for (const path of ["t/A.1", "t/x_y", "t/b\u200bc"]) yield* Names.put(path, "whatever")
+          const torrent = yield* open(layout)
+          yield* claim(torrent, layout)
+          yield* torrent.writePiece(pieceOf(layout, 0), sliceOf(layout, contentOf(layout), pieceOf(layout, 0)))
+          daemon.kill()
+          if (place === temporaryFolder)
+            for (const path of ["t/A", "t/x:y", "t/bc"]) yield* Names.put(path, "of others")
+
+          yield* torrent.writePiece(pieceOf(layout, 1), sliceOf(layout, contentOf(layout), pieceOf(layout, 1)))
+          const flushed = yield* torrent.flush([0, 1, 2, 3])
+
+          const stored = ["t/a", place === temporaryFolder ? "t/A.1" : "t/a.1", "t/x_y", "t/b\u200bc"]
+          assert.deepStrictEqual(yield* Names.foundAt(torrent, layout), stored)
+          assert.isTrue(flushed.every((one) => "facts" in one))
+          assert.deepStrictEqual(
+            Buffer.concat(stored.map((path) => listFiles(directory).get(path)!)),
+            Buffer.from(contentOf(layout))
+          )
+        }).pipe(
+          Effect.scoped,
+          Effect.provide(mortalStorage(daemon.program, directory)),
+          Effect.provideService(SkippedFiles.DownloadFolder, folder)
+        )
+      }).pipe(Effect.scoped)
+  )
+
   it.live("a program that was started again takes its files over from what it left behind", () =>
     Effect.gen(function* () {
       const content = contentOf(twoPieces)
@@ -241,14 +289,20 @@ Daemon.live("storage through the daemon", () => {
     }).pipe(Effect.scoped, Effect.provide(layer))
   )
 
+  /** The storage that begins, and the one that goes on, in one folder. */
+  const inTurn = Effect.fnUntraced(function* (first: "the file system" | "the daemon") {
+    const { folder } = yield* SkippedFiles.DownloadFolder
+    const daemon = yield* Storage
+    const files = yield* Effect.provide(FileSystemStorage.make({ directory: folder }), NodePieceHasher.layer)
+    const [begun, other] = first === "the daemon" ? [daemon, files] : [files, daemon]
+    return { begun, folder, other }
+  })
+
   it.live.each(["the file system", "the daemon"] as const)(
     "a download begun through %s goes on through the other",
     (first) =>
       Effect.gen(function* () {
-        const { folder } = yield* SkippedFiles.DownloadFolder
-        const daemon = yield* Storage
-        const files = yield* Effect.provide(FileSystemStorage.make({ directory: folder }), NodePieceHasher.layer)
-        const [begun, other] = first === "the daemon" ? [daemon, files] : [files, daemon]
+        const { begun, folder, other } = yield* inTurn(first)
         const names = () => [...listFiles(folder).keys()].sort()
 
         yield* Effect.provideService(
@@ -273,6 +327,29 @@ Daemon.live("storage through the daemon", () => {
         assert.deepStrictEqual(between, [".piecewise/parts/t/b/b", ".piecewise/parts/t/b/c", "t/a"])
         assert.deepStrictEqual(stored, [1, 2])
         assert.deepStrictEqual(names(), ["t/a", "t/b/b", "t/b/c"])
+      }).pipe(Effect.provide(layer))
+  )
+
+  it.live.each(["the file system", "the daemon"] as const)(
+    "names that %s gave to files are those that the other finds and gives",
+    (first) =>
+      Effect.gen(function* () {
+        const { begun, folder, other } = yield* inTurn(first)
+        const layout = Names.layoutOf(...Names.clashing, "t/x:y")
+        const through = (storage: Storage["Service"], pieces: ReadonlyArray<PieceIndex>) =>
+          Effect.flatMap(open(layout), (torrent) =>
+            Effect.andThen(store(torrent, layout, contentOf(layout), pieces), Names.foundAt(torrent, layout))
+          ).pipe(Effect.scoped, Effect.provideService(Storage, storage))
+
+        const before = yield* through(begun, piecesOf(layout).slice(0, 2))
+        const after = yield* through(other, piecesOf(layout))
+
+        assert.deepStrictEqual(before, [...Names.clashing.slice(0, 5), ...Array.from({ length: 5 }, () => undefined)])
+        assert.deepStrictEqual(after, [...Names.clashing, "t/x:y"])
+        assert.deepStrictEqual(
+          Buffer.concat(layout.files.map(({ path }) => listFiles(folder).get(path.join("/"))!)),
+          Buffer.from(contentOf(layout))
+        )
       }).pipe(Effect.provide(layer))
   )
 })
