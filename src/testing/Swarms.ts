@@ -72,6 +72,8 @@ export interface DownloadOptions extends Engine.AddOptions {
   readonly behaviours?: ReadonlyArray<PeerBehaviour> | undefined
   /** What an earlier run left. */
   readonly from?: Snapshot | undefined
+  /** The machine was restarted since: what was not flushed then is wrong on the medium. */
+  readonly cutsPower?: boolean | undefined
 }
 
 /** What a download came to. */
@@ -256,11 +258,18 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<World, 
       yield* saved.save({ ...from.resume, files: records })
     }, Effect.scoped)
 
+    const cutPower = ({ metainfo }: KnownTorrent, { resume: saved, stored }: Snapshot): Effect.Effect<void> => {
+      const isLost = (piece: number) => saved === undefined || !Bitfield.has(saved.flushed, piece)
+      for (const piece of Bitfield.indices(stored)) if (isLost(piece)) memory.medium.damage(metainfo.layout, piece, 7)
+      return resume.cutPower
+    }
+
     const download: World["download"] = Effect.fnUntraced(function* (known, options = {}) {
       torrents.push(known)
       if (options.from !== undefined) {
         before.set(known, options.from.stored)
         yield* Effect.orDie(restore(known, options.from))
+        if (options.cutsPower === true) yield* cutPower(known, options.from)
       }
       const peers = yield* Effect.forEach(options.behaviours ?? [], (behaviour) => join(known, behaviour))
       const scope = yield* Scope.fork(yield* Effect.scope)

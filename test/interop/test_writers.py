@@ -25,15 +25,21 @@ def rivals(source):
 
 
 @pytest.fixture
-def under_way(rivals, seed, fetch):
-    """A download of the first that goes on for some seconds."""
-    program = fetch(rivals[0], seed(rivals[0], bytes_per_second=BYTES_PER_SECOND))
+def slow_seed(rivals, seed):
+    """A seeder that takes long, unless it is told to hurry."""
+    return seed(rivals[0], bytes_per_second=256 * KIB)
+
+
+@pytest.fixture
+def under_way(rivals, slow_seed, fetch):
+    """A download of the first that is far from its end, also on a machine that is busy."""
+    program = fetch(rivals[0], slow_seed)
     program.wait_for_pieces(4)
     return program
 
 
 @pytest.mark.parametrize("options", [[], ["--overwrite"]], ids=["", "overwrite"])
-def test_a_second_writer_of_a_path_ends_at_once(rivals, target, seed, fetch, verify, under_way, options):
+def test_a_second_writer_of_a_path_ends_at_once(rivals, target, seed, fetch, verify, slow_seed, under_way, options):
     began = time.monotonic()
     rival = seed(rivals[1])
 
@@ -44,16 +50,18 @@ def test_a_second_writer_of_a_path_ends_at_once(rivals, target, seed, fetch, ver
     if options:
         assert "is being written by" in why, why
     assert rival.status()["uploaded"] == 0
+    slow_seed.limit_uploads(None)
     under_way.finish()
     assert_same(rivals[0], target)
     assert verify(rivals[0], target / "same").exit_code() == 0
     assert not (target / ".piecewise" / "locks").exists(), "no lock is left behind"
 
 
-def test_one_torrent_twice_ends_the_second(rivals, target, seed, fetch, under_way):
+def test_one_torrent_twice_ends_the_second(rivals, target, seed, fetch, slow_seed, under_way):
     why = fetch(rivals[0], seed(rivals[0])).refused()
 
     assert "is being written by" in why and "same" in why, why
+    slow_seed.limit_uploads(None)
     under_way.finish()
     assert_same(rivals[0], target)
 
