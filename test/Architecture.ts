@@ -29,7 +29,7 @@ export type House = ReadonlyMap<string, Source>
 /** One broken rule, as `src/wire/FrameDecoder.ts:12 imports ...`. */
 export type Violation = string
 
-/** Where a folder stands (design.md section 4). Two folders that need each other become one or get a third below. */
+/** Where a folder stands (docs/architecture.md, "Floors"). Two folders that need each other become one or get a third below. */
 const folders: Readonly<Record<string, number>> = {
   base: 0,
   bencode: 1,
