@@ -1,0 +1,40 @@
+/**
+ * Downloads a torrent from given peers and writes what happens as lines of JSON, with how it stands once a second:
+ * `node examples/json.ts FILE.torrent [HOST:PORT]... | jq`.
+ */
+import { readFile } from "node:fs/promises"
+import { NodeRuntime } from "@effect/platform-node"
+import { Console, Effect, Schedule, Stream } from "effect"
+import { Bottleneck, Engine, Metainfo, PeerAddress, type Torrent } from "piecewise"
+import { NodeEngine } from "piecewise/node"
+
+/** The events of a torrent and its progress, until it is complete or has failed. */
+export const lines = (torrent: Torrent.Torrent): Stream.Stream<string> => {
+  const events = torrent.events.pipe(
+    Stream.takeUntil(({ _tag }) => _tag === "Completed" || _tag === "Failed"),
+    Stream.map((event) => ({ ...event }))
+  )
+  const progress = Stream.fromEffectSchedule(torrent.status, Schedule.spaced("1 second")).pipe(
+    Stream.map(({ bottleneck, downloadBytesPerSecond, missingBytes }) => ({
+      _tag: "Progress",
+      missingBytes,
+      downloadBytesPerSecond,
+      why: Bottleneck.describe(bottleneck)
+    }))
+  )
+  return Stream.merge(events, progress, { haltStrategy: "left" }).pipe(Stream.map((line) => JSON.stringify(line)))
+}
+
+const program = Effect.gen(function* () {
+  const [file = "", ...addresses] = process.argv.slice(2)
+  const metainfo = yield* Metainfo.fromBytes(yield* Effect.promise(() => readFile(file)))
+  const peers = addresses.flatMap((address) => PeerAddress.parse(address) ?? [])
+  const engine = yield* Engine.Engine
+  const torrent = yield* engine.add(metainfo, { peers })
+  yield* Stream.runForEach(lines(torrent), (line) => Console.log(line))
+})
+
+if (import.meta.main) {
+  const engine = NodeEngine.layer({ directory: "downloads" })
+  NodeRuntime.runMain(Effect.provide(Effect.scoped(program), engine))
+}

@@ -1,0 +1,137 @@
+import { globSync, readFileSync } from "node:fs"
+import * as path from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Stream from "effect/Stream"
+import * as Json from "../examples/json.ts"
+import * as Seed from "../examples/seed.ts"
+import * as Several from "../examples/several.ts"
+import * as Simulate from "../examples/simulate.ts"
+import * as Watch from "../examples/watch.ts"
+import * as Engine from "../src/engine/Engine.ts"
+import type { Metainfo } from "../src/metainfo/Metainfo.ts"
+import { PieceHasher } from "../src/piece/PieceHasher.ts"
+import type { KnownTorrent } from "../src/testing/KnownTorrent.ts"
+import * as PeerBehaviour from "../src/testing/PeerBehaviour.ts"
+import * as Swarms from "../src/testing/Swarms.ts"
+import { make, other, seed, small } from "./simulation/torrents.ts"
+
+const folder = path.resolve(import.meta.dirname, "..", "examples")
+const { pieceCount } = small.metainfo.layout.geometry
+
+/** One piece is all that `seed` makes. */
+const single = await make({ pieceLength: 1 << 24, files: [{ path: [], length: 100_000 }] })
+
+const contentOf = ({ content, metainfo }: KnownTorrent): Uint8Array =>
+  new Uint8Array(
+    Array.from({ length: metainfo.layout.geometry.pieceCount }, (_, piece) => [...content(piece as never)]).flat()
+  )
+
+/** Runs an example beside the clock that it waits for; dies if it takes longer than a minute of simulated time. */
+const within = Effect.fnUntraced(function* <A, E, R>(world: Swarms.World, example: Effect.Effect<A, E, R>) {
+  const fiber = yield* Effect.forkScoped(example)
+  yield* world.until(() => fiber.pollUnsafe() !== undefined, "1 minute")
+  assert.isDefined(fiber.pollUnsafe())
+  return yield* Fiber.join(fiber)
+})
+
+describe("the examples", () => {
+  it("are six programs of 15 to 60 lines", () => {
+    const files = globSync("*.ts", { cwd: folder })
+
+    assert.strictEqual(files.length, 6)
+    for (const file of files) {
+      const lines = readFileSync(path.join(folder, file), "utf8").trimEnd().split("\n").length
+      assert.isTrue(lines >= 15 && lines <= 60, `${file} has ${lines} lines`)
+    }
+  })
+
+  it.effect("json: writes what happens and how it stands, until it is complete", () =>
+    Swarms.use(
+      { seed, link: { bytesPerSecond: 400_000 } },
+      Effect.fnUntraced(function* (world) {
+        const { torrent } = yield* world.download(small, { behaviours: [PeerBehaviour.honest] })
+
+        const lines = yield* within(world, Stream.runCollect(Json.lines(torrent)))
+        const tags = lines.map((line): string => JSON.parse(line)._tag)
+
+        assert.strictEqual(tags.filter((tag) => tag === "PieceStored").length, pieceCount)
+        assert.isAbove(tags.filter((tag) => tag === "Progress").length, 1)
+        assert.strictEqual(tags.at(-1), "Completed")
+      })
+    )
+  )
+
+  it.effect("watch: gives the pieces in their order, from a peer that has time for others", () =>
+    Swarms.use(
+      { seed, link: { bytesPerSecond: 400_000 } },
+      Effect.fnUntraced(function* (world) {
+        const { torrent } = yield* world.download(small, { behaviours: [PeerBehaviour.honest, PeerBehaviour.honest] })
+
+        const pieces = yield* within(world, Stream.runCollect(Watch.inOrder(torrent)))
+
+        assert.deepStrictEqual(
+          pieces,
+          Array.from({ length: pieceCount }, (_, piece) => piece as never)
+        )
+      })
+    )
+  )
+
+  it.effect("several: downloads all that it is given", () =>
+    Swarms.use(
+      { seed, engine: { limits: Several.limits } },
+      Effect.fnUntraced(function* (world) {
+        const knownOf = ({ name }: Metainfo): KnownTorrent => (name === other.metainfo.name ? other : small)
+        // Through the world, which looks at what its torrents write.
+        const engine = Engine.Engine.of({
+          ...world.engine,
+          add: (metainfo, options) =>
+            Effect.map(
+              world.download(knownOf(metainfo), { ...options, behaviours: [PeerBehaviour.honest] }),
+              ({ torrent }) => torrent
+            )
+        })
+
+        const all = Several.downloadAll([small.metainfo, other.metainfo])
+        const names = yield* within(world, Effect.provideService(all, Engine.Engine, engine))
+
+        assert.deepStrictEqual(names, ["known", "other"])
+      })
+    )
+  )
+
+  it.effect("seed: gives bytes that lie in no file", () =>
+    Swarms.use(
+      { seed },
+      Effect.fnUntraced(function* (world) {
+        const storage = Seed.make(contentOf(single), yield* PieceHasher)
+        const seeder = yield* world.beside({ engine: { listen: { port: 6_881 } }, storage: () => storage })
+        yield* seeder.download(single, { readOnly: true, seed: true })
+
+        const download = yield* world.download(single, { peers: [{ host: seeder.host, port: 6_881 }] })
+        yield* world.until(download.isComplete, "1 minute")
+        const { isRight } = yield* world.summary(download)
+
+        assert.isTrue(isRight)
+        assert.deepStrictEqual(seeder.medium.paths(), [])
+      })
+    )
+  )
+
+  it.effect("simulate: finds the liar, waits for the disk, and is the same run again", () =>
+    Effect.gen(function* () {
+      const summary = yield* Simulate.run(seed)
+      const again = yield* Simulate.run(seed)
+
+      assert.isTrue(summary.isRight)
+      assert.strictEqual(summary.status.bannedPeers, 1)
+      assert.includeMembers(
+        summary.events.map(({ _tag }) => _tag),
+        ["StorageFailed", "StorageRecovered", "Completed"]
+      )
+      assert.deepStrictEqual(again, summary)
+    })
+  )
+})
