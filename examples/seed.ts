@@ -53,7 +53,7 @@ const program = Effect.gen(function* () {
   process.stdout.write(bytes)
   const engine = yield* Effect.provideService(Engine.make({ listen }), Storage.Storage, make(content, hasher))
   yield* engine.add(yield* Metainfo.fromBytes(bytes), { readOnly: true, seed: true })
-  yield* Console.error("seeding at most 16 MiB on port 6881 until Ctrl-C").pipe(Effect.andThen(Effect.never))
+  return yield* Console.error("seeding at most 16 MiB on port 6881 until Ctrl-C").pipe(Effect.andThen(Effect.never))
 })
 
 const layer = NodeEngine.layerServices({ directory: "unused" })

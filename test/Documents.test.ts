@@ -1,0 +1,277 @@
+import { execFile, spawn } from "node:child_process"
+import { existsSync, globSync, readFileSync } from "node:fs"
+import { cp, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises"
+import * as path from "node:path"
+import { createInterface } from "node:readline"
+import { promisify } from "node:util"
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Commands from "../src/cli/Commands.ts"
+import * as NodePieceHasher from "../src/piece/NodePieceHasher.ts"
+import * as KnownTorrent from "../src/testing/KnownTorrent.ts"
+import * as Documents from "./Documents.ts"
+
+const run = promisify(execFile)
+const root = path.resolve(import.meta.dirname, "..")
+const bin = path.join(root, "node_modules", ".bin")
+
+const left = new Set(["node_modules", "target", "dist", "fixtures", ".venv", ".cache", ".git", ".pytest_cache"])
+
+const textsOf = (...patterns: ReadonlyArray<string>): Documents.Texts =>
+  new Map(
+    globSync(patterns, { cwd: root, exclude: (name) => left.has(path.basename(name)) })
+      .map((file) => file.replaceAll(path.sep, "/"))
+      .filter((file) => !file.startsWith("test/.documents-"))
+      .sort()
+      .map((file) => [file, readFileSync(path.join(root, file), "utf8")])
+  )
+
+const exists = (file: string): boolean => existsSync(path.join(root, file))
+
+const documents = textsOf("*.md", "{docs,examples,src,test,native-host,scripts}/**/*.md")
+const tests = textsOf("test/**/*.{ts,py}", "native-host/io-daemon/{src,tests}/**/*.rs")
+const sources = new Map([...tests, ...textsOf("{src,scripts,examples}/**/*.ts", "native-host/**/*.toml")])
+// Its own examples of what is wrong.
+sources.delete("test/Documents.test.ts")
+
+const blocks = [...documents].flatMap(([file, text]) => Documents.blocksOf(file, text))
+const blocksIn = (language: string) => blocks.filter((block) => block.language === language)
+const isTest = ({ code }: Documents.Block): boolean => code.includes('from "@effect/vitest"')
+
+const readme = documents.get("README.md")!
+
+describe("the documents", () => {
+  it("are read with their blocks of code", () => {
+    assert.includeMembers([...documents.keys()], ["README.md", "docs/io-daemon.md", "docs/faults.md"])
+    assert.isAbove(blocksIn("ts").length, 3)
+    assert.isAbove(sources.size, 100)
+  })
+
+  it.each<[string, () => ReadonlyArray<string>]>([
+    ["link to what is there", () => Documents.links(documents, exists)],
+    ["can be reached from the README", () => Documents.unreachable(documents)],
+    ["name files that are there", () => Documents.paths(documents, exists)],
+    ["are those that sources name", () => Documents.mentions(sources, documents)],
+    ["describe every fault and law that is named by its number", () => Documents.numbers(sources, documents)],
+    ["name the tests of every fault", () => Documents.heldFaults(documents.get("docs/faults.md")!, tests)]
+  ])("%s", (_, complaints) => {
+    assert.deepStrictEqual(complaints(), [])
+  })
+
+  it("keep the README short", () => {
+    assert.isAtMost(readme.trimEnd().split("\n").length, 150)
+  })
+
+  it("have JSON that parses", () => {
+    for (const { code, file, line } of blocksIn("json")) {
+      assert.doesNotThrow(() => JSON.parse(code), undefined, `${file}:${line}`)
+    }
+  })
+
+  it("have shell commands that a shell reads, of scripts that there are", async () => {
+    const { scripts } = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8"))
+    for (const { code, file, line } of blocksIn("sh")) {
+      const { stderr } = await run("sh", ["-n", "-c", code]).catch((error: { stderr: string }) => error)
+      assert.strictEqual(stderr, "", `${file}:${line}`)
+      for (const [, script] of code.matchAll(/npm run (?:--silent )?([\w-]+)/g)) {
+        assert.property(scripts, script!, `${file}:${line}`)
+      }
+    }
+  })
+
+  it("show every option of every command, and no other", () => {
+    const synopsis = blocks.find(({ file, code }) => file === "docs/command-line.md" && code.startsWith("piecewise "))!
+    const shown = synopsis.code.split(/^(?=piecewise )/m).map((text) => {
+      const [, name] = /^piecewise (\w+)/.exec(text)!
+      return [name, [...text.matchAll(/--([\w-]+)/g)].map((match) => match[1]).sort()]
+    })
+
+    const known = Commands.all.map(({ name, options }) => [name, options.map((option) => option.name).sort()])
+
+    assert.deepStrictEqual(shown, known)
+  })
+})
+
+describe("the programs of the documents", () => {
+  /** A folder of the checkout, so that the programs find the package by its name. */
+  let folder = ""
+  const nameOf = (block: Documents.Block): string =>
+    `${block.file.replaceAll(/\W/g, "-")}-${block.line}${isTest(block) ? ".test" : ""}.ts`
+
+  beforeAll(async () => {
+    folder = await mkdtemp(path.join(root, "test", ".documents-"))
+    for (const block of blocksIn("ts")) await writeFile(path.join(folder, nameOf(block)), block.code)
+  })
+
+  afterAll(() => rm(folder, { recursive: true, force: true }))
+
+  const start = (block: Documents.Block, ...args: ReadonlyArray<string>) =>
+    run(process.execPath, ["--conditions=@piecewise/source", nameOf(block), ...args], { cwd: folder }).then(
+      ({ stderr, stdout }) => ({ code: 0, output: stdout + stderr }),
+      ({ code, stderr, stdout }: { code: number; stderr: string; stdout: string }) => ({
+        code,
+        output: stdout + stderr
+      })
+    )
+
+  const first = Documents.blocksOf("README.md", readme).find(({ language }) => language === "ts")!
+
+  it("compile as strictly as ours", async () => {
+    const config = { extends: path.join(root, "tsconfig.json"), include: ["*.ts"] }
+    await writeFile(path.join(folder, "tsconfig.json"), JSON.stringify(config))
+
+    const { stdout } = await run(path.join(bin, "tsc"), ["-p", folder, "--noEmit"]).catch(
+      (error: { stdout: string }) => error
+    )
+
+    assert.strictEqual(stdout, "")
+  })
+
+  it("pass, if they are tests", async () => {
+    await cp(path.join(root, "vitest.config.ts"), path.join(folder, "vitest.config.ts"))
+    const files = blocksIn("ts")
+      .filter(isTest)
+      .map((block) => path.join(folder, nameOf(block)))
+
+    const { stdout } = await run(path.join(bin, "vitest"), ["run", ...files], {
+      cwd: root,
+      env: { ...process.env, NO_COLOR: "1" }
+    }).catch((error: { stdout: string }) => error)
+
+    assert.isAbove(files.length, 0)
+    assert.match(stdout, new RegExp(`Test Files {2}${files.length} passed`))
+  })
+
+  it("have one in the README that is an example as well", () => {
+    const example = readFileSync(path.join(root, "examples", "download.ts"), "utf8")
+
+    assert.strictEqual(first.code, example.slice(example.indexOf("*/\n") + 3))
+  })
+
+  it("have one in the README that says which file is missing", async () => {
+    const { code, output } = await start(first, "nothing.torrent")
+
+    assert.deepStrictEqual([code, output.trim()], [1, "nothing.torrent cannot be read"])
+  })
+
+  const makeTorrent = (name: string) =>
+    Effect.runPromise(
+      KnownTorrent.make({ name, files: [{ path: [], length: 70_000 }], pieceLength: 16_384 }).pipe(
+        Effect.provide(NodePieceHasher.layer)
+      )
+    )
+
+  it("have one in the README that says that there are no peers", async () => {
+    await writeFile(path.join(folder, "lonely.torrent"), (await makeTorrent("lonely.bin")).bytes)
+    const child = spawn(process.execPath, ["--conditions=@piecewise/source", nameOf(first), "lonely.torrent"], {
+      cwd: folder,
+      stdio: ["ignore", "pipe", "inherit"]
+    })
+    const ended = new Promise<number | null>((resolve) => child.once("close", resolve))
+
+    const seen: Array<string> = []
+    for await (const line of createInterface({ input: child.stdout })) {
+      if (seen.push(line) === 1000 || line.includes("no peers")) break
+    }
+    child.kill("SIGINT")
+
+    assert.strictEqual(seen.at(-1), "70000 bytes to go; no peers found yet")
+    assert.strictEqual(await ended, 130)
+  })
+
+  it("have one in the README that says when a download is complete", async () => {
+    const known = await makeTorrent("seven.bin")
+    await mkdir(path.join(folder, "downloads"), { recursive: true })
+    await writeFile(path.join(folder, "downloads", "seven.bin"), known.fileContent(0))
+    await writeFile(path.join(folder, "seven.torrent"), known.bytes)
+
+    const { code, output } = await start(first, "seven.torrent")
+
+    assert.strictEqual(code, 0, output)
+    assert.match(output, /^complete: verified, and flushed to the disk$/m)
+  })
+})
+
+describe("Documents", () => {
+  const sample = new Map([
+    ["README.md", "# One\n\n## It's `a` b\n\n[a](docs/a.md#there) [b](#its-a-b) [c](https://example.org/)\n"],
+    ["docs/a.md", "# There\n\n[back](../README.md)\n"]
+  ])
+  const inSample = (file: string): boolean => sample.has(file)
+
+  it("finds nothing wrong with what is right", () => {
+    assert.deepStrictEqual(Documents.links(sample, inSample), [])
+    assert.deepStrictEqual(Documents.unreachable(sample), [])
+  })
+
+  it("gives headings the anchors that GitHub gives them", () => {
+    const anchors = Documents.anchorsOf(
+      "# `POST /v1/sets/{id}/write`: store\n## Same\n## Same\n```\n# no heading\n```\n"
+    )
+
+    assert.deepStrictEqual([...anchors], ["post-v1setsidwrite-store", "same", "same-1"])
+  })
+
+  it.each([
+    ["a missing file", "[x](gone.md)", /README.md:1 links to gone.md, which does not exist/],
+    ["a missing heading", "[x](#gone)", /where no heading is called that/],
+    ["a file outside", "[x](../other/README.md)", /outside of the project/]
+  ])("finds a link to %s", (_, text, expected) => {
+    const [complaint] = Documents.links(new Map([["README.md", text]]), (file) => file === "README.md")
+
+    assert.match(complaint!, expected)
+  })
+
+  it("finds a document that is linked from nowhere, and a path that does not exist", () => {
+    const lonely = new Map([...sample, ["docs/b.md", "`src/Gone.ts`"]])
+
+    assert.deepStrictEqual(Documents.unreachable(lonely), ["docs/b.md:1 is linked from nowhere"])
+    assert.deepStrictEqual(
+      Documents.paths(lonely, () => false),
+      ["docs/b.md:1 names src/Gone.ts, which does not exist"]
+    )
+  })
+
+  it("finds a document that a comment names and nobody has", () => {
+    const source = new Map([["src/A.ts", "/** As in design.md. */\nconst a = '/tmp/notes.md' // README.md\n"]])
+
+    assert.deepStrictEqual(Documents.mentions(source, sample), [
+      "src/A.ts:1 names design.md, which is no document of the project"
+    ])
+  })
+
+  const catalogue =
+    "### Fault 1\n\nTests: [a](../test/A.test.ts)\n\n### Fault 2\n\nNot tested: there is no such thing.\n"
+
+  it("finds numbers that no document describes", () => {
+    const described = new Map([
+      ["docs/faults.md", catalogue],
+      ["docs/architecture.md", "### Law 12\n"]
+    ])
+    const source = new Map([
+      ["test/A.test.ts", 'it("fault 1: a")\nit("faults 2, 3 and 4")\n'],
+      ["tests/a.rs", "fn fault_5_a() {}\n// law 12, law 13, a default 6"]
+    ])
+
+    assert.deepStrictEqual(Documents.numbers(source, described), [
+      "test/A.test.ts:2 names fault 3, which no document describes",
+      "test/A.test.ts:2 names fault 4, which no document describes",
+      "tests/a.rs:1 names fault 5, which no document describes",
+      "tests/a.rs:2 names law 13, which no document describes"
+    ])
+  })
+
+  it("finds faults whose tests do not carry their number, or that have tests and say not", () => {
+    const wrong = new Map([["test/A.test.ts", 'it("fault 2: a")']])
+    const right = new Map([["test/A.test.ts", 'it("fault 1: a")']])
+
+    assert.deepStrictEqual(Documents.heldFaults(catalogue, wrong), [
+      "docs/faults.md: fault 1 names test/A.test.ts, which does not carry its number",
+      "docs/faults.md: fault 2 is tested by test/A.test.ts"
+    ])
+    assert.deepStrictEqual(Documents.heldFaults(catalogue, right), [])
+    assert.deepStrictEqual(Documents.heldFaults("### Fault 3\n\nTests: none\n", right), [
+      "docs/faults.md: fault 3 names no test, and does not say that there is none"
+    ])
+  })
+})
