@@ -79,6 +79,24 @@ describe("the documents", () => {
     }
   })
 
+  it("describe every route and every kind of error of the io-daemon", () => {
+    const contract = documents.get("docs/io-daemon.md")!
+    const daemon = [...sources].filter(([file]) => file.startsWith("native-host/io-daemon/src/"))
+    const found = (pattern: RegExp) =>
+      daemon.flatMap(([, text]) => [...text.matchAll(pattern)].map((match) => match[1]!))
+    const routes = found(/\.route\(\s*"([^"]+)"/g)
+    const kinds = found(/^\s*Self::.* => "(\w+)",$/gm)
+
+    assert.isAbove(routes.length, 15)
+    assert.isAbove(kinds.length, 20)
+    // Two routes may share a heading, which then names the end of the second one.
+    for (const route of routes) {
+      const isThere = contract.includes(route) || contract.includes(`\`/${route.split("/").at(-1)}\``)
+      assert.isTrue(isThere, `${route} is not described`)
+    }
+    for (const kind of kinds) assert.include(contract, `\`${kind}\``)
+  })
+
   it("show every option of every command, and no other", () => {
     const synopsis = blocks.find(({ file, code }) => file === "docs/command-line.md" && code.startsWith("piecewise "))!
     const shown = synopsis.code.split(/^(?=piecewise )/m).map((text) => {
@@ -92,7 +110,8 @@ describe("the documents", () => {
   })
 })
 
-describe("the programs of the documents", () => {
+// Starts compilers and test runners, which take long beside other tests.
+describe("the programs of the documents", { timeout: 120_000 }, () => {
   /** A folder of the checkout, so that the programs find the package by its name. */
   let folder = ""
   const nameOf = (block: Documents.Block): string =>

@@ -2,7 +2,8 @@
  * What a scripted peer does, as a value: every field is a deviation from an honest seed, and the empty value is one.
  *
  * Values can be printed, compared and shrunk, so a failed property shows the peer that broke it. All chance comes from
- * `seed`, all time from Effect's `Clock`. `ScriptedPeer.ts` is the interpreter.
+ * `seed`, all time from Effect's `Clock`. `ScriptedPeer.ts` is the interpreter. Numbers of faults are those of
+ * `docs/faults.md`.
  */
 import type * as Duration from "effect/Duration"
 import type * as Handshake from "../wire/Handshake.ts"
