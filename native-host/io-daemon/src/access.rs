@@ -3,48 +3,18 @@
 //! CORS tells a browser what a page may read; it protects nobody. These three do. Their order in `app` is origin guard,
 //! CORS, Host, token: a page that is not allowed learns nothing, and an allowed one can read why it was refused.
 
-use std::sync::Arc;
-
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use subtle::ConstantTimeEq;
 
 use crate::error::Error;
-use crate::serve::Connection;
+use crate::seats::Connection;
 use crate::state::AppState;
+use crate::token::Token;
 
 /// How a page offers the token for a WebSocket, on which it cannot set `Authorization`.
 const BEARER_SUBPROTOCOL: &[u8] = b"bearer.";
-
-/// Shorter tokens can be guessed; longer ones are a mistake.
-const TOKEN_LENGTHS: std::ops::RangeInclusive<usize> = 16..=256;
-
-/// The secret that every request but `/health` presents. Never printed: it has no `Display` and its `Debug` hides it.
-#[derive(Clone)]
-pub struct Token(Arc<[u8]>);
-
-impl Token {
-    /// A token of 16 to 256 characters of `[A-Za-z0-9._~-]`, which need no quoting in a header or a subprotocol.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let bytes = text.as_bytes();
-        let plain = bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._~-".contains(byte));
-        (plain && TOKEN_LENGTHS.contains(&bytes.len())).then(|| Self(bytes.into()))
-    }
-
-    /// Compares in a time that does not depend on where the first difference is.
-    fn is(&self, offered: &[u8]) -> bool {
-        self.0.ct_eq(offered).into()
-    }
-}
-
-impl std::fmt::Debug for Token {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Token")
-    }
-}
 
 /// Whether the origin is allowed, or there is none (only browsers send one).
 ///

@@ -5,7 +5,7 @@
 
 #![forbid(unsafe_code)]
 
-pub mod access;
+mod access;
 pub mod config;
 pub mod counters;
 pub mod descriptors;
@@ -15,9 +15,11 @@ pub mod lifetime;
 mod linger;
 pub mod pool;
 mod routes;
+mod seats;
 pub mod serve;
 pub mod sockets;
 mod state;
+pub mod token;
 
 pub use state::AppState;
 

@@ -10,10 +10,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use piecewise_io_daemon::access::Token;
 use piecewise_io_daemon::config::{Config, Settings, checked_root};
 use piecewise_io_daemon::descriptors::{self, Shares};
 use piecewise_io_daemon::disk::Taking;
+use piecewise_io_daemon::token::Token;
 use piecewise_io_daemon::{AppState, app, disk, lifetime, serve};
 use rustix::process::Pid;
 use tokio::net::TcpListener;

@@ -1,12 +1,7 @@
 //! The accept loop: HTTP/1.1 on one listener, for a neighbourhood in which any program may connect.
-//!
-//! A connection that has not presented the token is a stranger. Strangers share a quarter of the connections, and the
-//! oldest makes room for the next one, so that neither idle nor slow connections keep a client out. A connection that
-//! presented it is trusted and is never closed for a stranger.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -21,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
-use crate::counters::Counters;
+use crate::seats::{Connection, Table};
 use crate::state::AppState;
 
 /// What connections may use.
@@ -52,100 +47,10 @@ const GRACE: Duration = Duration::from_secs(4);
 /// When the system has no more file descriptors, accepting is tried again after this time.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// The open connections.
-struct Table {
-    limit: usize,
-    counters: Arc<Counters>,
-    seats: Mutex<Seats>,
-}
-
-#[derive(Default)]
-struct Seats {
-    next: u64,
-    trusted: usize,
-    /// Oldest first, each with the signal that closes it.
-    strangers: BTreeMap<u64, CancellationToken>,
-}
-
-/// The place of one connection in the table, which it leaves when the last clone is dropped. Requests carry it as an
-/// extension.
-#[derive(Clone)]
-pub struct Connection(Arc<Seat>);
-
-struct Seat {
-    number: u64,
-    close: CancellationToken,
-    trusted: Mutex<bool>,
-    table: Arc<Table>,
-}
-
-impl Table {
-    fn seats(&self) -> MutexGuard<'_, Seats> {
-        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A place for a new connection; `None` where trusted ones have taken all.
-    fn admit(self: &Arc<Self>) -> Option<Connection> {
-        let mut seats = self.seats();
-        let strangers = seats.strangers.len();
-        if strangers >= (self.limit / 4).max(1) || strangers + seats.trusted >= self.limit {
-            let (_, close) = seats.strangers.pop_first()?;
-            close.cancel();
-        }
-        seats.next += 1;
-        let (number, close) = (seats.next, CancellationToken::new());
-        seats.strangers.insert(number, close.clone());
-        drop(seats);
-        self.counters.connections.add(1);
-        Some(Connection(Arc::new(Seat { number, close, trusted: Mutex::new(false), table: Arc::clone(self) })))
-    }
-
-    fn close_oldest_stranger(&self) {
-        if let Some((_, close)) = self.seats().strangers.pop_first() {
-            close.cancel();
-        }
-    }
-}
-
-impl Connection {
-    fn is_trusted(&self) -> bool {
-        *self.0.trusted.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes the connection out of the strangers. One that is being closed already stays so.
-    pub(crate) fn trust(&self) {
-        let mut trusted = self.0.trusted.lock().unwrap_or_else(PoisonError::into_inner);
-        if !*trusted {
-            let mut seats = self.0.table.seats();
-            if seats.strangers.remove(&self.0.number).is_some() {
-                seats.trusted += 1;
-                *trusted = true;
-            }
-        }
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let trusted = *self.trusted.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let mut seats = self.table.seats();
-        if trusted {
-            seats.trusted -= 1;
-        } else {
-            seats.strangers.remove(&self.number);
-        }
-        drop(seats);
-        self.table.counters.connections.subtract(1);
-    }
-}
-
 /// Serves until the state's shutdown is cancelled, and then until the requests in flight are answered, 4 s at most.
 pub async fn serve(listener: TcpListener, app: Router, state: AppState, limits: Limits) {
-    let table = Arc::new(Table {
-        limit: limits.max_connections.max(1),
-        counters: Arc::clone(&state.counters),
-        seats: Mutex::default(),
-    });
+    let limit = limits.max_connections.max(1);
+    let table = Arc::new(Table::new(limit, Arc::clone(&state.counters)));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
@@ -154,7 +59,7 @@ pub async fn serve(listener: TcpListener, app: Router, state: AppState, limits: 
         .max_buf_size(READ_BYTES);
     let driven = TaskTracker::new();
     // A connection that is closed for another leaves its seat at once, and its descriptor when its task has ended.
-    let open = Arc::new(Semaphore::new(table.limit));
+    let open = Arc::new(Semaphore::new(limit));
     let mut told = false;
     loop {
         let accepted = tokio::select! {
@@ -212,7 +117,7 @@ async fn drive(
     let mut serving = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
     tokio::select! {
         outcome = serving.as_mut() => return log(outcome),
-        () = seat.0.close.cancelled() => return,
+        () = seat.closed() => return,
         () = shutdown.cancelled() => {}
     }
     // A stranger has nothing in flight that is worth waiting for.

@@ -6,12 +6,12 @@ use std::time::Instant;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::access::Token;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::descriptors::MAX_SOCKETS;
 use crate::disk::{Disk, Taking};
 use crate::pool::Pool;
+use crate::token::Token;
 
 /// Connections to pages' sockets open at once; a page needs one.
 const MAX_WEB_SOCKETS: usize = 16;

@@ -5,8 +5,8 @@ mod support;
 use axum::body::Body;
 use axum::http::Request;
 use axum::http::request::Builder;
-use piecewise_io_daemon::access::Token;
 use piecewise_io_daemon::disk::Limits;
+use piecewise_io_daemon::token::Token;
 use serde_json::json;
 use support::{Bed, PORT, TOKEN, anonymous, request, set_of};
 

@@ -8,10 +8,10 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use piecewise_io_daemon::access::Token;
 use piecewise_io_daemon::config::{Config, Settings};
 use piecewise_io_daemon::serve::{self, serve};
 use piecewise_io_daemon::sockets::{ClientFrame, DaemonFrame, HEADER, MAX_DATA, MAX_MESSAGE, PROTOCOL, WINDOW};
+use piecewise_io_daemon::token::Token;
 use piecewise_io_daemon::{AppState, app, disk};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;

@@ -6,13 +6,13 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::frame::DaemonFrame;
-use super::session::Session;
+use super::queue::{Gone, Queue};
 use super::tcp;
-use super::{Code, address};
+use super::{Code, Ended, address};
 
 /// How long accepting rests after it failed, as it does when there is no file descriptor left: the connection stays in
 /// the system's queue, so trying again at once would only burn time.
@@ -21,15 +21,28 @@ const REST: Duration = Duration::from_millis(100);
 /// Connections that may wait for the client, as the contract bounds them.
 const BACKLOG: RangeInclusive<u16> = 1..=1_024;
 
-/// The life of the listener `id`.
-pub(super) async fn listen(session: Arc<Session>, id: u32, host: String, port: u16, backlog: u16) {
-    match bind(&host, port, backlog, session.limits.own_port).await {
+/// Where a client listens.
+pub(super) struct Place {
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) backlog: u16,
+    /// The daemon's own port.
+    pub(super) own_port: u16,
+}
+
+/// The life of the listener `id`. `accepted` takes each connection, with its place among those that wait for the client.
+pub(super) async fn listen(
+    queue: Queue,
+    id: u32,
+    place: Place,
+    accepted: impl Fn(TcpStream, SocketAddr, OwnedSemaphorePermit),
+) -> Result<Ended, Gone> {
+    match bind(&place.host, place.port, place.backlog, place.own_port).await {
         Ok((listener, local)) => {
-            if session.queue.send(id, &DaemonFrame::Opened(local)).await.is_ok() {
-                accept(&session, id, &listener, backlog).await;
-            }
+            queue.send(id, &DaemonFrame::Opened(local)).await?;
+            accept(&listener, place.backlog, accepted).await
         }
-        Err(code) => session.failed(id, code).await,
+        Err(code) => Ok(Ended::Failed(code)),
     }
 }
 
@@ -63,7 +76,11 @@ async fn bind(host: &str, port: u16, backlog: u16, own_port: u16) -> Result<(Tcp
 }
 
 /// Accepts for ever. A connection that finds no room is closed at once.
-async fn accept(session: &Arc<Session>, id: u32, listener: &TcpListener, backlog: u16) {
+async fn accept(
+    listener: &TcpListener,
+    backlog: u16,
+    accepted: impl Fn(TcpStream, SocketAddr, OwnedSemaphorePermit),
+) -> ! {
     let waiting = Arc::new(Semaphore::new(usize::from(backlog)));
     loop {
         let Ok((stream, remote)) = listener.accept().await else {
@@ -73,7 +90,7 @@ async fn accept(session: &Arc<Session>, id: u32, listener: &TcpListener, backlog
         if let Ok(place) = Arc::clone(&waiting).try_acquire_owned()
             && tcp::prepare(&stream).is_ok()
         {
-            session.accepted(id, stream, remote, place);
+            accepted(stream, remote, place);
         }
     }
 }

@@ -100,6 +100,14 @@ impl Limits {
 /// What a socket failed with, as the system names it: `ECONNREFUSED`. Empty for a clean end.
 type Code = &'static str;
 
+/// How the life of a socket ended, for the session to tell the client.
+enum Ended {
+    /// It could not be opened.
+    Failed(Code),
+    /// It was open.
+    Closed(Code),
+}
+
 /// Locks for a moment, never across an await. What a panic left behind is still consistent: no holder panics half way.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

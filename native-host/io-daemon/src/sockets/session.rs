@@ -25,7 +25,7 @@ use super::frame::{ClientFrame, DaemonFrame, FrameError};
 use super::queue::{Frames, Gone, Queue, queue};
 use super::tcp::Connection;
 use super::udp::Port;
-use super::{Code, Limits, address, listener, lock, tcp, udp};
+use super::{Ended, Limits, address, listener, lock, tcp, udp};
 use crate::counters::Counters;
 
 /// The first id of an accepted connection; a client's own are below.
@@ -41,9 +41,9 @@ const SEND_LOOKUPS: usize = 16;
 const MAX_OWED: usize = 64;
 
 /// What all tasks of one WebSocket share.
-pub(super) struct Session {
-    pub(super) limits: Limits,
-    pub(super) queue: Queue,
+struct Session {
+    limits: Limits,
+    queue: Queue,
     table: Mutex<Table>,
     send_lookups: Arc<Semaphore>,
     /// The places for sockets of all sessions. A socket's task holds one for as long as its descriptor may be open.
@@ -250,14 +250,6 @@ async fn say_farewell(
     }
 }
 
-/// Starts the life of a socket, which gives its place back after its descriptor, also when it is aborted.
-fn spawn(task: impl Future<Output = ()> + Send + 'static, descriptor: OwnedSemaphorePermit) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        task.await;
-        drop(descriptor);
-    })
-}
-
 impl Session {
     /// Does what one message asks for.
     async fn handle(self: &Arc<Self>, message: &[u8], owed: &mut Owed) -> Result<(), End> {
@@ -265,17 +257,21 @@ impl Session {
         match frame {
             ClientFrame::Dial { port, host } => {
                 let connection = Arc::new(Connection::new());
-                let task = tcp::dial(Arc::clone(self), id, Arc::clone(&connection), host.to_owned(), port);
-                self.open(id, Socket::Connection(connection), task).await
+                let opened = Arc::clone(&connection);
+                let life = tcp::dial(self.queue.clone(), self.limits, id, opened, host.to_owned(), port);
+                self.open(id, Socket::Connection(connection), life).await
             }
             ClientFrame::Listen { port, backlog, host } => {
-                let task = listener::listen(Arc::clone(self), id, host.to_owned(), port, backlog);
-                self.open(id, Socket::Listener, task).await
+                let session = Arc::clone(self);
+                let accepted = move |stream, remote, place| session.accepted(id, stream, remote, place);
+                let place = listener::Place { host: host.to_owned(), port, backlog, own_port: self.limits.own_port };
+                let life = listener::listen(self.queue.clone(), id, place, accepted);
+                self.open(id, Socket::Listener, life).await
             }
             ClientFrame::Bind { port: number, host } => {
                 let port = Arc::new(Port::default());
-                let task = udp::bind(Arc::clone(self), id, Arc::clone(&port), host.to_owned(), number);
-                self.open(id, Socket::Port(port), task).await
+                let life = udp::bind(self.queue.clone(), id, Arc::clone(&port), host.to_owned(), number);
+                self.open(id, Socket::Port(port), life).await
             }
             ClientFrame::Data(bytes) => {
                 self.data(id, bytes, owed)?;
@@ -296,9 +292,14 @@ impl Session {
         }
     }
 
-    /// Starts `task` as the life of the socket `id`.
-    async fn open(&self, id: u32, socket: Socket, task: impl Future<Output = ()> + Send + 'static) -> Result<(), End> {
-        if self.try_open(id, socket, task)? {
+    /// Starts `life` as the life of the socket `id`.
+    async fn open(
+        self: &Arc<Self>,
+        id: u32,
+        socket: Socket,
+        life: impl Future<Output = Result<Ended, Gone>> + Send + 'static,
+    ) -> Result<(), End> {
+        if self.try_open(id, socket, life)? {
             return Ok(());
         }
         self.queue.send(id, &DaemonFrame::Failed("EMFILE")).await?;
@@ -307,10 +308,10 @@ impl Session {
 
     /// The same, unless there are too many sockets: then it says `false`.
     fn try_open(
-        &self,
+        self: &Arc<Self>,
         id: u32,
         socket: Socket,
-        task: impl Future<Output = ()> + Send + 'static,
+        life: impl Future<Output = Result<Ended, Gone>> + Send + 'static,
     ) -> Result<bool, Violation> {
         let mut table = lock(&self.table);
         if id <= table.last || id >= FIRST_ACCEPTED {
@@ -320,18 +321,13 @@ impl Session {
         let Some(descriptor) = self.descriptor(&table) else {
             return Ok(false);
         };
-        self.start(&mut table, id, Entry { socket, task: spawn(task, descriptor), place: None });
+        let task = self.spawn(id, life, descriptor);
+        self.start(&mut table, id, Entry { socket, task, place: None });
         Ok(true)
     }
 
     /// Takes up a connection that `listener` accepted, unless there are too many sockets: then it is closed.
-    pub(super) fn accepted(
-        self: &Arc<Self>,
-        listener: u32,
-        stream: TcpStream,
-        remote: SocketAddr,
-        place: OwnedSemaphorePermit,
-    ) {
+    fn accepted(self: &Arc<Self>, listener: u32, stream: TcpStream, remote: SocketAddr, place: OwnedSemaphorePermit) {
         let mut table = lock(&self.table);
         if table.ended {
             return;
@@ -341,8 +337,8 @@ impl Session {
         };
         table.next_accepted = id.checked_add(1);
         let connection = Arc::new(Connection::over(stream));
-        let task = tcp::accepted(Arc::clone(self), listener, id, Arc::clone(&connection), remote);
-        let task = spawn(task, descriptor);
+        let life = tcp::accepted(self.queue.clone(), listener, id, Arc::clone(&connection), remote);
+        let task = self.spawn(id, life, descriptor);
         self.start(&mut table, id, Entry { socket: Socket::Connection(connection), task, place: Some(place) });
     }
 
@@ -350,6 +346,25 @@ impl Session {
     fn descriptor(&self, table: &Table) -> Option<OwnedSemaphorePermit> {
         let has_room = table.entries.len() < self.limits.sockets;
         has_room.then(|| Arc::clone(&self.places).try_acquire_owned().ok())?
+    }
+
+    /// Starts the life of a socket, whose end the client is told. Its place is free again after its descriptor, also when
+    /// the task is aborted.
+    fn spawn(
+        self: &Arc<Self>,
+        id: u32,
+        life: impl Future<Output = Result<Ended, Gone>> + Send + 'static,
+        descriptor: OwnedSemaphorePermit,
+    ) -> JoinHandle<()> {
+        let session = Arc::clone(self);
+        tokio::spawn(async move {
+            match life.await {
+                Ok(Ended::Failed(code)) => session.finish(id, &DaemonFrame::Failed(code)).await,
+                Ok(Ended::Closed(code)) => session.finish(id, &DaemonFrame::Closed(code)).await,
+                Err(Gone) => {}
+            }
+            drop(descriptor);
+        })
     }
 
     /// Enters a socket whose task was started under the same lock, so that it cannot be done before it is entered.
@@ -438,17 +453,7 @@ impl Session {
         Ok(())
     }
 
-    /// The socket could not be opened; said by its own task as the last thing.
-    pub(super) async fn failed(&self, id: u32, code: Code) {
-        self.finish(id, &DaemonFrame::Failed(code)).await;
-    }
-
-    /// The socket ended; said by its own task as the last thing.
-    pub(super) async fn closed(&self, id: u32, code: Code) {
-        self.finish(id, &DaemonFrame::Closed(code)).await;
-    }
-
-    /// Out of the table first: a client that hears of it may open another at once.
+    /// The last thing that a socket's own task does. Out of the table first: a client that hears of it may open another at once.
     async fn finish(&self, id: u32, frame: &DaemonFrame<'_>) {
         // Nobody to tell where the session has ended, and nothing to tell where the client closed it first.
         if self.remove(id).is_some() {

@@ -17,8 +17,7 @@ use super::address;
 use super::credit::{Credit, Window};
 use super::frame::DaemonFrame;
 use super::queue::{Gone, Queue};
-use super::session::Session;
-use super::{Code, MAX_DATA, WINDOW, lock};
+use super::{Code, Ended, Limits, MAX_DATA, WINDOW, lock};
 
 /// One connection, from its DIAL or ACCEPTED on.
 pub(super) struct Connection {
@@ -158,41 +157,47 @@ impl Connection {
 }
 
 /// The life of the connection `id` from its DIAL on.
-pub(super) async fn dial(session: Arc<Session>, id: u32, connection: Arc<Connection>, host: String, port: u16) {
-    let deadline = Instant::now() + session.limits.dial;
-    let connecting = connect(&host, port, session.limits.own_port, deadline);
+pub(super) async fn dial(
+    queue: Queue,
+    limits: Limits,
+    id: u32,
+    connection: Arc<Connection>,
+    host: String,
+    port: u16,
+) -> Result<Ended, Gone> {
+    let deadline = Instant::now() + limits.dial;
+    let connecting = connect(&host, port, limits.own_port, deadline);
     let dialled = timeout_at(deadline, connecting).await.unwrap_or(Err("ETIMEDOUT"));
     match dialled {
         Ok((stream, remote)) => {
             let stream = connection.stream.get_or_init(|| stream);
-            if session.queue.send(id, &DaemonFrame::Opened(remote)).await.is_ok() {
-                run(&session, id, &connection, stream).await;
-            }
+            queue.send(id, &DaemonFrame::Opened(remote)).await?;
+            run(&queue, id, &connection, stream).await
         }
-        Err(code) => session.failed(id, code).await,
+        Err(code) => Ok(Ended::Failed(code)),
     }
 }
 
 /// The life of the connection `id` that `listener` accepted.
 pub(super) async fn accepted(
-    session: Arc<Session>,
+    queue: Queue,
     listener: u32,
     id: u32,
     connection: Arc<Connection>,
     remote: SocketAddr,
-) {
-    let told = session.queue.send(listener, &DaemonFrame::Accepted { id, remote }).await;
-    if let (Ok(()), Some(stream)) = (told, connection.stream.get()) {
-        run(&session, id, &connection, stream).await;
+) -> Result<Ended, Gone> {
+    queue.send(listener, &DaemonFrame::Accepted { id, remote }).await?;
+    match connection.stream.get() {
+        Some(stream) => run(&queue, id, &connection, stream).await,
+        None => Ok(Ended::Closed("")),
     }
 }
 
-async fn run(session: &Session, id: u32, connection: &Connection, stream: &TcpStream) {
-    if let Ok(code) = connection.carry(id, stream, &session.queue).await {
-        // The remote may still read, if it closed its half only.
-        let _ = connection.write_waiting();
-        session.closed(id, code).await;
-    }
+async fn run(queue: &Queue, id: u32, connection: &Connection, stream: &TcpStream) -> Result<Ended, Gone> {
+    let code = connection.carry(id, stream, queue).await?;
+    // The remote may still read, if it closed its half only.
+    let _ = connection.write_waiting();
+    Ok(Ended::Closed(code))
 }
 
 /// Tries the addresses of `host` in turn, each with its share of the time that is left.

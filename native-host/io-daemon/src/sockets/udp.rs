@@ -9,8 +9,7 @@ use tokio::net::UdpSocket;
 use super::credit::Credit;
 use super::frame::DaemonFrame;
 use super::queue::{Gone, Queue};
-use super::session::Session;
-use super::{Code, address};
+use super::{Code, Ended, address};
 
 /// One port, from its BIND on.
 #[derive(Default)]
@@ -77,18 +76,14 @@ impl Port {
 }
 
 /// The life of the port `id`.
-pub(super) async fn bind(session: Arc<Session>, id: u32, port: Arc<Port>, host: String, number: u16) {
+pub(super) async fn bind(queue: Queue, id: u32, port: Arc<Port>, host: String, number: u16) -> Result<Ended, Gone> {
     match open(&host, number).await {
         Ok((socket, local)) => {
             let socket = port.socket.get_or_init(|| socket);
-            if session.queue.send(id, &DaemonFrame::Opened(local)).await.is_err() {
-                return;
-            }
-            if let Ok(code) = port.carry(id, socket, &session.queue).await {
-                session.closed(id, code).await;
-            }
+            queue.send(id, &DaemonFrame::Opened(local)).await?;
+            port.carry(id, socket, &queue).await.map(Ended::Closed)
         }
-        Err(code) => session.failed(id, code).await,
+        Err(code) => Ok(Ended::Failed(code)),
     }
 }
 
