@@ -337,7 +337,7 @@ const makeDistinct = (
     })
     if (!took) return tooMany(index)
   }
-  const alikeCounts = new Map<string, number>()
+  const alikeCounts = clashing.length > 0 ? countAlike(folded, portable, safe) : new Map<string, number>()
   for (const index of clashing) {
     const folder = foldedFolders[index]!
     const name = portable[index]!.at(-1)!
@@ -355,6 +355,27 @@ const makeDistinct = (
   }
 
   return Result.succeed(new Set([...duplicates, ...clashing]))
+}
+
+/** How many different folders have each name, if what some file systems ignore is ignored. */
+const countAlike = (
+  folded: TakenNames,
+  portable: ReadonlyArray<ReadonlyArray<string>>,
+  safe: ReadonlyArray<ReadonlyArray<string>>
+): Map<string, number> => {
+  const counts = new Map<string, number>()
+  const seen = new Set<string>()
+  for (const [index, components] of safe.entries()) {
+    for (let depth = components.length - 1; depth > 0; depth--) {
+      const folder = components.slice(0, depth).join("/")
+      if (seen.has(folder)) break
+      seen.add(folder)
+      const everywhere = portable[index]!.slice(0, depth)
+      const key = `${folded.folderOf(everywhere)}/${fold(everywhere.at(-1)!)}`
+      counts.set(key, (counts.get(key) ?? 0) + 1)
+    }
+  }
+  return counts
 }
 
 const isEqual = (a: ReadonlyArray<string>, b: ReadonlyArray<string>): boolean =>

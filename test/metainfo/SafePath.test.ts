@@ -306,6 +306,18 @@ describe("SafePath", () => {
     assert.deepStrictEqual(names[127], { path: ["t", "ABCDEFG.127"] })
   })
 
+  it("renames a file that more folders differ from by case than are worth comparing", () => {
+    const spelling = (bits: number) =>
+      [..."abcdefghijkl"].map((letter, index) => (bits & (1 << index) ? letter.toUpperCase() : letter)).join("")
+    const inFolders = (count: number) => Array.from({ length: count }, (_, bits) => ["t", spelling(bits), `${bits}`])
+
+    const few = namesOf([...inFolders(SafePath.maxAlike - 1), ["t", spelling(4_095)]]).at(-1)
+    const many = namesOf([...inFolders(SafePath.maxAlike), ["t", spelling(4_095)]]).at(-1)
+
+    assert.deepStrictEqual(few, { path: ["t", "ABCDEFGHIJKL"], portable: ["t", "ABCDEFGHIJKL.1"] })
+    assert.deepStrictEqual(many, { path: ["t", "ABCDEFGHIJKL.1"] })
+  })
+
   it("puts a mark before the name of the folder that is ours, at any depth and however it is spelled", () => {
     for (const name of vectors.reserved) {
       for (const path of [[name], [name, "a"], ["t", name], ["t", name, "resume"]]) {

@@ -8,6 +8,10 @@ use std::collections::{HashMap, HashSet};
 use super::layout::Layout;
 use super::path::FilePath;
 
+/// Groups with more members are refused: each look at one of its files asks the disk for all of them, and compares them with
+/// each other. The engine makes none with more than 64 of a kind.
+pub const MAX_RIVALS: usize = 256;
+
 /// Something that a file system may take for another one, as the client names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claimant {
@@ -51,10 +55,13 @@ impl Rivals {
     /// The rivals among the files of a layout.
     ///
     /// # Errors
-    /// One sentence: a file that the layout does not have, or that is there twice, or a name that two files have.
+    /// One sentence: a group that is too large, a file that the layout does not have, or that is there twice, or a name that two files have.
     pub fn new(layout: &Layout, groups: Vec<Vec<Claimant>>) -> Result<Self, String> {
         let mut rivals = Self::default();
         for group in groups {
+            if group.len() > MAX_RIVALS {
+                return Err(format!("more than {MAX_RIVALS} files and folders are rivals for a name"));
+            }
             let number = rivals.groups.len();
             let mut members = Vec::with_capacity(group.len());
             for claimant in group {
@@ -165,5 +172,14 @@ mod tests {
             assert!(Rivals::new(&layout, wrong.clone()).is_err(), "{wrong:?}");
         }
         assert!(Rivals::new(&layout, vec![vec![Claimant::Folder(path("a")), file(0, None, None)]]).is_ok());
+    }
+
+    #[test]
+    fn a_group_that_would_hold_up_the_disk_is_refused() {
+        let layout = layout(&["a"]);
+        let folders = |count: usize| (0..count).map(|number| Claimant::Folder(path(&number.to_string()))).collect();
+
+        assert!(Rivals::new(&layout, vec![folders(MAX_RIVALS)]).is_ok());
+        assert!(Rivals::new(&layout, vec![folders(MAX_RIVALS + 1)]).is_err());
     }
 }
