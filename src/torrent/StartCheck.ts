@@ -56,9 +56,14 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   const real = KnownFiles.realFiles(layout)
   const isAway = (error: StorageError) => options.isRestart && error.reason._tag === "StorageUnavailable"
   const look = Effect.gen(function* () {
-    const prepared = yield* prepare
-    return { prepared, facts: byIndex(layout, yield* storage.look(real)) }
-  }).pipe(Effect.catchIf(isAway, () => Effect.succeed({ prepared: undefined, facts: byIndex(layout, []) })))
+    const brought = yield* Effect.result(prepare)
+    if (brought._tag === "Failure" && !isAway(brought.failure)) return yield* Effect.fail(brought.failure)
+    const facts = byIndex(layout, yield* Effect.catchIf(storage.look(real), isAway, () => Effect.succeed([])))
+    if (brought._tag === "Success") return { prepared: brought.success, facts }
+    // A medium of which a file can be seen is not away: something else is wrong with it.
+    if (facts.some((one) => one !== undefined)) return yield* Effect.fail(brought.failure)
+    return { prepared: undefined, facts }
+  })
   let resume = options.resume
   let { facts, prepared } = yield* look
   if (options.startsOver && missing(layout, resume, facts).length > 0) resume = undefined

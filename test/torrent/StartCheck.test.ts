@@ -242,6 +242,18 @@ describe("StartCheck", () => {
         assert.strictEqual(stored, "***")
       }))
 
+    test("fails where files can be seen and not be brought to their places", () =>
+      Effect.gen(function* () {
+        const { log, look, start } = yield* make(torrent, "rrrr rrrr rrrr")
+        const resume = DrawnTorrent.resumeOf("***", yield* look)
+        const broken = StorageError.of("prepare", [new StorageUnavailable({ path: "t", why: "too many open files" })])
+
+        const error = yield* Effect.flip(start({ isRestart: true, prepared: Effect.fail(broken), resume }))
+
+        assert.strictEqual(error, broken)
+        assert.deepStrictEqual(log, [])
+      }))
+
     test("waits for a medium that cannot be looked at", () =>
       Effect.gen(function* () {
         const { log, look, medium, start } = yield* make(torrent, "rrrr rrrr rrrr")
