@@ -101,7 +101,9 @@ export const make = (options: Options): FileClaims => {
     const before = known.files.get(file)
     const [facts] = yield* storage.look([file])
     changes.observe([file], facts === undefined ? [] : [facts])
-    if (facts === undefined || before?.standing !== "own" || before.facts.identity !== facts.identity) return
+    if (facts === undefined || before?.facts.identity !== facts.identity) return
+    // One of somebody else's is written to only where it may be overwritten.
+    if (before.standing !== "own" && !before.isWriting) return
     const claim = storage.claim([{ file, as: "found", facts, afresh: true }])
     // Interrupted in between, the copy would be known to nobody.
     yield* changes
@@ -133,7 +135,9 @@ export const make = (options: Options): FileClaims => {
     for (const facts of claimed) {
       const before = overwrites ? undefined : known.files.get(facts.file)
       const { standing = "own", toCompare = new Set<PieceIndex>() } = before ?? {}
-      const file: KnownFiles.KnownFile = { standing, facts, isWriting: true, isStale: false, toCompare }
+      const found = known.files.get(facts.file)
+      const isStale = found?.isStale === true && found.facts.identity === facts.identity
+      const file: KnownFiles.KnownFile = { standing, facts, isWriting: true, isStale, toCompare }
       known.files.set(facts.file, file)
       if (standing === "own") keeper.noteFile(facts.file, KnownFiles.recordOf(known, facts.file, changes.suspects))
     }

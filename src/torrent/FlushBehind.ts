@@ -81,7 +81,7 @@ export interface FlushBehind {
   readonly admitNow: (bytes: number) => boolean
   /** Waits until so many bytes are admitted. */
   readonly admit: (bytes: number) => Effect.Effect<void>
-  /** The write of so many admitted bytes has ended; where it failed they are not counted any more. */
+  /** The write of so many admitted bytes has ended. Those of a failed write are not counted any more. */
   readonly end: (bytes: number, isWritten: boolean) => void
   /** These files were changed in some other way than by `write`. */
   readonly noteDirty: (files: ReadonlyArray<number>) => void
@@ -92,7 +92,7 @@ export interface FlushBehind {
   readonly isDirty: () => boolean
   /** Flushes until nothing is left to flush. */
   readonly all: Effect.Effect<void>
-  /** Tries once to flush what is left, as nobody will after it; not where flushes have failed. */
+  /** Flushes what is left once, before the torrent stops; not if flushes have failed, which the next run knows. */
   readonly last: Effect.Effect<void>
   /** Flushes behind the download, for ever. */
   readonly run: Effect.Effect<never>
@@ -102,9 +102,11 @@ export interface FlushBehind {
 export const make = Effect.fnUntraced(function* (options: Options) {
   const { digestOf, flushed, geometry, hasher, known, report, storage, stored } = options
   const dirty = new Set<number>()
-  /** Admitted since the last flush began or not written by then; those of them whose write goes on; those being flushed. */
+  /** Bytes that were admitted, but for those that the last flush was about. */
   let unflushedBytes = 0
+  /** Those of them whose write has not ended. */
   let writingBytes = 0
+  /** Bytes that are being flushed. */
   let flushingBytes = 0
   let isFailing = false
   let isFlushing = false
@@ -112,7 +114,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const unsaved = new Set<PieceIndex>()
   /** Files of which a flush has failed since the last good one. */
   const unsafe = new Set<number>()
-  /** Files whose flush failed in this run; `KnownFile.isStale` while they lie on the same blocks as then. */
+  /** Files to be put on fresh blocks before the next flush, as one has failed in this run or an earlier one. */
   const stale = new Set<number>()
   /** Writes that have begun and not ended, and who waits for room. */
   let writes = 0
@@ -131,7 +133,15 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     }
     return pieces
   }
-  for (const piece of unflushed()) for (const file of KnownFiles.filesOf(known, piece)) dirty.add(file)
+
+  /** These files have something to flush; those that are stale are put on fresh blocks before. */
+  const soil = (files: ReadonlyArray<number>): void => {
+    for (const file of files) {
+      dirty.add(file)
+      if (known.files.get(file)?.isStale === true) stale.add(file)
+    }
+  }
+  for (const piece of unflushed()) soil(KnownFiles.filesOf(known, piece))
 
   /** Whether more bytes may be written; a piece above the limit may if it is alone. */
   const hasRoom = (bytes: number): boolean => {
@@ -240,12 +250,15 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     const safe = pieces.filter((piece) => Bitfield.has(stored, piece) && KnownFiles.filesOf(known, piece).every(isSafe))
     for (const piece of safe) Bitfield.add(flushed, piece)
     yield* options.onFlushed(safe, [...good.values()])
-    if (changed.length > 0 && !isLast) for (const file of yield* options.onChanged(changed)) dirty.add(file)
+    if (changed.length > 0 && !isLast) soil(yield* options.onChanged(changed))
     isFlushing = false
     return failed
   })
 
-  /** Whether everything that was written is flushed now; else it is remembered what may be lost. */
+  /**
+   * Whether everything that was written is flushed now; else it is remembered what may be lost. A stop waits for it: the
+   * system reports a failure once, and a later run would believe what it has not heard of.
+   */
   const attempt = Effect.fnUntraced(function* (isLast: boolean) {
     const failed = yield* flush(isLast)
     if (failed.size === 0) {
@@ -267,7 +280,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     }
     yield* options.onUnsafe([...unsaved], [...failed.keys()])
     return false
-  })
+  }, Effect.uninterruptible)
 
   /** The same after what may be lost was written again. */
   const once = Effect.gen(function* () {
@@ -286,8 +299,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   /** Nothing to flush costs nothing, also while another flush is under way. */
   const flushDirty = Effect.suspend(() => {
     if (dirty.size > 0) return untilGood
-    // What was admitted and touched no file. Whoever waits for a write that goes on is woken by its end.
-    if (writes === 0) {
+    // What was written and touched no file. Whoever waits for a write that goes on is woken by its end.
+    if (writes === 0 && unflushedBytes > writingBytes) {
       unflushedBytes = writingBytes
       Latch.openUnsafe(writable)
     }
@@ -295,7 +308,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   }).pipe(turn.withPermit)
 
   const noteDirty = (files: ReadonlyArray<number>): void => {
-    for (const file of files) dirty.add(file)
+    soil(files)
     if (waiting > 0 || unflushedBytes >= flushBytes) Latch.openUnsafe(wanted)
   }
 
@@ -322,9 +335,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     },
     isDirty: () => dirty.size > 0 || isFlushing,
     all: Effect.whileLoop({ while: () => dirty.size > 0 || isFlushing, body: () => flushDirty, step: () => {} }),
-    last: Effect.suspend(() => (isFailing || dirty.size === 0 ? Effect.void : Effect.asVoid(attempt(true)))).pipe(
-      turn.withPermit
-    ),
+    last: Effect.suspend(() => {
+      const isIdle = isFailing || dirty.size === 0 || stale.size > 0
+      return isIdle ? Effect.void : Effect.asVoid(attempt(true))
+    }).pipe(turn.withPermit),
     run: Effect.raceFirst(wanted.await, Effect.sleep(flushEvery)).pipe(
       Effect.tap(() => Effect.sync(() => Latch.closeUnsafe(wanted))),
       Effect.andThen(flushDirty),

@@ -49,8 +49,10 @@ export const make = (
   const self: KnownFiles = { layout, files: new Map(), missing: new Uint32Array(layout.files.length) }
   for (const file of realFiles(layout)) self.missing[file] = missingIn(self, file, stored).length
   for (const [index, standing] of standings) {
-    if (standing === "undecided") meet(self, facts[index]!)
-    else self.files.set(index, makeFile(standing, facts[index]!, records?.get(index)))
+    const file = makeFile(standing, facts[index]!, records?.get(index))
+    if (standing === "undecided") meet(self, file.facts)
+    else self.files.set(index, file)
+    self.files.get(index)!.isStale = file.isStale
     for (const piece of piecesIn(self, index, stored)) prove(self, piece)
   }
   return self

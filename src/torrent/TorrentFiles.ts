@@ -352,7 +352,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     Latch.openUnsafe(settling)
   }
 
-  // A torrent that stops leaves files of which a later run believes what they look like, and that outlive the medium's going.
+  // A torrent that stops leaves files that are flushed, and of which a later run believes what they look like.
   yield* Effect.addFinalizer(() =>
     Effect.gen(function* () {
       if (!isAway) yield* flush.last

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import * as Bitfield from "../../src/base/Bitfield.ts"
 import { StorageRefused } from "../../src/storage/Storage.ts"
@@ -212,6 +213,71 @@ describe("flushing", () => {
       const after = [...world.resume.saved(small.metainfo.infoHash)!.files.values()]
       assert.isTrue((yield* world.summary(again)).isRight)
       assert.isTrue(after.every(({ identity, isStale }) => !isStale && !stale.includes(identity)))
+    }))
+
+  test("a torrent that stops while a flush is under way waits for it", (world) =>
+    Effect.gen(function* () {
+      world.faults.delay("flush", "10 seconds")
+      const download = yield* world.download(small, { behaviours: [{}] })
+      yield* world.until(() => count(download, "Flushing") > 0, "1 minute")
+      yield* world.advance("1 second")
+      world.faults.recover()
+
+      const stop = yield* Effect.forkChild(download.stop, { startImmediately: true })
+      yield* world.advance("20 seconds")
+      yield* Fiber.join(stop)
+
+      const { flushed, stored } = world.resume.saved(small.metainfo.infoHash)!
+      assert.isTrue(Bitfield.isFull(stored) && Bitfield.isFull(flushed))
+    }))
+
+  test("what a flush may have lost that fails while the torrent stops is not believed", (world) =>
+    Effect.gen(function* () {
+      const download = yield* world.download(small, { behaviours: [{ bytesPerSecond: 30_000 }] })
+      yield* world.advance("20 seconds")
+      world.faults.delay("write", "10 minutes")
+      world.faults.failAll("sync", FaultyStorage.inputOutputError)
+      yield* world.until(() => count(download, "FlushFailed") > 0, "1 minute")
+
+      const stop = yield* Effect.forkChild(download.stop, { startImmediately: true })
+      yield* world.advance("15 minutes")
+      yield* Fiber.join(stop)
+
+      const { files, flushed, stored } = world.resume.saved(small.metainfo.infoHash)!
+      assert.deepStrictEqual([...Bitfield.indices(stored)], [...Bitfield.indices(flushed)])
+      assert.isTrue([...files.values()].some(({ isStale }) => isStale))
+    }))
+
+  test("a stale file is put on fresh blocks also where its pieces are believed again, as somebody touched it", (world) =>
+    Effect.gen(function* () {
+      const download = yield* world.download(small, { behaviours: [{ bytesPerSecond: 30_000 }] })
+      yield* world.advance("20 seconds")
+      world.faults.failAll("sync", FaultyStorage.inputOutputError)
+      yield* download.stop
+      world.faults.recover()
+      const before = world.resume.saved(small.metainfo.infoHash)!.files
+      const stale = [...before.values()].flatMap(({ identity, isStale }) => (isStale ? [identity] : []))
+      for (const path of world.medium.paths()) world.medium.touch(path)
+
+      yield* world.download(small)
+      yield* world.advance("1 minute")
+
+      const { files, flushed } = world.resume.saved(small.metainfo.infoHash)!
+      assert.isAbove(flushed.count, 0)
+      assert.isAbove(stale.length, 0)
+      assert.isTrue([...files.values()].every(({ identity, isStale }) => !isStale && !stale.includes(identity)))
+    }))
+
+  test("files that are all gone are not flushed once more when the torrent is taken apart", (world) =>
+    Effect.gen(function* () {
+      const download = yield* world.download(small, { behaviours: [{ bytesPerSecond: 30_000 }] })
+      yield* world.advance("20 seconds")
+      for (const path of world.medium.paths()) world.medium.remove(path)
+      const before = world.faults.counts("flush").calls
+
+      yield* world.until(() => count(download, "FilesMissing") > 0, "1 minute")
+
+      assert.strictEqual(world.faults.counts("flush").calls, before)
     }))
 
   test("pieces of nothing but padding wait for no flush, as they are none of its bytes", (world) =>

@@ -593,6 +593,84 @@ describe("FlushBehind", () => {
       assert.isUndefined(early)
     }))
 
+  test("a flush that a stop meets goes on to its end, and what was written meanwhile is flushed as well", () =>
+    Effect.gen(function* () {
+      const { behaviour, flushed, heard, last, run, write } = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
+      const fiber = yield* start(run)
+      behaviour.flush = () => Effect.as(Effect.sleep("10 seconds"), undefined)
+      yield* write(0)
+      yield* TestClock.adjust(FlushBehind.flushEvery)
+      yield* write(1)
+
+      const stop = yield* start(Effect.andThen(Fiber.interrupt(fiber), last))
+      yield* TestClock.adjust("20 seconds")
+      yield* Fiber.join(stop)
+
+      assert.deepStrictEqual(heard(), ["flush 0", "flushed 0 of 0", "flush 1", "flushed 1 of 1"])
+      assert.strictEqual(flushed(), "**.")
+    }))
+
+  test("remembers a failed flush although a stop comes while a write is waited for", () =>
+    Effect.gen(function* () {
+      const made = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
+      const { files, heard, last, medium, noteWriting, noteWritten, run, unsafe, write } = made
+      const fiber = yield* start(run)
+      yield* write(0)
+      noteWriting()
+      medium.failFlushes("t/a", broken)
+      yield* TestClock.adjust(FlushBehind.flushEvery)
+      const stop = yield* start(Effect.andThen(Fiber.interrupt(fiber), last))
+      noteWritten([1])
+      yield* TestClock.adjust("1 millis")
+      yield* Fiber.join(stop)
+
+      assert.deepStrictEqual(heard(), ["flush 0", "FlushFailed", "flushed  of "])
+      assert.deepStrictEqual([files.get(0)?.isStale, unsafe], [true, ["unsafe 0 of 0 after flushed  of "]])
+    }))
+
+  test("a file that was stale before this run is put on fresh blocks before it is flushed", () =>
+    Effect.gen(function* () {
+      const made = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
+      const { all, files, heard, last, write } = made
+      files.get(0)!.isStale = true
+      yield* write(0)
+
+      yield* last
+      const atStop = heard()
+      yield* all
+
+      assert.deepStrictEqual(atStop, [], "nothing is flushed in place")
+      assert.deepStrictEqual(heard(), ["renew 0", "flush 0", "flushed 0 of 0"])
+    }))
+
+  test("looks after no file that was changed once the torrent stops", () =>
+    Effect.gen(function* () {
+      const { behaviour, facts, heard, last, write } = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
+      yield* write(0)
+      const reason = new FileChanged({ path: "t/a", why: "it was deleted" })
+      behaviour.flush = () => Effect.succeed([{ file: 0, reason }])
+
+      yield* last
+
+      assert.isDefined(facts[0])
+      assert.deepStrictEqual(heard(), ["flush 0", "flushed  of "])
+    }))
+
+  test("does nothing over and over while an admitted write waits for its files", () =>
+    Effect.gen(function* () {
+      const { admit, run } = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
+      yield* start(run)
+      yield* admit(FlushBehind.maxUnflushedBytes)
+      let looks = 0
+      // A number that counts how often somebody looks whether there is room for it.
+      const bytes = { valueOf: () => ++looks && 1 } as unknown as number
+
+      yield* start(admit(bytes))
+      for (let turn = 0; turn < 20; turn++) yield* TestClock.adjust("1 millis")
+
+      assert.isAtMost(looks, 2)
+    }))
+
   it.effect(
     "law: never are more bytes unflushed than the limit, unless a single piece is larger; and all get through",
     () =>
