@@ -8,6 +8,7 @@ import * as Bitfield from "../base/Bitfield.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
 import * as PieceBuffer from "../piece/PieceBuffer.ts"
 import * as RequestPipeline from "../piece/RequestPipeline.ts"
+import type { SupplierId } from "../piece/SupplierId.ts"
 
 /** At most one block is coming in at a time. */
 export interface IncomingBlock {
@@ -22,14 +23,13 @@ export interface IncomingBlock {
 /** No block is coming in. */
 export const make = (): IncomingBlock => ({ request: undefined, isDirect: false, scratch: undefined })
 
-/** A block begins that answers `request`, from the peer `key`. */
-export const begin = (self: IncomingBlock, request: RequestPipeline.Request, key: number): void => {
+/** A block begins that answers `request`, from the peer `id`. */
+export const begin = (self: IncomingBlock, request: RequestPipeline.Request, id: SupplierId): void => {
   const { block, buffer } = request
   self.request = request
-  request.isArriving = true
-  self.isDirect = buffer.writers[block] === PieceBuffer.nobody
-  if (self.isDirect) buffer.writers[block] = key
-  else self.scratch ??= new Uint8Array(PieceGeometry.blockLength)
+  RequestPipeline.noteArriving(request)
+  self.isDirect = PieceBuffer.beginWrite(buffer, block, id)
+  if (!self.isDirect) self.scratch ??= new Uint8Array(PieceGeometry.blockLength)
 }
 
 /** The request that bytes may still be written for; `undefined` where it was released meanwhile. */
@@ -58,10 +58,10 @@ export const write = (
 export const end = (
   self: IncomingBlock,
   pipeline: RequestPipeline.RequestPipeline,
-  key: number
+  id: SupplierId
 ): RequestPipeline.Request | undefined => {
   const request = liveRequest(self, pipeline)
-  release(self, key)
+  release(self, id)
   if (request === undefined) return undefined
   const { block, buffer } = request
   if (!self.isDirect && !Bitfield.has(buffer.received, block)) {
@@ -72,11 +72,9 @@ export const end = (
 }
 
 /** Gives up the block and the right to write straight to its place. */
-export const release = (self: IncomingBlock, key: number): void => {
+export const release = (self: IncomingBlock, id: SupplierId): void => {
   const { isDirect, request } = self
-  if (isDirect && request?.buffer.writers[request.block] === key) {
-    request.buffer.writers[request.block] = PieceBuffer.nobody
-  }
+  if (isDirect && request !== undefined) PieceBuffer.endWrite(request.buffer, request.block, id)
   // Also where the loan is over: a buffer that is named here keeps memory that the budget may have given away.
   self.request = undefined
 }

@@ -1,6 +1,6 @@
 /**
- * One peer connection after its handshake, as a plain machine: bytes come in, facts go to the `Download`, frames to the
- * outbox. BEP 3 and the fast extension of BEP 6; what BEP 10 adds is `PeerExtensions.ts`'s. It reads no clock and does no
+ * One peer connection after its handshake, as a plain machine and a supplier: bytes come in, blocks go to the assembly, frames to
+ * the outbox. BEP 3 and the fast extension of BEP 6; what BEP 10 adds is `PeerExtensions.ts`'s. It reads no clock and does no
  * I/O; the session around it gives it the time, moves the bytes and ends it when it throws.
  *
  * Hot path: a block costs one lookup of its request and one copy of its bytes, straight to their place in the piece.
@@ -13,16 +13,15 @@ import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
 import * as AllowedFast from "../piece/AllowedFast.ts"
-import * as Download from "../piece/Download.ts"
-import * as Overtaking from "../piece/Overtaking.ts"
+import * as Assembly from "../piece/Assembly.ts"
 import * as PieceBuffer from "../piece/PieceBuffer.ts"
 import * as PieceTable from "../piece/PieceTable.ts"
 import * as RequestPipeline from "../piece/RequestPipeline.ts"
-import * as Resting from "../piece/Resting.ts"
+import * as Supplier from "../piece/Supplier.ts"
+import type { SupplierId } from "../piece/SupplierId.ts"
 import * as Upload from "../piece/Upload.ts"
 import * as RateLimiter from "../rate/RateLimiter.ts"
 import * as RateLimits from "../rate/RateLimits.ts"
-import * as RateMeter from "../rate/RateMeter.ts"
 import * as FrameDecoder from "../wire/FrameDecoder.ts"
 import * as FrameEncoder from "../wire/FrameEncoder.ts"
 import { WireError } from "../wire/WireError.ts"
@@ -50,8 +49,8 @@ export interface Offer {
 }
 
 /** The state of one connection. */
-export interface PeerProtocol extends Download.Source {
-  readonly download: Download.Download
+export interface PeerProtocol extends Supplier.Supplier {
+  readonly download: Assembly.Assembly
   readonly upload: Upload.Upload
   /** How fast it may send, and be sent to. */
   readonly limits: RateLimits.PeerLimits
@@ -109,14 +108,14 @@ export interface ExtensionOptions {
 
 /** What a connection needs to begin. */
 export interface Options {
-  readonly download: Download.Download
+  readonly download: Assembly.Assembly
   readonly upload: Upload.Upload
   /** Those of its torrent; absent: there are none. */
   readonly limits?: RateLimits.TorrentLimits | undefined
   /** Where it is told of nothing at first. */
   readonly offer?: Offer | undefined
-  /** The small number of the peer's address. */
-  readonly key: number
+  /** The number of the peer's address. */
+  readonly id: SupplierId
   /** Whether both sides speak the fast extension. */
   readonly isFast: boolean
   /** The peer's allowed fast set (BEP 6); it is told of the pieces that we have, where it has few itself. */
@@ -142,24 +141,22 @@ export const make = (options: Options): PeerProtocol => {
     options.isFast ? allowedFast.filter((piece) => Bitfield.has(stored, piece)) : [],
     pieceLength
   )
-  const blocksPerPiece = Math.ceil(pieceLength / PieceGeometry.blockLength)
   const limits = RateLimits.join(
     options.limits ?? RateLimits.unlimited(now),
     { download: options.wake, upload: options.serve },
     now
   )
   const self: PeerProtocol = {
-    key: options.key,
-    has: Bitfield.make(pieceCount),
-    pipeline: RequestPipeline.make(blocksPerPiece, now, limits.download),
-    refused: Resting.make(),
-    standing: Download.standingOf(download, options.key),
-    allowedFast: new Set(),
-    current: undefined,
-    isSeed: false,
-    searchedVersion: Download.never,
-    cancel: (piece, begin, length) => cancel(self, piece, begin, length),
-    wake: options.wake,
+    ...Supplier.make({
+      id: options.id,
+      geometry: download.geometry,
+      standing: Assembly.standingOf(download, options.id),
+      limiter: limits.download,
+      request: (piece, begin, length) => FrameEncoder.request(outbox, piece, begin, length),
+      cancel: (piece, begin, length) => cancel(self, piece, begin, length),
+      wake: options.wake,
+      now
+    }),
     download,
     upload,
     limits,
@@ -170,7 +167,6 @@ export const make = (options: Options): PeerProtocol => {
     outbox,
     isFast: options.isFast,
     amInterested: false,
-    peerChoking: true,
     peerInterested: false,
     extensions: undefined,
     get isUploadOnly() {
@@ -196,7 +192,7 @@ export const make = (options: Options): PeerProtocol => {
   else if (self.isFast && Bitfield.isFull(stored)) FrameEncoder.haveAll(outbox)
   else if (stored.count > 0 || self.isFast) FrameEncoder.bitfield(outbox, stored.bytes)
   if (options.extensions !== undefined) self.extensions = extend(self, options.extensions)
-  Download.join(download, self)
+  Assembly.join(download, self)
   return self
 }
 
@@ -218,39 +214,9 @@ export const receive = (self: PeerProtocol, chunk: Uint8Array, now: number): voi
   FrameDecoder.push(self.decoder, chunk)
 }
 
-/**
- * Requests blocks as far as the pipeline has room. Gives the piece to start, once a buffer is borrowed for it, where
- * there is room left and no block of a piece under way to ask for.
- */
-export const refill = (self: PeerProtocol, now: number): PieceIndex | undefined => {
-  if (self.standing.isPaused || (self.peerChoking && self.allowedFast.size === 0)) {
-    RequestPipeline.rest(self.pipeline)
-    return undefined
-  }
-  while (RequestPipeline.admits(self.pipeline, now)) {
-    const request = Download.nextBlock(self.download, self, now)
-    const piece = request === undefined ? Download.nextPiece(self.download, self) : undefined
-    const next = request ?? (piece === undefined ? nextDuplicate(self, now) : undefined)
-    if (next === undefined) {
-      RequestPipeline.decline(self.pipeline)
-      if (piece === undefined) self.download.hungry.add(self)
-      return piece
-    }
-    sendRequest(self, next)
-  }
-  return undefined
-}
-
-const sendRequest = (self: PeerProtocol, { block, buffer }: RequestPipeline.Request): void =>
-  FrameEncoder.request(self.outbox, buffer.piece, block * PieceGeometry.blockLength, PieceBuffer.sizeOf(buffer, block))
-
-/** A request for a block that others are asked for as well: in the end game, or where they are slow. */
-const nextDuplicate = (self: PeerProtocol, now: number): RequestPipeline.Request | undefined =>
-  Download.nextDuplicate(self.download, self, now) ?? Overtaking.nextBlock(self.download, self, now)
-
 /** Says whether we are interested, where that has changed. */
 export const updateInterest = (self: PeerProtocol): void => {
-  const isInteresting = self.pipeline.requests.size > 0 || Download.isInteresting(self.download, self.has)
+  const isInteresting = self.pipeline.requests.size > 0 || Assembly.isInteresting(self.download, self.has)
   if (isInteresting === self.amInterested) return
   self.amInterested = isInteresting
   if (isInteresting) FrameEncoder.interested(self.outbox)
@@ -365,7 +331,7 @@ const requireFast = (self: PeerProtocol, what: string): void => {
 const tellPieces = (self: PeerProtocol, what: string, has: Bitfield.Bitfield): void => {
   if (self.hasToldPieces) throw new WireError({ why: `${what} after the peer had told its pieces` })
   self.hasToldPieces = true
-  Download.gainAll(self.download, self, has)
+  Assembly.gainAll(self.download, self, has)
   if (self.offer !== undefined) for (const piece of Bitfield.indices(has)) self.offer.gained(piece as PieceIndex)
   updateInterest(self)
   // Who has as much already needs no help to begin (BEP 6).
@@ -387,13 +353,13 @@ const tellMore = (self: PeerProtocol, what: string, has: Bitfield.Bitfield): voi
 }
 
 const gain = (self: PeerProtocol, piece: PieceIndex): void => {
-  Download.gain(self.download, self, piece)
+  Assembly.gain(self.download, self, piece)
   self.offer?.gained(piece)
 }
 
 /** The peer has lost a piece (BEP 54): what it was asked for of it is asked of others. */
 const lose = (self: PeerProtocol, piece: PieceIndex): void => {
-  if (Download.lose(self.download, self, piece)) self.hasRefusedSole = true
+  if (Assembly.lose(self.download, self, piece)) self.hasRefusedSole = true
 }
 
 const dropped = (self: PeerProtocol, index: number, begin: number): void => {
@@ -401,13 +367,14 @@ const dropped = (self: PeerProtocol, index: number, begin: number): void => {
   PeerPatience.unaskedBlock(self.patience)
 }
 
-const releaseOnChoke = (self: PeerProtocol): void => {
-  // Under BEP 6 a choke rejects nothing by itself: each request is answered or rejected on its own.
-  if (self.isFast || self.pipeline.requests.size === 0) return
-  for (const { block, buffer } of self.pipeline.requests.values()) {
-    rememberCancelled(self, buffer.piece, block * PieceGeometry.blockLength)
+/** The peer serves nothing for now. Under BEP 6 it answers or rejects each request by itself; otherwise it forgets them. */
+const choked = (self: PeerProtocol): void => {
+  if (!self.isFast) {
+    for (const { block, buffer } of self.pipeline.requests.values()) {
+      rememberCancelled(self, buffer.piece, block * PieceGeometry.blockLength)
+    }
   }
-  RequestPipeline.releaseAll(self.pipeline)
+  Assembly.choked(self.download, self, { keepsRequests: self.isFast })
 }
 
 const setInterest = (self: PeerProtocol, isInterested: boolean): void => {
@@ -418,19 +385,8 @@ const setInterest = (self: PeerProtocol, isInterested: boolean): void => {
 
 const sink = (self_: () => PeerProtocol): FrameDecoder.FrameSink => ({
   ...FrameDecoder.ignoreAll,
-  choke: () => {
-    const self = self_()
-    self.peerChoking = true
-    releaseOnChoke(self)
-    // Also where nothing was asked of it: a piece may have been left to it.
-    Download.feed(self.download)
-  },
-  unchoke: () => {
-    const self = self_()
-    self.peerChoking = false
-    Resting.forgetAll(self.refused)
-    self.searchedVersion = Download.never
-  },
+  choke: () => choked(self_()),
+  unchoke: () => Assembly.unchoked(self_()),
   interested: () => setInterest(self_(), true),
   notInterested: () => setInterest(self_(), false),
   have: (index) => {
@@ -498,16 +454,10 @@ const sink = (self_: () => PeerProtocol): FrameDecoder.FrameSink => ({
     const piece = BlockBounds.requireBlock(self.download.geometry, index, begin, length, "a reject")
     const isRefusing = PeerPatience.reject(self.patience)
     self.cancelled.delete(blockId(self, piece, begin))
-    const request = RequestPipeline.release(self.pipeline, piece, begin >>> PieceGeometry.blockShift)
+    const request = RequestPipeline.get(self.pipeline, piece, begin >>> PieceGeometry.blockShift)
     if (request === undefined) return
-    // Asking again at once would be rejected again: others first, or this peer after a while or its next unchoke. What it
-    // rejects because it chokes says nothing, unless it had allowed that piece.
-    if (!self.peerChoking || self.allowedFast.has(piece)) {
-      Resting.rest(self.refused, piece, Resting.afterRefusal, self.now)
-      if (request.buffer.soleSource === self.key) self.hasRefusedSole = true
-    }
-    if (!self.peerChoking && isRefusing) self.pipeline.isSnubbed = true
-    Download.feed(self.download)
+    if (!self.peerChoking && isRefusing) RequestPipeline.snub(self.pipeline)
+    if (Assembly.refused(self.download, self, request, self.now)) self.hasRefusedSole = true
   },
   extended: (id, payload) => {
     const self = self_()
@@ -519,16 +469,15 @@ const sink = (self_: () => PeerProtocol): FrameDecoder.FrameSink => ({
     const self = self_()
     const request = RequestPipeline.get(self.pipeline, index, begin >>> PieceGeometry.blockShift)
     self.downloadedBytes += length
-    self.download.downloadedBytes += length
-    RateMeter.add(self.download.rate, length, self.now)
+    Assembly.arriving(self.download, length, self.now)
     if (request === undefined || !PieceBuffer.isBlock(request.buffer, begin, length)) {
       self.receiving.request = undefined
-      self.download.wastedBytes += length
+      Assembly.waste(self.download, length)
       RateLimiter.spend(self.limits.download, length)
       dropped(self, index, begin)
       return
     }
-    IncomingBlock.begin(self.receiving, request, self.key)
+    IncomingBlock.begin(self.receiving, request, self.id)
   },
   pieceData: (view, offset) => {
     const self = self_()
@@ -542,14 +491,14 @@ const sink = (self_: () => PeerProtocol): FrameDecoder.FrameSink => ({
     const begun = self.receiving.request
     if (begun === undefined) return
     const size = PieceBuffer.sizeOf(begun.buffer, begun.block)
-    const request = IncomingBlock.end(self.receiving, self.pipeline, self.key)
+    const request = IncomingBlock.end(self.receiving, self.pipeline, self.id)
     if (request === undefined) {
-      self.download.wastedBytes += size
+      Assembly.waste(self.download, size)
       return
     }
     PeerPatience.answer(self.patience)
-    if (!Download.received(self.download, self, request, self.now)) {
-      self.download.wastedBytes += size
+    if (!Assembly.received(self.download, self, request, self.now)) {
+      Assembly.waste(self.download, size)
       return
     }
     self.usefulBytes += size
@@ -560,9 +509,9 @@ const sink = (self_: () => PeerProtocol): FrameDecoder.FrameSink => ({
 /** Ends the connection's part in the download: its blocks are free for others. */
 export const close = (self: PeerProtocol) => {
   FrameDecoder.stop(self.decoder)
-  IncomingBlock.release(self.receiving, self.key)
+  IncomingBlock.release(self.receiving, self.id)
   return Effect.ensuring(
-    Download.leave(self.download, self),
+    Assembly.leave(self.download, self),
     Effect.sync(() => RateLimits.leave(self.limits))
   )
 }

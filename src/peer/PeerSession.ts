@@ -16,8 +16,10 @@ import type { InfoHash } from "../base/InfoHash.ts"
 import * as Monotonic from "../base/Monotonic.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { PeerId } from "../base/PeerId.ts"
-import * as Download from "../piece/Download.ts"
+import type * as Assembly from "../piece/Assembly.ts"
 import * as RequestPipeline from "../piece/RequestPipeline.ts"
+import * as Requests from "../piece/Requests.ts"
+import type { SupplierId } from "../piece/SupplierId.ts"
 import type * as Upload from "../piece/Upload.ts"
 import type { Connection, ConnectionError } from "../transport/Transport.ts"
 import * as FrameDecoder from "../wire/FrameDecoder.ts"
@@ -60,7 +62,7 @@ export interface PeerSession {
 /** What a session is made of. */
 export interface Options {
   readonly connection: Connection
-  readonly download: Download.Download
+  readonly download: Assembly.Assembly
   readonly upload: Upload.Upload
   readonly limits?: PeerProtocol.Options["limits"]
   /** Where the peer is told of one piece at a time. */
@@ -69,8 +71,8 @@ export interface Options {
   readonly allowedFast?: PeerProtocol.Options["allowedFast"]
   /** What peers are told and asked beside the pieces (BEP 10); absent: nothing. */
   readonly extensions?: TorrentExtensions | undefined
-  /** The small number of the peer's address. */
-  readonly key: number
+  /** The number of the peer's address. */
+  readonly id: SupplierId
   readonly infoHash: InfoHash
   readonly peerId: PeerId
   /** Whether the peer began the connection. */
@@ -157,7 +159,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
       limits: options.limits,
       offer: options.offer,
       allowedFast: options.allowedFast,
-      key: options.key,
+      id: options.id,
       isFast: common.fast,
       extensions: extensions && common.extensionProtocol ? { torrent: extensions, remote } : undefined,
       wake: wakeSoon,
@@ -226,7 +228,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   const takeTurn = (protocol: PeerProtocol.PeerProtocol): boolean => {
     if (protocol.patience.blockedSince !== undefined) return true
     const now = Monotonic.nowUnsafe(clock)
-    return PeerProtocol.refill(protocol, now) === undefined && flush(protocol, now)
+    return Requests.refill(download, protocol, now) === undefined && flush(protocol, now)
   }
 
   /** What a turn cannot do without a fiber: borrow a buffer for a new piece, and wait for room to write. */
@@ -236,9 +238,9 @@ export const run = Effect.fnUntraced(function* (options: Options) {
       Latch.closeUnsafe(awake)
       if (protocol === undefined) continue
       if (protocol.patience.blockedSince === undefined) {
-        let piece = PeerProtocol.refill(protocol, Monotonic.nowUnsafe(clock))
-        while (piece !== undefined && (yield* Download.begin(download, protocol, piece)) !== undefined) {
-          piece = PeerProtocol.refill(protocol, Monotonic.nowUnsafe(clock))
+        let piece = Requests.refill(download, protocol, Monotonic.nowUnsafe(clock))
+        while (piece !== undefined && (yield* Requests.begin(download, protocol, piece)) !== undefined) {
+          piece = Requests.refill(download, protocol, Monotonic.nowUnsafe(clock))
         }
         if (flush(protocol, Monotonic.nowUnsafe(clock))) continue
       }

@@ -2,17 +2,17 @@
  * Who is to blame for a piece that did not match its digest.
  *
  * One sender is guilty at once. Of several, the digests of the blocks they sent are kept, and the piece is fetched again
- * from a single peer; when a copy passes, exactly those whose blocks differed from it are guilty. Keys are the small
- * numbers of `swarm/PeerBook.ts`, one for each address: a peer id can be changed at will.
+ * from a single peer; when a copy passes, exactly those whose blocks differed from it are guilty.
  *
  * Pure: digests come in, verdicts go out.
  */
 import * as Bytes from "../base/Bytes.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
+import type { SupplierId } from "./SupplierId.ts"
 
 /** A block of a bad copy: who sent it, and what it was. */
 export interface Suspicion {
-  readonly peer: number
+  readonly supplier: SupplierId
   readonly block: number
   readonly sha1: Uint8Array
 }
@@ -51,11 +51,11 @@ export const clear = (
   self: Blame,
   piece: PieceIndex,
   digests: ReadonlyMap<number, Uint8Array>
-): ReadonlySet<number> => {
-  const guilty = new Set<number>()
-  for (const { peer, block, sha1 } of self.suspicions.get(piece) ?? []) {
+): ReadonlySet<SupplierId> => {
+  const guilty = new Set<SupplierId>()
+  for (const { supplier, block, sha1 } of self.suspicions.get(piece) ?? []) {
     const right = digests.get(block)
-    if (right !== undefined && !Bytes.equals(sha1, right)) guilty.add(peer)
+    if (right !== undefined && !Bytes.equals(sha1, right)) guilty.add(supplier)
   }
   self.suspicions.delete(piece)
   self.failures.delete(piece)

@@ -1,59 +1,49 @@
 /**
- * Slow peers are overtaken: a block that one of them holds up is asked of a faster peer too, which has nothing else to do
- * as every buffer is lent. Else a few slow peers that each hold a block of a piece would hold all the memory, and the
- * torrent would be as slow as they are. The slower answer is cancelled, as in the end game, which does the same for the last
- * pieces whoever is slow.
+ * Slow suppliers are overtaken: a block that one of them holds up is requested from a faster one too, which has nothing else to
+ * do because every buffer is lent. Otherwise a few slow suppliers that each hold a block of a piece would hold all the memory,
+ * and the torrent would be as slow as they are. The slower answer is cancelled, as in the end game, which does the same for the
+ * last pieces whoever is slow.
  *
- * Plain, called where a peer finds nothing to ask for; without slow requests it costs a glance at each source.
+ * Plain, called when a supplier finds nothing else to request; without slow requests it costs a glance at each supplier.
  */
-import * as BufferPool from "./BufferPool.ts"
-import * as Download from "./Download.ts"
+import type { PieceBuffer } from "./PieceBuffer.ts"
 import * as RequestPipeline from "./RequestPipeline.ts"
+import type { Supplier } from "./Supplier.ts"
 
-/** How many times faster than the other a peer must be, so that equals do not ask for each other's blocks. */
+/** How many times faster than the other a supplier must be, so that equals do not request each other's blocks. */
 export const timesFaster = 4
 
-/**
- * Milliseconds that a request is out before it may be overtaken: what a peer far away takes for one is no sign of
- * anything.
- */
+/** Milliseconds that a request is out before it may be overtaken: a distant supplier's delay is no sign of slowness. */
 export const patience = 1_000
 
-/** The same where it is not known how fast the other peer is: it is given one block at a time to show it. */
+/** The same if the faster one has not been measured yet: one block at a time shows how fast it is. */
 export const newcomerPatience = 5_000
 
-/** Whether a request to `slow` that is out for so many milliseconds is worth a second one to `source`. */
-const isSlower = (slow: Download.Source, source: Download.Source, millis: number): boolean => {
-  const { blocksPerSecond, requests } = source.pipeline
+/** Whether a request to `slow` that is out for so many milliseconds is worth a second one to `supplier`. */
+const isSlower = (slow: Supplier, supplier: Supplier, millis: number): boolean => {
+  const { blocksPerSecond, requests } = supplier.pipeline
   if (blocksPerSecond === 0) return requests.size === 0 && millis >= newcomerPatience
-  // Who has not been measured yet is no faster than it was so far.
+  // Until a supplier has been measured, rate it at what it has sent since the request.
   const theirs = slow.pipeline.blocksPerSecond || 1_000 / millis
   return millis >= patience && theirs * timesFaster <= blocksPerSecond
 }
 
-/** Notes a request for a block that a slower peer holds up; `undefined` where there is none, or buffers are free. */
+/** Notes a request for a block that a slower supplier holds up; `undefined` if there is none. */
 export const nextBlock = (
-  self: Download.Download,
-  source: Download.Source,
+  suppliers: Iterable<Supplier>,
+  supplier: Supplier,
+  mayAsk: (buffer: PieceBuffer) => boolean,
   now: number
 ): RequestPipeline.Request | undefined => {
-  if (source.pipeline.isSnubbed || !isHeldUp(self)) return undefined
-  for (const slow of self.sources) {
-    if (slow === source) continue
+  if (supplier.pipeline.isSnubbed) return undefined
+  for (const slow of suppliers) {
+    if (slow === supplier) continue
     for (const { block, buffer, sentAt } of slow.pipeline.requests.values()) {
-      if (!isSlower(slow, source, now - sentAt)) break
-      const isAsked = buffer.requests[block]! > 1 || RequestPipeline.get(source.pipeline, buffer.piece, block)
-      if (isAsked || buffer.soleSource !== undefined || !Download.mayAsk(self, source, buffer)) continue
-      return RequestPipeline.send(source.pipeline, buffer, block, now)
+      if (!isSlower(slow, supplier, now - sentAt)) break
+      const isAsked = buffer.requests[block]! > 1 || RequestPipeline.get(supplier.pipeline, buffer.piece, block)
+      if (isAsked || buffer.soleSource !== undefined || !mayAsk(buffer)) continue
+      return RequestPipeline.send(supplier.pipeline, buffer, block, now)
     }
   }
   return undefined
-}
-
-/** Whether pieces are left to start and there is no buffer for one. */
-const isHeldUp = (self: Download.Download): boolean => self.picker.count > 0 && !BufferPool.mayLend(self.pool)
-
-/** Wakes the peers that have nothing to ask for, where they may overtake somebody: nothing else happens meanwhile. */
-export const step = (self: Download.Download): void => {
-  if (isHeldUp(self)) Download.feed(self)
 }

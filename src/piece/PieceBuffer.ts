@@ -6,17 +6,18 @@
  * The array is borrowed from a `BufferPool`; the assembled piece is the buffer itself. A buffer whose loan has ended is
  * not `open`, and nothing writes to it any more: its memory may already belong to another piece.
  *
- * One peer at a time writes straight into a block. Two would mix their bytes, and blame for the mixture would fall on
- * whoever finished first; so a second sender of the same block assembles it elsewhere (`PeerProtocol`).
+ * One supplier at a time writes straight into a block. Two would mix their bytes, and blame for the mixture would fall on
+ * whoever finished first; so a second sender of the same block assembles it elsewhere (`peer/IncomingBlock.ts`).
  */
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
+import type { SupplierId } from "./SupplierId.ts"
 
-/** No peer: the contributor of a block that is not there, the writer of a block nobody is sending. */
+/** No supplier: the contributor of a block that is not there, the writer of a block that nobody is sending. */
 export const nobody = -1
 
-/** A piece in memory. Peers are named by the small numbers of `swarm/PeerBook.ts`, one for each address. */
+/** A piece in memory. Its arrays name suppliers by their ids. */
 export interface PieceBuffer {
   readonly piece: PieceIndex
   /** The whole piece, exactly as long as the piece; bytes of a block count once `received` says so. */
@@ -25,12 +26,12 @@ export interface PieceBuffer {
   readonly received: Bitfield.Bitfield
   /** How many requests for each block are out. */
   readonly requests: Uint8Array
-  /** The peer that is sending each block straight into `bytes`. */
+  /** The supplier that is sending each block straight into `bytes`. */
   readonly writers: Int32Array
-  /** The peer that sent each block. */
+  /** The supplier that sent each block. */
   readonly contributors: Int32Array
-  /** The only peer that may be asked for this piece, where an earlier copy with several senders was bad. */
-  soleSource: number | undefined
+  /** The only supplier that this piece may be requested from, if an earlier copy from several was bad. */
+  soleSource: SupplierId | undefined
   /** The buffers that have free blocks, which this one joins and leaves by itself. */
   readonly partial: Set<PieceBuffer>
   /** Blocks that are neither there nor asked for. */
@@ -116,11 +117,23 @@ export const release = (self: PieceBuffer, block: number): void => {
   if (self.isOpen) self.partial.add(self)
 }
 
+/** Lets a supplier write straight into a block. Returns `false` if another one is doing so. */
+export const beginWrite = (self: PieceBuffer, block: number, writer: SupplierId): boolean => {
+  if (self.writers[block] !== nobody) return false
+  self.writers[block] = writer
+  return true
+}
+
+/** The supplier writes no more into a block; harmless if it did not. */
+export const endWrite = (self: PieceBuffer, block: number, writer: SupplierId): void => {
+  if (self.writers[block] === writer) self.writers[block] = nobody
+}
+
 /** Copies a part of a block that is not there yet to its place. `offset` counts from the start of the piece. */
 export const write = (self: PieceBuffer, offset: number, part: Uint8Array): void => self.bytes.set(part, offset)
 
 /** Notes that all bytes of `block` are written. `false` for a duplicate, which changes nothing. */
-export const finish = (self: PieceBuffer, block: number, contributor: number, now: number): boolean => {
+export const finish = (self: PieceBuffer, block: number, contributor: SupplierId, now: number): boolean => {
   const wasFree = isFree(self, block)
   if (!Bitfield.add(self.received, block)) return false
   if (wasFree) takeFree(self)
@@ -133,7 +146,13 @@ export const finish = (self: PieceBuffer, block: number, contributor: number, no
 /**
  * Stores a whole block at `begin`: the one copy. `false` for a duplicate or a closed buffer, where nothing is copied.
  */
-export const put = (self: PieceBuffer, begin: number, block: Uint8Array, contributor: number, now: number): boolean => {
+export const put = (
+  self: PieceBuffer,
+  begin: number,
+  block: Uint8Array,
+  contributor: SupplierId,
+  now: number
+): boolean => {
   const index = begin >>> PieceGeometry.blockShift
   if (!self.isOpen || Bitfield.has(self.received, index)) return false
   write(self, begin, block)
@@ -150,12 +169,15 @@ export const missing = (self: PieceBuffer): ReadonlyArray<number> => {
   return blocks
 }
 
-/** Everyone who sent a block of the piece. */
-export const contributorsOf = (self: PieceBuffer): ReadonlySet<number> => {
-  const peers = new Set(self.contributors)
-  peers.delete(nobody)
-  return peers
+/** Every supplier that sent a block of the piece. */
+export const contributorsOf = (self: PieceBuffer): ReadonlySet<SupplierId> => {
+  const ids = new Set(self.contributors)
+  ids.delete(nobody)
+  return ids as ReadonlySet<number> as ReadonlySet<SupplierId>
 }
+
+/** The supplier that sent a block which is there. */
+export const contributorOf = (self: PieceBuffer, block: number): SupplierId => self.contributors[block] as SupplierId
 
 /** The bytes of block `block`, a view into the piece. */
 export const blockBytes = (self: PieceBuffer, block: number): Uint8Array =>

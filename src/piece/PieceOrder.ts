@@ -4,7 +4,7 @@
  * priority come first. Pieces that are skipped are never started, whatever their deadline.
  *
  * Plain, called once a piece. It only chooses among the picker's candidates: what is under way, and for how long, is
- * `piece/Download.ts`'s matter.
+ * the assembly's matter.
  */
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
@@ -25,16 +25,31 @@ export interface Deadline {
 
 /** The order of one download. */
 export interface PieceOrder {
-  /** From the first piece on, for who watches or listens meanwhile. Worse for the swarm than rarest first. */
-  isSequential: boolean
-  /** Pieces that come before all others, in this order. */
+  /** From the first piece on, for whoever watches or listens meanwhile. Worse for the swarm than rarest first. */
+  readonly isSequential: boolean
+  /** Pieces that come before all others, in this order. Change it only through this module. */
   readonly first: Set<PieceIndex>
   /** The earliest first, at most one a piece. Change it only through this module. */
   readonly deadlines: Array<Deadline>
 }
 
-/** Rarest first, no deadlines. */
-export const make = (): PieceOrder => ({ isSequential: false, first: new Set(), deadlines: [] })
+/** Makes an order without deadlines: rarest first, unless it is sequential. */
+export const make = (options: { readonly isSequential?: boolean | undefined } = {}): PieceOrder => ({
+  isSequential: options.isSequential === true,
+  first: new Set(),
+  deadlines: []
+})
+
+/** These pieces come before all others. */
+export const putFirst = (self: PieceOrder, pieces: Iterable<PieceIndex>): void => {
+  for (const piece of pieces) self.first.add(piece)
+}
+
+/** These are the deadlines, instead of those there were. */
+export const setDeadlines = (self: PieceOrder, deadlines: Iterable<Deadline>): void => {
+  self.deadlines.length = 0
+  for (const { at, piece } of deadlines) setDeadline(self, piece, at)
+}
 
 /** `piece` is needed at `at` (milliseconds), instead of when it was needed before. */
 export const setDeadline = (self: PieceOrder, piece: PieceIndex, at: number): void => {

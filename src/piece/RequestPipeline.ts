@@ -166,6 +166,16 @@ export const release = (self: RequestPipeline, piece: number, block: number): Re
   return request
 }
 
+/** A part of a requested block begins to come: its bytes count, whatever becomes of it. */
+export const noteArriving = (request: Request): void => {
+  request.isArriving = true
+}
+
+/** The peer does not do what it was asked: from now on one block at a time is requested, until it sends one. */
+export const snub = (self: RequestPipeline): void => {
+  self.isSnubbed = true
+}
+
 /** Notes that a part of a requested block arrived: the peer is slow, but not silent. */
 export const progress = (self: RequestPipeline, now: number): void => {
   self.lastPart = now

@@ -28,8 +28,8 @@ export const offerOf = (self: Offers, key: number, now: () => number): PeerProto
       }
 
 /** The handshake with a peer is done; what it has it will say. */
-export const join = (self: Offers, { key, has }: PeerProtocol.PeerProtocol, now: number): void => {
-  if (self.machine !== undefined) SuperSeeding.join(self.machine, key, has, now)
+export const join = (self: Offers, { has, id }: PeerProtocol.PeerProtocol, now: number): void => {
+  if (self.machine !== undefined) SuperSeeding.join(self.machine, id, has, now)
 }
 
 /** A peer is gone. */

@@ -7,6 +7,7 @@
  * ban ends, and an address at which this client was found may become another's.
  */
 import * as PeerAddress from "../base/PeerAddress.ts"
+import type { SupplierId } from "../piece/SupplierId.ts"
 
 /**
  * Addresses that are remembered at most. Beyond that a new one takes the place of the peer that is gone for longest, else
@@ -38,7 +39,8 @@ export const maxBannedPorts = 3
 
 /** A known address. */
 export interface Peer {
-  readonly key: number
+  /** As a supplier of blocks: blame outlives the connection. */
+  readonly key: SupplierId
   readonly address: PeerAddress.PeerAddress
   /** `gone`: there is nothing to dial it for; `ourselves`: this client listens there, as far as it is known. */
   state: "idle" | "connecting" | "connected" | "gone" | "banned" | "ourselves"
@@ -112,7 +114,7 @@ const insert = (self: PeerBook, address: PeerAddress.PeerAddress, now: number): 
   if (isHostBanned(self, address.host)) return undefined
   if (self.peers.size >= maxAddresses && !forgetWorst(self)) return undefined
   const peer: Peer = {
-    key: self.nextKey++,
+    key: self.nextKey++ as SupplierId,
     address,
     state: "idle",
     isDialable: true,

@@ -23,9 +23,10 @@ import type { TorrentExtensions } from "../peer/PeerExtensions.ts"
 import { PeerDropped } from "../peer/PeerPatience.ts"
 import * as PeerProtocol from "../peer/PeerProtocol.ts"
 import * as PeerSession from "../peer/PeerSession.ts"
-import * as Download from "../piece/Download.ts"
-import * as Overtaking from "../piece/Overtaking.ts"
+import * as Assembly from "../piece/Assembly.ts"
 import * as PieceTable from "../piece/PieceTable.ts"
+import * as Requests from "../piece/Requests.ts"
+import type { SupplierId } from "../piece/SupplierId.ts"
 import type * as Upload from "../piece/Upload.ts"
 import * as RateLimiter from "../rate/RateLimiter.ts"
 import type { TorrentLimits } from "../rate/RateLimits.ts"
@@ -87,11 +88,11 @@ export interface Swarm {
   /** Notes how somebody sees us, a peer or a tracker by its name: peers are dialled in the order of BEP 40. */
   readonly seenAs: (voter: string, host: string) => void
   /** Does not talk to this address until its ban ends. */
-  readonly ban: (key: number, why: string) => void
+  readonly ban: (key: SupplierId, why: string) => void
   /** Notes that the peers sent right bytes. */
-  readonly prove: (keys: Iterable<number>) => void
+  readonly prove: (keys: Iterable<SupplierId>) => void
   /** `undefined` for a peer that came by itself, is long gone and was forgotten. */
-  readonly addressOf: (key: number) => PeerAddress.PeerAddress | undefined
+  readonly addressOf: (key: SupplierId) => PeerAddress.PeerAddress | undefined
   /** Tells every peer of a piece that is stored now, and lets those go that can give and take nothing more. */
   readonly announce: (piece: PieceIndex) => void
   /**
@@ -116,7 +117,7 @@ export interface Swarm {
 
 /** What a swarm is made of. */
 export interface Options {
-  readonly download: Download.Download
+  readonly download: Assembly.Assembly
   readonly upload: Upload.Upload
   readonly infoHash: InfoHash
   /** What peers are told beside the pieces (BEP 10). */
@@ -237,7 +238,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       offer: offers && Offers.offerOf(offers, peer.key, () => Monotonic.nowUnsafe(clock)),
       allowedFast: yield* options.allowedFast?.(connection.remote.host) ?? Effect.succeed([]),
       extensions,
-      key: peer.key,
+      id: peer.key,
       infoHash: options.infoHash,
       peerId: options.peerId,
       isIncoming,
@@ -367,7 +368,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
   const tick = Effect.gen(function* () {
     const now = yield* Monotonic.now
-    Download.tick(download, now)
+    Assembly.tick(download, now)
     if (PeerBook.pardon(book, now)) Latch.openUnsafe(awake)
     if (isRankStale) PeerBook.rank(book)
     isRankStale = false
@@ -375,10 +376,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     for (const session of [...open.values()]) {
       if (!tickSession(session, now)) continue
       isFreed = true
-      yield* Download.abandon(download, session.protocol)
+      yield* Assembly.abandon(download, session.protocol)
     }
-    if (isFreed) Download.feed(download)
-    else Overtaking.step(download)
+    if (isFreed) Assembly.wakeIdle(download)
+    else Requests.wakeOvertakers(download)
     if (offers !== undefined) Offers.step(offers, (key) => open.get(key)?.protocol, now)
     slots.choose(now)
     if (running >= maxConnections) replaceMostUseless(now)

@@ -5,10 +5,10 @@
  */
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
-import * as Bitfield from "../base/Bitfield.ts"
+import type * as Bitfield from "../base/Bitfield.ts"
 import type { FileLayout } from "../metainfo/FileLayout.ts"
-import * as Download from "../piece/Download.ts"
-import * as PieceOrder from "../piece/PieceOrder.ts"
+import * as Assembly from "../piece/Assembly.ts"
+import type * as PieceOrder from "../piece/PieceOrder.ts"
 import * as PiecePriority from "../piece/PiecePriority.ts"
 import type { StorageError, TorrentStorage } from "../storage/Storage.ts"
 
@@ -23,7 +23,7 @@ export interface Selection {
 
 /** What runs already. */
 export interface Running {
-  readonly download: Download.Download
+  readonly download: Assembly.Assembly
   /** Brings files that are wanted now, as indices, to their places; `pieces` are those that are wanted with them. */
   readonly select: (files: ReadonlyArray<number>, pieces: Bitfield.Bitfield) => Effect.Effect<void, StorageError>
   /** Hears when something else is wanted. */
@@ -46,9 +46,9 @@ export const prepare = (self: Selection, storage: TorrentStorage): Effect.Effect
   })
 
 /** A download begins, of the files that were prepared. */
-export const begin = (self: Selection, download: Download.Download, prepared: Selection["files"]): void => {
-  if (prepared.length > 0) Download.setPriorities(download, PiecePriority.ofFiles(self.layout, prepared))
-  applyDeadlines(self, download)
+export const begin = (self: Selection, download: Assembly.Assembly, prepared: Selection["files"]): void => {
+  if (prepared.length > 0) Assembly.setPriorities(download, PiecePriority.ofFiles(self.layout, prepared))
+  Assembly.setDeadlines(download, self.deadlines)
 }
 
 /** Does what was said since the files were prepared, now that the download runs. */
@@ -74,7 +74,7 @@ export const setFiles = (
     const wanted = PiecePriority.wantedFiles(self.layout, files)
     return Effect.map(running.select(wanted, PiecePriority.wanted(priorities)), () => {
       self.files = files
-      Download.setPriorities(running.download, priorities)
+      Assembly.setPriorities(running.download, priorities)
       running.onChange()
     })
   }).pipe(self.changing.withPermit)
@@ -82,16 +82,9 @@ export const setFiles = (
 /** Says which pieces come before all others, instead of those that did. */
 export const setDeadlines = (
   self: Selection,
-  download: Download.Download | undefined,
+  download: Assembly.Assembly | undefined,
   deadlines: ReadonlyArray<PieceOrder.Deadline>
 ): void => {
   self.deadlines = deadlines
-  if (download !== undefined) applyDeadlines(self, download)
-}
-
-const applyDeadlines = ({ deadlines }: Selection, { order, table }: Download.Download): void => {
-  order.deadlines.length = 0
-  for (const { at, piece } of deadlines) {
-    if (!Bitfield.has(table.stored, piece)) PieceOrder.setDeadline(order, piece, at)
-  }
+  if (download !== undefined) Assembly.setDeadlines(download, deadlines)
 }

@@ -2,9 +2,9 @@
  * How a torrent stands, as it follows from its parts: counters that are read where they are kept.
  */
 import type { PieceGeometry, PieceIndex } from "../base/PieceGeometry.ts"
+import * as Assembly from "../piece/Assembly.ts"
 import * as BufferBudget from "../piece/BufferBudget.ts"
 import * as BufferPool from "../piece/BufferPool.ts"
-import * as Download from "../piece/Download.ts"
 import * as PieceTable from "../piece/PieceTable.ts"
 import type { Upload } from "../piece/Upload.ts"
 import * as RateLimiter from "../rate/RateLimiter.ts"
@@ -20,7 +20,7 @@ import type { TorrentState, TorrentStatus } from "./TorrentStatus.ts"
 
 /** What a torrent consists of once it is known what is stored. */
 export interface Parts {
-  readonly download: Download.Download
+  readonly download: Assembly.Assembly
   readonly upload: Upload
   readonly swarm: Swarm
   readonly storage: TorrentStorage
@@ -85,7 +85,7 @@ export const of = (torrent: Torrent, parts: Parts, now: number): TorrentStatus =
   const { pool, table } = download
   const peers = swarm.counts()
   const wantedBytes = PieceTable.wantedBytes(table)
-  const damagedPieces = Download.damagedPieces(download)
+  const damagedPieces = Assembly.damagedPieces(download)
   return {
     ...own(torrent),
     bottleneck: bottleneckOf(torrent, parts, peers, damagedPieces),
@@ -128,8 +128,8 @@ const ownFacts = ({ limits, sources, state }: Torrent) => ({
 })
 
 /** Whether those who could send something else are left alone for now, as nothing but damaged pieces came from them. */
-const areAllPaused = ({ sources }: Download.Download): boolean => {
-  for (const { standing } of sources) if (!standing.isPaused) return false
+const areAllPaused = ({ suppliers }: Assembly.Assembly): boolean => {
+  for (const { standing } of suppliers) if (!standing.isPaused) return false
   return true
 }
 
@@ -150,7 +150,7 @@ const bottleneckOf = (
     knownPeers: peers.known,
     interestingPeers: prospects.interesting,
     unchokingPeers: prospects.unchoking,
-    hungryPeers: download.hungry.size,
+    hungryPeers: download.idleSuppliers.size,
     lentBuffers: BufferPool.lentCount(pool),
     bufferCapacity: pool.capacity,
     isBudgetSpent: BufferBudget.isSpent(pool.ledger, pool.account),

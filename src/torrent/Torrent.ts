@@ -10,7 +10,6 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Latch from "effect/Latch"
 import * as Option from "effect/Option"
-import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
@@ -24,14 +23,12 @@ import * as Prng from "../base/Prng.ts"
 import type { PeerSource, PeerSourceContext } from "../discovery/PeerSource.ts"
 import * as Metainfo from "../metainfo/Metainfo.ts"
 import * as AllowedFast from "../piece/AllowedFast.ts"
-import * as BufferPool from "../piece/BufferPool.ts"
-import * as Download from "../piece/Download.ts"
-import type * as PieceBuffer from "../piece/PieceBuffer.ts"
+import * as Assembly from "../piece/Assembly.ts"
+import * as Completion from "../piece/Completion.ts"
+import * as Facts from "../piece/Facts.ts"
 import { PieceHasher } from "../piece/PieceHasher.ts"
 import * as PiecePriority from "../piece/PiecePriority.ts"
 import * as PieceTable from "../piece/PieceTable.ts"
-import * as PieceVerifier from "../piece/PieceVerifier.ts"
-import * as PieceWriter from "../piece/PieceWriter.ts"
 import * as Upload from "../piece/Upload.ts"
 import * as RateLimiter from "../rate/RateLimiter.ts"
 import * as RateLimits from "../rate/RateLimits.ts"
@@ -182,24 +179,22 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
   /** Why it has to end. */
   const ended = yield* Deferred.make<never, TorrentError>()
 
-  const onVerdict = (swarm: Swarm.Swarm, verdict: PieceVerifier.Verdict): void => {
-    switch (verdict._tag) {
+  const onPiece = (parts: StatusReport.Parts, fact: Facts.Fact): void => {
+    const { download, files, swarm, upload } = parts
+    // While it stops, only what the storage has confirmed still counts.
+    if (running !== parts && fact._tag !== "Stored") return
+    switch (fact._tag) {
       case "Passed":
-        return swarm.prove(verdict.contributors)
+        return swarm.prove(fact.contributors)
       case "Guilty":
-        return swarm.ban(verdict.peer, `it sent wrong bytes for piece ${verdict.piece}`)
+        return swarm.ban(fact.supplier, `it sent wrong bytes for piece ${fact.piece}`)
       case "Damaged":
-        return tell({ _tag: "PieceDamaged", piece: verdict.piece, address: swarm.addressOf(verdict.peer) })
+        return tell({ _tag: "PieceDamaged", piece: fact.piece, address: swarm.addressOf(fact.supplier) })
       case "Rejected": {
         rejectedPieces++
-        const contributors = [...verdict.contributors].flatMap((key) => swarm.addressOf(key) ?? [])
-        return tell({ _tag: "PieceRejected", piece: verdict.piece, contributors })
+        const contributors = [...fact.contributors].flatMap((id) => swarm.addressOf(id) ?? [])
+        return tell({ _tag: "PieceRejected", piece: fact.piece, contributors })
       }
-    }
-  }
-
-  const onWritten = (files: TorrentFiles.TorrentFiles, fact: PieceWriter.Fact): void => {
-    switch (fact._tag) {
       case "Failed":
         failing.write = fact.error
         settle()
@@ -207,7 +202,9 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       case "Recovered":
         return onRecovered("write")
       case "Stored":
-        if (running !== undefined) Bitfield.remove(running.upload.unreadable, fact.piece)
+        // It may have been lost since.
+        if (!Bitfield.has(download.table.stored, fact.piece)) return
+        Bitfield.remove(upload.unreadable, fact.piece)
         return files.noteStored(fact.piece)
     }
   }
@@ -260,10 +257,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
   const onDropped = (pieces: ReadonlyArray<PieceIndex>): void => {
     for (const piece of pieces) Bitfield.remove(kept, piece)
     if (running === undefined) return
-    const { download } = running
-    Download.loseStored(download, pieces)
-    // A torrent that only uploads fetches nothing again.
-    if (isReadOnly) PieceTable.setWanted(download.table, download.table.stored)
+    Assembly.loseStored(running.download, pieces)
   }
 
   /** Whether everything that is wanted is stored, and a later run would know of it. */
@@ -313,7 +307,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       Effect.forever
     )
 
-  const completeIfDone = ({ table }: Download.Download, files: TorrentFiles.TorrentFiles): void => {
+  const completeIfDone = ({ table }: Assembly.Assembly, files: TorrentFiles.TorrentFiles): void => {
     if (!isKept(table) || completedAt !== undefined) return
     if (files.isDirty() || files.suspects.count > 0) {
       Latch.openUnsafe(finishing)
@@ -396,13 +390,15 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       }
     })
     const { stored } = found
-    const download = yield* Download.make({ geometry, stored, random, maxActivePieces: options.maxActivePieces })
-    download.order.isSequential = options.order === "sequential"
+    const download = yield* Assembly.make({
+      geometry,
+      stored,
+      random,
+      maxActivePieces: options.maxActivePieces,
+      isSequential: options.order === "sequential",
+      isReadOnly
+    })
     Selection.begin(selection, download, prepared)
-    if (isReadOnly) {
-      PieceTable.setWanted(download.table, stored)
-      download.isPaused = true
-    }
     kept = Bitfield.copy(stored)
     const digestOf = (piece: PieceIndex) => Metainfo.pieceDigest(metainfo, piece)
     const files = yield* TorrentFiles.make({
@@ -425,8 +421,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       onResumeFailure,
       report: onFiles
     })
-    for (const piece of files.deciding) download.order.first.add(piece)
-    const toWrite = yield* Queue.bounded<PieceBuffer.PieceBuffer>(download.pool.capacity)
+    Assembly.putFirst(download, files.deciding)
     const hasher = yield* PieceHasher
     const upload: Upload.Upload = yield* Upload.make({
       geometry,
@@ -461,33 +456,19 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       connections: options.connections,
       report: tell
     })
-    running = { download, upload, swarm, storage, files }
+    const parts: StatusReport.Parts = { download, upload, swarm, storage, files }
+    running = parts
     resumedBytes = PieceTable.storedBytes(download.table)
     state = { _tag: "Downloading" }
     const missingPieces = download.table.unstoredWanted
     tell({ _tag: "Started", storedPieces: stored.count, missingPieces, totalPieces: geometry.pieceCount })
     yield* Selection.catchUp(selection, selected()!, prepared)
     settle()
-    const verifier = yield* PieceVerifier.make({
-      download,
-      digestOf,
-      storageVerifies: storage.verifies === true,
-      toWrite,
-      report: (verdict) => onVerdict(swarm, verdict)
-    })
-    yield* forkPart(
-      PieceWriter.run({
-        download,
-        digestOf,
-        storage: files.writer,
-        toWrite,
-        verifier,
-        report: (fact) => onWritten(files, fact)
-      })
-    )
+    // The reader first, so that it is interrupted last: a write that ends while the torrent stops is still noted.
+    yield* forkPart(Facts.read(download.facts, (fact) => onPiece(parts, fact)))
+    yield* forkPart(Completion.run(download, { storage: files.writer, digestOf }))
     yield* forkPart(files.run)
-    yield* forkPart(finish(running))
-    yield* forkPart(verifier.run)
+    yield* forkPart(finish(parts))
     const onRecovered = (piece: PieceIndex): void => {
       tell({ _tag: "ReadRecovered", piece })
       swarm.announce(piece)
@@ -495,14 +476,13 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     yield* forkPart(Upload.recover(upload, { storage, digestOf, onRecovered }))
     const regain = Effect.map(files.regain, (pieces) => {
       if (pieces.length === 0) return
-      Download.regainStored(download, pieces)
-      PieceTable.setWanted(download.table, download.table.stored)
+      Assembly.regainStored(download, pieces)
       for (const piece of pieces) Bitfield.add(kept, piece)
       pieces.forEach(onRecovered)
       settle()
     })
     if (isReadOnly) yield* forkPart(Effect.repeat(Effect.ignore(regain), Schedule.spaced(regainEvery)))
-    yield* forkPart(BufferPool.sweep(download.pool, { isHeldUp: () => RateLimiter.isWaitedFor(limits.download) }))
+    yield* forkPart(Assembly.sweep(download, { isHeldUp: () => RateLimiter.isWaitedFor(limits.download) }))
     yield* forkPart(swarm.running)
     yield* swarm.add(given)
     const context: PeerSourceContext = {
@@ -518,7 +498,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     yield* forkPart(RateLimits.run(options.engineLimits))
     const { seed } = options
     if (typeof seed === "object") {
-      yield* forkPart(Effect.repeat(checkGoal(seed, running), Schedule.spaced("1 second")))
+      yield* forkPart(Effect.repeat(checkGoal(seed, parts), Schedule.spaced("1 second")))
     }
   })
 

@@ -1,7 +1,7 @@
 /**
  * What the engine's own book-keeping costs a block, without sockets, digests and disks: a block put into its buffer, a
  * request sent and answered, and the whole way of a block through a download, pieces of 1 MiB and of 64 KiB, with one
- * source and with fifty.
+ * supplier and with fifty.
  *
  * `node test/bench/Pieces.bench.ts`
  */
@@ -11,15 +11,15 @@ import * as Bitfield from "../../src/base/Bitfield.ts"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
 import * as Prng from "../../src/base/Prng.ts"
+import * as Assembly from "../../src/piece/Assembly.ts"
 import * as BufferBudget from "../../src/piece/BufferBudget.ts"
 import * as BufferPool from "../../src/piece/BufferPool.ts"
-import * as Download from "../../src/piece/Download.ts"
 import * as PieceBuffer from "../../src/piece/PieceBuffer.ts"
 import * as PiecePicker from "../../src/piece/PiecePicker.ts"
 import * as PieceTable from "../../src/piece/PieceTable.ts"
 import * as RequestPipeline from "../../src/piece/RequestPipeline.ts"
-import * as Resting from "../../src/piece/Resting.ts"
-import * as Standing from "../../src/piece/Standing.ts"
+import * as Requests from "../../src/piece/Requests.ts"
+import { idOf, join } from "../piece/ScriptedSupplier.ts"
 import { measure, print } from "./measure.ts"
 
 const { blockLength } = PieceGeometry
@@ -32,12 +32,12 @@ let seen = 0
 
 measure("PieceBuffer: block put into its place", blocks, () => {
   const buffer = PieceBuffer.make(piece, memory, 0)
-  for (let index = 0; index < blocks; index++) PieceBuffer.put(buffer, index * blockLength, block, 1, 0)
+  for (let index = 0; index < blocks; index++) PieceBuffer.put(buffer, index * blockLength, block, idOf(1), 0)
   seen += buffer.received.count
 })
 measure("PieceBuffer: the same without the copy", blocks, () => {
   const buffer = PieceBuffer.make(piece, memory, 0)
-  for (let index = 0; index < blocks; index++) PieceBuffer.finish(buffer, index, 1, 0)
+  for (let index = 0; index < blocks; index++) PieceBuffer.finish(buffer, index, idOf(1), 0)
   seen += buffer.received.count
 })
 
@@ -62,46 +62,29 @@ measure("PiecePicker: a have comes and goes, 100,000 pieces", 200, () => {
   }
 })
 
-/** Blocks of `pieceLength` from `sourceCount` seeds through a download; every piece is stored as soon as it is there. */
-const download = (pieceLength: number, sourceCount: number) =>
+/** Blocks of `pieceLength` from `supplierCount` seeds through a download; every piece is stored as soon as it is there. */
+const download = (pieceLength: number, supplierCount: number) =>
   Effect.gen(function* () {
     const totalLength = 1_073_741_824
     const geometry = PieceGeometry.make({ totalLength, pieceLength })
-    const self = yield* Download.make({
+    const self = yield* Assembly.make({
       geometry,
       stored: Bitfield.make(geometry.pieceCount),
       random: Prng.make(1)
     })
-    const sources = Array.from({ length: sourceCount }, (_, key): Download.Source => {
-      const source: Download.Source = {
-        key,
-        has: Bitfield.make(geometry.pieceCount),
-        pipeline: RequestPipeline.make(Math.ceil(pieceLength / blockLength), 0),
-        refused: Resting.make(),
-        standing: Standing.make(),
-        peerChoking: false,
-        allowedFast: new Set(),
-        current: undefined,
-        isSeed: false,
-        searchedVersion: Download.never,
-        cancel: () => {},
-        wake: () => {}
-      }
-      Download.join(self, source)
-      Download.gainAll(self, source, Bitfield.full(geometry.pieceCount))
-      return source
-    })
+    const suppliers = Array.from({ length: supplierCount }, (_, id) => join(self, idOf(id)))
     let clock = 0
     const start = performance.now()
     while (!PieceTable.isComplete(self.table)) {
       clock++
-      for (const source of sources) {
-        while (RequestPipeline.room(source.pipeline) > 0) {
-          if (Download.nextBlock(self, source, clock) !== undefined) continue
-          const next = Download.nextPiece(self, source)
-          if (next === undefined || (yield* Download.begin(self, source, next)) === undefined) break
+      for (const supplier of suppliers) {
+        while (RequestPipeline.room(supplier.pipeline) > 0) {
+          if (Requests.nextBlock(self, supplier, clock) !== undefined) continue
+          const next = Requests.nextPiece(self, supplier)
+          if (next === undefined || (yield* Requests.begin(self, supplier, next)) === undefined) break
         }
-        for (const request of [...source.pipeline.requests.values()]) Download.received(self, source, request, clock)
+        for (const request of [...supplier.pipeline.requests.values()])
+          Assembly.received(self, supplier, request, clock)
       }
       for (const buffer of yield* Queue.clear(self.completed)) {
         PieceTable.verify(self.table, buffer.piece)
@@ -110,12 +93,12 @@ const download = (pieceLength: number, sourceCount: number) =>
       }
     }
     const nanoseconds = ((performance.now() - start) * 1e6) / (totalLength / blockLength)
-    print(`Download: block of ${pieceLength >>> 10} KiB pieces, ${sourceCount} seeds, loan included`, nanoseconds)
+    print(`Download: block of ${pieceLength >>> 10} KiB pieces, ${supplierCount} seeds, loan included`, nanoseconds)
   }).pipe(Effect.scoped, Effect.provide(BufferBudget.layer()))
 
 for (const pieceLength of [1_048_576, 65_536]) {
-  for (const sourceCount of [1, 50]) {
-    for (let run = 0; run < 2; run++) await Effect.runPromise(download(pieceLength, sourceCount))
+  for (const supplierCount of [1, 50]) {
+    for (let run = 0; run < 2; run++) await Effect.runPromise(download(pieceLength, supplierCount))
   }
 }
 if (seen === 0) throw new Error("nothing was measured")

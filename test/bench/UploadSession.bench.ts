@@ -13,11 +13,12 @@ import * as Prng from "../../src/base/Prng.ts"
 import * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
 import * as UploadQueue from "../../src/peer/UploadQueue.ts"
 import * as UploadSession from "../../src/peer/UploadSession.ts"
+import * as Assembly from "../../src/piece/Assembly.ts"
 import * as BufferBudget from "../../src/piece/BufferBudget.ts"
-import * as Download from "../../src/piece/Download.ts"
 import * as Upload from "../../src/piece/Upload.ts"
 import * as ReadCache from "../../src/storage/ReadCache.ts"
 import type { Connection } from "../../src/transport/Transport.ts"
+import { idOf } from "../piece/ScriptedSupplier.ts"
 import { print } from "./measure.ts"
 
 const { blockLength } = PieceGeometry
@@ -29,7 +30,7 @@ const depth = 256
 
 const program = Effect.fnUntraced(function* (name: string, pieceCount: number) {
   const geometry = PieceGeometry.make({ pieceLength, totalLength: pieceCount * pieceLength })
-  const download = yield* Download.make({ geometry, stored: Bitfield.full(pieceCount), random: Prng.make(1) })
+  const download = yield* Assembly.make({ geometry, stored: Bitfield.full(pieceCount), random: Prng.make(1) })
   const upload = yield* Upload.make({
     geometry,
     storage: {
@@ -42,7 +43,7 @@ const program = Effect.fnUntraced(function* (name: string, pieceCount: number) {
   const protocol = PeerProtocol.make({
     download,
     upload,
-    key: 0,
+    id: idOf(0),
     isFast: true,
     wake: () => {},
     serve: () => {},

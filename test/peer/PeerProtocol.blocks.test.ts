@@ -7,8 +7,9 @@ import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
 import * as PeerPatience from "../../src/peer/PeerPatience.ts"
 import * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
+import * as Assembly from "../../src/piece/Assembly.ts"
 import * as BufferPool from "../../src/piece/BufferPool.ts"
-import * as Download from "../../src/piece/Download.ts"
+import * as Distrust from "../../src/piece/Distrust.ts"
 import * as PieceBuffer from "../../src/piece/PieceBuffer.ts"
 import * as FrameStream from "../../src/testing/arbitrary/FrameStream.ts"
 import type { WireMessage } from "../../src/testing/WireMessage.ts"
@@ -221,7 +222,7 @@ describe("PeerProtocol", () => {
       const download = yield* makeDownload({ maxActivePieces: 1 })
       const hungry = yield* unchoked(download, 0)
       const other = yield* unchoked(download, 1)
-      download.hungry.add(hungry)
+      Assembly.idle(download, hungry)
       const before = [hungry.woken.times, other.pipeline.requests.size]
 
       say(other, [{ _tag: "Choke" }])
@@ -251,7 +252,7 @@ describe("PeerProtocol", () => {
       let asked = heard(protocol)
       let last = 0
       for (let now = 0; now < 3_000_000; now += 1_000) {
-        Download.tick(download, now)
+        Assembly.tick(download, now)
         yield* refill(protocol, now)
         asked = [...asked, ...heard(protocol)].filter(({ _tag }) => _tag === "Request")
         if (asked.length === 0) continue
@@ -279,7 +280,7 @@ describe("PeerProtocol", () => {
 
     test("fault 40: that are rejected by the one peer a piece was to come from, which the next tick gives up", function* () {
       const download = yield* makeDownload({ maxActivePieces: 1 })
-      for (const index of [0, 1, 2, 3]) Download.single(download, index as PieceIndex)
+      for (const index of [0, 1, 2, 3]) Distrust.requireSoleSource(download.distrust, index as PieceIndex)
       const protocol = yield* unchoked(download, 0)
       const [first, second] = heard(protocol).flatMap((message) => (message._tag === "Request" ? [message] : []))
       say(protocol, [piece(first!.index, first!.begin / block)])
@@ -289,7 +290,7 @@ describe("PeerProtocol", () => {
 
       const isFreed = PeerProtocol.tick(protocol, 2_000)
       const again = PeerProtocol.tick(protocol, 3_000)
-      yield* Download.abandon(download, protocol)
+      yield* Assembly.abandon(download, protocol)
       const other = yield* unchoked(download, 1)
 
       assert.deepStrictEqual([before, isFreed, again], [false, true, false])

@@ -2,7 +2,7 @@ import { assert, describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
 import * as AllowedFast from "../../src/piece/AllowedFast.ts"
-import * as Download from "../../src/piece/Download.ts"
+import * as Assembly from "../../src/piece/Assembly.ts"
 import type * as WireMessage from "../../src/testing/WireMessage.ts"
 import {
   asked,
@@ -31,7 +31,7 @@ const rejects = (index: number, at: number): WireMessage.WireMessage => ({
 })
 
 /** A seed that chokes us and allows these pieces, and what it was asked for. */
-const choking = Effect.fnUntraced(function* (download: Download.Download, ...allowed: ReadonlyArray<number>) {
+const choking = Effect.fnUntraced(function* (download: Assembly.Assembly, ...allowed: ReadonlyArray<number>) {
   const protocol = connect(download, 0)
   say(protocol, [{ _tag: "HaveAll" }, ...allowed.map(allows)])
   yield* refill(protocol)
@@ -91,7 +91,7 @@ describe("PeerProtocol, choked", () => {
     let last = 0
     say(protocol, [rejects(2, 0)], 0)
     for (let now = 0; now < 40_000; now += 1_000) {
-      Download.tick(download, now)
+      Assembly.tick(download, now)
       yield* refill(protocol, now)
       if (asked(heard(protocol)).length === 0) continue
       waits.push(now - last)

@@ -4,7 +4,8 @@ import * as Result from "effect/Result"
 import type { PeerAddress } from "../../src/base/PeerAddress.ts"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
-import * as Download from "../../src/piece/Download.ts"
+import type * as Assembly from "../../src/piece/Assembly.ts"
+import * as Distrust from "../../src/piece/Distrust.ts"
 import * as RequestPipeline from "../../src/piece/RequestPipeline.ts"
 import type * as WireMessage from "../../src/testing/WireMessage.ts"
 import * as DontHave from "../../src/wire/extension/DontHave.ts"
@@ -38,7 +39,7 @@ const extensions: PeerProtocol.ExtensionOptions = {
 }
 
 /** A connection on which both speak BEP 10, and the ids by which it wants the extensions to be called. */
-const extended = (download: Download.Download, key = 0, options: Parameters<typeof connect>[2] = {}) => {
+const extended = (download: Assembly.Assembly, key = 0, options: Parameters<typeof connect>[2] = {}) => {
   const protocol = connect(download, key, { ...options, extensions })
   const said = heard(protocol)
   const greeting = said.find((message) => message._tag === "Extended")!
@@ -59,14 +60,14 @@ const extended = (download: Download.Download, key = 0, options: Parameters<type
 }
 
 /** A seed that has unchoked us and was asked for as much as its pipeline holds. */
-const extendedSeed = Effect.fnUntraced(function* (download: Download.Download, key: number) {
+const extendedSeed = Effect.fnUntraced(function* (download: Assembly.Assembly, key: number) {
   const peer = extended(download, key)
   say(peer.protocol, [{ _tag: "HaveAll" }, { _tag: "Unchoke" }])
   yield* refill(peer.protocol)
   return { ...peer, asked: asked(heard(peer.protocol)) }
 })
 
-const availability = ({ picker }: Download.Download) => [...picker.availability]
+const availability = ({ picker }: Assembly.Assembly) => [...picker.availability]
 
 describe("PeerProtocol, beside the pieces", () => {
   test("greets behind what it has", function* () {
@@ -160,7 +161,7 @@ describe("PeerProtocol, beside the pieces", () => {
 
   test("fault 39: frees what was to come from the peer alone, with the next tick", function* () {
     const download = yield* makeDownload()
-    for (const piece of [0, 1, 2, 3] as Array<PieceIndex>) Download.single(download, piece)
+    for (const piece of [0, 1, 2, 3] as Array<PieceIndex>) Distrust.requireSoleSource(download.distrust, piece)
     const { asked, dontHave, protocol } = yield* extendedSeed(download, 0)
 
     say(protocol, [dontHave(Number(asked[0]!.split(":")[0]))])

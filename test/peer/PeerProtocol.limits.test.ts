@@ -62,11 +62,12 @@ describe("PeerProtocol, limited", () => {
     // All blocks of the one missing piece are out, each three times.
     for (let now = 1_000; now < 20_000; now += 1_000) {
       grant(limits, now)
-      for (const protocol of [first, second, third]) if (!download.hungry.has(protocol)) yield* refill(protocol, now)
+      for (const protocol of [first, second, third])
+        if (!download.idleSuppliers.has(protocol)) yield* refill(protocol, now)
     }
 
     assert.isFalse(RateLimiter.isWaitedFor(limits.download))
-    assert.strictEqual(download.hungry.size, 3)
+    assert.strictEqual(download.idleSuppliers.size, 3)
   })
 
   test("does not get back the bytes of a block that has begun to come", function* () {

@@ -2,18 +2,17 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as fc from "fast-check"
+import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import type { TorrentExtensions } from "../../src/peer/PeerExtensions.ts"
 import { PeerDropped } from "../../src/peer/PeerPatience.ts"
 import * as PeerSession from "../../src/peer/PeerSession.ts"
 import * as BufferPool from "../../src/piece/BufferPool.ts"
+import * as Completion from "../../src/piece/Completion.ts"
 import * as NodePieceHasher from "../../src/piece/NodePieceHasher.ts"
-import type * as PieceBuffer from "../../src/piece/PieceBuffer.ts"
 import { PieceHasher } from "../../src/piece/PieceHasher.ts"
-import * as PieceVerifier from "../../src/piece/PieceVerifier.ts"
 import * as RequestPipeline from "../../src/piece/RequestPipeline.ts"
 import * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
 import * as MemoryNetwork from "../../src/testing/MemoryNetwork.ts"
@@ -21,6 +20,7 @@ import * as WireMessage from "../../src/testing/WireMessage.ts"
 import type { Connection, Dialer, Listener, Sink } from "../../src/transport/Transport.ts"
 import * as FrameDecoder from "../../src/wire/FrameDecoder.ts"
 import * as Handshake from "../../src/wire/Handshake.ts"
+import { idOf } from "../piece/ScriptedSupplier.ts"
 import { makeDownload, requestsCounted, writersClaimed } from "./protocols.ts"
 import { layer, listen, ourId, pass, serve, settle, start, torrent } from "./sessions.ts"
 import { torrentExtensions } from "./torrentExtensions.ts"
@@ -85,7 +85,7 @@ describe("PeerSession", () => {
       PeerSession.run({
         connection: late,
         download,
-        key: 0,
+        id: idOf(0),
         infoHash,
         peerId: ourId,
         isIncoming: false,
@@ -99,7 +99,7 @@ describe("PeerSession", () => {
 
     sink(handshakeOf(infoHash))
 
-    assert.strictEqual(download.sources.size, 0)
+    assert.strictEqual(download.suppliers.size, 0)
   })
 
   test("speaks the extension protocol with who speaks it, and with nobody else", function* () {
@@ -125,7 +125,7 @@ describe("PeerSession", () => {
           closed: Effect.never
         }
         const upload = Uploads.make(download.geometry)
-        const own = { connection, download, upload, extensions, key: 0, infoHash, peerId: ourId, isIncoming: true }
+        const own = { connection, download, upload, extensions, id: idOf(0), infoHash, peerId: ourId, isIncoming: true }
         yield* Effect.forkScoped(PeerSession.run({ ...own, onOpen: () => undefined, onInterest: () => {} }))
         yield* settle
         return [Handshake.result(handshake)!.features.extensionProtocol, said.includes("Extended")]
@@ -140,7 +140,6 @@ describe("PeerSession", () => {
   test("law 7: asks for more before a piece that is complete is hashed", function* () {
     const known = yield* torrent(12)
     const download = yield* makeDownload({ geometry: known.metainfo.layout.geometry })
-    const toWrite = yield* Queue.bounded<PieceBuffer.PieceBuffer>(download.pool.capacity)
     const rooms: Array<number> = []
     const recording = Layer.succeed(
       PieceHasher,
@@ -148,20 +147,15 @@ describe("PeerSession", () => {
         sha1: (bytes) =>
           Effect.sync(() => {
             const free = download.table.counts.missing
-            for (const { pipeline } of download.sources) rooms.push(free === 0 ? 0 : RequestPipeline.room(pipeline))
+            for (const { pipeline } of download.suppliers) rooms.push(free === 0 ? 0 : RequestPipeline.room(pipeline))
             return bytes
           }),
         sha256: Effect.succeed
       })
     )
-    const verifier = yield* PieceVerifier.make({
-      download,
-      digestOf: (piece) => download.pool.loans.get(piece)!.buffer.bytes,
-      storageVerifies: false,
-      toWrite,
-      report: () => {}
-    }).pipe(Effect.provide(recording))
-    yield* Effect.forkScoped(verifier.run)
+    const digestOf = (piece: PieceIndex) => download.pool.loans.get(piece)!.buffer.bytes
+    const storage = { writePiece: () => Effect.interruptible(Effect.never) }
+    yield* Effect.forkScoped(Completion.run(download, { storage, digestOf })).pipe(Effect.provide(recording))
     yield* serve(known, there)
 
     yield* start(known, download, there)
@@ -237,7 +231,7 @@ describe("PeerSession", () => {
 
       const { running } = yield* start(known, download, there, { refuses: new PeerDropped({ why: "it is banned" }) })
 
-      assert.deepStrictEqual([running.ended, download.sources.size], ["it is banned", 0])
+      assert.deepStrictEqual([running.ended, download.suppliers.size], ["it is banned", 0])
       assert.strictEqual(yield* openConnections, 0)
     })
 
@@ -259,7 +253,7 @@ describe("PeerSession", () => {
         const { running } = yield* start(known, download, there)
 
         assert.match(running.ended ?? "", /another protocol/)
-        assert.deepStrictEqual([running.session, download.sources.size], [undefined, 0])
+        assert.deepStrictEqual([running.session, download.suppliers.size], [undefined, 0])
       },
       { chunkBytes: 1 }
     )
@@ -272,7 +266,7 @@ describe("PeerSession", () => {
       yield* pass(1)
 
       assert.strictEqual(running.ended, "closed")
-      assert.deepStrictEqual([requestsCounted(download), writersClaimed(download), download.sources.size], [0, 0, 0])
+      assert.deepStrictEqual([requestsCounted(download), writersClaimed(download), download.suppliers.size], [0, 0, 0])
     })
 
     test("when the connection breaks", function* () {
@@ -360,7 +354,7 @@ describe("PeerSession", () => {
             yield* pass(1)
 
             assert.deepStrictEqual([requestsCounted(download), writersClaimed(download)], [0, 0])
-            assert.deepStrictEqual([download.sources.size, download.hungry.size], [0, 0])
+            assert.deepStrictEqual([download.suppliers.size, download.idleSuppliers.size], [0, 0])
             assert.deepStrictEqual([yield* openConnections, peer.counters.openConnections], [0, 0])
             assert.strictEqual(BufferPool.freeCount(download.pool) + BufferPool.lentCount(download.pool), 4)
             return true

@@ -10,13 +10,15 @@ import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
 import * as Prng from "../../src/base/Prng.ts"
 import * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
+import * as Assembly from "../../src/piece/Assembly.ts"
 import * as BufferBudget from "../../src/piece/BufferBudget.ts"
-import * as Download from "../../src/piece/Download.ts"
 import * as PieceBuffer from "../../src/piece/PieceBuffer.ts"
+import * as Requests from "../../src/piece/Requests.ts"
 import * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
 import * as WireMessage from "../../src/testing/WireMessage.ts"
 import * as FrameDecoder from "../../src/wire/FrameDecoder.ts"
 import * as FrameEncoder from "../../src/wire/FrameEncoder.ts"
+import { idOf } from "../piece/ScriptedSupplier.ts"
 import * as Uploads from "./uploads.ts"
 
 export const block = PieceGeometry.blockLength
@@ -42,7 +44,7 @@ export const makeDownload = (
 ) => {
   const stored = Bitfield.make((options.geometry ?? geometry).pieceCount)
   for (const piece of options.stored ?? []) Bitfield.add(stored, piece)
-  return Download.make({
+  return Assembly.make({
     geometry: options.geometry ?? geometry,
     stored,
     random: Prng.make(1),
@@ -80,7 +82,7 @@ export const piece = (index: number, at: number, bytes = bytesOf(index, at)): Wi
 
 /** A protocol that joined a download, and how often it asked to be woken, to serve, and to have uploads chosen anew. */
 export const connect = (
-  download: Download.Download,
+  download: Assembly.Assembly,
   key: number,
   options: {
     readonly isFast?: boolean | undefined
@@ -100,7 +102,7 @@ export const connect = (
     offer: options.offer,
     allowedFast: options.allowedFast as ReadonlyArray<PieceIndex> | undefined,
     extensions: options.extensions,
-    key,
+    id: idOf(key),
     isFast: options.isFast ?? true,
     wake: () => {
       woken.times++
@@ -127,15 +129,15 @@ export const say = (
 /** What a session does once a batch: fills the pipeline, borrowing buffers for new pieces. */
 export const refill = Effect.fnUntraced(function* (protocol: PeerProtocol.PeerProtocol, now = protocol.now) {
   while (true) {
-    const next = PeerProtocol.refill(protocol, now)
-    if (next === undefined || (yield* Download.begin(protocol.download, protocol, next)) === undefined) break
+    const next = Requests.refill(protocol.download, protocol, now)
+    if (next === undefined || (yield* Requests.begin(protocol.download, protocol, next)) === undefined) break
   }
   if (protocol.pipeline.requests.size === 0) PeerProtocol.updateInterest(protocol)
 })
 
 /** A seed that has unchoked us and is asked for as much as its pipeline holds; gives what was asked, in order. */
 export const unchoked = Effect.fnUntraced(function* (
-  download: Download.Download,
+  download: Assembly.Assembly,
   key: number,
   options: Pick<NonNullable<Parameters<typeof connect>[2]>, "isFast" | "limits" | "now"> = {}
 ) {
@@ -161,14 +163,14 @@ export const failureOf = (run: () => void): { readonly _tag: string; readonly wh
 }
 
 /** Requests that are out, as the pieces count them; equal to what the pipelines hold when nothing leaks. */
-export const requestsCounted = (download: Download.Download): number => {
+export const requestsCounted = (download: Assembly.Assembly): number => {
   let count = 0
   for (const { buffer } of download.pool.loans.values()) for (const out of buffer.requests) count += out
   return count
 }
 
 /** Blocks that some peer claims to be writing into. */
-export const writersClaimed = (download: Download.Download): number => {
+export const writersClaimed = (download: Assembly.Assembly): number => {
   let count = 0
   for (const { buffer } of download.pool.loans.values()) {
     for (const writer of buffer.writers) if (writer !== PieceBuffer.nobody) count++

@@ -10,7 +10,7 @@ import * as TestClock from "effect/testing/TestClock"
 import type { PeerAddress } from "../../src/base/PeerAddress.ts"
 import type { PeerId } from "../../src/base/PeerId.ts"
 import * as PeerSession from "../../src/peer/PeerSession.ts"
-import type * as Download from "../../src/piece/Download.ts"
+import type * as Assembly from "../../src/piece/Assembly.ts"
 import * as NodePieceHasher from "../../src/piece/NodePieceHasher.ts"
 import * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
 import * as MemoryNetwork from "../../src/testing/MemoryNetwork.ts"
@@ -18,6 +18,7 @@ import type { PeerBehaviour } from "../../src/testing/PeerBehaviour.ts"
 import * as ScriptedPeer from "../../src/testing/ScriptedPeer.ts"
 import type { Connection } from "../../src/transport/Transport.ts"
 import { Dialer, Listener } from "../../src/transport/Transport.ts"
+import { idOf } from "../piece/ScriptedSupplier.ts"
 import * as Uploads from "./uploads.ts"
 
 export const ourId = new Uint8Array(20).fill(0x50) as PeerId
@@ -74,7 +75,7 @@ export interface Running {
 /** Dials `address` and runs a session in the scope at hand. */
 export const start = Effect.fnUntraced(function* (
   known: KnownTorrent.KnownTorrent,
-  download: Download.Download,
+  download: Assembly.Assembly,
   address: PeerAddress,
   options: {
     readonly peerId?: PeerId | undefined
@@ -93,7 +94,7 @@ export const start = Effect.fnUntraced(function* (
         connection,
         download,
         upload: options.upload ?? Uploads.make(download.geometry),
-        key: 0,
+        id: idOf(0),
         infoHash: known.metainfo.infoHash,
         peerId: options.peerId ?? ourId,
         isIncoming: false,

@@ -1,14 +1,20 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Blame from "../../src/piece/Blame.ts"
+import type { SupplierId } from "../../src/piece/SupplierId.ts"
 import { piece } from "./pieces.ts"
+import { idOf } from "./ScriptedSupplier.ts"
 
-const alice = 1
-const bob = 2
-const carol = 3
+const alice = idOf(1)
+const bob = idOf(2)
+const carol = idOf(3)
 
 const digest = (byte: number) => new Uint8Array(20).fill(byte)
 
-const suspicion = (peer: number, block: number, byte: number): Blame.Suspicion => ({ peer, block, sha1: digest(byte) })
+const suspicion = (supplier: SupplierId, block: number, byte: number): Blame.Suspicion => ({
+  supplier,
+  block,
+  sha1: digest(byte)
+})
 
 describe("Blame", () => {
   it("fault 40: finds guilty exactly those whose blocks differed from the copy that passed", () => {

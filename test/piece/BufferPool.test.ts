@@ -10,6 +10,7 @@ import * as BufferPool from "../../src/piece/BufferPool.ts"
 import * as PieceBuffer from "../../src/piece/PieceBuffer.ts"
 import * as RequestPipeline from "../../src/piece/RequestPipeline.ts"
 import { blockLength, geometryOf, piece } from "./pieces.ts"
+import { idOf } from "./ScriptedSupplier.ts"
 
 const mebibyte = 1024 * 1024
 
@@ -134,10 +135,10 @@ describe("BufferPool", () => {
       const pool = yield* poolOf(3)
       const active = yield* BufferPool.lend(pool, piece(0))
       const complete = yield* BufferPool.lend(pool, piece(1))
-      for (const block of [0, 1]) PieceBuffer.finish(complete, block, 1, 0)
+      for (const block of [0, 1]) PieceBuffer.finish(complete, block, idOf(1), 0)
       yield* Effect.forkScoped(BufferPool.sweep(pool))
       yield* TestClock.adjust("50 seconds")
-      PieceBuffer.finish(active, 0, 1, 50_000)
+      PieceBuffer.finish(active, 0, idOf(1), 50_000)
 
       yield* TestClock.adjust("55 seconds")
       const early = BufferPool.lentCount(pool)

@@ -2,42 +2,36 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Bitfield from "../../src/base/Bitfield.ts"
 import * as Prng from "../../src/base/Prng.ts"
+import * as Assembly from "../../src/piece/Assembly.ts"
 import * as BufferBudget from "../../src/piece/BufferBudget.ts"
-import * as Download from "../../src/piece/Download.ts"
-import * as Overtaking from "../../src/piece/Overtaking.ts"
+import * as Requests from "../../src/piece/Requests.ts"
 import * as Resting from "../../src/piece/Resting.ts"
-import type { TestSource } from "./pieces.ts"
-import { ask, asked, geometryOf, joined, nameOf, piece } from "./pieces.ts"
+import { geometryOf, piece } from "./pieces.ts"
+import type { ScriptedSupplier } from "./ScriptedSupplier.ts"
+import { ask, askAgain, asked, idOf, join } from "./ScriptedSupplier.ts"
 
-/** Two slow sources that hold both buffers of a torrent of four pieces of two blocks, and a third that has nothing to do. */
+/** Two slow suppliers that hold both buffers of a torrent of four pieces of two blocks, and a third that has nothing to do. */
 const make = Effect.fnUntraced(function* (options: {
   readonly rates: readonly [number, number, number]
   readonly cap?: number
 }) {
-  const download = yield* Download.make({
+  const download = yield* Assembly.make({
     geometry: geometryOf(4, 2),
     stored: Bitfield.make(4),
     random: Prng.make(1),
     maxActivePieces: options.cap ?? 2
   })
   const [one, two, idle] = options.rates.map((rate, key) => {
-    const source = joined(download, key)
-    source.pipeline.blocksPerSecond = rate
-    return source
-  }) as [TestSource, TestSource, TestSource]
-  for (const [index, source] of [one, two].entries()) {
-    yield* Download.begin(download, source, piece(index))
-    ask(download, source, 2)
+    const supplier = join(download, idOf(key))
+    supplier.pipeline.blocksPerSecond = rate
+    return supplier
+  }) as [ScriptedSupplier, ScriptedSupplier, ScriptedSupplier]
+  for (const [index, supplier] of [one, two].entries()) {
+    yield* Requests.begin(download, supplier, piece(index))
+    ask(download, supplier, 2)
   }
   /** What the idle one is given at a time. */
-  const overtake = (now: number) => {
-    const names: Array<string | undefined> = []
-    for (;;) {
-      const request = Overtaking.nextBlock(download, idle, now)
-      if (request === undefined) return names
-      names.push(nameOf(request))
-    }
-  }
+  const overtake = (now: number) => askAgain(download, idle, now)
   return { download, one, two, idle, overtake }
 })
 
@@ -85,9 +79,9 @@ describe("Overtaking", () => {
   it.effect("cancels the slower answer when the faster has come", () =>
     Effect.gen(function* () {
       const { download, idle, one } = yield* make({ rates: [1, 1, 9] })
-      const request = Overtaking.nextBlock(download, idle, 1_000)!
+      const request = Requests.nextDuplicate(download, idle, 1_000)!
 
-      Download.received(download, idle, request, 1_000)
+      Assembly.received(download, idle, request, 1_000)
 
       assert.deepStrictEqual([one.cancels, asked(one)], [["0:0"], ["0:1"]])
     }).pipe(budget)
@@ -96,7 +90,7 @@ describe("Overtaking", () => {
   it.effect("leaves alone what is to come from one peer, refused, choked, or of a snubbed one", () =>
     Effect.gen(function* () {
       const { download, idle, overtake } = yield* make({ rates: [1, 1, 9] })
-      download.pool.loans.get(piece(0))!.buffer.soleSource = 0
+      download.pool.loans.get(piece(0))!.buffer.soleSource = idOf(0)
       Resting.rest(idle.refused, piece(1), 5_000, 0)
       const refused = overtake(1_000)
       Resting.forgetAll(idle.refused)
@@ -114,8 +108,8 @@ describe("Overtaking", () => {
       const woken: Array<number> = []
       for (const cap of [2, 3]) {
         const { download, idle, overtake } = yield* make({ rates: [1, 1, 9], cap })
-        download.hungry.add(idle)
-        Overtaking.step(download)
+        Assembly.idle(download, idle)
+        Requests.wakeOvertakers(download)
         woken.push(idle.woken, overtake(1_000).length)
       }
 

@@ -2,9 +2,10 @@ import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import * as PieceBuffer from "../../src/piece/PieceBuffer.ts"
 import { blockLength, contentOf, geometryOf, piece } from "./pieces.ts"
+import { idOf } from "./ScriptedSupplier.ts"
 
-const alice = 1
-const bob = 2
+const alice = idOf(1)
+const bob = idOf(2)
 
 const bufferOf = (length: number) => PieceBuffer.make(piece(0), new Uint8Array(length), 0)
 

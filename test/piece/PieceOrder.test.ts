@@ -50,8 +50,7 @@ describe("PieceOrder", () => {
   })
 
   it("starts from the first piece on where a user reads along", () => {
-    const order = PieceOrder.make()
-    order.isSequential = true
+    const order = PieceOrder.make({ isSequential: true })
 
     assert.deepStrictEqual(start(order, pickerOf("3120"), 5), [0, 1, 2, 3])
   })
@@ -66,8 +65,7 @@ describe("PieceOrder", () => {
   })
 
   it("puts what is needed by a time before high priority, and that before the first piece", () => {
-    const order = PieceOrder.make()
-    order.isSequential = true
+    const order = PieceOrder.make({ isSequential: true })
     const picker = pickerOf("0000")
     PiecePicker.setPriority(picker, piece(2), "high")
     PieceOrder.setDeadline(order, piece(3), 1)

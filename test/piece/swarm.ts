@@ -1,5 +1,5 @@
 /**
- * A small torrent that is really downloaded, without a network: real protocols, verifier and writer over a medium in
+ * A small torrent that is really downloaded, without a network: real protocols and a real assembly over a medium in
  * memory that can be made to fail; the peers do what a test tells them. What the wire has seen is kept as a model, and
  * `check` compares it with everything the engine says of itself.
  */
@@ -20,16 +20,18 @@ import * as Prng from "../../src/base/Prng.ts"
 import * as FileLayout from "../../src/metainfo/FileLayout.ts"
 import * as PeerPatience from "../../src/peer/PeerPatience.ts"
 import * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
+import * as Assembly from "../../src/piece/Assembly.ts"
 import * as BufferBudget from "../../src/piece/BufferBudget.ts"
 import * as BufferPool from "../../src/piece/BufferPool.ts"
-import * as Download from "../../src/piece/Download.ts"
-import type * as PieceBuffer from "../../src/piece/PieceBuffer.ts"
+import * as Completion from "../../src/piece/Completion.ts"
+import * as EndGame from "../../src/piece/EndGame.ts"
+import * as Facts from "../../src/piece/Facts.ts"
 import { PieceHasher } from "../../src/piece/PieceHasher.ts"
 import * as PiecePicker from "../../src/piece/PiecePicker.ts"
 import type { PiecePriority } from "../../src/piece/PiecePriority.ts"
 import * as PieceTable from "../../src/piece/PieceTable.ts"
-import * as PieceVerifier from "../../src/piece/PieceVerifier.ts"
-import * as PieceWriter from "../../src/piece/PieceWriter.ts"
+import * as Requests from "../../src/piece/Requests.ts"
+import type { SupplierId } from "../../src/piece/SupplierId.ts"
 import * as MemoryStorage from "../../src/storage/MemoryStorage.ts"
 import * as FaultyStorage from "../../src/testing/FaultyStorage.ts"
 import * as FrameDecoder from "../../src/wire/FrameDecoder.ts"
@@ -38,6 +40,7 @@ import { WireError } from "../../src/wire/WireError.ts"
 import * as Uploads from "../peer/uploads.ts"
 import { openToWrite } from "../storage/openings.ts"
 import { blockLength, contentOf, geometryOf, piece } from "./pieces.ts"
+import { idOf } from "./ScriptedSupplier.ts"
 
 /** Five pieces of three blocks; the last one has a block and 100 bytes. */
 export const geometry = geometryOf(5, 3, blockLength + 100)
@@ -61,7 +64,7 @@ export const hasher = Layer.succeed(
 
 /** A peer, as a test sees it. */
 export interface Peer {
-  readonly key: number
+  readonly id: SupplierId
   readonly isLiar: boolean
   readonly has: Bitfield.Bitfield
   readonly protocol: PeerProtocol.PeerProtocol
@@ -97,37 +100,22 @@ export const make = Effect.fnUntraced(function* (cap: number) {
   const medium = yield* MemoryStorage.MemoryMedium
   const ledger = yield* BufferBudget.BufferBudget
   const stored = Bitfield.make(geometry.pieceCount)
-  const download = yield* Download.make({ geometry, stored, random: Prng.make(1), maxActivePieces: cap })
+  const download = yield* Assembly.make({ geometry, stored, random: Prng.make(1), maxActivePieces: cap })
   const neighbour = yield* BufferPool.make(geometry, { maxActivePieces: cap })
-  const toWrite = yield* Queue.bounded<PieceBuffer.PieceBuffer>(download.pool.capacity)
   const peers: Array<Peer> = []
   const facts: Array<string> = []
-  const guilty: Array<number> = []
-  let keys = 0
+  const guilty: Array<SupplierId> = []
+  let ids = 0
 
   const digestOf = (piece: PieceIndex) => digests[piece]!
-  const verifier = yield* PieceVerifier.make({
-    download,
-    digestOf,
-    storageVerifies: storage.verifies === true,
-    toWrite,
-    report: (verdict) => {
-      facts.push(`${verdict._tag} ${verdict.piece}`)
-      if (verdict._tag === "Guilty") guilty.push(verdict.peer)
-    }
-  })
   yield* Effect.forkScoped(
-    PieceWriter.run({
-      download,
-      digestOf,
-      storage,
-      toWrite,
-      verifier,
-      report: (fact) => void facts.push(fact._tag === "Recovered" ? fact._tag : `${fact._tag} ${fact.piece}`)
+    Facts.read(download.facts, (fact) => {
+      facts.push(fact._tag === "Recovered" ? fact._tag : `${fact._tag} ${fact.piece}`)
+      if (fact._tag === "Guilty") guilty.push(fact.supplier)
     })
   )
-  yield* Effect.forkScoped(verifier.run)
-  yield* Effect.forkScoped(BufferPool.sweep(download.pool))
+  yield* Effect.forkScoped(Completion.run(download, { storage, digestOf }))
+  yield* Effect.forkScoped(Assembly.sweep(download))
   yield* Effect.forkScoped(BufferPool.sweep(neighbour))
 
   /** Whole, whoever interrupts it: a session ends its protocol in a finalizer. */
@@ -139,8 +127,8 @@ export const make = Effect.fnUntraced(function* (cap: number) {
   }, Effect.uninterruptible)
 
   const ban = Effect.gen(function* () {
-    for (const key of guilty.splice(0)) {
-      const peer = peers.find((peer) => peer.key === key)
+    for (const id of guilty.splice(0)) {
+      const peer = peers.find((peer) => peer.id === id)
       if (peer === undefined) continue
       assert.isTrue(peer.isLiar, `an honest peer was found guilty: ${facts.join(", ")}`)
       yield* leave(peer)
@@ -167,8 +155,8 @@ export const make = Effect.fnUntraced(function* (cap: number) {
   const refill = Effect.fnUntraced(function* (peer: Peer) {
     peer.isAwake = false
     for (;;) {
-      const next = PeerProtocol.refill(peer.protocol, yield* Clock.currentTimeMillis)
-      if (next === undefined || (yield* Download.begin(download, peer.protocol, next)) === undefined) break
+      const next = Requests.refill(download, peer.protocol, yield* Clock.currentTimeMillis)
+      if (next === undefined || (yield* Requests.begin(download, peer.protocol, next)) === undefined) break
     }
     if (peer.protocol.pipeline.requests.size === 0) PeerProtocol.updateInterest(peer.protocol)
     listen(peer)
@@ -217,15 +205,15 @@ export const make = Effect.fnUntraced(function* (cap: number) {
   }) {
     const has = Bitfield.make(geometry.pieceCount)
     for (const index of options.pieces) Bitfield.add(has, index)
-    const key = keys++
+    const id = idOf(ids++)
     const peer: Peer = {
-      key,
+      id,
       isLiar: options.isLiar,
       has,
       protocol: PeerProtocol.make({
         download,
         upload: Uploads.make(geometry),
-        key,
+        id,
         isFast: options.isFast,
         wake: () => {
           peer.isAwake = true
@@ -299,7 +287,7 @@ export const make = Effect.fnUntraced(function* (cap: number) {
     for (let left = seconds; left > 0; left--) {
       yield* TestClock.adjust("1 second")
       const now = yield* Clock.currentTimeMillis
-      Download.tick(download, now)
+      Assembly.tick(download, now)
       for (const peer of [...peers]) {
         let isFreed = false
         const isLost = isOver(() => {
@@ -307,8 +295,8 @@ export const make = Effect.fnUntraced(function* (cap: number) {
         })
         if (isLost) yield* leave(peer)
         if (!isFreed) continue
-        yield* Download.abandon(download, peer.protocol)
-        Download.feed(download)
+        yield* Assembly.abandon(download, peer.protocol)
+        Assembly.wakeIdle(download)
       }
       yield* settle
     }
@@ -332,7 +320,7 @@ export const make = Effect.fnUntraced(function* (cap: number) {
       assert.strictEqual(hasBuffer, state !== "missing" && state !== "stored", `piece ${index} is ${state}`)
       const isCandidate = PiecePicker.isCandidate(picker, index)
       const isWanted = Bitfield.has(table.wanted, index)
-      const isWaiting = download.delayed.has(index) || download.withheld.has(index)
+      const isWaiting = download.distrust.delayed.has(index) || download.distrust.withheld.has(index)
       const mayStart = isWanted && state === "missing" && !isWaiting
       assert.strictEqual(isCandidate, mayStart, `piece ${index} is ${state}`)
       assert.strictEqual(Bitfield.has(table.stored, index), state === "stored")
@@ -349,7 +337,7 @@ export const make = Effect.fnUntraced(function* (cap: number) {
         assert.strictEqual(pool.loans.get(request.buffer.piece)?.buffer, request.buffer)
         return `${request.buffer.piece}:${request.block}`
       })
-      assert.deepStrictEqual(inside.sort(), [...peer.out].sort(), `requests of peer ${peer.key}`)
+      assert.deepStrictEqual(inside.sort(), [...peer.out].sort(), `requests of peer ${peer.id}`)
       for (const name of inside) requests.set(name, (requests.get(name) ?? 0) + 1)
     }
     for (const { buffer } of pool.loans.values()) {
@@ -357,7 +345,7 @@ export const make = Effect.fnUntraced(function* (cap: number) {
       for (let block = 0; block < buffer.blockCount; block++) {
         const count = requests.get(`${buffer.piece}:${block}`) ?? 0
         assert.strictEqual(buffer.requests[block], count, `requests for ${buffer.piece}:${block}`)
-        assert.isAtMost(count, Download.maxRequestsPerBlock)
+        assert.isAtMost(count, EndGame.maxRequestsPerBlock)
         if (count > 0) assert.isFalse(Bitfield.has(buffer.received, block))
         else if (!Bitfield.has(buffer.received, block)) free++
       }
@@ -373,7 +361,7 @@ export const make = Effect.fnUntraced(function* (cap: number) {
   /** Wants pieces more or less than before, and tells peers what that means for them. */
   const prioritise = (priorities: ReadonlyArray<PiecePriority>) =>
     Effect.sync(() => {
-      Download.setPriorities(download, priorities)
+      Assembly.setPriorities(download, priorities)
       for (const { protocol } of peers) {
         PeerProtocol.updateInterest(protocol)
         protocol.wake()

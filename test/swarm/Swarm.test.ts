@@ -14,6 +14,7 @@ import type { Dialer, Listener } from "../../src/transport/Transport.ts"
 import * as Handshake from "../../src/wire/Handshake.ts"
 import { requestsCounted } from "../peer/protocols.ts"
 import { layer, listen, ourId, pass, serve, settle, torrent } from "../peer/sessions.ts"
+import { idOf } from "../piece/ScriptedSupplier.ts"
 import { at, start } from "./swarms.ts"
 
 type Services = Dialer | Listener | MemoryNetwork.MemoryNetwork | Scope.Scope
@@ -326,7 +327,7 @@ describe("Swarm", () => {
       yield* swarm.add([at(1), at(2)])
       yield* settle
 
-      swarm.ban(0, "it lied")
+      swarm.ban(idOf(0), "it lied")
       yield* settle
       const ended = [...facts]
       yield* swarm.add([at(1)])
@@ -338,7 +339,7 @@ describe("Swarm", () => {
         [1, 1]
       )
       assert.deepStrictEqual(swarm.counts().banned, 1)
-      assert.strictEqual(download.sources.size, 1)
+      assert.strictEqual(download.suppliers.size, 1)
     })
 
     test("at whatever point its dial is, and uses the place that comes free", function* () {
@@ -351,7 +352,7 @@ describe("Swarm", () => {
         yield* swarm.add([at(1), at(2)])
         for (let turn = 0; turn < turns; turn++) yield* Effect.yieldNow
 
-        swarm.ban(0, "it lied")
+        swarm.ban(idOf(0), "it lied")
         yield* settle
 
         assert.deepStrictEqual([turns, swarm.counts()], [turns, { connected: 1, unchoked: 0, known: 2, banned: 1 }])
@@ -369,9 +370,9 @@ describe("Swarm", () => {
       yield* (yield* MemoryNetwork.MemoryNetwork).partition("127.0.0.1", at(1).host)
       yield* swarm.add([at(1, 5)])
       yield* settle
-      swarm.prove([3])
+      swarm.prove([idOf(3)])
 
-      for (const key of [0, 1, 2]) swarm.ban(key, "it lied")
+      for (const key of [0, 1, 2]) swarm.ban(idOf(key), "it lied")
       yield* settle
 
       assert.deepStrictEqual(swarm.counts(), { connected: 1, unchoked: 0, known: 5, banned: 4 })
@@ -429,7 +430,7 @@ describe("Swarm", () => {
     const running = yield* Effect.forkChild(swarm.running, { startImmediately: true })
     yield* pass(5)
     const before = running.pollUnsafe()
-    download.delayed[Symbol.iterator] = () => {
+    download.distrust.delayed[Symbol.iterator] = () => {
       throw new Error("no such luck")
     }
 
@@ -456,7 +457,7 @@ describe("Swarm", () => {
     yield* settle
 
     assert.deepInclude(yield* counts, { connections: 0, dials: 0 })
-    assert.deepStrictEqual([swarm.counts().connected, requestsCounted(download), download.sources.size], [0, 0, 0])
+    assert.deepStrictEqual([swarm.counts().connected, requestsCounted(download), download.suppliers.size], [0, 0, 0])
     assert.deepStrictEqual([connections.held, connections.waiting.size], [0, 0])
   })
 })

@@ -4,17 +4,15 @@
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Queue from "effect/Queue"
 import * as Bytes from "../../src/base/Bytes.ts"
 import type { PeerAddress } from "../../src/base/PeerAddress.ts"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as Prng from "../../src/base/Prng.ts"
 import * as Metainfo from "../../src/metainfo/Metainfo.ts"
-import * as BufferPool from "../../src/piece/BufferPool.ts"
+import * as Assembly from "../../src/piece/Assembly.ts"
+import * as Completion from "../../src/piece/Completion.ts"
+import * as Facts from "../../src/piece/Facts.ts"
 import * as NodePieceHasher from "../../src/piece/NodePieceHasher.ts"
-import type * as PieceBuffer from "../../src/piece/PieceBuffer.ts"
-import * as PieceVerifier from "../../src/piece/PieceVerifier.ts"
-import * as PieceWriter from "../../src/piece/PieceWriter.ts"
 import * as MemoryStorage from "../../src/storage/MemoryStorage.ts"
 import * as ConnectionLimit from "../../src/swarm/ConnectionLimit.ts"
 import * as Swarm from "../../src/swarm/Swarm.ts"
@@ -77,37 +75,21 @@ export const startWhole = Effect.fnUntraced(function* (
 ) {
   const { download, facts, swarm } = yield* start(known, options)
   const { layout } = known.metainfo
-  const toWrite = yield* Queue.bounded<PieceBuffer.PieceBuffer>(download.pool.capacity)
   const rejected: Array<number> = []
   const services = yield* Layer.build(Layer.provideMerge(MemoryStorage.layerTest(), NodePieceHasher.layer))
   const medium = yield* Effect.gen(function* () {
     const storage = yield* openToWrite(layout)
     const digestOf = (piece: PieceIndex) => Metainfo.pieceDigest(known.metainfo, piece)
-    const verifier = yield* PieceVerifier.make({
-      download,
-      digestOf,
-      storageVerifies: false,
-      toWrite,
-      report: (verdict) => {
-        if (verdict._tag === "Passed") swarm.prove(verdict.contributors)
-        else if (verdict._tag === "Guilty") swarm.ban(verdict.peer, `it lied about piece ${verdict.piece}`)
-        else if (verdict._tag === "Rejected") rejected.push(verdict.piece)
-      }
-    })
-    yield* Effect.forkScoped(verifier.run)
     yield* Effect.forkScoped(
-      PieceWriter.run({
-        download,
-        digestOf,
-        storage,
-        toWrite,
-        verifier,
-        report: (fact) => {
-          if (fact._tag === "Stored") swarm.announce(fact.piece)
-        }
+      Facts.read(download.facts, (fact) => {
+        if (fact._tag === "Passed") swarm.prove(fact.contributors)
+        else if (fact._tag === "Guilty") swarm.ban(fact.supplier, `it lied about piece ${fact.piece}`)
+        else if (fact._tag === "Rejected") rejected.push(fact.piece)
+        else if (fact._tag === "Stored") swarm.announce(fact.piece)
       })
     )
-    yield* Effect.forkScoped(BufferPool.sweep(download.pool))
+    yield* Effect.forkScoped(Completion.run(download, { storage, digestOf }))
+    yield* Effect.forkScoped(Assembly.sweep(download))
     return yield* MemoryStorage.MemoryMedium
   }).pipe(Effect.provideContext(services))
   const stored = () => medium.torrent(layout)

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Assembly from "../../src/piece/Assembly.ts"
 import * as BufferPool from "../../src/piece/BufferPool.ts"
-import * as Download from "../../src/piece/Download.ts"
 import * as PieceTable from "../../src/piece/PieceTable.ts"
 import * as Standing from "../../src/piece/Standing.ts"
 import * as FaultyStorage from "../../src/testing/FaultyStorage.ts"
@@ -28,7 +28,7 @@ const serve = (swarm: Running, peer: Swarm.Peer, count: number, how: Swarm.Answe
 describe.each([
   ["", false],
   [" with a storage that verifies", true]
-] as const)("PieceVerifier%s", (_, verifies) => {
+] as const)("Completion, verdicts%s", (_, verifies) => {
   const world = Effect.provide(Swarm.world(7, { verifies }))
 
   it.effect("passes a right piece on to the writer", () =>
@@ -95,11 +95,11 @@ describe.each([
         yield* swarm.say(peer, FrameEncoder.keepAlive)
         yield* swarm.advance(1)
       }
-      const damaged = Download.damagedPieces(swarm.download)
+      const damaged = Assembly.damagedPieces(swarm.download)
       yield* serve(swarm, peer, 2, "right")
 
       assert.deepStrictEqual(waits, [0, 30, 60, 120, 240, 480, 600, 600])
-      assert.deepStrictEqual([damaged, Download.damagedPieces(swarm.download)], [[4], []])
+      assert.deepStrictEqual([damaged, Assembly.damagedPieces(swarm.download)], [[4], []])
       assert.include(swarm.facts, "Stored 4")
       assert.notInclude(swarm.facts, "Guilty 4")
     }).pipe(world)

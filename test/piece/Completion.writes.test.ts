@@ -30,7 +30,7 @@ const world = Effect.provide(Swarm.world(7))
 
 const told = (swarm: Running, tag: string) => swarm.facts.filter((fact) => fact.startsWith(tag)).length
 
-describe("PieceWriter", () => {
+describe("Completion, writes", () => {
   it.effect("stores pieces and gives their buffers back", () =>
     Effect.gen(function* () {
       const swarm = yield* Swarm.make(5)
@@ -142,6 +142,7 @@ describe("PieceWriter", () => {
       yield* Fiber.join(stopping)
 
       assert.strictEqual(PieceTable.stateOf(swarm.download.table, piece(4)), "stored")
+      assert.deepStrictEqual(swarm.facts, ["Passed 4", "Stored 4"])
       assert.strictEqual(swarm.ledger.heldBytes, 0)
     }).pipe(world)
   )

@@ -1,0 +1,97 @@
+/**
+ * The contract of what gives blocks: a peer's session, or anything else that has pieces and answers requests for blocks.
+ *
+ * A supplier joins an assembly (`Assembly.join`), reports to it what it has, whether it serves us and what arrived, and lets
+ * it request blocks when there is room (`Requests.refill`). The assembly answers with `request`, `cancel` and `wake` only. How
+ * requests and blocks travel is the supplier's matter.
+ *
+ * Plain data, touched between two `yield*` of the torrent's fibers. The assembly changes it; a supplier that is asked for
+ * blocks changes nothing here by itself but its pipeline and `allowedFast`.
+ */
+import * as Bitfield from "../base/Bitfield.ts"
+import type { PieceIndex } from "../base/PieceGeometry.ts"
+import * as PieceGeometry from "../base/PieceGeometry.ts"
+import type * as RateLimiter from "../rate/RateLimiter.ts"
+import * as PieceBuffer from "./PieceBuffer.ts"
+import * as RequestPipeline from "./RequestPipeline.ts"
+import * as Resting from "./Resting.ts"
+import type * as Standing from "./Standing.ts"
+import type { SupplierId } from "./SupplierId.ts"
+
+/** What blocks are requested from. */
+export interface Supplier {
+  readonly id: SupplierId
+  /** The pieces it has. */
+  readonly has: Bitfield.Bitfield
+  readonly pipeline: RequestPipeline.RequestPipeline
+  /** Pieces it refused to send although it has them; not requested again for a while, or until it unchokes anew. */
+  readonly refused: Resting.Resting
+  /** What is held against its address. */
+  readonly standing: Standing.Standing
+  /** Whether it serves nothing for now (BEP 3), except what it allows. */
+  peerChoking: boolean
+  /** Pieces that it serves although it chokes us (BEP 6). */
+  readonly allowedFast: Set<PieceIndex>
+  /** The piece that was requested from it last: it goes on with that one, so that few suppliers share a piece. */
+  current: PieceBuffer.PieceBuffer | undefined
+  /** It said at once that it has every piece, and is not counted in the picker's availability. */
+  isSeed: boolean
+  /** The picker's version when a search for a new piece found none, or `neverSearched`. */
+  searchedVersion: number
+  /** A block is requested, which is noted already. Called once per request, so it must be cheap. */
+  readonly request: (piece: PieceIndex, begin: number, length: number) => void
+  /** A block that was requested is not wanted any more. */
+  readonly cancel: (piece: PieceIndex, begin: number, length: number) => void
+  /** Something that can be requested from it may have come up. Called in the middle of what others do. */
+  readonly wake: () => void
+}
+
+/** Value of `searchedVersion` for a supplier that should be searched for: versions start at 0. */
+export const neverSearched = -1
+
+/** What a supplier is made of. */
+export interface Options {
+  readonly id: SupplierId
+  readonly geometry: PieceGeometry.PieceGeometry
+  /** `Assembly.standingOf` its id. */
+  readonly standing: Standing.Standing
+  /** How fast it may send; absent: without a limit. */
+  readonly limiter?: RateLimiter.RateLimiter | undefined
+  readonly request: Supplier["request"]
+  readonly cancel: Supplier["cancel"]
+  readonly wake: Supplier["wake"]
+  /** Milliseconds. */
+  readonly now: number
+}
+
+/** Makes a supplier that has nothing yet and chokes us, as a peer does after its handshake (BEP 3). */
+export const make = (options: Options): Supplier => ({
+  id: options.id,
+  has: Bitfield.make(options.geometry.pieceCount),
+  pipeline: RequestPipeline.make(
+    Math.ceil(options.geometry.pieceLength / PieceGeometry.blockLength),
+    options.now,
+    options.limiter
+  ),
+  refused: Resting.make(),
+  standing: options.standing,
+  peerChoking: true,
+  allowedFast: new Set(),
+  current: undefined,
+  isSeed: false,
+  searchedVersion: neverSearched,
+  request: options.request,
+  cancel: options.cancel,
+  wake: options.wake
+})
+
+/** Whether the piece is not requested from it for a while, although it has the piece. */
+export const isResting = (self: Supplier, piece: PieceIndex): boolean =>
+  self.refused.resting.has(piece) || self.standing.damaged.resting.has(piece)
+
+/** Forgets the requests for a piece that are out to it, and cancels them. */
+export const cancelPiece = (self: Supplier, buffer: PieceBuffer.PieceBuffer): void => {
+  for (const block of RequestPipeline.releasePiece(self.pipeline, buffer)) {
+    self.cancel(buffer.piece, block * PieceGeometry.blockLength, PieceBuffer.sizeOf(buffer, block))
+  }
+}

@@ -1,0 +1,177 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Assembly from "../../src/piece/Assembly.ts"
+import * as BufferPool from "../../src/piece/BufferPool.ts"
+import * as Distrust from "../../src/piece/Distrust.ts"
+import * as PiecePicker from "../../src/piece/PiecePicker.ts"
+import * as PieceTable from "../../src/piece/PieceTable.ts"
+import * as RequestPipeline from "../../src/piece/RequestPipeline.ts"
+import * as Requests from "../../src/piece/Requests.ts"
+import * as Resting from "../../src/piece/Resting.ts"
+import { assemblyOf, begin, budget } from "./assemblies.ts"
+import { geometryOf, piece } from "./pieces.ts"
+import type { ScriptedSupplier } from "./ScriptedSupplier.ts"
+import { answer, ask, idOf, join, nameOf } from "./ScriptedSupplier.ts"
+
+const alice = idOf(1)
+const bob = idOf(2)
+const carol = idOf(3)
+
+describe("Distrust", () => {
+  it.effect("gives a piece that came bad from several to one supplier alone", () =>
+    Effect.gen(function* () {
+      const assembly = yield* assemblyOf(geometryOf(2, 2))
+      const one = join(assembly, alice)
+      const two = join(assembly, bob)
+      Distrust.requireSoleSource(assembly.distrust, piece(0))
+      yield* begin(assembly, one, 0)
+      ask(assembly, one, 1)
+
+      const names = [...ask(assembly, two, 1), ...ask(assembly, one, 1)]
+
+      assert.deepStrictEqual(names, [undefined, "0:1"])
+    }).pipe(budget)
+  )
+
+  it.effect(
+    "gives such a piece to another while the one supplier neither sent anything nor is asked for anything",
+    () =>
+      Effect.gen(function* () {
+        const assembly = yield* assemblyOf(geometryOf(2, 2))
+        const one = join(assembly, alice)
+        const two = join(assembly, bob)
+        Distrust.requireSoleSource(assembly.distrust, piece(0))
+        yield* begin(assembly, one, 0)
+        ask(assembly, one, 1)
+        RequestPipeline.releaseAll(one.pipeline)
+
+        const names = [...ask(assembly, two, 1), ...ask(assembly, one, 1)]
+
+        assert.deepStrictEqual(names, ["0:0", undefined])
+      }).pipe(budget)
+  )
+
+  it.effect("drops such a piece when its supplier leaves, and lets another one start it", () =>
+    Effect.gen(function* () {
+      const assembly = yield* assemblyOf(geometryOf(2, 2))
+      const one = join(assembly, alice)
+      const two = join(assembly, bob)
+      Distrust.requireSoleSource(assembly.distrust, piece(0))
+      yield* begin(assembly, one, 0)
+      ask(assembly, one, 2)
+      answer(assembly, one, { count: 1 })
+
+      yield* Assembly.leave(assembly, one)
+
+      assert.strictEqual(PieceTable.stateOf(assembly.table, piece(0)), "missing")
+      assert.strictEqual(BufferPool.lentCount(assembly.pool), 0)
+      assert.strictEqual((yield* begin(assembly, two, 0)).soleSource, bob)
+    }).pipe(budget)
+  )
+
+  it.effect("leaves such a piece to who failed to send it least often", () =>
+    Effect.gen(function* () {
+      const assembly = yield* assemblyOf(geometryOf(1, 2))
+      const suppliers = [join(assembly, alice), join(assembly, bob), join(assembly, carol)]
+      Distrust.requireSoleSource(assembly.distrust, piece(0))
+      const tried: Array<string> = []
+      for (let round = 0; round < 7; round++) {
+        // The first that may: the order in which they are woken says nothing.
+        const sole = suppliers.find((supplier) => Requests.nextPiece(assembly, supplier) !== undefined)!
+        yield* begin(assembly, sole, 0)
+        ask(assembly, sole, 2)
+        answer(assembly, sole, { count: 1 })
+        yield* Assembly.abandon(assembly, sole)
+        tried.push("?ABC"[sole.id]!)
+      }
+
+      assert.strictEqual(tried.join(""), "ABCABCA")
+    }).pipe(budget)
+  )
+
+  const nobodyElse: ReadonlyArray<
+    readonly [string, (assembly: Assembly.Assembly, other: ScriptedSupplier) => unknown]
+  > = [
+    ["chokes", (_, other) => (other.peerChoking = true)],
+    ["is snubbed", (_, other) => (other.pipeline.isSnubbed = true)],
+    ["refused the piece", (_, other) => Resting.rest(other.refused, piece(0), 5_000, 0)],
+    ["lost the piece", (assembly, other) => Assembly.lose(assembly, other, piece(0))]
+  ]
+  for (const [what, happens] of nobodyElse) {
+    it.effect(`gives such a piece back to who failed to send it where the only other supplier ${what}`, () =>
+      Effect.gen(function* () {
+        const assembly = yield* assemblyOf(geometryOf(1, 2))
+        const one = join(assembly, alice)
+        Distrust.requireSoleSource(assembly.distrust, piece(0))
+        yield* begin(assembly, one, 0)
+        yield* Assembly.abandon(assembly, one)
+        const other = join(assembly, bob)
+        const before = Requests.nextPiece(assembly, one)
+
+        happens(assembly, other)
+
+        assert.deepStrictEqual([before, Requests.nextPiece(assembly, one)], [undefined, piece(0)])
+      }).pipe(budget)
+    )
+  }
+
+  it.effect("wakes who failed to send such a piece when the other it was left to loses it", () =>
+    Effect.gen(function* () {
+      const assembly = yield* assemblyOf(geometryOf(1, 2))
+      const one = join(assembly, alice)
+      Distrust.requireSoleSource(assembly.distrust, piece(0))
+      yield* begin(assembly, one, 0)
+      yield* Assembly.abandon(assembly, one)
+      const other = join(assembly, bob)
+      Assembly.idle(assembly, one)
+
+      Assembly.lose(assembly, other, piece(0))
+
+      assert.strictEqual(one.woken, 1)
+    }).pipe(budget)
+  )
+
+  it.effect("does not let who failed to send such a piece take it over from another", () =>
+    Effect.gen(function* () {
+      const assembly = yield* assemblyOf(geometryOf(1, 2))
+      const [one, two] = [join(assembly, alice), join(assembly, bob)]
+      Distrust.requireSoleSource(assembly.distrust, piece(0))
+      yield* begin(assembly, one, 0)
+      yield* Assembly.abandon(assembly, one)
+      yield* begin(assembly, two, 0)
+
+      const names = [...ask(assembly, one, 1), ...ask(assembly, two, 1)]
+
+      assert.deepStrictEqual(names, [undefined, "0:0"])
+    }).pipe(budget)
+  )
+
+  it.effect("takes a piece that rests with everybody out of the way of the others, until somebody else has it", () =>
+    Effect.gen(function* () {
+      const assembly = yield* assemblyOf(geometryOf(2, 2))
+      const one = join(assembly, alice)
+      const two = join(assembly, bob, " *")
+      yield* begin(assembly, one, 0)
+      Distrust.damage(assembly.distrust, assembly.suppliers, piece(0), alice, 0)
+      yield* BufferPool.close(assembly.pool, piece(0))
+      yield* begin(assembly, one, 1)
+      ask(assembly, one, 2)
+
+      const isEndGame = nameOf(Requests.nextDuplicate(assembly, two, 0)) !== undefined
+      const damaged = Assembly.damagedPieces(assembly)
+      const three = join(assembly, carol)
+
+      assert.deepStrictEqual([isEndGame, damaged], [true, [0]])
+      assert.deepStrictEqual([Requests.nextPiece(assembly, one), Requests.nextPiece(assembly, three)], [undefined, 0])
+      assert.deepStrictEqual(Assembly.damagedPieces(assembly), [])
+      yield* Assembly.leave(assembly, three)
+      Assembly.tick(assembly, 2_000)
+      assert.deepStrictEqual([[...assembly.distrust.withheld], Assembly.damagedPieces(assembly)], [[0], [0]])
+      Assembly.tick(assembly, 30_000)
+      assert.deepStrictEqual(
+        [[...assembly.distrust.withheld], PiecePicker.isCandidate(assembly.picker, piece(0))],
+        [[], true]
+      )
+    }).pipe(budget)
+  )
+})

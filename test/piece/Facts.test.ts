@@ -1,0 +1,107 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
+import * as Facts from "../../src/piece/Facts.ts"
+import { piece } from "./pieces.ts"
+
+const stored = (index: number): Facts.Fact => ({ _tag: "Stored", piece: piece(index) })
+
+const settle = Effect.repeat(Effect.yieldNow, { times: 20 })
+
+/** Reads facts, in a fiber of its own, and notes their pieces. */
+const reading = Effect.fnUntraced(function* (facts: Facts.Facts, act: (index: number) => void = () => {}) {
+  const read: Array<number> = []
+  const fiber = yield* Effect.forkChild(
+    Facts.read(facts, (fact) => {
+      if (fact._tag !== "Stored") return
+      act(fact.piece)
+      read.push(fact.piece)
+    })
+  )
+  return { fiber, read }
+})
+
+describe("Facts", () => {
+  it.effect("are read in the order in which they became true, also those from before the reader", () =>
+    Effect.gen(function* () {
+      const facts = yield* Facts.make
+      yield* Facts.offer(facts, stored(3))
+      yield* Facts.offer(facts, stored(1))
+
+      const { read } = yield* reading(facts)
+      yield* settle
+      yield* Facts.offer(facts, stored(2))
+      yield* settle
+
+      assert.deepStrictEqual(read, [3, 1, 2])
+    })
+  )
+
+  it.effect("wait for room while the queue is full, and none is lost", () =>
+    Effect.gen(function* () {
+      const facts = yield* Facts.make
+      const all = Array.from({ length: Facts.capacity + 3 }, (_, index) => index)
+      const reports = yield* Effect.forkChild(
+        Effect.forEach(all, (index) => Facts.offer(facts, stored(index)), { discard: true })
+      )
+      yield* settle
+      const wasWaiting = reports.pollUnsafe() === undefined
+
+      const { read } = yield* reading(facts)
+      yield* Fiber.join(reports)
+      yield* settle
+
+      assert.isTrue(wasWaiting)
+      assert.deepStrictEqual(read, all)
+    })
+  )
+
+  it.effect("are all read when their reader is interrupted, those of waiting reports too", () =>
+    Effect.gen(function* () {
+      const facts = yield* Facts.make
+      const { fiber, read } = yield* reading(facts)
+      yield* settle
+      const all = Array.from({ length: Facts.capacity + 2 }, (_, index) => index)
+      // In one turn, so that the reader has not seen any of them yet.
+      for (const index of all) yield* Effect.forkChild(Facts.offer(facts, stored(index)), { startImmediately: true })
+      const before = read.length
+
+      yield* Fiber.interrupt(fiber)
+
+      assert.strictEqual(before, 0)
+      assert.deepStrictEqual(read, all)
+    })
+  )
+
+  it.effect("keep nobody waiting once their reader is gone, also if it died", () =>
+    Effect.gen(function* () {
+      const facts = yield* Facts.make
+      const { fiber } = yield* reading(facts, () => {
+        throw new Error("a bug")
+      })
+      for (let index = 0; index < Facts.capacity; index++) yield* Facts.offer(facts, stored(index))
+      const waiting = yield* Effect.forkChild(Facts.offer(facts, stored(0)))
+
+      const exit = yield* Fiber.await(fiber)
+      yield* Fiber.join(waiting)
+      yield* Facts.offer(facts, stored(0))
+
+      assert.isTrue(Exit.hasDies(exit))
+    })
+  )
+
+  it.effect("keep nobody waiting once their scope is closed", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const facts = yield* Scope.provide(Facts.make, scope)
+      for (let index = 0; index < Facts.capacity; index++) yield* Facts.offer(facts, stored(index))
+      const waiting = yield* Effect.forkChild(Facts.offer(facts, stored(0)))
+
+      yield* Scope.close(scope, Exit.void)
+
+      yield* Fiber.join(waiting)
+    })
+  )
+})

@@ -1,0 +1,211 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Queue from "effect/Queue"
+import * as Scheduler from "effect/Scheduler"
+import * as Assembly from "../../src/piece/Assembly.ts"
+import * as BufferPool from "../../src/piece/BufferPool.ts"
+import * as PieceTable from "../../src/piece/PieceTable.ts"
+import * as RequestPipeline from "../../src/piece/RequestPipeline.ts"
+import * as Requests from "../../src/piece/Requests.ts"
+import * as Resting from "../../src/piece/Resting.ts"
+import { assemblyOf, begin, budget } from "./assemblies.ts"
+import { blockLength, geometryOf, has, piece } from "./pieces.ts"
+import { answer, ask, idOf, join } from "./ScriptedSupplier.ts"
+
+const alice = idOf(1)
+const bob = idOf(2)
+const carol = idOf(3)
+
+describe("Requests", () => {
+  it.effect("asks for blocks of pieces under way before it starts another", () =>
+    Effect.gen(function* () {
+      const assembly = yield* assemblyOf(geometryOf(3, 2))
+      const one = join(assembly, alice)
+      const two = join(assembly, bob)
+      yield* begin(assembly, one, 1)
+
+      const names = [...ask(assembly, one, 1), ...ask(assembly, two, 2)]
+
+      assert.deepStrictEqual(names, ["1:0", "1:1", undefined])
+      assert.notStrictEqual(Requests.nextPiece(assembly, two), piece(1))
+    }).pipe(budget)
+  )
+
+  it.effect("lets a supplier go on with the piece it was asked for last", () =>
+    Effect.gen(function* () {
+      const assembly = yield* assemblyOf(geometryOf(3, 4))
+      const one = join(assembly, alice)
+      const two = join(assembly, bob)
+      yield* begin(assembly, one, 0)
+      yield* begin(assembly, two, 1)
+
+      const names = [...ask(assembly, two, 1), ...ask(assembly, one, 1), ...ask(assembly, two, 1)]
+
+      assert.deepStrictEqual(names, ["1:0", "0:0", "1:1"])
+    }).pipe(budget)
+  )
+
+  it.effect("asks nobody for a piece that it does not have or has refused", () =>
+    Effect.gen(function* () {
+      const assembly = yield* assemblyOf(geometryOf(3, 1))
+      const one = join(assembly, alice, " * ")
+      yield* begin(assembly, join(assembly, bob), 0)
+
+      const before: ReadonlyArray<unknown> = [Requests.nextPiece(assembly, one), ...ask(assembly, one, 1)]
+      Resting.rest(one.refused, piece(1), 5_000, 0)
+      const after = Requests.nextPiece(assembly, one)
+
+      assert.deepStrictEqual(before, [1, undefined])
+      assert.isUndefined(after)
+    }).pipe(budget)
+  )
+
+  it.effect("starts no piece that is stored", () =>
+    Effect.gen(function* () {
+      const assembly = yield* assemblyOf(geometryOf(3, 1), { stored: "* *" })
+      const one = join(assembly, alice)
+
+      const next = Requests.nextPiece(assembly, one)
+
+      assert.strictEqual(next, piece(1))
+      assert.isTrue(Assembly.isInteresting(assembly, has(" * ")))
+      assert.isFalse(Assembly.isInteresting(assembly, has("* *")))
+    }).pipe(budget)
+  )
+
+  it.effect("wants nothing of pieces that are skipped, and starts those of high priority first", () =>
+    Effect.gen(function* () {
+      const assembly = yield* assemblyOf(geometryOf(4, 1), { stored: "*   " })
+      const one = join(assembly, alice)
+
+      Assembly.setPriorities(assembly, ["normal", "skip", "normal", "high"])
+      const first = Requests.nextPiece(assembly, one)
+      yield* begin(assembly, one, 3)
+      const second = Requests.nextPiece(assembly, one)
+
+      assert.deepStrictEqual([first, second], [piece(3), piece(2)])
+      assert.isTrue(Assembly.isInteresting(assembly, has("  * ")))
+      assert.isFalse(Assembly.isInteresting(assembly, has("**  ")))
+    }).pipe(budget)
+  )
+
+  it.effect("borrows no buffer for a piece that was skipped meanwhile, and looks for another", () =>
+    Effect.gen(function* () {
+      const assembly = yield* assemblyOf(geometryOf(2, 1))
+      const one = join(assembly, alice)
+      Assembly.setPriorities(assembly, ["skip", "normal"])
+
+      const buffer = yield* Requests.begin(assembly, one, piece(0))
+
+      assert.isUndefined(buffer)
+      assert.strictEqual(one.woken, 1)
+      assert.strictEqual(BufferPool.lentCount(assembly.pool), 0)
+    }).pipe(budget)
+  )
+
+  it.effect("starts pieces in the order it is told", () =>
+    Effect.gen(function* () {
+      const assembly = yield* assemblyOf(geometryOf(4, 1), { isSequential: true })
+      const one = join(assembly, alice)
+      Assembly.setDeadlines(assembly, [{ piece: piece(2), at: 1_000 }])
+
+      const first = Requests.nextPiece(assembly, one)
+      yield* begin(assembly, one, 2)
+      const second = Requests.nextPiece(assembly, one)
+
+      assert.deepStrictEqual([first, second], [piece(2), piece(0)])
+    }).pipe(budget)
+  )
+
+  it.effect("requests nothing that has no home: without a free buffer no piece begins", () =>
+    Effect.gen(function* () {
+      const assembly = yield* assemblyOf(geometryOf(3, 2), { cap: 1 })
+      const one = join(assembly, alice)
+      const two = join(assembly, bob)
+      yield* begin(assembly, one, 0)
+
+      const buffer = yield* Requests.begin(assembly, two, piece(1))
+
+      assert.isUndefined(buffer)
+      assert.strictEqual(PieceTable.stateOf(assembly.table, piece(1)), "missing")
+      assert.isTrue(assembly.idleSuppliers.has(two))
+    }).pipe(budget)
+  )
+
+  for (let operations = 3; operations <= 12; operations++) {
+    it.effect(`begins a piece once for all suppliers, also when fibers give way after ${operations} operations`, () =>
+      Effect.gen(function* () {
+        const assembly = yield* assemblyOf(geometryOf(3, 2))
+        const suppliers = [alice, bob, carol].map((key) => join(assembly, key))
+
+        const buffers = yield* Effect.forEach(suppliers, (supplier) => Requests.begin(assembly, supplier, piece(0)), {
+          concurrency: "unbounded"
+        }).pipe(Effect.provideService(Scheduler.MaxOpsBeforeYield, operations))
+
+        assert.strictEqual(new Set(buffers).size, 1)
+        assert.strictEqual(assembly.table.counts.active, 1)
+        assert.strictEqual(assembly.idleSuppliers.size, 0)
+      }).pipe(budget)
+    )
+  }
+
+  it.effect("does not begin a piece that was stored meanwhile, and lets the supplier look for another", () =>
+    Effect.gen(function* () {
+      const assembly = yield* assemblyOf(geometryOf(2, 1), { stored: "* " })
+      const one = join(assembly, alice)
+
+      const buffer = yield* Requests.begin(assembly, one, piece(0))
+
+      assert.isUndefined(buffer)
+      assert.strictEqual(one.woken, 1)
+      assert.strictEqual(BufferPool.lentCount(assembly.pool), 0)
+    }).pipe(budget)
+  )
+
+  it.effect("starts no new piece while the storage takes no writes", () =>
+    Effect.gen(function* () {
+      const assembly = yield* assemblyOf(geometryOf(2, 2))
+      const one = join(assembly, alice)
+      yield* begin(assembly, one, 0)
+      Assembly.setPaused(assembly, true)
+
+      assert.isUndefined(Requests.nextPiece(assembly, one))
+      assert.deepStrictEqual(ask(assembly, one, 2), ["0:0", "0:1"])
+    }).pipe(budget)
+  )
+
+  it.effect("fault 46: gives no new piece to a snubbed peer while others are under way, but one block at a time", () =>
+    Effect.gen(function* () {
+      const assembly = yield* assemblyOf(geometryOf(2, 2))
+      const one = join(assembly, alice)
+      yield* begin(assembly, one, 0)
+      ask(assembly, one, 2)
+      RequestPipeline.expire(one.pipeline, 10_000)
+
+      assert.isUndefined(Requests.nextPiece(assembly, one))
+      assert.strictEqual(RequestPipeline.room(one.pipeline), 1)
+      assert.deepStrictEqual(ask(assembly, join(assembly, bob), 2), ["0:0", "0:1"])
+    }).pipe(budget)
+  )
+
+  it.effect("fault 47: goes on at the byte cap with all pieces incomplete, as every free block has a home", () =>
+    Effect.gen(function* () {
+      const assembly = yield* assemblyOf(geometryOf(20, 16))
+      const dead = join(assembly, alice)
+      const alive = join(assembly, bob)
+      for (let index = 0; (yield* Requests.begin(assembly, dead, piece(index))) !== undefined; index++) {
+        ask(assembly, dead, 8)
+      }
+      const lent = BufferPool.lentCount(assembly.pool)
+      const heldBytes = assembly.pool.ledger.heldBytes
+      for (let round = 0; round < 2; round++) {
+        while (Requests.nextBlock(assembly, alive, 0) !== undefined);
+        answer(assembly, alive)
+        RequestPipeline.expire(dead.pipeline, 10_000)
+      }
+
+      assert.deepStrictEqual([lent, heldBytes], [4, 64 * blockLength])
+      assert.strictEqual(Queue.sizeUnsafe(assembly.completed), 4)
+    }).pipe(budget)
+  )
+})
