@@ -37,6 +37,7 @@ const folders: Readonly<Record<string, number>> = {
   wire: 1,
   discovery: 2,
   dht: 2,
+  hash: 2,
   "io-daemon": 2,
   mse: 2,
   nat: 2,
@@ -66,7 +67,7 @@ const exceptions: Readonly<Record<string, number>> = {
   "discovery/PeerSource.ts": 2,
   "io-daemon/IoDaemon.ts": 2,
   // Metainfo is named by its digest, so reading and creating it asks for one.
-  "piece/PieceHasher.ts": 1,
+  "hash/PieceHasher.ts": 1,
   // What FileSystemStorage is made of.
   "storage/DownloadFolder.ts": 3,
   "storage/FileHandles.ts": 3,
@@ -93,7 +94,7 @@ const edges = 6
 const contracts = [
   "discovery/PeerSource.ts",
   "io-daemon/IoDaemon.ts",
-  "piece/PieceHasher.ts",
+  "hash/PieceHasher.ts",
   "resume/ResumeStore.ts",
   "storage/Storage.ts",
   "transport/Transport.ts"

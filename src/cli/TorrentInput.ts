@@ -3,8 +3,8 @@
  * the user named.
  */
 import * as Effect from "effect/Effect"
+import type { PieceHasher } from "../hash/PieceHasher.ts"
 import * as Metainfo from "../metainfo/Metainfo.ts"
-import type { PieceHasher } from "../piece/PieceHasher.ts"
 import * as NodeBoundedFile from "../storage/NodeBoundedFile.ts"
 import * as Failure from "./CommandFailed.ts"
 import { CommandFailed } from "./CommandFailed.ts"

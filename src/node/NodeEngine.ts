@@ -3,7 +3,7 @@
  */
 import * as Layer from "effect/Layer"
 import * as Engine from "../engine/Engine.ts"
-import * as NodePieceHasher from "../piece/NodePieceHasher.ts"
+import * as NodePieceHasher from "../hash/NodePieceHasher.ts"
 import * as FileResumeStore from "../resume/FileResumeStore.ts"
 import * as FileSystemStorage from "../storage/FileSystemStorage.ts"
 import * as TcpTransport from "../transport/TcpTransport.ts"

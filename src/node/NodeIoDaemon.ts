@@ -11,11 +11,11 @@ import * as Effect from "effect/Effect"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Layer from "effect/Layer"
+import * as NodePieceHasher from "../hash/NodePieceHasher.ts"
 import { IoDaemonUnavailable } from "../io-daemon/IoDaemon.ts"
 import * as IoDaemonClient from "../io-daemon/IoDaemonClient.ts"
 import * as IoDaemonProcess from "../io-daemon/IoDaemonProcess.ts"
 import * as IoDaemonProtocol from "../io-daemon/IoDaemonProtocol.ts"
-import * as NodePieceHasher from "../piece/NodePieceHasher.ts"
 import * as IoDaemonStorage from "../storage/IoDaemonStorage.ts"
 
 /** The root that our own daemon gives its one folder. */

@@ -1,8 +1,9 @@
 /**
  * What runs on Node: the engine as it is composed there, and the layers it is composed of.
  */
+
+export * as NodePieceHasher from "../hash/NodePieceHasher.ts"
 export * as IoDaemonProcess from "../io-daemon/IoDaemonProcess.ts"
-export * as NodePieceHasher from "../piece/NodePieceHasher.ts"
 export * as FileResumeStore from "../resume/FileResumeStore.ts"
 export * as FileSystemStorage from "../storage/FileSystemStorage.ts"
 export * as HttpTracker from "../tracker/HttpTracker.ts"

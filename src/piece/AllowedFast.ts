@@ -10,7 +10,7 @@ import * as Bytes from "../base/Bytes.ts"
 import type { InfoHash } from "../base/InfoHash.ts"
 import * as IpAddress from "../base/IpAddress.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
-import { PieceHasher } from "./PieceHasher.ts"
+import { PieceHasher } from "../hash/PieceHasher.ts"
 
 /** Pieces in a set: the number that BEP 6 names. */
 export const defaultSize = 10

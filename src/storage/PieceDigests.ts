@@ -12,7 +12,7 @@ import * as Stream from "effect/Stream"
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
-import type { PieceHasher } from "../piece/PieceHasher.ts"
+import type { PieceHasher } from "../hash/PieceHasher.ts"
 import type { StorageError, StoredDigest } from "./Storage.ts"
 
 /**

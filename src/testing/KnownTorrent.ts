@@ -4,10 +4,10 @@
  */
 import * as Effect from "effect/Effect"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
+import { PieceHasher } from "../hash/PieceHasher.ts"
 import * as CreateTorrent from "../metainfo/CreateTorrent.ts"
 import * as FileLayout from "../metainfo/FileLayout.ts"
 import * as Metainfo from "../metainfo/Metainfo.ts"
-import { PieceHasher } from "../piece/PieceHasher.ts"
 
 /** What a known torrent is made of. */
 export interface Options extends CreateTorrent.Details {

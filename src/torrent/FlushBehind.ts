@@ -15,7 +15,7 @@ import * as Bitfield from "../base/Bitfield.ts"
 import * as Bytes from "../base/Bytes.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
-import type { PieceHasher } from "../piece/PieceHasher.ts"
+import type { PieceHasher } from "../hash/PieceHasher.ts"
 import {
   type FileFacts,
   type FlushedFile,

@@ -12,8 +12,8 @@ import * as Bitfield from "../base/Bitfield.ts"
 import * as Bytes from "../base/Bytes.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
+import { PieceHasher } from "../hash/PieceHasher.ts"
 import * as FileLayout from "../metainfo/FileLayout.ts"
-import { PieceHasher } from "../piece/PieceHasher.ts"
 import type { FileRecord, ResumeError, Snapshot, TorrentResume } from "../resume/ResumeStore.ts"
 import {
   FileExists,

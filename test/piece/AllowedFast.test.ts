@@ -2,8 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as fc from "fast-check"
 import * as InfoHash from "../../src/base/InfoHash.ts"
+import * as NodePieceHasher from "../../src/hash/NodePieceHasher.ts"
 import * as AllowedFast from "../../src/piece/AllowedFast.ts"
-import * as NodePieceHasher from "../../src/piece/NodePieceHasher.ts"
 import * as Values from "../../src/testing/arbitrary/Values.ts"
 
 const infoHash = InfoHash.fromBytes(new Uint8Array(20).fill(0xaa))!

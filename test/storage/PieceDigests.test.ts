@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
-import { PieceHasher } from "../../src/piece/PieceHasher.ts"
+import { PieceHasher } from "../../src/hash/PieceHasher.ts"
 import * as PieceDigests from "../../src/storage/PieceDigests.ts"
 import { StorageError, StorageUnavailable } from "../../src/storage/Storage.ts"
 

@@ -1,7 +1,7 @@
 /** A medium in memory, and what the suite of media asks of it. */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as NodePieceHasher from "../../src/piece/NodePieceHasher.ts"
+import * as NodePieceHasher from "../../src/hash/NodePieceHasher.ts"
 import * as MemoryStorage from "../../src/storage/MemoryStorage.ts"
 import { MediumFiles } from "./MediumFiles.ts"
 

@@ -3,7 +3,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
-import { PieceHasher } from "../../src/piece/PieceHasher.ts"
+import { PieceHasher } from "../../src/hash/PieceHasher.ts"
 import * as Simulations from "../../src/testing/Simulation.ts"
 import { Simulation } from "../../src/testing/Simulation.ts"
 

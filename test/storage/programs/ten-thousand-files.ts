@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
-import * as NodePieceHasher from "../../../src/piece/NodePieceHasher.ts"
+import * as NodePieceHasher from "../../../src/hash/NodePieceHasher.ts"
 import * as FileSystemStorage from "../../../src/storage/FileSystemStorage.ts"
 import { listFiles, temporaryFolder } from "../disk.ts"
 import { contentOf, layoutOf, piecesOf, sliceOf } from "../layouts.ts"

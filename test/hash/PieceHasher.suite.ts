@@ -6,7 +6,7 @@ import * as Crypto from "node:crypto"
 import { assert, layer as provided } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
-import { PieceHasher } from "../../src/piece/PieceHasher.ts"
+import { PieceHasher } from "../../src/hash/PieceHasher.ts"
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex")
 const text = (string: string) => new TextEncoder().encode(string)

@@ -13,4 +13,4 @@ export class PieceHasher extends Context.Service<
     /** SHA-256 of `bytes`, 32 bytes. `bytes` must not change until this returns. */
     readonly sha256: (bytes: Uint8Array) => Effect.Effect<Uint8Array>
   }
->()("piecewise/piece/PieceHasher") {}
+>()("piecewise/hash/PieceHasher") {}

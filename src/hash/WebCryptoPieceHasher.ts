@@ -1,6 +1,6 @@
 /**
  * Digests by the Web Cryptography API, which browsers, workers and Node all have. It copies what it digests into fresh
- * memory, so in Node `piece/NodePieceHasher.ts` is twice as fast.
+ * memory, so in Node `hash/NodePieceHasher.ts` is twice as fast.
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"

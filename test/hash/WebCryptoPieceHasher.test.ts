@@ -3,8 +3,8 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { vi } from "vitest"
-import { PieceHasher } from "../../src/piece/PieceHasher.ts"
-import * as WebCryptoPieceHasher from "../../src/piece/WebCryptoPieceHasher.ts"
+import { PieceHasher } from "../../src/hash/PieceHasher.ts"
+import * as WebCryptoPieceHasher from "../../src/hash/WebCryptoPieceHasher.ts"
 import { suite } from "./PieceHasher.suite.ts"
 
 suite("crypto.subtle", WebCryptoPieceHasher.layer)
