@@ -2,7 +2,7 @@
  * What a peer may have of us although we choke it (BEP 6): the pieces of its allowed fast set that we have, each twice, as
  * a copy may get lost. Whoever has had that has something to give, and waits for its turn as all others do.
  *
- * Which pieces are in the set is `piece/AllowedFast.ts`'s matter.
+ * Which pieces are in the set is `peer/AllowedFast.ts`'s matter.
  */
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 

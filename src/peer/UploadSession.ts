@@ -13,12 +13,12 @@ import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import * as Monotonic from "../base/Monotonic.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
-import * as Upload from "../piece/Upload.ts"
 import * as RateLimiter from "../rate/RateLimiter.ts"
 import * as ReadCache from "../storage/ReadCache.ts"
 import type { Connection } from "../transport/Transport.ts"
 import * as FrameEncoder from "../wire/FrameEncoder.ts"
 import * as PeerProtocol from "./PeerProtocol.ts"
+import * as Upload from "./Upload.ts"
 import * as UploadQueue from "./UploadQueue.ts"
 
 /**

@@ -2,11 +2,11 @@
  * How a torrent stands, as it follows from its parts: counters that are read where they are kept.
  */
 import type { PieceGeometry, PieceIndex } from "../base/PieceGeometry.ts"
+import type { Upload } from "../peer/Upload.ts"
 import * as Assembly from "../piece/Assembly.ts"
 import * as BufferBudget from "../piece/BufferBudget.ts"
 import * as BufferPool from "../piece/BufferPool.ts"
 import * as PieceTable from "../piece/PieceTable.ts"
-import type { Upload } from "../piece/Upload.ts"
 import * as RateLimiter from "../rate/RateLimiter.ts"
 import type { RateLimits } from "../rate/RateLimits.ts"
 import * as RateMeter from "../rate/RateMeter.ts"

@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
 import type { PieceGeometry } from "../../src/base/PieceGeometry.ts"
-import * as Upload from "../../src/piece/Upload.ts"
+import * as Upload from "../../src/peer/Upload.ts"
 import * as ReadCache from "../../src/storage/ReadCache.ts"
 import type { StorageError, TorrentStorage } from "../../src/storage/Storage.ts"
 import * as KnownTorrent from "../../src/testing/KnownTorrent.ts"

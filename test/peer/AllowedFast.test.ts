@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import * as fc from "fast-check"
 import * as InfoHash from "../../src/base/InfoHash.ts"
 import * as NodePieceHasher from "../../src/hash/NodePieceHasher.ts"
-import * as AllowedFast from "../../src/piece/AllowedFast.ts"
+import * as AllowedFast from "../../src/peer/AllowedFast.ts"
 import * as Values from "../../src/testing/arbitrary/Values.ts"
 
 const infoHash = InfoHash.fromBytes(new Uint8Array(20).fill(0xaa))!
