@@ -46,7 +46,8 @@ describe("Architecture", () => {
   it.each([
     ["base/Bytes.ts", 0],
     ["wire/extension/PeerExchange.ts", 1],
-    ["piece/PieceBuffer.ts", 2],
+    ["piece/PieceBuffer.ts", 1],
+    ["piece/PieceTable.ts", 2],
     ["storage/IoDaemonProtocol.ts", 2],
     ["discovery/PeerSource.ts", 2],
     ["torrent/TorrentEvent.ts", 2],

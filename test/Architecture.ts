@@ -46,6 +46,7 @@ const folders: Readonly<Record<string, number>> = {
   rate: 2,
   resume: 2,
   storage: 2,
+  supply: 2,
   swarm: 2,
   tracker: 2,
   transport: 2,
@@ -68,6 +69,9 @@ const exceptions: Readonly<Record<string, number>> = {
   "io-daemon/IoDaemon.ts": 2,
   // Metainfo is named by its digest, so reading and creating it asks for one.
   "hash/PieceHasher.ts": 1,
+  // Values that suppliers and requests are made of.
+  "piece/PieceBuffer.ts": 1,
+  "supply/SupplierId.ts": 1,
   // What FileSystemStorage is made of.
   "storage/DownloadFolder.ts": 3,
   "storage/FileHandles.ts": 3,

@@ -7,8 +7,8 @@
 import * as Bitfield from "../base/Bitfield.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
 import * as PieceBuffer from "../piece/PieceBuffer.ts"
-import * as RequestPipeline from "../piece/RequestPipeline.ts"
-import type { SupplierId } from "../piece/SupplierId.ts"
+import * as RequestPipeline from "../supply/RequestPipeline.ts"
+import type { SupplierId } from "../supply/SupplierId.ts"
 
 /** At most one block is coming in at a time. */
 export interface IncomingBlock {

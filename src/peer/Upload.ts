@@ -10,10 +10,10 @@ import * as Bitfield from "../base/Bitfield.ts"
 import * as Bytes from "../base/Bytes.ts"
 import * as Monotonic from "../base/Monotonic.ts"
 import type { PieceGeometry, PieceIndex } from "../base/PieceGeometry.ts"
-import * as Resting from "../piece/Resting.ts"
 import * as RateMeter from "../rate/RateMeter.ts"
 import * as ReadCache from "../storage/ReadCache.ts"
 import type { StorageError, TorrentStorage } from "../storage/Storage.ts"
+import * as Resting from "../supply/Resting.ts"
 
 /** How long a lost piece is left alone at first (milliseconds); looking costs the read of a piece. */
 export const afterLoss = 30_000

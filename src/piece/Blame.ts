@@ -8,7 +8,7 @@
  */
 import * as Bytes from "../base/Bytes.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
-import type { SupplierId } from "./SupplierId.ts"
+import type { SupplierId } from "../supply/SupplierId.ts"
 
 /** A block of a bad copy: who sent it, and what it was. */
 export interface Suspicion {

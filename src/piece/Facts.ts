@@ -9,7 +9,7 @@ import * as Exit from "effect/Exit"
 import * as Queue from "effect/Queue"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import type { StorageError } from "../storage/Storage.ts"
-import type { SupplierId } from "./SupplierId.ts"
+import type { SupplierId } from "../supply/SupplierId.ts"
 
 /** Something that became true of a piece, or of the storage. */
 export type Fact =

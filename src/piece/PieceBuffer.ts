@@ -12,7 +12,7 @@
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
-import type { SupplierId } from "./SupplierId.ts"
+import type { SupplierId } from "../supply/SupplierId.ts"
 
 /** No supplier: the contributor of a block that is not there, the writer of a block that nobody is sending. */
 export const nobody = -1

@@ -7,7 +7,7 @@
  * ban ends, and an address at which this client was found may become another's.
  */
 import * as PeerAddress from "../base/PeerAddress.ts"
-import type { SupplierId } from "../piece/SupplierId.ts"
+import type { SupplierId } from "../supply/SupplierId.ts"
 
 /**
  * Addresses that are remembered at most. Beyond that a new one takes the place of the peer that is gone for longest, else

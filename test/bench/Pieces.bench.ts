@@ -17,9 +17,9 @@ import * as BufferPool from "../../src/piece/BufferPool.ts"
 import * as PieceBuffer from "../../src/piece/PieceBuffer.ts"
 import * as PiecePicker from "../../src/piece/PiecePicker.ts"
 import * as PieceTable from "../../src/piece/PieceTable.ts"
-import * as RequestPipeline from "../../src/piece/RequestPipeline.ts"
 import * as Requests from "../../src/piece/Requests.ts"
-import { idOf, join } from "../piece/ScriptedSupplier.ts"
+import * as RequestPipeline from "../../src/supply/RequestPipeline.ts"
+import { idOf, join } from "../supply/ScriptedSupplier.ts"
 import { measure, print } from "./measure.ts"
 
 const { blockLength } = PieceGeometry

@@ -18,7 +18,7 @@ import * as Assembly from "../../src/piece/Assembly.ts"
 import * as BufferBudget from "../../src/piece/BufferBudget.ts"
 import * as ReadCache from "../../src/storage/ReadCache.ts"
 import type { Connection } from "../../src/transport/Transport.ts"
-import { idOf } from "../piece/ScriptedSupplier.ts"
+import { idOf } from "../supply/ScriptedSupplier.ts"
 import { print } from "./measure.ts"
 
 const { blockLength } = PieceGeometry

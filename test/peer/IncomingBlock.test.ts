@@ -2,10 +2,10 @@ import { assert, describe, it } from "@effect/vitest"
 import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
 import * as IncomingBlock from "../../src/peer/IncomingBlock.ts"
 import * as PieceBuffer from "../../src/piece/PieceBuffer.ts"
-import * as RequestPipeline from "../../src/piece/RequestPipeline.ts"
-import type { SupplierId } from "../../src/piece/SupplierId.ts"
+import * as RequestPipeline from "../../src/supply/RequestPipeline.ts"
+import type { SupplierId } from "../../src/supply/SupplierId.ts"
 import { piece } from "../piece/pieces.ts"
-import { idOf } from "../piece/ScriptedSupplier.ts"
+import { idOf } from "../supply/ScriptedSupplier.ts"
 
 const { blockLength } = PieceGeometry
 

@@ -18,7 +18,7 @@ import * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
 import * as WireMessage from "../../src/testing/WireMessage.ts"
 import * as FrameDecoder from "../../src/wire/FrameDecoder.ts"
 import * as FrameEncoder from "../../src/wire/FrameEncoder.ts"
-import { idOf } from "../piece/ScriptedSupplier.ts"
+import { idOf } from "../supply/ScriptedSupplier.ts"
 import * as Uploads from "./uploads.ts"
 
 export const block = PieceGeometry.blockLength

@@ -18,7 +18,7 @@ import type { PeerBehaviour } from "../../src/testing/PeerBehaviour.ts"
 import * as ScriptedPeer from "../../src/testing/ScriptedPeer.ts"
 import type { Connection } from "../../src/transport/Transport.ts"
 import { Dialer, Listener } from "../../src/transport/Transport.ts"
-import { idOf } from "../piece/ScriptedSupplier.ts"
+import { idOf } from "../supply/ScriptedSupplier.ts"
 import * as Uploads from "./uploads.ts"
 
 export const ourId = new Uint8Array(20).fill(0x50) as PeerId

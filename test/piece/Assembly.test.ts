@@ -8,9 +8,9 @@ import * as BufferPool from "../../src/piece/BufferPool.ts"
 import * as PieceBuffer from "../../src/piece/PieceBuffer.ts"
 import * as PieceTable from "../../src/piece/PieceTable.ts"
 import * as Requests from "../../src/piece/Requests.ts"
+import { answer, ask, asked, idOf, join, make } from "../supply/ScriptedSupplier.ts"
 import { assemblyOf, begin, budget } from "./assemblies.ts"
 import { blockLength, geometryOf, piece } from "./pieces.ts"
-import { answer, ask, asked, idOf, join, make } from "./ScriptedSupplier.ts"
 
 const alice = idOf(1)
 const bob = idOf(2)

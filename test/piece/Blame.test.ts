@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Blame from "../../src/piece/Blame.ts"
-import type { SupplierId } from "../../src/piece/SupplierId.ts"
+import type { SupplierId } from "../../src/supply/SupplierId.ts"
+import { idOf } from "../supply/ScriptedSupplier.ts"
 import { piece } from "./pieces.ts"
-import { idOf } from "./ScriptedSupplier.ts"
 
 const alice = idOf(1)
 const bob = idOf(2)

@@ -8,9 +8,9 @@ import * as TestClock from "effect/testing/TestClock"
 import * as BufferBudget from "../../src/piece/BufferBudget.ts"
 import * as BufferPool from "../../src/piece/BufferPool.ts"
 import * as PieceBuffer from "../../src/piece/PieceBuffer.ts"
-import * as RequestPipeline from "../../src/piece/RequestPipeline.ts"
+import * as RequestPipeline from "../../src/supply/RequestPipeline.ts"
+import { idOf } from "../supply/ScriptedSupplier.ts"
 import { blockLength, geometryOf, piece } from "./pieces.ts"
-import { idOf } from "./ScriptedSupplier.ts"
 
 const mebibyte = 1024 * 1024
 

@@ -5,13 +5,13 @@ import * as BufferPool from "../../src/piece/BufferPool.ts"
 import * as Distrust from "../../src/piece/Distrust.ts"
 import * as PiecePicker from "../../src/piece/PiecePicker.ts"
 import * as PieceTable from "../../src/piece/PieceTable.ts"
-import * as RequestPipeline from "../../src/piece/RequestPipeline.ts"
 import * as Requests from "../../src/piece/Requests.ts"
-import * as Resting from "../../src/piece/Resting.ts"
+import * as RequestPipeline from "../../src/supply/RequestPipeline.ts"
+import * as Resting from "../../src/supply/Resting.ts"
+import type { ScriptedSupplier } from "../supply/ScriptedSupplier.ts"
+import { answer, ask, idOf, join, nameOf } from "../supply/ScriptedSupplier.ts"
 import { assemblyOf, begin, budget } from "./assemblies.ts"
 import { geometryOf, piece } from "./pieces.ts"
-import type { ScriptedSupplier } from "./ScriptedSupplier.ts"
-import { answer, ask, idOf, join, nameOf } from "./ScriptedSupplier.ts"
 
 const alice = idOf(1)
 const bob = idOf(2)

@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import * as PieceBuffer from "../../src/piece/PieceBuffer.ts"
+import { idOf } from "../supply/ScriptedSupplier.ts"
 import { blockLength, contentOf, geometryOf, piece } from "./pieces.ts"
-import { idOf } from "./ScriptedSupplier.ts"
 
 const alice = idOf(1)
 const bob = idOf(2)

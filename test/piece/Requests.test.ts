@@ -5,12 +5,12 @@ import * as Scheduler from "effect/Scheduler"
 import * as Assembly from "../../src/piece/Assembly.ts"
 import * as BufferPool from "../../src/piece/BufferPool.ts"
 import * as PieceTable from "../../src/piece/PieceTable.ts"
-import * as RequestPipeline from "../../src/piece/RequestPipeline.ts"
 import * as Requests from "../../src/piece/Requests.ts"
-import * as Resting from "../../src/piece/Resting.ts"
+import * as RequestPipeline from "../../src/supply/RequestPipeline.ts"
+import * as Resting from "../../src/supply/Resting.ts"
+import { answer, ask, idOf, join } from "../supply/ScriptedSupplier.ts"
 import { assemblyOf, begin, budget } from "./assemblies.ts"
 import { blockLength, geometryOf, has, piece } from "./pieces.ts"
-import { answer, ask, idOf, join } from "./ScriptedSupplier.ts"
 
 const alice = idOf(1)
 const bob = idOf(2)

@@ -6,7 +6,7 @@ import * as Prng from "../../src/base/Prng.ts"
 import * as Assembly from "../../src/piece/Assembly.ts"
 import * as BufferBudget from "../../src/piece/BufferBudget.ts"
 import * as Requests from "../../src/piece/Requests.ts"
-import type { Supplier } from "../../src/piece/Supplier.ts"
+import type { Supplier } from "../../src/supply/Supplier.ts"
 import { blockLength, has, piece } from "./pieces.ts"
 
 /** An assembly with at most `cap` pieces under way and the pieces drawn stored. */

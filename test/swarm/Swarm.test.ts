@@ -14,7 +14,7 @@ import type { Dialer, Listener } from "../../src/transport/Transport.ts"
 import * as Handshake from "../../src/wire/Handshake.ts"
 import { requestsCounted } from "../peer/protocols.ts"
 import { layer, listen, ourId, pass, serve, settle, torrent } from "../peer/sessions.ts"
-import { idOf } from "../piece/ScriptedSupplier.ts"
+import { idOf } from "../supply/ScriptedSupplier.ts"
 import { at, start } from "./swarms.ts"
 
 type Services = Dialer | Listener | MemoryNetwork.MemoryNetwork | Scope.Scope

@@ -10,8 +10,8 @@
  * cores, Node 24). `now` is in milliseconds.
  */
 import * as PieceGeometry from "../base/PieceGeometry.ts"
+import * as PieceBuffer from "../piece/PieceBuffer.ts"
 import * as RateLimiter from "../rate/RateLimiter.ts"
-import * as PieceBuffer from "./PieceBuffer.ts"
 
 /** Requests to a peer whose rate is not known yet: a quarter of a MiB, what most clients start with. */
 export const initialDepth = 16

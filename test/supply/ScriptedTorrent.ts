@@ -18,8 +18,8 @@ import * as Completion from "../../src/piece/Completion.ts"
 import * as Facts from "../../src/piece/Facts.ts"
 import * as Requests from "../../src/piece/Requests.ts"
 import * as MemoryStorage from "../../src/storage/MemoryStorage.ts"
+import { contentOf, geometryOf, has, piece } from "../piece/pieces.ts"
 import { openToWrite } from "../storage/openings.ts"
-import { contentOf, geometryOf, has, piece } from "./pieces.ts"
 import * as ScriptedSupplier from "./ScriptedSupplier.ts"
 
 /** What a scripted torrent needs. */

@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as PieceBuffer from "../../src/piece/PieceBuffer.ts"
-import * as RequestPipeline from "../../src/piece/RequestPipeline.ts"
 import * as RateLimiter from "../../src/rate/RateLimiter.ts"
-import { blockLength, piece } from "./pieces.ts"
+import * as RequestPipeline from "../../src/supply/RequestPipeline.ts"
+import { blockLength, piece } from "../piece/pieces.ts"
 import { nameOf } from "./ScriptedSupplier.ts"
 
 const blocks = 2_000

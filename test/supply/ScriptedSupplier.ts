@@ -6,12 +6,12 @@ import * as Bitfield from "../../src/base/Bitfield.ts"
 import type { PieceGeometry } from "../../src/base/PieceGeometry.ts"
 import * as Assembly from "../../src/piece/Assembly.ts"
 import * as PieceBuffer from "../../src/piece/PieceBuffer.ts"
-import type * as RequestPipeline from "../../src/piece/RequestPipeline.ts"
 import * as Requests from "../../src/piece/Requests.ts"
-import * as Standing from "../../src/piece/Standing.ts"
-import * as Supplier from "../../src/piece/Supplier.ts"
-import type { SupplierId } from "../../src/piece/SupplierId.ts"
-import { blockLength, contentOf, has } from "./pieces.ts"
+import type * as RequestPipeline from "../../src/supply/RequestPipeline.ts"
+import * as Standing from "../../src/supply/Standing.ts"
+import * as Supplier from "../../src/supply/Supplier.ts"
+import type { SupplierId } from "../../src/supply/SupplierId.ts"
+import { blockLength, contentOf, has } from "../piece/pieces.ts"
 
 /** A supplier that notes what it is told. */
 export interface ScriptedSupplier extends Supplier.Supplier {

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Assembly from "../../src/piece/Assembly.ts"
 import * as BufferPool from "../../src/piece/BufferPool.ts"
 import * as PieceTable from "../../src/piece/PieceTable.ts"
-import { blockLength, piece } from "./pieces.ts"
+import { blockLength, piece } from "../piece/pieces.ts"
 import { asked, idOf } from "./ScriptedSupplier.ts"
 import * as ScriptedTorrent from "./ScriptedTorrent.ts"
 

@@ -5,7 +5,7 @@
  * Plain, called when a supplier finds nothing else to request.
  */
 import * as Bitfield from "../base/Bitfield.ts"
-import * as PieceBuffer from "./PieceBuffer.ts"
+import * as PieceBuffer from "../piece/PieceBuffer.ts"
 import * as RequestPipeline from "./RequestPipeline.ts"
 import type { Supplier } from "./Supplier.ts"
 
