@@ -2,6 +2,8 @@
  * The engine and what it is made of, for a process as for a page. What needs Node is in `piecewise/node`, what helps to
  * test in `piecewise/testing`.
  */
+
+export * as PiecePriority from "./assembly/PiecePriority.ts"
 export * as Bitfield from "./base/Bitfield.ts"
 export * as InfoHash from "./base/InfoHash.ts"
 export * as PeerAddress from "./base/PeerAddress.ts"
@@ -17,7 +19,6 @@ export * as CreateTorrent from "./metainfo/CreateTorrent.ts"
 export * as FileLayout from "./metainfo/FileLayout.ts"
 export * as Magnet from "./metainfo/Magnet.ts"
 export * as Metainfo from "./metainfo/Metainfo.ts"
-export * as PiecePriority from "./piece/PiecePriority.ts"
 export * as MemoryResumeStore from "./resume/MemoryResumeStore.ts"
 export * as ResumeStore from "./resume/ResumeStore.ts"
 export * as IoDaemonStorage from "./storage/IoDaemonStorage.ts"

@@ -46,8 +46,8 @@ describe("Architecture", () => {
   it.each([
     ["base/Bytes.ts", 0],
     ["wire/extension/PeerExchange.ts", 1],
-    ["piece/PieceBuffer.ts", 1],
-    ["piece/PieceTable.ts", 2],
+    ["assembly/PieceBuffer.ts", 1],
+    ["assembly/PieceTable.ts", 2],
     ["storage/IoDaemonProtocol.ts", 2],
     ["discovery/PeerSource.ts", 2],
     ["torrent/TorrentEvent.ts", 2],
@@ -209,15 +209,15 @@ describe("Architecture", () => {
 
   it("finds two folders on one floor that need each other", () => {
     const entangled = houseOf({
-      "piece/A.ts": 'import * as C from "../peer/C.ts"',
-      "piece/B.ts": "",
+      "assembly/A.ts": 'import * as C from "../peer/C.ts"',
+      "assembly/B.ts": "",
       "peer/C.ts": "",
-      "peer/D.ts": 'import * as B from "../piece/B.ts"'
+      "peer/D.ts": 'import * as B from "../assembly/B.ts"'
     })
 
     const violations = Architecture.neighbours(entangled)
 
-    assert.deepStrictEqual(violations, ["src/peer/D.ts:1 needs piece/, and src/piece/A.ts:1 needs peer/"])
+    assert.deepStrictEqual(violations, ["src/assembly/A.ts:1 needs peer/, and src/peer/D.ts:1 needs assembly/"])
   })
 
   it("finds a circle of imports, once", () => {

@@ -35,6 +35,7 @@ const folders: Readonly<Record<string, number>> = {
   bencode: 1,
   metainfo: 1,
   wire: 1,
+  assembly: 2,
   discovery: 2,
   dht: 2,
   hash: 2,
@@ -42,7 +43,6 @@ const folders: Readonly<Record<string, number>> = {
   mse: 2,
   nat: 2,
   peer: 2,
-  piece: 2,
   rate: 2,
   resume: 2,
   storage: 2,
@@ -70,7 +70,7 @@ const exceptions: Readonly<Record<string, number>> = {
   // Metainfo is named by its digest, so reading and creating it asks for one.
   "hash/PieceHasher.ts": 1,
   // Values that suppliers and requests are made of.
-  "piece/PieceBuffer.ts": 1,
+  "assembly/PieceBuffer.ts": 1,
   "supply/SupplierId.ts": 1,
   // What FileSystemStorage is made of.
   "storage/DownloadFolder.ts": 3,
@@ -109,7 +109,7 @@ const indexes = ["index.ts", "node/index.ts", "testing/index.ts"]
 
 const codecName = /(Codec|Protocol)$/
 const providerName = /^(FileSystem|Memory|Node|Tcp|Http|IoDaemon|WebCrypto|File.*Store$)/
-const fiberName = /(Session|Verifier|Writer|Source)$|^Swarm$/
+const fiberName = /(Session|Completion|Source)$|^Swarm$/
 /** Providers that a page uses too. */
 const pageProviderName = /^(Memory|WebCrypto|IoDaemon(?!Process))/
 

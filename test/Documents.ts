@@ -94,7 +94,7 @@ export const unreachable = (documents: Texts): ReadonlyArray<Complaint> => {
   return [...documents.keys()].filter((file) => !reached.has(file)).map((file) => `${file}:1 is linked from nowhere`)
 }
 
-/** Paths that stand as code in a document exist: `src/piece/Blame.ts`. */
+/** Paths that stand as code in a document exist: `src/assembly/Blame.ts`. */
 export const paths = (documents: Texts, exists: (path: string) => boolean): ReadonlyArray<Complaint> =>
   [...documents].flatMap(([file, text]) =>
     [...text.matchAll(/`((?:src|test|docs|examples|scripts|native-host)\/[\w./-]*\w)`/g)]

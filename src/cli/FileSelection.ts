@@ -5,10 +5,10 @@
  * which names are full of.
  */
 import * as Effect from "effect/Effect"
+import type { PiecePriority } from "../assembly/PiecePriority.ts"
 import type { LayoutFile } from "../metainfo/FileLayout.ts"
 import type { FileRange } from "../metainfo/Magnet.ts"
 import type { Metainfo } from "../metainfo/Metainfo.ts"
-import type { PiecePriority } from "../piece/PiecePriority.ts"
 import { CommandFailed } from "./CommandFailed.ts"
 
 const patternOf = (component: string): string =>

@@ -8,13 +8,13 @@
  * that goes on is disconnected.
  */
 import * as Effect from "effect/Effect"
+import * as Assembly from "../assembly/Assembly.ts"
+import * as PieceBuffer from "../assembly/PieceBuffer.ts"
+import * as PieceTable from "../assembly/PieceTable.ts"
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
-import * as Assembly from "../piece/Assembly.ts"
-import * as PieceBuffer from "../piece/PieceBuffer.ts"
-import * as PieceTable from "../piece/PieceTable.ts"
 import * as RateLimiter from "../rate/RateLimiter.ts"
 import * as RateLimits from "../rate/RateLimits.ts"
 import * as RequestPipeline from "../supply/RequestPipeline.ts"

@@ -9,8 +9,9 @@
  * Hot path: one call to send and one to release a block, 85 ns together (`test/bench/Pieces.bench.ts`, two shared x64
  * cores, Node 24). `now` is in milliseconds.
  */
+
+import * as PieceBuffer from "../assembly/PieceBuffer.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
-import * as PieceBuffer from "../piece/PieceBuffer.ts"
 import * as RateLimiter from "../rate/RateLimiter.ts"
 
 /** Requests to a peer whose rate is not known yet: a quarter of a MiB, what most clients start with. */

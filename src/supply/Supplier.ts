@@ -8,10 +8,11 @@
  * Plain data, touched between two `yield*` of the torrent's fibers. The assembly changes it; a supplier that is asked for
  * blocks changes nothing here by itself but its pipeline and `allowedFast`.
  */
+
+import * as PieceBuffer from "../assembly/PieceBuffer.ts"
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
-import * as PieceBuffer from "../piece/PieceBuffer.ts"
 import type * as RateLimiter from "../rate/RateLimiter.ts"
 import * as RequestPipeline from "./RequestPipeline.ts"
 import * as Resting from "./Resting.ts"

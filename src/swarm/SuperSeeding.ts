@@ -14,10 +14,11 @@
  * none`, BEP 6), reports what peers have and what they are sent, sends the `have`s, and serves each peer only what it
  * was told of (`isTold`). At the end it tells each the pieces in `untold`.
  */
+
+import * as PiecePicker from "../assembly/PiecePicker.ts"
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import type * as Prng from "../base/Prng.ts"
-import * as PiecePicker from "../piece/PiecePicker.ts"
 
 /** Holders with which a piece is spread: the peer that was told of it, and one that has it from there. */
 const spreadHolders = 2

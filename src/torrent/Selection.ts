@@ -5,11 +5,11 @@
  */
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
+import * as Assembly from "../assembly/Assembly.ts"
+import type * as PieceOrder from "../assembly/PieceOrder.ts"
+import * as PiecePriority from "../assembly/PiecePriority.ts"
 import type * as Bitfield from "../base/Bitfield.ts"
 import type { FileLayout } from "../metainfo/FileLayout.ts"
-import * as Assembly from "../piece/Assembly.ts"
-import type * as PieceOrder from "../piece/PieceOrder.ts"
-import * as PiecePriority from "../piece/PiecePriority.ts"
 import type { StorageError, TorrentStorage } from "../storage/Storage.ts"
 
 /** The wishes for one torrent. */

@@ -3,10 +3,10 @@
  * pieces are stored and whose each file is, and fails where a file of somebody else's is in the way. Writes nothing.
  */
 import * as Effect from "effect/Effect"
+import * as PiecePriority from "../assembly/PiecePriority.ts"
 import * as Bitfield from "../base/Bitfield.ts"
 import type * as FileLayout from "../metainfo/FileLayout.ts"
 import type { Metainfo } from "../metainfo/Metainfo.ts"
-import * as PiecePriority from "../piece/PiecePriority.ts"
 import type { ResumeData } from "../resume/ResumeStore.ts"
 import type { FileFacts, StorageError, TorrentStorage } from "../storage/Storage.ts"
 import * as Adoption from "./Adoption.ts"

@@ -1,12 +1,13 @@
 /**
  * How a torrent stands, as it follows from its parts: counters that are read where they are kept.
  */
+
+import * as Assembly from "../assembly/Assembly.ts"
+import * as BufferBudget from "../assembly/BufferBudget.ts"
+import * as BufferPool from "../assembly/BufferPool.ts"
+import * as PieceTable from "../assembly/PieceTable.ts"
 import type { PieceGeometry, PieceIndex } from "../base/PieceGeometry.ts"
 import type { Upload } from "../peer/Upload.ts"
-import * as Assembly from "../piece/Assembly.ts"
-import * as BufferBudget from "../piece/BufferBudget.ts"
-import * as BufferPool from "../piece/BufferPool.ts"
-import * as PieceTable from "../piece/PieceTable.ts"
 import * as RateLimiter from "../rate/RateLimiter.ts"
 import type { RateLimits } from "../rate/RateLimits.ts"
 import * as RateMeter from "../rate/RateMeter.ts"

@@ -1,8 +1,8 @@
 import { assert, describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Assembly from "../../src/assembly/Assembly.ts"
 import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
 import * as AllowedFast from "../../src/peer/AllowedFast.ts"
-import * as Assembly from "../../src/piece/Assembly.ts"
 import type * as WireMessage from "../../src/testing/WireMessage.ts"
 import {
   asked,

@@ -1,10 +1,10 @@
 import { assert, describe } from "@effect/vitest"
+import * as PieceTable from "../../src/assembly/PieceTable.ts"
 import * as Bitfield from "../../src/base/Bitfield.ts"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as PeerPatience from "../../src/peer/PeerPatience.ts"
 import * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
 import * as UploadQueue from "../../src/peer/UploadQueue.ts"
-import * as PieceTable from "../../src/piece/PieceTable.ts"
 import { encodeAll, type WireMessage } from "../../src/testing/WireMessage.ts"
 import {
   asked,

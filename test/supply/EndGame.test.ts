@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Assembly from "../../src/piece/Assembly.ts"
-import * as BufferPool from "../../src/piece/BufferPool.ts"
-import { assemblyOf, begin, budget } from "../piece/assemblies.ts"
-import { geometryOf, piece } from "../piece/pieces.ts"
+import * as Assembly from "../../src/assembly/Assembly.ts"
+import * as BufferPool from "../../src/assembly/BufferPool.ts"
+import { assemblyOf, begin, budget } from "../assembly/assemblies.ts"
+import { geometryOf, piece } from "../assembly/pieces.ts"
 import { answer, ask, askAgain, asked, idOf, join } from "./ScriptedSupplier.ts"
 
 const alice = idOf(1)

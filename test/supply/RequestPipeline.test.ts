@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as PieceBuffer from "../../src/piece/PieceBuffer.ts"
+import * as PieceBuffer from "../../src/assembly/PieceBuffer.ts"
 import * as RateLimiter from "../../src/rate/RateLimiter.ts"
 import * as RequestPipeline from "../../src/supply/RequestPipeline.ts"
-import { blockLength, piece } from "../piece/pieces.ts"
+import { blockLength, piece } from "../assembly/pieces.ts"
 import { nameOf } from "./ScriptedSupplier.ts"
 
 const blocks = 2_000

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Resting from "../../src/supply/Resting.ts"
-import { piece } from "../piece/pieces.ts"
+import { piece } from "../assembly/pieces.ts"
 
 const minutes = (count: number) => count * 60_000
 

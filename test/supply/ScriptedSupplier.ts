@@ -2,16 +2,17 @@
  * A supplier without a wire: a test says what it has and how it answers, and sees what it is told. It stands where a peer's
  * session or a web seed does.
  */
+
+import * as Assembly from "../../src/assembly/Assembly.ts"
+import * as PieceBuffer from "../../src/assembly/PieceBuffer.ts"
+import * as Requests from "../../src/assembly/Requests.ts"
 import * as Bitfield from "../../src/base/Bitfield.ts"
 import type { PieceGeometry } from "../../src/base/PieceGeometry.ts"
-import * as Assembly from "../../src/piece/Assembly.ts"
-import * as PieceBuffer from "../../src/piece/PieceBuffer.ts"
-import * as Requests from "../../src/piece/Requests.ts"
 import type * as RequestPipeline from "../../src/supply/RequestPipeline.ts"
 import * as Standing from "../../src/supply/Standing.ts"
 import * as Supplier from "../../src/supply/Supplier.ts"
 import type { SupplierId } from "../../src/supply/SupplierId.ts"
-import { blockLength, contentOf, has } from "../piece/pieces.ts"
+import { blockLength, contentOf, has } from "../assembly/pieces.ts"
 
 /** A supplier that notes what it is told. */
 export interface ScriptedSupplier extends Supplier.Supplier {

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Standing from "../../src/supply/Standing.ts"
-import { piece } from "../piece/pieces.ts"
+import { piece } from "../assembly/pieces.ts"
 
 describe("Standing", () => {
   it("leaves a peer alone ever longer that sends one damaged piece after the other, from the second on", () => {

@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Assembly from "../../src/piece/Assembly.ts"
-import * as BufferPool from "../../src/piece/BufferPool.ts"
-import * as PieceTable from "../../src/piece/PieceTable.ts"
-import { blockLength, piece } from "../piece/pieces.ts"
+import * as Assembly from "../../src/assembly/Assembly.ts"
+import * as BufferPool from "../../src/assembly/BufferPool.ts"
+import * as PieceTable from "../../src/assembly/PieceTable.ts"
+import { blockLength, piece } from "../assembly/pieces.ts"
 import { asked, idOf } from "./ScriptedSupplier.ts"
 import * as ScriptedTorrent from "./ScriptedTorrent.ts"
 

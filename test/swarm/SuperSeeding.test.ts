@@ -3,7 +3,7 @@ import * as fc from "fast-check"
 import * as Bitfield from "../../src/base/Bitfield.ts"
 import * as Prng from "../../src/base/Prng.ts"
 import * as SuperSeeding from "../../src/swarm/SuperSeeding.ts"
-import { has, piece } from "../piece/pieces.ts"
+import { has, piece } from "../assembly/pieces.ts"
 
 const seedOf = (pieceCount: number, seed = 1) =>
   SuperSeeding.make<string>({ pieceCount, random: Prng.make(seed), patience: 60_000 })

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
-import * as PieceBuffer from "../../src/piece/PieceBuffer.ts"
+import * as PieceBuffer from "../../src/assembly/PieceBuffer.ts"
 import { idOf } from "../supply/ScriptedSupplier.ts"
 import { blockLength, contentOf, geometryOf, piece } from "./pieces.ts"
 

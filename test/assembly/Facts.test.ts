@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
-import * as Facts from "../../src/piece/Facts.ts"
+import * as Facts from "../../src/assembly/Facts.ts"
 import { piece } from "./pieces.ts"
 
 const stored = (index: number): Facts.Fact => ({ _tag: "Stored", piece: piece(index) })

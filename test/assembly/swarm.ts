@@ -13,6 +13,15 @@ import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
+import * as Assembly from "../../src/assembly/Assembly.ts"
+import * as BufferBudget from "../../src/assembly/BufferBudget.ts"
+import * as BufferPool from "../../src/assembly/BufferPool.ts"
+import * as Completion from "../../src/assembly/Completion.ts"
+import * as Facts from "../../src/assembly/Facts.ts"
+import * as PiecePicker from "../../src/assembly/PiecePicker.ts"
+import type { PiecePriority } from "../../src/assembly/PiecePriority.ts"
+import * as PieceTable from "../../src/assembly/PieceTable.ts"
+import * as Requests from "../../src/assembly/Requests.ts"
 import * as Bitfield from "../../src/base/Bitfield.ts"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
@@ -21,15 +30,6 @@ import { PieceHasher } from "../../src/hash/PieceHasher.ts"
 import * as FileLayout from "../../src/metainfo/FileLayout.ts"
 import * as PeerPatience from "../../src/peer/PeerPatience.ts"
 import * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
-import * as Assembly from "../../src/piece/Assembly.ts"
-import * as BufferBudget from "../../src/piece/BufferBudget.ts"
-import * as BufferPool from "../../src/piece/BufferPool.ts"
-import * as Completion from "../../src/piece/Completion.ts"
-import * as Facts from "../../src/piece/Facts.ts"
-import * as PiecePicker from "../../src/piece/PiecePicker.ts"
-import type { PiecePriority } from "../../src/piece/PiecePriority.ts"
-import * as PieceTable from "../../src/piece/PieceTable.ts"
-import * as Requests from "../../src/piece/Requests.ts"
 import * as MemoryStorage from "../../src/storage/MemoryStorage.ts"
 import * as EndGame from "../../src/supply/EndGame.ts"
 import type { SupplierId } from "../../src/supply/SupplierId.ts"
@@ -430,7 +430,7 @@ export const make = Effect.fnUntraced(function* (cap: number) {
 type Made = Effect.Success<ReturnType<typeof make>>
 
 /** The swarm of a test. */
-export class TestSwarm extends Context.Service<TestSwarm, Made>()("test/piece/TestSwarm") {}
+export class TestSwarm extends Context.Service<TestSwarm, Made>()("test/assembly/TestSwarm") {}
 
 /** What a swarm needs: a budget of `buffers` pieces, a hasher, and a medium in memory that can be made to fail. */
 export const world = (buffers: number, storage?: MemoryStorage.MemoryStorageOptions) =>

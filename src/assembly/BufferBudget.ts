@@ -49,7 +49,7 @@ export interface Ledger {
 }
 
 /** The ledger that the torrents of an engine share. */
-export class BufferBudget extends Context.Service<BufferBudget, Ledger>()("piecewise/piece/BufferBudget") {}
+export class BufferBudget extends Context.Service<BufferBudget, Ledger>()("piecewise/assembly/BufferBudget") {}
 
 /** A ledger over `totalBytes`. */
 export const make = (totalBytes: number): Ledger => ({

@@ -1,6 +1,6 @@
 /**
  * Which piece to start next: the rarest that the peer has (BEP 3 practice), and among equally rare ones by salt; pieces of
- * high priority before all others, skipped ones never. When another order than rarity is wanted is `piece/PieceOrder.ts`'s
+ * high priority before all others, skipped ones never. When another order than rarity is wanted is `assembly/PieceOrder.ts`'s
  * matter; that blocks of pieces under way come before any new piece is `Requests.ts`'s.
  *
  * The candidates of a priority stand in one array ordered by availability, shuffled within one availability by the seed. A

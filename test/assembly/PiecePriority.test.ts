@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
+import * as PiecePriority from "../../src/assembly/PiecePriority.ts"
 import * as Bitfield from "../../src/base/Bitfield.ts"
 import * as FileLayout from "../../src/metainfo/FileLayout.ts"
-import * as PiecePriority from "../../src/piece/PiecePriority.ts"
 
 /** Files of the given lengths over pieces of 10 bytes; a negative length is padding. */
 const layoutOf = (...lengths: ReadonlyArray<number>) =>

@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
+import * as PiecePicker from "../../src/assembly/PiecePicker.ts"
 import * as Bitfield from "../../src/base/Bitfield.ts"
 import * as Prng from "../../src/base/Prng.ts"
-import * as PiecePicker from "../../src/piece/PiecePicker.ts"
 import { has, piece } from "./pieces.ts"
 
 const nothing: ReadonlySet<never> = new Set()

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as Blame from "../../src/piece/Blame.ts"
+import * as Blame from "../../src/assembly/Blame.ts"
 import type { SupplierId } from "../../src/supply/SupplierId.ts"
 import { idOf } from "../supply/ScriptedSupplier.ts"
 import { piece } from "./pieces.ts"

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
+import * as PieceTable from "../../src/assembly/PieceTable.ts"
 import * as Bitfield from "../../src/base/Bitfield.ts"
-import * as PieceTable from "../../src/piece/PieceTable.ts"
 import { geometryOf, has, piece } from "./pieces.ts"
 
 const moves = {

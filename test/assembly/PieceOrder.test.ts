@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
+import * as PieceOrder from "../../src/assembly/PieceOrder.ts"
+import * as PiecePicker from "../../src/assembly/PiecePicker.ts"
 import * as Bitfield from "../../src/base/Bitfield.ts"
 import * as Prng from "../../src/base/Prng.ts"
-import * as PieceOrder from "../../src/piece/PieceOrder.ts"
-import * as PiecePicker from "../../src/piece/PiecePicker.ts"
 import { has, piece } from "./pieces.ts"
 
 /** A picker over pieces whose availability is drawn as a string, one digit a piece. */

@@ -1,11 +1,11 @@
 /** Assemblies that the tests of pieces and suppliers share. */
 import * as Effect from "effect/Effect"
+import * as Assembly from "../../src/assembly/Assembly.ts"
+import * as BufferBudget from "../../src/assembly/BufferBudget.ts"
+import * as Requests from "../../src/assembly/Requests.ts"
 import * as Bitfield from "../../src/base/Bitfield.ts"
 import type { PieceGeometry } from "../../src/base/PieceGeometry.ts"
 import * as Prng from "../../src/base/Prng.ts"
-import * as Assembly from "../../src/piece/Assembly.ts"
-import * as BufferBudget from "../../src/piece/BufferBudget.ts"
-import * as Requests from "../../src/piece/Requests.ts"
 import type { Supplier } from "../../src/supply/Supplier.ts"
 import { blockLength, has, piece } from "./pieces.ts"
 
