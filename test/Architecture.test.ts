@@ -32,6 +32,7 @@ describe("src", () => {
     ["uses Node's globals only in providers and edges", Architecture.nodeGlobals],
     ["measures no time by the wall clock", Architecture.elapsedTime],
     ["keeps I/O out of contracts", Architecture.contractImports],
+    ["changes the state of pieces only in its own folder", Architecture.oneWriter],
     ["imports modules as namespaces", Architecture.style],
     ["gathers files only in the entries of the package", Architecture.gatherings],
     ["has no file that holds two ideas", Architecture.sizes]
@@ -163,6 +164,12 @@ describe("Architecture", () => {
       Architecture.contractImports,
       "storage/Storage.ts",
       'import * as M from "./MemoryStorage.ts"'
+    ],
+    [
+      "a change of the state of pieces",
+      Architecture.oneWriter,
+      "swarm/A.ts",
+      'import * as PieceTable from "../assembly/PieceTable.ts"\nPieceTable.setWanted(download.table, wanted)'
     ],
     ["effect as a whole", Architecture.style, "base/A.ts", 'import * as E from "effect"'],
     ["a default import", Architecture.style, "base/A.ts", 'import Fs from "node:fs"'],

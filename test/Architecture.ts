@@ -301,6 +301,45 @@ export const contractImports = (house: House): ReadonlyArray<Violation> =>
       : undefined
   })
 
+/**
+ * What files outside `assembly/` may call of its parts: what only reads, and what puts the bytes of a block to their place.
+ * Everything else changes the state of pieces, and goes through `Assembly`, `Requests` or `Completion`.
+ */
+const callable: Readonly<Record<string, RegExp>> = {
+  Blame: /^$/,
+  BufferPool: /^lentCount$/,
+  Distrust: /^$/,
+  PieceBuffer: /^(sizeOf|isBlock|isComplete|beginWrite|write|endWrite)$/,
+  PieceOrder: /^$/,
+  PiecePicker: /^$/,
+  PieceTable: /^(is\w+|stateOf|bytesIn|(stored|wanted|missing)Bytes)$/
+}
+
+/** Files that call more, and why that changes no piece of the assembly. */
+const otherCallers: Readonly<Record<string, string>> = {
+  // Requests are counted where they are kept.
+  "supply/RequestPipeline.ts": "PieceBuffer",
+  // Picks pieces to offer, with a picker of its own.
+  "swarm/SuperSeeding.ts": "PiecePicker"
+}
+
+/** The state of pieces has one writer. */
+export const oneWriter = (house: House): ReadonlyArray<Violation> =>
+  [...house.values()]
+    .filter((source) => folderOf(source.path) !== "assembly")
+    .flatMap((source) =>
+      source.lines.flatMap((line, index) =>
+        [...line.matchAll(/(?<![\w./])([A-Z]\w+)\.([a-z]\w*)/g)].flatMap(([, part, called]) =>
+          part === undefined ||
+          callable[part]?.test(called!) !== false ||
+          otherCallers[source.path] === part ||
+          !source.imports.some(({ target }) => target === `assembly/${part}.ts`)
+            ? []
+            : [`${at(source, index + 1)} calls ${part}.${called}: only src/assembly changes the state of pieces`]
+        )
+      )
+    )
+
 const capitalized = /^(?:type\s+)?[A-Z]\w*$|^type\s+\w+$/
 
 /** The names between the braces of a clause; `undefined` for `* as X`. */
