@@ -50,7 +50,7 @@ export interface Offer {
 
 /** The state of one connection. */
 export interface PeerProtocol extends Supplier.Supplier {
-  readonly download: Assembly.Assembly
+  readonly assembly: Assembly.Assembly
   readonly upload: Upload.Upload
   /** How fast it may send, and be sent to. */
   readonly limits: RateLimits.PeerLimits
@@ -108,7 +108,7 @@ export interface ExtensionOptions {
 
 /** What a connection needs to begin. */
 export interface Options {
-  readonly download: Assembly.Assembly
+  readonly assembly: Assembly.Assembly
   readonly upload: Upload.Upload
   /** Those of its torrent; absent: there are none. */
   readonly limits?: RateLimits.TorrentLimits | undefined
@@ -133,10 +133,10 @@ export interface Options {
 
 /** A connection whose handshake is done. What we have goes to the outbox first, as it must (BEP 3, BEP 6). */
 export const make = (options: Options): PeerProtocol => {
-  const { allowedFast = [], download, now, upload } = options
-  const { pieceCount, pieceLength } = download.geometry
+  const { allowedFast = [], assembly, now, upload } = options
+  const { pieceCount, pieceLength } = assembly.geometry
   const outbox = FrameEncoder.make()
-  const stored = options.offer === undefined ? Upload.offered(upload, download.table.stored) : Bitfield.make(pieceCount)
+  const stored = options.offer === undefined ? Upload.offered(upload, assembly.table.stored) : Bitfield.make(pieceCount)
   const allowance = FastAllowance.make(
     options.isFast ? allowedFast.filter((piece) => Bitfield.has(stored, piece)) : [],
     pieceLength
@@ -149,15 +149,15 @@ export const make = (options: Options): PeerProtocol => {
   const self: PeerProtocol = {
     ...Supplier.make({
       id: options.id,
-      geometry: download.geometry,
-      standing: Assembly.standingOf(download, options.id),
+      geometry: assembly.geometry,
+      standing: Assembly.standingOf(assembly, options.id),
       limiter: limits.download,
       request: (piece, begin, length) => FrameEncoder.request(outbox, piece, begin, length),
       cancel: (piece, begin, length) => cancel(self, piece, begin, length),
       wake: options.wake,
       now
     }),
-    download,
+    assembly,
     upload,
     limits,
     uploads: UploadQueue.make({ pieceLength, allowedFast: allowance.pieces }),
@@ -192,7 +192,7 @@ export const make = (options: Options): PeerProtocol => {
   else if (self.isFast && Bitfield.isFull(stored)) FrameEncoder.haveAll(outbox)
   else if (stored.count > 0 || self.isFast) FrameEncoder.bitfield(outbox, stored.bytes)
   if (options.extensions !== undefined) self.extensions = extend(self, options.extensions)
-  Assembly.join(download, self)
+  Assembly.join(assembly, self)
   return self
 }
 
@@ -201,7 +201,7 @@ const extend = (self: PeerProtocol, options: ExtensionOptions): PeerExtensions.P
   PeerExtensions.make({
     ...options,
     outbox: self.outbox,
-    lost: (index) => lose(self, BlockBounds.requirePiece(self.download.geometry, index, "a donthave"))
+    lost: (index) => lose(self, BlockBounds.requirePiece(self.assembly.geometry, index, "a donthave"))
   })
 
 /**
@@ -216,7 +216,7 @@ export const receive = (self: PeerProtocol, chunk: Uint8Array, now: number): voi
 
 /** Says whether we are interested, where that has changed. */
 export const updateInterest = (self: PeerProtocol): void => {
-  const isInteresting = self.pipeline.requests.size > 0 || Assembly.isInteresting(self.download, self.has)
+  const isInteresting = self.pipeline.requests.size > 0 || Assembly.isInteresting(self.assembly, self.has)
   if (isInteresting === self.amInterested) return
   self.amInterested = isInteresting
   if (isInteresting) FrameEncoder.interested(self.outbox)
@@ -288,7 +288,7 @@ export const uploaded = (self: PeerProtocol, piece: PieceIndex, bytes: number, n
  */
 export const tick = (self: PeerProtocol, now: number): boolean => {
   PeerPatience.check(self.patience, self.pipeline.isSnubbed, self.outbox.length, now)
-  if (Bitfield.isFull(self.has) && PieceTable.isFinished(self.download.table)) {
+  if (Bitfield.isFull(self.has) && PieceTable.isFinished(self.assembly.table)) {
     throw new PeerPatience.PeerDropped({ why: "neither side wants anything more" })
   }
   if (self.extensions !== undefined) {
@@ -331,7 +331,7 @@ const requireFast = (self: PeerProtocol, what: string): void => {
 const tellPieces = (self: PeerProtocol, what: string, has: Bitfield.Bitfield): void => {
   if (self.hasToldPieces) throw new WireError({ why: `${what} after the peer had told its pieces` })
   self.hasToldPieces = true
-  Assembly.gainAll(self.download, self, has)
+  Assembly.gainAll(self.assembly, self, has)
   if (self.offer !== undefined) for (const piece of Bitfield.indices(has)) self.offer.gained(piece as PieceIndex)
   updateInterest(self)
   // Who has as much already needs no help to begin (BEP 6).
@@ -353,13 +353,13 @@ const tellMore = (self: PeerProtocol, what: string, has: Bitfield.Bitfield): voi
 }
 
 const gain = (self: PeerProtocol, piece: PieceIndex): void => {
-  Assembly.gain(self.download, self, piece)
+  Assembly.gain(self.assembly, self, piece)
   self.offer?.gained(piece)
 }
 
 /** The peer has lost a piece (BEP 54): what it was asked for of it is asked of others. */
 const lose = (self: PeerProtocol, piece: PieceIndex): void => {
-  if (Assembly.lose(self.download, self, piece)) self.hasRefusedSole = true
+  if (Assembly.lose(self.assembly, self, piece)) self.hasRefusedSole = true
 }
 
 const dropped = (self: PeerProtocol, index: number, begin: number): void => {
@@ -374,7 +374,7 @@ const choked = (self: PeerProtocol): void => {
       rememberCancelled(self, buffer.piece, block * PieceGeometry.blockLength)
     }
   }
-  Assembly.choked(self.download, self, { keepsRequests: self.isFast })
+  Assembly.choked(self.assembly, self, { keepsRequests: self.isFast })
 }
 
 const setInterest = (self: PeerProtocol, isInterested: boolean): void => {
@@ -392,12 +392,12 @@ const sink = (self_: () => PeerProtocol): FrameDecoder.FrameSink => ({
   have: (index) => {
     const self = self_()
     self.hasToldPieces = true
-    gain(self, BlockBounds.requirePiece(self.download.geometry, index, "a have"))
+    gain(self, BlockBounds.requirePiece(self.assembly.geometry, index, "a have"))
     if (!self.amInterested) updateInterest(self)
   },
   bitfield: (bits) => {
     const self = self_()
-    const has = Bitfield.fromBytes(bits, self.download.geometry.pieceCount)
+    const has = Bitfield.fromBytes(bits, self.assembly.geometry.pieceCount)
     if (has === undefined) {
       throw new WireError({ why: `a bitfield of ${bits.length} bytes that does not fit the torrent` })
     }
@@ -407,19 +407,19 @@ const sink = (self_: () => PeerProtocol): FrameDecoder.FrameSink => ({
   haveAll: () => {
     const self = self_()
     requireFast(self, "have all")
-    const has = Bitfield.full(self.download.geometry.pieceCount)
+    const has = Bitfield.full(self.assembly.geometry.pieceCount)
     if (self.hasToldPieces) tellMore(self, "have all", has)
     else tellPieces(self, "have all", has)
   },
   haveNone: () => {
     const self = self_()
     requireFast(self, "have none")
-    tellPieces(self, "have none", Bitfield.make(self.download.geometry.pieceCount))
+    tellPieces(self, "have none", Bitfield.make(self.assembly.geometry.pieceCount))
   },
   request: (index, begin, length) => {
     const self = self_()
-    const piece = BlockBounds.requireBlock(self.download.geometry, index, begin, length, "a request")
-    if (!Bitfield.has(self.download.table.stored, piece) || self.offer?.isTold(piece) === false) {
+    const piece = BlockBounds.requireBlock(self.assembly.geometry, index, begin, length, "a request")
+    if (!Bitfield.has(self.assembly.table.stored, piece) || self.offer?.isTold(piece) === false) {
       PeerPatience.wrongRequest(self.patience)
       return refuse(self, piece, begin, length)
     }
@@ -434,30 +434,30 @@ const sink = (self_: () => PeerProtocol): FrameDecoder.FrameSink => ({
   },
   cancel: (index, begin, length) => {
     const self = self_()
-    const piece = BlockBounds.requireBlock(self.download.geometry, index, begin, length, "a cancel")
+    const piece = BlockBounds.requireBlock(self.assembly.geometry, index, begin, length, "a cancel")
     if (UploadQueue.cancel(self.uploads, piece, begin, length)) refuse(self, piece, begin, length)
   },
   suggest: (index) => {
     const self = self_()
     requireFast(self, "a suggestion")
-    BlockBounds.requirePiece(self.download.geometry, index, "a suggestion")
+    BlockBounds.requirePiece(self.assembly.geometry, index, "a suggestion")
   },
   allowedFast: (index) => {
     const self = self_()
     requireFast(self, "an allowed fast message")
-    const piece = BlockBounds.requirePiece(self.download.geometry, index, "an allowed fast message")
+    const piece = BlockBounds.requirePiece(self.assembly.geometry, index, "an allowed fast message")
     if (self.allowedFast.size < AllowedFast.maxTaken) self.allowedFast.add(piece)
   },
   reject: (index, begin, length) => {
     const self = self_()
     requireFast(self, "a reject")
-    const piece = BlockBounds.requireBlock(self.download.geometry, index, begin, length, "a reject")
+    const piece = BlockBounds.requireBlock(self.assembly.geometry, index, begin, length, "a reject")
     const isRefusing = PeerPatience.reject(self.patience)
     self.cancelled.delete(blockId(self, piece, begin))
     const request = RequestPipeline.get(self.pipeline, piece, begin >>> PieceGeometry.blockShift)
     if (request === undefined) return
     if (!self.peerChoking && isRefusing) RequestPipeline.snub(self.pipeline)
-    if (Assembly.refused(self.download, self, request, self.now)) self.hasRefusedSole = true
+    if (Assembly.refused(self.assembly, self, request, self.now)) self.hasRefusedSole = true
   },
   extended: (id, payload) => {
     const self = self_()
@@ -469,10 +469,10 @@ const sink = (self_: () => PeerProtocol): FrameDecoder.FrameSink => ({
     const self = self_()
     const request = RequestPipeline.get(self.pipeline, index, begin >>> PieceGeometry.blockShift)
     self.downloadedBytes += length
-    Assembly.arriving(self.download, length, self.now)
+    Assembly.arriving(self.assembly, length, self.now)
     if (request === undefined || !PieceBuffer.isBlock(request.buffer, begin, length)) {
       self.receiving.request = undefined
-      Assembly.waste(self.download, length)
+      Assembly.waste(self.assembly, length)
       RateLimiter.spend(self.limits.download, length)
       dropped(self, index, begin)
       return
@@ -493,12 +493,12 @@ const sink = (self_: () => PeerProtocol): FrameDecoder.FrameSink => ({
     const size = PieceBuffer.sizeOf(begun.buffer, begun.block)
     const request = IncomingBlock.end(self.receiving, self.pipeline, self.id)
     if (request === undefined) {
-      Assembly.waste(self.download, size)
+      Assembly.waste(self.assembly, size)
       return
     }
     PeerPatience.answer(self.patience)
-    if (!Assembly.received(self.download, self, request, self.now)) {
-      Assembly.waste(self.download, size)
+    if (!Assembly.received(self.assembly, self, request, self.now)) {
+      Assembly.waste(self.assembly, size)
       return
     }
     self.usefulBytes += size
@@ -506,12 +506,12 @@ const sink = (self_: () => PeerProtocol): FrameDecoder.FrameSink => ({
   }
 })
 
-/** Ends the connection's part in the download: its blocks are free for others. */
+/** Ends the connection's part in the assembly: its blocks are free for others. */
 export const close = (self: PeerProtocol) => {
   FrameDecoder.stop(self.decoder)
   IncomingBlock.release(self.receiving, self.id)
   return Effect.ensuring(
-    Assembly.leave(self.download, self),
+    Assembly.leave(self.assembly, self),
     Effect.sync(() => RateLimits.leave(self.limits))
   )
 }

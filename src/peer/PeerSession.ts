@@ -62,7 +62,7 @@ export interface PeerSession {
 /** What a session is made of. */
 export interface Options {
   readonly connection: Connection
-  readonly download: Assembly.Assembly
+  readonly assembly: Assembly.Assembly
   readonly upload: Upload.Upload
   readonly limits?: PeerProtocol.Options["limits"]
   /** Where the peer is told of one piece at a time. */
@@ -124,7 +124,7 @@ const openSoon = (latch: Latch.Latch) => {
  * requests are free for others.
  */
 export const run = Effect.fnUntraced(function* (options: Options) {
-  const { connection, download, extensions, upload } = options
+  const { connection, assembly, extensions, upload } = options
   const { remote } = connection
   const ourFeatures: Handshake.Features = {
     ...Handshake.noFeatures,
@@ -138,7 +138,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   const requested = Latch.makeUnsafe(false)
   const handshake = Handshake.makeDecoder()
   let protocol: PeerProtocol.PeerProtocol | undefined
-  // A connection may deliver after its session has ended, until its scope closes: nothing must join the download then.
+  // A connection may deliver after its session has ended, until its scope closes: nothing must join the assembly then.
   let isOver = false
 
   const wakeSoon = openSoon(awake)
@@ -154,7 +154,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     checkHandshake(theirs, options)
     const common = Handshake.common(ourFeatures, theirs.features)
     const opening = PeerProtocol.make({
-      download,
+      assembly,
       upload,
       limits: options.limits,
       offer: options.offer,
@@ -228,7 +228,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   const takeTurn = (protocol: PeerProtocol.PeerProtocol): boolean => {
     if (protocol.patience.blockedSince !== undefined) return true
     const now = Monotonic.nowUnsafe(clock)
-    return Requests.refill(download, protocol, now) === undefined && flush(protocol, now)
+    return Requests.refill(assembly, protocol, now) === undefined && flush(protocol, now)
   }
 
   /** What a turn cannot do without a fiber: borrow a buffer for a new piece, and wait for room to write. */
@@ -238,9 +238,9 @@ export const run = Effect.fnUntraced(function* (options: Options) {
       Latch.closeUnsafe(awake)
       if (protocol === undefined) continue
       if (protocol.patience.blockedSince === undefined) {
-        let piece = Requests.refill(download, protocol, Monotonic.nowUnsafe(clock))
-        while (piece !== undefined && (yield* Requests.begin(download, protocol, piece)) !== undefined) {
-          piece = Requests.refill(download, protocol, Monotonic.nowUnsafe(clock))
+        let piece = Requests.refill(assembly, protocol, Monotonic.nowUnsafe(clock))
+        while (piece !== undefined && (yield* Requests.begin(assembly, protocol, piece)) !== undefined) {
+          piece = Requests.refill(assembly, protocol, Monotonic.nowUnsafe(clock))
         }
         if (flush(protocol, Monotonic.nowUnsafe(clock))) continue
       }

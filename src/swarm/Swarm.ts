@@ -117,7 +117,7 @@ export interface Swarm {
 
 /** What a swarm is made of. */
 export interface Options {
-  readonly download: Assembly.Assembly
+  readonly assembly: Assembly.Assembly
   readonly upload: Upload.Upload
   readonly infoHash: InfoHash
   /** What peers are told beside the pieces (BEP 10). */
@@ -142,7 +142,7 @@ export interface Options {
 
 /** Starts a swarm without addresses, until the scope closes. */
 export const make = Effect.fnUntraced(function* (options: Options) {
-  const { download, report } = options
+  const { assembly, report } = options
   const maxConnections = options.maxConnections ?? defaultMaxConnections
   const dialer = yield* Dialer
   const ourselves = ExternalAddress.make()
@@ -156,13 +156,13 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const awake = yield* Latch.make(true)
   const share = ConnectionLimit.share()
   const offers =
-    options.superSeeds === true && PieceTable.isComplete(download.table)
-      ? Offers.make({ pieceCount: download.geometry.pieceCount, random: options.random })
+    options.superSeeds === true && PieceTable.isComplete(assembly.table)
+      ? Offers.make({ pieceCount: assembly.geometry.pieceCount, random: options.random })
       : undefined
   /** Dials and sessions that have begun and not ended; the fibers themselves end a little later. */
   let running = 0
 
-  const isFinished = (): boolean => PieceTable.isFinished(download.table)
+  const isFinished = (): boolean => PieceTable.isFinished(assembly.table)
 
   const wantsPeers = (): boolean => !isFinished() || options.seeds?.() === true
 
@@ -232,7 +232,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const converse = Effect.fnUntraced(function* (peer: PeerBook.Peer, connection: Connection, isIncoming: boolean) {
     yield* PeerSession.run({
       connection,
-      download,
+      assembly,
       upload: options.upload,
       limits: options.limits,
       offer: offers && Offers.offerOf(offers, peer.key, () => Monotonic.nowUnsafe(clock)),
@@ -368,7 +368,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
   const tick = Effect.gen(function* () {
     const now = yield* Monotonic.now
-    Assembly.tick(download, now)
+    Assembly.tick(assembly, now)
     if (PeerBook.pardon(book, now)) Latch.openUnsafe(awake)
     if (isRankStale) PeerBook.rank(book)
     isRankStale = false
@@ -376,10 +376,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     for (const session of [...open.values()]) {
       if (!tickSession(session, now)) continue
       isFreed = true
-      yield* Assembly.abandon(download, session.protocol)
+      yield* Assembly.abandon(assembly, session.protocol)
     }
-    if (isFreed) Assembly.wakeIdle(download)
-    else Requests.wakeOvertakers(download)
+    if (isFreed) Assembly.wakeIdle(assembly)
+    else Requests.wakeOvertakers(assembly)
     if (offers !== undefined) Offers.step(offers, (key) => open.get(key)?.protocol, now)
     slots.choose(now)
     if (running >= maxConnections) replaceMostUseless(now)

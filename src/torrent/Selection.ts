@@ -23,7 +23,7 @@ export interface Selection {
 
 /** What runs already. */
 export interface Running {
-  readonly download: Assembly.Assembly
+  readonly assembly: Assembly.Assembly
   /** Brings files that are wanted now, as indices, to their places; `pieces` are those that are wanted with them. */
   readonly select: (files: ReadonlyArray<number>, pieces: Bitfield.Bitfield) => Effect.Effect<void, StorageError>
   /** Hears when something else is wanted. */
@@ -46,9 +46,9 @@ export const prepare = (self: Selection, storage: TorrentStorage): Effect.Effect
   })
 
 /** A download begins, of the files that were prepared. */
-export const begin = (self: Selection, download: Assembly.Assembly, prepared: Selection["files"]): void => {
-  if (prepared.length > 0) Assembly.setPriorities(download, PiecePriority.ofFiles(self.layout, prepared))
-  Assembly.setDeadlines(download, self.deadlines)
+export const begin = (self: Selection, assembly: Assembly.Assembly, prepared: Selection["files"]): void => {
+  if (prepared.length > 0) Assembly.setPriorities(assembly, PiecePriority.ofFiles(self.layout, prepared))
+  Assembly.setDeadlines(assembly, self.deadlines)
 }
 
 /** Does what was said since the files were prepared, now that the download runs. */
@@ -74,7 +74,7 @@ export const setFiles = (
     const wanted = PiecePriority.wantedFiles(self.layout, files)
     return Effect.map(running.select(wanted, PiecePriority.wanted(priorities)), () => {
       self.files = files
-      Assembly.setPriorities(running.download, priorities)
+      Assembly.setPriorities(running.assembly, priorities)
       running.onChange()
     })
   }).pipe(self.changing.withPermit)
@@ -82,9 +82,9 @@ export const setFiles = (
 /** Says which pieces come before all others, instead of those that did. */
 export const setDeadlines = (
   self: Selection,
-  download: Assembly.Assembly | undefined,
+  assembly: Assembly.Assembly | undefined,
   deadlines: ReadonlyArray<PieceOrder.Deadline>
 ): void => {
   self.deadlines = deadlines
-  if (download !== undefined) Assembly.setDeadlines(download, deadlines)
+  if (assembly !== undefined) Assembly.setDeadlines(assembly, deadlines)
 }

@@ -21,7 +21,7 @@ import type { TorrentState, TorrentStatus } from "./TorrentStatus.ts"
 
 /** What a torrent consists of once it is known what is stored. */
 export interface Parts {
-  readonly download: Assembly.Assembly
+  readonly assembly: Assembly.Assembly
   readonly upload: Upload
   readonly swarm: Swarm
   readonly storage: TorrentStorage
@@ -82,11 +82,11 @@ export const early = (torrent: Torrent, geometry: PieceGeometry): TorrentStatus 
 
 /** What there is to say at `now`, in milliseconds. */
 export const of = (torrent: Torrent, parts: Parts, now: number): TorrentStatus => {
-  const { download, swarm, upload } = parts
-  const { pool, table } = download
+  const { assembly, swarm, upload } = parts
+  const { pool, table } = assembly
   const peers = swarm.counts()
   const wantedBytes = PieceTable.wantedBytes(table)
-  const damagedPieces = Assembly.damagedPieces(download)
+  const damagedPieces = Assembly.damagedPieces(assembly)
   return {
     ...own(torrent),
     bottleneck: bottleneckOf(torrent, parts, peers, damagedPieces),
@@ -98,9 +98,9 @@ export const of = (torrent: Torrent, parts: Parts, now: number): TorrentStatus =
     wantedPieces: table.wanted.count,
     wantedBytes,
     missingBytes: PieceTable.missingBytes(table),
-    downloadedBytes: download.downloadedBytes,
-    wastedBytes: download.wastedBytes,
-    downloadBytesPerSecond: RateMeter.bytesPerSecond(download.rate, now),
+    downloadedBytes: assembly.downloadedBytes,
+    wastedBytes: assembly.wastedBytes,
+    downloadBytesPerSecond: RateMeter.bytesPerSecond(assembly.rate, now),
     uploadedBytes: upload.uploadedBytes,
     uploadBytesPerSecond: RateMeter.bytesPerSecond(upload.rate, now),
     shareRatio: SeedingGoal.ratioOf(upload.uploadedBytes, wantedBytes),
@@ -140,8 +140,8 @@ const bottleneckOf = (
   peers: ReturnType<Swarm["counts"]>,
   damagedPieces: ReadonlyArray<PieceIndex>
 ): Bottleneck.Bottleneck => {
-  const { download, storage, swarm } = parts
-  const { pool, table } = download
+  const { assembly, storage, swarm } = parts
+  const { pool, table } = assembly
   const { active, complete, verified } = table.counts
   const prospects = swarm.prospects()
   const verifies = storage.verifies === true
@@ -151,7 +151,7 @@ const bottleneckOf = (
     knownPeers: peers.known,
     interestingPeers: prospects.interesting,
     unchokingPeers: prospects.unchoking,
-    hungryPeers: download.idleSuppliers.size,
+    hungryPeers: assembly.idleSuppliers.size,
     lentBuffers: BufferPool.lentCount(pool),
     bufferCapacity: pool.capacity,
     isBudgetSpent: BufferBudget.isSpent(pool.ledger, pool.account),
@@ -159,6 +159,6 @@ const bottleneckOf = (
     writingPieces: verified + (verifies ? complete : 0),
     missingPieces: table.unstoredWanted - active - complete,
     damagedPieces,
-    isOnlyDamagedLeft: table.unstoredWanted === damagedPieces.length || areAllPaused(download)
+    isOnlyDamagedLeft: table.unstoredWanted === damagedPieces.length || areAllPaused(assembly)
   })
 }

@@ -180,7 +180,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
   const ended = yield* Deferred.make<never, TorrentError>()
 
   const onPiece = (parts: StatusReport.Parts, fact: Facts.Fact): void => {
-    const { download, files, swarm, upload } = parts
+    const { assembly, files, swarm, upload } = parts
     // While it stops, only what the storage has confirmed still counts.
     if (running !== parts && fact._tag !== "Stored") return
     switch (fact._tag) {
@@ -203,7 +203,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
         return onRecovered("write")
       case "Stored":
         // It may have been lost since.
-        if (!Bitfield.has(download.table.stored, fact.piece)) return
+        if (!Bitfield.has(assembly.table.stored, fact.piece)) return
         Bitfield.remove(upload.unreadable, fact.piece)
         return files.noteStored(fact.piece)
     }
@@ -247,7 +247,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
   /** The world is told of a piece only when a kill at this instant would not lose it. */
   const onKept = (piece: PieceIndex): void => {
     // A piece that is appended while its files are waited for, or that was lost since.
-    if (running === undefined || !Bitfield.has(running.download.table.stored, piece)) return
+    if (running === undefined || !Bitfield.has(running.assembly.table.stored, piece)) return
     Bitfield.add(kept, piece)
     running.swarm.announce(piece)
     tell({ _tag: "PieceStored", piece, storedPieces: kept.count })
@@ -257,7 +257,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
   const onDropped = (pieces: ReadonlyArray<PieceIndex>): void => {
     for (const piece of pieces) Bitfield.remove(kept, piece)
     if (running === undefined) return
-    Assembly.loseStored(running.download, pieces)
+    Assembly.loseStored(running.assembly, pieces)
   }
 
   /** Whether everything that is wanted is stored, and a later run would know of it. */
@@ -267,7 +267,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
   /** What it is doing, as it follows from what is stored and what fails. */
   const settle = (): void => {
     if (state._tag === "Failed" || running === undefined) return
-    const { table } = running.download
+    const { table } = running.assembly
     const isStored = isKept(table)
     if (!isStored) {
       completedAt = undefined
@@ -284,7 +284,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
   }
 
   /** Makes sure of what is stored each time that is everything, and only then calls it complete. */
-  const finish = ({ download, files }: StatusReport.Parts) =>
+  const finish = ({ assembly, files }: StatusReport.Parts) =>
     finishing.await.pipe(
       Effect.tap(() => Effect.sync(() => Latch.closeUnsafe(finishing))),
       Effect.andThen(
@@ -292,7 +292,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
           onSuccess: () =>
             Effect.sync(() => {
               if (failing.finish !== undefined) onRecovered("finish")
-              completeIfDone(download, files)
+              completeIfDone(assembly, files)
             }),
           // Files cannot be looked at, or an empty one cannot be made.
           onFailure: (error) => {
@@ -322,7 +322,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
   /** What a change of the selection changes with it. */
   const selected = (): Selection.Running | undefined =>
     running && {
-      download: running.download,
+      assembly: running.assembly,
       select: running.files.select,
       onChange: () => {
         if (running!.files.lacksFiles()) completedAt = undefined
@@ -334,9 +334,9 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
   /** Ends seeding where enough was given. */
   const checkGoal = Effect.fnUntraced(function* (goal: SeedingGoal.SeedingGoal, parts: StatusReport.Parts) {
     if (!isSeeding || completedAt === undefined) return
-    const { download, swarm, upload } = parts
+    const { assembly, swarm, upload } = parts
     const { uploadedBytes } = upload
-    const wantedBytes = PieceTable.wantedBytes(download.table)
+    const wantedBytes = PieceTable.wantedBytes(assembly.table)
     const seedingMillis = Monotonic.nowUnsafe(clock) - completedAt
     const reached = SeedingGoal.reached(goal, { uploadedBytes, wantedBytes, seedingMillis })
     if (reached === undefined) return
@@ -390,7 +390,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       }
     })
     const { stored } = found
-    const download = yield* Assembly.make({
+    const assembly = yield* Assembly.make({
       geometry,
       stored,
       random,
@@ -398,7 +398,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       isSequential: options.order === "sequential",
       isReadOnly
     })
-    Selection.begin(selection, download, prepared)
+    Selection.begin(selection, assembly, prepared)
     kept = Bitfield.copy(stored)
     const digestOf = (piece: PieceIndex) => Metainfo.pieceDigest(metainfo, piece)
     const files = yield* TorrentFiles.make({
@@ -409,11 +409,11 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       standings,
       records: saved?.files,
       found,
-      stored: download.table.stored,
+      stored: assembly.table.stored,
       digestOf,
       wanted: isReadOnly
         ? undefined
-        : { files: PiecePriority.wantedFiles(layout, prepared), pieces: download.table.wanted },
+        : { files: PiecePriority.wantedFiles(layout, prepared), pieces: assembly.table.wanted },
       overwrites: options.overwrite === true,
       isReadOnly,
       drop: onDropped,
@@ -421,7 +421,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       onResumeFailure,
       report: onFiles
     })
-    Assembly.putFirst(download, files.deciding)
+    Assembly.putFirst(assembly, files.deciding)
     const hasher = yield* PieceHasher
     const upload: Upload.Upload = yield* Upload.make({
       geometry,
@@ -429,7 +429,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       cache: options.readCache,
       onFailure: (piece, error) => {
         // What is not stored any more is not given in any case.
-        if (!Bitfield.has(download.table.stored, piece)) {
+        if (!Bitfield.has(assembly.table.stored, piece)) {
           Bitfield.remove(upload.unreadable, piece)
           return
         }
@@ -438,7 +438,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       }
     })
     const swarm = yield* Swarm.make({
-      download,
+      assembly,
       upload,
       infoHash: metainfo.infoHash,
       extensions: { info: metainfo.infoBytes, isPrivate: metainfo.isPrivate, port: options.port },
@@ -456,17 +456,17 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       connections: options.connections,
       report: tell
     })
-    const parts: StatusReport.Parts = { download, upload, swarm, storage, files }
+    const parts: StatusReport.Parts = { assembly, upload, swarm, storage, files }
     running = parts
-    resumedBytes = PieceTable.storedBytes(download.table)
+    resumedBytes = PieceTable.storedBytes(assembly.table)
     state = { _tag: "Downloading" }
-    const missingPieces = download.table.unstoredWanted
+    const missingPieces = assembly.table.unstoredWanted
     tell({ _tag: "Started", storedPieces: stored.count, missingPieces, totalPieces: geometry.pieceCount })
     yield* Selection.catchUp(selection, selected()!, prepared)
     settle()
     // The reader first, so that it is interrupted last: a write that ends while the torrent stops is still noted.
-    yield* forkPart(Facts.read(download.facts, (fact) => onPiece(parts, fact)))
-    yield* forkPart(Completion.run(download, { storage: files.writer, digestOf }))
+    yield* forkPart(Facts.read(assembly.facts, (fact) => onPiece(parts, fact)))
+    yield* forkPart(Completion.run(assembly, { storage: files.writer, digestOf }))
     yield* forkPart(files.run)
     yield* forkPart(finish(parts))
     const onRecovered = (piece: PieceIndex): void => {
@@ -476,22 +476,22 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     yield* forkPart(Upload.recover(upload, { storage, digestOf, onRecovered }))
     const regain = Effect.map(files.regain, (pieces) => {
       if (pieces.length === 0) return
-      Assembly.regainStored(download, pieces)
+      Assembly.regainStored(assembly, pieces)
       for (const piece of pieces) Bitfield.add(kept, piece)
       pieces.forEach(onRecovered)
       settle()
     })
     if (isReadOnly) yield* forkPart(Effect.repeat(Effect.ignore(regain), Schedule.spaced(regainEvery)))
-    yield* forkPart(Assembly.sweep(download, { isHeldUp: () => RateLimiter.isWaitedFor(limits.download) }))
+    yield* forkPart(Assembly.sweep(assembly, { isHeldUp: () => RateLimiter.isWaitedFor(limits.download) }))
     yield* forkPart(swarm.running)
     yield* swarm.add(given)
     const context: PeerSourceContext = {
       completed: Effect.ignore(Deferred.await(completed)),
-      wantsMore: () => !PieceTable.isFinished(download.table) && swarm.counts().connected === 0,
+      wantsMore: () => !PieceTable.isFinished(assembly.table) && swarm.counts().connected === 0,
       facts: () => ({
-        downloaded: download.downloadedBytes,
+        downloaded: assembly.downloadedBytes,
         uploaded: upload.uploadedBytes,
-        left: PieceTable.missingBytes(download.table)
+        left: PieceTable.missingBytes(assembly.table)
       })
     }
     yield* forkPart(Sources.run(sources, { sources: options.sources, context, swarm, tell }))
@@ -557,7 +557,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     setDeadlines: (asked) =>
       Effect.map(Monotonic.now, (now) => {
         const deadlines = asked.map(({ piece, within }) => ({ piece, at: now + Duration.toMillis(within) }))
-        Selection.setDeadlines(selection, running?.download, deadlines)
+        Selection.setDeadlines(selection, running?.assembly, deadlines)
       }),
     setLimits: (asked) => Effect.map(Monotonic.now, (now) => RateLimits.set(limits, asked, now)),
     setPeerLimits: (asked) => Effect.map(Monotonic.now, (now) => RateLimits.setEachPeer(limits, asked, now)),

@@ -39,7 +39,7 @@ describe.each([
       yield* serve(swarm, peer, 2, "right")
 
       assert.deepStrictEqual(swarm.facts, ["Passed 4", "Stored 4"])
-      assert.strictEqual(swarm.download.table.counts.stored, 1)
+      assert.strictEqual(swarm.assembly.table.counts.stored, 1)
     }).pipe(world)
   )
 
@@ -55,9 +55,9 @@ describe.each([
       assert.deepStrictEqual(swarm.facts, ["Rejected 4", "Damaged 4"])
       assert.strictEqual(swarm.writesOf(piece(4)), 0)
       assert.strictEqual(swarm.faults.counts("write").calls, verifies ? 1 : 0)
-      assert.strictEqual(PieceTable.stateOf(swarm.download.table, piece(4)), "missing")
-      assert.strictEqual(BufferPool.lentCount(swarm.download.pool), 0)
-      assert.isAbove(swarm.download.wastedBytes, 16_384)
+      assert.strictEqual(PieceTable.stateOf(swarm.assembly.table, piece(4)), "missing")
+      assert.strictEqual(BufferPool.lentCount(swarm.assembly.pool), 0)
+      assert.isAbove(swarm.assembly.wastedBytes, 16_384)
     }).pipe(world)
   )
 
@@ -95,11 +95,11 @@ describe.each([
         yield* swarm.say(peer, FrameEncoder.keepAlive)
         yield* swarm.advance(1)
       }
-      const damaged = Assembly.damagedPieces(swarm.download)
+      const damaged = Assembly.damagedPieces(swarm.assembly)
       yield* serve(swarm, peer, 2, "right")
 
       assert.deepStrictEqual(waits, [0, 30, 60, 120, 240, 480, 600, 600])
-      assert.deepStrictEqual([damaged, Assembly.damagedPieces(swarm.download)], [[4], []])
+      assert.deepStrictEqual([damaged, Assembly.damagedPieces(swarm.assembly)], [[4], []])
       assert.include(swarm.facts, "Stored 4")
       assert.notInclude(swarm.facts, "Guilty 4")
     }).pipe(world)
@@ -195,7 +195,7 @@ describe.each([
       yield* serve(swarm, peer, 2, "right")
 
       assert.deepStrictEqual(swarm.facts, verifies ? ["Failed 4"] : ["Passed 4", "Failed 4"])
-      assert.strictEqual(PieceTable.stateOf(swarm.download.table, piece(4)), verifies ? "complete" : "verified")
+      assert.strictEqual(PieceTable.stateOf(swarm.assembly.table, piece(4)), verifies ? "complete" : "verified")
     }).pipe(world)
   )
 

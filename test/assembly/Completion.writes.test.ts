@@ -38,21 +38,21 @@ describe("Completion, writes", () => {
 
       yield* serveAll(swarm, seed)
 
-      assert.strictEqual(swarm.download.table.counts.stored, 5)
-      assert.strictEqual(BufferPool.lentCount(swarm.download.pool), 0)
+      assert.strictEqual(swarm.assembly.table.counts.stored, 5)
+      assert.strictEqual(BufferPool.lentCount(swarm.assembly.pool), 0)
     }).pipe(world)
   )
 
   it.effect("forgets by when a piece is due once it is stored", () =>
     Effect.gen(function* () {
       const swarm = yield* Swarm.make(5)
-      PieceOrder.setDeadline(swarm.download.order, piece(2), 1_000)
-      PieceOrder.setDeadline(swarm.download.order, piece(3), 2_000)
+      PieceOrder.setDeadline(swarm.assembly.order, piece(2), 1_000)
+      PieceOrder.setDeadline(swarm.assembly.order, piece(3), 2_000)
       const seed = yield* seedOf(swarm, [2])
 
       yield* serveAll(swarm, seed)
 
-      assert.deepStrictEqual(swarm.download.order.deadlines, [{ piece: piece(3), at: 2_000 }])
+      assert.deepStrictEqual(swarm.assembly.order.deadlines, [{ piece: piece(3), at: 2_000 }])
     }).pipe(world)
   )
 
@@ -73,8 +73,8 @@ describe("Completion, writes", () => {
         [0, 1, 3, 7, 15, 23].map((second) => calls[second]),
         [2, 3, 4, 5, 6, 7]
       )
-      assert.strictEqual(PieceTable.stateOf(swarm.download.table, piece(4)), "verified")
-      assert.strictEqual(BufferPool.lentCount(swarm.download.pool), 1)
+      assert.strictEqual(PieceTable.stateOf(swarm.assembly.table, piece(4)), "verified")
+      assert.strictEqual(BufferPool.lentCount(swarm.assembly.pool), 1)
     }).pipe(world)
   )
 
@@ -85,7 +85,7 @@ describe("Completion, writes", () => {
       swarm.faults.failAll("write", FaultyStorage.diskFull)
       yield* serveAll(swarm, seed)
       yield* swarm.advance(30)
-      const during = { ...swarm.download.table.counts }
+      const during = { ...swarm.assembly.table.counts }
       const requested = seed.out.size
 
       swarm.faults.recover()
@@ -94,7 +94,7 @@ describe("Completion, writes", () => {
 
       assert.deepStrictEqual(during, { missing: 3, active: 0, complete: 0, verified: 2, stored: 0 })
       assert.strictEqual(requested, 0)
-      assert.isTrue(PieceTable.isComplete(swarm.download.table))
+      assert.isTrue(PieceTable.isComplete(swarm.assembly.table))
       swarm.check()
     }).pipe(world)
   )
@@ -111,7 +111,7 @@ describe("Completion, writes", () => {
       yield* swarm.advance(20)
 
       assert.deepStrictEqual([told(swarm, "Failed"), told(swarm, "Recovered"), told(swarm, "Stored")], [1, 1, 5])
-      assert.isFalse(swarm.download.isPaused)
+      assert.isFalse(swarm.assembly.isPaused)
     }).pipe(world)
   )
 
@@ -125,7 +125,7 @@ describe("Completion, writes", () => {
       yield* swarm.advance(7)
 
       assert.strictEqual(swarm.faults.counts("write").mostActive, 4)
-      assert.strictEqual(swarm.download.table.counts.stored, 5)
+      assert.strictEqual(swarm.assembly.table.counts.stored, 5)
     }).pipe(world)
   )
 
@@ -141,7 +141,7 @@ describe("Completion, writes", () => {
       yield* TestClock.adjust("3 seconds")
       yield* Fiber.join(stopping)
 
-      assert.strictEqual(PieceTable.stateOf(swarm.download.table, piece(4)), "stored")
+      assert.strictEqual(PieceTable.stateOf(swarm.assembly.table, piece(4)), "stored")
       assert.deepStrictEqual(swarm.facts, ["Passed 4", "Stored 4"])
       assert.strictEqual(swarm.ledger.heldBytes, 0)
     }).pipe(world)
@@ -158,7 +158,7 @@ describe("Completion, writes", () => {
       yield* Scope.close(scope, Exit.void)
 
       assert.strictEqual(swarm.ledger.heldBytes, 0)
-      assert.strictEqual(BufferPool.lentCount(swarm.download.pool), 0)
+      assert.strictEqual(BufferPool.lentCount(swarm.assembly.pool), 0)
     }).pipe(world)
   )
 })

@@ -31,10 +31,10 @@ describe("pieces under attack", () => {
       yield* swarm.push(peer, "2:1")
       yield* swarm.settle
 
-      assert.strictEqual(BufferPool.lentCount(swarm.download.pool), 0)
+      assert.strictEqual(BufferPool.lentCount(swarm.assembly.pool), 0)
       assert.strictEqual(swarm.ledger.heldBytes, 0)
-      assert.strictEqual(swarm.download.table.counts.missing, 5)
-      assert.strictEqual(swarm.download.wastedBytes, blockLength)
+      assert.strictEqual(swarm.assembly.table.counts.missing, 5)
+      assert.strictEqual(swarm.assembly.wastedBytes, blockLength)
       assert.strictEqual(peer.protocol.patience.unaskedBlocks, 1)
       swarm.check()
     }).pipe(world)
@@ -50,7 +50,7 @@ describe("pieces under attack", () => {
       yield* swarm.push(seed, name!)
       yield* swarm.settle
 
-      assert.strictEqual([...swarm.download.pool.loans.values()][0]!.buffer.received.count, 1)
+      assert.strictEqual([...swarm.assembly.pool.loans.values()][0]!.buffer.received.count, 1)
       swarm.check()
     }).pipe(world)
   )
@@ -69,7 +69,7 @@ describe("pieces under attack", () => {
         yield* serve(swarm, asked[0]!)
 
         assert.strictEqual(asked.length, 2)
-        assert.isTrue(PieceTable.isComplete(swarm.download.table))
+        assert.isTrue(PieceTable.isComplete(swarm.assembly.table))
         assert.deepStrictEqual(slow.cancelled.slice(-1), [last])
         assert.deepStrictEqual(
           swarm.peers.map((peer) => peer.out.size),
@@ -95,7 +95,7 @@ describe("pieces under attack", () => {
 
         while (storm.out.size > 0) yield* serve(swarm, storm)
 
-        assert.isTrue(PieceTable.isComplete(swarm.download.table))
+        assert.isTrue(PieceTable.isComplete(swarm.assembly.table))
       }).pipe(world)
     )
   }
@@ -114,7 +114,7 @@ describe("pieces under attack", () => {
       assert.strictEqual(hoarded, 14)
       assert.isAtMost(left, 1)
       assert.isTrue(hoarder.protocol.pipeline.isSnubbed)
-      assert.isTrue(PieceTable.isComplete(swarm.download.table))
+      assert.isTrue(PieceTable.isComplete(swarm.assembly.table))
     }).pipe(world)
   )
 
@@ -126,14 +126,14 @@ describe("pieces under attack", () => {
         const first = yield* seedOf(swarm)
         yield* serve(swarm, first, 1)
         yield* swarm.leave(first)
-        const during = { ...swarm.download.table.counts }
+        const during = { ...swarm.assembly.table.counts }
 
         const second = yield* seedOf(swarm)
         while (second.out.size > 0) yield* serve(swarm, second)
 
         assert.deepStrictEqual(during, { missing: 4, active: 1, complete: 0, verified: 0, stored: 0 })
-        assert.isTrue(PieceTable.isComplete(swarm.download.table))
-        assert.strictEqual(swarm.download.wastedBytes, 0)
+        assert.isTrue(PieceTable.isComplete(swarm.assembly.table))
+        assert.strictEqual(swarm.assembly.wastedBytes, 0)
       }).pipe(Effect.provide(Swarm.world(1)))
   )
 })

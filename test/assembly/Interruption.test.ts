@@ -51,14 +51,14 @@ describe("interruption", () => {
           yield* turns(turn)
 
           yield* Fiber.interrupt(session)
-          const { pool } = swarm.download
+          const { pool } = swarm.assembly
           const requests = [...pool.loans.values()].flatMap(({ buffer }) => [...buffer.requests])
           assert.isTrue(requests.every((count) => count === 0))
           assert.strictEqual(BufferPool.lentCount(pool) + BufferPool.freeCount(pool), pool.capacity)
           yield* Scope.close(scope, Exit.void)
 
           assert.strictEqual(BufferPool.lentCount(pool), 0)
-          assert.strictEqual(swarm.download.table.counts.active + swarm.download.table.counts.complete, 0)
+          assert.strictEqual(swarm.assembly.table.counts.active + swarm.assembly.table.counts.complete, 0)
           assert.strictEqual(swarm.ledger.heldBytes, 0)
           assert.strictEqual(swarm.ledger.accounts.size + swarm.ledger.waiting.size, 0)
         }).pipe(Effect.provide(Swarm.world(4, { verifies }))),

@@ -100,7 +100,7 @@ export const make = Effect.fnUntraced(function* (cap: number) {
   const medium = yield* MemoryStorage.MemoryMedium
   const ledger = yield* BufferBudget.BufferBudget
   const stored = Bitfield.make(geometry.pieceCount)
-  const download = yield* Assembly.make({ geometry, stored, random: Prng.make(1), maxActivePieces: cap })
+  const assembly = yield* Assembly.make({ geometry, stored, random: Prng.make(1), maxActivePieces: cap })
   const neighbour = yield* BufferPool.make(geometry, { maxActivePieces: cap })
   const peers: Array<Peer> = []
   const facts: Array<string> = []
@@ -109,13 +109,13 @@ export const make = Effect.fnUntraced(function* (cap: number) {
 
   const digestOf = (piece: PieceIndex) => digests[piece]!
   yield* Effect.forkScoped(
-    Facts.read(download.facts, (fact) => {
+    Facts.read(assembly.facts, (fact) => {
       facts.push(fact._tag === "Recovered" ? fact._tag : `${fact._tag} ${fact.piece}`)
       if (fact._tag === "Guilty") guilty.push(fact.supplier)
     })
   )
-  yield* Effect.forkScoped(Completion.run(download, { storage, digestOf }))
-  yield* Effect.forkScoped(Assembly.sweep(download))
+  yield* Effect.forkScoped(Completion.run(assembly, { storage, digestOf }))
+  yield* Effect.forkScoped(Assembly.sweep(assembly))
   yield* Effect.forkScoped(BufferPool.sweep(neighbour))
 
   /** Whole, whoever interrupts it: a session ends its protocol in a finalizer. */
@@ -139,7 +139,7 @@ export const make = Effect.fnUntraced(function* (cap: number) {
     const decoder = FrameDecoder.make({
       ...FrameDecoder.ignoreAll,
       request: (index, begin) => {
-        const home = download.pool.loans.get(piece(index))
+        const home = assembly.pool.loans.get(piece(index))
         assert.isTrue(home?.buffer.isOpen, `${nameOf(index, begin)} was requested without a home`)
         assert.isFalse(peer.out.has(nameOf(index, begin)), `${nameOf(index, begin)} was requested twice`)
         peer.out.add(nameOf(index, begin))
@@ -155,8 +155,8 @@ export const make = Effect.fnUntraced(function* (cap: number) {
   const refill = Effect.fnUntraced(function* (peer: Peer) {
     peer.isAwake = false
     for (;;) {
-      const next = Requests.refill(download, peer.protocol, yield* Clock.currentTimeMillis)
-      if (next === undefined || (yield* Requests.begin(download, peer.protocol, next)) === undefined) break
+      const next = Requests.refill(assembly, peer.protocol, yield* Clock.currentTimeMillis)
+      if (next === undefined || (yield* Requests.begin(assembly, peer.protocol, next)) === undefined) break
     }
     if (peer.protocol.pipeline.requests.size === 0) PeerProtocol.updateInterest(peer.protocol)
     listen(peer)
@@ -173,10 +173,10 @@ export const make = Effect.fnUntraced(function* (cap: number) {
         yield* refill(peer)
       }
       const before = facts.length
-      const waiting = Queue.sizeUnsafe(download.completed)
+      const waiting = Queue.sizeUnsafe(assembly.completed)
       for (let turn = 0; turn < 8; turn++) yield* Effect.yieldNow
       yield* ban
-      if (facts.length > before || Queue.sizeUnsafe(download.completed) < waiting) isBusy = true
+      if (facts.length > before || Queue.sizeUnsafe(assembly.completed) < waiting) isBusy = true
     }
   })
 
@@ -211,7 +211,7 @@ export const make = Effect.fnUntraced(function* (cap: number) {
       isLiar: options.isLiar,
       has,
       protocol: PeerProtocol.make({
-        download,
+        assembly,
         upload: Uploads.make(geometry),
         id,
         isFast: options.isFast,
@@ -287,7 +287,7 @@ export const make = Effect.fnUntraced(function* (cap: number) {
     for (let left = seconds; left > 0; left--) {
       yield* TestClock.adjust("1 second")
       const now = yield* Clock.currentTimeMillis
-      Assembly.tick(download, now)
+      Assembly.tick(assembly, now)
       for (const peer of [...peers]) {
         let isFreed = false
         const isLost = isOver(() => {
@@ -295,8 +295,8 @@ export const make = Effect.fnUntraced(function* (cap: number) {
         })
         if (isLost) yield* leave(peer)
         if (!isFreed) continue
-        yield* Assembly.abandon(download, peer.protocol)
-        Assembly.wakeIdle(download)
+        yield* Assembly.abandon(assembly, peer.protocol)
+        Assembly.wakeIdle(assembly)
       }
       yield* settle
     }
@@ -304,7 +304,7 @@ export const make = Effect.fnUntraced(function* (cap: number) {
 
   /** Everything that always holds. */
   const check = (): void => {
-    const { picker, pool, table } = download
+    const { picker, pool, table } = assembly
     for (const each of [pool, neighbour]) {
       assert.strictEqual(BufferPool.freeCount(each) + BufferPool.lentCount(each), each.capacity)
     }
@@ -320,7 +320,7 @@ export const make = Effect.fnUntraced(function* (cap: number) {
       assert.strictEqual(hasBuffer, state !== "missing" && state !== "stored", `piece ${index} is ${state}`)
       const isCandidate = PiecePicker.isCandidate(picker, index)
       const isWanted = Bitfield.has(table.wanted, index)
-      const isWaiting = download.distrust.delayed.has(index) || download.distrust.withheld.has(index)
+      const isWaiting = assembly.distrust.delayed.has(index) || assembly.distrust.withheld.has(index)
       const mayStart = isWanted && state === "missing" && !isWaiting
       assert.strictEqual(isCandidate, mayStart, `piece ${index} is ${state}`)
       assert.strictEqual(Bitfield.has(table.stored, index), state === "stored")
@@ -361,7 +361,7 @@ export const make = Effect.fnUntraced(function* (cap: number) {
   /** Wants pieces more or less than before, and tells peers what that means for them. */
   const prioritise = (priorities: ReadonlyArray<PiecePriority>) =>
     Effect.sync(() => {
-      Assembly.setPriorities(download, priorities)
+      Assembly.setPriorities(assembly, priorities)
       for (const { protocol } of peers) {
         PeerProtocol.updateInterest(protocol)
         protocol.wake()
@@ -380,7 +380,7 @@ export const make = Effect.fnUntraced(function* (cap: number) {
     yield* say(honest, FrameEncoder.unchoke)
     yield* settle
     // The longest wait is that of a piece that failed several times; each liar can make it fail once.
-    for (let second = 0; second < 900 && !PieceTable.isComplete(download.table); second++) {
+    for (let second = 0; second < 900 && !PieceTable.isComplete(assembly.table); second++) {
       while (honest.out.size > 0) {
         yield* serve(honest, honest.out.size, "right")
         yield* settle
@@ -389,8 +389,8 @@ export const make = Effect.fnUntraced(function* (cap: number) {
       yield* advance(1)
     }
     check()
-    assert.isTrue(PieceTable.isComplete(download.table), `not finished: ${facts.join(", ")}`)
-    assert.strictEqual(BufferPool.freeCount(download.pool), download.pool.capacity)
+    assert.isTrue(PieceTable.isComplete(assembly.table), `not finished: ${facts.join(", ")}`)
+    assert.strictEqual(BufferPool.freeCount(assembly.pool), assembly.pool.capacity)
     const file = medium.torrent(layout).file("t")!
     for (const index of pieces) {
       const begin = PieceGeometry.pieceOffset(geometry, index)
@@ -403,7 +403,7 @@ export const make = Effect.fnUntraced(function* (cap: number) {
   const takeFromNeighbour = (index: PieceIndex) => BufferPool.close(neighbour, index)
 
   return {
-    download,
+    assembly,
     ledger,
     peers,
     facts,

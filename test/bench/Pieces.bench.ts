@@ -1,6 +1,6 @@
 /**
  * What the engine's own book-keeping costs a block, without sockets, digests and disks: a block put into its buffer, a
- * request sent and answered, and the whole way of a block through a download, pieces of 1 MiB and of 64 KiB, with one
+ * request sent and answered, and the whole way of a block through an assembly, pieces of 1 MiB and of 64 KiB, with one
  * supplier and with fifty.
  *
  * `node test/bench/Pieces.bench.ts`
@@ -62,7 +62,7 @@ measure("PiecePicker: a have comes and goes, 100,000 pieces", 200, () => {
   }
 })
 
-/** Blocks of `pieceLength` from `supplierCount` seeds through a download; every piece is stored as soon as it is there. */
+/** Blocks of `pieceLength` from `supplierCount` seeds through an assembly; every piece is stored as soon as it is there. */
 const download = (pieceLength: number, supplierCount: number) =>
   Effect.gen(function* () {
     const totalLength = 1_073_741_824
@@ -93,7 +93,7 @@ const download = (pieceLength: number, supplierCount: number) =>
       }
     }
     const nanoseconds = ((performance.now() - start) * 1e6) / (totalLength / blockLength)
-    print(`Download: block of ${pieceLength >>> 10} KiB pieces, ${supplierCount} seeds, loan included`, nanoseconds)
+    print(`Assembly: block of ${pieceLength >>> 10} KiB pieces, ${supplierCount} seeds, loan included`, nanoseconds)
   }).pipe(Effect.scoped, Effect.provide(BufferBudget.layer()))
 
 for (const pieceLength of [1_048_576, 65_536]) {

@@ -30,7 +30,7 @@ const depth = 256
 
 const program = Effect.fnUntraced(function* (name: string, pieceCount: number) {
   const geometry = PieceGeometry.make({ pieceLength, totalLength: pieceCount * pieceLength })
-  const download = yield* Assembly.make({ geometry, stored: Bitfield.full(pieceCount), random: Prng.make(1) })
+  const assembly = yield* Assembly.make({ geometry, stored: Bitfield.full(pieceCount), random: Prng.make(1) })
   const upload = yield* Upload.make({
     geometry,
     storage: {
@@ -41,7 +41,7 @@ const program = Effect.fnUntraced(function* (name: string, pieceCount: number) {
   })
   const requested = Latch.makeUnsafe(false)
   const protocol = PeerProtocol.make({
-    download,
+    assembly,
     upload,
     id: idOf(0),
     isFast: true,

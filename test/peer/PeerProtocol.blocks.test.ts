@@ -21,7 +21,7 @@ import {
   connect,
   failureOf,
   heard,
-  makeDownload,
+  makeAssembly,
   piece,
   refill,
   requestsCounted,
@@ -68,20 +68,20 @@ const answer = (
 describe("PeerProtocol", () => {
   describe("takes blocks that were asked for", () => {
     test("straight to their place, and hands a piece on with its last block", function* () {
-      const download = yield* makeDownload()
-      const protocol = yield* unchoked(download, 7)
+      const assembly = yield* makeAssembly()
+      const protocol = yield* unchoked(assembly, 7)
 
       answer(protocol, heard(protocol))
 
-      assert.deepStrictEqual(download.table.counts, { missing: 0, active: 0, complete: 4, verified: 0, stored: 0 })
-      for (const { buffer } of download.pool.loans.values()) {
+      assert.deepStrictEqual(assembly.table.counts, { missing: 0, active: 0, complete: 4, verified: 0, stored: 0 })
+      for (const { buffer } of assembly.pool.loans.values()) {
         for (let at = 0; at < 4; at++) {
           assert.deepStrictEqual(PieceBuffer.blockBytes(buffer, at), bytesOf(buffer.piece, at))
         }
         assert.deepStrictEqual([...PieceBuffer.contributorsOf(buffer)], [7])
       }
-      assert.deepStrictEqual([download.wastedBytes, protocol.usefulBytes], [0, download.geometry.totalLength])
-      assert.deepStrictEqual([requestsCounted(download), writersClaimed(download)], [0, 0])
+      assert.deepStrictEqual([assembly.wastedBytes, protocol.usefulBytes], [0, assembly.geometry.totalLength])
+      assert.deepStrictEqual([requestsCounted(assembly), writersClaimed(assembly)], [0, 0])
     })
 
     test("fault 26: in the same way however the bytes are cut", function* () {
@@ -107,8 +107,8 @@ describe("PeerProtocol", () => {
         fc.tuple(script, FrameStream.cutting),
         Effect.fnUntraced(function* ([lines, sizes]) {
           const bytes = WireMessages.encodeAll(lines.map(message))
-          const whole = yield* unchoked(yield* makeDownload(), 0)
-          const parts = yield* unchoked(yield* makeDownload(), 0)
+          const whole = yield* unchoked(yield* makeAssembly(), 0)
+          const parts = yield* unchoked(yield* makeAssembly(), 0)
 
           PeerProtocol.receive(whole, bytes, 1)
           for (const chunk of FrameStream.cut(bytes, sizes)) PeerProtocol.receive(parts, chunk.slice(), 1)
@@ -140,8 +140,8 @@ describe("PeerProtocol", () => {
     ]
     for (const { message, name } of wrong) {
       test(`fault 29: a block ${name} takes no buffer, is counted, and in the end disconnects`, function* () {
-        const download = yield* makeDownload({ stored: [0, 2] })
-        const protocol = connect(download, 0)
+        const assembly = yield* makeAssembly({ stored: [0, 2] })
+        const protocol = connect(assembly, 0)
         // Of the two missing pieces it has one, whose blocks are asked for.
         say(protocol, [{ _tag: "Have", index: 1 }, { _tag: "Unchoke" }])
         yield* refill(protocol)
@@ -155,25 +155,25 @@ describe("PeerProtocol", () => {
         assert.deepStrictEqual(after.buffers, before.buffers)
         assert.deepStrictEqual(after.requests, before.requests)
         assert.deepStrictEqual([after.counts[0], after.wasted], [1, length])
-        assert.deepStrictEqual([BufferPool.lentCount(download.pool), protocol.usefulBytes], [1, 0])
+        assert.deepStrictEqual([BufferPool.lentCount(assembly.pool), protocol.usefulBytes], [1, 0])
         assert.deepStrictEqual([failure?._tag, failure?.why], ["WireError", "blocks nobody asked for"])
       })
     }
 
     test("but not those that cross with a cancel of ours", function* () {
-      const download = yield* makeDownload()
-      const protocol = yield* unchoked(download, 0)
+      const assembly = yield* makeAssembly()
+      const protocol = yield* unchoked(assembly, 0)
       const requested = heard(protocol)
       PeerProtocol.tick(protocol, 10_000)
 
       answer(protocol, requested, piece, 10_001)
 
       assert.deepStrictEqual([protocol.patience.unaskedBlocks, protocol.cancelled.size], [0, 0])
-      assert.strictEqual(download.wastedBytes, download.geometry.totalLength)
+      assert.strictEqual(assembly.wastedBytes, assembly.geometry.totalLength)
     })
 
     test("and forgets a cancel that the peer confirms with a reject", function* () {
-      const protocol = yield* unchoked(yield* makeDownload(), 0)
+      const protocol = yield* unchoked(yield* makeAssembly(), 0)
       const requested = heard(protocol)
       PeerProtocol.tick(protocol, 10_000)
 
@@ -185,15 +185,15 @@ describe("PeerProtocol", () => {
 
   describe("lets requests go", () => {
     test("fault 45: when a peer without BEP 6 chokes, and asks again when it unchokes, over and over", function* () {
-      const download = yield* makeDownload()
-      const protocol = yield* unchoked(download, 0, { isFast: false })
+      const assembly = yield* makeAssembly()
+      const protocol = yield* unchoked(assembly, 0, { isFast: false })
       const first = asked(heard(protocol))
       const rounds: Array<ReadonlyArray<string>> = []
       const held: Array<number> = []
       for (let turn = 1; turn <= 100; turn++) {
         say(protocol, [{ _tag: "Choke" }], turn * 100)
         yield* refill(protocol)
-        held.push(requestsCounted(download) + asked(heard(protocol)).length)
+        held.push(requestsCounted(assembly) + asked(heard(protocol)).length)
         say(protocol, [{ _tag: "Unchoke" }], turn * 100 + 50)
         yield* refill(protocol)
         rounds.push(asked(heard(protocol)))
@@ -201,15 +201,15 @@ describe("PeerProtocol", () => {
 
       assert.deepStrictEqual(new Set(held), new Set([0]))
       for (const round of rounds) assert.sameMembers([...round], [...first])
-      assert.deepStrictEqual([requestsCounted(download), BufferPool.lentCount(download.pool)], [16, 4])
+      assert.deepStrictEqual([requestsCounted(assembly), BufferPool.lentCount(assembly.pool)], [16, 4])
     })
 
     test("fault 45: and remembers no more than a bounded number of them", function* () {
-      const download = yield* makeDownload({
+      const assembly = yield* makeAssembly({
         geometry: { totalLength: 3_000 * block, pieceLength: 10 * block, pieceCount: 300 },
         maxActivePieces: 300
       })
-      const protocol = yield* unchoked(download, 0, { isFast: false })
+      const protocol = yield* unchoked(assembly, 0, { isFast: false })
       protocol.pipeline.depth = 3_000
       yield* refill(protocol)
 
@@ -219,10 +219,10 @@ describe("PeerProtocol", () => {
     })
 
     test("when a peer chokes that nothing was asked of, as a piece may have been left to it", function* () {
-      const download = yield* makeDownload({ maxActivePieces: 1 })
-      const hungry = yield* unchoked(download, 0)
-      const other = yield* unchoked(download, 1)
-      Assembly.idle(download, hungry)
+      const assembly = yield* makeAssembly({ maxActivePieces: 1 })
+      const hungry = yield* unchoked(assembly, 0)
+      const other = yield* unchoked(assembly, 1)
+      Assembly.idle(assembly, hungry)
       const before = [hungry.woken.times, other.pipeline.requests.size]
 
       say(other, [{ _tag: "Choke" }])
@@ -232,27 +232,27 @@ describe("PeerProtocol", () => {
     })
 
     test("fault 45: a choke under BEP 6 leaves them to be answered or rejected one by one", function* () {
-      const download = yield* makeDownload()
-      const protocol = yield* unchoked(download, 0)
+      const assembly = yield* makeAssembly()
+      const protocol = yield* unchoked(assembly, 0)
       const requested = heard(protocol).filter(({ _tag }) => _tag === "Request")
 
       say(protocol, [{ _tag: "Choke" }])
-      const kept = requestsCounted(download)
+      const kept = requestsCounted(assembly)
       answer(protocol, requested.slice(0, 4))
       answer(protocol, requested.slice(4), reject)
 
-      assert.deepStrictEqual([kept, requestsCounted(download), protocol.refused.resting.size], [16, 0, 0])
+      assert.deepStrictEqual([kept, requestsCounted(assembly), protocol.refused.resting.size], [16, 0, 0])
       assert.isAtLeast(protocol.usefulBytes, 4 * block - 100)
     })
 
     test("that are rejected, and asks for the piece again after 5 s, ever more rarely up to ten minutes", function* () {
-      const download = yield* makeDownload({ geometry: PieceGeometry.make({ totalLength: block, pieceLength: block }) })
-      const protocol = yield* unchoked(download, 0)
+      const assembly = yield* makeAssembly({ geometry: PieceGeometry.make({ totalLength: block, pieceLength: block }) })
+      const protocol = yield* unchoked(assembly, 0)
       const waits: Array<number> = []
       let asked = heard(protocol)
       let last = 0
       for (let now = 0; now < 3_000_000; now += 1_000) {
-        Assembly.tick(download, now)
+        Assembly.tick(assembly, now)
         yield* refill(protocol, now)
         asked = [...asked, ...heard(protocol)].filter(({ _tag }) => _tag === "Request")
         if (asked.length === 0) continue
@@ -267,8 +267,8 @@ describe("PeerProtocol", () => {
     })
 
     test("that are rejected, and does not ask for the piece again before the next unchoke", function* () {
-      const download = yield* makeDownload()
-      const protocol = yield* unchoked(download, 0)
+      const assembly = yield* makeAssembly()
+      const protocol = yield* unchoked(assembly, 0)
       answer(protocol, heard(protocol), reject)
       yield* refill(protocol)
       const again = asked(heard(protocol)).length
@@ -279,9 +279,9 @@ describe("PeerProtocol", () => {
     })
 
     test("fault 40: that are rejected by the one peer a piece was to come from, which the next tick gives up", function* () {
-      const download = yield* makeDownload({ maxActivePieces: 1 })
-      for (const index of [0, 1, 2, 3]) Distrust.requireSoleSource(download.distrust, index as PieceIndex)
-      const protocol = yield* unchoked(download, 0)
+      const assembly = yield* makeAssembly({ maxActivePieces: 1 })
+      for (const index of [0, 1, 2, 3]) Distrust.requireSoleSource(assembly.distrust, index as PieceIndex)
+      const protocol = yield* unchoked(assembly, 0)
       const [first, second] = heard(protocol).flatMap((message) => (message._tag === "Request" ? [message] : []))
       say(protocol, [piece(first!.index, first!.begin / block)])
       const before = PeerProtocol.tick(protocol, 1_000)
@@ -290,19 +290,19 @@ describe("PeerProtocol", () => {
 
       const isFreed = PeerProtocol.tick(protocol, 2_000)
       const again = PeerProtocol.tick(protocol, 3_000)
-      yield* Assembly.abandon(download, protocol)
-      const other = yield* unchoked(download, 1)
+      yield* Assembly.abandon(assembly, protocol)
+      const other = yield* unchoked(assembly, 1)
 
       assert.deepStrictEqual([before, isFreed, again], [false, true, false])
       assert.isTrue(asked(heard(other)).length > 0)
     })
 
     test("fault 47: a peer that rejects everything holds up few pieces", function* () {
-      const download = yield* makeDownload({
+      const assembly = yield* makeAssembly({
         geometry: { totalLength: 4_000 * block, pieceLength: 40 * block, pieceCount: 100 },
         maxActivePieces: 20
       })
-      const liar = yield* unchoked(download, 0)
+      const liar = yield* unchoked(assembly, 0)
       for (let turn = 0; turn < 200; turn++) {
         for (const message of heard(liar)) {
           if (message._tag === "Request") say(liar, [{ ...message, _tag: "Reject" }])
@@ -310,43 +310,43 @@ describe("PeerProtocol", () => {
         yield* refill(liar)
       }
 
-      assert.isAtMost(BufferPool.lentCount(download.pool), 4)
+      assert.isAtMost(BufferPool.lentCount(assembly.pool), 4)
     })
 
     test("when the peer is gone, half a block included", function* () {
-      const download = yield* makeDownload()
-      const protocol = yield* unchoked(download, 0)
+      const assembly = yield* makeAssembly()
+      const protocol = yield* unchoked(assembly, 0)
       const first = heard(protocol).find(({ _tag }) => _tag === "Request")
       if (first?._tag !== "Request") return assert.fail("nothing was asked")
       const bytes = WireMessages.encodeAll([piece(first.index, first.begin / block)])
       PeerProtocol.receive(protocol, bytes.subarray(0, 8_000), 1)
-      const claimed = writersClaimed(download)
+      const claimed = writersClaimed(assembly)
 
       yield* PeerProtocol.close(protocol)
-      const left = [writersClaimed(download), requestsCounted(download)]
-      const other = yield* unchoked(download, 1)
+      const left = [writersClaimed(assembly), requestsCounted(assembly)]
+      const other = yield* unchoked(assembly, 1)
       answer(other, heard(other))
 
       assert.deepStrictEqual([claimed, left], [1, [0, 0]])
-      assert.strictEqual(download.table.counts.complete, 4)
+      assert.strictEqual(assembly.table.counts.complete, 4)
     })
 
     test("law 4: in the middle of a block whose loan ends, and writes nothing into memory that went to another", function* () {
-      const download = yield* makeDownload({ maxActivePieces: 1 })
-      const protocol = yield* unchoked(download, 0)
+      const assembly = yield* makeAssembly({ maxActivePieces: 1 })
+      const protocol = yield* unchoked(assembly, 0)
       const first = heard(protocol).find(({ _tag }) => _tag === "Request")
       if (first?._tag !== "Request") return assert.fail("nothing was asked")
       const bytes = WireMessages.encodeAll([piece(first.index, first.begin / block)])
       PeerProtocol.receive(protocol, bytes.subarray(0, 8_000), 1)
-      const [loan] = [...download.pool.loans.values()]
+      const [loan] = [...assembly.pool.loans.values()]
       const memory = loan!.buffer.bytes
-      yield* BufferPool.close(download.pool, loan!.buffer.piece)
+      yield* BufferPool.close(assembly.pool, loan!.buffer.piece)
       memory.fill(0xee)
 
       PeerProtocol.receive(protocol, bytes.subarray(8_000), 2)
 
       assert.deepStrictEqual(new Set(memory), new Set([0xee]))
-      assert.deepStrictEqual([requestsCounted(download), protocol.usefulBytes], [0, 0])
+      assert.deepStrictEqual([requestsCounted(assembly), protocol.usefulBytes], [0, 0])
       // What a connection still names is memory beyond the budget.
       assert.isUndefined(protocol.receiving.request)
     })
@@ -354,10 +354,10 @@ describe("PeerProtocol", () => {
 
   describe("ends the game", () => {
     test("fault 44: with at most three requests of a block, and cancels those that the first answer beats", function* () {
-      const download = yield* makeDownload()
-      const peers = yield* Effect.forEach([0, 1, 2, 3], (key) => unchoked(download, key))
+      const assembly = yield* makeAssembly()
+      const peers = yield* Effect.forEach([0, 1, 2, 3], (key) => unchoked(assembly, key))
       const requests = peers.map((peer) => asked(heard(peer)).length)
-      const loans = [...download.pool.loans.values()]
+      const loans = [...assembly.pool.loans.values()]
       const most = Math.max(...loans.flatMap(({ buffer }) => [...buffer.requests]))
 
       say(peers[2]!, [piece(1, 2)])
@@ -365,7 +365,7 @@ describe("PeerProtocol", () => {
       const cancels = peers.map((peer) => tags(heard(peer)))
       assert.deepStrictEqual([requests, most], [[16, 16, 16, 0], 3])
       assert.deepStrictEqual(cancels, [["Cancel"], ["Cancel"], [], []])
-      assert.strictEqual(requestsCounted(download), 45)
+      assert.strictEqual(requestsCounted(assembly), 45)
     })
 
     test("fault 44: two peers that send the same block at once never mix their bytes", function* () {
@@ -376,8 +376,8 @@ describe("PeerProtocol", () => {
       yield* holds(
         turns,
         Effect.fnUntraced(function* (script) {
-          const download = yield* makeDownload({ stored: [0, 1, 2] })
-          const peers = yield* Effect.forEach([0, 1, 2], (key) => unchoked(download, key))
+          const assembly = yield* makeAssembly({ stored: [0, 1, 2] })
+          const peers = yield* Effect.forEach([0, 1, 2], (key) => unchoked(assembly, key))
           // Every peer fills its blocks with its own number.
           const streams = peers.map((peer, key) =>
             WireMessages.encodeAll(
@@ -394,13 +394,13 @@ describe("PeerProtocol", () => {
             sent[peer]! += bytes
           }
 
-          const [buffer] = Array.from(download.pool.loans.values(), (loan) => loan.buffer)
+          const [buffer] = Array.from(assembly.pool.loans.values(), (loan) => loan.buffer)
           assert.isTrue(buffer !== undefined && PieceBuffer.isComplete(buffer))
           for (let at = 0; at < 4; at++) {
             const contributor = buffer!.contributors[at]!
             assert.deepStrictEqual(new Set(PieceBuffer.blockBytes(buffer!, at)), new Set([contributor + 1]))
           }
-          assert.deepStrictEqual([requestsCounted(download), writersClaimed(download)], [0, 0])
+          assert.deepStrictEqual([requestsCounted(assembly), writersClaimed(assembly)], [0, 0])
           assert.strictEqual(Bitfield.isFull(buffer!.received), true)
         })
       )

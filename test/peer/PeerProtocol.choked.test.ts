@@ -10,7 +10,7 @@ import {
   bytesOf,
   connect,
   heard,
-  makeDownload,
+  makeAssembly,
   piece,
   refill,
   requestsCounted,
@@ -31,8 +31,8 @@ const rejects = (index: number, at: number): WireMessage.WireMessage => ({
 })
 
 /** A seed that chokes us and allows these pieces, and what it was asked for. */
-const choking = Effect.fnUntraced(function* (download: Assembly.Assembly, ...allowed: ReadonlyArray<number>) {
-  const protocol = connect(download, 0)
+const choking = Effect.fnUntraced(function* (assembly: Assembly.Assembly, ...allowed: ReadonlyArray<number>) {
+  const protocol = connect(assembly, 0)
   say(protocol, [{ _tag: "HaveAll" }, ...allowed.map(allows)])
   yield* refill(protocol)
   return { protocol, first: asked(heard(protocol)) }
@@ -40,14 +40,14 @@ const choking = Effect.fnUntraced(function* (download: Assembly.Assembly, ...all
 
 describe("PeerProtocol, choked", () => {
   test("asks for nothing but what the peer allows", function* () {
-    const { first } = yield* choking(yield* makeDownload(), 2)
+    const { first } = yield* choking(yield* makeAssembly(), 2)
 
     assert.deepStrictEqual(first, ["2:0", "2:1", "2:2", "2:3"])
   })
 
   test("waits for what is allowed when it is choked again, and asks for nothing else", function* () {
-    const download = yield* makeDownload()
-    const { protocol } = yield* choking(download, 2)
+    const assembly = yield* makeAssembly()
+    const { protocol } = yield* choking(assembly, 2)
     say(protocol, [unchoke])
     yield* refill(protocol)
     const all = asked(heard(protocol)).length
@@ -57,12 +57,12 @@ describe("PeerProtocol, choked", () => {
 
     assert.strictEqual(all, 12)
     assert.deepStrictEqual([asked(heard(protocol)), protocol.pipeline.requests.size], [[], 4])
-    assert.strictEqual(requestsCounted(download), protocol.pipeline.requests.size)
+    assert.strictEqual(requestsCounted(assembly), protocol.pipeline.requests.size)
   })
 
   test("does not ask for an allowed piece that is stored, or that the peer has not", function* () {
-    const download = yield* makeDownload({ stored: [1] })
-    const protocol = connect(download, 0)
+    const assembly = yield* makeAssembly({ stored: [1] })
+    const protocol = connect(assembly, 0)
     say(protocol, [{ _tag: "HaveNone" }, { _tag: "Have", index: 0 }, allows(1), allows(2)])
     yield* refill(protocol)
     const before = asked(heard(protocol))
@@ -74,8 +74,8 @@ describe("PeerProtocol, choked", () => {
   })
 
   test("does not insist on a piece that is refused after all", function* () {
-    const download = yield* makeDownload()
-    const { protocol } = yield* choking(download, 2)
+    const assembly = yield* makeAssembly()
+    const { protocol } = yield* choking(assembly, 2)
 
     say(protocol, [rejects(2, 0)])
     yield* refill(protocol)
@@ -85,13 +85,13 @@ describe("PeerProtocol, choked", () => {
   })
 
   test("asks again for an allowed piece after a while, ever more rarely", function* () {
-    const download = yield* makeDownload()
-    const { protocol } = yield* choking(download, 2)
+    const assembly = yield* makeAssembly()
+    const { protocol } = yield* choking(assembly, 2)
     const waits: Array<number> = []
     let last = 0
     say(protocol, [rejects(2, 0)], 0)
     for (let now = 0; now < 40_000; now += 1_000) {
-      Assembly.tick(download, now)
+      Assembly.tick(assembly, now)
       yield* refill(protocol, now)
       if (asked(heard(protocol)).length === 0) continue
       waits.push(now - last)
@@ -103,19 +103,19 @@ describe("PeerProtocol, choked", () => {
   })
 
   test("takes the blocks of an allowed piece as any others", function* () {
-    const download = yield* makeDownload()
-    const { protocol } = yield* choking(download, 2)
+    const assembly = yield* makeAssembly()
+    const { protocol } = yield* choking(assembly, 2)
 
     say(protocol, [piece(2, 0), piece(2, 1), piece(2, 2), piece(2, 3)])
 
-    assert.deepStrictEqual([download.table.counts.complete, download.wastedBytes], [1, 0])
+    assert.deepStrictEqual([assembly.table.counts.complete, assembly.wastedBytes], [1, 0])
     assert.notInclude(tags(heard(protocol)), "Cancel")
   })
 
   test("remembers so many allowed pieces, however many are named", function* () {
     const geometry = PieceGeometry.make({ totalLength: 200 * block, pieceLength: block })
     const { protocol } = yield* choking(
-      yield* makeDownload({ geometry }),
+      yield* makeAssembly({ geometry }),
       ...Array.from({ length: 200 }, (_, index) => index)
     )
 

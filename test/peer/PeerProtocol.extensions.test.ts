@@ -18,7 +18,7 @@ import {
   connect,
   failureOf,
   heard,
-  makeDownload,
+  makeAssembly,
   refill,
   requestsCounted,
   say,
@@ -39,8 +39,8 @@ const extensions: PeerProtocol.ExtensionOptions = {
 }
 
 /** A connection on which both speak BEP 10, and the ids by which it wants the extensions to be called. */
-const extended = (download: Assembly.Assembly, key = 0, options: Parameters<typeof connect>[2] = {}) => {
-  const protocol = connect(download, key, { ...options, extensions })
+const extended = (assembly: Assembly.Assembly, key = 0, options: Parameters<typeof connect>[2] = {}) => {
+  const protocol = connect(assembly, key, { ...options, extensions })
   const said = heard(protocol)
   const greeting = said.find((message) => message._tag === "Extended")!
   const { ids } = Result.getOrThrow(ExtensionHandshake.decode(greeting.payload))
@@ -60,8 +60,8 @@ const extended = (download: Assembly.Assembly, key = 0, options: Parameters<type
 }
 
 /** A seed that has unchoked us and was asked for as much as its pipeline holds. */
-const extendedSeed = Effect.fnUntraced(function* (download: Assembly.Assembly, key: number) {
-  const peer = extended(download, key)
+const extendedSeed = Effect.fnUntraced(function* (assembly: Assembly.Assembly, key: number) {
+  const peer = extended(assembly, key)
   say(peer.protocol, [{ _tag: "HaveAll" }, { _tag: "Unchoke" }])
   yield* refill(peer.protocol)
   return { ...peer, asked: asked(heard(peer.protocol)) }
@@ -71,13 +71,13 @@ const availability = ({ picker }: Assembly.Assembly) => [...picker.availability]
 
 describe("PeerProtocol, beside the pieces", () => {
   test("greets behind what it has", function* () {
-    const { said } = extended(yield* makeDownload({ stored: [1] }))
+    const { said } = extended(yield* makeAssembly({ stored: [1] }))
 
     assert.deepStrictEqual(tags(said), ["Bitfield", "Extended"])
   })
 
   test("neither greets nor listens where the peer does not speak BEP 10", function* () {
-    const protocol = connect(yield* makeDownload(), 0)
+    const protocol = connect(yield* makeAssembly(), 0)
 
     say(protocol, [{ _tag: "Extended", id: 0, payload: Uint8Array.of(1) }])
 
@@ -85,8 +85,8 @@ describe("PeerProtocol, beside the pieces", () => {
   })
 
   test("has no more requests out than the peer bears", function* () {
-    const download = yield* makeDownload()
-    const { greet, protocol } = extended(download)
+    const assembly = yield* makeAssembly()
+    const { greet, protocol } = extended(assembly)
     greet({ maxRequests: 3 })
 
     say(protocol, [{ _tag: "HaveAll" }, { _tag: "Unchoke" }])
@@ -97,7 +97,7 @@ describe("PeerProtocol, beside the pieces", () => {
   })
 
   test("fault 39: believes a peer that wants nothing more, until it takes that back", function* () {
-    const { greet, protocol, uploadOnly } = extended(yield* makeDownload())
+    const { greet, protocol, uploadOnly } = extended(yield* makeAssembly())
 
     const before = protocol.isUploadOnly
     greet({ uploadOnly: true })
@@ -108,10 +108,10 @@ describe("PeerProtocol, beside the pieces", () => {
   })
 
   test("fault 39: asks others for what a peer has lost, and counts it no more", function* () {
-    const download = yield* makeDownload()
-    const one = yield* extendedSeed(download, 0)
+    const assembly = yield* makeAssembly()
+    const one = yield* extendedSeed(assembly, 0)
     const [piece] = one.asked.map((name) => Number(name.split(":")[0]) as PieceIndex)
-    const two = connect(download, 1)
+    const two = connect(assembly, 1)
     say(two, [{ _tag: "Bitfield", bits: Uint8Array.of(0x80 >>> piece!) }, { _tag: "Unchoke" }])
     heard(two)
     const ofPiece = one.asked.filter((name) => name.startsWith(`${piece}:`))
@@ -121,14 +121,14 @@ describe("PeerProtocol, beside the pieces", () => {
 
     assert.deepStrictEqual(asked(heard(two)), ofPiece)
     assert.deepStrictEqual(tags(heard(one.protocol)), Array(ofPiece.length).fill("Cancel"))
-    assert.deepStrictEqual(availability(download), Array(4).fill(1))
+    assert.deepStrictEqual(availability(assembly), Array(4).fill(1))
     assert.isFalse(one.protocol.isSeed)
-    assert.strictEqual(requestsCounted(download), one.protocol.pipeline.requests.size + two.pipeline.requests.size)
+    assert.strictEqual(requestsCounted(assembly), one.protocol.pipeline.requests.size + two.pipeline.requests.size)
   })
 
   test("fault 39: takes a late block of a lost piece, or a reject, for an answer, and not for an attack", function* () {
-    const download = yield* makeDownload()
-    const { asked, dontHave, protocol } = yield* extendedSeed(download, 0)
+    const assembly = yield* makeAssembly()
+    const { asked, dontHave, protocol } = yield* extendedSeed(assembly, 0)
     const [first, second] = asked.map((name) => name.split(":").map(Number) as [number, number])
     say(protocol, [dontHave(first![0])])
 
@@ -139,12 +139,12 @@ describe("PeerProtocol, beside the pieces", () => {
 
     assert.strictEqual(protocol.patience.unaskedBlocks, 0)
     assert.strictEqual(protocol.refused.resting.size, 0)
-    assert.strictEqual(requestsCounted(download), protocol.pipeline.requests.size)
+    assert.strictEqual(requestsCounted(assembly), protocol.pipeline.requests.size)
   })
 
   test("fault 39: asks again for a lost piece that the peer has got anew", function* () {
-    const download = yield* makeDownload()
-    const { asked: before, dontHave, protocol } = yield* extendedSeed(download, 0)
+    const assembly = yield* makeAssembly()
+    const { asked: before, dontHave, protocol } = yield* extendedSeed(assembly, 0)
     const piece = Number(before[0]!.split(":")[0])
     say(protocol, [dontHave(piece)])
     heard(protocol)
@@ -156,13 +156,13 @@ describe("PeerProtocol, beside the pieces", () => {
       asked(heard(protocol)).slice(),
       before.filter((name) => name.startsWith(`${piece}:`))
     )
-    assert.deepStrictEqual(availability(download), Array(4).fill(1))
+    assert.deepStrictEqual(availability(assembly), Array(4).fill(1))
   })
 
   test("fault 39: frees what was to come from the peer alone, with the next tick", function* () {
-    const download = yield* makeDownload()
-    for (const piece of [0, 1, 2, 3] as Array<PieceIndex>) Distrust.requireSoleSource(download.distrust, piece)
-    const { asked, dontHave, protocol } = yield* extendedSeed(download, 0)
+    const assembly = yield* makeAssembly()
+    for (const piece of [0, 1, 2, 3] as Array<PieceIndex>) Distrust.requireSoleSource(assembly.distrust, piece)
+    const { asked, dontHave, protocol } = yield* extendedSeed(assembly, 0)
 
     say(protocol, [dontHave(Number(asked[0]!.split(":")[0]))])
 
@@ -170,7 +170,7 @@ describe("PeerProtocol, beside the pieces", () => {
   })
 
   test("loses interest in a peer that has lost all it could give, and bears one that never had the piece", function* () {
-    const { dontHave, protocol } = extended(yield* makeDownload())
+    const { dontHave, protocol } = extended(yield* makeAssembly())
     say(protocol, [{ _tag: "HaveNone" }, { _tag: "Have", index: 2 }])
     heard(protocol)
 
@@ -182,13 +182,13 @@ describe("PeerProtocol, beside the pieces", () => {
   })
 
   test("takes back a piece that cannot be read any more, from who was told of it", function* () {
-    const download = yield* makeDownload({ stored: [0, 1] })
+    const assembly = yield* makeAssembly({ stored: [0, 1] })
     const [told, having, offered] = [
-      extended(download, 0),
-      extended(download, 1),
-      extended(download, 2, { offer: { isTold: () => false, gained: () => {}, sent: () => {} } })
+      extended(assembly, 0),
+      extended(assembly, 1),
+      extended(assembly, 2, { offer: { isTold: () => false, gained: () => {}, sent: () => {} } })
     ]
-    const plain = connect(download, 3)
+    const plain = connect(assembly, 3)
     for (const { greet } of [told, having, offered]) greet({ ids: new Map([[DontHave.extensionName, 7]]) })
     say(having.protocol, [{ _tag: "Have", index: 1 }])
     const all = [told.protocol, having.protocol, offered.protocol, plain]
@@ -206,7 +206,7 @@ describe("PeerProtocol, beside the pieces", () => {
   })
 
   test("tells peers of each other as time goes, and has that sent", function* () {
-    const { greet, protocol } = extended(yield* makeDownload())
+    const { greet, protocol } = extended(yield* makeAssembly())
     greet({ ids: new Map([[PexMessage.extensionName, 4]]) })
     const before = protocol.woken.times
 

@@ -3,7 +3,7 @@ import * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
 import * as RateLimiter from "../../src/rate/RateLimiter.ts"
 import * as RateLimits from "../../src/rate/RateLimits.ts"
 import { encodeAll } from "../../src/testing/WireMessage.ts"
-import { asked, block, heard, makeDownload, piece, refill, say, test, unchoked } from "./protocols.ts"
+import { asked, block, heard, makeAssembly, piece, refill, say, test, unchoked } from "./protocols.ts"
 
 /** A torrent that may fetch two blocks a second: at once half a second's worth, and one. */
 const limitsOf = () => {
@@ -19,7 +19,7 @@ const grant = (limits: RateLimits.TorrentLimits, now: number) => RateLimiter.ste
 describe("PeerProtocol, limited", () => {
   test("asks for what it may, and for more when it is woken", function* () {
     const limits = limitsOf()
-    const protocol = yield* unchoked(yield* makeDownload(), 0, { limits })
+    const protocol = yield* unchoked(yield* makeAssembly(), 0, { limits })
     const first = asked(heard(protocol))
     const before = protocol.woken.times
 
@@ -32,7 +32,7 @@ describe("PeerProtocol, limited", () => {
 
   test("leaves to others what it was granted when it is choked", function* () {
     const limits = limitsOf()
-    const protocol = yield* unchoked(yield* makeDownload(), 0, { isFast: false, limits })
+    const protocol = yield* unchoked(yield* makeAssembly(), 0, { isFast: false, limits })
     grant(limits, 1_000)
     const granted = creditOf(protocol)
 
@@ -45,7 +45,7 @@ describe("PeerProtocol, limited", () => {
 
   test("leaves to others what it was granted when it may ask for no more", function* () {
     const limits = limitsOf()
-    const protocol = yield* unchoked(yield* makeDownload(), 0, { limits })
+    const protocol = yield* unchoked(yield* makeAssembly(), 0, { limits })
     grant(limits, 1_000)
     protocol.pipeline.isSnubbed = true
 
@@ -56,23 +56,23 @@ describe("PeerProtocol, limited", () => {
 
   test("waits for nothing when there is nothing to ask for, whoever else waits", function* () {
     const limits = limitsOf()
-    const download = yield* makeDownload({ stored: [1, 2, 3] })
-    const first = yield* unchoked(download, 0, { limits })
-    const [second, third] = [yield* unchoked(download, 1, { limits }), yield* unchoked(download, 2, { limits })]
+    const assembly = yield* makeAssembly({ stored: [1, 2, 3] })
+    const first = yield* unchoked(assembly, 0, { limits })
+    const [second, third] = [yield* unchoked(assembly, 1, { limits }), yield* unchoked(assembly, 2, { limits })]
     // All blocks of the one missing piece are out, each three times.
     for (let now = 1_000; now < 20_000; now += 1_000) {
       grant(limits, now)
       for (const protocol of [first, second, third])
-        if (!download.idleSuppliers.has(protocol)) yield* refill(protocol, now)
+        if (!assembly.idleSuppliers.has(protocol)) yield* refill(protocol, now)
     }
 
     assert.isFalse(RateLimiter.isWaitedFor(limits.download))
-    assert.strictEqual(download.idleSuppliers.size, 3)
+    assert.strictEqual(assembly.idleSuppliers.size, 3)
   })
 
   test("does not get back the bytes of a block that has begun to come", function* () {
     const limits = limitsOf()
-    const protocol = yield* unchoked(yield* makeDownload(), 0, { limits })
+    const protocol = yield* unchoked(yield* makeAssembly(), 0, { limits })
     const before = limits.download.tokens
     const [name] = asked(heard(protocol))
     const [index, at] = name!.split(":").map(Number)
@@ -85,7 +85,7 @@ describe("PeerProtocol, limited", () => {
 
   test("pays for bytes that nobody asked for", function* () {
     const limits = limitsOf()
-    const protocol = yield* unchoked(yield* makeDownload(), 0, { limits })
+    const protocol = yield* unchoked(yield* makeAssembly(), 0, { limits })
     const before = limits.download.tokens
 
     say(protocol, [piece(3, 0), piece(3, 1)], 0)
@@ -95,7 +95,7 @@ describe("PeerProtocol, limited", () => {
 
   test("gives everything back when the peer is gone", function* () {
     const limits = limitsOf()
-    const protocol = yield* unchoked(yield* makeDownload(), 0, { limits })
+    const protocol = yield* unchoked(yield* makeAssembly(), 0, { limits })
 
     yield* PeerProtocol.close(protocol)
 

@@ -12,7 +12,7 @@ import {
   connect,
   failureOf,
   heard,
-  makeDownload,
+  makeAssembly,
   piece,
   refill,
   requestsCounted,
@@ -37,13 +37,13 @@ const storePiece = (table: PieceTable.PieceTable, index: number): void => PieceT
 describe("PeerProtocol", () => {
   describe("begins", () => {
     test("with what is stored, in the shortest way that the peer understands", function* () {
-      const none = yield* makeDownload()
-      const some = yield* makeDownload({ stored: [1] })
-      const all = yield* makeDownload({ stored: [0, 1, 2, 3] })
+      const none = yield* makeAssembly()
+      const some = yield* makeAssembly({ stored: [1] })
+      const all = yield* makeAssembly({ stored: [0, 1, 2, 3] })
 
-      const said = [none, some, all].flatMap((download) => [
-        tags(heard(connect(download, 0))),
-        tags(heard(connect(download, 1, { isFast: false })))
+      const said = [none, some, all].flatMap((assembly) => [
+        tags(heard(connect(assembly, 0))),
+        tags(heard(connect(assembly, 1, { isFast: false })))
       ])
 
       assert.deepStrictEqual(said, [["HaveNone"], [], ["Bitfield"], ["Bitfield"], ["HaveAll"], ["Bitfield"]])
@@ -113,7 +113,7 @@ describe("PeerProtocol", () => {
     ]
     for (const { isFast, name, says, why } of cases) {
       test(isFast === false ? `${name} without BEP 6` : name, function* () {
-        const protocol = connect(yield* makeDownload(), 0, { isFast })
+        const protocol = connect(yield* makeAssembly(), 0, { isFast })
 
         const failure = failureOf(() => say(protocol, says))
 
@@ -125,8 +125,8 @@ describe("PeerProtocol", () => {
 
   describe("says whether it is interested", () => {
     test("when the peer has what is not stored, and not before", function* () {
-      const download = yield* makeDownload({ stored: [0] })
-      const protocol = connect(download, 0)
+      const assembly = yield* makeAssembly({ stored: [0] })
+      const protocol = connect(assembly, 0)
       heard(protocol)
 
       say(protocol, [{ _tag: "Have", index: 0 }])
@@ -140,27 +140,27 @@ describe("PeerProtocol", () => {
     })
 
     test("and takes it back from a choking peer as soon as its last new piece is stored", function* () {
-      const download = yield* makeDownload()
-      const protocol = connect(download, 0)
+      const assembly = yield* makeAssembly()
+      const protocol = connect(assembly, 0)
       say(protocol, [{ _tag: "Have", index: 2 }])
       heard(protocol)
 
-      storePiece(download.table, 2)
+      storePiece(assembly.table, 2)
       PeerProtocol.announce(protocol, 2 as PieceIndex)
 
       assert.deepStrictEqual([tags(heard(protocol)), protocol.woken.times], [["NotInterested"], 1])
     })
 
     test("and stays interested while the peer has more", function* () {
-      const download = yield* makeDownload()
-      const protocol = connect(download, 0)
+      const assembly = yield* makeAssembly()
+      const protocol = connect(assembly, 0)
       say(protocol, [
         { _tag: "Have", index: 2 },
         { _tag: "Have", index: 3 }
       ])
       heard(protocol)
 
-      storePiece(download.table, 2)
+      storePiece(assembly.table, 2)
       PeerProtocol.announce(protocol, 2 as PieceIndex)
 
       assert.deepStrictEqual([tags(heard(protocol)), protocol.woken.times], [[], 0])
@@ -169,7 +169,7 @@ describe("PeerProtocol", () => {
 
   describe("tells of stored pieces", () => {
     test("who does not have them", function* () {
-      const protocol = connect(yield* makeDownload(), 0)
+      const protocol = connect(yield* makeAssembly(), 0)
       say(protocol, [{ _tag: "Have", index: 1 }])
       heard(protocol)
 
@@ -181,8 +181,8 @@ describe("PeerProtocol", () => {
   })
 
   test("hears of several pieces at once in a later bitfield, as aria2 tells of them", function* () {
-    const download = yield* makeDownload({ stored: [2] })
-    const protocol = connect(download, 0)
+    const assembly = yield* makeAssembly({ stored: [2] })
+    const protocol = connect(assembly, 0)
     say(protocol, [{ _tag: "HaveNone" }, { _tag: "Have", index: 2 }])
     heard(protocol)
 
@@ -190,26 +190,26 @@ describe("PeerProtocol", () => {
 
     assert.deepStrictEqual(tags(heard(protocol)), ["Interested"])
     assert.isTrue(Bitfield.isFull(protocol.has))
-    assert.deepStrictEqual([...download.picker.availability], [1, 1, 1, 1])
+    assert.deepStrictEqual([...assembly.picker.availability], [1, 1, 1, 1])
   })
 
   test("hears twice what a peer has, and in the end that it has all, as aria2 tells of it", function* () {
-    const download = yield* makeDownload({ stored: [2] })
-    const protocol = connect(download, 0)
+    const assembly = yield* makeAssembly({ stored: [2] })
+    const protocol = connect(assembly, 0)
 
     const some = bitfield(Uint8Array.of(0x20))
     say(protocol, [some, some, { _tag: "HaveAll" }, { _tag: "HaveAll" }, bitfield(fullBits)])
 
     assert.include(tags(heard(protocol)), "Interested")
     assert.isTrue(Bitfield.isFull(protocol.has))
-    assert.deepStrictEqual([...download.picker.availability], [1, 1, 1, 1])
+    assert.deepStrictEqual([...assembly.picker.availability], [1, 1, 1, 1])
   })
 
   describe("answers requests while it chokes", () => {
     test("fault 31: with a reject each under BEP 6, and not without", function* () {
-      const download = yield* makeDownload({ stored: [0] })
-      const fast = connect(download, 0)
-      const plain = connect(download, 1, { isFast: false })
+      const assembly = yield* makeAssembly({ stored: [0] })
+      const fast = connect(assembly, 0)
+      const plain = connect(assembly, 1, { isFast: false })
       heard(fast)
       heard(plain)
 
@@ -224,7 +224,7 @@ describe("PeerProtocol", () => {
     })
 
     test("fault 31: not without end, and what waits to be sent stays small", function* () {
-      const protocol = connect(yield* makeDownload({ stored: [0] }), 0)
+      const protocol = connect(yield* makeAssembly({ stored: [0] }), 0)
       heard(protocol)
       const borne = 2 * UploadQueue.defaultMaxRequests
       const flood = Array.from({ length: borne }, () => request(0, 0, block))
@@ -241,7 +241,7 @@ describe("PeerProtocol", () => {
 
   describe("watches the time", () => {
     test("and sends a keep-alive when it has been quiet for 100 seconds", function* () {
-      const protocol = connect(yield* makeDownload(), 0)
+      const protocol = connect(yield* makeAssembly(), 0)
       heard(protocol)
 
       PeerProtocol.tick(protocol, 99_999)
@@ -253,7 +253,7 @@ describe("PeerProtocol", () => {
     })
 
     test("and lets a peer go that was silent for three minutes", function* () {
-      const protocol = connect(yield* makeDownload(), 0)
+      const protocol = connect(yield* makeAssembly(), 0)
       say(protocol, [{ _tag: "KeepAlive" }], 50_000)
 
       const failures = [229_999, 230_000].map((now) => failureOf(() => PeerProtocol.tick(protocol, now)))
@@ -262,8 +262,8 @@ describe("PeerProtocol", () => {
     })
 
     test("fault 46: and snubs a peer that sends nothing for 10 seconds: its blocks are free, cancelled", function* () {
-      const download = yield* makeDownload()
-      const protocol = yield* unchoked(download, 0)
+      const assembly = yield* makeAssembly()
+      const protocol = yield* unchoked(assembly, 0)
       const requested = asked(heard(protocol)).length
 
       const wasEarly = PeerProtocol.tick(protocol, 9_999)
@@ -272,12 +272,12 @@ describe("PeerProtocol", () => {
       const said = tags(heard(protocol))
       assert.deepStrictEqual([requested, wasEarly, isFreed], [16, false, true])
       assert.deepStrictEqual(said, Array(16).fill("Cancel"))
-      assert.deepStrictEqual([requestsCounted(download), protocol.pipeline.isSnubbed], [0, true])
+      assert.deepStrictEqual([requestsCounted(assembly), protocol.pipeline.isSnubbed], [0, true])
     })
 
     test("fault 46: but not those to a peer that takes 16 s for a block", function* () {
-      const download = yield* makeDownload()
-      const protocol = yield* unchoked(download, 0)
+      const assembly = yield* makeAssembly()
+      const protocol = yield* unchoked(assembly, 0)
       const [first] = asked(heard(protocol))
       const [index, at] = first!.split(":").map(Number)
       const frame = encodeAll([piece(index!, at!)])
@@ -290,11 +290,11 @@ describe("PeerProtocol", () => {
 
       assert.deepStrictEqual(expired, [])
       assert.strictEqual(protocol.usefulBytes, block)
-      assert.strictEqual(download.wastedBytes, 0)
+      assert.strictEqual(assembly.wastedBytes, 0)
     })
 
     test("fault 46: and asks a snubbed peer for one block at a time", function* () {
-      const protocol = yield* unchoked(yield* makeDownload(), 0)
+      const protocol = yield* unchoked(yield* makeAssembly(), 0)
       PeerProtocol.tick(protocol, 10_000)
       heard(protocol)
 
@@ -304,7 +304,7 @@ describe("PeerProtocol", () => {
     })
 
     test("fault 46: and lets a peer go that was snubbed for a minute, though it keeps talking", function* () {
-      const protocol = yield* unchoked(yield* makeDownload(), 0)
+      const protocol = yield* unchoked(yield* makeAssembly(), 0)
       let failure: ReturnType<typeof failureOf>
       let now = 0
       while (failure === undefined && now < 600_000) {
@@ -319,10 +319,10 @@ describe("PeerProtocol", () => {
     })
 
     test("fault 46: and lets it go also when there was nothing more to ask it for", function* () {
-      const download = yield* makeDownload()
-      const protocol = yield* unchoked(download, 0)
+      const assembly = yield* makeAssembly()
+      const protocol = yield* unchoked(assembly, 0)
       PeerProtocol.tick(protocol, 10_000)
-      const other = yield* unchoked(download, 1, { now: 10_000 })
+      const other = yield* unchoked(assembly, 1, { now: 10_000 })
       for (const message of heard(other)) {
         if (message._tag === "Request") say(other, [piece(message.index, message.begin / block)], 11_000)
       }
@@ -340,7 +340,7 @@ describe("PeerProtocol", () => {
     })
 
     test("and forgives a snubbed peer with its next block", function* () {
-      const protocol = yield* unchoked(yield* makeDownload(), 0)
+      const protocol = yield* unchoked(yield* makeAssembly(), 0)
       PeerProtocol.tick(protocol, 10_000)
       heard(protocol)
       yield* refill(protocol, 10_000)
@@ -360,7 +360,7 @@ describe("PeerProtocol", () => {
     })
 
     test("and lets a peer go that reads nothing of what is sent to it", function* () {
-      const protocol = connect(yield* makeDownload(), 0)
+      const protocol = connect(yield* makeAssembly(), 0)
       protocol.patience.blockedSince = 1_000
       say(protocol, [{ _tag: "KeepAlive" }], 60_000)
 
@@ -373,7 +373,7 @@ describe("PeerProtocol", () => {
     })
 
     test("and lets a peer go at once when too much waits for it", function* () {
-      const protocol = connect(yield* makeDownload(), 0)
+      const protocol = connect(yield* makeAssembly(), 0)
       protocol.patience.blockedSince = 1_000
       for (let turn = 0; protocol.outbox.length <= PeerPatience.maxWaiting; turn++) {
         PeerProtocol.announce(protocol, (turn % 4) as PieceIndex)
@@ -385,8 +385,8 @@ describe("PeerProtocol", () => {
     })
 
     test("and lets a peer go that has everything, when we do too", function* () {
-      const download = yield* makeDownload({ stored: [0, 1, 2, 3] })
-      const protocol = connect(download, 0)
+      const assembly = yield* makeAssembly({ stored: [0, 1, 2, 3] })
+      const protocol = connect(assembly, 0)
       const before = failureOf(() => PeerProtocol.tick(protocol, 1_000))
       for (const index of [0, 1, 2, 3]) say(protocol, [{ _tag: "Have", index }], 2_000)
 

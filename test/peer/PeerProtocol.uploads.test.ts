@@ -6,7 +6,7 @@ import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
 import * as PeerPatience from "../../src/peer/PeerPatience.ts"
 import * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
 import type * as WireMessage from "../../src/testing/WireMessage.ts"
-import { block, connect, failureOf, heard, makeDownload, say, tags, test } from "./protocols.ts"
+import { block, connect, failureOf, heard, makeAssembly, say, tags, test } from "./protocols.ts"
 import * as Uploads from "./uploads.ts"
 
 const message =
@@ -19,7 +19,7 @@ const reject = message("Reject")
 
 /** A protocol whose peer is unchoked, with pieces 0 and 1 stored; nothing waits to be said. */
 const unchoking = Effect.fnUntraced(function* (options: Parameters<typeof connect>[2] = {}) {
-  const protocol = connect(yield* makeDownload({ stored: [0, 1] }), 0, options)
+  const protocol = connect(yield* makeAssembly({ stored: [0, 1] }), 0, options)
   PeerProtocol.unchoke(protocol)
   heard(protocol)
   return protocol
@@ -36,7 +36,7 @@ describe("PeerProtocol, giving", () => {
   })
 
   test("tells a choke and an unchoke once", function* () {
-    const protocol = connect(yield* makeDownload(), 0)
+    const protocol = connect(yield* makeAssembly(), 0)
     heard(protocol)
 
     PeerProtocol.choke(protocol)
@@ -69,7 +69,7 @@ describe("PeerProtocol, giving", () => {
   })
 
   test("notes interest, and has uploads chosen anew where it changes", function* () {
-    const protocol = connect(yield* makeDownload(), 0)
+    const protocol = connect(yield* makeAssembly(), 0)
 
     say(protocol, [{ _tag: "Interested" }, { _tag: "Interested" }])
     const isInterested = protocol.peerInterested
@@ -92,7 +92,7 @@ describe("PeerProtocol, giving", () => {
   })
 
   test("allows a choked peer some of the pieces that it has itself and the peer has not, and no others", function* () {
-    const protocol = connect(yield* makeDownload({ stored: [0, 1, 2] }), 0, { allowedFast: [3, 1, 0] })
+    const protocol = connect(yield* makeAssembly({ stored: [0, 1, 2] }), 0, { allowedFast: [3, 1, 0] })
     heard(protocol)
 
     say(protocol, [{ _tag: "Bitfield", bits: Uint8Array.of(0x80) }, request(1, 0), request(2, 0)])
@@ -103,12 +103,12 @@ describe("PeerProtocol, giving", () => {
 
   test("allows nothing to who has pieces enough, to whom it tells a piece at a time, and without BEP 6", function* () {
     const geometry = PieceGeometry.make({ totalLength: 12 * block, pieceLength: block })
-    const download = yield* makeDownload({ geometry, stored: [0, 1] })
+    const assembly = yield* makeAssembly({ geometry, stored: [0, 1] })
     const [rich, poor, plain, told] = [
-      connect(download, 0, { allowedFast: [0] }),
-      connect(download, 1, { allowedFast: [0] }),
-      connect(download, 2, { allowedFast: [0], isFast: false }),
-      connect(download, 3, { allowedFast: [0], offer: { isTold: () => false, gained: () => {}, sent: () => {} } })
+      connect(assembly, 0, { allowedFast: [0] }),
+      connect(assembly, 1, { allowedFast: [0] }),
+      connect(assembly, 2, { allowedFast: [0], isFast: false }),
+      connect(assembly, 3, { allowedFast: [0], offer: { isTold: () => false, gained: () => {}, sent: () => {} } })
     ]
     for (const protocol of [rich, poor, plain, told]) heard(protocol)
 
@@ -120,7 +120,7 @@ describe("PeerProtocol, giving", () => {
   })
 
   test("gives a choked peer no more than two copies of what it allows, and an unchoked one what it asks for", function* () {
-    const protocol = connect(yield* makeDownload({ stored: [0, 1] }), 0, { allowedFast: [1] })
+    const protocol = connect(yield* makeAssembly({ stored: [0, 1] }), 0, { allowedFast: [1] })
     const copy = 4 * block
     const asks = (): boolean => {
       say(protocol, [request(1, 0), cancel(1, 0)])
@@ -139,10 +139,10 @@ describe("PeerProtocol, giving", () => {
   })
 
   test("refuses a piece that the storage has lost, and does not tell who comes later of it", function* () {
-    const download = yield* makeDownload({ stored: [0, 1] })
-    const upload = Uploads.make(download.geometry)
+    const assembly = yield* makeAssembly({ stored: [0, 1] })
+    const upload = Uploads.make(assembly.geometry)
     Bitfield.add(upload.unreadable, 1)
-    const protocol = connect(download, 0, { upload })
+    const protocol = connect(assembly, 0, { upload })
     const [told] = heard(protocol)
     PeerProtocol.unchoke(protocol)
     heard(protocol)

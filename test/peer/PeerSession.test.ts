@@ -21,7 +21,7 @@ import type { Connection, Dialer, Listener, Sink } from "../../src/transport/Tra
 import * as FrameDecoder from "../../src/wire/FrameDecoder.ts"
 import * as Handshake from "../../src/wire/Handshake.ts"
 import { idOf } from "../supply/ScriptedSupplier.ts"
-import { makeDownload, requestsCounted, writersClaimed } from "./protocols.ts"
+import { makeAssembly, requestsCounted, writersClaimed } from "./protocols.ts"
 import { layer, listen, ourId, pass, serve, settle, start, torrent } from "./sessions.ts"
 import { torrentExtensions } from "./torrentExtensions.ts"
 import * as Uploads from "./uploads.ts"
@@ -36,11 +36,11 @@ const test = (
 
 const there = { host: "10.0.0.1", port: 6881 }
 
-/** A torrent, an empty download of it, and what is in use once all has ended. */
+/** A torrent, an empty assembly of it, and what is in use once all has ended. */
 const begin = Effect.gen(function* () {
   const known = yield* torrent()
-  const download = yield* makeDownload({ geometry: known.metainfo.layout.geometry })
-  return { known, download }
+  const assembly = yield* makeAssembly({ geometry: known.metainfo.layout.geometry })
+  return { known, assembly }
 })
 
 const openConnections = Effect.gen(function* () {
@@ -57,18 +57,18 @@ const handshakeOf = (infoHash: Uint8Array, peerId = new Uint8Array(20).fill(0x51
 
 describe("PeerSession", () => {
   test("fetches every block from a seed and leaves no request behind", function* () {
-    const { download, known } = yield* begin
+    const { assembly, known } = yield* begin
     const peer = yield* serve(known, there)
 
-    const { running } = yield* start(known, download, there)
+    const { running } = yield* start(known, assembly, there)
 
-    assert.deepStrictEqual([download.table.counts.complete, requestsCounted(download)], [4, 0])
+    assert.deepStrictEqual([assembly.table.counts.complete, requestsCounted(assembly)], [4, 0])
     assert.deepInclude(peer.counters, { requests: 16, badRequests: 0, cancels: 0, complaints: [] })
     assert.strictEqual(running.session?.protocol.usefulBytes, known.metainfo.layout.geometry.totalLength)
   })
 
   test("lets nobody join through a handshake that comes after the session has ended", function* () {
-    const { download, known } = yield* begin
+    const { assembly, known } = yield* begin
     let sink: Sink = () => true
     const late: Connection = {
       remote: there,
@@ -84,12 +84,12 @@ describe("PeerSession", () => {
     const session = yield* Effect.forkChild(
       PeerSession.run({
         connection: late,
-        download,
+        assembly,
         id: idOf(0),
         infoHash,
         peerId: ourId,
         isIncoming: false,
-        upload: Uploads.make(download.geometry),
+        upload: Uploads.make(assembly.geometry),
         onOpen: () => undefined,
         onInterest: () => {}
       }),
@@ -99,11 +99,11 @@ describe("PeerSession", () => {
 
     sink(handshakeOf(infoHash))
 
-    assert.strictEqual(download.suppliers.size, 0)
+    assert.strictEqual(assembly.suppliers.size, 0)
   })
 
   test("speaks the extension protocol with who speaks it, and with nobody else", function* () {
-    const { download, known } = yield* begin
+    const { assembly, known } = yield* begin
     const { infoHash } = known.metainfo
     const tagsFor = (extensionProtocol: boolean, extensions: TorrentExtensions | undefined) =>
       Effect.gen(function* () {
@@ -124,8 +124,8 @@ describe("PeerSession", () => {
           drained: Effect.void,
           closed: Effect.never
         }
-        const upload = Uploads.make(download.geometry)
-        const own = { connection, download, upload, extensions, id: idOf(0), infoHash, peerId: ourId, isIncoming: true }
+        const upload = Uploads.make(assembly.geometry)
+        const own = { connection, assembly, upload, extensions, id: idOf(0), infoHash, peerId: ourId, isIncoming: true }
         yield* Effect.forkScoped(PeerSession.run({ ...own, onOpen: () => undefined, onInterest: () => {} }))
         yield* settle
         return [Handshake.result(handshake)!.features.extensionProtocol, said.includes("Extended")]
@@ -139,26 +139,26 @@ describe("PeerSession", () => {
 
   test("law 7: asks for more before a piece that is complete is hashed", function* () {
     const known = yield* torrent(12)
-    const download = yield* makeDownload({ geometry: known.metainfo.layout.geometry })
+    const assembly = yield* makeAssembly({ geometry: known.metainfo.layout.geometry })
     const rooms: Array<number> = []
     const recording = Layer.succeed(
       PieceHasher,
       PieceHasher.of({
         sha1: (bytes) =>
           Effect.sync(() => {
-            const free = download.table.counts.missing
-            for (const { pipeline } of download.suppliers) rooms.push(free === 0 ? 0 : RequestPipeline.room(pipeline))
+            const free = assembly.table.counts.missing
+            for (const { pipeline } of assembly.suppliers) rooms.push(free === 0 ? 0 : RequestPipeline.room(pipeline))
             return bytes
           }),
         sha256: Effect.succeed
       })
     )
-    const digestOf = (piece: PieceIndex) => download.pool.loans.get(piece)!.buffer.bytes
+    const digestOf = (piece: PieceIndex) => assembly.pool.loans.get(piece)!.buffer.bytes
     const storage = { writePiece: () => Effect.interruptible(Effect.never) }
-    yield* Effect.forkScoped(Completion.run(download, { storage, digestOf })).pipe(Effect.provide(recording))
+    yield* Effect.forkScoped(Completion.run(assembly, { storage, digestOf })).pipe(Effect.provide(recording))
     yield* serve(known, there)
 
-    yield* start(known, download, there)
+    yield* start(known, assembly, there)
 
     assert.deepStrictEqual([rooms.length, Math.max(...rooms)], [12, 0])
   })
@@ -167,10 +167,10 @@ describe("PeerSession", () => {
     const known = yield* KnownTorrent.make({ files: [{ path: [], length: 1_200 * 16_384 }], pieceLength: 16_384 }).pipe(
       Effect.provide(NodePieceHasher.layer)
     )
-    const download = yield* makeDownload({ geometry: known.metainfo.layout.geometry, maxActivePieces: 1_200 })
+    const assembly = yield* makeAssembly({ geometry: known.metainfo.layout.geometry, maxActivePieces: 1_200 })
     const hosts = [1, 2, 3, 4].map((number) => ({ host: `10.0.0.${number}`, port: 6881 }))
     yield* Effect.forEach(hosts, (host, key) => serve(known, host, { seed: key, delay: "1 hour" }))
-    const sessions = yield* Effect.forEach(hosts, (host) => start(known, download, host, { depth: 300 }), {
+    const sessions = yield* Effect.forEach(hosts, (host) => start(known, assembly, host, { depth: 300 }), {
       concurrency: "unbounded"
     })
     yield* pass(1)
@@ -179,15 +179,15 @@ describe("PeerSession", () => {
       sessions.map(({ running }) => running.ended),
       [undefined, undefined, undefined, undefined]
     )
-    assert.deepStrictEqual([download.pool.loans.size, download.pool.account.held], [1_200, 1_200])
-    assert.strictEqual(requestsCounted(download), 1_200)
+    assert.deepStrictEqual([assembly.pool.loans.size, assembly.pool.account.held], [1_200, 1_200])
+    assert.strictEqual(requestsCounted(assembly), 1_200)
   })
 
   describe("ends", () => {
     test("fault 32: with a handshake that trickles, after 10 seconds", function* () {
-      const { download, known } = yield* begin
+      const { assembly, known } = yield* begin
       yield* serve(known, there, { trickle: "300 millis" })
-      const { running } = yield* start(known, download, there)
+      const { running } = yield* start(known, assembly, there)
       yield* pass(9)
       const early = running.ended
 
@@ -198,9 +198,9 @@ describe("PeerSession", () => {
     })
 
     test("fault 32: with a peer that says nothing, after 10 seconds", function* () {
-      const { download, known } = yield* begin
+      const { assembly, known } = yield* begin
       yield* serve(known, there, { silent: "from the start" })
-      const { running } = yield* start(known, download, there)
+      const { running } = yield* start(known, assembly, there)
 
       yield* pass(10)
 
@@ -208,37 +208,37 @@ describe("PeerSession", () => {
     })
 
     test("fault 32: with a peer of another torrent, at once", function* () {
-      const { download, known } = yield* begin
+      const { assembly, known } = yield* begin
       yield* serve(known, there, { wrongInfoHash: true })
 
-      const { running } = yield* start(known, download, there)
+      const { running } = yield* start(known, assembly, there)
 
       assert.deepStrictEqual([running.ended, running.session], ["it serves another torrent", undefined])
     })
 
     test("fault 32: with a connection to ourselves", function* () {
-      const { download, known } = yield* begin
+      const { assembly, known } = yield* begin
       yield* serve(known, there, {}, ourId)
 
-      const { running } = yield* start(known, download, there)
+      const { running } = yield* start(known, assembly, there)
 
       assert.deepStrictEqual([running.ended, running.session], ["it is this client itself", undefined])
     })
 
     test("fault 32: when its owner refuses the peer, and forgets what the peer has", function* () {
-      const { download, known } = yield* begin
+      const { assembly, known } = yield* begin
       yield* serve(known, there)
 
-      const { running } = yield* start(known, download, there, { refuses: new PeerDropped({ why: "it is banned" }) })
+      const { running } = yield* start(known, assembly, there, { refuses: new PeerDropped({ why: "it is banned" }) })
 
-      assert.deepStrictEqual([running.ended, download.suppliers.size], ["it is banned", 0])
+      assert.deepStrictEqual([running.ended, assembly.suppliers.size], ["it is banned", 0])
       assert.strictEqual(yield* openConnections, 0)
     })
 
     test(
       "with what is no handshake, whatever comes behind it in the same breath",
       function* () {
-        const { download, known } = yield* begin
+        const { assembly, known } = yield* begin
         const right = handshakeOf(known.metainfo.infoHash)
         yield* listen(there, (connection) =>
           Effect.andThen(
@@ -250,41 +250,41 @@ describe("PeerSession", () => {
           )
         )
 
-        const { running } = yield* start(known, download, there)
+        const { running } = yield* start(known, assembly, there)
 
         assert.match(running.ended ?? "", /another protocol/)
-        assert.deepStrictEqual([running.session, download.suppliers.size], [undefined, 0])
+        assert.deepStrictEqual([running.session, assembly.suppliers.size], [undefined, 0])
       },
       { chunkBytes: 1 }
     )
 
     test("when the peer closes, and its blocks are free for others", function* () {
-      const { download, known } = yield* begin
+      const { assembly, known } = yield* begin
       yield* serve(known, there, { stopsAfter: { blocks: 5, how: "close" } })
 
-      const { running } = yield* start(known, download, there)
+      const { running } = yield* start(known, assembly, there)
       yield* pass(1)
 
       assert.strictEqual(running.ended, "closed")
-      assert.deepStrictEqual([requestsCounted(download), writersClaimed(download), download.suppliers.size], [0, 0, 0])
+      assert.deepStrictEqual([requestsCounted(assembly), writersClaimed(assembly), assembly.suppliers.size], [0, 0, 0])
     })
 
     test("when the connection breaks", function* () {
-      const { download, known } = yield* begin
+      const { assembly, known } = yield* begin
       yield* serve(known, there, { stopsAfter: { blocks: 5, how: "stall" } })
-      const { running } = yield* start(known, download, there)
+      const { running } = yield* start(known, assembly, there)
 
       yield* (yield* MemoryNetwork.MemoryNetwork).cut(there.host)
       yield* settle
 
-      assert.deepStrictEqual([running.ended, requestsCounted(download)], ["connection reset", 0])
+      assert.deepStrictEqual([running.ended, requestsCounted(assembly)], ["connection reset", 0])
     })
 
     test("with a peer that breaks the protocol", function* () {
-      const { download, known } = yield* begin
+      const { assembly, known } = yield* begin
       yield* serve(known, there, { announces: "spare bit" })
 
-      const { running } = yield* start(known, download, there)
+      const { running } = yield* start(known, assembly, there)
 
       assert.match(running.ended ?? "", /does not fit the torrent/)
     })
@@ -292,10 +292,10 @@ describe("PeerSession", () => {
     test("fault 31: with a peer that floods while it is choked", function* () {
       const known = yield* torrent()
       const { geometry } = known.metainfo.layout
-      const download = yield* makeDownload({ geometry, stored: [0, 1, 2, 3] })
+      const assembly = yield* makeAssembly({ geometry, stored: [0, 1, 2, 3] })
       yield* serve(known, there, { floods: 5_000 })
 
-      const { running } = yield* start(known, download, there)
+      const { running } = yield* start(known, assembly, there)
 
       assert.strictEqual(running.ended, "requests without end")
     })
@@ -304,7 +304,7 @@ describe("PeerSession", () => {
   test(
     "knows since when a peer reads nothing",
     function* () {
-      const { download, known } = yield* begin
+      const { assembly, known } = yield* begin
       yield* listen(there, (connection) =>
         Effect.andThen(
           Effect.sync(() => {
@@ -318,7 +318,7 @@ describe("PeerSession", () => {
       )
       yield* TestClock.adjust("5 seconds")
 
-      const { running } = yield* start(known, download, there)
+      const { running } = yield* start(known, assembly, there)
 
       assert.strictEqual(running.session?.protocol.patience.blockedSince, 5_000)
     },
@@ -328,12 +328,12 @@ describe("PeerSession", () => {
   test(
     "forgets that a peer was slow to read once it has read",
     function* () {
-      const { download, known } = yield* begin
+      const { assembly, known } = yield* begin
       yield* serve(known, there, { delay: "1 hour" })
 
-      const { running } = yield* start(known, download, there)
+      const { running } = yield* start(known, assembly, there)
 
-      assert.strictEqual(requestsCounted(download), 16)
+      assert.strictEqual(requestsCounted(assembly), 16)
       assert.strictEqual(running.session?.protocol.patience.blockedSince, undefined)
     },
     { sendBufferBytes: 100, windowBytes: 100 }
@@ -344,19 +344,19 @@ describe("PeerSession", () => {
       fc.assert(
         fc.asyncProperty(fc.nat(120), fc.nat(3_000), (turns, millis) =>
           Effect.gen(function* () {
-            const { download, known } = yield* begin
+            const { assembly, known } = yield* begin
             const peer = yield* serve(known, there, { bytesPerSecond: 100_000 })
-            const { fiber } = yield* start(known, download, there)
+            const { fiber } = yield* start(known, assembly, there)
             yield* TestClock.adjust(millis)
             for (let turn = 0; turn < turns; turn++) yield* Effect.yieldNow
 
             yield* Fiber.interrupt(fiber)
             yield* pass(1)
 
-            assert.deepStrictEqual([requestsCounted(download), writersClaimed(download)], [0, 0])
-            assert.deepStrictEqual([download.suppliers.size, download.idleSuppliers.size], [0, 0])
+            assert.deepStrictEqual([requestsCounted(assembly), writersClaimed(assembly)], [0, 0])
+            assert.deepStrictEqual([assembly.suppliers.size, assembly.idleSuppliers.size], [0, 0])
             assert.deepStrictEqual([yield* openConnections, peer.counters.openConnections], [0, 0])
-            assert.strictEqual(BufferPool.freeCount(download.pool) + BufferPool.lentCount(download.pool), 4)
+            assert.strictEqual(BufferPool.freeCount(assembly.pool) + BufferPool.lentCount(assembly.pool), 4)
             return true
           }).pipe(
             Effect.scoped,

@@ -13,7 +13,7 @@ import { NotStored, StorageError, StorageUnavailable } from "../../src/storage/S
 import * as WireMessage from "../../src/testing/WireMessage.ts"
 import type { Connection } from "../../src/transport/Transport.ts"
 import * as FrameDecoder from "../../src/wire/FrameDecoder.ts"
-import { block, bytesOf, connect, geometry, heard, makeDownload, say, test } from "./protocols.ts"
+import { block, bytesOf, connect, geometry, heard, makeAssembly, say, test } from "./protocols.ts"
 import * as Uploads from "./uploads.ts"
 
 const request = (index: number, at: number, length = block): WireMessage.WireMessage => ({
@@ -68,8 +68,8 @@ const serving = Effect.fnUntraced(function* (
   } = {}
 ) {
   const upload = Uploads.make(geometry, options.around)
-  const download = yield* makeDownload({ stored: [0, 1, 2, 3] })
-  const protocol = connect(download, 0, { upload, isFast: options.isFast, limits: options.limits })
+  const assembly = yield* makeAssembly({ stored: [0, 1, 2, 3] })
+  const protocol = connect(assembly, 0, { upload, isFast: options.isFast, limits: options.limits })
   PeerProtocol.unchoke(protocol)
   heard(protocol)
   const line = makeConnection()

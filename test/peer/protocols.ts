@@ -1,5 +1,5 @@
 /**
- * Connections without a network: a download, protocols that join it, and peers that say what a test tells them. What a
+ * Connections without a network: an assembly, protocols that join it, and peers that say what a test tells them. What a
  * protocol has to say is read back from its outbox as messages.
  */
 import { it } from "@effect/vitest"
@@ -34,8 +34,8 @@ export const bytesOf = (piece: number, index: number): Uint8Array => {
   return bytes
 }
 
-/** A download of `geometry`, or of `options.geometry`, with these pieces stored. */
-export const makeDownload = (
+/** An assembly of `geometry`, or of `options.geometry`, with these pieces stored. */
+export const makeAssembly = (
   options: {
     readonly geometry?: PieceGeometry.PieceGeometry | undefined
     readonly stored?: ReadonlyArray<number> | undefined
@@ -80,9 +80,9 @@ export const piece = (index: number, at: number, bytes = bytesOf(index, at)): Wi
   block: bytes
 })
 
-/** A protocol that joined a download, and how often it asked to be woken, to serve, and to have uploads chosen anew. */
+/** A protocol that joined an assembly, and how often it asked to be woken, to serve, and to have uploads chosen anew. */
 export const connect = (
-  download: Assembly.Assembly,
+  assembly: Assembly.Assembly,
   key: number,
   options: {
     readonly isFast?: boolean | undefined
@@ -96,8 +96,8 @@ export const connect = (
 ) => {
   const woken = { times: 0, served: 0, chosen: 0, onServe: () => {} }
   const protocol = PeerProtocol.make({
-    download,
-    upload: options.upload ?? Uploads.make(download.geometry),
+    assembly,
+    upload: options.upload ?? Uploads.make(assembly.geometry),
     limits: options.limits,
     offer: options.offer,
     allowedFast: options.allowedFast as ReadonlyArray<PieceIndex> | undefined,
@@ -129,22 +129,22 @@ export const say = (
 /** What a session does once a batch: fills the pipeline, borrowing buffers for new pieces. */
 export const refill = Effect.fnUntraced(function* (protocol: PeerProtocol.PeerProtocol, now = protocol.now) {
   while (true) {
-    const next = Requests.refill(protocol.download, protocol, now)
-    if (next === undefined || (yield* Requests.begin(protocol.download, protocol, next)) === undefined) break
+    const next = Requests.refill(protocol.assembly, protocol, now)
+    if (next === undefined || (yield* Requests.begin(protocol.assembly, protocol, next)) === undefined) break
   }
   if (protocol.pipeline.requests.size === 0) PeerProtocol.updateInterest(protocol)
 })
 
 /** A seed that has unchoked us and is asked for as much as its pipeline holds; gives what was asked, in order. */
 export const unchoked = Effect.fnUntraced(function* (
-  download: Assembly.Assembly,
+  assembly: Assembly.Assembly,
   key: number,
   options: Pick<NonNullable<Parameters<typeof connect>[2]>, "isFast" | "limits" | "now"> = {}
 ) {
-  const protocol = connect(download, key, options)
+  const protocol = connect(assembly, key, options)
   const all: WireMessage.WireMessage =
     options.isFast === false
-      ? { _tag: "Bitfield", bits: Bitfield.full(download.geometry.pieceCount).bytes }
+      ? { _tag: "Bitfield", bits: Bitfield.full(assembly.geometry.pieceCount).bytes }
       : { _tag: "HaveAll" }
   say(protocol, [all, { _tag: "Unchoke" }])
   yield* refill(protocol)
@@ -163,24 +163,24 @@ export const failureOf = (run: () => void): { readonly _tag: string; readonly wh
 }
 
 /** Requests that are out, as the pieces count them; equal to what the pipelines hold when nothing leaks. */
-export const requestsCounted = (download: Assembly.Assembly): number => {
+export const requestsCounted = (assembly: Assembly.Assembly): number => {
   let count = 0
-  for (const { buffer } of download.pool.loans.values()) for (const out of buffer.requests) count += out
+  for (const { buffer } of assembly.pool.loans.values()) for (const out of buffer.requests) count += out
   return count
 }
 
 /** Blocks that some peer claims to be writing into. */
-export const writersClaimed = (download: Assembly.Assembly): number => {
+export const writersClaimed = (assembly: Assembly.Assembly): number => {
   let count = 0
-  for (const { buffer } of download.pool.loans.values()) {
+  for (const { buffer } of assembly.pool.loans.values()) {
     for (const writer of buffer.writers) if (writer !== PieceBuffer.nobody) count++
   }
   return count
 }
 
-/** Everything a download knows that the bytes of a connection can change, to be compared. */
+/** Everything an assembly knows that the bytes of a connection can change, to be compared. */
 export const stateOf = (protocol: PeerProtocol.PeerProtocol) => {
-  const { download } = protocol
+  const { assembly } = protocol
   return {
     has: protocol.has,
     flags: [protocol.amInterested, protocol.peerChoking, protocol.peerInterested, protocol.hasToldPieces],
@@ -196,9 +196,9 @@ export const stateOf = (protocol: PeerProtocol.PeerProtocol) => {
     cancelled: [...protocol.cancelled],
     outbox: protocol.outbox.buffer.slice(0, protocol.outbox.length),
     requests: [...protocol.pipeline.requests.keys()],
-    wasted: download.wastedBytes,
-    table: { ...download.table.counts },
-    buffers: Array.from(download.pool.loans.values(), ({ buffer }) => ({
+    wasted: assembly.wastedBytes,
+    table: { ...assembly.table.counts },
+    buffers: Array.from(assembly.pool.loans.values(), ({ buffer }) => ({
       piece: buffer.piece,
       bytes: Array.from({ length: buffer.blockCount }, (_, at) =>
         Bitfield.has(buffer.received, at) ? PieceBuffer.blockBytes(buffer, at).slice() : undefined

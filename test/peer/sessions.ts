@@ -75,7 +75,7 @@ export interface Running {
 /** Dials `address` and runs a session in the scope at hand. */
 export const start = Effect.fnUntraced(function* (
   known: KnownTorrent.KnownTorrent,
-  download: Assembly.Assembly,
+  assembly: Assembly.Assembly,
   address: PeerAddress,
   options: {
     readonly peerId?: PeerId | undefined
@@ -92,8 +92,8 @@ export const start = Effect.fnUntraced(function* (
       running.connection = connection
       return PeerSession.run({
         connection,
-        download,
-        upload: options.upload ?? Uploads.make(download.geometry),
+        assembly,
+        upload: options.upload ?? Uploads.make(assembly.geometry),
         id: idOf(0),
         infoHash: known.metainfo.infoHash,
         peerId: options.peerId ?? ourId,

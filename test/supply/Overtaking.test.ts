@@ -15,24 +15,24 @@ const make = Effect.fnUntraced(function* (options: {
   readonly rates: readonly [number, number, number]
   readonly cap?: number
 }) {
-  const download = yield* Assembly.make({
+  const assembly = yield* Assembly.make({
     geometry: geometryOf(4, 2),
     stored: Bitfield.make(4),
     random: Prng.make(1),
     maxActivePieces: options.cap ?? 2
   })
   const [one, two, idle] = options.rates.map((rate, key) => {
-    const supplier = join(download, idOf(key))
+    const supplier = join(assembly, idOf(key))
     supplier.pipeline.blocksPerSecond = rate
     return supplier
   }) as [ScriptedSupplier, ScriptedSupplier, ScriptedSupplier]
   for (const [index, supplier] of [one, two].entries()) {
-    yield* Requests.begin(download, supplier, piece(index))
-    ask(download, supplier, 2)
+    yield* Requests.begin(assembly, supplier, piece(index))
+    ask(assembly, supplier, 2)
   }
   /** What the idle one is given at a time. */
-  const overtake = (now: number) => askAgain(download, idle, now)
-  return { download, one, two, idle, overtake }
+  const overtake = (now: number) => askAgain(assembly, idle, now)
+  return { assembly, one, two, idle, overtake }
 })
 
 const budget = Effect.provide(BufferBudget.layer())
@@ -78,10 +78,10 @@ describe("Overtaking", () => {
 
   it.effect("cancels the slower answer when the faster has come", () =>
     Effect.gen(function* () {
-      const { download, idle, one } = yield* make({ rates: [1, 1, 9] })
-      const request = Requests.nextDuplicate(download, idle, 1_000)!
+      const { assembly, idle, one } = yield* make({ rates: [1, 1, 9] })
+      const request = Requests.nextDuplicate(assembly, idle, 1_000)!
 
-      Assembly.received(download, idle, request, 1_000)
+      Assembly.received(assembly, idle, request, 1_000)
 
       assert.deepStrictEqual([one.cancels, asked(one)], [["0:0"], ["0:1"]])
     }).pipe(budget)
@@ -89,8 +89,8 @@ describe("Overtaking", () => {
 
   it.effect("leaves alone what is to come from one peer, refused, choked, or of a snubbed one", () =>
     Effect.gen(function* () {
-      const { download, idle, overtake } = yield* make({ rates: [1, 1, 9] })
-      download.pool.loans.get(piece(0))!.buffer.soleSource = idOf(0)
+      const { assembly, idle, overtake } = yield* make({ rates: [1, 1, 9] })
+      assembly.pool.loans.get(piece(0))!.buffer.soleSource = idOf(0)
       Resting.rest(idle.refused, piece(1), 5_000, 0)
       const refused = overtake(1_000)
       Resting.forgetAll(idle.refused)
@@ -107,9 +107,9 @@ describe("Overtaking", () => {
     Effect.gen(function* () {
       const woken: Array<number> = []
       for (const cap of [2, 3]) {
-        const { download, idle, overtake } = yield* make({ rates: [1, 1, 9], cap })
-        Assembly.idle(download, idle)
-        Requests.wakeOvertakers(download)
+        const { assembly, idle, overtake } = yield* make({ rates: [1, 1, 9], cap })
+        Assembly.idle(assembly, idle)
+        Requests.wakeOvertakers(assembly)
         woken.push(idle.woken, overtake(1_000).length)
       }
 

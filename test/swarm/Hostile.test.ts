@@ -31,14 +31,14 @@ describe("a swarm with hostile peers", () => {
     const known = yield* torrent(2, 1_048_576)
     const behaviours = [slow, slow, { ...slow, corrupts: "every block" }, slow, slow] as const
     yield* serveAll(known, behaviours)
-    const { download, facts, isRight, rejected, swarm } = yield* startWhole(known)
+    const { assembly, facts, isRight, rejected, swarm } = yield* startWhole(known)
 
     yield* swarm.add(all(behaviours))
     yield* pass(180)
 
     assert.deepStrictEqual([isRight(), bans(facts)], [true, ["10.0.0.3"]])
     assert.isAbove(rejected.length, 0)
-    assert.deepStrictEqual([download.table.counts.stored, download.pool.loans.size], [2, 0])
+    assert.deepStrictEqual([assembly.table.counts.stored, assembly.pool.loans.size], [2, 0])
   })
 
   test("fault 40: bans a peer at once that sent a bad piece alone, as another has that piece", function* () {
@@ -93,12 +93,12 @@ describe("a swarm with hostile peers", () => {
       { chokesEvery: "100 millis", bytesPerSecond: 200_000, features: { fast: false } }
     ] as const
     const peers = yield* serveAll(known, behaviours)
-    const { download, facts, isRight, swarm } = yield* startWhole(known)
+    const { assembly, facts, isRight, swarm } = yield* startWhole(known)
 
     yield* swarm.add(all(behaviours))
     for (let turn = 0; turn < 300; turn++) yield* pass(1, "100 millis")
 
-    assert.deepStrictEqual([isRight(), bans(facts), requestsCounted(download)], [true, [], 0])
+    assert.deepStrictEqual([isRight(), bans(facts), requestsCounted(assembly)], [true, [], 0])
     assert.deepStrictEqual(
       peers.flatMap(({ counters }) => counters.complaints),
       []
@@ -134,12 +134,12 @@ describe("a swarm with hostile peers", () => {
     const known = yield* torrent(2)
     const behaviours = [1, 2, 3].map(() => ({ ...slow, corrupts: { pieces: [0] } }) as const)
     const peers = yield* serveAll(known, behaviours)
-    const { download, rejected, swarm } = yield* startWhole(known)
+    const { assembly, rejected, swarm } = yield* startWhole(known)
 
     yield* swarm.add(all(behaviours))
     yield* pass(300)
 
-    assert.strictEqual(download.table.counts.stored, 1)
+    assert.strictEqual(assembly.table.counts.stored, 1)
     assert.isAtMost(rejected.length, 12)
     const requests = peers.reduce((sum, { counters }) => sum + counters.requests, 0)
     assert.isAtMost(requests, 200)

@@ -235,14 +235,14 @@ describe("Swarm", () => {
       const connections = ConnectionLimit.make(1)
       const known = yield* torrent()
       const peer = yield* serve(known, at(1))
-      const { download, swarm } = yield* start(known, { connections })
+      const { assembly, swarm } = yield* start(known, { connections })
       const other = yield* Effect.forkChild(
         ConnectionLimit.withConnection(connections, ConnectionLimit.share())(Effect.never),
         { startImmediately: true }
       )
       yield* swarm.add([at(1)])
       yield* settle
-      for (const piece of [0, 1, 2, 3]) PieceTable.restore(download.table, piece as PieceIndex)
+      for (const piece of [0, 1, 2, 3]) PieceTable.restore(assembly.table, piece as PieceIndex)
 
       yield* Fiber.interrupt(other)
       yield* settle
@@ -323,7 +323,7 @@ describe("Swarm", () => {
         yield* serve(known, at(1), { ...stalls, seed: 1 }),
         yield* serve(known, at(2), { ...stalls, seed: 2 })
       ]
-      const { download, facts, swarm } = yield* start(known)
+      const { assembly, facts, swarm } = yield* start(known)
       yield* swarm.add([at(1), at(2)])
       yield* settle
 
@@ -339,7 +339,7 @@ describe("Swarm", () => {
         [1, 1]
       )
       assert.deepStrictEqual(swarm.counts().banned, 1)
-      assert.strictEqual(download.suppliers.size, 1)
+      assert.strictEqual(assembly.suppliers.size, 1)
     })
 
     test("at whatever point its dial is, and uses the place that comes free", function* () {
@@ -385,13 +385,13 @@ describe("Swarm", () => {
     const seed = yield* serve(known, at(1), { seed: 1 })
     const grown = yield* serve(known, at(2), { seed: 2, announces: { every: 1 } })
     const partial = yield* serve(known, at(3), { seed: 3, pieces: [0] })
-    const { download, swarm } = yield* start(known)
+    const { assembly, swarm } = yield* start(known)
     yield* swarm.add([at(1), at(2), at(3)])
     yield* pass(1)
 
     for (const piece of [0, 1, 2, 3] as Array<PieceIndex>) {
-      PieceTable.verify(download.table, piece)
-      PieceTable.store(download.table, piece)
+      PieceTable.verify(assembly.table, piece)
+      PieceTable.store(assembly.table, piece)
       swarm.announce(piece)
     }
     yield* settle
@@ -411,14 +411,14 @@ describe("Swarm", () => {
   test("fault 46: frees the blocks of a silent peer for others after 10 seconds, and lets it go in the end", function* () {
     const known = yield* torrent()
     yield* serve(known, at(1), { ...stalls, seed: 1 })
-    const { download, facts, swarm } = yield* start(known)
+    const { assembly, facts, swarm } = yield* start(known)
     yield* swarm.add([at(1)])
     yield* pass(5)
     yield* serve(known, at(2), { seed: 2, pieces: [0, 1, 2, 3] })
     yield* swarm.add([at(2)])
 
     yield* pass(8)
-    const complete = download.table.counts.complete
+    const complete = assembly.table.counts.complete
     yield* pass(180)
 
     assert.strictEqual(complete, 4)
@@ -426,11 +426,11 @@ describe("Swarm", () => {
   })
 
   test("dies where all can see it, not just its own timer", function* () {
-    const { download, swarm } = yield* start(yield* torrent())
+    const { assembly, swarm } = yield* start(yield* torrent())
     const running = yield* Effect.forkChild(swarm.running, { startImmediately: true })
     yield* pass(5)
     const before = running.pollUnsafe()
-    download.distrust.delayed[Symbol.iterator] = () => {
+    assembly.distrust.delayed[Symbol.iterator] = () => {
       throw new Error("no such luck")
     }
 
@@ -449,7 +449,7 @@ describe("Swarm", () => {
     yield* serve(known, at(2), { silent: "from the start" })
     yield* network.partition("127.0.0.1", at(3).host)
     const scope = yield* Scope.make()
-    const { download, swarm } = yield* Scope.provide(start(known, { connections }), scope)
+    const { assembly, swarm } = yield* Scope.provide(start(known, { connections }), scope)
     yield* swarm.add([1, 2, 3, 4, 5, 6, 7, 8].map((host) => at(host)))
     yield* pass(2)
 
@@ -457,7 +457,7 @@ describe("Swarm", () => {
     yield* settle
 
     assert.deepInclude(yield* counts, { connections: 0, dials: 0 })
-    assert.deepStrictEqual([swarm.counts().connected, requestsCounted(download), download.suppliers.size], [0, 0, 0])
+    assert.deepStrictEqual([swarm.counts().connected, requestsCounted(assembly), assembly.suppliers.size], [0, 0, 0])
     assert.deepStrictEqual([connections.held, connections.waiting.size], [0, 0])
   })
 })

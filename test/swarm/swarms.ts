@@ -17,7 +17,7 @@ import * as MemoryStorage from "../../src/storage/MemoryStorage.ts"
 import * as ConnectionLimit from "../../src/swarm/ConnectionLimit.ts"
 import * as Swarm from "../../src/swarm/Swarm.ts"
 import type * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
-import { makeDownload } from "../peer/protocols.ts"
+import { makeAssembly } from "../peer/protocols.ts"
 import { ourId } from "../peer/sessions.ts"
 import * as Uploads from "../peer/uploads.ts"
 import { openToWrite } from "../storage/openings.ts"
@@ -51,10 +51,10 @@ export const start = Effect.fnUntraced(function* (
   } = {}
 ) {
   const facts: Array<string> = []
-  const download = yield* makeDownload({ geometry: known.metainfo.layout.geometry, stored: options.stored })
+  const assembly = yield* makeAssembly({ geometry: known.metainfo.layout.geometry, stored: options.stored })
   const swarm = yield* Swarm.make({
-    download,
-    upload: Uploads.make(download.geometry),
+    assembly,
+    upload: Uploads.make(assembly.geometry),
     infoHash: known.metainfo.infoHash,
     extensions: { info: known.metainfo.infoBytes, isPrivate: known.metainfo.isPrivate, port: undefined },
     peerId: ourId,
@@ -65,7 +65,7 @@ export const start = Effect.fnUntraced(function* (
     connections: options.connections ?? ConnectionLimit.make(200),
     report: (fact) => facts.push(inShort(fact))
   })
-  return { facts, download, swarm }
+  return { facts, assembly, swarm }
 })
 
 /** Starts a swarm that verifies and stores what it fetches, as a torrent does, until the scope closes. */
@@ -73,7 +73,7 @@ export const startWhole = Effect.fnUntraced(function* (
   known: KnownTorrent.KnownTorrent,
   options: Parameters<typeof start>[1] = {}
 ) {
-  const { download, facts, swarm } = yield* start(known, options)
+  const { assembly, facts, swarm } = yield* start(known, options)
   const { layout } = known.metainfo
   const rejected: Array<number> = []
   const services = yield* Layer.build(Layer.provideMerge(MemoryStorage.layerTest(), NodePieceHasher.layer))
@@ -81,20 +81,20 @@ export const startWhole = Effect.fnUntraced(function* (
     const storage = yield* openToWrite(layout)
     const digestOf = (piece: PieceIndex) => Metainfo.pieceDigest(known.metainfo, piece)
     yield* Effect.forkScoped(
-      Facts.read(download.facts, (fact) => {
+      Facts.read(assembly.facts, (fact) => {
         if (fact._tag === "Passed") swarm.prove(fact.contributors)
         else if (fact._tag === "Guilty") swarm.ban(fact.supplier, `it lied about piece ${fact.piece}`)
         else if (fact._tag === "Rejected") rejected.push(fact.piece)
         else if (fact._tag === "Stored") swarm.announce(fact.piece)
       })
     )
-    yield* Effect.forkScoped(Completion.run(download, { storage, digestOf }))
-    yield* Effect.forkScoped(Assembly.sweep(download))
+    yield* Effect.forkScoped(Completion.run(assembly, { storage, digestOf }))
+    yield* Effect.forkScoped(Assembly.sweep(assembly))
     return yield* MemoryStorage.MemoryMedium
   }).pipe(Effect.provideContext(services))
   const stored = () => medium.torrent(layout)
   const isRight = (): boolean =>
     stored().isWhole &&
     stored().paths.every((path, index) => Bytes.equals(stored().file(path)!, known.fileContent(index)))
-  return { download, facts, swarm, stored, rejected, isRight }
+  return { assembly, facts, swarm, stored, rejected, isRight }
 })
