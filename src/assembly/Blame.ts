@@ -24,7 +24,7 @@ export interface Blame {
   readonly failures: Map<PieceIndex, number>
 }
 
-/** Nobody is suspected. */
+/** Makes a record that suspects nobody. */
 export const make = (): Blame => ({ suspicions: new Map(), failures: new Map() })
 
 /** How often `fail` was said of the piece so far. */
@@ -42,7 +42,7 @@ export const fail = (self: Blame, piece: PieceIndex): void => {
   self.failures.set(piece, failuresOf(self, piece) + 1)
 }
 
-/** The blocks whose digests are needed for a verdict on a copy that passes; empty where nobody is suspected. */
+/** The blocks whose digests are needed for a verdict on a copy that passes; empty if nobody is suspected. */
 export const suspectedBlocks = (self: Blame, piece: PieceIndex): ReadonlySet<number> =>
   new Set(self.suspicions.get(piece)?.map((suspicion) => suspicion.block))
 

@@ -3,8 +3,8 @@
  *
  * Each torrent has an account. A buffer that exists counts, lent or idle, so the sum never passes the bound; the one
  * exception is a single piece larger than the bound, which gets its one buffer when nothing else is held. An account
- * that wants a buffer and gets none is served from what others give back: before all others when it has none at all, and
- * else while that leaves the giver with no less than the taker, who has least first. So no torrent starves another.
+ * that wants a buffer and gets none is served from what others return: before all others if it has none at all, and
+ * otherwise while that leaves the giver with no less than the taker, the smallest first. So no torrent starves another.
  *
  * A torrent whose storage takes no writes gives nothing back, so a quarter of the bytes is kept for accounts that have no
  * buffer at all: a torrent that is added later goes on beside one that fails, as far as its pieces fit there.
@@ -33,7 +33,7 @@ export interface Account {
   isGranted: boolean
   /** Whether nothing comes back from it for now, as its storage takes no writes. */
   readonly isStuck: () => boolean
-  /** Destroys one idle buffer; `false` where all are lent. Does not touch `held`. */
+  /** Destroys one idle buffer; `false` if all are lent. Does not touch `held`. */
   readonly dropIdle: () => boolean
   /** Makes one more buffer, for which `held` has been raised. */
   readonly grow: () => void
@@ -99,19 +99,19 @@ const claimant = (self: Ledger, giver: Account): Account | undefined => {
   return undefined
 }
 
-/** Who has nothing and has waited longest for it, those left out who can get nothing before a storage works again. */
+/** The account without a buffer that has waited longest. Leaves out those that get nothing before a storage works again. */
 const firstWithout = (self: Ledger): Account | undefined => {
   for (const account of self.waiting) if (account.held === 0 && mayFit(self, account)) return account
   return undefined
 }
 
-/** Who has some and has waited longest for more. */
+/** The account with buffers that has waited longest for more. */
 const firstWith = (self: Ledger): Account | undefined => {
   for (const account of self.waiting) if (account.held > 0) return account
   return undefined
 }
 
-/** Who has least of those that one more buffer would fit for. */
+/** The account that holds least, of those that one more buffer would fit for. */
 const leastOf = (self: Ledger): Account | undefined => {
   let least: Account | undefined
   for (const account of self.waiting) {
@@ -127,7 +127,7 @@ const grant = (self: Ledger, account: Account): void => {
   account.grow()
 }
 
-/** Gives what is free to who waits. Nobody passes one that has nothing: bytes gather until its buffer fits. */
+/** Grants what is free to those that wait. Nobody passes one that has nothing: bytes gather until its buffer fits. */
 const serve = (self: Ledger): void => {
   while (true) {
     const account = firstWithout(self) ?? leastOf(self)
@@ -149,7 +149,7 @@ export const open = (self: Ledger, account: Account): void => {
   self.accounts.add(account)
 }
 
-/** Closes an account whose buffers are all idle or gone, and gives their bytes to who waits. */
+/** Closes an account whose buffers are all idle or gone, and grants their bytes to those that wait. */
 export const close = (self: Ledger, account: Account): void => {
   self.accounts.delete(account)
   self.waiting.delete(account)
@@ -160,7 +160,7 @@ export const close = (self: Ledger, account: Account): void => {
 
 /**
  * Asks for one more buffer. `true` raises `held`, and the caller makes the buffer; `false` leaves the account waiting,
- * and `grow` is called when its turn comes. Idle buffers of others are destroyed where that makes room. A closed account
+ * and `grow` is called when its turn comes. Idle buffers of others are destroyed if that makes room. A closed account
  * gets nothing.
  */
 export const reserve = (self: Ledger, account: Account): boolean => {
@@ -179,7 +179,7 @@ export const reserve = (self: Ledger, account: Account): boolean => {
 }
 
 /**
- * Tells what to do with a buffer that comes back from a piece. `true` keeps it; `false` has taken its bytes off the
+ * Decides what to do with a buffer that comes back from a piece. `true` keeps it; `false` has taken its bytes off the
  * account, and the caller forgets the memory.
  */
 export const keep = (self: Ledger, account: Account): boolean => {
@@ -189,15 +189,15 @@ export const keep = (self: Ledger, account: Account): boolean => {
   return false
 }
 
-/** Says that the account has found a buffer and needs no further one for now. */
+/** The account has found a buffer and needs no further one for now. */
 export const settle = (self: Ledger, account: Account): void => {
   self.waiting.delete(account)
   account.isGranted = false
 }
 
 /**
- * Gives the idle buffers of an account to who waits. To be called now and then: an account that was given a buffer may
- * have no use for it any more, and who waits meanwhile does not ask again.
+ * Grants the idle buffers of an account to those that wait. To be called now and then: an account that was granted a buffer
+ * may have no use for it any more, and those that wait meanwhile do not ask again.
  */
 export const reconsider = (self: Ledger, account: Account): void => {
   account.isGranted = false

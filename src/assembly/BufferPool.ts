@@ -136,7 +136,7 @@ export interface Borrower {
 }
 
 /**
- * Lends a buffer to `piece` without waiting; `undefined` where none is free, it is not wanted or the pool is closed. A
+ * Lends a buffer to `piece` without waiting; `undefined` if none is free, it is not wanted or the pool is closed. A
  * piece that has one keeps it: the same buffer is given again, and the borrower hears nothing.
  */
 export const lendNow = Effect.fnUntraced(function* (self: BufferPool, piece: PieceIndex, borrower: Borrower = {}) {

@@ -1,6 +1,6 @@
 /**
- * A piece while it is in memory: its bytes in one array, and of each block who is asked for it, who is sending it and
- * who sent it. Hot path: a few calls a block, plain and without allocation; 40 ns a block, and 320 ns with the copy of its
+ * A piece while it is in memory: its bytes in one array, and for each block how many requests are out, which supplier is
+ * sending it and which one sent it. Hot path: a few calls a block, plain and without allocation; 40 ns a block, and 320 ns with the copy of its
  * 16 KiB (`test/bench/Pieces.bench.ts`, two shared x64 cores, Node 24).
  *
  * The array is borrowed from a `BufferPool`; the assembled piece is the buffer itself. A buffer whose loan has ended is
@@ -95,7 +95,7 @@ export const isBlock = (self: PieceBuffer, begin: number, length: number): boole
 const isFree = (self: PieceBuffer, block: number): boolean =>
   self.requests[block] === 0 && !Bitfield.has(self.received, block)
 
-/** The first block that is neither there nor asked for; `undefined` where there is none. */
+/** The first block that is neither there nor asked for; `undefined` if there is none. */
 export const nextFree = (self: PieceBuffer): number | undefined => {
   if (self.freeBlocks === 0) return undefined
   while (!isFree(self, self.firstFree)) self.firstFree++
@@ -144,7 +144,7 @@ export const finish = (self: PieceBuffer, block: number, contributor: SupplierId
 }
 
 /**
- * Stores a whole block at `begin`: the one copy. `false` for a duplicate or a closed buffer, where nothing is copied.
+ * Stores a whole block at `begin`: the one copy. `false` for a duplicate or a closed buffer, and nothing is copied then.
  */
 export const put = (
   self: PieceBuffer,

@@ -1,5 +1,5 @@
 /**
- * In what order the pieces of a download are started: those with a deadline, the earliest first; then, where a user reads
+ * In what order the pieces of a torrent are started: those with a deadline, the earliest first; then, if a user reads
  * along, from the first on; else a few at random and from then on the rarest. Within each of the latter, pieces of high
  * priority come first. Pieces that are skipped are never started, whatever their deadline.
  *
@@ -11,7 +11,7 @@ import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PiecePicker from "./PiecePicker.ts"
 
 /**
- * So many pieces of a download are picked at random (BEP 3 practice): the rarest are held by few, and slow to come, while
+ * So many pieces of a torrent are picked at random (BEP 3 practice): the rarest are held by few, and slow to come, while
  * any whole piece gives us something to trade with.
  */
 export const randomFirstPieces = 4
@@ -23,7 +23,7 @@ export interface Deadline {
   readonly at: number
 }
 
-/** The order of one download. */
+/** The order of one torrent. */
 export interface PieceOrder {
   /** From the first piece on, for whoever watches or listens meanwhile. Worse for the swarm than rarest first. */
   readonly isSequential: boolean
@@ -70,8 +70,8 @@ const takeDeadline = (self: PieceOrder, piece: PieceIndex): void => {
 }
 
 /**
- * The piece to start next of those that are in `has` and not in `except`; `undefined` where there is none. `begun` is how
- * many pieces of the download are under way or stored.
+ * The piece to start next of those that are in `has` and not in `except`; `undefined` if there is none. `begun` is how
+ * many pieces of the torrent are under way or stored.
  */
 export const pick = (
   self: PieceOrder,

@@ -188,7 +188,7 @@ const findFrom = (
 }
 
 /**
- * The rarest candidate that is in `has` and not in `except`, of the highest priority; `undefined` where there is none.
+ * The rarest candidate that is in `has` and not in `except`, of the highest priority; `undefined` if there is none.
  */
 export const pick: Choice = (self, has, except) =>
   (self.high.count > 0 ? findFrom(self.high, 0, has, except) : undefined) ?? findFrom(self.normal, 0, has, except)

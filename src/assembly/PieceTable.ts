@@ -11,7 +11,7 @@
  *
  * Beside its state a piece is wanted or not. One that is not may have any state: it may be stored from before, or under way.
  *
- * Plain data with one owner, the torrent's fibers between two `yield*`. Choosing is `PiecePicker.ts`'s matter.
+ * Plain data with one owner, the torrent's fibers between two `yield*`. `PiecePicker.ts` chooses among them.
  */
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
@@ -90,7 +90,7 @@ const noteStored = (self: PieceTable, piece: PieceIndex): void => {
 export const reset = (self: PieceTable, piece: PieceIndex): void =>
   move(self, piece, stateOf(self, piece) === "complete" ? "complete" : "active", "missing")
 
-/** The piece was found stored, in resume data or by a recheck, before the download began. */
+/** The piece was found stored, in resume data or by a recheck, before the torrent started. */
 export const restore = (self: PieceTable, piece: PieceIndex): void => {
   move(self, piece, "missing", "stored")
   noteStored(self, piece)

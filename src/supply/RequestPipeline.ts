@@ -31,7 +31,7 @@ export const timeoutAfter = 10_000
 
 /**
  * The same for a peer that sends parts of a block and no whole one (milliseconds): the slowest that is waited for sends
- * 546 bytes a second. Well below `BufferPool.staleAfter`, so that who dribbles has not held up a piece until it is dropped.
+ * 546 bytes a second. Well below `BufferPool.staleAfter`, so that a peer that dribbles cannot hold up a piece until it is dropped.
  */
 export const slowestBlock = 30_000
 
@@ -97,7 +97,7 @@ export const make = (blocksPerPiece: number, now: number, limiter = RateLimiter.
 
 const key = (self: RequestPipeline, piece: number, block: number): number => piece * self.blocksPerPiece + block
 
-/** The peer bears no more than `most` requests (`reqq` of BEP 10), at least 1; `undefined` where it does not say. */
+/** Caps the pipeline at `most` requests (`reqq` of BEP 10), at least 1; `undefined` if the peer does not say. */
 export const bound = (self: RequestPipeline, most = maxDepth): void => {
   self.maxDepth = Math.min(maxDepth, most)
   self.depth = Math.min(self.maxDepth, self.depth)
@@ -108,7 +108,7 @@ export const room = (self: RequestPipeline): number => (self.isSnubbed ? 1 : sel
 
 /**
  * Whether another request may go out now: there is room, and no limit holds it up. A block is then taken from what the peer
- * may send; `send` or `decline` must follow. Where a limit holds it up, the peer is woken when it may go on.
+ * may send; `send` or `decline` must follow. If a limit holds it up, the peer is woken when it may go on.
  */
 export const admits = (self: RequestPipeline, now: number): boolean => {
   const free = room(self)
@@ -126,7 +126,7 @@ export const decline = (self: RequestPipeline): void => {
 /** There is nothing to ask for now: what a limit would grant is for others. */
 export const rest = (self: RequestPipeline): void => RateLimiter.rest(self.limiter)
 
-/** The request for a block, where it is out to this peer. */
+/** The request for a block, if it is out to this peer. */
 export const get = (self: RequestPipeline, piece: number, block: number): Request | undefined =>
   self.requests.get(key(self, piece, block))
 
@@ -160,7 +160,7 @@ const giveBack = (self: RequestPipeline, { block, buffer, isArriving }: Request)
   if (!isArriving) RateLimiter.giveBack(self.limiter, PieceBuffer.sizeOf(buffer, block))
 }
 
-/** Releases the request for a block that will not come; `undefined` where there was none. */
+/** Releases the request for a block that will not come; `undefined` if there was none. */
 export const release = (self: RequestPipeline, piece: number, block: number): Request | undefined => {
   const request = forget(self, piece, block)
   if (request !== undefined) giveBack(self, request)
@@ -219,7 +219,7 @@ export const releaseAll = (self: RequestPipeline): void => {
   self.requests.clear()
 }
 
-/** Forgets the requests for a piece, whose buffer is going away; gives their blocks, so that they can be cancelled. */
+/** Forgets the requests for a piece, whose buffer is going away. Returns their blocks, so that they can be cancelled. */
 export const releasePiece = (self: RequestPipeline, buffer: PieceBuffer.PieceBuffer): ReadonlyArray<number> => {
   const blocks: Array<number> = []
   for (let block = 0; block < buffer.blockCount; block++) {
@@ -229,7 +229,7 @@ export const releasePiece = (self: RequestPipeline, buffer: PieceBuffer.PieceBuf
 }
 
 /**
- * Releases the requests that will not be answered, and gives them for cancelling: those a peer passed over 10 s ago,
+ * Releases the requests that will not be answered, and returns them, so that they can be cancelled: those a peer passed over 10 s ago,
  * and all of a peer that sent nothing of a block for 10 s, or no whole block for 30 s, which is snubbed from then on.
  */
 export const expire = (self: RequestPipeline, now: number): ReadonlyArray<Request> => {

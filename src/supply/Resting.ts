@@ -47,7 +47,7 @@ export const rest = (self: Resting, piece: PieceIndex, first: number, now: numbe
   self.rests.set(piece, { until: now + length, length })
 }
 
-/** Ends the rests that are over, and forgets what is long past; tells whether any ended. */
+/** Ends the rests that are over, and forgets what is long past. Returns whether any ended. */
 export const wake = (self: Resting, now: number): boolean => {
   let isAny = false
   for (const [piece, { until }] of self.rests) {

@@ -1,7 +1,7 @@
 /**
- * How an address stands with a download: the pieces of which it sent a damaged copy, all by itself, and how it did
+ * How an address stands with a torrent: the pieces of which it sent a damaged copy, all by itself, and how it did
  * lately. It outlives the connections to that address, so that reconnecting wipes nothing away. Whom to ban is not decided
- * here: a peer that is the only source of a piece is borne, as it may be an honest one with a rotten disk.
+ * here: a peer that is the only source of a piece is kept, as it may be an honest one with a rotten disk.
  *
  * A peer that sends nothing but damaged pieces would have a whole torrent sent in vain. So from its first damaged piece to
  * its next right one it is trusted with one new piece at a time, and from the second in a row on it is left alone in
@@ -50,7 +50,7 @@ export const damage = (self: Standing, piece: PieceIndex, now: number): void => 
   self.pausedUntil = now + Math.min(longestPause, firstPause * 2 ** (pauses - 1))
 }
 
-/** It sent a right piece, or a part of one; tells whether it may be asked for more than before. */
+/** It sent a right piece, or a part of one. Returns whether more may be requested from it than before. */
 export const redeem = (self: Standing): boolean => {
   const wasOnTrial = self.damagedInARow > 0
   self.isProven = true
@@ -59,7 +59,7 @@ export const redeem = (self: Standing): boolean => {
   return wasOnTrial
 }
 
-/** Ends what is over at `now`; tells whether it may be asked for more than before. */
+/** Ends what is over at `now`. Returns whether more may be requested from it than before. */
 export const wake = (self: Standing, now: number): boolean => {
   const isAny = Resting.wake(self.damaged, now)
   if (!self.isPaused || now < self.pausedUntil) return isAny
