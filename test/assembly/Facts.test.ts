@@ -81,12 +81,10 @@ describe("Facts", () => {
       const { fiber } = yield* reading(facts, () => {
         throw new Error("a bug")
       })
-      for (let index = 0; index < Facts.capacity; index++) yield* Facts.offer(facts, stored(index))
-      const waiting = yield* Effect.forkChild(Facts.offer(facts, stored(0)))
-
-      const exit = yield* Fiber.await(fiber)
-      yield* Fiber.join(waiting)
       yield* Facts.offer(facts, stored(0))
+      const exit = yield* Fiber.await(fiber)
+
+      for (let index = 0; index <= Facts.capacity; index++) yield* Facts.offer(facts, stored(index))
 
       assert.isTrue(Exit.hasDies(exit))
     })

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as fc from "fast-check"
 import * as Bitfield from "../../src/base/Bitfield.ts"
 import * as Property from "../../src/testing/Property.ts"
@@ -88,6 +89,26 @@ describe("a download that is ended", () => {
         { runs: 40 }
       ),
     60_000
+  )
+
+  it.effect("by stopping remembers the pieces whose writes were under way", () =>
+    Swarms.use({ seed }, (world) =>
+      Effect.gen(function* () {
+        world.faults.delay("write", "3 seconds")
+        const download = yield* world.download(small, { behaviours: [{ bytesPerSecond: 120_000 }] })
+        yield* world.advance("2 seconds")
+        const before = world.snapshot(small)
+        const stopping = yield* Effect.forkChild(download.stop)
+
+        yield* world.advance("5 seconds")
+        yield* Fiber.join(stopping)
+
+        const { resume, stored } = world.snapshot(small)
+        assert.deepStrictEqual([count(before.stored), count(before.resume?.stored)], [0, 0])
+        assert.strictEqual(stored.count, 4)
+        assert.deepStrictEqual(resume!.stored, stored)
+      })
+    )
   )
 
   it.effect("fault 52: by a power cut finds what reads as zeros, though resume data says it is stored", () =>
