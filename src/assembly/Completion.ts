@@ -39,8 +39,17 @@ export const firstRetryDelay = 500
 export const maxRetryDelay = 8_000
 
 /** Where complete pieces go. */
+export interface PieceStore extends Pick<TorrentStorage, "verifies" | "writePiece"> {
+  /**
+   * The piece counts as stored from now on. Called in the step in which it does, so that what is remembered of files never
+   * differs from the table.
+   */
+  readonly noteStored?: ((piece: PieceIndex) => void) | undefined
+}
+
+/** What pieces are completed with. */
 export interface Options {
-  readonly storage: Pick<TorrentStorage, "verifies" | "writePiece">
+  readonly storage: PieceStore
   /** SHA-1 of each piece, from the metainfo. */
   readonly digestOf: (piece: PieceIndex) => Uint8Array
 }
@@ -105,10 +114,11 @@ export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options
     const { piece } = buffer
     // The storage has verified it by storing it.
     if (PieceTable.stateOf(self.table, piece) === "complete") yield* pass(buffer)
-    Assembly.noteStored(self, piece)
     const isRecovery = recover(piece)
-    yield* BufferPool.close(self.pool, piece)
     if (isRecovery) yield* report({ _tag: "Recovered" })
+    Assembly.noteStored(self, piece)
+    storage.noteStored?.(piece)
+    yield* BufferPool.close(self.pool, piece)
     yield* report({ _tag: "Stored", piece })
     if (isRecovery) Assembly.wakeIdle(self)
   })

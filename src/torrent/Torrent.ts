@@ -180,9 +180,9 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
   const ended = yield* Deferred.make<never, TorrentError>()
 
   const onPiece = (parts: StatusReport.Parts, fact: Facts.Fact): void => {
-    const { assembly, files, swarm, upload } = parts
-    // While it stops, only what the storage has confirmed still counts.
-    if (running !== parts && fact._tag !== "Stored") return
+    const { swarm, upload } = parts
+    // What is left while it stops changes nothing any more: what is stored is remembered already.
+    if (running !== parts) return
     switch (fact._tag) {
       case "Passed":
         return swarm.prove(fact.contributors)
@@ -202,10 +202,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       case "Recovered":
         return onRecovered("write")
       case "Stored":
-        // It may have been lost since.
-        if (!Bitfield.has(assembly.table.stored, fact.piece)) return
-        Bitfield.remove(upload.unreadable, fact.piece)
-        return files.noteStored(fact.piece)
+        return void Bitfield.remove(upload.unreadable, fact.piece)
     }
   }
 
@@ -307,7 +304,9 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       Effect.forever
     )
 
-  const completeIfDone = ({ table }: Assembly.Assembly, files: TorrentFiles.TorrentFiles): void => {
+  const completeIfDone = ({ isPaused, table }: Assembly.Assembly, files: TorrentFiles.TorrentFiles): void => {
+    // The storage takes writes again, and that fact is about to be read: it is reported before the torrent is complete.
+    if (failing.write !== undefined && !isPaused) return
     if (!isKept(table) || completedAt !== undefined) return
     if (files.isDirty() || files.suspects.count > 0) {
       Latch.openUnsafe(finishing)
@@ -464,7 +463,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     tell({ _tag: "Started", storedPieces: stored.count, missingPieces, totalPieces: geometry.pieceCount })
     yield* Selection.catchUp(selection, selected()!, prepared)
     settle()
-    // The reader first, so that it is interrupted last: a write that ends while the torrent stops is still noted.
+    // The reader first, so that it is interrupted last: nobody waits to report.
     yield* forkPart(Facts.read(assembly.facts, (fact) => onPiece(parts, fact)))
     yield* forkPart(Completion.run(assembly, { storage: files.writer, digestOf }))
     yield* forkPart(files.run)

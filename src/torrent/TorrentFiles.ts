@@ -8,6 +8,7 @@ import * as Exit from "effect/Exit"
 import * as Latch from "effect/Latch"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import type { PieceStore } from "../assembly/Completion.ts"
 import * as Bitfield from "../base/Bitfield.ts"
 import * as Bytes from "../base/Bytes.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
@@ -74,11 +75,9 @@ export interface Options {
 /** A torrent's files. */
 export interface TorrentFiles {
   /** For the writer: as the medium's, with everything that has to come before a write and after it. */
-  readonly writer: Pick<TorrentStorage, "verifies" | "writePiece">
+  readonly writer: PieceStore
   /** For uploads: gives no byte of a file that changed before it was verified. */
   readonly reader: Pick<TorrentStorage, "readBlock">
-  /** The storage confirmed the write of a piece. */
-  readonly noteStored: (piece: PieceIndex) => void
   /** Stored pieces that do not count before they are verified. */
   readonly suspects: Bitfield.Bitfield
   /** Missing pieces whose bytes decide whose a file is, to be fetched before all others. */
@@ -445,14 +444,14 @@ export const make = Effect.fnUntraced(function* (options: Options) {
             (exit) => Effect.sync(() => flush.end(length, Exit.isSuccess(exit)))
           )
           return flush.admitNow(length) ? writing : Effect.andThen(Effect.interruptible(flush.admit(length)), writing)
-        })
+        }),
+      noteStored: (piece) => {
+        keeper.noteStored(piece)
+        KnownFiles.noteStored(known, piece, true)
+        for (const file of KnownFiles.filesOf(known, piece)) if (KnownFiles.isWhole(known, file)) settleLater(file)
+      }
     },
     reader: { readBlock },
-    noteStored: (piece) => {
-      keeper.noteStored(piece)
-      KnownFiles.noteStored(known, piece, true)
-      for (const file of KnownFiles.filesOf(known, piece)) if (KnownFiles.isWhole(known, file)) settleLater(file)
-    },
     suspects: changes.suspects,
     deciding: [...new Set([...known.files.values()].flatMap(({ toCompare }) => [...toCompare]))],
     select: Effect.fnUntraced(function* (files, pieces) {
