@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import * as Bytes from "../../src/base/Bytes.ts"
 import * as PeerAddress from "../../src/base/PeerAddress.ts"
-import * as DialPriority from "../../src/swarm/DialPriority.ts"
+import * as DialPriority from "../../src/connect/DialPriority.ts"
 import * as Values from "../../src/testing/arbitrary/Values.ts"
 
 const at = (text: string) => PeerAddress.parse(text)!

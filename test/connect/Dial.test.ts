@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/testing/TestClock"
-import * as Dial from "../../src/swarm/Dial.ts"
+import * as Dial from "../../src/connect/Dial.ts"
 import { Dialer } from "../../src/transport/Transport.ts"
 
 const address = { host: "10.0.0.1", port: 6_881 }

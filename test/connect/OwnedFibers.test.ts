@@ -5,8 +5,8 @@ import * as Fiber from "effect/Fiber"
 import * as Scheduler from "effect/Scheduler"
 import * as Scope from "effect/Scope"
 import * as fc from "fast-check"
-import * as ConnectionLimit from "../../src/swarm/ConnectionLimit.ts"
-import * as OwnedFibers from "../../src/swarm/OwnedFibers.ts"
+import * as ConnectionLimit from "../../src/connect/ConnectionLimit.ts"
+import * as OwnedFibers from "../../src/connect/OwnedFibers.ts"
 import * as Property from "../../src/testing/Property.ts"
 
 const turns = (count: number) => (count === 0 ? Effect.void : Effect.repeat(Effect.yieldNow, { times: count - 1 }))

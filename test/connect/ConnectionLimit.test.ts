@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Scheduler from "effect/Scheduler"
 import * as fc from "fast-check"
-import * as ConnectionLimit from "../../src/swarm/ConnectionLimit.ts"
+import * as ConnectionLimit from "../../src/connect/ConnectionLimit.ts"
 import * as Property from "../../src/testing/Property.ts"
 
 /** Starts `count` connections that last. */
