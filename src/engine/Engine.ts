@@ -15,6 +15,7 @@ import type { PeerAddress } from "../base/PeerAddress.ts"
 import * as PeerId from "../base/PeerId.ts"
 import * as Prng from "../base/Prng.ts"
 import * as ConnectionLimit from "../connect/ConnectionLimit.ts"
+import { Encryption } from "../connect/Encryption.ts"
 import * as Incoming from "../connect/Incoming.ts"
 import * as PeerSource from "../discovery/PeerSource.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
@@ -207,7 +208,8 @@ const run = Effect.fnUntraced(function* (config: Config, listening: Listening | 
     Dialer,
     PieceHasher,
     ResumeStore,
-    Tracker
+    Tracker,
+    Encryption
   )(yield* Effect.context<Requirements>())
   const budget = BufferBudget.make(config.bufferBytes ?? BufferBudget.defaultBufferBytes)
   const readCache = ReadCache.make(config.readCacheBytes)

@@ -1,16 +1,14 @@
 /**
- * One connection to a peer that is asked for nothing but the info dict of a magnet link (BEP 9): handshake, extension
+ * One session with a peer that was introduced and is asked for nothing but the info dict of a magnet link (BEP 9): extension
  * handshake (BEP 10), `ut_metadata`. Without the info dict nothing else that a peer says can be checked, so it is ignored.
  *
- * The connection ends with the fiber. Which pieces are asked of whom is `MetadataExchange.ts`'s, time its shell's.
+ * Leaves to `MetadataExchange.ts` which pieces are asked of whom, and to its shell when.
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import type { InfoHash } from "../base/InfoHash.ts"
-import type { PeerId } from "../base/PeerId.ts"
 import * as Version from "../base/Version.ts"
-import type { Connection } from "../transport/Transport.ts"
+import type { Introduced } from "../connect/Introduction.ts"
 import * as ExtensionHandshake from "../wire/extension/ExtensionHandshake.ts"
 import * as MetadataMessage from "../wire/extension/MetadataMessage.ts"
 import * as FrameDecoder from "../wire/FrameDecoder.ts"
@@ -20,20 +18,24 @@ import { PeerDropped } from "./PeerPatience.ts"
 import type { SessionError } from "./PeerSession.ts"
 import * as PeerSession from "./PeerSession.ts"
 
+/** What we can do beyond BEP 3 when we exchange metadata alone. */
+export const features: Handshake.Features = { ...Handshake.noFeatures, extensionProtocol: true }
+
+/** How long a peer may take for its extension handshake, once hands are shaken. */
+export const handshakeTimeout = "10 seconds"
+
 /** The id by which we want `ut_metadata` to be called. */
 const ourId = 1
 
 /** What a session is made of. `onOpen`, `onMessage` are called in the middle of reading, and may not throw. */
 export interface Options {
-  readonly connection: Connection
-  readonly infoHash: InfoHash
-  readonly peerId: PeerId
+  readonly introduced: Introduced
   /** The peer has an info dict of `size` bytes; called again when it says so again. */
   readonly onOpen: (session: MetadataSession, size: number) => void
   readonly onMessage: (message: MetadataMessage.MetadataMessage) => void
 }
 
-/** A session whose handshakes are done. */
+/** A session with a peer that has the info dict. */
 export interface MetadataSession {
   /** Asks for a piece of the info dict. */
   readonly request: (piece: number) => void
@@ -41,15 +43,14 @@ export interface MetadataSession {
   readonly failUnsafe: (error: SessionError) => void
 }
 
-/** Runs a session on an open connection until the peer goes away (success) or the session fails. */
+/** Runs a session until the peer goes away (success) or the session fails. */
 export const run = Effect.fnUntraced(function* (options: Options) {
-  const { connection } = options
+  const { connection, features } = options.introduced
+  if (!features.extensionProtocol) return yield* new PeerDropped({ why: "it does not give the metadata" })
   const failed = yield* Deferred.make<never, SessionError>()
   const opened = yield* Deferred.make<void>()
-  const handshake = Handshake.makeDecoder()
   const outbox = FrameEncoder.make()
   let theirs = ExtensionHandshake.empty
-  let isGreeted = false
   let isOver = false
 
   const failUnsafe = (error: SessionError): void => {
@@ -87,29 +88,10 @@ export const run = Effect.fnUntraced(function* (options: Options) {
 
   const decoder = FrameDecoder.make({ ...FrameDecoder.ignoreAll, extended: onExtended })
 
-  const greet = (peer: Handshake.Handshake): void => {
-    PeerSession.checkHandshake(peer, options)
-    if (!peer.features.extensionProtocol) throw new PeerDropped({ why: "it does not give the metadata" })
-    isGreeted = true
-    send(
-      ExtensionHandshake.id,
-      ExtensionHandshake.encode({ ids: new Map([[MetadataMessage.extensionName, ourId]]), client: Version.userAgent })
-    )
-  }
-
-  const receive = (view: Uint8Array): void => {
-    if (isGreeted) return FrameDecoder.push(decoder, view)
-    const taken = Handshake.push(handshake, view)
-    const peer = Handshake.result(handshake)
-    if (peer === undefined) return
-    greet(peer)
-    FrameDecoder.push(decoder, view.subarray(taken))
-  }
-
   const sink = (view: Uint8Array): boolean => {
     if (isOver) return true
     try {
-      receive(view)
+      FrameDecoder.push(decoder, view)
     } catch (error) {
       if (!PeerSession.isSessionError(error)) throw error
       failUnsafe(error)
@@ -117,15 +99,21 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     return true
   }
 
+  const inTime = Deferred.await(opened).pipe(
+    Effect.timeoutOrElse({
+      duration: handshakeTimeout,
+      orElse: () => Effect.fail(new PeerDropped({ why: "no extension handshake within 10 seconds" }))
+    }),
+    Effect.andThen(Effect.never)
+  )
+
   return yield* Effect.suspend(() => {
-    const features = { ...Handshake.noFeatures, extensionProtocol: true }
-    connection.writeUnsafe(Handshake.encode({ features, infoHash: options.infoHash, peerId: options.peerId }))
+    send(
+      ExtensionHandshake.id,
+      ExtensionHandshake.encode({ ids: new Map([[MetadataMessage.extensionName, ourId]]), client: Version.userAgent })
+    )
     connection.receiveUnsafe(sink)
-    return Effect.raceAllFirst([
-      connection.closed,
-      Deferred.await(failed),
-      PeerSession.shakeHands(Deferred.await(opened))
-    ])
+    return Effect.raceAllFirst([connection.closed, Deferred.await(failed), inTime])
   }).pipe(
     Effect.ensuring(
       Effect.sync(() => {

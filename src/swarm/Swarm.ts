@@ -25,6 +25,7 @@ import type * as Prng from "../base/Prng.ts"
 import * as ConnectionLimit from "../connect/ConnectionLimit.ts"
 import * as Dial from "../connect/Dial.ts"
 import * as DialPriority from "../connect/DialPriority.ts"
+import * as Introduction from "../connect/Introduction.ts"
 import * as OwnedFibers from "../connect/OwnedFibers.ts"
 import type { TorrentExtensions } from "../peer/PeerExtensions.ts"
 import { PeerDropped } from "../peer/PeerPatience.ts"
@@ -34,7 +35,6 @@ import type * as Upload from "../peer/Upload.ts"
 import * as RateLimiter from "../rate/RateLimiter.ts"
 import type { TorrentLimits } from "../rate/RateLimits.ts"
 import type { SupplierId } from "../supply/SupplierId.ts"
-import type { Connection } from "../transport/Transport.ts"
 import { Dialer } from "../transport/Transport.ts"
 import * as Choker from "./Choker.ts"
 import * as Contacts from "./Contacts.ts"
@@ -44,7 +44,7 @@ import * as PeerBook from "./PeerBook.ts"
 import * as UploadSlots from "./UploadSlots.ts"
 import * as Usefulness from "./Usefulness.ts"
 
-/** Connections of one torrent by default. More peers than this rarely make a download faster. */
+/** Connections of one torrent by default. More peers than this rarely make a assembly faster. */
 export const defaultMaxConnections = 50
 
 /** Connections of a torrent that are being opened at once: half-open ones are what home routers choke on. */
@@ -66,6 +66,9 @@ export const crossingTime = 10_000
 /** How long what was sent may take to arrive before a peer is let go that was given enough. */
 export const partingTime = "3 seconds"
 
+/** What ends a dial or a session. */
+type MeetingError = Introduction.IntroductionError | PeerSession.SessionError
+
 /** What a swarm has to tell. */
 export type Fact =
   | { readonly _tag: "PeerConnected"; readonly address: PeerAddress.PeerAddress }
@@ -81,10 +84,10 @@ export interface Swarm {
   /** Adds addresses; gives how many were new. */
   readonly add: (addresses: ReadonlyArray<PeerAddress.PeerAddress>) => Effect.Effect<number>
   /**
-   * Takes a connection that a peer opened, of which nothing was received yet, and closes `scope` with it when its session
-   * has ended; at once where there is no place, the address is banned, or nothing is wanted any more and it does not seed.
+   * Answers a peer that asks for the torrent, and closes `scope`, its connection's, when its session has ended. It closes it
+   * at once if there is no place, if the address is banned, or if nothing is wanted any more and the torrent does not seed.
    */
-  readonly accept: (connection: Connection, scope: Scope.Closeable) => Effect.Effect<void>
+  readonly accept: (caller: Introduction.Caller, scope: Scope.Closeable) => Effect.Effect<void>
   /** Notes how somebody sees us, a peer or a tracker by its name: peers are dialled in the order of BEP 40. */
   readonly seenAs: (voter: string, host: string) => void
   /** Does not talk to this address until its ban ends. */
@@ -145,8 +148,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const { assembly, report } = options
   const maxConnections = options.maxConnections ?? defaultMaxConnections
   const dialer = yield* Dialer
-  const ourselves = ExternalAddress.make()
-  const us = () => ({ ...ourselves, port: options.extensions.port ?? 0 })
+  const external = ExternalAddress.make()
+  const us = () => ({ ...external, port: options.extensions.port ?? 0 })
   const book = PeerBook.make(options.random, (address) => DialPriority.of(us(), address))
   /** Whether we are seen at another address than when the book was ranked. Anybody can tell us one, so a tick does it. */
   let isRankStale = false
@@ -180,7 +183,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   })
 
   const seenAs = (voter: string, host: string): void => {
-    if (ExternalAddress.vote(ourselves, voter, host)) isRankStale = true
+    if (ExternalAddress.vote(external, voter, host)) isRankStale = true
   }
 
   /** Whether the connection was begun by the peer with the larger id. */
@@ -229,19 +232,22 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     }
   }
 
-  const converse = Effect.fnUntraced(function* (peer: PeerBook.Peer, connection: Connection, isIncoming: boolean) {
+  const ourselves: Introduction.Ourselves = {
+    infoHash: options.infoHash,
+    peerId: options.peerId,
+    features: PeerSession.features
+  }
+
+  const converse = Effect.fnUntraced(function* (peer: PeerBook.Peer, introduced: Introduction.Introduced) {
     yield* PeerSession.run({
-      connection,
+      introduced,
       assembly,
       upload: options.upload,
       limits: options.limits,
       offer: offers && Offers.offerOf(offers, peer.key, () => Monotonic.nowUnsafe(clock)),
-      allowedFast: yield* options.allowedFast?.(connection.remote.host) ?? Effect.succeed([]),
+      allowedFast: yield* options.allowedFast?.(introduced.connection.remote.host) ?? Effect.succeed([]),
       extensions,
       id: peer.key,
-      infoHash: options.infoHash,
-      peerId: options.peerId,
-      isIncoming,
       onOpen: (session) => admit(peer, session),
       onInterest: slots.chooseSoon
     })
@@ -252,24 +258,25 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       // It may have waited long for its turn, and is not needed any more.
       if (peer.state !== "connecting" || !wantsPeers()) return yield* Effect.interrupt
       const connection = yield* Dial.connect(dialer, peer.address)
-      yield* converse(peer, connection, false)
+      yield* converse(peer, yield* Introduction.dialled(connection, ourselves))
     },
     Effect.scoped,
     ConnectionLimit.withConnection(options.connections, share)
   )
 
-  const accept = Effect.fnUntraced(function* (connection: Connection, scope: Scope.Closeable) {
+  const accept = Effect.fnUntraced(function* (caller: Introduction.Caller, scope: Scope.Closeable) {
     const close = Scope.close(scope, Exit.void)
     const place =
       !wantsPeers() || running >= maxConnections ? undefined : ConnectionLimit.takeNow(options.connections, share)
     if (place === undefined) return yield* close
-    const peer = PeerBook.arrive(book, connection.remote, Monotonic.nowUnsafe(clock))
+    const peer = PeerBook.arrive(book, caller.connection.remote, Monotonic.nowUnsafe(clock))
     if (peer === undefined) {
       ConnectionLimit.giveBack(options.connections, place)
       return yield* close
     }
     running++
-    yield* OwnedFibers.run(fibers, peer.key, converse(peer, connection, true), (exit) =>
+    const answered = Effect.flatMap(Introduction.answer(caller, ourselves), (introduced) => converse(peer, introduced))
+    yield* OwnedFibers.run(fibers, peer.key, answered, (exit) =>
       Effect.suspend(() => {
         ConnectionLimit.giveBack(options.connections, place)
         return Effect.andThen(ended(peer, exit), close)
@@ -277,7 +284,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     )
   }, Effect.uninterruptible)
 
-  const ended = (peer: PeerBook.Peer, exit: Exit.Exit<void, PeerSession.SessionError>): Effect.Effect<void> => {
+  const ended = (peer: PeerBook.Peer, exit: Exit.Exit<void, MeetingError>): Effect.Effect<void> => {
     const session = open.get(peer.key)
     open.delete(peer.key)
     if (offers !== undefined) Offers.leave(offers, peer.key, Monotonic.nowUnsafe(clock))
@@ -481,7 +488,7 @@ const tickSession = ({ failUnsafe, protocol }: PeerSession.PeerSession, now: num
 }
 
 /** What there is to say of a session that ended without an error of its own. */
-const wayOut = (exit: Exit.Exit<void, PeerSession.SessionError>): string => {
+const wayOut = (exit: Exit.Exit<void, MeetingError>): string => {
   if (Exit.isSuccess(exit)) return "it closed the connection"
   return Cause.hasDies(exit.cause) ? "of an internal error" : "it was given up"
 }

@@ -17,6 +17,7 @@ import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { PeerId } from "../base/PeerId.ts"
 import * as ConnectionLimit from "../connect/ConnectionLimit.ts"
 import * as Dial from "../connect/Dial.ts"
+import * as Introduction from "../connect/Introduction.ts"
 import * as OwnedFibers from "../connect/OwnedFibers.ts"
 import type { PeerSource, PeerSourceEvent } from "../discovery/PeerSource.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
@@ -69,6 +70,8 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   const awake = yield* Latch.make(true)
   const fibers = yield* OwnedFibers.make<number>()
   const share = ConnectionLimit.share()
+  const { infoHash, peerId } = options
+  const ourselves: Introduction.Ourselves = { infoHash, peerId, features: MetadataSession.features }
   let running = 0
 
   const tell = (event?: PeerSourceEvent): void =>
@@ -113,9 +116,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
       const { key } = peer
       const connection = yield* Dial.connect(dialer, peer.address)
       yield* MetadataSession.run({
-        connection,
-        infoHash: options.infoHash,
-        peerId: options.peerId,
+        introduced: yield* Introduction.dialled(connection, ourselves),
         onOpen: (session, size) => {
           const now = Monotonic.nowUnsafe(clock)
           sessions.set(key, session)

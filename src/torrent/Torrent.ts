@@ -560,11 +560,11 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       }),
     setLimits: (asked) => Effect.map(Monotonic.now, (now) => RateLimits.set(limits, asked, now)),
     setPeerLimits: (asked) => Effect.map(Monotonic.now, (now) => RateLimits.setEachPeer(limits, asked, now)),
-    accept: (connection, scope) =>
+    accept: (caller, scope) =>
       Effect.suspend(() =>
         running === undefined || state._tag === "Failed"
           ? Scope.close(scope, Exit.void)
-          : running.swarm.accept(connection, scope)
+          : running.swarm.accept(caller, scope)
       )
   }
   return self

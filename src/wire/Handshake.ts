@@ -3,7 +3,7 @@
  *
  * Length of the protocol name u8 (19), protocol name, reserved bits (8 bytes), info hash (20 bytes), peer id (20 bytes).
  * Knows nothing of sessions: whether the info hash is ours, the peer id our own, and how long a peer may take for its 68
- * bytes are `peer/PeerSession.ts`'s questions.
+ * bytes are `connect/Introduction.ts`'s questions.
  */
 import * as Result from "effect/Result"
 import type { InfoHash } from "../base/InfoHash.ts"

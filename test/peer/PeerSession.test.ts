@@ -7,7 +7,9 @@ import * as TestClock from "effect/testing/TestClock"
 import * as fc from "fast-check"
 import * as BufferPool from "../../src/assembly/BufferPool.ts"
 import * as Completion from "../../src/assembly/Completion.ts"
+import type { InfoHash } from "../../src/base/InfoHash.ts"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
+import type * as Introduction from "../../src/connect/Introduction.ts"
 import * as NodePieceHasher from "../../src/hash/NodePieceHasher.ts"
 import { PieceHasher } from "../../src/hash/PieceHasher.ts"
 import type { TorrentExtensions } from "../../src/peer/PeerExtensions.ts"
@@ -22,7 +24,7 @@ import * as FrameDecoder from "../../src/wire/FrameDecoder.ts"
 import * as Handshake from "../../src/wire/Handshake.ts"
 import { idOf } from "../supply/ScriptedSupplier.ts"
 import { makeAssembly, requestsCounted, writersClaimed } from "./protocols.ts"
-import { layer, listen, ourId, pass, serve, settle, start, torrent } from "./sessions.ts"
+import { layer, listen, pass, serve, settle, start, torrent } from "./sessions.ts"
 import { torrentExtensions } from "./torrentExtensions.ts"
 import * as Uploads from "./uploads.ts"
 
@@ -48,6 +50,35 @@ const openConnections = Effect.gen(function* () {
   return (yield* network.counts).connections
 })
 
+/** A connection to nobody: what the session says, in tags, and means to deliver to it. */
+const madeUp = () => {
+  const said: Array<WireMessage.WireMessage["_tag"]> = []
+  const decoder = FrameDecoder.make(WireMessage.sink(({ _tag }) => said.push(_tag)))
+  let sink: Sink = () => true
+  const connection: Connection = {
+    remote: there,
+    receiveUnsafe: (receiver) => {
+      sink = receiver
+    },
+    resumeUnsafe: () => {},
+    writeUnsafe: (bytes) => {
+      FrameDecoder.push(decoder, bytes)
+      return true
+    },
+    drained: Effect.void,
+    closed: Effect.never
+  }
+  return { connection, said, deliver: (bytes: Uint8Array) => sink(bytes) }
+}
+
+const introducedOn = (connection: Connection, features: Partial<Handshake.Features> = {}): Introduction.Introduced => ({
+  connection,
+  infoHash: new Uint8Array(20) as InfoHash,
+  peerId: new Uint8Array(20).fill(0x51),
+  features: { ...PeerSession.features, ...features },
+  isIncoming: false
+})
+
 const handshakeOf = (infoHash: Uint8Array, peerId = new Uint8Array(20).fill(0x51)) =>
   Handshake.encode({
     features: { ...Handshake.noFeatures, fast: true },
@@ -67,74 +98,61 @@ describe("PeerSession", () => {
     assert.strictEqual(running.session?.protocol.usefulBytes, known.metainfo.layout.geometry.totalLength)
   })
 
-  test("lets nobody join through a handshake that comes after the session has ended", function* () {
-    const { assembly, known } = yield* begin
-    let sink: Sink = () => true
-    const late: Connection = {
-      remote: there,
-      receiveUnsafe: (receiver) => {
-        sink = receiver
-      },
-      resumeUnsafe: () => {},
-      writeUnsafe: () => true,
-      drained: Effect.void,
-      closed: Effect.never
-    }
-    const { infoHash } = known.metainfo
+  test("takes nothing of what a connection delivers after the session has ended", function* () {
+    const { assembly } = yield* begin
+    const { connection, deliver } = madeUp()
     const session = yield* Effect.forkChild(
       PeerSession.run({
-        connection: late,
+        introduced: introducedOn(connection),
         assembly,
         id: idOf(0),
-        infoHash,
-        peerId: ourId,
-        isIncoming: false,
         upload: Uploads.make(assembly.geometry),
         onOpen: () => undefined,
         onInterest: () => {}
       }),
       { startImmediately: true }
     )
+    deliver(WireMessage.encodeAll([{ _tag: "Have", index: 1 }]))
+    const before = [assembly.suppliers.size, assembly.picker.availability[1]]
     yield* Fiber.interrupt(session)
 
-    sink(handshakeOf(infoHash))
+    deliver(WireMessage.encodeAll([{ _tag: "Have", index: 2 }]))
 
-    assert.strictEqual(assembly.suppliers.size, 0)
+    assert.deepStrictEqual(before, [1, 1])
+    assert.deepStrictEqual([assembly.suppliers.size, ...assembly.picker.availability], [0, 0, 0, 0, 0])
+  })
+
+  test("says what it has to a peer that says nothing", function* () {
+    const { assembly } = yield* begin
+    const { connection, said } = madeUp()
+    const upload = Uploads.make(assembly.geometry)
+    const introduced = introducedOn(connection)
+
+    yield* Effect.forkScoped(
+      PeerSession.run({ introduced, assembly, upload, id: idOf(0), onOpen: () => undefined, onInterest: () => {} })
+    )
+    yield* settle
+
+    assert.deepStrictEqual(said, ["HaveNone"])
   })
 
   test("speaks the extension protocol with who speaks it, and with nobody else", function* () {
     const { assembly, known } = yield* begin
-    const { infoHash } = known.metainfo
-    const tagsFor = (extensionProtocol: boolean, extensions: TorrentExtensions | undefined) =>
+    const saysExtended = (extensionProtocol: boolean, extensions: TorrentExtensions | undefined) =>
       Effect.gen(function* () {
-        const said: Array<WireMessage.WireMessage["_tag"]> = []
-        const handshake = Handshake.makeDecoder()
-        const decoder = FrameDecoder.make(WireMessage.sink(({ _tag }) => said.push(_tag)))
-        const connection: Connection = {
-          remote: there,
-          receiveUnsafe: (sink) => {
-            const features = { ...Handshake.noFeatures, extensionProtocol }
-            sink(Handshake.encode({ features, infoHash, peerId: new Uint8Array(20).fill(0x51) }))
-          },
-          resumeUnsafe: () => {},
-          writeUnsafe: (bytes) => {
-            FrameDecoder.push(decoder, bytes.subarray(Handshake.push(handshake, bytes)))
-            return true
-          },
-          drained: Effect.void,
-          closed: Effect.never
-        }
+        const { connection, said } = madeUp()
+        const introduced = introducedOn(connection, { extensionProtocol })
         const upload = Uploads.make(assembly.geometry)
-        const own = { connection, assembly, upload, extensions, id: idOf(0), infoHash, peerId: ourId, isIncoming: true }
+        const own = { introduced, assembly, upload, extensions, id: idOf(0) }
         yield* Effect.forkScoped(PeerSession.run({ ...own, onOpen: () => undefined, onInterest: () => {} }))
         yield* settle
-        return [Handshake.result(handshake)!.features.extensionProtocol, said.includes("Extended")]
+        return said.includes("Extended")
       })
     const extensions = torrentExtensions({ info: known.metainfo.infoBytes })
 
-    assert.deepStrictEqual(yield* tagsFor(true, extensions), [true, true])
-    assert.deepStrictEqual(yield* tagsFor(false, extensions), [true, false])
-    assert.deepStrictEqual(yield* tagsFor(true, undefined), [false, false])
+    assert.isTrue(yield* saysExtended(true, extensions))
+    assert.isFalse(yield* saysExtended(false, extensions))
+    assert.isFalse(yield* saysExtended(true, undefined))
   })
 
   test("law 7: asks for more before a piece that is complete is hashed", function* () {
@@ -184,47 +202,6 @@ describe("PeerSession", () => {
   })
 
   describe("ends", () => {
-    test("fault 32: with a handshake that trickles, after 10 seconds", function* () {
-      const { assembly, known } = yield* begin
-      yield* serve(known, there, { trickle: "300 millis" })
-      const { running } = yield* start(known, assembly, there)
-      yield* pass(9)
-      const early = running.ended
-
-      yield* pass(1)
-
-      assert.deepStrictEqual([early, running.ended], [undefined, "no handshake within 10 seconds"])
-      assert.strictEqual(yield* openConnections, 0)
-    })
-
-    test("fault 32: with a peer that says nothing, after 10 seconds", function* () {
-      const { assembly, known } = yield* begin
-      yield* serve(known, there, { silent: "from the start" })
-      const { running } = yield* start(known, assembly, there)
-
-      yield* pass(10)
-
-      assert.strictEqual(running.ended, "no handshake within 10 seconds")
-    })
-
-    test("fault 32: with a peer of another torrent, at once", function* () {
-      const { assembly, known } = yield* begin
-      yield* serve(known, there, { wrongInfoHash: true })
-
-      const { running } = yield* start(known, assembly, there)
-
-      assert.deepStrictEqual([running.ended, running.session], ["it serves another torrent", undefined])
-    })
-
-    test("fault 32: with a connection to ourselves", function* () {
-      const { assembly, known } = yield* begin
-      yield* serve(known, there, {}, ourId)
-
-      const { running } = yield* start(known, assembly, there)
-
-      assert.deepStrictEqual([running.ended, running.session], ["it is this client itself", undefined])
-    })
-
     test("fault 32: when its owner refuses the peer, and forgets what the peer has", function* () {
       const { assembly, known } = yield* begin
       yield* serve(known, there)
@@ -234,29 +211,6 @@ describe("PeerSession", () => {
       assert.deepStrictEqual([running.ended, assembly.suppliers.size], ["it is banned", 0])
       assert.strictEqual(yield* openConnections, 0)
     })
-
-    test(
-      "with what is no handshake, whatever comes behind it in the same breath",
-      function* () {
-        const { assembly, known } = yield* begin
-        const right = handshakeOf(known.metainfo.infoHash)
-        yield* listen(there, (connection) =>
-          Effect.andThen(
-            Effect.sync(() => {
-              connection.receiveUnsafe(() => true)
-              connection.writeUnsafe(Uint8Array.from([0x47, ...right]))
-            }),
-            Effect.never
-          )
-        )
-
-        const { running } = yield* start(known, assembly, there)
-
-        assert.match(running.ended ?? "", /another protocol/)
-        assert.deepStrictEqual([running.session, assembly.suppliers.size], [undefined, 0])
-      },
-      { chunkBytes: 1 }
-    )
 
     test("when the peer closes, and its blocks are free for others", function* () {
       const { assembly, known } = yield* begin

@@ -10,6 +10,7 @@ import * as TestClock from "effect/testing/TestClock"
 import type * as Assembly from "../../src/assembly/Assembly.ts"
 import type { PeerAddress } from "../../src/base/PeerAddress.ts"
 import type { PeerId } from "../../src/base/PeerId.ts"
+import * as Introduction from "../../src/connect/Introduction.ts"
 import * as NodePieceHasher from "../../src/hash/NodePieceHasher.ts"
 import * as PeerSession from "../../src/peer/PeerSession.ts"
 import * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
@@ -87,17 +88,22 @@ export const start = Effect.fnUntraced(function* (
   } = {}
 ) {
   const running: Running = { session: undefined, ended: undefined, connection: undefined }
+  const ourselves: Introduction.Ourselves = {
+    infoHash: known.metainfo.infoHash,
+    peerId: options.peerId ?? ourId,
+    features: PeerSession.features
+  }
   const fiber = yield* Dialer.use((dialer) => dialer.connect(address)).pipe(
     Effect.flatMap((connection) => {
       running.connection = connection
-      return PeerSession.run({
-        connection,
+      return Introduction.dialled(connection, ourselves)
+    }),
+    Effect.flatMap((introduced) =>
+      PeerSession.run({
+        introduced,
         assembly,
         upload: options.upload ?? Uploads.make(assembly.geometry),
         id: idOf(0),
-        infoHash: known.metainfo.infoHash,
-        peerId: options.peerId ?? ourId,
-        isIncoming: false,
         onOpen: (session) => {
           running.session = session
           session.protocol.pipeline.depth = options.depth ?? session.protocol.pipeline.depth
@@ -105,7 +111,7 @@ export const start = Effect.fnUntraced(function* (
         },
         onInterest: options.onInterest ?? (() => {})
       })
-    }),
+    ),
     Effect.scoped,
     Effect.onExit((exit) =>
       Effect.sync(() => {

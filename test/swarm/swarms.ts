@@ -1,5 +1,5 @@
 /**
- * A swarm with its download on a network in memory. `start` is without verifier and writer: completed pieces stay where
+ * A swarm with its assembly on a network in memory. `start` is without verifier and writer: completed pieces stay where
  * they are unless a test stores them. `startWhole` has both, over a medium in memory.
  */
 import * as Effect from "effect/Effect"

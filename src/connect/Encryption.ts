@@ -1,0 +1,27 @@
+/**
+ * What a connection goes through before the handshake: nothing, or whatever both ends agree on to hide what they say, such
+ * as Message Stream Encryption. Everything that the engine sends to a peer and receives from it passes through here.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type { InfoHash } from "../base/InfoHash.ts"
+import type { Connection, ConnectionError } from "../transport/Transport.ts"
+import type { WireError } from "../wire/WireError.ts"
+
+/** Returns the connection that the handshake and all that follows go through; it ends with the given one. */
+export interface Encryption {
+  /** Of a connection that we opened for the torrent `infoHash`: we speak first. */
+  readonly dialled: (
+    connection: Connection,
+    infoHash: InfoHash
+  ) => Effect.Effect<Connection, ConnectionError | WireError, Scope.Scope>
+  /** Of a connection that a peer opened; it has not named its torrent yet. */
+  readonly accepted: (connection: Connection) => Effect.Effect<Connection, ConnectionError | WireError, Scope.Scope>
+}
+
+/** Leaves every connection as it is. */
+export const plain: Encryption = { dialled: Effect.succeed, accepted: Effect.succeed }
+
+/** How connections to peers are encrypted; default `plain`. */
+export const Encryption = Context.Reference<Encryption>("piecewise/connect/Encryption", { defaultValue: () => plain })

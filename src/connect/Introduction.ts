@@ -1,0 +1,175 @@
+/**
+ * How a raw connection becomes a known peer: its encryption, one handshake each way (BEP 3), the peer's identity and its
+ * torrent. Nothing else in the engine sends or decodes a handshake, whatever the connection is for.
+ *
+ * We know the torrent of a connection that we opened, so it is introduced in one step. A peer that connected to us names its
+ * torrent first: `accepted` reads that, and the torrent it asks for calls `answer`, or closes the connection without a word.
+ *
+ * Leaves to others how many connections there may be (`ConnectionLimit.ts`), which peers are welcome (`swarm/`), and what
+ * is said after the handshake (`peer/`).
+ */
+import * as Data from "effect/Data"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as Bytes from "../base/Bytes.ts"
+import type { InfoHash } from "../base/InfoHash.ts"
+import type { PeerId } from "../base/PeerId.ts"
+import type { Connection, ConnectionError, Sink } from "../transport/Transport.ts"
+import * as Handshake from "../wire/Handshake.ts"
+import { WireError } from "../wire/WireError.ts"
+import { Encryption } from "./Encryption.ts"
+
+/** How long encryption and handshake may take together, from the moment that the connection is open. */
+export const timeout = "10 seconds"
+
+/** Who we are to the peers of one torrent. */
+export interface Ourselves {
+  readonly infoHash: InfoHash
+  readonly peerId: PeerId
+  /** What we can do beyond BEP 3. */
+  readonly features: Handshake.Features
+}
+
+/** A peer that connected to us and named its torrent. It has not heard from us yet. */
+export interface Caller {
+  /** Delivers what follows the handshake. */
+  readonly connection: Connection
+  readonly handshake: Handshake.Handshake
+}
+
+/** A peer that both sides have shaken hands with. */
+export interface Introduced {
+  /** Delivers what follows the handshake; what was read beyond it comes first, once. */
+  readonly connection: Connection
+  readonly infoHash: InfoHash
+  /** What the peer calls itself, 20 bytes. */
+  readonly peerId: Uint8Array
+  /** What both sides can do beyond BEP 3. */
+  readonly features: Handshake.Features
+  /** Whether the peer opened the connection. */
+  readonly isIncoming: boolean
+}
+
+const reasons = {
+  late: "no handshake within 10 seconds",
+  closed: "it closed the connection",
+  "other torrent": "it serves another torrent"
+}
+
+/** The peer did not shake hands, or not for our torrent. `why` is the end of a sentence. */
+export class NotIntroduced extends Data.TaggedError("NotIntroduced")<{ readonly reason: keyof typeof reasons }> {
+  get why() {
+    return reasons[this.reason]
+  }
+  override get message() {
+    return this.why
+  }
+}
+
+/** The other end of a connection that we opened is this very client. */
+export class SelfConnection extends Data.TaggedError("SelfConnection")<{}> {
+  readonly why = "it is this client itself"
+  override get message() {
+    return this.why
+  }
+}
+
+/** Why a connection did not become a known peer. */
+export type IntroductionError = ConnectionError | WireError | NotIntroduced | SelfConnection
+
+/** Introduces us on a connection that we opened for a torrent. */
+export const dialled = Effect.fnUntraced(function* (
+  connection: Connection,
+  ourselves: Ourselves
+): Effect.fn.Return<Introduced, IntroductionError, Scope.Scope> {
+  const encrypted = yield* (yield* Encryption).dialled(connection, ourselves.infoHash)
+  sendHandshake(encrypted, ourselves)
+  const peer = yield* hear(encrypted)
+  if (!Bytes.equals(peer.handshake.infoHash, ourselves.infoHash)) {
+    return yield* new NotIntroduced({ reason: "other torrent" })
+  }
+  if (isOurselves(peer, ourselves)) return yield* new SelfConnection()
+  return introduced(peer, ourselves, false)
+}, inTime)
+
+/** Hears which torrent a peer that connected to us asks for. */
+export const accepted = Effect.fnUntraced(function* (
+  connection: Connection
+): Effect.fn.Return<Caller, IntroductionError, Scope.Scope> {
+  return yield* hear(yield* (yield* Encryption).accepted(connection))
+}, inTime)
+
+/** Introduces us to a peer that asked for our torrent. */
+export const answer = Effect.fnUntraced(function* (
+  caller: Caller,
+  ourselves: Ourselves
+): Effect.fn.Return<Introduced, IntroductionError> {
+  sendHandshake(caller.connection, ourselves)
+  if (!isOurselves(caller, ourselves)) return introduced(caller, ourselves, true)
+  // The dialling end, which is this client too, must see our handshake to learn that. It then closes the connection.
+  caller.connection.receiveUnsafe(() => true)
+  return yield* inTime(gone(caller.connection))
+})
+
+const isOurselves = ({ handshake }: Caller, { peerId }: Ourselves): boolean => Bytes.equals(handshake.peerId, peerId)
+
+const introduced = ({ connection, handshake }: Caller, ourselves: Ourselves, isIncoming: boolean): Introduced => ({
+  connection,
+  infoHash: handshake.infoHash,
+  peerId: handshake.peerId,
+  features: Handshake.common(ourselves.features, handshake.features),
+  isIncoming
+})
+
+const sendHandshake = (connection: Connection, { features, infoHash, peerId }: Ourselves): void => {
+  connection.writeUnsafe(Handshake.encode({ features, infoHash, peerId }))
+}
+
+const gone = (connection: Connection): Effect.Effect<never, ConnectionError | NotIntroduced> =>
+  Effect.andThen(connection.closed, Effect.fail(new NotIntroduced({ reason: "closed" })))
+
+function inTime<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | NotIntroduced, R> {
+  return Effect.timeoutOrElse(effect, {
+    duration: timeout,
+    orElse: () => Effect.fail(new NotIntroduced({ reason: "late" }))
+  })
+}
+
+/** Reads the peer's handshake. */
+const hear = Effect.fnUntraced(function* (connection: Connection) {
+  const decoder = Handshake.makeDecoder()
+  const read = Deferred.makeUnsafe<Handshake.Handshake, WireError>()
+  let rest = new Uint8Array(0)
+  let sink: Sink | undefined
+
+  connection.receiveUnsafe((view) => {
+    if (sink !== undefined) return sink(view)
+    try {
+      const taken = Handshake.push(decoder, view)
+      const theirs = Handshake.result(decoder)
+      if (theirs === undefined) return true
+      rest = view.slice(taken)
+      Deferred.doneUnsafe(read, Effect.succeed(theirs))
+    } catch (error) {
+      if (!(error instanceof WireError)) throw error
+      Deferred.doneUnsafe(read, Effect.fail(error))
+    }
+    return false
+  })
+
+  const handshake = yield* Effect.raceFirst(Deferred.await(read), gone(connection))
+  // This fiber wakes up within the sink's call, in which reading must not go on.
+  yield* Effect.yieldNow
+  const behind: Connection = {
+    ...connection,
+    receiveUnsafe: (receiver) => {
+      sink = receiver
+      const first = rest
+      rest = new Uint8Array(0)
+      if (first.length === 0 || receiver(first)) connection.resumeUnsafe()
+    }
+  }
+  const peer: Caller = { connection: behind, handshake }
+  return peer
+})

@@ -1,0 +1,24 @@
+/** An encryption that anybody can see through: every byte is inverted, both ways. */
+import * as Effect from "effect/Effect"
+import type { InfoHash } from "../../src/base/InfoHash.ts"
+import type { Encryption } from "../../src/connect/Encryption.ts"
+import type { Connection } from "../../src/transport/Transport.ts"
+
+/** The bytes as they cross the network. */
+export const inverted = (bytes: Uint8Array): Uint8Array => bytes.map((byte) => byte ^ 0xff)
+
+const invert = (connection: Connection): Connection => ({
+  ...connection,
+  receiveUnsafe: (sink) => connection.receiveUnsafe((view) => sink(inverted(view))),
+  writeUnsafe: (bytes) => connection.writeUnsafe(inverted(bytes))
+})
+
+/** Tells `onDial` for which torrent each connection was opened. */
+export const inverting = (onDial: (infoHash: InfoHash) => void = () => {}): Encryption => ({
+  dialled: (connection, infoHash) =>
+    Effect.sync(() => {
+      onDial(infoHash)
+      return invert(connection)
+    }),
+  accepted: (connection) => Effect.succeed(invert(connection))
+})
