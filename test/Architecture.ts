@@ -110,7 +110,7 @@ const indexes = ["index.ts", "node/index.ts", "testing/index.ts"]
 
 const codecName = /(Codec|Protocol)$/
 const providerName = /^(FileSystem|Memory|Node|Tcp|Http|IoDaemon|WebCrypto|File.*Store$)/
-const fiberName = /(Session|Completion|Source)$|^Swarm$/
+const fiberName = /(Session|Completion|Source)$|^(Piece)?Swarm$/
 /** Providers that a page uses too. */
 const pageProviderName = /^(Memory|WebCrypto|IoDaemon(?!Process))/
 

@@ -3,7 +3,7 @@
  *
  * A connection that comes free goes to the waiting torrent that has fewest. Connections that last would leave a torrent
  * that comes later with none, so one that has at least two more than another that waits is to give one up: which one is
- * `swarm/Swarm.ts`'s matter.
+ * `swarm/PieceSwarm.ts`'s matter.
  */
 import * as Effect from "effect/Effect"
 

@@ -44,6 +44,8 @@ export interface PeerSession {
   readonly remote: PeerAddress
   /** Whether the peer opened the connection. */
   readonly isIncoming: boolean
+  /** When the session began, in milliseconds. */
+  readonly openedAt: number
   /** Ends the session; nothing more is read from the peer. */
   readonly failUnsafe: (error: SessionError) => void
 }
@@ -180,7 +182,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
         return true
       }
 
-      const refusal = options.onOpen({ protocol, peerId, remote, isIncoming, failUnsafe })
+      const refusal = options.onOpen({ protocol, peerId, remote, isIncoming, openedAt: protocol.openedAt, failUnsafe })
       if (refusal !== undefined) return Effect.fail(refusal)
       connection.receiveUnsafe(sink)
       // What we have is said also to a peer that says nothing.

@@ -24,15 +24,6 @@ export const dialAddress = ({ isIncoming, protocol, remote }: Connected): PeerAd
   return protocol.extensions && PeerExtensions.dialAddress(protocol.extensions, false)
 }
 
-/** Whether one of the sessions is with the peer that listens at `address`. */
-export const isConnected = (sessions: Iterable<Connected>, address: PeerAddress.PeerAddress): boolean => {
-  for (const session of sessions) {
-    const known = dialAddress(session)
-    if (known !== undefined && PeerAddress.equals(known, address)) return true
-  }
-  return false
-}
-
 /** What the peer at `remote` may be told: the others, as far as they can be dialled. */
 export function* others(sessions: Iterable<Connected>, remote: PeerAddress.PeerAddress): Generator<Contact> {
   for (const session of sessions) {

@@ -246,6 +246,14 @@ export const ban = (self: PeerBook, peer: Peer, now: number): boolean => {
   return true
 }
 
+/** The peers contributed to a piece that passed. */
+export const prove = (self: PeerBook, keys: Iterable<number>): void => {
+  for (const key of keys) {
+    const peer = self.peers.get(key)
+    if (peer !== undefined) peer.isProven = true
+  }
+}
+
 /**
  * Ends the bans whose time is over, and with the ban of a host those of its other addresses. They may be dialled at once,
  * as may an address that was ourselves. Tells whether there is any.

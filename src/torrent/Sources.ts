@@ -4,7 +4,7 @@
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type { PeerSource, PeerSourceContext, PeerSourceEvent } from "../discovery/PeerSource.ts"
-import type { Swarm } from "../swarm/Swarm.ts"
+import type { PieceSwarm } from "../swarm/PieceSwarm.ts"
 import type { TorrentEvent } from "./TorrentEvent.ts"
 
 /** What sources have said. */
@@ -24,7 +24,7 @@ export const run = (
   options: {
     readonly sources: ReadonlyArray<PeerSource>
     readonly context: PeerSourceContext
-    readonly swarm: Pick<Swarm, "add" | "seenAs">
+    readonly swarm: Pick<PieceSwarm, "add" | "seenAs">
     readonly tell: (event: TorrentEvent) => void
   }
 ): Effect.Effect<void> => {

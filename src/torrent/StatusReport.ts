@@ -12,7 +12,7 @@ import * as RateLimiter from "../rate/RateLimiter.ts"
 import type { RateLimits } from "../rate/RateLimits.ts"
 import * as RateMeter from "../rate/RateMeter.ts"
 import type { TorrentStorage } from "../storage/Storage.ts"
-import type { Swarm } from "../swarm/Swarm.ts"
+import type { PieceSwarm } from "../swarm/PieceSwarm.ts"
 import * as Bottleneck from "./Bottleneck.ts"
 import * as SeedingGoal from "./SeedingGoal.ts"
 import type { Sources } from "./Sources.ts"
@@ -23,7 +23,7 @@ import type { TorrentState, TorrentStatus } from "./TorrentStatus.ts"
 export interface Parts {
   readonly assembly: Assembly.Assembly
   readonly upload: Upload
-  readonly swarm: Swarm
+  readonly swarm: PieceSwarm
   readonly storage: TorrentStorage
   readonly files: TorrentFiles
 }
@@ -137,7 +137,7 @@ const areAllPaused = ({ suppliers }: Assembly.Assembly): boolean => {
 const bottleneckOf = (
   torrent: Torrent,
   parts: Parts,
-  peers: ReturnType<Swarm["counts"]>,
+  peers: ReturnType<PieceSwarm["counts"]>,
   damagedPieces: ReadonlyArray<PieceIndex>
 ): Bottleneck.Bottleneck => {
   const { assembly, storage, swarm } = parts

@@ -38,7 +38,7 @@ import { type ResumeData, ResumeStore } from "../resume/ResumeStore.ts"
 import type * as ReadCache from "../storage/ReadCache.ts"
 import type { StorageError } from "../storage/Storage.ts"
 import { Storage } from "../storage/Storage.ts"
-import * as Swarm from "../swarm/Swarm.ts"
+import * as PieceSwarm from "../swarm/PieceSwarm.ts"
 import * as EventLog from "./EventLog.ts"
 import * as SeedingGoal from "./SeedingGoal.ts"
 import * as Selection from "./Selection.ts"
@@ -436,7 +436,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
         if (Bitfield.has(upload.unreadable, piece)) running?.swarm.retract([piece])
       }
     })
-    const swarm = yield* Swarm.make({
+    const swarm = yield* PieceSwarm.make({
       assembly,
       upload,
       infoHash: metainfo.infoHash,

@@ -54,18 +54,6 @@ describe("Contacts", () => {
     ])
   })
 
-  it("knows a peer that came by itself by where it listens, and not by where it came from", () => {
-    const sessions = [peer("10.0.0.2", { isIncoming: true, port: 6_882 }), peer("10.0.0.3", { isIncoming: true })]
-
-    const known = [
-      { host: "10.0.0.2", port: 6_882 },
-      { host: "10.0.0.2", port: 50_000 },
-      { host: "10.0.0.3", port: 50_000 }
-    ].map((address) => Contacts.isConnected(sessions, address))
-
-    assert.deepStrictEqual(known, [true, false, false])
-  })
-
   it("tells a peer of the others that can be dialled, and of what they are", () => {
     const told = peer("10.0.0.1")
     const sessions = [

@@ -23,4 +23,33 @@ describe("Usefulness", () => {
 
     assert.deepStrictEqual(names, ["bored", "unserved", undefined])
   })
+
+  describe("names who gives its place to another", () => {
+    const now = 1_000_000
+    const useless = now - Usefulness.uselessAfter
+
+    it("while something is wanted: who brought nothing for two minutes, if an address waits that may be better", () => {
+      const options = { isFinished: false, now }
+      const sessions = [session("idle", useless, now, true), session("useful", now, 0, true)]
+
+      const names = [
+        Usefulness.replaceable(sessions, { ...options, next: { failures: 0 } }),
+        Usefulness.replaceable(sessions, { ...options, next: { failures: Usefulness.maxFailuresForPlace } }),
+        Usefulness.replaceable(sessions, { ...options, next: undefined }),
+        Usefulness.replaceable([session("idle", useless + 1, now, true)], { ...options, next: { failures: 0 } })
+      ].map((replaced) => replaced?.name)
+
+      assert.deepStrictEqual(names, ["idle", undefined, undefined, undefined])
+    })
+
+    it("while seeding: who wants nothing, whoever waits", () => {
+      const options = { isFinished: true, now, next: undefined }
+
+      const names = [session("bored", 0, useless, false), session("waiting", 0, useless, true)].map(
+        (one) => Usefulness.replaceable([one], options)?.name
+      )
+
+      assert.deepStrictEqual(names, ["bored", undefined])
+    })
+  })
 })

@@ -15,7 +15,8 @@ import * as ConnectionLimit from "../../src/connect/ConnectionLimit.ts"
 import * as NodePieceHasher from "../../src/hash/NodePieceHasher.ts"
 import * as Metainfo from "../../src/metainfo/Metainfo.ts"
 import * as MemoryStorage from "../../src/storage/MemoryStorage.ts"
-import * as Swarm from "../../src/swarm/Swarm.ts"
+import * as PieceSwarm from "../../src/swarm/PieceSwarm.ts"
+import type * as Swarm from "../../src/swarm/Swarm.ts"
 import type * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
 import { makeAssembly } from "../peer/protocols.ts"
 import { ourId } from "../peer/sessions.ts"
@@ -52,7 +53,7 @@ export const start = Effect.fnUntraced(function* (
 ) {
   const facts: Array<string> = []
   const assembly = yield* makeAssembly({ geometry: known.metainfo.layout.geometry, stored: options.stored })
-  const swarm = yield* Swarm.make({
+  const swarm = yield* PieceSwarm.make({
     assembly,
     upload: Uploads.make(assembly.geometry),
     infoHash: known.metainfo.infoHash,

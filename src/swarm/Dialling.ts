@@ -1,0 +1,76 @@
+/**
+ * When a swarm dials, and how often at once: the addresses that the book has due, as long as there is room for them.
+ *
+ * Leaves to the book which address is next, and to the swarm what comes of a dial.
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
+import * as Monotonic from "../base/Monotonic.ts"
+import * as PeerBook from "./PeerBook.ts"
+
+/** Connections of a torrent that are being opened at once: half-open ones are what home routers choke on. */
+export const maxDialing = 10
+
+/** The dialling of one swarm. */
+export interface Dialling {
+  readonly book: PeerBook.PeerBook
+  /** Connections that may be opened at once. */
+  readonly max: number
+  /** Open if there may be somebody to dial, or room to do so. */
+  readonly awake: Latch.Latch
+}
+
+/** Makes the dialling of a swarm that knows the addresses of `book`. */
+export const make = (book: PeerBook.PeerBook, max: number): Dialling => ({ book, max, awake: Latch.makeUnsafe(true) })
+
+/** Looks for somebody to dial soon, but not within this call. */
+export const wake = (self: Dialling): void => {
+  Latch.openUnsafe(self.awake)
+}
+
+/** What dialling asks of its swarm. */
+export interface Options<R> {
+  /** Whether peers are wanted, and there is room for one more. */
+  readonly mayDial: () => boolean
+  /** How many are being dialled now. */
+  readonly dialing: () => number
+  /** Begins to dial a peer, and returns at once. */
+  readonly dial: (peer: PeerBook.Peer) => Effect.Effect<void, never, R>
+}
+
+/** Dials until it is interrupted. */
+export const run = Effect.fnUntraced(function* <R>(
+  self: Dialling,
+  options: Options<R>
+): Effect.fn.Return<never, never, R> {
+  const clock = yield* Clock.Clock
+  while (true) {
+    Latch.closeUnsafe(self.awake)
+    const wait = yield* dialDue(self, options, clock)
+    yield* wait === undefined
+      ? self.awake.await
+      : Effect.timeoutOrElse(self.awake.await, { duration: wait, orElse: () => Effect.void })
+    // Whoever opens the latch runs this fiber within its call, and may be in the middle of reading from a peer.
+    yield* Effect.yieldNow
+  }
+})
+
+/** Dials whoever is due; milliseconds until the next one is, `undefined` if there is none or no room for it. */
+const dialDue = Effect.fnUntraced(function* <R>(
+  { book, max }: Dialling,
+  { dial, dialing, mayDial }: Options<R>,
+  clock: Clock.Clock
+): Effect.fn.Return<number | undefined, never, R> {
+  while (mayDial() && dialing() < max) {
+    const now = Monotonic.nowUnsafe(clock)
+    const peer = PeerBook.nextToDial(book, now)
+    if (peer === undefined) {
+      const dialAt = PeerBook.nextDialAt(book)
+      return dialAt === undefined ? undefined : dialAt - now
+    }
+    PeerBook.dialing(peer)
+    yield* dial(peer)
+  }
+  return undefined
+})

@@ -1,0 +1,71 @@
+/**
+ * Who is connected: the sessions of one swarm, by the keys of their peers. Plain data of the swarm, which its sessions and
+ * loops touch synchronously.
+ */
+import * as Bytes from "../base/Bytes.ts"
+import * as PeerAddress from "../base/PeerAddress.ts"
+import { PeerDropped } from "../peer/PeerPatience.ts"
+
+/**
+ * Milliseconds in which two peers that dialled each other may find out that they have two connections. Of these the one
+ * stays that was opened by the peer with the larger id: both sides must choose the same, or they would close both.
+ */
+export const crossingTime = 10_000
+
+/** A session with a connected peer, whatever is exchanged with it. */
+export interface Member {
+  /** What the peer calls itself, 20 bytes. */
+  readonly peerId: Uint8Array
+  /** Whether the peer opened the connection. */
+  readonly isIncoming: boolean
+  /** When the session began, in milliseconds. */
+  readonly openedAt: number
+  /** Ends the session; nothing more is read from the peer. */
+  readonly failUnsafe: (error: PeerDropped) => void
+}
+
+/** The sessions of one swarm. */
+export interface Roster<M extends Member> {
+  /** By the key of the peer in the swarm's book. */
+  readonly members: Map<number, M>
+  /** The address at which a member can be dialled, if that is known. */
+  readonly dialAddress: (member: M) => PeerAddress.PeerAddress | undefined
+}
+
+/** Makes a roster without members. */
+export const make = <M extends Member>(dialAddress: Roster<M>["dialAddress"]): Roster<M> => ({
+  members: new Map(),
+  dialAddress
+})
+
+/** Whether the peer that listens at `address` is connected. */
+export const isConnected = <M extends Member>(self: Roster<M>, address: PeerAddress.PeerAddress): boolean => {
+  for (const member of self.members.values()) {
+    const known = self.dialAddress(member)
+    if (known !== undefined && PeerAddress.equals(known, address)) return true
+  }
+  return false
+}
+
+/**
+ * Keeps one connection to each peer, by whatever address: returns why the newcomer has to go, or ends the session that it
+ * replaces. `ourId` is our peer id in this swarm.
+ */
+export const keepOne = <M extends Member>(self: Roster<M>, newcomer: M, ourId: Uint8Array): PeerDropped | undefined => {
+  const connected = new PeerDropped({ why: "it is connected already" })
+  for (const other of self.members.values()) {
+    if (!Bytes.equals(other.peerId, newcomer.peerId)) continue
+    const hasCrossed = other.isIncoming !== newcomer.isIncoming && newcomer.openedAt - other.openedAt < crossingTime
+    if (!hasCrossed || !isOpenedByLarger(newcomer, ourId)) return connected
+    other.failUnsafe(connected)
+  }
+  return undefined
+}
+
+const isOpenedByLarger = ({ isIncoming, peerId }: Member, ourId: Uint8Array): boolean =>
+  Bytes.toHex(peerId) > Bytes.toHex(ourId) === isIncoming
+
+/** Ends the sessions that `isChosen`. */
+export const dismiss = <M extends Member>(self: Roster<M>, isChosen: (member: M) => boolean, why: string): void => {
+  for (const member of [...self.members.values()]) if (isChosen(member)) member.failUnsafe(new PeerDropped({ why }))
+}

@@ -1,0 +1,166 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Scope from "effect/Scope"
+import * as PieceTable from "../../src/assembly/PieceTable.ts"
+import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
+import * as ConnectionLimit from "../../src/connect/ConnectionLimit.ts"
+import type * as MemoryNetwork from "../../src/testing/MemoryNetwork.ts"
+import * as WireMessage from "../../src/testing/WireMessage.ts"
+import type { Dialer, Listener } from "../../src/transport/Transport.ts"
+import * as Handshake from "../../src/wire/Handshake.ts"
+import { layer, listen, pass, serve, settle, torrent } from "../peer/sessions.ts"
+import { at, start } from "./swarms.ts"
+
+type Services = Dialer | Listener | MemoryNetwork.MemoryNetwork | Scope.Scope
+
+const test = (
+  name: string,
+  body: () => Generator<Effect.Effect<unknown, unknown, Services>, void, never>,
+  options: MemoryNetwork.Options = {}
+) => it.effect(name, () => Effect.provide(Effect.gen(body), layer(options)))
+
+const stalls = { stopsAfter: { blocks: 0, how: "stall" } } as const
+
+describe("PieceSwarm", () => {
+  test("gives the place of a peer that is of no use for 2 minutes to one that waits", function* () {
+    const known = yield* torrent()
+    const choker = yield* serve(known, at(1), { unchokes: "never", seed: 1 })
+    const { facts, swarm } = yield* start(known, { maxConnections: 1 })
+    yield* swarm.add([at(1)])
+    yield* pass(130)
+    const alone = choker.counters.openConnections
+    yield* serve(known, at(2), { seed: 2 })
+
+    yield* swarm.add([at(2)])
+    yield* pass(2)
+    const told = [...facts]
+
+    assert.deepStrictEqual(
+      [alone, told],
+      [1, ["+10.0.0.1", "-10.0.0.1 it was of no use for 2 minutes, and others wait", "+10.0.0.2"]]
+    )
+  })
+
+  test("keeps a useful peer however many wait", function* () {
+    const known = yield* torrent(8)
+    const peer = yield* serve(known, at(1), { bytesPerSecond: 1_800 })
+    const { swarm } = yield* start(known, { maxConnections: 1 })
+
+    yield* swarm.add([at(1), at(2), at(3)])
+    yield* pass(200)
+
+    assert.deepStrictEqual([peer.counters.connections, peer.counters.openConnections], [1, 1])
+  })
+
+  test("gives the place of a peer that wants nothing to another while it seeds, not of one that waits", function* () {
+    const known = yield* torrent()
+    const { infoHash } = known.metainfo
+    yield* serve(known, at(1), { pieces: [], seed: 1 })
+    yield* listen(at(2), (connection) =>
+      Effect.andThen(
+        Effect.sync(() => {
+          connection.receiveUnsafe(() => true)
+          const features = { ...Handshake.noFeatures, fast: true }
+          connection.writeUnsafe(Handshake.encode({ features, infoHash, peerId: new Uint8Array(20) }))
+          connection.writeUnsafe(WireMessage.encodeAll([{ _tag: "HaveNone" }, { _tag: "Interested" }]))
+        }),
+        Effect.never
+      )
+    )
+    const stored = [0, 1, 2, 3]
+    const { facts, swarm } = yield* start(known, { maxConnections: 2, seeds: true, uploadSlots: 0, stored })
+    yield* swarm.add([at(1), at(2)])
+    yield* pass(118)
+    const early = [...facts]
+
+    yield* pass(4)
+
+    assert.sameMembers(early, ["+10.0.0.1", "+10.0.0.2"])
+    assert.strictEqual(facts[2], "-10.0.0.1 it was of no use for 2 minutes, and others wait")
+    assert.isFalse(facts.some((fact) => fact.startsWith("-10.0.0.2")))
+  })
+
+  test("fault 49: gives some places to a torrent that came later, the one of no use for longest first", function* () {
+    const connections = ConnectionLimit.make(4)
+    const [known, other] = [yield* torrent(4), yield* torrent(5)]
+    for (const host of [1, 2, 3, 4]) yield* serve(known, at(host), { ...stalls, seed: host })
+    for (const host of [5, 6, 7, 8]) yield* serve(other, at(host), { ...stalls, seed: host })
+    const first = yield* start(known, { connections })
+    yield* first.swarm.add([1, 2, 3, 4].map((host) => at(host)))
+    yield* pass(5)
+    const second = yield* start(other, { connections })
+    yield* second.swarm.add([5, 6, 7, 8].map((host) => at(host)))
+
+    yield* pass(10)
+
+    const connected = [first, second].map(({ swarm }) => swarm.counts().connected)
+    const given = first.facts.filter((fact) => fact.startsWith("-"))
+    assert.deepStrictEqual(connected, [2, 2])
+    assert.deepStrictEqual(
+      given.map((fact) => fact.slice(fact.indexOf(" ") + 1)),
+      Array(2).fill("another torrent needs its place")
+    )
+  })
+
+  test("lets all go that have everything, once it has everything itself", function* () {
+    const known = yield* torrent()
+    const seed = yield* serve(known, at(1), { seed: 1 })
+    const grown = yield* serve(known, at(2), { seed: 2, announces: { every: 1 } })
+    const partial = yield* serve(known, at(3), { seed: 3, pieces: [0] })
+    const { assembly, swarm } = yield* start(known)
+    yield* swarm.add([at(1), at(2), at(3)])
+    yield* pass(1)
+
+    for (const piece of [0, 1, 2, 3] as Array<PieceIndex>) {
+      PieceTable.verify(assembly.table, piece)
+      PieceTable.store(assembly.table, piece)
+      swarm.announce(piece)
+    }
+    yield* settle
+    yield* pass(60)
+
+    assert.deepStrictEqual(
+      [seed, grown, partial].map(({ counters }) => [counters.connections, counters.openConnections]),
+      [
+        [1, 0],
+        [1, 0],
+        [1, 1]
+      ]
+    )
+    assert.deepStrictEqual([partial.counters.haves, swarm.counts().connected], [3, 1])
+  })
+
+  test("fault 46: frees the blocks of a silent peer for others after 10 seconds, and lets it go in the end", function* () {
+    const known = yield* torrent()
+    yield* serve(known, at(1), { ...stalls, seed: 1 })
+    const { assembly, facts, swarm } = yield* start(known)
+    yield* swarm.add([at(1)])
+    yield* pass(5)
+    yield* serve(known, at(2), { seed: 2, pieces: [0, 1, 2, 3] })
+    yield* swarm.add([at(2)])
+
+    yield* pass(8)
+    const complete = assembly.table.counts.complete
+    yield* pass(180)
+
+    assert.strictEqual(complete, 4)
+    assert.isTrue(facts.some((fact) => fact.startsWith("-10.0.0.1 it")))
+  })
+
+  test("dies where all can see it, not just its own timer", function* () {
+    const { assembly, swarm } = yield* start(yield* torrent())
+    const running = yield* Effect.forkChild(swarm.running, { startImmediately: true })
+    yield* pass(5)
+    const before = running.pollUnsafe()
+    assembly.distrust.delayed[Symbol.iterator] = () => {
+      throw new Error("no such luck")
+    }
+
+    yield* pass(2)
+    const exit = running.pollUnsafe()
+
+    assert.isUndefined(before)
+    assert.isTrue(exit !== undefined && Exit.hasDies(exit))
+  })
+})
