@@ -7,6 +7,7 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
+import * as Monotonic from "../base/Monotonic.ts"
 import * as Version from "../base/Version.ts"
 import type { Introduced } from "../connect/Introduction.ts"
 import * as ExtensionHandshake from "../wire/extension/ExtensionHandshake.ts"
@@ -27,16 +28,24 @@ export const handshakeTimeout = "10 seconds"
 /** The id by which we want `ut_metadata` to be called. */
 const ourId = 1
 
-/** What a session is made of. `onOpen`, `onMessage` are called in the middle of reading, and may not throw. */
+/** What a session is made of. The functions are called in the middle of reading, and may not throw. */
 export interface Options {
   readonly introduced: Introduced
-  /** The peer has an info dict of `size` bytes; called again when it says so again. */
-  readonly onOpen: (session: MetadataSession, size: number) => void
+  /** Called once, when the peer says that it has the info dict; what it returns ends the session. */
+  readonly onOpen: (session: MetadataSession) => SessionError | undefined
+  /** The info dict of the peer has `size` bytes; called again when it says so again. */
+  readonly onSize: (size: number) => void
   readonly onMessage: (message: MetadataMessage.MetadataMessage) => void
 }
 
 /** A session with a peer that has the info dict. */
 export interface MetadataSession {
+  /** What the peer calls itself, 20 bytes. */
+  readonly peerId: Uint8Array
+  /** Whether the peer opened the connection. */
+  readonly isIncoming: boolean
+  /** When the session began, in milliseconds. */
+  readonly openedAt: number
   /** Asks for a piece of the info dict. */
   readonly request: (piece: number) => void
   /** Ends the session; nothing more is read from the peer. */
@@ -45,7 +54,7 @@ export interface MetadataSession {
 
 /** Runs a session until the peer goes away (success) or the session fails. */
 export const run = Effect.fnUntraced(function* (options: Options) {
-  const { connection, features } = options.introduced
+  const { connection, features, isIncoming, peerId } = options.introduced
   if (!features.extensionProtocol) return yield* new PeerDropped({ why: "it does not give the metadata" })
   const failed = yield* Deferred.make<never, SessionError>()
   const opened = yield* Deferred.make<void>()
@@ -65,6 +74,9 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   }
 
   const session: MetadataSession = {
+    peerId,
+    isIncoming,
+    openedAt: yield* Monotonic.now,
     failUnsafe,
     request: (piece) => {
       const id = ExtensionHandshake.idOf(theirs, MetadataMessage.extensionName)
@@ -79,8 +91,11 @@ export const run = Effect.fnUntraced(function* (options: Options) {
       if (metadataSize === undefined || ExtensionHandshake.idOf(theirs, MetadataMessage.extensionName) === undefined) {
         throw new PeerDropped({ why: "it does not give the metadata" })
       }
-      Deferred.doneUnsafe(opened, Effect.void)
-      options.onOpen(session, metadataSize)
+      if (Deferred.doneUnsafe(opened, Effect.void)) {
+        const refusal = options.onOpen(session)
+        if (refusal !== undefined) throw refusal
+      }
+      options.onSize(metadataSize)
     } else if (id === ourId) {
       options.onMessage(Result.getOrThrow(MetadataMessage.decode(payload)))
     }

@@ -18,7 +18,7 @@ const ourId = new Uint8Array(20).fill(1) as PeerId
 const torrent = KnownTorrent.make({ files: [{ path: [], length: 2_000 * 1_024 }], pieceLength: 1_024 })
 
 /** Fetches from peers of these manners, and tells when, what, and what they saw. */
-const fetchFrom = (manners: ReadonlyArray<Manner>, limit = 3_600) =>
+const fetchFrom = (manners: ReadonlyArray<Manner>, limit = 3_600, peerId?: Uint8Array) =>
   Simulation.run(
     1,
     Effect.gen(function* () {
@@ -27,7 +27,7 @@ const fetchFrom = (manners: ReadonlyArray<Manner>, limit = 3_600) =>
       const simulation = yield* Simulation.Simulation
       const peers = yield* Effect.forEach(manners, (manner, index) => {
         const host = `10.0.0.${index + 1}`
-        return Effect.provide(MetadataPeer.serve({ host, infoHash, info, manner }), MemoryNetwork.host(host))
+        return Effect.provide(MetadataPeer.serve({ host, infoHash, info, manner, peerId }), MemoryNetwork.host(host))
       })
       const connections = ConnectionLimit.make(200)
       const fiber = yield* Effect.forkChild(
@@ -94,6 +94,14 @@ describe("MetadataFetch", () => {
       // Who has nothing to give is asked again, ever more rarely.
       assert.isAtLeast(counters[1]!.connections, 2)
       assert.isAtMost(counters[1]!.connections, 10)
+    })
+  )
+
+  it.effect("is not kept from an honest peer by a silent one that has its peer id", () =>
+    Effect.gen(function* () {
+      const { fetched, info } = yield* fetchFrom(["silent", "honest"], 120, new Uint8Array(20).fill(9))
+
+      assert.deepStrictEqual(fetched?.info, info)
     })
   )
 

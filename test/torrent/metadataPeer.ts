@@ -26,6 +26,8 @@ export const serve = Effect.fnUntraced(function* (options: {
   readonly infoHash: InfoHash
   readonly info: Uint8Array
   readonly manner: Manner
+  /** 20 bytes; default: those of its host's name. */
+  readonly peerId?: Uint8Array | undefined
 }) {
   const { host, info, infoHash, manner } = options
   const listening = yield* (yield* Listener).listen({ host, port: 6_881 })
@@ -70,7 +72,7 @@ export const serve = Effect.fnUntraced(function* (options: {
       Handshake.encode({
         features: { ...Handshake.noFeatures, extensionProtocol: manner !== "no extensions" },
         infoHash,
-        peerId: Uint8Array.from({ length: 20 }, (_, index) => host.charCodeAt(index % host.length)) as never
+        peerId: options.peerId ?? Uint8Array.from({ length: 20 }, (_, index) => host.charCodeAt(index % host.length))
       })
     )
     if (manner !== "no extensions") {

@@ -1,0 +1,114 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as TestClock from "effect/testing/TestClock"
+import type { InfoHash } from "../../src/base/InfoHash.ts"
+import * as MetadataSession from "../../src/peer/MetadataSession.ts"
+import { PeerDropped } from "../../src/peer/PeerPatience.ts"
+import type { Sink } from "../../src/transport/Transport.ts"
+import * as ExtensionHandshake from "../../src/wire/extension/ExtensionHandshake.ts"
+import * as MetadataMessage from "../../src/wire/extension/MetadataMessage.ts"
+import * as FrameEncoder from "../../src/wire/FrameEncoder.ts"
+import { settle } from "./sessions.ts"
+
+/** A session with a peer that says what the test delivers. */
+const begin = Effect.fnUntraced(function* (
+  options: { readonly extensionProtocol?: boolean; readonly refuses?: PeerDropped } = {}
+) {
+  let sink: Sink = () => true
+  const opened: Array<number> = []
+  const sizes: Array<number> = []
+  const session = { ended: undefined as string | undefined }
+  yield* MetadataSession.run({
+    introduced: {
+      connection: {
+        remote: { host: "10.0.0.1", port: 6881 },
+        receiveUnsafe: (receiver) => {
+          sink = receiver
+        },
+        resumeUnsafe: () => {},
+        writeUnsafe: () => true,
+        drained: Effect.void,
+        closed: Effect.never
+      },
+      infoHash: new Uint8Array(20) as InfoHash,
+      peerId: new Uint8Array(20).fill(0x51),
+      features: { ...MetadataSession.features, extensionProtocol: options.extensionProtocol !== false },
+      isIncoming: false
+    },
+    onOpen: ({ openedAt }) => {
+      opened.push(openedAt)
+      return options.refuses
+    },
+    onSize: (size) => sizes.push(size),
+    onMessage: () => {}
+  }).pipe(
+    Effect.onExit((exit) =>
+      Effect.sync(() => {
+        const error = Exit.findErrorOption(exit)
+        session.ended = error._tag === "Some" ? error.value.why : exit._tag
+      })
+    ),
+    Effect.ignore,
+    Effect.forkScoped
+  )
+  yield* settle
+  /** The peer says that it has an info dict of `size` bytes. */
+  const greet = (size: number) => {
+    const out = FrameEncoder.make()
+    const greeting = ExtensionHandshake.encode({
+      ids: new Map([[MetadataMessage.extensionName, 3]]),
+      metadataSize: size
+    })
+    FrameEncoder.extended(out, ExtensionHandshake.id, greeting)
+    sink(FrameEncoder.take(out))
+    return settle
+  }
+  return { greet, opened, sizes, session }
+})
+
+describe("MetadataSession", () => {
+  it.effect("opens once, however often the peer names its size", () =>
+    Effect.gen(function* () {
+      const { greet, opened, session, sizes } = yield* begin()
+
+      yield* greet(100)
+      yield* greet(200)
+      yield* TestClock.adjust("1 minute")
+
+      assert.deepStrictEqual([opened, sizes, session.ended], [[0], [100, 200], undefined])
+    })
+  )
+
+  it.effect("ends with a peer that is refused, and asks nothing of it", () =>
+    Effect.gen(function* () {
+      const { greet, session, sizes } = yield* begin({ refuses: new PeerDropped({ why: "it is banned" }) })
+
+      yield* greet(100)
+
+      assert.deepStrictEqual([sizes, session.ended], [[], "it is banned"])
+    })
+  )
+
+  it.effect("ends with a peer that does not speak the extension protocol, at once", () =>
+    Effect.gen(function* () {
+      const { session } = yield* begin({ extensionProtocol: false })
+
+      assert.strictEqual(session.ended, "it does not give the metadata")
+    })
+  )
+
+  it.effect("fault 32: ends with a peer that says nothing more after the handshake, after 10 seconds", () =>
+    Effect.gen(function* () {
+      const { session } = yield* begin()
+      yield* TestClock.adjust("9 seconds")
+      yield* settle
+      const early = session.ended
+
+      yield* TestClock.adjust("1 second")
+      yield* settle
+
+      assert.deepStrictEqual([early, session.ended], [undefined, "no extension handshake within 10 seconds"])
+    })
+  )
+})
