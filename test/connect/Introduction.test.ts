@@ -2,7 +2,6 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import type * as Scope from "effect/Scope"
 import * as fc from "fast-check"
 import type { InfoHash } from "../../src/base/InfoHash.ts"
 import type { PeerAddress } from "../../src/base/PeerAddress.ts"
@@ -11,19 +10,11 @@ import { Encryption } from "../../src/connect/Encryption.ts"
 import * as Introduction from "../../src/connect/Introduction.ts"
 import * as MemoryNetwork from "../../src/testing/MemoryNetwork.ts"
 import type { PeerBehaviour } from "../../src/testing/PeerBehaviour.ts"
-import type { Connection, Listener } from "../../src/transport/Transport.ts"
+import type { Connection } from "../../src/transport/Transport.ts"
 import { Dialer } from "../../src/transport/Transport.ts"
 import * as Handshake from "../../src/wire/Handshake.ts"
-import { layer, listen, pass, serve, settle, torrent } from "../peer/sessions.ts"
+import { layer, listen, pass, serve, settle, test, torrent } from "../peer/sessions.ts"
 import { inverted, inverting } from "./inverting.ts"
-
-type Services = Dialer | Listener | MemoryNetwork.MemoryNetwork | Scope.Scope
-
-const test = (
-  name: string,
-  body: () => Generator<Effect.Effect<unknown, unknown, Services>, void, never>,
-  options: MemoryNetwork.Options = {}
-) => it.effect(name, () => Effect.provide(Effect.gen(body), layer(options)))
 
 const there: PeerAddress = { host: "10.0.0.1", port: 6881 }
 

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import type * as Scope from "effect/Scope"
+
 import * as TestClock from "effect/testing/TestClock"
 import * as fc from "fast-check"
 import * as BufferPool from "../../src/assembly/BufferPool.ts"
@@ -19,22 +19,14 @@ import * as RequestPipeline from "../../src/supply/RequestPipeline.ts"
 import * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
 import * as MemoryNetwork from "../../src/testing/MemoryNetwork.ts"
 import * as WireMessage from "../../src/testing/WireMessage.ts"
-import type { Connection, Dialer, Listener, Sink } from "../../src/transport/Transport.ts"
+import type { Connection, Sink } from "../../src/transport/Transport.ts"
 import * as FrameDecoder from "../../src/wire/FrameDecoder.ts"
 import * as Handshake from "../../src/wire/Handshake.ts"
 import { idOf } from "../supply/ScriptedSupplier.ts"
 import { makeAssembly, requestsCounted, writersClaimed } from "./protocols.ts"
-import { layer, listen, pass, serve, settle, start, torrent } from "./sessions.ts"
+import { layer, listen, pass, serve, settle, start, test, torrent } from "./sessions.ts"
 import { torrentExtensions } from "./torrentExtensions.ts"
 import * as Uploads from "./uploads.ts"
-
-type Services = Dialer | Listener | MemoryNetwork.MemoryNetwork | Scope.Scope
-
-const test = (
-  name: string,
-  body: () => Generator<Effect.Effect<unknown, unknown, Services>, void, never>,
-  options: MemoryNetwork.Options = {}
-) => it.effect(name, () => Effect.provide(Effect.gen(body), layer(options)))
 
 const there = { host: "10.0.0.1", port: 6881 }
 

@@ -2,6 +2,7 @@
  * Whole sessions on a network in memory: a known torrent, scripted peers on hosts of their own, and means to let time
  * pass. Pieces of the torrent are four blocks, its last block is short.
  */
+import { it } from "@effect/vitest"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -32,6 +33,17 @@ export const torrent = (pieces = 4, pieceLength = 65_536) =>
 
 /** What a session test runs on. */
 export const layer = (options: MemoryNetwork.Options = {}) => MemoryNetwork.layer(options)
+
+/** A test of sessions on a network in memory. */
+export const test = (
+  name: string,
+  body: () => Generator<
+    Effect.Effect<unknown, unknown, Dialer | Listener | MemoryNetwork.MemoryNetwork | Scope.Scope>,
+    void,
+    never
+  >,
+  options: MemoryNetwork.Options = {}
+) => it.effect(name, () => Effect.provide(Effect.gen(body), layer(options)))
 
 /** Lets everything happen that needs no time. */
 export const settle = Effect.gen(function* () {

@@ -1,24 +1,13 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Scope from "effect/Scope"
 import * as PieceTable from "../../src/assembly/PieceTable.ts"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as ConnectionLimit from "../../src/connect/ConnectionLimit.ts"
-import type * as MemoryNetwork from "../../src/testing/MemoryNetwork.ts"
 import * as WireMessage from "../../src/testing/WireMessage.ts"
-import type { Dialer, Listener } from "../../src/transport/Transport.ts"
 import * as Handshake from "../../src/wire/Handshake.ts"
-import { layer, listen, pass, serve, settle, torrent } from "../peer/sessions.ts"
+import { listen, pass, serve, settle, test, torrent } from "../peer/sessions.ts"
 import { at, start } from "./swarms.ts"
-
-type Services = Dialer | Listener | MemoryNetwork.MemoryNetwork | Scope.Scope
-
-const test = (
-  name: string,
-  body: () => Generator<Effect.Effect<unknown, unknown, Services>, void, never>,
-  options: MemoryNetwork.Options = {}
-) => it.effect(name, () => Effect.provide(Effect.gen(body), layer(options)))
 
 const stalls = { stopsAfter: { blocks: 0, how: "stall" } } as const
 

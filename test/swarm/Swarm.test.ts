@@ -1,4 +1,4 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -9,19 +9,10 @@ import * as ConnectionLimit from "../../src/connect/ConnectionLimit.ts"
 import * as DialPriority from "../../src/connect/DialPriority.ts"
 import * as Dialling from "../../src/swarm/Dialling.ts"
 import * as MemoryNetwork from "../../src/testing/MemoryNetwork.ts"
-import type { Dialer, Listener } from "../../src/transport/Transport.ts"
 import { requestsCounted } from "../peer/protocols.ts"
-import { layer, ourId, pass, serve, settle, torrent } from "../peer/sessions.ts"
+import { ourId, pass, serve, settle, test, torrent } from "../peer/sessions.ts"
 import { idOf } from "../supply/ScriptedSupplier.ts"
 import { at, start } from "./swarms.ts"
-
-type Services = Dialer | Listener | MemoryNetwork.MemoryNetwork | Scope.Scope
-
-const test = (
-  name: string,
-  body: () => Generator<Effect.Effect<unknown, unknown, Services>, void, never>,
-  options: MemoryNetwork.Options = {}
-) => it.effect(name, () => Effect.provide(Effect.gen(body), layer(options)))
 
 const counts = Effect.flatMap(MemoryNetwork.MemoryNetwork, (network) => network.counts)
 
