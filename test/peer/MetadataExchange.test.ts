@@ -571,11 +571,15 @@ const play = (size: number, peers: ReadonlyArray<ScriptedPeer>) => {
       if (due.at <= now) MetadataExchange.receive(exchange, due.peer, due.message, now)
     }
     answers = answers.filter((due) => due.at > now)
-    for (const action of MetadataExchange.step(exchange, now)) {
-      if (action._tag === "Request") answer(action, now)
-      else if (action._tag === "Verify") {
-        MetadataExchange.verified(exchange, action.copy, Bytes.equals(action.copy.bytes, info))
-      } else (action._tag === "Ban" ? banned : dropped).add(action.peer)
+    // A verdict is acted on at once: whoever is banned is not there any more to join again.
+    for (let actions = MetadataExchange.step(exchange, now); actions.length > 0; ) {
+      for (const action of actions) {
+        if (action._tag === "Request") answer(action, now)
+        else if (action._tag === "Verify") {
+          MetadataExchange.verified(exchange, action.copy, Bytes.equals(action.copy.bytes, info))
+        } else (action._tag === "Ban" ? banned : dropped).add(action.peer)
+      }
+      actions = MetadataExchange.step(exchange, now)
     }
     assert.isAtMost(exchange.copies.size, exchange.isSole ? MetadataExchange.maxSoleCopies : 1)
     for (const { asked, copy } of exchange.peers.values()) {
