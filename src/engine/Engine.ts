@@ -27,6 +27,7 @@ import * as ReadCache from "../storage/ReadCache.ts"
 import { Storage } from "../storage/Storage.ts"
 import * as MetadataFetch from "../torrent/MetadataFetch.ts"
 import * as Torrent from "../torrent/Torrent.ts"
+import type { TorrentOptions } from "../torrent/TorrentOptions.ts"
 import { Tracker } from "../tracker/Tracker.ts"
 import * as TrackerSource from "../tracker/TrackerSource.ts"
 import type { ConnectionError, Listening } from "../transport/Transport.ts"
@@ -74,51 +75,11 @@ type Silent = Config & { readonly listen?: undefined }
 export const defaultMaxConnections = 200
 
 /** How a torrent is added. */
-export interface AddOptions {
+export interface AddOptions extends TorrentOptions {
   /** Addresses to try beside those the sources find. */
   readonly peers?: ReadonlyArray<PeerAddress> | undefined
   /** Where peers come from beside the torrent's trackers. */
   readonly sources?: ReadonlyArray<PeerSource.PeerSource> | undefined
-  /**
-   * How much each file of `metainfo.layout.files` is wanted, in their order: `skip`, `normal` or `high`; default `normal`
-   * for all. The torrent is complete when every piece is stored that has a byte of a wanted file.
-   */
-  readonly files?: Torrent.Options["files"]
-  /** `sequential` fetches pieces from the first on; default `rarest`, which is better for the swarm. */
-  readonly order?: Torrent.Options["order"]
-  /**
-   * Overwrites files of somebody else's that lie at the torrent's paths, also what another client left half done, and cuts
-   * files that are too long. Pieces that match are kept. Default: the torrent fails with `ContentExists`, and those files stay
-   * as they are.
-   */
-  readonly overwrite?: Torrent.Options["overwrite"]
-  /** Fetches everything again if every file that held stored bytes is gone; default: it waits for them to come back. */
-  readonly startOver?: Torrent.Options["startOver"]
-  /** Uploads what is stored and fetches nothing: no file is made, moved or written. Default false. */
-  readonly readOnly?: Torrent.Options["readOnly"]
-  /** Pieces under way at once; default 20, or more where pieces are small. */
-  readonly maxActivePieces?: number | undefined
-  /** Connections of this torrent; default 50. */
-  readonly maxConnections?: number | undefined
-  /**
-   * Goes on looking for peers and giving to them when everything that is wanted is stored: until the torrent is stopped, or
-   * a ratio or a time is reached; default false.
-   */
-  readonly seed?: Torrent.Options["seed"]
-  /**
-   * Tells each peer of one piece at a time until they have passed all of them on (BEP 16), where everything is stored from
-   * the start: the first seed of a torrent then gives little more than one copy. Slower where there are other seeds.
-   */
-  readonly superSeed?: boolean | undefined
-  /** What all peers of this torrent may send and be sent together, shared evenly among them; default no limits. */
-  readonly limits?: RateLimits.Limits | undefined
-  /** The same for each of its peers. */
-  readonly peerLimits?: RateLimits.Limits | undefined
-  /**
-   * Peers that may be given to at once; default 8, or as many as suit the upload limit. More get less each, which few
-   * put up with for long.
-   */
-  readonly uploadSlots?: number | undefined
 }
 
 /** The link names no torrent that can be fetched: it has a hash of version 2 alone (BEP 52). */
@@ -252,6 +213,7 @@ const run = Effect.fnUntraced(function* (config: Config, listening: Listening | 
       yield* claim(infoHash)
       const { peerId } = yield* ourselves
       const torrent = yield* Torrent.make({
+        ...options,
         metainfo,
         peerId,
         port: listening?.address.port,
@@ -260,18 +222,6 @@ const run = Effect.fnUntraced(function* (config: Config, listening: Listening | 
           yield* trackersOf(metainfo.trackers, infoHash, peerId, metainfo.isPrivate),
           ...(options.sources ?? [])
         ],
-        files: options.files,
-        order: options.order,
-        overwrite: options.overwrite,
-        startOver: options.startOver,
-        readOnly: options.readOnly,
-        maxActivePieces: options.maxActivePieces,
-        maxConnections: options.maxConnections,
-        seed: options.seed,
-        superSeed: options.superSeed,
-        uploadSlots: options.uploadSlots,
-        limits: options.limits,
-        peerLimits: options.peerLimits,
         engineLimits: limits,
         connections,
         readCache

@@ -47,7 +47,9 @@ import * as StartCheck from "./StartCheck.ts"
 import * as StatusReport from "./StatusReport.ts"
 import type { TorrentEvent } from "./TorrentEvent.ts"
 import * as TorrentFiles from "./TorrentFiles.ts"
-import type { TorrentError, TorrentState, TorrentStatus } from "./TorrentStatus.ts"
+import * as TorrentMachine from "./TorrentMachine.ts"
+import type { TorrentOptions } from "./TorrentOptions.ts"
+import type { TorrentError, TorrentStatus } from "./TorrentStatus.ts"
 import { TorrentDefect } from "./TorrentStatus.ts"
 
 /** How often a torrent that only uploads looks for pieces that it lost. */
@@ -75,7 +77,7 @@ export interface Torrent {
   /** Adds addresses to try. */
   readonly addPeers: (addresses: ReadonlyArray<PeerAddress>) => Effect.Effect<void>
   /**
-   * Says how much each file is wanted, as `Options.files`. Fails, and changes nothing but where bytes lie, where the
+   * Says how much each file is wanted, as `TorrentOptions.files`. Fails, and changes nothing but where bytes lie, where the
    * storage cannot take the files that are wanted now.
    */
   readonly setPriorities: (files: ReadonlyArray<PiecePriority.PiecePriority>) => Effect.Effect<void, StorageError>
@@ -95,41 +97,12 @@ export interface Torrent {
 }
 
 /** What a torrent is made of. */
-export interface Options {
+export interface Options extends TorrentOptions {
   readonly metainfo: Metainfo.Metainfo
   readonly peerId: PeerId
   /** Where peers can connect to us, if anywhere. */
   readonly port: number | undefined
   readonly sources: ReadonlyArray<PeerSource>
-  /**
-   * How much each file of `metainfo.layout.files` is wanted, in their order; those beyond the end are `normal`. A piece is
-   * fetched for any byte of a wanted file, and everything that is stored is given to others.
-   */
-  readonly files?: ReadonlyArray<PiecePriority.PiecePriority> | undefined
-  /** `sequential` fetches pieces from the first on; default `rarest`, which is better for the swarm. */
-  readonly order?: "rarest" | "sequential" | undefined
-  /** Pieces under way at once; default 20, or more where pieces are small (`BufferPool.capacityFor`). */
-  readonly maxActivePieces?: number | undefined
-  /** Connections of this torrent, default 50. */
-  readonly maxConnections?: number | undefined
-  /**
-   * Overwrites files of somebody else's that lie at the torrent's paths, and cuts those that are too long; default: the
-   * torrent fails with `ContentExists` before it writes anything.
-   */
-  readonly overwrite?: boolean | undefined
-  /** Fetches everything again if every file with stored bytes is gone; default: it waits for them to come back. */
-  readonly startOver?: boolean | undefined
-  /** Uploads what is stored and fetches nothing: no file is made, moved or written. */
-  readonly readOnly?: boolean | undefined
-  /** Goes on giving to others when everything that is wanted is stored: for ever, or until a goal is reached. */
-  readonly seed?: boolean | SeedingGoal.SeedingGoal | undefined
-  /** Gives a torrent that is complete from the start away a piece at a time (BEP 16). */
-  readonly superSeed?: boolean | undefined
-  /** Peers that may be given to at once; default 8, or as many as suit the upload limit. */
-  readonly uploadSlots?: number | undefined
-  /** What all its peers may have together, and each of them. */
-  readonly limits?: RateLimits.Limits | undefined
-  readonly peerLimits?: RateLimits.Limits | undefined
   /** What all torrents of the engine may have. */
   readonly engineLimits: RateLimits.EngineLimits
   /** The connections that all torrents of the engine may have. */
@@ -146,7 +119,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
   const random = Prng.make(yield* Random.nextInt)
   const { events, tell } = yield* EventLog.make
   const completed = yield* Effect.acquireRelease(Deferred.make<void, TorrentError>(), Deferred.interrupt)
-  let state: TorrentState = { _tag: "Checking" }
+  let machine = TorrentMachine.make({ seeds: options.seed !== undefined && options.seed !== false })
   let running: StatusReport.Parts | undefined
   /** Addresses that were added, the last ones of many. */
   let given: ReadonlyArray<PeerAddress> = []
@@ -158,10 +131,6 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     { torrent: options.limits, eachPeer: options.peerLimits },
     Monotonic.nowUnsafe(clock)
   )
-  const seeds = options.seed !== undefined && options.seed !== false
-  let isSeeding = seeds
-  /** When everything that is wanted now was stored; `undefined` while it is not. */
-  let completedAt: number | undefined
   let isRestart = false
   /** What was known when its files were gone, as resume data may have gone with them. */
   let last: ResumeData | undefined
@@ -170,8 +139,6 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
   let kept = Bitfield.make(geometry.pieceCount)
   let rejectedPieces = 0
   const isReadOnly = options.readOnly === true
-  /** Why writes, and why flushes, fail now. */
-  const failing: Partial<Record<"write" | "flush" | "finish", StorageError | undefined>> = {}
   /** Opens when everything that is wanted is stored, and what is left is to make sure of it. */
   const finishing = yield* Latch.make(false)
   /** What it was made of has to be taken apart, and put together anew. */
@@ -196,48 +163,37 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
         return tell({ _tag: "PieceRejected", piece: fact.piece, contributors })
       }
       case "Failed":
-        failing.write = fact.error
-        settle()
-        return tell({ _tag: "StorageFailed", piece: fact.piece, error: fact.error })
+        return note({ ...fact, _tag: "WriteFailed" })
       case "Recovered":
-        return onRecovered("write")
+        return note({ _tag: "Recovered", work: "write" })
       case "Stored":
         return void Bitfield.remove(upload.unreadable, fact.piece)
     }
   }
 
-  const onRecovered = (what: keyof typeof failing): void => {
-    failing[what] = undefined
-    settle()
-    tell({ _tag: "StorageRecovered" })
-  }
-
   const onFiles = (fact: TorrentFiles.Fact): void => {
     switch (fact._tag) {
       case "FlushFailed":
-        failing.flush = fact.error
-        settle()
-        return tell(fact)
+        return note(fact)
       case "FlushRecovered":
-        return onRecovered("flush")
+        return note({ _tag: "Recovered", work: "flush" })
       case "Foreign":
-        return void Deferred.doneUnsafe(ended, Effect.fail(fact.error))
+        return note(fact)
       case "AllGone": {
-        // What runs on until its scope is closed may report it once more.
         if (running === undefined) return
         const { files, flushed, stored } = running.files.snapshot()
         last = { stored: Bitfield.copy(stored), flushed: Bitfield.copy(flushed), files, isSameBoot: false }
-        return void Latch.openUnsafe(restarting)
+        return note(fact)
       }
       case "Verified":
-        return settle()
+        return noteStanding()
       case "FilesChanged":
         return tell(fact)
       case "PiecesLost":
         tell(fact)
         running?.swarm.retract(fact.pieces)
         running?.swarm.reconsider()
-        return settle()
+        return noteStanding()
     }
   }
 
@@ -248,7 +204,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     Bitfield.add(kept, piece)
     running.swarm.announce(piece)
     tell({ _tag: "PieceStored", piece, storedPieces: kept.count })
-    settle()
+    noteStanding()
   }
 
   const onDropped = (pieces: ReadonlyArray<PieceIndex>): void => {
@@ -257,46 +213,50 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     Assembly.loseStored(running.assembly, pieces)
   }
 
-  /** Whether everything that is wanted is stored, and a later run would know of it. */
-  const isKept = (table: PieceTable.PieceTable): boolean =>
-    PieceTable.isFinished(table) && kept.count === table.counts.stored
+  const standingOf = ({ assembly, files }: StatusReport.Parts): TorrentMachine.Standing => ({
+    isStored: PieceTable.isFinished(assembly.table) && kept.count === assembly.table.counts.stored,
+    isDirty: files.isDirty() || files.suspects.count > 0
+  })
 
-  /** What it is doing, as it follows from what is stored and what fails. */
-  const settle = (): void => {
-    if (state._tag === "Failed" || running === undefined) return
-    const { table } = running.assembly
-    const isStored = isKept(table)
-    if (!isStored) {
-      completedAt = undefined
-      isSeeding = seeds
-    }
-    const isFinishing = isStored && completedAt === undefined
-    if (isFinishing && state._tag === "Downloading" && running.files.isDirty()) tell({ _tag: "Flushing" })
-    const error = failing.write ?? failing.flush ?? failing.finish
-    if (error !== undefined) state = { _tag: "StorageFailing", error }
-    else if (!isStored) state = { _tag: "Downloading" }
-    else state = { _tag: isFinishing ? "Flushing" : "Complete" }
-    // Last: whoever waits for it runs at once, and may come back here.
-    if (isFinishing) Latch.openUnsafe(finishing)
+  const noteStanding = (): void => {
+    if (running !== undefined) note({ _tag: "Moved", standing: standingOf(running) })
   }
 
-  /** Makes sure of what is stored each time that is everything, and only then calls it complete. */
-  const finish = ({ assembly, files }: StatusReport.Parts) =>
+  /** Takes a step of its life, and does what follows from it. */
+  const note = (fact: TorrentMachine.Fact): void => {
+    const step = TorrentMachine.step(machine, fact)
+    machine = step.machine
+    for (const action of step.actions) {
+      switch (action._tag) {
+        case "Tell":
+          tell(action.event)
+          break
+        case "Finish":
+          Latch.openUnsafe(finishing)
+          break
+        case "Complete":
+          Deferred.doneUnsafe(completed, Effect.void)
+          break
+        case "Restart":
+          Latch.openUnsafe(restarting)
+          break
+        case "End":
+          Deferred.doneUnsafe(ended, Effect.fail(action.error))
+      }
+    }
+  }
+
+  /** Makes sure of what is stored each time that is everything. */
+  const finish = (parts: StatusReport.Parts) =>
     finishing.await.pipe(
       Effect.tap(() => Effect.sync(() => Latch.closeUnsafe(finishing))),
       Effect.andThen(
-        Effect.matchEffect(files.finish, {
+        Effect.matchEffect(parts.files.finish, {
           onSuccess: () =>
-            Effect.sync(() => {
-              if (failing.finish !== undefined) onRecovered("finish")
-              completeIfDone(assembly, files)
-            }),
+            Effect.map(Monotonic.now, (at) => note({ _tag: "Finished", standing: standingOf(parts), at })),
           // Files cannot be looked at, or an empty one cannot be made.
           onFailure: (error) => {
-            const isNews = failing.finish === undefined
-            failing.finish = error
-            settle()
-            if (isNews) tell({ _tag: "FlushFailed", error })
+            note({ _tag: "FinishFailed", error })
             return Effect.andThen(Effect.sleep(finishAgainAfter), finishing.open)
           }
         })
@@ -304,34 +264,21 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       Effect.forever
     )
 
-  const completeIfDone = ({ isPaused, table }: Assembly.Assembly, files: TorrentFiles.TorrentFiles): void => {
-    // The storage takes writes again, and that fact is about to be read: it is reported before the torrent is complete.
-    if (failing.write !== undefined && !isPaused) return
-    if (!isKept(table) || completedAt !== undefined) return
-    if (files.isDirty() || files.suspects.count > 0) {
-      Latch.openUnsafe(finishing)
-      return
-    }
-    completedAt = Monotonic.nowUnsafe(clock)
-    settle()
-    tell({ _tag: "Completed" })
-    Deferred.doneUnsafe(completed, Effect.void)
-  }
-
   /** What a change of the selection changes with it. */
   const selected = (): Selection.Running | undefined =>
     running && {
       assembly: running.assembly,
       select: running.files.select,
       onChange: () => {
-        if (running!.files.lacksFiles()) completedAt = undefined
+        if (running!.files.lacksFiles()) note({ _tag: "FilesLacking" })
         running!.swarm.reconsider()
-        settle()
+        noteStanding()
       }
     }
 
   /** Ends seeding where enough was given. */
   const checkGoal = Effect.fnUntraced(function* (goal: SeedingGoal.SeedingGoal, parts: StatusReport.Parts) {
+    const { completedAt, isSeeding } = machine
     if (!isSeeding || completedAt === undefined) return
     const { assembly, swarm, upload } = parts
     const { uploadedBytes } = upload
@@ -339,16 +286,9 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     const seedingMillis = Monotonic.nowUnsafe(clock) - completedAt
     const reached = SeedingGoal.reached(goal, { uploadedBytes, wantedBytes, seedingMillis })
     if (reached === undefined) return
-    isSeeding = false
+    note({ _tag: "GoalReached", reached })
     yield* swarm.dismiss("it was seeded enough")
-    tell({ _tag: "SeedingEnded", reached })
   })
-
-  const fail = (error: TorrentError | TorrentDefect): void => {
-    if (state._tag === "Failed") return
-    state = { _tag: "Failed", error }
-    tell({ _tag: "Failed", error })
-  }
 
   /** Starts a part that runs until the torrent stops; one that dies takes the others with it. */
   const forkPart = <A, R>(part: Effect.Effect<A, never, R>) =>
@@ -358,7 +298,6 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     )
 
   const start = Effect.gen(function* () {
-    state = { _tag: "Checking" }
     const storage = yield* (yield* Storage).open({ infoHash: metainfo.infoHash, layout })
     const resume = yield* (yield* ResumeStore).open({
       infoHash: metainfo.infoHash,
@@ -383,10 +322,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       startsOver: options.startOver === true && !isRestart,
       isReadOnly,
       isRestart,
-      report: (event) => {
-        state = { _tag: event._tag }
-        tell(event)
-      }
+      report: (event) => note({ _tag: "Checked", event })
     })
     const { stored } = found
     const assembly = yield* Assembly.make({
@@ -444,7 +380,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       peerId: options.peerId,
       random,
       maxConnections: options.maxConnections,
-      seeds: () => isSeeding,
+      seeds: () => machine.isSeeding,
       limits,
       superSeeds: options.superSeed,
       allowedFast: (host) =>
@@ -458,11 +394,11 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     const parts: StatusReport.Parts = { assembly, upload, swarm, storage, files }
     running = parts
     resumedBytes = PieceTable.storedBytes(assembly.table)
-    state = { _tag: "Downloading" }
     const missingPieces = assembly.table.unstoredWanted
-    tell({ _tag: "Started", storedPieces: stored.count, missingPieces, totalPieces: geometry.pieceCount })
+    const totalPieces = geometry.pieceCount
+    note({ _tag: "Started", event: { _tag: "Started", storedPieces: stored.count, missingPieces, totalPieces } })
     yield* Selection.catchUp(selection, selected()!, prepared)
-    settle()
+    noteStanding()
     // The reader first, so that it is interrupted last: nobody waits to report.
     yield* forkPart(Facts.read(assembly.facts, (fact) => onPiece(parts, fact)))
     yield* forkPart(Completion.run(assembly, { storage: files.writer, digestOf }))
@@ -478,7 +414,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       Assembly.regainStored(assembly, pieces)
       for (const piece of pieces) Bitfield.add(kept, piece)
       pieces.forEach(onRecovered)
-      settle()
+      noteStanding()
     })
     if (isReadOnly) yield* forkPart(Effect.repeat(Effect.ignore(regain), Schedule.spaced(regainEvery)))
     yield* forkPart(Assembly.sweep(assembly, { isHeldUp: () => RateLimiter.isWaitedFor(limits.download) }))
@@ -502,7 +438,8 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
   })
 
   const status = Effect.sync((): TorrentStatus => {
-    const torrent = { state, sources, limits, isSeeding, resumedBytes, rejectedPieces }
+    const state = TorrentMachine.stateOf(machine)
+    const torrent = { state, sources, limits, isSeeding: machine.isSeeding, resumedBytes, rejectedPieces }
     return running === undefined
       ? StatusReport.early(torrent, geometry)
       : StatusReport.of(torrent, running, Monotonic.nowUnsafe(clock))
@@ -521,8 +458,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
         Effect.suspend(() => {
           running = undefined
           isRestart = true
-          completedAt = undefined
-          for (const what of ["write", "flush", "finish"] as const) failing[what] = undefined
+          note({ _tag: "Restarted" })
           Latch.closeUnsafe(restarting)
           return Scope.close(parts, Exit.void)
         })
@@ -534,8 +470,8 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     // What was opened is closed by then: a torrent that failed holds nothing until somebody takes it away.
     Effect.catchCause((cause) => {
       const error = Cause.findErrorOption(cause)
-      if (Option.isSome(error)) fail(error.value)
-      else if (Cause.hasDies(cause)) fail(new TorrentDefect({ cause: Cause.squash(cause) }))
+      if (Option.isSome(error)) note({ _tag: "Broke", error: error.value })
+      else if (Cause.hasDies(cause)) note({ _tag: "Broke", error: new TorrentDefect({ cause: Cause.squash(cause) }) })
       return Deferred.failCause(completed, cause)
     }),
     Effect.forkScoped
@@ -562,9 +498,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     setPeerLimits: (asked) => Effect.map(Monotonic.now, (now) => RateLimits.setEachPeer(limits, asked, now)),
     accept: (caller, scope) =>
       Effect.suspend(() =>
-        running === undefined || state._tag === "Failed"
-          ? Scope.close(scope, Exit.void)
-          : running.swarm.accept(caller, scope)
+        running === undefined ? Scope.close(scope, Exit.void) : running.swarm.accept(caller, scope)
       )
   }
   return self

@@ -1,0 +1,238 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as fc from "fast-check"
+import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
+import { StorageError, StorageUnavailable } from "../../src/storage/Storage.ts"
+import { ContentExists } from "../../src/torrent/ContentExists.ts"
+import * as TorrentMachine from "../../src/torrent/TorrentMachine.ts"
+import { TorrentDefect } from "../../src/torrent/TorrentStatus.ts"
+
+const errorOf = (path: string) => StorageError.of("write", [new StorageUnavailable({ path, why: "it is broken" })])
+const writeError = errorOf("write")
+const flushError = errorOf("flush")
+const finishError = errorOf("finish")
+const foreign = new ContentExists({ files: [] })
+const piece = 3 as PieceIndex
+
+const facts = {
+  checking: { _tag: "Checked", event: { _tag: "Checking", checkedPieces: 0, totalPieces: 4 } },
+  missing: { _tag: "Checked", event: { _tag: "FilesMissing", paths: ["a"], missingFiles: 1 } },
+  started: { _tag: "Started", event: { _tag: "Started", storedPieces: 0, missingPieces: 4, totalPieces: 4 } },
+  downloading: { _tag: "Moved", standing: { isStored: false, isDirty: true } },
+  stored: { _tag: "Moved", standing: { isStored: true, isDirty: true } },
+  clean: { _tag: "Moved", standing: { isStored: true, isDirty: false } },
+  lacking: { _tag: "FilesLacking" },
+  writeFailed: { _tag: "WriteFailed", piece, error: writeError },
+  writeRecovered: { _tag: "Recovered", work: "write" },
+  flushFailed: { _tag: "FlushFailed", error: flushError },
+  flushRecovered: { _tag: "Recovered", work: "flush" },
+  finishFailed: { _tag: "FinishFailed", error: finishError },
+  finished: { _tag: "Finished", standing: { isStored: true, isDirty: false }, at: 7 },
+  finishedDirty: { _tag: "Finished", standing: { isStored: true, isDirty: true }, at: 7 },
+  finishedLate: { _tag: "Finished", standing: { isStored: false, isDirty: false }, at: 7 },
+  goal: { _tag: "GoalReached", reached: "ratio" },
+  gone: { _tag: "AllGone" },
+  foreign: { _tag: "Foreign", error: foreign },
+  restarted: { _tag: "Restarted" },
+  broke: { _tag: "Broke", error: writeError }
+} satisfies Record<string, TorrentMachine.Fact>
+
+type Name = keyof typeof facts
+
+const nameOf = (action: TorrentMachine.Action) => (action._tag === "Tell" ? action.event._tag : action._tag)
+
+/** What is to be done after each fact, and how it stands then. */
+const live = (names: ReadonlyArray<Name>, options = { seeds: false }) => {
+  let machine = TorrentMachine.make(options)
+  const done = names.map((name) => {
+    const step = TorrentMachine.step(machine, facts[name])
+    machine = step.machine
+    return step.actions.map(nameOf).join(" ")
+  })
+  return { done, machine, state: TorrentMachine.stateOf(machine)._tag }
+}
+
+describe("TorrentMachine", () => {
+  it("goes from the check to complete, flushes before, and says each once", () => {
+    const { done, state } = live(["checking", "started", "downloading", "downloading", "stored", "finished", "clean"])
+
+    assert.deepStrictEqual(done, ["Checking", "Started", "", "", "Flushing Finish", "Completed Complete", ""])
+    assert.strictEqual(state, "Complete")
+  })
+
+  it("is complete without a word of flushing where nothing is to be flushed", () => {
+    const { done } = live(["started", "clean", "finished"])
+
+    assert.deepStrictEqual(done, ["Started", "Finish", "Completed Complete"])
+  })
+
+  it("waits for files that are gone", () => {
+    assert.strictEqual(live(["missing"]).state, "FilesMissing")
+    assert.strictEqual(live(["missing", "checking"]).state, "Checking")
+    assert.strictEqual(live(["missing", "started"]).state, "Downloading")
+  })
+
+  it("is not complete while something is dirty, and tries again", () => {
+    const { done, state } = live(["started", "stored", "finishedDirty", "finishedDirty"])
+
+    assert.deepStrictEqual(done.slice(2), ["Finish", "Finish"])
+    assert.strictEqual(state, "Flushing")
+  })
+
+  it("is not complete where a piece was lost while it was flushed", () => {
+    const { done, state } = live(["started", "stored", "downloading", "finished", "finishedLate"])
+
+    assert.deepStrictEqual(done.slice(2, 3), [""])
+    assert.strictEqual(live(["started", "stored", "downloading", "finishedLate"]).state, "Downloading")
+    assert.deepStrictEqual([done.at(-1), state], ["", "Complete"])
+  })
+
+  it("downloads again where a piece is lost, or files are lacking, and completes again", () => {
+    const done = live(["started", "clean", "finished", "downloading", "stored", "finished"])
+    const lacking = live(["started", "clean", "finished", "lacking", "clean", "finished"])
+
+    assert.deepStrictEqual(done.done.slice(3), ["", "Flushing Finish", "Completed Complete"])
+    assert.deepStrictEqual(lacking.done.slice(3), ["", "Finish", "Completed Complete"])
+  })
+
+  it("tells a failure once until it is over, and shows that of writes before others", () => {
+    const { done } = live(["started", "writeFailed", "writeFailed", "flushFailed", "writeRecovered", "flushRecovered"])
+    const failing = live(["started", "finishFailed", "flushFailed", "writeFailed"])
+    const { machine } = failing
+
+    assert.deepStrictEqual(done.slice(1), ["StorageFailed", "", "FlushFailed", "StorageRecovered", "StorageRecovered"])
+    assert.strictEqual(failing.state, "StorageFailing")
+    assert.deepStrictEqual(TorrentMachine.stateOf(machine), { _tag: "StorageFailing", error: writeError })
+    const flushing = live(["started", "finishFailed", "flushFailed", "writeFailed", "writeRecovered"])
+    assert.deepStrictEqual(TorrentMachine.stateOf(flushing.machine), { _tag: "StorageFailing", error: flushError })
+  })
+
+  it("a last look that fails is over once it succeeds, before it is complete", () => {
+    const { done } = live(["started", "clean", "finishFailed", "finishFailed", "finished"])
+
+    assert.deepStrictEqual(done.slice(2), ["FlushFailed", "", "StorageRecovered Completed Complete"])
+  })
+
+  it("is complete only behind the end of a failure", () => {
+    const { done } = live(["started", "writeFailed", "stored", "finished", "writeRecovered", "finished"])
+
+    assert.deepStrictEqual(done.slice(2), ["Finish", "", "StorageRecovered Finish", "Completed Complete"])
+  })
+
+  it("starts anew once where all files are gone, and forgets what failed", () => {
+    const { done, machine, state } = live(["started", "writeFailed", "gone", "gone", "stored", "restarted", "missing"])
+
+    assert.deepStrictEqual(done.slice(2), ["Restart", "", "", "", "FilesMissing"])
+    assert.deepStrictEqual(machine.failing, {})
+    assert.strictEqual(state, "FilesMissing")
+  })
+
+  it("uploads until a goal is reached, and again once more was wanted and is stored", () => {
+    const seeds = { seeds: true }
+
+    assert.isTrue(live(["started", "clean", "finished"], seeds).machine.isSeeding)
+    assert.isFalse(live(["started", "clean", "finished", "goal"], seeds).machine.isSeeding)
+    assert.isFalse(live(["started", "clean", "finished", "goal", "gone", "restarted"], seeds).machine.isSeeding)
+    assert.isTrue(live(["started", "clean", "finished", "goal", "downloading"], seeds).machine.isSeeding)
+    assert.isFalse(live(["started", "downloading"]).machine.isSeeding)
+    assert.strictEqual(live(["started", "clean", "finished", "goal"], seeds).done.at(-1), "SeedingEnded")
+  })
+
+  it("ends for a file of somebody else's, and fails for good", () => {
+    const defect = new TorrentDefect({ cause: new Error("a bug") })
+    const failed = TorrentMachine.step(TorrentMachine.make({ seeds: false }), { _tag: "Broke", error: defect })
+
+    assert.deepStrictEqual(live(["started", "foreign"]).done, ["Started", "End"])
+    assert.deepStrictEqual(TorrentMachine.stateOf(failed.machine), { _tag: "Failed", error: defect })
+    assert.deepStrictEqual(live(["started", "broke", "started", "clean", "finished", "broke"]).done, [
+      "Started",
+      "Failed",
+      "",
+      "",
+      "",
+      ""
+    ])
+  })
+
+  const names = Object.keys(facts) as ReadonlyArray<Name>
+  // A torrent that never runs shows little.
+  const life = fc.array(fc.constantFrom<Name>(...names, "started", "stored", "clean", "finished"), { maxLength: 60 })
+
+  it("law: it says that it is complete only for what was stored and clean, and once each time", () => {
+    fc.assert(
+      fc.property(life, (names) => {
+        let machine = TorrentMachine.make({ seeds: true })
+        let isComplete = false
+        for (const name of names) {
+          const { actions, machine: next } = TorrentMachine.step(machine, facts[name])
+          const told = actions.map(nameOf)
+          const completes = told.includes("Completed")
+          assert.strictEqual(completes, told.includes("Complete"))
+          if (completes) {
+            assert.strictEqual(name, "finished")
+            assert.isFalse(isComplete)
+          }
+          machine = next
+          const isRunning = machine.phase === "running"
+          if (!isRunning || name === "downloading" || name === "lacking") isComplete = false
+          else isComplete ||= completes
+          const state = TorrentMachine.stateOf(machine)._tag
+          assert.strictEqual(machine.completedAt !== undefined && isRunning, isComplete)
+          if (state === "Complete") assert.isTrue(isComplete && machine.isStored)
+        }
+      })
+    )
+  })
+
+  it("law: a failure is told once and its end once, in turn, for each kind of work", () => {
+    fc.assert(
+      fc.property(life, (names) => {
+        let machine = TorrentMachine.make({ seeds: false })
+        let failures = 0
+        for (const name of names) {
+          const { actions, machine: next } = TorrentMachine.step(machine, facts[name])
+          const told = actions.map(nameOf)
+          failures += told.filter((tag) => tag === "StorageFailed" || tag === "FlushFailed").length
+          failures -= told.filter((tag) => tag === "StorageRecovered").length
+          machine = next
+          if (name === "restarted" && machine.phase !== "failed") failures = 0
+          assert.strictEqual(Object.values(machine.failing).filter((error) => error !== undefined).length, failures)
+          const isFailing = TorrentMachine.stateOf(machine)._tag === "StorageFailing"
+          assert.strictEqual(isFailing, machine.phase === "running" && failures > 0)
+        }
+      })
+    )
+  })
+
+  it("law: nothing is told or done behind a failure, nor by parts that are being taken apart", () => {
+    fc.assert(
+      fc.property(life, (names) => {
+        let machine = TorrentMachine.make({ seeds: false })
+        for (const name of names) {
+          const { phase } = machine
+          const { actions, machine: next } = TorrentMachine.step(machine, facts[name])
+          if (phase === "failed") assert.deepStrictEqual(actions, [])
+          if (phase === "restarting") assert.isTrue(actions.length === 0 || name === "broke")
+          machine = next
+        }
+      })
+    )
+  })
+
+  it("law: as long as everything is stored and it is not complete, somebody was asked to finish", () => {
+    fc.assert(
+      fc.property(life, (names) => {
+        let machine = TorrentMachine.make({ seeds: false })
+        let isAsked = false
+        for (const name of names) {
+          const { actions, machine: next } = TorrentMachine.step(machine, facts[name])
+          machine = next
+          // Whoever finishes says so, and tries again by itself where that fails.
+          if (name.startsWith("finished") || machine.phase !== "running") isAsked = false
+          if (actions.some(({ _tag }) => _tag === "Finish")) isAsked = true
+          const isLeft = machine.phase === "running" && machine.isStored && machine.completedAt === undefined
+          if (isLeft && (name === "stored" || name === "clean")) assert.isTrue(isAsked)
+        }
+      })
+    )
+  })
+})
