@@ -10,7 +10,7 @@ const unsafe = /[\p{Cc}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]
 export const clean = (text: string): string => text.toWellFormed().replace(unsafe, "\ufffd")
 
 /** What a JSON writer leaves as it is, although a terminal obeys it or a person does not see it. */
-const unseen = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu
+const unseen = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\u{e0000}-\u{e0fff}]/gu
 
 /** The JSON of a value in one line of characters that are seen; what reads JSON gets the same value. */
 export const json = (value: unknown): string =>

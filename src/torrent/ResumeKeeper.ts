@@ -58,6 +58,8 @@ const nothing = (): Pending => ({ files: new Map(), dropped: [], stored: [], flu
 export const make = Effect.fnUntraced(function* (options: Options) {
   const { onFailure, onKept, resume, snapshot } = options
   let pending = nothing()
+  /** Pieces that were dropped before anybody was told that they are stored. */
+  const untold = new Set<PieceIndex>()
   let isFailing = false
   let isAbandoned = false
   const awake = yield* Latch.make(false)
@@ -105,10 +107,15 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const self: ResumeKeeper = {
     noteStored: (piece) =>
       note(({ news, stored }) => {
+        untold.delete(piece)
         stored.push(piece)
         news.push(piece)
       }),
-    noteRestored: (piece) => note(({ stored }) => stored.push(piece)),
+    noteRestored: (piece) =>
+      note(({ news, stored }) => {
+        stored.push(piece)
+        if (untold.delete(piece)) news.push(piece)
+      }),
     noteFlushed: (pieces) =>
       note(({ flushed }) => {
         for (const piece of pieces) flushed.push(piece)
@@ -116,6 +123,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     noteDropped: (pieces) =>
       note((pending) => {
         const isDropped = new Set(pieces)
+        for (const piece of pending.news) if (isDropped.has(piece)) untold.add(piece)
         for (const list of [pending.stored, pending.flushed, pending.news]) {
           const kept = list.filter((piece) => !isDropped.has(piece))
           list.length = 0

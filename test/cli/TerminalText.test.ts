@@ -7,7 +7,7 @@ const obeyed = /[\p{Cc}\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff
 
 describe("TerminalText", () => {
   it("writes JSON without a character that a terminal obeys", () => {
-    const value = { "\x9bname": "a\x1b[2J\x7f\x85\x9b31m\u202egnp.\u2066x\u2028\u{e0041}", plain: "é日本🎉" }
+    const value = { "\x9bname": "a\x1b[2J\x7f\x85\x9b31m\u202egnp.\u2066x\u2028\u{e0041}\u{e0010}", plain: "é日本🎉" }
 
     const text = TerminalText.json(value)
 

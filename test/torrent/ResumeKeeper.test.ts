@@ -334,6 +334,26 @@ describe("ResumeKeeper", () => {
     })
   )
 
+  it.effect("reports a piece that was dropped before it was reported, and is as good as it was", () =>
+    Effect.gen(function* () {
+      const { append, heard, noteDropped, noteRestored, noteStored } = yield* keeper(nothing)
+      heard()
+      noteStored(piece(1))
+      noteDropped(pieces(1))
+      yield* append(true)
+      const dropped = heard()
+      noteRestored(piece(1))
+      yield* append(false)
+      const restored = heard()
+      noteRestored(piece(1))
+      yield* append(false)
+
+      assert.deepStrictEqual(dropped, ["append dropped 1, durably"])
+      assert.deepStrictEqual(restored, ["append stored 1", "kept 1"])
+      assert.deepStrictEqual(heard(), ["append stored 1"])
+    })
+  )
+
   it.effect("appends what is pending when it is stopped", () =>
     Effect.gen(function* () {
       const { heard, noteFile, noteStored, stop } = yield* keeper(nothing)
