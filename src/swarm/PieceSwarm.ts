@@ -38,7 +38,7 @@ import * as Roster from "./Roster.ts"
 import * as Swarm from "./Swarm.ts"
 import * as Usefulness from "./Usefulness.ts"
 
-/** Connections of one torrent by default. More peers than this rarely make a assembly faster. */
+/** Connections of one torrent by default. More peers than this rarely make a download faster. */
 export const defaultMaxConnections = 50
 
 /** How long what was sent may take to arrive before a peer is let go that was given enough. */

@@ -215,7 +215,8 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
 
   const standingOf = ({ assembly, files }: StatusReport.Parts): TorrentMachine.Standing => ({
     isStored: PieceTable.isFinished(assembly.table) && kept.count === assembly.table.counts.stored,
-    isDirty: files.isDirty() || files.suspects.count > 0
+    isDirty: files.isDirty() || files.suspects.count > 0,
+    isPaused: assembly.isPaused
   })
 
   const noteStanding = (): void => {
@@ -286,8 +287,9 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     const seedingMillis = Monotonic.nowUnsafe(clock) - completedAt
     const reached = SeedingGoal.reached(goal, { uploadedBytes, wantedBytes, seedingMillis })
     if (reached === undefined) return
-    note({ _tag: "GoalReached", reached })
+    note({ _tag: "GoalReached" })
     yield* swarm.dismiss("it was seeded enough")
+    note({ _tag: "Dismissed", reached })
   })
 
   /** Starts a part that runs until the torrent stops; one that dies takes the others with it. */

@@ -22,6 +22,8 @@ export interface Standing {
   readonly isStored: boolean
   /** Whether something is not flushed, or not verified since it changed. */
   readonly isDirty: boolean
+  /** Whether the storage takes no writes now. */
+  readonly isPaused: boolean
 }
 
 /** What has happened. */
@@ -40,8 +42,10 @@ export type Fact =
   | { readonly _tag: "Recovered"; readonly work: "write" | "flush" }
   /** What `Finish` asked for is done; `at` is the monotonic time in milliseconds. */
   | { readonly _tag: "Finished"; readonly standing: Standing; readonly at: number }
-  /** As much was uploaded as was to be. */
-  | { readonly _tag: "GoalReached"; readonly reached: "ratio" | "time" }
+  /** As much was uploaded as was to be; what is under way to peers still has its time to arrive. */
+  | { readonly _tag: "GoalReached" }
+  /** After that all peers were let go. */
+  | { readonly _tag: "Dismissed"; readonly reached: "ratio" | "time" }
   /** Every file with stored bytes is gone. */
   | { readonly _tag: "AllGone" }
   /** A file at a path of the torrent turned out to be somebody else's. */
@@ -139,8 +143,9 @@ const recover = (machine: TorrentMachine, work: Work): Step => {
 const finish = (before: TorrentMachine, standing: Standing, at: number): Step => {
   const { actions, machine } = recover(before, "finish")
   if (!standing.isStored || machine.completedAt !== undefined) return { machine, actions }
-  // The storage works again, and the fact of that is on its way: it is told before the torrent is complete.
-  if (machine.failing.write !== undefined || machine.failing.flush !== undefined) return { machine, actions }
+  // The storage takes writes again, and the fact of that is about to be read: it is told before the torrent is complete. As long
+  // as it takes none, what fails is a piece that is not wanted any more.
+  if (machine.failing.write !== undefined && !standing.isPaused) return { machine, actions }
   if (standing.isDirty) return { machine, actions: [...actions, { _tag: "Finish" }] }
   return {
     machine: { ...machine, isStored: true, completedAt: at },
@@ -168,15 +173,14 @@ const run = (machine: TorrentMachine, fact: Fact): Step => {
     case "Finished":
       return finish(machine, fact.standing, fact.at)
     case "GoalReached":
-      return {
-        machine: { ...machine, isSeeding: false },
-        actions: [tell({ _tag: "SeedingEnded", reached: fact.reached })]
-      }
+      return stay({ ...machine, isSeeding: false })
+    case "Dismissed":
+      return { machine, actions: [tell({ _tag: "SeedingEnded", reached: fact.reached })] }
     case "AllGone":
       return { machine: { ...machine, phase: "restarting" }, actions: [{ _tag: "Restart" }] }
     case "Foreign":
       return { machine, actions: [{ _tag: "End", error: fact.error }] }
-    // They come before it runs.
+    // `step` takes care of these.
     case "Checked":
     case "Started":
     case "Restarted":
@@ -199,7 +203,8 @@ export const step = (machine: TorrentMachine, fact: Fact): Step => {
         actions: [tell({ _tag: "Failed", error: fact.error })]
       }
     case "Restarted":
-      return stay({ ...make({ seeds }), isSeeding: machine.isSeeding })
+      // A torrent that stops is taken apart as well, and stays what it was.
+      return stay(phase === "restarting" ? { ...make({ seeds }), isSeeding: machine.isSeeding } : machine)
     case "Checked":
       if (phase === "running" || phase === "restarting") return stay(machine)
       return {

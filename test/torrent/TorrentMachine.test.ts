@@ -17,19 +17,21 @@ const facts = {
   checking: { _tag: "Checked", event: { _tag: "Checking", checkedPieces: 0, totalPieces: 4 } },
   missing: { _tag: "Checked", event: { _tag: "FilesMissing", paths: ["a"], missingFiles: 1 } },
   started: { _tag: "Started", event: { _tag: "Started", storedPieces: 0, missingPieces: 4, totalPieces: 4 } },
-  downloading: { _tag: "Moved", standing: { isStored: false, isDirty: true } },
-  stored: { _tag: "Moved", standing: { isStored: true, isDirty: true } },
-  clean: { _tag: "Moved", standing: { isStored: true, isDirty: false } },
+  downloading: { _tag: "Moved", standing: { isStored: false, isDirty: true, isPaused: false } },
+  stored: { _tag: "Moved", standing: { isStored: true, isDirty: true, isPaused: false } },
+  clean: { _tag: "Moved", standing: { isStored: true, isDirty: false, isPaused: false } },
   lacking: { _tag: "FilesLacking" },
   writeFailed: { _tag: "WriteFailed", piece, error: writeError },
   writeRecovered: { _tag: "Recovered", work: "write" },
   flushFailed: { _tag: "FlushFailed", error: flushError },
   flushRecovered: { _tag: "Recovered", work: "flush" },
   finishFailed: { _tag: "FinishFailed", error: finishError },
-  finished: { _tag: "Finished", standing: { isStored: true, isDirty: false }, at: 7 },
-  finishedDirty: { _tag: "Finished", standing: { isStored: true, isDirty: true }, at: 7 },
-  finishedLate: { _tag: "Finished", standing: { isStored: false, isDirty: false }, at: 7 },
-  goal: { _tag: "GoalReached", reached: "ratio" },
+  finished: { _tag: "Finished", standing: { isStored: true, isDirty: false, isPaused: false }, at: 7 },
+  finishedDirty: { _tag: "Finished", standing: { isStored: true, isDirty: true, isPaused: false }, at: 7 },
+  finishedLate: { _tag: "Finished", standing: { isStored: false, isDirty: false, isPaused: false }, at: 7 },
+  finishedPaused: { _tag: "Finished", standing: { isStored: true, isDirty: false, isPaused: true }, at: 7 },
+  goal: { _tag: "GoalReached" },
+  dismissed: { _tag: "Dismissed", reached: "ratio" },
   gone: { _tag: "AllGone" },
   foreign: { _tag: "Foreign", error: foreign },
   restarted: { _tag: "Restarted" },
@@ -118,6 +120,17 @@ describe("TorrentMachine", () => {
     assert.deepStrictEqual(done.slice(2), ["Finish", "", "StorageRecovered Finish", "Completed Complete"])
   })
 
+  it("is complete where the piece that cannot be written is not wanted any more", () => {
+    const { done, state } = live(["started", "writeFailed", "stored", "finishedPaused"])
+
+    assert.deepStrictEqual([done.at(-1), state], ["Completed Complete", "StorageFailing"])
+  })
+
+  it("stays what it was where it is taken apart as it stops", () => {
+    assert.strictEqual(live(["started", "clean", "finished", "restarted"]).state, "Complete")
+    assert.strictEqual(live(["started", "foreign", "restarted"]).state, "Downloading")
+  })
+
   it("starts anew once where all files are gone, and forgets what failed", () => {
     const { done, machine, state } = live(["started", "writeFailed", "gone", "gone", "stored", "restarted", "missing"])
 
@@ -134,7 +147,8 @@ describe("TorrentMachine", () => {
     assert.isFalse(live(["started", "clean", "finished", "goal", "gone", "restarted"], seeds).machine.isSeeding)
     assert.isTrue(live(["started", "clean", "finished", "goal", "downloading"], seeds).machine.isSeeding)
     assert.isFalse(live(["started", "downloading"]).machine.isSeeding)
-    assert.strictEqual(live(["started", "clean", "finished", "goal"], seeds).done.at(-1), "SeedingEnded")
+    const { done } = live(["started", "clean", "finished", "goal", "dismissed"], seeds)
+    assert.deepStrictEqual(done.slice(-2), ["", "SeedingEnded"], "peers are let go before")
   })
 
   it("ends for a file of somebody else's, and fails for good", () => {
@@ -168,7 +182,7 @@ describe("TorrentMachine", () => {
           const completes = told.includes("Completed")
           assert.strictEqual(completes, told.includes("Complete"))
           if (completes) {
-            assert.strictEqual(name, "finished")
+            assert.include(["finished", "finishedPaused"], name)
             assert.isFalse(isComplete)
           }
           machine = next
@@ -189,12 +203,13 @@ describe("TorrentMachine", () => {
         let machine = TorrentMachine.make({ seeds: false })
         let failures = 0
         for (const name of names) {
+          const { phase } = machine
           const { actions, machine: next } = TorrentMachine.step(machine, facts[name])
           const told = actions.map(nameOf)
           failures += told.filter((tag) => tag === "StorageFailed" || tag === "FlushFailed").length
           failures -= told.filter((tag) => tag === "StorageRecovered").length
           machine = next
-          if (name === "restarted" && machine.phase !== "failed") failures = 0
+          if (name === "restarted" && phase === "restarting") failures = 0
           assert.strictEqual(Object.values(machine.failing).filter((error) => error !== undefined).length, failures)
           const isFailing = TorrentMachine.stateOf(machine)._tag === "StorageFailing"
           assert.strictEqual(isFailing, machine.phase === "running" && failures > 0)

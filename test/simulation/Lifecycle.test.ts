@@ -1,0 +1,52 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Bitfield from "../../src/base/Bitfield.ts"
+import * as FaultyStorage from "../../src/testing/FaultyStorage.ts"
+import * as Swarms from "../../src/testing/Swarms.ts"
+import { seed, small } from "./torrents.ts"
+
+const tags = (download: Swarms.Download) => download.events.map(({ _tag }) => _tag)
+
+describe("the life of a torrent", () => {
+  it.effect("ends seeding only after what is under way had its time to arrive", () =>
+    Swarms.use(
+      { seed, engine: { listen: { port: 6_881 } }, link: { latency: "20 millis", bytesPerSecond: 100_000 } },
+      (world) =>
+        Effect.gen(function* () {
+          const everything = { stored: Bitfield.full(small.metainfo.layout.geometry.pieceCount), resume: undefined }
+          const giver = yield* world.download(small, { seed: { time: "8 seconds" }, from: everything })
+          const peers = [{ host: world.host, port: 6_881 }]
+          yield* Effect.flatMap(world.beside(), (taker) => taker.download(small, { peers }))
+          yield* world.advance("30 seconds")
+          const told = tags(giver)
+          assert.isBelow(told.indexOf("PeerDisconnected"), told.indexOf("SeedingEnded"))
+        })
+    )
+  )
+
+  it.effect("is complete where the piece that cannot be written is not wanted any more", () =>
+    Swarms.use({ seed, engine: { listen: { port: 6_881 } } }, (world) =>
+      Effect.gen(function* () {
+        for (let nth = 13; nth < 3_000; nth++) world.faults.failNth("write", nth, FaultyStorage.diskFull)
+        const download = yield* world.download(small, { files: ["normal", "skip", "high"], behaviours: [{}] })
+        yield* world.advance("20 seconds")
+        yield* download.torrent.setPriorities(["skip", "skip", "normal"])
+        yield* world.advance("1 minute")
+        const after = yield* download.torrent.status
+        assert.strictEqual(after.missingBytes, 0)
+        assert.include(tags(download), "Completed")
+      })
+    )
+  )
+
+  it.effect("stays what it was for whoever asks after it was stopped", () =>
+    Swarms.use({ seed, engine: { listen: { port: 6_881 } } }, (world) =>
+      Effect.gen(function* () {
+        const download = yield* world.download(small, { behaviours: [{}] })
+        yield* world.until(download.isComplete, "1 minute")
+        yield* download.stop
+        assert.strictEqual((yield* download.torrent.status).state._tag, "Complete")
+      })
+    )
+  )
+})
