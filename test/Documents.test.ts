@@ -164,7 +164,7 @@ describe("the programs of the documents", { timeout: 120_000 }, () => {
   it("have one in the README that is an example as well", () => {
     const example = readFileSync(path.join(root, "examples", "download.ts"), "utf8")
 
-    assert.strictEqual(first.code, example.slice(example.indexOf("*/\n") + 3))
+    assert.strictEqual(first.code, example.slice(example.indexOf("*/\n") + 3).trimStart())
   })
 
   it("have one in the README that says which file is missing", async () => {
