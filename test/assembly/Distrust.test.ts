@@ -17,14 +17,31 @@ const alice = idOf(1)
 const bob = idOf(2)
 const carol = idOf(3)
 
+/** Piece 0 came bad from several, and `one` has begun it alone; `two` has it as well. */
+const begunByOne = Effect.gen(function* () {
+  const assembly = yield* assemblyOf(geometryOf(2, 2))
+  const one = join(assembly, alice)
+  const two = join(assembly, bob)
+  Distrust.requireSoleSource(assembly.distrust, piece(0))
+  yield* begin(assembly, one, 0)
+  return { assembly, one, two }
+})
+
+/** `one` failed to send such a piece, so it is left to `other`, which came after that. */
+const leftToOther = Effect.gen(function* () {
+  const assembly = yield* assemblyOf(geometryOf(1, 2))
+  const one = join(assembly, alice)
+  Distrust.requireSoleSource(assembly.distrust, piece(0))
+  yield* begin(assembly, one, 0)
+  yield* Assembly.abandon(assembly, one)
+  const other = join(assembly, bob)
+  return { assembly, one, other }
+})
+
 describe("Distrust", () => {
   it.effect("gives a piece that came bad from several to one supplier alone", () =>
     Effect.gen(function* () {
-      const assembly = yield* assemblyOf(geometryOf(2, 2))
-      const one = join(assembly, alice)
-      const two = join(assembly, bob)
-      Distrust.requireSoleSource(assembly.distrust, piece(0))
-      yield* begin(assembly, one, 0)
+      const { assembly, one, two } = yield* begunByOne
       ask(assembly, one, 1)
 
       const names = [...ask(assembly, two, 1), ...ask(assembly, one, 1)]
@@ -37,11 +54,7 @@ describe("Distrust", () => {
     "gives such a piece to another while the one supplier neither sent anything nor is asked for anything",
     () =>
       Effect.gen(function* () {
-        const assembly = yield* assemblyOf(geometryOf(2, 2))
-        const one = join(assembly, alice)
-        const two = join(assembly, bob)
-        Distrust.requireSoleSource(assembly.distrust, piece(0))
-        yield* begin(assembly, one, 0)
+        const { assembly, one, two } = yield* begunByOne
         ask(assembly, one, 1)
         RequestPipeline.releaseAll(one.pipeline)
 
@@ -53,11 +66,7 @@ describe("Distrust", () => {
 
   it.effect("drops such a piece when its supplier leaves, and lets another one start it", () =>
     Effect.gen(function* () {
-      const assembly = yield* assemblyOf(geometryOf(2, 2))
-      const one = join(assembly, alice)
-      const two = join(assembly, bob)
-      Distrust.requireSoleSource(assembly.distrust, piece(0))
-      yield* begin(assembly, one, 0)
+      const { assembly, one, two } = yield* begunByOne
       ask(assembly, one, 2)
       answer(assembly, one, { count: 1 })
 
@@ -100,12 +109,7 @@ describe("Distrust", () => {
   for (const [what, happens] of nobodyElse) {
     it.effect(`gives such a piece back to who failed to send it where the only other supplier ${what}`, () =>
       Effect.gen(function* () {
-        const assembly = yield* assemblyOf(geometryOf(1, 2))
-        const one = join(assembly, alice)
-        Distrust.requireSoleSource(assembly.distrust, piece(0))
-        yield* begin(assembly, one, 0)
-        yield* Assembly.abandon(assembly, one)
-        const other = join(assembly, bob)
+        const { assembly, one, other } = yield* leftToOther
         const before = Requests.nextPiece(assembly, one)
 
         happens(assembly, other)
@@ -117,12 +121,7 @@ describe("Distrust", () => {
 
   it.effect("wakes who failed to send such a piece when the other it was left to loses it", () =>
     Effect.gen(function* () {
-      const assembly = yield* assemblyOf(geometryOf(1, 2))
-      const one = join(assembly, alice)
-      Distrust.requireSoleSource(assembly.distrust, piece(0))
-      yield* begin(assembly, one, 0)
-      yield* Assembly.abandon(assembly, one)
-      const other = join(assembly, bob)
+      const { assembly, one, other } = yield* leftToOther
       Assembly.idle(assembly, one)
 
       Assembly.lose(assembly, other, piece(0))
