@@ -316,7 +316,7 @@ export const abandon = Effect.fnUntraced(function* (self: Assembly, supplier: Su
   }
 }, Effect.uninterruptible)
 
-/** Drops incomplete pieces that get no blocks, for ever. */
+/** Drops incomplete pieces that have got no block for a while; runs until it is interrupted. */
 export const sweep = (self: Assembly, options?: BufferPool.SweepOptions): Effect.Effect<void> =>
   BufferPool.sweep(self.pool, options)
 

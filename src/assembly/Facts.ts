@@ -42,8 +42,8 @@ export const make = Effect.acquireRelease(Queue.bounded<Fact>(capacity), Queue.s
 export const offer = (self: Facts, fact: Fact): Effect.Effect<void> => Effect.asVoid(Queue.offer(self, fact))
 
 /**
- * Hands every fact to `act`, in order, for ever. When it is interrupted, it hands over what is left first: a piece whose write
- * was confirmed must not be forgotten. So interrupt whoever reports facts before whoever reads them.
+ * Passes every fact to `act`, in order, until it is interrupted. It passes on what is left first, and `act` decides what of
+ * that still counts. So interrupt whoever reports facts before whoever reads them.
  */
 export const read = (self: Facts, act: (fact: Fact) => void): Effect.Effect<never> => {
   // Taken and acted on in one step: between two a fiber may be interrupted, and the fact would be lost.

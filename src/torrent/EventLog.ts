@@ -1,6 +1,6 @@
 /**
- * What a torrent tells, kept for whoever reads it: a reader that comes late still gets the last of it, and one that is slow
- * misses the oldest. Telling never waits.
+ * The events of a torrent, kept for its readers: one that begins late still gets the last events, and one that is slow misses
+ * the oldest. Whoever reports an event never waits.
  */
 import * as Effect from "effect/Effect"
 import * as PubSub from "effect/PubSub"
@@ -24,7 +24,7 @@ export const make = Effect.gen(function* () {
   const told = yield* Effect.acquireRelease(PubSub.sliding<TorrentEvent>({ capacity, replay }), PubSub.shutdown)
   const self: EventLog = {
     tell: (event) => {
-      // Where a reader is full this drops the event, and only the effect drops that reader's oldest one. It never waits.
+      // If a reader is full, this drops the event. Only the effect drops that reader's oldest event instead; it never waits.
       if (!PubSub.publishUnsafe(told, event)) Effect.runSync(PubSub.publish(told, event))
     },
     events: Stream.fromPubSub(told)

@@ -67,7 +67,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   let resume = options.resume
   let { facts, prepared } = yield* look
   if (options.startsOver && missing(layout, resume, facts).length > 0) resume = undefined
-  /** A medium that went takes all with it, also files of which no byte was safe yet. */
+  /** When a medium goes, all files on it go, also those of which no piece counted as stored yet. */
   const written = options.isRestart && resume !== undefined ? [...resume.files.keys()] : []
   /** Files of a torrent that only uploads are missing as well if none is there. */
   const gone = (): ReadonlyArray<number> => {

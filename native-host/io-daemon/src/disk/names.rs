@@ -98,12 +98,12 @@ impl Names {
         self.rivals.of(file).filter(|_| self.renamed(file).is_none())
     }
 
-    /// Where the file lies; if it does not exist, where it would be made on a disk that tells all names apart.
+    /// The path of the file, or, if it does not exist, the path that it would get on a disk that tells all names apart.
     pub(crate) fn find(&self, file: usize, registered: &FilePath) -> io::Result<FilePath> {
         self.at(file, registered, |_| Ok(())).map(|((), path)| path)
     }
 
-    /// Does something where the file lies, as `find` says, and tells where that was. No rival comes there meanwhile.
+    /// Calls `act` with the path that `find` returns, and returns that path as well. No rival is made there meanwhile.
     pub(crate) fn at<T>(
         &self,
         file: usize,
@@ -150,7 +150,7 @@ impl Names {
         }
     }
 
-    /// Forgets what was settled, for one who knows only what is on disk now.
+    /// Forgets what was settled, for a client that knows only what is on disk now.
     pub(crate) fn start_anew(&self) {
         lock(&self.settled).clear();
     }
@@ -259,7 +259,7 @@ impl Names {
         Ok(looked)
     }
 
-    /// What lies at a name. What keeps it from being found is for whoever opens it to tell, unless it would keep any.
+    /// What lies at a name. An error of this name alone is left to whoever opens it; one that any name would meet is returned.
     fn seen<'a>(&self, name: &'a FilePath) -> io::Result<Option<Found<'a>>> {
         match self.root.look(name.as_path()) {
             Ok(seen) => Ok(seen.map(|seen| Found { seen, name })),

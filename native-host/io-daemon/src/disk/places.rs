@@ -107,7 +107,7 @@ impl Places {
         lock(&self.wants).is_prepared = true;
     }
 
-    /// Forgets where files turned out to be, for one who knows only what is on disk now.
+    /// Forgets where files turned out to be, for a client that knows only what is on disk now.
     pub(crate) fn start_anew(&self) {
         lock(&self.wants).skipped.values_mut().for_each(|skipped| *skipped = Skipped::Unused);
         self.names.start_anew();

@@ -190,7 +190,8 @@ impl Root {
         Ok(directory)
     }
 
-    /// Makes a folder and all above it where they are missing, and tells which got an entry. Whatever has its name stays.
+    /// Makes a folder and those above it that are missing, and returns the folders that got an entry. Whatever already has
+    /// one of the names stays.
     pub(crate) fn make_folder(&self, folder: &FilePath) -> io::Result<Vec<PathBuf>> {
         let mut changed = Vec::new();
         let directory = self.make_folders(folder, &mut changed)?;

@@ -123,7 +123,7 @@ pub(crate) struct Held {
 
 impl Writers {
     /// Makes a set the only writer of files in this process: all of them, or none. A file that has several paths is there once
-    /// for each, one after the other. Tells which files have a path by which they were not known before.
+    /// for each, one after the other. Returns the files with a path that the set had not reserved before.
     pub(crate) fn reserve(&self, set: u64, files: &[(usize, Places)]) -> Result<Vec<usize>, Held> {
         let mut table = lock(&self.table);
         for (file, places) in files {
