@@ -11,11 +11,11 @@ import * as path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { type PieceIndex, pieceSize } from "../src/base/PieceGeometry.ts"
-import * as NodePieceHasher from "../src/hash/NodePieceHasher.ts"
+import * as NodePieceHasher from "../src/hash/provider/node/NodePieceHasher.ts"
 import * as FileLayout from "../src/metainfo/FileLayout.ts"
 import * as Metainfo from "../src/metainfo/Metainfo.ts"
+import * as TcpTransport from "../src/network/provider/node/TcpTransport.ts"
 import * as ScriptedPeer from "../src/testing/ScriptedPeer.ts"
-import * as TcpTransport from "../src/transport/TcpTransport.ts"
 
 const [torrent, folder] = process.argv.slice(2) as [string, string]
 

@@ -7,7 +7,7 @@ import { promisify } from "node:util"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Commands from "../src/cli/Commands.ts"
-import * as NodePieceHasher from "../src/hash/NodePieceHasher.ts"
+import * as NodePieceHasher from "../src/hash/provider/node/NodePieceHasher.ts"
 import * as KnownTorrent from "../src/testing/KnownTorrent.ts"
 import * as Documents from "./Documents.ts"
 

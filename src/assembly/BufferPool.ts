@@ -15,8 +15,8 @@ import * as Scope from "effect/Scope"
 import * as Monotonic from "../base/Monotonic.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
+import * as PieceBuffer from "../supply/PieceBuffer.ts"
 import * as BufferBudget from "./BufferBudget.ts"
-import * as PieceBuffer from "./PieceBuffer.ts"
 
 /** Default cap on pieces under way: 20. Fewer leave fast peers idle at every piece end; more only spread the work. */
 export const defaultMaxActivePieces = 20

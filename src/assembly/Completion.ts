@@ -21,12 +21,12 @@ import * as Monotonic from "../base/Monotonic.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
 import type { StorageError, TorrentStorage } from "../storage/Storage.ts"
+import * as PieceBuffer from "../supply/PieceBuffer.ts"
 import * as Assembly from "./Assembly.ts"
 import * as Blame from "./Blame.ts"
 import * as BufferPool from "./BufferPool.ts"
 import * as Distrust from "./Distrust.ts"
 import * as Facts from "./Facts.ts"
-import * as PieceBuffer from "./PieceBuffer.ts"
 import * as PieceTable from "./PieceTable.ts"
 
 /** Writes in flight for a torrent: enough to keep a disk busy, few enough to leave threads to others. */

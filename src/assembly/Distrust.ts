@@ -7,12 +7,12 @@
  */
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
+import * as PieceBuffer from "../supply/PieceBuffer.ts"
 import * as Resting from "../supply/Resting.ts"
 import * as Standing from "../supply/Standing.ts"
 import * as Supplier from "../supply/Supplier.ts"
 import type { SupplierId } from "../supply/SupplierId.ts"
 import * as Blame from "./Blame.ts"
-import * as PieceBuffer from "./PieceBuffer.ts"
 
 /**
  * A piece that fails from a second supplier waits this long before it is tried again, doubling with each further one

@@ -6,11 +6,11 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as PeerAddress from "../base/PeerAddress.ts"
 import * as Engine from "../engine/Engine.ts"
-import * as NodePieceHasher from "../hash/NodePieceHasher.ts"
+import * as NodePieceHasher from "../hash/provider/node/NodePieceHasher.ts"
 import * as IoDaemon from "../io-daemon/IoDaemon.ts"
 import * as IoDaemonUrl from "../io-daemon/IoDaemonUrl.ts"
+import type { Listener } from "../network/Transport.ts"
 import * as NodeEngine from "../node/NodeEngine.ts"
-import type { Listener } from "../transport/Transport.ts"
 import * as Arguments from "./Arguments.ts"
 import { CommandFailed } from "./CommandFailed.ts"
 import type * as Commands from "./Commands.ts"
@@ -82,7 +82,10 @@ export const engine = (
 const memory = Layer.unwrap(
   Effect.map(
     Effect.promise(() =>
-      Promise.all([import("../storage/MemoryStorage.ts"), import("../resume/MemoryResumeStore.ts")])
+      Promise.all([
+        import("../storage/provider/memory/MemoryStorage.ts"),
+        import("../resume/provider/MemoryResumeStore.ts")
+      ])
     ),
     ([MemoryStorage, MemoryResumeStore]) => Layer.merge(MemoryStorage.layer(), MemoryResumeStore.layer)
   )
@@ -92,7 +95,7 @@ const throughDaemon = (options: Options) =>
   Layer.unwrap(
     Effect.gen(function* () {
       const [NodeIoDaemon, IoDaemonTransport] = yield* Effect.promise(() =>
-        Promise.all([import("../node/NodeIoDaemon.ts"), import("../transport/IoDaemonTransport.ts")])
+        Promise.all([import("../node/NodeIoDaemon.ts"), import("../network/provider/io-daemon/IoDaemonTransport.ts")])
       )
       const { daemon: endpoint, directory } = options
       // One that opens sockets only has nothing to do with the folder.

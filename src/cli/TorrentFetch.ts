@@ -8,10 +8,10 @@ import type * as HttpClientError from "effect/http/HttpClientError"
 import * as Stream from "effect/Stream"
 import * as Bytes from "../base/Bytes.ts"
 import * as Version from "../base/Version.ts"
+import * as Hops from "../network/Hops.ts"
+import * as SocketErrno from "../network/SocketErrno.ts"
 import * as NodeLookup from "../node/NodeLookup.ts"
 import * as NodeRoutedHttp from "../node/NodeRoutedHttp.ts"
-import * as Hops from "../transport/Hops.ts"
-import * as SocketErrno from "../transport/SocketErrno.ts"
 import { CommandFailed } from "./CommandFailed.ts"
 
 /** From the name's resolution to the last byte, redirects included. */

@@ -5,7 +5,7 @@
 import * as Effect from "effect/Effect"
 import type { PieceHasher } from "../hash/PieceHasher.ts"
 import * as Metainfo from "../metainfo/Metainfo.ts"
-import * as NodeBoundedFile from "../storage/NodeBoundedFile.ts"
+import * as NodeBoundedFile from "../storage/provider/node/NodeBoundedFile.ts"
 import * as Failure from "./CommandFailed.ts"
 import { CommandFailed } from "./CommandFailed.ts"
 

@@ -4,8 +4,8 @@
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { PeerAddress } from "../base/PeerAddress.ts"
-import type { Connection, Dialer } from "../transport/Transport.ts"
-import { ConnectionError } from "../transport/Transport.ts"
+import type { Connection, Dialer } from "../network/Transport.ts"
+import { ConnectionError } from "../network/Transport.ts"
 
 /** How long a connection may take to open. */
 export const timeout = "10 seconds"

@@ -6,7 +6,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { InfoHash } from "../base/InfoHash.ts"
-import type { Connection, ConnectionError } from "../transport/Transport.ts"
+import type { Connection, ConnectionError } from "../network/Transport.ts"
 import type { WireError } from "../wire/WireError.ts"
 
 /** Returns the connection that the handshake and all that follows go through; it ends with the given one. */

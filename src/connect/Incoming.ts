@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import type { InfoHash } from "../base/InfoHash.ts"
-import type { Connection, Listening } from "../transport/Transport.ts"
+import type { Connection, Listening } from "../network/Transport.ts"
 import * as Introduction from "./Introduction.ts"
 import * as OwnedFibers from "./OwnedFibers.ts"
 

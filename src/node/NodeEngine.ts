@@ -3,10 +3,10 @@
  */
 import * as Layer from "effect/Layer"
 import * as Engine from "../engine/Engine.ts"
-import * as NodePieceHasher from "../hash/NodePieceHasher.ts"
-import * as FileResumeStore from "../resume/FileResumeStore.ts"
-import * as FileSystemStorage from "../storage/FileSystemStorage.ts"
-import * as TcpTransport from "../transport/TcpTransport.ts"
+import * as NodePieceHasher from "../hash/provider/node/NodePieceHasher.ts"
+import * as TcpTransport from "../network/provider/node/TcpTransport.ts"
+import * as FileResumeStore from "../resume/provider/node/FileResumeStore.ts"
+import * as FileSystemStorage from "../storage/provider/node/FileSystemStorage.ts"
 import * as NodeTracker from "./NodeTracker.ts"
 
 /** How the engine is set up on Node. */

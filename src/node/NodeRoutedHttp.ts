@@ -14,7 +14,7 @@ import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientError from "effect/http/HttpClientError"
 import * as Layer from "effect/Layer"
 import * as Destination from "../base/Destination.ts"
-import * as Hops from "../transport/Hops.ts"
+import * as Hops from "../network/Hops.ts"
 import type * as NodeLookup from "./NodeLookup.ts"
 
 /** A client that resolves names by `lookup`. */

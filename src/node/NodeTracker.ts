@@ -11,16 +11,16 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as PeerAddress from "../base/PeerAddress.ts"
-import { Tracker } from "../tracker/Tracker.ts"
-import * as TrackerByScheme from "../tracker/TrackerByScheme.ts"
-import type { Lookup } from "../tracker/UdpTracker.ts"
-import * as SocketErrno from "../transport/SocketErrno.ts"
-import { ConnectionError } from "../transport/Transport.ts"
+import * as TrackerByScheme from "../discovery/tracker/provider/TrackerByScheme.ts"
+import type { Lookup } from "../discovery/tracker/provider/UdpTracker.ts"
+import { Tracker } from "../discovery/tracker/Tracker.ts"
+import * as SocketErrno from "../network/SocketErrno.ts"
+import { ConnectionError } from "../network/Transport.ts"
 import * as NodeLookup from "./NodeLookup.ts"
 
 const loadHttp = Effect.fnUntraced(function* (lookup: NodeLookup.NodeLookup) {
   const [NodeRoutedHttp, HttpTracker] = yield* Effect.promise(() =>
-    Promise.all([import("./NodeRoutedHttp.ts"), import("../tracker/HttpTracker.ts")])
+    Promise.all([import("./NodeRoutedHttp.ts"), import("../discovery/tracker/provider/HttpTracker.ts")])
   )
   const context = yield* Layer.build(Layer.provide(HttpTracker.layer, NodeRoutedHttp.layer(lookup)))
   return Context.get(context, Tracker)
@@ -28,7 +28,10 @@ const loadHttp = Effect.fnUntraced(function* (lookup: NodeLookup.NodeLookup) {
 
 const loadUdp = Effect.fnUntraced(function* (lookup: NodeLookup.NodeLookup) {
   const [NodeUdpPort, UdpTracker] = yield* Effect.promise(() =>
-    Promise.all([import("../transport/NodeUdpPort.ts"), import("../tracker/UdpTracker.ts")])
+    Promise.all([
+      import("../network/provider/node/NodeUdpPort.ts"),
+      import("../discovery/tracker/provider/UdpTracker.ts")
+    ])
   )
   const udp = UdpTracker.layer({ lookup: lookupOf(lookup) })
   const context = yield* Layer.build(Layer.provide(udp, NodeUdpPort.layer))

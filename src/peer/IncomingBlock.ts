@@ -5,9 +5,9 @@
  * Hot path: begun and ended once a block, written to once a chunk.
  */
 
-import * as PieceBuffer from "../assembly/PieceBuffer.ts"
 import * as Bitfield from "../base/Bitfield.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
+import * as PieceBuffer from "../supply/PieceBuffer.ts"
 import * as RequestPipeline from "../supply/RequestPipeline.ts"
 import type { SupplierId } from "../supply/SupplierId.ts"
 

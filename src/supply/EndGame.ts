@@ -5,8 +5,8 @@
  * Plain, called when a supplier finds nothing else to request.
  */
 
-import * as PieceBuffer from "../assembly/PieceBuffer.ts"
 import * as Bitfield from "../base/Bitfield.ts"
+import * as PieceBuffer from "./PieceBuffer.ts"
 import * as RequestPipeline from "./RequestPipeline.ts"
 import type { Supplier } from "./Supplier.ts"
 

@@ -6,7 +6,7 @@
  *
  * Plain, called when a supplier finds nothing else to request; without slow requests it costs a glance at each supplier.
  */
-import type { PieceBuffer } from "../assembly/PieceBuffer.ts"
+import type { PieceBuffer } from "./PieceBuffer.ts"
 import * as RequestPipeline from "./RequestPipeline.ts"
 import type { Supplier } from "./Supplier.ts"
 

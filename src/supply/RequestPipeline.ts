@@ -10,9 +10,9 @@
  * cores, Node 24). `now` is in milliseconds.
  */
 
-import * as PieceBuffer from "../assembly/PieceBuffer.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
 import * as RateLimiter from "../rate/RateLimiter.ts"
+import * as PieceBuffer from "./PieceBuffer.ts"
 
 /** Requests to a peer whose rate is not known yet: a quarter of a MiB, what most clients start with. */
 export const initialDepth = 16

@@ -9,11 +9,11 @@
  * blocks changes nothing here by itself but its pipeline and `allowedFast`.
  */
 
-import * as PieceBuffer from "../assembly/PieceBuffer.ts"
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
 import type * as RateLimiter from "../rate/RateLimiter.ts"
+import * as PieceBuffer from "./PieceBuffer.ts"
 import * as RequestPipeline from "./RequestPipeline.ts"
 import * as Resting from "./Resting.ts"
 import type * as Standing from "./Standing.ts"

@@ -13,8 +13,8 @@ import * as Exit from "effect/Exit"
 import * as Latch from "effect/Latch"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import * as Prng from "../base/Prng.ts"
-import type { Connection, Sink } from "../transport/Transport.ts"
-import { ConnectionError } from "../transport/Transport.ts"
+import type { Connection, Sink } from "../network/Transport.ts"
+import { ConnectionError } from "../network/Transport.ts"
 import type { Timeline } from "./Timeline.ts"
 
 /** One direction between two hosts; connections between them share its bandwidth. */

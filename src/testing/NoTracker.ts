@@ -4,7 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { Tracker, TrackerError } from "../tracker/Tracker.ts"
+import { Tracker, TrackerError } from "../discovery/tracker/Tracker.ts"
 
 const refuse = (url: string) =>
   Effect.fail(new TrackerError({ url, why: "there are no trackers here", retryAfter: "never" }))

@@ -18,7 +18,7 @@ import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as TestClock from "effect/testing/TestClock"
 import { PieceHasher } from "../hash/PieceHasher.ts"
-import * as WebCryptoPieceHasher from "../hash/WebCryptoPieceHasher.ts"
+import * as WebCryptoPieceHasher from "../hash/provider/WebCryptoPieceHasher.ts"
 
 /** Time is moved by this much, in milliseconds, while pieces are digested: a digest takes no longer than that. */
 export const shortStep = 100

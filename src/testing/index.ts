@@ -3,8 +3,8 @@
  * clock, storage that fails on demand, torrents with known content, whole swarms in simulated time, and what properties
  * draw from. Needs fast-check, which is loaded with this file.
  */
-export * as MemoryResumeStore from "../resume/MemoryResumeStore.ts"
-export * as MemoryStorage from "../storage/MemoryStorage.ts"
+export * as MemoryResumeStore from "../resume/provider/MemoryResumeStore.ts"
+export * as MemoryStorage from "../storage/provider/memory/MemoryStorage.ts"
 export * as Arbitraries from "./Arbitraries.ts"
 export * as CheckedStorage from "./CheckedStorage.ts"
 export * as FaultyStorage from "./FaultyStorage.ts"

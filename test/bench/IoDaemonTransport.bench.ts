@@ -7,8 +7,8 @@
 import { spawn } from "node:child_process"
 import { assert, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
-import * as IoDaemonTransport from "../../src/transport/IoDaemonTransport.ts"
-import { type Connection, Dialer } from "../../src/transport/Transport.ts"
+import * as IoDaemonTransport from "../../src/network/provider/io-daemon/IoDaemonTransport.ts"
+import { type Connection, Dialer } from "../../src/network/Transport.ts"
 import * as Daemon from "../io-daemon/daemon.ts"
 
 const totalBytes = 512 << 20

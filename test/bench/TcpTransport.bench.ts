@@ -9,8 +9,8 @@
 import { spawn } from "node:child_process"
 import { assert, it } from "@effect/vitest"
 import { Effect } from "effect"
-import * as TcpTransport from "../../src/transport/TcpTransport.ts"
-import { type Connection, Dialer, Listener } from "../../src/transport/Transport.ts"
+import * as TcpTransport from "../../src/network/provider/node/TcpTransport.ts"
+import { type Connection, Dialer, Listener } from "../../src/network/Transport.ts"
 
 const totalBytes = 512 << 20
 const blockBytes = 16_384

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/testing/TestClock"
 import * as Dial from "../../src/connect/Dial.ts"
-import { Dialer } from "../../src/transport/Transport.ts"
+import { Dialer } from "../../src/network/Transport.ts"
 
 const address = { host: "10.0.0.1", port: 6_881 }
 

@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import type { InfoHash } from "../../src/base/InfoHash.ts"
 import type { Encryption } from "../../src/connect/Encryption.ts"
-import type { Connection } from "../../src/transport/Transport.ts"
+import type { Connection } from "../../src/network/Transport.ts"
 
 /** The bytes as they cross the network. */
 export const inverted = (bytes: Uint8Array): Uint8Array => bytes.map((byte) => byte ^ 0xff)

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as NodePieceHasher from "../../src/hash/NodePieceHasher.ts"
+import * as NodePieceHasher from "../../src/hash/provider/node/NodePieceHasher.ts"
 import { suite } from "./PieceHasher.suite.ts"
 
 suite("node:crypto", NodePieceHasher.layer)

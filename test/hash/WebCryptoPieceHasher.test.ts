@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { vi } from "vitest"
 import { PieceHasher } from "../../src/hash/PieceHasher.ts"
-import * as WebCryptoPieceHasher from "../../src/hash/WebCryptoPieceHasher.ts"
+import * as WebCryptoPieceHasher from "../../src/hash/provider/WebCryptoPieceHasher.ts"
 import { suite } from "./PieceHasher.suite.ts"
 
 suite("crypto.subtle", WebCryptoPieceHasher.layer)

@@ -8,7 +8,7 @@ import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import { IoDaemon } from "../../src/io-daemon/IoDaemon.ts"
-import * as IoDaemonProcess from "../../src/io-daemon/IoDaemonProcess.ts"
+import * as IoDaemonProcess from "../../src/io-daemon/node/IoDaemonProcess.ts"
 import { temporaryFolder } from "../storage/disk.ts"
 import * as Daemon from "./daemon.ts"
 
@@ -190,7 +190,7 @@ echo '{"port":1,"version":""}'; cat > /dev/null`
     it.live("the real daemon ends when its parent is killed", () =>
       Effect.gen(function* () {
         const { program, pids } = yield* scripted(`exec '${Daemon.program}' "$@"`)
-        const source = Path.resolve(import.meta.dirname, "../../src/io-daemon/IoDaemonProcess.ts")
+        const source = Path.resolve(import.meta.dirname, "../../src/io-daemon/node/IoDaemonProcess.ts")
         const parent = yield* parentOf(source, program)
         yield* until(Effect.sync(() => parent.output().includes("started")))
 

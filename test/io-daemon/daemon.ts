@@ -5,8 +5,8 @@ import { fileURLToPath } from "node:url"
 import { it } from "@effect/vitest"
 import { Effect, Layer, Redacted, Schema } from "effect"
 import { IoDaemon } from "../../src/io-daemon/IoDaemon.ts"
-import * as IoDaemonProcess from "../../src/io-daemon/IoDaemonProcess.ts"
 import * as IoDaemonProtocol from "../../src/io-daemon/IoDaemonProtocol.ts"
+import * as IoDaemonProcess from "../../src/io-daemon/node/IoDaemonProcess.ts"
 
 /** Where `cargo build --release` puts it. */
 export const program = fileURLToPath(new URL("../../native-host/target/release/piecewise-io-daemon", import.meta.url))

@@ -6,7 +6,7 @@ import * as fc from "fast-check"
 import * as Bytes from "../../src/base/Bytes.ts"
 import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
 import * as Bencode from "../../src/bencode/Bencode.ts"
-import * as WebCryptoPieceHasher from "../../src/hash/WebCryptoPieceHasher.ts"
+import * as WebCryptoPieceHasher from "../../src/hash/provider/WebCryptoPieceHasher.ts"
 import * as Metainfo from "../../src/metainfo/Metainfo.ts"
 import * as Arbitrary from "../../src/testing/arbitrary/Metainfo.ts"
 

@@ -4,11 +4,11 @@ import * as Os from "node:os"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as TorrentFetch from "../../src/cli/TorrentFetch.ts"
+import { Tracker } from "../../src/discovery/tracker/Tracker.ts"
 import type * as NodeLookup from "../../src/node/NodeLookup.ts"
 import * as NodeRoutedHttp from "../../src/node/NodeRoutedHttp.ts"
 import * as NodeTracker from "../../src/node/NodeTracker.ts"
-import { Tracker } from "../../src/tracker/Tracker.ts"
-import { announceOf, infoHash, portOf, realTracker, swarmOf } from "../tracker/Tracker.suite.ts"
+import { announceOf, infoHash, portOf, realTracker, swarmOf } from "../discovery/tracker/Tracker.suite.ts"
 
 /** A server at `host` until the scope closes, and the paths that it was asked for. */
 const serve = (respond: Http.RequestListener, host = "127.0.0.1") =>

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as fc from "fast-check"
 import * as InfoHash from "../../src/base/InfoHash.ts"
-import * as NodePieceHasher from "../../src/hash/NodePieceHasher.ts"
+import * as NodePieceHasher from "../../src/hash/provider/node/NodePieceHasher.ts"
 import * as AllowedFast from "../../src/peer/AllowedFast.ts"
 import * as Values from "../../src/testing/arbitrary/Values.ts"
 

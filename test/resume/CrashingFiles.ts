@@ -2,7 +2,7 @@
  * A file system in memory that stops at a chosen call and then shows what a disk may hold: what the process had written
  * when it was killed, or, after a power cut, only what had been flushed, for names and contents apart.
  */
-import type { Files, Handle } from "../../src/resume/FileResumeStore.ts"
+import type { Files, Handle } from "../../src/resume/provider/node/FileResumeStore.ts"
 
 interface Content {
   written: Uint8Array

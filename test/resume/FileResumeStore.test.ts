@@ -15,7 +15,7 @@ import * as Bitfield from "../../src/base/Bitfield.ts"
 import * as Bytes from "../../src/base/Bytes.ts"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as BootIdentity from "../../src/resume/BootIdentity.ts"
-import * as FileResumeStore from "../../src/resume/FileResumeStore.ts"
+import * as FileResumeStore from "../../src/resume/provider/node/FileResumeStore.ts"
 import * as ResumeFile from "../../src/resume/ResumeFile.ts"
 import {
   type OpenOptions,

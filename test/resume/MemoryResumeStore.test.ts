@@ -1,6 +1,6 @@
 import { assert, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as MemoryResumeStore from "../../src/resume/MemoryResumeStore.ts"
+import * as MemoryResumeStore from "../../src/resume/provider/MemoryResumeStore.ts"
 import { ResumeStore } from "../../src/resume/ResumeStore.ts"
 import { draw, drawn, hashOf, pieces, record, suite } from "./ResumeStore.suite.ts"
 

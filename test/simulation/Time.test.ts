@@ -2,11 +2,11 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Bitfield from "../../src/base/Bitfield.ts"
+import { Tracker } from "../../src/discovery/tracker/Tracker.ts"
+import * as TrackerSource from "../../src/discovery/tracker/TrackerSource.ts"
 import type * as PeerBehaviour from "../../src/testing/PeerBehaviour.ts"
 import * as Swarms from "../../src/testing/Swarms.ts"
 import type { TorrentEvent } from "../../src/torrent/TorrentEvent.ts"
-import { Tracker } from "../../src/tracker/Tracker.ts"
-import * as TrackerSource from "../../src/tracker/TrackerSource.ts"
 import { make, seed, small } from "./torrents.ts"
 
 const hour = 3_600_000

@@ -1,6 +1,6 @@
 /** Torrents that the simulations share, and how their runs are seeded. */
 import * as Effect from "effect/Effect"
-import * as WebCryptoPieceHasher from "../../src/hash/WebCryptoPieceHasher.ts"
+import * as WebCryptoPieceHasher from "../../src/hash/provider/WebCryptoPieceHasher.ts"
 import * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
 
 /** Makes one for a simulation of its own. */

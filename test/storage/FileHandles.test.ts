@@ -3,7 +3,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
-import * as FileHandles from "../../src/storage/FileHandles.ts"
+import * as FileHandles from "../../src/storage/provider/node/FileHandles.ts"
 
 describe("FileHandles", () => {
   it.effect("opens no file in the place of one that is still being closed", () =>

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { isExhausted, reasonOf } from "../../src/storage/FileSystemError.ts"
+import { isExhausted, reasonOf } from "../../src/storage/provider/node/FileSystemError.ts"
 
 const told = (code: string | undefined, access: "read" | "write" = "write") => {
   const reason = reasonOf({ code, message: "what the system said" }, "d/f", access)

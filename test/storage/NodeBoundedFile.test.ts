@@ -4,7 +4,7 @@ import * as Path from "node:path"
 import { promisify } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import * as NodeBoundedFile from "../../src/storage/NodeBoundedFile.ts"
+import * as NodeBoundedFile from "../../src/storage/provider/node/NodeBoundedFile.ts"
 import { folderScoped } from "../cli/program.ts"
 
 const inFolder = <A>(use: (folder: string) => Promise<A>) =>

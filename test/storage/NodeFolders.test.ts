@@ -2,7 +2,7 @@ import * as FileSystem from "node:fs/promises"
 import * as OperatingSystem from "node:os"
 import * as Path from "node:path"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
-import * as NodeFolders from "../../src/storage/NodeFolders.ts"
+import * as NodeFolders from "../../src/storage/provider/node/NodeFolders.ts"
 
 const codeOf = (error: NodeJS.ErrnoException): string | undefined => error.code
 

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
 import { PieceHasher } from "../../src/hash/PieceHasher.ts"
-import * as PieceDigests from "../../src/storage/PieceDigests.ts"
+import * as PieceDigests from "../../src/storage/provider/node/PieceDigests.ts"
 import { StorageError, StorageUnavailable } from "../../src/storage/Storage.ts"
 
 const piecesOf = (geometry: PieceGeometry.PieceGeometry, ...indices: ReadonlyArray<number>) =>

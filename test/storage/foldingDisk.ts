@@ -6,7 +6,7 @@ import { execFileSync } from "node:child_process"
 import * as NFS from "node:fs"
 import * as Path from "node:path"
 import * as Effect from "effect/Effect"
-import { type NodeFileSystem, nodeFileSystem } from "../../src/storage/NodeFile.ts"
+import { type NodeFileSystem, nodeFileSystem } from "../../src/storage/provider/node/NodeFile.ts"
 import { temporaryFolder } from "./disk.ts"
 
 /** What a name is folded to. */

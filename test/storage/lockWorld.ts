@@ -4,10 +4,10 @@
  */
 import * as Path from "node:path"
 import * as Effect from "effect/Effect"
-import type { SystemError } from "../../src/storage/FileSystemError.ts"
-import * as LockNames from "../../src/storage/LockNames.ts"
-import type { LockSystem } from "../../src/storage/NodeLockSystem.ts"
-import * as NodeLockSystem from "../../src/storage/NodeLockSystem.ts"
+import type { SystemError } from "../../src/storage/provider/node/FileSystemError.ts"
+import * as LockNames from "../../src/storage/provider/node/LockNames.ts"
+import type { LockSystem } from "../../src/storage/provider/node/NodeLockSystem.ts"
+import * as NodeLockSystem from "../../src/storage/provider/node/NodeLockSystem.ts"
 
 /** What lies in a folder. */
 type Node =

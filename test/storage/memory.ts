@@ -1,8 +1,8 @@
 /** A medium in memory, and what the suite of media asks of it. */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as NodePieceHasher from "../../src/hash/NodePieceHasher.ts"
-import * as MemoryStorage from "../../src/storage/MemoryStorage.ts"
+import * as NodePieceHasher from "../../src/hash/provider/node/NodePieceHasher.ts"
+import * as MemoryStorage from "../../src/storage/provider/memory/MemoryStorage.ts"
 import { MediumFiles } from "./MediumFiles.ts"
 
 /** A fresh medium. */

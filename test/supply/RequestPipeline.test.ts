@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as PieceBuffer from "../../src/assembly/PieceBuffer.ts"
 import * as RateLimiter from "../../src/rate/RateLimiter.ts"
+import * as PieceBuffer from "../../src/supply/PieceBuffer.ts"
 import * as RequestPipeline from "../../src/supply/RequestPipeline.ts"
 import { blockLength, piece } from "../assembly/pieces.ts"
 import { nameOf } from "./ScriptedSupplier.ts"

@@ -4,10 +4,10 @@
  */
 
 import * as Assembly from "../../src/assembly/Assembly.ts"
-import * as PieceBuffer from "../../src/assembly/PieceBuffer.ts"
 import * as Requests from "../../src/assembly/Requests.ts"
 import * as Bitfield from "../../src/base/Bitfield.ts"
 import type { PieceGeometry } from "../../src/base/PieceGeometry.ts"
+import * as PieceBuffer from "../../src/supply/PieceBuffer.ts"
 import type * as RequestPipeline from "../../src/supply/RequestPipeline.ts"
 import * as Standing from "../../src/supply/Standing.ts"
 import * as Supplier from "../../src/supply/Supplier.ts"

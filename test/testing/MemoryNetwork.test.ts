@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect, Exit, Fiber, type Scope } from "effect"
 import { TestClock } from "effect/testing"
+import { Dialer, Listener } from "../../src/network/Transport.ts"
 import * as MemoryNetwork from "../../src/testing/MemoryNetwork.ts"
-import { Dialer, Listener } from "../../src/transport/Transport.ts"
-import { assertSame, collector, pair, pattern, settle, suite } from "../transport/Transport.suite.ts"
+import { assertSame, collector, pair, pattern, settle, suite } from "../network/Transport.suite.ts"
 
 const run = <A, E>(
   options: MemoryNetwork.Options,

@@ -2,8 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { TestClock } from "effect/testing"
 import * as MemoryUdpNetwork from "../../src/testing/MemoryUdpNetwork.ts"
-import { settle } from "../transport/Transport.suite.ts"
-import * as UdpSuite from "../transport/UdpPort.suite.ts"
+import { settle } from "../network/Transport.suite.ts"
+import * as UdpSuite from "../network/UdpPort.suite.ts"
 
 const { defaultHost } = MemoryUdpNetwork
 

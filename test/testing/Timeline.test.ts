@@ -3,7 +3,7 @@ import { Effect, Exit, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import * as fc from "fast-check"
 import * as Timeline from "../../src/testing/Timeline.ts"
-import { settle } from "../transport/Transport.suite.ts"
+import { settle } from "../network/Transport.suite.ts"
 
 describe("Timeline", () => {
   it.effect("runs actions in order of time, and of scheduling within a time", () =>

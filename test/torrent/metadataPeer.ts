@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type { InfoHash } from "../../src/base/InfoHash.ts"
-import { Listener } from "../../src/transport/Transport.ts"
+import { Listener } from "../../src/network/Transport.ts"
 import * as ExtensionHandshake from "../../src/wire/extension/ExtensionHandshake.ts"
 import * as MetadataMessage from "../../src/wire/extension/MetadataMessage.ts"
 import * as FrameDecoder from "../../src/wire/FrameDecoder.ts"

@@ -5,7 +5,7 @@
 //! first. A new one gets its own name; if the file system cannot hold that, or a rival's name leads to what was just made,
 //! the one that it is registered with. From then on, or from its claim on, it has that name.
 //!
-//! `src/storage/FileNames.ts` does the same without the daemon. For a file with one name and no rival nothing here touches
+//! `src/storage/provider/node/FileNames.ts` does the same without the daemon. For a file with one name and no rival nothing here touches
 //! the disk. Everything else blocks.
 
 use std::collections::HashMap;

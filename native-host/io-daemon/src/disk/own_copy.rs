@@ -19,7 +19,7 @@ use super::root::Root;
 /// Bytes copied at a time.
 const STEP: usize = 1024 * 1024;
 
-/// Where the copy of a file is made: beside it, under a name by which `src/storage/OwnCopy.ts` knows it too.
+/// Where the copy of a file is made: beside it, under a name by which `src/storage/provider/node/OwnCopy.ts` knows it too.
 pub(crate) fn path_beside(place: &FilePath) -> FilePath {
     let digest = Sha1::digest(place.name());
     let hex = digest[..8].iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));

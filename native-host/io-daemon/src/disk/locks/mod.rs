@@ -5,7 +5,7 @@
 //! Roots may lie in each other, so the locks of every folder on the way from the root of the file system to the files are
 //! looked at too: whoever comes second meets the other's entry.
 //!
-//! The same scheme stands in `src/storage/NodeWriterLocks.ts`: a process of either kind keeps those of the other out.
+//! The same scheme stands in `src/storage/provider/node/NodeWriterLocks.ts`: a process of either kind keeps those of the other out.
 
 mod folders;
 mod names;

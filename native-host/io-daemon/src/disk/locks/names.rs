@@ -1,6 +1,6 @@
 //! The names that all processes agree on that lock files in one folder. Pure.
 //!
-//! They are written twice: here and in `src/storage/LockNames.ts`. The golden values in both tests are the same.
+//! They are written twice: here and in `src/storage/provider/node/LockNames.ts`. The golden values in both tests are the same.
 
 use std::fmt::Write as _;
 

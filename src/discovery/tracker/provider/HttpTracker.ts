@@ -1,0 +1,202 @@
+/**
+ * Announces to one HTTP tracker (BEP 3) and scrapes it (BEP 48) over Effect's `HttpClient`, which a process and a page
+ * provide each in its way.
+ *
+ * A tracker is a stranger that a torrent names, so every answer is bounded in time, bytes and redirects, and
+ * `Destination.ts` says where a request may go. What an answer means is the question of `AnnounceCodec.ts` and
+ * `ScrapeCodec.ts`; whom to ask next, `AnnounceSchedule.ts`'s.
+ *
+ * The client resolves names. One that heeds `Hops.Route`, as Node's does (`NodeRoutedHttp.ts`), connects to no address that
+ * a tracker may not have; with another, such as a page's `fetch`, a name may lead anywhere. A machine with IPv4 and IPv6
+ * announces over whichever the client connects by: the tracker may then tell of peers of both (BEP 7 `peers6`), but tells
+ * others of that one address. We know no address of ours to name in `ipv4=` or `ipv6=`.
+ */
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as HttpClient from "effect/http/HttpClient"
+import type * as HttpClientError from "effect/http/HttpClientError"
+import type * as HttpClientResponse from "effect/http/HttpClientResponse"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
+import * as Bytes from "../../../base/Bytes.ts"
+import * as Destination from "../../../base/Destination.ts"
+import * as Version from "../../../base/Version.ts"
+import * as Hops from "../../../network/Hops.ts"
+import * as AnnounceCodec from "../AnnounceCodec.ts"
+import * as ScrapeCodec from "../ScrapeCodec.ts"
+import type { AnnounceRequest } from "../Tracker.ts"
+import { Tracker, TrackerError } from "../Tracker.ts"
+import type { TrackerRefused } from "../TrackerAnswer.ts"
+import * as TrackerAnswer from "../TrackerAnswer.ts"
+
+/**
+ * How long an announce or a scrape may take, from the name's resolution to the body's last byte, redirects included.
+ * Shorter loses overloaded trackers; longer keeps a torrent whose trackers are all dead from trying them again.
+ */
+export const defaultTimeout: Duration.Input = "15 seconds"
+
+/** Bytes of an answer, as sent and again as unpacked. 50 peers take 300; more than this is no tracker's answer. */
+export const maxBodyBytes = 1_048_576
+
+/** How HTTP trackers are asked. */
+export interface HttpTrackerOptions {
+  /** Default `defaultTimeout`. */
+  readonly timeout?: Duration.Input | undefined
+}
+
+/** A `Tracker` that speaks HTTP and HTTPS through the `HttpClient` of whoever makes it. */
+export const make = Effect.fnUntraced(function* (
+  options: HttpTrackerOptions = {}
+): Effect.fn.Return<Tracker["Service"], never, HttpClient.HttpClient> {
+  const client = yield* HttpClient.HttpClient
+  const timeout = options.timeout ?? defaultTimeout
+  const bounded = <A, R>(effect: Effect.Effect<A, TrackerError, R>, url: string) =>
+    effect.pipe(
+      Effect.scoped,
+      // The headers of tracing would tell strangers about us, and the span of a request would hold its passkey.
+      Effect.provideService(HttpClient.TracerPropagationEnabled, false),
+      Effect.provideService(HttpClient.TracerDisabledWhen, () => true),
+      Effect.timeoutOrElse({
+        duration: timeout,
+        orElse: () => Effect.fail(new TrackerError({ url, why: "no answer in time" }))
+      })
+    )
+  return Tracker.of({
+    announce: Effect.fn("HttpTracker.announce")(
+      (url: string, request: AnnounceRequest) => announce(client, url, request),
+      bounded
+    ),
+    scrape: Effect.fn("HttpTracker.scrape")(
+      (url: string, infoHash: Uint8Array) => scrape(client, url, infoHash),
+      bounded
+    )
+  })
+})
+
+/** `Tracker` with the defaults. */
+export const layer: Layer.Layer<Tracker, never, HttpClient.HttpClient> = Layer.effect(Tracker)(make())
+
+const announce = Effect.fnUntraced(function* (client: HttpClient.HttpClient, url: string, request: AnnounceRequest) {
+  const target = yield* Effect.fromResult(checkUrl(url))
+  const href = AnnounceCodec.toUrl(target.href, request)
+  const response = yield* ask(client, url, href, "announce", AnnounceCodec.decode)
+  return Destination.shown(target) === "public" ? TrackerAnswer.withoutLoopback(response) : response
+})
+
+const scrape = Effect.fnUntraced(function* (client: HttpClient.HttpClient, url: string, infoHash: Uint8Array) {
+  const target = yield* Effect.fromResult(checkUrl(url))
+  const href = ScrapeCodec.toUrl(target.href, infoHash)
+  if (href === undefined) {
+    return yield* new TrackerError({
+      url,
+      why: "it cannot be scraped, as its URL does not end in /announce",
+      retryAfter: "never"
+    })
+  }
+  return yield* ask(client, url, href, "scrape", (body) => ScrapeCodec.decode(body, infoHash))
+})
+
+/** What `decode` makes of the answer at `href`. */
+const ask = Effect.fnUntraced(function* <A>(
+  client: HttpClient.HttpClient,
+  url: string,
+  href: string,
+  question: Destination.Question,
+  decode: (body: Uint8Array) => Result.Result<A, TrackerRefused>
+) {
+  const fail = (why: string) => new TrackerError({ url, why })
+  const got = yield* Hops.get(client, new URL(href), {
+    headers: { "user-agent": Version.userAgent, "accept-encoding": "gzip" },
+    whyNot: (hop, address) => Destination.whyNotTracker(hop, address, question)
+  }).pipe(Effect.mapError((error) => fail(error._tag === "HopRefused" ? error.why : describe(error))))
+  const { status } = got
+  const body = yield* readBody(got, fail)
+  if (status < 200 || status > 299) {
+    // Some say why in the usual way.
+    const refusal = AnnounceCodec.decodeRefusal(body)
+    return yield* new TrackerError({ url, why: `HTTP status ${status}`, ...(refusal && pick(refusal)) })
+  }
+  const response = decode(body)
+  if (Result.isFailure(response)) return yield* new TrackerError({ url, ...pick(response.failure) })
+  return response.success
+})
+
+const pick = ({ retryAfter, why }: TrackerRefused) => ({ why, retryAfter })
+
+/** The URL, if it is one of an HTTP tracker. What can never work says so once and for all. */
+const checkUrl = (url: string): Result.Result<URL, TrackerError> => {
+  const refuse = (why: string) => Result.fail(new TrackerError({ url, why, retryAfter: "never" }))
+  const target = URL.parse(url)
+  if (target === null) return refuse("this is not a URL")
+  if (target.protocol !== "http:" && target.protocol !== "https:") return refuse("this is not an HTTP URL")
+  const why = Destination.whyNotTracker(target, Destination.hostOf(target))
+  if (why !== undefined) return refuse(why)
+  return Result.succeed(target)
+}
+
+/** The whole body, unpacked; reading stops at the first chunk that goes past `maxBodyBytes`. */
+const readBody = Effect.fnUntraced(function* (
+  response: HttpClientResponse.HttpClientResponse,
+  fail: (why: string) => TrackerError
+) {
+  const body = yield* collect(
+    Stream.mapError(response.stream, (error) => fail(describe(error))),
+    fail
+  )
+  // Told by its magic number: `fetch` has unpacked already but leaves the header, and some trackers send none.
+  if (body[0] !== 0x1f || body[1] !== 0x8b) return body
+  return yield* collect(
+    Stream.fromReadableStream({
+      evaluate: () => new Blob([body]).stream().pipeThrough(new DecompressionStream("gzip")),
+      onError: () => fail("the answer is packed wrongly")
+    }),
+    fail
+  )
+})
+
+const collect = Effect.fnUntraced(function* (
+  stream: Stream.Stream<Uint8Array, TrackerError>,
+  fail: (why: string) => TrackerError
+) {
+  const chunks: Array<Uint8Array> = []
+  let length = 0
+  yield* Stream.runForEach(stream, (chunk) => {
+    length += chunk.length
+    if (length > maxBodyBytes) return Effect.fail(fail(`the answer is longer than ${maxBodyBytes} bytes`))
+    chunks.push(chunk)
+    return Effect.void
+  })
+  return Bytes.concat(chunks)
+})
+
+/** What the codes of Node and undici mean to a user. */
+const meanings: ReadonlyMap<string, string> = new Map([
+  ["ECONNREFUSED", "connection refused"],
+  ["ECONNRESET", "the connection was closed before an answer"],
+  ["EPIPE", "the connection was closed before an answer"],
+  ["UND_ERR_SOCKET", "the connection was closed before an answer"],
+  ["ENOTFOUND", "the name is unknown"],
+  ["EAI_AGAIN", "the name could not be resolved"],
+  ["ETIMEDOUT", "the connection could not be made in time"],
+  ["UND_ERR_CONNECT_TIMEOUT", "the connection could not be made in time"],
+  ["EHOSTUNREACH", "the host cannot be reached"],
+  ["ENETUNREACH", "the network cannot be reached"],
+  ["UND_ERR_HEADERS_OVERFLOW", "the answer's headers are too long"],
+  ["CERT_HAS_EXPIRED", "its certificate has expired"],
+  ["DEPTH_ZERO_SELF_SIGNED_CERT", "its certificate is signed by itself"],
+  ["ERR_TLS_CERT_ALTNAME_INVALID", "its certificate is for another name"]
+])
+
+/** The end of a sentence about a failed request: the innermost cause that has a code is the telling one. */
+const describe = (error: HttpClientError.HttpClientError): string => {
+  let code: string | undefined
+  for (const cause of Hops.causesOf(error)) {
+    if ("code" in cause && typeof cause.code === "string") code = cause.code
+    // undici's parser often names no code.
+    else if ("name" in cause && cause.name === "HTTPParserError") code = "HPE_"
+  }
+  if (code === undefined) return "the request failed"
+  if (code.startsWith("HPE_")) return "the answer is not HTTP"
+  return meanings.get(code) ?? `the request failed (${code})`
+}

@@ -1,0 +1,136 @@
+/**
+ * One WebSocket to the io-daemon and the sockets that live on it: who a frame is for, and what happens when it breaks.
+ *
+ * Uses the WHATWG `WebSocket` that pages and Node have alike. A page cannot set headers on one, so the token travels as a
+ * subprotocol. What a socket makes of its frames is its own business: `IoDaemonConnection.ts`, `IoDaemonListener.ts`,
+ * `IoDaemonUdpSocket.ts`.
+ */
+import type * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import type { PeerAddress } from "../../../base/PeerAddress.ts"
+import type { Endpoint } from "../../../io-daemon/IoDaemon.ts"
+import * as IoDaemonUrl from "../../../io-daemon/IoDaemonUrl.ts"
+import type { ConnectionError } from "../../Transport.ts"
+import type { ClientFrame, DaemonFrame } from "./IoDaemonSocketCodec.ts"
+import * as IoDaemonSocketCodec from "./IoDaemonSocketCodec.ts"
+import { SocketFrameError } from "./IoDaemonSocketCodec.ts"
+
+/** What lives under an id of a session. */
+export interface SessionSocket {
+  /** Takes a frame; throws a `SocketFrameError` when the daemon may not send it. */
+  readonly receiveUnsafe: (frame: DaemonFrame) => void
+  /** The session has ended, and every socket on it. `why` ends a sentence. */
+  readonly breakUnsafe: (why: string) => void
+}
+
+/** A socket that the daemon was asked for. */
+export interface Opening {
+  /** Completes when the daemon has opened it, with the address it has, or has reached; fails when it could not. */
+  readonly opened: Effect.Effect<PeerAddress, ConnectionError>
+  /** Closes the socket, and tells the daemon. Closing twice is closing once. */
+  readonly closeUnsafe: () => void
+}
+
+/** One WebSocket, from its handshake on. */
+export interface Session {
+  readonly isOpenUnsafe: () => boolean
+  /**
+   * The next id for a socket that the client opens. They never come back: 2^31 of them are worth more than a year of 50
+   * dials a second, and then the daemon ends the session and the next one starts afresh.
+   */
+  readonly nextIdUnsafe: () => number
+  /** Gives the frames for `id` to `socket`, until `removeUnsafe`. Breaks it at once when the session is over. */
+  readonly addUnsafe: (id: number, socket: SessionSocket) => void
+  readonly removeUnsafe: (id: number) => void
+  /** Hands a frame to the WebSocket; does nothing when the session is over. */
+  readonly sendUnsafe: (frame: ClientFrame) => void
+  /** Bytes that were handed over and have not left yet. */
+  readonly waitingBytesUnsafe: () => number
+  /** Closes the WebSocket and breaks its sockets. Ending twice is ending once. */
+  readonly endUnsafe: (why: string) => void
+}
+
+/** The subprotocol of these frames; what else is offered carries the token. */
+export const subprotocol = "piecewise.sockets.v1"
+
+/** What sockets break with when the WebSocket closed without a word. */
+export const gone = "the io-daemon is gone"
+
+/** The code of a WebSocket that closes because its server ends (RFC 6455 section 7.4.1). */
+const goingAway = 1001
+
+/**
+ * Starts a session with the daemon at `endpoint`. `onOpen` is called once it can be used, `onEnd` when it cannot any more,
+ * or never could, after its sockets have been broken. Throws where the WebSocket takes neither address nor token.
+ */
+export const makeUnsafe = (
+  { url, token }: Endpoint,
+  { onOpen, onEnd }: { readonly onOpen: () => void; readonly onEnd: () => void }
+): Session => {
+  const webSocket = new WebSocket(`${IoDaemonUrl.pinned(url).replace(/^http/, "ws")}/v1/sockets`, [
+    subprotocol,
+    `bearer.${Redacted.value(token)}`
+  ])
+  const sockets = new Map<number, SessionSocket>()
+  let state: "opening" | "open" | "over" = "opening"
+  let whyOver = gone
+  let lastId = 0
+
+  const end = (why: string) => {
+    if (state === "over") return
+    state = "over"
+    whyOver = why
+    webSocket.onmessage = null
+    webSocket.close()
+    const broken = [...sockets.values()]
+    sockets.clear()
+    for (const socket of broken) socket.breakUnsafe(why)
+    onEnd()
+  }
+
+  const send = (frame: ClientFrame) => {
+    if (state === "open") webSocket.send(IoDaemonSocketCodec.encodeClient(frame))
+  }
+
+  const receive = (data: unknown) => {
+    if (!(data instanceof ArrayBuffer)) throw new SocketFrameError({ why: "a message of text" })
+    const frame = IoDaemonSocketCodec.decodeDaemonUnsafe(new Uint8Array(data))
+    const socket = sockets.get(frame.id)
+    // Without a socket it has crossed with our Close; a connection that came in meanwhile is nobody's.
+    if (socket !== undefined) socket.receiveUnsafe(frame)
+    else if (frame._tag === "Accepted") send({ _tag: "Close", id: frame.accepted })
+  }
+
+  webSocket.binaryType = "arraybuffer"
+  webSocket.onopen = () => {
+    state = "open"
+    onOpen()
+  }
+  webSocket.onmessage = ({ data }) => {
+    try {
+      receive(data)
+    } catch (error) {
+      if (!(error instanceof SocketFrameError)) throw error
+      end(`the io-daemon broke the protocol of its sockets: ${error.why}`)
+    }
+  }
+  webSocket.onclose = ({ code, reason }) => {
+    // What it says when it goes away is that; anything else is why it does not go on with us.
+    end(reason === "" || code === goingAway ? gone : `the io-daemon ended its sockets: ${reason}`)
+  }
+
+  return {
+    isOpenUnsafe: () => state === "open",
+    nextIdUnsafe: () => ++lastId,
+    addUnsafe: (id, socket) => {
+      if (state === "over") socket.breakUnsafe(whyOver)
+      else sockets.set(id, socket)
+    },
+    removeUnsafe: (id) => {
+      sockets.delete(id)
+    },
+    sendUnsafe: send,
+    waitingBytesUnsafe: () => webSocket.bufferedAmount,
+    endUnsafe: end
+  }
+}

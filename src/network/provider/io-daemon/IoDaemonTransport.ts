@@ -1,0 +1,151 @@
+/**
+ * `Dialer`, `Listener` and `UdpPort` over the io-daemon, for a page, which has no sockets. All of a layer's sockets share
+ * one WebSocket, opened when the first is asked for. When it breaks, as when the daemon ends, its sockets end with it
+ * (`the io-daemon is gone`; who waits to accept is interrupted). The next that is asked for asks where the daemon is now and
+ * opens another, with the patience of all requests to the daemon (`IoDaemonClient.again`), as one may just be starting.
+ *
+ * Nothing but what pages have is used, and Node has it as well. Timeouts are left to who asks; the daemon gives up a dial
+ * after 30 seconds (`timed out`), and dials no link-local, multicast or unspecified address (`permission denied`).
+ */
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
+import type { PeerAddress } from "../../../base/PeerAddress.ts"
+import { IoDaemon, IoDaemonUnavailable } from "../../../io-daemon/IoDaemon.ts"
+import * as IoDaemonClient from "../../../io-daemon/IoDaemonClient.ts"
+import type { Listening, UdpSocket } from "../../Transport.ts"
+import * as Transport from "../../Transport.ts"
+import { ConnectionError, Dialer, Listener, UdpPort } from "../../Transport.ts"
+import * as IoDaemonConnection from "./IoDaemonConnection.ts"
+import * as IoDaemonListener from "./IoDaemonListener.ts"
+import type { Opening, Session } from "./IoDaemonSession.ts"
+import * as IoDaemonSession from "./IoDaemonSession.ts"
+import * as IoDaemonSocketCodec from "./IoDaemonSocketCodec.ts"
+import * as IoDaemonUdpSocket from "./IoDaemonUdpSocket.ts"
+
+/** Most connections that the daemon lets wait at a port. */
+const maxBacklog = 1024
+
+/** The session that all sockets share, opened when it is first needed, and again when it is over. */
+const makeSharedSession = Effect.gen(function* () {
+  const daemon = yield* IoDaemon
+  const scope = yield* Effect.scope
+  let current: Session | undefined
+  let opening: Deferred.Deferred<Session, IoDaemonUnavailable> | undefined
+  let isOver = false
+
+  const attempt = Effect.flatMap(daemon.endpoint, (endpoint) =>
+    Effect.callback<Session, IoDaemonUnavailable>((resume) => {
+      const fail = (why: string) => resume(Effect.fail(new IoDaemonUnavailable({ why })))
+      try {
+        const session = IoDaemonSession.makeUnsafe(endpoint, {
+          onOpen: () => resume(Effect.succeed(session)),
+          onEnd: () => fail("it cannot be reached, or has another token")
+        })
+        current = session
+        return Effect.sync(() => session.endUnsafe(IoDaemonSession.gone))
+      } catch {
+        return fail("its address or its token is not valid")
+      }
+    })
+  ).pipe(
+    Effect.timeoutOrElse({
+      duration: IoDaemonClient.attemptTimeout,
+      orElse: () => Effect.fail(new IoDaemonUnavailable({ why: "it did not answer in time" }))
+    })
+  )
+
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      isOver = true
+      current?.endUnsafe(IoDaemonSession.gone)
+    })
+  )
+
+  /** All who wait get the same answer. It is tried on when they are gone: others will ask. */
+  const open = Effect.suspend(() => {
+    // In a scope that is closing no fiber would begin, and whoever waits for it would wait for ever.
+    if (isOver || scope.state._tag === "Closed") {
+      return Effect.fail(new IoDaemonUnavailable({ why: "its layer is closed" }))
+    }
+    if (opening !== undefined) return Deferred.await(opening)
+    const mine = Deferred.makeUnsafe<Session, IoDaemonUnavailable>()
+    opening = mine
+    return Effect.retry(attempt, IoDaemonClient.again).pipe(
+      Effect.onExit((exit) =>
+        Effect.sync(() => {
+          opening = undefined
+          Deferred.doneUnsafe(mine, exit)
+        })
+      ),
+      Effect.forkIn(scope, { startImmediately: true }),
+      Effect.andThen(Deferred.await(mine))
+    )
+  })
+
+  return { get: Effect.suspend(() => (current?.isOpenUnsafe() === true ? Effect.succeed(current) : open)) }
+})
+
+const make = Effect.gen(function* () {
+  const sharedSession = yield* makeSharedSession
+
+  /** Asks for a socket, waits until it is open, and gives it to the caller's scope. */
+  const open = Effect.fnUntraced(function* <A extends Opening>(
+    address: PeerAddress,
+    ask: (session: Session, id: number) => A
+  ) {
+    const scope = yield* Effect.scope
+    const refuse = (why: string) => new ConnectionError({ address, why })
+    const refusal = IoDaemonSocketCodec.whyNotCarried(address)
+    if (refusal !== undefined) return yield* refuse(refusal)
+    const session = yield* Effect.mapError(sharedSession.get, ({ message }) => refuse(message))
+    // Only the waiting is interruptible: a socket always has somebody who closes it.
+    return yield* Effect.uninterruptibleMask((restore) => {
+      const socket = ask(session, session.nextIdUnsafe())
+      return restore(socket.opened).pipe(
+        Effect.onError(() => Effect.sync(socket.closeUnsafe)),
+        Effect.tap(() => Scope.addFinalizer(scope, Effect.sync(socket.closeUnsafe))),
+        Effect.map((opened) => ({ socket, opened }))
+      )
+    })
+  })
+
+  const dialer = Dialer.of({
+    connect: (address) =>
+      open(address, (session, id) => {
+        const connection = IoDaemonConnection.makeUnsafe(session, id, address)
+        session.sendUnsafe({ _tag: "Dial", id, address })
+        return connection
+      }).pipe(Effect.map(({ socket }) => socket.connection))
+  })
+
+  const listener = Listener.of({
+    listen: ({ host, port, backlog: wanted = Transport.defaultBacklog }) => {
+      const address = { host, port }
+      const backlog = Math.min(Math.max(1, wanted), maxBacklog)
+      return open(address, (session, id) => {
+        const listening = IoDaemonListener.makeUnsafe(session, id, address, backlog)
+        session.sendUnsafe({ _tag: "Listen", id, address, backlog })
+        return listening
+      }).pipe(Effect.map(({ socket, opened }): Listening => ({ address: opened, accept: socket.accept })))
+    }
+  })
+
+  const udpPort = UdpPort.of({
+    bind: ({ host, port }) => {
+      const address = { host, port }
+      return open(address, (session, id) => {
+        const socket = IoDaemonUdpSocket.makeUnsafe(session, id, address)
+        session.sendUnsafe({ _tag: "Bind", id, address })
+        return socket
+      }).pipe(Effect.map(({ socket, opened }): UdpSocket => ({ ...socket.socket, local: opened })))
+    }
+  })
+
+  return Context.make(Dialer, dialer).pipe(Context.add(Listener, listener), Context.add(UdpPort, udpPort))
+})
+
+/** `Dialer`, `Listener` and `UdpPort` over one WebSocket to the daemon. */
+export const layer: Layer.Layer<Dialer | Listener | UdpPort, never, IoDaemon> = Layer.effectContext(make)

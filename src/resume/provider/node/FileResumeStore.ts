@@ -1,0 +1,345 @@
+/**
+ * Resume data in files, one for each torrent in a state directory: `<info hash in hex>.resume`.
+ *
+ * A snapshot is written to a temporary file beside it, flushed, renamed, and then the folder is flushed: whenever the
+ * process or the machine dies, the name leads to the old file or the new one, each complete. A temporary file that was
+ * left over is never read; the next use of its torrent removes it. No file stays open between operations, so torrents
+ * cost no descriptors. What the bytes mean is `ResumeFile.ts`'s; where the directory lies is for an edge to decide.
+ */
+
+import * as FileSystem from "node:fs/promises"
+import * as OperatingSystem from "node:os"
+import * as Path from "node:path"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import * as Semaphore from "effect/Semaphore"
+import * as Bitfield from "../../../base/Bitfield.ts"
+import * as Bytes from "../../../base/Bytes.ts"
+import * as NodeBoundedFile from "../../../storage/provider/node/NodeBoundedFile.ts"
+import * as NodeFolders from "../../../storage/provider/node/NodeFolders.ts"
+import * as BootIdentity from "../../BootIdentity.ts"
+import * as ResumeFile from "../../ResumeFile.ts"
+import { type OpenOptions, type ResumeChange, ResumeError, ResumeStore, type TorrentResume } from "../../ResumeStore.ts"
+
+/** An open file or folder. */
+export interface Handle {
+  readonly write: (
+    bytes: Uint8Array,
+    offset: number,
+    length: number,
+    position: number
+  ) => Promise<{ readonly bytesWritten: number }>
+  readonly sync: () => Promise<void>
+  readonly close: () => Promise<void>
+}
+
+/** What is asked of the file system; tests have one that crashes. */
+export interface Files {
+  /** Makes a folder and those above it; gives the topmost one made (`NodeFolders.make`). */
+  readonly makeFolders: (path: string) => Promise<string | undefined>
+  /** Reads a regular file of at most `maxBytes` whole (`NodeBoundedFile.read`). */
+  readonly readFile: (path: string, maxBytes: number) => Promise<Uint8Array>
+  readonly open: (path: string, flags: "r" | "r+" | "wx") => Promise<Handle>
+  readonly rename: (from: string, to: string) => Promise<void>
+  readonly unlink: (path: string) => Promise<void>
+}
+
+/**
+ * Bytes of records after which they are gathered into a new snapshot, unless that would be larger: 1 MiB, some 100,000
+ * pieces, so that the file stays as long as what it says.
+ */
+export const maxRecordBytes = 1 << 20
+
+/** Options of the store. */
+export interface Options {
+  /** The state directory. Made by the first save, with the folders above it. */
+  readonly directory: string
+  /** Which start of the machine this is, asked whenever a torrent is opened. The system's own by default. */
+  readonly boot?: Effect.Effect<BootIdentity.BootIdentity> | undefined
+  /** The file system. Node's own by default. */
+  readonly files?: Files | undefined
+}
+
+/** Which start of this machine it is: its name on Linux, elsewhere its time. */
+export const systemBoot: Effect.Effect<BootIdentity.BootIdentity> = Effect.tryPromise(() =>
+  FileSystem.readFile("/proc/sys/kernel/random/boot_id", "latin1")
+).pipe(
+  Effect.map(BootIdentity.fromName),
+  Effect.orElseSucceed(() => BootIdentity.fromTime(Date.now() / 1000 - OperatingSystem.uptime()))
+)
+
+const sentences: Record<string, string> = {
+  EACCES: "permission denied",
+  EDQUOT: "the disk quota is used up",
+  EIO: "the disk reports an error",
+  EISDIR: "is a folder",
+  EMFILE: "too many open files",
+  ENFILE: "too many open files",
+  ENOSPC: "the disk is full",
+  ENOTDIR: "a part of the path is not a folder",
+  EPERM: "permission denied",
+  EROFS: "the disk is read-only"
+}
+
+const codeOf = (cause: unknown): string => {
+  const code = cause instanceof Error && "code" in cause ? cause.code : undefined
+  return typeof code === "string" ? code : ""
+}
+
+/** A failed call, before it is told as a `ResumeError`. */
+class CallFailed {
+  readonly _tag = "CallFailed"
+  readonly cause: unknown
+  constructor(cause: unknown) {
+    this.cause = cause
+  }
+  get isAbsence() {
+    return codeOf(this.cause) === "ENOENT"
+  }
+  /** Whether there is what this store never wrote: a FIFO, a device, a file far too long. */
+  get isNotOurs() {
+    return this.cause instanceof NodeBoundedFile.NotRegularFile || this.cause instanceof NodeBoundedFile.FileTooLong
+  }
+  get why() {
+    return sentences[codeOf(this.cause)] ?? (this.cause instanceof Error ? this.cause.message : String(this.cause))
+  }
+}
+
+const call = <A>(promise: () => Promise<A>): Effect.Effect<A, CallFailed> =>
+  Effect.tryPromise({ try: promise, catch: (cause) => new CallFailed(cause) })
+
+/**
+ * Bytes that resume data of a torrent may have: a snapshot takes a quarter of a byte for each piece and at most 86 for each
+ * file, and as many again come behind it in records, or `maxRecordBytes`, before they are gathered. One batch more may have
+ * every piece and file in it.
+ */
+const maxLength = ({ fileCount, pieceCount }: OpenOptions): number =>
+  2 * maxRecordBytes + 32 * pieceCount + 384 * fileCount
+
+/** Makes a store. */
+export const make = (options: Options): ResumeStore["Service"] => {
+  const files: Files = options.files ?? { ...FileSystem, readFile: NodeBoundedFile.read, makeFolders: NodeFolders.make }
+  const boot = options.boot ?? systemBoot
+
+  /** Closing reports errors that a write deferred (NFS), so a failed close fails the use. */
+  const withFile = <A>(path: string, flags: "r" | "r+" | "wx", use: (file: Handle) => Effect.Effect<A, CallFailed>) =>
+    Effect.acquireUseRelease(
+      call(() => files.open(path, flags)),
+      use,
+      (file) => call(() => file.close())
+    )
+
+  const writeAll = Effect.fnUntraced(function* (file: Handle, bytes: Uint8Array, position: number) {
+    for (let offset = 0; offset < bytes.length; ) {
+      const { bytesWritten } = yield* call(() => file.write(bytes, offset, bytes.length - offset, position + offset))
+      // A disk that takes nothing and says nothing would be asked for ever.
+      if (bytesWritten === 0) return yield* Effect.fail(new CallFailed(new Error("the disk took nothing")))
+      offset += bytesWritten
+    }
+  })
+
+  /** Makes the names in a folder survive a power cut. Windows cannot open a folder, and keeps a journal of names. */
+  const syncFolder = (path: string) =>
+    withFile(path, "r", (folder) => call(() => folder.sync())).pipe(
+      Effect.catchIf(
+        () => OperatingSystem.platform() === "win32",
+        () => Effect.void
+      )
+    )
+
+  /** Makes the directory. The names of new folders stand in their parents, which must be flushed as well. */
+  const makeDirectory = Effect.gen(function* () {
+    const first = yield* call(() => files.makeFolders(options.directory))
+    if (first === undefined) return
+    const top = Path.dirname(Path.resolve(first))
+    for (let folder = Path.resolve(options.directory); folder !== top; ) {
+      folder = Path.dirname(folder)
+      yield* syncFolder(folder)
+    }
+  })
+
+  const removeFile = (path: string) =>
+    call(() => files.unlink(path)).pipe(
+      Effect.as(true),
+      Effect.catchIf(
+        (failed) => failed.isAbsence,
+        () => Effect.succeed(false)
+      )
+    )
+
+  const open = Effect.fnUntraced(function* (torrent: OpenOptions) {
+    const { infoHash, pieceCount } = torrent
+    const path = Path.join(options.directory, `${Bytes.toHex(infoHash)}.resume`)
+    const temporary = `${path}.tmp`
+    const thisBoot = yield* boot
+    const turn = yield* Semaphore.make(1)
+    /** Where the next record goes; `undefined` until the file was read or written, and after a failure. */
+    let tail: ResumeFile.Tail | undefined
+    let snapshotLength = 0
+    /** The file, open for records from the first one on: opening it for each would cost more than the record. */
+    let records: Handle | undefined
+    let closed = false
+
+    const read = Effect.gen(function* () {
+      const bytes = yield* call(() => files.readFile(path, maxLength(torrent))).pipe(
+        Effect.catchIf(
+          (failed) => failed.isAbsence,
+          () => Effect.undefined
+        ),
+        Effect.catchIf(
+          (failed) => failed.isNotOurs,
+          (failed) =>
+            Effect.as(
+              Effect.logWarning(`${path} is no resume data, as ${failed.why}; the torrent will be verified`),
+              undefined
+            )
+        )
+      )
+      tail = undefined
+      if (bytes === undefined) return undefined
+      const decoded = ResumeFile.decode(bytes, torrent)
+      if (Result.isFailure(decoded)) {
+        yield* Effect.logWarning(`${path} ${decoded.failure.message}; the torrent will be verified`)
+        return undefined
+      }
+      if (decoded.success.isCurrent) {
+        tail = decoded.success
+        snapshotLength = decoded.success.snapshotLength
+      }
+      return decoded.success
+    })
+
+    const closeRecords = Effect.suspend(() => {
+      const file = records
+      records = undefined
+      return file === undefined ? Effect.void : call(() => file.close())
+    })
+
+    /** A new file beside the old one, made here: what somebody left by its name, a FIFO perhaps, is not opened. */
+    const writeTemporary = Effect.fnUntraced(function* (bytes: Uint8Array) {
+      yield* makeDirectory
+      yield* removeFile(temporary)
+      yield* withFile(temporary, "wx", (file) =>
+        Effect.andThen(
+          writeAll(file, bytes, 0),
+          call(() => file.sync())
+        )
+      )
+    })
+
+    const replace = Effect.fnUntraced(function* (snapshot: ResumeFile.Encoded) {
+      tail = undefined
+      yield* closeRecords
+      yield* writeTemporary(snapshot.bytes).pipe(
+        // Another process may take the folder away that it left empty, between any two steps.
+        Effect.retry({ times: 3, while: (failed) => failed.isAbsence }),
+        Effect.andThen(call(() => files.rename(temporary, path))),
+        Effect.tapError(() => Effect.ignore(removeFile(temporary)))
+      )
+      yield* syncFolder(options.directory)
+      tail = snapshot
+      snapshotLength = snapshot.bytes.length
+    })
+
+    const addRecords = Effect.fnUntraced(function* (known: ResumeFile.Tail, change: ResumeChange, durably: boolean) {
+      const added = ResumeFile.encodeRecords(known, change)
+      records ??= yield* call(() => files.open(path, "r+"))
+      const file = records
+      const written = Effect.andThen(
+        writeAll(file, added.bytes, known.end),
+        durably ? call(() => file.sync()) : Effect.void
+      )
+      yield* Effect.tapError(written, () => Effect.ignore(closeRecords))
+      tail = added
+    })
+
+    /** A snapshot of what the file says, or of nothing where there is none. */
+    const refresh = Effect.gen(function* () {
+      const known = yield* read
+      const { flushed, stored, files } = known ?? {
+        stored: Bitfield.make(pieceCount),
+        flushed: Bitfield.make(pieceCount),
+        files: new Map()
+      }
+      const boot = known?.boot ?? thisBoot
+      const snapshot = ResumeFile.encodeSnapshot({ infoHash, stored, flushed, files, boot })
+      yield* replace(snapshot)
+      return snapshot as ResumeFile.Tail
+    })
+
+    const add = Effect.fnUntraced(function* (change: ResumeChange, durably: boolean) {
+      if (tail === undefined) yield* read
+      const isLong = tail !== undefined && tail.end - snapshotLength > Math.max(maxRecordBytes, snapshotLength)
+      const known = tail === undefined || isLong ? yield* refresh : tail
+      yield* addRecords(known, change, durably).pipe(
+        Effect.catchIf(
+          (failed) => failed.isAbsence,
+          () => Effect.flatMap(refresh, (anew) => addRecords(anew, change, durably))
+        )
+      )
+    })
+
+    /** Runs one operation at a time, and to its end: a handle is never left, and a file never half replaced. */
+    const exclusively = <A>(operation: ResumeError["operation"], effect: Effect.Effect<A, CallFailed>) =>
+      Effect.suspend(() =>
+        closed
+          ? Effect.fail(new ResumeError({ operation, path, why: "the torrent's resume data has been closed" }))
+          : Effect.mapError(effect, (failed) => new ResumeError({ operation, path, why: failed.why }))
+      ).pipe(Effect.uninterruptible, turn.withPermit)
+
+    const resume: TorrentResume = {
+      load: exclusively(
+        "load",
+        Effect.gen(function* () {
+          yield* Effect.ignore(removeFile(temporary))
+          const decoded = yield* read
+          if (decoded === undefined) return undefined
+          const { boot, files, flushed, stored } = decoded
+          return { stored, flushed, files, isSameBoot: BootIdentity.isSame(boot, thisBoot) }
+        })
+      ),
+      save: (snapshot) =>
+        Effect.suspend(() => {
+          const encoded = ResumeFile.encodeSnapshot({ infoHash, ...snapshot, boot: thisBoot })
+          return exclusively("save", replace(encoded))
+        }),
+      append: (change, { durably = false } = {}) =>
+        Effect.suspend(() => {
+          const { dropped, files, flushed, stored } = change
+          const copy = {
+            files: new Map(files),
+            dropped: dropped?.slice(),
+            stored: stored?.slice(),
+            flushed: flushed?.slice()
+          }
+          const isEmpty = copy.files.size + [dropped, stored, flushed].flatMap((pieces) => pieces ?? []).length === 0
+          return exclusively("append", isEmpty ? Effect.void : add(copy, durably))
+        }),
+      remove: exclusively(
+        "remove",
+        Effect.gen(function* () {
+          tail = undefined
+          yield* closeRecords
+          yield* removeFile(temporary)
+          if (yield* removeFile(path)) yield* syncFolder(options.directory)
+        })
+      )
+    }
+
+    yield* Effect.addFinalizer(() =>
+      turn.withPermit(
+        Effect.suspend(() => {
+          closed = true
+          return Effect.ignore(closeRecords)
+        })
+      )
+    )
+    return resume
+  })
+
+  return ResumeStore.of({ open })
+}
+
+/** Keeps resume data in files of `directory`. */
+export const layer = (options: Options): Layer.Layer<ResumeStore> => Layer.sync(ResumeStore, () => make(options))

@@ -1,0 +1,162 @@
+/**
+ * Open files of many torrents within a bound: the least recently used one that nobody uses is closed for the next one.
+ *
+ * A `Slot` stands for one file, opened in one way; how it is opened is its owner's affair (`FileSystemStorage.ts`).
+ * Opening, using and giving back is one uninterruptible region, entered after an interruptible wait for a permit, so no
+ * interruption can leave a descriptor open, or close one that a read or write in flight still needs.
+ *
+ * There are as many permits as files may be open. Whoever holds one therefore finds a free place or an idle file to
+ * close, and nobody who holds one waits for another, so nobody waits for ever.
+ */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Semaphore from "effect/Semaphore"
+import type { StorageReason } from "../../Storage.ts"
+import type { SystemError } from "./FileSystemError.ts"
+
+/** Why a slot's file could not be opened. */
+export interface OpenFailure {
+  readonly reason: StorageReason
+  /** Whether no descriptors are left (EMFILE, ENFILE), so that closing another file may help. */
+  readonly exhausted: boolean
+  /** Whether the file, or a folder on the way to it, does not exist (ENOENT). */
+  readonly missing: boolean
+  /** Whether the file system cannot hold a name like that; see `FileSystemError.isUnnameable`. */
+  readonly unnameable?: boolean | undefined
+}
+
+/** A file that is open, or will be when somebody needs it. Made by `makeSlot`, changed only here. */
+export interface Slot {
+  readonly open: Effect.Effect<number, OpenFailure>
+  readonly closeFailed: (error: SystemError) => void
+  fd: number | undefined
+  users: number
+  opening: Deferred.Deferred<Result.Result<number, OpenFailure>> | undefined
+  /** Set when the file must not be used again; completes when it is closed. */
+  retired: Deferred.Deferred<void> | undefined
+}
+
+/** A slot whose file is not open. */
+export const makeSlot = (options: {
+  /** Opens the file; runs uninterruptibly, and leaves nothing open when it fails. */
+  readonly open: Effect.Effect<number, OpenFailure>
+  /** Hears of an error in closing, with which network disks report writes that they had deferred. */
+  readonly closeFailed: (error: SystemError) => void
+}): Slot => ({ ...options, fd: undefined, users: 0, opening: undefined, retired: undefined })
+
+/** The open files of one process, or of one part of it. */
+export interface FileHandles {
+  /**
+   * Runs `use` with the descriptor of the slot that `pick` chooses; it stays open meanwhile. Uninterruptible once the
+   * wait for a place is over. `pick` runs after that wait, so it sees what happened during it, and must not suspend.
+   */
+  readonly use: <A, E>(
+    pick: () => Result.Result<Slot, StorageReason>,
+    use: (fd: number) => Effect.Effect<A, E>
+  ) => Effect.Effect<A, E | StorageReason>
+  /** Closes the slot's file for ever, after its last user; completes when it is closed. */
+  readonly retire: (slot: Slot) => Effect.Effect<void>
+  /** Descriptors that are open, being opened or being closed. */
+  readonly openCount: () => number
+}
+
+/** Makes a cache of at most `capacity` open files, at least 1, that are closed with `close`. */
+export const make = (options: {
+  readonly capacity: number
+  readonly close: (fd: number) => Effect.Effect<void, SystemError>
+}): FileHandles => {
+  const permits = Semaphore.makeUnsafe(options.capacity)
+  // Open and without users, the least recently used first. Touched only synchronously, between two suspensions.
+  const idle = new Set<Slot>()
+  let places = 0
+
+  const close = Effect.fnUntraced(function* (slot: Slot) {
+    const fd = slot.fd
+    if (fd === undefined) return
+    // Before anything suspends: once the system has the number back, it may stand for another file.
+    slot.fd = undefined
+    idle.delete(slot)
+    const result = yield* Effect.result(options.close(fd))
+    places--
+    if (Result.isFailure(result)) slot.closeFailed(result.failure)
+  })
+
+  const evict = Effect.suspend(() => {
+    const oldest = idle.values().next()
+    return oldest.done ? Effect.succeed(false) : Effect.as(close(oldest.value), true)
+  })
+
+  const open = Effect.fnUntraced(function* (slot: Slot) {
+    places++
+    while (places > options.capacity) if (!(yield* evict)) break
+    let result = yield* Effect.result(slot.open)
+    while (Result.isFailure(result) && result.failure.exhausted && (yield* evict)) {
+      result = yield* Effect.result(slot.open)
+    }
+    if (Result.isSuccess(result)) slot.fd = result.success
+    else places--
+    return result
+  })
+
+  const acquire = Effect.fnUntraced(function* (slot: Slot) {
+    if (slot.fd !== undefined) {
+      idle.delete(slot)
+      return Result.succeed(slot.fd)
+    }
+    if (slot.opening !== undefined) return yield* Deferred.await(slot.opening)
+    const opening = Deferred.makeUnsafe<Result.Result<number, OpenFailure>>()
+    slot.opening = opening
+    const result = yield* open(slot)
+    slot.opening = undefined
+    Deferred.doneUnsafe(opening, Effect.succeed(result))
+    return result
+  })
+
+  const finish = (slot: Slot, retired: Deferred.Deferred<void>) =>
+    Effect.andThen(close(slot), Deferred.succeed(retired, undefined))
+
+  const release = (slot: Slot): Effect.Effect<unknown> => {
+    if (--slot.users > 0) return Effect.void
+    if (slot.retired !== undefined) return finish(slot, slot.retired)
+    if (slot.fd !== undefined) idle.add(slot)
+    return Effect.void
+  }
+
+  const useSlot = <A, E>(slot: Slot, use: (fd: number) => Effect.Effect<A, E>) => {
+    slot.users++
+    return acquire(slot).pipe(
+      Effect.flatMap(
+        (result): Effect.Effect<A, E | StorageReason> =>
+          Result.isSuccess(result) ? use(result.success) : Effect.fail(result.failure.reason)
+      ),
+      Effect.ensuring(Effect.suspend(() => release(slot)))
+    )
+  }
+
+  return {
+    use: (pick, use) =>
+      permits.withPermit(
+        Effect.uninterruptible(
+          Effect.suspend(() => {
+            const picked = pick()
+            return Result.isSuccess(picked) ? useSlot(picked.success, use) : Effect.fail(picked.failure)
+          })
+        )
+      ),
+    retire: (slot) =>
+      Effect.uninterruptible(
+        Effect.suspend(() => {
+          if (slot.retired !== undefined) return Deferred.await(slot.retired)
+          const retired = Deferred.makeUnsafe<void>()
+          slot.retired = retired
+          if (slot.users > 0) return Deferred.await(retired)
+          // In a place of its own, or another file would be opened before this one is closed.
+          return permits.withPermit(
+            Effect.suspend(() => (slot.users > 0 ? Deferred.await(retired) : finish(slot, retired)))
+          )
+        })
+      ),
+    openCount: () => places
+  }
+}

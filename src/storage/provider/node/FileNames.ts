@@ -1,0 +1,193 @@
+/**
+ * Under which of its names (`SafePath.Names`) a file of a torrent lies on this disk, or is to be made.
+ *
+ * Whether a file system tells two names apart is asked of the file system, as it may differ from folder to folder: a name
+ * that leads to the file or folder (device and inode) of a rival, whose name differs by case, composition or what Windows
+ * drops, is not this file's. An existing file is found by any of its names, `path` first. A new one is made as `path`; if
+ * the file system cannot hold that, or a rival's name leads to what was just made, as `portable`.
+ *
+ * Rivals are made one at a time, or one would be given what another one is only trying. So `create` makes a file that has
+ * a rival or a portable name, empty; for every other file it only answers, and nothing here touches the disk.
+ */
+import * as NFS from "node:fs"
+import * as Path from "node:path"
+import * as Effect from "effect/Effect"
+import * as Semaphore from "effect/Semaphore"
+import type * as FileLayout from "../../../metainfo/FileLayout.ts"
+import * as NameRivals from "../../../metainfo/NameRivals.ts"
+import * as DownloadFolder from "./DownloadFolder.ts"
+import type { OpenFailure } from "./FileHandles.ts"
+import * as NodeFile from "./NodeFile.ts"
+
+type Components = ReadonlyArray<string>
+
+/** Where a file lies on this disk, or is to be made. */
+export interface FilePlace {
+  /** Components below the download folder. */
+  readonly path: Components
+  /** Whether the file was made just now, exclusively and empty. */
+  readonly isMade: boolean
+}
+
+/** The names of one torrent's files on a disk; an index is one in `layout.files`, of a file that is no padding. */
+export interface FileNames {
+  /**
+   * Where a file is read: where it exists, else where nothing does, so that opening it tells why. For `create`, where it is
+   * made or written: from then on the file has that name for as long as the torrent is open. Uninterruptible.
+   */
+  readonly resolve: (index: number, access: "read" | "create") => Effect.Effect<FilePlace, OpenFailure>
+}
+
+/** What lies at a name. */
+interface Found {
+  /** Device and inode. */
+  readonly identity: string
+  /** Whether other names may lead to the same file by right: hard links. */
+  readonly isLinked: boolean
+  /** The true path of the folder it lies in. */
+  readonly parent: string
+  readonly name: string
+}
+
+/** The names of the files of `layout` below `folder`. Touches nothing. */
+export const make = (options: {
+  readonly fs: NodeFile.NodeFileSystem
+  readonly folder: DownloadFolder.DownloadFolder
+  readonly layout: FileLayout.FileLayout
+}): FileNames => {
+  const { folder, fs, layout } = options
+  const groups = NameRivals.groupsOf(layout)
+  const settled = new Map<number, Components>()
+  // A rival's file must not be looked for while another one is tried out.
+  const turn = Semaphore.makeUnsafe(1)
+
+  /** What lies at a path; anything that keeps it from being found is for whoever opens it to tell. */
+  const find = (path: Components): Effect.Effect<Found | undefined> =>
+    folder.resolve(path.slice(0, -1), "read").pipe(
+      Effect.flatMap((parent) => {
+        const name = path.at(-1)!
+        return Effect.map(
+          NodeFile.call<NFS.BigIntStats>((done) => fs.lstatExact(Path.join(parent, name), done)),
+          ({ dev, ino, nlink }): Found => ({ identity: `${dev}:${ino}`, isLinked: nlink > 1n, parent, name })
+        )
+      }),
+      Effect.orElseSucceed(() => undefined)
+    )
+
+  const identityOf = (place: string): Effect.Effect<string | undefined> =>
+    NodeFile.call<NFS.BigIntStats>((done) => fs.lstatExact(place, done)).pipe(
+      Effect.map(({ dev, ino }) => `${dev}:${ino}`),
+      Effect.orElseSucceed(() => undefined)
+    )
+
+  const isListed = ({ name, parent }: Found): Effect.Effect<boolean> =>
+    NodeFile.call<Array<string>>((done) => fs.readdir(parent, done)).pipe(
+      Effect.map((names) => names.includes(name)),
+      Effect.orElseSucceed(() => false)
+    )
+
+  /** Whether two names are one on this file system. Two hard links are two names: their folders list both. */
+  const isSame = Effect.fnUntraced(function* (a: Found, b: Found) {
+    if (a.identity !== b.identity) return false
+    if (!a.isLinked) return true
+    if (a.name === b.name && (yield* identityOf(a.parent)) === (yield* identityOf(b.parent))) return true
+    return !((yield* isListed(a)) && (yield* isListed(b)))
+  })
+
+  const isTaken = Effect.fnUntraced(function* (found: Found, taken: Iterable<Found>) {
+    for (const other of taken) if (yield* isSame(found, other)) return true
+    return false
+  })
+
+  /** Where a file lies, after all that come before it in its group have taken theirs, and where nothing lies at all. */
+  const look = Effect.fnUntraced(function* (index: number, group: ReadonlyArray<NameRivals.Claimant>) {
+    const taken: Array<Found> = []
+    let vacant: Components | undefined
+    for (const claimant of group) {
+      for (const path of claimant.names) {
+        const found = yield* find(path)
+        if (found === undefined) {
+          if (claimant.index === index) vacant ??= path
+          continue
+        }
+        if (yield* isTaken(found, taken)) continue
+        if (claimant.index === index) return { existing: path, vacant }
+        taken.push(found)
+        break
+      }
+      if (claimant.index === index) break
+    }
+    return { existing: undefined, vacant }
+  })
+
+  /** Makes an empty file, and gives its true path; `undefined` if something has its name. */
+  const makeEmpty = Effect.fnUntraced(function* (path: Components) {
+    const place = Path.join(yield* folder.resolve(path.slice(0, -1), "write"), path.at(-1)!)
+    const flags = NFS.constants.O_WRONLY | NFS.constants.O_CREAT | NFS.constants.O_EXCL
+    const made = yield* Effect.result(NodeFile.call<number>((done) => fs.open(place, flags, done)))
+    if (made._tag === "Failure") {
+      if (made.failure.code === "EEXIST") return undefined
+      return yield* Effect.fail(DownloadFolder.openFailure(made.failure, folder.nameOf(path), "write"))
+    }
+    yield* Effect.ignore(NodeFile.call((done) => fs.close(made.success, done)))
+    folder.markChanged(Path.dirname(place))
+    return place
+  })
+
+  /** Makes a file as `path` if that is a name of its own here. */
+  const tryPath = Effect.fnUntraced(function* (
+    index: number,
+    path: Components,
+    group: ReadonlyArray<NameRivals.Claimant>
+  ) {
+    const rivals = group.filter((claimant) => claimant.index !== index)
+    // A folder that is not there yet could not be made any more beside a file that has its name.
+    for (const { index, names } of rivals) if (index === undefined) yield* folder.resolve(names[0]!, "write")
+    const place = yield* makeEmpty(path)
+    if (place === undefined) return false
+    const made = yield* find(path)
+    for (const rival of rivals.flatMap(({ names }) => names)) {
+      const found = yield* find(rival)
+      if (found === undefined || made === undefined || !(yield* isSame(found, made))) continue
+      // Made a moment ago, and nobody else of this torrent can have used it.
+      yield* Effect.ignore(NodeFile.call((done) => fs.unlink(place, done)))
+      return false
+    }
+    return true
+  })
+
+  const create = Effect.fnUntraced(function* (index: number, group: ReadonlyArray<NameRivals.Claimant>) {
+    // Somebody may have settled it while this waited.
+    const existing = settled.get(index) ?? (yield* look(index, group)).existing
+    if (existing !== undefined) return { path: existing, isMade: false }
+    const { path, portable } = layout.files[index]!
+    if (portable !== undefined) {
+      const isOwn = yield* Effect.catchIf(
+        tryPath(index, path, group),
+        (failure) => failure.unnameable === true,
+        () => Effect.succeed(false)
+      )
+      if (isOwn) return { path, isMade: true }
+    }
+    const name = portable ?? path
+    return { path: name, isMade: (yield* makeEmpty(name)) !== undefined }
+  })
+
+  return {
+    resolve: (index, access) =>
+      Effect.suspend(() => {
+        const { path } = layout.files[index]!
+        const group = groups.get(index)
+        const known = group === undefined ? path : settled.get(index)
+        if (group === undefined || known !== undefined) return Effect.succeed({ path: known ?? path, isMade: false })
+        const resolved =
+          access === "create"
+            ? Effect.tap(create(index, group), (place) => Effect.sync(() => void settled.set(index, place.path)))
+            : Effect.map(look(index, group), ({ existing, vacant = path }) => ({
+                path: existing ?? vacant,
+                isMade: false
+              }))
+        return Effect.uninterruptible(turn.withPermit(resolved))
+      })
+  }
+}

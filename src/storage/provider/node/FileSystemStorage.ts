@@ -1,0 +1,397 @@
+/**
+ * Torrents as files below a download folder: the embedded default.
+ *
+ * A part of a piece that lies in one file is one positional write, so a piece of 1 MiB in one file is one `pwrite`. Files
+ * grow as pieces come: nothing is preallocated, and a later piece that is stored first leaves a hole before it. Nothing is
+ * made or opened for writing but by a claim, so that seeding never changes a file.
+ *
+ * Files that disappear, shrink or are replaced while a torrent is open: POSIX lets writes into a deleted file succeed into
+ * nothing. So a claimed file is looked at by its path (one `lstat`) before a write when 8 MiB were written since the last
+ * look, and at every flush. What happened to it fails its writes until it is claimed again, because pieces are believed
+ * stored that are not. Reads look after each read, and read again where another file has the name by now.
+ *
+ * What a network disk tells only when a file is closed, is told by the next flush of that file.
+ *
+ * Links and folders are `DownloadFolder.ts`, names `FileNames.ts`, who may write `NodeWriterLocks.ts`, files `TorrentFile.ts`, copies of files with other names `OwnCopy.ts`, where
+ * files lie that nobody wants `FilePlaces.ts`, how many are open `FileHandles.ts`, error numbers `FileSystemError.ts`.
+ */
+
+import * as NFS from "node:fs"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
+import * as Stream from "effect/Stream"
+import type { PieceIndex } from "../../../base/PieceGeometry.ts"
+import * as PieceGeometry from "../../../base/PieceGeometry.ts"
+import { PieceHasher } from "../../../hash/PieceHasher.ts"
+import * as FileLayout from "../../../metainfo/FileLayout.ts"
+import {
+  FileExists,
+  type FlushedFile,
+  NotStored,
+  Storage,
+  StorageError,
+  type StorageReason,
+  StorageUnavailable,
+  type TorrentStorage,
+  WriterConflict
+} from "../../Storage.ts"
+import * as DownloadFolder from "./DownloadFolder.ts"
+import * as FileHandles from "./FileHandles.ts"
+import * as FilePlaces from "./FilePlaces.ts"
+import * as FileSystemError from "./FileSystemError.ts"
+import * as NodeFile from "./NodeFile.ts"
+import * as NodeWriterLocks from "./NodeWriterLocks.ts"
+import * as PieceDigests from "./PieceDigests.ts"
+import * as TorrentFile from "./TorrentFile.ts"
+
+/** Where torrents are kept, and how much of the process they may take. */
+export interface FileSystemStorageOptions {
+  /** The download folder. Made when the first file is; may be a symbolic link. */
+  readonly directory: string
+  /**
+   * Files open at a time, over all torrents; at least 1, default `defaultMaxOpenFiles`. Too few, and files are opened
+   * again and again for pieces that alternate between them; too many, and sockets find no descriptors.
+   */
+  readonly maxOpenFiles?: number | undefined
+  /**
+   * Reads through symbolic links, wherever they lead, as folders of a model cache have them: for what is only seeded or
+   * verified. Nothing is written through a link. Default: a link that leads out, or is a file's, is refused.
+   */
+  readonly followLinks?: boolean | undefined
+}
+
+/**
+ * 32: libuv runs 4 disk operations at once by default, so more only saves reopening, which costs about 60 us. Half of
+ * the smallest customary limit, 64 descriptors, is left for sockets.
+ */
+export const defaultMaxOpenFiles = 32
+
+// Parts of a piece and files of a flush in flight: as many as libuv has threads, so that a piece over 300 files neither
+// waits for each in turn nor keeps every thread from others.
+const concurrency = 4
+
+/** Makes the storage. A test puts its own calls in the place of `fs`. */
+export const make = Effect.fnUntraced(function* (
+  options: FileSystemStorageOptions,
+  fs: NodeFile.NodeFileSystem = NodeFile.nodeFileSystem
+) {
+  const hasher = yield* PieceHasher
+  const handles = FileHandles.make({
+    capacity: options.maxOpenFiles ?? defaultMaxOpenFiles,
+    close: (fd) => NodeFile.call((done) => fs.close(fd, done))
+  })
+  const locks = NodeWriterLocks.make({ directory: options.directory })
+
+  return Storage.of({
+    open: ({ layout }) =>
+      Effect.map(
+        Effect.acquireRelease(
+          Effect.map(Scope.make(), (reservations) =>
+            openTorrent({ ...options, fs, handles, hasher, layout, locks, reservations })
+          ),
+          ({ close }) => close
+        ),
+        ({ torrent }) => torrent
+      )
+  })
+})
+
+/** Keeps torrents below `directory`. */
+export const layer = (options: FileSystemStorageOptions): Layer.Layer<Storage, never, PieceHasher> =>
+  Layer.effect(Storage, make(options))
+
+/** A file that this opening may write, as one of those that were reserved together. */
+interface Reservation {
+  readonly writer: NodeWriterLocks.Writer
+  /** Of the names it may have. */
+  readonly indices: ReadonlyArray<number>
+}
+
+const openTorrent = (
+  options: FileSystemStorageOptions & {
+    readonly fs: NodeFile.NodeFileSystem
+    readonly handles: FileHandles.FileHandles
+    readonly hasher: PieceHasher["Service"]
+    readonly layout: FileLayout.FileLayout
+    readonly locks: NodeWriterLocks.WriterLocks
+    /** Closed with the torrent, after its files. */
+    readonly reservations: Scope.Closeable
+  }
+): { readonly torrent: TorrentStorage; readonly close: Effect.Effect<void> } => {
+  const { followLinks, fs, handles, hasher, layout, locks } = options
+  const { geometry } = layout
+  const folder = DownloadFolder.make(fs, options.directory, { followLinks })
+  let closed = false
+  const places = FilePlaces.make({ fs, handles, folder, layout, followLinks, isClosed: () => closed })
+  const reserved = new Map<number, Reservation>()
+  const reserving = Semaphore.makeUnsafe(1)
+
+  const onDisk = (spans: ReadonlyArray<FileLayout.FileSpan>) =>
+    spans.filter((span) => !layout.files[span.file]!.padding)
+
+  const part = (span: FileLayout.FileSpan, bytes: Uint8Array): NodeFile.FilePart => ({
+    bytes,
+    begin: span.begin,
+    length: span.length,
+    position: span.fileOffset
+  })
+
+  /** Does something with each of several files, all of them whatever happens to one, and fails with everything. */
+  const each = <A, B>(
+    operation: StorageError["operation"],
+    items: ReadonlyArray<A>,
+    effect: (item: A) => Effect.Effect<B, StorageReason>,
+    atOnce = concurrency
+  ): Effect.Effect<ReadonlyArray<B>, StorageError> => {
+    if (closed) {
+      const why = TorrentFile.afterClose
+      return Effect.fail(StorageError.of(operation, [new StorageUnavailable({ path: options.directory, why })]))
+    }
+    if (items.length === 1) {
+      return Effect.mapBoth(effect(items[0]!), {
+        onSuccess: (done) => [done],
+        onFailure: (reason) => StorageError.of(operation, [reason])
+      })
+    }
+    return Effect.mapError(Effect.validate(items, effect, { concurrency: atOnce }), (reasons) =>
+      StorageError.of(operation, reasons)
+    )
+  }
+
+  const failing = (operation: StorageError["operation"]) => (reason: StorageReason) =>
+    StorageError.of(operation, [reason])
+
+  const look: TorrentStorage["look"] = Effect.fnUntraced(function* (files) {
+    const parents = new Map<string, string | undefined>()
+    const found = yield* each("look", files, (index) => places.look(index, parents))
+    // All of them are missing where the drive is away, and that says nothing of them.
+    if (found.includes(undefined)) yield* Effect.mapError(folder.present, failing("look"))
+    return found
+  })
+
+  const acquire = Effect.fnUntraced(function* (paths: ReadonlyArray<ReadonlyArray<string>>) {
+    // Before the locks make what went away.
+    yield* Effect.mapError(folder.resolve([], "write"), ({ reason }) => reason)
+    return yield* locks.acquire(paths, layout.files[0]!.path[0]!, reserved).pipe(
+      Scope.provide(options.reservations),
+      Effect.mapError((error): StorageReason => {
+        if (!("holder" in error)) return FileSystemError.reasonOf(error, options.directory, "write")
+        const { entry, holder, path } = error
+        const help = `, on another machine. If that process has ended, delete ${entry}`
+        return new WriterConflict({ path, holder: entry === undefined ? holder : holder + help })
+      })
+    )
+  })
+
+  const reserve: TorrentStorage["reserve"] = (files) =>
+    Effect.suspend(() => {
+      const asked = files.filter((index) => !reserved.has(index))
+      if (asked.length === 0) return Effect.void
+      const named = asked.map(places.pathsOf)
+      return Effect.map(acquire(named.flat()), (writer) => {
+        let next = 0
+        asked.forEach((file, index) => {
+          const indices = named[index]!.map(() => next++)
+          reserved.set(file, { writer, indices })
+        })
+      })
+    }).pipe(Effect.mapError(failing("reserve")), reserving.withPermit)
+
+  const release: TorrentStorage["release"] = (files) =>
+    Effect.forEach(
+      files,
+      (file) => {
+        const reservation = reserved.get(file)
+        if (reservation === undefined) return Effect.void
+        reserved.delete(file)
+        places.unclaim(file)
+        return reservation.writer.release(reservation.indices)
+      },
+      { discard: true }
+    ).pipe(Effect.uninterruptible, reserving.withPermit)
+
+  /** Dies where a caller did not reserve what it is about to change. */
+  const whenReserved = <A, E>(files: ReadonlyArray<number>, effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+    Effect.suspend(() => {
+      const free = files.find((index) => !reserved.has(index))
+      return free === undefined ? effect : Effect.die(new Error(`${places.nameOf(free)} is not reserved`))
+    })
+
+  const rename: TorrentStorage["rename"] = (file, path) =>
+    Effect.gen(function* () {
+      const name = path.join("/")
+      if (places.pathOf(file).join("/") === name) return
+      const isTaken = layout.files.some(
+        ({ padding }, index) =>
+          index !== file && !padding && places.pathsOf(index).some((other) => other.join("/") === name)
+      )
+      if (isTaken) return yield* Effect.fail(new FileExists({ path: folder.nameOf(path) }))
+      const writer = yield* acquire([path])
+      const before = reserved.get(file)!
+      yield* Effect.onError(places.rename(file, path), () => writer.release([0]))
+      reserved.set(file, { writer, indices: [0] })
+      yield* before.writer.release(before.indices)
+    }).pipe(Effect.mapError(failing("rename")), reserving.withPermit)
+
+  const prepare = Effect.fnUntraced(function* (listed: ReadonlyArray<number>) {
+    const isListed = new Set(listed)
+    const real = [...layout.files.keys()].filter((index) => !layout.files[index]!.padding)
+    const wanted = real.filter((index) => isListed.has(index))
+    for (const index of real) if (!isListed.has(index)) places.setAside(index)
+    const hasAside = yield* places.hasAside
+    const elsewhere = wanted.filter((index) => hasAside || places.isSkipped(index))
+    yield* each("prepare", elsewhere, places.bringBack)
+  })
+
+  const writePiece = (piece: PieceIndex, bytes: Uint8Array) =>
+    Effect.suspend(() => {
+      const size = PieceGeometry.pieceSize(geometry, piece)
+      if (bytes.length !== size)
+        return Effect.die(new RangeError(`piece ${piece} has ${size} bytes, not ${bytes.length}`))
+      const spans = onDisk(FileLayout.pieceSpans(layout, piece))
+      const unclaimed = spans.find(({ file }) => !places.isClaimed(file))
+      if (unclaimed !== undefined && !closed) {
+        return Effect.die(new Error(`${places.nameOf(unclaimed.file)} is not claimed`))
+      }
+      return Effect.asVoid(each("write", spans, (span) => places.write(span.file, part(span, bytes))))
+    })
+
+  const readBlock: TorrentStorage["readBlock"] = (piece, begin, length, into) =>
+    Effect.suspend(() => {
+      const size = PieceGeometry.pieceSize(geometry, piece)
+      if (begin < 0 || length < 1 || begin + length > size) {
+        return Effect.die(new RangeError(`piece ${piece} has ${size} bytes, not ${length} from ${begin}`))
+      }
+      const spans = FileLayout.spans(layout, PieceGeometry.pieceOffset(geometry, piece) + begin, length)
+      const bytes = into === undefined ? new Uint8Array(length) : into.subarray(0, length)
+      for (const span of spans) {
+        if (layout.files[span.file]!.padding) bytes.fill(0, span.begin, span.begin + span.length)
+      }
+      const readSpan = (span: FileLayout.FileSpan) =>
+        Effect.flatMap(places.readAndLook(span.file, part(span, bytes)), ({ facts, read }) =>
+          read === span.length ? Effect.succeed(facts) : Effect.fail(new NotStored({ path: places.nameOf(span.file) }))
+        )
+      return Effect.map(each("read", onDisk(spans), readSpan), (files) => ({
+        bytes,
+        files: files.filter((facts) => facts !== undefined)
+      }))
+    })
+
+  const readRange = (begin: number, into: Uint8Array) =>
+    Effect.suspend(() => {
+      const spans = FileLayout.spans(layout, begin, into.length)
+      const missing: Array<PieceDigests.MissingRange> = []
+      for (const span of spans) {
+        if (layout.files[span.file]!.padding) into.fill(0, span.begin, span.begin + span.length)
+      }
+      const readSpan = (span: FileLayout.FileSpan) => {
+        const { length, offset } = layout.files[span.file]!
+        return places.read(span.file, part(span, into)).pipe(
+          Effect.catchIf(
+            (reason) => reason._tag === "NotStored",
+            () => Effect.succeed(0)
+          ),
+          Effect.tap((read) =>
+            Effect.sync(() => {
+              // The file ends here, so what comes after in it is missing as well.
+              if (read < span.length) missing.push({ begin: offset + span.fileOffset + read, end: offset + length })
+            })
+          )
+        )
+      }
+      return Effect.as(each("digest", onDisk(spans), readSpan), missing)
+    })
+
+  const flushFile = (index: number): Effect.Effect<FlushedFile> =>
+    Effect.match(places.sync(index), {
+      onSuccess: (facts) => ({ file: index, facts }),
+      onFailure: (reason) => ({ file: index, reason })
+    })
+
+  const flush: TorrentStorage["flush"] = Effect.fnUntraced(function* (files) {
+    const outcomes = yield* each("flush", files, flushFile)
+    const lost = yield* each("flush", folder.changed(), (path) =>
+      Effect.match(syncFolder(path), {
+        onSuccess: () => undefined,
+        onFailure: (reason) => ({ path, reason })
+      })
+    )
+    const failures = lost.filter((failure) => failure !== undefined)
+    if (failures.length === 0) return outcomes
+    return outcomes.map((outcome): FlushedFile => {
+      if ("reason" in outcome) return outcome
+      const failure = failures.find(({ path }) => places.isBelow(outcome.file, path))
+      return failure === undefined ? outcome : { file: outcome.file, reason: failure.reason }
+    })
+  })
+
+  const syncFolder = (path: string) => {
+    const slot = FileHandles.makeSlot({
+      open: Effect.mapError(
+        NodeFile.call<number>((done) => fs.open(path, NFS.constants.O_RDONLY, done)),
+        (error) => DownloadFolder.openFailure(error, path, "read")
+      ),
+      closeFailed: () => {}
+    })
+    const sync = handles.use(
+      () =>
+        closed ? Result.fail(new StorageUnavailable({ path, why: TorrentFile.afterClose })) : Result.succeed(slot),
+      (fd) => Effect.mapError(NodeFile.syncFolder(fs, fd), (error) => FileSystemError.reasonOf(error, path, "write"))
+    )
+    return Effect.suspend(() => {
+      folder.unmarkChanged(path)
+      return sync.pipe(
+        Effect.ensuring(handles.retire(slot)),
+        // A folder that was deleted keeps nothing, and Windows opens none.
+        Effect.catchIf(
+          (reason) => reason._tag === "NotStored" || reason._tag === "StorageRefused",
+          () => Effect.void
+        ),
+        Effect.onError(() => Effect.sync(() => folder.markChanged(path)))
+      )
+    })
+  }
+
+  return {
+    torrent: {
+      look,
+      reserve,
+      release,
+      claim: (claims) =>
+        whenReserved(
+          claims.map(({ file }) => file),
+          Effect.suspend(() => each("claim", claims, places.claim))
+        ),
+      prepare,
+      writePiece,
+      readBlock,
+      digests: (pieces) =>
+        // By name again: a recheck tells what is there now, not what an open descriptor still holds.
+        Stream.unwrap(
+          Effect.as(
+            Effect.forEach([...places.used()], (file) => file.reopen, { concurrency, discard: true }),
+            PieceDigests.make({ geometry, hasher, read: readRange, pieces })
+          )
+        ),
+      flush,
+      rename: (file, path) => whenReserved([file], rename(file, path)),
+      remove: (files) =>
+        whenReserved(
+          files,
+          // One at a time, as they share the folders that go with the last of them.
+          Effect.suspend(() => Effect.asVoid(each("remove", files, places.remove, 1)))
+        )
+    },
+    close: Effect.suspend(() => {
+      closed = true
+      return Effect.andThen(
+        Effect.forEach([...places.used()], (file) => file.close, { concurrency, discard: true }),
+        Scope.close(options.reservations, Exit.void)
+      )
+    })
+  }
+}

@@ -1,0 +1,154 @@
+/**
+ * A copy of its own for a file that has other names (hard links), whose bytes must not change with it, or whose blocks are not
+ * to be trusted any more.
+ *
+ * The copy is made beside the file, where it shares the file's blocks if it may and the file system can do that (a reflink),
+ * flushed and moved over the name; so a crash leaves the file as it was, and at most a copy that nobody needs. Such a copy is
+ * known by its name, which says of which file it is: whoever may write that file removes it (`leftovers`).
+ *
+ * Kept are mode, times (to about a microsecond) and, where that is permitted, the owner; not extended attributes, of which
+ * Node knows nothing.
+ */
+import * as Crypto from "node:crypto"
+import * as NFS from "node:fs"
+import * as Path from "node:path"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import { DiskFull, FileChanged, type StorageReason } from "../../Storage.ts"
+import type { SystemError } from "./FileSystemError.ts"
+import * as FileSystemError from "./FileSystemError.ts"
+import type { NodeFileSystem } from "./NodeFile.ts"
+import * as NodeFile from "./NodeFile.ts"
+
+/** Bytes read at a time where a file must be copied: 1 MiB, as a read costs the same however little it brings. */
+const chunkLength = 1 << 20
+
+const prefix = ".piecewise-copy-"
+const tagOf = (name: string): string => Crypto.hash("sha1", name).slice(0, 16)
+
+/** The names among `names` that are copies of any file. */
+export const among = (names: ReadonlyArray<string>): ReadonlyArray<string> =>
+  names.filter((name) => name.startsWith(prefix))
+
+/** The names among `names` that are copies of the file `name` which nobody needs any more. */
+export const leftovers = (names: ReadonlyArray<string>, name: string): ReadonlyArray<string> => {
+  const start = `${prefix}${tagOf(name)}-`
+  return names.filter((found) => found.startsWith(start))
+}
+
+// Answers to a request for shared blocks where there can be none.
+const cannotClone: ReadonlySet<string | undefined> = new Set([
+  "ENOTSUP",
+  "EOPNOTSUPP",
+  "ENOSYS",
+  "ENOTTY",
+  "EINVAL",
+  "EXDEV",
+  "EPERM",
+  "ETXTBSY",
+  "UNKNOWN"
+])
+
+/**
+ * Puts a copy in the place of the file that is open as `fd` and lies at `path`, which is true, and gives the copy's
+ * descriptor, open for reading and writing; closes `fd` then. At least the first `length` bytes are copied.
+ */
+export const replace = Effect.fnUntraced(function* (options: {
+  readonly fs: NodeFileSystem
+  readonly fd: number
+  readonly path: string
+  /** The path as the user would name it. */
+  readonly name: string
+  readonly stats: NFS.BigIntStats
+  readonly length: number
+  /** Whether `stats.blocks` says how much room a file takes. */
+  readonly countsBlocks: boolean
+  /** Whether the copy may share blocks with the file. */
+  readonly mayShare: boolean
+}) {
+  const { fs, name, path, stats } = options
+  const folder = Path.dirname(path)
+  const copy = Path.join(folder, `${prefix}${tagOf(Path.basename(path))}-${Crypto.randomBytes(8).toString("hex")}`)
+  const failed = (error: SystemError): StorageReason => FileSystemError.reasonOf(error, name, "write")
+  const call = <A = void>(start: Parameters<typeof NodeFile.call<A>>[0]) =>
+    Effect.mapError(NodeFile.call(start), failed)
+  const open = (flags: number) => call<number>((done) => fs.open(copy, flags | (NFS.constants.O_NOFOLLOW ?? 0), done))
+
+  const clone = Effect.result(NodeFile.call((done) => fs.clone(path, copy, done)))
+  const cloned = options.mayShare ? yield* clone : undefined
+  const isCloned = cloned !== undefined && Result.isSuccess(cloned)
+  if (cloned !== undefined && Result.isFailure(cloned) && !cannotClone.has(cloned.failure.code)) {
+    return yield* Effect.fail(failed(cloned.failure))
+  }
+  if (!isCloned) {
+    const needed = room(stats, options)
+    const { bavail, bsize } = yield* call<NFS.BigIntStatsFs>((done) => fs.statfs(folder, done))
+    if (bavail * bsize < needed) return yield* Effect.fail(new DiskFull({ path: name }))
+  }
+
+  const fill = Effect.fnUntraced(function* (to: number) {
+    // Before there are bytes in it that the mode keeps from others.
+    yield* keepOwner(fs, to, stats)
+    if (!isCloned) yield* Effect.mapError(copyBytes(fs, options.fd, to, options.length), failed)
+    yield* keepTimes(fs, to, stats)
+    yield* call((done) => fs.fsync(to, done))
+    const now = yield* Effect.mapError(NodeFile.lookAt(fs, path), failed)
+    const why =
+      now === undefined
+        ? "was deleted"
+        : NodeFile.identityOf(now) !== NodeFile.identityOf(stats)
+          ? "was replaced"
+          : now.size !== stats.size || now.mtimeNs !== stats.mtimeNs
+            ? "was changed"
+            : undefined
+    if (why !== undefined) return yield* Effect.fail<StorageReason>(new FileChanged({ path: name, why }))
+    yield* call((done) => fs.rename(copy, path, done))
+  })
+
+  const unlink = Effect.ignore(NodeFile.call((done) => fs.unlink(copy, done)))
+  const flags = NFS.constants.O_RDWR | (isCloned ? 0 : NFS.constants.O_CREAT | NFS.constants.O_EXCL)
+  const to = yield* Effect.onError(open(flags), () => (isCloned ? unlink : Effect.void))
+  const close = (fd: number) => Effect.ignore(NodeFile.call((done) => fs.close(fd, done)))
+  yield* Effect.onError(fill(to), () => Effect.andThen(close(to), unlink))
+  yield* close(options.fd)
+  return to
+})
+
+/** Bytes that a plain copy takes: holes stay holes. */
+const room = (
+  { blocks, size }: NFS.BigIntStats,
+  { countsBlocks, length }: { readonly countsBlocks: boolean; readonly length: number }
+): bigint => {
+  const copied = size < BigInt(length) ? size : BigInt(length)
+  const taken = blocks * 512n
+  return countsBlocks && taken < copied ? taken : copied
+}
+
+const copyBytes = Effect.fnUntraced(function* (fs: NodeFileSystem, from: number, to: number, length: number) {
+  const buffer = new Uint8Array(Math.min(chunkLength, Math.max(length, 1)))
+  let position = 0
+  while (position < length) {
+    const wanted = Math.min(buffer.length, length - position)
+    const read = yield* NodeFile.read(fs, from, { bytes: buffer, begin: 0, length: wanted, position })
+    if (read > 0 && buffer.subarray(0, read).some((byte) => byte !== 0)) {
+      yield* NodeFile.write(fs, to, { bytes: buffer, begin: 0, length: read, position })
+    }
+    position += read
+    if (read < wanted) break
+  }
+  // What ends in a hole.
+  yield* NodeFile.call((done) => fs.ftruncate(to, position, done))
+})
+
+/** Gives a copy the owner and mode of its original, in this order, as another owner clears bits of the mode. */
+const keepOwner = Effect.fnUntraced(function* (fs: NodeFileSystem, to: number, stats: NFS.BigIntStats) {
+  const owned = yield* Effect.result(NodeFile.call((done) => fs.fchown(to, Number(stats.uid), Number(stats.gid), done)))
+  // A program that runs as its owner must not become one that runs as somebody else.
+  const mode = Number(stats.mode) & (Result.isSuccess(owned) ? 0o7777 : 0o777)
+  yield* Effect.ignore(NodeFile.call((done) => fs.fchmod(to, mode, done)))
+})
+
+const keepTimes = (fs: NodeFileSystem, to: number, stats: NFS.BigIntStats) => {
+  const seconds = (nanos: bigint) => Number(nanos / 1_000n) / 1e6
+  return Effect.ignore(NodeFile.call((done) => fs.futimes(to, seconds(stats.atimeNs), seconds(stats.mtimeNs), done)))
+}

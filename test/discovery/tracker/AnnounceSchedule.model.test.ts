@@ -1,0 +1,195 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as fc from "fast-check"
+import * as AnnounceSchedule from "../../../src/discovery/tracker/AnnounceSchedule.ts"
+import * as TrackerTiers from "../../../src/discovery/tracker/TrackerTiers.ts"
+
+/**
+ * The model is what the trackers see: when each was asked what, what it answered, and until when it wants to be left
+ * alone. Any number of announces may be in flight, and each ends when the script says so, in any order.
+ */
+interface TrackerModel {
+  asked: { readonly announce: AnnounceSchedule.Announce; readonly at: number } | undefined
+  /** What it answered to. */
+  readonly told: Array<AnnounceSchedule.Announce["event"]>
+  trackerId: Uint8Array | undefined
+  /** By its last answer, and by its last refusal. */
+  intervalUntil: number
+  refusedUntil: number
+}
+
+const actions = {
+  pass: fc.record({ do: fc.constant("pass" as const), millis: fc.integer({ min: 1, max: 4000 }) }),
+  /** Until there is something to do by itself. */
+  wait: fc.record({ do: fc.constant("wait" as const), wantsMore: fc.boolean() }),
+  answer: fc.record({
+    do: fc.constant("answer" as const),
+    which: fc.nat(4),
+    interval: fc.integer({ min: 60, max: 7200 }),
+    least: fc.option(fc.integer({ min: 60, max: 7200 }), { nil: undefined }),
+    id: fc.option(fc.uint8Array({ minLength: 1, maxLength: 2 }), { nil: undefined })
+  }),
+  fail: fc.record({
+    do: fc.constant("fail" as const),
+    which: fc.nat(4),
+    retryAfter: fc.constantFrom(undefined, undefined, undefined, 60, 3600, "never" as const)
+  }),
+  complete: fc.record({ do: fc.constant("complete" as const) })
+}
+
+const step = fc.oneof(
+  { weight: 6, arbitrary: actions.pass },
+  { weight: 4, arbitrary: actions.wait },
+  { weight: 4, arbitrary: actions.answer },
+  { weight: 4, arbitrary: actions.fail },
+  { weight: 1, arbitrary: actions.complete }
+)
+
+type Action = typeof step extends fc.Arbitrary<infer A> ? A : never
+
+const names = Array.from("abcde", (name) => `http://${name}.example/announce`)
+
+/** Leaves every tier as it is. */
+const keep = () => 0.999_999
+
+/** Plays a script, and compares after every step. */
+const play = (script: ReadonlyArray<Action>, wasComplete: boolean, oneAtATime: boolean) => {
+  const tiers = [names.slice(0, 3), names.slice(3)]
+  const schedule = AnnounceSchedule.make({ tiers, random: keep, isComplete: wasComplete, oneAtATime })
+  const trackers = new Map(
+    names.map((url): [string, TrackerModel] => [
+      url,
+      { asked: undefined, told: [], trackerId: undefined, intervalUntil: 0, refusedUntil: 0 }
+    ])
+  )
+  const inFlight = () => [...trackers].flatMap(([url, { asked }]) => (asked === undefined ? [] : [{ url, ...asked }]))
+  const patience = oneAtATime ? Number.POSITIVE_INFINITY : AnnounceSchedule.patienceMillis
+  let now = 0
+  let isComplete = wasComplete
+  /** Whom this round asked last, and whose turn is over: who was asked, or failed what an earlier round had asked. */
+  let last: string | undefined
+  const over = new Set<string>()
+  /** An answer ends its round: nobody is asked before this time, unless the torrent completes. */
+  let quietUntil = 0
+
+  const mayBeAsked = (url: string): boolean => {
+    const { asked, intervalUntil, refusedUntil } = trackers.get(url)!
+    return asked === undefined && !over.has(url) && Math.max(intervalUntil, refusedUntil) <= now
+  }
+
+  const lacksCompleted = ({ told }: TrackerModel) => isComplete && !wasComplete && !told.includes("completed")
+
+  const endRound = () => {
+    last = undefined
+    over.clear()
+  }
+
+  const check = (announce: AnnounceSchedule.Announce) => {
+    const tracker = trackers.get(announce.url)!
+    assert.isUndefined(tracker.asked, "one thing at a time")
+    assert.isAtLeast(now, tracker.refusedUntil)
+    if (announce.event !== "completed") assert.isAtLeast(now, tracker.intervalUntil)
+    assert.isAtLeast(now, quietUntil)
+    const event = lacksCompleted(tracker) ? "completed" : undefined
+    assert.strictEqual(announce.event, tracker.told.length === 0 ? "started" : event)
+    assert.strictEqual(announce.trackerId, tracker.trackerId)
+    const before = trackers.get(last ?? "")?.asked
+    if (before !== undefined) assert.isAtLeast(now, before.at + patience, "the one before has its time")
+    const order = TrackerTiers.order(schedule.tiers)
+    assert.strictEqual(order.slice(0, order.indexOf(announce.url)).find(mayBeAsked), undefined, "in their order")
+  }
+
+  /** Makes the announces that are due, and tells when there is something to do next. */
+  const settle = (wantsMore = false): number => {
+    while (true) {
+      const { failedRounds } = schedule
+      const step = AnnounceSchedule.next(schedule, now, wantsMore)
+      if (schedule.failedRounds > failedRounds) assert.deepStrictEqual(inFlight(), [])
+      if (step._tag === "Announce") {
+        check(step)
+        trackers.get(step.url)!.asked = { announce: step, at: now }
+        last = step.url
+        over.add(step.url)
+        continue
+      }
+      assert.isAbove(step.until, now)
+      const before = trackers.get(last ?? "")?.asked
+      if (before !== undefined && now < before.at + patience && names.some(mayBeAsked)) {
+        assert.isAtMost(step.until, before.at + patience, "nobody waits for a silent tracker longer than that")
+      }
+      if (inFlight().length === 0) {
+        endRound()
+        const isOver = [...trackers.values()].every((tracker) => tracker.refusedUntil === Number.POSITIVE_INFINITY)
+        assert.strictEqual(step.until === Number.POSITIVE_INFINITY, isOver)
+      }
+      const informed = [...trackers].flatMap(([url, { asked, told, trackerId }]) =>
+        asked !== undefined || told.length > 0 ? [{ url, trackerId }] : []
+      )
+      assert.deepStrictEqual(AnnounceSchedule.informed(schedule), informed)
+      return step.until
+    }
+  }
+
+  settle()
+  for (const step of script) {
+    switch (step.do) {
+      case "pass":
+        now += step.millis
+        break
+      case "wait": {
+        const until = settle(step.wantsMore)
+        if (until < Number.POSITIVE_INFINITY) now = until
+        settle(step.wantsMore)
+        break
+      }
+      case "complete":
+        if (!isComplete) quietUntil = 0
+        isComplete = true
+        AnnounceSchedule.completed(schedule, now)
+        break
+      default: {
+        const asked = inFlight()
+        if (asked.length === 0) break
+        const { announce, url } = asked[step.which % asked.length]!
+        const tracker = trackers.get(url)!
+        tracker.asked = undefined
+        if (step.do === "fail") {
+          over.add(url)
+          const { retryAfter } = step
+          if (retryAfter !== undefined) {
+            tracker.refusedUntil = retryAfter === "never" ? Number.POSITIVE_INFINITY : now + retryAfter * 1000
+          }
+          AnnounceSchedule.failed(schedule, announce, retryAfter, now)
+          break
+        }
+        const minIntervalSeconds = step.least === undefined ? undefined : Math.min(step.least, step.interval)
+        tracker.told.push(announce.event)
+        tracker.trackerId = step.id ?? tracker.trackerId
+        tracker.intervalUntil = now + (minIntervalSeconds ?? step.interval) * 1000
+        endRound()
+        if (schedule.asked !== undefined) quietUntil = lacksCompleted(tracker) ? 0 : tracker.intervalUntil
+        const answer = { intervalSeconds: step.interval, minIntervalSeconds, trackerId: step.id }
+        AnnounceSchedule.answered(schedule, announce, answer, now)
+      }
+    }
+    settle()
+  }
+  return trackers
+}
+
+describe("AnnounceSchedule under any script of answers and failures, in any order", () => {
+  for (const oneAtATime of [false, true]) {
+    it(`keeps its promises to every tracker, asking ${oneAtATime ? "one at a time" : "several at once"}`, () => {
+      fc.assert(
+        fc.property(fc.array(step, { maxLength: 100 }), fc.boolean(), (script, wasComplete) => {
+          const trackers = play(script, wasComplete, oneAtATime)
+
+          for (const { told } of trackers.values()) {
+            assert.isAtMost(told.filter((event) => event === "started").length, 1)
+            assert.isAtMost(told.filter((event) => event === "completed").length, 1)
+          }
+        }),
+        { numRuns: 500 }
+      )
+    })
+  }
+})

@@ -1,0 +1,355 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as AnnounceSchedule from "../../../src/discovery/tracker/AnnounceSchedule.ts"
+
+const url = (name: string) => `http://${name}.example/announce`
+
+const make = (options: {
+  readonly tiers: ReadonlyArray<string>
+  readonly isComplete?: boolean
+  readonly random?: () => number
+  readonly oneAtATime?: boolean
+}) =>
+  AnnounceSchedule.make({
+    tiers: options.tiers.map((tier) => Array.from(tier, url)),
+    // Keeps tiers in order, and stretches waits by nearly the whole share.
+    random: options.random ?? (() => 0.999_999),
+    isComplete: options.isComplete ?? false,
+    oneAtATime: options.oneAtATime
+  })
+
+/** The next step, which must be an announce. */
+const announce = (
+  self: AnnounceSchedule.AnnounceSchedule,
+  now: number,
+  wantsMore = false
+): AnnounceSchedule.Announce => {
+  const step = AnnounceSchedule.next(self, now, wantsMore)
+  if (step._tag !== "Announce") assert.fail(`expected an announce, got ${step._tag}`)
+  return step
+}
+
+const until = (self: AnnounceSchedule.AnnounceSchedule, now: number, wantsMore = false): number => {
+  const step = AnnounceSchedule.next(self, now, wantsMore)
+  if (step._tag !== "Wait") assert.fail(`expected to wait, got ${step._tag}`)
+  return step.until
+}
+
+/** The trackers that are asked from `now` on, and when, while none of them has anything to say. */
+const askInSilence = (self: AnnounceSchedule.AnnounceSchedule, now: number) => {
+  const announces: Array<AnnounceSchedule.Announce & { readonly at: number }> = []
+  for (let at = now; at < Number.POSITIVE_INFINITY; ) {
+    const step = AnnounceSchedule.next(self, at, false)
+    if (step._tag === "Wait") at = step.until
+    else announces.push({ ...step, at })
+  }
+  return announces
+}
+
+const drawn = (announces: ReadonlyArray<AnnounceSchedule.Announce & { readonly at: number }>) =>
+  announces.map(({ at, event, url }) => `${at} ${url[7]} ${event ?? "-"}`)
+
+const answer = (intervalSeconds = 1800, minIntervalSeconds?: number, trackerId?: Uint8Array) => ({
+  intervalSeconds,
+  minIntervalSeconds,
+  trackerId
+})
+
+describe("AnnounceSchedule", () => {
+  it("announces `started` at once, then nothing special", () => {
+    const schedule = make({ tiers: ["a"] })
+
+    const first = announce(schedule, 0)
+    AnnounceSchedule.answered(schedule, first, answer(), 0)
+    const second = announce(schedule, 1_980_000)
+
+    assert.strictEqual(first.event, "started")
+    assert.strictEqual(second.event, undefined)
+  })
+
+  it("waits the interval and up to a tenth of it", () => {
+    const early = make({ tiers: ["a"], random: () => 0 })
+    const late = make({ tiers: ["a"] })
+
+    AnnounceSchedule.answered(early, announce(early, 0), answer(1800), 1000)
+    AnnounceSchedule.answered(late, announce(late, 0), answer(1800), 1000)
+
+    assert.strictEqual(until(early, 1000), 1_801_000)
+    assert.strictEqual(until(late, 1000), 1_981_000)
+  })
+
+  it("asks the next tracker when one fails, and the one that answered first from then on", () => {
+    const schedule = make({ tiers: ["ab"] })
+
+    const first = announce(schedule, 0)
+    AnnounceSchedule.failed(schedule, first, undefined, 0)
+    const second = announce(schedule, 0)
+    AnnounceSchedule.answered(schedule, second, answer(60), 0)
+    const third = announce(schedule, 66_000)
+
+    assert.deepStrictEqual([first.url, second.url, third.url], ["a", "b", "b"].map(url))
+  })
+
+  it("begins again with the first tier although a backup answered", () => {
+    const schedule = make({ tiers: ["a", "b"] })
+    AnnounceSchedule.failed(schedule, announce(schedule, 0), undefined, 0)
+    AnnounceSchedule.answered(schedule, announce(schedule, 0), answer(60), 0)
+
+    const again = announce(schedule, 66_000)
+
+    assert.strictEqual(again.url, url("a"))
+    assert.strictEqual(again.event, "started")
+  })
+
+  it("doubles the wait from 15 seconds to half an hour while nobody answers", () => {
+    const schedule = make({ tiers: ["a"], random: () => 0 })
+    const waits: Array<number> = []
+    let now = 0
+
+    for (let round = 0; round < 10; round++) {
+      AnnounceSchedule.failed(schedule, announce(schedule, now), undefined, now)
+      const next = until(schedule, now)
+      waits.push((next - now) / 1000)
+      now = next
+    }
+
+    assert.deepStrictEqual(waits, [15, 30, 60, 120, 240, 480, 960, 1800, 1800, 1800])
+  })
+
+  it("begins with the short wait again after an answer", () => {
+    const schedule = make({ tiers: ["a"], random: () => 0 })
+    AnnounceSchedule.failed(schedule, announce(schedule, 0), undefined, 0)
+    AnnounceSchedule.failed(schedule, announce(schedule, until(schedule, 0)), undefined, 0)
+    const third = until(schedule, 15_000)
+    AnnounceSchedule.answered(schedule, announce(schedule, third), answer(60), third)
+    AnnounceSchedule.failed(schedule, announce(schedule, third + 60_000), undefined, third + 60_000)
+
+    const next = until(schedule, third + 60_000)
+
+    assert.strictEqual(next - third - 60_000, 15_000)
+  })
+
+  it("leaves a tracker alone for as long as it asked, and goes on with the others", () => {
+    const schedule = make({ tiers: ["a", "b"], random: () => 0 })
+    AnnounceSchedule.failed(schedule, announce(schedule, 0), 3600, 0)
+    AnnounceSchedule.failed(schedule, announce(schedule, 0), undefined, 0)
+    const retry = until(schedule, 0)
+
+    const meanwhile = announce(schedule, retry)
+    AnnounceSchedule.answered(schedule, meanwhile, answer(3600), retry)
+    const later = announce(schedule, retry + 3_600_000)
+
+    assert.strictEqual(retry, 15_000)
+    assert.strictEqual(meanwhile.url, url("b"))
+    assert.strictEqual(later.url, url("a"))
+  })
+
+  it("waits for the first tracker that may be asked again when all want to be left alone", () => {
+    const schedule = make({ tiers: ["a", "b"] })
+    AnnounceSchedule.failed(schedule, announce(schedule, 0), 7200, 0)
+    AnnounceSchedule.failed(schedule, announce(schedule, 0), 3600, 0)
+
+    assert.strictEqual(until(schedule, 0), 3_600_000)
+    assert.strictEqual(announce(schedule, 3_600_000).url, url("b"))
+  })
+
+  it("asks again after a day where a tracker never wants to be asked, or not for longer", () => {
+    const schedule = make({ tiers: ["ab"] })
+    AnnounceSchedule.failed(schedule, announce(schedule, 0), "never", 0)
+    AnnounceSchedule.failed(schedule, announce(schedule, 0), 1e12, 0)
+
+    assert.strictEqual(until(schedule, 0, true), 86_400_000)
+    assert.strictEqual(announce(schedule, 86_400_000).event, "started")
+  })
+
+  it("asks the next tracker too when one is silent for three seconds, tier after tier", () => {
+    const schedule = make({ tiers: ["ab", "c"] })
+
+    const asked = askInSilence(schedule, 0)
+
+    assert.deepStrictEqual(drawn(asked), ["0 a started", "3000 b started", "6000 c started"])
+  })
+
+  it("lets the one that was asked last have its time although one before it fails", () => {
+    const schedule = make({ tiers: ["abc"] })
+    const first = announce(schedule, 0)
+    announce(schedule, 3000)
+
+    AnnounceSchedule.failed(schedule, first, undefined, 4000)
+
+    assert.strictEqual(until(schedule, 4000), 6000)
+  })
+
+  it("ends the round with the first answer, and begins the next with the tracker that gave it", () => {
+    const schedule = make({ tiers: ["abc"] })
+    const [, , third] = askInSilence(schedule, 0)
+
+    AnnounceSchedule.answered(schedule, third!, answer(60), 6500)
+    const next = askInSilence(schedule, 6500)
+
+    // The two that are still in flight are not asked another thing.
+    assert.deepStrictEqual(drawn(next), ["72500 c -"])
+  })
+
+  it("takes a late answer for that tracker alone", () => {
+    const schedule = make({ tiers: ["ab"] })
+    const [slow, quick] = askInSilence(schedule, 0)
+    AnnounceSchedule.answered(schedule, quick!, answer(60), 3100)
+
+    AnnounceSchedule.answered(schedule, slow!, answer(600, undefined, Uint8Array.of(7)), 5000)
+    const next = askInSilence(schedule, 5000)
+    const later = announce(schedule, 605_000)
+
+    // b goes on being first, and a is left alone until its own interval has passed.
+    assert.deepStrictEqual(drawn(next), ["69100 b -"])
+    assert.deepInclude(later, { url: url("a"), event: undefined, trackerId: Uint8Array.of(7) })
+  })
+
+  it("notes when a tracker that fails late wants to be asked again", () => {
+    const schedule = make({ tiers: ["a", "b"] })
+    const [slow, quick] = askInSilence(schedule, 0)
+    AnnounceSchedule.answered(schedule, quick!, answer(60), 3100)
+
+    AnnounceSchedule.failed(schedule, slow!, "never", 15_000)
+
+    assert.deepStrictEqual(drawn(askInSilence(schedule, 15_000)), ["69100 b -"])
+  })
+
+  it("fails a round only when the last of its trackers has failed", () => {
+    const schedule = make({ tiers: ["ab"], random: () => 0 })
+    const [first, last] = askInSilence(schedule, 0)
+    AnnounceSchedule.failed(schedule, last!, undefined, 10_000)
+    const before = until(schedule, 10_000)
+
+    AnnounceSchedule.failed(schedule, first!, undefined, 15_000)
+
+    assert.strictEqual(before, Number.POSITIVE_INFINITY)
+    assert.strictEqual(until(schedule, 15_000), 30_000)
+  })
+
+  it("asks the next tracker only when the one before it has failed, where it is to ask one at a time", () => {
+    const schedule = make({ tiers: ["ab"], oneAtATime: true })
+    const [first, ...others] = askInSilence(schedule, 0)
+
+    AnnounceSchedule.failed(schedule, first!, undefined, 15_000)
+
+    assert.deepStrictEqual(others, [])
+    assert.deepStrictEqual(drawn(askInSilence(schedule, 15_000)), ["15000 b started"])
+  })
+
+  it("tells each of several trackers in flight `completed` once", () => {
+    const schedule = make({ tiers: ["ab"] })
+    const [slow, quick] = askInSilence(schedule, 0)
+    AnnounceSchedule.completed(schedule, 3100)
+
+    AnnounceSchedule.answered(schedule, quick!, answer(60), 3100)
+    const told = announce(schedule, 3100)
+    AnnounceSchedule.answered(schedule, slow!, answer(60), 3150)
+    const toldLate = announce(schedule, 3150)
+    AnnounceSchedule.answered(schedule, told, answer(60), 3200)
+    AnnounceSchedule.answered(schedule, toldLate, answer(60), 3250)
+    const next = askInSilence(schedule, 3250)
+
+    assert.deepStrictEqual(
+      [told, toldLate].map(({ event, url }) => `${url[7]} ${event}`),
+      ["b completed", "a completed"]
+    )
+    assert.deepStrictEqual(
+      next.map(({ event }) => event),
+      [undefined, undefined]
+    )
+  })
+
+  it("announces `completed` at once and only once", () => {
+    const schedule = make({ tiers: ["a"] })
+    AnnounceSchedule.answered(schedule, announce(schedule, 0), answer(), 0)
+
+    AnnounceSchedule.completed(schedule, 5000)
+    const completed = announce(schedule, 5000)
+    AnnounceSchedule.answered(schedule, completed, answer(), 5000)
+    AnnounceSchedule.completed(schedule, 6000)
+    const isWaiting = AnnounceSchedule.next(schedule, 6000, false)._tag
+    const later = announce(schedule, 5000 + 1_980_000)
+
+    assert.strictEqual(completed.event, "completed")
+    assert.strictEqual(isWaiting, "Wait")
+    assert.strictEqual(later.event, undefined)
+  })
+
+  it("announces no `completed` for a torrent that was complete at the start", () => {
+    const schedule = make({ tiers: ["a"], isComplete: true })
+
+    const first = announce(schedule, 0)
+    AnnounceSchedule.answered(schedule, first, answer(), 0)
+    AnnounceSchedule.completed(schedule, 1)
+
+    assert.strictEqual(first.event, "started")
+    assert.strictEqual(AnnounceSchedule.next(schedule, 1, false)._tag, "Wait")
+  })
+
+  it("announces `completed` right after a `started` during which the torrent completed", () => {
+    const schedule = make({ tiers: ["a"] })
+    const first = announce(schedule, 0)
+
+    AnnounceSchedule.completed(schedule, 10)
+    AnnounceSchedule.answered(schedule, first, answer(), 20)
+    const second = announce(schedule, 20)
+
+    assert.strictEqual(second.event, "completed")
+  })
+
+  it("keeps the backoff when the torrent completes while no tracker answers", () => {
+    const schedule = make({ tiers: ["a"], random: () => 0 })
+    AnnounceSchedule.answered(schedule, announce(schedule, 0), answer(60), 0)
+    AnnounceSchedule.failed(schedule, announce(schedule, 60_000), undefined, 60_000)
+    const retry = until(schedule, 60_000)
+
+    AnnounceSchedule.completed(schedule, 61_000)
+
+    assert.strictEqual(until(schedule, 61_000), retry)
+    assert.strictEqual(announce(schedule, retry).event, "completed")
+  })
+
+  it("echoes a tracker's id until it sends another", () => {
+    const schedule = make({ tiers: ["a"] })
+    const id = Uint8Array.of(1, 2)
+
+    AnnounceSchedule.answered(schedule, announce(schedule, 0), answer(60, undefined, id), 0)
+    const second = announce(schedule, 66_000)
+    AnnounceSchedule.answered(schedule, second, answer(60), 66_000)
+    const third = announce(schedule, 132_000)
+
+    assert.deepStrictEqual([second.trackerId, third.trackerId], [id, id])
+  })
+
+  it("comes back after the min interval when peers are wanted", () => {
+    const schedule = make({ tiers: ["a"] })
+    AnnounceSchedule.answered(schedule, announce(schedule, 0), answer(1800, 300), 0)
+
+    assert.strictEqual(AnnounceSchedule.next(schedule, 299_999, true)._tag, "Wait")
+    assert.strictEqual(AnnounceSchedule.next(schedule, 300_000, false)._tag, "Wait")
+    assert.strictEqual(announce(schedule, 300_000, true).event, undefined)
+  })
+
+  it("waits the whole interval where the tracker names no shorter one", () => {
+    const schedule = make({ tiers: ["a"] })
+    AnnounceSchedule.answered(schedule, announce(schedule, 0), answer(1800), 0)
+
+    assert.strictEqual(AnnounceSchedule.next(schedule, 1_799_999, true)._tag, "Wait")
+  })
+
+  it("says goodbye to those that know of us, and to those whose answers are outstanding", () => {
+    const schedule = make({ tiers: ["a", "b", "c"] })
+    AnnounceSchedule.failed(schedule, announce(schedule, 0), undefined, 0)
+    AnnounceSchedule.answered(schedule, announce(schedule, 0), answer(60, undefined, Uint8Array.of(7)), 0)
+    const before = AnnounceSchedule.informed(schedule)
+
+    announce(schedule, 66_000)
+    const during = AnnounceSchedule.informed(schedule)
+
+    assert.deepStrictEqual(before, [{ url: url("b"), trackerId: Uint8Array.of(7) }])
+    assert.deepStrictEqual(
+      during.map((tracker) => tracker.url),
+      [url("a"), url("b")]
+    )
+  })
+})

@@ -1,0 +1,68 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as TrackerByScheme from "../../../src/discovery/tracker/provider/TrackerByScheme.ts"
+import { Tracker, TrackerError } from "../../../src/discovery/tracker/Tracker.ts"
+
+/** Both trackers fail with their name and what they were asked to do. */
+const routed = () => {
+  const loaded: Array<string> = []
+  const named = (name: string) =>
+    Effect.sync(() => {
+      loaded.push(name)
+      return Tracker.of({
+        announce: (url) => Effect.fail(new TrackerError({ url, why: `${name} announce` })),
+        scrape: (url) => Effect.fail(new TrackerError({ url, why: `${name} scrape` }))
+      })
+    })
+  return { loaded, tracker: TrackerByScheme.make({ http: named("http"), udp: named("udp") }) }
+}
+
+const request = {
+  infoHash: new Uint8Array(20),
+  peerId: new Uint8Array(20),
+  port: 1,
+  uploaded: 0,
+  downloaded: 0,
+  left: 0,
+  event: undefined,
+  numWant: 0,
+  key: 0,
+  trackerId: undefined
+}
+
+describe("TrackerByScheme", () => {
+  it.effect.each([
+    ["http://tracker.example/announce", "http"],
+    ["HTTPS://tracker.example/announce", "http"],
+    ["udp://tracker.example:1", "udp"],
+    ["UDP://tracker.example:1", "udp"]
+  ] as const)("hands %s to %s alone", ([url, name]) =>
+    Effect.gen(function* () {
+      const { loaded, tracker } = routed()
+
+      const announce = yield* Effect.flip(tracker.announce(url, request))
+      const scrape = yield* Effect.flip(tracker.scrape(url, request.infoHash))
+
+      assert.deepStrictEqual([announce.why, scrape.why], [`${name} announce`, `${name} scrape`])
+      assert.deepStrictEqual([announce.url, ...loaded], [url, name, name])
+    })
+  )
+
+  it.effect.each([
+    ["ws://tracker.example", "WebSocket trackers are not supported yet"],
+    ["wss://tracker.example", "WebSocket trackers are not supported yet"],
+    ["ftp://tracker.example", "no tracker is reached by such a URL"],
+    ["nowhere", "this is not a URL"]
+  ] as const)("says of %s that it never works", ([url, why]) =>
+    Effect.gen(function* () {
+      const { loaded, tracker } = routed()
+
+      const announce = yield* Effect.flip(tracker.announce(url, request))
+      const scrape = yield* Effect.flip(tracker.scrape(url, request.infoHash))
+
+      assert.deepStrictEqual([announce.url, announce.why, announce.retryAfter], [url, why, "never"])
+      assert.deepStrictEqual([scrape.url, scrape.why, scrape.retryAfter], [url, why, "never"])
+      assert.deepStrictEqual(loaded, [])
+    })
+  )
+})

@@ -1,0 +1,387 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Random from "effect/Random"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
+import type { PeerSourceContext, PeerSourceEvent } from "../../../src/discovery/PeerSource.ts"
+import * as UdpTracker from "../../../src/discovery/tracker/provider/UdpTracker.ts"
+import type { AnnounceRequest, AnnounceResponse } from "../../../src/discovery/tracker/Tracker.ts"
+import { Tracker, TrackerError } from "../../../src/discovery/tracker/Tracker.ts"
+import * as TrackerSource from "../../../src/discovery/tracker/TrackerSource.ts"
+
+const url = (name: string) => `http://${name}.example/announce`
+
+const response: AnnounceResponse = {
+  peers: [{ host: "1.2.3.4", port: 80 }],
+  intervalSeconds: 1800,
+  minIntervalSeconds: undefined,
+  seeders: 2,
+  leechers: 1,
+  trackerId: undefined,
+  warning: undefined,
+  externalHost: undefined
+}
+
+/** Keeps tiers in order, and stretches waits by nearly the whole share. */
+const keep = () => 0.999_999
+
+type Reply = Effect.Effect<AnnounceResponse, TrackerError>
+
+interface Asked extends AnnounceRequest {
+  readonly name: string
+  readonly seconds: number
+}
+
+/**
+ * Starts a source over `tiers` (one character a tracker) whose trackers answer with `reply`. Waits are not stretched,
+ * and tiers keep their order where `random` is not given.
+ */
+const start = Effect.fnUntraced(function* (options: {
+  readonly tiers: ReadonlyArray<string>
+  readonly reply: (asked: Asked) => Reply
+  readonly context?: Partial<PeerSourceContext>
+  readonly port?: number
+  readonly isPrivate?: boolean
+  /** Default 0. */
+  readonly random?: () => number
+}) {
+  const asked: Array<Asked> = []
+  const events: Array<PeerSourceEvent> = []
+  const completed = yield* Deferred.make<void>()
+  const source = yield* TrackerSource.make({
+    tiers: options.tiers.map((tier) => Array.from(tier, url)),
+    infoHash: new Uint8Array(20).fill(1),
+    peerId: new Uint8Array(20).fill(2),
+    port: options.port,
+    isPrivate: options.isPrivate
+  }).pipe(
+    Effect.provideService(Tracker, {
+      announce: (url, request) =>
+        Effect.clockWith((clock) => {
+          const one = { ...request, name: new URL(url).host[0]!, seconds: clock.currentTimeMillisUnsafe() / 1000 }
+          asked.push(one)
+          return options.reply(one)
+        }),
+      scrape: () => Effect.die("a source does not scrape")
+    })
+  )
+  const context = {
+    facts: () => ({ uploaded: 3, downloaded: 2, left: 1 }),
+    completed: Deferred.await(completed),
+    ...options.context
+  }
+  const fiber = yield* source.peers(context).pipe(
+    Stream.runForEach((event) => Effect.sync(() => events.push(event))),
+    Effect.provideService(Random.Random, { nextDoubleUnsafe: options.random ?? (() => 0), nextIntUnsafe: () => 0 }),
+    Effect.forkChild({ startImmediately: true })
+  )
+  yield* TestClock.adjust(0)
+  return { asked, events, fiber, complete: Deferred.succeed(completed, undefined) }
+})
+
+const ok: Reply = Effect.succeed(response)
+
+/** Every tracker but `f` is silent for as long as a UDP tracker may be; goodbyes are not what is tested. */
+const onlyLastLives = ({ event, name }: Asked): Reply =>
+  name === "f" || event === "stopped" ? ok : Effect.delay(refuse("no answer in time"), UdpTracker.defaultTimeout)
+
+const refuse = (why: string, retryAfter?: number | "never"): Reply =>
+  Effect.fail(new TrackerError({ url: "", why, retryAfter }))
+
+const kinds = (events: ReadonlyArray<PeerSourceEvent>) => events.map(({ _tag, source }) => `${source[7]} ${_tag}`)
+
+const log = (asked: ReadonlyArray<Asked>) =>
+  asked.map(({ event, name, seconds }) => `${seconds} ${name} ${event ?? "-"}`)
+
+describe("TrackerSource", () => {
+  it.effect("announces `started` and then at every interval, and tells the peers", () =>
+    Effect.gen(function* () {
+      const reply = () => Effect.succeed({ ...response, externalHost: "7.7.7.7", warning: "old client" })
+      const run = yield* start({ tiers: ["a"], reply })
+
+      yield* TestClock.adjust("1 hour")
+
+      assert.deepStrictEqual(log(run.asked), ["0 a started", "1800 a -", "3600 a -"])
+      assert.deepStrictEqual(run.events[0], {
+        _tag: "Peers",
+        source: url("a"),
+        addresses: response.peers,
+        seeders: 2,
+        leechers: 1,
+        warning: "old client",
+        externalHost: "7.7.7.7"
+      })
+      assert.strictEqual(run.events.length, 3)
+    })
+  )
+
+  it.effect("tells the tracker how the torrent stands at that moment", () =>
+    Effect.gen(function* () {
+      let left = 100
+      const facts = () => ({ uploaded: 7, downloaded: 100 - left, left })
+      const run = yield* start({ tiers: ["a"], reply: () => ok, context: { facts }, port: 4000 })
+
+      left = 40
+      yield* TestClock.adjust("30 minutes")
+
+      assert.deepStrictEqual(
+        run.asked.map(({ downloaded, left, port, uploaded }) => [uploaded, downloaded, left, port]),
+        [
+          [7, 0, 100, 4000],
+          [7, 60, 40, 4000]
+        ]
+      )
+    })
+  )
+
+  it.effect("announces a port although nobody listens, as trackers refuse 0", () =>
+    Effect.gen(function* () {
+      const unset = yield* start({ tiers: ["a"], reply: () => ok })
+      const zero = yield* start({ tiers: ["a"], reply: () => ok, port: 0 })
+
+      assert.strictEqual(unset.asked[0]?.port, TrackerSource.notListeningPort)
+      assert.strictEqual(zero.asked[0]?.port, TrackerSource.notListeningPort)
+    })
+  )
+
+  it.effect("fault 57: tells of a failure and asks the next tracker at once", () =>
+    Effect.gen(function* () {
+      const reply = ({ name }: Asked) => (name === "b" ? ok : refuse("the answer is a web page"))
+
+      const run = yield* start({ tiers: ["a", "b"], reply })
+
+      assert.deepStrictEqual(log(run.asked), ["0 a started", "0 b started"])
+      assert.deepStrictEqual(run.events[0], { _tag: "Failed", source: url("a"), why: "the answer is a web page" })
+      assert.strictEqual(run.events[1]?._tag, "Peers")
+    })
+  )
+
+  for (const tiers of [["abcdef"], ["abc", "def"], ["a", "b", "c", "d", "e", "f"]]) {
+    it.effect(`has peers after 15 seconds although five dead trackers come first, in tiers ${tiers}`, () =>
+      Effect.gen(function* () {
+        const run = yield* start({ tiers, reply: onlyLastLives, random: keep })
+
+        yield* TestClock.adjust("14999 millis")
+        const before = run.events.length
+        yield* TestClock.adjust("1 millis")
+
+        assert.strictEqual(before, 0)
+        assert.deepStrictEqual(kinds(run.events), ["f Peers"])
+        assert.deepStrictEqual(
+          log(run.asked),
+          ["0 a", "3 b", "6 c", "9 d", "12 e", "15 f"].map((one) => `${one} started`)
+        )
+      })
+    )
+  }
+
+  it.effect("tells of the dead trackers too when their time is over, and begins with the live one from then on", () =>
+    Effect.gen(function* () {
+      const run = yield* start({ tiers: ["abcdef"], reply: onlyLastLives, random: keep })
+
+      yield* TestClock.adjust("1 minute")
+      const told = kinds(run.events)
+      yield* TestClock.adjust("1 hour")
+      yield* Fiber.interrupt(run.fiber)
+
+      assert.deepStrictEqual(told, ["f Peers", ...Array.from("abcde", (name) => `${name} Failed`)])
+      // The dead ones are asked once, and need no goodbye.
+      assert.deepStrictEqual(log(run.asked).slice(5), ["15 f started", "1995 f -", "3660 f stopped"])
+    })
+  )
+
+  it.effect("takes the peers of a slow tracker too, and tells it `started` once", () =>
+    Effect.gen(function* () {
+      const isSlow = ({ event, name }: Asked) => name === "a" && event !== "stopped"
+      const reply = (asked: Asked) => (isSlow(asked) ? Effect.delay(ok, "5 seconds") : ok)
+      const run = yield* start({ tiers: ["a", "b"], reply, random: keep })
+
+      yield* TestClock.adjust("1985 seconds")
+      yield* Fiber.interrupt(run.fiber)
+
+      assert.deepStrictEqual(kinds(run.events).slice(0, 2), ["b Peers", "a Peers"])
+      assert.deepStrictEqual(log(run.asked), [
+        "0 a started",
+        "3 b started",
+        "1983 a -",
+        "1985 a stopped",
+        "1985 b stopped"
+      ])
+    })
+  )
+
+  it.effect("asks the trackers of a private torrent one at a time (BEP 27)", () =>
+    Effect.gen(function* () {
+      const run = yield* start({ tiers: ["a", "f"], reply: onlyLastLives, isPrivate: true })
+
+      yield* TestClock.adjust("1 minute")
+
+      assert.deepStrictEqual(log(run.asked), ["0 a started", "30 f started"])
+      assert.deepStrictEqual(kinds(run.events), ["a Failed", "f Peers"])
+    })
+  )
+
+  it.effect("dies of a defect of the tracker's layer", () =>
+    Effect.gen(function* () {
+      const run = yield* start({ tiers: ["a"], reply: () => Effect.die("bug") })
+
+      const exit = yield* Fiber.await(run.fiber)
+
+      assert.isTrue(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
+    })
+  )
+
+  it.effect("fault 24: asks a dead tracker ever more rarely", () =>
+    Effect.gen(function* () {
+      const run = yield* start({ tiers: ["a"], reply: () => refuse("connection refused") })
+
+      yield* TestClock.adjust("1 hour")
+
+      assert.deepStrictEqual(
+        run.asked.map(({ seconds }) => seconds),
+        [0, 15, 45, 105, 225, 465, 945, 1905]
+      )
+      assert.strictEqual(run.events.length, 8)
+    })
+  )
+
+  it.effect("comes back when the tracker said, and not for a day where it said never", () =>
+    Effect.gen(function* () {
+      const run = yield* start({ tiers: ["ab"], reply: ({ name }) => refuse("busy", name === "a" ? 600 : "never") })
+
+      yield* TestClock.adjust("25 minutes")
+
+      assert.deepStrictEqual(
+        run.asked.filter(({ name }) => name === "a").map(({ seconds }) => seconds),
+        [0, 600, 1200]
+      )
+      assert.strictEqual(run.asked.filter(({ name }) => name === "b").length, 1)
+    })
+  )
+
+  it.effect("asks once a day when no tracker wants to be asked, and still stops", () =>
+    Effect.gen(function* () {
+      const run = yield* start({ tiers: ["a"], reply: () => refuse("UDP trackers are not supported yet", "never") })
+
+      yield* TestClock.adjust("60 hours")
+      yield* Fiber.interrupt(run.fiber)
+
+      assert.deepStrictEqual(log(run.asked), ["0 a started", "86400 a started", "172800 a started"])
+    })
+  )
+
+  it.effect("announces `completed` once, in the midst of a wait", () =>
+    Effect.gen(function* () {
+      const run = yield* start({ tiers: ["a"], reply: () => ok })
+
+      yield* TestClock.adjust("10 minutes")
+      yield* run.complete
+      yield* TestClock.adjust("30 minutes")
+
+      assert.deepStrictEqual(log(run.asked), ["0 a started", "600 a completed", "2400 a -"])
+    })
+  )
+
+  it.effect("announces no `completed` for a torrent that was complete at the start", () =>
+    Effect.gen(function* () {
+      const run = yield* start({ tiers: ["a"], reply: () => ok, context: { completed: Effect.yieldNow } })
+
+      yield* TestClock.adjust("30 minutes")
+
+      assert.deepStrictEqual(log(run.asked), ["0 a started", "1800 a -"])
+    })
+  )
+
+  it.effect("comes back after the min interval while the torrent wants peers", () =>
+    Effect.gen(function* () {
+      let wantsMore = false
+      const run = yield* start({
+        tiers: ["a"],
+        reply: () => Effect.succeed({ ...response, minIntervalSeconds: 300 }),
+        context: { wantsMore: () => wantsMore }
+      })
+
+      yield* TestClock.adjust("400 seconds")
+      wantsMore = true
+      yield* TestClock.adjust("30 seconds")
+
+      assert.deepStrictEqual(log(run.asked), ["0 a started", "420 a -"])
+    })
+  )
+
+  it.effect("echoes the tracker's id and keeps its key", () =>
+    Effect.gen(function* () {
+      const trackerId = Uint8Array.of(1, 2, 3)
+      const run = yield* start({ tiers: ["a"], reply: () => Effect.succeed({ ...response, trackerId }) })
+
+      yield* TestClock.adjust("30 minutes")
+
+      assert.deepStrictEqual(
+        run.asked.map(({ trackerId }) => trackerId),
+        [undefined, trackerId]
+      )
+      assert.strictEqual(run.asked[0]?.key, run.asked[1]?.key)
+    })
+  )
+
+  it.effect("says `stopped` to every tracker it was told to, and wants no peers for it", () =>
+    Effect.gen(function* () {
+      const reply = ({ name, seconds }: Asked) => (name === "a" && seconds === 0 ? refuse("busy") : ok)
+      const run = yield* start({ tiers: ["a", "b", "c"], reply })
+      yield* TestClock.adjust("30 minutes")
+
+      yield* Fiber.interrupt(run.fiber)
+
+      assert.deepStrictEqual(log(run.asked).slice(2), ["1800 a started", "1800 a stopped", "1800 b stopped"])
+      assert.deepStrictEqual(
+        run.asked.map(({ numWant }) => numWant),
+        [100, 100, 100, 0, 0]
+      )
+    })
+  )
+
+  it.effect("says `stopped` to trackers that have not answered yet, as they may know of us", () =>
+    Effect.gen(function* () {
+      const interrupted: Array<string> = []
+      const silent = (name: string) => Effect.onInterrupt(Effect.never, () => Effect.sync(() => interrupted.push(name)))
+      const reply = ({ event, name }: Asked) => (event === "started" ? silent(name) : ok)
+      const run = yield* start({ tiers: ["abc"], reply, random: keep })
+      yield* TestClock.adjust("4 seconds")
+
+      yield* Fiber.interrupt(run.fiber)
+
+      assert.deepStrictEqual(log(run.asked), ["0 a started", "3 b started", "4 a stopped", "4 b stopped"])
+      assert.deepStrictEqual(interrupted.sort(), ["a", "b"])
+    })
+  )
+
+  it.effect("lets a silent tracker hold up the end for no more than two seconds", () =>
+    Effect.gen(function* () {
+      const run = yield* start({ tiers: ["a"], reply: ({ event }) => (event === "stopped" ? Effect.never : ok) })
+      const stopping = yield* Effect.forkChild(Fiber.interrupt(run.fiber), { startImmediately: true })
+
+      yield* TestClock.adjust(Duration.toMillis(TrackerSource.stopTimeout) - 1)
+      const early = stopping.pollUnsafe()
+      yield* TestClock.adjust(1)
+      const late = stopping.pollUnsafe()
+
+      assert.strictEqual(early, undefined)
+      assert.notStrictEqual(late, undefined)
+    })
+  )
+
+  it.effect("ends at once where the torrent names no tracker", () =>
+    Effect.gen(function* () {
+      const run = yield* start({ tiers: [], reply: () => ok })
+
+      yield* Fiber.join(run.fiber)
+
+      assert.deepStrictEqual(run.events, [])
+    })
+  )
+})

@@ -1,0 +1,775 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
+import * as Bytes from "../../../src/base/Bytes.ts"
+import type * as PeerAddress from "../../../src/base/PeerAddress.ts"
+import * as UdpTracker from "../../../src/discovery/tracker/provider/UdpTracker.ts"
+import type { AnnounceRequest } from "../../../src/discovery/tracker/Tracker.ts"
+import { Tracker } from "../../../src/discovery/tracker/Tracker.ts"
+import * as TrackerSource from "../../../src/discovery/tracker/TrackerSource.ts"
+import { ConnectionError, UdpPort, type UdpSocket } from "../../../src/network/Transport.ts"
+import * as MemoryUdpNetwork from "../../../src/testing/MemoryUdpNetwork.ts"
+
+const request: AnnounceRequest = {
+  infoHash: new Uint8Array(20).fill(1),
+  peerId: new Uint8Array(20).fill(97),
+  port: 6881,
+  uploaded: 0,
+  downloaded: 0,
+  left: 10,
+  event: "started",
+  numWant: 50,
+  key: 1,
+  trackerId: undefined
+}
+
+const trackerHost = "10.0.0.9"
+const url = `udp://${trackerHost}:6969/announce`
+
+/** A packet as it reached a tracker. */
+interface Heard {
+  readonly seconds: number
+  readonly action: "connect" | "announce" | "scrape"
+  readonly transactionId: number
+  readonly connectionId: string
+  readonly payload: Uint8Array
+}
+
+const hex = (text: string) => Bytes.fromHex(text.replaceAll(" ", ""))!
+
+const packet = (action: number, transactionId: number, rest: Uint8Array) => {
+  const head = new Uint8Array(8)
+  Bytes.writeUint32Unsafe(head, 0, action)
+  Bytes.writeUint32Unsafe(head, 4, transactionId)
+  return Bytes.concat([head, rest])
+}
+
+const actions = ["connect", "announce", "scrape"] as const
+
+/** Interval 1800, 3 leechers, 4 seeders, and the peer 10.0.0.1:6881. */
+const announceRest = hex("00000708 00000003 00000004 0a0000011ae1")
+
+/** What an honest tracker answers. Its connection ids count up. */
+const honest = () => {
+  let connections = 0
+  return ({ action, transactionId }: Heard): ReadonlyArray<Uint8Array> => {
+    switch (action) {
+      case "connect": {
+        const id = new Uint8Array(8)
+        id[7] = ++connections
+        return [packet(0, transactionId, id)]
+      }
+      case "announce":
+        return [packet(1, transactionId, announceRest)]
+      case "scrape":
+        return [packet(2, transactionId, hex("00000005 00000006 00000007"))]
+    }
+  }
+}
+
+/** The same over IPv6, with the peer [2001:db8::2]:6881. */
+const honestOverIpv6 = () => {
+  const answer = honest()
+  const peers = hex("20010db8000000000000000000000002 1ae1")
+  return (heard: Heard): ReadonlyArray<Uint8Array> =>
+    heard.action === "announce"
+      ? [packet(1, heard.transactionId, Bytes.concat([announceRest.subarray(0, 12), peers]))]
+      : answer(heard)
+}
+
+/** A tracker in the network at hand that answers as `respond` does. */
+const serve = Effect.fnUntraced(function* (respond: (heard: Heard) => ReadonlyArray<Uint8Array>, host = trackerHost) {
+  const network = yield* MemoryUdpNetwork.MemoryUdpNetwork
+  const clock = yield* Clock.Clock
+  const socket = yield* network.host(host).bind({ host, port: 6969 })
+  const heard: Array<Heard> = []
+  socket.receiveUnsafe((view, from) => {
+    const payload = view.slice()
+    const one: Heard = {
+      seconds: clock.currentTimeMillisUnsafe() / 1000,
+      action: actions[Bytes.readUint32Unsafe(payload, 8)]!,
+      transactionId: Bytes.readUint32Unsafe(payload, 12),
+      connectionId: Bytes.toHex(payload.subarray(0, 8)),
+      payload
+    }
+    heard.push(one)
+    for (const answer of respond(one)) socket.sendUnsafe(answer, from)
+  })
+  return { heard, socket, log: () => heard.map(({ action, seconds }) => `${seconds} ${action}`) }
+})
+
+const noNames: UdpTracker.Lookup = (address) => Effect.fail(new ConnectionError({ address, why: "host not found" }))
+
+const namesOf =
+  (...hosts: ReadonlyArray<string>): UdpTracker.Lookup =>
+  ({ port }) =>
+    Effect.succeed(hosts.map((host) => ({ host, port })))
+
+const makeTracker = (options: Partial<UdpTracker.UdpTrackerOptions> = {}) =>
+  UdpTracker.make({ lookup: noNames, ...options })
+
+const inNetwork = (options?: MemoryUdpNetwork.Options) =>
+  Effect.provide(MemoryUdpNetwork.layer(options)) as <A, E, R>(
+    effect: Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, E, Exclude<R, UdpPort | MemoryUdpNetwork.MemoryUdpNetwork>>
+
+/** Starts it and lets everything happen that takes no time. */
+const start = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.forkChild(effect, { startImmediately: true }).pipe(Effect.tap(TestClock.adjust(0)))
+
+const silent = () => []
+
+describe("UdpTracker", () => {
+  it.effect("asks for a connection id, announces with it, and reads the answer", () =>
+    Effect.gen(function* () {
+      const { heard } = yield* serve(honest())
+      const tracker = yield* makeTracker()
+
+      const response = yield* tracker.announce(`${url}?passkey=x`, request)
+
+      assert.deepStrictEqual(response.peers, [{ host: "10.0.0.1", port: 6881 }])
+      assert.deepInclude(response, { intervalSeconds: 1800, seeders: 4, leechers: 3 })
+      assert.deepStrictEqual(
+        heard.map(({ action, connectionId }) => [action, connectionId]),
+        [
+          ["connect", "0000041727101980"],
+          ["announce", "0000000000000001"]
+        ]
+      )
+      assert.strictEqual(Bytes.toText(heard[1]!.payload.subarray(100)), "/announce?passkey=x")
+      assert.notStrictEqual(heard[0]!.transactionId, heard[1]!.transactionId)
+    }).pipe(inNetwork())
+  )
+
+  it.effect("sends no option where the URL has neither path nor query", () =>
+    Effect.gen(function* () {
+      const { heard } = yield* serve(honest())
+      const tracker = yield* makeTracker()
+
+      yield* tracker.announce(`udp://${trackerHost}:6969`, request)
+      yield* tracker.announce(`udp://${trackerHost}:6969/`, request)
+
+      assert.deepStrictEqual(
+        heard.slice(1).map(({ payload }) => payload.length),
+        [98, 98]
+      )
+    }).pipe(inNetwork())
+  )
+
+  it.effect("scrapes", () =>
+    Effect.gen(function* () {
+      const { heard } = yield* serve(honest())
+      const tracker = yield* makeTracker()
+
+      const response = yield* tracker.scrape(url, request.infoHash)
+
+      assert.deepStrictEqual(response, { seeders: 5, leechers: 7, downloads: 6 })
+      assert.deepStrictEqual(heard[1]?.payload.subarray(16), request.infoHash)
+    }).pipe(inNetwork())
+  )
+
+  it.effect("uses a connection id for a minute, whoever asks", () =>
+    Effect.gen(function* () {
+      const { heard, log } = yield* serve(honest())
+      const tracker = yield* makeTracker()
+
+      yield* tracker.announce(url, request)
+      yield* TestClock.adjust(59_999)
+      yield* tracker.announce(`${url}/other`, { ...request, infoHash: new Uint8Array(20).fill(2) })
+      yield* TestClock.adjust(1)
+      yield* tracker.scrape(url, request.infoHash)
+
+      assert.deepStrictEqual(log(), ["0 connect", "0 announce", "59.999 announce", "60 connect", "60 scrape"])
+      assert.deepStrictEqual(
+        heard.filter(({ action }) => action !== "connect").map(({ connectionId }) => connectionId.slice(-1)),
+        ["1", "1", "2"]
+      )
+    }).pipe(inNetwork())
+  )
+
+  it.effect("asks for one connection id for all who begin together", () =>
+    Effect.gen(function* () {
+      const { log } = yield* serve(honest())
+      const tracker = yield* makeTracker()
+
+      const announces = Array.from({ length: 5 }, () => tracker.announce(url, request))
+      yield* Effect.all(announces, { concurrency: "unbounded" })
+
+      assert.deepStrictEqual(log(), ["0 connect", ...Array(5).fill("0 announce")])
+    }).pipe(inNetwork())
+  )
+
+  it.effect("goes on asking for the others when the one who began is interrupted", () =>
+    Effect.gen(function* () {
+      const answer = honest()
+      const { log } = yield* serve((heard) => (heard.seconds === 0 ? [] : answer(heard)))
+      const tracker = yield* makeTracker()
+      const first = yield* start(tracker.announce(url, request))
+      const second = yield* start(tracker.announce(url, request))
+
+      yield* Fiber.interrupt(first)
+      yield* TestClock.adjust("15 seconds")
+      const response = yield* Fiber.join(second)
+
+      assert.strictEqual(response.seeders, 4)
+      assert.deepStrictEqual(log(), ["0 connect", "15 connect", "15 announce"])
+    }).pipe(inNetwork())
+  )
+
+  it.effect("hands the answer to the others when the one who asked is interrupted meanwhile", () =>
+    Effect.gen(function* () {
+      const { log } = yield* serve(honest())
+      const tracker = yield* makeTracker()
+      const first = yield* start(tracker.announce(url, request))
+      const second = yield* start(tracker.announce(url, request))
+
+      yield* Fiber.interrupt(first)
+      yield* TestClock.adjust("400 millis")
+      const response = yield* Fiber.join(second)
+
+      assert.strictEqual(response.seeders, 4)
+      assert.deepStrictEqual(log(), ["0.1 connect", "0.3 announce"])
+    }).pipe(inNetwork({ latency: "100 millis" }))
+  )
+
+  it.effect("gives up on a tracker that is silent after two tries", () =>
+    Effect.gen(function* () {
+      const { log } = yield* serve(silent)
+      const tracker = yield* makeTracker()
+      const fiber = yield* start(Effect.flip(tracker.announce(url, request)))
+
+      yield* TestClock.adjust(29_999)
+      assert.isUndefined(fiber.pollUnsafe())
+      yield* TestClock.adjust(1)
+      const error = yield* Fiber.join(fiber)
+
+      assert.strictEqual(error.message, `Tracker ${url}: no answer in time.`)
+      assert.isUndefined(error.retryAfter)
+      assert.deepStrictEqual(log(), ["0 connect", "15 connect"])
+    }).pipe(inNetwork())
+  )
+
+  it.effect("holds up the peers of a torrent by three seconds for each silent tracker", () =>
+    Effect.gen(function* () {
+      const { log } = yield* serve(honest())
+      const clock = yield* Clock.Clock
+      const events: Array<string> = []
+      const silent = Array.from({ length: 5 }, (_, index) => `udp://10.0.0.${index + 1}:6969`)
+      const source = yield* TrackerSource.make({
+        tiers: [...silent, url].map((one) => [one]),
+        infoHash: request.infoHash,
+        peerId: request.peerId
+      }).pipe(Effect.provideServiceEffect(Tracker, makeTracker()))
+      const facts = () => ({ downloaded: 0, uploaded: 0, left: 10 })
+
+      yield* source.peers({ facts, completed: Effect.never }).pipe(
+        Stream.runForEach(({ _tag, source }) =>
+          Effect.sync(() => events.push(`${clock.currentTimeMillisUnsafe() / 1000} ${_tag} ${source}`))
+        ),
+        start
+      )
+      yield* TestClock.adjust("1 minute")
+
+      assert.deepStrictEqual(log(), ["15 connect", "15 announce"])
+      assert.deepStrictEqual(events, [
+        `15 Peers ${url}`,
+        ...silent.map((one, index) => `${30 + 3 * index} Failed ${one}`)
+      ])
+    }).pipe(inNetwork())
+  )
+
+  it.effect("fault 58: waits 15 s after the first try, and doubles that with every other, up to 8 times", () =>
+    Effect.gen(function* () {
+      const { log } = yield* serve(silent)
+      const tracker = yield* makeTracker({ timeout: "4 hours" })
+      const fiber = yield* start(Effect.flip(tracker.announce(url, request)))
+
+      yield* TestClock.adjust("4 hours")
+      yield* Fiber.join(fiber)
+
+      assert.deepStrictEqual(
+        log(),
+        [0, 15, 45, 105, 225, 465, 945, 1905, 3825, 7665, 11_505].map((seconds) => `${seconds} connect`)
+      )
+    }).pipe(inNetwork())
+  )
+
+  it.effect("fault 58: asks for another connection id when one expires before the answer", () =>
+    Effect.gen(function* () {
+      const answer = honest()
+      const { heard, log } = yield* serve((heard) =>
+        heard.action === "announce" && heard.seconds < 100 ? [] : answer(heard)
+      )
+      const tracker = yield* makeTracker({ timeout: "1 hour" })
+      const fiber = yield* start(tracker.announce(url, request))
+
+      yield* TestClock.adjust("10 minutes")
+      yield* Fiber.join(fiber)
+
+      assert.deepStrictEqual(log(), [
+        "0 connect",
+        "0 announce",
+        "15 announce",
+        "45 announce",
+        "105 connect",
+        "105 announce"
+      ])
+      const announces = heard.filter(({ action }) => action === "announce")
+      assert.strictEqual(new Set(announces.map(({ transactionId }) => transactionId)).size, 1)
+      assert.strictEqual(announces.at(-1)?.connectionId, "0000000000000002")
+    }).pipe(inNetwork())
+  )
+
+  it.effect("takes an answer to its first try that comes after the second", () =>
+    Effect.gen(function* () {
+      let late: (() => void) | undefined
+      const answer = honest()
+      const { socket, log } = yield* serve((heard) => {
+        if (heard.action === "connect") return answer(heard)
+        late ??= () => socket.sendUnsafe(answer(heard)[0]!, { host: MemoryUdpNetwork.defaultHost, port: 49_152 })
+        return []
+      })
+      const tracker = yield* makeTracker()
+      const fiber = yield* start(tracker.announce(url, request))
+      yield* TestClock.adjust("20 seconds")
+
+      late!()
+      const response = yield* Fiber.join(fiber)
+
+      assert.strictEqual(response.seeders, 4)
+      assert.deepStrictEqual(log(), ["0 connect", "0 announce", "15 announce"])
+    }).pipe(inNetwork())
+  )
+
+  it.effect("gets through a network that loses a third of everything", () =>
+    Effect.gen(function* () {
+      const { log } = yield* serve(honest())
+      const tracker = yield* makeTracker({ timeout: "2 hours" })
+      const fiber = yield* start(tracker.announce(url, request))
+
+      yield* TestClock.adjust("2 hours")
+      const response = yield* Fiber.join(fiber)
+
+      assert.strictEqual(response.seeders, 4)
+      assert.isAbove(log().length, 2)
+    }).pipe(inNetwork({ lossRate: 0.33, latency: "50 millis", seed: 5 }))
+  )
+
+  it.effect("tells what the tracker refuses, and asks for a new connection id then", () =>
+    Effect.gen(function* () {
+      const answer = honest()
+      const { log } = yield* serve((heard) =>
+        heard.action === "scrape" ? [packet(3, heard.transactionId, Bytes.fromText("connection id?"))] : answer(heard)
+      )
+      const tracker = yield* makeTracker()
+
+      const error = yield* Effect.flip(tracker.scrape(url, request.infoHash))
+      yield* tracker.announce(url, request)
+
+      assert.strictEqual(error.why, "refused: connection id?")
+      assert.isUndefined(error.retryAfter)
+      assert.deepStrictEqual(log(), ["0 connect", "0 scrape", "0 connect", "0 announce"])
+    }).pipe(inNetwork())
+  )
+
+  it.effect("tells of an answer whose peers are no whole ones", () =>
+    Effect.gen(function* () {
+      const answer = honest()
+      yield* serve((heard) =>
+        heard.action === "announce" ? [packet(1, heard.transactionId, announceRest.subarray(0, -1))] : answer(heard)
+      )
+      const tracker = yield* makeTracker()
+
+      const error = yield* Effect.flip(tracker.announce(url, request))
+
+      assert.strictEqual(error.why, "the peers take 5 bytes, no multiple of 6")
+    }).pipe(inNetwork())
+  )
+})
+
+describe("UdpTracker among forgers", () => {
+  const wrongId = new Uint8Array(8).fill(0xee)
+  /** An answer that could be right, but that it names other peers. */
+  const evilAnswer = (heard: Heard, transactionId: number) =>
+    heard.action === "connect"
+      ? packet(0, transactionId, wrongId)
+      : packet(1, transactionId, hex("00000708 00000000 00000000 666666661ae1"))
+  const spoof = (transactionId: number) => packet(3, transactionId, Bytes.fromText("go away"))
+
+  const forgeries: ReadonlyArray<readonly [string, (heard: Heard) => Uint8Array]> = [
+    ["of the wrong transaction", (heard) => evilAnswer(heard, heard.transactionId ^ 1)],
+    ["of the wrong action", ({ transactionId }) => packet(2, transactionId, new Uint8Array(12))],
+    ["of an unknown action", ({ transactionId }) => packet(7, transactionId, new Uint8Array(12))],
+    ["that is short", (heard) => evilAnswer(heard, heard.transactionId).subarray(0, 15)],
+    ["that is empty", () => new Uint8Array()],
+    ["that is an error of the wrong transaction", ({ transactionId }) => spoof(transactionId ^ 1)]
+  ]
+
+  for (const action of ["connect", "announce"] as const) {
+    for (const [what, forge] of forgeries) {
+      it.effect(`fault 58: ignores an answer to its ${action} ${what}`, () =>
+        Effect.gen(function* () {
+          const answer = honest()
+          const { log } = yield* serve((heard) =>
+            heard.action === action ? [forge(heard), ...(heard.seconds === 0 ? [] : answer(heard))] : answer(heard)
+          )
+          const tracker = yield* makeTracker()
+          const fiber = yield* start(tracker.announce(url, request))
+
+          assert.isUndefined(fiber.pollUnsafe())
+          yield* TestClock.adjust("15 seconds")
+          const response = yield* Fiber.join(fiber)
+
+          assert.deepStrictEqual(response.peers, [{ host: "10.0.0.1", port: 6881 }])
+          assert.strictEqual(log().filter((line) => line.endsWith(action)).length, 2)
+        }).pipe(inNetwork())
+      )
+    }
+
+    it.effect(`fault 58: ignores answers and errors to its ${action} from other addresses`, () =>
+      Effect.gen(function* () {
+        const network = yield* MemoryUdpNetwork.MemoryUdpNetwork
+        const sameHost = yield* network.host(trackerHost).bind({ host: trackerHost, port: 6970 })
+        const samePort = yield* network.host("10.0.0.8").bind({ host: "10.0.0.8", port: 6969 })
+        const answer = honest()
+        const client = { host: MemoryUdpNetwork.defaultHost, port: 49_152 }
+        yield* serve((heard) => {
+          if (heard.action !== action) return answer(heard)
+          for (const forger of [sameHost, samePort]) {
+            forger.sendUnsafe(evilAnswer(heard, heard.transactionId), client)
+            forger.sendUnsafe(spoof(heard.transactionId), client)
+          }
+          return []
+        })
+        const tracker = yield* makeTracker()
+        const fiber = yield* start(Effect.flip(tracker.announce(url, request)))
+
+        yield* TestClock.adjust(29_999)
+        assert.isUndefined(fiber.pollUnsafe())
+        yield* TestClock.adjust(1)
+        const error = yield* Fiber.join(fiber)
+
+        assert.strictEqual(error.why, "no answer in time")
+      }).pipe(inNetwork())
+    )
+  }
+
+  it.effect("fault 58: takes an answer once, and none after that", () =>
+    Effect.gen(function* () {
+      const answer = honest()
+      yield* serve((heard) => [...answer(heard), evilAnswer(heard, heard.transactionId), spoof(heard.transactionId)])
+      const tracker = yield* makeTracker()
+
+      const first = yield* tracker.announce(url, request)
+      const second = yield* tracker.announce(url, request)
+
+      assert.deepStrictEqual(second.peers, first.peers)
+      assert.strictEqual(first.seeders, 4)
+    }).pipe(inNetwork())
+  )
+})
+
+describe("UdpTracker and names", () => {
+  const named = "udp://tracker.example:6969/announce"
+
+  it.effect("tries the addresses of a name in turn", () =>
+    Effect.gen(function* () {
+      const { log } = yield* serve(honest(), "9.0.0.2")
+      const tracker = yield* makeTracker({ lookup: namesOf("9.0.0.1", "9.0.0.2") })
+      const fiber = yield* start(tracker.announce(named, request))
+
+      yield* TestClock.adjust("15 seconds")
+      const response = yield* Fiber.join(fiber)
+
+      assert.strictEqual(response.seeders, 4)
+      assert.deepStrictEqual(log(), ["15 connect", "15 announce"])
+    }).pipe(inNetwork())
+  )
+
+  it.effect("asks over IPv4 where the name has it", () =>
+    Effect.gen(function* () {
+      const { log } = yield* serve(honest(), "9.0.0.1")
+      const tracker = yield* makeTracker({ lookup: namesOf("2001:db8::1", "9.0.0.1") })
+
+      yield* tracker.announce(named, request)
+
+      assert.deepStrictEqual(log(), ["0 connect", "0 announce"])
+    }).pipe(inNetwork())
+  )
+
+  it.effect("asks over IPv6 too where IPv4 is silent for a second, as a machine may have IPv6 alone", () =>
+    Effect.gen(function* () {
+      const { log } = yield* serve(honestOverIpv6(), "2001:db8::1")
+      const tracker = yield* makeTracker({ lookup: namesOf("2001:db8::1", "9.0.0.1") })
+      const fiber = yield* start(tracker.announce(named, request))
+
+      yield* TestClock.adjust("1 second")
+      const exit = fiber.pollUnsafe()
+
+      assert.isTrue(exit !== undefined && Exit.isSuccess(exit))
+      assert.deepStrictEqual(log(), ["1 connect", "1 announce"])
+    }).pipe(inNetwork())
+  )
+
+  /** A machine that has one family of addresses, or none. */
+  const machineWith = Effect.fnUntraced(function* (...hosts: ReadonlyArray<"::" | "0.0.0.0">) {
+    const both = yield* UdpPort
+    const port = UdpPort.of({
+      bind: (address) =>
+        hosts.some((host) => host === address.host)
+          ? both.bind(address)
+          : Effect.fail(new ConnectionError({ address, why: "address family is not supported" }))
+    })
+    return yield* Effect.provideService(makeTracker({ lookup: namesOf("2001:db8::1", "9.0.0.1") }), UdpPort, port)
+  })
+
+  it.effect("asks over IPv6 at once on a machine without IPv4", () =>
+    Effect.gen(function* () {
+      const { log } = yield* serve(honestOverIpv6(), "2001:db8::1")
+      const tracker = yield* machineWith("::")
+
+      yield* tracker.announce(named, request)
+
+      assert.deepStrictEqual(log(), ["0 connect", "0 announce"])
+    }).pipe(inNetwork())
+  )
+
+  it.effect("tells what is wrong with IPv4 on a machine without either", () =>
+    Effect.gen(function* () {
+      const tracker = yield* machineWith()
+
+      const error = yield* Effect.flip(tracker.announce(named, request))
+
+      assert.strictEqual(error.why, "address family is not supported")
+    }).pipe(inNetwork())
+  )
+
+  it.effect("goes on asking over IPv4 on a machine without IPv6", () =>
+    Effect.gen(function* () {
+      const tracker = yield* machineWith("0.0.0.0")
+      const fiber = yield* start(tracker.announce(named, request))
+      yield* TestClock.adjust("10 seconds")
+      yield* serve(honest(), "9.0.0.1")
+
+      yield* TestClock.adjust("5 seconds")
+      const response = yield* Fiber.join(fiber)
+
+      assert.strictEqual(response.seeders, 4)
+    }).pipe(inNetwork())
+  )
+
+  it.effect("asks over IPv6 where the name has nothing else, and reads IPv6 peers then (BEP 7)", () =>
+    Effect.gen(function* () {
+      yield* serve(honestOverIpv6(), "2001:db8::1")
+      const tracker = yield* makeTracker({ lookup: namesOf("2001:db8::1") })
+
+      const response = yield* tracker.announce(named, request)
+
+      assert.deepStrictEqual(response.peers, [{ host: "2001:db8::2", port: 6881 }])
+    }).pipe(inNetwork())
+  )
+
+  const elsewhere = "udp://tracker.example:6969/x"
+
+  it.effect("fault 24: is led by a public name into the network around us for nothing but an announce", () =>
+    Effect.gen(function* () {
+      const { heard } = yield* serve(honest())
+      const { heard: heardHere } = yield* serve(honest(), "127.0.0.1")
+      const { heard: heardAround } = yield* serve(honest(), "fe80::1")
+      const lead = (url: string, ...hosts: ReadonlyArray<string>) =>
+        Effect.flatMap(makeTracker({ lookup: namesOf(...hosts) }), (tracker) => tracker.announce(url, request))
+      const scrape = Effect.flatMap(makeTracker({ lookup: namesOf(trackerHost) }), (tracker) =>
+        tracker.scrape(elsewhere, request.infoHash)
+      )
+
+      const error = yield* Effect.flip(lead(elsewhere, trackerHost, "127.0.0.1", "fe80::1"))
+      const scraped = yield* Effect.flip(scrape)
+      const linkLocal = yield* Effect.flip(lead(named, "fe80::1", "0.0.0.0", "::"))
+      yield* serve(honest(), "9.0.0.1")
+      yield* lead(elsewhere, trackerHost, "9.0.0.1")
+
+      const why = "a tracker in the local network must have a component in its path that begins with announce"
+      assert.deepStrictEqual([error.why, scraped.why], [why, why])
+      assert.strictEqual(linkLocal.why, "it leads to an address that no tracker has")
+      assert.deepStrictEqual([...heard, ...heardHere, ...heardAround], [])
+
+      // A tracker behind the same NAT, which our resolver knows by its address there.
+      yield* lead(named, trackerHost)
+      assert.isAbove(heard.length, 0)
+    }).pipe(inNetwork())
+  )
+
+  it.effect("fault 24: sends nothing to a name, which whoever sends it would resolve again", () =>
+    Effect.gen(function* () {
+      const { heard } = yield* serve(honest(), "tracker.example")
+      const tracker = yield* makeTracker({ lookup: (address) => Effect.succeed([address]) })
+
+      const error = yield* Effect.flip(tracker.announce(named, request))
+
+      assert.strictEqual(error.why, "its name has no address")
+      assert.deepStrictEqual(heard, [])
+    }).pipe(inNetwork())
+  )
+
+  it.effect("lets a name of the network around us lead there", () =>
+    Effect.gen(function* () {
+      yield* serve(honest())
+      const tracker = yield* makeTracker({ lookup: namesOf(trackerHost) })
+
+      const response = yield* tracker.announce("udp://tracker.lan:6969", request)
+
+      assert.strictEqual(response.seeders, 4)
+    }).pipe(inNetwork())
+  )
+
+  it.effect("takes this machine for a peer only from a tracker that is near", () =>
+    Effect.gen(function* () {
+      const respond = () => {
+        const answer = honest()
+        return (heard: Heard) =>
+          heard.action === "announce"
+            ? [packet(1, heard.transactionId, hex("00000708 00000003 00000004 7f0000011ae1 010203040050"))]
+            : answer(heard)
+      }
+      yield* serve(respond(), "9.0.0.1")
+      yield* serve(respond())
+      const tracker = yield* makeTracker()
+
+      const far = yield* tracker.announce("udp://9.0.0.1:6969", request)
+      const near = yield* tracker.announce(url, request)
+
+      assert.deepStrictEqual(far.peers, [{ host: "1.2.3.4", port: 80 }])
+      assert.deepStrictEqual(near.peers[0], { host: "127.0.0.1", port: 6881 })
+    }).pipe(inNetwork())
+  )
+
+  it.effect("tells why a name could not be resolved", () =>
+    Effect.gen(function* () {
+      const unknown = yield* makeTracker()
+      const empty = yield* makeTracker({ lookup: namesOf() })
+      const slow = yield* makeTracker({ lookup: () => Effect.never })
+
+      const notFound = yield* Effect.flip(unknown.announce(named, request))
+      const noAddress = yield* Effect.flip(empty.announce(named, request))
+      const fiber = yield* start(Effect.flip(slow.announce(named, request)))
+      yield* TestClock.adjust(UdpTracker.defaultTimeout)
+      const noAnswer = yield* Fiber.join(fiber)
+
+      assert.deepStrictEqual(
+        [notFound, noAddress, noAnswer].map(({ why }) => why),
+        ["host not found", "its name has no address", "no answer in time"]
+      )
+    }).pipe(inNetwork())
+  )
+
+  it.effect("says of URLs that can never work that they never work", () =>
+    Effect.gen(function* () {
+      const tracker = yield* makeTracker()
+      const cases = [
+        ["x", "this is not a URL"],
+        ["http://tracker.example/announce", "this is not a UDP URL"],
+        ["udp://tracker.example/announce", "its URL lacks a port"],
+        ["udp://0x7f.1:80/announce", "its URL leads nowhere"],
+        ["udp://255.255.255.255:80", "its URL leads nowhere"],
+        ["udp://0.0.0.0:80/announce", "its URL leads nowhere"],
+        ["udp://[::]:80/announce", "its URL leads nowhere"],
+        ["udp://[::ffff:0.0.0.0]:80/announce", "its URL leads nowhere"],
+        ["udp://168.63.129.16:80/announce", "its URL leads nowhere"],
+        ["udp://[fe80::1]:80/announce", "it leads to an address that no tracker has"],
+        ["udp://tracker.example:0/announce", "its URL leads nowhere"],
+        [`udp://tracker.example:80/${"x".repeat(UdpTracker.maxUrlDataLength)}`, "its URL is too long for a datagram"]
+      ] as const
+
+      const errors = yield* Effect.forEach(cases, ([url]) => Effect.flip(tracker.announce(url, request)))
+
+      assert.deepStrictEqual(
+        errors.map(({ retryAfter, why }) => [why, retryAfter]),
+        cases.map(([, why]) => [why, "never"])
+      )
+    }).pipe(inNetwork())
+  )
+})
+
+describe("UdpTracker and its sockets", () => {
+  /** Counts the ports of the network, breaks them, and refuses as long as `refusals` last. */
+  const watched = Effect.gen(function* () {
+    const port = yield* UdpPort
+    const state = { open: 0, bound: 0, refusals: 0 }
+    const broken: Array<Deferred.Deferred<void, ConnectionError>> = []
+    const bind: UdpPort["Service"]["bind"] = Effect.fnUntraced(function* (options) {
+      const address: PeerAddress.PeerAddress = options
+      if (state.refusals-- > 0) return yield* new ConnectionError({ address, why: "too many open files" })
+      const socket = yield* port.bind(options)
+      const closed = yield* Deferred.make<void, ConnectionError>()
+      broken.push(closed)
+      yield* Effect.acquireRelease(
+        Effect.sync(() => {
+          state.open++
+          state.bound++
+        }),
+        () => Effect.sync(() => state.open--)
+      )
+      return { ...socket, closed: Effect.raceFirst(socket.closed, Deferred.await(closed)) } satisfies UdpSocket
+    })
+    const breakAll = Effect.sync(() => {
+      const error = new ConnectionError({ address: { host: "0.0.0.0", port: 0 }, why: "network unreachable" })
+      for (const closed of broken) Deferred.doneUnsafe(closed, Exit.fail(error))
+    })
+    const tracker = yield* Effect.provideService(makeTracker(), UdpPort, { bind })
+    return { state, breakAll, tracker }
+  })
+
+  it.effect("opens one with the first question, and closes it a minute after the last", () =>
+    Effect.gen(function* () {
+      yield* serve(honest())
+      const { state, tracker } = yield* watched
+      assert.strictEqual(state.bound, 0)
+
+      yield* tracker.announce(url, request)
+      yield* tracker.announce(url, request)
+      yield* TestClock.adjust(59_999)
+      assert.deepStrictEqual([state.open, state.bound], [1, 1])
+      yield* TestClock.adjust(1)
+
+      assert.deepStrictEqual([state.open, state.bound], [0, 1])
+    }).pipe(inNetwork())
+  )
+
+  it.effect("tells why none could be opened, and tries anew", () =>
+    Effect.gen(function* () {
+      yield* serve(honest())
+      const { state, tracker } = yield* watched
+      state.refusals = 1
+
+      const error = yield* Effect.flip(tracker.announce(url, request))
+      const response = yield* tracker.announce(url, request)
+
+      assert.strictEqual(error.why, "too many open files")
+      assert.strictEqual(response.seeders, 4)
+    }).pipe(inNetwork())
+  )
+
+  it.effect("tells when its socket breaks, and opens another", () =>
+    Effect.gen(function* () {
+      const answer = honest()
+      let isSilent = true
+      yield* serve((heard) => (isSilent ? [] : answer(heard)))
+      const { breakAll, state, tracker } = yield* watched
+      const fiber = yield* start(Effect.flip(tracker.announce(url, request)))
+
+      yield* breakAll
+      const error = yield* Fiber.join(fiber)
+      isSilent = false
+      const response = yield* tracker.announce(url, request)
+
+      assert.strictEqual(error.why, "network unreachable")
+      assert.strictEqual(response.seeders, 4)
+      assert.deepStrictEqual([state.open, state.bound], [1, 2])
+    }).pipe(inNetwork())
+  )
+})

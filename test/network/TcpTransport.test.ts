@@ -1,0 +1,75 @@
+import * as Os from "node:os"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer } from "effect"
+import * as TcpTransport from "../../src/network/provider/node/TcpTransport.ts"
+import { Dialer, Listener } from "../../src/network/Transport.ts"
+import * as Suite from "./Transport.suite.ts"
+
+/** Sockets and ports of this process; vitest talks to its workers over pipes or ports of threads, which are neither. */
+const handles = Effect.sync(
+  () => process.getActiveResourcesInfo().filter((name) => /^TCP(Server|Socket)Wrap|^TCPConnectWrap/.test(name)).length
+)
+
+const medium = (host: string): Suite.Medium => ({
+  layer: TcpTransport.layer,
+  host,
+  test: it.live,
+  handles,
+  // Linux lets the buffers of a loopback connection grow to 6 MiB for the reader and 4 MiB for the writer.
+  bufferBytes: 16 * 1024 * 1024
+})
+
+Suite.suite("TCP, IPv4", medium("127.0.0.1"))
+
+Suite.suite("TCP, incoming as streams", {
+  ...medium("127.0.0.1"),
+  layer: Layer.merge(TcpTransport.layerDialer, TcpTransport.layerListenerStream),
+  readsAhead: true
+})
+
+const hasLoopback6 = Object.values(Os.networkInterfaces()).some((all) => all?.some(({ address }) => address === "::1"))
+if (hasLoopback6) Suite.suite("TCP, IPv6", medium("::1"))
+
+describe("TcpTransport", () => {
+  it.live.skipIf(!hasLoopback6)("tells an IPv4 peer's own address on a port that takes both families", () =>
+    Effect.gen(function* () {
+      const listening = yield* (yield* Listener).listen({ host: "::", port: 0 })
+
+      yield* (yield* Dialer).connect({ host: "127.0.0.1", port: listening.address.port })
+      const far = yield* listening.accept
+
+      assert.strictEqual(far.remote.host, "127.0.0.1")
+    }).pipe(Effect.provide(TcpTransport.layer))
+  )
+
+  it.live("looks up a host name", () =>
+    Effect.gen(function* () {
+      const listening = yield* (yield* Listener).listen({ host: "127.0.0.1", port: 0 })
+
+      const near = yield* (yield* Dialer).connect({ host: "localhost", port: listening.address.port })
+
+      assert.deepStrictEqual(near.remote, { host: "localhost", port: listening.address.port })
+    }).pipe(Effect.provide(TcpTransport.layer))
+  )
+
+  it.live.each([
+    [{ host: "127.0.0.1", port: 70_000 }, "port is not valid"],
+    [{ host: "no-such-host.invalid", port: 6881 }, /^host not found$|^host name lookup failed$/],
+    [{ host: "a\0b", port: 6881 }, /^host not found$|^address is not valid$/]
+  ] as const)("says why it cannot connect to %o", ([address, why]) =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip((yield* Dialer).connect(address))
+
+      assert.match(error.message, typeof why === "string" ? new RegExp(`^${why}$`) : why)
+      yield* Suite.eventually(Effect.map(handles, (now) => now === 0))
+    }).pipe(Effect.provide(TcpTransport.layer))
+  )
+
+  it.live("says that an address is not this machine's", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip((yield* Listener).listen({ host: "192.0.2.1", port: 0 }))
+
+      assert.strictEqual(error.message, "address is not available on this machine")
+    }).pipe(Effect.provide(TcpTransport.layer))
+  )
+})
