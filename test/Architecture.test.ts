@@ -25,11 +25,10 @@ describe("src", () => {
   it.each([
     ["stands on floors", Architecture.floors],
     ["names the files it imports", Architecture.paths],
-    ["imports downwards, and no provider into fibers and programs", Architecture.directions],
-    ["has no two folders on a floor that need each other", Architecture.neighbours],
+    ["imports downwards, so no program knows a provider", Architecture.directions],
+    ["has no two folders whose providers need each other", Architecture.neighbours],
     ["has no circle of imports", Architecture.cycles],
-    ["imports Node's modules only in providers and edges", Architecture.nodeModules],
-    ["uses Node's globals only in providers and edges", Architecture.nodeGlobals],
+    ["imports Node's modules only in folders of Node", Architecture.nodeModules],
     ["measures no time by the wall clock", Architecture.elapsedTime],
     ["keeps I/O out of contracts", Architecture.contractImports],
     ["changes the state of pieces only in its own folder", Architecture.oneWriter],
@@ -45,27 +44,22 @@ describe("src", () => {
 
 describe("Architecture", () => {
   it.each([
-    ["base/Bytes.ts", 0],
-    ["wire/extension/PeerExchange.ts", 1],
-    ["assembly/PieceBuffer.ts", 1],
-    ["assembly/PieceTable.ts", 2],
-    ["storage/IoDaemonProtocol.ts", 2],
-    ["discovery/PeerSource.ts", 2],
-    ["torrent/TorrentEvent.ts", 2],
-    ["storage/FileSystemStorage.ts", 3],
-    ["resume/FileResumeStore.ts", 3],
-    ["resume/ResumeStore.ts", 2],
-    ["peer/PeerSession.ts", 4],
-    ["swarm/Swarm.ts", 4],
-    ["tracker/TrackerSource.ts", 4],
-    ["torrent/Torrent.ts", 5],
-    ["node/NodeEngine.ts", 6],
-    ["node/main.ts", 7],
-    ["attic/Trunk.ts", undefined]
-  ])("puts %s on floor %s", (file, expected) => {
-    const floor = Architecture.floorOf(file)
+    ["wire/FrameDecoder.ts", "base/Bytes.ts"],
+    ["storage/Storage.ts", "metainfo/FileLayout.ts"],
+    ["assembly/Assembly.ts", "supply/Supplier.ts"],
+    ["peer/PeerSession.ts", "assembly/Requests.ts"],
+    ["discovery/tracker/TrackerSource.ts", "network/Transport.ts"],
+    ["torrent/Torrent.ts", "swarm/Swarm.ts"],
+    ["storage/provider/node/FileSystemStorage.ts", "engine/Engine.ts"],
+    ["testing/Swarms.ts", "storage/provider/memory/MemoryStorage.ts"],
+    ["node/NodeEngine.ts", "testing/Swarms.ts"],
+    ["node/main.ts", "node/NodeEngine.ts"]
+  ])("puts %s above %s", (upper, lower) => {
+    assert.isAbove(Architecture.floorOf(upper)!, Architecture.floorOf(lower)!)
+  })
 
-    assert.strictEqual(floor, expected)
+  it("knows no floor of a folder that is new", () => {
+    assert.isUndefined(Architecture.floorOf("attic/Trunk.ts"))
   })
 
   it("names the file and the line of an import that looks up", () => {
@@ -76,9 +70,7 @@ describe("Architecture", () => {
 
     const violations = Architecture.directions(upwards)
 
-    assert.deepStrictEqual(violations, [
-      "src/base/Bytes.ts:2 imports ../wire/Wire.ts: floor 0 does not look up to floor 1"
-    ])
+    assert.deepStrictEqual(violations, ["src/base/Bytes.ts:2 imports ../wire/Wire.ts: base is below wire"])
   })
 
   it("sees an import that spans lines, one in an expression, and one of a worker", () => {
@@ -115,17 +107,24 @@ describe("Architecture", () => {
     ["an import of the package by name", Architecture.paths, "base/A.ts", 'import * as P from "piecewise"'],
     ["an import of an index", Architecture.paths, "cli/A.ts", 'import * as P from "../index.ts"'],
     [
-      "a provider in a fiber",
-      Architecture.directions,
-      "peer/PeerSession.ts",
-      'import * as S from "../storage/MemoryStorage.ts"'
-    ],
-    [
       "a provider in a program",
       Architecture.directions,
       "torrent/A.ts",
-      'import * as S from "../storage/MemoryStorage.ts"'
+      'import * as S from "../storage/provider/MemoryStorage.ts"'
     ],
+    [
+      "a provider in its contract",
+      Architecture.directions,
+      "storage/Storage.ts",
+      'import * as M from "./provider/MemoryStorage.ts"'
+    ],
+    [
+      "a program in a provider",
+      Architecture.directions,
+      "storage/provider/A.ts",
+      'import * as T from "../../torrent/Torrent.ts"'
+    ],
+    ["a folder beside another", Architecture.directions, "metainfo/A.ts", 'import * as W from "../wire/Wire.ts"'],
     ["test tools in the program", Architecture.directions, "node/A.ts", 'import * as T from "../testing/Timeline.ts"'],
     [
       "an edge in the test tools",
@@ -137,17 +136,21 @@ describe("Architecture", () => {
     [
       "a node module in a provider of pages",
       Architecture.nodeModules,
-      "storage/MemoryA.ts",
+      "storage/provider/A.ts",
       'import * as Fs from "node:fs"'
     ],
-    ["a node module in the browser", Architecture.nodeModules, "browser/A.ts", 'import * as Fs from "node:fs"'],
+    [
+      "a file of Node in a provider of pages",
+      Architecture.nodeModules,
+      "storage/provider/A.ts",
+      'import * as N from "./node/NodeFile.ts"'
+    ],
     [
       "the platform in a fiber",
       Architecture.nodeModules,
       "swarm/Swarm.ts",
       'import * as N from "@effect/platform-node/NodeSocket"'
     ],
-    ["a global of Node", Architecture.nodeGlobals, "base/A.ts", "export const a = Buffer.from([1])"],
     ["the system's wall clock", Architecture.elapsedTime, "node/A.ts", "const begun = Date.now()"],
     ["a date of now", Architecture.elapsedTime, "cli/A.ts", "const begun = new Date()"],
     ["Effect's wall clock", Architecture.elapsedTime, "swarm/A.ts", "const now = yield* Clock.currentTimeMillis"],
@@ -158,12 +161,6 @@ describe("Architecture", () => {
       Architecture.contractImports,
       "storage/Storage.ts",
       'import * as H from "effect/http/HttpClient"'
-    ],
-    [
-      "a provider in a contract",
-      Architecture.contractImports,
-      "storage/Storage.ts",
-      'import * as M from "./MemoryStorage.ts"'
     ],
     [
       "a change of the state of pieces",
@@ -182,7 +179,10 @@ describe("Architecture", () => {
       "index.ts": "",
       "base/B.ts": "",
       "node/NodeEngine.ts": "",
-      "storage/MemoryStorage.ts": "",
+      "storage/provider/MemoryStorage.ts": "",
+      "storage/provider/node/NodeFile.ts": "",
+      "torrent/Torrent.ts": "",
+      "wire/Wire.ts": "",
       "testing/Timeline.ts": "",
       [file]: text
     })
@@ -196,11 +196,11 @@ describe("Architecture", () => {
   it("accepts types and classes by name, namespaces, and Node in a provider", () => {
     const good = houseOf({
       "storage/Storage.ts": 'import type * as Effect from "effect/Effect"\n',
-      "storage/NodeStorage.ts": [
+      "storage/provider/node/NodeStorage.ts": [
         'import * as Effect from "effect/Effect"',
         'import * as Fs from "node:fs/promises"',
-        'import { Storage, type failure } from "./Storage.ts"',
-        'import type { open } from "./Storage.ts"'
+        'import { Storage, type failure } from "../../Storage.ts"',
+        'import type { open } from "../../Storage.ts"'
       ].join("\n")
     })
 
@@ -214,17 +214,19 @@ describe("Architecture", () => {
     assert.deepStrictEqual(violations, [])
   })
 
-  it("finds two folders on one floor that need each other", () => {
+  it("finds two folders whose providers need each other", () => {
     const entangled = houseOf({
-      "assembly/A.ts": 'import * as C from "../peer/C.ts"',
-      "assembly/B.ts": "",
-      "peer/C.ts": "",
-      "peer/D.ts": 'import * as B from "../assembly/B.ts"'
+      "resume/provider/A.ts": 'import * as C from "../../storage/provider/C.ts"',
+      "resume/provider/B.ts": "",
+      "storage/provider/C.ts": "",
+      "storage/provider/D.ts": 'import * as B from "../../resume/provider/B.ts"'
     })
 
     const violations = Architecture.neighbours(entangled)
 
-    assert.deepStrictEqual(violations, ["src/assembly/A.ts:1 needs peer/, and src/peer/D.ts:1 needs assembly/"])
+    assert.deepStrictEqual(violations, [
+      "src/resume/provider/A.ts:1 needs storage/, and src/storage/provider/D.ts:1 needs resume/"
+    ])
   })
 
   it("finds a circle of imports, once", () => {

@@ -29,105 +29,64 @@ export type House = ReadonlyMap<string, Source>
 /** One broken rule, as `src/wire/FrameDecoder.ts:12 imports ...`. */
 export type Violation = string
 
-/** Where a folder stands (docs/architecture.md, "Floors"). Two folders that need each other become one or get a third below. */
-const folders: Readonly<Record<string, number>> = {
-  base: 0,
-  bencode: 1,
-  metainfo: 1,
-  wire: 1,
-  assembly: 2,
-  connect: 2,
-  discovery: 2,
-  dht: 2,
-  hash: 2,
-  "io-daemon": 2,
-  mse: 2,
-  nat: 2,
-  peer: 2,
-  rate: 2,
-  resume: 2,
-  storage: 2,
-  supply: 2,
-  swarm: 2,
-  tracker: 2,
-  transport: 2,
-  utp: 2,
-  webseed: 2,
-  torrent: 5,
-  engine: 5,
-  // Runs whole engines in simulated swarms, and is imported by nobody.
-  testing: 5,
-  browser: 6,
-  cli: 6,
-  cluster: 6,
-  control: 6,
-  node: 6
+/**
+ * The folders of `src`, from the lowest floor to the highest (docs/architecture.md, "Floors"). A folder below one of them
+ * stands where that stands, except providers.
+ */
+const folders: ReadonlyArray<ReadonlyArray<string>> = [
+  ["base"],
+  ["bencode", "hash", "rate"],
+  ["metainfo", "wire"],
+  ["network", "storage"],
+  ["connect", "discovery", "resume", "supply"],
+  ["assembly"],
+  ["peer"],
+  ["swarm"],
+  ["torrent"],
+  ["engine"],
+  // What the providers of the io-daemon have in common.
+  ["io-daemon"],
+  ["*/provider"],
+  // Runs whole engines in simulated swarms.
+  ["testing"],
+  ["cli", "node"]
+]
+
+/** What programs start from and packages are imported by. */
+const entries = ["index.ts", "node/main.ts"]
+
+const floorOfFolder = (folder: string): number | undefined => {
+  const floor = folders.findIndex((names) => names.includes(folder))
+  return floor < 0 ? undefined : floor
 }
 
-/** Files that stand elsewhere than their folder or their name says. */
-const exceptions: Readonly<Record<string, number>> = {
-  "discovery/PeerSource.ts": 2,
-  "io-daemon/IoDaemon.ts": 2,
-  // Metainfo is named by its digest, so reading and creating it asks for one.
-  "hash/PieceHasher.ts": 1,
-  // Values that suppliers and requests are made of.
-  "assembly/PieceBuffer.ts": 1,
-  "supply/SupplierId.ts": 1,
-  // What FileSystemStorage is made of.
-  "storage/DownloadFolder.ts": 3,
-  "storage/FileHandles.ts": 3,
-  "storage/FileNames.ts": 3,
-  "storage/FilePlaces.ts": 3,
-  "storage/OwnCopy.ts": 3,
-  "storage/TorrentFile.ts": 3,
-  "connect/Incoming.ts": 4,
-  "torrent/Bottleneck.ts": 2,
-  "torrent/ContentExists.ts": 2,
-  "torrent/TorrentEvent.ts": 2,
-  "torrent/TorrentStatus.ts": 2,
-  "index.ts": 7,
-  "node/main.ts": 7
-}
-
-const mixed = 2
-const providers = 3
-const fibers = 4
-const programs = 5
-const edges = 6
+const programs = floorOfFolder("engine")!
+const providers = floorOfFolder("*/provider")!
 
 /** Contracts: a tag, its errors, and nothing that does I/O. */
 const contracts = [
   "discovery/PeerSource.ts",
+  "discovery/tracker/Tracker.ts",
   "io-daemon/IoDaemon.ts",
   "hash/PieceHasher.ts",
+  "network/Transport.ts",
   "resume/ResumeStore.ts",
-  "storage/Storage.ts",
-  "transport/Transport.ts"
+  "storage/Storage.ts"
 ]
 
 /** The only files that gather others. */
 const indexes = ["index.ts", "node/index.ts", "testing/index.ts"]
 
-const codecName = /(Codec|Protocol)$/
-const providerName = /^(FileSystem|Memory|Node|Tcp|Http|IoDaemon|WebCrypto|File.*Store$)/
-const fiberName = /(Session|Completion|Source)$|^(Piece)?Swarm$/
-/** Providers that a page uses too. */
-const pageProviderName = /^(Memory|WebCrypto|IoDaemon(?!Process))/
-
 const maximumLines = 600
 
 const folderOf = (file: string): string => file.slice(0, Math.max(0, file.indexOf("/")))
 
-const nameOf = (file: string): string => path.posix.basename(file, ".ts")
+const isProvider = (file: string): boolean => file.split("/").slice(1, -1).includes("provider")
 
-/** The floor a file stands on; `undefined` in a folder that has none yet. */
+/** The floor that a file stands on; `undefined` in a folder that has none yet. */
 export const floorOf = (file: string): number | undefined => {
-  const floor = exceptions[file] ?? folders[folderOf(file)]
-  if (floor !== mixed || file in exceptions) return floor
-  const name = nameOf(file)
-  if (codecName.test(name)) return mixed
-  if (providerName.test(name)) return providers
-  return fiberName.test(name) ? fibers : mixed
+  if (entries.includes(file)) return folders.length
+  return isProvider(file) ? providers : floorOfFolder(folderOf(file))
 }
 
 const statement = /^(?:import|export)\b([^"';=]*?)\bfrom\s*"([^"]+)"|^import\s*"([^"]+)"/gm
@@ -181,33 +140,42 @@ export const paths = (house: House): ReadonlyArray<Violation> =>
     return indexes.includes(found.target) ? "name the file that is needed, not an index" : undefined
   })
 
-/** Imports go down or stay on their floor; fibers and programs know contracts, never providers. */
+/**
+ * Imports go down or stay in their folder. So no program knows a provider: only edges put one behind a contract. A provider
+ * knows what its contract may know, and other providers.
+ */
 export const directions = (house: House): ReadonlyArray<Violation> =>
-  eachImport(house, (source, { target }) => {
-    const from = floorOf(source.path)
+  eachImport(house, ({ path: file }, { target }) => {
+    const from = floorOf(file)
     const to = target === undefined ? undefined : floorOf(target)
     if (target === undefined || from === undefined || to === undefined) return undefined
-    if (folderOf(target) === "testing") {
-      return folderOf(source.path) === "testing" ? undefined : "nothing that is shipped depends on its test tools"
+    if (folderOf(target) === "testing" && folderOf(file) !== "testing") {
+      return "nothing that is shipped depends on its test tools"
     }
-    if (to > from) return `floor ${from} does not look up to floor ${to}`
-    const knowsContractsOnly = (from === fibers || from === programs) && folderOf(source.path) !== "testing"
-    return knowsContractsOnly && to === providers ? "only an edge puts a provider behind a contract" : undefined
+    if (to > from) return `${placeOf(file)} is below ${placeOf(target)}`
+    if (isProvider(file) && to <= programs && to > floorOfFolder(folderOf(file))!) {
+      return `a provider of ${folderOf(file)} does not know ${folderOf(target)}`
+    }
+    const isSideways = to === from && from < providers && folderOf(file) !== folderOf(target)
+    return isSideways ? `${folderOf(file)} stands beside ${folderOf(target)}` : undefined
   })
 
-/** On one floor, folders need each other in one direction at most; edges may be entangled, as programs are. */
+/** The folder of a file as people name it. */
+const placeOf = (file: string): string =>
+  entries.includes(file) ? "an entry" : isProvider(file) ? `a provider of ${folderOf(file)}` : folderOf(file)
+
+/** Providers need those of another folder in one direction at most. */
 export const neighbours = (house: House): ReadonlyArray<Violation> => {
   const first = new Map<string, string>()
   eachImport(house, (source, { line, target }) => {
-    const floor = floorOf(source.path)
-    if (target === undefined || floor === undefined || floor >= edges || floorOf(target) !== floor) return undefined
-    const key = `${floor} ${folderOf(source.path)} ${folderOf(target)}`
+    if (target === undefined || !isProvider(source.path) || !isProvider(target)) return undefined
+    const key = `${folderOf(source.path)} ${folderOf(target)}`
     if (folderOf(source.path) !== folderOf(target) && !first.has(key)) first.set(key, at(source, line))
     return undefined
   })
   return [...first].flatMap(([key, place]) => {
-    const [floor, from, to] = key.split(" ") as [string, string, string]
-    const back = first.get(`${floor} ${to} ${from}`)
+    const [from, to] = key.split(" ") as [string, string]
+    const back = first.get(`${to} ${from}`)
     return back === undefined || from > to ? [] : [`${place} needs ${to}/, and ${back} needs ${from}/`]
   })
 }
@@ -233,36 +201,23 @@ export const cycles = (house: House): ReadonlyArray<Violation> => {
   return found
 }
 
-/** Whether a file may use what only Node has: providers and edges, but for those that a page uses as well. */
-const isNodeOnly = (file: string): boolean => {
-  const floor = floorOf(file)
-  if (floor === providers) return !pageProviderName.test(nameOf(file))
-  return floor !== undefined && floor >= edges && file !== "index.ts" && folderOf(file) !== "browser"
-}
+/** Whether a file may use what only Node has. `tsconfig.page.json` leaves the same files out. */
+const isNodeOnly = (file: string): boolean => folderOf(file) === "cli" || file.split("/").includes("node")
 
-/** `node:` modules and `@effect/platform-node` stay in providers and edges. */
+/** `node:` modules and `@effect/platform-node` stay where Node is certain; its globals are unknown to the compiler elsewhere. */
 export const nodeModules = (house: House): ReadonlyArray<Violation> =>
-  eachImport(house, (source, { specifier }) =>
-    /^(node:|@effect\/platform-node)/.test(specifier) && !isNodeOnly(source.path) ? "it must run in a page" : undefined
-  )
-
-/** Node's globals need no import and break a page all the same. */
-export const nodeGlobals = (house: House): ReadonlyArray<Violation> =>
-  [...house.values()]
-    .filter((source) => !isNodeOnly(source.path))
-    .flatMap((source) =>
-      source.lines.flatMap((line, index) => {
-        const used = /^(?!\s*(?:\*|\/)).*?(?<![\w.])(Buffer\.|process\.|setImmediate\()/.exec(line)?.[1]
-        return used === undefined ? [] : [`${at(source, index + 1)} uses ${used.slice(0, -1)}: it must run in a page`]
-      })
-    )
+  eachImport(house, (source, { specifier, target }) => {
+    if (isNodeOnly(source.path)) return undefined
+    const isNodes = /^(node:|@effect\/platform-node)/.test(specifier) || (target !== undefined && isNodeOnly(target))
+    return isNodes ? "it must run in a page" : undefined
+  })
 
 /** Files that read the wall clock, and why elapsed time would not do. */
 const wallClockReaders = [
   // Stands in for it where elapsed time is handed to those of Effect's modules that ask for the wall clock.
   "base/Monotonic.ts",
   // Dates the start of the machine, for a later process to compare. After a step the two differ: pieces are verified.
-  "resume/FileResumeStore.ts",
+  "resume/provider/node/FileResumeStore.ts",
   // Makes the clock that simulations set.
   "testing/Simulation.ts"
 ]
@@ -290,17 +245,14 @@ export const elapsedTime = (house: House): ReadonlyArray<Violation> =>
       })
     })
 
-/** Contracts do no I/O and know nobody who does. */
+/** Contracts do no I/O. */
 export const contractImports = (house: House): ReadonlyArray<Violation> =>
-  eachImport(house, (source, { specifier, target }) => {
-    if (!contracts.includes(source.path)) return undefined
-    if (target !== undefined) return floorOf(target)! > mixed ? "a contract knows no implementation" : undefined
-    return /^effect\/(http|socket|net|process|workers|persistence|FileSystem|Terminal)\b|^(node:|@effect\/)/.test(
-      specifier
-    )
+  eachImport(house, (source, { specifier }) =>
+    contracts.includes(source.path) &&
+    /^effect\/(http|socket|net|process|workers|persistence|FileSystem|Terminal)\b|^@effect\//.test(specifier)
       ? "a contract does no I/O"
       : undefined
-  })
+  )
 
 /**
  * What files outside `assembly/` may call of its parts: what only reads, and what puts the bytes of a block to their place.
@@ -310,6 +262,7 @@ const callable: Readonly<Record<string, RegExp>> = {
   Blame: /^$/,
   BufferPool: /^lentCount$/,
   Distrust: /^$/,
+  // The bytes of one piece, which suppliers write to.
   PieceBuffer: /^(sizeOf|isBlock|isComplete|beginWrite|write|endWrite)$/,
   PieceOrder: /^$/,
   PiecePicker: /^$/,
@@ -334,7 +287,7 @@ export const oneWriter = (house: House): ReadonlyArray<Violation> =>
           part === undefined ||
           callable[part]?.test(called!) !== false ||
           otherCallers[source.path] === part ||
-          !source.imports.some(({ target }) => target === `assembly/${part}.ts`)
+          !source.imports.some(({ target }) => target === `assembly/${part}.ts` || target === `supply/${part}.ts`)
             ? []
             : [`${at(source, index + 1)} calls ${part}.${called}: only src/assembly changes the state of pieces`]
         )
