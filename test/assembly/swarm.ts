@@ -248,7 +248,8 @@ export const make = Effect.fnUntraced(function* (cap: number) {
       if (how === "half") {
         const half = bytes.length >>> 1
         yield* say(peer, (encoder) => FrameEncoder.raw(encoder, bytes.subarray(0, half)))
-        peer.rest = { bytes: bytes.subarray(half), name, isAsked: true }
+        // The rest of an earlier half may just have answered the same request: then nobody asks for this one.
+        peer.rest = { bytes: bytes.subarray(half), name, isAsked: peer.out.has(name) }
       } else {
         yield* say(peer, (encoder) => {
           peer.out.delete(name)
