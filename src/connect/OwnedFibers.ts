@@ -14,7 +14,7 @@ import * as Scope from "effect/Scope"
 
 /** The fibers that run, by their keys. */
 export interface OwnedFibers<K> {
-  readonly scope: Scope.Scope
+  readonly scope: Scope.Closeable
   readonly running: Map<K, Fiber.Fiber<unknown, unknown>>
 }
 
@@ -56,3 +56,6 @@ export const run = Effect.fnUntraced(function* <K, A, E, R>(
 
 /** Interrupts the fiber of `key`, if it runs, without waiting for its end. */
 export const interruptUnsafe = <K>(self: OwnedFibers<K>, key: K): void => self.running.get(key)?.interruptUnsafe()
+
+/** Interrupts the fibers that run and waits for their end; none can be started from then on. */
+export const end = <K>(self: OwnedFibers<K>): Effect.Effect<void> => Scope.close(self.scope, Exit.void)

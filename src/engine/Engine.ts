@@ -30,8 +30,9 @@ import { ResumeStore } from "../resume/ResumeStore.ts"
 import * as ReadCache from "../storage/ReadCache.ts"
 import { Storage } from "../storage/Storage.ts"
 import * as MetadataFetch from "../torrent/MetadataFetch.ts"
-import * as Torrent from "../torrent/Torrent.ts"
+import type { Torrent } from "../torrent/Torrent.ts"
 import type { TorrentOptions } from "../torrent/TorrentOptions.ts"
+import * as TorrentProgram from "../torrent/TorrentProgram.ts"
 
 /** The torrent is in the engine already. */
 export class AlreadyAdded extends Data.TaggedError("AlreadyAdded")<{ readonly infoHash: InfoHash.InfoHash }> {
@@ -118,7 +119,7 @@ export class Engine extends Context.Service<
     readonly add: (
       metainfo: Metainfo.Metainfo,
       options?: AddOptions
-    ) => Effect.Effect<Torrent.Torrent, AlreadyAdded, Scope.Scope>
+    ) => Effect.Effect<Torrent, AlreadyAdded, Scope.Scope>
     /**
      * Fetches what a magnet link stands for from the peers of the torrent (BEP 9), and goes on until one of them has given
      * it. Fails where the link is of version 2 alone, or the info dict is of no use although its digest is right.
@@ -177,7 +178,7 @@ const run = Effect.fnUntraced(function* (config: Config, listening: Listening | 
   const limits = RateLimits.makeEngine(config.limits ?? {}, yield* Monotonic.now)
   const connections = ConnectionLimit.make(config.maxConnections ?? defaultMaxConnections)
   /** By info hash in hex; `undefined` for a moment, until the torrent is made. */
-  const running = new Map<string, Torrent.Torrent | undefined>()
+  const running = new Map<string, Torrent | undefined>()
 
   const claim = (infoHash: InfoHash.InfoHash) => {
     const hex = InfoHash.toHex(infoHash)
@@ -212,7 +213,7 @@ const run = Effect.fnUntraced(function* (config: Config, listening: Listening | 
       const { infoHash } = metainfo
       yield* claim(infoHash)
       const { peerId } = yield* ourselves
-      const torrent = yield* Torrent.make({
+      const torrent = yield* TorrentProgram.make({
         ...options,
         metainfo,
         peerId,

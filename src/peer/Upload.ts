@@ -35,19 +35,23 @@ export interface Upload {
   readonly rate: RateMeter.RateMeter
   /** Payload bytes sent. */
   uploadedBytes: number
-  /** Hears of a piece that cannot be read, once; where that may pass, each time. */
-  readonly onFailure: (piece: PieceIndex, error: StorageError) => void
+  readonly stored: Bitfield.Bitfield
+  readonly onFailure: (piece: PieceIndex, error: StorageError, isLost: boolean) => void
 }
 
-/** Nothing given yet; reads until the scope closes. */
+/** Makes an upload that has sent nothing yet; it reads until the scope closes. */
 export const make = Effect.fnUntraced(function* (options: {
   readonly geometry: PieceGeometry
   readonly storage: Pick<TorrentStorage, "readBlock">
+  /** The stored pieces of the download. What is not stored any more is refused anyway, and not reported. */
+  readonly stored: Bitfield.Bitfield
   readonly cache: ReadCache.ReadCache
+  /** Called once for a piece that is lost, and each time if the failure may pass. */
   readonly onFailure: Upload["onFailure"]
 }) {
-  const { cache, geometry, onFailure, storage } = options
+  const { cache, geometry, onFailure, storage, stored } = options
   const self: Upload = {
+    stored,
     reader: yield* ReadCache.open(cache, { geometry, storage }),
     unreadable: Bitfield.make(geometry.pieceCount),
     lost: Resting.make(),
@@ -66,6 +70,9 @@ export const offered = (self: Upload, stored: Bitfield.Bitfield): Bitfield.Bitfi
   return offered
 }
 
+/** A piece is stored anew: it can be read. */
+export const noteStored = (self: Upload, piece: PieceIndex): void => void Bitfield.remove(self.unreadable, piece)
+
 /**
  * Gives bytes of a stored piece to `take`, which must copy what it wants to keep, and tells what it gives; `undefined`
  * where they could not be read.
@@ -79,9 +86,10 @@ export const read = <A>(
 ): Effect.Effect<A | undefined> =>
   Effect.catch(ReadCache.read(self.reader, piece, begin, length, take), (error) =>
     Effect.map(Monotonic.now, (now) => {
+      if (!Bitfield.has(self.stored, piece)) return undefined
       const isLost = error.reason._tag !== "StorageUnavailable"
       if (isLost) Resting.rest(self.lost, piece, afterLoss, now)
-      if (!isLost || Bitfield.add(self.unreadable, piece)) self.onFailure(piece, error)
+      if (!isLost || Bitfield.add(self.unreadable, piece)) self.onFailure(piece, error, isLost)
       return undefined
     })
   )

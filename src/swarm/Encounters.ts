@@ -82,5 +82,8 @@ export const accept = <E, R>(
 /** Interrupts the encounter with a peer, if there is one, without waiting for its end. */
 export const interruptUnsafe = (self: Encounters, key: number): void => OwnedFibers.interruptUnsafe(self.fibers, key)
 
+/** Ends every encounter, and those that would begin later. */
+export const endAll = (self: Encounters): Effect.Effect<void> => OwnedFibers.end(self.fibers)
+
 /** Whether the swarm has to give up a connection, because another one waits and has fewer even then. */
 export const shouldGive = (self: Encounters): boolean => ConnectionLimit.shouldGive(self.connections, self.share)

@@ -4,7 +4,6 @@
  * One ticker serves the timers of all sessions.
  */
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import * as Assembly from "../assembly/Assembly.ts"
 import * as PieceTable from "../assembly/PieceTable.ts"
@@ -44,14 +43,20 @@ export const defaultMaxConnections = 50
 /** How long what was sent may take to arrive before a peer is let go that was given enough. */
 export const partingTime = "3 seconds"
 
-/** A running swarm. */
-export interface PieceSwarm {
-  /** Goes on for as long as the swarm does, and dies if the swarm dies of a bug of ours. */
-  readonly running: Effect.Effect<void>
-  /** Adds addresses; returns how many were new. */
-  readonly add: (addresses: ReadonlyArray<PeerAddress.PeerAddress>) => Effect.Effect<number>
+/** A swarm that talks to peers. */
+export interface Serving {
+  /** Dials, chokes and ticks until it is interrupted, and then ends every session. Dies of a bug of ours. */
+  readonly run: Effect.Effect<never, never, Dialer>
   /** Takes a peer that asks for the torrent; see `Swarm.accept`. */
   readonly accept: Accept
+}
+
+/** The peers of one torrent. */
+export interface PieceSwarm {
+  /** How it talks to peers, once it is known what can be uploaded to them. */
+  readonly serve: (upload: Upload.Upload) => Serving
+  /** Adds addresses; returns how many were new. */
+  readonly add: (addresses: ReadonlyArray<PeerAddress.PeerAddress>) => Effect.Effect<number>
   /** Notes how somebody sees us, a peer or a tracker by its name: peers are dialled in the order of BEP 40. */
   readonly seenAs: (voter: string, host: string) => void
   /** Does not talk to this address until its ban ends. */
@@ -85,7 +90,6 @@ export interface PieceSwarm {
 /** What a swarm is made of. */
 export interface Options {
   readonly assembly: Assembly.Assembly
-  readonly upload: Upload.Upload
   readonly infoHash: InfoHash
   /** What peers are told beside the pieces (BEP 10). */
   readonly extensions: Pick<TorrentExtensions, "info" | "isPrivate" | "port">
@@ -116,10 +120,8 @@ interface Parts {
   readonly offers: Offers.Offers | undefined
 }
 
-/** Starts a swarm without addresses, until the scope closes. */
-export const make = Effect.fnUntraced(function* (
-  options: Options
-): Effect.fn.Return<PieceSwarm, never, Dialer | Scope.Scope> {
+/** Makes a swarm without addresses, whose sessions end with the scope at the latest. */
+export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Return<PieceSwarm, never, Scope.Scope> {
   const { assembly, extensions, limits, random } = options
   const swarm = yield* Swarm.make<PeerSession.PeerSession>({
     infoHash: options.infoHash,
@@ -140,15 +142,10 @@ export const make = Effect.fnUntraced(function* (
   const isSuperSeeding = options.superSeeds === true && PieceTable.isComplete(assembly.table)
   const offers = isSuperSeeding ? Offers.make({ pieceCount: assembly.geometry.pieceCount, random }) : undefined
   const parts: Parts = { options, swarm, choking, offers }
-  const exchange = exchangeOf(parts)
-  const loops = yield* Effect.forkScoped(
-    Effect.all([Swarm.run(swarm, exchange), Choking.run(choking)], { concurrency: "unbounded", discard: true })
-  )
 
   return {
-    running: Fiber.join(loops),
+    serve: (upload) => serve(parts, upload),
     add: (addresses) => Effect.sync(() => Swarm.add(swarm, addresses)),
-    accept: (caller, scope) => Swarm.accept(swarm, exchange, caller, scope),
     seenAs: (voter, host) => Swarm.seenAs(swarm, voter, host),
     ban: (key, why) => Swarm.ban(swarm, key, why),
     prove: (keys) => PeerBook.prove(swarm.book, keys),
@@ -169,13 +166,25 @@ const wantsPeers = (options: Options): boolean => !isFinished(options) || option
 const areBothDone = (options: Options, { protocol }: PeerSession.PeerSession): boolean =>
   isFinished(options) && Bitfield.isFull(protocol.has)
 
-const exchangeOf = (parts: Parts): Swarm.Exchange<PeerSession.PeerSession> => {
+const serve = (parts: Parts, upload: Upload.Upload): Serving => {
+  const { choking, swarm } = parts
+  const exchange = exchangeOf(parts, upload)
+  return {
+    run: Effect.all([Swarm.run(swarm, exchange), Choking.run(choking)], { concurrency: "unbounded" }).pipe(
+      Effect.andThen(Effect.never),
+      Effect.ensuring(Encounters.endAll(swarm.encounters))
+    ),
+    accept: (caller, scope) => Swarm.accept(swarm, exchange, caller, scope)
+  }
+}
+
+const exchangeOf = (parts: Parts, upload: Upload.Upload): Swarm.Exchange<PeerSession.PeerSession> => {
   const { options } = parts
   const extensions = extensionsOf(parts)
   return {
     features: PeerSession.features,
     wantsPeers: () => wantsPeers(options),
-    converse: (key, introduced, join) => converse(parts, extensions, key, introduced, join),
+    converse: (key, introduced, join) => converse(parts, upload, extensions, key, introduced, join),
     admit: (member) => admit(parts, member),
     left: (key, member, error) => left(parts, key, member, error),
     isDone: (member) => areBothDone(options, member),
@@ -196,6 +205,7 @@ const extensionsOf = ({ options, swarm }: Parts): TorrentExtensions => ({
 
 const converse = Effect.fnUntraced(function* (
   { choking, offers, options, swarm }: Parts,
+  upload: Upload.Upload,
   extensions: TorrentExtensions,
   ...[key, introduced, join]: Parameters<Swarm.Exchange<PeerSession.PeerSession>["converse"]>
 ) {
@@ -203,7 +213,7 @@ const converse = Effect.fnUntraced(function* (
   yield* PeerSession.run({
     introduced,
     assembly: options.assembly,
-    upload: options.upload,
+    upload,
     limits: options.limits,
     offer: offers && Offers.offerOf(offers, key, () => Monotonic.nowUnsafe(clock)),
     allowedFast: yield* options.allowedFast?.(introduced.connection.remote.host) ?? Effect.succeed([]),

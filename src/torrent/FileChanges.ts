@@ -39,8 +39,8 @@ export interface Options {
   readonly known: KnownFiles.KnownFiles
   /** The stored pieces; shrinks by `drop`. */
   readonly stored: Bitfield.Bitfield
-  /** Stored pieces that are to be verified before they count. */
-  readonly doubtful: Bitfield.Bitfield
+  /** Stored pieces that are neither uploaded nor counted before they are verified. Grows and shrinks here. */
+  readonly suspects: Bitfield.Bitfield
   readonly digestOf: (piece: PieceIndex) => Uint8Array
   /** Takes pieces out of `stored`, at once. */
   readonly drop: (pieces: ReadonlyArray<PieceIndex>) => void
@@ -53,7 +53,7 @@ export interface Options {
 
 /** Notices changes. */
 export interface FileChanges {
-  /** Stored pieces that are neither given nor counted before they are verified. */
+  /** Those of the options. */
   readonly suspects: Bitfield.Bitfield
   /** Compares files with what they looked like last, and returns whether all are the same. `seen` may lack those that are gone. */
   readonly observe: (files: ReadonlyArray<number>, seen: ReadonlyArray<FileFacts>) => boolean
@@ -87,8 +87,7 @@ export const isSame = (self: FileFacts, that: FileFacts): boolean =>
 
 /** Makes it; `run` must run for anything but `observe` to come to an end. */
 export const make = Effect.fnUntraced(function* (options: Options) {
-  const { digestOf, known, report, storage, stored } = options
-  const suspects = Bitfield.copy(options.doubtful)
+  const { digestOf, known, report, storage, stored, suspects } = options
   /** Files that have changed and are not verified yet, and files that are gone. */
   const changed = new Set<number>(
     [...known.files.keys()].filter((file) => KnownFiles.piecesIn(known, file, suspects).length > 0)

@@ -52,6 +52,8 @@ export interface Options {
   readonly stored: Bitfield.Bitfield
   /** Those of `stored` that survive a power cut; grows. */
   readonly flushed: Bitfield.Bitfield
+  /** Stored pieces that a failed flush may have lost, and that were not written again yet. Nothing is flushed before they are. */
+  readonly unsaved: Set<PieceIndex>
   readonly digestOf: (piece: PieceIndex) => Uint8Array
   readonly hasher: PieceHasher["Service"]
   /** Copies a file to fresh blocks, which no failed flush has touched. */
@@ -75,8 +77,6 @@ export interface Options {
 
 /** Flushes. */
 export interface FlushBehind {
-  /** Stored pieces that a failed flush may have lost, and that were not written again yet. */
-  readonly unsaved: ReadonlySet<PieceIndex>
   /** Admits bytes to be written, and returns whether it did. Not while flushes fail, nor while too much is unflushed. */
   readonly admitNow: (bytes: number) => boolean
   /** Waits until so many bytes are admitted. */
@@ -100,7 +100,7 @@ export interface FlushBehind {
 
 /** Makes it. Files with stored pieces that are not flushed count as written. */
 export const make = Effect.fnUntraced(function* (options: Options) {
-  const { digestOf, flushed, geometry, hasher, known, report, storage, stored } = options
+  const { digestOf, flushed, geometry, hasher, known, report, storage, stored, unsaved } = options
   const dirty = new Set<number>()
   /** Bytes that were admitted, but for those that the last flush was about. */
   let unflushedBytes = 0
@@ -110,8 +110,6 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   let flushingBytes = 0
   let isFailing = false
   let isFlushing = false
-  /** What a failed flush may have lost and was not written again yet: nothing is flushed before it is. */
-  const unsaved = new Set<PieceIndex>()
   /** Files of which a flush has failed since the last good one. */
   const unsafe = new Set<number>()
   /** Files to be put on fresh blocks before the next flush, as one has failed in this run or an earlier one. */
@@ -313,7 +311,6 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   }
 
   const self: FlushBehind = {
-    unsaved,
     admitNow,
     admit,
     end: (bytes, isWritten) => {

@@ -5,44 +5,33 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Latch from "effect/Latch"
 import * as Option from "effect/Option"
-import * as Stream from "effect/Stream"
 import type { PieceStore } from "../assembly/Completion.ts"
 import * as Bitfield from "../base/Bitfield.ts"
-import * as Bytes from "../base/Bytes.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
-import * as PieceGeometry from "../base/PieceGeometry.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
-import * as FileLayout from "../metainfo/FileLayout.ts"
-import type { FileRecord, ResumeError, Snapshot, TorrentResume } from "../resume/ResumeStore.ts"
-import {
-  FileExists,
-  type FileFacts,
-  NotStored,
-  StorageError,
-  StorageUnavailable,
-  type TorrentStorage
-} from "../storage/Storage.ts"
+import type * as FileLayout from "../metainfo/FileLayout.ts"
+import type { FileRecord, ResumeData, ResumeError, Snapshot, TorrentResume } from "../resume/ResumeStore.ts"
+import type { FileFacts, StorageError, TorrentStorage } from "../storage/Storage.ts"
 import * as Adoption from "./Adoption.ts"
+import * as BlockReader from "./BlockReader.ts"
 import { ContentExists } from "./ContentExists.ts"
 import * as FileChanges from "./FileChanges.ts"
 import * as FileClaims from "./FileClaims.ts"
 import * as FlushBehind from "./FlushBehind.ts"
 import * as KnownFiles from "./KnownFiles.ts"
+import * as LostPieces from "./LostPieces.ts"
 import type * as Recheck from "./Recheck.ts"
 import * as ResumeKeeper from "./ResumeKeeper.ts"
-
-/** How long files that need no more writes are gathered before they are looked at. */
-export const settleAfter = "20 millis"
-
-/** Reads of a file that changes meanwhile before a peer is refused. */
-const maxReads = 3
+import * as Settling from "./Settling.ts"
+import * as WantedFiles from "./WantedFiles.ts"
 
 /** What there is to report. */
 export type Fact =
-  | FileChanges.Fact
+  | Exclude<FileChanges.Fact, { readonly _tag: "AllGone" }>
   | FlushBehind.Fact
+  /** Every file with stored bytes is gone; `last` is what was known of them. */
+  | { readonly _tag: "AllGone"; readonly last: ResumeData }
   /** A file turned out to be another's: the torrent has to end. */
   | { readonly _tag: "Foreign"; readonly error: ContentExists }
 
@@ -95,13 +84,11 @@ export interface TorrentFiles {
    * from the last time.
    */
   readonly regain: Effect.Effect<ReadonlyArray<PieceIndex>, StorageError>
-  /** What a later run is to know, copied by whoever keeps it. */
-  readonly snapshot: () => Snapshot
   /** Flushes and verifies in the background, for ever. */
   readonly run: Effect.Effect<void>
 }
 
-const without = (pieces: Bitfield.Bitfield, left: ReadonlySet<PieceIndex> = new Set()): Bitfield.Bitfield => {
+const without = (pieces: Bitfield.Bitfield, left: ReadonlySet<PieceIndex>): Bitfield.Bitfield => {
   const copy = Bitfield.copy(pieces)
   for (const piece of left) Bitfield.remove(copy, piece)
   return copy
@@ -123,36 +110,18 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const known = KnownFiles.make(layout, options.facts, options.standings, stored, options.records)
   if (options.overwrites) for (const file of known.files.values()) file.toCompare.clear()
   const flushed = Bitfield.copy(options.isReadOnly ? stored : found.flushed)
-  let wantedFiles: ReadonlyArray<number> = []
-
-  /** Wanted files that no piece may come for: empty ones that are missing, and, where they may be overwritten, longer ones. */
-  const unwritten = (): ReadonlyArray<number> =>
-    wantedFiles.filter((file) =>
-      layout.files[file]!.length === 0 && !known.files.has(file) ? true : options.overwrites && isTooLong(file)
-    )
-
-  const isTooLong = (file: number): boolean => (known.files.get(file)?.facts.length ?? 0) > layout.files[file]!.length
-
-  /** Becomes the only writer of what is to be written for the wanted files and pieces. */
-  const begin = Effect.fnUntraced(function* (wanted: ReadonlyArray<number>, pieces: Bitfield.Bitfield) {
-    const isMissing = (piece: PieceIndex) => Bitfield.has(pieces, piece) && !Bitfield.has(stored, piece)
-    wantedFiles = wanted.filter((file) => !layout.files[file]!.padding)
-    const toWrite = KnownFiles.realFiles(layout).filter((file) =>
-      KnownFiles.missingIn(known, file, stored).some(isMissing)
-    )
-    const files = [...new Set([...toWrite, ...unwritten()])]
-    if (files.length > 0) yield* storage.reserve(files)
-  })
+  const wanted = WantedFiles.make({ known, stored, storage, overwrites: options.overwrites })
 
   // Before anything is written, resume data among it: the second writer of a path leaves nothing behind.
-  if (options.wanted !== undefined) yield* begin(options.wanted.files, options.wanted.pieces)
+  if (options.wanted !== undefined) yield* WantedFiles.want(wanted, options.wanted.files, options.wanted.pieces)
 
-  /** The parts that are made after the keeper, which asks them what to save. */
-  const later: { changes?: FileChanges.FileChanges; flush?: FlushBehind.FlushBehind } = {}
+  /** Stored pieces that do not count before they are verified, and those that a failed flush may have lost. */
+  const suspects = Bitfield.copy(found.doubtful)
+  const unsaved = new Set<PieceIndex>()
   const snapshot = (): Snapshot => ({
-    stored: without(stored, later.flush?.unsaved),
+    stored: without(stored, unsaved),
     flushed,
-    files: KnownFiles.records(known, later.changes?.suspects ?? found.doubtful)
+    files: KnownFiles.records(known, suspects)
   })
   const keeper = yield* ResumeKeeper.make({
     resume: options.isReadOnly ? forgetful : options.resume,
@@ -161,25 +130,25 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     onKept: options.onKept
   })
 
-  /** Pieces that were dropped, which a torrent that only uploads looks for again. */
-  const lost = new Set<PieceIndex>()
+  const lost = LostPieces.make()
 
   /** Looks after failed flushes that failed as well, since the last flush that went well. */
   let failedLooks = 0
   let isAway = false
 
-  const report = (fact: Fact): void => {
-    if (fact._tag === "AllGone") {
-      isAway = true
-      keeper.abandon()
-    }
+  const report = (fact: FileChanges.Fact | FlushBehind.Fact): void => {
     if (fact._tag === "FlushRecovered") failedLooks = 0
-    options.report(fact)
+    if (fact._tag !== "AllGone") return options.report(fact)
+    isAway = true
+    keeper.abandon()
+    const { files, flushed, stored } = snapshot()
+    const last = { stored: Bitfield.copy(stored), flushed: Bitfield.copy(flushed), files, isSameBoot: false }
+    options.report({ _tag: "AllGone", last })
   }
 
   const drop = (pieces: ReadonlyArray<PieceIndex>): void => {
     for (const piece of pieces) {
-      if (options.isReadOnly) lost.add(piece)
+      if (options.isReadOnly) lost.pieces.add(piece)
       Bitfield.remove(flushed, piece)
       KnownFiles.noteStored(known, piece, false)
     }
@@ -189,29 +158,29 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
   const noteFile = (file: number): void => {
     const entry = known.files.get(file)
-    if (entry?.standing === "own") keeper.noteFile(file, KnownFiles.recordOf(known, file, changes.suspects))
+    if (entry?.standing === "own") keeper.noteFile(file, KnownFiles.recordOf(known, file, suspects))
   }
 
   const changes: FileChanges.FileChanges = yield* FileChanges.make({
     storage,
     known,
     stored,
-    doubtful: found.doubtful,
+    suspects,
     digestOf,
     drop,
     onReplaced: (file) => {
       // Whoever put it there may not have flushed it.
       for (const piece of KnownFiles.piecesIn(known, file, stored)) Bitfield.remove(flushed, piece)
-      later.flush?.noteDirty([file])
+      flush.noteDirty([file])
     },
     onVerified: noteFile,
     report
   })
 
-  later.changes = changes
-
   const existing = (files: ReadonlyArray<number>): ContentExists =>
     new ContentExists({ files: files.map((file) => Adoption.existing(layout, known.files.get(file)!.facts, stored)) })
+
+  const settling = yield* Settling.make({ storage, known, changes, onIdle: noteFile })
 
   const claims = FileClaims.make({
     storage,
@@ -221,7 +190,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     hasher,
     overwrites: options.overwrites,
     existing: (file) => existing([file]),
-    onForeign: (error) => report({ _tag: "Foreign", error })
+    onForeign: (error) => options.report({ _tag: "Foreign", error })
   })
 
   /** Writes a piece whose files are writable. Once a piece, so it is one effect around the medium's. */
@@ -269,11 +238,12 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     known,
     stored,
     flushed,
+    unsaved,
     digestOf,
     hasher,
     renew: (file) =>
       Effect.map(claims.renew(file), () => {
-        if (KnownFiles.isWhole(known, file)) settleLater(file)
+        if (KnownFiles.isWhole(known, file)) settling.soon(file)
       }),
     rewrite: (piece, bytes) => write(piece, bytes, digestOf(piece)),
     onUnsafe: (pieces, files) =>
@@ -301,7 +271,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         const own = left.filter((file) => known.files.get(file)!.standing === "own")
         yield* storage.release(left.filter((file) => !own.includes(file)))
         yield* claims.claim(own)
-        own.forEach(settleLater)
+        own.forEach(settling.soon)
         return left
       },
       (effect, files) => Effect.orElseSucceed(effect, () => files)
@@ -320,120 +290,16 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     report
   })
 
-  later.flush = flush
-
-  const toSettle = new Set<number>()
-  const settling = yield* Latch.make(false)
-
-  /** Nobody writes to the file any more: from now on its size and time say whether somebody changed it. */
-  const noteIdle = (entry: KnownFiles.KnownFile, facts: FileFacts): void => {
-    entry.facts = facts
-    entry.isWriting = false
-    noteFile(facts.file)
-  }
-
-  /** Looks at files that need no more writes. */
-  const settle = Effect.gen(function* () {
-    const files = [...toSettle].filter((file) => known.files.get(file)?.isWriting === true)
-    toSettle.clear()
-    for (const facts of yield* storage.look(files)) {
-      const entry = facts && known.files.get(facts.file)
-      if (entry === undefined || !KnownFiles.isWhole(known, facts!.file)) continue
-      if (entry.facts.identity !== facts!.identity) continue
-      // Cut off or made longer before it was looked at.
-      if (facts!.length !== layout.files[facts!.file]!.length) changes.doubt([facts!.file])
-      noteIdle(entry, facts!)
-    }
-  })
-
-  const settleLater = (file: number): void => {
-    toSettle.add(file)
-    Latch.openUnsafe(settling)
-  }
-
   // A torrent that stops leaves files that are flushed, and of which a later run believes what they look like.
   yield* Effect.addFinalizer(() =>
     Effect.gen(function* () {
       if (!isAway) yield* flush.last
-      const files = [...known.files].flatMap(([file, { isWriting }]) => (isWriting ? [file] : []))
-      if (files.length === 0) return
-      for (const facts of yield* storage.look(files)) {
-        const entry = facts && known.files.get(facts.file)
-        if (entry === undefined || entry.facts.identity !== facts!.identity) continue
-        noteIdle(entry, facts!)
-      }
+      yield* settling.last
     }).pipe(Effect.ignore)
   )
 
-  const spannedFiles = (piece: PieceIndex, begin: number, length: number): ReadonlyArray<number> =>
-    FileLayout.spans(layout, PieceGeometry.pieceOffset(geometry, piece) + begin, length).flatMap(({ file }) =>
-      layout.files[file]!.padding ? [] : [file]
-    )
-
-  const notStored = (piece: PieceIndex) =>
-    StorageError.of("read", [
-      new NotStored({ path: KnownFiles.pathOf(known, KnownFiles.filesOf(known, piece)[0] ?? 0) })
-    ])
-
-  const readBlock: TorrentStorage["readBlock"] = Effect.fnUntraced(function* (piece, begin, length, into) {
-    const files = spannedFiles(piece, begin, length)
-    for (let reads = 0; reads < maxReads; reads++) {
-      if (!(yield* changes.isRight(piece))) return yield* notStored(piece)
-      const read = yield* Effect.tapError(storage.readBlock(piece, begin, length, into), ({ reason }) =>
-        reason._tag === "NotStored" ? Effect.ignore(changes.look(files)) : Effect.void
-      )
-      if (changes.observe(files, read.files)) return read
-    }
-    const path = KnownFiles.pathOf(known, files[0]!)
-    return yield* StorageError.of("read", [new StorageUnavailable({ path, why: "it changes while it is read" })])
-  })
-
-  /** Looks at files that came to their places, or that somebody put there since the torrent started. */
-  const meet = Effect.fnUntraced(function* (files: ReadonlyArray<number>) {
-    for (const facts of yield* storage.look(files.filter((file) => !layout.files[file]!.padding))) {
-      const before = facts && known.files.get(facts.file)
-      if (facts === undefined || before?.facts.identity === facts.identity) continue
-      KnownFiles.meet(known, facts)
-      changes.doubt([facts.file])
-    }
-    const foreign = files.find((file) => {
-      const found = known.files.get(file)
-      const isInTheWay = found !== undefined && (found.standing === "foreign" || isTooLong(file))
-      return isInTheWay && !options.overwrites && !KnownFiles.isWhole(known, file)
-    })
-    if (foreign === undefined) return
-    return yield* StorageError.of("prepare", [new FileExists({ path: KnownFiles.pathOf(known, foreign) })])
-  })
-
-  /** What the files of lost pieces looked like when these were digested last. */
-  let lookedLike = ""
-
-  const regain = Effect.gen(function* () {
-    const files = [...new Set(Array.from(lost, (piece) => KnownFiles.filesOf(known, piece)).flat())]
-    const seen = (yield* storage.look(files)).flatMap((facts) => facts ?? [])
-    const looksLike = seen.map(({ identity, length, mtimeNs }) => `${identity} ${length} ${mtimeNs}`).join()
-    if (looksLike === lookedLike) return []
-    lookedLike = looksLike
-    changes.observe(
-      seen.map(({ file }) => file),
-      seen
-    )
-    const right: Array<PieceIndex> = []
-    for (const { piece, sha1 } of yield* Stream.runCollect(storage.digests([...lost])))
-      if (sha1 !== undefined && Bytes.equals(sha1, digestOf(piece))) right.push(piece)
-    for (const facts of seen) {
-      if (!known.files.has(facts.file)) KnownFiles.meet(known, facts)
-    }
-    for (const piece of right) {
-      lost.delete(piece)
-      KnownFiles.noteStored(known, piece, true)
-    }
-    return right
-  })
-
   const self: TorrentFiles = {
-    snapshot,
-    regain: Effect.suspend(() => (lost.size === 0 ? Effect.succeed([]) : regain)),
+    regain: LostPieces.regain(lost, { storage, known, changes, digestOf }),
     writer: {
       verifies: storage.verifies,
       writePiece: (piece, bytes, sha1 = digestOf(piece)) =>
@@ -448,51 +314,38 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       noteStored: (piece) => {
         keeper.noteStored(piece)
         KnownFiles.noteStored(known, piece, true)
-        for (const file of KnownFiles.filesOf(known, piece)) if (KnownFiles.isWhole(known, file)) settleLater(file)
+        for (const file of KnownFiles.filesOf(known, piece)) if (KnownFiles.isWhole(known, file)) settling.soon(file)
       }
     },
-    reader: { readBlock },
-    suspects: changes.suspects,
+    reader: BlockReader.make({ storage, known, changes }),
+    suspects,
     deciding: [...new Set([...known.files.values()].flatMap(({ toCompare }) => [...toCompare]))],
     select: Effect.fnUntraced(function* (files, pieces) {
       yield* storage.prepare(files)
-      yield* meet(files)
-      yield* begin(files, pieces)
+      yield* WantedFiles.meet(wanted, files, changes)
+      yield* WantedFiles.want(wanted, files, pieces)
     }),
     isDirty: flush.isDirty,
-    lacksFiles: () => unwritten().length > 0,
+    lacksFiles: () => WantedFiles.unwritten(wanted).length > 0,
     finish: Effect.gen(function* () {
-      for (let isFirst = true; isFirst || unwritten().length > 0; isFirst = false) {
-        const files = unwritten()
+      for (let isFirst = true; isFirst || WantedFiles.unwritten(wanted).length > 0; isFirst = false) {
+        const files = WantedFiles.unwritten(wanted)
         yield* claims.claim(files)
         flush.noteDirty(files)
-        for (const file of files) toSettle.add(file)
-        yield* settle
+        yield* settling.now(files)
         yield* keeper.append(false)
         yield* flush.all
         yield* changes.lookAtAll
         yield* changes.settled
       }
       const tooLong = [...known.files.keys()].filter(
-        (file) => isTooLong(file) && known.files.get(file)!.standing === "own"
+        (file) => WantedFiles.isTooLong(wanted, file) && known.files.get(file)!.standing === "own"
       )
       if (tooLong.length === 0) return
-      report({ _tag: "Foreign", error: existing(tooLong) })
+      options.report({ _tag: "Foreign", error: existing(tooLong) })
       return yield* Effect.never
     }),
-    run: Effect.all(
-      [
-        changes.run,
-        flush.run,
-        settling.await.pipe(
-          Effect.andThen(Effect.sleep(settleAfter)),
-          Effect.tap(() => Effect.sync(() => Latch.closeUnsafe(settling))),
-          Effect.andThen(Effect.ignore(settle)),
-          Effect.forever
-        )
-      ],
-      { concurrency: "unbounded", discard: true }
-    )
+    run: Effect.all([changes.run, flush.run, settling.run], { concurrency: "unbounded", discard: true })
   }
   return self
 })

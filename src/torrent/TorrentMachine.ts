@@ -32,8 +32,10 @@ export type Fact =
   | { readonly _tag: "Checked"; readonly event: Extract<TorrentEvent, { _tag: "Checking" | "FilesMissing" }> }
   /** It is known what is stored, and the torrent runs. */
   | { readonly _tag: "Started"; readonly event: Extract<TorrentEvent, { _tag: "Started" }> }
-  /** A piece was stored or lost, or something else is wanted. */
-  | { readonly _tag: "Moved"; readonly standing: Standing }
+  /** A piece was stored or lost, or something else is wanted; `isStored` as in `Standing`. */
+  | { readonly _tag: "Moved"; readonly isStored: boolean }
+  /** What `Finish` asked for begins, and something is to be flushed or verified. */
+  | { readonly _tag: "Flushing" }
   /** Wanted files that no piece comes for are missing. */
   | { readonly _tag: "FilesLacking" }
   | { readonly _tag: "WriteFailed"; readonly piece: PieceIndex; readonly error: StorageError }
@@ -72,6 +74,8 @@ export interface TorrentMachine {
   readonly phase: "checking" | "missing" | "running" | "restarting" | "failed"
   readonly failing: Readonly<Partial<Record<Work, StorageError>>>
   readonly isStored: boolean
+  /** Whether it was reported, since everything is stored, that it is being flushed. */
+  readonly isFlushingTold: boolean
   /** When everything that is wanted was stored and flushed (monotonic milliseconds). */
   readonly completedAt: number | undefined
   /** Whether it uploads once it is complete: as it was told, until a goal is reached. */
@@ -92,6 +96,7 @@ export const make = (options: { readonly seeds: boolean }): TorrentMachine => ({
   phase: "checking",
   failing: {},
   isStored: false,
+  isFlushingTold: false,
   completedAt: undefined,
   isSeeding: options.seeds,
   seeds: options.seeds,
@@ -114,15 +119,18 @@ const tell = (event: TorrentEvent): Action => ({ _tag: "Tell", event })
 const stay = (machine: TorrentMachine): Step => ({ machine, actions: [] })
 
 /** What follows from how the pieces stand. */
-const move = (machine: TorrentMachine, { isDirty, isStored }: Standing): Step => {
-  if (!isStored) return stay({ ...machine, isStored, completedAt: undefined, isSeeding: machine.seeds })
-  if (machine.completedAt !== undefined) return stay({ ...machine, isStored })
-  const isNews = stateOf(machine)._tag === "Downloading" && isDirty
-  return {
-    machine: { ...machine, isStored },
-    actions: [...(isNews ? [tell({ _tag: "Flushing" })] : []), { _tag: "Finish" }]
+const move = (machine: TorrentMachine, isStored: boolean): Step => {
+  if (!isStored) {
+    return stay({ ...machine, isStored, isFlushingTold: false, completedAt: undefined, isSeeding: machine.seeds })
   }
+  return { machine: { ...machine, isStored }, actions: machine.completedAt === undefined ? [{ _tag: "Finish" }] : [] }
 }
+
+/** Flushing is told once, and not of a torrent whose storage is failing: that is told already. */
+const flush = (machine: TorrentMachine): Step =>
+  machine.isFlushingTold || stateOf(machine)._tag !== "Flushing"
+    ? stay(machine)
+    : { machine: { ...machine, isFlushingTold: true }, actions: [tell({ _tag: "Flushing" })] }
 
 /** A failure is told once, until what failed succeeds. */
 const failAt = (machine: TorrentMachine, work: Work, error: StorageError, event: TorrentEvent): Step => ({
@@ -157,7 +165,9 @@ const finish = (before: TorrentMachine, standing: Standing, at: number): Step =>
 const run = (machine: TorrentMachine, fact: Fact): Step => {
   switch (fact._tag) {
     case "Moved":
-      return move(machine, fact.standing)
+      return move(machine, fact.isStored)
+    case "Flushing":
+      return flush(machine)
     case "FilesLacking":
       return stay({ ...machine, completedAt: undefined })
     case "WriteFailed":

@@ -36,6 +36,7 @@ const program = Effect.fnUntraced(function* (name: string, pieceCount: number) {
     storage: {
       readBlock: (_piece, _begin, length, into) => Effect.succeed({ bytes: into!.subarray(0, length), files: [] })
     },
+    stored: assembly.table.stored,
     cache: ReadCache.make(),
     onFailure: () => {}
   })

@@ -1,6 +1,7 @@
 /** Uploads whose stored pieces hold the known content, read without a storage. */
 import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
+import * as Bitfield from "../../src/base/Bitfield.ts"
 import type { PieceGeometry } from "../../src/base/PieceGeometry.ts"
 import * as Upload from "../../src/peer/Upload.ts"
 import * as ReadCache from "../../src/storage/ReadCache.ts"
@@ -33,6 +34,7 @@ export const make = (
   const upload = Upload.make({
     geometry,
     storage: { readBlock },
+    stored: Bitfield.full(geometry.pieceCount),
     cache,
     onFailure: (_, error) => failures.push(error)
   })

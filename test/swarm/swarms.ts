@@ -55,7 +55,6 @@ export const start = Effect.fnUntraced(function* (
   const assembly = yield* makeAssembly({ geometry: known.metainfo.layout.geometry, stored: options.stored })
   const swarm = yield* PieceSwarm.make({
     assembly,
-    upload: Uploads.make(assembly.geometry),
     infoHash: known.metainfo.infoHash,
     extensions: { info: known.metainfo.infoBytes, isPrivate: known.metainfo.isPrivate, port: undefined },
     peerId: ourId,
@@ -66,7 +65,9 @@ export const start = Effect.fnUntraced(function* (
     connections: options.connections ?? ConnectionLimit.make(200),
     report: (fact) => facts.push(inShort(fact))
   })
-  return { facts, assembly, swarm }
+  const serving = swarm.serve(Uploads.make(assembly.geometry))
+  const running = yield* Effect.forkScoped(serving.run)
+  return { facts, assembly, swarm, serving, running }
 })
 
 /** Starts a swarm that verifies and stores what it fetches, as a torrent does, until the scope closes. */
@@ -74,7 +75,7 @@ export const startWhole = Effect.fnUntraced(function* (
   known: KnownTorrent.KnownTorrent,
   options: Parameters<typeof start>[1] = {}
 ) {
-  const { assembly, facts, swarm } = yield* start(known, options)
+  const { assembly, facts, running, serving, swarm } = yield* start(known, options)
   const { layout } = known.metainfo
   const rejected: Array<number> = []
   const services = yield* Layer.build(Layer.provideMerge(MemoryStorage.layerTest(), NodePieceHasher.layer))
@@ -97,5 +98,5 @@ export const startWhole = Effect.fnUntraced(function* (
   const isRight = (): boolean =>
     stored().isWhole &&
     stored().paths.every((path, index) => Bytes.equals(stored().file(path)!, known.fileContent(index)))
-  return { assembly, facts, swarm, stored, rejected, isRight }
+  return { assembly, facts, swarm, serving, running, stored, rejected, isRight }
 })

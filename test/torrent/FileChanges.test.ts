@@ -46,7 +46,7 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string, state: 
     },
     known: files,
     stored,
-    doubtful: drawn(state.doubtful ?? ".".repeat(state.stored.length)),
+    suspects: drawn(state.doubtful ?? ".".repeat(state.stored.length)),
     digestOf: known.digestOf,
     drop: (pieces) => {
       for (const piece of pieces) Bitfield.remove(stored, piece)
@@ -209,7 +209,7 @@ describe("FileChanges", () => {
         storage: { look: () => Effect.die("it only observes"), digests: () => Stream.die("it only observes") },
         known: KnownFiles.make(layout, seen, new Map(seen.map(({ file }) => [file, "own"])), stored),
         stored,
-        doubtful: Bitfield.make(count),
+        suspects: Bitfield.make(count),
         digestOf: () => new Uint8Array(20),
         drop: () => {},
         onReplaced: () => {},

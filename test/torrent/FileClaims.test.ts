@@ -48,7 +48,7 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string, options
     storage,
     known: files,
     stored,
-    doubtful: drawn(".".repeat(stored.length)),
+    suspects: drawn(".".repeat(stored.length)),
     digestOf: known.digestOf,
     drop: () => {},
     onReplaced: () => {},

@@ -6,6 +6,7 @@ import type * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as fc from "fast-check"
 import * as Bitfield from "../../src/base/Bitfield.ts"
+import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import { PieceHasher } from "../../src/hash/PieceHasher.ts"
 import * as NodePieceHasher from "../../src/hash/provider/node/NodePieceHasher.ts"
 import { FileChanged, type FlushedFile, StorageError, StorageUnavailable } from "../../src/storage/Storage.ts"
@@ -39,6 +40,7 @@ const make = Effect.fnUntraced(function* (
   const facts = yield* look
   const stored = drawn(state.stored)
   const flushed = drawn(state.flushed)
+  const unsaved = new Set<PieceIndex>()
   const files = KnownFiles.make(
     layout,
     facts,
@@ -63,6 +65,7 @@ const make = Effect.fnUntraced(function* (
     known: files,
     stored,
     flushed,
+    unsaved,
     digestOf: known.digestOf,
     hasher: yield* PieceHasher,
     renew: (file) => {
@@ -102,6 +105,7 @@ const make = Effect.fnUntraced(function* (
     files: files.files,
     medium,
     unsafe,
+    unsaved,
     flushed: () => draw(flushed),
     /** Stores a piece as a writer does. */
     write: Effect.fnUntraced(function* (index: number, bytes = DrawnTorrent.pieceLength) {

@@ -17,9 +17,9 @@ const facts = {
   checking: { _tag: "Checked", event: { _tag: "Checking", checkedPieces: 0, totalPieces: 4 } },
   missing: { _tag: "Checked", event: { _tag: "FilesMissing", paths: ["a"], missingFiles: 1 } },
   started: { _tag: "Started", event: { _tag: "Started", storedPieces: 0, missingPieces: 4, totalPieces: 4 } },
-  downloading: { _tag: "Moved", standing: { isStored: false, isDirty: true, isPaused: false } },
-  stored: { _tag: "Moved", standing: { isStored: true, isDirty: true, isPaused: false } },
-  clean: { _tag: "Moved", standing: { isStored: true, isDirty: false, isPaused: false } },
+  downloading: { _tag: "Moved", isStored: false },
+  stored: { _tag: "Moved", isStored: true },
+  flushing: { _tag: "Flushing" },
   lacking: { _tag: "FilesLacking" },
   writeFailed: { _tag: "WriteFailed", piece, error: writeError },
   writeRecovered: { _tag: "Recovered", work: "write" },
@@ -55,16 +55,35 @@ const live = (names: ReadonlyArray<Name>, options = { seeds: false }) => {
 
 describe("TorrentMachine", () => {
   it("goes from the check to complete, flushes before, and says each once", () => {
-    const { done, state } = live(["checking", "started", "downloading", "downloading", "stored", "finished", "clean"])
+    const { done, state } = live([
+      "checking",
+      "started",
+      "downloading",
+      "downloading",
+      "stored",
+      "flushing",
+      "flushing",
+      "finished",
+      "stored"
+    ])
 
-    assert.deepStrictEqual(done, ["Checking", "Started", "", "", "Flushing Finish", "Completed Complete", ""])
+    assert.deepStrictEqual(done, ["Checking", "Started", "", "", "Finish", "Flushing", "", "Completed Complete", ""])
     assert.strictEqual(state, "Complete")
   })
 
-  it("is complete without a word of flushing where nothing is to be flushed", () => {
-    const { done } = live(["started", "clean", "finished"])
+  it("is complete without a word of flushing if nothing is to be flushed", () => {
+    const { done } = live(["started", "stored", "finished"])
 
     assert.deepStrictEqual(done, ["Started", "Finish", "Completed Complete"])
+  })
+
+  it("reports that it flushes once each time that everything is stored, and not while it downloads or fails", () => {
+    const flushings = (names: ReadonlyArray<Name>) => live(names).done.filter((told) => told === "Flushing").length
+
+    assert.strictEqual(flushings(["started", "flushing", "stored", "flushing", "finishedDirty", "flushing"]), 1)
+    assert.strictEqual(flushings(["started", "stored", "flushing", "downloading", "flushing", "stored", "flushing"]), 2)
+    assert.strictEqual(flushings(["started", "stored", "writeFailed", "flushing"]), 0)
+    assert.strictEqual(flushings(["started", "stored", "finished", "flushing"]), 0)
   })
 
   it("waits for files that are gone", () => {
@@ -89,10 +108,10 @@ describe("TorrentMachine", () => {
   })
 
   it("downloads again where a piece is lost, or files are lacking, and completes again", () => {
-    const done = live(["started", "clean", "finished", "downloading", "stored", "finished"])
-    const lacking = live(["started", "clean", "finished", "lacking", "clean", "finished"])
+    const done = live(["started", "stored", "finished", "downloading", "stored", "flushing", "finished"])
+    const lacking = live(["started", "stored", "finished", "lacking", "stored", "finished"])
 
-    assert.deepStrictEqual(done.done.slice(3), ["", "Flushing Finish", "Completed Complete"])
+    assert.deepStrictEqual(done.done.slice(3), ["", "Finish", "Flushing", "Completed Complete"])
     assert.deepStrictEqual(lacking.done.slice(3), ["", "Finish", "Completed Complete"])
   })
 
@@ -109,7 +128,7 @@ describe("TorrentMachine", () => {
   })
 
   it("a last look that fails is over once it succeeds, before it is complete", () => {
-    const { done } = live(["started", "clean", "finishFailed", "finishFailed", "finished"])
+    const { done } = live(["started", "stored", "finishFailed", "finishFailed", "finished"])
 
     assert.deepStrictEqual(done.slice(2), ["FlushFailed", "", "StorageRecovered Completed Complete"])
   })
@@ -127,7 +146,7 @@ describe("TorrentMachine", () => {
   })
 
   it("stays what it was where it is taken apart as it stops", () => {
-    assert.strictEqual(live(["started", "clean", "finished", "restarted"]).state, "Complete")
+    assert.strictEqual(live(["started", "stored", "finished", "restarted"]).state, "Complete")
     assert.strictEqual(live(["started", "foreign", "restarted"]).state, "Downloading")
   })
 
@@ -142,12 +161,12 @@ describe("TorrentMachine", () => {
   it("uploads until a goal is reached, and again once more was wanted and is stored", () => {
     const seeds = { seeds: true }
 
-    assert.isTrue(live(["started", "clean", "finished"], seeds).machine.isSeeding)
-    assert.isFalse(live(["started", "clean", "finished", "goal"], seeds).machine.isSeeding)
-    assert.isFalse(live(["started", "clean", "finished", "goal", "gone", "restarted"], seeds).machine.isSeeding)
-    assert.isTrue(live(["started", "clean", "finished", "goal", "downloading"], seeds).machine.isSeeding)
+    assert.isTrue(live(["started", "stored", "finished"], seeds).machine.isSeeding)
+    assert.isFalse(live(["started", "stored", "finished", "goal"], seeds).machine.isSeeding)
+    assert.isFalse(live(["started", "stored", "finished", "goal", "gone", "restarted"], seeds).machine.isSeeding)
+    assert.isTrue(live(["started", "stored", "finished", "goal", "downloading"], seeds).machine.isSeeding)
     assert.isFalse(live(["started", "downloading"]).machine.isSeeding)
-    const { done } = live(["started", "clean", "finished", "goal", "dismissed"], seeds)
+    const { done } = live(["started", "stored", "finished", "goal", "dismissed"], seeds)
     assert.deepStrictEqual(done.slice(-2), ["", "SeedingEnded"], "peers are let go before")
   })
 
@@ -157,7 +176,7 @@ describe("TorrentMachine", () => {
 
     assert.deepStrictEqual(live(["started", "foreign"]).done, ["Started", "End"])
     assert.deepStrictEqual(TorrentMachine.stateOf(failed.machine), { _tag: "Failed", error: defect })
-    assert.deepStrictEqual(live(["started", "broke", "started", "clean", "finished", "broke"]).done, [
+    assert.deepStrictEqual(live(["started", "broke", "started", "stored", "finished", "broke"]).done, [
       "Started",
       "Failed",
       "",
@@ -169,7 +188,7 @@ describe("TorrentMachine", () => {
 
   const names = Object.keys(facts) as ReadonlyArray<Name>
   // A torrent that never runs shows little.
-  const life = fc.array(fc.constantFrom<Name>(...names, "started", "stored", "clean", "finished"), { maxLength: 60 })
+  const life = fc.array(fc.constantFrom<Name>(...names, "started", "stored", "stored", "finished"), { maxLength: 60 })
 
   it("law: it says that it is complete only for what was stored and clean, and once each time", () => {
     fc.assert(
@@ -245,7 +264,7 @@ describe("TorrentMachine", () => {
           if (name.startsWith("finished") || machine.phase !== "running") isAsked = false
           if (actions.some(({ _tag }) => _tag === "Finish")) isAsked = true
           const isLeft = machine.phase === "running" && machine.isStored && machine.completedAt === undefined
-          if (isLeft && (name === "stored" || name === "clean")) assert.isTrue(isAsked)
+          if (isLeft && name === "stored") assert.isTrue(isAsked)
         }
       })
     )

@@ -1,0 +1,87 @@
+/**
+ * Looks at files that need no more writes, so that from then on their size and time say whether somebody changed them.
+ */
+import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
+import type { FileFacts, StorageError, TorrentStorage } from "../storage/Storage.ts"
+import type { FileChanges } from "./FileChanges.ts"
+import * as KnownFiles from "./KnownFiles.ts"
+
+/** How long files that need no more writes are gathered before they are looked at. */
+export const settleAfter = "20 millis"
+
+/** What is needed to look at files. */
+export interface Options {
+  readonly storage: Pick<TorrentStorage, "look">
+  readonly known: KnownFiles.KnownFiles
+  readonly changes: Pick<FileChanges, "doubt">
+  /** Called for each file that was looked at. */
+  readonly onIdle: (file: number) => void
+}
+
+/** Files that wait to be looked at. */
+export interface Settling {
+  /** Has `run` look at a file soon. */
+  readonly soon: (file: number) => void
+  /** Looks at these files, and at those that wait. */
+  readonly now: (files: ReadonlyArray<number>) => Effect.Effect<void, StorageError>
+  /** Looks at every file that is being written, because the torrent stops and writes no more. */
+  readonly last: Effect.Effect<void, StorageError>
+  /** Looks at the files that wait, until it is interrupted. */
+  readonly run: Effect.Effect<never>
+}
+
+/** Makes it; no file waits. */
+export const make = Effect.fnUntraced(function* ({ changes, known, onIdle, storage }: Options) {
+  const waiting = new Set<number>()
+  const awake = yield* Latch.make(false)
+  const isWriting = (file: number): boolean => known.files.get(file)?.isWriting === true
+
+  /** Looks at files, and returns what is known of those that are still the same file. */
+  const look = Effect.fnUntraced(function* (files: ReadonlyArray<number>) {
+    const found: Array<{ readonly entry: KnownFiles.KnownFile; readonly facts: FileFacts }> = []
+    if (files.length === 0) return found
+    for (const facts of yield* storage.look(files)) {
+      const entry = facts && known.files.get(facts.file)
+      if (entry !== undefined && entry.facts.identity === facts!.identity) found.push({ entry, facts: facts! })
+    }
+    return found
+  })
+
+  const noteIdle = (entry: KnownFiles.KnownFile, facts: FileFacts): void => {
+    entry.facts = facts
+    entry.isWriting = false
+    onIdle(facts.file)
+  }
+
+  const now = Effect.fnUntraced(function* (more: ReadonlyArray<number>) {
+    const files = [...new Set([...waiting, ...more])].filter(isWriting)
+    waiting.clear()
+    for (const { entry, facts } of yield* look(files)) {
+      if (!KnownFiles.isWhole(known, facts.file)) continue
+      // Cut off or made longer before it was looked at.
+      if (facts.length !== known.layout.files[facts.file]!.length) changes.doubt([facts.file])
+      noteIdle(entry, facts)
+    }
+  })
+
+  const self: Settling = {
+    soon: (file) => {
+      waiting.add(file)
+      Latch.openUnsafe(awake)
+    },
+    now,
+    last: Effect.suspend(() =>
+      Effect.map(look([...known.files.keys()].filter(isWriting)), (found) => {
+        for (const { entry, facts } of found) noteIdle(entry, facts)
+      })
+    ),
+    run: awake.await.pipe(
+      Effect.andThen(Effect.sleep(settleAfter)),
+      Effect.tap(() => Effect.sync(() => Latch.closeUnsafe(awake))),
+      Effect.andThen(Effect.suspend(() => Effect.ignore(now([])))),
+      Effect.forever
+    )
+  }
+  return self
+})

@@ -1,0 +1,73 @@
+/**
+ * The life of a torrent from its start to its end: takes the steps of its machine, reports their events, and signals what is
+ * to be done next to the fibers that wait for it. It outlives the runs of a torrent whose files went away.
+ */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
+import type { ResumeData } from "../resume/ResumeStore.ts"
+import * as EventLog from "./EventLog.ts"
+import type { TorrentEvent } from "./TorrentEvent.ts"
+import * as TorrentMachine from "./TorrentMachine.ts"
+import type { TorrentError } from "./TorrentStatus.ts"
+
+/** The life of one torrent. */
+export interface TorrentLife {
+  /** Where it stands; `note` replaces it. */
+  machine: TorrentMachine.TorrentMachine
+  readonly log: EventLog.EventLog
+  /** Completes when every wanted piece is stored and flushed for the first time. */
+  readonly completed: Deferred.Deferred<void, TorrentError>
+  /** Open while everything that is wanted is stored, and has to be flushed and looked at. */
+  readonly finishing: Latch.Latch
+  /** Open when the run has to end and another one has to begin. */
+  readonly restarting: Latch.Latch
+  /** Fails when the torrent has to end. */
+  readonly ended: Deferred.Deferred<never, TorrentError>
+  /** Pieces that had the wrong digest. */
+  rejectedPieces: number
+  /** What was known when the files of the last run were gone, because the resume data may have gone with them. */
+  last: ResumeData | undefined
+}
+
+/** Begins a life, until the scope closes: whoever waits for `completed` is interrupted then. */
+export const make = Effect.fnUntraced(function* (options: { readonly seeds: boolean }) {
+  const self: TorrentLife = {
+    machine: TorrentMachine.make(options),
+    log: yield* EventLog.make,
+    completed: yield* Effect.acquireRelease(Deferred.make<void, TorrentError>(), Deferred.interrupt),
+    finishing: yield* Latch.make(false),
+    restarting: yield* Latch.make(false),
+    ended: yield* Deferred.make<never, TorrentError>(),
+    rejectedPieces: 0,
+    last: undefined
+  }
+  return self
+})
+
+/** Reports an event. */
+export const tell = (self: TorrentLife, event: TorrentEvent): void => self.log.tell(event)
+
+/** Takes the next step of the life, and does what follows from it. */
+export const note = (self: TorrentLife, fact: TorrentMachine.Fact): void => {
+  const step = TorrentMachine.step(self.machine, fact)
+  self.machine = step.machine
+  for (const action of step.actions) {
+    switch (action._tag) {
+      case "Tell":
+        tell(self, action.event)
+        break
+      case "Finish":
+        Latch.openUnsafe(self.finishing)
+        break
+      case "Complete":
+        Deferred.doneUnsafe(self.completed, Effect.void)
+        break
+      case "Restart":
+        Latch.openUnsafe(self.restarting)
+        break
+      case "End":
+        Deferred.doneUnsafe(self.ended, Effect.fail(action.error))
+    }
+  }
+}

@@ -1,0 +1,63 @@
+/**
+ * What a torrent consists of: what it is made from, what of it outlives a run, and the parts of a run.
+ */
+import type { Assembly } from "../assembly/Assembly.ts"
+import type { PeerId } from "../base/PeerId.ts"
+import type { Prng } from "../base/Prng.ts"
+import type { ConnectionLimit } from "../connect/ConnectionLimit.ts"
+import type { PeerSource } from "../discovery/PeerSource.ts"
+import type { Metainfo } from "../metainfo/Metainfo.ts"
+import type { Upload } from "../peer/Upload.ts"
+import type * as RateLimits from "../rate/RateLimits.ts"
+import type { ReadCache } from "../storage/ReadCache.ts"
+import type { TorrentStorage } from "../storage/Storage.ts"
+import type * as PieceSwarm from "../swarm/PieceSwarm.ts"
+import type * as Selection from "./Selection.ts"
+import type { Sources } from "./Sources.ts"
+import type { TorrentFacts } from "./TorrentFacts.ts"
+import type { TorrentFiles } from "./TorrentFiles.ts"
+import type { TorrentLife } from "./TorrentLife.ts"
+import type { TorrentOptions } from "./TorrentOptions.ts"
+
+/** What a torrent is made of. */
+export interface Options extends TorrentOptions {
+  readonly metainfo: Metainfo
+  readonly peerId: PeerId
+  /** Where peers can connect to us, if anywhere. */
+  readonly port: number | undefined
+  readonly sources: ReadonlyArray<PeerSource>
+  /** The limits of all torrents of the engine together. */
+  readonly engineLimits: RateLimits.EngineLimits
+  /** The connections that all torrents of the engine may have. */
+  readonly connections: ConnectionLimit
+  /** What all torrents of the engine keep of the blocks that peers requested. */
+  readonly readCache: ReadCache
+}
+
+/** What outlives a run. */
+export interface Lasting {
+  readonly options: Options
+  readonly life: TorrentLife
+  readonly selection: Selection.Selection
+  readonly sources: Sources
+  readonly limits: RateLimits.TorrentLimits
+  readonly random: Prng
+}
+
+/** The parts of a run, put together. */
+export interface TorrentParts {
+  readonly lasting: Lasting
+  readonly storage: TorrentStorage
+  readonly assembly: Assembly
+  readonly swarm: PieceSwarm.PieceSwarm
+  readonly facts: TorrentFacts
+  readonly files: TorrentFiles
+  readonly upload: Upload
+  readonly serving: PieceSwarm.Serving
+  /** The selection that was checked; another one may have been made since. */
+  readonly prepared: Selection.Selection["files"]
+  /** What a change of the selection changes. */
+  readonly selected: Selection.Running
+  /** Bytes stored before the run. */
+  readonly resumedBytes: number
+}

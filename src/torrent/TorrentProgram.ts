@@ -1,0 +1,114 @@
+/**
+ * The program of a torrent: runs it until its files are gone, then from its start again, until it ends for good or its scope
+ * closes. What a user says of the torrent meanwhile is kept for the runs to come.
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Latch from "effect/Latch"
+import * as Option from "effect/Option"
+import * as Random from "effect/Random"
+import * as Scope from "effect/Scope"
+import * as Monotonic from "../base/Monotonic.ts"
+import type { PeerAddress } from "../base/PeerAddress.ts"
+import * as Prng from "../base/Prng.ts"
+import * as RateLimits from "../rate/RateLimits.ts"
+import * as Selection from "./Selection.ts"
+import * as Sources from "./Sources.ts"
+import * as StatusReport from "./StatusReport.ts"
+import type { Torrent } from "./Torrent.ts"
+import * as TorrentLife from "./TorrentLife.ts"
+import type { Lasting, Options, TorrentParts } from "./TorrentParts.ts"
+import * as TorrentRun from "./TorrentRun.ts"
+import { TorrentDefect } from "./TorrentStatus.ts"
+
+/** Addresses given to a torrent that are kept for a new start. */
+const maxGiven = 1_000
+
+/** Starts a torrent, until the scope closes. Returns at once; events report the check, the download and failures. */
+export const make = Effect.fn("Torrent.make")(function* (options: Options) {
+  const { metainfo } = options
+  const clock = yield* Clock.Clock
+  const life = yield* TorrentLife.make({ seeds: options.seed !== undefined && options.seed !== false })
+  const limits = RateLimits.makeTorrent(
+    options.engineLimits,
+    { torrent: options.limits, eachPeer: options.peerLimits },
+    Monotonic.nowUnsafe(clock)
+  )
+  const lasting: Lasting = {
+    options,
+    life,
+    selection: Selection.make(metainfo.layout, options.files ?? []),
+    sources: Sources.make(),
+    limits,
+    random: Prng.make(yield* Random.nextInt)
+  }
+  /** The run under way; `undefined` while files are checked and after the end. */
+  let run: TorrentParts | undefined
+  /** Addresses that were added, the last ones of many. */
+  let given: ReadonlyArray<PeerAddress> = []
+
+  const once = Effect.gen(function* () {
+    const opened = yield* TorrentRun.open(lasting)
+    run = opened
+    yield* opened.swarm.add(given)
+    yield* TorrentRun.begin(opened)
+    yield* life.restarting.await
+  })
+  const end = Effect.sync(() => {
+    if (run !== undefined) run.facts.isOver = true
+    run = undefined
+    TorrentLife.note(life, { _tag: "Restarted" })
+    Latch.closeUnsafe(life.restarting)
+  })
+  const scope = yield* Effect.scope
+  yield* Scope.fork(scope).pipe(
+    Effect.flatMap((parts) =>
+      once.pipe(
+        Scope.provide(parts),
+        Effect.raceFirst(Deferred.await(life.ended)),
+        Effect.ensuring(Effect.andThen(end, Scope.close(parts, Exit.void)))
+      )
+    ),
+    Effect.forever,
+    // What was opened is closed by then: a torrent that failed holds nothing until somebody takes it away.
+    Effect.catchCause((cause) => {
+      const error = Cause.findErrorOption(cause)
+      if (Option.isSome(error)) TorrentLife.note(life, { _tag: "Broke", error: error.value })
+      else if (Cause.hasDies(cause)) {
+        TorrentLife.note(life, { _tag: "Broke", error: new TorrentDefect({ cause: Cause.squash(cause) }) })
+      }
+      return Deferred.failCause(life.completed, cause)
+    }),
+    Effect.forkScoped
+  )
+
+  const self: Torrent = {
+    metainfo,
+    events: life.log.events,
+    status: Effect.sync(() =>
+      run === undefined ? StatusReport.early(lasting) : StatusReport.of(run, Monotonic.nowUnsafe(clock))
+    ),
+    completed: Deferred.await(life.completed),
+    addPeers: (addresses) =>
+      Effect.suspend(() => {
+        // Also during a run: another one may follow.
+        given = [...given, ...addresses].slice(-maxGiven)
+        return run === undefined ? Effect.void : Effect.asVoid(run.swarm.add(addresses))
+      }),
+    setPriorities: (files) => Effect.suspend(() => Selection.setFiles(lasting.selection, run?.selected, files)),
+    setDeadlines: (asked) =>
+      Effect.map(Monotonic.now, (now) => {
+        const deadlines = asked.map(({ piece, within }) => ({ piece, at: now + Duration.toMillis(within) }))
+        Selection.setDeadlines(lasting.selection, run?.assembly, deadlines)
+      }),
+    setLimits: (asked) => Effect.map(Monotonic.now, (now) => RateLimits.set(limits, asked, now)),
+    setPeerLimits: (asked) => Effect.map(Monotonic.now, (now) => RateLimits.setEachPeer(limits, asked, now)),
+    accept: (caller, scope) =>
+      Effect.suspend(() => (run === undefined ? Scope.close(scope, Exit.void) : run.serving.accept(caller, scope)))
+  }
+  return self
+})

@@ -1,0 +1,213 @@
+/**
+ * One run of a torrent, from the check of its files to the end of its scope. `open` puts its parts together, each from those
+ * that stand above it, and `begin` starts the fibers that move them. A torrent whose files went away ends its run and begins
+ * another one (`TorrentProgram.ts`).
+ */
+import * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import * as Assembly from "../assembly/Assembly.ts"
+import * as Completion from "../assembly/Completion.ts"
+import * as Facts from "../assembly/Facts.ts"
+import * as PiecePriority from "../assembly/PiecePriority.ts"
+import * as PieceTable from "../assembly/PieceTable.ts"
+import type { PieceIndex } from "../base/PieceGeometry.ts"
+import type { PeerSourceContext } from "../discovery/PeerSource.ts"
+import { PieceHasher } from "../hash/PieceHasher.ts"
+import * as Metainfo from "../metainfo/Metainfo.ts"
+import * as AllowedFast from "../peer/AllowedFast.ts"
+import * as Upload from "../peer/Upload.ts"
+import * as RateLimiter from "../rate/RateLimiter.ts"
+import * as RateLimits from "../rate/RateLimits.ts"
+import { ResumeStore } from "../resume/ResumeStore.ts"
+import { Storage } from "../storage/Storage.ts"
+import * as PieceSwarm from "../swarm/PieceSwarm.ts"
+import * as Finishing from "./Finishing.ts"
+import * as Seeding from "./Seeding.ts"
+import * as Selection from "./Selection.ts"
+import * as Sources from "./Sources.ts"
+import * as StartCheck from "./StartCheck.ts"
+import * as TorrentFacts from "./TorrentFacts.ts"
+import * as TorrentFiles from "./TorrentFiles.ts"
+import * as TorrentLife from "./TorrentLife.ts"
+import type { Lasting, TorrentParts } from "./TorrentParts.ts"
+
+/** How often a torrent that only uploads looks for pieces that it lost. */
+const regainEvery = "5 seconds"
+
+/** Opens the storage, finds out what is stored, and puts the parts together. Nothing moves yet. */
+export const open = Effect.fnUntraced(function* (lasting: Lasting) {
+  const { life, limits, options, random, selection } = lasting
+  const { metainfo } = options
+  const { infoHash, layout } = metainfo
+  const { geometry } = layout
+  const isReadOnly = options.readOnly === true
+  const isRestart = life.last !== undefined
+  const digestOf = (piece: PieceIndex) => Metainfo.pieceDigest(metainfo, piece)
+
+  const storage = yield* (yield* Storage).open({ infoHash, layout })
+  const resume = yield* (yield* ResumeStore).open({
+    infoHash,
+    pieceCount: geometry.pieceCount,
+    fileCount: layout.files.length
+  })
+  const loaded = yield* Effect.catch(resume.load, (error) =>
+    Effect.as(
+      Effect.sync(() => TorrentFacts.onResumeFailure({ life }, error)),
+      undefined
+    )
+  )
+  const saved = loaded ?? life.last
+  const checked = yield* StartCheck.run({
+    metainfo,
+    storage,
+    resume: saved,
+    prepare: isReadOnly ? Effect.sync(() => selection.files) : Selection.prepare(selection, storage),
+    overwrites: options.overwrite === true,
+    startsOver: options.startOver === true && !isRestart,
+    isReadOnly,
+    isRestart,
+    report: (event) => TorrentLife.note(life, { _tag: "Checked", event })
+  })
+  const { found, prepared } = checked
+
+  const assembly = yield* Assembly.make({
+    geometry,
+    stored: found.stored,
+    random,
+    maxActivePieces: options.maxActivePieces,
+    isSequential: options.order === "sequential",
+    isReadOnly
+  })
+  Selection.begin(selection, assembly, prepared)
+
+  const hasher = yield* PieceHasher
+  const swarm = yield* PieceSwarm.make({
+    assembly,
+    infoHash,
+    extensions: { info: metainfo.infoBytes, isPrivate: metainfo.isPrivate, port: options.port },
+    peerId: options.peerId,
+    random,
+    maxConnections: options.maxConnections,
+    seeds: () => life.machine.isSeeding,
+    limits,
+    superSeeds: options.superSeed,
+    allowedFast: (host) =>
+      Effect.provideService(AllowedFast.make({ infoHash, pieceCount: geometry.pieceCount, host }), PieceHasher, hasher),
+    uploadSlots: options.uploadSlots,
+    connections: options.connections,
+    report: (event) => TorrentLife.tell(life, event)
+  })
+
+  const facts = TorrentFacts.make({ life, assembly, swarm })
+  const files = yield* TorrentFiles.make({
+    layout,
+    storage,
+    resume,
+    facts: checked.facts,
+    standings: checked.standings,
+    records: saved?.files,
+    found,
+    stored: assembly.table.stored,
+    digestOf,
+    wanted: isReadOnly
+      ? undefined
+      : { files: PiecePriority.wantedFiles(layout, prepared), pieces: assembly.table.wanted },
+    overwrites: options.overwrite === true,
+    isReadOnly,
+    drop: (pieces) => TorrentFacts.onDropped(facts, pieces),
+    onKept: (piece) => TorrentFacts.onKept(facts, piece),
+    onResumeFailure: (error) => TorrentFacts.onResumeFailure(facts, error),
+    report: (fact) => TorrentFacts.onFiles(facts, fact)
+  })
+  Assembly.putFirst(assembly, files.deciding)
+
+  const upload = yield* Upload.make({
+    geometry,
+    storage: files.reader,
+    stored: assembly.table.stored,
+    cache: options.readCache,
+    onFailure: (piece, error, isLost) => TorrentFacts.onUnreadable(facts, piece, error, isLost)
+  })
+
+  const selected: Selection.Running = {
+    assembly,
+    select: files.select,
+    onChange: () => TorrentFacts.onSelected(facts, files.lacksFiles())
+  }
+  const self: TorrentParts = {
+    lasting,
+    storage,
+    assembly,
+    swarm,
+    facts,
+    files,
+    upload,
+    serving: swarm.serve(upload),
+    prepared,
+    selected,
+    resumedBytes: PieceTable.storedBytes(assembly.table)
+  }
+  return self
+})
+
+/** Starts everything that moves, until the scope closes. */
+export const begin = Effect.fnUntraced(function* (self: TorrentParts) {
+  const { assembly, facts, files, lasting, serving, storage, swarm, upload } = self
+  const { life, limits, options, selection, sources } = lasting
+  const digestOf = (piece: PieceIndex) => Metainfo.pieceDigest(options.metainfo, piece)
+  const { stored, unstoredWanted: missingPieces } = assembly.table
+  const totalPieces = assembly.geometry.pieceCount
+  const started = { _tag: "Started", storedPieces: stored.count, missingPieces, totalPieces } as const
+  TorrentLife.note(life, { _tag: "Started", event: started })
+  yield* Selection.catchUp(selection, self.selected, self.prepared)
+  TorrentFacts.onMoved(facts)
+
+  // The sessions first and the reader next, so that they are interrupted last: nobody waits to report.
+  yield* forkPart(life, serving.run)
+  const onPiece = (fact: Facts.Fact): void => {
+    if (fact._tag === "Stored") Upload.noteStored(upload, fact.piece)
+    TorrentFacts.onPiece(facts, fact)
+  }
+  yield* forkPart(life, Facts.read(assembly.facts, onPiece))
+  yield* forkPart(life, Completion.run(assembly, { storage: files.writer, digestOf }))
+  yield* forkPart(life, files.run)
+  yield* forkPart(life, Finishing.run(self))
+  const onRecovered = (piece: PieceIndex): void => TorrentFacts.onRecovered(facts, piece)
+  yield* forkPart(life, Upload.recover(upload, { storage, digestOf, onRecovered }))
+  if (assembly.isReadOnly) {
+    const regain = Effect.map(files.regain, (pieces) => TorrentFacts.onRegained(facts, pieces))
+    yield* forkPart(life, Effect.repeat(Effect.ignore(regain), Schedule.spaced(regainEvery)))
+  }
+  yield* forkPart(life, Assembly.sweep(assembly, { isHeldUp: () => RateLimiter.isWaitedFor(limits.download) }))
+  yield* forkPart(
+    life,
+    Sources.run(sources, {
+      sources: options.sources,
+      context: contextOf(self),
+      swarm,
+      tell: (event) => TorrentLife.tell(life, event)
+    })
+  )
+  yield* forkPart(life, RateLimits.run(options.engineLimits))
+  if (typeof options.seed === "object") yield* forkPart(life, Seeding.run(options.seed, self))
+})
+
+/** Starts a part that runs until the scope closes; one that dies takes the others with it. */
+const forkPart = <A, R>(life: TorrentLife.TorrentLife, part: Effect.Effect<A, never, R>) =>
+  part.pipe(
+    Effect.onError((cause) => (Cause.hasDies(cause) ? Deferred.failCause(life.ended, cause) : Effect.void)),
+    Effect.forkScoped
+  )
+
+/** What sources may ask of the torrent that they find peers for. */
+const contextOf = ({ assembly, lasting, swarm, upload }: TorrentParts): PeerSourceContext => ({
+  completed: Effect.ignore(Deferred.await(lasting.life.completed)),
+  wantsMore: () => !PieceTable.isFinished(assembly.table) && swarm.counts().connected === 0,
+  facts: () => ({
+    downloaded: assembly.downloadedBytes,
+    uploaded: upload.uploadedBytes,
+    left: PieceTable.missingBytes(assembly.table)
+  })
+})
