@@ -24,7 +24,8 @@ import * as RequestPipeline from "../supply/RequestPipeline.ts"
 import * as Resting from "../supply/Resting.ts"
 import * as Standing from "../supply/Standing.ts"
 import * as Supplier from "../supply/Supplier.ts"
-import type { SupplierId } from "../supply/SupplierId.ts"
+import type { SupplierIds } from "../supply/SupplierId.ts"
+import * as SupplierId from "../supply/SupplierId.ts"
 import * as BufferPool from "./BufferPool.ts"
 import * as Distrust from "./Distrust.ts"
 import * as Facts from "./Facts.ts"
@@ -43,6 +44,8 @@ export interface Assembly {
   readonly pool: BufferPool.BufferPool
   /** Completed pieces that wait to be verified: as deep as there are buffers, so an offer always succeeds. */
   readonly completed: Queue.Queue<PieceBuffer.PieceBuffer>
+  /** The numbers of its suppliers. */
+  readonly ids: SupplierIds
   readonly suppliers: ReadonlySet<Supplier.Supplier>
   /** Suppliers with room for requests and nothing to request. */
   readonly idleSuppliers: ReadonlySet<Supplier.Supplier>
@@ -102,6 +105,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     order: PieceOrder.make({ isSequential: options.isSequential }),
     pool,
     completed,
+    ids: SupplierId.makeIds(),
     suppliers: new Set(),
     idleSuppliers: new Set(),
     distrust: Distrust.make(),
@@ -202,7 +206,8 @@ export const isInteresting = (self: Assembly, has: Bitfield.Bitfield): boolean =
 }
 
 /** What is held against the address of a supplier, which has it as its `standing`. */
-export const standingOf = (self: Assembly, id: SupplierId): Standing.Standing => Distrust.standingOf(self.distrust, id)
+export const standingOf = (self: Assembly, id: SupplierId.SupplierId): Standing.Standing =>
+  Distrust.standingOf(self.distrust, id)
 
 /** The wanted pieces of which a damaged copy came, and of which no connected supplier has another. */
 export const damagedPieces = (self: Assembly): ReadonlyArray<PieceIndex> =>

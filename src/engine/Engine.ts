@@ -9,6 +9,7 @@ import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as BufferBudget from "../assembly/BufferBudget.ts"
+import { SupplierSources } from "../assembly/SupplierSource.ts"
 import * as InfoHash from "../base/InfoHash.ts"
 import * as Monotonic from "../base/Monotonic.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
@@ -171,7 +172,8 @@ const run = Effect.fnUntraced(function* (config: Config, listening: Listening | 
     PieceHasher,
     ResumeStore,
     Tracker,
-    Encryption
+    Encryption,
+    SupplierSources
   )(yield* Effect.context<Requirements>())
   const budget = BufferBudget.make(config.bufferBytes ?? BufferBudget.defaultBufferBytes)
   const readCache = ReadCache.make(config.readCacheBytes)

@@ -45,6 +45,11 @@ export interface Supplier {
   readonly cancel: (piece: PieceIndex, begin: number, length: number) => void
   /** Something that can be requested from it may have come up. Called in the middle of what others do. */
   readonly wake: () => void
+  /**
+   * It has sent wrong bytes, proved and not suspected, so it should leave. Absent for a peer, which is banned by its address
+   * instead. Called in the middle of what others do.
+   */
+  readonly expel?: ((why: string) => void) | undefined
 }
 
 /** Value of `searchedVersion` for a supplier that should be searched for: versions start at 0. */
@@ -61,6 +66,7 @@ export interface Options {
   readonly request: Supplier["request"]
   readonly cancel: Supplier["cancel"]
   readonly wake: Supplier["wake"]
+  readonly expel?: Supplier["expel"]
   /** Milliseconds. */
   readonly now: number
 }
@@ -83,7 +89,8 @@ export const make = (options: Options): Supplier => ({
   searchedVersion: neverSearched,
   request: options.request,
   cancel: options.cancel,
-  wake: options.wake
+  wake: options.wake,
+  expel: options.expel
 })
 
 /** Whether the piece is not requested from it for a while, although it has the piece. */

@@ -7,7 +7,8 @@
  * ban ends, and an address at which this client was found may become another's.
  */
 import * as PeerAddress from "../base/PeerAddress.ts"
-import type { SupplierId } from "../supply/SupplierId.ts"
+import type { SupplierIds } from "../supply/SupplierId.ts"
+import * as SupplierId from "../supply/SupplierId.ts"
 
 /**
  * Addresses that are remembered at most. Beyond that a new one takes the place of the peer that is gone for longest, else
@@ -40,7 +41,7 @@ export const maxBannedPorts = 3
 /** A known address. */
 export interface Peer {
   /** As a supplier of blocks: blame outlives the connection. */
-  readonly key: SupplierId
+  readonly key: SupplierId.SupplierId
   readonly address: PeerAddress.PeerAddress
   /** `gone`: there is nothing to dial it for; `ourselves`: this client listens there, as far as it is known. */
   state: "idle" | "connecting" | "connected" | "gone" | "banned" | "ourselves"
@@ -68,7 +69,7 @@ export interface PeerBook {
   readonly byAddress: Map<string, Peer>
   /** By key; a key is never used again. */
   readonly peers: Map<number, Peer>
-  nextKey: number
+  readonly ids: SupplierIds
   /** Those that are banned or ourselves. */
   readonly out: Set<Peer>
   /** By host: the banned peers that sent wrong bytes themselves. */
@@ -77,11 +78,18 @@ export interface PeerBook {
   readonly priorityOf: (address: PeerAddress.PeerAddress) => number | undefined
 }
 
-/** An empty book; `random` spreads the attempts of many torrents, `priorityOf` says who is dialled first (BEP 40). */
-export const make = (random: () => number, priorityOf: PeerBook["priorityOf"] = () => undefined): PeerBook => ({
+/**
+ * Makes an empty book. `random` spreads the attempts of many torrents, `priorityOf` says who is dialled first (BEP 40), and
+ * keys are taken from `ids`.
+ */
+export const make = (
+  random: () => number,
+  priorityOf: PeerBook["priorityOf"] = () => undefined,
+  ids: SupplierIds = SupplierId.makeIds()
+): PeerBook => ({
   byAddress: new Map(),
   peers: new Map(),
-  nextKey: 0,
+  ids,
   out: new Set(),
   guilty: new Map(),
   random,
@@ -114,7 +122,7 @@ const insert = (self: PeerBook, address: PeerAddress.PeerAddress, now: number): 
   if (isHostBanned(self, address.host)) return undefined
   if (self.peers.size >= maxAddresses && !forgetWorst(self)) return undefined
   const peer: Peer = {
-    key: self.nextKey++ as SupplierId,
+    key: SupplierId.nextId(self.ids),
     address,
     state: "idle",
     isDialable: true,

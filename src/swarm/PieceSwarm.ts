@@ -128,6 +128,7 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     peerId: options.peerId,
     port: extensions.port,
     random,
+    ids: assembly.ids,
     maxConnections: options.maxConnections ?? defaultMaxConnections,
     connections: options.connections,
     dialAddress: Contacts.dialAddress,

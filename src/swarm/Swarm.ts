@@ -24,7 +24,7 @@ import * as Introduction from "../connect/Introduction.ts"
 import { Dialer } from "../network/Transport.ts"
 import { PeerDropped } from "../peer/PeerPatience.ts"
 import type { SessionError } from "../peer/PeerSession.ts"
-import type { SupplierId } from "../supply/SupplierId.ts"
+import type { SupplierId, SupplierIds } from "../supply/SupplierId.ts"
 import type * as Handshake from "../wire/Handshake.ts"
 import * as Dialling from "./Dialling.ts"
 import * as Encounters from "./Encounters.ts"
@@ -65,6 +65,8 @@ export interface Options<M extends Roster.Member> {
   /** Where peers can connect to us, if anywhere. */
   readonly port: number | undefined
   readonly random: Prng.Prng
+  /** Where the keys of peers are taken from. */
+  readonly ids: SupplierIds
   /** Dials and sessions at once. */
   readonly maxConnections: number
   /** Connections that are being opened at once; default `Dialling.maxDialing`. */
@@ -104,7 +106,7 @@ export interface Exchange<M extends Roster.Member> {
 export const make = Effect.fnUntraced(function* <M extends Roster.Member>(options: Options<M>) {
   const external = ExternalAddress.make()
   const us = () => ({ ...external, port: options.port ?? 0 })
-  const book = PeerBook.make(options.random, (address) => DialPriority.of(us(), address))
+  const book = PeerBook.make(options.random, (address) => DialPriority.of(us(), address), options.ids)
   const { connections, maxConnections } = options
   const self: Swarm<M> = {
     infoHash: options.infoHash,

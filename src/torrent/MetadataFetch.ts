@@ -19,6 +19,7 @@ import { PieceHasher } from "../hash/PieceHasher.ts"
 import * as MetadataExchange from "../peer/MetadataExchange.ts"
 import * as MetadataSession from "../peer/MetadataSession.ts"
 import { PeerDropped } from "../peer/PeerPatience.ts"
+import * as SupplierId from "../supply/SupplierId.ts"
 import * as Swarm from "../swarm/Swarm.ts"
 
 /** Peers that are dialled and asked at once. The info dict is small: more would only be a burden to them. */
@@ -65,6 +66,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     peerId: options.peerId,
     port: undefined,
     random: options.random,
+    ids: SupplierId.makeIds(),
     maxConnections,
     maxDialing: maxConnections,
     connections: options.connections,

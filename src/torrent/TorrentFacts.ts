@@ -8,6 +8,7 @@ import * as PieceTable from "../assembly/PieceTable.ts"
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import type { StorageError } from "../storage/Storage.ts"
+import type { SupplierId } from "../supply/SupplierId.ts"
 import type { PieceSwarm } from "../swarm/PieceSwarm.ts"
 import type * as TorrentFiles from "./TorrentFiles.ts"
 import * as TorrentLife from "./TorrentLife.ts"
@@ -47,7 +48,7 @@ export const onPiece = (self: TorrentFacts, fact: Facts.Fact): void => {
     case "Passed":
       return swarm.prove(fact.contributors)
     case "Guilty":
-      return swarm.ban(fact.supplier, `it sent wrong bytes for piece ${fact.piece}`)
+      return ban(self, fact.supplier, `it sent wrong bytes for piece ${fact.piece}`)
     case "Damaged":
       return TorrentLife.tell(life, {
         _tag: "PieceDamaged",
@@ -66,6 +67,12 @@ export const onPiece = (self: TorrentFacts, fact: Facts.Fact): void => {
     // It is announced once a later run would know of it (`onKept`).
     case "Stored":
   }
+}
+
+/** A peer is banned by its address; another supplier is told to leave. */
+const ban = ({ assembly, swarm }: TorrentFacts, id: SupplierId, why: string): void => {
+  swarm.ban(id, why)
+  for (const supplier of assembly.suppliers) if (supplier.id === id) supplier.expel?.(why)
 }
 
 /** A fact of the files. */

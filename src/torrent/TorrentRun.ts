@@ -12,6 +12,7 @@ import * as Completion from "../assembly/Completion.ts"
 import * as Facts from "../assembly/Facts.ts"
 import * as PiecePriority from "../assembly/PiecePriority.ts"
 import * as PieceTable from "../assembly/PieceTable.ts"
+import { SupplierSources } from "../assembly/SupplierSource.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import type { PeerSourceContext } from "../discovery/PeerSource.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
@@ -190,6 +191,9 @@ export const begin = Effect.fnUntraced(function* (self: TorrentParts) {
       tell: (event) => TorrentLife.tell(life, event)
     })
   )
+  for (const { supply } of yield* SupplierSources) {
+    yield* forkPart(life, supply({ metainfo: options.metainfo, assembly, limits }))
+  }
   yield* forkPart(life, RateLimits.run(options.engineLimits))
   if (typeof options.seed === "object") yield* forkPart(life, Seeding.run(options.seed, self))
 })
