@@ -22,9 +22,11 @@ import * as FrameDecoder from "../wire/FrameDecoder.ts"
 import * as FrameEncoder from "../wire/FrameEncoder.ts"
 import * as Handshake from "../wire/Handshake.ts"
 import { WireError } from "../wire/WireError.ts"
+import type { Offer } from "./Offer.ts"
 import type { TorrentExtensions } from "./PeerExtensions.ts"
 import * as PeerExtensions from "./PeerExtensions.ts"
 import { PeerDropped } from "./PeerPatience.ts"
+import * as PeerPieces from "./PeerPieces.ts"
 import * as PeerProtocol from "./PeerProtocol.ts"
 import type * as Upload from "./Upload.ts"
 import * as UploadSession from "./UploadSession.ts"
@@ -57,7 +59,7 @@ export interface Options {
   readonly upload: Upload.Upload
   readonly limits?: PeerProtocol.Options["limits"]
   /** Present if the peer is told of one piece at a time. */
-  readonly offer?: PeerProtocol.Offer | undefined
+  readonly offer?: Offer | undefined
   /** Pieces that the peer may have although we choke it (BEP 6). */
   readonly allowedFast?: PeerProtocol.Options["allowedFast"]
   /** What peers are told and asked beside the pieces (BEP 10); absent: nothing. */
@@ -121,7 +123,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
 
   /** Sends what there is to say; `false` when the connection wants a pause afterwards. */
   const flush = (protocol: PeerProtocol.PeerProtocol, now: number): boolean => {
-    if (protocol.pipeline.requests.size === 0) PeerProtocol.updateInterest(protocol)
+    if (protocol.pipeline.requests.size === 0) PeerPieces.updateInterest(protocol)
     if (FrameEncoder.isEmpty(protocol.outbox)) return true
     protocol.lastSent = now
     const isRoomy = connection.writeUnsafe(FrameEncoder.take(protocol.outbox))

@@ -17,7 +17,8 @@ import type { Connection } from "../network/Transport.ts"
 import * as RateLimiter from "../rate/RateLimiter.ts"
 import * as ReadCache from "../storage/ReadCache.ts"
 import * as FrameEncoder from "../wire/FrameEncoder.ts"
-import * as PeerProtocol from "./PeerProtocol.ts"
+import type * as PeerProtocol from "./PeerProtocol.ts"
+import * as PeerRequests from "./PeerRequests.ts"
 import * as Upload from "./Upload.ts"
 import * as UploadQueue from "./UploadQueue.ts"
 
@@ -82,7 +83,7 @@ export const run = Effect.fnUntraced(function* (
     if (payload === undefined) refuseAll(protocol, taken)
     if (payload === undefined || payload === 0) continue
     const before = Monotonic.nowUnsafe(clock)
-    PeerProtocol.uploaded(protocol, piece, payload, before)
+    PeerRequests.uploaded(protocol, piece, payload, before)
     if (connection.writeUnsafe(FrameEncoder.take(batch))) continue
     yield* connection.drained
     const millis = Monotonic.nowUnsafe(clock) - before
@@ -137,6 +138,6 @@ const nextSpan = (
 const refuseAll = (protocol: PeerProtocol.PeerProtocol, taken: ReadonlyArray<UploadQueue.BlockRequest>): void => {
   for (const request of taken) {
     if (!UploadQueue.finish(protocol.uploads, request)) continue
-    PeerProtocol.refuse(protocol, request.piece, request.begin, request.length)
+    PeerRequests.refuse(protocol, request.piece, request.begin, request.length)
   }
 }

@@ -6,7 +6,8 @@ import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import * as Monotonic from "../base/Monotonic.ts"
 import type * as Prng from "../base/Prng.ts"
-import * as PeerProtocol from "../peer/PeerProtocol.ts"
+import type * as PeerProtocol from "../peer/PeerProtocol.ts"
+import * as PeerRequests from "../peer/PeerRequests.ts"
 import * as Choker from "./Choker.ts"
 
 /** The upload slots of one torrent. */
@@ -45,8 +46,8 @@ export const choose = ({ choker, isParting, options }: Choking, now: number): vo
     now,
     random: options.random
   })
-  for (const protocol of choke) PeerProtocol.choke(protocol)
-  for (const protocol of unchoke) PeerProtocol.unchoke(protocol)
+  for (const protocol of choke) PeerRequests.choke(protocol)
+  for (const protocol of unchoke) PeerRequests.unchoke(protocol)
 }
 
 /**

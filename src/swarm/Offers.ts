@@ -3,6 +3,7 @@
  * left. What to offer whom is `SuperSeeding.ts`'s matter, frames are `peer/PeerProtocol.ts`'s.
  */
 import type * as Prng from "../base/Prng.ts"
+import type { Offer } from "../peer/Offer.ts"
 import * as PeerProtocol from "../peer/PeerProtocol.ts"
 import * as SuperSeeding from "./SuperSeeding.ts"
 
@@ -18,11 +19,11 @@ export const make = (options: { readonly pieceCount: number; readonly random: Pr
 })
 
 /** What stands between a peer and our pieces; `undefined` where nothing does any more. `now` tells milliseconds. */
-export const offerOf = (self: Offers, key: number, now: () => number): PeerProtocol.Offer | undefined =>
+export const offerOf = (self: Offers, key: number, now: () => number): Offer | undefined =>
   self.machine === undefined
     ? undefined
     : {
-        isTold: (piece) => self.machine === undefined || SuperSeeding.isTold(self.machine, key, piece),
+        isOffered: (piece) => self.machine === undefined || SuperSeeding.isTold(self.machine, key, piece),
         gained: (piece) => self.machine !== undefined && SuperSeeding.gain(self.machine, key, piece, now()),
         sent: (piece) => self.machine !== undefined && SuperSeeding.sent(self.machine, key, piece, now())
       }

@@ -20,6 +20,7 @@ import type { Accept } from "../connect/Incoming.ts"
 import type { Dialer } from "../network/Transport.ts"
 import type { TorrentExtensions } from "../peer/PeerExtensions.ts"
 import { PeerDropped } from "../peer/PeerPatience.ts"
+import * as PeerPieces from "../peer/PeerPieces.ts"
 import * as PeerProtocol from "../peer/PeerProtocol.ts"
 import * as PeerSession from "../peer/PeerSession.ts"
 import type * as Upload from "../peer/Upload.ts"
@@ -311,7 +312,7 @@ const reconsider = (parts: Parts): void => {
     PeerBook.recall(swarm.book)
   }
   for (const { protocol } of swarm.roster.members.values()) {
-    PeerProtocol.updateInterest(protocol)
+    PeerPieces.updateInterest(protocol)
     protocol.wake()
   }
   letGoOfDone(parts)

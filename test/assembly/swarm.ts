@@ -29,6 +29,7 @@ import * as Prng from "../../src/base/Prng.ts"
 import { PieceHasher } from "../../src/hash/PieceHasher.ts"
 import * as FileLayout from "../../src/metainfo/FileLayout.ts"
 import * as PeerPatience from "../../src/peer/PeerPatience.ts"
+import * as PeerPieces from "../../src/peer/PeerPieces.ts"
 import * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
 import * as MemoryStorage from "../../src/storage/provider/memory/MemoryStorage.ts"
 import * as EndGame from "../../src/supply/EndGame.ts"
@@ -158,7 +159,7 @@ export const make = Effect.fnUntraced(function* (cap: number) {
       const next = Requests.refill(assembly, peer.protocol, yield* Clock.currentTimeMillis)
       if (next === undefined || (yield* Requests.begin(assembly, peer.protocol, next)) === undefined) break
     }
-    if (peer.protocol.pipeline.requests.size === 0) PeerProtocol.updateInterest(peer.protocol)
+    if (peer.protocol.pipeline.requests.size === 0) PeerPieces.updateInterest(peer.protocol)
     listen(peer)
   })
 
@@ -364,7 +365,7 @@ export const make = Effect.fnUntraced(function* (cap: number) {
     Effect.sync(() => {
       Assembly.setPriorities(assembly, priorities)
       for (const { protocol } of peers) {
-        PeerProtocol.updateInterest(protocol)
+        PeerPieces.updateInterest(protocol)
         protocol.wake()
       }
     })

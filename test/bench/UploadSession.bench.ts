@@ -14,6 +14,7 @@ import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
 import * as Prng from "../../src/base/Prng.ts"
 import type { Connection } from "../../src/network/Transport.ts"
 import * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
+import * as PeerRequests from "../../src/peer/PeerRequests.ts"
 import * as Upload from "../../src/peer/Upload.ts"
 import * as UploadQueue from "../../src/peer/UploadQueue.ts"
 import * as UploadSession from "../../src/peer/UploadSession.ts"
@@ -51,7 +52,7 @@ const program = Effect.fnUntraced(function* (name: string, pieceCount: number) {
     interestChanged: () => {},
     now: 0
   })
-  PeerProtocol.unchoke(protocol)
+  PeerRequests.unchoke(protocol)
 
   let next = 0
   const ask = () => {

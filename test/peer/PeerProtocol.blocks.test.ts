@@ -168,7 +168,7 @@ describe("PeerProtocol", () => {
 
       answer(protocol, requested, piece, 10_001)
 
-      assert.deepStrictEqual([protocol.patience.unaskedBlocks, protocol.cancelled.size], [0, 0])
+      assert.deepStrictEqual([protocol.patience.unaskedBlocks, protocol.cancelled.blocks.size], [0, 0])
       assert.strictEqual(assembly.wastedBytes, assembly.geometry.totalLength)
     })
 
@@ -179,7 +179,7 @@ describe("PeerProtocol", () => {
 
       answer(protocol, requested, reject, 10_001)
 
-      assert.strictEqual(protocol.cancelled.size, 0)
+      assert.strictEqual(protocol.cancelled.blocks.size, 0)
     })
   })
 
@@ -215,7 +215,7 @@ describe("PeerProtocol", () => {
 
       say(protocol, [{ _tag: "Choke" }])
 
-      assert.strictEqual(protocol.cancelled.size, 1_024)
+      assert.strictEqual(protocol.cancelled.blocks.size, 1_024)
     })
 
     test("when a peer chokes that nothing was asked of, as a piece may have been left to it", function* () {

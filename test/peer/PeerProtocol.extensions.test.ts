@@ -186,7 +186,7 @@ describe("PeerProtocol, beside the pieces", () => {
     const [told, having, offered] = [
       extended(assembly, 0),
       extended(assembly, 1),
-      extended(assembly, 2, { offer: { isTold: () => false, gained: () => {}, sent: () => {} } })
+      extended(assembly, 2, { offer: { isOffered: () => false, gained: () => {}, sent: () => {} } })
     ]
     const plain = connect(assembly, 3)
     for (const { greet } of [told, having, offered]) greet({ ids: new Map([[DontHave.extensionName, 7]]) })

@@ -73,7 +73,7 @@ describe("PeerProtocol", () => {
       {
         name: "fault 30: have none after a bitfield",
         says: [bitfield(fullBits), { _tag: "HaveNone" }],
-        why: /had told/
+        why: /had reported/
       },
       { name: "fault 28: a have of a piece that does not exist", says: [{ _tag: "Have", index: 4 }], why: /piece 4/ },
       {

@@ -4,7 +4,8 @@ import * as Bitfield from "../../src/base/Bitfield.ts"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
 import * as PeerPatience from "../../src/peer/PeerPatience.ts"
-import * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
+import type * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
+import * as PeerRequests from "../../src/peer/PeerRequests.ts"
 import type * as WireMessage from "../../src/testing/WireMessage.ts"
 import { block, connect, failureOf, heard, makeAssembly, say, tags, test } from "./protocols.ts"
 import * as Uploads from "./uploads.ts"
@@ -20,7 +21,7 @@ const reject = message("Reject")
 /** A protocol whose peer is unchoked, with pieces 0 and 1 stored; nothing waits to be said. */
 const unchoking = Effect.fnUntraced(function* (options: Parameters<typeof connect>[2] = {}) {
   const protocol = connect(yield* makeAssembly({ stored: [0, 1] }), 0, options)
-  PeerProtocol.unchoke(protocol)
+  PeerRequests.unchoke(protocol)
   heard(protocol)
   return protocol
 })
@@ -39,11 +40,11 @@ describe("PeerProtocol, giving", () => {
     const protocol = connect(yield* makeAssembly(), 0)
     heard(protocol)
 
-    PeerProtocol.choke(protocol)
-    PeerProtocol.unchoke(protocol)
-    PeerProtocol.unchoke(protocol)
-    PeerProtocol.choke(protocol)
-    PeerProtocol.choke(protocol)
+    PeerRequests.choke(protocol)
+    PeerRequests.unchoke(protocol)
+    PeerRequests.unchoke(protocol)
+    PeerRequests.choke(protocol)
+    PeerRequests.choke(protocol)
 
     assert.deepStrictEqual(tags(heard(protocol)), ["Unchoke", "Choke"])
   })
@@ -52,7 +53,7 @@ describe("PeerProtocol, giving", () => {
     const [fast, plain] = [yield* unchoking(), yield* unchoking({ isFast: false })]
     for (const protocol of [fast, plain]) say(protocol, [request(0, 0), request(1, 2)])
 
-    for (const protocol of [fast, plain]) PeerProtocol.choke(protocol)
+    for (const protocol of [fast, plain]) PeerRequests.choke(protocol)
 
     assert.deepStrictEqual(heard(fast), [{ _tag: "Choke" }, reject(0, 0), reject(1, 2)])
     assert.deepStrictEqual(heard(plain), [{ _tag: "Choke" }])
@@ -108,7 +109,7 @@ describe("PeerProtocol, giving", () => {
       connect(assembly, 0, { allowedFast: [0] }),
       connect(assembly, 1, { allowedFast: [0] }),
       connect(assembly, 2, { allowedFast: [0], isFast: false }),
-      connect(assembly, 3, { allowedFast: [0], offer: { isTold: () => false, gained: () => {}, sent: () => {} } })
+      connect(assembly, 3, { allowedFast: [0], offer: { isOffered: () => false, gained: () => {}, sent: () => {} } })
     ]
     for (const protocol of [rich, poor, plain, told]) heard(protocol)
 
@@ -127,13 +128,13 @@ describe("PeerProtocol, giving", () => {
       return protocol.woken.served > 0
     }
     heard(protocol)
-    PeerProtocol.unchoke(protocol)
-    PeerProtocol.uploaded(protocol, 1 as PieceIndex, 10 * copy, 0)
-    PeerProtocol.choke(protocol)
+    PeerRequests.unchoke(protocol)
+    PeerRequests.uploaded(protocol, 1 as PieceIndex, 10 * copy, 0)
+    PeerRequests.choke(protocol)
 
     const before = asks()
     protocol.woken.served = 0
-    PeerProtocol.uploaded(protocol, 1 as PieceIndex, 2 * copy, 0)
+    PeerRequests.uploaded(protocol, 1 as PieceIndex, 2 * copy, 0)
 
     assert.deepStrictEqual([before, asks()], [true, false])
   })
@@ -144,7 +145,7 @@ describe("PeerProtocol, giving", () => {
     Bitfield.add(upload.unreadable, 1)
     const protocol = connect(assembly, 0, { upload })
     const [told] = heard(protocol)
-    PeerProtocol.unchoke(protocol)
+    PeerRequests.unchoke(protocol)
     heard(protocol)
 
     say(protocol, [request(0, 0), request(1, 0)])

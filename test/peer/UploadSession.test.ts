@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import * as TestClock from "effect/testing/TestClock"
 import type { Connection } from "../../src/network/Transport.ts"
-import * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
+import * as PeerRequests from "../../src/peer/PeerRequests.ts"
 import * as UploadSession from "../../src/peer/UploadSession.ts"
 import * as RateLimiter from "../../src/rate/RateLimiter.ts"
 import * as RateLimits from "../../src/rate/RateLimits.ts"
@@ -70,7 +70,7 @@ const serving = Effect.fnUntraced(function* (
   const upload = Uploads.make(geometry, options.around)
   const assembly = yield* makeAssembly({ stored: [0, 1, 2, 3] })
   const protocol = connect(assembly, 0, { upload, isFast: options.isFast, limits: options.limits })
-  PeerProtocol.unchoke(protocol)
+  PeerRequests.unchoke(protocol)
   heard(protocol)
   const line = makeConnection()
   const requested = Latch.makeUnsafe(false)
@@ -146,7 +146,7 @@ describe("UploadSession", () => {
     yield* ask({ ...request(0, 0), _tag: "Cancel" } as WireMessage.WireMessage)
     const cancelled = heard(protocol)
     yield* ask(request(1, 0))
-    PeerProtocol.choke(protocol)
+    PeerRequests.choke(protocol)
 
     yield* Deferred.succeed(gate, undefined)
     yield* settle

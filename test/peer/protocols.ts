@@ -12,6 +12,8 @@ import * as Bitfield from "../../src/base/Bitfield.ts"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
 import * as Prng from "../../src/base/Prng.ts"
+import type { Offer } from "../../src/peer/Offer.ts"
+import * as PeerPieces from "../../src/peer/PeerPieces.ts"
 import * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
 import * as PieceBuffer from "../../src/supply/PieceBuffer.ts"
 import * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
@@ -89,7 +91,7 @@ export const connect = (
     readonly now?: number | undefined
     readonly upload?: Uploads.TestUpload | undefined
     readonly limits?: PeerProtocol.Options["limits"]
-    readonly offer?: PeerProtocol.Offer | undefined
+    readonly offer?: Offer | undefined
     readonly allowedFast?: ReadonlyArray<number> | undefined
     readonly extensions?: PeerProtocol.ExtensionOptions | undefined
   } = {}
@@ -132,7 +134,7 @@ export const refill = Effect.fnUntraced(function* (protocol: PeerProtocol.PeerPr
     const next = Requests.refill(protocol.assembly, protocol, now)
     if (next === undefined || (yield* Requests.begin(protocol.assembly, protocol, next)) === undefined) break
   }
-  if (protocol.pipeline.requests.size === 0) PeerProtocol.updateInterest(protocol)
+  if (protocol.pipeline.requests.size === 0) PeerPieces.updateInterest(protocol)
 })
 
 /** A seed that has unchoked us and is asked for as much as its pipeline holds; gives what was asked, in order. */
@@ -183,7 +185,7 @@ export const stateOf = (protocol: PeerProtocol.PeerProtocol) => {
   const { assembly } = protocol
   return {
     has: protocol.has,
-    flags: [protocol.amInterested, protocol.peerChoking, protocol.peerInterested, protocol.hasToldPieces],
+    flags: [protocol.amInterested, protocol.peerChoking, protocol.peerInterested, protocol.hasReportedPieces],
     counts: [
       protocol.patience.unaskedBlocks,
       protocol.patience.wrongRequests,
@@ -193,7 +195,7 @@ export const stateOf = (protocol: PeerProtocol.PeerProtocol) => {
       protocol.downloadedBytes
     ],
     refused: [...protocol.refused.resting],
-    cancelled: [...protocol.cancelled],
+    cancelled: [...protocol.cancelled.blocks],
     outbox: protocol.outbox.buffer.slice(0, protocol.outbox.length),
     requests: [...protocol.pipeline.requests.keys()],
     wasted: assembly.wastedBytes,
