@@ -76,19 +76,6 @@ export interface Options {
 export const isSessionError = (error: unknown): error is SessionError =>
   error instanceof WireError || error instanceof PeerDropped
 
-/** Opening a latch runs its fiber at once, which must not happen in the middle of what somebody else does. */
-const openSoon = (latch: Latch.Latch) => {
-  let isOpening = false
-  return (): void => {
-    if (isOpening) return
-    isOpening = true
-    queueMicrotask(() => {
-      isOpening = false
-      Latch.openUnsafe(latch)
-    })
-  }
-}
-
 /**
  * Runs a session until the peer goes away (success) or the session fails. When it ends, its requests are free for others.
  */
@@ -100,9 +87,16 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   const failed = yield* Deferred.make<never, SessionError>()
   const awake = Latch.makeUnsafe(false)
   const requested = Latch.makeUnsafe(false)
-  const wakeSoon = openSoon(awake)
+  let mustYield = false
   // A connection may deliver after its session has ended, until its scope closes.
   let isOver = false
+
+  // Opening a latch runs its fiber within the call. Whoever wakes a session is in the middle of something else, often of reading
+  // from another peer, so the fiber yields before it acts.
+  const wake = (): void => {
+    mustYield = true
+    Latch.openUnsafe(awake)
+  }
 
   const begin = Effect.sync(() =>
     PeerProtocol.make({
@@ -114,8 +108,8 @@ export const run = Effect.fnUntraced(function* (options: Options) {
       id: options.id,
       isFast: features.fast,
       extensions: extensions && features.extensionProtocol ? { torrent: extensions, remote } : undefined,
-      wake: wakeSoon,
-      serve: openSoon(requested),
+      wake,
+      serve: () => void Latch.openUnsafe(requested),
       interestChanged: options.onInterest,
       now: Monotonic.nowUnsafe(clock)
     })
@@ -133,7 +127,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     }
     if (protocol.extensions !== undefined) {
       PeerExtensions.giveMetadata(protocol.extensions)
-      if (!FrameEncoder.isEmpty(protocol.outbox)) wakeSoon()
+      if (!FrameEncoder.isEmpty(protocol.outbox)) wake()
     }
     return isRoomy
   }
@@ -149,6 +143,8 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   const talk = Effect.fnUntraced(function* (protocol: PeerProtocol.PeerProtocol) {
     while (true) {
       yield* awake.await
+      if (mustYield) yield* Effect.yieldNow
+      mustYield = false
       Latch.closeUnsafe(awake)
       if (protocol.patience.blockedSince === undefined) {
         let piece = Requests.refill(assembly, protocol, Monotonic.nowUnsafe(clock))

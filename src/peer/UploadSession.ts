@@ -57,6 +57,8 @@ export const run = Effect.fnUntraced(function* (
     if (allowed === 0) {
       Latch.closeUnsafe(requested)
       yield* requested.await
+      // Whoever opens the latch runs this fiber within its call, and may be in the middle of reading from the peer.
+      yield* Effect.yieldNow
       continue
     }
     // While these are read and sent it asks for no more, so that nothing is granted to a peer that does not read.
