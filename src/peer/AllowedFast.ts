@@ -1,9 +1,9 @@
 /**
- * The allowed fast set (BEP 6): pieces that a peer may ask for although it is choked, so that it soon has something to give.
- * It follows from the peer's network and the torrent, so nobody gets another set by coming back.
+ * The allowed fast set (BEP 6): pieces that a peer may request although it is choked, so that it soon has something to
+ * upload. It follows from the peer's network and the torrent, so a peer does not get another set by reconnecting.
  *
- * Knows nothing of sessions: which of the pieces we have, how many times a choked peer is served, and that a peer that has
- * pieces enough is told none, is their matter.
+ * Leaves to the sessions which of the pieces we have, how often a choked peer is served (`FastAllowance.ts`), and that
+ * a peer with enough pieces is sent no set.
  */
 import * as Effect from "effect/Effect"
 import * as Bytes from "../base/Bytes.ts"
@@ -15,23 +15,23 @@ import { PieceHasher } from "../hash/PieceHasher.ts"
 /** Pieces in a set: the number that BEP 6 names. */
 export const defaultSize = 10
 
-/** Pieces that are taken of what a peer allows us, however many it names. */
+/** Pieces that are accepted of those that a peer allows us, however many it names. */
 export const maxTaken = 64
 
-/** What a set follows from. */
+/** What a set is computed from. */
 export interface Options {
   readonly infoHash: InfoHash
   /** Pieces in the torrent, at least 1. */
   readonly pieceCount: number
   /** The peer's IPv4 or IPv6 address, as we see it. A name has no set. */
   readonly host: string
-  /** Pieces in the set; default `defaultSize`. A torrent of no more pieces gives them all. */
+  /** Pieces in the set; default `defaultSize`. All pieces of a torrent that has no more. */
   readonly size?: number | undefined
 }
 
 /**
- * The set, in the order in which BEP 6 draws it. Every draw of five costs one SHA-1 of 20 bytes; a set of ten takes two
- * or three.
+ * Computes the set, in the order in which BEP 6 draws it. Every draw of five pieces costs one SHA-1 of 20 bytes; a set
+ * of ten takes two or three.
  */
 export const make = Effect.fnUntraced(function* (options: Options) {
   const { pieceCount, size = defaultSize } = options
@@ -48,7 +48,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   return Array.from(set)
 })
 
-/** Adds the pieces that a digest names, five at most, as far as the set has room. */
+/** Adds the pieces that a digest names, at most five, until the set is full. */
 const draw = (set: Set<PieceIndex>, digest: Uint8Array, pieceCount: number, size: number): void => {
   for (let offset = 0; offset < 20 && set.size < size; offset += 4) {
     set.add((Bytes.readUint32Unsafe(digest, offset) % pieceCount) as PieceIndex)
@@ -56,8 +56,9 @@ const draw = (set: Set<PieceIndex>, digest: Uint8Array, pieceCount: number, size
 }
 
 /**
- * The part of an address that one customer of a provider cannot change: of IPv4 three bytes (BEP 6), in four. BEP 6 knows
- * IPv4 only and lets us allow what we like; of IPv6 it is the /64, which is given to one customer as a whole.
+ * The part of an address that one customer of a provider cannot change. Of IPv4 it is the first three bytes, followed
+ * by a zero (BEP 6). BEP 6 does not define it for IPv6 and lets us allow what we like; we use the /64 that one customer
+ * is assigned.
  */
 const networkOf = (host: string): Uint8Array | undefined => {
   const ip = IpAddress.parse(host.replace(/%.*$/, ""))

@@ -1,24 +1,23 @@
 /**
- * Whether what a peer names lies within the torrent: a piece by its index, or bytes of one. Throws `WireError` where it
- * does not; `what` names the message and begins the sentence, such as `a request`.
+ * Checks that what a peer names lies within the torrent: a piece by its index, or bytes of one. Throws `WireError` if
+ * it does not; `what` names the message and begins the sentence, such as `a request`.
  */
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
 import * as FrameDecoder from "../wire/FrameDecoder.ts"
 import { WireError } from "../wire/WireError.ts"
 
-/** Longest block a peer may ask for: 128 KiB, as in `FrameDecoder`. */
+/** Longest block that a peer may request: 128 KiB, as in `FrameDecoder`. */
 const maxRequestLength = FrameDecoder.defaults.maxBlockLength
 
-/** The piece of that index. */
+/** Returns the piece of an index. */
 export const requirePiece = (geometry: PieceGeometry.PieceGeometry, index: number, what: string): PieceIndex => {
   if (PieceGeometry.isPieceIndex(geometry, index)) return index
   throw new WireError({ why: `${what} of piece ${index}, of which there are ${geometry.pieceCount}` })
 }
 
 /**
- * The piece of that index, in which `length` bytes from `begin` on lie: one at least, and no more than may be asked
- * for.
+ * Returns the piece of an index, if it contains `length` bytes from `begin` on: at least one, and no more than 128 KiB.
  */
 export const requireBlock = (
   geometry: PieceGeometry.PieceGeometry,

@@ -1,6 +1,6 @@
 /**
- * Requests that we cancelled lately. A block may cross with its cancel, so these are remembered to distinguish a late block
- * from one that was never requested.
+ * Requests that we cancelled lately. A block may cross with its cancel, so these are remembered to distinguish a late
+ * block from one that was never requested.
  */
 import * as PieceGeometry from "../base/PieceGeometry.ts"
 

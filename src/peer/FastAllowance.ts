@@ -1,28 +1,29 @@
 /**
- * What a peer may have of us although we choke it (BEP 6): the pieces of its allowed fast set that we have, each twice, as
- * a copy may get lost. Whoever has had that has something to give, and waits for its turn as all others do.
+ * What a peer may request although we choke it (BEP 6): the pieces of its allowed fast set that we have, each twice,
+ * because a copy may get lost. A peer that has received them has something to upload, and waits for its turn like all
+ * others.
  *
- * Which pieces are in the set is `peer/AllowedFast.ts`'s matter.
+ * Leaves to `AllowedFast.ts` which pieces are in the set.
  */
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 
-/** How many times each piece is given. */
+/** How many times each piece is sent. */
 export const copies = 2
 
-/** What is left for one peer. */
+/** What one peer may still request. */
 export interface FastAllowance {
-  /** Empty when nothing is left. */
+  /** Empty when the allowance is spent. */
   readonly pieces: Set<PieceIndex>
   bytes: number
 }
 
-/** A peer that has had nothing yet, in a torrent of pieces of `pieceLength` bytes. */
+/** Makes an unspent allowance, in a torrent of pieces of `pieceLength` bytes. */
 export const make = (pieces: Iterable<PieceIndex>, pieceLength: number): FastAllowance => {
   const set = new Set(pieces)
   return { pieces: set, bytes: copies * set.size * pieceLength }
 }
 
-/** So many bytes were sent to the choked peer. */
+/** Notes that `bytes` were sent to the choked peer. */
 export const spend = (self: FastAllowance, bytes: number): void => {
   self.bytes -= bytes
   if (self.bytes <= 0) self.pieces.clear()

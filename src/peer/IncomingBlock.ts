@@ -1,6 +1,6 @@
 /**
- * The block that is coming in over one connection, and where its bytes go: straight to their place in the piece, or, where
- * another peer is writing there, together first and to their place when all have come.
+ * The block that one connection is receiving. Its bytes go straight to their place in the piece. If another peer is
+ * writing there, they are collected elsewhere and copied to their place once the block is complete.
  *
  * Hot path: begun and ended once a block, written to once a chunk.
  */
@@ -11,20 +11,20 @@ import * as PieceBuffer from "../supply/PieceBuffer.ts"
 import * as RequestPipeline from "../supply/RequestPipeline.ts"
 import type { SupplierId } from "../supply/SupplierId.ts"
 
-/** At most one block is coming in at a time. */
+/** The block that is being received, at most one at a time. */
 export interface IncomingBlock {
-  /** The request it answers; `undefined` between two blocks, and for one that is dropped. */
+  /** The request that it answers; `undefined` between two blocks, and for a block that is skipped. */
   request: RequestPipeline.Request | undefined
-  /** Whether it goes straight to its place. */
+  /** Whether its bytes go straight to their place. */
   isDirect: boolean
-  /** Where it is put together else; as long as a block once there was one. */
+  /** Where its bytes are collected otherwise. Made when it is first needed, and kept; as long as a block. */
   scratch: Uint8Array | undefined
 }
 
-/** No block is coming in. */
+/** Makes the state of a connection that is receiving no block. */
 export const make = (): IncomingBlock => ({ request: undefined, isDirect: false, scratch: undefined })
 
-/** A block begins that answers `request`, from the peer `id`. */
+/** Begins a block from the peer `id` that answers `request`. */
 export const begin = (self: IncomingBlock, request: RequestPipeline.Request, id: SupplierId): void => {
   const { block, buffer } = request
   self.request = request
@@ -33,7 +33,7 @@ export const begin = (self: IncomingBlock, request: RequestPipeline.Request, id:
   if (!self.isDirect) self.scratch ??= new Uint8Array(PieceGeometry.blockLength)
 }
 
-/** The request that bytes may still be written for; `undefined` where it was released meanwhile. */
+/** The request for which bytes may still be written; `undefined` if it was released meanwhile. */
 export const liveRequest = (
   self: IncomingBlock,
   pipeline: RequestPipeline.RequestPipeline
@@ -43,7 +43,7 @@ export const liveRequest = (
   return RequestPipeline.get(pipeline, request.buffer.piece, request.block) === request ? request : undefined
 }
 
-/** Takes a part of the block that answers a live request, `offset` bytes after its start. */
+/** Writes a part of the block that answers a live request, `offset` bytes after its start. */
 export const write = (
   self: IncomingBlock,
   { block, buffer }: RequestPipeline.Request,
@@ -55,7 +55,9 @@ export const write = (
   else self.scratch!.set(view, offset)
 }
 
-/** The block has come; gives its request, where it is live, with the bytes in their place. */
+/**
+ * Ends the block, with its bytes in their place. Returns its request, or `undefined` if that was released meanwhile.
+ */
 export const end = (
   self: IncomingBlock,
   pipeline: RequestPipeline.RequestPipeline,
@@ -72,10 +74,11 @@ export const end = (
   return request
 }
 
-/** Gives up the block and the right to write straight to its place. */
+/** Forgets the block and frees its place for other writers. */
 export const release = (self: IncomingBlock, id: SupplierId): void => {
   const { isDirect, request } = self
   if (isDirect && request !== undefined) PieceBuffer.endWrite(request.buffer, request.block, id)
-  // Also where the loan is over: a buffer that is named here keeps memory that the budget may have given away.
+  // Also if the loan has ended: a buffer that is referred to here would keep memory that the budget may have lent
+  // again.
   self.request = undefined
 }

@@ -1,31 +1,31 @@
 /**
- * Fetches the info dict of a magnet link from several peers at once, some of them liars (BEP 9). A pure machine: facts
- * come in with `now` in milliseconds, and `step` tells what to do. It asks its shell for digests and reads no clock.
+ * Fetches the info dict of a magnet link from several peers at once, some of which may lie (BEP 9). A pure machine:
+ * facts come in with `now` in milliseconds, and `step` returns what to do. Its shell computes the digests.
  *
- * At first all peers that name the size which most of them name fill one shared copy. If that fails, by its digest or
- * because it does not get on, no blame can be laid: from then on a few peers at a time fill a copy each, alone, whatever
- * size they name, and who gives a bad one is banned. When a copy passes, those whose pieces of the failed shared copy
- * differ from it are banned too. Peers take turns, and who is silent or rejects is left alone for a while and then given
- * twice the time, so a slow honest peer has its turn however many liars there are.
+ * At first all peers that name the most common size fill one shared copy. If that fails, because its digest is wrong or
+ * because it makes no progress, nobody can be blamed. From then on a few peers at a time fill a copy each, alone,
+ * whatever size they name; a peer that sends a wrong one is banned. When a copy is right, the peers whose pieces of the
+ * failed shared copy differ from it are banned too. Peers take turns. A peer that is silent or rejects is left alone
+ * for a while and has twice the time next, so a slow honest peer has its turn however many liars there are.
  *
- * A copy's memory is bounded by `MetadataMessage.maxSize`, and there are at most `maxSoleCopies` and the failed one.
+ * The memory of a copy is bounded by `MetadataMessage.maxSize`; there are at most `maxSoleCopies` and the failed one.
  *
- * Leaves to the session to tell which peers speak `ut_metadata`, to the shell to take digests and to call `step` after
- * each fact and once a second, to `metainfo/` to read the info dict, and to `MetadataServer.ts` to give it to others.
+ * Leaves to the session to report which peers speak `ut_metadata`, to the shell to compute digests and to call `step`
+ * after each fact and once a second, to `metainfo/` to read the info dict, and to `MetadataServer.ts` to serve it.
  */
 import * as Bytes from "../base/Bytes.ts"
 import * as MetadataMessage from "../wire/extension/MetadataMessage.ts"
 
-/** Requests out to one peer: enough to bear the delay, and few enough that a peer that is silent holds up little. */
+/** Requests out to one peer: enough to cover its delay, and so few that a silent peer holds up little. */
 export const maxRequests = 4
 
-/** Copies that are filled by one peer each at the same time. */
+/** Copies that one peer each fills at the same time. */
 export const maxSoleCopies = 3
 
-/** Milliseconds that a peer may be silent while it is asked for something; doubled with each of its failures. */
+/** Milliseconds that a peer may be silent while requests are out to it; doubled with each of its failures. */
 export const timeoutAfter = 10_000
 
-/** Milliseconds that a copy may take, and the same for each of its pieces: 64 KiB a second; doubled likewise. */
+/** Milliseconds that a copy may take, and those for each of its pieces: 64 KiB a second; doubled likewise. */
 export const copyTimeout = 20_000
 export const pieceTimeout = 250
 
@@ -33,25 +33,25 @@ export const pieceTimeout = 250
 export const firstPause = 5_000
 export const maxPause = 300_000
 
-/** A peer's failures beyond this number double nothing any more. */
+/** The number of a peer's failures beyond which nothing is doubled any more. */
 const maxDoublings = 8
 
-/** Rejects in a row after which a peer is dropped: it says that it has the info dict, and gives none of it. */
+/** Rejects in a row after which a peer is dropped: it says that it has the info dict, and sends none of it. */
 export const maxRejects = 16
 
-/** A copy of the info dict on its way. `bytes` is right where its digest is. */
+/** A copy of the info dict that is being filled. `bytes` is right if its digest is. */
 export interface Copy {
   readonly bytes: Uint8Array
-  /** Who fills it alone; `undefined` for the shared copy. */
+  /** The peer that fills it alone; `undefined` for the shared copy. */
   readonly sole: number | undefined
-  /** By piece: who gave it; `undefined` while it is missing. */
-  readonly givers: Array<number | undefined>
-  /** Pieces that are out to a peer. */
+  /** By piece: the peer that sent it; `undefined` while it is missing. */
+  readonly senders: Array<number | undefined>
+  /** Pieces that are requested from a peer. */
   readonly asked: Set<number>
   missing: number
-  /** When it is given up, if it is not complete. */
+  /** When it is abandoned if it is not complete. */
   readonly deadline: number
-  /** Whether its digest has been asked for. */
+  /** Whether `Verify` was returned for it. */
   isVerifying: boolean
 }
 
@@ -61,22 +61,22 @@ interface Peer {
   readonly size: number
   /** The copy that it fills. */
   copy: Copy | undefined
-  /** Pieces of `copy` that are out to it. */
+  /** Pieces of `copy` that are requested from it. */
   readonly asked: Set<number>
-  /** By piece: requests that it has not answered, those that nobody waits for any more included. */
+  /** By piece: requests that it has not answered, including those that nobody waits for any more. */
   readonly owed: Map<number, number>
-  /** Since when it has been silent while it was asked for something. */
+  /** Since when it has been silent while requests are out to it. */
   silentSince: number
-  /** When it may be asked again. */
+  /** When pieces may be requested from it again. */
   pausedUntil: number
   failures: number
-  /** Rejects since it last gave a piece. */
+  /** Rejects since it last sent a piece. */
   rejects: number
-  /** Who waits longest has the lowest. */
+  /** The peer that has waited longest has the lowest. */
   turn: number
 }
 
-/** The fetching of one info dict. Owned by one fiber; `info` may be read by anybody. */
+/** The exchange for one info dict. Owned by one fiber; any other may read `info`. */
 export interface MetadataExchange {
   /** The right info dict, once there is one. */
   info: Uint8Array | undefined
@@ -84,26 +84,28 @@ export interface MetadataExchange {
   readonly copies: Set<Copy>
   /** Whether a shared copy has failed. */
   isSole: boolean
-  /** Peers that are banned, each told of once, until they join again: how long a ban lasts is the shell's to say. */
+  /**
+   * Peers for which `Ban` was returned and that have not joined again since. The shell decides how long a ban lasts.
+   */
   readonly banned: Set<number>
-  /** The shared copy whose digest was wrong, to lay blame when the right one is known. */
+  /** The shared copy whose digest was wrong, which shows whom to blame once a right one is known. */
   failed: Copy | undefined
   nextTurn: number
   actions: Array<Action>
 }
 
-/** What the shell is to do. `peer` is a key; it may be of a peer that has left. `why` is the end of a sentence. */
+/** What the shell is to do. `peer` is a key, possibly of a peer that has left. `why` is the end of a sentence. */
 export type Action =
-  /** Ask the peer for a piece. */
+  /** Request a piece from the peer. */
   | { readonly _tag: "Request"; readonly peer: number; readonly piece: number }
-  /** Compare the digest of `copy.bytes` with the info hash, and tell `verified`. The bytes do not change any more. */
+  /** Compare the digest of `copy.bytes` with the info hash, and call `verified`. The bytes do not change any more. */
   | { readonly _tag: "Verify"; readonly copy: Copy }
   /** The peer broke the protocol or is of no use: end its session. */
   | { readonly _tag: "Drop"; readonly peer: number; readonly why: string }
-  /** The peer gave wrong bytes: ban its address. */
+  /** The peer sent wrong bytes: ban its address. */
   | { readonly _tag: "Ban"; readonly peer: number; readonly why: string }
 
-/** An exchange without peers. */
+/** Makes an exchange without peers. */
 export const make = (): MetadataExchange => ({
   info: undefined,
   peers: new Map(),
@@ -116,8 +118,8 @@ export const make = (): MetadataExchange => ({
 })
 
 /**
- * A peer says that it has an info dict of `size` bytes. Sizes that none may have are ignored. `peer` is its key, which
- * stands for its address. One that names another size later on is dropped.
+ * A peer says that it has an info dict of `size` bytes. Impossible sizes are ignored. `peer` is its key, which stands
+ * for its address. A peer that names another size later on is dropped.
  */
 export const join = (self: MetadataExchange, peer: number, size: number, now: number): void => {
   if (self.info !== undefined || !MetadataMessage.isSize(size)) return
@@ -141,7 +143,7 @@ export const join = (self: MetadataExchange, peer: number, size: number, now: nu
   })
 }
 
-/** The peer is gone. What it gave stays in the shared copy. */
+/** The peer is gone. The pieces that it sent stay in the shared copy. */
 export const leave = (self: MetadataExchange, peer: number): void => {
   const known = self.peers.get(peer)
   if (known === undefined) return
@@ -149,7 +151,7 @@ export const leave = (self: MetadataExchange, peer: number): void => {
   self.peers.delete(peer)
 }
 
-/** A message of `ut_metadata` came from the peer. Requests are `MetadataServer.ts`'s, and ignored here. */
+/** Reads a message of `ut_metadata` from the peer. Requests are ignored; `MetadataServer.ts` answers them. */
 export const receive = (
   self: MetadataExchange,
   peer: number,
@@ -172,15 +174,15 @@ export const receive = (
   }
   known.silentSince = now
   known.rejects = 0
-  // An answer that comes too late is no offence, but its place may be another's by now.
+  // An answer that comes too late is no offence, but the piece may be requested from another peer by now.
   if (known.copy === undefined || !known.asked.delete(piece)) return
   put(known.copy, known.key, piece, message.bytes)
 }
 
-const put = (copy: Copy, giver: number, piece: number, bytes: Uint8Array): void => {
+const put = (copy: Copy, sender: number, piece: number, bytes: Uint8Array): void => {
   copy.asked.delete(piece)
   copy.bytes.set(bytes, piece * MetadataMessage.pieceLength)
-  copy.givers[piece] = giver
+  copy.senders[piece] = sender
   copy.missing--
 }
 
@@ -189,18 +191,18 @@ const reject = (self: MetadataExchange, peer: Peer, piece: number, now: number):
   if (peer.asked.has(piece)) pause(self, peer, now)
 }
 
-/** Tells whether the bytes of a copy have the digest that was asked for with `Verify`. */
+/** Reports whether a copy has the right digest, in answer to `Verify`. */
 export const verified = (self: MetadataExchange, copy: Copy, isRight: boolean): void => {
   if (!self.copies.has(copy)) return
   abandon(self, copy)
   if (isRight) return succeed(self, copy)
-  const givers = new Set(copy.givers)
-  if (givers.size > 1) {
+  const senders = new Set(copy.senders)
+  if (senders.size > 1) {
     self.isSole = true
     self.failed = copy
     return
   }
-  for (const giver of givers) ban(self, giver!)
+  for (const sender of senders) ban(self, sender!)
 }
 
 const succeed = (self: MetadataExchange, { bytes }: Copy): void => {
@@ -211,21 +213,21 @@ const succeed = (self: MetadataExchange, { bytes }: Copy): void => {
   self.peers.clear()
 }
 
-/** Who gave a piece of a failed copy that differs from the right one. */
+/** The peers that sent a piece of a failed copy that differs from the right one. */
 const guiltyOf = (failed: Copy, right: Uint8Array): ReadonlySet<number> => {
   const guilty = new Set<number>()
-  for (const [piece, giver] of failed.givers.entries()) {
+  for (const [piece, sender] of failed.senders.entries()) {
     const begin = piece * MetadataMessage.pieceLength
     const end = begin + MetadataMessage.pieceLength
     const isRight =
       failed.bytes.length === right.length &&
       Bytes.equals(failed.bytes.subarray(begin, end), right.subarray(begin, end))
-    if (!isRight) guilty.add(giver!)
+    if (!isRight) guilty.add(sender!)
   }
   return guilty
 }
 
-/** What is to be done now. Each action is given once. */
+/** Returns what to do now. Each action is returned once. */
 export const step = (self: MetadataExchange, now: number): ReadonlyArray<Action> => {
   if (self.info === undefined) {
     expire(self, now)
@@ -254,28 +256,28 @@ const expire = (self: MetadataExchange, now: number): void => {
     const sole = copy.sole === undefined ? undefined : self.peers.get(copy.sole)
     if (sole !== undefined) pause(self, sole, now)
     else {
-      // Somebody holds it up, and it may be anybody.
+      // Some peer holds it up, and it may be any of them.
       self.isSole = true
       abandon(self, copy)
     }
   }
 }
 
-/** The peer failed to give what it was asked for: it is left alone for a while, and others take over. */
+/** The peer failed to send what was requested: it is left alone for a while, and others take over. */
 const pause = (self: MetadataExchange, peer: Peer, now: number): void => {
   detach(self, peer)
   peer.pausedUntil = now + Math.min(maxPause, firstPause * doubled(peer))
   peer.failures++
 }
 
-/** Frees what is out to the peer; a copy that it fills alone is given up. */
+/** Releases what is requested from the peer. A copy that it fills alone is abandoned. */
 const detach = (self: MetadataExchange, peer: Peer): void => {
   const { copy } = peer
   if (copy === undefined) return
   peer.copy = undefined
   for (const piece of peer.asked) copy.asked.delete(piece)
   peer.asked.clear()
-  // A complete one is judged whether its giver is there or not.
+  // A complete copy is verified even if its sender has left.
   if (copy.sole === peer.key && copy.missing > 0) self.copies.delete(copy)
 }
 
@@ -302,7 +304,7 @@ const makeCopy = (self: MetadataExchange, size: number, sole: Peer | undefined, 
   const copy: Copy = {
     bytes: new Uint8Array(size),
     sole: sole?.key,
-    givers: new Array<number | undefined>(count).fill(undefined),
+    senders: new Array<number | undefined>(count).fill(undefined),
     asked: new Set(),
     missing: count,
     deadline: now + allowance,
@@ -314,7 +316,7 @@ const makeCopy = (self: MetadataExchange, size: number, sole: Peer | undefined, 
 
 const isReady = (peer: Peer, now: number): boolean => peer.copy === undefined && peer.pausedUntil <= now
 
-/** Begins the shared copy where there is none, or none that anybody could go on with; those of its size join it. */
+/** Begins the shared copy if there is none that a peer could go on with; the peers that name its size join it. */
 const beginSharedCopy = (self: MetadataExchange, now: number): void => {
   const ready = Array.from(self.peers.values()).filter((peer) => isReady(peer, now))
   if (ready.length === 0) return
@@ -327,13 +329,13 @@ const beginSharedCopy = (self: MetadataExchange, now: number): void => {
   for (const peer of ready) if (peer.size === copy.bytes.length) peer.copy = copy
 }
 
-/** Whether nobody fills the copy, and none of those who are ready could. */
+/** Whether no peer fills the copy, and none that is ready could. */
 const isStuck = (self: MetadataExchange, copy: Copy, ready: ReadonlyArray<Peer>): boolean =>
   copy.missing > 0 &&
   !ready.some((peer) => peer.size === copy.bytes.length) &&
   !Array.from(self.peers.values()).some((peer) => peer.copy === copy)
 
-/** The size that most of the peers name; of two that as many name, the one named first. */
+/** The size that most peers name; of two that equally many name, the one that was named first. */
 const commonSize = (peers: ReadonlyArray<Peer>): number => {
   const votes = new Map<number, number>()
   for (const { size } of peers) votes.set(size, (votes.get(size) ?? 0) + 1)
@@ -352,7 +354,7 @@ const beginSoleCopies = (self: MetadataExchange, now: number): void => {
   }
 }
 
-/** Asks peers for what is missing, one piece each in turn, so that a short info dict comes from several. */
+/** Requests what is missing, one piece from each peer in turn, so that a short info dict comes from several. */
 const request = (self: MetadataExchange, now: number): void => {
   for (let round = 0; round < maxRequests; round++) {
     for (const peer of self.peers.values()) {
@@ -371,6 +373,6 @@ const request = (self: MetadataExchange, now: number): void => {
 
 const nextPiece = (copy: Copy): number | undefined => {
   if (copy.missing === copy.asked.size) return undefined
-  const piece = copy.givers.findIndex((giver, index) => giver === undefined && !copy.asked.has(index))
+  const piece = copy.senders.findIndex((sender, index) => sender === undefined && !copy.asked.has(index))
   return piece < 0 ? undefined : piece
 }

@@ -1,32 +1,33 @@
 /**
- * Gives one peer the info dict, where it asks for it (BEP 9). A pure machine.
+ * Serves the info dict to one peer (BEP 9). A pure machine.
  *
- * Requests wait as a set of pieces, so that their number is bounded; the session takes the next answer when its outbox has
- * room for one, and so a peer that does not read cannot make us hold what it asked for. An info dict is given a few times
- * over, then requests are rejected, and a peer that goes on is to be dropped.
+ * Requests wait as a set of pieces, so their number is bounded. The session takes the next answer when its outbox has
+ * room for one, so a peer that does not read cannot make us hold what it requested. The info dict is sent a few times
+ * over; after that requests are rejected, and a peer that goes on is to be dropped. Without an info dict every request
+ * is rejected.
  *
- * Leaves to the session that the peer speaks `ut_metadata`. Whoever has no info dict yet rejects every request.
+ * Leaves to the session to know that the peer speaks `ut_metadata`.
  */
 import * as MetadataMessage from "../wire/extension/MetadataMessage.ts"
 
-/** How many times over a peer is given the info dict: once, and again after it got a bad piece from somebody else. */
+/** How many times over the info dict is sent to a peer: once, and again if other peers sent it bad pieces. */
 export const maxCopies = 4
 
-/** Requests beyond that, or for pieces that do not exist, which are rejected before the peer is dropped. */
+/** Requests beyond that, or for pieces that do not exist, that are rejected before the peer is dropped. */
 export const maxRejects = 256
 
-/** The answers owed to one peer. Owned by its session. */
+/** The answers that are owed to one peer. Owned by its session. */
 export interface MetadataServer {
   /** The info dict; `undefined` while we do not have it. */
   readonly info: Uint8Array | undefined
-  /** Pieces that the peer asked for and has not been given, in order. */
+  /** Pieces that the peer requested and was not sent yet, in order. */
   readonly waiting: Set<number>
-  /** Pieces that it will be given still. */
+  /** How many more pieces may be requested. */
   remaining: number
   rejected: number
 }
 
-/** A server of `info`, which must not change. */
+/** Makes a server of `info`, which must not change. */
 export const make = (info: Uint8Array | undefined): MetadataServer => ({
   info,
   waiting: new Set(),
@@ -35,8 +36,8 @@ export const make = (info: Uint8Array | undefined): MetadataServer => ({
 })
 
 /**
- * The peer asks for a piece. `wait`: `next` will give it. `reject`: the peer is to be told so at once. `drop`: it was
- * rejected too often, and the connection is to be ended.
+ * The peer requests a piece. `wait`: `next` will return it. `reject`: a reject is to be sent at once. `drop`: the peer
+ * was rejected too often, and the connection is to be ended.
  */
 export const request = (self: MetadataServer, piece: number): "wait" | "reject" | "drop" => {
   if (self.waiting.has(piece)) return "wait"
@@ -48,7 +49,7 @@ export const request = (self: MetadataServer, piece: number): "wait" | "reject" 
   return "wait"
 }
 
-/** The next piece that the peer is owed; `undefined` where it is owed none. `bytes` are a view into the info dict. */
+/** The next piece that is owed to the peer; `undefined` if there is none. `bytes` are a view into the info dict. */
 export const next = (
   self: MetadataServer
 ): Extract<MetadataMessage.MetadataMessage, { readonly _tag: "Data" }> | undefined => {

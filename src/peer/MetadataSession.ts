@@ -1,8 +1,9 @@
 /**
- * One session with a peer that was introduced and is asked for nothing but the info dict of a magnet link (BEP 9): extension
- * handshake (BEP 10), `ut_metadata`. Without the info dict nothing else that a peer says can be checked, so it is ignored.
+ * One session with a peer that was introduced, to fetch nothing but the info dict of a magnet link (BEP 9): extension
+ * handshake (BEP 10), then `ut_metadata`. Everything else that the peer says is ignored, because it cannot be checked
+ * without the info dict.
  *
- * Leaves to `MetadataExchange.ts` which pieces are asked of whom, and to its shell when.
+ * Leaves to `MetadataExchange.ts` which pieces are requested from which peer, and to its shell when.
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -22,13 +23,13 @@ import * as PeerSession from "./PeerSession.ts"
 /** What we can do beyond BEP 3 when we exchange metadata alone. */
 export const features: Handshake.Features = { ...Handshake.noFeatures, extensionProtocol: true }
 
-/** How long a peer may take for its extension handshake, once hands are shaken. */
+/** How long a peer may take for its extension handshake after the handshake of BEP 3. */
 export const handshakeTimeout = "10 seconds"
 
-/** The id by which we want `ut_metadata` to be called. */
+/** The id under which peers send us `ut_metadata`. */
 const ourId = 1
 
-/** What a session is made of. The functions are called in the middle of reading, and may not throw. */
+/** What a session is made of. The functions are called in the middle of reading, and must not throw. */
 export interface Options {
   readonly introduced: Introduced
   /** Called once, when the peer says that it has the info dict; what it returns ends the session. */
@@ -46,7 +47,7 @@ export interface MetadataSession {
   readonly isIncoming: boolean
   /** When the session began, in milliseconds. */
   readonly openedAt: number
-  /** Asks for a piece of the info dict. */
+  /** Requests a piece of the info dict. */
   readonly request: (piece: number) => void
   /** Ends the session; nothing more is read from the peer. */
   readonly failUnsafe: (error: SessionError) => void
@@ -55,7 +56,7 @@ export interface MetadataSession {
 /** Runs a session until the peer goes away (success) or the session fails. */
 export const run = Effect.fnUntraced(function* (options: Options) {
   const { connection, features, isIncoming, peerId } = options.introduced
-  if (!features.extensionProtocol) return yield* new PeerDropped({ why: "it does not give the metadata" })
+  if (!features.extensionProtocol) return yield* new PeerDropped({ why: "it does not send the metadata" })
   const failed = yield* Deferred.make<never, SessionError>()
   const opened = yield* Deferred.make<void>()
   const outbox = FrameEncoder.make()
@@ -89,7 +90,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
       theirs = ExtensionHandshake.merge(theirs, Result.getOrThrow(ExtensionHandshake.decode(payload)))
       const { metadataSize } = theirs
       if (metadataSize === undefined || ExtensionHandshake.idOf(theirs, MetadataMessage.extensionName) === undefined) {
-        throw new PeerDropped({ why: "it does not give the metadata" })
+        throw new PeerDropped({ why: "it does not send the metadata" })
       }
       if (Deferred.doneUnsafe(opened, Effect.void)) {
         const refusal = options.onOpen(session)

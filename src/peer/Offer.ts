@@ -1,6 +1,6 @@
 /**
- * Which of our pieces one peer knows of, if the torrent offers each peer a few pieces at a time (BEP 16). A contract: whoever
- * super-seeds keeps the state (`swarm/Offers.ts`).
+ * Which of our pieces one peer knows of, if the torrent offers each peer a few pieces at a time (BEP 16). A contract:
+ * whoever super-seeds keeps the state (`swarm/Offers.ts`).
  */
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 

@@ -1,12 +1,12 @@
 /**
- * What is said beside the pieces on one connection (BEP 10): a plain machine that knows which extensions there are, and
- * leaves what they mean to the files of each. It reads no clock and does no I/O; frames go to the outbox of the protocol.
+ * The extension protocol on one connection (BEP 10): a plain machine that knows which extensions there are, and leaves
+ * what they mean to the file of each. It reads no clock and does no I/O; frames go to the outbox of the protocol.
  *
- * Each extension is a value: its name, and what becomes of a message. Its place in the list is the id by which we want it to
- * be called, so a further one is one more entry.
+ * Each extension is a value: its name, and what a message does. Its place in the list is the id under which peers send
+ * it to us, so another extension is one more entry.
  *
- * Leaves to `PeerProtocol.ts` that both sides speak BEP 10, and to the swarm whom we are connected to and what becomes of
- * the addresses that a peer tells.
+ * Leaves to `PeerProtocol.ts` to know that both sides speak BEP 10, and to the swarm whom we are connected to and what
+ * is done with the addresses that a peer sends.
  */
 import * as Result from "effect/Result"
 import type { PeerAddress } from "../base/PeerAddress.ts"
@@ -24,63 +24,66 @@ import * as MetadataServer from "./MetadataServer.ts"
 import * as PeerExchange from "./PeerExchange.ts"
 import * as UploadQueue from "./UploadQueue.ts"
 
-/** Bytes in the outbox beyond which nothing more of the info dict is put there: half of `PeerPatience.maxWaiting`. */
+/** Bytes in the outbox beyond which no more of the info dict is written to it: half of `PeerPatience.maxWaiting`. */
 const maxWaiting = 32_768
 
 /** What the extensions of a torrent have in common. */
 export interface TorrentExtensions {
-  /** The info dict, as peers may be given it. */
+  /** The info dict, as it is sent to peers. */
   readonly info: Uint8Array
-  /** Whether peers may come from its trackers only (BEP 27). */
+  /** Whether its trackers are the only source of peers (BEP 27). */
   readonly isPrivate: boolean
-  /** Whether we want nothing more of anybody, for now (BEP 21). */
+  /** Whether we want nothing more from any peer, for now (BEP 21). */
   readonly isUploadOnly: () => boolean
   /** The port we listen on, if any. */
   readonly port: number | undefined
-  /** Who we are connected to, but for the peer at `remote`, each by the address at which it can be dialled. */
+  /**
+   * The peers that we are connected to, except for the one at `remote`, with the addresses at which they can be
+   * dialled.
+   */
   readonly contacts: (remote: PeerAddress) => Iterable<Contact>
-  /** The peer tells how it sees us. */
+  /** A peer reports under which address it sees us. */
   readonly seenAs: (peer: PeerAddress, ourHost: string) => void
-  /** A peer told of addresses. */
+  /** A peer sent addresses of other peers. */
   readonly found: (addresses: ReadonlyArray<PeerAddress>) => void
 }
 
 /** The extensions of one connection. Owned by its session. */
 export interface PeerExtensions {
   readonly torrent: TorrentExtensions
-  /** The peer, as we see it. */
+  /** The peer's address, as we see it. */
   readonly remote: PeerAddress
   readonly outbox: FrameEncoder.FrameEncoder
-  /** What the peer has said of itself so far. */
+  /** What the peer has said about itself so far. */
   theirs: ExtensionHandshake.ExtensionHandshake
   readonly metadata: MetadataServer.MetadataServer
   readonly exchange: PeerExchange.PeerExchange
-  /** The peer has lost a piece (BEP 54); the index is unchecked. */
+  /** Called when the peer has lost a piece (BEP 54); the index is unchecked. */
   readonly lost: (piece: number) => void
-  /** Whether the peer believes that we want nothing more (BEP 21). */
-  toldUploadOnly: boolean
+  /** Whether we last said that we want nothing more (BEP 21). */
+  announcedUploadOnly: boolean
   /** Whether the peer says that it wants nothing more (BEP 21). */
   isUploadOnly: boolean
 }
 
 interface Extension {
   readonly name: string
-  /** Takes a message; throws a `WireError` where the peer broke the extension's protocol. */
+  /** Acts on a message; throws a `WireError` if the peer broke the extension's protocol. */
   readonly receive: (self: PeerExtensions, payload: Uint8Array, now: number) => void
 }
 
-/** By our ids, from 1 on. */
+/** In the order of our ids, from 1 on. */
 const extensions: ReadonlyArray<Extension> = [
   {
     name: MetadataMessage.extensionName,
     receive: (self, payload) => {
       const message = Result.getOrThrow(MetadataMessage.decode(payload))
-      // What we have, nobody needs to give us.
+      // We have the info dict, so a peer has nothing to send us.
       if (message._tag !== "Request") return
       const { piece } = message
       switch (MetadataServer.request(self.metadata, piece)) {
         case "wait":
-          return giveMetadata(self)
+          return sendMetadata(self)
         case "reject":
           return say(self, MetadataMessage.extensionName, MetadataMessage.encode({ _tag: "Reject", piece }))
         case "drop":
@@ -107,11 +110,11 @@ const extensions: ReadonlyArray<Extension> = [
   }
 ]
 
-/** Whether an extension is of use for the torrent: nobody tells peers of a private one (BEP 27). */
+/** Whether an extension may be used for the torrent: peers of a private one are not exchanged (BEP 27). */
 const isOffered = ({ name }: Extension, { isPrivate }: TorrentExtensions): boolean =>
   !(isPrivate && name === PexMessage.extensionName)
 
-/** Begins on a connection on which both sides speak BEP 10; our handshake goes to the outbox. */
+/** Makes the extensions of a connection on which both sides speak BEP 10, and writes our handshake to the outbox. */
 export const make = (options: {
   readonly torrent: TorrentExtensions
   readonly remote: PeerAddress
@@ -144,13 +147,14 @@ export const make = (options: {
     metadata: MetadataServer.make(torrent.info),
     exchange: PeerExchange.make({ host: remote.host, isPrivate: torrent.isPrivate }),
     lost: options.lost,
-    toldUploadOnly: wantNothing,
+    announcedUploadOnly: wantNothing,
     isUploadOnly: false
   }
 }
 
 /**
- * Takes an `extended` frame. Throws a `WireError` where the peer broke a protocol; ids that we never gave are ignored.
+ * Reads an `extended` frame. Throws a `WireError` if the peer broke a protocol. Ids that we never announced are
+ * ignored.
  */
 export const receive = (self: PeerExtensions, id: number, payload: Uint8Array, now: number): void => {
   if (id === ExtensionHandshake.id) return greet(self, payload)
@@ -167,21 +171,22 @@ const greet = (self: PeerExtensions, payload: Uint8Array): void => {
 }
 
 /**
- * Does what is due: gives more of the info dict, and tells whether we want nothing more and, once a minute, of peers.
+ * Does what is due: sends more of the info dict, whether we want nothing more, and, once a minute, peers that we know.
  */
 export const tick = (self: PeerExtensions, now: number): void => {
-  giveMetadata(self)
-  tellUploadOnly(self)
+  sendMetadata(self)
+  sayUploadOnly(self)
   if (ExtensionHandshake.idOf(self.theirs, PexMessage.extensionName) === undefined) return
   const message = PeerExchange.next(self.exchange, self.torrent.contacts(self.remote), now)
   if (message !== undefined) say(self, PexMessage.extensionName, PexMessage.encode(message))
 }
 
-/** The most requests that the peer bears, where it has said so (`reqq`). */
+/** How many requests the peer accepts at once (`reqq`); `undefined` if it has not said so. */
 export const maxRequests = (self: PeerExtensions): number | undefined => self.theirs.maxRequests
 
 /**
- * Where the peer can be dialled: its own word for the port, where it has said one; `dialled` is whether we dialled it.
+ * The address at which the peer can be dialled: that which we dialled, if `dialled`, otherwise its host with the port
+ * that it announced; `undefined` if it announced none.
  */
 export const dialAddress = (self: PeerExtensions, dialled: boolean): PeerAddress | undefined => {
   if (dialled) return self.remote
@@ -189,24 +194,24 @@ export const dialAddress = (self: PeerExtensions, dialled: boolean): PeerAddress
   return port === undefined ? undefined : PeerAddressOf.make(self.remote.host, port)
 }
 
-/** Whether the peer can be told that a piece is lost (BEP 54). */
+/** Whether the peer understands that a piece is lost (BEP 54). */
 export const takesDontHave = ({ theirs }: PeerExtensions): boolean =>
   ExtensionHandshake.idOf(theirs, DontHave.extensionName) !== undefined
 
-/** Tells the peer that a piece which it was told of is lost (BEP 54). */
+/** Takes back a piece that was announced to the peer (BEP 54). */
 export const dontHave = (self: PeerExtensions, piece: number): void =>
   say(self, DontHave.extensionName, DontHave.encode(piece))
 
-/** A peer that does not take the extension is not told: it has our haves. */
-const tellUploadOnly = (self: PeerExtensions): void => {
+/** A peer that does not know the extension learns it from our haves. */
+const sayUploadOnly = (self: PeerExtensions): void => {
   const wantNothing = self.torrent.isUploadOnly()
-  if (wantNothing === self.toldUploadOnly || self.theirs === ExtensionHandshake.empty) return
-  self.toldUploadOnly = wantNothing
+  if (wantNothing === self.announcedUploadOnly || self.theirs === ExtensionHandshake.empty) return
+  self.announcedUploadOnly = wantNothing
   say(self, UploadOnly.extensionName, UploadOnly.encode(wantNothing))
 }
 
-/** Puts more of the info dict in the outbox, as far as it is asked for and there is room. */
-export const giveMetadata = (self: PeerExtensions): void => {
+/** Writes more of the info dict to the outbox, as far as it was requested and there is room. */
+export const sendMetadata = (self: PeerExtensions): void => {
   while (self.outbox.length < maxWaiting) {
     const message = MetadataServer.next(self.metadata)
     if (message === undefined) return
@@ -214,7 +219,7 @@ export const giveMetadata = (self: PeerExtensions): void => {
   }
 }
 
-/** Sends a message by the id that the peer wants for it; nothing where it does not take it. */
+/** Sends a message under the id that the peer chose for it; does nothing if the peer does not know the extension. */
 const say = (self: PeerExtensions, name: string, payload: Uint8Array): void => {
   const id = ExtensionHandshake.idOf(self.theirs, name)
   if (id !== undefined) FrameEncoder.extended(self.outbox, id, payload)

@@ -1,54 +1,56 @@
 /**
- * What is borne of a peer that breaks no rule or hardly one, and for how long: silence, rejects, blocks and requests that
- * nobody expected, and messages that it leaves unread. Plain counters and times of one connection, in milliseconds; whoever
- * is beyond them throws, which ends the connection.
+ * How much is tolerated of a peer that breaks no rule, or hardly one: silence, rejects, unexpected blocks and requests,
+ * and messages that it leaves unread. Plain counters and times of one connection, in milliseconds. A function throws
+ * when its limit is passed, which ends the connection.
  */
 import * as Data from "effect/Data"
 import { WireError } from "../wire/WireError.ts"
 
-/** Unasked blocks that are borne before the peer is disconnected: a few cross with our cancels in any case. */
+/** Unrequested blocks that are tolerated: a few cross with our cancels in any case. */
 export const maxUnaskedBlocks = 64
 
-/** Requests borne for pieces that we never said we have. */
+/** Requests that are tolerated for pieces which we never announced. */
 export const maxWrongRequests = 64
 
-/** Rejects in a row, without a block between them, after which the peer is of no use. */
+/** Rejects without a block between them after which the peer is of no use. */
 export const maxRejects = 2_048
 
-/** Rejects in a row from a peer that does not choke after which it counts as snubbed: it has held up two pieces. */
+/** Rejects in a row after which a peer that does not choke counts as snubbed: it has held up two pieces. */
 export const rejectsUntilSnubbed = 32
 
-/** Milliseconds without a byte from the peer after which it is taken for gone: one keep-alive may get lost. */
+/** Milliseconds without a byte after which the peer is considered gone: one keep-alive may get lost. */
 export const silentAfter = 180_000
 
-/** Milliseconds that a peer stays snubbed and unchoking before it is let go, so that its place is free for another. */
+/**
+ * Milliseconds that a peer may stay snubbed and unchoking before it is dropped, so that its place is free for another.
+ */
 export const snubbedFor = 60_000
 
-/** Milliseconds that a peer may leave unread what we send, and bytes that may wait for it meanwhile. */
+/** Milliseconds that a peer may leave unread what we send, and the bytes that may wait for it meanwhile. */
 export const blockedFor = 60_000
 export const maxWaiting = 65_536
 
-/** The peer broke no rule, but is of no use (any more). `why` is the end of a sentence. */
+/** The peer broke no rule, but is of no use, or no longer. `why` is the end of a sentence. */
 export class PeerDropped extends Data.TaggedError("PeerDropped")<{ readonly why: string }> {
   override get message() {
     return this.why
   }
 }
 
-/** What one peer has used up. */
+/** What one peer has used up of these limits. */
 export interface PeerPatience {
   unaskedBlocks: number
   wrongRequests: number
-  /** In a row. */
+  /** Rejects since the last block. */
   rejects: number
   lastReceived: number
-  /** Since when the connection takes no more to send; the session keeps it. */
+  /** Since when the connection accepts no more bytes to send; set by the session. */
   blockedSince: number | undefined
   /** Since when the peer is snubbed and does not choke. */
   snubbedSince: number | undefined
 }
 
-/** Nothing yet, at the time the handshake was done. */
+/** Makes the counters of a peer whose handshake was done at `now`. */
 export const make = (now: number): PeerPatience => ({
   unaskedBlocks: 0,
   wrongRequests: 0,
@@ -58,23 +60,23 @@ export const make = (now: number): PeerPatience => ({
   snubbedSince: undefined
 })
 
-/** A block came that nobody asked for. */
+/** Counts a block that was not requested. */
 export const unaskedBlock = (self: PeerPatience): void => {
-  if (++self.unaskedBlocks > maxUnaskedBlocks) throw new WireError({ why: "blocks nobody asked for" })
+  if (++self.unaskedBlocks > maxUnaskedBlocks) throw new WireError({ why: "blocks that nobody requested" })
 }
 
-/** A request came for a piece that we never said we have. */
+/** Counts a request for a piece that we never announced. */
 export const wrongRequest = (self: PeerPatience): void => {
   if (++self.wrongRequests > maxWrongRequests) throw new WireError({ why: "requests for pieces that nobody offered" })
 }
 
-/** A request was rejected; tells whether the peer counts as snubbed from now on, where it does not choke. */
+/** Counts a reject. Returns whether the peer counts as snubbed from now on if it does not choke. */
 export const reject = (self: PeerPatience): boolean => {
   if (++self.rejects > maxRejects) throw new PeerDropped({ why: "it rejects every request" })
   return self.rejects >= rejectsUntilSnubbed
 }
 
-/** A block came that was asked for. */
+/** Notes that a requested block arrived. */
 export const answer = (self: PeerPatience): void => {
   self.rejects = 0
 }
@@ -84,14 +86,14 @@ export const noteSnubbed = (self: PeerPatience, isSnubbed: boolean, now: number)
   self.snubbedSince = isSnubbed ? (self.snubbedSince ?? now) : undefined
 }
 
-/** Throws where the time of the peer is up; `waiting` are the bytes that it has not read. */
+/** Throws `PeerDropped` if a time limit has passed; `waiting` is the number of bytes that wait to be sent. */
 export const check = (self: PeerPatience, isSnubbed: boolean, waiting: number, now: number): void => {
   const { blockedSince, lastReceived, snubbedSince } = self
   if (now - lastReceived >= silentAfter) throw new PeerDropped({ why: "it was silent for 3 minutes" })
   if (snubbedSince !== undefined && isSnubbed && now - snubbedSince >= snubbedFor) {
     throw new PeerDropped({ why: "it answered no request for a minute" })
   }
-  // What waits grows by haves and cancels for as long as the peer reads nothing.
+  // Haves and cancels add to what waits for as long as the peer reads nothing.
   if (blockedSince !== undefined && (now - blockedSince >= blockedFor || waiting > maxWaiting)) {
     throw new PeerDropped({ why: "it does not read what is sent to it" })
   }

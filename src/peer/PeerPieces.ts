@@ -1,6 +1,6 @@
 /**
- * What a peer says about its pieces: a bitfield or the short forms of BEP 6, each have, and pieces that it lost (BEP 54). It is
- * checked and reported to the assembly; whether we are interested in the peer follows from it.
+ * What a peer says about its pieces: a bitfield or the short forms of BEP 6, each have, and pieces that it lost (BEP
+ * 54). It is checked and reported to the assembly; whether we are interested in the peer follows from it.
  */
 import * as Assembly from "../assembly/Assembly.ts"
 import * as Bitfield from "../base/Bitfield.ts"
@@ -23,13 +23,15 @@ export interface PeerPieces extends Supplier.Supplier {
   readonly offer: Offer | undefined
   /** What the peer may request although we choke it (BEP 6). */
   readonly allowance: FastAllowance.FastAllowance
-  /** Whether we told the peer that we are interested in it (BEP 3). */
+  /** Whether we have said that we are interested in the peer (BEP 3). */
   amInterested: boolean
   /** Whether the peer has reported its pieces; what it reports later may only add to that. */
   hasReportedPieces: boolean
 }
 
-/** Reads the frames in which the peer reports pieces. What contradicts the torrent or an earlier frame is a `WireError`. */
+/**
+ * Reads the frames in which the peer reports pieces. What contradicts the torrent or an earlier frame is a `WireError`.
+ */
 export const sink = (self: PeerPieces): Pick<FrameDecoder.FrameSink, "have" | "bitfield" | "haveAll" | "haveNone"> => ({
   have: (index) => {
     self.hasReportedPieces = true
@@ -66,8 +68,8 @@ const reportFirst = (self: PeerPieces, what: string, has: Bitfield.Bitfield): vo
 }
 
 /**
- * A later bitfield or have all stands for several haves, or for none: aria2 sends a bitfield instead of haves if it is shorter,
- * and to a new peer it may repeat what it has just sent. It must name every piece that was reported before.
+ * A later bitfield or have all stands for several haves, or for none: aria2 sends a bitfield instead of haves if it is
+ * shorter, and to a new peer it may repeat what it has just sent. It must name every piece that was reported before.
  */
 const reportMore = (self: PeerPieces, what: string, has: Bitfield.Bitfield): void => {
   const takesBack = self.has.bytes.some((byte, at) => (byte & ~has.bytes[at]!) !== 0)
@@ -82,8 +84,9 @@ const gain = (self: PeerPieces, piece: PieceIndex): void => {
 }
 
 /**
- * The peer has lost the piece of an unchecked index (BEP 54): what was requested of it is requested from others. Returns whether
- * the piece has to come from this peer alone, so that it should be abandoned. Throws `WireError` for a piece that does not exist.
+ * The peer has lost the piece of an unchecked index (BEP 54): what was requested of it is requested from others.
+ * Returns whether the piece has to come from this peer alone, so that it should be abandoned. Throws `WireError` for a
+ * piece that does not exist.
  */
 export const lose = (self: PeerPieces, index: number): boolean =>
   Assembly.lose(self.assembly, self, BlockBounds.requirePiece(self.assembly.geometry, index, "a donthave"))

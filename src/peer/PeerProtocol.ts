@@ -1,10 +1,10 @@
 /**
- * One peer connection after its handshake, as a plain machine that is a supplier of the assembly: bytes come in, blocks go to
- * the assembly, frames to the outbox. It reads no clock and does no I/O; the session around it passes the time, moves the bytes,
- * and ends it when it throws.
+ * One peer connection after its handshake, as a plain machine that is a supplier of the assembly: bytes come in, blocks
+ * go to the assembly, frames to the outbox. It reads no clock and does no I/O; the session around it passes the time,
+ * moves the bytes, and ends it when it throws.
  *
- * Here: the record of a connection, what we say about our pieces, and what is due by time. What the peer says is read by
- * `PeerPieces.ts` (its pieces), `PeerBlocks.ts` (its answers to our requests), `PeerRequests.ts` (its requests) and
+ * Here: the record of a connection, what we say about our pieces, and what is due by time. What the peer says is read
+ * by `PeerPieces.ts` (its pieces), `PeerBlocks.ts` (its answers to our requests), `PeerRequests.ts` (its requests) and
  * `PeerExtensions.ts` (BEP 10).
  */
 import * as Effect from "effect/Effect"
@@ -38,8 +38,8 @@ import * as UploadQueue from "./UploadQueue.ts"
 export const keepAliveAfter = 100_000
 
 /**
- * The state of one connection, without what reads its bytes. One record, because the assembly sees it as a supplier and the
- * choker as a peer.
+ * The state of one connection, without what reads its bytes. One record, because the assembly sees it as a supplier and
+ * the choker as a peer.
  */
 interface State extends PeerPieces.PeerPieces, PeerBlocks.PeerBlocks, PeerRequests.PeerRequests {
   readonly assembly: Assembly.Assembly
@@ -92,8 +92,8 @@ export interface Options {
 }
 
 /**
- * Makes a connection whose handshake is done, and lets it join the assembly. The outbox begins with the pieces that we have,
- * which must come first (BEP 3, BEP 6).
+ * Makes a connection whose handshake is done, and lets it join the assembly. The outbox begins with the pieces that we
+ * have, which must come first (BEP 3, BEP 6).
  */
 export const make = (options: Options): PeerProtocol => {
   const { allowedFast = [], assembly, isFast, now, offer, serve, upload, wake } = options
@@ -202,8 +202,8 @@ const notFast = {
 }
 
 /**
- * Reads what the peer sent, at `now` in milliseconds. Throws `WireError` if the peer broke the protocol and `PeerDropped` if it
- * is of no use; the connection is finished then. The session refills and flushes afterwards.
+ * Reads what the peer sent, at `now` in milliseconds. Throws `WireError` if the peer broke the protocol and
+ * `PeerDropped` if it is of no use; the connection is finished then. The session refills and flushes afterwards.
  */
 export const receive = (self: PeerProtocol, chunk: Uint8Array, now: number): void => {
   self.now = now
@@ -224,8 +224,8 @@ export const announce = (self: PeerProtocol, piece: PieceIndex): void => {
 }
 
 /**
- * A piece that was announced cannot be read any more: takes it back (BEP 54), unless the peer has the piece itself. Returns
- * `false` for a peer that believes that we have the piece and does not understand the message.
+ * A piece that was announced cannot be read any more: takes it back (BEP 54), unless the peer has the piece itself.
+ * Returns `false` for a peer that believes that we have the piece and does not understand the message.
  */
 export const retract = (self: PeerProtocol, piece: PieceIndex): boolean => {
   const isAnnounced = self.offer === undefined || self.offer.isOffered(piece)
@@ -237,9 +237,9 @@ export const retract = (self: PeerProtocol, piece: PieceIndex): boolean => {
 }
 
 /**
- * Does what is due by time alone: releases requests that timed out and keeps the connection alive. Throws `PeerDropped` if the
- * peer is of no use any more. Returns whether blocks became free for others because requests timed out or were refused: what
- * was to come from this peer alone should be abandoned then.
+ * Does what is due by time alone: releases requests that timed out and keeps the connection alive. Throws `PeerDropped`
+ * if the peer is of no use any more. Returns whether blocks became free for others because requests timed out or were
+ * refused: what was to come from this peer alone should be abandoned then.
  */
 export const tick = (self: PeerProtocol, now: number): boolean => {
   PeerPatience.check(self.patience, self.pipeline.isSnubbed, self.outbox.length, now)

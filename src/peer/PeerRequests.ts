@@ -1,9 +1,9 @@
 /**
- * What a peer requests from us (BEP 3): its interest, its requests and their cancels, and our choke that holds them off. A
- * request that is not answered is rejected if both sides speak BEP 6.
+ * What a peer requests from us (BEP 3): its interest, its requests and their cancels, and our choke that holds them
+ * off. A request that is not answered is rejected if both sides speak BEP 6.
  *
- * Leaves to `UploadQueue.ts` the order of the requests, to `UploadSession.ts` the blocks, and to `swarm/Choker.ts` whom to
- * choke.
+ * Leaves to `UploadQueue.ts` the order of the requests, to `UploadSession.ts` the blocks, and to `swarm/Choker.ts` whom
+ * to choke.
  */
 import type * as Assembly from "../assembly/Assembly.ts"
 import * as Bitfield from "../base/Bitfield.ts"
@@ -89,7 +89,10 @@ export const unchoke = (self: PeerRequests): void => {
   self.wake()
 }
 
-/** Answers no more requests. Those that wait are rejected under BEP 6; without it the peer knows that they are forgotten. */
+/**
+ * Answers no more requests. Those that wait are rejected under BEP 6; without it the peer knows that they are
+ * forgotten.
+ */
 export const choke = (self: PeerRequests): void => {
   if (self.uploads.isChoking) return
   FrameEncoder.choke(self.outbox)

@@ -1,10 +1,10 @@
 /**
  * One session with a peer that was introduced, until it ends: the Effect shell around `PeerProtocol`.
  *
- * Bytes come in through the connection's sink and go straight to the protocol; after each batch the sink refills the
- * request pipeline and flushes what there is to say in one write. The fiber wakes once a piece, to borrow a buffer, and
- * when there is something to wait for: waking it for every batch cost a tenth of a second a GiB. Timers belong to the
- * swarm's one ticker. Ending the fiber releases everything.
+ * Bytes come in through the connection's sink and go straight to the protocol. After each chunk the sink refills the
+ * request pipeline and sends the outbox in one write. The fiber wakes once a piece, to borrow a buffer, and when there
+ * is something to wait for: waking it for every chunk cost a tenth of a second per GiB. The swarm's one ticker keeps
+ * the timers. Ending the fiber releases everything.
  */
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
@@ -31,10 +31,10 @@ import * as PeerProtocol from "./PeerProtocol.ts"
 import type * as Upload from "./Upload.ts"
 import * as UploadSession from "./UploadSession.ts"
 
-/** What we can do beyond BEP 3 when we exchange pieces. */
+/** What we support beyond BEP 3 when we exchange pieces. */
 export const features: Handshake.Features = { ...Handshake.noFeatures, fast: true, extensionProtocol: true }
 
-/** What ends a session. `why` is the end of a sentence. */
+/** What a session fails with. `why` is the end of a sentence. */
 export type SessionError = ConnectionError | WireError | PeerDropped
 
 /** A session that has begun. */
@@ -42,7 +42,7 @@ export interface PeerSession {
   readonly protocol: PeerProtocol.PeerProtocol
   /** What the peer calls itself, 20 bytes. */
   readonly peerId: Uint8Array
-  /** The peer, as we see it. */
+  /** The peer's address, as we see it. */
   readonly remote: PeerAddress
   /** Whether the peer opened the connection. */
   readonly isIncoming: boolean
@@ -58,11 +58,11 @@ export interface Options {
   readonly assembly: Assembly.Assembly
   readonly upload: Upload.Upload
   readonly limits?: PeerProtocol.Options["limits"]
-  /** Present if the peer is told of one piece at a time. */
+  /** Present if the peer is offered a few pieces at a time (BEP 16). */
   readonly offer?: Offer | undefined
-  /** Pieces that the peer may have although we choke it (BEP 6). */
+  /** Pieces that the peer may request although we choke it (BEP 6). */
   readonly allowedFast?: PeerProtocol.Options["allowedFast"]
-  /** What peers are told and asked beside the pieces (BEP 10); absent: nothing. */
+  /** What the extension protocol needs (BEP 10); absent: it is not spoken. */
   readonly extensions?: TorrentExtensions | undefined
   /** The number of the peer's address. */
   readonly id: SupplierId
@@ -72,13 +72,11 @@ export interface Options {
   readonly onInterest: () => void
 }
 
-/** Whether what was thrown ends a session; anything else is a bug of ours. */
+/** Whether what was thrown is a failure of the session; anything else is a bug of ours. */
 export const isSessionError = (error: unknown): error is SessionError =>
   error instanceof WireError || error instanceof PeerDropped
 
-/**
- * Runs a session until the peer goes away (success) or the session fails. When it ends, its requests are free for others.
- */
+/** Runs a session until the peer closes it (success) or it fails. When it ends, its requests are free for others. */
 export const run = Effect.fnUntraced(function* (options: Options) {
   const { assembly, extensions, introduced, upload } = options
   const { connection, features, isIncoming, peerId } = introduced
@@ -91,8 +89,8 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   // A connection may deliver after its session has ended, until its scope closes.
   let isOver = false
 
-  // Opening a latch runs its fiber within the call. Whoever wakes a session is in the middle of something else, often of reading
-  // from another peer, so the fiber yields before it acts.
+  // Opening a latch runs its fiber within the call. Whoever wakes a session is in the middle of something else, often
+  // of reading from another peer, so the fiber yields before it acts.
   const wake = (): void => {
     mustYield = true
     Latch.openUnsafe(awake)
@@ -115,7 +113,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     })
   )
 
-  /** Sends what there is to say; `false` when the connection wants a pause afterwards. */
+  /** Sends the outbox; `false` if the connection wants a pause afterwards. */
   const flush = (protocol: PeerProtocol.PeerProtocol, now: number): boolean => {
     if (protocol.pipeline.requests.size === 0) PeerPieces.updateInterest(protocol)
     if (FrameEncoder.isEmpty(protocol.outbox)) return true
@@ -126,7 +124,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
       RequestPipeline.rest(protocol.pipeline)
     }
     if (protocol.extensions !== undefined) {
-      PeerExtensions.giveMetadata(protocol.extensions)
+      PeerExtensions.sendMetadata(protocol.extensions)
       if (!FrameEncoder.isEmpty(protocol.outbox)) wake()
     }
     return isRoomy
@@ -183,7 +181,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
       const refusal = options.onOpen({ protocol, peerId, remote, isIncoming, openedAt: protocol.openedAt, failUnsafe })
       if (refusal !== undefined) return Effect.fail(refusal)
       connection.receiveUnsafe(sink)
-      // What we have is said also to a peer that says nothing.
+      // A peer that says nothing hears which pieces we have, too.
       if (!isOver) takeTurn(protocol)
       return Effect.raceAllFirst([
         connection.closed,

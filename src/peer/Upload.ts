@@ -1,7 +1,8 @@
 /**
- * What the sessions of one torrent share while they give it to others: how stored pieces are read, which of them cannot
- * be read any more, and how much was given. Whom to give to is `swarm/Choker.ts`'s matter, what each peer asked for
- * `peer/UploadQueue.ts`'s.
+ * What the sessions of one torrent share when they upload it: how stored pieces are read, which of them cannot be read
+ * any more, and how much was sent.
+ *
+ * Leaves to `swarm/Choker.ts` whom to upload to, and to `UploadQueue.ts` what each peer requested.
  */
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
@@ -15,21 +16,21 @@ import * as ReadCache from "../storage/ReadCache.ts"
 import type { StorageError, TorrentStorage } from "../storage/Storage.ts"
 import * as Resting from "../supply/Resting.ts"
 
-/** How long a lost piece is left alone at first (milliseconds); looking costs the read of a piece. */
+/** Milliseconds until a lost piece is looked at again for the first time; a look costs the read of a piece. */
 export const afterLoss = 30_000
 
-/** How often it is seen which pieces are due. */
+/** How often lost pieces are checked for those whose time has come. */
 const lookEvery = "5 seconds"
 
 /** The shared state. */
 export interface Upload {
   readonly reader: ReadCache.Reader
   /**
-   * Pieces that the storage has lost: whoever asks for them is refused, and whoever connects is not told of them. They
-   * stay stored for the download, because they may come back (`recover`).
+   * Pieces that the storage has lost: requests for them are refused, and they are not announced to new peers. They stay
+   * stored for the download, because they may come back (`recover`).
    */
   readonly unreadable: Bitfield.Bitfield
-  /** When each of them is looked at again. */
+  /** When each lost piece is looked at again. */
   readonly lost: Resting.Resting
   /** How fast payload is sent. */
   readonly rate: RateMeter.RateMeter
@@ -39,7 +40,7 @@ export interface Upload {
   readonly onFailure: (piece: PieceIndex, error: StorageError, isLost: boolean) => void
 }
 
-/** Makes an upload that has sent nothing yet; it reads until the scope closes. */
+/** Makes the upload of a torrent, which reads until the scope closes. */
 export const make = Effect.fnUntraced(function* (options: {
   readonly geometry: PieceGeometry
   readonly storage: Pick<TorrentStorage, "readBlock">
@@ -62,7 +63,7 @@ export const make = Effect.fnUntraced(function* (options: {
   return self
 })
 
-/** The pieces of `stored` that peers may be told of: `stored` itself where all can be read, else a copy. */
+/** The pieces of `stored` that may be announced to peers: `stored` itself if all can be read, otherwise a copy. */
 export const offered = (self: Upload, stored: Bitfield.Bitfield): Bitfield.Bitfield => {
   if (self.unreadable.count === 0) return stored
   const offered = Bitfield.copy(stored)
@@ -74,8 +75,8 @@ export const offered = (self: Upload, stored: Bitfield.Bitfield): Bitfield.Bitfi
 export const noteStored = (self: Upload, piece: PieceIndex): void => void Bitfield.remove(self.unreadable, piece)
 
 /**
- * Gives bytes of a stored piece to `take`, which must copy what it wants to keep, and tells what it gives; `undefined`
- * where they could not be read.
+ * Reads bytes of a stored piece and passes them to `take`, which must copy what it wants to keep. Succeeds with what
+ * `take` returns, or with `undefined` if the bytes could not be read.
  */
 export const read = <A>(
   self: Upload,
@@ -95,8 +96,9 @@ export const read = <A>(
   )
 
 /**
- * Looks again for the pieces that were lost, each after a while and ever more rarely, for ever: a drive may be plugged in
- * again, or a permission given back. A piece counts as readable only if its digest is right, and `onRecovered` hears of it.
+ * Looks again for the pieces that were lost, each after a while and less and less often, without end: a drive may be
+ * plugged in again, or a permission restored. A piece counts as readable only if its digest is right; `onRecovered` is
+ * called for it then.
  */
 export const recover = (
   self: Upload,
@@ -112,14 +114,17 @@ export const recover = (
       const piece = index as PieceIndex
       if (self.lost.resting.has(piece)) continue
       if (yield* isBack(options.storage, piece, options.digestOf(piece))) {
-        // Its history is kept: one that is lost again rests longer.
+        // Its history is kept, so that a piece that is lost again rests longer.
         Bitfield.remove(self.unreadable, piece)
         options.onRecovered(piece)
       } else Resting.rest(self.lost, piece, afterLoss, yield* Monotonic.now)
     }
   }).pipe(Effect.repeat(Schedule.spaced(lookEvery)), Effect.asVoid)
 
-/** Whether a piece can be read and is right: its digest may be taken where reads for us do not pass, as by the io-daemon. */
+/**
+ * Whether a piece can be read and is right. The read is separate, because the storage may compute the digest on a path
+ * of its own.
+ */
 const isBack = Effect.fnUntraced(
   function* (storage: Pick<TorrentStorage, "digests" | "readBlock">, piece: PieceIndex, digest: Uint8Array) {
     yield* storage.readBlock(piece, 0, 1, new Uint8Array(1))
@@ -129,7 +134,7 @@ const isBack = Effect.fnUntraced(
   Effect.orElseSucceed(() => false)
 )
 
-/** Payload was sent to a peer. */
+/** Counts payload that was sent to a peer. */
 export const sent = (self: Upload, bytes: number, now: number): void => {
   self.uploadedBytes += bytes
   RateMeter.add(self.rate, bytes, now)

@@ -1,25 +1,25 @@
 /**
- * The requests of one peer that are not answered yet, oldest first (BEP 3, BEP 6).
+ * The requests of one peer that are not answered yet, the oldest first (BEP 3, BEP 6).
  *
- * A request is waiting, then taken to be read from storage, then finished. It can be withdrawn at any time before that,
- * by a cancel or by our choke; a block that was being read then is not sent. Requests are taken in runs of neighbouring
- * blocks, so that one read of the storage serves several.
+ * A request is waiting, then taken to be read from storage, then finished. Until then a cancel or our choke can
+ * withdraw it; its block is not sent even if it is being read. Requests are taken in runs of neighbouring blocks, so
+ * that one read of the storage serves several.
  *
- * That a request names bytes of a piece that we have is the caller's matter, and so are the frames: it sends a reject
- * (BEP 6) for what `request` turns away, `cancel` finds and `choke` gives back, and disconnects a peer that is flooding.
+ * Leaves to the caller to check that a request names bytes of a piece that we have, to send a reject (BEP 6) for what
+ * `request` refuses, `cancel` finds and `choke` returns, and to disconnect a peer that is flooding.
  *
- * Hot path: a request costs 90 to 110 ns from its coming to its end (`test/bench/Uploads.bench.ts`, two shared x64
+ * Hot path: a request costs 90 to 110 ns from its arrival to its end (`test/bench/Uploads.bench.ts`, two shared x64
  * cores, Node 24).
  */
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 
 /**
- * Requests of a peer that are kept, to be told as `reqq` (BEP 10). Fewer starve fast peers far away: 500 blocks are 8 MiB,
- * 80 MiB/s at a delay of 100 ms. libtorrent sends as many at most.
+ * Requests of a peer that are kept, which we announce as `reqq` (BEP 10). Fewer starve fast peers that are far away:
+ * 500 blocks are 8 MiB, or 80 MiB/s at a delay of 100 ms. libtorrent sends at most as many.
  */
 export const defaultMaxRequests = 500
 
-/** Bytes in a run: one read of 256 KiB costs hardly more than one of 16 KiB, and is sent before the next is needed. */
+/** Bytes in a run: a read of 256 KiB costs hardly more than one of 16 KiB, and is sent before the next is needed. */
 export const defaultMaxRunLength = 262_144
 
 /** A request of the peer. */
@@ -27,7 +27,7 @@ export interface BlockRequest {
   readonly piece: PieceIndex
   /** Offset of the first byte in the piece. */
   readonly begin: number
-  /** Bytes asked for. */
+  /** Bytes requested. */
   readonly length: number
   state: "waiting" | "taken" | "gone"
   previous: BlockRequest
@@ -38,20 +38,20 @@ export interface BlockRequest {
 export interface UploadQueue {
   readonly pieceLength: number
   readonly maxRequests: number
-  /** Pieces that may be asked for while we choke the peer (BEP 6). */
+  /** Pieces that may be requested while we choke the peer (BEP 6). */
   readonly allowedFast: ReadonlySet<PieceIndex>
-  /** Those waiting and taken, by the offset of their first byte in the torrent. */
+  /** The requests that wait or are taken, by the offset of their first byte in the torrent. */
   readonly requests: Map<number, BlockRequest>
-  /** Before the oldest and after the newest of those that wait. */
+  /** The sentinel of the ring of waiting requests: before the oldest and after the newest. */
   readonly ends: BlockRequest
-  /** How many wait. */
+  /** How many requests wait. */
   waiting: number
   isChoking: boolean
-  /** Requests turned away since one was accepted from the unchoked peer. */
+  /** Requests refused since one was accepted from the unchoked peer. */
   refused: number
 }
 
-/** An empty queue of a peer that we choke, for a torrent with pieces of `pieceLength` bytes. */
+/** Makes an empty queue for a peer that we choke, in a torrent of pieces of `pieceLength` bytes. */
 export const make = (options: {
   readonly pieceLength: number
   readonly maxRequests?: number | undefined
@@ -84,8 +84,8 @@ const unlink = (request: BlockRequest): void => {
 }
 
 /**
- * A request came in. `queued`: it will be answered. `duplicate`: it is queued already and will be answered once.
- * `refused`: we choke the peer, or it has more requests out than it may; to be rejected where the peer speaks BEP 6.
+ * Adds a request. `queued`: it will be answered. `duplicate`: it is queued already and will be answered once.
+ * `refused`: we choke the peer, or it has more requests out than it may; to be rejected if the peer speaks BEP 6.
  */
 export const request = (
   self: UploadQueue,
@@ -97,7 +97,7 @@ export const request = (
   const known = self.requests.get(offset)
   if (known !== undefined && known.length === length) return "duplicate"
   const isAllowed = !self.isChoking || self.allowedFast.has(piece)
-  // Two requests that begin alike and end differently are no client's habit: the first is kept.
+  // No client sends two requests with the same beginning and different lengths: the first is kept.
   if (known !== undefined || !isAllowed || self.requests.size >= self.maxRequests) {
     self.refused++
     return "refused"
@@ -113,14 +113,14 @@ export const request = (
 }
 
 /**
- * Whether the peer goes on asking without getting anything. As many requests as it may have out cross with a choke of
- * ours, once; twice as many in a row are no accident.
+ * Whether the peer goes on sending requests that are all refused. As many as it may have out can cross with our choke,
+ * once; twice as many in a row are no accident.
  */
 export const isFlooding = (self: UploadQueue): boolean => self.refused > 2 * self.maxRequests
 
 /**
- * The peer does not want a block any more; under BEP 6 the request is rejected then, so that each has an answer. `false`
- * where it is not queued: answered already, or never asked for.
+ * The peer does not want a block any more. Returns `false` if the request is not queued, because it was answered or
+ * never made; otherwise it is to be rejected under BEP 6, so that each request has an answer.
  */
 export const cancel = (self: UploadQueue, piece: PieceIndex, begin: number, length: number): boolean => {
   const offset = offsetOf(self, piece, begin)
@@ -139,15 +139,16 @@ const withdraw = (self: UploadQueue, found: BlockRequest, offset: number): void 
   found.state = "gone"
 }
 
-/** We unchoke the peer. */
+/** Accepts requests from now on. */
 export const unchoke = (self: UploadQueue): void => {
   self.isChoking = false
   self.refused = 0
 }
 
 /**
- * We choke the peer: its requests are withdrawn, those for pieces of the allowed fast set excepted. Gives what was
- * withdrawn, each to be rejected where the peer speaks BEP 6; where it does not, it knows (BEP 3).
+ * Refuses requests from now on, and withdraws those that are queued, except for pieces of the allowed fast set. Returns
+ * what was withdrawn: each is to be rejected if the peer speaks BEP 6. Without BEP 6 a choke withdraws them by itself
+ * (BEP 3).
  */
 export const choke = (self: UploadQueue): ReadonlyArray<BlockRequest> => {
   self.isChoking = true
@@ -160,15 +161,13 @@ export const choke = (self: UploadQueue): ReadonlyArray<BlockRequest> => {
   return withdrawn
 }
 
-/**
- * The oldest of the requests that wait, with which the next run begins: its length is what must be allowed to go out
- * before `take`. Where none waits, one of length 0.
- */
+/** The oldest request that waits, with which the next run begins; one of length 0 if none waits. */
 export const next = (self: UploadQueue): Pick<BlockRequest, "piece" | "begin" | "length"> => self.ends.next
 
 /**
- * Takes the oldest request and those that go on where it ends, in the same piece, up to `maxLength` bytes but at least
- * one request. They lie one after the other, so one read from the first's `begin` serves all. Empty where none waits.
+ * Takes the oldest request and those that continue where it ends, in the same piece, up to `maxLength` bytes but at
+ * least one request. They lie one after the other, so one read from the `begin` of the first serves all. Empty if none
+ * waits.
  */
 export const take = (self: UploadQueue, maxLength = defaultMaxRunLength): ReadonlyArray<BlockRequest> => {
   const run: Array<BlockRequest> = []
@@ -183,7 +182,7 @@ export const take = (self: UploadQueue, maxLength = defaultMaxRunLength): Readon
     run.push(current)
     length += current.length
     const end = current.begin + current.length
-    // Peers ask in order, so that the next in line is the neighbour as a rule.
+    // Peers request in order, so the next in line is usually the neighbour.
     const neighbour =
       following.piece === piece && following.begin === end ? following : self.requests.get(offsetOf(self, piece, end))
     if (neighbour?.piece !== piece || neighbour.state !== "waiting" || length + neighbour.length > maxLength) break
@@ -193,7 +192,7 @@ export const take = (self: UploadQueue, maxLength = defaultMaxRunLength): Readon
   return run
 }
 
-/** A taken request is read. Tells whether it is to be sent: `false` where it was withdrawn meanwhile. */
+/** Finishes a taken request that was read. Returns whether to send its block: `false` if it was withdrawn meanwhile. */
 export const finish = (self: UploadQueue, taken: BlockRequest): boolean => {
   if (taken.state !== "taken") return false
   taken.state = "gone"

@@ -1,11 +1,11 @@
 /**
- * Answers what a peer asks for: takes runs of neighbouring blocks from its queue, has them read, and sends each run in one
- * write, while what comes next in line is read. It has at most one run under way, so a peer that does not read costs no
- * more than `maxRunBytes` and its requests.
+ * Answers the requests of a peer: takes runs of neighbouring blocks from its queue, reads them, and sends each run in
+ * one write while the next in line is read. At most one run is under way, so a peer that does not read costs no more
+ * than `maxRunBytes` and its requests.
  *
  * Hot path: works per run; a block costs its frame and one copy, from the shared cache into the batch, 3.4 us with its
- * share of the run and of the batch's fresh memory (`test/bench/UploadSession.bench.ts`). Seeding 1 GiB to libtorrent 2.1
- * over TCP on loopback took 1.7 to 2.4 s of CPU at 331 to 542 MiB/s, where libtorrent's own seeding took 2.0 to 2.2 s at
+ * share of the run and of the batch's fresh memory (`test/bench/UploadSession.bench.ts`). Seeding 1 GiB to libtorrent
+ * 2.1 over TCP on loopback took 1.7 to 2.4 s of CPU at 331 to 542 MiB/s; libtorrent's own seeding took 2.0 to 2.2 s at
  * 402 to 437 (`test/bench/upload.py`, two shared x64 cores, Node 24).
  */
 import * as Clock from "effect/Clock"
@@ -23,8 +23,8 @@ import * as Upload from "./Upload.ts"
 import * as UploadQueue from "./UploadQueue.ts"
 
 /**
- * Payload of a run, seven blocks. A write costs as much as encoding ten blocks, but memory above 128 KiB comes fresh from
- * the system each time.
+ * Payload of a run, seven blocks. A write costs as much as encoding ten blocks, but memory above 128 KiB is requested
+ * from the system each time.
  */
 export const maxRunBytes = 7 * PieceGeometry.blockLength
 
@@ -32,12 +32,12 @@ export const maxRunBytes = 7 * PieceGeometry.blockLength
 const headerLength = 13
 
 /**
- * A run that took longer than this to leave, in milliseconds, is followed by one half as long; control frames wait
- * behind.
+ * A run that took longer than this to leave (milliseconds) is followed by one half as long: control frames wait behind
+ * it.
  */
 const slowMillis = 1_000
 
-/** A run that left within this, in milliseconds, is followed by one twice as long. */
+/** A run that left within this time (milliseconds) is followed by one twice as long. */
 const quickMillis = 250
 
 /** Answers requests until it is interrupted; `requested` is open when there may be some. */
@@ -61,7 +61,8 @@ export const run = Effect.fnUntraced(function* (
       yield* Effect.yieldNow
       continue
     }
-    // While these are read and sent it asks for no more, so that nothing is granted to a peer that does not read.
+    // Asks the limiter for no more while these are read and sent, so that nothing is granted to a peer that does not
+    // read.
     RateLimiter.rest(limiter)
     const { begin, piece } = uploads.ends.next
     const taken = UploadQueue.take(uploads, Math.min(allowed, ReadCache.lengthToSpanEnd(begin)))
@@ -71,7 +72,7 @@ export const run = Effect.fnUntraced(function* (
       FrameEncoder.ensureRoom(batch, length + taken.length * headerLength)
       let payload = 0
       for (const request of taken) {
-        // What was cancelled meanwhile, or choked, has its answer.
+        // A request that was cancelled or choked meanwhile has its answer.
         if (!UploadQueue.finish(uploads, request)) continue
         const at = request.begin - begin
         FrameEncoder.piece(batch, piece, request.begin, bytes.subarray(at, at + request.length))
@@ -95,8 +96,8 @@ export const run = Effect.fnUntraced(function* (
 })
 
 /**
- * How many bytes of those that wait may go out now, `most` at most; 0 where none wait, or a limit holds them up: then
- * `requested` opens when they may.
+ * How many of the waiting bytes may be sent now, at most `most`; 0 if none wait or a limit holds them up. Then
+ * `requested` opens when that has changed.
  */
 const allowedBytes = (limiter: RateLimiter.RateLimiter, waiting: number, most: number, now: number): number => {
   if (waiting === 0) {
@@ -112,18 +113,19 @@ const allowedBytes = (limiter: RateLimiter.RateLimiter, waiting: number, most: n
   return allowed
 }
 
-/** Accounts for what was sent of what was allowed: less where it was cancelled, more where a block is long. */
+/** Settles what was sent with what was allowed: less if requests were cancelled, more if a block is long. */
 const settle = (limiter: RateLimiter.RateLimiter, allowed: number, sent: number): void => {
   if (sent < allowed) RateLimiter.giveBack(limiter, allowed - sent)
   else if (sent > allowed) RateLimiter.spend(limiter, sent - allowed)
 }
 
 /**
- * Requests that are looked at for one in another span: as many as lie in one, which is as long as its read may take.
+ * Requests that are searched for one in another span: as many as lie in one span, which is as long as its read may
+ * take.
  */
 const lookAhead = ReadCache.spanLength / PieceGeometry.blockLength
 
-/** The first request in line that is not in `span`: its span is read while this one is sent. */
+/** The first request in line that is not in `span`, whose span should be read while this one is sent. */
 const nextSpan = (
   { ends }: UploadQueue.UploadQueue,
   reader: ReadCache.Reader,

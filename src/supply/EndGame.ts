@@ -1,6 +1,6 @@
 /**
- * The end game (BEP 3): when no piece is left to start, the blocks that are still out are requested from others too. The
- * assembly cancels the slower answers when the first one arrives.
+ * The end game (BEP 3): when no piece is left to start, blocks that are requested already are requested from others
+ * too. The assembly cancels the slower answers when the first one arrives.
  *
  * Plain, called when a supplier finds nothing else to request.
  */
@@ -10,12 +10,12 @@ import * as PieceBuffer from "./PieceBuffer.ts"
 import * as RequestPipeline from "./RequestPipeline.ts"
 import type { Supplier } from "./Supplier.ts"
 
-/** Requests for one block that may be out at once; more only waste what suppliers send. */
+/** Requests for one block that may be out at once; with more, most of what suppliers send is wasted. */
 export const maxRequestsPerBlock = 3
 
 /**
- * Notes one more request for a block that is out to others already, the piece that began first; `undefined` if the supplier
- * can help with none.
+ * Notes one more request for a block that is requested from others, in the piece that began first; `undefined` if the
+ * supplier can help with none.
  */
 export const nextBlock = (
   loans: Iterable<{ readonly buffer: PieceBuffer.PieceBuffer }>,

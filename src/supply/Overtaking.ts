@@ -1,10 +1,11 @@
 /**
- * Slow suppliers are overtaken: a block that one of them holds up is requested from a faster one too, which has nothing else to
- * do because every buffer is lent. Otherwise a few slow suppliers that each hold a block of a piece would hold all the memory,
- * and the torrent would be as slow as they are. The slower answer is cancelled, as in the end game, which does the same for the
- * last pieces whoever is slow.
+ * Slow suppliers are overtaken: a block that one of them holds up is requested from a faster one too, which has nothing
+ * else to do because every buffer is lent. Otherwise a few slow suppliers that each hold a block of a piece would hold
+ * all the memory, and the torrent would be as slow as they are. The slower answer is cancelled, as in the end game,
+ * which does the same for the last pieces whoever is slow.
  *
- * Plain, called when a supplier finds nothing else to request; without slow requests it costs a glance at each supplier.
+ * Plain, called when a supplier finds nothing else to request; without slow requests it costs a glance at each
+ * supplier.
  */
 import type { PieceBuffer } from "./PieceBuffer.ts"
 import * as RequestPipeline from "./RequestPipeline.ts"

@@ -2,9 +2,9 @@
  * The requests that are out to one peer: which blocks, since when, and how many there should be.
  *
  * A request is released on arrival, reject, choke, timeout and when the peer is gone, each time here, so that the block
- * is free for somebody else, and, unless it arrived, its bytes for whoever the rate limit holds up. Depth follows the
- * measured rate and delay of the peer: enough to keep it busy for the delay and half a second on top, so a fast peer
- * never waits for us and a slow one holds few blocks.
+ * is free for another peer, and its bytes, unless it arrived, for a peer that the rate limit holds up. The depth
+ * follows the measured rate and delay of the peer: enough to keep it busy for the delay and another half a second, so
+ * that a fast peer never waits for us and a slow one holds few blocks.
  *
  * Hot path: one call to send and one to release a block, 85 ns together (`test/bench/Pieces.bench.ts`, two shared x64
  * cores, Node 24). `now` is in milliseconds.
@@ -17,21 +17,22 @@ import * as PieceBuffer from "./PieceBuffer.ts"
 /** Requests to a peer whose rate is not known yet: a quarter of a MiB, what most clients start with. */
 export const initialDepth = 16
 
-/** Fewer would leave a peer idle between two blocks however slow it is. */
+/** Fewer would leave even a slow peer idle between two blocks. */
 export const minDepth = 2
 
 /** More than this many are dropped or rejected by many clients (libtorrent sends at most 500 itself). */
 export const maxDepth = 500
 
-/** Seconds of data that should be under way beyond the peer's delay. */
+/** Seconds of data that should be requested beyond the peer's delay. */
 export const reserveSeconds = 0.5
 
-/** A peer that sends no part of an answer for this long is asked no further (milliseconds). */
+/** Milliseconds without any part of an answer after which a peer's requests time out. */
 export const timeoutAfter = 10_000
 
 /**
  * The same for a peer that sends parts of a block and no whole one (milliseconds): the slowest that is waited for sends
- * 546 bytes a second. Well below `BufferPool.staleAfter`, so that a peer that dribbles cannot hold up a piece until it is dropped.
+ * 546 bytes a second. Well below `BufferPool.staleAfter`, so that a peer that dribbles cannot hold up a piece until it
+ * is dropped.
  */
 export const slowestBlock = 30_000
 
@@ -39,7 +40,7 @@ export const slowestBlock = 30_000
 const measureSpan = 100
 
 /**
- * Value of `measuredSince` before the first block: the wait for it is the peer's delay and says nothing of its rate.
+ * Value of `measuredSince` before the first block: the wait for it is the peer's delay and says nothing about its rate.
  */
 const notYet = -1
 
@@ -48,7 +49,7 @@ export interface Request {
   readonly buffer: PieceBuffer.PieceBuffer
   readonly block: number
   readonly sentAt: number
-  /** Whether its block has begun to come: then its bytes have passed, whatever becomes of it. */
+  /** Whether its block has begun to arrive: its bytes count against the limit then, whatever becomes of it. */
   isArriving: boolean
 }
 
@@ -64,21 +65,21 @@ export interface RequestPipeline {
   maxDepth: number
   /** Whether the peer let requests time out and has sent nothing since (BEP 3 practice: snubbed). */
   isSnubbed: boolean
-  /** When the last block came. */
+  /** When the last block arrived. */
   lastArrival: number
-  /** When the last part of a requested block came. */
+  /** When the last part of a requested block arrived. */
   lastPart: number
-  /** When the newest request that has been answered was sent: what is older and still out has been passed over. */
+  /** When the newest answered request was sent: older ones that are still out were passed over. */
   answeredUpTo: number
   /** The shortest answer seen, in milliseconds. */
   delay: number
   blocksPerSecond: number
-  /** Since when `measuredBlocks` came, spans with nothing to ask for taken out. */
+  /** Since when `measuredBlocks` arrived; moved on by the time in which nothing was requested. */
   measuredSince: number
   measuredBlocks: number
 }
 
-/** An empty pipeline for pieces of up to `blocksPerPiece` blocks; without a limit unless there is a `limiter`. */
+/** Makes an empty pipeline for pieces of up to `blocksPerPiece` blocks; without a `limiter` it has no limit. */
 export const make = (blocksPerPiece: number, now: number, limiter = RateLimiter.make({ now })): RequestPipeline => ({
   blocksPerPiece,
   requests: new Map(),
@@ -107,8 +108,8 @@ export const bound = (self: RequestPipeline, most = maxDepth): void => {
 export const room = (self: RequestPipeline): number => (self.isSnubbed ? 1 : self.depth) - self.requests.size
 
 /**
- * Whether another request may go out now: there is room, and no limit holds it up. A block is then taken from what the peer
- * may send; `send` or `decline` must follow. If a limit holds it up, the peer is woken when it may go on.
+ * Whether another request may be sent now: there is room, and the limiter grants a block. `send` or `decline` must
+ * follow then. If the limiter does not, it wakes the peer when it may go on.
  */
 export const admits = (self: RequestPipeline, now: number): boolean => {
   const free = room(self)
@@ -117,25 +118,25 @@ export const admits = (self: RequestPipeline, now: number): boolean => {
   return false
 }
 
-/** There was nothing to ask for after all. */
+/** Returns the block that was granted, because there is nothing to request after all. */
 export const decline = (self: RequestPipeline): void => {
   RateLimiter.giveBack(self.limiter, PieceGeometry.blockLength)
   rest(self)
 }
 
-/** There is nothing to ask for now: what a limit would grant is for others. */
+/** There is nothing to request now: the limiter serves others instead. */
 export const rest = (self: RequestPipeline): void => RateLimiter.rest(self.limiter)
 
 /** The request for a block, if it is out to this peer. */
 export const get = (self: RequestPipeline, piece: number, block: number): Request | undefined =>
   self.requests.get(key(self, piece, block))
 
-/** Notes that a request for a block goes out, which `admits` has allowed. */
+/** Notes a request for a block, which `admits` has allowed. */
 export const send = (self: RequestPipeline, buffer: PieceBuffer.PieceBuffer, block: number, now: number): Request => {
   if (self.requests.size === 0) {
-    // Time without requests is not the peer's. A batch that answered them all at once leaves no such time, and counts.
+    // Time without requests does not count against the peer. A batch that answered them all at once leaves none.
     if (self.measuredSince !== notYet) self.measuredSince += now - self.lastArrival
-    // The peer's silence counts from when it was first asked for something.
+    // The peer's silence counts from its first open request.
     self.lastArrival = now
     self.lastPart = now
   }
@@ -167,12 +168,12 @@ export const release = (self: RequestPipeline, piece: number, block: number): Re
   return request
 }
 
-/** A part of a requested block begins to come: its bytes count, whatever becomes of it. */
+/** Notes that a requested block begins to arrive: its bytes count against the limit, whatever becomes of it. */
 export const noteArriving = (request: Request): void => {
   request.isArriving = true
 }
 
-/** The peer does not do what it was asked: from now on one block at a time is requested, until it sends one. */
+/** The peer does not answer: from now on one block at a time is requested from it, until it sends one. */
 export const snub = (self: RequestPipeline): void => {
   self.isSnubbed = true
 }
@@ -182,7 +183,7 @@ export const progress = (self: RequestPipeline, now: number): void => {
   self.lastPart = now
 }
 
-/** Releases the request for a block whose bytes have all arrived, and learns from it. */
+/** Releases the request for a block whose bytes have all arrived, and measures the peer by it. */
 export const arrive = (self: RequestPipeline, piece: number, block: number, now: number): Request | undefined => {
   const request = forget(self, piece, block)
   if (request === undefined) return undefined
@@ -210,7 +211,7 @@ export const arrive = (self: RequestPipeline, piece: number, block: number, now:
   return request
 }
 
-/** Releases everything: the peer choked, is gone, or the torrent stops. */
+/** Releases all requests: the peer choked or is gone, or the torrent stops. */
 export const releaseAll = (self: RequestPipeline): void => {
   for (const request of self.requests.values()) {
     PieceBuffer.release(request.buffer, request.block)
@@ -219,7 +220,9 @@ export const releaseAll = (self: RequestPipeline): void => {
   self.requests.clear()
 }
 
-/** Forgets the requests for a piece, whose buffer is going away. Returns their blocks, so that they can be cancelled. */
+/**
+ * Forgets the requests for a piece, whose buffer is going away. Returns their blocks, so that they can be cancelled.
+ */
 export const releasePiece = (self: RequestPipeline, buffer: PieceBuffer.PieceBuffer): ReadonlyArray<number> => {
   const blocks: Array<number> = []
   for (let block = 0; block < buffer.blockCount; block++) {
@@ -229,8 +232,9 @@ export const releasePiece = (self: RequestPipeline, buffer: PieceBuffer.PieceBuf
 }
 
 /**
- * Releases the requests that will not be answered, and returns them, so that they can be cancelled: those a peer passed over 10 s ago,
- * and all of a peer that sent nothing of a block for 10 s, or no whole block for 30 s, which is snubbed from then on.
+ * Releases the requests that will not be answered, and returns them, so that they can be cancelled: those a peer passed
+ * over 10 s ago, and all of a peer that sent nothing of a block for 10 s, or no whole block for 30 s, which is snubbed
+ * from then on.
  */
 export const expire = (self: RequestPipeline, now: number): ReadonlyArray<Request> => {
   const isSilent = now - self.lastPart >= timeoutAfter || now - self.lastArrival >= slowestBlock

@@ -1,25 +1,25 @@
 /**
- * Pieces that a peer is not asked for, for a while: it refused them, or its copy was damaged. Nothing lasts for ever, as a
- * disk may recover and the only source of a rotten piece may be mended. Each rest that follows another is twice as long,
- * and the history of a piece is forgotten when it has been quiet for long.
+ * Pieces that are not requested from a peer for a while, because it refused them or its copy was damaged. Every rest
+ * ends, because a disk may recover, and the only source of a damaged piece may be repaired. A rest that follows another
+ * is twice as long. The history of a piece is forgotten after a long time without a rest.
  *
- * Pure: `now` comes in, in milliseconds. `resting` may be read anywhere; it is looked at once a block.
+ * Pure: `now`, in milliseconds, is an argument. `resting` may be read anywhere; it is read once a block.
  */
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 
 /**
- * The first rest after a refusal (milliseconds). What a peer refuses although it does not choke, it often cannot read at
- * the moment, and the question costs one message.
+ * The first rest after a refusal (milliseconds). A piece that a peer refuses although it does not choke is often
+ * unreadable only for the moment, and another request costs one message.
  */
 export const afterRefusal = 5_000
 
-/** The first rest after a damaged copy (milliseconds): asking again costs a whole piece, and a repair takes a while. */
+/** The first rest after a damaged copy (milliseconds): another try costs a whole piece, and a repair takes a while. */
 export const afterDamage = 30_000
 
-/** The longest rest (milliseconds), and so the longest that a piece waits once its source is mended. */
+/** The longest rest (milliseconds), and so the longest that a piece waits once its source is repaired. */
 export const longest = 600_000
 
-/** So long after a rest its piece begins anew with the first one (milliseconds). */
+/** How long after a rest its piece is forgotten, so that the next rest is a first one again (milliseconds). */
 export const forgottenAfter = 3_600_000
 
 interface Rest {
@@ -27,7 +27,7 @@ interface Rest {
   readonly length: number
 }
 
-/** What one peer is not asked for. */
+/** The pieces that are not requested from one peer. */
 export interface Resting {
   /** The pieces that rest now. Change it only through this module. */
   readonly resting: Set<PieceIndex>
@@ -35,10 +35,10 @@ export interface Resting {
   readonly rests: Map<PieceIndex, Rest>
 }
 
-/** Nothing rests. */
+/** Makes a state in which no piece rests. */
 export const make = (): Resting => ({ resting: new Set(), rests: new Map() })
 
-/** Begins a rest of `piece`, `first` milliseconds long if it is the first; one that rests already goes on as it does. */
+/** Begins a rest of `piece`, `first` milliseconds long if it is the first; a rest that has begun is not changed. */
 export const rest = (self: Resting, piece: PieceIndex, first: number, now: number): void => {
   if (self.resting.has(piece)) return
   const before = self.rests.get(piece)
@@ -47,7 +47,7 @@ export const rest = (self: Resting, piece: PieceIndex, first: number, now: numbe
   self.rests.set(piece, { until: now + length, length })
 }
 
-/** Ends the rests that are over, and forgets what is long past. Returns whether any ended. */
+/** Ends the rests that are over, and forgets old ones. Returns whether any ended. */
 export const wake = (self: Resting, now: number): boolean => {
   let isAny = false
   for (const [piece, { until }] of self.rests) {
@@ -57,13 +57,13 @@ export const wake = (self: Resting, now: number): boolean => {
   return isAny
 }
 
-/** Nothing is held against the peer for this piece any more. */
+/** Ends the rest of this piece and forgets its history. */
 export const forget = (self: Resting, piece: PieceIndex): void => {
   self.resting.delete(piece)
   self.rests.delete(piece)
 }
 
-/** The same for every piece. */
+/** Ends every rest and forgets the history of all pieces. */
 export const forgetAll = (self: Resting): void => {
   self.resting.clear()
   self.rests.clear()

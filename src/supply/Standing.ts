@@ -1,18 +1,18 @@
 /**
- * How an address stands with a torrent: the pieces of which it sent a damaged copy, all by itself, and how it did
- * lately. It outlives the connections to that address, so that reconnecting wipes nothing away. Whom to ban is not decided
- * here: a peer that is the only source of a piece is kept, as it may be an honest one with a rotten disk.
+ * What a torrent knows about an address: the pieces of which it alone sent a damaged copy, and how its latest pieces
+ * were. It outlives the connections to that address, so a reconnection erases nothing. Whom to ban is decided
+ * elsewhere: a peer that is the only source of a piece is kept, because it may be an honest one with a damaged disk.
  *
- * A peer that sends nothing but damaged pieces would have a whole torrent sent in vain. So from its first damaged piece to
- * its next right one it is trusted with one new piece at a time, and from the second in a row on it is left alone in
- * between, each time twice as long.
+ * A peer that sends only damaged pieces could make us fetch a whole torrent in vain. So from its first damaged piece to
+ * its next right one it is asked for one new piece at a time, and from the second damaged piece in a row on it pauses
+ * in between, each time twice as long.
  *
- * Pure: `now` comes in, in milliseconds.
+ * Pure: `now`, in milliseconds, is an argument.
  */
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as Resting from "./Resting.ts"
 
-/** How long a peer is left alone after its second damaged piece in a row (milliseconds); it doubles with each. */
+/** How long a peer pauses after its second damaged piece in a row (milliseconds); it doubles with each. */
 export const firstPause = 1_000
 
 /** The longest pause (milliseconds). */
@@ -22,16 +22,16 @@ export const longestPause = 600_000
 export interface Standing {
   /** The pieces of which its copy was damaged. */
   readonly damaged: Resting.Resting
-  /** Whether a right piece ever came from it, or a part of one. */
+  /** Whether it ever sent a right piece, or a part of one. */
   isProven: boolean
-  /** Damaged pieces since its last right one; those that were on their way when a pause began do not count. */
+  /** Damaged pieces since its last right one, without those that were under way when a pause began. */
   damagedInARow: number
-  /** Whether it is asked for nothing now. */
+  /** Whether nothing is requested from it now. */
   isPaused: boolean
   pausedUntil: number
 }
 
-/** Nothing is held against it. */
+/** Makes the standing of an address about which nothing is known. */
 export const make = (): Standing => ({
   damaged: Resting.make(),
   isProven: false,
@@ -40,7 +40,7 @@ export const make = (): Standing => ({
   pausedUntil: 0
 })
 
-/** It sent a damaged copy of a piece. */
+/** Notes that it sent a damaged copy of a piece. */
 export const damage = (self: Standing, piece: PieceIndex, now: number): void => {
   Resting.rest(self.damaged, piece, Resting.afterDamage, now)
   if (self.isPaused) return
@@ -50,7 +50,7 @@ export const damage = (self: Standing, piece: PieceIndex, now: number): void => 
   self.pausedUntil = now + Math.min(longestPause, firstPause * 2 ** (pauses - 1))
 }
 
-/** It sent a right piece, or a part of one. Returns whether more may be requested from it than before. */
+/** Notes that it sent a right piece, or a part of one. Returns whether more may be requested from it than before. */
 export const redeem = (self: Standing): boolean => {
   const wasOnTrial = self.damagedInARow > 0
   self.isProven = true
@@ -67,8 +67,8 @@ export const wake = (self: Standing, now: number): boolean => {
   return true
 }
 
-/** Whether its copy of `piece` was damaged when it was last seen. */
+/** Whether its last copy of `piece` was damaged. */
 export const hasDamaged = (self: Standing, piece: PieceIndex): boolean => self.damaged.rests.has(piece)
 
-/** Whether nothing is held against it. */
+/** Whether no damaged piece of it is remembered. */
 export const isClean = (self: Standing): boolean => self.damaged.rests.size === 0 && self.damagedInARow === 0

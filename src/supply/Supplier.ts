@@ -1,12 +1,13 @@
 /**
- * The contract of what gives blocks: a peer's session, or anything else that has pieces and answers requests for blocks.
+ * The contract of what sends blocks: a peer's session, or anything else that has pieces and answers requests for
+ * blocks.
  *
- * A supplier joins an assembly (`Assembly.join`), reports to it what it has, whether it serves us and what arrived, and lets
- * it request blocks when there is room (`Requests.refill`). The assembly answers with `request`, `cancel` and `wake` only. How
- * requests and blocks travel is the supplier's matter.
+ * A supplier joins an assembly (`Assembly.join`), reports to it what it has, whether it serves us and what arrived, and
+ * lets it request blocks when there is room (`Requests.refill`). The assembly answers with `request`, `cancel` and
+ * `wake` only. How requests and blocks travel is up to the supplier.
  *
- * Plain data, touched between two `yield*` of the torrent's fibers. The assembly changes it; a supplier that is asked for
- * blocks changes nothing here by itself but its pipeline and `allowedFast`.
+ * Plain data, touched between two `yield*` of the torrent's fibers. Only the assembly changes it, except
+ * that a supplier changes its own pipeline and `allowedFast`.
  */
 
 import * as Bitfield from "../base/Bitfield.ts"
@@ -27,23 +28,23 @@ export interface Supplier {
   readonly pipeline: RequestPipeline.RequestPipeline
   /** Pieces it refused to send although it has them; not requested again for a while, or until it unchokes anew. */
   readonly refused: Resting.Resting
-  /** What is held against its address. */
+  /** What is known about its address. */
   readonly standing: Standing.Standing
   /** Whether it serves nothing for now (BEP 3), except what it allows. */
   peerChoking: boolean
   /** Pieces that it serves although it chokes us (BEP 6). */
   readonly allowedFast: Set<PieceIndex>
-  /** The piece that was requested from it last: it goes on with that one, so that few suppliers share a piece. */
+  /** The piece that was last requested from it. It goes on with that one, so that few suppliers share a piece. */
   current: PieceBuffer.PieceBuffer | undefined
-  /** It said at once that it has every piece, and is not counted in the picker's availability. */
+  /** Whether it reported every piece at once; it is not counted in the picker's availability then. */
   isSeed: boolean
   /** The picker's version when a search for a new piece found none, or `neverSearched`. */
   searchedVersion: number
-  /** A block is requested, which is noted already. Called once per request, so it must be cheap. */
+  /** Requests a block, which is noted already. Called once per request, so it must be cheap. */
   readonly request: (piece: PieceIndex, begin: number, length: number) => void
-  /** A block that was requested is not wanted any more. */
+  /** Cancels the request for a block. */
   readonly cancel: (piece: PieceIndex, begin: number, length: number) => void
-  /** Something that can be requested from it may have come up. Called in the middle of what others do. */
+  /** Blocks may have become available that can be requested from it. Called in the middle of what others do. */
   readonly wake: () => void
   /**
    * It has sent wrong bytes, proved and not suspected, so it should leave. Absent for a peer, which is banned by its address
@@ -61,7 +62,7 @@ export interface Options {
   readonly geometry: PieceGeometry.PieceGeometry
   /** `Assembly.standingOf` its id. */
   readonly standing: Standing.Standing
-  /** How fast it may send; absent: without a limit. */
+  /** How fast it may send; absent: no limit. */
   readonly limiter?: RateLimiter.RateLimiter | undefined
   readonly request: Supplier["request"]
   readonly cancel: Supplier["cancel"]

@@ -3,25 +3,27 @@
  * (BEP 10) and the DHT port (BEP 5).
  *
  * Frame: length u32 (not counting itself), id u8, payload; big-endian. Length 0 is a keep-alive.
- * Knows nothing of sessions: whether a message is allowed now, an index is in range or a block was requested is
- * `peer/PeerProtocol.ts`'s question, and what is inside an `extended` frame is `wire/extension/`'s.
  *
- * Whole frames are read in place. A frame that is cut is gathered in a small buffer that is used again, which grows with
- * the bytes that came, never with the length that was announced. Blocks are never gathered: they are handed on in parts.
- * Views given to the sink are valid until it returns.
+ * Leaves to `peer/PeerProtocol.ts` whether a message is allowed now, an index is in range or a block was requested, and
+ * to `wire/extension/` what is inside an `extended` frame.
  *
- * Fails by throwing `WireError` on a frame or block above its limit or a wrong payload size, as soon as the length or the
- * id has come; a failed decoder is finished.
+ * Whole frames are read in place. A frame that is cut is collected in a small buffer that is used again, which grows
+ * with the bytes that arrived, never with the length that was announced. Blocks are not collected: they are passed on
+ * in parts. Views passed to the sink are valid until it returns.
+ *
+ * Throws `WireError` on a frame or block above its limit or a wrong payload size, as soon as the length or the id has
+ * arrived; a failed decoder is finished.
  *
  * Hot path: called for every chunk. Measured with `test/bench/FrameDecoder.bench.ts` (two shared x64 cores, Node 24): a
  * 16 KiB block takes 60 to 75 ns, two thirds of it for the view, and 750 to 860 ns with the copy to its place, which is
- * 1.2 million blocks a second; a `have` takes 15 ns, and 0.7 us when it comes one byte at a time.
+ * 1.2 million blocks a second; a `have` takes 15 ns, and 0.7 us if it arrives one byte at a time.
  */
 import { WireError } from "./WireError.ts"
 
 /**
- * Takes decoded frames, in order. `index`, `begin` and `length` are what the peer says, 0 to 2^32 - 1, unchecked. What a
- * sink throws comes out of `push` and finishes the decoder. A sink may `stop` the decoder, but not `push` into it.
+ * Receives decoded frames, in order. `index`, `begin` and `length` are what the peer says, 0 to 2^32 - 1, unchecked.
+ * What a sink throws is thrown by `push` and finishes the decoder. A sink may `stop` the decoder, but not `push` into
+ * it.
  */
 export interface FrameSink {
   readonly keepAlive: () => void
@@ -33,11 +35,11 @@ export interface FrameSink {
   /** `bits` is a view, valid until return; its length is not compared with the torrent. */
   readonly bitfield: (bits: Uint8Array) => void
   readonly request: (index: number, begin: number, length: number) => void
-  /** A block of `length` bytes (0 up to the limit) begins: `pieceData` any number of times, then `pieceEnd`. */
+  /** A block of `length` bytes (0 up to the limit) begins. `pieceData` follows any number of times, then `pieceEnd`. */
   readonly pieceBegin: (index: number, begin: number, length: number) => void
   /**
-   * The block's next bytes, at least one, at `offset` from the start of the block. `view` is valid until return. Nothing
-   * comes between the parts of a block, so the receiver copies each byte once, straight to its place.
+   * The block's next bytes, at least one, at `offset` from the start of the block. `view` is valid until return. No
+   * other frame comes between the parts of a block, so the receiver can copy each byte once, straight to its place.
    */
   readonly pieceData: (view: Uint8Array, offset: number) => void
   readonly pieceEnd: () => void
@@ -51,13 +53,13 @@ export interface FrameSink {
   readonly allowedFast: (index: number) => void
   /** An extension message (BEP 10): 0 is the extension handshake. `payload` is a view, valid until return. */
   readonly extended: (id: number, payload: Uint8Array) => void
-  /** A frame with an id we do not know; its `length` bytes of payload are skipped, as BEP 3 clients do. */
+  /** A frame of an unknown id. Its `length` bytes of payload are skipped, as clients do. */
   readonly unknown: (id: number, length: number) => void
 }
 
 const nothing = () => {}
 
-/** A sink that does nothing, to be spread into one that needs a few messages only. */
+/** A sink that does nothing, to be spread into one that needs only a few messages. */
 export const ignoreAll: FrameSink = {
   keepAlive: nothing,
   choke: nothing,
@@ -83,15 +85,15 @@ export const ignoreAll: FrameSink = {
 
 /** Limits of a decoder. */
 export interface Options {
-  /** Longest frame, by its length field. Less than a torrent's bitfield needs means that no seed can talk to us. */
+  /** Longest frame, by its length field. If it is less than a torrent's bitfield, no seed can talk to us. */
   readonly maxFrameLength?: number | undefined
-  /** Longest block. Less than 16 KiB refuses what we ask for ourselves. */
+  /** Longest block. If it is less than 16 KiB, the blocks that we request ourselves fail. */
   readonly maxBlockLength?: number | undefined
 }
 
 /**
- * 1 MiB for a frame holds the bitfield of 8 million pieces and any extension message in use; 128 KiB is the longest block
- * that any client ever asked for.
+ * A frame of 1 MiB holds the bitfield of 8 million pieces and any extension message in use; 128 KiB is the longest
+ * block that any known client requests.
  */
 export const defaults = { maxFrameLength: 1_048_576, maxBlockLength: 131_072 } as const
 
@@ -101,13 +103,11 @@ export interface FrameDecoder {
   readonly maxFrameLength: number
   readonly maxBlockLength: number
   state: typeof betweenFrames | typeof inBlock | typeof inSkipped | typeof finished
-  /**
-   * The first `carried` bytes are the start of a cut frame, of which `needed` are wanted before it can be looked at.
-   */
+  /** The first `carried` bytes are the start of a cut frame, which is read again once there are `needed`. */
   carry: Uint8Array
   carried: number
   needed: number
-  /** Bytes of the block or of the skipped payload that are still to come. */
+  /** Bytes of the block or of the skipped payload that have not arrived yet. */
   remaining: number
   /** Offset in the block of its next byte. */
   blockOffset: number
@@ -118,7 +118,7 @@ const inBlock = 1
 const inSkipped = 2
 const finished = 3
 
-/** Holds every frame of fixed length; longer carries are given up once their frame is done. */
+/** Holds every frame of fixed length. A longer carry is replaced once its frame is done. */
 const carryLength = 64
 
 /** Makes a decoder that calls `sink`. */
@@ -136,7 +136,7 @@ export const make = (sink: FrameSink, options?: Options): FrameDecoder => ({
 
 /**
  * Decodes the next bytes of the connection, however they were cut, and calls the sink for everything in them. Throws
- * `WireError`. A stopped or failed decoder ignores what it is given.
+ * `WireError`. A stopped or failed decoder ignores all bytes.
  */
 export const push = (self: FrameDecoder, chunk: Uint8Array): void => {
   try {
@@ -162,7 +162,7 @@ export const push = (self: FrameDecoder, chunk: Uint8Array): void => {
   }
 }
 
-/** Finishes the decoder: what is left of the chunk in `push`, and all later ones, is ignored. */
+/** Finishes the decoder: the rest of the chunk in `push` and all later chunks are ignored. */
 export const stop = (self: FrameDecoder): void => {
   self.state = finished
   self.carry = none
@@ -194,7 +194,7 @@ const idExtended = 20
 const unknownLength = 0
 const variableLength = -1
 
-/** By id: the only right value of the length field. */
+/** By id: the only valid value of the length field. */
 const lengths = new Int8Array(256).fill(unknownLength)
 lengths[idChoke] = lengths[idUnchoke] = lengths[idInterested] = lengths[idNotInterested] = 1
 lengths[idHaveAll] = lengths[idHaveNone] = 1
@@ -209,13 +209,13 @@ const pieceHeaderLength = 13
 const u32 = (bytes: Uint8Array, at: number): number =>
   ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0
 
-/** Reads what starts at `at`; what is too short to be read moves to the carry. Gives the bytes it took. */
+/** Reads the frame at `at`, or moves it to the carry if it is incomplete. Returns how many bytes it consumed. */
 const frameOrCarry = (self: FrameDecoder, chunk: Uint8Array, at: number): number => {
   const taken = frame(self, chunk, at, chunk.length - at)
   return taken > 0 ? taken : carryOn(self, chunk, at, chunk.length - at)
 }
 
-/** Adds to the carry what it needs and looks at it again when that is there. Gives the bytes it took. */
+/** Adds to the carry what it needs, and reads it once that is there. Returns how many bytes it consumed. */
 const gather = (self: FrameDecoder, chunk: Uint8Array, at: number): number => {
   const taken = carryOn(self, chunk, at, Math.min(self.needed - self.carried, chunk.length - at))
   if (self.carried < self.needed) return taken
@@ -241,8 +241,9 @@ const carryOn = (self: FrameDecoder, chunk: Uint8Array, at: number, count: numbe
 }
 
 /**
- * Reads the frame at `at`, of which `available` bytes are there, and gives its length in bytes (of a piece or an unknown
- * frame: of its header, the payload follows in another state). Gives 0 and sets `needed` when bytes are missing.
+ * Reads the frame at `at`, of which `available` bytes are there. Returns its length in bytes, or, of a piece or an
+ * unknown frame, that of its header, whose payload follows in another state. Returns 0 and sets `needed` if bytes are
+ * missing.
  */
 const frame = (self: FrameDecoder, bytes: Uint8Array, at: number, available: number): number => {
   if (available < 4) return missing(self, 4)
@@ -292,7 +293,7 @@ const missing = (self: FrameDecoder, needed: number): 0 => {
 
 const wrongLength = (id: number, length: number) => new WireError({ why: `a frame of id ${id} and length ${length}` })
 
-/** Hands on a frame of fixed length whose payload is at `at`. */
+/** Passes a frame of fixed length to the sink; its payload is at `at`. */
 const fixed = (sink: FrameSink, bytes: Uint8Array, at: number, id: number) => {
   switch (id) {
     case idChoke:
@@ -332,7 +333,7 @@ const beginBlock = (self: FrameDecoder, index: number, begin: number, length: nu
   if (length === 0 && !isFinished(self)) self.sink.pieceEnd()
 }
 
-/** Hands on what the chunk has of the block. Gives the bytes it took. */
+/** Passes on the block's bytes in the chunk. Returns how many these were. */
 const block = (self: FrameDecoder, chunk: Uint8Array, at: number): number => {
   const taken = Math.min(self.remaining, chunk.length - at)
   const offset = self.blockOffset

@@ -1,9 +1,9 @@
 /**
- * Writes peer wire frames one after another into a batch (BEP 3, BEP 5, BEP 6, BEP 10). A session appends all that it
- * has to say in one turn and hands the batch to its connection in one write, as a write costs a hundred times a frame.
+ * Writes peer wire frames one after another into a batch (BEP 3, BEP 5, BEP 6, BEP 10). A session appends all frames of
+ * a turn and passes the batch to its connection in one write, because a write costs a hundred times as much as a frame.
  *
- * Knows nothing of sessions. It has no bound of its own: whoever appends blocks takes the batch before it grows large.
- * Numbers are written as u32, big-endian, unchecked.
+ * It has no bound of its own: whoever appends blocks takes the batch before it grows large. Numbers are written as u32,
+ * big-endian, unchecked.
  *
  * Hot path: `request` is called once a block and takes 32 ns, taking the batch included
  * (`test/bench/FrameDecoder.bench.ts`).
@@ -16,22 +16,22 @@ export interface FrameEncoder {
   length: number
 }
 
-/** Room for 60 requests, which is more than a turn has as a rule. */
+/** Room for 60 requests, more than a turn usually has. */
 const initialCapacity = 1_024
 
 /**
- * Up to this size a batch is copied out and the buffer stays; above it the buffer itself is given away. A copy of 16 KiB
- * takes 0.4 us, and fresh memory costs more than that only for larger sizes.
+ * Up to this size a batch is copied and the buffer is kept; above it the buffer itself is returned. A copy of 16
+ * KiB takes 0.4 us, and fresh memory costs more than that only for larger sizes.
  */
 const copiedLength = 16_384
 
-/** An empty batch. */
+/** Makes an empty batch. */
 export const make = (): FrameEncoder => ({ buffer: new Uint8Array(initialCapacity), length: 0 })
 
-/** Whether there is nothing to send. */
+/** Whether the batch holds no frame. */
 export const isEmpty = (self: FrameEncoder): boolean => self.length === 0
 
-/** The batch, as bytes that nobody else holds; the encoder is empty afterwards. */
+/** Returns the batch, as bytes that nothing else refers to. The encoder is empty afterwards. */
 export const take = (self: FrameEncoder): Uint8Array => {
   const { buffer, length } = self
   self.length = 0
@@ -41,7 +41,7 @@ export const take = (self: FrameEncoder): Uint8Array => {
 }
 
 /**
- * Makes room for `count` more bytes at once. Worth calling before several blocks are appended: growing to 256 KiB step by
+ * Makes room for `count` more bytes at once. Call it before several blocks are appended: growing to 256 KiB step by
  * step takes twice the fresh memory.
  */
 export const ensureRoom = (self: FrameEncoder, count: number): void => {
@@ -52,7 +52,7 @@ export const ensureRoom = (self: FrameEncoder, count: number): void => {
   self.buffer = grown
 }
 
-/** Throws the batch away. */
+/** Discards the batch. */
 export const clear = (self: FrameEncoder): void => {
   self.length = 0
 }
@@ -116,7 +116,8 @@ export const reject = (self: FrameEncoder, index: number, begin: number, length:
 export const allowedFast = (self: FrameEncoder, index: number): void => indexed(self, 17, index)
 
 /**
- * BEP 10: `id` is 0 for the extension handshake, else the number that the peer gave the extension. `payload` is copied.
+ * BEP 10: `id` is 0 for the extension handshake, otherwise the id that the peer chose for the extension. `payload` is
+ * copied.
  */
 export const extended = (self: FrameEncoder, id: number, payload: Uint8Array): void => {
   const at = header(self, 20, 1 + payload.length)
@@ -124,7 +125,7 @@ export const extended = (self: FrameEncoder, id: number, payload: Uint8Array): v
   self.buffer.set(payload, at + 1)
 }
 
-/** Any bytes, as they are: frames that were encoded before, or, in tests, damaged ones. */
+/** Appends bytes as they are: frames that were encoded before, or, in tests, damaged ones. */
 export const raw = (self: FrameEncoder, bytes: Uint8Array): void => {
   const at = reserve(self, bytes.length)
   self.buffer.set(bytes, at)
@@ -146,7 +147,7 @@ const blockRange = (self: FrameEncoder, id: number, index: number, begin: number
   u32(self.buffer, at + 8, length)
 }
 
-/** Appends length and id of a frame and makes room for its payload, whose offset it gives. */
+/** Appends length and id of a frame and makes room for its payload. Returns the offset of the payload. */
 const header = (self: FrameEncoder, id: number, payloadLength: number): number => {
   const at = reserve(self, 5 + payloadLength)
   u32(self.buffer, at, 1 + payloadLength)

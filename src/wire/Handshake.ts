@@ -1,9 +1,11 @@
 /**
  * The handshake that opens a peer connection (BEP 3): 68 bytes.
  *
- * Length of the protocol name u8 (19), protocol name, reserved bits (8 bytes), info hash (20 bytes), peer id (20 bytes).
- * Knows nothing of sessions: whether the info hash is ours, the peer id our own, and how long a peer may take for its 68
- * bytes are `connect/Introduction.ts`'s questions.
+ * Length of the protocol name u8 (19), protocol name, reserved bits (8 bytes), info hash (20 bytes), peer id (20
+ * bytes).
+ *
+ * Leaves to `connect/Introduction.ts` whether we have a torrent of that info hash, whether the peer id is our own, and
+ * how long a peer may take for its 68 bytes.
  */
 import * as Result from "effect/Result"
 import type { InfoHash } from "../base/InfoHash.ts"
@@ -19,13 +21,13 @@ const reservedOffset = prefix.length
 const infoHashOffset = reservedOffset + 8
 const peerIdOffset = infoHashOffset + 20
 
-/** What one side of a connection can do beyond BEP 3; both must say it before it is used. */
+/** What one side of a connection supports beyond BEP 3. A feature is used only if both sides have it. */
 export interface Features {
   /** Speaks the extension protocol: `extended` frames (BEP 10, bit 20 from the right, 0x10 in byte 5). */
   readonly extensionProtocol: boolean
   /** Speaks the fast extension (BEP 6, 0x04 in byte 7). */
   readonly fast: boolean
-  /** Is a DHT node and will tell its UDP port in a `port` frame (BEP 5, 0x01 in byte 7). */
+  /** Is a DHT node and will send its UDP port in a `port` frame (BEP 5, 0x01 in byte 7). */
   readonly dht: boolean
 }
 
@@ -36,18 +38,21 @@ export const noFeatures: Features = { extensionProtocol: false, fast: false, dht
 export interface Handshake {
   readonly features: Features
   readonly infoHash: InfoHash
-  /** 20 bytes the peer chose for itself. */
+  /** 20 bytes that the peer chose for itself. */
   readonly peerId: Uint8Array
 }
 
-/** Features that both sides have. */
+/** Returns the features that both sides have. */
 export const common = (ours: Features, theirs: Features): Features => ({
   extensionProtocol: ours.extensionProtocol && theirs.extensionProtocol,
   fast: ours.fast && theirs.fast,
   dht: ours.dht && theirs.dht
 })
 
-/** The 68 bytes, fresh. `infoHash` and `peerId` must be 20 bytes long, else a `RangeError` (a defect of the caller). */
+/**
+ * Encodes the 68 bytes. Throws a `RangeError` unless `infoHash` and `peerId` are 20 bytes long (a defect of the
+ * caller).
+ */
 export const encode = (handshake: Handshake): Uint8Array => {
   if (handshake.infoHash.length !== 20) throw new RangeError(`info hash of ${handshake.infoHash.length} bytes`)
   if (handshake.peerId.length !== 20) throw new RangeError(`peer id of ${handshake.peerId.length} bytes`)
@@ -62,8 +67,8 @@ export const encode = (handshake: Handshake): Uint8Array => {
 }
 
 /**
- * Reads exactly 68 bytes; the result holds copies. Reserved bits without a name in `Features` are ignored, as BEP 3 wants
- * it. Fails with `WireError` on another length or another protocol.
+ * Reads exactly 68 bytes; the result holds copies. Reserved bits without a name in `Features` are ignored (BEP 3).
+ * Fails with `WireError` on another length or another protocol.
  */
 export const decode = (bytes: Uint8Array): Result.Result<Handshake, WireError> => {
   const mismatch = firstMismatch(bytes, 0)
@@ -73,20 +78,20 @@ export const decode = (bytes: Uint8Array): Result.Result<Handshake, WireError> =
 }
 
 /**
- * Gathers a handshake from chunks as the connection delivers them. It never holds more than 68 bytes, and it refuses a
- * foreign protocol at the first byte that differs (a web browser is gone after one).
+ * Collects a handshake from chunks as the connection delivers them. It never holds more than 68 bytes, and it fails at
+ * the first byte of another protocol (for a web browser, the first of all).
  */
 export interface HandshakeDecoder {
   readonly bytes: Uint8Array
   received: number
 }
 
-/** A decoder that has seen nothing. */
+/** Makes a decoder that has seen nothing. */
 export const makeDecoder = (): HandshakeDecoder => ({ bytes: new Uint8Array(length), received: 0 })
 
 /**
- * Takes what the handshake still lacks from `chunk`, beginning at its first byte, and tells how many bytes that were; the
- * rest of the chunk belongs to the `FrameDecoder`. Throws `WireError` where the protocol is another one.
+ * Copies what the handshake still lacks from the start of `chunk`. Returns how many bytes these were; the rest of the
+ * chunk belongs to the `FrameDecoder`. Throws `WireError` if the protocol is another one.
  */
 export const push = (self: HandshakeDecoder, chunk: Uint8Array): number => {
   const taken = Math.min(length - self.received, chunk.length)
@@ -97,7 +102,7 @@ export const push = (self: HandshakeDecoder, chunk: Uint8Array): number => {
   return taken
 }
 
-/** The handshake when all its bytes have come, else `undefined`. */
+/** The handshake, once all its bytes have arrived; `undefined` before. */
 export const result = (self: HandshakeDecoder): Handshake | undefined =>
   self.received === length ? read(self.bytes) : undefined
 

@@ -1,5 +1,5 @@
 /**
- * What every peer wire codec fails with. A peer that breaks the protocol is an expected failure: it ends one session.
+ * The failure of every peer wire codec. A peer that breaks the protocol is an expected failure: it ends one session.
  */
 import * as Data from "effect/Data"
 

@@ -17,7 +17,7 @@ const setOf = (options: Partial<AllowedFast.Options>) =>
   ).map(Number)
 
 describe("AllowedFast", () => {
-  it("gives the examples of BEP 6", () => {
+  it("computes the examples of BEP 6", () => {
     assert.deepStrictEqual(setOf({ size: 7 }), [1059, 431, 808, 1217, 287, 376, 1188])
     assert.deepStrictEqual(setOf({ size: 9 }), [1059, 431, 808, 1217, 287, 376, 1188, 353, 508])
   })
@@ -27,12 +27,12 @@ describe("AllowedFast", () => {
     assert.deepStrictEqual(setOf({}).slice(0, 9), setOf({ size: 9 }))
   })
 
-  it("is the same for all of a network of 256 addresses, and another one beyond", () => {
+  it("is the same for a whole network of 256 addresses, and differs outside of it", () => {
     assert.deepStrictEqual(setOf({ host: "80.4.4.1" }), setOf({}))
     assert.notDeepEqual(setOf({ host: "80.4.5.200" }), setOf({}))
   })
 
-  it("is the same for all of an IPv6 customer's /64, and another one beyond", () => {
+  it("is the same for the whole /64 of an IPv6 customer, and differs outside of it", () => {
     const set = setOf({ host: "2001:db8:1:2::1" })
 
     assert.strictEqual(new Set(set).size, 10)
@@ -47,7 +47,7 @@ describe("AllowedFast", () => {
     assert.strictEqual(setOf({ pieceCount: 11 }).length, 10)
   })
 
-  it("is empty for a name", () => {
+  it("is empty for a host name", () => {
     assert.deepStrictEqual(setOf({ host: "peer.example" }), [])
   })
 

@@ -7,21 +7,21 @@ import { failureOf } from "./protocols.ts"
 const geometry = PieceGeometry.make({ totalLength: 262_244, pieceLength: 262_144 })
 
 describe("BlockBounds", () => {
-  it("gives the piece that an index names", () => {
+  it("returns the piece of an index", () => {
     assert.deepStrictEqual(
       [0, 1].map((index) => BlockBounds.requirePiece(geometry, index, "a have")),
       [0, 1]
     )
   })
 
-  it("says what named a piece that does not exist", () => {
+  it("reports which message names a piece that does not exist", () => {
     assert.deepStrictEqual(
       failureOf(() => BlockBounds.requirePiece(geometry, 2, "a have")),
       { _tag: "WireError", why: "a have of piece 2, of which there are 2" }
     )
   })
 
-  it("takes bytes within a piece, up to 128 KiB of them", () => {
+  it("accepts up to 128 KiB within a piece", () => {
     const [first, last] = [
       BlockBounds.requireBlock(geometry, 0, 131_072, 131_072, "a request"),
       BlockBounds.requireBlock(geometry, 1, 99, 1, "a request")
@@ -30,7 +30,7 @@ describe("BlockBounds", () => {
     assert.deepStrictEqual([first, last], [0, 1])
   })
 
-  it("turns away no bytes, too many, and those beyond the end", () => {
+  it("refuses a range that is empty, too long, or past the end of its piece", () => {
     const whys = [
       [0, 0, 0],
       [0, 0, 131_073],

@@ -9,7 +9,7 @@ import { idOf } from "../supply/ScriptedSupplier.ts"
 
 const { blockLength } = PieceGeometry
 
-/** A piece of two blocks, of which the second is asked of two peers, 1 and 2. */
+/** A piece of two blocks, of which the second is requested from two peers, 1 and 2. */
 const asked = () => {
   const buffer = PieceBuffer.make(piece(0), new Uint8Array(2 * blockLength), 0)
   const connect = (id: SupplierId) => {
@@ -41,7 +41,7 @@ describe("IncomingBlock", () => {
     assert.deepStrictEqual([one.self.request, buffer.writers[1]], [undefined, PieceBuffer.nobody])
   })
 
-  it("goes to its place when it is whole, where another peer is writing there", () => {
+  it("is copied to its place once it is complete, if another peer is writing there", () => {
     const { buffer, one, two } = asked()
     IncomingBlock.begin(one.self, one.request, one.id)
     IncomingBlock.begin(two.self, two.request, two.id)
@@ -57,7 +57,7 @@ describe("IncomingBlock", () => {
     assert.strictEqual(buffer.writers[1], one.id)
   })
 
-  it("does not touch a block that has come from another peer", () => {
+  it("does not touch a block that has arrived from another peer", () => {
     const { buffer, one, two } = asked()
     IncomingBlock.begin(one.self, one.request, one.id)
     IncomingBlock.begin(two.self, two.request, two.id)
@@ -71,7 +71,7 @@ describe("IncomingBlock", () => {
     assert.deepStrictEqual(placed(buffer), bytes(2))
   })
 
-  it("ends with nothing where its request was released meanwhile", () => {
+  it("ends without a request if that was released meanwhile", () => {
     const { buffer, one } = asked()
     IncomingBlock.begin(one.self, one.request, one.id)
     RequestPipeline.release(one.pipeline, 0, 1)
@@ -83,7 +83,7 @@ describe("IncomingBlock", () => {
     assert.strictEqual(buffer.writers[1], PieceBuffer.nobody)
   })
 
-  it("gives its place up when it is released", () => {
+  it("frees its place when it is released", () => {
     const { buffer, one } = asked()
     IncomingBlock.begin(one.self, one.request, one.id)
 

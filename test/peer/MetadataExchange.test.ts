@@ -35,14 +35,17 @@ const others = (actions: ReadonlyArray<MetadataExchange.Action>) =>
     .filter((action) => action._tag !== "Request")
     .map((action) => (action._tag === "Verify" ? action._tag : action))
 
-/** The pieces that each peer is asked for, as `1:0,2 2:1`. */
+/** The pieces that are requested from each peer, as `1:0,2 2:1`. */
 const drawn = (actions: ReadonlyArray<MetadataExchange.Action>) => {
   const pieces = new Map<number, Array<number>>()
   for (const { peer, piece } of requestsOf(actions)) pieces.set(peer, [...(pieces.get(peer) ?? []), piece])
   return Array.from(pieces, ([peer, asked]) => `${peer}:${asked}`).join(" ")
 }
 
-/** Answers every request by what each peer holds, until there is nothing more to do at `now`; what came up meanwhile. */
+/**
+ * Answers every request with what each peer holds until there is nothing more to do at `now`. Returns the other
+ * actions.
+ */
 const run = (
   exchange: MetadataExchange.MetadataExchange,
   right: Uint8Array,
@@ -92,7 +95,7 @@ describe("MetadataExchange", () => {
     assert.deepStrictEqual(MetadataExchange.step(exchange, 0), [])
   })
 
-  it("asks for the next piece when one has come, and for a digest once they all have", () => {
+  it("requests the next piece when one has arrived, and a digest once all have", () => {
     const info = infoOf(5 * pieceLength)
     const exchange = joined(info, 1)
     MetadataExchange.step(exchange, 0)
@@ -107,7 +110,7 @@ describe("MetadataExchange", () => {
     assert.deepStrictEqual(MetadataExchange.step(exchange, 3), [])
   })
 
-  it("ignores sizes that none may have", () => {
+  it("ignores impossible sizes", () => {
     const exchange = MetadataExchange.make()
 
     for (const size of [0, -1, 0.5, MetadataMessage.maxSize + 1, 2 ** 30]) MetadataExchange.join(exchange, 1, size, 0)
@@ -134,7 +137,7 @@ describe("MetadataExchange", () => {
     )
   })
 
-  it("goes on with another size where nobody is left of the first", () => {
+  it("goes on with another size if no peer is left that names the first", () => {
     const exchange = MetadataExchange.make()
     MetadataExchange.join(exchange, 1, 5, 0)
     MetadataExchange.step(exchange, 0)
@@ -146,7 +149,7 @@ describe("MetadataExchange", () => {
     assert.strictEqual(exchange.copies.size, 1)
   })
 
-  it("keeps what a peer gave that left, and asks another for the rest", () => {
+  it("keeps the pieces of a peer that left, and requests the others elsewhere", () => {
     const info = infoOf(2 * pieceLength)
     const exchange = joined(info, 1)
     MetadataExchange.step(exchange, 0)
@@ -158,7 +161,7 @@ describe("MetadataExchange", () => {
     assert.strictEqual(drawn(MetadataExchange.step(exchange, 2)), "2:1")
   })
 
-  it("bans the only giver of a copy that is wrong, and begins anew with the others", () => {
+  it("bans the only sender of a wrong copy, and begins again with the others", () => {
     const info = infoOf(100)
     const exchange = joined(info, 1, 2)
 
@@ -176,7 +179,7 @@ describe("MetadataExchange", () => {
     assert.deepStrictEqual(exchange.info, info)
   })
 
-  it("fault 37: of two givers of a wrong copy each is asked for one alone, and the liar is banned", () => {
+  it("fault 37: requests a copy from each of two senders of a wrong one, and bans the liar", () => {
     const info = infoOf(4 * pieceLength)
     const exchange = joined(info, 1, 2)
 
@@ -190,13 +193,13 @@ describe("MetadataExchange", () => {
       0
     )
 
-    // The damage is in piece 2, which peer 1 gave.
+    // The damage is in piece 2, which peer 1 sent.
     assert.strictEqual(drawn(log), "1:0,2,0,1,2,3 2:1,3,0,1,2,3")
     assert.deepStrictEqual(bans(log), [1])
     assert.deepStrictEqual(exchange.info, info)
   })
 
-  it("fault 37: two liars who spoil a copy together are banned, and the one who gave right pieces of it is not", () => {
+  it("fault 37: bans two liars that spoil a copy together, and not the peer that sent right pieces of it", () => {
     const info = infoOf(6 * pieceLength)
     const exchange = joined(info, 1, 2, 3)
     const lies = info.map((byte) => byte ^ 0xff)
@@ -216,7 +219,7 @@ describe("MetadataExchange", () => {
     assert.deepStrictEqual(exchange.info, info)
   })
 
-  it("fault 37: a liar who has left is banned when a right copy shows its pieces", () => {
+  it("fault 37: bans a liar that has left once a right copy shows its pieces to be wrong", () => {
     const info = infoOf(2 * pieceLength)
     const exchange = joined(info, 1, 2)
     MetadataExchange.step(exchange, 0)
@@ -230,7 +233,7 @@ describe("MetadataExchange", () => {
     assert.deepStrictEqual(exchange.info, info)
   })
 
-  it("takes a peer back whose ban has ended, and bans it again for the next wrong copy", () => {
+  it("accepts a peer again whose ban has ended, and bans it again for the next wrong copy", () => {
     const info = infoOf(100)
     const exchange = joined(info, 1)
     const first = run(exchange, info, new Map([[1, damaged(info)]]), 0)
@@ -244,7 +247,7 @@ describe("MetadataExchange", () => {
     assert.deepStrictEqual(exchange.info, info)
   })
 
-  it("fault 37: at most three peers fill copies of their own at the same time", () => {
+  it("fault 37: lets at most three peers fill copies of their own at the same time", () => {
     const info = infoOf(2 * pieceLength)
     const exchange = joined(info, 1, 2, 3, 4, 5)
     MetadataExchange.step(exchange, 0)
@@ -307,7 +310,7 @@ describe("MetadataExchange", () => {
     assert.strictEqual(drops(MetadataExchange.step(exchange, 1)).length, 1)
   })
 
-  it("drops a peer that names another size in a later handshake, and takes one that repeats itself", () => {
+  it("drops a peer that names another size in a later handshake, and keeps one that repeats the same size", () => {
     const exchange = joined(infoOf(100), 1, 2)
 
     MetadataExchange.join(exchange, 1, 100, 0)
@@ -319,7 +322,7 @@ describe("MetadataExchange", () => {
     assert.deepStrictEqual([...exchange.peers.keys()], [1])
   })
 
-  it("leaves a peer alone for a while that rejects, and asks another", () => {
+  it("leaves a peer that rejects alone for a while, and requests from another", () => {
     const info = infoOf(100)
     const exchange = joined(info, 1)
     MetadataExchange.step(exchange, 0)
@@ -353,7 +356,7 @@ describe("MetadataExchange", () => {
     assert.deepStrictEqual(dropped, ["1: it goes on rejecting requests for metadata"])
   })
 
-  it("asks another for what a silent peer owes, after 10 s, and lets its late answer pass", () => {
+  it("requests elsewhere what a silent peer owes after 10 s, and tolerates its late answer", () => {
     const info = infoOf(100)
     const exchange = joined(info, 1)
     MetadataExchange.step(exchange, 0)
@@ -369,7 +372,7 @@ describe("MetadataExchange", () => {
     assert.deepStrictEqual(late, [])
   })
 
-  it("waits longer for a peer each time that it was silent", () => {
+  it("waits longer for a peer after each silence", () => {
     const exchange = joined(infoOf(100), 1)
     const askedAt: Array<number> = []
 
@@ -377,11 +380,11 @@ describe("MetadataExchange", () => {
       if (requestsOf(MetadataExchange.step(exchange, now)).length > 0) askedAt.push(now)
     }
 
-    // 10 s of silence and 5 of rest; then the shared copy is given up. 20 s and 10, 40 s and 20.
+    // 10 s of silence and 5 s of pause; then the shared copy is abandoned. 20 s and 10 s, 40 s and 20 s.
     assert.deepStrictEqual(askedAt, [0, 15_000, 21_000, 51_000, 111_000])
   })
 
-  it("gives up the shared copy where a peer dribbles, and asks each alone", () => {
+  it("abandons the shared copy if a peer is too slow, and requests a copy from each peer alone", () => {
     const info = infoOf(100 * pieceLength)
     const exchange = joined(info, 1)
     let piece = 0
@@ -401,7 +404,7 @@ describe("MetadataExchange", () => {
     )
   })
 
-  it("waits for a peer that gives a piece now and then", () => {
+  it("waits for a peer that sends a piece now and then", () => {
     const info = infoOf(4 * pieceLength)
     const exchange = joined(info, 1)
     MetadataExchange.step(exchange, 0)
@@ -415,7 +418,7 @@ describe("MetadataExchange", () => {
     assert.strictEqual(drawn(late), "2:1,2,3")
   })
 
-  it("counts rejects in a row only", () => {
+  it("counts only rejects in a row", () => {
     const info = infoOf(4 * pieceLength)
     const exchange = joined(info, 1)
     let rejects = 0
@@ -431,7 +434,7 @@ describe("MetadataExchange", () => {
     assert.strictEqual(exchange.peers.size, 1)
   })
 
-  it("gives peers that fill copies alone their turns", () => {
+  it("lets peers that fill copies alone take turns", () => {
     const exchange = joined(infoOf(100), 1, 2, 3, 4, 5, 6, 7)
     exchange.isSole = true
 
@@ -441,7 +444,7 @@ describe("MetadataExchange", () => {
     assert.deepStrictEqual(turns, ["1:0 2:0 3:0", "4:0 5:0 6:0", "", "1:0 2:0 7:0"])
   })
 
-  it("judges a copy whose only giver leaves before its digest is known", () => {
+  it("verifies a complete copy whose only sender has left", () => {
     const info = infoOf(100)
     const exchange = joined(info, 1)
     exchange.isSole = true
@@ -456,7 +459,7 @@ describe("MetadataExchange", () => {
     assert.deepStrictEqual(bans(MetadataExchange.step(exchange, 0)), [1])
   })
 
-  it("gives up a copy whose only giver leaves before it is complete", () => {
+  it("abandons a copy whose only sender leaves before it is complete", () => {
     const exchange = joined(infoOf(100), 1)
     exchange.isSole = true
     MetadataExchange.step(exchange, 0)
@@ -466,7 +469,7 @@ describe("MetadataExchange", () => {
     assert.strictEqual(exchange.copies.size, 0)
   })
 
-  it("is done with everybody once it has the info dict", () => {
+  it("needs no peer any more once it has the info dict", () => {
     const info = infoOf(100)
     const exchange = joined(info, 1, 2)
     run(exchange, info, new Map([[1, info]]), 0)
@@ -534,7 +537,10 @@ const script = fc.record({
   )
 })
 
-/** Plays a script in steps of 250 ms, checks the laws that hold all along, and tells when it ended and who was blamed. */
+/**
+ * Plays a script in steps of 250 ms and checks what must always hold. Returns when it ended and which peers were
+ * blamed.
+ */
 const play = (size: number, peers: ReadonlyArray<ScriptedPeer>) => {
   const info = infoOf(size)
   const exchange = MetadataExchange.make()
@@ -571,7 +577,7 @@ const play = (size: number, peers: ReadonlyArray<ScriptedPeer>) => {
       if (due.at <= now) MetadataExchange.receive(exchange, due.peer, due.message, now)
     }
     answers = answers.filter((due) => due.at > now)
-    // A verdict is acted on at once: whoever is banned is not there any more to join again.
+    // A ban takes effect at once: the peer is gone before it could join again.
     for (let actions = MetadataExchange.step(exchange, now); actions.length > 0; ) {
       for (const action of actions) {
         if (action._tag === "Request") answer(action, now)
@@ -587,7 +593,7 @@ const play = (size: number, peers: ReadonlyArray<ScriptedPeer>) => {
       assert.isTrue(asked.size === 0 || (copy !== undefined && exchange.copies.has(copy)))
     }
     for (const copy of exchange.copies) {
-      assert.strictEqual(copy.missing, copy.givers.filter((giver) => giver === undefined).length)
+      assert.strictEqual(copy.missing, copy.senders.filter((sender) => sender === undefined).length)
       const out = Array.from(exchange.peers.values()).filter((known) => known.copy === copy)
       assert.strictEqual(
         copy.asked.size,
@@ -600,7 +606,7 @@ const play = (size: number, peers: ReadonlyArray<ScriptedPeer>) => {
 }
 
 describe("MetadataExchange under any script of peers", () => {
-  it("fault 37: ends with the right info dict where one honest peer can be reached, and blames no honest one", () => {
+  it("fault 37: ends with the right info dict if one honest peer can be reached, and blames no honest peer", () => {
     fc.assert(
       fc.property(script, ({ honest, others, size }) => {
         const peers = [...others, honest]
@@ -616,7 +622,7 @@ describe("MetadataExchange under any script of peers", () => {
     )
   })
 
-  it("never takes a wrong info dict where all lie, and bans them", () => {
+  it("never accepts a wrong info dict if all peers lie, and bans them", () => {
     fc.assert(
       fc.property(fc.array(peer(fc.constantFrom("lies", "silent", "rejects")), { maxLength: 6 }), (peers) => {
         const { banned, info } = play(3 * pieceLength, peers)

@@ -7,7 +7,7 @@ import * as MetadataMessage from "../../src/wire/extension/MetadataMessage.ts"
 /** An info dict of two pieces and a half. */
 const info = Uint8Array.from({ length: 2.5 * MetadataMessage.pieceLength }, (_, index) => index * 7 + (index >>> 8))
 
-/** All that is owed. */
+/** Everything that is owed. */
 const given = (server: MetadataServer.MetadataServer) => {
   const answers: Array<Extract<MetadataMessage.MetadataMessage, { _tag: "Data" }>> = []
   for (let answer = MetadataServer.next(server); answer !== undefined; answer = MetadataServer.next(server)) {
@@ -17,7 +17,7 @@ const given = (server: MetadataServer.MetadataServer) => {
 }
 
 describe("MetadataServer", () => {
-  it("gives the pieces that are asked for, in order, with the size of the whole", () => {
+  it("sends the requested pieces in order, with the size of the info dict", () => {
     const server = MetadataServer.make(info)
 
     const replies = [0, 1, 2].map((piece) => MetadataServer.request(server, piece))
@@ -47,7 +47,7 @@ describe("MetadataServer", () => {
     assert.isUndefined(MetadataServer.next(server))
   })
 
-  it("owes a piece once, however often it is asked for before it is given", () => {
+  it("owes a piece once, however often it is requested before it is sent", () => {
     const server = MetadataServer.make(info)
 
     for (let count = 0; count < 1_000; count++) MetadataServer.request(server, 1)
@@ -58,7 +58,7 @@ describe("MetadataServer", () => {
     )
   })
 
-  it("gives the info dict four times over and rejects from then on", () => {
+  it("sends the info dict four times over, and rejects from then on", () => {
     const server = MetadataServer.make(info)
     const replies: Array<string> = []
 
@@ -79,7 +79,7 @@ describe("MetadataServer", () => {
     assert.strictEqual(MetadataServer.request(server, 0), "drop")
   })
 
-  it("never owes more than the info dict, and never gives more than four of them", () => {
+  it("never owes more than one info dict, and never sends more than four", () => {
     const command = fc.oneof(
       { weight: 3, arbitrary: fc.nat(4) },
       { weight: 1, arbitrary: fc.constant("next" as const) }

@@ -80,7 +80,7 @@ describe("MetadataSession", () => {
     })
   )
 
-  it.effect("ends with a peer that is refused, and asks nothing of it", () =>
+  it.effect("ends if its owner refuses the peer, and requests nothing", () =>
     Effect.gen(function* () {
       const { greet, session, sizes } = yield* begin({ refuses: new PeerDropped({ why: "it is banned" }) })
 
@@ -90,15 +90,15 @@ describe("MetadataSession", () => {
     })
   )
 
-  it.effect("ends with a peer that does not speak the extension protocol, at once", () =>
+  it.effect("ends at once with a peer that does not speak the extension protocol", () =>
     Effect.gen(function* () {
       const { session } = yield* begin({ extensionProtocol: false })
 
-      assert.strictEqual(session.ended, "it does not give the metadata")
+      assert.strictEqual(session.ended, "it does not send the metadata")
     })
   )
 
-  it.effect("fault 32: ends with a peer that says nothing more after the handshake, after 10 seconds", () =>
+  it.effect("fault 32: ends after 10 seconds with a peer that says nothing after the handshake", () =>
     Effect.gen(function* () {
       const { session } = yield* begin()
       yield* TestClock.adjust("9 seconds")

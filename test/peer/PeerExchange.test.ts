@@ -27,7 +27,7 @@ const took = (self: PeerExchange.PeerExchange, added: ReadonlyArray<Contact>, no
   PeerExchange.take(self, { added, dropped: [] }, now).map(({ address }) => PeerAddress.format(address))
 
 describe("PeerExchange.next", () => {
-  it("tells whom we are connected to, with their flags", () => {
+  it("sends the peers that we are connected to, with their flags", () => {
     const message = PeerExchange.next(exchange(), [contact("198.51.100.1:1", 2), contact("[2001:db8::1]:2", 16)], 0)
 
     assert.deepStrictEqual(message, {
@@ -36,7 +36,7 @@ describe("PeerExchange.next", () => {
     })
   })
 
-  it("tells what has changed since, and nothing where nothing has", () => {
+  it("sends what has changed since the last message, and nothing if nothing has", () => {
     const self = exchange()
     PeerExchange.next(self, contacts("198.51.100.1:1", "198.51.100.2:2"), 0)
 
@@ -48,7 +48,7 @@ describe("PeerExchange.next", () => {
     assert.deepStrictEqual(dropped(changed), ["198.51.100.1:1"])
   })
 
-  it("says nothing of who came and went between two messages", () => {
+  it("leaves out peers that came and went between two messages", () => {
     const self = exchange()
     PeerExchange.next(self, contacts("198.51.100.1:1"), 0)
 
@@ -73,7 +73,7 @@ describe("PeerExchange.next", () => {
     )
   })
 
-  it("does not count the minute from where there was nothing to tell", () => {
+  it("does not start the minute when there was nothing to send", () => {
     const self = exchange()
 
     assert.isUndefined(PeerExchange.next(self, [], 0))
@@ -95,11 +95,11 @@ describe("PeerExchange.next", () => {
     )
   })
 
-  it("fault 38: says nothing on a private torrent", () => {
+  it("fault 38: sends nothing for a private torrent", () => {
     assert.isUndefined(PeerExchange.next(exchange("203.0.113.1", true), many(3), 0))
   })
 
-  it("tells addresses of the local network to peers in it only", () => {
+  it("sends addresses of the local network only to peers in it", () => {
     const connected = contacts("198.51.100.1:1", "192.168.1.5:2", "127.0.0.1:3", "[fe80::1]:4", "[::1]:5")
 
     assert.deepStrictEqual(told(PeerExchange.next(exchange("203.0.113.1"), connected, 0)), ["198.51.100.1:1"])
@@ -111,13 +111,13 @@ describe("PeerExchange.next", () => {
     assert.strictEqual(told(PeerExchange.next(exchange("127.0.0.1"), connected, 0))?.length, 5)
   })
 
-  it("leaves out names and what cannot be dialled", () => {
+  it("leaves out host names and addresses that cannot be dialled", () => {
     const connected = contacts("peer.example:1", "0.0.0.0:2", "224.0.0.1:3", "198.51.100.1:4")
 
     assert.deepStrictEqual(told(PeerExchange.next(exchange(), connected, 0)), ["198.51.100.1:4"])
   })
 
-  it("brings the peer's picture to ours, by messages that keep to the rules, whatever our connections do", () => {
+  it("brings what the peer knows up to date within the rules, whatever our connections do", () => {
     const snapshot = fc.uniqueArray(fc.nat(150), { maxLength: 120 })
     fc.assert(
       fc.property(fc.array(fc.tuple(snapshot, fc.integer({ min: 1, max: 200_000 })), { maxLength: 20 }), (script) => {
@@ -158,7 +158,7 @@ describe("PeerExchange.next", () => {
 })
 
 describe("PeerExchange.take", () => {
-  it("takes addresses with their flags, each of them once", () => {
+  it("accepts addresses with their flags, each of them once", () => {
     const self = exchange()
     const message = { added: [contact("198.51.100.1:1", 18), contact("198.51.100.2:2")], dropped: [] }
 
@@ -166,7 +166,7 @@ describe("PeerExchange.take", () => {
     assert.deepStrictEqual(PeerExchange.take(self, message, minute), [])
   })
 
-  it("fault 38: takes 100 of a first message and 50 of later ones", () => {
+  it("fault 38: accepts 100 addresses of a first message and 50 of later ones", () => {
     const self = exchange()
 
     const counts = [0, 1, 2].map((index) => took(self, many(150, index * 150), index * minute).length)
@@ -174,7 +174,7 @@ describe("PeerExchange.take", () => {
     assert.deepStrictEqual(counts, [100, 50, 50])
   })
 
-  it("fault 38: ignores messages that come every second, but for one in 45", () => {
+  it("fault 38: reads only one in 45 of messages that come every second", () => {
     const self = exchange()
     let count = 0
 
@@ -183,21 +183,21 @@ describe("PeerExchange.take", () => {
     assert.strictEqual(count, 100)
   })
 
-  it("fault 38: takes no more than 500 addresses from one peer", () => {
+  it("fault 38: accepts no more than 500 addresses from one peer", () => {
     const self = exchange()
     let count = 0
 
     for (let index = 0; index < 100; index++) count += took(self, many(50, index * 50), index * minute).length
 
-    assert.strictEqual(count, PeerExchange.maxTaken)
-    assert.strictEqual(self.taken.size, PeerExchange.maxTaken)
+    assert.strictEqual(count, PeerExchange.maxAccepted)
+    assert.strictEqual(self.accepted.size, PeerExchange.maxAccepted)
   })
 
-  it("fault 38: takes nothing on a private torrent", () => {
+  it("fault 38: accepts nothing for a private torrent", () => {
     assert.deepStrictEqual(took(exchange("203.0.113.1", true), many(3), 0), [])
   })
 
-  it("fault 38: ignores addresses of a local network but from a peer in it", () => {
+  it("fault 38: accepts addresses of a local network only from a peer in it", () => {
     const added = contacts("10.0.0.1:1", "127.0.0.1:2", "[fd00::1]:3", "[::1]:4", "198.51.100.1:5", "100.64.0.1:6")
 
     assert.deepStrictEqual(took(exchange("203.0.113.1"), added, 0), ["198.51.100.1:5"])
@@ -210,18 +210,18 @@ describe("PeerExchange.take", () => {
     assert.strictEqual(took(exchange("::1"), added, 0).length, 6)
   })
 
-  it("fault 38: ignores addresses that nobody has", () => {
+  it("fault 38: ignores addresses that no peer can have", () => {
     assert.deepStrictEqual(took(exchange(), contacts("0.0.0.0:1", "255.255.255.255:2", "[::]:3", "[ff02::1]:4"), 0), [])
     assert.deepStrictEqual(took(exchange(), [{ address: { host: "198.51.100.1", port: 0 }, flags: 0 }], 0), [])
   })
 
-  it("takes one port of a public host, and every port of this machine", () => {
+  it("accepts one port of a public host, and every port of this machine", () => {
     const added = contacts("198.51.100.1:1", "198.51.100.1:2", "127.0.0.1:1", "127.0.0.1:2")
 
     assert.deepStrictEqual(took(exchange("127.0.0.1"), added, 0), ["198.51.100.1:1", "127.0.0.1:1", "127.0.0.1:2"])
   })
 
-  it("is bounded, and takes only what is within reach, of any messages", () => {
+  it("is bounded and accepts only what is within reach, whatever the messages", () => {
     const added = fc.array(fc.record({ address: Values.peerAddress, flags: fc.nat(255) }), { maxLength: 120 })
     fc.assert(
       fc.property(fc.array(fc.tuple(added, fc.nat(100_000)), { maxLength: 20 }), (script) => {

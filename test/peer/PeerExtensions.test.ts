@@ -17,7 +17,7 @@ import { torrentExtensions } from "./torrentExtensions.ts"
 const remote: PeerAddress = { host: "203.0.113.7", port: 50_000 }
 const info = Uint8Array.from({ length: 40_000 }, (_, index) => index * 7)
 
-/** A connection, what it said, and what came of what the peer said. */
+/** A connection, what it said, and what followed from what the peer said. */
 const connect = (options: { readonly isPrivate?: boolean; readonly contacts?: ReadonlyArray<Contact> } = {}) => {
   const outbox = FrameEncoder.make()
   const found: Array<PeerAddress> = []
@@ -46,7 +46,7 @@ const connect = (options: { readonly isPrivate?: boolean; readonly contacts?: Re
     return frames
   }
   const greeting = Result.getOrThrow(ExtensionHandshake.decode(said()[0]!.payload))
-  /** Says by the id that was asked for. */
+  /** The peer sends a message under the id that we chose. */
   const hear = (name: string, payload: Uint8Array, now = 0) =>
     PeerExtensions.receive(self, greeting.ids.get(name) ?? 200, payload, now)
   const greet = (handshake: Partial<ExtensionHandshake.ExtensionHandshake>) =>
@@ -57,7 +57,7 @@ const connect = (options: { readonly isPrivate?: boolean; readonly contacts?: Re
 const asks = (piece: number) => MetadataMessage.encode({ _tag: "Request", piece })
 
 describe("PeerExtensions", () => {
-  it("says what it takes and what it has", () => {
+  it("announces what it supports and what it has", () => {
     const { greeting } = connect()
 
     assert.deepStrictEqual([...greeting.ids.keys()].sort(), ["lt_donthave", "upload_only", "ut_metadata", "ut_pex"])
@@ -67,7 +67,7 @@ describe("PeerExtensions", () => {
     )
   })
 
-  it("gives the info dict, by the id that the peer wants", () => {
+  it("sends the info dict under the id that the peer chose", () => {
     const { greet, hear, said } = connect()
     greet({ ids: new Map([["ut_metadata", 9]]) })
 
@@ -86,7 +86,7 @@ describe("PeerExtensions", () => {
     assert.deepStrictEqual(bytes, info)
   })
 
-  it("fault 36: rejects what does not exist, and ends with who goes on asking for it", () => {
+  it("fault 36: rejects what does not exist, and ends with a peer that goes on requesting it", () => {
     const { greet, hear, said } = connect()
     greet({ ids: new Map([["ut_metadata", 9]]) })
 
@@ -113,7 +113,7 @@ describe("PeerExtensions", () => {
     assert.isAbove(self.outbox.length, 0)
   })
 
-  it("tells peers of each other once a minute, and takes what it is told", () => {
+  it("sends peers each other's addresses once a minute, and accepts what they send", () => {
     const other: Contact = { address: { host: "198.51.100.2", port: 6_881 }, flags: 0 }
     const { found, greet, hear, said, self } = connect({ contacts: [other] })
     greet({ ids: new Map([["ut_pex", 4]]) })
@@ -128,7 +128,7 @@ describe("PeerExtensions", () => {
     assert.deepStrictEqual(found, [third.address])
   })
 
-  it("fault 38: neither tells nor takes peers of a private torrent", () => {
+  it("fault 38: neither sends nor accepts peers of a private torrent", () => {
     const other: Contact = { address: { host: "198.51.100.2", port: 6_881 }, flags: 0 }
     const { found, greet, greeting, said, self } = connect({ isPrivate: true, contacts: [other] })
     greet({ ids: new Map([["ut_pex", 4]]) })
@@ -141,7 +141,7 @@ describe("PeerExtensions", () => {
     assert.deepStrictEqual([said(), found], [[], []])
   })
 
-  it("fault 39: hears of a lost piece, and of a peer that wants nothing more and wants something again", () => {
+  it("fault 39: reports a lost piece, and a peer that wants nothing more and then something again", () => {
     const { greet, hear, lost, self } = connect()
 
     hear("lt_donthave", DontHave.encode(7))
@@ -153,7 +153,7 @@ describe("PeerExtensions", () => {
     assert.deepStrictEqual([first, self.isUploadOnly], [true, false])
   })
 
-  it("tells that we want nothing more, and that we want something again, once each", () => {
+  it("says once that we want nothing more, and once that we want something again", () => {
     const { greet, said, self, wants } = connect()
     wants.nothing = true
     PeerExtensions.tick(self, 0)
@@ -173,13 +173,13 @@ describe("PeerExtensions", () => {
     )
   })
 
-  it("fault 34: ends with a peer that takes the torrent for one of version 2", () => {
+  it("fault 34: ends with a peer that expects a torrent of version 2", () => {
     const { greet } = connect()
 
     assert.throws(() => greet({ infoHashV2: new Uint8Array(32) as never }), /version 2/)
   })
 
-  it("knows where a peer that came in can be dialled once it has said so", () => {
+  it("knows where an incoming peer can be dialled once it has announced its port", () => {
     const { greet, self } = connect()
     const before = PeerExtensions.dialAddress(self, false)
     greet({ port: 51_413 })
@@ -189,7 +189,7 @@ describe("PeerExtensions", () => {
     assert.deepStrictEqual(PeerExtensions.dialAddress(self, true), remote)
   })
 
-  it("says nothing by an extension that the peer does not take", () => {
+  it("sends nothing by an extension that the peer does not know", () => {
     const { hear, said, self } = connect()
 
     hear("ut_metadata", asks(0))

@@ -6,7 +6,7 @@ const whyOf = (step: () => void) => failureOf(step)?.why
 
 describe("PeerPatience", () => {
   it.each([
-    ["blocks nobody asked for", PeerPatience.unaskedBlock, PeerPatience.maxUnaskedBlocks],
+    ["blocks that nobody requested", PeerPatience.unaskedBlock, PeerPatience.maxUnaskedBlocks],
     ["requests for pieces that nobody offered", PeerPatience.wrongRequest, PeerPatience.maxWrongRequests],
     ["it rejects every request", PeerPatience.reject, PeerPatience.maxRejects]
   ])("ends with one too many: %s", (why, note, most) => {
@@ -39,7 +39,7 @@ describe("PeerPatience", () => {
     assert.isUndefined(whyOf(() => PeerPatience.check(self, false, 0, 179_999)))
   })
 
-  it("ends with silence, and with too much that is left unread for too long", () => {
+  it("ends with a silent peer, and with one that leaves too much unread or for too long", () => {
     const silent = PeerPatience.make(0)
     const blocked = { ...PeerPatience.make(0), blockedSince: 5_000 }
 

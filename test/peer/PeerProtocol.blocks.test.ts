@@ -53,7 +53,7 @@ const reject = (index: number, at: number): WireMessage => ({
   length: bytesOf(index, at).length
 })
 
-/** The peer answers everything that it is asked in `messages`. */
+/** The peer answers every request in `messages`. */
 const answer = (
   protocol: PeerProtocol.PeerProtocol,
   messages: ReadonlyArray<WireMessage>,
@@ -66,8 +66,8 @@ const answer = (
 }
 
 describe("PeerProtocol", () => {
-  describe("takes blocks that were asked for", () => {
-    test("straight to their place, and hands a piece on with its last block", function* () {
+  describe("accepts requested blocks", () => {
+    test("straight to their place, and passes a piece on with its last block", function* () {
       const assembly = yield* makeAssembly()
       const protocol = yield* unchoked(assembly, 7)
 
@@ -120,7 +120,7 @@ describe("PeerProtocol", () => {
     })
   })
 
-  describe("refuses blocks that were not asked for", () => {
+  describe("refuses blocks that were not requested", () => {
     const wrong: ReadonlyArray<{ readonly name: string; readonly message: WireMessage }> = [
       { name: "unrequested", message: piece(0, 0) },
       { name: "at an unaligned offset", message: { _tag: "Piece", index: 1, begin: 1, block: bytesOf(1, 0) } },
@@ -142,7 +142,7 @@ describe("PeerProtocol", () => {
       test(`fault 29: a block ${name} takes no buffer, is counted, and in the end disconnects`, function* () {
         const assembly = yield* makeAssembly({ stored: [0, 2] })
         const protocol = connect(assembly, 0)
-        // Of the two missing pieces it has one, whose blocks are asked for.
+        // It has one of the two missing pieces, whose blocks are requested.
         say(protocol, [{ _tag: "Have", index: 1 }, { _tag: "Unchoke" }])
         yield* refill(protocol)
         const before = stateOf(protocol)
@@ -156,11 +156,11 @@ describe("PeerProtocol", () => {
         assert.deepStrictEqual(after.requests, before.requests)
         assert.deepStrictEqual([after.counts[0], after.wasted], [1, length])
         assert.deepStrictEqual([BufferPool.lentCount(assembly.pool), protocol.usefulBytes], [1, 0])
-        assert.deepStrictEqual([failure?._tag, failure?.why], ["WireError", "blocks nobody asked for"])
+        assert.deepStrictEqual([failure?._tag, failure?.why], ["WireError", "blocks that nobody requested"])
       })
     }
 
-    test("but not those that cross with a cancel of ours", function* () {
+    test("except those that cross with a cancel of ours", function* () {
       const assembly = yield* makeAssembly()
       const protocol = yield* unchoked(assembly, 0)
       const requested = heard(protocol)
@@ -183,8 +183,8 @@ describe("PeerProtocol", () => {
     })
   })
 
-  describe("lets requests go", () => {
-    test("fault 45: when a peer without BEP 6 chokes, and asks again when it unchokes, over and over", function* () {
+  describe("releases requests", () => {
+    test("fault 45: when a peer without BEP 6 chokes, and requests again when it unchokes, over and over", function* () {
       const assembly = yield* makeAssembly()
       const protocol = yield* unchoked(assembly, 0, { isFast: false })
       const first = asked(heard(protocol))
@@ -218,7 +218,7 @@ describe("PeerProtocol", () => {
       assert.strictEqual(protocol.cancelled.blocks.size, 1_024)
     })
 
-    test("when a peer chokes that nothing was asked of, as a piece may have been left to it", function* () {
+    test("when a peer without requests chokes, because a piece may have been left to it", function* () {
       const assembly = yield* makeAssembly({ maxActivePieces: 1 })
       const hungry = yield* unchoked(assembly, 0)
       const other = yield* unchoked(assembly, 1)
@@ -245,7 +245,7 @@ describe("PeerProtocol", () => {
       assert.isAtLeast(protocol.usefulBytes, 4 * block - 100)
     })
 
-    test("that are rejected, and asks for the piece again after 5 s, ever more rarely up to ten minutes", function* () {
+    test("that are rejected, and requests the piece again after 5 s, then less and less often, up to ten minutes", function* () {
       const assembly = yield* makeAssembly({ geometry: PieceGeometry.make({ totalLength: block, pieceLength: block }) })
       const protocol = yield* unchoked(assembly, 0)
       const waits: Array<number> = []
@@ -266,7 +266,7 @@ describe("PeerProtocol", () => {
       assert.deepStrictEqual(waits, [0, 5, 10, 20, 40, 80, 160, 320, 600, 600, 600])
     })
 
-    test("that are rejected, and does not ask for the piece again before the next unchoke", function* () {
+    test("that are rejected, and does not request the piece again before the next unchoke", function* () {
       const assembly = yield* makeAssembly()
       const protocol = yield* unchoked(assembly, 0)
       answer(protocol, heard(protocol), reject)
@@ -278,7 +278,7 @@ describe("PeerProtocol", () => {
       assert.deepStrictEqual([again, asked(heard(protocol)).length], [0, 16])
     })
 
-    test("fault 40: that are rejected by the one peer a piece was to come from, which the next tick gives up", function* () {
+    test("fault 40: that are rejected by the only source of a piece, which the next tick abandons", function* () {
       const assembly = yield* makeAssembly({ maxActivePieces: 1 })
       for (const index of [0, 1, 2, 3]) Distrust.requireSoleSource(assembly.distrust, index as PieceIndex)
       const protocol = yield* unchoked(assembly, 0)
@@ -331,7 +331,7 @@ describe("PeerProtocol", () => {
       assert.strictEqual(assembly.table.counts.complete, 4)
     })
 
-    test("law 4: in the middle of a block whose loan ends, and writes nothing into memory that went to another", function* () {
+    test("law 4: in the middle of a block whose loan ends, and writes nothing into memory that was lent again", function* () {
       const assembly = yield* makeAssembly({ maxActivePieces: 1 })
       const protocol = yield* unchoked(assembly, 0)
       const first = heard(protocol).find(({ _tag }) => _tag === "Request")
@@ -347,13 +347,13 @@ describe("PeerProtocol", () => {
 
       assert.deepStrictEqual(new Set(memory), new Set([0xee]))
       assert.deepStrictEqual([requestsCounted(assembly), protocol.usefulBytes], [0, 0])
-      // What a connection still names is memory beyond the budget.
+      // A buffer that a connection still refers to is memory beyond the budget.
       assert.isUndefined(protocol.receiving.request)
     })
   })
 
-  describe("ends the game", () => {
-    test("fault 44: with at most three requests of a block, and cancels those that the first answer beats", function* () {
+  describe("plays the end game", () => {
+    test("fault 44: with at most three requests for a block, and cancels the others when the first answer arrives", function* () {
       const assembly = yield* makeAssembly()
       const peers = yield* Effect.forEach([0, 1, 2, 3], (key) => unchoked(assembly, key))
       const requests = peers.map((peer) => asked(heard(peer)).length)
@@ -368,7 +368,7 @@ describe("PeerProtocol", () => {
       assert.strictEqual(requestsCounted(assembly), 45)
     })
 
-    test("fault 44: two peers that send the same block at once never mix their bytes", function* () {
+    test("fault 44: and never mixes the bytes of two peers that send the same block at once", function* () {
       const turns = fc.array(fc.record({ peer: fc.nat(2), bytes: fc.integer({ min: 1, max: 9_000 }) }), {
         minLength: 4,
         maxLength: 60

@@ -30,7 +30,7 @@ const rejects = (index: number, at: number): WireMessage.WireMessage => ({
   length: bytesOf(index, at).length
 })
 
-/** A seed that chokes us and allows these pieces, and what it was asked for. */
+/** A seed that chokes us and allows these pieces, and what was requested from it. */
 const choking = Effect.fnUntraced(function* (assembly: Assembly.Assembly, ...allowed: ReadonlyArray<number>) {
   const protocol = connect(assembly, 0)
   say(protocol, [{ _tag: "HaveAll" }, ...allowed.map(allows)])
@@ -39,13 +39,13 @@ const choking = Effect.fnUntraced(function* (assembly: Assembly.Assembly, ...all
 })
 
 describe("PeerProtocol, choked", () => {
-  test("asks for nothing but what the peer allows", function* () {
+  test("requests only what the peer allows", function* () {
     const { first } = yield* choking(yield* makeAssembly(), 2)
 
     assert.deepStrictEqual(first, ["2:0", "2:1", "2:2", "2:3"])
   })
 
-  test("waits for what is allowed when it is choked again, and asks for nothing else", function* () {
+  test("waits for what is allowed when it is choked again, and requests nothing else", function* () {
     const assembly = yield* makeAssembly()
     const { protocol } = yield* choking(assembly, 2)
     say(protocol, [unchoke])
@@ -60,7 +60,7 @@ describe("PeerProtocol, choked", () => {
     assert.strictEqual(requestsCounted(assembly), protocol.pipeline.requests.size)
   })
 
-  test("does not ask for an allowed piece that is stored, or that the peer has not", function* () {
+  test("does not request an allowed piece that is stored, or that the peer does not have", function* () {
     const assembly = yield* makeAssembly({ stored: [1] })
     const protocol = connect(assembly, 0)
     say(protocol, [{ _tag: "HaveNone" }, { _tag: "Have", index: 0 }, allows(1), allows(2)])
@@ -73,7 +73,7 @@ describe("PeerProtocol, choked", () => {
     assert.deepStrictEqual([before, asked(heard(protocol))], [[], ["2:0", "2:1", "2:2", "2:3"]])
   })
 
-  test("does not insist on a piece that is refused after all", function* () {
+  test("does not insist on an allowed piece that is refused after all", function* () {
     const assembly = yield* makeAssembly()
     const { protocol } = yield* choking(assembly, 2)
 
@@ -84,7 +84,7 @@ describe("PeerProtocol, choked", () => {
     assert.deepStrictEqual([...protocol.refused.resting], [2])
   })
 
-  test("asks again for an allowed piece after a while, ever more rarely", function* () {
+  test("requests an allowed piece again after a while, less and less often", function* () {
     const assembly = yield* makeAssembly()
     const { protocol } = yield* choking(assembly, 2)
     const waits: Array<number> = []
@@ -102,7 +102,7 @@ describe("PeerProtocol, choked", () => {
     assert.deepStrictEqual(waits, [5_000, 10_000, 20_000])
   })
 
-  test("takes the blocks of an allowed piece as any others", function* () {
+  test("accepts the blocks of an allowed piece like any others", function* () {
     const assembly = yield* makeAssembly()
     const { protocol } = yield* choking(assembly, 2)
 
@@ -112,7 +112,7 @@ describe("PeerProtocol, choked", () => {
     assert.notInclude(tags(heard(protocol)), "Cancel")
   })
 
-  test("remembers so many allowed pieces, however many are named", function* () {
+  test("remembers a bounded number of allowed pieces, however many are named", function* () {
     const geometry = PieceGeometry.make({ totalLength: 200 * block, pieceLength: block })
     const { protocol } = yield* choking(
       yield* makeAssembly({ geometry }),

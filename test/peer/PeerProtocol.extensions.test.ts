@@ -38,7 +38,7 @@ const extensions: PeerProtocol.ExtensionOptions = {
   })
 }
 
-/** A connection on which both speak BEP 10, and the ids by which it wants the extensions to be called. */
+/** A connection on which both sides speak BEP 10, and the means to say something by its extensions. */
 const extended = (assembly: Assembly.Assembly, key = 0, options: Parameters<typeof connect>[2] = {}) => {
   const protocol = connect(assembly, key, { ...options, extensions })
   const said = heard(protocol)
@@ -59,7 +59,7 @@ const extended = (assembly: Assembly.Assembly, key = 0, options: Parameters<type
   }
 }
 
-/** A seed that has unchoked us and was asked for as much as its pipeline holds. */
+/** A seed that has unchoked us, with as many requests out as its pipeline holds. */
 const extendedSeed = Effect.fnUntraced(function* (assembly: Assembly.Assembly, key: number) {
   const peer = extended(assembly, key)
   say(peer.protocol, [{ _tag: "HaveAll" }, { _tag: "Unchoke" }])
@@ -69,14 +69,14 @@ const extendedSeed = Effect.fnUntraced(function* (assembly: Assembly.Assembly, k
 
 const availability = ({ picker }: Assembly.Assembly) => [...picker.availability]
 
-describe("PeerProtocol, beside the pieces", () => {
-  test("greets behind what it has", function* () {
+describe("PeerProtocol, with extensions", () => {
+  test("sends its extension handshake after its pieces", function* () {
     const { said } = extended(yield* makeAssembly({ stored: [1] }))
 
     assert.deepStrictEqual(tags(said), ["Bitfield", "Extended"])
   })
 
-  test("neither greets nor listens where the peer does not speak BEP 10", function* () {
+  test("neither sends nor reads extension messages if the peer does not speak BEP 10", function* () {
     const protocol = connect(yield* makeAssembly(), 0)
 
     say(protocol, [{ _tag: "Extended", id: 0, payload: Uint8Array.of(1) }])
@@ -84,7 +84,7 @@ describe("PeerProtocol, beside the pieces", () => {
     assert.deepStrictEqual(tags(heard(protocol)), ["HaveNone"])
   })
 
-  test("has no more requests out than the peer bears", function* () {
+  test("has no more requests out than the peer accepts", function* () {
     const assembly = yield* makeAssembly()
     const { greet, protocol } = extended(assembly)
     greet({ maxRequests: 3 })
@@ -107,7 +107,7 @@ describe("PeerProtocol, beside the pieces", () => {
     assert.deepStrictEqual([before, between, protocol.isUploadOnly], [false, true, false])
   })
 
-  test("fault 39: asks others for what a peer has lost, and counts it no more", function* () {
+  test("fault 39: requests from others what a peer has lost, and no longer counts it", function* () {
     const assembly = yield* makeAssembly()
     const one = yield* extendedSeed(assembly, 0)
     const [piece] = one.asked.map((name) => Number(name.split(":")[0]) as PieceIndex)
@@ -126,7 +126,7 @@ describe("PeerProtocol, beside the pieces", () => {
     assert.strictEqual(requestsCounted(assembly), one.protocol.pipeline.requests.size + two.pipeline.requests.size)
   })
 
-  test("fault 39: takes a late block of a lost piece, or a reject, for an answer, and not for an attack", function* () {
+  test("fault 39: counts a late block of a lost piece, or a reject, as an answer and not as an attack", function* () {
     const assembly = yield* makeAssembly()
     const { asked, dontHave, protocol } = yield* extendedSeed(assembly, 0)
     const [first, second] = asked.map((name) => name.split(":").map(Number) as [number, number])
@@ -142,7 +142,7 @@ describe("PeerProtocol, beside the pieces", () => {
     assert.strictEqual(requestsCounted(assembly), protocol.pipeline.requests.size)
   })
 
-  test("fault 39: asks again for a lost piece that the peer has got anew", function* () {
+  test("fault 39: requests a lost piece again once the peer has it again", function* () {
     const assembly = yield* makeAssembly()
     const { asked: before, dontHave, protocol } = yield* extendedSeed(assembly, 0)
     const piece = Number(before[0]!.split(":")[0])
@@ -169,7 +169,7 @@ describe("PeerProtocol, beside the pieces", () => {
     assert.deepStrictEqual([PeerProtocol.tick(protocol, 0), PeerProtocol.tick(protocol, 0)], [true, false])
   })
 
-  test("loses interest in a peer that has lost all it could give, and bears one that never had the piece", function* () {
+  test("loses interest in a peer that has lost all we want, and tolerates one that never had the piece", function* () {
     const { dontHave, protocol } = extended(yield* makeAssembly())
     say(protocol, [{ _tag: "HaveNone" }, { _tag: "Have", index: 2 }])
     heard(protocol)
@@ -181,7 +181,7 @@ describe("PeerProtocol, beside the pieces", () => {
     assert.strictEqual(failureOf(() => say(protocol, [dontHave(4)]))?._tag, "WireError")
   })
 
-  test("takes back a piece that cannot be read any more, from who was told of it", function* () {
+  test("takes back an announced piece that cannot be read any more", function* () {
     const assembly = yield* makeAssembly({ stored: [0, 1] })
     const [told, having, offered] = [
       extended(assembly, 0),
@@ -205,7 +205,7 @@ describe("PeerProtocol, beside the pieces", () => {
     assert.strictEqual(told.protocol.woken.times, 1)
   })
 
-  test("tells peers of each other as time goes, and has that sent", function* () {
+  test("sends peers each other's addresses as time passes, and is woken for it", function* () {
     const { greet, protocol } = extended(yield* makeAssembly())
     greet({ ids: new Map([[PexMessage.extensionName, 4]]) })
     const before = protocol.woken.times

@@ -17,7 +17,7 @@ const creditOf = ({ limits }: PeerProtocol.PeerProtocol) => limits.download.cred
 const grant = (limits: RateLimits.TorrentLimits, now: number) => RateLimiter.step(limits.download.parent!, now)
 
 describe("PeerProtocol, limited", () => {
-  test("asks for what it may, and for more when it is woken", function* () {
+  test("requests what it may, and more when it is woken", function* () {
     const limits = limitsOf()
     const protocol = yield* unchoked(yield* makeAssembly(), 0, { limits })
     const first = asked(heard(protocol))
@@ -43,7 +43,7 @@ describe("PeerProtocol, limited", () => {
     assert.isFalse(RateLimiter.isWaitedFor(limits.download))
   })
 
-  test("leaves to others what it was granted when it may ask for no more", function* () {
+  test("leaves to others what it was granted when it may request no more", function* () {
     const limits = limitsOf()
     const protocol = yield* unchoked(yield* makeAssembly(), 0, { limits })
     grant(limits, 1_000)
@@ -54,7 +54,7 @@ describe("PeerProtocol, limited", () => {
     assert.deepStrictEqual([creditOf(protocol), RateLimiter.isWaitedFor(limits.download)], [0, false])
   })
 
-  test("waits for nothing when there is nothing to ask for, whoever else waits", function* () {
+  test("waits for nothing when there is nothing to request, whoever else waits", function* () {
     const limits = limitsOf()
     const assembly = yield* makeAssembly({ stored: [1, 2, 3] })
     const first = yield* unchoked(assembly, 0, { limits })
@@ -70,7 +70,7 @@ describe("PeerProtocol, limited", () => {
     assert.strictEqual(assembly.idleSuppliers.size, 3)
   })
 
-  test("does not get back the bytes of a block that has begun to come", function* () {
+  test("does not return the bytes of a block that has begun to arrive", function* () {
     const limits = limitsOf()
     const protocol = yield* unchoked(yield* makeAssembly(), 0, { limits })
     const before = limits.download.tokens
@@ -83,7 +83,7 @@ describe("PeerProtocol, limited", () => {
     assert.strictEqual(limits.download.tokens - before, block)
   })
 
-  test("pays for bytes that nobody asked for", function* () {
+  test("pays for bytes that were not requested", function* () {
     const limits = limitsOf()
     const protocol = yield* unchoked(yield* makeAssembly(), 0, { limits })
     const before = limits.download.tokens
@@ -93,7 +93,7 @@ describe("PeerProtocol, limited", () => {
     assert.strictEqual(before - limits.download.tokens, 2 * block)
   })
 
-  test("gives everything back when the peer is gone", function* () {
+  test("returns everything when the peer is gone", function* () {
     const limits = limitsOf()
     const protocol = yield* unchoked(yield* makeAssembly(), 0, { limits })
 

@@ -36,7 +36,7 @@ const storePiece = (table: PieceTable.PieceTable, index: number): void => PieceT
 
 describe("PeerProtocol", () => {
   describe("begins", () => {
-    test("with what is stored, in the shortest way that the peer understands", function* () {
+    test("with the stored pieces, in the shortest form that the peer understands", function* () {
       const none = yield* makeAssembly()
       const some = yield* makeAssembly({ stored: [1] })
       const all = yield* makeAssembly({ stored: [0, 1, 2, 3] })
@@ -167,8 +167,8 @@ describe("PeerProtocol", () => {
     })
   })
 
-  describe("tells of stored pieces", () => {
-    test("who does not have them", function* () {
+  describe("announces stored pieces", () => {
+    test("to a peer that does not have them", function* () {
       const protocol = connect(yield* makeAssembly(), 0)
       say(protocol, [{ _tag: "Have", index: 1 }])
       heard(protocol)
@@ -180,7 +180,7 @@ describe("PeerProtocol", () => {
     })
   })
 
-  test("hears of several pieces at once in a later bitfield, as aria2 tells of them", function* () {
+  test("accepts a later bitfield with several new pieces, as aria2 sends it", function* () {
     const assembly = yield* makeAssembly({ stored: [2] })
     const protocol = connect(assembly, 0)
     say(protocol, [{ _tag: "HaveNone" }, { _tag: "Have", index: 2 }])
@@ -193,7 +193,7 @@ describe("PeerProtocol", () => {
     assert.deepStrictEqual([...assembly.picker.availability], [1, 1, 1, 1])
   })
 
-  test("hears twice what a peer has, and in the end that it has all, as aria2 tells of it", function* () {
+  test("accepts a repeated bitfield, and a have all in the end, as aria2 sends them", function* () {
     const assembly = yield* makeAssembly({ stored: [2] })
     const protocol = connect(assembly, 0)
 
@@ -206,7 +206,7 @@ describe("PeerProtocol", () => {
   })
 
   describe("answers requests while it chokes", () => {
-    test("fault 31: with a reject each under BEP 6, and not without", function* () {
+    test("fault 31: with a reject each under BEP 6, and with nothing otherwise", function* () {
       const assembly = yield* makeAssembly({ stored: [0] })
       const fast = connect(assembly, 0)
       const plain = connect(assembly, 1, { isFast: false })
@@ -223,7 +223,7 @@ describe("PeerProtocol", () => {
       assert.deepStrictEqual(heard(plain), [])
     })
 
-    test("fault 31: not without end, and what waits to be sent stays small", function* () {
+    test("fault 31: but not without end, and what waits to be sent stays small", function* () {
       const protocol = connect(yield* makeAssembly({ stored: [0] }), 0)
       heard(protocol)
       const borne = 2 * UploadQueue.defaultMaxRequests
@@ -252,7 +252,7 @@ describe("PeerProtocol", () => {
       assert.deepStrictEqual([early, tags(heard(protocol)), protocol.woken.times], [[], ["KeepAlive"], 1])
     })
 
-    test("and lets a peer go that was silent for three minutes", function* () {
+    test("and drops a peer that was silent for three minutes", function* () {
       const protocol = connect(yield* makeAssembly(), 0)
       say(protocol, [{ _tag: "KeepAlive" }], 50_000)
 
@@ -261,7 +261,7 @@ describe("PeerProtocol", () => {
       assert.deepStrictEqual(failures, [undefined, { _tag: "PeerDropped", why: "it was silent for 3 minutes" }])
     })
 
-    test("fault 46: and snubs a peer that sends nothing for 10 seconds: its blocks are free, cancelled", function* () {
+    test("fault 46: and snubs a peer that sends nothing for 10 seconds: its requests are cancelled and released", function* () {
       const assembly = yield* makeAssembly()
       const protocol = yield* unchoked(assembly, 0)
       const requested = asked(heard(protocol)).length
@@ -275,7 +275,7 @@ describe("PeerProtocol", () => {
       assert.deepStrictEqual([requestsCounted(assembly), protocol.pipeline.isSnubbed], [0, true])
     })
 
-    test("fault 46: but not those to a peer that takes 16 s for a block", function* () {
+    test("fault 46: but not a peer that takes 16 s for a block", function* () {
       const assembly = yield* makeAssembly()
       const protocol = yield* unchoked(assembly, 0)
       const [first] = asked(heard(protocol))
@@ -293,7 +293,7 @@ describe("PeerProtocol", () => {
       assert.strictEqual(assembly.wastedBytes, 0)
     })
 
-    test("fault 46: and asks a snubbed peer for one block at a time", function* () {
+    test("fault 46: and requests one block at a time from a snubbed peer", function* () {
       const protocol = yield* unchoked(yield* makeAssembly(), 0)
       PeerProtocol.tick(protocol, 10_000)
       heard(protocol)
@@ -303,7 +303,7 @@ describe("PeerProtocol", () => {
       assert.strictEqual(asked(heard(protocol)).length, 1)
     })
 
-    test("fault 46: and lets a peer go that was snubbed for a minute, though it keeps talking", function* () {
+    test("fault 46: and drops a peer that was snubbed for a minute, although it keeps talking", function* () {
       const protocol = yield* unchoked(yield* makeAssembly(), 0)
       let failure: ReturnType<typeof failureOf>
       let now = 0
@@ -318,7 +318,7 @@ describe("PeerProtocol", () => {
       assert.strictEqual(now, 70_000)
     })
 
-    test("fault 46: and lets it go also when there was nothing more to ask it for", function* () {
+    test("fault 46: and drops it even if there was nothing more to request from it", function* () {
       const assembly = yield* makeAssembly()
       const protocol = yield* unchoked(assembly, 0)
       PeerProtocol.tick(protocol, 10_000)
@@ -359,7 +359,7 @@ describe("PeerProtocol", () => {
       assert.isUndefined(failure)
     })
 
-    test("and lets a peer go that reads nothing of what is sent to it", function* () {
+    test("and drops a peer that reads nothing of what is sent to it", function* () {
       const protocol = connect(yield* makeAssembly(), 0)
       protocol.patience.blockedSince = 1_000
       say(protocol, [{ _tag: "KeepAlive" }], 60_000)
@@ -372,7 +372,7 @@ describe("PeerProtocol", () => {
       )
     })
 
-    test("and lets a peer go at once when too much waits for it", function* () {
+    test("and drops a peer at once when too much waits for it", function* () {
       const protocol = connect(yield* makeAssembly(), 0)
       protocol.patience.blockedSince = 1_000
       for (let turn = 0; protocol.outbox.length <= PeerPatience.maxWaiting; turn++) {
@@ -384,7 +384,7 @@ describe("PeerProtocol", () => {
       assert.strictEqual(failure?.why, "it does not read what is sent to it")
     })
 
-    test("and lets a peer go that has everything, when we do too", function* () {
+    test("and drops a peer that has everything when we do, too", function* () {
       const assembly = yield* makeAssembly({ stored: [0, 1, 2, 3] })
       const protocol = connect(assembly, 0)
       const before = failureOf(() => PeerProtocol.tick(protocol, 1_000))

@@ -18,7 +18,7 @@ const request = message("Request")
 const cancel = message("Cancel")
 const reject = message("Reject")
 
-/** A protocol whose peer is unchoked, with pieces 0 and 1 stored; nothing waits to be said. */
+/** A protocol whose peer is unchoked, with pieces 0 and 1 stored and an empty outbox. */
 const unchoking = Effect.fnUntraced(function* (options: Parameters<typeof connect>[2] = {}) {
   const protocol = connect(yield* makeAssembly({ stored: [0, 1] }), 0, options)
   PeerRequests.unchoke(protocol)
@@ -26,8 +26,8 @@ const unchoking = Effect.fnUntraced(function* (options: Parameters<typeof connec
   return protocol
 })
 
-describe("PeerProtocol, giving", () => {
-  test("queues what an unchoked peer asks for, and says that there is something to serve", function* () {
+describe("PeerProtocol, uploading", () => {
+  test("queues the requests of an unchoked peer, and reports that there is something to serve", function* () {
     const protocol = yield* unchoking()
 
     say(protocol, [request(0, 0), request(0, 1), request(0, 1)])
@@ -36,7 +36,7 @@ describe("PeerProtocol, giving", () => {
     assert.strictEqual(protocol.woken.served, 2)
   })
 
-  test("tells a choke and an unchoke once", function* () {
+  test("sends a choke and an unchoke once", function* () {
     const protocol = connect(yield* makeAssembly(), 0)
     heard(protocol)
 
@@ -49,7 +49,7 @@ describe("PeerProtocol, giving", () => {
     assert.deepStrictEqual(tags(heard(protocol)), ["Unchoke", "Choke"])
   })
 
-  test("rejects what waits when it chokes, behind the choke, and forgets it without BEP 6", function* () {
+  test("rejects what waits after it has sent a choke, and forgets it without BEP 6", function* () {
     const [fast, plain] = [yield* unchoking(), yield* unchoking({ isFast: false })]
     for (const protocol of [fast, plain]) say(protocol, [request(0, 0), request(1, 2)])
 
@@ -69,7 +69,7 @@ describe("PeerProtocol, giving", () => {
     assert.deepStrictEqual([heard(protocol), protocol.uploads.waiting], [[reject(0, 0)], 1])
   })
 
-  test("notes interest, and has uploads chosen anew where it changes", function* () {
+  test("notes interest, and has uploads chosen anew when it changes", function* () {
     const protocol = connect(yield* makeAssembly(), 0)
 
     say(protocol, [{ _tag: "Interested" }, { _tag: "Interested" }])
@@ -79,7 +79,7 @@ describe("PeerProtocol, giving", () => {
     assert.deepStrictEqual([isInterested, protocol.peerInterested, protocol.woken.chosen], [true, false, 2])
   })
 
-  test("fault 28: refuses pieces it has not, and ends with a peer that goes on asking for them", function* () {
+  test("fault 28: refuses pieces that it does not have, and ends with a peer that goes on requesting them", function* () {
     const protocol = yield* unchoking()
 
     say(protocol, [request(2, 0)])
@@ -92,7 +92,7 @@ describe("PeerProtocol, giving", () => {
     assert.strictEqual(protocol.uploads.waiting, 0)
   })
 
-  test("allows a choked peer some of the pieces that it has itself and the peer has not, and no others", function* () {
+  test("allows a choked peer some of the pieces that it has and the peer does not, and no others", function* () {
     const protocol = connect(yield* makeAssembly({ stored: [0, 1, 2] }), 0, { allowedFast: [3, 1, 0] })
     heard(protocol)
 
@@ -102,7 +102,7 @@ describe("PeerProtocol, giving", () => {
     assert.deepStrictEqual([protocol.uploads.waiting, protocol.woken.served], [1, 1])
   })
 
-  test("allows nothing to who has pieces enough, to whom it tells a piece at a time, and without BEP 6", function* () {
+  test("allows nothing to a peer with enough pieces, to one that is offered single pieces, and without BEP 6", function* () {
     const geometry = PieceGeometry.make({ totalLength: 12 * block, pieceLength: block })
     const assembly = yield* makeAssembly({ geometry, stored: [0, 1] })
     const [rich, poor, plain, told] = [
@@ -120,7 +120,7 @@ describe("PeerProtocol, giving", () => {
     assert.deepStrictEqual([rich, poor, plain, told].map(allowed), [false, true, false, false])
   })
 
-  test("gives a choked peer no more than two copies of what it allows, and an unchoked one what it asks for", function* () {
+  test("sends a choked peer no more than two copies of what it allows, and an unchoked one all it requests", function* () {
     const protocol = connect(yield* makeAssembly({ stored: [0, 1] }), 0, { allowedFast: [1] })
     const copy = 4 * block
     const asks = (): boolean => {
@@ -139,7 +139,7 @@ describe("PeerProtocol, giving", () => {
     assert.deepStrictEqual([before, asks()], [true, false])
   })
 
-  test("refuses a piece that the storage has lost, and does not tell who comes later of it", function* () {
+  test("refuses a piece that the storage has lost, and does not announce it to new peers", function* () {
     const assembly = yield* makeAssembly({ stored: [0, 1] })
     const upload = Uploads.make(assembly.geometry)
     Bitfield.add(upload.unreadable, 1)

@@ -30,7 +30,7 @@ import * as Uploads from "./uploads.ts"
 
 const there = { host: "10.0.0.1", port: 6881 }
 
-/** A torrent, an empty assembly of it, and what is in use once all has ended. */
+/** A torrent and an empty assembly of it. */
 const begin = Effect.gen(function* () {
   const known = yield* torrent()
   const assembly = yield* makeAssembly({ geometry: known.metainfo.layout.geometry })
@@ -42,7 +42,7 @@ const openConnections = Effect.gen(function* () {
   return (yield* network.counts).connections
 })
 
-/** A connection to nobody: what the session says, in tags, and means to deliver to it. */
+/** A connection to nobody: the tags of what the session says, and a function that delivers bytes to it. */
 const madeUp = () => {
   const said: Array<WireMessage.WireMessage["_tag"]> = []
   const decoder = FrameDecoder.make(WireMessage.sink(({ _tag }) => said.push(_tag)))
@@ -90,7 +90,7 @@ describe("PeerSession", () => {
     assert.strictEqual(running.session?.protocol.usefulBytes, known.metainfo.layout.geometry.totalLength)
   })
 
-  test("takes nothing of what a connection delivers after the session has ended", function* () {
+  test("ignores what a connection delivers after the session has ended", function* () {
     const { assembly } = yield* begin
     const { connection, deliver } = madeUp()
     const session = yield* Effect.forkChild(
@@ -114,7 +114,7 @@ describe("PeerSession", () => {
     assert.deepStrictEqual([assembly.suppliers.size, ...assembly.picker.availability], [0, 0, 0, 0, 0])
   })
 
-  test("says what it has to a peer that says nothing", function* () {
+  test("announces its pieces to a peer that says nothing", function* () {
     const { assembly } = yield* begin
     const { connection, said } = madeUp()
     const upload = Uploads.make(assembly.geometry)
@@ -128,7 +128,7 @@ describe("PeerSession", () => {
     assert.deepStrictEqual(said, ["HaveNone"])
   })
 
-  test("speaks the extension protocol with who speaks it, and with nobody else", function* () {
+  test("speaks the extension protocol only with peers that speak it", function* () {
     const { assembly, known } = yield* begin
     const saysExtended = (extensionProtocol: boolean, extensions: TorrentExtensions | undefined) =>
       Effect.gen(function* () {
@@ -147,7 +147,7 @@ describe("PeerSession", () => {
     assert.isFalse(yield* saysExtended(true, undefined))
   })
 
-  test("law 7: asks for more before a piece that is complete is hashed", function* () {
+  test("law 7: requests more before a complete piece is hashed", function* () {
     const known = yield* torrent(12)
     const assembly = yield* makeAssembly({ geometry: known.metainfo.layout.geometry })
     const rooms: Array<number> = []

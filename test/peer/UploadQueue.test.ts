@@ -31,7 +31,7 @@ const cancel = (queue: UploadQueue.UploadQueue, name: string) => {
 const tell = (requests: ReadonlyArray<UploadQueue.BlockRequest>) =>
   requests.map(({ begin, piece }) => `${piece}:${begin / block}`).join(" ")
 
-/** Every run there is to take. */
+/** Takes every run. */
 const takeAll = (queue: UploadQueue.UploadQueue, maxLength?: number) => {
   const runs: Array<string> = []
   while (queue.waiting > 0) runs.push(tell(UploadQueue.take(queue, maxLength)))
@@ -55,7 +55,7 @@ describe("UploadQueue", () => {
     assert.deepStrictEqual(takeAll(queue, 1), ["1:0", "1:1"])
   })
 
-  it("does not read on over the end of a piece", () => {
+  it("does not continue a run past the end of a piece", () => {
     const queue = queueOf()
     ask(queue, "0:7 1:0")
 
@@ -71,7 +71,7 @@ describe("UploadQueue", () => {
     assert.deepStrictEqual(takeAll(queue), ["0:3", "0:0"])
   })
 
-  it("takes blocks of other lengths, where each ends where the next begins", () => {
+  it("takes blocks of other lengths, if each ends where the next begins", () => {
     const queue = queueOf()
     UploadQueue.request(queue, 0 as PieceIndex, 0, 1_000)
     UploadQueue.request(queue, 0 as PieceIndex, 1_000, 131_072 - 1_000)
@@ -86,14 +86,14 @@ describe("UploadQueue", () => {
     )
   })
 
-  it("has nothing to take where nobody asked", () => {
+  it("has nothing to take without requests", () => {
     const queue = queueOf()
 
     assert.deepStrictEqual(UploadQueue.take(queue), [])
     assert.strictEqual(UploadQueue.next(queue).length, 0)
   })
 
-  it("answers a request once that was sent twice", () => {
+  it("answers a request that was sent twice once", () => {
     const queue = queueOf()
 
     const results = ask(queue, "0:0 0:0")
@@ -105,7 +105,7 @@ describe("UploadQueue", () => {
     assert.deepStrictEqual([...results, ...whileTaken, ...afterwards], ["queued", "duplicate", "duplicate", "queued"])
   })
 
-  it("refuses a request that begins as a queued one and ends elsewhere", () => {
+  it("refuses a request that begins like a queued one and ends elsewhere", () => {
     const queue = queueOf()
     ask(queue, "0:0")
 
@@ -126,7 +126,7 @@ describe("UploadQueue", () => {
     assert.deepStrictEqual(takeAll(queue), ["0:0", "0:2"])
   })
 
-  it("does not send a block that was cancelled while it was read, and reads it again when it is asked for anew", () => {
+  it("does not send a block that was cancelled while it was read, and reads it again for a new request", () => {
     const queue = queueOf()
     ask(queue, "0:0 0:1")
     const [first, second] = UploadQueue.take(queue)
@@ -140,7 +140,7 @@ describe("UploadQueue", () => {
     assert.deepStrictEqual(takeAll(queue), ["0:0"])
   })
 
-  it("gives back on choke what is to be rejected, in order, also what is being read", () => {
+  it("returns on choke what is to be rejected, in order, including what is being read", () => {
     const queue = queueOf()
     ask(queue, "0:0 3:0 2:0 2:1")
     const [taken] = UploadQueue.take(queue)
@@ -152,7 +152,7 @@ describe("UploadQueue", () => {
     assert.deepStrictEqual([queue.waiting, queue.requests.size], [0, 0])
   })
 
-  it("keeps on choke what is of the allowed fast set, and takes more of it (BEP 6)", () => {
+  it("keeps requests for the allowed fast set on choke, and accepts more of them (BEP 6)", () => {
     const queue = queueOf({ allowedFast: new Set([2 as PieceIndex]) })
     ask(queue, "0:0 2:0 1:0")
 
@@ -164,7 +164,7 @@ describe("UploadQueue", () => {
     assert.deepStrictEqual(takeAll(queue), ["2:0 2:1"])
   })
 
-  it("fault 31: refuses requests while choked, and tells a flood from requests that cross with the choke", () => {
+  it("fault 31: refuses requests while choked, and distinguishes a flood from requests that cross with the choke", () => {
     const queue = queueOf({ maxRequests: 10 })
     UploadQueue.choke(queue)
     const crossing = Array.from({ length: 20 }, (_, index) => ask(queue, `${index}:0`)[0])
@@ -189,7 +189,7 @@ describe("UploadQueue", () => {
     assert.isFalse(UploadQueue.isFlooding(queue))
   })
 
-  it("fault 31: counts anew after each accepted request, so that asking for a little too much is no flood", () => {
+  it("fault 31: counts anew after each accepted request, so that slightly too many are no flood", () => {
     const queue = queueOf({ maxRequests: 1 })
     for (let turn = 0; turn < 10; turn++) {
       ask(queue, `${turn}:0 ${turn}:1`)
@@ -199,7 +199,7 @@ describe("UploadQueue", () => {
     assert.isFalse(UploadQueue.isFlooding(queue))
   })
 
-  it("keeps no more requests than the peer was told, those being read included", () => {
+  it("keeps no more requests than announced, including those being read", () => {
     const queue = queueOf({ maxRequests: 3 })
     ask(queue, "0:0 0:1")
     const [taken] = UploadQueue.take(queue)
@@ -211,7 +211,7 @@ describe("UploadQueue", () => {
     assert.deepStrictEqual([...full, ...freed], ["queued", "refused", "queued"])
   })
 
-  it("answers each request exactly once, whatever is asked, cancelled, choked and read", () => {
+  it("answers each request exactly once, whatever is requested, cancelled, choked and read", () => {
     const action = fc.oneof(
       { weight: 6, arbitrary: fc.record({ tag: fc.constant("ask" as const), piece: fc.nat(2), block: fc.nat(7) }) },
       { weight: 2, arbitrary: fc.record({ tag: fc.constant("cancel" as const), piece: fc.nat(2), block: fc.nat(7) }) },
@@ -226,7 +226,7 @@ describe("UploadQueue", () => {
       fc.property(fc.array(action, { maxLength: 200 }), (script) => {
         const allowedFast = new Set([2 as PieceIndex])
         const queue = queueOf({ maxRequests: 6, allowedFast })
-        // The model: names in the order of their coming, those being read, and what the reader holds.
+        // The model: names in the order of their arrival, those being read, and what the reader holds.
         let waiting: Array<string> = []
         let reading: Array<string> = []
         const read: Array<UploadQueue.BlockRequest> = []

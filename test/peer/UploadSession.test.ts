@@ -53,7 +53,7 @@ const makeConnection = () => {
   return { connection, writes, state, drain }
 }
 
-/** What a write held, as `piece:block`. */
+/** The blocks of a write, as `piece:block`. */
 const inShort = (messages: ReadonlyArray<WireMessage.WireMessage>) =>
   messages
     .map((message) => (message._tag === "Piece" ? `${message.index}:${message.begin / block}` : message._tag))
@@ -114,7 +114,7 @@ describe("UploadSession", () => {
     assert.deepStrictEqual(upload.reads, [`0:0+${4 * block}`, `1:0+${4 * block}`])
   })
 
-  test("has one run under way, and makes the next shorter where it took long to leave", function* () {
+  test("has one run under way, and makes the next shorter if it took long to leave", function* () {
     const { ask, drain, state, told } = yield* serving()
     state.isFull = true
     yield* ask(...[0, 1, 2, 3].map((at) => request(0, at)), ...[0, 1, 2, 3].map((at) => request(1, at)))
@@ -128,7 +128,7 @@ describe("UploadSession", () => {
     assert.deepStrictEqual(told(), ["0:0", "0:1 0:2", "0:3"])
   })
 
-  test("reads what comes next in line while a run leaves", function* () {
+  test("reads the next in line while a run leaves", function* () {
     const { ask, state, told, upload } = yield* serving()
     state.isFull = true
 
@@ -156,7 +156,7 @@ describe("UploadSession", () => {
     assert.deepStrictEqual([protocol.uploadedBytes, protocol.uploads.requests.size], [0, 0])
   })
 
-  test("fault 49: rejects what cannot be read, remembers a piece that is gone, and goes on with others", function* () {
+  test("fault 49: rejects what cannot be read, remembers a piece that is lost, and goes on with others", function* () {
     const { ask, protocol, told, upload } = yield* serving({
       around: (read) => (piece, begin, length) => (piece === 1 ? Effect.fail(gone) : read(piece, begin, length))
     })
@@ -173,7 +173,7 @@ describe("UploadSession", () => {
     assert.deepStrictEqual([upload.unreadable.count, upload.failures], [1, [gone]])
   })
 
-  test("fault 53: tries again for the next request where the storage was only away", function* () {
+  test("fault 53: tries again for the next request if the storage was only unavailable", function* () {
     let calls = 0
     const { ask, protocol, told, upload } = yield* serving({
       isFast: false,
@@ -224,7 +224,7 @@ describe("UploadSession", () => {
       assert.isAtMost(told().join(" ").split(" ").length, 4)
     })
 
-    test("gives back what was cancelled while it was read", function* () {
+    test("returns to the limiter what was cancelled while it was read", function* () {
       const limits = limited()
       const before = limits.upload.tokens
       const { ask } = yield* serving({

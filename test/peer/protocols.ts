@@ -1,6 +1,6 @@
 /**
- * Connections without a network: an assembly, protocols that join it, and peers that say what a test tells them. What a
- * protocol has to say is read back from its outbox as messages.
+ * Connections without a network: an assembly, protocols that join it, and peers that say what a test wants. What a
+ * protocol says is read from its outbox as messages.
  */
 import { it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -54,7 +54,7 @@ export const makeAssembly = (
   }).pipe(Effect.provide(BufferBudget.layer()))
 }
 
-/** What the protocol says next, as messages; its outbox is empty afterwards. */
+/** Takes what the protocol says from its outbox, as messages. */
 export const heard = (protocol: PeerProtocol.PeerProtocol): ReadonlyArray<WireMessage.WireMessage> => {
   const messages: Array<WireMessage.WireMessage> = []
   FrameDecoder.push(
@@ -70,7 +70,7 @@ export const test = (name: string, body: () => Generator<Effect.Effect<unknown, 
 
 export const tags = (messages: ReadonlyArray<WireMessage.WireMessage>) => messages.map((message) => message._tag)
 
-/** The blocks that are asked for, as `piece:block`. */
+/** The requested blocks, as `piece:block`. */
 export const asked = (messages: ReadonlyArray<WireMessage.WireMessage>): ReadonlyArray<string> =>
   messages.flatMap((message) => (message._tag === "Request" ? [`${message.index}:${message.begin / block}`] : []))
 
@@ -82,7 +82,9 @@ export const piece = (index: number, at: number, bytes = bytesOf(index, at)): Wi
   block: bytes
 })
 
-/** A protocol that joined an assembly, and how often it asked to be woken, to serve, and to have uploads chosen anew. */
+/**
+ * A protocol that joined an assembly, and how often it asked to be woken, to serve, and to have uploads chosen anew.
+ */
 export const connect = (
   assembly: Assembly.Assembly,
   key: number,
@@ -137,7 +139,7 @@ export const refill = Effect.fnUntraced(function* (protocol: PeerProtocol.PeerPr
   if (protocol.pipeline.requests.size === 0) PeerPieces.updateInterest(protocol)
 })
 
-/** A seed that has unchoked us and is asked for as much as its pipeline holds; gives what was asked, in order. */
+/** A seed that has unchoked us and gets as many requests as its pipeline holds; returns these in order. */
 export const unchoked = Effect.fnUntraced(function* (
   assembly: Assembly.Assembly,
   key: number,

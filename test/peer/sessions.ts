@@ -1,6 +1,6 @@
 /**
- * Whole sessions on a network in memory: a known torrent, scripted peers on hosts of their own, and means to let time
- * pass. Pieces of the torrent are four blocks, its last block is short.
+ * Whole sessions on a network in memory: a known torrent, scripted peers on hosts of their own, and functions that let
+ * time pass. Pieces of the torrent have four blocks; its last block is short.
  */
 import { it } from "@effect/vitest"
 import type * as Duration from "effect/Duration"
@@ -77,7 +77,7 @@ export const serve = Effect.fnUntraced(function* (
   }).pipe(Effect.provideService(Listener, network.host(address.host).listener))
 })
 
-/** How a session that `start` began stands. */
+/** The state of a session that `start` began. */
 export interface Running {
   session: PeerSession.PeerSession | undefined
   /** How it ended: `closed` or the reason; `undefined` while it runs. */
@@ -93,7 +93,7 @@ export const start = Effect.fnUntraced(function* (
   options: {
     readonly peerId?: PeerId | undefined
     readonly refuses?: PeerSession.SessionError | undefined
-    /** How many requests to begin with. */
+    /** The depth of the request pipeline at the start. */
     readonly depth?: number | undefined
     readonly upload?: Uploads.TestUpload | undefined
     readonly onInterest?: (() => void) | undefined

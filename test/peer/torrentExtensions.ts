@@ -1,6 +1,6 @@
 import type { TorrentExtensions } from "../../src/peer/PeerExtensions.ts"
 
-/** What the extensions of a torrent have in common, of one that knows nobody and still wants something. */
+/** The extensions of a torrent that knows no other peer and still wants something. */
 export const torrentExtensions = (own: Partial<TorrentExtensions> = {}): TorrentExtensions => ({
   info: new Uint8Array(1),
   isPrivate: false,

@@ -8,7 +8,7 @@ import * as ReadCache from "../../src/storage/ReadCache.ts"
 import type { StorageError, TorrentStorage } from "../../src/storage/Storage.ts"
 import * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
 
-/** What an upload told and was asked, beside what it is. */
+/** An upload with a record of its reads and failures. */
 export interface TestUpload extends Upload.Upload {
   /** Reads of the storage, as `piece:begin+length`. */
   readonly reads: Array<string>

@@ -25,7 +25,7 @@ describe("EndGame", () => {
     }).pipe(budget)
   )
 
-  it.effect("fault 44: asks at most three peers for a block in the end game, and cancels the slower ones", () =>
+  it.effect("fault 44: requests a block from at most three peers in the end game, and cancels the slower ones", () =>
     Effect.gen(function* () {
       const assembly = yield* assemblyOf(geometryOf(1, 2))
       const suppliers = [alice, bob, carol, dave].map((key) => join(assembly, key))
@@ -48,7 +48,7 @@ describe("EndGame", () => {
     }).pipe(budget)
   )
 
-  it.effect("goes into the end game while only delayed pieces are left", () =>
+  it.effect("begins the end game when only delayed pieces are left", () =>
     Effect.gen(function* () {
       const assembly = yield* assemblyOf(geometryOf(2, 1))
       const one = join(assembly, alice)
@@ -64,7 +64,7 @@ describe("EndGame", () => {
     }).pipe(budget)
   )
 
-  it.effect("feeds who is hungry when the last piece is started, as the end game has something for it", () =>
+  it.effect("wakes idle suppliers when the last piece is started, because the end game has blocks for them", () =>
     Effect.gen(function* () {
       const assembly = yield* assemblyOf(geometryOf(2, 1))
       const one = join(assembly, alice)

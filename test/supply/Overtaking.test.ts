@@ -10,7 +10,10 @@ import { geometryOf, piece } from "../assembly/pieces.ts"
 import type { ScriptedSupplier } from "./ScriptedSupplier.ts"
 import { ask, askAgain, asked, idOf, join } from "./ScriptedSupplier.ts"
 
-/** Two slow suppliers that hold both buffers of a torrent of four pieces of two blocks, and a third that has nothing to do. */
+/**
+ * Two slow suppliers that hold both buffers of a torrent of four pieces of two blocks, and a third that has nothing to
+ * do.
+ */
 const make = Effect.fnUntraced(function* (options: {
   readonly rates: readonly [number, number, number]
   readonly cap?: number
@@ -30,7 +33,7 @@ const make = Effect.fnUntraced(function* (options: {
     yield* Requests.begin(assembly, supplier, piece(index))
     ask(assembly, supplier, 2)
   }
-  /** What the idle one is given at a time. */
+  /** What is requested from the idle one at a time. */
   const overtake = (now: number) => askAgain(assembly, idle, now)
   return { assembly, one, two, idle, overtake }
 })
@@ -38,7 +41,7 @@ const make = Effect.fnUntraced(function* (options: {
 const budget = Effect.provide(BufferBudget.layer())
 
 describe("Overtaking", () => {
-  it.effect("gives a faster peer what slower ones hold up, once a second has passed, and each block once", () =>
+  it.effect("requests from a faster peer what slower ones hold up, after a second, and each block once", () =>
     Effect.gen(function* () {
       const { overtake } = yield* make({ rates: [1, 2, 9] })
 
@@ -48,7 +51,7 @@ describe("Overtaking", () => {
     }).pipe(budget)
   )
 
-  it.effect("leaves alone whom it is not four times as fast as", () =>
+  it.effect("leaves alone a peer unless the other is four times as fast", () =>
     Effect.gen(function* () {
       const { overtake } = yield* make({ rates: [1, 3, 9] })
 
@@ -56,7 +59,7 @@ describe("Overtaking", () => {
     }).pipe(budget)
   )
 
-  it.effect("takes a peer that never answered for no faster than it was so far", () =>
+  it.effect("rates a peer that has not been measured at what it has sent since the request", () =>
     Effect.gen(function* () {
       const { overtake } = yield* make({ rates: [0, 9, 1] })
 
@@ -66,7 +69,7 @@ describe("Overtaking", () => {
     }).pipe(budget)
   )
 
-  it.effect("gives a newcomer one block to show how fast it is", () =>
+  it.effect("requests one block from a newcomer to measure it", () =>
     Effect.gen(function* () {
       const { overtake } = yield* make({ rates: [1, 1, 0] })
 
@@ -76,7 +79,7 @@ describe("Overtaking", () => {
     }).pipe(budget)
   )
 
-  it.effect("cancels the slower answer when the faster has come", () =>
+  it.effect("cancels the slower answer when the faster one has arrived", () =>
     Effect.gen(function* () {
       const { assembly, idle, one } = yield* make({ rates: [1, 1, 9] })
       const request = Requests.nextDuplicate(assembly, idle, 1_000)!
@@ -87,7 +90,7 @@ describe("Overtaking", () => {
     }).pipe(budget)
   )
 
-  it.effect("leaves alone what is to come from one peer, refused, choked, or of a snubbed one", () =>
+  it.effect("leaves alone sole-source pieces, refused ones, and peers that choke or are snubbed", () =>
     Effect.gen(function* () {
       const { assembly, idle, overtake } = yield* make({ rates: [1, 1, 9] })
       assembly.pool.loans.get(piece(0))!.buffer.soleSource = idOf(0)
@@ -103,7 +106,7 @@ describe("Overtaking", () => {
     }).pipe(budget)
   )
 
-  it.effect("wakes who has nothing to ask for, but not while a buffer is free", () =>
+  it.effect("wakes a peer that has nothing to request, but not while a buffer is free", () =>
     Effect.gen(function* () {
       const woken: Array<number> = []
       for (const cap of [2, 3]) {

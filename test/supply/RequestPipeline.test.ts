@@ -35,7 +35,7 @@ const run = (perSecond: number, delay: number, seconds: number, most?: number) =
       budget--
       RequestPipeline.arrive(pipeline, buffer.piece, request.block, now)
     }
-    // A link that nobody uses is not made up for later.
+    // An idle link does not catch up later.
     if (budget >= 1) {
       if (now > (seconds * 1_000) / 2) idle++
       budget = 0
@@ -45,7 +45,7 @@ const run = (perSecond: number, delay: number, seconds: number, most?: number) =
 }
 
 describe("RequestPipeline", () => {
-  it("asks an unknown peer for a quarter of a MiB", () => {
+  it("requests a quarter of a MiB from an unknown peer", () => {
     const { pipeline } = sent(0)
 
     assert.strictEqual(RequestPipeline.room(pipeline) * blockLength, 256 * 1024)
@@ -57,7 +57,7 @@ describe("RequestPipeline", () => {
     assert.approximately(pipeline.depth, 400 * 0.7, 60)
   })
 
-  it("keeps a fast peer busy once it knows it", () => {
+  it("keeps a fast peer busy once it is measured", () => {
     const { idle } = run(400, 200, 20)
 
     assert.strictEqual(idle, 0)
@@ -70,7 +70,7 @@ describe("RequestPipeline", () => {
     assert.isAtMost(pipeline.depth, 5)
   })
 
-  it("never asks for more than 500 blocks at once", () => {
+  it("never requests more than 500 blocks at once", () => {
     const { pipeline } = run(20_000, 1_000, 20)
 
     assert.strictEqual(pipeline.depth, RequestPipeline.maxDepth)
@@ -106,7 +106,7 @@ describe("RequestPipeline", () => {
     assert.strictEqual(PieceBuffer.nextFree(buffer), 0)
   })
 
-  it("forgets the requests of one piece, and tells their blocks for cancelling", () => {
+  it("forgets the requests for one piece, and returns their blocks", () => {
     const { buffer, pipeline } = sent(2)
     const other = PieceBuffer.make(piece(2), new Uint8Array(blockLength), 0)
     RequestPipeline.send(pipeline, other, 0, 0)
@@ -118,7 +118,7 @@ describe("RequestPipeline", () => {
     assert.deepStrictEqual([...other.requests], [1])
   })
 
-  it("never asks for more than the peer bears, whatever its rate, nor than most peers bear", () => {
+  it("never requests more than the peer accepts, whatever its rate, nor more than most peers accept", () => {
     const { pipeline } = sent(2)
     RequestPipeline.bound(pipeline, 5)
     const first = RequestPipeline.room(pipeline)
@@ -129,7 +129,7 @@ describe("RequestPipeline", () => {
     assert.strictEqual(run(2_000, 1_000, 20, 10_000).pipeline.depth, 500)
   })
 
-  it("asks a peer that was silent for no more than it bears", () => {
+  it("requests no more than a peer accepts after it was silent", () => {
     const { pipeline } = sent(3)
     RequestPipeline.bound(pipeline, 3)
 
@@ -138,7 +138,7 @@ describe("RequestPipeline", () => {
     assert.deepStrictEqual([pipeline.isSnubbed, pipeline.depth], [true, 3])
   })
 
-  it("fault 46: lets all requests of a silent peer time out after 10 s, and takes it for snubbed", () => {
+  it("fault 46: lets all requests of a silent peer time out after 10 s, and marks it snubbed", () => {
     const { buffer, pipeline } = sent(3)
 
     const early = RequestPipeline.expire(pipeline, 9_999)
@@ -151,7 +151,7 @@ describe("RequestPipeline", () => {
     assert.strictEqual(RequestPipeline.room(pipeline), 1)
   })
 
-  it("counts a peer's silence from when it was first asked", () => {
+  it("counts a peer's silence from its first request", () => {
     const pipeline = RequestPipeline.make(blocks, 0)
     RequestPipeline.send(pipeline, bufferOf(), 0, 60_000)
 
@@ -161,7 +161,7 @@ describe("RequestPipeline", () => {
     assert.isFalse(pipeline.isSnubbed)
   })
 
-  it("does not let a peer time out that is slow but sends", () => {
+  it("does not let requests to a slow peer time out while it sends", () => {
     const { pipeline } = sent(4)
     RequestPipeline.arrive(pipeline, 1, 0, 9_000)
 
@@ -170,7 +170,7 @@ describe("RequestPipeline", () => {
     assert.deepStrictEqual(expired, [])
   })
 
-  it("lets a request time out that was passed over, and does not call the peer snubbed for it", () => {
+  it("lets a request that was passed over time out, and does not mark the peer snubbed", () => {
     const { buffer, pipeline } = sent(1)
     RequestPipeline.send(pipeline, buffer, 1, 100)
     RequestPipeline.send(pipeline, buffer, 2, 100)
@@ -184,7 +184,7 @@ describe("RequestPipeline", () => {
     assert.isFalse(pipeline.isSnubbed)
   })
 
-  it("takes a snubbed peer back with its next block", () => {
+  it("ends the snubbing of a peer with its next block", () => {
     const { buffer, pipeline } = sent(3)
     RequestPipeline.expire(pipeline, 10_000)
     RequestPipeline.send(pipeline, buffer, 0, 10_000)
@@ -195,7 +195,7 @@ describe("RequestPipeline", () => {
     assert.isAtLeast(RequestPipeline.room(pipeline), RequestPipeline.minDepth)
   })
 
-  it("waits for a block whose parts keep coming, for 30 s at most", () => {
+  it("waits at most 30 s for a block whose parts keep arriving", () => {
     const { pipeline } = sent(3)
     const ends: Array<number> = []
 
@@ -216,14 +216,14 @@ describe("RequestPipeline under a limit", () => {
     return { limiter, pipeline: RequestPipeline.make(blocks, 0, limiter), buffer: bufferOf() }
   }
 
-  /** Sends as many requests as it may; tells how many. */
+  /** Sends as many requests as it may. Returns how many. */
   const fill = ({ buffer, pipeline }: ReturnType<typeof make>, now: number, from = 0): number => {
     let block = from
     while (RequestPipeline.admits(pipeline, now)) RequestPipeline.send(pipeline, buffer, block++, now)
     return block - from
   }
 
-  it("asks for no more than it allows, and for more as time passes", () => {
+  it("requests no more than it allows, and more as time passes", () => {
     const limited = make(4)
 
     const counts = [fill(limited, 0), fill(limited, 100, 3)]
@@ -234,7 +234,7 @@ describe("RequestPipeline under a limit", () => {
     assert.deepStrictEqual(counts, [3, 0, 3])
   })
 
-  it("gives back what will not come, whatever the reason, and keeps what has come", () => {
+  it("returns the bytes of blocks that will not arrive, for whatever reason, and keeps those of others", () => {
     const limited = make(4)
     const { buffer, limiter, pipeline } = limited
     const before = limiter.tokens
@@ -247,7 +247,7 @@ describe("RequestPipeline under a limit", () => {
     assert.strictEqual(before - limiter.tokens, blockLength)
   })
 
-  it("gives back requests that timed out", () => {
+  it("returns the bytes of requests that timed out", () => {
     const limited = make(4)
     fill(limited, 0)
 
@@ -256,7 +256,7 @@ describe("RequestPipeline under a limit", () => {
     assert.isAbove(limited.limiter.tokens, 0)
   })
 
-  it("waits for nothing once there was nothing to ask for", () => {
+  it("waits for nothing once there was nothing to request", () => {
     const limited = make(1)
     const { limiter, pipeline } = limited
     fill(limited, 0)
@@ -269,7 +269,7 @@ describe("RequestPipeline under a limit", () => {
     assert.deepStrictEqual([credit, limiter.credit, limiter.wanted], [blockLength, 0, 0])
   })
 
-  it("takes no more than the bytes of a short last block", () => {
+  it("counts only the bytes of a short last block", () => {
     const limited = make(4)
     const { limiter, pipeline } = limited
     const short = PieceBuffer.make(piece(0), new Uint8Array(100), 0)

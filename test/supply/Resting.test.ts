@@ -19,7 +19,7 @@ describe("Resting", () => {
     assert.deepStrictEqual(lengths, [30, 60, 120, 240, 480, 600, 600, 600])
   })
 
-  it("goes on with a rest that has begun, however often it is asked for", () => {
+  it("does not change a rest that has begun, however often another is begun", () => {
     const self = Resting.make()
     for (let now = 0; now < 5_000; now += 100) Resting.rest(self, piece(1), 5_000, now)
 
@@ -28,7 +28,7 @@ describe("Resting", () => {
     assert.deepStrictEqual([isAny, self.resting.size], [true, 0])
   })
 
-  it("begins anew when it was quiet for an hour, or nothing is held against the peer any more", () => {
+  it("begins with a first rest again after an hour without one, or once the history is forgotten", () => {
     const self = Resting.make()
     Resting.rest(self, piece(1), 5_000, 0)
     Resting.rest(self, piece(2), 5_000, 0)

@@ -1,6 +1,6 @@
 /**
- * A supplier without a wire: a test says what it has and how it answers, and sees what it is told. It stands where a peer's
- * session or a web seed does.
+ * A supplier without a wire: a test decides what it has and how it answers, and sees what is requested from it. It
+ * takes the place of a peer's session.
  */
 
 import * as Assembly from "../../src/assembly/Assembly.ts"
@@ -14,7 +14,7 @@ import * as Supplier from "../../src/supply/Supplier.ts"
 import type { SupplierId } from "../../src/supply/SupplierId.ts"
 import { blockLength, contentOf, has } from "../assembly/pieces.ts"
 
-/** A supplier that notes what it is told. */
+/** A supplier that records what is requested from it. */
 export interface ScriptedSupplier extends Supplier.Supplier {
   /** The blocks that were requested by `Requests.refill`, as `piece:block`. */
   readonly requests: Array<string>

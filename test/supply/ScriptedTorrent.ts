@@ -1,6 +1,6 @@
 /**
- * A torrent without a wire: an assembly that verifies and stores over a medium in memory, and scripted suppliers that request
- * what they can whenever they are woken. Its facts are noted in the order in which they are read.
+ * A torrent without a wire: an assembly that verifies and stores over a medium in memory, and scripted suppliers that
+ * request what they can whenever they are woken. Its facts are noted in the order in which they are read.
  */
 import * as Crypto from "node:crypto"
 import * as Clock from "effect/Clock"

@@ -3,7 +3,7 @@ import * as Standing from "../../src/supply/Standing.ts"
 import { piece } from "../assembly/pieces.ts"
 
 describe("Standing", () => {
-  it("leaves a peer alone ever longer that sends one damaged piece after the other, from the second on", () => {
+  it("pauses longer and longer after each damaged piece in a row, from the second on", () => {
     const self = Standing.make()
     const pauses: Array<number> = []
     let now = 0
@@ -17,7 +17,7 @@ describe("Standing", () => {
     assert.deepStrictEqual(pauses, [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600, 600])
   })
 
-  it("does not count what was on its way when the pause began", () => {
+  it("does not count what was under way when the pause began", () => {
     const self = Standing.make()
 
     for (let index = 0; index < 20; index++) Standing.damage(self, piece(index), 0)
@@ -25,7 +25,7 @@ describe("Standing", () => {
     assert.deepStrictEqual([self.damagedInARow, self.pausedUntil], [2, 1_000])
   })
 
-  it("trusts it again at its next right piece, and still knows what was damaged", () => {
+  it("ends the pause with the next right piece, and still knows what was damaged", () => {
     const self = Standing.make()
     for (const index of [1, 2]) Standing.damage(self, piece(index), 0)
 

@@ -32,7 +32,7 @@ describe.each([
     }).pipe(world)
   )
 
-  it.effect("are asked for the rarest piece that they have", () =>
+  it.effect("get requests for the rarest piece that they have", () =>
     Effect.gen(function* () {
       const torrent = yield* ScriptedTorrent.make(8, 16, { stored: "****    " })
       yield* torrent.join(1, "      **")
@@ -45,7 +45,7 @@ describe.each([
     }).pipe(world)
   )
 
-  it.effect("are each asked for what slows the end, and the slower answer is cancelled", () =>
+  it.effect("all get requests for the last blocks, and the slower answer is cancelled", () =>
     Effect.gen(function* () {
       const torrent = yield* ScriptedTorrent.make(1, 3)
       const slow = yield* torrent.join(1)
@@ -91,7 +91,7 @@ describe.each([
     }).pipe(world)
   )
 
-  it.effect("are borne if nobody else has the piece that they sent damaged, and asked again after 30 s", () =>
+  it.effect("are kept if nobody else has the piece that they sent damaged, which is requested again after 30 s", () =>
     Effect.gen(function* () {
       const torrent = yield* ScriptedTorrent.make(1, 2)
       const only = yield* torrent.join(7)
@@ -108,7 +108,7 @@ describe.each([
     }).pipe(world)
   )
 
-  it.effect("fault 40: of several, only the liar is blamed, and only once the piece came right from one of them", () =>
+  it.effect("fault 40: of several, only the liar is blamed, and only once one of them has sent the right piece", () =>
     Effect.gen(function* () {
       const torrent = yield* ScriptedTorrent.make(1, 2)
       const liar = yield* torrent.join(1)

@@ -34,7 +34,7 @@ interface Outcome {
   readonly failed: boolean
 }
 
-/** Feeds the chunks and tells what came of them. Each chunk is wiped afterwards, as a reused read buffer would be. */
+/** Pushes the chunks and returns what they yielded. Each chunk is wiped afterwards, like a reused read buffer. */
 const decode = (chunks: ReadonlyArray<Uint8Array>, options?: FrameDecoder.Options): Outcome => {
   const messages: Array<WireMessage.WireMessage> = []
   const decoder = FrameDecoder.make(
@@ -59,7 +59,7 @@ const concat = (...parts: ReadonlyArray<Uint8Array>) => Uint8Array.from(parts.fl
 const goldenBytes = concat(...golden.map(([text]) => hex(text)))
 const goldenMessages = golden.map(([, message]) => message)
 
-/** Length field and id of a frame whose payload never comes. */
+/** Length field and id of a frame whose payload never arrives. */
 const announce = (length: number, id?: number) => {
   const bytes = WireMessage.frame(id ?? 0, 0)
   new DataView(bytes.buffer).setUint32(0, length)
@@ -77,7 +77,7 @@ describe("FrameDecoder", () => {
     assert.deepStrictEqual(decode([goldenBytes]), { messages: goldenMessages, failed: false })
   })
 
-  it("gives the same for every split point of a stream", () => {
+  it("yields the same for every split point of a stream", () => {
     for (let split = 0; split <= goldenBytes.length; split++) {
       const outcome = decode([goldenBytes.subarray(0, split), goldenBytes.subarray(split)])
 
@@ -85,7 +85,7 @@ describe("FrameDecoder", () => {
     }
   })
 
-  it("fault 26: one byte at a time is the same as all at once", () => {
+  it("fault 26: yields the same one byte at a time as all at once", () => {
     fc.assert(
       fc.property(FrameStream.frameStream, ({ bytes }) => {
         assert.deepStrictEqual(decode(FrameStream.cut(bytes, [1])), decode([bytes]))
@@ -93,7 +93,7 @@ describe("FrameDecoder", () => {
     )
   })
 
-  it("fault 26: every cutting gives the messages before the damage, and fails exactly for damage", () => {
+  it("fault 26: yields the messages before the damage however it is cut, and fails exactly for damage", () => {
     fc.assert(
       fc.property(FrameStream.frameStream, FrameStream.cutting, (stream, sizes) => {
         const outcome = decode(FrameStream.cut(stream.bytes, sizes))
@@ -105,7 +105,7 @@ describe("FrameDecoder", () => {
     )
   })
 
-  it("gives no message of a frame that lacks its last byte", () => {
+  it("yields no message for a frame that lacks its last byte", () => {
     for (const [text, message] of golden) {
       if (message._tag === "Unknown") continue
       const whole = hex(text)
@@ -118,7 +118,7 @@ describe("FrameDecoder", () => {
     }
   })
 
-  it("hands a block on as it comes, each byte once, with its offset", () => {
+  it("passes a block on as it arrives, each byte once, with its offset", () => {
     const block = Uint8Array.from({ length: 1_000 }, (_, index) => index)
     const frame = WireMessage.encodeAll([{ _tag: "Piece", index: 3, begin: 16_384, block }])
     const calls: Array<string> = []
@@ -136,7 +136,7 @@ describe("FrameDecoder", () => {
     assert.deepStrictEqual(calls, ["begin 3 16384 1000", "100 at 0", "1 at 100", "899 at 101", "end"])
   })
 
-  it("copies no block: its parts are views of the chunk", () => {
+  it("copies no block, but passes on views of the chunk", () => {
     const frame = WireMessage.encodeAll([{ _tag: "Piece", index: 0, begin: 0, block: new Uint8Array(64) }])
     const views: Array<Uint8Array> = []
     const decoder = FrameDecoder.make({ ...FrameDecoder.ignoreAll, pieceData: (view) => views.push(view) })
@@ -153,7 +153,7 @@ describe("FrameDecoder", () => {
     assert.deepStrictEqual(outcome.messages, [{ _tag: "Piece", index: 0, begin: 0, block: new Uint8Array(0) }])
   })
 
-  it("keeps a view valid until the sink returns, also when its frame was cut", () => {
+  it("keeps a view valid until the sink returns, even if its frame was cut", () => {
     const long = { _tag: "Bitfield" as const, bits: new Uint8Array(5_000).fill(0xaa) }
     const bytes = WireMessage.encodeAll([long, { _tag: "Have", index: 1 }, long])
 
@@ -172,7 +172,7 @@ describe("FrameDecoder", () => {
     assert.isAtMost(decoder.carry.length, 64)
   })
 
-  it("fault 25: a frame above the limit fails with its length field, before anything is buffered", () => {
+  it("fault 25: fails at the length field of a frame above the limit, before anything is buffered", () => {
     for (const length of [1_048_577, 0x7fffffff, 0x80000000, 0xffffffff]) {
       const decoder = FrameDecoder.make(FrameDecoder.ignoreAll)
 
@@ -181,7 +181,7 @@ describe("FrameDecoder", () => {
     }
   })
 
-  it("fault 25: a bitfield, an extension message and an unknown frame may be as long as the limit, not longer", () => {
+  it("fault 25: accepts bitfields, extension messages and unknown frames as long as the limit, not longer", () => {
     for (const id of [5, 20, 99]) {
       const outcome = (length: number) => decode([WireMessage.frame(id, length - 1)], { maxFrameLength: 1_000 })
 
@@ -192,7 +192,7 @@ describe("FrameDecoder", () => {
     }
   })
 
-  it("fault 25: a block may have 128 KiB, not a byte more, and fails before its first byte", () => {
+  it("fault 25: accepts a block of 128 KiB, and fails before the first byte of a longer one", () => {
     const limit = 131_072
 
     assert.isFalse(decode([announce(9 + limit - 1, 7)]).failed)
@@ -200,7 +200,7 @@ describe("FrameDecoder", () => {
     assert.isTrue(decode([announce(9 + limit + 1, 7)]).failed)
   })
 
-  it("fault 25: an announced frame costs memory only as its bytes come", () => {
+  it("fault 25: uses memory for an announced frame only as its bytes arrive", () => {
     const decoder = FrameDecoder.make(FrameDecoder.ignoreAll)
 
     FrameDecoder.push(decoder, announce(1_048_576, 20))
@@ -211,7 +211,7 @@ describe("FrameDecoder", () => {
     assert.isAtMost(decoder.carry.length, 2 * 1_005)
   })
 
-  it("gives a long carry up once its frame is done", () => {
+  it("frees a long carry once its frame is done", () => {
     const decoder = FrameDecoder.make(FrameDecoder.ignoreAll)
 
     for (const chunk of FrameStream.cut(WireMessage.frame(20, 500_000), [4_001])) FrameDecoder.push(decoder, chunk)
@@ -219,7 +219,7 @@ describe("FrameDecoder", () => {
     assert.isAtMost(decoder.carry.length, 64)
   })
 
-  it("fault 28: every wrong payload size of a frame of fixed length fails with the id, before the payload", () => {
+  it("fault 28: fails at the id of a frame with a wrong payload size, before the payload", () => {
     const right = new Map([
       ...[0, 1, 2, 3, 14, 15].map((id) => [id, 1] as const),
       ...[4, 13, 17].map((id) => [id, 5] as const),
@@ -234,7 +234,7 @@ describe("FrameDecoder", () => {
     }
   })
 
-  it("fault 28: a piece without room for index and begin, and an extension message without id, fail", () => {
+  it("fault 28: fails on a piece without index and begin, and on an extension message without id", () => {
     for (let length = 1; length <= 8; length++) assert.isTrue(decode([announce(length, 7)]).failed, `${length}`)
     assert.isFalse(decode([announce(9, 7)]).failed)
     assert.isTrue(decode([announce(1, 20)]).failed)
@@ -272,7 +272,7 @@ describe("FrameDecoder", () => {
     assert.strictEqual(calls, 1)
   })
 
-  it("calls nothing more when it is stopped at the beginning of a block, be it empty or not", () => {
+  it("calls nothing more when it is stopped at the beginning of a block, empty or not", () => {
     for (const length of [0, 10]) {
       const calls: Array<string> = []
       const decoder: FrameDecoder.FrameDecoder = FrameDecoder.make({
@@ -288,7 +288,7 @@ describe("FrameDecoder", () => {
     }
   })
 
-  it("calls nothing more after its sink stopped it, at whichever call and cutting", () => {
+  it("calls nothing more after its sink stopped it, at any call and however the stream is cut", () => {
     fc.assert(
       fc.property(FrameStream.frameStream, FrameStream.cutting, fc.nat(20), ({ messages, bytes }, sizes, after) => {
         fc.pre(messages.length > after)

@@ -48,7 +48,7 @@ describe("FrameEncoder", () => {
     )
   })
 
-  it("gives away each batch: no later frame changes it", () => {
+  it("returns a batch that no later frame changes", () => {
     fc.assert(
       fc.property(fc.array(fc.array(fc.nat(60_000), { minLength: 1, maxLength: 4 }), { maxLength: 6 }), (batches) => {
         const encoder = FrameEncoder.make()

@@ -51,7 +51,7 @@ describe("Handshake", () => {
     )
   })
 
-  it("ignores reserved bits it has no name for", () => {
+  it("ignores unknown reserved bits", () => {
     const bytes = golden.slice().fill(0xff, 20, 28)
 
     const decoded = Result.getOrThrow(Handshake.decode(bytes))
@@ -88,7 +88,7 @@ describe("Handshake", () => {
     assert.throws(() => Handshake.encode({ features, infoHash, peerId: nineteen }), RangeError)
   })
 
-  it("has in common what both sides can do", () => {
+  it("has in common what both sides support", () => {
     fc.assert(
       fc.property(features, features, (ours, theirs) => {
         const both = Handshake.common(ours, theirs)
@@ -100,7 +100,7 @@ describe("Handshake", () => {
     )
   })
 
-  it("is complete with the 68th byte and hands the rest of the chunk on, wherever the stream is cut", () => {
+  it("is complete with the 68th byte and leaves the rest of the chunk, wherever the stream is cut", () => {
     const stream = Uint8Array.from([...golden, 1, 2, 3])
     const expected = Result.getOrThrow(Handshake.decode(golden))
 
@@ -118,7 +118,7 @@ describe("Handshake", () => {
     }
   })
 
-  it("fault 32: a trickled handshake is the same as a whole one and never takes more than its 68 bytes", () => {
+  it("fault 32: reads a handshake that arrives byte by byte like a whole one, and no more than its 68 bytes", () => {
     const decoder = Handshake.makeDecoder()
 
     for (const byte of golden) assert.strictEqual(Handshake.push(decoder, Uint8Array.of(byte)), 1)
@@ -128,7 +128,7 @@ describe("Handshake", () => {
     assert.deepStrictEqual(Handshake.result(decoder), Result.getOrThrow(Handshake.decode(golden)))
   })
 
-  it("fault 32: another protocol is refused at the first byte that differs", () => {
+  it("fault 32: refuses another protocol at the first byte that differs", () => {
     for (let wrong = 0; wrong < 20; wrong++) {
       const bytes = golden.slice()
       bytes[wrong]! ^= 0x20
@@ -141,7 +141,7 @@ describe("Handshake", () => {
     }
   })
 
-  it("tells in one sentence what was wrong", () => {
+  it("says in one sentence what was wrong", () => {
     const decoded = Handshake.decode(ascii("GET / HTTP/1.1\r\n\r\n"))
 
     assert.strictEqual(

@@ -1,11 +1,13 @@
 /**
- * The handshake of the extension protocol (BEP 10): a dictionary in an `extended` frame of id 0, in which a peer says by
- * which ids it wants the extensions to be called, and something about itself (BEP 9 `metadata_size`, BEP 21 `upload_only`).
+ * The handshake of the extension protocol (BEP 10): a dictionary in an `extended` frame of id 0. In it a peer names the
+ * extensions that it knows with the ids under which it wants to receive them, and describes itself (BEP 9
+ * `metadata_size`, BEP 21 `upload_only`).
  *
- * Every field is checked on its own: a value that makes no sense is taken for absent, as clients are many and odd. What is
- * absent leaves in force what an earlier handshake said, see `merge`.
- * Knows nothing of sessions: which extensions there are, and whether what a peer says of itself is believed, is theirs. A
- * peer that names `infoHashV2` takes the connection for one of a v2 torrent; a session of a v1 torrent ends there.
+ * Every field is checked on its own. An invalid value counts as absent, because clients differ. An absent field keeps
+ * its value from an earlier handshake, see `merge`.
+ *
+ * Leaves to the sessions which extensions there are, and whether they believe the peer. A peer that names `infoHashV2`
+ * expects a v2 torrent; the session of a v1 torrent ends then.
  */
 import * as Result from "effect/Result"
 import * as Bytes from "../../base/Bytes.ts"
@@ -20,32 +22,29 @@ import * as MetadataMessage from "./MetadataMessage.ts"
 /** The id of the `extended` frame that carries a handshake. */
 export const id = 0
 
-/** What a peer said in one handshake, or in all so far; `undefined` is what it did not say. */
+/** What a peer said in one handshake, or in all so far. A field that it did not send is `undefined`. */
 export interface ExtensionHandshake {
-  /**
-   * `m`: by name of the extension, the id (1 to 255) of frames to this peer; 0 where it does not take them any more.
-   */
+  /** `m`: by name of the extension, the id (1 to 255) of frames to this peer; 0 if it does not accept them any more. */
   readonly ids: ReadonlyMap<string, number>
   /** `v`: client and version, at most `maxClientLength` characters that are safe to show. */
   readonly client: string | undefined
   /** `p`: the TCP port at which the peer can be dialled, 1 to 65,535. */
   readonly port: number | undefined
-  /**
-   * `yourip`: the address from which the peer sees the other side come, in canonical text. A hint that may be a lie.
-   */
+  /** `yourip`: the address under which the peer sees the other side, in canonical text. A hint that may be a lie. */
   readonly externalHost: string | undefined
   /** `ipv4`: the peer's IPv4 address, in canonical text. */
   readonly ipv4Host: string | undefined
   /** `ipv6`: the peer's IPv6 address, in canonical text. */
   readonly ipv6Host: string | undefined
-  /** `reqq`: how many requests the peer bears before it drops some, at least 1. */
+  /** `reqq`: how many requests the peer accepts before it drops some, at least 1. */
   readonly maxRequests: number | undefined
   /** `metadata_size`: bytes of the info dict, 1 to `MetadataMessage.maxSize`. */
   readonly metadataSize: number | undefined
   /** `upload_only`: the peer wants nothing more (BEP 21). */
   readonly uploadOnly: boolean | undefined
   /**
-   * `info_hash2`: the v2 info hash whose first 20 bytes opened the connection, as libtorrent says it; 32 bytes, a copy.
+   * `info_hash2`: the v2 info hash whose first 20 bytes opened the connection, as libtorrent sends it; 32 bytes, a
+   * copy.
    */
   readonly infoHashV2: InfoHashV2 | undefined
 }
@@ -64,7 +63,7 @@ export const empty: ExtensionHandshake = {
   infoHashV2: undefined
 }
 
-/** Extensions that are kept of one peer; those in use are a dozen. */
+/** Extensions of one peer that are kept; about a dozen are in use. */
 export const maxExtensions = 64
 
 /** Characters of an extension's name. */
@@ -73,12 +72,12 @@ export const maxNameLength = 64
 /** Characters of a client's name that are shown. */
 export const maxClientLength = 64
 
-/** Bytes of a whole handshake; those in use have 300. */
+/** Bytes of a whole handshake; real ones have about 300. */
 export const maxLength = 16_384
 
 /**
- * Reads the payload of an `extended` frame of id 0. Bytes after the dictionary are ignored. Nothing in the result points
- * into `payload`. Fails with `WireError` only on what is no dictionary, or longer than `maxLength`.
+ * Reads the payload of an `extended` frame of id 0. Bytes after the dictionary are ignored. Nothing in the result
+ * refers to `payload`. Fails with `WireError` only if it is not a dictionary, or longer than `maxLength`.
  */
 export const decode = (payload: Uint8Array): Result.Result<ExtensionHandshake, WireError> => {
   const decoded = Bencode.decode(payload, { maxBytes: maxLength, maxDepth: 16, maxTokens: 4_096, trailing: "ignore" })
@@ -124,7 +123,7 @@ const readFlag = (root: Bencode.Dictionary, key: string): boolean | undefined =>
   return value === undefined ? undefined : value !== 0
 }
 
-/** The host of an address that has one of `lengths` bytes and could be somebody's. */
+/** The host of an address that has one of `lengths` bytes and could belong to a peer. */
 const readHost = (root: Bencode.Dictionary, key: string, lengths: ReadonlyArray<number>): string | undefined => {
   const bytes = Bencode.getBytes(root, key)
   if (bytes === undefined || !lengths.includes(bytes.length)) return undefined
@@ -132,13 +131,15 @@ const readHost = (root: Bencode.Dictionary, key: string, lengths: ReadonlyArray<
   return Reach.of(host) === "none" ? undefined : host
 }
 
-/** Text for a terminal or a page: what could steer either becomes a space, what is not UTF-8 becomes U+FFFD. */
+/**
+ * Text for a terminal or a page: characters that could control either become spaces, what is not UTF-8 becomes U+FFFD.
+ */
 const readClient = (bytes: Uint8Array | undefined): string | undefined =>
   bytes === undefined ? undefined : Bytes.toShownText(bytes, maxClientLength)
 
 /**
- * What a peer has said in all, after a further handshake: `later` counts where it says something, and `m` holds changes
- * only (BEP 10). More than `maxExtensions` names are not kept.
+ * What a peer has said in all after another handshake: the fields of `later` replace those of `self` if they are
+ * present, and its `m` holds only changes (BEP 10). At most `maxExtensions` names are kept.
  */
 export const merge = (self: ExtensionHandshake, later: ExtensionHandshake): ExtensionHandshake => {
   const ids = new Map(self.ids)
@@ -157,10 +158,12 @@ export const merge = (self: ExtensionHandshake, later: ExtensionHandshake): Exte
   }
 }
 
-/** The id by which the peer wants an extension to be called, 1 to 255; `undefined` where it does not take it. */
+/**
+ * The id under which the peer wants to receive an extension, 1 to 255; `undefined` if it does not know the extension.
+ */
 export const idOf = (self: ExtensionHandshake, name: string): number | undefined => self.ids.get(name) || undefined
 
-/** The payload of an `extended` frame of id 0, fresh. What is left out or `undefined` is not said. */
+/** Encodes the payload of an `extended` frame of id 0. Fields that are `undefined` are left out. */
 export const encode = (handshake: Partial<ExtensionHandshake>): Uint8Array =>
   Bencode.encode({
     m: handshake.ids ?? new Map<string, number>(),

@@ -1,25 +1,26 @@
 /**
- * Messages of `ut_metadata`, by which peers give each other the info dict (BEP 9).
+ * Messages of `ut_metadata`, by which peers send each other the info dict (BEP 9).
  *
- * A bencoded dictionary: `msg_type` (0 request, 1 data, 2 reject), `piece`, and of data `total_size`. The bytes of a data
- * message follow its dictionary. The info dict is cut into pieces of 16 KiB, of which the last may be shorter.
- * Knows nothing of what was asked: whether a piece was wanted, and has the right size, is `peer/MetadataExchange.ts`'s
- * question; whether one is given is `peer/MetadataServer.ts`'s.
+ * A bencoded dictionary: `msg_type` (0 request, 1 data, 2 reject), `piece`, and for data `total_size`. The bytes of a
+ * data message follow its dictionary. The info dict is cut into pieces of 16 KiB, of which the last may be shorter.
+ *
+ * Leaves to `peer/MetadataExchange.ts` whether a piece was requested and has the right size, and to
+ * `peer/MetadataServer.ts` whether one is sent.
  */
 import * as Result from "effect/Result"
 import * as Bytes from "../../base/Bytes.ts"
 import * as Bencode from "../../bencode/Bencode.ts"
 import { WireError } from "../WireError.ts"
 
-/** What the extension handshake calls it. */
+/** Its name in the extension handshake. */
 export const extensionName = "ut_metadata"
 
-/** Bytes of every piece of an info dict but the last. */
+/** Bytes of every piece of an info dict except the last. */
 export const pieceLength = 16_384
 
 /**
- * The longest info dict that is taken, 16 MiB. A limit on what a liar makes us hold: 10 MiB is the largest that a torrent
- * file is read for, and peers of ours are no better judges of a larger one.
+ * The longest info dict that is accepted, 16 MiB. It limits what a liar makes us hold, and is above the 10 MiB up to
+ * which a torrent file is read.
  */
 export const maxSize = 16_777_216
 
@@ -29,27 +30,27 @@ export type MetadataMessage =
   /** `totalSize` is the length of the info dict, 1 to `maxSize`; `bytes` are 1 to `pieceLength`. */
   | { readonly _tag: "Data"; readonly piece: number; readonly totalSize: number; readonly bytes: Uint8Array }
   | { readonly _tag: "Reject"; readonly piece: number }
-  /** A type of a later version, which BEP 9 wants to be ignored. */
+  /** A type of a later version, to be ignored (BEP 9). */
   | { readonly _tag: "Unknown" }
 
 const typeOf = { Request: 0, Data: 1, Reject: 2 } as const
 
-/** Room for the dictionary before a piece: those in use have 46 bytes. */
+/** Room for a piece and the dictionary before it; real dictionaries have about 46 bytes. */
 const maxLength = pieceLength + 1_024
 
 /** How many pieces an info dict of `size` bytes has. */
 export const pieceCount = (size: number): number => Math.ceil(size / pieceLength)
 
-/** Bytes of a piece of an info dict of `size` bytes; 0 or less beyond its end. */
+/** The length of a piece of an info dict of `size` bytes; 0 or less beyond its end. */
 export const pieceSize = (size: number, piece: number): number => Math.min(pieceLength, size - piece * pieceLength)
 
-/** Whether an info dict may have so many bytes. */
+/** Whether an info dict may have this size. */
 export const isSize = (size: number): boolean => Number.isSafeInteger(size) && size >= 1 && size <= maxSize
 
 const fail = (why: string) => Result.fail(new WireError({ why }))
 
 /**
- * Reads the payload of an `extended` frame. `bytes` of data are a view into it. Fails with `WireError` on what is no
+ * Reads the payload of an `extended` frame. `bytes` of data are a view into it. Fails with `WireError` if it is not a
  * dictionary, lacks a field, or is followed by bytes that do not belong there.
  */
 export const decode = (payload: Uint8Array): Result.Result<MetadataMessage, WireError> => {
@@ -80,7 +81,7 @@ const decodeData = (
   return Result.succeed({ _tag: "Data", piece, totalSize, bytes })
 }
 
-/** The payload of an `extended` frame, fresh. */
+/** Encodes the payload of an `extended` frame. */
 export const encode = (message: Exclude<MetadataMessage, { readonly _tag: "Unknown" }>): Uint8Array => {
   const dictionary = Bencode.encode({
     msg_type: typeOf[message._tag],

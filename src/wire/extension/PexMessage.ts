@@ -1,10 +1,10 @@
 /**
- * Messages of `ut_pex`, by which peers tell each other whom they are connected to (BEP 11).
+ * Messages of `ut_pex`, by which peers send each other the addresses that they are connected to (BEP 11).
  *
- * A bencoded dictionary of byte strings: `added`, `dropped` (IPv4, 6 bytes a contact), `added6`, `dropped6` (IPv6, 18), as
- * in `base/CompactPeers.ts`, and `added.f`, `added6.f` with a byte of flags for each added contact.
- * Knows nothing of sessions: how often a message may come, and which of its addresses are worth anything, is
- * `peer/PeerExchange.ts`'s question.
+ * A bencoded dictionary of byte strings: `added`, `dropped` (IPv4, 6 bytes a contact), `added6`, `dropped6` (IPv6, 18),
+ * as in `base/CompactPeers.ts`, and `added.f`, `added6.f` with a byte of flags for each added contact.
+ *
+ * Leaves to `peer/PeerExchange.ts` how often a message may come, and which of its addresses are accepted.
  */
 import * as Result from "effect/Result"
 import * as CompactPeers from "../../base/CompactPeers.ts"
@@ -12,7 +12,7 @@ import type { PeerAddress } from "../../base/PeerAddress.ts"
 import * as Bencode from "../../bencode/Bencode.ts"
 import { WireError } from "../WireError.ts"
 
-/** What the extension handshake calls it. */
+/** Its name in the extension handshake. */
 export const extensionName = "ut_pex"
 
 /** Bits of a contact's flags. */
@@ -22,32 +22,32 @@ export const flag = {
   uploadOnly: 0x02,
   supportsUtp: 0x04,
   supportsHolepunch: 0x08,
-  /** The teller has dialled it, so it can be reached. */
+  /** The sender has dialled it, so it can be reached. */
   isReachable: 0x10
 } as const
 
-/** A peer to which the teller is connected. `flags` are bits of `flag`, 0 where the teller says nothing. */
+/** A peer to which the sender is connected. `flags` are bits of `flag`, 0 if the sender says nothing about it. */
 export interface Contact {
   readonly address: PeerAddress
   readonly flags: number
 }
 
-/** Who was added to and dropped from the teller's connections since its last message. */
+/** The peers that the sender connected to and disconnected from since its last message. */
 export interface PexMessage {
   readonly added: ReadonlyArray<Contact>
   readonly dropped: ReadonlyArray<PeerAddress>
 }
 
-/** Contacts that are read of each list: the first message of a connection may hold more than the 50 of later ones. */
+/** Contacts of each list that are read: the first message of a connection may hold more than the 50 of later ones. */
 export const maxContacts = 200
 
-/** Bytes of a message: 50 contacts of each list take 3,000. */
+/** Bytes of a message; 50 contacts in each list take 3,000. */
 export const maxLength = 65_536
 
 /**
- * Reads the payload of an `extended` frame. Contacts of port 0 are left out, and so is what goes beyond `maxContacts` in a
- * list. Nothing in the result points into `payload`. Fails with `WireError` on what is no dictionary, and on a list that
- * is not made of whole contacts.
+ * Reads the payload of an `extended` frame. Contacts of port 0 are left out, and so are those beyond `maxContacts` in a
+ * list. Nothing in the result refers to `payload`. Fails with `WireError` if it is not a dictionary, or if a list does
+ * not consist of whole contacts.
  */
 export const decode = (payload: Uint8Array): Result.Result<PexMessage, WireError> => {
   const decoded = Bencode.decode(payload, { maxBytes: maxLength, maxDepth: 8, maxTokens: 64, trailing: "ignore" })
@@ -76,7 +76,7 @@ export const decode = (payload: Uint8Array): Result.Result<PexMessage, WireError
   return Result.succeed({ added, dropped })
 }
 
-/** The payload of an `extended` frame, fresh. Lists that are empty are left out, and so are contacts by name. */
+/** Encodes the payload of an `extended` frame. Empty lists are left out, and so are contacts by name. */
 export const encode = (message: PexMessage): Uint8Array => {
   const added = CompactPeers.encode(message.added.map((contact) => contact.address))
   const dropped = CompactPeers.encode(message.dropped)

@@ -15,7 +15,7 @@ const { empty } = ExtensionHandshake
 
 const decode = (handshake: Bencode.Encodable) => Result.getOrThrow(ExtensionHandshake.decode(Bencode.encode(handshake)))
 
-/** The example of BEP 10, whose printed form has a wrong name in it; here it has the one of its table. */
+/** The example of BEP 10, with the name from its table instead of the wrong one in the printed message. */
 const example = "d1:md11:LT_metadatai1e6:ut_pexi2ee1:pi6881e1:v13:\xc2\xb5Torrent 1.2e"
 
 /** What libtorrent 2.0.8 sent us over loopback as the seed of a torrent of one file. */
@@ -81,7 +81,7 @@ describe("ExtensionHandshake.decode", () => {
     })
   })
 
-  it("reads what libtorrent says", () => {
+  it("reads what libtorrent sends", () => {
     const read = Result.getOrThrow(ExtensionHandshake.decode(captures[1]!))
 
     assert.deepStrictEqual(read, {
@@ -102,7 +102,7 @@ describe("ExtensionHandshake.decode", () => {
     })
   })
 
-  it("reads every field, and writes it as it was", () => {
+  it("reads every field, and writes it back unchanged", () => {
     const read = Result.getOrThrow(ExtensionHandshake.decode(captures[2]!))
 
     assert.deepStrictEqual(read, {
@@ -120,12 +120,12 @@ describe("ExtensionHandshake.decode", () => {
     assert.deepStrictEqual(ExtensionHandshake.encode(read), captures[2])
   })
 
-  it("fault 34: names the v2 info hash that was cut to open the connection, and no other length", () => {
+  it("fault 34: reads a v2 info hash of 32 bytes and of no other length", () => {
     assert.strictEqual(decode({ info_hash2: new Uint8Array(32) }).infoHashV2?.length, 32)
     for (const length of [0, 20, 31, 33]) assert.isUndefined(decode({ info_hash2: new Uint8Array(length) }).infoHashV2)
   })
 
-  it("fault 35: an id of 0 turns an extension off, 255 is one, and what is no byte is ignored", () => {
+  it("fault 35: reads an id of 0 as off, accepts 255, and ignores what is not a byte", () => {
     const { ids } = decode({ m: { off: 0, last: 255, over: 256, under: -1, huge: 2n ** 63n, text: "3", list: [1] } })
 
     assert.deepStrictEqual(
@@ -140,7 +140,7 @@ describe("ExtensionHandshake.decode", () => {
     assert.isUndefined(ExtensionHandshake.idOf({ ...empty, ids }, "other"))
   })
 
-  it("fault 35: an `m` that is no dictionary is ignored, and the rest is read", () => {
+  it("fault 35: ignores an `m` that is not a dictionary, and reads the rest", () => {
     for (const m of [1, "x", [1, 2]]) assert.deepStrictEqual(decode({ m, p: 80 }), { ...empty, port: 80 })
   })
 
@@ -151,7 +151,7 @@ describe("ExtensionHandshake.decode", () => {
     }
   )
 
-  it("fault 35: takes a metadata_size up to 16 MiB", () => {
+  it("fault 35: accepts a metadata_size up to 16 MiB", () => {
     for (const size of [1, MetadataMessage.maxSize])
       assert.strictEqual(decode({ metadata_size: size }).metadataSize, size)
   })
@@ -175,7 +175,7 @@ describe("ExtensionHandshake.decode", () => {
     assert.deepStrictEqual(decode({ [key]: value }), empty)
   })
 
-  it("strips a client's name of what a terminal could act upon, and cuts it", () => {
+  it("removes from a client's name what a terminal could act upon, and cuts it", () => {
     assert.strictEqual(decode({ v: "a\u001b[2Jb\u202ec\n" }).client, "a [2Jb c")
     assert.strictEqual(decode({ v: "é".repeat(200) }).client, "é".repeat(ExtensionHandshake.maxClientLength))
     assert.strictEqual(decode({ v: Uint8Array.of(0x61, 0xff) }).client, "a\ufffd")
@@ -192,7 +192,7 @@ describe("ExtensionHandshake.decode", () => {
     assert.strictEqual(decodeDamaged(ExtensionHandshake.decode, Bytes.fromLatin1Unsafe("d1:pi80eexyz"))?.port, 80)
   })
 
-  it("refuses what is no dictionary, and what is longer than its limit", () => {
+  it("refuses what is not a dictionary, and what is longer than its limit", () => {
     for (const text of ["", "le", "i1e", "x", "d1:pi80e"]) {
       assert.isUndefined(decodeDamaged(ExtensionHandshake.decode, Bytes.fromLatin1Unsafe(text)), text)
     }
@@ -213,7 +213,7 @@ describe("ExtensionHandshake.decode", () => {
     }
   })
 
-  it("fault 35: gives sane fields or a WireError of anything", () => {
+  it("fault 35: reads valid fields or fails with a WireError, whatever the input", () => {
     fc.assert(
       fc.property(mutated(captures), (payload) => {
         const read = decodeDamaged(ExtensionHandshake.decode, payload)
@@ -231,7 +231,7 @@ describe("ExtensionHandshake.decode", () => {
     )
   })
 
-  it("points nowhere into what it read", () => {
+  it("keeps no view of its input", () => {
     const payload = captures[2]!.slice()
     const read = Result.getOrThrow(ExtensionHandshake.decode(payload))
     const before = Bytes.toHex(read.infoHashV2!)
@@ -243,11 +243,11 @@ describe("ExtensionHandshake.decode", () => {
 })
 
 describe("ExtensionHandshake.encode", () => {
-  it("writes BEP 10's `m` even where there is nothing in it", () => {
+  it("writes `m` of BEP 10 even if it is empty", () => {
     assert.strictEqual(Bytes.toLatin1(ExtensionHandshake.encode({})), "d1:mdee")
   })
 
-  it("writes fields that are read again as they were", () => {
+  it("writes fields that are read back unchanged", () => {
     fc.assert(
       fc.property(handshake, (written) => {
         const read = Result.getOrThrow(ExtensionHandshake.decode(ExtensionHandshake.encode(written)))
@@ -261,7 +261,7 @@ describe("ExtensionHandshake.encode", () => {
 describe("ExtensionHandshake.merge", () => {
   const first = decode({ m: { ut_pex: 1, ut_metadata: 2 }, metadata_size: 100, p: 80, reqq: 250 })
 
-  it("takes a later `m` for changes, as BEP 10 does", () => {
+  it("treats a later `m` as changes (BEP 10)", () => {
     const merged = ExtensionHandshake.merge(first, decode({ m: { ut_pex: 0, lt_donthave: 7 }, upload_only: 1 }))
 
     assert.isUndefined(ExtensionHandshake.idOf(merged, "ut_pex"))

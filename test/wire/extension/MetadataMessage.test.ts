@@ -13,7 +13,7 @@ const decode = (text: string) => Result.getOrThrow(MetadataMessage.decode(bytesO
 
 const refusal = (payload: Uint8Array) => Result.getOrThrow(Result.flip(MetadataMessage.decode(payload))).why
 
-/** The examples of BEP 9. That of the reject is printed there with the type of data. */
+/** The examples of BEP 9. BEP 9 prints the reject with the type of data. */
 const golden: ReadonlyArray<readonly [string, Exclude<MetadataMessage.MetadataMessage, { _tag: "Unknown" }>]> = [
   ["d8:msg_typei0e5:piecei0ee", { _tag: "Request", piece: 0 }],
   [
@@ -23,7 +23,7 @@ const golden: ReadonlyArray<readonly [string, Exclude<MetadataMessage.MetadataMe
   ["d8:msg_typei2e5:piecei0ee", { _tag: "Reject", piece: 0 }]
 ]
 
-/** How libtorrent 2.0.8 refused us a piece past the end, with a key that BEP 9 does not ask for. */
+/** A reject of libtorrent 2.0.8 for a piece past the end, with a key that is not in BEP 9. */
 const libtorrentReject = "d8:msg_typei2e5:piecei9e10:total_sizei208ee"
 
 const piece = fc.oneof(fc.nat(2_000), fc.maxSafeInteger().map(Math.abs))
@@ -58,7 +58,7 @@ describe("MetadataMessage", () => {
     )
   })
 
-  it("gives the bytes of a piece as a view", () => {
+  it("returns the bytes of a piece as a view", () => {
     const payload = bytesOf("d8:msg_typei1e5:piecei0e10:total_sizei8eexxxxxxxx")
 
     const data = Result.getOrThrow(MetadataMessage.decode(payload))
@@ -72,7 +72,7 @@ describe("MetadataMessage", () => {
     assert.deepStrictEqual(decode("d1:al1:be8:msg_typei0e5:piecei7ee"), { _tag: "Request", piece: 7 })
   })
 
-  it("takes a whole piece and not a byte more", () => {
+  it("accepts a whole piece and not a byte more", () => {
     const header = { _tag: "Data", piece: 0, totalSize: maxSize } as const
     const exact = MetadataMessage.encode({ ...header, bytes: new Uint8Array(pieceLength) })
     const longer = MetadataMessage.encode({ ...header, bytes: new Uint8Array(pieceLength + 1) })
@@ -111,7 +111,7 @@ describe("MetadataMessage", () => {
     }
   })
 
-  it("refuses a message that is cut at any byte, but for the end of a piece", () => {
+  it("refuses a message that is cut at any byte, except within the bytes of a piece", () => {
     for (const [text, { _tag }] of golden) {
       const least = _tag === "Data" ? text.indexOf("ee") + 3 : text.length
       for (let length = 0; length < least; length++) {
@@ -120,7 +120,7 @@ describe("MetadataMessage", () => {
     }
   })
 
-  it("gives a message or a WireError of anything, and never more than a piece", () => {
+  it("returns a message or a WireError, whatever the input, and never more than a piece", () => {
     fc.assert(
       fc.property(mutated([...golden.map(([text]) => text), libtorrentReject].map(bytesOf)), (payload) => {
         const result = decodeDamaged(MetadataMessage.decode, payload)

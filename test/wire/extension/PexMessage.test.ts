@@ -60,12 +60,12 @@ describe("PexMessage", () => {
     )
   })
 
-  it("takes missing flags for none, and keeps the others with their contacts", () => {
+  it("reads missing flags as none, and keeps the others with their contacts", () => {
     const added = Bytes.fromHex("cb0071010050cb0071090000cb0071020050")!
 
     const read = decode({ added, "added.f": Uint8Array.of(1, 2) })
 
-    // The second contact has port 0 and takes its flags with it.
+    // The second contact has port 0, so it is left out with its flags.
     assert.deepStrictEqual(
       read.added.map(({ address, flags }) => [address.host, flags]),
       [
@@ -80,7 +80,7 @@ describe("PexMessage", () => {
     assert.deepStrictEqual(decode({ added: 7, dropped: [1], other: "x" }), { added: [], dropped: [] })
   })
 
-  it("leaves out contacts by name when it writes, with their flags", () => {
+  it("does not write contacts by name, nor their flags", () => {
     const bytes = PexMessage.encode({
       added: [
         { address: { host: "peer.example", port: 1 }, flags: 1 },
@@ -117,7 +117,7 @@ describe("PexMessage", () => {
     assert.deepStrictEqual(decode({ added: Bytes.fromHex("cb0071010000")! }).added, [])
   })
 
-  it("refuses lists that are not made of whole contacts", () => {
+  it("refuses lists that do not consist of whole contacts", () => {
     for (const [key, size] of [
       ["added", 6],
       ["dropped", 6],
@@ -136,7 +136,7 @@ describe("PexMessage", () => {
     }
   })
 
-  it("refuses a message that is cut at any byte, and what is no dictionary", () => {
+  it("refuses a message that is cut at any byte, and what is not a dictionary", () => {
     for (let length = 0; length < golden.length; length++) {
       assert.isUndefined(decodeDamaged(PexMessage.decode, golden.subarray(0, length)), `${length} bytes`)
     }
@@ -145,7 +145,7 @@ describe("PexMessage", () => {
     }
   })
 
-  it("fault 38: gives bounded lists of addresses or a WireError of anything", () => {
+  it("fault 38: returns bounded lists of addresses or a WireError, whatever the input", () => {
     fc.assert(
       fc.property(mutated([golden]), (payload) => {
         const read = decodeDamaged(PexMessage.decode, payload)

@@ -10,7 +10,7 @@ describe("UploadOnly", () => {
     }
   })
 
-  it("is a byte, of which 0 alone means no", () => {
+  it("is one byte, of which only 0 means no", () => {
     assert.deepStrictEqual(UploadOnly.encode(true), Uint8Array.of(1))
     for (let byte = 0; byte < 256; byte++) {
       assert.strictEqual(decodeDamaged(UploadOnly.decode, Uint8Array.of(byte)), byte !== 0)

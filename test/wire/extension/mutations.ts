@@ -11,7 +11,7 @@ type Mutation =
 
 const place = fc.nat(0xffff)
 
-/** A byte, most often one that means something to bencode. */
+/** A byte, usually one that has a meaning in bencode. */
 const byte = fc.oneof(fc.constantFrom(...new TextEncoder().encode("0123456789-:deil")), fc.nat(255))
 
 const mutation: fc.Arbitrary<Mutation> = fc.oneof(
@@ -35,7 +35,7 @@ export const mutated = (captures: ReadonlyArray<Uint8Array>): fc.Arbitrary<Uint8
     .tuple(fc.constantFrom(...captures), fc.array(mutation, { minLength: 1, maxLength: 4 }))
     .map(([capture, changes]) => changes.reduce(apply, capture))
 
-/** What a decoder gives of damaged input: its result or `undefined`; nothing but a `WireError` may come out of it. */
+/** What a decoder returns for damaged input, or `undefined` if it fails. It may fail with nothing but a `WireError`. */
 export const decodeDamaged = <A>(
   decode: (payload: Uint8Array) => Result.Result<A, WireError>,
   payload: Uint8Array
