@@ -6,10 +6,10 @@
  * Hot path: a block costs one lookup of its request and one copy of its bytes (`test/bench/PeerProtocol.bench.ts`).
  */
 import * as Assembly from "../assembly/Assembly.ts"
-import * as PieceBuffer from "../assembly/PieceBuffer.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
 import * as RateLimiter from "../rate/RateLimiter.ts"
 import type * as RateLimits from "../rate/RateLimits.ts"
+import * as PieceBuffer from "../supply/PieceBuffer.ts"
 import * as RequestPipeline from "../supply/RequestPipeline.ts"
 import type * as Supplier from "../supply/Supplier.ts"
 import type * as FrameDecoder from "../wire/FrameDecoder.ts"
