@@ -66,6 +66,7 @@ const providers = floorOfFolder("*/provider")!
 /** Contracts: a tag, its errors, and nothing that does I/O. */
 const contracts = [
   "discovery/PeerSource.ts",
+  "discovery/PeerSources.ts",
   "discovery/tracker/Tracker.ts",
   "io-daemon/IoDaemon.ts",
   "hash/PieceHasher.ts",

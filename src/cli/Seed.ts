@@ -5,6 +5,7 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as TrackerSource from "../discovery/tracker/TrackerSource.ts"
 import * as NodePieceHasher from "../hash/provider/node/NodePieceHasher.ts"
 import * as TcpTransport from "../network/provider/node/TcpTransport.ts"
 import * as NodeTracker from "../node/NodeTracker.ts"
@@ -44,9 +45,12 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
 })
 
 const services = (place: FileSystemStorage.FileSystemStorageOptions) =>
-  Layer.mergeAll(FileSystemStorage.layer(place), MemoryResumeStore.layer, TcpTransport.layer, NodeTracker.layer).pipe(
-    Layer.provideMerge(NodePieceHasher.layer)
-  )
+  Layer.mergeAll(
+    FileSystemStorage.layer(place),
+    MemoryResumeStore.layer,
+    TcpTransport.layer,
+    Layer.provide(TrackerSource.layer, NodeTracker.layer)
+  ).pipe(Layer.provideMerge(NodePieceHasher.layer))
 
 /** What is not complete is not seeded: who shares a folder wants to know that something is wrong with it. */
 const outcomeOf = (event: TorrentEvent, path: string): Exit.Exit<void, CommandFailed> | undefined => {

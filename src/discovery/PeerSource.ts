@@ -3,7 +3,9 @@
  */
 import type * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
+import type { InfoHash } from "../base/InfoHash.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
+import type { PeerId } from "../base/PeerId.ts"
 
 /** What a source may tell a swarm about the torrent it finds peers for; read at the moment it is needed. */
 export interface TransferFacts {
@@ -15,8 +17,22 @@ export interface TransferFacts {
   readonly left: number
 }
 
-/** What a running torrent gives its sources. */
+/** The torrent that peers are wanted for: one that runs, or one whose info dict is fetched. */
 export interface PeerSourceContext {
+  readonly infoHash: InfoHash
+  /** Our id in the swarm of this torrent, the same as in handshakes. Each torrent has its own. */
+  readonly peerId: PeerId
+  /** The TCP port at which peers can connect to us; `undefined` if we do not listen. */
+  readonly port: number | undefined
+  /** Whether only trackers may find peers (BEP 27). `false` for a magnet link, which cannot say so. */
+  readonly isPrivate: boolean
+  /** URLs of the trackers in tiers (BEP 12), as the metainfo has them; may contain URLs that are not a tracker's. */
+  readonly trackers: ReadonlyArray<ReadonlyArray<string>>
+  /**
+   * Whether every tier is announced to by itself and at once, as for a magnet link, whose trackers are in no order.
+   * Default `false`: a tier is only used while the ones before it do not answer (BEP 12).
+   */
+  readonly allTiers?: boolean | undefined
   readonly facts: () => TransferFacts
   /** Completes when every wanted piece is stored; at once where the torrent was complete when it started. */
   readonly completed: Effect.Effect<void>
@@ -25,8 +41,14 @@ export interface PeerSourceContext {
 }
 
 /**
- * Finds peers while the stream runs; it retries by itself and reports its failures as events, never as an end. A source
- * that has nothing more to tell may end. When the stream is interrupted it may hold on for a few seconds to say goodbye.
+ * Finds peers of any torrent. It is made once for an engine, and knows no torrent before one asks.
+ *
+ * The stream finds peers while it runs; it retries by itself and reports its failures as events, never as an end. A source
+ * that has nothing more to report may end. When the stream is interrupted it may run for a few seconds more, to announce
+ * that we leave.
+ *
+ * If the torrent is private, a source that asks anybody except its trackers returns an empty stream (BEP 27). A source of
+ * addresses that the user has given asks nobody.
  */
 export interface PeerSource {
   readonly peers: (context: PeerSourceContext) => Stream.Stream<PeerSourceEvent>

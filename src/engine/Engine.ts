@@ -1,6 +1,6 @@
 /**
  * An engine: torrents that share one memory budget, one limit of connections and the layers they run on. Any of those
- * layers (storage, sockets, hashing, resume data, trackers) can be swapped for another.
+ * layers (storage, sockets, hashing, resume data, sources of peers) can be swapped for another.
  */
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
@@ -19,8 +19,7 @@ import * as ConnectionLimit from "../connect/ConnectionLimit.ts"
 import { Encryption } from "../connect/Encryption.ts"
 import * as Incoming from "../connect/Incoming.ts"
 import * as PeerSource from "../discovery/PeerSource.ts"
-import { Tracker } from "../discovery/tracker/Tracker.ts"
-import * as TrackerSource from "../discovery/tracker/TrackerSource.ts"
+import { PeerSources } from "../discovery/PeerSources.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
 import type { Magnet } from "../metainfo/Magnet.ts"
 import * as Metainfo from "../metainfo/Metainfo.ts"
@@ -80,7 +79,7 @@ export const defaultMaxConnections = 200
 export interface AddOptions extends TorrentOptions {
   /** Addresses to try beside those the sources find. */
   readonly peers?: ReadonlyArray<PeerAddress> | undefined
-  /** Where peers come from beside the torrent's trackers. */
+  /** Where peers come from beside the sources that every torrent asks (`PeerSources`). */
   readonly sources?: ReadonlyArray<PeerSource.PeerSource> | undefined
 }
 
@@ -107,7 +106,7 @@ export interface Metadata {
 }
 
 /** What an engine runs on. */
-export type Requirements = Storage | Dialer | PieceHasher | ResumeStore | Tracker
+export type Requirements = Storage | Dialer | PieceHasher | ResumeStore | PeerSources
 
 /** Runs torrents. */
 export class Engine extends Context.Service<
@@ -171,7 +170,7 @@ const run = Effect.fnUntraced(function* (config: Config, listening: Listening | 
     Dialer,
     PieceHasher,
     ResumeStore,
-    Tracker,
+    PeerSources,
     Encryption,
     SupplierSources
   )(yield* Effect.context<Requirements>())
@@ -203,12 +202,13 @@ const run = Effect.fnUntraced(function* (config: Config, listening: Listening | 
     return { peerId, random }
   })
 
-  const trackersOf = (
-    tiers: ReadonlyArray<ReadonlyArray<string>>,
-    infoHash: InfoHash.InfoHash,
-    peerId: PeerId.PeerId,
-    isPrivate: boolean
-  ) => TrackerSource.make({ tiers, infoHash, peerId, port: listening?.address.port, isPrivate })
+  const port = listening?.address.port
+  const shared = Context.get(services, PeerSources)
+  const sourcesOf = ({ peers = [], sources = [] }: Pick<AddOptions, "peers" | "sources">) => [
+    PeerSource.fromAddresses(peers),
+    ...shared,
+    ...sources
+  ]
 
   const add = Effect.fnUntraced(
     function* (metainfo: Metainfo.Metainfo, options: AddOptions = {}) {
@@ -219,12 +219,8 @@ const run = Effect.fnUntraced(function* (config: Config, listening: Listening | 
         ...options,
         metainfo,
         peerId,
-        port: listening?.address.port,
-        sources: [
-          PeerSource.fromAddresses(options.peers ?? []),
-          yield* trackersOf(metainfo.trackers, infoHash, peerId, metainfo.isPrivate),
-          ...(options.sources ?? [])
-        ],
+        port,
+        sources: sourcesOf(options),
         engineLimits: limits,
         connections,
         readCache
@@ -239,16 +235,14 @@ const run = Effect.fnUntraced(function* (config: Config, listening: Listening | 
     const { infoHash } = link
     if (infoHash === undefined) return yield* new OnlyV2()
     const { peerId, random } = yield* ourselves
-    // All are asked at once: a magnet link knows no tiers, nor whether it is private, and many of its trackers are dead.
+    // A magnet link knows no tiers, and many of its trackers are dead.
     const trackers = link.trackers.map((url) => [url])
     const fetched = yield* MetadataFetch.run({
       infoHash,
       peerId,
-      sources: [
-        PeerSource.fromAddresses([...link.peers, ...(options.peers ?? [])]),
-        ...(yield* Effect.forEach(trackers, (tier) => trackersOf([tier], infoHash, peerId, false))),
-        ...(options.sources ?? [])
-      ],
+      port,
+      trackers,
+      sources: sourcesOf({ peers: [...link.peers, ...(options.peers ?? [])], sources: options.sources }),
       random,
       connections,
       report: options.report

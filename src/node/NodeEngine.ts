@@ -2,6 +2,7 @@
  * The engine as it runs in production on Node: files on disk, TCP, hashing on the event loop, HTTP trackers.
  */
 import * as Layer from "effect/Layer"
+import * as TrackerSource from "../discovery/tracker/TrackerSource.ts"
 import * as Engine from "../engine/Engine.ts"
 import * as NodePieceHasher from "../hash/provider/node/NodePieceHasher.ts"
 import * as TcpTransport from "../network/provider/node/TcpTransport.ts"
@@ -23,7 +24,7 @@ export const layerServices = (options: Options) =>
     FileSystemStorage.layer({ directory: options.directory }),
     FileResumeStore.layer({ directory: options.resumeDirectory ?? `${options.directory}/.piecewise` }),
     TcpTransport.layer,
-    NodeTracker.layer
+    Layer.provideMerge(TrackerSource.layer, NodeTracker.layer)
   ).pipe(Layer.provideMerge(NodePieceHasher.layer))
 
 /** An engine that stores torrents in a folder, and the services it runs on. */

@@ -22,6 +22,7 @@ import * as BufferBudget from "../assembly/BufferBudget.ts"
 import * as Bitfield from "../base/Bitfield.ts"
 import * as Bytes from "../base/Bytes.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
+import { PeerSources } from "../discovery/PeerSources.ts"
 import * as Engine from "../engine/Engine.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
 import * as FileLayout from "../metainfo/FileLayout.ts"
@@ -38,7 +39,6 @@ import * as CheckedStorage from "./CheckedStorage.ts"
 import * as FaultyStorage from "./FaultyStorage.ts"
 import type { KnownTorrent } from "./KnownTorrent.ts"
 import * as MemoryNetwork from "./MemoryNetwork.ts"
-import * as NoTracker from "./NoTracker.ts"
 import type { PeerBehaviour } from "./PeerBehaviour.ts"
 import * as ScriptedPeer from "./ScriptedPeer.ts"
 import * as Simulation from "./Simulation.ts"
@@ -212,7 +212,7 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<World, 
       Context.add(PieceHasher, hasher),
       Context.merge(Context.omit(Dialer, Listener)(network)),
       Context.merge(yield* Layer.build(Layer.provide(MemoryNetwork.host(host), Layer.succeedContext(network)))),
-      Context.merge(yield* Layer.build(NoTracker.layer))
+      Context.add(PeerSources, [])
     )
     const engine = yield* Effect.provideContext(Effect.orDie(Engine.make(options.engine ?? {})), services)
     const control = Context.get(network, MemoryNetwork.MemoryNetwork)

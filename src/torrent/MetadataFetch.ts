@@ -36,6 +36,10 @@ export interface Progress {
 export interface Options {
   readonly infoHash: InfoHash
   readonly peerId: PeerId
+  /** The port that sources announce, if any. */
+  readonly port?: number | undefined
+  /** The trackers that the link names, in tiers. */
+  readonly trackers?: ReadonlyArray<ReadonlyArray<string>> | undefined
   readonly sources: ReadonlyArray<PeerSource>
   readonly random: () => number
   /** The connections that all torrents of an engine may have. */
@@ -110,6 +114,12 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   const listen = (source: PeerSource) =>
     source
       .peers({
+        infoHash,
+        peerId: options.peerId,
+        port: options.port,
+        isPrivate: false,
+        trackers: options.trackers ?? [],
+        allTiers: true,
         completed: Effect.never,
         wantsMore: () => members.size === 0,
         facts: () => ({ downloaded: 0, uploaded: 0, left: 1 })

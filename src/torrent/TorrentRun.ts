@@ -207,6 +207,11 @@ const forkPart = <A, R>(life: TorrentLife.TorrentLife, part: Effect.Effect<A, ne
 
 /** What sources may ask of the torrent that they find peers for. */
 const contextOf = ({ assembly, lasting, swarm, upload }: TorrentParts): PeerSourceContext => ({
+  infoHash: lasting.options.metainfo.infoHash,
+  peerId: lasting.options.peerId,
+  port: lasting.options.port,
+  isPrivate: lasting.options.metainfo.isPrivate,
+  trackers: lasting.options.metainfo.trackers,
   completed: Effect.ignore(Deferred.await(lasting.life.completed)),
   wantsMore: () => !PieceTable.isFinished(assembly.table) && swarm.counts().connected === 0,
   facts: () => ({

@@ -2,11 +2,17 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as InfoHash from "../../src/base/InfoHash.ts"
+import type { PeerSource, PeerSourceContext } from "../../src/discovery/PeerSource.ts"
+import * as PeerSources from "../../src/discovery/PeerSources.ts"
 import { Tracker, TrackerError } from "../../src/discovery/tracker/Tracker.ts"
 import * as TrackerSource from "../../src/discovery/tracker/TrackerSource.ts"
 import * as Engine from "../../src/engine/Engine.ts"
 import type { FileLayout } from "../../src/metainfo/FileLayout.ts"
+import * as Magnet from "../../src/metainfo/Magnet.ts"
 import * as MemoryResumeStore from "../../src/resume/provider/MemoryResumeStore.ts"
 import * as MemoryStorage from "../../src/storage/provider/memory/MemoryStorage.ts"
 import { Storage, StorageError } from "../../src/storage/Storage.ts"
@@ -38,14 +44,13 @@ const refusing = (layout: FileLayout) => (storage: Storage["Service"]) =>
       )
   })
 
-/** What an engine needs, with trackers that are asked by `announce`. */
-const services = (announce: Tracker["Service"]["announce"]) =>
-  Layer.mergeAll(
-    MemoryNetwork.layer(),
-    MemoryStorage.layer(),
-    MemoryResumeStore.layer,
-    Layer.succeed(Tracker, Tracker.of({ ...NoTracker.make, announce }))
-  )
+/** What an engine needs, with these sources of peers. */
+const services = (sources: Layer.Layer<PeerSources.PeerSources>) =>
+  Layer.mergeAll(MemoryNetwork.layer(), MemoryStorage.layer(), MemoryResumeStore.layer, sources)
+
+/** Trackers that are asked by `announce`. */
+const trackers = (announce: Tracker["Service"]["announce"]) =>
+  Layer.provide(TrackerSource.layer, Layer.succeed(Tracker, Tracker.of({ ...NoTracker.make, announce })))
 
 describe("Engine", () => {
   test(
@@ -171,11 +176,45 @@ describe("Engine", () => {
           yield* listening.add({ ...other.metainfo, trackers: tracked.trackers })
           yield* advance("2 seconds")
           return [silent, listening, yield* Effect.flip(Engine.make({ listen: { port: 7_001 } }))] as const
-        }).pipe(Effect.provide(services(announce)))
+        }).pipe(Effect.provide(services(trackers(announce))))
 
         assert.deepStrictEqual([silent.listening, listening.listening?.port], [undefined, 7_001])
         assert.deepStrictEqual(ports.slice(0, 2), [TrackerSource.notListeningPort, 7_001])
         assert.strictEqual(failure.why, "port 7001 is in use")
+      })
+    )
+  )
+
+  it.effect("asks the same sources for every torrent, private ones and magnet links included", () =>
+    Simulation.run(
+      1,
+      Effect.gen(function* () {
+        const contexts: Array<PeerSourceContext> = []
+        const source: PeerSource = {
+          peers: (context) => {
+            contexts.push(context)
+            return Stream.empty
+          }
+        }
+        const { advance } = yield* Simulation.Simulation
+        const urls = ["http://a.example/announce", "udp://b.example:80"]
+        yield* Effect.gen(function* () {
+          const engine = yield* Engine.make({ listen: { port: 7_001 } })
+          yield* engine.add({ ...small.metainfo, isPrivate: true, trackers: [urls] })
+          yield* advance("1 second")
+          const link = `magnet:?xt=urn:btih:${InfoHash.toHex(other.metainfo.infoHash)}&tr=${urls.join("&tr=")}`
+          yield* Effect.forkScoped(engine.metadata(Result.getOrThrow(Magnet.parse(link))))
+          yield* advance("1 second")
+        }).pipe(Effect.provide(services(PeerSources.layer([source]))))
+
+        const [added, fetched] = contexts as [PeerSourceContext, PeerSourceContext]
+        assert.strictEqual(contexts.length, 2)
+        assert.deepStrictEqual([added.infoHash, fetched.infoHash], [small.metainfo.infoHash, other.metainfo.infoHash])
+        assert.deepStrictEqual([added.trackers, fetched.trackers], [[urls], urls.map((url) => [url])])
+        assert.deepStrictEqual([added.isPrivate, fetched.isPrivate], [true, false])
+        assert.deepStrictEqual([added.allTiers ?? false, fetched.allTiers], [false, true])
+        assert.deepStrictEqual([added.port, fetched.port], [7_001, 7_001])
+        assert.notDeepEqual(added.peerId, fetched.peerId)
       })
     )
   )
@@ -191,14 +230,14 @@ describe("Engine", () => {
             return Effect.never
           })
         const { advance } = yield* Simulation.Simulation
-        const trackersOf = (host: string) => [[`http://${host}/announce`], [`http://${host}/backup/announce`]]
+        const tiersOf = (host: string) => [[`http://${host}/announce`], [`http://${host}/backup/announce`]]
         const meanwhile = yield* Effect.gen(function* () {
           const engine = yield* Engine.make()
-          yield* engine.add({ ...small.metainfo, isPrivate: true, trackers: trackersOf("private.example") })
-          yield* engine.add({ ...other.metainfo, trackers: trackersOf("public.example") })
+          yield* engine.add({ ...small.metainfo, isPrivate: true, trackers: tiersOf("private.example") })
+          yield* engine.add({ ...other.metainfo, trackers: tiersOf("public.example") })
           yield* advance("10 seconds")
           return [...asked]
-        }).pipe(Effect.provide(services(announce)))
+        }).pipe(Effect.provide(services(trackers(announce))))
 
         assert.deepStrictEqual(meanwhile, [
           "http://private.example/announce",

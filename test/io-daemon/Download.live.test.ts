@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
+import * as PeerSources from "../../src/discovery/PeerSources.ts"
 import * as Engine from "../../src/engine/Engine.ts"
 import * as NodePieceHasher from "../../src/hash/provider/node/NodePieceHasher.ts"
 import * as IoDaemonProcess from "../../src/io-daemon/node/IoDaemonProcess.ts"
@@ -15,7 +16,6 @@ import * as TcpTransport from "../../src/network/provider/node/TcpTransport.ts"
 import * as NodeIoDaemon from "../../src/node/NodeIoDaemon.ts"
 import * as MemoryResumeStore from "../../src/resume/provider/MemoryResumeStore.ts"
 import * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
-import * as NoTracker from "../../src/testing/NoTracker.ts"
 import type { PeerBehaviour } from "../../src/testing/PeerBehaviour.ts"
 import * as ScriptedPeer from "../../src/testing/ScriptedPeer.ts"
 import type { TorrentEvent } from "../../src/torrent/TorrentEvent.ts"
@@ -30,7 +30,7 @@ const engine = Engine.layer().pipe(
     NodeIoDaemon.layerStorage({ root }),
     MemoryResumeStore.layer,
     TcpTransport.layerDialer,
-    NoTracker.layer
+    PeerSources.none
   ]),
   Layer.provide(NodePieceHasher.layer)
 )

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Bitfield from "../../src/base/Bitfield.ts"
+import type { PeerSource } from "../../src/discovery/PeerSource.ts"
 import { Tracker } from "../../src/discovery/tracker/Tracker.ts"
 import * as TrackerSource from "../../src/discovery/tracker/TrackerSource.ts"
 import type * as PeerBehaviour from "../../src/testing/PeerBehaviour.ts"
@@ -62,11 +63,8 @@ const story = (steps: Steps) =>
   Swarms.use({ seed, link: { latency: "20 millis" } }, (world) =>
     Effect.gen(function* () {
       const announces: Array<number> = []
-      const source = yield* TrackerSource.make({
-        tiers: [["http://tracker.example/announce"]],
-        infoHash: small.metainfo.infoHash,
-        peerId: new Uint8Array(20)
-      }).pipe(
+      const trackers = [["http://tracker.example/announce"]]
+      const source = yield* TrackerSource.make().pipe(
         Effect.provideService(Tracker, {
           announce: () =>
             Effect.sync(() => {
@@ -85,7 +83,8 @@ const story = (steps: Steps) =>
           scrape: () => Effect.die("nobody scrapes")
         })
       )
-      const download = yield* world.download(small, { behaviours, sources: [source] })
+      const announcing: PeerSource = { peers: (context) => source.peers({ ...context, trackers }) }
+      const download = yield* world.download(small, { behaviours, sources: [announcing] })
       const events: Array<TorrentEvent & { readonly second: number }> = []
       const downloadedBytes: Array<number> = []
       const wallClock: Array<number> = []

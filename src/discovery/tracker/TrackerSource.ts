@@ -1,5 +1,6 @@
 /**
- * Peers from a torrent's trackers: announces while its stream runs, and says goodbye when the stream ends.
+ * Peers from a torrent's trackers: announces while its stream runs, and says goodbye when the stream ends. A private torrent
+ * is announced to one tracker at a time: a tracker is only asked when those before it have failed (BEP 27).
  *
  * The shell of `AnnounceSchedule.ts`: it sleeps, asks through `Tracker` and tells what came of it. Every announce has a
  * fiber of its own, as several may be under way. One is begun when the consumer asks for the next event, so a consumer
@@ -8,6 +9,7 @@
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
@@ -15,22 +17,13 @@ import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import * as Monotonic from "../../base/Monotonic.ts"
 import type { PeerSource, PeerSourceContext, PeerSourceEvent } from "../PeerSource.ts"
+import { PeerSources } from "../PeerSources.ts"
 import * as AnnounceSchedule from "./AnnounceSchedule.ts"
 import type { AnnounceEvent, AnnounceResponse, TrackerError } from "./Tracker.ts"
 import { Tracker } from "./Tracker.ts"
 
-/** How a torrent is announced. */
+/** How torrents are announced. */
 export interface TrackerSourceOptions {
-  /** URLs in tiers (BEP 12), as the metainfo has them. Shuffled inside a tier; what is no tracker's URL is dropped. */
-  readonly tiers: ReadonlyArray<ReadonlyArray<string>>
-  /** 20 bytes. */
-  readonly infoHash: Uint8Array
-  /** 20 bytes; the same as in handshakes, so that a tracker can leave us out of what it tells us. */
-  readonly peerId: Uint8Array
-  /** The TCP port that takes peers' connections; `undefined` or 0 where nobody listens (`notListeningPort`). */
-  readonly port?: number | undefined
-  /** Whether the torrent is (BEP 27): a tracker is only asked when those before it have failed. Default `false`. */
-  readonly isPrivate?: boolean | undefined
   /** Addresses to ask for, default `defaultNumWant`. Most trackers give 50 whatever is asked. */
   readonly numWant?: number | undefined
 }
@@ -50,15 +43,38 @@ export const notListeningPort = 1
 export const stopTimeout: Duration.Input = "2 seconds"
 
 /**
- * A source that announces to `tiers`. Its stream never ends or fails by itself, unless `tiers` name no tracker: then it
- * is empty. Each run of `peers` announces on its own, from `started` to `stopped`.
+ * A source that announces to the trackers of a torrent. Its stream never ends or fails by itself, unless the torrent names
+ * no tracker: then it is empty. Each run of `peers` announces on its own, from `started` to `stopped`.
  */
 export const make = Effect.fnUntraced(function* (
-  options: TrackerSourceOptions
+  options: TrackerSourceOptions = {}
 ): Effect.fn.Return<PeerSource, never, Tracker> {
   const tracker = yield* Tracker
-  return { peers: (context) => Stream.unwrap(start(options, context, tracker)) }
+  const announcing = (context: PeerSourceContext) => Stream.unwrap(start(options, context, tracker))
+  return {
+    peers: (context) =>
+      context.allTiers === true
+        ? together(context.trackers.map((tier) => announcing({ ...context, trackers: [tier] })))
+        : announcing(context)
+  }
 })
+
+/** `PeerSources` that are the trackers of each torrent. */
+export const layer: Layer.Layer<PeerSources, never, Tracker> = Layer.effect(
+  PeerSources,
+  Effect.map(make(), (source) => [source])
+)
+
+/** Runs all streams at once. Unlike those of `Stream.mergeAll`, they are also interrupted at once. */
+const together = (streams: ReadonlyArray<Stream.Stream<PeerSourceEvent>>): Stream.Stream<PeerSourceEvent> =>
+  Stream.callback<PeerSourceEvent>(
+    (events) =>
+      Effect.forEach(streams, (stream) => Stream.runForEach(stream, (event) => Queue.offer(events, event)), {
+        concurrency: "unbounded",
+        discard: true
+      }).pipe(Effect.andThen(Queue.end(events))),
+    { bufferSize: 1 }
+  )
 
 /** What the loop waits for. */
 type Fact =
@@ -78,7 +94,7 @@ const start = Effect.fnUntraced(function* (
   const scope = yield* Effect.scope
   const random = yield* Random.Random
   // Never full: it completes once, and a tracker is asked one thing at a time.
-  const facts = yield* Queue.bounded<Fact>(options.tiers.flat().length + 1)
+  const facts = yield* Queue.bounded<Fact>(context.trackers.flat().length + 1)
   yield* context.completed.pipe(
     Effect.andThen(Queue.offer(facts, { _tag: "Completed" })),
     Effect.forkScoped({ startImmediately: true })
@@ -86,10 +102,10 @@ const start = Effect.fnUntraced(function* (
   // Lets a torrent that is complete already say so.
   yield* Effect.yieldNow
   const schedule = AnnounceSchedule.make({
-    tiers: options.tiers,
+    tiers: context.trackers,
     random: () => random.nextDoubleUnsafe(),
     isComplete: Option.isSome(yield* Queue.poll(facts)),
-    oneAtATime: options.isPrivate
+    oneAtATime: context.isPrivate
   })
   if (schedule.trackers.size === 0) return Stream.empty
   const key = Math.floor(random.nextDoubleUnsafe() * 0x1_0000_0000)
@@ -97,9 +113,9 @@ const start = Effect.fnUntraced(function* (
   const announce = (url: string, event: AnnounceEvent | undefined, trackerId: Uint8Array | undefined) =>
     tracker.announce(url, {
       ...context.facts(),
-      infoHash: options.infoHash,
-      peerId: options.peerId,
-      port: options.port || notListeningPort,
+      infoHash: context.infoHash,
+      peerId: context.peerId,
+      port: context.port || notListeningPort,
       event,
       numWant: event === "stopped" ? 0 : (options.numWant ?? defaultNumWant),
       key,

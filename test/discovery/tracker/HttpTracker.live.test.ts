@@ -11,6 +11,7 @@ import { Tracker } from "../../../src/discovery/tracker/Tracker.ts"
 import * as TrackerSource from "../../../src/discovery/tracker/TrackerSource.ts"
 import * as NodeLookup from "../../../src/node/NodeLookup.ts"
 import * as NodeRoutedHttp from "../../../src/node/NodeRoutedHttp.ts"
+import { peerSourceContext } from "../peerSourceContext.ts"
 import * as Suite from "./Tracker.suite.ts"
 import { announceOf, infoHash, portOf, realTracker, swarmOf } from "./Tracker.suite.ts"
 
@@ -51,9 +52,8 @@ layer(overNode, { excludeTestServices: true })("HttpTracker over sockets", (it) 
     Effect.gen(function* () {
       const live = yield* realTracker(server)
       const dead = "http://127.0.0.1:1/announce"
-      const peerId = new Uint8Array(20).fill(9)
-      const source = yield* TrackerSource.make({ tiers: [[dead], [urlOf(live)]], infoHash, peerId, port: 7009 })
-      const context = { facts: () => ({ uploaded: 0, downloaded: 0, left: 1 }), completed: Effect.never }
+      const source = yield* TrackerSource.make()
+      const context = peerSourceContext({ infoHash, port: 7009, trackers: [[dead], [urlOf(live)]] })
 
       const events = yield* source.peers(context).pipe(Stream.take(2), Stream.runCollect)
 

@@ -12,11 +12,13 @@ import type * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import * as Bytes from "../../../src/base/Bytes.ts"
+import * as InfoHash from "../../../src/base/InfoHash.ts"
 import type { PeerSourceEvent } from "../../../src/discovery/PeerSource.ts"
 import { type AnnounceRequest, Tracker } from "../../../src/discovery/tracker/Tracker.ts"
 import * as TrackerSource from "../../../src/discovery/tracker/TrackerSource.ts"
+import { peerSourceContext } from "../peerSourceContext.ts"
 
-export const infoHash = Bytes.fromHex("00ff20267e3d0a0d7f80c3a9252b2d2e5f61417a")!
+export const infoHash = InfoHash.fromHex("00ff20267e3d0a0d7f80c3a9252b2d2e5f61417a")!
 
 /** The announce of a peer that wants everything, at port 7000 and its number. */
 export const announceOf = (peer: number, event?: AnnounceRequest["event"]): AnnounceRequest => ({
@@ -115,11 +117,18 @@ export const suite = (name: string, layer: Layer.Layer<Tracker>, { server: kind,
         }
         const completed = yield* Deferred.make<void>()
         const told = yield* Queue.bounded<PeerSourceEvent>(16)
-        const peerId = new Uint8Array(20).fill(9)
-        const source = yield* TrackerSource.make({ tiers: [[urlOf(server)]], infoHash, peerId, port: 7009 })
+        const source = yield* TrackerSource.make()
         let left = 1000
         const fiber = yield* source
-          .peers({ facts: () => ({ uploaded: 0, downloaded: 0, left }), completed: Deferred.await(completed) })
+          .peers(
+            peerSourceContext({
+              infoHash,
+              port: 7009,
+              trackers: [[urlOf(server)]],
+              facts: () => ({ uploaded: 0, downloaded: 0, left }),
+              completed: Deferred.await(completed)
+            })
+          )
           .pipe(
             Stream.runForEach((event) => Queue.offer(told, event)),
             Effect.forkScoped

@@ -13,6 +13,7 @@ import * as UdpTracker from "../../../src/discovery/tracker/provider/UdpTracker.
 import type { AnnounceRequest, AnnounceResponse } from "../../../src/discovery/tracker/Tracker.ts"
 import { Tracker, TrackerError } from "../../../src/discovery/tracker/Tracker.ts"
 import * as TrackerSource from "../../../src/discovery/tracker/TrackerSource.ts"
+import { peerSourceContext } from "../peerSourceContext.ts"
 
 const url = (name: string) => `http://${name}.example/announce`
 
@@ -45,21 +46,13 @@ const start = Effect.fnUntraced(function* (options: {
   readonly tiers: ReadonlyArray<string>
   readonly reply: (asked: Asked) => Reply
   readonly context?: Partial<PeerSourceContext>
-  readonly port?: number
-  readonly isPrivate?: boolean
   /** Default 0. */
   readonly random?: () => number
 }) {
   const asked: Array<Asked> = []
   const events: Array<PeerSourceEvent> = []
   const completed = yield* Deferred.make<void>()
-  const source = yield* TrackerSource.make({
-    tiers: options.tiers.map((tier) => Array.from(tier, url)),
-    infoHash: new Uint8Array(20).fill(1),
-    peerId: new Uint8Array(20).fill(2),
-    port: options.port,
-    isPrivate: options.isPrivate
-  }).pipe(
+  const source = yield* TrackerSource.make().pipe(
     Effect.provideService(Tracker, {
       announce: (url, request) =>
         Effect.clockWith((clock) => {
@@ -70,11 +63,12 @@ const start = Effect.fnUntraced(function* (options: {
       scrape: () => Effect.die("a source does not scrape")
     })
   )
-  const context = {
+  const context = peerSourceContext({
+    trackers: options.tiers.map((tier) => Array.from(tier, url)),
     facts: () => ({ uploaded: 3, downloaded: 2, left: 1 }),
     completed: Deferred.await(completed),
     ...options.context
-  }
+  })
   const fiber = yield* source.peers(context).pipe(
     Stream.runForEach((event) => Effect.sync(() => events.push(event))),
     Effect.provideService(Random.Random, { nextDoubleUnsafe: options.random ?? (() => 0), nextIntUnsafe: () => 0 }),
@@ -124,7 +118,7 @@ describe("TrackerSource", () => {
     Effect.gen(function* () {
       let left = 100
       const facts = () => ({ uploaded: 7, downloaded: 100 - left, left })
-      const run = yield* start({ tiers: ["a"], reply: () => ok, context: { facts }, port: 4000 })
+      const run = yield* start({ tiers: ["a"], reply: () => ok, context: { facts, port: 4000 } })
 
       left = 40
       yield* TestClock.adjust("30 minutes")
@@ -142,7 +136,7 @@ describe("TrackerSource", () => {
   it.effect("announces a port although nobody listens, as trackers refuse 0", () =>
     Effect.gen(function* () {
       const unset = yield* start({ tiers: ["a"], reply: () => ok })
-      const zero = yield* start({ tiers: ["a"], reply: () => ok, port: 0 })
+      const zero = yield* start({ tiers: ["a"], reply: () => ok, context: { port: 0 } })
 
       assert.strictEqual(unset.asked[0]?.port, TrackerSource.notListeningPort)
       assert.strictEqual(zero.asked[0]?.port, TrackerSource.notListeningPort)
@@ -217,7 +211,7 @@ describe("TrackerSource", () => {
 
   it.effect("asks the trackers of a private torrent one at a time (BEP 27)", () =>
     Effect.gen(function* () {
-      const run = yield* start({ tiers: ["a", "f"], reply: onlyLastLives, isPrivate: true })
+      const run = yield* start({ tiers: ["a", "f"], reply: onlyLastLives, context: { isPrivate: true } })
 
       yield* TestClock.adjust("1 minute")
 
@@ -226,13 +220,48 @@ describe("TrackerSource", () => {
     })
   )
 
+  it.effect("announces to every tier at once, each by itself, where tiers have no order", () =>
+    Effect.gen(function* () {
+      const reply = ({ event, name }: Asked) =>
+        event === "stopped" ? Effect.never : name === "b" ? refuse("connection refused") : ok
+      const run = yield* start({ tiers: ["a", "b", "c"], reply, context: { allTiers: true } })
+
+      yield* TestClock.adjust("15 seconds")
+      const stopping = yield* Effect.forkChild(Fiber.interrupt(run.fiber), { startImmediately: true })
+      yield* TestClock.adjust(TrackerSource.stopTimeout)
+
+      assert.deepStrictEqual(log(run.asked), [
+        "0 a started",
+        "0 b started",
+        "0 c started",
+        "15 b started",
+        "15 a stopped",
+        "15 c stopped"
+      ])
+      assert.sameMembers(kinds(run.events), ["a Peers", "b Failed", "c Peers", "b Failed"])
+      assert.isDefined(stopping.pollUnsafe())
+    })
+  )
+
+  it.effect("ends at once where there are no tiers to announce to at once", () =>
+    Effect.gen(function* () {
+      const run = yield* start({ tiers: [], reply: () => ok, context: { allTiers: true } })
+
+      yield* Fiber.join(run.fiber)
+
+      assert.deepStrictEqual(run.events, [])
+    })
+  )
+
   it.effect("dies of a defect of the tracker's layer", () =>
     Effect.gen(function* () {
-      const run = yield* start({ tiers: ["a"], reply: () => Effect.die("bug") })
+      for (const allTiers of [false, true]) {
+        const run = yield* start({ tiers: ["a"], reply: () => Effect.die("bug"), context: { allTiers } })
 
-      const exit = yield* Fiber.await(run.fiber)
+        const exit = yield* Fiber.await(run.fiber)
 
-      assert.isTrue(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
+        assert.isTrue(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
+      }
     })
   )
 

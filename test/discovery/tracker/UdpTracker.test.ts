@@ -14,6 +14,7 @@ import { Tracker } from "../../../src/discovery/tracker/Tracker.ts"
 import * as TrackerSource from "../../../src/discovery/tracker/TrackerSource.ts"
 import { ConnectionError, UdpPort, type UdpSocket } from "../../../src/network/Transport.ts"
 import * as MemoryUdpNetwork from "../../../src/testing/MemoryUdpNetwork.ts"
+import { peerSourceContext } from "../peerSourceContext.ts"
 
 const request: AnnounceRequest = {
   infoHash: new Uint8Array(20).fill(1),
@@ -260,14 +261,10 @@ describe("UdpTracker", () => {
       const clock = yield* Clock.Clock
       const events: Array<string> = []
       const silent = Array.from({ length: 5 }, (_, index) => `udp://10.0.0.${index + 1}:6969`)
-      const source = yield* TrackerSource.make({
-        tiers: [...silent, url].map((one) => [one]),
-        infoHash: request.infoHash,
-        peerId: request.peerId
-      }).pipe(Effect.provideServiceEffect(Tracker, makeTracker()))
-      const facts = () => ({ downloaded: 0, uploaded: 0, left: 10 })
+      const source = yield* TrackerSource.make().pipe(Effect.provideServiceEffect(Tracker, makeTracker()))
+      const trackers = [...silent, url].map((one) => [one])
 
-      yield* source.peers({ facts, completed: Effect.never }).pipe(
+      yield* source.peers(peerSourceContext({ trackers })).pipe(
         Stream.runForEach(({ _tag, source }) =>
           Effect.sync(() => events.push(`${clock.currentTimeMillisUnsafe() / 1000} ${_tag} ${source}`))
         ),
