@@ -6,6 +6,7 @@ import * as Stream from "effect/Stream"
 import type { InfoHash } from "../base/InfoHash.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { PeerId } from "../base/PeerId.ts"
+import type { ListeningPort } from "../network/ListeningPort.ts"
 
 /** What a source may tell a swarm about the torrent it finds peers for; read at the moment it is needed. */
 export interface TransferFacts {
@@ -22,8 +23,8 @@ export interface PeerSourceContext {
   readonly infoHash: InfoHash
   /** Our id in the swarm of this torrent, the same as in handshakes. Each torrent has its own. */
   readonly peerId: PeerId
-  /** The TCP port at which peers can connect to us; `undefined` if we do not listen. */
-  readonly port: number | undefined
+  /** Where peers can connect to us. It may change: a source announces the port of that moment. */
+  readonly port: ListeningPort
   /** Whether only trackers may find peers (BEP 27). `false` for a magnet link, which cannot say so. */
   readonly isPrivate: boolean
   /** URLs of the trackers in tiers (BEP 12), as the metainfo has them; may contain URLs that are not a tracker's. */

@@ -23,6 +23,7 @@ import { PeerSources } from "../discovery/PeerSources.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
 import type { Magnet } from "../metainfo/Magnet.ts"
 import * as Metainfo from "../metainfo/Metainfo.ts"
+import * as ListeningPort from "../network/ListeningPort.ts"
 import type { ConnectionError, Listening } from "../network/Transport.ts"
 import { Dialer, Listener } from "../network/Transport.ts"
 import * as RateLimits from "../rate/RateLimits.ts"
@@ -132,8 +133,10 @@ export class Engine extends Context.Service<
     readonly setLimits: (limits: RateLimits.Limits) => Effect.Effect<void>
     /** Bytes that the piece buffers of all torrents take now, lent and idle; at most `Config.bufferBytes`. */
     readonly heldBytes: Effect.Effect<number>
-    /** Where peers can connect to it; `undefined` where it does not listen. */
+    /** The address that it listens on; `undefined` if it does not listen. */
     readonly listening: PeerAddress | undefined
+    /** The port that peers and sources are told to connect to: that of `listening`, until a port mapping sets another. */
+    readonly port: ListeningPort.ListeningPort
   }
 >()("piecewise/engine/Engine") {}
 
@@ -202,7 +205,7 @@ const run = Effect.fnUntraced(function* (config: Config, listening: Listening | 
     return { peerId, random }
   })
 
-  const port = listening?.address.port
+  const port = yield* ListeningPort.make(listening?.address.port)
   const shared = Context.get(services, PeerSources)
   const sourcesOf = ({ peers = [], sources = [] }: Pick<AddOptions, "peers" | "sources">) => [
     PeerSource.fromAddresses(peers),
@@ -257,7 +260,8 @@ const run = Effect.fnUntraced(function* (config: Config, listening: Listening | 
     metadata,
     setLimits: (asked) => Effect.map(Monotonic.now, (now) => RateLimits.set(limits, asked, now)),
     heldBytes: Effect.sync(() => budget.heldBytes),
-    listening: listening?.address
+    listening: listening?.address,
+    port
   })
   const accept = (infoHash: InfoHash.InfoHash) => running.get(InfoHash.toHex(infoHash))?.accept
   return { engine, accept }

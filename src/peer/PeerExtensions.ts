@@ -35,8 +35,8 @@ export interface TorrentExtensions {
   readonly isPrivate: boolean
   /** Whether we want nothing more from any peer, for now (BEP 21). */
   readonly isUploadOnly: () => boolean
-  /** The port we listen on, if any. */
-  readonly port: number | undefined
+  /** The port that the peer can connect to now, if any. */
+  readonly port: () => number | undefined
   /**
    * The peers that we are connected to, except for the one at `remote`, with the addresses at which they can be
    * dialled.
@@ -132,7 +132,7 @@ export const make = (options: {
     ExtensionHandshake.encode({
       ids: new Map(ids),
       client: Version.userAgent,
-      port: torrent.port,
+      port: torrent.port(),
       externalHost: remote.host,
       maxRequests: UploadQueue.defaultMaxRequests,
       metadataSize: MetadataMessage.isSize(torrent.info.length) ? torrent.info.length : undefined,

@@ -62,8 +62,8 @@ export interface Swarm<M extends Roster.Member> {
 export interface Options<M extends Roster.Member> {
   readonly infoHash: InfoHash
   readonly peerId: PeerId
-  /** Where peers can connect to us, if anywhere. */
-  readonly port: number | undefined
+  /** Where peers can connect to us now, if anywhere. */
+  readonly port: () => number | undefined
   readonly random: Prng.Prng
   /** Where the keys of peers are taken from. */
   readonly ids: SupplierIds
@@ -105,7 +105,7 @@ export interface Exchange<M extends Roster.Member> {
 /** Makes a swarm without addresses, whose sessions end with the scope. */
 export const make = Effect.fnUntraced(function* <M extends Roster.Member>(options: Options<M>) {
   const external = ExternalAddress.make()
-  const us = () => ({ ...external, port: options.port ?? 0 })
+  const us = () => ({ ...external, port: options.port() ?? 0 })
   const book = PeerBook.make(options.random, (address) => DialPriority.of(us(), address), options.ids)
   const { connections, maxConnections } = options
   const self: Swarm<M> = {

@@ -16,6 +16,7 @@ import type { PeerId } from "../base/PeerId.ts"
 import type { ConnectionLimit } from "../connect/ConnectionLimit.ts"
 import type { PeerSource, PeerSourceEvent } from "../discovery/PeerSource.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
+import type { ListeningPort } from "../network/ListeningPort.ts"
 import * as MetadataExchange from "../peer/MetadataExchange.ts"
 import * as MetadataSession from "../peer/MetadataSession.ts"
 import { PeerDropped } from "../peer/PeerPatience.ts"
@@ -36,8 +37,8 @@ export interface Progress {
 export interface Options {
   readonly infoHash: InfoHash
   readonly peerId: PeerId
-  /** The port that sources announce, if any. */
-  readonly port?: number | undefined
+  /** The port that sources announce. */
+  readonly port: ListeningPort
   /** The trackers that the link names, in tiers. */
   readonly trackers?: ReadonlyArray<ReadonlyArray<string>> | undefined
   readonly sources: ReadonlyArray<PeerSource>
@@ -68,7 +69,8 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   const swarm = yield* Swarm.make<MetadataSession.MetadataSession>({
     infoHash,
     peerId: options.peerId,
-    port: undefined,
+    // A fetch accepts no connections.
+    port: () => undefined,
     random: options.random,
     ids: SupplierId.makeIds(),
     maxConnections,

@@ -7,6 +7,7 @@ import type { Prng } from "../base/Prng.ts"
 import type { ConnectionLimit } from "../connect/ConnectionLimit.ts"
 import type { PeerSource } from "../discovery/PeerSource.ts"
 import type { Metainfo } from "../metainfo/Metainfo.ts"
+import type { ListeningPort } from "../network/ListeningPort.ts"
 import type { Upload } from "../peer/Upload.ts"
 import type * as RateLimits from "../rate/RateLimits.ts"
 import type { ReadCache } from "../storage/ReadCache.ts"
@@ -23,8 +24,8 @@ import type { TorrentOptions } from "./TorrentOptions.ts"
 export interface Options extends TorrentOptions {
   readonly metainfo: Metainfo
   readonly peerId: PeerId
-  /** Where peers can connect to us, if anywhere. */
-  readonly port: number | undefined
+  /** Where peers can connect to us. */
+  readonly port: ListeningPort
   readonly sources: ReadonlyArray<PeerSource>
   /** The limits of all torrents of the engine together. */
   readonly engineLimits: RateLimits.EngineLimits

@@ -17,6 +17,7 @@ import type { PieceIndex } from "../base/PieceGeometry.ts"
 import type { PeerSourceContext } from "../discovery/PeerSource.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
 import * as Metainfo from "../metainfo/Metainfo.ts"
+import * as ListeningPort from "../network/ListeningPort.ts"
 import * as AllowedFast from "../peer/AllowedFast.ts"
 import * as Upload from "../peer/Upload.ts"
 import * as RateLimiter from "../rate/RateLimiter.ts"
@@ -87,7 +88,11 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting) {
   const swarm = yield* PieceSwarm.make({
     assembly,
     infoHash,
-    extensions: { info: metainfo.infoBytes, isPrivate: metainfo.isPrivate, port: options.port },
+    extensions: {
+      info: metainfo.infoBytes,
+      isPrivate: metainfo.isPrivate,
+      port: () => ListeningPort.current(options.port)
+    },
     peerId: options.peerId,
     random,
     maxConnections: options.maxConnections,

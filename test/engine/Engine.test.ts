@@ -13,6 +13,7 @@ import * as TrackerSource from "../../src/discovery/tracker/TrackerSource.ts"
 import * as Engine from "../../src/engine/Engine.ts"
 import type { FileLayout } from "../../src/metainfo/FileLayout.ts"
 import * as Magnet from "../../src/metainfo/Magnet.ts"
+import * as ListeningPort from "../../src/network/ListeningPort.ts"
 import * as MemoryResumeStore from "../../src/resume/provider/MemoryResumeStore.ts"
 import * as MemoryStorage from "../../src/storage/provider/memory/MemoryStorage.ts"
 import { Storage, StorageError } from "../../src/storage/Storage.ts"
@@ -198,13 +199,14 @@ describe("Engine", () => {
         }
         const { advance } = yield* Simulation.Simulation
         const urls = ["http://a.example/announce", "udp://b.example:80"]
-        yield* Effect.gen(function* () {
+        const engine = yield* Effect.gen(function* () {
           const engine = yield* Engine.make({ listen: { port: 7_001 } })
           yield* engine.add({ ...small.metainfo, isPrivate: true, trackers: [urls] })
           yield* advance("1 second")
           const link = `magnet:?xt=urn:btih:${InfoHash.toHex(other.metainfo.infoHash)}&tr=${urls.join("&tr=")}`
           yield* Effect.forkScoped(engine.metadata(Result.getOrThrow(Magnet.parse(link))))
           yield* advance("1 second")
+          return engine
         }).pipe(Effect.provide(services(PeerSources.layer([source]))))
 
         const [added, fetched] = contexts as [PeerSourceContext, PeerSourceContext]
@@ -213,7 +215,8 @@ describe("Engine", () => {
         assert.deepStrictEqual([added.trackers, fetched.trackers], [[urls], urls.map((url) => [url])])
         assert.deepStrictEqual([added.isPrivate, fetched.isPrivate], [true, false])
         assert.deepStrictEqual([added.allTiers ?? false, fetched.allTiers], [false, true])
-        assert.deepStrictEqual([added.port, fetched.port], [7_001, 7_001])
+        assert.deepStrictEqual([added.port, fetched.port], [engine.port, engine.port])
+        assert.strictEqual(ListeningPort.current(engine.port), 7_001)
         assert.notDeepEqual(added.peerId, fetched.peerId)
       })
     )

@@ -18,7 +18,13 @@ const remote: PeerAddress = { host: "203.0.113.7", port: 50_000 }
 const info = Uint8Array.from({ length: 40_000 }, (_, index) => index * 7)
 
 /** A connection, what it said, and what followed from what the peer said. */
-const connect = (options: { readonly isPrivate?: boolean; readonly contacts?: ReadonlyArray<Contact> } = {}) => {
+const connect = (
+  options: {
+    readonly isPrivate?: boolean
+    readonly contacts?: ReadonlyArray<Contact>
+    readonly port?: () => number | undefined
+  } = {}
+) => {
   const outbox = FrameEncoder.make()
   const found: Array<PeerAddress> = []
   const lost: Array<number> = []
@@ -27,7 +33,7 @@ const connect = (options: { readonly isPrivate?: boolean; readonly contacts?: Re
     torrent: torrentExtensions({
       info,
       isPrivate: options.isPrivate ?? false,
-      port: 6_881,
+      port: options.port ?? (() => 6_881),
       isUploadOnly: () => wants.nothing,
       contacts: () => options.contacts ?? [],
       found: (addresses) => found.push(...addresses)
@@ -57,6 +63,17 @@ const connect = (options: { readonly isPrivate?: boolean; readonly contacts?: Re
 const asks = (piece: number) => MetadataMessage.encode({ _tag: "Request", piece })
 
 describe("PeerExtensions", () => {
+  it("greets with the port of that moment", () => {
+    let mapped: number | undefined
+    const port = () => mapped
+
+    const before = connect({ port })
+    mapped = 51_413
+    const after = connect({ port })
+
+    assert.deepStrictEqual([before.greeting.port, after.greeting.port], [undefined, 51_413])
+  })
+
   it("announces what it supports and what it has", () => {
     const { greeting } = connect()
 

@@ -33,7 +33,7 @@ const extensions: PeerProtocol.ExtensionOptions = {
   remote: { host: "203.0.113.7", port: 50_000 },
   torrent: torrentExtensions({
     info: new Uint8Array(100),
-    port: 6_881,
+    port: () => 6_881,
     contacts: () => [{ address: other, flags: 0 }]
   })
 }

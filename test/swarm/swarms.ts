@@ -56,7 +56,7 @@ export const start = Effect.fnUntraced(function* (
   const swarm = yield* PieceSwarm.make({
     assembly,
     infoHash: known.metainfo.infoHash,
-    extensions: { info: known.metainfo.infoBytes, isPrivate: known.metainfo.isPrivate, port: undefined },
+    extensions: { info: known.metainfo.infoBytes, isPrivate: known.metainfo.isPrivate, port: () => undefined },
     peerId: ourId,
     random: Prng.make(1),
     maxConnections: options.maxConnections,

@@ -5,6 +5,7 @@ import type { PeerId } from "../../src/base/PeerId.ts"
 import * as Prng from "../../src/base/Prng.ts"
 import * as ConnectionLimit from "../../src/connect/ConnectionLimit.ts"
 import * as PeerSource from "../../src/discovery/PeerSource.ts"
+import * as ListeningPort from "../../src/network/ListeningPort.ts"
 import * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
 import * as MemoryNetwork from "../../src/testing/MemoryNetwork.ts"
 import * as Simulation from "../../src/testing/Simulation.ts"
@@ -34,6 +35,7 @@ const fetchFrom = (manners: ReadonlyArray<Manner>, limit = 3_600, peerId?: Uint8
         MetadataFetch.run({
           infoHash,
           peerId: ourId,
+          port: yield* ListeningPort.make(undefined),
           sources: [PeerSource.fromAddresses(peers.map(({ address }) => address))],
           random: Prng.make(1),
           connections

@@ -12,6 +12,8 @@
  * Each tracker is told `started` first, `completed` once if the torrent became complete since, and `stopped` at the end
  * if it was told anything. It is asked one thing at a time, and but for `completed` not before its interval has passed.
  *
+ * If our port changes, the next round begins as soon as the interval of the tracker that answered last allows it.
+ *
  * Times are milliseconds of the caller's clock. The state is mutable and has one owner: `TrackerSource.ts`.
  */
 import type { AnnounceEvent, AnnounceResponse, RetryAfter } from "./Tracker.ts"
@@ -48,6 +50,8 @@ interface TrackerState {
   /** Whether it needs no `completed`: it was told, or the torrent was complete from the start. */
   settled: boolean
   trackerId: Uint8Array | undefined
+  /** The port that was announced last. */
+  port: number | undefined
   /** Not asked before this time, be it for its answer or for its refusal. */
   allowedAt: number
 }
@@ -71,6 +75,8 @@ export interface AnnounceSchedule {
   earliestAt: number
   failedRounds: number
   isComplete: boolean
+  /** The port to announce. */
+  port: number
   /** The tracker whose answer ended the last round. */
   current: string | undefined
 }
@@ -82,6 +88,7 @@ export type Step =
       readonly url: string
       readonly event: AnnounceEvent | undefined
       readonly trackerId: Uint8Array | undefined
+      readonly port: number
     }
   /**
    * Nothing before `until`, unless a tracker answers or fails, or the torrent completes. `Infinity` where only that can
@@ -100,6 +107,7 @@ export const make = (options: {
   readonly tiers: ReadonlyArray<ReadonlyArray<string>>
   readonly random: () => number
   readonly isComplete: boolean
+  readonly port: number
   readonly oneAtATime?: boolean | undefined
 }): AnnounceSchedule => {
   const tiers = TrackerTiers.make(options.tiers, options.random)
@@ -111,7 +119,7 @@ export const make = (options: {
     trackers: new Map(
       TrackerTiers.order(tiers).map((url) => [
         url,
-        { started: false, settled: options.isComplete, trackerId: undefined, allowedAt: 0 }
+        { started: false, settled: options.isComplete, trackerId: undefined, port: undefined, allowedAt: 0 }
       ])
     ),
     asked: undefined,
@@ -121,6 +129,7 @@ export const make = (options: {
     earliestAt: 0,
     failedRounds: 0,
     isComplete: options.isComplete,
+    port: options.port,
     current: undefined
   }
 }
@@ -128,9 +137,9 @@ export const make = (options: {
 /** What to do at `now`. For each `Announce`, `answered` or `failed` must follow some time. */
 export const next = (self: AnnounceSchedule, now: number, wantsMore: boolean): Step => {
   if (self.asked === undefined) {
-    const begin = wantsMore ? self.earliestAt : self.dueAt
-    if (now < begin) {
-      return { _tag: "Wait", until: Math.min(self.dueAt, Math.max(self.earliestAt, now + wantCheckMillis)) }
+    const dueAt = Math.min(self.dueAt, portDueAt(self))
+    if (now < (wantsMore ? Math.min(self.earliestAt, dueAt) : dueAt)) {
+      return { _tag: "Wait", until: Math.min(dueAt, Math.max(self.earliestAt, now + wantCheckMillis)) }
     }
     self.asked = new Set(self.inFlight)
     self.nextTurnAt = now
@@ -143,9 +152,16 @@ export const next = (self: AnnounceSchedule, now: number, wantsMore: boolean): S
     self.inFlight.add(url)
     self.latest = url
     self.nextTurnAt = now + self.patienceMillis
-    return { _tag: "Announce", url, event: eventFor(self, tracker), trackerId: tracker.trackerId }
+    tracker.port = self.port
+    return { _tag: "Announce", url, event: eventFor(self, tracker), trackerId: tracker.trackerId, port: self.port }
   }
   return self.inFlight.size > 0 ? { _tag: "Wait", until: Number.POSITIVE_INFINITY } : endFailedRound(self, now)
+}
+
+/** When the current tracker may be told of another port than it knows; `Infinity` if it knows the port, or fails. */
+const portDueAt = (self: AnnounceSchedule): number => {
+  const current = self.current === undefined || self.failedRounds > 0 ? undefined : self.trackers.get(self.current)
+  return current === undefined || current.port === self.port ? Number.POSITIVE_INFINITY : current.allowedAt
 }
 
 const eventFor = (self: AnnounceSchedule, tracker: TrackerState): AnnounceEvent | undefined => {
@@ -224,6 +240,11 @@ export const completed = (self: AnnounceSchedule, now: number): void => {
   if (self.asked !== undefined || self.failedRounds > 0) return
   const current = self.current === undefined ? undefined : self.trackers.get(self.current)
   if (current !== undefined) tellCompleted(self, current, now)
+}
+
+/** Our port is another one from now on. */
+export const portChanged = (self: AnnounceSchedule, port: number): void => {
+  self.port = port
 }
 
 /** The trackers to be told `stopped`, each with its tracker id: those that know of us, or may. */

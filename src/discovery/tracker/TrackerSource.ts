@@ -15,7 +15,9 @@ import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
+import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as Monotonic from "../../base/Monotonic.ts"
+import * as ListeningPort from "../../network/ListeningPort.ts"
 import type { PeerSource, PeerSourceContext, PeerSourceEvent } from "../PeerSource.ts"
 import { PeerSources } from "../PeerSources.ts"
 import * as AnnounceSchedule from "./AnnounceSchedule.ts"
@@ -79,6 +81,7 @@ const together = (streams: ReadonlyArray<Stream.Stream<PeerSourceEvent>>): Strea
 /** What the loop waits for. */
 type Fact =
   | { readonly _tag: "Completed" }
+  | { readonly _tag: "PortChanged" }
   | {
       readonly _tag: "Announced"
       readonly announce: AnnounceSchedule.Announce
@@ -93,7 +96,7 @@ const start = Effect.fnUntraced(function* (
 ) {
   const scope = yield* Effect.scope
   const random = yield* Random.Random
-  // Never full: it completes once, and a tracker is asked one thing at a time.
+  // A tracker is asked one thing at a time, and the torrent completes once: only changes of the port may have to wait.
   const facts = yield* Queue.bounded<Fact>(context.trackers.flat().length + 1)
   yield* context.completed.pipe(
     Effect.andThen(Queue.offer(facts, { _tag: "Completed" })),
@@ -105,17 +108,27 @@ const start = Effect.fnUntraced(function* (
     tiers: context.trackers,
     random: () => random.nextDoubleUnsafe(),
     isComplete: Option.isSome(yield* Queue.poll(facts)),
+    port: portOf(context),
     oneAtATime: context.isPrivate
   })
   if (schedule.trackers.size === 0) return Stream.empty
   const key = Math.floor(random.nextDoubleUnsafe() * 0x1_0000_0000)
 
-  const announce = (url: string, event: AnnounceEvent | undefined, trackerId: Uint8Array | undefined) =>
+  yield* SubscriptionRef.changes(context.port).pipe(
+    Stream.runForEach(() => Queue.offer(facts, { _tag: "PortChanged" })),
+    Effect.forkScoped
+  )
+
+  const announce = (
+    url: string,
+    event: AnnounceEvent | undefined,
+    { port, trackerId }: Pick<AnnounceSchedule.Announce, "port" | "trackerId">
+  ) =>
     tracker.announce(url, {
       ...context.facts(),
       infoHash: context.infoHash,
       peerId: context.peerId,
-      port: context.port || notListeningPort,
+      port,
       event,
       numWant: event === "stopped" ? 0 : (options.numWant ?? defaultNumWant),
       key,
@@ -126,13 +139,13 @@ const start = Effect.fnUntraced(function* (
   yield* Effect.addFinalizer(() =>
     Effect.forEach(
       AnnounceSchedule.informed(schedule),
-      ({ trackerId, url }) => Effect.ignore(announce(url, "stopped", trackerId)),
+      ({ trackerId, url }) => Effect.ignore(announce(url, "stopped", { port: schedule.port, trackerId })),
       { concurrency: "unbounded", discard: true }
     ).pipe(Effect.timeoutOption(stopTimeout))
   )
 
   const begin = (step: AnnounceSchedule.Announce) =>
-    announce(step.url, step.event, step.trackerId).pipe(
+    announce(step.url, step.event, step).pipe(
       Effect.result,
       Effect.exit,
       Effect.flatMap((answer) => Queue.offer(facts, { _tag: "Announced", announce: step, answer })),
@@ -148,6 +161,9 @@ const start = Effect.fnUntraced(function* (
           return take(schedule, fact.announce, yield* fact.answer, now)
         case "Completed":
           AnnounceSchedule.completed(schedule, now)
+          break
+        case "PortChanged":
+          AnnounceSchedule.portChanged(schedule, portOf(context))
       }
       const step = AnnounceSchedule.next(schedule, now, context.wantsMore?.() ?? false)
       if (step._tag === "Announce") yield* begin(step)
@@ -157,6 +173,9 @@ const start = Effect.fnUntraced(function* (
   })
   return Stream.fromEffectRepeat(nextEvent)
 })
+
+/** The port to announce now. */
+const portOf = ({ port }: PeerSourceContext): number => ListeningPort.current(port) || notListeningPort
 
 /** Notes what came of an announce, and says what there is to tell. */
 const take = (

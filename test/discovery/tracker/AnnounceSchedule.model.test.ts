@@ -33,7 +33,8 @@ const actions = {
     which: fc.nat(4),
     retryAfter: fc.constantFrom(undefined, undefined, undefined, 60, 3600, "never" as const)
   }),
-  complete: fc.record({ do: fc.constant("complete" as const) })
+  complete: fc.record({ do: fc.constant("complete" as const) }),
+  port: fc.record({ do: fc.constant("port" as const), port: fc.integer({ min: 1, max: 3 }) })
 }
 
 const step = fc.oneof(
@@ -41,7 +42,8 @@ const step = fc.oneof(
   { weight: 4, arbitrary: actions.wait },
   { weight: 4, arbitrary: actions.answer },
   { weight: 4, arbitrary: actions.fail },
-  { weight: 1, arbitrary: actions.complete }
+  { weight: 1, arbitrary: actions.complete },
+  { weight: 1, arbitrary: actions.port }
 )
 
 type Action = typeof step extends fc.Arbitrary<infer A> ? A : never
@@ -54,7 +56,7 @@ const keep = () => 0.999_999
 /** Plays a script, and compares after every step. */
 const play = (script: ReadonlyArray<Action>, wasComplete: boolean, oneAtATime: boolean) => {
   const tiers = [names.slice(0, 3), names.slice(3)]
-  const schedule = AnnounceSchedule.make({ tiers, random: keep, isComplete: wasComplete, oneAtATime })
+  const schedule = AnnounceSchedule.make({ tiers, random: keep, isComplete: wasComplete, port: 1, oneAtATime })
   const trackers = new Map(
     names.map((url): [string, TrackerModel] => [
       url,
@@ -65,6 +67,9 @@ const play = (script: ReadonlyArray<Action>, wasComplete: boolean, oneAtATime: b
   const patience = oneAtATime ? Number.POSITIVE_INFINITY : AnnounceSchedule.patienceMillis
   let now = 0
   let isComplete = wasComplete
+  let port = 1
+  /** The announce whose answer ended the last round, unless rounds have failed since. */
+  let current: AnnounceSchedule.Announce | undefined
   /** Whom this round asked last, and whose turn is over: who was asked, or failed what an earlier round had asked. */
   let last: string | undefined
   const over = new Set<string>()
@@ -92,6 +97,7 @@ const play = (script: ReadonlyArray<Action>, wasComplete: boolean, oneAtATime: b
     const event = lacksCompleted(tracker) ? "completed" : undefined
     assert.strictEqual(announce.event, tracker.told.length === 0 ? "started" : event)
     assert.strictEqual(announce.trackerId, tracker.trackerId)
+    assert.strictEqual(announce.port, port)
     const before = trackers.get(last ?? "")?.asked
     if (before !== undefined) assert.isAtLeast(now, before.at + patience, "the one before has its time")
     const order = TrackerTiers.order(schedule.tiers)
@@ -103,7 +109,10 @@ const play = (script: ReadonlyArray<Action>, wasComplete: boolean, oneAtATime: b
     while (true) {
       const { failedRounds } = schedule
       const step = AnnounceSchedule.next(schedule, now, wantsMore)
-      if (schedule.failedRounds > failedRounds) assert.deepStrictEqual(inFlight(), [])
+      if (schedule.failedRounds > failedRounds) {
+        assert.deepStrictEqual(inFlight(), [])
+        current = undefined
+      }
       if (step._tag === "Announce") {
         check(step)
         trackers.get(step.url)!.asked = { announce: step, at: now }
@@ -120,6 +129,10 @@ const play = (script: ReadonlyArray<Action>, wasComplete: boolean, oneAtATime: b
         endRound()
         const isOver = [...trackers.values()].every((tracker) => tracker.refusedUntil === Number.POSITIVE_INFINITY)
         assert.strictEqual(step.until === Number.POSITIVE_INFINITY, isOver)
+      }
+      if (schedule.asked === undefined && current !== undefined && current.port !== port) {
+        const { intervalUntil, refusedUntil } = trackers.get(current.url)!
+        assert.isAtMost(step.until, Math.max(intervalUntil, refusedUntil), "a new port waits for no more than that")
       }
       const informed = [...trackers].flatMap(([url, { asked, told, trackerId }]) =>
         asked !== undefined || told.length > 0 ? [{ url, trackerId }] : []
@@ -146,6 +159,10 @@ const play = (script: ReadonlyArray<Action>, wasComplete: boolean, oneAtATime: b
         isComplete = true
         AnnounceSchedule.completed(schedule, now)
         break
+      case "port":
+        port = step.port
+        AnnounceSchedule.portChanged(schedule, port)
+        break
       default: {
         const asked = inFlight()
         if (asked.length === 0) break
@@ -166,7 +183,10 @@ const play = (script: ReadonlyArray<Action>, wasComplete: boolean, oneAtATime: b
         tracker.trackerId = step.id ?? tracker.trackerId
         tracker.intervalUntil = now + (minIntervalSeconds ?? step.interval) * 1000
         endRound()
-        if (schedule.asked !== undefined) quietUntil = lacksCompleted(tracker) ? 0 : tracker.intervalUntil
+        if (schedule.asked !== undefined) {
+          quietUntil = lacksCompleted(tracker) ? 0 : tracker.intervalUntil
+          current = announce
+        }
         const answer = { intervalSeconds: step.interval, minIntervalSeconds, trackerId: step.id }
         AnnounceSchedule.answered(schedule, announce, answer, now)
       }

@@ -14,6 +14,7 @@ const make = (options: {
     // Keeps tiers in order, and stretches waits by nearly the whole share.
     random: options.random ?? (() => 0.999_999),
     isComplete: options.isComplete ?? false,
+    port: 6_881,
     oneAtATime: options.oneAtATime
   })
 
@@ -98,6 +99,56 @@ describe("AnnounceSchedule", () => {
 
     assert.strictEqual(again.url, url("a"))
     assert.strictEqual(again.event, "started")
+  })
+
+  it("announces a port that changed as soon as the interval allows, and no sooner", () => {
+    const schedule = make({ tiers: ["a"] })
+    const first = announce(schedule, 0)
+    AnnounceSchedule.answered(schedule, first, answer(1800, 300), 0)
+
+    AnnounceSchedule.portChanged(schedule, 51_413)
+    const next = until(schedule, 1000)
+    const second = announce(schedule, next)
+    AnnounceSchedule.answered(schedule, second, answer(1800, 300), next)
+
+    assert.deepStrictEqual([first.port, next, second.port], [6_881, 300_000, 51_413])
+    assert.strictEqual(until(schedule, next + 1_979_999), next + 1_980_000)
+  })
+
+  it("announces a port at once that changed while the interval was over, unless it changed back", () => {
+    const schedule = make({ tiers: ["a"] })
+    AnnounceSchedule.answered(schedule, announce(schedule, 0), answer(1800, 300), 0)
+
+    AnnounceSchedule.portChanged(schedule, 51_413)
+    AnnounceSchedule.portChanged(schedule, 6_881)
+    const unchanged = until(schedule, 400_000)
+    AnnounceSchedule.portChanged(schedule, 51_413)
+    const again = announce(schedule, 400_000)
+
+    assert.isAbove(unchanged, 400_000)
+    assert.deepStrictEqual([again.port, again.event], [51_413, undefined])
+  })
+
+  it("announces a port again that changed while it was on its way", () => {
+    const schedule = make({ tiers: ["a"] })
+    const first = announce(schedule, 0)
+
+    AnnounceSchedule.portChanged(schedule, 51_413)
+    AnnounceSchedule.answered(schedule, first, answer(1800, 300), 0)
+
+    assert.strictEqual(announce(schedule, 300_000).port, 51_413)
+  })
+
+  it("keeps to its backoff although the port changes, while no tracker answers", () => {
+    const schedule = make({ tiers: ["a"], random: () => 0 })
+    AnnounceSchedule.answered(schedule, announce(schedule, 0), answer(60), 0)
+    AnnounceSchedule.failed(schedule, announce(schedule, 60_000), undefined, 60_000)
+    const before = until(schedule, 60_000)
+
+    AnnounceSchedule.portChanged(schedule, 51_413)
+
+    assert.strictEqual(until(schedule, 60_000), before)
+    assert.strictEqual(announce(schedule, before).port, 51_413)
   })
 
   it("doubles the wait from 15 seconds to half an hour while nobody answers", () => {

@@ -11,7 +11,7 @@ import { Tracker } from "../../../src/discovery/tracker/Tracker.ts"
 import * as TrackerSource from "../../../src/discovery/tracker/TrackerSource.ts"
 import * as NodeLookup from "../../../src/node/NodeLookup.ts"
 import * as NodeRoutedHttp from "../../../src/node/NodeRoutedHttp.ts"
-import { peerSourceContext } from "../peerSourceContext.ts"
+import { listeningPort, peerSourceContext } from "../peerSourceContext.ts"
 import * as Suite from "./Tracker.suite.ts"
 import { announceOf, infoHash, portOf, realTracker, swarmOf } from "./Tracker.suite.ts"
 
@@ -53,7 +53,7 @@ layer(overNode, { excludeTestServices: true })("HttpTracker over sockets", (it) 
       const live = yield* realTracker(server)
       const dead = "http://127.0.0.1:1/announce"
       const source = yield* TrackerSource.make()
-      const context = peerSourceContext({ infoHash, port: 7009, trackers: [[dead], [urlOf(live)]] })
+      const context = peerSourceContext({ infoHash, port: listeningPort(7009), trackers: [[dead], [urlOf(live)]] })
 
       const events = yield* source.peers(context).pipe(Stream.take(2), Stream.runCollect)
 

@@ -16,7 +16,7 @@ import * as InfoHash from "../../../src/base/InfoHash.ts"
 import type { PeerSourceEvent } from "../../../src/discovery/PeerSource.ts"
 import { type AnnounceRequest, Tracker } from "../../../src/discovery/tracker/Tracker.ts"
 import * as TrackerSource from "../../../src/discovery/tracker/TrackerSource.ts"
-import { peerSourceContext } from "../peerSourceContext.ts"
+import { listeningPort, peerSourceContext } from "../peerSourceContext.ts"
 
 export const infoHash = InfoHash.fromHex("00ff20267e3d0a0d7f80c3a9252b2d2e5f61417a")!
 
@@ -123,7 +123,7 @@ export const suite = (name: string, layer: Layer.Layer<Tracker>, { server: kind,
           .peers(
             peerSourceContext({
               infoHash,
-              port: 7009,
+              port: listeningPort(7009),
               trackers: [[urlOf(server)]],
               facts: () => ({ uploaded: 0, downloaded: 0, left }),
               completed: Deferred.await(completed)

@@ -7,13 +7,14 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
+import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as TestClock from "effect/testing/TestClock"
 import type { PeerSourceContext, PeerSourceEvent } from "../../../src/discovery/PeerSource.ts"
 import * as UdpTracker from "../../../src/discovery/tracker/provider/UdpTracker.ts"
 import type { AnnounceRequest, AnnounceResponse } from "../../../src/discovery/tracker/Tracker.ts"
 import { Tracker, TrackerError } from "../../../src/discovery/tracker/Tracker.ts"
 import * as TrackerSource from "../../../src/discovery/tracker/TrackerSource.ts"
-import { peerSourceContext } from "../peerSourceContext.ts"
+import { listeningPort, peerSourceContext } from "../peerSourceContext.ts"
 
 const url = (name: string) => `http://${name}.example/announce`
 
@@ -118,7 +119,7 @@ describe("TrackerSource", () => {
     Effect.gen(function* () {
       let left = 100
       const facts = () => ({ uploaded: 7, downloaded: 100 - left, left })
-      const run = yield* start({ tiers: ["a"], reply: () => ok, context: { facts, port: 4000 } })
+      const run = yield* start({ tiers: ["a"], reply: () => ok, context: { facts, port: listeningPort(4000) } })
 
       left = 40
       yield* TestClock.adjust("30 minutes")
@@ -136,10 +137,35 @@ describe("TrackerSource", () => {
   it.effect("announces a port although nobody listens, as trackers refuse 0", () =>
     Effect.gen(function* () {
       const unset = yield* start({ tiers: ["a"], reply: () => ok })
-      const zero = yield* start({ tiers: ["a"], reply: () => ok, context: { port: 0 } })
+      const zero = yield* start({ tiers: ["a"], reply: () => ok, context: { port: listeningPort(0) } })
 
       assert.strictEqual(unset.asked[0]?.port, TrackerSource.notListeningPort)
       assert.strictEqual(zero.asked[0]?.port, TrackerSource.notListeningPort)
+    })
+  )
+
+  it.effect("announces a port that changes as soon as the tracker allows, and that one when it stops", () =>
+    Effect.gen(function* () {
+      const port = listeningPort(4000)
+      const reply = () => Effect.succeed({ ...response, minIntervalSeconds: 300 })
+      const run = yield* start({ tiers: ["a"], reply, context: { port } })
+
+      yield* TestClock.adjust("1 minute")
+      yield* SubscriptionRef.set(port, 5000)
+      yield* TestClock.adjust("29 minutes")
+      yield* SubscriptionRef.set(port, undefined)
+      yield* Effect.yieldNow
+      yield* Fiber.interrupt(run.fiber)
+
+      assert.deepStrictEqual(
+        run.asked.map(({ port, seconds }) => [seconds, port]),
+        [
+          [0, 4000],
+          [300, 5000],
+          [1800, TrackerSource.notListeningPort],
+          [1800, TrackerSource.notListeningPort]
+        ]
+      )
     })
   )
 
