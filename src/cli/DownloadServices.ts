@@ -10,6 +10,7 @@ import * as NodePieceHasher from "../hash/provider/node/NodePieceHasher.ts"
 import * as IoDaemon from "../io-daemon/IoDaemon.ts"
 import * as IoDaemonUrl from "../io-daemon/IoDaemonUrl.ts"
 import type { Listener } from "../network/Transport.ts"
+import * as UdpHub from "../network/UdpHub.ts"
 import * as NodeEngine from "../node/NodeEngine.ts"
 import * as Arguments from "./Arguments.ts"
 import { CommandFailed } from "./CommandFailed.ts"
@@ -105,7 +106,8 @@ const throughDaemon = (options: Options) =>
       const storage = Layer.unwrap(Effect.map(root, (root) => NodeIoDaemon.layerStorage({ root, directory })))
       const parts = {
         storage: options.storage === "io-daemon" ? storage : Layer.empty,
-        network: options.network === "io-daemon" ? IoDaemonTransport.layer : Layer.empty
+        network:
+          options.network === "io-daemon" ? Layer.provideMerge(UdpHub.layer(), IoDaemonTransport.layer) : Layer.empty
       }
       return Layer.provide(Layer.merge(parts.storage, parts.network), daemon)
     })

@@ -9,6 +9,7 @@ import * as TcpTransport from "../network/provider/node/TcpTransport.ts"
 import * as FileResumeStore from "../resume/provider/node/FileResumeStore.ts"
 import * as FileSystemStorage from "../storage/provider/node/FileSystemStorage.ts"
 import * as NodeTracker from "./NodeTracker.ts"
+import * as NodeUdpHub from "./NodeUdpHub.ts"
 
 /** How the engine is set up on Node. */
 export interface Options extends Engine.Config {
@@ -24,7 +25,7 @@ export const layerServices = (options: Options) =>
     FileSystemStorage.layer({ directory: options.directory }),
     FileResumeStore.layer({ directory: options.resumeDirectory ?? `${options.directory}/.piecewise` }),
     TcpTransport.layer,
-    Layer.provideMerge(TrackerSource.layer, NodeTracker.layer)
+    TrackerSource.layer.pipe(Layer.provideMerge(NodeTracker.layerHub()), Layer.provideMerge(NodeUdpHub.layer))
   ).pipe(Layer.provideMerge(NodePieceHasher.layer))
 
 /** An engine that stores torrents in a folder, and the services it runs on. */

@@ -16,7 +16,9 @@ import type { Lookup } from "../discovery/tracker/provider/UdpTracker.ts"
 import { Tracker } from "../discovery/tracker/Tracker.ts"
 import * as SocketErrno from "../network/SocketErrno.ts"
 import { ConnectionError } from "../network/Transport.ts"
+import { UdpHub } from "../network/UdpHub.ts"
 import * as NodeLookup from "./NodeLookup.ts"
+import * as NodeUdpHub from "./NodeUdpHub.ts"
 
 const loadHttp = Effect.fnUntraced(function* (lookup: NodeLookup.NodeLookup) {
   const [NodeRoutedHttp, HttpTracker] = yield* Effect.promise(() =>
@@ -26,16 +28,9 @@ const loadHttp = Effect.fnUntraced(function* (lookup: NodeLookup.NodeLookup) {
   return Context.get(context, Tracker)
 })
 
-const loadUdp = Effect.fnUntraced(function* (lookup: NodeLookup.NodeLookup) {
-  const [NodeUdpPort, UdpTracker] = yield* Effect.promise(() =>
-    Promise.all([
-      import("../network/provider/node/NodeUdpPort.ts"),
-      import("../discovery/tracker/provider/UdpTracker.ts")
-    ])
-  )
-  const udp = UdpTracker.layer({ lookup: lookupOf(lookup) })
-  const context = yield* Layer.build(Layer.provide(udp, NodeUdpPort.layer))
-  return Context.get(context, Tracker)
+const loadUdp = Effect.fnUntraced(function* (lookup: NodeLookup.NodeLookup, hub: UdpHub["Service"]) {
+  const UdpTracker = yield* Effect.promise(() => import("../discovery/tracker/provider/UdpTracker.ts"))
+  return yield* Effect.provideService(UdpTracker.make({ lookup: lookupOf(lookup) }), UdpHub, hub)
 })
 
 const lookupOf =
@@ -46,17 +41,22 @@ const lookupOf =
       catch: (cause) => new ConnectionError({ address, why: SocketErrno.why(SocketErrno.codeOf(cause)) })
     }).pipe(Effect.map((found) => found.flatMap((entry) => PeerAddress.make(entry.address, address.port) ?? [])))
 
-/** HTTP and UDP trackers, loaded when first asked; names are resolved by `lookup`. */
-export const layerLookup = (lookup: NodeLookup.NodeLookup): Layer.Layer<Tracker> =>
+/** HTTP and UDP trackers, loaded when first asked; names are resolved by `lookup`, and the sockets are the hub's. */
+export const layerHub = (lookup: NodeLookup.NodeLookup = NodeLookup.system): Layer.Layer<Tracker, never, UdpHub> =>
   Layer.effect(
     Tracker,
     Effect.gen(function* () {
       const scope = yield* Effect.scope
+      const hub = yield* UdpHub
       const once = <E>(load: Effect.Effect<Tracker["Service"], E, Scope.Scope>) =>
         Effect.cached(Effect.uninterruptible(Effect.provideService(load, Scope.Scope, scope)))
-      return TrackerByScheme.make({ http: yield* once(loadHttp(lookup)), udp: yield* once(loadUdp(lookup)) })
+      return TrackerByScheme.make({ http: yield* once(loadHttp(lookup)), udp: yield* once(loadUdp(lookup, hub)) })
     })
   )
+
+/** The same, with a hub of their own. */
+export const layerLookup = (lookup: NodeLookup.NodeLookup): Layer.Layer<Tracker> =>
+  Layer.provide(layerHub(lookup), NodeUdpHub.layer)
 
 /** HTTP and UDP trackers, loaded when first asked; names are resolved as the system does it. */
 export const layer: Layer.Layer<Tracker> = layerLookup(NodeLookup.system)

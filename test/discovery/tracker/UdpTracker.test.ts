@@ -13,6 +13,7 @@ import type { AnnounceRequest } from "../../../src/discovery/tracker/Tracker.ts"
 import { Tracker } from "../../../src/discovery/tracker/Tracker.ts"
 import * as TrackerSource from "../../../src/discovery/tracker/TrackerSource.ts"
 import { ConnectionError, UdpPort, type UdpSocket } from "../../../src/network/Transport.ts"
+import * as UdpHub from "../../../src/network/UdpHub.ts"
 import * as MemoryUdpNetwork from "../../../src/testing/MemoryUdpNetwork.ts"
 import { peerSourceContext } from "../peerSourceContext.ts"
 
@@ -112,7 +113,7 @@ const namesOf =
     Effect.succeed(hosts.map((host) => ({ host, port })))
 
 const makeTracker = (options: Partial<UdpTracker.UdpTrackerOptions> = {}) =>
-  UdpTracker.make({ lookup: noNames, ...options })
+  Effect.provideServiceEffect(UdpTracker.make({ lookup: noNames, ...options }), UdpHub.UdpHub, UdpHub.make())
 
 const inNetwork = (options?: MemoryUdpNetwork.Options) =>
   Effect.provide(MemoryUdpNetwork.layer(options)) as <A, E, R>(

@@ -1,5 +1,5 @@
 /**
- * Announces to one UDP tracker (BEP 15) and scrapes it, over the `UdpPort` of whoever makes it.
+ * Announces to one UDP tracker (BEP 15) and scrapes it, over the sockets of the `UdpHub` of whoever makes it.
  *
  * A tracker first gives a connection id, which proves that we receive what is sent to our address. It serves all torrents
  * for a minute, and whoever needs one while it is asked for waits for the same answer. What is not answered is sent again.
@@ -12,7 +12,6 @@
  * with both is known by its IPv4 address alone, and told of IPv4 peers alone: BEP 7 and BEP 15 leave it to the client
  * whether it announces both.
  */
-import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -20,15 +19,15 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
-import * as RcMap from "effect/RcMap"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type * as CompactPeers from "../../../base/CompactPeers.ts"
 import * as Destination from "../../../base/Destination.ts"
 import * as Monotonic from "../../../base/Monotonic.ts"
 import * as PeerAddress from "../../../base/PeerAddress.ts"
-import type { ConnectionError, UdpSocket } from "../../../network/Transport.ts"
-import { UdpPort } from "../../../network/Transport.ts"
+import type { ConnectionError, DatagramSink } from "../../../network/Transport.ts"
+import type { HubSocket } from "../../../network/UdpHub.ts"
+import { UdpHub } from "../../../network/UdpHub.ts"
 import type { AnnounceRequest } from "../Tracker.ts"
 import { Tracker, TrackerError } from "../Tracker.ts"
 import * as TrackerAnswer from "../TrackerAnswer.ts"
@@ -90,8 +89,7 @@ interface Connecting {
 /** All that the trackers of one `make` share. Touched only synchronously, between two `yield*`. */
 interface Client {
   readonly random: () => number
-  /** By family, open while somebody asks and as long after as a connection id lasts. */
-  readonly sockets: RcMap.RcMap<CompactPeers.Family, UdpSocket, ConnectionError>
+  readonly hub: UdpHub["Service"]
   readonly transactions: Map<number, Transaction>
   /** By address, as the next two. */
   readonly connecting: Map<string, Connecting>
@@ -103,20 +101,18 @@ const firstWaitMillis = Duration.toMillis(firstWait)
 /** A `Tracker` that speaks UDP, until the scope closes. */
 export const make = Effect.fnUntraced(function* (
   options: UdpTrackerOptions
-): Effect.fn.Return<Tracker["Service"], never, UdpPort | Scope.Scope> {
-  const port = yield* UdpPort
+): Effect.fn.Return<Tracker["Service"], never, UdpHub | Scope.Scope> {
+  const hub = yield* UdpHub
   const random = yield* Random.Random
   const transactions = new Map<number, Transaction>()
   const client: Client = {
     random: () => random.nextDoubleUnsafe(),
-    sockets: yield* RcMap.make({
-      lookup: (family: CompactPeers.Family) => open(port, family, transactions),
-      idleTimeToLive: connectionIdLifetime
-    }),
+    hub,
     transactions,
     connecting: new Map(),
     connections: new Map()
   }
+  yield* hub.claim("tracker", receive(transactions))
   const timeout = options.timeout ?? defaultTimeout
   const bounded = <A>(
     effect: Effect.Effect<A, TrackerError | TrackerRefused | ConnectionError, Scope.Scope>,
@@ -131,9 +127,7 @@ export const make = Effect.fnUntraced(function* (
       Effect.timeoutOrElse({
         duration: timeout,
         orElse: () => Effect.fail(new TrackerError({ url, why: "no answer in time" }))
-      }),
-      // The map of sockets measures how long one is idle by the clock of whoever lets it go.
-      Effect.updateService(Clock.Clock, Monotonic.clock)
+      })
     )
   return Tracker.of({
     announce: Effect.fn("UdpTracker.announce")(function* (url: string, request: AnnounceRequest) {
@@ -153,8 +147,8 @@ export const make = Effect.fnUntraced(function* (
   })
 })
 
-/** `Tracker` over the `UdpPort` at hand. */
-export const layer = (options: UdpTrackerOptions): Layer.Layer<Tracker, never, UdpPort> =>
+/** `Tracker` over the `UdpHub` at hand. */
+export const layer = (options: UdpTrackerOptions): Layer.Layer<Tracker, never, UdpHub> =>
   Layer.effect(Tracker, make(options))
 
 interface Target {
@@ -194,22 +188,16 @@ const resolve = Effect.fnUntraced(function* ({ address, url }: Target, lookup: L
 
 const familyOf = ({ host }: PeerAddress.PeerAddress): CompactPeers.Family => (host.includes(":") ? "ipv6" : "ipv4")
 
-const open = Effect.fnUntraced(function* (
-  port: UdpPort["Service"],
-  family: CompactPeers.Family,
-  transactions: ReadonlyMap<number, Transaction>
-) {
-  const socket = yield* port.bind({ host: family === "ipv6" ? "::" : "0.0.0.0", port: 0 })
-  socket.receiveUnsafe((payload, from) => {
-    const answer = UdpTrackerCodec.decode(payload, family)
+const receive =
+  (transactions: ReadonlyMap<number, Transaction>): DatagramSink =>
+  (payload, from) => {
+    const answer = UdpTrackerCodec.decode(payload, familyOf(from))
     if (answer === undefined) return
     const transaction = transactions.get(answer.transactionId)
     if (transaction === undefined || !transaction.asked.has(PeerAddress.format(from))) return
     if (answer._tag !== transaction.expects && answer._tag !== "Failed") return
     Deferred.doneUnsafe(transaction.answer, Exit.succeed(answer))
-  })
-  return socket
-})
+  }
 
 const begin = (client: Client, expects: Transaction["expects"]): Transaction => {
   let id: number
@@ -220,7 +208,7 @@ const begin = (client: Client, expects: Transaction["expects"]): Transaction => 
   return transaction
 }
 
-const send = (socket: UdpSocket, transaction: Transaction, payload: Uint8Array, to: PeerAddress.PeerAddress): void => {
+const send = (socket: HubSocket, transaction: Transaction, payload: Uint8Array, to: PeerAddress.PeerAddress): void => {
   transaction.asked.add(PeerAddress.format(to))
   socket.sendUnsafe(payload, to)
 }
@@ -234,7 +222,7 @@ const answerTo = <Tag extends UdpTrackerCodec.Answer["_tag"]>(transaction: Trans
     (answer): Effect.Effect<AnswerOf<Tag>, TrackerRefused> =>
       answer._tag === "Failed"
         ? Effect.fail(new TrackerRefused({ why: answer.why }))
-        : // The socket lets no other kind pass.
+        : // `receive` lets no other kind pass.
           Effect.succeed(answer as AnswerOf<Tag>)
   )
 
@@ -272,10 +260,7 @@ const ask = Effect.fnUntraced(function* <Tag extends "Announced" | "Scraped">(
   expects: Tag,
   encode: Encode
 ): Effect.fn.Return<AnswerOf<Tag>, TrackerRefused | ConnectionError, Scope.Scope> {
-  const family = familyOf(addresses[0]!)
-  const socket = yield* RcMap.get(client.sockets, family).pipe(
-    Effect.tapError(() => RcMap.invalidate(client.sockets, family))
-  )
+  const socket = yield* client.hub.socket(familyOf(addresses[0]!))
   const transaction = yield* Effect.acquireRelease(
     Effect.sync(() => begin(client, expects)),
     ({ id }) => Effect.sync(() => client.transactions.delete(id))
@@ -296,14 +281,11 @@ const ask = Effect.fnUntraced(function* <Tag extends "Announced" | "Scraped">(
       if (Option.isSome(answer)) return answer.value
     }
   })
-  const broken = Effect.andThen(socket.closed, Effect.never).pipe(
-    Effect.tapError(() => RcMap.invalidate(client.sockets, family))
-  )
-  return yield* Effect.raceFirst(asking, broken)
+  return yield* Effect.raceFirst(asking, Effect.andThen(socket.closed, Effect.never))
 })
 
 /** A connection id of the tracker at `address`: the one at hand, or a new one. */
-const connect = Effect.fnUntraced(function* (client: Client, socket: UdpSocket, address: PeerAddress.PeerAddress) {
+const connect = Effect.fnUntraced(function* (client: Client, socket: HubSocket, address: PeerAddress.PeerAddress) {
   const key = PeerAddress.format(address)
   const now = yield* Monotonic.now
   const known = client.connections.get(key)

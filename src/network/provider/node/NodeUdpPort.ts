@@ -13,7 +13,8 @@ import type { DatagramSink, UdpSocket } from "../../Transport.ts"
 import * as Transport from "../../Transport.ts"
 import { ConnectionError, UdpPort } from "../../Transport.ts"
 
-const bind = Effect.fnUntraced(function* (options: { readonly host: string; readonly port: number }) {
+/** Binds a port, as `UdpPort` says. */
+export const bind = Effect.fnUntraced(function* (options: { readonly host: string; readonly port: number }) {
   const address = { host: options.host, port: options.port }
   // Node binds the port modulo 65,536.
   if (!Number.isInteger(address.port) || address.port < 0 || address.port > 65_535) {

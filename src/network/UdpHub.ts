@@ -1,0 +1,136 @@
+/**
+ * One UDP socket a family for everything that speaks over UDP: trackers (BEP 15), the DHT (BEP 5) and uTP (BEP 29). So
+ * others know us by one port, and one port needs to be opened or mapped. What arrives is told apart by its first byte, and
+ * goes to whoever has claimed that protocol; what nobody has claimed is dropped and counted.
+ *
+ * Leaves to the protocols to look whether a datagram is what it seems to be.
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as RcMap from "effect/RcMap"
+import * as Scope from "effect/Scope"
+import type * as CompactPeers from "../base/CompactPeers.ts"
+import * as Monotonic from "../base/Monotonic.ts"
+import type { ConnectionError, DatagramSink, UdpSocket } from "./Transport.ts"
+import { UdpPort } from "./Transport.ts"
+
+/** What datagrams belong to. */
+export type Protocol = "tracker" | "dht" | "utp"
+
+/** A socket that is shared: what it receives is handed out by the hub. */
+export type HubSocket = Omit<UdpSocket, "receiveUnsafe">
+
+/** How a hub binds its sockets. */
+export interface UdpHubOptions {
+  /** The port of both families; default 0, any free one for each. */
+  readonly port?: number | undefined
+}
+
+/**
+ * How long a socket stays open after its last user has left: as long as the connection id of a tracker is used (BEP 15),
+ * which is only valid for the address it was sent to.
+ */
+export const idleTime: Duration.Input = "60 seconds"
+
+/** Shares sockets. */
+export class UdpHub extends Context.Service<
+  UdpHub,
+  {
+    /**
+     * Hands the datagrams of a protocol, from both families, to `sink` until the scope closes. Opens no socket. A protocol
+     * has one claim at a time; a further one dies. What the sink throws closes the socket for all protocols.
+     */
+    readonly claim: (protocol: Protocol, sink: DatagramSink) => Effect.Effect<void, never, Scope.Scope>
+    /**
+     * The socket of a family, until the scope closes. It is bound for its first user, and closes `idleTime` after the last
+     * one has left. Fails if it cannot be bound. If it breaks, its users see that by `closed`, and whoever asks next gets
+     * another socket.
+     */
+    readonly socket: (family: CompactPeers.Family) => Effect.Effect<HubSocket, ConnectionError, Scope.Scope>
+    /** How many datagrams were dropped because nobody had claimed their protocol, or because they have none. */
+    readonly unclaimed: Effect.Effect<number>
+  }
+>()("piecewise/network/UdpHub") {}
+
+/** The protocol that a datagram seems to belong to. Called for each datagram. */
+export const protocolOf = (payload: Uint8Array): Protocol | undefined => {
+  switch (payload[0]) {
+    // The first byte of an action, a u32 from 0 to 3 (BEP 15).
+    case 0x00:
+      return "tracker"
+    // The `d` of a bencoded dictionary (BEP 5).
+    case 0x64:
+      return "dht"
+    // A type from 0 to 4, and version 1 (BEP 29).
+    case 0x01:
+    case 0x11:
+    case 0x21:
+    case 0x31:
+    case 0x41:
+      return "utp"
+    default:
+      return undefined
+  }
+}
+
+/** A hub over the `UdpPort` at hand, until the scope closes. */
+export const make = Effect.fnUntraced(function* ({
+  port = 0
+}: UdpHubOptions = {}): Effect.fn.Return<UdpHub["Service"], never, UdpPort | Scope.Scope> {
+  const udp = yield* UdpPort
+  const scope = yield* Effect.scope
+  const sinks: Record<Protocol, DatagramSink | undefined> = { tracker: undefined, dht: undefined, utp: undefined }
+  let unclaimed = 0
+
+  const receive: DatagramSink = (payload, from) => {
+    const protocol = protocolOf(payload)
+    const sink = protocol === undefined ? undefined : sinks[protocol]
+    if (sink === undefined) unclaimed++
+    else sink(payload, from)
+  }
+
+  const open = Effect.fnUntraced(function* (family: CompactPeers.Family) {
+    const socket = yield* udp.bind({ host: family === "ipv6" ? "::" : "0.0.0.0", port })
+    socket.receiveUnsafe(receive)
+    // Ends with the socket. In the scope of the hub, so that it can close the scope of a broken socket.
+    yield* Effect.catchCause(socket.closed, () => RcMap.invalidate(sockets, family)).pipe(
+      Effect.forkIn(scope, { startImmediately: true })
+    )
+    return socket
+  })
+
+  const sockets: RcMap.RcMap<CompactPeers.Family, UdpSocket, ConnectionError> = yield* RcMap.make({
+    lookup: open,
+    idleTimeToLive: idleTime
+  })
+
+  return UdpHub.of({
+    claim: (protocol, sink) =>
+      Effect.acquireRelease(
+        Effect.sync(() => {
+          if (sinks[protocol] !== undefined) throw new Error(`the protocol ${protocol} is claimed already`)
+          sinks[protocol] = sink
+        }),
+        () =>
+          Effect.sync(() => {
+            sinks[protocol] = undefined
+          })
+      ),
+    socket: (family) =>
+      // The map measures how long a socket is idle by the clock of whoever returns it.
+      Effect.acquireRelease(Scope.make(), (user, exit) =>
+        Effect.updateService(Scope.close(user, exit), Clock.Clock, Monotonic.clock)
+      ).pipe(
+        Effect.flatMap((user) => Scope.provide(RcMap.get(sockets, family), user)),
+        Effect.tapError(() => RcMap.invalidate(sockets, family))
+      ),
+    unclaimed: Effect.sync(() => unclaimed)
+  })
+})
+
+/** A hub over the `UdpPort` at hand. */
+export const layer = (options?: UdpHubOptions): Layer.Layer<UdpHub, never, UdpPort> =>
+  Layer.effect(UdpHub, make(options))

@@ -1,0 +1,244 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
+import * as TestClock from "effect/testing/TestClock"
+import * as fc from "fast-check"
+import * as Bytes from "../../src/base/Bytes.ts"
+import type { InfoHash } from "../../src/base/InfoHash.ts"
+import type { PeerId } from "../../src/base/PeerId.ts"
+import * as UdpTracker from "../../src/discovery/tracker/provider/UdpTracker.ts"
+import { ConnectionError, type DatagramSink, UdpPort } from "../../src/network/Transport.ts"
+import * as UdpHub from "../../src/network/UdpHub.ts"
+import * as MemoryUdpNetwork from "../../src/testing/MemoryUdpNetwork.ts"
+import * as Property from "../../src/testing/Property.ts"
+
+const protocols: ReadonlyArray<UdpHub.Protocol> = ["tracker", "dht", "utp"]
+
+/** As the BEPs say it, and not by a table of bytes. */
+const expected = (payload: Uint8Array): UdpHub.Protocol | undefined => {
+  const first = payload[0]
+  if (first === undefined) return undefined
+  if (first === 0) return "tracker"
+  if (String.fromCharCode(first) === "d") return "dht"
+  const [type, version] = [first >>> 4, first & 15]
+  return version === 1 && type <= 4 ? "utp" : undefined
+}
+
+const datagram = fc.oneof(
+  fc.uint8Array({ maxLength: 40 }),
+  fc
+    .tuple(fc.constantFrom(0x00, 0x64, 0x01, 0x11, 0x21, 0x31, 0x41, 0x51, 0x02), fc.uint8Array({ maxLength: 20 }))
+    .map(([first, rest]) => Uint8Array.of(first, ...rest))
+)
+
+/** A peer of the network that sends to a socket of the hub, and keeps what comes back. */
+const peer = Effect.fnUntraced(function* (host: string) {
+  const network = yield* MemoryUdpNetwork.MemoryUdpNetwork
+  const socket = yield* network.host(host).bind({ host, port: 6_969 })
+  const heard: Array<string> = []
+  socket.receiveUnsafe((payload, from) => heard.push(`${from.port} ${Bytes.toHex(payload)}`))
+  return { socket, heard }
+})
+
+const collector = () => {
+  const received: Array<string> = []
+  const sink: DatagramSink = (payload) => received.push(Bytes.toHex(payload))
+  return { received, sink }
+}
+
+const inNetwork = Effect.provide(MemoryUdpNetwork.layer())
+
+describe("UdpHub", () => {
+  it.effect(
+    "law: a datagram reaches exactly the protocol that it belongs to, if that is claimed, and is counted if not",
+    () =>
+      Property.check(
+        fc.record({ claimed: fc.subarray([...protocols]), payloads: fc.array(datagram, { maxLength: 30 }) }),
+        ({ claimed, payloads }) =>
+          Effect.gen(function* () {
+            const hub = yield* UdpHub.make()
+            const received: Array<readonly [UdpHub.Protocol, string]> = []
+            for (const protocol of claimed) {
+              yield* hub.claim(protocol, (payload) => received.push([protocol, Bytes.toHex(payload)]))
+            }
+            const { local } = yield* hub.socket("ipv4")
+            const { socket } = yield* peer("10.0.0.1")
+
+            for (const payload of payloads) socket.sendUnsafe(payload.slice(), local)
+            yield* TestClock.adjust(1)
+
+            const due = payloads.flatMap((payload) => {
+              const protocol = expected(payload)
+              return protocol !== undefined && claimed.includes(protocol)
+                ? [[protocol, Bytes.toHex(payload)] as const]
+                : []
+            })
+            assert.deepStrictEqual(received, due)
+            assert.strictEqual(yield* hub.unclaimed, payloads.length - due.length)
+          }).pipe(Effect.scoped),
+        { layer: MemoryUdpNetwork.layer() }
+      )
+  )
+
+  it.effect("serves a tracker and a DHT by one socket", () =>
+    Effect.gen(function* () {
+      const hub = yield* UdpHub.make({ port: 6_881 })
+      const dht = collector()
+      yield* hub.claim("dht", dht.sink)
+      const lookup: UdpTracker.Lookup = (address) =>
+        Effect.fail(new ConnectionError({ address, why: "host not found" }))
+      const tracker = yield* Effect.provideService(UdpTracker.make({ lookup }), UdpHub.UdpHub, hub)
+      const network = yield* MemoryUdpNetwork.MemoryUdpNetwork
+      const ports: Array<number> = []
+      // A node of the DHT that is a tracker too: it answers with a query of its own first.
+      const server = yield* network.host("10.0.0.9").bind({ host: "10.0.0.9", port: 6_969 })
+      server.receiveUnsafe((payload, from) => {
+        ports.push(from.port)
+        server.sendUnsafe(Bytes.fromText("d1:y1:qe"), from)
+        const action = Bytes.readUint32Unsafe(payload, 8)
+        const answer = new Uint8Array(20)
+        Bytes.writeUint32Unsafe(answer, 0, action)
+        Bytes.writeUint32Unsafe(answer, 4, Bytes.readUint32Unsafe(payload, 12))
+        Bytes.writeUint32Unsafe(answer, 8, 1_800)
+        server.sendUnsafe(answer, from)
+      })
+      const ofDht = yield* hub.socket("ipv4")
+
+      const { intervalSeconds } = yield* tracker.announce("udp://10.0.0.9:6969", {
+        infoHash: new Uint8Array(20) as InfoHash,
+        peerId: new Uint8Array(20) as PeerId,
+        port: 6_881,
+        uploaded: 0,
+        downloaded: 0,
+        left: 1,
+        event: "started",
+        numWant: 1,
+        key: 1,
+        trackerId: undefined
+      })
+      ofDht.sendUnsafe(Uint8Array.of(...new Uint8Array(8), 0, 0, 0, 0, 1, 2, 3, 4), server.local)
+      yield* TestClock.adjust(1)
+
+      assert.strictEqual(intervalSeconds, 1_800)
+      assert.deepStrictEqual(ports, [6_881, 6_881, 6_881])
+      assert.deepStrictEqual(dht.received, Array(3).fill(Bytes.toHex(Bytes.fromText("d1:y1:qe"))))
+      assert.strictEqual(yield* hub.unclaimed, 0)
+    }).pipe(inNetwork)
+  )
+
+  it.effect("hands out nothing any more once a claim has ended, and takes another then", () =>
+    Effect.gen(function* () {
+      const hub = yield* UdpHub.make()
+      const { local } = yield* hub.socket("ipv4")
+      const { socket } = yield* peer("10.0.0.1")
+      const [first, second] = [collector(), collector()]
+      const scope = yield* Scope.make()
+      yield* Scope.provide(hub.claim("dht", first.sink), scope)
+      const refused = yield* Effect.exit(hub.claim("dht", second.sink))
+      const send = () => {
+        socket.sendUnsafe(Bytes.fromText("de"), local)
+        return TestClock.adjust(1)
+      }
+
+      yield* send()
+      yield* Scope.close(scope, Exit.void)
+      yield* send()
+      yield* hub.claim("dht", second.sink)
+      yield* send()
+
+      assert.isTrue(Exit.hasDies(refused))
+      assert.deepStrictEqual([first.received.length, second.received.length, yield* hub.unclaimed], [1, 1, 1])
+    }).pipe(inNetwork)
+  )
+})
+
+describe("UdpHub and its sockets", () => {
+  /** Counts the sockets of the network, and breaks them. */
+  const watched = Effect.gen(function* () {
+    const port = yield* UdpPort
+    const state = { open: 0, hosts: [] as Array<string>, refusals: 0 }
+    const closing: Array<Deferred.Deferred<void, ConnectionError>> = []
+    const bind: UdpPort["Service"]["bind"] = Effect.fnUntraced(function* (options) {
+      if (state.refusals-- > 0) return yield* new ConnectionError({ address: options, why: "too many open files" })
+      const socket = yield* port.bind(options)
+      const closed = yield* Deferred.make<void, ConnectionError>()
+      closing.push(closed)
+      state.hosts.push(options.host)
+      yield* Effect.acquireRelease(
+        Effect.sync(() => state.open++),
+        () => Effect.sync(() => state.open--)
+      )
+      return { ...socket, closed: Effect.raceFirst(socket.closed, Deferred.await(closed)) }
+    })
+    const breakAll = Effect.sync(() => {
+      const error = new ConnectionError({ address: { host: "0.0.0.0", port: 0 }, why: "network unreachable" })
+      for (const closed of closing) Deferred.doneUnsafe(closed, Exit.fail(error))
+    })
+    const hub = yield* Effect.provideService(UdpHub.make(), UdpPort, { bind })
+    return { hub, state, breakAll }
+  })
+
+  it.effect("are bound by the first user, one a family, and closed a minute after the last has left", () =>
+    Effect.gen(function* () {
+      const { hub, state } = yield* watched
+      const [early, late] = [yield* Scope.make(), yield* Scope.make()]
+      assert.strictEqual(state.open, 0)
+
+      const first = yield* Scope.provide(hub.socket("ipv4"), early)
+      const second = yield* Scope.provide(hub.socket("ipv4"), late)
+      yield* Effect.scoped(hub.socket("ipv6"))
+      assert.deepStrictEqual(state.hosts, ["0.0.0.0", "::"])
+      yield* TestClock.adjust(UdpHub.idleTime)
+      assert.strictEqual(state.open, 1, "the one that is used")
+      yield* Scope.close(early, Exit.void)
+      yield* TestClock.adjust("1 hour")
+      assert.strictEqual(state.open, 1, "the one that is still used")
+      yield* Scope.close(late, Exit.void)
+      yield* TestClock.adjust(59_999)
+      const third = yield* Effect.scoped(hub.socket("ipv4"))
+      yield* TestClock.adjust(59_999)
+      assert.strictEqual(state.open, 1, "the one that was used again")
+      yield* TestClock.adjust(1)
+
+      assert.strictEqual(state.open, 0)
+      assert.deepStrictEqual([second.local, third.local], [first.local, first.local])
+    }).pipe(inNetwork)
+  )
+
+  it.effect("are opened anew after they could not be bound, or broke, used or not", () =>
+    Effect.gen(function* () {
+      const { breakAll, hub, state } = yield* watched
+      state.refusals = 1
+
+      const refused = yield* Effect.flip(Effect.scoped(hub.socket("ipv4")))
+      const scope = yield* Scope.make()
+      const used = yield* Scope.provide(hub.socket("ipv4"), scope)
+      yield* breakAll
+      const error = yield* Effect.flip(used.closed)
+      yield* Effect.scoped(hub.socket("ipv4"))
+      yield* Scope.close(scope, Exit.void)
+      assert.strictEqual(state.open, 1, "the broken one is closed, the other is idle")
+      yield* breakAll
+      yield* TestClock.adjust(1)
+      assert.strictEqual(state.open, 0, "a broken one does not stay idle")
+      yield* hub.socket("ipv4")
+
+      assert.deepStrictEqual([refused.why, error.why], ["too many open files", "network unreachable"])
+      assert.strictEqual(state.hosts.length, 3)
+    }).pipe(inNetwork)
+  )
+
+  it.effect("law 12: close with the hub", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const { hub, state } = yield* Scope.provide(watched, scope)
+      yield* Effect.scoped(hub.socket("ipv4"))
+
+      yield* Scope.close(scope, Exit.void)
+
+      assert.strictEqual(state.open, 0)
+    }).pipe(inNetwork)
+  )
+})
