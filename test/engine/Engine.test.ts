@@ -5,6 +5,8 @@ import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as SubscriptionRef from "effect/SubscriptionRef"
+import * as Bytes from "../../src/base/Bytes.ts"
 import * as InfoHash from "../../src/base/InfoHash.ts"
 import type { PeerSource, PeerSourceContext } from "../../src/discovery/PeerSource.ts"
 import * as PeerSources from "../../src/discovery/PeerSources.ts"
@@ -22,6 +24,9 @@ import * as MemoryNetwork from "../../src/testing/MemoryNetwork.ts"
 import * as NoTracker from "../../src/testing/NoTracker.ts"
 import * as Simulation from "../../src/testing/Simulation.ts"
 import * as Swarms from "../../src/testing/Swarms.ts"
+import * as ExtensionHandshake from "../../src/wire/extension/ExtensionHandshake.ts"
+import * as FrameDecoder from "../../src/wire/FrameDecoder.ts"
+import * as Handshake from "../../src/wire/Handshake.ts"
 import { other, small } from "../simulation/torrents.ts"
 
 const test = <E>(
@@ -184,6 +189,43 @@ describe("Engine", () => {
         assert.strictEqual(failure.why, "port 7001 is in use")
       })
     )
+  )
+
+  test(
+    "greets each peer with the port of that moment",
+    { engine: { listen: { port: 7_001 } } },
+    Effect.fnUntraced(function* (world) {
+      const { infoHash } = small.metainfo
+      const features = { ...Handshake.noFeatures, extensionProtocol: true }
+      const listening = { host: MemoryNetwork.defaultHost, port: 7_001 }
+      yield* world.download(small)
+      /** The port that the engine says to whoever connects from a host. */
+      const portToldTo = Effect.fnUntraced(function* (host: string) {
+        const told: Array<number | undefined> = []
+        const decoder = FrameDecoder.make({
+          ...FrameDecoder.ignoreAll,
+          extended: (_, payload) => told.push(Result.getOrThrow(ExtensionHandshake.decode(payload)).port)
+        })
+        const connection = yield* world.network.host(host).dialer.connect(listening)
+        let skipped = 0
+        connection.receiveUnsafe((view) => {
+          const start = Math.min(view.length, Handshake.length - skipped)
+          skipped += start
+          FrameDecoder.push(decoder, view.subarray(start))
+          return true
+        })
+        const peerId = Bytes.fromText(host.padEnd(20))
+        connection.writeUnsafe(Handshake.encode({ infoHash, peerId, features }))
+        yield* world.advance("1 second")
+        return told
+      })
+
+      const before = yield* portToldTo("10.0.0.98")
+      yield* SubscriptionRef.set(world.engine.port, 51_413)
+      const after = yield* portToldTo("10.0.0.99")
+
+      assert.deepStrictEqual([before, after], [[7_001], [51_413]])
+    })
   )
 
   it.effect("asks the same sources for every torrent, private ones and magnet links included", () =>
