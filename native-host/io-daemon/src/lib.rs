@@ -13,6 +13,7 @@ pub mod disk;
 pub mod error;
 pub mod lifetime;
 mod linger;
+mod mutex;
 pub mod pool;
 mod routes;
 mod seats;

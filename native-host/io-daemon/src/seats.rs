@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 use crate::counters::Counters;
+use crate::mutex::lock;
 
 /// The open connections.
 pub(crate) struct Table {
@@ -45,7 +46,7 @@ impl Table {
     }
 
     fn seats(&self) -> MutexGuard<'_, Seats> {
-        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.seats)
     }
 
     /// A place for a new connection; `None` where trusted ones have taken all.
@@ -75,7 +76,7 @@ impl Table {
 impl Connection {
     /// Whether it has presented the token.
     pub(crate) fn is_trusted(&self) -> bool {
-        *self.0.trusted.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.0.trusted)
     }
 
     /// Waits until the connection has to make room for another one.
@@ -85,7 +86,7 @@ impl Connection {
 
     /// Takes the connection out of the strangers. One that is being closed already stays so.
     pub(crate) fn trust(&self) {
-        let mut trusted = self.0.trusted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut trusted = lock(&self.0.trusted);
         if !*trusted {
             let mut seats = self.0.table.seats();
             if seats.strangers.remove(&self.0.number).is_some() {

@@ -4,12 +4,13 @@
 //! kept for the next body of their size, because the system zeroes fresh memory page by page; kept and lent buffers
 //! together stay within the budget.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::{Error, Result};
+use crate::mutex::lock;
 
 /// How long a request waits for room before it is told that the daemon is busy.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -90,7 +91,7 @@ fn capacity_for(length: usize) -> usize {
 
 impl Shared {
     fn books(&self) -> MutexGuard<'_, Books> {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.books)
     }
 
     fn take(&self, capacity: usize) -> Vec<u8> {

@@ -8,8 +8,9 @@ use super::record::{Origin, Record};
 use super::root::{Access, is_absent};
 use super::set::FileSet;
 use super::writers::{Held, Locator};
-use super::{fault, lock, own_copy};
+use super::{fault, own_copy};
 use crate::error::{Error, Result};
+use crate::mutex::lock;
 
 /// A file to be made writable.
 #[derive(Clone, Copy, Debug)]

@@ -15,8 +15,8 @@ use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
 use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, accessat, fsync, openat, stat, statat};
 
+use super::free_name;
 use super::reserved::FOLDER;
-use super::root::move_to_free;
 
 /// Nothing but taking a root makes this file.
 const NAME: &str = ".piecewise/io-daemon";
@@ -106,7 +106,7 @@ fn mark(root: &Dir) -> io::Result<()> {
     let mut file = root.open_with(&draft, OpenOptions::new().write(true).create_new(true))?;
     let written = writeln!(file, "The io-daemon of piecewise knows its folder by this file: {number:032x}")
         .and_then(|()| file.sync_all())
-        .and_then(|()| move_to_free(root, &draft, Path::new(NAME)));
+        .and_then(|()| free_name::move_to(root, &draft, Path::new(NAME)));
     if let Err(error) = written {
         let _ = root.remove_file(&draft);
         return if error.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) };

@@ -13,6 +13,7 @@ pub mod claim;
 pub mod digest;
 pub mod facts;
 mod fault;
+mod free_name;
 mod handles;
 mod ignorable;
 pub mod layout;
@@ -36,7 +37,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -51,7 +52,7 @@ use self::handles::Handles;
 pub use self::marker::Taking;
 use self::path::FilePath;
 use self::root::Root;
-use self::set::{FileSet, Registration};
+use self::set::{FileSet, Outcome, Registration};
 use self::writers::{Held, Writers};
 use crate::counters::Counters;
 use crate::error::{Error, Result};
@@ -523,11 +524,6 @@ fn is_in_force(roots: &HashMap<String, Root>, registration: &Registration) -> bo
     roots.get(&registration.root_name).is_some_and(|root| *root == registration.root)
 }
 
-/// Nothing here is left half done where something panics.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 fn read_chunk(set: &FileSet, range: Range<u64>) -> Result<Bytes> {
     let mut chunk = Vec::with_capacity((range.end - range.start) as usize);
     set.read(range, &mut chunk)?;
@@ -554,9 +550,6 @@ fn facts_of(set: &FileSet, range: Range<u64>) -> Result<Option<Vec<FileFacts>>> 
     }
     Ok(Some(told))
 }
-
-/// The report of a file in a line: its facts, nothing if no file exists, or why it cannot be looked at.
-type Outcome = Result<Option<Facts>>;
 
 /// Lines that are still to be told.
 struct Work<S> {

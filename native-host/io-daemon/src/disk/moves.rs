@@ -5,12 +5,13 @@ use std::io;
 
 use super::claim::no_file;
 use super::facts::Identity;
+use super::fault;
 use super::path::FilePath;
 use super::root::{is_absent, is_no_file};
 use super::set::{FileSet, note};
 use super::writers::Locator;
-use super::{fault, lock};
 use crate::error::{Error, Result};
+use crate::mutex::lock;
 
 impl FileSet {
     /// Moves a reserved file to another path, never over anything, and uses it there from then on. `identity` tells it from

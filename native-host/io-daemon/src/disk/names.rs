@@ -14,10 +14,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::facts::{Identity, Seen};
-use super::lock;
 use super::path::FilePath;
 use super::rivals::{Rival, Rivals};
 use super::root::{Gone, Root, is_exhausted, is_unnameable};
+use crate::mutex::lock;
 
 /// The names of the files of one set; an index is one of its layout. `registered` is the path there, which only counts for
 /// files that have neither rivals nor other names.

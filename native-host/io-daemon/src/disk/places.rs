@@ -16,11 +16,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use super::facts::{self, Facts, Seen};
-use super::lock;
 use super::names::{Names, Put};
 use super::path::FilePath;
 use super::rivals::Rivals;
 use super::root::{Access, Made, Root, is_absent, is_no_file};
+use crate::mutex::lock;
 
 /// The whereabouts of the files of one set; an index is one of its layout.
 pub(crate) struct Places {

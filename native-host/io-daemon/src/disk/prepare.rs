@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use super::fault;
 use super::places::Brought;
 use super::set::{FileSet, note};
-use super::{lock, places};
+use super::{fault, places};
 use crate::error::Result;
+use crate::mutex::lock;
 
 impl FileSet {
     /// Sets the files of `skipped` aside, and brings all others back to their places. Makes no file. Indices lie within the

@@ -16,9 +16,10 @@ use rustix::io::Errno;
 use thiserror::Error;
 
 use super::facts::{Identity, Seen};
-use super::lock;
+use super::free_name;
 use super::marker::{self, Found, Proof, Taking};
 use super::path::FilePath;
+use crate::mutex::lock;
 
 /// Attempts at something in a folder that was made for it: another set may take one away that it left empty, and does so
 /// once for a file, so that many in a row are no chance.
@@ -156,7 +157,7 @@ impl Root {
     /// Moves a file, making the folders it comes to, and tells which got an entry. `AlreadyExists` where something is there.
     pub(crate) fn move_file(&self, from: &FilePath, to: &FilePath) -> io::Result<Vec<PathBuf>> {
         let (from, place) = (from.as_path(), to.as_path());
-        let ((), folders) = self.in_folder_of(to, |directory| move_to_free(directory, from, place))?;
+        let ((), folders) = self.in_folder_of(to, |directory| free_name::move_to(directory, from, place))?;
         Ok(folders)
     }
 
@@ -273,48 +274,6 @@ impl Root {
     }
 }
 
-/// Moves a file to where nothing lies; `AlreadyExists` otherwise.
-pub(super) fn move_to_free(directory: &Dir, from: &Path, to: &Path) -> io::Result<()> {
-    if rename_exclusively(directory, from, to)? {
-        return Ok(());
-    }
-    match directory.hard_link(from, directory, to) {
-        Ok(()) => directory.remove_file(from),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
-        // Not every file system has links.
-        Err(_) => rename_to_free(directory, from, to),
-    }
-}
-
-/// Renames a file where nothing lies in its new place; `false` where the system cannot do both at once.
-#[cfg(target_os = "linux")]
-fn rename_exclusively(directory: &Dir, from: &Path, to: &Path) -> io::Result<bool> {
-    use rustix::fs::{RenameFlags, renameat_with};
-
-    // Each in its own folder, which was reached without leaving the root.
-    let folder_of =
-        |path: &Path| directory.open_dir(Some(parent(path)).filter(|one| *one != Path::new("")).unwrap_or(".".into()));
-    let name = |path: &Path| path.file_name().map(ToOwned::to_owned).unwrap_or_default();
-    match renameat_with(folder_of(from)?, name(from), folder_of(to)?, name(to), RenameFlags::NOREPLACE) {
-        Ok(()) => Ok(true),
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(false),
-        Err(errno) => Err(errno.into()),
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn rename_exclusively(_: &Dir, _: &Path, _: &Path) -> io::Result<bool> {
-    Ok(false)
-}
-
-/// Renames a file where nothing lies in its new place. Cannot tell that somebody makes a file there in this moment.
-fn rename_to_free(directory: &Dir, from: &Path, to: &Path) -> io::Result<()> {
-    match directory.symlink_metadata(to) {
-        Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
-        Err(_) => directory.rename(from, directory, to),
-    }
-}
-
 fn create_folder(directory: &Dir, folder: &Path, changed: &mut Vec<PathBuf>) -> io::Result<()> {
     match directory.create_dir(folder) {
         Ok(()) => changed.push(parent(folder)),
@@ -426,7 +385,6 @@ mod tests {
         let inside = tempfile::tempdir().unwrap();
         let root = Root::from(inside.path().to_owned());
         let moving = path(&["p", "moving"]);
-        let directory = || root.directory().unwrap();
         root.make(&moving).unwrap();
         std::fs::write(inside.path().join("there"), "there").unwrap();
         symlink("nowhere", inside.path().join("link")).unwrap();
@@ -434,16 +392,12 @@ mod tests {
         for taken in ["there", "link"] {
             let moved = root.move_file(&moving, &path(&[taken])).unwrap_err();
             assert_eq!(moved.kind(), io::ErrorKind::AlreadyExists, "{taken}");
-            let renamed = rename_to_free(&directory(), moving.as_path(), Path::new(taken)).unwrap_err();
-            assert_eq!(renamed.kind(), io::ErrorKind::AlreadyExists, "{taken}");
         }
         assert_eq!(std::fs::read(inside.path().join("there")).unwrap(), b"there");
 
         let folders = root.move_file(&moving, &path(&["a", "b", "moved"])).unwrap();
         assert_eq!(folders, [PathBuf::new(), "a".into(), "a/b".into()]);
-        rename_to_free(&directory(), Path::new("a/b/moved"), Path::new("a/again")).unwrap();
-        assert!(inside.path().join("a/again").is_file());
-        assert!(!inside.path().join("p/moving").exists() && !inside.path().join("a/b/moved").exists());
+        assert!(inside.path().join("a/b/moved").is_file() && !inside.path().join("p/moving").exists());
         assert_eq!(root.move_file(&moving, &path(&["x"])).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 

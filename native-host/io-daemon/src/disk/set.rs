@@ -23,8 +23,8 @@ use super::record::Record;
 use super::rivals::Rivals;
 use super::root::{Access, Root, is_exhausted};
 use super::writers::Writers;
-use super::{Outcome, lock};
 use crate::error::{Error, Result};
+use crate::mutex::lock;
 
 /// What a set is registered with. The same again is the same set.
 #[derive(Debug, PartialEq, Eq)]
@@ -115,6 +115,9 @@ pub struct FileSet {
     /// Whether the set is forgotten. Operations hold it for reading, so that removal waits for them.
     gone: RwLock<bool>,
 }
+
+/// The report of a file: its facts, `None` if no file exists, or why it cannot be looked at.
+pub(super) type Outcome = Result<Option<Facts>>;
 
 /// Keeps the worse of two failures.
 pub(super) fn note(outcome: &mut Result<()>, one: Result<()>) {

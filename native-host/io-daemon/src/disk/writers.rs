@@ -14,11 +14,12 @@ use std::sync::Mutex;
 use sha2::{Digest as _, Sha256};
 
 use super::facts::Identity;
+use super::fault;
 use super::locks::{self, Failure, Locks};
 use super::path::FilePath;
 use super::root::Root;
-use super::{fault, lock};
 use crate::error::Error;
+use crate::mutex::lock;
 
 /// A folder and a name below it, as a part of their digest: a set may have a million of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use rustix::io::Errno;
 use tokio::sync::Semaphore;
 
-use super::Code;
+use super::ended::Code;
 
 /// Lookups at once in the whole daemon. Each takes a thread of the pool that disk work runs on, and a dead name server
 /// holds it for many seconds.

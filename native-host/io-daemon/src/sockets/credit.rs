@@ -4,6 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
+/// Bytes a client may send on a connection before any is given back.
+pub const WINDOW: usize = 262_144;
+
 /// What the client allows to be sent to it. Granted by the session, spent by the socket's one task.
 #[derive(Debug, Default)]
 pub(super) struct Credit {

@@ -9,7 +9,14 @@ use std::net::{IpAddr, SocketAddr};
 use bytes::{BufMut, BytesMut};
 use thiserror::Error;
 
-use super::HEADER;
+/// Bytes before what an op says: the op and the socket's id.
+pub const HEADER: usize = 5;
+
+/// Bytes of a DATA frame to the client: as much as a read from the system gives at a time without delaying the others.
+pub const MAX_DATA: usize = 65_536;
+
+/// Bytes of the longest message a client may send.
+pub const MAX_MESSAGE: usize = 1_048_576 + HEADER;
 
 const DIAL: u8 = 1;
 const LISTEN: u8 = 2;

@@ -9,10 +9,11 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::address;
+use super::ended::{Code, Ended};
 use super::frame::DaemonFrame;
 use super::queue::{Gone, Queue};
 use super::tcp;
-use super::{Code, Ended, address};
 
 /// How long accepting rests after it failed, as it does when there is no file descriptor left: the connection stays in
 /// the system's queue, so trying again at once would only burn time.

@@ -46,69 +46,19 @@
 
 mod address;
 mod credit;
+mod ended;
 mod frame;
+mod limits;
 mod listener;
 mod queue;
 mod session;
 mod tcp;
 mod udp;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
-pub use frame::{ClientFrame, DaemonFrame, FrameError};
+pub use credit::WINDOW;
+pub use frame::{ClientFrame, DaemonFrame, FrameError, HEADER, MAX_DATA, MAX_MESSAGE};
+pub use limits::Limits;
 pub use session::run;
 
 /// The subprotocol a client must offer.
 pub const PROTOCOL: &str = "piecewise.sockets.v1";
-
-/// Bytes before what an op says: the op and the socket's id.
-pub const HEADER: usize = 5;
-
-/// Bytes of a DATA frame to the client: as much as a read from the system gives at a time without delaying the others.
-pub const MAX_DATA: usize = 65_536;
-
-/// Bytes of the longest message a client may send.
-pub const MAX_MESSAGE: usize = 1_048_576 + HEADER;
-
-/// Bytes a client may send on a connection before any is given back.
-pub const WINDOW: usize = 262_144;
-
-/// What a WebSocket may take of the machine.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// The daemon's own port, which no page may dial on loopback through the daemon: it would pass for a local client.
-    pub own_port: u16,
-    /// Sockets open at once; one more fails with `EMFILE`, as does one for which all sessions together leave no place.
-    /// Default 1,024.
-    pub sockets: usize,
-    /// How long a dial may take, name lookup included, before it fails with `ETIMEDOUT`. Default 30 s.
-    pub dial: Duration,
-    /// Frames that wait for the client, each with a buffer of [`MAX_DATA`] bytes. Default 32: 2 MiB, many times what is on
-    /// the way to a page that keeps up.
-    pub queue: usize,
-}
-
-impl Limits {
-    /// The defaults, for a daemon that listens on `own_port`.
-    #[must_use]
-    pub fn new(own_port: u16) -> Self {
-        Self { own_port, sockets: 1_024, dial: Duration::from_secs(30), queue: 32 }
-    }
-}
-
-/// What a socket failed with, as the system names it: `ECONNREFUSED`. Empty for a clean end.
-type Code = &'static str;
-
-/// How the life of a socket ended, for the session to tell the client.
-enum Ended {
-    /// It could not be opened.
-    Failed(Code),
-    /// It was open.
-    Closed(Code),
-}
-
-/// Locks for a moment, never across an await. What a panic left behind is still consistent: no holder panics half way.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}

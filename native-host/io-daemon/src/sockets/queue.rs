@@ -12,7 +12,8 @@ use bytes::buf::Limit;
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::sync::mpsc;
 
-use super::{HEADER, MAX_DATA, frame, frame::DaemonFrame, lock};
+use super::frame::{self, DaemonFrame, HEADER, MAX_DATA};
+use crate::mutex::lock;
 
 /// The WebSocket has ended; nothing can be told to the client any more.
 #[derive(Clone, Copy, Debug)]

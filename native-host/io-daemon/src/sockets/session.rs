@@ -21,12 +21,15 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tungstenite::error::CapacityError;
 
+use super::ended::Ended;
 use super::frame::{ClientFrame, DaemonFrame, FrameError};
+use super::limits::Limits;
 use super::queue::{Frames, Gone, Queue, queue};
 use super::tcp::Connection;
 use super::udp::Port;
-use super::{Ended, Limits, address, listener, lock, tcp, udp};
+use super::{address, listener, tcp, udp};
 use crate::counters::Counters;
+use crate::mutex::lock;
 
 /// The first id of an accepted connection; a client's own are below.
 const FIRST_ACCEPTED: u32 = 1 << 31;

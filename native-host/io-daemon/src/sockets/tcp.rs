@@ -14,10 +14,12 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use super::address;
-use super::credit::{Credit, Window};
-use super::frame::DaemonFrame;
+use super::credit::{Credit, WINDOW, Window};
+use super::ended::{Code, Ended};
+use super::frame::{DaemonFrame, MAX_DATA};
+use super::limits::Limits;
 use super::queue::{Gone, Queue};
-use super::{Code, Ended, Limits, MAX_DATA, WINDOW, lock};
+use crate::mutex::lock;
 
 /// One connection, from its DIAL or ACCEPTED on.
 pub(super) struct Connection {

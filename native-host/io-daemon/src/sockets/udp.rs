@@ -6,10 +6,11 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::net::UdpSocket;
 
+use super::address;
 use super::credit::Credit;
+use super::ended::{Code, Ended};
 use super::frame::DaemonFrame;
 use super::queue::{Gone, Queue};
-use super::{Code, Ended, address};
 
 /// One port, from its BIND on.
 #[derive(Default)]

@@ -22,7 +22,7 @@ use rustix::io::Errno;
 
 use super::names::{BEACON_END, FOLDER, LockName, Marks, NEW_BEACON_END};
 use super::socket;
-use crate::disk::lock;
+use crate::mutex::lock;
 
 /// Attempts at something in a folder that others may take away; they do so once for a lock, so many in a row are no chance.
 const ATTEMPTS: usize = 8;

@@ -24,9 +24,9 @@ use std::time::Duration;
 use thiserror::Error;
 
 use self::folders::{Folder, Folders, Found};
-use super::lock;
 use super::path::FilePath;
 use super::root::is_absent;
+use crate::mutex::lock;
 
 /// Attempts before another process is believed to hold a file: two that try at once both step back.
 const ATTEMPTS: u32 = 5;

@@ -1,0 +1,26 @@
+//! What a WebSocket may take of the machine.
+
+use std::time::Duration;
+
+/// What a WebSocket may take of the machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The daemon's own port, which no page may dial on loopback through the daemon: it would pass for a local client.
+    pub own_port: u16,
+    /// Sockets open at once; one more fails with `EMFILE`, as does one for which all sessions together leave no place.
+    /// Default 1,024.
+    pub sockets: usize,
+    /// How long a dial may take, name lookup included, before it fails with `ETIMEDOUT`. Default 30 s.
+    pub dial: Duration,
+    /// Frames that wait for the client, each with a buffer of [`super::MAX_DATA`] bytes. Default 32: 2 MiB, many times what
+    /// is on the way to a page that keeps up.
+    pub queue: usize,
+}
+
+impl Limits {
+    /// The defaults, for a daemon that listens on `own_port`.
+    #[must_use]
+    pub fn new(own_port: u16) -> Self {
+        Self { own_port, sockets: 1_024, dial: Duration::from_secs(30), queue: 32 }
+    }
+}
