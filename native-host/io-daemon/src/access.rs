@@ -1,7 +1,8 @@
-//! Who may ask: the origin guard, the Host check and the token.
+//! Which requests are let in: the origin guard, the Host check and the token.
 //!
-//! CORS tells a browser what a page may read; it protects nobody. These three do. Their order in `app` is origin guard,
-//! CORS, Host, token: a page that is not allowed learns nothing, and an allowed one can read why it was refused.
+//! CORS only says what a page may read of an answer; it protects nothing. These three checks do. Their order in `app`
+//! is origin guard, CORS, Host, token: a page that is not allowed learns nothing, and an allowed one can read why its
+//! request was refused.
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, header};
@@ -13,12 +14,12 @@ use crate::seats::Connection;
 use crate::state::AppState;
 use crate::token::Token;
 
-/// How a page offers the token for a WebSocket, on which it cannot set `Authorization`.
+/// Begins the subprotocol in which a page offers the token: on a WebSocket it cannot set `Authorization`.
 const BEARER_SUBPROTOCOL: &[u8] = b"bearer.";
 
-/// Whether the origin is allowed, or there is none (only browsers send one).
+/// Lets a request pass if its origin is allowed or it has none (only browsers send one).
 ///
-/// 403 `forbidden_origin` otherwise, outside CORS and therefore without `Access-Control-Allow-Origin`.
+/// Otherwise answers 403 `forbidden_origin`, outside CORS and therefore without `Access-Control-Allow-Origin`.
 pub(crate) async fn guard_origin(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let mut origins = request.headers().get_all(header::ORIGIN).iter();
     if origins.all(|origin| state.config.allows_origin(origin.as_bytes())) {
@@ -28,10 +29,11 @@ pub(crate) async fn guard_origin(State(state): State<AppState>, request: Request
     }
 }
 
-/// Whether `Host` is one of the names of the loopback interface with the bound port; 403 `forbidden_host` otherwise.
+/// Lets a request pass if its `Host` is a name of the loopback interface with the bound port. Otherwise answers 403
+/// `forbidden_host`.
 ///
-/// A page of `http://evil.example` whose name was rebound to 127.0.0.1 is same-origin with the daemon for the browser;
-/// only its Host tells it apart.
+/// If the name of `http://evil.example` is rebound to 127.0.0.1, its page and the daemon have the same origin in the
+/// eyes of the browser. Only the Host shows the difference.
 pub(crate) async fn check_host(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
@@ -54,9 +56,9 @@ fn is_own_host(host: &[u8], port: u16) -> bool {
     own_name && digits[1..] == *port.to_string().as_bytes()
 }
 
-/// Whether the request carries the token; 401 `unauthorized` otherwise. `/health` needs none.
+/// Lets a request pass if it carries the token or is for `/health`. Otherwise answers 401 `unauthorized`.
 ///
-/// A connection that presented the token is trusted from then on: it is not closed to make room for others.
+/// A connection that presented the token is trusted from then on: it is not closed to make room for other connections.
 pub(crate) async fn check_token(State(state): State<AppState>, request: Request, next: Next) -> Response {
     if is_health(&request) {
         return next.run(request).await;
@@ -89,7 +91,7 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"Bearer ").then(|| rest.trim_ascii())
 }
 
-/// The tokens among the subprotocols of a WebSocket upgrade; none where the request is no upgrade.
+/// The tokens among the subprotocols of a WebSocket upgrade; none if the request is no upgrade.
 fn offered_subprotocols(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     let upgrade = headers.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
     let offers = upgrade.then(|| headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter());

@@ -1,4 +1,4 @@
-//! Roots and allowed origins: from the command line, and from a file that can be read again.
+//! Roots and allowed origins. They come from the command line and from a file that can be read again.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -10,12 +10,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use rustix::fs::OFlags;
 use serde::Deserialize;
 
-/// What is in force at one moment.
+/// The roots and origins in force at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// Directories by the name a client gives for them. Absolute.
+    /// Absolute directories, by the name that clients use for each.
     pub roots: BTreeMap<String, PathBuf>,
-    /// Origins that may ask; `None` is every origin.
+    /// Origins whose pages may send requests; `None` allows every origin.
     pub allow_origins: Option<Vec<String>>,
 }
 
@@ -27,7 +27,7 @@ struct Document {
     allow_origins: Option<Vec<String>>,
 }
 
-/// The settings, and where they come from.
+/// The settings in force, and where they come from.
 #[derive(Debug)]
 pub struct Config {
     given: Settings,
@@ -36,10 +36,10 @@ pub struct Config {
 }
 
 impl Config {
-    /// Settings of the command line, with those of `file` beside them.
+    /// Adds the settings of `file` to those of the command line.
     ///
     /// # Errors
-    /// One sentence, where the file cannot be read or does not hold what it should.
+    /// One sentence if the file cannot be read or is not valid.
     pub fn load(given: Settings, file: Option<PathBuf>) -> Result<Self, String> {
         let settings = merge(&given, file.as_deref())?;
         Ok(Self { given, file, current: RwLock::new(Arc::new(settings)) })
@@ -60,14 +60,14 @@ impl Config {
     /// Reads the file again. Blocks.
     ///
     /// # Errors
-    /// One sentence, and nothing has changed.
+    /// One sentence; the settings in force stay as they were.
     pub fn reload(&self) -> Result<Arc<Settings>, String> {
         let settings = Arc::new(merge(&self.given, self.file.as_deref())?);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&settings);
         Ok(settings)
     }
 
-    /// Whether a page of this origin may ask.
+    /// Whether pages of this origin may send requests.
     #[must_use]
     pub fn allows_origin(&self, origin: &[u8]) -> bool {
         match &self.current().allow_origins {
@@ -77,10 +77,10 @@ impl Config {
     }
 }
 
-/// The longest configuration file; thousands of roots have room in it.
+/// The longest configuration file, in bytes. It has room for thousands of roots.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
-/// Reads a regular file of bounded length. Whatever else lies there, such as a pipe without a writer, is refused at once.
+/// Reads a regular file of bounded length. Anything else, such as a pipe without a writer, fails at once.
 fn read(file: &Path) -> io::Result<Vec<u8>> {
     let no_waiting = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
     let opened = File::options().read(true).custom_flags(no_waiting).open(file)?;
@@ -96,12 +96,12 @@ fn read(file: &Path) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// The command line's settings stay; the file adds to them.
+/// Adds the settings of the file to those of the command line, which win.
 fn merge(given: &Settings, file: Option<&Path>) -> Result<Settings, String> {
     let Some(file) = file else { return Ok(given.clone()) };
     let text = read(file).map_err(|error| format!("the configuration file cannot be read: {error}"))?;
     let document: Document = serde_json::from_slice(&text)
-        .map_err(|error| format!("the configuration file does not hold what it should: {error}"))?;
+        .map_err(|error| format!("the configuration file is not valid: {error}"))?;
     let mut settings = given.clone();
     for (name, directory) in document.roots {
         let directory = checked_root(&name, &directory)?;
@@ -113,10 +113,10 @@ fn merge(given: &Settings, file: Option<&Path>) -> Result<Settings, String> {
     Ok(settings)
 }
 
-/// A root's directory, made absolute so that it means the same for as long as the daemon runs.
+/// The directory of a root, made absolute so that it stays the same for as long as the daemon runs.
 ///
 /// # Errors
-/// One sentence, where the name or the directory is empty.
+/// One sentence if the name or the directory is empty.
 pub fn checked_root(name: &str, directory: &Path) -> Result<PathBuf, String> {
     if name.is_empty() || directory.as_os_str().is_empty() {
         return Err("a root needs a name and a directory".to_owned());
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_root_of_the_command_line_outlives_every_reload() {
+    fn a_root_of_the_command_line_stays_after_every_reload() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("config.json");
         std::fs::write(&file, r#"{"roots": {"a": "/elsewhere", "b": "/b"}}"#).unwrap();

@@ -1,8 +1,8 @@
-//! What the daemon counts about itself, read by `GET /v1/control/stats`.
+//! The counters that `GET /v1/control/stats` reports.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A number that only grows, or goes up and down with what it counts.
+/// A number of events, which only grows, or of things that are open, which grows and shrinks.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
@@ -12,7 +12,7 @@ impl Counter {
         self.0.fetch_add(by, Ordering::Relaxed);
     }
 
-    /// Takes `by` away again.
+    /// Subtracts `by`, which was added before.
     pub fn subtract(&self, by: u64) {
         self.0.fetch_sub(by, Ordering::Relaxed);
     }
@@ -24,20 +24,20 @@ impl Counter {
     }
 }
 
-/// Counts since the start, except where it says "now".
+/// Counts since the start of the daemon, except those that say "now".
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Requests of every kind, preflights among them.
+    /// Requests of every kind, including preflights.
     pub requests: Counter,
     /// CORS preflights.
     pub preflights: Counter,
     /// Answers with 401.
     pub unauthorized: Counter,
-    /// Writes asked for.
+    /// Requests to write.
     pub write_requests: Counter,
     /// Writes answered with 204.
     pub writes: Counter,
-    /// Bytes of those.
+    /// Bytes written by those.
     pub written_bytes: Counter,
     /// Reads answered with 200 or 206.
     pub reads: Counter,

@@ -1,19 +1,20 @@
 //! How the descriptors that the system allows are shared out.
 //!
-//! Accepted connections, files kept open and the sockets of pages each have a part that the others cannot use up, so that a
-//! page with many sockets keeps no write and no `/health` from being answered. What is left over is for everything that
-//! needs one for a moment: operations on the disk, name lookups, `WebSocket`s, the runtime.
+//! Accepted connections, files kept open and the sockets of pages each have a share that the others cannot use up. So a
+//! page with many sockets cannot keep a write or `/health` from being answered. The rest is for whatever needs a
+//! descriptor for a moment: operations on the disk, name lookups, `WebSocket`s, the runtime.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// The part kept free is an eighth of all, but no less and no more than these.
+/// An eighth of all descriptors is kept free, but no fewer and no more than these.
 const LEAST_SPARE: usize = 24;
 const MOST_SPARE: usize = 128;
 
-/// Sockets of all pages together: as many as their `WebSocket`s may have, so that only the system's limit is lower.
+/// The most sockets of all pages together: as many as all `WebSocket`s may have, so only the limit of the system can
+/// lower it.
 pub const MAX_SOCKETS: usize = 16_384;
 
-/// What each kind may use.
+/// How many descriptors each kind may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shares {
     /// Files kept open between operations.
@@ -24,8 +25,9 @@ pub struct Shares {
     pub sockets: usize,
 }
 
-/// Shares out `descriptors`, of which `files` and `connections` are wanted. Files come first, as all else can wait for a
-/// place, and connections and sockets get halves of the rest. Sockets get what connections do not want.
+/// Shares out `descriptors`. `files` and `connections` say how many of each are wanted. Files come first, because
+/// everything else can wait for a place. Connections and sockets get half of the rest each; sockets also get what
+/// connections do not want.
 #[must_use]
 pub fn share_out(descriptors: usize, files: usize, connections: usize) -> Shares {
     let spare = (descriptors / 8).clamp(LEAST_SPARE, MOST_SPARE);
@@ -50,7 +52,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_is_wanted_is_given_where_there_is_plenty() {
+    fn each_kind_gets_what_it_wants_if_there_are_plenty() {
         let shares = share_out(1_048_576, 64, 512);
 
         assert_eq!(shares, Shares { files: 64, connections: 512, sockets: MAX_SOCKETS });

@@ -1,6 +1,6 @@
-//! Every way a request fails, and how it is told.
+//! Every way in which a request fails, and how the answer reports it.
 //!
-//! The client matches on `kind`; `message` is for people. Nothing here carries a token or a path above a root.
+//! Programs match on `kind`; `message` is for people. No error contains a token or a path above a root.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -11,7 +11,7 @@ use thiserror::Error;
 /// The result of everything a handler does.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why a request was not done.
+/// Why a request failed.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum Error {
     /// 400: a header, a body, an id or a path component is malformed.
@@ -26,7 +26,7 @@ pub enum Error {
     /// 403: `Origin` is not among the allowed ones.
     #[error("the origin is not allowed")]
     ForbiddenOrigin,
-    /// 403: the system refuses this file, and will until somebody changes something.
+    /// 403: the system refuses this file until somebody changes something.
     #[error("{path} cannot be used: {why}")]
     Refused {
         /// Components below the root, joined by `/`.
@@ -46,19 +46,19 @@ pub enum Error {
     /// 405: the route exists, for another method.
     #[error("the resource does not support this method")]
     MethodNotAllowed,
-    /// 408: the body stopped coming.
+    /// 408: the body stopped arriving, or arrived too slowly.
     #[error("the body did not go on in time")]
     Timeout,
     /// 409: the body's digest is not the one in `Content-Digest`. No file was touched.
     #[error("the body does not have the digest that was sent with it")]
     DigestMismatch,
-    /// 409: the file is not reserved for this set, so that it may not be claimed, moved or deleted.
+    /// 409: the file is not reserved for this set, so it must not be claimed, moved or deleted.
     #[error("{path} is not reserved")]
     NotReserved {
         /// Components below the root, joined by `/`.
         path: String,
     },
-    /// 409: the file was not claimed, so that it may not be written.
+    /// 409: the file was not claimed, so it must not be written.
     #[error("{path} is not claimed")]
     NotClaimed {
         /// Components below the root, joined by `/`.
@@ -78,21 +78,21 @@ pub enum Error {
         /// The end of a sentence.
         why: String,
     },
-    /// 409: somebody else writes to the path.
+    /// 409: another set or process writes to the path.
     #[error("{path} is being written by {holder}")]
     WriterConflict {
         /// Components below the root, joined by `/`.
         path: String,
-        /// Who does, as the end of a sentence.
+        /// Who writes to it, as the end of a sentence.
         holder: String,
     },
     /// 409: the id is registered with another list of files.
     #[error("the id is registered with another list of files")]
     SetConflict,
-    /// 413: the body is over the route's limit of that many bytes.
+    /// 413: the body is longer than the limit of the route, given in bytes.
     #[error("the body is longer than the {0} bytes allowed")]
     TooLarge(u64),
-    /// 416: the range does not lie in the set, whose length in bytes is given.
+    /// 416: the range is not in the set; the length of the set is given in bytes.
     #[error("the range does not lie in the set of {0} bytes")]
     BadRange(u64),
     /// 416: bytes of the range are not on disk.
@@ -112,13 +112,14 @@ pub enum Error {
     /// 500: the daemon's own fault.
     #[error("the daemon failed; its log says why")]
     Internal,
-    /// 503: a limit is reached and room did not come in time.
+    /// 503: a limit is reached, and no room came free in time.
     #[error("the daemon is busy")]
     Busy,
-    /// 503: what lies at the path of the root is not what was taken as the root, as when a drive is not mounted.
+    /// 503: what lies at the path of the root is not what was taken as the root, for example because a drive is not
+    /// mounted.
     #[error("the folder of the root is gone, and is used again once it is back")]
     RootGone,
-    /// 507: the disk, a quota or the file system's largest file is full.
+    /// 507: the disk or a quota is full, or the file system takes no file of that length.
     #[error("{path} cannot be written: the disk is full")]
     DiskFull {
         /// Components below the root, joined by `/`.
@@ -140,7 +141,7 @@ struct Body<'a> {
 }
 
 impl Error {
-    /// A malformed request, told in one sentence.
+    /// A malformed request; `message` is one sentence.
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self::BadRequest(message.into())
     }
@@ -170,7 +171,7 @@ impl Error {
         }
     }
 
-    /// The word the client matches on.
+    /// The word that programs match on.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -201,7 +202,8 @@ impl Error {
         }
     }
 
-    /// How long the reason lasts: what only a person can change outlasts a full disk, which outlasts what passes.
+    /// How long the reason lasts: what only a person can change lasts longer than a full disk, and that lasts longer
+    /// than a passing fault.
     #[must_use]
     pub fn weight(&self) -> u8 {
         match self {
@@ -229,7 +231,7 @@ impl Error {
         }
     }
 
-    /// The error as it is told, as JSON.
+    /// The JSON body that reports the error.
     pub(crate) fn body(&self) -> impl Serialize {
         let (path, why) = self.blame();
         let holder = if let Self::WriterConflict { holder, .. } = self { Some(holder.as_str()) } else { None };

@@ -1,7 +1,8 @@
 //! A local service that reads, writes and hashes files and opens sockets for an engine that cannot.
 //!
-//! It holds no torrent logic. `app` is the whole of it as a router, so that a test needs no port; `serve` puts it behind
-//! an accept loop that survives hostile neighbours. Runs on Unix: descriptors, signals and positioned I/O are used as such.
+//! It contains no torrent logic. `app` builds the whole daemon as a router, so a test needs no port. `serve` puts the
+//! router behind an accept loop that survives hostile programs on the same machine. It runs on Unix only, because it
+//! uses its descriptors, signals and positioned I/O.
 
 #![forbid(unsafe_code)]
 
@@ -37,7 +38,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::trace::TraceLayer;
 
-/// How long a browser may remember a preflight. Chromium remembers for two hours at most, Safari for ten minutes.
+/// How long a browser may remember a preflight. Chromium remembers it for two hours at most, Safari for ten minutes.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(86_400);
 
 /// The daemon as a router.
@@ -70,7 +71,7 @@ async fn count(State(state): State<AppState>, request: Request, next: Next) -> R
     response
 }
 
-/// No header and no query is traced: a token may be in them, rightly or by mistake.
+/// Headers and queries are not traced, because they may contain a token, rightly or by mistake.
 fn span<B>(request: &axum::http::Request<B>) -> tracing::Span {
     tracing::debug_span!("request", method = %request.method(), path = request.uri().path())
 }

@@ -1,6 +1,7 @@
-//! When the daemon ends: with a signal, with its parent, or with its standard input.
+//! When the daemon ends: at a signal, or when its parent or its standard input ends.
 //!
-//! A daemon that outlived the program that started it would hold files and a port that nobody knows of.
+//! A daemon that outlived the program that started it would keep files open and a port bound, and nobody would know of
+//! it.
 
 use std::io::{self, BufRead as _, Read};
 use std::time::Duration;
@@ -9,13 +10,14 @@ use rustix::process::{Pid, getppid};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-/// There is no event for the end of a parent on all systems, so it is looked for this often.
+/// How often the parent is looked for, because not every system has an event for its end.
 const PARENT_POLL: Duration = Duration::from_millis(500);
 
 /// The longest first line read from standard input; a token is shorter.
 const MAX_LINE: u64 = 4096;
 
-/// The process that started the daemon. Asked for first of all, so that its end is noticed however early it comes.
+/// The process that started the daemon. Called before anything else, so that even an early end of the parent is
+/// noticed.
 #[must_use]
 pub fn parent() -> Option<Pid> {
     getppid()
@@ -34,7 +36,8 @@ pub fn first_line() -> io::Result<String> {
 
 /// Resolves at the end of standard input.
 ///
-/// Waits on a thread of its own: a read cannot be cancelled, and one on the runtime's pool would delay its end.
+/// Waits on a thread of its own: a read cannot be cancelled, and one on a thread of the runtime would delay the end of
+/// the daemon.
 #[must_use]
 pub fn input_end() -> oneshot::Receiver<()> {
     let (ended, told) = oneshot::channel();
@@ -45,12 +48,12 @@ pub fn input_end() -> oneshot::Receiver<()> {
     told
 }
 
-/// Resolves, once polled, when it is time to end, with the reason. Without `input_end` the input is not watched.
+/// Resolves with the reason when it is time to end. Without `input_end` the standard input is not watched.
 ///
-/// Signals count from this call on, not from the first poll: whoever was told the port may send one at once.
+/// Signals count from this call on, not from the first poll: a parent that has read the port may send one at once.
 ///
 /// # Errors
-/// Where no signal handler can be installed.
+/// Fails if no signal handler can be installed.
 pub fn watch(
     parent: Option<Pid>,
     input_end: Option<oneshot::Receiver<()>>,
@@ -67,13 +70,13 @@ pub fn watch(
         tokio::select! {
             _ = terminate.recv() => "terminated",
             _ = interrupt.recv() => "interrupted",
-            () = input => "the input ended",
+            () = input => "the standard input ended",
             () = parent_end(parent) => "the parent ended",
         }
     })
 }
 
-/// Resolves when the parent is another one: an orphan is given to a new parent.
+/// Resolves when the parent has changed: the system gives an orphan a new parent.
 async fn parent_end(parent: Option<Pid>) {
     let mut ticks = tokio::time::interval(PARENT_POLL);
     while getppid() == parent {

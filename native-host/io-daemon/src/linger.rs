@@ -1,7 +1,7 @@
-//! Takes in the rest of a body that was refused early.
+//! Reads the rest of a body whose request has failed early.
 //!
-//! Closing a connection with unread bytes resets it, and the reset may overtake the answer: a client that is still sending
-//! its piece would see a broken connection in the place of `unknown_set` or `unauthorized`, which it knows how to handle.
+//! Closing a connection with unread bytes resets it, and the reset may overtake the answer. A client that is still
+//! sending its piece would see a broken connection instead of `unknown_set` or `unauthorized`, which it can handle.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -17,13 +17,14 @@ use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use tokio::sync::oneshot;
 
-/// The longest rest taken in: a piece of the usual sizes. With more to come, a reset is cheaper for both.
+/// The longest rest that is read, in bytes: a piece of the usual sizes. If there is more, a reset is cheaper for both
+/// sides.
 const MAX_REST_BYTES: u64 = 16 * 1024 * 1024;
 
-/// The longest time spent on it.
+/// The longest time spent on reading it.
 const MAX_REST_TIME: Duration = Duration::from_secs(5);
 
-/// A body that goes back to the middleware when whoever got it lets go of it.
+/// A body that goes back to the middleware when the handler drops it.
 struct Returning {
     body: Body,
     back: Option<oneshot::Sender<Body>>,
@@ -51,13 +52,13 @@ impl Drop for Returning {
         if let Some(back) = self.back.take()
             && !self.body.is_end_stream()
         {
-            // Refused where the answer is out already: then there is nothing to wait for.
+            // Fails if the answer was sent already: then there is nothing to wait for.
             let _ = back.send(std::mem::take(&mut self.body));
         }
     }
 }
 
-/// Answers an error only after the rest of the body was read, within limits.
+/// Returns an error only after the rest of the body was read, within limits.
 pub(crate) async fn take_in_rest(request: Request, next: Next) -> Response {
     if request.body().is_end_stream() {
         return next.run(request).await;

@@ -1,4 +1,4 @@
-//! The io-daemon's command line: parses it, listens on loopback, says where, and waits for its end.
+//! The program: parses the command line, listens on loopback, prints the port, and serves until it is told to end.
 
 #![forbid(unsafe_code)]
 
@@ -21,13 +21,14 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// Where the token is looked for before standard input. Never in an argument, which every program may read.
+/// The variable that is read for the token before standard input is. It is never an argument, because every program can
+/// read those.
 const TOKEN_VARIABLE: &str = "PIECEWISE_IO_DAEMON_TOKEN";
 
-/// After the last answer, writes whose clients are gone have this long to end.
+/// How long writes whose clients are gone have to end after the last answer.
 const DISK_GRACE: Duration = Duration::from_secs(1);
 
-/// Enough for one core to serve while another reads a body; the disk's work has its own threads.
+/// One thread can serve while another reads a body. Work on the disk has threads of its own.
 const WORKER_THREADS: usize = 2;
 
 /// A local service that reads, writes and hashes files and opens sockets for an engine that cannot.
@@ -37,16 +38,16 @@ struct Arguments {
     /// The port to listen on at 127.0.0.1; 0 takes a free one.
     #[arg(long, default_value_t = 0)]
     port: u16,
-    /// A directory that files may lie below, and its name; may be given several times.
+    /// A directory that files may lie below, and the name that clients use for it. May be repeated.
     #[arg(long = "root", value_name = "NAME=DIR", value_parser = parse_root)]
     roots: Vec<(String, PathBuf)>,
-    /// The roots were taken before: none is made or marked, and one without its marker is gone until it is back.
+    /// Do not make or mark any root, because all were taken before. A root without its marker is gone until it is back.
     #[arg(long)]
     known_roots: bool,
-    /// An origin that may ask; may be given several times. Without it, every origin may.
+    /// An origin whose pages may send requests. May be repeated. Without it, every origin is allowed.
     #[arg(long = "allow-origin", value_name = "ORIGIN")]
     allow_origins: Vec<String>,
-    /// A JSON file with more roots and origins, which can be read again while running.
+    /// A JSON file with more roots and origins, which can be read again while the daemon runs.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Bytes of request bodies held at once.
@@ -55,10 +56,10 @@ struct Arguments {
     /// Files kept open between operations.
     #[arg(long, value_name = "COUNT", default_value_t = disk::Limits::default().max_open_files)]
     max_open_files: usize,
-    /// Connections open at once, a quarter of them without a token.
+    /// Connections open at once. At most a quarter of them may be without the token.
     #[arg(long, value_name = "COUNT", default_value_t = serve::Limits::default().max_connections)]
     max_connections: usize,
-    /// The least that is logged: off, error, warn, info, debug or trace.
+    /// The lowest level that is logged: off, error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL", default_value = "warn")]
     log: LevelFilter,
 }
@@ -96,28 +97,29 @@ fn main() -> ExitCode {
     }
 }
 
-/// JSON lines of our own and the requests alone: other crates log whole requests, and with them the token.
+/// Logs JSON lines of this crate and of the request trace only, because other crates log whole requests and with them
+/// the token.
 fn log_to_stderr(level: LevelFilter) {
     let logged = Targets::new().with_target("piecewise_io_daemon", level).with_target("tower_http", level);
     let lines = tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr);
     tracing_subscriber::registry().with(lines.with_filter(logged)).init();
 }
 
-/// What the daemon does not outlive.
+/// The processes and inputs that the daemon does not outlive.
 #[derive(Clone, Copy)]
 struct Watched {
     parent: Option<Pid>,
-    /// Whether the end of standard input counts.
+    /// Whether the daemon ends when standard input does.
     input: bool,
 }
 
-/// One sentence on what is wrong with how the daemon was started.
+/// Prints one sentence about what is wrong with how the daemon was started.
 fn refuse(sentence: &str) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "{sentence}");
     ExitCode::from(2)
 }
 
-/// The token, and whether it came on standard input.
+/// The token, and whether it was read from standard input.
 fn find_token() -> Result<(Token, bool), String> {
     let (text, from_input) = match std::env::var(TOKEN_VARIABLE) {
         Err(VarError::NotPresent) => {
@@ -138,7 +140,7 @@ fn config(arguments: &Arguments) -> Result<Config, String> {
     Config::load(settings, arguments.config.clone())
 }
 
-/// What fits into the descriptors that the system allows.
+/// The limits that fit into the descriptors that the system allows.
 fn fit(arguments: &Arguments) -> Shares {
     let descriptors = descriptors::raise();
     let shares = descriptors::share_out(descriptors, arguments.max_open_files, arguments.max_connections);
@@ -176,12 +178,12 @@ fn run(arguments: &Arguments, token: Token, config: Config, watched: Watched) ->
         serve::serve(listener, app(state.clone()), state, serve_limits).await;
         Ok(())
     });
-    // Without a limit, a disk that hangs would keep the program for as long.
+    // Without a limit, a disk that hangs would keep the program alive for as long.
     runtime.shutdown_timeout(DISK_GRACE);
     outcome
 }
 
-/// The one line on standard output, by which a parent learns the port.
+/// Prints the one line on standard output, from which a parent reads the port.
 fn announce(port: u16) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}", serde_json::json!({ "port": port, "version": env!("CARGO_PKG_VERSION") }))?;

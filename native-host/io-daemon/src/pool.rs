@@ -1,4 +1,4 @@
-//! Blocking work on threads of its own, so much at once.
+//! Blocking work on threads of its own, a limited number at a time.
 
 use std::sync::Arc;
 
@@ -6,21 +6,21 @@ use tokio::sync::Semaphore;
 
 use crate::error::{Error, Result};
 
-/// Turns at blocking work, first come first served. Cheap to clone.
+/// Turns at blocking work, in the order of the calls. Cheap to clone.
 #[derive(Clone)]
 pub struct Pool(Arc<Semaphore>);
 
 impl Pool {
-    /// A pool that does `at_once` works at a time.
+    /// A pool that runs at most `at_once` pieces of work at a time.
     #[must_use]
     pub fn new(at_once: usize) -> Self {
         Self(Arc::new(Semaphore::new(at_once)))
     }
 
-    /// Runs the work when it is its turn. Work that has begun ends, whoever stopped waiting for it.
+    /// Runs the work when it is its turn. Work that has begun runs to its end, even if the caller stops waiting for it.
     ///
     /// # Errors
-    /// Those of the work; `Internal` where it panicked.
+    /// Those of the work; `Internal` if it panicked.
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
         let turn = Arc::clone(&self.0).acquire_owned().await.map_err(|_| Error::Internal)?;
         let working = tokio::task::spawn_blocking(move || {
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_is_an_error_and_gives_its_turn_back() {
+    async fn a_panic_is_an_error_and_frees_its_turn() {
         let pool = Pool::new(1);
 
         assert_eq!(pool.run::<()>(|| panic!("as a test")).await, Err(Error::Internal));

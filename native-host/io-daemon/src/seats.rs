@@ -1,8 +1,8 @@
-//! Who may stay connected, in a neighbourhood in which any program may connect.
+//! Which connections stay open, on a machine on which any program may connect.
 //!
 //! A connection that has not presented the token is a stranger. Strangers share a quarter of the connections, and the
-//! oldest makes room for the next one, so that neither idle nor slow connections keep a client out. A connection that
-//! presented it is trusted and is never closed for a stranger.
+//! oldest is closed to make room for the next one. So neither idle nor slow connections keep a client out. A connection
+//! that presented the token is trusted, and is never closed for a stranger.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,8 +27,8 @@ struct Seats {
     strangers: BTreeMap<u64, CancellationToken>,
 }
 
-/// The place of one connection in the table, which it leaves when the last clone is dropped. Requests carry it as an
-/// extension.
+/// The place of one connection in the table, which is free again when the last clone is dropped. Requests carry it as
+/// an extension.
 #[derive(Clone)]
 pub(crate) struct Connection(Arc<Seat>);
 
@@ -40,7 +40,7 @@ struct Seat {
 }
 
 impl Table {
-    /// An empty table with so many places.
+    /// An empty table with `limit` places.
     pub(crate) fn new(limit: usize, counters: Arc<Counters>) -> Self {
         Self { limit, counters, seats: Mutex::default() }
     }
@@ -49,7 +49,8 @@ impl Table {
         lock(&self.seats)
     }
 
-    /// A place for a new connection; `None` where trusted ones have taken all.
+    /// Finds a place for a new connection, in the place of the oldest stranger if necessary. `None` if trusted
+    /// connections have taken all places.
     pub(crate) fn admit(self: &Arc<Self>) -> Option<Connection> {
         let mut seats = self.seats();
         let strangers = seats.strangers.len();
@@ -65,7 +66,7 @@ impl Table {
         Some(Connection(Arc::new(Seat { number, close, trusted: Mutex::new(false), table: Arc::clone(self) })))
     }
 
-    /// Makes room where the system has no descriptor left.
+    /// Makes room when the system has no descriptor left.
     pub(crate) fn close_oldest_stranger(&self) {
         if let Some((_, close)) = self.seats().strangers.pop_first() {
             close.cancel();
@@ -74,7 +75,7 @@ impl Table {
 }
 
 impl Connection {
-    /// Whether it has presented the token.
+    /// Whether the connection has presented the token.
     pub(crate) fn is_trusted(&self) -> bool {
         *lock(&self.0.trusted)
     }
@@ -84,7 +85,7 @@ impl Connection {
         self.0.close.cancelled().await;
     }
 
-    /// Takes the connection out of the strangers. One that is being closed already stays so.
+    /// Marks the connection as trusted, unless it is being closed already.
     pub(crate) fn trust(&self) {
         let mut trusted = lock(&self.0.trusted);
         if !*trusted {

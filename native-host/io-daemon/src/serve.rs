@@ -1,4 +1,4 @@
-//! The accept loop: HTTP/1.1 on one listener, for a neighbourhood in which any program may connect.
+//! The accept loop: HTTP/1.1 on one listener, on a machine on which any program may connect.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -19,12 +19,13 @@ use tower::Service as _;
 use crate::seats::{Connection, Table};
 use crate::state::AppState;
 
-/// What connections may use.
+/// Limits for connections.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections open at once. A WebSocket no longer counts once it is one; those have their own limit.
+    /// Connections open at once. A connection that became a WebSocket no longer counts here; WebSockets have their own
+    /// limit.
     pub max_connections: usize,
-    /// How long a connection may take to send a request's head, and how long it may idle between two requests.
+    /// How long a connection may take to send the head of a request, and how long it may be idle between two requests.
     pub header_timeout: Duration,
 }
 
@@ -37,17 +38,19 @@ impl Default for Limits {
 const MAX_HEADERS: usize = 100;
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 
-/// The most bytes of a body taken from the socket in one read. From 64 KiB to 1 MiB the cost of a write of 1 MiB measured
-/// the same within the noise, 0.8 to 0.9 ms of processor time with 0.55 of them for SHA-1; beyond, memory is wasted.
+/// The most bytes of a body that are read from the socket at once. From 64 KiB to 1 MiB a write of 1 MiB cost the same
+/// within the noise: 0.8 to 0.9 ms of processor time, 0.55 ms of that for SHA-1. Larger reads waste memory.
 const READ_BYTES: usize = 256 * 1024;
 
-/// After the signal to end, requests in flight have this long. With what `main` leaves for the disk, 5 s.
+/// How long requests in flight have after the signal to end. Together with the time that `main` leaves for the disk
+/// this is 5 s.
 const GRACE: Duration = Duration::from_secs(4);
 
-/// When the system has no more file descriptors, accepting is tried again after this time.
+/// How long accepting pauses when the system has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves until the state's shutdown is cancelled, and then until the requests in flight are answered, 4 s at most.
+/// Serves until the shutdown of the state is cancelled, and then until the requests in flight are answered, for 4 s at
+/// most.
 pub async fn serve(listener: TcpListener, app: Router, state: AppState, limits: Limits) {
     let limit = limits.max_connections.max(1);
     let table = Arc::new(Table::new(limit, Arc::clone(&state.counters)));
@@ -58,7 +61,8 @@ pub async fn serve(listener: TcpListener, app: Router, state: AppState, limits: 
         .max_header_size(MAX_HEADER_BYTES)
         .max_buf_size(READ_BYTES);
     let driven = TaskTracker::new();
-    // A connection that is closed for another leaves its seat at once, and its descriptor when its task has ended.
+    // A connection that is closed for another one leaves its seat at once, but frees its descriptor only when its task
+    // has ended.
     let open = Arc::new(Semaphore::new(limit));
     let mut told = false;
     loop {
@@ -79,7 +83,7 @@ pub async fn serve(listener: TcpListener, app: Router, state: AppState, limits: 
                     });
                 }
             }
-            // The connection was gone before it was taken.
+            // The connection was closed before it was accepted.
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 if !std::mem::replace(&mut told, true) {
@@ -97,8 +101,8 @@ pub async fn serve(listener: TcpListener, app: Router, state: AppState, limits: 
     }
 }
 
-/// One connection until it ends, is closed for another, or the daemon ends and the request in flight of a trusted one is
-/// answered.
+/// Serves one connection until it ends or is closed for another one. When the daemon ends, a trusted connection still
+/// gets the answer to its request in flight.
 async fn drive(
     http: http1::Builder,
     stream: TcpStream,
@@ -106,7 +110,7 @@ async fn drive(
     connection: Connection,
     shutdown: CancellationToken,
 ) {
-    // An answer is small and complete: waiting for more to send would only delay it.
+    // An answer is small and complete, so waiting for more bytes to send would only delay it.
     let _ = stream.set_nodelay(true);
     let seat = connection.clone();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
@@ -129,6 +133,6 @@ async fn drive(
 
 fn log(outcome: hyper::Result<()>) {
     if let Err(error) = outcome {
-        tracing::debug!(%error, "a connection ended badly");
+        tracing::debug!(%error, "a connection failed");
     }
 }

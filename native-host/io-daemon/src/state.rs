@@ -1,4 +1,4 @@
-//! What every handler shares.
+//! The state that all handlers share.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,45 +13,46 @@ use crate::disk::{Disk, Taking};
 use crate::pool::Pool;
 use crate::token::Token;
 
-/// Connections to pages' sockets open at once; a page needs one.
+/// WebSockets for the sockets of pages that are open at once; a page needs one.
 const MAX_WEB_SOCKETS: usize = 16;
 
-/// Bodies hashed or parsed at once. More than there are cores would not end earlier.
+/// Bodies that are hashed or parsed at once. More of them than there are cores would not end earlier.
 const MAX_COMPUTATIONS: usize = 4;
 
 /// Cheap to clone: every field is a shared handle or a number.
 #[derive(Clone)]
 pub struct AppState {
-    /// What a request must present.
+    /// The token that a request must present.
     pub(crate) token: Token,
-    /// The port of the listener, for the Host check and so that no page dials the daemon through the daemon.
+    /// The port of the listener. The Host check needs it, and so do sockets: no page may dial the daemon through the
+    /// daemon.
     pub(crate) port: u16,
-    /// Roots and allowed origins; may be read again while running.
+    /// Roots and allowed origins, which may be read again while the daemon runs.
     pub(crate) config: Arc<Config>,
     /// The file sets and all that touches a disk.
     pub(crate) disk: Disk,
-    /// Hashing and parsing, which need no disk and so do not wait behind a slow one.
+    /// Runs hashing and parsing, which need no disk and so do not wait for a slow one.
     pub(crate) compute: Pool,
-    /// What `/v1/control/stats` tells.
+    /// What `/v1/control/stats` reports.
     pub(crate) counters: Arc<Counters>,
     /// One permit for each WebSocket at `/v1/sockets`.
     pub(crate) web_sockets: Arc<Semaphore>,
     /// One permit for each socket of any page.
     pub(crate) socket_places: Arc<Semaphore>,
-    /// Cancelled when the daemon is to end.
+    /// Cancelled when the daemon has to end.
     pub(crate) shutdown: CancellationToken,
     /// When the daemon started.
     pub(crate) started: Instant,
 }
 
 impl AppState {
-    /// The state of a daemon that listens on `port`, whose roots are made and marked. Blocks.
+    /// The state of a daemon that listens on `port`. Makes and marks its roots. Blocks.
     #[must_use]
     pub fn new(token: Token, port: u16, config: Config, disk: crate::disk::Limits) -> Self {
         Self::taking(token, port, config, disk, Taking::New)
     }
 
-    /// The same, with roots as `taking` says.
+    /// The same, but takes the roots as `taking` says.
     #[must_use]
     pub fn taking(token: Token, port: u16, config: Config, disk: crate::disk::Limits, taking: Taking) -> Self {
         let counters = Arc::new(Counters::default());
@@ -71,13 +72,13 @@ impl AppState {
         }
     }
 
-    /// The same, with so many sockets for all pages together.
+    /// The same, with at most `sockets` sockets for all pages together.
     #[must_use]
     pub fn with_sockets(self, sockets: usize) -> Self {
         Self { socket_places: Arc::new(Semaphore::new(sockets)), ..self }
     }
 
-    /// Cancelled when the daemon is to end; cancelling it ends the daemon.
+    /// Cancelled when the daemon has to end; cancelling it ends the daemon.
     #[must_use]
     pub fn shutdown(&self) -> &CancellationToken {
         &self.shutdown

@@ -7,7 +7,8 @@ use subtle::ConstantTimeEq;
 /// Shorter tokens can be guessed; longer ones are a mistake.
 const TOKEN_LENGTHS: std::ops::RangeInclusive<usize> = 16..=256;
 
-/// The secret that every request but `/health` presents. Never printed: it has no `Display` and its `Debug` hides it.
+/// The secret that every request except `/health` presents. Never printed: it has no `Display`, and its `Debug` hides
+/// it.
 #[derive(Clone)]
 pub struct Token(Arc<[u8]>);
 
@@ -20,7 +21,7 @@ impl Token {
         (plain && TOKEN_LENGTHS.contains(&bytes.len())).then(|| Self(bytes.into()))
     }
 
-    /// Compares in a time that does not depend on where the first difference is.
+    /// Whether `offered` is the token. The time this takes does not depend on where the first difference is.
     pub(crate) fn is(&self, offered: &[u8]) -> bool {
         self.0.ct_eq(offered).into()
     }

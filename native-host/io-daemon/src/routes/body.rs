@@ -1,7 +1,7 @@
 //! Request bodies: read within a limit and a deadline, into bytes lent from the budget.
 //!
-//! A body has to come at a minimum rate, because it holds bytes of the budget for as long as it takes. Only the time in which
-//! the daemon waits for the client counts: whatever the daemon itself waits for, memory or a disk, is not the client's fault.
+//! A body has to arrive at a minimum rate, because it holds bytes of the budget for as long as it takes. Only the time
+//! in which the daemon waits for the client counts. Time in which the daemon waits for memory or a disk does not.
 
 use std::time::Duration;
 
@@ -15,26 +15,27 @@ use crate::disk::budget::{Budget, Loan};
 use crate::error::{Error, Result};
 use crate::state::AppState;
 
-/// How long a body may pause. A body that comes faster than the minimum rate earns back what a pause took, up to this.
+/// How long a body may pause. A body that arrives faster than the minimum rate earns back the time of a pause, up to
+/// this much.
 const PAUSE: Duration = Duration::from_secs(30);
 
-/// The slowest that a body may come in the long run, in bytes a second. A client on the same machine is ten thousand times as
-/// fast, so this leaves room for one that is busy; the longest write holds its bytes for less than five hours.
+/// The slowest rate of a body in the long run, in bytes a second. A client on the same machine is ten thousand times as
+/// fast, so this leaves room for a busy one. The longest write holds its bytes for less than five hours.
 const MIN_RATE: u64 = 32 * 1024;
 
-/// A body as it is read, with the time that its client still has.
+/// A body that is being read, with the time that its client still has.
 pub(crate) struct Reading {
     body: Body,
     patience: Duration,
 }
 
 impl Reading {
-    /// Nothing is read yet.
+    /// Begins a body, of which nothing was read yet.
     pub(crate) fn new(body: Body) -> Self {
         Self { body, patience: PAUSE }
     }
 
-    /// The length that the client declared, which may be a lie of at most the framing: hyper reads no more than that.
+    /// The length that the client declared. The body may end earlier, but hyper reads no more than that.
     pub(crate) fn declared_length(&self) -> Option<u64> {
         self.body.size_hint().exact()
     }
@@ -42,7 +43,8 @@ impl Reading {
     /// The next bytes; `None` at the end.
     ///
     /// # Errors
-    /// `Timeout` if the body pauses or comes too slowly; `BadRequest` where the client went away or broke the framing.
+    /// `Timeout` if the body pauses for too long or is too slow; `BadRequest` if the client went away or broke the
+    /// framing.
     pub(crate) async fn next_chunk(&mut self) -> Result<Option<Bytes>> {
         loop {
             let asked = Instant::now();
@@ -54,7 +56,7 @@ impl Reading {
                     let length = frame.data_ref().map_or(0, Bytes::len) as u64;
                     let earned = Duration::from_micros(length * 1_000_000 / MIN_RATE);
                     self.patience = PAUSE.min(self.patience.saturating_sub(asked.elapsed()) + earned);
-                    // Trailers are of no use to us.
+                    // Trailers are not used.
                     if let Ok(chunk) = frame.into_data() {
                         return Ok(Some(chunk));
                     }
@@ -67,8 +69,8 @@ impl Reading {
 /// Reads a whole body of at most `limit` bytes.
 ///
 /// # Errors
-/// `TooLarge` before anything is held, where the length is declared, or at the first byte too many; `Busy`, `Timeout`,
-/// `BadRequest`.
+/// `TooLarge` before anything is held if the declared length is over the limit, else at the first byte too many;
+/// `Busy`, `Timeout`, `BadRequest`.
 pub(crate) async fn read_all(state: &AppState, body: Body, limit: u64) -> Result<Loan> {
     let mut body = Reading::new(body);
     let room = body.declared_length().unwrap_or(limit);
@@ -78,7 +80,7 @@ pub(crate) async fn read_all(state: &AppState, body: Body, limit: u64) -> Result
     read_up_to(state.disk.budget(), &mut body, room).await
 }
 
-/// Reads a body that may turn out shorter than `length`, but not longer.
+/// Reads a body that may end before `length` bytes, but must not be longer.
 ///
 /// # Errors
 /// `TooLarge` at the first byte too many; `Busy`, `Timeout`, `BadRequest`.
@@ -94,11 +96,11 @@ pub(crate) async fn read_up_to(budget: &Budget, body: &mut Reading, length: u64)
     Ok(loan)
 }
 
-/// Reads a JSON body of at most `limit` bytes. Parsing a long list blocks, so it is done where blocking is fine, and so
-/// is what `then` makes of it.
+/// Reads a JSON body of at most `limit` bytes, and returns what `then` makes of it. Parsing a long list blocks, so both
+/// run on a thread that may block.
 ///
 /// # Errors
-/// As `read_all`; `BadRequest` where it is not the JSON that was expected; those of `then`.
+/// Those of `read_all` and of `then`; `BadRequest` if the body is not the JSON that was expected.
 pub(crate) async fn read_json<T, U>(
     state: &AppState,
     body: Body,
@@ -129,7 +131,7 @@ mod tests {
 
     const MIB: u64 = 1024 * 1024;
 
-    /// A body of `chunks` chunks of `length` bytes, each of which comes `pause` after the one before.
+    /// A body of `chunks` chunks of `length` bytes, each of which arrives `pause` after the one before.
     fn trickling(chunks: usize, length: usize, pause: Duration) -> Reading {
         let chunks = stream::unfold(chunks, move |left| async move {
             let left = left.checked_sub(1)?;
@@ -172,7 +174,7 @@ mod tests {
 
         for _ in 0..8 {
             assert_eq!(body.next_chunk().await.map(|chunk| chunk.map(|bytes| bytes.len())), Ok(Some(1)));
-            // As a disk or a full budget would have it wait.
+            // As if the daemon waited for a disk or for room in the budget.
             tokio::time::sleep(Duration::from_secs(1_000)).await;
         }
 

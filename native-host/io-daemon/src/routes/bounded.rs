@@ -1,7 +1,7 @@
 //! JSON that is bounded while it is parsed.
 //!
-//! A body of the longest length may hold a list of the shortest entries, and a `Vec` of those takes many times the memory of
-//! the text. So a list stops at its limit, and the components of a path are joined as they come.
+//! A body of the longest length may be a list of the shortest entries, and a `Vec` of those takes many times the memory
+//! of the text. So parsing a list stops at its limit, and the components of a path are joined while they are parsed.
 
 use std::fmt;
 
@@ -27,15 +27,15 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for AtMost<T, 
     }
 }
 
-/// Lists that have at most `MAX` entries together, and are at most `MAX` lists.
+/// At most `MAX` lists, which have at most `MAX` entries together.
 pub(super) struct Grouped<T, const MAX: usize> {
     entries: Vec<T>,
-    /// Where each list ends in them.
+    /// The index in the entries at which each list ends.
     ends: Vec<usize>,
 }
 
 impl<T, const MAX: usize> Grouped<T, MAX> {
-    /// The lists, none of which is empty, with what `f` makes of their entries.
+    /// The lists that are not empty, each of what `f` makes of its entries.
     pub(super) fn try_map<U, E>(self, f: impl Fn(T) -> Result<U, E>) -> Result<Vec<Vec<U>>, E> {
         let mut entries = self.entries.into_iter();
         let mut begin = 0;
@@ -83,7 +83,7 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for Grouped<T,
     }
 }
 
-/// A list that is added to another one, until that has `MAX` entries.
+/// Appends a list to another one, until that has `MAX` entries.
 struct More<'a, T, const MAX: usize>(&'a mut Vec<T>);
 
 impl<'de, T: Deserialize<'de>, const MAX: usize> DeserializeSeed<'de> for More<'_, T, MAX> {
@@ -115,7 +115,8 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for More<'_, T, MA
     }
 }
 
-/// A list of components as one path, or what is wrong with it: a padding file's path does not matter.
+/// A list of components as one path, or what is wrong with it. It is no parse error, because the path of a padding file
+/// does not matter.
 pub(super) struct PathBody(pub(super) Result<FilePath, String>);
 
 impl<'de> Deserialize<'de> for PathBody {
@@ -145,7 +146,7 @@ impl<'de> Deserialize<'de> for PathBody {
     }
 }
 
-/// One component, which is only copied into the path.
+/// One component. It is copied into the path and nowhere else.
 struct Component<'a>(&'a mut Joining);
 
 impl<'de> DeserializeSeed<'de> for Component<'_> {
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn components_are_joined_and_the_first_bad_one_is_told() {
+    fn components_are_joined_and_the_first_bad_one_is_reported() {
         let parse = |text: &str| serde_json::from_str::<PathBody>(text).map(|path| path.0);
 
         assert_eq!(parse(r#"["a","b\u0041"]"#).unwrap().unwrap().as_str(), "a/bA");

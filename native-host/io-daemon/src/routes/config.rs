@@ -1,4 +1,4 @@
-//! `/v1/config`: the roots and allowed origins in force, and reading them again.
+//! `/v1/config`: shows the roots and allowed origins in force, and reads them again.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -34,13 +34,13 @@ fn shown(config: &Config, settings: &Arc<Settings>) -> Json<Shown> {
     })
 }
 
-/// 200 with what is in force.
+/// 200 with the settings in force.
 async fn show(State(state): State<AppState>) -> Json<Shown> {
     shown(&state.config, &state.config.current())
 }
 
-/// 200 with what is in force now; 400 `bad_request` where the file is bad, and nothing has changed. The sets of roots that
-/// were dropped are unknown from then on.
+/// 200 with the settings that are in force now; 400 `bad_request` if the file is not valid, and then nothing has
+/// changed. The sets of roots that were dropped are unknown from then on.
 async fn reload(State(state): State<AppState>) -> Result<Json<Shown>> {
     let config = Arc::clone(&state.config);
     let settings = state.compute.run(move || config.reload().map_err(Error::BadRequest)).await?;

@@ -1,4 +1,4 @@
-//! `/v1/control`: whether the token is right, what the daemon counts, and its end.
+//! `/v1/control`: checks the token, reports the counters, and ends the daemon.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -22,7 +22,7 @@ async fn shutdown(State(state): State<AppState>) -> StatusCode {
     StatusCode::ACCEPTED
 }
 
-/// Counts since the start; those of open, held and connected things are of this moment.
+/// Counts since the start. Those of open files, held bytes and connections are of this moment.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Stats {

@@ -1,7 +1,7 @@
-//! The files of a set: looked at, reserved, claimed, flushed, renamed and removed. They are named by their index in it.
+//! Looks at, reserves, claims, flushes, renames and removes the files of a set. Each is named by its index in the set.
 //!
-//! Whose a file is decides who asks: nothing here writes to a file that was not claimed, and claims none that is not
-//! reserved. The shapes of these routes are written a second time in `src/io-daemon/IoDaemonProtocol.ts`.
+//! The client decides whose a file is: a file is written only if it was claimed, and claimed only if it is reserved.
+//! The shapes of these routes are written a second time in `src/io-daemon/IoDaemonProtocol.ts`.
 
 use std::sync::Arc;
 
@@ -24,16 +24,16 @@ use crate::disk::set::FileSet;
 use crate::error::{Error, Result};
 use crate::state::AppState;
 
-/// Files that a request may ask to be told of.
+/// The most files that a request may name.
 const MAX_TOLD_FILES: usize = 16_384;
 
-/// Enough for the facts of so many.
+/// The longest body. It has room for the facts of so many files.
 const MAX_CLAIMS_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Enough for a path.
+/// The longest body with a single path.
 const MAX_RENAME_BYTES: u64 = 64 * 1024;
 
-/// What can be done with single files.
+/// The routes for single files.
 pub(crate) fn router() -> Router<AppState> {
     Router::new()
         .route("/v1/sets/{id}/look", post(look))
@@ -51,7 +51,7 @@ struct FilesBody {
     files: AtMost<usize, MAX_FILES>,
 }
 
-/// The set, and what of its files is asked for.
+/// The set, and the files that are named, which lie in it.
 async fn files_of(id: &str, state: &AppState, body: Body) -> Result<(Arc<FileSet>, Vec<usize>)> {
     let set = state.disk.set(id)?;
     let layout_of = Arc::clone(&set);
@@ -75,17 +75,15 @@ fn ndjson(lines: impl Stream<Item = Result<Bytes>> + Send + 'static) -> Response
     ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
 }
 
-/// 200 with a JSON line for each file: what lies at its place, `null` where nothing does, `{error}` where that cannot be
-/// told. Lines without anything may come in between. 400 `bad_request`, 404 `unknown_set`, 413 `too_large`, 503
-/// `root_gone`.
+/// 200 with a JSON line for each file: the facts of what lies at its place, `null` if nothing does, or `{error}`. Empty
+/// lines may come in between. 400 `bad_request`, 404 `unknown_set`, 413 `too_large`, 503 `root_gone`.
 async fn look(SetId(id): SetId, State(state): State<AppState>, body: Body) -> Result<Response> {
     let (set, files) = told_files_of(&id, &state, body).await?;
     Ok(ndjson(state.disk.look(set, files)))
 }
 
-/// 200 with a JSON line for each file, once what was written to it is on disk with its folders: its facts, and `{error}` where
-/// that failed or nothing lies there. 400 `bad_request`, 404 `unknown_set`, 413 `too_large`, 503
-/// `root_gone`.
+/// 200 with a JSON line for each file once what was written to it is on disk with its folders: its facts, or `{error}`
+/// if that failed or nothing lies there. 400 `bad_request`, 404 `unknown_set`, 413 `too_large`, 503 `root_gone`.
 async fn flush(SetId(id): SetId, State(state): State<AppState>, body: Body) -> Result<Response> {
     let (set, files) = told_files_of(&id, &state, body).await?;
     Ok(ndjson(state.disk.flush(set, files)))
@@ -95,13 +93,13 @@ async fn flush(SetId(id): SetId, State(state): State<AppState>, body: Body) -> R
 #[serde(deny_unknown_fields)]
 struct ReserveBody {
     files: AtMost<usize, MAX_FILES>,
-    /// The client had reserved them before the set was forgotten.
+    /// Whether the client had reserved them before the set was forgotten.
     #[serde(default)]
     again: bool,
 }
 
-/// 204 where the set is the only writer of all these files now; 400 `bad_request`, 403 `refused`, 404 `unknown_set`, 409
-/// `writer_conflict`, 413 `too_large`, 500 `unavailable`, and then of none more than before. Touches no file.
+/// 204 if the set is the only writer of all these files now. 400 `bad_request`, 403 `refused`, 404 `unknown_set`, 409
+/// `writer_conflict`, 413 `too_large`, 500 `unavailable`: then nothing has changed. Touches no file.
 async fn reserve(SetId(id): SetId, State(state): State<AppState>, body: Body) -> Result<StatusCode> {
     let set = state.disk.set(&id)?;
     let layout_of = Arc::clone(&set);
@@ -114,8 +112,7 @@ async fn reserve(SetId(id): SetId, State(state): State<AppState>, body: Body) ->
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// 204 where others may write to these files; 400 `bad_request`, 404 `unknown_set`, 413 `too_large`, 503
-/// `root_gone`.
+/// 204 once others may write to these files; 400 `bad_request`, 404 `unknown_set`, 413 `too_large`, 503 `root_gone`.
 async fn release(SetId(id): SetId, State(state): State<AppState>, body: Body) -> Result<StatusCode> {
     let (set, files) = files_of(&id, &state, body).await?;
     state.disk.release(set, files).await?;
@@ -137,7 +134,7 @@ enum ClaimBody {
     Found {
         file: usize,
         facts: Known,
-        /// It is replaced by a copy that shares no block with it.
+        /// Whether it is replaced by a copy that shares no block with it.
         #[serde(default)]
         afresh: bool,
     },
@@ -164,10 +161,9 @@ impl From<ClaimBody> for Claim {
     }
 }
 
-/// 200 with a JSON line for each claim: the facts of a file that may be written now, or `{error}`, which may be of kind
-/// `not_reserved`, `file_exists`, `file_changed`, `writer_conflict` or one of `write`. Lines without anything may come in
-/// between. 400 `bad_request`, 404 `unknown_set`, 413 `too_large`, 503
-/// `root_gone`.
+/// 200 with a JSON line for each claim: the facts of a file that may be written now, or `{error}` of kind
+/// `not_reserved`, `file_exists`, `file_changed`, `writer_conflict` or one of `write`. Empty lines may come in between.
+/// 400 `bad_request`, 404 `unknown_set`, 413 `too_large`, 503 `root_gone`.
 async fn claim(SetId(id): SetId, State(state): State<AppState>, body: Body) -> Result<Response> {
     let set = state.disk.set(&id)?;
     let layout_of = Arc::clone(&set);
@@ -195,20 +191,20 @@ fn check_file(file: usize, set: &FileSet) -> Result<()> {
 struct RenameBody {
     file: usize,
     path: PathBody,
-    /// What the file is, so that a move which was made already is known as such.
+    /// Which file it is, so that a move that was made before is recognized.
     #[serde(default)]
     identity: Option<String>,
 }
 
-/// 204 once the file lies at another path of the root, and is used there from then on; 400 `bad_request`, 403 `refused`, 404
-/// `unknown_set`, 409 `not_reserved`, `file_exists` and `writer_conflict`, 413 `too_large`, 500 `unavailable`, 507
-/// `disk_full`, and it is where it was.
+/// 204 once the file lies at another path of the root, where it is used from then on. 400 `bad_request`, 403 `refused`,
+/// 404 `unknown_set`, 409 `not_reserved`, `file_exists` and `writer_conflict`, 413 `too_large`, 500 `unavailable`, 507
+/// `disk_full`: then it lies where it was.
 async fn rename(SetId(id): SetId, State(state): State<AppState>, body: Body) -> Result<StatusCode> {
     let set = state.disk.set(&id)?;
     let layout_of = Arc::clone(&set);
     let asked = body::read_json(&state, body, MAX_RENAME_BYTES, move |body: RenameBody| {
         check_file(body.file, &layout_of)?;
-        let malformed = |()| Error::bad_request("an identity is as it was told");
+        let malformed = |()| Error::bad_request("the identity is not one that the daemon reported");
         let identity = body.identity.map(|text| text.parse().map_err(malformed)).transpose()?;
         let path = body.path.0.map_err(Error::BadRequest)?;
         path.check_reserved()?;
@@ -219,7 +215,7 @@ async fn rename(SetId(id): SetId, State(state): State<AppState>, body: Body) -> 
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// 204 once none of these files exists any more, wherever it lay, nor a folder that they leave empty; 400 `bad_request`, 404
+/// 204 once these files, wherever they lay, and the folders that they leave empty are deleted. 400 `bad_request`, 404
 /// `unknown_set`, 409 `not_reserved` and 413 `too_large` before any is touched; 403 `refused`, 500 `unavailable`.
 async fn remove(SetId(id): SetId, State(state): State<AppState>, body: Body) -> Result<StatusCode> {
     let (set, files) = files_of(&id, &state, body).await?;

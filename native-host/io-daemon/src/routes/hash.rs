@@ -1,4 +1,4 @@
-//! `POST /v1/hash/sha1` and `/v1/hash/sha256`: the digest of a body of any length, of which little is held.
+//! `POST /v1/hash/sha1` and `/v1/hash/sha256`: the digest of a body of any length, little of which is held in memory.
 
 use axum::Router;
 use axum::body::Body;
@@ -10,10 +10,11 @@ use crate::disk::digest::{Algorithm, Hasher};
 use crate::error::Result;
 use crate::state::AppState;
 
-/// Chunks are hashed together once they hold this many bytes: going to another thread for each costs more than hashing.
+/// Chunks are collected up to this many bytes and then hashed together: handing each one to another thread costs more
+/// than hashing it.
 const BATCH_BYTES: usize = 512 * 1024;
 
-/// Both digests.
+/// The routes for both digests.
 pub(crate) fn router() -> Router<AppState> {
     Router::new()
         .route("/v1/hash/sha1", post(async |state, body| hash(state, body, Algorithm::Sha1).await))

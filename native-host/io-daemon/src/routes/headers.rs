@@ -1,6 +1,6 @@
 //! The three headers that say which bytes a request is about, and what they should be.
 //!
-//! A parser here takes any bytes, allocates nothing that depends on a number it read, and never panics.
+//! Each parser accepts any bytes, allocates nothing in proportion to a number that it read, and never panics.
 
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 /// RFC 9530 section 2; not among the names that the http crate knows.
 pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 
-/// What the files look like that were read, as JSON.
+/// The facts of the files that were read, as JSON.
 pub(crate) const FILES: HeaderName = HeaderName::from_static("piecewise-files");
 
 /// The header's only value, as text.
@@ -35,29 +35,29 @@ pub(crate) fn malformed(name: &HeaderName) -> Error {
     Error::bad_request(format!("the header {name} is missing, malformed or there twice"))
 }
 
-/// `Content-Range: bytes a-b/*` (RFC 9110 section 14.4) of a write, as the bytes from `a` up to, but without, `b + 1`.
-/// The length of the whole is not for the writer to say.
+/// Parses the `Content-Range: bytes a-b/*` (RFC 9110 section 14.4) of a write to the range from `a` to `b + 1`,
+/// exclusive. A writer does not state the length of the set.
 pub(crate) fn content_range(value: &str) -> Option<Range<u64>> {
     let (first, last) = value.strip_prefix("bytes ")?.strip_suffix("/*")?.split_once('-')?;
     let (first, last) = (number(first)?, number(last)?);
     (first <= last).then_some(first..last.checked_add(1)?)
 }
 
-/// Digits only, where `parse` would take a sign; a number beyond 64 bits is none.
+/// Parses digits only, because `parse` would accept a sign. `None` for a number beyond 64 bits.
 fn number(digits: &str) -> Option<u64> {
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 
-/// As `number`, but a number beyond 64 bits stands for the largest: it is beyond every set's end.
+/// As `number`, but a number beyond 64 bits becomes the largest, which is beyond the end of every set.
 fn clamped(digits: &str) -> Option<u64> {
     let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     plain.then(|| digits.parse().unwrap_or(u64::MAX))
 }
 
-/// What a `Range` header asks for, in a set of `length` bytes (RFC 9110 section 14.2).
+/// The range that a `Range` header asks for in a set of `length` bytes (RFC 9110 section 14.2).
 ///
 /// # Errors
-/// `BadRequest` where it is no range of bytes; `BadRange` where there are several, or none of the bytes exist.
+/// `BadRequest` if it is no range of bytes; `BadRange` if there are several, or if none of the bytes exist.
 pub(crate) fn range(value: &str, length: u64) -> Result<Range<u64>> {
     let malformed = || malformed(&axum::http::header::RANGE);
     let (unit, set) = value.split_once('=').ok_or_else(malformed)?;
@@ -82,13 +82,13 @@ pub(crate) fn range(value: &str, length: u64) -> Result<Range<u64>> {
     if range.is_empty() { Err(Error::BadRange(length)) } else { Ok(range) }
 }
 
-/// The strongest digest of a `Content-Digest` that we know: `sha-256`, then `sha` (RFC 9530 section 5).
+/// The strongest digest of a `Content-Digest` that is supported: `sha-256`, then `sha` (RFC 9530 section 5).
 pub(crate) fn content_digest(value: &str) -> Option<Digest> {
     let members = || value.split(',').filter_map(|member| member.trim_matches([' ', '\t']).split_once('='));
     let find = |name: &str, algorithm| {
         let (_, item) = members().find(|(key, _)| *key == name)?;
         let encoded = item.strip_prefix(':')?.strip_suffix(':')?;
-        // 32 bytes are 44 characters; longer ones are not worth decoding.
+        // A digest of 32 bytes has 44 characters, so longer texts are not decoded.
         let bytes = (encoded.len() <= 44).then(|| STANDARD.decode(encoded).ok())??;
         Digest::from_bytes(algorithm, &bytes)
     };
@@ -186,7 +186,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_taken_without_a_panic(value in ".{0,80}", length in any::<u64>()) {
+        fn any_text_is_parsed_without_a_panic(value in ".{0,80}", length in any::<u64>()) {
             let _ = content_range(&value);
             let _ = content_digest(&value);
             if let Ok(found) = range(&value, length) {
@@ -205,7 +205,7 @@ mod tests {
         }
 
         #[test]
-        fn what_looks_like_a_digest_is_taken_without_a_panic(encoded in "[A-Za-z0-9+/=]{0,60}") {
+        fn what_looks_like_a_digest_is_parsed_without_a_panic(encoded in "[A-Za-z0-9+/=]{0,60}") {
             let _ = content_digest(&format!("sha=:{encoded}:"));
             let _ = content_digest(&format!("sha-256=:{encoded}:"));
         }

@@ -1,4 +1,4 @@
-//! A file for each resource: extract, call `disk`, answer. Knows no files.
+//! One module for each resource: its handlers extract, call `disk` and answer. They open no files.
 
 mod body;
 mod bounded;
@@ -17,7 +17,7 @@ use axum::Router;
 use crate::error::Error;
 use crate::state::AppState;
 
-/// All routes, with errors of the daemon's own shape where none fits.
+/// All routes. If none fits, the answer is an error like any other of the daemon.
 pub(crate) fn router() -> Router<AppState> {
     Router::new()
         .merge(health::router())

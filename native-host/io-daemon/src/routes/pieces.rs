@@ -1,4 +1,4 @@
-//! The bytes of a set: written, read and hashed by their offset in it.
+//! Writes, reads and hashes the bytes of a set by their offset in it.
 //!
 //! The shapes of these routes and their headers are written a second time in `src/storage/IoDaemonProtocol.ts`.
 
@@ -18,13 +18,14 @@ use crate::disk::digest::Algorithm;
 use crate::error::{Error, Result};
 use crate::state::AppState;
 
-/// The longest piece we know of is 256 MiB. Bounds a write, and a digest as well: it is work that nobody can stop.
+/// The most bytes of one write and of one digest. The longest piece known is 256 MiB. A digest is limited too, because
+/// it cannot be stopped.
 const MAX_PIECE_BYTES: u64 = 512 * 1024 * 1024;
 
 const MAX_DIGESTS_BYTES: u64 = 4 * 1024 * 1024;
 const MAX_RANGES: usize = 65_536;
 
-/// Write, read and digests.
+/// The routes for bytes.
 pub(crate) fn router() -> Router<AppState> {
     Router::new()
         .route("/v1/sets/{id}/write", post(write))
@@ -69,9 +70,10 @@ async fn write(SetId(id): SetId, State(state): State<AppState>, given: HeaderMap
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// 206 with the range of `Range`, or 200 with everything; with `Piecewise-Files` where it has at most 1 MiB in 32 files,
-/// which tells what they look like after it was read. 400 `bad_request`, 404 `unknown_set`, 416 `bad_range` or
-/// `not_stored`, 403 `refused`, 500 `unavailable`. Once the status is sent, a failure breaks the connection off.
+/// 206 with the range of `Range`, or 200 with the whole set. An answer of at most 1 MiB in 32 files has
+/// `Piecewise-Files`, the facts of those files after they were read. 400 `bad_request`, 404 `unknown_set`, 416
+/// `bad_range` or `not_stored`, 403 `refused`, 500 `unavailable`. Once the status is sent, a failure breaks the
+/// connection off.
 async fn read(SetId(id): SetId, State(state): State<AppState>, given: HeaderMap) -> Result<Response> {
     let set = state.disk.set(&id)?;
     let whole = set.layout().length();
@@ -85,9 +87,9 @@ async fn read(SetId(id): SetId, State(state): State<AppState>, given: HeaderMap)
     let answer = response.headers_mut();
     answer.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     answer.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    // A browser's cache would only be one more copy, and wrong after the next write.
+    // A copy in the cache of a browser would be wrong after the next write.
     answer.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // With the length told, a stream that ends early is not taken for a whole one.
+    // With a length, a client notices a stream that ends early.
     answer.insert(header::CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
     if let Some(files) = files {
         let told = serde_json::to_string(&files).map_err(|_| Error::Internal)?;
@@ -104,12 +106,12 @@ async fn read(SetId(id): SetId, State(state): State<AppState>, given: HeaderMap)
 #[serde(deny_unknown_fields)]
 struct DigestsBody {
     algorithm: Algorithm,
-    /// Begin and length.
+    /// The offset in the set and the length of each.
     ranges: AtMost<(u64, u64), MAX_RANGES>,
 }
 
-/// 200 with a JSON line for each range, a digest in base64 or `null` where a byte is not there. 400 `bad_request`, 404
-/// `unknown_set`, 413 `too_large`, 416 `bad_range`; 403 `refused` and 500 `unavailable` before the first line, after which a
+/// 200 with a JSON line for each range: its digest in base64, or `null` if a byte is not there. 400 `bad_request`, 404
+/// `unknown_set`, 413 `too_large`, 416 `bad_range`; 403 `refused` and 500 `unavailable` before the first line. A later
 /// failure breaks the connection off.
 async fn digests(SetId(id): SetId, State(state): State<AppState>, body: Body) -> Result<Response> {
     let set = state.disk.set(&id)?;

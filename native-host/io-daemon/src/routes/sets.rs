@@ -1,5 +1,5 @@
-//! `/v1/sets/{id}`: a set registered and forgotten, and which of its files are wanted. They are in `files`, their bytes in
-//! `pieces`.
+//! `/v1/sets/{id}`: registers and forgets a set, and says which of its files are wanted. Its files are the subject of
+//! `files`, its bytes of `pieces`.
 
 use std::sync::Arc;
 
@@ -20,15 +20,16 @@ use crate::disk::set::{Client, Registration};
 use crate::error::{Error, Result};
 use crate::state::AppState;
 
-/// Enough for a million files with usual names, or for half of them with two names each.
+/// The longest registration. It has room for a million files with usual names, or for half a million with two names
+/// each.
 const MAX_REGISTRATION_BYTES: u64 = 128 * 1024 * 1024;
 
-/// Enough for the indices of a million files.
+/// The longest list of indices. It has room for a million files.
 pub(super) const MAX_INDICES_BYTES: u64 = 16 * 1024 * 1024;
 
 const MAX_ID_LENGTH: usize = 64;
 
-/// What can be done with a set as a whole.
+/// The routes for a set as a whole.
 pub(crate) fn router() -> Router<AppState> {
     Router::new().route("/v1/sets/{id}", put(register).delete(forget)).route("/v1/sets/{id}/prepare", post(prepare))
 }
@@ -54,13 +55,13 @@ struct SetBody {
     files: AtMost<FileBody, MAX_FILES>,
     #[serde(default)]
     allocate: bool,
-    /// Which files may have another name than their path, and what some file systems take for each other.
+    /// Which files may have another name than their path, and which names some file systems do not tell apart.
     #[serde(default)]
     rivals: Grouped<ClaimantBody, MAX_FILES>,
-    /// Where skipped files are set aside; without it they lie in their places.
+    /// The folder in which skipped files are set aside; without it they lie in their places.
     #[serde(default)]
     aside: Option<PathBody>,
-    /// What a new set begins with. No part of what makes it the same again.
+    /// The skipped files of a new set. They do not count when a registration is compared with an earlier one.
     #[serde(default)]
     skipped: AtMost<usize, MAX_FILES>,
     #[serde(default)]
@@ -108,9 +109,9 @@ impl TryFrom<ClaimantBody> for Claimant {
     }
 }
 
-/// 201 where the set is new, 204 where it is the same again, of which nothing is reserved or claimed then, and those files are
-/// skipped that were; 403 `refused` where a path leads to piecewise's own folder, 404 `unknown_root`, 409 `set_conflict`, 413
-/// `too_large`, 503 `busy` where there are too many, or `root_gone`. Touches no file.
+/// 201 if the set is new. 204 if the same set is registered already: nothing of it is reserved or claimed any more, and
+/// skipped files stay skipped. 403 `refused` if a path leads to piecewise's own folder, 404 `unknown_root`, 409
+/// `set_conflict`, 413 `too_large`, 503 `busy` if there are too many sets, or `root_gone`. Touches no file.
 async fn register(SetId(id): SetId, State(state): State<AppState>, body: Body) -> Result<StatusCode> {
     let disk = state.disk.clone();
     let asked = body::read_json(&state, body, MAX_REGISTRATION_BYTES, move |set: SetBody| {
@@ -118,7 +119,7 @@ async fn register(SetId(id): SetId, State(state): State<AppState>, body: Body) -
         let layout = layout(set.files.0)?;
         check_indices(&set.skipped.0, &layout)?;
         if [&set.torrent, &set.owner].into_iter().flatten().any(|name| name.len() > MAX_ID_LENGTH) {
-            return Err(Error::bad_request("a torrent and an owner are named with at most 64 bytes"));
+            return Err(Error::bad_request("the name of a torrent or an owner has at most 64 bytes"));
         }
         let rivals = set.rivals.try_map(Claimant::try_from).and_then(|groups| Rivals::new(&layout, groups));
         let rivals = rivals.map_err(Error::BadRequest)?;
@@ -145,7 +146,7 @@ async fn register(SetId(id): SetId, State(state): State<AppState>, body: Body) -
     })
 }
 
-/// At most as many indices as there are files, and of these only.
+/// Fails unless there are at most as many indices as files, and all are those of files.
 pub(super) fn check_indices(files: &[usize], layout: &Layout) -> Result<()> {
     let count = layout.entries().len();
     if files.len() > count || files.iter().any(|file| *file >= count) {
@@ -164,7 +165,7 @@ fn layout(files: Vec<FileBody>) -> Result<Layout> {
     Ok(layout)
 }
 
-/// 204, and others may write to its files, which stay as they are; 404 `unknown_set`.
+/// 204 once the set is forgotten: others may write to its files, which stay as they are. 404 `unknown_set`.
 async fn forget(SetId(id): SetId, State(state): State<AppState>) -> Result<StatusCode> {
     state.disk.forget(id).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -176,8 +177,8 @@ struct PrepareBody {
     skipped: AtMost<usize, MAX_FILES>,
 }
 
-/// 204 once the files named are set aside from their next use on, and all others are in their places; makes none. 400
-/// `bad_request`, 403 `refused`, 404 `unknown_set`, 500 `unavailable`, 507 `disk_full`.
+/// 204 once all other files are in their places; the files named are set aside from their next use on. Makes no file.
+/// 400 `bad_request`, 403 `refused`, 404 `unknown_set`, 500 `unavailable`, 507 `disk_full`.
 async fn prepare(SetId(id): SetId, State(state): State<AppState>, body: Body) -> Result<StatusCode> {
     let set = state.disk.set(&id)?;
     let layout_of = Arc::clone(&set);

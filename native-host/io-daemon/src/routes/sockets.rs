@@ -1,4 +1,4 @@
-//! `GET /v1/sockets`: sockets over one WebSocket; what is said on it is `sockets`'s subject.
+//! `GET /v1/sockets`: sockets over one WebSocket. The messages on it are the subject of `sockets`.
 
 use std::sync::Arc;
 
@@ -14,12 +14,12 @@ use crate::error::{Error, Result};
 use crate::sockets::{self, Limits, MAX_MESSAGE, PROTOCOL};
 use crate::state::AppState;
 
-/// Bytes read from the WebSocket at a time. Its library clears as much memory before each read, so more makes the many
-/// small messages dear, and less makes more system calls of the long ones.
+/// Bytes read from the WebSocket at a time. Its library clears that much memory before each read, so a larger buffer
+/// makes small messages expensive, and a smaller one needs more system calls for long messages.
 const READ_BUFFER: usize = 32 * 1024;
 
-/// Bytes that may wait to be written to the WebSocket. Its library fills half of it before it writes; without a bound, a
-/// client that sends pings and reads nothing would fill the memory with answers.
+/// Bytes that may wait to be written to the WebSocket. Its library fills half of that before it writes. Without a
+/// limit, a client that sends pings and reads nothing would fill the memory with answers.
 const MAX_WRITE_BUFFER: usize = 256 * 1024;
 
 /// The WebSocket route.
@@ -27,8 +27,8 @@ pub(crate) fn router() -> Router<AppState> {
     Router::new().route("/v1/sockets", get(open))
 }
 
-/// Turns the connection into a WebSocket: 101; 400 where the request is no upgrade or does not offer the subprotocol; 503
-/// where as many are open as may be. The token has been checked before.
+/// Turns the connection into a WebSocket: 101. 400 if the request is no upgrade or does not offer the subprotocol; 503
+/// if the most WebSockets allowed are open. The token was checked before.
 async fn open(State(state): State<AppState>, Upgrade(mut upgrade): Upgrade) -> Result<Response> {
     let offered = upgrade.requested_protocols().any(|protocol| protocol.as_bytes() == PROTOCOL.as_bytes());
     if !offered {
@@ -47,7 +47,7 @@ async fn open(State(state): State<AppState>, Upgrade(mut upgrade): Upgrade) -> R
     }))
 }
 
-/// axum's upgrade, whose refusals are told the way all are.
+/// axum's upgrade, whose rejections are answered like all errors of the daemon.
 struct Upgrade(WebSocketUpgrade);
 
 impl FromRequestParts<AppState> for Upgrade {
