@@ -1,5 +1,5 @@
-//! Takes the locks of files in a process of its own: `writer_locks DIRECTORY PATH...`. Says `held`, or why not, in one
-//! line; gives them up and ends when its input ends. For tests against processes of the other kind.
+//! Locks files in a process of its own: `writer_locks DIRECTORY PATH...`. Prints `held`, or the reason why not, in one
+//! line. Releases the locks and ends when its input ends. For tests with processes of the other kind.
 
 use std::io::Read as _;
 use std::path::Path;

@@ -100,8 +100,8 @@ fn read(file: &Path) -> io::Result<Vec<u8>> {
 fn merge(given: &Settings, file: Option<&Path>) -> Result<Settings, String> {
     let Some(file) = file else { return Ok(given.clone()) };
     let text = read(file).map_err(|error| format!("the configuration file cannot be read: {error}"))?;
-    let document: Document = serde_json::from_slice(&text)
-        .map_err(|error| format!("the configuration file is not valid: {error}"))?;
+    let document: Document =
+        serde_json::from_slice(&text).map_err(|error| format!("the configuration file is not valid: {error}"))?;
     let mut settings = given.clone();
     for (name, directory) in document.roots {
         let directory = checked_root(&name, &directory)?;

@@ -79,14 +79,14 @@ fn span<B>(request: &axum::http::Request<B>) -> tracing::Span {
 fn cors(state: &AppState) -> CorsLayer {
     let config = Arc::clone(&state.config);
     // Named, because `*` does not cover Authorization (Fetch standard, section 4.9).
-    let asked = [
+    let allowed = [
         header::AUTHORIZATION,
         header::CONTENT_TYPE,
         header::CONTENT_RANGE,
         routes::headers::CONTENT_DIGEST,
         header::RANGE,
     ];
-    let told = [
+    let exposed = [
         header::CONTENT_RANGE,
         routes::headers::CONTENT_DIGEST,
         routes::headers::FILES,
@@ -96,8 +96,8 @@ fn cors(state: &AppState) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(move |origin, _| config.allows_origin(origin.as_bytes())))
         .allow_methods([Method::GET, Method::PUT, Method::POST, Method::DELETE])
-        .allow_headers(asked)
-        .expose_headers(told)
+        .allow_headers(allowed)
+        .expose_headers(exposed)
         .allow_private_network(true)
         .max_age(PREFLIGHT_MAX_AGE)
 }

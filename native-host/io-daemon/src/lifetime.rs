@@ -40,12 +40,12 @@ pub fn first_line() -> io::Result<String> {
 /// the daemon.
 #[must_use]
 pub fn input_end() -> oneshot::Receiver<()> {
-    let (ended, told) = oneshot::channel();
+    let (ended, end) = oneshot::channel();
     std::thread::spawn(move || {
         let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
         let _ = ended.send(());
     });
-    told
+    end
 }
 
 /// Resolves with the reason when it is time to end. Without `input_end` the standard input is not watched.

@@ -43,10 +43,10 @@ mod tests {
     #[tokio::test]
     async fn work_beyond_the_limit_waits_for_its_turn() {
         let pool = Pool::new(1);
-        let (finish, told) = mpsc::channel::<()>();
+        let (finish, finished) = mpsc::channel::<()>();
         let first = tokio::spawn({
             let pool = pool.clone();
-            async move { pool.run(move || Ok(told.recv().is_ok())).await }
+            async move { pool.run(move || Ok(finished.recv().is_ok())).await }
         });
         while pool.0.available_permits() != 0 {
             tokio::task::yield_now().await;

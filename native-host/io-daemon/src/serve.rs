@@ -22,7 +22,7 @@ use crate::state::AppState;
 /// Limits for connections.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections open at once. A connection that became a WebSocket no longer counts here; WebSockets have their own
+    /// Connections open at once. A connection that became a WebSocket no longer counts here; those have their own
     /// limit.
     pub max_connections: usize,
     /// How long a connection may take to send the head of a request, and how long it may be idle between two requests.
@@ -64,7 +64,7 @@ pub async fn serve(listener: TcpListener, app: Router, state: AppState, limits: 
     // A connection that is closed for another one leaves its seat at once, but frees its descriptor only when its task
     // has ended.
     let open = Arc::new(Semaphore::new(limit));
-    let mut told = false;
+    let mut has_warned = false;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -72,7 +72,7 @@ pub async fn serve(listener: TcpListener, app: Router, state: AppState, limits: 
         };
         match accepted {
             Ok((stream, _)) => {
-                told = false;
+                has_warned = false;
                 if let Some(connection) = table.admit()
                     && let Ok(descriptor) = Arc::clone(&open).acquire_owned().await
                 {
@@ -86,7 +86,7 @@ pub async fn serve(listener: TcpListener, app: Router, state: AppState, limits: 
             // The connection was closed before it was accepted.
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                if !std::mem::replace(&mut told, true) {
+                if !std::mem::replace(&mut has_warned, true) {
                     tracing::warn!(%error, "no connection can be accepted");
                 }
                 table.close_oldest_stranger();

@@ -13,7 +13,7 @@ use crate::disk::{Disk, Taking};
 use crate::pool::Pool;
 use crate::token::Token;
 
-/// WebSockets for the sockets of pages that are open at once; a page needs one.
+/// `WebSocket`s for the sockets of pages, open at once; a page needs one.
 const MAX_WEB_SOCKETS: usize = 16;
 
 /// Bodies that are hashed or parsed at once. More of them than there are cores would not end earlier.

@@ -1,4 +1,4 @@
-//! Who may ask, and what a page may read of the answer.
+//! Which requests are let in, and what a page may read of the answer.
 
 mod support;
 

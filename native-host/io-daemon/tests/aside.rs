@@ -1,4 +1,4 @@
-//! Files that nobody wants: set aside, brought back and removed.
+//! Files that nobody wants are set aside, brought back and removed.
 
 mod support;
 
@@ -16,7 +16,7 @@ fn set_with_aside(files: &[(&str, u64)], skipped: &[usize]) -> Value {
     set
 }
 
-/// Three files of four bytes, of which only the first is wanted, and some of all of them.
+/// Three files of four bytes, of which only the first is wanted, and a write of some bytes of each.
 async fn one_of_three(bed: &Bed) {
     bed.put("set", set_with_aside(&ABC, &[])).await.is(201, "");
     skip(bed, &[1, 2]).await.is(204, "");
@@ -30,7 +30,7 @@ async fn skip(bed: &Bed, files: &[usize]) -> Answer {
     bed.post("/v1/sets/set/prepare", json!({ "skipped": files })).await
 }
 
-/// Puts a file of somebody else in the place of the second.
+/// Puts a file of the user in the place of the second.
 fn lie_in_place(bed: &Bed, content: &str) {
     std::fs::create_dir_all(bed.file("t/b")).unwrap();
     std::fs::write(bed.file("t/b/b"), content).unwrap();
@@ -77,7 +77,7 @@ async fn a_file_that_is_wanted_again_is_moved_and_leaves_no_folder() {
 }
 
 #[tokio::test]
-async fn a_daemon_that_was_started_again_is_told_with_the_registration() {
+async fn a_daemon_that_was_started_again_learns_what_is_skipped_with_the_registration() {
     let bed = Bed::new();
     one_of_three(&bed).await;
     bed.forget("set").await.is(204, "");
@@ -93,7 +93,7 @@ async fn a_daemon_that_was_started_again_is_told_with_the_registration() {
     assert_eq!(files(&successor), ["t/a", "t/b/b", "t/b/c"]);
 }
 
-/// Its client has yet to say what is wanted, and may read and write before.
+/// The client has not said yet what it wants, and may read and write before it does.
 #[tokio::test]
 async fn what_an_earlier_registration_set_aside_is_used_until_it_is_brought_back() {
     let bed = Bed::new();
@@ -114,7 +114,7 @@ async fn what_an_earlier_registration_set_aside_is_used_until_it_is_brought_back
 }
 
 #[tokio::test]
-async fn registering_again_changes_nothing_of_what_is_skipped() {
+async fn registering_again_does_not_change_what_is_skipped() {
     let bed = Bed::new();
     one_of_three(&bed).await;
 
@@ -144,7 +144,7 @@ async fn a_skipped_file_that_exists_is_used_where_it_is() {
 }
 
 #[tokio::test]
-async fn a_file_set_aside_stays_the_one_that_is_used_whatever_comes_to_its_place() {
+async fn a_file_set_aside_is_used_on_even_if_another_file_appears_in_its_place() {
     let bed = Bed::with(Limits { max_open_files: 1, ..Limits::default() }, None);
     one_of_three(&bed).await;
     lie_in_place(&bed, "mine");
@@ -156,7 +156,7 @@ async fn a_file_set_aside_stays_the_one_that_is_used_whatever_comes_to_its_place
 }
 
 #[tokio::test]
-async fn a_file_in_the_place_is_never_replaced_and_what_was_set_aside_goes() {
+async fn a_file_in_its_place_is_never_replaced_and_the_one_set_aside_is_removed() {
     let bed = Bed::new();
     one_of_three(&bed).await;
     lie_in_place(&bed, "mine");
@@ -171,7 +171,7 @@ async fn a_file_in_the_place_is_never_replaced_and_what_was_set_aside_goes() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_moved_stays_aside_and_the_others_are_moved() {
+async fn a_file_that_cannot_be_moved_stays_aside_and_the_others_are_moved() {
     let bed = Bed::new();
     one_of_three(&bed).await;
     std::fs::create_dir_all(bed.file("t/b/b")).unwrap();
@@ -204,7 +204,7 @@ async fn what_cannot_be_moved_stays_aside_and_the_others_are_moved() {
 }
 
 #[tokio::test]
-async fn a_file_where_its_folder_should_be_hinders_only_what_is_wanted() {
+async fn a_file_in_the_place_of_a_folder_only_affects_wanted_files() {
     let bed = Bed::new();
     std::fs::create_dir_all(bed.file("t")).unwrap();
     std::fs::write(bed.file("t/b"), "in the way").unwrap();
@@ -217,7 +217,7 @@ async fn a_file_where_its_folder_should_be_hinders_only_what_is_wanted() {
 }
 
 #[tokio::test]
-async fn a_folder_of_another_set_is_not_taken_for_a_file_that_was_set_aside() {
+async fn a_folder_of_another_set_does_not_count_as_a_file_set_aside() {
     let bed = Bed::new();
     one_of_three(&bed).await;
     bed.put("other", set_with_aside(&[("t/b", 4)], &[])).await.is(201, "");
@@ -261,7 +261,7 @@ async fn room_is_reserved_for_a_file_once_it_is_wanted() {
 }
 
 #[tokio::test]
-async fn fault_69_removing_files_takes_what_is_set_aside_and_nothing_of_others() {
+async fn fault_69_removing_files_removes_what_is_set_aside_and_nothing_of_others() {
     let bed = Bed::new();
     one_of_three(&bed).await;
     bed.put("other", set_with_aside(&[("t/kept", 2), ("u", 2)], &[0, 1])).await.is(201, "");
@@ -334,7 +334,7 @@ async fn a_malformed_selection_is_refused() {
 }
 
 #[tokio::test]
-async fn a_set_without_a_folder_for_them_has_skipped_files_in_their_places() {
+async fn a_set_without_a_folder_for_files_set_aside_has_skipped_files_in_their_places() {
     let bed = Bed::new();
     bed.open(&ABC).await;
     skip(&bed, &[1, 2]).await.is(204, "");

@@ -1,4 +1,4 @@
-//! What the daemon tells when a disk fails, a file is taken away, or files may not be opened.
+//! What the daemon answers if a disk fails, a file is removed, or files may not be opened.
 
 mod support;
 
@@ -12,7 +12,7 @@ use support::disks::SmallDisk;
 use support::{Bed, MIB, pattern, set_of};
 
 #[tokio::test]
-async fn fault_48_a_full_disk_is_507_and_writing_goes_on_once_there_is_room() {
+async fn fault_48_a_full_disk_is_507_and_writes_succeed_once_there_is_room() {
     let Some(disk) = SmallDisk::mount("size=2m") else { return };
     let bed = Bed::on(disk.path());
     bed.open(&[("a", 8 * MIB as u64)]).await;
@@ -106,7 +106,7 @@ async fn fault_49_what_lies_in_the_way_is_refused_with_the_reason() {
     }
 }
 
-/// Puts a set of three files through something that happens to the first, and expects the sentence about it.
+/// Does something to the first of three files of a set, and expects the error that describes it.
 async fn expect_change(bed: &Bed, happen: impl FnOnce(&Bed), why: &str) {
     bed.open(&[("a", 4), ("b", 4), ("c", 4)]).await;
     bed.write(0, b"aaaabbbb").await.is(204, "");
@@ -146,7 +146,7 @@ async fn fault_49_a_file_that_was_cut_off_is_not_written() {
 }
 
 #[tokio::test]
-async fn a_file_that_another_one_took_the_place_of_is_not_written() {
+async fn a_file_that_was_replaced_is_not_written() {
     let replace = |bed: &Bed| {
         std::fs::rename(bed.file("a"), bed.file("kept")).unwrap();
         std::fs::write(bed.file("a"), "another").unwrap();
@@ -157,7 +157,7 @@ async fn a_file_that_another_one_took_the_place_of_is_not_written() {
 }
 
 #[tokio::test]
-async fn a_link_that_took_the_place_of_a_file_is_not_followed() {
+async fn a_link_in_the_place_of_a_file_is_not_followed() {
     let bed = Bed::new();
     bed.open(&[("a", 4)]).await;
     std::fs::write(bed.file("mine"), "mine").unwrap();
@@ -173,7 +173,7 @@ async fn a_link_that_took_the_place_of_a_file_is_not_followed() {
 }
 
 #[tokio::test]
-async fn fault_49_one_set_in_trouble_leaves_the_others_alone() {
+async fn fault_49_a_fault_in_one_set_does_not_affect_others() {
     let bed = Bed::new();
     bed.open(&[("bad", 4)]).await;
     bed.put("other", set_of(&[("good", 4)])).await.is(201, "");
@@ -186,7 +186,7 @@ async fn fault_49_one_set_in_trouble_leaves_the_others_alone() {
 }
 
 #[tokio::test]
-async fn fault_50_when_one_of_several_files_fails_the_others_are_written_and_the_write_is_not_done() {
+async fn fault_50_if_one_of_several_files_fails_the_others_are_written_and_the_write_fails() {
     let bed = Bed::new();
     bed.open(&[("a", 4), ("b", 4), ("c", 4)]).await;
     std::fs::remove_file(bed.file("b")).unwrap();
@@ -202,7 +202,7 @@ async fn fault_50_when_one_of_several_files_fails_the_others_are_written_and_the
 }
 
 #[tokio::test]
-async fn fault_50_the_reason_that_lasts_longest_is_told_of_several() {
+async fn fault_50_of_several_reasons_the_one_that_lasts_longest_is_reported() {
     let Some(disk) = SmallDisk::mount("size=64k") else { return };
     let bed = Bed::on(disk.path());
     bed.open(&[("full", MIB as u64), ("gone", 4)]).await;

@@ -1,4 +1,4 @@
-//! Files looked at, reserved, claimed, flushed, renamed and removed.
+//! Looks at, reserves, claims, flushes, renames and removes files.
 
 mod support;
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use support::disks::{LoopDisk, SmallDisk};
 use support::{Answer, Bed, MIB, pattern, set_of, write_request};
 
-/// The claim of a file as it was looked at.
+/// The claim of a file as it was reported.
 fn found(file: usize, facts: &Value) -> Value {
     let facts = json!({ "length": facts["length"], "mtimeNs": facts["mtimeNs"], "identity": facts["identity"] });
     json!({ "file": file, "as": "found", "facts": facts })
@@ -25,7 +25,7 @@ async fn reserve(bed: &Bed, id: &str, files: &[usize]) -> Answer {
     bed.post(&format!("/v1/sets/{id}/reserve"), json!({ "files": files })).await
 }
 
-/// A set of the files under another id, on behalf of a torrent and a program.
+/// Registers the files under another id, on behalf of a torrent and a program.
 async fn put_for(bed: &Bed, id: &str, files: &[(&str, u64)], torrent: &str, owner: &str) {
     let mut set = set_of(files);
     set["torrent"] = json!(torrent);
@@ -40,7 +40,7 @@ fn put_file(bed: &Bed, path: &str, content: impl AsRef<[u8]>) {
 }
 
 #[tokio::test]
-async fn what_lies_at_the_places_is_told_in_order_and_nothing_is_made() {
+async fn what_lies_at_the_places_is_reported_in_order_and_nothing_is_made() {
     let bed = Bed::new();
     let names = ["file", "missing", "folder", "link", "empty", "hole", "two/names", "pipe"];
     bed.register(&names.map(|name| (name, 10))).await;
@@ -115,7 +115,7 @@ async fn law_nothing_is_written_that_was_not_claimed_and_nothing_claimed_that_is
 }
 
 #[tokio::test]
-async fn a_new_file_is_made_only_where_nothing_lies() {
+async fn a_new_file_is_made_only_if_nothing_lies_there() {
     let bed = Bed::new();
     bed.register(&[("mine", 4), ("a/new", 4), ("link", 4), ("folder", 4), ("empty", 0)]).await;
     put_file(&bed, "mine", "kept and long");
@@ -156,13 +156,13 @@ async fn a_claim_whose_answer_was_lost_may_be_repeated() {
     bed.write(0, b"nnnnFFFFLLLL").await.is(204, "");
     let later = bed.claim("set", claims).await;
     assert_eq!(later.iter().map(kind).collect::<Vec<_>>(), ["", "file_changed", "file_changed"]);
-    // One that was made is there now; whoever had no answer looks at it, and finds it empty.
+    // A file that was made exists now. A client that got no answer looks at it and finds it empty.
     assert_eq!(kind(&bed.claim("set", json!([{ "file": 0, "as": "new" }])).await[0]), "file_exists");
     bed.write(0, b"nnnn").await.is(409, "file_changed");
 }
 
 #[tokio::test]
-async fn a_file_claimed_afresh_is_replaced_by_a_copy_once_a_request() {
+async fn a_file_claimed_afresh_is_replaced_by_a_copy_once_for_each_request() {
     use std::os::unix::fs::MetadataExt as _;
 
     let bed = Bed::new();
@@ -171,7 +171,7 @@ async fn a_file_claimed_afresh_is_replaced_by_a_copy_once_a_request() {
     bed.write(0, b"aaaa").await.is(204, "");
     let facts = bed.look(&[0]).await.remove(0);
     let before = std::fs::metadata(bed.file("t/a")).unwrap();
-    // Claimed before by the same facts, which says nothing of a copy.
+    // It was claimed by the same facts before, but not as a copy.
     assert_eq!(bed.claim("set", json!([found(0, &facts)])).await[0], facts);
     let mut claim = found(0, &facts);
     claim["afresh"] = json!(true);
@@ -193,7 +193,7 @@ async fn a_file_claimed_afresh_is_replaced_by_a_copy_once_a_request() {
 }
 
 #[tokio::test]
-async fn a_found_file_is_taken_as_it_is_and_only_if_it_has_not_changed() {
+async fn a_found_file_is_claimed_as_it_is_and_only_if_it_has_not_changed() {
     let bed = Bed::new();
     let names = ["same", "gone", "replaced", "cut", "grown", "written", "folder"];
     bed.register(&names.map(|name| (name, 4))).await;
@@ -290,7 +290,7 @@ async fn other_names_of_a_file_keep_their_bytes_on_btrfs_in_no_more_room() {
 }
 
 #[tokio::test]
-async fn too_little_room_for_a_copy_is_told_before_anything_is_copied() {
+async fn too_little_room_for_a_copy_is_reported_before_anything_is_copied() {
     let Some(disk) = SmallDisk::mount("size=4m") else { return };
     write_linked(&Bed::on(disk.path()), "disk_full").await;
 }
@@ -365,7 +365,7 @@ async fn a_set_that_an_earlier_program_left_behind_gives_way_to_the_same_torrent
 
     bed.send(write_request("before", 0, b"abcd")).await.is(404, "unknown_set");
     reserve(&bed, "twice", &[0]).await.is(409, "writer_conflict");
-    // It was there all the time, and registers again only to go on.
+    // This program was there all the time, and registers again only to go on.
     put_for(&bed, "before", &[("a", 4)], "torrent", "page").await;
     let again = bed.post("/v1/sets/before/reserve", json!({ "files": [0], "again": true })).await;
     again.is(409, "writer_conflict");
@@ -392,7 +392,7 @@ async fn registering_again_ends_what_was_reserved_and_claimed() {
     bed.write(0, b"ABCD").await.is(204, "");
 }
 
-/// What a daemon's client knows after a crash: which files it had, and how long they were at least.
+/// After a crash of the daemon a client knows which files it had claimed, and how long they were at least.
 #[tokio::test]
 async fn a_file_claimed_again_is_neither_made_nor_cut() {
     let bed = Bed::new();
@@ -420,7 +420,7 @@ async fn a_file_claimed_again_is_neither_made_nor_cut() {
 }
 
 #[tokio::test]
-async fn what_was_read_comes_with_what_the_files_look_like_then() {
+async fn a_read_returns_the_facts_of_the_files_after_it() {
     let bed = Bed::new();
     bed.open(&[("a", 4), ("b", 4), ("c", 2 * MIB as u64)]).await;
     bed.write(0, &pattern(8 + 2 * MIB, 1)).await.is(204, "");
@@ -436,7 +436,7 @@ async fn what_was_read_comes_with_what_the_files_look_like_then() {
     }
     assert_eq!(told.len(), 2);
     assert_eq!(long.header("piecewise-files"), None, "it is read in parts");
-    // By path: another file is told, and read the next time.
+    // Files are looked at by path: another file is reported, and read the next time.
     put_file(&bed, "new", "BBBB");
     std::fs::rename(bed.file("new"), bed.file("b")).unwrap();
     let read = bed.read("bytes=4-7").await;
@@ -446,7 +446,7 @@ async fn what_was_read_comes_with_what_the_files_look_like_then() {
 }
 
 #[tokio::test]
-async fn files_that_are_too_many_for_a_header_are_not_told() {
+async fn facts_of_too_many_files_for_a_header_are_not_returned() {
     let bed = Bed::new();
     let names: Vec<_> = (0..33).map(|index| format!("{index}")).collect();
     let files: Vec<_> = names.iter().map(|name| (name.as_str(), 1)).collect();
@@ -458,7 +458,7 @@ async fn files_that_are_too_many_for_a_header_are_not_told() {
 }
 
 #[tokio::test]
-async fn one_file_that_cannot_be_flushed_keeps_no_other_from_it() {
+async fn a_file_that_cannot_be_flushed_does_not_keep_others_from_being_flushed() {
     let bed = Bed::new();
     bed.open(&[("a", 4), ("gone", 4), ("c", 4)]).await;
     bed.write(0, b"aaaaggggcccc").await.is(204, "");
@@ -467,9 +467,9 @@ async fn one_file_that_cannot_be_flushed_keeps_no_other_from_it() {
     assert_eq!(bed.flush(&[2, 1, 0]).await, [json!(4), json!("file_changed"), json!(4)]);
 }
 
-/// A disk that takes what is written and cannot keep it: a file system whose backing file finds no room.
+/// On a disk that takes writes and cannot keep them: a file system in a file for which there is no room.
 #[tokio::test]
-async fn what_the_disk_lost_is_told_and_the_file_can_be_written_on() {
+async fn bytes_that_the_disk_lost_are_reported_and_the_file_can_be_written_again() {
     let Some(below) = SmallDisk::mount("size=12m") else { return };
     let Some(disk) = LoopDisk::mount_in(below.path(), "ext4", 64) else { return };
     let bed = Bed::on(disk.path());
@@ -521,7 +521,7 @@ async fn a_file_is_renamed_never_over_anything_and_stays_claimed() {
     put_for(&bed, "third", &[("t/a", 4), ("u/v/a", 4)], "third", "page").await;
     reserve(&bed, "third", &[0]).await.is(204, "");
     reserve(&bed, "third", &[1]).await.is(409, "writer_conflict");
-    // A daemon that was started again is told the old path by a client that never got the answer.
+    // A client that never got the answer registers the old path with a daemon that was started again.
     for id in ["set", "other", "third"] {
         bed.forget(id).await.is(204, "");
     }
@@ -534,7 +534,7 @@ async fn a_file_is_renamed_never_over_anything_and_stays_claimed() {
 }
 
 #[tokio::test]
-async fn a_file_that_does_not_exist_is_made_where_it_was_renamed_to() {
+async fn a_file_that_does_not_exist_is_made_under_its_new_path_after_a_rename() {
     let bed = Bed::new();
     bed.register(&[("a", 4)]).await;
     reserve(&bed, "set", &[0]).await.is(204, "");

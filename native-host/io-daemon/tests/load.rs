@@ -1,4 +1,4 @@
-//! A neighbourhood full of idle and slow connections, through which a download goes on.
+//! A download goes on while the machine is full of idle and slow connections.
 
 mod support;
 
@@ -15,7 +15,7 @@ const PIECE: usize = 256 * 1024;
 const PIECES: usize = 200;
 const SLOW: usize = 200;
 
-/// How many connections idle; a larger number can be given for a run by hand.
+/// How many connections are idle. A larger number can be set for a run by hand.
 fn idle() -> usize {
     std::env::var("IDLE_CONNECTIONS").map_or(2_000, |count| count.parse().unwrap())
 }
@@ -26,7 +26,7 @@ fn raise_descriptors(needed: usize) {
     assert!(limit.maximum.is_none_or(|most| most >= needed as u64), "the test needs {needed} descriptors");
 }
 
-/// Sends a head byte by byte and never ends it; begins anew when it is cut off.
+/// Sends a head byte by byte without an end, and starts again when it is cut off.
 async fn be_slow(address: std::net::SocketAddr, over: CancellationToken, cut_off: Arc<AtomicUsize>) {
     while !over.is_cancelled() {
         let mut client = Client::connect(address).await;

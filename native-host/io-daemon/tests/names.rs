@@ -1,11 +1,11 @@
-//! Files that may have several names: which is used where names are told apart.
+//! Which of its names a file gets, on a file system that tells all names apart.
 
 mod support;
 
 use serde_json::{Value, json};
 use support::{Bed, set_of};
 
-/// `t/ReadMe`, `t/readme` and `t/a:b` of four bytes each, by their portable names, with a folder for skipped ones.
+/// `t/ReadMe`, `t/readme` and `t/a:b` of four bytes each, with their portable names and a folder for skipped files.
 fn odd_set() -> Value {
     let mut set = set_of(&[("t/ReadMe", 4), ("t/readme.1", 4), ("t/a_b", 4)]);
     set["rivals"] = json!([
@@ -49,7 +49,7 @@ async fn files_are_made_and_written_under_their_own_names() {
 }
 
 #[tokio::test]
-async fn files_are_found_under_any_of_their_names_and_blamed_under_it() {
+async fn files_are_found_under_any_of_their_names_and_errors_say_which() {
     let bed = Bed::new();
     put_file(&bed, "t/readme.1", "twos");
     put_file(&bed, "t/a:b\u{200b}", "odd");

@@ -1,4 +1,4 @@
-//! Writing, reading and hashing the bytes of a set.
+//! Writes, reads and hashes the bytes of a set.
 
 mod support;
 
@@ -157,7 +157,7 @@ async fn fault_65_a_range_beyond_the_set_is_refused_without_holding_anything() {
 }
 
 #[tokio::test]
-async fn fault_65_a_write_over_the_limit_is_told_before_its_body_is_read() {
+async fn fault_65_a_write_over_the_limit_fails_before_its_body_is_read() {
     let bed = Bed::new();
     bed.open(&[("a", 1 << 40)]).await;
     let write = request("POST", "/v1/sets/set/write")
@@ -258,7 +258,7 @@ async fn fault_70_ranges_of_stored_and_missing_bytes() {
 }
 
 #[tokio::test]
-async fn a_large_read_comes_in_chunks_and_whole() {
+async fn a_large_read_arrives_in_chunks_and_complete() {
     let bed = Bed::new();
     let bytes = pattern(3 * MIB + 17, 4);
     bed.open(&[("a", 2 * MIB as u64), ("b", MIB as u64 + 17)]).await;
@@ -287,7 +287,7 @@ async fn a_file_that_shrinks_while_it_is_read_breaks_the_answer_off() {
 }
 
 #[tokio::test]
-async fn digests_come_in_the_order_asked_with_null_for_what_is_missing() {
+async fn digests_are_in_the_order_of_the_ranges_with_null_for_missing_bytes() {
     let bed = Bed::new();
     let bytes = pattern(MIB + 5, 6);
     bed.open(&[("a", MIB as u64), ("b", 5), ("c", 100)]).await;
@@ -315,7 +315,7 @@ async fn many_ranges_are_answered_and_too_many_are_not() {
 }
 
 #[tokio::test]
-async fn a_digest_of_more_than_a_piece_can_be_keeps_no_disk_busy() {
+async fn a_digest_of_more_than_the_longest_piece_is_refused() {
     let bed = Bed::new();
     let length = 1_u64 << 52;
     let padding = json!({ "root": "root", "files": [{ "path": [], "length": length, "padding": true }] });
@@ -328,7 +328,7 @@ async fn a_digest_of_more_than_a_piece_can_be_keeps_no_disk_busy() {
 }
 
 #[tokio::test]
-async fn the_digest_of_a_body_is_told_in_hex() {
+async fn the_digest_of_a_body_is_in_hex() {
     let bed = Bed::new();
     let bytes = pattern(3 * MIB + 1, 8);
     for (path, algorithm) in [("sha1", Algorithm::Sha1), ("sha256", Algorithm::Sha256)] {
@@ -343,7 +343,7 @@ async fn the_digest_of_a_body_is_told_in_hex() {
 }
 
 #[tokio::test]
-async fn a_whole_file_is_reserved_at_the_first_write_and_none_is_cut() {
+async fn a_whole_file_is_allocated_at_the_first_write_and_none_is_cut() {
     let bed = Bed::new();
     let mut set = set_of(&[("long", 10), ("new", 50_000)]);
     set["allocate"] = true.into();
@@ -372,7 +372,7 @@ async fn sixty_four_pieces_of_16_mib_at_once_stay_within_the_budget() {
     let writes = (0..64_usize).map(|index| {
         let (bed, piece, digest) = (Arc::clone(&bed), piece.clone(), digest.clone());
         tokio::spawn(async move {
-            // In parts, as from a socket: all bodies are under way at once.
+            // In parts, as from a socket, so that all bodies are in flight at once.
             let parts = (0..16).map(move |part| Ok::<_, String>(piece.slice(part * MIB..(part + 1) * MIB)));
             let range = format!("bytes {}-{}/*", index * PIECE, (index + 1) * PIECE - 1);
             let write = request("POST", "/v1/sets/set/write").header("content-range", range);
@@ -394,7 +394,7 @@ async fn sixty_four_pieces_of_16_mib_at_once_stay_within_the_budget() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_that_finds_no_room_is_told_to_come_again() {
+async fn a_write_without_room_gets_busy_and_retry_after() {
     let bed = Bed::with(Limits { buffer_bytes: MIB, ..Limits::default() }, None);
     bed.open(&[("a", 10)]).await;
     let budget: &Budget = bed.state.disk().budget();
@@ -410,7 +410,7 @@ async fn a_write_that_finds_no_room_is_told_to_come_again() {
 
 #[test]
 fn a_client_that_goes_away_does_not_stop_a_write_that_has_begun() {
-    // With one thread for blocking work, which is held, no write ends before its client is gone.
+    // The only thread for blocking work is kept busy, so no write ends before its client is gone.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
     runtime.block_on(async {
         let bed = Bed::new();
@@ -442,7 +442,7 @@ fn lines(body: &[u8]) -> Vec<Value> {
         .collect()
 }
 
-/// The most memory this process ever had resident, in the words of the system.
+/// The most resident memory that this process ever had, as the system reports it.
 fn peak_resident() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("unknown").trim().to_owned()

@@ -1,4 +1,4 @@
-//! The program itself: how it is started, what it prints, and when it ends.
+//! The program: how it is started, what it prints, and when it ends.
 
 mod support;
 
@@ -20,7 +20,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_piecewise-io-daemon");
 
-/// A running daemon; killed when the test lets go of it.
+/// A running daemon, which is killed when this is dropped.
 struct Daemon {
     child: Child,
     out: BufReader<ChildStdout>,
@@ -29,7 +29,7 @@ struct Daemon {
 }
 
 impl Daemon {
-    /// Starts the command, gives the token on standard input if asked to, and waits for the line.
+    /// Starts the command, writes the token to standard input if asked to, and waits for the line with the port.
     fn start(command: &mut Command, token_on_input: bool) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.env_remove("PIECEWISE_IO_DAEMON_TOKEN");
@@ -53,7 +53,7 @@ impl Daemon {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Waits for the end; gives the exit code and all that was printed.
+    /// Waits for the end. Returns the exit code and everything that was printed.
     fn end(mut self) -> (Option<i32>, String) {
         let mut printed = std::mem::take(&mut self.line);
         self.out.read_to_string(&mut printed).unwrap();
@@ -116,7 +116,7 @@ async fn a_signal_ends_it_gracefully() {
 }
 
 #[tokio::test]
-async fn the_end_of_the_input_means_nothing_where_the_token_did_not_come_that_way() {
+async fn the_end_of_the_input_is_ignored_unless_the_token_came_from_there() {
     let root = tempfile::tempdir().unwrap();
     let mut daemon = Daemon::start(&mut on(&root), false);
     drop(daemon.child.stdin.take());
@@ -131,7 +131,7 @@ async fn the_end_of_the_input_means_nothing_where_the_token_did_not_come_that_wa
 #[test]
 fn it_ends_with_its_parent() {
     let root = tempfile::tempdir().unwrap();
-    // The shell waits for its own input, and so ends when the test says.
+    // The shell waits for its own input, so the test decides when it ends.
     let mut shell = Command::new("sh");
     shell
         .args(["-c", r#""$@" & read -r line"#, "sh", PROGRAM, "--root"])
@@ -140,13 +140,13 @@ fn it_ends_with_its_parent() {
 
     drop(daemon.child.stdin.take());
 
-    // Standard output is the daemon's too: it ends when both have.
+    // The daemon has the same standard output, which ends when both have ended.
     let (_, printed) = daemon.end();
     assert_eq!(printed.lines().count(), 1);
 }
 
 #[tokio::test]
-async fn fault_53_killed_and_started_anew_it_takes_the_same_write_again() {
+async fn fault_53_killed_and_started_again_it_accepts_the_same_write_again() {
     let root = tempfile::tempdir().unwrap();
     let piece = pattern(1_200_000, 1);
     for _ in 0..2 {
@@ -165,7 +165,7 @@ async fn fault_53_killed_and_started_anew_it_takes_the_same_write_again() {
 }
 
 #[tokio::test]
-async fn fault_56_with_64_descriptors_many_files_and_idle_connections_are_no_trouble() {
+async fn fault_56_64_descriptors_are_enough_for_many_files_and_idle_connections() {
     let root = tempfile::tempdir().unwrap();
     let mut shell = Command::new("sh");
     shell.args(["-c", r#"ulimit -n 64; exec "$@""#, "sh", PROGRAM, "--max-open-files", "8", "--root"]);
@@ -188,7 +188,7 @@ async fn fault_56_with_64_descriptors_many_files_and_idle_connections_are_no_tro
 }
 
 #[tokio::test]
-async fn fault_56_a_page_with_all_the_sockets_there_are_keeps_nobody_else_out() {
+async fn fault_56_a_page_with_all_sockets_keeps_no_other_client_out() {
     let root = tempfile::tempdir().unwrap();
     let mut shell = Command::new("sh");
     shell.args(["-c", r#"ulimit -n 256; exec "$@""#, "sh", PROGRAM, "--root"]);
@@ -220,14 +220,14 @@ async fn fault_56_a_page_with_all_the_sockets_there_are_keeps_nobody_else_out() 
     }
     assert!((64..200).contains(&opened.len()), "{}", opened.len());
 
-    // A client that comes only now finds room for its connection and for all of its files.
+    // A client that connects only now finds room for its connection and for all of its files.
     let mut client = Client::connect(daemon.address).await;
     client.ask("GET /health", "", b"").await.unwrap().is(200, "");
     client.open(&files).await;
     client.write(0, &pattern(2_000, 1)).await.unwrap().is(204, "");
     assert_eq!(client.ask("GET /v1/sets/set/read", "", b"").await.unwrap().body, pattern(2_000, 1));
 
-    // A place that is given back can be taken again.
+    // A place that is free again can be used again.
     page.send(Message::Binary(ClientFrame::Close.encode(opened[0]).unwrap().freeze())).await.unwrap();
     page.send(Message::Binary(ClientFrame::Dial { port, host: "127.0.0.1" }.encode(1_025).unwrap().freeze()))
         .await
@@ -245,7 +245,7 @@ async fn page(address: SocketAddr) -> WebSocketStream<TcpStream> {
     client_async(request, TcpStream::connect(address).await.unwrap()).await.unwrap().0
 }
 
-/// The most memory that the daemon ever held, in bytes.
+/// The most memory that the daemon ever had, in bytes.
 #[cfg(target_os = "linux")]
 fn peak_memory(daemon: &Daemon) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.child.id())).unwrap();
@@ -253,10 +253,10 @@ fn peak_memory(daemon: &Daemon) -> usize {
     line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
 }
 
-// Elsewhere the peak cannot be read.
+// On other systems the peak cannot be read.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn fault_65_json_takes_little_more_memory_than_its_text() {
+async fn fault_65_parsing_json_takes_little_more_memory_than_its_text() {
     const BODY: usize = 24 * MIB;
     let root = tempfile::tempdir().unwrap();
     let daemon = Daemon::start(&mut on(&root), true);
@@ -328,7 +328,7 @@ async fn a_reload_that_drops_a_root_revokes_its_sets_and_no_others() {
     client.open_set(&set("one", bytes.len())).await;
     client.ask("PUT /v1/sets/stays", "", set("two", 4).to_string().as_bytes()).await.unwrap().is(201, "");
     client.write(0, &bytes).await.unwrap().is(204, "");
-    // A read and a write in flight: neither is at its end, as the client takes no more and sends no more.
+    // A read and a write in flight. Neither ends, because the client receives no more and sends no more.
     let mut reading = Client::connect(daemon.address).await;
     reading.raw(reading.head("GET /v1/sets/set/read", "")).await.unwrap();
     reading.stream.readable().await.unwrap();
@@ -356,11 +356,11 @@ async fn a_reload_that_drops_a_root_revokes_its_sets_and_no_others() {
     writing.raw([0; 5]).await.unwrap();
     writing.answer().await.unwrap().is(404, "unknown_set");
     assert_eq!(client.ask("GET /v1/control/stats", "", b"").await.unwrap().json()["sets"], 1);
-    // The last of those in flight takes its files with it.
+    // Its files are closed with the last request in flight.
     while client.ask("GET /v1/control/stats", "", b"").await.unwrap().json()["openFiles"] != 0 {}
     assert!(std::fs::read(one.join("a")).unwrap() == bytes);
 
-    // The same name at another place is another root; back at its own it is the same one.
+    // The same name with another folder is another root. With its own folder again it is the same root.
     configure(&config, &[("two", &one), ("one", &one)]);
     client.ask("POST /v1/config/reload", "", b"").await.unwrap().is(200, "");
     client.ask("POST /v1/sets/stays/flush", "", b"").await.unwrap().is(404, "unknown_set");
@@ -388,7 +388,7 @@ async fn a_root_that_is_gone_is_made_neither_by_a_reload_nor_by_a_daemon_that_kn
     let mut client = Client::connect(second.address).await;
     client.ask("PUT /v1/sets/set", "", &set).await.unwrap().is(503, "root_gone");
     assert!(!drive.exists());
-    // The empty folder that a drive is mounted on is not the drive either.
+    // The empty folder on which a drive is mounted is not the drive either.
     std::fs::create_dir(&drive).unwrap();
     client.ask("PUT /v1/sets/set", "", &set).await.unwrap().is(503, "root_gone");
     assert_eq!(std::fs::read_dir(&drive).unwrap().count(), 0);
@@ -411,7 +411,7 @@ fn an_endless_input_is_no_token() {
 }
 
 #[test]
-fn a_bad_start_is_told_in_one_sentence() {
+fn a_wrong_start_is_explained_in_one_sentence() {
     let run = |arguments: &[&str], token: Option<&str>| -> Output {
         let mut command = Command::new(PROGRAM);
         command.args(arguments).env_remove("PIECEWISE_IO_DAEMON_TOKEN").stdin(Stdio::null());

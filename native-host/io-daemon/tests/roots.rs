@@ -1,4 +1,4 @@
-//! Roots that go and come back, as those on a drive do.
+//! Roots that go and come back, like those on a drive.
 
 mod support;
 
@@ -9,13 +9,13 @@ use axum::body::Body;
 use serde_json::json;
 use support::{Bed, MARKER, request, set_of};
 
-/// A file system in a file, which can be mounted at a folder of its own again and again.
+/// A file system in a file, which can be mounted repeatedly at a folder of its own.
 struct Drive {
     directory: tempfile::TempDir,
 }
 
 impl Drive {
-    /// Mounted; `None` where mounting is not allowed, which is told; in CI that is a failure.
+    /// Mounts it. `None`, with a line of output, if mounting is not allowed; in CI that is a failure.
     fn new() -> Option<Self> {
         let drive = Self { directory: tempfile::tempdir().unwrap() };
         std::fs::create_dir(drive.path()).unwrap();
@@ -40,7 +40,7 @@ impl Drive {
         run(Command::new("mount").args(["-o", &format!("loop,{options}")]).arg(self.image()).arg(self.path()))
     }
 
-    /// Takes it away from whoever uses it, as pulling it out would.
+    /// Takes it away while it is in use, like pulling out a drive.
     fn pull(&self) {
         assert!(run(Command::new("umount").arg("--lazy").arg(self.path())));
     }
@@ -56,7 +56,7 @@ fn run(command: &mut Command) -> bool {
     command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
-/// What each route that uses the files of a set answers.
+/// The answers of all routes that use the files of a set.
 async fn ask_everything(bed: &Bed) -> Vec<(u16, String)> {
     let answers = [
         bed.put("set", set_of(&[("t/a", 4), ("t/b", 4)])).await,
@@ -129,7 +129,7 @@ async fn a_set_can_be_forgotten_while_its_root_is_gone() {
 }
 
 #[tokio::test]
-async fn a_drive_that_is_pulled_out_is_let_go_of_and_works_again_when_it_is_back() {
+async fn a_drive_that_is_pulled_out_can_be_unmounted_and_works_again_when_it_is_back() {
     let Some(drive) = Drive::new() else { return };
     for below in [drive.path(), drive.path().join("downloads")] {
         let bed = Bed::on(&below);
@@ -144,7 +144,7 @@ async fn a_drive_that_is_pulled_out_is_let_go_of_and_works_again_when_it_is_back
 
         assert!(drive.mount("rw"));
         assert_eq!(bed.read("bytes=0-7").await.body, "abcdefgh");
-        // Its files may be others for the system, as another device.
+        // For the system its files may be other ones, because the device may have another number.
         bed.claim_all("set", 2, "overwritten").await;
         bed.write(4, b"work").await.is(204, "");
         assert_eq!(bed.flush(&[0, 1]).await, [4, 4]);
@@ -173,7 +173,7 @@ async fn another_drive_in_the_same_place_is_not_the_root() {
 }
 
 #[tokio::test]
-async fn a_read_only_root_is_known_by_its_folder() {
+async fn a_read_only_root_is_recognized_by_its_folder() {
     let Some(drive) = Drive::new() else { return };
     std::fs::write(drive.path().join("a"), "abcd").unwrap();
     let above = tempfile::tempdir().unwrap();

@@ -28,7 +28,7 @@ async fn a_piece_is_written_and_read_over_one_connection() {
 }
 
 #[tokio::test]
-async fn fault_53_a_write_with_the_token_of_before_reads_its_401_and_the_connection_lives() {
+async fn fault_53_a_write_with_an_old_token_gets_401_and_the_connection_stays_open() {
     let served = Served::new(Limits::default()).await;
     let mut client = served.connect().await;
     let piece = pattern(4 * MIB, 2);
@@ -46,7 +46,7 @@ async fn fault_53_a_write_with_the_token_of_before_reads_its_401_and_the_connect
 }
 
 #[tokio::test]
-async fn fault_53_a_write_to_a_daemon_started_anew_is_told_and_then_repeated() {
+async fn fault_53_a_write_to_a_daemon_started_again_gets_unknown_set_and_is_repeated() {
     let served = Served::new(Limits::default()).await;
     let mut client = served.connect().await;
     let piece = pattern(4 * MIB, 3);
@@ -179,7 +179,7 @@ async fn fault_49_a_read_whose_file_shrinks_never_ends_cleanly() {
     file.set_len(length as u64).unwrap();
     let mut client = served.connect().await;
     client.raw(client.head("GET /v1/sets/set/read", "")).await.unwrap();
-    // The daemon waits here for a reader: it holds no more than the socket takes.
+    // Here the daemon waits for a reader: it holds no more than the socket takes.
     client.stream.readable().await.unwrap();
 
     file.set_len(MIB as u64).unwrap();
@@ -222,7 +222,7 @@ async fn strangers_do_not_delay_the_end() {
     served.bed.state.shutdown().cancel();
 
     stranger.closed().await;
-    // Less than the grace that requests in flight have.
+    // Less than the time that requests in flight have.
     tokio::time::timeout(Duration::from_secs(2), served.serving).await.unwrap().unwrap();
 }
 

@@ -1,4 +1,4 @@
-//! Registering, preparing and removing sets.
+//! Registers and forgets sets, and removes their files.
 
 mod support;
 
@@ -25,7 +25,7 @@ async fn registering_is_idempotent_and_touches_no_file() {
 }
 
 #[tokio::test]
-async fn ten_thousand_sets_are_enough() {
+async fn more_than_ten_thousand_sets_are_refused() {
     let bed = Bed::new();
     let set = || Registration::new("root".to_owned(), bed.root.clone(), Layout::default(), false);
     for index in 0..10_000 {
@@ -156,7 +156,7 @@ async fn forgetting_leaves_the_files() {
 }
 
 #[tokio::test]
-async fn fault_69_removing_files_takes_exactly_those_and_never_the_root() {
+async fn fault_69_removing_files_removes_exactly_those_and_never_the_root() {
     let bed = Bed::new();
     bed.register(&[("a/b/one", 1), ("a/two", 1), ("three", 1), ("never/written", 1), ("a/other", 1)]).await;
     bed.make("set", 3).await;
@@ -186,7 +186,7 @@ async fn fault_69_a_root_that_is_empty_afterwards_stays() {
 }
 
 #[tokio::test]
-async fn fault_69_removing_files_takes_regular_files_only() {
+async fn fault_69_removing_files_removes_regular_files_only() {
     let bed = Bed::new();
     let target = bed.directory.path().join("target");
     std::fs::write(&target, "kept").unwrap();

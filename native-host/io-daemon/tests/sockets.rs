@@ -26,12 +26,12 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 
 const TOKEN: &str = "a-token-of-the-tests";
 
-/// Longer than anything takes; only a failing test waits for it.
+/// Longer than any step takes. Only a failing test waits for so long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const FIRST_ACCEPTED: u32 = 1 << 31;
 
-/// Plenty: as much credit as a test ever needs.
+/// As much credit as a test ever needs.
 const PLENTY: u32 = 1 << 30;
 
 /// A daemon on a port of its own.
@@ -54,12 +54,12 @@ impl Daemon {
         Self { port, state }
     }
 
-    /// A WebSocket, or the status that was answered instead.
+    /// A WebSocket, or the status of the answer if the upgrade failed.
     async fn upgrade(&self, protocols: &str) -> Result<(Client, String), u16> {
         self.upgrade_with("origin", "https://page.example", protocols).await
     }
 
-    /// The same, with one header more.
+    /// The same, with one more header.
     async fn upgrade_with(&self, name: &'static str, value: &str, protocols: &str) -> Result<(Client, String), u16> {
         let mut request = format!("ws://127.0.0.1:{}/v1/sockets", self.port).into_client_request().unwrap();
         request.headers_mut().insert("sec-websocket-protocol", protocols.parse().unwrap());
@@ -80,7 +80,7 @@ impl Daemon {
         self.upgrade(&format!("{PROTOCOL}, bearer.{TOKEN}")).await.unwrap_or_else(|status| panic!("{status}")).0
     }
 
-    /// How many sockets the daemon says are open.
+    /// How many sockets are open, as the daemon reports it.
     async fn open_sockets(&self) -> u64 {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await.unwrap();
         let request = format!(
@@ -94,13 +94,13 @@ impl Daemon {
         stats["sockets"].as_u64().unwrap()
     }
 
-    /// Waits until so many sockets are open.
+    /// Waits until exactly `sockets` sockets are open.
     async fn until_open(&self, sockets: u64) {
         within(async { while self.open_sockets().await != sockets {} }).await;
     }
 }
 
-/// What a page would be.
+/// A client in the place of a page.
 struct Client {
     socket: WebSocketStream<TcpStream>,
 }
@@ -127,7 +127,7 @@ impl Client {
         assert_eq!(DaemonFrame::decode(&message).unwrap(), (id, frame));
     }
 
-    /// The next frame must say that `id` is open; gives the address.
+    /// Expects the next frame to report that `id` is open. Returns the address.
     async fn opened(&mut self, id: u32) -> SocketAddr {
         let message = self.next().await;
         match DaemonFrame::decode(&message).unwrap() {
@@ -151,7 +151,7 @@ impl Client {
         self.opened(id).await
     }
 
-    /// The next frame must say that `listener` accepted; gives the new id.
+    /// Expects the next frame to report that `listener` accepted a connection. Returns the new id.
     async fn accepted(&mut self, listener: u32) -> u32 {
         let message = self.next().await;
         match DaemonFrame::decode(&message).unwrap() {
@@ -183,7 +183,7 @@ impl Client {
         }
     }
 
-    /// The code and reason that the daemon closes with; frames before it are passed over.
+    /// The code and reason with which the daemon closes. Frames before that are skipped.
     async fn closed(&mut self) -> (CloseCode, String) {
         loop {
             match within(self.socket.next()).await {
@@ -222,12 +222,12 @@ async fn connected(daemon: &Daemon) -> (Client, TcpStream) {
     (client, accept(&listener).await)
 }
 
-/// Bytes of which no stretch is like another.
+/// Bytes that do not repeat.
 fn numbered(length: usize) -> Vec<u8> {
     (0..).flat_map(u32::to_be_bytes).take(length).collect()
 }
 
-/// Reads until the remote's side of the stream has ended, in whichever way.
+/// Reads until the stream from the remote has ended, in whatever way.
 async fn until_end(stream: &mut TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
@@ -265,7 +265,7 @@ async fn a_name_is_dialled() {
 }
 
 #[tokio::test]
-async fn what_is_sent_before_the_dial_is_done_arrives() {
+async fn bytes_sent_before_the_dial_is_done_arrive() {
     let daemon = Daemon::start().await;
     let (listener, address) = remote().await;
     let mut client = daemon.client().await;
@@ -333,7 +333,7 @@ async fn fault_68_the_daemon_is_not_dialled_through_itself() {
 }
 
 #[tokio::test]
-async fn fault_68_nobody_listens_in_the_place_of_the_daemon() {
+async fn fault_68_no_socket_listens_in_the_place_of_the_daemon() {
     let daemon = Daemon::start().await;
     let mut client = daemon.client().await;
 
@@ -353,7 +353,7 @@ async fn nothing_is_read_without_credit_and_never_more_than_it() {
     let written = Arc::new(AtomicUsize::new(0));
     let flood = tokio::spawn(flood(stream, Arc::clone(&written)));
 
-    // The remote writes until nothing moves any more, which takes many turns of the echo beside it.
+    // The remote writes until it is blocked. Meanwhile the echo has many turns.
     let (mut echoes, mut other) = connected(&daemon).await;
     let mut before = 0;
     let mut still = 0;
@@ -375,7 +375,7 @@ async fn nothing_is_read_without_credit_and_never_more_than_it() {
     flood.abort();
 }
 
-/// Writes for ever and counts how much.
+/// Writes forever and counts the bytes.
 async fn flood(mut stream: TcpStream, written: Arc<AtomicUsize>) {
     let bytes = vec![7; MAX_DATA];
     while let Ok(length) = stream.write(&bytes).await {
@@ -384,7 +384,7 @@ async fn flood(mut stream: TcpStream, written: Arc<AtomicUsize>) {
 }
 
 #[tokio::test]
-async fn frames_are_no_longer_than_they_may_be_and_lose_nothing() {
+async fn frames_keep_to_the_longest_length_and_lose_no_bytes() {
     let daemon = Daemon::start().await;
     let (mut client, mut stream) = connected(&daemon).await;
     let sent = numbered(6_000_000);
@@ -410,7 +410,7 @@ async fn frames_are_no_longer_than_they_may_be_and_lose_nothing() {
 }
 
 #[tokio::test]
-async fn a_large_upload_arrives_whole_within_the_window() {
+async fn a_large_upload_arrives_completely_within_the_window() {
     let daemon = Daemon::start().await;
     let (mut client, mut stream) = connected(&daemon).await;
     let total = 8 << 20;
@@ -441,7 +441,7 @@ async fn a_large_upload_arrives_whole_within_the_window() {
 }
 
 #[tokio::test]
-async fn a_remote_that_reads_nothing_gives_no_credit_and_more_is_a_violation() {
+async fn without_a_remote_that_reads_there_is_no_credit_and_more_bytes_are_a_violation() {
     let daemon = Daemon::start().await;
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4_096).unwrap();
@@ -452,12 +452,12 @@ async fn a_remote_that_reads_nothing_gives_no_credit_and_more_is_a_violation() {
     let _stream = accept(&listener).await;
     let bytes = vec![0; WINDOW];
 
-    // What the daemon still owes when it says no is the whole window and not a byte less.
+    // When the daemon closes, it has taken the whole window and not a byte less.
     let mut sent = 0_usize;
     let mut credited = 0_usize;
     let close = loop {
         let left = WINDOW + credited - sent;
-        // Beyond the window by one byte, once it is used up.
+        // One byte more than the window, once it is used up.
         let length = left.max(1);
         client.send(1, ClientFrame::Data(&bytes[..length])).await;
         sent += length;
@@ -512,7 +512,7 @@ async fn a_remote_that_closes_its_half_is_closed_cleanly_after_its_bytes() {
 }
 
 #[tokio::test]
-async fn a_remote_that_resets_is_told() {
+async fn a_reset_by_the_remote_is_reported() {
     let daemon = Daemon::start().await;
     let (mut client, stream) = connected(&daemon).await;
     client.send(1, ClientFrame::Credit(PLENTY)).await;
@@ -525,7 +525,7 @@ async fn a_remote_that_resets_is_told() {
 }
 
 #[tokio::test]
-async fn a_remote_that_resets_is_noticed_by_writing_too() {
+async fn a_reset_by_the_remote_is_noticed_by_writing_too() {
     let daemon = Daemon::start().await;
     let (mut client, stream) = connected(&daemon).await;
     stream.set_zero_linger().unwrap();
@@ -545,7 +545,7 @@ async fn a_remote_that_resets_is_noticed_by_writing_too() {
 }
 
 #[tokio::test]
-async fn what_was_sent_before_close_leaves() {
+async fn bytes_sent_before_close_leave() {
     let daemon = Daemon::start().await;
     let (mut client, mut stream) = connected(&daemon).await;
 
@@ -580,7 +580,7 @@ async fn frames_of_several_sockets_take_turns_on_several_threads() {
     assert_turns_are_taken().await;
 }
 
-/// Four remotes that send all they can get about the same share of the way to the client.
+/// Four remotes that send as much as they can get about the same share of the queue to the client.
 async fn assert_turns_are_taken() {
     let daemon = Daemon::start().await;
     let (listener, address) = remote().await;
@@ -731,7 +731,7 @@ async fn datagrams_go_both_ways() {
 }
 
 #[tokio::test]
-async fn a_port_of_both_families_shows_ipv4_addresses_as_such() {
+async fn a_port_of_both_families_reports_ipv4_addresses_as_ipv4() {
     let daemon = Daemon::start().await;
     let mut client = daemon.client().await;
     client.send(1, ClientFrame::Bind { port: 0, host: "::" }).await;
@@ -762,7 +762,7 @@ async fn a_datagram_beyond_the_credit_is_dropped() {
         peer.send_to(payload, address).await.unwrap();
     }
 
-    // 8 - 5 leaves no room for four bytes, but for three.
+    // 8 - 5 leaves room for three bytes, but not for four.
     client.expect(1, DaemonFrame::Datagram { source, payload: b"five!" }).await;
     client.expect(1, DaemonFrame::Datagram { source, payload: b"end" }).await;
 }
@@ -772,7 +772,7 @@ async fn fault_68_a_datagram_to_a_refused_address_is_dropped() {
     let daemon = Daemon::start().await;
     let mut client = daemon.client().await;
     client.bind(1).await;
-    // Stands where the daemon's own port is, which is TCP.
+    // A UDP port with the number of the daemon's own port, which is TCP.
     let own = UdpSocket::bind((Ipv4Addr::LOCALHOST, daemon.port)).await.unwrap();
     let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let port = peer.local_addr().unwrap().port();
@@ -822,7 +822,7 @@ async fn fault_68_an_oversize_message_closes_with_1009() {
     let mut message = vec![0; MAX_MESSAGE + 1];
     message[0] = 4;
 
-    // Sending may fail half way: the daemon reads no more of it than its head.
+    // Sending may fail in the middle, because the daemon reads only the head of the message.
     tokio::spawn(async move { sink.send(Message::Binary(message.into())).await });
 
     match within(stream.next()).await {
@@ -832,18 +832,18 @@ async fn fault_68_an_oversize_message_closes_with_1009() {
 }
 
 #[tokio::test]
-async fn the_longest_message_is_taken() {
+async fn the_longest_message_is_accepted() {
     let daemon = Daemon::start().await;
     let mut client = daemon.client().await;
 
-    // Nobody has this id, so the bytes are of no matter.
+    // No socket has this id, so the bytes are ignored.
     client.send(1, ClientFrame::Data(&vec![0; MAX_MESSAGE - HEADER])).await;
 
     client.round_trip().await;
 }
 
 #[tokio::test]
-async fn a_message_that_is_none_of_the_protocol_closes_with_1008() {
+async fn a_message_that_is_not_of_the_protocol_closes_with_1008() {
     let daemon = Daemon::start().await;
     for (message, reason) in [
         (b"".as_slice(), "the frame is too short"),
@@ -1012,7 +1012,7 @@ async fn the_websocket_closes_when_the_daemon_ends() {
     assert_eq!(until_end(&mut stream).await, b"");
 }
 
-/// Panics in the sockets' own code, which a task would swallow.
+/// Counts panics in the code of the sockets, which a task would hide.
 static PANICS: AtomicUsize = AtomicUsize::new(0);
 
 fn count_panics() {
@@ -1028,7 +1028,7 @@ fn count_panics() {
     });
 }
 
-/// Mostly valid messages about few ids, whose ports lead to `echo` or nowhere; some are damaged.
+/// Mostly valid messages about few ids, with ports that lead to `echo` or nowhere. Some messages are damaged.
 fn message(echo: u16) -> impl Strategy<Value = Vec<u8>> {
     let id = prop_oneof![8 => 1_u32..40, 1 => FIRST_ACCEPTED..FIRST_ACCEPTED + 8, 1 => any::<u32>()];
     let port = prop_oneof![Just(0), Just(1), Just(echo)];
@@ -1046,7 +1046,7 @@ fn message(echo: u16) -> impl Strategy<Value = Vec<u8>> {
         let host = host.as_str();
         let frame = match op {
             0 => ClientFrame::Dial { port, host },
-            // Only ports that nobody else on the machine could want.
+            // Only ports that no other program on the machine is likely to use.
             1 => ClientFrame::Listen { port: 0, backlog: u16::try_from(credit % 2_000).unwrap(), host },
             2 => ClientFrame::Bind { port: 0, host },
             3 => ClientFrame::Data(&bytes),
@@ -1087,7 +1087,7 @@ async fn any_messages_leave_the_session_alive_or_closed_with_a_reason() {
         let client = daemon.client().await;
         let (mut sink, mut stream) = client.socket.split();
         let sending = async move {
-            // The daemon may have closed before all is sent.
+            // The daemon may have closed before everything is sent.
             for message in messages {
                 if sink.send(Message::Binary(message.into())).await.is_err() {
                     return sink;

@@ -1,8 +1,8 @@
 //! A byte budget for request bodies, and the buffers they are held in.
 //!
-//! A request waits for its bytes before it reads any of its body, first come first served. Buffers that come back are
-//! kept for the next body of their size, because the system zeroes fresh memory page by page; kept and lent buffers
-//! together stay within the budget.
+//! A request waits for its bytes before it reads any of its body; requests are served in the order in which they came.
+//! Returned buffers are kept for the next body of their size, because the system zeroes fresh memory page by page. Kept
+//! and lent buffers together stay within the budget.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::error::{Error, Result};
 use crate::mutex::lock;
 
-/// How long a request waits for room before it is told that the daemon is busy.
+/// How long a request waits for room before it fails with `Busy`.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The budget is handed out in steps of this many bytes.
@@ -33,7 +33,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Books {
-    /// Buffers waiting for the next body, the one that came back last at the end.
+    /// Buffers kept for the next body, the one that was returned last at the end.
     kept: Vec<Vec<u8>>,
     kept_bytes: usize,
     lent_bytes: usize,
@@ -60,7 +60,7 @@ impl Budget {
     /// Waits for room for `length` bytes. A loan larger than the budget waits until it has all of it, alone.
     ///
     /// # Errors
-    /// `Busy` where there was no room for 30 s.
+    /// `Busy` if there was no room for 30 s.
     pub async fn lend(&self, length: usize) -> Result<Loan> {
         let capacity = capacity_for(length);
         let units = (capacity.min(self.0.total) / UNIT) as u32;
@@ -83,7 +83,7 @@ impl Budget {
     }
 }
 
-/// The capacity a body of `length` bytes is given: a whole number of units.
+/// The capacity of the buffer for a body of `length` bytes: a whole number of units.
 fn capacity_for(length: usize) -> usize {
     let step = (length.next_power_of_two() / STEPS).max(UNIT);
     length.max(1).next_multiple_of(step)
@@ -120,7 +120,7 @@ impl Shared {
 }
 
 impl Books {
-    /// Takes out buffers until `surplus` bytes are gone.
+    /// Removes buffers until `surplus` bytes are free.
     fn drop_oldest(&mut self, surplus: usize) -> Vec<Vec<u8>> {
         let mut gone = 0;
         let count = self.kept.iter().take_while(|buffer| {
@@ -135,7 +135,7 @@ impl Books {
 }
 
 impl Loan {
-    /// Adds bytes at the end. The caller keeps within the length it asked for.
+    /// Appends bytes. The caller stays within the length that it asked for.
     pub fn push(&mut self, bytes: &[u8]) {
         debug_assert!(self.bytes.len() + bytes.len() <= self.capacity);
         self.bytes.extend_from_slice(bytes);
@@ -163,7 +163,7 @@ mod tests {
     const MIB: usize = 1024 * 1024;
 
     #[tokio::test]
-    async fn a_buffer_that_comes_back_is_lent_again() {
+    async fn a_returned_buffer_is_lent_again() {
         let budget = Budget::new(4 * MIB);
         let first = budget.lend(MIB).await.unwrap().bytes.as_ptr();
 
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_came_first_is_served_first() {
+    async fn requests_are_served_in_the_order_in_which_they_came() {
         let budget = Budget::new(2 * MIB);
         let held = budget.lend(MIB).await.unwrap();
         let mut large = Box::pin(budget.lend(2 * MIB));
@@ -217,7 +217,7 @@ mod tests {
     proptest! {
         #[test]
         fn kept_and_lent_buffers_stay_within_the_budget(script in prop::collection::vec((1..3 * MIB, any::<bool>()), 1..60)) {
-            // A loan's patience needs a clock, though nothing here waits.
+            // A loan has a time limit and so needs a clock, although nothing waits in this test.
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
             let _clock = runtime.enter();
             let budget = Budget::new(4 * MIB);

@@ -1,5 +1,5 @@
-//! Files made writable: reserved, so that nobody else writes to their paths, and claimed, made or taken as they were found.
-//! Whose a file is was decided before; here it is only held to. Everything here blocks.
+//! Makes files writable. A file is reserved, so that nobody else writes to its path, and then claimed: made, or taken
+//! as it was found. The client has decided whose a file is; this module only enforces that. Everything here blocks.
 
 use super::facts::{Facts, Identity, Known, Seen};
 use super::names::Put;
@@ -17,7 +17,7 @@ use crate::mutex::lock;
 pub struct Claim {
     /// Its index in the layout.
     pub file: usize,
-    /// How.
+    /// How it becomes writable.
     pub how: How,
 }
 
@@ -32,9 +32,10 @@ pub enum How {
     Afresh(Known),
     /// Any regular file that exists there, cut to its length in the layout; created if there is none.
     Overwritten,
-    /// It was claimed before the set was forgotten, as by a daemon that is gone: it is the same and at least so long.
+    /// It was claimed before the set was forgotten, for example by a daemon that has ended: it is the same file and at
+    /// least as long.
     Again {
-        /// What it was told to be.
+        /// Which file it was.
         identity: Identity,
         /// In bytes.
         length: u64,
@@ -45,7 +46,7 @@ impl FileSet {
     /// Becomes the only writer of these files: all of them, or none. Touches no file.
     ///
     /// # Errors
-    /// `Refused` and `Unavailable`; inside, who else writes to one of them.
+    /// `Refused` and `Unavailable`; the inner error says which other set writes to one of them.
     pub(crate) fn reserve(&self, files: &[usize]) -> Result<std::result::Result<(), Held>> {
         let _here = self.enter()?;
         let mut locator = Locator::new(&self.registration().root);
@@ -68,7 +69,7 @@ impl FileSet {
         kept_out.map(Ok)
     }
 
-    /// Lets others write to these files, once no write of this set is on its way.
+    /// Lets others write to these files once no write of this set is in flight.
     pub(crate) fn release(&self, files: &[usize]) -> Result<()> {
         let _here = self.enter()?;
         for &file in files {
@@ -80,7 +81,7 @@ impl FileSet {
         Ok(())
     }
 
-    /// Fails where the file is not reserved for this set.
+    /// Fails if the file is not reserved for this set.
     pub(super) fn check_reserved(&self, file: usize, path: &FilePath) -> Result<()> {
         if self.writers.has(self.serial(), file) {
             Ok(())
@@ -89,7 +90,7 @@ impl FileSet {
         }
     }
 
-    /// Makes a reserved file writable, and tells what it looks like then.
+    /// Makes a reserved file writable, and returns its facts after that.
     ///
     /// # Errors
     /// `NotReserved`, `FileExists`, `FileChanged`, `WriterConflict`, and as `write`; the file is as it was.
@@ -112,15 +113,15 @@ impl FileSet {
             How::Afresh(known) => self.claim_found(file, &path, &mut record, known, Origin::Afresh(known)),
             How::Again { identity, length } => self.claim_again(file, &path, &mut record, identity, length),
         };
-        let told = claimed.and_then(|()| {
+        let facts = claimed.and_then(|()| {
             let (path, _) = self.file(file)?.ok_or_else(no_file)?;
             let facts = self.places.facts(file, &path).map_err(|error| fault::of(path.as_str(), &error))?;
             facts.ok_or_else(|| fault::changed(path.as_str(), fault::DELETED))
         });
-        if told.is_err() && was_claimed {
+        if facts.is_err() && was_claimed {
             record.end(path.as_str(), fault::CHANGED);
         }
-        told
+        facts
     }
 
     fn claim_new(&self, file: usize, path: &FilePath, record: &mut Record) -> Result<()> {
@@ -138,7 +139,7 @@ impl FileSet {
         let settled = self.settle(file, path);
         let seen = Seen::of(&made).map_err(|error| fault::of(path.as_str(), &error))?;
         if settled.is_err() {
-            // By now its folder is known to be one that another torrent reaches another way.
+            // Its folder exists only now, and turns out to be one that another torrent reaches by another path.
             if let Ok(Some((there, place))) = self.places.look(file, path)
                 && there.is_same(&seen)
             {
@@ -152,7 +153,7 @@ impl FileSet {
         Ok(())
     }
 
-    /// Reserves the path as it is known once its folders exist.
+    /// Reserves the path once more, now that its folders exist and identify it.
     fn settle(&self, file: usize, path: &FilePath) -> Result<()> {
         let places = Locator::new(&self.registration().root).find(path);
         let places = places.map_err(|error| fault::of(path.as_str(), &error))?;
@@ -220,8 +221,8 @@ impl FileSet {
         Ok(())
     }
 
-    /// Claims the file that was seen. One with other names, or that is claimed afresh, is replaced by a copy of its first `keep`
-    /// bytes before.
+    /// Claims the file that was seen. A file that has other names or is claimed afresh is first replaced by a copy of
+    /// its first `keep` bytes.
     fn take(
         &self,
         file: usize,
@@ -261,19 +262,19 @@ impl FileSet {
         Ok(())
     }
 
-    /// Takes away what a crash left behind of a copy of a file, unless it is a file of the set.
+    /// Removes the copy of a file that a crash left unfinished, unless the set has a file of that name.
     pub(super) fn clean(&self, place: &FilePath) {
         let root = &self.registration().root;
         let left = own_copy::path_beside(place);
         let is_of_set = || (0..self.layout().entries().len()).any(|one| self.may_lie_at(one, &left));
         if root.is_file(&left).unwrap_or(false) && !is_of_set() {
-            // If it cannot be removed, it does no harm.
+            // A copy that cannot be removed does no harm.
             let _ = root.remove_file(&left);
         }
     }
 }
 
-/// What is asked of a file is asked of padding.
+/// The error for a request that names a padding file.
 pub(super) fn no_file() -> Error {
-    Error::bad_request("padding is no file")
+    Error::bad_request("the file is padding, which does not exist on disk")
 }

@@ -33,7 +33,7 @@ impl Digest {
         hasher.finish()
     }
 
-    /// A digest given as its bytes; `None` where there are too few or too many.
+    /// A digest from its bytes; `None` if there are too few or too many.
     #[must_use]
     pub fn from_bytes(algorithm: Algorithm, bytes: &[u8]) -> Option<Self> {
         match algorithm {
@@ -75,7 +75,7 @@ impl Digest {
     }
 }
 
-/// A digest in the making.
+/// Computes a digest.
 #[derive(Clone)]
 pub enum Hasher {
     /// SHA-1.
@@ -85,7 +85,7 @@ pub enum Hasher {
 }
 
 impl Hasher {
-    /// Over no bytes yet.
+    /// Begins a digest, over no bytes yet.
     #[must_use]
     pub fn new(algorithm: Algorithm) -> Self {
         match algorithm {
@@ -94,7 +94,7 @@ impl Hasher {
         }
     }
 
-    /// Takes the next bytes.
+    /// Adds the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         match self {
             Self::Sha1(hasher) => hasher.update(bytes),
@@ -102,7 +102,7 @@ impl Hasher {
         }
     }
 
-    /// The digest of all bytes taken.
+    /// The digest of all bytes added.
     #[must_use]
     pub fn finish(self) -> Digest {
         match self {

@@ -1,4 +1,4 @@
-//! What lies at a file's place, as the system tells it without reading it.
+//! What lies at the place of a file, as the system reports it without reading the file.
 
 use std::fmt;
 use std::fs::File;
@@ -10,8 +10,8 @@ use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize, Serializer};
 
-/// Tells a file from every other one. Many file systems give a new file the inode of one that was deleted just now, so the
-/// time of birth belongs to it: in nanoseconds since 1970, 0 where the system knows none.
+/// Identifies a file. Many file systems give a new file the inode of one that was just deleted, so the time of birth is
+/// a part of it: in nanoseconds since 1970, 0 if the system does not know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
     device: u64,
@@ -45,7 +45,7 @@ impl FromStr for Identity {
     }
 }
 
-/// What the system tells of a name or of an open file.
+/// What the system reports about a name or an open file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) is_file: bool,
@@ -54,7 +54,7 @@ pub(crate) struct Seen {
     pub(crate) mtime_ns: i128,
     pub(crate) identity: Identity,
     pub(crate) names: u64,
-    /// Of 512 bytes each, that hold something.
+    /// Blocks of 512 bytes that the file uses on the disk.
     pub(crate) blocks: u64,
 }
 
@@ -63,7 +63,7 @@ impl Seen {
         Ok(Self::from(&cap_std::fs::Metadata::from_just_metadata(file.metadata()?)))
     }
 
-    /// Whether it is the same file with the same bytes, as far as that can be told.
+    /// Whether it is the same file with the same bytes, as far as length and time of change show it.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         (self.identity, self.length, self.mtime_ns) == (other.identity, other.length, other.mtime_ns)
     }
@@ -88,7 +88,8 @@ fn born_ns(found: &cap_std::fs::Metadata) -> u128 {
     born.and_then(|born| born.duration_since(std::time::UNIX_EPOCH).ok()).map_or(0, |since| since.as_nanos())
 }
 
-/// Whether no byte of an open file was ever written. A file system that counts no blocks may hold some all the same.
+/// Whether no byte of an open file was ever written. Asked when no blocks are counted, because some file systems count
+/// none for small files.
 pub(crate) fn is_hole(file: &File) -> bool {
     rustix::fs::seek(file, SeekFrom::Data(0)) == Err(Errno::NXIO)
 }
@@ -99,9 +100,10 @@ pub(crate) fn is_hole(file: &File) -> bool {
 pub struct Facts {
     /// What lies there.
     pub kind: Kind,
-    /// In bytes; 0 for what is no file.
+    /// In bytes; 0 for anything but a file.
     pub length: u64,
-    /// When its bytes changed last, in nanoseconds since 1970; a string, as it is beyond what JavaScript counts exactly.
+    /// When its bytes changed last, in nanoseconds since 1970. A string in JSON, because it is beyond what JavaScript
+    /// counts exactly.
     #[serde(serialize_with = "as_text")]
     pub mtime_ns: i128,
     /// Which file it is.
@@ -111,11 +113,11 @@ pub struct Facts {
     pub is_hole: bool,
     /// Whether it lies in the folder for files set aside.
     pub is_aside: bool,
-    /// Further names of the file.
+    /// How many other names (hard links) the file has.
     pub other_names: u64,
 }
 
-/// What may lie at a file's place.
+/// What may lie at the place of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -143,23 +145,23 @@ fn as_text<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S:
     serializer.collect_str(value)
 }
 
-/// The facts by which a client knows a file again.
+/// The facts by which a client names a file that was reported to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Known {
     /// In bytes.
     pub length: u64,
-    /// As it was told.
+    /// As it was reported.
     #[serde(deserialize_with = "from_text")]
     pub mtime_ns: i128,
-    /// As it was told.
+    /// As it was reported.
     #[serde(deserialize_with = "from_text")]
     pub identity: Identity,
 }
 
 pub(crate) fn from_text<'de, D: serde::Deserializer<'de>, T: FromStr>(deserializer: D) -> Result<T, D::Error> {
     let text = String::deserialize(deserializer)?;
-    text.parse().map_err(|_| serde::de::Error::custom("it is not what was told"))
+    text.parse().map_err(|_| serde::de::Error::custom("it is not a value that the daemon reported"))
 }
 
 #[cfg(test)]
@@ -167,12 +169,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn facts_come_back_as_they_were_told() {
+    fn facts_come_back_as_they_were_reported() {
         let file = tempfile::tempfile().unwrap();
         let seen = Seen::of(&file).unwrap();
-        let told = serde_json::to_value(Facts::new(&seen, true, false)).unwrap();
+        let reported = serde_json::to_value(Facts::new(&seen, true, false)).unwrap();
 
-        let known = serde_json::json!({ "length": 0, "mtimeNs": told["mtimeNs"], "identity": told["identity"] });
+        let known =
+            serde_json::json!({ "length": 0, "mtimeNs": reported["mtimeNs"], "identity": reported["identity"] });
         let known: Known = serde_json::from_value(known).unwrap();
 
         assert_eq!(known, Known { length: 0, mtime_ns: seen.mtime_ns, identity: seen.identity });
@@ -182,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_told_from_one_that_was_deleted_just_now_although_it_got_the_same_inode() {
+    fn a_file_with_the_inode_of_one_that_was_just_deleted_has_another_identity() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("f");
         std::fs::write(&path, "before").unwrap();
@@ -197,7 +200,7 @@ mod tests {
             (now.identity.inode == before.identity.inode && now.mtime_ns != before.mtime_ns).then_some(now)
         });
 
-        // Some systems use no inode again, and some know no time of birth.
+        // Some systems do not use an inode again, and some know no time of birth.
         if let Some(after) = after.filter(|after| after.identity.born_ns != 0) {
             assert_ne!(after.identity, before.identity);
         }

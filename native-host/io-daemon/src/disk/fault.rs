@@ -1,4 +1,4 @@
-//! What the system says, as one of three faults: it refuses, the disk is full, or it may pass.
+//! Maps an error of the system to one of three faults: the system refuses, the disk is full, or the fault may pass.
 
 use std::io;
 
@@ -7,15 +7,15 @@ use rustix::io::Errno;
 use super::root::Gone;
 use crate::error::Error;
 
-/// A file that was there is gone.
+/// The file no longer exists.
 pub(crate) const DELETED: &str = "was deleted";
-/// A file is shorter than it was.
+/// The file is shorter than it was.
 pub(crate) const CUT_OFF: &str = "was cut off";
-/// Another file lies where one was, or something that is none.
+/// Another file lies in its place, or something that is no file.
 pub(crate) const REPLACED: &str = "was replaced";
-/// It is longer than it was, or was written since.
+/// The file is longer than it was, or was written since.
 pub(crate) const CHANGED: &str = "was changed";
-/// A pipe, a socket or a device lies where the file should.
+/// A pipe, a socket or a device lies in the place of the file.
 pub(crate) const NOT_REGULAR: &str = "it is not a regular file";
 
 /// The file at `path` is not what it was.
@@ -23,7 +23,7 @@ pub(crate) fn changed(path: &str, why: &str) -> Error {
     Error::FileChanged { path: path.to_owned(), why: why.to_owned() }
 }
 
-/// What the system says of bytes that it took and could not bring to the disk: it may have dropped them.
+/// Maps the error of a sync. The system may have dropped bytes that it took and could not bring to the disk.
 pub(crate) fn of_sync(path: &str, error: &io::Error) -> Error {
     match of(path, error) {
         Error::Unavailable { path, why } => {
@@ -33,7 +33,7 @@ pub(crate) fn of_sync(path: &str, error: &io::Error) -> Error {
     }
 }
 
-/// Blames `path` for what the system says.
+/// Maps an error of the system to a fault that names `path`.
 pub(crate) fn of(path: &str, error: &io::Error) -> Error {
     if Gone::is_in(error) {
         return Error::RootGone;
@@ -46,7 +46,7 @@ pub(crate) fn of(path: &str, error: &io::Error) -> Error {
             Some(why) => Error::Refused { path, why: why.to_owned() },
             None => Error::Unavailable { path, why: passing(errno) },
         },
-        // No number: the check of the path itself refused.
+        // An error without a number comes from the check of the path itself.
         None if error.kind() == io::ErrorKind::PermissionDenied => {
             Error::Refused { path, why: "a symbolic link leads out of the root".to_owned() }
         }
@@ -56,7 +56,7 @@ pub(crate) fn of(path: &str, error: &io::Error) -> Error {
     }
 }
 
-/// Why the system will go on refusing, where it will.
+/// Why the system will go on refusing; `None` for errors that may pass.
 fn refusal(errno: Errno) -> Option<&'static str> {
     Some(match errno {
         Errno::ACCESS | Errno::PERM => "permission was denied",
@@ -67,7 +67,7 @@ fn refusal(errno: Errno) -> Option<&'static str> {
         Errno::NAMETOOLONG => "its name is too long for the file system",
         Errno::TXTBSY => "it is a program that is running",
         Errno::NXIO | Errno::NODEV => NOT_REGULAR,
-        Errno::XDEV => "its place is on another file system than what was set aside of it",
+        Errno::XDEV => "its place is on another file system than the file set aside",
         _ => return None,
     })
 }
@@ -81,7 +81,7 @@ fn passing(errno: Errno) -> String {
     }
 }
 
-/// Of two faults the one that lasts longer.
+/// Returns the fault that lasts longer.
 pub(crate) fn worse(a: Error, b: Error) -> Error {
     if b.weight() > a.weight() { b } else { a }
 }
@@ -91,14 +91,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fault_48_a_full_disk_is_told_apart() {
+    fn fault_48_a_full_disk_is_an_error_of_its_own() {
         for errno in [Errno::NOSPC, Errno::DQUOT, Errno::FBIG] {
             assert_eq!(of("a/b", &errno.into()).kind(), "disk_full");
         }
     }
 
     #[test]
-    fn fault_49_what_will_not_pass_is_refused_and_the_rest_unavailable() {
+    fn fault_49_errors_that_last_are_refused_and_others_unavailable() {
         for errno in
             [Errno::ACCESS, Errno::PERM, Errno::ROFS, Errno::NOTDIR, Errno::ISDIR, Errno::LOOP, Errno::NAMETOOLONG]
         {
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_that_lasts_longest_is_told() {
+    fn the_reason_that_lasts_longest_is_reported() {
         let refused = of("a", &Errno::ACCESS.into());
         let full = of("b", &Errno::NOSPC.into());
         let passing = of("c", &Errno::IO.into());

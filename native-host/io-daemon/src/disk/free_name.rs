@@ -1,4 +1,4 @@
-//! A name that nothing has yet, for a file that is moved. Whatever is made there meanwhile is not overwritten.
+//! Moves a file to a free name: a path at which nothing lies. Whatever is made there meanwhile is not overwritten.
 
 use std::io;
 use std::path::Path;
@@ -7,7 +7,7 @@ use cap_std::fs::Dir;
 #[cfg(target_os = "linux")]
 use rustix::io::Errno;
 
-/// Moves a file to where nothing lies; `AlreadyExists` otherwise.
+/// Moves a file to a free name. Fails with `AlreadyExists` if anything lies there.
 pub(super) fn move_to(directory: &Dir, from: &Path, to: &Path) -> io::Result<()> {
     if rename_exclusively(directory, from, to)? {
         return Ok(());
@@ -20,12 +20,12 @@ pub(super) fn move_to(directory: &Dir, from: &Path, to: &Path) -> io::Result<()>
     }
 }
 
-/// Renames a file where nothing lies in its new place; `false` where the system cannot do both at once.
+/// Checks the name and renames in one step; `false` if the system cannot do that.
 #[cfg(target_os = "linux")]
 fn rename_exclusively(directory: &Dir, from: &Path, to: &Path) -> io::Result<bool> {
     use rustix::fs::{RenameFlags, renameat_with};
 
-    // Each in its own folder, which was reached without leaving the root.
+    // Each name in its own folder, which was reached without leaving the root.
     let folder_of =
         |path: &Path| directory.open_dir(path.parent().filter(|one| *one != Path::new("")).unwrap_or(Path::new(".")));
     let name = |path: &Path| path.file_name().map(ToOwned::to_owned).unwrap_or_default();
@@ -41,7 +41,7 @@ fn rename_exclusively(_: &Dir, _: &Path, _: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Renames a file where nothing lies in its new place. Cannot tell that somebody makes a file there in this moment.
+/// Checks the name and then renames. A file that is made there between the two steps is overwritten.
 fn rename_to_free(directory: &Dir, from: &Path, to: &Path) -> io::Result<()> {
     match directory.symlink_metadata(to) {
         Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),

@@ -1,7 +1,7 @@
 //! Open files, the least recently used closed first when there are too many.
 //!
-//! An operation keeps the file it took open until it is done, so a few more may be open than the limit says: one for
-//! each operation in flight.
+//! An operation keeps its file open until it is done, so a few more files than the limit may be open: one for each
+//! operation in flight.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use super::root::Access;
 use crate::mutex::lock;
 
-/// A file of one registration of a set; a set that is registered again does not inherit handles.
+/// A file of one registration of a set. A set that was forgotten and is registered again does not inherit handles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     pub(crate) set: u64,
@@ -46,7 +46,7 @@ impl Handles {
         lock(&self.table)
     }
 
-    /// The open file, if it is good for `access`.
+    /// The open file, if it was opened for `access`.
     pub(crate) fn get(&self, key: Key, access: Access) -> Option<Arc<File>> {
         let mut table = self.table();
         let table = &mut *table;
@@ -61,7 +61,7 @@ impl Handles {
         Some(Arc::clone(&handle.file))
     }
 
-    /// Keeps a file that was opened, in the place of an earlier one.
+    /// Keeps a file open. It replaces an earlier handle of the same file.
     pub(crate) fn put(&self, key: Key, access: Access, file: File) -> Arc<File> {
         let file = Arc::new(file);
         let mut closed = Vec::new();
@@ -78,7 +78,7 @@ impl Handles {
             let oldest = table.by_use.pop_first();
             closed.extend(oldest.and_then(|(_, key)| table.handles.remove(&key)));
         }
-        // Closing a file may take long on some file systems: not under the lock.
+        // Closing a file may take long on some file systems, so it is not done under the lock.
         drop(table);
         drop(closed);
         file
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_opened_for_reading_is_not_given_to_a_writer() {
+    fn a_file_opened_for_reading_is_not_used_for_writing() {
         let handles = Handles::new(2);
         handles.put(key(1), Access::Read, file());
 

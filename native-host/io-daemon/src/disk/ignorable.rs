@@ -1,7 +1,7 @@
 //! The characters of a name that some file systems ignore. Pure.
 
-/// Whether a character is one of Unicode's `Default_Ignorable_Code_Point` (Unicode 16, `DerivedCoreProperties.txt`). HFS+
-/// ignores some of them in a name, and the casefold of ext4 all of them.
+/// Whether a character is one of Unicode's `Default_Ignorable_Code_Point` (Unicode 16, `DerivedCoreProperties.txt`).
+/// HFS+ ignores some of them in a name, and ext4 with case folding ignores all of them.
 pub(super) fn is_ignorable(character: char) -> bool {
     matches!(character,
         '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}'..='\u{1160}' | '\u{17B4}'..='\u{17B5}' | '\u{180B}'..='\u{180F}'

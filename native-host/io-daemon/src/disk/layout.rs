@@ -1,17 +1,17 @@
 //! Where the files of a set lie in its one address space. Pure: no disk here.
 //!
-//! Files lie one after the other in the order given. A padding file takes its part of the address space and exists
-//! nowhere else: BEP 47 has it hold zeros, so nothing of it needs a disk.
+//! Files lie one after the other, in the order of the list. A padding file has a part of the address space and does not
+//! exist on disk, because all its bytes are zeros (BEP 47).
 
 use std::collections::HashSet;
 use std::ops::Range;
 
 use super::path::FilePath;
 
-/// Sets with more files are refused; the largest torrents known have some hundred thousand.
+/// The most files of a set. The largest torrents known have some hundred thousand.
 pub const MAX_FILES: usize = 1_000_000;
 
-/// The largest integer a JavaScript number holds exactly; no length or offset is larger.
+/// The largest length or offset: the largest integer that a JavaScript number holds exactly.
 pub const MAX_LENGTH: u64 = (1 << 53) - 1;
 
 /// One file of a set.
@@ -65,7 +65,7 @@ impl Layout {
         }
         let mut seen = HashSet::with_capacity(layout.entries.len());
         match layout.entries.iter().filter_map(|entry| entry.path.as_ref()).find(|path| !seen.insert(*path)) {
-            Some(twice) => Err(format!("the path {:?} is there twice", twice.as_str())),
+            Some(twice) => Err(format!("the path {:?} appears twice", twice.as_str())),
             None => Ok(layout),
         }
     }
@@ -82,7 +82,7 @@ impl Layout {
         self.length
     }
 
-    /// Cuts a range of the set at the borders of its files. Empty files have no part in it.
+    /// Splits a range of the set at the borders of its files. Empty files are left out.
     ///
     /// The range must lie within the set.
     pub fn spans(&self, range: Range<u64>) -> impl Iterator<Item = Span> {

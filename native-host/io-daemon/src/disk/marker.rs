@@ -1,10 +1,11 @@
-//! How a root is told from whatever lies at its path when it is gone: the empty folder that a drive was mounted on, or nothing.
+//! How the daemon recognizes a root. When a root is gone, something else may lie at its path, such as the empty folder
+//! that a drive was mounted on.
 //!
-//! Whoever takes a root leaves a marker in it, `.piecewise/io-daemon`, with a text of its own. The root is there while a file
-//! with that text is. Looking costs one `stat`: the text is read only if the file is not the one it was last read from. No
-//! descriptor of the root is held, which would keep its drive from being unmounted.
+//! A daemon that takes a root leaves a marker in it: the file `.piecewise/io-daemon` with a unique text. The root is
+//! there while a file with that text is. Looking costs one `stat`, because the text is read again only if the file is
+//! another one than at the last reading. No descriptor of the root is kept open, so its drive can be unmounted.
 //!
-//! A root that cannot be written to has no marker; it is there while its folder is the same, by device and inode.
+//! A root that cannot be written to has no marker. It is there while its folder has the same device and inode.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -18,27 +19,28 @@ use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, accessat, fsync, openat, st
 use super::free_name;
 use super::reserved::FOLDER;
 
-/// Nothing but taking a root makes this file.
+/// The marker. Only taking a root makes this file.
 const NAME: &str = ".piecewise/io-daemon";
 
 /// The longest text of a marker that is read.
 const MAX_TEXT: u64 = 256;
 
-/// Bytes that make a marker one of its kind.
+/// Random bytes that make the text of a marker unique.
 const RANDOM: usize = 16;
 
-/// How a root is known.
+/// How a root is recognized.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Proof {
-    /// Its marker has this text. The file that it was last read from comes with it.
+    /// By the text of its marker. `seen` is the file that the text was last read from.
     Marker { text: Vec<u8>, seen: Seen },
-    /// Its folder is this one.
+    /// By its folder.
     Folder { device: u64, inode: u64 },
-    /// It was not there yet, or had no marker where one was to be expected: the next marker that is found is its own.
+    /// It was not there yet, or it should have had a marker and had none. The next marker that is found becomes its
+    /// own.
     Awaited,
 }
 
-/// A file, as no other one will ever be.
+/// What identifies one version of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
     device: u64,
@@ -51,7 +53,7 @@ pub(super) struct Seen {
 pub enum Taking {
     /// It is made if it is missing, and marked if it has no marker.
     New,
-    /// It was taken before, so without its marker it is gone.
+    /// It was taken before: if it has no marker it is gone.
     Known,
 }
 
@@ -80,7 +82,7 @@ pub(super) fn take(directory: &Path, taking: Taking) -> Proof {
     })
 }
 
-/// Makes a folder and all above it, and brings their entries to the disk.
+/// Makes a folder and all above it, and syncs their entries to the disk.
 fn make(directory: &Path) -> io::Result<()> {
     let missing: Vec<_> = directory.ancestors().take_while(|folder| !folder.exists()).collect();
     if missing.is_empty() {
@@ -93,7 +95,7 @@ fn make(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Leaves a marker, whole or not at all; one that somebody else left in this moment stays.
+/// Makes a marker, whole or not at all. If another process makes one at the same moment, that one stays.
 fn mark(root: &Dir) -> io::Result<()> {
     let mut random = [0; RANDOM];
     File::open("/dev/urandom")?.read_exact(&mut random)?;
@@ -152,14 +154,14 @@ fn by_folder(directory: &Path) -> io::Result<Proof> {
 pub(super) enum Found {
     /// The root, unchanged since it was last looked at.
     Same,
-    /// The root, which was away: what is kept of it belongs to another mount. It is known by this from now on.
+    /// The root, which was away: files that are kept open belong to an earlier mount. From now on this proof counts.
     Back(Proof),
     /// Something else, or nothing.
     Gone,
 }
 
 impl Proof {
-    /// Looks for the root at `directory`; in `opened` if it is open already.
+    /// Looks for the root at `directory`, or in `opened` if the folder is open already.
     pub(super) fn look(&self, directory: &Path, opened: Option<&Dir>) -> Found {
         let marker = directory.join(NAME);
         let (at, path) = match opened {
@@ -217,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_root_is_there_while_its_marker_is() {
+    fn a_root_is_there_while_its_marker_is_there() {
         let above = tempfile::tempdir().unwrap();
         let (directory, away) = (above.path().join("root"), above.path().join("away"));
         let proof = take(&directory, Taking::New);
@@ -232,11 +234,11 @@ mod tests {
         std::fs::rename(&away, &directory).unwrap();
         assert_eq!(proof.look(&directory, None), Found::Same);
 
-        // As on another mount: another file with the same text.
+        // Another file with the same text, as after a new mount.
         let copy = std::fs::read(directory.join(NAME)).unwrap();
         std::fs::remove_file(directory.join(NAME)).unwrap();
         std::fs::write(directory.join(NAME), copy).unwrap();
-        let Found::Back(now) = proof.look(&directory, None) else { panic!("it is not known again") };
+        let Found::Back(now) = proof.look(&directory, None) else { panic!("it is not recognized") };
         assert_eq!(text_of(&now), text_of(&proof));
         assert_eq!(now.look(&directory, None), Found::Same);
     }
@@ -258,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_marker_is_a_file_and_no_link_or_pipe() {
+    fn only_a_regular_file_is_a_marker() {
         let directory = tempfile::tempdir().unwrap();
         let proof = take(directory.path(), Taking::New);
         let marker = directory.path().join(NAME);

@@ -1,7 +1,7 @@
-//! File sets, and everything that touches a disk. Knows no HTTP.
+//! File sets, and everything that touches a disk. No HTTP here.
 //!
-//! The functions here are asynchronous and hand the blocking work to a thread pool, so many operations at once; the
-//! modules below block.
+//! The functions of [`Disk`] are asynchronous: they hand blocking work to threads, a limited number of operations at a
+//! time. The modules below block.
 
 #![allow(
     clippy::cast_possible_truncation,
@@ -58,42 +58,44 @@ use crate::counters::Counters;
 use crate::error::{Error, Result};
 use crate::pool::Pool;
 
-/// Operations on the disk at once. More would not make a disk faster, and each may hold a thread and a file.
+/// Operations on the disk at once. More would not make a disk faster, and each may use a thread and an open file.
 const MAX_OPERATIONS: usize = 8;
 
-/// Registered sets; a client that forgets none runs into this.
+/// The most sets registered. A client that never forgets a set reaches this limit.
 const MAX_SETS: usize = 10_000;
 
-/// A set that nobody has used for so long is forgotten when another is registered, or needs its files: a page that vanishes
-/// says nothing. One whose client is there after all is registered again by its next request.
+/// A set that was not used for so long is forgotten when another one is registered or needs its files, because a page
+/// that vanishes does not forget its sets. If its client is still there, the client registers the set again with its
+/// next request.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(5 * 60);
 
 /// Bytes read in one operation and sent in one chunk.
 const READ_CHUNK: u64 = 256 * 1024;
 
-/// What is read whole, with a look at the files after it, before any of it is sent; what is longer is sent in chunks.
+/// A range of up to this many bytes is read completely before any of it is sent, with a look at the files after that. A
+/// longer one is sent in chunks.
 const READ_WHOLE: u64 = 1024 * 1024;
 
-/// Files that are told of with what was read from them; they fit the headers of an answer.
-const MAX_TOLD_FILES: usize = 32;
+/// The most files whose facts are returned with a read; so many fit into the headers of an answer.
+const MAX_REPORTED_FILES: usize = 32;
 
-/// Work on a list of files lets others in after so many of them, or so long.
+/// Work on a list of files lets other operations in after so many files, or so much time.
 const STEP_FILES: usize = 256;
-/// Files whose folders are synced together.
+/// Files that are worked on in one call, so that their folders are synced together.
 const STEP_AT_ONCE: usize = 32;
 const STEP_TIME: Duration = Duration::from_millis(50);
 
-/// While work on a file takes long, an empty line says this often that it goes on.
+/// How often an empty line is sent while work on a file takes long.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 
-/// Scratch memory of a digest. Fits the second-level cache, so hashing does not go to memory again.
+/// Scratch memory of a digest. It fits into the second-level cache, so hashing does not read from main memory again.
 const DIGEST_BUFFER: usize = 256 * 1024;
 
-/// A digest operation ends after so many bytes or lines, so that a long recheck lets others in.
+/// A digest operation ends after so many bytes or lines, so that a long recheck lets other operations in.
 const DIGEST_STEP_BYTES: u64 = 4 * 1024 * 1024;
 const DIGEST_STEP_LINES: usize = 1024;
 
-/// What the disk may use.
+/// Limits for the disk.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Bytes of request bodies held at once.
@@ -113,7 +115,7 @@ impl Default for Limits {
 pub struct Disk(Arc<Shared>);
 
 struct Shared {
-    /// Those in force, by name.
+    /// The roots in force, by name.
     roots: RwLock<HashMap<String, Root>>,
     sets: RwLock<HashMap<String, Arc<FileSet>>>,
     next_serial: AtomicU64,
@@ -124,12 +126,12 @@ struct Shared {
     counters: Arc<Counters>,
 }
 
-/// Whether registering a set was news.
+/// Whether a registered set was new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Registered {
     /// Nothing was registered under the id.
     New,
-    /// The same set was.
+    /// The same set was registered before.
     Again,
 }
 
@@ -167,8 +169,9 @@ impl Disk {
         self.0.sets.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Puts these roots in force. New ones are made and marked, as `taking` says; those that stay keep their marks, also if
-    /// they are gone just now. The sets of those that are dropped, or that are elsewhere from now on, are revoked. Blocks.
+    /// Puts these roots in force. New roots are taken as `taking` says. Roots that stay are kept as they were taken,
+    /// even while they are gone. The sets of a root that is dropped, or that has another folder now, are revoked.
+    /// Blocks.
     pub fn take_roots(&self, roots: &BTreeMap<String, PathBuf>, taking: Taking) {
         let before = self.roots().clone();
         let taken = roots.iter().map(|(name, directory)| {
@@ -183,7 +186,7 @@ impl Disk {
         });
         let taken: HashMap<_, _> = taken.collect();
         self.0.roots.write().unwrap_or_else(PoisonError::into_inner).clone_from(&taken);
-        // After the roots are swapped: whoever registers a set now looks at them under this lock.
+        // Taken after the roots were swapped: registering a set looks at the roots under this lock.
         let mut sets = self.0.sets.write().unwrap_or_else(PoisonError::into_inner);
         let revoked: Vec<_> = sets.extract_if(|_, set| !is_in_force(&taken, set.registration())).collect();
         drop(sets);
@@ -192,7 +195,7 @@ impl Disk {
         }
     }
 
-    /// The same while running, behind other work on the disk.
+    /// The same while the daemon runs, as an operation on the disk.
     ///
     /// # Errors
     /// `Internal`.
@@ -219,7 +222,7 @@ impl Disk {
         self.roots().get(name).cloned().ok_or(Error::UnknownRoot)
     }
 
-    /// Whether the root of a set is there.
+    /// Fails if the root of a set is gone.
     ///
     /// # Errors
     /// `RootGone`.
@@ -228,19 +231,19 @@ impl Disk {
         self.0.operations.run(move || root.check().map(drop).map_err(|_| Error::RootGone)).await
     }
 
-    /// Registers a set, touching no file. Of a new one the files of `skipped`, indices within its layout, are set aside from
-    /// the first write on. One that is registered already starts anew: nothing of it is reserved or claimed, and those files
-    /// stay skipped that were. Blocks while it compares two lists, and for writes in flight.
+    /// Registers a set, touching no file. The files of `skipped`, indices within its layout, are set aside if the set
+    /// is new. A set that is registered already starts anew: nothing of it is reserved or claimed any more, and skipped
+    /// files stay skipped. Blocks while it compares two lists, and for writes in flight.
     ///
     /// # Errors
-    /// `UnknownRoot` where its root was dropped meanwhile, `SetConflict`, or `Busy` where there are too many sets.
+    /// `UnknownRoot` if its root was dropped meanwhile, `SetConflict`, or `Busy` if there are too many sets.
     pub fn register(&self, id: String, registration: Registration, skipped: &[usize]) -> Result<Registered> {
         let mut sets = self.0.sets.write().unwrap_or_else(PoisonError::into_inner);
         if !is_in_force(&self.roots(), &registration) {
             return Err(Error::UnknownRoot);
         }
         if let Some(set) = sets.get(&id).cloned() {
-            // Every request takes the lock, and a long list takes long to compare.
+            // The comparison of long lists takes long, and every request needs the lock.
             drop(sets);
             if *set.registration() != registration {
                 return Err(Error::SetConflict);
@@ -263,8 +266,9 @@ impl Disk {
         Ok(Registered::New)
     }
 
-    /// Forgets a set whose client is gone, as far as can be told, or which is another one of the same torrent that was left
-    /// behind by an earlier program. Blocks for what it does at the moment.
+    /// Forgets a set that seems to be abandoned: it was not used for long, or an earlier program left it behind and
+    /// `successor` is of the same torrent. Returns whether it did. Blocks until operations of that set in flight have
+    /// ended.
     fn forget_abandoned(&self, serial: u64, successor: &FileSet, is_again: bool) -> bool {
         let mut sets = self.0.sets.write().unwrap_or_else(PoisonError::into_inner);
         let successor = &successor.registration().client;
@@ -281,7 +285,7 @@ impl Disk {
         true
     }
 
-    /// Who the holder of a file is, in words.
+    /// Describes the set that holds a file, for people.
     fn holder(&self, serial: u64, set: &FileSet) -> String {
         let owner = &set.registration().client.owner;
         let sets = self.0.sets.read().unwrap_or_else(PoisonError::into_inner);
@@ -290,9 +294,9 @@ impl Disk {
         if is_own { "another torrent of this process" } else { "another process" }.to_owned()
     }
 
-    /// Makes a set the only writer of files whose indices lie within it: all of them, or none. A set that seems abandoned is
-    /// forgotten if it is in the way; `is_again` says that the client does so only to go on where it was, and gives way to
-    /// another one of the same torrent that came in between.
+    /// Makes a set the only writer of files, whose indices lie within it: all of them, or none. A set in the way is
+    /// forgotten if it seems to be abandoned. With `is_again` the client only goes on where it was before its set was
+    /// forgotten, so it does not replace another set of the same torrent.
     ///
     /// # Errors
     /// `WriterConflict`, `Refused`, `Unavailable`.
@@ -316,18 +320,19 @@ impl Disk {
         self.0.operations.run(move || set.release(&files)).await
     }
 
-    /// Looks at files, whose indices lie within the set: a JSON line for each, its facts or `null` where nothing lies there.
+    /// Looks at files, whose indices lie within the set. Streams a JSON line for each: its facts, or `null` if nothing
+    /// lies there.
     pub fn look(&self, set: Arc<FileSet>, files: Vec<usize>) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
         self.lines(set, files, |set, files| files.iter().map(|file| set.facts(*file)).collect())
     }
 
-    /// Makes files writable, whose indices lie within the set: a JSON line for each, its facts or the error.
+    /// Makes files writable, whose indices lie within the set. Streams a JSON line for each: its facts or the error.
     pub fn claim(&self, set: Arc<FileSet>, claims: Vec<Claim>) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
         self.lines(set, claims, |set, claims| claims.iter().map(|claim| set.claim(claim).map(Some)).collect())
     }
 
-    /// Waits until what was written to these files is on disk, with the folders they were made in: a JSON line for each, its
-    /// facts or the error.
+    /// Waits until what was written to these files is on disk, with the folders in which they were made. Streams a JSON
+    /// line for each: its facts or the error.
     pub fn flush(&self, set: Arc<FileSet>, files: Vec<usize>) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
         self.lines(set, files, |set, files| match set.flush(files) {
             Ok(outcomes) => outcomes,
@@ -335,8 +340,8 @@ impl Disk {
         })
     }
 
-    /// Does something with items, some at a time, and tells how each ended in a line. Ends with the first line that says that
-    /// the set is gone.
+    /// Calls `act` with some items at a time, and streams a line with the outcome of each. Ends after the first line
+    /// that says that the set is gone.
     fn lines<T: Clone + Send + Sync + 'static>(
         &self,
         set: Arc<FileSet>,
@@ -352,7 +357,8 @@ impl Disk {
                 disk.0.operations.run(move || Ok(lines_from(&set, &items, at, act))).await
             })
         };
-        // The first one after the head is sent: work on a file may take longer than a client waits for an answer.
+        // Even the first step runs after the head is sent, because work on a file may take longer than a client waits
+        // for an answer.
         let work = Work { step: None, at: Some(0) };
         stream::try_unfold((work, step), |(mut work, step)| async move {
             if work.step.is_none() {
@@ -382,7 +388,8 @@ impl Disk {
         self.0.operations.run(move || set.rename(file, &path, identity)).await
     }
 
-    /// Deletes exactly these reserved files, whose indices lie within the set, and then the folders that are empty.
+    /// Deletes exactly these reserved files, whose indices lie within the set, and then the folders that this leaves
+    /// empty.
     ///
     /// # Errors
     /// `NotReserved` before any file is touched; `Refused`, `Unavailable`.
@@ -401,7 +408,7 @@ impl Disk {
         Ok(set)
     }
 
-    /// Writes a body from `begin` of the set on, if it has the digest. The range lies within the set.
+    /// Writes a body from `begin` of the set on, if it has the expected digest. The range lies within the set.
     ///
     /// # Errors
     /// `DigestMismatch` and `NotClaimed` before any file is touched; `FileChanged`, `Refused`, `DiskFull`, `Unavailable`.
@@ -425,7 +432,7 @@ impl Disk {
         self.0.operations.run(move || set.prepare(&skipped)).await
     }
 
-    /// Forgets a set, and lets others write to its files. They stay as they are.
+    /// Forgets a set, and lets others write to its files. The files stay as they are.
     ///
     /// # Errors
     /// `UnknownSet`.
@@ -437,11 +444,11 @@ impl Disk {
         self.0.operations.run(move || set.forget()).await
     }
 
-    /// Reads a range that lies within the set, as chunks; and where it is short and lies in a few files, what those look like
-    /// after it was read.
+    /// Reads a range that lies within the set, as chunks. If it is short and lies in few files, also returns their
+    /// facts after it was read.
     ///
     /// # Errors
-    /// `NotStored`, `Refused`, `Unavailable`: before the first chunk where a byte is missing by then, else in the stream.
+    /// `NotStored`, `Refused`, `Unavailable`: before the first chunk if a byte is missing by then, else in the stream.
     pub async fn read(
         &self,
         set: Arc<FileSet>,
@@ -481,8 +488,8 @@ impl Disk {
         Ok((chunks, facts))
     }
 
-    /// Hashes ranges that lie within the set, in order: a JSON line for each, its digest in base64 or `null` where a byte
-    /// is not there.
+    /// Hashes ranges that lie within the set, in order. Streams a JSON line for each: its digest in base64, or `null`
+    /// if a byte is not stored.
     ///
     /// # Errors
     /// `Refused`, `Unavailable`: before the first chunk of lines, or in the stream.
@@ -530,7 +537,7 @@ fn read_chunk(set: &FileSet, range: Range<u64>) -> Result<Bytes> {
     Ok(chunk.into())
 }
 
-/// What a file looks like that was read.
+/// The facts of a file that was read.
 #[derive(Debug, Serialize)]
 pub struct FileFacts {
     file: usize,
@@ -538,26 +545,26 @@ pub struct FileFacts {
     facts: Facts,
 }
 
-/// The files of a range by path, without those that are gone; `None` where they are too many to tell.
+/// The facts of the files of a range, without those that are gone; `None` if they are too many to report.
 fn facts_of(set: &FileSet, range: Range<u64>) -> Result<Option<Vec<FileFacts>>> {
-    let files: Vec<_> = set.layout().spans(range).map(|span| span.file).take(MAX_TOLD_FILES + 1).collect();
-    if files.len() > MAX_TOLD_FILES {
+    let files: Vec<_> = set.layout().spans(range).map(|span| span.file).take(MAX_REPORTED_FILES + 1).collect();
+    if files.len() > MAX_REPORTED_FILES {
         return Ok(None);
     }
-    let mut told = Vec::with_capacity(files.len());
+    let mut found = Vec::with_capacity(files.len());
     for file in files {
-        told.extend(set.facts(file)?.map(|facts| FileFacts { file, facts }));
+        found.extend(set.facts(file)?.map(|facts| FileFacts { file, facts }));
     }
-    Ok(Some(told))
+    Ok(Some(found))
 }
 
-/// Lines that are still to be told.
+/// The lines that are still to be streamed.
 struct Work<S> {
     step: Option<S>,
     at: Option<usize>,
 }
 
-/// The lines of the items from `at` on that are done in a while, and where to go on.
+/// Works on the items from `at` on for a while. Returns their lines, and the index at which to go on.
 fn lines_from<T>(
     set: &FileSet,
     items: &[T],
@@ -587,12 +594,12 @@ fn append_line(lines: &mut Vec<u8>, outcome: &Outcome) {
         Err(error) => serde_json::to_writer(&mut *lines, &HashMap::from([("error", error.body())])),
     };
     if let Err(error) = written {
-        tracing::error!(%error, "a line could not be told");
+        tracing::error!(%error, "a line could not be written");
     }
     lines.push(b'\n');
 }
 
-/// The digests that are still to be made for one request.
+/// The digests of one request that are still to be computed.
 struct Recheck {
     set: Arc<FileSet>,
     algorithm: Algorithm,
@@ -601,7 +608,7 @@ struct Recheck {
 }
 
 impl Recheck {
-    /// Some more lines, and the bytes hashed for them.
+    /// Computes some digests. Returns their lines, and the bytes hashed for them.
     fn step(mut self) -> Result<(Bytes, u64, Self)> {
         let mut lines = Vec::new();
         let mut bytes = 0;

@@ -1,4 +1,4 @@
-//! Files of a set moved to other paths and taken away. Everything here blocks.
+//! Moves files of a set to other paths, and deletes them. Everything here blocks.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -14,11 +14,11 @@ use crate::error::{Error, Result};
 use crate::mutex::lock;
 
 impl FileSet {
-    /// Moves a reserved file to another path, never over anything, and uses it there from then on. `identity` tells it from
-    /// others, so that a move whose answer was lost may be repeated after a restart as well.
+    /// Moves a reserved file to another path, never over anything, and uses it there from then on. `identity` says
+    /// which file it is, so that a move whose answer was lost can be repeated even after a restart.
     ///
     /// # Errors
-    /// `NotReserved`, `FileExists`, `WriterConflict`, and as `write`; nothing has changed.
+    /// `NotReserved`, `FileExists`, `WriterConflict`, and those of `write`. Then nothing has changed.
     pub(crate) fn rename(&self, file: usize, to: &FilePath, identity: Option<Identity>) -> Result<()> {
         let _here = self.enter()?;
         let blame = |error: io::Error| fault::of(to.as_str(), &error);
@@ -55,7 +55,7 @@ impl FileSet {
             self.keep_reserved(file, &before);
             return Err(held);
         }
-        // Where it stays after all, and nobody came in between but by chance.
+        // The file stays, so its earlier paths are reserved again; hardly anybody can have reserved them meanwhile.
         let stay = || {
             self.keep_reserved(file, &before);
             let _ = lock_paths(&before);
@@ -87,24 +87,24 @@ impl FileSet {
         Ok(())
     }
 
-    /// Keeps no other paths of a file reserved.
+    /// Reserves the paths that a file has after a move, and releases all others.
     fn keep_reserved(&self, file: usize, paths: &[FilePath]) {
         let mut locator = Locator::new(&self.registration().root);
         let places: io::Result<Vec<_>> = paths.iter().map(|path| Ok((file, locator.find(path)?))).collect();
         if let Ok(places) = places
-            // It may be known by the folder that was made for it only now. Who reaches that in another way, and was faster, is
-            // found when the file is claimed.
+            // Its folder may have been made only now, and identifies it from here on. If another set reaches that
+            // folder by another path and was faster, the next claim of the file notices it.
             && self.writers.reserve(self.serial(), &places).is_ok()
         {
             self.writers.keep(self.serial(), &places);
         }
     }
 
-    /// Deletes these files, which are reserved, wherever they lie, regular files only, and then the folders around them that
-    /// are empty. Every file is tried.
+    /// Deletes these reserved files, wherever they lie, if they are regular files, and then the folders around them
+    /// that are empty. Every file is tried.
     ///
     /// # Errors
-    /// `NotReserved` before any file is touched; as `write`. A file that is not there is no error.
+    /// `NotReserved` before any file is touched, and those of `write`. A file that does not exist is no error.
     pub(crate) fn remove(&self, files: &[usize]) -> Result<()> {
         let _here = self.enter()?;
         let _turn = lock(&self.preparing);
@@ -129,7 +129,7 @@ impl FileSet {
             record.dirty = false;
             self.clean(path);
             let removed = match self.places.names.at(*file, path, |path| root.remove_file(path)) {
-                // What is no file is not ours.
+                // Whatever is no regular file was not made by this daemon.
                 Err(error) if is_absent(&error) || is_no_file(&error) => Ok(()),
                 removed => removed.map(drop),
             };
@@ -140,7 +140,8 @@ impl FileSet {
             }
             folders.extend(path.folders().map(ToOwned::to_owned));
         }
-        // Backwards, a folder comes after all that lie in it. One that is not empty, or no folder, is not ours to take.
+        // In reverse order, a folder comes after everything that lies in it. One that is not empty, or is no folder,
+        // stays.
         for folder in folders.into_iter().rev() {
             let _ = root.remove_folder(&folder);
         }

@@ -1,12 +1,13 @@
-//! Under which of its names each file of a set lies on this disk, or is to be made.
+//! The name under which each file of a set lies on this disk, or will be made.
 //!
-//! Whether a file system tells two names apart is asked of the file system, as it may differ from folder to folder: a name
-//! that leads to the file or folder of a rival is not this file's. An existing file is found by any of its names, its own
-//! first. A new one gets its own name; if the file system cannot hold that, or a rival's name leads to what was just made,
-//! the one that it is registered with. From then on, or from its claim on, it has that name.
+//! Whether two names are one is found out on the file system, because it may differ from folder to folder: a name that
+//! leads to the file or folder of a rival is not a name of this file. An existing file is found by any of its names,
+//! its own first. A new file gets its own name. It gets the name that it is registered with if the file system cannot
+//! hold its own name, or if a rival's name leads to what was just made. From then on, or from its claim on, it keeps
+//! that name.
 //!
-//! `src/storage/provider/node/FileNames.ts` does the same without the daemon. For a file with one name and no rival nothing here touches
-//! the disk. Everything else blocks.
+//! `src/storage/FileNames.ts` does the same without the daemon. A file with one name and no rival needs no look at the
+//! disk. Everything else blocks.
 
 use std::collections::HashMap;
 use std::io;
@@ -19,15 +20,15 @@ use super::rivals::{Rival, Rivals};
 use super::root::{Gone, Root, is_exhausted, is_unnameable};
 use crate::mutex::lock;
 
-/// The names of the files of one set; an index is one of its layout. `registered` is the path there, which only counts for
-/// files that have neither rivals nor other names.
+/// The names of the files of one set. A file is named by its index in the layout; `registered` is its path there, which
+/// is used for files that have neither rivals nor other names.
 pub(crate) struct Names {
     root: Root,
     rivals: Arc<Rivals>,
-    /// Of files that were moved to other paths.
+    /// The paths of files that were moved to other paths.
     renamed: RwLock<HashMap<usize, FilePath>>,
-    /// Of files that were made or claimed. Held while the disk is asked, and what it says is made use of: meanwhile no rival
-    /// is tried out.
+    /// The names of files that were made or claimed. Locked from a look at the disk until its result is used, so that
+    /// no rival is made in between.
     settled: Mutex<HashMap<usize, FilePath>>,
 }
 
@@ -35,7 +36,7 @@ pub(crate) struct Names {
 pub(crate) struct Put<T> {
     pub(crate) path: FilePath,
     pub(crate) done: T,
-    /// The folders that got an entry, as `Root::make` tells them.
+    /// The folders that got an entry.
     pub(crate) folders: Vec<PathBuf>,
 }
 
@@ -45,7 +46,7 @@ struct Found<'a> {
     name: &'a FilePath,
 }
 
-/// Where a file lies, and the first of its names at which nothing does.
+/// The name at which a file lies, and the first of its names at which nothing lies.
 #[derive(Default)]
 struct Looked<'a> {
     existing: Option<&'a FilePath>,
@@ -53,7 +54,7 @@ struct Looked<'a> {
 }
 
 impl Names {
-    /// Touches nothing.
+    /// Does not touch the disk.
     pub(crate) fn new(root: Root, rivals: Arc<Rivals>) -> Self {
         Self { root, rivals, renamed: RwLock::default(), settled: Mutex::default() }
     }
@@ -62,17 +63,17 @@ impl Names {
         self.renamed.read().unwrap_or_else(PoisonError::into_inner).get(&file).cloned()
     }
 
-    /// From now on the file has another path.
+    /// Notes that the file has another path from now on.
     pub(crate) fn rename(&self, file: usize, path: FilePath) {
         self.renamed.write().unwrap_or_else(PoisonError::into_inner).insert(file, path);
     }
 
-    /// The path that no file system takes for another file's.
+    /// The path that no file system confuses with that of another file.
     pub(crate) fn plain(&self, file: usize, registered: &FilePath) -> FilePath {
         self.renamed(file).unwrap_or_else(|| registered.clone())
     }
 
-    /// The same of a file that may lie at `path`.
+    /// The same for a file that may lie at `path`.
     pub(crate) fn plain_of(&self, file: usize, path: &FilePath) -> FilePath {
         self.plain(file, self.rivals.registered(file).unwrap_or(path))
     }
@@ -93,12 +94,13 @@ impl Names {
         }
     }
 
-    /// The rivals of a file that is not known to lie somewhere.
+    /// The rivals of a file, unless it was moved to another path.
     fn rivals_of(&self, file: usize) -> Option<&[Rival]> {
         self.rivals.of(file).filter(|_| self.renamed(file).is_none())
     }
 
-    /// The path of the file, or, if it does not exist, the path that it would get on a disk that tells all names apart.
+    /// The path of the file. If the file does not exist, the path that it would get on a disk that tells all names
+    /// apart.
     pub(crate) fn find(&self, file: usize, registered: &FilePath) -> io::Result<FilePath> {
         self.at(file, registered, |_| Ok(())).map(|((), path)| path)
     }
@@ -125,7 +127,8 @@ impl Names {
         Ok((act(&path)?, path))
     }
 
-    /// From now on the file lies where the one with this identity does, if that is one of its names and none is settled.
+    /// Settles the name of the file as the one of its names that leads to this identity, if there is one and none is
+    /// settled yet.
     pub(crate) fn settle_again(&self, file: usize, identity: Identity) -> io::Result<()> {
         if self.rivals_of(file).is_none() {
             return Ok(());
@@ -143,7 +146,7 @@ impl Names {
         Ok(())
     }
 
-    /// From now on the file lies there, whatever lies at its other names.
+    /// Settles the name of the file, whatever lies at its other names.
     pub(crate) fn settle(&self, file: usize, path: &FilePath) {
         if self.rivals_of(file).is_some() {
             lock(&self.settled).insert(file, path.clone());
@@ -155,8 +158,8 @@ impl Names {
         lock(&self.settled).clear();
     }
 
-    /// Puts a file under its name with `put`, which tells the folders that got an entry, and fails with `AlreadyExists` if
-    /// something lies there. `path` is where the file was looked for. `take_back` undoes that.
+    /// Puts a file under its name by `put`, which returns the folders that got an entry and fails with `AlreadyExists`
+    /// if anything lies there. `take_back` undoes `put`. `path` is where the file was looked for.
     pub(crate) fn put<T>(
         &self,
         file: usize,
@@ -190,7 +193,8 @@ impl Names {
         Ok(put)
     }
 
-    /// Puts a file under its own name, if it has another than it is registered with, and that is a name of its own here.
+    /// Puts a file under its own name, if that is another one than it is registered with and no rival's name leads to
+    /// it on this disk.
     fn put_as_own<T>(
         &self,
         file: usize,
@@ -202,7 +206,7 @@ impl Names {
         let Some(own) = own.filter(|own| Some(*own) != self.rivals.registered(file)) else { return Ok(None) };
         let rivals = || group.iter().filter(|rival| rival.file != Some(file));
         let mut folders = Vec::new();
-        // A folder that is not there yet could not be made any more beside a file that has its name.
+        // A rival folder could no longer be made once a file has its name, so it is made first.
         for folder in rivals().filter(|rival| rival.file.is_none()).flat_map(|rival| &rival.names) {
             folders.extend(self.root.make_folder(folder)?);
         }
@@ -217,7 +221,7 @@ impl Names {
         if matches!(is_rivals, Ok(false)) {
             return Ok(Some(put));
         }
-        // Put there a moment ago, and nobody else of this set can have used it.
+        // It was put there just now, and nothing else of this set can have used it.
         take_back(own)?;
         is_rivals.map(|_| None)
     }
@@ -231,7 +235,7 @@ impl Names {
         Ok(false)
     }
 
-    /// Where a file lies after all that come before it in its group have got theirs.
+    /// Finds the names of a file, after the members before it in its group have got theirs.
     fn look<'a>(&self, file: usize, group: &'a [Rival]) -> io::Result<Looked<'a>> {
         let mut taken: Vec<Found<'a>> = Vec::new();
         let mut looked = Looked::default();
@@ -259,7 +263,8 @@ impl Names {
         Ok(looked)
     }
 
-    /// What lies at a name. An error of this name alone is left to whoever opens it; one that any name would meet is returned.
+    /// What lies at a name. An error that concerns only this name counts as nothing: opening it will report the error.
+    /// An error that any name would have is returned.
     fn seen<'a>(&self, name: &'a FilePath) -> io::Result<Option<Found<'a>>> {
         match self.root.look(name.as_path()) {
             Ok(seen) => Ok(seen.map(|seen| Found { seen, name })),
@@ -268,7 +273,8 @@ impl Names {
         }
     }
 
-    /// Whether two names are one on this file system. Two hard links are two names: their folders list both.
+    /// Whether two names are one name on this file system. Two hard links are two names, because their folders list
+    /// both.
     fn is_same(&self, a: &Found<'_>, b: &Found<'_>) -> bool {
         if a.seen.identity != b.seen.identity {
             return false;
@@ -308,7 +314,8 @@ mod tests {
         FilePath::new(&text.split('/').collect::<Vec<_>>()).unwrap()
     }
 
-    /// Names of `t/a`, and of its rival that is registered as `l/a.1`, has `own` and was once `t/o`; a folder `f` is of both.
+    /// Names of `t/a`, and of a rival that is registered as `l/a.1`, has the own name `own` and the original name
+    /// `t/o`. The folder `f` is a rival of both.
     fn names_in(directory: &Path, own: &str) -> Names {
         let layout = Layout::new([(Some(path("t/a")), 1), (Some(path("l/a.1")), 1)]).unwrap();
         let group = vec![
@@ -338,14 +345,14 @@ mod tests {
         std::fs::write(directory.join(name), name).unwrap();
     }
 
-    /// As where a file system takes `l/a` for `t/a`: the two are one name.
+    /// As if a file system confused `l/a` with `t/a`.
     fn with_one_folder(directory: &Path) {
         std::fs::create_dir(directory.join("t")).unwrap();
         symlink("t", directory.join("l")).unwrap();
     }
 
     #[test]
-    fn a_file_gets_its_own_name_where_that_leads_to_no_rival() {
+    fn a_file_gets_its_own_name_if_that_leads_to_no_rival() {
         let directory = tempfile::tempdir().unwrap();
         let names = names_in(directory.path(), "t/A");
         assert_eq!([find(&names, 0), find(&names, 1)], ["t/a", "t/A"]);
@@ -379,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_claimed_is_found_again_by_what_it_is() {
+    fn a_file_that_was_claimed_is_found_again_by_its_identity() {
         let directory = tempfile::tempdir().unwrap();
         let names = names_in(directory.path(), "t/A");
         write(directory.path(), "l/a.1");
@@ -395,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_leads_to_a_rivals_file_is_not_its_own() {
+    fn a_name_that_leads_to_the_file_of_a_rival_is_not_used() {
         for is_first in [true, false] {
             let directory = tempfile::tempdir().unwrap();
             with_one_folder(directory.path());
@@ -408,13 +415,13 @@ mod tests {
             assert_eq!(put(&names, 1).unwrap().path, path("l/a.1"));
 
             assert_eq!(find(&names, 1), "l/a.1");
-            assert_eq!(directory.path().join("t/a").exists(), is_first, "what was tried out is taken away");
+            assert_eq!(directory.path().join("t/a").exists(), is_first, "what was tried is taken back");
             assert_eq!(put(&names, 0).is_ok(), !is_first);
         }
     }
 
     #[test]
-    fn hard_links_are_names_of_their_own() {
+    fn hard_links_are_different_names() {
         let directory = tempfile::tempdir().unwrap();
         write(directory.path(), "t/a");
         std::fs::hard_link(directory.path().join("t/a"), directory.path().join("t/A")).unwrap();

@@ -1,8 +1,9 @@
-//! A copy in the place of a file with other names, which keep their bytes whatever is written to it, or of one whose blocks are
-//! not to be trusted any more.
+//! Puts a copy in the place of a file. If the file has other names (hard links), they keep their bytes whatever is
+//! written to the copy. A file whose blocks can no longer be trusted gets new blocks.
 //!
-//! The copy is made beside the file under a name of ours, shares its blocks where it may and the file system can (reflink),
-//! and takes its place only when it is on the disk. What a crash leaves behind is found by its name when the file is claimed again.
+//! The copy is made beside the file under a name of its own. It shares the blocks of the file if that is allowed and
+//! the file system can do it (reflink). It takes the place of the file only when it is on the disk. What a crash leaves
+//! behind is found by its name when the file is claimed again.
 
 use std::fs::File;
 use std::io;
@@ -19,18 +20,19 @@ use super::root::Root;
 /// Bytes copied at a time.
 const STEP: usize = 1024 * 1024;
 
-/// Where the copy of a file is made: beside it, under a name by which `src/storage/provider/node/OwnCopy.ts` knows it too.
+/// The path at which the copy of a file is made, beside the file. `src/storage/OwnCopy.ts` uses the same name.
 pub(crate) fn path_beside(place: &FilePath) -> FilePath {
     let digest = Sha1::digest(place.name());
     let hex = digest[..8].iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
     place.beside(&format!(".piecewise-copy-{hex}-daemon"))
 }
 
-/// Puts a copy of the first `keep` bytes in the place of the file that is open, and gives it open. Its mode, times and, where
-/// permitted, owner are kept; its blocks are shared only if it may. `None` where the file changed meanwhile, and is as it was.
+/// Puts a copy of the first `keep` bytes in the place of the open file, and returns the copy, open. It keeps the mode,
+/// the times and, if permitted, the owner. It shares blocks with the file only if `may_share`. `None` if the file
+/// changed meanwhile; then the file stays in its place.
 ///
 /// # Errors
-/// `ENOSPC` before anything is copied where there is too little room.
+/// `ENOSPC` before anything is copied, if there is too little room.
 pub(crate) fn take(
     root: &Root,
     place: &FilePath,
@@ -50,7 +52,7 @@ pub(crate) fn take(
         }
     });
     if !matches!(taken, Ok(true)) {
-        // If it cannot be removed, it does no harm.
+        // A copy that cannot be removed does no harm.
         let _ = root.remove_file(&beside);
     }
     if !taken? {
@@ -60,7 +62,7 @@ pub(crate) fn take(
     Ok(Some(copy))
 }
 
-/// Copies everything and syncs it. Tells what the source was before.
+/// Copies bytes, mode, times and owner, and syncs the copy. Returns what the source looked like before.
 fn fill(copy: &File, source: &File, keep: u64, may_share: bool) -> io::Result<Seen> {
     let seen = Seen::of(source)?;
     let found = source.metadata()?;
@@ -71,7 +73,7 @@ fn fill(copy: &File, source: &File, keep: u64, may_share: bool) -> io::Result<Se
     }
     copy.set_len(keep)?;
     let owned = rustix::fs::fchown(copy, Some(Uid::from_raw(found.uid())), Some(Gid::from_raw(found.gid())));
-    // A program that runs as its owner must not become one that runs as somebody else.
+    // A setuid program must not become one that runs as another user.
     let kept = if owned.is_ok() { 0o7777 } else { 0o777 };
     rustix::fs::fchmod(copy, Mode::from_raw_mode(found.mode() & kept))?;
     let time = |seconds, nanoseconds| Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
@@ -114,7 +116,7 @@ fn copy_bytes(copy: &File, source: &File, keep: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// What of the first `keep` bytes is no hole.
+/// The parts of the first `keep` bytes that are no holes.
 fn parts_of(source: &File, keep: u64) -> io::Result<Vec<std::ops::Range<u64>>> {
     let mut parts = Vec::new();
     let mut at = 0;

@@ -1,7 +1,8 @@
-//! The path of a file below a root, made of components that were each checked.
+//! The path of a file below a root. Each of its components was checked.
 //!
-//! A component that passes is one name in one folder on every system: it cannot climb, be absolute or end early. What
-//! the names lead to is a question for `root`, because a symlink can be put in the way at any time.
+//! A component that passes the check is a single name on every system: it is neither `..` nor absolute, and no system
+//! cuts it short. What the names lead to is checked by `root` whenever a path is opened, because a symbolic link can be
+//! put in the way at any time.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ impl FilePath {
     /// Checks and joins the components.
     ///
     /// # Errors
-    /// One sentence on the first component that is not a plain name, or that there is none.
+    /// One sentence about the first component that is not a plain name, or if there are no components.
     pub fn new(components: &[impl AsRef<str>]) -> Result<Self, String> {
         let mut joining = Joining::default();
         for component in components {
@@ -29,7 +30,7 @@ impl FilePath {
         joining.end()
     }
 
-    /// Fails with `Refused` if a component leads to the folder that piecewise keeps its own data in.
+    /// Fails if a component leads to the folder in which piecewise keeps its own data.
     ///
     /// # Errors
     /// `Refused`.
@@ -37,7 +38,8 @@ impl FilePath {
         self.refuse_reserved(&self.0)
     }
 
-    /// The same for a folder that files are set aside in, which may be the one for that in piecewise's own.
+    /// The same for a folder in which files are set aside. It may begin with the folder for such files in piecewise's
+    /// own folder.
     ///
     /// # Errors
     /// `Refused`.
@@ -59,14 +61,14 @@ impl FilePath {
         Self(format!("{}/{}", folder.0, self.0).into())
     }
 
-    /// Whether the file is the folder or lies in it, on a file system that takes `A` for `a` too.
+    /// Whether the file is the folder or lies in it. Case is ignored, because some file systems ignore it.
     #[must_use]
     pub fn is_in(&self, folder: &Self) -> bool {
         let mut components = self.0.split('/');
         folder.0.split('/').all(|name| components.next().is_some_and(|own| own.eq_ignore_ascii_case(name)))
     }
 
-    /// The path of a file of another name in the same folder. The name is a plain one.
+    /// The path of another name in the same folder. The name must be a plain one.
     pub(crate) fn beside(&self, name: &str) -> Self {
         let folder = self.0.rfind('/').map_or("", |end| &self.0[..=end]);
         Self(format!("{folder}{name}").into())
@@ -103,7 +105,7 @@ impl FilePath {
     }
 }
 
-/// A path whose components come one by one, so that no list of them is held.
+/// A path whose components are added one by one, so that no list of them is held.
 #[derive(Default)]
 pub struct Joining {
     joined: String,
@@ -182,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_names_that_cannot_climb_are_fine() {
+    fn odd_names_that_stay_in_their_folder_are_accepted() {
         let long = "a".repeat(255);
         for fine in
             ["a..b.txt", "...", "..a", "a..", "%2e%2e", "%2F", "C:", " ", "~", "-rf", "*", "con", "\u{202E}txt", &long]
@@ -210,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn the_own_folder_is_no_component_but_for_what_is_set_aside() {
+    fn the_own_folder_is_no_component_except_in_the_folder_for_files_set_aside() {
         let path = |components: &[&str]| FilePath::new(components).unwrap();
         let aside = |components: &[&str]| path(components).check_reserved_aside().map_err(|error| error.kind());
 

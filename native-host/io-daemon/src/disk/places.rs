@@ -1,13 +1,14 @@
-//! Where each file of a set lies: in its place, under one of its names, or, while nobody wants it, in a hidden folder, under
-//! the name that no file system takes for another file's.
+//! Where each file of a set lies. A wanted file lies in its place, under one of its names. A file that nobody wants is
+//! set aside: it lies in a hidden folder, under the name that no file system confuses with the name of another file.
 //!
-//! What is written does not end where files do, so a file that nobody wants gets bytes of its neighbours' pieces. They must
-//! not make that file: a user would find one that was not asked for, full of holes. They are set aside, and read from there
-//! like any others. A file that is wanted again is moved to its place as it is; a skipped one that exists is used where it is.
+//! Pieces do not end where files do, so a file that nobody wants gets bytes of pieces of its neighbours. They must not
+//! make the file in its place: a user would find a file full of holes that was not asked for. They are written to the
+//! file set aside and read from there. A file that is wanted again is moved to its place as it is. A skipped file that
+//! exists in its place is used there.
 //!
-//! The disk says where a file lies. What is remembered is which files are skipped, and of those that were used where each
-//! turned out to be, so that it does not change its place in between. Once all others were brought to their places they cost
-//! no look aside; before, one of them may still lie there, set aside by an earlier registration.
+//! The disk decides where a file lies. This module remembers which files are skipped, and where each skipped file was
+//! found when it was used, so that it is used at one place only. Once all wanted files were brought to their places,
+//! they are no longer looked for aside. Before that, an earlier registration may have set one of them aside.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -25,7 +26,7 @@ use crate::mutex::lock;
 /// The whereabouts of the files of one set; an index is one of its layout.
 pub(crate) struct Places {
     root: Root,
-    /// Where files are set aside; in a set without, every file lies in its place.
+    /// The folder in which files are set aside. Without one, every file lies in its place.
     aside: Option<FilePath>,
     pub(crate) names: Names,
     wants: Mutex<Wants>,
@@ -41,20 +42,20 @@ struct Wants {
 /// A file that nobody wants.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Skipped {
-    /// Nobody knows yet whether it exists in its place: that is asked when it is used.
+    /// It was not used yet. Whether it exists in its place is looked up when it is used.
     Unused,
     /// It is set aside.
     Aside,
 }
 
-/// What became of a file that was to come to its place.
+/// The result of bringing a file to its place.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Brought {
     /// It was not set aside.
     Nothing,
-    /// It is there now, and these folders have a new entry, as `Root::make` tells them.
+    /// It lies in its place now. These folders have a new entry, as in [`Made`].
     Moved(Vec<PathBuf>),
-    /// Another file is there, so what was set aside is gone.
+    /// Another file lies in its place, so the file set aside was removed.
     GaveWay,
 }
 
@@ -71,7 +72,7 @@ impl Places {
         self.aside.as_ref().map(|folder| self.names.plain_of(file, path).below(folder))
     }
 
-    /// Where a file may lie besides its place, and whether it is known to.
+    /// The path at which a file may be set aside, and whether it is known to lie there.
     fn elsewhere(&self, file: usize, path: &FilePath) -> Option<(FilePath, bool)> {
         let aside = self.aside_of(file, path)?;
         let wants = lock(&self.wants);
@@ -82,12 +83,12 @@ impl Places {
         }
     }
 
-    /// Whether a file has yet to come to its place once it is wanted.
+    /// Whether a file is skipped: it must be brought to its place when it is wanted again.
     pub(crate) fn is_skipped(&self, file: usize) -> bool {
         lock(&self.wants).skipped.contains_key(&file)
     }
 
-    /// Sets files aside from their next use on, those excepted that exist in their places then.
+    /// Sets files aside from their next use on, except those that exist in their places then.
     pub(crate) fn skip(&self, files: &[usize]) {
         if self.aside.is_some() {
             let mut wants = lock(&self.wants);
@@ -107,20 +108,20 @@ impl Places {
         lock(&self.wants).is_prepared = true;
     }
 
-    /// Forgets where files turned out to be, for a client that knows only what is on disk now.
+    /// Forgets where skipped files were found, for a client that knows only what is on disk now.
     pub(crate) fn start_anew(&self) {
         lock(&self.wants).skipped.values_mut().for_each(|skipped| *skipped = Skipped::Unused);
         self.names.start_anew();
     }
 
     fn note_aside(&self, file: usize) {
-        // It may be wanted by now.
+        // It may be wanted again by now.
         if let Some(skipped) = lock(&self.wants).skipped.get_mut(&file) {
             *skipped = Skipped::Aside;
         }
     }
 
-    /// Opens the file where it lies; `NotFound` where it does not exist.
+    /// Opens the file where it lies; `NotFound` if it does not exist.
     pub(crate) fn open(&self, file: usize, path: &FilePath, access: Access) -> io::Result<File> {
         let opened = self.find(file, path, |place| match self.root.open(place, access) {
             Err(error) if is_absent(&error) => Ok(None),
@@ -129,24 +130,24 @@ impl Places {
         opened?.map(|(open, _)| open).ok_or(io::ErrorKind::NotFound.into())
     }
 
-    /// What lies where the file does, and the path of that; `None` where nothing does.
+    /// What lies where the file does, with its path; `None` if nothing does.
     pub(crate) fn look(&self, file: usize, path: &FilePath) -> io::Result<Option<(Seen, FilePath)>> {
         self.find(file, path, |place| self.root.look(place.as_path()))
     }
 
-    /// The same, as it is told.
+    /// The facts of what lies where the file does.
     pub(crate) fn facts(&self, file: usize, path: &FilePath) -> io::Result<Option<Facts>> {
         let Some((seen, place)) = self.look(file, path)? else { return Ok(None) };
         let is_hole = match (seen.is_file, seen.length, seen.blocks) {
             (true, 0, _) => true,
-            // Some file systems count no blocks: only then it is opened.
+            // Some file systems count no blocks. Only then the file is opened.
             (true, _, 0) => self.root.open(&place, Access::Read).is_ok_and(|open| facts::is_hole(&open)),
             _ => false,
         };
         Ok(Some(Facts::new(&seen, is_hole, self.is_aside(&place))))
     }
 
-    /// Looks in its place, under whichever name that is by now, and aside until something is there.
+    /// Looks for a file in its place, under whichever name that is by now, and aside, until something is found.
     fn find<T>(
         &self,
         file: usize,
@@ -169,7 +170,7 @@ impl Places {
         look_in_place()
     }
 
-    /// Makes a file that was not found at `path`. `AlreadyExists` where something lies there by now.
+    /// Makes a file that was not found at `path`. `AlreadyExists` if something lies there by now.
     pub(crate) fn make(&self, file: usize, path: &FilePath) -> io::Result<Put<File>> {
         let make = |path: &FilePath| self.root.make(path).map(|Made { file, folders }| (file, folders));
         match self.aside_of(file, path).filter(|_| self.is_skipped(file)) {
@@ -182,13 +183,14 @@ impl Places {
         }
     }
 
-    /// The folders that a file's entry may be in, outermost first, but for the root.
+    /// The folders that may contain the entry of a file, outermost first, without the root.
     pub(crate) fn folders(&self, file: usize, path: &FilePath) -> Vec<PathBuf> {
         let aside = self.elsewhere(file, path).map(|(aside, _)| aside);
         [Some(path), aside.as_ref()].into_iter().flatten().flat_map(FilePath::folders).map(Into::into).collect()
     }
 
-    /// Moves a file to another path, where it lies, and tells which folders got an entry; `false` where it does not exist.
+    /// Moves a file to another path, in its place or aside as it lies now. Returns the folders that got an entry;
+    /// `None` if the file does not exist.
     pub(crate) fn rename(&self, file: usize, from: &FilePath, to: &FilePath) -> io::Result<Option<Vec<PathBuf>>> {
         if self.root.exists(to.as_path())? {
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -208,7 +210,8 @@ impl Places {
         self.aside.as_ref().is_some_and(|folder| path.is_in(folder))
     }
 
-    /// Moves a file to its place if it was set aside, never over another, and takes the folders away that are empty then.
+    /// Moves a file to its place if it was set aside, never over another file, and removes the folders that are empty
+    /// then.
     pub(crate) fn bring_back(&self, file: usize, path: &FilePath) -> io::Result<Brought> {
         let Some(aside) = self.aside_of(file, path) else { return Ok(Brought::Nothing) };
         if !self.root.is_file(&aside)? {
@@ -219,12 +222,12 @@ impl Places {
         let brought = match self.names.put(file, path, move_to, move_back) {
             Ok(put) => Brought::Moved(put.folders),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                // Only for a file that can stand in for it, not for a folder that lies in the way.
+                // What was set aside is removed only if a file lies in its place, not if a folder is in the way.
                 self.root.open(path, Access::Read)?;
                 self.remove_aside(&aside)?;
                 Brought::GaveWay
             }
-            // Somebody else was faster, as another set of the same files.
+            // Another set of the same files was faster.
             Err(error) if is_absent(&error) && !self.root.is_file(&aside)? => Brought::Nothing,
             Err(error) => return Err(error),
         };
@@ -234,24 +237,24 @@ impl Places {
 
     fn remove_aside(&self, aside: &FilePath) -> io::Result<()> {
         match self.root.remove_file(aside) {
-            // What is no file was not set aside by us.
+            // Whatever is no regular file was not set aside by this daemon.
             Err(error) if is_absent(&error) || is_no_file(&error) => Ok(()),
             removed => removed,
         }
     }
 
-    /// Takes away the folders that a file set aside leaves empty, the one for all such files among them.
+    /// Removes the folders that a file set aside leaves empty, including the one for all such files.
     fn remove_empty(&self, aside: &FilePath) {
         let ours = |folder: &&Path| self.aside.as_ref().is_some_and(|top| folder.starts_with(top.as_path()));
         for folder in aside.folders().rev().take_while(ours) {
-            // One that is not empty holds all those around it.
+            // If a folder is not empty, neither are those around it.
             if self.root.remove_folder(folder).is_err() {
                 break;
             }
         }
     }
 
-    /// Removes what was set aside of a file.
+    /// Removes a file that was set aside.
     pub(crate) fn remove(&self, file: usize, path: &FilePath) -> io::Result<()> {
         let Some(aside) = self.aside_of(file, path) else { return Ok(()) };
         self.remove_aside(&aside)?;
@@ -259,21 +262,21 @@ impl Places {
         Ok(())
     }
 
-    /// Something that finds files set aside.
+    /// A finder of files set aside.
     pub(crate) fn finder(&self) -> Finder<'_> {
         Finder { places: self, tops: HashMap::new() }
     }
 }
 
-/// Looks for files set aside, whoever did so. Asks first, and once each, for the topmost folders of a set, which has but
-/// one as a rule: where nothing lies there, as mostly, a million files cost nothing.
+/// Finds files set aside by this registration or an earlier one. It looks for the topmost folders of the set first, and
+/// once for each; most sets have one. If nothing lies there, as is usual, a million files cost nothing.
 pub(crate) struct Finder<'a> {
     places: &'a Places,
     tops: HashMap<String, bool>,
 }
 
 impl Finder<'_> {
-    /// Whether the file lies aside that may lie at `path`.
+    /// Whether the file with this path is set aside.
     pub(crate) fn lies_aside(&mut self, file: usize, path: &FilePath) -> io::Result<bool> {
         let Places { root, aside: Some(folder), names, .. } = self.places else { return Ok(false) };
         let path = &names.plain_of(file, path);
@@ -281,7 +284,7 @@ impl Finder<'_> {
             *known
         } else {
             let there = match root.exists(&folder.as_path().join(path.top())) {
-                // What cannot be reached is as good as not there: it is fetched again.
+                // What cannot be reached counts as missing; the client downloads it again.
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => false,
                 there => there?,
             };
@@ -305,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wanted_file_is_looked_for_in_its_place_alone_once_all_are_prepared() {
+    fn once_all_are_prepared_a_wanted_file_is_looked_for_only_in_its_place() {
         let file = path(&["t", "a"]);
         let places = places(Some(path(&["parts"])), &[1]);
         assert_eq!(places.elsewhere(0, &file), Some((path(&["parts", "t", "a"]), false)));
@@ -325,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn where_a_skipped_file_turned_out_to_be_is_remembered_until_the_set_starts_anew() {
+    fn the_place_of_a_skipped_file_is_remembered_until_the_set_starts_anew() {
         let file = path(&["a"]);
         let places = places(Some(path(&["parts"])), &[0]);
         let is_known = || places.elsewhere(0, &file).is_some_and(|(_, is_known)| is_known);

@@ -1,4 +1,4 @@
-//! Which files of a set are wanted: set aside and brought back. Everything here blocks.
+//! Sets files of a set aside when nobody wants them, and brings them back. Everything here blocks.
 
 use std::collections::HashSet;
 
@@ -9,14 +9,15 @@ use crate::error::Result;
 use crate::mutex::lock;
 
 impl FileSet {
-    /// Sets the files of `skipped` aside, and brings all others back to their places. Makes no file. Indices lie within the
-    /// layout. Every file is tried; the fault that lasts longest is told.
+    /// Sets the files of `skipped` aside, and brings all others back to their places. Makes no file. Indices lie within
+    /// the layout. Every file is tried; the fault that lasts longest is returned.
     ///
     /// # Errors
-    /// `Refused`, `DiskFull`, `Unavailable`; `UnknownSet` where the set is gone by now. A file that could not be moved is skipped until it can be.
+    /// `Refused`, `DiskFull`, `Unavailable`; `UnknownSet` if the set is gone by now. A file that could not be moved
+    /// stays skipped.
     pub(crate) fn prepare(&self, skipped: &[usize]) -> Result<()> {
         let _here = self.enter()?;
-        // One after the other, so that what is said later holds in the end.
+        // One call at a time, so that the last one decides.
         let _turn = lock(&self.preparing);
         self.places.skip(skipped);
         let skipped: HashSet<_> = skipped.iter().collect();
@@ -43,12 +44,12 @@ impl FileSet {
         Ok(())
     }
 
-    /// Brings a file to its place while nobody writes it. Who reads it meanwhile finds it here or there.
+    /// Brings a file to its place while nobody writes it. A reader finds it at one place or the other meanwhile.
     fn bring_back(&self, file: usize) -> Result<()> {
         let shared = self.record(file);
         let mut record = lock(&shared);
         let Some((path, _)) = self.file(file)? else { return Ok(()) };
-        // As it is until it is moved, also if an earlier registration set it aside.
+        // It counts as skipped until it is moved, also if an earlier registration set it aside.
         self.places.skip(&[file]);
         match self
             .with_room(|| self.places.bring_back(file, &path))
@@ -57,7 +58,7 @@ impl FileSet {
             Brought::Nothing => {}
             Brought::Moved(folders) => {
                 lock(&self.folders).extend(folders);
-                // Perhaps from an earlier registration that synced nothing.
+                // It may have been written under an earlier registration that was not synced.
                 record.dirty = true;
             }
             Brought::GaveWay => {
@@ -94,7 +95,7 @@ mod tests {
         set
     }
 
-    /// Moves all files of a set to their places while others read and write them; gives what they hold.
+    /// Moves all files of a set to their places while other threads read and write them. Returns their contents.
     fn move_while_used(set: &FileSet) -> Vec<u8> {
         let count = set.layout().entries().len();
         let bytes: Vec<_> = (0..count * LENGTH).map(|at| (at % 251) as u8).collect();
@@ -107,7 +108,7 @@ mod tests {
             for user in 0..2 {
                 let (bytes, done) = (&bytes, &done);
                 scope.spawn(move || {
-                    // From the last file on, to meet the one who moves them.
+                    // From the last file to the first, to meet the thread that moves them.
                     for at in (0..bytes.len()).step_by(LENGTH).rev().cycle() {
                         if done.load(Ordering::Relaxed) {
                             break;
@@ -150,7 +151,7 @@ mod tests {
     fn files_are_read_and_written_while_their_names_are_tried_out() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join("t")).unwrap();
-        // As where the file system takes the own name of every other file for that of the next.
+        // As if the file system confused the own name of every other file with that of the next one.
         std::os::unix::fs::symlink("t", directory.path().join("l")).unwrap();
         let names: Vec<_> = (0..75).flat_map(|index| [format!("t/{index}.1"), format!("t/{index}")]).collect();
         let own = |index: usize| FilePath::new(&["l".to_owned(), index.to_string()]).ok();
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_that_is_known_under_both_names_is_at_its_place() {
+    fn a_file_set_aside_that_has_both_names_is_in_its_place() {
         let directory = tempfile::tempdir().unwrap();
         let set = one_aside(directory.path());
         // As after a crash between the two steps of a move.

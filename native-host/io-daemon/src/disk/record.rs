@@ -1,28 +1,28 @@
-//! What a set knows about a file it may write, and whether it still may.
+//! What a set knows about a file that it may write, and whether it still may write it.
 //!
-//! A file that was deleted, cut off or replaced behind our back must not be quietly made anew: the engine holds bytes for
-//! stored that are gone. So each write first compares what lies there with what was claimed and written, and a claim that
-//! fails once has ended.
+//! A file that another program deleted, cut off or replaced must not be made again silently, because the engine takes
+//! bytes for stored that are gone. So each write first compares what lies there with what was claimed and written. A
+//! claim that fails this once has ended.
 
 use super::facts::{Known, Seen};
 use super::fault;
 use crate::error::Error;
 
-/// The record of a file; the default is that of a file which was never claimed.
+/// The record of a file. The default is that of a file that was never claimed.
 #[derive(Debug, Default)]
 pub(crate) struct Record {
     claim: Option<Claim>,
-    /// Why the last claim ended, if it did so by itself.
+    /// Why the last claim ended, if a comparison ended it.
     ended: Option<&'static str>,
-    /// Written, made or moved since the last sync that went well began.
+    /// Whether it was written, made or moved since the last successful sync began.
     pub(crate) dirty: bool,
-    /// Synced by this set: before, an earlier one may have written it.
+    /// Whether this set has synced it. Before that, an earlier set may have left writes that are not on the disk.
     synced: bool,
-    /// All of it was reserved on the disk, as the first write does where that is asked for.
+    /// Whether its whole length was allocated on the disk.
     pub(crate) allocated: bool,
 }
 
-/// What was said when a file was claimed.
+/// How a file was claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     Made,
@@ -34,33 +34,33 @@ pub(crate) enum Origin {
 
 #[derive(Clone, Copy, Debug)]
 struct Claim {
-    /// What it was then.
+    /// What the file looked like when it was claimed.
     seen: Seen,
     origin: Origin,
-    /// It is at least so long, in bytes.
+    /// The least length that it has since, in bytes.
     length: u64,
 }
 
 impl Record {
-    /// Takes the file as it is now for one that may be written.
+    /// Lets the file be written, as it is now.
     pub(crate) fn claim(&mut self, seen: &Seen, origin: Origin) {
         self.claim = Some(Claim { seen: *seen, origin, length: seen.length });
         self.ended = None;
         self.allocated = false;
     }
 
-    /// Whether the file was claimed in the same way and is as it was then: somebody asks again whose answer was lost, and who
-    /// does not know what became of a file that had other names.
+    /// Whether the file was claimed in the same way and is as it was then. So the claim is a repetition by a client
+    /// whose answer was lost, and which does not know whether the file was replaced by a copy.
     pub(crate) fn is_repeated(&self, origin: Origin, seen: &Seen) -> bool {
         self.claim.is_some_and(|claim| claim.origin == origin && claim.seen.is_same(seen))
     }
 
-    /// Nothing more is written until it is claimed again.
+    /// Ends the claim. Nothing more is written until the file is claimed again.
     pub(crate) fn release(&mut self) {
         *self = Self { dirty: self.dirty, synced: self.synced, ..Self::default() };
     }
 
-    /// Fails with `NotClaimed`, or with `FileChanged` where the claim ended by itself.
+    /// Fails with `NotClaimed`, or with `FileChanged` if a comparison ended the claim.
     pub(crate) fn check_claimed(&self, path: &str) -> Result<(), Error> {
         match (self.claim, self.ended) {
             (Some(_), _) => Ok(()),
@@ -69,15 +69,14 @@ impl Record {
         }
     }
 
-    /// Ends the claim.
+    /// Ends the claim because the file has changed, and returns the error that says so.
     pub(crate) fn end(&mut self, path: &str, why: &'static str) -> Error {
         self.claim = None;
         self.ended = Some(why);
         fault::changed(path, why)
     }
 
-    /// Fails, and ends the claim, where what lies there is not what was claimed and written. `found` is what the path leads
-    /// to.
+    /// Fails and ends the claim if `found`, which is what lies at the path, is not what was claimed and written.
     pub(crate) fn check(&mut self, path: &str, found: Option<&Seen>) -> Result<(), Error> {
         self.check_claimed(path)?;
         match (found, self.claim) {
@@ -90,17 +89,17 @@ impl Record {
         }
     }
 
-    /// Whether the claim ended by itself.
+    /// Whether a comparison ended the claim.
     pub(crate) fn has_ended(&self) -> bool {
         self.ended.is_some()
     }
 
-    /// Whether there may be something to bring to the disk.
+    /// Whether there may be bytes that are not on the disk.
     pub(crate) fn needs_sync(&self) -> bool {
         self.dirty || !self.synced
     }
 
-    /// A sync begins. Tells whether it is the first.
+    /// Notes that a sync begins. Returns whether it is the first.
     pub(crate) fn begin_sync(&mut self) -> bool {
         let is_first = !self.synced;
         self.synced = true;
@@ -113,7 +112,7 @@ impl Record {
         self.claim.is_some()
     }
 
-    /// All bytes up to `end` are with the system.
+    /// Notes that the system has taken all bytes up to `end`.
     pub(crate) fn wrote_to(&mut self, end: u64) {
         if let Some(claim) = &mut self.claim {
             claim.length = claim.length.max(end);

@@ -1,5 +1,6 @@
-//! The name of the folder in which piecewise keeps its own data below a root, and every other spelling by which some file
-//! system finds that folder. A file of a set in it could plant resume data, or bytes of files that were set aside.
+//! The name of the folder in which piecewise keeps its own data below a root, and every spelling by which some file
+//! system finds that folder. If a file of a set could lie in it, a torrent could forge resume data or the bytes of
+//! files set aside.
 //!
 //! The engine renames such components (`src/metainfo/ReservedName.ts`) and so never asks for one. Both tests use the
 //! vectors in `test/fixtures/reserved-names.json`. The spellings are:
@@ -13,10 +14,10 @@ use unicode_normalization::UnicodeNormalization as _;
 
 use super::ignorable::is_ignorable;
 
-/// The folder.
+/// The name of the folder.
 pub(crate) const FOLDER: &str = ".piecewise";
 
-/// Where in it files are set aside (`src/storage/AsideFolder.ts`).
+/// The folder in it in which files are set aside (`src/storage/AsideFolder.ts`).
 pub(crate) const PARTS: &str = ".piecewise/parts";
 
 /// The end of the sentence that refuses a name.
@@ -25,9 +26,9 @@ pub(crate) const WHY: &str = "piecewise keeps its own data in a folder of this n
 /// `PIECEW~1`, and `5D34` is the digest that Windows computes of the name.
 const SHORT_STEMS: [&str; 2] = ["PIECEW", "PI5D34"];
 
-/// Whether some file system takes `component` for the folder.
+/// Whether `component` leads to the folder on some file system.
 pub(crate) fn is_reserved(component: &str) -> bool {
-    // What nearly every name is made of: a million files cost nothing.
+    // Fast path: nearly every name is plain ASCII, so a million files cost nothing.
     let begins_plainly = component.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '_');
     if begins_plainly && component.is_ascii() && !component.contains('~') {
         return false;
@@ -50,7 +51,7 @@ mod tests {
     use std::collections::HashMap;
 
     #[test]
-    fn every_spelling_is_known_and_all_other_names_are_free() {
+    fn every_spelling_is_recognized_and_all_other_names_are_free() {
         let vectors = include_str!("../../../../test/fixtures/reserved-names.json");
         let vectors: HashMap<String, Vec<String>> = serde_json::from_str(vectors).unwrap();
 

@@ -1,27 +1,29 @@
-//! Which files of a set may have several names, and which files and folders some file system may take for each other. Pure:
-//! no disk here.
+//! Which files of a set may have several names, and which files and folders are rivals: some file system may not tell
+//! their names apart. Pure: no disk here.
 //!
-//! The client knows that (`src/metainfo/NameRivals.ts`). Which name a file has is decided on the disk (`names`).
+//! The client finds the rivals (`src/metainfo/NameRivals.ts`). Which name a file has is decided by looking at the disk
+//! (`names`).
 
 use std::collections::{HashMap, HashSet};
 
 use super::layout::Layout;
 use super::path::FilePath;
 
-/// Groups with more members are refused: each look at one of its files asks the disk for all of them, and compares them with
-/// each other. The engine makes none with more than 64 of a kind.
+/// The most members of a group. Each look at one of its files looks at all of them on disk and compares them with each
+/// other. The engine makes no group with more than 64 files or 64 folders.
 pub const MAX_RIVALS: usize = 256;
 
-/// Something that a file system may take for another one, as the client names it.
+/// A member of a group of rivals, as the client names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claimant {
     /// A file of the set.
     File {
         /// Its index in the layout.
         index: usize,
-        /// Its name where the file system can hold it and tell it from others, if the layout has another one.
+        /// The name it gets if the file system can hold that and tells it from other names. `None` if that is its path
+        /// in the layout.
         own: Option<FilePath>,
-        /// A further name under which it may be found, and never is made.
+        /// A further name under which it may exist, and under which it is never made.
         original: Option<FilePath>,
     },
     /// A folder that files of the set lie in.
@@ -36,7 +38,7 @@ pub(crate) struct Rival {
     pub(crate) names: Vec<FilePath>,
 }
 
-/// Where a file stands among its rivals.
+/// The group of a file, and its member there.
 #[derive(Debug, PartialEq, Eq)]
 struct Standing {
     group: usize,
@@ -44,7 +46,8 @@ struct Standing {
     registered: FilePath,
 }
 
-/// The groups of rivals of a set; in each the order in which they are asked for their names. Empty for most sets.
+/// The groups of rivals of a set. Within a group, names are settled in the order of its members. Most sets have no
+/// group.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Rivals {
     groups: Vec<Vec<Rival>>,
@@ -55,7 +58,7 @@ impl Rivals {
     /// The rivals among the files of a layout.
     ///
     /// # Errors
-    /// One sentence: a group that is too large, a file that the layout does not have, or that is there twice, or a name that two files have.
+    /// One sentence: a group is too large, a file is not in the layout or appears twice, or two files have one name.
     pub fn new(layout: &Layout, groups: Vec<Vec<Claimant>>) -> Result<Self, String> {
         let mut rivals = Self::default();
         for group in groups {
@@ -86,7 +89,7 @@ impl Rivals {
         Ok(rivals)
     }
 
-    /// Two files with one name would be one file.
+    /// Fails if two files have one name, because they would be one file.
     fn check_distinct(&self, layout: &Layout) -> Result<(), String> {
         if self.groups.is_empty() {
             return Ok(());
@@ -96,7 +99,7 @@ impl Rivals {
         let mut seen: HashSet<_> = others.filter_map(|(_, entry)| entry.path.as_ref()).collect();
         let files = self.groups.iter().flatten().filter(|rival| rival.file.is_some());
         match files.flat_map(|rival| &rival.names).find(|name| !seen.insert(*name)) {
-            Some(twice) => Err(format!("the path {:?} is there twice", twice.as_str())),
+            Some(twice) => Err(format!("the path {:?} appears twice", twice.as_str())),
             None => Ok(()),
         }
     }
@@ -116,7 +119,7 @@ impl Rivals {
         self.files.get(&file).map(|standing| &*self.groups[standing.group][standing.at].names)
     }
 
-    /// The name with which a file is registered: the one that no file system takes for another file's.
+    /// The path with which a file is registered: the name that no file system confuses with that of another file.
     pub(crate) fn registered(&self, file: usize) -> Option<&FilePath> {
         self.files.get(&file).map(|standing| &standing.registered)
     }
@@ -158,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_files_have_one_name_and_none_is_there_twice() {
+    fn two_files_with_one_name_and_a_file_in_two_groups_are_refused() {
         let layout = layout(&["a", "b", "c"]);
         for wrong in [
             vec![vec![file(0, Some("c"), None)]],
@@ -175,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_that_would_hold_up_the_disk_is_refused() {
+    fn a_group_that_is_too_large_is_refused() {
         let layout = layout(&["a"]);
         let folders = |count: usize| (0..count).map(|number| Claimant::Folder(path(&number.to_string()))).collect();
 

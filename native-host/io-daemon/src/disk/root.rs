@@ -1,8 +1,8 @@
 //! The system calls below one root.
 //!
-//! Every path is opened beneath the root by the kernel (`openat2` with `RESOLVE_BENEATH`, or component by component where
-//! that is missing), so a symlink put in the way between a check and its use changes nothing. Links that stay inside are
-//! followed. The root itself is the operator's word and may be a link.
+//! The kernel opens every path beneath the root (`openat2` with `RESOLVE_BENEATH`, or component by component on systems
+//! without it). So a symbolic link that is put in the way between a check and its use changes nothing. Links that stay
+//! inside the root are followed. The root itself is chosen by the operator and may be a link.
 
 use std::fs::File;
 use std::io;
@@ -21,11 +21,11 @@ use super::marker::{self, Found, Proof, Taking};
 use super::path::FilePath;
 use crate::mutex::lock;
 
-/// Attempts at something in a folder that was made for it: another set may take one away that it left empty, and does so
-/// once for a file, so that many in a row are no chance.
+/// Attempts at something in a folder that was made for it. Another set may remove that folder when it leaves it empty.
+/// It does so once for each file, so many times in a row are unlikely.
 const ATTEMPTS: usize = 8;
 
-/// What an open file will be used for.
+/// What a file is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     Read,
@@ -38,8 +38,8 @@ pub(crate) struct Made {
     pub(crate) folders: Vec<PathBuf>,
 }
 
-/// A directory that files lie below. Opened anew each time, as its drive may come and go; while it is gone, everything here
-/// fails with [`Gone`]. Nothing makes it again.
+/// A directory that files lie below. It is opened anew each time, because its drive may come and go. While it is gone,
+/// everything here fails with [`Gone`], and nothing makes it again.
 #[derive(Clone, Debug)]
 pub struct Root(Arc<Place>);
 
@@ -51,19 +51,19 @@ struct Place {
 
 #[derive(Debug)]
 struct Known {
-    /// `None` in a root that was not taken: it is there while its path leads to a directory.
+    /// `None` for a root that was not taken: it is there while its path leads to a directory.
     proof: Option<Proof>,
     /// How often the root came back.
     returns: u64,
 }
 
-/// What lies at the path of a root is not the root.
+/// The error if what lies at the path of a root is not the root.
 #[derive(Debug, Error)]
 #[error("the root is gone")]
 pub(crate) struct Gone;
 
 impl Gone {
-    /// Whether that is why something failed.
+    /// Whether this is why something failed.
     pub(crate) fn is_in(error: &io::Error) -> bool {
         error.get_ref().and_then(|inner| inner.downcast_ref::<Self>()).is_some()
     }
@@ -78,20 +78,20 @@ impl PartialEq for Root {
 impl Eq for Root {}
 
 impl From<PathBuf> for Root {
-    /// A directory that is there, and is not marked.
+    /// A root that is not taken or marked.
     fn from(directory: PathBuf) -> Self {
         Self(Arc::new(Place { directory, known: Mutex::new(Known { proof: None, returns: 0 }) }))
     }
 }
 
 impl Root {
-    /// Takes a directory as a root: makes it where it is missing, and marks it.
+    /// Takes a directory as a root: makes it if it is missing, and marks it.
     pub(crate) fn take(directory: PathBuf, taking: Taking) -> Self {
         let proof = Some(marker::take(&directory, taking));
         Self(Arc::new(Place { directory, known: Mutex::new(Known { proof, returns: 0 }) }))
     }
 
-    /// Takes a root once more that could not be taken before.
+    /// Tries again to take a root that could not be taken before.
     pub(crate) fn take_again(&self, taking: Taking) {
         let is_awaited = lock(&self.0.known).proof == Some(Proof::Awaited);
         if is_awaited {
@@ -100,19 +100,20 @@ impl Root {
         }
     }
 
-    /// Where it is.
+    /// Where the root is.
     pub(crate) fn path(&self) -> &Path {
         &self.0.directory
     }
 
-    /// Fails where the root is gone. Tells how often it came back: what was opened before the last time is not of this mount.
+    /// Fails if the root is gone. Returns how often it came back: a file that was opened before its last return may
+    /// belong to another mount.
     pub(crate) fn check(&self) -> Result<u64, Gone> {
         self.confirm(None)
     }
 
     fn confirm(&self, opened: Option<&Dir>) -> Result<u64, Gone> {
         let before = lock(&self.0.known).proof.clone();
-        // Not under the lock: a drive may take long to answer.
+        // Not under the lock, because a drive may take long to answer.
         let found = before.map_or(Found::Same, |proof| proof.look(&self.0.directory, opened));
         let mut known = lock(&self.0.known);
         match found {
@@ -133,12 +134,12 @@ impl Root {
             Err(error) if is_absent(&error) => return Err(io::Error::other(Gone)),
             opened => opened?,
         };
-        // In what was opened, so that nothing comes between.
+        // Checked in what was opened, so that nothing can change in between.
         self.confirm(Some(&opened)).map_err(io::Error::other)?;
         Ok(opened)
     }
 
-    /// Opens a regular file that is there, and none through a link.
+    /// Opens an existing regular file, but not through a link in its place.
     pub(crate) fn open(&self, path: &FilePath, access: Access) -> io::Result<File> {
         let directory = self.directory()?;
         let opened = open(&directory, path, access, false);
@@ -148,27 +149,28 @@ impl Root {
         }
     }
 
-    /// Makes a file and its folders where they are missing. `AlreadyExists` where anything lies there.
+    /// Makes a file, and its folders if they are missing. `AlreadyExists` if anything lies there.
     pub(crate) fn make(&self, path: &FilePath) -> io::Result<Made> {
         let (file, folders) = self.in_folder_of(path, |directory| open(directory, path, Access::ReadWrite, true))?;
         Ok(Made { file, folders })
     }
 
-    /// Moves a file, making the folders it comes to, and tells which got an entry. `AlreadyExists` where something is there.
+    /// Moves a file, makes its new folders, and returns the folders that got an entry. `AlreadyExists` if anything lies
+    /// there.
     pub(crate) fn move_file(&self, from: &FilePath, to: &FilePath) -> io::Result<Vec<PathBuf>> {
         let (from, place) = (from.as_path(), to.as_path());
         let ((), folders) = self.in_folder_of(to, |directory| free_name::move_to(directory, from, place))?;
         Ok(folders)
     }
 
-    /// Puts a file in the place of another one in the same folder.
+    /// Moves a file over another one in the same folder.
     pub(crate) fn replace(&self, from: &FilePath, to: &FilePath) -> io::Result<()> {
         let directory = self.directory()?;
         directory.rename(from.as_path(), &directory, to.as_path())
     }
 
-    /// Does something in the folder of `path`, which is made where it is missing as all above it. Tells the folders that got
-    /// an entry, that one among them.
+    /// Does something in the folder of `path`, after making that folder and all above it. Returns the folders that got
+    /// an entry, including that one.
     fn in_folder_of<T>(&self, path: &FilePath, act: impl Fn(&Dir) -> io::Result<T>) -> io::Result<(T, Vec<PathBuf>)> {
         let mut folders = Vec::new();
         let mut attempt = || self.make_folders(path, &mut folders).and_then(|directory| act(&directory));
@@ -191,8 +193,8 @@ impl Root {
         Ok(directory)
     }
 
-    /// Makes a folder and those above it that are missing, and returns the folders that got an entry. Whatever already has
-    /// one of the names stays.
+    /// Makes a folder and those above it that are missing, and returns the folders that got an entry. Whatever already
+    /// lies at one of the names stays.
     pub(crate) fn make_folder(&self, folder: &FilePath) -> io::Result<Vec<PathBuf>> {
         let mut changed = Vec::new();
         let directory = self.make_folders(folder, &mut changed)?;
@@ -215,7 +217,7 @@ impl Root {
         Ok(false)
     }
 
-    /// Whether a regular file, and no link to one, lies there.
+    /// Whether a regular file lies there. A link to one does not count.
     pub(crate) fn is_file(&self, path: &FilePath) -> io::Result<bool> {
         Ok(self.look(path.as_path())?.is_some_and(|found| found.is_file))
     }
@@ -225,7 +227,7 @@ impl Root {
         Ok(self.look(path)?.is_some())
     }
 
-    /// What lies there, and not what a link leads to.
+    /// What lies there. Links are not followed.
     pub(crate) fn look(&self, path: &Path) -> io::Result<Option<Seen>> {
         match self.directory().and_then(|directory| directory.symlink_metadata(path)) {
             Ok(found) => Ok(Some(Seen::from(&found))),
@@ -234,7 +236,7 @@ impl Root {
         }
     }
 
-    /// A folder below the root, also one that a link leads to; `None` where there is none.
+    /// Which folder lies there below the root. Links are followed. `None` if there is none.
     pub(crate) fn folder(&self, folder: &Path) -> io::Result<Option<Identity>> {
         match self.directory().and_then(|directory| directory.metadata(folder)) {
             Ok(found) => Ok(found.is_dir().then(|| Seen::from(&found).identity)),
@@ -248,7 +250,7 @@ impl Root {
         Ok(Seen::from(&self.directory()?.dir_metadata()?).identity)
     }
 
-    /// Takes one regular file away. `NotFound` where nothing is there; whatever else lies there is not ours, and stays.
+    /// Deletes a regular file. `NotFound` if nothing lies there. Anything but a regular file stays.
     pub(crate) fn remove_file(&self, path: &FilePath) -> io::Result<()> {
         let directory = self.directory()?;
         let kind = directory.symlink_metadata(path.as_path())?.file_type();
@@ -258,14 +260,14 @@ impl Root {
         directory.remove_file(path.as_path())
     }
 
-    /// Takes one folder away if it is empty.
+    /// Deletes a folder if it is empty.
     pub(crate) fn remove_folder(&self, folder: &Path) -> io::Result<()> {
         self.directory()?.remove_dir(folder)
     }
 
-    /// Waits until the entries of a folder, as told by `make`, are on disk.
+    /// Waits until the entries of a folder are on disk.
     pub(crate) fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        // Opened for reading, as a `Dir` is only a place in the tree that cannot be synced.
+        // Opened for reading, because a `Dir` is only a place in the tree and cannot be synced.
         let opened = match folder {
             _ if folder.as_os_str().is_empty() => self.directory()?.open(".")?.into_std(),
             _ => self.directory()?.open(folder)?.into_std(),
@@ -283,23 +285,23 @@ fn create_folder(directory: &Dir, folder: &Path, changed: &mut Vec<PathBuf>) -> 
     Ok(())
 }
 
-/// Whether something failed for want of descriptors.
+/// Whether something failed because no descriptor was free.
 pub(crate) fn is_exhausted(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
-/// Whether a name was refused for the characters in it: FAT and NTFS have no `:` or `?` (EINVAL), others take no name that
-/// is not in their encoding (EILSEQ).
+/// Whether a name was refused because of its characters: FAT and NTFS have no `:` or `?` (EINVAL), others accept no
+/// name that is not in their encoding (EILSEQ).
 pub(crate) fn is_unnameable(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::INVAL | Errno::ILSEQ))
 }
 
-/// Whether nothing lies at a path: there may even be a file where its folder should be.
+/// Whether nothing lies at a path. There may be a file in the place of its folder.
 pub(crate) fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-/// Whether something lies at a path that is no regular file.
+/// Whether what lies at a path is no regular file.
 pub(crate) fn is_no_file(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory)
 }
@@ -318,7 +320,7 @@ fn open(directory: &Dir, path: &FilePath, access: Access, create: bool) -> io::R
     if kind.is_file() { Ok(file) } else { Err(not_a_file(kind.is_dir())) }
 }
 
-/// What is wrong with something that lies where a file should.
+/// The error for something that lies in the place of a file.
 fn not_a_file(is_folder: bool) -> io::Error {
     if is_folder { Errno::ISDIR.into() } else { io::ErrorKind::InvalidInput.into() }
 }
@@ -366,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn making_a_file_tells_every_folder_that_got_an_entry() {
+    fn making_a_file_returns_every_folder_that_got_an_entry() {
         let above = tempfile::tempdir().unwrap();
         let root = Root::take(above.path().join("x/root"), Taking::New);
 
@@ -381,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_moved_into_folders_that_are_made_and_never_over_another() {
+    fn a_file_is_moved_into_new_folders_and_never_over_another_file() {
         let inside = tempfile::tempdir().unwrap();
         let root = Root::from(inside.path().to_owned());
         let moving = path(&["p", "moving"]);
@@ -402,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_taken_away_before_it_is_used_is_made_again() {
+    fn a_folder_that_is_removed_before_it_is_used_is_made_again() {
         let inside = tempfile::tempdir().unwrap();
         let root = Root::from(inside.path().to_owned());
         let file = path(&["a", "b", "c"]);

@@ -1,4 +1,4 @@
-//! One registered set: its files written and taken away. Everything here blocks.
+//! One registered set: writes and flushes its files. Everything here blocks.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
@@ -26,7 +26,7 @@ use super::writers::Writers;
 use crate::error::{Error, Result};
 use crate::mutex::lock;
 
-/// What a set is registered with. The same again is the same set.
+/// What a set is registered with. Two sets with equal registrations are the same set.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Registration {
     pub(crate) root_name: String,
@@ -38,48 +38,51 @@ pub struct Registration {
     pub(crate) client: Client,
 }
 
-/// Who registered a set, in words of its own.
+/// Who registered a set, as the client names itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Client {
-    /// Which torrent the set is of; the same for every set of it.
+    /// The torrent that the set is of; the same for all its sets.
     pub torrent: Option<String>,
-    /// Which program asks; the same for all its sets, and another one when it was started again.
+    /// The program that registered the set. It uses one name for all its sets, and another one after it was started
+    /// again.
     pub owner: Option<String>,
 }
 
 impl Client {
-    /// Whether another set is one of the same torrent that a program before this one left behind, as far as can be told.
+    /// Whether the other client seems to be an earlier program that left its set of the same torrent behind.
     pub(crate) fn succeeds(&self, other: &Self) -> bool {
         self.torrent.is_some() && self.torrent == other.torrent && self.owner != other.owner
     }
 }
 
 impl Registration {
-    /// Files laid out below the root of that name. `allocate` reserves a file's whole length at its first write.
+    /// Files laid out below the root with this name. `allocate` allocates the whole length of a file at its first
+    /// write.
     #[must_use]
     pub fn new(root_name: String, root: impl Into<Root>, layout: Layout, allocate: bool) -> Self {
         let (root, rivals) = (root.into(), Arc::default());
         Self { root_name, root, layout, allocate, rivals, aside: None, client: Client::default() }
     }
 
-    /// The same on behalf of a client.
+    /// The same, on behalf of a client.
     #[must_use]
     pub fn with_client(mut self, client: Client) -> Self {
         self.client = client;
         self
     }
 
-    /// The same with what else its files may be named.
+    /// The same, with the other names that its files may have.
     #[must_use]
     pub fn with_rivals(mut self, rivals: Rivals) -> Self {
         self.rivals = Arc::new(rivals);
         self
     }
 
-    /// The same, with its rivals, with a folder below the root in which files are set aside that nobody wants.
+    /// The same, with a folder below the root in which files are set aside that nobody wants. To be called after
+    /// `with_rivals`.
     ///
     /// # Errors
-    /// One sentence where a file of the set may lie in that folder: it might be where another one is set aside.
+    /// One sentence if a file of the set may lie in that folder, because another file may be set aside there.
     pub fn with_aside(mut self, folder: FilePath) -> std::result::Result<Self, String> {
         let registered = self.layout.entries().iter().filter_map(|entry| entry.path.as_ref());
         let inside = registered.chain(self.rivals.paths()).find(|path| path.is_in(&folder));
@@ -99,27 +102,27 @@ pub struct FileSet {
     pub(super) writers: Arc<Writers>,
     pub(super) places: Places,
     records: Mutex<HashMap<usize, Arc<Mutex<Record>>>>,
-    /// Folders that got new entries since the last flush, as `Root::make` tells them.
+    /// Folders that got new entries since the last flush.
     pub(super) folders: Mutex<BTreeSet<PathBuf>>,
     /// Held while files are set aside and brought back.
     pub(super) preparing: Mutex<()>,
-    /// Held by a flush, so that a second one does not return before the first has synced what it took.
+    /// Held by a flush, so that a second flush does not return before the first has synced its folders.
     flushing: Mutex<()>,
-    /// Cancelled when the root is dropped: nothing more is done to its files.
+    /// Cancelled when the root is dropped. Nothing more is done to the files then.
     revoked: CancellationToken,
-    /// How often the root had come back when the files kept open were opened.
+    /// How often the root had come back when the files that are kept open were opened.
     returns: AtomicU64,
     made: Instant,
-    /// When it was used last, in milliseconds since it was made.
+    /// When the set was used last, in milliseconds since it was made.
     used: AtomicU64,
-    /// Whether the set is forgotten. Operations hold it for reading, so that removal waits for them.
+    /// Whether the set is forgotten. Operations hold it for reading, so that forgetting waits for them.
     gone: RwLock<bool>,
 }
 
 /// The report of a file: its facts, `None` if no file exists, or why it cannot be looked at.
 pub(super) type Outcome = Result<Option<Facts>>;
 
-/// Keeps the worse of two failures.
+/// Adds a result to the outcome. Of two failures the worse one is kept.
 pub(super) fn note(outcome: &mut Result<()>, one: Result<()>) {
     if let Err(error) = one {
         *outcome = Err(match std::mem::replace(outcome, Ok(())) {
@@ -160,13 +163,13 @@ impl FileSet {
         }
     }
 
-    /// Ends the use of the set: its root is dropped. What an operation in flight has not begun is not done.
+    /// Ends the use of the set, because its root is dropped. Operations in flight begin nothing more.
     pub(crate) fn revoke(&self) {
         self.revoked.cancel();
         self.close_all();
     }
 
-    /// Fails where the set is revoked.
+    /// Fails if the set is revoked.
     pub(super) fn check_revoked(&self) -> Result<()> {
         if self.revoked.is_cancelled() { Err(Error::UnknownSet) } else { Ok(()) }
     }
@@ -187,12 +190,12 @@ impl FileSet {
         self.serial
     }
 
-    /// Notes that somebody asked something of it.
+    /// Notes that a request used the set.
     pub(crate) fn note_used(&self) {
         self.used.store(self.made.elapsed().as_millis() as u64, Ordering::Relaxed);
     }
 
-    /// How long nobody has asked anything of it.
+    /// How long no request has used the set.
     pub(crate) fn idle(&self) -> Duration {
         self.made.elapsed().saturating_sub(Duration::from_millis(self.used.load(Ordering::Relaxed)))
     }
@@ -201,14 +204,15 @@ impl FileSet {
         &self.registration
     }
 
-    /// Where the files lie.
+    /// The files of the set.
     #[must_use]
     pub fn layout(&self) -> &Layout {
         &self.registration.layout
     }
 
-    /// Keeps the set from being removed for as long as the guard lives, where its root is there. Files that were kept open
-    /// over an absence of the root are closed: they hold a drive that was to go, or are not those of the one that came.
+    /// Begins an operation: the set is not forgotten for as long as the guard lives. Fails if the set or its root is
+    /// gone. Files that were kept open while the root was away are closed, because they keep a drive from being
+    /// unmounted, or belong to an earlier mount.
     pub(crate) fn enter(&self) -> Result<RwLockReadGuard<'_, bool>> {
         let gone = self.gone.read().unwrap_or_else(PoisonError::into_inner);
         if *gone {
@@ -242,10 +246,10 @@ impl FileSet {
         lock(&self.records).get(&file).cloned()
     }
 
-    /// A file and its path on this disk; `None` for padding.
+    /// The path of a file on this disk, and its entry; `None` for padding.
     ///
     /// # Errors
-    /// `Unavailable` and `RootGone` where its name depends on what is there, and that cannot be told.
+    /// `Unavailable` and `RootGone` if its name depends on what lies on the disk, and that cannot be looked at.
     pub(crate) fn file(&self, index: usize) -> Result<Option<(FilePath, &Entry)>> {
         let entry = &self.layout().entries()[index];
         let Some(registered) = &entry.path else { return Ok(None) };
@@ -265,13 +269,13 @@ impl FileSet {
         registered.is_some_and(|registered| self.places.names.may_be(index, registered, path))
     }
 
-    /// From now on the file has another path.
+    /// Notes that the file has another path from now on.
     pub(super) fn move_to(&self, file: usize, path: FilePath) {
         self.close(file);
         self.places.names.rename(file, path);
     }
 
-    /// What lies where the file does, and the path of that.
+    /// What lies where the file does, with its path.
     pub(super) fn look(&self, file: usize, path: &FilePath) -> Result<Option<(Seen, FilePath)>> {
         self.places.look(file, path).map_err(|error| fault::of(path.as_str(), &error))
     }
@@ -283,7 +287,7 @@ impl FileSet {
         self.with_room(|| self.places.facts(file, &path)).map_err(|error| fault::of(path.as_str(), &error))
     }
 
-    /// Opens, and once more with all kept files closed where too many are open.
+    /// Calls `open`. If too many files are open, closes all files that are kept open and calls it once more.
     pub(super) fn with_room<T>(&self, mut open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         open().or_else(|error| {
             if !is_exhausted(&error) {
@@ -309,7 +313,8 @@ impl FileSet {
         self.handles.put(self.key(file), Access::ReadWrite, open)
     }
 
-    /// The open file that the path leads to. One that was kept open and does not lie there any more is opened again.
+    /// The open file that the path leads to. If the file that was kept open no longer lies there, the path is opened
+    /// again.
     pub(super) fn open_there(
         &self,
         file: usize,
@@ -330,8 +335,8 @@ impl FileSet {
         self.handles.close(|one| *one == key);
     }
 
-    /// Forgets what was claimed and reserved, for one who registers the set again and knows only what is on disk now. Waits for
-    /// writes in flight.
+    /// Forgets what was claimed and reserved, for a client that registers the set again and knows only what is on disk
+    /// now. Waits for writes in flight.
     pub(crate) fn start_anew(&self) {
         let known: Vec<_> = lock(&self.records).iter().map(|(file, record)| (*file, Arc::clone(record))).collect();
         for (file, record) in known {
@@ -343,10 +348,10 @@ impl FileSet {
         self.places.start_anew();
     }
 
-    /// Writes `bytes` from `begin` of the set on. Every file is tried; the fault that lasts longest is told.
+    /// Writes `bytes` from `begin` of the set on. Every file is tried; the fault that lasts longest is returned.
     ///
     /// # Errors
-    /// `NotClaimed`, `FileChanged`, `Refused`, `DiskFull`, `Unavailable`; `UnknownSet` where the set is gone by now.
+    /// `NotClaimed`, `FileChanged`, `Refused`, `DiskFull`, `Unavailable`; `UnknownSet` if the set is gone by now.
     pub(crate) fn write(&self, begin: u64, bytes: &[u8]) -> Result<()> {
         let _here = self.enter()?;
         let range = begin..begin + bytes.len() as u64;
@@ -367,15 +372,15 @@ impl FileSet {
     }
 
     fn write_part(&self, file: usize, offset: u64, bytes: &[u8]) -> Result<()> {
-        // Of a file that was claimed. Held for the write as well: the system writes one part of a file at a time, and a second
-        // thread would only spin until the first is done.
+        // The lock on the record is held during the write too: the system writes one part of a file at a time, so a
+        // second thread would only spin until the first is done.
         let Some(shared) = self.known_record(file) else { return Ok(()) };
         let mut record = lock(&shared);
-        // Where it lies by now: it may have been moved in between.
+        // Looked up again, because the file may have been moved since.
         let Some((path, entry)) = self.file(file)? else { return Ok(()) };
         let blame = |error: &io::Error| fault::of(path.as_str(), error);
         let open = self.open_claimed(file, &path, &mut record)?;
-        // Nobody wants all of a file that is set aside.
+        // A file set aside never gets its whole length.
         if self.registration.allocate && !record.allocated && !self.places.is_skipped(file) {
             reserve_room(&open, entry.length).map_err(|error| blame(&error))?;
             record.allocated = true;
@@ -386,10 +391,10 @@ impl FileSet {
         Ok(())
     }
 
-    /// The file that was claimed, open.
+    /// Opens a claimed file for writing.
     ///
     /// # Errors
-    /// `NotClaimed`; `FileChanged` where the path leads to another file by now, to none, or to less of it.
+    /// `NotClaimed`; `FileChanged` if the path now leads to another file, to none, or to a shorter one.
     fn open_claimed(&self, file: usize, path: &FilePath, record: &mut Record) -> Result<Arc<File>> {
         let there = self.check_there(file, path, record)?;
         let opened =
@@ -399,7 +404,7 @@ impl FileSet {
         Ok(open)
     }
 
-    /// What the path leads to, which is what was claimed and written.
+    /// What the path leads to. Fails unless that is what was claimed and written.
     fn check_there(&self, file: usize, path: &FilePath, record: &mut Record) -> Result<Seen> {
         record.check_claimed(path.as_str())?;
         let there = self.look(file, path)?.map(|(seen, _)| seen);
@@ -407,9 +412,9 @@ impl FileSet {
         there.ok_or_else(|| record.end(path.as_str(), fault::DELETED))
     }
 
-    /// Waits until what was written to these files is on disk, and the folders' new entries, and says of each how that ended:
-    /// what it looks like now, `None` for padding. One that failed keeps no other from it. The first time a file is synced
-    /// whatever is known of it: an earlier set may have written it.
+    /// Waits until what was written to these files is on disk, with the new entries of folders. Returns the outcome for
+    /// each file: its facts, or `None` for padding. A file that fails does not keep others from being flushed. The
+    /// first flush syncs a file in any case, because an earlier set may have written it.
     ///
     /// # Errors
     /// `UnknownSet`.
@@ -432,14 +437,14 @@ impl FileSet {
         Ok(outcomes.collect())
     }
 
-    /// Syncs the folders that got entries. Tells which could not be, and keeps them for the next time.
+    /// Syncs the folders that got entries. Returns those that failed, and keeps them for the next flush.
     fn sync_folders(&self) -> Vec<(PathBuf, Error)> {
         let folders = std::mem::take(&mut *lock(&self.folders));
         let mut lost = Vec::new();
         for folder in folders {
             match self.with_room(|| self.registration.root.sync_folder(&folder)) {
                 Ok(()) => {}
-                // Nothing is left in it to keep.
+                // A folder that is gone has no entries to sync.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
                     lost.push((folder.clone(), fault::of_sync(&folder.to_string_lossy(), &error)));
@@ -450,7 +455,7 @@ impl FileSet {
         lost
     }
 
-    /// Syncs a file that was written, or of which nobody knows whether an earlier set wrote it.
+    /// Syncs a file that was written, or that an earlier set may have written.
     fn sync(&self, file: usize) -> Result<()> {
         if self.layout().entries()[file].path.is_none() {
             return Ok(());
@@ -477,7 +482,7 @@ impl FileSet {
             }
             (open, path)
         };
-        // Not under the lock: a sync takes long, and writes of the file go on meanwhile.
+        // Not under the lock, because a sync takes long and writes to the file go on meanwhile.
         open.sync_data().map_err(|error| {
             lock(&shared).dirty = true;
             fault::of_sync(path.as_str(), &error)
@@ -487,7 +492,7 @@ impl FileSet {
     /// Forgets the set after the operations in flight, and lets others write to its files.
     ///
     /// # Errors
-    /// `UnknownSet` where it was forgotten before.
+    /// `UnknownSet` if it was forgotten before.
     pub(crate) fn forget(&self) -> Result<()> {
         let mut gone = self.gone.write().unwrap_or_else(PoisonError::into_inner);
         if *gone {
@@ -501,20 +506,20 @@ impl FileSet {
 }
 
 impl Drop for FileSet {
-    /// An operation that had begun when the set was revoked or forgotten may have opened or reserved a file since.
+    /// An operation that was in flight when the set was revoked or forgotten may have opened or reserved a file since.
     fn drop(&mut self) {
         self.close_all();
         self.writers.release_all(self.serial);
     }
 }
 
-/// Reserves all of a file on the disk.
+/// Allocates the whole length of a file on the disk.
 fn reserve_room(file: &File, length: u64) -> io::Result<()> {
     if length == 0 {
         return Ok(());
     }
     match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, length) {
-        // Where the file system cannot reserve, the bytes are found when they are written.
+        // If the file system cannot allocate ahead, it does so when the bytes are written.
         Ok(()) | Err(Errno::OPNOTSUPP) => Ok(()),
         Err(errno) => Err(errno.into()),
     }
@@ -531,7 +536,7 @@ pub(super) mod tests {
         set_with_rivals(directory, names, Vec::new())
     }
 
-    /// The same with groups of rivals.
+    /// The same, with groups of rivals.
     pub(in crate::disk) fn set_with_rivals(
         directory: &Path,
         names: &[impl AsRef<str>],
@@ -560,7 +565,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_set_that_is_dropped_without_a_word_lets_others_write() {
+    fn a_set_that_is_dropped_lets_others_write() {
         let directory = tempfile::tempdir().unwrap();
         let writers = Arc::new(Writers::default());
         let registration = || Registration::new("root".into(), directory.path().to_owned(), one_file(), false);
@@ -579,7 +584,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_file_is_synced_once_whoever_wrote_it_and_then_when_it_was_written() {
+    fn a_file_is_synced_once_in_any_case_and_then_when_it_was_written() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("found"), "mine").unwrap();
         let set = set_of(directory.path(), &["a/b/made", "found", "missing"]);
@@ -592,9 +597,9 @@ pub(super) mod tests {
 
         let outcomes = set.flush(&[0, 1, 2]).unwrap();
 
-        let told: Vec<_> =
+        let lengths: Vec<_> =
             outcomes.iter().map(|one| one.as_ref().map(|facts| facts.as_ref().unwrap().length)).collect();
-        assert_eq!(told, [Ok(0), Ok(4), Err(&Error::NotStored { path: "missing".to_owned() })]);
+        assert_eq!(lengths, [Ok(0), Ok(4), Err(&Error::NotStored { path: "missing".to_owned() })]);
         assert!(!needs_sync(0) && !needs_sync(1) && folders().is_empty());
         set.write(0, b"abcd").unwrap();
         assert!(needs_sync(0) && !needs_sync(1));

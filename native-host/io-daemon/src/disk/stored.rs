@@ -1,6 +1,6 @@
-//! What a set has on disk: read and hashed. Everything here blocks.
+//! Reads and hashes what a set has on disk. Everything here blocks.
 //!
-//! A byte is there if its file is there and long enough; whether it is the right one is the reader's question.
+//! A byte is stored if its file exists and is long enough. Whether it is the right byte is for the client to verify.
 
 use std::fs::File;
 use std::io;
@@ -34,7 +34,7 @@ impl FileSet {
     /// Reads the range to the end of `into`.
     ///
     /// # Errors
-    /// `NotStored`, `Refused`, `Unavailable`; `UnknownSet` where the set is gone by now.
+    /// `NotStored`, `Refused`, `Unavailable`; `UnknownSet` if the set is gone by now.
     pub(crate) fn read(&self, range: Range<u64>, into: &mut Vec<u8>) -> Result<()> {
         let _here = self.enter()?;
         for span in self.layout().spans(range) {
@@ -48,10 +48,10 @@ impl FileSet {
         Ok(())
     }
 
-    /// The digest of the range, or `None` where a byte is not there. `buffer` is scratch.
+    /// The digest of the range, or `None` if a byte is not stored. `buffer` is scratch memory.
     ///
     /// # Errors
-    /// `Refused`, `Unavailable`; `UnknownSet` where the set is gone by now.
+    /// `Refused`, `Unavailable`; `UnknownSet` if the set is gone by now.
     pub(crate) fn digest(&self, algorithm: Algorithm, range: Range<u64>, buffer: &mut [u8]) -> Result<Option<Digest>> {
         match self.hash(algorithm, range, buffer) {
             Ok(digest) => Ok(Some(digest)),
@@ -61,7 +61,7 @@ impl FileSet {
     }
 
     fn hash(&self, algorithm: Algorithm, range: Range<u64>, buffer: &mut [u8]) -> Result<Digest> {
-        // First, so that a range with a missing end costs no reading.
+        // Checked first, so that a range whose end is missing is not read.
         self.check_stored(range.clone())?;
         let _here = self.enter()?;
         let mut hasher = Hasher::new(algorithm);
@@ -83,14 +83,14 @@ impl FileSet {
         Ok(hasher.finish())
     }
 
-    /// The open file, which holds all of the span at this moment.
+    /// Opens the file, which contains the whole span at this moment.
     fn open_stored(&self, span: &Span, path: &FilePath) -> Result<Arc<File>> {
         let blame = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound => Error::NotStored { path: path.as_str().to_owned() },
             _ => fault::of(path.as_str(), &error),
         };
         let not_there = || Error::NotStored { path: path.as_str().to_owned() };
-        // What lies there now, and not what a descriptor still holds that was opened before.
+        // Looks at what lies there now: a descriptor that was opened before may lead to a deleted file.
         let there = self.look(span.file, path)?.map(|(seen, _)| seen).ok_or_else(not_there)?;
         if there.length < span.offset + span.length && there.is_file {
             return Err(not_there());
@@ -104,7 +104,7 @@ impl FileSet {
     }
 }
 
-/// `NotStored` where the file ends before, as when it was cut after the check.
+/// Reads a span. `NotStored` if the file ends before it, because it was cut after the check.
 fn read_exact(file: &File, path: &FilePath, offset: u64, into: &mut [u8]) -> Result<()> {
     file.read_exact_at(into, offset).map_err(|error| match error.kind() {
         io::ErrorKind::UnexpectedEof => Error::NotStored { path: path.as_str().to_owned() },

@@ -1,9 +1,9 @@
-//! Who writes to which path: one set at a time.
+//! Which set writes to which path. Each path has one writer.
 //!
-//! A path is known by the folder it lies in, as device and inode, and its name there without regard to case, so that it
-//! is the same under whichever root, through whichever link and in whichever spelling it is reached. Folders that do not
-//! exist yet are a part of the name. Paths that differ by case alone count as one everywhere: whether a file system tells
-//! them apart is known only once both exist. Other processes are kept out by `locks`.
+//! A path is identified by its folder, as device and inode, and its name there, with case ignored. So it is the same
+//! path under every root, through every link and in every spelling. Folders that do not exist yet are a part of the
+//! name. Paths that differ by case alone count as one everywhere, because whether the file system tells them apart is
+//! known only once both exist. `locks` keeps other processes out.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -21,7 +21,7 @@ use super::root::Root;
 use crate::error::Error;
 use crate::mutex::lock;
 
-/// A folder and a name below it, as a part of their digest: a set may have a million of them.
+/// Identifies a folder and a name below it by a part of their digest, which is short: a set may have a million of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Place([u8; 16]);
 
@@ -37,11 +37,11 @@ impl Place {
     }
 }
 
-/// All ways a path is known by now, from the outermost folder inwards.
+/// All ways in which a path is identified by now, from the outermost folder inwards.
 #[derive(Clone)]
 pub(crate) struct Places(Vec<Place>);
 
-/// Finds the ways in which paths below one root are known. Looks at each folder once.
+/// Finds the ways in which paths below one root are identified. Looks at each folder once.
 pub(crate) struct Locator<'a> {
     root: &'a Root,
     base: Option<Identity>,
@@ -53,7 +53,7 @@ impl<'a> Locator<'a> {
         Self { root, base: None, folders: HashMap::new() }
     }
 
-    /// Makes no folder.
+    /// Finds the ways in which one path is identified. Makes no folder.
     pub(crate) fn find(&mut self, path: &FilePath) -> io::Result<Places> {
         let base = match self.base {
             Some(known) => known,
@@ -78,16 +78,16 @@ impl<'a> Locator<'a> {
     }
 }
 
-/// The writers of all sets, which are known by their serials.
+/// The writers of all sets; a set is named by its serial.
 #[derive(Default)]
 pub(crate) struct Writers {
     table: Mutex<Table>,
     locks: Locks,
-    /// What keeps other processes from the files of each set.
+    /// The locks that keep other processes from the files of each set.
     guards: Mutex<HashMap<u64, Vec<Guard>>>,
 }
 
-/// Stands for a file that was released: a guard knows its files by their position.
+/// Takes the place of a file that was released, because the files of a guard are known by their position.
 const RELEASED: usize = usize::MAX;
 
 /// Some files that no other process writes.
@@ -97,7 +97,7 @@ struct Guard {
 }
 
 impl Guard {
-    /// Lets others write to those of its files that are named. Tells whether any is left.
+    /// Lets others write to those of its files that are in `files`. Returns whether any is left.
     fn release(&mut self, files: &HashSet<usize>) -> bool {
         let own = self.files.iter_mut().enumerate().filter(|(_, file)| files.contains(file));
         self.writer.release(own.map(|(index, file)| {
@@ -110,7 +110,8 @@ impl Guard {
 
 #[derive(Default)]
 struct Table {
-    /// The set, and how many of its files are known by the place: those whose paths differ by case share it.
+    /// The set that holds a place, and how many of its files have that place: files whose paths differ by case share
+    /// it.
     holders: HashMap<Place, (u64, usize)>,
     held: HashMap<u64, HashMap<usize, Vec<Place>>>,
 }
@@ -123,8 +124,8 @@ pub(crate) struct Held {
 }
 
 impl Writers {
-    /// Makes a set the only writer of files in this process: all of them, or none. A file that has several paths is there once
-    /// for each, one after the other. Returns the files with a path that the set had not reserved before.
+    /// Makes a set the only writer of files in this process: all of them, or none. A file with several paths has one
+    /// entry for each, one after the other. Returns the files that have a path which the set had not reserved before.
     pub(crate) fn reserve(&self, set: u64, files: &[(usize, Places)]) -> Result<Vec<usize>, Held> {
         let mut table = lock(&self.table);
         for (file, places) in files {
@@ -141,7 +142,8 @@ impl Writers {
             if !places.0.iter().any(|place| own.contains(place)) && new.last() != Some(file) {
                 new.push(*file);
             }
-            // The outermost outlasts the folders in between, the innermost is what others reach by another way.
+            // The outermost folder stays when the folders in between go. The innermost is the one that others may reach
+            // by another path.
             for place in places.0.first().into_iter().chain(places.0.last()) {
                 if !own.contains(place) {
                     own.push(*place);
@@ -152,8 +154,8 @@ impl Writers {
         Ok(new)
     }
 
-    /// Keeps other processes from files, all of them or none, until they are released; from their earlier paths no more.
-    /// Blocks for up to a third of a second.
+    /// Locks files against other processes, all of them or none, until they are released. Earlier paths of these files
+    /// are unlocked. Blocks for up to a third of a second.
     pub(crate) fn keep_others_out(&self, set: u64, root: &Root, files: &[(usize, FilePath)]) -> Result<(), Error> {
         if files.is_empty() {
             return Ok(());
@@ -163,8 +165,8 @@ impl Writers {
         let writer = acquired.map_err(|failure| match failure {
             Failure::System(error) => fault::of("", &error),
             Failure::Held { ref path, .. } => {
-                let told = failure.to_string();
-                let holder = told.strip_prefix(&format!("{path} is being written by ")).unwrap_or(&told).to_owned();
+                let text = failure.to_string();
+                let holder = text.strip_prefix(&format!("{path} is being written by ")).unwrap_or(&text).to_owned();
                 Error::WriterConflict { path: path.clone(), holder }
             }
         })?;
@@ -177,7 +179,7 @@ impl Writers {
         Ok(())
     }
 
-    /// Lets others write to the other paths of a file, which has these.
+    /// Keeps these paths of a file, and lets others write to its other paths.
     pub(crate) fn keep(&self, set: u64, paths: &[(usize, Places)]) {
         let mut table = lock(&self.table);
         let Table { holders, held } = &mut *table;
@@ -193,7 +195,7 @@ impl Writers {
         lock(&self.table).held.get(&set).is_some_and(|files| files.contains_key(&file))
     }
 
-    /// Lets others write.
+    /// Lets others write to these files.
     pub(crate) fn release(&self, set: u64, files: &[usize]) {
         if let Some(guards) = lock(&self.guards).get_mut(&set) {
             let released = files.iter().copied().collect();
@@ -210,7 +212,7 @@ impl Writers {
         }
     }
 
-    /// Lets others write all that a set did.
+    /// Lets others write to all files of a set.
     pub(crate) fn release_all(&self, set: u64) {
         let guards = lock(&self.guards).remove(&set);
         drop(guards);
@@ -248,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_has_one_writer_in_whichever_way_it_is_reached() {
+    fn a_path_has_one_writer_whichever_way_it_is_reached() {
         let top = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(top.path().join("root/a/b")).unwrap();
         symlink("a", top.path().join("root/link")).unwrap();

@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::state::AppState;
 
 /// The most files that a request may name.
-const MAX_TOLD_FILES: usize = 16_384;
+const MAX_NAMED_FILES: usize = 16_384;
 
 /// The longest body. It has room for the facts of so many files.
 const MAX_CLAIMS_BYTES: u64 = 4 * 1024 * 1024;
@@ -64,7 +64,7 @@ async fn files_of(id: &str, state: &AppState, body: Body) -> Result<(Arc<FileSet
 
 async fn told_files_of(id: &str, state: &AppState, body: Body) -> Result<(Arc<FileSet>, Vec<usize>)> {
     let (set, files) = files_of(id, state, body).await?;
-    if files.len() > MAX_TOLD_FILES {
+    if files.len() > MAX_NAMED_FILES {
         return Err(Error::bad_request("a request is for at most 16384 files"));
     }
     state.disk.check_root(set.registration()).await?;
@@ -122,7 +122,7 @@ async fn release(SetId(id): SetId, State(state): State<AppState>, body: Body) ->
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ClaimsBody {
-    claims: AtMost<ClaimBody, MAX_TOLD_FILES>,
+    claims: AtMost<ClaimBody, MAX_NAMED_FILES>,
 }
 
 #[derive(Deserialize)]

@@ -92,12 +92,12 @@ async fn read(SetId(id): SetId, State(state): State<AppState>, given: HeaderMap)
     // With a length, a client notices a stream that ends early.
     answer.insert(header::CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
     if let Some(files) = files {
-        let told = serde_json::to_string(&files).map_err(|_| Error::Internal)?;
-        answer.insert(headers::FILES, HeaderValue::try_from(told).map_err(|_| Error::Internal)?);
+        let facts = serde_json::to_string(&files).map_err(|_| Error::Internal)?;
+        answer.insert(headers::FILES, HeaderValue::try_from(facts).map_err(|_| Error::Internal)?);
     }
     if asked.is_some() {
-        let told = format!("bytes {}-{}/{whole}", range.start, range.end - 1);
-        answer.insert(header::CONTENT_RANGE, HeaderValue::try_from(told).map_err(|_| Error::Internal)?);
+        let answered = format!("bytes {}-{}/{whole}", range.start, range.end - 1);
+        answer.insert(header::CONTENT_RANGE, HeaderValue::try_from(answered).map_err(|_| Error::Internal)?);
     }
     Ok(response)
 }

@@ -28,7 +28,7 @@ pub(crate) fn router() -> Router<AppState> {
 }
 
 /// Turns the connection into a WebSocket: 101. 400 if the request is no upgrade or does not offer the subprotocol; 503
-/// if the most WebSockets allowed are open. The token was checked before.
+/// if as many `WebSocket`s as allowed are open. The token was checked before.
 async fn open(State(state): State<AppState>, Upgrade(mut upgrade): Upgrade) -> Result<Response> {
     let offered = upgrade.requested_protocols().any(|protocol| protocol.as_bytes() == PROTOCOL.as_bytes());
     if !offered {

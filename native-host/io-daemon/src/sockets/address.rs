@@ -1,4 +1,4 @@
-//! Where a socket may go: name lookup, refused targets, and what the system's errors are called.
+//! Name lookup, targets that are refused, and the codes of the system's errors.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
@@ -8,31 +8,32 @@ use tokio::sync::Semaphore;
 
 use super::ended::Code;
 
-/// Lookups at once in the whole daemon. Each takes a thread of the pool that disk work runs on, and a dead name server
-/// holds it for many seconds.
+/// Lookups at once in the whole daemon. Each takes a thread of the pool that work on the disk runs on too, and a dead
+/// name server blocks it for many seconds.
 static LOOKUPS: Semaphore = Semaphore::const_new(32);
 
 /// Bytes of the longest name (RFC 1035 section 2.3.4, without the root's length byte and the first one).
 const MAX_NAME: usize = 253;
 
-/// Services of clouds that are not link-local: whoever reaches them gets the machine's credentials, or acts as its agent.
-/// In order: Alibaba, Azure (the platform's own service, which hands out certificates), Oracle.
+/// Metadata services of clouds whose addresses are not link-local. Whoever reaches one gets the credentials of the
+/// machine, or can act as its agent. In order: Alibaba, Azure (the service of the platform, which issues certificates),
+/// Oracle.
 const METADATA_V4: [Ipv4Addr; 3] =
     [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(168, 63, 129, 16), Ipv4Addr::new(192, 0, 0, 192)];
 
-/// The same in IPv6. In order: Google, Scaleway, Oracle.
+/// Such services in IPv6. In order: Google, Scaleway, Oracle.
 const METADATA_V6: [Ipv6Addr; 3] = [
     Ipv6Addr::new(0xfd20, 0x00ce, 0, 0, 0, 0, 0, 0x0254),
     Ipv6Addr::new(0xfd00, 0x0042, 0, 0, 0, 0, 0, 0x0042),
     Ipv6Addr::new(0xfd00, 0x00c1, 0, 0, 0, 0, 0xa9fe, 0xa9fe),
 ];
 
-/// `fd00:ec2::/32`, where Amazon has all such services: metadata at `::254`, credentials of pods at `::23`.
+/// `fd00:ec2::/32`, in which all such services of Amazon are: metadata at `::254`, credentials of pods at `::23`.
 const METADATA_PREFIX: [u16; 2] = [0xfd00, 0x0ec2];
 
-/// Whether nothing may be sent to `target`: it is link-local, unspecified, multicast, broadcast or a metadata service, or
-/// the daemon itself, which listens on loopback at `own_port`. An IPv6 address that leads to an IPv4 address is refused
-/// when that one is.
+/// Whether nothing may be sent to `target`: it is link-local, unspecified, multicast, broadcast or a metadata service,
+/// or the daemon itself, which listens on loopback at `own_port`. An IPv6 address that leads to an IPv4 address is
+/// refused if that one is.
 pub(super) fn is_refused(target: SocketAddr, own_port: u16) -> bool {
     let is_own = |is_loopback: bool| is_loopback && target.port() == own_port;
     let is_refused_v4 = |ip: Ipv4Addr| is_special_v4(ip) || is_own(ip.is_loopback());
@@ -57,14 +58,14 @@ fn is_special_v6(ip: Ipv6Addr) -> bool {
         || METADATA_V6.contains(&ip)
 }
 
-/// The IPv4 addresses that a packet to `ip` may come out at: the system or a gateway takes them out of it. Only the local
-/// prefix of NAT64 leaves open where the address stands, so all its forms are looked at.
+/// The IPv4 addresses to which the system or a gateway may send a packet for `ip`, because they are embedded in it. In
+/// the local prefix of NAT64 the address may be at several places, so all of them are returned.
 fn embedded(ip: Ipv6Addr) -> [Option<Ipv4Addr>; 4] {
     let bytes = ip.octets();
     let at = |places: [usize; 4]| Some(places.map(|place| bytes[place]).into());
     let last = [12, 13, 14, 15];
     match ip.segments() {
-        // The address of this host is no IPv4 address, though it looks like one.
+        // `::` and `::1` are no compatible IPv4 addresses, although they have the same form.
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => [None; 4],
         // At the end: compatible and mapped (RFC 4291 section 2.5.5), translated (RFC 2765 section 2.1), NAT64 (RFC 6052
         // section 2.1), and ISATAP in any prefix (RFC 5214 section 6.1).
@@ -85,22 +86,22 @@ fn embedded(ip: Ipv6Addr) -> [Option<Ipv4Addr>; 4] {
     }
 }
 
-/// Whether a listener at `local` would get what is meant for the daemon, which listens on loopback at `own_port`: a client
-/// that was given another name of loopback would hand it the token.
+/// Whether a listener at `local` would receive requests for the daemon, which listens on loopback at `own_port`. A
+/// client that uses another name of loopback would send it the token.
 pub(super) fn is_own(local: SocketAddr, own_port: u16) -> bool {
     let ip = local.ip().to_canonical();
     local.port() == own_port && (ip.is_loopback() || ip.is_unspecified())
 }
 
-/// The addresses that may be dialled at `host`. Fails with `ENOTFOUND` where there are none, and with `EACCES` where all
-/// of them are refused. The check comes after the lookup, so a name cannot stand for a refused address.
+/// The addresses of `host` that may be dialled. Fails with `ENOTFOUND` if `host` has no address, and with `EACCES` if
+/// all are refused. The check comes after the lookup, so a name cannot lead to a refused address.
 pub(super) async fn targets(host: &str, port: u16, own_port: u16) -> Result<Vec<SocketAddr>, Code> {
     let mut addresses = look_up(host, port).await?;
     addresses.retain(|&address| !is_refused(address, own_port));
     if addresses.is_empty() { Err("EACCES") } else { Ok(addresses) }
 }
 
-/// The addresses to listen at: those of `host`, or every IPv4 address where it is empty.
+/// The addresses to listen at: those of `host`, or every IPv4 address if it is empty.
 pub(super) async fn locals(host: &str, port: u16) -> Result<Vec<SocketAddr>, Code> {
     if host.is_empty() {
         return Ok(vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))]);
@@ -108,7 +109,7 @@ pub(super) async fn locals(host: &str, port: u16) -> Result<Vec<SocketAddr>, Cod
     look_up(host, port).await
 }
 
-/// At least one address of `host`, which may be one itself.
+/// Finds at least one address of `host`, which may be an address itself.
 async fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, Code> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, port)]);
@@ -119,7 +120,7 @@ async fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, Code> {
     let permit = LOOKUPS.acquire().await.map_err(|_| "ENOTFOUND")?;
     let host = host.to_owned();
     let looked_up = tokio::task::spawn_blocking(move || {
-        // Goes with the thread: one who stops waiting does not make the lookup end.
+        // Moves into the thread: the lookup goes on when its caller stops waiting.
         let _permit = permit;
         (host.as_str(), port).to_socket_addrs().map(Vec::from_iter)
     });
@@ -130,7 +131,7 @@ async fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, Code> {
     }
 }
 
-/// What the system calls `error`; `EIO` for what it calls nothing we know.
+/// The code of `error`, as the system names it; `EIO` for unknown errors.
 pub(super) fn code(error: &io::Error) -> Code {
     match error.kind() {
         io::ErrorKind::AddrInUse => "EADDRINUSE",
@@ -151,7 +152,7 @@ pub(super) fn code(error: &io::Error) -> Code {
     }
 }
 
-/// Those that the standard library has no kind for.
+/// The codes of errors for which the standard library has no kind.
 fn uncommon_code(error: &io::Error) -> Code {
     match Errno::from_io_error(error) {
         Some(Errno::MFILE) => "EMFILE",
@@ -236,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn fault_68_no_listener_stands_in_for_the_daemon() {
+    fn fault_68_no_listener_takes_the_place_of_the_daemon() {
         for ip in ["127.0.0.1", "127.9.9.9", "0.0.0.0", "::", "::1", "::ffff:127.0.0.1", "::ffff:0.0.0.0"] {
             assert!(is_own(SocketAddr::new(ip.parse().unwrap(), OWN_PORT), OWN_PORT), "{ip}");
             assert!(!is_own(SocketAddr::new(ip.parse().unwrap(), OWN_PORT + 1), OWN_PORT), "{ip}");
@@ -278,7 +279,8 @@ mod tests {
 
     #[tokio::test]
     async fn fault_68_another_way_to_write_a_refused_address_is_refused() {
-        // The system's resolver takes these for 169.254.169.254, or knows no such name: either way nothing is dialled.
+        // The resolver of the system reads these as 169.254.169.254 or does not know them. Either way nothing is
+        // dialled.
         for host in ["2852039166", "0xa9fea9fe", "169.254.43518", "0251.0376.0251.0376"] {
             let failed = targets(host, 80, OWN_PORT).await.unwrap_err();
 
@@ -302,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_called_as_the_system_calls_them() {
+    fn errors_have_the_codes_of_the_system() {
         for (errno, name) in [
             (Errno::CONNREFUSED, "ECONNREFUSED"),
             (Errno::CONNRESET, "ECONNRESET"),

@@ -1,13 +1,13 @@
-//! The two windows of a socket, in bytes: what may go to the client, and what may come from it.
+//! The two windows of a socket, in bytes: what may be sent to the client, and what it may send.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
-/// Bytes a client may send on a connection before any is given back.
+/// Bytes that a client may send on a connection before it receives credit.
 pub const WINDOW: usize = 262_144;
 
-/// What the client allows to be sent to it. Granted by the session, spent by the socket's one task.
+/// What may be sent to the client. The session grants it, and the task of the socket spends it.
 #[derive(Debug, Default)]
 pub(super) struct Credit {
     left: AtomicU64,
@@ -15,13 +15,13 @@ pub(super) struct Credit {
 }
 
 impl Credit {
-    /// Allows `bytes` more.
+    /// Adds `bytes`.
     pub(super) fn grant(&self, bytes: u32) {
         self.left.fetch_add(u64::from(bytes), Ordering::AcqRel);
         self.granted.notify_one();
     }
 
-    /// Waits until some is left and says how much. For one waiter.
+    /// Waits until some credit is left, and returns how much. For one waiter.
     pub(super) async fn some(&self) -> u64 {
         loop {
             let left = self.left();
@@ -37,7 +37,7 @@ impl Credit {
         self.left.load(Ordering::Acquire)
     }
 
-    /// Takes `bytes` off; no more than were left.
+    /// Subtracts `bytes`, which must not be more than are left.
     pub(super) fn spend(&self, bytes: usize) {
         self.left.fetch_sub(bytes as u64, Ordering::AcqRel);
     }
@@ -55,7 +55,7 @@ impl Window {
         Self { left: size }
     }
 
-    /// Takes `bytes` off, unless that is more than is left: then nothing changes and it says `false`.
+    /// Subtracts `bytes`. If that is more than is left, nothing changes and it returns `false`.
     #[must_use]
     pub(super) fn take(&mut self, bytes: usize) -> bool {
         match self.left.checked_sub(bytes) {
@@ -67,7 +67,7 @@ impl Window {
         }
     }
 
-    /// Frees `bytes` that were taken.
+    /// Adds `bytes` that were taken before.
     pub(super) fn give_back(&mut self, bytes: usize) {
         self.left += bytes;
     }

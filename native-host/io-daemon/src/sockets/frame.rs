@@ -1,7 +1,7 @@
-//! The messages of `/v1/sockets`, in both directions; the table is in the folder's header.
+//! The messages of `/v1/sockets`, in both directions. The header of the folder has their table.
 //!
-//! Pure: bytes in, data out. Knows nothing of sessions: whether a frame is allowed now is `session.rs`'s question. What
-//! is decoded borrows from the message, so decoding allocates nothing, whatever the message claims.
+//! Pure: bytes in, data out. Whether a frame is allowed now is checked by `session`. Decoded frames borrow from the
+//! message, so decoding allocates nothing, whatever the message claims.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
@@ -9,10 +9,11 @@ use std::net::{IpAddr, SocketAddr};
 use bytes::{BufMut, BytesMut};
 use thiserror::Error;
 
-/// Bytes before what an op says: the op and the socket's id.
+/// Bytes of the op and the id of the socket, with which every message begins.
 pub const HEADER: usize = 5;
 
-/// Bytes of a DATA frame to the client: as much as a read from the system gives at a time without delaying the others.
+/// The most bytes in a DATA frame to the client: as much as can be read from the system at once without delaying other
+/// sockets.
 pub const MAX_DATA: usize = 65_536;
 
 /// Bytes of the longest message a client may send.
@@ -33,33 +34,33 @@ const CLOSED: u8 = 21;
 const ACCEPTED: u8 = 22;
 const DATAGRAM: u8 = 23;
 
-/// Bytes that any address takes as text, with room to spare: the longest is 45 (RFC 4291 section 2.2).
+/// Bytes that any address takes as text, with some to spare: the longest has 45 (RFC 4291 section 2.2).
 const ADDRESS: usize = 48;
 
-/// Why a message is none of this protocol.
+/// Why a message is not one of this protocol.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum FrameError {
-    /// It ends before what its op needs.
+    /// It ends too early for its op.
     #[error("the frame is too short")]
     Short,
-    /// It goes on after what its op needs.
+    /// It has more bytes than its op needs.
     #[error("the frame is too long")]
     Long,
-    /// No such op in this direction.
+    /// There is no such op in this direction.
     #[error("the op {0} is unknown")]
     UnknownOp(u8),
     /// A host or a code is not UTF-8.
     #[error("the host is not UTF-8")]
     NotText,
-    /// A host is longer than its length byte can say (only when encoding).
+    /// A host is too long for its length byte (only when encoding).
     #[error("the host is longer than 255 bytes")]
     LongHost,
-    /// The daemon's address is none (only when decoding what a daemon sent).
+    /// A host from the daemon is not an address (only when decoding what a daemon sent).
     #[error("the host is not an address")]
     NotAddress,
 }
 
-/// What a client says about one socket.
+/// A message from a client about one socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientFrame<'a> {
     /// Open a TCP connection.
@@ -87,11 +88,11 @@ pub enum ClientFrame<'a> {
     },
     /// Bytes for the remote of a connection.
     Data(&'a [u8]),
-    /// So many bytes more may come.
+    /// The daemon may send so many more bytes.
     Credit(u32),
-    /// The socket ends, whatever is on the way.
+    /// Close the socket, whatever is in flight.
     Close,
-    /// A datagram.
+    /// Send a datagram.
     Send {
         /// The remote port.
         port: u16,
@@ -102,29 +103,29 @@ pub enum ClientFrame<'a> {
     },
 }
 
-/// What the daemon says about one socket.
+/// A message from the daemon about one socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DaemonFrame<'a> {
-    /// It is open: the remote address of a dialled connection, else the local one.
+    /// It is open. The address is the remote one of a dialled connection, else the local one.
     Opened(SocketAddr),
-    /// It could not be opened, and is gone.
+    /// It could not be opened. The text is the code; the id is gone.
     Failed(&'a str),
     /// Bytes from the remote.
     Data(&'a [u8]),
-    /// So many bytes more may be sent.
+    /// The client may send so many more bytes.
     Credit(u32),
-    /// It ended, and is gone; an empty code means cleanly.
+    /// It ended. The text is the code, empty for a clean end; the id is gone.
     Closed(&'a str),
     /// The listener accepted a connection.
     Accepted {
         /// The connection's own id.
         id: u32,
-        /// Who connected.
+        /// The address of the remote.
         remote: SocketAddr,
     },
-    /// A datagram came.
+    /// A datagram arrived.
     Datagram {
-        /// Who sent it.
+        /// The address of the sender.
         source: SocketAddr,
         /// What it carries.
         payload: &'a [u8],
@@ -285,7 +286,7 @@ impl<'a> DaemonFrame<'a> {
     }
 }
 
-/// Puts the header of a DATA frame to the client in front of bytes that are to be read straight behind it.
+/// Writes the header of a DATA frame to the client, behind which the bytes are read directly.
 pub(super) fn begin_data(buffer: &mut BytesMut, id: u32) {
     begin(buffer, DATA_IN, id);
 }
@@ -305,7 +306,7 @@ fn sized(op: u8, id: u32, rest: usize) -> BytesMut {
 fn put_address(message: &mut BytesMut, ip: IpAddr) -> u8 {
     let before = message.len();
     let written = write!(message, "{}", ip.to_canonical());
-    debug_assert!(written.is_ok(), "a growing buffer takes every address");
+    debug_assert!(written.is_ok(), "a growing buffer has room for every address");
     u8::try_from(message.len() - before).unwrap_or(u8::MAX)
 }
 
@@ -318,7 +319,7 @@ fn address(host: &str, port: u16) -> Result<SocketAddr, FrameError> {
     Ok(SocketAddr::new(ip, port))
 }
 
-/// What of a message has not been read.
+/// The bytes of a message that were not read yet.
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {
@@ -346,7 +347,7 @@ impl<'a> Rest<'a> {
         Ok(value)
     }
 
-    /// Text after a byte with its length.
+    /// Reads a text after a byte with its length.
     fn short_text(&mut self) -> Result<&'a str, FrameError> {
         let length = usize::from(self.u8()?);
         let (taken, rest) = self.0.split_at_checked(length).ok_or(FrameError::Short)?;
@@ -381,7 +382,7 @@ mod tests {
         assert_eq!(DaemonFrame::decode(&message), Ok((id, frame)));
     }
 
-    /// Whether `part` is a piece of `whole` and no copy.
+    /// Whether `part` borrows from `whole` and is no copy.
     fn borrows(whole: &[u8], part: &[u8]) -> bool {
         part.is_empty()
             || (whole.as_ptr_range().start <= part.as_ptr() && part.as_ptr_range().end <= whole.as_ptr_range().end)
@@ -433,7 +434,7 @@ mod tests {
                 let again = frame.encode(id).unwrap();
                 prop_assert_eq!(again.as_ref(), message.as_slice());
             }
-            // An address may be written in many ways, so here only the meaning comes back.
+            // An address may be written in many ways, so only its meaning is compared.
             if let Ok((id, frame)) = DaemonFrame::decode(&message) {
                 let again = frame.encode(id);
                 prop_assert!(DaemonFrame::decode(&again).is_ok());
@@ -473,7 +474,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cut_before_the_payload_is_too_short() {
+    fn a_message_cut_anywhere_before_its_payload_is_too_short() {
         let message = ClientFrame::Send { port: 1, host: "host", payload: b"" }.encode(1).unwrap();
 
         for length in 0..message.len() {
@@ -482,7 +483,7 @@ mod tests {
     }
 
     #[test]
-    fn trailing_bytes_are_refused_where_nothing_may_follow() {
+    fn trailing_bytes_are_refused_after_ops_of_fixed_length() {
         assert_eq!(ClientFrame::decode(b"\x06\0\0\0\x01!"), Err(FrameError::Long));
         assert_eq!(ClientFrame::decode(b"\x05\0\0\0\x01\0\0\0\x01!"), Err(FrameError::Long));
     }

@@ -1,19 +1,20 @@
-//! What a WebSocket may take of the machine.
+//! Limits for the sockets of one WebSocket.
 
 use std::time::Duration;
 
-/// What a WebSocket may take of the machine.
+/// Limits for the sockets of one WebSocket.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// The daemon's own port, which no page may dial on loopback through the daemon: it would pass for a local client.
+    /// The port of the daemon. No page may dial it on loopback through the daemon, because the page would pass for a
+    /// local client.
     pub own_port: u16,
-    /// Sockets open at once; one more fails with `EMFILE`, as does one for which all sessions together leave no place.
-    /// Default 1,024.
+    /// Sockets open at once; one more fails with `EMFILE`. So does one if the sockets of all sessions have reached
+    /// their limit. Default 1,024.
     pub sockets: usize,
     /// How long a dial may take, name lookup included, before it fails with `ETIMEDOUT`. Default 30 s.
     pub dial: Duration,
-    /// Frames that wait for the client, each with a buffer of [`super::MAX_DATA`] bytes. Default 32: 2 MiB, many times what
-    /// is on the way to a page that keeps up.
+    /// Frames that wait for the client, each with a buffer of [`super::MAX_DATA`] bytes. Default 32: 2 MiB, many times
+    /// what is in flight to a page that keeps up.
     pub queue: usize,
 }
 

@@ -15,11 +15,11 @@ use super::frame::DaemonFrame;
 use super::queue::{Gone, Queue};
 use super::tcp;
 
-/// How long accepting rests after it failed, as it does when there is no file descriptor left: the connection stays in
-/// the system's queue, so trying again at once would only burn time.
+/// How long accepting pauses after it failed, for example because no file descriptor is left. The connection stays in
+/// the queue of the system, so trying again at once would only waste processor time.
 const REST: Duration = Duration::from_millis(100);
 
-/// Connections that may wait for the client, as the contract bounds them.
+/// How many connections may wait for the client, as the contract says.
 const BACKLOG: RangeInclusive<u16> = 1..=1_024;
 
 /// Where a client listens.
@@ -31,7 +31,7 @@ pub(super) struct Place {
     pub(super) own_port: u16,
 }
 
-/// The life of the listener `id`. `accepted` takes each connection, with its place among those that wait for the client.
+/// Runs the listener `id`. `accepted` receives each connection, with its place among those that wait for the client.
 pub(super) async fn listen(
     queue: Queue,
     id: u32,
@@ -47,7 +47,7 @@ pub(super) async fn listen(
     }
 }
 
-/// Listens at the first address of `host` that can be had, and never in the daemon's own place.
+/// Listens at the first address of `host` that is free, and never in the place of the daemon.
 async fn bind(host: &str, port: u16, backlog: u16, own_port: u16) -> Result<(TcpListener, SocketAddr), Code> {
     if !BACKLOG.contains(&backlog) {
         return Err("EINVAL");
@@ -60,12 +60,12 @@ async fn bind(host: &str, port: u16, backlog: u16, own_port: u16) -> Result<(Tcp
         }
         let bound = || {
             let socket = if local.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-            // A port that was just closed can be had again, though connections of it linger.
+            // A port that was just closed can be bound again while connections of it linger.
             socket.set_reuseaddr(true)?;
             socket.bind(local)?;
             let listener = socket.listen(u32::from(backlog))?;
             let local = listener.local_addr()?;
-            // A free port of the other family may be the daemon's number.
+            // A free port of the other address family may have the number of the daemon's port.
             if address::is_own(local, own_port) { Err(io::ErrorKind::AddrInUse.into()) } else { Ok((listener, local)) }
         };
         match bound() {
@@ -76,7 +76,7 @@ async fn bind(host: &str, port: u16, backlog: u16, own_port: u16) -> Result<(Tcp
     Err(last)
 }
 
-/// Accepts for ever. A connection that finds no room is closed at once.
+/// Accepts connections forever. A connection that finds no room is closed at once.
 async fn accept(
     listener: &TcpListener,
     backlog: u16,

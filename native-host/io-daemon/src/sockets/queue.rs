@@ -1,8 +1,8 @@
-//! The one queue of frames to a client, and the buffers those are made in.
+//! The one queue of frames to a client, and the buffers in which frames are made.
 //!
-//! Bounded: when it is full, whoever has a frame waits, in turn, and reads nothing from its remote meanwhile. The turns
-//! are what shares a slow client fairly among sockets. A buffer is only taken together with a place in the queue, so
-//! there are no more of them than places, however many sockets there are.
+//! The queue is bounded. When it is full, a socket with a frame waits for its turn and reads nothing from its remote
+//! meanwhile. The turns share a slow client fairly among the sockets. A buffer is only taken together with a place in
+//! the queue, so there are never more buffers than places, however many sockets there are.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,32 +15,32 @@ use tokio::sync::mpsc;
 use super::frame::{self, DaemonFrame, HEADER, MAX_DATA};
 use crate::mutex::lock;
 
-/// The WebSocket has ended; nothing can be told to the client any more.
+/// The error when the WebSocket has ended and nothing can be sent to the client any more.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Gone;
 
-/// The end of the queue that sockets put frames in.
+/// The end of the queue into which sockets put frames.
 #[derive(Clone)]
 pub(super) struct Queue {
     frames: mpsc::Sender<Bytes>,
     pool: Arc<Pool>,
 }
 
-/// The end of the queue that the WebSocket takes frames from.
+/// The end of the queue from which the WebSocket takes frames.
 pub(super) struct Frames {
     frames: mpsc::Receiver<Bytes>,
     pool: Arc<Pool>,
 }
 
-/// Buffers of [`BUFFER`] bytes to be used again: fresh memory has to be mapped page by page, which costs about what
-/// reading into it does.
+/// Buffers of [`BUFFER`] bytes for reuse. Fresh memory is mapped page by page, which costs about as much as reading
+/// into it.
 #[derive(Default)]
 struct Pool(Mutex<Vec<BytesMut>>);
 
-/// A DATA frame of full length.
+/// Bytes of a DATA frame of full length.
 const BUFFER: usize = HEADER + MAX_DATA;
 
-/// A queue of `places`.
+/// Makes a queue with `places` places.
 pub(super) fn queue(places: usize) -> (Queue, Frames) {
     let (sender, receiver) = mpsc::channel(places);
     let pool = Arc::new(Pool::default());
@@ -48,23 +48,24 @@ pub(super) fn queue(places: usize) -> (Queue, Frames) {
 }
 
 impl Queue {
-    /// Waits for a place and puts `frame` about the socket `id` in it.
+    /// Waits for a place, and puts `frame` for the socket `id` in it.
     pub(super) async fn send(&self, id: u32, frame: &DaemonFrame<'_>) -> Result<(), Gone> {
         let place = self.frames.reserve().await.map_err(|_| Gone)?;
         place.send(frame.encode(id).freeze());
         Ok(())
     }
 
-    /// Waits for a place, to read into. Dropped unused, it is free for another.
+    /// Waits for a place to read into. A place that is dropped unused is free again.
     pub(super) async fn place(&self) -> Result<Place<'_>, Gone> {
-        // Else the first to run takes all places that came free together, and those who wait only one each.
+        // Otherwise the first task to run takes all places that came free together, and each waiting task gets only
+        // one.
         tokio::task::yield_now().await;
         let permit = self.frames.reserve().await.map_err(|_| Gone)?;
         Ok(Place { permit, buffer: self.pool.take(), pool: &self.pool })
     }
 }
 
-/// A place in the queue and a buffer for what comes in it.
+/// A place in the queue, and a buffer for its frame.
 pub(super) struct Place<'a> {
     permit: mpsc::Permit<'a, Bytes>,
     buffer: BytesMut,
@@ -72,8 +73,8 @@ pub(super) struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// Puts a DATA frame for the socket `id` in the queue, with what one `read` of at most `limit` bytes gives. Says how
-    /// many bytes that were; nothing is put where there were none, or where reading failed.
+    /// Puts a DATA frame for the socket `id` in the queue, with what one `read` of at most `limit` bytes returns.
+    /// Returns how many bytes that were. If there were none or reading failed, the queue stays as it was.
     pub(super) fn data(
         mut self,
         id: u32,
@@ -89,8 +90,8 @@ impl Place<'_> {
         outcome
     }
 
-    /// Puts a DATAGRAM frame for the socket `id` in the queue, if `receive` gives a datagram of a length that `allows` lets
-    /// pass. Otherwise the place is free again.
+    /// Puts a DATAGRAM frame for the socket `id` in the queue, if `receive` returns a datagram and `allows` accepts its
+    /// length. Otherwise the place is free again.
     pub(super) fn datagram(
         mut self,
         id: u32,
@@ -98,7 +99,7 @@ impl Place<'_> {
         allows: impl FnOnce(usize) -> bool,
     ) -> io::Result<()> {
         let outcome = receive(&mut self.buffer);
-        // A datagram is far shorter than the buffer, which is worth more in the pool than the copy costs.
+        // A datagram is far shorter than the buffer. Copying it costs less than a buffer that is missing in the pool.
         if let Ok((length, source)) = outcome
             && allows(length)
         {
@@ -116,12 +117,12 @@ impl Frames {
         self.frames.recv().await
     }
 
-    /// The next frame, if there is one now.
+    /// Returns the next frame if there is one now.
     pub(super) fn next_now(&mut self) -> Option<Bytes> {
         self.frames.try_recv().ok()
     }
 
-    /// Takes back a frame that was sent, for its buffer.
+    /// Takes back the buffer of a frame that was sent.
     pub(super) fn take_back(&self, frame: Bytes) {
         if let Ok(buffer) = frame.try_into_mut() {
             self.pool.put(buffer);
@@ -134,7 +135,7 @@ impl Pool {
         lock(&self.0).pop().unwrap_or_else(|| BytesMut::with_capacity(BUFFER))
     }
 
-    /// Keeps `buffer`, unless it is a small one that was made for a single frame.
+    /// Keeps `buffer` for reuse, unless it is a small one that was made for a single frame.
     fn put(&self, mut buffer: BytesMut) {
         if buffer.capacity() >= BUFFER {
             buffer.clear();
@@ -166,7 +167,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_buffer_comes_back_and_is_used_again() {
+    async fn a_returned_buffer_is_used_again() {
         let (queue, mut frames) = queue(1);
         queue.place().await.unwrap().data(1, MAX_DATA, reading(&vec![7; MAX_DATA])).unwrap();
         let frame = frames.next().await.unwrap();
@@ -181,7 +182,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_read_that_gives_nothing_takes_no_place() {
+    async fn a_read_of_nothing_takes_no_place() {
         let (queue, mut frames) = queue(1);
         let blocked = |_: &mut Limit<&mut BytesMut>| Err(io::ErrorKind::WouldBlock.into());
 
@@ -191,7 +192,7 @@ mod tests {
 
         assert!(frames.next_now().is_some());
         assert!(frames.next_now().is_none());
-        assert_eq!(lock(&queue.pool.0).len(), 0, "one buffer was enough, and it is on its way");
+        assert_eq!(lock(&queue.pool.0).len(), 0, "one buffer was enough, and it is in flight");
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
-//! One WebSocket's life: frames come in, sockets open, frames go out, and in the end everything is gone.
+//! Serves one WebSocket: reads frames, opens sockets, sends frames, and ends all sockets with the WebSocket.
 //!
-//! The session's own task reads and writes the WebSocket. Every socket has a task, which takes itself out of the table
-//! when it is done. The table is locked for moments only, never across an await.
+//! The task of the session reads and writes the WebSocket. Every socket has a task, which removes itself from the table
+//! when it is done. The table is locked only briefly, never across an await.
 
 use std::collections::HashMap;
 use std::mem;
@@ -31,16 +31,16 @@ use super::{address, listener, tcp, udp};
 use crate::counters::Counters;
 use crate::mutex::lock;
 
-/// The first id of an accepted connection; a client's own are below.
+/// The first id of an accepted connection. The client chooses lower ids.
 const FIRST_ACCEPTED: u32 = 1 << 31;
 
-/// How long a client may take to see why its WebSocket closes, before the connection breaks off under it.
+/// How long a client may take to read why its WebSocket closes, before the connection is broken off.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Lookups at once for datagrams to names, as those of trackers; a datagram that finds none free is dropped.
+/// Lookups at once for datagrams to names, such as those of trackers. A datagram is dropped if none is free.
 const SEND_LOOKUPS: usize = 16;
 
-/// Connections that are owed credit before it is paid, though more frames are there to be read.
+/// How many connections may be owed credit before it is paid even if more frames can be read.
 const MAX_OWED: usize = 64;
 
 /// What all tasks of one WebSocket share.
@@ -49,18 +49,19 @@ struct Session {
     queue: Queue,
     table: Mutex<Table>,
     send_lookups: Arc<Semaphore>,
-    /// The places for sockets of all sessions. A socket's task holds one for as long as its descriptor may be open.
+    /// The places for sockets of all sessions. The task of a socket holds one for as long as its descriptor may be
+    /// open.
     places: Arc<Semaphore>,
     counters: Arc<Counters>,
 }
 
 struct Table {
     entries: HashMap<u32, Entry>,
-    /// The greatest id the client used.
+    /// The greatest id that the client has used.
     last: u32,
-    /// The id of the next accepted connection; none is left after 2^31 of them.
+    /// The id of the next accepted connection; `None` after 2^31 of them.
     next_accepted: Option<u32>,
-    /// Nothing opens any more.
+    /// Whether the session has ended, so that nothing may be opened any more.
     ended: bool,
 }
 
@@ -68,7 +69,7 @@ struct Table {
 struct Entry {
     socket: Socket,
     task: JoinHandle<()>,
-    /// The place among those that an accepted connection holds until the client takes it.
+    /// The place in the backlog, which an accepted connection holds until the client takes it.
     place: Option<OwnedSemaphorePermit>,
 }
 
@@ -113,11 +114,12 @@ impl From<Gone> for End {
     }
 }
 
-/// Credit for bytes that the system took at once, which the client has not been told of.
+/// Credit for bytes that the system took at once, which was not sent to the client yet. Each entry is an id and bytes.
 type Owed = Vec<(u32, u32)>;
 
-/// Serves one WebSocket until the client leaves, breaks the rules, or `shutdown` is cancelled. All its sockets have ended
-/// then. Each takes one of `places`, which all sessions share, and is counted in `counters.sockets` while it is open.
+/// Serves one WebSocket until the client leaves or breaks the rules, or `shutdown` is cancelled. Then all its sockets
+/// have ended. Each socket takes one of `places`, which all sessions share, and is counted in `counters.sockets` while
+/// it is open.
 pub async fn run(
     socket: WebSocket,
     limits: Limits,
@@ -139,7 +141,7 @@ pub async fn run(
         places,
         counters,
     });
-    // Also when this future is dropped half way.
+    // Ends the sockets also if this future is dropped.
     let ending = EndOnDrop(Arc::clone(&session));
     let (mut sink, mut messages) = socket.split();
     let end = tokio::select! {
@@ -151,7 +153,7 @@ pub async fn run(
     if let End::Close(code, reason) = end {
         tracing::debug!(code, reason, "a WebSocket is closed");
         let farewell = say_farewell(&mut sink, &mut messages, code, reason);
-        // Whoever does not listen in time does not hear it.
+        // A client that does not read in time does not get the reason.
         let _ = timeout(FAREWELL, farewell).await;
     }
 }
@@ -164,8 +166,8 @@ impl Drop for EndOnDrop {
     }
 }
 
-/// Handles messages one after the other. Credit that is owed is paid when there is nothing to read just now, so that a
-/// burst of small frames is answered by one.
+/// Handles messages one after the other. Credit that is owed is paid when there is nothing to read at the moment, so
+/// that a burst of small frames is answered by one frame.
 async fn read(session: &Arc<Session>, messages: &mut SplitStream<WebSocket>) -> End {
     let mut owed = Owed::new();
     loop {
@@ -193,10 +195,10 @@ async fn read(session: &Arc<Session>, messages: &mut SplitStream<WebSocket>) -> 
     }
 }
 
-/// Sends frames as they come, and flushes when there are none. Ends when the WebSocket does not take any more.
+/// Sends frames as they arrive in the queue, and flushes when it is empty. Ends when the WebSocket accepts no more.
 async fn write(sink: &mut SplitSink<WebSocket, Message>, mut frames: Frames) -> End {
-    // The WebSocket copies a message into its own buffer, and then this handle gets the frame's back. The sink does so with
-    // one message when it is given the next, or is flushed.
+    // The WebSocket copies a message into its own buffer when it gets the next message or is flushed. After that this
+    // handle returns the buffer of the frame.
     let mut held = Bytes::new();
     while let Some(first) = frames.next().await {
         let mut next = Some(first);
@@ -216,8 +218,9 @@ async fn write(sink: &mut SplitSink<WebSocket, Message>, mut frames: Frames) -> 
     End::Gone
 }
 
-/// What follows from an error of the WebSocket itself. axum hands on those of the library below it, whose version here has
-/// to be axum's: of another one no error would be known, and an oversize message would not be answered.
+/// How a session ends after an error of the WebSocket itself. axum passes on the errors of the library below it. The
+/// version of that library must be the same as axum's, or else no error would be recognized and an oversize message
+/// would not be answered.
 fn end_of(error: axum::Error) -> End {
     let error = error.into_inner();
     match error.downcast_ref::<tungstenite::Error>() {
@@ -228,14 +231,14 @@ fn end_of(error: axum::Error) -> End {
             End::Gone
         }
         Some(tungstenite::Error::Protocol(_) | tungstenite::Error::Utf8(_)) => {
-            End::Close(close_code::PROTOCOL, "that is no WebSocket frame".to_owned())
+            End::Close(close_code::PROTOCOL, "the frame is not one of the WebSocket protocol".to_owned())
         }
         _ => End::Gone,
     }
 }
 
-/// Says why, and then takes in what the client had under way: to close on unread bytes is to reset the connection, and
-/// that would overtake the reason.
+/// Sends the reason, and then reads what the client still sends: closing with unread bytes would reset the connection,
+/// and the reset would overtake the reason.
 async fn say_farewell(
     sink: &mut SplitSink<WebSocket, Message>,
     messages: &mut SplitStream<WebSocket>,
@@ -248,13 +251,13 @@ async fn say_farewell(
     }
     while let Some(Ok(_)) = messages.next().await {}
     if code == close_code::SIZE || code == close_code::PROTOCOL {
-        // After an error nothing more can be read, so only time lets the client hear of it.
+        // After an error nothing more can be read, so waiting is the only way to let the reason arrive.
         tokio::time::sleep(FAREWELL).await;
     }
 }
 
 impl Session {
-    /// Does what one message asks for.
+    /// Handles one message.
     async fn handle(self: &Arc<Self>, message: &[u8], owed: &mut Owed) -> Result<(), End> {
         let (id, frame) = ClientFrame::decode(message).map_err(Violation::from)?;
         match frame {
@@ -295,7 +298,7 @@ impl Session {
         }
     }
 
-    /// Starts `life` as the life of the socket `id`.
+    /// Opens the socket `id`, whose task runs `life`.
     async fn open(
         self: &Arc<Self>,
         id: u32,
@@ -309,7 +312,7 @@ impl Session {
         Ok(())
     }
 
-    /// The same, unless there are too many sockets: then it says `false`.
+    /// The same, but returns `false` if there are too many sockets.
     fn try_open(
         self: &Arc<Self>,
         id: u32,
@@ -329,7 +332,7 @@ impl Session {
         Ok(true)
     }
 
-    /// Takes up a connection that `listener` accepted, unless there are too many sockets: then it is closed.
+    /// Adds a connection that `listener` accepted. It is closed if there are too many sockets.
     fn accepted(self: &Arc<Self>, listener: u32, stream: TcpStream, remote: SocketAddr, place: OwnedSemaphorePermit) {
         let mut table = lock(&self.table);
         if table.ended {
@@ -345,14 +348,14 @@ impl Session {
         self.start(&mut table, id, Entry { socket: Socket::Connection(connection), task, place: Some(place) });
     }
 
-    /// A place for one more socket; `None` if this session or all together have too many.
+    /// A place for one more socket; `None` if this session or all sessions together have too many.
     fn descriptor(&self, table: &Table) -> Option<OwnedSemaphorePermit> {
         let has_room = table.entries.len() < self.limits.sockets;
         has_room.then(|| Arc::clone(&self.places).try_acquire_owned().ok())?
     }
 
-    /// Starts the life of a socket, whose end the client is told. Its place is free again after its descriptor, also when
-    /// the task is aborted.
+    /// Spawns the task of a socket, which reports its end to the client. Its place is free again after its descriptor
+    /// is closed, also if the task is aborted.
     fn spawn(
         self: &Arc<Self>,
         id: u32,
@@ -370,7 +373,8 @@ impl Session {
         })
     }
 
-    /// Enters a socket whose task was started under the same lock, so that it cannot be done before it is entered.
+    /// Adds a socket to the table. Its task was started under the same lock, so it cannot end before the socket is
+    /// added.
     fn start(&self, table: &mut Table, id: u32, entry: Entry) {
         table.entries.insert(id, entry);
         self.counters.sockets.add(1);
@@ -383,7 +387,7 @@ impl Session {
             None => return Ok(()),
         };
         let taken = connection.write(bytes).map_err(|_| Violation::Window)?;
-        // A window's worth at most, so it is no less in 32 bits.
+        // At most the bytes of a window, so 32 bits are enough.
         if let Ok(taken @ 1..) = u32::try_from(taken) {
             match owed.last_mut() {
                 Some((last, bytes)) if *last == id => *bytes += taken,
@@ -409,7 +413,7 @@ impl Session {
         Ok(())
     }
 
-    /// Sends a datagram. A name is looked up aside; the port may be gone by then.
+    /// Sends a datagram. A name is looked up in a task of its own; the port may be gone by then.
     fn send(self: &Arc<Self>, id: u32, host: &str, number: u16, payload: &[u8]) -> Result<(), Violation> {
         let port = match lock(&self.table).entries.get(&id).map(|entry| &entry.socket) {
             Some(Socket::Port(port)) => Arc::clone(port),
@@ -434,21 +438,21 @@ impl Session {
         Ok(())
     }
 
-    /// Ends a socket for the client. What it sent before still leaves, as far as the system takes it at once.
+    /// Closes a socket for the client. Bytes that it sent before still leave, if the system takes them at once.
     async fn close(&self, id: u32) {
         if let Some(entry) = self.remove(id) {
             if let Socket::Connection(connection) = &entry.socket {
                 let _ = connection.write_waiting();
             }
             entry.task.abort();
-            // The port is free when the next frame is looked at, which may ask for the same one.
+            // The port is free before the next frame is handled, which may use the same port.
             let Entry { socket, task, .. } = entry;
             drop(socket);
             let _ = task.await;
         }
     }
 
-    /// Pays what is owed.
+    /// Sends the credit that is owed.
     async fn pay(&self, owed: &mut Owed) -> Result<(), Gone> {
         for (id, bytes) in owed.drain(..) {
             self.queue.send(id, &DaemonFrame::Credit(bytes)).await?;
@@ -456,9 +460,10 @@ impl Session {
         Ok(())
     }
 
-    /// The last thing that a socket's own task does. Out of the table first: a client that hears of it may open another at once.
+    /// The last step of the task of a socket. It is removed from the table first, because a client that reads the frame
+    /// may open another socket at once.
     async fn finish(&self, id: u32, frame: &DaemonFrame<'_>) {
-        // Nobody to tell where the session has ended, and nothing to tell where the client closed it first.
+        // If the session has ended or the client has closed the socket, there is nothing to report.
         if self.remove(id).is_some() {
             let _ = self.queue.send(id, frame).await;
         }
@@ -470,7 +475,7 @@ impl Session {
         Some(entry)
     }
 
-    /// Ends everything.
+    /// Ends all sockets.
     fn end(&self) {
         let mut table = lock(&self.table);
         table.ended = true;

@@ -1,8 +1,9 @@
 //! A TCP connection that a client dialled or that a listener accepted.
 //!
-//! One task reads it while there is credit, and writes what the system did not take at once. The session writes straight
-//! to the system when nothing waits, which is nearly always, so that a frame from the client costs no hand-over.
-//! Both write under one lock that is held for a system call that does not block, never across an await.
+//! One task reads the connection while there is credit, and writes what the system did not take at once. If nothing
+//! waits, which is nearly always so, the session writes directly to the system, so a frame from the client costs no
+//! hand-over to a task. Both write under one lock, which is held for a system call that does not block, never across an
+//! await.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,27 +22,27 @@ use super::limits::Limits;
 use super::queue::{Gone, Queue};
 use crate::mutex::lock;
 
-/// One connection, from its DIAL or ACCEPTED on.
+/// One connection, from its DIAL or ACCEPTED frame on.
 pub(super) struct Connection {
-    /// Unset while it is being dialled.
+    /// Not set while the connection is being dialled.
     stream: OnceLock<TcpStream>,
-    /// What may be read for the client.
+    /// Bytes that may be read for the client.
     pub(super) credit: Credit,
     outbound: Mutex<Outbound>,
-    /// Told when bytes begin to wait, and when writing failed.
+    /// Notified when bytes begin to wait, and when writing failed.
     waiting: Notify,
 }
 
-/// What is on its way to the remote.
+/// The bytes on their way to the remote.
 struct Outbound {
     window: Window,
-    /// What the system did not take yet; the window bounds it.
+    /// Bytes that the system did not take yet. The window bounds them.
     bytes: BytesMut,
-    /// Why writing is over.
+    /// Why writing ended.
     failed: Option<Code>,
 }
 
-/// The client sent more than its window allowed.
+/// The error when the client has sent more than its window allowed.
 pub(super) struct BeyondWindow;
 
 impl Connection {
@@ -60,8 +61,8 @@ impl Connection {
         Self { stream: OnceLock::from(stream), ..Self::new() }
     }
 
-    /// Sends `bytes` to the remote. Those that the system does not take at once wait, in order. Says how many it took,
-    /// for which the client gets credit.
+    /// Sends `bytes` to the remote. Bytes that the system does not take at once wait, in order. Returns how many it
+    /// took; the client gets credit for those.
     pub(super) fn write(&self, bytes: &[u8]) -> Result<usize, BeyondWindow> {
         let mut outbound = lock(&self.outbound);
         if !outbound.window.take(bytes.len()) {
@@ -84,8 +85,8 @@ impl Connection {
         Ok(taken)
     }
 
-    /// Sends what waits, as far as the system takes it now. Says how much that was and whether more waits; fails where
-    /// writing is over.
+    /// Sends the bytes that wait, as far as the system takes them now. Returns how many it took, and whether more wait.
+    /// Fails if writing has ended.
     pub(super) fn write_waiting(&self) -> Result<(usize, bool), Code> {
         let mut outbound = lock(&self.outbound);
         if let Some(code) = outbound.failed {
@@ -100,7 +101,7 @@ impl Connection {
         outbound.bytes.advance(outcome.taken);
         let more = !outbound.bytes.is_empty();
         if !more {
-            // A connection that waits for nothing holds no memory.
+            // Without bytes that wait, a connection keeps no memory.
             outbound.bytes = BytesMut::new();
         }
         match outcome.failed {
@@ -109,7 +110,7 @@ impl Connection {
         }
     }
 
-    /// Carries bytes both ways until the connection ends, and says why.
+    /// Carries bytes both ways until the connection ends, and returns the reason.
     async fn carry(&self, id: u32, stream: &TcpStream, queue: &Queue) -> Result<Code, Gone> {
         tokio::select! {
             ended = self.carry_in(id, stream, queue) => ended,
@@ -117,7 +118,7 @@ impl Connection {
         }
     }
 
-    /// Reads for the client, never more than it granted and only when there is a place in the queue.
+    /// Reads for the client, never more than it granted, and only when there is a place in the queue.
     async fn carry_in(&self, id: u32, stream: &TcpStream, queue: &Queue) -> Result<Code, Gone> {
         loop {
             self.credit.some().await;
@@ -135,7 +136,7 @@ impl Connection {
         }
     }
 
-    /// Writes what waits and gives the client credit for it.
+    /// Writes the bytes that wait, and sends the client credit for them.
     async fn carry_out(&self, id: u32, stream: &TcpStream, queue: &Queue) -> Result<Code, Gone> {
         loop {
             self.waiting.notified().await;
@@ -158,7 +159,7 @@ impl Connection {
     }
 }
 
-/// The life of the connection `id` from its DIAL on.
+/// Dials the connection `id` and runs it to its end.
 pub(super) async fn dial(
     queue: Queue,
     limits: Limits,
@@ -180,7 +181,7 @@ pub(super) async fn dial(
     }
 }
 
-/// The life of the connection `id` that `listener` accepted.
+/// Runs the connection `id`, which `listener` accepted, to its end.
 pub(super) async fn accepted(
     queue: Queue,
     listener: u32,
@@ -197,12 +198,12 @@ pub(super) async fn accepted(
 
 async fn run(queue: &Queue, id: u32, connection: &Connection, stream: &TcpStream) -> Result<Ended, Gone> {
     let code = connection.carry(id, stream, queue).await?;
-    // The remote may still read, if it closed its half only.
+    // The remote may still read if it closed only its half.
     let _ = connection.write_waiting();
     Ok(Ended::Closed(code))
 }
 
-/// Tries the addresses of `host` in turn, each with its share of the time that is left.
+/// Tries the addresses of `host` one after the other, each with its share of the time that is left.
 async fn connect(host: &str, port: u16, own_port: u16, deadline: Instant) -> Result<(TcpStream, SocketAddr), Code> {
     let targets = address::targets(host, port, own_port).await?;
     let mut last = "ENOTFOUND";
@@ -218,18 +219,18 @@ async fn connect(host: &str, port: u16, own_port: u16, deadline: Instant) -> Res
     Err(last)
 }
 
-/// Small frames, as requests are, leave at once.
+/// Lets small frames, such as requests, leave at once.
 pub(super) fn prepare(stream: &TcpStream) -> Result<(), Code> {
     stream.set_nodelay(true).map_err(|error| address::code(&error))
 }
 
-/// How far writing got.
+/// How much was written.
 struct Written {
     taken: usize,
     failed: Option<Code>,
 }
 
-/// Writes until the system takes no more.
+/// Writes until the system takes no more bytes.
 fn write_some(stream: &TcpStream, bytes: &[u8]) -> Written {
     let mut taken = 0;
     while taken < bytes.len() {
@@ -243,7 +244,7 @@ fn write_some(stream: &TcpStream, bytes: &[u8]) -> Written {
     Written { taken, failed: None }
 }
 
-/// Whether an operation is to be tried again when the system says that it is ready.
+/// Whether an operation has to be tried again once the system reports that it is ready.
 fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
@@ -262,7 +263,7 @@ mod tests {
         connect(host, port, OWN_PORT, Instant::now() + within).await
     }
 
-    // Elsewhere a listener whose backlog is full refuses.
+    // On other systems a listener with a full backlog refuses.
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn a_dial_that_nobody_answers_times_out() {
@@ -298,16 +299,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_system_takes_is_given_back_to_the_window() {
+    async fn the_window_grows_by_what_the_system_takes() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let _remote = listener.accept().await.unwrap();
         let connection = Connection::over(stream);
 
-        // Far beyond what the system holds, so that in the end some of it waits.
+        // More than the system has room for, so that some bytes wait in the end.
         let mut waits = false;
         while !waits {
-            let Ok(taken) = connection.write(&[0; 4_096]) else { panic!("the window is not given back") };
+            let Ok(taken) = connection.write(&[0; 4_096]) else { panic!("the window does not grow again") };
             waits = taken < 4_096;
         }
 

@@ -12,18 +12,18 @@ use super::ended::{Code, Ended};
 use super::frame::DaemonFrame;
 use super::queue::{Gone, Queue};
 
-/// One port, from its BIND on.
+/// One port, from its BIND frame on.
 #[derive(Default)]
 pub(super) struct Port {
-    /// Unset while it is being bound.
+    /// Not set while the port is being bound.
     socket: OnceLock<UdpSocket>,
     /// Bytes of payload that may be received for the client.
     pub(super) credit: Credit,
 }
 
 impl Port {
-    /// Sends `payload` now or never: what the system does not take is dropped, and so is what goes to a refused target or
-    /// to an address that this port cannot reach.
+    /// Sends `payload` now or never. It is dropped if the system does not take it, if the target is refused, or if this
+    /// port cannot reach the address.
     pub(super) fn send(&self, target: SocketAddr, payload: &[u8], own_port: u16) {
         if address::is_refused(target, own_port) {
             return;
@@ -46,7 +46,7 @@ impl Port {
         }
     }
 
-    /// Receives for the client until the port fails, and says why.
+    /// Receives for the client until the port fails, and returns the reason.
     async fn carry(&self, id: u32, socket: &UdpSocket, queue: &Queue) -> Result<Code, Gone> {
         loop {
             self.credit.some().await;
@@ -76,7 +76,7 @@ impl Port {
     }
 }
 
-/// The life of the port `id`.
+/// Binds the port `id` and runs it to its end.
 pub(super) async fn bind(queue: Queue, id: u32, port: Arc<Port>, host: String, number: u16) -> Result<Ended, Gone> {
     match open(&host, number).await {
         Ok((socket, local)) => {
@@ -88,7 +88,7 @@ pub(super) async fn bind(queue: Queue, id: u32, port: Arc<Port>, host: String, n
     }
 }
 
-/// Binds the first address of `host` that can be had.
+/// Binds the first address of `host` that is free.
 async fn open(host: &str, port: u16) -> Result<(UdpSocket, SocketAddr), Code> {
     let mut last = "ENOTFOUND";
     for local in address::locals(host, port).await? {
@@ -102,13 +102,13 @@ async fn open(host: &str, port: u16) -> Result<(UdpSocket, SocketAddr), Code> {
 
 async fn bound(local: SocketAddr) -> io::Result<(UdpSocket, SocketAddr)> {
     let socket = UdpSocket::bind(local).await?;
-    // Until the runtime has heard of the socket it takes nothing, and the first datagram would be dropped.
+    // Until the runtime knows that the socket is ready, sending fails and the first datagram would be dropped.
     socket.writable().await?;
     let local = socket.local_addr()?;
     Ok((socket, local))
 }
 
-/// `target` as a port at `local` has to address it, if it can.
+/// `target` in the form in which a port at `local` has to address it; `None` if it cannot.
 fn reachable(local: SocketAddr, target: SocketAddr) -> Option<SocketAddr> {
     match (local.ip(), target.ip().to_canonical()) {
         (IpAddr::V6(_), IpAddr::V4(ip)) => Some(SocketAddr::new(ip.to_ipv6_mapped().into(), target.port())),

@@ -1,5 +1,5 @@
-//! Real file systems, mounted for one test. Where mounting is not allowed, or the file system is missing, a test is left out
-//! with a line; in CI that is a failure.
+//! Real file systems, mounted for one test. If mounting is not allowed or the file system is missing, the test is
+//! skipped with a line of output; in CI that is a failure.
 
 use std::path::Path;
 use std::process::Command;
@@ -47,17 +47,17 @@ pub struct LoopDisk {
 }
 
 impl LoopDisk {
-    /// `ext4` and the like, of so many MiB.
+    /// A file system such as `ext4`, of so many MiB.
     pub fn mount(kind: &str, mebibytes: u64) -> Option<Self> {
         Self::mount_in(&std::env::temp_dir(), kind, mebibytes)
     }
 
-    /// The same with its bytes in a file below a folder, which grows as they are written.
+    /// The same, with its bytes in a file below a folder. The file grows as bytes are written.
     pub fn mount_in(folder: &Path, kind: &str, mebibytes: u64) -> Option<Self> {
         let (at, image) = (tempfile::tempdir().unwrap(), tempfile::tempdir_in(folder).unwrap());
         let file = image.path().join("image");
         std::fs::File::create(&file).unwrap().set_len(mebibytes << 20).unwrap();
-        // The journal of one that finds no room below would end all of it.
+        // A journal without room in that file would fail the whole file system.
         let options: &[&str] = if kind == "ext4" { &["-q", "-O", "^has_journal"] } else { &["-q"] };
         let made = run(&format!("mkfs.{kind}"), options, &file);
         let mounted = made && run("mount", &["-o", "loop", file.to_str().unwrap()], at.path());

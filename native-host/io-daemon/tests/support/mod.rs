@@ -1,6 +1,6 @@
-//! A daemon in a temporary directory, driven as a router or over a real socket.
+//! A daemon in a temporary directory, called as a router or over a real socket.
 
-// Each test file is a crate of its own and uses a part of this, as a module that nothing else can reach.
+// Each test file is a crate of its own and uses only a part of this module.
 #![allow(dead_code, unreachable_pub)]
 
 pub mod disks;
@@ -30,10 +30,10 @@ pub const TOKEN: &str = "test-token.0123456789";
 pub const PORT: u16 = 4141;
 pub const MIB: usize = 1024 * 1024;
 
-/// What taking a root leaves in it.
+/// The files that taking a root leaves in it.
 pub const MARKER: [&str; 2] = [".piecewise/", ".piecewise/io-daemon"];
 
-/// A daemon whose only root is `root`, below a temporary directory that also holds what lies outside.
+/// A daemon whose only root is `root`, below a temporary directory that also contains files outside the root.
 pub struct Bed {
     pub directory: TempDir,
     pub root: PathBuf,
@@ -42,7 +42,7 @@ pub struct Bed {
     port: u16,
 }
 
-/// What came back.
+/// An answer.
 pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
@@ -50,7 +50,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The error's `kind`, or nothing.
+    /// The `kind` of the error, or an empty text.
     pub fn kind(&self) -> String {
         let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
         body["kind"].as_str().unwrap_or_default().to_owned()
@@ -71,7 +71,7 @@ impl Answer {
         self.headers.get(name).map(|value| value.to_str().expect("the header is text"))
     }
 
-    /// Fails the test unless the status and the kind are these.
+    /// Expects this status and kind.
     pub fn is(&self, status: u16, kind: &str) {
         let body = String::from_utf8_lossy(&self.body[..self.body.len().min(300)]).into_owned();
         assert_eq!((self.status.as_u16(), self.kind().as_str()), (status, kind), "{body}");
@@ -89,7 +89,7 @@ impl Bed {
         Self::at(directory, root, limits, allow_origins, PORT)
     }
 
-    /// A daemon on a root that lies elsewhere, such as on a small disk.
+    /// A daemon with a root at another place, such as a small disk.
     pub fn on(root: &Path) -> Self {
         Self::at(tempfile::tempdir().unwrap(), root.to_owned(), Limits::default(), None, PORT)
     }
@@ -121,7 +121,7 @@ impl Bed {
         self.send(request("PUT", &format!("/v1/sets/{id}")).body(set.to_string().into()).unwrap()).await
     }
 
-    /// Registers files given as `a/b` and length under the id `set`.
+    /// Registers files, given as path and length, under the id `set`.
     pub async fn register(&self, files: &[(&str, u64)]) {
         let answer = self.put("set", set_of(files)).await;
         assert!(answer.status.is_success(), "{:?}", answer.body);
@@ -133,31 +133,31 @@ impl Bed {
         self.make("set", files.len()).await;
     }
 
-    /// Makes the first `count` files of a set, which are missing.
+    /// Makes the first `count` files of a set, which do not exist yet.
     pub async fn make(&self, id: &str, count: usize) {
         for told in self.claim_all(id, count, "new").await {
             assert!(told["error"].is_null(), "{told}");
         }
     }
 
-    /// Reserves and claims the first `count` files of a set in the same way, and gives what was told of each.
+    /// Reserves and claims the first `count` files of a set in the same way. Returns the line about each.
     pub async fn claim_all(&self, id: &str, count: usize, how: &str) -> Vec<Value> {
         let files: Vec<_> = (0..count).collect();
         self.post(&format!("/v1/sets/{id}/reserve"), json!({ "files": files })).await.is(204, "");
         self.claim(id, files.iter().map(|file| json!({ "file": file, "as": how })).collect()).await
     }
 
-    /// Claims reserved files, and gives what was told of each.
+    /// Claims reserved files. Returns the line about each.
     pub async fn claim(&self, id: &str, claims: Value) -> Vec<Value> {
         self.post(&format!("/v1/sets/{id}/claim"), json!({ "claims": claims })).await.lines()
     }
 
-    /// What the files of the set `set` look like.
+    /// The facts of the files of the set `set`.
     pub async fn look(&self, files: &[usize]) -> Vec<Value> {
         self.post("/v1/sets/set/look", json!({ "files": files })).await.lines()
     }
 
-    /// Flushes files of the set `set`, and gives how that ended for each: its length, or the error's kind.
+    /// Flushes files of the set `set`. Returns for each its length or the kind of the error.
     pub async fn flush(&self, files: &[usize]) -> Vec<Value> {
         let told = self.post("/v1/sets/set/flush", json!({ "files": files })).await.lines();
         told.into_iter()
@@ -193,7 +193,7 @@ impl Bed {
         self.root.join(path)
     }
 
-    /// Everything below the root but its marker, sorted.
+    /// Everything below the root except its marker, sorted.
     pub fn tree(&self) -> Vec<String> {
         fn walk(folder: &Path, below: &str, into: &mut Vec<String>) {
             for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -222,12 +222,12 @@ pub fn set_of(files: &[(&str, u64)]) -> Value {
     json!({ "root": "root", "files": files })
 }
 
-/// A request with the token and the right Host.
+/// A request with the token and the right `Host`.
 pub fn request(method: &str, path: &str) -> Builder {
     anonymous(method, path).header("authorization", format!("Bearer {TOKEN}"))
 }
 
-/// A request with the right Host alone; `Bed::send` puts in the port of a daemon on a real socket.
+/// A request with the right `Host` but without the token. `Bed::send` sets the port of a daemon on a real socket.
 pub fn anonymous(method: &str, path: &str) -> Builder {
     Request::builder().method(method).uri(path).header("host", own_host(PORT))
 }
@@ -248,7 +248,7 @@ pub fn sha1_of(bytes: &[u8]) -> String {
     format!("sha=:{}:", Digest::of(Algorithm::Sha1, bytes).to_base64())
 }
 
-/// Bytes without a period that a file's size could hide.
+/// Bytes without a period that could fit the size of a file.
 pub fn pattern(length: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut bytes = Vec::with_capacity(length + 8);
@@ -262,7 +262,7 @@ pub fn pattern(length: usize, seed: u64) -> Vec<u8> {
     bytes
 }
 
-/// A daemon on a real socket. It ends with the test's runtime.
+/// A daemon on a real socket. It ends with the runtime of the test.
 pub struct Served {
     pub bed: Bed,
     pub address: SocketAddr,
@@ -285,7 +285,7 @@ impl Served {
     }
 }
 
-/// A connection that speaks HTTP by hand, so that it can also speak it badly.
+/// A connection for HTTP written by hand, so that requests can be malformed.
 pub struct Client {
     pub stream: TcpStream,
     port: u16,
@@ -299,7 +299,7 @@ impl Client {
         Self { stream, port: address.port(), buffer: Vec::new() }
     }
 
-    /// The head of a request with the token; `more` are further lines, each ended by CRLF.
+    /// The head of a request with the token. `more` contains further lines, each with CRLF at its end.
     pub fn head(&self, line: &str, more: &str) -> String {
         format!("{line} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nAuthorization: Bearer {TOKEN}\r\n{more}\r\n", self.port)
     }
@@ -316,12 +316,12 @@ impl Client {
         self.answer().await
     }
 
-    /// Registers files under the id `set` and claims all of them, whatever lies there.
+    /// Registers files under the id `set`, and claims all of them whatever lies at their places.
     pub async fn open(&mut self, files: &[(&str, u64)]) {
         self.open_set(&set_of(files)).await;
     }
 
-    /// The same for a set that says more.
+    /// The same for a set with further fields.
     pub async fn open_set(&mut self, set: &Value) {
         self.ask("PUT /v1/sets/set", "", set.to_string().as_bytes()).await.unwrap().is(201, "");
         let indices: Vec<_> = (0..set["files"].as_array().map_or(0, Vec::len)).collect();
@@ -339,7 +339,7 @@ impl Client {
         self.ask("POST /v1/sets/set/write", &more, bytes).await
     }
 
-    /// One answer. Fails where the connection ends before it is whole.
+    /// Reads one answer. Fails if the connection ends before the answer is complete.
     pub async fn answer(&mut self) -> std::io::Result<Answer> {
         let end = loop {
             if let Some(at) = self.buffer.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -365,7 +365,7 @@ impl Client {
         Ok(Answer { status, headers, body: self.buffer.drain(..length).collect() })
     }
 
-    /// A chunked body (RFC 9112 section 7.1) without trailers.
+    /// Reads a chunked body (RFC 9112 section 7.1) without trailers.
     async fn chunks(&mut self) -> std::io::Result<Vec<u8>> {
         let mut body = Vec::new();
         loop {
@@ -395,7 +395,7 @@ impl Client {
         }
     }
 
-    /// Waits until the daemon closes the connection, whatever it still sends.
+    /// Waits until the daemon closes the connection. Whatever it still sends is ignored.
     pub async fn closed(&mut self) {
         while self.more().await.is_ok() {}
     }

@@ -1,14 +1,17 @@
-//! The locks that one process holds in the folders of locks, and the beacon that says it runs.
+//! The locks that one process holds in the folders of locks, and its beacon, which shows that it runs.
 //!
-//! To lock a key, a process publishes its entry and only then looks for those of others. So of two processes at least one
-//! sees the other, and whoever sees another one steps back. An entry is removed by its process, or by anybody who found
-//! its beacon silent. Ids are never used again, so what is removed can only be of a process that has ended, or has left.
+//! To lock a key, a process publishes its entry and only then looks for entries of others. So of two processes at least
+//! one sees the other, and a process that sees another one steps back. An entry is removed by its process, or by any
+//! process that found its beacon silent. Ids are never used again, so only entries of a process that has ended or has
+//! left are removed.
 //!
-//! A beacon has its name only while it listens: it is made under another name, and renamed. The process listens on one
-//! socket; further folders of the same file system get a hard link to it, each under an id of its own. A folder goes with
-//! its last lock, by `rmdir`, which leaves what is in use; whoever finds it gone makes it again.
+//! A beacon has its name only while it listens, because it is made under another name and renamed. A process listens on
+//! one socket; further folders of the same file system get a hard link to it, each under an id of its own. A folder of
+//! locks is removed with its last lock, by `rmdir`, which fails while the folder is in use. A process that finds it
+//! missing makes it again.
 //!
-//! Errors of removing are left out throughout: somebody else may be faster, or the only one who may.
+//! Errors of removing are ignored throughout: another process may have been faster, or may be the only one that is
+//! permitted to.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
@@ -24,13 +27,14 @@ use super::names::{BEACON_END, FOLDER, LockName, Marks, NEW_BEACON_END};
 use super::socket;
 use crate::mutex::lock;
 
-/// Attempts at something in a folder that others may take away; they do so once for a lock, so many in a row are no chance.
+/// Attempts at something in a folder that others may remove. They do so once for each lock, so many times in a row are
+/// unlikely.
 const ATTEMPTS: usize = 8;
 
-/// Opens a socket; a test has one that fails.
+/// Opens a socket. Tests use one that fails.
 type Listen = fn(&Path, &str) -> io::Result<UnixListener>;
 
-/// An entry of another process that runs, or may run on another machine.
+/// An entry of another process that runs here, or may run on another machine.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) key: String,
@@ -42,7 +46,7 @@ pub(super) struct Found {
 pub(super) struct Folders {
     marks: Marks,
     listen: Listen,
-    /// By the true path of the download folder.
+    /// The locks in each folder, by the true path of the download folder.
     known: Mutex<HashMap<PathBuf, Arc<Folder>>>,
     /// Held while a socket is bound, so that two folders do not both bind one.
     beacons: Mutex<Vec<Weak<Beacon>>>,
@@ -71,13 +75,14 @@ struct Opened {
     published: HashSet<String>,
 }
 
-/// A socket, and the names that lead to it. The only descriptor that locks keep; closed with the last folder that uses it.
+/// A socket, and the names that lead to it. It is the only descriptor that locks keep open, and is closed with the last
+/// folder that uses it.
 struct Beacon {
     _listener: UnixListener,
     names: Mutex<HashSet<PathBuf>>,
 }
 
-/// Whether an answer of a file system, or of its owner, makes locks impossible. Others may pass, or fail the writing too.
+/// Whether an error says that a folder can never have locks. Other errors may pass, or make writing fail too.
 fn is_impossible(error: &io::Error) -> bool {
     const IMPOSSIBLE: [Errno; 9] = [
         Errno::ACCESS,
@@ -97,7 +102,7 @@ fn place_of(directory: &Path) -> PathBuf {
     directory.join(FOLDER[0]).join(FOLDER[1])
 }
 
-/// The names in a folder of locks; none if there is no such folder, or one that we may not look into.
+/// The names in a folder of locks; none if there is no such folder, or if it may not be read.
 fn list(place: &Path) -> io::Result<Vec<String>> {
     let unseen = |error: &io::Error| {
         matches!(
@@ -112,7 +117,7 @@ fn list(place: &Path) -> io::Result<Vec<String>> {
     }
 }
 
-/// Whether there are locks in a folder at all.
+/// Whether a folder has any locks.
 pub(super) fn is_used(directory: &Path) -> io::Result<bool> {
     Ok(!list(&place_of(directory))?.is_empty())
 }
@@ -129,7 +134,7 @@ impl Folders {
         }
     }
 
-    /// What is held in a download folder, given by its true path.
+    /// The locks in a download folder, which is given by its true path.
     pub(super) fn of(&self, directory: &Path) -> Arc<Folder> {
         let mut folders = lock(&self.known);
         let known = folders.entry(directory.to_owned()).or_insert_with(|| {
@@ -139,8 +144,8 @@ impl Folders {
         Arc::clone(known)
     }
 
-    /// Counts keys as held and publishes them; `others` are looked at afterwards, in this and in other folders. Gives the
-    /// entry of another process that it met, and holds nothing then, as when it fails.
+    /// Counts keys as held and publishes them. Then calls `others`, which looks for other processes in this and in
+    /// other folders. If that finds an entry or anything fails, nothing is held.
     pub(super) fn claim(
         &self,
         folder: &Folder,
@@ -153,7 +158,7 @@ impl Folders {
         for key in keys {
             *state.held.entry((*key).to_owned()).or_default() += 1;
         }
-        // Whoever came since has met our entries.
+        // A process that came since has seen our entries.
         if is_held {
             return Ok(None);
         }
@@ -164,12 +169,13 @@ impl Folders {
         met
     }
 
-    /// Gives keys up, each once.
+    /// Releases keys, each once.
     pub(super) fn unclaim(&self, folder: &Folder, keys: &[&str]) {
         self.give_up(folder, &mut lock(&folder.state), keys);
     }
 
-    /// The first entry of another process in a download folder whose key is wanted. Removes those of processes that ended.
+    /// The first entry of another process in a download folder whose key is wanted. Removes entries of processes that
+    /// have ended.
     pub(super) fn find(&self, directory: &Path, is_wanted: impl Fn(&str) -> bool) -> io::Result<Option<Found>> {
         let place = place_of(directory);
         for name in list(&place)? {
@@ -187,7 +193,7 @@ impl Folders {
         Ok(None)
     }
 
-    /// Leaves everything as it lies and stops to answer, as a process does that is killed.
+    /// Leaves everything in place and stops answering, like a process that is killed.
     #[cfg(test)]
     pub(super) fn crash(&self) {
         for folder in lock(&self.known).values() {
@@ -216,7 +222,8 @@ impl Folders {
         }
     }
 
-    /// Publishes every key that is held. Starts again if somebody removed the folder, or what was published before.
+    /// Publishes every key that is held. Starts again if another process removed the folder or anything published
+    /// before.
     fn publish(&self, folder: &Folder, state: &mut State, text: &str) -> io::Result<()> {
         let mut published = self.publish_once(folder, state, text);
         for _ in 1..ATTEMPTS {
@@ -270,7 +277,7 @@ impl Folders {
         }
     }
 
-    /// Takes everything of this process out of a folder, entries first: one without a beacon counts for nothing.
+    /// Removes everything of this process from a folder. Entries first: an entry without a beacon does not count.
     fn close(&self, folder: &Folder, state: &mut State) {
         if let Some(Opened { id, beacon, published }) = state.opened.take() {
             for key in published {
@@ -281,13 +288,13 @@ impl Folders {
             lock(&beacon.names).remove(&path);
             lock(&self.own_ids).remove(&id);
         }
-        // What cannot be asked stays.
+        // A beacon that cannot be reached stays.
         let _ = self.sweep(&folder.place);
-        // Others may be in there, or may have been faster.
+        // Other processes may use the folder, or may have been faster.
         let _ = fs::remove_dir(&folder.place).and_then(|()| fs::remove_dir(folder.directory.join(FOLDER[0])));
     }
 
-    /// Removes what processes that ended have left, so that the folder can go one day.
+    /// Removes what ended processes have left, so that the folder can be removed eventually.
     fn sweep(&self, place: &Path) -> io::Result<()> {
         let mut answers = HashMap::new();
         for name in list(place)? {
@@ -316,10 +323,10 @@ impl Folders {
 
     fn open(&self, folder: &Folder) -> io::Result<Opened> {
         let Folder { directory, place, .. } = folder;
-        // The download folder itself is the operator's to make.
+        // Only the operator makes the download folder itself.
         for made in [&directory.join(FOLDER[0]), place] {
             match fs::create_dir(made) {
-                // `NotFound` if whoever left last has removed it since: it is made again.
+                // `NotFound` if another process has removed the folder since: it is made again.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     if !fs::metadata(made)?.is_dir() {
                         return Err(error);
@@ -331,7 +338,8 @@ impl Folders {
         let _ = self.sweep(place);
         let random = RandomState::new().hash_one((std::process::id(), std::time::SystemTime::now()));
         let id = self.marks.id(random);
-        // Before there is anything of that id, so that no sweep of this process takes it for another's.
+        // Noted before anything with that id exists, so that no sweep of this process takes it for the id of another
+        // process.
         lock(&self.own_ids).insert(id.clone());
         let mut beacons = lock(&self.beacons);
         beacons.retain(|beacon| beacon.strong_count() > 0);
@@ -372,7 +380,7 @@ impl Folders {
     }
 }
 
-/// Gives a socket that there is already a name here; `None` if none can have it.
+/// Gives an existing socket a name in this folder; `None` if that is impossible.
 fn share(beacons: &[Weak<Beacon>], place: &Path, id: &str) -> Option<Arc<Beacon>> {
     let name = format!("{id}{BEACON_END}");
     let path = place.join(&name);

@@ -1,11 +1,11 @@
-//! Locks for writers: precise within the process, by the topmost name across processes. Blocks.
+//! Locks for writers: for single files within the process, for topmost names across processes. Everything here blocks.
 //!
-//! Within the process every file is known by its true path, folded, so that sets below several roots, or of one name, meet
-//! exactly if they share a file. Across processes the topmost name below the true path of the root is locked (`folders`).
-//! Roots may lie in each other, so the locks of every folder on the way from the root of the file system to the files are
-//! looked at too: whoever comes second meets the other's entry.
+//! Within the process every file is identified by its true path, folded. So two sets conflict exactly if they share a
+//! file, under whatever roots and names. Across processes the topmost name below the true path of the root is locked
+//! (`folders`). Roots may lie in each other, so the locks in every folder between the root of the file system and the
+//! files are looked at too: the process that comes second finds the entry of the first.
 //!
-//! The same scheme stands in `src/storage/provider/node/NodeWriterLocks.ts`: a process of either kind keeps those of the other out.
+//! `src/storage/NodeWriterLocks.ts` follows the same scheme, so processes of either kind keep each other out.
 
 mod folders;
 mod names;
@@ -28,19 +28,19 @@ use super::path::FilePath;
 use super::root::is_absent;
 use crate::mutex::lock;
 
-/// Attempts before another process is believed to hold a file: two that try at once both step back.
+/// Attempts before another process is believed to hold a file, because two processes that try at once both step back.
 const ATTEMPTS: u32 = 5;
 
-/// The longest wait before the second attempt, in microseconds; doubles from one to the next.
+/// The longest wait before the second attempt, in microseconds. It doubles with each attempt.
 const FIRST_PAUSE: u64 = 20_000;
 
-/// Stands for the key of a file that was released.
+/// Takes the place of the key of a file that was released.
 const RELEASED: usize = usize::MAX;
 
 /// Why files are not locked. Nothing was touched.
 #[derive(Debug, Error)]
 pub enum Failure {
-    /// Somebody else writes one of the files.
+    /// Another writer holds one of the files.
     #[error(
         "{path} is being written by {holder}{}",
         entry.as_ref().map(|entry| {
@@ -52,8 +52,8 @@ pub enum Failure {
         path: String,
         /// What the holder says about itself, for people.
         holder: String,
-        /// The lock's entry if the holder ran on another machine, or in a container that cannot be told from one. Nobody
-        /// can tell from here whether it still runs.
+        /// The entry of the lock, if the holder ran on another machine or in a container that looks like one. Whether
+        /// it still runs cannot be found out here.
         entry: Option<PathBuf>,
     },
     /// The system's error.
@@ -61,21 +61,21 @@ pub enum Failure {
     System(#[from] io::Error),
 }
 
-/// What this process writes. Cheap to clone; one is enough for a process, and two keep each other out as two processes do.
+/// The locks of this process. Cheap to clone. One is enough for a process; two keep each other out as two processes do.
 #[derive(Clone)]
 pub struct Locks(Arc<Shared>);
 
 struct Shared {
     folders: Folders,
-    /// Who writes a file, by the identity of its true path.
+    /// The holder of each file, by the identity of its true path.
     writers: Mutex<HashMap<u128, Holder>>,
 }
 
-/// Who writes a file of this process.
+/// A writer of this process that holds a file.
 struct Holder {
     description: Arc<str>,
     by: Option<u64>,
-    /// How many of its names fold to the same identity.
+    /// How many names of its files fold to the same identity.
     names: usize,
 }
 
@@ -94,7 +94,7 @@ pub struct Writer {
 
 /// Files of a writer, by their index in what was acquired.
 struct Files {
-    /// What each file is known by, until it is released.
+    /// The identity of each file, until it is released.
     held: Vec<Option<u128>>,
     /// The index of each file's key in `keys`.
     key_of: Vec<usize>,
@@ -113,16 +113,16 @@ impl Locks {
         Self(Arc::new(Shared { folders, writers: Mutex::default() }))
     }
 
-    /// Takes the right to write files below a root, which is there, until the writer is dropped or they are released. All
-    /// of them or none. Other sets of this process may have any other file; another process may have files whose topmost
-    /// name differs. Files that were acquired with the same `by` before are never in one's own way: two of them may have
-    /// names that only some file systems tell apart. `description` says for people what writes.
+    /// Acquires the right to write files below an existing root, all of them or none, until the writer is dropped or
+    /// they are released. Other sets of this process may hold any other file; another process may hold files with other
+    /// topmost names. Files acquired before with the same `by` do not conflict, because two of them may have names that
+    /// only some file systems tell apart. `description` describes the writer, for people.
     ///
     /// Retries for up to a third of a second before it believes that another process holds a file, because two that try
     /// at once both step back. Logs one warning for each folder that cannot have locks, and then succeeds.
     ///
     /// # Errors
-    /// `Held`, or `System` where the root is missing or the disk fails.
+    /// `Held`, or `System` if the root is missing or the disk fails.
     pub fn acquire(
         &self,
         root: &Path,
@@ -189,7 +189,8 @@ impl Locks {
 }
 
 impl Shared {
-    /// Notes who writes files, unless another one of this process writes one of them, and gives what they are known by.
+    /// Notes the holder of files, unless another writer of this process holds one of them. Returns the identities of
+    /// the files.
     fn register(
         &self,
         paths: &[&FilePath],
@@ -244,7 +245,8 @@ impl Shared {
         let mut missing = HashSet::new();
         for (given, place) in &places.folders {
             let parent = given.rsplit_once('/').map_or("", |(parent, _)| parent);
-            // Another process may have made it since, and then locked something in it before it could meet our entry.
+            // Another process may have made this folder since, and locked something in it before it could see our
+            // entry.
             if missing.contains(parent) || !place.exists() {
                 missing.insert(given.as_str());
             } else if place != directory && folders::is_used(place)? {
@@ -269,8 +271,8 @@ impl Files {
 }
 
 impl Writer {
-    /// Gives up files that need no more writes: indices in the paths that were acquired. Others may write them from then
-    /// on. Idempotent.
+    /// Releases files, named by their index in the paths that were acquired. From then on others may write them.
+    /// Idempotent.
     pub fn release(&self, released: impl IntoIterator<Item = usize>) {
         let mut files = lock(&self.files);
         let Files { held, key_of, keys } = &mut *files;
@@ -286,7 +288,7 @@ impl Writer {
             *key = RELEASED;
             identities.push(held[index].take());
         }
-        // The process lets others in before other processes may come.
+        // Other sets of this process are let in before other processes are.
         self.shared.unregister(&identities);
         let done: Vec<_> = done.into_iter().map(|key| keys[key].0.as_str()).collect();
         if !done.is_empty() {
@@ -312,7 +314,7 @@ struct Places {
 }
 
 impl Places {
-    /// Finds the true path of every folder. Those that are missing will be made where they are named.
+    /// Finds the true path of every folder. A missing folder will be made where its path says.
     fn locate(root: &Path, paths: &[&FilePath]) -> io::Result<Self> {
         let mut places = Self { directory: fs::canonicalize(root)?, folders: Vec::new(), index_of: HashMap::new() };
         let mut missing = HashSet::new();
@@ -351,7 +353,8 @@ impl Places {
         parent.join(name).to_string_lossy().into_owned()
     }
 
-    /// The topmost name that a file is written below. Links that lead out are refused, so the name as given serves there.
+    /// The topmost name that a file is written below. A link that leads out of the root is refused later, so there the
+    /// name as given will do.
     fn top<'a>(&'a self, path: &'a FilePath) -> &'a str {
         let (parent, name) = self.parent(path);
         match parent.strip_prefix(&self.directory) {
@@ -508,7 +511,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_removes_is_published_again() {
+    fn entries_that_somebody_removes_are_published_again() {
         let root = tempfile::tempdir().unwrap();
         let (one, other) = (Locks::default(), Locks::default());
         let _a = take(&one, root.path(), &["a"]).unwrap();
@@ -531,7 +534,7 @@ mod tests {
     }
 
     #[test]
-    fn a_root_that_cannot_have_locks_is_written_to_and_entries_of_others_count_there_too() {
+    fn a_root_that_cannot_have_locks_is_written_to_unless_others_have_entries_there() {
         let root = tempfile::tempdir().unwrap();
         let deaf = Locks::new(Folders::new(|_, _| Err(rustix::io::Errno::PERM.into())));
         {
@@ -545,7 +548,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_that_may_pass_is_no_reason_to_write_without_locks() {
+    fn an_error_that_may_pass_keeps_files_from_being_written_without_locks() {
         let root = tempfile::tempdir().unwrap();
         let full = Locks::new(Folders::new(|_, _| Err(rustix::io::Errno::NOSPC.into())));
 

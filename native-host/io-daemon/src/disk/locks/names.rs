@@ -1,6 +1,6 @@
-//! The names that all processes agree on that lock files in one folder. Pure.
+//! The names of locks, on which all processes that lock files in one folder agree. Pure.
 //!
-//! They are written twice: here and in `src/storage/provider/node/LockNames.ts`. The golden values in both tests are the same.
+//! They are defined twice: here and in `src/storage/LockNames.ts`. The golden values in both tests are the same.
 
 use std::fmt::Write as _;
 
@@ -23,13 +23,13 @@ const KEY_DIGITS: usize = 32;
 const MARK_DIGITS: usize = 12;
 const RANDOM_DIGITS: usize = 16;
 
-/// Said before what is hashed to a mark, because a machine's id should not be published.
+/// Prefixes what is hashed to a mark. The id of a machine is hashed because it should not be published.
 const MARK_PREFIX: &str = "piecewise lock ";
 
-/// The mark of what is not known. Equals nothing.
+/// The mark of an unknown id. It equals no mark, not even itself.
 const UNKNOWN_MARK: &str = "000000000000";
 
-/// Which machine a process runs on, and since which start of it.
+/// The machine that a process runs on, and the start of that machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Marks {
     machine: String,
@@ -37,7 +37,7 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    /// Makes marks of the ids that the system gives; an empty text counts as unknown.
+    /// Makes marks of the ids that the system reports; an empty text counts as unknown.
     pub(super) fn new(machine: &str, boot: &str) -> Self {
         let mark = |text: &str| match text {
             "" => UNKNOWN_MARK.to_owned(),
@@ -51,18 +51,18 @@ impl Marks {
         format!("{}-{}-{random:0width$x}", self.machine, self.boot, width = RANDOM_DIGITS)
     }
 
-    /// Whether a beacon with this id may answer on another machine only, so that its silence here means nothing.
+    /// Whether a beacon with this id may answer on another machine only. Then its silence here means nothing.
     pub(super) fn is_foreign(&self, id: &str) -> bool {
         let mut marks = id.split('-');
         let mut is = |own: &str| marks.next() == Some(own) && own != UNKNOWN_MARK;
-        // The same machine, started again: whatever ran before has ended.
+        // The same machine after a restart: whatever ran before has ended.
         let is_same_machine = is(&self.machine);
         let is_same_kernel = is(&self.boot);
         !is_same_kernel && !is_same_machine
     }
 }
 
-/// What a name in a folder of locks stands for.
+/// The meaning of a name in a folder of locks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LockName<'a> {
     Entry { key: &'a str, id: &'a str },
@@ -71,7 +71,7 @@ pub(super) enum LockName<'a> {
 }
 
 impl<'a> LockName<'a> {
-    /// Reads a name; `None` for what is no part of any lock.
+    /// Parses a name; `None` if it belongs to no lock.
     pub(super) fn parse(name: &'a str) -> Option<Self> {
         let is_id = |id: &str| {
             let lengths = [MARK_DIGITS, MARK_DIGITS, RANDOM_DIGITS];
@@ -115,16 +115,16 @@ pub(super) fn key_of(name: &str) -> String {
     sha256(&fold(name))[..KEY_DIGITS].to_owned()
 }
 
-/// A number for what `fold` makes of a path; two that differ have the same one as seldom as a digest of 128 bits says.
+/// Identifies a path by 128 bits of the digest of what `fold` makes of it.
 pub(super) fn identity(path: &str) -> u128 {
     let digest = Sha256::digest(fold(path).as_bytes());
     digest.iter().take(16).fold(0, |number, byte| number << 8 | u128::from(*byte))
 }
 
-/// A name, or a path with `/`, with everything left out that some file system does not tell apart: case, composition,
-/// characters without width, dots and blanks at the end. Names that fold alike may be one file.
+/// A name, or a path with `/`, without the differences that some file system ignores: case, composition, characters
+/// without width, dots and blanks at the end. Names that fold alike may be one file.
 ///
-/// Upper case comes first, so that letters whose upper case has several letters meet their spelling (`ß`, `ss`).
+/// Converts to upper case first, so that a letter whose upper case has several letters folds like those (`ß`, `ss`).
 pub(super) fn fold(name: &str) -> String {
     let letters = if name.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         name.to_ascii_lowercase()
@@ -132,7 +132,7 @@ pub(super) fn fold(name: &str) -> String {
         let visible: String = name.nfd().filter(|letter| !is_ignorable(*letter)).collect();
         visible.to_uppercase().to_lowercase().nfd().collect()
     };
-    // Windows and its file systems leave them out at the end of a name.
+    // Windows and its file systems drop these at the end of a name.
     letters.split('/').map(|part| part.trim_end_matches(['.', ' '])).collect::<Vec<_>>().join("/")
 }
 
@@ -140,9 +140,9 @@ pub(super) fn fold(name: &str) -> String {
 mod tests {
     use super::*;
 
-    // The same values stand in test/storage/LockNames.test.ts.
+    // test/storage/LockNames.test.ts has the same values.
     #[test]
-    fn keys_and_marks_are_those_of_node() {
+    fn keys_and_marks_are_the_same_as_in_node() {
         for (name, key) in [
             ("ubuntu.iso", "7c940f3d923c77b0f07b0bc7cbf58a35"),
             ("Straße", "16d96952087774fee069b7585d3991b2"),
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn the_names_that_are_made_are_read_and_no_others() {
+    fn the_names_that_are_made_are_parsed_and_no_others() {
         let id = Marks::new("machine", "boot").id(0x1234);
         let key = key_of("x");
         let entry = format!("{key}.{id}");

@@ -1,7 +1,7 @@
-//! Sockets that are found by their place in a folder, and what else locks ask of the system.
+//! Sockets that are found by their path in a folder, and the other things that locks need from the system.
 //!
-//! A path of a socket holds about a hundred bytes. A longer one is reached through the descriptor of its folder, which is
-//! open for the time of one call; only Linux offers that.
+//! The path of a socket has room for about a hundred bytes. A longer path is reached through the descriptor of its
+//! folder, which is open for the time of one call. Only Linux can do that.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
@@ -20,16 +20,17 @@ use crate::disk::ignorable::is_ignorable;
 /// `sun_path` without its last byte: 108 bytes on Linux, 104 on macOS and the BSDs.
 const MAX_SOCKET_PATH: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
 
-/// Bytes that are read of what a holder says about itself.
+/// Bytes that are read of the text by which a holder describes itself.
 const MAX_TEXT_BYTES: u64 = 512;
 
-/// Characters of it that are shown.
+/// Characters of that text that are shown.
 const MAX_TEXT_LENGTH: usize = 200;
 
-/// Makes a socket in a folder that everybody may connect to, and listens on it.
+/// Makes a socket in a folder, to which everybody may connect, and listens on it.
 ///
-/// Nobody ever accepts: on Linux a connection counts as made once it waits, and whoever finds no more room to wait is
-/// told so (`EAGAIN`), which is an answer. Elsewhere a full queue refuses as a dead socket does, so there are no locks.
+/// Connections are never accepted. On Linux a connection is established once it is queued, and a full queue answers
+/// `EAGAIN`, which shows that somebody listens. On other systems a full queue refuses connections like a dead socket,
+/// so there are no locks there.
 pub(super) fn listen(folder: &Path, name: &str) -> io::Result<UnixListener> {
     if !cfg!(target_os = "linux") {
         return Err(Errno::OPNOTSUPP.into());
@@ -44,19 +45,19 @@ pub(super) fn answers(folder: &Path, name: &str) -> io::Result<bool> {
     with_socket_path(folder, name, |path| {
         let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
         rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
-        // Without it, connecting waits for room in the queue of a process that does not accept.
+        // Otherwise connecting would wait for room in the queue.
         rustix::io::ioctl_fionbio(&socket, true)?;
         match rustix::net::connect(&socket, &SocketAddrUnix::new(path)?) {
-            // Somebody listens, perhaps one who is busy, or whom we may not talk to.
+            // Somebody listens, but may be busy or forbid the connection.
             Ok(()) | Err(Errno::AGAIN | Errno::INPROGRESS | Errno::ACCESS | Errno::PERM) => Ok(true),
-            // The socket has no owner any more, or no name.
+            // The process of the socket has ended, or the socket has no name any more.
             Err(Errno::CONNREFUSED | Errno::NOENT) => Ok(false),
             Err(error) => Err(error.into()),
         }
     })
 }
 
-/// Does something with a path of the socket that is short enough.
+/// Calls `act` with a path of the socket that is short enough.
 fn with_socket_path<T>(folder: &Path, name: &str, act: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
     let path = folder.join(name);
     if path.as_os_str().as_bytes().len() <= MAX_SOCKET_PATH {
@@ -67,31 +68,31 @@ fn with_socket_path<T>(folder: &Path, name: &str, act: impl FnOnce(&Path) -> io:
     }
     let folder = File::open(folder)?;
     let place = PathBuf::from(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&folder)));
-    // Without /proc every socket would look as if it were gone.
+    // Without /proc every socket would seem to be gone.
     if !place.exists() {
         return Err(Errno::NAMETOOLONG.into());
     }
     act(&place.join(name))
 }
 
-/// Makes a file that is not there. A disk too full for the text still makes the file.
+/// Makes a new file. If the disk is too full for the text, the file is still made.
 pub(super) fn create(path: &Path, text: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
-    // The entry is the lock; its text is a help.
+    // The entry is the lock; its text only helps people.
     let _ = file.write_all(text.as_bytes());
     Ok(())
 }
 
-/// What a holder says about itself, in one line without control characters.
+/// The text by which a holder describes itself, in one line without control characters.
 pub(super) fn read(path: &Path) -> String {
     let mut bytes = Vec::new();
-    // Neither waits for the other end of a FIFO nor follows a link.
+    // Neither waits for the other end of a pipe nor follows a link.
     let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path);
     if let Ok(file) = file
         && file.metadata().is_ok_and(|found| found.is_file())
     {
-        // A text that cannot be read, or only a part of it, is replaced below.
+        // If the text cannot be read, or only in part, it is replaced below.
         let _ = file.take(MAX_TEXT_BYTES).read_to_end(&mut bytes);
     }
     match plain_text(&String::from_utf8_lossy(&bytes)) {
@@ -112,7 +113,7 @@ pub(super) fn plain_text(text: &str) -> String {
 pub(super) fn marks() -> Marks {
     let text = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
     let machine = match text("/etc/machine-id") {
-        // A container often has no id, but a name that stays while it is started again.
+        // A container often has no id, but its name stays the same when it is started again.
         unknown if unknown.is_empty() => host(),
         known => known,
     };
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_holder_says_is_one_line_of_a_regular_file() {
+    fn the_text_of_a_holder_is_one_line_of_a_regular_file() {
         let directory = tempfile::tempdir().unwrap();
         let [file, fifo] = ["file", "fifo"].map(|name| directory.path().join(name));
         create(&file, "process 1 on\u{1b}[31m\nelsewhere: \u{202e}x\n").unwrap();
