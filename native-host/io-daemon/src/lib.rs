@@ -53,7 +53,7 @@ pub fn app(state: AppState) -> Router {
         .layer(from_fn_with_state(state.clone(), access::guard_origin))
         .layer(cors(&state))
         .layer(CatchPanicLayer::custom(|_| error::Error::Internal.into_response()))
-        .layer(from_fn(linger::take_in_rest))
+        .layer(from_fn(linger::read_rest))
         .layer(from_fn_with_state(state.clone(), access::check_host))
         .layer(from_fn_with_state(state.clone(), access::check_token));
     routes::router().layer(layers).with_state(state)

@@ -59,7 +59,7 @@ impl Drop for Returning {
 }
 
 /// Returns an error only after the rest of the body was read, within limits.
-pub(crate) async fn take_in_rest(request: Request, next: Next) -> Response {
+pub(crate) async fn read_rest(request: Request, next: Next) -> Response {
     if request.body().is_end_stream() {
         return next.run(request).await;
     }

@@ -5,7 +5,7 @@ mod support;
 use axum::body::Body;
 use piecewise_io_daemon::disk::Registered;
 use piecewise_io_daemon::disk::layout::Layout;
-use piecewise_io_daemon::disk::set::Registration;
+use piecewise_io_daemon::disk::registration::Registration;
 use serde_json::json;
 use std::os::unix::fs::symlink;
 use support::{Bed, request, set_of};

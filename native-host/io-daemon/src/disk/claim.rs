@@ -5,8 +5,9 @@ use super::facts::{Facts, Identity, Known, Seen};
 use super::names::Put;
 use super::path::FilePath;
 use super::record::{Origin, Record};
-use super::root::{Access, is_absent};
+use super::root::Access;
 use super::set::FileSet;
+use super::system_error::is_absent;
 use super::writers::{Held, Locator};
 use super::{fault, own_copy};
 use crate::error::{Error, Result};
@@ -62,7 +63,7 @@ impl FileSet {
         };
         let paths_with_file = |file: usize| self.paths_of(file).into_iter().map(move |path| (file, path));
         let paths: Vec<_> = new.iter().copied().flat_map(paths_with_file).collect();
-        let kept_out = self.writers.keep_others_out(self.serial(), &self.registration().root, &paths);
+        let kept_out = self.writers.lock_files(self.serial(), &self.registration().root, &paths);
         if kept_out.is_err() {
             self.writers.release(self.serial(), &new);
         }
@@ -251,7 +252,7 @@ impl FileSet {
         if !self.places.is_aside(&place) {
             self.places.names.settle(file, &place);
         }
-        self.clean(&place);
+        self.remove_leftover_copy(&place);
         let is_afresh = matches!(origin, Origin::Afresh(_));
         if seen.names > 1 || is_afresh {
             let copy = own_copy::take(root, &place, &open, keep, !is_afresh).map_err(blame)?.ok_or_else(changed)?;
@@ -263,7 +264,7 @@ impl FileSet {
     }
 
     /// Removes the copy of a file that a crash left unfinished, unless the set has a file of that name.
-    pub(super) fn clean(&self, place: &FilePath) {
+    pub(super) fn remove_leftover_copy(&self, place: &FilePath) {
         let root = &self.registration().root;
         let left = own_copy::path_beside(place);
         let is_of_set = || (0..self.layout().entries().len()).any(|one| self.may_lie_at(one, &left));

@@ -7,8 +7,8 @@ use super::claim::no_file;
 use super::facts::Identity;
 use super::fault;
 use super::path::FilePath;
-use super::root::{is_absent, is_no_file};
-use super::set::{FileSet, note};
+use super::set::{FileSet, keep_worse};
+use super::system_error::{is_absent, is_no_file};
 use super::writers::Locator;
 use crate::error::{Error, Result};
 use crate::mutex::lock;
@@ -48,7 +48,7 @@ impl FileSet {
                 return Ok(());
             }
             let paths: Vec<_> = paths.iter().map(|path| (file, path.clone())).collect();
-            self.writers.keep_others_out(self.serial(), root, &paths)
+            self.writers.lock_files(self.serial(), root, &paths)
         };
         let before = self.paths_of(file);
         if let Err(held) = lock_paths(std::slice::from_ref(to)) {
@@ -96,7 +96,7 @@ impl FileSet {
             // folder by another path and was faster, the next claim of the file notices it.
             && self.writers.reserve(self.serial(), &places).is_ok()
         {
-            self.writers.keep(self.serial(), &places);
+            self.writers.keep_only(self.serial(), &places);
         }
     }
 
@@ -127,7 +127,7 @@ impl FileSet {
                 record.end(path.as_str(), fault::DELETED);
             }
             record.dirty = false;
-            self.clean(path);
+            self.remove_leftover_copy(path);
             let removed = match self.places.names.at(*file, path, |path| root.remove_file(path)) {
                 // Whatever is no regular file was not made by this daemon.
                 Err(error) if is_absent(&error) || is_no_file(&error) => Ok(()),
@@ -136,7 +136,7 @@ impl FileSet {
             let lies_aside = self.with_room(|| finder.lies_aside(*file, path));
             let removed_aside = lies_aside.and_then(|lies| if lies { self.places.remove(*file, path) } else { Ok(()) });
             for one in [removed, removed_aside] {
-                note(&mut outcome, one.map_err(|error| fault::of(path.as_str(), &error)));
+                keep_worse(&mut outcome, one.map_err(|error| fault::of(path.as_str(), &error)));
             }
             folders.extend(path.folders().map(ToOwned::to_owned));
         }

@@ -14,10 +14,12 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use super::facts::{Identity, Seen};
+use super::facts::Identity;
+use super::found_name::FoundName;
 use super::path::FilePath;
 use super::rivals::{Rival, Rivals};
-use super::root::{Gone, Root, is_exhausted, is_unnameable};
+use super::root::Root;
+use super::system_error::is_unnameable;
 use crate::mutex::lock;
 
 /// The names of the files of one set. A file is named by its index in the layout; `registered` is its path there, which
@@ -38,12 +40,6 @@ pub(crate) struct Put<T> {
     pub(crate) done: T,
     /// The folders that got an entry.
     pub(crate) folders: Vec<PathBuf>,
-}
-
-/// What lies at a name.
-struct Found<'a> {
-    seen: Seen,
-    name: &'a FilePath,
 }
 
 /// The name at which a file lies, and the first of its names at which nothing lies.
@@ -138,7 +134,7 @@ impl Names {
             return Ok(());
         }
         for name in self.rivals.names(file).into_iter().flatten() {
-            if self.seen(name)?.is_some_and(|found| found.seen.identity == identity) {
+            if FoundName::look(&self.root, name)?.is_some_and(|found| found.seen.identity == identity) {
                 settled.insert(file, name.clone());
                 break;
             }
@@ -214,8 +210,8 @@ impl Names {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
             put => put?,
         };
-        let is_rivals = self.seen(own).and_then(|made| match made {
-            Some(made) => self.is_any_of(&made, rivals().flat_map(|rival| &rival.names)),
+        let is_rivals = FoundName::look(&self.root, own).and_then(|made| match made {
+            Some(made) => made.is_any_of(rivals().flat_map(|rival| &rival.names), &self.root),
             None => Ok(false),
         });
         if matches!(is_rivals, Ok(false)) {
@@ -226,26 +222,17 @@ impl Names {
         is_rivals.map(|_| None)
     }
 
-    fn is_any_of<'a>(&self, found: &Found<'_>, names: impl Iterator<Item = &'a FilePath>) -> io::Result<bool> {
-        for name in names {
-            if self.seen(name)?.is_some_and(|other| self.is_same(&other, found)) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
     /// Finds the names of a file, after the members before it in its group have got theirs.
     fn look<'a>(&self, file: usize, group: &'a [Rival]) -> io::Result<Looked<'a>> {
-        let mut taken: Vec<Found<'a>> = Vec::new();
+        let mut taken: Vec<FoundName<'a>> = Vec::new();
         let mut looked = Looked::default();
         for rival in group {
             let is_own = rival.file == Some(file);
             for name in &rival.names {
-                match self.seen(name)? {
+                match FoundName::look(&self.root, name)? {
                     None if is_own => looked.vacant = looked.vacant.or(Some(name)),
                     None => {}
-                    Some(found) if taken.iter().any(|other| self.is_same(&found, other)) => {}
+                    Some(found) if taken.iter().any(|other| found.is_same(other, &self.root)) => {}
                     Some(_) if is_own => {
                         looked.existing = Some(name);
                         break;
@@ -262,41 +249,6 @@ impl Names {
         }
         Ok(looked)
     }
-
-    /// What lies at a name. An error that concerns only this name counts as nothing: opening it will report the error.
-    /// An error that any name would have is returned.
-    fn seen<'a>(&self, name: &'a FilePath) -> io::Result<Option<Found<'a>>> {
-        match self.root.look(name.as_path()) {
-            Ok(seen) => Ok(seen.map(|seen| Found { seen, name })),
-            Err(error) if Gone::is_in(&error) || is_exhausted(&error) => Err(error),
-            Err(_) => Ok(None),
-        }
-    }
-
-    /// Whether two names are one name on this file system. Two hard links are two names, because their folders list
-    /// both.
-    fn is_same(&self, a: &Found<'_>, b: &Found<'_>) -> bool {
-        if a.seen.identity != b.seen.identity {
-            return false;
-        }
-        if a.seen.names < 2 {
-            return true;
-        }
-        let is_one =
-            a.name.name() == b.name.name() && self.parent(a.name).is_some_and(|it| Some(it) == self.parent(b.name));
-        is_one || !(self.is_listed(a.name) && self.is_listed(b.name))
-    }
-
-    fn parent(&self, name: &FilePath) -> Option<Identity> {
-        match name.folders().next_back() {
-            Some(folder) => self.root.folder(folder).ok().flatten(),
-            None => self.root.identity().ok(),
-        }
-    }
-
-    fn is_listed(&self, name: &FilePath) -> bool {
-        self.root.lists(name).unwrap_or(false)
-    }
 }
 
 #[cfg(test)]
@@ -307,7 +259,7 @@ mod tests {
 
     use crate::disk::layout::Layout;
     use crate::disk::rivals::Claimant;
-    use crate::disk::root::Made;
+    use crate::disk::root::{Gone, Made};
     use rustix::io::Errno;
 
     fn path(text: &str) -> FilePath {

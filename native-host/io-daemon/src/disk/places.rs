@@ -20,7 +20,8 @@ use super::facts::{self, Facts, Seen};
 use super::names::{Names, Put};
 use super::path::FilePath;
 use super::rivals::Rivals;
-use super::root::{Access, Made, Root, is_absent, is_no_file};
+use super::root::{Access, Made, Root};
+use super::system_error::{is_absent, is_no_file};
 use crate::mutex::lock;
 
 /// The whereabouts of the files of one set; an index is one of its layout.

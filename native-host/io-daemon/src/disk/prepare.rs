@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::places::Brought;
-use super::set::{FileSet, note};
+use super::set::{FileSet, keep_worse};
 use super::{fault, places};
 use crate::error::Result;
 use crate::mutex::lock;
@@ -26,7 +26,7 @@ impl FileSet {
         for file in 0..self.layout().entries().len() {
             self.check_revoked()?;
             if !skipped.contains(&file) {
-                note(&mut outcome, self.provide(file, &mut finder));
+                keep_worse(&mut outcome, self.provide(file, &mut finder));
             }
         }
         if outcome.is_ok() {

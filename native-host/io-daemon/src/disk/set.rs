@@ -1,10 +1,10 @@
-//! One registered set: writes and flushes its files. Everything here blocks.
+//! One registered set, and writes to its files. Everything here blocks.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
@@ -20,79 +20,12 @@ use super::layout::{Entry, Layout};
 use super::path::FilePath;
 use super::places::Places;
 use super::record::Record;
-use super::rivals::Rivals;
-use super::root::{Access, Root, is_exhausted};
+use super::registration::Registration;
+use super::root::Access;
+use super::system_error::is_exhausted;
 use super::writers::Writers;
 use crate::error::{Error, Result};
 use crate::mutex::lock;
-
-/// What a set is registered with. Two sets with equal registrations are the same set.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Registration {
-    pub(crate) root_name: String,
-    pub(crate) root: Root,
-    pub(crate) layout: Layout,
-    pub(crate) allocate: bool,
-    rivals: Arc<Rivals>,
-    aside: Option<FilePath>,
-    pub(crate) client: Client,
-}
-
-/// Who registered a set, as the client names itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Client {
-    /// The torrent that the set is of; the same for all its sets.
-    pub torrent: Option<String>,
-    /// The program that registered the set. It uses one name for all its sets, and another one after it was started
-    /// again.
-    pub owner: Option<String>,
-}
-
-impl Client {
-    /// Whether the other client seems to be an earlier program that left its set of the same torrent behind.
-    pub(crate) fn succeeds(&self, other: &Self) -> bool {
-        self.torrent.is_some() && self.torrent == other.torrent && self.owner != other.owner
-    }
-}
-
-impl Registration {
-    /// Files laid out below the root with this name. `allocate` allocates the whole length of a file at its first
-    /// write.
-    #[must_use]
-    pub fn new(root_name: String, root: impl Into<Root>, layout: Layout, allocate: bool) -> Self {
-        let (root, rivals) = (root.into(), Arc::default());
-        Self { root_name, root, layout, allocate, rivals, aside: None, client: Client::default() }
-    }
-
-    /// The same, on behalf of a client.
-    #[must_use]
-    pub fn with_client(mut self, client: Client) -> Self {
-        self.client = client;
-        self
-    }
-
-    /// The same, with the other names that its files may have.
-    #[must_use]
-    pub fn with_rivals(mut self, rivals: Rivals) -> Self {
-        self.rivals = Arc::new(rivals);
-        self
-    }
-
-    /// The same, with a folder below the root in which files are set aside that nobody wants. To be called after
-    /// `with_rivals`.
-    ///
-    /// # Errors
-    /// One sentence if a file of the set may lie in that folder, because another file may be set aside there.
-    pub fn with_aside(mut self, folder: FilePath) -> std::result::Result<Self, String> {
-        let registered = self.layout.entries().iter().filter_map(|entry| entry.path.as_ref());
-        let inside = registered.chain(self.rivals.paths()).find(|path| path.is_in(&folder));
-        if let Some(path) = inside {
-            return Err(format!("the path {:?} lies in the folder for files set aside", path.as_str()));
-        }
-        self.aside = Some(folder);
-        Ok(self)
-    }
-}
 
 /// A registered set.
 pub struct FileSet {
@@ -107,7 +40,7 @@ pub struct FileSet {
     /// Held while files are set aside and brought back.
     pub(super) preparing: Mutex<()>,
     /// Held by a flush, so that a second flush does not return before the first has synced its folders.
-    flushing: Mutex<()>,
+    pub(super) flushing: Mutex<()>,
     /// Cancelled when the root is dropped. Nothing more is done to the files then.
     revoked: CancellationToken,
     /// How often the root had come back when the files that are kept open were opened.
@@ -123,7 +56,7 @@ pub struct FileSet {
 pub(super) type Outcome = Result<Option<Facts>>;
 
 /// Adds a result to the outcome. Of two failures the worse one is kept.
-pub(super) fn note(outcome: &mut Result<()>, one: Result<()>) {
+pub(super) fn keep_worse(outcome: &mut Result<()>, one: Result<()>) {
     if let Err(error) = one {
         *outcome = Err(match std::mem::replace(outcome, Ok(())) {
             Ok(()) => error,
@@ -366,7 +299,7 @@ impl FileSet {
         for span in self.layout().spans(range) {
             self.check_revoked()?;
             let part = &bytes[span.at as usize..(span.at + span.length) as usize];
-            note(&mut outcome, self.write_part(span.file, span.offset, part));
+            keep_worse(&mut outcome, self.write_part(span.file, span.offset, part));
         }
         outcome
     }
@@ -405,88 +338,11 @@ impl FileSet {
     }
 
     /// What the path leads to. Fails unless that is what was claimed and written.
-    fn check_there(&self, file: usize, path: &FilePath, record: &mut Record) -> Result<Seen> {
+    pub(super) fn check_there(&self, file: usize, path: &FilePath, record: &mut Record) -> Result<Seen> {
         record.check_claimed(path.as_str())?;
         let there = self.look(file, path)?.map(|(seen, _)| seen);
         record.check(path.as_str(), there.as_ref())?;
         there.ok_or_else(|| record.end(path.as_str(), fault::DELETED))
-    }
-
-    /// Waits until what was written to these files is on disk, with the new entries of folders. Returns the outcome for
-    /// each file: its facts, or `None` for padding. A file that fails does not keep others from being flushed. The
-    /// first flush syncs a file in any case, because an earlier set may have written it.
-    ///
-    /// # Errors
-    /// `UnknownSet`.
-    pub(crate) fn flush(&self, files: &[usize]) -> Result<Vec<Outcome>> {
-        let _here = self.enter()?;
-        let _turn = lock(&self.flushing);
-        let synced: Vec<_> = files.iter().map(|file| self.sync(*file)).collect();
-        let lost = self.sync_folders();
-        let outcomes = files.iter().zip(synced).map(|(&file, synced)| {
-            synced?;
-            let Some((path, _)) = self.file(file)? else { return Ok(None) };
-            let folders = self.places.folders(file, &path);
-            let is_in = |folder: &Path| folder.as_os_str().is_empty() || folders.iter().any(|one| one == folder);
-            if let Some((_, error)) = lost.iter().find(|(folder, _)| is_in(folder)) {
-                return Err(error.clone());
-            }
-            let facts = self.places.facts(file, &path).map_err(|error| fault::of(path.as_str(), &error))?;
-            facts.map(Some).ok_or_else(|| Error::NotStored { path: path.as_str().to_owned() })
-        });
-        Ok(outcomes.collect())
-    }
-
-    /// Syncs the folders that got entries. Returns those that failed, and keeps them for the next flush.
-    fn sync_folders(&self) -> Vec<(PathBuf, Error)> {
-        let folders = std::mem::take(&mut *lock(&self.folders));
-        let mut lost = Vec::new();
-        for folder in folders {
-            match self.with_room(|| self.registration.root.sync_folder(&folder)) {
-                Ok(()) => {}
-                // A folder that is gone has no entries to sync.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => {
-                    lost.push((folder.clone(), fault::of_sync(&folder.to_string_lossy(), &error)));
-                    lock(&self.folders).insert(folder);
-                }
-            }
-        }
-        lost
-    }
-
-    /// Syncs a file that was written, or that an earlier set may have written.
-    fn sync(&self, file: usize) -> Result<()> {
-        if self.layout().entries()[file].path.is_none() {
-            return Ok(());
-        }
-        let shared = self.record(file);
-        let (open, path) = {
-            let mut record = lock(&shared);
-            let Some((path, _)) = self.file(file)? else { return Ok(()) };
-            let blame = |error: io::Error| match error.kind() {
-                io::ErrorKind::NotFound => Error::NotStored { path: path.as_str().to_owned() },
-                _ => fault::of(path.as_str(), &error),
-            };
-            if record.is_claimed() || record.has_ended() {
-                self.check_there(file, &path, &mut record)?;
-            }
-            if !record.needs_sync() {
-                return Ok(());
-            }
-            let open = self.open(file, &path, Access::Read).map_err(blame)?;
-            if record.begin_sync() {
-                let mut folders = lock(&self.folders);
-                folders.insert(PathBuf::new());
-                folders.extend(self.places.folders(file, &path));
-            }
-            (open, path)
-        };
-        // Not under the lock, because a sync takes long and writes to the file go on meanwhile.
-        open.sync_data().map_err(|error| {
-            lock(&shared).dirty = true;
-            fault::of_sync(path.as_str(), &error)
-        })
     }
 
     /// Forgets the set after the operations in flight, and lets others write to its files.
@@ -528,8 +384,10 @@ fn reserve_room(file: &File, length: u64) -> io::Result<()> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use std::path::Path;
+
     use crate::disk::claim::{Claim, How};
-    use crate::disk::rivals::Claimant;
+    use crate::disk::rivals::{Claimant, Rivals};
 
     /// A set of files of four bytes, with a folder for skipped ones and one handle for all of them.
     pub(in crate::disk) fn set_of(directory: &Path, names: &[impl AsRef<str>]) -> FileSet {
@@ -581,27 +439,5 @@ pub(super) mod tests {
 
     fn one_file() -> Layout {
         Layout::new([(FilePath::new(&["a"]).ok(), 4)]).unwrap()
-    }
-
-    #[test]
-    fn a_file_is_synced_once_in_any_case_and_then_when_it_was_written() {
-        let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join("found"), "mine").unwrap();
-        let set = set_of(directory.path(), &["a/b/made", "found", "missing"]);
-        let needs_sync = |file| lock(&set.record(file)).needs_sync();
-        let folders = || lock(&set.folders).iter().cloned().collect::<Vec<_>>();
-        assert_eq!(set.reserve(&[0]), Ok(Ok(())));
-        set.claim(&Claim { file: 0, how: How::New }).unwrap();
-        assert_eq!(folders(), [Path::new(""), Path::new("a"), Path::new("a/b")]);
-        assert!(needs_sync(0) && needs_sync(1));
-
-        let outcomes = set.flush(&[0, 1, 2]).unwrap();
-
-        let lengths: Vec<_> =
-            outcomes.iter().map(|one| one.as_ref().map(|facts| facts.as_ref().unwrap().length)).collect();
-        assert_eq!(lengths, [Ok(0), Ok(4), Err(&Error::NotStored { path: "missing".to_owned() })]);
-        assert!(!needs_sync(0) && !needs_sync(1) && folders().is_empty());
-        set.write(0, b"abcd").unwrap();
-        assert!(needs_sync(0) && !needs_sync(1));
     }
 }

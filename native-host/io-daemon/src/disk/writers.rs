@@ -23,23 +23,23 @@ use crate::mutex::lock;
 
 /// Identifies a folder and a name below it by a part of their digest, which is short: a set may have a million of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Place([u8; 16]);
+struct PathKey([u8; 16]);
 
-impl Place {
+impl PathKey {
     fn new(folder: Identity, rest: &str) -> Self {
         let mut hasher = Sha256::new();
         hasher.update(folder.bytes());
         hasher.update(rest.to_lowercase());
         let digest = hasher.finalize();
-        let mut place = [0; 16];
-        place.copy_from_slice(&digest[..16]);
-        Self(place)
+        let mut key = [0; 16];
+        key.copy_from_slice(&digest[..16]);
+        Self(key)
     }
 }
 
 /// All ways in which a path is identified by now, from the outermost folder inwards.
 #[derive(Clone)]
-pub(crate) struct Places(Vec<Place>);
+pub(crate) struct PathKeys(Vec<PathKey>);
 
 /// Finds the ways in which paths below one root are identified. Looks at each folder once.
 pub(crate) struct Locator<'a> {
@@ -54,18 +54,18 @@ impl<'a> Locator<'a> {
     }
 
     /// Finds the ways in which one path is identified. Makes no folder.
-    pub(crate) fn find(&mut self, path: &FilePath) -> io::Result<Places> {
+    pub(crate) fn find(&mut self, path: &FilePath) -> io::Result<PathKeys> {
         let base = match self.base {
             Some(known) => known,
             None => *self.base.insert(self.root.identity()?),
         };
         let whole = path.as_str();
-        let mut places = vec![Place::new(base, whole)];
+        let mut keys = vec![PathKey::new(base, whole)];
         for folder in path.folders() {
             let Some(identity) = self.folder(folder)? else { break };
-            places.push(Place::new(identity, &whole[folder.as_os_str().len() + 1..]));
+            keys.push(PathKey::new(identity, &whole[folder.as_os_str().len() + 1..]));
         }
-        Ok(Places(places))
+        Ok(PathKeys(keys))
     }
 
     fn folder(&mut self, folder: &Path) -> io::Result<Option<Identity>> {
@@ -110,10 +110,10 @@ impl Guard {
 
 #[derive(Default)]
 struct Table {
-    /// The set that holds a place, and how many of its files have that place: files whose paths differ by case share
+    /// The set that holds a key, and how many of its files have that key: files whose paths differ by case share
     /// it.
-    holders: HashMap<Place, (u64, usize)>,
-    held: HashMap<u64, HashMap<usize, Vec<Place>>>,
+    holders: HashMap<PathKey, (u64, usize)>,
+    held: HashMap<u64, HashMap<usize, Vec<PathKey>>>,
 }
 
 /// A file that another set writes.
@@ -126,10 +126,10 @@ pub(crate) struct Held {
 impl Writers {
     /// Makes a set the only writer of files in this process: all of them, or none. A file with several paths has one
     /// entry for each, one after the other. Returns the files that have a path which the set had not reserved before.
-    pub(crate) fn reserve(&self, set: u64, files: &[(usize, Places)]) -> Result<Vec<usize>, Held> {
+    pub(crate) fn reserve(&self, set: u64, files: &[(usize, PathKeys)]) -> Result<Vec<usize>, Held> {
         let mut table = lock(&self.table);
-        for (file, places) in files {
-            let holders = places.0.iter().filter_map(|place| table.holders.get(place));
+        for (file, keys) in files {
+            let holders = keys.0.iter().filter_map(|key| table.holders.get(key));
             if let Some((by, _)) = holders.into_iter().find(|(holder, _)| *holder != set) {
                 return Err(Held { file: *file, by: *by });
             }
@@ -137,17 +137,17 @@ impl Writers {
         let Table { holders, held } = &mut *table;
         let own = held.entry(set).or_default();
         let mut new = Vec::new();
-        for (file, places) in files {
+        for (file, keys) in files {
             let own = own.entry(*file).or_default();
-            if !places.0.iter().any(|place| own.contains(place)) && new.last() != Some(file) {
+            if !keys.0.iter().any(|key| own.contains(key)) && new.last() != Some(file) {
                 new.push(*file);
             }
             // The outermost folder stays when the folders in between go. The innermost is the one that others may reach
             // by another path.
-            for place in places.0.first().into_iter().chain(places.0.last()) {
-                if !own.contains(place) {
-                    own.push(*place);
-                    holders.entry(*place).or_insert((set, 0)).1 += 1;
+            for key in keys.0.first().into_iter().chain(keys.0.last()) {
+                if !own.contains(key) {
+                    own.push(*key);
+                    holders.entry(*key).or_insert((set, 0)).1 += 1;
                 }
             }
         }
@@ -156,7 +156,7 @@ impl Writers {
 
     /// Locks files against other processes, all of them or none, until they are released. Earlier paths of these files
     /// are unlocked. Blocks for up to a third of a second.
-    pub(crate) fn keep_others_out(&self, set: u64, root: &Root, files: &[(usize, FilePath)]) -> Result<(), Error> {
+    pub(crate) fn lock_files(&self, set: u64, root: &Root, files: &[(usize, FilePath)]) -> Result<(), Error> {
         if files.is_empty() {
             return Ok(());
         }
@@ -180,13 +180,13 @@ impl Writers {
     }
 
     /// Keeps these paths of a file, and lets others write to its other paths.
-    pub(crate) fn keep(&self, set: u64, paths: &[(usize, Places)]) {
+    pub(crate) fn keep_only(&self, set: u64, paths: &[(usize, PathKeys)]) {
         let mut table = lock(&self.table);
         let Table { holders, held } = &mut *table;
         let Some(file) = paths.first().map(|(file, _)| file) else { return };
         let Some(own) = held.get_mut(&set).and_then(|files| files.get_mut(file)) else { return };
-        for place in own.extract_if(.., |place| !paths.iter().any(|(_, places)| places.0.contains(place))) {
-            leave(holders, place);
+        for key in own.extract_if(.., |key| !paths.iter().any(|(_, keys)| keys.0.contains(key))) {
+            leave(holders, key);
         }
     }
 
@@ -204,8 +204,8 @@ impl Writers {
         let mut table = lock(&self.table);
         let Table { holders, held } = &mut *table;
         let Some(own) = held.get_mut(&set) else { return };
-        for place in files.iter().filter_map(|file| own.remove(file)).flatten() {
-            leave(holders, place);
+        for key in files.iter().filter_map(|file| own.remove(file)).flatten() {
+            leave(holders, key);
         }
         if own.is_empty() {
             held.remove(&set);
@@ -218,14 +218,14 @@ impl Writers {
         drop(guards);
         let mut table = lock(&self.table);
         let Table { holders, held } = &mut *table;
-        for place in held.remove(&set).into_iter().flatten().flat_map(|(_, places)| places) {
-            leave(holders, place);
+        for key in held.remove(&set).into_iter().flatten().flat_map(|(_, keys)| keys) {
+            leave(holders, key);
         }
     }
 }
 
-fn leave(holders: &mut HashMap<Place, (u64, usize)>, place: Place) {
-    if let Entry::Occupied(mut holder) = holders.entry(place) {
+fn leave(holders: &mut HashMap<PathKey, (u64, usize)>, key: PathKey) {
+    if let Entry::Occupied(mut holder) = holders.entry(key) {
         holder.get_mut().1 -= 1;
         if holder.get().1 == 0 {
             holder.remove();
@@ -244,9 +244,9 @@ mod tests {
 
     fn reserve(writers: &Writers, set: u64, root: &Root, files: &[&str]) -> Result<(), Held> {
         let mut locator = Locator::new(root);
-        let places: Vec<_> =
+        let keys: Vec<_> =
             files.iter().enumerate().map(|(file, name)| (file, locator.find(&path(name)).unwrap())).collect();
-        writers.reserve(set, &places).map(drop)
+        writers.reserve(set, &keys).map(drop)
     }
 
     #[test]

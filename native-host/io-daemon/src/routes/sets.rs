@@ -15,8 +15,8 @@ use super::body;
 use super::bounded::{AtMost, Grouped, PathBody};
 use crate::disk::Registered;
 use crate::disk::layout::{Layout, MAX_FILES};
+use crate::disk::registration::{Client, Registration};
 use crate::disk::rivals::{Claimant, Rivals};
-use crate::disk::set::{Client, Registration};
 use crate::error::{Error, Result};
 use crate::state::AppState;
 

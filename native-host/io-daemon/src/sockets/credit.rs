@@ -22,7 +22,7 @@ impl Credit {
     }
 
     /// Waits until some credit is left, and returns how much. For one waiter.
-    pub(super) async fn some(&self) -> u64 {
+    pub(super) async fn wait(&self) -> u64 {
         loop {
             let left = self.left();
             if left > 0 {
@@ -86,7 +86,7 @@ mod tests {
         let credit = Arc::new(Credit::default());
         let waiter = tokio::spawn({
             let credit = Arc::clone(&credit);
-            async move { credit.some().await }
+            async move { credit.wait().await }
         });
         tokio::task::yield_now().await;
 
@@ -103,7 +103,7 @@ mod tests {
 
         credit.spend(10);
 
-        assert_eq!(credit.some().await, 2 * u64::from(u32::MAX) - 10);
+        assert_eq!(credit.wait().await, 2 * u64::from(u32::MAX) - 10);
     }
 
     #[tokio::test]
@@ -112,7 +112,7 @@ mod tests {
         credit.grant(0);
         let waiter = tokio::spawn({
             let credit = Arc::clone(&credit);
-            async move { credit.some().await }
+            async move { credit.wait().await }
         });
         tokio::task::yield_now().await;
 

@@ -55,11 +55,12 @@ mod queue;
 mod session;
 mod tcp;
 mod udp;
+mod web_socket;
 
 pub use credit::WINDOW;
 pub use frame::{ClientFrame, DaemonFrame, FrameError, HEADER, MAX_DATA, MAX_MESSAGE};
 pub use limits::Limits;
-pub use session::run;
+pub use web_socket::run;
 
 /// The subprotocol a client must offer.
 pub const PROTOCOL: &str = "piecewise.sockets.v1";

@@ -1,30 +1,22 @@
-//! Serves one WebSocket: reads frames, opens sockets, sends frames, and ends all sockets with the WebSocket.
+//! The sockets of one WebSocket: what each message of the client does to them.
 //!
-//! The task of the session reads and writes the WebSocket. Every socket has a task, which removes itself from the table
-//! when it is done. The table is locked only briefly, never across an await.
+//! Every socket has a task, which removes itself from the table when it is done. The table is locked only briefly, never
+//! across an await.
 
 use std::collections::HashMap;
-use std::mem;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
-use bytes::Bytes;
-use futures_util::stream::{SplitSink, SplitStream};
-use futures_util::{SinkExt, StreamExt};
+use axum::extract::ws::close_code;
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
-use tungstenite::error::CapacityError;
 
 use super::ended::Ended;
 use super::frame::{ClientFrame, DaemonFrame, FrameError};
 use super::limits::Limits;
-use super::queue::{Frames, Gone, Queue, queue};
+use super::queue::{Gone, Queue};
 use super::tcp::Connection;
 use super::udp::Port;
 use super::{address, listener, tcp, udp};
@@ -34,17 +26,11 @@ use crate::mutex::lock;
 /// The first id of an accepted connection. The client chooses lower ids.
 const FIRST_ACCEPTED: u32 = 1 << 31;
 
-/// How long a client may take to read why its WebSocket closes, before the connection is broken off.
-const FAREWELL: Duration = Duration::from_secs(2);
-
 /// Lookups at once for datagrams to names, such as those of trackers. A datagram is dropped if none is free.
 const SEND_LOOKUPS: usize = 16;
 
-/// How many connections may be owed credit before it is paid even if more frames can be read.
-const MAX_OWED: usize = 64;
-
 /// What all tasks of one WebSocket share.
-struct Session {
+pub(super) struct Session {
     limits: Limits,
     queue: Queue,
     table: Mutex<Table>,
@@ -81,7 +67,7 @@ enum Socket {
 
 /// How a client broke the rules. The text is the reason that the WebSocket closes with.
 #[derive(Debug, Error, PartialEq, Eq)]
-enum Violation {
+pub(super) enum Violation {
     #[error("{0}")]
     Frame(#[from] FrameError),
     #[error("the id does not grow")]
@@ -95,7 +81,7 @@ enum Violation {
 }
 
 /// Why a session ends.
-enum End {
+pub(super) enum End {
     /// The client left, or the connection broke.
     Gone,
     /// The daemon closes it and says why.
@@ -115,150 +101,28 @@ impl From<Gone> for End {
 }
 
 /// Credit for bytes that the system took at once, which was not sent to the client yet. Each entry is an id and bytes.
-type Owed = Vec<(u32, u32)>;
-
-/// Serves one WebSocket until the client leaves or breaks the rules, or `shutdown` is cancelled. Then all its sockets
-/// have ended. Each socket takes one of `places`, which all sessions share, and is counted in `counters.sockets` while
-/// it is open.
-pub async fn run(
-    socket: WebSocket,
-    limits: Limits,
-    places: Arc<Semaphore>,
-    counters: Arc<Counters>,
-    shutdown: CancellationToken,
-) {
-    let (queue, frames) = queue(limits.queue);
-    let session = Arc::new(Session {
-        limits,
-        queue,
-        table: Mutex::new(Table {
-            entries: HashMap::new(),
-            last: 0,
-            next_accepted: Some(FIRST_ACCEPTED),
-            ended: false,
-        }),
-        send_lookups: Arc::new(Semaphore::new(SEND_LOOKUPS)),
-        places,
-        counters,
-    });
-    // Ends the sockets also if this future is dropped.
-    let ending = EndOnDrop(Arc::clone(&session));
-    let (mut sink, mut messages) = socket.split();
-    let end = tokio::select! {
-        end = read(&session, &mut messages) => end,
-        end = write(&mut sink, frames) => end,
-        () = shutdown.cancelled() => End::Close(close_code::AWAY, "the daemon ends".to_owned()),
-    };
-    drop(ending);
-    if let End::Close(code, reason) = end {
-        tracing::debug!(code, reason, "a WebSocket is closed");
-        let farewell = say_farewell(&mut sink, &mut messages, code, reason);
-        // A client that does not read in time does not get the reason.
-        let _ = timeout(FAREWELL, farewell).await;
-    }
-}
-
-struct EndOnDrop(Arc<Session>);
-
-impl Drop for EndOnDrop {
-    fn drop(&mut self) {
-        self.0.end();
-    }
-}
-
-/// Handles messages one after the other. Credit that is owed is paid when there is nothing to read at the moment, so
-/// that a burst of small frames is answered by one frame.
-async fn read(session: &Arc<Session>, messages: &mut SplitStream<WebSocket>) -> End {
-    let mut owed = Owed::new();
-    loop {
-        let message = tokio::select! {
-            biased;
-            message = messages.next(), if owed.len() < MAX_OWED => message,
-            () = std::future::ready(()), if !owed.is_empty() => {
-                if session.pay(&mut owed).await.is_err() {
-                    return End::Gone;
-                }
-                continue;
-            }
-        };
-        let handled = match message {
-            Some(Ok(Message::Binary(message))) => session.handle(&message, &mut owed).await,
-            Some(Ok(Message::Text(_))) => Err(Violation::Text.into()),
-            // Pings are answered, and a close confirmed, by reading on.
-            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_))) => Ok(()),
-            Some(Err(error)) => Err(end_of(error)),
-            None => Err(End::Gone),
-        };
-        if let Err(end) = handled {
-            return end;
-        }
-    }
-}
-
-/// Sends frames as they arrive in the queue, and flushes when it is empty. Ends when the WebSocket accepts no more.
-async fn write(sink: &mut SplitSink<WebSocket, Message>, mut frames: Frames) -> End {
-    // The WebSocket copies a message into its own buffer when it gets the next message or is flushed. After that this
-    // handle returns the buffer of the frame.
-    let mut held = Bytes::new();
-    while let Some(first) = frames.next().await {
-        let mut next = Some(first);
-        while let Some(frame) = next {
-            let handle = frame.clone();
-            if sink.feed(Message::Binary(frame)).await.is_err() {
-                return End::Gone;
-            }
-            frames.take_back(mem::replace(&mut held, handle));
-            next = frames.next_now();
-        }
-        if sink.flush().await.is_err() {
-            return End::Gone;
-        }
-        frames.take_back(mem::take(&mut held));
-    }
-    End::Gone
-}
-
-/// How a session ends after an error of the WebSocket itself. axum passes on the errors of the library below it. The
-/// version of that library must be the same as axum's, or else no error would be recognized and an oversize message
-/// would not be answered.
-fn end_of(error: axum::Error) -> End {
-    let error = error.into_inner();
-    match error.downcast_ref::<tungstenite::Error>() {
-        Some(tungstenite::Error::Capacity(CapacityError::MessageTooLong { .. })) => {
-            End::Close(close_code::SIZE, "the message is too long".to_owned())
-        }
-        Some(tungstenite::Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake)) => {
-            End::Gone
-        }
-        Some(tungstenite::Error::Protocol(_) | tungstenite::Error::Utf8(_)) => {
-            End::Close(close_code::PROTOCOL, "the frame is not one of the WebSocket protocol".to_owned())
-        }
-        _ => End::Gone,
-    }
-}
-
-/// Sends the reason, and then reads what the client still sends: closing with unread bytes would reset the connection,
-/// and the reset would overtake the reason.
-async fn say_farewell(
-    sink: &mut SplitSink<WebSocket, Message>,
-    messages: &mut SplitStream<WebSocket>,
-    code: u16,
-    reason: String,
-) {
-    let close = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
-    if sink.send(close).await.is_err() {
-        return;
-    }
-    while let Some(Ok(_)) = messages.next().await {}
-    if code == close_code::SIZE || code == close_code::PROTOCOL {
-        // After an error nothing more can be read, so waiting is the only way to let the reason arrive.
-        tokio::time::sleep(FAREWELL).await;
-    }
-}
+pub(super) type Owed = Vec<(u32, u32)>;
 
 impl Session {
+    /// A session without sockets. `places` are shared by all sessions.
+    pub(super) fn new(limits: Limits, queue: Queue, places: Arc<Semaphore>, counters: Arc<Counters>) -> Self {
+        Self {
+            limits,
+            queue,
+            table: Mutex::new(Table {
+                entries: HashMap::new(),
+                last: 0,
+                next_accepted: Some(FIRST_ACCEPTED),
+                ended: false,
+            }),
+            send_lookups: Arc::new(Semaphore::new(SEND_LOOKUPS)),
+            places,
+            counters,
+        }
+    }
+
     /// Handles one message.
-    async fn handle(self: &Arc<Self>, message: &[u8], owed: &mut Owed) -> Result<(), End> {
+    pub(super) async fn handle(self: &Arc<Self>, message: &[u8], owed: &mut Owed) -> Result<(), End> {
         let (id, frame) = ClientFrame::decode(message).map_err(Violation::from)?;
         match frame {
             ClientFrame::Dial { port, host } => {
@@ -453,7 +317,7 @@ impl Session {
     }
 
     /// Sends the credit that is owed.
-    async fn pay(&self, owed: &mut Owed) -> Result<(), Gone> {
+    pub(super) async fn send_owed(&self, owed: &mut Owed) -> Result<(), Gone> {
         for (id, bytes) in owed.drain(..) {
             self.queue.send(id, &DaemonFrame::Credit(bytes)).await?;
         }
@@ -476,7 +340,7 @@ impl Session {
     }
 
     /// Ends all sockets.
-    fn end(&self) {
+    pub(super) fn end(&self) {
         let mut table = lock(&self.table);
         table.ended = true;
         let ended = table.entries.len();

@@ -121,7 +121,7 @@ impl Connection {
     /// Reads for the client, never more than it granted, and only when there is a place in the queue.
     async fn carry_in(&self, id: u32, stream: &TcpStream, queue: &Queue) -> Result<Code, Gone> {
         loop {
-            self.credit.some().await;
+            self.credit.wait().await;
             if let Err(error) = stream.readable().await {
                 return Ok(address::code(&error));
             }

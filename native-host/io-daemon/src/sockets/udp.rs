@@ -49,7 +49,7 @@ impl Port {
     /// Receives for the client until the port fails, and returns the reason.
     async fn carry(&self, id: u32, socket: &UdpSocket, queue: &Queue) -> Result<Code, Gone> {
         loop {
-            self.credit.some().await;
+            self.credit.wait().await;
             if let Err(error) = socket.readable().await {
                 return Ok(address::code(&error));
             }

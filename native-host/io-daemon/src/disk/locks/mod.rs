@@ -8,12 +8,12 @@
 //! `src/storage/NodeWriterLocks.ts` follows the same scheme, so processes of either kind keep each other out.
 
 mod folders;
+mod holders;
 mod names;
 mod socket;
+mod true_paths;
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
-use std::fs;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,8 +24,9 @@ use std::time::Duration;
 use thiserror::Error;
 
 use self::folders::{Folder, Folders, Found};
+use self::holders::{Conflict, Holders};
+use self::true_paths::TruePaths;
 use super::path::FilePath;
-use super::root::is_absent;
 use crate::mutex::lock;
 
 /// Attempts before another process is believed to hold a file, because two processes that try at once both step back.
@@ -67,16 +68,7 @@ pub struct Locks(Arc<Shared>);
 
 struct Shared {
     folders: Folders,
-    /// The holder of each file, by the identity of its true path.
-    writers: Mutex<HashMap<u128, Holder>>,
-}
-
-/// A writer of this process that holds a file.
-struct Holder {
-    description: Arc<str>,
-    by: Option<u64>,
-    /// How many names of its files fold to the same identity.
-    names: usize,
+    holders: Holders,
 }
 
 impl Default for Locks {
@@ -110,7 +102,7 @@ enum Attempt {
 
 impl Locks {
     fn new(folders: Folders) -> Self {
-        Self(Arc::new(Shared { folders, writers: Mutex::default() }))
+        Self(Arc::new(Shared { folders, holders: Holders::default() }))
     }
 
     /// Acquires the right to write files below an existing root, all of them or none, until the writer is dropped or
@@ -152,7 +144,7 @@ impl Locks {
         by: Option<u64>,
     ) -> Result<Attempt, Failure> {
         let shared = &self.0;
-        let places = Places::locate(root, paths)?;
+        let places = TruePaths::locate(root, paths)?;
         let tops: Vec<&str> = paths.iter().map(|path| places.top(path)).collect();
         let mut index_of = HashMap::new();
         let mut files = Files { held: Vec::new(), key_of: Vec::new(), keys: Vec::new() };
@@ -167,13 +159,18 @@ impl Locks {
             files.keys[index].1 += 1;
             files.key_of.push(index);
         }
-        files.held = shared.register(paths, &places, description, by)?;
+        let identities: Vec<_> = paths.iter().map(|path| names::identity(&places.real(path))).collect();
+        shared.holders.register(&identities, description, by).map_err(|Conflict { index, description }| {
+            let holder = format!("another torrent of this process, {description}");
+            Failure::Held { path: paths[index].as_str().to_owned(), holder, entry: None }
+        })?;
+        files.held = identities.into_iter().map(Some).collect();
         let folder = shared.folders.of(&places.directory);
         let text = format!("process {} on {}: {}", std::process::id(), socket::host(), socket::plain_text(description));
         let keys = files.held_keys();
         let met = shared.folders.claim(&folder, &keys, &text, || shared.find_other(&places, paths, &keys));
         if !matches!(met, Ok(None)) {
-            shared.unregister(&files.held);
+            shared.holders.unregister(&files.held);
         }
         let Some(Found { key, entry, is_foreign }) = met? else {
             return Ok(Attempt::Taken(Writer { shared: Arc::clone(shared), folder, files: Mutex::new(files) }));
@@ -189,48 +186,8 @@ impl Locks {
 }
 
 impl Shared {
-    /// Notes the holder of files, unless another writer of this process holds one of them. Returns the identities of
-    /// the files.
-    fn register(
-        &self,
-        paths: &[&FilePath],
-        places: &Places,
-        description: &str,
-        by: Option<u64>,
-    ) -> Result<Vec<Option<u128>>, Failure> {
-        let own: Arc<str> = description.into();
-        let identities: Vec<u128> = paths.iter().map(|path| names::identity(&places.real(path))).collect();
-        let mut writers = lock(&self.writers);
-        let is_other = |holder: &&Holder| by.is_none() || holder.by != by;
-        let taken = paths
-            .iter()
-            .zip(&identities)
-            .find_map(|(path, identity)| Some((path, writers.get(identity).filter(is_other)?)));
-        if let Some((path, other)) = taken {
-            let holder = format!("another torrent of this process, {}", other.description);
-            return Err(Failure::Held { path: path.as_str().to_owned(), holder, entry: None });
-        }
-        for identity in &identities {
-            let new = || Holder { description: Arc::clone(&own), by, names: 0 };
-            writers.entry(*identity).or_insert_with(new).names += 1;
-        }
-        Ok(identities.into_iter().map(Some).collect())
-    }
-
-    fn unregister(&self, identities: &[Option<u128>]) {
-        let mut writers = lock(&self.writers);
-        for identity in identities.iter().flatten() {
-            if let Entry::Occupied(mut known) = writers.entry(*identity) {
-                known.get_mut().names -= 1;
-                if known.get().names == 0 {
-                    known.remove();
-                }
-            }
-        }
-    }
-
     /// Looks for entries of other processes from the root of the file system down to the files.
-    fn find_other(&self, places: &Places, paths: &[&FilePath], keys: &[&str]) -> io::Result<Option<Found>> {
+    fn find_other(&self, places: &TruePaths, paths: &[&FilePath], keys: &[&str]) -> io::Result<Option<Found>> {
         let directory = &places.directory;
         if let Some(found) = self.folders.find(directory, |key| keys.contains(&key))? {
             return Ok(Some(found));
@@ -289,7 +246,7 @@ impl Writer {
             identities.push(held[index].take());
         }
         // Other sets of this process are let in before other processes are.
-        self.shared.unregister(&identities);
+        self.shared.holders.unregister(&identities);
         let done: Vec<_> = done.into_iter().map(|key| keys[key].0.as_str()).collect();
         if !done.is_empty() {
             self.shared.folders.unclaim(&self.folder, &done);
@@ -304,83 +261,10 @@ impl Drop for Writer {
     }
 }
 
-/// Where files lie.
-struct Places {
-    /// The true path of the root.
-    directory: PathBuf,
-    /// Every folder on the way to a file, by its path as given and its true path, outermost first.
-    folders: Vec<(String, PathBuf)>,
-    index_of: HashMap<String, usize>,
-}
-
-impl Places {
-    /// Finds the true path of every folder. A missing folder will be made where its path says.
-    fn locate(root: &Path, paths: &[&FilePath]) -> io::Result<Self> {
-        let mut places = Self { directory: fs::canonicalize(root)?, folders: Vec::new(), index_of: HashMap::new() };
-        let mut missing = HashSet::new();
-        for path in paths {
-            for folder in path.folders() {
-                let given = folder.to_string_lossy().into_owned();
-                if places.index_of.contains_key(&given) {
-                    continue;
-                }
-                let (parent, name) = given.rsplit_once('/').unwrap_or(("", &given));
-                let place = places.folder(parent).join(name);
-                let real = if missing.contains(parent) { None } else { real_if_there(&place)? };
-                if real.is_none() {
-                    missing.insert(given.clone());
-                }
-                places.index_of.insert(given.clone(), places.folders.len());
-                places.folders.push((given, real.unwrap_or(place)));
-            }
-        }
-        Ok(places)
-    }
-
-    /// The true path of a folder that is named on the way to a file.
-    fn folder(&self, given: &str) -> &Path {
-        self.index_of.get(given).map_or(&self.directory, |index| &self.folders[*index].1)
-    }
-
-    fn parent<'a>(&self, path: &'a FilePath) -> (&Path, &'a str) {
-        let (parent, name) = path.as_str().rsplit_once('/').unwrap_or(("", path.as_str()));
-        (self.folder(parent), name)
-    }
-
-    /// The true path of a file.
-    fn real(&self, path: &FilePath) -> String {
-        let (parent, name) = self.parent(path);
-        parent.join(name).to_string_lossy().into_owned()
-    }
-
-    /// The topmost name that a file is written below. A link that leads out of the root is refused later, so there the
-    /// name as given will do.
-    fn top<'a>(&'a self, path: &'a FilePath) -> &'a str {
-        let (parent, name) = self.parent(path);
-        match parent.strip_prefix(&self.directory) {
-            Err(_) => path.top(),
-            Ok(below) => below.iter().next().map_or(Some(name), |first| first.to_str()).unwrap_or(path.top()),
-        }
-    }
-
-    /// The name in a folder that leads to a file below it.
-    fn name_below(&self, folder: &Path, path: &FilePath) -> Option<String> {
-        let (parent, name) = self.parent(path);
-        let below = parent.strip_prefix(folder).ok()?;
-        Some(below.iter().next().map_or_else(|| name.to_owned(), |first| first.to_string_lossy().into_owned()))
-    }
-}
-
-fn real_if_there(place: &Path) -> io::Result<Option<PathBuf>> {
-    match fs::canonicalize(place) {
-        Err(error) if is_absent(&error) => Ok(None),
-        real => real.map(Some),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::symlink;
 
     fn paths(paths: &[&str]) -> Vec<FilePath> {
@@ -556,7 +440,7 @@ mod tests {
 
         assert!(matches!(failed, Err(Failure::System(error)) if error.kind() == io::ErrorKind::StorageFull));
         assert_eq!(names_in(root.path()), [] as [&str; 0]);
-        assert_eq!(lock(&full.0.writers).len(), 0);
+        assert!(full.0.holders.is_empty());
     }
 
     #[test]
