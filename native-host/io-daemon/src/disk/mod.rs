@@ -168,7 +168,7 @@ impl Disk {
     }
 
     /// Registers a set, touching no file. The files of `skipped`, indices within its layout, are set aside if the set
-    /// is new. A set that is registered already starts anew: nothing of it is reserved or claimed any more, and skipped
+    /// is new. A set that is registered already starts over: nothing of it is reserved or claimed any more, and skipped
     /// files stay skipped. Blocks while it compares two lists, and for writes in flight.
     ///
     /// # Errors
@@ -254,7 +254,8 @@ impl Disk {
     /// Writes a body from `begin` of the set on, if it has the expected digest. The range lies within the set.
     ///
     /// # Errors
-    /// `DigestMismatch` and `NotClaimed` before any file is touched; `FileChanged`, `Refused`, `DiskFull`, `Unavailable`.
+    /// `DigestMismatch` and `NotClaimed` before any file is touched; `FileChanged`, `Refused`, `DiskFull`,
+    /// `Unavailable`.
     pub async fn write(&self, set: Arc<FileSet>, begin: u64, body: Loan, expected: Digest) -> Result<()> {
         self.0
             .operations

@@ -19,7 +19,7 @@ pub struct Registration {
     pub(crate) client: Client,
 }
 
-/// Who registered a set, as the client names itself.
+/// The client that registered a set, as it names itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Client {
     /// The torrent that the set is of; the same for all its sets.

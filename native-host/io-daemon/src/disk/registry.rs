@@ -107,7 +107,7 @@ impl Registry {
     }
 
     /// Registers a set, touching no file. The files of `skipped`, indices within its layout, are set aside if the set
-    /// is new. A set that is registered already starts anew: nothing of it is reserved or claimed any more, and skipped
+    /// is new. A set that is registered already starts over: nothing of it is reserved or claimed any more, and skipped
     /// files stay skipped. Blocks while it compares two lists, and for writes in flight.
     ///
     /// # Errors
@@ -170,8 +170,8 @@ impl Registry {
     }
 
     /// Makes a set the only writer of files: all of them, or none. A set in the way is forgotten if it seems to be
-    /// abandoned. With `is_again` the client only goes on where it was before its set was forgotten, so it does not replace
-    /// another set of the same torrent.
+    /// abandoned. With `is_again` the client only goes on where it was before its set was forgotten, so it does not
+    /// replace another set of the same torrent.
     ///
     /// # Errors
     /// `WriterConflict`, `Refused`, `Unavailable`.

@@ -39,7 +39,7 @@ pub(crate) struct Made {
     pub(crate) folders: Vec<PathBuf>,
 }
 
-/// A directory that files lie below. It is opened anew each time, because its drive may come and go. While it is gone,
+/// A directory that files lie below. It is opened again each time, because its drive may come and go. While it is gone,
 /// everything here fails with [`Gone`], and nothing makes it again.
 #[derive(Clone, Debug)]
 pub struct Root(Arc<Place>);

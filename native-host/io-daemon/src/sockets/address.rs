@@ -67,8 +67,8 @@ fn embedded(ip: Ipv6Addr) -> [Option<Ipv4Addr>; 4] {
     match ip.segments() {
         // `::` and `::1` are no compatible IPv4 addresses, although they have the same form.
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => [None; 4],
-        // At the end: compatible and mapped (RFC 4291 section 2.5.5), translated (RFC 2765 section 2.1), NAT64 (RFC 6052
-        // section 2.1), and ISATAP in any prefix (RFC 5214 section 6.1).
+        // At the end: compatible and mapped (RFC 4291 section 2.5.5), translated (RFC 2765 section 2.1), NAT64
+        // (RFC 6052 section 2.1), and ISATAP in any prefix (RFC 5214 section 6.1).
         [0, 0, 0, 0, 0, 0 | 0xffff, _, _]
         | [0, 0, 0, 0, 0xffff, 0, _, _]
         | [0x64, 0xff9b, 0, 0, 0, 0, _, _]

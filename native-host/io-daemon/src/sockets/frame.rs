@@ -206,7 +206,7 @@ impl<'a> DaemonFrame<'a> {
     /// Reads a message: the socket's id and what is said about it.
     ///
     /// # Errors
-    /// On anything that [`Self::encode`] does not make, but for the ways to write an address.
+    /// On anything that [`Self::encode`] does not make, except other spellings of an address.
     pub fn decode(message: &'a [u8]) -> Result<(u32, Self), FrameError> {
         let mut rest = Rest(message);
         let op = rest.u8()?;

@@ -1,7 +1,7 @@
 //! The sockets of one WebSocket: what each message of the client does to them.
 //!
-//! Every socket has a task, which removes itself from the table when it is done. The table is locked only briefly, never
-//! across an await.
+//! Every socket has a task, which removes itself from the table when it is done. The table is locked only briefly, and
+//! never across an await.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
