@@ -6,7 +6,7 @@
 //! hold its own name, or if a rival's name leads to what was just made. From then on, or from its claim on, it keeps
 //! that name.
 //!
-//! `src/storage/FileNames.ts` does the same without the daemon. A file with one name and no rival needs no look at the
+//! `src/storage/provider/node/FileNames.ts` does the same without the daemon. A file with one name and no rival needs no look at the
 //! disk. Everything else blocks.
 
 use std::collections::HashMap;

@@ -20,7 +20,7 @@ use super::root::Root;
 /// Bytes copied at a time.
 const STEP: usize = 1024 * 1024;
 
-/// The path at which the copy of a file is made, beside the file. `src/storage/OwnCopy.ts` uses the same name.
+/// The path at which the copy of a file is made, beside the file. `src/storage/provider/node/OwnCopy.ts` uses the same name.
 pub(crate) fn path_beside(place: &FilePath) -> FilePath {
     let digest = Sha1::digest(place.name());
     let hex = digest[..8].iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));

@@ -1,6 +1,6 @@
 //! Writes, reads and hashes the bytes of a set by their offset in it.
 //!
-//! The shapes of these routes and their headers are written a second time in `src/storage/IoDaemonProtocol.ts`.
+//! The shapes of these routes and their headers are written a second time in `src/io-daemon/IoDaemonProtocol.ts`.
 
 use axum::Router;
 use axum::body::Body;
