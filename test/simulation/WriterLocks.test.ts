@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/testing/TestClock"
 import * as fc from "fast-check"
-import * as NodeWriterLocks from "../../src/storage/provider/node/NodeWriterLocks.ts"
+import * as NodeWriterLocks from "../../src/storage/provider/node/locks/NodeWriterLocks.ts"
 import * as Property from "../../src/testing/Property.ts"
 import * as LockWorld from "../storage/lockWorld.ts"
 

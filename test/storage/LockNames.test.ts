@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
-import * as LockNames from "../../src/storage/provider/node/LockNames.ts"
-import * as NodeLockSystem from "../../src/storage/provider/node/NodeLockSystem.ts"
+import * as LockNames from "../../src/storage/provider/node/locks/LockNames.ts"
+import * as NodeLockSystem from "../../src/storage/provider/node/locks/NodeLockSystem.ts"
 
 const { sha256 } = NodeLockSystem
 const marks = LockNames.marksOf("machine", "boot", sha256)

@@ -5,9 +5,9 @@
 import * as Path from "node:path"
 import * as Effect from "effect/Effect"
 import type { SystemError } from "../../src/storage/provider/node/FileSystemError.ts"
-import * as LockNames from "../../src/storage/provider/node/LockNames.ts"
-import type { LockSystem } from "../../src/storage/provider/node/NodeLockSystem.ts"
-import * as NodeLockSystem from "../../src/storage/provider/node/NodeLockSystem.ts"
+import * as LockNames from "../../src/storage/provider/node/locks/LockNames.ts"
+import type { LockSystem } from "../../src/storage/provider/node/locks/NodeLockSystem.ts"
+import * as NodeLockSystem from "../../src/storage/provider/node/locks/NodeLockSystem.ts"
 
 /** What lies in a folder. */
 type Node =

@@ -3,7 +3,7 @@
  * line; gives them up and ends when its input ends.
  */
 import * as Effect from "effect/Effect"
-import * as NodeWriterLocks from "../../../src/storage/provider/node/NodeWriterLocks.ts"
+import * as NodeWriterLocks from "../../../src/storage/provider/node/locks/NodeWriterLocks.ts"
 
 const [directory, ...paths] = process.argv.slice(2)
 

@@ -5,7 +5,8 @@
 //! (`folders`). Roots may lie in each other, so the locks in every folder between the root of the file system and the
 //! files are looked at too: the process that comes second finds the entry of the first.
 //!
-//! `src/storage/provider/node/locks/NodeWriterLocks.ts` follows the same scheme, so processes of either kind keep each other out.
+//! `src/storage/provider/node/locks/NodeWriterLocks.ts` follows the same scheme, so processes of either kind keep each
+//! other out.
 
 mod folders;
 mod holders;

@@ -1,6 +1,7 @@
 //! The names of locks, on which all processes that lock files in one folder agree. Pure.
 //!
-//! They are defined twice: here and in `src/storage/provider/node/locks/LockNames.ts`. The golden values in both tests are the same.
+//! They are defined twice: here and in `src/storage/provider/node/locks/LockNames.ts`. The golden values in both tests
+//! are the same.
 
 use std::fmt::Write as _;
 

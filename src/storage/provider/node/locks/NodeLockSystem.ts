@@ -10,9 +10,9 @@ import * as Net from "node:net"
 import * as OS from "node:os"
 import * as Path from "node:path"
 import * as Effect from "effect/Effect"
-import type { SystemError } from "./FileSystemError.ts"
+import type { SystemError } from "../FileSystemError.ts"
+import * as NodeFile from "../NodeFile.ts"
 import * as LockNames from "./LockNames.ts"
-import * as NodeFile from "./NodeFile.ts"
 
 /** A socket that this process listens on. The only descriptor that locks keep. */
 export interface Listening {

@@ -12,7 +12,7 @@
 import * as Path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
-import type { SystemError } from "./FileSystemError.ts"
+import type { SystemError } from "../FileSystemError.ts"
 import * as LockNames from "./LockNames.ts"
 import type { Listening, LockSystem } from "./NodeLockSystem.ts"
 
