@@ -16,6 +16,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { type StorageReason, StorageRefused, StorageUnavailable } from "../../Storage.ts"
 import type { OpenFailure } from "./FileHandles.ts"
+import * as FileHandles from "./FileHandles.ts"
 import type { SystemError } from "./FileSystemError.ts"
 import * as FileSystemError from "./FileSystemError.ts"
 import type { NodeFileSystem } from "./NodeFile.ts"
@@ -70,11 +71,7 @@ export const make = (
   let identity: RootIdentity | undefined
   const nameOf = (components: ReadonlyArray<string>) => Path.join(directory, ...components)
 
-  const refuse = (path: string, why: string): OpenFailure => ({
-    reason: new StorageRefused({ path, why }),
-    exhausted: false,
-    missing: false
-  })
+  const refuse = (path: string, why: string): OpenFailure => FileHandles.refusal(new StorageRefused({ path, why }))
   const failed = (path: string, access: "read" | "write") => (error: SystemError) => openFailure(error, path, access)
   const realpath = (path: string) => NodeFile.call<string>((done) => fs.realpath(path, done))
 
@@ -105,7 +102,7 @@ export const make = (
 
   const resolveRoot = Effect.fnUntraced(function* (access: "read" | "write") {
     if (access === "write" && identity !== undefined) {
-      yield* Effect.mapError(present, (reason): OpenFailure => ({ reason, exhausted: false, missing: false }))
+      yield* Effect.mapError(present, FileHandles.refusal)
     }
     const found = known.get("")
     if (found !== undefined) return found

@@ -26,6 +26,9 @@ export interface OpenFailure {
   readonly unnameable?: boolean | undefined
 }
 
+/** A failure that no other descriptor or folder would help. */
+export const refusal = (reason: StorageReason): OpenFailure => ({ reason, exhausted: false, missing: false })
+
 /** A file that is open, or will be when somebody needs it. Made by `makeSlot`, changed only here. */
 export interface Slot {
   readonly open: Effect.Effect<number, OpenFailure>

@@ -1,39 +1,26 @@
 /**
  * One file of an open torrent, as `FileSystemStorage.ts` uses it: looked at, claimed, opened, written, read and synced.
  *
- * Nothing but a claim makes a file or opens one for its first write. A claim remembers which file that was (device and
- * inode) and how far it went, so that later looks notice one that was deleted, cut off or replaced; `FileSystemStorage.ts`
- * tells when those are. Numbers and offsets are those of the file. Every effect here may be interrupted only while it waits
- * for its turn.
+ * It has one descriptor for reading and one for writing, which opens only the file that was claimed. Numbers and offsets are
+ * those of the file. Every effect here may be interrupted only while it waits for its turn.
+ *
+ * How a name leads to a file is `NamedFile.ts`, what a claim makes or takes `FileClaiming.ts`, and what becomes of the file
+ * that was claimed `HeldFile.ts`.
  */
 
-import * as NFS from "node:fs"
-import * as Path from "node:path"
+import type * as NFS from "node:fs"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Semaphore from "effect/Semaphore"
-import {
-  FileChanged,
-  type FileClaim,
-  FileExists,
-  type FileFacts,
-  NotStored,
-  type StorageReason,
-  StorageRefused,
-  StorageUnavailable
-} from "../../Storage.ts"
-import * as DownloadFolder from "./DownloadFolder.ts"
+import { type FileClaim, NotStored, type StorageReason, StorageUnavailable } from "../../Storage.ts"
+import type * as DownloadFolder from "./DownloadFolder.ts"
+import * as FileClaiming from "./FileClaiming.ts"
 import * as FileHandles from "./FileHandles.ts"
 import type { FilePlace } from "./FileNames.ts"
 import * as FileSystemError from "./FileSystemError.ts"
+import * as HeldFile from "./HeldFile.ts"
+import * as NamedFile from "./NamedFile.ts"
 import * as NodeFile from "./NodeFile.ts"
-import * as OwnCopy from "./OwnCopy.ts"
-
-/**
- * Bytes written to an open file before it is looked at again: 8 MiB. A look costs a thread's hop, as a write does; so
- * often it is lost in the cost of the writes, and no more than this is written to a file that is gone.
- */
-export const checkInterval = 1 << 23
 
 /** Between which true paths a file was moved. */
 export interface Relocation {
@@ -73,38 +60,15 @@ export interface TorrentFile {
   readonly close: Effect.Effect<void>
 }
 
-// Neither waits for the other end of a FIFO nor follows a link. Windows has neither flag; `undefined` counts as 0 there.
-const nonBlocking = NFS.constants.O_NONBLOCK ?? 0
-const noFollow = NFS.constants.O_NOFOLLOW ?? 0
-const mustLookForLinks = noFollow === 0
-
-const deleted = "was deleted"
-const cutOff = "was cut off"
-const replaced = "was replaced"
-const changedSince = "was changed"
 const notKept = "the disk lost what was written to it"
 
 /** Why nothing can be done with a file any more, as the end of a sentence. */
 export const afterClose = "the torrent was closed"
 
-/** Whether this is the file with this identity. A folder may be given the inode of a file that is gone. */
-const isSame = (stats: NFS.BigIntStats, identity: string): boolean =>
-  stats.isFile() && NodeFile.identityOf(stats) === identity
-
-/** Where a file that is open lies, and which it is. */
-interface Place {
-  /** True, with no link left in it. */
-  path: string
-  readonly identity: string
-  readonly isLocal: boolean
-  /** Whether it may be a link, which leads to the file. */
-  readonly follows: boolean
-}
-
 /** A way to open the file for reading, and which file that opened. */
 interface Reading {
   readonly slot: FileHandles.Slot
-  at: Place | undefined
+  at: NamedFile.KnownFile | undefined
 }
 
 /** Makes a file of the torrent; touches nothing. */
@@ -127,280 +91,69 @@ export const make = (options: {
   /** Whether the torrent was closed, after which no file is opened any more. */
   readonly isClosed: () => boolean
 }): TorrentFile => {
-  const { folder, followLinks, fs, handles, length } = options
-  const nameOf = () => folder.nameOf(options.path())
-
-  // The file that was claimed: its true path and which it is. Kept until it is claimed again.
-  let held: Place | undefined
-  let isClaimed = false
-  let changed: FileChanged | undefined
-  // One past the last byte that was written here, or was there when it was claimed.
-  let end = 0
-  let unchecked = 0
+  const { folder, fs, handles, length } = options
+  const named = NamedFile.make(options)
+  const { nameOf } = named
+  const held = HeldFile.make({ fs, folder, nameOf })
   let unsynced = false
   let isSynced = false
   let closeFailure: StorageReason | undefined
   // The system writes one part of a file at a time; a second thread would only spin until the first is done.
   const turn = Semaphore.makeUnsafe(1)
 
+  const claiming = FileClaiming.make({
+    ...options,
+    named,
+    onCopied: () => {
+      // Of the file that was left: what the copy has is on the disk.
+      closeFailure = undefined
+    },
+    onCut: () => {
+      unsynced = true
+    }
+  })
+
   const failed = (access: "read" | "write") => (error: FileSystemError.SystemError) =>
     FileSystemError.reasonOf(error, nameOf(), access)
 
-  const change = (why: string): FileChanged => {
-    changed ??= new FileChanged({ path: nameOf(), why })
-    return changed
-  }
-
-  /** Of a claimed file; where the whole download folder went away, the file may be as it was. */
-  const changeUnlessAway = (why: string): Effect.Effect<never, StorageReason> =>
-    Effect.flatMap(folder.present, () => Effect.suspend(() => Effect.fail(change(why))))
-
-  const statRegular = (fd: number, access: "read" | "write") =>
-    Effect.flatMap(
-      Effect.mapError(
-        NodeFile.call<NFS.BigIntStats>((done) => fs.fstatExact(fd, done)),
-        failed(access)
-      ),
-      (stats): Effect.Effect<NFS.BigIntStats, StorageReason> => {
-        if (stats.isFile()) return Effect.succeed(stats)
-        const why = stats.isDirectory() ? "a folder is in the way of a file" : "it is not a regular file"
-        return Effect.fail(new StorageRefused({ path: nameOf(), why }))
-      }
-    )
-
-  /** Compares what lies at the path of a claimed file with what was claimed. */
-  const lookAtHeld = Effect.fnUntraced(function* ({ identity, path }: Place) {
-    // As it is before the call: a write that ends meanwhile may not show in what the call tells.
-    const expected = end
-    const stats = yield* Effect.mapError(NodeFile.lookAt(fs, path), failed("read"))
-    if (stats === undefined) return yield* changeUnlessAway(deleted)
-    if (!isSame(stats, identity)) return yield* changeUnlessAway(replaced)
-    if (stats.size < expected) return yield* Effect.fail(change(cutOff))
-    unchecked = 0
-    return stats
-  })
-
-  /** The true path of the file on this disk, and whether it was made just now to find out its name. */
-  const locate = Effect.fnUntraced(function* (access: "read" | "write") {
-    const place = yield* options.place(access === "read" ? "read" : "create")
-    const parent = yield* folder.resolve(place.path.slice(0, -1), access)
-    return { path: Path.join(parent, place.path[place.path.length - 1]!), isMade: place.isMade }
-  })
-
   const look: TorrentFile["look"] = Effect.suspend(() =>
-    held !== undefined && isClaimed && changed === undefined
+    HeldFile.isIntact(held)
       ? Effect.catchIf(
-          lookAtHeld(held),
+          HeldFile.look(held, held.file!),
           (reason) => reason._tag === "FileChanged",
-          () => lookByName
+          () => named.look
         )
-      : lookByName
+      : named.look
   )
-
-  const lookByName: TorrentFile["look"] = Effect.suspend(() => locate("read")).pipe(
-    Effect.flatMap(({ path }) =>
-      Effect.mapError(NodeFile.lookAt(fs, path, followLinks), (error) =>
-        DownloadFolder.openFailure(error, nameOf(), "read")
-      )
-    ),
-    Effect.catchIf(
-      ({ missing }) => missing,
-      () => Effect.undefined
-    ),
-    Effect.mapError(({ reason }) => reason)
-  )
-
-  const openAt = Effect.fnUntraced(function* (path: string, access: "read" | "write", flags: number) {
-    const follows = followLinks && access === "read"
-    if (mustLookForLinks && !follows) {
-      const there = yield* Effect.orElseSucceed(NodeFile.lookAt(fs, path), () => undefined)
-      if (there?.isSymbolicLink() === true) {
-        return yield* Effect.fail(DownloadFolder.openFailure({ code: "ELOOP", message: "a link" }, nameOf(), access))
-      }
-    }
-    return yield* Effect.mapError(
-      NodeFile.call<number>((done) => fs.open(path, flags | (follows ? nonBlocking : nonBlocking | noFollow), done)),
-      (error) => DownloadFolder.openFailure(error, nameOf(), access)
-    )
-  })
-
-  const refuse = (reason: StorageReason): FileHandles.OpenFailure => ({ reason, exhausted: false, missing: false })
-
-  /** Closes what was just opened when `check` refuses it. */
-  const opened = <A>(fd: number, check: Effect.Effect<A, StorageReason>) =>
-    Effect.catch(check, (reason) =>
-      Effect.andThen(Effect.ignore(NodeFile.call((done) => fs.close(fd, done))), Effect.fail(refuse(reason)))
-    )
-
-  const placeOf = (path: string, stats: NFS.BigIntStats, follows: boolean): Effect.Effect<Place> =>
-    Effect.map(options.isLocal(stats, path), (isLocal) => ({
-      path,
-      identity: NodeFile.identityOf(stats),
-      isLocal,
-      follows
-    }))
-
-  const openForReading = Effect.fnUntraced(function* (reading: Reading) {
-    const { path } = yield* locate("read")
-    const fd = yield* openAt(path, "read", NFS.constants.O_RDONLY)
-    const stats = yield* opened(fd, statRegular(fd, "read"))
-    reading.at = yield* placeOf(path, stats, followLinks)
-    return fd
-  })
 
   /** Opens the file that was claimed once more, after its descriptor was closed for another one. */
-  const openHeld = Effect.fnUntraced(function* (place: Place) {
-    const { identity, path } = place
+  const openHeld = Effect.fnUntraced(function* (file: NamedFile.KnownFile) {
     const fd = yield* Effect.catchIf(
-      openAt(path, "write", NFS.constants.O_RDWR),
+      named.openAt(file.path),
       ({ missing, reason }) => missing || reason._tag === "StorageRefused",
       // Something else has the name, or the same file may not be opened any more.
-      (failure) => Effect.andThen(Effect.mapError(lookAtHeld(place), refuse), Effect.fail(failure))
+      (failure) => Effect.andThen(Effect.mapError(HeldFile.look(held, file), FileHandles.refusal), Effect.fail(failure))
     )
-    const check = Effect.flatMap(statRegular(fd, "write"), (stats): Effect.Effect<void, StorageReason> => {
-      if (!isSame(stats, identity)) return changeUnlessAway(replaced)
-      return stats.size < end ? Effect.fail(change(cutOff)) : Effect.void
-    })
-    yield* opened(fd, check)
+    yield* named.closeUnless(
+      () => fd,
+      Effect.flatMap(named.stat(fd, "write"), (stats) => HeldFile.compare(held, file, stats))
+    )
     return fd
   })
-
-  const create = Effect.fnUntraced(function* (onExisting: StorageReason) {
-    const { isMade, path } = yield* locate("write")
-    if (isMade) return { fd: yield* openAt(path, "write", NFS.constants.O_RDWR), path }
-    const fd = yield* Effect.mapError(
-      NodeFile.call<number>((done) =>
-        fs.open(
-          path,
-          NFS.constants.O_RDWR | NFS.constants.O_CREAT | NFS.constants.O_EXCL | nonBlocking | noFollow,
-          done
-        )
-      ),
-      (error) => (error.code === "EEXIST" ? refuse(onExisting) : DownloadFolder.openFailure(error, nameOf(), "write"))
-    )
-    folder.markChanged(Path.dirname(path))
-    return { fd, path }
-  })
-
-  // A folder that was known to exist and has gone is made again, once.
-  const createAgain = (onExisting: StorageReason) =>
-    Effect.catchIf(
-      create(onExisting),
-      ({ missing }) => missing,
-      () =>
-        Effect.suspend(() => {
-          folder.forget()
-          return create(onExisting)
-        })
-    )
-
-  const openExisting = Effect.fnUntraced(function* (access: "read" | "write") {
-    const { path } = yield* locate(access)
-    return { fd: yield* openAt(path, "write", NFS.constants.O_RDWR), path }
-  })
-
-  /** What differs between a file and the facts it is claimed by, as the end of a sentence. */
-  const difference = (facts: FileFacts, stats: NFS.BigIntStats): string | undefined => {
-    if (!isSame(stats, facts.identity)) return replaced
-    if (stats.size < facts.length) return cutOff
-    return stats.size !== BigInt(facts.length) || stats.mtimeNs !== facts.mtimeNs ? changedSince : undefined
-  }
-
-  const fileChanged = (why: string) => new FileChanged({ path: nameOf(), why })
-
-  const openFound = (facts: FileFacts) =>
-    Effect.catchIf(
-      openExisting("read"),
-      ({ missing, reason }) => missing || (reason._tag === "StorageRefused" && facts.kind === "file"),
-      ({ missing, reason }) =>
-        Effect.mapError(
-          Effect.flatMap(folder.present, () =>
-            // What cannot be opened is another thing by now, or the same one that may not be written.
-            Effect.flatMap(lookByName, (stats) =>
-              Effect.fail(
-                missing || stats === undefined
-                  ? fileChanged(deleted)
-                  : isSame(stats, facts.identity)
-                    ? reason
-                    : fileChanged(replaced)
-              )
-            )
-          ),
-          refuse
-        )
-    )
-
-  const openClaimed = (claim: FileClaim) => {
-    switch (claim.as) {
-      case "new":
-        return createAgain(new FileExists({ path: nameOf() }))
-      case "found":
-        return openFound(claim.facts)
-      case "overwritten":
-        return Effect.catchIf(
-          openExisting("write"),
-          ({ missing }) => missing,
-          () =>
-            Effect.suspend(() => {
-              folder.forget()
-              return createAgain(new StorageUnavailable({ path: nameOf(), why: "somebody else made it meanwhile" }))
-            })
-        )
-    }
-  }
 
   /** Opens the file as a claim says, and holds it from then on. */
   const settle = Effect.fnUntraced(function* (claim: FileClaim) {
-    const { path, ...first } = yield* openClaimed(claim)
-    let fd = first.fd
-    const check = Effect.gen(function* () {
-      let stats = yield* statRegular(fd, "write")
-      const why = claim.as === "found" ? difference(claim.facts, stats) : undefined
-      if (why !== undefined) return yield* Effect.fail(fileChanged(why))
-      yield* options.clean(path)
-      const isAfresh = claim.as === "found" && claim.afresh === true
-      if (stats.nlink > 1n || isAfresh) {
-        fd = yield* OwnCopy.replace({
-          fs,
-          fd,
-          path,
-          name: nameOf(),
-          stats,
-          length: claim.as === "overwritten" ? Math.min(Number(stats.size), length) : Number(stats.size),
-          countsBlocks: yield* options.isLocal(stats, path),
-          mayShare: !isAfresh
-        })
-        // Of the file that was left: what the copy has is on the disk.
-        closeFailure = undefined
-        folder.markChanged(Path.dirname(path))
-        stats = yield* statRegular(fd, "write")
-      }
-      if (claim.as === "overwritten" && stats.size > length) {
-        yield* Effect.mapError(
-          NodeFile.call((done) => fs.ftruncate(fd, length, done)),
-          failed("write")
-        )
-        unsynced = true
-        stats = yield* statRegular(fd, "write")
-      }
-      return stats
-    })
-    const stats = yield* Effect.catch(check, (reason) =>
-      Effect.andThen(Effect.ignore(NodeFile.call((done) => fs.close(fd, done))), Effect.fail(refuse(reason)))
-    )
-    held = yield* placeOf(path, stats, false)
-    changed = undefined
-    isClaimed = true
-    unchecked = 0
-    end = Math.min(Number(stats.size), length)
+    const { fd, path, stats } = yield* claiming(claim)
+    HeldFile.hold(held, yield* named.knownAs(path, stats, false), Math.min(Number(stats.size), length))
     return { fd, stats }
   })
 
   const makeReading = (): Reading => {
-    const made: Reading = {
-      slot: FileHandles.makeSlot({ open: Effect.suspend(() => openForReading(made)), closeFailed: () => {} }),
-      at: undefined
-    }
+    const open = Effect.map(named.openForReading, ({ fd, file }) => {
+      made.at = file
+      return fd
+    })
+    const made: Reading = { slot: FileHandles.makeSlot({ open, closeFailed: () => {} }), at: undefined }
     return made
   }
   /** A way to open the file for writing; `claimed` opens it for the first time, once, and says which file it is. */
@@ -408,7 +161,7 @@ export const make = (options: {
     let first = claimed
     return FileHandles.makeSlot({
       open: Effect.suspend(() => {
-        if (first === undefined) return openHeld(held!)
+        if (first === undefined) return openHeld(held.file!)
         // Tried again where there were too many open files.
         return Effect.tap(first, () => Effect.sync(() => (first = undefined)))
       }),
@@ -424,17 +177,17 @@ export const make = (options: {
   const gone = () => Result.fail(new StorageUnavailable({ path: nameOf(), why: afterClose }))
 
   const pickForWriting = (): Result.Result<FileHandles.Slot, StorageReason> =>
-    options.isClosed() ? gone() : changed === undefined ? Result.succeed(writing) : Result.fail(changed)
+    options.isClosed() ? gone() : held.changed === undefined ? Result.succeed(writing) : Result.fail(held.changed)
 
   // After `unclaim` the descriptor may still be open, of a file that no longer lies at the name.
-  const isWritingOpen = () => writing.fd !== undefined && held !== undefined && changed === undefined
+  const isWritingOpen = () => writing.fd !== undefined && held.file !== undefined && held.changed === undefined
 
   const pickForReading = (): Result.Result<FileHandles.Slot, StorageReason> =>
     options.isClosed() ? gone() : Result.succeed(isWritingOpen() ? writing : reading.slot)
 
   const claim = Effect.fnUntraced(function* (asked: FileClaim) {
     // From here on nobody takes the descriptor that is closed.
-    if (held !== undefined) change(changedSince)
+    if (held.file !== undefined) HeldFile.change(held, HeldFile.changedSince)
     yield* handles.retire(writing)
     yield* reopen
     let stats: NFS.BigIntStats | undefined
@@ -458,17 +211,16 @@ export const make = (options: {
         const writing = Effect.map(Effect.mapError(NodeFile.write(fs, fd, part), failed("write")), () => {
           // After the write, not before: a sync that runs meanwhile may not cover it.
           unsynced = true
-          unchecked += part.length
-          end = Math.max(end, part.position + part.length)
+          HeldFile.noteWritten(held, part.position, part.length)
         })
-        return unchecked >= checkInterval ? Effect.andThen(lookAtHeld(held!), writing) : writing
+        return HeldFile.needsLook(held) ? Effect.andThen(HeldFile.look(held, held.file!), writing) : writing
       })
       .pipe(turn.withPermit)
 
   const lookOnce = (part: NodeFile.FilePart) => {
     let from = reading
     const pick = () => {
-      from = isWritingOpen() ? { slot: writing, at: held } : reading
+      from = isWritingOpen() ? { slot: writing, at: held.file } : reading
       return options.isClosed() ? gone() : Result.succeed(from.slot)
     }
     return handles.use(pick, (fd) =>
@@ -486,7 +238,7 @@ export const make = (options: {
     Effect.flatMap(lookOnce(part), ({ isStale, result }) => {
       if (!isStale) return Effect.succeed(result)
       // Another file has the name, or none: what an open descriptor still holds is not what lies there.
-      if (isWritingOpen()) change(result.stats === undefined ? deleted : replaced)
+      if (isWritingOpen()) HeldFile.change(held, result.stats === undefined ? HeldFile.deleted : HeldFile.replaced)
       return Effect.andThen(
         reopen,
         Effect.map(lookOnce(part), ({ result }) => result)
@@ -501,7 +253,7 @@ export const make = (options: {
           unsynced = true
           return FileSystemError.reasonOf(error, nameOf(), "write")
         }),
-        Effect.andThen(lookAtHeld(held!))
+        Effect.andThen(HeldFile.look(held, held.file!))
       )
     })
   )
@@ -512,7 +264,7 @@ export const make = (options: {
 
   function lookExisting() {
     return Effect.flatMap(look, (stats): Effect.Effect<NFS.BigIntStats, StorageReason> => {
-      if (changed !== undefined && isClaimed) return Effect.fail(changed)
+      if (held.changed !== undefined && held.isClaimed) return Effect.fail(held.changed)
       return stats === undefined ? Effect.fail(new NotStored({ path: nameOf() })) : Effect.succeed(stats)
     })
   }
@@ -525,7 +277,7 @@ export const make = (options: {
       return Effect.fail(reason)
     }
     if (isSynced && !unsynced) return lookExisting()
-    const mine = held !== undefined && (isClaimed || unsynced)
+    const mine = held.file !== undefined && (held.isClaimed || unsynced)
     return Effect.tap(mine ? syncHeld : syncFound, () => Effect.sync(() => (isSynced = true)))
   })
 
@@ -538,19 +290,14 @@ export const make = (options: {
   return {
     look,
     claim: (asked) => Effect.uninterruptible(claim(asked)).pipe(turn.withPermit),
-    path: () => held?.path,
+    path: () => held.file?.path,
     unclaim: () => {
-      isClaimed = false
-      if (changed === undefined) return
-      // Of what was written to a file that is gone nothing can be kept.
-      held = undefined
-      changed = undefined
-      unsynced = false
+      if (HeldFile.release(held)) unsynced = false
     },
-    isClaimed: () => isClaimed,
-    isHeld: () => isClaimed && changed === undefined,
+    isClaimed: () => held.isClaimed,
+    isHeld: () => HeldFile.isIntact(held),
     change: (why) => {
-      if (isClaimed) change(why)
+      if (held.isClaimed) HeldFile.change(held, why)
     },
     write,
     read: (part) => handles.use(pickForReading, (fd) => Effect.mapError(NodeFile.read(fs, fd, part), failed("read"))),
@@ -561,8 +308,8 @@ export const make = (options: {
       Effect.uninterruptible(
         Effect.flatMap(move, ({ from, to }) =>
           Effect.suspend(() => {
-            if (held !== undefined && to !== undefined && held.path === from) held.path = to
-            if (changed === undefined) return reopen
+            if (held.file !== undefined && to !== undefined && held.file.path === from) held.file.path = to
+            if (held.changed === undefined) return reopen
             // The bytes of a file that was deleted take room for as long as it is open.
             const before = writing
             writing = writingSlot()
