@@ -6,10 +6,8 @@
  * that file: a user would find a file that was not asked for, full of holes. They are kept, at the same offsets, in a file
  * of the same name below `AsideFolder`, from where peers are given them like any other. When the file is wanted it is moved
  * to its place as it is, and the hidden folders go with the last of them. A skipped file that exists is used where it is.
- *
- * Files are moved so that nothing can be overwritten: the new name is linked first, which fails where something has it.
  */
-import * as NFS from "node:fs"
+import type * as NFS from "node:fs"
 import * as Path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
@@ -19,7 +17,9 @@ import { type FileClaim, FileExists, type FileFacts, type StorageReason } from "
 import type * as DownloadFolder from "./DownloadFolder.ts"
 import type * as FileHandles from "./FileHandles.ts"
 import * as FileNames from "./FileNames.ts"
-import * as FileSystemError from "./FileSystemError.ts"
+import * as FolderEntries from "./FolderEntries.ts"
+import * as HeldFile from "./HeldFile.ts"
+import * as LocalDevices from "./LocalDevices.ts"
 import * as NodeFile from "./NodeFile.ts"
 import * as OwnCopy from "./OwnCopy.ts"
 import * as TorrentFile from "./TorrentFile.ts"
@@ -35,7 +35,7 @@ export interface FilePlaces {
   /** What lies there; `parents` remembers true paths of folders, for looks that follow at once. */
   readonly look: (
     index: number,
-    parents: Map<string, string | undefined>
+    parents: FolderEntries.KnownParents
   ) => Effect.Effect<FileFacts | undefined, StorageReason>
   readonly claim: (claim: FileClaim) => Effect.Effect<FileFacts, StorageReason>
   readonly unclaim: (index: number) => void
@@ -83,18 +83,17 @@ export const make = (options: {
 }): FilePlaces => {
   const { folder, followLinks = false, fs, handles, isClosed, layout } = options
   const names = FileNames.make({ fs, folder, layout })
+  const entries = FolderEntries.make(fs, folder)
+  const isLocal = LocalDevices.make(fs)
+  const clean = OwnCopy.makeCleaner(fs)
   const files = new Map<number, TorrentFile.TorrentFile>()
   const renamed = new Map<number, ReadonlyArray<string>>()
   /** Files to set aside of which nobody knows yet whether they exist in their place: asked when one is used. */
   const undecided = new Set<number>()
   /** Files that are set aside. */
   const aside = new Set<number>()
-  /** By device, as `NodeFile.isLocal`. */
-  const localDevices = new Map<bigint, boolean>()
   // One at a time: a name that is another file's on some disks is told from it by what lies there.
   const moving = Semaphore.makeUnsafe(1)
-  /** Copies that a crash has left, by the folder they lie in. */
-  const leftovers = new Map<string, ReadonlyArray<string>>()
 
   const pathOf = (index: number): ReadonlyArray<string> => renamed.get(index) ?? layout.files[index]!.path
   const pathsOf = (index: number): ReadonlyArray<ReadonlyArray<string>> => {
@@ -117,39 +116,6 @@ export const make = (options: {
   ): Effect.Effect<FileNames.FilePlace, FileHandles.OpenFailure> =>
     aside.has(index) ? Effect.succeed({ path: asidePath(index), isMade: false }) : nameOn(index, access)
   const nameOf = (index: number) => folder.nameOf(pathOf(index))
-
-  const call = <A = void>(
-    name: string,
-    start: Parameters<typeof NodeFile.call<A>>[0]
-  ): Effect.Effect<A, StorageReason> =>
-    Effect.mapError(NodeFile.call(start), (error) => FileSystemError.reasonOf(error, name, "write"))
-
-  const isLocal = Effect.fnUntraced(function* ({ dev }: NFS.BigIntStats, path: string) {
-    const known = localDevices.get(dev)
-    if (known !== undefined) return known
-    const found = yield* NodeFile.call<NFS.BigIntStatsFs>((done) => fs.statfs(path, done)).pipe(
-      Effect.map(({ type }) => NodeFile.isLocal(type)),
-      Effect.orElseSucceed(() => false)
-    )
-    localDevices.set(dev, found)
-    return found
-  })
-
-  const clean = Effect.fnUntraced(function* (path: string) {
-    const parent = Path.dirname(path)
-    const known = leftovers.get(parent)
-    const listed =
-      known ??
-      (yield* Effect.orElseSucceed(
-        NodeFile.call<Array<string>>((done) => fs.readdir(parent, done)),
-        () => []
-      ))
-    const copies = known ?? OwnCopy.among(listed)
-    leftovers.set(parent, copies)
-    for (const name of OwnCopy.leftovers(copies, Path.basename(path))) {
-      yield* Effect.ignore(NodeFile.call((done) => fs.unlink(Path.join(parent, name), done)))
-    }
-  })
 
   const fileOf = (index: number): TorrentFile.TorrentFile => {
     const known = files.get(index)
@@ -202,55 +168,13 @@ export const make = (options: {
       undecided.has(index) ? Effect.andThen(decide(index), use(index, effect)) : effect(fileOf(index))
     )
 
-  /** The true path of a folder, if it exists. */
-  const parentOf = (
-    path: ReadonlyArray<string>,
-    known?: Map<string, string | undefined>
-  ): Effect.Effect<string | undefined, StorageReason> => {
-    const components = path.slice(0, -1)
-    const key = components.join("/")
-    if (known?.has(key) === true) return Effect.succeed(known.get(key))
-    return folder.resolve(components, "read").pipe(
-      Effect.catchIf(
-        ({ missing }) => missing,
-        () => Effect.undefined
-      ),
-      Effect.mapBoth({
-        onSuccess: (parent) => {
-          known?.set(key, parent)
-          return parent
-        },
-        onFailure: ({ reason }) => reason
-      })
-    )
-  }
-
-  /** The true path of what lies at `path`, and what that is; `undefined` where nothing does. */
-  const find = Effect.fnUntraced(function* (
-    path: ReadonlyArray<string>,
-    known?: Map<string, string | undefined>,
-    follows = false
-  ) {
-    const parent = yield* parentOf(path, known)
-    if (parent === undefined) return undefined
-    const place = Path.join(parent, path[path.length - 1]!)
-    const stats = yield* Effect.mapError(NodeFile.lookAt(fs, place, follows), (error) =>
-      FileSystemError.reasonOf(error, folder.nameOf(path), "read")
-    )
-    return stats && { place, stats }
-  })
-
   /** What lies in the place of a file, under the name that it has on this disk. */
-  const findInPlace = Effect.fnUntraced(function* (
-    index: number,
-    known?: Map<string, string | undefined>,
-    follows = false
-  ) {
+  const findInPlace = Effect.fnUntraced(function* (index: number, known?: FolderEntries.KnownParents, follows = false) {
     const { path } = yield* Effect.mapError(nameOn(index, "read"), ({ reason }) => reason)
-    return yield* find(path, known, follows)
+    return yield* entries.find(path, known, follows)
   })
 
-  const look = Effect.fnUntraced(function* (index: number, parents: Map<string, string | undefined>) {
+  const look = Effect.fnUntraced(function* (index: number, parents: FolderEntries.KnownParents) {
     const file = files.get(index)
     if (file?.isHeld() === true) return yield* file.look
     const isSkipped = undecided.has(index) || aside.has(index)
@@ -259,7 +183,7 @@ export const make = (options: {
     undecided.delete(index)
     if (found === undefined) {
       aside.add(index)
-      return (yield* find(asidePath(index), parents))?.stats
+      return (yield* entries.find(asidePath(index), parents))?.stats
     }
     if (aside.delete(index) && file !== undefined) yield* file.reopen
     // Asked again when it is used, as it may be gone by then.
@@ -267,51 +191,8 @@ export const make = (options: {
     return found.stats
   })
 
-  /** Moves a file to a path where nothing lies, or an empty file that was made for it, and gives its true path there. */
-  const move = Effect.fnUntraced(function* (from: string, { isMade, path }: FileNames.FilePlace) {
-    const name = folder.nameOf(path)
-    const parent = yield* Effect.mapError(folder.resolve(path.slice(0, -1), "write"), ({ reason }) => reason)
-    const to = Path.join(parent, path[path.length - 1]!)
-    const exists = () => Effect.fail(new FileExists({ path: name }))
-    const reasonOf = (error: FileSystemError.SystemError) => FileSystemError.reasonOf(error, name, "write")
-    const replace = NodeFile.call((done) => fs.rename(from, to, done))
-    const linked = NodeFile.call((done) => fs.link(from, to, done)).pipe(
-      Effect.andThen(NodeFile.call((done) => fs.unlink(from, done)))
-    )
-    yield* (isMade ? replace : linked).pipe(
-      Effect.catchIf(
-        // Not every file system has further names. One of ours is in the way of others until the file has it.
-        ({ code }) => NodeFile.cannotLink.has(code),
-        () =>
-          NodeFile.call<number>((done) =>
-            fs.open(to, NFS.constants.O_WRONLY | NFS.constants.O_CREAT | NFS.constants.O_EXCL, done)
-          ).pipe(
-            Effect.flatMap((fd) => Effect.ignore(NodeFile.call((done) => fs.close(fd, done)))),
-            Effect.andThen(replace)
-          )
-      ),
-      Effect.catch(
-        (error): Effect.Effect<void, StorageReason> =>
-          error.code === "EEXIST" ? exists() : Effect.fail(reasonOf(error))
-      )
-    )
-    folder.markChanged(parent)
-    folder.markChanged(Path.dirname(from))
-    return to
-  })
-
-  /** Removes folders that hold nothing any more, from the innermost at these components on; a link is no folder. */
-  const removeEmpty = Effect.fnUntraced(function* (components: ReadonlyArray<string>, keep = 0) {
-    for (let depth = components.length; depth > keep; depth--) {
-      const place = folder.nameOf(components.slice(0, depth))
-      const removed = yield* Effect.result(NodeFile.call((done) => fs.rmdir(place, done)))
-      if (removed._tag === "Failure") break
-      folder.forget()
-    }
-  })
-
   const bringBack = Effect.fnUntraced(function* (index: number) {
-    const found = yield* find(asidePath(index))
+    const found = yield* entries.find(asidePath(index))
     const file = fileOf(index)
     // A folder there is of another torrent, with what was set aside of its files.
     if (found?.stats.isFile() !== true) {
@@ -323,17 +204,17 @@ export const make = (options: {
     yield* file.relocate(
       Effect.gen(function* () {
         const place = isThere ? undefined : yield* Effect.mapError(nameOn(index, "create"), ({ reason }) => reason)
-        const to = place && (yield* move(found.place, place))
+        const to = place && (yield* entries.move(found.place, place))
         undecided.delete(index)
         aside.delete(index)
         if (isThere) {
-          file.change("was replaced")
-          yield* call(nameOf(index), (done) => fs.unlink(found.place, done))
+          file.change(HeldFile.replaced)
+          yield* entries.unlink(found.place, nameOf(index))
         }
         return { from: found.place, to }
       })
     )
-    yield* removeEmpty(asidePath(index).slice(0, -1), 1)
+    yield* entries.removeEmpty(asidePath(index).slice(0, -1), 1)
   })
 
   const rename = Effect.fnUntraced(function* (index: number, path: ReadonlyArray<string>) {
@@ -342,12 +223,12 @@ export const make = (options: {
     yield* file.relocate(
       Effect.gen(function* () {
         const place = yield* Effect.mapError(placeOf(index, "read"), ({ reason }) => reason)
-        const found = yield* find(place.path)
-        if ((yield* find(path)) !== undefined) {
+        const found = yield* entries.find(place.path)
+        if ((yield* entries.find(path)) !== undefined) {
           return yield* Effect.fail(new FileExists({ path: folder.nameOf(path) }))
         }
         const target = { path: aside.has(index) ? [...AsideFolder.components, ...path] : path, isMade: false }
-        const to = found?.stats.isFile() === true ? yield* move(found.place, target) : undefined
+        const to = found?.stats.isFile() === true ? yield* entries.move(found.place, target) : undefined
         renamed.set(index, path)
         return { from: found?.place, to }
       })
@@ -355,12 +236,12 @@ export const make = (options: {
   })
 
   const removeAt = Effect.fnUntraced(function* (path: ReadonlyArray<string>, keep: number) {
-    const found = yield* find(path)
+    const found = yield* entries.find(path)
     if (found === undefined || !found.stats.isFile()) return
-    yield* call(folder.nameOf(path), (done) => fs.unlink(found.place, done))
+    yield* entries.unlink(found.place, folder.nameOf(path))
     folder.markChanged(Path.dirname(found.place))
     yield* clean(found.place)
-    yield* removeEmpty(path.slice(0, -1), keep)
+    yield* entries.removeEmpty(path.slice(0, -1), keep)
   })
 
   const remove = (index: number) => {
@@ -371,7 +252,7 @@ export const make = (options: {
           const place = yield* Effect.mapError(nameOn(index, "read"), ({ reason }) => reason)
           yield* removeAt(place.path, 0)
           yield* removeAt(asidePath(index), 1)
-          file.change("was deleted")
+          file.change(HeldFile.deleted)
           return { from: undefined, to: undefined }
         })
       )
@@ -410,7 +291,7 @@ export const make = (options: {
     hasAside: Effect.suspend(() =>
       renamed.size > 0
         ? Effect.succeed(true)
-        : Effect.match(find([...AsideFolder.components, layout.files[0]!.path[0]!]), {
+        : Effect.match(entries.find([...AsideFolder.components, layout.files[0]!.path[0]!]), {
             onSuccess: (found) => found !== undefined,
             // What cannot be reached is as good as not there: it is fetched again.
             onFailure: () => false

@@ -223,21 +223,3 @@ export const cannotLink: ReadonlySet<string | undefined> = new Set([
   "ENOSYS",
   "EMLINK"
 ])
-
-// As in linux/magic.h: ext2 to 4, btrfs, XFS, tmpfs, F2FS, bcachefs, JFS, overlayfs, which passes on what is below it.
-const localTypes: ReadonlySet<bigint> = new Set([
-  0xef53n,
-  0x9123683en,
-  0x58465342n,
-  0x01021994n,
-  0xf2f52010n,
-  0xca451a4en,
-  0x3153464an,
-  0x794c7630n
-])
-
-/**
- * Whether a file system of this type (`statfs`) is one of this machine's disks or memory, and one that says truly how many
- * blocks a file takes: a file that takes none is one hole. Elsewhere it may as well be small, compressed or not told.
- */
-export const isLocal = (type: bigint): boolean => localTypes.has(type)

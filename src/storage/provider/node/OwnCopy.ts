@@ -4,7 +4,7 @@
  *
  * The copy is made beside the file, where it shares the file's blocks if it may and the file system can do that (a reflink),
  * flushed and moved over the name; so a crash leaves the file as it was, and at most a copy that nobody needs. Such a copy is
- * known by its name, which says of which file it is: whoever may write that file removes it (`leftovers`).
+ * known by its name, which says of which file it is: whoever may write that file removes it (`makeCleaner`).
  *
  * Kept are mode, times (to about a microsecond) and, where that is permitted, the owner; not extended attributes, of which
  * Node knows nothing.
@@ -26,14 +26,32 @@ const chunkLength = 1 << 20
 const prefix = ".piecewise-copy-"
 const tagOf = (name: string): string => Crypto.hash("sha1", name).slice(0, 16)
 
-/** The names among `names` that are copies of any file. */
-export const among = (names: ReadonlyArray<string>): ReadonlyArray<string> =>
-  names.filter((name) => name.startsWith(prefix))
+/** The names among `names` that are copies which a crash has left, of any file. */
+const among = (names: ReadonlyArray<string>): ReadonlyArray<string> => names.filter((name) => name.startsWith(prefix))
 
-/** The names among `names` that are copies of the file `name` which nobody needs any more. */
-export const leftovers = (names: ReadonlyArray<string>, name: string): ReadonlyArray<string> => {
-  const start = `${prefix}${tagOf(name)}-`
-  return names.filter((found) => found.startsWith(start))
+/**
+ * Makes what removes the copies of the file with a true path that a crash has left. It lists each folder once. What cannot
+ * be removed stays.
+ */
+export const makeCleaner = (fs: NodeFileSystem): ((path: string) => Effect.Effect<void>) => {
+  /** By folder. */
+  const leftovers = new Map<string, ReadonlyArray<string>>()
+  const list = Effect.fnUntraced(function* (folder: string) {
+    const known = leftovers.get(folder)
+    if (known !== undefined) return known
+    const names = NodeFile.call<Array<string>>((done) => fs.readdir(folder, done))
+    const copies = among(yield* Effect.orElseSucceed(names, () => []))
+    leftovers.set(folder, copies)
+    return copies
+  })
+  return Effect.fnUntraced(function* (path) {
+    const folder = Path.dirname(path)
+    const start = `${prefix}${tagOf(Path.basename(path))}-`
+    for (const name of yield* list(folder)) {
+      if (name.startsWith(start))
+        yield* Effect.ignore(NodeFile.call((done) => fs.unlink(Path.join(folder, name), done)))
+    }
+  })
 }
 
 // Answers to a request for shared blocks where there can be none.

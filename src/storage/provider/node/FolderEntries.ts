@@ -1,0 +1,122 @@
+/**
+ * What lies at paths below a download folder: found, moved over nothing, and removed with the folders that are empty then.
+ *
+ * Nothing is overwritten by a move: the new name is linked first, which fails if something has it.
+ */
+import * as NFS from "node:fs"
+import * as Path from "node:path"
+import * as Effect from "effect/Effect"
+import { FileExists, type StorageReason } from "../../Storage.ts"
+import type { DownloadFolder } from "./DownloadFolder.ts"
+import type { FilePlace } from "./FileNames.ts"
+import * as FileSystemError from "./FileSystemError.ts"
+import type { NodeFileSystem } from "./NodeFile.ts"
+import * as NodeFile from "./NodeFile.ts"
+
+/** True paths of folders by their components, `undefined` for those that do not exist. For looks that follow at once. */
+export type KnownParents = Map<string, string | undefined>
+
+/** Something that lies at a path. */
+export interface Entry {
+  /** The true path, except that the last component may be a link. */
+  readonly place: string
+  readonly stats: NFS.BigIntStats
+}
+
+/** Entries below a download folder; paths are components below it, at least one. */
+export interface FolderEntries {
+  /** What lies at `path`, or where a link there leads to if `follows`; `undefined` if nothing does. */
+  readonly find: (
+    path: ReadonlyArray<string>,
+    known?: KnownParents,
+    follows?: boolean
+  ) => Effect.Effect<Entry | undefined, StorageReason>
+  /**
+   * Moves the file with this true path to a path where nothing lies, or an empty file that was made for it. Returns its true
+   * path there.
+   */
+  readonly move: (from: string, to: FilePlace) => Effect.Effect<string, StorageReason>
+  /** Deletes the file with this true path, which the user knows as `name`. */
+  readonly unlink: (place: string, name: string) => Effect.Effect<void, StorageReason>
+  /** Deletes empty folders, from the one with these components upwards, and keeps the first `keep`. A link is no folder. */
+  readonly removeEmpty: (components: ReadonlyArray<string>, keep?: number) => Effect.Effect<void>
+}
+
+/** Makes the entries of `folder`; touches nothing. */
+export const make = (fs: NodeFileSystem, folder: DownloadFolder): FolderEntries => {
+  const parentOf = (
+    path: ReadonlyArray<string>,
+    known: KnownParents | undefined
+  ): Effect.Effect<string | undefined, StorageReason> => {
+    const components = path.slice(0, -1)
+    const key = components.join("/")
+    if (known?.has(key) === true) return Effect.succeed(known.get(key))
+    return folder.resolve(components, "read").pipe(
+      Effect.catchIf(
+        ({ missing }) => missing,
+        () => Effect.undefined
+      ),
+      Effect.mapBoth({
+        onSuccess: (parent) => {
+          known?.set(key, parent)
+          return parent
+        },
+        onFailure: ({ reason }) => reason
+      })
+    )
+  }
+
+  return {
+    find: Effect.fnUntraced(function* (path, known, follows = false) {
+      const parent = yield* parentOf(path, known)
+      if (parent === undefined) return undefined
+      const place = Path.join(parent, path[path.length - 1]!)
+      const stats = yield* Effect.mapError(NodeFile.lookAt(fs, place, follows), (error) =>
+        FileSystemError.reasonOf(error, folder.nameOf(path), "read")
+      )
+      return stats && { place, stats }
+    }),
+    move: Effect.fnUntraced(function* (from, { isMade, path }) {
+      const name = folder.nameOf(path)
+      const parent = yield* Effect.mapError(folder.resolve(path.slice(0, -1), "write"), ({ reason }) => reason)
+      const to = Path.join(parent, path[path.length - 1]!)
+      const replace = NodeFile.call((done) => fs.rename(from, to, done))
+      const linked = NodeFile.call((done) => fs.link(from, to, done)).pipe(
+        Effect.andThen(NodeFile.call((done) => fs.unlink(from, done)))
+      )
+      yield* (isMade ? replace : linked).pipe(
+        Effect.catchIf(
+          // Not every file system has further names. An empty file keeps others from the name until the file has it.
+          ({ code }) => NodeFile.cannotLink.has(code),
+          () =>
+            NodeFile.call<number>((done) =>
+              fs.open(to, NFS.constants.O_WRONLY | NFS.constants.O_CREAT | NFS.constants.O_EXCL, done)
+            ).pipe(
+              Effect.flatMap((fd) => Effect.ignore(NodeFile.call((done) => fs.close(fd, done)))),
+              Effect.andThen(replace)
+            )
+        ),
+        Effect.mapError(
+          (error): StorageReason =>
+            error.code === "EEXIST" ? new FileExists({ path: name }) : FileSystemError.reasonOf(error, name, "write")
+        )
+      )
+      folder.markChanged(parent)
+      folder.markChanged(Path.dirname(from))
+      return to
+    }),
+    unlink: (place, name) =>
+      Effect.mapError(
+        NodeFile.call((done) => fs.unlink(place, done)),
+        (error) => FileSystemError.reasonOf(error, name, "write")
+      ),
+    removeEmpty: Effect.fnUntraced(function* (components, keep = 0) {
+      for (let depth = components.length; depth > keep; depth--) {
+        const place = folder.nameOf(components.slice(0, depth))
+        const removed = yield* Effect.result(NodeFile.call((done) => fs.rmdir(place, done)))
+        if (removed._tag === "Failure") break
+        folder.forget()
+      }
+    })
+  }
+}
