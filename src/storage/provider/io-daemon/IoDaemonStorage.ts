@@ -6,10 +6,8 @@
  * half a minute (`IoDaemonClient.ts`); a request whose answer was lost is simply repeated. What the daemon refuses is told
  * at once, a full disk as such.
  *
- * Each opening has a set of its own in the daemon, registered with the first request that needs it. A daemon that was
- * started anew has forgotten it: then it is registered again, with what was reserved and claimed. A file that was claimed is
- * known by its identity, and is at least as long as what was written; so a restart neither makes nor cuts one, and a file
- * that somebody took away meanwhile is noticed. What the daemon before had not flushed is covered by the next flush.
+ * Each opening has a set of its own in the daemon (`IoDaemonFileSet.ts`). What the daemon had not flushed before a restart is
+ * covered by the next flush.
  *
  * A page that vanishes leaves its set behind. The next opening of the same torrent by another program takes its files over;
  * those of other torrents can do so when nothing was heard of the set for five minutes, so one that has files reserved says
@@ -18,24 +16,18 @@
  * Files that nobody wants are set aside by the daemon, where `FilePlaces.ts` does, and named by it as `FileNames.ts` does, so
  * that a download can go on with either storage.
  */
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type { HttpClient } from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
-import type * as HttpClientResponse from "effect/http/HttpClientResponse"
-import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import * as Bytes from "../../../base/Bytes.ts"
 import * as InfoHash from "../../../base/InfoHash.ts"
-import * as Monotonic from "../../../base/Monotonic.ts"
-import type { PieceIndex } from "../../../base/PieceGeometry.ts"
 import * as PieceGeometry from "../../../base/PieceGeometry.ts"
 import { PieceHasher } from "../../../hash/PieceHasher.ts"
 import type { IoDaemon } from "../../../io-daemon/IoDaemon.ts"
-import { IoDaemonUnavailable } from "../../../io-daemon/IoDaemon.ts"
-import type { IoDaemonError, IoDaemonRefused } from "../../../io-daemon/IoDaemonClient.ts"
+import type { IoDaemonError } from "../../../io-daemon/IoDaemonClient.ts"
 import * as IoDaemonClient from "../../../io-daemon/IoDaemonClient.ts"
 import * as IoDaemonProtocol from "../../../io-daemon/IoDaemonProtocol.ts"
 import * as FileLayout from "../../../metainfo/FileLayout.ts"
@@ -49,9 +41,13 @@ import {
   Storage,
   StorageError,
   type StorageReason,
-  type StoredDigest,
   type TorrentStorage
 } from "../../Storage.ts"
+import * as FirstAlone from "./FirstAlone.ts"
+import * as IoDaemonAnswer from "./IoDaemonAnswer.ts"
+import * as IoDaemonDigests from "./IoDaemonDigests.ts"
+import * as IoDaemonFileSet from "./IoDaemonFileSet.ts"
+import * as IoDaemonHoldings from "./IoDaemonHoldings.ts"
 import * as IoDaemonReasons from "./IoDaemonReasons.ts"
 
 /** Where the daemon keeps torrents. */
@@ -75,9 +71,6 @@ export const defaultRequestsInFlight = 6
  */
 const rechecksInFlight = 2
 
-/** Bytes that the daemon digests in one request: a second's work, after which another torrent has its turn. */
-const maxDigestBytes = 1 << 30
-
 /** Makes the storage. */
 export const make = Effect.fnUntraced(function* (options: IoDaemonStorageOptions) {
   const client = yield* IoDaemonClient.make
@@ -98,19 +91,6 @@ export const make = Effect.fnUntraced(function* (options: IoDaemonStorageOptions
 export const layer = (
   options: IoDaemonStorageOptions
 ): Layer.Layer<Storage, never, IoDaemon | HttpClient | PieceHasher> => Layer.effect(Storage, make(options))
-
-/** How long a set may take to be forgotten when its torrent is closed; the daemon does without. */
-const forgetTimeout = "2 seconds"
-
-/** How often a set that has files reserved says that it is there: the daemon gives them away after five minutes. */
-const signOfLife = "1 minute"
-
-/** A file that may be written, as it is known again after a restart of the daemon. */
-interface Claimed {
-  readonly identity: string
-  /** It is at least so long. */
-  length: number
-}
 
 const openTorrent = Effect.fnUntraced(function* (
   options: IoDaemonStorageOptions &
@@ -143,142 +123,44 @@ const openTorrent = Effect.fnUntraced(function* (
     )
   }
   const id = Bytes.toHex(yield* hasher.sha256(Bytes.fromText(`${number} ${registration([])}`)))
-  const digestsAtOnce = Math.max(
-    1,
-    Math.min(IoDaemonProtocol.maxDigestRanges, Math.floor(maxDigestBytes / geometry.pieceLength))
-  )
+  const holdings = IoDaemonHoldings.make()
+  const set = yield* IoDaemonFileSet.make({ id, registration, client, holdings, permits })
+  const digests = IoDaemonDigests.make({ id, set, client, geometry, rechecks })
   const scope = yield* Effect.scope
-  const registering = Semaphore.makeUnsafe(1)
-  let registered = 0
-  /** The files that nobody wants, as it was said last; `undefined` until then. */
-  let skipped: ReadonlyArray<number> | undefined
-  const reserved = new Set<number>()
-  const claims = new Map<number, Claimed>()
-  /** Why files are claimed no more that were. */
-  const ended = new Map<number, IoDaemonRefused>()
-  /** Who took the files over, until they are reserved again. */
-  let takenOver: IoDaemonRefused | undefined
-  let isWatched = false
-  let isUsed = false
-
-  const send = (request: HttpClientRequest.HttpClientRequest) => client.execute(request)
-
-  const post = (route: string, json: string) => withJson(HttpClientRequest.post(route), json)
-
-  const tellSkipped = (files: ReadonlyArray<number>) =>
-    send(post(IoDaemonProtocol.prepareRoute(id), IoDaemonProtocol.prepareBody(files)))
-
-  /** Asks about many files at once, and gives what is told of each, in their order. */
-  const ask = (request: HttpClientRequest.HttpClientRequest, count: number) =>
-    client.executeScoped(request).pipe(
-      Effect.flatMap((response) =>
-        linesOf(response).pipe(
-          Stream.filter((line) => line !== ""),
-          Stream.mapEffect((line) =>
-            Effect.mapError(Effect.fromResult(IoDaemonProtocol.decodeFile(line)), IoDaemonClient.lost)
-          ),
-          Stream.mapEffect((told) => {
-            const refused = "refusal" in told ? IoDaemonReasons.refusedBy(told.refusal) : undefined
-            return refused !== undefined && IoDaemonReasons.isForgotten(refused)
-              ? Effect.fail(refused)
-              : Effect.succeed(told)
-          }),
-          Stream.runCollect
-        )
-      ),
-      Effect.filterOrFail((told) => told.length === count, IoDaemonClient.lost),
-      Effect.scoped
-    )
-
-  /** Reserves and claims once more what was before the daemon forgot it. What is not as it was is claimed no more. */
-  const takeAgain = Effect.gen(function* () {
-    if (reserved.size === 0) return
-    const route = IoDaemonProtocol.reserveRoute(id)
-    const taken = yield* send(post(route, IoDaemonProtocol.reserveBody([...reserved], true))).pipe(
-      Effect.as(undefined),
-      Effect.catchIf(IoDaemonReasons.isTakenOver, (refused) => Effect.succeed(refused))
-    )
-    if (taken !== undefined) {
-      takenOver = taken
-      reserved.clear()
-      claims.clear()
-      ended.clear()
-      return
-    }
-    for (const part of partsOf([...claims])) {
-      const asked = part.map(([file, { identity, length }]) => ({ file, as: "again" as const, identity, length }))
-      const told = yield* ask(post(IoDaemonProtocol.claimRoute(id), IoDaemonProtocol.claimsBody(asked)), part.length)
-      for (const [index, one] of told.entries()) {
-        if (!("refusal" in one)) continue
-        const refused = IoDaemonReasons.refusedBy(one.refusal)
-        // What may pass is tried again, with all the rest.
-        if (IoDaemonReasons.isUncertain(refused)) return yield* IoDaemonClient.lost()
-        claims.delete(part[index]![0])
-        ended.set(part[index]![0], refused)
-      }
-    }
-  })
-
-  /** Registers the files, unless somebody has since `seen` was read. */
-  const register = (seen: number) =>
-    Effect.suspend(() => {
-      if (registered !== seen) return Effect.void
-      // With the skipped files at once, as a write that comes before they are told would make them in their places.
-      const request = withJson(HttpClientRequest.put(IoDaemonProtocol.setRoute(id)), registration(skipped ?? []))
-      // The same list under the same id, so the root has moved since its answer was lost: it is registered anew.
-      const anew = Effect.andThen(send(HttpClientRequest.delete(IoDaemonProtocol.setRoute(id))), send(request))
-      return send(request).pipe(
-        Effect.catchIf(IoDaemonReasons.isConflict, () => anew),
-        Effect.andThen(
-          skipped === undefined
-            ? Effect.void
-            : Effect.catchIf(tellSkipped(skipped), IoDaemonReasons.isOfFile, () => Effect.void)
-        ),
-        Effect.andThen(takeAgain),
-        Effect.andThen(Effect.sync(() => void registered++))
-      )
-    }).pipe(registering.withPermit)
-
-  /** One attempt at something that needs the set; registers it where the daemon does not know it. */
-  const withSet = <A, R>(effect: Effect.Effect<A, IoDaemonError, R>): Effect.Effect<A, IoDaemonError, R> =>
-    Effect.suspend(() => {
-      const seen = registered
-      isUsed = true
-      if (seen === 0) return Effect.andThen(register(seen), effect)
-      return Effect.catchIf(effect, IoDaemonReasons.isForgotten, () => Effect.andThen(register(seen), effect))
-    }).pipe(
-      // Forgotten once more: it is started anew again and again, and will stay some time.
-      Effect.catchIf(IoDaemonReasons.isForgotten, () => Effect.fail(IoDaemonClient.lost()))
-    )
+  let isKeptAlive = false
 
   const failed = (operation: StorageError["operation"]) => (error: IoDaemonError) =>
     StorageError.of(operation, [IoDaemonReasons.reasonOf(error, directory)])
 
-  /** Does something with the set, as often as it takes. */
   const run = <A>(operation: StorageError["operation"], effect: Effect.Effect<A, IoDaemonError>) =>
-    withSet(effect).pipe(Effect.retry(IoDaemonClient.again), permits.withPermit, Effect.mapError(failed(operation)))
+    Effect.mapError(set.run(effect), failed(operation))
 
-  /** What is told of many files, in their order. */
+  const { ask } = set
+  const { post } = IoDaemonFileSet
+
+  /** Asks about any number of files, and returns what is said of each, in their order. */
   const askAll = <A>(
     operation: StorageError["operation"],
     items: ReadonlyArray<A>,
     request: (part: ReadonlyArray<A>) => HttpClientRequest.HttpClientRequest
   ) =>
     Effect.map(
-      Effect.forEach(partsOf(items), (part) => run(operation, ask(request(part), part.length))),
+      Effect.forEach(IoDaemonFileSet.partsOf(items), (part) => run(operation, ask(request(part), part.length))),
       (parts) => parts.flat()
     )
 
   const dieUnreserved = (files: Iterable<number>): Effect.Effect<void> | undefined => {
     for (const file of files) {
-      if (!reserved.has(file)) return Effect.die(new Error(`${pathOf(file)} is not reserved`))
+      if (!holdings.reserved.has(file)) return Effect.die(new Error(`${pathOf(file)} is not reserved`))
     }
     return undefined
   }
 
-  /** What keeps a reserved file from what is asked, if it was taken over since. */
+  /** Fails without asking the daemon if the files were taken over. */
   const unlessTakenOver = <A>(operation: StorageError["operation"], effect: Effect.Effect<A, StorageError>) =>
-    Effect.suspend(() => (takenOver === undefined ? effect : Effect.fail(failed(operation)(takenOver))))
+    Effect.suspend(() =>
+      holdings.takenOver === undefined ? effect : Effect.fail(failed(operation)(holdings.takenOver))
+    )
 
   const look: TorrentStorage["look"] = (files) =>
     Effect.flatMap(
@@ -295,42 +177,25 @@ const openTorrent = Effect.fnUntraced(function* (
       }
     )
 
-  /** Says now and then that it is there, while it has files reserved and nothing else is asked. */
-  const watch = Effect.suspend(() => {
-    const wasUsed = isUsed
-    isUsed = false
-    if (wasUsed || reserved.size === 0) return Effect.void
-    const sign = ask(post(IoDaemonProtocol.lookRoute(id), IoDaemonProtocol.filesBody([])), 0)
-    return Effect.ensuring(
-      Effect.ignore(withSet(sign)),
-      Effect.sync(() => {
-        isUsed = false
-      })
-    )
-  }).pipe(Effect.delay(signOfLife), Effect.forever)
-
   const reserve: TorrentStorage["reserve"] = Effect.fnUntraced(function* (files) {
     if (files.length === 0) return
-    yield* run("reserve", send(post(IoDaemonProtocol.reserveRoute(id), IoDaemonProtocol.reserveBody(files, false))))
-    takenOver = undefined
-    for (const file of files) reserved.add(file)
-    if (isWatched) return
-    isWatched = true
-    yield* Effect.forkIn(watch, scope)
+    yield* run(
+      "reserve",
+      client.execute(post(IoDaemonProtocol.reserveRoute(id), IoDaemonProtocol.reserveBody(files, false)))
+    )
+    IoDaemonHoldings.reserve(holdings, files)
+    if (isKeptAlive) return
+    isKeptAlive = true
+    yield* Effect.forkIn(set.keepAlive, scope)
   })
 
   const release: TorrentStorage["release"] = (files) =>
     Effect.suspend(() => {
-      const held = files.filter((file) => reserved.has(file))
-      for (const file of held) {
-        reserved.delete(file)
-        claims.delete(file)
-        ended.delete(file)
-      }
+      const held = IoDaemonHoldings.release(holdings, files)
       if (held.length === 0) return Effect.void
       // What the daemon has not heard of ends with the set.
       return Effect.ignore(
-        run("reserve", send(post(IoDaemonProtocol.releaseRoute(id), IoDaemonProtocol.filesBody(held))))
+        run("reserve", client.execute(post(IoDaemonProtocol.releaseRoute(id), IoDaemonProtocol.filesBody(held))))
       )
     })
 
@@ -359,21 +224,20 @@ const openTorrent = Effect.fnUntraced(function* (
 
   const claim: TorrentStorage["claim"] = Effect.fnUntraced(function* (asked) {
     const files = asked.map(({ file }) => file)
-    yield* dieUnreserved(takenOver === undefined ? files : []) ?? Effect.void
-    const told = (yield* unlessTakenOver("claim", Effect.forEach(partsOf(asked), claimPart))).flat()
+    yield* dieUnreserved(holdings.takenOver === undefined ? files : []) ?? Effect.void
+    const told = (yield* unlessTakenOver("claim", Effect.forEach(IoDaemonFileSet.partsOf(asked), claimPart))).flat()
     const reasons: Array<StorageReason> = []
     const facts: Array<FileFacts> = []
     for (const [index, one] of told.entries()) {
       const file = files[index]!
       if ("facts" in one && one.facts !== undefined) {
-        claims.set(file, { identity: one.facts.identity, length: one.facts.length })
-        ended.delete(file)
+        IoDaemonHoldings.claim(holdings, file, { identity: one.facts.identity, length: one.facts.length })
         facts.push({ file, ...one.facts })
       } else {
         const refused = IoDaemonReasons.refusedBy(
           "refusal" in one ? one.refusal : IoDaemonReasons.deleted(pathOf(file))
         )
-        if (claims.delete(file)) ended.set(file, IoDaemonReasons.changedBy(refused, pathOf(file)))
+        IoDaemonHoldings.endClaim(holdings, file, IoDaemonReasons.changedBy(refused, pathOf(file)))
         reasons.push(IoDaemonReasons.reasonOf(refused, directory))
       }
     }
@@ -382,8 +246,8 @@ const openTorrent = Effect.fnUntraced(function* (
     return facts
   })
 
-  const afterFirstWrite = firstAlone()
-  const afterFirstRead = firstAlone()
+  const afterFirstWrite = FirstAlone.make()
+  const afterFirstRead = FirstAlone.make()
   const writeRequest = HttpClientRequest.post(IoDaemonProtocol.writeRoute(id))
   const readRequest = HttpClientRequest.get(IoDaemonProtocol.readRoute(id))
 
@@ -396,8 +260,8 @@ const openTorrent = Effect.fnUntraced(function* (
       return yield* Effect.die(new RangeError(`piece ${piece} has ${size} bytes, not ${bytes.length}`))
     const begin = PieceGeometry.pieceOffset(geometry, piece)
     const spans = realSpans(begin, size)
-    const unclaimed = spans.find(({ file }) => !claims.has(file) && !ended.has(file))
-    if (unclaimed !== undefined && takenOver === undefined)
+    const unclaimed = spans.find(({ file }) => !holdings.claims.has(file) && !holdings.ended.has(file))
+    if (unclaimed !== undefined && holdings.takenOver === undefined)
       return yield* Effect.die(new Error(`${pathOf(unclaimed.file)} is not claimed`))
     const request = writeRequest.pipe(
       HttpClientRequest.setHeaders({
@@ -408,13 +272,13 @@ const openTorrent = Effect.fnUntraced(function* (
     )
     // Asked before each attempt, as what happened to a file may turn out when the set is registered again.
     const attempt = Effect.suspend(() => {
-      const refused = takenOver ?? spans.map(({ file }) => ended.get(file)).find((one) => one !== undefined)
-      return refused === undefined ? send(request) : Effect.fail(refused)
+      const refused =
+        holdings.takenOver ?? spans.map(({ file }) => holdings.ended.get(file)).find((one) => one !== undefined)
+      return refused === undefined ? client.execute(request) : Effect.fail(refused)
     })
     yield* afterFirstWrite(run("write", attempt))
     for (const { file, fileOffset, length } of spans) {
-      const claimed = claims.get(file)
-      if (claimed !== undefined) claimed.length = Math.max(claimed.length, fileOffset + length)
+      IoDaemonHoldings.noteWritten(holdings, file, fileOffset + length)
     }
   })
 
@@ -425,8 +289,8 @@ const openTorrent = Effect.fnUntraced(function* (
     }
     const offset = PieceGeometry.pieceOffset(geometry, piece) + begin
     const request = HttpClientRequest.setHeader(readRequest, "range", IoDaemonProtocol.range(offset, length))
-    const read = Effect.flatMap(send(request), (response) =>
-      Effect.all({ bytes: bodyOf(response, length), files: filesOf(response) })
+    const read = Effect.flatMap(client.execute(request), (response) =>
+      Effect.all({ bytes: IoDaemonAnswer.bytes(response, length), files: IoDaemonAnswer.readFiles(response) })
     )
     const { bytes, files } = yield* afterFirstRead(run("read", read))
     if (files !== undefined) return { bytes, files }
@@ -438,49 +302,13 @@ const openTorrent = Effect.fnUntraced(function* (
     return { bytes, files: looked.filter((facts) => facts !== undefined) }
   })
 
-  /** The digests of `pieces`, from the one after the last that was told. */
-  const digestsOf = (pieces: ReadonlyArray<PieceIndex>): Stream.Stream<StoredDigest, StorageError> => {
-    let told = 0
-    const attempt = Effect.gen(function* () {
-      yield* rechecks.takeScoped(1)
-      const left = pieces.slice(told)
-      const ranges = left.map(
-        (piece) => [PieceGeometry.pieceOffset(geometry, piece), PieceGeometry.pieceSize(geometry, piece)] as const
-      )
-      const request = withJson(
-        HttpClientRequest.post(IoDaemonProtocol.digestsRoute(id)),
-        IoDaemonProtocol.digestsBody(ranges)
-      )
-      const response = yield* withSet(client.executeScoped(request))
-      return linesOf(response).pipe(
-        Stream.mapEffect((line) =>
-          Effect.mapError(Effect.fromResult(IoDaemonProtocol.decodeDigest(line)), IoDaemonClient.lost)
-        ),
-        Stream.zipWith(Stream.fromIterable(left), (sha1, piece): StoredDigest => ({ piece, sha1 })),
-        Stream.tap(() => Effect.sync(() => void told++)),
-        Stream.concat(Stream.suspend(() => (told < pieces.length ? Stream.fail(IoDaemonClient.lost()) : Stream.empty)))
-      )
-    }).pipe(Stream.unwrap)
-    return attempt.pipe(Stream.retry(IoDaemonClient.again), Stream.mapError(failed("digest")))
-  }
-
-  yield* Effect.addFinalizer(() =>
-    registered === 0
-      ? Effect.void
-      : send(HttpClientRequest.delete(IoDaemonProtocol.setRoute(id))).pipe(
-          Effect.timeout(forgetTimeout),
-          // What it has not forgotten takes it a few bytes, and is found again by the next who opens these files.
-          Effect.ignore
-        )
-  )
-
   const flush: TorrentStorage["flush"] = (files) =>
     Effect.map(
       askAll("flush", files, (part) => post(IoDaemonProtocol.flushRoute(id), IoDaemonProtocol.filesBody(part))),
       (told) =>
         told.map((one, index): FlushedFile => {
           const file = files[index]!
-          const lost = takenOver ?? ended.get(file)
+          const lost = IoDaemonHoldings.lossOf(holdings, file)
           if (lost !== undefined) return { file, reason: IoDaemonReasons.reasonOf(lost, directory) }
           if ("refusal" in one)
             return { file, reason: IoDaemonReasons.reasonOf(IoDaemonReasons.refusedBy(one.refusal), directory) }
@@ -492,20 +320,20 @@ const openTorrent = Effect.fnUntraced(function* (
     )
 
   const rename: TorrentStorage["rename"] = Effect.fnUntraced(function* (file, path) {
-    yield* dieUnreserved(takenOver === undefined ? [file] : []) ?? Effect.void
+    yield* dieUnreserved(holdings.takenOver === undefined ? [file] : []) ?? Effect.void
     if (path.join("/") === pathOf(file)) return
-    const body = IoDaemonProtocol.renameBody(file, path, claims.get(file)?.identity)
-    yield* unlessTakenOver("rename", run("rename", send(post(IoDaemonProtocol.renameRoute(id), body))))
+    const body = IoDaemonProtocol.renameBody(file, path, holdings.claims.get(file)?.identity)
+    yield* unlessTakenOver("rename", run("rename", client.execute(post(IoDaemonProtocol.renameRoute(id), body))))
     paths.set(file, path)
   })
 
   const remove: TorrentStorage["remove"] = Effect.fnUntraced(function* (files) {
-    yield* dieUnreserved(takenOver === undefined ? files : []) ?? Effect.void
+    yield* dieUnreserved(holdings.takenOver === undefined ? files : []) ?? Effect.void
     if (files.length === 0) return
     const request = post(IoDaemonProtocol.removeRoute(id), IoDaemonProtocol.filesBody(files))
-    yield* unlessTakenOver("remove", run("remove", send(request)))
+    yield* unlessTakenOver("remove", run("remove", client.execute(request)))
     for (const file of files)
-      if (claims.delete(file)) ended.set(file, IoDaemonReasons.refusedBy(IoDaemonReasons.deleted(pathOf(file))))
+      IoDaemonHoldings.endClaim(holdings, file, IoDaemonReasons.refusedBy(IoDaemonReasons.deleted(pathOf(file))))
   })
 
   const torrent: TorrentStorage = {
@@ -518,19 +346,11 @@ const openTorrent = Effect.fnUntraced(function* (
       Effect.suspend(() => {
         const isWanted = new Set(wanted)
         const others = [...layout.files.keys()].filter((file) => !isWanted.has(file) && !layout.files[file]!.padding)
-        // Not while it is registered, or what was said before would be said after it.
-        const tell = Effect.map(tellSkipped(others), () => {
-          skipped = others
-        })
-        return run("prepare", registering.withPermit(tell))
+        return Effect.mapError(set.skip(others), failed("prepare"))
       }),
     writePiece,
     readBlock,
-    digests: (pieces) =>
-      Stream.fromIterable(pieces).pipe(
-        Stream.grouped(digestsAtOnce),
-        Stream.flatMap((group) => digestsOf(group))
-      ),
+    digests: (pieces) => Stream.mapError(digests(pieces), failed("digest")),
     flush,
     rename,
     remove
@@ -538,57 +358,5 @@ const openTorrent = Effect.fnUntraced(function* (
   return torrent
 })
 
-/**
- * Lets the first of many go alone; the others wait for its end, whatever that is. A browser asks for permission to send to
- * a URL and remembers it only when it has the answer: of requests that start at once, each would ask.
- */
-const firstAlone = () => {
-  let first: Latch.Latch | undefined
-  return <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.suspend(() => {
-      if (first !== undefined) return Effect.andThen(first.await, effect)
-      first = Latch.makeUnsafe()
-      return Effect.ensuring(effect, first.open)
-    })
-}
-
-const withJson = (request: HttpClientRequest.HttpClientRequest, json: string) =>
-  HttpClientRequest.bodyText(request, json, "application/json")
-
-const partsOf = <A>(items: ReadonlyArray<A>): ReadonlyArray<ReadonlyArray<A>> =>
-  Array.from({ length: Math.ceil(items.length / IoDaemonProtocol.maxToldFiles) }, (_, index) =>
-    items.slice(index * IoDaemonProtocol.maxToldFiles, (index + 1) * IoDaemonProtocol.maxToldFiles)
-  )
-
 const factsOf = (file: number, facts: IoDaemonProtocol.Facts | undefined): FileFacts | undefined =>
   facts && { file, ...facts }
-
-/** What an answer tells of the files that were read; `undefined` where it tells nothing. */
-const filesOf = (response: HttpClientResponse.HttpClientResponse) => {
-  const told = response.headers[IoDaemonProtocol.filesHeader]
-  return told === undefined
-    ? Effect.undefined
-    : Effect.mapError(Effect.fromResult(IoDaemonProtocol.decodeFiles(told)), IoDaemonClient.lost)
-}
-
-/** The body of an answer that must be `length` bytes. */
-const bodyOf = (response: HttpClientResponse.HttpClientResponse, length: number) =>
-  response.arrayBuffer.pipe(
-    Effect.timeout(IoDaemonClient.attemptTimeout),
-    Effect.mapError(IoDaemonClient.lost),
-    Effect.map((buffer) => new Uint8Array(buffer)),
-    Effect.filterOrFail((bytes) => bytes.length === length, IoDaemonClient.lost)
-  )
-
-/** The lines of an answer, for as long as they come. */
-const linesOf = (response: HttpClientResponse.HttpClientResponse): Stream.Stream<string, IoDaemonUnavailable> =>
-  response.stream.pipe(
-    Stream.mapError(IoDaemonClient.lost),
-    Stream.timeoutOrElse({
-      duration: IoDaemonClient.attemptTimeout,
-      orElse: () => Stream.fail(new IoDaemonUnavailable({ why: "it did not go on in time" }))
-    }),
-    Stream.updateService(Clock.Clock, Monotonic.clock),
-    Stream.decodeText,
-    Stream.splitLines
-  )
