@@ -2,25 +2,21 @@
  * Makes metainfo files (BEP 3, 12, 19, 27): `encode` from what is known, `fromPath` by reading and hashing a file or a
  * folder through Effect's `FileSystem`. Where the bytes go is for the caller to say.
  *
- * A folder's files are taken in the order of their paths' bytes, component by component (the order BEP 52 asks for),
- * hidden ones included. A symbolic link to a file of the folder is taken as that file; links to folders, links that
- * leave the folder or lead nowhere, sockets, devices and what has the name of piecewise's own folder are left out, and
- * `onProgress` is told of each. With `followLinks` a link is taken as whatever it leads to, wherever that is.
+ * Which files of a folder are taken, and in which order, says `SourceFiles.ts`; `onProgress` hears of those that are left out.
  */
-import * as ByteSize from "effect/ByteSize"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Path from "effect/Path"
 import type * as PlatformError from "effect/PlatformError"
 import * as Result from "effect/Result"
-import * as Bytes from "../base/Bytes.ts"
 import * as SourceUrl from "../base/SourceUrl.ts"
 import * as Bencode from "../bencode/Bencode.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
 import * as Metainfo from "./Metainfo.ts"
 import * as ReservedName from "./ReservedName.ts"
 import * as SafePath from "./SafePath.ts"
+import * as SourceFiles from "./SourceFiles.ts"
 
 /** A torrent could not be made. `why` is a sentence a user can read; it names the file. */
 export class CreateError extends Data.TaggedError("CreateError")<{ readonly why: string }> {
@@ -140,15 +136,9 @@ export interface FromPathOptions extends Details {
 
 const fail = (why: string) => Effect.fail(new CreateError({ why }))
 
-/** Ends a sentence about what the platform could not do. */
-const reasons: { readonly [tag: string]: string } = {
-  NotFound: "no such file or folder",
-  PermissionDenied: "permission denied",
-  Busy: "it is in use"
-}
+const toCreateError = ({ why }: SourceFiles.SourceError) => new CreateError({ why })
 
-const atPath = (path: string) => (error: PlatformError.PlatformError) =>
-  new CreateError({ why: `${path}: ${reasons[error.reason._tag] ?? error.reason.description ?? error.message}` })
+const atPath = (path: string) => (error: PlatformError.PlatformError) => toCreateError(SourceFiles.errorAt(path)(error))
 
 /**
  * Makes a metainfo file of the file or folder at `path`, reading each file once. Holds one piece in memory. Fails with
@@ -161,9 +151,13 @@ export const fromPath = Effect.fn("CreateTorrent.fromPath")(function* (path: str
   const root = paths.resolve(path)
   const name = options.name ?? paths.basename(root)
   if (name === "") return yield* fail(`${path}: a torrent needs a name, and this path has none`)
-  if (ReservedName.is(name)) return yield* fail(`${path}: a torrent cannot be named ${name}: ${whyReserved}`)
+  if (ReservedName.is(name)) return yield* fail(`${path}: a torrent cannot be named ${name}: ${ReservedName.why}`)
 
-  const sources = yield* listSources(root, options)
+  const { followLinks = false, onProgress } = options
+  const sources = yield* SourceFiles.list(root, {
+    followLinks,
+    onLeftOut: (entry) => onProgress?.({ _tag: "LeftOut", ...entry }) ?? Effect.void
+  }).pipe(Effect.mapError(toCreateError))
   const totalLength = sources.reduce((sum, { length }) => sum + length, 0)
   if (sources.length === 0) return yield* fail(`${root}: the folder has no files`)
   if (totalLength === 0) return yield* fail(`${root}: there are no bytes in it`)
@@ -173,15 +167,15 @@ export const fromPath = Effect.fn("CreateTorrent.fromPath")(function* (path: str
       `${root}: pieces of ${pieceLength} bytes give more than ${Metainfo.maxPieceCount} pieces; choose a larger piece length`
     )
   }
-  yield* reportRenames(root, name, sources, options.onProgress)
-  const digests = yield* hashSources(sources, { totalLength, pieceLength, onProgress: options.onProgress })
+  yield* reportRenames(root, name, sources, onProgress)
+  const digests = yield* hashSources(sources, { totalLength, pieceLength, onProgress })
   return encode({ ...options, name, files: sources, pieceLength, digests })
 })
 
 const reportRenames = Effect.fnUntraced(function* (
   root: string,
   name: string,
-  sources: ReadonlyArray<Source>,
+  sources: ReadonlyArray<SourceFiles.Source>,
   onProgress: FromPathOptions["onProgress"]
 ) {
   const given = sources.map(({ path }) => [name, ...path])
@@ -222,137 +216,6 @@ const checkDetails = ({ creationDate, pieceLength, trackers = [], webSeeds = [] 
   return Effect.void
 }
 
-/** A file on disk that becomes a file of the torrent. */
-interface Source extends File {
-  readonly source: string
-}
-
-const whyReserved = "piecewise keeps its own data in a folder of this name"
-
-/** Entries of a folder that are looked at, links followed; a metainfo file has no room for half as many files. */
-const maxEntries = 1_000_000
-
-/** A folder to be listed. */
-interface Folder {
-  readonly path: ReadonlyArray<string>
-  /** The true paths of the folders that it lies in and of itself, where links are followed: one of them ends a cycle. */
-  readonly within: ReadonlyArray<string>
-}
-
-const listSources = Effect.fnUntraced(function* (
-  root: string,
-  { followLinks = false, onProgress = () => Effect.void }: Pick<FromPathOptions, "followLinks" | "onProgress">
-) {
-  const fileSystem = yield* FileSystem.FileSystem
-  const paths = yield* Path.Path
-  const info = yield* fileSystem.stat(root).pipe(Effect.mapError(atPath(root)))
-  if (info.type === "File") return [{ source: root, path: [], length: ByteSize.toNumberUnsafe(info.size) }]
-  if (info.type !== "Directory") return yield* fail(`${root} is neither a file nor a folder`)
-
-  const realRoot = yield* fileSystem.realPath(root).pipe(Effect.mapError(atPath(root)))
-  const found: Array<{ readonly key: ReadonlyArray<Uint8Array>; readonly source: Source }> = []
-  let entryCount = 0
-  // Folders come from their parents' listings, or from links that lead to none of the folders they lie in: the walk ends.
-  const folders: Array<Folder> = [{ path: [], within: followLinks ? [realRoot] : [] }]
-  for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
-    const folderPath = paths.join(root, ...folder.path)
-    const entries = yield* fileSystem.readDirectoryEntries(folderPath).pipe(Effect.mapError(atPath(folderPath)))
-    entryCount += entries.length
-    if (entryCount > maxEntries) return yield* fail(`${root}: the folder has more than ${maxEntries} files and folders`)
-    for (const entry of entries) {
-      const path = [...folder.path, entry.name]
-      const source = paths.join(folderPath, entry.name)
-      const leaveOut = (why: string, isFollowable = false) =>
-        onProgress({ _tag: "LeftOut", path: source, why, isFollowable })
-      if (ReservedName.is(entry.name)) {
-        yield* leaveOut(whyReserved)
-        continue
-      }
-      let type = entry.type === "Unknown" ? yield* typeOf(source) : entry.type
-      if (type === "SymbolicLink") {
-        const target = yield* followLink(source, { realRoot, followLinks })
-        if (target._tag === "LeftOut") {
-          yield* leaveOut(target.why, target.isFollowable)
-          continue
-        }
-        type = target.type
-      }
-      if (type === "Directory") {
-        const within = yield* enterFolder(source, folder.within)
-        if (within === undefined) yield* leaveOut("a symbolic link that leads back to a folder it lies in")
-        else folders.push({ path, within })
-        continue
-      }
-      if (type !== "File") {
-        yield* leaveOut("not a file")
-        continue
-      }
-      const { size } = yield* fileSystem.stat(source).pipe(Effect.mapError(atPath(source)))
-      found.push({ key: path.map(Bytes.fromText), source: { source, path, length: ByteSize.toNumberUnsafe(size) } })
-    }
-  }
-  return found.sort((a, b) => comparePaths(a.key, b.key)).map(({ source }) => source)
-})
-
-/** The type of an entry that its folder's listing did not tell, links not followed. */
-const typeOf = Effect.fnUntraced(function* (source: string) {
-  const fileSystem = yield* FileSystem.FileSystem
-  const isLink = yield* fileSystem.readLink(source).pipe(
-    Effect.as(true),
-    Effect.orElseSucceed(() => false)
-  )
-  if (isLink) return "SymbolicLink" as const
-  return (yield* fileSystem.stat(source).pipe(Effect.mapError(atPath(source)))).type
-})
-
-/** What a link is taken for. */
-type Target =
-  | { readonly _tag: "Taken"; readonly type: FileSystem.File.Type }
-  | { readonly _tag: "LeftOut"; readonly why: string; readonly isFollowable: boolean }
-
-const leftOut = (why: string, isFollowable: boolean): Target => ({ _tag: "LeftOut", why, isFollowable })
-
-const followLink = Effect.fnUntraced(function* (
-  source: string,
-  { followLinks, realRoot }: { readonly followLinks: boolean; readonly realRoot: string }
-): Effect.fn.Return<Target, CreateError, FileSystem.FileSystem | Path.Path> {
-  const fileSystem = yield* FileSystem.FileSystem
-  const paths = yield* Path.Path
-  const target = yield* fileSystem.realPath(source).pipe(Effect.orElseSucceed(() => undefined))
-  if (target === undefined) return leftOut("a symbolic link that leads nowhere", false)
-  const { type } = yield* fileSystem.stat(target).pipe(Effect.mapError(atPath(source)))
-  const isUsable = type === "File" || type === "Directory"
-  if (followLinks && isUsable) return { _tag: "Taken", type }
-  const relative = paths.relative(realRoot, target)
-  if (relative === ".." || relative.startsWith(`..${paths.sep}`) || paths.isAbsolute(relative)) {
-    return leftOut("a symbolic link that leaves the folder", isUsable)
-  }
-  return type === "File" ? { _tag: "Taken", type } : leftOut("a symbolic link that does not lead to a file", isUsable)
-})
-
-/** The folders that an entry of the folder `source` lies in; `undefined` if it is one of those that it lies in itself. */
-const enterFolder = Effect.fnUntraced(function* (source: string, within: ReadonlyArray<string>) {
-  if (within.length === 0) return within
-  const fileSystem = yield* FileSystem.FileSystem
-  const real = yield* fileSystem.realPath(source).pipe(Effect.mapError(atPath(source)))
-  return within.includes(real) ? undefined : [...within, real]
-})
-
-const comparePaths = (a: ReadonlyArray<Uint8Array>, b: ReadonlyArray<Uint8Array>): number => {
-  for (let depth = 0; depth < a.length && depth < b.length; depth++) {
-    const order = compareBytes(a[depth]!, b[depth]!)
-    if (order !== 0) return order
-  }
-  return a.length - b.length
-}
-
-const compareBytes = (a: Uint8Array, b: Uint8Array): number => {
-  for (let index = 0; index < a.length && index < b.length; index++) {
-    if (a[index] !== b[index]) return a[index]! - b[index]!
-  }
-  return a.length - b.length
-}
-
 /** Bytes asked for in one read: large enough that the call costs nothing, small enough to be interrupted soon. */
 const readLength = 1_048_576
 
@@ -366,7 +229,7 @@ const checkFile = ({ type }: FileSystem.File.Info, source: string) =>
   type === "File" ? Effect.void : fail(`${source} is not a regular file any more`)
 
 /** Reads the files one after the other into one piece buffer and digests it whenever it is full. */
-const hashSources = Effect.fnUntraced(function* (sources: ReadonlyArray<Source>, options: HashOptions) {
+const hashSources = Effect.fnUntraced(function* (sources: ReadonlyArray<SourceFiles.Source>, options: HashOptions) {
   const { onProgress, pieceLength, totalLength } = options
   const hasher = yield* PieceHasher
   const totalPieces = Math.ceil(totalLength / pieceLength)
@@ -385,7 +248,7 @@ const hashSources = Effect.fnUntraced(function* (sources: ReadonlyArray<Source>,
     filled = 0
     yield* report()
   })
-  const readSource = Effect.fnUntraced(function* ({ length, source }: Source) {
+  const readSource = Effect.fnUntraced(function* ({ length, source }: SourceFiles.Source) {
     const fileSystem = yield* FileSystem.FileSystem
     // Hours after the folder was listed there may be a FIFO, whose opening would wait for a writer.
     yield* checkFile(yield* fileSystem.stat(source).pipe(Effect.mapError(atPath(source))), source)

@@ -16,12 +16,13 @@ import * as Result from "effect/Result"
 import * as Bytes from "../base/Bytes.ts"
 import type { InfoHash } from "../base/InfoHash.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
-import * as SourceUrl from "../base/SourceUrl.ts"
 import * as Bencode from "../bencode/Bencode.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
 import * as FileLayout from "./FileLayout.ts"
 import * as FileTree from "./FileTree.ts"
+import * as HybridTorrent from "./HybridTorrent.ts"
 import * as SafePath from "./SafePath.ts"
+import * as TorrentUrls from "./TorrentUrls.ts"
 
 /** The bytes are no torrent that can be downloaded. `why` is a sentence a user can read; it names the field. */
 export class MetainfoError extends Data.TaggedError("MetainfoError")<{ readonly why: string }> {
@@ -86,7 +87,7 @@ export const maxBytes = 67_108_864
 export const maxTokens = 3_000_000
 
 /** Trackers that are taken of a torrent, and web seeds; further ones are dropped. Large real lists have a hundred. */
-export const maxUrls = 1_000
+export const maxUrls = TorrentUrls.maxUrls
 
 const limits = { maxBytes, maxTokens }
 
@@ -120,8 +121,8 @@ export const decode = (bytes: Uint8Array, options: Options = {}): Result.Result<
     const infoBytes = raw.slice()
     return {
       ...parseInfo(info, raw, infoBytes, options),
-      trackers: parseTrackers(root),
-      webSeeds: parseWebSeeds(root.get("url-list")),
+      trackers: TorrentUrls.trackersOf(root),
+      webSeeds: TorrentUrls.webSeedsOf(root),
       comment: Bencode.getText(root, "comment.utf-8") ?? Bencode.getText(root, "comment"),
       createdBy: Bencode.getText(root, "created by"),
       creationDate: nonNegative(Bencode.getInt(root, "creation date"))
@@ -143,8 +144,8 @@ export const decodeInfo = (bytes: Uint8Array, options: InfoOptions = {}): Result
     if (!Bencode.isDictionary(info)) return refuse("`info` is not a dictionary")
     return {
       ...parseInfo(info, infoBytes, infoBytes, options),
-      trackers: usableTiers(options.trackers ?? []),
-      webSeeds: usableUrls(options.webSeeds ?? [], SourceUrl.isWebSeed, new Set()),
+      trackers: TorrentUrls.usableTrackers(options.trackers ?? []),
+      webSeeds: TorrentUrls.usableWebSeeds(options.webSeeds ?? []),
       comment: undefined,
       createdBy: undefined,
       creationDate: undefined
@@ -187,8 +188,11 @@ const parseInfo = (info: Bencode.Dictionary, raw: Uint8Array, infoBytes: Uint8Ar
 
   const pieceLength = parsePieceLength(info.get("piece length"), version)
   const { entries, isSingle, rawName } = parseFiles(info)
+  const singleName = isSingle ? rawName : undefined
   const fault =
-    version === 2 ? hybridFault(info, infoBytes, entries, pieceLength, isSingle ? rawName : undefined) : undefined
+    version === 2
+      ? HybridTorrent.fault({ info, infoBytes, limits, files: entries, pieceLength, singleName })
+      : undefined
   if (fault !== undefined) return refuse(fault)
 
   let totalLength = 0
@@ -238,11 +242,8 @@ const parsePieceLength = (value: Bencode.Value | undefined, version: number): nu
   return value
 }
 
-/** A file as `info` describes it; its path below the torrent's folder is empty in a single-file torrent. */
-interface Entry {
-  readonly rawPath: ReadonlyArray<Uint8Array>
-  readonly length: number
-  readonly padding: boolean
+/** A file as `info` describes it. */
+interface Entry extends HybridTorrent.VersionOneFile {
   readonly symlink: ReadonlyArray<string> | undefined
 }
 
@@ -368,89 +369,6 @@ const safeFiles = (
 
 const succeedOrRefuse = <A>(result: Result.Result<A, SafePath.PathError>): A =>
   Result.isSuccess(result) ? result.success : refuse(result.failure.why)
-
-/**
- * What is wrong with a hybrid, if anything. BEP 52 asks that both halves have the same files, of the same sizes, in the
- * same order.
- */
-const hybridFault = (
-  info: Bencode.Dictionary,
-  infoBytes: Uint8Array,
-  entries: ReadonlyArray<Entry>,
-  pieceLength: number,
-  singleName: Uint8Array | undefined
-): string | undefined => {
-  const decoded = Bencode.decode(infoBytes, limits)
-  if (Result.isFailure(decoded) || !decoded.success.ordered) {
-    return "`info` has keys that are not in order, which a version 2 torrent must not have"
-  }
-  const flattened = FileTree.flatten(info.get("file tree"))
-  if (Result.isFailure(flattened)) return flattened.failure
-  const files = entries.filter(({ padding }) => !padding)
-  const tree = flattened.success
-  if (files.length !== tree.length) {
-    return `\`file tree\` has ${tree.length} files, but version 1 of the torrent has ${files.length}`
-  }
-  const differs = files.findIndex(({ length, rawPath }, index) => {
-    const path = (singleName === undefined ? rawPath : [singleName]).map((part) => Bytes.toLatin1(part))
-    const other = tree[index]!
-    return (
-      length !== other.length || path.length !== other.path.length || path.some((part, i) => part !== other.path[i])
-    )
-  })
-  if (differs >= 0) return `\`file tree\` and version 1 of the torrent differ in file ${differs}`
-  return alignmentFault(entries, pieceLength)
-}
-
-/** Version 2 begins each file with a piece; version 1 of a hybrid needs padding for that, and no more than that. */
-const alignmentFault = (entries: ReadonlyArray<Entry>, pieceLength: number): string | undefined => {
-  let offset = 0
-  let end = 0
-  for (const [index, { length, padding }] of entries.entries()) {
-    if (!padding && length > 0) {
-      if (offset !== Math.ceil(end / pieceLength) * pieceLength) {
-        return `\`files\` entry ${index} does not begin where \`file tree\` has it, with the next piece after the file before it`
-      }
-      end = offset + length
-    }
-    offset += length
-  }
-  return undefined
-}
-
-/** BEP 12: where `announce-list` names a tracker that can be used, `announce` is ignored. */
-const parseTrackers = (root: Bencode.Dictionary): ReadonlyArray<ReadonlyArray<string>> => {
-  const tiers = (Bencode.getList(root, "announce-list") ?? []).map((tier) => textsOf(Bencode.isList(tier) ? tier : []))
-  const usable = usableTiers(tiers)
-  if (usable.length > 0) return usable
-  const announce = Bencode.getText(root, "announce")
-  return announce === undefined ? [] : usableTiers([[announce]])
-}
-
-const usableTiers = (tiers: ReadonlyArray<ReadonlyArray<string>>): ReadonlyArray<ReadonlyArray<string>> => {
-  const seen = new Set<string>()
-  return tiers.map((tier) => usableUrls(tier, SourceUrl.isTracker, seen)).filter((tier) => tier.length > 0)
-}
-
-/** BEP 19: one URL or a list of them. */
-const parseWebSeeds = (value: Bencode.Value | undefined): ReadonlyArray<string> =>
-  usableUrls(textsOf(Bencode.isList(value) ? value : [value]), SourceUrl.isWebSeed, new Set())
-
-const textsOf = (values: ReadonlyArray<Bencode.Value | undefined>): ReadonlyArray<string> =>
-  values.flatMap((value) => (Bencode.isBytes(value) ? [Bytes.toText(value)] : []))
-
-/** The URLs that pass, without blanks around them, each one that is not in `seen` yet. */
-const usableUrls = (urls: ReadonlyArray<string>, isUsable: (url: string) => boolean, seen: Set<string>) => {
-  const usable: Array<string> = []
-  for (const text of urls) {
-    const url = text.trim()
-    if (seen.size === maxUrls) break
-    if (seen.has(url) || !isUsable(url)) continue
-    seen.add(url)
-    usable.push(url)
-  }
-  return usable
-}
 
 const nonNegative = (value: number | undefined): number | undefined =>
   value !== undefined && value >= 0 ? value : undefined

@@ -12,6 +12,9 @@
  * - the short names of FAT and NTFS: `PIECEW~1`, and the form that Windows falls back to, which has a digest of the name
  */
 
+/** Why nothing of a torrent may have this name. */
+export const why = "piecewise keeps its own data in a folder of this name"
+
 /** The folder. */
 export const folder = ".piecewise"
 
