@@ -17,6 +17,7 @@ import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { Connection, ConnectionError } from "../network/Transport.ts"
 import { Dialer, Listener } from "../network/Transport.ts"
 import * as FrameEncoder from "../wire/FrameEncoder.ts"
+import * as ScriptedAnswer from "./ScriptedAnswer.ts"
 import * as ScriptedSession from "./ScriptedSession.ts"
 
 /** What a scripted peer is made of. */
@@ -211,11 +212,11 @@ const answer = Effect.fnUntraced(function* (self: Talk) {
     }
     queue.shift()
     left = due
-    ScriptedSession.give(session, next)
+    ScriptedAnswer.append(session, next)
     if (session.paused && queue.length <= ScriptedSession.queueLimit / 2) {
       session.paused = false
       connection.resumeUnsafe()
     }
-    if (out.length >= ScriptedSession.batchBytes) yield* flush(self)
+    if (out.length >= ScriptedAnswer.batchBytes) yield* flush(self)
   }
 })

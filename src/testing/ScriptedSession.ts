@@ -2,7 +2,8 @@
  * One conversation of a scripted peer, without its waiting: what comes in is noted and counted, what goes out is encoded.
  * Plain state that one conversation's fibers and its sink touch synchronously between suspensions, so it needs no lock.
  *
- * When something is sent, and how long that takes, is `ScriptedPeer.ts`'s business.
+ * When something is sent, and how long that takes, is decided in `ScriptedPeer.ts`, and how a request is answered in
+ * `ScriptedAnswer.ts`.
  */
 import * as Bitfield from "../base/Bitfield.ts"
 import type { InfoHash } from "../base/InfoHash.ts"
@@ -104,8 +105,8 @@ export interface Session {
   readonly has: Bitfield.Bitfield
   /** Requests in the order in which they came, at most `queueLimit` and what one chunk holds. */
   readonly queue: Array<Request>
-  /** The last pieces that were asked for. */
-  readonly contents: Map<number, Uint8Array>
+  /** The right bytes of a piece; those of the last two are kept. */
+  readonly contentOf: Options["content"]
   handshake: Handshake.Handshake | undefined
   /** Whether both sides speak BEP 6. */
   fast: boolean
@@ -122,15 +123,21 @@ export interface Session {
 /** Requests that may wait; then reading stops. Engines keep a few hundred under way. */
 export const queueLimit = 2_048
 
-/**
- * Answers are sent in batches of this many bytes, seven blocks. A write costs as much as encoding ten blocks, but memory
- * above 128 KiB comes fresh from the system each time: seeding 1 GiB over TCP took 15 us of CPU a block with seven, 17 with
- * four and 18 with sixteen (two shared and busy x64 cores, Node 24), at 500 to 870 MiB/s.
- */
-export const batchBytes = 7 * (PieceGeometry.blockLength + 13)
-
 /** Pieces whose content is kept: an engine asks one peer for the blocks of one piece, now and then of two. */
 const keptContents = 2
+
+/** Keeps what `content` returned last. */
+const keepContents = (content: Options["content"]): Options["content"] => {
+  const kept = new Map<number, Uint8Array>()
+  return (piece) => {
+    const known = kept.get(piece)
+    if (known !== undefined) return known
+    const made = content(piece)
+    if (kept.size === keptContents) kept.delete(kept.keys().next().value!)
+    kept.set(piece, made)
+    return made
+  }
+}
 
 /** A conversation that has not begun, the `number`-th of its peer. */
 export const make = (
@@ -149,7 +156,7 @@ export const make = (
     out: FrameEncoder.make(),
     has: typeof behaviour.announces === "object" ? Bitfield.make(options.geometry.pieceCount) : piecesOf(options),
     queue: [],
-    contents: new Map(),
+    contentOf: keepContents(options.content),
     handshake: undefined,
     fast: false,
     interested: false,
@@ -360,84 +367,4 @@ export const choke = (session: Session): void => {
 export const unchoke = (session: Session): void => {
   session.choking = false
   FrameEncoder.unchoke(session.out)
-}
-
-const contentOf = ({ contents, options }: Session, piece: PieceGeometry.PieceIndex): Uint8Array => {
-  const known = contents.get(piece)
-  if (known !== undefined) return known
-  const content = options.content(piece)
-  if (contents.size === keptContents) contents.delete(contents.keys().next().value!)
-  contents.set(piece, content)
-  return content
-}
-
-/** Appends the answer to a request, with whatever the behaviour does to it. */
-export const give = (session: Session, { begin, length, piece }: Request): void => {
-  const { behaviour, out, random } = session
-  const { geometry } = session.options
-  session.answered++
-  let block = contentOf(session, piece).subarray(begin, begin + length)
-  const isWrong = isCorrupt(session, piece, begin, length)
-  if (isWrong) block = withFlippedBit(block, random)
-  if (out.length === 0) FrameEncoder.ensureRoom(out, Math.min(batchBytes, (session.queue.length + 1) * (length + 13)))
-
-  const { misanswers } = behaviour
-  switch (misanswers !== undefined && session.answered % misanswers.every === 0 ? misanswers.how : "properly") {
-    case "unaligned":
-      send(session, piece, begin + 1, block, true)
-      break
-    case "short":
-      send(session, piece, begin, block.subarray(0, length - 1), true)
-      break
-    case "long":
-      send(session, piece, begin, Uint8Array.from([...block, 0]), true)
-      break
-    case "other piece":
-      send(session, (piece + 1) % geometry.pieceCount, begin, block, true)
-      break
-    case "out of range":
-      send(session, geometry.pieceCount, begin, block, true)
-      break
-    case "duplicate":
-      send(session, piece, begin, block, isWrong)
-      send(session, piece, begin, block, true)
-      break
-    case "unrequested": {
-      send(session, piece, begin, block, isWrong)
-      const held = Array.from(Bitfield.indices(session.has))
-      const other = PieceGeometry.pieceIndexUnsafe(geometry, held[Prng.between(random, 0, held.length - 1)]!)
-      const blockIndex = Prng.between(random, 0, PieceGeometry.blockCount(geometry, other) - 1)
-      const at = blockIndex * PieceGeometry.blockLength
-      send(session, other, at, contentOf(session, other).subarray(at, at + PieceGeometry.blockLength), true)
-      break
-    }
-    default:
-      send(session, piece, begin, block, isWrong)
-  }
-  if (behaviour.disconnects !== undefined && random() < behaviour.disconnects) session.ended = true
-}
-
-const send = (session: Session, piece: number, begin: number, block: Uint8Array, isWrong: boolean): void => {
-  const { counters } = session
-  FrameEncoder.piece(session.out, piece, begin, block)
-  counters.blocks++
-  counters.blockBytes += block.length
-  if (isWrong) counters.wrongBlocks++
-}
-
-const isCorrupt = (session: Session, piece: PieceGeometry.PieceIndex, begin: number, length: number): boolean => {
-  const { corrupts } = session.behaviour
-  if (corrupts === undefined) return false
-  if (corrupts === "every block") return true
-  if (corrupts === "last block") return begin + length === PieceGeometry.pieceSize(session.options.geometry, piece)
-  if ("pieces" in corrupts) return corrupts.pieces.includes(piece)
-  if ("probability" in corrupts) return session.random() < corrupts.probability
-  const block = begin >>> PieceGeometry.blockShift
-  return corrupts.blocks.some((one) => one.piece === piece && one.block === block)
-}
-
-const withFlippedBit = (block: Uint8Array, random: Prng.Prng): Uint8Array => {
-  const flipped = block.slice()
-  flipped[Prng.between(random, 0, flipped.length - 1)]! ^= 1 << Prng.between(random, 0, 7)
-  return flipped
 }
