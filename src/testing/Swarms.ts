@@ -7,9 +7,8 @@
  * assert.isTrue(summary.isComplete)
  * ```
  *
- * Whatever a swarm does, some laws hold, and a run dies when one is broken: the engine writes no wrong byte; its buffers
- * stay within the budget; resume data names no piece that was not stored; no peer is told of one; no more peers are unchoked
- * than there are slots. Everything else is for the test to look at.
+ * Whatever a swarm does, some laws hold (`SwarmLaws.ts`), and a run dies when one is broken. Everything else is for the test to
+ * look at.
  */
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -21,18 +20,15 @@ import * as Stream from "effect/Stream"
 import * as BufferBudget from "../assembly/BufferBudget.ts"
 import * as Bitfield from "../base/Bitfield.ts"
 import * as Bytes from "../base/Bytes.ts"
-import type { PieceIndex } from "../base/PieceGeometry.ts"
 import { PeerSources } from "../discovery/PeerSources.ts"
 import * as Engine from "../engine/Engine.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
-import * as FileLayout from "../metainfo/FileLayout.ts"
 import { Dialer, Listener } from "../network/Transport.ts"
 import * as MemoryResumeStore from "../resume/provider/MemoryResumeStore.ts"
-import { type FileRecord, type Snapshot as ResumeSnapshot, ResumeStore } from "../resume/ResumeStore.ts"
+import { ResumeStore } from "../resume/ResumeStore.ts"
 import * as MemoryStorage from "../storage/provider/memory/MemoryStorage.ts"
 import { Storage } from "../storage/Storage.ts"
 import * as Choker from "../swarm/Choker.ts"
-import type { Torrent } from "../torrent/Torrent.ts"
 import type { TorrentEvent } from "../torrent/TorrentEvent.ts"
 import type { TorrentStatus } from "../torrent/TorrentStatus.ts"
 import * as CheckedStorage from "./CheckedStorage.ts"
@@ -42,23 +38,14 @@ import * as MemoryNetwork from "./MemoryNetwork.ts"
 import type { PeerBehaviour } from "./PeerBehaviour.ts"
 import * as ScriptedPeer from "./ScriptedPeer.ts"
 import * as Simulation from "./Simulation.ts"
+import * as SwarmLaws from "./SwarmLaws.ts"
+import type { Snapshot } from "./SwarmSnapshot.ts"
+import * as SwarmSnapshot from "./SwarmSnapshot.ts"
 
-/** What was on the medium and in the resume data at some moment. */
-export interface Snapshot {
-  /** Pieces that are stored, rightly. */
-  readonly stored: Bitfield.Bitfield
-  /**
-   * What the resume data says; `undefined` where it says nothing. Its files look as it says when a download goes on from it,
-   * as on the disk of a process that was killed.
-   */
-  readonly resume: ResumeSnapshot | undefined
-}
+export type { Snapshot } from "./SwarmSnapshot.ts"
 
 /** A torrent of the engine, and who it has to do with. */
-export interface Download {
-  readonly known: KnownTorrent
-  readonly torrent: Torrent
-  readonly peers: ReadonlyArray<ScriptedPeer.Serving>
+export interface Download extends SwarmLaws.Subject {
   /** Everything it told so far. */
   readonly events: ReadonlyArray<TorrentEvent>
   readonly isComplete: () => boolean
@@ -196,8 +183,6 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<World, 
     const downloads = new Map<Download, number>()
     const before = new Map<KnownTorrent, Bitfield.Bitfield>()
     const engineLimits = options.engine?.limits
-    const bufferBytes = options.engine?.bufferBytes ?? BufferBudget.defaultBufferBytes
-    let mostBufferedBytes = 0
 
     const { capacity, verifies } = options
     const memory = yield* Effect.provideService(MemoryStorage.make({ capacity, verifies }), PieceHasher, hasher)
@@ -207,6 +192,7 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<World, 
       (layout) => torrents.find(({ metainfo }) => metainfo.layout === layout)!.content
     )
     const { inside: resume, store } = MemoryResumeStore.make()
+    const inside: SwarmSnapshot.Memory = { ...memory, store, resume }
     const services = Context.make(Storage, checked.storage).pipe(
       Context.add(ResumeStore, store),
       Context.add(PieceHasher, hasher),
@@ -215,6 +201,16 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<World, 
       Context.add(PeerSources, [])
     )
     const engine = yield* Effect.provideContext(Effect.orDie(Engine.make(options.engine ?? {})), services)
+    const laws = SwarmLaws.make({
+      simulation,
+      engine,
+      bufferBytes: options.engine?.bufferBytes ?? BufferBudget.defaultBufferBytes,
+      checked,
+      medium: memory.medium,
+      resume,
+      subjects: () => downloads,
+      storedBefore: (known) => before.get(known) ?? Bitfield.make(0)
+    })
     const control = Context.get(network, MemoryNetwork.MemoryNetwork)
 
     const join: World["join"] = Effect.fnUntraced(function* ({ content, metainfo }: KnownTorrent, behaviour) {
@@ -231,45 +227,12 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<World, 
       ).pipe(Effect.provide(MemoryNetwork.host(host)), Effect.provideContext(network))
     })
 
-    const restore = Effect.fnUntraced(function* ({ content, metainfo }: KnownTorrent, from: Snapshot) {
-      const { infoHash, layout } = metainfo
-      const storage = yield* memory.storage.open({ infoHash, layout })
-      const spans = [...Bitfield.indices(from.stored)].flatMap((piece) =>
-        FileLayout.pieceSpans(layout, piece as PieceIndex)
-      )
-      const written = new Set(spans.flatMap(({ file }) => (layout.files[file]!.padding ? [] : [file])))
-      const files = [...new Set([...written, ...(from.resume?.files.keys() ?? [])])]
-      yield* storage.reserve(files)
-      yield* storage.claim(files.map((file) => ({ file, as: "new" })))
-      for (const piece of Bitfield.indices(from.stored) as Iterable<PieceIndex>) {
-        yield* storage.writePiece(piece, content(piece))
-      }
-      if (from.resume === undefined) return
-      const records = new Map<number, FileRecord>()
-      for (const [file, { isStale, isWriting }] of from.resume.files) {
-        const [facts] = yield* storage.look([file])
-        if (facts !== undefined) records.set(file, { ...facts, isStale, isWriting })
-      }
-      const saved = yield* store.open({
-        infoHash,
-        pieceCount: layout.geometry.pieceCount,
-        fileCount: layout.files.length
-      })
-      yield* saved.save({ ...from.resume, files: records })
-    }, Effect.scoped)
-
-    const cutPower = ({ metainfo }: KnownTorrent, { resume: saved, stored }: Snapshot): Effect.Effect<void> => {
-      const isLost = (piece: number) => saved === undefined || !Bitfield.has(saved.flushed, piece)
-      for (const piece of Bitfield.indices(stored)) if (isLost(piece)) memory.medium.damage(metainfo.layout, piece, 7)
-      return resume.cutPower
-    }
-
     const download: World["download"] = Effect.fnUntraced(function* (known, options = {}) {
       torrents.push(known)
       if (options.from !== undefined) {
         before.set(known, options.from.stored)
-        yield* Effect.orDie(restore(known, options.from))
-        if (options.cutsPower === true) yield* cutPower(known, options.from)
+        yield* Effect.orDie(SwarmSnapshot.restore(inside, known, options.from))
+        if (options.cutsPower === true) yield* SwarmSnapshot.cutPower(inside, known, options.from)
       }
       const peers = yield* Effect.forEach(options.behaviours ?? [], (behaviour) => join(known, behaviour))
       const scope = yield* Scope.fork(yield* Effect.scope)
@@ -296,7 +259,7 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<World, 
           Effect.suspend(() => {
             events.push(event)
             shared.told++
-            return inspectBuffers
+            return laws.inspectBuffers
           })
         ),
         scope
@@ -304,44 +267,7 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<World, 
       return self
     })
 
-    const broken = (what: string) =>
-      Effect.die(new Error(`seed ${seed}, after ${simulation.nowUnsafe()} ms of simulated time: ${what}`))
-
-    const inspectBuffers = Effect.gen(function* () {
-      const buffered = yield* engine.heldBytes
-      mostBufferedBytes = Math.max(mostBufferedBytes, buffered)
-      if (buffered > bufferBytes) return yield* broken(`buffers of ${buffered} bytes, of ${bufferBytes} allowed`)
-    })
-
-    /** Whether the files hold the right bytes of a piece, whoever wrote them. */
-    const isOnMedium = ({ content, metainfo: { layout } }: KnownTorrent, piece: PieceIndex): boolean =>
-      FileLayout.pieceSpans(layout, piece).every(({ begin, file, fileOffset, length }) => {
-        if (layout.files[file]!.padding) return true
-        const found = memory.medium.read(layout.files[file]!.path.join("/"))?.subarray(fileOffset, fileOffset + length)
-        return found !== undefined && Bytes.equals(found, content(piece).subarray(begin, begin + length))
-      })
-
-    const inspect = Effect.gen(function* () {
-      yield* inspectBuffers
-      for (const [{ known, peers, torrent }, slots] of downloads) {
-        const { infoHash, layout } = known.metainfo
-        const { confirmed, wrong } = checked.writes(layout)
-        if (wrong.length > 0) return yield* broken(wrong[0]!)
-        for (const piece of Bitfield.indices(resume.saved(infoHash)?.stored ?? Bitfield.make(0))) {
-          if (confirmed.has(piece) || Bitfield.has(before.get(known) ?? Bitfield.make(0), piece)) continue
-          if (isOnMedium(known, piece as PieceIndex)) continue
-          return yield* broken(`resume data tells of piece ${piece}, which was never stored`)
-        }
-        for (const { counters } of peers) {
-          if (counters.haves <= confirmed.size * counters.connections) continue
-          return yield* broken(`a peer heard of ${counters.haves} pieces, and ${confirmed.size} were stored`)
-        }
-        const { unchokedPeers } = yield* torrent.status
-        if (unchokedPeers > slots) return yield* broken(`${unchokedPeers} peers are unchoked, in ${slots} slots`)
-      }
-    })
-
-    shared.inspections.push(inspect)
+    shared.inspections.push(laws.inspect)
     const inspectAll = Effect.suspend(() => Effect.forEach(shared.inspections, (one) => one, { discard: true }))
 
     const world: World = {
@@ -368,14 +294,7 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<World, 
         }
         return isDone()
       }),
-      snapshot: ({ metainfo }) => {
-        const { infoHash, layout } = metainfo
-        const stored = Bitfield.make(layout.geometry.pieceCount)
-        const medium = memory.medium.torrent(layout)
-        for (let piece = 0; piece < stored.length; piece++) if (medium.writes(piece) > 0) Bitfield.add(stored, piece)
-        const saved = resume.saved(infoHash)
-        return { stored, resume: saved && { stored: saved.stored, flushed: saved.flushed, files: saved.files } }
-      },
+      snapshot: (known) => SwarmSnapshot.take(inside, known),
       summary: Effect.fnUntraced(function* ({ events, isComplete, known, peers, torrent }) {
         const { layout } = known.metainfo
         const { confirmed } = checked.writes(layout)
@@ -391,7 +310,7 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<World, 
           status: yield* torrent.status,
           counters: peers.map(({ counters }) => counters),
           writes: Array.from({ length: layout.geometry.pieceCount }, (_, piece) => confirmed.get(piece) ?? 0),
-          mostBufferedBytes
+          mostBufferedBytes: laws.mostBufferedBytes()
         }
       })
     }
