@@ -1,6 +1,6 @@
 /**
- * Where media of files keep what belongs to files that nobody wants: the same for all of them, so that a download begun with
- * one goes on with another.
+ * The folder in which media of files keep files that nobody wants. It is the same for all of them, so that a download
+ * that was begun with one medium can continue with another.
  */
 import * as ReservedName from "../metainfo/ReservedName.ts"
 

@@ -1,11 +1,11 @@
 /**
- * What peers ask for, read from the storage in spans of 256 KiB and kept for a while: one read serves the neighbouring
- * blocks that a peer asks for next, and every other peer that asks for the same piece.
+ * What peers request, read from the storage in spans of 256 KiB and kept for a while: one read serves the neighbouring
+ * blocks that a peer requests next, and every other peer that requests the same piece.
  *
- * Bounded in bytes over all torrents. When it is full the span that was not asked for longest goes, and its memory is read
- * into again, as a fresh 256 KiB for each read costs more than the read. Where all are being read or waited for, the next
- * read waits. A span is read once however many wait for it, and a read goes on when who asked for it does not wait any
- * more. What could not be read is not kept: the next request tries again.
+ * Bounded in bytes over all torrents. When the cache is full, the least recently used span is dropped and its memory is
+ * reused, because a fresh 256 KiB for each read costs more than the read. If all spans are being read or waited for,
+ * the next read waits. A span is read once, however many callers wait for it, and the read continues if a caller stops
+ * waiting. A failed read is not kept: the next request tries again.
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -28,9 +28,9 @@ interface Span {
   /** Bytes that count as held: as many as a span of this torrent can have. */
   readonly length: number
   readonly done: Deferred.Deferred<void, StorageError>
-  /** `undefined` while it is being read. */
+  /** `undefined` during the read. */
   bytes: Uint8Array | undefined
-  /** Who waits for it and has not seen its bytes. */
+  /** Callers that wait for the span and have not seen its bytes. */
   waiting: number
 }
 
@@ -39,9 +39,9 @@ export interface ReadCache {
   readonly maxBytes: number
   /** Bytes of the spans that are kept or being read. */
   heldBytes: number
-  /** The one that was not asked for longest comes first. */
+  /** The least recently used comes first. */
   readonly spans: Set<Span>
-  /** Open once a span may be forgotten that could not before. */
+  /** Opens when a span that was in use becomes free to drop. */
   readonly freed: Latch.Latch
 }
 
@@ -86,12 +86,12 @@ export const open = Effect.fnUntraced(function* (
   return self
 })
 
-/** Bytes from `begin` to the end of its span: a read of no more than these copies nothing. */
+/** Bytes from `begin` to the end of its span. A read of no more than these copies nothing. */
 export const lengthToSpanEnd = (begin: number): number => spanLength - (begin % spanLength)
 
 /**
- * Gives `length` bytes from `begin` of a stored piece to `take`, which must copy what it wants to keep: the memory is
- * shared, and read into again. Fails where the storage does, all who wait for the same span with it.
+ * Passes `length` bytes from `begin` of a stored piece to `take`, which must copy what it wants to keep: the memory is
+ * shared and reused. If the storage fails, so do all callers that wait for the same span.
  */
 export const read = <A>(
   self: Reader,
@@ -105,7 +105,7 @@ export const read = <A>(
   return withSpan(self, piece, Math.floor(begin / spanLength), (bytes) => take(bytes.subarray(offset, offset + length)))
 }
 
-/** No client asks across a span, as blocks lie in it; but one may. */
+/** Reads over the border of spans. Blocks lie within a span, so no known client needs this, but a request may. */
 const readAcross = Effect.fnUntraced(function* <A>(
   self: Reader,
   piece: PieceIndex,
@@ -151,7 +151,7 @@ const withSpan = <A>(
 export const spanOf = (self: Reader, piece: PieceIndex, begin: number): number =>
   piece * self.spansPerPiece + Math.floor(begin / spanLength)
 
-/** Begins to read the span around `begin`, which is going to be asked for, where there is room. Waits for nothing. */
+/** Begins to read the span around `begin`, which will be requested soon, if there is room. Does not wait. */
 export const readAhead = (self: Reader, piece: PieceIndex, begin: number): Effect.Effect<void> =>
   Effect.suspend(() => {
     const key = spanOf(self, piece, begin)
@@ -169,7 +169,7 @@ const add = (reader: Reader, key: number): Span => {
   return span
 }
 
-/** Whoever waits keeps the span where it is until it has seen the bytes. */
+/** A caller that waits keeps the span in its memory until it has seen the bytes. */
 const whenRead = <A>(
   span: Span,
   take: (bytes: Uint8Array) => A,
@@ -185,8 +185,8 @@ const whenRead = <A>(
 }
 
 /**
- * Forgets what was not asked for longest, as far as need be, and gives memory of `length` bytes where some came free;
- * `undefined` where what is in use leaves no room.
+ * Drops the least recently used spans until `length` bytes are free. Returns memory of that length if a dropped span
+ * had it; `undefined` if the spans in use leave no room.
  */
 const makeRoom = (self: ReadCache, length: number): { readonly memory: Uint8Array | undefined } | undefined => {
   let memory: Uint8Array | undefined
@@ -207,7 +207,7 @@ const forget = (span: Span): void => {
   cache.heldBytes -= span.length
 }
 
-/** Starts to read a span; it is read in the scope of its torrent, whoever asked for it. */
+/** Starts to read a span, in the scope of its torrent, so that a caller that stops waiting does not end the read. */
 const fill = (span: Span, piece: PieceIndex, begin: number, memory: Uint8Array | undefined): Effect.Effect<void> => {
   const { cache, geometry, scope, spanLength, storage } = span.reader
   const length = Math.min(spanLength, Geometry.pieceSize(geometry, piece) - begin)

@@ -1,9 +1,9 @@
 /**
  * The contract of a medium that keeps torrents: what can be asked of it and how it fails. A medium has its own file.
  *
- * Bytes that come in here are verified, or come with their digest to a medium that verifies before it stores anything; no
- * other byte is ever stored. A write that returns has been accepted by the medium in full, and every error has been
- * reported: a deferred one never becomes a success.
+ * Bytes that arrive here are verified, or arrive with their digest at a medium that verifies before it stores anything.
+ * No other byte is ever stored. When a write returns, the medium has accepted all of it and reported every error: a
+ * deferred error never becomes a success.
  */
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
@@ -14,7 +14,7 @@ import type { InfoHash } from "../base/InfoHash.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import type { FileLayout } from "../metainfo/FileLayout.ts"
 
-/** The medium has no room left (ENOSPC, EDQUOT, HTTP 507). Passes when somebody frees space. */
+/** The medium has no room left (ENOSPC, EDQUOT, HTTP 507). May pass when space is freed. */
 export class DiskFull extends Data.TaggedClass("DiskFull")<{
   /** The file that could not grow, as the user would name it. */
   readonly path: string
@@ -24,7 +24,7 @@ export class DiskFull extends Data.TaggedClass("DiskFull")<{
   }
 }
 
-/** The medium refuses: no permission, read only, a folder in the way. Stays so until somebody changes something. */
+/** The medium refuses: no permission, read only, a folder in the way. Lasts until a person changes something. */
 export class StorageRefused extends Data.TaggedClass("StorageRefused")<{
   readonly path: string
   /** What is wrong, as the end of a sentence: `permission denied`. */
@@ -45,21 +45,21 @@ export class StorageUnavailable extends Data.TaggedClass("StorageUnavailable")<{
   }
 }
 
-/** The bytes asked for are not there: never written, deleted or cut off since. */
+/** The requested bytes are not there: never written, deleted or cut off since. */
 export class NotStored extends Data.TaggedClass("NotStored")<{ readonly path: string }> {
   get message() {
     return `${this.path} does not hold the bytes asked for`
   }
 }
 
-/** What came was not what its digest says; nothing of it was stored. Only of media that verify. */
+/** The bytes do not have the given digest; none of them was stored. Only media that verify fail with it. */
 export class DigestMismatch extends Data.TaggedClass("DigestMismatch")<{ readonly path: string }> {
   get message() {
     return `${this.path}: a piece that came does not match its digest`
   }
 }
 
-/** Something lies at the path of a file that was to be made. It is left as it is. */
+/** Something exists at the path of a file that was to be made. It is left unchanged. */
 export class FileExists extends Data.TaggedClass("FileExists")<{ readonly path: string }> {
   get message() {
     return `${this.path} exists already, and is not a file of this torrent`
@@ -67,8 +67,8 @@ export class FileExists extends Data.TaggedClass("FileExists")<{ readonly path: 
 }
 
 /**
- * A file is not what it was when it was claimed or looked at: deleted, cut off, replaced or changed by somebody else. Nothing
- * was written to it. Passes when the file is looked at and claimed again.
+ * A file is not what it was when it was claimed or looked at: deleted, cut off, replaced or changed by another program.
+ * Nothing was written to it. Passes when the file is looked at and claimed again.
  */
 export class FileChanged extends Data.TaggedClass("FileChanged")<{
   readonly path: string
@@ -80,7 +80,7 @@ export class FileChanged extends Data.TaggedClass("FileChanged")<{
   }
 }
 
-/** Another torrent, of this process or another one, writes to the path. Passes when that one needs no more writes there. */
+/** Another torrent, of this process or another one, writes to the path. Passes when that torrent releases the path. */
 export class WriterConflict extends Data.TaggedClass("WriterConflict")<{
   readonly path: string
   /** Who writes there, as the end of a sentence: `another torrent of this process`. */
@@ -91,7 +91,7 @@ export class WriterConflict extends Data.TaggedClass("WriterConflict")<{
   }
 }
 
-/** Why a medium did not do what was asked; who retries decides by its `_tag`. */
+/** Why a medium did not do what it was asked to; callers decide by the `_tag` whether to retry. */
 export type StorageReason =
   | DiskFull
   | StorageRefused
@@ -102,7 +102,7 @@ export type StorageReason =
   | NotStored
   | DigestMismatch
 
-// What only a person can change comes before what passes.
+// From what only a person can change to what passes by itself.
 const lasting: ReadonlyArray<StorageReason["_tag"]> = [
   "StorageRefused",
   "FileExists",
@@ -114,7 +114,7 @@ const lasting: ReadonlyArray<StorageReason["_tag"]> = [
   "DigestMismatch"
 ]
 
-/** What went wrong while a medium did what was asked. `message` is one sentence a user can read. */
+/** What went wrong in one operation. `message` is one sentence a user can read. */
 export class StorageError extends Data.TaggedError("StorageError")<{
   readonly operation:
     | "open"
@@ -129,10 +129,10 @@ export class StorageError extends Data.TaggedError("StorageError")<{
     | "rename"
     | "remove"
   readonly reason: StorageReason
-  /** What else went wrong, where an operation over several files failed in more than one; `reason` lasts longest. */
+  /** Further failures of an operation over several files; `reason` is the one that lasts longest. */
   readonly others?: ReadonlyArray<StorageReason> | undefined
 }> {
-  /** One error of everything that went wrong in one operation; the reason that lasts longest becomes `reason`. */
+  /** One error for all failures of one operation; the reason that lasts longest becomes `reason`. */
   static of(
     operation: StorageError["operation"],
     reasons: readonly [StorageReason, ...ReadonlyArray<StorageReason>]
@@ -148,13 +148,13 @@ export class StorageError extends Data.TaggedError("StorageError")<{
   }
 }
 
-/** The SHA-1 of a stored piece, or `undefined` where its bytes are not all there. */
+/** The SHA-1 of a stored piece; `undefined` if some of its bytes are not there. */
 export interface StoredDigest {
   readonly piece: PieceIndex
   readonly sha1: Uint8Array | undefined
 }
 
-/** What lies at a file's place, as a medium sees it without reading it. */
+/** What exists at a file's place, as a medium sees it without reading it. */
 export interface FileFacts {
   /** Index in `layout.files`. */
   readonly file: number
@@ -162,41 +162,41 @@ export interface FileFacts {
   readonly kind: "file" | "other"
   /** Bytes; 0 for `other`. */
   readonly length: number
-  /** When its bytes changed last, in nanoseconds since 1970. */
+  /** When its bytes were last changed, in nanoseconds since 1970. */
   readonly mtimeNs: bigint
   /**
-   * Tells it from every other file: on a disk device, inode and time of birth (nanoseconds since 1970), joined by `:`. A new
-   * file may get the inode of one that was deleted just now, so one whose time of birth is not known (`:0` at the end) says
-   * nothing from one run to the next. At most 64 characters of ASCII.
+   * Differs from that of every other file: on a disk device, inode and time of birth (nanoseconds since 1970), joined
+   * by `:`. A new file may get the inode of one that was just deleted, so an identity without a time of birth (`:0` at
+   * the end) cannot be compared between runs. At most 64 characters of ASCII.
    */
   readonly identity: string
-  /** Whether no byte of it was ever written: it is empty, or one hole. */
+  /** Whether no byte of the file was ever written: it is empty, or one hole. */
   readonly isHole: boolean
-  /** Whether it lies in the folder for skipped files, where nobody but this engine puts any. */
+  /** Whether it is in the folder for skipped files, in which only piecewise puts files. */
   readonly isAside: boolean
   /** Further names of the file (hard links), whose bytes must not change with it. */
   readonly otherNames: number
 }
 
 /**
- * How a file becomes one that may be written. `new`: it is made, and must not exist (O_EXCL). `found`: it is the one that was
- * looked at, and nothing of it has changed since; `afresh` puts a copy in its place that shares no block with it, as blocks
- * whose flush has failed may keep nothing that is written to them later. `overwritten`: whatever regular file lies there,
- * cut to the torrent's length; made where there is none.
+ * How a file becomes writable. `new`: it is made, and must not exist (O_EXCL). `found`: it is the file that was looked
+ * at, and has not changed since; `afresh` replaces it by a copy that shares no block with it, because blocks whose
+ * flush has failed may not keep later writes. `overwritten`: any regular file that exists there, cut to the torrent's
+ * length, or a new one.
  */
 export type FileClaim =
   | { readonly file: number; readonly as: "new" }
   | { readonly file: number; readonly as: "found"; readonly facts: FileFacts; readonly afresh?: true | undefined }
   | { readonly file: number; readonly as: "overwritten" }
 
-/** Bytes that were read, and what the files they came from looked like right after that. */
+/** Bytes that were read, and facts of the files they are from, taken right after the read. */
 export interface StoredBytes {
   readonly bytes: Uint8Array
-  /** In the order of the layout, by path and not by open descriptor; files that are gone, and padding, are not among them. */
+  /** In the order of the layout, by path and not by open descriptor. Files that are gone, and padding, are left out. */
   readonly files: ReadonlyArray<FileFacts>
 }
 
-/** How the flush of one file ended: what it looks like now, or why what was written to it may be lost. */
+/** How the flush of one file ended: its facts now, or why what was written to it may be lost. */
 export type FlushedFile =
   | { readonly file: number; readonly facts: FileFacts }
   | { readonly file: number; readonly reason: StorageReason }
@@ -204,52 +204,57 @@ export type FlushedFile =
 /**
  * One torrent's bytes on a medium.
  *
- * A file is read as it is found. Before the first write it is *reserved* (nobody else writes to its path) and *claimed* (made,
- * or adopted as it is): the medium decides nothing about whose a file is, and writes to none that was not claimed. Files are
- * named by their index in `layout.files`; padding is never asked for.
+ * A file is read as it is found. Before the first write it is *reserved* (nobody else writes to its path) and *claimed*
+ * (made, or adopted as it is). The medium decides nothing about who owns a file, and writes only to files that were
+ * claimed. Files are named by their index in `layout.files`; padding is never passed.
  */
 export interface TorrentStorage {
   /**
-   * Whether the medium verifies: `writePiece` compares the whole piece with the digest it is given before it stores any of
-   * it, and fails with `DigestMismatch`. Then nobody needs to do so before. Default: it does not.
+   * Whether the medium verifies: `writePiece` compares the whole piece with the given digest before it stores any byte,
+   * and fails with `DigestMismatch`. The caller then need not verify. Default: it does not.
    */
   readonly verifies?: boolean | undefined
   /**
-   * What lies at the places of these files, in their order; `undefined` for one that is missing. The place of a file that is
-   * not wanted is where it was set aside, unless it exists in its own. Reads and opens none. Fails with `StorageUnavailable`
-   * where the whole medium went away, as then nothing can be said of any file.
+   * What exists at the places of these files, in their order; `undefined` for a file that is missing. The place of an
+   * unwanted file is where it was set aside, unless the file exists in its own place. Opens and reads no file. Fails
+   * with `StorageUnavailable` if the whole medium is away, because then nothing is known of any file.
    */
   readonly look: (files: ReadonlyArray<number>) => Effect.Effect<ReadonlyArray<FileFacts | undefined>, StorageError>
   /**
-   * Becomes the only writer of these files, of all torrents and processes that use the medium, until `release` or the end of the
-   * scope. All of them or none: fails with `WriterConflict` before it touches any file. Idempotent.
+   * Becomes the only writer of these files, of all torrents and processes that use the medium, until `release` or the
+   * end of the scope. All of them or none: fails with `WriterConflict` before it touches any file. Idempotent.
    */
   readonly reserve: (files: ReadonlyArray<number>) => Effect.Effect<void, StorageError>
-  /** Lets others write to these files; those that are not reserved do not matter. They must be claimed again before a write. */
+  /**
+   * Lets others write to these files; ignores those that are not reserved. They must be claimed again before a write.
+   */
   readonly release: (files: ReadonlyArray<number>) => Effect.Effect<void>
   /**
-   * Makes reserved files writable (it dies of one that is not reserved), and returns what they look like then, in the order
-   * given. A file with other names, or one claimed `afresh`, is replaced by a copy of its own first, flushed, with its mode
-   * and times; where there is no room for that it fails with `DiskFull` before anything is copied. Fails with `FileExists` (`new`) or `FileChanged`
-   * (`found`) where the file is not what the claim says, and leaves that one as it is; the others may have been claimed.
-   * Claiming a claimed file again looks at it anew; where that fails, writes to it fail with `FileChanged`.
+   * Makes reserved files writable, and returns their facts after that, in the order given. Dies if a file is not
+   * reserved. A file with other names, or one claimed `afresh`, is first replaced by a flushed copy with its mode and
+   * times; if there is no room for that, it fails with `DiskFull` before anything is copied. Fails with `FileExists`
+   * (`new`) or `FileChanged` (`found`) if a file is not what its claim says, and leaves that file unchanged; the others
+   * may have been claimed. To claim a claimed file again is to look at it again; if that fails, writes to it fail with
+   * `FileChanged`.
    */
   readonly claim: (claims: ReadonlyArray<FileClaim>) => Effect.Effect<ReadonlyArray<FileFacts>, StorageError>
   /**
-   * Says which files are wanted, until it is said again; before, all are. Moves what was set aside of them to its place, never
-   * over another file: one that lies there already is used, and what was set aside of it is removed. Makes no file. Bytes of
-   * the others, which come with pieces that they share, a medium of files may keep aside. Idempotent.
+   * Sets which files are wanted, until the next call; before the first, all are. Moves what was set aside of them to
+   * its place, never over another file: a file that exists there is used, and what was set aside of it is removed.
+   * Makes no file. A medium of files may set aside the bytes of unwanted files, which share pieces with wanted ones.
+   * Idempotent.
    */
   readonly prepare: (files: ReadonlyArray<number>) => Effect.Effect<void, StorageError>
   /**
-   * Stores a whole verified piece, over all its files, in one write; all of them are claimed (else it dies). `bytes` is as long as
-   * the piece and may be reused once this returns, however it ends; interruption waits for what is in flight. A write that
-   * fails or is interrupted may have stored a part of the piece, which is as good as nothing. Repeating a write is harmless,
-   * also at once. Fails with `FileChanged` where a claimed file was deleted, cut off or replaced, as far as the medium has
-   * noticed, which it does at every flush at the latest; so does every write to it until it is claimed again.
+   * Stores a whole verified piece, over all its files, in one write. Dies if one of them is not claimed. `bytes` has
+   * the length of the piece and may be reused once this returns, however it ends; interruption waits for what is in
+   * flight. A write that fails or is interrupted may have stored a part of the piece, which counts as nothing.
+   * Repeating a write is harmless, even while the first is in flight. Fails with `FileChanged` if the medium has
+   * noticed that a claimed file was deleted, cut off or replaced, which it does at every flush at the latest; so does
+   * every write to that file until it is claimed again.
    *
-   * `sha1` is what the digest of `bytes` should be, where the caller has it at hand. A medium that does not verify ignores
-   * it; one that does takes bytes without it for right.
+   * `sha1` is the digest that `bytes` should have, if the caller has it at hand. A medium that does not verify ignores
+   * it; one that does takes bytes without it as right.
    */
   readonly writePiece: (
     piece: PieceIndex,
@@ -257,11 +262,10 @@ export interface TorrentStorage {
     sha1?: Uint8Array | undefined
   ) => Effect.Effect<void, StorageError>
   /**
-   * Reads `length` bytes from `begin` in a stored piece (peers ask for 16 KiB, BEP 3) into fresh memory, or, where a
-   * medium reads into memory that it is given, into the beginning of `into`, which is at least as long. A read that fails
-   * or is interrupted may go on writing there for a moment. Fails with
-   * `NotStored` where a file is missing or too short. A medium may have no other memory of what was written: a piece
-   * that was not may read as zeros where a later one of the same file is stored.
+   * Reads `length` bytes from `begin` in a stored piece (peers request 16 KiB, BEP 3) into fresh memory, or into the
+   * beginning of `into`, at least as long, if the medium can. A read that fails or is interrupted may still write there
+   * for a moment. Fails with `NotStored` if a file is missing or too short. A medium may remember nothing else about
+   * what was written: a piece that was never written may read as zeros if a later one of the same file is stored.
    */
   readonly readBlock: (
     piece: PieceIndex,
@@ -270,30 +274,32 @@ export interface TorrentStorage {
     into?: Uint8Array | undefined
   ) => Effect.Effect<StoredBytes, StorageError>
   /**
-   * Digests stored pieces, in the order given, as they are read: a recheck moves no data past the medium. What is not
-   * stored has no digest, or that of the zeros `readBlock` would give; neither is an error. Costs little where nothing
-   * is stored, as a medium asks once where a file ends; so a write that comes meanwhile may or may not be seen.
+   * Digests stored pieces, in the order given, as they are read: a recheck moves no data past the medium. A piece that
+   * is not stored has no digest, or that of the zeros `readBlock` would return; neither is an error. Costs little for
+   * files that are missing or short, because a medium looks up the end of a file once; so a write during the recheck
+   * may or may not be seen.
    */
   readonly digests: (pieces: Iterable<PieceIndex>) => Stream.Stream<StoredDigest, StorageError>
   /**
-   * Makes what was written to these files survive a power cut, with the folders they were made in, and says of each how that
-   * ended, in their order: one that failed does not keep the others from it, and one that is missing has failed. After a
-   * failure the system may hold lost bytes for written, so whatever was written to that file since its last good flush is to
-   * be written again. Fails only where nothing can be said of any file.
+   * Makes what was written to these files survive a power cut, with the folders they were made in, and reports for each
+   * file, in their order, how that ended. One failure does not stop the others; a missing file is a failure. After a
+   * failure the system may take lost bytes for written, so whatever was written to that file since its last successful
+   * flush must be written again. Fails only if nothing can be said about any file.
    *
-   * The first good flush of a file covers what earlier openings wrote and never flushed, so only files that may have such
-   * bytes should be named; after it, one without writes costs no more than a look.
+   * The first successful flush of a file covers what earlier openings wrote and never flushed, so pass only files that
+   * may have such bytes. After it, a file without new writes costs no more than a look.
    */
   readonly flush: (files: ReadonlyArray<number>) => Effect.Effect<ReadonlyArray<FlushedFile>, StorageError>
   /**
-   * Moves a reserved file of the torrent to another path below the download folder, never over anything (`FileExists`), and
-   * uses it there from then on, reserved as before (`WriterConflict` where somebody else writes there). A claimed one stays
-   * claimed. One that does not exist is made there when it is claimed. The caller has made the path safe (`SafePath`).
+   * Moves a reserved file of the torrent to another path below the download folder, never over anything (`FileExists`),
+   * and uses it there from then on. It stays reserved (`WriterConflict` if another torrent writes there) and claimed,
+   * if it was. A file that does not exist is made there when it is claimed. The caller has made the path safe
+   * (`SafePath`).
    */
   readonly rename: (file: number, path: ReadonlyArray<string>) => Effect.Effect<void, StorageError>
   /**
-   * Deletes these files, which must be reserved, wherever they lie, regular files only, and the folders of theirs below the
-   * download folder that are empty then. A file that is not there is no error.
+   * Deletes these files, which must be reserved, wherever they are, and then their empty folders below the download
+   * folder. Deletes regular files only. A missing file is no error.
    */
   readonly remove: (files: ReadonlyArray<number>) => Effect.Effect<void, StorageError>
 }

@@ -1,4 +1,4 @@
-/** What every medium does with files before and besides their bytes: looks, reservations, claims, flushes, other places. */
+/** What every medium does with files apart from their bytes: looks, reservations, claims, flushes, moves, deletions. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -15,7 +15,7 @@ import { claim, open, openToWrite, store } from "./openings.ts"
 const abc = layoutOf(4, ["t/a", 6], ["t/d/b", 3], ["t/d/c", 2], ["t/empty", 0], ["t/.pad/1", 1, "padding"])
 const [a, b, c, empty] = [0, 1, 2, 3]
 
-/** Another torrent that has one path in common with it. */
+/** Another torrent, which shares one path with it. */
 const rival = layoutOf(4, ["t/a", 6], ["t/other", 2])
 
 const content = contentOf(abc)
@@ -44,14 +44,14 @@ const outcomes = (flushed: ReadonlyArray<FlushedFile>) =>
 
 const listed = Effect.flatMap(MediumFiles, ({ list }) => list)
 
-/** Puts a medium through all of it; each test gets a fresh one. */
+/** Runs a medium through all of it; each test gets a fresh one. */
 export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, unknown>): void => {
   const test = (title: string, effect: Effect.Effect<void, unknown, Storage | MediumFiles | Scope.Scope>) =>
     it.live(title, () => Effect.provide(Effect.scoped(effect), layer))
 
-  describe(`files that somebody looks at (${name})`, () => {
+  describe(`files that are looked at (${name})`, () => {
     test(
-      "are told as they are, and the missing ones as missing",
+      "are reported as they are, and the missing ones as missing",
       Effect.gen(function* () {
         const files = yield* MediumFiles
         const torrent = yield* open(abc)
@@ -69,7 +69,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
     )
 
     test(
-      "come in the order asked for",
+      "are reported in the requested order",
       Effect.gen(function* () {
         const torrent = yield* openToWrite(abc)
 
@@ -128,7 +128,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
     )
 
     test(
-      "are told with every block that is read from them",
+      "are reported with every block that is read from them",
       Effect.gen(function* () {
         const files = yield* MediumFiles
         const torrent = yield* openToWrite(abc)
@@ -146,7 +146,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
     )
 
     test(
-      "are told by their path, where an open one was replaced",
+      "are reported by their path if an open one was replaced",
       Effect.gen(function* () {
         const files = yield* MediumFiles
         const torrent = yield* openToWrite(abc)
@@ -162,7 +162,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
     )
 
     test(
-      "are not stored where they were deleted or cut off, though they are open",
+      "are not stored if they were deleted or cut off, even while they are open",
       Effect.gen(function* () {
         const files = yield* MediumFiles
         const torrent = yield* openToWrite(abc)
@@ -180,7 +180,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
 
   describe(`files that are reserved (${name})`, () => {
     test(
-      "are refused to everybody else, who reserves none then, by their path and holder",
+      "are refused to every other torrent, by path and holder, and it then reserves none",
       Effect.gen(function* () {
         const one = yield* open(abc)
         const two = yield* open(rival)
@@ -200,7 +200,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
     )
 
     test(
-      "are free again once they are released, or their torrent is closed",
+      "are free again once they are released or their torrent is closed",
       Effect.gen(function* () {
         const two = yield* open(rival)
         const tags = yield* Effect.scoped(
@@ -224,7 +224,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
     )
 
     test(
-      "are not made or changed by that, and can be read by everybody",
+      "are not made or changed by that, and can be read by all",
       Effect.gen(function* () {
         const files = yield* MediumFiles
         yield* files.put("t/a", bytesOf(abc, a))
@@ -240,7 +240,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
     )
 
     test(
-      "must be, before they are claimed, renamed or removed, and claimed again after they were released",
+      "must be reserved before they are claimed, renamed or removed, and claimed again after a release",
       Effect.gen(function* () {
         const torrent = yield* open(abc)
         const claimA = torrent.claim([{ file: a, as: "new" }])
@@ -265,7 +265,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
 
   describe(`files that are claimed (${name})`, () => {
     test(
-      "as new ones are made with their folders, the empty ones as well",
+      "as new ones are made with their folders, empty files too",
       Effect.gen(function* () {
         const torrent = yield* open(abc)
         yield* torrent.reserve([a, b, empty])
@@ -288,7 +288,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
     )
 
     test(
-      "as new ones are refused where anything exists, which stays as it is; the others are claimed",
+      "as new ones are refused and left unchanged if anything exists; the others are claimed",
       Effect.gen(function* () {
         const files = yield* MediumFiles
         const torrent = yield* open(abc)
@@ -312,7 +312,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
     )
 
     test(
-      "as found ones are written where they are, longer ones too",
+      "as found ones are written in their place, longer ones too",
       Effect.gen(function* () {
         const files = yield* MediumFiles
         const torrent = yield* open(abc)
@@ -341,7 +341,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
     ]
     for (const [what, why, change] of changes) {
       test(
-        `as found ones are refused where they were ${what} since, and stay so`,
+        `as found ones are refused if they were ${what} since, and stay refused`,
         Effect.gen(function* () {
           const files = yield* MediumFiles
           const torrent = yield* open(abc)
@@ -381,7 +381,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
     )
 
     test(
-      "as overwritten ones are refused where a folder is in the way, or a file in that of a folder",
+      "as overwritten ones are refused if a folder is in the way, or a file in place of a folder",
       Effect.gen(function* () {
         const files = yield* MediumFiles
         const torrent = yield* open(abc)
@@ -426,7 +426,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
     }
 
     test(
-      "afresh are replaced by a copy, which alone is written then",
+      "afresh are replaced by a copy, and only the copy is written then",
       Effect.gen(function* () {
         const files = yield* MediumFiles
         const torrent = yield* openToWrite(abc)
@@ -454,7 +454,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
     )
 
     test(
-      "afresh are refused where they were changed since, and stay so",
+      "afresh are refused if they were changed since, and stay refused",
       Effect.gen(function* () {
         const files = yield* MediumFiles
         const torrent = yield* openToWrite(abc)
@@ -507,7 +507,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
     }
 
     test(
-      "are looked at anew when they are claimed again, and fail their writes where that fails",
+      "are looked at again by another claim, and fail their writes if that fails",
       Effect.gen(function* () {
         const files = yield* MediumFiles
         const torrent = yield* openToWrite(abc)
@@ -529,7 +529,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
 
   describe(`files that are flushed (${name})`, () => {
     test(
-      "tell what they look like then, each for itself and in the order asked for",
+      "report what they look like then, each by itself and in the requested order",
       Effect.gen(function* () {
         const torrent = yield* openToWrite(abc)
         yield* store(torrent, abc)
@@ -546,7 +546,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
     )
 
     test(
-      "have failed where they are missing, and may be of somebody who only reads",
+      "fail if they are missing, and can be flushed by a torrent that only reads",
       Effect.gen(function* () {
         yield* Effect.scoped(Effect.flatMap(open(abc), (torrent) => store(torrent, abc, content, [pieceOf(abc, 0)])))
         const torrent = yield* open(abc)
@@ -561,9 +561,9 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
     )
   })
 
-  describe(`files that change their place (${name})`, () => {
+  describe(`files that are moved (${name})`, () => {
     test(
-      "are used there from then on, claimed as before, and the old place is free",
+      "are used at the new path from then on, still claimed, and the old path is free",
       Effect.gen(function* () {
         const torrent = yield* openToWrite(abc)
         yield* write(torrent, abc, 0)
@@ -590,7 +590,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
     )
 
     test(
-      "never do so over anything, nor where somebody else writes",
+      "are never moved over anything, nor to a path that another torrent writes",
       Effect.gen(function* () {
         const files = yield* MediumFiles
         const torrent = yield* openToWrite(abc)
@@ -619,7 +619,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
     )
 
     test(
-      "never take the place of another file of theirs, and may get a name that differs by case alone",
+      "are never moved to the place of another file of theirs, and may get a name that differs by case alone",
       Effect.gen(function* () {
         const torrent = yield* open(abc)
         yield* claim(torrent, abc, "new", [a])
@@ -634,7 +634,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
     )
 
     test(
-      "are made in their new place where they do not exist yet",
+      "are made at the new path if they do not exist yet",
       Effect.gen(function* () {
         const torrent = yield* open(abc)
         yield* torrent.reserve([a])
@@ -650,7 +650,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
 
   describe(`files that are removed (${name})`, () => {
     test(
-      "go with the folders that hold nothing else, and nothing else goes",
+      "are deleted with the folders that are empty then, and with nothing else",
       Effect.gen(function* () {
         const files = yield* MediumFiles
         const torrent = yield* openToWrite(abc)
@@ -672,7 +672,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
     )
 
     test(
-      "go wherever they lie, and leave what is no regular file",
+      "are deleted wherever they are, unless they are not regular files",
       Effect.gen(function* () {
         const files = yield* MediumFiles
         const torrent = yield* open(abc)
@@ -693,7 +693,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
 
   describe(`files that are skipped (${name})`, () => {
     test(
-      "are prepared over no file of anybody",
+      "are prepared without replacing any file",
       Effect.gen(function* () {
         const files = yield* MediumFiles
         const torrent = yield* open(abc)
@@ -710,7 +710,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
     )
 
     test(
-      "are claimed where they lie, and where somebody put them meanwhile",
+      "are claimed where they are, even if the user put them there meanwhile",
       Effect.gen(function* () {
         const files = yield* MediumFiles
         const torrent = yield* open(abc)

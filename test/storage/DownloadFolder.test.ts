@@ -1,4 +1,4 @@
-/** Links that are followed because the user said so: for reading alone. */
+/** Links that are followed because the user said so: for reads only. */
 import * as NFS from "node:fs"
 import * as Path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
@@ -61,7 +61,7 @@ describe("DownloadFolder with followed links", () => {
     }).pipe(Effect.provide(NodePieceHasher.layer))
   )
 
-  it.live("a link that turns in a circle is an error, not a wait", () =>
+  it.live("a link that leads in a circle is an error and does not wait", () =>
     Effect.gen(function* () {
       const { root } = yield* linked
       NFS.symlinkSync("b", Path.join(root, "t/a"))

@@ -29,7 +29,7 @@ const windows = Effect.map(ntfs, (root): Place => ({ root, fs: nodeFileSystem })
 const namesOn = ({ fs, root }: Place, layout: FileLayout.FileLayout) =>
   FileNames.make({ fs, folder: Folder.make(fs, root), layout })
 
-/** Every file's name, asked in the order given. */
+/** Every file's name, resolved in the given order. */
 const resolveAll = (
   place: Place,
   layout: FileLayout.FileLayout,
@@ -54,7 +54,7 @@ const put = ({ root }: Place, ...paths: ReadonlyArray<string>) => {
 
 const test = (title: string, effect: Effect.Effect<void, unknown, Scope.Scope>) => it.live(title, () => effect)
 
-describe("where names are told apart", () => {
+describe("on a file system that distinguishes names", () => {
   test(
     "files are made under their own names, whatever the order",
     Effect.gen(function* () {
@@ -88,7 +88,7 @@ describe("where names are told apart", () => {
   )
 
   test(
-    "hard links of one file are files of their own names",
+    "hard links of one file are files with their own names",
     Effect.gen(function* () {
       const place = yield* caseSensitive
       put(place, "t/a")
@@ -113,7 +113,7 @@ describe("where names are told apart", () => {
   )
 
   test(
-    "a torrent without rivals asks the disk nothing",
+    "a torrent without rivals makes no call to the disk",
     Effect.gen(function* () {
       const root = yield* temporaryFolder
       const calls = makeCalls()
@@ -129,7 +129,7 @@ describe("where names are told apart", () => {
 })
 
 const blind = (kind: string, place: Effect.Effect<Place, never, Scope.Scope>, isHere: boolean) =>
-  describe.skipIf(!isHere)(`where names are not told apart (${kind})`, () => {
+  describe.skipIf(!isHere)(`on a file system that does not distinguish names (${kind})`, () => {
     test(
       "only the first of them gets its name, whatever the order",
       Effect.gen(function* () {
@@ -139,14 +139,14 @@ const blind = (kind: string, place: Effect.Effect<Place, never, Scope.Scope>, is
 
           assert.deepStrictEqual(yield* resolveAll(at, layout, "create", order), portable.slice(0, 8))
           assert.deepStrictEqual(yield* resolveAll(at, layout, "read"), portable.slice(0, 8))
-          // Those without a rival are made by whoever opens them.
+          // Files without a rival are made when they are opened.
           assert.strictEqual(listFiles(at.root).size, 6)
         }
       })
     )
 
     test(
-      "a file that is missing is not taken for its rival",
+      "a missing file is not confused with its rival",
       Effect.gen(function* () {
         const at = yield* place
         const layout = layoutOf("t/a", "t/A")
@@ -159,7 +159,7 @@ const blind = (kind: string, place: Effect.Effect<Place, never, Scope.Scope>, is
     )
 
     test(
-      "names that it cannot hold are made portable",
+      "names that the disk cannot hold are made portable",
       Effect.gen(function* () {
         const at = yield* place
         const layout = layoutOf("t/what?", "t/a:b/c", "t/end.", "t/plain")
@@ -173,7 +173,7 @@ const blind = (kind: string, place: Effect.Effect<Place, never, Scope.Scope>, is
 blind("folded calls", folding, true)
 blind("NTFS", windows, hasNtfs)
 
-/** A storage in a fresh place, and where that is. */
+/** A storage in a fresh place, and its path. */
 const storageIn = (place: Effect.Effect<Place, never, Scope.Scope>) =>
   Layer.unwrap(
     Effect.map(place, ({ fs, root }) =>

@@ -1,4 +1,4 @@
-/** What only this medium can be asked: how often it calls the disk, and what it does when a call fails or takes its time. */
+/** What only this medium can show: how often it calls the disk, and what it does if a call fails or is slow. */
 import * as NFS from "node:fs"
 import * as Path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
@@ -46,7 +46,7 @@ describe("a skipped file", () => {
   )
 
   test(
-    "takes what is written while it is moved",
+    "receives what is written while it is moved",
     Effect.gen(function* () {
       const { calls } = yield* Disk
       const torrent = yield* open(abc)
@@ -71,7 +71,7 @@ describe("a skipped file", () => {
   )
 
   test(
-    "is moved where the file system knows no further names, over nothing",
+    "is moved over nothing on a file system without hard links",
     Effect.gen(function* () {
       const { calls, root } = yield* Disk
       const torrent = yield* open(abc)
@@ -94,7 +94,7 @@ describe("a skipped file", () => {
   )
 
   test(
-    "stays set aside where it cannot be moved",
+    "stays set aside if it cannot be moved",
     Effect.gen(function* () {
       const { calls } = yield* Disk
       const torrent = yield* open(abc)
@@ -116,7 +116,7 @@ describe("a skipped file", () => {
   )
 
   test(
-    "is brought to the disk by a flush, also when it is moved",
+    "is brought to the disk by a flush, even after it was moved",
     Effect.gen(function* () {
       const { calls } = yield* Disk
       const torrent = yield* open(abc)
@@ -129,7 +129,7 @@ describe("a skipped file", () => {
       yield* torrent.flush([b])
 
       assert.deepStrictEqual([moved - before, calls.count("fdatasync") - moved], [0, 1])
-      // The folder it came to with its own, and the two that it left, which are gone.
+      // The folder it was moved to with its parent, and the two folders it left, which are gone.
       assert.isAtLeast(calls.count("fsync"), 2)
     })
   )

@@ -28,11 +28,11 @@ describe("FileSystemError", () => {
     assert.strictEqual(told(code), expected)
   })
 
-  it("tells a reader that a file that does not exist stores nothing", () => {
+  it("reports to a reader that a missing file stores nothing", () => {
     assert.strictEqual(told("ENOENT", "read"), "NotStored: d/f does not hold the bytes asked for")
   })
 
-  it("knows which numbers another closed file may help", () => {
+  it("knows which errors pass when another file is closed", () => {
     const codes = ["EMFILE", "ENFILE", "ENOSPC", "EIO", undefined]
 
     const exhausted = codes.filter((code) => isExhausted({ code, message: "" }))

@@ -1,4 +1,6 @@
-/** The storage on real file systems of their own: each kind runs the suite, fills up, loses what it promised, goes away. */
+/**
+ * The storage on real file systems of their own: each kind runs the suite, fills up, loses what it promised, vanishes.
+ */
 import * as ChildProcess from "node:child_process"
 import * as NFS from "node:fs"
 import * as Path from "node:path"
@@ -17,7 +19,7 @@ import * as Mounts from "./mounts.ts"
 import { claim, open, openToWrite, realFiles, store } from "./openings.ts"
 import { suite } from "./Storage.suite.ts"
 
-/** A storage in a folder, and the folder from behind. */
+/** A storage in a folder, and the folder from the other side. */
 const storageIn = (directory: string) =>
   Layer.mergeAll(
     Layer.provide(FileSystemStorage.layer({ directory }), NodePieceHasher.layer),
@@ -40,7 +42,7 @@ const write = (torrent: TorrentStorage, index: number) =>
 const writeAll = (torrent: TorrentStorage) =>
   Effect.forEach(piecesOf(large), (piece) => write(torrent, piece), { discard: true })
 
-/** Runs a test with a mounted file system, whose storage keeps torrents in it, or in a folder of it. */
+/** Runs a test with a mounted file system, whose storage keeps torrents in it, or in one of its folders. */
 const test = (
   title: string,
   kind: Mounts.Kind,
@@ -75,7 +77,7 @@ if (Mounts.isLeftOut) {
 
   describe("FileSystemStorage on a file system of its own", () => {
     for (const kind of ["ext4", "tmpfs"] as const) {
-      test(`fault 48: says that ${kind} is full, and goes on when there is room`, kind, 32, (mount) =>
+      test(`fault 48: reports that ${kind} is full, and continues when there is room`, kind, 32, (mount) =>
         Effect.gen(function* () {
           const torrent = yield* openToWrite(large)
           const ballast = Path.join(mount.path, "ballast")
@@ -93,7 +95,7 @@ if (Mounts.isLeftOut) {
     }
 
     test(
-      "fault 48: tells of the file what a disk lost that took it and could not keep it, and keeps it the second time",
+      "fault 48: reports what a disk accepted and then lost by file, and stores it the second time",
       "failing",
       64,
       (mount, root) =>
@@ -138,22 +140,26 @@ if (Mounts.isLeftOut) {
       })
     )
 
-    test("has no room for a copy of a file with other names on ext4, and leaves it", "ext4", 40, (_, root) =>
-      Effect.gen(function* () {
-        NFS.mkdirSync(Path.join(root, "t"), { recursive: true })
-        NFS.writeFileSync(Path.join(root, "mine"), content, { flush: true })
-        NFS.linkSync(Path.join(root, "mine"), Path.join(root, "t/f"))
+    test(
+      "has no room for a copy of a file with other names on ext4, and leaves the file unchanged",
+      "ext4",
+      40,
+      (_, root) =>
+        Effect.gen(function* () {
+          NFS.mkdirSync(Path.join(root, "t"), { recursive: true })
+          NFS.writeFileSync(Path.join(root, "mine"), content, { flush: true })
+          NFS.linkSync(Path.join(root, "mine"), Path.join(root, "t/f"))
 
-        const tag = yield* tagOf(openToWrite(large))
+          const tag = yield* tagOf(openToWrite(large))
 
-        assert.strictEqual(tag, "claim DiskFull")
-        assert.strictEqual(NFS.statSync(Path.join(root, "mine")).nlink, 2)
-        assert.deepStrictEqual(NFS.readdirSync(Path.join(root, "t")), ["f"])
-      })
+          assert.strictEqual(tag, "claim DiskFull")
+          assert.strictEqual(NFS.statSync(Path.join(root, "mine")).nlink, 2)
+          assert.deepStrictEqual(NFS.readdirSync(Path.join(root, "t")), ["f"])
+        })
     )
 
     for (const kind of ["ext4", "tmpfs"] as const) {
-      test(`has no room for a fresh copy of a file on ${kind}, and leaves it`, kind, 40, (_, root) =>
+      test(`has no room for a fresh copy of a file on ${kind}, and leaves the file unchanged`, kind, 40, (_, root) =>
         Effect.gen(function* () {
           const torrent = yield* openToWrite(large)
           yield* writeAll(torrent)

@@ -45,7 +45,7 @@ const test = (
 /** One piece over three files in two folders. */
 const three = layoutOf(12, ["t/a/one", 4], ["t/a/two", 4], ["t/b/three", 4])
 
-/** Two pieces over the same two files, so that a handle is used again. */
+/** Two pieces over the same two files, so that a handle is reused. */
 const pair = layoutOf(checkInterval, ["t/first", checkInterval + 4], ["t/second", checkInterval - 4])
 
 describe("FileSystemStorage on its disk", () => {
@@ -95,7 +95,7 @@ describe("FileSystemStorage on its disk", () => {
   )
 
   test(
-    "takes no file of a network disk for a hole that is not empty, as that may not tell how much room it takes",
+    "does not take a small file of a network disk for a hole, because its block count may be wrong",
     Effect.gen(function* () {
       const { calls, root } = yield* Disk
       calls.fileSystem = 0x6969n
@@ -190,7 +190,7 @@ describe("FileSystemStorage on its disk", () => {
   )
 
   test(
-    "grows a file as pieces come and leaves a hole before a later one",
+    "grows a file as pieces are stored and leaves a hole before a later one",
     Effect.gen(function* () {
       const { root } = yield* Disk
       const layout = layoutOf(1 << 20, ["sparse", 8 << 20])
@@ -235,14 +235,14 @@ describe("FileSystemStorage on its disk", () => {
 
       yield* torrent.flush([0, 1, 2])
 
-      // Its parent got the download folder, that got `t`, that got `a` and `b`, which got the files.
+      // Its parent got the download folder, which got `t`, which got `a` and `b`, which got the files.
       assert.deepStrictEqual(first, [3, 5])
       assert.deepStrictEqual([calls.count("fdatasync"), calls.count("fsync")], first)
     })
   )
 
   test(
-    "syncs only what is named",
+    "syncs only the given files",
     Effect.gen(function* () {
       const { calls } = yield* Disk
       const torrent = yield* openToWrite(three)
@@ -257,7 +257,7 @@ describe("FileSystemStorage on its disk", () => {
   )
 
   test(
-    "opens and syncs nothing of a torrent's other files for one piece of it",
+    "opens and syncs none of a torrent's other files for one of its pieces",
     Effect.gen(function* () {
       const { calls, root } = yield* Disk
       const layout = layoutOf(16, ...Array.from({ length: 400 }, (_, index) => [`t/${index}`, 8] as const))
@@ -305,7 +305,7 @@ describe("FileSystemStorage on its disk", () => {
   )
 
   test(
-    "fault 48: a flush that failed is told of its file alone, which can be written and flushed again",
+    "fault 48: a failed flush is reported for its file alone, which can be written and flushed again",
     Effect.gen(function* () {
       const { calls, root } = yield* Disk
       const torrent = yield* openToWrite(three)
@@ -329,7 +329,7 @@ describe("FileSystemStorage on its disk", () => {
   )
 
   test(
-    "syncs a file once more whose flush failed, though nothing was written to it since",
+    "syncs a file again if its flush failed, even without a write since",
     Effect.gen(function* () {
       const { calls } = yield* Disk
       const torrent = yield* openToWrite(three)
@@ -348,7 +348,7 @@ describe("FileSystemStorage on its disk", () => {
   )
 
   test(
-    "tells of the files in a folder whose sync failed, and tries it again",
+    "reports the files in a folder whose sync failed, and retries the sync",
     Effect.gen(function* () {
       const { calls, root } = yield* Disk
       const torrent = yield* openToWrite(three)
@@ -373,7 +373,7 @@ describe("FileSystemStorage on its disk", () => {
   )
 
   test(
-    "tells once, at the next flush, what a network disk told when a file was closed",
+    "reports once, at the next flush, the error that a network disk reported when a file was closed",
     Effect.gen(function* () {
       const { calls } = yield* Disk
       const torrent = yield* openToWrite(three)
@@ -413,7 +413,7 @@ describe("FileSystemStorage and links", () => {
   )
 
   test(
-    "fault 19: a file that is a link is neither read nor claimed nor removed",
+    "fault 19: a file that is a link is not read, claimed or removed",
     Effect.gen(function* () {
       const { outside, root } = yield* Disk
       const secret = Path.join(outside, "secret")
@@ -496,7 +496,7 @@ describe("FileSystemStorage and links", () => {
   )
 
   test(
-    "follows a link that stays inside, and one that is the download folder",
+    "follows a link that stays inside, and a download folder that is a link",
     Effect.gen(function* () {
       const { outside, root } = yield* Disk
       NFS.symlinkSync(outside, root)
@@ -516,8 +516,8 @@ describe("FileSystemStorage and links", () => {
 })
 
 /**
- * Deletes a file and makes it anew until it has the inode again that it had, at a time that the system tells from the first
- * one. Whether that came about, and the system knows when files were born.
+ * Deletes a file and makes it again until it has its old inode, at a time that the system distinguishes from the first.
+ * Returns whether that succeeded, and the system knows when files were born.
  */
 const makeAnew = (path: string): boolean => {
   const first = NFS.statSync(path, { bigint: true })
@@ -531,7 +531,7 @@ const makeAnew = (path: string): boolean => {
 }
 
 describe("FileSystemStorage and a disk that changes", () => {
-  it.live("tells a file from one that was deleted just now, although it got the same inode", (context) =>
+  it.live("distinguishes a file from one that was just deleted, although it got the same inode", (context) =>
     Effect.gen(function* () {
       const { root } = yield* Disk
       const layout = layoutOf(4, ["f", 4])
@@ -548,7 +548,7 @@ describe("FileSystemStorage and a disk that changes", () => {
   )
 
   test(
-    "knows a file again that was written to, cut, given other rights or another name",
+    "recognizes a file that was written to, cut, given other rights or another name",
     Effect.gen(function* () {
       const { root } = yield* Disk
       const layout = layoutOf(4, ["f", 4])
@@ -575,7 +575,7 @@ describe("FileSystemStorage and a disk that changes", () => {
   )
 
   test(
-    "fault 49: says which file is in the way of a folder, and goes on when it is gone",
+    "fault 49: reports which file is in the way of a folder, and continues when it is gone",
     Effect.gen(function* () {
       const { root } = yield* Disk
       NFS.mkdirSync(root)
@@ -594,7 +594,7 @@ describe("FileSystemStorage and a disk that changes", () => {
   )
 
   test(
-    "fault 49: says that a folder is in the way of a file, to writers and readers",
+    "fault 49: reports to writers and readers that a folder is in the way of a file",
     Effect.gen(function* () {
       const { root } = yield* Disk
       NFS.mkdirSync(Path.join(root, "t/a/one"), { recursive: true })
@@ -628,7 +628,7 @@ describe("FileSystemStorage and a disk that changes", () => {
   )
 
   test(
-    "fault 49: a file that is deleted while it is open refuses what comes after the next look; other torrents go on",
+    "fault 49: a file that is deleted while it is open refuses writes after the next look; other torrents continue",
     Effect.gen(function* () {
       const { root } = yield* Disk
       const torrent = yield* openToWrite(pair)
@@ -665,7 +665,7 @@ describe("FileSystemStorage and a disk that changes", () => {
   )
 
   test(
-    "a file that was replaced and is given up is read by its name",
+    "a file that was replaced and released is read by its name",
     Effect.gen(function* () {
       const { root } = yield* Disk
       const torrent = yield* openToWrite(pair)
@@ -696,7 +696,7 @@ describe("FileSystemStorage and a disk that changes", () => {
   )
 
   test(
-    "fault 49: a file that was closed to make room and then deleted is not made anew",
+    "fault 49: a file that was closed to make room and then deleted is not made again",
     Effect.gen(function* () {
       const { root } = yield* Disk
       const layout = layoutOf(4, ["t/a", 8], ["t/b", 4])
@@ -731,7 +731,7 @@ describe("FileSystemStorage and a disk that changes", () => {
   )
 
   test(
-    "does not take a file for cut off that grew while it was looked at",
+    "does not take a file that grew during a look for cut off",
     Effect.gen(function* () {
       const { calls } = yield* Disk
       const layout = layoutOf(checkInterval, ["f", 2 * checkInterval])
@@ -760,7 +760,7 @@ describe("FileSystemStorage and a disk that changes", () => {
       const torrent = yield* open(layout)
       yield* claim(torrent, layout, "new", [0])
       calls.before = (operation, args) => {
-        // After the folder was looked at, before the file is opened in it.
+        // After the look at the folder, before the file is opened in it.
         if (operation !== "open" || !`${args[0]}`.endsWith("b")) return
         calls.before = undefined
         NFS.rmSync(Path.join(root, "t"), { recursive: true })
@@ -773,7 +773,7 @@ describe("FileSystemStorage and a disk that changes", () => {
   )
 
   test(
-    "makes nothing in the place of a download folder that vanished, and goes on when it is back",
+    "makes nothing in the place of a download folder that vanished, and continues when it is back",
     Effect.gen(function* () {
       const { root } = yield* Disk
       const torrent = yield* open(pair)
@@ -844,7 +844,7 @@ describe("FileSystemStorage and files with other names", () => {
   const copies = (folder: string) => NFS.readdirSync(folder).filter((name) => name.startsWith(".piecewise-copy-"))
 
   test(
-    "keeps mode, owner and times of the copy, which is synced before it has the name",
+    "keeps mode, owner and times in the copy, which is synced before it gets the name",
     Effect.gen(function* () {
       const { calls, root } = yield* Disk
       const mine = yield* linked
@@ -865,7 +865,7 @@ describe("FileSystemStorage and files with other names", () => {
   )
 
   test(
-    "says that there is too little room before it copies anything",
+    "reports too little room before it copies anything",
     Effect.gen(function* () {
       const { calls, root } = yield* Disk
       const mine = yield* linked
@@ -881,7 +881,7 @@ describe("FileSystemStorage and files with other names", () => {
   )
 
   test(
-    "copies no holes, and only what the torrent has of a file that is cut",
+    "copies no holes, and of a file that is cut only the torrent's bytes",
     Effect.gen(function* () {
       const { calls, root } = yield* Disk
       const mine = yield* linked
@@ -900,7 +900,7 @@ describe("FileSystemStorage and files with other names", () => {
 
   for (const operation of ["fchmod", "write", "futimes", "fsync", "rename"] as const) {
     test(
-      `leaves the file as it is, and no copy, where ${operation} fails or the file changes before it`,
+      `leaves the file unchanged, and no copy, if ${operation} fails or the file changes before it`,
       Effect.gen(function* () {
         const { calls, root } = yield* Disk
         const mine = yield* linked
@@ -923,7 +923,7 @@ describe("FileSystemStorage and files with other names", () => {
   }
 
   test(
-    "removes the copies of its own files that a crash has left, and of no others",
+    "removes the copies of its own files that a crash has left, and no others",
     Effect.gen(function* () {
       const { calls, root } = yield* Disk
       yield* linked
@@ -949,7 +949,7 @@ describe("FileSystemStorage and open files", () => {
   const hundred = layoutOf(7, ...Array.from({ length: 100 }, (_, index) => [`h/${index % 9}/${index}`, 10] as const))
 
   test(
-    "never has more files open than it may",
+    "never has more files open than allowed",
     Effect.gen(function* () {
       const { calls } = yield* Disk
       const torrent = yield* openToWrite(hundred)
@@ -999,7 +999,7 @@ describe("FileSystemStorage and open files", () => {
   )
 
   test(
-    "fault 56: closes idle files when the process has no descriptors left, and tries again",
+    "fault 56: closes idle files when the process has no descriptors left, and retries",
     Effect.gen(function* () {
       const { calls } = yield* Disk
       calls.failWhen = (operation) => (operation === "open" && calls.openNow() >= 3 ? "EMFILE" : undefined)
@@ -1035,7 +1035,7 @@ describe("FileSystemStorage and open files", () => {
     assert.strictEqual(output, "10000 files, 1250 of 1250 pieces\n")
   }, 120_000)
 
-  /** As `hundred`, for what opens all of it again and again. */
+  /** As `hundred`, for a test that opens all of it again and again. */
   const twenty = layoutOf(7, ...Array.from({ length: 20 }, (_, index) => [`h/${index % 9}/${index}`, 10] as const))
 
   it("law: interrupted anywhere, no descriptor stays open", () =>

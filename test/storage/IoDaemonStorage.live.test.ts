@@ -25,7 +25,7 @@ import * as Suite from "./Storage.suite.ts"
 
 const root = "downloads"
 
-/** A daemon with a folder as its root, which is below a fresh one, and a storage in it. */
+/** A daemon whose root is a folder below a fresh one, and a storage in it. */
 const layerBelow = (fresh: Effect.Effect<string, never, Scope.Scope>) =>
   Layer.unwrap(
     Effect.map(fresh, (folder) => {
@@ -83,7 +83,7 @@ Daemon.live("storage through the daemon", () => {
 
   const { a, abc, b, c, matching, read, right, run, write } = SkippedFiles
 
-  it.live("a skipped file stays aside and comes to its place whenever the daemon is killed", () =>
+  it.live("a skipped file stays aside and is moved to its place whenever the daemon is killed", () =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder
       const directory = Path.join(folder, root)
@@ -114,7 +114,7 @@ Daemon.live("storage through the daemon", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("files that are being moved when the daemon is killed are all moved by the next", () =>
+  it.live("the next daemon moves all files that were being moved when the daemon was killed", () =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder
       const directory = Path.join(folder, root)
@@ -144,7 +144,7 @@ Daemon.live("storage through the daemon", () => {
 
   const twoPieces = layoutOf(4, ["t/a", 8])
 
-  it.live("a killed daemon costs no claimed file, and finds those that were taken meanwhile", () =>
+  it.live("a killed daemon loses no claimed file, and the next one finds files that were taken meanwhile", () =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder
       const directory = Path.join(folder, root)
@@ -185,7 +185,7 @@ Daemon.live("storage through the daemon", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("a daemon killed before each step of a torrent changes nothing of how it ends", () =>
+  it.live("a daemon killed before each step of a torrent does not change how it ends", () =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder
       const directory = Path.join(folder, root)
@@ -229,42 +229,39 @@ Daemon.live("storage through the daemon", () => {
     ["names are told apart", temporaryFolder],
     ...(hasNtfs ? [["they are not", ntfs] as const] : [])
   ] as const
-  it.live.each(places)(
-    "a killed daemon is followed by one that finds files under the names they have, where %s",
-    ([, place]) =>
-      Effect.gen(function* () {
-        const daemon = Daemon.mortal(yield* temporaryFolder)
-        const directory = Path.join(yield* place, root)
-        const folder = SkippedFiles.DownloadFolder.of({ folder: directory })
-        const layout = Names.layoutOf("t/a", "t/A", "t/x:y", "t/b\u200bc")
-        yield* Effect.gen(function* () {
-          for (const path of ["t/A.1", "t/x_y", "t/b\u200bc"]) yield* Names.put(path, "whatever")
-          const torrent = yield* open(layout)
-          yield* claim(torrent, layout)
-          yield* torrent.writePiece(pieceOf(layout, 0), sliceOf(layout, contentOf(layout), pieceOf(layout, 0)))
-          daemon.kill()
-          if (place === temporaryFolder)
-            for (const path of ["t/A", "t/x:y", "t/bc"]) yield* Names.put(path, "of others")
+  it.live.each(places)("the daemon after a killed one finds files under the names they have, if %s", ([, place]) =>
+    Effect.gen(function* () {
+      const daemon = Daemon.mortal(yield* temporaryFolder)
+      const directory = Path.join(yield* place, root)
+      const folder = SkippedFiles.DownloadFolder.of({ folder: directory })
+      const layout = Names.layoutOf("t/a", "t/A", "t/x:y", "t/b\u200bc")
+      yield* Effect.gen(function* () {
+        for (const path of ["t/A.1", "t/x_y", "t/b\u200bc"]) yield* Names.put(path, "whatever")
+        const torrent = yield* open(layout)
+        yield* claim(torrent, layout)
+        yield* torrent.writePiece(pieceOf(layout, 0), sliceOf(layout, contentOf(layout), pieceOf(layout, 0)))
+        daemon.kill()
+        if (place === temporaryFolder) for (const path of ["t/A", "t/x:y", "t/bc"]) yield* Names.put(path, "of others")
 
-          yield* torrent.writePiece(pieceOf(layout, 1), sliceOf(layout, contentOf(layout), pieceOf(layout, 1)))
-          const flushed = yield* torrent.flush([0, 1, 2, 3])
+        yield* torrent.writePiece(pieceOf(layout, 1), sliceOf(layout, contentOf(layout), pieceOf(layout, 1)))
+        const flushed = yield* torrent.flush([0, 1, 2, 3])
 
-          const stored = ["t/a", place === temporaryFolder ? "t/A.1" : "t/a.1", "t/x_y", "t/b\u200bc"]
-          assert.deepStrictEqual(yield* Names.foundAt(torrent, layout), stored)
-          assert.isTrue(flushed.every((one) => "facts" in one))
-          assert.deepStrictEqual(
-            Buffer.concat(stored.map((path) => listFiles(directory).get(path)!)),
-            Buffer.from(contentOf(layout))
-          )
-        }).pipe(
-          Effect.scoped,
-          Effect.provide(mortalStorage(daemon.program, directory)),
-          Effect.provideService(SkippedFiles.DownloadFolder, folder)
+        const stored = ["t/a", place === temporaryFolder ? "t/A.1" : "t/a.1", "t/x_y", "t/b\u200bc"]
+        assert.deepStrictEqual(yield* Names.foundAt(torrent, layout), stored)
+        assert.isTrue(flushed.every((one) => "facts" in one))
+        assert.deepStrictEqual(
+          Buffer.concat(stored.map((path) => listFiles(directory).get(path)!)),
+          Buffer.from(contentOf(layout))
         )
-      }).pipe(Effect.scoped)
+      }).pipe(
+        Effect.scoped,
+        Effect.provide(mortalStorage(daemon.program, directory)),
+        Effect.provideService(SkippedFiles.DownloadFolder, folder)
+      )
+    }).pipe(Effect.scoped)
   )
 
-  it.live("a program that was started again takes its files over from what it left behind", () =>
+  it.live("a restarted program takes its files over from what it left behind", () =>
     Effect.gen(function* () {
       const content = contentOf(twoPieces)
       const write = (torrent: TorrentStorage) => torrent.writePiece(pieceOf(twoPieces, 0), content.slice(0, 4))
@@ -273,7 +270,7 @@ Daemon.live("storage through the daemon", () => {
       const twice = yield* open(twoPieces)
       const same = yield* Effect.flip(twice.reserve([0]))
 
-      // As a page that was reloaded has it: the same torrent, the same daemon, and another program.
+      // As after the reload of a page: the same torrent, the same daemon, and another program.
       const another = yield* Layer.build(Layer.fresh(NodeIoDaemon.layerStorage({ root })))
       const reloaded = yield* Effect.provideContext(open(twoPieces), another)
       yield* claim(reloaded, twoPieces)
@@ -289,7 +286,7 @@ Daemon.live("storage through the daemon", () => {
     }).pipe(Effect.scoped, Effect.provide(layer))
   )
 
-  /** The storage that begins, and the one that goes on, in one folder. */
+  /** The first storage, and the one that continues, in one folder. */
   const inTurn = Effect.fnUntraced(function* (first: "the file system" | "the daemon") {
     const { folder } = yield* SkippedFiles.DownloadFolder
     const daemon = yield* Storage
@@ -299,7 +296,7 @@ Daemon.live("storage through the daemon", () => {
   })
 
   it.live.each(["the file system", "the daemon"] as const)(
-    "a download begun through %s goes on through the other",
+    "a download that was begun with %s continues with the other",
     (first) =>
       Effect.gen(function* () {
         const { begun, folder, other } = yield* inTurn(first)
@@ -331,7 +328,7 @@ Daemon.live("storage through the daemon", () => {
   )
 
   it.live.each(["the file system", "the daemon"] as const)(
-    "names that %s gave to files are those that the other finds and gives",
+    "names that %s gave to files are those that the other finds",
     (first) =>
       Effect.gen(function* () {
         const { begun, folder, other } = yield* inTurn(first)

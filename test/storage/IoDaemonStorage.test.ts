@@ -37,7 +37,7 @@ const refusal = (status: number, kind: string, more: object = {}): Response =>
 
 const done = () => new Response(null, { status: 204 })
 
-/** The report of a file in a line. */
+/** The outcome of a file in a line. */
 const facts = (length = 0, inode = 1) => ({
   kind: "file",
   length,
@@ -48,7 +48,7 @@ const facts = (length = 0, inode = 1) => ({
   otherNames: 0
 })
 
-/** An answer of a line for each file. */
+/** An answer with a line for each file. */
 const told = (...lines: ReadonlyArray<object | null>) =>
   new Response(lines.map((line) => `${JSON.stringify(line)}\n`).join(""))
 
@@ -57,7 +57,7 @@ const blockOf = (bytes: Uint8Array<ArrayBuffer>, files: string | undefined) =>
 
 const refused = (kind: string, more: object = {}) => ({ error: { kind, message: `it is ${kind}`, ...more } })
 
-/** What is told where all goes well. */
+/** The answer if everything succeeds. */
 const well = (what: string, request: HttpClientRequest.HttpClientRequest): Response => {
   if (!["claim", "flush", "look"].includes(what)) return done()
   const body = JSON.parse(bodyOf(request)) as {
@@ -69,8 +69,8 @@ const well = (what: string, request: HttpClientRequest.HttpClientRequest): Respo
 }
 
 /**
- * A daemon that answers as it is told; `say` hears `PUT` for a registration and the last part of the path for others. What
- * it leaves to the daemon goes well: every file that is claimed, flushed or looked at is there and empty.
+ * A daemon whose answers `say` chooses; it gets `PUT` for a registration and the last part of the path for others. If
+ * it returns nothing, the request succeeds: every file that is claimed, flushed or looked at exists and is empty.
  */
 const scripted = (say: (what: string, nth: number) => Answer | undefined) => {
   const asked: Array<{
@@ -113,7 +113,7 @@ const scripted = (say: (what: string, nth: number) => Answer | undefined) => {
   }
 }
 
-/** Runs a program with an open torrent against a scripted daemon, on a clock that goes on by itself. */
+/** Runs a program with an open torrent against a scripted daemon, on a clock that moves by itself. */
 const withTorrent = <A, E>(
   daemon: ReturnType<typeof scripted>,
   program: (torrent: TorrentStorage) => Effect.Effect<A, E>
@@ -123,7 +123,7 @@ const withTorrent = <A, E>(
     return yield* program(yield* storage.open({ infoHash, layout }))
   }).pipe(Effect.scoped, Effect.provide(daemon.services))
 
-/** The same with all files claimed, as far as requests before what is asked for are of no matter. */
+/** The same with all files claimed, for tests to which earlier requests do not matter. */
 const withClaimed = <A, E>(
   daemon: ReturnType<typeof scripted>,
   program: (torrent: TorrentStorage) => Effect.Effect<A, E>
@@ -182,7 +182,7 @@ describe("IoDaemonStorage", () => {
     })
   )
 
-  it.effect("sends the digest it is given and computes none", () =>
+  it.effect("sends the digest it was given and computes none", () =>
     Effect.gen(function* () {
       const daemon = scripted(() => undefined)
       const sha1 = new Uint8Array(20).fill(7)
@@ -193,7 +193,7 @@ describe("IoDaemonStorage", () => {
     })
   )
 
-  it.effect("asks nobody before it is asked to store", () =>
+  it.effect("sends nothing before it is asked to store", () =>
     Effect.gen(function* () {
       const daemon = scripted(() => undefined)
 
@@ -203,7 +203,7 @@ describe("IoDaemonStorage", () => {
     })
   )
 
-  it.effect("tells which files nobody wants, and of none where all are wanted", () =>
+  it.effect("sends which files are unwanted, and none if all are wanted", () =>
     Effect.gen(function* () {
       const daemon = scripted(() => undefined)
 
@@ -214,25 +214,29 @@ describe("IoDaemonStorage", () => {
     })
   )
 
-  it.effect("tells a daemon that has forgotten the set again, before and after it registers", () =>
-    Effect.gen(function* () {
-      const daemon = scripted((what, nth) => (what === "write" && nth === 0 ? refusal(404, "unknown_set") : undefined))
+  it.effect(
+    "sends the unwanted files again to a daemon that has forgotten the set, before and after it registers",
+    () =>
+      Effect.gen(function* () {
+        const daemon = scripted((what, nth) =>
+          what === "write" && nth === 0 ? refusal(404, "unknown_set") : undefined
+        )
 
-      yield* withClaimed(daemon, (torrent) => Effect.andThen(torrent.prepare([1]), write(torrent)))
+        yield* withClaimed(daemon, (torrent) => Effect.andThen(torrent.prepare([1]), write(torrent)))
 
-      assert.deepStrictEqual(daemon.names(), [
-        ...["PUT", "reserve", "claim", "prepare", "write"],
-        ...["PUT", "prepare", "reserve", "claim", "write", "DELETE"]
-      ])
-      assert.deepStrictEqual(
-        daemon.bodies("PUT").map((body) => (body as { readonly skipped: unknown }).skipped),
-        [[], [0, 2]]
-      )
-      assert.deepStrictEqual(daemon.bodies("prepare"), [{ skipped: [0, 2] }, { skipped: [0, 2] }])
-    })
+        assert.deepStrictEqual(daemon.names(), [
+          ...["PUT", "reserve", "claim", "prepare", "write"],
+          ...["PUT", "prepare", "reserve", "claim", "write", "DELETE"]
+        ])
+        assert.deepStrictEqual(
+          daemon.bodies("PUT").map((body) => (body as { readonly skipped: unknown }).skipped),
+          [[], [0, 2]]
+        )
+        assert.deepStrictEqual(daemon.bodies("prepare"), [{ skipped: [0, 2] }, { skipped: [0, 2] }])
+      })
   )
 
-  it.effect("repeats what was not done, and keeps to what was done last", () =>
+  it.effect("repeats a selection that failed, and keeps to the last that succeeded", () =>
     Effect.gen(function* () {
       const daemon = scripted((what, nth) => {
         if (what === "prepare" && nth === 1) return refusal(403, "refused", { path: "t/b", why: "permission denied" })
@@ -253,7 +257,7 @@ describe("IoDaemonStorage", () => {
     })
   )
 
-  it.effect("writes on after a daemon's restart where a file cannot be brought to its place", () =>
+  it.effect("continues to write after a daemon's restart if a file cannot be moved to its place", () =>
     Effect.gen(function* () {
       const daemon = scripted((what, nth) => {
         if (what === "prepare" && nth === 1) return refusal(403, "refused", { path: "t/b", why: "permission denied" })
@@ -269,7 +273,7 @@ describe("IoDaemonStorage", () => {
     })
   )
 
-  it.effect("says nothing new about files while it still says the old, which might come later", () =>
+  it.effect("sends no new selection while an old one is under way, which might arrive later", () =>
     Effect.gen(function* () {
       let isForgotten = false
       const daemon = scripted((what, nth) => {
@@ -298,7 +302,7 @@ describe("IoDaemonStorage", () => {
     })
   )
 
-  it.effect("registers again with a daemon that has forgotten the set, once for all writes that hear of it", () =>
+  it.effect("registers again with a daemon that has forgotten the set, once for all writes that were refused", () =>
     Effect.gen(function* () {
       const daemon = scripted((what, nth) =>
         what === "write" && nth >= 1 && nth <= 3 ? refusal(404, "unknown_set") : undefined
@@ -333,7 +337,7 @@ describe("IoDaemonStorage", () => {
       )
       yield* TestClock.adjust("29 seconds")
       const before = writes()
-      // The one that hangs is tried again, and refused then.
+      // The one that hangs is retried, and refused then.
       yield* TestClock.adjust("3 seconds")
       const exits = yield* Fiber.join(fiber)
 
@@ -365,7 +369,7 @@ describe("IoDaemonStorage", () => {
     })
   )
 
-  it.effect("fault 53: takes a refused token for that of a daemon that is gone, where there is another one", () =>
+  it.effect("fault 53: takes a refused token for that of an ended daemon if there is another one", () =>
     Effect.gen(function* () {
       const daemon = scripted((what, nth) => {
         if (what !== "write" || nth > 0) return undefined
@@ -379,7 +383,7 @@ describe("IoDaemonStorage", () => {
     })
   )
 
-  it.effect("registers anew where the root has moved since an answer was lost", () =>
+  it.effect("registers anew if the root has moved since an answer was lost", () =>
     Effect.gen(function* () {
       const daemon = scripted((what, nth) => (what === "PUT" && nth === 0 ? refusal(409, "set_conflict") : undefined))
 
@@ -389,7 +393,7 @@ describe("IoDaemonStorage", () => {
     })
   )
 
-  it.effect("tells at once of a token that the daemon refuses", () =>
+  it.effect("reports at once a token that the daemon refuses", () =>
     Effect.gen(function* () {
       const daemon = scripted(() => refusal(401, "unauthorized"))
 
@@ -400,7 +404,7 @@ describe("IoDaemonStorage", () => {
     })
   )
 
-  it.effect("gives up a daemon that stays away after half a minute, with one sentence", () =>
+  it.effect("gives up a daemon that is away for half a minute, with one sentence", () =>
     Effect.gen(function* () {
       const daemon = scripted(() => "lost")
 
@@ -417,7 +421,7 @@ describe("IoDaemonStorage", () => {
     })
   )
 
-  it.effect("fault 55: tries a daemon that hangs again after half a minute", () =>
+  it.effect("fault 55: retries a daemon that hangs after half a minute", () =>
     Effect.gen(function* () {
       const daemon = scripted((what, nth) => (what === "write" && nth === 0 ? "never" : undefined))
 
@@ -427,7 +431,7 @@ describe("IoDaemonStorage", () => {
     })
   )
 
-  it.effect("fault 55: has no more requests in flight than it may, however many pieces wait", () =>
+  it.effect("fault 55: has no more requests in flight than allowed, however many pieces wait", () =>
     Effect.gen(function* () {
       const daemon = scripted((what, nth) => (what === "write" && nth > 0 ? "never" : undefined))
 
@@ -461,7 +465,7 @@ describe("IoDaemonStorage", () => {
     })
   )
 
-  it.effect("fault 48: tells of a full disk as such, at once", () =>
+  it.effect("fault 48: reports a full disk at once", () =>
     Effect.gen(function* () {
       const daemon = scripted((what) => (what === "write" ? refusal(507, "disk_full", { path: "t/b" }) : undefined))
 
@@ -500,7 +504,7 @@ describe("IoDaemonStorage", () => {
     })
   )
 
-  it.effect("asks again for a block that came short", () =>
+  it.effect("repeats a read whose answer was too short", () =>
     Effect.gen(function* () {
       const daemon = scripted((what, nth) =>
         what === "read" ? blockOf(content.slice(0, nth === 0 ? 3 : 4), "[]") : undefined
@@ -512,7 +516,7 @@ describe("IoDaemonStorage", () => {
     })
   )
 
-  it.effect("tells what the files look like with a block, and asks where the answer does not say", () =>
+  it.effect("returns what the files look like with a block, and asks if the answer does not say", () =>
     Effect.gen(function* () {
       const header = JSON.stringify([{ file: 1, ...facts(30, 7) }])
       const daemon = scripted((what, nth) => {
@@ -532,7 +536,7 @@ describe("IoDaemonStorage", () => {
   )
 
   it.effect(
-    "claims again what the daemon forgot, as long as it was written, and fails writes to what is not as it was",
+    "claims again what the daemon forgot, with the written length, and fails writes to files that have changed",
     () =>
       Effect.gen(function* () {
         const daemon = scripted((what, nth) => {
@@ -566,7 +570,7 @@ describe("IoDaemonStorage", () => {
   )
 
   it.effect(
-    "gives way to another program that took the files while the daemon was away, until it reserves them again",
+    "yields to another program that took the files while the daemon was away, until it reserves them again",
     () =>
       Effect.gen(function* () {
         const daemon = scripted((what, nth) => {
@@ -595,7 +599,7 @@ describe("IoDaemonStorage", () => {
       })
   )
 
-  it.effect("claims an empty file that a daemon made which could not tell of it any more", () =>
+  it.effect("claims an empty file that a daemon made before its answer was lost", () =>
     Effect.gen(function* () {
       const exists = told(refused("file_exists", { path: "t/a" }))
       const daemon = scripted((what, nth) =>
@@ -624,7 +628,7 @@ describe("IoDaemonStorage", () => {
     })
   )
 
-  it.effect("waits for a file that takes long, as long as the daemon says that it goes on", () =>
+  it.effect("waits for a slow file as long as the daemon reports progress", () =>
     Effect.gen(function* () {
       const line = (text: string) => new TextEncoder().encode(`${text}\n`)
       const slow = Stream.fromIterable(["", "", "", JSON.stringify(facts(8))]).pipe(
@@ -643,7 +647,7 @@ describe("IoDaemonStorage", () => {
     })
   )
 
-  it.effect("asks about many files in a few requests, and says how each ended", () =>
+  it.effect("asks about many files in a few requests, and reports how each ended", () =>
     Effect.gen(function* () {
       const many = layoutOf(16, ...Array.from({ length: 5_000 }, (_, index) => [`t/${index}`, 1] as const))
       const daemon = scripted((what, nth) => {
@@ -671,7 +675,7 @@ describe("IoDaemonStorage", () => {
     })
   )
 
-  it.effect("says that it is there while it has files reserved and asks for nothing else", () =>
+  it.effect("shows that it is in use while it has files reserved and sends nothing else", () =>
     Effect.gen(function* () {
       const daemon = scripted(() => undefined)
 
@@ -688,7 +692,7 @@ describe("IoDaemonStorage", () => {
     })
   )
 
-  it.effect("dies of what nobody reserved or claimed, and asks nobody", () =>
+  it.effect("dies and sends nothing if a file is not reserved or claimed", () =>
     Effect.gen(function* () {
       const daemon = scripted(() => undefined)
 
@@ -705,7 +709,7 @@ describe("IoDaemonStorage", () => {
     })
   )
 
-  it.effect("registers a set of its own for each opening, and says which torrent and which program it is for", () =>
+  it.effect("registers a set of its own for each opening, with the torrent and the program it is for", () =>
     Effect.gen(function* () {
       const daemon = scripted(() => undefined)
       const opened = Effect.gen(function* () {
@@ -726,7 +730,7 @@ describe("IoDaemonStorage", () => {
     })
   )
 
-  it.effect("goes on with the digests that are left when their stream breaks off", () =>
+  it.effect("continues with the remaining digests if their stream breaks off", () =>
     Effect.gen(function* () {
       const line = (byte: number) => JSON.stringify(Buffer.alloc(20, byte).toString("base64"))
       const daemon = scripted((what, nth) =>

@@ -63,7 +63,7 @@ describe("LockNames", () => {
     )
   })
 
-  it("reads the names it makes, and no others", () => {
+  it("parses the names it makes, and no others", () => {
     const id = LockNames.idOf(marks, "0123456789abcdef")
     const key = LockNames.keyOf("x", sha256)
 

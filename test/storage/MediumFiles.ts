@@ -1,11 +1,11 @@
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 
-/** The folder of a medium from behind, where users and other programs are. A path is one below it, with `/`. */
+/** The folder of a medium from the side of users and other programs. A path is relative to it, with `/`. */
 export class MediumFiles extends Context.Service<
   MediumFiles,
   {
-    /** The bytes of every regular file that exists, by its path; those set aside are among them. */
+    /** The bytes of every regular file that exists, by its path, including those set aside. */
     readonly list: Effect.Effect<ReadonlyMap<string, Uint8Array>>
     /** Puts a new file at a path; a number makes one hole of so many bytes. */
     readonly put: (path: string, content: Uint8Array | number) => Effect.Effect<void>
@@ -13,12 +13,12 @@ export class MediumFiles extends Context.Service<
     readonly block: (path: string) => Effect.Effect<void>
     /** Writes into a file. */
     readonly modify: (path: string, offset: number, bytes: Uint8Array) => Effect.Effect<void>
-    /** Changes when a file was changed. */
+    /** Changes the time at which a file was changed. */
     readonly touch: (path: string) => Effect.Effect<void>
     readonly cut: (path: string, length: number) => Effect.Effect<void>
-    /** Puts another file with the same bytes in the place of one. */
+    /** Replaces a file by another one with the same bytes. */
     readonly replace: (path: string) => Effect.Effect<void>
-    /** Gives a file another name. */
+    /** Adds a name to a file. */
     readonly link: (from: string, to: string) => Effect.Effect<void>
     readonly remove: (path: string) => Effect.Effect<void>
   }

@@ -26,7 +26,7 @@ const right = (layout: FileLayout, file: number) => {
 }
 
 describe("MemoryStorage", () => {
-  it.effect("fault 48: stores nothing past its capacity, and goes on when it grows", () =>
+  it.effect("fault 48: stores nothing past its capacity, and continues when it grows", () =>
     Effect.gen(function* () {
       const medium = yield* MemoryStorage.MemoryMedium
       const torrent = yield* openToWrite(two)
@@ -83,7 +83,7 @@ describe("MemoryStorage", () => {
     }).pipe(Effect.provide(Memory.layer()))
   )
 
-  it.effect("damages without a trace, and forgets with one", () =>
+  it.effect("damages a byte without a trace, and makes a hole with one", () =>
     Effect.gen(function* () {
       const medium = yield* MemoryStorage.MemoryMedium
       const torrent = yield* openToWrite(two)
@@ -105,7 +105,7 @@ describe("MemoryStorage", () => {
     }).pipe(Effect.provide(Memory.layer()))
   )
 
-  it.effect("does to files what users do, each of which can be seen", () =>
+  it.effect("does to files what users do, and each change can be seen", () =>
     Effect.gen(function* () {
       const medium = yield* MemoryStorage.MemoryMedium
       const torrent = yield* open(two)
@@ -141,7 +141,7 @@ describe("MemoryStorage", () => {
     }).pipe(Effect.provide(Memory.layer()))
   )
 
-  it.effect("makes looks fail until it is told otherwise", () =>
+  it.effect("makes looks fail until told otherwise", () =>
     Effect.gen(function* () {
       const medium = yield* MemoryStorage.MemoryMedium
       const torrent = yield* open(two)
@@ -173,7 +173,7 @@ describe("MemoryStorage", () => {
     }).pipe(Effect.provide(Memory.layer({ remembersFlushed: true })))
   )
 
-  it.effect("fault 48: takes at a power cut what a failed flush lost, unless it was written again", () =>
+  it.effect("fault 48: loses at a power cut what a failed flush lost, unless it was written again", () =>
     Effect.gen(function* () {
       const medium = yield* MemoryStorage.MemoryMedium
       const torrent = yield* openToWrite(two)

@@ -1,6 +1,6 @@
 /**
- * Under which names a medium that keeps torrents as files finds and makes them. A medium passes when it runs these with its
- * own layers: `distinct` on a file system that tells all names apart, `alike` on one that does not.
+ * The names under which a medium that keeps torrents as files finds and makes them. A medium passes if it runs these
+ * with its own layers: `distinct` on a file system that distinguishes all names, `alike` on one that does not.
  */
 import * as NFS from "node:fs"
 import * as Path from "node:path"
@@ -27,7 +27,7 @@ export const layoutOf = (...paths: ReadonlyArray<string>): FileLayout.FileLayout
     }))
   })
 
-/** Files whose names only some file systems tell apart. */
+/** Files whose names only some file systems distinguish. */
 export const clashing = [
   "t/ReadMe.txt",
   "t/readme.txt",
@@ -40,7 +40,7 @@ export const clashing = [
   "t/e\u0301"
 ]
 
-/** The same files where their names are not told apart. */
+/** The same files on a file system that does not distinguish their names. */
 export const portable = [
   ...["t/ReadMe.txt", "t/readme.1.txt", "t/README.2.TXT", "t/Dir/x", "t/dir/X.1", "t/make.1", "t/Make/y", "t/é"],
   "t/e\u0301.1"
@@ -48,7 +48,7 @@ export const portable = [
 
 type Medium = Storage | DownloadFolder
 
-/** Puts a file below the download folder, from behind. */
+/** Puts a file below the download folder, as a user does. */
 export const put = (path: string, content: string | Uint8Array = path) =>
   Effect.map(DownloadFolder, ({ folder }) => {
     const place = Path.join(folder, path)
@@ -56,7 +56,7 @@ export const put = (path: string, content: string | Uint8Array = path) =>
     NFS.writeFileSync(place, content)
   })
 
-// Under which ntfs-3g keeps a file that was deleted while it was open, until it is closed.
+// ntfs-3g keeps a file that was deleted while open under such a name until it is closed.
 const ghost = /\/\.ghost-ntfs-3g-\d+$/
 
 const list = Effect.map(DownloadFolder, ({ folder }) => {
@@ -65,7 +65,7 @@ const list = Effect.map(DownloadFolder, ({ folder }) => {
 
 const names = Effect.map(list, (files) => [...files.keys()].sort())
 
-/** The path at which each file is found; `undefined` for one that is not. */
+/** The path at which each file is found; `undefined` if it is not. */
 export const foundAt = Effect.fnUntraced(function* (torrent: TorrentStorage, layout: FileLayout.FileLayout) {
   const { folder } = yield* DownloadFolder
   const paths = new Map(
@@ -79,7 +79,7 @@ export const foundAt = Effect.fnUntraced(function* (torrent: TorrentStorage, lay
   })
 })
 
-/** What lies at each path once all of a torrent is stored there. */
+/** What is at each path once all of a torrent is stored there. */
 const contents = (
   layout: FileLayout.FileLayout,
   paths: ReadonlyArray<string>
@@ -97,10 +97,10 @@ const runner =
   (title: string, effect: Effect.Effect<void, unknown, Medium | Scope.Scope>) =>
     it.live(title, () => Effect.provide(Effect.scoped(effect), layer))
 
-/** Each test gets a fresh medium, which tells all names apart. */
+/** Each test gets a fresh medium, which distinguishes all names. */
 export const distinct = <E>(name: string, layer: Layer.Layer<Medium, E>): void => {
   const test = runner(layer)
-  describe(`names that are told apart (${name})`, () => {
+  describe(`names that are distinguished (${name})`, () => {
     for (const order of ["in order", "backwards"] as const) {
       test(
         `are those under which files are made, ${order}`,
@@ -134,7 +134,7 @@ export const distinct = <E>(name: string, layer: Layer.Layer<Medium, E>): void =
     )
 
     test(
-      "are told of hard links of one file, each of which is written as its own",
+      "are those of hard links of one file, each of which is written as a file of its own",
       Effect.gen(function* () {
         const layout = layoutOf("t/a", "t/A")
         const { folder } = yield* DownloadFolder
@@ -174,7 +174,7 @@ export const distinct = <E>(name: string, layer: Layer.Layer<Medium, E>): void =
     )
 
     test(
-      "are left for others by a file that is moved, and by one that is deleted",
+      "are free for others after a file is moved or deleted",
       Effect.gen(function* () {
         const layout = layoutOf("t/a", "t/A", "t/x:y")
         yield* put("t/x_y", "whatever")
@@ -193,7 +193,7 @@ export const distinct = <E>(name: string, layer: Layer.Layer<Medium, E>): void =
     )
 
     test(
-      "are reserved with the others that a file may have, one file at a time or all at once",
+      "are reserved with all other names that a file may have, for one file or for all at once",
       Effect.gen(function* () {
         const layout = layoutOf("t/a", "t/A", "t/é", "t/e\u0301")
         const torrent = yield* open(layout)
@@ -213,7 +213,7 @@ export const distinct = <E>(name: string, layer: Layer.Layer<Medium, E>): void =
     )
 
     test(
-      "are those to which skipped files come",
+      "are those to which skipped files are moved",
       Effect.gen(function* () {
         const layout = layoutOf("t/wanted", "t/a", "t/A", "t/x:y")
         const torrent = yield* open(layout)
@@ -236,10 +236,10 @@ export const distinct = <E>(name: string, layer: Layer.Layer<Medium, E>): void =
   })
 }
 
-/** Each test gets a fresh medium, which tells no names apart; `shown` is how it lists one. */
+/** Each test gets a fresh medium, which distinguishes no names; `shown` is how it lists one. */
 export const alike = <E>(name: string, layer: Layer.Layer<Medium, E>, shown = (path: string) => path): void => {
   const test = runner(layer)
-  describe(`names that are not told apart (${name})`, () => {
+  describe(`names that are not distinguished (${name})`, () => {
     // Not every such file system ignores composition.
     const layout = layoutOf(...clashing.slice(0, 8))
 
@@ -261,7 +261,7 @@ export const alike = <E>(name: string, layer: Layer.Layer<Medium, E>, shown = (p
     }
 
     test(
-      "are no names of a file that is missing",
+      "are not found for a file that is missing",
       Effect.gen(function* () {
         const layout = layoutOf("t/a", "t/A")
         yield* put("t/a", "whatever")
@@ -276,7 +276,7 @@ export const alike = <E>(name: string, layer: Layer.Layer<Medium, E>, shown = (p
     )
 
     test(
-      "are made portable, as those that it cannot hold",
+      "are made portable, as are those that the disk cannot hold",
       Effect.gen(function* () {
         const layout = layoutOf("t/what?", "t/a:b/c", "t/end.", "t/plain", "t/PLAIN")
         const torrent = yield* open(layout)
@@ -290,7 +290,7 @@ export const alike = <E>(name: string, layer: Layer.Layer<Medium, E>, shown = (p
     )
 
     test(
-      "let all files be written at once and be read by the next",
+      "let all files be written at once and be read by the next opening",
       Effect.gen(function* () {
         const layout = layoutOf(...clashing.slice(0, 8), "t/a:b", "t/a_b")
         const content = contentOf(layout)
@@ -322,7 +322,7 @@ export const alike = <E>(name: string, layer: Layer.Layer<Medium, E>, shown = (p
     )
 
     test(
-      "are told apart of skipped files, which come beside each other",
+      "are distinguished for skipped files, which are set aside in one folder",
       Effect.gen(function* () {
         const layout = layoutOf("t/wanted", "t/a", "t/A")
         const torrent = yield* open(layout)

@@ -33,7 +33,7 @@ describe("NodeBoundedFile", () => {
     })
   )
 
-  it.live("reads files of /proc, which tell no length", () =>
+  it.live("reads files of /proc, which report no length", () =>
     Effect.promise(async () => {
       const bytes = await NodeBoundedFile.read("/proc/self/maps", 1_048_576)
       const bounded = await failureOf(NodeBoundedFile.read("/proc/self/maps", 10))
@@ -43,7 +43,7 @@ describe("NodeBoundedFile", () => {
     })
   )
 
-  it.live("refuses at once what is not a regular file, and waits for nobody", () =>
+  it.live("refuses at once what is not a regular file, and does not wait", () =>
     inFolder(async (folder) => {
       const fifo = Path.join(folder, "fifo")
       await promisify(execFile)("mkfifo", [fifo])

@@ -15,33 +15,36 @@ describe("NodeFolders", () => {
 
   afterAll(() => FileSystem.rm(root, { recursive: true }))
 
-  it("makes what is missing and tells of the topmost one", async () => {
+  it("makes what is missing and returns the topmost folder it made", async () => {
     const top = await NodeFolders.make(Path.join(root, "a", "b", "c"))
 
     assert.strictEqual(top, Path.join(root, "a"))
     assert.isTrue((await FileSystem.stat(Path.join(root, "a", "b", "c"))).isDirectory())
   })
 
-  it("makes nothing of what is there", async () => {
+  it("makes nothing if all exist", async () => {
     assert.isUndefined(await NodeFolders.make(root))
   })
 
-  it("makes a folder once when it is asked for many times at once", async () => {
+  it("makes a folder once, even for many calls at once", async () => {
     const tops = await Promise.all(Array.from({ length: 8 }, () => NodeFolders.make(Path.join(root, "at", "once"))))
 
     assert.isTrue((await FileSystem.stat(Path.join(root, "at", "once"))).isDirectory())
     assert.isAbove(tops.filter((top) => top !== undefined).length, 0)
   })
 
-  it("refuses where a file is in the way", async () => {
+  it("fails if a file is in the way", async () => {
     await FileSystem.writeFile(Path.join(root, "file"), "")
 
     assert.strictEqual(await NodeFolders.make(Path.join(root, "file")).catch(codeOf), "EEXIST")
     assert.strictEqual(await NodeFolders.make(Path.join(root, "file", "folder")).catch(codeOf), "ENOTDIR")
   })
 
-  // A folder whose parent is there cannot be made, and is said not to be found.
-  it.runIf(OperatingSystem.platform() === "linux")("gives up where the system makes no folders", async () => {
-    assert.strictEqual(await NodeFolders.make("/proc/piecewise/folder").catch(codeOf), "ENOENT")
-  })
+  // A folder whose parent is there cannot be made, and counts as not found.
+  it.runIf(OperatingSystem.platform() === "gives up if the system makes no folders")(
+    "gives up where the system makes no folders",
+    async () => {
+      assert.strictEqual(await NodeFolders.make("/proc/piecewise/folder").catch(codeOf), "ENOENT")
+    }
+  )
 })

@@ -1,4 +1,4 @@
-/** Locks on real disks, between writers of one process, between several in one, and between real ones. */
+/** Locks on real disks: of writers in one process, of several processes in one, and of real processes. */
 import * as ChildProcess from "node:child_process"
 import * as NFS from "node:fs"
 import * as OS from "node:os"
@@ -20,7 +20,7 @@ const pathsOf = (paths: ReadonlyArray<string>) => paths.map((path) => path.split
 const take = (process: NodeWriterLocks.LockProcess, directory: string, ...paths: ReadonlyArray<string>) =>
   NodeWriterLocks.make({ directory, process }).acquire(pathsOf(paths), `writes ${paths.join()}`)
 
-/** What keeps somebody from taking files: a sentence, or `undefined` if nothing does. */
+/** What keeps a writer from files: a sentence, or `undefined` if nothing does. */
 const refusal = (process: NodeWriterLocks.LockProcess, directory: string, ...paths: ReadonlyArray<string>) =>
   take(process, directory, ...paths).pipe(
     Effect.as(undefined),
@@ -38,7 +38,7 @@ const locksOf = (directory: string): ReadonlyArray<string> => {
 
 const descriptors = () => NFS.readdirSync("/proc/self/fd").length
 
-/** Links to a socket count as another file system's would. */
+/** Links to a socket fail as on another file system. */
 const withoutLinks: NodeLockSystem.LockSystem = {
   ...NodeLockSystem.nodeLockSystem,
   link: () => Effect.fail({ code: "EXDEV", message: "EXDEV: injected" })
@@ -63,7 +63,7 @@ describe("writers of one process", () => {
     })
   )
 
-  it.effect("meet in names that some file system does not tell apart", () =>
+  it.effect("conflict in names that some file system does not distinguish", () =>
     Effect.gen(function* () {
       const directory = yield* temporaryFolder
       const own = NodeWriterLocks.makeProcess()
@@ -73,7 +73,7 @@ describe("writers of one process", () => {
     })
   )
 
-  it.effect("do not stand in their own way", () =>
+  it.effect("do not conflict with themselves", () =>
     Effect.gen(function* () {
       const directory = yield* temporaryFolder
       const locks = NodeWriterLocks.make({ directory, process: NodeWriterLocks.makeProcess() })
@@ -91,7 +91,7 @@ describe("writers of one process", () => {
     })
   )
 
-  it.effect("meet through links and in download folders that lie in each other", () =>
+  it.effect("conflict through links and in download folders that are inside each other", () =>
     Effect.gen(function* () {
       const directory = yield* temporaryFolder
       NFS.mkdirSync(Path.join(directory, "real", "sub"), { recursive: true })
@@ -107,7 +107,7 @@ describe("writers of one process", () => {
     })
   )
 
-  it.effect("give up single files, and all of them with their scope", () =>
+  it.effect("release single files, and all of them with their scope", () =>
     Effect.gen(function* () {
       const directory = yield* temporaryFolder
       const own = NodeWriterLocks.makeProcess()
@@ -143,7 +143,7 @@ describe("writers of one process", () => {
     })
   )
 
-  it.live("listen on another socket where the first one cannot have a name", () =>
+  it.live("listen on another socket if the first one cannot have a name", () =>
     Effect.gen(function* () {
       const directory = yield* temporaryFolder
       const own = NodeWriterLocks.makeProcess(withoutLinks)
@@ -158,7 +158,7 @@ describe("writers of one process", () => {
 })
 
 describe("writers of several processes", () => {
-  it.live("write one folder, but nothing of one topmost name", () =>
+  it.live("write one folder, but nothing below one topmost name", () =>
     Effect.gen(function* () {
       const directory = yield* temporaryFolder
       const [one, other] = [NodeWriterLocks.makeProcess(), NodeWriterLocks.makeProcess()]
@@ -192,7 +192,7 @@ describe("writers of several processes", () => {
     })
   )
 
-  it.live("meet in download folders that lie in each other, whoever comes first", () =>
+  it.live("conflict in download folders that are inside each other, whichever is first", () =>
     Effect.gen(function* () {
       const outer = yield* temporaryFolder
       const inner = Path.join(outer, "t", "sub")
@@ -213,13 +213,13 @@ describe("writers of several processes", () => {
     })
   )
 
-  it.live("meet in an inner download folder that comes about while the outer one is being locked", () =>
+  it.live("conflict in an inner download folder that is made while the outer one is being locked", () =>
     Effect.gen(function* () {
       const outer = yield* temporaryFolder
       const inner = Path.join(outer, "t")
       const scope = yield* Effect.scope
       const { realpath } = NodeLockSystem.nodeLockSystem
-      // What is not there yet is made, and locked, right after somebody has looked.
+      // What is missing is made, and locked, right after somebody has looked.
       const takeInner = Scope.provide(take(NodeWriterLocks.makeProcess(), inner, "a"), scope)
       const one = NodeWriterLocks.makeProcess({
         ...NodeLockSystem.nodeLockSystem,
@@ -233,7 +233,7 @@ describe("writers of several processes", () => {
     })
   )
 
-  it.live("meet at the place that a link leads to", () =>
+  it.live("conflict at the place that a link leads to", () =>
     Effect.gen(function* () {
       const directory = yield* temporaryFolder
       NFS.mkdirSync(Path.join(directory, "real"))
@@ -244,7 +244,7 @@ describe("writers of several processes", () => {
     })
   )
 
-  it.live("meet in a folder whose path is too long for a socket", () =>
+  it.live("conflict in a folder whose path is too long for a socket", () =>
     Effect.gen(function* () {
       const directory = Path.join(yield* temporaryFolder, "long".repeat(60), "longer".repeat(40))
       const before = descriptors()
@@ -287,7 +287,7 @@ describe("writers of several processes", () => {
     })
   )
 
-  it.live("put back what was published if somebody removes the folder of locks", () =>
+  it.live("publish their entries again if the folder of locks is removed", () =>
     Effect.gen(function* () {
       const directory = yield* temporaryFolder
       const [one, other] = [NodeWriterLocks.makeProcess(), NodeWriterLocks.makeProcess()]
@@ -322,7 +322,7 @@ describe("writers of several processes", () => {
     })
   )
 
-  it.live("take over what was locked before the machine was started again", () =>
+  it.live("take over locks from before a restart of the machine", () =>
     Effect.gen(function* () {
       const directory = yield* temporaryFolder
       const place = Path.join(directory, ...LockNames.folder)
@@ -337,7 +337,7 @@ describe("writers of several processes", () => {
     })
   )
 
-  it.live("do not wait for a pipe that lies there as an entry", () =>
+  it.live("do not wait for a pipe in the place of an entry", () =>
     Effect.gen(function* () {
       const directory = yield* temporaryFolder
       yield* take(NodeWriterLocks.makeProcess(), directory, "a")
@@ -354,7 +354,7 @@ describe("writers of several processes", () => {
 })
 
 describe("a folder that cannot have locks", () => {
-  it.live("is warned of once, and written to; entries of others count there too", () =>
+  it.live("is warned of once, and written to; entries of others still count there", () =>
     Effect.gen(function* () {
       const directory = yield* temporaryFolder
       const messages: Array<unknown> = []
@@ -393,7 +393,7 @@ describe("a folder that cannot have locks", () => {
     }).pipe(Effect.provide(Logger.layer([])))
   )
 
-  it.live("is none where an error may pass", () =>
+  it.live("is not one in which an error may pass", () =>
     Effect.gen(function* () {
       const directory = yield* temporaryFolder
       const full = () => Effect.fail({ code: "ENOSPC", message: "ENOSPC: injected" })
@@ -444,7 +444,7 @@ for (const [holding, holdingCommand] of kinds) {
         })
       )
 
-      it.live("is refused by one that is stopped, and not by one that was killed, also at the end of a long path", () =>
+      it.live("is refused by a stopped holder, and not by a killed one, even at the end of a long path", () =>
         Effect.gen(function* () {
           const directory = Path.join(yield* temporaryFolder, "long".repeat(60))
           NFS.mkdirSync(directory)

@@ -9,7 +9,7 @@ import { StorageError, StorageUnavailable } from "../../src/storage/Storage.ts"
 const piecesOf = (geometry: PieceGeometry.PieceGeometry, ...indices: ReadonlyArray<number>) =>
   indices.map((index) => PieceGeometry.pieceIndexUnsafe(geometry, index))
 
-/** A hasher that tells length and first byte, so that a test can see what was hashed. */
+/** A hasher that returns length and first byte, so that a test can see what was hashed. */
 const readable = PieceHasher.of({
   sha1: (bytes) => Effect.sync(() => new TextEncoder().encode(`${bytes.length} of ${bytes[0]}`)),
   sha256: () => Effect.die("not asked for")
@@ -18,7 +18,7 @@ const readable = PieceHasher.of({
 const text = (bytes: Uint8Array | undefined) => bytes && new TextDecoder().decode(bytes)
 
 describe("PieceDigests", () => {
-  it.effect("reads neighbouring small pieces together, and starts anew at a gap", () =>
+  it.effect("reads neighbouring small pieces together, and starts again after a gap", () =>
     Effect.gen(function* () {
       const geometry = PieceGeometry.make({ totalLength: 100, pieceLength: 8 })
       const reads: Array<readonly [number, number]> = []
@@ -71,7 +71,7 @@ describe("PieceDigests", () => {
     })
   )
 
-  it.effect("gives no digest to exactly the pieces that a missing range touches", () =>
+  it.effect("returns no digest for exactly the pieces that a missing range touches", () =>
     Effect.gen(function* () {
       const geometry = PieceGeometry.make({ totalLength: 40, pieceLength: 8 })
       const digests = PieceDigests.make({
@@ -90,7 +90,7 @@ describe("PieceDigests", () => {
     })
   )
 
-  it.effect("does not read what it was told to be missing, and keeps the order", () =>
+  it.effect("does not read what is known to be missing, and keeps the order", () =>
     Effect.gen(function* () {
       const pieceLength = PieceDigests.readLength
       const geometry = PieceGeometry.make({ totalLength: pieceLength * 10_000, pieceLength })
@@ -102,7 +102,7 @@ describe("PieceDigests", () => {
         read: (begin) =>
           Effect.sync(() => {
             reads.push(begin / pieceLength)
-            // One file that ends in its first piece, and another one that begins in the last but one.
+            // One file ends in its first piece, and another one begins in the last but one.
             return begin > 0 ? [] : [{ begin: 5, end: pieceLength * 9_998 }]
           })
       })

@@ -26,8 +26,8 @@ const contentOf = (piece: number, begin: number, length: number): Uint8Array => 
 }
 
 /**
- * A storage that counts its reads, and gives nothing before `gate` is open where there is one. It reads into the memory it
- * is given, byte for byte of another read where that is used too early.
+ * A storage that counts its reads, and returns nothing before `gate` opens, if there is one. It reads into the memory
+ * it is passed, and would overwrite another read whose memory is reused too early.
  */
 const medium = (gate: Effect.Effect<void, StorageError> = Effect.void) => {
   const reads: Array<string> = []
@@ -51,7 +51,7 @@ const read = (reader: ReadCache.Reader, piece: number, begin: number, length = b
 const lost = new StorageError({ operation: "read", reason: new NotStored({ path: "a.bin" }) })
 
 describe("ReadCache", () => {
-  it.effect("reads a span once, whichever of its blocks are asked for", () =>
+  it.effect("reads a span once, whichever of its blocks are requested", () =>
     Effect.gen(function* () {
       const { reads, storage } = medium()
       const reader = yield* ReadCache.open(ReadCache.make(), { geometry, storage })
@@ -66,7 +66,7 @@ describe("ReadCache", () => {
     })
   )
 
-  it.effect("reads no further than the piece is long, and across spans where it must", () =>
+  it.effect("reads no further than the piece is long, and across spans if it must", () =>
     Effect.gen(function* () {
       const { reads, storage } = medium()
       const reader = yield* ReadCache.open(ReadCache.make(), { geometry, storage })
@@ -79,7 +79,7 @@ describe("ReadCache", () => {
     })
   )
 
-  it.effect("has one read under way for all who ask, and goes on when one of them is gone", () =>
+  it.effect("has one read under way for all callers, and continues when one of them is gone", () =>
     Effect.gen(function* () {
       const gate = yield* Deferred.make<void>()
       const { reads, storage } = medium(Deferred.await(gate))
@@ -95,7 +95,7 @@ describe("ReadCache", () => {
     })
   )
 
-  it.effect("reads ahead what is going to be asked for, once, and only where there is room", () =>
+  it.effect("reads ahead what will be requested, once, and only if there is room", () =>
     Effect.gen(function* () {
       const gate = yield* Deferred.make<void>()
       const { reads, storage } = medium(Deferred.await(gate))
@@ -113,7 +113,7 @@ describe("ReadCache", () => {
     })
   )
 
-  it.effect("fails all who wait for a span that cannot be read, and tries again for the next", () =>
+  it.effect("fails all callers that wait for a span that cannot be read, and tries again for the next", () =>
     Effect.gen(function* () {
       const gate = yield* Deferred.make<void, StorageError>()
       const { reads, storage } = medium(Deferred.await(gate))
@@ -131,7 +131,7 @@ describe("ReadCache", () => {
     })
   )
 
-  it.effect("forgets what was not asked for longest, and reads into its memory again", () =>
+  it.effect("drops the least recently used span, and reuses its memory", () =>
     Effect.gen(function* () {
       const { memories, reads, storage } = medium()
       const reader = yield* ReadCache.open(ReadCache.make(2 * span), { geometry, storage })
@@ -154,7 +154,7 @@ describe("ReadCache", () => {
     })
   )
 
-  it.effect("waits for a read to end where all it holds is being read", () =>
+  it.effect("waits for a read to end if everything it holds is being read", () =>
     Effect.gen(function* () {
       const gates = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
       let begun = 0
@@ -181,7 +181,7 @@ describe("ReadCache", () => {
     })
   )
 
-  it.effect("gives the memory of a torrent back when it is closed, and stops its reads", () =>
+  it.effect("frees the memory of a torrent when it is closed, and stops its reads", () =>
     Effect.gen(function* () {
       const cache = ReadCache.make()
       const scope = yield* Scope.make()
@@ -199,7 +199,7 @@ describe("ReadCache", () => {
     })
   )
 
-  it.effect("holds its bound and gives right bytes, whoever asks for what at once", () =>
+  it.effect("keeps its bound and returns right bytes, whatever is requested at once", () =>
     Property.check(
       fc.record({
         spans: fc.integer({ min: 1, max: 4 }),

@@ -1,6 +1,6 @@
 /**
- * What every medium that keeps torrents as files does with those that nobody wants. A medium passes when it runs these with
- * its own layer. `folder` is where it keeps torrents, to look at and to change from behind.
+ * What every medium that keeps torrents as files does with unwanted files. A medium passes if it runs these with its
+ * own layer. `folder` is the folder in which it keeps torrents, for tests to inspect and change.
  */
 import * as Crypto from "node:crypto"
 import * as NFS from "node:fs"
@@ -21,7 +21,7 @@ import { listFiles } from "./disk.ts"
 import { contentOf, layoutOf, layout as layouts, pieceOf, piecesOf, sliceOf } from "./layouts.ts"
 import { claim, open, store } from "./openings.ts"
 
-/** Where a medium keeps torrents. */
+/** The folder in which a medium keeps torrents. */
 export class DownloadFolder extends Context.Service<DownloadFolder, { readonly folder: string }>()(
   "piecewise/test/storage/DownloadFolder"
 ) {}
@@ -36,7 +36,7 @@ export const [a, b, c] = [0, 1, 2]
 export const right = (layout: FileLayout, index: number): Uint8Array =>
   sliceOf(layout, contentOf(layout), pieceOf(layout, index))
 
-/** Claims the files of a piece, whatever lies there, and writes it. */
+/** Claims the files of a piece, whatever exists there, and writes it. */
 export const write = (torrent: TorrentStorage, layout: FileLayout, index: number) =>
   store(torrent, layout, contentOf(layout), [pieceOf(layout, index)])
 
@@ -54,13 +54,13 @@ export const matching = (torrent: TorrentStorage, layout: FileLayout) =>
       .map(({ piece }) => Number(piece))
   )
 
-/** Opens `abc`, says which files are wanted, and does something with it until it is closed. */
+/** Opens `abc`, selects the wanted files, and runs a program until the torrent is closed. */
 export const run = <A, E>(wanted: ReadonlyArray<number>, use: (torrent: TorrentStorage) => Effect.Effect<A, E>) =>
   Effect.scoped(Effect.flatMap(open(abc), (torrent) => Effect.andThen(torrent.prepare(wanted), use(torrent))))
 
 const names = Effect.map(DownloadFolder, ({ folder }) => [...listFiles(folder).keys()].sort())
 
-/** Puts a file below the download folder, from behind. */
+/** Puts a file below the download folder, as a user does. */
 const put = (path: string, content: string | Uint8Array) =>
   Effect.map(DownloadFolder, ({ folder }) => {
     const place = Path.join(folder, path)
@@ -69,14 +69,14 @@ const put = (path: string, content: string | Uint8Array) =>
     return place
   })
 
-/** Puts a medium through all of it; each test gets a fresh one. */
+/** Runs a medium through all of it; each test gets a fresh one. */
 export const suite = <E>(name: string, layer: Layer.Layer<Storage | DownloadFolder, E>): void => {
   describe(`a skipped file (${name})`, () => {
     const test = (title: string, effect: Effect.Effect<void, unknown, Storage | DownloadFolder | Scope.Scope>) =>
       it.live(title, () => Effect.provide(effect, layer))
 
     test(
-      "is not made by a piece that it shares, which can be read all the same",
+      "is not made by a piece that it shares, which can still be read",
       Effect.gen(function* () {
         const torrent = yield* open(abc)
         yield* torrent.prepare([a])
@@ -91,7 +91,7 @@ export const suite = <E>(name: string, layer: Layer.Layer<Storage | DownloadFold
     )
 
     test(
-      "comes to its place when it is wanted, and leaves no folder behind",
+      "is moved to its place when it is wanted, and leaves no folder behind",
       Effect.gen(function* () {
         const { folder } = yield* DownloadFolder
         const torrent = yield* open(abc)
@@ -113,7 +113,7 @@ export const suite = <E>(name: string, layer: Layer.Layer<Storage | DownloadFold
     )
 
     test(
-      "is made in its place where it was wanted before it was used",
+      "is made in its place if it was wanted before it was used",
       Effect.gen(function* () {
         const torrent = yield* open(abc)
         yield* torrent.prepare([a])
@@ -171,7 +171,7 @@ export const suite = <E>(name: string, layer: Layer.Layer<Storage | DownloadFold
     )
 
     test(
-      "gives way to a file that somebody put in its place",
+      "is replaced by a file that the user put in its place",
       Effect.gen(function* () {
         yield* run([a], (torrent) => write(torrent, abc, 1))
         const place = yield* put("t/b/b", "mine")
@@ -186,7 +186,7 @@ export const suite = <E>(name: string, layer: Layer.Layer<Storage | DownloadFold
     )
 
     test(
-      "stays set aside while something lies in the way",
+      "stays set aside while something is in the way",
       Effect.gen(function* () {
         const torrent = yield* open(abc)
         yield* torrent.prepare([a])
@@ -233,7 +233,7 @@ export const suite = <E>(name: string, layer: Layer.Layer<Storage | DownloadFold
     )
 
     test(
-      "stays aside where another torrent has a file of the name of its folder",
+      "stays aside if another torrent has a file with the name of its folder",
       Effect.gen(function* () {
         const other = layoutOf(16, ["t/b", 20])
         yield* run([a], (torrent) => write(torrent, abc, 1))
@@ -264,7 +264,7 @@ export type Step = readonly [piece: number, selection: number, isNewRun: boolean
 
 const step: fc.Arbitrary<Step> = fc.tuple(fc.nat(99), fc.nat(0xfff), fc.boolean())
 
-/** Selects, writes a piece, and now and then opens the torrent anew; at last wants everything. */
+/** Selects, writes a piece, and now and then opens the torrent again; at last wants everything. */
 const play = Effect.fnUntraced(function* (layout: FileLayout, steps: ReadonlyArray<Step>) {
   const { folder } = yield* DownloadFolder
   const real = [...layout.files.keys()].filter((index) => !layout.files[index]!.padding)

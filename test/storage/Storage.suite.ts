@@ -1,6 +1,6 @@
 /**
- * What every medium does. A medium passes when it runs these with its own layer; see `MediumFiles` for what it adds. Whose
- * files may be written, and what becomes of those of others, is `Claims.suite.ts`.
+ * What every medium does. A medium passes if it runs these with its own layer; see `MediumFiles` for what it adds.
+ * Which files may be written, and what happens to other files, is in `Claims.suite.ts`.
  */
 
 import * as Crypto from "node:crypto"
@@ -50,7 +50,7 @@ const mixed = layoutOf(
   ["m/zero/end", 0]
 )
 
-/** Puts a medium through all of it; each test gets a fresh one. */
+/** Runs a medium through all of it; each test gets a fresh one. */
 export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, unknown>): void => {
   describe(`Storage (${name})`, () => {
     const test = (title: string, effect: Effect.Effect<void, unknown, Storage | MediumFiles>) =>
@@ -105,7 +105,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
     )
 
     test(
-      "has what lies in a file that nobody wants, before and after it is wanted",
+      "has the bytes of an unwanted file, before and after it is wanted",
       Effect.scoped(
         Effect.gen(function* () {
           const content = contentOf(mixed)
@@ -143,7 +143,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
     )
 
     test(
-      "reads the same into memory that it is given, whatever was there, and no further",
+      "reads the same into memory that it is passed, whatever was there, and no further",
       Effect.scoped(
         Effect.gen(function* () {
           const content = contentOf(mixed)
@@ -190,7 +190,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
     )
 
     test(
-      "stores pieces that come out of order",
+      "stores pieces in any order",
       Effect.scoped(
         Effect.gen(function* () {
           const content = contentOf(mixed)
@@ -283,7 +283,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
     )
 
     test(
-      "tells a reader that nothing is stored before the first write",
+      "reports to a reader that nothing is stored before the first write",
       Effect.scoped(
         Effect.gen(function* () {
           const torrent = yield* open(mixed)
@@ -296,7 +296,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
     )
 
     test(
-      "tells a reader that a piece past the end of a file is not stored",
+      "reports to a reader that a piece past the end of a file is not stored",
       Effect.scoped(
         Effect.gen(function* () {
           const torrent = yield* openToWrite(ten)
@@ -310,7 +310,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
     )
 
     test(
-      "digests what is stored, in the order asked for, and nothing for the rest",
+      "digests what is stored, in the requested order, and nothing for the rest",
       Effect.scoped(
         Effect.gen(function* () {
           const content = contentOf(ten)
@@ -344,7 +344,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
     )
 
     test(
-      "has no digest for a piece of which only one file is there",
+      "has no digest for a piece if only one of its files exists",
       Effect.scoped(
         Effect.gen(function* () {
           const layout = layoutOf(4, ["t/a", 6], ["t/b", 2])
@@ -359,7 +359,7 @@ export const suite = (name: string, layer: Layer.Layer<Storage | MediumFiles, un
     )
 
     test(
-      "digests nothing when nothing is asked for",
+      "digests nothing for no pieces",
       Effect.scoped(
         Effect.gen(function* () {
           const torrent = yield* open(ten)

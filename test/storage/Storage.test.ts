@@ -7,7 +7,7 @@ const away = new StorageUnavailable({ path: "d/c", why: "the disk is gone" })
 const absent = new NotStored({ path: "d/d" })
 
 describe("StorageError", () => {
-  it("says in one sentence what went wrong, and in how many files besides", () => {
+  it("says in one sentence what went wrong, and in how many other files", () => {
     assert.strictEqual(StorageError.of("write", [full]).message, "the disk is full: d/b cannot grow")
     assert.strictEqual(
       StorageError.of("write", [full, refused]).message,
@@ -19,7 +19,7 @@ describe("StorageError", () => {
     )
   })
 
-  it("gives the reason that lasts longest, and keeps the others", () => {
+  it("has the reason that lasts longest, and keeps the others", () => {
     const error = StorageError.of("read", [absent, away, full, refused])
 
     assert.strictEqual(error.reason, refused)

@@ -23,7 +23,7 @@ export type Operation = keyof NodeFileSystem
 
 type Failing = (operation: Operation, args: ReadonlyArray<unknown>) => string | undefined
 
-/** What was asked of the disk. */
+/** Calls to the disk. */
 export interface DiskCalls {
   readonly fs: NodeFileSystem
   readonly count: (operation: Operation) => number
@@ -32,23 +32,23 @@ export interface DiskCalls {
   /** Descriptors that are open now, and the most that ever were at once. */
   readonly openNow: () => number
   readonly openMost: () => number
-  /** Fails calls for which this gives the name of an error number. */
+  /** Fails calls for which it returns the name of an error number. */
   failWhen: Failing
-  /** What `statfs` tells of the type of every file system. */
+  /** The type that `statfs` reports for every file system. */
   fileSystem: bigint | undefined
-  /** What `statfs` tells to be free. */
+  /** The free bytes that `statfs` reports. */
   freeBytes: number | undefined
-  /** Bytes a write takes at most, as a full pipe or a signal would cause. */
+  /** Bytes that a write accepts at most, as with a full pipe or a signal. */
   shortWrites: number | undefined
   /** Runs before a call is made. */
   before: ((operation: Operation, args: ReadonlyArray<unknown>) => void) | undefined
-  /** Runs when a call is done; `true` keeps its result back until `release`. */
+  /** Runs when a call is done; `true` holds its result back until `release`. */
   hold: ((operation: Operation, release: () => void) => boolean) | undefined
 }
 
 const systemError = (code: string) => Object.assign(new Error(`${code}: injected`), { code })
 
-/** Calls to the real disk, watched. */
+/** Calls to the real disk, counted. */
 export const makeCalls = (): DiskCalls => {
   const counts = new Map<Operation, number>()
   const fds = new Set<number>()
@@ -136,8 +136,8 @@ export const namesIn = (folder: string): ReadonlyArray<string> => {
 }
 
 /**
- * Every regular file below a folder, by its path with `/`; nothing where there is no folder. The marker of a root, and locks,
- * which come and go with whoever writes, are no files of torrents.
+ * Every regular file below a folder, by its path with `/`; nothing if there is no folder. The marker of a root, and
+ * locks, which exist while a process writes, are no files of torrents.
  */
 export const listFiles = (folder: string): ReadonlyMap<string, Uint8Array> => {
   if (!NFS.existsSync(folder)) return new Map()
@@ -154,7 +154,7 @@ export const listFiles = (folder: string): ReadonlyMap<string, Uint8Array> => {
   )
 }
 
-/** A download folder from behind, for the suite of media. */
+/** A download folder from a user's side, for the suite of media. */
 export const filesIn = (root: string): MediumFiles["Service"] => {
   const at = (path: string) => Path.join(root, path)
   const clear = (path: string) => NFS.rmSync(at(path), { recursive: true, force: true })
@@ -164,7 +164,7 @@ export const filesIn = (root: string): MediumFiles["Service"] => {
     NFS.writeFileSync(at(path), typeof content === "number" ? "" : content)
     if (typeof content === "number") NFS.truncateSync(at(path), content)
   }
-  /** What is done within one tick of the file system's clock would leave the time as it was. */
+  /** A change within one tick of the file system's clock would not change the time. */
   const later = (path: string) => {
     const { atime, mtimeMs } = NFS.statSync(at(path))
     NFS.utimesSync(at(path), atime, mtimeMs / 1_000 + 2)
@@ -189,7 +189,7 @@ export const filesIn = (root: string): MediumFiles["Service"] => {
     replace: (path) =>
       Effect.sync(() => {
         const bytes = NFS.readFileSync(at(path))
-        // Not deleted first, or the new one could be given its inode.
+        // Not deleted first, or the new one could get its inode.
         NFS.writeFileSync(at(`${path}.new`), bytes)
         NFS.renameSync(at(`${path}.new`), at(path))
       }),
@@ -202,7 +202,7 @@ export const filesIn = (root: string): MediumFiles["Service"] => {
   }
 }
 
-/** The download folder of `Disk` from behind. */
+/** The download folder of `Disk` from a user's side. */
 export const files = Layer.effect(
   MediumFiles,
   Effect.map(Disk, ({ root }) => MediumFiles.of(filesIn(root)))

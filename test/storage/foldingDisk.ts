@@ -1,6 +1,6 @@
 /**
- * File systems that tell no difference of case: the calls to a real one with every name below a folder folded, and, where
- * the machine has what it needs, NTFS itself, mounted by ntfs-3g with `ignore_case`.
+ * File systems that ignore case: the calls to a real one with every name below a folder folded, and, if the machine has
+ * what it needs, NTFS itself, mounted by ntfs-3g with `ignore_case`.
  */
 import { execFileSync } from "node:child_process"
 import * as NFS from "node:fs"
@@ -54,7 +54,7 @@ export const hasNtfs = (() => {
   }
 })()
 
-/** The folder of a fresh NTFS that takes names as Windows does, until the scope closes. */
+/** The folder of a fresh NTFS that treats names as Windows does, until the scope closes. */
 export const ntfs = Effect.flatMap(temporaryFolder, (top) =>
   Effect.acquireRelease(
     Effect.sync(() => {

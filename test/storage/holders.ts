@@ -11,7 +11,7 @@ export interface Holder {
   /** `held`, or why it holds nothing. */
   readonly said: string
   readonly kill: (signal: NodeJS.Signals) => void
-  /** Lets it give up its locks and end; also waits for one that was killed. */
+  /** Makes it release its locks and end; also waits for one that was killed. */
   readonly end: Effect.Effect<void>
 }
 
@@ -20,15 +20,15 @@ const fileOf = (path: string): string => fileURLToPath(new URL(path, import.meta
 /** The command of a holder in Node. */
 export const node: ReadonlyArray<string> = [process.execPath, fileOf("programs/hold-locks.ts")]
 
-// Where `cargo test`, `cargo build --examples` and the latter with `--release` put it.
+// Written by `cargo test`, `cargo build --examples`, and the latter with `--release`.
 const builds = ["debug", "release"].map((profile) =>
   fileOf(`../../native-host/target/${profile}/examples/writer_locks`)
 )
 
-/** The command of a holder of the io-daemon's crate; `undefined` where it is not built. */
+/** The command of a holder of the io-daemon's crate; `undefined` if it is not built. */
 export const daemon: ReadonlyArray<string> | undefined = builds.filter(NFS.existsSync).map((program) => [program])[0]
 
-/** Starts a holder of `paths` and waits for what it says. It is killed with the scope if it still runs. */
+/** Starts a holder of `paths` and waits for its answer. It is killed with the scope if it still runs. */
 export const start = (
   command: ReadonlyArray<string>,
   directory: string,

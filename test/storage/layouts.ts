@@ -20,7 +20,7 @@ export const piecesOf = ({ geometry }: FileLayout.FileLayout): ReadonlyArray<Pie
 export const pieceOf = ({ geometry }: FileLayout.FileLayout, index: number): PieceIndex =>
   PieceGeometry.pieceIndexUnsafe(geometry, index)
 
-/** Bytes of a whole torrent that differ from place to place and are never zero, but in padding. */
+/** Bytes of a whole torrent that differ from place to place and are never zero, except in padding. */
 export const contentOf = (layout: FileLayout.FileLayout, salt = 0): Uint8Array => {
   const bytes = new Uint8Array(layout.geometry.totalLength)
   for (let offset = 0; offset < bytes.length; offset++) {

@@ -1,6 +1,6 @@
 /**
  * A machine in memory on which processes lock files: folders, entries and sockets, and processes that can be killed
- * between any two of their calls. Nothing happens by itself: `step` lets one waiting call happen.
+ * between any two of their calls. Nothing happens by itself: `step` makes one waiting call happen.
  */
 import * as Path from "node:path"
 import * as Effect from "effect/Effect"
@@ -9,7 +9,7 @@ import * as LockNames from "../../src/storage/provider/node/locks/LockNames.ts"
 import type { LockSystem } from "../../src/storage/provider/node/locks/NodeLockSystem.ts"
 import * as NodeLockSystem from "../../src/storage/provider/node/locks/NodeLockSystem.ts"
 
-/** What lies in a folder. */
+/** What exists in a folder. */
 type Node =
   | { readonly _tag: "Folder"; readonly names: Map<string, Node> }
   | { readonly _tag: "File"; readonly text: string }
@@ -22,11 +22,11 @@ interface Waiting {
 
 /** The machine. */
 export interface LockWorld {
-  /** A process. After `kill` none of its calls happens any more, and none returns. */
+  /** A process. After `kill` none of its calls happens, and none returns. */
   readonly spawn: () => { readonly system: LockSystem; readonly kill: () => void }
   /** Calls that wait to happen. */
   readonly waiting: () => number
-  /** Lets the next one happen, of the process with this number (from 0, as they were spawned) if it waits for one. */
+  /** Makes the next call happen, of the process with this number (from 0, in order of creation) if it has one. */
   readonly step: (preferred: number) => void
   /** All paths below the root. */
   readonly paths: () => ReadonlyArray<string>
@@ -124,7 +124,7 @@ export const make = (): LockWorld => {
         }),
       link: (from, to) => call(() => put(to, get(from))),
       rename: (from, to) => call(() => move(from, to)),
-      // Two calls, as a socket has its name before it listens.
+      // Two calls, because a socket has its name before it listens.
       listen: (folder, name) => {
         const socket = { _tag: "Socket" as const, listens: false }
         const start = () => {

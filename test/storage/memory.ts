@@ -9,7 +9,7 @@ import { MediumFiles } from "./MediumFiles.ts"
 export const layer = (options?: MemoryStorage.MemoryStorageOptions) =>
   Layer.provide(MemoryStorage.layerTest(options), NodePieceHasher.layer)
 
-/** The medium from behind, for the suite. */
+/** The medium from a user's side, for the suite. */
 export const files = Layer.effect(
   MediumFiles,
   Effect.map(MemoryStorage.MemoryMedium, (medium) =>

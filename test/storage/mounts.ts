@@ -1,21 +1,21 @@
-/** Real file systems of their own for tests, with a size: what they do when they are full, or gone, cannot be imitated. */
+/** Real file systems of their own for tests, with a size: a full or vanished file system cannot be imitated. */
 import * as ChildProcess from "node:child_process"
 import * as NFS from "node:fs"
 import * as OS from "node:os"
 import * as Path from "node:path"
 import * as Effect from "effect/Effect"
 
-/** What can be mounted. `failing` is ext4 whose device takes only half of what it promises, until `grow`. */
+/** What can be mounted. `failing` is ext4 on a device that holds only half of what it promises, until `grow`. */
 export type Kind = "ext4" | "btrfs" | "tmpfs" | "failing"
 
 /** A mounted file system. */
 export interface Mount {
   readonly path: string
-  /** Takes it away, also while files of it are open. */
+  /** Removes it, even while its files are open. */
   readonly detach: () => void
   /** Mounts it again; a tmpfs is empty then. */
   readonly attach: () => void
-  /** Makes the device of a `failing` one as large as it promised to be. */
+  /** Makes the device of a `failing` one as large as promised. */
   readonly grow: () => void
 }
 
@@ -26,7 +26,7 @@ const run = (...words: readonly [string, ...ReadonlyArray<string>]): void => {
   ChildProcess.execFileSync(command, args, { stdio: ["ignore", "ignore", "pipe"] })
 }
 
-/** Why nothing can be mounted here; `undefined` where it can. */
+/** Why nothing can be mounted here; `undefined` if it can. */
 export const whyNot = ((): string | undefined => {
   const folder = NFS.mkdtempSync(Path.join(OS.tmpdir(), "piecewise-mount-"))
   try {
@@ -44,13 +44,15 @@ export const whyNot = ((): string | undefined => {
 
 const { CI } = process.env
 
-/** Whether tests that mount are left out. Never where all of them must run: there, a machine that cannot is a failure. */
+/**
+ * Whether tests that mount are left out. Never if all of them must run: then a machine that cannot mount is a failure.
+ */
 export const isLeftOut = whyNot !== undefined && CI !== "true"
 
 const options = (kind: Kind, megabytes: number): ReadonlyArray<string> =>
   kind === "tmpfs" ? ["-t", "tmpfs", "-o", `size=${megabytes}m`, "none"] : ["-o", "loop"]
 
-/** Mounts a fresh file system. The caller calls `unmount` of what it gets. */
+/** Mounts a fresh file system. The caller calls `unmount`. */
 export const mount = (kind: Kind, megabytes: number): Mount & { readonly unmount: () => void } => {
   const top = NFS.mkdtempSync(Path.join(OS.tmpdir(), "piecewise-mount-"))
   const path = Path.join(top, "mounted")
@@ -82,7 +84,7 @@ export const mount = (kind: Kind, megabytes: number): Mount & { readonly unmount
         try {
           run("umount", "-l", place)
         } catch {
-          // A test took it away.
+          // A test removed it.
         }
       }
       NFS.rmSync(top, { recursive: true })

@@ -7,11 +7,11 @@ import { type FileLayout, pieceSpans } from "../../src/metainfo/FileLayout.ts"
 import { type FileClaim, Storage, type TorrentStorage } from "../../src/storage/Storage.ts"
 import { contentOf, piecesOf, sliceOf } from "./layouts.ts"
 
-/** What stands for the info hash of a torrent with these files: another one for other files. */
+/** A stand-in for the info hash of a torrent with these files; it differs for other files. */
 export const infoHashOf = ({ files, geometry }: FileLayout): InfoHash.InfoHash =>
   InfoHash.fromBytes(Crypto.hash("sha1", JSON.stringify([geometry.pieceLength, files]), "buffer"))!
 
-/** Opens a torrent, which may then be read. */
+/** Opens a torrent for reading. */
 export const open = (layout: FileLayout) =>
   Effect.flatMap(Storage, (storage) => storage.open({ infoHash: infoHashOf(layout), layout }))
 
@@ -19,7 +19,7 @@ export const open = (layout: FileLayout) =>
 export const realFiles = ({ files }: FileLayout): ReadonlyArray<number> =>
   [...files.keys()].filter((index) => !files[index]!.padding)
 
-/** Reserves files and claims them in one way; all of them unless told otherwise. */
+/** Reserves files and claims them in one way; all of them by default. */
 export const claim = (
   torrent: TorrentStorage,
   layout: FileLayout,
@@ -27,7 +27,7 @@ export const claim = (
   files = realFiles(layout)
 ) => Effect.andThen(torrent.reserve(files), torrent.claim(files.map((file) => ({ file, as }))))
 
-/** Opens a torrent all of whose files may be written, whatever lies there. */
+/** Opens a torrent all of whose files may be written, whatever exists there. */
 export const openToWrite = (layout: FileLayout) => Effect.tap(open(layout), (torrent) => claim(torrent, layout))
 
 /** The files that hold bytes of these pieces. */
@@ -37,7 +37,7 @@ export const filesOf = (layout: FileLayout, pieces: Iterable<PieceIndex>): Reado
   return [...files].filter((file) => !layout.files[file]!.padding)
 }
 
-/** Claims the files of some pieces, whatever lies there, and writes them. */
+/** Claims the files of some pieces, whatever exists there, and writes them. */
 export const store = (
   torrent: TorrentStorage,
   layout: FileLayout,

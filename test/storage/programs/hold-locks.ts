@@ -1,6 +1,6 @@
 /**
- * Takes the locks of files in a process of its own: `hold-locks.ts DIRECTORY PATH...`. Says `held`, or why not, in one
- * line; gives them up and ends when its input ends.
+ * Locks files in a process of its own: `hold-locks.ts DIRECTORY PATH...`. Prints `held`, or why not, in one line;
+ * releases the locks and ends when its input ends.
  */
 import * as Effect from "effect/Effect"
 import * as NodeWriterLocks from "../../../src/storage/provider/node/locks/NodeWriterLocks.ts"

@@ -1,4 +1,4 @@
-/** Stores and digests a torrent of 10,000 files in a process with few descriptors; prints what came of it. */
+/** Stores and digests a torrent of 10,000 files in a process with few descriptors; prints the result. */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"

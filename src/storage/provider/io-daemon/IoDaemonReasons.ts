@@ -1,5 +1,5 @@
 /**
- * What the io-daemon's refusals mean: to whoever stores pieces, and to the storage that has to go on after one.
+ * What the io-daemon's refusals mean: to the callers of storage, and to the storage, which has to continue after one.
  */
 
 import * as IoDaemonClient from "../../../io-daemon/IoDaemonClient.ts"
@@ -17,25 +17,25 @@ import {
   WriterConflict
 } from "../../Storage.ts"
 
-/** Whether the daemon does not know the set, or not what was reserved and claimed of it. */
+/** Whether the daemon has forgotten the set, or what was reserved and claimed of it. */
 export const isForgotten = (error: IoDaemonError): error is IoDaemonRefused =>
   error._tag === "IoDaemonRefused" && forgotten.has(error.refusal.kind)
 
 const forgotten: ReadonlySet<string> = new Set(["unknown_set", "not_reserved", "not_claimed"])
 
-/** Whether somebody else writes to the files. */
+/** Whether another program writes to the files. */
 export const isTakenOver = (error: IoDaemonError): error is IoDaemonRefused =>
   error._tag === "IoDaemonRefused" && error.refusal.kind === "writer_conflict"
 
-/** Whether it says nothing of what became of the file. */
+/** Whether it leaves open what became of the file. */
 export const isUncertain = (error: IoDaemonRefused): boolean =>
   IoDaemonClient.isTransient(error) || error.refusal.kind === "unavailable"
 
-/** What is told in a line as it would be told of a request. */
+/** A refusal in a line of an answer, in the form of a refused request. */
 export const refusedBy = (refusal: IoDaemonProtocol.Refusal): IoDaemonRefused =>
   new IoDaemonRefused({ status: 409, refusal })
 
-/** What would be told of a file that was deleted. */
+/** The refusal for a file that was deleted. */
 export const deleted = (path: string): IoDaemonProtocol.Refusal => ({
   kind: "file_changed",
   message: `${path} was deleted`,
@@ -43,7 +43,7 @@ export const deleted = (path: string): IoDaemonProtocol.Refusal => ({
   why: "was deleted"
 })
 
-/** Why writes to a file fail that could not be claimed again. */
+/** Why writes fail to a file that could not be claimed again. */
 export const changedBy = (refused: IoDaemonRefused, path: string): IoDaemonRefused =>
   refused.refusal.kind === "file_changed"
     ? refused
@@ -53,11 +53,11 @@ export const changedBy = (refused: IoDaemonRefused, path: string): IoDaemonRefus
 export const isConflict = (error: IoDaemonError): error is IoDaemonRefused =>
   error._tag === "IoDaemonRefused" && error.refusal.kind === "set_conflict"
 
-/** Whether a single file is to blame, so that others can be used all the same. */
+/** Whether only one file is to blame, so that the others can still be used. */
 export const isOfFile = (error: IoDaemonError): error is IoDaemonRefused =>
   error._tag === "IoDaemonRefused" && error.refusal.path !== undefined
 
-/** What an error of the daemon means to whoever stores pieces. */
+/** What an error of the daemon means to the callers of storage. */
 export const reasonOf = (error: IoDaemonError, directory: string): StorageReason => {
   if (error._tag === "IoDaemonUnavailable") return new StorageUnavailable({ path: directory, why: error.message })
   const { holder = "somebody else", kind, message, path: file, why = message } = error.refusal

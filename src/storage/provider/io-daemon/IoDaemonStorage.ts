@@ -1,20 +1,21 @@
 /**
- * Torrents as files that the io-daemon keeps: for an engine that has no file system, as a page in a browser.
+ * Torrents as files that the io-daemon keeps: for an engine that has no file system, such as one in a page of a
+ * browser.
  *
  * A piece is one request, however many files it spans; the daemon compares it with its digest before it touches any of
- * them. What is asked of many files is one request too, for some thousand at a time. What is transient is tried again for
- * half a minute (`IoDaemonClient.ts`); a request whose answer was lost is simply repeated. What the daemon refuses is told
- * at once, a full disk as such.
+ * them. A question about many files is one request too, for some thousand at a time. Transient failures are retried for
+ * half a minute (`IoDaemonClient.ts`); a request whose answer was lost is repeated. What the daemon refuses, such as a
+ * full disk, is reported at once.
  *
  * Each opening has a set of its own in the daemon (`IoDaemonFileSet.ts`). What the daemon had not flushed before a restart is
  * covered by the next flush.
  *
- * A page that vanishes leaves its set behind. The next opening of the same torrent by another program takes its files over;
- * those of other torrents can do so when nothing was heard of the set for five minutes, so one that has files reserved says
- * each minute that it is there. Whoever was there after all finds its files taken, and its writes fail with `WriterConflict`.
+ * A page that vanishes leaves its set behind. The next opening of the same torrent by another program takes its files
+ * over. Another torrent can do so after five minutes without a request for the set, so a set with reserved files shows
+ * each minute that it is in use. If the first owner is there after all, its writes fail with `WriterConflict`.
  *
- * Files that nobody wants are set aside by the daemon, where `FilePlaces.ts` does, and named by it as `FileNames.ts` does, so
- * that a download can go on with either storage.
+ * The daemon sets unwanted files aside as `FilePlaces.ts` does, and names files as `FileNames.ts` does, so that a
+ * download can continue with either storage.
  */
 import * as Effect from "effect/Effect"
 import type { HttpClient } from "effect/http/HttpClient"
@@ -54,11 +55,11 @@ import * as IoDaemonReasons from "./IoDaemonReasons.ts"
 export interface IoDaemonStorageOptions {
   /** The name of one of the daemon's roots. */
   readonly root: string
-  /** What users call that root: stands before the paths in errors. Default: its name. */
+  /** How users name that root: begins the paths in errors. Default: the root's name. */
   readonly directory?: string | undefined
   /**
    * Requests in flight, over all torrents; default `defaultRequestsInFlight`. Fewer leave the daemon idle between two;
-   * more only wait there, and a page has no more than six connections to one host.
+   * more only wait there, and a page has at most six connections to one host.
    */
   readonly requestsInFlight?: number | undefined
 }
@@ -67,7 +68,7 @@ export interface IoDaemonStorageOptions {
 export const defaultRequestsInFlight = 6
 
 /**
- * Rechecks that go on at once, over all torrents: each keeps a connection busy for long, and writes need the others.
+ * Rechecks in flight, over all torrents: each keeps a connection busy for long, and writes need the others.
  */
 const rechecksInFlight = 2
 
@@ -77,7 +78,7 @@ export const make = Effect.fnUntraced(function* (options: IoDaemonStorageOptions
   const hasher = yield* PieceHasher
   const permits = Semaphore.makeUnsafe(options.requestsInFlight ?? defaultRequestsInFlight)
   const rechecks = Semaphore.makeUnsafe(rechecksInFlight)
-  // Another one after a reload of the page, so that what it left behind is told from what it has.
+  // Differs after a reload of the page, so that the daemon can tell the new program from the old one.
   const owner = Bytes.toHex(crypto.getRandomValues(new Uint8Array(16)))
   let openings = 0
 
@@ -100,7 +101,7 @@ const openTorrent = Effect.fnUntraced(function* (
       readonly permits: Semaphore.Semaphore
       readonly rechecks: Semaphore.Semaphore
       readonly owner: string
-      /** Tells openings of one storage apart. */
+      /** Distinguishes openings of one storage. */
       readonly number: number
     }
 ) {
@@ -193,20 +194,20 @@ const openTorrent = Effect.fnUntraced(function* (
     Effect.suspend(() => {
       const held = IoDaemonHoldings.release(holdings, files)
       if (held.length === 0) return Effect.void
-      // What the daemon has not heard of ends with the set.
+      // The daemon releases what it did not hear of when it forgets the set.
       return Effect.ignore(
         run("reserve", client.execute(post(IoDaemonProtocol.releaseRoute(id), IoDaemonProtocol.filesBody(held))))
       )
     })
 
-  /** Claims files, some thousand at most, and gives what is told of each. */
+  /** Claims some thousand files at most, and returns what is said of each. */
   const claimPart = (part: ReadonlyArray<FileClaim>) => {
     let attempts = 0
     const attempt = Effect.suspend(() => {
       attempts++
       return ask(post(IoDaemonProtocol.claimRoute(id), IoDaemonProtocol.claimsBody(part)), part.length)
     })
-    // An empty file that was not there before may be one that a daemon made and could not tell of any more.
+    // A new empty file may be one that the daemon made before its answer was lost.
     const findMade = (one: IoDaemonProtocol.ToldFile, claim: FileClaim) => {
       const mayBeMade = attempts > 1 && claim.as === "new" && "refusal" in one && one.refusal.kind === "file_exists"
       if (!mayBeMade) return Effect.succeed(one)
@@ -270,7 +271,7 @@ const openTorrent = Effect.fnUntraced(function* (
       }),
       HttpClientRequest.bodyUint8Array(bytes)
     )
-    // Asked before each attempt, as what happened to a file may turn out when the set is registered again.
+    // Looked up before each attempt, because a new registration may find that a file has changed.
     const attempt = Effect.suspend(() => {
       const refused =
         holdings.takenOver ?? spans.map(({ file }) => holdings.ended.get(file)).find((one) => one !== undefined)
@@ -294,7 +295,7 @@ const openTorrent = Effect.fnUntraced(function* (
     )
     const { bytes, files } = yield* afterFirstRead(run("read", read))
     if (files !== undefined) return { bytes, files }
-    // Too many to be told with the answer.
+    // Too many files to be described in the answer.
     const looked = yield* Effect.mapError(
       look(realSpans(offset, length).map(({ file }) => file)),
       ({ reason, others = [] }) => StorageError.of("read", [reason, ...others])

@@ -1,9 +1,9 @@
 /**
  * A disk in memory: files by path, with what a file system knows of each (length, times, identity, holes, other names).
  *
- * Folders exist while something lies below them. A path is its components joined with `/`. Times are a counter, so that
- * every change shows, also two in a row. Whoever asks for `remembersFlushed` pays for a second copy of everything and may
- * cut the power: a file then has what its last good flush found, and one without any is gone.
+ * Folders exist while something is in them. A path is its components joined with `/`. Times are a counter, so that
+ * every change shows, even two in a row. With `remembersFlushed`, which costs a second copy of everything, the power
+ * can be cut: each file then has what its last successful flush found, and a file without one is gone.
  */
 
 /** The bytes `begin ..< end` of a file. */
@@ -21,21 +21,21 @@ interface Durable {
 
 /** A file, under one path or several. Changed only by the functions here. */
 export interface MemoryFile {
-  /** Tells it from every other file of the disk, those that are gone included. */
+  /** Differs from that of every other file of the disk, including deleted ones. */
   readonly identity: string
-  /** `false` for what is neither read nor written: a folder, a link, a pipe. */
+  /** `false` for a folder, a link or a pipe, which is neither read nor written. */
   readonly isRegular: boolean
-  /** At least `length` bytes, with zeros where nothing was written. */
+  /** At least `length` bytes, with zeros in the holes. */
   content: Uint8Array
   length: number
   mtimeNs: bigint
-  /** What takes room: ascending, and no two of them touch. */
+  /** The ranges that take room: ascending, and no two of them touch. */
   ranges: ReadonlyArray<Range>
   /** How many paths lead to it. */
   names: number
   /** `undefined` before the first flush. */
   durable: Durable | undefined
-  /** Written since the last flush, whether that failed or not. */
+  /** Written since the last flush, whether that succeeded or not. */
   unflushed: Array<Range>
 }
 
@@ -45,7 +45,7 @@ export interface MemoryFiles {
   readonly files: Map<string, MemoryFile>
   /** How many paths lie below each folder. */
   readonly folders: Map<string, number>
-  /** Bytes that were written and not removed; holes count nothing. */
+  /** Bytes that were written and not removed, without holes. */
   usedBytes: number
   clock: bigint
   made: number
@@ -57,7 +57,7 @@ export const make = (options: { readonly remembersFlushed: boolean }): MemoryFil
   files: new Map(),
   folders: new Map(),
   usedBytes: 0,
-  // Some day in 2023: a plain number that is no time at all would hide a mistake in its unit.
+  // Some day in 2023: a plain counter from 0 would hide a mistake in its unit.
   clock: 1_700_000_000_000_000_000n,
   made: 0
 })
@@ -106,14 +106,14 @@ const enter = (self: MemoryFiles, path: string, file: MemoryFile): void => {
 /** Whether something lies at a path: a file, or a folder with something in it. */
 export const exists = (self: MemoryFiles, path: string): boolean => self.files.has(path) || self.folders.has(path)
 
-/** What stands in the way of a file at `path`, as the end of a sentence. */
+/** What is in the way of a file at `path`, as the end of a sentence. */
 export const obstacle = (self: MemoryFiles, path: string): string | undefined => {
   if (self.folders.has(path)) return "a folder is in the way of a file"
   if (self.files.get(path)?.isRegular === false) return "it is not a regular file"
   return parentsOf(path).some((folder) => self.files.has(folder)) ? "a file is in the way of a folder" : undefined
 }
 
-/** Makes an empty file where nothing lies. */
+/** Makes an empty file at a free path. */
 export const create = (self: MemoryFiles, path: string, isRegular = true): MemoryFile => {
   const file: MemoryFile = {
     identity: `memory:${++self.made}`,
@@ -130,10 +130,10 @@ export const create = (self: MemoryFiles, path: string, isRegular = true): Memor
   return file
 }
 
-/** Gives a file another name, where nothing lies. */
+/** Adds a name to a file, at a free path. */
 export const link = (self: MemoryFiles, file: MemoryFile, path: string): void => enter(self, path, file)
 
-/** Takes a name from the file that has it; the last one takes its bytes along. */
+/** Removes a name of a file; its bytes go with its last name. */
 export const unlink = (self: MemoryFiles, path: string): void => {
   const file = self.files.get(path)
   if (file === undefined) return
@@ -146,7 +146,7 @@ export const unlink = (self: MemoryFiles, path: string): void => {
   if (--file.names === 0) self.usedBytes -= sizeOf(file.ranges)
 }
 
-/** Moves a file to where nothing lies. */
+/** Moves a file to a free path. */
 export const move = (self: MemoryFiles, from: string, to: string): void => {
   link(self, self.files.get(from)!, to)
   unlink(self, from)
@@ -168,7 +168,7 @@ const reach = (content: Uint8Array, length: number): Uint8Array => {
 export const growth = (file: MemoryFile, offset: number, length: number): number =>
   sizeOf(withRange(file.ranges, { begin: offset, end: offset + length })) - sizeOf(file.ranges)
 
-/** Writes bytes, which may lie beyond the end. */
+/** Writes bytes, beyond the end too. */
 export const write = (self: MemoryFiles, file: MemoryFile, offset: number, bytes: Uint8Array): void => {
   const range = { begin: offset, end: offset + bytes.length }
   file.content = reach(file.content, range.end)
@@ -179,7 +179,7 @@ export const write = (self: MemoryFiles, file: MemoryFile, offset: number, bytes
   if (self.remembersFlushed) file.unflushed.push(range)
 }
 
-/** Cuts a file, or makes it longer by a hole. */
+/** Cuts a file, or extends it by a hole. */
 export const setLength = (self: MemoryFiles, file: MemoryFile, length: number): void => {
   file.content = reach(file.content, length)
   file.content.fill(0, length)
@@ -189,7 +189,7 @@ export const setLength = (self: MemoryFiles, file: MemoryFile, length: number): 
   if (file.durable !== undefined) file.durable.length = Math.min(file.durable.length, length)
 }
 
-/** Makes a part of a file a hole, and cuts the file where that is its end. */
+/** Makes a part of a file a hole, and cuts the file if that is its end. */
 export const punch = (self: MemoryFiles, file: MemoryFile, offset: number, length: number): void => {
   if (offset + length >= file.length) return setLength(self, file, Math.min(offset, file.length))
   file.content.fill(0, offset, offset + length)
@@ -197,12 +197,12 @@ export const punch = (self: MemoryFiles, file: MemoryFile, offset: number, lengt
   setRanges(self, file, withoutRange(file.ranges, { begin: offset, end: offset + length }))
 }
 
-/** Says that a file was changed, without changing it. */
+/** Notes that a file was changed, without changing its bytes. */
 export const touch = (self: MemoryFiles, file: MemoryFile): void => {
   file.mtimeNs = tick(self)
 }
 
-/** Puts another file, with the same bytes and times, in the place of one, whose other names stay with it. */
+/** Replaces the file at a path by another one with the same bytes and times; its other names keep the old one. */
 export const breakOff = (self: MemoryFiles, path: string): MemoryFile => {
   const shared = self.files.get(path)!
   unlink(self, path)
@@ -216,7 +216,7 @@ export const breakOff = (self: MemoryFiles, path: string): MemoryFile => {
   return own
 }
 
-/** A copy of a file's bytes in a range; `undefined` where it ends before. */
+/** A copy of a file's bytes in a range; `undefined` if the file ends before. */
 export const read = (file: MemoryFile, offset: number, length: number): Uint8Array | undefined =>
   offset + length <= file.length ? file.content.slice(offset, offset + length) : undefined
 
@@ -224,8 +224,8 @@ export const read = (file: MemoryFile, offset: number, length: number): Uint8Arr
 export const allocated = (file: MemoryFile): number => sizeOf(file.ranges)
 
 /**
- * Makes what was written survive a power cut. A flush that fails forgets that it was written, as Linux does: a later one
- * is good without it.
+ * Makes what was written survive a power cut. A flush that fails forgets that there were writes, as Linux does: a later
+ * flush succeeds without them.
  */
 export const flush = (self: MemoryFiles, file: MemoryFile, isGood = true): void => {
   if (!self.remembersFlushed) return
@@ -240,7 +240,7 @@ export const flush = (self: MemoryFiles, file: MemoryFile, isGood = true): void 
   file.unflushed = []
 }
 
-/** What a user does is on the disk at once. */
+/** Flushes what a user did, at once. */
 export const settle = (self: MemoryFiles, file: MemoryFile, begin: number, end: number): void => {
   const later = file.unflushed
   file.unflushed = [{ begin, end: Math.min(end, file.length) }]
@@ -248,7 +248,10 @@ export const settle = (self: MemoryFiles, file: MemoryFile, begin: number, end: 
   file.unflushed = later
 }
 
-/** Leaves of every file what was flushed; the times of the rest stay, as a file system may keep those and lose bytes. */
+/**
+ * Reduces every file to what was flushed; the times of the rest stay, because a file system may keep times and lose
+ * bytes.
+ */
 export const cutPower = (self: MemoryFiles): void => {
   for (const [path, file] of [...self.files]) {
     const durable = file.durable

@@ -1,14 +1,13 @@
 /**
- * A medium in memory: for tests, which can look inside it, and for downloads that nobody wants to keep.
+ * A medium in memory: for tests, which can inspect it, and for downloads that nobody wants to keep.
  *
- * It behaves as a download folder does, with the files of all torrents in one place: two torrents that name the same path
- * see the same bytes, and files that nobody wants are set aside below `AsideFolder`. A torrent that is opened again finds
- * what it stored. Bytes that are read are a copy, so a digest that is being computed does not see a write that comes
- * meanwhile. Nothing here is faster or slower than its caller: tests of delays and failures put
- * `testing/FaultyStorage.ts` around it.
+ * It behaves as a download folder does, with the files of all torrents in one place: two torrents that name the same
+ * path see the same bytes, and unwanted files are set aside below `AsideFolder`. A torrent that is opened again finds
+ * what it stored. A read returns a copy, so that a digest in progress does not see a later write. It adds no delay and
+ * no failure of its own: tests wrap it in `testing/FaultyStorage.ts` for those.
  *
- * `MemoryMedium` is that folder from behind: whoever holds it may do to the files what a user, a failing disk and a power
- * cut do.
+ * `MemoryMedium` is the same folder from the other side: its methods do to the files what a user, a failing disk and a
+ * power cut do.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -21,16 +20,16 @@ import { type OpenOptions, Storage, type StorageReason, type TorrentStorage } fr
 import * as MemoryFiles from "./MemoryFiles.ts"
 import * as MemoryTorrent from "./MemoryTorrent.ts"
 
-/** How much a medium takes. */
+/** What a medium is like. */
 export interface MemoryStorageOptions {
   /**
-   * Bytes that all files together may hold; padding and holes count nothing. Default: no limit, as torrents are as large
-   * as they are. A write that would exceed it stores nothing and fails with `DiskFull`.
+   * Bytes that all files together may hold, without padding and holes. Default: no limit. A write that would exceed it
+   * stores nothing and fails with `DiskFull`.
    */
   readonly capacity?: number | undefined
   /** Whether pieces are compared with their digest here, as the io-daemon does. Default: no. */
   readonly verifies?: boolean | undefined
-  /** Remembers what a power cut would leave, at the price of a second copy of every byte. Default: no. */
+  /** Remembers what a power cut would leave, which costs a second copy of every byte. Default: no. */
   readonly remembersFlushed?: boolean | undefined
 }
 
@@ -38,63 +37,65 @@ export interface MemoryStorageOptions {
 export interface HeldTorrent {
   /** Paths of its files that exist in their place, components joined with `/`, in the order of the layout. */
   readonly paths: ReadonlyArray<string>
-  /** A copy of a file's bytes, with zeros in the holes; `undefined` where it does not exist in its place. */
+  /** A copy of a file's bytes, with zeros in the holes; `undefined` if it does not exist in its place. */
   readonly file: (path: string) => Uint8Array | undefined
-  /** How often a piece was written with success. */
+  /** How often the write of a piece succeeded. */
   readonly writes: (piece: number) => number
   /** Whether every byte of it is stored, in its place. */
   readonly isWhole: boolean
 }
 
 /**
- * The folder behind a `Storage`, for tests. Synchronous, so it can be asked and changed between any two steps. A path is
- * one below the download folder, with `/`. What changes a file throws a `RangeError` where there is none.
+ * The folder behind a `Storage`, for tests. Synchronous, so tests can inspect and change it between any two steps. A
+ * path is relative to the download folder, with `/`. What changes a file throws a `RangeError` if there is none.
  */
 export class MemoryMedium extends Context.Service<
   MemoryMedium,
   {
-    /** What is held of the torrent with these files; nothing, where it was never opened. */
+    /** What the medium holds of the torrent with these files; nothing if it was never opened. */
     readonly torrent: (layout: FileLayout.FileLayout) => HeldTorrent
     /** Bytes that all files hold. */
     readonly usedBytes: () => number
-    /** Changes the capacity; what is stored stays, also when it is more. */
+    /** Changes the capacity. What is stored stays, even if it is more. */
     readonly setCapacity: (bytes: number | undefined) => void
     /** How many torrents are open. */
     readonly openCount: () => number
 
-    /** The paths of everything there is, those set aside included, sorted. */
+    /** The sorted paths of everything on the medium, including what was set aside. */
     readonly paths: () => ReadonlyArray<string>
-    /** A copy of the bytes at a path; `undefined` where no regular file is. */
+    /** A copy of the bytes at a path; `undefined` if there is no regular file. */
     readonly read: (path: string) => Uint8Array | undefined
-    /** How many names the file at a path has; 0 where there is none. */
+    /** How many names the file at a path has; 0 if there is none. */
     readonly names: (path: string) => number
 
-    /** Puts a new file at a path, in the place of what was there; a number makes a hole of so many bytes. */
+    /** Puts a new file at a path and replaces what was there; a number makes a hole of so many bytes. */
     readonly put: (path: string, content: Uint8Array | number) => void
-    /** Puts something at a path that is no regular file, in the place of what was there. */
+    /** Puts something that is no regular file at a path and replaces what was there. */
     readonly block: (path: string) => void
-    /** Gives the file at `from` another name, in the place of what was there. */
+    /** Adds a name to the file at `from`, and replaces what had that name. */
     readonly link: (from: string, to: string) => void
-    /** MemoryTorrent.Writes into the file at a path, as an editor does. */
+    /** Writes into the file at a path, as an editor does. */
     readonly modify: (path: string, offset: number, bytes: Uint8Array) => void
-    /** Changes nothing of a file but when it was changed. */
+    /** Changes only the time at which a file was changed. */
     readonly touch: (path: string) => void
-    /** Cuts a file, or makes it longer. */
+    /** Cuts a file, or extends it. */
     readonly cut: (path: string, length: number) => void
-    /** Puts a new file with the same bytes in the place of one. */
+    /** Replaces a file by a new one with the same bytes. */
     readonly replace: (path: string) => void
     readonly move: (from: string, to: string) => void
     readonly remove: (path: string) => void
 
-    /** Adds one to a stored byte, as a failing disk does: nothing else of the file shows it. */
+    /** Adds one to a stored byte, as a failing disk does: the file's facts do not show it. */
     readonly damage: (layout: FileLayout.FileLayout, piece: number, begin: number) => void
-    /** Makes a stored piece a hole, as somebody does who cuts its files and lets them grow again. */
+    /** Makes a stored piece a hole, as if a user cut its files and let them grow again. */
     readonly forget: (layout: FileLayout.FileLayout, piece: number) => void
-    /** Fails every look with a reason; `undefined` ends that. */
+    /** Fails every look with a reason; `undefined` stops that. */
     readonly failLooks: (reason: StorageReason | undefined) => void
-    /** Fails every flush of the file at a path, whose unflushed bytes a power cut then takes; `undefined` ends that. */
+    /**
+     * Fails every flush of the file at a path, so that a power cut loses its unflushed bytes; `undefined` stops that.
+     */
     readonly failFlushes: (path: string, reason: StorageReason | undefined) => void
-    /** Loses what no good flush covered; only of a medium that `remembersFlushed`, else it throws. */
+    /** Loses what no successful flush covered. Throws unless the medium `remembersFlushed`. */
     readonly cutPower: () => void
   }
 >()("piecewise/storage/MemoryMedium") {}
@@ -174,7 +175,7 @@ export const make = Effect.fnUntraced(function* (options: MemoryStorageOptions =
     MemoryFiles.settle(disk, file, 0, file.length)
   }
 
-  /** The parts of a stored piece, by file; throws where it is not stored. */
+  /** The parts of a stored piece, by file; throws if it is not stored. */
   const stored = (layout: FileLayout.FileLayout, piece: number) =>
     MemoryTorrent.pieceSpans(layout, PieceGeometry.pieceIndexUnsafe(layout.geometry, piece)).map((span) => {
       const path = MemoryTorrent.pathOf(layout.files[span.file]!.path)
@@ -285,7 +286,7 @@ const inspect = (
   }
 }
 
-/** Keeps torrents in memory, for as long as the layer is there. */
+/** Keeps torrents in memory, for as long as the layer exists. */
 export const layer = (options?: MemoryStorageOptions): Layer.Layer<Storage, never, PieceHasher> =>
   Layer.effect(
     Storage,

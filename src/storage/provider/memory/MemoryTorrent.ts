@@ -1,5 +1,5 @@
 /**
- * One opening of a torrent whose files are in memory; `MemoryStorage.ts` keeps those, and tells what this is good for.
+ * One opening of a torrent whose files are in memory. `MemoryStorage.ts` keeps those, and says what this is for.
  */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
@@ -27,14 +27,14 @@ import {
 } from "../../Storage.ts"
 import * as MemoryFiles from "./MemoryFiles.ts"
 
-/** How often each piece was written, by torrent: one is known by its files. */
+/** How often each piece was written, by torrent. A torrent is known by its files. */
 export type Writes = Map<number, number>
 
 /** A file that may be written. */
 interface Claim {
   path: string
   file: MemoryFiles.MemoryFile
-  /** One past the last byte that was there when it was claimed, or was written since. */
+  /** One past the last byte that was there when it was claimed, or that was written since. */
   end: number
   /** Why it may not be written until it is claimed again. */
   changed: FileChanged | undefined
@@ -53,7 +53,7 @@ const realSpans = (layout: FileLayout.FileLayout, begin: number, length: number)
 export const pieceSpans = (layout: FileLayout.FileLayout, piece: PieceIndex): ReadonlyArray<FileLayout.FileSpan> =>
   realSpans(layout, PieceGeometry.pieceOffset(layout.geometry, piece), PieceGeometry.pieceSize(layout.geometry, piece))
 
-/** Opens a torrent; `close` gives back what it reserved. */
+/** Opens a torrent; `close` releases what it reserved. */
 export const open = (
   shared: {
     readonly disk: MemoryFiles.MemoryFiles
@@ -73,7 +73,7 @@ export const open = (
   const skipped = new Set<number>()
   const claims = new Map<number, Claim>()
 
-  /** Where a file lies, or would be made. */
+  /** Where a file is, or would be made. */
   const locate = (index: number): string => {
     const claim = claims.get(index)
     if (claim !== undefined && claim.changed === undefined) return claim.path
@@ -104,7 +104,7 @@ export const open = (
 
   const isReserved = (index: number): boolean => writers.get(places[index]!) === me
 
-  /** Why a caller is wrong who did not reserve these files first. */
+  /** The defect of a caller that did not reserve these files first. */
   const unreserved = (files: Iterable<number>): Effect.Effect<never> | undefined => {
     for (const index of files) {
       if (!isReserved(index)) return Effect.die(new Error(`${places[index]} is not reserved`))
@@ -117,7 +117,7 @@ export const open = (
     return first === undefined ? Effect.void : Effect.fail(StorageError.of(operation, [first, ...others]))
   }
 
-  /** What keeps a claim from what it claims. */
+  /** What is wrong with a claim, if anything. */
   const objection = (claim: FileClaim, path: string): StorageReason | undefined => {
     const file = disk.files.get(path)
     if (claim.as === "new") return MemoryFiles.exists(disk, path) ? new FileExists({ path }) : refusal(path)
@@ -139,7 +139,7 @@ export const open = (
 
   const claimOne = (claim: FileClaim): StorageReason | undefined => {
     const before = claims.get(claim.file)
-    // Whoever writes meanwhile is told, also where the claim fails.
+    // Writes in flight must fail from now on, even if the claim fails.
     if (before !== undefined) before.changed ??= new FileChanged({ path: before.path, why: "was changed" })
     const path = locate(claim.file)
     const { length } = layout.files[claim.file]!
@@ -159,7 +159,7 @@ export const open = (
     return undefined
   }
 
-  /** Notices that a claimed file is not what it was; only claiming it again ends that. */
+  /** Notes that a claimed file has changed; only another claim ends that. */
   const changeOf = (claim: Claim): FileChanged | undefined => {
     if (claim.changed !== undefined) return claim.changed
     const { path } = claim
@@ -198,7 +198,7 @@ export const open = (
       return Effect.void
     })
 
-  /** A copy of a range of the torrent; the path of the first file that does not hold its part where one does not. */
+  /** A copy of a range of the torrent, or the path of the first file that does not hold its part. */
   const read = (begin: number, length: number): Uint8Array | string => {
     const bytes = new Uint8Array(length)
     for (const span of realSpans(layout, begin, length)) {

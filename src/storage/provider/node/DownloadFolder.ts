@@ -1,13 +1,13 @@
 /**
- * The folders below a download folder: found or made one component at a time, and never outside of it.
+ * The folders below a download folder: found or made one component at a time, and never outside it.
  *
- * The download folder itself may be a symbolic link, and links below it may point to places below it; what leads out is
- * refused before anything is made behind it. A download folder that was there and is not any more, as on a drive that was
- * taken away, is never made again: whatever were made in its place would fill the disk below and be hidden later.
+ * The download folder itself may be a symbolic link, and links below it may point to places below it. A link that leads
+ * out is refused before anything is made behind it. A download folder that was there and has vanished, as on a drive
+ * that was unplugged, is never made again: a new one would fill the disk below it and be hidden when the drive is back.
  *
- * Node has no `openat`, so a path is resolved and then used: somebody who may
- * already write in the download folder and swaps a folder for a link within those microseconds is not stopped. What such
- * a person could gain is to have verified pieces written where this process may write.
+ * Node has no `openat`, so a path is resolved first and used afterwards. This does not stop a user who may already
+ * write in the download folder and swaps a folder for a link within those microseconds. Such a user could at most have
+ * verified pieces written to places where this process may write.
  */
 
 import type * as NFS from "node:fs"
@@ -27,26 +27,26 @@ export interface DownloadFolder {
   /** A path below the folder, as the user would name it. */
   readonly nameOf: (components: ReadonlyArray<string>) => string
   /**
-   * The true path of the folder with these components, with no link left in it. Makes what is missing for `write`;
-   * fails with `NotStored` for `read`, and with `StorageUnavailable` for `write` where the download folder went away.
+   * The true path of the folder with these components, with no link left in it. Makes what is missing for `write`.
+   * Fails with `NotStored` for `read`, and with `StorageUnavailable` for `write` if the download folder has vanished.
    */
   readonly resolve: (components: ReadonlyArray<string>, access: "read" | "write") => Effect.Effect<string, OpenFailure>
   /**
-   * Fails with `StorageUnavailable` where the download folder is not the one that was found first. One of another device
-   * with the same inode on the same kind of file system is the same, mounted again.
+   * Fails with `StorageUnavailable` if the download folder is not the one that was found first. A folder on another
+   * device with the same inode on the same kind of file system counts as the same, mounted again.
    */
   readonly present: Effect.Effect<void, StorageReason>
-  /** Forgets what is known to exist, after something turned out not to. */
+  /** Forgets which folders are known to exist, after one turned out to be gone. */
   readonly forget: () => void
   /** Notes that the folder with this true path has a new entry; `resolve` does so for folders it makes. */
   readonly markChanged: (folder: string) => void
-  /** Folders with new entries that nobody has synced yet. */
+  /** Folders with new entries that were not synced yet. */
   readonly changed: () => ReadonlyArray<string>
-  /** Forgets that a folder has new entries; those that come from now on count again. */
+  /** Forgets that a folder has new entries; later ones count again. */
   readonly unmarkChanged: (folder: string) => void
 }
 
-/** Tells a download folder from whatever lies there when it went away. */
+/** Tells a download folder apart from what is at its path after it vanished. */
 interface RootIdentity {
   readonly dev: bigint
   readonly ino: bigint
@@ -57,8 +57,8 @@ interface RootIdentity {
 const vanished = "the download folder vanished, and is not made again while the torrent is open"
 
 /**
- * Makes a download folder of `directory`, which need not exist. Touches nothing. With `followLinks` what is read may lie
- * anywhere; what is written may not.
+ * Makes a download folder of `directory`, which need not exist. Touches nothing. With `followLinks` reads may leave the
+ * folder; writes may not.
  */
 export const make = (
   fs: NodeFileSystem,
@@ -86,7 +86,7 @@ export const make = (
     const found = yield* Effect.result(NodeFile.call<NFS.BigIntStats>((done) => fs.statExact(root, done)))
     const isThere = Result.isSuccess(found) && found.success.ino === identity.ino
     if (isThere && found.success.dev === identity.dev) return
-    // A drive that was plugged in again may have another number, and so has everything on it.
+    // A drive that was plugged in again may have another device number, and so has everything on it.
     const back = isThere ? yield* Effect.orElseSucceed(identify(root), () => undefined) : undefined
     if (back?.ino !== identity.ino || back.type !== identity.type) {
       return yield* Effect.fail(new StorageUnavailable({ path: directory, why: vanished }))
@@ -120,7 +120,7 @@ export const make = (
       return child
     }
     if (made.failure.code !== "EEXIST") return yield* Effect.fail(openFailure(made.failure, name, "write"))
-    // Somebody else made it meanwhile, or there is a link that leads to nothing.
+    // Another program made it meanwhile, or a link leads nowhere.
     return yield* Effect.mapError(realpath(child), (error) =>
       error.code === "ENOENT" ? refuse(name, "a symbolic link leads nowhere") : openFailure(error, name, "write")
     )
@@ -148,11 +148,11 @@ export const make = (
   const resolve = Effect.fnUntraced(function* (components: ReadonlyArray<string>, access: "read" | "write") {
     const top = yield* resolveRoot(access)
     if (components.length === 0) return top
-    // What is read may lie where nothing may be written.
+    // Reads may resolve to places where writes are refused.
     const key = `${followLinks ? access : ""}/${components.join("/")}`
     const remembered = known.get(key)
     if (remembered !== undefined) {
-      // One call instead of one a component, which also sees that a folder was swapped for a link.
+      // One call instead of one a component. It also notices a folder that was swapped for a link.
       const still = yield* Effect.result(realpath(remembered))
       if (still._tag === "Success" && still.success === remembered) return remembered
     }

@@ -1,12 +1,12 @@
 /**
- * Open files of many torrents within a bound: the least recently used one that nobody uses is closed for the next one.
+ * Open files of many torrents within a bound: to open another one, the least recently used idle file is closed.
  *
- * A `Slot` stands for one file, opened in one way; how it is opened is its owner's affair (`FileSystemStorage.ts`).
- * Opening, using and giving back is one uninterruptible region, entered after an interruptible wait for a permit, so no
- * interruption can leave a descriptor open, or close one that a read or write in flight still needs.
+ * A `Slot` stands for one file, opened in one way; its owner knows how to open it (`TorrentFile.ts`). To open, use and
+ * release a slot is one uninterruptible region, entered after an interruptible wait for a permit. So no interruption
+ * can leave a descriptor open, or close one that a read or write in flight still needs.
  *
- * There are as many permits as files may be open. Whoever holds one therefore finds a free place or an idle file to
- * close, and nobody who holds one waits for another, so nobody waits for ever.
+ * There are as many permits as files may be open. So the holder of a permit finds a free place or an idle file to
+ * close, and never waits for another holder: no one waits for ever.
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -29,7 +29,7 @@ export interface OpenFailure {
 /** A failure that no other descriptor or folder would help. */
 export const refusal = (reason: StorageReason): OpenFailure => ({ reason, exhausted: false, missing: false })
 
-/** A file that is open, or will be when somebody needs it. Made by `makeSlot`, changed only here. */
+/** A file that is open, or will be when it is needed. Made by `makeSlot`, changed only here. */
 export interface Slot {
   readonly open: Effect.Effect<number, OpenFailure>
   readonly closeFailed: (error: SystemError) => void
@@ -42,9 +42,9 @@ export interface Slot {
 
 /** A slot whose file is not open. */
 export const makeSlot = (options: {
-  /** Opens the file; runs uninterruptibly, and leaves nothing open when it fails. */
+  /** Opens the file; runs uninterruptibly, and leaves nothing open if it fails. */
   readonly open: Effect.Effect<number, OpenFailure>
-  /** Hears of an error in closing, with which network disks report writes that they had deferred. */
+  /** Called with an error of `close`, by which network disks report deferred writes. */
   readonly closeFailed: (error: SystemError) => void
 }): Slot => ({ ...options, fd: undefined, users: 0, opening: undefined, retired: undefined })
 
@@ -70,14 +70,14 @@ export const make = (options: {
   readonly close: (fd: number) => Effect.Effect<void, SystemError>
 }): FileHandles => {
   const permits = Semaphore.makeUnsafe(options.capacity)
-  // Open and without users, the least recently used first. Touched only synchronously, between two suspensions.
+  // Open and idle, the least recently used first. Touched only synchronously, between two suspensions.
   const idle = new Set<Slot>()
   let places = 0
 
   const close = Effect.fnUntraced(function* (slot: Slot) {
     const fd = slot.fd
     if (fd === undefined) return
-    // Before anything suspends: once the system has the number back, it may stand for another file.
+    // Before anything suspends: once the system has the number back, it may mean another file.
     slot.fd = undefined
     idle.delete(slot)
     const result = yield* Effect.result(options.close(fd))

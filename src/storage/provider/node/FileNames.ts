@@ -1,13 +1,14 @@
 /**
- * Under which of its names (`SafePath.Names`) a file of a torrent lies on this disk, or is to be made.
+ * Which of its names (`SafePath.Names`) a file of a torrent has on this disk, or is to get.
  *
- * Whether a file system tells two names apart is asked of the file system, as it may differ from folder to folder: a name
- * that leads to the file or folder (device and inode) of a rival, whose name differs by case, composition or what Windows
- * drops, is not this file's. An existing file is found by any of its names, `path` first. A new one is made as `path`; if
- * the file system cannot hold that, or a rival's name leads to what was just made, as `portable`.
+ * Whether two names are one depends on the file system, and may differ from folder to folder, so the file system is
+ * asked. Rivals are files of the torrent whose names differ only by case, composition or what Windows drops. A name
+ * that leads to the file or folder (device and inode) of a rival is not this file's. An existing file is found by any
+ * of its names, `path` first. A new file is made as `path`, or as `portable` if the file system cannot hold `path`, or
+ * if a rival's name leads to what was just made.
  *
- * Rivals are made one at a time, or one would be given what another one is only trying. So `create` makes a file that has
- * a rival or a portable name, empty; for every other file it only answers, and nothing here touches the disk.
+ * Rivals are made one at a time; otherwise one could find what another is only trying. So `create` makes a file that
+ * has a rival or a portable name, empty. For every other file it only answers, and nothing here touches the disk.
  */
 import * as NFS from "node:fs"
 import * as Path from "node:path"
@@ -21,7 +22,7 @@ import * as NodeFile from "./NodeFile.ts"
 
 type Components = ReadonlyArray<string>
 
-/** Where a file lies on this disk, or is to be made. */
+/** Where a file is on this disk, or is to be made. */
 export interface FilePlace {
   /** Components below the download folder. */
   readonly path: Components
@@ -32,19 +33,19 @@ export interface FilePlace {
 /** The names of one torrent's files on a disk; an index is one in `layout.files`, of a file that is no padding. */
 export interface FileNames {
   /**
-   * Where a file is read: where it exists, else where nothing does, so that opening it tells why. For `create`, where it is
-   * made or written: from then on the file has that name for as long as the torrent is open. Uninterruptible.
+   * Where to read a file: where it exists, else where nothing does, so that opening it reports why. For `create`: where
+   * to make or write it; from then on the file keeps that name while the torrent is open. Uninterruptible.
    */
   readonly resolve: (index: number, access: "read" | "create") => Effect.Effect<FilePlace, OpenFailure>
 }
 
-/** What lies at a name. */
+/** What exists at a name. */
 interface Found {
   /** Device and inode. */
   readonly identity: string
-  /** Whether other names may lead to the same file by right: hard links. */
+  /** Whether the file may rightly have other names: hard links. */
   readonly isLinked: boolean
-  /** The true path of the folder it lies in. */
+  /** The true path of its folder. */
   readonly parent: string
   readonly name: string
 }
@@ -58,10 +59,10 @@ export const make = (options: {
   const { folder, fs, layout } = options
   const groups = NameRivals.groupsOf(layout)
   const settled = new Map<number, Components>()
-  // A rival's file must not be looked for while another one is tried out.
+  // No file is looked for while a rival is tried out.
   const turn = Semaphore.makeUnsafe(1)
 
-  /** What lies at a path; anything that keeps it from being found is for whoever opens it to tell. */
+  /** What exists at a path. An error counts as nothing: whoever opens the path reports it. */
   const find = (path: Components): Effect.Effect<Found | undefined> =>
     folder.resolve(path.slice(0, -1), "read").pipe(
       Effect.flatMap((parent) => {
@@ -99,7 +100,9 @@ export const make = (options: {
     return false
   })
 
-  /** Where a file lies, after all that come before it in its group have taken theirs, and where nothing lies at all. */
+  /**
+   * Where a file is, after all that come before it in its group have theirs, and the first of its names that is free.
+   */
   const look = Effect.fnUntraced(function* (index: number, group: ReadonlyArray<NameRivals.Claimant>) {
     const taken: Array<Found> = []
     let vacant: Components | undefined
@@ -120,7 +123,7 @@ export const make = (options: {
     return { existing: undefined, vacant }
   })
 
-  /** Makes an empty file, and gives its true path; `undefined` if something has its name. */
+  /** Makes an empty file, and returns its true path; `undefined` if the name is in use. */
   const makeEmpty = Effect.fnUntraced(function* (path: Components) {
     const place = Path.join(yield* folder.resolve(path.slice(0, -1), "write"), path.at(-1)!)
     const flags = NFS.constants.O_WRONLY | NFS.constants.O_CREAT | NFS.constants.O_EXCL
@@ -134,14 +137,14 @@ export const make = (options: {
     return place
   })
 
-  /** Makes a file as `path` if that is a name of its own here. */
+  /** Makes a file as `path` if no rival has that name here. */
   const tryPath = Effect.fnUntraced(function* (
     index: number,
     path: Components,
     group: ReadonlyArray<NameRivals.Claimant>
   ) {
     const rivals = group.filter((claimant) => claimant.index !== index)
-    // A folder that is not there yet could not be made any more beside a file that has its name.
+    // A missing folder could not be made later beside a file that has its name.
     for (const { index, names } of rivals) if (index === undefined) yield* folder.resolve(names[0]!, "write")
     const place = yield* makeEmpty(path)
     if (place === undefined) return false
@@ -149,7 +152,7 @@ export const make = (options: {
     for (const rival of rivals.flatMap(({ names }) => names)) {
       const found = yield* find(rival)
       if (found === undefined || made === undefined || !(yield* isSame(found, made))) continue
-      // Made a moment ago, and nobody else of this torrent can have used it.
+      // It was made a moment ago, and nothing else of this torrent can have used it.
       yield* Effect.ignore(NodeFile.call((done) => fs.unlink(place, done)))
       return false
     }
@@ -157,7 +160,7 @@ export const make = (options: {
   })
 
   const create = Effect.fnUntraced(function* (index: number, group: ReadonlyArray<NameRivals.Claimant>) {
-    // Somebody may have settled it while this waited.
+    // Another file of the group may have settled it during the wait.
     const existing = settled.get(index) ?? (yield* look(index, group)).existing
     if (existing !== undefined) return { path: existing, isMade: false }
     const { path, portable } = layout.files[index]!

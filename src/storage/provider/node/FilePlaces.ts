@@ -1,11 +1,12 @@
 /**
- * Where each file of an open torrent lies: in its place below the download folder, or, while nobody wants it, set aside in
- * a hidden folder beside the torrent.
+ * Where each file of an open torrent is: in its place below the download folder, or, while it is unwanted, set aside in
+ * a hidden folder.
  *
- * Pieces do not end where files do, so a wanted piece brings bytes of its neighbours. Those of a skipped file must not make
- * that file: a user would find a file that was not asked for, full of holes. They are kept, at the same offsets, in a file
- * of the same name below `AsideFolder`, from where peers are given them like any other. When the file is wanted it is moved
- * to its place as it is, and the hidden folders go with the last of them. A skipped file that exists is used where it is.
+ * Pieces do not end where files do, so a wanted piece brings bytes of neighbouring files. Those of a skipped file must
+ * not make that file: the user would find a file that was not wanted, full of holes. They are kept at the same offsets
+ * in a file of the same name below `AsideFolder`, and uploaded from there like any other. When the file is wanted, it
+ * is moved to its place as it is, and the hidden folders are removed with the last file. A skipped file that exists is
+ * used in its place.
  */
 import type * as NFS from "node:fs"
 import * as Path from "node:path"
@@ -28,11 +29,11 @@ import * as TorrentFile from "./TorrentFile.ts"
 export interface FilePlaces {
   /** Components of a file in its place, as users know it. */
   readonly pathOf: (index: number) => ReadonlyArray<string>
-  /** All components at which a file may lie in its place on this disk, that one first. */
+  /** All components at which a file may be in its place on this disk, those of `pathOf` first. */
   readonly pathsOf: (index: number) => ReadonlyArray<ReadonlyArray<string>>
   /** The path of a file as the user would name it. */
   readonly nameOf: (index: number) => string
-  /** What lies there; `parents` remembers true paths of folders, for looks that follow at once. */
+  /** What exists there; `parents` remembers true paths of folders, for looks that follow at once. */
   readonly look: (
     index: number,
     parents: FolderEntries.KnownParents
@@ -41,32 +42,32 @@ export interface FilePlaces {
   readonly unclaim: (index: number) => void
   readonly isClaimed: (index: number) => boolean
   readonly write: (index: number, part: NodeFile.FilePart) => Effect.Effect<void, StorageReason>
-  /** Tells how many bytes there were, as `TorrentFile.read`. */
+  /** Returns how many bytes there were, as `TorrentFile.read` does. */
   readonly read: (index: number, part: NodeFile.FilePart) => Effect.Effect<number, StorageReason>
-  /** The same, and what lies there after the read. */
+  /** The same, and what is there after the read. */
   readonly readAndLook: (
     index: number,
     part: NodeFile.FilePart
   ) => Effect.Effect<{ readonly read: number; readonly facts: FileFacts | undefined }, StorageReason>
   readonly sync: (index: number) => Effect.Effect<FileFacts, StorageReason>
-  /** Whether any file lies aside on the disk. */
+  /** Whether any file is set aside on the disk. */
   readonly hasAside: Effect.Effect<boolean>
   /** Whether a file is to be brought back once it is wanted, whatever earlier runs did. */
   readonly isSkipped: (index: number) => boolean
-  /** Sets a file aside from its next use on, unless it exists in its place then or was claimed there. */
+  /** Sets a file aside from its next use on, unless it then exists in its place or was claimed there. */
   readonly setAside: (index: number) => void
   /**
-   * Moves a file to its place where it was set aside, by an earlier run too. Where there is a file already that one is
-   * used, and what was set aside is removed.
+   * Moves a file that was set aside, by an earlier run too, to its place. If a file exists there, that one is used, and
+   * what was set aside is removed.
    */
   readonly bringBack: (index: number) => Effect.Effect<void, StorageReason>
-  /** Moves a file to another path, where nothing may lie. */
+  /** Moves a file to another path, where nothing may exist. */
   readonly rename: (index: number, path: ReadonlyArray<string>) => Effect.Effect<void, StorageReason>
-  /** Deletes a file wherever it lies, and the folders that are empty then. */
+  /** Deletes a file wherever it is, and then its empty folders. */
   readonly remove: (index: number) => Effect.Effect<void, StorageReason>
-  /** Whether a file lies somewhere below the folder with this true path, as far as that is known. */
+  /** Whether a file is known to be below the folder with this true path. */
   readonly isBelow: (index: number, folder: string) => boolean
-  /** The files that were used, wherever they lie. */
+  /** The files that were used so far. */
   readonly used: () => Iterable<TorrentFile.TorrentFile>
 }
 
@@ -78,7 +79,7 @@ export const make = (options: {
   readonly layout: FileLayout.FileLayout
   /** As `TorrentFile.make`. */
   readonly followLinks?: boolean | undefined
-  /** Whether the torrent was closed, after which no file is opened any more. */
+  /** Whether the torrent was closed; after that no file is opened. */
   readonly isClosed: () => boolean
 }): FilePlaces => {
   const { folder, followLinks = false, fs, handles, isClosed, layout } = options
@@ -88,11 +89,11 @@ export const make = (options: {
   const clean = OwnCopy.makeCleaner(fs)
   const files = new Map<number, TorrentFile.TorrentFile>()
   const renamed = new Map<number, ReadonlyArray<string>>()
-  /** Files to set aside of which nobody knows yet whether they exist in their place: asked when one is used. */
+  /** Skipped files that may exist in their place: looked for when they are used. */
   const undecided = new Set<number>()
   /** Files that are set aside. */
   const aside = new Set<number>()
-  // One at a time: a name that is another file's on some disks is told from it by what lies there.
+  // One at a time: on some disks a free name and another file's name are one, which only the disk can show.
   const moving = Semaphore.makeUnsafe(1)
 
   const pathOf = (index: number): ReadonlyArray<string> => renamed.get(index) ?? layout.files[index]!.path
@@ -101,7 +102,7 @@ export const make = (options: {
     const own = renamed.get(index)
     return own !== undefined ? [own] : portable === undefined ? [path] : [path, portable]
   }
-  // Under the name that no file system takes for another file's: nobody looks there for the name itself.
+  // Under the name that no file system confuses with another file's: users do not look for names there.
   const asidePath = (index: number): ReadonlyArray<string> => [...AsideFolder.components, ...pathsOf(index).at(-1)!]
   const nameOn = (
     index: number,
@@ -155,11 +156,11 @@ export const make = (options: {
 
   const decide = Effect.fnUntraced(function* (index: number) {
     const found = yield* findInPlace(index)
-    // Somebody else may have been faster, or the file is wanted by now.
+    // Another use may have decided it meanwhile, or the file is wanted by now.
     if (undecided.delete(index) && found === undefined) aside.add(index)
   })
 
-  /** Uses a file where it lies. */
+  /** Uses a file where it is. */
   const use = <A>(
     index: number,
     effect: (file: TorrentFile.TorrentFile) => Effect.Effect<A, StorageReason>
@@ -168,7 +169,7 @@ export const make = (options: {
       undecided.has(index) ? Effect.andThen(decide(index), use(index, effect)) : effect(fileOf(index))
     )
 
-  /** What lies in the place of a file, under the name that it has on this disk. */
+  /** What exists in the place of a file, under its name on this disk. */
   const findInPlace = Effect.fnUntraced(function* (index: number, known?: FolderEntries.KnownParents, follows = false) {
     const { path } = yield* Effect.mapError(nameOn(index, "read"), ({ reason }) => reason)
     return yield* entries.find(path, known, follows)
@@ -186,7 +187,7 @@ export const make = (options: {
       return (yield* entries.find(asidePath(index), parents))?.stats
     }
     if (aside.delete(index) && file !== undefined) yield* file.reopen
-    // Asked again when it is used, as it may be gone by then.
+    // Looked for again when it is used, because it may be gone by then.
     undecided.add(index)
     return found.stats
   })
@@ -194,7 +195,7 @@ export const make = (options: {
   const bringBack = Effect.fnUntraced(function* (index: number) {
     const found = yield* entries.find(asidePath(index))
     const file = fileOf(index)
-    // A folder there is of another torrent, with what was set aside of its files.
+    // A folder there holds what was set aside of another torrent.
     if (found?.stats.isFile() !== true) {
       undecided.delete(index)
       if (aside.delete(index)) yield* file.reopen
@@ -261,7 +262,7 @@ export const make = (options: {
 
   const claim = Effect.fnUntraced(function* (claim: FileClaim) {
     const index = claim.file
-    // Where a skipped file lies is asked anew: somebody may have put one in its place.
+    // A skipped file is looked for again: it may exist in its place by now.
     if (aside.has(index) && files.get(index)?.isHeld() !== true) {
       aside.delete(index)
       undecided.add(index)
@@ -293,7 +294,7 @@ export const make = (options: {
         ? Effect.succeed(true)
         : Effect.match(entries.find([...AsideFolder.components, layout.files[0]!.path[0]!]), {
             onSuccess: (found) => found !== undefined,
-            // What cannot be reached is as good as not there: it is fetched again.
+            // What cannot be reached counts as missing: it is fetched again.
             onFailure: () => false
           })
     ),

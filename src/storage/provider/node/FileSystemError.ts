@@ -1,12 +1,12 @@
 /**
- * What an error number of the operating system means to somebody who stores a torrent. Pure, so that every number can be
- * tested without a disk that fails on purpose.
+ * What an error number of the operating system means for a stored torrent. Pure, so that every number can be tested
+ * without a disk that fails on purpose.
  *
  * Names and meanings are those of POSIX.1-2017, volume "System Interfaces", section 2.3.
  */
 import { DiskFull, NotStored, type StorageReason, StorageRefused, StorageUnavailable } from "../../Storage.ts"
 
-/** An error as `node:fs` gives it. */
+/** An error as `node:fs` reports it. */
 export interface SystemError {
   /** The number's name, as `ENOSPC`. */
   readonly code?: string | undefined
@@ -18,11 +18,11 @@ const linkInTheWay = "a symbolic link is in the way of a file"
 /** Why a folder is refused, as the end of a sentence. */
 export const linkLeadsOut = "a symbolic link leads out of the download folder"
 
-/** Whether a symbolic link was refused that reading could follow. */
+/** Whether it refuses a symbolic link that reading could follow. */
 export const isLink = (reason: StorageReason): boolean =>
   reason._tag === "StorageRefused" && (reason.why === linkInTheWay || reason.why === linkLeadsOut)
 
-/** Numbers that stay until a person changes something, and what to tell that person. */
+/** Numbers that last until a person changes something, and the message for that person. */
 const refusals: Readonly<Record<string, string>> = {
   EACCES: "permission denied",
   EPERM: "operation not permitted",
@@ -31,12 +31,12 @@ const refusals: Readonly<Record<string, string>> = {
   EEXIST: "a file is in the way of a folder",
   EISDIR: "a folder is in the way of a file",
   ELOOP: linkInTheWay,
-  // FreeBSD's answer to O_NOFOLLOW where others say ELOOP.
+  // FreeBSD's answer to O_NOFOLLOW; others answer ELOOP.
   EMLINK: linkInTheWay,
   EILSEQ: "this file system cannot hold the name",
   ENAMETOOLONG: "the name is too long for this file system",
   EXDEV: "its folders lie on different file systems",
-  // Freed space does not help: FAT32 ends at 4 GiB, a process may have a limit on the size of its files.
+  // Freed space does not help: FAT32 ends at 4 GiB, and a process may have a limit on file sizes.
   EFBIG: "the file is larger than this file system or the process allows"
 }
 
@@ -53,9 +53,9 @@ const outages: Readonly<Record<string, string>> = {
 }
 
 /**
- * The reason behind an error that `node:fs` gave for `path` (as the user would name it).
+ * The reason behind an error that `node:fs` reported for `path` (as the user would name it).
  *
- * ENOENT means that nothing is stored when somebody reads, and that a folder vanished under us when somebody writes.
+ * For a read, ENOENT means that nothing is stored; for a write, that a folder vanished.
  */
 export const reasonOf = (error: SystemError, path: string, access: "read" | "write"): StorageReason => {
   const code = error.code ?? ""
@@ -71,7 +71,7 @@ export const reasonOf = (error: SystemError, path: string, access: "read" | "wri
 export const isExhausted = (error: SystemError): boolean => error.code === "EMFILE" || error.code === "ENFILE"
 
 /**
- * Whether a name was refused for the characters in it: FAT and NTFS have no `:` or `?` (EINVAL), others take no name that
- * is not in their encoding (EILSEQ).
+ * Whether a name was refused for the characters in it: FAT and NTFS have no `:` or `?` (EINVAL), others refuse a name
+ * that is not in their encoding (EILSEQ).
  */
 export const isUnnameable = (error: SystemError): boolean => error.code === "EINVAL" || error.code === "EILSEQ"

@@ -1,19 +1,20 @@
 /**
  * Torrents as files below a download folder: the embedded default.
  *
- * A part of a piece that lies in one file is one positional write, so a piece of 1 MiB in one file is one `pwrite`. Files
- * grow as pieces come: nothing is preallocated, and a later piece that is stored first leaves a hole before it. Nothing is
- * made or opened for writing but by a claim, so that seeding never changes a file.
+ * The part of a piece in one file is one positional write, so a piece of 1 MiB in one file is one `pwrite`. Files grow
+ * as pieces are stored: nothing is preallocated, and a later piece that is stored first leaves a hole before it. Only a
+ * claim makes a file or opens one for writing, so seeding never changes a file.
  *
- * Files that disappear, shrink or are replaced while a torrent is open: POSIX lets writes into a deleted file succeed into
- * nothing. So a claimed file is looked at by its path (one `lstat`) before a write when 8 MiB were written since the last
- * look, and at every flush. What happened to it fails its writes until it is claimed again, because pieces are believed
- * stored that are not. Reads look after each read, and read again where another file has the name by now.
+ * Files may disappear, shrink or be replaced while a torrent is open, and POSIX lets writes into a deleted file succeed
+ * into nothing. So a claimed file is looked at by its path (one `lstat`) at every flush, and before a write if 8 MiB
+ * were written since the last look. If it has changed, its writes fail until it is claimed again, because pieces that
+ * count as stored are gone. A read looks at the path afterwards, and is repeated if another file has the name by then.
  *
- * What a network disk tells only when a file is closed, is told by the next flush of that file.
+ * An error that a network disk reports only when a file is closed is reported by the next flush of that file.
  *
- * Links and folders are `DownloadFolder.ts`, names `FileNames.ts`, who may write `NodeWriterLocks.ts`, files `TorrentFile.ts`, copies of files with other names `OwnCopy.ts`, where
- * files lie that nobody wants `FilePlaces.ts`, how many are open `FileHandles.ts`, error numbers `FileSystemError.ts`.
+ * Links and folders are in `DownloadFolder.ts`, names in `FileNames.ts`, the places of skipped files in
+ * `FilePlaces.ts`, one file in `TorrentFile.ts`, copies of files with other names in `OwnCopy.ts`, the bound on open
+ * files in `FileHandles.ts`, locks of writers in `locks/NodeWriterLocks.ts`, error numbers in `FileSystemError.ts`.
  */
 
 import * as NFS from "node:fs"
@@ -50,31 +51,32 @@ import * as TorrentFile from "./TorrentFile.ts"
 
 /** Where torrents are kept, and how much of the process they may take. */
 export interface FileSystemStorageOptions {
-  /** The download folder. Made when the first file is; may be a symbolic link. */
+  /** The download folder. Made with the first file; may be a symbolic link. */
   readonly directory: string
   /**
-   * Files open at a time, over all torrents; at least 1, default `defaultMaxOpenFiles`. Too few, and files are opened
-   * again and again for pieces that alternate between them; too many, and sockets find no descriptors.
+   * Files open at a time, over all torrents; at least 1, default `defaultMaxOpenFiles`. With too few, files are
+   * reopened again and again for pieces that alternate between them; with too many, sockets find no descriptors.
    */
   readonly maxOpenFiles?: number | undefined
   /**
-   * Reads through symbolic links, wherever they lead, as folders of a model cache have them: for what is only seeded or
-   * verified. Nothing is written through a link. Default: a link that leads out, or is a file's, is refused.
+   * Reads through symbolic links, wherever they lead, as in the folders of a model cache: for torrents that are only
+   * seeded or verified. Nothing is written through a link. Default: a link that leads out, or that stands for a file,
+   * is refused.
    */
   readonly followLinks?: boolean | undefined
 }
 
 /**
- * 32: libuv runs 4 disk operations at once by default, so more only saves reopening, which costs about 60 us. Half of
- * the smallest customary limit, 64 descriptors, is left for sockets.
+ * 32: libuv runs 4 disk operations at once by default, so more only saves reopening, which costs about 60 us. That
+ * leaves half of the smallest customary limit, 64 descriptors, for sockets.
  */
 export const defaultMaxOpenFiles = 32
 
-// Parts of a piece and files of a flush in flight: as many as libuv has threads, so that a piece over 300 files neither
-// waits for each in turn nor keeps every thread from others.
+// Parts of a piece and files of a flush in flight: as many as libuv has threads. So a piece over 300 files neither
+// waits for each in turn nor keeps every thread from other work.
 const concurrency = 4
 
-/** Makes the storage. A test puts its own calls in the place of `fs`. */
+/** Makes the storage. Tests pass their own `fs`. */
 export const make = Effect.fnUntraced(function* (
   options: FileSystemStorageOptions,
   fs: NodeFile.NodeFileSystem = NodeFile.nodeFileSystem
@@ -104,10 +106,10 @@ export const make = Effect.fnUntraced(function* (
 export const layer = (options: FileSystemStorageOptions): Layer.Layer<Storage, never, PieceHasher> =>
   Layer.effect(Storage, make(options))
 
-/** A file that this opening may write, as one of those that were reserved together. */
+/** A file that this opening may write, one of those that were reserved together. */
 interface Reservation {
   readonly writer: NodeWriterLocks.Writer
-  /** Of the names it may have. */
+  /** Indices of the names it may have. */
   readonly indices: ReadonlyArray<number>
 }
 
@@ -140,7 +142,7 @@ const openTorrent = (
     position: span.fileOffset
   })
 
-  /** Does something with each of several files, all of them whatever happens to one, and fails with everything. */
+  /** Does something with each item, continues after failures, and fails with all of them. */
   const each = <A, B>(
     operation: StorageError["operation"],
     items: ReadonlyArray<A>,
@@ -168,13 +170,13 @@ const openTorrent = (
   const look: TorrentStorage["look"] = Effect.fnUntraced(function* (files) {
     const parents = new Map<string, string | undefined>()
     const found = yield* each("look", files, (index) => places.look(index, parents))
-    // All of them are missing where the drive is away, and that says nothing of them.
+    // Every file is missing if the drive is away; that says nothing about the files.
     if (found.includes(undefined)) yield* Effect.mapError(folder.present, failing("look"))
     return found
   })
 
   const acquire = Effect.fnUntraced(function* (paths: ReadonlyArray<ReadonlyArray<string>>) {
-    // Before the locks make what went away.
+    // Before the locks make a download folder that has vanished.
     yield* Effect.mapError(folder.resolve([], "write"), ({ reason }) => reason)
     return yield* locks.acquire(paths, layout.files[0]!.path[0]!, reserved).pipe(
       Scope.provide(options.reservations),
@@ -214,7 +216,7 @@ const openTorrent = (
       { discard: true }
     ).pipe(Effect.uninterruptible, reserving.withPermit)
 
-  /** Dies where a caller did not reserve what it is about to change. */
+  /** Dies if a caller did not reserve what it is about to change. */
   const whenReserved = <A, E>(files: ReadonlyArray<number>, effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
     Effect.suspend(() => {
       const free = files.find((index) => !reserved.has(index))
@@ -297,7 +299,7 @@ const openTorrent = (
           ),
           Effect.tap((read) =>
             Effect.sync(() => {
-              // The file ends here, so what comes after in it is missing as well.
+              // The file ends here, so the rest of it is missing as well.
               if (read < span.length) missing.push({ begin: offset + span.fileOffset + read, end: offset + length })
             })
           )
@@ -346,7 +348,7 @@ const openTorrent = (
       folder.unmarkChanged(path)
       return sync.pipe(
         Effect.ensuring(handles.retire(slot)),
-        // A folder that was deleted keeps nothing, and Windows opens none.
+        // A folder that was deleted keeps nothing, and Windows cannot open a folder.
         Effect.catchIf(
           (reason) => reason._tag === "NotStored" || reason._tag === "StorageRefused",
           () => Effect.void
@@ -370,7 +372,7 @@ const openTorrent = (
       writePiece,
       readBlock,
       digests: (pieces) =>
-        // By name again: a recheck tells what is there now, not what an open descriptor still holds.
+        // By name again: a recheck reports what is there now, not what an open descriptor still holds.
         Stream.unwrap(
           Effect.as(
             Effect.forEach([...places.used()], (file) => file.reopen, { concurrency, discard: true }),
@@ -382,7 +384,7 @@ const openTorrent = (
       remove: (files) =>
         whenReserved(
           files,
-          // One at a time, as they share the folders that go with the last of them.
+          // One at a time, because they share folders, which are removed with the last of them.
           Effect.suspend(() => Effect.asVoid(each("remove", files, places.remove, 1)))
         )
     },

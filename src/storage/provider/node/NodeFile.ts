@@ -1,6 +1,6 @@
 /**
- * The calls of `node:fs` that storage makes, as effects. Each waits for a thread of libuv's pool and cannot be taken
- * back, so whoever passes memory keeps it until the effect has ended: callers run these uninterruptibly.
+ * The calls of `node:fs` that storage makes, as effects. Each waits for a thread of libuv's pool and cannot be
+ * cancelled, so memory that was passed stays in use until the effect has ended: callers run these uninterruptibly.
  */
 
 import * as NFS from "node:fs"
@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import type { SystemError } from "./FileSystemError.ts"
 import * as NodeFolders from "./NodeFolders.ts"
 
-/** The calls storage makes; a test puts its own in their place to count them or to let them fail. */
+/** The calls that storage makes; tests replace them to count them or to let them fail. */
 export interface NodeFileSystem {
   readonly open: (path: string, flags: number, done: (error: SystemError | null, fd: number) => void) => void
   readonly close: (fd: number, done: (error: SystemError | null) => void) => void
@@ -28,10 +28,10 @@ export interface NodeFileSystem {
     position: number,
     done: (error: SystemError | null, read: number) => void
   ) => void
-  /** What is at a path, or open, in numbers wide enough to tell all files and times apart. */
+  /** What is at a path, or open, in numbers wide enough to distinguish all files and times. */
   readonly fstatExact: (fd: number, done: (error: SystemError | null, stats: NFS.BigIntStats) => void) => void
   readonly lstatExact: (path: string, done: (error: SystemError | null, stats: NFS.BigIntStats) => void) => void
-  /** As `lstatExact` or `statExact`, on this thread; `undefined` where nothing is, or it cannot be told. */
+  /** As `lstatExact` or `statExact`, on this thread; `undefined` if nothing is there, or the call fails. */
   readonly lookNow: (path: string, follows: boolean) => NFS.BigIntStats | undefined
   readonly statExact: (path: string, done: (error: SystemError | null, stats: NFS.BigIntStats) => void) => void
   readonly statfs: (path: string, done: (error: SystemError | null, stats: NFS.BigIntStatsFs) => void) => void
@@ -40,11 +40,11 @@ export interface NodeFileSystem {
   readonly fdatasync: (fd: number, done: (error: SystemError | null) => void) => void
   readonly fsync: (fd: number, done: (error: SystemError | null) => void) => void
   readonly mkdir: (path: string, done: (error: SystemError | null) => void) => void
-  /** Tells the topmost folder that was made. */
+  /** Returns the topmost folder that was made. */
   readonly mkdirs: (path: string, done: (error: SystemError | null, top?: string) => void) => void
   readonly rename: (from: string, to: string, done: (error: SystemError | null) => void) => void
   readonly link: (from: string, to: string, done: (error: SystemError | null) => void) => void
-  /** Makes a new file that shares the blocks of another one, where the file system can; else makes none. */
+  /** Makes a new file that shares the blocks of another one; fails and makes none if the file system cannot. */
   readonly clone: (from: string, to: string, done: (error: SystemError | null) => void) => void
   readonly fchown: (fd: number, user: number, group: number, done: (error: SystemError | null) => void) => void
   readonly fchmod: (fd: number, mode: number, done: (error: SystemError | null) => void) => void
@@ -111,7 +111,7 @@ export interface FilePart {
 
 const noProgress: SystemError = { code: "EIO", message: "nothing was written" }
 
-/** Writes a part: one call, and more only where the system takes less than it was given. */
+/** Writes a part: in one call, or in more if the system accepts less than it was passed. */
 export const write = (fs: NodeFileSystem, fd: number, part: FilePart): Effect.Effect<void, SystemError> =>
   Effect.callback<void, SystemError>((resume) => {
     const { begin, bytes, length, position } = part
@@ -141,22 +141,22 @@ const readPart = (
   from(0)
 }
 
-/** Reads a part and tells how many bytes were there: fewer than asked for where the file ends. */
+/** Reads a part and returns how many bytes were there: fewer than requested at the end of the file. */
 export const read = (fs: NodeFileSystem, fd: number, part: FilePart): Effect.Effect<number, SystemError> =>
   call<number>((done) => readPart(fs, fd, part, done))
 
-/** What a read gave. */
+/** The result of a read. */
 export interface ReadPart {
   /** Bytes that were there. */
   readonly read: number
-  /** What lay at the path after the read; `undefined` where nothing did. */
+  /** What was at the path after the read; `undefined` if nothing was. */
   readonly stats: NFS.BigIntStats | undefined
 }
 
 /**
- * Reads a part, and then looks at what lies at `path`. By way of a thread a look costs 9 to 17 us more than
- * the read alone and without 2 to 7 (CPU, Node 24), of about 470 that uploading 256 KiB costs. So on a file system of this
- * machine it is done at once: what it needs is in memory, as the file is open. A network disk may take its time.
+ * Reads a part, and then looks at `path`. On another thread, the look adds 9 to 17 us to the read; on this one, 2 to 7
+ * (CPU, Node 24), of about 470 us that uploading 256 KiB costs. So on a file system of this machine it runs on this
+ * thread: what it needs is in memory, because the file is open. A network disk may be slow.
  */
 export const readAndLook = (
   fs: NodeFileSystem,
@@ -172,7 +172,7 @@ export const readAndLook = (
     })
   )
 
-/** Whether nothing lies at a path; a folder on the way may be missing, or a file be in its place. */
+/** Whether nothing is at a path; a folder on the way may be missing, or be a file. */
 export const isMissing = (error: SystemError): boolean => error.code === "ENOENT" || error.code === "ENOTDIR"
 
 const lookInto = (
@@ -185,7 +185,7 @@ const lookInto = (
   look(path, (error, stats) => (error && !isMissing(error) ? done(error) : done(null, error ? undefined : stats)))
 }
 
-/** What lies at a path, or where a link there leads to; `undefined` where nothing does. */
+/** What is at a path, or where a link there leads to; `undefined` if nothing is. */
 export const lookAt = (
   fs: NodeFileSystem,
   path: string,
@@ -193,13 +193,13 @@ export const lookAt = (
 ): Effect.Effect<NFS.BigIntStats | undefined, SystemError> =>
   call<NFS.BigIntStats | undefined>((done) => lookInto(fs, path, follows, done))
 
-/** `FileFacts.identity` of a file. The io-daemon has the same form. */
+/** `FileFacts.identity` of a file. The io-daemon uses the same form. */
 export const identityOf = ({ birthtimeNs, dev, ino }: NFS.BigIntStats): string => `${dev}:${ino}:${birthtimeNs}`
 
-// What is answered where a folder, or a file that is open for reading, cannot be synced; it is where it can be.
+// Answers of systems on which a folder, or a file that is open for reading, cannot be synced.
 const cannotSync: ReadonlySet<string | undefined> = new Set(["EINVAL", "EPERM", "EBADF", "ENOTSUP", "EOPNOTSUPP"])
 
-/** Brings a folder's entries to the disk, where the file system knows of such a thing. */
+/** Brings a folder's entries to the disk, if the file system can. */
 export const syncFolder = (fs: NodeFileSystem, fd: number): Effect.Effect<void, SystemError> =>
   Effect.catchIf(
     call((done) => fs.fsync(fd, done)),
@@ -207,7 +207,7 @@ export const syncFolder = (fs: NodeFileSystem, fd: number): Effect.Effect<void, 
     () => Effect.void
   )
 
-/** Brings to the disk what was written to a file that is open for reading, where the system lets readers do so. */
+/** Brings to the disk what was written to a file that is open for reading, if the system lets readers do so. */
 export const syncFound = (fs: NodeFileSystem, fd: number): Effect.Effect<void, SystemError> =>
   Effect.catchIf(
     call((done) => fs.fdatasync(fd, done)),
@@ -215,7 +215,7 @@ export const syncFound = (fs: NodeFileSystem, fd: number): Effect.Effect<void, S
     () => Effect.void
   )
 
-/** Errors of `link` on a file system that has no further names for a file, or lets this process make none. */
+/** Errors of `link` on a file system that has no hard links, or lets this process make none. */
 export const cannotLink: ReadonlySet<string | undefined> = new Set([
   "EPERM",
   "ENOTSUP",

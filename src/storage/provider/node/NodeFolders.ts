@@ -1,6 +1,6 @@
 /**
- * Makes folders with all above them. Node's own `recursive` option asks for ever where the system says that a folder
- * cannot be found whose parent is there, as it does below /proc.
+ * Makes folders with their parents. Node's own `recursive` option loops for ever if the system says that a folder with
+ * an existing parent cannot be found, as it does below /proc.
  */
 import * as FileSystem from "node:fs/promises"
 import * as Path from "node:path"
@@ -8,8 +8,8 @@ import * as Path from "node:path"
 const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException).code
 
 /**
- * Makes the folder `path` and those above it that are missing. Gives the topmost one made, `undefined` where all were
- * there; rejects with the system's error.
+ * Makes the folder `path` and its missing parents. Returns the topmost one it made, or `undefined` if all existed;
+ * rejects with the system's error.
  */
 export const make = async (path: string): Promise<string | undefined> => {
   const folder = Path.resolve(path)
@@ -22,7 +22,7 @@ export const make = async (path: string): Promise<string | undefined> => {
   return (await makeOne(folder)) ? (top ?? folder) : top
 }
 
-/** Whether the folder was missing, and so has been made. */
+/** Whether the folder was missing, and so was made. */
 const makeOne = async (folder: string): Promise<boolean> => {
   try {
     await FileSystem.mkdir(folder)

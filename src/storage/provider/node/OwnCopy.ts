@@ -1,13 +1,13 @@
 /**
- * A copy of its own for a file that has other names (hard links), whose bytes must not change with it, or whose blocks are not
- * to be trusted any more.
+ * A copy for a file that has other names (hard links), whose bytes must not change with it, or whose blocks are not
+ * trusted any more.
  *
- * The copy is made beside the file, where it shares the file's blocks if it may and the file system can do that (a reflink),
- * flushed and moved over the name; so a crash leaves the file as it was, and at most a copy that nobody needs. Such a copy is
- * known by its name, which says of which file it is: whoever may write that file removes it (`makeCleaner`).
+ * The copy is made beside the file and shares the file's blocks if that is allowed and the file system can (a reflink).
+ * It is flushed and moved over the name, so a crash leaves the file as it was, and at most a copy that nobody needs.
+ * The name of a copy says of which file it is: whoever may write that file removes it (`makeCleaner`).
  *
- * Kept are mode, times (to about a microsecond) and, where that is permitted, the owner; not extended attributes, of which
- * Node knows nothing.
+ * The copy keeps the mode, the times (to about a microsecond) and, if permitted, the owner. It does not keep extended
+ * attributes, which Node cannot read.
  */
 import * as Crypto from "node:crypto"
 import * as NFS from "node:fs"
@@ -20,18 +20,18 @@ import * as FileSystemError from "./FileSystemError.ts"
 import type { NodeFileSystem } from "./NodeFile.ts"
 import * as NodeFile from "./NodeFile.ts"
 
-/** Bytes read at a time where a file must be copied: 1 MiB, as a read costs the same however little it brings. */
+/** Bytes read at a time for a copy: 1 MiB, because a read costs the same for less. */
 const chunkLength = 1 << 20
 
 const prefix = ".piecewise-copy-"
 const tagOf = (name: string): string => Crypto.hash("sha1", name).slice(0, 16)
 
-/** The names among `names` that are copies which a crash has left, of any file. */
+/** The names among `names` that are copies left by a crash, of any file. */
 const among = (names: ReadonlyArray<string>): ReadonlyArray<string> => names.filter((name) => name.startsWith(prefix))
 
 /**
- * Makes what removes the copies of the file with a true path that a crash has left. It lists each folder once. What cannot
- * be removed stays.
+ * Makes a function that removes the copies, left by a crash, of the file with a true path. It lists each folder once. A
+ * copy that cannot be removed stays.
  */
 export const makeCleaner = (fs: NodeFileSystem): ((path: string) => Effect.Effect<void>) => {
   /** By folder. */
@@ -54,7 +54,7 @@ export const makeCleaner = (fs: NodeFileSystem): ((path: string) => Effect.Effec
   })
 }
 
-// Answers to a request for shared blocks where there can be none.
+// Answers of file systems that cannot share blocks.
 const cannotClone: ReadonlySet<string | undefined> = new Set([
   "ENOTSUP",
   "EOPNOTSUPP",
@@ -68,8 +68,8 @@ const cannotClone: ReadonlySet<string | undefined> = new Set([
 ])
 
 /**
- * Puts a copy in the place of the file that is open as `fd` and lies at `path`, which is true, and gives the copy's
- * descriptor, open for reading and writing; closes `fd` then. At least the first `length` bytes are copied.
+ * Replaces the file that is open as `fd`, with the true path `path`, by a copy. Returns the copy's descriptor, open for
+ * reading and writing, and closes `fd`. At least the first `length` bytes are copied.
  */
 export const replace = Effect.fnUntraced(function* (options: {
   readonly fs: NodeFileSystem
@@ -79,7 +79,7 @@ export const replace = Effect.fnUntraced(function* (options: {
   readonly name: string
   readonly stats: NFS.BigIntStats
   readonly length: number
-  /** Whether `stats.blocks` says how much room a file takes. */
+  /** Whether `stats.blocks` is the room that a file takes. */
   readonly countsBlocks: boolean
   /** Whether the copy may share blocks with the file. */
   readonly mayShare: boolean
@@ -105,7 +105,7 @@ export const replace = Effect.fnUntraced(function* (options: {
   }
 
   const fill = Effect.fnUntraced(function* (to: number) {
-    // Before there are bytes in it that the mode keeps from others.
+    // Before it holds bytes that the mode hides from others.
     yield* keepOwner(fs, to, stats)
     if (!isCloned) yield* Effect.mapError(copyBytes(fs, options.fd, to, options.length), failed)
     yield* keepTimes(fs, to, stats)
@@ -154,14 +154,16 @@ const copyBytes = Effect.fnUntraced(function* (fs: NodeFileSystem, from: number,
     position += read
     if (read < wanted) break
   }
-  // What ends in a hole.
+  // The file may end in a hole.
   yield* NodeFile.call((done) => fs.ftruncate(to, position, done))
 })
 
-/** Gives a copy the owner and mode of its original, in this order, as another owner clears bits of the mode. */
+/**
+ * Sets a copy's owner and mode to those of its original. In this order, because a new owner clears bits of the mode.
+ */
 const keepOwner = Effect.fnUntraced(function* (fs: NodeFileSystem, to: number, stats: NFS.BigIntStats) {
   const owned = yield* Effect.result(NodeFile.call((done) => fs.fchown(to, Number(stats.uid), Number(stats.gid), done)))
-  // A program that runs as its owner must not become one that runs as somebody else.
+  // A program that runs as its owner must not become one that runs as another user.
   const mode = Number(stats.mode) & (Result.isSuccess(owned) ? 0o7777 : 0o777)
   yield* Effect.ignore(NodeFile.call((done) => fs.fchmod(to, mode, done)))
 })

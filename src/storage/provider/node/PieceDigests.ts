@@ -1,9 +1,9 @@
 /**
- * Digests of stored pieces, read ahead of the hasher: while one buffer is hashed the other one is filled.
+ * Digests of stored pieces, read ahead of the hasher: while one buffer is hashed, the other one is filled.
  *
- * Neighbouring small pieces are read together. Memory is two buffers for the whole stream, made when it starts. Where
- * the bytes come from is the caller's affair; what it once told to be missing is not read again, so a torrent of which
- * nothing is stored costs a read a file, not one a piece.
+ * Neighbouring small pieces are read together. Memory is two buffers for the whole stream, made when it starts. The
+ * caller supplies the bytes. What it once reported as missing is not read again, so a torrent of which nothing is
+ * stored costs one read a file, not one a piece.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -16,24 +16,24 @@ import type { PieceHasher } from "../../../hash/PieceHasher.ts"
 import type { StorageError, StoredDigest } from "../../Storage.ts"
 
 /**
- * Bytes read at once where pieces are smaller: 1 MiB. One read costs 20 to 70 us whatever its size, so reading pieces of
+ * Bytes read at once if pieces are smaller: 1 MiB. One read costs 20 to 70 us whatever its size, so reading pieces of
  * 16 KiB one by one would take longer than hashing them.
  */
 export const readLength = 1 << 20
 
-/** Pieces above this are not read ahead: 16 MiB, so that a recheck takes no more memory than a piece must. */
+/** Larger pieces are not read ahead: 16 MiB, so that a recheck takes no more memory than one piece needs. */
 export const readAheadLimit = 16 << 20
 
-/** Pieces that are told at once to be missing: few enough that it takes well under a millisecond. */
+/** Missing pieces reported at once: few enough to take well under a millisecond. */
 const maxMissingRun = 4096
 
-/** Bytes that are not stored, by their offsets in the torrent; they may go on beyond what was read. */
+/** Bytes that are not stored, by their offsets in the torrent; the range may extend beyond what was read. */
 export interface MissingRange {
   readonly begin: number
   readonly end: number
 }
 
-/** A run of neighbouring pieces, in one read; or of any pieces that need none, as they are known to be missing. */
+/** A run of neighbouring pieces, in one read; or of any pieces that are known to be missing, in none. */
 interface Run {
   readonly pieces: ReadonlyArray<PieceIndex>
   readonly isMissing: boolean
@@ -77,7 +77,7 @@ const runsOf = function* (
 export const make = (options: {
   readonly geometry: PieceGeometry.PieceGeometry
   readonly hasher: PieceHasher["Service"]
-  /** Fills `into` from offset `begin` of the torrent and tells what is not stored, as far as it has learned that. */
+  /** Fills `into` from offset `begin` of the torrent and returns which ranges are known to be missing. */
   readonly read: (begin: number, into: Uint8Array) => Effect.Effect<ReadonlyArray<MissingRange>, StorageError>
   readonly pieces: Iterable<PieceIndex>
 }): Stream.Stream<StoredDigest, StorageError> => {
@@ -102,7 +102,7 @@ export const make = (options: {
       return bytes
     })
 
-    // Started at once, so that the read is with the system before the hasher takes the thread.
+    // Started at once, so that the system has the read before the hasher takes the thread.
     const readNext = Effect.fnUntraced(function* () {
       const next = runs.next()
       if (next.done) return undefined

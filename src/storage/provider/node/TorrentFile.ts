@@ -30,33 +30,33 @@ export interface Relocation {
 
 /** One file of an open torrent. */
 export interface TorrentFile {
-  /** What lies at its place, without opening it; `undefined` where nothing does. Notices what happened to a claimed file. */
+  /** What is at its place, without opening it; `undefined` if nothing is. Notices changes of a claimed file. */
   readonly look: Effect.Effect<NFS.BigIntStats | undefined, StorageReason>
-  /** Makes or adopts the file, and tells what it looks like then. */
+  /** Makes or adopts the file, and returns what it looks like then. */
   readonly claim: (claim: FileClaim) => Effect.Effect<NFS.BigIntStats, StorageReason>
   /** The true path of the file that was claimed last. */
   readonly path: () => string | undefined
   /** Ends what a claim began; what was written can still be synced. */
   readonly unclaim: () => void
-  /** Whether it was claimed, and not given up since. */
+  /** Whether it was claimed, and not unclaimed since. */
   readonly isClaimed: () => boolean
   /** Whether it was claimed, and is still the file that was. */
   readonly isHeld: () => boolean
-  /** Says that a claimed file is not what it was; `why` is the end of a sentence. */
+  /** Notes that a claimed file has changed; `why` is the end of a sentence. */
   readonly change: (why: string) => void
   /** Only of a claimed file. */
   readonly write: (part: NodeFile.FilePart) => Effect.Effect<void, StorageReason>
-  /** Reads a part and tells how many bytes there were; fails with `NotStored` where there is no file. */
+  /** Reads a part and returns how many bytes there were; fails with `NotStored` if there is no file. */
   readonly read: (part: NodeFile.FilePart) => Effect.Effect<number, StorageReason>
-  /** The same, and then tells what lies at the file's path. */
+  /** The same, and then returns what is at the file's path. */
   readonly readAndLook: (part: NodeFile.FilePart) => Effect.Effect<NodeFile.ReadPart, StorageReason>
-  /** Brings to the disk what was written, here or before, and tells what the file looks like then. */
+  /** Brings what was written, here or before, to the disk, and returns what the file looks like then. */
   readonly sync: Effect.Effect<NFS.BigIntStats, StorageReason>
   /** Makes the next read find the file by its name again. */
   readonly reopen: Effect.Effect<void>
-  /** Runs `move` between two writes. It gives the true paths between which it moved the file, if it did. */
+  /** Runs `move` between two writes. It returns the true paths between which it moved the file, if it did. */
   readonly relocate: (move: Effect.Effect<Relocation, StorageReason>) => Effect.Effect<void, StorageReason>
-  /** Closes the file for ever, after `isClosed` turned true; completes when it is closed. */
+  /** Closes the file for ever, after `isClosed` became true; completes when it is closed. */
   readonly close: Effect.Effect<void>
 }
 
@@ -78,17 +78,17 @@ export const make = (options: {
   readonly folder: DownloadFolder.DownloadFolder
   /** Components below the folder, at least one, as users know the file now. */
   readonly path: () => ReadonlyArray<string>
-  /** The components at which it lies on this disk, or is to be made. See `FileNames.resolve`. */
+  /** The components at which it is on this disk, or is to be made. See `FileNames.resolve`. */
   readonly place: (access: "read" | "create") => Effect.Effect<FilePlace, FileHandles.OpenFailure>
-  /** Whether reading follows a symbolic link to whatever it leads to; writing never does. */
+  /** Whether reads follow a symbolic link; writes never do. */
   readonly followLinks: boolean
   /** Bytes the torrent has in this file. */
   readonly length: number
-  /** Whether a file lies on a disk of this machine; see `NodeFile.isLocal`. */
+  /** Whether a file is on a disk of this machine; see `LocalDevices.ts`. */
   readonly isLocal: (stats: NFS.BigIntStats, path: string) => Effect.Effect<boolean>
-  /** Removes copies of the file with this true path that a crash has left. */
+  /** Removes copies of the file with this true path, left by a crash. */
   readonly clean: (path: string) => Effect.Effect<void>
-  /** Whether the torrent was closed, after which no file is opened any more. */
+  /** Whether the torrent was closed; after that no file is opened. */
   readonly isClosed: () => boolean
 }): TorrentFile => {
   const { folder, fs, handles, length } = options
@@ -105,7 +105,7 @@ export const make = (options: {
     ...options,
     named,
     onCopied: () => {
-      // Of the file that was left: what the copy has is on the disk.
+      // The failure was one of the replaced file: the copy is on the disk.
       closeFailure = undefined
     },
     onCut: () => {
@@ -126,12 +126,12 @@ export const make = (options: {
       : named.look
   )
 
-  /** Opens the file that was claimed once more, after its descriptor was closed for another one. */
+  /** Opens the claimed file again, after its descriptor was closed to open another file. */
   const openHeld = Effect.fnUntraced(function* (file: NamedFile.KnownFile) {
     const fd = yield* Effect.catchIf(
       named.openAt(file.path),
       ({ missing, reason }) => missing || reason._tag === "StorageRefused",
-      // Something else has the name, or the same file may not be opened any more.
+      // Another file has the name, or the same file may no longer be opened.
       (failure) => Effect.andThen(Effect.mapError(HeldFile.look(held, file), FileHandles.refusal), Effect.fail(failure))
     )
     yield* named.closeUnless(
@@ -156,13 +156,13 @@ export const make = (options: {
     const made: Reading = { slot: FileHandles.makeSlot({ open, closeFailed: () => {} }), at: undefined }
     return made
   }
-  /** A way to open the file for writing; `claimed` opens it for the first time, once, and says which file it is. */
+  /** A way to open the file for writing; `claimed` opens it the first time. */
   const writingSlot = (claimed?: Effect.Effect<number, FileHandles.OpenFailure>) => {
     let first = claimed
     return FileHandles.makeSlot({
       open: Effect.suspend(() => {
         if (first === undefined) return openHeld(held.file!)
-        // Tried again where there were too many open files.
+        // Repeated if there were too many open files.
         return Effect.tap(first, () => Effect.sync(() => (first = undefined)))
       }),
       closeFailed: () => {
@@ -179,14 +179,14 @@ export const make = (options: {
   const pickForWriting = (): Result.Result<FileHandles.Slot, StorageReason> =>
     options.isClosed() ? gone() : held.changed === undefined ? Result.succeed(writing) : Result.fail(held.changed)
 
-  // After `unclaim` the descriptor may still be open, of a file that no longer lies at the name.
+  // After `unclaim` the descriptor may still be open, of a file that no longer has the name.
   const isWritingOpen = () => writing.fd !== undefined && held.file !== undefined && held.changed === undefined
 
   const pickForReading = (): Result.Result<FileHandles.Slot, StorageReason> =>
     options.isClosed() ? gone() : Result.succeed(isWritingOpen() ? writing : reading.slot)
 
   const claim = Effect.fnUntraced(function* (asked: FileClaim) {
-    // From here on nobody takes the descriptor that is closed.
+    // From here on, no use gets the descriptor that is closed.
     if (held.file !== undefined) HeldFile.change(held, HeldFile.changedSince)
     yield* handles.retire(writing)
     yield* reopen
@@ -237,7 +237,7 @@ export const make = (options: {
   const readAndLook: TorrentFile["readAndLook"] = (part) =>
     Effect.flatMap(lookOnce(part), ({ isStale, result }) => {
       if (!isStale) return Effect.succeed(result)
-      // Another file has the name, or none: what an open descriptor still holds is not what lies there.
+      // Another file has the name, or none: an open descriptor holds what is no longer there.
       if (isWritingOpen()) HeldFile.change(held, result.stats === undefined ? HeldFile.deleted : HeldFile.replaced)
       return Effect.andThen(
         reopen,
@@ -310,7 +310,7 @@ export const make = (options: {
           Effect.suspend(() => {
             if (held.file !== undefined && to !== undefined && held.file.path === from) held.file.path = to
             if (held.changed === undefined) return reopen
-            // The bytes of a file that was deleted take room for as long as it is open.
+            // The bytes of a deleted file take room while it is open.
             const before = writing
             writing = writingSlot()
             return Effect.andThen(reopen, handles.retire(before))

@@ -12,15 +12,15 @@
  */
 import * as Data from "effect/Data"
 
-/** Somebody else writes one of the files. Nothing was touched. */
+/** Another torrent or process writes one of the files. Nothing was touched. */
 export class WriterHeld extends Data.TaggedError("WriterHeld")<{
   /** What is being written, as the user would name it: the file, or the topmost name that two processes share. */
   readonly path: string
   /** What the holder says about itself, for people. */
   readonly holder: string
   /**
-   * The lock's entry if the holder ran on another machine, or in a container that cannot be told from one. Nobody can
-   * tell from here whether it still runs.
+   * The lock's entry, if the holder ran on another machine, or in a container that looks like one. Whether it still
+   * runs cannot be known from here.
    */
   readonly entry?: string | undefined
 }> {
@@ -55,7 +55,7 @@ export interface Marks {
   readonly boot: string
 }
 
-/** Makes marks of the ids that the system gives; an empty text counts as unknown. */
+/** Makes marks of the ids that the system reports; an empty text counts as unknown. */
 export const marksOf = (machine: string, boot: string, sha256: (text: string) => string): Marks => {
   const mark = (text: string) => (text === "" ? unknownMark : sha256(markPrefix + text).slice(0, markDigits))
   return { machine: mark(machine), boot: mark(boot) }
@@ -65,7 +65,7 @@ export const marksOf = (machine: string, boot: string, sha256: (text: string) =>
 export const idOf = (marks: Marks, random: string): string =>
   `${marks.machine}-${marks.boot}-${random.slice(0, randomDigits)}`
 
-/** Whether a beacon with this id may answer on another machine only, so that its silence here means nothing. */
+/** Whether a beacon with this id may run on another machine, so that its silence here means nothing. */
 export const isForeign = (id: string, own: Marks): boolean => {
   const [machine, boot] = id.split("-")
   const isSameKernel = boot === own.boot && boot !== unknownMark
@@ -77,7 +77,7 @@ export const isForeign = (id: string, own: Marks): boolean => {
 /** The key of the topmost name that is written to. */
 export const keyOf = (name: string, sha256: (text: string) => string): string => sha256(fold(name)).slice(0, keyDigits)
 
-/** What a name in a folder of locks stands for. */
+/** What a name in a folder of locks means. */
 export type LockName =
   | { readonly _tag: "Entry"; readonly key: string; readonly id: string }
   | { readonly _tag: "Beacon"; readonly id: string }
@@ -87,7 +87,7 @@ const id = `[0-9a-f]{${markDigits}}-[0-9a-f]{${markDigits}}-[0-9a-f]{${randomDig
 const entryName = new RegExp(`^([0-9a-f]{${keyDigits}})\\.(${id})$`)
 const beaconName = new RegExp(`^(${id})(\\${beaconEnd}|\\${newBeaconEnd})$`)
 
-/** Reads a name; `undefined` for what is no part of any lock. */
+/** Parses a name; `undefined` for what is no part of any lock. */
 export const parse = (name: string): LockName | undefined => {
   const entry = entryName.exec(name)
   if (entry !== null) return { _tag: "Entry", key: entry[1]!, id: entry[2]! }
@@ -96,7 +96,7 @@ export const parse = (name: string): LockName | undefined => {
   return { _tag: beacon[2] === beaconEnd ? "Beacon" : "NewBeacon", id: beacon[1]! }
 }
 
-// What takes no room in text. HFS+ and ext4's casefold leave it out.
+// Characters without width. HFS+ and ext4's casefold ignore them.
 const ignorable = /\p{Default_Ignorable_Code_Point}/gu
 // Windows and its file systems leave them out at the end of a name.
 const blankEnds = /[. ]+(?=\/|$)/g

@@ -1,13 +1,15 @@
 /**
- * The locks that one process holds in the folders of locks, and the beacon that says it runs.
+ * The locks that one process holds in the folders of locks, and the beacon that shows that it runs.
  *
- * To lock a key, a process publishes its entry and only then looks for those of others. So of two processes at least one
- * sees the other, and whoever sees another one steps back. An entry is removed by its process, or by anybody who found
- * its beacon silent. Ids are never used again, so what is removed can only be of a process that has ended, or has left.
+ * To lock a key, a process publishes its entry and only then looks for those of others. So of two processes at least
+ * one sees the other, and a process that sees another steps back. An entry is removed by its process, or by any process
+ * that found its beacon silent. Ids are never used again, so a removed entry can only be of a process that has ended,
+ * or has released it.
  *
  * A beacon has its name only while it listens: it is made under another name, and renamed. The process listens on one
- * socket; further folders of the same file system get a hard link to it, each under an id of its own. A folder goes with
- * its last lock, by `rmdir`, which leaves what is in use; whoever finds it gone makes it again.
+ * socket; further folders of the same file system get a hard link to it, each under an id of its own. A folder is
+ * removed with its last lock, by `rmdir`, which fails while the folder is in use; a process that finds it gone makes it
+ * again.
  */
 import * as Path from "node:path"
 import * as Effect from "effect/Effect"
@@ -52,13 +54,13 @@ interface Beacon {
   users: number
 }
 
-/** All that one process holds; also what is known of the processes that run. */
+/** All that one process holds, and what is known of other processes that run. */
 export interface LockFolders {
   /** What is held in a download folder, given by its true path. */
   readonly of: (directory: string) => LockFolder
   /**
-   * Counts keys as held and publishes them; `others` are looked at afterwards, in this and in other folders. Gives the
-   * entry of another process that it met, and holds nothing then, as when it fails.
+   * Counts keys as held and publishes them; afterwards `others` are looked at, in this and in other folders. Returns
+   * the entry of another process that it met, if any; then, and if it fails, it holds nothing.
    */
   readonly claim: (
     folder: LockFolder,
@@ -66,7 +68,7 @@ export interface LockFolders {
     text: string,
     others: Effect.Effect<Found | undefined, SystemError>
   ) => Effect.Effect<Found | undefined, SystemError>
-  /** Gives keys up, each once. */
+  /** Releases keys, each once. */
   readonly unclaim: (folder: LockFolder, keys: ReadonlyArray<string>) => Effect.Effect<void>
   /** The first entry of another process in a download folder whose key is wanted. Removes those of processes that ended. */
   readonly find: (
@@ -77,10 +79,16 @@ export interface LockFolders {
   readonly isUsed: (directory: string) => Effect.Effect<boolean, SystemError>
 }
 
-/** Attempts at something in a folder that others may take away; they do so once for a lock, so many in a row are no chance. */
+/**
+ * Attempts at something in a folder that others may remove. They remove it once for a lock, so this many in a row are
+ * no chance.
+ */
 const attempts = 8
 
-/** Answers of a file system, or of its owner, that make locks impossible. Others may pass, or fail the writing too. */
+/**
+ * Errors of a file system, or of its permissions, that make locks impossible. Others may pass, or make writing fail
+ * too.
+ */
 const impossible: ReadonlySet<string | undefined> = new Set([
   "EACCES",
   "EAFNOSUPPORT",
@@ -94,7 +102,7 @@ const impossible: ReadonlySet<string | undefined> = new Set([
   "EROFS"
 ])
 
-/** Nothing to see: no such folder, or one that we may not look into. */
+/** No locks to see: the folder is missing, or cannot be read. */
 const unseen: ReadonlySet<string | undefined> = new Set(["ENOENT", "ENOTDIR", "EACCES", "EPERM", "ELOOP"])
 
 const vanished: SystemError = { code: "ENOENT", message: "ENOENT: the folder of locks was removed" }
@@ -139,10 +147,12 @@ export const make = (system: LockSystem): LockFolders => {
       () => Effect.succeed([])
     )
 
-  // What lies there is of a process that has ended. Somebody else may be faster, or the only one who may.
+  // What is there belongs to a process that has ended. Another process may be faster, or the only one with permission.
   const remove = (place: string, name: string) => Effect.ignore(system.unlink(Path.join(place, name)))
 
-  /** Removes what processes that ended have left, so that the folder can go one day. What cannot be asked stays. */
+  /**
+   * Removes what ended processes have left, so that the folder can be removed some day. What cannot be checked stays.
+   */
   const sweep = Effect.fnUntraced(
     function* (place: string) {
       const own = yield* marks
@@ -165,7 +175,7 @@ export const make = (system: LockSystem): LockFolders => {
       return beacon.listening.close
     })
 
-  /** Gives a socket that there is already a name here; `undefined` if none can have it. */
+  /** Links the name of a socket that this process already has; `undefined` if none can have it. */
   const share = Effect.fnUntraced(function* (place: string, id: string) {
     const name = id + LockNames.beaconEnd
     const path = Path.join(place, name)
@@ -216,7 +226,7 @@ export const make = (system: LockSystem): LockFolders => {
     yield* system.mkdirs(place)
     yield* sweep(place)
     const id = system.newId(yield* marks)
-    // Before there is anything of that id, so that no sweep of this process takes it for another's.
+    // Before anything has that id, so that no sweep of this process takes it for another's.
     ownIds.add(id)
     const beacon = yield* binding
       .withPermit(shareOrBind(place, id))
@@ -225,7 +235,7 @@ export const make = (system: LockSystem): LockFolders => {
     return { id, beacon, published: new Set<string>() } satisfies Opened
   })
 
-  /** Takes everything of this process out of a folder, entries first: one without a beacon counts for nothing. */
+  /** Removes everything of this process from a folder, entries first: an entry without a beacon counts for nothing. */
   const close = Effect.fnUntraced(function* (folder: LockFolder) {
     const { directory, opened, place } = folder
     folder.opened = undefined
@@ -239,7 +249,7 @@ export const make = (system: LockSystem): LockFolders => {
       yield* leave(beacon)
     }
     yield* sweep(place)
-    // Others may be in there, or may have been faster.
+    // Others may use the folder, or may have been faster.
     yield* Effect.ignore(Effect.andThen(system.rmdir(place), system.rmdir(Path.join(directory, LockNames.folder[0]))))
   })
 
@@ -259,7 +269,7 @@ export const make = (system: LockSystem): LockFolders => {
     if (!isWhole) return yield* Effect.fail(vanished)
   })
 
-  /** Publishes every key that is held. Starts again if somebody removed the folder, or what was published before. */
+  /** Publishes every key that is held. Starts again if the folder, or what was published before, was removed. */
   const publish = Effect.fnUntraced(function* (folder: LockFolder, text: string) {
     for (let left = attempts; ; left--) {
       const done = yield* Effect.result(publishOnce(folder, text))
@@ -302,7 +312,7 @@ export const make = (system: LockSystem): LockFolders => {
     Effect.gen(function* () {
       const isHeld = keys.every((key) => folder.held.has(key))
       for (const key of keys) folder.held.set(key, (folder.held.get(key) ?? 0) + 1)
-      // Whoever came since has met our entries.
+      // A process that came later has met our entries.
       if (isHeld) return undefined
       const met = yield* Effect.andThen(publishIfPossible(folder, text), others).pipe(
         Effect.onError(() => giveUp(folder, keys))

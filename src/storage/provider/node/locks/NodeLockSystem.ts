@@ -1,8 +1,8 @@
 /**
  * What locks ask of the system: some calls on files, and sockets that are found by their place in a folder.
  *
- * A path of a socket holds about a hundred bytes. A longer one is reached through the descriptor of its folder, which
- * is open for the time of one call; only Linux offers that.
+ * The path of a socket has about a hundred bytes at most. A longer one is reached through the descriptor of its folder,
+ * which is open during one call; only Linux offers that.
  */
 import * as Crypto from "node:crypto"
 import * as NFS from "node:fs"
@@ -20,23 +20,23 @@ export interface Listening {
   readonly close: Effect.Effect<void>
 }
 
-/** The calls; a test puts its own in their place. All fail with the system's error. */
+/** The calls; tests replace them. All fail with the system's error. */
 export interface LockSystem {
-  /** Makes a folder and those above it. */
+  /** Makes a folder and its parents. */
   readonly mkdirs: (path: string) => Effect.Effect<void, SystemError>
   readonly rmdir: (path: string) => Effect.Effect<void, SystemError>
   readonly list: (path: string) => Effect.Effect<ReadonlyArray<string>, SystemError>
   readonly realpath: (path: string) => Effect.Effect<string, SystemError>
-  /** Makes a file that is not there. A disk too full for the text still makes the file. */
+  /** Makes a file that does not exist. A disk too full for the text still makes the file. */
   readonly create: (path: string, text: string) => Effect.Effect<void, SystemError>
   /** The beginning of a regular file. */
   readonly read: (path: string) => Effect.Effect<string, SystemError>
   readonly unlink: (path: string) => Effect.Effect<void, SystemError>
   readonly link: (from: string, to: string) => Effect.Effect<void, SystemError>
   readonly rename: (from: string, to: string) => Effect.Effect<void, SystemError>
-  /** Makes a socket in a folder that everybody may connect to, and listens on it. */
+  /** Makes a socket in a folder, to which every user may connect, and listens on it. */
   readonly listen: (folder: string, name: string) => Effect.Effect<Listening, SystemError>
-  /** Whether some process listens on the socket of this name. */
+  /** Whether a process listens on the socket of this name. */
   readonly answers: (folder: string, name: string) => Effect.Effect<boolean, SystemError>
   readonly marks: Effect.Effect<LockNames.Marks>
   readonly newId: (marks: LockNames.Marks) => string
@@ -50,9 +50,9 @@ const maxSocketPath = process.platform === "linux" ? 107 : 103
 /** Bytes that are read of what a holder says about itself. */
 const maxTextBytes = 512
 
-/** Nobody listens: the socket has no owner any more, or no name. */
+/** No process listens: the socket has no owner any more, or no name. */
 const silent: ReadonlySet<string | undefined> = new Set(["ECONNREFUSED", "ENOENT"])
-/** Somebody listens who is busy, or whom we may not talk to. */
+/** A process listens that is busy, or that we may not connect to. */
 const reserved: ReadonlySet<string | undefined> = new Set(["EAGAIN", "EACCES", "EPERM"])
 
 const { call } = NodeFile
@@ -69,7 +69,7 @@ const withDescriptor = <A>(path: string, flags: number, use: (fd: number) => Eff
     (fd) => call((done) => NFS.close(fd, done))
   )
 
-/** Does something with a path of the socket that is short enough. */
+/** Uses a path of the socket that is short enough. */
 const withSocketPath = <A>(
   folder: string,
   name: string,
@@ -95,7 +95,7 @@ const bind = (path: string): Effect.Effect<Listening, SystemError> =>
       socket.on("error", () => {})
       socket.destroy()
     })
-    // Errors that come later are of accepting, and whoever asks has had its answer from the kernel by then.
+    // Later errors are of accepting; a process that asks has had its answer from the kernel by then.
     server.on("error", (error: SystemError) => resume(Effect.fail(error)))
     const close = Effect.sync(() => void server.close())
     server.listen({ path, exclusive: true }, () => resume(Effect.succeed({ close })))
@@ -106,7 +106,7 @@ const listen: LockSystem["listen"] = (folder, name) =>
   withSocketPath(folder, name, bind).pipe(
     Effect.catchIf(
       (error) => error.code === "EACCES",
-      // libuv says so as well if the folder is not there.
+      // libuv reports this as well if the folder does not exist.
       (error) => Effect.andThen(stat(folder), Effect.fail(error))
     ),
     Effect.tap(({ close }) =>
@@ -134,7 +134,7 @@ const create: LockSystem["create"] = (path, text) =>
   withDescriptor(path, NFS.constants.O_WRONLY | NFS.constants.O_CREAT | NFS.constants.O_EXCL, (fd) => {
     const bytes = Buffer.from(text).subarray(0, maxTextBytes)
     const part = { bytes, begin: 0, length: bytes.length, position: 0 }
-    // The entry is the lock; its text is a help.
+    // The entry is the lock; its text is only a help.
     return Effect.ignore(NodeFile.write(NodeFile.nodeFileSystem, fd, part))
   })
 

@@ -1,10 +1,11 @@
 /**
  * Locks for writers in Node: precise within the process, by the topmost name across processes.
  *
- * Within the process every file is known by its true path, folded, so that torrents in several download folders, or of
- * one name, meet exactly if they share a file. Across processes the topmost name below the true path of the download
- * folder is locked (`NodeLockFolders.ts`). Download folders may lie in each other, so the locks of every folder on the
- * way from the root of the file system to the files are looked at too: whoever comes second meets the other's entry.
+ * Within the process every file is known by its folded true path, so that torrents in several download folders, or of
+ * one name, conflict exactly if they share a file. Across processes, the topmost name below the true path of the
+ * download folder is locked (`NodeLockFolders.ts`). Download folders may be inside each other, so the locks of every
+ * folder on the way from the root of the file system to the files are looked at too: the second process meets the entry
+ * of the first.
  */
 import * as Path from "node:path"
 import * as Effect from "effect/Effect"
@@ -19,7 +20,7 @@ import * as NodeLockSystem from "./NodeLockSystem.ts"
 /** The right to write some files. */
 export interface Writer {
   /**
-   * Gives up files that need no more writes: indices in the paths that were acquired. Others may write them from then on.
+   * Releases files that need no more writes: indices in the paths that were acquired. Others may then write them.
    * Idempotent.
    */
   readonly release: (files: Iterable<number>) => Effect.Effect<void>
@@ -28,8 +29,8 @@ export interface Writer {
 /** The locks of one download folder. */
 export interface WriterLocks {
   /**
-   * Takes the right to write files, given as components below the download folder, until the scope closes or they are
-   * released. All of them or none. Other torrents of this process may have any other file; another process may have
+   * Acquires the right to write files, given as components below the download folder, until the scope closes or they
+   * are released. All of them or none. Other torrents of this process may have any other file; another process may have
    * files whose topmost name differs. Creates the download folder if it is missing.
    *
    * Retries for up to a third of a second by the `Clock` before it believes that another process holds a file, because
@@ -39,7 +40,7 @@ export interface WriterLocks {
     paths: ReadonlyArray<ReadonlyArray<string>>,
     /** What writes, for people: the name of the torrent. */
     description: string,
-    /** Who writes: one that has files already does not stand in its own way. Default: somebody new. */
+    /** The writer: files that it already has do not conflict. Default: a new one. */
     by?: object | undefined
   ) => Effect.Effect<Writer, WriterHeld | SystemError, Scope.Scope>
 }
@@ -68,7 +69,7 @@ interface Owner {
   readonly files: ReadonlyMap<string, ReadonlyArray<number>>
 }
 
-/** A folder that files lie in, or the download folder, which has no parent here. */
+/** A folder that holds files, or the download folder, which has no parent here. */
 interface Place {
   readonly parent: Place | undefined
   /** The true path, also if the folder is not there yet. */
@@ -76,7 +77,7 @@ interface Place {
   readonly exists: boolean
 }
 
-/** Where the files of one `acquire` lie. */
+/** Where the files of one `acquire` are. */
 interface Places {
   readonly directory: string
   /** The folder of each file. */
@@ -87,7 +88,7 @@ interface Places {
 /** Attempts before another process is believed to hold a file: two that try at once both step back. */
 const attempts = 5
 
-/** The longest wait before the second attempt, in milliseconds; doubles from one to the next. */
+/** The longest wait before the second attempt, in milliseconds; it doubles with each attempt. */
 const firstPause = 20
 
 /** Characters of what a holder says about itself. */
@@ -127,7 +128,7 @@ export const make = (options: {
   }
 }
 
-/** Another process has an entry, perhaps only for the moment of its own attempt. */
+/** Another process has an entry, perhaps only during its own attempt. */
 class Contended {
   readonly held: WriterHeld
   constructor(held: WriterHeld) {
@@ -186,7 +187,7 @@ const countsOf = (keys: ReadonlyArray<string>): Map<string, number> => {
   return counts
 }
 
-/** Finds the true path of every folder. Those that are missing will be made where they are named. */
+/** Finds the true path of every folder. Missing ones will be made under their names. */
 const locate = Effect.fnUntraced(function* (
   system: NodeLockSystem.LockSystem,
   root: string,
@@ -226,14 +227,17 @@ const realIfThere = (system: NodeLockSystem.LockSystem, path: string): Effect.Ef
     () => Effect.undefined
   )
 
-/** What leads from a folder to a file below it, as names; `undefined` if it lies elsewhere. */
+/** The names that lead from a folder to a file below it; `undefined` if the file is elsewhere. */
 const below = (folder: string, place: string): ReadonlyArray<string> | undefined => {
   if (place === folder) return []
   const start = folder.endsWith(Path.sep) ? folder : folder + Path.sep
   return place.startsWith(start) ? place.slice(start.length).split(Path.sep) : undefined
 }
 
-/** The topmost name that a file is written below. Storage refuses links that lead out, so the name as given serves there. */
+/**
+ * The topmost name that a file is written below. Storage refuses links that lead out, so the given name works for
+ * those.
+ */
 const topOf = ({ directory, folders }: Places, path: ReadonlyArray<string>, index: number): string => {
   const names = below(directory, folders[index]!.path)
   return names === undefined ? path[0]! : (names[0] ?? path[path.length - 1]!)
@@ -254,7 +258,7 @@ const filesByFolder = ({ folders }: Places): ReadonlyMap<string, ReadonlyArray<n
 
 const nameOf = (owner: Owner, index: number): string => LockNames.fold(owner.paths[index]!.at(-1)!)
 
-/** Notes that an owner writes its files, unless another one of this process writes one of them. */
+/** Notes that an owner writes its files, unless another owner of this process writes one of them. */
 const register = (process: LockProcess, owner: Owner): Effect.Effect<void, WriterHeld> =>
   Effect.suspend(() => {
     for (const [folder, files] of owner.files) {
@@ -320,7 +324,7 @@ const findOther = Effect.fnUntraced(function* (
   for (const place of distinct) {
     const { exists, parent, path } = place
     if (parent === undefined) continue
-    // Another process may have made it since, and then locked something in it before it could meet our entry.
+    // Another process may have made the folder since, and locked something in it before it could meet our entry.
     if (missing.has(parent) || (!exists && (yield* realIfThere(process.system, path)) === undefined)) missing.add(place)
     if (missing.has(place) || !(yield* isUsed(path))) continue
     const names = new Set<string>()
