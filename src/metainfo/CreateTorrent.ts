@@ -1,8 +1,9 @@
 /**
- * Makes metainfo files (BEP 3, 12, 19, 27): `encode` from what is known, `fromPath` by reading and hashing a file or a
- * folder through Effect's `FileSystem`. Where the bytes go is for the caller to say.
+ * Makes metainfo files (BEP 3, 12, 19, 27): `encode` from given contents, `fromPath` by reading and hashing a file or a
+ * folder through Effect's `FileSystem`. The caller decides where the bytes go.
  *
- * Which files of a folder are taken, and in which order, says `SourceFiles.ts`; `onProgress` hears of those that are left out.
+ * `SourceFiles.ts` decides which files of a folder are taken, and in which order; `onProgress` is called for those that
+ * are left out.
  */
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -25,7 +26,7 @@ export class CreateError extends Data.TaggedError("CreateError")<{ readonly why:
   }
 }
 
-/** What goes beside the files. */
+/** What a metainfo file says besides its files. */
 export interface Details {
   /** Tiers of tracker URLs, best first (BEP 12). */
   readonly trackers?: ReadonlyArray<ReadonlyArray<string>> | undefined
@@ -36,7 +37,7 @@ export interface Details {
   readonly comment?: string | undefined
   /** The program that made the torrent. */
   readonly createdBy?: string | undefined
-  /** Seconds since 1970. Left out by default, so that the same files give the same bytes. */
+  /** Seconds since 1970. Left out by default, so that the same files make the same bytes. */
   readonly creationDate?: number | undefined
 }
 
@@ -58,7 +59,7 @@ export interface Contents extends Details {
   readonly digests: Uint8Array
 }
 
-/** A metainfo file's bytes, in bencode's canonical form. It checks nothing: `Metainfo.decode` does. */
+/** A metainfo file's bytes, in bencode's canonical form. Checks nothing; `Metainfo.decode` does. */
 export const encode = (contents: Contents): Uint8Array<ArrayBuffer> => {
   const { comment, createdBy, creationDate, digests, files, isPrivate, name, pieceLength } = contents
   const trackers = (contents.trackers ?? []).filter((tier) => tier.length > 0)
@@ -84,18 +85,18 @@ export const encode = (contents: Contents): Uint8Array<ArrayBuffer> => {
   })
 }
 
-/** 16 KiB, one block: a smaller piece has no use, as nobody requests less. */
+/** 16 KiB, one block: a smaller piece has no use, because no client requests less. */
 export const minAutomaticPieceLength = 16_384
 
-/** 16 MiB: a larger piece keeps memory and peers waiting long before anything of it is verified. */
+/** 16 MiB: a larger piece occupies memory and delays peers long before anything of it is verified. */
 export const maxAutomaticPieceLength = 16_777_216
 
 /** Few enough that the digests stay at 40 KiB, many enough that peers have something to exchange early. */
 const aimedPieceCount = 2_048
 
 /**
- * The piece length for `totalLength` bytes: a power of two that gives 1,025 to 2,048 pieces, within 16 KiB and 16 MiB.
- * It grows beyond only where a torrent would else pass `Metainfo.maxPieceCount`.
+ * The piece length for `totalLength` bytes: a power of two that makes 1,025 to 2,048 pieces, within 16 KiB and 16 MiB.
+ * It is larger only if a torrent would otherwise exceed `Metainfo.maxPieceCount`.
  */
 export const pieceLengthFor = (totalLength: number): number => {
   let length = minAutomaticPieceLength
@@ -109,11 +110,11 @@ export type Progress =
   /** The entry is not part of the torrent; `why` ends a sentence. With `followLinks` it would be, if `isFollowable`. */
   | { readonly _tag: "LeftOut"; readonly path: string; readonly why: string; readonly isFollowable: boolean }
   /**
-   * The file is part of the torrent, but downloads store it as `storedAs`: everywhere, because its name is not safe, or
-   * if `isClash` only on file systems that take its name for another file's (`metainfo/SafePath.ts`).
+   * The file is part of the torrent, but downloads store it as `storedAs`: everywhere, because its name is not safe,
+   * or, if `isClash`, only on file systems that confuse its name with another file's (`metainfo/SafePath.ts`).
    */
   | { readonly _tag: "Renamed"; readonly path: string; readonly storedAs: string; readonly isClash: boolean }
-  /** Told once before the first piece, and after each. */
+  /** Reported once before the first piece, and after each. */
   | {
       readonly _tag: "Hashed"
       readonly hashedPieces: number
@@ -128,9 +129,9 @@ export interface FromPathOptions extends Details {
   readonly name?: string | undefined
   /** Bytes in a piece, any number from 1 to `Metainfo.maxPieceLength`; default `pieceLengthFor`. */
   readonly pieceLength?: number | undefined
-  /** Takes symbolic links as what they lead to, outside of the folder too; a link to a folder as that folder. */
+  /** Follows symbolic links, also to places outside the folder; a link to a folder counts as that folder. */
   readonly followLinks?: boolean | undefined
-  /** Told how it goes; the work waits for it. */
+  /** Called with each fact; the work waits for it. */
   readonly onProgress?: ((progress: Progress) => Effect.Effect<void>) | undefined
 }
 
@@ -142,8 +143,8 @@ const atPath = (path: string) => (error: PlatformError.PlatformError) => toCreat
 
 /**
  * Makes a metainfo file of the file or folder at `path`, reading each file once. Holds one piece in memory. Fails with
- * a sentence that names the file where one cannot be read or changes its length meanwhile, and where there is nothing
- * to share.
+ * a sentence that names the file if one cannot be read or changes its length meanwhile, and if there is nothing to
+ * share.
  */
 export const fromPath = Effect.fn("CreateTorrent.fromPath")(function* (path: string, options: FromPathOptions = {}) {
   yield* checkDetails(options)
@@ -216,7 +217,7 @@ const checkDetails = ({ creationDate, pieceLength, trackers = [], webSeeds = [] 
   return Effect.void
 }
 
-/** Bytes asked for in one read: large enough that the call costs nothing, small enough to be interrupted soon. */
+/** Bytes requested in one read: enough that the call costs nothing, few enough to be interrupted soon. */
 const readLength = 1_048_576
 
 interface HashOptions {
@@ -228,7 +229,7 @@ interface HashOptions {
 const checkFile = ({ type }: FileSystem.File.Info, source: string) =>
   type === "File" ? Effect.void : fail(`${source} is not a regular file any more`)
 
-/** Reads the files one after the other into one piece buffer and digests it whenever it is full. */
+/** Reads the files one after the other into one piece buffer and digests the buffer whenever it is full. */
 const hashSources = Effect.fnUntraced(function* (sources: ReadonlyArray<SourceFiles.Source>, options: HashOptions) {
   const { onProgress, pieceLength, totalLength } = options
   const hasher = yield* PieceHasher
@@ -250,7 +251,7 @@ const hashSources = Effect.fnUntraced(function* (sources: ReadonlyArray<SourceFi
   })
   const readSource = Effect.fnUntraced(function* ({ length, source }: SourceFiles.Source) {
     const fileSystem = yield* FileSystem.FileSystem
-    // Hours after the folder was listed there may be a FIFO, whose opening would wait for a writer.
+    // Hours after the listing, a FIFO may be in its place, and to open that would wait for a writer.
     yield* checkFile(yield* fileSystem.stat(source).pipe(Effect.mapError(atPath(source))), source)
     const file = yield* fileSystem.open(source).pipe(Effect.mapError(atPath(source)))
     yield* checkFile(yield* file.stat.pipe(Effect.mapError(atPath(source))), source)

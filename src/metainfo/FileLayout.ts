@@ -1,9 +1,9 @@
 /**
- * How a torrent's pieces lie over its files (BEP 3, padding files of BEP 47). The one place that computes spans.
+ * How a torrent's pieces map to its files (BEP 3, padding files of BEP 47). The only module that computes spans.
  *
- * The paths here are safe: `metainfo/SafePath.ts` made every component a plain name, distinct from its siblings. Which of
- * a file's names is used on a disk is the question of `storage/FileNames.ts`.
- * Called once a piece, never once a block: a binary search to the first file, then one step a file.
+ * The paths here are safe: `metainfo/SafePath.ts` made every component a plain name, distinct from its siblings. A
+ * storage decides which of a file's names it uses (`storage/provider/node/FileNames.ts`). Called once a piece, never
+ * once a block: a binary search for the first file, then one step a file.
  */
 import * as PieceGeometry from "../base/PieceGeometry.ts"
 import type * as SafePath from "./SafePath.ts"
@@ -12,22 +12,22 @@ import type * as SafePath from "./SafePath.ts"
 export interface LayoutFile {
   /** Safe components below the download folder, the torrent's name first; at least one. */
   readonly path: ReadonlyArray<string>
-  /** The path where the file system cannot hold `path`, or takes it for another file's; see `SafePath.Names`. */
+  /** The path if the file system cannot hold `path`, or confuses it with another file's; see `SafePath.Names`. */
   readonly portable?: ReadonlyArray<string> | undefined
-  /** The path in the torrent, at which an existing file is found, but none is created; see `SafePath.Names`. */
+  /** The path in the torrent. An existing file is found there, but none is created; see `SafePath.Names`. */
   readonly original?: ReadonlyArray<string> | undefined
   /** Offset of the file's first byte in the torrent. */
   readonly offset: number
-  /** Bytes in the file; 0 takes no part in any piece. */
+  /** Bytes in the file; a file of 0 bytes is in no piece. */
   readonly length: number
   /**
-   * Belongs to no file on disk: written nowhere, never created, read as zeros. Set for padding and for symbolic links
-   * (both BEP 47); several such files may share a path.
+   * Has no file on disk: never written or created, read as zeros. Set for padding and for symbolic links (both BEP 47);
+   * several such files may share a path.
    */
   readonly padding: boolean
   /**
-   * Where a symbolic link points to: components below the torrent's root, which they cannot leave. Told to users;
-   * nothing creates or follows a link, so one that is cyclic or points to nothing does no harm.
+   * The target of a symbolic link: components below the torrent's root, which they cannot leave. For users only;
+   * nothing creates or follows a link, so a cyclic or dangling one does no harm.
    */
   readonly symlink?: ReadonlyArray<string> | undefined
 }
@@ -44,26 +44,26 @@ export interface FileSpan {
   readonly file: number
   /** Offset of the part's first byte in the file. */
   readonly fileOffset: number
-  /** Offset of the part's first byte in the range that was asked for. */
+  /** Offset of the part's first byte in the requested range. */
   readonly begin: number
   /** Bytes in the part, at least 1. */
   readonly length: number
 }
 
-/** Where a byte of the torrent lies. */
+/** The place of a byte of the torrent. */
 export interface FilePosition {
   /** Index in `layout.files`. */
   readonly file: number
   readonly fileOffset: number
 }
 
-/** The pieces `first ..< end`; none where both are equal. */
+/** The pieces `first ..< end`; none if both are equal. */
 export interface PieceRange {
   readonly first: number
   readonly end: number
 }
 
-/** What `make` needs to know of a file; see `LayoutFile`. */
+/** A file as `make` takes it; see `LayoutFile`. */
 export interface FileEntry extends SafePath.Names {
   readonly length: number
   readonly padding?: boolean | undefined
@@ -71,8 +71,8 @@ export interface FileEntry extends SafePath.Names {
 }
 
 /**
- * Lays `files` one after the other. Lengths are whole numbers of at least 0 with a sum from 1 to 2^53 - 1, the piece
- * length is at least 1; anything else is a defect of the caller and throws a `RangeError`.
+ * Puts `files` one after the other. Lengths are whole numbers of at least 0 with a sum from 1 to 2^53 - 1, and the
+ * piece length is at least 1; anything else is a defect of the caller and throws a `RangeError`.
  */
 export const make = (options: {
   readonly files: ReadonlyArray<FileEntry>
@@ -116,7 +116,10 @@ const search = (files: ReadonlyArray<LayoutFile>, offset: number): number => {
   return low
 }
 
-/** Which file holds the byte at `offset` of the torrent, and where in it; a `RangeError` outside the torrent. */
+/**
+ * Which file holds the byte at `offset` of the torrent, and its offset there. Throws a `RangeError` outside the
+ * torrent.
+ */
 export const mapPieceOffsetToFile = (self: FileLayout, offset: number): FilePosition => {
   if (!(offset >= 0 && offset < self.geometry.totalLength)) {
     throw new RangeError(`offset ${offset} of ${self.geometry.totalLength}`)
@@ -126,8 +129,8 @@ export const mapPieceOffsetToFile = (self: FileLayout, offset: number): FilePosi
 }
 
 /**
- * The parts of `length` bytes from `begin` in the torrent, in order: they cover the range exactly once. Padding is
- * among them, files without bytes are not. A `RangeError` where the range leaves the torrent.
+ * The parts of `length` bytes from `begin` in the torrent, in order: they cover the range exactly once. Includes
+ * padding, but no files without bytes. Throws a `RangeError` if the range leaves the torrent.
  */
 export const spans = (self: FileLayout, begin: number, length: number): ReadonlyArray<FileSpan> => {
   if (!(begin >= 0 && length >= 0 && begin + length <= self.geometry.totalLength)) {

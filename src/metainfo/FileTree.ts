@@ -1,6 +1,6 @@
 /**
- * The `file tree` of a v2 torrent (BEP 52): read so far as to tell whether a hybrid's two halves describe the same
- * files. Nothing of v2 is downloaded by, so `pieces root` is checked for its shape alone.
+ * The `file tree` of a v2 torrent (BEP 52), read only to compare the two halves of a hybrid. Nothing is downloaded by
+ * v2, so `pieces root` is checked only for its shape.
  */
 import * as Result from "effect/Result"
 import * as Bytes from "../base/Bytes.ts"
@@ -22,7 +22,8 @@ const maxShownLength = 60
 export const isPieceLength = (length: number): boolean => length >= 16_384 && (length & (length - 1)) === 0
 
 /**
- * The files of a tree in its order, or a sentence on what is wrong with it. Bencode's depth limit bounds the recursion.
+ * The files of a tree in its order, or a sentence that says what is wrong with it. Bencode's depth limit bounds the
+ * recursion.
  */
 export const flatten = (tree: Bencode.Value | undefined): Result.Result<ReadonlyArray<TreeFile>, string> => {
   if (!Bencode.isDictionary(tree)) return Result.fail("`file tree` is missing or not a dictionary")
@@ -48,7 +49,7 @@ export const flatten = (tree: Bencode.Value | undefined): Result.Result<Readonly
 }
 
 /**
- * The beginning of a sentence on a node. Made when there is something to say: a hostile path is as long as the file.
+ * The beginning of a sentence about a node. Made only when needed: a hostile path is as long as the file.
  */
 const where = (path: ReadonlyArray<string>, name: string): string => {
   const joined = [...path, name].map((part) => part.slice(0, maxShownLength)).join("/")
@@ -59,7 +60,7 @@ const where = (path: ReadonlyArray<string>, name: string): string => {
 
 const lengthOf = (leaf: Bencode.Dictionary): number | string => {
   const attributes = Bencode.getText(leaf, "attr") ?? ""
-  // BEP 52 aligns files by itself: padding has no place in the tree. A link has no bytes of its own (BEP 47).
+  // BEP 52 aligns files by itself, so the tree has no padding. A link has no bytes of its own (BEP 47).
   if (attributes.includes("p")) return "is padding"
   if (attributes.includes("l")) return 0
   const length = Bencode.getInt(leaf, "length")

@@ -1,9 +1,8 @@
 /**
- * Magnet links (BEP 9, with file selection of BEP 53 and v2 hashes of BEP 52): a torrent's identity and where to ask.
+ * Magnet links (BEP 9, with file selection of BEP 53 and v2 hashes of BEP 52): a torrent's identity and its sources.
  *
- * Everything in a link is a stranger's suggestion. Lists are bounded, and URLs of a scheme that no source here speaks
- * are dropped. Where a URL leads, also after a redirect, is checked by whoever connects; how a name becomes a file name
- * is `SafePath.ts`'s.
+ * Everything in a link is a stranger's suggestion. Lists are bounded, and URLs of unsupported schemes are dropped.
+ * Whoever connects to a URL checks where it leads, even after a redirect; `SafePath.ts` makes a name a file name.
  */
 import * as Data from "effect/Data"
 import * as Result from "effect/Result"
@@ -18,23 +17,25 @@ export interface FileRange {
   readonly last: number
 }
 
-/** What a magnet link says. At least one of the two hashes is there. */
+/** What a magnet link says. It has at least one of the two hashes. */
 export interface Magnet {
   readonly infoHash: InfoHash.InfoHash | undefined
   readonly infoHashV2: InfoHash.InfoHashV2 | undefined
-  /** `dn`: a name to show until the metainfo is there. Not yet safe as a file name. */
+  /** `dn`: a name to show until the metainfo is known. Not yet safe as a file name. */
   readonly name: string | undefined
   /** `tr`: tracker URLs (http, https, udp, ws, wss) in the order of the link, without duplicates. */
   readonly trackers: ReadonlyArray<string>
   /** `ws`: web seed URLs (http, https; BEP 19). */
   readonly webSeeds: ReadonlyArray<string>
-  /** `x.pe`: addresses to try at once. */
+  /** `x.pe`: addresses to dial at once. */
   readonly peers: ReadonlyArray<PeerAddress.PeerAddress>
-  /** `so`: the files to download, ascending ranges that do not touch; `undefined` for all. Indices may not exist. */
+  /**
+   * `so`: the files to download, ascending ranges that do not touch; `undefined` for all. The indices may not exist.
+   */
   readonly select: ReadonlyArray<FileRange> | undefined
 }
 
-/** A text is not a magnet link for a torrent. `why` is a clause about the link. */
+/** A text is no magnet link for a torrent. `why` is a clause about the link. */
 export class MagnetError extends Data.TaggedError("MagnetError")<{ readonly why: string }> {
   override get message() {
     return `Bad magnet link: ${this.why}.`
@@ -51,9 +52,9 @@ export const maxEntries = 200
 export const maxFileIndex = 999_999
 
 /**
- * Reads a magnet link. Keys and hashes are taken in either case, keys also numbered (`tr.1`), `magnet:///?` for
- * `magnet:?`. Unknown keys, and URLs and peers that make no sense, are dropped; a hash or a selection that makes none
- * fails, because guessing would download something else than was meant.
+ * Reads a magnet link. Accepts keys and hashes in either case, numbered keys (`tr.1`), and `magnet:///?` for
+ * `magnet:?`. Drops unknown keys, and invalid URLs and peers. Fails for an invalid hash or selection, because a guess
+ * would download something that was not meant.
  */
 export const parse = (text: string): Result.Result<Magnet, MagnetError> => {
   const fail = (why: string) => Result.fail(new MagnetError({ why }))
@@ -83,7 +84,7 @@ const readFields = (query: string): Fields => {
   for (const parameter of query.split("&")) {
     const equals = parameter.indexOf("=")
     if (equals < 0) continue
-    // "amp;" is left of a link that was copied out of HTML source.
+    // "amp;" remains of a link that was copied out of HTML source.
     const key = parameter
       .slice(0, equals)
       .toLowerCase()
@@ -91,13 +92,13 @@ const readFields = (query: string): Fields => {
       .replace(/\.\d+$/, "")
     if (!Object.hasOwn(fields, key)) continue
     const value = parameter.slice(equals + 1)
-    // A plus is a space in names, where forms put it, but may be part of a tracker's passkey.
+    // A plus is a space in names, as in forms, but may be part of a tracker's passkey.
     fields[key as keyof Fields].push(percentDecode(key === "dn" ? value.replaceAll("+", " ") : value))
   }
   return fields
 }
 
-/** Percent decoding that never fails: what is no escape stays, what is not UTF-8 becomes U+FFFD. */
+/** Percent decoding that never fails: an invalid escape stays, and what is not UTF-8 becomes U+FFFD. */
 const percentDecode = (text: string): string =>
   text.replace(/(?:%[0-9a-fA-F]{2})+/g, (escapes) => Bytes.toText(Bytes.fromHex(escapes.replaceAll("%", ""))!))
 
@@ -142,7 +143,7 @@ const readUrls = (texts: ReadonlyArray<string>, parse: (text: string) => URL | u
   for (const text of texts) {
     if (urls.size === maxEntries) break
     const url = parse(text)
-    // The parsed form, not the text: they must not differ for the check that was made and the request that follows.
+    // The parsed form, not the text: the URL that is checked must be the one that is requested.
     if (url !== undefined) urls.add(url.href)
   }
   return [...urls]
@@ -187,11 +188,11 @@ const merge = (ranges: ReadonlyArray<FileRange>): ReadonlyArray<FileRange> => {
   return merged
 }
 
-/** Whether the link's selection takes the file at `index`. */
+/** Whether the link's selection includes the file at `index`. */
 export const selects = (self: Magnet, index: number): boolean =>
   self.select === undefined || self.select.some(({ first, last }) => first <= index && index <= last)
 
-/** The link, in a form that other clients read; `parse` gives back what `self` says. */
+/** The link, in a form that other clients read; `parse` returns what `self` says. */
 export const format = (self: Magnet): string => {
   const parameters: Array<string> = []
   if (self.infoHash !== undefined) parameters.push(`xt=urn:btih:${InfoHash.toHex(self.infoHash)}`)
@@ -199,7 +200,7 @@ export const format = (self: Magnet): string => {
   if (self.name !== undefined) parameters.push(`dn=${percentEncode(self.name)}`)
   for (const url of self.trackers) parameters.push(`tr=${percentEncode(url)}`)
   for (const url of self.webSeeds) parameters.push(`ws=${percentEncode(url)}`)
-  // Peers stand unescaped in BEP 9's example, and some clients read only that.
+  // Peers are unescaped in BEP 9's example, and some clients read only that.
   for (const peer of self.peers) parameters.push(`x.pe=${PeerAddress.format(peer).replaceAll("%", "%25")}`)
   if (self.select !== undefined) {
     const ranges = self.select.map(({ first, last }) => (first === last ? `${first}` : `${first}-${last}`))

@@ -1,14 +1,15 @@
 /**
  * Metainfo: what a .torrent file says (BEP 3), with multiple trackers (BEP 12), web seeds (BEP 19), private torrents
- * (BEP 27), padding and links (BEP 47). `decode` is the pure part; `fromBytes` adds the info hash, which is the SHA-1 of
- * the raw bytes of `info`, as they came.
+ * (BEP 27), padding and links (BEP 47). `decode` is the pure part; `fromBytes` adds the info hash, which is the SHA-1
+ * of the raw bytes of `info`.
  *
- * Refused is what cannot be downloaded or contradicts itself; what is merely odd is ignored, as other clients do:
- * unknown keys, unordered or repeated keys (the first counts), bytes after the root, fields outside `info` of the wrong
- * type, URLs of other schemes, `nodes`. A hybrid of v1 and v2 (BEP 52) is loaded as v1 once both halves describe the
- * same files; its `piece layers` are not read, so there is nothing in them to trust. A torrent of v2 alone is refused.
+ * A torrent is refused if it cannot be downloaded or contradicts itself. What is merely odd is ignored, as other
+ * clients do: unknown keys, unordered or repeated keys (the first counts), bytes after the root, fields outside `info`
+ * of the wrong type, URLs of other schemes, `nodes`. A hybrid of v1 and v2 (BEP 52) is loaded as v1 if both halves
+ * describe the same files; its `piece layers` are not read, so nothing in them is trusted. A torrent of v2 alone is
+ * refused.
  *
- * Names are made safe by `metainfo/SafePath.ts`. Finding a torrent's metainfo is not asked here.
+ * Names are made safe by `metainfo/SafePath.ts`.
  */
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -31,7 +32,7 @@ export class MetainfoError extends Data.TaggedError("MetainfoError")<{ readonly 
   }
 }
 
-/** What stands in a metainfo file. */
+/** The contents of a metainfo file. */
 export interface Structure {
   /** The torrent's name, a safe component: the file of a single-file torrent, else the folder of all files. */
   readonly name: string
@@ -43,14 +44,14 @@ export interface Structure {
   readonly trackers: ReadonlyArray<ReadonlyArray<string>>
   /** Peers may come from the trackers only: no DHT, no PEX, no LSD (BEP 27). */
   readonly isPrivate: boolean
-  /** URLs of web seeds (BEP 19), http or https, as they stand in the file, no URL twice. */
+  /** URLs of web seeds (BEP 19), http or https, as they are in the file, no URL twice. */
   readonly webSeeds: ReadonlyArray<string>
   readonly comment: string | undefined
   /** The program that made the torrent. */
   readonly createdBy: string | undefined
   /** Seconds since 1970. */
   readonly creationDate: number | undefined
-  /** The `info` dictionary as it came; peers ask for it (BEP 9). Must not be changed. */
+  /** The raw bytes of the `info` dictionary; peers request it (BEP 9). Must not be changed. */
   readonly infoBytes: Uint8Array
 }
 
@@ -61,11 +62,14 @@ export interface Metainfo extends Structure {
 
 /** How a torrent is read. */
 export interface Options {
-  /** Whose rules the file names must meet; default `posix`. With `windows` every file has its portable name alone. */
+  /**
+   * The platform whose rules the file names must meet; default `posix`. With `windows` every file has only its portable
+   * name.
+   */
   readonly platform?: SafePath.Platform | undefined
 }
 
-/** What is known of a torrent beside its `info`, as a magnet link knows it. */
+/** What is known of a torrent besides its `info`, as from a magnet link. */
 export interface InfoOptions extends Options {
   readonly trackers?: ReadonlyArray<ReadonlyArray<string>> | undefined
   readonly webSeeds?: ReadonlyArray<string> | undefined
@@ -86,7 +90,7 @@ export const maxBytes = 67_108_864
 /** Values and keys in a metainfo file, enough for 400,000 files; the limit of libtorrent. */
 export const maxTokens = 3_000_000
 
-/** Trackers that are taken of a torrent, and web seeds; further ones are dropped. Large real lists have a hundred. */
+/** Trackers that are kept of a torrent, and web seeds; further ones are dropped. Large real lists have a hundred. */
 export const maxUrls = TorrentUrls.maxUrls
 
 const limits = { maxBytes, maxTokens }
@@ -95,7 +99,7 @@ const refuse = (why: string): never => {
   throw new MetainfoError({ why })
 }
 
-/** Runs a parser that throws `MetainfoError`, which is free as long as nothing is wrong. */
+/** Runs a parser that throws `MetainfoError`, which costs nothing unless something is wrong. */
 const attempt = <A>(parse: () => A): Result.Result<A, MetainfoError> => {
   try {
     return Result.succeed(parse())
@@ -130,8 +134,8 @@ export const decode = (bytes: Uint8Array, options: Options = {}): Result.Result<
   })
 
 /**
- * Reads an `info` dictionary alone, as peers send it for a magnet link (BEP 9); whether its digest is the right one is
- * for the caller to check. Keeps no view of `bytes`.
+ * Reads an `info` dictionary alone, as peers send it for a magnet link (BEP 9). The caller checks its digest. Keeps no
+ * view of `bytes`.
  */
 export const decodeInfo = (bytes: Uint8Array, options: InfoOptions = {}): Result.Result<Structure, MetainfoError> =>
   attempt(() => {
@@ -176,7 +180,7 @@ export const pieceDigest = (self: Structure, piece: PieceGeometry.PieceIndex): U
 
 type InfoPart = Pick<Structure, "name" | "layout" | "pieceDigests" | "isPrivate" | "infoBytes">
 
-/** `raw` are the bytes that `info` was decoded from, `infoBytes` a copy of them that is kept (it may be the same). */
+/** `raw` are the bytes that `info` was decoded from, `infoBytes` a copy of them to keep (may be the same array). */
 const parseInfo = (info: Bencode.Dictionary, raw: Uint8Array, infoBytes: Uint8Array, options: Options): InfoPart => {
   const version = Bencode.getInt(info, "meta version") ?? 1
   const pieces = info.get("pieces")
@@ -217,7 +221,7 @@ const parseInfo = (info: Bencode.Dictionary, raw: Uint8Array, infoBytes: Uint8Ar
   }
 
   const givenName = SafePath.fromBytes(rawName)
-  // As `sanitize` has it: first by the rules that hold everywhere.
+  // First by the rules for all platforms, as in `sanitize`.
   const name = SafePath.component(SafePath.component(givenName) ?? "_", options.platform) ?? "_"
   const layout = FileLayout.make({ files: safeFiles(entries, { givenName, name }, options.platform), pieceLength })
   const begin = pieces.byteOffset - raw.byteOffset
@@ -311,7 +315,7 @@ const parsePath = (file: Bencode.Dictionary, index: number, isPadding: boolean):
   }
   const path = file.get("path")
   if (path === undefined || (Bencode.isList(path) && path.length === 0)) {
-    // Padding lies nowhere, so it needs no path.
+    // Padding is in no folder, so it needs no path.
     return isPadding ? [] : refuse(`\`files\` entry ${index} has no \`path\``)
   }
   if (!Bencode.isList(path) || !path.every(Bencode.isBytes)) {
@@ -321,9 +325,10 @@ const parsePath = (file: Bencode.Dictionary, index: number, isPadding: boolean):
 }
 
 /**
- * The target of a link, with `.` and `..` resolved; `undefined` where it has none and so is an empty file (as elsewhere).
- * The root of the torrent is its own parent, as that of a file system is: nothing leaves it. Torrents of folders with
- * links between neighbours have targets such as `../lib/x` that their makers took from the disk.
+ * The target of a link, with `.` and `..` resolved; `undefined` if it has none, which makes it an empty file (as in
+ * other clients). The root of the torrent is its own parent, as that of a file system is, so no link leaves it.
+ * Torrents of folders with links between neighbours have targets such as `../lib/x`, which their makers took from the
+ * disk.
  */
 const parseSymlink = (target: Bencode.Value | undefined, index: number): ReadonlyArray<string> | undefined => {
   if (!Bencode.isList(target)) return undefined
@@ -344,7 +349,7 @@ const safeFiles = (
   platform: SafePath.Platform | undefined
 ): ReadonlyArray<FileLayout.FileEntry> => {
   const given = entries.map(({ rawPath }) => [givenName, ...rawPath.map(SafePath.fromBytes)])
-  // What never comes to disk must take no name from a file that does.
+  // Padding and links are not on disk, so they must take no name from a file that is.
   const onDisk = entries.flatMap(({ padding, symlink }, index) => (padding || symlink !== undefined ? [] : [index]))
   const names = succeedOrRefuse(
     SafePath.sanitize(

@@ -1,15 +1,15 @@
 /**
  * Which files of a torrent have more than one name (`SafePath.Names`), and which files and folders some file system may
- * take for each other: they are rivals for a name. Pure; a disk is asked in `storage/FileNames.ts`, and by the io-daemon.
+ * confuse: they are rivals for a name. Pure; `storage/provider/node/FileNames.ts` and the io-daemon ask the disk.
  */
 import type * as FileLayout from "./FileLayout.ts"
 import * as SafePath from "./SafePath.ts"
 
 type Components = ReadonlyArray<string>
 
-/** A file, or a folder that files lie in, with all the names it may have. */
+/** A file, or a folder that holds files, with all the names it may have. */
 export interface Claimant {
-  /** In `layout.files`. Of a folder: `undefined`. */
+  /** Index in `layout.files`; `undefined` for a folder. */
   readonly index: number | undefined
   /** In the order in which they are tried. */
   readonly names: ReadonlyArray<Components>
@@ -19,9 +19,9 @@ const namesOf = ({ original, path, portable }: SafePath.Names): ReadonlyArray<Co
   [path, portable, original].filter((name) => name !== undefined)
 
 /**
- * The files that have more than one name or a rival, each with the claimants of its name in the order in which they are
- * asked: folders, the file whose name is portable, those that have another portable one. Rivals share one list. Empty for
- * most torrents.
+ * The files that have more than one name or a rival, each with the claimants of its name in the order in which they
+ * choose: folders, the file whose name is portable, those that have another portable name. Rivals share one list. Empty
+ * for most torrents.
  */
 export const groupsOf = ({
   files
@@ -58,7 +58,7 @@ export const groupsOf = ({
   return groups
 }
 
-/** What is equal for paths that some file system may take for one. Most files share their folder's part of it. */
+/** The same text for paths that some file system may confuse. Most files share their folder's part of it. */
 const memoKey = () => {
   const known = new Map<string, string>()
   const keyOf = (path: Components): string => {

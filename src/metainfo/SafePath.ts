@@ -1,13 +1,13 @@
 /**
- * Makes the file names of a torrent, which a stranger wrote, into names that are safe to create: always below the
- * download folder, never two of them the same file. Pure: the same torrent gives the same names on every machine, so
- * data can be moved and resumed. Touches no disk; links that already lie there are the storage's question.
+ * Makes the file names of a torrent, which a stranger wrote, safe to create: always below the download folder, never
+ * two names for the same file. Pure: the same torrent has the same names on every machine, so data can be moved and
+ * resumed. Touches no disk; the storage handles links that exist there.
  *
- * A component keeps every character that a file system can hold (`#`, `?`, `a:b`, blanks, any script), since other
- * clients keep them too. Changed are:
+ * A component keeps every character that a file system can hold (`#`, `?`, `a:b`, blanks, any script), because other
+ * clients keep them too. These are changed:
  *
- * - `/` and `\` inside a component: dropped. `.`, `..` and what is left empty: dropped too, or `_` where it is the first or the
- *   last component; a component that was empty from the start becomes `_`
+ * - `/` and `\` inside a component: dropped. `.`, `..` and what is left empty: dropped too, or `_` as the first or last
+ *   component; a component that was empty from the start becomes `_`
  * - control characters, NUL, line separators and bytes that are not UTF-8: `_`
  * - marks that change the direction of text or take no room (`exe.txt` disguised): dropped. The two joiners that
  *   Persian, Indic scripts and emoji need are kept between characters that are not Latin
@@ -16,14 +16,14 @@
  * - with `platform: "windows"` also: `< > : " | ? *` become `_`, dots and blanks at the end go, and device names
  *   (`CON`, `nul.txt`) get a `_` in front
  *
- * Not every file system can hold such names beside each other, and some tell no difference of case or composition (NFC).
- * So a file has up to three names; which of them counts is decided on the disk (`storage/FileNames.ts`):
+ * Not every file system can hold such names beside each other, and some ignore case or composition (NFC). So a file has
+ * up to three names; the storage decides on the disk which it uses (`storage/provider/node/FileNames.ts`):
  *
- * - `path`, where the file system can tell names apart. Files of exactly the same path, and files named exactly like a
+ * - `path`, if the file system distinguishes the names. Files of exactly the same path, and files named exactly like a
  *   folder of another one, get `.1`, `.2`, ... before their extension. The first of them keeps its name
- * - `portable`, if it differs: the name by Windows' rules, with such a number where it is only told apart from another
- *   by what some file systems ignore. A file whose name is portable as it is comes before those whose names are not
- * - `original`, if it differs: the name as the torrent has it, for finding what somebody shares. Never created
+ * - `portable`, if it differs: the name by Windows' rules, with such a number if it differs from another only by what
+ *   some file systems ignore. A file whose name is already portable comes before those whose names are not
+ * - `original`, if it differs: the name as the torrent has it, for finding files that a user shares. Never created
  *
  * Errors are for what no honest torrent does.
  */
@@ -32,16 +32,16 @@ import * as Result from "effect/Result"
 import * as Bytes from "../base/Bytes.ts"
 import * as ReservedName from "./ReservedName.ts"
 
-/** Whose rules names must meet. `posix` serves Linux and macOS. */
+/** The platform whose rules names must meet. `posix` serves Linux and macOS. */
 export type Platform = "posix" | "windows"
 
 /** The names of one file, each as components below the download folder. No two files of a torrent share one. */
 export interface Names {
-  /** The name where the file system holds it and can tell it from the others. */
+  /** The name if the file system can hold it and distinguishes it from the others. */
   readonly path: ReadonlyArray<string>
-  /** The name on every other file system, where it differs from `path`. */
+  /** The name on every other file system, if it differs from `path`. */
   readonly portable?: ReadonlyArray<string> | undefined
-  /** The name in the torrent, where it differs from `path` and a file of this name may exist on this platform. */
+  /** The name in the torrent, if it differs from `path` and a file of this name may exist on this platform. */
   readonly original?: ReadonlyArray<string> | undefined
 }
 
@@ -65,15 +65,15 @@ export const maxDepth = 101
 export const maxRenames = 4_096
 
 /**
- * Files that may be told apart by nothing but what some file systems ignore; further ones are renamed everywhere.
- * Each of them is compared with the others on the disk.
+ * Files that may differ by nothing but what some file systems ignore; further ones are renamed everywhere. Each of them
+ * is compared with the others on the disk.
  */
 export const maxAlike = 64
 
-/** Bytes in an extension that survives cutting, its dot included; what is longer is not an extension. */
+/** Bytes in an extension that survives cutting, its dot included; a longer one is no extension. */
 const maxExtensionBytes = 16
 
-/** The text of bytes that ought to be UTF-8; each part that is not becomes `_`. */
+/** The text of bytes that should be UTF-8; each invalid part becomes `_`. */
 export const fromBytes = (bytes: Uint8Array): string =>
   Bytes.toTextStrict(bytes) ?? Bytes.toText(bytes).replaceAll("\ufffd", "_")
 
@@ -83,22 +83,23 @@ const dropped =
 // C0, DEL, C1 (a terminal may take them for commands), line and paragraph separators, lone surrogates.
 // biome-ignore lint/suspicious/noControlCharactersInRegex: finding them is the purpose
 const replaced = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\p{Surrogate}]/gu
-// A joiner does its work between two characters of a script that joins; elsewhere it only disguises a name.
+// A joiner works between two characters of a script that joins; elsewhere it only disguises a name.
 const strayJoiner =
   /(?<![^\p{ASCII}\p{Script=Latin}\u200c\u200d])[\u200c\u200d]|[\u200c\u200d](?![^\p{ASCII}\p{Script=Latin}\u200c\u200d])/gu
-// What nearly every name is made of, and nothing is done to: spares the expressions above a torrent of 100,000 files.
+// Nearly every name has only these characters, which are never changed: saves the expressions above for a torrent of
+// 100,000 files.
 const plainAscii = /^[ -.0-[\]-~]*$/
 const ignorable = /\p{Default_Ignorable_Code_Point}/gu
-// A safe component that is one by Windows' rules too, but for the few that begin like a device.
+// A safe component that Windows' rules accept too, except for the few that begin like a device.
 const plainOnWindows = /^(?!con|prn|aux|nul|clock|com|lpt)[^<>:"|?*]*[^<>:"|?*. ]$/i
 const windowsReplaced = /[<>:"|?*]/g
 const windowsTail = /[. ]+$/
-// Up to the first dot, blanks before it ignored: how Windows finds a device name, superscript digits included.
+// Up to the first dot, blanks before it ignored: the part in which Windows finds a device name, superscript digits
+// included.
 const windowsDevice = /^(?:con|prn|aux|nul|clock\$|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³]) *(?:\.|$)/i
 
 /**
- * One component made safe, or `undefined` where nothing is left of it. A component that is safe already is returned as
- * it is.
+ * One component made safe, or `undefined` if nothing is left of it. A safe component is returned as it is.
  */
 export const component = (text: string, platform: Platform = "posix"): string | undefined => {
   if (text === "") return "_"
@@ -116,7 +117,7 @@ const windowsName = (name: string): string => {
   return windowsDevice.test(plain) ? `_${plain}` : plain
 }
 
-/** Where the extension of `name` begins; the end of `name` where there is none. */
+/** The index at which the extension of `name` begins; the end of `name` if it has none. */
 const extensionStart = (name: string): number => {
   const dot = name.lastIndexOf(".")
   return dot > 0 && dot < name.length - 1 && byteLength(name.slice(dot)) <= maxExtensionBytes ? dot : name.length
@@ -143,8 +144,8 @@ const shorten = (name: string, suffix: string): string => {
 const byteLength = (text: string): number => Bytes.fromText(text).length
 
 /**
- * What file systems that ignore case and composition compare. Upper case of lower case, as that also joins `ß` with
- * `ss`, `ς` with `σ` and the Kelvin sign with `k`; characters that cannot be seen make no difference, as in ext4.
+ * What file systems that ignore case and composition compare. Upper case of lower case, because that also joins `ß`
+ * with `ss`, `ς` with `σ` and the Kelvin sign with `k`; invisible characters make no difference, as in ext4.
  */
 export const fold = (text: string): string => (plainAscii.test(text) ? text.toUpperCase() : foldUnicode(text))
 
@@ -165,7 +166,7 @@ export const path = (
   }
   const safe: Array<string> = []
   for (let index = 0; index < components.length; index++) {
-    // The first and the last stay as they are counted on: the torrent's own folder, and the file in it.
+    // The first and the last stay, because callers rely on them: the torrent's own folder, and the file in it.
     const edge = index === 0 || index === components.length - 1
     const name = component(components[index]!, platform) ?? (edge ? "_" : undefined)
     if (name !== undefined) safe.push(name)
@@ -184,7 +185,7 @@ export const path = (
 }
 
 /**
- * What is equal for names that some file system may take for one: Windows' name of a safe component, folded. Coarser than
+ * The same text for names that some file system may confuse: Windows' name of a safe component, folded. Coarser than
  * any single file system.
  */
 export const alike = (component: string): string => fold(windowsComponent(component))
@@ -192,18 +193,18 @@ export const alike = (component: string): string => fold(windowsComponent(compon
 /** In the place of a folder's number. */
 const aFile = 0
 
-/** The names that are taken in each folder, as one kind of file system compares them. */
+/** The used names of each folder, as one kind of file system compares them. */
 interface TakenNames {
-  /** Takes the names of the folders that a file with these components lies in; gives the number of the innermost one. */
+  /** Uses the names of the folders that hold a file with these components; returns the number of the innermost one. */
   readonly folderOf: (components: ReadonlyArray<string>) => number
   readonly has: (folder: number, name: string) => boolean
-  /** Takes a file's name, unless it is taken. */
+  /** Uses a file's name, unless it is used. Returns whether it was free. */
   readonly take: (folder: number, name: string) => boolean
 }
 
 const makeTaken = (same: (name: string) => string): TakenNames => {
-  // Each folder has a number, so that a deep path is not spelled out once a level, which takes a hostile torrent three
-  // times longer.
+  // Each folder has a number, so that a deep path is not spelled out once a level, which takes three times longer for a
+  // hostile torrent.
   const numbers = new Map<string, number>()
   // Most files share their folder with others, so each folder is looked up once.
   const known = new Map<string, number>()
@@ -235,7 +236,7 @@ const makeTaken = (same: (name: string) => string): TakenNames => {
 /**
  * All paths of a torrent made safe and distinct, in their order. `paths` are components below the download folder, the
  * torrent's name first. Takes time in proportion to their length. Idempotent. With `platform: "windows"` each file has
- * one name, the portable one.
+ * only its portable name.
  */
 export const sanitize = (
   paths: ReadonlyArray<ReadonlyArray<string>>,
@@ -260,7 +261,7 @@ export const sanitize = (
       if (isWindows) return { path: portable[index]! }
       const path = safe[index]!
       const isPortable = portable[index] === path || isEqual(portable[index]!, path)
-      // A file that was renamed is another one's neighbour, which its original name might mean too.
+      // The file next to a renamed one may be what the original name means.
       const isOriginal = renamed.success.has(index) || isEqual(given, path) || !isHoldable(given)
       if (isPortable && isOriginal) return { path }
       return { path, ...(isPortable ? {} : { portable: portable[index]! }), ...(isOriginal ? {} : { original: given }) }
@@ -275,8 +276,8 @@ const portablePath = (safe: ReadonlyArray<string>): Result.Result<ReadonlyArray<
 }
 
 /**
- * Renames files until no two of `safe` are equal, and no two of `portable` if what some file systems ignore is ignored.
- * Gives the indices of all that were renamed.
+ * Renames files until no two of `safe` are equal, and no two of `portable` are equal after folding. Returns the indices
+ * of all that were renamed.
  */
 const makeDistinct = (
   safe: Array<ReadonlyArray<string>>,
@@ -288,7 +289,7 @@ const makeDistinct = (
     return Result.succeed(new Set())
   }
 
-  // Folders and first-comers take their names before any file is renamed, so that no new name displaces a given one.
+  // Folders and first-comers get their names before any file is renamed, so that no new name displaces a given one.
   const exact = makeTaken((name) => name)
   const folded = makeTaken(fold)
   const exactFolders = safe.map((components) => exact.folderOf(components))
@@ -307,7 +308,7 @@ const makeDistinct = (
 
   const counters = new Map<string, number>()
   let tried = 0
-  /** Gives a file the first number with which `take` accepts it; false where too many were tried. */
+  /** Renames a file with the first number that `take` accepts; returns `false` after too many attempts. */
   const assignNumber = (key: string, take: (count: number) => boolean): boolean => {
     for (;;) {
       if (++tried > maxRenames) return false
@@ -357,7 +358,7 @@ const makeDistinct = (
   return Result.succeed(new Set([...duplicates, ...clashing]))
 }
 
-/** How many different folders have each name, if what some file systems ignore is ignored. */
+/** How many different folders have each name after folding. */
 const countAlike = (
   folded: TakenNames,
   portable: ReadonlyArray<ReadonlyArray<string>>,
@@ -381,7 +382,7 @@ const countAlike = (
 const isEqual = (a: ReadonlyArray<string>, b: ReadonlyArray<string>): boolean =>
   a.length === b.length && a.every((name, depth) => name === b[depth])
 
-/** Windows' name of a component that is safe already. */
+/** Windows' name of a safe component. */
 const windowsComponent = (safe: string): string => component(safe, "windows") ?? "_"
 
 /** Whether a file of exactly this path may exist below a folder, on POSIX. */

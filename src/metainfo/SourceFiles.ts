@@ -1,10 +1,10 @@
 /**
  * The files that a torrent is made from: one file, or those in a folder and below it.
  *
- * A folder's files are in the order of their paths' bytes, component by component (the order BEP 52 asks for), hidden files
- * included. A symbolic link to a file of the folder is taken as that file. Left out are links to folders, links that leave the
- * folder or lead nowhere, sockets, devices, and whatever has the name of piecewise's own folder. With `followLinks` a link is
- * taken as whatever it leads to, wherever that is.
+ * A folder's files are in the order of their paths' bytes, component by component (the order BEP 52 requires), hidden
+ * files included. A symbolic link to a file of the folder counts as that file. Links to folders, links that leave the
+ * folder or lead nowhere, sockets, devices, and entries with the name of piecewise's own folder are left out. With
+ * `followLinks` a link counts as its target, wherever that is.
  */
 import * as ByteSize from "effect/ByteSize"
 import * as Data from "effect/Data"
@@ -24,7 +24,7 @@ export class SourceError extends Data.TaggedError("SourceError")<{ readonly why:
 
 /** A file on disk that becomes a file of the torrent. */
 export interface Source {
-  /** Where it lies. */
+  /** The path on disk. */
   readonly source: string
   /** Components below the torrent's folder; empty if the torrent is this one file. */
   readonly path: ReadonlyArray<string>
@@ -50,7 +50,7 @@ const maxEntries = 1_000_000
 
 const fail = (why: string) => Effect.fail(new SourceError({ why }))
 
-/** Ends a sentence about what the platform could not do. */
+/** Ends a sentence about a failure of the platform. */
 const reasons: { readonly [tag: string]: string } = {
   NotFound: "no such file or folder",
   PermissionDenied: "permission denied",
@@ -131,7 +131,7 @@ const typeOf = Effect.fnUntraced(function* (source: string) {
   return (yield* fileSystem.stat(source).pipe(Effect.mapError(errorAt(source)))).type
 })
 
-/** What a link is taken for. */
+/** What a link counts as. */
 type Target =
   | { readonly _tag: "Taken"; readonly type: FileSystem.File.Type }
   | { readonly _tag: "LeftOut"; readonly why: string; readonly isFollowable: boolean }

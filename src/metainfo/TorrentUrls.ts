@@ -5,7 +5,7 @@ import * as Bytes from "../base/Bytes.ts"
 import * as SourceUrl from "../base/SourceUrl.ts"
 import * as Bencode from "../bencode/Bencode.ts"
 
-/** Trackers that are taken of a torrent, and web seeds; further ones are dropped. Large real lists have a hundred. */
+/** Trackers that are kept of a torrent, and web seeds; further ones are dropped. Large real lists have a hundred. */
 export const maxUrls = 1_000
 
 /** The trackers in a metainfo file. If `announce-list` names one that can be used, `announce` is ignored (BEP 12). */
@@ -36,7 +36,7 @@ export const usableWebSeeds = (urls: ReadonlyArray<string>): ReadonlyArray<strin
 const textsOf = (values: ReadonlyArray<Bencode.Value | undefined>): ReadonlyArray<string> =>
   values.flatMap((value) => (Bencode.isBytes(value) ? [Bytes.toText(value)] : []))
 
-/** The URLs that pass, without blanks around them, each one that is not in `seen` yet. */
+/** The usable URLs that are not in `seen` yet, without blanks around them. */
 const usableUrls = (urls: ReadonlyArray<string>, isUsable: (url: string) => boolean, seen: Set<string>) => {
   const usable: Array<string> = []
   for (const text of urls) {

@@ -31,7 +31,7 @@ const accept = (bytes: Uint8Array) => Result.getOrThrow(Metainfo.decode(bytes))
 
 const pathsOf = (structure: Metainfo.Structure) => structure.layout.files.map(({ path }) => path.join("/"))
 
-/** A folder that goes with the test, holding the files given. */
+/** A folder with the given files, removed after the test. */
 const folderOf = Effect.fnUntraced(function* (files: { readonly [path: string]: Uint8Array }) {
   const fileSystem = yield* FileSystem.FileSystem
   const root = `${yield* fileSystem.makeTempDirectoryScoped()}/folder`
@@ -44,7 +44,7 @@ const folderOf = Effect.fnUntraced(function* (files: { readonly [path: string]: 
   return root
 })
 
-/** The disk with a file that answers otherwise than it lies there. */
+/** The disk, with one file that behaves differently. */
 const withFile = (name: string, change: (file: FileSystem.File) => Partial<FileSystem.File>) =>
   Layer.effect(
     FileSystem.FileSystem,
@@ -109,7 +109,7 @@ describe("CreateTorrent.encode", () => {
 })
 
 describe("CreateTorrent.pieceLengthFor", () => {
-  it("gives a power of two and 1,025 to 2,048 pieces between its bounds", () => {
+  it("is a power of two and makes 1,025 to 2,048 pieces between its bounds", () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 2 ** 53 - 1 }), (totalLength) => {
         const length = CreateTorrent.pieceLengthFor(totalLength)
@@ -172,7 +172,7 @@ describe("CreateTorrent.fromPath", () => {
     }).pipe(Effect.provide(disk))
   )
 
-  it.live("gives the same bytes each time", () =>
+  it.live("makes the same bytes each time", () =>
     Effect.gen(function* () {
       const root = yield* folderOf({ a: noise(100), "c/d": noise(200) })
 
@@ -180,7 +180,7 @@ describe("CreateTorrent.fromPath", () => {
     }).pipe(Effect.provide(disk))
   )
 
-  it.live("takes links to the folder's own files, and leaves out all other links, telling so", () =>
+  it.live("takes links to the folder's own files, and reports all other links as left out", () =>
     Effect.gen(function* () {
       const fileSystem = yield* FileSystem.FileSystem
       const root = yield* folderOf({ "sub/a": noise(9) })
@@ -207,7 +207,7 @@ describe("CreateTorrent.fromPath", () => {
     }).pipe(Effect.provide(disk))
   )
 
-  it.live("tells which files downloads store under another name, and refuses names that nobody could load", () =>
+  it.live("reports which files downloads store under another name, and refuses names that nobody could load", () =>
     Effect.gen(function* () {
       const fileSystem = yield* FileSystem.FileSystem
       const root = yield* folderOf({ "Make/x": noise(1), make: noise(2), "a\\b": noise(3), fine: noise(4) })
@@ -230,7 +230,7 @@ describe("CreateTorrent.fromPath", () => {
     }).pipe(Effect.provide(disk))
   )
 
-  it.live("tells how it goes, piece by piece", () =>
+  it.live("reports its progress, piece by piece", () =>
     Effect.gen(function* () {
       const root = yield* folderOf({ a: noise(25) })
       const told: Array<readonly [number, number]> = []
@@ -285,7 +285,7 @@ describe("CreateTorrent.fromPath", () => {
     }).pipe(Effect.provide(disk))
   )
 
-  it.live("refuses a piece length that gives too many pieces", () =>
+  it.live("refuses a piece length that makes too many pieces", () =>
     Effect.gen(function* () {
       const root = yield* folderOf({ a: noise(1) })
       const fileSystem = yield* FileSystem.FileSystem
@@ -297,7 +297,7 @@ describe("CreateTorrent.fromPath", () => {
     }).pipe(Effect.provide(disk))
   )
 
-  it.live("does not wait at a FIFO that came in the place of a file", () =>
+  it.live("does not wait at a FIFO that took the place of a file", () =>
     Effect.gen(function* () {
       const root = yield* folderOf({ a: noise(5_000), victim: noise(5_000) })
       let swapped = false
@@ -338,7 +338,7 @@ describe("CreateTorrent.fromPath", () => {
     }).pipe(Effect.provide(disk))
   )
 
-  it.live("reads on after short reads", () =>
+  it.live("continues after short reads", () =>
     Effect.gen(function* () {
       const root = yield* folderOf({ slow: noise(3_000) })
       const whole = yield* CreateTorrent.fromPath(root, { pieceLength: 1_000 })

@@ -24,7 +24,7 @@ const layoutAndRange = fc
   })
 
 describe("FileLayout", () => {
-  it("lays files one after the other", () => {
+  it("puts files one after the other", () => {
     const layout = layoutOf(10, 5, 0, 12)
 
     assert.deepStrictEqual(
@@ -42,7 +42,7 @@ describe("FileLayout", () => {
     assert.throws(() => FileLayout.make({ files: [{ path: [], length: 1 }], pieceLength: 1 }), RangeError)
   })
 
-  it("gives the spans of a piece over the files it touches", () => {
+  it("returns the spans of a piece over the files it touches", () => {
     const layout = layoutOf(10, 5, 0, 3, 12)
 
     assert.deepStrictEqual(FileLayout.pieceSpans(layout, piece(layout, 0)), [
@@ -55,7 +55,7 @@ describe("FileLayout", () => {
     ])
   })
 
-  it("gives no span for no bytes and refuses what leaves the torrent", () => {
+  it("returns no span for no bytes and refuses what leaves the torrent", () => {
     const layout = layoutOf(10, 5, 7, 0)
 
     assert.deepStrictEqual(FileLayout.spans(layout, 12, 0), [])
@@ -97,7 +97,7 @@ describe("FileLayout", () => {
     assert.deepStrictEqual(FileLayout.filePieces(layout, 1), { first: 2 ** 11, end: 2 ** 11 + 2 ** 16 })
   })
 
-  it("tells the pieces of a file, none for a file without bytes", () => {
+  it("returns the pieces of a file, none for a file without bytes", () => {
     const layout = layoutOf(10, 5, 0, 5, 21)
 
     assert.deepStrictEqual(

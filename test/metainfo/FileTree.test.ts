@@ -11,7 +11,7 @@ const flatten = (tree: Bencode.Encodable) =>
   FileTree.flatten(Result.getOrThrow(Bencode.decode(Bencode.encode(tree))).value)
 
 describe("FileTree", () => {
-  it("gives the files of a tree in its order, folder by folder", () => {
+  it("returns the files of a tree in its order, folder by folder", () => {
     const files = Result.getOrThrow(
       flatten({ b: file(2), a: { z: file(1), d: { e: file(3) } }, "a.": { "": { length: 0 } } })
     )
@@ -34,7 +34,7 @@ describe("FileTree", () => {
     assert.deepStrictEqual(files, [{ path: ["a"], length: 0 }])
   })
 
-  it("says where a tree is none", () => {
+  it("says where an invalid tree is wrong", () => {
     const cases: ReadonlyArray<readonly [Bencode.Encodable, string]> = [
       [[], "`file tree` is missing or not a dictionary"],
       [{ a: { b: 1 } }, '`file tree` at "a/b" is neither a file nor a folder'],
@@ -53,7 +53,7 @@ describe("FileTree", () => {
     }
   })
 
-  it("shows the names of a wrong node as text, and no more of them than a line takes", () => {
+  it("shows the names of a wrong node as text, and no more of them than fits in a line", () => {
     const name = "é".repeat(100)
 
     const flattened = flatten({ [name]: { b: 1 } })

@@ -45,7 +45,7 @@ describe("Magnet.parse", () => {
     })
   })
 
-  it("takes repeated and numbered keys, and each URL once", () => {
+  it("accepts repeated and numbered keys, and keeps each URL once", () => {
     const { trackers } = parse(
       `magnet:?xt.1=urn:btih:${hex}&tr=udp://a.example:1&tr.1=udp://b.example:1&tr.22=udp://c.example:1&tr=udp://a.example:1`
     )
@@ -53,7 +53,7 @@ describe("Magnet.parse", () => {
     assert.deepStrictEqual(trackers, ["udp://a.example:1", "udp://b.example:1", "udp://c.example:1"])
   })
 
-  it("takes a link that was copied out of HTML, or with blanks around", () => {
+  it("accepts a link that was copied out of HTML, or has blanks around it", () => {
     assert.strictEqual(parse(` magnet:?${xt}&amp;dn=name\n`).name, "name")
   })
 
@@ -64,7 +64,7 @@ describe("Magnet.parse", () => {
     assert.deepStrictEqual(trackers, ["http://t.example/a+b"])
   })
 
-  it("fault 21: a missing hash is told", () => {
+  it("fault 21: a missing hash is reported", () => {
     assert.strictEqual(refusal(""), "Bad magnet link: it does not begin with magnet:?.")
     assert.strictEqual(refusal(`http://a.example/?${xt}`), "Bad magnet link: it does not begin with magnet:?.")
     assert.strictEqual(refusal("magnet:?dn=a"), "Bad magnet link: it has no info hash, as it has no xt parameter.")
@@ -74,7 +74,7 @@ describe("Magnet.parse", () => {
     )
   })
 
-  it("fault 21: a short, long or broken hash is told", () => {
+  it("fault 21: a short, long or broken hash is reported", () => {
     const wrong = (length: number) =>
       `Bad magnet link: its info hash has ${length} characters, not 40 (hexadecimal) or 32 (base32).`
 
@@ -103,7 +103,7 @@ describe("Magnet.parse", () => {
     }
   })
 
-  it("fault 21: a btmh hash that is not a SHA-256 multihash is told", () => {
+  it("fault 21: a btmh hash that is not a SHA-256 multihash is reported", () => {
     const prefix = "Bad magnet link: its btmh hash does not begin with 1220, the mark of SHA-256."
     const digits = "Bad magnet link: its btmh hash is not 1220 and 64 hexadecimal digits."
 
@@ -111,7 +111,7 @@ describe("Magnet.parse", () => {
     assert.strictEqual(refusal(`magnet:?xt=urn:btmh:${hexV2}`), prefix)
     assert.strictEqual(refusal(`magnet:?xt=urn:btmh:1220${hexV2.slice(2)}`), digits)
     assert.strictEqual(refusal(`magnet:?xt=urn:btmh:1220${hexV2.slice(1)}x`), digits)
-    // Beside a good v1 hash, too: a damaged link is not half believed.
+    // Even beside a good v1 hash: a damaged link is not half believed.
     assert.strictEqual(refusal(`magnet:?${xt}&xt=urn:btmh:1220`), digits)
   })
 
@@ -122,7 +122,7 @@ describe("Magnet.parse", () => {
     assert.deepStrictEqual(parse(`magnet:?${xt}&TR.1=udp://a.example:1&X.PE=192.0.2.1:1`).peers.length, 1)
   })
 
-  it("fault 22: a v1 and a v2 hash stand beside each other, in any order", () => {
+  it("fault 22: a v1 and a v2 hash are read together, in any order", () => {
     for (const query of [`${xt}&xt=urn:btmh:1220${hexV2}`, `xt=urn:btmh:1220${hexV2}&${xt}`]) {
       const { infoHash, infoHashV2 } = parse(`magnet:?${query}`)
 
@@ -173,7 +173,7 @@ describe("Magnet.parse", () => {
     }
   })
 
-  it("fault 24: URLs of schemes that are not spoken are dropped", () => {
+  it("fault 24: URLs of unsupported schemes are dropped", () => {
     const good = ["http://a.example/", "https://a.example/", "udp://a.example:1", "ws://a.example/", "wss://a.example/"]
     const bad = [
       "file:///etc/passwd",
@@ -200,7 +200,7 @@ describe("Magnet.parse", () => {
     assert.deepStrictEqual(trackers, ["http://a.example/Host:x", "ws://a.example/"])
   })
 
-  it("drops peers that cannot be dialled, and takes each once", () => {
+  it("drops peers that cannot be dialled, and keeps each once", () => {
     const peers = [
       "0.0.0.0:1",
       "192.0.2.1:0",
@@ -244,7 +244,7 @@ describe("Magnet.parse", () => {
     assert.strictEqual(hashOf(`magnet:?__proto__=x&constructor=x&xl=10&kt&=&&xs=http://a.example/&${xt}`), hex)
   })
 
-  it("gives a result for any text, never an exception", () => {
+  it("returns a result for any text, never an exception", () => {
     const query = fc.string({ unit: fc.constantFrom(..."xtdnrws.pe=&%20-,:[]/aF1", "urn:btih:", hex), maxLength: 40 })
 
     fc.assert(

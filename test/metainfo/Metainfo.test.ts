@@ -17,7 +17,7 @@ const latin1 = (text: string) => Uint8Array.from(text, (character) => character.
 
 const hashes = (count: number) => new Uint8Array(20 * count).fill(0x41)
 
-/** A valid info of one file of 40,000 bytes, changed by `fields`; `undefined` takes a key away. */
+/** A valid info of one file of 40,000 bytes, changed by `fields`; `undefined` removes a key. */
 const single = (fields: Fields = {}): Fields => ({
   length: 40_000,
   name: "a.bin",
@@ -73,7 +73,7 @@ describe("Metainfo", () => {
     }).pipe(Effect.provide(WebCryptoPieceHasher.layer))
   )
 
-  it.effect("reads info alone, as a magnet link gives it, with the same hash", () =>
+  it.effect("reads info alone, as peers send it for a magnet link, with the same hash", () =>
     Effect.gen(function* () {
       const whole = yield* Metainfo.fromBytes(golden)
       const alone = yield* Metainfo.fromInfoBytes(latin1(goldenInfo), {
@@ -127,7 +127,7 @@ describe("Metainfo", () => {
     assert.deepStrictEqual(pathsOf(accept(torrent(fallback))), ["folder/_", "folder/x"])
   })
 
-  it("reads what is told beside info", () => {
+  it("reads the fields beside info", () => {
     const structure = accept(
       torrent(single({ private: 1 }), {
         comment: "for you",
@@ -195,7 +195,7 @@ describe("Metainfo", () => {
     assert.deepStrictEqual(structure.trackers, [["udp://a.example:1", "HTTP://b.example/x"], ["wss://c.example"]])
   })
 
-  it("falls back to announce where announce-list names no tracker", () => {
+  it("falls back to announce if announce-list names no tracker", () => {
     for (const list of [[], [[]], ["http://x.example"], [["ftp://x.example"]], 5, { a: 1 }]) {
       const bytes = torrent(single(), { announce: "http://one.example", "announce-list": list })
 
@@ -222,7 +222,7 @@ describe("Metainfo", () => {
     assert.match(refusal(bytes), /^this is not a torrent file/)
   })
 
-  it.effect("fault 4: unordered and repeated keys load, hashed as they came", () =>
+  it.effect("fault 4: unordered and repeated keys load, hashed as raw bytes", () =>
     Effect.gen(function* () {
       const info = `d6:pieces20:${"x".repeat(20)}12:piece lengthi16384e4:name1:a6:lengthi5e6:lengthi6ee`
 
@@ -346,7 +346,7 @@ describe("Metainfo", () => {
     assert.strictEqual(accept(torrent(single({ name: "/" }))).name, "_")
   })
 
-  it("fault 14: Windows' rules apply where they are asked for", () => {
+  it("fault 14: Windows' rules apply if they are asked for", () => {
     const bytes = torrent(multi([{ length: 1, path: ["nul.txt"] }], { name: "C:" }))
 
     assert.deepStrictEqual(pathsOf(accept(bytes)), ["C:/nul.txt"])
@@ -388,7 +388,7 @@ describe("Metainfo", () => {
     assert.match(refusal(torrent(multi(files))), /`symlink path` of `files` entry 1 is not a list of strings/)
   })
 
-  it("fault 19: a link within the torrent is told, and lies in no file", () => {
+  it("fault 19: a link within the torrent is reported, and is in no file", () => {
     const { layout } = accept(
       torrent(
         multi([
@@ -433,7 +433,7 @@ describe("Metainfo", () => {
     )
   })
 
-  it("takes a thousand trackers and web seeds, whoever names more", () => {
+  it("keeps at most a thousand trackers and web seeds", () => {
     const urls = Array.from({ length: 1_500 }, (_, index) => `http://t${index}.example/`)
     const { trackers, webSeeds } = accept(
       torrent(single(), {
@@ -505,7 +505,7 @@ describe("Metainfo", () => {
       assert.match(refusal(of(padding(16_384), ...files)), /^`files` entry 1 does not begin where/)
     })
 
-    it("takes a hybrid with padding after its last file, and with files without bytes", () => {
+    it("accepts a hybrid with padding after its last file, and with files without bytes", () => {
       const padded = [...files, { attr: "p", length: 16_377, path: [".pad", "16377"] }]
       const empty = [{ length: 0, path: ["0"] }, ...files, { length: 0, path: ["z"] }]
 
@@ -517,7 +517,7 @@ describe("Metainfo", () => {
       )
     })
 
-    it("refuses a tree that is none", () => {
+    it("refuses an invalid tree", () => {
       const trees: ReadonlyArray<Bencode.Encodable | undefined> = [
         undefined,
         [],

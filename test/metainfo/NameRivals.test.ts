@@ -20,17 +20,17 @@ const shown = (layout: FileLayout.FileLayout) =>
   )
 
 describe("NameRivals", () => {
-  it("finds none where every name is portable", () => {
+  it("finds none if every name is portable", () => {
     assert.deepStrictEqual(shown(layoutOf("t/a", "t/b", "t/folder/a")), [])
   })
 
-  it("puts the file whose name is portable before its rivals, wherever it stands", () => {
+  it("puts the file whose name is portable before its rivals, wherever it is", () => {
     assert.deepStrictEqual(shown(layoutOf("t/other", "t/a?", "t/a_", "t/A_")), [
       ["2 t/a_", "1 t/a? t/a_.2", "3 t/A_ t/A_.1"]
     ])
   })
 
-  it("puts folders first, and tells rivals in every part of a path", () => {
+  it("puts folders first, and finds rivals in every part of a path", () => {
     assert.deepStrictEqual(shown(layoutOf("t/make", "t/Make/x", "t/make2/a", "t/MAKE2/A")), [
       ["2 t/make2/a", "3 t/MAKE2/A t/MAKE2/A.1"],
       ["folder t/Make", "0 t/make t/make.1"]

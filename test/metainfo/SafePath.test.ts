@@ -13,7 +13,7 @@ const namesOf = (paths: ReadonlyArray<ReadonlyArray<string>>, platform?: SafePat
 const sanitize = (paths: ReadonlyArray<ReadonlyArray<string>>, platform?: SafePath.Platform) =>
   namesOf(paths, platform).map(({ path }) => path)
 
-/** The names where a file system tells no difference of case or composition, and holds what Windows holds. */
+/** The names on a file system that ignores case and composition, and holds what Windows holds. */
 const portable = (paths: ReadonlyArray<ReadonlyArray<string>>) =>
   namesOf(paths).map(({ path, portable = path }) => portable)
 
@@ -190,7 +190,7 @@ describe("SafePath", () => {
     for (const [given, safe] of cases) assert.deepStrictEqual(sanitize([["t", given]]), [["t", safe]])
   })
 
-  it("fault 16: a component over 255 bytes loses of its stem, not its extension", () => {
+  it("fault 16: a component over 255 bytes loses a part of its stem, not its extension", () => {
     const cut = SafePath.component(`${"語".repeat(100)}.mkv`)!
     const exact = `${"a".repeat(251)}.mkv`
 
@@ -254,7 +254,7 @@ describe("SafePath", () => {
     assert.deepStrictEqual(sanitize(paths, "windows"), portable(paths))
   })
 
-  it("gives names that only Windows cannot hold a portable one, which takes no other file's name", () => {
+  it("makes portable names for what Windows cannot hold, which are no other file's names", () => {
     assert.deepStrictEqual(
       namesOf([
         ["t", "a:b"],
@@ -294,7 +294,7 @@ describe("SafePath", () => {
     )
   })
 
-  it("renames what more files differ in by case than are worth comparing", () => {
+  it("renames files if more differ by case than are worth comparing", () => {
     const cases = Array.from({ length: 128 }, (_, bits) => [
       "t",
       [..."abcdefg"].map((letter, index) => (bits & (1 << index) ? letter.toUpperCase() : letter)).join("")
@@ -306,7 +306,7 @@ describe("SafePath", () => {
     assert.deepStrictEqual(names[127], { path: ["t", "ABCDEFG.127"] })
   })
 
-  it("renames a file that more folders differ from by case than are worth comparing", () => {
+  it("renames a file if more folders differ from it by case than are worth comparing", () => {
     const spelling = (bits: number) =>
       [..."abcdefghijkl"].map((letter, index) => (bits & (1 << index) ? letter.toUpperCase() : letter)).join("")
     const inFolders = (count: number) => Array.from({ length: count }, (_, bits) => ["t", spelling(bits), `${bits}`])
@@ -340,7 +340,7 @@ describe("SafePath", () => {
     assert.strictEqual(SafePath.component(".piecewise...", "windows"), "_.piecewise")
   })
 
-  it("fault 17: paths that become equal by being made safe are told apart", () => {
+  it("fault 17: paths that become equal by being made safe are distinguished", () => {
     assert.deepStrictEqual(
       sanitize([
         ["t", "a/b"],
@@ -393,7 +393,7 @@ describe("SafePath", () => {
     assert.isTrue(Result.isFailure(SafePath.sanitize([Array.from({ length: SafePath.maxDepth + 1 }, () => "d")])))
   })
 
-  it("every safe path is a plain name after the other, whatever was given", () => {
+  it("every safe path consists of plain names, whatever was given", () => {
     fc.assert(
       fc.property(hostilePaths, platform, (paths, platform) => {
         for (const path of sanitize(paths, platform)) {
@@ -450,7 +450,7 @@ describe("SafePath", () => {
     )
   })
 
-  it("what is safe stays as it is", () => {
+  it("what is safe stays unchanged", () => {
     fc.assert(
       fc.property(hostilePaths, platform, (paths, platform) => {
         const safe = sanitize(paths, platform)
