@@ -1,12 +1,12 @@
 /**
- * Which start of the machine this is, as a text that resume data carries along: bytes that were written but not flushed
- * are there as long as the machine has not been restarted.
+ * Identifies a start of the machine, as a text in resume data: bytes that were written but not flushed are there until
+ * the machine is restarted.
  *
- * Errs on one side: two identities that cannot be compared count as different, which costs a verification, whereas a
- * restart that goes unnoticed would cost wrong bytes. Reading the facts from the system is the provider's task.
+ * Errs on one side: two identities that cannot be compared count as different, which costs a verification, whereas an
+ * unnoticed restart would cost wrong bytes. A provider reads the facts from the system.
  */
 
-/** An identity as text of at most 64 characters, or the empty text where nothing is known. */
+/** An identity as text of at most 64 characters, or the empty text if nothing is known. */
 export type BootIdentity = string
 
 /** Nothing is known; equal to nothing, itself included. */
@@ -23,7 +23,7 @@ export const fromTime = (seconds: number): BootIdentity => `time:${Math.round(se
 
 /**
  * How far apart two readings of one start may be, in seconds. The time of start is computed from a clock that is
- * corrected now and then and an uptime in whole seconds. No machine goes down and comes up again within this.
+ * corrected now and then, and from an uptime in whole seconds. No machine shuts down and starts again within this.
  */
 export const toleranceSeconds = 3
 

@@ -6,14 +6,14 @@
  * File record: index u32, flags u8 (1: being written, 2: stale), length u64, mtime u64 (ns), length of the identity u8, identity (ASCII).
  * Record: kind u8 (1: stored piece, 2: flushed piece, 3: file, 4: dropped piece), piece u32 or file record, check u32.
  *
- * Version 1 has no file records, in the snapshot or behind it, and its records are a piece u32 and a check u32: pieces that
- * were stored. It says nothing of what the files looked like, so what it names has to be verified.
+ * Version 1 has no file records, in the snapshot or behind it, and its records are a piece u32 and a check u32: pieces
+ * that were stored. It does not say what the files looked like, so the pieces it names must be verified.
  *
  * The check is CRC-32 (ISO 3309), which finds every damage within 32 neighbouring bits. That of a record continues the
- * check of what comes before it, so a record is worth something only behind exactly those bytes: a torn last record, a
- * tail of zeros and what was left behind the place of an overwritten record all end the file, and all before it counts.
+ * check of what is before it, so a record is valid only behind exactly those bytes: a torn last record, a tail of zeros
+ * and the rest of an overwritten record all end the file, and everything before them counts.
  *
- * Knows no medium: writing in an order that survives a crash is `FileResumeStore.ts`'s task.
+ * Knows no medium: `FileResumeStore.ts` writes in an order that survives a crash.
  */
 import * as Data from "effect/Data"
 import * as Result from "effect/Result"
@@ -31,7 +31,7 @@ const messages = {
   otherTorrent: "is of another torrent"
 }
 
-/** A file that says nothing about the torrent. `message` ends a sentence that begins with its name. */
+/** A file that is not valid for the torrent. `message` ends a sentence that begins with its name. */
 export class ResumeFileError extends Data.TaggedError("ResumeFileError")<{
   readonly reason: keyof typeof messages
 }> {
@@ -52,20 +52,20 @@ export interface Snapshot {
 
 /** Where the next record goes. */
 export interface Tail {
-  /** Bytes that count; what lies behind them does not. */
+  /** Bytes that count; bytes behind them do not. */
   readonly end: number
   /** The check that the next record continues. */
   readonly check: number
 }
 
-/** Bytes to write, and where the file ends with them. */
+/** Bytes to write, and the end of the file after them. */
 export interface Encoded extends Tail {
   readonly bytes: Uint8Array
 }
 
 /** What a file says: the snapshot with its records applied. */
 export interface Decoded extends Snapshot, Tail {
-  /** Whether records can be added: not to a file of an earlier version. */
+  /** Whether records can be appended: not to a file of an earlier version. */
   readonly isCurrent: boolean
   /** Bytes of the snapshot alone. */
   readonly snapshotLength: number
@@ -87,7 +87,7 @@ const crcTable = Uint32Array.from({ length: 256 }, (_, byte) => {
   return byte
 })
 
-/** CRC-32 of the bytes from `begin` to `end`, continuing `crc`, which is 0 for the first ones. */
+/** CRC-32 of the bytes from `begin` to `end`, continuing `crc`, which is 0 at first. */
 const continueCheck = (crc: number, bytes: Uint8Array, begin: number, end: number): number => {
   crc = ~crc
   for (let index = begin; index < end; index++) crc = crcTable[(crc ^ bytes[index]!) & 0xff]! ^ (crc >>> 8)
@@ -96,7 +96,7 @@ const continueCheck = (crc: number, bytes: Uint8Array, begin: number, end: numbe
 
 const fileLength = ({ identity }: FileRecord): number => fileFixedLength + identity.length
 
-/** Writes a file record at `at`, and gives the offset behind it. */
+/** Writes a file record at `at`, and returns the offset behind it. */
 const writeFile = (bytes: Uint8Array, at: number, index: number, record: FileRecord): number => {
   Bytes.writeUint32Unsafe(bytes, at, index)
   bytes[at + 4] = (record.isWriting ? writingFlag : 0) | (record.isStale ? staleFlag : 0)
@@ -114,7 +114,7 @@ interface ReadFile {
   readonly end: number
 }
 
-/** Reads the file record at `at`, or says why it is none: it goes beyond the end, or makes no sense. */
+/** Reads the file record at `at`, or says why it is invalid: it goes beyond the end, or makes no sense. */
 const readFile = (bytes: Uint8Array, at: number, fileCount: number): ReadFile | "truncated" | "damaged" => {
   if (at + fileFixedLength > bytes.length) return "truncated"
   const index = Bytes.readUint32Unsafe(bytes, at)
@@ -182,7 +182,7 @@ export const encodeRecords = (tail: Tail, change: ResumeChange): Encoded => {
     begin = end + checkLength
   }
   for (const [kind, ofKind] of pieces) {
-    // A file looks as it does now only without what was dropped, and a piece counts only in files as they look now.
+    // Facts of files are valid only without the dropped pieces, and a piece counts only with the facts as they are now.
     if (kind === kinds.stored) {
       for (const [index, record] of files) {
         bytes[begin] = kinds.file

@@ -17,7 +17,7 @@ describe("BootIdentity", () => {
     assert.isFalse(BootIdentity.isSame(self, BootIdentity.fromTime(1_700_000_004)))
   })
 
-  it("is unlike any other where nothing is known", () => {
+  it("is unlike any other if nothing is known", () => {
     const strange = BootIdentity.fromName("no\u0000name")
 
     assert.strictEqual(strange, BootIdentity.unknown)

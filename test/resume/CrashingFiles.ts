@@ -15,7 +15,7 @@ export interface Crash {
   readonly contents: "written" | "flushed"
 }
 
-/** Everything that can be left of the disk. A killed process leaves the first, a power cut any of them. */
+/** Everything that the disk may hold afterwards. A killed process leaves the first, a power cut any of them. */
 export const crashes: ReadonlyArray<Crash> = [
   { names: "written", contents: "written" },
   { names: "flushed", contents: "flushed" },
@@ -35,11 +35,11 @@ export class CrashingFiles implements Files {
   /** Whether a call was made while another one was under way. */
   overlapped = false
   private busy = false
-  /** The call that fails, half done if it is a write, and with it all calls after it. */
+  /** The call that fails, half done if it is a write; all calls after it fail too. */
   stopAt = Number.POSITIVE_INFINITY
-  /** A call that fails alone, and how. */
+  /** A single call that fails, and how. */
   failAt: { readonly call: number; readonly code: string } | undefined
-  /** Whether writes take nothing, and do not fail. */
+  /** Whether writes accept nothing, without an error. */
   takesNothing = false
 
   private async enter(name: string): Promise<void> {
@@ -97,7 +97,7 @@ export class CrashingFiles implements Files {
     return {
       write: async (bytes, offset, length, position) => {
         const half = this.calls.length === this.stopAt
-        // Writes come out short now and then, which a caller has to go on from.
+        // Writes are short now and then, and the caller has to continue.
         const taken = this.takesNothing ? 0 : half || length > 18 ? length >>> 1 : length
         if (content !== undefined && this.calls.length <= this.stopAt) {
           const grown = new Uint8Array(Math.max(content.written.length, position + taken))

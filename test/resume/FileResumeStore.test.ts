@@ -103,7 +103,7 @@ const firstVersion = Bytes.fromHex(
   ].join("")
 )!
 
-describe("FileResumeStore and what it never wrote", () => {
+describe("FileResumeStore and files that it never wrote", () => {
   const plants: ReadonlyArray<readonly [name: string, plant: (path: string) => Promise<unknown>]> = [
     ["a FIFO", (path) => promisify(execFile)("mkfifo", [path])],
     ["/dev/zero", (path) => FileSystem.symlink("/dev/zero", path)],
@@ -116,7 +116,7 @@ describe("FileResumeStore and what it never wrote", () => {
     ]
   ]
 
-  it.live.each(plants)("takes %s for no resume data, and puts its own in that place", ([, plant]) =>
+  it.live.each(plants)("does not take %s for resume data, and replaces it by its own", ([, plant]) =>
     Effect.gen(function* () {
       const directory = yield* temporaryDirectory
       const store = FileResumeStore.make({ directory, boot })
@@ -169,7 +169,9 @@ describe("FileResumeStore", () => {
     flushed: pieces(1)
   }
 
-  /** Everything that a kill may leave of `change` behind `old`: whatever of it is there, all before it is as well. */
+  /**
+   * Everything that a kill may leave of `change` behind `old`: if a part of it is there, so is everything before it.
+   */
   const stages = [
     { files: [], stored: ".*......", flushed: "........" },
     { files: [0], stored: ".*......", flushed: "........" },
@@ -211,7 +213,7 @@ describe("FileResumeStore", () => {
   }
 
   it.effect(
-    "a power cut at any call of a durable append leaves a beginning of it, and all of it once it has returned",
+    "a power cut at any call of a durable append leaves a beginning of it, or all of it once it has returned",
     () =>
       Effect.gen(function* () {
         for (let stopAt = 0; ; stopAt++) {
@@ -231,7 +233,7 @@ describe("FileResumeStore", () => {
       })
   )
 
-  it.effect("asks the disk to flush a durable append, and no other one", () =>
+  it.effect("flushes durable appends, and no others", () =>
     Effect.gen(function* () {
       const files = new CrashingFiles()
       const calls = yield* withResume(files, (resume) =>
@@ -301,7 +303,7 @@ describe("FileResumeStore", () => {
     })
   )
 
-  it.effect("fails where a disk takes nothing, instead of asking for ever", () =>
+  it.effect("fails if a disk accepts nothing, instead of trying for ever", () =>
     Effect.gen(function* () {
       const files = new CrashingFiles()
       yield* withResume(files, (resume) => resume.save(old))
@@ -331,7 +333,7 @@ describe("FileResumeStore", () => {
     })
   )
 
-  it.effect("begins anew when its file was deleted below it", () =>
+  it.effect("begins anew if its file was deleted meanwhile", () =>
     Effect.gen(function* () {
       const files = new CrashingFiles()
       yield* withResume(files, (resume) =>
@@ -364,7 +366,7 @@ describe("FileResumeStore", () => {
     })
   )
 
-  it.effect("opens nothing and writes nothing before it is asked to", () =>
+  it.effect("opens and writes nothing before it is asked to", () =>
     Effect.gen(function* () {
       const files = new CrashingFiles()
 
@@ -374,7 +376,7 @@ describe("FileResumeStore", () => {
     })
   )
 
-  it.effect("refuses to work after its scope closed, having waited for what was under way", () =>
+  it.effect("refuses to work after its scope closed, which waits for what was under way", () =>
     Effect.gen(function* () {
       const files = new CrashingFiles()
       let escaped: TorrentResume | undefined
@@ -437,7 +439,7 @@ describe("FileResumeStore", () => {
     )
   )
 
-  it.live("loads damaged, cut and foreign files as nothing, says so, and takes their place", () => {
+  it.live("loads damaged, cut and foreign files as nothing, logs that, and replaces them", () => {
     const warnings: Array<string> = []
     const logger = Logger.make((entry) => {
       warnings.push(String(entry.message))
@@ -465,7 +467,7 @@ describe("FileResumeStore", () => {
     }).pipe(Effect.provide(Logger.layer([logger])))
   })
 
-  it.effect("believes nothing of a file that was planted from another torrent, and takes its place", () =>
+  it.effect("believes nothing of a file that was planted from another torrent, and replaces it", () =>
     Effect.gen(function* () {
       const files = new CrashingFiles()
       const other = Bytes.toHex(hashOf(0xcd))
@@ -485,7 +487,7 @@ describe("FileResumeStore", () => {
     })
   )
 
-  it.effect("loads version 1 as a hint, and the first append puts a snapshot of this version in its place", () =>
+  it.effect("loads version 1 as a hint, and the first append replaces it by a snapshot of this version", () =>
     Effect.gen(function* () {
       const files = new CrashingFiles()
       const content = { written: firstVersion, flushed: firstVersion }
@@ -532,7 +534,7 @@ describe("FileResumeStore", () => {
     })
   )
 
-  it.effect("gathers a long tail of records into a snapshot, and loses nothing of it", () =>
+  it.effect("merges a long tail of records into a snapshot, and loses nothing of it", () =>
     Effect.gen(function* () {
       const files = new CrashingFiles()
       const length = () => files.written.get(`/state/${name}`)!.written.length
@@ -565,7 +567,7 @@ describe("FileResumeStore", () => {
     })
   )
 
-  it.effect("counts the records that an earlier owner left when it gathers", () =>
+  it.effect("counts the records that an earlier owner left when it merges", () =>
     Effect.gen(function* () {
       const files = new CrashingFiles()
       const half = Math.ceil(FileResumeStore.maxRecordBytes / ResumeFile.pieceRecordLength / 2) + 1
@@ -583,7 +585,7 @@ describe("FileResumeStore", () => {
     })
   )
 
-  it.live("tells in one sentence what keeps it from saving", () =>
+  it.live("says in one sentence what keeps it from saving", () =>
     Effect.gen(function* () {
       const directory = yield* temporaryDirectory
       const file = Path.join(directory, "file")
@@ -596,7 +598,7 @@ describe("FileResumeStore", () => {
     })
   )
 
-  it.live("knows this start of the machine when asked again", () =>
+  it.live("recognizes this start of the machine when it is asked again", () =>
     Effect.gen(function* () {
       const first = yield* FileResumeStore.systemBoot
       const second = yield* FileResumeStore.systemBoot

@@ -129,7 +129,7 @@ const openOf = ({ fileCount, pieceCount }: Pick<Script, "fileCount" | "pieceCoun
 /** The check of `bytes` that continues `check`, as Node computes it. */
 const checkOf = (check: number, bytes: Uint8Array) => crc32(bytes, check).toString(16).padStart(8, "0")
 
-/** How many whole records lie before a place in the file. */
+/** How many whole records are before a place in the file. */
 const recordsBefore = (ends: ReadonlyArray<number>, place: number) => ends.filter((end) => end <= place).length - 1
 
 const simple: Script = {
@@ -155,7 +155,7 @@ const firstVersion = hexBytes(
 )
 
 describe("ResumeFile", () => {
-  it("lays the snapshot out as its header says, with a CRC-32 that another program computed", () => {
+  it("encodes the snapshot as its header says, with a CRC-32 that another program computed", () => {
     const snapshot = ResumeFile.encodeSnapshot({
       infoHash,
       stored: drawn("*.*......*"),
@@ -180,7 +180,7 @@ describe("ResumeFile", () => {
     assert.strictEqual(snapshot.end, snapshot.bytes.length)
   })
 
-  it("lays each kind of record out as its header says, in the order in which a kill leaves what is true", () => {
+  it("encodes each kind of record as its header says, in the order in which a kill leaves what is true", () => {
     const records = ResumeFile.encodeRecords(
       { end: 1_000, check: 7 },
       {
@@ -262,7 +262,7 @@ describe("ResumeFile", () => {
     )
   })
 
-  it("does not bring records to life that stand behind an overwritten one", () => {
+  it("does not revive records that are behind an overwritten one", () => {
     fc.assert(
       fc.property(script, fc.nat(), (file, other) => {
         fc.pre(file.steps.length > 0)
@@ -366,7 +366,7 @@ describe("ResumeFile", () => {
     }
   })
 
-  it("tells why it refuses a file", () => {
+  it("says why it refuses a file", () => {
     const { bytes } = encode(simple)
     const version3 = bytes.slice()
     version3[9] = 3

@@ -54,7 +54,7 @@ export const drawFiles = (files: ReadonlyMap<number, FileRecord>): ReadonlyArray
 const openStore = (infoHash: InfoHash, pieceCount: number) =>
   Effect.flatMap(ResumeStore, (store) => store.open({ infoHash, pieceCount, fileCount }))
 
-/** What a torrent's resume data says to somebody who opens it anew, drawn. */
+/** What a torrent's resume data says when it is opened again, drawn. */
 export const reload = (infoHash: InfoHash, pieceCount: number) =>
   Effect.gen(function* () {
     const resume = yield* openStore(infoHash, pieceCount)
@@ -87,7 +87,7 @@ export const suite = <R, E>(
       })
     )
 
-    it.effect("gives back what was saved", () =>
+    it.effect("returns what was saved", () =>
       Effect.gen(function* () {
         const resume = yield* openStore(hashOf(2), 10)
         yield* resume.save({ stored: drawn("**.*.....*"), flushed: drawn("*..*......"), files: noFiles })
@@ -123,7 +123,7 @@ export const suite = <R, E>(
       })
     )
 
-    it.effect("begins with the appended pieces where nothing was saved", () =>
+    it.effect("begins with the appended pieces if nothing was saved yet", () =>
       Effect.gen(function* () {
         const resume = yield* openStore(hashOf(5), 4)
         yield* resume.append({ stored: pieces(2) })
@@ -135,7 +135,7 @@ export const suite = <R, E>(
       })
     )
 
-    it.effect("goes on appending to what an earlier owner left", () =>
+    it.effect("continues to append to what an earlier owner left", () =>
       Effect.gen(function* () {
         const save = Effect.flatMap(openStore(hashOf(6), 4), (resume) =>
           resume.save({ stored: drawn("*..."), flushed: drawn("*..."), files: noFiles })
@@ -164,7 +164,7 @@ export const suite = <R, E>(
       })
     )
 
-    it.effect("fault 52: knows after a power cut that only flushed pieces are to be trusted", () =>
+    it.effect("fault 52: trusts only flushed pieces after a power cut", () =>
       Effect.gen(function* () {
         const resume = yield* openStore(hashOf(8), 6)
         yield* resume.save({ stored: drawn("****.."), flushed: drawn("**...."), files: noFiles })
@@ -177,7 +177,7 @@ export const suite = <R, E>(
       })
     )
 
-    it.effect("fault 52: what is saved after the power came back is of this start of the machine", () =>
+    it.effect("fault 52: what is saved after the power cut is of this start of the machine", () =>
       Effect.gen(function* () {
         const before = yield* openStore(hashOf(9), 4)
         yield* before.save({ stored: drawn("**.."), flushed: drawn("*..."), files: noFiles })
@@ -230,7 +230,7 @@ export const suite = <R, E>(
       })
     )
 
-    it.effect("keeps torrents apart, and knows one by its number of pieces as well", () =>
+    it.effect("keeps torrents apart, and distinguishes them by their number of pieces too", () =>
       Effect.gen(function* () {
         yield* (yield* openStore(hashOf(12), 4)).save({ stored: drawn("*..."), flushed: drawn("...."), files: noFiles })
         yield* (yield* openStore(hashOf(13), 4)).save({ stored: drawn(".*.."), flushed: drawn("...."), files: noFiles })
@@ -270,7 +270,7 @@ export const suite = <R, E>(
       })
     )
 
-    it.effect("gives back the files that were saved, to the last nanosecond", () =>
+    it.effect("returns the files that were saved, to the last nanosecond", () =>
       Effect.gen(function* () {
         const resume = yield* openStore(hashOf(16), 4)
         const files = new Map([
@@ -286,7 +286,7 @@ export const suite = <R, E>(
       })
     )
 
-    it.effect("puts an appended file in the place of what was known of it, and leaves the others", () =>
+    it.effect("replaces what was known of an appended file, and leaves the others", () =>
       Effect.gen(function* () {
         const resume = yield* openStore(hashOf(17), 4)
         const before = record("b", { isWriting: true })
@@ -332,7 +332,7 @@ export const suite = <R, E>(
       })
     )
 
-    it.effect("takes a dropped piece out of both sets", () =>
+    it.effect("removes a dropped piece from both sets", () =>
       Effect.gen(function* () {
         const resume = yield* openStore(hashOf(19), 4)
         yield* resume.save({ stored: drawn("****"), flushed: drawn("**.."), files: noFiles })
@@ -387,7 +387,7 @@ export const suite = <R, E>(
       })
     )
 
-    it.effect("remembers nothing where nothing has changed", () =>
+    it.effect("remembers nothing if nothing has changed", () =>
       Effect.gen(function* () {
         const resume = yield* openStore(hashOf(23), 4)
         yield* resume.append({})

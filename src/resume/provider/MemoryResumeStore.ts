@@ -1,6 +1,6 @@
 /**
- * Resume data that lives as long as the layer, for tests and for engines that start anew each time. A test looks at what
- * was saved, and cuts the power.
+ * Resume data that exists as long as the layer, for tests and for engines that start without history. Tests can see
+ * what was saved, and cut the power.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -21,13 +21,13 @@ import {
 export class MemoryResumeStore extends Context.Service<
   MemoryResumeStore,
   {
-    /** What `load` would give for the torrent now, copied. */
+    /** What `load` would return for the torrent now, copied. */
     readonly saved: (infoHash: InfoHash) => ResumeData | undefined
     /** How many snapshots have been saved, over all torrents. */
     readonly saveCount: () => number
-    /** The machine is restarted: what was saved so far was saved before that. */
+    /** Restarts the machine: what was saved so far was saved before the restart. */
     readonly cutPower: Effect.Effect<void>
-    /** From now on nothing can be appended, or it can again; snapshots can be saved in any case. */
+    /** Makes every append fail from now on, or succeed again; snapshots can always be saved. */
     readonly failAppends: (fails: boolean) => void
   }
 >()("piecewise/resume/MemoryResumeStore") {}

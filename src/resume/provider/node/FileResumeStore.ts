@@ -2,9 +2,9 @@
  * Resume data in files, one for each torrent in a state directory: `<info hash in hex>.resume`.
  *
  * A snapshot is written to a temporary file beside it, flushed, renamed, and then the folder is flushed: whenever the
- * process or the machine dies, the name leads to the old file or the new one, each complete. A temporary file that was
- * left over is never read; the next use of its torrent removes it. No file stays open between operations, so torrents
- * cost no descriptors. What the bytes mean is `ResumeFile.ts`'s; where the directory lies is for an edge to decide.
+ * process or the machine dies, the name leads to the old file or the new one, each complete. A leftover temporary file
+ * is never read; the next use of its torrent removes it. No file stays open between operations, so torrents cost no
+ * descriptors. `ResumeFile.ts` defines the bytes; an edge chooses the directory.
  */
 
 import * as FileSystem from "node:fs/promises"
@@ -34,9 +34,9 @@ export interface Handle {
   readonly close: () => Promise<void>
 }
 
-/** What is asked of the file system; tests have one that crashes. */
+/** The calls to the file system; tests have one that crashes. */
 export interface Files {
-  /** Makes a folder and those above it; gives the topmost one made (`NodeFolders.make`). */
+  /** Makes a folder and its parents; returns the topmost one made (`NodeFolders.make`). */
   readonly makeFolders: (path: string) => Promise<string | undefined>
   /** Reads a regular file of at most `maxBytes` whole (`NodeBoundedFile.read`). */
   readonly readFile: (path: string, maxBytes: number) => Promise<Uint8Array>
@@ -46,22 +46,22 @@ export interface Files {
 }
 
 /**
- * Bytes of records after which they are gathered into a new snapshot, unless that would be larger: 1 MiB, some 100,000
- * pieces, so that the file stays as long as what it says.
+ * Bytes of records after which they are merged into a new snapshot, unless that would be larger: 1 MiB, some 100,000
+ * pieces, so that the file does not outgrow its content.
  */
 export const maxRecordBytes = 1 << 20
 
 /** Options of the store. */
 export interface Options {
-  /** The state directory. Made by the first save, with the folders above it. */
+  /** The state directory. Made by the first save, with its parents. */
   readonly directory: string
-  /** Which start of the machine this is, asked whenever a torrent is opened. The system's own by default. */
+  /** The current start of the machine, read whenever a torrent is opened. Default: the system's own. */
   readonly boot?: Effect.Effect<BootIdentity.BootIdentity> | undefined
-  /** The file system. Node's own by default. */
+  /** The file system. Default: Node's own. */
   readonly files?: Files | undefined
 }
 
-/** Which start of this machine it is: its name on Linux, elsewhere its time. */
+/** The current start of this machine: by name on Linux, elsewhere by time. */
 export const systemBoot: Effect.Effect<BootIdentity.BootIdentity> = Effect.tryPromise(() =>
   FileSystem.readFile("/proc/sys/kernel/random/boot_id", "latin1")
 ).pipe(
@@ -87,7 +87,7 @@ const codeOf = (cause: unknown): string => {
   return typeof code === "string" ? code : ""
 }
 
-/** A failed call, before it is told as a `ResumeError`. */
+/** A failed call, before it becomes a `ResumeError`. */
 class CallFailed {
   readonly _tag = "CallFailed"
   readonly cause: unknown
@@ -97,7 +97,7 @@ class CallFailed {
   get isAbsence() {
     return codeOf(this.cause) === "ENOENT"
   }
-  /** Whether there is what this store never wrote: a FIFO, a device, a file far too long. */
+  /** Whether the path has what this store never wrote: a FIFO, a device, a file far too long. */
   get isNotOurs() {
     return this.cause instanceof NodeBoundedFile.NotRegularFile || this.cause instanceof NodeBoundedFile.FileTooLong
   }
@@ -110,8 +110,8 @@ const call = <A>(promise: () => Promise<A>): Effect.Effect<A, CallFailed> =>
   Effect.tryPromise({ try: promise, catch: (cause) => new CallFailed(cause) })
 
 /**
- * Bytes that resume data of a torrent may have: a snapshot takes a quarter of a byte for each piece and at most 86 for each
- * file, and as many again come behind it in records, or `maxRecordBytes`, before they are gathered. One batch more may have
+ * Bytes that resume data of a torrent may have: a snapshot takes a quarter of a byte for each piece and at most 86 for
+ * each file. Records of the same size, or of `maxRecordBytes`, follow before they are merged. One more batch may have
  * every piece and file in it.
  */
 const maxLength = ({ fileCount, pieceCount }: OpenOptions): number =>
@@ -122,7 +122,7 @@ export const make = (options: Options): ResumeStore["Service"] => {
   const files: Files = options.files ?? { ...FileSystem, readFile: NodeBoundedFile.read, makeFolders: NodeFolders.make }
   const boot = options.boot ?? systemBoot
 
-  /** Closing reports errors that a write deferred (NFS), so a failed close fails the use. */
+  /** Closing reports deferred write errors (NFS), so a failed close fails the use. */
   const withFile = <A>(path: string, flags: "r" | "r+" | "wx", use: (file: Handle) => Effect.Effect<A, CallFailed>) =>
     Effect.acquireUseRelease(
       call(() => files.open(path, flags)),
@@ -133,13 +133,13 @@ export const make = (options: Options): ResumeStore["Service"] => {
   const writeAll = Effect.fnUntraced(function* (file: Handle, bytes: Uint8Array, position: number) {
     for (let offset = 0; offset < bytes.length; ) {
       const { bytesWritten } = yield* call(() => file.write(bytes, offset, bytes.length - offset, position + offset))
-      // A disk that takes nothing and says nothing would be asked for ever.
+      // A disk that accepts nothing and reports nothing would be asked for ever.
       if (bytesWritten === 0) return yield* Effect.fail(new CallFailed(new Error("the disk took nothing")))
       offset += bytesWritten
     }
   })
 
-  /** Makes the names in a folder survive a power cut. Windows cannot open a folder, and keeps a journal of names. */
+  /** Makes the names in a folder survive a power cut. Windows cannot open a folder, and has a journal of names. */
   const syncFolder = (path: string) =>
     withFile(path, "r", (folder) => call(() => folder.sync())).pipe(
       Effect.catchIf(
@@ -148,7 +148,7 @@ export const make = (options: Options): ResumeStore["Service"] => {
       )
     )
 
-  /** Makes the directory. The names of new folders stand in their parents, which must be flushed as well. */
+  /** Makes the directory. The names of new folders are in their parents, which must be flushed as well. */
   const makeDirectory = Effect.gen(function* () {
     const first = yield* call(() => files.makeFolders(options.directory))
     if (first === undefined) return
@@ -174,10 +174,10 @@ export const make = (options: Options): ResumeStore["Service"] => {
     const temporary = `${path}.tmp`
     const thisBoot = yield* boot
     const turn = yield* Semaphore.make(1)
-    /** Where the next record goes; `undefined` until the file was read or written, and after a failure. */
+    /** The offset of the next record; `undefined` until the file was read or written, and after a failure. */
     let tail: ResumeFile.Tail | undefined
     let snapshotLength = 0
-    /** The file, open for records from the first one on: opening it for each would cost more than the record. */
+    /** The file, open for records after the first one: opening it for each would cost more than the record. */
     let records: Handle | undefined
     let closed = false
 
@@ -216,7 +216,7 @@ export const make = (options: Options): ResumeStore["Service"] => {
       return file === undefined ? Effect.void : call(() => file.close())
     })
 
-    /** A new file beside the old one, made here: what somebody left by its name, a FIFO perhaps, is not opened. */
+    /** A new file beside the old one, made here: an existing one with its name, perhaps a FIFO, is not opened. */
     const writeTemporary = Effect.fnUntraced(function* (bytes: Uint8Array) {
       yield* makeDirectory
       yield* removeFile(temporary)
@@ -232,7 +232,7 @@ export const make = (options: Options): ResumeStore["Service"] => {
       tail = undefined
       yield* closeRecords
       yield* writeTemporary(snapshot.bytes).pipe(
-        // Another process may take the folder away that it left empty, between any two steps.
+        // Another process may remove the folder, which it left empty, between any two steps.
         Effect.retry({ times: 3, while: (failed) => failed.isAbsence }),
         Effect.andThen(call(() => files.rename(temporary, path))),
         Effect.tapError(() => Effect.ignore(removeFile(temporary)))
@@ -254,7 +254,7 @@ export const make = (options: Options): ResumeStore["Service"] => {
       tail = added
     })
 
-    /** A snapshot of what the file says, or of nothing where there is none. */
+    /** A snapshot of what the file says, or of nothing if there is no file. */
     const refresh = Effect.gen(function* () {
       const known = yield* read
       const { flushed, stored, files } = known ?? {
@@ -280,7 +280,7 @@ export const make = (options: Options): ResumeStore["Service"] => {
       )
     })
 
-    /** Runs one operation at a time, and to its end: a handle is never left, and a file never half replaced. */
+    /** Runs one operation at a time, and to its end: no handle is left open, and no file half replaced. */
     const exclusively = <A>(operation: ResumeError["operation"], effect: Effect.Effect<A, CallFailed>) =>
       Effect.suspend(() =>
         closed
