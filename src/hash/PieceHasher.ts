@@ -1,5 +1,5 @@
 /**
- * The contract of whoever computes digests of pieces: SHA-1 for v1 torrents (BEP 3), SHA-256 for v2 (BEP 52).
+ * The contract of piece digests: SHA-1 for v1 torrents (BEP 3), SHA-256 for v2 (BEP 52).
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"

@@ -50,7 +50,7 @@ const vectors = [
   }
 ]
 
-/** Lengths around which implementations cut their input: SHA blocks, and slices of 1, 2 and 4 MiB. */
+/** Lengths at which implementations cut their input: SHA blocks, and slices of 1, 2 and 4 MiB. */
 const lengths = [63, 64, 65, ...[1 << 20, 2 << 20, 4 << 20].flatMap((slice) => [slice - 1, slice, slice + 1])]
 
 /** Runs the suite against `layer`. */
@@ -70,7 +70,7 @@ export const suite = (name: string, layer: Layer.Layer<PieceHasher>) =>
       )
     }
 
-    it.effect("gives plain arrays of 20 and 32 bytes that it keeps no hold of", () =>
+    it.effect("returns plain arrays of 20 and 32 bytes and keeps no reference to them", () =>
       Effect.gen(function* () {
         const hasher = yield* PieceHasher
 
@@ -138,7 +138,7 @@ export const suite = (name: string, layer: Layer.Layer<PieceHasher>) =>
       })
     )
 
-    it.effect("hashes on after a caller was interrupted", () =>
+    it.effect("continues to hash after a caller was interrupted", () =>
       Effect.gen(function* () {
         const hasher = yield* PieceHasher
         const piece = noise(5 << 20)

@@ -1,13 +1,13 @@
 /**
- * Digests by the Web Cryptography API, which browsers, workers and Node all have. It copies what it digests into fresh
- * memory, so in Node `hash/NodePieceHasher.ts` is twice as fast.
+ * Digests by the Web Cryptography API, which browsers, workers and Node all have. It copies its input into fresh
+ * memory, so in Node `hash/provider/node/NodePieceHasher.ts` is twice as fast.
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { PieceHasher } from "../PieceHasher.ts"
 
 /**
- * The hasher. Dies where `crypto.subtle` is missing: browsers have it in secure contexts only (https, or a page from
+ * The hasher. Dies if `crypto.subtle` is missing: browsers have it in secure contexts only (https, or a page from
  * localhost).
  */
 export const make = Effect.suspend(() => {

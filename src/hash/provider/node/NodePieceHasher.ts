@@ -1,9 +1,10 @@
 /**
  * Digests of pieces on the event loop's own thread, by `node:crypto`.
  *
- * Hashing here blocks the loop, so the loop turns at least once for every `turnLength` bytes hashed, whoever asked for
- * them: a piece of 64 MiB, or a hundred pieces completed together, delay a socket no longer than one slice does. Digests
- * of what fits are computed at once, without suspending; a caller that has to wait gives way to timers and sockets.
+ * Hashing here blocks the event loop, so the loop turns at least once for every `turnLength` bytes hashed, for all
+ * callers together: a piece of 64 MiB, or a hundred pieces completed at once, delay a socket no longer than one slice
+ * does. What fits into the turn is digested at once, without suspending; a caller that must wait yields to timers and
+ * sockets.
  */
 
 import * as Crypto from "node:crypto"
@@ -26,7 +27,7 @@ const plain = (digest: Buffer): Uint8Array => new Uint8Array(digest.buffer, dige
 export const make = (): PieceHasher["Service"] => {
   let allowance = turnLength
 
-  // The first bytes of a turn order the refill, so that it runs before whoever starts to wait in the same turn.
+  // The first bytes of a turn order the refill, so that it runs before any caller that starts to wait in the same turn.
   const spend = (length: number) => {
     if (length === 0) return
     if (allowance === turnLength) setImmediate(refill)
