@@ -1,5 +1,5 @@
 /**
- * What properties draw from, for fast-check. Each is told of where it is made: `arbitrary/`.
+ * What properties draw from, for fast-check. Each is described in its file in `arbitrary/`.
  */
 import * as FrameStream from "./arbitrary/FrameStream.ts"
 import * as Metainfo from "./arbitrary/Metainfo.ts"
@@ -15,7 +15,7 @@ export const { infoHash, ipBytes, peerAddress } = Values
 /** Wire messages (BEP 3, BEP 6), streams of their frames, and cuttings of a stream into chunks. */
 export const { cut, cutting, frameStream, message } = FrameStream
 
-/** Torrents with known content, metainfo files, and such files with a damage that is named. */
+/** Torrents with known content, metainfo files, and metainfo files with a named damage. */
 export const { damagedMetainfo, knownTorrent, metainfo } = Metainfo
 
 /** Behaviours of scripted peers: honest ones, damaged ones, and a mixture. */

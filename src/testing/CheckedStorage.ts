@@ -1,7 +1,7 @@
 /**
- * A storage that knows what should be written, and where: a decorator that dies of a wrong byte, of a write to a file that
- * was not claimed, of a claim to one that was not reserved and of a second writer to a path, before the medium sees it; and
- * counts what was written. It stands outermost, where the engine is; faults belong below it.
+ * A storage that knows the right bytes of every piece: a decorator that counts the writes, and dies before the medium
+ * sees a wrong byte, a write to a file that was not claimed, a claim of a file that was not reserved, or a second
+ * writer to a path. It is the outermost decorator, next to the engine; faults belong below it.
  */
 import * as Effect from "effect/Effect"
 import * as Bytes from "../base/Bytes.ts"
@@ -9,13 +9,13 @@ import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as FileLayout from "../metainfo/FileLayout.ts"
 import { Storage, type TorrentStorage } from "../storage/Storage.ts"
 
-/** What came through for one torrent. */
+/** The writes of one torrent. */
 export interface Writes {
   /** How often the storage confirmed the write of each piece. */
   readonly confirmed: ReadonlyMap<number, number>
-  /** How often a piece was handed over, failures included. */
+  /** How often a piece was passed in, failures included. */
   readonly attempts: number
-  /** What was wrong, as sentences; the call that each stands for died. */
+  /** What was wrong, as sentences; each stands for a call that died. */
   readonly wrong: ReadonlyArray<string>
 }
 
@@ -25,7 +25,7 @@ interface Account extends Writes {
   readonly wrong: Array<string>
 }
 
-/** Puts a check around `storage`. `contentOf` gives the right bytes of a torrent's pieces. */
+/** Puts a check around `storage`. `contentOf` returns the right bytes of a torrent's pieces. */
 export const make = (
   storage: Storage["Service"],
   contentOf: (layout: FileLayout.FileLayout) => (piece: PieceIndex) => Uint8Array
@@ -89,7 +89,7 @@ export const make = (
         }),
       release: (files) =>
         Effect.suspend(() => {
-          // Before the medium does: somebody else may have them as soon as it did.
+          // Before the medium releases them: another torrent may reserve the files at once.
           release(files)
           return torrent.release(files)
         }),
@@ -109,7 +109,7 @@ export const make = (
           const right = content(piece)
           const wrong = wrongWrite(piece, bytes, right)
           if (wrong !== undefined) {
-            // A storage that verifies is given what came, and must refuse it.
+            // A storage that verifies gets unverified bytes, and must refuse wrong ones.
             const isJudged = torrent.verifies === true && sha1 !== undefined
             return isJudged ? Effect.andThen(torrent.writePiece(piece, bytes, sha1), die(wrong)) : die(wrong)
           }
@@ -142,7 +142,7 @@ export const make = (
     storage: Storage.of({
       open: (options) =>
         storage.open(options).pipe(
-          // Given back before the medium gives it back, as scopes close from the last to the first.
+          // Released before the medium releases it, because scopes close from the last to the first.
           Effect.flatMap((torrent) =>
             Effect.acquireRelease(
               Effect.sync(() => around(options.layout, torrent)),
@@ -152,7 +152,7 @@ export const make = (
           Effect.map(({ checked }) => checked)
         )
     }),
-    /** What came through for the torrent with this layout. */
+    /** The writes of the torrent with this layout. */
     writes: (layout: FileLayout.FileLayout): Writes => accountOf(layout)
   }
 }

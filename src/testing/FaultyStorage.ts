@@ -1,8 +1,8 @@
 /**
  * A storage that fails when a test says so: a decorator over any other one, which passes everything else through.
  *
- * Delays are on the `Clock`, so a test moves them. Chance is seeded, so a failed run comes again. What a medium holds
- * meanwhile is the medium's to tell (`storage/MemoryStorage.ts`).
+ * Delays are on the `Clock`, so a test moves them. Chance is seeded, so a failed run can be repeated. To see what a
+ * medium holds meanwhile, look at the medium (`storage/provider/memory/MemoryStorage.ts`).
  */
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
@@ -24,8 +24,8 @@ import {
 } from "../storage/Storage.ts"
 
 /**
- * What can be made to fail; every piece that is digested counts as one `digest`. A `flush` that fails says nothing of any
- * file; a `sync` is the part of a flush that one file is, and fails alone.
+ * What can fail; every piece that is digested counts as one `digest`. A `flush` that fails reports nothing about any
+ * file; a `sync` is the flush of one file, and fails alone.
  */
 export type Operation = StorageError["operation"] | "sync"
 
@@ -33,13 +33,13 @@ export type Operation = StorageError["operation"] | "sync"
 export interface Fault {
   readonly reason: StorageReason
   /**
-   * What a failed write left behind; `nothing` by default. `half`: the first half of the piece, before zeros, as a power
-   * cut does. `all`: the whole piece, as when only the answer was lost.
+   * What a failed write leaves behind; `nothing` by default. `half`: the first half of the piece, before zeros, as
+   * after a power cut. `all`: the whole piece, as when only the answer was lost.
    */
   readonly left?: "nothing" | "half" | "all" | undefined
 }
 
-/** The usual faults, with a path that tells where they come from. */
+/** The usual faults, with a path that shows their origin. */
 export const diskFull: Fault = { reason: new DiskFull({ path: "the faulty disk" }) }
 export const inputOutputError: Fault = {
   reason: new StorageUnavailable({ path: "the faulty disk", why: "the disk reported an input/output error" })
@@ -48,22 +48,22 @@ export const refused: Fault = { reason: new StorageRefused({ path: "the faulty d
 export const damaged: Fault = { reason: new DigestMismatch({ path: "the faulty disk" }) }
 export const notStored: Fault = { reason: new NotStored({ path: "the faulty disk" }) }
 
-/** How often an operation was asked for, and what came of it. */
+/** How often an operation was called, and how the calls ended. */
 export interface Counts {
   readonly calls: number
   /** How many of them failed by a fault from here. */
   readonly faults: number
-  /** How many are going on, delays included. */
+  /** How many are under way, delays included. */
   readonly active: number
-  /** The most that ever were going on at once. */
+  /** The most that were ever under way at once. */
   readonly mostActive: number
 }
 
-/** Tells a faulty storage what to do. Synchronous: what is said holds from the next call on. */
+/** Controls a faulty storage. Synchronous: a fault applies from the next call on. */
 export class StorageFaults extends Context.Service<
   StorageFaults,
   {
-    /** Fails the `nth` call from now; 0 is the next one. May be said of several. */
+    /** Fails the `nth` call from now; 0 is the next one. May be used for several calls. */
     readonly failNth: (operation: Operation, nth: number, fault: Fault) => void
     /** Fails every call until `recover`. */
     readonly failAll: (operation: Operation, fault: Fault) => void
@@ -71,13 +71,13 @@ export class StorageFaults extends Context.Service<
     readonly failSometimes: (operation: Operation, rate: number, fault: Fault) => void
     /** Makes each call wait before it begins, until `recover`; interruption ends the wait. */
     readonly delay: (operation: Operation, duration: Duration.Input) => void
-    /** Ends all faults and delays, those of one operation or of every one. */
+    /** Ends all faults and delays, of one operation or of all. */
     readonly recover: (operation?: Operation) => void
     readonly counts: (operation: Operation) => Counts
   }
 >()("piecewise/testing/StorageFaults") {}
 
-/** What holds for one operation now. */
+/** What applies to one operation now. */
 interface Plan {
   calls: number
   faults: number
@@ -101,7 +101,7 @@ const newPlan = (): Plan => ({
   delay: undefined
 })
 
-/** Puts faults around `storage`; `seed` decides about those that come by chance. */
+/** Puts faults around `storage`; `seed` determines random faults. */
 export const make = (storage: Storage["Service"], seed = 0) => {
   const plans: Readonly<Record<Operation, Plan>> = {
     open: newPlan(),
@@ -123,12 +123,12 @@ export const make = (storage: Storage["Service"], seed = 0) => {
     const call = plan.calls++
     const planned = plan.nth.get(call)
     plan.nth.delete(call)
-    // Drawn for every call, so that other faults do not shift the ones by chance.
+    // Drawn for every call, so that other faults do not shift the random ones.
     const byChance = plan.sometimes !== undefined && random() < plan.sometimes.rate ? plan.sometimes.fault : undefined
     return planned ?? plan.all ?? byChance
   }
 
-  /** Runs an operation as the plan says; `leave` does what a fault leaves behind. */
+  /** Runs an operation as planned; `leave` does what a fault leaves behind. */
   const operate = <A, R>(
     operation: Operation,
     effect: Effect.Effect<A, StorageError, R>,
@@ -181,7 +181,7 @@ export const make = (storage: Storage["Service"], seed = 0) => {
     remove: (files) => operate("remove", torrent.remove(files))
   })
 
-  /** Flushes one file; a fault of that is its outcome. */
+  /** Flushes one file; a fault becomes its outcome. */
   const sync = (torrent: TorrentStorage, file: number) =>
     Effect.matchEffect(operate("sync", Effect.result(torrent.flush([file]))), {
       onSuccess: Effect.fromResult,
@@ -235,7 +235,7 @@ const part = (bytes: Uint8Array, left: "half" | "all"): Uint8Array => {
   return half
 }
 
-/** Puts faults around the storage below; without any said, it behaves as that one. */
+/** Puts faults around the storage below; without any, it behaves as that storage does. */
 export const layer = (options?: {
   /** For `failSometimes`; default 0. */
   readonly seed?: number | undefined

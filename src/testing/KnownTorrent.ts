@@ -1,6 +1,6 @@
 /**
- * Torrents with known content: every byte is a function of a seed and its offset, so a test or a simulated peer has any
- * piece at hand without keeping it. Digests are computed by whatever `PieceHasher` is provided.
+ * Torrents with known content: every byte is a function of a seed and its offset, so a test or a simulated peer can
+ * compute any piece without keeping it. Digests are computed by the `PieceHasher` of the caller.
  */
 import * as Effect from "effect/Effect"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
@@ -16,7 +16,7 @@ export interface Options extends CreateTorrent.Details {
   /** Paths are below the torrent's folder; one file with an empty path makes a single-file torrent. */
   readonly files: ReadonlyArray<CreateTorrent.File>
   readonly pieceLength: number
-  /** Which content, any integer; default 1. */
+  /** Selects the content, any integer; default 1. */
   readonly seed?: number | undefined
 }
 
@@ -31,7 +31,7 @@ export interface KnownTorrent {
   readonly fileContent: (file: number) => Uint8Array
 }
 
-/** Makes a known torrent. Dies where `options` describe none that `Metainfo.decode` accepts. */
+/** Makes a known torrent. Dies if `Metainfo.decode` would refuse it. */
 export const make = Effect.fnUntraced(function* (options: Options) {
   const hasher = yield* PieceHasher
   const { files, pieceLength, seed = 1 } = options
@@ -61,7 +61,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   return known
 })
 
-/** The right bytes of a piece: noise, but zeros where padding lies (BEP 47). */
+/** The right bytes of a piece: noise, but zeros in padding (BEP 47). */
 const contentOf = (layout: FileLayout.FileLayout, piece: PieceGeometry.PieceIndex, seed: number): Uint8Array => {
   const content = new Uint8Array(PieceGeometry.pieceSize(layout.geometry, piece))
   const offset = PieceGeometry.pieceOffset(layout.geometry, piece)
@@ -71,7 +71,7 @@ const contentOf = (layout: FileLayout.FileLayout, piece: PieceGeometry.PieceInde
   return content
 }
 
-/** Writes the noise that lies from `offset` of the torrent on; four bytes a step, as tests make gigabytes of it. */
+/** Writes the noise from `offset` of the torrent on; four bytes a step, because tests make gigabytes of it. */
 export const fill = (into: Uint8Array, offset: number, seed: number): void => {
   let word = Math.floor(offset / 4)
   let shift = (offset % 4) * 8
@@ -88,7 +88,7 @@ export const fill = (into: Uint8Array, offset: number, seed: number): void => {
   }
 }
 
-/** 32 bits for the word at `word`: the finalizer of MurmurHash3, which leaves no pattern of neighbours. */
+/** 32 bits for the word at `word`: the finalizer of MurmurHash3, so that neighbours show no pattern. */
 const noise = (word: number, seed: number): number => {
   let bits = (Math.imul(word | 0, 0x9e3779b1) ^ Math.imul(seed | 0, 0x85ebca6b) ^ Math.floor(word / 4_294_967_296)) | 0
   bits = Math.imul(bits ^ (bits >>> 16), 0x85ebca6b)

@@ -1,12 +1,12 @@
 /**
  * The two ends of a simulated connection, and the links their bytes travel over. Plain state driven by a `Timeline`.
  *
- * What is written waits in the writer's send buffer, is cut into chunks at random places once the window has room, spends
- * the link's transmission time and latency, and waits at the other end until its sink takes it; only then does the window
- * open again. Views given to a sink lie in one scratch buffer, at changing offsets, and are overwritten when the sink
- * returns, so a kept view or a forgotten `byteOffset` shows at once.
+ * Written bytes wait in the writer's send buffer, are cut into chunks at random places once the window has room, spend
+ * the link's transmission time and latency, and wait at the other end until its sink accepts them; only then does the
+ * window open again. Views passed to a sink are in one scratch buffer, at changing offsets, and are overwritten when
+ * the sink returns, so a kept view or a forgotten `byteOffset` shows at once.
  *
- * Who may connect to whom, and partitions of the network, are `MemoryNetwork.ts`'s business.
+ * `MemoryNetwork.ts` decides which hosts may connect, and partitions the network.
  */
 import * as Deferred from "effect/Deferred"
 import * as Exit from "effect/Exit"
@@ -24,7 +24,7 @@ export interface Link {
   latencyMillis: number
   /** `undefined`: no limit. */
   bytesPerSecond: number | undefined
-  /** When the last byte handed to the link has left; milliseconds. */
+  /** When the last byte passed to the link has left; milliseconds. */
   busyUntil: number
   /** What arrived while the link was interrupted, in order. */
   readonly held: Array<() => void>
@@ -45,16 +45,16 @@ export interface Medium {
 /** Largest offset of a view in the scratch buffer. */
 export const maxOffset = 63
 
-/** What a view reads as once its sink has returned. */
+/** The content of a view once its sink has returned. */
 export const overwritten = 0xdb
 
-/** Keeps what one sender sends in order, also when the link's latency is lowered on the way. */
+/** Keeps what one sender sends in order, even if the link's latency is lowered on the way. */
 export interface Lane {
   readonly link: Link
   lastArrival: number
 }
 
-/** Lets `bytes` bytes of `lane` travel, and runs `arrive` at the other side; not before the link is whole again. */
+/** Sends `bytes` bytes over `lane`, and runs `arrive` at the other side; not before an interrupted link is restored. */
 export const carry = (medium: Medium, lane: Lane, bytes: number, arrive: () => void): void => {
   const link = lane.link
   let departure = medium.timeline.nowUnsafe()
@@ -74,7 +74,7 @@ export const carry = (medium: Medium, lane: Lane, bytes: number, arrive: () => v
 /** One end of a connection, as the network and the connection's owner see it. */
 export interface End {
   readonly connection: Connection
-  /** Closes this end: what is under way still arrives, then the other end closes. Does nothing the second time. */
+  /** Closes this end: what is under way still arrives, then the other end closes. Idempotent. */
   readonly closeUnsafe: () => void
   /** Breaks this end with `why`, as a reset does; the other end learns nothing. */
   readonly breakUnsafe: (why: string) => void
@@ -83,7 +83,7 @@ export interface End {
 interface Side extends End {
   /** `undefined` is the end of the stream. */
   readonly arriveUnsafe: (chunk: Uint8Array | undefined) => void
-  /** The other end has taken `bytes` bytes, or thrown them away. */
+  /** The other end has accepted `bytes` bytes, or dropped them. */
   readonly creditUnsafe: (bytes: number) => void
 }
 
@@ -110,7 +110,7 @@ const makeSide = (medium: Medium, remote: PeerAddress, outgoing: Link, random: P
   const writable = Latch.makeUnsafe(true)
   let isOpen = true
 
-  // Sending: written bytes that have not left, and how many have left without being taken.
+  // Sending: written bytes that have not left, and how many have left without being accepted.
   const written: Array<Uint8Array> = []
   let writtenBytes = 0
   let inFlightBytes = 0
@@ -127,7 +127,7 @@ const makeSide = (medium: Medium, remote: PeerAddress, outgoing: Link, random: P
     writtenBytes = 0
     for (const chunk of arrived.splice(0)) other().creditUnsafe(chunk?.length ?? 0)
     writable.openUnsafe()
-    // Last: who waits for it goes on inside this call.
+    // Last: a fiber that waits for it continues inside this call.
     Deferred.doneUnsafe(closed, exit)
   }
 
@@ -227,7 +227,7 @@ const makeSide = (medium: Medium, remote: PeerAddress, outgoing: Link, random: P
   }
 }
 
-/** The first `length` bytes of `queue`, which it loses. */
+/** Removes the first `length` bytes of `queue` and returns them. */
 const takeBytes = (queue: Array<Uint8Array>, length: number): Uint8Array => {
   const taken = new Uint8Array(length)
   let filled = 0

@@ -1,13 +1,13 @@
 /**
  * Connections in memory: a network of simulated hosts, each with a `Dialer` and a `Listener`, driven by Effect's `Clock`.
  *
- * Deterministic: the order of events follows from the program and the clock, and every random choice (where the stream is
- * cut into chunks) from one seed. Without latency or bandwidth limits bytes arrive after a few turns of the scheduler, so a
- * plain test moves no clock; with them, `TestClock.adjust` moves the bytes.
+ * Deterministic: the order of events follows from the program and the clock, and every random choice (the places at
+ * which the stream is cut into chunks) from one seed. Without latency or bandwidth limits bytes arrive after a few
+ * turns of the scheduler, so a plain test moves no clock; with them, `TestClock.adjust` moves the bytes.
  *
- * Addresses are names and nothing else: no host is special, `127.0.0.1` is where the plain `Dialer` and `Listener` live. A
- * link's bandwidth is shared by the connections between its two hosts. How a connection behaves is
- * `MemoryConnection.ts`'s business.
+ * Addresses are only names: no host is special, and `127.0.0.1` is the host of the plain `Dialer` and `Listener`. A
+ * link's bandwidth is shared by the connections between its two hosts. `MemoryConnection.ts` defines how a connection
+ * behaves.
  */
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
@@ -36,40 +36,40 @@ export interface Options {
   /** Every random choice follows from it. Default 1. */
   readonly seed?: number | undefined
   /**
-   * Length of a chunk as a sink gets it: fixed, or drawn for each. Default: 1 to 32,768, one chunk in eight at most 20
-   * bytes, so that headers are cut. At most 65,536.
+   * Length of a chunk as a sink receives it: fixed, or drawn for each. Default: 1 to 32,768, one chunk in eight at most
+   * 20 bytes, so that headers are cut. At most 65,536.
    */
   readonly chunkBytes?: number | ((random: Prng.Prng) => number) | undefined
   /** What links are like until `link` changes one. */
   readonly link?: Partial<LinkOptions> | undefined
-  /** What connecting costs besides the way there and back. Default: nothing. */
+  /** What connecting costs besides the round trip. Default: nothing. */
   readonly connectDelay?: Duration.Input | undefined
-  /** From this many unsent bytes on, `writeUnsafe` says `false`. Default 65,536. */
+  /** `writeUnsafe` returns `false` from this many unsent bytes on. Default 65,536. */
   readonly sendBufferBytes?: number | undefined
   /**
-   * Bytes under way, or arrived and not sunk, per direction of a connection; more waits at the sender. Default 262,144.
-   * A long and fast link is filled only by a window of its latency times its bandwidth.
+   * Bytes under way, or arrived but not accepted, per direction of a connection; more waits at the sender. Default
+   * 262,144. Only a window of latency times bandwidth fills a long and fast link.
    */
   readonly windowBytes?: number | undefined
 }
 
 /** What is in use: all 0 when nothing leaks. */
 export interface Counts {
-  /** Ends that were not closed at their own side, by scope or port, whether or not the remote side has closed. */
+  /** Ends that were not closed at their own side, by scope or port, even if the remote side has closed. */
   readonly connections: number
   /** Calls of `connect` that have not ended. */
   readonly dials: number
   /** Open ports. */
   readonly listening: number
-  /** Incoming connections that nobody has accepted yet. */
+  /** Incoming connections that were not accepted yet. */
   readonly waiting: number
 }
 
-/** The control of a simulated network. Where `b` is left out, every other host is meant. */
+/** The control of a simulated network. Without `b`, every other host is meant. */
 export class MemoryNetwork extends Context.Service<
   MemoryNetwork,
   {
-    /** The dialer and listener of the host at `address`; always the same network, whoever asks. */
+    /** The dialer and listener of the host at `address`; the network is the same for all. */
     readonly host: (address: string) => {
       readonly dialer: Context.Service.Shape<typeof Dialer>
       readonly listener: Context.Service.Shape<typeof Listener>
@@ -78,7 +78,7 @@ export class MemoryNetwork extends Context.Service<
     readonly link: (a: string, b: string, options: Partial<LinkOptions>) => Effect.Effect<void>
     /** Breaks the connections between `a` and `b` at both ends: `connection reset`. New ones can be made. */
     readonly cut: (a: string, b?: string) => Effect.Effect<void>
-    /** Nothing arrives any more, and nobody is told: connections stall, and dials hang until `heal`. */
+    /** Nothing arrives any more, without an error: connections stall, and dials hang until `heal`. */
     readonly partition: (a: string, b?: string) => Effect.Effect<void>
     /** Ends the same `partition`: what was held back arrives, in order. */
     readonly heal: (a: string, b?: string) => Effect.Effect<void>
@@ -86,7 +86,7 @@ export class MemoryNetwork extends Context.Service<
   }
 >()("piecewise/testing/MemoryNetwork") {}
 
-/** Where the plain `Dialer` and `Listener` of `layer` live. */
+/** The host of the plain `Dialer` and `Listener` of `layer`. */
 export const defaultHost = "127.0.0.1"
 
 /** Largest chunk; the scratch buffer is this large. */
@@ -94,16 +94,16 @@ const maxChunkBytes = 65_536
 
 const defaultChunkBytes = (random: Prng.Prng): number => Prng.between(random, 1, random() < 0.125 ? 20 : 32_768)
 
-/** First of the ports that a host takes by itself (RFC 6335, section 6). */
+/** First of the ports that a host chooses by itself (RFC 6335, section 6). */
 const firstEphemeralPort = 49_152
 
-/** An end as its owner sees it: closing takes it off the books. */
+/** An end as its owner sees it: closing it removes it from `ends`. */
 interface Owned extends AcceptQueue.Incoming {
   readonly breakUnsafe: (why: string) => void
   readonly hosts: readonly [string, string]
 }
 
-/** Everything a network knows. */
+/** The state of a network. */
 interface State {
   readonly medium: Medium
   readonly seed: number
@@ -111,7 +111,7 @@ interface State {
   readonly defaultLink: Partial<LinkOptions>
   readonly links: Map<string, Link>
   readonly ports: Map<string, AcceptQueue.AcceptQueue<Owned>>
-  /** Every end that nobody has closed, also those that nobody has accepted. */
+  /** Every end that is not closed, including those that were not accepted. */
   readonly ends: Set<Owned>
   readonly partitions: Set<string>
   nextPort: number
@@ -191,7 +191,8 @@ const linkFields = (options: Partial<LinkOptions>): Pick<Link, "latencyMillis" |
 const optionsOf = (link: Link): LinkOptions => ({ latency: link.latencyMillis, bytesPerSecond: link.bytesPerSecond })
 
 /**
- * The link of `from` to `to`; a host talks to itself over two, as its dialing and its listening side do not share one.
+ * The link of `from` to `to`. A host has two links to itself, because its dialling and its listening side do not share
+ * one.
  */
 const linkOf = (state: State, from: string, to: string, isBack: boolean): Link => {
   const key = `${from} ${to}${from === to && isBack ? " back" : ""}`
@@ -207,7 +208,7 @@ const linksBetween = (state: State, a: string, b: string): ReadonlyArray<Link> =
   linkOf(state, b, a, true)
 ]
 
-/** A free port of `host` from the range that hosts take by themselves. */
+/** A free port of `host` from the range that hosts choose from. */
 const ephemeralPort = (state: State, host: string): number => {
   while (true) {
     const port = state.nextPort
@@ -216,7 +217,7 @@ const ephemeralPort = (state: State, host: string): number => {
   }
 }
 
-/** Puts `end` on the books until its owner closes it. */
+/** Counts `end` until its owner closes it. */
 const book = (state: State, end: MemoryConnection.End, hosts: readonly [string, string]): Owned => {
   const owned: Owned = {
     connection: end.connection,
@@ -259,7 +260,7 @@ const connect = Effect.fnUntraced(function* (state: State, from: string, to: Pee
   })
 })
 
-/** Asks at the other host's port, and brings the answer back. */
+/** Asks at the other host's port, and returns the answer. */
 const knock = (state: State, dial: Dial, from: string, to: PeerAddress.PeerAddress): void => {
   if (!dial.isWanted) return
   const there: Lane = { link: linkOf(state, from, to.host, false), lastArrival: 0 }
@@ -276,7 +277,7 @@ const knock = (state: State, dial: Dial, from: string, to: PeerAddress.PeerAddre
   })
 }
 
-/** Makes a connection, hands one end to `port` and gives the other. */
+/** Makes a connection, passes one end to `port` and returns the other. */
 const meet = (state: State, port: AcceptQueue.AcceptQueue<Owned>, from: string, to: PeerAddress.PeerAddress): Owned => {
   const pair = state.pairs++
   const [near, far] = MemoryConnection.makePair(state.medium, {
@@ -314,8 +315,8 @@ const listen = Effect.fnUntraced(function* (
 })
 
 /**
- * `Dialer` and `Listener` of the host at `address`, in the network at hand. What it dials comes from that address; what it
- * listens on is that address, whatever `host` it is asked to listen on.
+ * `Dialer` and `Listener` of the host at `address`, in the current network. It dials from that address and listens at
+ * that address, whatever `host` it is asked to listen on.
  */
 export const host = (address: string): Layer.Layer<Dialer | Listener, never, MemoryNetwork> =>
   Layer.effectContext(

@@ -1,9 +1,9 @@
 /**
- * UDP in memory: hosts that send each other datagrams, driven by Effect's `Clock`. Deterministic: what is lost follows from
- * one seed, and a datagram arrives after the latency, in order, or after a turn of the scheduler where there is none. There
- * is no queue to overflow: who has no sink yet loses what arrives.
+ * UDP in memory: hosts that send each other datagrams, driven by Effect's `Clock`. Deterministic: losses follow from
+ * one seed, and a datagram arrives after the latency, in order, or after a turn of the scheduler if there is none. No
+ * queue can overflow: a port without a sink loses what arrives.
  *
- * Addresses are names and nothing else. Payloads given to a sink lie in one scratch buffer, at changing offsets, and are
+ * Addresses are only names. Payloads passed to a sink are in one scratch buffer, at changing offsets, and are
  * overwritten when the sink returns, so a kept view or a forgotten `byteOffset` shows at once.
  */
 import * as Context from "effect/Context"
@@ -39,10 +39,10 @@ export class MemoryUdpNetwork extends Context.Service<
   }
 >()("piecewise/testing/MemoryUdpNetwork") {}
 
-/** Where the plain `UdpPort` of `layer` lives. */
+/** The host of the plain `UdpPort` of `layer`. */
 export const defaultHost = "127.0.0.1"
 
-/** First of the ports that a host takes by itself (RFC 6335, section 6). */
+/** First of the ports that a host chooses by itself (RFC 6335, section 6). */
 const firstEphemeralPort = 49_152
 
 const make = Effect.fnUntraced(function* ({ latency = 0, lossRate = 0, seed = 1 }: Options) {
@@ -50,7 +50,7 @@ const make = Effect.fnUntraced(function* ({ latency = 0, lossRate = 0, seed = 1 
   const random = Prng.make(seed)
   const latencyMillis = Duration.toMillis(latency)
   const scratch = new Uint8Array(Transport.maxDatagramBytes + MemoryConnection.maxOffset)
-  /** What arrives at each bound address. */
+  /** The sink of each bound address. */
   const ports = new Map<string, DatagramSink>()
   let nextPort = firstEphemeralPort
 
@@ -74,7 +74,7 @@ const make = Effect.fnUntraced(function* ({ latency = 0, lossRate = 0, seed = 1 
       if (!isOpen) return
       isOpen = false
       ports.delete(key)
-      // Last: who waits for it goes on inside the call.
+      // Last: a fiber that waits for it continues inside the call.
       Deferred.doneUnsafe(closed, exit)
     }
 
@@ -112,7 +112,7 @@ const make = Effect.fnUntraced(function* ({ latency = 0, lossRate = 0, seed = 1 
   return MemoryUdpNetwork.of({ host: (address) => UdpPort.of({ bind: ({ port }) => bind(address, port) }) })
 })
 
-/** `UdpPort` of the host at `address`, in the network at hand. */
+/** `UdpPort` of the host at `address`, in the current network. */
 export const host = (address: string): Layer.Layer<UdpPort, never, MemoryUdpNetwork> =>
   Layer.effect(
     UdpPort,

@@ -1,5 +1,5 @@
 /**
- * A tracker that knows nobody: for programs whose peers are given. Every announce and scrape fails at once and for good,
+ * A tracker that knows no peers: for programs with given peers. Every announce and scrape fails at once and for good,
  * so torrents that name trackers do not wait for them.
  */
 import * as Effect from "effect/Effect"
@@ -12,5 +12,5 @@ const refuse = (url: string) =>
 /** Fails every announce and scrape. */
 export const make = Tracker.of({ announce: refuse, scrape: refuse })
 
-/** A `Tracker` that knows nobody. */
+/** A `Tracker` that knows no peers. */
 export const layer: Layer.Layer<Tracker> = Layer.succeed(Tracker, make)

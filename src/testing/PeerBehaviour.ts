@@ -1,5 +1,6 @@
 /**
- * What a scripted peer does, as a value: every field is a deviation from an honest seed, and the empty value is one.
+ * What a scripted peer does, as a value: every field is a deviation from an honest seed, so the empty value is an
+ * honest seed.
  *
  * Values can be printed, compared and shrunk, so a failed property shows the peer that broke it. All chance comes from
  * `seed`, all time from Effect's `Clock`. `ScriptedPeer.ts` is the interpreter. Numbers of faults are those of
@@ -8,45 +9,47 @@
 import type * as Duration from "effect/Duration"
 import type * as Handshake from "../wire/Handshake.ts"
 
-/** A behaviour; fields combine freely. Times are measured by the clock, sizes are bytes. */
+/** A behaviour; fields combine freely. Times are measured by the clock, sizes are in bytes. */
 export interface PeerBehaviour {
   /** Every random choice follows from it and the number of the connection. Default 1. */
   readonly seed?: number | undefined
   /** What the handshake says we can do. Default: the fast extension (BEP 6) only. */
   readonly features?: Partial<Handshake.Features> | undefined
-  /** The pieces it has and says it has. Default: all. Indices outside the torrent are not had by anybody. */
+  /** The pieces it has and announces. Default: all. Indices outside the torrent are ignored. */
   readonly pieces?: "all" | ReadonlyArray<number> | undefined
-  /** How it tells what it has. Default `properly`. */
+  /** How it announces what it has. Default `properly`. */
   readonly announces?: Announcement | undefined
-  /** The handshake goes out byte by byte, with this wait before each. Default: at once (fault 32). */
+  /** The handshake is sent byte by byte, with this wait before each. Default: at once (fault 32). */
   readonly trickle?: Duration.Input | undefined
   /** The handshake names another torrent (fault 32). */
   readonly wrongInfoHash?: boolean | undefined
-  /** Says nothing at all, or nothing after the handshake; the connection stays open. */
+  /** Sends nothing at all, or nothing after the handshake; the connection stays open. */
   readonly silent?: "from the start" | "after the handshake" | undefined
-  /** Default `when interested`, as seeds do; `at once` right behind what it has. */
+  /** Default `when interested`, as seeds do; `at once` right after it announced what it has. */
   readonly unchokes?: "when interested" | "at once" | "never" | undefined
   /** Once unchoking, chokes for this long and unchokes for this long, over and over (fault 45). */
   readonly chokesEvery?: Duration.Input | undefined
   /** Payload a second, of each connection: a block leaves when its last byte would have. Default: no limit. */
   readonly bytesPerSecond?: number | undefined
-  /** A block is answered no earlier than this after its request came; requests wait side by side. Default: none. */
+  /** A block is answered no earlier than this after its request; requests wait side by side. Default: none. */
   readonly delay?: Duration.Input | undefined
   /** Flips a bit in these blocks. Default: none. */
   readonly corrupts?: Corruption | undefined
   /** Does something wrong with every n-th answer (fault 29). */
   readonly misanswers?: { readonly how: Misanswer; readonly every: number } | undefined
-  /** After so many blocks on a connection it closes it, or never answers again; 0 blocks and `stall` never answer. */
+  /**
+   * After so many blocks on a connection it closes it, or stops answering; with 0 blocks and `stall` it never answers.
+   */
   readonly stopsAfter?: { readonly blocks: number; readonly how: "close" | "stall" } | undefined
-  /** Breaks the connection behind a block with this probability; what was just sent may be lost with it. */
+  /** Breaks the connection after a block with this probability; what was just sent may be lost with it. */
   readonly disconnects?: number | undefined
-  /** Sends so many requests of its own in one go behind the handshake, although it is choked (fault 31). */
+  /** Sends so many requests of its own at once after the handshake, although it is choked (fault 31). */
   readonly floods?: number | undefined
 }
 
 /**
- * How a peer tells what it has. `properly`: have all or have none where both sides speak BEP 6, else a bitfield.
- * `have one by one`: starts with nothing and gains a piece every `every`. The others break the protocol (faults 27, 28).
+ * How a peer announces what it has. `properly`: have all or have none if both sides speak BEP 6, else a bitfield.
+ * `every`: starts with nothing and gains a piece in each interval. The others break the protocol (faults 27, 28).
  */
 export type Announcement =
   | "properly"
@@ -73,8 +76,8 @@ export type Corruption =
 /**
  * What is wrong with an answer. Sent instead of the right one: `unaligned` (its offset is one too large), `short` and
  * `long` (a byte less, a byte more), `other piece` (the same bytes as those of the next piece), `out of range` (a piece
- * that does not exist). Sent behind the right one: `duplicate`, and `unrequested` (a right block of a piece it has, which
- * may even be one that was asked for).
+ * that does not exist). Sent after the right one: `duplicate`, and `unrequested` (a right block of a piece it has,
+ * which may even be a requested one).
  */
 export type Misanswer = "unaligned" | "short" | "long" | "other piece" | "out of range" | "duplicate" | "unrequested"
 

@@ -16,13 +16,13 @@
  * )
  * ```
  *
- * Every run builds the layer anew, in a scope of its own that is closed, finalizers and all, before the next run begins;
- * the same goes for the runs that shrink a counterexample. A run fails when its effect gives `false`, fails, dies or is
- * interrupted, or when its layer cannot be built. `fc.pre(...)` skips a run as usual. Interrupting the check interrupts
+ * Every run builds the layer anew, in a scope of its own that is closed, finalizers and all, before the next run
+ * begins; so do the runs that shrink a counterexample. A run fails if its effect returns `false`, fails, dies or is
+ * interrupted, or if its layer cannot be built. `fc.pre(...)` skips a run as usual. Interrupting the check interrupts
  * the run under way and waits for its finalizers.
  *
- * A failure tells the seed and path that bring it back. They are given by `Settings`: with `layerSettings`, or by
- * setting `PIECEWISE_SEED`, `PIECEWISE_PATH` and `PIECEWISE_RUNS` for the test runner.
+ * A failure reports the seed and path that repeat it. Pass them by `Settings`: with `layerSettings`, or by setting
+ * `PIECEWISE_SEED`, `PIECEWISE_PATH` and `PIECEWISE_RUNS` for the test runner.
  */
 import * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
@@ -36,25 +36,25 @@ import type * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as fc from "fast-check"
 
-/** Runs of a property where nobody asks for another number: fast-check's own. */
+/** Runs of a property by default: fast-check's own number. */
 export const defaultRuns = 100
 
-/** How properties are run. What is set here wins over the options of a single property. */
+/** How properties are run. Settings override the options of a single property. */
 export interface PropertySettings {
-  /** Where the generator starts: an integer of 32 bits. Without one each check starts elsewhere. */
+  /** The generator's seed: an integer of 32 bits. Without one each check has another seed. */
   readonly seed?: number | undefined
-  /** The counterexample to begin with, as a report tells it. Means something with its seed and property only. */
+  /** The counterexample to begin with, as in a report. Valid only with its seed and property. */
   readonly path?: string | undefined
   /** Runs of each property: more find more, and take longer. */
   readonly runs?: number | undefined
 }
 
-/** How the properties of a program are run. Where it is not provided, the environment says (see `layerFromEnv`). */
+/** How the properties of a program are run. If it is not provided, the environment is read (see `layerFromEnv`). */
 export const Settings = Context.Reference<PropertySettings | undefined>("piecewise/testing/Property/Settings", {
   defaultValue: () => undefined
 })
 
-/** Runs properties with these settings, and without a look at the environment. */
+/** Runs properties with these settings, without reading the environment. */
 export const layerSettings = (settings: PropertySettings): Layer.Layer<never> => Layer.succeed(Settings, settings)
 
 const configured: Config.Config<PropertySettings> = Config.all({
@@ -64,8 +64,8 @@ const configured: Config.Config<PropertySettings> = Config.all({
 })
 
 /**
- * Settings from `PIECEWISE_SEED`, `PIECEWISE_PATH` and `PIECEWISE_RUNS` of the `ConfigProvider`, read once. Fails where
- * one of them is not what it should be. A check that finds no settings reads them by itself, and dies of a wrong one.
+ * Settings from `PIECEWISE_SEED`, `PIECEWISE_PATH` and `PIECEWISE_RUNS` of the `ConfigProvider`, read once. Fails if
+ * one of them is invalid. A check without settings reads them by itself, and dies of an invalid one.
  */
 export const layerFromEnv: Layer.Layer<never, Config.ConfigError> = Layer.effect(Settings, configured)
 
@@ -73,7 +73,7 @@ export const layerFromEnv: Layer.Layer<never, Config.ConfigError> = Layer.effect
 export class PropertyFailed extends Data.TaggedError("PropertyFailed")<{
   readonly report: string
   readonly seed: number
-  /** `undefined` where there is no counterexample, because too many runs were skipped. */
+  /** `undefined` if there is no counterexample, because too many runs were skipped. */
   readonly path: string | undefined
   /** The smallest counterexample found; for `commands`, the commands. `undefined` as `path` is. */
   readonly counterexample: unknown
@@ -85,21 +85,24 @@ export class PropertyFailed extends Data.TaggedError("PropertyFailed")<{
   }
 }
 
-/** Options of a check, all of which may be left out. */
+/** Options of a check, all optional. */
 export interface Options<ROut = never, E = never, RIn = never> extends PropertySettings {
   /** Services of the property, built anew for each run. */
   readonly layer?: Layer.Layer<ROut, E, RIn> | undefined
-  /** Gives each run, its layer included, a `TestClock` of its own that stands at 0. Without, time is the caller's. */
+  /**
+   * Runs each property, its layer included, with a `TestClock` of its own that starts at 0. Default: the caller's
+   * clock.
+   */
   readonly testClock?: boolean | undefined
 }
 
 /** Options of `check`. */
 export interface CheckOptions<A, ROut = never, E = never, RIn = never> extends Options<ROut, E, RIn> {
-  /** Values that are tried before random ones: what once broke the program. */
+  /** Values that are tried before random ones, such as those that once broke the program. */
   readonly examples?: ReadonlyArray<A> | undefined
 }
 
-/** The error of a failed run, as fast-check reports it. A skipped run comes back as what it was skipped with. */
+/** The error of a failed run, as fast-check reports it. For a skipped run, the error it was skipped with. */
 const errorOf = (cause: Cause.Cause<unknown>): unknown => {
   const skipped = cause.reasons.find(
     (reason) => Cause.isDieReason(reason) && fc.PreconditionFailure.isFailure(reason.defect)
@@ -111,7 +114,7 @@ const errorOf = (cause: Cause.Cause<unknown>): unknown => {
 }
 
 const oneRun = <B, E, R, ROut, E2, RIn>(effect: Effect.Effect<B, E, R>, options: Options<ROut, E2, RIn>) => {
-  // Local: a layer that the caller has built already must not be shared with a run.
+  // Local: a layer that the caller has already built must not be shared with a run.
   const provided = options.layer === undefined ? effect : Effect.provide(effect, options.layer, { local: true })
   const scoped = Effect.scoped(provided as Effect.Effect<B, E | E2, Exclude<R, ROut> | RIn>)
   return options.testClock === true ? Effect.provide(scoped, TestClock.layer(), { local: true }) : scoped
@@ -130,10 +133,10 @@ const drive = <A, E, R>(
       let stopped = false
 
       const property = fc.asyncProperty(arbitrary, async (value) => {
-        // fast-check cannot be stopped between runs: what is left of them passes without being run.
+        // fast-check cannot be stopped between runs: the remaining ones pass without being run.
         if (stopped) return
         current = fork(Effect.suspend(() => run(value)))
-        // The run may have woken whoever stops us before `fork` returned.
+        // The run may have woken the fiber that stops us before `fork` returned.
         if (stopped) current.interruptUnsafe()
         const exit = await new Promise<Exit.Exit<unknown, E>>((resolve) => current!.addObserver(resolve))
         if (stopped) return
@@ -178,7 +181,7 @@ const checkWith = <A, E, R>(
 
     const report = (yield* Effect.promise(() => fc.asyncDefaultReportMessage(details))) ?? "Property failed"
     const error = details.errorInstance ?? undefined
-    // Its hints speak of options of fast-check's own runner.
+    // Its hints mention options of fast-check's own runner.
     const lines = [report.split("\n\nHint")[0]]
     if (error !== undefined) lines.push(describe(error))
     lines.push(`Replay with ${replayed(details)}`)
@@ -192,10 +195,10 @@ const checkWith = <A, E, R>(
   })
 
 /**
- * Checks that `property` holds for the values of `arbitrary`: that its effect succeeds, and not with `false`. Fails with
- * `PropertyFailed`, whose message is the report.
+ * Checks that `property` holds for the values of `arbitrary`: that its effect succeeds with anything but `false`. Fails
+ * with `PropertyFailed`, whose message is the report.
  *
- * The effect is one whatever runs it: a test of `@effect/vitest`, or `Effect.runPromise`.
+ * The effect is the same for every runner: a test of `@effect/vitest`, or `Effect.runPromise`.
  */
 export const check = <A, E, R, ROut = never, E2 = never, RIn = never>(
   arbitrary: fc.Arbitrary<A>,
@@ -216,11 +219,11 @@ export const check = <A, E, R, ROut = never, E2 = never, RIn = never>(
 
 /** A step of a program and of its model. */
 export interface Command<Model extends object, E = never, R = never> {
-  /** Whether the step makes sense now. Must not change the model. Always, where it is left out. */
+  /** Whether the step makes sense now. Must not change the model. Default: always. */
   readonly check?: ((model: Readonly<Model>) => boolean) | undefined
-  /** Takes the step in the program and in the model, and fails or dies where they differ. */
+  /** Runs the step in the program and in the model, and fails or dies if they differ. */
   readonly run: (model: Model) => Effect.Effect<void, E, R>
-  /** How reports call the step: `add(3)`. */
+  /** The step's name in reports: `add(3)`. */
   readonly name: string
 }
 
@@ -228,7 +231,7 @@ interface Pending<E, R> {
   effect: Effect.Effect<void, E, R>
 }
 
-/** A step in fast-check's form, which tells it that the step was taken, and leaves the effect for the runner. */
+/** A step in fast-check's form, which records that the step was run, and leaves the effect to the runner. */
 class Step<Model extends object, E, R> implements fc.Command<Model, Pending<E, R>> {
   readonly command: Command<Model, E, R>
   constructor(command: Command<Model, E, R>) {
@@ -248,9 +251,9 @@ class Step<Model extends object, E, R> implements fc.Command<Model, Pending<E, R
 /** Options of `commands`. */
 export interface CommandsOptions<Model extends object, ROut = never, E = never, RIn = never>
   extends Options<ROut, E, RIn> {
-  /** The model that a run starts with. */
+  /** The model at the start of a run. */
   readonly model: () => Model
-  /** Commands of a run at most. Short runs are the more frequent ones. */
+  /** The most commands of a run. Short runs are more frequent. */
   readonly maxCommands?: number | undefined
 }
 
@@ -280,7 +283,7 @@ export const commands = <Model extends object, E, R, ROut = never, E2 = never, R
   checkWith(
     fc.commands(
       arbitraries.map((arbitrary) => arbitrary.map((command) => new Step(command))),
-      // A path alone does not replay commands (fast-check wants a second one, given where they are generated).
+      // A path alone does not replay commands (fast-check needs a second one, given where they are generated).
       { disableReplayLog: true, ...(options.maxCommands === undefined ? {} : { maxCommands: options.maxCommands }) }
     ),
     (steps) =>

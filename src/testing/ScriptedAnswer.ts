@@ -1,6 +1,6 @@
 /**
- * How a scripted peer answers a request: with the block, and with whatever its behaviour does to it. Plain; what it sends is
- * appended to the session's frames.
+ * How a scripted peer answers a request: with the block, changed as its behaviour says. Plain; the answer is appended
+ * to the session's frames.
  */
 import * as Bitfield from "../base/Bitfield.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"

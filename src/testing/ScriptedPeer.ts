@@ -1,10 +1,10 @@
 /**
- * A peer whose behaviour is a value: it speaks the wire over any `Connection`, so the same peer serves properties,
- * simulations under a test clock, other people's tests, and a seeder on a real port.
+ * A peer whose behaviour is a value: it speaks the wire protocol over any `Connection`, so the same peer serves
+ * properties, simulations under a test clock, other people's tests, and a seeder on a real port.
  *
- * It uploads only. It does not judge what the other side does but counts it, and tests read the counts. What it can do
- * wrong stands in `PeerBehaviour.ts`, what it says in `ScriptedSession.ts`; here is when it says it. An honest peer is
- * strict about its own side of BEP 3 and BEP 6.
+ * It uploads only. It does not judge the other side but counts what it does, for tests to read. `PeerBehaviour.ts`
+ * lists what it can do wrong, `ScriptedSession.ts` makes its messages; this file decides when it sends them. An honest
+ * peer is strict about its own side of BEP 3 and BEP 6.
  */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -33,7 +33,7 @@ export interface ScriptedPeer {
   readonly counters: Counters
 }
 
-/** A peer that has met nobody yet. */
+/** A peer without connections yet. */
 export const make = (options: Options): ScriptedPeer => ({ options, counters: ScriptedSession.makeCounters() })
 
 /** A peer that accepts connections. */
@@ -41,7 +41,7 @@ export interface Serving extends ScriptedPeer {
   readonly address: PeerAddress
 }
 
-/** Listens and talks to whoever connects, until the scope closes. Default: any free port of `127.0.0.1`. */
+/** Listens and talks to every peer that connects, until the scope closes. Default: any free port of `127.0.0.1`. */
 export const serve = Effect.fnUntraced(function* (
   options: Options & { readonly listen?: { readonly host: string; readonly port: number } | undefined }
 ): Effect.fn.Return<Serving, ConnectionError, Listener | Scope.Scope> {
@@ -68,8 +68,8 @@ export const connect = (self: ScriptedPeer, address: PeerAddress): Effect.Effect
   )
 
 /**
- * Talks on `connection` until the behaviour says so, the other side closes, or the fiber is interrupted. Closing the
- * connection is left to its scope. Who connected sends its handshake first (BEP 3).
+ * Talks on `connection` until the behaviour ends it, the other side closes, or the fiber is interrupted. The connection
+ * is closed by its scope. The side that connected sends its handshake first (BEP 3).
  */
 export const talk = Effect.fnUntraced(function* (
   { counters, options }: ScriptedPeer,
@@ -105,7 +105,7 @@ interface Talk {
   readonly news: Latch.Latch
 }
 
-/** How long a connection is kept after its last block, as closing it may throw away what has not left. */
+/** How long a connection is kept after its last block, because closing it may drop what has not left. */
 const linger = Duration.millis(100)
 
 const converse = Effect.fnUntraced(function* (self: Talk, role: "accepts" | "connects") {
@@ -132,14 +132,15 @@ const converse = Effect.fnUntraced(function* (self: Talk, role: "accepts" | "con
   yield* flush(self)
 })
 
-/** Sends what there is to send until `isDone`, or the conversation has ended. */
+/** Sends what is ready to send until `isDone`, or the conversation has ended. */
 const until = Effect.fnUntraced(function* (self: Talk, isDone: () => boolean) {
   const { news, session } = self
   while (!session.ended && !isDone()) {
     news.closeUnsafe()
     yield* FrameEncoder.isEmpty(session.out) || session.handshake === undefined ? news.await : flush(self)
-    // A latch wakes its waiter within the call that opens it, here in the midst of a chunk, at its first request. The rest
-    // of the chunk is heard first: its requests make one batch, and reading is never resumed before the sink said `false`.
+    // A latch wakes its waiter within the call that opens it, here in the middle of a chunk, at its first request. The
+    // rest of the chunk is read first: its requests make one batch, and reading is never resumed before the sink
+    // returned `false`.
     yield* Effect.yieldNow
   }
 })
@@ -162,7 +163,7 @@ const sendHandshake = Effect.fnUntraced(function* ({ connection, session }: Talk
   }
 })
 
-/** Gets one piece after the other. */
+/** Gains one piece after the other. */
 const gain = Effect.fnUntraced(function* (self: Talk, every: Duration.Input) {
   for (const piece of Bitfield.indices(ScriptedSession.piecesOf(self.session.options))) {
     yield* Effect.sleep(every)
@@ -190,7 +191,7 @@ const answer = Effect.fnUntraced(function* (self: Talk) {
   const { bytesPerSecond, stopsAfter } = behaviour
   const delay = Duration.toMillis(behaviour.delay ?? 0)
   const millisPerByte = bytesPerSecond === undefined ? 0 : 1_000 / bytesPerSecond
-  // When the block before has left, in milliseconds.
+  // When the previous block has left, in milliseconds.
   let left = 0
   while (!session.ended) {
     if (stopsAfter !== undefined && session.answered >= stopsAfter.blocks) {
@@ -206,7 +207,7 @@ const answer = Effect.fnUntraced(function* (self: Talk) {
     const wait = due - session.nowUnsafe()
     if (wait > 0) {
       yield* flush(self)
-      // In whole milliseconds, as timers go. A choke or a cancel may take the request meanwhile, so look again.
+      // In whole milliseconds, as timers are. A choke or a cancel may remove the request meanwhile, so look again.
       yield* Effect.sleep(Math.ceil(wait))
       continue
     }

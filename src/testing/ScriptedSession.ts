@@ -1,6 +1,7 @@
 /**
- * One conversation of a scripted peer, without its waiting: what comes in is noted and counted, what goes out is encoded.
- * Plain state that one conversation's fibers and its sink touch synchronously between suspensions, so it needs no lock.
+ * One conversation of a scripted peer, without its waiting: messages from the other side are noted and counted, its own
+ * are encoded. Plain state that one conversation's fibers and its sink touch synchronously between suspensions, so it
+ * needs no lock.
  *
  * When something is sent, and how long that takes, is decided in `ScriptedPeer.ts`, and how a request is answered in
  * `ScriptedAnswer.ts`.
@@ -20,7 +21,7 @@ import type { PeerBehaviour } from "./PeerBehaviour.ts"
 export interface Options {
   readonly infoHash: InfoHash
   readonly geometry: PieceGeometry.PieceGeometry
-  /** The right bytes of a piece. They are only read; the last two pieces asked for are kept. */
+  /** The right bytes of a piece. They are only read; the last two requested pieces are kept. */
   readonly content: (piece: PieceGeometry.PieceIndex) => Uint8Array
   /** Default: an honest seed. */
   readonly behaviour?: PeerBehaviour | undefined
@@ -28,22 +29,22 @@ export interface Options {
   readonly peerId?: Uint8Array | undefined
 }
 
-/** What happened so far, over all connections of a peer; read it whenever you like. */
+/** What happened so far, over all connections of a peer; may be read at any time. */
 export interface Counters {
-  /** Connections that were opened, and those of them that still are. */
+  /** Connections that were opened, and those that still are. */
   connections: number
   openConnections: number
-  /** Handshakes that came and named our torrent. */
+  /** Handshakes received that named our torrent. */
   handshakes: number
-  /** Messages that came. `requests` counts those that could not be answered, too. */
+  /** Messages received. `requests` includes those that could not be answered. */
   interested: number
   requests: number
   cancels: number
   haves: number
   keepAlives: number
-  /** Requests of what is no block of the torrent or of a piece that we have. An honest peer makes none. */
+  /** Requests for what is no block of the torrent, or of a piece that we do not have. An honest peer makes none. */
   badRequests: number
-  /** Requests that came while we choked. */
+  /** Requests received while we choked. */
   chokedRequests: number
   /** Most requests that waited at one time on one connection. */
   longestQueue: number
@@ -53,13 +54,13 @@ export interface Counters {
   wrongBlocks: number
   /** Rejects sent (BEP 6). */
   rejects: number
-  /** Blocks that came, which answer a flood. */
+  /** Blocks received, as answers to a flood. */
   blocksReceived: number
-  /** What the other side did against the protocol, as `WireError.why`; the first hundred. */
+  /** How the other side broke the protocol, as `WireError.why`; the first hundred. */
   readonly complaints: Array<string>
 }
 
-/** All zero. */
+/** All counters at zero. */
 export const makeCounters = (): Counters => ({
   connections: 0,
   openConnections: 0,
@@ -80,16 +81,16 @@ export const makeCounters = (): Counters => ({
   complaints: []
 })
 
-/** A request that waits. */
+/** A request that waits for its answer. */
 export interface Request {
   readonly piece: PieceGeometry.PieceIndex
   readonly begin: number
   readonly length: number
-  /** When it came, in milliseconds. */
+  /** When it arrived, in milliseconds. */
   readonly arrived: number
 }
 
-/** What a conversation knows. */
+/** The state of a conversation. */
 export interface Session {
   readonly options: Options
   readonly behaviour: PeerBehaviour
@@ -101,9 +102,9 @@ export interface Session {
   readonly onNews: () => void
   /** Frames to send. */
   readonly out: FrameEncoder.FrameEncoder
-  /** The pieces it says it has. */
+  /** The pieces it announces. */
   readonly has: Bitfield.Bitfield
-  /** Requests in the order in which they came, at most `queueLimit` and what one chunk holds. */
+  /** Requests in the order of their arrival, at most `queueLimit` and what one chunk holds. */
   readonly queue: Array<Request>
   /** The right bytes of a piece; those of the last two are kept. */
   readonly contentOf: Options["content"]
@@ -112,9 +113,9 @@ export interface Session {
   fast: boolean
   interested: boolean
   choking: boolean
-  /** The sink said `false`, as too many requests wait. */
+  /** The sink returned `false`, because too many requests wait. */
   paused: boolean
-  /** Nothing is taken any more, and the conversation ends. */
+  /** No message is accepted any more, and the conversation ends. */
   ended: boolean
   /** Requests answered. */
   answered: number
@@ -167,7 +168,7 @@ export const make = (
   }
 }
 
-/** The pieces a peer has, or will have once it told of all. */
+/** The pieces a peer has, or will have once it has announced all. */
 export const piecesOf = ({ behaviour, geometry }: Options): Bitfield.Bitfield => {
   const pieces = behaviour?.pieces ?? "all"
   if (pieces === "all") return Bitfield.full(geometry.pieceCount)
@@ -176,9 +177,9 @@ export const piecesOf = ({ behaviour, geometry }: Options): Bitfield.Bitfield =>
   return has
 }
 
-// What comes in.
+// Messages from the other side.
 
-/** The sink of a conversation. It ends the conversation, with a complaint, when the other side breaks the protocol. */
+/** The sink of a conversation. It ends the conversation, with a complaint, if the other side breaks the protocol. */
 export const sink = (session: Session): Sink => {
   const handshake = Handshake.makeDecoder()
   const frames = FrameDecoder.make(frameSink(session))
@@ -271,7 +272,9 @@ const take = (session: Session, index: number, begin: number, length: number): v
   }
 }
 
-/** BEP 6: every request gets its block or a reject. Without it a request that is not answered is simply forgotten. */
+/**
+ * BEP 6: every request gets its block or a reject. Without BEP 6 a request that is not answered is simply forgotten.
+ */
 const refuse = (session: Session, index: number, begin: number, length: number): void => {
   if (!session.fast) return
   session.counters.rejects++
@@ -279,7 +282,7 @@ const refuse = (session: Session, index: number, begin: number, length: number):
   session.onNews()
 }
 
-// What goes out.
+// Messages to the other side.
 
 const features = ({ behaviour }: Session): Handshake.Features => ({
   ...Handshake.noFeatures,
@@ -287,7 +290,7 @@ const features = ({ behaviour }: Session): Handshake.Features => ({
   ...behaviour.features
 })
 
-/** The handshake, as the behaviour wants it. */
+/** The handshake, as the behaviour demands. */
 export const handshake = (session: Session): Uint8Array => {
   const { behaviour, options } = session
   const infoHash = options.infoHash.slice() as InfoHash
@@ -296,11 +299,11 @@ export const handshake = (session: Session): Uint8Array => {
   return Handshake.encode({ features: features(session), infoHash, peerId })
 }
 
-/** The usual shape of a peer id (BEP 20), told apart by the seed. */
+/** A peer id of the usual form (BEP 20), which differs by the seed. */
 const peerIdOf = (seed: number): Uint8Array =>
   new TextEncoder().encode(`-SP0100-${(seed >>> 0).toString(36).padStart(12, "0")}`)
 
-/** Tells what the peer has, the first thing after the handshake (BEP 3, BEP 6). */
+/** Announces what the peer has, the first message after the handshake (BEP 3, BEP 6). */
 export const announce = (session: Session): void => {
   const { behaviour, fast, has, out } = session
   switch (behaviour.announces ?? "properly") {
@@ -329,7 +332,7 @@ export const announce = (session: Session): void => {
     default:
       if (fast && Bitfield.isFull(has)) FrameEncoder.haveAll(out)
       else if (fast && has.count === 0) FrameEncoder.haveNone(out)
-      // Without BEP 6 who has nothing says nothing (BEP 3).
+      // Without BEP 6, a peer without pieces sends nothing (BEP 3).
       else if (has.count > 0) FrameEncoder.bitfield(out, has.bytes)
   }
 }
@@ -341,13 +344,13 @@ const withSpareBit = (has: Bitfield.Bitfield): Uint8Array => {
   return bits
 }
 
-/** Gets a piece and tells of it. */
+/** Gains a piece and announces it. */
 export const gain = (session: Session, piece: number): void => {
   Bitfield.add(session.has, piece)
   FrameEncoder.have(session.out, piece)
 }
 
-/** Asks for the first block of `count` pieces, over and over where there are fewer. */
+/** Requests the first block of `count` pieces, again from the first piece if there are fewer. */
 export const flood = (session: Session, count: number): void => {
   const { geometry } = session.options
   for (let turn = 0; turn < count; turn++) {
@@ -363,7 +366,7 @@ export const choke = (session: Session): void => {
   for (const { begin, length, piece } of session.queue.splice(0)) refuse(session, piece, begin, length)
 }
 
-/** Unchokes: requests are taken from now on. */
+/** Unchokes: requests are accepted from now on. */
 export const unchoke = (session: Session): void => {
   session.choking = false
   FrameEncoder.unchoke(session.out)

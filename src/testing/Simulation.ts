@@ -1,9 +1,9 @@
 /**
- * A program in simulated time: nothing moves the clock but `advance`, and the same seed gives the same run, to the last
- * turn of the scheduler. The wall clock goes along with it, and may be set like that of any machine.
+ * A program in simulated time: nothing moves the clock except `advance`, and the same seed makes the same run, to the
+ * last turn of the scheduler. The wall clock moves along, and may be set like that of any machine.
  *
- * What happens outside JavaScript ends when it likes and would bring its own order into a run. Here that is only the
- * digests: each waits until nothing else happens, and time stands still until it is there.
+ * What runs outside JavaScript ends at unpredictable times and would disturb the order of a run. Here that is only the
+ * digests: each waits until nothing else happens, and time stands still until it is done.
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -20,13 +20,13 @@ import * as TestClock from "effect/testing/TestClock"
 import { PieceHasher } from "../hash/PieceHasher.ts"
 import * as WebCryptoPieceHasher from "../hash/provider/WebCryptoPieceHasher.ts"
 
-/** Time is moved by this much, in milliseconds, while pieces are digested: a digest takes no longer than that. */
+/** Step of the clock, in milliseconds, while pieces are digested: a digest takes no longer than that. */
 export const shortStep = 100
 
-/** Time is moved by up to this much, in milliseconds, while none are. */
+/** Largest step of the clock, in milliseconds, while none are. */
 export const longStep = 1_000
 
-/** Turns of the scheduler in which nobody had anything to do, after which there is nothing to do. */
+/** After this many turns of the scheduler without work, there is nothing left to do. */
 const quietTurns = 3
 
 /** The control of a simulated run. */
@@ -36,15 +36,17 @@ export class Simulation extends Context.Service<
     readonly seed: number
     /** Milliseconds since the run began. */
     readonly nowUnsafe: () => number
-    /** Lets everything happen that needs no time. */
+    /** Runs everything that needs no time. */
     readonly settle: Effect.Effect<void>
-    /** Moves the clock, in steps of a second at most, letting everything happen. `inspect` is run behind every step. */
+    /**
+     * Moves the clock, in steps of a second at most, and runs everything that is due. Runs `inspect` after every step.
+     */
     readonly advance: (duration: Duration.Input, inspect?: Effect.Effect<void>) => Effect.Effect<void>
-    /** Sets the wall clock forward by `millis`, or back where they are negative; no time goes by. */
+    /** Sets the wall clock forward by `millis`, or back if it is negative; no time passes. */
     readonly stepWallClock: (millis: number) => Effect.Effect<void>
     /**
-     * Lets `duration` go by at once, as after a suspend: both clocks read later, and nobody has run meanwhile. What sleeps
-     * is not woken earlier than without.
+     * Lets `duration` pass at once, as after a suspend: both clocks read later, and nothing ran meanwhile. Sleeping
+     * fibers wake no earlier than without it.
      */
     readonly leap: (duration: Duration.Input) => Effect.Effect<void>
     /** Runs `effect` and moves the clock until it ends. */
@@ -75,7 +77,7 @@ const makeScheduler = () => {
   return { scheduler, tasks: () => tasks }
 }
 
-/** What the program's clock reads more than the test clock, in milliseconds. */
+/** How far the program's clock is ahead of the test clock, in milliseconds. */
 interface Ahead {
   wallMillis: number
   elapsedMillis: number
@@ -87,7 +89,7 @@ const clockAhead = (clock: Clock.Clock, ahead: Ahead): Clock.Clock => {
   const currentTimeNanosUnsafe = () => clock.currentTimeNanosUnsafe() + nanos(ahead.wallMillis)
   const monotonicTimeNanosUnsafe = () => clock.monotonicTimeNanosUnsafe() + nanos(ahead.elapsedMillis)
   return {
-    // What moves a test clock still finds it here.
+    // Code that moves a test clock still finds it here.
     ...clock,
     currentTimeMillisUnsafe,
     currentTimeMillis: Effect.sync(currentTimeMillisUnsafe),
@@ -106,10 +108,10 @@ const make = Effect.fnUntraced(function* (seed: number, tasks: () => number) {
   let waited = 0
   let digests = 0
   let pending = 0
-  /** Open while the clock stands: who looked for quiet while it moves would keep it from moving on. */
+  /** Open while the clock stands: a fiber that waits for quiet while the clock moves would stop it. */
   const still = Latch.makeUnsafe(true)
 
-  /** Waits until nobody but those who wait here has anything to do. */
+  /** Waits until no fiber, except those that wait here, has anything to do. */
   const quiet = Effect.gen(function* () {
     let turns = 0
     while (turns < quietTurns) {
@@ -139,7 +141,7 @@ const make = Effect.fnUntraced(function* (seed: number, tasks: () => number) {
     while (clock.currentTimeMillisUnsafe() < end) {
       const before = digests
       still.closeUnsafe()
-      // The clock gives up waiting by interruption; where that is off, as in a finalizer, it would wait for a second.
+      // The clock ends a wait by interruption; if that is off, as in a finalizer, it would wait for a second.
       yield* Effect.interruptible(TestClock.adjust(Math.min(step, end - clock.currentTimeMillisUnsafe()))).pipe(
         Effect.ensuring(Effect.sync(() => still.openUnsafe()))
       )
@@ -192,8 +194,8 @@ const make = Effect.fnUntraced(function* (seed: number, tasks: () => number) {
 })
 
 /**
- * Runs a program from time 0, its scope included, with all chance drawn from `seed`. Whoever waits in it for time to pass
- * waits for `advance`.
+ * Runs a program from time 0, its scope included, with all chance drawn from `seed`. A fiber that waits for time to
+ * pass waits for `advance`.
  */
 export const run = <A, E, R>(
   seed: number,
@@ -205,7 +207,7 @@ export const run = <A, E, R>(
       const context = yield* make(seed, tasks)
       const { during } = Context.get(context, Simulation)
       const scope = yield* Scope.make()
-      // What ends may wait for what is in flight, and that for time to pass.
+      // Finalizers may wait for what is in flight, and that for time to pass.
       return yield* Effect.onExit(Effect.provideContext(Scope.provide(program, scope), context), (exit) =>
         during(Scope.close(scope, Exit.asVoid(exit)))
       )

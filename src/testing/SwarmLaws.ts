@@ -1,7 +1,7 @@
 /**
- * The laws that every simulated swarm keeps, whatever happens in it: the engine writes no wrong byte; its buffers stay within
- * the budget; resume data names no piece that was not stored, and no peer hears of one; no more peers are unchoked than there
- * are slots. Dies with the seed and the time when a law is broken.
+ * The laws that every simulated swarm keeps: the engine writes no wrong byte; its buffers stay within the budget;
+ * resume data names no piece that was not stored, and no peer hears of one; no more peers are unchoked than there are
+ * slots. Dies with the seed and the time if a law is broken.
  */
 import * as Effect from "effect/Effect"
 import * as Bitfield from "../base/Bitfield.ts"
@@ -30,7 +30,7 @@ export interface SwarmLaws {
   readonly inspectBuffers: Effect.Effect<void>
   /** Looks at everything. */
   readonly inspect: Effect.Effect<void>
-  /** The most bytes that buffers took at once, of what was seen. */
+  /** The most bytes that buffers took at once, as far as inspections saw. */
   readonly mostBufferedBytes: () => number
 }
 
@@ -38,7 +38,7 @@ export interface SwarmLaws {
 export const make = (options: {
   readonly simulation: Simulation.Simulation["Service"]
   readonly engine: Engine.Engine["Service"]
-  /** What the engine's buffers may take. */
+  /** The most bytes that the engine's buffers may take. */
   readonly bufferBytes: number
   readonly checked: ReturnType<typeof CheckedStorage.make>
   readonly medium: MemoryStorage.MemoryMedium["Service"]
@@ -60,7 +60,7 @@ export const make = (options: {
     if (buffered > bufferBytes) return yield* broken(`buffers of ${buffered} bytes, of ${bufferBytes} allowed`)
   })
 
-  /** Whether the files hold the right bytes of a piece, whoever wrote them. */
+  /** Whether the files hold the right bytes of a piece, whichever program wrote them. */
   const isOnMedium = ({ content, metainfo: { layout } }: KnownTorrent, piece: PieceIndex): boolean =>
     FileLayout.pieceSpans(layout, piece).every(({ begin, file, fileOffset, length }) => {
       if (layout.files[file]!.padding) return true

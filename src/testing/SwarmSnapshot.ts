@@ -1,6 +1,6 @@
 /**
- * What a medium and the resume data hold of a torrent, taken from one engine of a swarm and restored in another: what is left
- * of a process that was killed, perhaps with its machine.
+ * What a medium and the resume data hold of a torrent, taken from one engine of a swarm and restored in another: the
+ * remains of a process that was killed, perhaps with its machine.
  */
 import * as Effect from "effect/Effect"
 import * as Bitfield from "../base/Bitfield.ts"
@@ -17,8 +17,8 @@ export interface Snapshot {
   /** Pieces that are stored with the right bytes. */
   readonly stored: Bitfield.Bitfield
   /**
-   * What the resume data says; `undefined` if it says nothing. When a download goes on from it, its files look as it says,
-   * as on the disk of a process that was killed.
+   * What the resume data says; `undefined` if it says nothing. If a download continues from it, its files look as it
+   * says, as on the disk of a process that was killed.
    */
   readonly resume: ResumeSnapshot | undefined
 }

@@ -7,8 +7,7 @@
  * assert.isTrue(summary.isComplete)
  * ```
  *
- * Whatever a swarm does, some laws hold (`SwarmLaws.ts`), and a run dies when one is broken. Everything else is for the test to
- * look at.
+ * Some laws hold in every swarm (`SwarmLaws.ts`), and a run dies if one is broken. Tests look at everything else.
  */
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -44,18 +43,18 @@ import * as SwarmSnapshot from "./SwarmSnapshot.ts"
 
 export type { Snapshot } from "./SwarmSnapshot.ts"
 
-/** A torrent of the engine, and who it has to do with. */
+/** A torrent of the engine, with the peers that were made for it. */
 export interface Download extends SwarmLaws.Subject {
-  /** Everything it told so far. */
+  /** Everything it has emitted so far. */
   readonly events: ReadonlyArray<TorrentEvent>
   readonly isComplete: () => boolean
-  /** Stops the torrent, moving the clock as long as that takes. Its peers go on. */
+  /** Stops the torrent, and moves the clock as long as that takes. Its peers continue. */
   readonly stop: Effect.Effect<void>
 }
 
 /** How a torrent is added. */
 export interface DownloadOptions extends Engine.AddOptions {
-  /** Peers made for it, whose addresses it is given. */
+  /** Peers to make for it, whose addresses it gets. */
   readonly behaviours?: ReadonlyArray<PeerBehaviour> | undefined
   /** What an earlier run left. */
   readonly from?: Snapshot | undefined
@@ -63,10 +62,10 @@ export interface DownloadOptions extends Engine.AddOptions {
   readonly cutsPower?: boolean | undefined
 }
 
-/** What a download came to. */
+/** The result of a download. */
 export interface Summary {
   readonly isComplete: boolean
-  /** Whether the medium holds every byte of every file, and nothing but right ones. */
+  /** Whether the medium holds every byte of every file, all of them right. */
   readonly isRight: boolean
   /** Simulated milliseconds since the world began. */
   readonly millis: number
@@ -76,11 +75,11 @@ export interface Summary {
   readonly counters: ReadonlyArray<ScriptedPeer.Counters>
   /** How often the storage confirmed the write of each piece. */
   readonly writes: ReadonlyArray<number>
-  /** The most bytes that buffers of all torrents took at once, as far as was seen. */
+  /** The most bytes that buffers of all torrents took at once, as far as inspections saw. */
   readonly mostBufferedBytes: number
 }
 
-/** What a swarm lives in. */
+/** What a swarm runs in. */
 export interface World {
   readonly simulation: Simulation.Simulation["Service"]
   readonly engine: Engine.Engine["Service"]
@@ -88,11 +87,11 @@ export interface World {
   readonly faults: FaultyStorage.StorageFaults["Service"]
   readonly medium: MemoryStorage.MemoryMedium["Service"]
   readonly resume: MemoryResumeStore.MemoryResumeStore["Service"]
-  /** Where its engine's host is: what the engine dials comes from there. */
+  /** The host of its engine: the engine dials from there. */
   readonly host: string
   /**
-   * Another engine on a host of its own, with a medium of its own, in the same network. Time is the same for all, and so
-   * are the laws: whoever's clock is moved, those of every engine are looked at.
+   * Another engine on a host of its own, with a medium of its own, in the same network. All engines share the time and
+   * the laws: whichever clock is moved, the laws of every engine are inspected.
    */
   readonly beside: (options?: NeighbourOptions) => Effect.Effect<World, never, Scope.Scope>
   /** Starts a peer on a host of its own. */
@@ -105,30 +104,30 @@ export interface World {
     known: KnownTorrent,
     options?: DownloadOptions
   ) => Effect.Effect<Download, Engine.AlreadyAdded, Scope.Scope>
-  /** Moves the clock, looking at the laws behind every step. */
+  /** Moves the clock, and inspects the laws after every step. */
   readonly advance: (duration: Duration.Input) => Effect.Effect<void>
-  /** Moves the clock until `isDone`, for `limit` at most; tells whether it is. */
+  /** Moves the clock until `isDone`, for `limit` at most; returns whether it is. */
   readonly until: (isDone: () => boolean, limit: Duration.Input) => Effect.Effect<boolean>
-  /** What the medium and the resume data hold now: what is left of a process that is killed. */
+  /** What the medium and the resume data hold now: the remains of a process that is killed. */
   readonly snapshot: (known: KnownTorrent) => Snapshot
   readonly summary: (download: Download) => Effect.Effect<Summary>
 }
 
 /** How a world is made. */
 export interface Options {
-  /** All chance follows from it. Default 1. */
+  /** Determines all chance. Default 1. */
   readonly seed?: number | undefined
   readonly engine?: Engine.Config | undefined
   /** What links between hosts are like. Default: bytes take no time. */
   readonly link?: Partial<MemoryNetwork.LinkOptions> | undefined
   /**
-   * What else the network is like. On a slow link the default window takes most of a minute to get through, and all that
-   * is said meanwhile waits behind it: `windowBytes` and `sendBufferBytes` of a second or two are what such links have.
+   * What else the network is like. On a slow link the default window takes most of a minute to send, and all other
+   * messages wait behind it: real ones have `windowBytes` and `sendBufferBytes` of a second or two.
    */
   readonly network?: Omit<MemoryNetwork.Options, "seed" | "link"> | undefined
-  /** Put around the storage, below the check of its writes: to harm one torrent and not the others. */
+  /** Wraps the storage, below the check of its writes: to harm one torrent and not the others. */
   readonly storage?: ((storage: Storage["Service"]) => Storage["Service"]) | undefined
-  /** Bytes that fit on the medium. Default: as many as there are. */
+  /** Bytes that fit on the medium. Default: no limit. */
   readonly capacity?: number | undefined
   /** Whether the medium verifies pieces itself, as the io-daemon does. Default: no. */
   readonly verifies?: boolean | undefined
@@ -142,7 +141,7 @@ interface Shared {
   readonly simulation: Simulation.Simulation["Service"]
   readonly hasher: PieceHasher["Service"]
   readonly network: Context.Context<MemoryNetwork.MemoryNetwork | Dialer | Listener>
-  /** Looks at the laws of one engine each. */
+  /** Inspects the laws of one engine each. */
   readonly inspections: Array<Effect.Effect<void>>
   engines: number
   /** Hosts of scripted peers. */
@@ -179,7 +178,7 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<World, 
     const number = shared.engines++
     const host = number === 0 ? MemoryNetwork.defaultHost : `10.128.0.${number}`
     const torrents: Array<KnownTorrent> = []
-    /** With the slots of each. */
+    /** With the upload slots of each. */
     const downloads = new Map<Download, number>()
     const before = new Map<KnownTorrent, Bitfield.Bitfield>()
     const engineLimits = options.engine?.limits
@@ -324,13 +323,13 @@ export interface RunOptions extends Options {
   readonly peers: ReadonlyArray<PeerBehaviour>
   /** How the torrent is added. */
   readonly add?: DownloadOptions | undefined
-  /** What happens before the download starts, such as faults of the storage, and what is to happen later. */
+  /** Runs before the download starts: sets faults of the storage, and schedules later events. */
   readonly script?: ((world: World) => Effect.Effect<unknown, never, Scope.Scope>) | undefined
   /** Simulated time the download may take. Default: 30 minutes. */
   readonly limit?: Duration.Input | undefined
 }
 
-/** Downloads a torrent from peers, and tells what came of it. Time is simulated: it ends when the download does. */
+/** Downloads a torrent from peers, and returns the result. Time is simulated: it ends when the download does. */
 export const run = (options: RunOptions): Effect.Effect<Summary> =>
   use(
     options,

@@ -1,8 +1,8 @@
 /**
- * What will happen and when, for simulated media: plain actions run in order of time, and of scheduling within a time.
+ * Future actions of simulated media: plain functions run in order of time, and of scheduling within a time.
  *
- * Time is Effect's `Clock`, so a `TestClock` moves it; it is read when the timeline is made. An action that is due at once
- * still waits for one turn of Effect's scheduler, and so does every action that another one schedules: fibers get to run
+ * Time is Effect's `Clock`, so a `TestClock` moves it; it is read when the timeline is made. An action that is due at
+ * once still waits for one turn of Effect's scheduler, and so does every action that another one schedules: fibers run
  * between cause and effect, and no action ever runs inside the call that scheduled it.
  */
 import * as Clock from "effect/Clock"
@@ -11,7 +11,7 @@ import type * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import * as Monotonic from "../base/Monotonic.ts"
 
-/** An agenda that ends with the scope it was made in; what is scheduled later never runs. */
+/** An agenda that ends with its scope; actions scheduled later never run. */
 export interface Timeline {
   /** Milliseconds, of the clock. */
   readonly nowUnsafe: () => number

@@ -1,6 +1,6 @@
 /**
- * Peer wire messages as values, for tests: what a decoder gave can be compared, and what a peer shall say can be written
- * down. The engine itself never makes such values, as they would cost an allocation a block.
+ * Peer wire messages as values, for tests: decoded messages can be compared, and messages to send can be written down.
+ * The engine itself never makes such values, because they would cost an allocation a block.
  */
 import type * as FrameDecoder from "../wire/FrameDecoder.ts"
 import * as FrameEncoder from "../wire/FrameEncoder.ts"
@@ -24,7 +24,7 @@ export type WireMessage =
   | { readonly _tag: "Reject"; readonly index: number; readonly begin: number; readonly length: number }
   | { readonly _tag: "AllowedFast"; readonly index: number }
   | { readonly _tag: "Extended"; readonly id: number; readonly payload: Uint8Array }
-  /** A frame of an id that nobody assigned; `length` bytes of payload, all zero where it is encoded. */
+  /** A frame with an unassigned id; `length` bytes of payload, all zero if it is encoded. */
   | { readonly _tag: "Unknown"; readonly id: number; readonly length: number }
 
 /** Appends the message's frame. */
@@ -94,7 +94,7 @@ export const encodeAll = (messages: Iterable<WireMessage>): Uint8Array => {
   return FrameEncoder.take(encoder)
 }
 
-/** A frame of any id with `payloadLength` zeros, also one that no decoder should take. */
+/** A frame of any id with `payloadLength` zeros, for decoders to refuse too. */
 export const frame = (id: number, payloadLength: number): Uint8Array => {
   const bytes = new Uint8Array(5 + payloadLength)
   new DataView(bytes.buffer).setUint32(0, 1 + payloadLength)
@@ -103,7 +103,7 @@ export const frame = (id: number, payloadLength: number): Uint8Array => {
 }
 
 /**
- * A sink that gives each message to `tell`, whole, with copies of what it holds; a block when its last byte has come.
+ * A sink that passes each message to `tell`, whole, with copies of its bytes; a block when its last byte has arrived.
  */
 export const sink = (tell: (message: WireMessage) => void): FrameDecoder.FrameSink => {
   let piece = { index: 0, begin: 0, block: new Uint8Array(0) }

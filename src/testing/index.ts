@@ -1,7 +1,7 @@
 /**
- * What helps to test programs that use the engine: peers whose behaviour is a value, a network in memory under a test
- * clock, storage that fails on demand, torrents with known content, whole swarms in simulated time, and what properties
- * draw from. Needs fast-check, which is loaded with this file.
+ * Helpers to test programs that use the engine: peers whose behaviour is a value, a network in memory under a test
+ * clock, storage that fails on demand, torrents with known content, whole swarms in simulated time, and arbitraries for
+ * properties. Needs fast-check, which is loaded with this file.
  */
 export * as MemoryResumeStore from "../resume/provider/MemoryResumeStore.ts"
 export * as MemoryStorage from "../storage/provider/memory/MemoryStorage.ts"

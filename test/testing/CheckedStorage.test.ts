@@ -81,7 +81,7 @@ describe("CheckedStorage", () => {
     })
   )
 
-  it.effect("dies of a second writer that the medium let in", () =>
+  it.effect("dies of a second writer that the medium accepted", () =>
     Effect.gen(function* () {
       const { storage } = yield* opened
       const careless = Storage.of({

@@ -101,7 +101,7 @@ describe("FaultyStorage", () => {
     })
   })
 
-  it.effect("fault 50: leaves half of a piece behind, which its digest tells", () =>
+  it.effect("fault 50: leaves half of a piece behind, which its digest shows", () =>
     Effect.gen(function* () {
       const { faults, held, torrent, write } = yield* openTorrent
       yield* write(1)

@@ -16,7 +16,7 @@ const piecesOf = ({ content, metainfo }: KnownTorrent.KnownTorrent) =>
   )
 
 describe("KnownTorrent", () => {
-  it("its pieces have the digests its metainfo tells, and its files are made of them", () =>
+  it("its pieces have the digests of its metainfo, and its files consist of them", () =>
     fc.assert(
       fc.asyncProperty(Arbitrary.knownTorrent, async (plan) => {
         const known = await Effect.runPromise(make(plan))
@@ -31,7 +31,7 @@ describe("KnownTorrent", () => {
       { numRuns: 30 }
     ))
 
-  it.effect("the same seed gives the same torrent, another seed another one", () =>
+  it.effect("the same seed makes the same torrent, another seed another one", () =>
     Effect.gen(function* () {
       const plan = { files: [{ path: ["a"], length: 50_000 }], pieceLength: 16_384 }
 
@@ -47,7 +47,7 @@ describe("KnownTorrent", () => {
     }).pipe(Effect.provide(WebCryptoPieceHasher.layer))
   )
 
-  it("noise is the same from wherever one begins to read", () => {
+  it("noise is the same from any offset on", () => {
     const whole = new Uint8Array(64)
     KnownTorrent.fill(whole, 1_000, 5)
 

@@ -55,7 +55,7 @@ describe("MemoryNetwork", () => {
     )
   )
 
-  it.effect("gives a link's bandwidth to the connections on it together", () =>
+  it.effect("shares a link's bandwidth among its connections", () =>
     run(
       { link: { bytesPerSecond: 100_000 }, chunkBytes: 1000, windowBytes: 5000 },
       Effect.gen(function* () {
@@ -76,7 +76,7 @@ describe("MemoryNetwork", () => {
     )
   )
 
-  it.effect("uses the two directions of a link independently, also from a host to itself", () =>
+  it.effect("uses the two directions of a link independently, even from a host to itself", () =>
     run(
       { link: { bytesPerSecond: 100_000 }, chunkBytes: 1000 },
       Effect.gen(function* () {
@@ -146,7 +146,7 @@ describe("MemoryNetwork", () => {
     })
   )
 
-  it.effect("cuts chunks of the length it is told", () =>
+  it.effect("cuts chunks of the given length", () =>
     run(
       { chunkBytes: 1 },
       Effect.gen(function* () {
@@ -174,7 +174,7 @@ describe("MemoryNetwork", () => {
 
         near.writeUnsafe(pattern(200_000))
         yield* atFar.until(200_000)
-        // Who waits for the last byte goes on inside the sink.
+        // A fiber that waits for the last byte continues inside the sink.
         yield* settle
 
         assert.isTrue(views.at(-1)!.every((byte) => byte === 0xdb))
@@ -251,7 +251,7 @@ describe("MemoryNetwork", () => {
     )
   )
 
-  it.effect("gives each host its own address and ports", () =>
+  it.effect("has an address and ports for each host", () =>
     run(
       {},
       Effect.gen(function* () {
@@ -289,7 +289,7 @@ describe("MemoryNetwork", () => {
     )
   )
 
-  it.effect("delivers without the clock where there is no latency", () =>
+  it.effect("delivers without the clock if there is no latency", () =>
     run(
       {},
       Effect.gen(function* () {

@@ -9,7 +9,7 @@ const { defaultHost } = MemoryUdpNetwork
 
 UdpSuite.suite("memory", { layer: MemoryUdpNetwork.layer(), hosts: [defaultHost, defaultHost], test: it.effect })
 
-/** Sends `count` datagrams from one host to another, and gives the lengths of those that have come. */
+/** Sends `count` datagrams from one host to another, and returns the lengths of those that arrived. */
 const send = Effect.fnUntraced(function* (count: number) {
   const network = yield* MemoryUdpNetwork.MemoryUdpNetwork
   const a = yield* network.host("10.0.0.7").bind({ host: "0.0.0.0", port: 6881 })
@@ -42,7 +42,7 @@ describe("MemoryUdpNetwork", () => {
     }).pipe(Effect.provide(MemoryUdpNetwork.layer({ latency: "50 millis" })))
   )
 
-  it.effect("loses the share that it was told to, and the same for the same seed", () =>
+  it.effect("loses the given share, and the same datagrams for the same seed", () =>
     Effect.gen(function* () {
       const [one, again, other] = [yield* lossy(1), yield* lossy(1), yield* lossy(2)]
 

@@ -36,13 +36,13 @@ const counters = () => {
   return { layer, log }
 }
 
-/** What keeps `check` from holding. */
+/** Why `check` fails. */
 const failureOf = <R>(check: Effect.Effect<void, Property.PropertyFailed, R>) => Effect.flip(check)
 
 const settled = Property.layerSettings({ seed: 7 })
 
 describe("Property.check", () => {
-  it.effect("succeeds where the property holds, after as many runs as asked for", () =>
+  it.effect("succeeds if the property holds, after the given number of runs", () =>
     Effect.gen(function* () {
       let runs = 0
 
@@ -71,7 +71,7 @@ describe("Property.check", () => {
     ["fails with a value", () => Effect.fail("no peers"), "no peers"],
     ["dies", () => Effect.die(new TypeError("broken")), "TypeError: broken"],
     [
-      "throws before it gives an effect",
+      "throws before it returns an effect",
       (): Effect.Effect<void> => {
         throw new TypeError("thrown")
       },
@@ -79,7 +79,7 @@ describe("Property.check", () => {
     ],
     ["interrupts itself", () => Effect.interrupt, "the run was interrupted"]
   ] as ReadonlyArray<readonly [string, () => Effect.Effect<boolean, unknown> | Effect.Effect<void, unknown>, string]>) {
-    it.effect(`fails where the property ${how}`, () =>
+    it.effect(`fails if the property ${how}`, () =>
       Effect.gen(function* () {
         const failed = yield* failureOf(Property.check(fc.constant(1), property))
 
@@ -89,7 +89,7 @@ describe("Property.check", () => {
     )
   }
 
-  it.effect("fails where the layer cannot be built", () =>
+  it.effect("fails if the layer cannot be built", () =>
     Effect.gen(function* () {
       const layer = Layer.effect(Counter, Effect.die("no counter today"))
 
@@ -144,7 +144,7 @@ describe("Property.check", () => {
     }).pipe(Effect.provide(settled))
   )
 
-  it.effect("shares nothing with a layer that the caller has built already", () => {
+  it.effect("shares nothing with a layer that the caller has already built", () => {
     const { layer, log } = counters()
     return Effect.gen(function* () {
       yield* Counter
@@ -155,7 +155,7 @@ describe("Property.check", () => {
     }).pipe(Effect.provide(Layer.merge(layer, settled)))
   })
 
-  it.effect("closes each run's scope before the next run, also after a failure", () =>
+  it.effect("closes each run's scope before the next run, even after a failure", () =>
     Effect.gen(function* () {
       const open = new Set<number>()
       let most = 0
@@ -187,7 +187,7 @@ describe("Property.check", () => {
     }).pipe(Effect.provide(Layer.merge(counters().layer, settled)))
   )
 
-  it.effect("gives each run and its layer a clock that stands at 0", () =>
+  it.effect("runs each property and its layer with a clock that starts at 0", () =>
     Effect.gen(function* () {
       const times: Array<number> = []
       const layer = Layer.effect(
@@ -251,7 +251,7 @@ describe("Property.check", () => {
   })
 })
 
-/** A property with one weak spot, which notes the values it was given. */
+/** A property with one weak spot, which notes its values. */
 const weak = () => {
   const seen: Array<number> = []
   const check = Property.check(fc.nat(1_000_000), (n) => {
@@ -262,7 +262,7 @@ const weak = () => {
 }
 
 describe("Property.Settings", () => {
-  it.effect("brings the same failure back from the seed", () =>
+  it.effect("repeats the same failure from the seed", () =>
     Effect.gen(function* () {
       const first = weak()
       const second = weak()
@@ -277,7 +277,7 @@ describe("Property.Settings", () => {
     })
   )
 
-  it.effect("begins with the counterexample where the path is given as well", () =>
+  it.effect("begins with the counterexample if the path is given as well", () =>
     Effect.gen(function* () {
       const { check, seen } = weak()
       const found = yield* failureOf(weak().check).pipe(Effect.provide(Property.layerSettings({ runs: 10_000 })))
@@ -290,7 +290,7 @@ describe("Property.Settings", () => {
     })
   )
 
-  it.effect("wins over the options of a property", () =>
+  it.effect("overrides the options of a property", () =>
     Effect.gen(function* () {
       let runs = 0
 
@@ -302,7 +302,7 @@ describe("Property.Settings", () => {
 
   const environment = (env: Record<string, string>) => ConfigProvider.layer(ConfigProvider.fromEnv({ env }))
 
-  it.effect("comes from the environment where nobody provides it", () =>
+  it.effect("is read from the environment if it is not provided", () =>
     Effect.gen(function* () {
       const found = yield* failureOf(weak().check).pipe(Effect.provide(Property.layerSettings({ runs: 10_000 })))
       const { check, seen } = weak()
@@ -315,7 +315,7 @@ describe("Property.Settings", () => {
     })
   )
 
-  it.effect("comes from the environment as a layer, which fails on what is no number", () =>
+  it.effect("is read from the environment as a layer, which fails on what is no number", () =>
     Effect.gen(function* () {
       const read = (env: Record<string, string>) =>
         Effect.provide(Property.Settings, Layer.provide(Property.layerFromEnv, environment(env)))
@@ -380,7 +380,7 @@ describe("Property.commands", () => {
         Property.commands([add(true), reset], { model: () => ({ count: 0 }), layer, runs: 500 })
       )
 
-      // Without a reset, and with no step that could be left out.
+      // Without a reset, and without a superfluous step.
       const sequence = String(failed.counterexample)
       const steps = sequence.split(",").map((step) => Number(/^add\((\d)\)$/.exec(step)?.[1]))
       assert.isAtLeast(
@@ -398,7 +398,7 @@ describe("Property.commands", () => {
     }).pipe(Effect.provide(settled))
   )
 
-  it.effect("brings the same sequence back from the seed", () =>
+  it.effect("repeats the same sequence from the seed", () =>
     Effect.gen(function* () {
       const run = (settings: Property.PropertySettings) =>
         failureOf(Property.commands([add(true), reset], { model: () => ({ count: 0 }), layer: counters().layer })).pipe(

@@ -29,20 +29,20 @@ const contents = [32_768, 32_768, 32_768, 32_668].map((length, piece) =>
 
 const content = (piece: PieceGeometry.PieceIndex) => contents[piece]!
 
-/** The right bytes, as far as there are any. */
+/** The right bytes, as far as the torrent has any. */
 const blockAt = (index: number, begin: number, length = 16_384) =>
   contents[index]?.subarray(begin, begin + length) ?? new Uint8Array(0)
 
 const options = (behaviour: PeerBehaviour): ScriptedPeer.Options => ({ infoHash, geometry, content, behaviour })
 
-/** Lets everything happen that needs no time. */
+/** Runs everything that needs no time. */
 const settle = Effect.gen(function* () {
   for (let turn = 0; turn < 300; turn++) yield* Effect.yieldNow
 })
 
 const pass = (duration: Duration.Input) => Effect.andThen(TestClock.adjust(duration), settle)
 
-/** The other side: a client that says what a test tells it to and remembers what it hears. */
+/** The other side: a client that sends what a test asks for and remembers what it receives. */
 const client = Effect.fnUntraced(function* (
   address: PeerAddress,
   { fast = true, hash = infoHash }: { readonly fast?: boolean; readonly hash?: InfoHash } = {}
@@ -78,12 +78,12 @@ const client = Effect.fnUntraced(function* (
     state,
     handshake: () => Handshake.result(decoder),
     send,
-    /** What came since it was last asked. */
+    /** What was received since the last call. */
     heard: () => messages.splice(0)
   }
 })
 
-/** A client of a new peer that has been unchoked; what it heard on the way is forgotten. */
+/** A client of a new peer that has been unchoked; earlier messages are forgotten. */
 const unchoked = Effect.fnUntraced(function* (behaviour: PeerBehaviour, fast = true) {
   const peer = yield* ScriptedPeer.serve(options(behaviour))
   const other = yield* client(peer.address, { fast })
@@ -114,7 +114,7 @@ const test = (
 
 describe("ScriptedPeer", () => {
   describe("as an honest seed", () => {
-    test("answers the handshake, has all, unchokes who is interested and serves right blocks in order", function* () {
+    test("answers the handshake, has all, unchokes an interested peer and serves right blocks in order", function* () {
       const peer = yield* ScriptedPeer.serve(options({}))
       const other = yield* client(peer.address)
       const greeting = other.heard()
@@ -139,7 +139,7 @@ describe("ScriptedPeer", () => {
       })
     })
 
-    test("sends a bitfield to who does not speak BEP 6, and of what it has only", function* () {
+    test("sends a bitfield to a peer without BEP 6, and only of the pieces it has", function* () {
       const seed = yield* ScriptedPeer.serve(options({}))
       const some = yield* ScriptedPeer.serve(options({ pieces: [1, 3, 99] }))
       const none = yield* ScriptedPeer.serve(options({ pieces: [] }))
@@ -155,7 +155,7 @@ describe("ScriptedPeer", () => {
       assert.deepStrictEqual(emptyPlain.heard(), [])
     })
 
-    test("rejects what it cannot serve where BEP 6 is spoken, and counts it", function* () {
+    test("rejects what it cannot serve if BEP 6 is spoken, and counts it", function* () {
       const fast = yield* unchoked({ pieces: [0, 1] })
       yield* fast.send(request(2), request(4), request(0, 0, 0), request(1, 16_385), request(0, 0, 131_073))
 
@@ -169,7 +169,7 @@ describe("ScriptedPeer", () => {
       assert.deepInclude(fast.counters, { requests: 5, badRequests: 5, blocks: 0, rejects: 5 })
     })
 
-    test("forgets what it cannot serve where BEP 6 is not spoken", function* () {
+    test("forgets what it cannot serve if BEP 6 is not spoken", function* () {
       const plain = yield* unchoked({ pieces: [0] }, false)
       yield* plain.send(request(2), request(0))
 
@@ -186,7 +186,7 @@ describe("ScriptedPeer", () => {
       assert.strictEqual(peer.counters.chokedRequests, 1)
     })
 
-    test("serves many requests of one chunk, more than it lets wait", function* () {
+    test("serves many requests of one chunk, more than may wait", function* () {
       const { send, heard, counters } = yield* unchoked({})
       yield* send(...Array.from({ length: 5_000 }, (_, turn) => request(turn % 3, 0, 16)))
       yield* settle
@@ -198,7 +198,7 @@ describe("ScriptedPeer", () => {
       assert.strictEqual(counters.blocks, 5_000)
     })
 
-    test("stops reading while too many requests wait, and goes on when they are answered", function* () {
+    test("stops reading while too many requests wait, and continues when they are answered", function* () {
       const { send, counters } = yield* unchoked({ delay: "1 second" })
 
       for (let batch = 0; batch < 8; batch++) {
@@ -221,7 +221,7 @@ describe("ScriptedPeer", () => {
       assert.isAtLeast(counters.longestQueue, 5)
     })
 
-    test("hangs up on another torrent's handshake and on a broken protocol, and says why", function* () {
+    test("hangs up on another torrent's handshake and on a broken protocol, and notes why", function* () {
       const peer = yield* ScriptedPeer.serve(options({}))
       const stranger = yield* client(peer.address, { hash: new Uint8Array(20) as InfoHash })
       const broken = yield* client(peer.address)
@@ -237,7 +237,7 @@ describe("ScriptedPeer", () => {
       assert.strictEqual(peer.counters.openConnections, 0)
     })
 
-    test("connects to who listens, and says its handshake first", function* () {
+    test("connects to a listener, and sends its handshake first", function* () {
       const listening = yield* Listener.use((listener) => listener.listen({ host: "127.0.0.1", port: 7_000 }))
       const peer = ScriptedPeer.make(options({}))
       const heard: Array<number> = []
@@ -282,7 +282,7 @@ describe("ScriptedPeer", () => {
       assert.deepStrictEqual(heard(), [piece(1), piece(2)])
     })
 
-    test("keeps no rate for later: an idle peer does not send faster afterwards", function* () {
+    test("saves no rate for later: an idle peer does not send faster afterwards", function* () {
       const { send, heard } = yield* unchoked({ bytesPerSecond: 16_384 })
       yield* pass("1 minute")
       yield* send(request(0), request(1))
@@ -293,7 +293,7 @@ describe("ScriptedPeer", () => {
       assert.strictEqual(heard().length, 1)
     })
 
-    test("keeps its rate also where a block takes less than a millisecond", function* () {
+    test("keeps its rate even if a block takes less than a millisecond", function* () {
       const { send, heard } = yield* unchoked({ bytesPerSecond: 64_000 })
       yield* send(...Array.from({ length: 1_000 }, () => request(0, 0, 16)))
 
@@ -302,7 +302,7 @@ describe("ScriptedPeer", () => {
       assert.strictEqual(heard().length, 400)
     })
 
-    test("answers each request a delay after it came, side by side", function* () {
+    test("answers each request a delay after its arrival, side by side", function* () {
       const { send, heard } = yield* unchoked({ delay: "100 millis" })
       yield* send(request(0), request(1))
       yield* pass("60 millis")
@@ -337,7 +337,7 @@ describe("ScriptedPeer", () => {
   })
 
   describe("stalling", () => {
-    test("says nothing from the start, or after the handshake, and keeps the connection", function* () {
+    test("sends nothing from the start, or after the handshake, and keeps the connection", function* () {
       const mute = yield* ScriptedPeer.serve(options({ silent: "from the start" }))
       const shy = yield* ScriptedPeer.serve(options({ silent: "after the handshake" }))
       const first = yield* client(mute.address)
@@ -373,7 +373,7 @@ describe("ScriptedPeer", () => {
       assert.isTrue(closes.state.isClosed)
     })
 
-    test("never unchokes, or unchokes without being asked", function* () {
+    test("never unchokes, or unchokes without interest", function* () {
       const never = yield* ScriptedPeer.serve(options({ unchokes: "never" }))
       const atOnce = yield* ScriptedPeer.serve(options({ unchokes: "at once" }))
       const first = yield* client(never.address)
@@ -482,7 +482,7 @@ describe("ScriptedPeer", () => {
       assert.deepStrictEqual(yield* greeting("have out of range"), [bitfield(0xf0), { _tag: "Have", index: 4 }])
     })
 
-    test("tells of one piece after the other, and serves only those it told of", function* () {
+    test("announces one piece after the other, and serves only those", function* () {
       const { send, heard } = yield* unchoked({ announces: { every: "1 second" }, pieces: [1, 2] })
       yield* send(request(1))
       yield* pass("1 second")
@@ -535,7 +535,7 @@ describe("ScriptedPeer", () => {
             const peer = yield* Scope.provide(ScriptedPeer.serve(options(behaviour)), scope)
             const other = yield* client(peer.address)
             yield* other.send({ _tag: "Interested" })
-            // A choke releases requests, and a client asks again.
+            // A choke releases requests, and a client sends them again.
             for (let minute = 0; minute < 20; minute++) {
               const got = new Set(
                 other.messages.filter((one) => one._tag === "Piece").map((one) => `${one.index} ${one.begin}`)

@@ -25,7 +25,7 @@ describe("Timeline", () => {
     })
   )
 
-  it.effect("runs an action at its time, also when it is scheduled before a later one that waits already", () =>
+  it.effect("runs an action at its time, even if it is scheduled before a later one that already waits", () =>
     Effect.gen(function* () {
       const timeline = yield* Timeline.make
       const ran: Array<number> = []

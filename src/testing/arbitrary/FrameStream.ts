@@ -1,6 +1,6 @@
 /**
- * Arbitrary peer wire traffic after the handshake: mostly valid frames, now and then damage, which is labelled so that a
- * property knows what must come of it; and ways to cut bytes into chunks.
+ * Arbitrary peer wire traffic after the handshake: mostly valid frames, now and then a labelled damage, so that a
+ * property knows the right outcome; and ways to cut bytes into chunks.
  */
 import * as fc from "fast-check"
 import * as FrameDecoder from "../../wire/FrameDecoder.ts"
@@ -11,10 +11,10 @@ export type Damage = "overlong frame" | "overlong block" | "wrong payload size" 
 
 /** Bytes of one direction of a connection. */
 export interface FrameStream {
-  /** What a decoder gives before the damage; everything when there is none. */
+  /** What a decoder returns before the damage; everything if there is none. */
   readonly messages: ReadonlyArray<WireMessage.WireMessage>
   readonly damage: Damage | undefined
-  /** The frames of `messages`, then the damage, then frames that nobody may see. */
+  /** The frames of `messages`, then the damage, then frames that no decoder may return. */
   readonly bytes: Uint8Array
 }
 
@@ -37,7 +37,7 @@ const bare = fc.constantFrom(
   { _tag: "HaveNone" as const }
 )
 
-/** Ids that no BEP gives a meaning before BEP 52, which we do not speak. */
+/** Ids without a meaning in any BEP before BEP 52, which we do not speak. */
 const unassigned = fc.constantFrom(10, 11, 12, 18, 19, 21, 22, 23, 99, 255)
 
 /** Any message; blocks of up to 300 bytes, so that a stream has many boundaries to be cut at. */
@@ -124,7 +124,7 @@ export const frameStream: fc.Arbitrary<FrameStream> = fc
     ])
   }))
 
-/** Sizes of chunks, at least 1 each, to be used over and over; small ones prevail, as they cut within headers. */
+/** Sizes of chunks, at least 1 each, to be used cyclically; mostly small ones, because they cut within headers. */
 export const cutting: fc.Arbitrary<ReadonlyArray<number>> = fc.array(
   fc.oneof(fc.integer({ min: 1, max: 5 }), fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 2_000 })),
   { minLength: 1, maxLength: 12 }

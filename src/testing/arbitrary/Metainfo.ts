@@ -1,6 +1,6 @@
 /**
- * Arbitraries of torrents: what `KnownTorrent.make` makes them from, metainfo files, and metainfo files with a damage
- * that has a name.
+ * Arbitraries of torrents: what `KnownTorrent.make` makes them from, metainfo files, and metainfo files with a named
+ * damage.
  */
 import * as fc from "fast-check"
 import * as Bencode from "../../bencode/Bencode.ts"
@@ -14,14 +14,14 @@ const stem: fc.Arbitrary<string> = fc.oneof(
   fc.stringMatching(/^[a-z0-9 _()[\]{}!-]{1,12}$/).map((text) => `x${text}x`)
 )
 
-/** Piece lengths: common ones, odd ones, and as small as they come. */
+/** Piece lengths: common ones, odd ones, and very small ones. */
 const pieceLength: fc.Arbitrary<number> = fc.oneof(
   { weight: 3, arbitrary: fc.constantFrom(16_384, 32_768) },
   { weight: 2, arbitrary: fc.constantFrom(1_000, 16_383, 20_000) },
   { weight: 1, arbitrary: fc.constantFrom(1, 3) }
 )
 
-/** File lengths that meet, miss and jump over the ends of pieces. */
+/** File lengths that meet, miss and exceed the ends of pieces. */
 const fileLength = (piece: number): fc.Arbitrary<number> =>
   fc.oneof(
     fc.constantFrom(0, 1, piece - 1, piece, piece + 1, 2 * piece),
@@ -40,12 +40,12 @@ interface Draft {
 }
 
 const toFile = ({ folder, length, padding, stem }: Draft, index: number): CreateTorrent.File =>
-  // The index keeps the paths distinct however the rest shrinks.
+  // The index keeps the paths distinct when the rest shrinks.
   padding ? { path: [".pad", String(length)], length, padding } : { path: [...folder, `${stem}-${index}.bin`], length }
 
 /**
  * Valid torrents of at least one byte, as a plan for `KnownTorrent.make`: one file or many, odd piece lengths, odd last
- * pieces, files without bytes, padding now and then. Their names are safe, so they come back unchanged.
+ * pieces, files without bytes, padding now and then. Their names are safe, so they stay unchanged.
  */
 export const knownTorrent: fc.Arbitrary<KnownTorrent.Options> = pieceLength.chain((pieceLength) => {
   const draft: fc.Arbitrary<Draft> = fc.record({
@@ -82,7 +82,7 @@ export const knownTorrent: fc.Arbitrary<KnownTorrent.Options> = pieceLength.chai
   })
 })
 
-/** A metainfo file and what it was made from. Its digests are noise: nothing needs to be hashed. */
+/** A metainfo file and its contents. Its digests are noise, because nothing needs to be hashed. */
 export interface MetainfoSample {
   readonly plan: KnownTorrent.Options
   readonly digests: Uint8Array
@@ -135,7 +135,7 @@ export interface DamagedMetainfo {
   readonly bytes: Uint8Array
 }
 
-/** Metainfo files that are valid but for one thing. */
+/** Metainfo files that are valid except for one thing. */
 export const damagedMetainfo: fc.Arbitrary<DamagedMetainfo> = fc
   .tuple(metainfo, fc.constantFrom(...damages))
   .map(([{ bytes }, [label, field, apply]]) => {

@@ -1,15 +1,15 @@
 /**
- * Arbitrary behaviours of scripted peers: mostly honest, now and then damaged, each with a label that tells a property
- * what it may expect of the peer. Times are short next to an engine's timeouts unless the label is `slow`.
+ * Arbitrary behaviours of scripted peers: mostly honest, now and then damaged, each with a label that says what a
+ * property may expect of the peer. Times are short next to an engine's timeouts unless the label is `slow`.
  */
 import * as fc from "fast-check"
 import type { PieceGeometry } from "../../base/PieceGeometry.ts"
 import type { Announcement, Corruption, Misanswer, PeerBehaviour } from "../PeerBehaviour.ts"
 
 /**
- * What is the matter with a peer. `honest`: a seed that answers everything rightly and soon, whatever its manners;
- * `partial`: the same with some of the pieces. `slow`: right, but minutes may pass. `quitter`: right while it lasts.
- * `mute`: never sends a block. `poisoner`: sends wrong bytes. `rude`: breaks the protocol.
+ * What a peer is like. `honest`: a seed that answers everything rightly and soon, with any manners; `partial`: the same
+ * with some of the pieces. `slow`: right, but minutes may pass. `quitter`: right until it leaves. `mute`: never sends a
+ * block. `poisoner`: sends wrong bytes. `rude`: breaks the protocol.
  */
 export type Label = "honest" | "partial" | "slow" | "quitter" | "mute" | "poisoner" | "rude"
 

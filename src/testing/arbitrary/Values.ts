@@ -1,5 +1,5 @@
 /**
- * Arbitraries of floor 0 values and of bencode, for property tests of whatever is built on them.
+ * Arbitraries of values of `base` and of bencode, for property tests of modules that use them.
  */
 import * as fc from "fast-check"
 import * as InfoHash from "../../base/InfoHash.ts"
@@ -7,7 +7,7 @@ import * as IpAddress from "../../base/IpAddress.ts"
 import type { PeerAddress } from "../../base/PeerAddress.ts"
 import type * as Bencode from "../../bencode/Bencode.ts"
 
-/** A dictionary key: one character a byte, most often a word as the BEPs use them, sometimes any bytes. */
+/** A dictionary key: one character a byte, most often a word that BEPs use, sometimes any bytes. */
 export const bencodeKey: fc.Arbitrary<string> = fc.oneof(
   { weight: 3, arbitrary: fc.constantFrom("info", "length", "name", "path", "pieces", "a", "b", "") },
   {
@@ -20,7 +20,7 @@ export const bencodeKey: fc.Arbitrary<string> = fc.oneof(
 
 const bencodeInteger: fc.Arbitrary<number | bigint> = fc.oneof(
   fc.integer(),
-  // Not -0, which bencode has no form for.
+  // Not -0, for which bencode has no form.
   fc.maxSafeInteger().map((value) => value + 0),
   fc
     .bigInt({ min: -(2n ** 63n), max: 2n ** 64n - 1n })
@@ -29,7 +29,7 @@ const bencodeInteger: fc.Arbitrary<number | bigint> = fc.oneof(
 
 const byKey = ([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number => (a < b ? -1 : 1)
 
-/** Any value as `Bencode.decode` gives it from a canonical encoding: keys ascend, integers have at most 64 bits. */
+/** Any value as `Bencode.decode` returns it for a canonical encoding: keys ascend, integers have at most 64 bits. */
 export const bencodeValue: fc.Arbitrary<Bencode.Value> = fc.letrec<{ value: Bencode.Value }>((tie) => ({
   value: fc.oneof(
     { maxDepth: 5, withCrossShrink: true },
@@ -55,7 +55,7 @@ export const ipBytes: fc.Arbitrary<Uint8Array> = fc.oneof(
     .map((groups) => Uint8Array.from(groups.flatMap((value) => [value >>> 8, value & 0xff])))
 )
 
-/** Any address with an IPv4 or IPv6 host, in canonical form; some of them make no sense to dial. */
+/** Any address with an IPv4 or IPv6 host, in canonical form; some of them cannot be dialled. */
 export const peerAddress: fc.Arbitrary<PeerAddress> = fc.record(
   { host: ipBytes.map((bytes) => IpAddress.format(bytes)!), port: fc.integer({ min: 1, max: 65_535 }) },
   { noNullPrototype: true }
