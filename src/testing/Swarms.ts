@@ -147,7 +147,7 @@ interface Shared {
   /** Hosts of scripted peers. */
   hosts: number
   /** Events of all torrents. */
-  told: number
+  emitted: number
 }
 
 /** Builds a world and runs a program in it. The program's scope ends with it. */
@@ -166,7 +166,7 @@ const makeFirst = Effect.fnUntraced(function* (options: Options) {
     inspections: [],
     engines: 0,
     hosts: 0,
-    told: 0
+    emitted: 0
   }
   return yield* make(options, shared)
 })
@@ -257,7 +257,7 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<World, 
         Stream.runForEach(torrent.events, (event) =>
           Effect.suspend(() => {
             events.push(event)
-            shared.told++
+            shared.emitted++
             return laws.inspectBuffers
           })
         ),
@@ -287,9 +287,9 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<World, 
         yield* inspectAll
         let step = Simulation.shortStep
         while (!isDone() && simulation.nowUnsafe() < end) {
-          const before = shared.told
+          const before = shared.emitted
           yield* simulation.advance(Math.min(step, end - simulation.nowUnsafe()), inspectAll)
-          step = shared.told > before ? Simulation.shortStep : Math.min(Simulation.longStep, step * 2)
+          step = shared.emitted > before ? Simulation.shortStep : Math.min(Simulation.longStep, step * 2)
         }
         return isDone()
       }),
