@@ -1,6 +1,6 @@
 /**
- * The contract of whoever knows where the io-daemon is: a local service that reads, writes and hashes files and opens
- * sockets for an engine that cannot. What is said to it stands in `IoDaemonProtocol.ts`.
+ * The contract of the address of an io-daemon: a local service that reads, writes and hashes files and opens sockets
+ * for an engine that cannot. `IoDaemonProtocol.ts` has the requests to it.
  */
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
@@ -15,25 +15,25 @@ export class IoDaemonUnavailable extends Data.TaggedError("IoDaemonUnavailable")
   }
 }
 
-/** Where a daemon is, and what opens it. A daemon that was started again has another port and another token. */
+/** Where a daemon is, and its token. A restarted daemon has another port and another token. */
 export interface Endpoint {
   /** Scheme, host and port, without a slash at the end: `http://127.0.0.1:4710`. Used as `IoDaemonUrl.pinned` returns it. */
   readonly url: string
   readonly token: Redacted.Redacted
 }
 
-/** Knows where the daemon is. */
+/** Finds the daemon. */
 export class IoDaemon extends Context.Service<
   IoDaemon,
   {
     /**
-     * Where the daemon is now; asked again before every request and every connection. Waits while one is being started,
-     * and fails where none can be.
+     * Where the daemon is now; called before every request and every connection. Waits while a daemon is being started,
+     * and fails if none can be.
      */
     readonly endpoint: Effect.Effect<Endpoint, IoDaemonUnavailable>
   }
 >()("piecewise/io-daemon/IoDaemon") {}
 
-/** A daemon that somebody else runs, at an address that stays. */
+/** A daemon that another program runs, at an address that stays. */
 export const layer = (endpoint: Endpoint): Layer.Layer<IoDaemon> =>
   Layer.succeed(IoDaemon, IoDaemon.of({ endpoint: Effect.succeed(endpoint) }))

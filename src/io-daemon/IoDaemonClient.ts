@@ -1,9 +1,9 @@
 /**
  * Requests to the io-daemon over Effect's `HttpClient`: undici on Node, `fetch` in a page.
  *
- * Where the daemon is, is asked before each attempt, so that a request finds a daemon that was started again at another
- * port with another token. What passes by itself is tried again with patience: a daemon that is gone, hangs, or has no
- * room. What the daemon refuses is told at once. All requests of the contract may be repeated without harm.
+ * The daemon's address is looked up before each attempt, so that a request finds a restarted daemon at another port
+ * with another token. Failures that pass by themselves are retried for a while: a daemon that is gone, hangs, or has no
+ * room. What the daemon refuses fails at once. All requests of the contract may be repeated without harm.
  */
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -19,7 +19,7 @@ import { IoDaemon, IoDaemonUnavailable } from "./IoDaemon.ts"
 import * as IoDaemonProtocol from "./IoDaemonProtocol.ts"
 import * as IoDaemonUrl from "./IoDaemonUrl.ts"
 
-/** The daemon was asked and said no. */
+/** The daemon refused the request. */
 export class IoDaemonRefused extends Data.TaggedError("IoDaemonRefused")<{
   readonly status: number
   readonly refusal: IoDaemonProtocol.Refusal
@@ -32,12 +32,14 @@ export class IoDaemonRefused extends Data.TaggedError("IoDaemonRefused")<{
 /** What a request fails with. */
 export type IoDaemonError = IoDaemonUnavailable | IoDaemonRefused
 
-/** How long one attempt may take, from the connection to the answer's head; a daemon that hangs is tried again. */
+/**
+ * How long one attempt may take, from the connection to the answer's head; a daemon that hangs gets another attempt.
+ */
 export const attemptTimeout = "30 seconds"
 
 /**
- * How long a request is tried again: a daemon that is started anew is back in a tenth of a second, and one that is not
- * back in half a minute will need somebody's help.
+ * How long a request is retried: a restarted daemon is back in a tenth of a second, and one that is not back in half a
+ * minute needs a person's help.
  */
 export const patience = "30 seconds"
 
@@ -48,8 +50,9 @@ export const isTransient = (error: IoDaemonError): boolean =>
   error._tag === "IoDaemonUnavailable" || passing.has(error.refusal.kind)
 
 /**
- * When to try again: quickly at first, as a restart is quick, and at least once a second, so that the end of a trouble is
- * noticed soon. Jittered, because all that wait were cut off at once. Ends after `patience`, and at once for what lasts.
+ * When to retry: soon at first, because a restart is quick, and at least once a second, so that the end of a failure is
+ * noticed soon. Jittered, because all waiting requests were cut off at once. Ends after `patience`, and at once for
+ * failures that last.
  */
 export const again = Schedule.min([Schedule.exponential("20 millis", 1.5), Schedule.spaced("1 second")]).pipe(
   Schedule.jittered,
@@ -59,24 +62,24 @@ export const again = Schedule.min([Schedule.exponential("20 millis", 1.5), Sched
   Schedule.while(({ input }) => Effect.succeed(isTransient(input)))
 )
 
-/** Talks to the daemon. One attempt each; `again` says when to make another. */
+/** Sends requests to the daemon. One attempt each; `again` says when to make another. */
 export interface IoDaemonClient {
-  /** Gives an answer that says yes. Its body must be read, or be none. */
+  /** Returns a successful answer. Its body, if any, must be read. */
   readonly execute: (
     request: HttpClientRequest.HttpClientRequest
   ) => Effect.Effect<HttpClientResponse.HttpClientResponse, IoDaemonError>
-  /** The same for a body that is streamed: what is not read when the scope closes is given up. */
+  /** The same for a streamed body: what is not read when the scope closes is dropped. */
   readonly executeScoped: (
     request: HttpClientRequest.HttpClientRequest
   ) => Effect.Effect<HttpClientResponse.HttpClientResponse, IoDaemonError, Scope.Scope>
 }
 
-/** A client of the daemon, over the `HttpClient` of whoever makes it. */
+/** A client of the daemon, over the `HttpClient` of the caller. */
 export const make = Effect.gen(function* () {
   const daemon = yield* IoDaemon
   const http = yield* HttpClient.HttpClient
 
-  /** A wrong token may be that of a daemon which is gone: it was started again, perhaps at the same port. */
+  /** A wrong token may be that of a daemon which has ended: another one was started, perhaps at the same port. */
   const refuse = Effect.fnUntraced(function* (asked: Endpoint, response: HttpClientResponse.HttpClientResponse) {
     const body = yield* Effect.mapError(response.text, lost)
     if (response.status === 401) {
@@ -100,7 +103,7 @@ export const make = Effect.gen(function* () {
         duration: attemptTimeout,
         orElse: () => Effect.fail(new IoDaemonUnavailable({ why: "it did not answer in time" }))
       }),
-      // The daemon is ours: a span and its headers would cost more than what they tell.
+      // The daemon is ours: a span and its headers would cost more than they show.
       Effect.provideService(HttpClient.TracerPropagationEnabled, false),
       Effect.provideService(HttpClient.TracerDisabledWhen, () => true)
     )
@@ -118,5 +121,5 @@ const toDaemon = (endpoint: Endpoint, request: HttpClientRequest.HttpClientReque
     HttpClientRequest.bearerToken(endpoint.token)
   )
 
-/** What became of a request, or of an answer, that broke off. */
+/** The failure of a request, or of an answer, that broke off. */
 export const lost = (): IoDaemonUnavailable => new IoDaemonUnavailable({ why: "the connection to it broke" })

@@ -1,10 +1,11 @@
 /**
- * What is said to the io-daemon over HTTP: routes, headers and bodies. Pure. The same contract stands in
- * `native-host/io-daemon/src/routes`, and a change to one is a change to both; the storage suite runs against the daemon.
+ * The requests to the io-daemon over HTTP: routes, headers and bodies. Pure. The same contract is in
+ * `native-host/io-daemon/src/routes`, and a change to one is a change to both; the storage suite runs against the
+ * daemon.
  *
- * A set is an ordered list of files under one of the daemon's roots, as one address space: bytes are written and read by
- * their offset in it. The URL of a write is the same for every piece, because a browser remembers a preflight by its URL;
- * where the bytes belong and what they digest to is said in headers (RFC 9110 section 14.4, RFC 9530).
+ * A set is an ordered list of files under one of the daemon's roots, as one address space: bytes are written and read
+ * by their offset in it. The URL of a write is the same for every piece, because a browser remembers a preflight by its
+ * URL; headers have the offset and the digest of the bytes (RFC 9110 section 14.4, RFC 9530).
  */
 import * as Base64 from "effect/encoding/Base64"
 import * as Result from "effect/Result"
@@ -13,22 +14,22 @@ import type { FileLayout } from "../metainfo/FileLayout.ts"
 import * as NameRivals from "../metainfo/NameRivals.ts"
 import type { FileFacts } from "../storage/Storage.ts"
 
-/** Where everything but `/health` asks for `Authorization: Bearer`. */
+/** The prefix of all routes except `/health`. They need `Authorization: Bearer`. */
 export const setRoute = (id: string): string => `/v1/sets/${id}`
 
-/** Takes the body at `Content-Range`, once it matches `Content-Digest`: 204. */
+/** Stores the body at `Content-Range`, once it matches `Content-Digest`: 204. */
 export const writeRoute = (id: string): string => `${setRoute(id)}/write`
 
-/** Gives the bytes of `Range`: 206. */
+/** Returns the bytes of `Range`: 206. */
 export const readRoute = (id: string): string => `${setRoute(id)}/read`
 
-/** Sets the files of `prepareBody` aside, and brings all others to their places: 204. */
+/** Sets the files of `prepareBody` aside, and moves all others to their places: 204. */
 export const prepareRoute = (id: string): string => `${setRoute(id)}/prepare`
 
 /** Streams a line for each range of `digestsBody`; see `decodeDigest`. */
 export const digestsRoute = (id: string): string => `${setRoute(id)}/digests`
 
-/** Streams a line for each of `filesBody`, what lies at its place; see `decodeFile`. */
+/** Streams a line for each of `filesBody`, with what exists at its place; see `decodeFile`. */
 export const lookRoute = (id: string): string => `${setRoute(id)}/look`
 
 /** Makes the set the only writer of the files of `reserveBody`, all of them or none: 204. */
@@ -40,7 +41,7 @@ export const releaseRoute = (id: string): string => `${setRoute(id)}/release`
 /** Makes reserved files writable, and streams a line for each of `claimsBody`; see `decodeFile`. */
 export const claimRoute = (id: string): string => `${setRoute(id)}/claim`
 
-/** Brings to the disk what was written to the files of `filesBody`, and streams a line for each; see `decodeFile`. */
+/** Brings what was written to the files of `filesBody` to the disk, and streams a line for each; see `decodeFile`. */
 export const flushRoute = (id: string): string => `${setRoute(id)}/flush`
 
 /** Moves a reserved file as `renameBody` says, never over anything: 204. */
@@ -49,7 +50,7 @@ export const renameRoute = (id: string): string => `${setRoute(id)}/rename`
 /** Deletes the files of `filesBody`, which are reserved: 204. */
 export const removeRoute = (id: string): string => `${setRoute(id)}/remove`
 
-/** Of an answer to `readRoute`: what the files look like that were read, where they are few; see `decodeFiles`. */
+/** Of an answer to `readRoute`: the facts of the files that were read, if they are few; see `decodeFiles`. */
 export const filesHeader = "piecewise-files"
 
 /** Counters of the daemon, as `Stats`. */
@@ -61,36 +62,38 @@ export const configRoute = "/v1/config"
 /** Ranges that the daemon digests in one request; its limit is 65,536. */
 export const maxDigestRanges = 4_096
 
-/** Files that are looked at, claimed or flushed in one request; the daemon's limit is 16,384. */
-export const maxToldFiles = 4_096
+/** Files that one request may look at, claim or flush; the daemon's limit is 16,384. */
+export const maxFilesPerRequest = 4_096
 
-/** On whose behalf a set is registered. */
+/** For whom a set is registered. */
 export interface Client {
   /** The same for every set of a torrent. */
   readonly torrent: string
-  /** The same for all sets of a program, and another one when it was started again. */
+  /** The same for all sets of a program; differs after a restart of the program. */
   readonly owner: string
 }
 
-/** Which files of a set lie elsewhere while nobody wants them, and where that is. */
+/** Which files of a set are unwanted, and the folder in which they are set aside. */
 export interface SetAside {
   /**
-   * Components of a folder below the root, in which those files have the paths of the set. No file of the set may lie
+   * Components of a folder below the root, in which those files have the paths of the set. No file of the set may be
    * there.
    */
   readonly folder: ReadonlyArray<string>
-  /** Their indices; a set that is registered already keeps to what it was told before. */
+  /** Their indices; a set that is already registered keeps those it had. */
   readonly skipped: ReadonlyArray<number>
 }
 
-/** A file by its index and the names that it may have besides that of its entry, or a folder that is some file's rival. */
+/**
+ * A file by its index and the names that it may have besides that of its entry, or a folder that is some file's rival.
+ */
 type Rival =
   | { readonly file: number; readonly own?: Components | undefined; readonly original?: Components | undefined }
   | { readonly folder: Components }
 
 type Components = ReadonlyArray<string>
 
-/** What the daemon asks its disk about, in groups as `NameRivals.ts` has them; `undefined` for most torrents. */
+/** The names that the daemon resolves on its disk, in groups as in `NameRivals.ts`; `undefined` for most torrents. */
 const rivalsOf = (layout: Pick<FileLayout, "files">): ReadonlyArray<ReadonlyArray<Rival>> | undefined => {
   const groups = new Set(NameRivals.groupsOf(layout).values())
   if (groups.size === 0) return undefined
@@ -103,12 +106,13 @@ const rivalsOf = (layout: Pick<FileLayout, "files">): ReadonlyArray<ReadonlyArra
   )
 }
 
-/** Whether the daemon takes it for a component: it refuses separators, those of Windows too. */
+/** Whether the daemon accepts it as a component: it refuses separators, those of Windows too. */
 const isComponent = (component: string): boolean => !component.includes("\\")
 
 /**
- * The body that registers the files of a torrent. Equal for equal arguments, so its digest can name the set. Files have their
- * portable names. Of those that have others, or rivals, the daemon asks its disk which name it is, as `FileNames.ts` does.
+ * The body that registers the files of a torrent. Equal for equal arguments, so its digest can name the set. Files have
+ * their portable names. If they have others, or rivals, the daemon finds out on its disk which name is used, as
+ * `FileNames.ts` does.
  */
 export const registration = (layout: FileLayout, root: string, aside?: SetAside, client?: Client): string =>
   JSON.stringify({
@@ -123,16 +127,16 @@ export const registration = (layout: FileLayout, root: string, aside?: SetAside,
     ...client
   })
 
-/** The body that names files by their index in the set. */
+/** The body that lists files by their index in the set. */
 export const filesBody = (files: ReadonlyArray<number>): string => JSON.stringify({ files })
 
 /**
- * The body that reserves files. `again` says that they were before the daemon forgot the set, so that another set of the
- * same torrent, which came in between, is not pushed aside.
+ * The body that reserves files. `again`: they were reserved before the daemon forgot the set, so that another set of
+ * the same torrent, which was registered in between, keeps its files.
  */
 export const reserveBody = (files: ReadonlyArray<number>, again: boolean): string => JSON.stringify({ files, again })
 
-/** How a file becomes one that may be written; `Storage.ts` says what each means. */
+/** How a file becomes writable; `Storage.ts` says what each means. */
 export type Claim =
   | { readonly file: number; readonly as: "new" | "overwritten" }
   | {
@@ -141,7 +145,7 @@ export type Claim =
       readonly facts: Pick<Facts, "identity" | "length" | "mtimeNs">
       readonly afresh?: true | undefined
     }
-  /** It was claimed before the daemon forgot the set, and is at least so long. */
+  /** It was claimed before the daemon forgot the set, and has at least this length. */
   | { readonly file: number; readonly as: "again"; readonly identity: string; readonly length: number }
 
 /** The body that claims files. */
@@ -155,18 +159,20 @@ export const claimsBody = (claims: ReadonlyArray<Claim>): string =>
     })
   })
 
-/** The body that moves a file; by its `identity` a move is known that was made and whose answer was lost. */
+/**
+ * The body that moves a file. By its `identity` the daemon recognizes a move that succeeded but whose answer was lost.
+ */
 export const renameBody = (file: number, path: ReadonlyArray<string>, identity: string | undefined): string =>
   JSON.stringify({ file, path, identity })
 
-/** The body that says which files nobody wants, by their index in the set; all others are wanted. */
+/** The body that lists the unwanted files by their index in the set; all others are wanted. */
 export const prepareBody = (skipped: ReadonlyArray<number>): string => JSON.stringify({ skipped })
 
 /** The body that asks for SHA-1 digests of `[begin, length]` each. */
 export const digestsBody = (ranges: ReadonlyArray<readonly [begin: number, length: number]>): string =>
   JSON.stringify({ algorithm: "sha1", ranges })
 
-/** `Content-Range` of a body whose complete length is of no matter (RFC 9110 section 14.4); `length` is at least 1. */
+/** `Content-Range` of a body whose complete length does not matter (RFC 9110 section 14.4); `length` is at least 1. */
 export const contentRange = (begin: number, length: number): string => `bytes ${begin}-${begin + length - 1}/*`
 
 /** `Range` of one part (RFC 9110 section 14.2); `length` is at least 1. */
@@ -175,7 +181,7 @@ export const range = (begin: number, length: number): string => `bytes=${begin}-
 /** `Content-Digest` of a body by its SHA-1 (RFC 9530 section 2). */
 export const contentDigest = (sha1: Uint8Array): string => `sha=:${Base64.encode(sha1)}:`
 
-/** A line of the answer to `digestsRoute`: a digest, `undefined` where a byte is not stored; fails on anything else. */
+/** Parses a line of the answer to `digestsRoute`: a digest, or `undefined` if a byte is not stored. */
 export const decodeDigest = (line: string): Result.Result<Uint8Array | undefined, string> => {
   if (line === "null") return Result.succeed(undefined)
   const digest = /^"[A-Za-z0-9+/=]+"$/.test(line) ? Base64.decode(line.slice(1, -1)) : undefined
@@ -184,7 +190,7 @@ export const decodeDigest = (line: string): Result.Result<Uint8Array | undefined
     : Result.fail("the io-daemon sent something that is no digest")
 }
 
-/** What lies at a file's place. */
+/** What exists at a file's place. */
 export type Facts = Omit<FileFacts, "file">
 
 const factsFields = {
@@ -197,7 +203,7 @@ const factsFields = {
   otherNames: Schema.Finite
 }
 
-const toFacts = <A extends { readonly mtimeNs: string }>(told: A) => ({ ...told, mtimeNs: BigInt(told.mtimeNs) })
+const toFacts = <A extends { readonly mtimeNs: string }>(facts: A) => ({ ...facts, mtimeNs: BigInt(facts.mtimeNs) })
 
 const refusalFields = {
   kind: Schema.String,
@@ -217,19 +223,19 @@ const decodeFilesJson = Schema.decodeUnknownResult(
   Schema.fromJsonString(Schema.Array(Schema.Struct({ file: Schema.Finite, ...factsFields })))
 )
 
-/** What a line says of a file: its facts, `undefined` where nothing lies there, or why nothing can be said. */
-export type ToldFile = { readonly facts: Facts | undefined } | { readonly refusal: Refusal }
+/** The outcome of one file: its facts, `undefined` if nothing exists there, or why there are none. */
+export type FileOutcome = { readonly facts: Facts | undefined } | { readonly refusal: Refusal }
 
-/** A line about a file; fails on anything else. Lines without anything, which say that work goes on, are none. */
-export const decodeFile = (line: string): Result.Result<ToldFile, string> => {
+/** Parses a line about a file. Empty lines, which say that work continues, are no such lines. */
+export const decodeFile = (line: string): Result.Result<FileOutcome, string> => {
   const decoded = decodeFileJson(line)
   if (Result.isFailure(decoded)) return Result.fail("the io-daemon sent something that says nothing of a file")
-  const told = decoded.success
-  if (told === null) return Result.succeed({ facts: undefined })
-  return Result.succeed("error" in told ? { refusal: told.error } : { facts: toFacts(told) })
+  const outcome = decoded.success
+  if (outcome === null) return Result.succeed({ facts: undefined })
+  return Result.succeed("error" in outcome ? { refusal: outcome.error } : { facts: toFacts(outcome) })
 }
 
-/** The value of `filesHeader`: files by their index in the set, without those that are gone; fails on anything else. */
+/** Parses the value of `filesHeader`: files by their index in the set, without those that are gone. */
 export const decodeFiles = (value: string): Result.Result<ReadonlyArray<Facts & { readonly file: number }>, string> => {
   const decoded = decodeFilesJson(value)
   return Result.isSuccess(decoded)
@@ -237,7 +243,7 @@ export const decodeFiles = (value: string): Result.Result<ReadonlyArray<Facts & 
     : Result.fail("the io-daemon sent something that says nothing of files")
 }
 
-/** How the daemon says no. `kind` is for programs, `message` for people. */
+/** How the daemon refuses. `kind` is for programs, `message` for people. */
 export interface Refusal {
   readonly kind: string
   readonly message: string
@@ -245,19 +251,19 @@ export interface Refusal {
   readonly path?: string | undefined
   /** What is wrong with it, as the end of a sentence. */
   readonly why?: string | undefined
-  /** Who has what is asked for, as the end of a sentence. */
+  /** Who has the requested files, as the end of a sentence. */
   readonly holder?: string | undefined
 }
 
 const decodeRefusalJson = Schema.decodeUnknownResult(Schema.fromJsonString(Schema.Struct(refusalFields)))
 
-/** Reads the body of an error; what is not the daemon's own is told by its status. */
+/** Reads the body of an error; if it is not the daemon's own, the status decides. */
 export const decodeRefusal = (status: number, body: string): Refusal => {
   const decoded = decodeRefusalJson(body)
   return Result.isSuccess(decoded) ? decoded.success : { kind: "unknown", message: `HTTP status ${status}` }
 }
 
-/** What the daemon counts; bytes, and requests since it started. Of use to people and to tests. */
+/** The daemon's counters: bytes, and requests since it started. For people and tests. */
 export const Stats = Schema.Struct({
   version: Schema.String,
   uptimeMillis: Schema.Finite,
@@ -278,7 +284,7 @@ export const Stats = Schema.Struct({
   sockets: Schema.Finite
 })
 
-/** How the daemon is set up, as far as others need to know: folders by the names of their roots. */
+/** The daemon's configuration, as far as it is public: folders by the names of their roots. */
 export const Config = Schema.Struct({ roots: Schema.Record(Schema.String, Schema.String) })
 
 /** The one line that a daemon prints when it accepts connections. */

@@ -2,9 +2,9 @@
 import * as Reach from "../base/Reach.ts"
 
 /**
- * The URL with 127.0.0.1 for every other way to name this machine. The daemon listens there and nowhere else, while
- * `localhost` and `[::1]` may lead to the listener of another user, who would receive the token. A URL of another machine,
- * and text that is no URL, is returned as it is.
+ * The URL with 127.0.0.1 for every other way to name this machine. The daemon listens only there, while `localhost` and
+ * `[::1]` may lead to the listener of another user, who would receive the token. A URL of another machine, and text
+ * that is no URL, is returned unchanged.
  */
 export const pinned = (url: string): string => {
   const parsed = URL.parse(url)

@@ -24,7 +24,7 @@ import * as Daemon from "./daemon.ts"
 
 const root = "downloads"
 
-/** An engine that stores through whatever daemon there is. */
+/** An engine that stores through the daemon of the context. */
 const engine = Engine.layer().pipe(
   Layer.provide([
     NodeIoDaemon.layerStorage({ root }),
@@ -40,7 +40,7 @@ const seed = Effect.fnUntraced(function* (known: KnownTorrent.KnownTorrent, beha
   return yield* ScriptedPeer.serve({ infoHash, geometry: layout.geometry, content: known.content, behaviour })
 }, Effect.provide(TcpTransport.layerListener))
 
-/** Starts the download of a torrent from one peer, and gathers what is told. */
+/** Starts the download of a torrent from one peer, and gathers its events. */
 const start = Effect.fnUntraced(function* (known: KnownTorrent.KnownTorrent, behaviour?: PeerBehaviour) {
   const peer = yield* seed(known, behaviour)
   const torrent = yield* (yield* Engine.Engine).add(known.metainfo, { peers: [peer.address] })
@@ -64,7 +64,7 @@ const blocksOf = ({ metainfo }: KnownTorrent.KnownTorrent) => {
 
 const { CI } = process.env
 
-/** Mounting a small disk takes the rights of root on Linux; CI has them. */
+/** Mounting a small disk needs root on Linux; CI has it. */
 const canMount = CI === "true" || (process.platform === "linux" && process.getuid?.() === 0)
 
 /** A disk of so many megabytes in memory, until the scope closes. */
@@ -95,7 +95,7 @@ const until = (holds: () => boolean) =>
 
 Daemon.live("downloads through the daemon", () => {
   describe("a download through the io-daemon", () => {
-    it.live("takes exactly one request for each of 1,000 pieces over 2,000 files", () =>
+    it.live("makes exactly one request for each of 1,000 pieces over 2,000 files", () =>
       Effect.gen(function* () {
         const known = yield* KnownTorrent.make({
           files: Array.from({ length: 2_000 }, (_, index) => ({ path: [`${index % 40}`, `${index}`], length: 8_192 })),
@@ -117,7 +117,7 @@ Daemon.live("downloads through the daemon", () => {
       }).pipe(Effect.provide(NodePieceHasher.layer))
     )
 
-    it.live("fault 43: a wrong piece goes to the daemon and no further, and who sent it is banned", () =>
+    it.live("fault 43: a wrong piece is sent to the daemon and no further, and its sender is banned", () =>
       Effect.gen(function* () {
         const known = yield* KnownTorrent.make({ files: [{ path: [], length: 4_000_000 }], pieceLength: 262_144 })
         const folder = yield* temporaryFolder
@@ -140,7 +140,7 @@ Daemon.live("downloads through the daemon", () => {
       }).pipe(Effect.provide(NodePieceHasher.layer))
     )
 
-    it.live("fault 53: completes while the daemon is killed every 200 ms, and asks peers for nothing twice", () =>
+    it.live("fault 53: completes while the daemon is killed every 200 ms, and requests nothing twice from peers", () =>
       Effect.gen(function* () {
         const known = yield* KnownTorrent.make({
           files: [
@@ -153,7 +153,7 @@ Daemon.live("downloads through the daemon", () => {
         const daemon = Daemon.mortal(folder)
 
         const counters = yield* Effect.gen(function* () {
-          // 10 MiB/s: some 4 seconds, and as many daemons as that takes.
+          // 10 MiB/s: some 4 seconds, with as many daemons as that takes.
           const { peer, torrent } = yield* start(known, { bytesPerSecond: 10 * 1024 * 1024 })
           yield* Effect.forkScoped(Effect.repeat(Effect.sync(daemon.kill), Schedule.spaced("200 millis")))
           yield* torrent.completed
@@ -172,7 +172,7 @@ Daemon.live("downloads through the daemon", () => {
     )
 
     it.live.skipIf(!canMount)(
-      "fault 48: a full disk pauses the torrent, and it goes on by itself when there is room",
+      "fault 48: a full disk pauses the torrent, which continues by itself when there is room",
       () =>
         Effect.gen(function* () {
           const known = yield* KnownTorrent.make({
@@ -196,7 +196,7 @@ Daemon.live("downloads through the daemon", () => {
             assert.isAtLeast(status.bufferedBytes, 1_048_576)
             assert.isBelow(status.storedPieces, 15)
 
-            // What is stored is right, though the disk has no room for the rest.
+            // What is stored is right, although the disk has no room for the rest.
             const half = NFS.readFileSync(Path.join(folder, "known", "a"))
             const content = known.fileContent(0)
             const pieces = new Set(told("PieceStored").map((event) => event._tag === "PieceStored" && event.piece))

@@ -34,7 +34,7 @@ const serve = (host: string, port: number) =>
 
 describe("IoDaemonClient", () => {
   it.live.each(hasLoopback6 ? ["localhost", "[::1]"] : ["localhost"])(
-    "gives the token to the daemon alone, though another listener has its port and the URL says %s",
+    "sends the token only to the daemon, although another listener has its port and the URL says %s",
     (host) =>
       Effect.gen(function* () {
         const daemon = yield* serve("127.0.0.1", 0)

@@ -12,7 +12,7 @@ import * as IoDaemonProcess from "../../src/io-daemon/node/IoDaemonProcess.ts"
 import { temporaryFolder } from "../storage/disk.ts"
 import * as Daemon from "./daemon.ts"
 
-/** A program that does what a shell script says; each run of it leaves a line with its number in `pids`. */
+/** A program that runs a shell script; each run appends its process number to `pids` as a line. */
 const scripted = Effect.fnUntraced(function* (body: string) {
   const folder = yield* temporaryFolder
   const program = Path.join(folder, "daemon")
@@ -30,7 +30,7 @@ const isAlive = (pid: number): boolean => {
   }
 }
 
-/** Says that it listens on a port, and waits for its input to end. */
+/** Reports that it listens on a port, and waits for the end of its input. */
 const serving = `read token; echo '{"port":4710,"version":"0.0.0"}'; cat > /dev/null`
 
 /** Waits, a few milliseconds at a time, until something holds. */
@@ -40,7 +40,7 @@ const until = <E, R>(holds: Effect.Effect<boolean, E, R>) =>
     Effect.orDie
   )
 
-/** A process that has a daemon, until the scope closes. */
+/** A process that keeps a daemon running, until the scope closes. */
 const parentOf = (source: string, program: string) =>
   Effect.acquireRelease(
     Effect.sync(() => {
@@ -66,7 +66,7 @@ const whyNot = (program: string) =>
   Effect.map(Effect.flip(Effect.scoped(IoDaemonProcess.make({ program, roots: {} }))), ({ why }) => why)
 
 describe("IoDaemonProcess", () => {
-  it.live("tells where a daemon is that has started, and ends it with the scope", () =>
+  it.live("returns the endpoint of a started daemon, and ends it with the scope", () =>
     Effect.gen(function* () {
       const { pids, program } = yield* scripted(serving)
       const scope = yield* Scope.make()
@@ -82,7 +82,7 @@ describe("IoDaemonProcess", () => {
     })
   )
 
-  it.live("fault 67: gives the token on standard input, and neither in arguments nor in the environment", () =>
+  it.live("fault 67: passes the token on standard input, not in arguments or in the environment", () =>
     Effect.gen(function* () {
       const { folder, program } = yield* scripted(
         `read token; echo "$token" > "$0.token"; echo "$@" > "$0.args"; env > "$0.env"
@@ -101,7 +101,7 @@ echo '{"port":1,"version":""}'; cat > /dev/null`
     }).pipe(Effect.scoped)
   )
 
-  it.live("starts one that dies again, with a new token", () =>
+  it.live("restarts a daemon that dies, with a new token", () =>
     Effect.gen(function* () {
       const { pids, program } = yield* scripted(serving)
       const daemon = yield* IoDaemonProcess.make({ program, roots: {} })
@@ -114,7 +114,7 @@ echo '{"port":1,"version":""}'; cat > /dev/null`
     }).pipe(Effect.scoped)
   )
 
-  it.live("has one that is started again make no root, which may be on a drive that is away", () =>
+  it.live("lets a restarted daemon make no root, which may be on a drive that is away", () =>
     Effect.gen(function* () {
       const { folder, pids, program } = yield* scripted(`echo "$@" >> "$0.args"; ${serving}`)
       const daemon = yield* IoDaemonProcess.make({ program, roots: { downloads: "/srv" } })
@@ -128,7 +128,7 @@ echo '{"port":1,"version":""}'; cat > /dev/null`
     }).pipe(Effect.scoped)
   )
 
-  it.live("tells who waits why a daemon could not be started again, and goes on trying", () =>
+  it.live("reports to its callers why a daemon could not be restarted, and keeps trying", () =>
     Effect.gen(function* () {
       const { folder, pids, program } = yield* scripted(
         `if [ -e "$0.broken" ]; then echo 'the port is in use' >&2; exit 2; fi; ${serving}`
@@ -148,20 +148,20 @@ echo '{"port":1,"version":""}'; cat > /dev/null`
     }).pipe(Effect.scoped)
   )
 
-  it.live("starts one that dies at once ever more rarely", () =>
+  it.live("restarts a daemon that dies at once ever more rarely", () =>
     Effect.gen(function* () {
       const { pids, program } = yield* scripted(`echo '{"port":4710,"version":""}'; exit 1`)
       yield* IoDaemonProcess.make({ program, roots: {} })
 
       yield* Effect.sleep("700 millis")
 
-      // At 0, 50, 150, 350 and 750 ms, and the time that a start takes.
+      // At 0, 50, 150, 350 and 750 ms, plus the time that a start takes.
       assert.isAtLeast(pids().length, 3)
       assert.isAtMost(pids().length, 5)
     }).pipe(Effect.scoped)
   )
 
-  it.live("kills a daemon that does not end when it is told to", () =>
+  it.live("kills a daemon that does not end when it is asked to", () =>
     Effect.gen(function* () {
       const { pids, program } = yield* scripted(
         `trap '' TERM; echo '{"port":1,"version":""}'; while true; do sleep 0.1; done`
@@ -173,7 +173,7 @@ echo '{"port":1,"version":""}'; cat > /dev/null`
     })
   )
 
-  it.live("says why there is none, in one sentence", () =>
+  it.live("says in one sentence why there is no daemon", () =>
     Effect.gen(function* () {
       const complaining = yield* scripted("echo 'no such root' >&2; exit 2")
       const silent = yield* scripted("exit 3")
@@ -199,7 +199,7 @@ echo '{"port":1,"version":""}'; cat > /dev/null`
       }).pipe(Effect.scoped)
     )
 
-    it.live("the real daemon answers whoever knows the token", () =>
+    it.live("the real daemon answers only with the token", () =>
       Effect.gen(function* () {
         const { token, url } = yield* (yield* IoDaemon).endpoint
         const ask = (secret: string) =>

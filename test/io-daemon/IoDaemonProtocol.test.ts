@@ -9,16 +9,16 @@ import { layoutOf } from "../storage/layouts.ts"
 const digest = Uint8Array.from({ length: 20 }, (_, index) => index * 13)
 
 describe("IoDaemonProtocol", () => {
-  it("names the bytes of a write as RFC 9110 section 14.4 does", () => {
+  it("describes the bytes of a write as RFC 9110 section 14.4 does", () => {
     assert.strictEqual(IoDaemonProtocol.contentRange(0, 1), "bytes 0-0/*")
     assert.strictEqual(IoDaemonProtocol.contentRange(1_048_576, 16_384), "bytes 1048576-1064959/*")
   })
 
-  it("names the bytes of a read as RFC 9110 section 14.2 does", () => {
+  it("describes the bytes of a read as RFC 9110 section 14.2 does", () => {
     assert.strictEqual(IoDaemonProtocol.range(500, 500), "bytes=500-999")
   })
 
-  it("names a digest as RFC 9530 section 2 does", () => {
+  it("writes a digest as RFC 9530 section 2 does", () => {
     const sha1OfHello = Uint8Array.from(Buffer.from("aaf4c61ddcc5e8a2dabede0f3b482cd9aea9434d", "hex"))
 
     assert.strictEqual(IoDaemonProtocol.contentDigest(sha1OfHello), "sha=:qvTGHdzF6KLavt4PO0gs2a6pQ00=:")
@@ -55,7 +55,7 @@ describe("IoDaemonProtocol", () => {
     assert.deepStrictEqual(JSON.parse(IoDaemonProtocol.prepareBody([1])), { skipped: [1] })
   })
 
-  it("registers files by their portable names, and says which others they may have", () => {
+  it("registers files by their portable names, with the others that they may have", () => {
     const given = [
       ["t", "a:b"],
       ["t", "Make"],
@@ -81,7 +81,7 @@ describe("IoDaemonProtocol", () => {
     ])
   })
 
-  it("names files, and says how they are claimed", () => {
+  it("lists files, and how they are claimed", () => {
     const facts = { length: 5, mtimeNs: 1_700_000_000_123_456_789n, identity: "1:2" }
 
     assert.deepStrictEqual(JSON.parse(IoDaemonProtocol.filesBody([0, 2])), { files: [0, 2] })
@@ -119,7 +119,7 @@ describe("IoDaemonProtocol", () => {
   }
   const known = { ...facts, mtimeNs: 1_700_000_000_123_456_789n }
 
-  it("reads what is told of a file: its facts, that it is missing, or why nothing is told", () => {
+  it("reads the outcome of a file: its facts, that it is missing, or why there are none", () => {
     const refusal = { kind: "writer_conflict", message: "m", path: "a", holder: "another process" }
     const decode = (told: unknown) => IoDaemonProtocol.decodeFile(JSON.stringify(told))
 
@@ -178,7 +178,7 @@ describe("IoDaemonProtocol", () => {
     })
   })
 
-  it.each(["", "<html>", "[]", '{"kind":5}', "null"])("tells a refusal of somebody else by its status: %j", (body) =>
+  it.each(["", "<html>", "[]", '{"kind":5}', "null"])("reads a refusal of another program by its status: %j", (body) =>
     assert.deepStrictEqual(IoDaemonProtocol.decodeRefusal(502, body), { kind: "unknown", message: "HTTP status 502" })
   )
 })

@@ -22,7 +22,7 @@ describe("IoDaemonUrl", () => {
   })
 
   it.each(["http://192.0.2.1:4710", "http://localhost.example:4710", "127.0.0.1 port 4710", "https://[2001:db8::1]"])(
-    "leaves %s as it is",
+    "leaves %s unchanged",
     (url) => {
       assert.strictEqual(IoDaemonUrl.pinned(url), url)
     }

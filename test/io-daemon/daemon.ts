@@ -1,4 +1,4 @@
-/** The io-daemon as it is built from `native-host`, for tests that talk to the real one. */
+/** The io-daemon built from `native-host`, for tests that talk to the real one. */
 import * as NFS from "node:fs"
 import * as Path from "node:path"
 import { fileURLToPath } from "node:url"
@@ -8,12 +8,12 @@ import { IoDaemon } from "../../src/io-daemon/IoDaemon.ts"
 import * as IoDaemonProtocol from "../../src/io-daemon/IoDaemonProtocol.ts"
 import * as IoDaemonProcess from "../../src/io-daemon/node/IoDaemonProcess.ts"
 
-/** Where `cargo build --release` puts it. */
+/** The program that `cargo build --release` makes. */
 export const program = fileURLToPath(new URL("../../native-host/target/release/piecewise-io-daemon", import.meta.url))
 
 const { CI } = process.env
 
-/** Where nothing is built the tests of the live daemon are left out, but never where all must run. */
+/** Without a build the tests of the live daemon are left out, except in CI, where all must run. */
 const isWanted = NFS.existsSync(program) || CI === "true"
 
 /** Defines the tests of the live daemon in `define`, or leaves them out with one line. */
@@ -22,11 +22,11 @@ export const live = (name: string, define: () => void): void => {
   else it.skip(`${name}: the io-daemon is not built (cargo build --release in native-host)`, () => {})
 }
 
-/** A daemon that ends with the layer; what it says of itself goes to nobody. `roots` are folders by name. */
+/** A daemon that ends with the layer; its output is dropped. `roots` are folders by name. */
 export const layer = (roots: Readonly<Record<string, string>> = {}): Layer.Layer<IoDaemon> =>
   Layer.orDie(IoDaemonProcess.layer({ program, roots }))
 
-/** A daemon that can be killed: its program leaves the number of each process in a file of `folder`. */
+/** A daemon that can be killed: its program appends the number of each process to a file in `folder`. */
 export const mortal = (folder: string) => {
   const list = Path.join(folder, "pids")
   const script = Path.join(folder, "daemon")
@@ -44,7 +44,7 @@ const killNow = (pid: number): void => {
   }
 }
 
-/** Asks the daemon something without a body. */
+/** Sends a request without a body. */
 export const request = Effect.fnUntraced(function* (method: "GET" | "POST", route: string) {
   const { token, url } = yield* Effect.orDie((yield* IoDaemon).endpoint)
   const headers = { authorization: `Bearer ${Redacted.value(token)}` }
@@ -53,7 +53,7 @@ export const request = Effect.fnUntraced(function* (method: "GET" | "POST", rout
 
 const decodeStats = Schema.decodeUnknownSync(IoDaemonProtocol.Stats)
 
-/** What the daemon counts, this question among it. */
+/** The daemon's counters, which include this request. */
 export const stats = Effect.flatMap(request("GET", IoDaemonProtocol.statsRoute), (response) =>
   Effect.promise(async () => decodeStats(await response.json()))
 )

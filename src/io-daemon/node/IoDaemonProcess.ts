@@ -1,10 +1,10 @@
 /**
- * The io-daemon as a scoped resource: started from its program, started again when it dies, ended with the scope.
+ * The io-daemon as a scoped resource: started from its program, restarted when it dies, ended with the scope.
  *
- * Each start makes a new token, which the daemon reads from its standard input, so that it stands in no list of processes
- * and in no environment; each finds a free port. The input stays open for as long as we live: a daemon whose parent was
- * killed ends by itself. It is the leader of a process group, as Ctrl-C in a terminal would otherwise end it before the
- * torrents that still write.
+ * Each start makes a new token, which the daemon reads from its standard input, so that it is in no list of processes
+ * and in no environment; each start finds a free port. The input stays open for as long as this process lives: a daemon
+ * whose parent was killed ends by itself. It is the leader of a process group, because Ctrl-C in a terminal would
+ * otherwise end it before the torrents that still write.
  */
 import * as ChildProcess from "node:child_process"
 import * as Crypto from "node:crypto"
@@ -21,37 +21,38 @@ import * as Monotonic from "../../base/Monotonic.ts"
 import { type Endpoint, IoDaemon, IoDaemonUnavailable } from "../IoDaemon.ts"
 import * as IoDaemonProtocol from "../IoDaemonProtocol.ts"
 
-/** What a daemon is started with. */
+/** How a daemon is started. */
 export interface IoDaemonProcessOptions {
   /** Path of the program `piecewise-io-daemon`. */
   readonly program: string
   /**
    * Folders below which it may read and write, by their names. Made, and marked by a file in `.piecewise`, at the first
-   * start. A daemon that is started again makes none: one that is gone by then is on a drive that is away.
+   * start. A restarted daemon makes none: a folder that is gone by then is on a drive that is away.
    */
   readonly roots: Readonly<Record<string, string>>
-  /** Origins of pages that may talk to it; default: any that know the token. */
+  /** Origins of pages that may send requests to it; default: any that know the token. */
   readonly allowOrigins?: ReadonlyArray<string> | undefined
 }
 
-/** How long a daemon may take to say that it accepts connections. It takes 10 ms. */
+/** How long a daemon may take to report that it accepts connections. It takes 10 ms. */
 export const startTimeout = "10 seconds"
 
-/** How long a daemon may take to end when it is told to, before it is killed. */
+/** How long a daemon may take to end after it was asked to, before it is killed. */
 export const stopTimeout = "2 seconds"
 
 /**
- * One that lived for this long is replaced at once when it dies (milliseconds); what dies sooner would only die again.
+ * A daemon that lived for this long is replaced at once when it dies (milliseconds); after a shorter life it would only
+ * die again.
  */
 export const shortLife = 100
 
-/** First wait after a start that came to little or nothing (milliseconds); doubles up to `maxDelay`. */
+/** First wait after a start that failed or lived too briefly (milliseconds); doubles up to `maxDelay`. */
 export const firstDelay = 50
 
 /** The longest wait before another start (milliseconds). */
 export const maxDelay = 5_000
 
-/** Starts a daemon; fails where the first start does. */
+/** Starts a daemon; fails if the first start does. */
 export const make = Effect.fnUntraced(function* (options: IoDaemonProcessOptions) {
   let current = Deferred.makeUnsafe<Endpoint, IoDaemonUnavailable>()
   let rootsAreKnown = false
@@ -83,7 +84,7 @@ export const make = Effect.fnUntraced(function* (options: IoDaemonProcessOptions
         delay = firstDelay
         continue
       }
-      // Who asks during the wait is told why; who asks after it waits for the next start.
+      // Callers during the wait learn why; callers after it wait for the next start.
       if (error !== undefined) Deferred.doneUnsafe(current, Exit.fail(error))
       yield* Effect.sleep(delay)
       delay = Math.min(maxDelay, delay * 2)
@@ -96,21 +97,21 @@ export const make = Effect.fnUntraced(function* (options: IoDaemonProcessOptions
   return IoDaemon.of({ endpoint: Effect.suspend(() => Deferred.await(current)) })
 })
 
-/** A daemon of our own, for as long as the layer is there. */
+/** A daemon of this process, for as long as the layer exists. */
 export const layer = (options: IoDaemonProcessOptions): Layer.Layer<IoDaemon, IoDaemonUnavailable> =>
   Layer.effect(IoDaemon, make(options))
 
 interface Child {
-  /** The port it listens on, once it does; fails when it ends before. */
+  /** The port it listens on, once it does; fails if it ends before. */
   readonly port: Effect.Effect<number, IoDaemonUnavailable>
   /** How it ended, as the end of a sentence. */
   readonly exited: Effect.Effect<string>
 }
 
-/** What sets one life of the daemon apart from others. */
+/** What distinguishes one life of the daemon from others. */
 interface Life {
   readonly token: string
-  /** Whether a daemon before it took the roots. */
+  /** Whether an earlier daemon has opened the roots. */
   readonly rootsAreKnown: boolean
 }
 
@@ -151,7 +152,7 @@ const spawn = Effect.fnUntraced(function* (options: IoDaemonProcessOptions, life
       })
       child.on("error", (error) => onEnd(`could not be started: ${options.program} (${codeOf(error)})`))
       child.on("close", (code, signal) => onEnd(signal === null ? `ended with ${code}` : `was ended by ${signal}`))
-      // A daemon that died already is told of by its end.
+      // If the daemon has already died, its end is the reason.
       child.stdin.on("error", () => {})
       child.stdin.write(`${life.token}\n`)
       return child

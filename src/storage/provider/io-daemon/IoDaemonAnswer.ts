@@ -52,19 +52,21 @@ export const digests = (response: Response): Stream.Stream<Uint8Array | undefine
   )
 
 /** What became of each of `count` files, in their order. Fails if the daemon has forgotten them. */
-export const toldFiles = (
+export const fileOutcomes = (
   response: Response,
   count: number
-): Effect.Effect<ReadonlyArray<IoDaemonProtocol.ToldFile>, IoDaemonError> =>
+): Effect.Effect<ReadonlyArray<IoDaemonProtocol.FileOutcome>, IoDaemonError> =>
   lines(response).pipe(
     Stream.filter((line) => line !== ""),
     Stream.mapEffect((line) =>
       Effect.mapError(Effect.fromResult(IoDaemonProtocol.decodeFile(line)), IoDaemonClient.lost)
     ),
-    Stream.mapEffect((told) => {
-      const refused = "refusal" in told ? IoDaemonReasons.refusedBy(told.refusal) : undefined
-      return refused !== undefined && IoDaemonReasons.isForgotten(refused) ? Effect.fail(refused) : Effect.succeed(told)
+    Stream.mapEffect((outcome) => {
+      const refused = "refusal" in outcome ? IoDaemonReasons.refusedBy(outcome.refusal) : undefined
+      return refused !== undefined && IoDaemonReasons.isForgotten(refused)
+        ? Effect.fail(refused)
+        : Effect.succeed(outcome)
     }),
     Stream.runCollect,
-    Effect.filterOrFail((told) => told.length === count, IoDaemonClient.lost)
+    Effect.filterOrFail((outcomes) => outcomes.length === count, IoDaemonClient.lost)
   )

@@ -32,11 +32,11 @@ export interface IoDaemonFileSet {
   readonly run: <A>(effect: Effect.Effect<A, IoDaemonError>) => Effect.Effect<A, IoDaemonError>
   /** Sets files aside that nobody wants, now and whenever the set is registered again. */
   readonly skip: (files: ReadonlyArray<number>) => Effect.Effect<void, IoDaemonError>
-  /** Asks about `count` files in one request, and returns what is said of each, in their order. */
+  /** Asks about `count` files in outcome request, and returns what is said of each, in their order. */
   readonly ask: (
     request: HttpClientRequest.HttpClientRequest,
     count: number
-  ) => Effect.Effect<ReadonlyArray<IoDaemonProtocol.ToldFile>, IoDaemonError>
+  ) => Effect.Effect<ReadonlyArray<IoDaemonProtocol.FileOutcome>, IoDaemonError>
   /** Shows now and then that the set is in use, while it has reserved files and nothing else is asked. */
   readonly keepAlive: Effect.Effect<never>
 }
@@ -67,7 +67,7 @@ export const make = Effect.fnUntraced(function* (options: {
 
   const ask: IoDaemonFileSet["ask"] = (request, count) =>
     client.executeScoped(request).pipe(
-      Effect.flatMap((response) => IoDaemonAnswer.toldFiles(response, count)),
+      Effect.flatMap((response) => IoDaemonAnswer.fileOutcomes(response, count)),
       Effect.scoped
     )
 
@@ -82,10 +82,13 @@ export const make = Effect.fnUntraced(function* (options: {
     if (taken !== undefined) return IoDaemonHoldings.loseAll(holdings, taken)
     for (const part of partsOf([...holdings.claims])) {
       const asked = part.map(([file, { identity, length }]) => ({ file, as: "again" as const, identity, length }))
-      const told = yield* ask(post(IoDaemonProtocol.claimRoute(id), IoDaemonProtocol.claimsBody(asked)), part.length)
-      for (const [index, one] of told.entries()) {
-        if (!("refusal" in one)) continue
-        const refused = IoDaemonReasons.refusedBy(one.refusal)
+      const outcomes = yield* ask(
+        post(IoDaemonProtocol.claimRoute(id), IoDaemonProtocol.claimsBody(asked)),
+        part.length
+      )
+      for (const [index, outcome] of outcomes.entries()) {
+        if (!("refusal" in outcome)) continue
+        const refused = IoDaemonReasons.refusedBy(outcome.refusal)
         // What may pass is tried again, with all the rest.
         if (IoDaemonReasons.isUncertain(refused)) return yield* IoDaemonClient.lost()
         IoDaemonHoldings.endClaim(holdings, part[index]![0], refused)
@@ -173,6 +176,6 @@ export const post = (route: string, json: string) => withJson(HttpClientRequest.
 
 /** Cuts a list into parts that one request may ask about. */
 export const partsOf = <A>(items: ReadonlyArray<A>): ReadonlyArray<ReadonlyArray<A>> =>
-  Array.from({ length: Math.ceil(items.length / IoDaemonProtocol.maxToldFiles) }, (_, index) =>
-    items.slice(index * IoDaemonProtocol.maxToldFiles, (index + 1) * IoDaemonProtocol.maxToldFiles)
+  Array.from({ length: Math.ceil(items.length / IoDaemonProtocol.maxFilesPerRequest) }, (_, index) =>
+    items.slice(index * IoDaemonProtocol.maxFilesPerRequest, (index + 1) * IoDaemonProtocol.maxFilesPerRequest)
   )

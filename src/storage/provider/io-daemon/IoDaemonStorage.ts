@@ -166,14 +166,14 @@ const openTorrent = Effect.fnUntraced(function* (
   const look: TorrentStorage["look"] = (files) =>
     Effect.flatMap(
       askAll("look", files, (part) => post(IoDaemonProtocol.lookRoute(id), IoDaemonProtocol.filesBody(part))),
-      (told) => {
-        const reasons = told.flatMap((one) =>
-          "refusal" in one ? [IoDaemonReasons.reasonOf(IoDaemonReasons.refusedBy(one.refusal), directory)] : []
+      (outcomes) => {
+        const reasons = outcomes.flatMap((outcome) =>
+          "refusal" in outcome ? [IoDaemonReasons.reasonOf(IoDaemonReasons.refusedBy(outcome.refusal), directory)] : []
         )
         const [first, ...others] = reasons
         if (first !== undefined) return Effect.fail(StorageError.of("look", [first, ...others]))
         return Effect.succeed(
-          told.map((one, index) => ("facts" in one ? factsOf(files[index]!, one.facts) : undefined))
+          outcomes.map((outcome, index) => ("facts" in outcome ? factsOf(files[index]!, outcome.facts) : undefined))
         )
       }
     )
@@ -208,35 +208,36 @@ const openTorrent = Effect.fnUntraced(function* (
       return ask(post(IoDaemonProtocol.claimRoute(id), IoDaemonProtocol.claimsBody(part)), part.length)
     })
     // A new empty file may be one that the daemon made before its answer was lost.
-    const findMade = (one: IoDaemonProtocol.ToldFile, claim: FileClaim) => {
-      const mayBeMade = attempts > 1 && claim.as === "new" && "refusal" in one && one.refusal.kind === "file_exists"
-      if (!mayBeMade) return Effect.succeed(one)
+    const findMade = (outcome: IoDaemonProtocol.FileOutcome, claim: FileClaim) => {
+      const mayBeMade =
+        attempts > 1 && claim.as === "new" && "refusal" in outcome && outcome.refusal.kind === "file_exists"
+      if (!mayBeMade) return Effect.succeed(outcome)
       return Effect.flatMap(look([claim.file]), ([facts]) => {
-        if (facts?.kind !== "file" || facts.length > 0) return Effect.succeed(one)
+        if (facts?.kind !== "file" || facts.length > 0) return Effect.succeed(outcome)
         const found = [{ file: claim.file, as: "found" as const, facts }]
         const asked = ask(post(IoDaemonProtocol.claimRoute(id), IoDaemonProtocol.claimsBody(found)), 1)
-        return Effect.map(run("claim", asked), ([told]) => told!)
+        return Effect.map(run("claim", asked), ([outcome]) => outcome!)
       })
     }
-    return Effect.flatMap(run("claim", attempt), (told) =>
-      Effect.forEach(told, (one, index) => findMade(one, part[index]!))
+    return Effect.flatMap(run("claim", attempt), (outcomes) =>
+      Effect.forEach(outcomes, (outcome, index) => findMade(outcome, part[index]!))
     )
   }
 
   const claim: TorrentStorage["claim"] = Effect.fnUntraced(function* (asked) {
     const files = asked.map(({ file }) => file)
     yield* dieUnreserved(holdings.takenOver === undefined ? files : []) ?? Effect.void
-    const told = (yield* unlessTakenOver("claim", Effect.forEach(IoDaemonFileSet.partsOf(asked), claimPart))).flat()
+    const outcomes = (yield* unlessTakenOver("claim", Effect.forEach(IoDaemonFileSet.partsOf(asked), claimPart))).flat()
     const reasons: Array<StorageReason> = []
     const facts: Array<FileFacts> = []
-    for (const [index, one] of told.entries()) {
+    for (const [index, outcome] of outcomes.entries()) {
       const file = files[index]!
-      if ("facts" in one && one.facts !== undefined) {
-        IoDaemonHoldings.claim(holdings, file, { identity: one.facts.identity, length: one.facts.length })
-        facts.push({ file, ...one.facts })
+      if ("facts" in outcome && outcome.facts !== undefined) {
+        IoDaemonHoldings.claim(holdings, file, { identity: outcome.facts.identity, length: outcome.facts.length })
+        facts.push({ file, ...outcome.facts })
       } else {
         const refused = IoDaemonReasons.refusedBy(
-          "refusal" in one ? one.refusal : IoDaemonReasons.deleted(pathOf(file))
+          "refusal" in outcome ? outcome.refusal : IoDaemonReasons.deleted(pathOf(file))
         )
         IoDaemonHoldings.endClaim(holdings, file, IoDaemonReasons.changedBy(refused, pathOf(file)))
         reasons.push(IoDaemonReasons.reasonOf(refused, directory))
@@ -306,14 +307,14 @@ const openTorrent = Effect.fnUntraced(function* (
   const flush: TorrentStorage["flush"] = (files) =>
     Effect.map(
       askAll("flush", files, (part) => post(IoDaemonProtocol.flushRoute(id), IoDaemonProtocol.filesBody(part))),
-      (told) =>
-        told.map((one, index): FlushedFile => {
+      (outcomes) =>
+        outcomes.map((outcome, index): FlushedFile => {
           const file = files[index]!
           const lost = IoDaemonHoldings.lossOf(holdings, file)
           if (lost !== undefined) return { file, reason: IoDaemonReasons.reasonOf(lost, directory) }
-          if ("refusal" in one)
-            return { file, reason: IoDaemonReasons.reasonOf(IoDaemonReasons.refusedBy(one.refusal), directory) }
-          const facts = factsOf(file, one.facts)
+          if ("refusal" in outcome)
+            return { file, reason: IoDaemonReasons.reasonOf(IoDaemonReasons.refusedBy(outcome.refusal), directory) }
+          const facts = factsOf(file, outcome.facts)
           return facts === undefined
             ? { file, reason: new NotStored({ path: `${directory}/${pathOf(file)}` }) }
             : { file, facts }
