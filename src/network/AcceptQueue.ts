@@ -1,21 +1,22 @@
 /**
- * Incoming connections between a port that takes them and the program that accepts them, for listeners of every medium.
+ * Incoming connections between a port that receives them and the program that accepts them, for listeners of every
+ * medium.
  *
- * Bounded: when it is full `offerUnsafe` says so and its caller closes the newest. What is in the queue belongs to the port;
- * what is taken belongs to the taker's scope, with no moment between in which an interruption could lose it.
+ * Bounded: if it is full, `offerUnsafe` returns `false` and its caller closes the newest. What is in the queue belongs
+ * to the port; an accepted connection belongs to the acceptor's scope, and no interruption can lose it in between.
  */
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import * as Scope from "effect/Scope"
 import type { Connection } from "./Transport.ts"
 
-/** A connection that can be closed. Closing twice is closing once. */
+/** A connection that can be closed. Closing is idempotent. */
 export interface Incoming {
   readonly connection: Connection
   readonly closeUnsafe: () => void
 }
 
-/** The connections of one port that nobody has accepted yet. */
+/** The connections of one port that were not accepted yet. */
 export interface AcceptQueue<A extends Incoming> {
   readonly backlog: number
   readonly waiting: Array<A>
@@ -31,7 +32,7 @@ export const make = <A extends Incoming>(backlog: number): AcceptQueue<A> => ({
   isOpen: true
 })
 
-/** Queues `incoming`; `false` when the queue is full or closed: it is then the caller's to close. */
+/** Queues `incoming`; `false` if the queue is full or closed: then the caller must close it. */
 export const offerUnsafe = <A extends Incoming>(self: AcceptQueue<A>, incoming: A): boolean => {
   if (!self.isOpen || self.waiting.length >= self.backlog) return false
   self.waiting.push(incoming)
@@ -39,14 +40,14 @@ export const offerUnsafe = <A extends Incoming>(self: AcceptQueue<A>, incoming: 
   return true
 }
 
-/** Closes the queue and what waits in it; who waits to take is interrupted. */
+/** Closes the queue and what waits in it; fibers that wait to accept are interrupted. */
 export const closeUnsafe = <A extends Incoming>(self: AcceptQueue<A>): void => {
   self.isOpen = false
   for (const incoming of self.waiting.splice(0)) incoming.closeUnsafe()
   self.changed.openUnsafe()
 }
 
-/** Waits for a connection and gives it to the caller's scope. */
+/** Waits for a connection, which then belongs to the caller's scope. */
 export const accept = <A extends Incoming>(self: AcceptQueue<A>): Effect.Effect<Connection, never, Scope.Scope> =>
   Effect.flatMap(Effect.scope, (scope) =>
     Effect.uninterruptibleMask((restore) => {
@@ -61,6 +62,6 @@ export const accept = <A extends Incoming>(self: AcceptQueue<A>): Effect.Effect<
     })
   )
 
-/** Closes `incoming`, which need not have come in, when `scope` closes. */
+/** Closes `incoming`, which need not have arrived, when `scope` closes. */
 export const own = (scope: Scope.Scope, incoming: Incoming): Effect.Effect<Connection> =>
   Effect.as(Scope.addFinalizer(scope, Effect.sync(incoming.closeUnsafe)), incoming.connection)

@@ -1,7 +1,7 @@
 /**
- * A GET whose redirects are followed by hand, each judged before anything is sent to it. First by its URL, here; then by
- * each address that a connection is tried at, by the client, which resolves names: `Route` tells it. A client that knows no
- * `Route`, such as a page's `fetch`, resolves names unseen, and is held by the URLs alone.
+ * A GET whose redirects are followed by hand, each judged before anything is sent to it. First by its URL, here; then
+ * by each address that is about to be dialled, by the client, which resolves names and asks `Route`. A client that
+ * ignores `Route`, such as a page's `fetch`, resolves names unseen, and is limited only by the URLs.
  */
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
@@ -15,14 +15,14 @@ import type * as Scope from "effect/Scope"
 import * as Destination from "../base/Destination.ts"
 import * as Reach from "../base/Reach.ts"
 
-/** Redirects that are followed; what moved needs one or two. */
+/** Redirects that are followed; a moved resource needs one or two. */
 export const maxRedirects = 5
 
 /** Which addresses a request may go to. */
 export interface Route {
-  /** Why no connection to this address may be tried; `undefined` if one may. */
+  /** Why no connection to this address may be tried; `undefined` if it may. */
   readonly whyNot: (address: string) => string | undefined
-  /** Hears the address that a connection was made to. */
+  /** Called with the address that a connection was made to. */
   readonly reached: (address: string) => void
 }
 
@@ -31,7 +31,7 @@ export const Route = Context.Reference<Route>("piecewise/transport/Hops/Route", 
   defaultValue: () => ({ whyNot: () => undefined, reached: () => {} })
 })
 
-/** What a client fails with, as the cause of its error, where the `Route` forbids every address. */
+/** What a client fails with, as the cause of its error, if the `Route` forbids every address. */
 export class RouteForbidden extends Data.TaggedError("RouteForbidden")<{ readonly why: string }> {
   override get message() {
     return this.why
@@ -48,13 +48,16 @@ export class HopRefused extends Data.TaggedError("HopRefused")<{ readonly why: s
 /** How a URL is fetched. */
 export interface Options {
   readonly headers?: Readonly<Record<string, string>> | undefined
-  /** Why nothing may be sent to an address for the URL of a hop. Of redirects `Destination.whyNotRedirect` is asked besides. */
+  /**
+   * Why nothing may be sent to an address for the URL of a hop. For redirects `Destination.whyNotRedirect` is asked
+   * too.
+   */
   readonly whyNot: (url: URL, address: string) => string | undefined
 }
 
 /**
- * The answer at `url`, or where that redirects to; its body is read within the scope. A user and a password in the URL go
- * as a header, and to no other origin.
+ * The answer at `url`, or at the target of its redirects; its body is read within the scope. A user and a password in
+ * the URL are sent as a header, and to no other origin.
  */
 export const get = Effect.fnUntraced(function* (
   unscoped: HttpClient.HttpClient,
@@ -112,7 +115,7 @@ const withoutCredentials = (url: URL): URL => {
   return bare
 }
 
-/** Text of a percent-encoded part of a URL; as it is where it is encoded wrongly. */
+/** Text of a percent-encoded part of a URL; unchanged if its encoding is invalid. */
 const decode = (text: string): string => {
   try {
     return decodeURIComponent(text)

@@ -1,5 +1,5 @@
 /**
- * What an operating system's socket errors mean to a user. Pure: codes in, words out; whoever owns the socket asks.
+ * What an operating system's socket errors mean to a user. Pure: codes in, words out.
  */
 
 const whys: ReadonlyMap<string, string> = new Map([
@@ -35,7 +35,7 @@ const whys: ReadonlyMap<string, string> = new Map([
   ["ETIMEDOUT", "timed out"]
 ])
 
-/** `why` of a `ConnectionError` for an error with `code` (`ECONNREFUSED`); an unknown code is named as it is. */
+/** `why` of a `ConnectionError` for an error with `code` (`ECONNREFUSED`); an unknown code is shown as it is. */
 export const why = (code: string | undefined): string =>
   code === undefined ? "connection failed" : (whys.get(code) ?? `connection failed (${code})`)
 

@@ -1,7 +1,7 @@
 /**
  * The contracts of byte connections to peers and of UDP ports: the same for TCP, uTP, MSE, the daemon's sockets and the
- * in-memory network. Data comes in through a synchronous sink, because a pulled stream costs four times the CPU of a reused
- * read buffer; control (open, close, wait for room) is Effect.
+ * in-memory network. Data arrives through a synchronous sink, because a pulled stream costs four times the CPU of a
+ * reused read buffer; control (open, close, wait for room) is Effect.
  */
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
@@ -20,9 +20,9 @@ export class ConnectionError extends Data.TaggedError("ConnectionError")<{
 }
 
 /**
- * Takes what the peer sent. `view` lies in a read buffer that is used again: it is valid until the call returns.
- * `false` stops reading until `resumeUnsafe` (this view counts as taken). A sink must not throw: that closes the
- * connection, and `closed` dies with what was thrown.
+ * Receives what the peer sent. `view` is in a read buffer that is reused: it is valid until the call returns. `false`
+ * stops reading until `resumeUnsafe` (this view counts as received). A sink must not throw: that closes the connection,
+ * and `closed` dies with the thrown error.
  */
 export type Sink = (view: Uint8Array) => boolean
 
@@ -31,20 +31,20 @@ export interface Connection {
   readonly remote: PeerAddress
   /** Starts reading into `sink`. Nothing is read before; called once. */
   readonly receiveUnsafe: (sink: Sink) => void
-  /** Reads on after a sink said `false`. */
+  /** Resumes reading after a sink returned `false`. */
   readonly resumeUnsafe: () => void
   /**
-   * Hands `bytes` over for sending; the caller gives them away and may not change them. `false` when so much waits that
-   * the caller should wait for `drained` before it writes more: what is written then waits in memory, without bound. After
-   * the connection closed it does nothing and says `false`. What is not yet sent when the scope closes may be lost.
+   * Passes `bytes` on for sending; the caller may not change them afterwards. Returns `false` if so much waits that the
+   * caller should wait for `drained` before it writes more: further writes wait in memory, without bound. After the
+   * connection closed it does nothing and returns `false`. What is not yet sent when the scope closes may be lost.
    */
   readonly writeUnsafe: (bytes: Uint8Array) => boolean
   /** Completes when there is room to write, or when the connection has closed. */
   readonly drained: Effect.Effect<void>
   /**
-   * Completes when the remote side has closed, if only its sending half, and every byte was sunk; also when the scope of
-   * the connection closes. Fails when the connection broke; bytes on the way are then lost. It may be noticed only while
-   * reading: neither before `receiveUnsafe` nor while a sink said `false`.
+   * Completes when the remote side has closed, even if only its sending half, and the sink has received every byte;
+   * also when the scope of the connection closes. Fails if the connection broke; bytes on the way are then lost. A
+   * close may be noticed only while reading: not before `receiveUnsafe`, nor after a sink returned `false`.
    */
   readonly closed: Effect.Effect<void, ConnectionError>
 }
@@ -69,7 +69,7 @@ export interface Listening {
 }
 
 /**
- * How many incoming connections wait to be taken: a burst of a swarm's size is too many, a scan of the port is none.
+ * How many incoming connections wait to be accepted: enough for a burst of a swarm, too few for a scan of the port.
  */
 export const defaultBacklog = 64
 
@@ -78,8 +78,8 @@ export class Listener extends Context.Service<
   Listener,
   {
     /**
-     * Listens on `host` and `port` (0: any free one). At most `backlog` accepted connections (`defaultBacklog`) wait to
-     * be taken; further ones are closed at once. Fails with `port 6881 is in use` and the like.
+     * Listens on `host` and `port` (0: any free one). At most `backlog` connections (`defaultBacklog`) wait to be
+     * accepted; further ones are closed at once. Fails with `port 6881 is in use` and the like.
      */
     readonly listen: (options: {
       readonly host: string
@@ -90,8 +90,8 @@ export class Listener extends Context.Service<
 >()("piecewise/transport/Listener") {}
 
 /**
- * Takes a datagram and the address it came from. `payload`, which may be empty, is valid until the call returns. A sink
- * must not throw: that closes the socket, and `closed` dies with what was thrown.
+ * Receives a datagram and the address it is from. `payload`, which may be empty, is valid until the call returns. A
+ * sink must not throw: that closes the socket, and `closed` dies with the thrown error.
  */
 export type DatagramSink = (payload: Uint8Array, from: PeerAddress) => void
 
@@ -101,17 +101,17 @@ export type DatagramSink = (payload: Uint8Array, from: PeerAddress) => void
 export interface UdpSocket {
   readonly local: PeerAddress
   /**
-   * Starts receiving into `sink`; called once. What has come before may be lost. Datagrams that come faster than they are
-   * taken wait in a bounded queue of the system or the daemon; when it is full the newest is dropped.
+   * Starts receiving into `sink`; called once. Earlier datagrams may be lost. Datagrams that arrive faster than the
+   * sink runs wait in a bounded queue of the system or the daemon; when it is full the newest is dropped.
    */
   readonly receiveUnsafe: (sink: DatagramSink) => void
   /**
-   * Sends `payload`, which the caller gives away and may not change, to `to`. Never waits and never fails: what cannot be
-   * sent is dropped, as are a payload over `maxDatagramBytes`, one to an address of a family that the socket has not, what
+   * Sends `payload`, which the caller may not change afterwards, to `to`. Never waits and never fails. Dropped are what
+   * cannot be sent, a payload over `maxDatagramBytes`, one to an address of another family than the socket's, what
    * would wait beyond the medium's bound, and everything after the socket closed. A host name is looked up each time.
    */
   readonly sendUnsafe: (payload: Uint8Array, to: PeerAddress) => void
-  /** Completes when the scope of the socket closes. Fails when the socket broke. */
+  /** Completes when the scope of the socket closes. Fails if the socket broke. */
   readonly closed: Effect.Effect<void, ConnectionError>
 }
 
@@ -126,8 +126,8 @@ export class UdpPort extends Context.Service<
   UdpPort,
   {
     /**
-     * Binds `port` (0: any free one) of `host`, an address of this machine, whose family the socket then has. Fails with
-     * `port 6881 is in use` and the like.
+     * Binds `port` (0: any free one) of `host`, an address of this machine, whose family the socket then has. Fails
+     * with `port 6881 is in use` and the like.
      */
     readonly bind: (options: {
       readonly host: string

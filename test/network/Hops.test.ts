@@ -10,8 +10,8 @@ import * as Hops from "../../src/network/Hops.ts"
 type Chain = ReadonlyArray<string>
 
 /**
- * A client that resolves names by a table, in which a name may have other addresses each time, and heeds the route as a
- * real one must. `connected` holds what was connected to.
+ * A client that resolves names by a table, in which a name may have other addresses each time, and respects the route
+ * as a real one must. `connected` holds the addresses it connected to.
  */
 const makeClient = (chain: Chain, names: Readonly<Record<string, ReadonlyArray<ReadonlyArray<string>>>>) => {
   const connected: Array<string> = []
@@ -39,7 +39,7 @@ const makeClient = (chain: Chain, names: Readonly<Record<string, ReadonlyArray<R
   return { client, connected }
 }
 
-/** Follows a chain as for a URL that a torrent names, or the user typed. */
+/** Follows a chain as for a URL that a torrent names, or that the user typed. */
 const follow = Effect.fnUntraced(function* (
   who: "torrent" | "user",
   chain: Chain,
@@ -79,7 +79,7 @@ describe("Hops", () => {
       })
     )
 
-    it.effect(`fault 24: a name of the ${who} that leads elsewhere the second time is no way around that`, () =>
+    it.effect(`fault 24: a name of the ${who} that leads elsewhere the second time does not evade that`, () =>
       Effect.gen(function* () {
         const names = { "a.example": [["9.0.0.1"], ["127.0.0.1"]] }
 
@@ -130,7 +130,7 @@ describe("Hops", () => {
     )
   }
 
-  it.effect("lets a URL that the user typed be anywhere, and redirect there", () =>
+  it.effect("allows a URL that the user typed anywhere, and its redirects", () =>
     Effect.gen(function* () {
       for (const host of ["127.0.0.1", "[::1]", "localhost", "10.0.0.1", "0.0.0.0", "nas.lan"]) {
         const chain = [`http://${host}:8080/any?path`, `http://${host}:9090/other`]
@@ -143,7 +143,7 @@ describe("Hops", () => {
     })
   )
 
-  it.effect("fault 24: a torrent's name that leads to this machine is asked for an announce only", () =>
+  it.effect("fault 24: a torrent's name that leads to this machine is used for announces only", () =>
     Effect.gen(function* () {
       const names = { "a.example": [["127.0.0.1"]], localhost: [["127.0.0.1"]] }
 

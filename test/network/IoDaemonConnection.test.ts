@@ -9,7 +9,7 @@ import { assertSame, collector, pattern } from "./Transport.suite.ts"
 const remote = { host: "10.0.0.7", port: 6881 }
 const { creditBatchBytes, receiveWindowBytes, sendWindowBytes } = IoDaemonConnection
 
-/** A connection of id 1 over a session that writes down what it says. */
+/** A connection of id 1 over a session that records what it sends. */
 const make = () => {
   const sent: Array<ClientFrame> = []
   const sockets = new Map<number, SessionSocket>()
@@ -55,7 +55,7 @@ describe("IoDaemonConnection", () => {
     })
   )
 
-  it.effect("grants again what was taken, in batches", () =>
+  it.effect("grants received bytes again, in batches", () =>
     Effect.gen(function* () {
       const { connection, data, grants } = make()
       const taken = collector()
@@ -84,37 +84,39 @@ describe("IoDaemonConnection", () => {
     })
   )
 
-  it.effect("keeps what comes while the sink says false, grants nothing, and gives it in order when resumed", () =>
-    Effect.gen(function* () {
-      const { connection, data, grants } = make()
-      let isWilling = false
-      const taken = collector(() => isWilling)
-      connection.receiveUnsafe(taken.sink)
-      yield* microtasks
-      grants()
+  it.effect(
+    "keeps what arrives while the sink returns false, grants nothing, and passes it on in order when resumed",
+    () =>
+      Effect.gen(function* () {
+        const { connection, data, grants } = make()
+        let isWilling = false
+        const taken = collector(() => isWilling)
+        connection.receiveUnsafe(taken.sink)
+        yield* microtasks
+        grants()
 
-      data(pattern(creditBatchBytes))
-      data(pattern(1000, 7))
-      data(pattern(1000, 9))
-      assert.strictEqual(taken.chunks.length, 1)
-      assert.deepStrictEqual(grants(), [])
-      connection.resumeUnsafe()
-      connection.resumeUnsafe()
-      assert.strictEqual(taken.chunks.length, 1)
-      yield* microtasks
-      // Two calls are one, and the sink has said false again.
-      assert.strictEqual(taken.chunks.length, 2)
-      isWilling = true
-      connection.resumeUnsafe()
-      data(pattern(1000, 11))
-      yield* microtasks
+        data(pattern(creditBatchBytes))
+        data(pattern(1000, 7))
+        data(pattern(1000, 9))
+        assert.strictEqual(taken.chunks.length, 1)
+        assert.deepStrictEqual(grants(), [])
+        connection.resumeUnsafe()
+        connection.resumeUnsafe()
+        assert.strictEqual(taken.chunks.length, 1)
+        yield* microtasks
+        // Two calls are one, and the sink has returned false again.
+        assert.strictEqual(taken.chunks.length, 2)
+        isWilling = true
+        connection.resumeUnsafe()
+        data(pattern(1000, 11))
+        yield* microtasks
 
-      assertSame(taken.chunks, [pattern(creditBatchBytes), pattern(1000, 7), pattern(1000, 9), pattern(1000, 11)])
-      assert.deepStrictEqual(grants(), [creditBatchBytes + 3000])
-    })
+        assertSame(taken.chunks, [pattern(creditBatchBytes), pattern(1000, 7), pattern(1000, 9), pattern(1000, 11)])
+        assert.deepStrictEqual(grants(), [creditBatchBytes + 3000])
+      })
   )
 
-  it.effect("closes after the last byte when the remote closes while the sink says false", () =>
+  it.effect("closes after the last byte if the remote closes while the sink returns false", () =>
     Effect.gen(function* () {
       const { connection, data, closed, isKnown, sent } = make()
       const taken = collector(() => taken.chunks.length > 1)
@@ -131,7 +133,7 @@ describe("IoDaemonConnection", () => {
 
       assertSame(taken.chunks, [pattern(20)])
       assert.isFalse(isKnown())
-      // The daemon has forgotten it: there is nobody to tell.
+      // The daemon has forgotten it, so no frame is sent.
       assert.deepStrictEqual(sent, [{ _tag: "Credit", id: 1, bytes: receiveWindowBytes }])
     })
   )
@@ -165,7 +167,7 @@ describe("IoDaemonConnection", () => {
     })
   )
 
-  it.effect("hands over what fits into the window, and the rest as the daemon grants it", () =>
+  it.effect("sends what fits into the window, and the rest as the daemon grants it", () =>
     Effect.gen(function* () {
       const { connection, credit, sent } = make()
       const data = () => sent.map((frame) => (frame._tag === "Data" ? frame.bytes : new Uint8Array()))
@@ -189,7 +191,7 @@ describe("IoDaemonConnection", () => {
     })
   )
 
-  it.effect("lets go of everything when it is closed, tells the daemon once, and answers nothing more", () =>
+  it.effect("drops everything when it is closed, sends one frame to the daemon, and answers nothing more", () =>
     Effect.gen(function* () {
       const { connection, closeUnsafe, data, isKnown, sent } = make()
       const taken = collector(() => false)
@@ -214,7 +216,7 @@ describe("IoDaemonConnection", () => {
     })
   )
 
-  it.effect("closes when its sink throws, also over what had been kept, and dies with what was thrown", () =>
+  it.effect("closes when its sink throws, even over kept bytes, and dies with the thrown error", () =>
     Effect.gen(function* () {
       const { connection, data, sent } = make()
       let views = 0
@@ -236,7 +238,7 @@ describe("IoDaemonConnection", () => {
     })
   )
 
-  it.effect("breaks with its session, without a word to the daemon", () =>
+  it.effect("breaks with its session, without a frame to the daemon", () =>
     Effect.gen(function* () {
       const { connection, breakUnsafe, sent } = make()
       assert.isFalse(connection.writeUnsafe(new Uint8Array(sendWindowBytes + 1)))
@@ -251,7 +253,7 @@ describe("IoDaemonConnection", () => {
     })
   )
 
-  it("is given one sink only", () => {
+  it("accepts one sink only", () => {
     const { connection } = make()
     connection.receiveUnsafe(() => true)
 

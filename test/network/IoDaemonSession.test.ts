@@ -5,7 +5,7 @@ import type { DaemonFrame } from "../../src/network/provider/io-daemon/IoDaemonS
 import * as IoDaemonSocketCodec from "../../src/network/provider/io-daemon/IoDaemonSocketCodec.ts"
 import { SocketFrameError } from "../../src/network/provider/io-daemon/IoDaemonSocketCodec.ts"
 
-/** A WebSocket that goes nowhere: what it was made with, what was sent, and handlers to call. */
+/** A WebSocket without a connection: what it was made with, what was sent, and handlers to call. */
 class FakeWebSocket {
   readonly url: string
   readonly protocols: ReadonlyArray<string>
@@ -55,7 +55,7 @@ const makeOpen = () => {
   return all
 }
 
-/** A socket that writes down what it is told. */
+/** A socket that records its frames. */
 const recorder = () => {
   const told: Array<DaemonFrame | string> = []
   return {
@@ -83,13 +83,13 @@ describe("IoDaemonSession", () => {
     assert.isTrue(session.isOpenUnsafe())
   })
 
-  it("offers the token where the daemon listens, whatever the URL calls this machine", () => {
+  it("offers the token to the daemon's address, whatever the URL calls this machine", () => {
     for (const url of ["http://localhost:4710", "http://[::1]:4710"]) {
       assert.strictEqual(make(url).webSocket.url, "ws://127.0.0.1:4710/v1/sockets")
     }
   })
 
-  it("gives frames to whose id they bear, until that is removed", () => {
+  it("passes frames to the socket with their id, until that is removed", () => {
     const { sayFrame, session } = makeOpen()
     const [one, two] = [recorder(), recorder()]
     session.addUnsafe(1, one.socket)
@@ -104,7 +104,7 @@ describe("IoDaemonSession", () => {
     assert.deepStrictEqual(two.told, [])
   })
 
-  it("closes a connection that came in for a port that is gone", () => {
+  it("closes a connection that arrived for a port that is gone", () => {
     const { sayFrame, sent } = makeOpen()
 
     sayFrame({ _tag: "Accepted", id: 1, accepted: 0x8000_0000, address: { host: "10.0.0.7", port: 1 } })
@@ -112,7 +112,7 @@ describe("IoDaemonSession", () => {
     assert.deepStrictEqual(sent(), [{ _tag: "Close", id: 0x8000_0000 }])
   })
 
-  it("gives ids that only grow, from 1 on", () => {
+  it("assigns ids that only grow, from 1 on", () => {
     const { session } = makeOpen()
 
     assert.deepStrictEqual([session.nextIdUnsafe(), session.nextIdUnsafe()], [1, 2])
@@ -133,7 +133,7 @@ describe("IoDaemonSession", () => {
     assert.isFalse(session.isOpenUnsafe())
   })
 
-  it("ends where the WebSocket never opened", () => {
+  it("ends if the WebSocket never opened", () => {
     const { events, session, webSocket } = make()
 
     webSocket.onclose({ code: 1006, reason: "" })
@@ -142,7 +142,7 @@ describe("IoDaemonSession", () => {
     assert.isFalse(session.isOpenUnsafe())
   })
 
-  it("ends once, sends nothing more, and breaks at once who comes late", () => {
+  it("ends once, sends nothing more, and breaks later sockets at once", () => {
     const { events, session, webSocket } = makeOpen()
     const [one, late] = [recorder(), recorder()]
     session.addUnsafe(1, one.socket)

@@ -11,7 +11,7 @@ const four = { host: "10.0.0.7", port: 6881 }
 const six = { host: "::1", port: 65_535 }
 const name = { host: "bücher.example", port: 0 }
 
-/** Laid out by hand from the table in the codec's header. */
+/** Written by hand from the table in the codec's header. */
 const clientFrames: ReadonlyArray<readonly [hex: string, ClientFrame]> = [
   ["01 00000001 1ae1 31302e302e302e37", { _tag: "Dial", id: 1, address: four }],
   ["01 00000002 0000 62c3bc636865722e6578616d706c65", { _tag: "Dial", id: 2, address: name }],
@@ -80,17 +80,17 @@ const message = fc.oneof(
 )
 
 describe("IoDaemonSocketCodec", () => {
-  it.each(clientFrames)("says and understands %s of a client", (hex, frame) => {
+  it.each(clientFrames)("encodes and decodes %s of a client", (hex, frame) => {
     assert.strictEqual(Bytes.toHex(Codec.encodeClient(frame)), hex.replaceAll(" ", ""))
     assert.deepStrictEqual(Codec.decodeClientUnsafe(ofHex(hex)), frame)
   })
 
-  it.each(daemonFrames)("says and understands %s of a daemon", (hex, frame) => {
+  it.each(daemonFrames)("encodes and decodes %s of a daemon", (hex, frame) => {
     assert.strictEqual(Bytes.toHex(Codec.encodeDaemon(frame)), hex.replaceAll(" ", ""))
     assert.deepStrictEqual(Codec.decodeDaemonUnsafe(ofHex(hex)), frame)
   })
 
-  it("understands whatever it says, in both directions", () => {
+  it("decodes what it encodes, in both directions", () => {
     fc.assert(
       fc.property(clientFrame, (frame) => {
         assert.deepStrictEqual(Codec.decodeClientUnsafe(Codec.encodeClient(frame)), frame)
@@ -103,7 +103,7 @@ describe("IoDaemonSocketCodec", () => {
     )
   })
 
-  it("says again what it understood, byte for byte, and throws nothing but its error", () => {
+  it("encodes what it decoded to the same bytes, and throws nothing but its error", () => {
     const readOrRefuse = <A>(
       decode: (message: Uint8Array) => A,
       encode: (frame: A) => Uint8Array,
@@ -157,7 +157,7 @@ describe("IoDaemonSocketCodec", () => {
     assert.throws(() => Codec.decodeClientUnsafe(ofHex(hex)), SocketFrameError, why)
   })
 
-  it("gives views of the message, without a copy", () => {
+  it("returns views of the message, without a copy", () => {
     const message = ofHex("13 00000001 0102")
 
     const frame = Codec.decodeDaemonUnsafe(message)
@@ -165,7 +165,7 @@ describe("IoDaemonSocketCodec", () => {
     assert.isTrue(frame._tag === "Data" && frame.bytes.buffer === message.buffer)
   })
 
-  it("tells an address that no frame carries", () => {
+  it("says why no frame carries an address", () => {
     assert.isUndefined(Codec.whyNotCarried({ host: "é".repeat(127), port: 0 }))
     assert.strictEqual(Codec.whyNotCarried({ host: "é".repeat(128), port: 1 }), "address is not valid")
     assert.strictEqual(Codec.whyNotCarried({ host: "", port: 1 }), "address is not valid")

@@ -46,7 +46,7 @@ const connectOver = (daemon: Layer.Layer<IoDaemon>) =>
     return yield* Context.get(transport, Dialer).connect(somewhere)
   })
 
-/** The same where it fails, once the test clock has used up all patience. */
+/** The same if it fails, once the test clock has used up all retries. */
 const connectInVain = Effect.fnUntraced(function* (daemon: Layer.Layer<IoDaemon>) {
   const dialing = yield* Effect.forkScoped(connectOver(daemon))
   const hasEnded = Effect.map(TestClock.adjust("100 millis"), () => dialing.pollUnsafe() !== undefined)
@@ -88,7 +88,7 @@ Daemon.live("sockets", () => {
       }).pipe(Effect.provide(layer))
     )
 
-    it.live("says that an address is not this machine's", () =>
+    it.live("reports that an address is not this machine's", () =>
       Effect.gen(function* () {
         const listening = yield* Effect.flip((yield* Listener).listen({ host: "192.0.2.1", port: 0 }))
         const bound = yield* Effect.flip((yield* UdpPort).bind({ host: "192.0.2.1", port: 0 }))
@@ -146,7 +146,7 @@ Daemon.live("sockets", () => {
       }).pipe(Effect.provide(layer))
     )
 
-    it.live("ends its sockets when the daemon ends, and finds the daemon that was started anew", () =>
+    it.live("ends its sockets when the daemon ends, and finds the restarted daemon", () =>
       Effect.gen(function* () {
         const { near, far, listening } = yield* Suite.pair("127.0.0.1")
         const udp = yield* (yield* UdpPort).bind({ host: "127.0.0.1", port: 0 })
@@ -190,7 +190,7 @@ Daemon.live("sockets", () => {
       }).pipe(Effect.provide(layer))
     )
 
-    it.live("is refused with a wrong token, and waits for the daemon whose token that is", () =>
+    it.live("is refused with a wrong token, and waits for the daemon with that token", () =>
       Effect.gen(function* () {
         const { url } = yield* (yield* IoDaemon).endpoint
 
@@ -204,7 +204,7 @@ Daemon.live("sockets", () => {
 })
 
 describe("IoDaemonTransport without a daemon", () => {
-  it.effect("says that there is nobody, after a while", () =>
+  it.effect("reports that there is no daemon, after a while", () =>
     Effect.gen(function* () {
       const error = yield* connectInVain(IoDaemonAt.layer(endpoint))
 
@@ -214,7 +214,7 @@ describe("IoDaemonTransport without a daemon", () => {
     })
   )
 
-  it.effect("says why there is none", () =>
+  it.effect("reports why there is none", () =>
     Effect.gen(function* () {
       const unavailable = Effect.fail(new IoDaemonUnavailable({ why: "it did not start in time" }))
 
@@ -235,7 +235,7 @@ describe("IoDaemonTransport without a daemon", () => {
     })
   )
 
-  it.live("says so when its layer is closed", () =>
+  it.live("reports that its layer is closed", () =>
     Effect.gen(function* () {
       const scope = yield* Scope.make()
       const over = Layer.provide(Layer.fresh(IoDaemonTransport.layer), IoDaemonAt.layer(endpoint))
@@ -248,7 +248,7 @@ describe("IoDaemonTransport without a daemon", () => {
     })
   )
 
-  it.live("lets go of a daemon that is being waited for, and of one that does not answer", () =>
+  it.live("stops waiting for a daemon that starts, and for one that does not answer", () =>
     Effect.gen(function* () {
       const { address } = yield* (yield* Listener).listen({ host: "127.0.0.1", port: 0 })
       const silent = IoDaemonAt.layer({ ...endpoint, url: `http://127.0.0.1:${address.port}` })

@@ -42,7 +42,7 @@ describe("NodeUdpPort", () => {
     }).pipe(Effect.provide(NodeUdpPort.layer))
   )
 
-  it.live("drops what would wait beyond its queue, until that has been sent", () =>
+  it.live("drops what would wait beyond its queue, until the queue has been sent", () =>
     Effect.gen(function* () {
       const send = vi.spyOn(Dgram.Socket.prototype, "send")
       yield* Effect.addFinalizer(() => Effect.sync(() => send.mockRestore()))

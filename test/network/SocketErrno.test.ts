@@ -15,7 +15,7 @@ describe("SocketErrno", () => {
     assert.strictEqual(SocketErrno.why(code), why)
   })
 
-  it("names a code it does not know", () => {
+  it("shows an unknown code", () => {
     assert.strictEqual(SocketErrno.why("EWHATEVER"), "connection failed (EWHATEVER)")
     assert.strictEqual(SocketErrno.why("constructor"), "connection failed (constructor)")
     assert.strictEqual(SocketErrno.why(undefined), "connection failed")

@@ -31,7 +31,7 @@ const hasLoopback6 = Object.values(Os.networkInterfaces()).some((all) => all?.so
 if (hasLoopback6) Suite.suite("TCP, IPv6", medium("::1"))
 
 describe("TcpTransport", () => {
-  it.live.skipIf(!hasLoopback6)("tells an IPv4 peer's own address on a port that takes both families", () =>
+  it.live.skipIf(!hasLoopback6)("reports an IPv4 peer's own address on a port of both families", () =>
     Effect.gen(function* () {
       const listening = yield* (yield* Listener).listen({ host: "::", port: 0 })
 
@@ -65,7 +65,7 @@ describe("TcpTransport", () => {
     }).pipe(Effect.provide(TcpTransport.layer))
   )
 
-  it.live("says that an address is not this machine's", () =>
+  it.live("reports that an address is not this machine's", () =>
     Effect.gen(function* () {
       const error = yield* Effect.flip((yield* Listener).listen({ host: "192.0.2.1", port: 0 }))
 

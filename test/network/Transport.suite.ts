@@ -1,4 +1,6 @@
-/** What every `Dialer` and `Listener` pair keeps. Each test counts its own handles, so layers say how to count them. */
+/**
+ * What every pair of `Dialer` and `Listener` does. Each test counts its own handles, so layers say how to count them.
+ */
 import { assert, describe, type it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, type Layer, Scope } from "effect"
 import * as fc from "fast-check"
@@ -16,7 +18,7 @@ export interface Medium {
   readonly bufferBytes: number
   /** Whether incoming connections read ahead of their sink, into fresh memory. Default `false`. */
   readonly readsAhead?: boolean
-  /** Whether each view lies in memory of its own, as those of messages do. Default `false`. */
+  /** Whether each view is in memory of its own, as those of messages are. Default `false`. */
   readonly freshViews?: boolean
 }
 
@@ -52,7 +54,7 @@ export const collector = (onView: Sink = () => true) => {
     sink,
     chunks,
     lengthUnsafe: () => total,
-    /** Completes when `length` bytes have come. */
+    /** Completes when `length` bytes have arrived. */
     until: (length: number) =>
       Effect.suspend(() => {
         const done = Deferred.makeUnsafe<void>()
@@ -63,21 +65,21 @@ export const collector = (onView: Sink = () => true) => {
   }
 }
 
-/** Bytes that show where they belong. */
+/** Bytes that show their position. */
 export const pattern = (length: number, first = 0): Uint8Array =>
   Uint8Array.from({ length }, (_, index) => ((first + index) * 31 + ((first + index) >>> 8)) & 0xff)
 
-/** Writes `chunks` and waits for room where it is told to. */
+/** Writes `chunks` and waits for room when `writeUnsafe` returns `false`. */
 export const writeAll = Effect.fnUntraced(function* (connection: Connection, chunks: Iterable<Uint8Array>) {
   for (const chunk of chunks) if (!connection.writeUnsafe(chunk)) yield* connection.drained
 })
 
-/** Lets everything that needs no time happen: turns of the event loop. */
+/** Runs everything that needs no time: turns of the event loop. */
 export const settle = Effect.promise(async () => {
   for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve))
 })
 
-/** Compares joined bytes, and shows where they part instead of all of them. */
+/** Compares joined bytes, and shows where they differ instead of all of them. */
 export const assertSame = (actual: ReadonlyArray<Uint8Array>, expected: ReadonlyArray<Uint8Array>): void => {
   const [a, b] = [Buffer.concat(actual), Buffer.concat(expected)]
   const at = a.equals(b) ? -1 : b.findIndex((byte, index) => a[index] !== byte)
@@ -123,7 +125,7 @@ export const suite = (name: string, medium: Medium) =>
 
     if (medium.readsAhead !== true && medium.freshViews !== true) {
       test(
-        "reads into a buffer that is used again",
+        "reads into a buffer that is reused",
         Effect.gen(function* () {
           const { near, far } = yield* pair(host)
           const kept: Array<Uint8Array> = []
@@ -159,7 +161,7 @@ export const suite = (name: string, medium: Medium) =>
     )
 
     test(
-      "stops when the sink says false, and goes on without loss",
+      "stops when the sink returns false, and continues without loss",
       Effect.gen(function* () {
         const { near, far } = yield* pair(host)
         const atFar = collector(() => false)
@@ -184,7 +186,7 @@ export const suite = (name: string, medium: Medium) =>
     )
 
     test(
-      "holds a writer back while nobody reads, with bounded bytes between them",
+      "makes a writer wait while the other side does not read, with bounded bytes between them",
       Effect.gen(function* () {
         const { near, far } = yield* pair(host)
         const atFar = collector()
@@ -214,7 +216,7 @@ export const suite = (name: string, medium: Medium) =>
     )
 
     test(
-      "closes when the remote side has closed, after every byte was sunk",
+      "closes when the remote side has closed, after the sink received every byte",
       Effect.gen(function* () {
         const { near, far, closeNear } = yield* pair(host)
         const atFar = collector()
@@ -233,7 +235,7 @@ export const suite = (name: string, medium: Medium) =>
 
     if (medium.readsAhead !== true) {
       test(
-        "does not notice a close while the sink says false",
+        "does not notice a close while the sink returns false",
         Effect.gen(function* () {
           const { near, far, closeNear } = yield* pair(host)
           const atFar = collector(() => false)
@@ -285,7 +287,7 @@ export const suite = (name: string, medium: Medium) =>
     )
 
     test(
-      "closes the connection when its sink throws, and dies with what was thrown",
+      "closes the connection when its sink throws, and dies with the thrown error",
       Effect.gen(function* () {
         const { near, far } = yield* pair(host)
         near.receiveUnsafe(() => true)
@@ -302,7 +304,7 @@ export const suite = (name: string, medium: Medium) =>
     )
 
     test(
-      "tells where a connection comes from and goes to",
+      "has the addresses of both ends",
       Effect.gen(function* () {
         const { near, far, listening } = yield* pair(host)
 
@@ -314,7 +316,7 @@ export const suite = (name: string, medium: Medium) =>
     )
 
     test(
-      "is refused where nobody listens",
+      "is refused if nothing listens",
       Effect.gen(function* () {
         const scope = yield* Scope.make()
         const { address } = yield* Scope.provide((yield* Listener).listen({ host, port: 0 }), scope)
@@ -358,7 +360,7 @@ export const suite = (name: string, medium: Medium) =>
     )
 
     test(
-      "lets accept wait, and an interrupted accept takes no connection",
+      "waits to accept, and an interrupted accept takes no connection",
       Effect.gen(function* () {
         const dialer = yield* Dialer
         const listening = yield* (yield* Listener).listen({ host, port: 0 })
@@ -385,7 +387,7 @@ export const suite = (name: string, medium: Medium) =>
 
         const nears = yield* Effect.forEach([1, 2, 3], () => dialer.connect(listening.address))
         for (const near of nears) near.receiveUnsafe(() => true)
-        // Which one it is depends on the order in which they came in.
+        // Which one it is depends on the order of their arrival.
         yield* Effect.exit(Effect.raceAllFirst(nears.map((near) => near.closed)))
         const fars = [yield* listening.accept, yield* listening.accept]
 
@@ -394,7 +396,7 @@ export const suite = (name: string, medium: Medium) =>
     )
 
     test(
-      "says that a port is in use",
+      "reports that a port is in use",
       Effect.gen(function* () {
         const listener = yield* Listener
         const { address } = yield* listener.listen({ host, port: 0 })
@@ -406,7 +408,7 @@ export const suite = (name: string, medium: Medium) =>
     )
 
     test(
-      "frees the port with its scope, closes what nobody accepted, and keeps what somebody did",
+      "frees the port with its scope, closes what was not accepted, and keeps what was",
       Effect.gen(function* () {
         const dialer = yield* Dialer
         const listener = yield* Listener

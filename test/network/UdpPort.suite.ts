@@ -1,4 +1,4 @@
-/** What every `UdpPort` keeps. Nothing is lost on the media that are tested, but for what their queues cannot hold. */
+/** What every `UdpPort` does. Nothing is lost on the tested media, except what their queues cannot hold. */
 import { assert, describe, type it } from "@effect/vitest"
 import { Deferred, Effect, Exit, type Layer, Scope } from "effect"
 import * as Bytes from "../../src/base/Bytes.ts"
@@ -26,7 +26,7 @@ const collector = (onDatagram: DatagramSink = () => {}) => {
   return {
     sink,
     received,
-    /** Completes when `count` datagrams have come. */
+    /** Completes when `count` datagrams have arrived. */
     until: (count: number) =>
       Effect.suspend(() => {
         const done = Deferred.makeUnsafe<void>()
@@ -37,7 +37,7 @@ const collector = (onDatagram: DatagramSink = () => {}) => {
   }
 }
 
-/** 1,400 bytes that say which datagram they are. */
+/** 1,400 bytes that show which datagram they are. */
 const numbered = (index: number): Uint8Array => {
   const payload = new Uint8Array(1400).fill(index)
   Bytes.writeUint32Unsafe(payload, 0, index)
@@ -60,7 +60,7 @@ export const suite = (name: string, medium: UdpMedium) =>
     const bind = (host: string, port = 0) => Effect.flatMap(UdpPort, (udp) => udp.bind({ host, port }))
 
     test(
-      "carries payloads of every size both ways, and tells where they come from",
+      "carries payloads of every size both ways, with their sender's address",
       Effect.gen(function* () {
         const a = yield* bind(hostA)
         const b = yield* bind(hostB)
@@ -89,7 +89,7 @@ export const suite = (name: string, medium: UdpMedium) =>
     )
 
     test(
-      "has the port that it was bound to, and a free one where it was 0",
+      "has the port that it was bound to, and a free one for 0",
       Effect.gen(function* () {
         const scope = yield* Scope.make()
         const { local } = yield* Scope.provide(bind(hostA), scope)
@@ -104,7 +104,7 @@ export const suite = (name: string, medium: UdpMedium) =>
     )
 
     test(
-      "says that a port is in use",
+      "reports that a port is in use",
       Effect.gen(function* () {
         const { local } = yield* bind(hostA)
 
@@ -116,7 +116,7 @@ export const suite = (name: string, medium: UdpMedium) =>
     )
 
     test(
-      "drops what it cannot send, and lives on",
+      "drops what it cannot send, and stays usable",
       Effect.gen(function* () {
         const socket = yield* bind(hostA)
         const sink = collector()
@@ -145,7 +145,7 @@ export const suite = (name: string, medium: UdpMedium) =>
     )
 
     test(
-      "takes a burst that no queue holds, and gives whole datagrams of it",
+      "receives whole datagrams of a burst that no queue holds",
       Effect.gen(function* () {
         const a = yield* bind(hostA)
         const b = yield* bind(hostB)
@@ -192,7 +192,7 @@ export const suite = (name: string, medium: UdpMedium) =>
     )
 
     test(
-      "closes when its sink throws, frees the port, and dies with what was thrown",
+      "closes when its sink throws, frees the port, and dies with the thrown error",
       Effect.gen(function* () {
         const a = yield* bind(hostA)
         const b = yield* bind(hostB)
@@ -210,7 +210,7 @@ export const suite = (name: string, medium: UdpMedium) =>
     )
 
     test(
-      "is given one sink only",
+      "accepts one sink only",
       Effect.gen(function* () {
         const socket = yield* bind(hostA)
         socket.receiveUnsafe(() => {})

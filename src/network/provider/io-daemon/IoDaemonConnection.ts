@@ -2,11 +2,11 @@
  * A TCP connection of the io-daemon: the flow of its bytes both ways. Hot path: once per frame of up to 64 KiB.
  *
  * The daemon reads from the remote only what it was granted: nothing before there is a sink, then a window of
- * `receiveWindowBytes`. What a sink has taken is granted again, in batches; while it says `false`, what had been granted
- * before still comes, waits here, and is given before anything newer. Towards the daemon the window is its own: what does
- * not fit waits here.
+ * `receiveWindowBytes`. Received bytes are granted again, in batches. While the sink returns `false`, bytes that were
+ * granted before still arrive, wait here, and are passed on before newer ones. The daemon grants a window for sending
+ * too: what does not fit waits here.
  *
- * Views given to a sink lie in the message that they came in: no byte is copied on the way in. Measured with Node 24,
+ * Views passed to a sink are in the message that they arrived in: incoming bytes are not copied. Measured with Node 24,
  * receiving costs 23 to 30 us of CPU per 16 KiB, nearly all of it in Node's WebSocket, and 10 us in the daemon.
  */
 import * as Deferred from "effect/Deferred"
@@ -21,26 +21,26 @@ import { SocketFrameError } from "./IoDaemonSocketCodec.ts"
 import * as IoDaemonSocketLife from "./IoDaemonSocketLife.ts"
 
 /**
- * Bytes that the daemon may send ahead of a sink: the most that a connection whose sink says `false` holds, so that 200 of
- * them hold 50 MiB. Measured with Node 24, receiving 1 GiB over one connection: 128 KiB give three quarters of the speed,
- * 1 MiB gives the same, 4 MiB an eighth more; what it costs hardly differs.
+ * Bytes that the daemon may send ahead of a sink: the most that a connection holds while its sink returns `false`, so
+ * that 200 of them hold 50 MiB. Measured with Node 24, receiving 1 GiB over one connection: 128 KiB reach three
+ * quarters of the speed, 1 MiB the same, 4 MiB an eighth more; the cost hardly differs.
  */
 export const receiveWindowBytes = 262_144
 
-/** So many taken bytes are granted again at once. */
+/** So many received bytes are granted again at once. */
 export const creditBatchBytes = receiveWindowBytes / 4
 
-/** Bytes that the daemon takes of a connection before it has written any of them on. */
+/** Bytes that the daemon accepts for a connection before it has written any of them. */
 export const sendWindowBytes = 262_144
 
-/** A connection that was dialed, or came in; then nobody says that it is open. */
+/** A connection that was dialled, or that arrived; for the latter no frame says that it is open. */
 export interface DaemonConnection extends Incoming, Opening {}
 
-/** The connection `id` of `session`, to or from `remote`. Closing it tells the daemon. */
+/** The connection `id` of `session`, to or from `remote`. Closing it sends a frame to the daemon. */
 export const makeUnsafe = (session: Session, id: number, remote: PeerAddress): DaemonConnection => {
   const writable = Latch.makeUnsafe(true)
   let sink: Sink | undefined
-  /** Also before there is a sink. */
+  /** Called before there is a sink too. */
   let isPaused = true
   let isResuming = false
   let remoteHasClosed = false
@@ -71,7 +71,7 @@ export const makeUnsafe = (session: Session, id: number, remote: PeerAddress): D
     }
   }
 
-  /** After the sink has been given something, or told to go on. */
+  /** After the sink received something, or was resumed. */
   const goOn = () => {
     if (!life.isOpen || isPaused) return
     if (remoteHasClosed) return life.finish(Exit.void)

@@ -1,6 +1,6 @@
 /**
- * A listening TCP port of the io-daemon. Connections that the daemon takes wait here to be accepted, and are closed here
- * when nobody does.
+ * A listening TCP port of the io-daemon. Connections that arrive at the daemon wait here to be accepted, and are closed
+ * here if they are not.
  */
 import * as Deferred from "effect/Deferred"
 import type * as Effect from "effect/Effect"
@@ -20,7 +20,7 @@ export interface DaemonListener extends Opening {
   readonly accept: Effect.Effect<Connection, never, Scope.Scope>
 }
 
-/** The port `id` of `session`, which was asked to be at `address`. Closing it tells the daemon. */
+/** The port `id` of `session`, which was requested at `address`. Closing it sends a frame to the daemon. */
 export const makeUnsafe = (
   session: Session,
   id: number,

@@ -1,8 +1,9 @@
 /**
- * One WebSocket to the io-daemon and the sockets that live on it: who a frame is for, and what happens when it breaks.
+ * One WebSocket to the io-daemon and its sockets: which socket a frame is for, and what happens when the WebSocket
+ * breaks.
  *
- * Uses the WHATWG `WebSocket` that pages and Node have alike. A page cannot set headers on one, so the token travels as a
- * subprotocol. What a socket makes of its frames is its own business: `IoDaemonConnection.ts`, `IoDaemonListener.ts`,
+ * Uses the WHATWG `WebSocket` of both pages and Node. A page cannot set headers on one, so the token travels as a
+ * subprotocol. Each kind of socket handles its own frames: `IoDaemonConnection.ts`, `IoDaemonListener.ts`,
  * `IoDaemonUdpSocket.ts`.
  */
 import type * as Effect from "effect/Effect"
@@ -15,19 +16,21 @@ import type { ClientFrame, DaemonFrame } from "./IoDaemonSocketCodec.ts"
 import * as IoDaemonSocketCodec from "./IoDaemonSocketCodec.ts"
 import { SocketFrameError } from "./IoDaemonSocketCodec.ts"
 
-/** What lives under an id of a session. */
+/** What has an id in a session. */
 export interface SessionSocket {
-  /** Takes a frame; throws a `SocketFrameError` when the daemon may not send it. */
+  /** Receives a frame; throws a `SocketFrameError` if the daemon may not send it. */
   readonly receiveUnsafe: (frame: DaemonFrame) => void
   /** The session has ended, and every socket on it. `why` ends a sentence. */
   readonly breakUnsafe: (why: string) => void
 }
 
-/** A socket that the daemon was asked for. */
+/** A socket that was requested from the daemon. */
 export interface Opening {
-  /** Completes when the daemon has opened it, with the address it has, or has reached; fails when it could not. */
+  /**
+   * Completes when the daemon has opened it, with its address, or the one it reached; fails if the daemon could not.
+   */
   readonly opened: Effect.Effect<PeerAddress, ConnectionError>
-  /** Closes the socket, and tells the daemon. Closing twice is closing once. */
+  /** Closes the socket, and sends that to the daemon. Closing is idempotent. */
   readonly closeUnsafe: () => void
 }
 
@@ -35,33 +38,33 @@ export interface Opening {
 export interface Session {
   readonly isOpenUnsafe: () => boolean
   /**
-   * The next id for a socket that the client opens. They never come back: 2^31 of them are worth more than a year of 50
+   * The next id for a socket that the client opens. Ids are never reused: 2^31 of them are worth more than a year of 50
    * dials a second, and then the daemon ends the session and the next one starts afresh.
    */
   readonly nextIdUnsafe: () => number
-  /** Gives the frames for `id` to `socket`, until `removeUnsafe`. Breaks it at once when the session is over. */
+  /** Passes the frames for `id` to `socket`, until `removeUnsafe`. Breaks it at once if the session is over. */
   readonly addUnsafe: (id: number, socket: SessionSocket) => void
   readonly removeUnsafe: (id: number) => void
-  /** Hands a frame to the WebSocket; does nothing when the session is over. */
+  /** Sends a frame over the WebSocket; does nothing if the session is over. */
   readonly sendUnsafe: (frame: ClientFrame) => void
-  /** Bytes that were handed over and have not left yet. */
+  /** Bytes that were sent but have not left yet. */
   readonly waitingBytesUnsafe: () => number
-  /** Closes the WebSocket and breaks its sockets. Ending twice is ending once. */
+  /** Closes the WebSocket and breaks its sockets. Idempotent. */
   readonly endUnsafe: (why: string) => void
 }
 
-/** The subprotocol of these frames; what else is offered carries the token. */
+/** The subprotocol of these frames; the other offered one is the token. */
 export const subprotocol = "piecewise.sockets.v1"
 
-/** What sockets break with when the WebSocket closed without a word. */
+/** What sockets break with if the WebSocket closed without a reason. */
 export const gone = "the io-daemon is gone"
 
 /** The code of a WebSocket that closes because its server ends (RFC 6455 section 7.4.1). */
 const goingAway = 1001
 
 /**
- * Starts a session with the daemon at `endpoint`. `onOpen` is called once it can be used, `onEnd` when it cannot any more,
- * or never could, after its sockets have been broken. Throws where the WebSocket takes neither address nor token.
+ * Starts a session with the daemon at `endpoint`. `onOpen` is called once it is usable, `onEnd` when it is not any
+ * more, or never was, after its sockets have been broken. Throws if the WebSocket refuses the address or the token.
  */
 export const makeUnsafe = (
   { url, token }: Endpoint,
@@ -96,7 +99,7 @@ export const makeUnsafe = (
     if (!(data instanceof ArrayBuffer)) throw new SocketFrameError({ why: "a message of text" })
     const frame = IoDaemonSocketCodec.decodeDaemonUnsafe(new Uint8Array(data))
     const socket = sockets.get(frame.id)
-    // Without a socket it has crossed with our Close; a connection that came in meanwhile is nobody's.
+    // A frame without a socket crossed our Close; an incoming connection then belongs to no one and is closed.
     if (socket !== undefined) socket.receiveUnsafe(frame)
     else if (frame._tag === "Accepted") send({ _tag: "Close", id: frame.accepted })
   }
@@ -115,7 +118,7 @@ export const makeUnsafe = (
     }
   }
   webSocket.onclose = ({ code, reason }) => {
-    // What it says when it goes away is that; anything else is why it does not go on with us.
+    // Its reason for going away is that it ends; any other is why it ends this session.
     end(reason === "" || code === goingAway ? gone : `the io-daemon ended its sockets: ${reason}`)
   }
 

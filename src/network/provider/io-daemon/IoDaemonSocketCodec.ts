@@ -1,8 +1,8 @@
 /**
  * Frames of the io-daemon's sockets, which travel as binary messages of one WebSocket, a frame each. Pure.
  *
- * Frame: op u8, socket id u32, then what the op says; big-endian, text in UTF-8. A host is 1 to 255 bytes. Written twice:
- * here and in `native-host/io-daemon/src/sockets/`.
+ * Frame: op u8, socket id u32, then the fields of the op; big-endian, text in UTF-8. A host is 1 to 255 bytes. Written
+ * twice: here and in `native-host/io-daemon/src/sockets/`.
  *
  * | op | to the daemon | op | from the daemon |
  * | --- | --- | --- | --- |
@@ -14,8 +14,8 @@
  * | 6 | Close | 22 | Accepted: id u32, port u16, host |
  * | 7 | Send: port u16, host length u8, host, payload | 23 | Datagram: port u16, host length u8, host, payload |
  *
- * Ids that the client chooses are below `firstAcceptedId` and only grow; those of accepted connections are from there on.
- * Which frame is allowed when is `IoDaemonSession.ts`'s question. Bytes of a decoded frame are views of the message.
+ * Ids that the client chooses are below `firstAcceptedId` and only grow; those of accepted connections are from there
+ * on. `IoDaemonSession.ts` decides which frame is allowed when. Bytes of a decoded frame are views of the message.
  */
 import * as Data from "effect/Data"
 import * as Bytes from "../../../base/Bytes.ts"
@@ -35,14 +35,14 @@ export interface DataFrame {
   readonly bytes: Uint8Array
 }
 
-/** So many bytes more may be sent. */
+/** So many more bytes may be sent. */
 export interface CreditFrame {
   readonly _tag: "Credit"
   readonly id: number
   readonly bytes: number
 }
 
-/** What the client says. */
+/** Frames from the client. */
 export type ClientFrame =
   | DataFrame
   | CreditFrame
@@ -51,21 +51,21 @@ export type ClientFrame =
   | { readonly _tag: "Close"; readonly id: number }
   | { readonly _tag: "Send"; readonly id: number; readonly address: PeerAddress; readonly payload: Uint8Array }
 
-/** What the daemon says. */
+/** Frames from the daemon. */
 export type DaemonFrame =
   | DataFrame
   | CreditFrame
-  /** The socket is open: with its remote address where it was dialed, with its own otherwise. */
+  /** The socket is open: with its remote address if it was dialled, with its own otherwise. */
   | { readonly _tag: "Opened"; readonly id: number; readonly address: PeerAddress }
   /** The socket could not be opened, and is gone. `code` is the system's: `ECONNREFUSED`. */
   | { readonly _tag: "Failed"; readonly id: number; readonly code: string }
-  /** The socket is gone. `code` is empty where the remote has closed its half. */
+  /** The socket is gone. `code` is empty if the remote has closed its half. */
   | { readonly _tag: "Closed"; readonly id: number; readonly code: string }
-  /** The listener `id` has taken a connection, which is `accepted` from now on and comes from `address`. */
+  /** The listener `id` has a new connection from `address`, whose id is `accepted`. */
   | { readonly _tag: "Accepted"; readonly id: number; readonly accepted: number; readonly address: PeerAddress }
   | { readonly _tag: "Datagram"; readonly id: number; readonly address: PeerAddress; readonly payload: Uint8Array }
 
-/** Lowest id of a connection that a listener has taken. */
+/** Lowest id of a connection that a listener accepted. */
 export const firstAcceptedId = 0x8000_0000
 
 /** Most bytes of a host. */
@@ -96,7 +96,7 @@ const withUint32 = (op: number, id: number, value: number): Uint8Array<ArrayBuff
   return frame
 }
 
-/** The host is what is left of the frame; `gap` bytes before it, or before the port, are the caller's to fill. */
+/** The host is the rest of the frame; the caller fills `gap` bytes before it, or before the port. */
 const withAddress = (op: number, id: number, address: PeerAddress, gapBefore: number, gapAfter: number) => {
   const host = Bytes.fromText(address.host)
   const frame = allocate(op, id, gapBefore + 2 + gapAfter + host.length)
@@ -115,14 +115,14 @@ const withDatagram = (op: number, id: number, address: PeerAddress, payload: Uin
   return frame
 }
 
-/** Why no frame can carry `address`, as the end of a sentence; `undefined` where one can. */
+/** Why no frame can carry `address`, as the end of a sentence; `undefined` if one can. */
 export const whyNotCarried = ({ host, port }: PeerAddress): string | undefined => {
   if (!Number.isInteger(port) || port < 0 || port > 65_535) return "port is not valid"
   const hostBytes = Bytes.fromText(host).length
   return hostBytes === 0 || hostBytes > maxHostBytes ? "address is not valid" : undefined
 }
 
-/** The message that says `frame`, whose addresses `whyNotCarried` has nothing against, to the daemon. */
+/** Encodes a frame to the daemon; `whyNotCarried` must have returned `undefined` for its addresses. */
 export const encodeClient = (frame: ClientFrame): Uint8Array<ArrayBuffer> => {
   const op = clientOps[frame._tag]
   switch (frame._tag) {
@@ -145,7 +145,7 @@ export const encodeClient = (frame: ClientFrame): Uint8Array<ArrayBuffer> => {
   }
 }
 
-/** The message with which a daemon says `frame`: for those that play one. */
+/** Encodes a frame from the daemon, for code that plays one. */
 export const encodeDaemon = (frame: DaemonFrame): Uint8Array<ArrayBuffer> => {
   const op = daemonOps[frame._tag]
   switch (frame._tag) {
@@ -192,7 +192,7 @@ const uint32At = (message: Uint8Array, offset: number): number => Bytes.readUint
 
 const textOf = (bytes: Uint8Array): string => Bytes.toTextStrict(bytes) ?? fail("text that is not UTF-8")
 
-/** The address whose port lies `portOffset` bytes behind the header and whose host is the rest from `hostOffset` on. */
+/** The address whose port is `portOffset` bytes behind the header and whose host is the rest from `hostOffset` on. */
 const addressOf = (message: Uint8Array, portOffset: number, hostOffset: number): PeerAddress => {
   needs(message, hostOffset)
   const host = message.subarray(headerBytes + hostOffset)
@@ -210,7 +210,7 @@ const datagramOf = (message: Uint8Array): { readonly address: PeerAddress; reado
   }
 }
 
-/** What the daemon says with `message`; throws a `SocketFrameError` where that is no frame of a daemon. */
+/** Decodes a frame from the daemon; throws a `SocketFrameError` if it is none. */
 export const decodeDaemonUnsafe = (message: Uint8Array): DaemonFrame => {
   const id = idOf(message)
   switch (message[0]) {
@@ -238,7 +238,7 @@ export const decodeDaemonUnsafe = (message: Uint8Array): DaemonFrame => {
   }
 }
 
-/** What a client says with `message`: for those that play a daemon. Throws as `decodeDaemonUnsafe` does. */
+/** Decodes a frame from a client, for code that plays a daemon. Throws as `decodeDaemonUnsafe` does. */
 export const decodeClientUnsafe = (message: Uint8Array): ClientFrame => {
   const id = idOf(message)
   switch (message[0]) {

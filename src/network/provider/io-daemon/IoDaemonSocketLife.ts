@@ -1,6 +1,6 @@
 /**
- * The beginning and the end of a connection or UDP port of the io-daemon, whatever goes over it meanwhile: who waits for it
- * to open or to close, and that both sides hear of the end once.
+ * The beginning and the end of a connection or UDP port of the io-daemon: fibers wait here for it to open or to close,
+ * and both sides learn of the end once.
  */
 import * as Deferred from "effect/Deferred"
 import * as Exit from "effect/Exit"
@@ -11,19 +11,19 @@ import type { Session } from "./IoDaemonSession.ts"
 /** The life of the socket `id`. */
 export interface SocketLife {
   isOpen: boolean
-  /** Completes with the address that the daemon has opened, or reached. */
+  /** Completes with the address that the daemon opened, or reached. */
   readonly opened: Deferred.Deferred<PeerAddress, ConnectionError>
-  /** Completes when it is over; fails where it broke. */
+  /** Completes when it is over; fails if it broke. */
   readonly closed: Deferred.Deferred<void, ConnectionError>
-  /** It is over: the daemon knows. */
+  /** Notes that it is over; the daemon knows already. */
   readonly finish: (exit: Exit.Exit<void, ConnectionError>) => void
-  /** Ends it, and tells the daemon. Closing twice is closing once. */
+  /** Ends it, and sends that to the daemon. Idempotent. */
   readonly close: (exit: Exit.Exit<void>) => void
-  /** It broke, or never opened. `why` ends a sentence. */
+  /** Notes that it broke, or never opened. `why` ends a sentence. */
   readonly fail: (why: string) => void
 }
 
-/** A socket that the daemon was asked for. `release` gives up what it holds, before anybody hears of its end. */
+/** A socket that was requested from the daemon. `release` frees what it holds, before anything learns of its end. */
 export const makeUnsafe = (session: Session, id: number, address: PeerAddress, release: () => void): SocketLife => {
   const opened = Deferred.makeUnsafe<PeerAddress, ConnectionError>()
   const closed = Deferred.makeUnsafe<void, ConnectionError>()
@@ -35,7 +35,7 @@ export const makeUnsafe = (session: Session, id: number, address: PeerAddress, r
       self.isOpen = false
       session.removeUnsafe(id)
       release()
-      // Last: who waits for it goes on inside the call.
+      // Last: a fiber that waits for it continues inside the call.
       Deferred.doneUnsafe(closed, exit)
     },
     close: (exit) => {

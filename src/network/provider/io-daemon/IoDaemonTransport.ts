@@ -1,11 +1,12 @@
 /**
- * `Dialer`, `Listener` and `UdpPort` over the io-daemon, for a page, which has no sockets. All of a layer's sockets share
- * one WebSocket, opened when the first is asked for. When it breaks, as when the daemon ends, its sockets end with it
- * (`the io-daemon is gone`; who waits to accept is interrupted). The next that is asked for asks where the daemon is now and
- * opens another, with the patience of all requests to the daemon (`IoDaemonClient.again`), as one may just be starting.
+ * `Dialer`, `Listener` and `UdpPort` over the io-daemon, for a page, which has no sockets. All of a layer's sockets
+ * share one WebSocket, opened with the first socket. If it breaks, as when the daemon ends, its sockets end with it
+ * (`the io-daemon is gone`; fibers that wait to accept are interrupted). The next socket looks up where the daemon is
+ * and opens another WebSocket, with the retries of all requests to the daemon (`IoDaemonClient.again`), because one may
+ * just be starting.
  *
- * Nothing but what pages have is used, and Node has it as well. Timeouts are left to who asks; the daemon gives up a dial
- * after 30 seconds (`timed out`), and dials no link-local, multicast or unspecified address (`permission denied`).
+ * Uses only what pages have, and Node has too. Callers set their timeouts; the daemon gives up a dial after 30 seconds
+ * (`timed out`), and dials no link-local, multicast or unspecified address (`permission denied`).
  */
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
@@ -25,7 +26,7 @@ import * as IoDaemonSession from "./IoDaemonSession.ts"
 import * as IoDaemonSocketCodec from "./IoDaemonSocketCodec.ts"
 import * as IoDaemonUdpSocket from "./IoDaemonUdpSocket.ts"
 
-/** Most connections that the daemon lets wait at a port. */
+/** Most connections that wait at a port of the daemon. */
 const maxBacklog = 1024
 
 /** The session that all sockets share, opened when it is first needed, and again when it is over. */
@@ -64,9 +65,9 @@ const makeSharedSession = Effect.gen(function* () {
     })
   )
 
-  /** All who wait get the same answer. It is tried on when they are gone: others will ask. */
+  /** All waiting fibers get the same answer. The attempt continues without them, because others will ask. */
   const open = Effect.suspend(() => {
-    // In a scope that is closing no fiber would begin, and whoever waits for it would wait for ever.
+    // In a closing scope no fiber would begin, and a fiber that waits for it would wait for ever.
     if (isOver || scope.state._tag === "Closed") {
       return Effect.fail(new IoDaemonUnavailable({ why: "its layer is closed" }))
     }
@@ -91,7 +92,7 @@ const makeSharedSession = Effect.gen(function* () {
 const make = Effect.gen(function* () {
   const sharedSession = yield* makeSharedSession
 
-  /** Asks for a socket, waits until it is open, and gives it to the caller's scope. */
+  /** Requests a socket, waits until it is open, and adds it to the caller's scope. */
   const open = Effect.fnUntraced(function* <A extends Opening>(
     address: PeerAddress,
     ask: (session: Session, id: number) => A
@@ -101,7 +102,7 @@ const make = Effect.gen(function* () {
     const refusal = IoDaemonSocketCodec.whyNotCarried(address)
     if (refusal !== undefined) return yield* refuse(refusal)
     const session = yield* Effect.mapError(sharedSession.get, ({ message }) => refuse(message))
-    // Only the waiting is interruptible: a socket always has somebody who closes it.
+    // Only the wait is interruptible: a socket always has an owner that closes it.
     return yield* Effect.uninterruptibleMask((restore) => {
       const socket = ask(session, session.nextIdUnsafe())
       return restore(socket.opened).pipe(

@@ -1,7 +1,7 @@
 /**
- * A UDP port of the io-daemon. The daemon hands on what it was granted: nothing before there is a sink, then a window of
- * `receiveWindowBytes`, granted again in batches as the sink takes it; beyond that it drops the newest. Payloads given to a
- * sink lie in the message that they came in.
+ * A UDP port of the io-daemon. The daemon passes on what it was granted: nothing before there is a sink, then a window
+ * of `receiveWindowBytes`, granted again in batches as the sink receives; beyond that it drops the newest. Payloads
+ * passed to a sink are in the message that they arrived in.
  */
 import * as Deferred from "effect/Deferred"
 import * as Exit from "effect/Exit"
@@ -22,7 +22,7 @@ export interface DaemonUdpSocket extends Opening {
   readonly socket: Omit<UdpSocket, "local">
 }
 
-/** The UDP port `id` of `session`, which was asked to be at `address`. Closing it tells the daemon. */
+/** The UDP port `id` of `session`, which was requested at `address`. Closing it sends a frame to the daemon. */
 export const makeUnsafe = (session: Session, id: number, address: PeerAddress.PeerAddress): DaemonUdpSocket => {
   const life = IoDaemonSocketLife.makeUnsafe(session, id, address, () => {})
   let sink: DatagramSink | undefined
@@ -40,7 +40,7 @@ export const makeUnsafe = (session: Session, id: number, address: PeerAddress.Pe
       throw new SocketFrameError({ why: "datagrams that it was not asked for" })
     const from = PeerAddress.make(host, port)
     try {
-      // From port 0 come datagrams that nobody can answer.
+      // Datagrams from port 0 cannot be answered.
       if (from !== undefined) sink(payload, from)
     } catch (defect) {
       life.close(Exit.die(defect))

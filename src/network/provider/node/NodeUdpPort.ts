@@ -1,6 +1,6 @@
 /**
- * UDP ports of the system (`node:dgram`). What has arrived waits in the system's receive buffer, which drops the newest.
- * An IPv6 port takes IPv6 only, as the DHT keeps its families apart (BEP 32).
+ * UDP ports of the system (`node:dgram`). What has arrived waits in the system's receive buffer, which drops the
+ * newest. An IPv6 port receives only IPv6, because the DHT keeps its families apart (BEP 32).
  */
 import * as Dgram from "node:dgram"
 import * as Deferred from "effect/Deferred"
@@ -34,7 +34,7 @@ export const bind = Effect.fnUntraced(function* (options: { readonly host: strin
     if (!isOpen) return
     isOpen = false
     socket.close()
-    // Last: who waits for it goes on inside the call.
+    // Last: a fiber that waits for it continues inside the call.
     Deferred.doneUnsafe(closed, exit)
   }
 
@@ -45,10 +45,10 @@ export const bind = Effect.fnUntraced(function* (options: { readonly host: strin
 
   const take = (payload: Buffer, { address: host, port }: Dgram.RemoteInfo) => {
     const from = PeerAddress.make(host, port)
-    // From port 0 come datagrams that nobody can answer.
+    // Datagrams from port 0 cannot be answered.
     if (!isOpen || sink === undefined || from === undefined) return
     try {
-      // Not a `Buffer`: the `slice` of one does not copy, which a sink that is given a `Uint8Array` relies on.
+      // Not a `Buffer`: its `slice` does not copy, and a sink relies on the `slice` of a `Uint8Array`.
       sink(new Uint8Array(payload.buffer, payload.byteOffset, payload.length), from)
     } catch (defect) {
       finish(Exit.die(defect))
@@ -70,13 +70,13 @@ export const bind = Effect.fnUntraced(function* (options: { readonly host: strin
     const { length } = payload
     if (!isOpen || length > Transport.maxDatagramBytes || queuedBytes + length > Transport.maxQueuedBytes) return
     try {
-      // With a callback, what the system refuses is told to it instead of ending the socket.
+      // With a callback, an error of the system goes there instead of ending the socket.
       socket.send(payload, to.port, to.host, () => {
         queuedBytes -= length
       })
       queuedBytes += length
     } catch {
-      // A port that is none is refused with an exception.
+      // An invalid port is refused with an exception.
     }
   }
 

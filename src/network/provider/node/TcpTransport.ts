@@ -2,13 +2,14 @@
  * Connections over TCP (`node:net`). Hot path: the read callback, once per read of up to `readBufferBytes`.
  *
  * All connections of a thread read into one buffer. That is sound because libuv asks for the buffer, reads into it and
- * calls back without anything in between, for one socket at a time (on Windows too: it posts reads of no bytes and reads
- * when told there is something), and a sink has copied what it wants when it returns. Measured with Node 24, reading from
- * another process, CPU per 16 KiB with 200 connections: 5.4 to 6.4 us over one buffer of 256 KiB, 6.4 to 6.6 over one of
- * 64 KiB; a buffer for each costs 6.5 us and 50 MiB more memory, a stream's `data` events 13 to 14 us and 80 MiB more.
+ * calls back without anything in between, for one socket at a time (on Windows too: it posts reads of no bytes and
+ * reads when there is something), and a sink has copied what it wants when it returns. Measured with Node 24, reading
+ * from another process, CPU per 16 KiB with 200 connections: 5.4 to 6.4 us over one buffer of 256 KiB, 6.4 to 6.6 over
+ * one of 64 KiB; a buffer for each costs 6.5 us and 50 MiB more memory, a stream's `data` events 13 to 14 us and 80 MiB
+ * more.
  *
- * Closing is abrupt: what was written just before the scope closed may be lost, and a remote that still sends sees a reset.
- * Timeouts, limits on the number of connections and who may connect are left to who asks.
+ * Closing is abrupt: what was written just before the scope closed may be lost, and a remote that still sends sees a
+ * reset. Callers decide about timeouts, the number of connections and who may connect.
  */
 
 import * as Net from "node:net"
@@ -27,12 +28,12 @@ import { ConnectionError, Dialer, Listener } from "../../Transport.ts"
 /** Larger reads are no cheaper; smaller ones call back more often. It is touched only as far as reads fill it. */
 const readBufferBytes = 262_144
 
-/** Not a `Buffer`: the `slice` of one does not copy, which a sink that is given a `Uint8Array` relies on. */
+/** Not a `Buffer`: its `slice` does not copy, and a sink relies on the `slice` of a `Uint8Array`. */
 const readBuffer = new Uint8Array(readBufferBytes)
 
 /**
  * What is between a socket and its connection: made first, because a socket's reader is fixed when the socket is made.
- * `attach` gives it its socket, which must be paused.
+ * `attach` connects it to its socket, which must be paused.
  */
 const makeReader = () => {
   let sink: Sink | undefined
@@ -46,7 +47,7 @@ const makeReader = () => {
     isOpen = false
     socket.destroy()
     writable.openUnsafe()
-    // Last: who waits for it goes on inside this call.
+    // Last: a fiber that waits for it continues inside this call.
     Deferred.doneUnsafe(closed, exit)
   }
 
@@ -64,7 +65,7 @@ const makeReader = () => {
   const attach = (attached: Net.Socket, remote: PeerAddress.PeerAddress): AcceptQueue.Incoming => {
     socket = attached
     socket.on("drain", () => writable.openUnsafe())
-    // The remote has closed its half: there is nobody left to answer.
+    // The remote has closed its half, so nothing can be answered.
     socket.on("end", () => finish(Exit.void))
     socket.on("error", (cause) => {
       const why = SocketErrno.why(SocketErrno.codeOf(cause))
@@ -104,7 +105,7 @@ const makeReader = () => {
 
 const connect = Effect.fnUntraced(function* (address: PeerAddress.PeerAddress) {
   const scope = yield* Effect.scope
-  // Only the waiting is interruptible: a socket always has somebody who destroys it.
+  // Only the wait is interruptible: a socket always has an owner that destroys it.
   return yield* Effect.uninterruptibleMask((restore) => {
     const connected = Deferred.makeUnsafe<void, ConnectionError>()
     const reader = makeReader()
@@ -115,7 +116,7 @@ const connect = Effect.fnUntraced(function* (address: PeerAddress.PeerAddress) {
     try {
       socket.connect({ host: address.host, port: address.port })
     } catch (cause) {
-      // An address that is none is refused with an exception, when the socket has a handle already.
+      // An invalid address is refused with an exception, when the socket already has a handle.
       open.closeUnsafe()
       return Effect.fail(new ConnectionError({ address, why: SocketErrno.why(SocketErrno.codeOf(cause)) }))
     }
@@ -142,13 +143,13 @@ const listen = Effect.fnUntraced(function* (adopt: typeof adoptHandle, options: 
   const server = Net.createServer({ pauseOnConnect: true, noDelay: true }, (socket) => {
     isWarned = false
     const remote = remoteOf(socket)
-    // Without an address it is gone already.
+    // Without an address it is already gone.
     if (remote === undefined) return socket.destroy()
     const incoming = adopt(socket, remote)
     if (!AcceptQueue.offerUnsafe(queue, incoming)) incoming.closeUnsafe()
   })
 
-  // The port stays open when a connection cannot be taken, for want of file descriptors; told once, not for each.
+  // The port stays open if a connection cannot be accepted, for want of file descriptors; logged once, not for each.
   const warn = (cause: unknown) => {
     if (isWarned) return
     isWarned = true
@@ -184,14 +185,14 @@ const listen = Effect.fnUntraced(function* (adopt: typeof adoptHandle, options: 
   return { address: { host, port }, accept: AcceptQueue.accept(queue) }
 })
 
-/** An IPv4 peer of a port that listens on `::` shows up as `::ffff:10.0.0.7`; it has one address, however it came. */
+/** An IPv4 peer of a port that listens on `::` shows up as `::ffff:10.0.0.7`; both forms are one address. */
 const remoteOf = ({ remoteAddress, remotePort }: Net.Socket): PeerAddress.PeerAddress | undefined =>
   remoteAddress === undefined || remotePort === undefined ? undefined : PeerAddress.make(remoteAddress, remotePort)
 
 /**
- * The connection of an incoming socket. `Net.Server` makes its sockets without a reused read buffer, so the handle moves to
- * a socket that has one, for less than half the CPU. That a socket keeps its handle in `_handle` and takes one as `handle`
- * is not documented; where it is not so, the socket stays what it is.
+ * The connection of an incoming socket. `Net.Server` makes its sockets without a reused read buffer, so the handle
+ * moves to a socket that has one, for less than half the CPU. That a socket keeps its handle in `_handle` and accepts
+ * one as `handle` is not documented; if it does not, the socket stays what it is.
  */
 const adoptHandle = (socket: Net.Socket, remote: PeerAddress.PeerAddress): AcceptQueue.Incoming => {
   const shell = socket as unknown as { _handle: { readonly useUserBuffer?: unknown } | null }
@@ -222,7 +223,7 @@ export const layerListener: Layer.Layer<Listener> = Layer.succeed(
 )
 
 /**
- * `Listener` over TCP with nothing but what Node documents: incoming connections read through `data` events, into fresh
+ * `Listener` over TCP with only what Node documents: incoming connections read through `data` events, into fresh
  * memory, at twice the CPU. For a runtime whose sockets only look like Node's.
  */
 export const layerListenerStream: Layer.Layer<Listener> = Layer.succeed(
