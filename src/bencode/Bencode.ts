@@ -2,22 +2,22 @@
  * Bencode (BEP 3): the encoding of metainfo files, tracker responses, KRPC messages and the extension handshake.
  *
  * Integer `i-12e`, byte string `4:spam`, list `l...e`, dictionary `d` key value ... `e` with keys that are byte strings
- * in ascending order. Integers and lengths are read strictly: no leading zero, no `-0`, no sign on a length. What the
- * values mean, and whether a field may be missing, is the question of whoever asked for them.
+ * in ascending order. Integers and lengths are read strictly: no leading zero, no `-0`, no sign on a length. Callers
+ * decide what the values mean, and which fields may be missing.
  *
- * Byte strings and spans that `decode` gives are views into its input and stay valid as long as nobody writes to it.
+ * Byte strings and spans that `decode` returns are views into its input and stay valid until it is changed.
  */
 import * as Data from "effect/Data"
 import * as Result from "effect/Result"
 import * as Bytes from "../base/Bytes.ts"
 
-/** A decoded value. An integer is a `number` when it is a safe one, else a `bigint`; a byte string is a view. */
+/** A decoded value. An integer is a `number` if it is a safe one, else a `bigint`; a byte string is a view. */
 export type Value = number | bigint | Uint8Array | ReadonlyArray<Value> | Dictionary
 
 /** A decoded dictionary in the order of the input. A key holds one character a byte (`Bytes.fromLatin1Unsafe`). */
 export type Dictionary = ReadonlyMap<string, Value>
 
-/** The input is not bencode, or passes a limit. `why` is a clause about what stands at byte `offset`. */
+/** The input is not bencode, or exceeds a limit. `why` is a clause about what is at byte `offset`. */
 export class BencodeError extends Data.TaggedError("BencodeError")<{
   readonly offset: number
   readonly why: string
@@ -37,7 +37,7 @@ export interface DecodeOptions {
   readonly maxTokens?: number | undefined
   /**
    * Bytes after the root value: `refuse` (the default) fails, so a file that was damaged or appended to is noticed;
-   * `ignore` leaves them, and `end` tells where they begin (BEP 9 puts a piece of metadata there).
+   * `ignore` leaves them, and `end` is where they begin (BEP 9 puts a piece of metadata there).
    */
   readonly trailing?: "refuse" | "ignore" | undefined
 }
@@ -46,7 +46,7 @@ export interface DecodeOptions {
 export interface Decoded {
   readonly value: Value
   /**
-   * Raw bytes of each value of the root dictionary (views); empty when the root is none. Info hashes are over these.
+   * Raw bytes of each value of the root dictionary (views); empty if the root is none. Info hashes are over these.
    */
   readonly spans: ReadonlyMap<string, Uint8Array>
   /** Whether the keys of every dictionary ascend without a duplicate, as BEP 3 demands. */
@@ -58,7 +58,7 @@ export interface Decoded {
 /** Deep enough for a v2 file tree of 90 directories. Each level costs a frame of the decoder's stack. */
 export const defaultMaxDepth = 100
 
-/** A larger `maxDepth` is taken for this one: the decoder recurses, and this much fits in a fresh stack many times. */
+/** A larger `maxDepth` counts as this one: the decoder recurses, and this much fits in a fresh stack many times. */
 export const maxDepthLimit = 1000
 
 /** 10 MiB: the largest torrents seen in the wild are smaller, and reading one holds the event loop for its duration. */
@@ -125,7 +125,7 @@ const fail: (offset: number, why: string) => never = (offset, why) => {
 }
 
 const view = (bytes: Uint8Array, start: number, end: number): Uint8Array =>
-  // Not subarray: of a Node Buffer it gives a Buffer, whose slice() does not copy.
+  // Not subarray: on a Node Buffer it returns a Buffer, whose slice() does not copy.
   new Uint8Array(bytes.buffer, bytes.byteOffset + start, end - start)
 
 const countToken = (self: Reader): void => {
@@ -157,7 +157,7 @@ const readList = (self: Reader): ReadonlyArray<Value> => {
   return list
 }
 
-// An empty Map is the dearest value, 195 bytes and a microsecond: a million of them took 1.3 s, shared 0.03 s.
+// An empty Map is the most expensive value, 195 bytes and a microsecond: a million of them took 1.3 s, shared 0.03 s.
 const emptyDictionary: Dictionary = new Map()
 
 const readDictionary = (self: Reader): Dictionary => {
@@ -186,7 +186,7 @@ const readDictionary = (self: Reader): Dictionary => {
   return dictionary
 }
 
-/** Reads a length and its colon, moves past the string, and gives the offset of the string's first byte. */
+/** Reads a length and its colon, moves past the string, and returns the offset of the string's first byte. */
 const readStringStart = (self: Reader): number => {
   const { bytes } = self
   const lengthOffset = self.offset
@@ -229,8 +229,8 @@ const readInteger = (self: Reader): number | bigint => {
 }
 
 /**
- * What `encode` takes. A string is written as UTF-8, a `Uint8Array` as it is. A Map's keys hold one character a byte, as
- * `decode` gives them; a plain object's keys are text, and its `undefined` members are left out.
+ * A value for `encode`. A string is written as UTF-8, a `Uint8Array` as it is. A Map's keys hold one character a byte,
+ * as those of `decode` do; a plain object's keys are text, and its `undefined` members are left out.
  */
 export type Encodable = string | number | bigint | Uint8Array | ReadonlyArray<Encodable> | EncodableDictionary
 
@@ -242,7 +242,7 @@ interface Writer {
 }
 
 /**
- * The canonical encoding of `value`: keys ascend by their bytes. Throws a `RangeError` where a number is not a safe
+ * The canonical encoding of `value`: keys ascend by their bytes. Throws a `RangeError` if a number is not a safe
  * integer or a Map's key has a character above U+00FF, both defects of the caller.
  */
 export const encode = (value: Encodable): Uint8Array<ArrayBuffer> => {
@@ -325,31 +325,31 @@ export const isList = (value: Value | undefined): value is ReadonlyArray<Value> 
 /** Whether a value is a dictionary. */
 export const isDictionary = (value: Value | undefined): value is Dictionary => value instanceof Map
 
-/** The byte string at `key`, a view; `undefined` where it is absent or of another type. */
+/** The byte string at `key`, a view; `undefined` if it is absent or of another type. */
 export const getBytes = (self: Dictionary, key: string): Uint8Array | undefined => {
   const value = self.get(key)
   return isBytes(value) ? value : undefined
 }
 
-/** The byte string at `key` as text, with U+FFFD where it is not UTF-8; `undefined` where absent or of another type. */
+/** The byte string at `key` as text, with U+FFFD for what is not UTF-8; `undefined` if absent or of another type. */
 export const getText = (self: Dictionary, key: string): string | undefined => {
   const value = self.get(key)
   return isBytes(value) ? Bytes.toText(value) : undefined
 }
 
-/** The integer at `key`; `undefined` where it is absent, of another type, or not a safe integer. */
+/** The integer at `key`; `undefined` if it is absent, of another type, or not a safe integer. */
 export const getInt = (self: Dictionary, key: string): number | undefined => {
   const value = self.get(key)
   return typeof value === "number" ? value : undefined
 }
 
-/** The list at `key`; `undefined` where it is absent or of another type. */
+/** The list at `key`; `undefined` if it is absent or of another type. */
 export const getList = (self: Dictionary, key: string): ReadonlyArray<Value> | undefined => {
   const value = self.get(key)
   return isList(value) ? value : undefined
 }
 
-/** The dictionary at `key`; `undefined` where it is absent or of another type. */
+/** The dictionary at `key`; `undefined` if it is absent or of another type. */
 export const getDictionary = (self: Dictionary, key: string): Dictionary | undefined => {
   const value = self.get(key)
   return isDictionary(value) ? value : undefined

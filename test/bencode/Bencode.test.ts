@@ -5,7 +5,7 @@ import * as Bytes from "../../src/base/Bytes.ts"
 import * as Bencode from "../../src/bencode/Bencode.ts"
 import * as Values from "../../src/testing/arbitrary/Values.ts"
 
-/** Input as it reads in a BEP: one character a byte. */
+/** Input as a BEP writes it: one character a byte. */
 const bytes = Bytes.fromLatin1Unsafe
 
 const decoded = (text: string, options?: Bencode.DecodeOptions) =>
@@ -59,7 +59,7 @@ describe("Bencode.decode", () => {
     assert.deepStrictEqual(value("d0:0:e"), new Map([["", new Uint8Array(0)]]))
   })
 
-  it("gives a number up to the largest safe integer and a bigint beyond", () => {
+  it("returns a number up to the largest safe integer and a bigint beyond", () => {
     assert.strictEqual(value("i9007199254740991e"), Number.MAX_SAFE_INTEGER)
     assert.strictEqual(value("i-9007199254740991e"), Number.MIN_SAFE_INTEGER)
     assert.strictEqual(value("i9007199254740992e"), 9_007_199_254_740_992n)
@@ -67,7 +67,7 @@ describe("Bencode.decode", () => {
     assert.strictEqual(value("i-9223372036854775808e"), -(2n ** 63n))
   })
 
-  it("gives views into the input, plain arrays also where the input is a Buffer", () => {
+  it("returns views into the input, plain arrays even if the input is a Buffer", () => {
     const input = Buffer.from("xl4:spame").subarray(1)
 
     const list = Result.getOrThrow(Bencode.decode(input)).value as ReadonlyArray<Uint8Array>
@@ -89,7 +89,7 @@ describe("Bencode.decode", () => {
     assert.deepStrictEqual(value(`d100000:${key}i1ee`), new Map([[key, 1]]))
   })
 
-  it("gives the raw bytes of the root dictionary's values only", () => {
+  it("returns the raw bytes of the root dictionary's values only", () => {
     const { spans } = decoded("d4:infod1:xi7ee4:name1:ne")
 
     assert.deepStrictEqual(
@@ -119,21 +119,21 @@ describe("Bencode.decode", () => {
     assert.strictEqual(refusal("d1:ae"), "4: no value begins with this byte")
   })
 
-  it("tells the fault and its offset in one sentence", () => {
+  it("reports the fault and its offset in one sentence", () => {
     const error = Result.getOrThrow(Result.flip(Bencode.decode(bytes("li03ee"))))
 
     assert.strictEqual(error._tag, "BencodeError")
     assert.strictEqual(error.message, "Bad bencoding at byte 2: an integer has a leading zero.")
   })
 
-  it("fault 1: a depth bomb gives a depth error, not a stack overflow", () => {
+  it("fault 1: a depth bomb causes a depth error, not a stack overflow", () => {
     const why = "lists and dictionaries are nested deeper than"
     assert.strictEqual(refusal("l".repeat(1_000_000)), `100: ${why} 100`)
     assert.strictEqual(refusal("d1:a".repeat(1_000_000)), `400: ${why} 100`)
     assert.strictEqual(refusal("l".repeat(1_000_000), { maxDepth: Infinity }), `1000: ${why} 1000`)
   })
 
-  it("allows exactly the depth it is given", () => {
+  it("allows exactly the given depth", () => {
     const nested = (depth: number) => "l".repeat(depth) + "e".repeat(depth)
 
     assert.isTrue(Result.isSuccess(Bencode.decode(bytes(nested(6)), { maxDepth: 7 })))
@@ -211,7 +211,7 @@ describe("Bencode.decode", () => {
     assert.deepStrictEqual(spans.get("info"), bytes("i1e"))
   })
 
-  it("fault 4: disorder in a nested dictionary is told too, order is by bytes", () => {
+  it("fault 4: disorder in a nested dictionary is reported too, order is by bytes", () => {
     assert.isFalse(decoded("ld1:bi1e1:ai2eee").ordered)
     assert.isFalse(decoded("d1:ad1:xi1e1:xi1eee").ordered)
     assert.isTrue(decoded("d1:Zi1e1:ai2e2:aai3e1:\xe9i4ee").ordered)
@@ -227,7 +227,7 @@ describe("Bencode.decode", () => {
     assert.strictEqual(end, 12)
   })
 
-  it("gives a result for any bytes, never an exception", () => {
+  it("returns a result for any bytes, never an exception", () => {
     const damaged = fc.oneof(
       fc.uint8Array({ maxLength: 64 }),
       fc.string({ unit: fc.constantFrom(..."dlie:0123-"), maxLength: 64 }).map(bytes)
@@ -251,13 +251,13 @@ describe("Bencode.encode", () => {
     assert.deepStrictEqual(encoded, bytes("d2:10i5e1:9i6e1:Bi4e1:bi3e3:\xef\xbf\xbfi1e4:\xf0\x90\x80\x80i2ee"))
   })
 
-  it("takes text, bytes, both integer types and skips undefined members", () => {
+  it("accepts text, bytes, both integer types and skips undefined members", () => {
     const encoded = Bencode.encode({ text: "é", bytes: bytes("\xff"), big: 2n ** 64n, none: undefined, zero: -0 })
 
     assert.deepStrictEqual(encoded, bytes("d3:bigi18446744073709551616e5:bytes1:\xff4:text2:\xc3\xa94:zeroi0ee"))
   })
 
-  it("takes a Map's keys as bytes and an object's as text", () => {
+  it("reads a Map's keys as bytes and an object's as text", () => {
     assert.deepStrictEqual(Bencode.encode(new Map([["\xe9", 1]])), bytes("d1:\xe9i1ee"))
     assert.deepStrictEqual(Bencode.encode({ "\xe9": 1 }), bytes("d2:\xc3\xa9i1ee"))
   })
@@ -289,7 +289,7 @@ describe("Bencode.encode", () => {
     )
   })
 
-  it("gives the same bytes whatever order a dictionary was made in", () => {
+  it("writes the same bytes in whatever order a dictionary was made", () => {
     fc.assert(
       fc.property(Values.bencodeValue, (value) => {
         if (!Bencode.isDictionary(value)) return
@@ -317,7 +317,7 @@ describe("Bencode.encode", () => {
 describe("Bencode readers", () => {
   const dictionary = value("d1:b2:\xc3\xa91:dde1:ii7e1:lle1:ni9007199254740992e1:x1:\xffe") as Bencode.Dictionary
 
-  it("give a member of the type that is asked for", () => {
+  it("return a member of the requested type", () => {
     assert.deepStrictEqual(Bencode.getBytes(dictionary, "b"), bytes("\xc3\xa9"))
     assert.strictEqual(Bencode.getText(dictionary, "b"), "é")
     assert.strictEqual(Bencode.getInt(dictionary, "i"), 7)
@@ -325,7 +325,7 @@ describe("Bencode readers", () => {
     assert.deepStrictEqual(Bencode.getDictionary(dictionary, "d"), new Map())
   })
 
-  it("give undefined for an absent member and for one of another type", () => {
+  it("return undefined for an absent member and for one of another type", () => {
     const readers = {
       b: [Bencode.getBytes, Bencode.getText],
       i: [Bencode.getInt],
@@ -342,7 +342,7 @@ describe("Bencode readers", () => {
     }
   })
 
-  it("give no integer that is not safe, and replace what is not UTF-8", () => {
+  it("return no integer that is not safe, and replace what is not UTF-8", () => {
     assert.isUndefined(Bencode.getInt(dictionary, "n"))
     assert.strictEqual(Bencode.getText(dictionary, "x"), "\u{fffd}")
   })
