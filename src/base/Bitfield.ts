@@ -1,9 +1,9 @@
 /**
  * A fixed set of small integers in the layout of the wire's `bitfield` message (BEP 3): the high bit of the first byte
- * is index 0, spare bits at the end are zero. Mutable; it counts its members as they come and go.
+ * is index 0, spare bits at the end are zero. Mutable; it counts its members.
  */
 
-/** Which of `length` things are there. */
+/** Which of `length` things are members. */
 export interface Bitfield {
   /** How many bits there are. */
   readonly length: number
@@ -26,8 +26,8 @@ export const full = (length: number): Bitfield => {
 }
 
 /**
- * A bitfield from its wire form, copied. `undefined` where `bytes` is not exactly `ceil(length / 8)` long or sets a
- * spare bit, for which BEP 3 tells to close the connection.
+ * A bitfield from its wire form, copied. `undefined` if `bytes` is not exactly `ceil(length / 8)` long or sets a spare
+ * bit, for which BEP 3 says to close the connection.
  */
 export const fromBytes = (bytes: Uint8Array, length: number): Bitfield | undefined => {
   if (bytes.length !== (length + 7) >>> 3) return undefined
@@ -44,7 +44,7 @@ export const copy = (self: Bitfield): Bitfield => ({ ...self, bytes: self.bytes.
 /** Whether bit `index` is set; `false` outside `0 ..< length`. */
 export const has = (self: Bitfield, index: number): boolean => (self.bytes[index >>> 3]! & (0x80 >>> (index & 7))) !== 0
 
-/** Sets bit `index`, which must be in `0 ..< length`; tells whether it was clear. */
+/** Sets bit `index`, which must be in `0 ..< length`; returns whether it was clear. */
 export const add = (self: Bitfield, index: number): boolean => {
   if (has(self, index)) return false
   self.bytes[index >>> 3]! |= 0x80 >>> (index & 7)
@@ -52,7 +52,7 @@ export const add = (self: Bitfield, index: number): boolean => {
   return true
 }
 
-/** Clears bit `index`, which must be in `0 ..< length`; tells whether it was set. */
+/** Clears bit `index`, which must be in `0 ..< length`; returns whether it was set. */
 export const remove = (self: Bitfield, index: number): boolean => {
   if (!has(self, index)) return false
   self.bytes[index >>> 3]! &= ~(0x80 >>> (index & 7))
@@ -60,7 +60,7 @@ export const remove = (self: Bitfield, index: number): boolean => {
   return true
 }
 
-/** Makes `self` hold what `that` holds, which has the same length. */
+/** Copies the bits of `that`, which has the same length, to `self`. */
 export const replace = (self: Bitfield, that: Bitfield): void => {
   self.bytes.set(that.bytes)
   self.count = that.count

@@ -1,8 +1,8 @@
 /**
  * Byte arrays: comparing, joining, and their forms as hex, base32 and text, with big-endian numbers in them.
  *
- * What comes from outside is read by functions that answer `undefined` when it is malformed. Cryptographic digests and
- * constant-time comparison are left to others. Results are new arrays unless the doc says view.
+ * Functions that read untrusted input return `undefined` if it is malformed. Cryptographic digests and constant-time
+ * comparison are elsewhere. Results are new arrays unless the doc says view.
  */
 
 /** Whether two arrays hold the same bytes. Returns early: not for secrets. */
@@ -45,9 +45,9 @@ export const fromHex = (text: string): Uint8Array<ArrayBuffer> | undefined => {
 const base32Alphabet = "abcdefghijklmnopqrstuvwxyz234567"
 
 /**
- * Bytes of base32 text without padding (RFC 4648 section 6), in either case. `undefined` on a foreign character, on a
- * length that no number of bytes encodes to, and where the bits left over at the end are not zero, so that two texts
- * that differ in more than case never mean the same bytes.
+ * Bytes of base32 text without padding (RFC 4648 section 6), in either case. `undefined` for a foreign character, for a
+ * length that no number of bytes encodes to, and if the bits left over at the end are not zero, so that two texts that
+ * differ in more than case never mean the same bytes.
  */
 export const fromBase32 = (text: string): Uint8Array<ArrayBuffer> | undefined => {
   const bytes = new Uint8Array(Math.floor((text.length * 5) / 8))
@@ -78,22 +78,22 @@ const strictDecoder = new TextDecoder("utf-8", { ignoreBOM: true, fatal: true })
 /** UTF-8 of a text; a lone surrogate becomes U+FFFD. */
 export const fromText = (text: string): Uint8Array<ArrayBuffer> => textEncoder.encode(text)
 
-/** The text of UTF-8 bytes, with U+FFFD where they are not UTF-8: for names and messages that are shown anyway. */
+/** The text of UTF-8 bytes, with U+FFFD for what is not UTF-8: for names and messages that are only shown. */
 export const toText = (bytes: Uint8Array): string => lossyDecoder.decode(bytes)
 
 /**
- * Text of a stranger for a terminal or a page, at most `maxLength` characters: control, format (bidirectional marks) and
- * private ones become spaces, what is not UTF-8 becomes U+FFFD. `undefined` where nothing is left.
+ * Text of a stranger for a terminal or a page, at most `maxLength` characters: control, format (bidirectional marks)
+ * and private ones become spaces, what is not UTF-8 becomes U+FFFD. `undefined` if nothing is left.
  */
 export const toShownText = (bytes: Uint8Array, maxLength: number): string | undefined => {
-  // A character has at most 4 bytes; one that is cut in two shows as U+FFFD beyond what is shown.
+  // A character has at most 4 bytes; one that is cut in two becomes U+FFFD beyond what is shown.
   const text = toText(bytes.subarray(0, 4 * maxLength + 4))
     .replace(/[\p{C}\p{Z}]+/gu, " ")
     .trim()
   return text === "" ? undefined : Array.from(text).slice(0, maxLength).join("").trimEnd()
 }
 
-/** The text of UTF-8 bytes; `undefined` where they are not valid UTF-8 (overlong forms and surrogates included). */
+/** The text of UTF-8 bytes; `undefined` if they are not valid UTF-8 (overlong forms and surrogates included). */
 export const toTextStrict = (bytes: Uint8Array): string | undefined => {
   try {
     return strictDecoder.decode(bytes)
@@ -102,7 +102,7 @@ export const toTextStrict = (bytes: Uint8Array): string | undefined => {
   }
 }
 
-/** A text of one character a byte (U+0000 to U+00FF), as bencode's dictionary keys are held. */
+/** A text of one character a byte (U+0000 to U+00FF), the form of bencode's dictionary keys. */
 export const toLatin1 = (bytes: Uint8Array, start = 0, end = bytes.length): string => {
   let text = ""
   // Short texts, nearly all keys, are built three times faster without a view; long ones would make a rope of millions.
@@ -149,7 +149,7 @@ export const writeUint32Unsafe = (bytes: Uint8Array, offset: number, value: numb
 }
 
 /**
- * Writes `value`, a safe integer of at least 0, at `offset` in 64 bits, big-endian, as UDP trackers take their counts.
+ * Writes `value`, a safe integer of at least 0, at `offset` in 64 bits, big-endian, as in requests to UDP trackers.
  */
 export const writeUint64Unsafe = (bytes: Uint8Array, offset: number, value: number): void => {
   writeUint32Unsafe(bytes, offset, Math.floor(value / 0x1_0000_0000))

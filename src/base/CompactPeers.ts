@@ -2,8 +2,8 @@
  * Peer addresses in compact form, as trackers (BEP 23, BEP 7), PEX (BEP 11) and the DHT (BEP 5, BEP 32) carry them:
  * 4 bytes of IPv4 or 16 of IPv6, then the port, big-endian; many are put end to end.
  *
- * Whether an address makes sense to dial is `PeerAddress.isDialable`'s question; only port 0, with which clients say
- * that they cannot be reached, is dropped here.
+ * `PeerAddress.isDialable` decides whether an address can be dialled; here only port 0 is dropped, with which clients
+ * say that they cannot be reached.
  */
 import * as Data from "effect/Data"
 import * as Result from "effect/Result"
@@ -28,7 +28,7 @@ export class CompactPeersError extends Data.TaggedError("CompactPeersError")<{
 }
 
 /**
- * The addresses of a list, in order, without those of port 0. Where places count, as in PEX flags, use `decodeEntry`.
+ * The addresses of a list, in order, without those of port 0. If positions count, as in PEX flags, use `decodeEntry`.
  */
 export const decode = (
   bytes: Uint8Array,
@@ -65,7 +65,7 @@ export const encode = (addresses: Iterable<PeerAddress.PeerAddress>): { readonly
   return { ipv4: Bytes.concat(ipv4), ipv6: Bytes.concat(ipv6) }
 }
 
-/** One address as 6 or 18 bytes; `undefined` where the host is a name. A zone is left out. */
+/** One address as 6 or 18 bytes; `undefined` if the host is a name. A zone is left out. */
 export const encodeEntry = (address: PeerAddress.PeerAddress): Uint8Array<ArrayBuffer> | undefined => {
   const ip = PeerAddress.ipBytes(address)
   if (ip === undefined) return undefined

@@ -1,7 +1,7 @@
 /**
  * The identity of a torrent: the SHA-1 of its raw `info` dictionary (BEP 3), or its SHA-256 (BEP 52).
  *
- * Digests are computed by `metainfo/`; links that carry a hash are read by `metainfo/Magnet.ts`.
+ * `metainfo/` computes digests; `metainfo/Magnet.ts` reads links that carry a hash.
  */
 import type * as Brand from "effect/Brand"
 import * as Bytes from "./Bytes.ts"
@@ -18,11 +18,11 @@ export const length = 20
 /** Bytes in a v2 info hash. */
 export const lengthV2 = 32
 
-/** Takes 20 bytes for an info hash, the same array and no copy; `undefined` for another length. */
+/** Types 20 bytes as an info hash, the same array and no copy; `undefined` for another length. */
 export const fromBytes = (bytes: Uint8Array): InfoHash | undefined =>
   bytes.length === length ? (bytes as InfoHash) : undefined
 
-/** Takes 32 bytes for a v2 info hash, the same array and no copy; `undefined` for another length. */
+/** Types 32 bytes as a v2 info hash, the same array and no copy; `undefined` for another length. */
 export const v2FromBytes = (bytes: Uint8Array): InfoHashV2 | undefined =>
   bytes.length === lengthV2 ? (bytes as InfoHashV2) : undefined
 
@@ -38,7 +38,7 @@ export const parse = (text: string): InfoHash | undefined => {
   return bytes === undefined ? undefined : fromBytes(bytes)
 }
 
-/** Lower-case hexadecimal digits, the form that is shown and that serves as a key. */
+/** Lower-case hexadecimal digits, for display and as a key. */
 export const toHex = (self: InfoHash | InfoHashV2): string => Bytes.toHex(self)
 
 /** Whether two info hashes are the same. */

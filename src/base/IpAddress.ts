@@ -1,17 +1,16 @@
 /**
- * IPv4 and IPv6 addresses as bytes (network order) and as text. From where one can be reached is `Reach.ts`'s.
+ * IPv4 and IPv6 addresses as bytes (network order) and as text. `Reach.ts` says from where one can be reached.
  *
- * One address has one form: an IPv4 address that travels inside IPv6 (`::ffff:a.b.c.d`, RFC 4291 section 2.5.5.2) is
- * the IPv4 address, so that a ban or a count cannot be evaded by writing it differently. Names and ports are
- * `PeerAddress.ts`'s.
+ * One address has one form: an IPv4 address inside IPv6 (`::ffff:a.b.c.d`, RFC 4291 section 2.5.5.2) is the IPv4
+ * address, so that a ban or a count cannot be evaded by another spelling. Names and ports are in `PeerAddress.ts`.
  */
 
 const decimal = /^(?:0|[1-9]\d{0,2})$/
 const group = /^[0-9a-fA-F]{1,4}$/
 
 /**
- * The 4 or 16 bytes of an address; `undefined` where `text` is none. IPv4 is four decimal numbers: the forms with
- * fewer parts, hexadecimal or leading zeros that some resolvers take are refused, as they disguise an address.
+ * The 4 or 16 bytes of an address; `undefined` if `text` is none. IPv4 is four decimal numbers. Forms with fewer parts,
+ * hexadecimal or leading zeros, which some resolvers accept, are refused, because they disguise an address.
  */
 export const parse = (text: string): Uint8Array<ArrayBuffer> | undefined => {
   if (!text.includes(":")) return parse4(text)

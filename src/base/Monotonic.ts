@@ -1,24 +1,25 @@
 /**
- * Elapsed time: milliseconds of a clock that never goes back and that nobody sets.
+ * Elapsed time: milliseconds of a clock that never goes back and cannot be set.
  *
- * Everything that waits, measures or expires reads this one. The wall clock (`Clock.currentTimeMillis`) may be set by
- * minutes or days at any moment, so it is only for what people read. Effect's `sleep` and timeouts do not depend on it
- * either, but a few of Effect's modules measure by it: `clock` and `schedule` make them keep this time.
+ * Everything that waits, measures or expires reads this clock. The wall clock (`Clock.currentTimeMillis`) may be set by
+ * minutes or days at any moment, so it is only for what people read. Effect's `sleep` and timeouts do not depend on it,
+ * but a few of Effect's modules measure by it: `clock` and `schedule` make them use this time.
  */
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 
 /**
- * Whole milliseconds since some moment, the same for all readings of one clock; of use only for differences. Whether time
- * counts while the machine is suspended depends on the system, so a reading may be hours after the one before.
+ * Whole milliseconds since some moment, the same for all readings of one clock; only differences have a meaning.
+ * Whether time counts while the machine is suspended depends on the system, so a reading may be hours after the
+ * previous one.
  */
 export const nowUnsafe = (clock: Clock.Clock): number => Math.floor(Number(clock.monotonicTimeNanosUnsafe()) / 1e6)
 
 /** `nowUnsafe` of the fiber's clock. */
 export const now: Effect.Effect<number> = Effect.clockWith((clock) => Effect.sync(() => nowUnsafe(clock)))
 
-/** `clock` with elapsed time in place of the wall clock's, for those of Effect's modules that measure by the latter. */
+/** `clock` with elapsed time in place of the wall clock's, for Effect's modules that measure by the wall clock. */
 export const clock = (clock: Clock.Clock): Clock.Clock => ({
   currentTimeMillisUnsafe: () => nowUnsafe(clock),
   currentTimeMillis: Effect.sync(() => nowUnsafe(clock)),
@@ -29,7 +30,7 @@ export const clock = (clock: Clock.Clock): Clock.Clock => ({
   sleep: (duration) => clock.sleep(duration)
 })
 
-/** `self`, with what it does by elapsed time (`upTo`, `during`, `windowed`) measured in this time. */
+/** `self`, but what it measures as elapsed time (`upTo`, `during`, `windowed`) is measured in this time. */
 export const schedule = <Output, Input, Error, Env>(
   self: Schedule.Schedule<Output, Input, Error, Env>
 ): Schedule.Schedule<Output, Input, Error, Env> =>

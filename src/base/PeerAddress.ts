@@ -1,8 +1,8 @@
 /**
- * Where a peer is: host and TCP port. Addresses, not peer ids, are what is dialled, remembered and banned.
+ * The host and TCP port of a peer. Addresses, not peer ids, are dialled, remembered and banned.
  *
- * Addresses that come from outside are made by `make`, `parse` or `CompactPeers`, which give a host its one canonical
- * form. Whether an address is banned or worth a connection is the swarm's question.
+ * Untrusted addresses are made by `make`, `parse` or `CompactPeers`, which give a host its one canonical form. The
+ * swarm decides whether an address is banned or worth a connection.
  */
 import * as IpAddress from "./IpAddress.ts"
 import * as Reach from "./Reach.ts"
@@ -19,7 +19,7 @@ const maxNameLength = 253
 /** What no host name has: blanks, control characters, the delimiters of URLs, and empty labels. */
 const noName = /[\s[\]/@%\\?#]|\p{Cc}|^\.|\.\.|\.$/u
 
-/** A label of only digits or `0x...` at the end: resolvers take such a name for an IPv4 address in disguise. */
+/** A label of only digits or `0x...` at the end: resolvers read such a name as an IPv4 address in disguise. */
 const endsInNumber = /(?:^|\.)(?:\d+|0x[0-9a-f]*)$/
 
 /** The zone of a link-local address (RFC 4007 section 11), `%eth0`. Interface names are case-sensitive. */
@@ -42,7 +42,7 @@ const canonicalHost = (host: string): string | undefined => {
 
 /**
  * An address with its host in canonical form: IPv6 as RFC 5952 writes it, IPv4 inside IPv6 as IPv4, names in lower case
- * without the root's dot. `undefined` where the host is none or the port is not in 1 to 65,535.
+ * without the root's dot. `undefined` if the host is invalid or the port is not in 1 to 65,535.
  */
 export const make = (host: string, port: number): PeerAddress | undefined => {
   if (!Number.isInteger(port) || port < 1 || port > 65_535) return undefined
@@ -50,12 +50,12 @@ export const make = (host: string, port: number): PeerAddress | undefined => {
   return canonical === undefined ? undefined : { host: canonical, port }
 }
 
-/** `host:port`, with an IPv6 host in brackets; equal addresses give equal texts, so it serves as a key. */
+/** `host:port`, with an IPv6 host in brackets. Equal addresses have equal texts, so it serves as a key. */
 export const format = (self: PeerAddress): string =>
   self.host.includes(":") ? `[${self.host}]:${self.port}` : `${self.host}:${self.port}`
 
 /**
- * Reads `host:port` or `[ipv6]:port` into canonical form; `undefined` where there is no host or the port is not in 1 to
+ * Reads `host:port` or `[ipv6]:port` into canonical form; `undefined` if there is no host or the port is not in 1 to
  * 65,535.
  */
 export const parse = (text: string): PeerAddress | undefined => {
@@ -67,7 +67,7 @@ export const parse = (text: string): PeerAddress | undefined => {
 export const equals = (self: PeerAddress, that: PeerAddress): boolean =>
   self.port === that.port && self.host === that.host
 
-/** The 4 or 16 bytes of the host, without its zone; `undefined` where it is a name. */
+/** The 4 or 16 bytes of the host, without its zone; `undefined` if it is a name. */
 export const ipBytes = (self: PeerAddress): Uint8Array<ArrayBuffer> | undefined => {
   const zone = self.host.indexOf("%")
   return IpAddress.parse(zone < 0 ? self.host : self.host.slice(0, zone))
@@ -76,9 +76,9 @@ export const ipBytes = (self: PeerAddress): Uint8Array<ArrayBuffer> | undefined 
 /** Whether the host is this machine (`Reach.of`). */
 export const isLoopback = (self: PeerAddress): boolean => Reach.of(self.host) === "loopback"
 
-/** Whether the host has a meaning only in the network around (`Reach.of`); loopback is not counted. */
+/** Whether the host has a meaning only in the network around (`Reach.of`), loopback excluded. */
 export const isPrivate = (self: PeerAddress): boolean => Reach.of(self.host) === "private"
 
-/** Whether there is any sense in dialling: a port, and a host that is not unspecified, multicast or broadcast. */
+/** Whether it can be dialled: it has a port, and a host that is not unspecified, multicast or broadcast. */
 export const isDialable = (self: PeerAddress): boolean =>
   self.port >= 1 && self.port <= 65_535 && Reach.of(self.host) !== "none"

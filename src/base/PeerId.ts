@@ -1,8 +1,8 @@
 /**
  * Peer ids: the 20 bytes by which a client names itself in handshakes and announces (BEP 3, BEP 20).
  *
- * They are claims. Addresses, not peer ids, are what is banned; an id only serves to notice a connection to ourselves,
- * to tell two connections of one client, and to show a readable name.
+ * They are claims. Addresses, not peer ids, are banned; an id only serves to notice a connection to ourselves, to
+ * distinguish two connections of one client, and to show a readable name.
  */
 import type * as Brand from "effect/Brand"
 import * as Version from "./Version.ts"
@@ -16,15 +16,15 @@ export const length = 20
 /** One character for each part of the version: a digit, or a letter from `A` for 10 on. */
 const versionDigits = Version.version.split(".").map((part) => Number(part).toString(36).toUpperCase())
 
-/** What every id of ours begins with: Azureus style (BEP 20), client `PW`, four parts of the version (`-PW0100-`). */
+/** The beginning of every id of ours: Azureus style (BEP 20), client `PW`, four parts of the version (`-PW0100-`). */
 export const prefix = `-PW${versionDigits.join("")}0-`
 
 /**
- * The characters that travel in a tracker's URL as they are (RFC 3986 section 2.3); 64, so six random bits choose one.
+ * The characters that need no escape in a tracker's URL (RFC 3986 section 2.3); 64, so six random bits choose one.
  */
 const unreserved = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
-/** A new id of ours: the prefix and 12 characters chosen by `random`, which fills the array it is given. */
+/** A new id of ours: the prefix and 12 characters chosen by `random`, which fills the array it is passed. */
 export const make = (random: (bytes: Uint8Array<ArrayBuffer>) => void): PeerId => {
   const bytes = new Uint8Array(length)
   random(bytes)
@@ -35,7 +35,7 @@ export const make = (random: (bytes: Uint8Array<ArrayBuffer>) => void): PeerId =
   return bytes as Uint8Array as PeerId
 }
 
-/** Takes 20 bytes for a peer id, the same array and no copy; `undefined` for another length. */
+/** Types 20 bytes as a peer id, the same array and no copy; `undefined` for another length. */
 export const fromBytes = (bytes: Uint8Array): PeerId | undefined =>
   bytes.length === length ? (bytes as PeerId) : undefined
 
@@ -63,8 +63,8 @@ const azureusNames = new Map([
 ])
 
 /**
- * A short readable name of the client that made an id, such as `qBittorrent 4.6.5`; of an unknown one its letters, else
- * `unknown client`. For logs: printable whatever the peer sent, and worth nothing as evidence.
+ * A short readable name of the client that made an id, such as `qBittorrent 4.6.5`; for an unknown client its letters,
+ * else `unknown client`. For logs: printable for any id, and no evidence.
  */
 export const client = (self: PeerId): string => {
   let text = ""

@@ -1,8 +1,8 @@
 /**
  * The arithmetic of a torrent: pieces, blocks and their sizes (BEP 3). All numbers are bytes or counts of them.
  *
- * Nobody else multiplies by the piece length. A `PieceIndex` has been checked against the torrent, so the check is made
- * once, at the edge where the number came in. No I/O, no state.
+ * No other module multiplies by the piece length. A `PieceIndex` has been checked against the torrent, so the check is
+ * made once, at the edge through which the number came. No I/O, no state.
  */
 import type * as Brand from "effect/Brand"
 
@@ -19,7 +19,7 @@ export type PieceIndex = number & Brand.Brand<"piecewise/PieceIndex">
 export interface PieceGeometry {
   /** Bytes in all pieces together, at least 1. */
   readonly totalLength: number
-  /** Bytes in every piece but the last. */
+  /** Bytes in every piece except the last. */
   readonly pieceLength: number
   readonly pieceCount: number
 }
@@ -35,7 +35,7 @@ export const make = (options: { readonly totalLength: number; readonly pieceLeng
 export const isPieceIndex = (self: PieceGeometry, index: number): index is PieceIndex =>
   Number.isInteger(index) && index >= 0 && index < self.pieceCount
 
-/** Takes `index` for a piece index; throws a `RangeError` where it is none (a defect of the caller). */
+/** Types `index` as a piece index; throws a `RangeError` if it is none (a defect of the caller). */
 export const pieceIndexUnsafe = (self: PieceGeometry, index: number): PieceIndex => {
   if (!isPieceIndex(self, index)) throw new RangeError(`piece ${index} of ${self.pieceCount}`)
   return index
@@ -44,7 +44,7 @@ export const pieceIndexUnsafe = (self: PieceGeometry, index: number): PieceIndex
 /** Offset of a piece's first byte in the torrent. */
 export const pieceOffset = (self: PieceGeometry, piece: PieceIndex): number => piece * self.pieceLength
 
-/** Bytes in a piece: `pieceLength`, or what is left for the last one. */
+/** Bytes in a piece: `pieceLength`, or the rest for the last one. */
 export const pieceSize = (self: PieceGeometry, piece: PieceIndex): number =>
   Math.min(self.pieceLength, self.totalLength - piece * self.pieceLength)
 

@@ -3,10 +3,10 @@
  * order, jitter, simulated networks. Not for secrets.
  */
 
-/** Gives the next number in `0 <= x < 1`. Any other source of such numbers will do where a seed is not needed. */
+/** Returns the next number in `0 <= x < 1`. Any other source of such numbers can replace it if no seed is needed. */
 export type Prng = () => number
 
-/** A generator that gives the same numbers for the same 32-bit `seed`. */
+/** A generator that returns the same numbers for the same 32-bit `seed`. */
 export const make = (seed: number): Prng => {
   let state = seed | 0
   return () => {
@@ -17,7 +17,7 @@ export const make = (seed: number): Prng => {
   }
 }
 
-/** A generator of its own for each `stream` of one `seed`: what one part draws does not shift what another does. */
+/** An independent generator for each `stream` of one `seed`: what one part draws does not shift what another draws. */
 export const fork = (seed: number, stream: number): Prng =>
   make(Math.imul(seed | 0, 0x27d4eb2d) ^ Math.imul(stream + 1, 0x165667b1))
 

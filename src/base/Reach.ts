@@ -1,17 +1,17 @@
 /**
- * From where a host can be reached, for the decision whether a stranger may make us connect to it. Pure: what a name
- * resolves to must be asked again by whoever connects.
+ * From where a host can be reached, to decide whether a stranger may make us connect to it. Pure: whoever connects must
+ * ask again for the addresses that a name resolves to.
  *
- * An IPv6 address may lead to an IPv4 address, as the system or a gateway takes that out of it. Then it reaches no farther
- * than that one. The io-daemon refuses by the same table (native-host/io-daemon/src/sockets/address.rs); both have the same
- * test vectors.
+ * An IPv6 address may lead to an IPv4 address that the system or a gateway extracts from it. Then it reaches no farther
+ * than that IPv4 address. The io-daemon refuses by the same table (native-host/io-daemon/src/sockets/address.rs); both
+ * have the same test vectors.
  */
 import * as IpAddress from "./IpAddress.ts"
 
 /** From where a host can be reached, see `of`. */
 export type Reach = "public" | "private" | "loopback" | "none"
 
-/** From the most public on. */
+/** From the most public to the least. */
 const order: ReadonlyArray<Reach> = ["public", "private", "loopback", "none"]
 
 /** Whether `self` can be reached from fewer places than `that`. */
@@ -23,8 +23,8 @@ export const isLessPublic = (self: Reach, that: Reach): boolean => order.indexOf
  * - `loopback`: this machine. 127.0.0.0/8, ::1, `localhost` and names below it (RFC 6761).
  * - `private`: the network around. RFC 1918, link-local, the shared space of carrier NAT (RFC 6598), and in IPv6 unique
  *   local (RFC 4193), link-local, site-local and local NAT64 (RFC 8215).
- * - `none`: nothing that a stranger may name. Unspecified (0.0.0.0/8, which systems take for loopback, and ::), multicast,
- *   reserved, broadcast, and the services in which clouds keep the credentials of their machines.
+ * - `none`: nothing that a stranger may name. Unspecified (0.0.0.0/8, which systems treat as loopback, and ::),
+ *   multicast, reserved, broadcast, and the services in which clouds keep the credentials of their machines.
  * - `public`: anything else, names included.
  *
  * `host` may have a zone or the brackets that IPv6 has in URLs.
@@ -37,7 +37,9 @@ export const of = (host: string): Reach => {
     .reduce((least, reach) => (isLessPublic(reach, least) ? reach : least))
 }
 
-/** Whether a host is link-local (169.254.0.0/16, fe80::/10): where zero configuration is, and where clouds are asked. */
+/**
+ * Whether a host is link-local (169.254.0.0/16, fe80::/10): the range of zero configuration, and of clouds' services.
+ */
 export const isLinkLocal = (host: string): boolean => {
   const bytes = bytesOf(host)
   return (
@@ -48,7 +50,7 @@ export const isLinkLocal = (host: string): boolean => {
 const bytesOf = (host: string): Uint8Array | undefined =>
   IpAddress.parse(host.replace(/^\[(.*)\]$/, "$1").replace(/%.*$/, ""))
 
-/** An address, and the IPv4 addresses that a packet to it may come out at. */
+/** An address, and the IPv4 addresses to which a packet for it may be sent. */
 const formsOf = (bytes: Uint8Array): ReadonlyArray<Uint8Array> =>
   bytes.length === 4 ? [bytes] : [bytes, ...embedded(bytes)]
 
@@ -60,7 +62,7 @@ const isLinkLocal6 = (bytes: Uint8Array): boolean => bytes[0] === 0xfe && (bytes
 
 const hostsOf = (...hosts: ReadonlyArray<string>): ReadonlySet<string> => new Set(hosts)
 
-/** Services of clouds: whoever reaches them gets the machine's credentials. By number, as `IpAddress.format` writes it. */
+/** Services of clouds, from which any program can get the machine's credentials. In the form of `IpAddress.format`. */
 const metadata = hostsOf(
   // Amazon, Google, Azure, Oracle and others.
   "169.254.169.254",
@@ -79,7 +81,7 @@ const metadata = hostsOf(
   "fd00:42::42"
 )
 
-/** `fd00:ec2::/32`, where Amazon has all such services. */
+/** `fd00:ec2::/32`, which has all such services of Amazon. */
 const metadataPrefix = Uint8Array.of(0xfd, 0, 0x0e, 0xc2)
 
 const isMetadata = (bytes: Uint8Array): boolean =>
@@ -115,23 +117,23 @@ const nat64 = Uint8Array.of(0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0)
 /** `64:ff9b:1::/48`, the prefix for NAT64 within one network (RFC 8215). */
 const localNat64 = Uint8Array.of(0, 0x64, 0xff, 0x9b, 0, 1)
 
-/** `::ffff:0:0:0/96`, translated (RFC 2765 section 2.1); mapped addresses are IPv4 from `IpAddress.parse` on. */
+/** `::ffff:0:0:0/96`, translated (RFC 2765 section 2.1); mapped addresses are already IPv4 after `IpAddress.parse`. */
 const translated = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0)
 
 const last = [12, 13, 14, 15]
 
-/** Where the address stands behind a local NAT64 prefix of 48, 56, 64 and 96 bits (RFC 6052 section 2.2). */
+/** The offset of the address behind a local NAT64 prefix of 48, 56, 64 and 96 bits (RFC 6052 section 2.2). */
 const localNat64Places = [[6, 7, 9, 10], [7, 9, 10, 11], [9, 10, 11, 12], last]
 
-/** The IPv4 addresses in an IPv6 address, as the transition mechanisms have them. */
+/** The IPv4 addresses in an IPv6 address, by all transition mechanisms. */
 const embedded = (bytes: Uint8Array): ReadonlyArray<Uint8Array> => {
   const at = (places: ReadonlyArray<number>) => Uint8Array.from(places, (place) => bytes[place]!)
   if (startsWith(bytes, zeros.subarray(0, 12))) {
-    // Compatible (RFC 4291 section 2.5.5.1), but for the addresses of this host, which only look like one.
+    // Compatible (RFC 4291 section 2.5.5.1), except for the addresses of this host, which only look like one.
     return bytes[12] === 0 && bytes[13] === 0 && bytes[14] === 0 && bytes[15]! < 2 ? [] : [at(last)]
   }
   if (startsWith(bytes, nat64) || startsWith(bytes, translated)) return [at(last)]
-  // How long the network's prefix is cannot be known, so other places hold anything: only what is unmistakable counts.
+  // The length of the network's prefix is unknown, so other offsets hold anything: only what is unmistakable counts.
   if (startsWith(bytes, localNat64)) {
     return localNat64Places.map(at).filter((form) => form[0] === 127 || isLinkLocal4(form) || isMetadata(form))
   }

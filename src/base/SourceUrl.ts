@@ -1,11 +1,11 @@
 /**
- * URLs that a torrent or a magnet link names for trackers and web seeds: which of them could be one at all.
+ * URLs that a torrent or a magnet link names for trackers and web seeds: whether their form is usable at all.
  *
- * They are a stranger's. Others than these (`file:`, `javascript:`) come from hostile torrents and are dropped. Where a
- * URL may lead, also after a redirect, is `Destination.ts`'s question.
+ * They are a stranger's. Other schemes (`file:`, `javascript:`) are from hostile torrents and are dropped.
+ * `Destination.ts` decides where a URL may lead, even after a redirect.
  */
 
-/** Schemes of trackers: HTTP (BEP 3), UDP (BEP 15), and WebSocket as WebTorrent's trackers use it. */
+/** Schemes of trackers: HTTP (BEP 3), UDP (BEP 15), and WebSocket as in WebTorrent's trackers. */
 const trackerSchemes: ReadonlySet<string> = new Set(["http:", "https:", "udp:", "ws:", "wss:"])
 
 /** Schemes of web seeds (BEP 19). */
@@ -16,10 +16,10 @@ const parse = (text: string, schemes: ReadonlySet<string>): URL | undefined => {
   return url !== null && schemes.has(url.protocol) && url.hostname !== "" ? url : undefined
 }
 
-/** The URL of a tracker; `undefined` where `text` is none. */
+/** The URL of a tracker; `undefined` if `text` is none. */
 export const parseTracker = (text: string): URL | undefined => parse(text, trackerSchemes)
 
-/** The URL of a web seed; `undefined` where `text` is none. */
+/** The URL of a web seed; `undefined` if `text` is none. */
 export const parseWebSeed = (text: string): URL | undefined => parse(text, webSeedSchemes)
 
 /** Whether `text` is a URL that a tracker may have. */

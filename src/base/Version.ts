@@ -1,9 +1,9 @@
 /**
- * Which version of piecewise this is, and the names that tell it to others. `package.json` says the same.
+ * The version of piecewise, and the names that show it to others. `package.json` has the same.
  */
 
 /** Major, minor and patch. */
 export const version = "0.1.0"
 
-/** The name and version that trackers and torrent files are told. Private trackers admit clients by it. */
+/** The name and version in announces and torrent files. Private trackers admit clients by it. */
 export const userAgent = `piecewise/${version}`

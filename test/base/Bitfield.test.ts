@@ -46,7 +46,7 @@ describe("Bitfield", () => {
     }
   })
 
-  it("comes back from its bytes, copied", () => {
+  it("is restored from its bytes, copied", () => {
     fc.assert(
       fc.property(bits(70), (text) => {
         const original = drawn(text)
@@ -135,7 +135,7 @@ describe("Bitfield", () => {
     assert.strictEqual(copy.count, 3)
   })
 
-  it("holds what it was replaced with, and changes alone", () => {
+  it("holds what was copied to it, and changes alone", () => {
     const self = drawn("1111000011")
     const that = drawn("0000000001")
 

@@ -81,7 +81,7 @@ describe("Bytes", () => {
     assert.isUndefined(Bytes.toTextStrict(Uint8Array.of(0xe2, 0x82)))
   })
 
-  it("are held as one character each, also when there are many", () => {
+  it("are held as one character each, even if there are many", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 80 }), (bytes) => {
         assert.deepStrictEqual(Bytes.fromLatin1Unsafe(Bytes.toLatin1(bytes)), bytes)

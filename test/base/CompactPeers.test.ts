@@ -42,7 +42,7 @@ describe("CompactPeers", () => {
     }
   })
 
-  it("tells what is wrong in one sentence", () => {
+  it("reports what is wrong in one sentence", () => {
     const error = Result.getOrThrow(Result.flip(CompactPeers.decode(new Uint8Array(7), "ipv4")))
 
     assert.strictEqual(error.message, "A compact peer list of 7 bytes is not made of entries of 6.")

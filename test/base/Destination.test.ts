@@ -11,7 +11,7 @@ const nowhere = "it leads to an address that no tracker has"
 const onlyHere = "a tracker on this machine must have a component in its path that begins with announce"
 const onlyAround = "a tracker in the local network must have a component in its path that begins with announce"
 
-describe("Destination of what a torrent names", () => {
+describe("Destination of a URL in a torrent", () => {
   it.each([
     ["http://tracker.example/", "9.0.0.1"],
     ["https://tracker.example/KEY/announce.php?passkey=1", "2001:db8::1"],
@@ -90,7 +90,7 @@ describe("Destination of what a torrent names", () => {
     }
   })
 
-  it("lets a tracker on this machine be scraped where its scrape is", () => {
+  it("allows a tracker on this machine to be scraped at its scrape path", () => {
     assert.isUndefined(whyNot("http://127.0.0.1/KEY/scrape.php", undefined, "scrape"))
     assert.match(whyNot("http://127.0.0.1/KEY/x", undefined, "scrape")!, /begins with scrape$/)
     assert.strictEqual(whyNot("http://127.0.0.1/scrape"), onlyHere)
@@ -103,7 +103,7 @@ describe("Destination of a redirect", () => {
     return Destination.whyNotRedirect(from, url, address ?? Destination.hostOf(url)) === undefined
   }
 
-  it("leads to no less public place than it came from", () => {
+  it("leads to no less public place than that of its server", () => {
     const places = ["http://9.0.0.1/", "http://10.0.0.9/", "http://127.0.0.1/", "http://0.0.0.0/"]
     const from = (reach: Parameters<typeof redirect>[0]) => places.map((url) => redirect(reach, url))
 

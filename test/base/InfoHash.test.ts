@@ -34,7 +34,7 @@ describe("InfoHash", () => {
     assert.isUndefined(InfoHash.v2FromBytes(new Uint8Array(33)))
   })
 
-  it("comes back from its own text", () => {
+  it("is restored from its own text", () => {
     fc.assert(
       fc.property(Values.infoHash, (infoHash) => {
         assert.isTrue(InfoHash.equals(InfoHash.parse(InfoHash.toHex(infoHash))!, infoHash))

@@ -18,7 +18,7 @@ describe("IpAddress", () => {
     )
   })
 
-  it("is written as RFC 5952 section 4 and 5 tell", () => {
+  it("is written as RFC 5952 sections 4 and 5 say", () => {
     const texts: Record<string, string> = {
       "2001:0db8::0001": "2001:db8::1",
       "2001:db8:0:0:0:0:2:1": "2001:db8::2:1",
@@ -44,7 +44,7 @@ describe("IpAddress", () => {
     assert.strictEqual(IpAddress.format(mapped), "192.0.2.1")
   })
 
-  it("is not read from what only some resolvers take, or nobody", () => {
+  it("is not read from what only some resolvers accept, or none", () => {
     const disguised = ["127.1", "2130706433", "0x7f.0.0.1", "0177.0.0.1", "127.0.0.01", "127.0.0.1.", " 127.0.0.1"]
     const wrong4 = ["", "1.2.3", "1.2.3.4.5", "1.2.3.256", "1.2.3.", "1.2.3.-4", "a.b.c.d", "1.2.3.4e0"]
     const wrong6 = [":", ":::", "1::2::3", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9", "1:2:3:4::5:6:7:8", "12345::", "g::"]
@@ -61,13 +61,13 @@ describe("IpAddress", () => {
     for (const text of [...disguised, ...wrong4, ...wrong6, ...mixed]) assert.isUndefined(IpAddress.parse(text), text)
   })
 
-  it("comes back from its own text, and has one text", () => {
+  it("is restored from its own text, and has one text", () => {
     fc.assert(
       fc.property(Values.ipBytes, (bytes) => {
         const text = IpAddress.format(bytes)!
 
         assert.strictEqual(canonical(text), text)
-        // All but IPv4 inside IPv6, which is shortened.
+        // All except IPv4 inside IPv6, which is shortened.
         if (text.includes(":") || bytes.length === 4) assert.deepStrictEqual(IpAddress.parse(text), bytes)
       })
     )

@@ -13,7 +13,7 @@ import { Simulation } from "../../src/testing/Simulation.ts"
 const day = 86_400_000
 
 describe("Monotonic", () => {
-  it.effect("counts the milliseconds that a clock lets go by", () =>
+  it.effect("counts the milliseconds that pass on a clock", () =>
     Effect.gen(function* () {
       const clock = yield* Clock.Clock
       const begun = yield* Monotonic.now
@@ -25,7 +25,7 @@ describe("Monotonic", () => {
     })
   )
 
-  it.effect("tells whole milliseconds, as no more than is over", () =>
+  it.effect("returns whole milliseconds, rounded down", () =>
     Effect.gen(function* () {
       yield* TestClock.adjust("1999 micros")
 
@@ -33,7 +33,7 @@ describe("Monotonic", () => {
     })
   )
 
-  it.effect("takes no notice when the test clock is set back", () =>
+  it.effect("does not notice when the test clock is set back", () =>
     Effect.gen(function* () {
       yield* TestClock.adjust("1 hour")
 
@@ -43,7 +43,7 @@ describe("Monotonic", () => {
     })
   )
 
-  it.live("goes on with the system's own clock", () =>
+  it.live("advances with the system's own clock", () =>
     Effect.gen(function* () {
       const begun = yield* Monotonic.now
 

@@ -51,13 +51,13 @@ describe("PeerAddress", () => {
     }
   })
 
-  it("takes names that only contain digits", () => {
+  it("accepts names that only contain digits", () => {
     assert.strictEqual(key("1337x.example:80"), "1337x.example:80")
     assert.strictEqual(key("10.0.0.1.example:80"), "10.0.0.1.example:80")
     assert.strictEqual(key("peer_1.bücher.example:80"), "peer_1.bücher.example:80")
   })
 
-  it("comes back from its own text", () => {
+  it("is restored from its own text", () => {
     fc.assert(
       fc.property(Values.peerAddress, (address) => {
         assert.deepStrictEqual(PeerAddress.parse(PeerAddress.format(address)), address)
@@ -82,7 +82,7 @@ describe("PeerAddress", () => {
     assert.isFalse(PeerAddress.equals(at("1.2.3.4", 1), at("1.2.3.4", 2)))
   })
 
-  it("tells loopback by number and by name", () => {
+  it("recognizes loopback by number and by name", () => {
     for (const host of ["127.8.9.1", "::1", "localhost", "LOCALHOST.", "a.localhost"]) {
       assert.isTrue(PeerAddress.isLoopback(at(host)), host)
     }
@@ -91,12 +91,12 @@ describe("PeerAddress", () => {
     }
   })
 
-  it("tells private hosts, zones included", () => {
+  it("recognizes private hosts, zones included", () => {
     for (const host of ["10.1.2.3", "fe80::1%eth0", "fd00::1"]) assert.isTrue(PeerAddress.isPrivate(at(host)), host)
     for (const host of ["8.8.8.8", "127.0.0.1", "10.example"]) assert.isFalse(PeerAddress.isPrivate(at(host)), host)
   })
 
-  it("tells what there is no sense in dialling", () => {
+  it("recognizes what cannot be dialled", () => {
     for (const host of ["0.0.0.0", "::", "239.1.2.3", "ff02::1", "255.255.255.255"]) {
       assert.isFalse(PeerAddress.isDialable(at(host)), host)
     }

@@ -6,7 +6,7 @@ import * as PeerId from "../../src/base/PeerId.ts"
 const client = (text: string) => PeerId.client(PeerId.fromBytes(Bytes.fromLatin1Unsafe(text.padEnd(20, "x")))!)
 
 describe("PeerId", () => {
-  it("of ours begins with our prefix and needs no escape in a URL, whatever the dice give", () => {
+  it("of ours begins with our prefix and needs no escape in a URL, whatever is drawn", () => {
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 20, maxLength: 20 }), (dice) => {
         const text = Bytes.toLatin1(PeerId.make((bytes) => bytes.set(dice)))
@@ -16,7 +16,7 @@ describe("PeerId", () => {
     )
   })
 
-  it("of ours differs when a die differs", () => {
+  it("of ours differs if a draw differs", () => {
     const ids = Array.from({ length: 64 }, (_, die) => Bytes.toHex(PeerId.make((bytes) => bytes.fill(die, 19))))
 
     assert.strictEqual(new Set(ids).size, 64)
@@ -28,7 +28,7 @@ describe("PeerId", () => {
     assert.isUndefined(PeerId.fromBytes(new Uint8Array(21)))
   })
 
-  it("tells common clients and their versions", () => {
+  it("shows common clients and their versions", () => {
     assert.strictEqual(client("-PW0100-"), "piecewise 0.1.0")
     assert.strictEqual(client("-qB4650-"), "qBittorrent 4.6.5")
     assert.strictEqual(client("-TR4060-"), "Transmission 4.0.6")
@@ -41,13 +41,13 @@ describe("PeerId", () => {
     assert.strictEqual(client("M7-10-5--"), "BitTorrent 7.10.5")
   })
 
-  it("gives an unknown client's letters, and no version where it has none", () => {
+  it("shows an unknown client's letters, and no version if it has none", () => {
     assert.strictEqual(client("-ZZ1234-"), "ZZ 1.2.3.4")
     assert.strictEqual(client("-ZZabcd-"), "ZZ")
     assert.strictEqual(client("exbc"), "unknown client")
   })
 
-  it("gives a name that is safe to log for any bytes", () => {
+  it("has a name that is safe to log for any bytes", () => {
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 20, maxLength: 20 }), fc.boolean(), (bytes, dressed) => {
         if (dressed) for (const [index, byte] of [[0, 0x2d] as const, [7, 0x2d] as const]) bytes[index] = byte

@@ -35,7 +35,7 @@ describe("PieceGeometry", () => {
     )
   })
 
-  it("gives no empty piece to a torrent of whole pieces, and one to a single byte", () => {
+  it("has no empty piece for a torrent of whole pieces, and one piece for a single byte", () => {
     const whole = geometry(65_536, 32_768)
     const single = geometry(1, 16_777_216)
 
@@ -68,7 +68,7 @@ describe("PieceGeometry", () => {
     )
   })
 
-  it("has blocks that sum to their piece, all full but the last", () => {
+  it("has blocks that sum to their piece, all full except the last", () => {
     fc.assert(
       fc.property(anyGeometry, (self) => {
         for (const piece of [pieceAt(self, 0), pieceAt(self, self.pieceCount - 1)]) {
@@ -88,7 +88,7 @@ describe("PieceGeometry", () => {
     )
   })
 
-  it("gives the last block of a piece what is left, at the edges of a block", () => {
+  it("has the rest in the last block of a piece, at the edges of a block", () => {
     const lastBlock = (size: number) => {
       const self = geometry(size, 1_048_576)
       const count = PieceGeometry.blockCount(self, pieceAt(self, 0))

@@ -5,13 +5,13 @@ import * as Prng from "../../src/base/Prng.ts"
 const draw = (random: Prng.Prng, count: number) => Array.from({ length: count }, () => random())
 
 describe("Prng", () => {
-  it("gives the numbers of mulberry32", () => {
+  it("returns the numbers of mulberry32", () => {
     const numbers = draw(Prng.make(0), 3).map((number) => number * 2 ** 32)
 
     assert.deepStrictEqual(numbers, [1_144_304_738, 1_416_247, 958_946_056])
   })
 
-  it("gives the same numbers for the same seed, all of them in 0 <= x < 1", () => {
+  it("returns the same numbers for the same seed, all of them in 0 <= x < 1", () => {
     fc.assert(
       fc.property(fc.integer(), (seed) => {
         const numbers = draw(Prng.make(seed), 20)
@@ -22,7 +22,7 @@ describe("Prng", () => {
     )
   })
 
-  it("gives each stream of a seed numbers of its own", () => {
+  it("has numbers of its own for each stream of a seed", () => {
     fc.assert(
       fc.property(fc.integer(), (seed) => {
         const firsts = Array.from({ length: 200 }, (_, stream) => draw(Prng.fork(seed, stream), 4).join())
@@ -47,7 +47,7 @@ describe("Prng", () => {
     assert.strictEqual(Prng.integer(random, 1), 0)
   })
 
-  it("takes the ends of what a source can give for the ends of a range", () => {
+  it("maps the extremes of a source to the ends of a range", () => {
     const lowest = () => 0
     const highest = () => 1 - 2 ** -32
 

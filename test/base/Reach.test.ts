@@ -40,12 +40,12 @@ const withinNat64 = (address: string): ReadonlyArray<string> => {
 }
 
 describe("Reach", () => {
-  it("tells this machine, by number and by name", () => {
+  it("recognizes this machine, by number and by name", () => {
     each("loopback", ["127.0.0.1", "127.255.255.255", "::1", "::ffff:127.0.0.1", "[::1]", "localhost", "a.LOCALHOST."])
     each("public", ["126.255.255.255", "128.0.0.0", "1::1", "notlocalhost", "localhost.example"])
   })
 
-  it("tells what has a meaning only in the network around, at the edges of each block", () => {
+  it("recognizes what has a meaning only in the network around, at the edges of each block", () => {
     each("private", ["10.0.0.0", "10.255.255.255", "::ffff:10.0.0.1", "[::ffff:a00:1]"])
     each("public", ["9.255.255.255", "11.0.0.0"])
     each("private", ["172.16.0.0", "172.31.255.255"])
@@ -58,20 +58,20 @@ describe("Reach", () => {
     each("public", ["fbff::1", "fe00::1", "2001:db8::1"])
   })
 
-  it("tells what nobody who is a stranger may name", () => {
+  it("recognizes what no stranger may name", () => {
     each("none", ["0.0.0.0", "0.1.2.3", "0.255.255.255", "::", "[::]", "::ffff:0.0.0.0", "::2"])
     each("none", ["224.0.0.1", "239.255.255.250", "240.0.0.1", "255.255.255.255", "ff02::1", "::ffff:255.255.255.255"])
     each("public", ["1.0.0.0", "223.255.255.255", "fe00::", "peer.example"])
   })
 
-  it("tells the services in which clouds keep credentials, and not their neighbours", () => {
+  it("recognizes the services in which clouds keep credentials, and not their neighbours", () => {
     each("none", ["169.254.169.254", "169.254.170.2", "100.100.100.200", "168.63.129.16", "192.0.0.192"])
     each("none", ["fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "fd00:42::42", "fd00:c1::a9fe:a9fe"])
     each("public", ["168.63.129.17", "192.0.0.191"])
     each("private", ["169.254.169.253", "100.100.100.201", "fd20:ce::253", "fd00:ec1::254"])
   })
 
-  it("takes IPv6 that leads to an IPv4 address for no more public than that", () => {
+  it("counts IPv6 that leads to an IPv4 address as no more public than that", () => {
     for (const address of ["127.0.0.1", "127.8.9.1"]) each("loopback", within(address))
     for (const address of ["10.1.2.3", "192.168.0.1", "172.16.0.1", "169.254.1.1", "100.64.0.1"]) {
       each("private", within(address))
@@ -90,7 +90,7 @@ describe("Reach", () => {
     each("public", ["64:ff9b:2::10.1.2.3", "65:ff9b::10.1.2.3", "2001:db8::a9fe:a9fe", "2003:7f00:1::"])
   })
 
-  it("tells what is link-local, also within IPv6", () => {
+  it("recognizes what is link-local, even within IPv6", () => {
     for (const host of ["169.254.1.1", "fe80::1", "[fe80::1%25eth0]", "febf::1", ...within("169.254.1.1")]) {
       assert.isTrue(Reach.isLinkLocal(host), host)
     }

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as SourceUrl from "../../src/base/SourceUrl.ts"
 
 describe("SourceUrl", () => {
-  it("takes the schemes that trackers and web seeds have", () => {
+  it("accepts the schemes of trackers and web seeds", () => {
     for (const scheme of ["http", "https", "HTTP", "udp", "ws", "wss"]) {
       assert.strictEqual(SourceUrl.parseTracker(`${scheme}://t.example:80/announce`)?.hostname, "t.example", scheme)
     }
@@ -10,7 +10,7 @@ describe("SourceUrl", () => {
     for (const scheme of ["udp", "ws", "wss"]) assert.isFalse(SourceUrl.isWebSeed(`${scheme}://s.example/f`), scheme)
   })
 
-  it("fault 24: takes nothing that leads elsewhere, or nowhere", () => {
+  it("fault 24: accepts nothing that leads elsewhere, or nowhere", () => {
     const texts = ["", "t.example", "/announce", "http://", "udp:///announce", "file:///etc/passwd", "javascript:1"]
 
     for (const text of [...texts, "data:,x", "ftp://t.example/"]) {

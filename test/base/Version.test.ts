@@ -10,7 +10,7 @@ describe("Version", () => {
     assert.strictEqual(Version.version, manifest.version)
   })
 
-  it("is what trackers and peers are told", () => {
+  it("is the one sent to trackers and peers", () => {
     const id = PeerId.make((bytes) => bytes.fill(0))
 
     assert.strictEqual(Version.userAgent, `piecewise/${Version.version}`)
