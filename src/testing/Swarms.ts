@@ -38,10 +38,10 @@ import type { PeerBehaviour } from "./PeerBehaviour.ts"
 import * as ScriptedPeer from "./ScriptedPeer.ts"
 import * as Simulation from "./Simulation.ts"
 import * as SwarmLaws from "./SwarmLaws.ts"
-import type { Snapshot } from "./SwarmSnapshot.ts"
 import * as SwarmSnapshot from "./SwarmSnapshot.ts"
 
-export type { Snapshot } from "./SwarmSnapshot.ts"
+/** What was on the medium and in the resume data at some moment. */
+export type Snapshot = SwarmSnapshot.Snapshot
 
 /** A torrent of the engine, with the peers that were made for it. */
 export interface Download extends SwarmLaws.Subject {
