@@ -30,7 +30,7 @@ export interface IoDaemonFileSet {
   readonly attempt: <A, R>(effect: Effect.Effect<A, IoDaemonError, R>) => Effect.Effect<A, IoDaemonError, R>
   /** The same, in its turn, and again while a failure may pass. */
   readonly run: <A>(effect: Effect.Effect<A, IoDaemonError>) => Effect.Effect<A, IoDaemonError>
-  /** Sets files aside that nobody wants, now and whenever the set is registered again. */
+  /** Sets unwanted files aside, now and whenever the set is registered again. */
   readonly skip: (files: ReadonlyArray<number>) => Effect.Effect<void, IoDaemonError>
   /** Asks about `count` files in outcome request, and returns what is said of each, in their order. */
   readonly ask: (
@@ -44,7 +44,7 @@ export interface IoDaemonFileSet {
 /** Makes a set that the daemon does not know yet. */
 export const make = Effect.fnUntraced(function* (options: {
   readonly id: string
-  /** What is registered, with the files that nobody wants. */
+  /** What is registered, with the unwanted files. */
   readonly registration: (skipped: ReadonlyArray<number>) => string
   readonly client: IoDaemonClient.IoDaemonClient
   readonly holdings: IoDaemonHoldings.IoDaemonHoldings
@@ -54,7 +54,7 @@ export const make = Effect.fnUntraced(function* (options: {
   const { client, holdings, id, permits, registration } = options
   const registering = Semaphore.makeUnsafe(1)
   let registered = 0
-  /** The files that nobody wants, as the daemon heard last; `undefined` until then. */
+  /** The unwanted files, as the daemon heard last; `undefined` until then. */
   let skipped: ReadonlyArray<number> | undefined
   let isUsed = false
 

@@ -17,7 +17,7 @@ export interface IoDaemonHoldings {
   readonly claims: Map<number, ClaimedFile>
   /** Why files are not claimed any more that were. */
   readonly ended: Map<number, IoDaemonRefused>
-  /** Says who took the files over, until some are reserved again. */
+  /** Names the program that took the files over, until some are reserved again. */
   takenOver: IoDaemonRefused | undefined
 }
 

@@ -31,7 +31,7 @@ export const make = (options: {
   readonly named: NamedFile
   /** Bytes the torrent has in this file. */
   readonly length: number
-  /** Whether a file lies on a disk of this machine. */
+  /** Whether a file is on a disk of this machine. */
   readonly isLocal: (stats: NFS.BigIntStats, path: string) => Effect.Effect<boolean>
   /** Removes copies of the file with this true path that a crash has left. */
   readonly clean: (path: string) => Effect.Effect<void>

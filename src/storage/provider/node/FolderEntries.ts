@@ -1,5 +1,6 @@
 /**
- * What lies at paths below a download folder: found, moved over nothing, and removed with the folders that are empty then.
+ * Entries at paths below a download folder: found, moved over nothing, and removed with the folders that are empty
+ * then.
  *
  * Nothing is overwritten by a move: the new name is linked first, which fails if something has it.
  */
@@ -16,7 +17,7 @@ import * as NodeFile from "./NodeFile.ts"
 /** True paths of folders by their components, `undefined` for those that do not exist. For looks that follow at once. */
 export type KnownParents = Map<string, string | undefined>
 
-/** Something that lies at a path. */
+/** What exists at a path. */
 export interface Entry {
   /** The true path, except that the last component may be a link. */
   readonly place: string
@@ -25,15 +26,15 @@ export interface Entry {
 
 /** Entries below a download folder; paths are components below it, at least one. */
 export interface FolderEntries {
-  /** What lies at `path`, or where a link there leads to if `follows`; `undefined` if nothing does. */
+  /** What is at `path`, or where a link there leads to if `follows`; `undefined` if nothing is. */
   readonly find: (
     path: ReadonlyArray<string>,
     known?: KnownParents,
     follows?: boolean
   ) => Effect.Effect<Entry | undefined, StorageReason>
   /**
-   * Moves the file with this true path to a path where nothing lies, or an empty file that was made for it. Returns its true
-   * path there.
+   * Moves the file with this true path to a free path, or over an empty file that was made for it. Returns its true path
+   * there.
    */
   readonly move: (from: string, to: FilePlace) => Effect.Effect<string, StorageReason>
   /** Deletes the file with this true path, which the user knows as `name`. */

@@ -94,7 +94,7 @@ export const change = (self: HeldFile, why: string): FileChanged => {
 const changeUnlessAway = (self: HeldFile, why: string): Effect.Effect<never, StorageReason> =>
   Effect.flatMap(self.folder.present, () => Effect.suspend(() => Effect.fail(change(self, why))))
 
-/** Compares what lies at the path of the held file with that file. */
+/** Compares what is at the path of the held file with that file. */
 export const look = Effect.fnUntraced(function* (self: HeldFile, { identity, path }: KnownFile) {
   // As it is before the call: a write that ends meanwhile may not show in the answer.
   const expected = self.end

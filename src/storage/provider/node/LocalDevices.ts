@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import type { NodeFileSystem } from "./NodeFile.ts"
 import * as NodeFile from "./NodeFile.ts"
 
-/** Whether a file lies on such a device; `path` leads to it, or to anything on the same device. */
+/** Whether a file is on such a device; `path` leads to it, or to anything on the same device. */
 export type LocalDevices = (stats: NFS.BigIntStats, path: string) => Effect.Effect<boolean>
 
 // As in linux/magic.h: ext2 to 4, btrfs, XFS, tmpfs, F2FS, bcachefs, JFS, overlayfs, which passes on what is below it.

@@ -1,5 +1,5 @@
 /**
- * A file of a torrent as its name leads to it: looked at, opened, and made where nothing has that name. Remembers nothing.
+ * A file of a torrent, found by its name: looked at, opened, or made if nothing has that name. Remembers nothing.
  *
  * Every effect here is run uninterruptibly by its caller, because what it opens must be closed.
  */
@@ -13,7 +13,7 @@ import type { FilePlace } from "./FileNames.ts"
 import * as FileSystemError from "./FileSystemError.ts"
 import * as NodeFile from "./NodeFile.ts"
 
-/** Where a file that is open lies, and which file it is. */
+/** The place and the identity of an open file. */
 export interface KnownFile {
   /** True, with no link left in it. Changes when the file is moved. */
   path: string
@@ -34,7 +34,7 @@ export interface OpenedFile {
 export interface NamedFile {
   /** The path as the user would name it. */
   readonly nameOf: () => string
-  /** What lies at the name; `undefined` if nothing does. */
+  /** What is at the name; `undefined` if nothing is. */
   readonly look: Effect.Effect<NFS.BigIntStats | undefined, StorageReason>
   /** Opens the file for reading; fails if it is no regular file. */
   readonly openForReading: Effect.Effect<{ readonly fd: number; readonly file: KnownFile }, FileHandles.OpenFailure>
@@ -68,11 +68,11 @@ export const make = (options: {
   readonly folder: DownloadFolder.DownloadFolder
   /** Components below the folder, at least one, as users know the file now. */
   readonly path: () => ReadonlyArray<string>
-  /** The components at which it lies on this disk, or is to be made. See `FileNames.resolve`. */
+  /** The components at which it is on this disk, or is to be made. See `FileNames.resolve`. */
   readonly place: (access: "read" | "create") => Effect.Effect<FilePlace, FileHandles.OpenFailure>
   /** Whether reading follows a symbolic link to whatever it leads to; writing never does. */
   readonly followLinks: boolean
-  /** Whether a file lies on a disk of this machine. */
+  /** Whether a file is on a disk of this machine. */
   readonly isLocal: (stats: NFS.BigIntStats, path: string) => Effect.Effect<boolean>
 }): NamedFile => {
   const { folder, followLinks, fs } = options
