@@ -17,7 +17,10 @@ export class IoDaemonUnavailable extends Data.TaggedError("IoDaemonUnavailable")
 
 /** Where a daemon is, and its token. A restarted daemon has another port and another token. */
 export interface Endpoint {
-  /** Scheme, host and port, without a slash at the end: `http://127.0.0.1:4710`. Used as `IoDaemonUrl.pinned` returns it. */
+  /**
+   * Scheme, host and port, without a slash at the end: `http://127.0.0.1:4710`. Used as `IoDaemonUrl.pinned` returns
+   * it.
+   */
   readonly url: string
   readonly token: Redacted.Redacted
 }

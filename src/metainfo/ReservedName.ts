@@ -9,7 +9,8 @@
  * - any case, and any normal form: ZFS can compare by NFKC, which makes fullwidth letters plain ones
  * - with characters in between that HFS+ and ext4's casefold ignore: Unicode's default ignorable ones
  * - with dots and blanks at the end, which Windows drops, or with `:` and the name of a stream (NTFS)
- * - the short names of FAT and NTFS: `PIECEW~1`, and the form that Windows falls back to, which has a digest of the name
+ * - the short names of FAT and NTFS: `PIECEW~1`, and the form that Windows falls back to, which has a digest of the
+ *   name
  */
 
 /** Why nothing of a torrent may have this name. */

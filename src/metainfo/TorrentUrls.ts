@@ -1,5 +1,6 @@
 /**
- * The URLs that a torrent names: trackers (BEP 3, BEP 12) and web seeds (BEP 19). Those that cannot be used are dropped.
+ * The URLs that a torrent names: trackers (BEP 3, BEP 12) and web seeds (BEP 19). Those that cannot be used are
+ * dropped.
  */
 import * as Bytes from "../base/Bytes.ts"
 import * as SourceUrl from "../base/SourceUrl.ts"

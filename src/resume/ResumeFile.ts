@@ -1,9 +1,11 @@
 /**
  * The bytes of a resume file: a snapshot, and after it a record for each thing that changed since. Big-endian.
  *
- * Snapshot: magic (8), version u16, info hash (20), piece count u32, length of the boot identity u8, boot identity (ASCII),
- * bits of the stored pieces, bits of the flushed ones, number of file records u32, file records, check u32 over all of that.
- * File record: index u32, flags u8 (1: being written, 2: stale), length u64, mtime u64 (ns), length of the identity u8, identity (ASCII).
+ * Snapshot: magic (8), version u16, info hash (20), piece count u32, length of the boot identity u8, boot identity
+ * (ASCII), bits of the stored pieces, bits of the flushed ones, number of file records u32, file records, check u32
+ * over all of that.
+ * File record: index u32, flags u8 (1: being written, 2: stale), length u64, mtime u64 (ns), length of the identity u8,
+ * identity (ASCII).
  * Record: kind u8 (1: stored piece, 2: flushed piece, 3: file, 4: dropped piece), piece u32 or file record, check u32.
  *
  * Version 1 has no file records, in the snapshot or behind it, and its records are a piece u32 and a check u32: pieces

@@ -1,5 +1,6 @@
 /**
- * Connections in memory: a network of simulated hosts, each with a `Dialer` and a `Listener`, driven by Effect's `Clock`.
+ * Connections in memory: a network of simulated hosts, each with a `Dialer` and a `Listener`, driven by Effect's
+ * `Clock`.
  *
  * Deterministic: the order of events follows from the program and the clock, and every random choice (the places at
  * which the stream is cut into chunks) from one seed. Without latency or bandwidth limits bytes arrive after a few

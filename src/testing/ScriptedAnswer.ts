@@ -9,9 +9,9 @@ import * as FrameEncoder from "../wire/FrameEncoder.ts"
 import type { Request, Session } from "./ScriptedSession.ts"
 
 /**
- * Answers are sent in batches of this many bytes, seven blocks. A write costs as much as encoding ten blocks, but memory
- * above 128 KiB comes fresh from the system each time: seeding 1 GiB over TCP took 15 us of CPU a block with seven, 17 with
- * four and 18 with sixteen (two shared and busy x64 cores, Node 24), at 500 to 870 MiB/s.
+ * Answers are sent in batches of this many bytes, seven blocks. A write costs as much as encoding ten blocks, but
+ * memory above 128 KiB comes fresh from the system each time: seeding 1 GiB over TCP took 15 us of CPU a block with
+ * seven, 17 with four and 18 with sixteen (two shared and busy x64 cores, Node 24), at 500 to 870 MiB/s.
  */
 export const batchBytes = 7 * (PieceGeometry.blockLength + 13)
 

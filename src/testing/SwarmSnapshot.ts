@@ -73,7 +73,9 @@ export const restore = Effect.fnUntraced(function* (
   yield* saved.save({ ...from.resume, files: records })
 }, Effect.scoped)
 
-/** Does to `memory` what a power cut does after a snapshot: pieces that were not flushed then are wrong on the medium. */
+/**
+ * Does to `memory` what a power cut does after a snapshot: pieces that were not flushed then are wrong on the medium.
+ */
 export const cutPower = (
   { medium, resume }: Memory,
   { metainfo }: KnownTorrent,

@@ -95,7 +95,9 @@ const said = ({ files, flushed, stored }: Snapshot) => ({
   isSameBoot: true
 })
 
-/** A file of version 1 with the pieces 0 and 2 stored, 0 flushed, and 3 appended; another program computed its checks. */
+/**
+ * A file of version 1 with the pieces 0 and 2 stored, 0 flushed, and 3 appended; another program computed its checks.
+ */
 const firstVersion = Bytes.fromHex(
   [
     ...["7077726573756d65", "0001", "ab".repeat(20), "00000008", "09", "6e616d653a626f6f74", "a0", "80", "8c0a7d30"],

@@ -1,8 +1,8 @@
 /**
  * Lets the first of many effects run alone; the others wait for its end, whatever that is.
  *
- * A browser asks a server for permission to send to a URL, and remembers it only once it has the answer: of requests that
- * start at once, each would ask.
+ * A browser asks a server for permission to send to a URL, and remembers it only once it has the answer: of requests
+ * that start at once, each would ask.
  */
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"

@@ -1,6 +1,6 @@
 /**
- * What stands in the io-daemon's answers. An answer that breaks off, or says something else than the contract, fails as a lost
- * connection does, so that the request is repeated.
+ * Reads the io-daemon's answers. An answer that breaks off, or does not follow the contract, fails as a lost connection
+ * does, so that the request is repeated.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"

@@ -1,6 +1,6 @@
 /**
- * The digests of stored pieces, as the io-daemon computes them: in requests of a bounded number of bytes, each continued
- * after the last digest that arrived.
+ * The digests of stored pieces, as the io-daemon computes them: in requests of a bounded number of bytes, each
+ * continued after the last digest that arrived.
  */
 import * as Effect from "effect/Effect"
 import type * as Semaphore from "effect/Semaphore"

@@ -1,10 +1,10 @@
 /**
- * The set that the io-daemon keeps of one opening: registered with the first request that needs it, registered again when a
- * restarted daemon has forgotten it, and forgotten when the opening's scope closes.
+ * The set that the io-daemon keeps of one opening: registered with the first request that needs it, registered again
+ * when a restarted daemon has forgotten it, and forgotten when the opening's scope closes.
  *
- * To register again is to reserve and claim again what was held before. A file that was claimed is known by its identity, and
- * is at least as long as what was written; so a restart neither makes nor cuts a file, and a file that somebody took away
- * meanwhile is noticed.
+ * To register again is to reserve and claim again what was held before. A file that was claimed is known by its
+ * identity, and is at least as long as what was written; so a restart neither makes nor cuts a file, and a file that
+ * somebody took away meanwhile is noticed.
  */
 import * as Effect from "effect/Effect"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"

@@ -1,6 +1,6 @@
 /**
- * What one opening holds of its files: those it has reserved, those it may write, and why it may write others no more. Plain
- * state, kept here because a daemon that was started again has forgotten it.
+ * What one opening holds of its files: those it has reserved, those it may write, and why it may no longer write
+ * others. Plain state, kept here because a restarted daemon has forgotten it.
  */
 import type { IoDaemonRefused } from "../../../io-daemon/IoDaemonClient.ts"
 

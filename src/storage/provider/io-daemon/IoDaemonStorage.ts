@@ -7,8 +7,8 @@
  * half a minute (`IoDaemonClient.ts`); a request whose answer was lost is repeated. What the daemon refuses, such as a
  * full disk, is reported at once.
  *
- * Each opening has a set of its own in the daemon (`IoDaemonFileSet.ts`). What the daemon had not flushed before a restart is
- * covered by the next flush.
+ * Each opening has a set of its own in the daemon (`IoDaemonFileSet.ts`). What the daemon had not flushed before a
+ * restart is covered by the next flush.
  *
  * A page that vanishes leaves its set behind. The next opening of the same torrent by another program takes its files
  * over. Another torrent can do so after five minutes without a request for the set, so a set with reserved files shows

@@ -1,8 +1,9 @@
 /**
- * Claims of one file of a torrent: makes the file, or takes the one that is there if it is the one that the claim means.
+ * Claims of one file of a torrent: makes the file, or takes the one that is there if it is the one that the claim
+ * means.
  *
- * Nothing else makes a file or opens one for its first write. A file with other names, or one whose blocks are not trusted,
- * gets a copy of its own first (`OwnCopy.ts`).
+ * Nothing else makes a file or opens one for its first write. A file with other names, or one whose blocks are not
+ * trusted, gets a copy of its own first (`OwnCopy.ts`).
  */
 import type * as NFS from "node:fs"
 import * as Path from "node:path"

@@ -14,7 +14,9 @@ import * as FileSystemError from "./FileSystemError.ts"
 import type { NodeFileSystem } from "./NodeFile.ts"
 import * as NodeFile from "./NodeFile.ts"
 
-/** True paths of folders by their components, `undefined` for those that do not exist. For looks that follow at once. */
+/**
+ * True paths of folders by their components, `undefined` for those that do not exist. For looks that follow at once.
+ */
 export type KnownParents = Map<string, string | undefined>
 
 /** What exists at a path. */
@@ -33,13 +35,15 @@ export interface FolderEntries {
     follows?: boolean
   ) => Effect.Effect<Entry | undefined, StorageReason>
   /**
-   * Moves the file with this true path to a free path, or over an empty file that was made for it. Returns its true path
-   * there.
+   * Moves the file with this true path to a free path, or over an empty file that was made for it. Returns its new true
+   * path.
    */
   readonly move: (from: string, to: FilePlace) => Effect.Effect<string, StorageReason>
   /** Deletes the file with this true path, which the user knows as `name`. */
   readonly unlink: (place: string, name: string) => Effect.Effect<void, StorageReason>
-  /** Deletes empty folders, from the one with these components upwards, and keeps the first `keep`. A link is no folder. */
+  /**
+   * Deletes empty folders, from the one with these components upwards, and keeps the first `keep`. A link is no folder.
+   */
   readonly removeEmpty: (components: ReadonlyArray<string>, keep?: number) => Effect.Effect<void>
 }
 

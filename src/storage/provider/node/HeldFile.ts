@@ -1,8 +1,8 @@
 /**
  * The file that was claimed: which one it is, how far it was written, and whether it is still that file.
  *
- * A claim remembers the file's identity and its length, so that a later look notices that the file was deleted, cut off or
- * replaced. From then on it counts as changed until it is claimed again.
+ * A claim remembers the file's identity and its length, so that a later look notices that the file was deleted, cut off
+ * or replaced. From then on it counts as changed until it is claimed again.
  */
 import type * as NFS from "node:fs"
 import * as Effect from "effect/Effect"
@@ -13,8 +13,8 @@ import type { KnownFile } from "./NamedFile.ts"
 import * as NodeFile from "./NodeFile.ts"
 
 /**
- * Bytes written to an open file before it is looked at again: 8 MiB. A look costs a hop to a thread, as a write does. So
- * rarely it is lost in the cost of the writes, and no more than this is written to a file that is gone.
+ * Bytes written to an open file before it is looked at again: 8 MiB. A look costs a hop to a thread, as a write does.
+ * So rarely it is lost in the cost of the writes, and no more than this is written to a file that is gone.
  */
 export const checkInterval = 1 << 23
 

@@ -1,8 +1,8 @@
 /**
  * Which devices are disks or memory of this machine, and say truly how many blocks a file takes.
  *
- * On these a look at a file costs no wait for a network, and a file that takes no blocks is one hole. Elsewhere such a file
- * may as well be small or compressed.
+ * On these a look at a file costs no wait for a network, and a file that takes no blocks is one hole. Elsewhere such a
+ * file may as well be small or compressed.
  */
 import type * as NFS from "node:fs"
 import * as Effect from "effect/Effect"

@@ -43,8 +43,8 @@ export interface NamedFile {
   /** Opens the file at a true path for writing. */
   readonly openAt: (path: string) => Effect.Effect<number, FileHandles.OpenFailure>
   /**
-   * Makes the file, and its folders; fails with `onExisting` if something has the name. A folder that was known to exist
-   * and has gone is made again, once.
+   * Makes the file, and its folders; fails with `onExisting` if something has the name. A folder that was known to
+   * exist and has gone is made again, once.
    */
   readonly create: (onExisting: StorageReason) => Effect.Effect<OpenedFile, FileHandles.OpenFailure>
   /** What is open; fails if that is no regular file. */
@@ -57,7 +57,8 @@ export interface NamedFile {
   ) => Effect.Effect<A, FileHandles.OpenFailure>
 }
 
-// Neither waits for the other end of a FIFO nor follows a link. Windows has neither flag; `undefined` counts as 0 there.
+// Neither waits for the other end of a FIFO nor follows a link. Windows has neither flag; `undefined` counts as 0
+// there.
 const nonBlocking = NFS.constants.O_NONBLOCK ?? 0
 const noFollow = NFS.constants.O_NOFOLLOW ?? 0
 const mustLookForLinks = noFollow === 0

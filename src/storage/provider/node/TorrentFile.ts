@@ -1,11 +1,11 @@
 /**
  * One file of an open torrent, as `FileSystemStorage.ts` uses it: looked at, claimed, opened, written, read and synced.
  *
- * It has one descriptor for reading and one for writing, which opens only the file that was claimed. Numbers and offsets are
- * those of the file. Every effect here may be interrupted only while it waits for its turn.
+ * It has one descriptor for reading and one for writing, which opens only the file that was claimed. Numbers and
+ * offsets are those of the file. Every effect here may be interrupted only while it waits for its turn.
  *
- * How a name leads to a file is `NamedFile.ts`, what a claim makes or takes `FileClaiming.ts`, and what becomes of the file
- * that was claimed `HeldFile.ts`.
+ * How a name leads to a file is `NamedFile.ts`, what a claim makes or takes `FileClaiming.ts`, and what becomes of the
+ * file that was claimed `HeldFile.ts`.
  */
 
 import type * as NFS from "node:fs"

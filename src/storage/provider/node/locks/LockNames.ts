@@ -1,14 +1,15 @@
 /**
- * One writer a file: what all processes agree on that write torrents to one folder, so that no two of them write the same
- * files. Pure; `NodeWriterLocks.ts` takes the locks.
+ * One writer a file: what all processes agree on that write torrents to one folder, so that no two of them write the
+ * same files. Pure; `NodeWriterLocks.ts` takes the locks.
  *
  * The locks of a download folder lie in `folder` below it. A process that holds one there has a beacon: a socket
- * `<id>.sock` that it listens on. Each lock is an entry beside it, a regular file `<key>.<id>`, whose key is made of the
- * topmost name that is written to. A beacon that does not answer belongs to a process that has ended, so its entries
- * count for nothing: the kernel releases the locks. An id names one beacon in one folder and is never used again.
+ * `<id>.sock` that it listens on. Each lock is an entry beside it, a regular file `<key>.<id>`, whose key is made of
+ * the topmost name that is written to. A beacon that does not answer belongs to a process that has ended, so its
+ * entries count for nothing: the kernel releases the locks. An id names one beacon in one folder and is never used
+ * again.
  *
- * The names and `fold` are written twice: here and in `native-host/io-daemon/src/disk/locks/names.rs`. The golden values
- * in both tests are the same.
+ * The names and `fold` are written twice: here and in `native-host/io-daemon/src/disk/locks/names.rs`. The golden
+ * values in both tests are the same.
  */
 import * as Data from "effect/Data"
 

@@ -70,7 +70,9 @@ export interface LockFolders {
   ) => Effect.Effect<Found | undefined, SystemError>
   /** Releases keys, each once. */
   readonly unclaim: (folder: LockFolder, keys: ReadonlyArray<string>) => Effect.Effect<void>
-  /** The first entry of another process in a download folder whose key is wanted. Removes those of processes that ended. */
+  /**
+   * The first entry of another process in a download folder whose key is wanted. Removes those of processes that ended.
+   */
   readonly find: (
     directory: string,
     isWanted: (key: string) => boolean
