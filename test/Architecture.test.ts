@@ -173,7 +173,7 @@ describe("Architecture", () => {
     ["names of a package", Architecture.style, "base/A.ts", 'import { gen } from "effect/Effect"'],
     ["a function by its name", Architecture.style, "base/A.ts", 'import { type Bytes, concat } from "./B.ts"'],
     ["a gathering file", Architecture.gatherings, "base/A.ts", 'export * as B from "./B.ts"'],
-    ["a file too long", Architecture.sizes, "base/A.ts", "\n".repeat(601)]
+    ["a file too long", Architecture.sizes, "base/A.ts", "\n".repeat(401)]
   ])("finds %s", (_, rule, file, text) => {
     const bad = houseOf({
       "index.ts": "",

@@ -116,10 +116,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     downloadedBytes: 0,
     wastedBytes: 0
   }
-  regainStored(
-    self,
-    Array.from(Bitfield.indices(stored), (piece) => piece as PieceIndex)
-  )
+  regainStored(self, [...Bitfield.indices(stored)] as ReadonlyArray<number> as ReadonlyArray<PieceIndex>)
   const assembly: Assembly = self
   return assembly
 })
