@@ -320,14 +320,14 @@ export const style = (house: House): ReadonlyArray<Violation> =>
 
 /** Files that gather others are the three entries of the package. */
 export const gatherings = (house: House): ReadonlyArray<Violation> =>
-  eachImport(house, (source, { clause, target }) =>
-    /^(type\s*)?\*/.test(clause) && target !== undefined && isExport(source, target) && !indexes.includes(source.path)
+  eachImport(house, (source, { clause, line, target }) =>
+    /^(type\s*)?\*/.test(clause) &&
+    target !== undefined &&
+    source.lines[line - 1]!.startsWith("export") &&
+    !indexes.includes(source.path)
       ? "only an entry of the package gathers other files"
       : undefined
   )
-
-const isExport = (source: Source, target: string): boolean =>
-  source.imports.some((found) => found.target === target && source.lines[found.line - 1]!.startsWith("export"))
 
 /** A file holds one idea. */
 export const sizes = (house: House): ReadonlyArray<Violation> =>

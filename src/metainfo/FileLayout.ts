@@ -8,6 +8,8 @@
 import * as PieceGeometry from "../base/PieceGeometry.ts"
 import type * as SafePath from "./SafePath.ts"
 
+export type { Names } from "./SafePath.ts"
+
 /** One file of a torrent. */
 export interface LayoutFile {
   /** Safe components below the download folder, the torrent's name first; at least one. */

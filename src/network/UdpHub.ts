@@ -17,6 +17,8 @@ import * as Monotonic from "../base/Monotonic.ts"
 import type { ConnectionError, DatagramSink, UdpSocket } from "./Transport.ts"
 import { UdpPort } from "./Transport.ts"
 
+export type { Family } from "../base/CompactPeers.ts"
+
 /** What datagrams belong to. */
 export type Protocol = "tracker" | "dht" | "utp"
 

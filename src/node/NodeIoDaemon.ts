@@ -18,6 +18,8 @@ import * as IoDaemonProtocol from "../io-daemon/IoDaemonProtocol.ts"
 import * as IoDaemonProcess from "../io-daemon/node/IoDaemonProcess.ts"
 import * as IoDaemonStorage from "../storage/provider/io-daemon/IoDaemonStorage.ts"
 
+export type { IoDaemonError } from "../io-daemon/IoDaemonClient.ts"
+
 /** The root that our own daemon gives its one folder. */
 export const rootName = "downloads"
 

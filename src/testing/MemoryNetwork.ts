@@ -24,6 +24,8 @@ import type { Lane, Link, Medium } from "./MemoryConnection.ts"
 import * as MemoryConnection from "./MemoryConnection.ts"
 import * as Timeline from "./Timeline.ts"
 
+export type { Prng } from "../base/Prng.ts"
+
 /** How bytes travel between two hosts, each way. */
 export interface LinkOptions {
   /** From one end to the other, one way. Default: none. */

@@ -20,6 +20,8 @@ import * as FrameEncoder from "../wire/FrameEncoder.ts"
 import * as ScriptedAnswer from "./ScriptedAnswer.ts"
 import * as ScriptedSession from "./ScriptedSession.ts"
 
+export type { Options as SessionOptions } from "./ScriptedSession.ts"
+
 /** What a scripted peer is made of. */
 export type Options = ScriptedSession.Options
 

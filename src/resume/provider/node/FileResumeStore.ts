@@ -22,6 +22,8 @@ import * as BootIdentity from "../../BootIdentity.ts"
 import * as ResumeFile from "../../ResumeFile.ts"
 import { type OpenOptions, type ResumeChange, ResumeError, ResumeStore, type TorrentResume } from "../../ResumeStore.ts"
 
+export type { BootIdentity } from "../../BootIdentity.ts"
+
 /** An open file or folder. */
 export interface Handle {
   readonly write: (

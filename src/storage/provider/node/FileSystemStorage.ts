@@ -16,7 +16,6 @@
  * `FilePlaces.ts`, one file in `TorrentFile.ts`, copies of files with other names in `OwnCopy.ts`, the bound on open
  * files in `FileHandles.ts`, locks of writers in `locks/NodeWriterLocks.ts`, error numbers in `FileSystemError.ts`.
  */
-
 import * as NFS from "node:fs"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -48,6 +47,8 @@ import * as NodeWriterLocks from "./locks/NodeWriterLocks.ts"
 import * as NodeFile from "./NodeFile.ts"
 import * as PieceDigests from "./PieceDigests.ts"
 import * as TorrentFile from "./TorrentFile.ts"
+
+export type { NodeFileSystem } from "./NodeFile.ts"
 
 /** Where torrents are kept, and how much of the process they may take. */
 export interface FileSystemStorageOptions {
