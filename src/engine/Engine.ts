@@ -35,6 +35,10 @@ import type { Torrent } from "../torrent/Torrent.ts"
 import type { TorrentOptions } from "../torrent/TorrentOptions.ts"
 import * as TorrentProgram from "../torrent/TorrentProgram.ts"
 
+export type { Limits } from "../rate/RateLimits.ts"
+export type { Progress as MetadataProgress } from "../torrent/MetadataFetch.ts"
+export type { TorrentOptions } from "../torrent/TorrentOptions.ts"
+
 /** The torrent is in the engine already. */
 export class AlreadyAdded extends Data.TaggedError("AlreadyAdded")<{ readonly infoHash: InfoHash.InfoHash }> {
   override get message() {
@@ -182,7 +186,7 @@ const run = Effect.fnUntraced(function* (config: Config, listening: Listening | 
   const limits = RateLimits.makeEngine(config.limits ?? {}, yield* Monotonic.now)
   const connections = ConnectionLimit.make(config.maxConnections ?? defaultMaxConnections)
   /** By info hash in hex; `undefined` for a moment, until the torrent is made. */
-  const running = new Map<string, Torrent | undefined>()
+  const running = new Map<string, TorrentProgram.TorrentProgram | undefined>()
 
   const claim = (infoHash: InfoHash.InfoHash) => {
     const hex = InfoHash.toHex(infoHash)
@@ -218,7 +222,7 @@ const run = Effect.fnUntraced(function* (config: Config, listening: Listening | 
       const { infoHash } = metainfo
       yield* claim(infoHash)
       const { peerId } = yield* ourselves
-      const torrent = yield* TorrentProgram.make({
+      const program = yield* TorrentProgram.make({
         ...options,
         metainfo,
         peerId,
@@ -228,8 +232,8 @@ const run = Effect.fnUntraced(function* (config: Config, listening: Listening | 
         connections,
         readCache
       })
-      running.set(InfoHash.toHex(infoHash), torrent)
-      return torrent
+      running.set(InfoHash.toHex(infoHash), program)
+      return program.torrent
     },
     Effect.provideService(BufferBudget.BufferBudget, budget),
     Effect.provideContext(services)

@@ -7,12 +7,13 @@ import type * as Stream from "effect/Stream"
 import type { PiecePriority } from "../assembly/PiecePriority.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
-import type { Accept } from "../connect/Incoming.ts"
 import type { Metainfo } from "../metainfo/Metainfo.ts"
 import type { Limits } from "../rate/RateLimits.ts"
 import type { StorageError } from "../storage/Storage.ts"
 import type { TorrentEvent } from "./TorrentEvent.ts"
 import type { TorrentError, TorrentStatus } from "./TorrentStatus.ts"
+
+export type { Limits } from "../rate/RateLimits.ts"
 
 /** A torrent of an engine. It stops when the scope closes that it was added in. */
 export interface Torrent {
@@ -46,6 +47,4 @@ export interface Torrent {
   readonly setLimits: (limits: Limits) => Effect.Effect<void>
   /** Sets the limits of each of its peers. */
   readonly setPeerLimits: (limits: Limits) => Effect.Effect<void>
-  /** Takes a connection that a peer opened to the engine; closes it at once if it is of no use now. */
-  readonly accept: Accept
 }

@@ -15,6 +15,7 @@ import * as Scope from "effect/Scope"
 import * as Monotonic from "../base/Monotonic.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import * as Prng from "../base/Prng.ts"
+import type { Accept } from "../connect/Incoming.ts"
 import * as RateLimits from "../rate/RateLimits.ts"
 import * as Selection from "./Selection.ts"
 import * as Sources from "./Sources.ts"
@@ -27,6 +28,13 @@ import { TorrentDefect } from "./TorrentStatus.ts"
 
 /** Addresses given to a torrent that are kept for a new start. */
 const maxGiven = 1_000
+
+/** A torrent that was started. */
+export interface TorrentProgram {
+  readonly torrent: Torrent
+  /** Takes a connection that a peer opened to the engine; closes it at once if it is of no use now. */
+  readonly accept: Accept
+}
 
 /** Starts a torrent, until the scope closes. Returns at once; events report the check, the download and failures. */
 export const make = Effect.fn("Torrent.make")(function* (options: Options) {
@@ -86,7 +94,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     Effect.forkScoped
   )
 
-  const self: Torrent = {
+  const torrent: Torrent = {
     metainfo,
     events: life.log.events,
     status: Effect.sync(() =>
@@ -106,7 +114,10 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
         Selection.setDeadlines(lasting.selection, run?.assembly, deadlines)
       }),
     setLimits: (asked) => Effect.map(Monotonic.now, (now) => RateLimits.set(limits, asked, now)),
-    setPeerLimits: (asked) => Effect.map(Monotonic.now, (now) => RateLimits.setEachPeer(limits, asked, now)),
+    setPeerLimits: (asked) => Effect.map(Monotonic.now, (now) => RateLimits.setEachPeer(limits, asked, now))
+  }
+  const self: TorrentProgram = {
+    torrent,
     accept: (caller, scope) =>
       Effect.suspend(() => (run === undefined ? Scope.close(scope, Exit.void) : run.serving.accept(caller, scope)))
   }

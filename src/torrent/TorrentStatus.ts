@@ -8,6 +8,8 @@ import type { StorageError } from "../storage/Storage.ts"
 import type { Bottleneck } from "./Bottleneck.ts"
 import type { ContentExists } from "./ContentExists.ts"
 
+export type { ContentExists } from "./ContentExists.ts"
+
 /** The engine, or a layer it runs on, has a bug: what should never be thrown was. */
 export class TorrentDefect extends Data.TaggedError("TorrentDefect")<{ readonly cause: unknown }> {
   override get message() {
