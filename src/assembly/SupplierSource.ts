@@ -25,7 +25,8 @@ export interface SupplierContext {
 export interface SupplierSource {
   /**
    * Supplies blocks until it is interrupted; ends at once if it has none of this torrent. It retries by itself and never fails.
-   * Its suppliers leave the assembly with the scope.
+   * Its suppliers leave the assembly with the scope, which closes with the effect. One that was expelled, or was not joined
+   * when it should have been, must not come back under the same number.
    */
   readonly supply: (context: SupplierContext) => Effect.Effect<void, never, Scope.Scope>
 }

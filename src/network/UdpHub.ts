@@ -42,8 +42,9 @@ export class UdpHub extends Context.Service<
   UdpHub,
   {
     /**
-     * Hands the datagrams of a protocol, from both families, to `sink` until the scope closes. Opens no socket. A protocol
-     * has one claim at a time; a further one dies. What the sink throws closes the socket for all protocols.
+     * Hands the datagrams of a protocol, from both families, to `sink` until the scope closes. Opens no socket. If a
+     * protocol has several claims, as with two clients of trackers, each gets every datagram, so a claim must ignore what
+     * it did not ask for. What a sink throws closes the socket for all protocols.
      */
     readonly claim: (protocol: Protocol, sink: DatagramSink) => Effect.Effect<void, never, Scope.Scope>
     /**
@@ -84,14 +85,13 @@ export const make = Effect.fnUntraced(function* ({
 }: UdpHubOptions = {}): Effect.fn.Return<UdpHub["Service"], never, UdpPort | Scope.Scope> {
   const udp = yield* UdpPort
   const scope = yield* Effect.scope
-  const sinks: Record<Protocol, DatagramSink | undefined> = { tracker: undefined, dht: undefined, utp: undefined }
+  const sinks: Record<Protocol, Array<DatagramSink>> = { tracker: [], dht: [], utp: [] }
   let unclaimed = 0
 
   const receive: DatagramSink = (payload, from) => {
     const protocol = protocolOf(payload)
-    const sink = protocol === undefined ? undefined : sinks[protocol]
-    if (sink === undefined) unclaimed++
-    else sink(payload, from)
+    if (protocol === undefined || sinks[protocol].length === 0) unclaimed++
+    else for (const sink of sinks[protocol]) sink(payload, from)
   }
 
   const open = Effect.fnUntraced(function* (family: CompactPeers.Family) {
@@ -105,30 +105,23 @@ export const make = Effect.fnUntraced(function* ({
   })
 
   const sockets: RcMap.RcMap<CompactPeers.Family, UdpSocket, ConnectionError> = yield* RcMap.make({
-    lookup: open,
+    // Whoever asks after a failure gets another try. Here, because a user that hears of the failure later would drop the
+    // socket that another one has got since.
+    lookup: (family: CompactPeers.Family) => Effect.tapError(open(family), () => RcMap.invalidate(sockets, family)),
     idleTimeToLive: idleTime
   })
 
   return UdpHub.of({
     claim: (protocol, sink) =>
       Effect.acquireRelease(
-        Effect.sync(() => {
-          if (sinks[protocol] !== undefined) throw new Error(`the protocol ${protocol} is claimed already`)
-          sinks[protocol] = sink
-        }),
-        () =>
-          Effect.sync(() => {
-            sinks[protocol] = undefined
-          })
+        Effect.sync(() => void sinks[protocol].push(sink)),
+        () => Effect.sync(() => void sinks[protocol].splice(sinks[protocol].indexOf(sink), 1))
       ),
     socket: (family) =>
       // The map measures how long a socket is idle by the clock of whoever returns it.
       Effect.acquireRelease(Scope.make(), (user, exit) =>
         Effect.updateService(Scope.close(user, exit), Clock.Clock, Monotonic.clock)
-      ).pipe(
-        Effect.flatMap((user) => Scope.provide(RcMap.get(sockets, family), user)),
-        Effect.tapError(() => RcMap.invalidate(sockets, family))
-      ),
+      ).pipe(Effect.flatMap((user) => Scope.provide(RcMap.get(sockets, family), user))),
     unclaimed: Effect.sync(() => unclaimed)
   })
 })

@@ -14,7 +14,7 @@ import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
 import type { PieceGeometry, PieceIndex } from "../base/PieceGeometry.ts"
 import * as Geometry from "../base/PieceGeometry.ts"
-import type { StorageError, TorrentStorage } from "./Storage.ts"
+import type { StorageError, StoredBytes, TorrentStorage } from "./Storage.ts"
 
 /** Bytes of a span, less at the end of a piece: a read of 256 KiB costs little more than one of a block. */
 export const spanLength = 262_144
@@ -211,14 +211,22 @@ const forget = (span: Span): void => {
 const fill = (span: Span, piece: PieceIndex, begin: number, memory: Uint8Array | undefined): Effect.Effect<void> => {
   const { cache, geometry, scope, spanLength, storage } = span.reader
   const length = Math.min(spanLength, Geometry.pieceSize(geometry, piece) - begin)
-  const reading = storage.readBlock(piece, begin, length, memory ?? new Uint8Array(spanLength))
-  const filling = Effect.onExit(reading, (exit) =>
-    Effect.sync(() => {
-      if (Exit.isSuccess(exit)) span.bytes = exit.value.bytes
-      else forget(span)
-      Deferred.doneUnsafe(span.done, Exit.asVoid(exit))
-      cache.freed.openUnsafe()
-    })
-  ).pipe(Effect.ignoreCause)
-  return Effect.asVoid(Effect.forkIn(filling, scope, { startImmediately: true }))
+  let hasBegun = false
+  const end = (exit: Exit.Exit<StoredBytes, StorageError>): void => {
+    if (Exit.isSuccess(exit)) span.bytes = exit.value.bytes
+    else forget(span)
+    Deferred.doneUnsafe(span.done, Exit.asVoid(exit))
+    cache.freed.openUnsafe()
+  }
+  const filling = Effect.suspend(() => {
+    hasBegun = true
+    return storage.readBlock(piece, begin, length, memory ?? new Uint8Array(spanLength))
+  }).pipe(
+    Effect.onExit((exit) => Effect.sync(() => end(exit))),
+    Effect.ignoreCause
+  )
+  return Effect.map(Effect.forkIn(filling, scope, { startImmediately: true }), (fiber) => {
+    // In a closed scope the fiber never runs. Its span would take room in the cache of all torrents for ever.
+    if (!hasBegun && fiber.pollUnsafe() !== undefined) end(Exit.interrupt())
+  })
 }

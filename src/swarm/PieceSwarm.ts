@@ -46,7 +46,7 @@ export const partingTime = "3 seconds"
 
 /** A swarm that talks to peers. */
 export interface Serving {
-  /** Dials, chokes and ticks until it is interrupted, and then ends every session. Dies of a bug of ours. */
+  /** Dials, chokes and ticks until it is interrupted. Dies of a bug of ours. */
   readonly run: Effect.Effect<never, never, Dialer>
   /** Takes a peer that asks for the torrent; see `Swarm.accept`. */
   readonly accept: Accept
@@ -54,8 +54,8 @@ export interface Serving {
 
 /** The peers of one torrent. */
 export interface PieceSwarm {
-  /** How it talks to peers, once it is known what can be uploaded to them. */
-  readonly serve: (upload: Upload.Upload) => Serving
+  /** Talks to peers, once it is known what can be uploaded to them, until the scope closes, which ends every session. */
+  readonly serve: (upload: Upload.Upload) => Effect.Effect<Serving, never, Scope.Scope>
   /** Adds addresses; returns how many were new. */
   readonly add: (addresses: ReadonlyArray<PeerAddress.PeerAddress>) => Effect.Effect<number>
   /** Notes how somebody sees us, a peer or a tracker by its name: peers are dialled in the order of BEP 40. */
@@ -146,7 +146,11 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
   const parts: Parts = { options, swarm, choking, offers }
 
   return {
-    serve: (upload) => serve(parts, upload),
+    serve: (upload) =>
+      Effect.acquireRelease(
+        Effect.sync(() => serve(parts, upload)),
+        () => Encounters.endAll(swarm.encounters)
+      ),
     add: (addresses) => Effect.sync(() => Swarm.add(swarm, addresses)),
     seenAs: (voter, host) => Swarm.seenAs(swarm, voter, host),
     ban: (key, why) => Swarm.ban(swarm, key, why),
@@ -172,9 +176,9 @@ const serve = (parts: Parts, upload: Upload.Upload): Serving => {
   const { choking, swarm } = parts
   const exchange = exchangeOf(parts, upload)
   return {
-    run: Effect.all([Swarm.run(swarm, exchange), Choking.run(choking)], { concurrency: "unbounded" }).pipe(
-      Effect.andThen(Effect.never),
-      Effect.ensuring(Encounters.endAll(swarm.encounters))
+    run: Effect.andThen(
+      Effect.all([Swarm.run(swarm, exchange), Choking.run(choking)], { concurrency: "unbounded" }),
+      Effect.never
     ),
     accept: (caller, scope) => Swarm.accept(swarm, exchange, caller, scope)
   }

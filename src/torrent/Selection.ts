@@ -57,27 +57,43 @@ export const catchUp = (
   running: Running,
   prepared: Selection["files"]
 ): Effect.Effect<void, StorageError> =>
-  Effect.suspend(() => (self.files === prepared ? Effect.void : setFiles(self, running, self.files)))
+  Effect.suspend(() => (self.files === prepared ? Effect.void : setFiles(self, () => running, self.files)))
 
-/** Says how much each file is wanted. Fails, and changes only where bytes lie, where the storage cannot take them. */
+/**
+ * Sets how much each file is wanted, in the run of that moment (`current`) and in those to come. If the storage cannot take
+ * the files, it fails and changes nothing except where bytes lie.
+ */
 export const setFiles = (
   self: Selection,
-  running: Running | undefined,
+  current: () => Running | undefined,
+  files: Selection["files"]
+): Effect.Effect<void, StorageError> => apply(self, current, files).pipe(self.changing.withPermit)
+
+const apply = (
+  self: Selection,
+  current: () => Running | undefined,
   files: Selection["files"]
 ): Effect.Effect<void, StorageError> =>
   Effect.suspend(() => {
+    const running = current()
     if (running === undefined) {
       self.files = files
       return Effect.void
     }
     const priorities = PiecePriority.ofFiles(self.layout, files)
     const wanted = PiecePriority.wantedFiles(self.layout, files)
-    return Effect.map(running.select(wanted, PiecePriority.wanted(priorities)), () => {
-      self.files = files
-      Assembly.setPriorities(running.assembly, priorities)
-      running.onChange()
+    return Effect.matchEffect(running.select(wanted, PiecePriority.wanted(priorities)), {
+      // A run that has ended meanwhile says nothing of the one that follows.
+      onFailure: (error) => (current() === running ? Effect.fail(error) : apply(self, current, files)),
+      onSuccess: () => {
+        if (current() !== running) return apply(self, current, files)
+        self.files = files
+        Assembly.setPriorities(running.assembly, priorities)
+        running.onChange()
+        return Effect.void
+      }
     })
-  }).pipe(self.changing.withPermit)
+  })
 
 /** Says which pieces come before all others, instead of those that did. */
 export const setDeadlines = (

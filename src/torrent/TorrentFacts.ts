@@ -130,6 +130,7 @@ export const onRegained = (self: TorrentFacts, pieces: ReadonlyArray<PieceIndex>
 
 /** Others are wanted now. `lacksFiles` says whether files are missing that no piece is written to. */
 export const onSelected = (self: TorrentFacts, lacksFiles: boolean): void => {
+  if (self.isOver) return
   if (lacksFiles) TorrentLife.note(self.life, { _tag: "FilesLacking" })
   self.swarm.reconsider()
   onMoved(self)
@@ -143,6 +144,8 @@ export const onUnreadable = (self: TorrentFacts, piece: PieceIndex, error: Stora
 
 /** A stored piece that could not be read can be read again. */
 export const onRecovered = (self: TorrentFacts, piece: PieceIndex): void => {
+  // It was dropped meanwhile, and is fetched again.
+  if (!Bitfield.has(self.assembly.table.stored, piece)) return
   TorrentLife.tell(self.life, { _tag: "ReadRecovered", piece })
   self.swarm.announce(piece)
 }

@@ -107,7 +107,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
         given = [...given, ...addresses].slice(-maxGiven)
         return run === undefined ? Effect.void : Effect.asVoid(run.swarm.add(addresses))
       }),
-    setPriorities: (files) => Effect.suspend(() => Selection.setFiles(lasting.selection, run?.selected, files)),
+    setPriorities: (files) => Effect.suspend(() => Selection.setFiles(lasting.selection, () => run?.selected, files)),
     setDeadlines: (asked) =>
       Effect.map(Monotonic.now, (now) => {
         const deadlines = asked.map(({ piece, within }) => ({ piece, at: now + Duration.toMillis(within) }))

@@ -150,7 +150,7 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting) {
     facts,
     files,
     upload,
-    serving: swarm.serve(upload),
+    serving: yield* swarm.serve(upload),
     prepared,
     selected,
     resumedBytes: PieceTable.storedBytes(assembly.table)
@@ -167,16 +167,17 @@ export const begin = Effect.fnUntraced(function* (self: TorrentParts) {
   const totalPieces = assembly.geometry.pieceCount
   const started = { _tag: "Started", storedPieces: stored.count, missingPieces, totalPieces } as const
   TorrentLife.note(life, { _tag: "Started", event: started })
-  yield* Selection.catchUp(selection, self.selected, self.prepared)
-  TorrentFacts.onMoved(facts)
 
-  // The sessions first and the reader next, so that they are interrupted last: nobody waits to report.
+  // Peers may connect from now on. What runs for their sessions and the reader of facts come first, so that they are
+  // interrupted last: nobody waits to report.
   yield* forkPart(life, serving.run)
   const onPiece = (fact: Facts.Fact): void => {
     if (fact._tag === "Stored") Upload.noteStored(upload, fact.piece)
     TorrentFacts.onPiece(facts, fact)
   }
   yield* forkPart(life, Facts.read(assembly.facts, onPiece))
+  yield* Selection.catchUp(selection, self.selected, self.prepared)
+  TorrentFacts.onMoved(facts)
   yield* forkPart(life, Completion.run(assembly, { storage: files.writer, digestOf }))
   yield* forkPart(life, files.run)
   yield* forkPart(life, Finishing.run(self))
@@ -197,7 +198,7 @@ export const begin = Effect.fnUntraced(function* (self: TorrentParts) {
     })
   )
   for (const { supply } of yield* SupplierSources) {
-    yield* forkPart(life, supply({ metainfo: options.metainfo, assembly, limits }))
+    yield* forkPart(life, Effect.scoped(supply({ metainfo: options.metainfo, assembly, limits })))
   }
   yield* forkPart(life, RateLimits.run(options.engineLimits))
   if (typeof options.seed === "object") yield* forkPart(life, Seeding.run(options.seed, self))

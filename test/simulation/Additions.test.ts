@@ -113,4 +113,20 @@ describe("a part that is added", () => {
       assert.match(expelled[0] ?? "", /^it sent wrong bytes for piece \d+$/)
     })
   )
+
+  it.effect("a supplier whose source ends has left: what others send of its pieces is judged without it", () =>
+    Swarms.use({ seed }, (world) =>
+      Effect.gen(function* () {
+        const rotten = { delay: "3 seconds", corrupts: { pieces: [7] } } as const
+        const download = yield* world.download(small, { behaviours: [rotten] })
+
+        yield* world.advance("3 minutes")
+
+        const tags = download.events.map(({ _tag }) => _tag)
+        assert.notInclude(tags, "PeerBanned")
+        assert.include(tags, "PieceDamaged")
+        assert.strictEqual((yield* download.torrent.status).storedPieces, geometry.pieceCount - 1)
+      })
+    ).pipe(Effect.provideService(SupplierSources, [MapSupplier.ending("1 second")]))
+  )
 })

@@ -1,8 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { PiecePriority } from "../../src/assembly/PiecePriority.ts"
+import * as Bitfield from "../../src/base/Bitfield.ts"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import type { PeerSource, TransferFacts } from "../../src/discovery/PeerSource.ts"
 import * as FaultyStorage from "../../src/testing/FaultyStorage.ts"
@@ -258,4 +261,93 @@ describe("a swarm whose order is told", () => {
       const rest = stored.filter((piece) => ![15, 18, 0].includes(piece))
       assert.deepStrictEqual(rest.slice(0, 3), [10, 12, 1])
     }))
+})
+
+describe("a selection that the storage takes long to prepare", () => {
+  it.effect("reaches the run that follows if the files went away meanwhile", () => {
+    const medium = Storages.unpluggable()
+    const gate = Deferred.makeUnsafe<void>()
+    let isGated = false
+    const slow = Storages.around((torrent) => ({
+      prepare: (files) => {
+        if (!isGated) return torrent.prepare(files)
+        isGated = false
+        return Effect.andThen(Deferred.await(gate), torrent.prepare(files))
+      }
+    }))
+    return Swarms.use({ seed }, (world) =>
+      Effect.gen(function* () {
+        const giver = yield* world.beside({
+          engine: { listen: { port: 6_881 } },
+          storage: (inner) => slow(medium.storage(inner))
+        })
+        const download = yield* giver.download(small, { files: onlyC, seed: true, behaviours: [{}] })
+        yield* giver.until(download.isComplete, "1 minute")
+        isGated = true
+        const setting = yield* Effect.forkChild(download.torrent.setPriorities(all), { startImmediately: true })
+        yield* world.advance("1 second")
+        medium.state.isAway = true
+        yield* world.download(small, { peers: [{ host: giver.host, port: 6_881 }] })
+        yield* giver.until(() => count(download, "FilesMissing") > 0, "2 minutes")
+        medium.state.isAway = false
+        yield* giver.until(() => count(download, "Started") === 2, "2 minutes")
+        yield* world.advance("10 seconds")
+
+        yield* Deferred.succeed(gate, undefined)
+        yield* Fiber.join(setting)
+        yield* giver.until(() => count(download, "Completed") === 3, "2 minutes")
+
+        const status = yield* download.torrent.status
+        assert.deepStrictEqual([status.state._tag, status.wantedPieces, status.storedPieces], ["Complete", 20, 20])
+        yield* download.torrent.setPriorities(onlyA)
+      })
+    )
+  })
+
+  it.effect("does not keep peers waiting, and no session outlives the last flush", () => {
+    let prepares = 0
+    const atFlush: Array<number> = []
+    const storage = Storages.around((torrent) => ({
+      prepare: (files) => {
+        const wait = ++prepares === 2 ? Effect.sleep("1 hour") : Effect.void
+        return Effect.andThen(wait, torrent.prepare(files))
+      },
+      flush: (files) =>
+        Effect.sync(() => void atFlush.push(connected())).pipe(
+          Effect.andThen(Effect.sleep("2 seconds")),
+          Effect.andThen(torrent.flush(files))
+        )
+    }))
+    let giver: Swarms.Download | undefined
+    const connected = () => (giver === undefined ? 0 : count(giver, "PeerConnected") - count(giver, "PeerDisconnected"))
+    return Swarms.use({ seed, storage, engine: { listen: { port: 6_881 } } }, (world) =>
+      Effect.gen(function* () {
+        world.faults.delay("look", "1 second")
+        const stored = Bitfield.full(small.metainfo.layout.geometry.pieceCount)
+        const from = { stored, resume: undefined }
+        const seeding = yield* world.download(small, { seed: true, files: onlyC, from })
+        giver = seeding
+        yield* world.simulation.settle
+        yield* Effect.forkScoped(seeding.torrent.setPriorities(all))
+        yield* world.until(() => count(seeding, "Started") > 0, "30 seconds")
+        const second = yield* world.beside()
+        const taker = yield* second.download(small, { peers: [{ host: world.host, port: 6_881 }] })
+
+        yield* world.until(taker.isComplete, "2 minutes")
+        const third = yield* world.beside()
+        yield* third.download(small, {
+          peers: [{ host: world.host, port: 6_881 }],
+          limits: { downloadBytesPerSecond: 1_000 }
+        })
+        yield* world.advance("5 seconds")
+        const before = connected()
+        yield* seeding.stop
+
+        assert.isTrue((yield* second.summary(taker)).isRight)
+        assert.isAbove(before, 0)
+        assert.isAbove(atFlush.length, 0)
+        assert.deepStrictEqual(new Set(atFlush), new Set([0]))
+      })
+    )
+  })
 })

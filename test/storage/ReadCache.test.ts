@@ -66,6 +66,22 @@ describe("ReadCache", () => {
     })
   )
 
+  it.effect("keeps no room for what is read after its torrent has stopped", () =>
+    Effect.gen(function* () {
+      const cache = ReadCache.make(span)
+      const { storage } = medium()
+      const stopped = yield* Effect.scoped(ReadCache.open(cache, { geometry, storage }))
+      const other = yield* ReadCache.open(cache, { geometry, storage })
+
+      const late = yield* Effect.exit(Effect.forkChild(read(stopped, 1, 0)).pipe(Effect.flatMap(Fiber.join)))
+      const block = yield* read(other, 2, 0)
+
+      assert.isTrue(Exit.isFailure(late))
+      assert.deepStrictEqual(block, contentOf(2, 0, block.length))
+      assert.strictEqual(cache.heldBytes, span)
+    })
+  )
+
   it.effect("reads no further than the piece is long, and across spans if it must", () =>
     Effect.gen(function* () {
       const { reads, storage } = medium()

@@ -1,5 +1,6 @@
 /** Supplies a torrent from a map of its pieces, without a network: a supplier that is no peer, as short as it can be. */
 import * as Clock from "effect/Clock"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import * as Assembly from "../../src/assembly/Assembly.ts"
@@ -68,5 +69,34 @@ export const make = (
       }
       yield* Effect.yieldNow
     }
+  })
+})
+
+/** A source that joins with every piece, requests blocks, answers none of them, and ends after a while. */
+export const ending = (after: Duration.Input): SupplierSource => ({
+  supply: Effect.fnUntraced(function* ({ assembly, limits }: SupplierContext) {
+    const clock = yield* Clock.Clock
+    const id = SupplierId.nextId(assembly.ids)
+    const supplier = Supplier.make({
+      id,
+      geometry: assembly.geometry,
+      standing: Assembly.standingOf(assembly, id),
+      limiter: limits.download,
+      request: () => {},
+      cancel: () => {},
+      wake: () => {},
+      now: clock.currentTimeMillisUnsafe()
+    })
+    yield* Effect.acquireRelease(
+      Effect.sync(() => Assembly.join(assembly, supplier)),
+      () => Assembly.leave(assembly, supplier)
+    )
+    Assembly.gainAll(assembly, supplier, Bitfield.full(assembly.geometry.pieceCount))
+    Assembly.unchoked(supplier)
+    for (;;) {
+      const next = Requests.refill(assembly, supplier, clock.currentTimeMillisUnsafe())
+      if (next === undefined || (yield* Requests.begin(assembly, supplier, next)) === undefined) break
+    }
+    yield* Effect.sleep(after)
   })
 })

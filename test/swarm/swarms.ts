@@ -65,7 +65,7 @@ export const start = Effect.fnUntraced(function* (
     connections: options.connections ?? ConnectionLimit.make(200),
     report: (fact) => facts.push(inShort(fact))
   })
-  const serving = swarm.serve(Uploads.make(assembly.geometry))
+  const serving = yield* swarm.serve(Uploads.make(assembly.geometry))
   const running = yield* Effect.forkScoped(serving.run)
   return { facts, assembly, swarm, serving, running }
 })

@@ -21,6 +21,7 @@ import {
   StorageError,
   type StorageReason,
   StorageRefused,
+  StorageUnavailable,
   type StoredDigest,
   type TorrentStorage,
   WriterConflict
@@ -69,6 +70,7 @@ export const open = (
 ): { readonly torrent: TorrentStorage; readonly close: () => void } => {
   const { disk, hasher, writers } = shared
   const me = {}
+  let isClosed = false
   const places = layout.files.map(({ path }) => pathOf(path))
   const skipped = new Set<number>()
   const claims = new Map<number, Claim>()
@@ -263,6 +265,9 @@ export const open = (
       }),
     reserve: (files) =>
       Effect.suspend(() => {
+        if (isClosed) {
+          return failed("reserve", [new StorageUnavailable({ path: places[files[0]!]!, why: "the torrent is closed" })])
+        }
         const conflicts = files.flatMap((index) => {
           const holder = writers.get(places[index]!)
           return holder === undefined || holder === me
@@ -365,5 +370,11 @@ export const open = (
       })
   }
 
-  return { torrent, close: () => release(layout.files.keys()) }
+  return {
+    torrent,
+    close: () => {
+      isClosed = true
+      release(layout.files.keys())
+    }
+  }
 }
