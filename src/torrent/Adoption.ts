@@ -1,12 +1,12 @@
 /**
- * Whose the files are that lie at a torrent's paths: the torrent's own, somebody else's, or not known before more was
- * fetched. Nothing of somebody else's is ever cut, overwritten or deleted unless the user says so.
+ * Decides whose the files at a torrent's paths are: the torrent's own, somebody else's, or undecided until more pieces
+ * were fetched. A file of somebody else's is never cut, overwritten or deleted unless the user allows it.
  *
- * A file is the torrent's own if resume data knows it, if no byte of it was ever written, or if its content proves it: it is
- * not too long, a piece of it that is not all zeros matches its digest, and whatever does not match is zeros or missing.
- * Where a piece of it does not match although all its bytes are there and lie in this file alone, it is another file.
- * What cannot be decided from what is on disk, as its pieces reach into files that are missing, is decided when those
- * pieces were fetched: equal bytes make it the torrent's own, others do not.
+ * A file is the torrent's own if resume data knows it, if no byte of it was ever written, or if its content proves it:
+ * it is not too long, at least one of its pieces that is not all zeros matches its digest, and every piece that does
+ * not match is zeros or missing. If a piece that lies in this file alone has all its bytes and does not match, the file
+ * is somebody else's. A piece that reaches into a missing file cannot be digested, so it decides nothing yet. It
+ * decides once it was fetched: equal bytes make the file the torrent's own, other bytes do not.
  */
 import * as Effect from "effect/Effect"
 import * as Bitfield from "../base/Bitfield.ts"
@@ -21,13 +21,16 @@ import * as Recheck from "./Recheck.ts"
 /** Whose a file is. */
 export type Standing = "own" | "undecided" | "foreign"
 
-/** The end of the identity of a file whose time of birth nobody knows: another file may have had it before. */
+/**
+ * The end of a file's identity if its time of birth is unknown. Such an identity may have belonged to another file
+ * before.
+ */
 const unknownBirth = ":0"
 
-/** Bytes of a file that are compared with zeros at once. */
+/** How many bytes of a file are compared with zeros at a time. */
 const readLength = 262_144
 
-/** What is known when it is decided. */
+/** What the decision is made from. */
 export interface Options {
   readonly layout: FileLayout.FileLayout
   readonly storage: Pick<TorrentStorage, "readBlock">
@@ -36,7 +39,9 @@ export interface Options {
   readonly found: Recheck.Found
 }
 
-/** The standing of each file that exists, by its index. Reads only where the digests of pieces leave a doubt. */
+/**
+ * Returns the standing of each file that exists, by its index. Reads a file only if digests leave its standing open.
+ */
 export const run = Effect.fnUntraced(function* (options: Options) {
   const standings = new Map<number, Standing>()
   for (const facts of options.facts) {
@@ -50,18 +55,19 @@ const standingOf = (options: Options, facts: FileFacts): Effect.Effect<Standing,
   return known === undefined ? standingByContent(options, facts) : Effect.succeed(known)
 }
 
-/** What is known without a look at the content. */
+/** Returns the standing if it follows without reading the content. */
 const standingByItself = ({ found, layout, resume }: Options, facts: FileFacts): Standing | undefined => {
   if (facts.kind === "other") return "foreign"
-  // Nobody but this engine puts files there.
+  // Only this engine puts files there.
   if (facts.isAside) return "own"
   if (facts.length > layout.files[facts.file]!.length) return "foreign"
   const record = resume?.files.get(facts.file)
   const isTheSame = record?.identity === facts.identity && !facts.identity.endsWith(unknownBirth)
   if (record !== undefined && (isTheSame || Recheck.isUnchanged(record, facts))) return "own"
   if (facts.isHole || isWhole(layout, facts.file, found.stored)) return "own"
-  // Of a process that was killed while it wrote, on a file system that gives files other numbers each time, or by a version
-  // that remembered pieces alone: what it left half written cannot match.
+  // The resume data is of a process that was killed while it wrote, on a file system that changes identities, or of a
+  // version that remembered no files. A piece that is remembered as stored and matches proves the file: a half-written
+  // one cannot match.
   if (resume !== undefined && (record?.isWriting === true || resume.files.size === 0)) {
     for (const piece of piecesOf(layout, facts.file))
       if (Bitfield.has(resume.stored, piece) && Bitfield.has(found.stored, piece)) return "own"
@@ -102,7 +108,9 @@ const liesIn = ({ files, geometry }: FileLayout.FileLayout, piece: PieceIndex, f
   return offset <= begin && begin + PieceGeometry.pieceSize(geometry, piece) <= offset + length
 }
 
-/** Where a piece and a file meet, as far as the file goes: offset in the piece, and bytes. */
+/**
+ * Returns the part of a piece that lies in a file and within the file's length: its offset in the piece, and its bytes.
+ */
 export const overlap = (
   { files, geometry }: FileLayout.FileLayout,
   piece: PieceIndex,
@@ -115,7 +123,7 @@ export const overlap = (
   return { begin: begin - pieceBegin, length: Math.max(0, end - begin) }
 }
 
-/** Whether the file holds nothing but zeros where the piece lies, or nothing at all. */
+/** Whether the file's part of the piece is empty or all zeros. */
 const isBlank = Effect.fnUntraced(function* ({ layout, storage }: Options, facts: FileFacts, piece: PieceIndex) {
   const part = overlap(layout, piece, facts)
   const end = part.begin + part.length
@@ -127,8 +135,8 @@ const isBlank = Effect.fnUntraced(function* ({ layout, storage }: Options, facts
 })
 
 /**
- * What keeps the torrent from starting: files of others that it would write to, and wanted ones that are too long. `undefined`
- * where nothing does.
+ * Returns what keeps the torrent from starting: files of somebody else's that it would write to, and wanted ones that
+ * are too long. `undefined` if nothing does.
  */
 export const conflict = (
   { facts, found, layout }: Options,
@@ -148,7 +156,7 @@ export const conflict = (
   return files.length === 0 ? undefined : new ContentExists({ files })
 }
 
-/** A file of somebody else's, as it is reported. */
+/** Describes a file of somebody else's for a report. */
 export const existing = (layout: FileLayout.FileLayout, facts: FileFacts, stored: Bitfield.Bitfield): ExistingFile => {
   const { length, path } = layout.files[facts.file]!
   const { end, first } = FileLayout.filePieces(layout, facts.file)

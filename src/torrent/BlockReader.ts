@@ -1,5 +1,5 @@
 /**
- * Reads blocks for uploads: no byte of a file that changed is returned before the piece was verified again.
+ * Reads blocks for uploads. Returns no byte of a file that changed until the piece was verified again.
  */
 import * as Effect from "effect/Effect"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
@@ -9,7 +9,7 @@ import { NotStored, StorageError, StorageUnavailable, type TorrentStorage } from
 import type { FileChanges } from "./FileChanges.ts"
 import * as KnownFiles from "./KnownFiles.ts"
 
-/** Reads of a file that changes meanwhile before a peer is refused. */
+/** How often a block is read if its file changes during each read. After that the read fails. */
 const maxReads = 3
 
 /** Makes a reader. Its failures are those of `TorrentStorage.readBlock`. */

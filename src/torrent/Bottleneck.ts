@@ -1,81 +1,81 @@
 /**
- * Why a torrent is not faster: the one thing that a user would have to change. Pure: facts in, an answer out, always.
+ * Why a torrent is not faster: the one thing that a user would have to change. Pure.
  *
- * The list reads from what stops everything to what merely slows it down. What is asked first hides what comes after it:
- * without peers nobody wants to hear that none unchokes us.
+ * The checks go from what stops everything to what only slows it down, and the first that applies is the answer. For
+ * example, if no peer is connected, it does not matter that none unchokes us.
  */
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import type { StorageError } from "../storage/Storage.ts"
 
-/** What there is to know of a running torrent. */
+/** What the answer follows from. */
 export interface Facts {
   /** As in `TorrentStatus`. */
   readonly state: "Checking" | "FilesMissing" | "Downloading" | "StorageFailing" | "Flushing" | "Complete" | "Failed"
-  /** Why the storage takes no writes, where it does not. */
+  /** Why the storage takes no writes; `undefined` if it takes them. */
   readonly storageError: StorageError | undefined
   readonly connectedPeers: number
   readonly knownPeers: number
-  /** Why each source that failed last did so, by its name. */
+  /** Sources whose last attempt failed: their names, and why they failed. */
   readonly failedSources: ReadonlyMap<string, string>
-  /** Sources that answered last. */
+  /** How many sources have found an address so far. */
   readonly answeringSources: number
-  /** Connected peers that have a piece which is missing here. */
+  /** Connected peers that have a piece that is missing here. */
   readonly interestingPeers: number
-  /** Of those, the ones that let us ask them. */
+  /** Interesting peers that have unchoked us. */
   readonly unchokingPeers: number
-  /** Of those, the ones that would take more requests than there are blocks to ask for. */
+  /** Unchoking peers whose pipeline has room although there is no block to request from them. */
   readonly hungryPeers: number
-  /** Pieces that have buffers, and how many may have one. */
+  /** Pieces that hold buffers, and the most that may. */
   readonly lentBuffers: number
   readonly bufferCapacity: number
   /** Whether the budget of all torrents has no room for another buffer. */
   readonly isBudgetSpent: boolean
-  /** Pieces whose blocks are all there and that wait for their digest or for the storage. */
+  /** Pieces that have all their blocks and wait: for their digest, or for their write. */
   readonly verifyingPieces: number
   readonly writingPieces: number
   readonly missingPieces: number
-  /** Missing pieces of which every copy that is to be had is damaged, and whether nothing else can come now. */
+  /** Missing pieces of which every available copy is damaged, and whether nothing else can be fetched now. */
   readonly damagedPieces: ReadonlyArray<PieceIndex>
   readonly isOnlyDamagedLeft: boolean
-  /** Whether a limit holds back requests. */
+  /** Whether requests wait for a rate limit. */
   readonly isRateLimited: boolean
 }
 
 /** What holds a torrent up. */
 export type Bottleneck =
-  /** Nothing: everything is stored, or what was to come has come. */
+  /** Nothing does: every wanted piece is stored and flushed. */
   | { readonly _tag: "Nothing" }
   | { readonly _tag: "Checking" }
-  /** Every file with stored bytes is gone, and it waits for them. */
+  /** Every file with stored bytes is gone. The torrent waits until one is back. */
   | { readonly _tag: "FilesMissing" }
-  /** Everything is stored, and the disk has not confirmed it yet. */
+  /** Every wanted piece is stored, and the disk has not confirmed it yet. */
   | { readonly _tag: "Flushing" }
   | { readonly _tag: "Failed" }
   | { readonly _tag: "DiskFull"; readonly error: StorageError }
   | { readonly _tag: "StorageFailing"; readonly error: StorageError }
-  /** No address is known, and every source that was asked failed. */
+  /** No address was found yet, and `source` failed when it was last asked. */
   | { readonly _tag: "SourcesFailing"; readonly source: string; readonly why: string }
-  /** No address is known so far. */
+  /** No address is known yet. */
   | { readonly _tag: "NobodyKnown" }
-  /** Addresses are known, and none is connected. */
+  /** Addresses are known, but no peer is connected. */
   | { readonly _tag: "NobodyConnected"; readonly knownPeers: number }
-  /** The only copies of what is missing are damaged. */
+  /** Every available copy of the missing pieces is damaged. */
   | { readonly _tag: "PiecesDamaged"; readonly pieces: ReadonlyArray<PieceIndex> }
-  /** Nobody connected has anything that is missing here. */
+  /** No connected peer has a piece that is missing here. */
   | { readonly _tag: "NobodyHasMore" }
   | { readonly _tag: "AllChoke"; readonly peers: number }
   | { readonly _tag: "RateLimited" }
-  /** Pieces wait for the storage, and hold all buffers. */
+  /** `pieces` hold most buffers while they wait to be written. */
   | { readonly _tag: "StorageSlow"; readonly pieces: number }
-  /** Pieces wait for their digest, and hold all buffers. */
+  /** `pieces` hold most buffers while they wait for their digest. */
   | { readonly _tag: "VerifyingSlow"; readonly pieces: number }
   /** Peers would send more, but there is no memory for another piece. */
   | { readonly _tag: "BuffersFull" }
-  /** The last pieces are all asked for; who has them sends no faster. */
+  /** Every missing block is requested already, and the torrent is as fast as the peers that have them. */
   | { readonly _tag: "LastPieces" }
   | { readonly _tag: "PeersSlow"; readonly peers: number }
 
-/** The answer. */
+/** Returns what holds a torrent up. */
 export const of = (facts: Facts): Bottleneck => {
   switch (facts.state) {
     case "Complete":
@@ -112,7 +112,7 @@ const ofPipeline = (facts: Facts): Bottleneck => {
   const isFull = facts.lentBuffers > 0 && (facts.lentBuffers >= facts.bufferCapacity || facts.isBudgetSpent)
   if (facts.hungryPeers > 0 && isFull) {
     const waiting = facts.writingPieces + facts.verifyingPieces
-    // More than half of the memory waits for one of the stages behind the peers.
+    // More than half of the buffers wait for verifying or writing, so the peers are not the reason.
     if (waiting * 2 > facts.lentBuffers) {
       return facts.writingPieces >= facts.verifyingPieces
         ? { _tag: "StorageSlow", pieces: facts.writingPieces }
@@ -124,7 +124,7 @@ const ofPipeline = (facts: Facts): Bottleneck => {
   return { _tag: "PeersSlow", peers: facts.unchokingPeers }
 }
 
-/** Pieces that are named one by one; more would only fill the line. */
+/** How many pieces a description names; it counts the others. */
 const maxNamed = 5
 
 const naming = (pieces: ReadonlyArray<PieceIndex>): string => {
@@ -133,7 +133,7 @@ const naming = (pieces: ReadonlyArray<PieceIndex>): string => {
   return `pieces ${pieces.slice(0, maxNamed).join(", ")}${rest > 0 ? ` and ${rest} more` : ""}`
 }
 
-/** The answer as a short clause for people, lower case and without a full stop; empty where nothing holds it up. */
+/** Describes the answer for a user: a short clause in lower case, without a full stop. Empty for `Nothing`. */
 export const describe = (self: Bottleneck): string => {
   switch (self._tag) {
     case "Nothing":
@@ -160,7 +160,9 @@ export const describe = (self: Bottleneck): string => {
     case "NobodyHasMore":
       return "no connected peer has what is missing"
     case "AllChoke":
-      return self.peers === 1 ? "the one peer lets us wait" : `all ${self.peers} peers let us wait`
+      return self.peers === 1
+        ? "waiting for the only peer to unchoke us"
+        : `waiting for one of ${self.peers} peers to unchoke us`
     case "RateLimited":
       return "at the rate limit"
     case "StorageSlow":
@@ -172,6 +174,6 @@ export const describe = (self: Bottleneck): string => {
     case "LastPieces":
       return "waiting for the last blocks"
     case "PeersSlow":
-      return self.peers === 1 ? "as fast as the one peer sends" : `as fast as ${self.peers} peers send`
+      return self.peers === 1 ? "as fast as the only peer sends" : `as fast as ${self.peers} peers send`
   }
 }

@@ -1,23 +1,23 @@
 /**
- * Why a torrent does not start: files lie at its paths that are not its own.
+ * The error of a torrent at whose paths lie files that are not its own.
  */
 import * as Data from "effect/Data"
 
-/** A file that lies where one of the torrent's belongs. */
+/** A file at a path of the torrent. */
 export interface ExistingFile {
-  /** Components below the download folder, joined by `/`. */
+  /** Path components below the download folder, joined by `/`. */
   readonly path: string
-  /** Pieces that hold a byte of it, and those of them that match their digest. */
+  /** How many pieces have a byte in the file, and how many of those match their digest. */
   readonly totalPieces: number
   readonly verifiedPieces: number
-  /** Bytes by which it is longer than the torrent's file. */
+  /** How many bytes longer it is than the torrent's file; 0 if it is not longer. */
   readonly excessBytes: number
-  /** Whether it is a folder, a link, a pipe or a device. */
+  /** Whether it is something else than a regular file: a folder, a link, a pipe or a device. */
   readonly isOther: boolean
 }
 
 /**
- * Files exist at the torrent's paths that nothing proves to be its own. Nothing was written. They are left alone unless the
+ * Files at the torrent's paths are not proved to be its own. They stay as they are, and nothing was written, unless the
  * torrent is added with `overwrite`.
  */
 export class ContentExists extends Data.TaggedError("ContentExists")<{
@@ -32,7 +32,7 @@ export class ContentExists extends Data.TaggedError("ContentExists")<{
   }
 }
 
-/** What is wrong with a file, as the end of a sentence. */
+/** Describes what is wrong with a file, as the end of a sentence. */
 const describe = ({ excessBytes, isOther, totalPieces, verifiedPieces }: ExistingFile): string => {
   if (isOther) return "is in the way and is not a regular file"
   const match = `${verifiedPieces} of ${totalPieces} ${totalPieces === 1 ? "piece matches" : "pieces match"}`

@@ -1,11 +1,11 @@
 /**
- * Notices what others do to a torrent's files while it runs: every read is followed by a look at the files it came from, and
- * all of them are looked at before the torrent is complete.
+ * Notices what others do to a torrent's files while it runs. The facts of a file are compared after every read of it,
+ * and those of all files before the torrent is complete.
  *
- * A file that looks different (size, time, or another file by that name) is believed no more: each of its pieces is digested
- * once, in the background or when a peer asks for it, before it is given or counted. What turns out wrong, and what is gone,
- * is dropped: it counts as missing from then on. A file that is being written changes all the time, so there only another
- * file by its name is noticed. Not noticed at all is a change that leaves size and time as they were.
+ * If a file looks different (its size, its time, or another file by that name), its pieces become suspect. Each is
+ * digested once, in the background or when a peer requests it, before it is uploaded or counted. Pieces that are wrong
+ * or gone are dropped and count as missing. A file that is being written changes its size and time all the time, so of
+ * such a file only a replacement is noticed. A change that leaves size and time as they were is never noticed.
  */
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
@@ -16,76 +16,80 @@ import type { PieceIndex } from "../base/PieceGeometry.ts"
 import type { FileFacts, StorageError, TorrentStorage } from "../storage/Storage.ts"
 import * as KnownFiles from "./KnownFiles.ts"
 
-/** How long a medium that cannot be read is left alone before files are looked at again. */
+/** How long to wait after a failed look, before files are looked at again. */
 export const retryAfter = "5 seconds"
 
-/** Looks that fail one after the other before the medium counts as away. */
+/** How many looks in a row have to fail before the medium counts as away. */
 export const maxFailedLooks = 3
 
 /** What happened to files. Paths are components joined by `/`. */
 export type Fact =
   /** Files look different; their pieces are being verified. */
   | { readonly _tag: "FilesChanged"; readonly paths: ReadonlyArray<string> }
-  /** Pieces that are not stored any more, of files that are gone or were changed. */
+  /** Stored pieces of files that are gone or were changed turned out to be missing or wrong. */
   | { readonly _tag: "PiecesLost"; readonly pieces: ReadonlyArray<PieceIndex>; readonly paths: ReadonlyArray<string> }
-  /** Every file with stored bytes is gone: nothing was dropped, as the medium itself may be away. */
+  /** Every file with stored bytes is gone. No piece was dropped, because the whole medium may be away. */
   | { readonly _tag: "AllGone" }
-  /** Nothing is left to be verified. */
+  /** No suspect piece is left. */
   | { readonly _tag: "Verified" }
 
 /** What is needed to notice changes. */
 export interface Options {
   readonly storage: Pick<TorrentStorage, "look" | "digests">
   readonly known: KnownFiles.KnownFiles
-  /** The stored pieces; shrinks by `drop`. */
+  /** The stored pieces. `drop` removes pieces from it. */
   readonly stored: Bitfield.Bitfield
-  /** Stored pieces that are neither uploaded nor counted before they are verified. Grows and shrinks here. */
+  /** Stored pieces that are not uploaded and not counted until they are verified. This module adds and removes them. */
   readonly suspects: Bitfield.Bitfield
   readonly digestOf: (piece: PieceIndex) => Uint8Array
-  /** Takes pieces out of `stored`, at once. */
+  /** Removes pieces from `stored`, before it returns. */
   readonly drop: (pieces: ReadonlyArray<PieceIndex>) => void
-  /** Hears of a file that another one took the place of. */
+  /** Called for each file that was replaced by another one. */
   readonly onReplaced: (file: number) => void
-  /** Hears of a file that was verified after it had changed. */
+  /** Called for each file that was verified after it had changed. */
   readonly onVerified: (file: number) => void
   readonly report: (fact: Fact) => void
 }
 
-/** Notices changes. */
+/** Watches the files of one torrent. */
 export interface FileChanges {
-  /** Those of the options. */
+  /** The suspect pieces, as in the options. */
   readonly suspects: Bitfield.Bitfield
-  /** Compares files with what they looked like last, and returns whether all are the same. `seen` may lack those that are gone. */
+  /**
+   * Compares files with their last facts. Returns whether all are the same. A file without an entry in `seen` is gone.
+   */
   readonly observe: (files: ReadonlyArray<number>, seen: ReadonlyArray<FileFacts>) => boolean
-  /** Believes no piece of these files before it is verified, whatever they look like. */
+  /** Makes every stored piece of these files suspect, whatever the files look like. */
   readonly doubt: (files: ReadonlyArray<number>) => void
-  /** Looks at files, and compares them. */
+  /** Looks at files and compares them, as `observe` does. */
   readonly look: (files: ReadonlyArray<number>) => Effect.Effect<boolean, StorageError>
   /**
-   * Puts another file of ours in the place of one, and knows it from then on. Until it is known, and in looks that were told
-   * late, neither of the two is taken for somebody else's.
+   * Replaces a file with another one of ours. While `replace` runs, neither the old nor the new file counts as somebody
+   * else's, also in looks that began before and end later.
    */
   readonly replacing: <E>(file: number, replace: Effect.Effect<FileFacts, E>) => Effect.Effect<FileFacts, E>
-  /** Whether a file was gone when it was looked at last. */
+  /** Whether a file was gone at the last look. */
   readonly isGone: (file: number) => boolean
   /** Looks at every file that exists. */
   readonly lookAtAll: Effect.Effect<void, StorageError>
-  /** Whether a piece is right; one that is not is dropped. Reads it only if it is suspect. */
+  /** Whether a piece is right. Reads it only if it is suspect, and drops it if it is wrong. */
   readonly isRight: (piece: PieceIndex) => Effect.Effect<boolean, StorageError>
-  /** Waits until nothing is left to be verified. */
+  /** Waits until no suspect piece is left. */
   readonly settled: Effect.Effect<void>
-  /** Verifies what is suspect, for ever. */
+  /** Verifies suspect pieces in the background, until it is interrupted. */
   readonly run: Effect.Effect<never>
 }
 
-/** Whether a file looks as it did. */
+/** Whether two looks saw the same file with the same size and time. */
 export const isSame = (self: FileFacts, that: FileFacts): boolean =>
   self.kind === that.kind &&
   self.length === that.length &&
   self.mtimeNs === that.mtimeNs &&
   self.identity === that.identity
 
-/** Makes it; `run` must run for anything but `observe` to come to an end. */
+/**
+ * Makes it with the suspect pieces of the options. `settled` and the reports of lost pieces need `run` to be running.
+ */
 export const make = Effect.fnUntraced(function* (options: Options) {
   const { digestOf, known, report, storage, stored, suspects } = options
   /** Files that have changed and are not verified yet, and files that are gone. */
@@ -93,9 +97,9 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     [...known.files.keys()].filter((file) => KnownFiles.piecesIn(known, file, suspects).length > 0)
   )
   const gone = new Set<number>()
-  /** Looks at all files that failed one after the other. */
+  /** How many looks at all files have failed in a row. */
   let failedLooks = 0
-  /** Files that are being replaced by ours, and what they were before. */
+  /** Files that we are replacing with our own, and the identities that they had before. */
   const replacing = new Set<number>()
   const former = new Map<number, string>()
   const awake = yield* Latch.make(true)
@@ -141,7 +145,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         continue
       }
       if (before.isWriting ? isOther : !isSame(before.facts, now)) {
-        // What others put in its place is theirs until its content shows otherwise.
+        // A file that somebody put in its place is theirs until its content proves otherwise.
         if (isOther) {
           KnownFiles.meet(known, now)
           options.onReplaced(file)
@@ -167,7 +171,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
   const lookAtAll = Effect.suspend(() => Effect.asVoid(look([...known.files.keys()])))
 
-  /** Digests suspect pieces; those that are not right are dropped. */
+  /** Digests suspect pieces, and drops those that are wrong. */
   const verify = Effect.fnUntraced(function* (pieces: Iterable<PieceIndex>) {
     const wrong: Array<PieceIndex> = []
     yield* storage.digests(pieces).pipe(
@@ -183,15 +187,15 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         })
       )
     )
-    // Meanwhile another verification may have dropped some, and they may be stored anew.
+    // Another verification may have dropped some of them meanwhile, and they may have been stored again since.
     const lost = wrong.filter((piece) => Bitfield.has(suspects, piece))
     const files = [...new Set(lost.flatMap((piece) => KnownFiles.filesOf(known, piece)))]
     const toBlame = files.filter((file) => changed.has(file))
     drop(lost, pathsOf(toBlame.length > 0 ? toBlame : files))
   })
 
-  /** Drops the pieces of files that are gone, unless all are. */
-  const bury = Effect.fnUntraced(function* () {
+  /** Drops the pieces of files that are gone, unless all files are gone. */
+  const dropGone = Effect.fnUntraced(function* () {
     const seen = yield* storage.look([...known.files.keys()])
     failedLooks = 0
     const isThere = new Set(seen.flatMap((facts) => facts?.file ?? []))
@@ -209,10 +213,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const step = Effect.gen(function* () {
     yield* awake.await
     Latch.closeUnsafe(awake)
-    // Files are gone, and the others cannot even be looked at, again and again: the medium itself is away.
+    // Some files are gone and looks at the others keep failing: the medium itself is away.
     const isAway = (error: StorageError) =>
       error.reason._tag === "StorageUnavailable" && ++failedLooks >= maxFailedLooks
-    if (gone.size > 0 && !(yield* Effect.catchIf(bury(), isAway, () => Effect.succeed(false)))) {
+    if (gone.size > 0 && !(yield* Effect.catchIf(dropGone(), isAway, () => Effect.succeed(false)))) {
       report({ _tag: "AllGone" })
       return yield* Effect.never
     }

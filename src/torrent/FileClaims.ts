@@ -1,10 +1,10 @@
 /**
- * Makes the files of a piece writable before it is written: reserved, so that nobody else writes there; claimed, which makes
- * those that are missing and takes the others as they were looked at; and remembered as being written, so that after a kill
- * nobody believes what they look like.
+ * Makes the files of a piece writable before the piece is written. Each file is reserved, so that nobody else writes
+ * it. It is claimed: made if it is missing, else taken as it was last looked at. It is remembered as being written, so
+ * that after a kill nobody trusts its size and time.
  *
- * A file of which it is not known whose it is holds up its pieces until their bytes can be compared with what lies there:
- * equal bytes prove it to be the torrent's own, others end the torrent before that file is touched.
+ * If it is undecided whose a file is, its pieces wait until their bytes are there to be compared with it. Equal bytes
+ * prove the file to be the torrent's own. Other bytes end the torrent before the file is touched.
  */
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
@@ -18,14 +18,14 @@ import type * as FileChanges from "./FileChanges.ts"
 import * as KnownFiles from "./KnownFiles.ts"
 import type { ResumeKeeper } from "./ResumeKeeper.ts"
 
-/** A verified piece that is to be written; on a medium that verifies by itself a complete one. */
+/** A piece that is to be written: verified, or only complete if the storage verifies by itself (`verifies`). */
 export interface Piece {
   readonly index: PieceIndex
   readonly bytes: Uint8Array
   readonly sha1: Uint8Array
 }
 
-/** What is needed to claim files. */
+/** What claiming files needs. */
 export interface Options {
   readonly storage: TorrentStorage
   readonly known: KnownFiles.KnownFiles
@@ -34,9 +34,9 @@ export interface Options {
   readonly hasher: PieceHasher["Service"]
   /** Whether files of others may be overwritten. */
   readonly overwrites: boolean
-  /** What is reported of a file that turned out to be another's. */
+  /** Describes a file that turned out to be somebody else's. */
   readonly existing: (file: number) => ContentExists
-  /** Hears that a file turned out to be another's: the torrent has to end. */
+  /** Called for a file that turned out to be somebody else's. The torrent has to end. */
   readonly onForeign: (error: ContentExists) => void
 }
 
@@ -46,17 +46,17 @@ export interface FileClaims {
   readonly isReady: (piece: PieceIndex) => boolean
   /** Makes the files of a piece writable. */
   readonly ready: (piece: Piece) => Effect.Effect<void, StorageError>
-  /** Makes these files writable, and those that are missing; of none is it undecided whose it is. */
+  /** Makes these files writable, and makes those that are missing. None of them may be undecided. */
   readonly claim: (files: ReadonlyArray<number>) => Effect.Effect<void, StorageError>
-  /** Puts a file of ours on fresh blocks, unless it is gone or another one by now; it is writable then. */
+  /** Copies a file of ours to fresh blocks and makes it writable. Does nothing if the file is gone or was replaced. */
   readonly renew: (file: number) => Effect.Effect<void, StorageError>
 }
 
-/** No file is claimed. */
+/** Makes it with no file claimed. */
 export const make = (options: Options): FileClaims => {
   const { changes, hasher, keeper, known, overwrites, storage } = options
   const { layout } = known
-  // Claims of several pieces that share files would hinder each other.
+  // One claim at a time, because concurrent claims of pieces that share files fail each other.
   const turn = Semaphore.makeUnsafe(1)
 
   const isReady = (file: number, piece: PieceIndex): boolean => {
@@ -64,7 +64,7 @@ export const make = (options: Options): FileClaims => {
     return found?.isWriting === true && !found.toCompare.has(piece)
   }
 
-  /** Compares what lies in a file with what the piece would write there; ends the torrent where it differs. */
+  /** Compares a file with what the piece would write there. Ends the torrent if they differ. */
   const compare = Effect.fnUntraced(function* (file: number, piece: Piece) {
     const found = known.files.get(file)!
     const part = Adoption.overlap(layout, piece.index, found.facts)
@@ -88,7 +88,7 @@ export const make = (options: Options): FileClaims => {
       : { file, as: "found", facts: found.facts }
   }
 
-  /** A claim of several files that failed may have made some: those are empty, and there from now on. */
+  /** Looks for files that a failed claim of several files has made. They are empty and count as existing. */
   const meetMade = Effect.fnUntraced(function* (files: ReadonlyArray<number>) {
     for (const facts of yield* storage.look(files.filter((file) => !known.files.has(file)))) {
       if (facts?.isHole !== true || facts.length > 0) continue
@@ -102,10 +102,10 @@ export const make = (options: Options): FileClaims => {
     const [facts] = yield* storage.look([file])
     changes.observe([file], facts === undefined ? [] : [facts])
     if (facts === undefined || before?.facts.identity !== facts.identity) return
-    // One of somebody else's is written to only where it may be overwritten.
+    // A file of somebody else's is written only if it may be overwritten.
     if (before.standing !== "own" && !before.isWriting) return
     const claim = storage.claim([{ file, as: "found", facts, afresh: true }])
-    // Interrupted in between, the copy would be known to nobody.
+    // Uninterruptible: nobody would know of the copy if this were interrupted half way.
     yield* changes
       .replacing(
         file,
@@ -141,7 +141,7 @@ export const make = (options: Options): FileClaims => {
       known.files.set(facts.file, file)
       if (standing === "own") keeper.noteFile(facts.file, KnownFiles.recordOf(known, facts.file, changes.suspects))
     }
-    // Before the first write: after a kill the file's time says nothing.
+    // Remembered before the first write, because after a kill the file's time proves nothing.
     yield* keeper.append(false)
   })
 
@@ -152,7 +152,7 @@ export const make = (options: Options): FileClaims => {
       if (foreign !== undefined)
         return yield* StorageError.of("claim", [new FileExists({ path: KnownFiles.pathOf(known, foreign) })])
       const undecided = files.filter((file) => known.files.get(file)?.toCompare.has(piece.index))
-      // Nobody has verified the piece yet where the medium does so itself.
+      // If the storage verifies by itself, nobody has verified this piece yet.
       if (undecided.length > 0 && storage.verifies === true) {
         const isRight = Bytes.equals(yield* hasher.sha1(piece.bytes), piece.sha1)
         if (!isRight)

@@ -1,5 +1,6 @@
 /**
- * Makes sure of what is stored each time that is everything: flushes it, looks at every file, and says what came of it.
+ * Finishes a torrent each time all wanted pieces are stored: flushes everything, looks at every file, and reports how
+ * that went.
  */
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
@@ -10,7 +11,7 @@ import * as TorrentLife from "./TorrentLife.ts"
 import type * as TorrentMachine from "./TorrentMachine.ts"
 import type { TorrentParts } from "./TorrentParts.ts"
 
-/** How long the medium is left alone if files cannot be looked at, before the next attempt. */
+/** How long to wait after a failed attempt, before the next one. */
 const againAfter = "5 seconds"
 
 type Parts = Pick<TorrentParts, "assembly" | "facts" | "files" | "lasting">

@@ -1,12 +1,12 @@
 /**
- * Brings what was written to the disk while the download goes on, so that little is left to flush at its end, and says
- * truly what a power cut would leave.
+ * Flushes what was written while the download goes on, so that little is left to flush at its end. Knows which pieces
+ * survive a power cut.
  *
- * After a failed flush the system may hold lost bytes for written (after a failed fsync Linux keeps the pages as clean), so a
- * second flush would call them safe; and what is written to the same blocks later may be lost as well (ext4 keeps those as
- * never written whose write-back failed, and reads zeros from them after the next mount). The file is therefore copied to
- * fresh blocks, and every piece since its last good flush is read, verified and written again before the next flush. Until
- * that succeeds nothing else is written, and the storage is failing.
+ * After a failed fsync Linux marks the lost pages as clean, so a second flush would succeed although bytes are lost.
+ * Later writes to the same blocks may be lost as well: ext4 treats blocks whose write-back failed as never written, and
+ * they read as zeros after the next mount. So after a failed flush the file is copied to fresh blocks, and every piece
+ * since its last good flush is read, verified and written again before the next flush. Until that succeeds nothing else
+ * is written, and the storage is failing.
  */
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
@@ -26,99 +26,104 @@ import {
 import * as KnownFiles from "./KnownFiles.ts"
 
 /**
- * Bytes written after which a flush begins: 32 MiB. Less would have the disk wait for its own confirmations; more would
- * show at the end of a download.
+ * How many written bytes start a flush: 32 MiB. If it is smaller, the disk waits for its own confirmations; if it is
+ * larger, the flush at the end of a download becomes noticeable.
  */
 export const flushBytes = 32 << 20
 
-/** Bytes that are not flushed at any time, at most: while a flush runs as many again may be written. */
+/** The most bytes that may be unflushed: while one batch is flushed, another may be written. */
 export const maxUnflushedBytes = 2 * flushBytes
 
-/** How long what was written waits at most before it is flushed. */
+/** The longest time that written bytes wait for a flush. */
 export const flushEvery = "30 seconds"
 
-/** First and longest wait before a failed flush is tried again (milliseconds); it doubles in between. */
+/** First and longest wait before a failed flush is tried again, in milliseconds. It doubles in between. */
 export const firstRetryDelay = 500
 export const maxRetryDelay = 8_000
 
-/** What becomes of flushes. */
+/** Flushes began to fail, or succeed again. */
 export type Fact = { readonly _tag: "FlushFailed"; readonly error: StorageError } | { readonly _tag: "FlushRecovered" }
 
-/** What is needed to flush. */
+/** What flushing needs. */
 export interface Options {
   readonly storage: Pick<TorrentStorage, "flush" | "readBlock" | "look">
   readonly geometry: PieceGeometry.PieceGeometry
   readonly known: KnownFiles.KnownFiles
   readonly stored: Bitfield.Bitfield
-  /** Those of `stored` that survive a power cut; grows. */
+  /** The pieces of `stored` that survive a power cut. This module adds them. */
   readonly flushed: Bitfield.Bitfield
-  /** Stored pieces that a failed flush may have lost, and that were not written again yet. Nothing is flushed before they are. */
+  /**
+   * Stored pieces that a failed flush may have lost and that were not written again yet. They come before the next
+   * flush.
+   */
   readonly unsaved: Set<PieceIndex>
   readonly digestOf: (piece: PieceIndex) => Uint8Array
   readonly hasher: PieceHasher["Service"]
   /** Copies a file to fresh blocks, which no failed flush has touched. */
   readonly renew: (file: number) => Effect.Effect<void, StorageError>
-  /** Writes a piece again that was verified just now. */
+  /** Writes a piece again that was just verified. */
   readonly rewrite: (piece: PieceIndex, bytes: Uint8Array) => Effect.Effect<void, StorageError>
-  /** Hears of pieces that a failed flush may have lost, and of the files whose flush failed, before anything else. */
+  /** Called first after a failed flush, with the pieces that it may have lost and the files that it failed for. */
   readonly onUnsafe: (pieces: ReadonlyArray<PieceIndex>, files: ReadonlyArray<number>) => Effect.Effect<void>
-  /** Hears of each piece that was written again. */
+  /** Called for each piece that was written again. */
   readonly onSaved: (piece: PieceIndex) => void
-  /** Hears that files cannot even be looked at after a failed flush: the medium itself is away. */
+  /** Called if files cannot even be looked at after a failed flush: the medium itself is away. */
   readonly onAway: () => void
-  /** Hears of pieces that were lost by a failed flush. */
+  /** Called for pieces that a failed flush has lost. */
   readonly onLost: (pieces: ReadonlyArray<PieceIndex>) => void
-  /** Looks after files that cannot be flushed as somebody deleted, cut off or replaced them; returns those to flush again. */
+  /** Handles files whose flush failed because somebody deleted, cut or replaced them. Returns those to flush again. */
   readonly onChanged: (files: ReadonlyArray<number>) => Effect.Effect<ReadonlyArray<number>>
-  /** Hears of pieces that survive a power cut now, and of the files that were flushed with them. */
+  /** Called for pieces that survive a power cut from now on, with the files that were flushed. */
   readonly onFlushed: (pieces: ReadonlyArray<PieceIndex>, files: ReadonlyArray<FileFacts>) => Effect.Effect<void>
   readonly report: (fact: Fact) => void
 }
 
-/** Flushes. */
+/** Flushes the files of one torrent. */
 export interface FlushBehind {
-  /** Admits bytes to be written, and returns whether it did. Not while flushes fail, nor while too much is unflushed. */
+  /** Admits a write of so many bytes, if flushes do not fail and not too much is unflushed. Returns whether it did. */
   readonly admitNow: (bytes: number) => boolean
-  /** Waits until so many bytes are admitted. */
+  /** Waits until a write of so many bytes is admitted. */
   readonly admit: (bytes: number) => Effect.Effect<void>
-  /** The write of so many admitted bytes has ended. Those of a failed write are not counted any more. */
+  /** Notes that an admitted write of so many bytes has ended. The bytes of a failed write no longer count. */
   readonly end: (bytes: number, isWritten: boolean) => void
-  /** These files were changed in some other way than by `write`. */
+  /** Notes that files were changed in another way than by a piece's write. */
   readonly noteDirty: (files: ReadonlyArray<number>) => void
-  /** A write of admitted bytes begins; `noteWritten` is told of its end, whatever that is. */
+  /** Notes that an admitted write begins. `noteWritten` has to follow when it ends, also if it fails. */
   readonly noteWriting: () => void
   readonly noteWritten: (files: ReadonlyArray<number>) => void
-  /** Whether something that was written is not flushed. */
+  /** Whether written bytes are not flushed yet. */
   readonly isDirty: () => boolean
-  /** Flushes until nothing is left to flush. */
+  /** Flushes until everything is flushed. */
   readonly all: Effect.Effect<void>
-  /** Flushes what is left once, before the torrent stops; not if flushes have failed, which the next run knows. */
+  /** Flushes once before the torrent stops. Does nothing after failed flushes: the next run repairs what they left. */
   readonly last: Effect.Effect<void>
-  /** Flushes behind the download, for ever. */
+  /** Flushes in the background while the download goes on, until it is interrupted. */
   readonly run: Effect.Effect<never>
 }
 
-/** Makes it. Files with stored pieces that are not flushed count as written. */
+/** Makes it. Files with stored pieces that are not flushed have to be flushed. */
 export const make = Effect.fnUntraced(function* (options: Options) {
   const { digestOf, flushed, geometry, hasher, known, report, storage, stored, unsaved } = options
   const dirty = new Set<number>()
-  /** Bytes that were admitted, but for those that the last flush was about. */
+  /** Admitted bytes that no flush covers yet. */
   let unflushedBytes = 0
   /** Those of them whose write has not ended. */
   let writingBytes = 0
-  /** Bytes that are being flushed. */
+  /** Bytes that the current flush covers. */
   let flushingBytes = 0
   let isFailing = false
   let isFlushing = false
   /** Files of which a flush has failed since the last good one. */
   const unsafe = new Set<number>()
-  /** Files to be put on fresh blocks before the next flush, as one has failed in this run or an earlier one. */
+  /**
+   * Files to be copied to fresh blocks before the next flush, because a flush has failed in this run or an earlier one.
+   */
   const stale = new Set<number>()
-  /** Writes that have begun and not ended, and who waits for room. */
+  /** How many writes have begun and not ended, and how many wait for room. */
   let writes = 0
   let waiting = 0
   const noWrites = yield* Latch.make(true)
-  const wanted = yield* Latch.make(false)
+  const flushRequested = yield* Latch.make(false)
   const writable = yield* Latch.make(true)
   const turn = yield* Semaphore.make(1)
 
@@ -132,16 +137,19 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     return pieces
   }
 
-  /** These files have something to flush; those that are stale are put on fresh blocks before. */
-  const soil = (files: ReadonlyArray<number>): void => {
+  /** Notes files to be flushed. Stale ones are copied to fresh blocks first. */
+  const markDirty = (files: ReadonlyArray<number>): void => {
     for (const file of files) {
       dirty.add(file)
       if (known.files.get(file)?.isStale === true) stale.add(file)
     }
   }
-  for (const piece of unflushed()) soil(KnownFiles.filesOf(known, piece))
+  for (const piece of unflushed()) markDirty(KnownFiles.filesOf(known, piece))
 
-  /** Whether more bytes may be written; a piece above the limit may if it is alone. */
+  /**
+   * Whether so many more bytes may be written. A piece larger than the limit may be written if nothing else is
+   * unflushed.
+   */
   const hasRoom = (bytes: number): boolean => {
     const unflushedNow = unflushedBytes + flushingBytes
     return !isFailing && (unflushedNow === 0 || unflushedNow + bytes <= maxUnflushedBytes)
@@ -151,7 +159,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     if (!hasRoom(bytes)) return false
     unflushedBytes += bytes
     writingBytes += bytes
-    if (unflushedBytes >= flushBytes) Latch.openUnsafe(wanted)
+    if (unflushedBytes >= flushBytes) Latch.openUnsafe(flushRequested)
     return true
   }
 
@@ -159,7 +167,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     Effect.suspend(() => {
       if (admitNow(bytes)) return Effect.void
       Latch.closeUnsafe(writable)
-      Latch.openUnsafe(wanted)
+      Latch.openUnsafe(flushRequested)
       waiting++
       return writable.await.pipe(Effect.ensuring(Effect.sync(() => void waiting--)), Effect.andThen(admit(bytes)))
     })
@@ -169,7 +177,9 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       if (reason._tag === "StorageUnavailable") options.onAway()
     })
 
-  /** Reads a piece that may be lost, and writes it again. Whether it could. */
+  /**
+   * Reads a piece that a failed flush may have lost, and writes it again. Returns whether its bytes were still right.
+   */
   const save = Effect.fnUntraced(function* (piece: PieceIndex) {
     const size = PieceGeometry.pieceSize(geometry, piece)
     const read = yield* Effect.result(storage.readBlock(piece, 0, size))
@@ -177,17 +187,17 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     if (bytes === undefined && read._tag === "Failure" && read.failure.reason._tag !== "NotStored") {
       return yield* Effect.fail(read.failure)
     }
-    // What cannot be looked at is not lost.
+    // A piece is lost only if its files can be looked at; otherwise the medium is away.
     if (bytes === undefined) yield* Effect.tapError(storage.look(KnownFiles.filesOf(known, piece)), reportAway)
     if (bytes === undefined || !Bytes.equals(yield* hasher.sha1(bytes), digestOf(piece))) return false
     yield* options.rewrite(piece, bytes)
     return true
   })
 
-  /** Whether every file whose flush has failed lies on fresh blocks. */
+  /** Copies every stale file to fresh blocks. Returns whether all could be. */
   const renewAll = Effect.gen(function* () {
     for (const file of stale) {
-      // Another file has its place by now, or it was claimed anew.
+      // Another file has taken its place meanwhile, or it was claimed again.
       const isRenewed = known.files.get(file)?.isStale !== true
       const renewed = isRenewed ? undefined : yield* Effect.result(Effect.tapError(options.renew(file), reportAway))
       if (renewed?._tag === "Failure") return false
@@ -196,7 +206,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     return true
   })
 
-  /** Whether all that may be lost was written again, or dropped. */
+  /** Writes every piece that may be lost again, or drops it. Returns whether none is left. */
   const saveAll = Effect.gen(function* () {
     if (!(yield* renewAll)) return false
     const lost: Array<PieceIndex> = []
@@ -213,14 +223,14 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     return unsaved.size === 0
   })
 
-  /** One flush of all that was written; the reasons for which it failed. */
+  /** Flushes all dirty files once. Returns the files that could not be flushed, with the reasons. */
   const flush = Effect.fnUntraced(function* (isLast: boolean) {
     isFlushing = true
     const files = [...dirty]
     const isNamed = new Set(files)
     const pieces = unflushed()
     dirty.clear()
-    // What is being written now this flush may come too early for.
+    // This flush may begin before writes that are under way, so it does not cover their bytes.
     flushingBytes = unflushedBytes - writingBytes
     unflushedBytes = writingBytes
     const outcomes = yield* Effect.catch(storage.flush(files), (error) =>
@@ -241,21 +251,21 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     const [first, ...others] = failed.values()
     if (first !== undefined && !isFailing)
       report({ _tag: "FlushFailed", error: StorageError.of("flush", [first, ...others]) })
-    // At once: whoever waits for room while this flush runs must not write now.
+    // Set before the latch opens: whoever waited for room during this flush must not write now.
     isFailing ||= failed.size > 0
     Latch.openUnsafe(writable)
     const isSafe = (file: number) => good.has(file) || !(isNamed.has(file) || unsafe.has(file))
     const safe = pieces.filter((piece) => Bitfield.has(stored, piece) && KnownFiles.filesOf(known, piece).every(isSafe))
     for (const piece of safe) Bitfield.add(flushed, piece)
     yield* options.onFlushed(safe, [...good.values()])
-    if (changed.length > 0 && !isLast) soil(yield* options.onChanged(changed))
+    if (changed.length > 0 && !isLast) markDirty(yield* options.onChanged(changed))
     isFlushing = false
     return failed
   })
 
   /**
-   * Whether everything that was written is flushed now; else it is remembered what may be lost. A stop waits for it: the
-   * system reports a failure once, and a later run would believe what it has not heard of.
+   * Flushes once. Returns whether everything is flushed; if not, records what may be lost. Uninterruptible, because the
+   * system reports a failure only once: if a stop skipped the record, a later run would trust lost pieces.
    */
   const attempt = Effect.fnUntraced(function* (isLast: boolean) {
     const failed = yield* flush(isLast)
@@ -265,7 +275,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       Latch.openUnsafe(writable)
       return true
     }
-    // The system may have lost bytes of a write that was under way as well.
+    // Wait for them: the system may also have lost bytes of writes that were under way.
     yield* noWrites.await
     yield* Effect.yieldNow
     for (const piece of unflushed()) {
@@ -280,7 +290,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     return false
   }, Effect.uninterruptible)
 
-  /** The same after what may be lost was written again. */
+  /** Repairs what earlier flushes may have lost, then flushes. Returns whether everything is flushed. */
   const once = Effect.gen(function* () {
     if (!(yield* saveAll)) return false
     if (yield* attempt(false)) return true
@@ -294,10 +304,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     }
   })
 
-  /** Nothing to flush costs nothing, also while another flush is under way. */
+  /** Flushes if anything is dirty. Costs nothing otherwise, also while another flush runs. */
   const flushDirty = Effect.suspend(() => {
     if (dirty.size > 0) return untilGood
-    // What was written and touched no file. Whoever waits for a write that goes on is woken by its end.
+    // The written bytes were all padding. A caller of `admit` that waits behind a running write is woken by its end.
     if (writes === 0 && unflushedBytes > writingBytes) {
       unflushedBytes = writingBytes
       Latch.openUnsafe(writable)
@@ -306,8 +316,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   }).pipe(turn.withPermit)
 
   const noteDirty = (files: ReadonlyArray<number>): void => {
-    soil(files)
-    if (waiting > 0 || unflushedBytes >= flushBytes) Latch.openUnsafe(wanted)
+    markDirty(files)
+    if (waiting > 0 || unflushedBytes >= flushBytes) Latch.openUnsafe(flushRequested)
   }
 
   const self: FlushBehind = {
@@ -318,7 +328,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       if (!isWritten) {
         unflushedBytes -= bytes
         Latch.openUnsafe(writable)
-      } else if (waiting > 0) Latch.openUnsafe(wanted)
+      } else if (waiting > 0) Latch.openUnsafe(flushRequested)
     },
     noteDirty,
     noteWriting: () => {
@@ -327,7 +337,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     },
     noteWritten: (files) => {
       if (--writes === 0) Latch.openUnsafe(noWrites)
-      // Also after a failure, which may have left a part of it.
+      // Also after a failed write, which may have written a part.
       noteDirty(files)
     },
     isDirty: () => dirty.size > 0 || isFlushing,
@@ -336,8 +346,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       const isIdle = isFailing || dirty.size === 0 || stale.size > 0
       return isIdle ? Effect.void : Effect.asVoid(attempt(true))
     }).pipe(turn.withPermit),
-    run: Effect.raceFirst(wanted.await, Effect.sleep(flushEvery)).pipe(
-      Effect.tap(() => Effect.sync(() => Latch.closeUnsafe(wanted))),
+    run: Effect.raceFirst(flushRequested.await, Effect.sleep(flushEvery)).pipe(
+      Effect.tap(() => Effect.sync(() => Latch.closeUnsafe(flushRequested))),
       Effect.andThen(flushDirty),
       Effect.forever
     )

@@ -1,6 +1,6 @@
 /**
- * The files of a torrent that exist: whose they are, and what they looked like when they were last as the torrent left or
- * verified them. Plain data with one owner, the torrent's fibers between two `yield*`.
+ * The files of a torrent that exist: whose they are, and what they looked like when the torrent last wrote or verified
+ * them. Plain data, changed only by the torrent's fibers between two `yield*`.
  */
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
@@ -13,11 +13,13 @@ import type { Standing } from "./Adoption.ts"
 export interface KnownFile {
   standing: Standing
   facts: FileFacts
-  /** Claimed, and remembered as being written: then its size and time change with every write. */
+  /** Claimed, and remembered as being written. Its size and time change with every write. */
   isWriting: boolean
-  /** A flush of it has failed, and it lies on the same blocks: it is put on fresh ones before it is written. */
+  /**
+   * A flush of it has failed, and it still lies on the same blocks. It is copied to fresh ones before it is written.
+   */
   isStale: boolean
-  /** Where it is undecided whose the file is: the pieces whose bytes are to be compared with it before they are written. */
+  /** While the file is undecided: the pieces whose bytes are compared with it before they are written. */
   readonly toCompare: Set<PieceIndex>
 }
 
@@ -29,7 +31,7 @@ export interface KnownFiles {
   readonly missing: Uint32Array
 }
 
-/** A file that nobody writes to. */
+/** Makes a file that is not being written. */
 export const makeFile = (standing: Standing, facts: FileFacts, record?: FileRecord): KnownFile => ({
   standing,
   facts,
@@ -38,7 +40,7 @@ export const makeFile = (standing: Standing, facts: FileFacts, record?: FileReco
   toCompare: new Set()
 })
 
-/** The files that were found, with the pieces that were found stored, and what was remembered of them. */
+/** Makes it from the files that were found, the pieces that are stored, and what was remembered of the files. */
 export const make = (
   layout: FileLayout.FileLayout,
   facts: ReadonlyArray<FileFacts | undefined>,
@@ -59,8 +61,8 @@ export const make = (
 }
 
 /**
- * A file exists, or looks like another one, and nothing shows whose it is: all pieces that have bytes in it are to be
- * compared. An empty one is taken, as at the start.
+ * Adds a file that appeared or was replaced, and that nothing proves to be anybody's. All pieces that have bytes in it
+ * are to be compared. An empty file counts as the torrent's own.
  */
 export const meet = (self: KnownFiles, facts: FileFacts): void => {
   const end = self.layout.files[facts.file]!.offset + facts.length
@@ -70,7 +72,7 @@ export const meet = (self: KnownFiles, facts: FileFacts): void => {
   self.files.set(facts.file, { ...makeFile(standing, facts), toCompare: new Set(toCompare) })
 }
 
-/** The piece is right in all its files: there is nothing to compare any more. */
+/** Notes that a piece is right in all its files, so that it need not be compared any more. */
 export const prove = (self: KnownFiles, piece: PieceIndex): void => {
   for (const file of filesOf(self, piece)) {
     const entry = self.files.get(file)
@@ -78,14 +80,14 @@ export const prove = (self: KnownFiles, piece: PieceIndex): void => {
   }
 }
 
-/** The piece is stored now, or not any more. */
+/** Notes that a piece became stored, or is not stored any more. */
 export const noteStored = (self: KnownFiles, piece: PieceIndex, isStored: boolean): void => {
   for (const file of filesOf(self, piece)) self.missing[file]! += isStored ? -1 : 1
 }
 
 /**
- * What is remembered of a file that exists. One with pieces that are not verified yet is remembered as being written, so that
- * a later run does not believe it either.
+ * What resume data remembers of a file. A file with suspect pieces is remembered as being written, so that a later run
+ * does not trust it either.
  */
 export const recordOf = (self: KnownFiles, file: number, suspects: Bitfield.Bitfield): FileRecord => {
   const { facts, isStale, isWriting } = self.files.get(file)!
@@ -99,8 +101,8 @@ export const recordOf = (self: KnownFiles, file: number, suspects: Bitfield.Bitf
 }
 
 /**
- * What is remembered of all files that are the torrent's own. A hole is as good as no file, and nothing of it is remembered
- * before it is claimed: whoever made it may fill it between two runs, and then it is theirs.
+ * What resume data remembers of all files that are the torrent's own. An unclaimed hole is not remembered: somebody may
+ * fill it between two runs, and then it is theirs.
  */
 export const records = (self: KnownFiles, suspects: Bitfield.Bitfield): Map<number, FileRecord> => {
   const records = new Map<number, FileRecord>()
@@ -109,19 +111,19 @@ export const records = (self: KnownFiles, suspects: Bitfield.Bitfield): Map<numb
   return records
 }
 
-/** The files that hold a byte of the piece, padding left out. */
+/** The files that hold a byte of the piece, except padding. */
 export const filesOf = ({ layout }: Pick<KnownFiles, "layout">, piece: PieceIndex): ReadonlyArray<number> =>
   FileLayout.pieceSpans(layout, piece).flatMap(({ file }) => (layout.files[file]!.padding ? [] : [file]))
 
-/** The files on disk, padding left out. */
+/** All files except padding. */
 export const realFiles = (layout: FileLayout.FileLayout): ReadonlyArray<number> =>
   [...layout.files.keys()].filter((file) => !layout.files[file]!.padding)
 
-/** The path of a file as events and errors give it: components joined by `/`. */
+/** The path of a file in events and errors: components joined by `/`. */
 export const pathOf = ({ layout }: Pick<KnownFiles, "layout">, file: number): string =>
   layout.files[file]!.path.join("/")
 
-/** Whether every piece of the file is stored. Once a piece, so it counts nothing. */
+/** Whether every piece of the file is stored. Called once a piece, so it does not loop over pieces. */
 export const isWhole = (self: KnownFiles, file: number): boolean => self.missing[file] === 0
 
 const select = ({ layout }: Pick<KnownFiles, "layout">, file: number, isMeant: (piece: number) => boolean) => {

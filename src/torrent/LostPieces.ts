@@ -1,5 +1,5 @@
 /**
- * The pieces that a torrent which only uploads has lost. It cannot fetch them, so it looks whether somebody put them back.
+ * The pieces that a read-only torrent has lost. It cannot fetch them, so it looks whether somebody restores them.
  */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
@@ -9,7 +9,7 @@ import type { StorageError, TorrentStorage } from "../storage/Storage.ts"
 import type { FileChanges } from "./FileChanges.ts"
 import * as KnownFiles from "./KnownFiles.ts"
 
-/** What is needed to find lost pieces again. */
+/** What finding lost pieces again needs. */
 export interface Options {
   readonly storage: Pick<TorrentStorage, "digests" | "look">
   readonly known: KnownFiles.KnownFiles
@@ -17,7 +17,7 @@ export interface Options {
   readonly digestOf: (piece: PieceIndex) => Uint8Array
 }
 
-/** Lost pieces. */
+/** The lost pieces of one torrent. */
 export interface LostPieces {
   readonly pieces: Set<PieceIndex>
   /** What their files looked like when the pieces were digested last. */
@@ -28,8 +28,8 @@ export interface LostPieces {
 export const make = (): LostPieces => ({ pieces: new Set(), lookedLike: "" })
 
 /**
- * Takes the pieces that are right again out of the set, and returns them. Digests pieces only if their files look different
- * from the last time.
+ * Removes the pieces that are right again from the set, and returns them. Digests pieces only if their files look
+ * different from the last time.
  */
 export const regain = (self: LostPieces, options: Options): Effect.Effect<ReadonlyArray<PieceIndex>, StorageError> =>
   Effect.suspend(() => (self.pieces.size === 0 ? Effect.succeed([]) : look(self, options)))

@@ -1,7 +1,7 @@
 /**
- * Fetches the info dict that a magnet link names from the peers that have it (BEP 9): a swarm that exchanges metadata alone.
- * It asks several peers at once, and believes none before the digest is right. The torrent itself starts after that, with
- * the addresses that were found.
+ * Fetches the info dict of a magnet link from peers that have it (BEP 9), with a swarm that exchanges only metadata.
+ * Asks several peers at once, and trusts no bytes until their digest is right. The torrent starts afterwards, with the
+ * addresses that were found.
  */
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
@@ -23,12 +23,12 @@ import { PeerDropped } from "../peer/PeerPatience.ts"
 import * as SupplierId from "../supply/SupplierId.ts"
 import * as Swarm from "../swarm/Swarm.ts"
 
-/** Peers that are dialled and asked at once. The info dict is small: more would only be a burden to them. */
+/** How many peers are dialled and asked at once. The info dict is small, so more would only burden them. */
 export const maxConnections = 20
 
-/** How a fetch stands. */
+/** How far a fetch is. */
 export interface Progress {
-  /** Peers connected that say they have the info dict. */
+  /** Connected peers that say that they have the info dict. */
   readonly peers: number
   readonly knownPeers: number
 }
@@ -43,26 +43,26 @@ export interface Options {
   readonly trackers?: ReadonlyArray<ReadonlyArray<string>> | undefined
   readonly sources: ReadonlyArray<PeerSource>
   readonly random: () => number
-  /** The connections that all torrents of an engine may have. */
+  /** The connections that all torrents of an engine share. */
   readonly connections: ConnectionLimit
-  /** Hears of every change, and of what sources say. */
+  /** Called after every change, and with each event of a source. */
   readonly report?: ((progress: Progress, event: PeerSourceEvent | undefined) => void) | undefined
 }
 
-/** The info dict, and every address that was found meanwhile. */
+/** The info dict, and every address that was found during the fetch. */
 export interface Fetched {
   /** The bytes of the info dict; their SHA-1 is the info hash. */
   readonly info: Uint8Array
   readonly addresses: ReadonlyArray<PeerAddress>
 }
 
-/** Fetches until some peer has given the right bytes. Everything that it started ends with it. */
+/** Fetches until a peer has sent the right bytes, and then ends everything that it started. */
 export const run = Effect.fnUntraced(function* (options: Options) {
   const { infoHash } = options
   const hasher = yield* PieceHasher
   const clock = yield* Clock.Clock
   const exchange = MetadataExchange.make()
-  // As many as an exchange has at a time, and the one that it keeps.
+  // Room for the copies that an exchange has at a time, and the one that it keeps.
   const copies = yield* Queue.bounded<MetadataExchange.Copy>(MetadataExchange.maxSoleCopies + 1)
   const found = yield* Deferred.make<Uint8Array>()
 
@@ -77,14 +77,14 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     maxDialing: maxConnections,
     connections: options.connections,
     dialAddress: () => undefined,
-    report: () => tell()
+    report: () => reportChange()
   })
   const { members } = swarm.roster
 
-  const tell = (event?: PeerSourceEvent): void =>
+  const reportChange = (event?: PeerSourceEvent): void =>
     options.report?.({ peers: members.size, knownPeers: swarm.book.peers.size }, event)
 
-  /** Does what follows from a fact. */
+  /** Advances the exchange and performs its actions. */
   const advance = (now: number): void => {
     for (const action of MetadataExchange.step(exchange, now)) {
       switch (action._tag) {
@@ -130,7 +130,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
         Stream.runForEach((event) =>
           Effect.sync(() => {
             if (event._tag === "Peers") Swarm.add(swarm, event.addresses)
-            tell(event)
+            reportChange(event)
           })
         )
       )
@@ -138,7 +138,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   const exchanging = Swarm.run(swarm, {
     features: MetadataSession.features,
     wantsPeers: () => exchange.info === undefined,
-    // A silent liar with the peer id of an honest peer must not keep that one out.
+    // No check for equal peer ids: a liar with the peer id of an honest peer must not keep that peer out.
     admit: () => undefined,
     converse: (key, introduced, join) =>
       MetadataSession.run({
@@ -166,7 +166,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     concurrency: "unbounded",
     discard: true
   })
-  // Of a defect in a loop this dies, instead of waiting for ever.
+  // A defect in one of the loops fails the fetch; otherwise it would wait for ever.
   const info = yield* Effect.raceFirst(Deferred.await(found), Effect.andThen(loops, Effect.never))
   const known = [...swarm.book.peers.values()]
   const fetched: Fetched = {

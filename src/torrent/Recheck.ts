@@ -1,10 +1,10 @@
 /**
- * Finds out which pieces are stored when a torrent starts: from resume data, as far as the files are still what it says,
- * and by digesting what is on the medium for the rest. What has not changed is not read again.
+ * Finds out which pieces are stored when a torrent starts. Resume data answers for files that have not changed since,
+ * which are not read again. For the rest the pieces on the medium are digested.
  *
- * A file is compared by size and time with what was remembered of it. One that was being written when the process died
- * says nothing by its time: of its pieces those written since its last flush are digested at once, the others later
- * (`doubtful`). Pieces of any other file that exists are digested, as somebody may have put it there.
+ * A file is compared by size and time with what was remembered of it. If it was being written when the process died,
+ * its time proves nothing: pieces that were written since its last flush are digested at once, the others later
+ * (`doubtful`). Pieces of any other existing file are digested, because somebody may have put the file there.
  */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
@@ -18,15 +18,15 @@ import * as Metainfo from "../metainfo/Metainfo.ts"
 import type { FileRecord, ResumeData } from "../resume/ResumeStore.ts"
 import type { FileFacts, TorrentStorage } from "../storage/Storage.ts"
 
-/** How often progress is reported at most: of a torrent of two million pieces as often as of one with a hundred. */
+/** The most progress reports of one check, however many pieces it digests. */
 const progressSteps = 100
 
-/** What is to be checked, and who hears of it. */
+/** What is checked, and who is informed. */
 export interface Options {
   readonly metainfo: Metainfo.Metainfo
   readonly storage: Pick<TorrentStorage, "digests">
   readonly resume: ResumeData | undefined
-  /** What lies at the place of each file in `layout.files`; `undefined` where nothing does, and for padding. */
+  /** What lies at the path of each file in `layout.files`; `undefined` for a missing file, and for padding. */
   readonly facts: ReadonlyArray<FileFacts | undefined>
   readonly onProgress: (checkedPieces: number, totalPieces: number) => void
 }
@@ -34,21 +34,21 @@ export interface Options {
 /** What is stored. Every set has one bit a piece. */
 export interface Found {
   readonly stored: Bitfield.Bitfield
-  /** Those of `stored` that are to be digested before the torrent is complete. */
+  /** Pieces of `stored` that have to be digested before the torrent is complete. */
   readonly doubtful: Bitfield.Bitfield
-  /** Those of `stored` that survive a power cut. */
+  /** Pieces of `stored` that survive a power cut. */
   readonly flushed: Bitfield.Bitfield
-  /** Pieces that were digested and whose bytes are all there, right or wrong. */
+  /** Digested pieces whose bytes all exist, right or wrong. */
   readonly present: Bitfield.Bitfield
-  /** Those of `present` that are nothing but zeros. */
+  /** Pieces of `present` that are all zeros. */
   readonly zeros: Bitfield.Bitfield
 }
 
-/** Whether a file is what a record says: its size and time. A copy with its time kept is as good. */
+/** Whether a file has the size and time of its record. A copy that kept its time counts as unchanged. */
 export const isUnchanged = (record: FileRecord, facts: FileFacts): boolean =>
   facts.kind === "file" && record.length === facts.length && record.mtimeNs === facts.mtimeNs
 
-/** The pieces that are stored. Fails only where the medium cannot be read at all. */
+/** Finds the stored pieces. Fails with `StorageError` only if the medium cannot be read at all. */
 export const run = Effect.fnUntraced(function* (options: Options) {
   const { pieceCount } = options.metainfo.layout.geometry
   const { believed, claimed, doubtful, flushed } = trust(options)
@@ -63,7 +63,7 @@ const isMissing = 1
 const isChanged = 2
 const isWriting = 4
 
-/** What is believed, believed for now, and to be digested at once. */
+/** Sorts the pieces: trusted, trusted until they are digested later, and to be digested at once. */
 const trust = ({ facts, metainfo, resume }: Options) => {
   const { geometry, files } = metainfo.layout
   const believed = Bitfield.make(geometry.pieceCount)
@@ -76,7 +76,7 @@ const trust = ({ facts, metainfo, resume }: Options) => {
     const mark = markOf(facts[index], resume?.files.get(index))
     const { end, first } = FileLayout.filePieces(metainfo.layout, index)
     for (let piece = first; piece < end; piece++) marks[piece]! |= mark
-    // Whatever was remembered, bytes behind its end are not there.
+    // Whatever was remembered, there are no bytes beyond the end of the file.
     const thereTo = offset + (facts[index]?.length ?? 0)
     const cut = thereTo < offset + length ? Math.max(first, Math.floor(thereTo / geometry.pieceLength)) : end
     for (let piece = cut; piece < end; piece++) marks[piece]! |= isMissing
@@ -107,7 +107,7 @@ const markOf = (facts: FileFacts | undefined, record: FileRecord | undefined): n
   return isUnchanged(record, facts) ? 0 : isChanged
 }
 
-/** Digests `claimed` pieces, reports the progress, and adds what it finds. */
+/** Digests the `claimed` pieces, reports the progress, and adds the results to `into`. */
 const digest = Effect.fnUntraced(function* (
   { metainfo, onProgress, storage }: Options,
   claimed: Bitfield.Bitfield,
@@ -135,7 +135,7 @@ const digest = Effect.fnUntraced(function* (
   )
 })
 
-/** Tells by its digest whether a piece is nothing but zeros; what zeros digest to is computed once a length. */
+/** Makes a test for pieces of zeros by their digest. The digest of zeros is computed once for each piece length. */
 const zeroTest = Effect.fnUntraced(function* (geometry: PieceGeometry.PieceGeometry) {
   const hasher = yield* PieceHasher
   const known = new Map<number, Uint8Array>()

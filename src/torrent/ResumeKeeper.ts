@@ -1,6 +1,6 @@
 /**
- * Keeps a torrent's resume data up to date: what changes is gathered for a moment and appended together. A failure is
- * reported and never stops the download: a later run verifies what it must.
+ * Keeps a torrent's resume data up to date. Changes are gathered for a moment and appended together. A failure is
+ * reported and does not stop the download: a later run verifies more instead.
  */
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
@@ -9,37 +9,39 @@ import type { PieceIndex } from "../base/PieceGeometry.ts"
 import type { FileRecord, ResumeError, Snapshot, TorrentResume } from "../resume/ResumeStore.ts"
 
 /**
- * How long changes are gathered before they are appended and announced together. Each on its own would cost as many
- * system calls as its write; a kill loses no more pieces than are in flight anyway.
+ * How long changes are gathered before they are appended and their pieces announced. Appending each change by itself
+ * would cost as many system calls as writing its piece. A kill loses no more pieces than are in flight anyway.
  */
 export const gatherFor = "20 millis"
 
 /** What a keeper needs. */
 export interface Options {
   readonly resume: TorrentResume
-  /** What is known now: saved at the start, and after every failure, as what was noted meanwhile is lost. */
+  /** Returns the current state. It is saved at the start, and after every failure, which loses the gathered changes. */
   readonly snapshot: () => Snapshot
-  /** Hears of a failure, and of the next one only after something was written again. */
+  /** Called for a failure. Further failures are not reported until something was written again. */
   readonly onFailure: (error: ResumeError) => void
-  /** Hears of each stored piece once a later run knows of it too, or cannot be told. */
+  /** Called for each stored piece once resume data contains it. Also called if resume data cannot be written. */
   readonly onKept: (piece: PieceIndex) => void
 }
 
-/** Notes what changes. Synchronous where it can be: what is noted is appended a moment later, in a true order. */
+/**
+ * Records changes, most of them synchronously. They are appended a moment later, in the order in which they happened.
+ */
 export interface ResumeKeeper {
-  /** A piece was stored. */
+  /** Notes that a piece was stored. */
   readonly noteStored: (piece: PieceIndex) => void
-  /** A piece that was dropped is as good as it was. */
+  /** Notes that a piece, dropped before, is right again. */
   readonly noteRestored: (piece: PieceIndex) => void
-  /** Pieces survive a power cut. */
+  /** Notes that pieces survive a power cut from now on. */
   readonly noteFlushed: (pieces: ReadonlyArray<PieceIndex>) => void
-  /** Pieces are not stored any more. */
+  /** Notes that pieces are not stored any more. */
   readonly noteDropped: (pieces: ReadonlyArray<PieceIndex>) => void
-  /** A file that is the torrent's own looks different. */
+  /** Notes that a file that is the torrent's own looks different. */
   readonly noteFile: (file: number, record: FileRecord) => void
-  /** Appends nothing any more: what the data lies on is away, and nothing is to be made in its place. */
+  /** Stops writing: the medium with the resume data is away, and nothing may be made in its place. */
   readonly abandon: () => void
-  /** Appends at once what was noted; survives a power cut if `durably`. */
+  /** Appends the gathered changes at once. With `durably` they survive a power cut. */
   readonly append: (durably: boolean) => Effect.Effect<void>
 }
 
@@ -48,18 +50,18 @@ interface Pending {
   readonly dropped: Array<PieceIndex>
   readonly stored: Array<PieceIndex>
   readonly flushed: Array<PieceIndex>
-  /** Those of `stored` that nobody was told of. */
-  readonly news: Array<PieceIndex>
+  /** Pieces of `stored` for which `onKept` was not called yet. */
+  readonly unannounced: Array<PieceIndex>
 }
 
-const nothing = (): Pending => ({ files: new Map(), dropped: [], stored: [], flushed: [], news: [] })
+const nothing = (): Pending => ({ files: new Map(), dropped: [], stored: [], flushed: [], unannounced: [] })
 
-/** Saves what is known, and keeps it up to date until the scope closes. */
+/** Saves the current state, and keeps it up to date until the scope closes. */
 export const make = Effect.fnUntraced(function* (options: Options) {
   const { onFailure, onKept, resume, snapshot } = options
   let pending = nothing()
-  /** Pieces that were dropped before anybody was told that they are stored. */
-  const untold = new Set<PieceIndex>()
+  /** Pieces that were dropped before `onKept` was called for them. */
+  const droppedUnannounced = new Set<PieceIndex>()
   let isFailing = false
   let isAbandoned = false
   const awake = yield* Latch.make(false)
@@ -85,7 +87,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       pending = nothing()
       return Effect.andThen(
         report(isFailing ? save : resume.append(change, { durably })),
-        Effect.sync(() => change.news.forEach(onKept))
+        Effect.sync(() => change.unannounced.forEach(onKept))
       )
     }).pipe(Effect.uninterruptible, turn.withPermit)
 
@@ -106,15 +108,15 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
   const self: ResumeKeeper = {
     noteStored: (piece) =>
-      note(({ news, stored }) => {
-        untold.delete(piece)
+      note(({ unannounced, stored }) => {
+        droppedUnannounced.delete(piece)
         stored.push(piece)
-        news.push(piece)
+        unannounced.push(piece)
       }),
     noteRestored: (piece) =>
-      note(({ news, stored }) => {
+      note(({ unannounced, stored }) => {
         stored.push(piece)
-        if (untold.delete(piece)) news.push(piece)
+        if (droppedUnannounced.delete(piece)) unannounced.push(piece)
       }),
     noteFlushed: (pieces) =>
       note(({ flushed }) => {
@@ -123,8 +125,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     noteDropped: (pieces) =>
       note((pending) => {
         const isDropped = new Set(pieces)
-        for (const piece of pending.news) if (isDropped.has(piece)) untold.add(piece)
-        for (const list of [pending.stored, pending.flushed, pending.news]) {
+        for (const piece of pending.unannounced) if (isDropped.has(piece)) droppedUnannounced.add(piece)
+        for (const list of [pending.stored, pending.flushed, pending.unannounced]) {
           const kept = list.filter((piece) => !isDropped.has(piece))
           list.length = 0
           for (const piece of kept) list.push(piece)

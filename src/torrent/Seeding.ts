@@ -1,5 +1,5 @@
 /**
- * Ends the seeding of a torrent when its goal is reached.
+ * Ends seeding when the goal of a torrent is reached.
  */
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
@@ -9,10 +9,13 @@ import * as SeedingGoal from "./SeedingGoal.ts"
 import * as TorrentLife from "./TorrentLife.ts"
 import type { TorrentParts } from "./TorrentParts.ts"
 
-/** How often the goal is looked at. */
+/** How often the goal is checked. */
 const lookEvery = "1 second"
 
-/** Looks at the goal while the torrent runs: more may be wanted later, and is uploaded as far again. */
+/**
+ * Checks the goal for as long as the torrent runs. Seeding may begin again, when more files are wanted later and
+ * stored.
+ */
 export const run = (
   goal: SeedingGoal.SeedingGoal,
   { assembly, lasting: { life }, swarm, upload }: Pick<TorrentParts, "assembly" | "lasting" | "swarm" | "upload">
@@ -27,6 +30,6 @@ export const run = (
     })
     if (reached === undefined) return
     TorrentLife.note(life, { _tag: "GoalReached" })
-    yield* swarm.dismiss("it was seeded enough")
+    yield* swarm.dismiss("the seeding goal was reached")
     TorrentLife.note(life, { _tag: "Dismissed", reached })
   }).pipe(Effect.repeat(Schedule.spaced(lookEvery)))

@@ -1,24 +1,26 @@
 /**
- * Until when a torrent is given to others once everything that is wanted is stored. Pure.
+ * How long a torrent uploads after everything that is wanted is stored. Pure.
  */
 import * as Duration from "effect/Duration"
 
-/** It ends with whichever comes first; without either it never does. */
+/** Seeding ends when the first goal is reached. Without any it goes on until the torrent stops. */
 export interface SeedingGoal {
   /**
-   * Payload bytes given since the torrent was started, as a multiple of the bytes that are wanted: with 1, others have
-   * had as much as we. Those of earlier runs are not known. Positive.
+   * Payload bytes uploaded in this run, divided by the bytes that are wanted: with 1, others have received as many
+   * bytes as the torrent has. Uploads of earlier runs do not count. Positive; default no such goal.
    */
   readonly ratio?: number | undefined
-  /** Time since everything that is wanted was stored, in this run. */
+  /** Time since everything that is wanted was stored, in this run. Default no such goal. */
   readonly time?: Duration.Input | undefined
 }
 
-/** Given bytes as a multiple of the wanted ones. */
+/** Uploaded bytes as a multiple of the wanted ones. */
 export const ratioOf = (uploadedBytes: number, wantedBytes: number): number =>
   wantedBytes === 0 ? 0 : uploadedBytes / wantedBytes
 
-/** What of the goal is reached; `undefined` for nothing. `seedingMillis` counts from when everything was stored. */
+/**
+ * Which part of the goal is reached; `undefined` if none is. `seedingMillis` counts from when everything was stored.
+ */
 export const reached = (
   self: SeedingGoal,
   facts: { readonly uploadedBytes: number; readonly wantedBytes: number; readonly seedingMillis: number }

@@ -1,7 +1,7 @@
 /**
- * What of a torrent is wanted, and how soon: what a user says before it runs and while it does.
+ * Which files of a torrent are wanted, and which pieces are urgent: what a user asks for before and during a run.
  *
- * Only what has its place on the medium is asked for, so files change their places one selection after the other.
+ * Files are moved to their places before their pieces are requested, so selections are applied one at a time.
  */
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
@@ -12,25 +12,28 @@ import type * as Bitfield from "../base/Bitfield.ts"
 import type { FileLayout } from "../metainfo/FileLayout.ts"
 import type { StorageError, TorrentStorage } from "../storage/Storage.ts"
 
-/** The wishes for one torrent. */
+/** What a user wants of one torrent. */
 export interface Selection {
   readonly layout: FileLayout
-  /** As in `PiecePriority.ofFiles`; empty where all are wanted alike. */
+  /** As in `PiecePriority.ofFiles`; empty if all files are wanted alike. */
   files: ReadonlyArray<PiecePriority.PiecePriority>
   deadlines: ReadonlyArray<PieceOrder.Deadline>
   readonly changing: Semaphore.Semaphore
 }
 
-/** What runs already. */
+/** The parts of a run that a selection changes. */
 export interface Running {
   readonly assembly: Assembly.Assembly
-  /** Brings files that are wanted now, as indices, to their places; `pieces` are those that are wanted with them. */
+  /**
+   * Moves the wanted files (by index) to their places, and reserves what is to be written. `pieces` are the wanted
+   * pieces.
+   */
   readonly select: (files: ReadonlyArray<number>, pieces: Bitfield.Bitfield) => Effect.Effect<void, StorageError>
-  /** Hears when something else is wanted. */
+  /** Called after the wanted files have changed. */
   readonly onChange: () => void
 }
 
-/** Nothing is urgent. */
+/** Makes a selection without urgent pieces. */
 export const make = (layout: FileLayout, files: ReadonlyArray<PiecePriority.PiecePriority>): Selection => ({
   layout,
   files,
@@ -38,20 +41,20 @@ export const make = (layout: FileLayout, files: ReadonlyArray<PiecePriority.Piec
   changing: Semaphore.makeUnsafe(1)
 })
 
-/** Gives the files that are wanted now their places; gives these files, for `begin`. */
+/** Moves the wanted files to their places. Returns their priorities, for `begin`. */
 export const prepare = (self: Selection, storage: TorrentStorage): Effect.Effect<Selection["files"], StorageError> =>
   Effect.suspend(() => {
     const { files } = self
     return Effect.as(storage.prepare(PiecePriority.wantedFiles(self.layout, files)), files)
   })
 
-/** A download begins, of the files that were prepared. */
+/** Applies the selection that was prepared to a download that begins. */
 export const begin = (self: Selection, assembly: Assembly.Assembly, prepared: Selection["files"]): void => {
   if (prepared.length > 0) Assembly.setPriorities(assembly, PiecePriority.ofFiles(self.layout, prepared))
   Assembly.setDeadlines(assembly, self.deadlines)
 }
 
-/** Does what was said since the files were prepared, now that the download runs. */
+/** Applies what was asked for since `prepare`, now that the download runs. */
 export const catchUp = (
   self: Selection,
   running: Running,
@@ -60,8 +63,8 @@ export const catchUp = (
   Effect.suspend(() => (self.files === prepared ? Effect.void : setFiles(self, () => running, self.files)))
 
 /**
- * Sets how much each file is wanted, in the run of that moment (`current`) and in those to come. If the storage cannot take
- * the files, it fails and changes nothing except where bytes lie.
+ * Sets how much each file is wanted, in the current run and in those that follow. Fails if the storage cannot take the
+ * files; then only their places may have changed.
  */
 export const setFiles = (
   self: Selection,
@@ -95,7 +98,7 @@ const apply = (
     })
   })
 
-/** Says which pieces come before all others, instead of those that did. */
+/** Sets which pieces come before all others, instead of those that were set before. */
 export const setDeadlines = (
   self: Selection,
   assembly: Assembly.Assembly | undefined,

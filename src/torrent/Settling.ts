@@ -1,5 +1,5 @@
 /**
- * Looks at files that need no more writes, so that from then on their size and time say whether somebody changed them.
+ * Looks at files once they need no more writes. After that a different size or time means that somebody changed them.
  */
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
@@ -10,7 +10,7 @@ import * as KnownFiles from "./KnownFiles.ts"
 /** How long files that need no more writes are gathered before they are looked at. */
 export const settleAfter = "20 millis"
 
-/** What is needed to look at files. */
+/** What looking at files needs. */
 export interface Options {
   readonly storage: Pick<TorrentStorage, "look">
   readonly known: KnownFiles.KnownFiles
@@ -19,25 +19,25 @@ export interface Options {
   readonly onIdle: (file: number) => void
 }
 
-/** Files that wait to be looked at. */
+/** Looks at the finished files of one torrent. */
 export interface Settling {
-  /** Has `run` look at a file soon. */
+  /** Makes `run` look at a file soon. */
   readonly soon: (file: number) => void
   /** Looks at these files, and at those that wait. */
   readonly now: (files: ReadonlyArray<number>) => Effect.Effect<void, StorageError>
-  /** Looks at every file that is being written, because the torrent stops and writes no more. */
+  /** Looks at every file that is being written. Called when the torrent stops and writes no more. */
   readonly last: Effect.Effect<void, StorageError>
   /** Looks at the files that wait, until it is interrupted. */
   readonly run: Effect.Effect<never>
 }
 
-/** Makes it; no file waits. */
+/** Makes it with no file waiting. */
 export const make = Effect.fnUntraced(function* ({ changes, known, onIdle, storage }: Options) {
   const waiting = new Set<number>()
   const awake = yield* Latch.make(false)
   const isWriting = (file: number): boolean => known.files.get(file)?.isWriting === true
 
-  /** Looks at files, and returns what is known of those that are still the same file. */
+  /** Looks at files, and returns what is known of those that were not replaced. */
   const look = Effect.fnUntraced(function* (files: ReadonlyArray<number>) {
     const found: Array<{ readonly entry: KnownFiles.KnownFile; readonly facts: FileFacts }> = []
     if (files.length === 0) return found
@@ -59,7 +59,7 @@ export const make = Effect.fnUntraced(function* ({ changes, known, onIdle, stora
     waiting.clear()
     for (const { entry, facts } of yield* look(files)) {
       if (!KnownFiles.isWhole(known, facts.file)) continue
-      // Cut off or made longer before it was looked at.
+      // It was cut or made longer between its last write and this look.
       if (facts.length !== known.layout.files[facts.file]!.length) changes.doubt([facts.file])
       noteIdle(entry, facts)
     }

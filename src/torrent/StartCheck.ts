@@ -1,6 +1,6 @@
 /**
- * What a torrent does before it fetches anything: it looks at its files, waits where all of them are gone, finds out which
- * pieces are stored and whose each file is, and fails where a file of somebody else's is in the way. Writes nothing.
+ * Checks a torrent's files before it fetches anything. Waits if all of them are gone, finds out which pieces are stored
+ * and whose each file is, and fails if a file of somebody else's is in the way. Writes nothing.
  */
 import * as Effect from "effect/Effect"
 import * as PiecePriority from "../assembly/PiecePriority.ts"
@@ -15,41 +15,41 @@ import * as Recheck from "./Recheck.ts"
 import type { Selection } from "./Selection.ts"
 import type { TorrentEvent } from "./TorrentEvent.ts"
 
-/** How often it is looked whether files that are gone are back. */
+/** How often to look whether files that are gone are back. */
 export const lookEvery = "5 seconds"
 
-/** Paths in an event. */
+/** How many paths a `FilesMissing` event names. */
 const maxPaths = 10
 
-/** How a torrent starts. */
+/** What is checked, and how. */
 export interface Options {
   readonly metainfo: Metainfo
   readonly storage: TorrentStorage
   readonly resume: ResumeData | undefined
-  /** Gives the wanted files their places, whose bytes may lie elsewhere, and says which files those are. */
+  /** Moves the wanted files to their places, and returns which files those are. */
   readonly prepare: Effect.Effect<Selection["files"], StorageError>
-  /** Files of somebody else's may be overwritten. */
+  /** Whether files of somebody else's may be overwritten. */
   readonly overwrites: boolean
-  /** Everything is fetched again if all files are gone. */
+  /** Whether to fetch everything again if all files are gone, instead of waiting for them. */
   readonly startsOver: boolean
-  /** Nothing will be written: of files of somebody else's only those that are too long are in the way. */
+  /** Whether nothing will be written. Then only wanted files that are too long are in the way. */
   readonly isReadOnly: boolean
-  /** It ran before, and its files were gone: a medium that is away is waited for as well. */
+  /** Whether the torrent ran before and its files went away. Then it also waits for a medium that cannot be read. */
   readonly isRestart: boolean
   readonly report: (event: Extract<TorrentEvent, { _tag: "Checking" | "FilesMissing" }>) => void
 }
 
-/** What was found. */
+/** The result of a check. */
 export interface Checked {
-  /** What `prepare` said. */
+  /** What `prepare` returned. */
   readonly prepared: Selection["files"]
-  /** By the index of the file; `undefined` where nothing lies, and for padding. */
+  /** By the index of the file; `undefined` if it does not exist, and for padding. */
   readonly facts: ReadonlyArray<FileFacts | undefined>
   readonly found: Recheck.Found
   readonly standings: ReadonlyMap<number, Adoption.Standing>
 }
 
-/** Checks. Fails with `ContentExists`, or where the medium cannot be read. */
+/** Checks. Fails with `ContentExists`, or with `StorageError` if the medium cannot be read. */
 export const run = Effect.fnUntraced(function* (options: Options) {
   const { isReadOnly, metainfo, overwrites, prepare, report, storage } = options
   const { layout } = metainfo
@@ -60,16 +60,16 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     if (brought._tag === "Failure" && !isAway(brought.failure)) return yield* Effect.fail(brought.failure)
     const facts = byIndex(layout, yield* Effect.catchIf(storage.look(real), isAway, () => Effect.succeed([])))
     if (brought._tag === "Success") return { prepared: brought.success, facts }
-    // A medium of which a file can be seen is not away: something else is wrong with it.
+    // If one of the files can be seen, the medium is not away, and something else is wrong with it.
     if (facts.some((one) => one !== undefined)) return yield* Effect.fail(brought.failure)
     return { prepared: undefined, facts }
   })
   let resume = options.resume
   let { facts, prepared } = yield* look
   if (options.startsOver && missing(layout, resume, facts).length > 0) resume = undefined
-  /** When a medium goes, all files on it go, also those of which no piece counted as stored yet. */
+  /** If a medium goes away, all its files do, including those of which no piece was stored yet. */
   const written = options.isRestart && resume !== undefined ? [...resume.files.keys()] : []
-  /** Files of a torrent that only uploads are missing as well if none is there. */
+  /** Files of a read-only torrent count as missing if none of them exists. */
   const gone = (): ReadonlyArray<number> => {
     const isEmpty = isReadOnly && real.every((file) => facts[file] === undefined)
     if (isEmpty) return real
@@ -91,7 +91,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   const checked = { layout, storage, resume, facts, found }
   const standings = yield* Adoption.run(checked)
   const meant = wanted(layout, prepared)
-  // Nothing is written then, so only files that are too long are in the way.
+  // Nothing will be written, so only files that are too long are in the way.
   if (isReadOnly) Bitfield.clear(meant.pieces)
   const conflict = overwrites ? undefined : Adoption.conflict(checked, standings, meant)
   if (conflict !== undefined) return yield* conflict
@@ -105,7 +105,7 @@ const byIndex = (layout: FileLayout.FileLayout, seen: ReadonlyArray<FileFacts | 
   return facts
 }
 
-/** The files with stored bytes, where all of them are gone; none where one is there, or nothing is known to be stored. */
+/** The files with stored bytes, if all of them are gone; else none. Also none if nothing is remembered as stored. */
 const missing = (
   layout: FileLayout.FileLayout,
   resume: ResumeData | undefined,

@@ -1,5 +1,5 @@
 /**
- * How a torrent stands, as it follows from its parts: counters that are read where they are kept.
+ * Computes the status of a torrent from its parts. Counters are read from whoever keeps them.
  */
 
 import * as Assembly from "../assembly/Assembly.ts"
@@ -16,7 +16,7 @@ import * as TorrentMachine from "./TorrentMachine.ts"
 import type { Lasting, TorrentParts } from "./TorrentParts.ts"
 import type { TorrentStatus } from "./TorrentStatus.ts"
 
-/** The status while it is not known what is stored. */
+/** The status before it is known what is stored. */
 export const early = (lasting: Lasting): TorrentStatus => {
   const { pieceCount, totalLength } = lasting.options.metainfo.layout.geometry
   return {
@@ -61,7 +61,7 @@ export const early = (lasting: Lasting): TorrentStatus => {
   }
 }
 
-/** The status of a run at `now`, in milliseconds. */
+/** The status of a run. `now` is the monotonic time in milliseconds. */
 export const of = (run: TorrentParts, now: number): TorrentStatus => {
   const { assembly, files, lasting, swarm, upload } = run
   const { pool, table } = assembly
@@ -112,7 +112,7 @@ const ownFacts = ({ life, limits, sources }: Lasting) => {
   }
 }
 
-/** Whether those who could send something else are left alone for now, as nothing but damaged pieces came from them. */
+/** Whether every supplier is paused, because only damaged pieces came from it. */
 const areAllPaused = ({ suppliers }: Assembly.Assembly): boolean => {
   for (const { standing } of suppliers) if (!standing.isPaused) return false
   return true

@@ -1,16 +1,19 @@
 /**
- * What a running torrent tells: facts, in the order they happened.
+ * What a torrent reports: facts, in the order in which they happened.
  */
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import type { StorageError } from "../storage/Storage.ts"
 import type { TorrentDefect, TorrentError } from "./TorrentStatus.ts"
 
-/** A fact about a torrent. `why` fields are the end of a sentence a user can read. */
+/** A fact about a torrent. `why` fields are the end of a sentence that a user can read. */
 export type TorrentEvent =
-  /** Stored bytes are being verified; told once at the start and then as it goes on. */
+  /** Stored bytes are being verified. Reported once at the start, and then with the progress. */
   | { readonly _tag: "Checking"; readonly checkedPieces: number; readonly totalPieces: number }
-  /** The stored pieces are known and the download begins, of the wanted ones that are missing. */
+  /**
+   * It is known which pieces are stored, and the download of the missing ones begins. `missingPieces` counts wanted
+   * ones.
+   */
   | {
       readonly _tag: "Started"
       readonly storedPieces: number
@@ -19,59 +22,70 @@ export type TorrentEvent =
     }
   | { readonly _tag: "PeerConnected"; readonly address: PeerAddress }
   | { readonly _tag: "PeerDisconnected"; readonly address: PeerAddress; readonly why: string }
-  /** Nobody answered at the address, or no handshake came about; it is tried again. The peer was never connected. */
+  /**
+   * Nobody answered at the address, or the handshake failed. The peer was never connected; it is dialled again later.
+   */
   | { readonly _tag: "PeerUnreachable"; readonly address: PeerAddress; readonly why: string }
   /**
-   * The peer sent wrong bytes that another one has right. It is not talked to for a while: ten minutes at first, and twice
-   * as long each time, up to a day.
+   * The peer sent wrong bytes for a piece that another peer sent right. It is not contacted for a while: ten minutes at
+   * first, and twice as long each time, up to a day.
    */
   | { readonly _tag: "PeerBanned"; readonly address: PeerAddress; readonly why: string }
-  /** The piece is verified and the storage confirmed its write. */
+  /**
+   * The piece is verified, the storage has confirmed its write, and resume data contains it. `storedPieces` includes
+   * it.
+   */
   | { readonly _tag: "PieceStored"; readonly piece: PieceIndex; readonly storedPieces: number }
-  /** The piece did not match its digest. Nothing was written; it is requested again. */
+  /**
+   * The piece did not match its digest. Nothing was written, and it is requested again. `contributors` sent its blocks.
+   */
   | { readonly _tag: "PieceRejected"; readonly piece: PieceIndex; readonly contributors: ReadonlyArray<PeerAddress> }
   /**
    * The peer sent wrong bytes for the piece, and no other connected peer has a better copy. It is asked for that piece
-   * again later, as it may be mended; `address` is unknown for a peer that is long gone.
+   * again later, because its copy may be repaired. `address` is `undefined` for a peer that left long ago.
    */
   | { readonly _tag: "PieceDamaged"; readonly piece: PieceIndex; readonly address: PeerAddress | undefined }
-  /** A write failed. The verified piece is kept and written again later; told once until it is stored. */
+  /** A write failed. The verified piece is kept and written again later. Reported once until a write succeeds. */
   | { readonly _tag: "StorageFailed"; readonly piece: PieceIndex; readonly error: StorageError }
-  /** The storage took a piece again that it had failed to take, or flushed what it had failed to. */
+  /** What had failed succeeds again: writing pieces, flushing, or making an empty file. */
   | { readonly _tag: "StorageRecovered" }
   /**
-   * A stored piece that a peer asked for could not be read, and the peer was refused it. Told once where the piece is gone:
-   * no new peer hears of it until it is back (`ReadRecovered`). Told each time where that may pass.
+   * A stored piece that a peer requested could not be read, and the request was refused. If the piece is gone, this is
+   * reported once, and the piece is not announced to new peers until `ReadRecovered`. If the failure may pass, each one
+   * is reported.
    */
   | { readonly _tag: "ReadFailed"; readonly piece: PieceIndex; readonly error: StorageError }
-  /** A piece that was gone is there again and right, and peers are told of it again. */
+  /** A piece that was gone is right again, and is announced to peers again. */
   | { readonly _tag: "ReadRecovered"; readonly piece: PieceIndex }
   | { readonly _tag: "SourceAnswered"; readonly source: string; readonly peers: number }
   | { readonly _tag: "SourceFailed"; readonly source: string; readonly why: string }
-  /** Resume data could not be written; the download goes on, and a later run verifies what it must. */
+  /** Resume data could not be read or written. The download goes on, and a later run verifies more pieces. */
   | { readonly _tag: "ResumeFailed"; readonly why: string }
   /**
-   * Every file with stored bytes is gone, as when a disk is not mounted: nothing is fetched before one is back. `paths` are
-   * the first of them, components joined by `/`.
+   * Every file with stored bytes is gone, for example because a disk is not mounted. Nothing is fetched until one is
+   * back. `paths` are the first ten of them, components joined by `/`.
    */
   | { readonly _tag: "FilesMissing"; readonly paths: ReadonlyArray<string>; readonly missingFiles: number }
-  /** Somebody changed, replaced or touched files; their pieces are verified before they are given or counted. */
+  /** Somebody changed, replaced or touched files. Their pieces are verified before they are uploaded or counted. */
   | { readonly _tag: "FilesChanged"; readonly paths: ReadonlyArray<string> }
-  /** Stored pieces are gone or wrong on the disk, and count as missing from now on. */
+  /** Stored pieces are gone from the disk or wrong there, and count as missing from now on. `paths` are their files. */
   | { readonly _tag: "PiecesLost"; readonly pieces: ReadonlyArray<PieceIndex>; readonly paths: ReadonlyArray<string> }
   /**
-   * A flush failed, or something else without which the torrent cannot be complete: an empty file that cannot be made. What
-   * a flush may have lost is verified and written again. Reported once until it succeeds (`StorageRecovered`).
+   * A flush failed, or an empty file that the torrent needs to be complete could not be made. Pieces that a failed
+   * flush may have lost are verified and written again. Reported once until it succeeds (`StorageRecovered`).
    */
   | { readonly _tag: "FlushFailed"; readonly error: StorageError }
-  /** Every wanted piece is stored, and what is not on the disk yet is being flushed. */
+  /** Every wanted piece is stored, and the last ones are being flushed. */
   | { readonly _tag: "Flushing" }
-  /** Every wanted piece is stored, verified and flushed. Reported again when more was wanted later, and is stored as well. */
+  /**
+   * Every wanted piece is stored, verified and flushed. Reported again after more files were wanted and are stored as
+   * well.
+   */
   | { readonly _tag: "Completed" }
   /**
-   * As much, or for as long, was given to others as was to be (`SeedingGoal`). Nothing more is given, until more is wanted
-   * and stored as well.
+   * The seeding goal was reached (`SeedingGoal`), and uploads ended. They begin again when more files are wanted and
+   * stored.
    */
   | { readonly _tag: "SeedingEnded"; readonly reached: "ratio" | "time" }
-  /** The torrent could not be started, or broke; nothing of it runs any more. */
+  /** The torrent could not be started, or had to end. No part of it runs any more. */
   | { readonly _tag: "Failed"; readonly error: TorrentError | TorrentDefect }

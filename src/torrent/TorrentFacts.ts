@@ -1,6 +1,6 @@
 /**
- * What follows from each fact that the parts of a running torrent report: an event, a message to its peers, or a step of its
- * life. Plain functions; the parts report to them, and they never wait.
+ * Decides what follows from each fact that the parts of a running torrent report: an event, a message to its peers, or
+ * a step of its life. Plain functions that never wait.
  */
 import * as Assembly from "../assembly/Assembly.ts"
 import type * as Facts from "../assembly/Facts.ts"
@@ -13,34 +13,34 @@ import type { PieceSwarm } from "../swarm/PieceSwarm.ts"
 import type * as TorrentFiles from "./TorrentFiles.ts"
 import * as TorrentLife from "./TorrentLife.ts"
 
-/** What facts of one run change. */
+/** What the facts of one run change. */
 export interface TorrentFacts {
   readonly life: TorrentLife.TorrentLife
   readonly assembly: Assembly.Assembly
   readonly swarm: PieceSwarm
-  /** Stored pieces that a later run knows of too. Peers and readers of events hear of no others. */
+  /** Stored pieces that resume data contains as well. Only these are announced to peers and reported as events. */
   readonly kept: Bitfield.Bitfield
-  /** Whether the run ends: what its parts still report then changes nothing any more. */
+  /** Whether the run ends. Later facts of its parts have no effect on peers and pieces. */
   isOver: boolean
 }
 
-/** Begins with the pieces that the check before the run has found. */
+/** Makes it with the pieces that the check before the run has found. */
 export const make = (options: Pick<TorrentFacts, "life" | "assembly" | "swarm">): TorrentFacts => ({
   ...options,
   kept: Bitfield.copy(options.assembly.table.stored),
   isOver: false
 })
 
-/** Whether every wanted piece is stored, and a later run knows of it. */
+/** Whether every wanted piece is stored, and resume data contains it. */
 export const isStored = ({ assembly, kept }: TorrentFacts): boolean =>
   PieceTable.isFinished(assembly.table) && kept.count === assembly.table.counts.stored
 
-/** Pieces were stored, lost or verified, or others are wanted now. */
+/** Handles that pieces were stored, lost or verified, or that others are wanted now. */
 export const onMoved = (self: TorrentFacts): void => {
   if (!self.isOver) TorrentLife.note(self.life, { _tag: "Moved", isStored: isStored(self) })
 }
 
-/** A fact of the assembly. */
+/** Handles a fact of the assembly. */
 export const onPiece = (self: TorrentFacts, fact: Facts.Fact): void => {
   const { life, swarm } = self
   if (self.isOver) return
@@ -50,7 +50,7 @@ export const onPiece = (self: TorrentFacts, fact: Facts.Fact): void => {
     case "Guilty":
       return ban(self, fact.supplier, `it sent wrong bytes for piece ${fact.piece}`)
     case "Damaged":
-      return TorrentLife.tell(life, {
+      return TorrentLife.report(life, {
         _tag: "PieceDamaged",
         piece: fact.piece,
         address: swarm.addressOf(fact.supplier)
@@ -58,24 +58,24 @@ export const onPiece = (self: TorrentFacts, fact: Facts.Fact): void => {
     case "Rejected": {
       life.rejectedPieces++
       const contributors = [...fact.contributors].flatMap((id) => swarm.addressOf(id) ?? [])
-      return TorrentLife.tell(life, { _tag: "PieceRejected", piece: fact.piece, contributors })
+      return TorrentLife.report(life, { _tag: "PieceRejected", piece: fact.piece, contributors })
     }
     case "Failed":
       return TorrentLife.note(life, { ...fact, _tag: "WriteFailed" })
     case "Recovered":
       return TorrentLife.note(life, { _tag: "Recovered", work: "write" })
-    // It is announced once a later run would know of it (`onKept`).
+    // It is announced once resume data contains it (`onKept`).
     case "Stored":
   }
 }
 
-/** A peer is banned by its address; another supplier is told to leave. */
+/** Bans a peer by its address, and expels any other supplier. */
 const ban = ({ assembly, swarm }: TorrentFacts, id: SupplierId, why: string): void => {
   swarm.ban(id, why)
   for (const supplier of assembly.suppliers) if (supplier.id === id) supplier.expel?.(why)
 }
 
-/** A fact of the files. */
+/** Handles a fact of the files. */
 export const onFiles = (self: TorrentFacts, fact: TorrentFiles.Fact): void => {
   const { life, swarm } = self
   switch (fact._tag) {
@@ -91,9 +91,9 @@ export const onFiles = (self: TorrentFacts, fact: TorrentFiles.Fact): void => {
     case "Verified":
       return onMoved(self)
     case "FilesChanged":
-      return TorrentLife.tell(life, fact)
+      return TorrentLife.report(life, fact)
     case "PiecesLost":
-      TorrentLife.tell(life, fact)
+      TorrentLife.report(life, fact)
       if (self.isOver) return
       swarm.retract(fact.pieces)
       swarm.reconsider()
@@ -101,23 +101,23 @@ export const onFiles = (self: TorrentFacts, fact: TorrentFiles.Fact): void => {
   }
 }
 
-/** A kill at this instant would not lose the piece any more. */
+/** Handles that resume data contains a stored piece, so that a kill would not lose it any more. */
 export const onKept = (self: TorrentFacts, piece: PieceIndex): void => {
-  // A piece that is appended while its files are waited for, or that was lost since.
+  // Its files are gone, or it was lost while it was appended.
   if (self.isOver || !Bitfield.has(self.assembly.table.stored, piece)) return
   Bitfield.add(self.kept, piece)
   self.swarm.announce(piece)
-  TorrentLife.tell(self.life, { _tag: "PieceStored", piece, storedPieces: self.kept.count })
+  TorrentLife.report(self.life, { _tag: "PieceStored", piece, storedPieces: self.kept.count })
   onMoved(self)
 }
 
-/** Stored pieces are gone from the medium, or wrong there. */
+/** Handles that stored pieces are gone from the medium, or wrong there. */
 export const onDropped = (self: TorrentFacts, pieces: ReadonlyArray<PieceIndex>): void => {
   for (const piece of pieces) Bitfield.remove(self.kept, piece)
   if (!self.isOver) Assembly.loseStored(self.assembly, pieces)
 }
 
-/** Pieces that were lost are right again on the medium. */
+/** Handles that lost pieces are right again on the medium. */
 export const onRegained = (self: TorrentFacts, pieces: ReadonlyArray<PieceIndex>): void => {
   if (pieces.length === 0) return
   Assembly.regainStored(self.assembly, pieces)
@@ -128,7 +128,7 @@ export const onRegained = (self: TorrentFacts, pieces: ReadonlyArray<PieceIndex>
   onMoved(self)
 }
 
-/** Others are wanted now. `lacksFiles` says whether files are missing that no piece is written to. */
+/** Handles a change of the wanted files. `lacksFiles` says whether files are missing that no piece is written to. */
 export const onSelected = (self: TorrentFacts, lacksFiles: boolean): void => {
   if (self.isOver) return
   if (lacksFiles) TorrentLife.note(self.life, { _tag: "FilesLacking" })
@@ -136,20 +136,20 @@ export const onSelected = (self: TorrentFacts, lacksFiles: boolean): void => {
   onMoved(self)
 }
 
-/** A stored piece cannot be read for a peer; `isLost` unless that may pass. */
+/** Handles that a stored piece could not be read for a peer. `isLost` is false if the failure may pass. */
 export const onUnreadable = (self: TorrentFacts, piece: PieceIndex, error: StorageError, isLost: boolean): void => {
-  TorrentLife.tell(self.life, { _tag: "ReadFailed", piece, error })
+  TorrentLife.report(self.life, { _tag: "ReadFailed", piece, error })
   if (isLost && !self.isOver) self.swarm.retract([piece])
 }
 
-/** A stored piece that could not be read can be read again. */
+/** Handles that a stored piece can be read again. */
 export const onRecovered = (self: TorrentFacts, piece: PieceIndex): void => {
   // It was dropped meanwhile, and is fetched again.
   if (!Bitfield.has(self.assembly.table.stored, piece)) return
-  TorrentLife.tell(self.life, { _tag: "ReadRecovered", piece })
+  TorrentLife.report(self.life, { _tag: "ReadRecovered", piece })
   self.swarm.announce(piece)
 }
 
-/** Resume data could not be read or written. */
+/** Handles that resume data could not be read or written. */
 export const onResumeFailure = ({ life }: Pick<TorrentFacts, "life">, error: { readonly message: string }): void =>
-  TorrentLife.tell(life, { _tag: "ResumeFailed", why: error.message })
+  TorrentLife.report(life, { _tag: "ResumeFailed", why: error.message })

@@ -1,6 +1,6 @@
 /**
- * A running torrent's files: claimed before they are written, flushed behind the download, and watched for what others do to
- * them. The parts stand in their own files; here is what the writer, the uploads and the torrent see of them.
+ * The files of a running torrent: claimed before they are written, flushed behind the download, and watched for changes
+ * by others. Puts those parts together for the writer, the uploads and the torrent.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -26,26 +26,26 @@ import * as ResumeKeeper from "./ResumeKeeper.ts"
 import * as Settling from "./Settling.ts"
 import * as WantedFiles from "./WantedFiles.ts"
 
-/** What there is to report. */
+/** What is reported of the files. */
 export type Fact =
   | Exclude<FileChanges.Fact, { readonly _tag: "AllGone" }>
   | FlushBehind.Fact
-  /** Every file with stored bytes is gone; `last` is what was known of them. */
+  /** Every file with stored bytes is gone. `last` is what was known of them. */
   | { readonly _tag: "AllGone"; readonly last: ResumeData }
-  /** A file turned out to be another's: the torrent has to end. */
+  /** A file turned out to be somebody else's. The torrent has to end. */
   | { readonly _tag: "Foreign"; readonly error: ContentExists }
 
-/** What is needed to keep a torrent's files. */
+/** What keeping a torrent's files needs. */
 export interface Options {
   readonly layout: FileLayout.FileLayout
   readonly storage: TorrentStorage
   readonly resume: TorrentResume
   readonly facts: ReadonlyArray<FileFacts | undefined>
   readonly standings: ReadonlyMap<number, Adoption.Standing>
-  /** What was remembered of the files. */
+  /** What resume data remembered of the files. */
   readonly records: ReadonlyMap<number, FileRecord> | undefined
   readonly found: Recheck.Found
-  /** The pieces that are stored now; `drop` takes some out. */
+  /** The pieces that are stored now. `drop` removes pieces from it. */
   readonly stored: Bitfield.Bitfield
   readonly digestOf: (piece: PieceIndex) => Uint8Array
   /** What is wanted, as in `select`; `undefined` if nothing is to be written. */
@@ -55,7 +55,7 @@ export interface Options {
   /** Whether nothing is written, not even resume data. */
   readonly isReadOnly: boolean
   readonly drop: (pieces: ReadonlyArray<PieceIndex>) => void
-  /** Hears of each stored piece once a later run knows of it too, or cannot be told. */
+  /** Called for each stored piece once resume data contains it. Also called if resume data cannot be written. */
   readonly onKept: (piece: PieceIndex) => void
   readonly onResumeFailure: (error: ResumeError) => void
   readonly report: (fact: Fact) => void
@@ -63,28 +63,31 @@ export interface Options {
 
 /** A torrent's files. */
 export interface TorrentFiles {
-  /** For the writer: as the medium's, with everything that has to come before a write and after it. */
+  /** For the assembly: writes a piece, with everything that has to come before and after its write. */
   readonly writer: PieceStore
-  /** For uploads: gives no byte of a file that changed before it was verified. */
+  /** For uploads: returns no byte of a file that changed until the piece was verified again. */
   readonly reader: Pick<TorrentStorage, "readBlock">
-  /** Stored pieces that do not count before they are verified. */
+  /** Stored pieces that do not count until they are verified. */
   readonly suspects: Bitfield.Bitfield
-  /** Missing pieces whose bytes decide whose a file is, to be fetched before all others. */
+  /** Missing pieces that decide whose a file is. They are to be fetched before all others. */
   readonly deciding: ReadonlyArray<PieceIndex>
-  /** Brings the wanted files to their places, and becomes the only writer of what is to be written for them and the pieces. */
+  /** Moves the wanted files to their places, and reserves every file that is still to be written for these pieces. */
   readonly select: (files: ReadonlyArray<number>, pieces: Bitfield.Bitfield) => Effect.Effect<void, StorageError>
-  /** Whether something that was written is not flushed. */
+  /** Whether something is written and not flushed. */
   readonly isDirty: () => boolean
-  /** Whether wanted files are missing, or too long, that no piece comes for. */
+  /** Whether wanted files are missing or too long that no piece will be written to. */
   readonly lacksFiles: () => boolean
-  /** Makes and cuts what no piece is written to, flushes everything, looks at every file, and verifies what is in doubt. */
+  /**
+   * Makes or cuts files that no piece is written to, flushes everything, looks at every file, and verifies suspect
+   * pieces.
+   */
   readonly finish: Effect.Effect<void, StorageError>
   /**
-   * Pieces that a torrent that only uploads had lost and that are right again. Digests them only if their files look different
-   * from the last time.
+   * Returns the pieces that a read-only torrent had lost and that are right again. Digests them only if their files
+   * look different from the last time.
    */
   readonly regain: Effect.Effect<ReadonlyArray<PieceIndex>, StorageError>
-  /** Flushes and verifies in the background, for ever. */
+  /** Flushes, verifies and looks at finished files in the background, until it is interrupted. */
   readonly run: Effect.Effect<void>
 }
 
@@ -94,8 +97,8 @@ const without = (pieces: Bitfield.Bitfield, left: ReadonlySet<PieceIndex>): Bitf
   return copy
 }
 
-/** Remembers nothing. */
-const forgetful: TorrentResume = {
+/** Resume data of a read-only torrent: remembers nothing. */
+const noResume: TorrentResume = {
   load: Effect.undefined,
   save: () => Effect.void,
   append: () => Effect.void,
@@ -112,10 +115,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const flushed = Bitfield.copy(options.isReadOnly ? stored : found.flushed)
   const wanted = WantedFiles.make({ known, stored, storage, overwrites: options.overwrites })
 
-  // Before anything is written, resume data among it: the second writer of a path leaves nothing behind.
+  // Reserve before anything is written, even resume data, so that a second writer of the same paths changes nothing.
   if (options.wanted !== undefined) yield* WantedFiles.want(wanted, options.wanted.files, options.wanted.pieces)
 
-  /** Stored pieces that do not count before they are verified, and those that a failed flush may have lost. */
+  /** Stored pieces that do not count until they are verified, and those that a failed flush may have lost. */
   const suspects = Bitfield.copy(found.doubtful)
   const unsaved = new Set<PieceIndex>()
   const snapshot = (): Snapshot => ({
@@ -124,7 +127,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     files: KnownFiles.records(known, suspects)
   })
   const keeper = yield* ResumeKeeper.make({
-    resume: options.isReadOnly ? forgetful : options.resume,
+    resume: options.isReadOnly ? noResume : options.resume,
     snapshot,
     onFailure: options.onResumeFailure,
     onKept: options.onKept
@@ -132,7 +135,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
   const lost = LostPieces.make()
 
-  /** Looks after failed flushes that failed as well, since the last flush that went well. */
+  /** How many looks after failed flushes have failed since the last good flush. */
   let failedLooks = 0
   let isAway = false
 
@@ -193,7 +196,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     onForeign: (error) => options.report({ _tag: "Foreign", error })
   })
 
-  /** Writes a piece whose files are writable. Once a piece, so it is one effect around the medium's. */
+  /** Writes a piece whose files are writable. Called once a piece, so it adds only one effect to the storage's own. */
   const writeReady = (piece: PieceIndex, bytes: Uint8Array, sha1: Uint8Array) =>
     Effect.suspend(() => {
       const files = KnownFiles.filesOf(known, piece)
@@ -209,7 +212,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
   const write = (piece: PieceIndex, bytes: Uint8Array, sha1: Uint8Array): Effect.Effect<void, StorageError> => {
     const writing = writeReady(piece, bytes, sha1)
-    // Interrupted before, nothing is written.
+    // Claiming files may be interrupted, because nothing is written before it ends.
     return claims.isReady(piece)
       ? writing
       : Effect.andThen(
@@ -222,7 +225,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         )
   }
 
-  /** Looks at files of which the medium says that they are not what was claimed; they are claimed anew before the next write. */
+  /**
+   * Looks at files that the storage found changed since they were claimed. They are claimed again before the next
+   * write.
+   */
   const reconsider = Effect.fnUntraced(function* (files: ReadonlyArray<number>) {
     for (const file of files) {
       const entry = known.files.get(file)
@@ -248,7 +254,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     rewrite: (piece, bytes) => write(piece, bytes, digestOf(piece)),
     onUnsafe: (pieces, files) =>
       Effect.suspend(() => {
-        // Until they are written again a later run must not believe them, whatever their files look like.
+        // A later run must not trust these pieces until they are written again, whatever their files look like.
         keeper.noteDropped(pieces)
         files.forEach(noteFile)
         return keeper.append(true)
@@ -290,7 +296,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     report
   })
 
-  // A torrent that stops leaves files that are flushed, and of which a later run believes what they look like.
+  // A torrent that stops leaves its files flushed, and with facts in resume data that a later run can trust.
   yield* Effect.addFinalizer(() =>
     Effect.gen(function* () {
       if (!isAway) yield* flush.last

@@ -1,6 +1,6 @@
 /**
- * The life of a torrent from its start to its end: takes the steps of its machine, reports their events, and signals what is
- * to be done next to the fibers that wait for it. It outlives the runs of a torrent whose files went away.
+ * The life of a torrent from its start to its end. Takes the steps of its machine, reports their events, and signals
+ * the fibers that wait for what is to be done next. It outlives the runs of a torrent whose files went away.
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -13,24 +13,24 @@ import type { TorrentError } from "./TorrentStatus.ts"
 
 /** The life of one torrent. */
 export interface TorrentLife {
-  /** Where it stands; `note` replaces it. */
+  /** Its current state, which `note` replaces. */
   machine: TorrentMachine.TorrentMachine
   readonly log: EventLog.EventLog
   /** Completes when every wanted piece is stored and flushed for the first time. */
   readonly completed: Deferred.Deferred<void, TorrentError>
-  /** Open while everything that is wanted is stored, and has to be flushed and looked at. */
+  /** Open while everything that is wanted is stored and has to be finished: flushed and looked at. */
   readonly finishing: Latch.Latch
   /** Open when the run has to end and another one has to begin. */
   readonly restarting: Latch.Latch
   /** Fails when the torrent has to end. */
   readonly ended: Deferred.Deferred<never, TorrentError>
-  /** Pieces that had the wrong digest. */
+  /** How many pieces had the wrong digest, counted each time. */
   rejectedPieces: number
-  /** What was known when the files of the last run were gone, because the resume data may have gone with them. */
+  /** What was known when the files of the last run went away, because resume data may have gone with them. */
   last: ResumeData | undefined
 }
 
-/** Begins a life, until the scope closes: whoever waits for `completed` is interrupted then. */
+/** Begins a life that lasts until the scope closes. Then whoever waits for `completed` is interrupted. */
 export const make = Effect.fnUntraced(function* (options: { readonly seeds: boolean }) {
   const self: TorrentLife = {
     machine: TorrentMachine.make(options),
@@ -46,16 +46,16 @@ export const make = Effect.fnUntraced(function* (options: { readonly seeds: bool
 })
 
 /** Reports an event. */
-export const tell = (self: TorrentLife, event: TorrentEvent): void => self.log.tell(event)
+export const report = (self: TorrentLife, event: TorrentEvent): void => self.log.report(event)
 
-/** Takes the next step of the life, and does what follows from it. */
+/** Takes the next step of the life, and performs its actions. */
 export const note = (self: TorrentLife, fact: TorrentMachine.Fact): void => {
   const step = TorrentMachine.step(self.machine, fact)
   self.machine = step.machine
   for (const action of step.actions) {
     switch (action._tag) {
-      case "Tell":
-        tell(self, action.event)
+      case "Report":
+        report(self, action.event)
         break
       case "Finish":
         Latch.openUnsafe(self.finishing)

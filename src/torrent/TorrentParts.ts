@@ -1,5 +1,5 @@
 /**
- * What a torrent consists of: what it is made from, what of it outlives a run, and the parts of a run.
+ * What a torrent consists of: its options, what outlives a run, and the parts of one run.
  */
 import type { Assembly } from "../assembly/Assembly.ts"
 import type { PeerId } from "../base/PeerId.ts"
@@ -20,18 +20,18 @@ import type { TorrentFiles } from "./TorrentFiles.ts"
 import type { TorrentLife } from "./TorrentLife.ts"
 import type { TorrentOptions } from "./TorrentOptions.ts"
 
-/** What a torrent is made of. */
+/** What a torrent is made from. */
 export interface Options extends TorrentOptions {
   readonly metainfo: Metainfo
   readonly peerId: PeerId
-  /** Where peers can connect to us. */
+  /** The port at which peers can connect to us. */
   readonly port: ListeningPort
   readonly sources: ReadonlyArray<PeerSource>
   /** The limits of all torrents of the engine together. */
   readonly engineLimits: RateLimits.EngineLimits
-  /** The connections that all torrents of the engine may have. */
+  /** The connections that all torrents of the engine share. */
   readonly connections: ConnectionLimit
-  /** What all torrents of the engine keep of the blocks that peers requested. */
+  /** The blocks that all torrents of the engine keep in memory for uploads. */
   readonly readCache: ReadCache
 }
 
@@ -45,7 +45,7 @@ export interface Lasting {
   readonly random: Prng
 }
 
-/** The parts of a run, put together. */
+/** The parts of one run. */
 export interface TorrentParts {
   readonly lasting: Lasting
   readonly storage: TorrentStorage
@@ -55,10 +55,10 @@ export interface TorrentParts {
   readonly files: TorrentFiles
   readonly upload: Upload
   readonly serving: PieceSwarm.Serving
-  /** The selection that was checked; another one may have been made since. */
+  /** The selection that was checked. Another one may have been made since. */
   readonly prepared: Selection.Selection["files"]
-  /** What a change of the selection changes. */
+  /** What a change of the selection has to change. */
   readonly selected: Selection.Running
-  /** Bytes stored before the run. */
+  /** Bytes that were stored before the run. */
   readonly resumedBytes: number
 }

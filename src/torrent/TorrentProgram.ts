@@ -1,6 +1,6 @@
 /**
- * The program of a torrent: runs it until its files are gone, then from its start again, until it ends for good or its scope
- * closes. What a user says of the torrent meanwhile is kept for the runs to come.
+ * The program of a torrent. Runs it until its files are gone, then again from its start, until it ends for good or its
+ * scope closes. Keeps what a user asks of the torrent for the runs to come.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -26,17 +26,20 @@ import type { Lasting, Options, TorrentParts } from "./TorrentParts.ts"
 import * as TorrentRun from "./TorrentRun.ts"
 import { TorrentDefect } from "./TorrentStatus.ts"
 
-/** Addresses given to a torrent that are kept for a new start. */
-const maxGiven = 1_000
+/** How many added addresses are kept for another run. */
+const maxAddedAddresses = 1_000
 
 /** A torrent that was started. */
 export interface TorrentProgram {
   readonly torrent: Torrent
-  /** Takes a connection that a peer opened to the engine; closes it at once if it is of no use now. */
+  /** Takes a connection that a peer opened to the engine. Closes it at once if it is of no use now. */
   readonly accept: Accept
 }
 
-/** Starts a torrent, until the scope closes. Returns at once; events report the check, the download and failures. */
+/**
+ * Starts a torrent that runs until the scope closes. Returns at once; events report the check, the download and
+ * failures.
+ */
 export const make = Effect.fn("Torrent.make")(function* (options: Options) {
   const { metainfo } = options
   const clock = yield* Clock.Clock
@@ -54,15 +57,15 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     limits,
     random: Prng.make(yield* Random.nextInt)
   }
-  /** The run under way; `undefined` while files are checked and after the end. */
+  /** The current run; `undefined` while files are checked and after the end. */
   let run: TorrentParts | undefined
-  /** Addresses that were added, the last ones of many. */
-  let given: ReadonlyArray<PeerAddress> = []
+  /** The addresses that were added last. */
+  let addedAddresses: ReadonlyArray<PeerAddress> = []
 
   const once = Effect.gen(function* () {
     const opened = yield* TorrentRun.open(lasting)
     run = opened
-    yield* opened.swarm.add(given)
+    yield* opened.swarm.add(addedAddresses)
     yield* TorrentRun.begin(opened)
     yield* life.restarting.await
   })
@@ -82,7 +85,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       )
     ),
     Effect.forever,
-    // What was opened is closed by then: a torrent that failed holds nothing until somebody takes it away.
+    // The scope of the run is closed by now, so a failed torrent holds nothing until it is removed.
     Effect.catchCause((cause) => {
       const error = Cause.findErrorOption(cause)
       if (Option.isSome(error)) TorrentLife.note(life, { _tag: "Broke", error: error.value })
@@ -103,8 +106,8 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     completed: Deferred.await(life.completed),
     addPeers: (addresses) =>
       Effect.suspend(() => {
-        // Also during a run: another one may follow.
-        given = [...given, ...addresses].slice(-maxGiven)
+        // Kept also during a run, because another one may follow.
+        addedAddresses = [...addedAddresses, ...addresses].slice(-maxAddedAddresses)
         return run === undefined ? Effect.void : Effect.asVoid(run.swarm.add(addresses))
       }),
     setPriorities: (files) => Effect.suspend(() => Selection.setFiles(lasting.selection, () => run?.selected, files)),

@@ -1,7 +1,7 @@
 /**
- * One run of a torrent, from the check of its files to the end of its scope. `open` puts its parts together, each from those
- * that stand above it, and `begin` starts the fibers that move them. A torrent whose files went away ends its run and begins
- * another one (`TorrentProgram.ts`).
+ * One run of a torrent, from the check of its files to the end of its scope. `open` puts its parts together, each from
+ * parts made before it, and `begin` starts the fibers that drive them. A torrent whose files went away ends its run and
+ * begins another one (`TorrentProgram.ts`).
  */
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
@@ -35,10 +35,10 @@ import * as TorrentFiles from "./TorrentFiles.ts"
 import * as TorrentLife from "./TorrentLife.ts"
 import type { Lasting, TorrentParts } from "./TorrentParts.ts"
 
-/** How often a torrent that only uploads looks for pieces that it lost. */
+/** How often a read-only torrent looks whether lost pieces were restored. */
 const regainEvery = "5 seconds"
 
-/** Opens the storage, finds out what is stored, and puts the parts together. Nothing moves yet. */
+/** Opens the storage, finds out which pieces are stored, and puts the parts together. Starts no fiber. */
 export const open = Effect.fnUntraced(function* (lasting: Lasting) {
   const { life, limits, options, random, selection } = lasting
   const { metainfo } = options
@@ -103,7 +103,7 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting) {
       Effect.provideService(AllowedFast.make({ infoHash, pieceCount: geometry.pieceCount, host }), PieceHasher, hasher),
     uploadSlots: options.uploadSlots,
     connections: options.connections,
-    report: (event) => TorrentLife.tell(life, event)
+    report: (event) => TorrentLife.report(life, event)
   })
 
   const facts = TorrentFacts.make({ life, assembly, swarm })
@@ -158,7 +158,7 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting) {
   return self
 })
 
-/** Starts everything that moves, until the scope closes. */
+/** Starts the fibers of the run, which end when the scope closes. */
 export const begin = Effect.fnUntraced(function* (self: TorrentParts) {
   const { assembly, facts, files, lasting, serving, storage, swarm, upload } = self
   const { life, limits, options, selection, sources } = lasting
@@ -168,8 +168,8 @@ export const begin = Effect.fnUntraced(function* (self: TorrentParts) {
   const started = { _tag: "Started", storedPieces: stored.count, missingPieces, totalPieces } as const
   TorrentLife.note(life, { _tag: "Started", event: started })
 
-  // Peers may connect from now on. What runs for their sessions and the reader of facts come first, so that they are
-  // interrupted last: nobody waits to report.
+  // Peers may connect from now on. Fibers are interrupted in reverse order, so the sessions and the reader of facts end
+  // last, and no other fiber waits for them.
   yield* forkPart(life, serving.run)
   const onPiece = (fact: Facts.Fact): void => {
     if (fact._tag === "Stored") Upload.noteStored(upload, fact.piece)
@@ -194,7 +194,7 @@ export const begin = Effect.fnUntraced(function* (self: TorrentParts) {
       sources: options.sources,
       context: contextOf(self),
       swarm,
-      tell: (event) => TorrentLife.tell(life, event)
+      report: (event) => TorrentLife.report(life, event)
     })
   )
   for (const { supply } of yield* SupplierSources) {
@@ -204,14 +204,14 @@ export const begin = Effect.fnUntraced(function* (self: TorrentParts) {
   if (typeof options.seed === "object") yield* forkPart(life, Seeding.run(options.seed, self))
 })
 
-/** Starts a part that runs until the scope closes; one that dies takes the others with it. */
+/** Starts a fiber that runs until the scope closes. If it dies, the torrent fails. */
 const forkPart = <A, R>(life: TorrentLife.TorrentLife, part: Effect.Effect<A, never, R>) =>
   part.pipe(
     Effect.onError((cause) => (Cause.hasDies(cause) ? Deferred.failCause(life.ended, cause) : Effect.void)),
     Effect.forkScoped
   )
 
-/** What sources may ask of the torrent that they find peers for. */
+/** What sources need to know of the torrent that they find peers for. */
 const contextOf = ({ assembly, lasting, swarm, upload }: TorrentParts): PeerSourceContext => ({
   infoHash: lasting.options.metainfo.infoHash,
   peerId: lasting.options.peerId,

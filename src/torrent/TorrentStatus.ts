@@ -1,5 +1,5 @@
 /**
- * How a torrent stands: a snapshot of counters and of the state it is in.
+ * The status of a torrent: a snapshot of its state and counters.
  */
 import * as Data from "effect/Data"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
@@ -10,78 +10,78 @@ import type { ContentExists } from "./ContentExists.ts"
 
 export type { ContentExists } from "./ContentExists.ts"
 
-/** The engine, or a layer it runs on, has a bug: what should never be thrown was. */
+/** A bug in the engine, or in a layer that it runs on: an unexpected exception. */
 export class TorrentDefect extends Data.TaggedError("TorrentDefect")<{ readonly cause: unknown }> {
   override get message() {
     return `the torrent stopped for an internal error: ${this.cause instanceof Error ? this.cause.message : this.cause}`
   }
 }
 
-/** Why a torrent could not be started, or had to end. `message` is a sentence a user can read. */
+/** Why a torrent could not be started, or had to end. `message` is a sentence that a user can read. */
 export type TorrentError = StorageError | ResumeError | ContentExists
 
 /** What a torrent is doing. */
 export type TorrentState =
   | { readonly _tag: "Checking" }
   /**
-   * Every file with stored bytes is gone, as when a disk is not mounted. Nothing is fetched; it goes on by itself when one is
-   * back. Add the torrent with `startOver` to fetch everything again.
+   * Every file with stored bytes is gone, for example because a disk is not mounted. Nothing is fetched. The torrent
+   * goes on by itself when one of them is back. Add the torrent with `startOver` to fetch everything again.
    */
   | { readonly _tag: "FilesMissing" }
   | { readonly _tag: "Downloading" }
   /**
-   * The storage does not take writes; the verified pieces wait in memory, and the torrent goes on by itself once it does.
-   * A `StorageRefused` lasts until somebody changes something. Where that was a file deleted or cut off under us, the
-   * torrent cannot know what is left: stop it and add it again, which verifies what is there.
+   * The storage does not take writes. Verified pieces wait in memory, and the torrent goes on by itself when writes
+   * succeed. A `StorageRefused` lasts until somebody changes something. If somebody deleted or cut a file during the
+   * run, the torrent cannot know what is left: stop it and add it again, which verifies what is there.
    */
   | { readonly _tag: "StorageFailing"; readonly error: StorageError }
-  /** Every wanted piece is stored; what was written is being flushed, and files that have changed are verified. */
+  /** Every wanted piece is stored. The last ones are being flushed, and changed files are being verified. */
   | { readonly _tag: "Flushing" }
   /** Every wanted piece is stored, verified and flushed. */
   | { readonly _tag: "Complete" }
-  /** It could not be started, or broke; nothing of it runs. */
+  /** It could not be started, or had to end. No part of it runs. */
   | { readonly _tag: "Failed"; readonly error: TorrentError | TorrentDefect }
 
 /** A snapshot. Bytes are payload bytes; rates are bytes a second over the last few seconds. */
 export interface TorrentStatus {
   readonly state: TorrentState
-  /** Why it is not faster. */
+  /** Why the torrent is not faster. */
   readonly bottleneck: Bottleneck
   readonly totalPieces: number
-  /** Stored pieces, those left out that somebody may have changed since and that are not verified again yet. */
+  /** Stored pieces, except those that changed since and are not verified again yet. */
   readonly storedPieces: number
   readonly totalBytes: number
   readonly storedBytes: number
-  /** Pieces that are wanted, and their bytes; all of them until it is known what is stored. */
+  /** Pieces that are wanted, and their bytes. All pieces until it is known what is stored. */
   readonly wantedPieces: number
   readonly wantedBytes: number
-  /** Of these bytes, those of pieces that are not stored. */
+  /** Bytes of wanted pieces that are not stored. */
   readonly missingBytes: number
-  /** Bytes stored before this run began. */
+  /** Bytes that were stored before this run began. */
   readonly resumedBytes: number
   readonly downloadedBytes: number
-  /** Bytes received that were of no use: late, duplicate or of a piece that failed its digest. */
+  /** Received bytes that were of no use: late, duplicate, or of a piece with the wrong digest. */
   readonly wastedBytes: number
   readonly downloadBytesPerSecond: number
   readonly uploadedBytes: number
   readonly uploadBytesPerSecond: number
-  /** Uploaded bytes as a multiple of the wanted ones, both of this run. */
+  /** Uploaded bytes divided by wanted bytes, both of this run. */
   readonly shareRatio: number
-  /** Whether it gives to others once everything that is wanted is stored. */
+  /** Whether it uploads after everything that is wanted is stored. False once a seeding goal was reached. */
   readonly isSeeding: boolean
-  /** Stored pieces that the storage has lost since, as far as peers have asked for them. */
+  /** Stored pieces that peers have requested and that could not be read, because the storage has lost them. */
   readonly unreadablePieces: number
-  /** Bytes of piece buffers lent out now. */
+  /** Bytes of piece buffers in use. */
   readonly bufferedBytes: number
   /**
-   * Wanted pieces that are not there, of which a damaged copy came and no connected peer has another; ascending. They are
-   * asked for again, ever more rarely but at least every ten minutes, and come once a source is mended.
+   * Missing wanted pieces of which a damaged copy was received, and no connected peer has a better one; ascending. They
+   * are requested again at growing intervals of at most ten minutes, and arrive once a peer repairs its copy.
    */
   readonly damagedPieces: ReadonlyArray<PieceIndex>
-  /** Pieces that failed their digest, each time counted. */
+  /** How many pieces had the wrong digest, counted each time. */
   readonly rejectedPieces: number
   readonly connectedPeers: number
-  /** Connected peers that we give to. */
+  /** Connected peers that may request blocks from us. */
   readonly unchokedPeers: number
   readonly knownPeers: number
   /** Addresses whose ban has not ended. */

@@ -1,6 +1,6 @@
 /**
- * The files of a torrent that are wanted: reserved so that nobody else writes them, and of each it is known whether a piece
- * is still to be written to it or something else has to be done.
+ * The wanted files of a torrent. Reserves them so that nobody else writes them, and knows which of them no piece will
+ * be written to although they have to be made or cut.
  */
 import * as Effect from "effect/Effect"
 import * as Bitfield from "../base/Bitfield.ts"
@@ -16,11 +16,11 @@ export interface WantedFiles {
   readonly storage: Pick<TorrentStorage, "look" | "reserve">
   /** Whether files of others may be overwritten. */
   readonly overwrites: boolean
-  /** Wanted files, padding left out. */
+  /** Wanted files, except padding. */
   files: ReadonlyArray<number>
 }
 
-/** Makes it; no file is wanted. */
+/** Makes it with no file wanted. */
 export const make = (options: Omit<WantedFiles, "files">): WantedFiles => ({ ...options, files: [] })
 
 /** Whether a file is longer than the torrent says. */
@@ -28,8 +28,8 @@ export const isTooLong = ({ known }: WantedFiles, file: number): boolean =>
   (known.files.get(file)?.facts.length ?? 0) > known.layout.files[file]!.length
 
 /**
- * Wanted files that no piece may be written to, although something is to be done: empty ones that are missing and, if they may
- * be overwritten, those that are too long.
+ * Wanted files that have to change although no piece may be written to them: empty ones that are missing, and those
+ * that are too long if they may be overwritten.
  */
 export const unwritten = (self: WantedFiles): ReadonlyArray<number> =>
   self.files.filter(
@@ -38,7 +38,7 @@ export const unwritten = (self: WantedFiles): ReadonlyArray<number> =>
       (self.overwrites && isTooLong(self, file))
   )
 
-/** Wants these files and pieces, and becomes the only writer of what is to be written for them. */
+/** Sets the wanted files, and reserves every file that is still to be written for these pieces. */
 export const want = Effect.fnUntraced(function* (
   self: WantedFiles,
   files: ReadonlyArray<number>,
@@ -55,8 +55,8 @@ export const want = Effect.fnUntraced(function* (
 })
 
 /**
- * Looks at files that came to their places, or that somebody put there since the torrent started. Fails if one of them is
- * somebody else's.
+ * Looks at files that moved to their places, or that somebody put there since the torrent started. Fails with
+ * `FileExists` if one of them is somebody else's.
  */
 export const meet = Effect.fnUntraced(function* (
   self: WantedFiles,

@@ -137,7 +137,10 @@ describe("Progress", () => {
     const source = { _tag: "SourcesFailing", source: "udp://t.example:1", why: "no answer in time" } as const
     const alone = view({ connectedPeers: 0, knownPeers: 0, bottleneck: source })
 
-    assert.strictEqual(Progress.render(choked, plain(81))[0], "sample  downloading, all 3 peers let us wait")
+    assert.strictEqual(
+      Progress.render(choked, plain(81))[0],
+      "sample  downloading, waiting for one of 3 peers to unchoke us"
+    )
     assert.strictEqual(Progress.render(alone, plain(81))[0], "sample  no peers: udp://t.example:1: no answer in time")
   })
 

@@ -25,7 +25,7 @@ interface Change {
   readonly resume?: ((facts: ReadonlyArray<FileFacts | undefined>) => ResumeData) | undefined
 }
 
-/** What is known when it is decided. */
+/** Gathers what the decision is made from. */
 const found = Effect.fnUntraced(function* (known: DrawnTorrent.Known, disk: string | undefined, change: Change = {}) {
   const { look, medium, storage } = yield* DrawnTorrent.open(known, disk)
   const resume = change.resume?.(yield* look)
@@ -36,7 +36,7 @@ const found = Effect.fnUntraced(function* (known: DrawnTorrent.Known, disk: stri
   return { options, standings: yield* Adoption.run(options) }
 })
 
-/** Whose each file is, by the last component of its path. */
+/** Decides whose each file is, and names it by the last component of its path. */
 const standings = Effect.fnUntraced(function* (drawing: string, disk: string, change?: Change) {
   const known = yield* DrawnTorrent.torrent(drawing)
   const { standings } = yield* found(known, disk, change)
@@ -49,12 +49,12 @@ describe("Adoption", () => {
   > = [
     ["nothing there", "aaaa bbbb", "---- ----", {}],
     ["all of it right", "aaaa aaaa", "rrrr rrrr", { a: "own" }],
-    ["right, and short of its end", "aaaa aaaa", "rrrr ----", { a: "own" }],
-    ["right, and short of the end of a piece", "aaaa aaaa", "rrrr rr--", { a: "undecided" }],
-    ["right, and zeros as if not written yet", "aaaa aaaa", "rrrr 0000", { a: "own" }],
+    ["right, without the last piece", "aaaa aaaa", "rrrr ----", { a: "own" }],
+    ["right, and the last piece ends early", "aaaa aaaa", "rrrr rr--", { a: "undecided" }],
+    ["right, and zeros that were not written yet", "aaaa aaaa", "rrrr 0000", { a: "own" }],
     ["right, and zeros that end early", "aaaa aaaa", "rrrr 00--", { a: "own" }],
     ["right, and one piece wrong", "aaaa aaaa", "rrrr rxrr", { a: "foreign" }],
-    ["right, and one piece half zeros, which no write leaves", "aaaa aaaa", "rrrr rr00", { a: "foreign" }],
+    ["right, and one piece half zeros, which no write of ours leaves", "aaaa aaaa", "rrrr rr00", { a: "foreign" }],
     ["right, and a wrong piece that ends early", "aaaa aaaa", "rrrr x---", { a: "undecided" }],
     ["wrong", "aaaa aaaa", "xxxx xxxx", { a: "foreign" }],
     ["wrong, and too short for any piece", "aaaa aaaa", "x--- ----", { a: "undecided" }],
@@ -62,31 +62,41 @@ describe("Adoption", () => {
     ["zeros and a wrong piece", "aaaa aaaa", "0000 xxxx", { a: "foreign" }],
     ["a hole", "aaaa aaaa", "____ ____", { a: "own" }],
     ["a hole that ends early", "aaaa aaaa", "____ _---", { a: "own" }],
-    ["right zeros prove nothing", "AAAA aaaa", "rrrr 0000", { a: "undecided" }],
-    ["right zeros and right bytes", "AAAA aaaa aaaa", "rrrr rrrr 0000", { a: "own" }],
-    ["all right zeros", "AAAA AAAA", "rrrr rrrr", { a: "own" }],
+    ["zeros that are right, which prove nothing", "AAAA aaaa", "rrrr 0000", { a: "undecided" }],
+    ["zeros that are right, and right bytes", "AAAA aaaa aaaa", "rrrr rrrr 0000", { a: "own" }],
+    ["only zeros that are right", "AAAA AAAA", "rrrr rrrr", { a: "own" }],
     ["a shared piece, right in both files", "aabb", "rrrr", { a: "own", b: "own" }],
-    ["a shared piece, wrong in one of them: nobody knows in which", "aabb", "rrxr", { a: "undecided", b: "undecided" }],
-    ["a shared piece whose other file is missing", "aabb", "rr--", { a: "undecided" }],
-    ["zeros where the other file of a shared piece is missing", "aaaa aabb", "rrrr 00--", { a: "own" }],
-    ["right bytes where the other file of a shared piece is missing", "aaaa aabb", "rrrr rr--", { a: "undecided" }],
-    ["a shared piece proves a file with bytes in it", "aaaa aabb bbbb", "0000 rrrr 0000", { a: "own", b: "own" }],
     [
-      "a shared piece does not prove a file that is zeros there",
+      "a shared piece, wrong in one of two files, nobody knows which",
+      "aabb",
+      "rrxr",
+      { a: "undecided", b: "undecided" }
+    ],
+    ["a shared piece whose other file is missing", "aabb", "rr--", { a: "undecided" }],
+    ["zeros in a shared piece whose other file is missing", "aaaa aabb", "rrrr 00--", { a: "own" }],
+    ["right bytes in a shared piece whose other file is missing", "aaaa aabb", "rrrr rr--", { a: "undecided" }],
+    [
+      "a shared piece, which proves a file with bytes in it",
+      "aaaa aabb bbbb",
+      "0000 rrrr 0000",
+      { a: "own", b: "own" }
+    ],
+    [
+      "a shared piece, which a file of zeros needs no proof by",
       "aaAA bbbb bbbb",
       "rrrr rrrr 0000",
       { a: "own", b: "own" }
     ],
     [
-      "a right shared piece proves no file whose part of it is zeros",
+      "a right shared piece, which proves no file whose part of it is zeros",
       "aaaa aaBB bbbb",
       "rrrr rrrr 0000",
       { a: "own", b: "undecided" }
     ],
     ["a wrong file beside a right one", "aaaa bbbb", "rrrr xxxx", { a: "own", b: "foreign" }],
-    ["padding is nobody's", "aa.. bbbb", "rr.. xxxx", { a: "own", b: "foreign" }],
+    ["padding, which belongs to nobody", "aa.. bbbb", "rr.. xxxx", { a: "own", b: "foreign" }],
     [
-      "a piece that padding fills up, wrong: its bytes may be in no other file",
+      "a wrong piece that padding fills up, whose bytes may be in no other file",
       "aa.. bbbb",
       "xx.. rrrr",
       { a: "undecided", b: "own" }
@@ -99,21 +109,21 @@ describe("Adoption", () => {
       }))
   }
 
-  test("an empty file is the torrent's own, whatever else is wrong", () =>
+  test("an empty file is the torrent's own, whatever the other files are", () =>
     Effect.gen(function* () {
       const then = (medium: MemoryMedium["Service"]) => medium.put("t/a", new Uint8Array())
 
       assert.deepStrictEqual(yield* standings("aaaa bbbb", "---- xxxx", { then }), { a: "own", b: "foreign" })
     }))
 
-  test("one that is too long is foreign, although all of it is right", () =>
+  test("a file that is too long is foreign, although all of its pieces are right", () =>
     Effect.gen(function* () {
       const then = (medium: MemoryMedium["Service"]) => medium.cut("t/a", 5)
 
       assert.deepStrictEqual(yield* standings("aaaa bbbb", "rrrr ----", { then }), { a: "foreign" })
     }))
 
-  test("one that is too long is foreign, although resume data knows it and it is a hole", () =>
+  test("a file that is too long is foreign, although resume data knows it and it is a hole", () =>
     Effect.gen(function* () {
       const then = (medium: MemoryMedium["Service"]) => medium.cut("t/a", 5)
       const resume = (facts: ReadonlyArray<FileFacts | undefined>) => DrawnTorrent.resumeOf("..", facts)
@@ -121,14 +131,14 @@ describe("Adoption", () => {
       assert.deepStrictEqual(yield* standings("aaaa bbbb", "____ ----", { resume, then }), { a: "foreign" })
     }))
 
-  test("what is no regular file is foreign", () =>
+  test("what is not a regular file is foreign", () =>
     Effect.gen(function* () {
       const then = (medium: MemoryMedium["Service"]) => medium.block("t/a")
 
       assert.deepStrictEqual(yield* standings("aaaa bbbb", "rrrr ----", { then }), { a: "foreign" })
     }))
 
-  test("what resume data knows is the torrent's own, although the user changed it since", () =>
+  test("a file that resume data knows is the torrent's own, although the user changed it since", () =>
     Effect.gen(function* () {
       const resume = (facts: ReadonlyArray<FileFacts | undefined>) => DrawnTorrent.resumeOf("**.", facts)
       const then = (medium: MemoryMedium["Service"]) => medium.modify("t/a", 1, new Uint8Array([0, 0]))
@@ -139,7 +149,7 @@ describe("Adoption", () => {
       })
     }))
 
-  test("a copy that kept its size and time is what resume data knows", () =>
+  test("a copy that kept its size and time is the file that resume data knows", () =>
     Effect.gen(function* () {
       const resume = (facts: ReadonlyArray<FileFacts | undefined>) =>
         DrawnTorrent.resumeOf(
@@ -150,7 +160,7 @@ describe("Adoption", () => {
       assert.deepStrictEqual(yield* standings("aaaa aaaa", "xxxx xxxx", { resume }), { a: "own" })
     }))
 
-  test("another file that took the place of one that resume data knows is foreign", () =>
+  test("a file that replaced one that resume data knows is foreign", () =>
     Effect.gen(function* () {
       const resume = (facts: ReadonlyArray<FileFacts | undefined>) => DrawnTorrent.resumeOf("**", facts)
       const then = (medium: MemoryMedium["Service"]) => medium.put("t/a", new Uint8Array(8).fill(0xee))
@@ -158,7 +168,7 @@ describe("Adoption", () => {
       assert.deepStrictEqual(yield* standings("aaaa aaaa", "rrrr rrrr", { resume, then }), { a: "foreign" })
     }))
 
-  test("one that was being written when the process died is its own under another number, if a stored piece is right", () =>
+  test("a file that was being written at a kill and has another identity now is its own if a stored piece is right", () =>
     Effect.gen(function* () {
       const resume = (facts: ReadonlyArray<FileFacts | undefined>) =>
         DrawnTorrent.resumeOf(
@@ -171,7 +181,7 @@ describe("Adoption", () => {
       assert.deepStrictEqual(yield* standings("aaaa aaaa", "xxxx rrxr", { resume }), { a: "foreign" })
     }))
 
-  test("one with a stored piece of resume data that remembered pieces alone is the torrent's own", () =>
+  test("a file with a right stored piece is the torrent's own if resume data remembers only pieces", () =>
     Effect.gen(function* () {
       const resume = () => DrawnTorrent.resumeOf("*.", [])
 
@@ -179,7 +189,7 @@ describe("Adoption", () => {
       assert.deepStrictEqual(yield* standings("aaaa aaaa", "xxxx rrxr", { resume }), { a: "foreign" })
     }))
 
-  it.effect("law: without resume data bytes alone decide, and nothing foreign or unproved is ever called own", () =>
+  it.effect("law: without resume data only bytes decide, and no foreign or unproved file is ever called own", () =>
     Property.check(
       fc.record({
         layout: layouts,
@@ -201,7 +211,7 @@ describe("Adoption", () => {
             }
           }
           const known = yield* DrawnTorrent.knownOf(layout, content)
-          /** What is on disk, by offset in the torrent; -1 where nothing is. */
+          /** What is on disk, by offset in the torrent; -1 if there is nothing. */
           const disk = Int16Array.from(content)
           const then = (medium: MemoryMedium["Service"]) => {
             for (const [file, { length, offset, padding }] of layout.files.entries()) {
@@ -255,7 +265,7 @@ describe("Adoption", () => {
     )
   )
 
-  describe("what stands in the way", () => {
+  describe("Adoption.conflict", () => {
     const conflict = Effect.fnUntraced(function* (
       drawing: string,
       disk: string,
@@ -271,7 +281,7 @@ describe("Adoption", () => {
     })
     const all = { files: [0, 1], pieces: "***" }
 
-    test("is a foreign file that a wanted piece would be written to, also one of a file that is not wanted", () =>
+    test("names a foreign file that a wanted piece would be written to, although the file itself is not wanted", () =>
       Effect.gen(function* () {
         const disk = ["aaaa aabb bbbb", "xxxx xx-- ----"] as const
 
@@ -280,13 +290,13 @@ describe("Adoption", () => {
         assert.strictEqual(yield* conflict(...disk, { files: [1], pieces: "..*" }), undefined)
       }))
 
-    test("is no file that is the torrent's own or not decided, nor a foreign one all of whose wanted pieces are there", () =>
+    test("names no file that is own or undecided, nor a foreign one whose wanted pieces are all there", () =>
       Effect.gen(function* () {
         assert.strictEqual(yield* conflict("aaaa aabb bbbb", "rrrr 0000 0000", all), undefined)
         assert.strictEqual(yield* conflict("aaaa aaaa", "rrrr xxxx", { files: [0], pieces: "*." }), undefined)
       }))
 
-    test("is a wanted file that is too long, although no piece would be written to it", () =>
+    test("names a wanted file that is too long, although no piece would be written to it", () =>
       Effect.gen(function* () {
         const then = (medium: MemoryMedium["Service"]) => medium.cut("t/a", 6)
         const disk = ["aaaa bbbb bbbb", "rrrr rrrr rrrr"] as const
@@ -295,7 +305,7 @@ describe("Adoption", () => {
         assert.strictEqual(yield* conflict(...disk, { files: [1], pieces: ".**" }, { then }), undefined)
       }))
 
-    test("names every such file, with how much of it matches and how much it is too long", () =>
+    test("names every such file, with how many of its pieces match and how much too long it is", () =>
       Effect.gen(function* () {
         const then = (medium: MemoryMedium["Service"]) => {
           medium.cut("t/a", 11)
@@ -318,7 +328,7 @@ describe("Adoption", () => {
       }))
   })
 
-  it("law: the overlaps of a piece with the files that hold it cover the piece once, padding left out", () => {
+  it("law: the overlaps of a piece with the files that hold it cover the piece once, except padding", () => {
     fc.assert(
       fc.property(layouts, fc.nat(), (layout, at) => {
         const piece = pieceOf(layout, at % layout.geometry.pieceCount)
@@ -336,7 +346,7 @@ describe("Adoption", () => {
     )
   })
 
-  it("overlaps with no more of a piece than a short file has", () => {
+  it("a piece overlaps with a short file only within the file's length", () => {
     const layout = FileLayout.make({
       pieceLength: 4,
       files: [

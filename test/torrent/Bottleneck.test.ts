@@ -31,10 +31,10 @@ const failed = new Map([["http://t.example", "connection refused"]])
 
 const damaged = (...pieces: ReadonlyArray<number>) => ({ damagedPieces: pieces as ReadonlyArray<PieceIndex> })
 
-/** What is different, and what follows. */
+/** What differs from `fast`, and what follows. */
 const cases: ReadonlyArray<readonly [why: string, changes: Partial<Bottleneck.Facts>, tag: string, text: string]> = [
   ["nothing is wrong", {}, "PeersSlow", "as fast as 3 peers send"],
-  ["there is one peer", { unchokingPeers: 1 }, "PeersSlow", "as fast as the one peer sends"],
+  ["there is one peer", { unchokingPeers: 1 }, "PeersSlow", "as fast as the only peer sends"],
   ["everything is stored", { state: "Complete" }, "Nothing", ""],
   ["stored pieces are verified", { state: "Checking" }, "Checking", "verifying what is stored"],
   ["it failed", { state: "Failed", storageError: refused }, "Failed", "it failed"],
@@ -58,7 +58,7 @@ const cases: ReadonlyArray<readonly [why: string, changes: Partial<Bottleneck.Fa
     "NobodyKnown",
     "no peers found yet"
   ],
-  ["nobody can be reached", { connectedPeers: 0 }, "NobodyConnected", "none of 9 known peers can be reached"],
+  ["no peer can be reached", { connectedPeers: 0 }, "NobodyConnected", "none of 9 known peers can be reached"],
   [
     "what is left is damaged",
     { ...damaged(7), isOnlyDamagedLeft: true, interestingPeers: 0 },
@@ -72,10 +72,15 @@ const cases: ReadonlyArray<readonly [why: string, changes: Partial<Bottleneck.Fa
     "the only copies of pieces 1, 2, 3, 4, 5 and 2 more are damaged; asking again now and then"
   ],
   ["some of what is left is damaged", damaged(7), "PeersSlow", "as fast as 3 peers send"],
-  ["nobody has more", { interestingPeers: 0 }, "NobodyHasMore", "no connected peer has what is missing"],
-  ["all choke", { unchokingPeers: 0 }, "AllChoke", "all 3 peers let us wait"],
-  ["the one chokes", { unchokingPeers: 0, interestingPeers: 1 }, "AllChoke", "the one peer lets us wait"],
-  ["a limit holds back", { isRateLimited: true }, "RateLimited", "at the rate limit"],
+  ["no peer has a missing piece", { interestingPeers: 0 }, "NobodyHasMore", "no connected peer has what is missing"],
+  ["all peers choke us", { unchokingPeers: 0 }, "AllChoke", "waiting for one of 3 peers to unchoke us"],
+  [
+    "the only peer chokes us",
+    { unchokingPeers: 0, interestingPeers: 1 },
+    "AllChoke",
+    "waiting for the only peer to unchoke us"
+  ],
+  ["requests wait for a limit", { isRateLimited: true }, "RateLimited", "at the rate limit"],
   [
     "buffers wait for the storage",
     { hungryPeers: 2, lentBuffers: 20, writingPieces: 11 },
@@ -89,18 +94,23 @@ const cases: ReadonlyArray<readonly [why: string, changes: Partial<Bottleneck.Fa
     "verifying is slow"
   ],
   ["buffers wait for peers", { hungryPeers: 2, lentBuffers: 20 }, "BuffersFull", "the buffers are full"],
-  ["others have the budget", { hungryPeers: 1, isBudgetSpent: true }, "BuffersFull", "the buffers are full"],
   [
-    "all buffers lent, but nobody hungry",
+    "other torrents have the whole budget",
+    { hungryPeers: 1, isBudgetSpent: true },
+    "BuffersFull",
+    "the buffers are full"
+  ],
+  [
+    "all buffers are lent, and no peer would send more",
     { lentBuffers: 20, writingPieces: 15 },
     "PeersSlow",
     "as fast as 3 peers send"
   ],
-  ["the last pieces are out", { hungryPeers: 2, missingPieces: 0 }, "LastPieces", "waiting for the last blocks"]
+  ["the last blocks are requested", { hungryPeers: 2, missingPieces: 0 }, "LastPieces", "waiting for the last blocks"]
 ]
 
 describe("Bottleneck", () => {
-  it.each(cases)("where %s", (_, changes, tag, text) => {
+  it.each(cases)("finds the reason if %s", (_, changes, tag, text) => {
     const bottleneck = Bottleneck.of({ ...fast, ...changes })
 
     assert.strictEqual(bottleneck._tag, tag)

@@ -10,20 +10,20 @@ import type { TorrentEvent } from "../../src/torrent/TorrentEvent.ts"
 const numbers = (events: ReadonlyArray<TorrentEvent>) =>
   events.map((event) => (event._tag === "Checking" ? event.checkedPieces : -1))
 
-const tellAll = ({ tell }: EventLog.EventLog, from: number, to: number): void => {
-  for (let index = from; index < to; index++) tell({ _tag: "Checking", checkedPieces: index, totalPieces: to })
+const reportAll = ({ report }: EventLog.EventLog, from: number, to: number): void => {
+  for (let index = from; index < to; index++) report({ _tag: "Checking", checkedPieces: index, totalPieces: to })
 }
 
 describe("EventLog", () => {
-  it.effect("gives a reader that comes late the last events, and then what comes", () =>
+  it.effect("gives a late reader the last events, and then new ones", () =>
     Effect.gen(function* () {
       const log = yield* EventLog.make
-      tellAll(log, 0, 2_000)
+      reportAll(log, 0, 2_000)
       const reader = yield* Effect.forkChild(Stream.runCollect(Stream.take(log.events, EventLog.replay + 1)), {
         startImmediately: true
       })
       yield* Effect.yieldNow
-      tellAll(log, 2_000, 2_001)
+      reportAll(log, 2_000, 2_001)
 
       const heard = numbers(yield* Fiber.join(reader))
 
@@ -31,13 +31,13 @@ describe("EventLog", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("never waits for a slow reader, which misses the oldest", () =>
+  it.effect("never waits for a slow reader, which misses the oldest events", () =>
     Effect.gen(function* () {
       const log = yield* EventLog.make
       const pull = yield* Stream.toPull(log.events)
-      tellAll(log, 0, 1)
+      reportAll(log, 0, 1)
       const first = numbers(yield* pull)
-      tellAll(log, 1, 1 + EventLog.capacity + 500)
+      reportAll(log, 1, 1 + EventLog.capacity + 500)
 
       const rest = numbers(yield* pull)
 
@@ -46,7 +46,7 @@ describe("EventLog", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("ends its readers with its scope", () =>
+  it.effect("ends its readers when its scope closes", () =>
     Effect.gen(function* () {
       const scope = yield* Scope.make()
       const log = yield* Scope.provide(EventLog.make, scope)
@@ -55,7 +55,7 @@ describe("EventLog", () => {
 
       yield* Scope.close(scope, Exit.void)
       const exit = yield* Fiber.await(reader)
-      tellAll(log, 0, 1)
+      reportAll(log, 0, 1)
 
       assert.isDefined(exit)
     })

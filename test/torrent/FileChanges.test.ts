@@ -22,7 +22,7 @@ import * as DrawnTorrent from "./drawnTorrent.ts"
 const test = <E>(name: string, program: () => Effect.Effect<void, E, PieceHasher | Scope.Scope>) =>
   it.effect(name, () => Effect.suspend(program).pipe(Effect.scoped, Effect.provide(NodePieceHasher.layer)))
 
-/** A torrent whose files are known and watched; nothing is verified before `verify` or `isRight`. */
+/** A torrent whose files are known and watched. Nothing is verified before `verify` or `isRight`. */
 const make = Effect.fnUntraced(function* (drawing: string, disk: string, state: { stored: string; doubtful?: string }) {
   const known = yield* DrawnTorrent.torrent(drawing)
   const { layout } = known
@@ -37,7 +37,7 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string, state: 
   )
   const log: Array<string> = []
   const replaced: Array<number> = []
-  /** What the digest of a piece waits for once it is computed. */
+  /** What each piece waits for after its digest was computed. */
   const digesting = { gates: new Map<number, Effect.Effect<unknown>>() }
   const changes = yield* FileChanges.make({
     storage: {
@@ -69,9 +69,9 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string, state: 
     medium,
     replaced,
     state: () => ({ stored: draw(stored), suspects: draw(changes.suspects) }),
-    /** Lets it verify in the background until nothing is left to be. */
+    /** Verifies in the background until no suspect piece is left. */
     verify: Effect.scoped(Effect.andThen(Effect.forkScoped(changes.run), changes.settled)),
-    /** Reads a piece as an upload does; `undefined` where it is refused. */
+    /** Reads a piece as an upload does; `undefined` if the read is refused. */
     read: Effect.fnUntraced(function* (index: number) {
       const piece = pieceOf(layout, index)
       if (!(yield* changes.isRight(piece))) return undefined
@@ -89,7 +89,7 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string, state: 
 const two = ["aaaa aabb bbbb", "rrrr rrrr rrrr", { stored: "***" }] as const
 
 describe("FileChanges", () => {
-  test("says that files are the same which nobody changed, and verifies nothing", () =>
+  test("reports nothing and verifies nothing if nobody changed a file", () =>
     Effect.gen(function* () {
       const { log, look, state, verify } = yield* make(...two)
 
@@ -119,7 +119,7 @@ describe("FileChanges", () => {
     ["replaced by a folder or link", (medium) => medium.block("t/b"), "*..", ["PiecesLost 1 2 of t/b"]]
   ]
   for (const [name, change, stored, lost] of kinds) {
-    test(`a file that was ${name} is believed again piece by piece`, () =>
+    test(`the pieces of a file that was ${name} are verified one by one`, () =>
       Effect.gen(function* () {
         const { log, look, medium, state, verify } = yield* make(...two)
         change(medium)
@@ -146,7 +146,7 @@ describe("FileChanges", () => {
     ["that is no regular file", (medium) => medium.block("t/b"), "foreign ", "foreign "]
   ]
   for (const [name, change, met, verified] of places) {
-    test(`whose a file is that took the place of another one is for its content to show: one ${name}`, () =>
+    test(`a file ${name} that replaced another one has to prove by its content whose it is`, () =>
       Effect.gen(function* () {
         const { files, look, medium, replaced, verify } = yield* make(...two)
         const draw = () => `${files.get(1)!.standing} ${[...files.get(1)!.toCompare].join(" ")}`
@@ -161,7 +161,7 @@ describe("FileChanges", () => {
       }))
   }
 
-  test("a file that was only changed is the torrent's own as before", () =>
+  test("a file that was only changed stays the torrent's own", () =>
     Effect.gen(function* () {
       const { files, look, medium, replaced } = yield* make(...two)
       medium.modify("t/b", 3, new Uint8Array([0]))
@@ -172,7 +172,7 @@ describe("FileChanges", () => {
     }))
 
   for (const slow of [1, 2]) {
-    test(`drops a wrong piece once, also if it was stored again while another verification waited for piece ${slow}`, () =>
+    test(`drops a wrong piece once, even if it was stored again while another verification waited for piece ${slow}`, () =>
       Effect.gen(function* () {
         const { digesting, isRight, layout, log, run, state, stored } = yield* make(
           "aaaa aaaa aaaa",
@@ -196,7 +196,7 @@ describe("FileChanges", () => {
       }))
   }
 
-  test("looks at what was seen of each file once, however many there are", () =>
+  test("looks once at what was seen of each file, however many files there are", () =>
     Effect.gen(function* () {
       const count = 1_000
       const layout = layoutOf(4, ...Array.from({ length: count }, (_, file) => [`${file}`, 4] as const))
@@ -233,7 +233,7 @@ describe("FileChanges", () => {
       assert.strictEqual(reads, count)
     }))
 
-  test("a file that is gone loses its pieces, with those that it shares, as long as another one is there", () =>
+  test("a file that is gone loses its pieces, including shared ones, if another file is still there", () =>
     Effect.gen(function* () {
       const { files, isGone, log, look, medium, state, verify } = yield* make(...two)
       medium.remove("t/b")
@@ -247,7 +247,7 @@ describe("FileChanges", () => {
       assert.deepStrictEqual(log, ["PiecesLost 1 2 of t/b", "Verified"])
     }))
 
-  test("a file that is gone and comes back before it was dropped loses nothing, if it is right", () =>
+  test("a file that is gone and comes back before its pieces are dropped loses nothing if it is right", () =>
     Effect.gen(function* () {
       const { known, look, medium, state, verify } = yield* make(...two)
       medium.remove("t/b")
@@ -261,7 +261,7 @@ describe("FileChanges", () => {
       assert.deepStrictEqual(state(), { stored: "***", suspects: "..." })
     }))
 
-  test("drops nothing where all files with stored pieces are gone, and does nothing more", () =>
+  test("drops nothing and does nothing more if all files with stored pieces are gone", () =>
     Effect.gen(function* () {
       const { log, look, medium, run, state } = yield* make(...two)
       medium.remove("t/a")
@@ -274,7 +274,7 @@ describe("FileChanges", () => {
       assert.strictEqual(state().stored, "***")
     }))
 
-  test("of a file that is being written notices only that it is another one, which has to be claimed again", () =>
+  test("of a file that is being written notices only a replacement, which has to be claimed again", () =>
     Effect.gen(function* () {
       const { files, look, medium, state } = yield* make(...two)
       files.get(1)!.isWriting = true
@@ -287,7 +287,7 @@ describe("FileChanges", () => {
       assert.strictEqual(state().suspects, ".**")
     }))
 
-  test("verifies a doubtful piece once, when it is asked for or in the background", () =>
+  test("verifies a doubtful piece once, when it is asked about or in the background", () =>
     Effect.gen(function* () {
       const { isRight, log, state, verify, layout } = yield* make("aaaa aaaa aaaa", "rrrr xxxx rrrr", {
         stored: "***",
@@ -304,7 +304,7 @@ describe("FileChanges", () => {
       assert.deepStrictEqual(log, ["PiecesLost 1 of t/a", "verified 0", "Verified"])
     }))
 
-  test("asked whether a piece is right, answers without a read where nothing is suspect", () =>
+  test("isRight answers without a read if nothing is suspect", () =>
     Effect.gen(function* () {
       const { isRight, layout, medium } = yield* make("aaaa aaaa", "rrrr rrrr", { stored: "*." })
       medium.damage(layout, 0, 1)
@@ -329,7 +329,7 @@ describe("FileChanges", () => {
       assert.strictEqual(state().stored, "*..")
     }))
 
-  test("says that all is gone where files are, and nothing can be looked at again and again", () =>
+  test("reports that all files are gone if some are and looks at the others keep failing", () =>
     Effect.gen(function* () {
       const { log, look, medium, run, state } = yield* make(...two)
       medium.remove("t/b")
@@ -342,7 +342,7 @@ describe("FileChanges", () => {
       assert.strictEqual(state().stored, "***")
     }))
 
-  test("verifies what it is told to doubt, whatever it looks like", () =>
+  test("verifies files that it was made to doubt, whatever they look like", () =>
     Effect.gen(function* () {
       const { doubt, layout, medium, state, verify } = yield* make(...two)
       medium.damage(layout, 2, 0)
@@ -354,7 +354,7 @@ describe("FileChanges", () => {
       assert.deepStrictEqual(state(), { stored: "**.", suspects: "..." })
     }))
 
-  test("looks at all files that are known", () =>
+  test("looks at all known files", () =>
     Effect.gen(function* () {
       const { log, lookAtAll, medium } = yield* make(...two)
       medium.touch("t/a")
@@ -366,12 +366,12 @@ describe("FileChanges", () => {
     }))
 
   it.effect(
-    "law: whatever a user does, no wrong byte is given, and only what was wrong at some time is dropped",
+    "law: whatever a user does, no wrong byte is returned, and only pieces that were wrong at some time are dropped",
     () => {
       type Watched = Effect.Success<ReturnType<typeof make>>
       interface Model {
         watched: Watched | undefined
-        /** Pieces that were not right at some time. */
+        /** Pieces that were wrong at some time. */
         readonly wereWrong: Set<number>
       }
       const torrent = "aaaa aabb bbcc cccc c"
@@ -384,7 +384,7 @@ describe("FileChanges", () => {
           const bytes = Bytes.concat(
             layout.files.map(({ length }, file) => {
               const there = medium.read(DrawnTorrent.pathOf(layout, file)) ?? new Uint8Array()
-              // 0 is never right here, and stands for what is missing.
+              // 0 is never a right byte here, and stands for a missing one.
               const padded = new Uint8Array(length)
               padded.set(there.subarray(0, length))
               return padded

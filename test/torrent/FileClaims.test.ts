@@ -19,7 +19,7 @@ const test = <E>(name: string, program: () => Effect.Effect<void, E, PieceHasher
 
 interface Options {
   readonly stored?: string
-  /** By the index of the file; `own` unless it is said. */
+  /** By the index of the file; default `own`. */
   readonly standings?: Readonly<Record<number, Standing>>
   readonly overwrites?: boolean
   readonly verifies?: boolean
@@ -30,7 +30,7 @@ const full = StorageError.of("claim", [new DiskFull({ path: "t/b" })])
 const describeClaim = (claim: FileClaim) =>
   `${claim.file} ${claim.as}${claim.as === "found" && claim.afresh ? " afresh" : ""}`
 
-/** A torrent with no claimed file; every step that a claim takes is written down. */
+/** A torrent with no claimed file, and a log of every step that a claim takes. */
 const make = Effect.fnUntraced(function* (drawing: string, disk: string, options: Options = {}) {
   const known = yield* DrawnTorrent.torrent(drawing)
   const { layout } = known
@@ -42,7 +42,7 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string, options
   )
   const files = KnownFiles.make(layout, facts, standings, stored)
   const log: Array<string> = []
-  /** The files of a claim that are made before it fails; `undefined` where it does not. */
+  /** How many files of a claim are made before it fails; `undefined` if it does not fail. */
   const claiming: { failsBehind?: number | undefined } = {}
   const changes = yield* FileChanges.make({
     storage,
@@ -98,7 +98,7 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string, options
     files: files.files,
     log,
     medium,
-    /** Makes the files of a piece writable, with its right bytes unless told otherwise. */
+    /** Makes the files of a piece writable, for its right bytes unless others are passed. */
     readyFor: (index: number, bytes?: Uint8Array) => {
       const piece = pieceOf(layout, index)
       const right = sliceOf(layout, known.content, piece)
@@ -132,7 +132,7 @@ describe("FileClaims", () => {
       )
     }))
 
-  test("renews a file of ours, which is then writable, and what it was before is nobody else's", () =>
+  test("renews a file of ours, which is writable then, and does not take the old one for somebody else's", () =>
     Effect.gen(function* () {
       const { changes, files, log, medium, readyFor, renew } = yield* make("aaaa aaaa bbbb", "rrrr ---- ----")
       yield* readyFor(1)
@@ -154,7 +154,7 @@ describe("FileClaims", () => {
       assert.strictEqual(medium.read("t/a")?.length, 4)
     }))
 
-  test("puts a stale file on fresh blocks before it is written, once, and the others of a piece are claimed as they are", () =>
+  test("copies a stale file to fresh blocks once before it is written, and claims the other files of a piece as they are", () =>
     Effect.gen(function* () {
       const { files, log, readyFor } = yield* make("aaaa aabb cccc", "rrrr rr-- ----")
       files.get(0)!.isStale = true
@@ -179,7 +179,7 @@ describe("FileClaims", () => {
       assert.deepInclude(files.get(0), { isStale: false, isWriting: true })
     }))
 
-  test("renews neither a file that is gone nor one that somebody put in its place", () =>
+  test("renews neither a file that is gone nor one that somebody replaced", () =>
     Effect.gen(function* () {
       const { log, medium, readyFor, renew } = yield* make("aaaa bbbb cccc", "rrrr ---- ----")
       yield* readyFor(0)
@@ -197,7 +197,7 @@ describe("FileClaims", () => {
       )
     }))
 
-  test("a file that cannot be renewed is what it was, and is renewed once it can", () =>
+  test("a file that could not be renewed stays as it was, and is renewed by a later attempt", () =>
     Effect.gen(function* () {
       const { claiming, files, readyFor, renew } = yield* make("aaaa bbbb cccc", "rrrr ---- ----")
       yield* readyFor(0)
@@ -214,7 +214,7 @@ describe("FileClaims", () => {
       assert.notStrictEqual(files.get(0)!.facts.identity, before.facts.identity)
     }))
 
-  test("claims files that several pieces share once, although all of them come at the same time", () =>
+  test("claims files that several pieces share once, although all pieces are written at the same time", () =>
     Effect.gen(function* () {
       const { log, readyFor } = yield* make("aaaa aabb bbbb", "---- ---- ----")
 
@@ -226,7 +226,7 @@ describe("FileClaims", () => {
       )
     }))
 
-  test("makes nothing over a file that appeared since, and notes nothing of it", () =>
+  test("does not overwrite a file that appeared since the last look, and remembers nothing of it", () =>
     Effect.gen(function* () {
       const { files, log, medium, readyFor } = yield* make("aaaa bbbb", "---- ----")
       medium.put("t/a", new Uint8Array([1, 2]))
@@ -238,7 +238,7 @@ describe("FileClaims", () => {
       assert.deepStrictEqual([files.size, log], [0, ["reserve 0", "claim 0 new"]])
     }))
 
-  test("takes the files that a failed claim has made as they are when it is tried again", () =>
+  test("claims the files that a failed claim has made when the claim is repeated", () =>
     Effect.gen(function* () {
       const { claiming, files, log, medium, readyFor } = yield* make("aaaa aabb bbbb", "---- ---- ----")
       claiming.failsBehind = 1
@@ -260,7 +260,7 @@ describe("FileClaims", () => {
       )
     }))
 
-  test("does not take for its own what somebody filled since a claim failed", () =>
+  test("does not take a file for its own that somebody filled since a claim failed", () =>
     Effect.gen(function* () {
       const { claiming, log, medium, readyFor } = yield* make("aaaa aabb bbbb", "---- ---- ----")
       claiming.failsBehind = 0
@@ -275,7 +275,7 @@ describe("FileClaims", () => {
       assert.deepStrictEqual(medium.read("t/a"), new Uint8Array([1, 2]))
     }))
 
-  test("notices before it claims that a file was changed, and claims it as it is now", () =>
+  test("notices before a claim that a file was changed, and claims it as it is now", () =>
     Effect.gen(function* () {
       const { files, log, medium, readyFor } = yield* make("aaaa aaaa", "rrrr ----", { stored: "*." })
       medium.modify("t/a", 0, new Uint8Array([0]))
@@ -286,7 +286,7 @@ describe("FileClaims", () => {
       assert.isTrue(files.get(0)!.isWriting)
     }))
 
-  test("fails for a file of others without touching it", () =>
+  test("fails for a foreign file without touching it", () =>
     Effect.gen(function* () {
       const { log, readyFor } = yield* make("aaaa aabb", "xxxx xx--", { standings: { 0: "foreign" } })
 
@@ -296,7 +296,7 @@ describe("FileClaims", () => {
       assert.deepStrictEqual(log, [])
     }))
 
-  test("overwrites files of others if it may, and keeps nothing to compare", () =>
+  test("overwrites foreign files if it may, and leaves nothing to compare", () =>
     Effect.gen(function* () {
       const { files, log, medium, readyFor } = yield* make("aaaa aabb", "xxxx xx--", {
         standings: { 0: "foreign" },
@@ -318,10 +318,10 @@ describe("FileClaims", () => {
       assert.strictEqual(files.get(0)!.standing, "own")
     }))
 
-  describe("a file of which it is not decided whose it is", () => {
+  describe("an undecided file", () => {
     const undecided = { standings: { 1: "undecided" } } as const
 
-    test("is compared with each of its missing pieces, and is own once all of them are equal", () =>
+    test("is compared with each of its missing pieces, and is own once all of them were equal", () =>
       Effect.gen(function* () {
         const { files, log, readyFor } = yield* make("aaaa aabb bbcc", "---- --rr rr--", undecided)
 
@@ -336,7 +336,7 @@ describe("FileClaims", () => {
         assert.strictEqual(files.get(1)!.standing, "own")
       }))
 
-    test("is compared only as far as it goes", () =>
+    test("is compared only within its length", () =>
       Effect.gen(function* () {
         const { files, readyFor } = yield* make("aaaa aabb bbcc", "---- --r- ----", undecided)
 
@@ -358,7 +358,7 @@ describe("FileClaims", () => {
         assert.deepStrictEqual(medium.paths(), ["t/b"])
       }))
 
-    test("is not condemned by bytes that nobody has verified, where the medium verifies", () =>
+    test("is not called foreign because of unverified bytes, if the medium verifies", () =>
       Effect.gen(function* () {
         const verified = { ...undecided, verifies: true }
         const { files, log, readyFor } = yield* make("aaaa aabb bbcc", "---- --rr rr--", verified)
@@ -372,7 +372,7 @@ describe("FileClaims", () => {
       }))
   })
 
-  test("claims files without a piece: those that are to be made, and nothing for none", () =>
+  test("claims files without a piece, and does nothing for an empty list", () =>
     Effect.gen(function* () {
       const { claim, log, medium } = yield* make("aaaa bbbb", "rrrr ----")
 

@@ -23,10 +23,10 @@ const test = <E>(name: string, program: () => Effect.Effect<void, E, PieceHasher
 
 const broken = new StorageUnavailable({ path: "t/a", why: "the disk reports an error" })
 
-/** What flushes say of each file, before they ask the medium. */
+/** What a flush returns for each file, instead of flushing the medium. */
 type Flush = (files: ReadonlyArray<number>) => Effect.Effect<ReadonlyArray<FlushedFile> | undefined, StorageError>
 
-/** A torrent all of whose files are claimed, and everything that its flushes say. */
+/** A torrent whose files are all claimed, and a log of its flushes. */
 const make = Effect.fnUntraced(function* (
   drawing: string,
   disk: string,
@@ -48,7 +48,7 @@ const make = Effect.fnUntraced(function* (
     stored
   )
   const log: Array<string> = []
-  /** What was said of pieces that may be lost, and behind what. */
+  /** What was reported of pieces that may be lost, and after which step. */
   const unsafe: Array<string> = []
   const behaviour = { flush, kept: Effect.void as Effect.Effect<void>, again: [] as ReadonlyArray<number>, fails: "" }
   const self = yield* FlushBehind.make({
@@ -117,7 +117,7 @@ const make = Effect.fnUntraced(function* (
       self.noteDirty(KnownFiles.filesOf(files, piece))
       self.end(bytes, true)
     }),
-    /** What happened since it was last asked. */
+    /** The log since the last call. */
     heard: () => log.splice(0)
   }
 })
@@ -141,7 +141,7 @@ describe("FlushBehind", () => {
       assert.deepStrictEqual([before, during, isDirty()], [false, true, false])
     }))
 
-  test("counts files whose stored pieces are not flushed as written", () =>
+  test("has to flush files whose stored pieces are not flushed", () =>
     Effect.gen(function* () {
       const state = { stored: "***", flushed: "*.." }
       const { all, flushed, heard } = yield* make("aaaa bbbb cccc", "rrrr rrrr rrrr", state)
@@ -152,7 +152,7 @@ describe("FlushBehind", () => {
       assert.strictEqual(flushed(), "***")
     }))
 
-  test("costs nothing where nothing was written", () =>
+  test("costs nothing if nothing was written", () =>
     Effect.gen(function* () {
       const { all, heard, run } = yield* make("aaaa bbbb cccc", "rrrr ---- ----", { stored: "*..", flushed: "*.." })
       yield* start(run)
@@ -183,7 +183,7 @@ describe("FlushBehind", () => {
       assert.deepStrictEqual(heard(), ["flush 1", "flushed 1 of 1"])
     }))
 
-  test("does not call flushed what is written while a flush runs", () =>
+  test("does not count as flushed what is written while a flush runs", () =>
     Effect.gen(function* () {
       const gate = yield* Latch.make(false)
       const { all, flushed, heard, write } = yield* make("aaaa aaaa aaaa", "---- ---- ----", blank, () =>
@@ -199,7 +199,7 @@ describe("FlushBehind", () => {
       assert.strictEqual(flushed(), "**.")
     }))
 
-  test("after a failed flush verifies and writes again what may be lost, admits nothing, and recovers", () =>
+  test("after a failed flush admits nothing, verifies and writes again what may be lost, and recovers", () =>
     Effect.gen(function* () {
       const { admit, all, flushed, heard, medium, write } = yield* make("aaaa aaaa bbbb", "---- ---- ----", blank)
       yield* write(0)
@@ -227,7 +227,7 @@ describe("FlushBehind", () => {
       assert.strictEqual(medium.read("t/a")?.length, 8)
     }))
 
-  test("after a failed flush drops what is not right any more, and does not write it", () =>
+  test("after a failed flush drops the pieces that are wrong, and does not write them", () =>
     Effect.gen(function* () {
       const { all, flushed, heard, medium, write } = yield* make("aaaa aaaa aaaa", "---- ---- ----", blank)
       for (const piece of [0, 1, 2]) yield* write(piece)
@@ -245,7 +245,7 @@ describe("FlushBehind", () => {
       assert.strictEqual(flushed(), "*.*")
     }))
 
-  test("takes nothing for lost while its files cannot even be looked at", () =>
+  test("drops nothing while its files cannot even be looked at", () =>
     Effect.gen(function* () {
       const { all, flushed, heard, medium, write } = yield* make("aaaa aaaa aaaa", "---- ---- ----", blank)
       for (const piece of [0, 1, 2]) yield* write(piece)
@@ -266,7 +266,7 @@ describe("FlushBehind", () => {
       assert.strictEqual(flushed(), "***")
     }))
 
-  test("does not flush again before everything that may be lost was written again", () =>
+  test("does not flush again until everything that may be lost was written again", () =>
     Effect.gen(function* () {
       const { all, behaviour, flushed, heard, medium, write } = yield* make("aaaa aaaa aaaa", "---- ---- ----", blank)
       for (const piece of [0, 1, 2]) yield* write(piece)
@@ -289,7 +289,7 @@ describe("FlushBehind", () => {
       assert.strictEqual(flushed(), ".**")
     }))
 
-  test("writes nothing again before the files of a failed flush lie on fresh blocks, each once a failure", () =>
+  test("writes nothing again until the files of a failed flush lie on fresh blocks, once for each failure", () =>
     Effect.gen(function* () {
       const { all, behaviour, flushed, heard, medium, write } = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
       for (const piece of [0, 1, 2]) yield* write(piece)
@@ -314,7 +314,7 @@ describe("FlushBehind", () => {
       assert.strictEqual(flushed(), "***")
     }))
 
-  test("flushes what is left once before it ends, and remembers what that may have lost", () =>
+  test("flushes once before it ends, and remembers what that flush may have lost", () =>
     Effect.gen(function* () {
       const { files, flushed, heard, last, medium, unsafe, write } = yield* make(
         "aaaa bbbb cccc",
@@ -338,11 +338,11 @@ describe("FlushBehind", () => {
         [0, 1].map((file) => files.get(file)!.isStale),
         [false, true]
       )
-      assert.deepStrictEqual(heard(), [], "where flushes have failed nothing is tried")
+      assert.deepStrictEqual(heard(), [], "nothing is tried after failed flushes")
       assert.strictEqual(flushed(), "*..")
     }))
 
-  test("tries again ever later, eight seconds at most, and reports the failure once", () =>
+  test("retries at growing intervals, eight seconds at most, and reports the failure once", () =>
     Effect.gen(function* () {
       const { all, heard, medium, write } = yield* make("aaaa aaaa aaaa", "---- ---- ----", blank)
       yield* write(0)
@@ -365,7 +365,7 @@ describe("FlushBehind", () => {
       assert.strictEqual(log.filter((line) => line === "FlushFailed").length, 1)
     }))
 
-  test("a flush of which nothing can be said counts as failed for every file", () =>
+  test("a flush that fails as a whole counts as failed for every file", () =>
     Effect.gen(function* () {
       const fails: Flush = () => Effect.fail(StorageError.of("flush", [broken]))
       const { all, behaviour, flushed, heard, write } = yield* make("aaaa bbbb cccc", "---- ---- ----", blank, fails)
@@ -390,7 +390,7 @@ describe("FlushBehind", () => {
       assert.strictEqual(flushed(), "**.")
     }))
 
-  test("a file that was changed is no failure: it is looked after, and flushed again if it is still there", () =>
+  test("a changed file is no failure: it is handled, and flushed again if it is still there", () =>
     Effect.gen(function* () {
       const { all, behaviour, facts, flushed, heard, medium, write } = yield* make(
         "aaaa aabb bbbb",
@@ -401,7 +401,7 @@ describe("FlushBehind", () => {
       medium.remove("t/b")
       behaviour.again = [1]
       behaviour.flush = (files) => {
-        // The second time the file has been put back.
+        // The second time the file is back.
         const isBack = files.length === 1
         return Effect.succeed(isBack ? [{ file: 1, facts: facts[1]! }] : undefined)
       }
@@ -412,7 +412,7 @@ describe("FlushBehind", () => {
       assert.strictEqual(flushed(), "***")
     }))
 
-  test("a file that was changed and is gone ends it", () =>
+  test("a changed file that is gone ends the flush", () =>
     Effect.gen(function* () {
       const { all, flushed, heard, medium, write } = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
       yield* write(0)
@@ -425,7 +425,7 @@ describe("FlushBehind", () => {
       assert.strictEqual(flushed(), "*..")
     }))
 
-  test("is dirty, and not done, as long as a flush runs, also one of bytes that were not written now", () =>
+  test("stays dirty and not done while a flush runs, even one of bytes of an earlier run", () =>
     Effect.gen(function* () {
       const gate = yield* Latch.make(false)
       const state = { stored: "***", flushed: "..." }
@@ -444,7 +444,7 @@ describe("FlushBehind", () => {
       assert.deepStrictEqual([during, isDirty()], [[true, false], false])
     }))
 
-  test("admits nothing from the moment a flush has failed, also while the rest is remembered", () =>
+  test("admits nothing from the moment a flush fails, also while the failure is being recorded", () =>
     Effect.gen(function* () {
       const gate = yield* Latch.make(false)
       const { admit, all, behaviour, medium, write } = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
@@ -464,7 +464,7 @@ describe("FlushBehind", () => {
       assert.isFalse(isAdmitted)
     }))
 
-  test("says at once which pieces a failed flush may have lost, and of each that it was written again", () =>
+  test("reports at once which pieces a failed flush may have lost, and each that was written again", () =>
     Effect.gen(function* () {
       const { all, behaviour, medium, unsafe, unsaved, write } = yield* make("aaaa aaaa bbbb", "---- ---- ----", blank)
       for (const piece of [0, 1, 2]) yield* write(piece)
@@ -483,7 +483,7 @@ describe("FlushBehind", () => {
       assert.deepStrictEqual([unsafe, [...unsaved]], [["saved 1 after rewrite 1"], []])
     }))
 
-  test("does not call a file flushed that was changed and not looked after, when another one is flushed", () =>
+  test("does not count a changed file as flushed when another file is flushed", () =>
     Effect.gen(function* () {
       const { all, behaviour, flushed, heard, write } = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
       const changed = new FileChanged({ path: "t/a", why: "it is another one" })
@@ -529,7 +529,7 @@ describe("FlushBehind", () => {
       }))
   }
 
-  test("admits whoever waits for bytes that touched no file, as those are never flushed", () =>
+  test("admits a waiting write although the bytes before it touched no file and are never flushed", () =>
     Effect.gen(function* () {
       const { admit, end, heard, noteWriting, noteWritten, run } = yield* make(
         "aaaa bbbb cccc",
@@ -552,14 +552,14 @@ describe("FlushBehind", () => {
       assert.deepStrictEqual(heard(), [])
     }))
 
-  test("does nothing over and over while somebody waits for a write that goes on", () =>
+  test("does not spin while somebody waits for a write that goes on", () =>
     Effect.gen(function* () {
       const { admit, noteWriting, run } = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
       yield* start(run)
       noteWriting()
       yield* admit(FlushBehind.maxUnflushedBytes)
       let looks = 0
-      // A number that counts how often somebody looks whether there is room for it.
+      // A number that counts how often it is compared with the limit.
       const bytes = { valueOf: () => ++looks && 1 } as unknown as number
 
       yield* start(admit(bytes))
@@ -569,7 +569,7 @@ describe("FlushBehind", () => {
       assert.isAtMost(looks, 2)
     }))
 
-  test("admits again what was admitted and not written, however often", () =>
+  test("admits again bytes that were admitted and not written, however often", () =>
     Effect.gen(function* () {
       const { admit, end, run } = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
       yield* start(run)
@@ -584,7 +584,7 @@ describe("FlushBehind", () => {
       assert.isDefined(fiber.pollUnsafe())
     }))
 
-  test("admits whoever waits once what another one was admitted was not written", () =>
+  test("admits a waiting write once the write of an admitted one has failed", () =>
     Effect.gen(function* () {
       const { admit, end } = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
       yield* admit(FlushBehind.maxUnflushedBytes)
@@ -597,7 +597,7 @@ describe("FlushBehind", () => {
       assert.isUndefined(early)
     }))
 
-  test("a flush that a stop meets goes on to its end, and what was written meanwhile is flushed as well", () =>
+  test("completes a flush that a stop interrupts, and flushes what was written meanwhile", () =>
     Effect.gen(function* () {
       const { behaviour, flushed, heard, last, run, write } = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
       const fiber = yield* start(run)
@@ -614,7 +614,7 @@ describe("FlushBehind", () => {
       assert.strictEqual(flushed(), "**.")
     }))
 
-  test("remembers a failed flush although a stop comes while a write is waited for", () =>
+  test("remembers a failed flush although a stop comes while it waits for a write", () =>
     Effect.gen(function* () {
       const made = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
       const { files, heard, last, medium, noteWriting, noteWritten, run, unsafe, write } = made
@@ -632,7 +632,7 @@ describe("FlushBehind", () => {
       assert.deepStrictEqual([files.get(0)?.isStale, unsafe], [true, ["unsafe 0 of 0 after flushed  of "]])
     }))
 
-  test("a file that was stale before this run is put on fresh blocks before it is flushed", () =>
+  test("copies a file that was stale before this run to fresh blocks before it is flushed", () =>
     Effect.gen(function* () {
       const made = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
       const { all, files, heard, last, write } = made
@@ -647,7 +647,7 @@ describe("FlushBehind", () => {
       assert.deepStrictEqual(heard(), ["renew 0", "flush 0", "flushed 0 of 0"])
     }))
 
-  test("looks after no file that was changed once the torrent stops", () =>
+  test("does not handle changed files any more once the torrent stops", () =>
     Effect.gen(function* () {
       const { behaviour, facts, heard, last, write } = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
       yield* write(0)
@@ -660,13 +660,13 @@ describe("FlushBehind", () => {
       assert.deepStrictEqual(heard(), ["flush 0", "flushed  of "])
     }))
 
-  test("does nothing over and over while an admitted write waits for its files", () =>
+  test("does not spin while an admitted write waits for its files", () =>
     Effect.gen(function* () {
       const { admit, run } = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
       yield* start(run)
       yield* admit(FlushBehind.maxUnflushedBytes)
       let looks = 0
-      // A number that counts how often somebody looks whether there is room for it.
+      // A number that counts how often it is compared with the limit.
       const bytes = { valueOf: () => ++looks && 1 } as unknown as number
 
       yield* start(admit(bytes))
@@ -676,7 +676,7 @@ describe("FlushBehind", () => {
     }))
 
   it.effect(
-    "law: never are more bytes unflushed than the limit, unless a single piece is larger; and all get through",
+    "law: no more bytes are unflushed than the limit, except of a single larger piece, and every write is admitted",
     () =>
       Property.check(
         fc.record({

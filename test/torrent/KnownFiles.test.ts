@@ -34,7 +34,7 @@ const make = (stored: string) =>
   )
 
 describe("KnownFiles", () => {
-  it("knows the files that were found, none of them claimed, and what is to be compared of the undecided ones", () => {
+  it("knows the files that were found, with none claimed, and what the undecided ones are compared with", () => {
     const { files } = make("*...")
 
     assert.deepStrictEqual(
@@ -47,7 +47,7 @@ describe("KnownFiles", () => {
     )
   })
 
-  it("remembers the torrent's own files alone", () => {
+  it("remembers only the torrent's own files", () => {
     const self = make("*...")
     self.files.get(0)!.isWriting = true
 
@@ -60,7 +60,7 @@ describe("KnownFiles", () => {
   it.each([
     ["id 0", true],
     ["another one", false]
-  ])("takes a file for stale that was remembered so, if it is the same one: %s", (identity, isStale) => {
+  ])("takes a file for stale if it was remembered so and is the same file: %s", (identity, isStale) => {
     const self = make("*...")
     const { facts, standing } = self.files.get(0)!
     const record = { isWriting: true, isStale: true, length: 6, mtimeNs: 7n, identity }
@@ -91,7 +91,7 @@ describe("KnownFiles", () => {
     assert.deepStrictEqual(records, [false, true, false])
   })
 
-  it("compares an undecided file only with the pieces that have bytes in it", () => {
+  it("compares an undecided file only with pieces that have bytes in it", () => {
     const standings = new Map([[0, "undecided"] as const])
     const drawn0 = (length: number) => {
       const facts = [{ ...factsOf(0), length }]
@@ -135,7 +135,7 @@ describe("KnownFiles", () => {
     )
   })
 
-  it("says of each stored piece whether its file is whole without a look at the others", () => {
+  it("answers for each stored piece whether its file is whole without a look at the other pieces", () => {
     const count = 1_000
     let reads = 0
     const bits = Bitfield.make(count)

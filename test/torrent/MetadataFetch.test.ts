@@ -18,7 +18,7 @@ const ourId = new Uint8Array(20).fill(1) as PeerId
 /** A torrent whose info dict takes three messages. */
 const torrent = KnownTorrent.make({ files: [{ path: [], length: 2_000 * 1_024 }], pieceLength: 1_024 })
 
-/** Fetches from peers of these manners, and tells when, what, and what they saw. */
+/** Fetches from peers that behave in these manners. Returns when it ended, with what, and what the peers saw. */
 const fetchFrom = (manners: ReadonlyArray<Manner>, limit = 3_600, peerId?: Uint8Array) =>
   Simulation.run(
     1,
@@ -65,7 +65,7 @@ const manner: fc.Arbitrary<Manner> = fc.constantFrom(
 )
 
 describe("MetadataFetch", () => {
-  it.effect("fetches the info dict from one honest peer, in as few requests as it has pieces", () =>
+  it.effect("fetches the info dict from one honest peer, with one request for each of its pieces", () =>
     Effect.gen(function* () {
       const { counters, fetched, held, info } = yield* fetchFrom(["honest"])
 
@@ -76,7 +76,7 @@ describe("MetadataFetch", () => {
     })
   )
 
-  it.effect("fault 37: finds the right one between two that lie, and does not hand on their addresses", () =>
+  it.effect("fault 37: finds the right info dict between two liars, and does not return their addresses", () =>
     Effect.gen(function* () {
       const { fetched, info } = yield* fetchFrom(["lies", "lies", "honest"])
 
@@ -88,18 +88,18 @@ describe("MetadataFetch", () => {
     })
   )
 
-  it.effect("goes on for as long as nobody has it", () =>
+  it.effect("goes on for as long as no peer has it", () =>
     Effect.gen(function* () {
       const { counters, fetched } = yield* fetchFrom(["silent", "no extensions"], 120)
 
       assert.isUndefined(fetched)
-      // Who has nothing to give is asked again, ever more rarely.
+      // A peer without the info dict is asked again at growing intervals.
       assert.isAtLeast(counters[1]!.connections, 2)
       assert.isAtMost(counters[1]!.connections, 10)
     })
   )
 
-  it.effect("is not kept from an honest peer by a silent one that has its peer id", () =>
+  it.effect("an honest peer can join although a silent one has its peer id", () =>
     Effect.gen(function* () {
       const { fetched, info } = yield* fetchFrom(["silent", "honest"], 120, new Uint8Array(20).fill(9))
 
@@ -107,7 +107,7 @@ describe("MetadataFetch", () => {
     })
   )
 
-  it.effect("law: one honest peer is enough, whoever else there is", () =>
+  it.effect("law: one honest peer is enough, whatever other peers there are", () =>
     Effect.promise(() =>
       fc.assert(
         fc.asyncProperty(fc.array(manner, { maxLength: 6 }), fc.nat(6), (others, place) => {

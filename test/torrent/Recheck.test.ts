@@ -52,7 +52,7 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string) {
 const nothing = { stored: "....", doubtful: "....", flushed: "....", present: "....", zeros: "...." }
 
 describe("Recheck", () => {
-  test("without resume data digests what exists, and reports how far it is", () =>
+  test("without resume data digests every existing file, and reports its progress", () =>
     Effect.gen(function* () {
       const { check, digested, progress } = yield* make("aaaa aaaa bbbb cccc", "rrrr xxxx rr-- ----")
 
@@ -67,7 +67,7 @@ describe("Recheck", () => {
       ])
     }))
 
-  test("finds zeros: those that are there, right or wrong, the short last piece among them", () =>
+  test("finds pieces of zeros, right or wrong, and the short last piece among them", () =>
     Effect.gen(function* () {
       const { check } = yield* make("aaaa AAAA aaaa aa", "0000 rrrr 0r00 00")
 
@@ -76,7 +76,7 @@ describe("Recheck", () => {
       assert.deepStrictEqual(found, { ...nothing, stored: ".*..", present: "****", zeros: "**.*" })
     }))
 
-  test("believes files that are what was remembered, reads nothing and reports no progress", () =>
+  test("trusts files that look as remembered, reads nothing and reports no progress", () =>
     Effect.gen(function* () {
       const { check, digested, look, progress } = yield* make("aaaa aabb bbbb cccc", "rrrr rrrr rrrr ----")
 
@@ -86,7 +86,7 @@ describe("Recheck", () => {
       assert.deepStrictEqual([digested, progress], [[], []])
     }))
 
-  test("believes a copy that kept its size and time", () =>
+  test("trusts a copy that kept its size and time", () =>
     Effect.gen(function* () {
       const { check, digested, look } = yield* make("aaaa aaaa bbbb bbbb", "rrrr rrrr rrrr rrrr")
       const facts = (yield* look).map((one) => one && { ...one, identity: `before ${one.identity}` })
@@ -109,7 +109,7 @@ describe("Recheck", () => {
       assert.deepStrictEqual(digested, [1, 2])
     }))
 
-  test("fault 49: finds out that a file was cut off, and what is left of it", () =>
+  test("fault 49: finds out that a file was cut, and which pieces are left of it", () =>
     Effect.gen(function* () {
       const { check, digested, look, medium } = yield* make("aaaa aaaa aaaa bbbb", "rrrr rrrr rrrr rrrr")
       const resume = DrawnTorrent.resumeOf("****", yield* look)
@@ -121,7 +121,7 @@ describe("Recheck", () => {
       assert.deepStrictEqual(digested, [0])
     }))
 
-  test("counts no piece that reaches into a file that is gone or is none", () =>
+  test("counts no piece that reaches into a file that is missing or not a regular file", () =>
     Effect.gen(function* () {
       const { check, digested, look, medium } = yield* make("aaaa aabb bbcc cccc", "rrrr rrrr rrrr rrrr")
       const resume = DrawnTorrent.resumeOf("****", yield* look)
@@ -134,7 +134,7 @@ describe("Recheck", () => {
       assert.deepStrictEqual(digested, [])
     }))
 
-  test("of a file that was being written digests what was not flushed at once, and believes the rest for now", () =>
+  test("of a file that was being written digests unflushed pieces at once, and trusts the others until later", () =>
     Effect.gen(function* () {
       const { check, digested, look, medium } = yield* make("aaaa aaaa aaaa bbbb", "rrrr rrrr rrrr rrrr")
       const resume = DrawnTorrent.resumeOf("****", yield* look, { flushed: "*.**", writing: [0] })
@@ -152,7 +152,7 @@ describe("Recheck", () => {
       assert.deepStrictEqual(digested, [1])
     }))
 
-  test("of a file that was being written and was cut off believes nothing behind its end", () =>
+  test("of a file that was being written and was cut trusts nothing beyond its end", () =>
     Effect.gen(function* () {
       const { check, digested, look, medium } = yield* make("aaaa aaaa aaaa bbbb", "rrrr rrrr rrrr rrrr")
       const resume = DrawnTorrent.resumeOf("****", yield* look, { writing: [0] })
@@ -192,7 +192,7 @@ describe("Recheck", () => {
       assert.deepStrictEqual(digested, [1, 2])
     }))
 
-  test("fault 50: believes nothing of resume data that knows no files", () =>
+  test("fault 50: does not trust resume data that remembers no files", () =>
     Effect.gen(function* () {
       const { check, digested } = yield* make("aaaa aaaa bbbb bbbb", "rrrr xxxx rrrr ----")
 
@@ -202,7 +202,7 @@ describe("Recheck", () => {
       assert.deepStrictEqual(digested, [0, 1, 2])
     }))
 
-  test("does not believe in pieces that resume data does not name, nor look for them", () =>
+  test("neither trusts nor digests pieces that resume data does not name", () =>
     Effect.gen(function* () {
       const { check, digested, look } = yield* make("aaaa aaaa aaaa bbbb", "rrrr rrrr rrrr ----")
 
@@ -213,7 +213,7 @@ describe("Recheck", () => {
     }))
 
   it.effect(
-    "law: what it finds is right, whatever was done to the files, and nothing right is lost that was known",
+    "law: the pieces that it finds are right, whatever was done to the files, and no known right piece is lost",
     () =>
       Property.check(
         fc.record({
@@ -289,7 +289,7 @@ describe("Recheck", () => {
       )
   )
 
-  it.live("of two million pieces that are not there takes seconds at most, and reports a hundred times", () =>
+  it.live("checks two million missing pieces within seconds, and reports a hundred times", () =>
     Effect.gen(function* () {
       const pieceLength = 16_384
       const length = 2_097_152 * pieceLength

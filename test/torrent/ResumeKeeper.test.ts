@@ -27,7 +27,7 @@ const nothing = { stored: "    ", flushed: "    " }
 const drawPieces = (what: string, pieces: ReadonlyArray<PieceIndex>) =>
   pieces.length === 0 ? [] : [`${what} ${pieces.join(" ")}`]
 
-/** A change as text: what of it there is, in the order in which it is remembered. */
+/** Draws a change as text: its parts, in the order in which they are remembered. */
 const drawChange = ({ dropped = [], files = new Map(), flushed = [], stored = [] }: ResumeChange) =>
   [
     ...drawPieces("dropped", dropped),
@@ -36,7 +36,7 @@ const drawChange = ({ dropped = [], files = new Map(), flushed = [], stored = []
     ...drawPieces("flushed", flushed)
   ].join(", ")
 
-/** A keeper whose every call is written down, in its own scope. */
+/** A keeper in its own scope, and a log of its calls. */
 const keeper = Effect.fnUntraced(function* (drawing: { stored: string; flushed: string }, isBroken = false) {
   const calls: Array<string> = []
   const failures: Array<string> = []
@@ -75,7 +75,7 @@ const keeper = Effect.fnUntraced(function* (drawing: { stored: string; flushed: 
     state,
     failures,
     stop: Scope.close(scope, Exit.void),
-    /** The calls since it was last asked. */
+    /** The calls since the last time. */
     heard: () => calls.splice(0)
   }
 })
@@ -83,7 +83,7 @@ const keeper = Effect.fnUntraced(function* (drawing: { stored: string; flushed: 
 const gather = TestClock.adjust(ResumeKeeper.gatherFor)
 
 describe("ResumeKeeper", () => {
-  it.effect("saves what is known at the start, before anything is written", () =>
+  it.effect("saves the current state at the start, before anything is written", () =>
     Effect.gen(function* () {
       const { heard, stop } = yield* keeper({ stored: "** ", flushed: "*  " })
 
@@ -92,7 +92,7 @@ describe("ResumeKeeper", () => {
     })
   )
 
-  it.effect("appends what changed within a moment at once and once, and reports stored pieces behind that", () =>
+  it.effect("appends the changes of a moment together and once, and announces stored pieces afterwards", () =>
     Effect.gen(function* () {
       const { heard, noteFile, noteFlushed, noteStored, stop } = yield* keeper(nothing)
       heard()
@@ -132,7 +132,7 @@ describe("ResumeKeeper", () => {
     })
   )
 
-  it.effect("appends only the last of what was noted of a file", () =>
+  it.effect("appends only the last record of a file", () =>
     Effect.gen(function* () {
       const { heard, noteFile, stop } = yield* keeper(nothing)
       heard()
@@ -147,7 +147,7 @@ describe("ResumeKeeper", () => {
     })
   )
 
-  it.effect("does not say that a piece is stored or flushed that was dropped a moment later", () =>
+  it.effect("does not record a piece as stored or flushed that was dropped a moment later", () =>
     Effect.gen(function* () {
       const { heard, noteDropped, noteFlushed, noteStored, stop } = yield* keeper(nothing)
       heard()
@@ -163,7 +163,7 @@ describe("ResumeKeeper", () => {
     })
   )
 
-  it.effect("says that a piece is stored which was dropped and then stored again", () =>
+  it.effect("records a piece as stored that was dropped and then stored again", () =>
     Effect.gen(function* () {
       const { heard, noteDropped, noteStored, stop } = yield* keeper({ stored: "*   ", flushed: "    " })
       heard()
@@ -177,7 +177,7 @@ describe("ResumeKeeper", () => {
     })
   )
 
-  it.effect("appends at once and durably what it is asked to, with all that waits, and only once", () =>
+  it.effect("appends at once and durably when it is asked to, with everything that waits, and only once", () =>
     Effect.gen(function* () {
       const { append, heard, noteFlushed, noteStored, stop } = yield* keeper(nothing)
       heard()
@@ -194,7 +194,7 @@ describe("ResumeKeeper", () => {
     })
   )
 
-  it.effect("appends one after another, in the order in which things were noted", () =>
+  it.effect("appends one change after another, in the order in which they were noted", () =>
     Effect.gen(function* () {
       const { append, heard, noteStored, state, stop } = yield* keeper(nothing)
       const gate = yield* Latch.make(false)
@@ -217,7 +217,7 @@ describe("ResumeKeeper", () => {
     })
   )
 
-  it.effect("is not interrupted half-way: what it took it appends", () =>
+  it.effect("cannot be interrupted half way: it appends everything that it began with", () =>
     Effect.gen(function* () {
       const { append, heard, noteStored, state, stop } = yield* keeper(nothing)
       const gate = yield* Latch.make(false)
@@ -235,7 +235,7 @@ describe("ResumeKeeper", () => {
     })
   )
 
-  it.effect("reports a lasting failure once, goes on, and reports the pieces all the same", () =>
+  it.effect("reports a lasting failure once, goes on, and announces the pieces nevertheless", () =>
     Effect.gen(function* () {
       const { failures, heard, noteStored, state, stop } = yield* keeper(nothing)
       heard()
@@ -262,7 +262,7 @@ describe("ResumeKeeper", () => {
     })
   )
 
-  it.effect("saves what is known by then after an append failed, and appends again from then on", () =>
+  it.effect("saves the current state after an append failed, and appends again from then on", () =>
     Effect.gen(function* () {
       const known = { stored: "****", flushed: "****" }
       const { append, heard, noteDropped, noteFile, noteStored, state, stop } = yield* keeper(known)
@@ -288,7 +288,7 @@ describe("ResumeKeeper", () => {
     })
   )
 
-  it.effect("saves what is known by then after the first save failed", () =>
+  it.effect("saves the current state after the first save failed", () =>
     Effect.gen(function* () {
       const known = { stored: "*   ", flushed: "*   " }
       const { failures, heard, noteStored, state, stop } = yield* keeper(known, true)
@@ -320,7 +320,7 @@ describe("ResumeKeeper", () => {
     })
   )
 
-  it.effect("says that a piece is as good as it was without reporting it anew", () =>
+  it.effect("records a dropped piece as stored again without announcing it again", () =>
     Effect.gen(function* () {
       const { heard, noteDropped, noteRestored, stop } = yield* keeper({ stored: "*   ", flushed: "    " })
       heard()
@@ -334,7 +334,7 @@ describe("ResumeKeeper", () => {
     })
   )
 
-  it.effect("reports a piece that was dropped before it was reported, and is as good as it was", () =>
+  it.effect("announces a piece that was dropped before it was announced, once it is right again", () =>
     Effect.gen(function* () {
       const { append, heard, noteDropped, noteRestored, noteStored } = yield* keeper(nothing)
       heard()
@@ -354,7 +354,7 @@ describe("ResumeKeeper", () => {
     })
   )
 
-  it.effect("appends what is pending when it is stopped", () =>
+  it.effect("appends pending changes when it is stopped", () =>
     Effect.gen(function* () {
       const { heard, noteFile, noteStored, stop } = yield* keeper(nothing)
       heard()

@@ -11,7 +11,7 @@ describe("SeedingGoal", () => {
     ["not before the time", { time: "1 hour" }, { seedingMillis: 3_599_999 }, undefined],
     ["at the time", { time: "1 hour" }, { seedingMillis: 3_600_000 }, "time"],
     ["at the first of both", { ratio: 9, time: "1 hour" }, { seedingMillis: 3_600_000 }, "time"],
-    ["never at a ratio where nothing is wanted", { ratio: 1 }, { uploadedBytes: 5, wantedBytes: 0 }, undefined]
+    ["never at a ratio if nothing is wanted", { ratio: 1 }, { uploadedBytes: 5, wantedBytes: 0 }, undefined]
   ] as const)("is reached %s", (_, goal, given, expected) => {
     const reached = SeedingGoal.reached(goal, { ...facts, ...given })
 

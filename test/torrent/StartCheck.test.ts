@@ -22,11 +22,11 @@ interface Start {
   readonly startsOver?: boolean
   readonly isReadOnly?: boolean
   readonly isRestart?: boolean
-  /** What comes of bringing files to their places, instead of doing it. */
+  /** The result of moving files to their places, instead of moving them. */
   readonly prepared?: Effect.Effect<ReadonlyArray<PiecePriority.PiecePriority>, StorageError>
 }
 
-/** A torrent and its disk, how to start it, and what it reports. */
+/** A torrent and its disk, a way to start it, and a log of its reports. */
 const make = Effect.fnUntraced(function* (drawing: string, disk: string) {
   const known = yield* DrawnTorrent.torrent(drawing)
   const { look, medium, storage } = yield* DrawnTorrent.open(known, disk)
@@ -69,7 +69,7 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string) {
 const torrent = "aaaa aabb bbbb"
 
 describe("StartCheck", () => {
-  test("finds out what is stored and whose each file is", () =>
+  test("finds the stored pieces and whose each file is", () =>
     Effect.gen(function* () {
       const { log, start } = yield* make(torrent, "rrrr rrrr 0000")
 
@@ -79,7 +79,7 @@ describe("StartCheck", () => {
       assert.deepStrictEqual([log[0], log.at(-1)], ["checking 0/3", "checking 3/3"])
     }))
 
-  test("starts on an empty disk at once", () =>
+  test("starts at once on an empty disk", () =>
     Effect.gen(function* () {
       const { log, start } = yield* make(torrent, "---- ---- ----")
 
@@ -87,7 +87,7 @@ describe("StartCheck", () => {
       assert.deepStrictEqual(log, [])
     }))
 
-  test("fails for a file of others that it would write to, and writes nothing", () =>
+  test("fails for a foreign file that it would write to, and writes nothing", () =>
     Effect.gen(function* () {
       const { medium, start } = yield* make(torrent, "xxxx rr-- ----")
       const before = medium.read("t/a")
@@ -99,7 +99,7 @@ describe("StartCheck", () => {
       assert.deepStrictEqual(medium.paths(), ["t/a"])
     }))
 
-  test("overwrites files of others if it may, and takes those for others that are not decided", () =>
+  test("overwrites foreign files if it may, and takes undecided ones for foreign", () =>
     Effect.gen(function* () {
       const { start } = yield* make("aaaa aabb bbbb", "xxxx rr-- ----")
       const undecided = yield* make("aaaa aabb bbbb", "---- --rr r---")
@@ -109,7 +109,7 @@ describe("StartCheck", () => {
       assert.deepStrictEqual((yield* undecided.start({ overwrites: true })).standings, { 1: "foreign" })
     }))
 
-  test("asks only for what is wanted: a file of others elsewhere is of no concern", () =>
+  test("ignores foreign files to which no wanted piece would be written", () =>
     Effect.gen(function* () {
       const { start } = yield* make("aaaa bbbb bbbb", "xxxx ---- ----")
 
@@ -120,7 +120,7 @@ describe("StartCheck", () => {
       assert.strictEqual(wanting._tag, "ContentExists")
     }))
 
-  test("gives what is right of files of others where nothing is written", () =>
+  test("finds the right pieces of foreign files if nothing will be written", () =>
     Effect.gen(function* () {
       const { start } = yield* make("aaaa aaaa bbbb", "rrrr xxxx ----")
 
@@ -129,7 +129,7 @@ describe("StartCheck", () => {
       assert.deepStrictEqual(checked, { stored: "*..", standings: { 0: "foreign" }, there: [0] })
     }))
 
-  test("fails for a file that is too long also where nothing is written", () =>
+  test("fails for a wanted file that is too long even if nothing will be written", () =>
     Effect.gen(function* () {
       const { medium, start } = yield* make("aaaa aaaa bbbb", "rrrr rrrr rrrr")
       const right = medium.read("t/a")!
@@ -141,7 +141,7 @@ describe("StartCheck", () => {
       assert.deepStrictEqual(error._tag === "ContentExists" && error.files.map(({ excessBytes }) => excessBytes), [3])
     }))
 
-  describe("where every file with stored pieces is gone", () => {
+  describe("if every file with stored pieces is gone", () => {
     const gone = Effect.gen(function* () {
       const made = yield* make("aaaa aabb cccc", "rrrr rrrr ----")
       const resume = DrawnTorrent.resumeOf("**.", yield* made.look)
@@ -150,7 +150,7 @@ describe("StartCheck", () => {
       return { ...made, resume }
     })
 
-    test("waits until one is back, and says once which are missing", () =>
+    test("waits until one is back, and reports once which are missing", () =>
       Effect.gen(function* () {
         const { log, medium, resume, start } = yield* gone
         const fiber = yield* Effect.forkChild(start({ resume }), { startImmediately: true })
@@ -164,7 +164,7 @@ describe("StartCheck", () => {
         assert.deepStrictEqual(checked, { stored: "...", standings: { 1: "own" }, there: [1] })
       }))
 
-    test("starts over if it may, as if nothing had been known", () =>
+    test("starts over if it may, as if nothing had been remembered", () =>
       Effect.gen(function* () {
         const { log, resume, start } = yield* gone
 
@@ -173,7 +173,7 @@ describe("StartCheck", () => {
         assert.deepStrictEqual([checked.stored, log], ["...", []])
       }))
 
-    test("does not mind a file without stored pieces that is there: it still waits", () =>
+    test("waits although a file without stored pieces is there", () =>
       Effect.gen(function* () {
         const { log, medium, resume, start } = yield* gone
         medium.put("t/c", new Uint8Array())
@@ -198,8 +198,8 @@ describe("StartCheck", () => {
       }))
   })
 
-  describe("which ran before, until its medium went", () => {
-    test("waits for files of which no byte was safe yet; one that starts makes them again", () =>
+  describe("a torrent that ran before its medium went away", () => {
+    test("waits for files without a flushed byte, which a new torrent would make again", () =>
       Effect.gen(function* () {
         const { log, look, medium, start } = yield* make(torrent, "rr-- ---- ----")
         const resume = DrawnTorrent.resumeOf("...", yield* look, { writing: [0] })
@@ -219,7 +219,7 @@ describe("StartCheck", () => {
         assert.deepStrictEqual(there, [0])
       }))
 
-    test("waits for a medium that cannot even bring files to their places", () =>
+    test("waits for a medium that cannot even move files to their places", () =>
       Effect.gen(function* () {
         const { log, look, medium, start } = yield* make(torrent, "rrrr rrrr rrrr")
         const resume = DrawnTorrent.resumeOf("***", yield* look)
@@ -242,7 +242,7 @@ describe("StartCheck", () => {
         assert.strictEqual(stored, "***")
       }))
 
-    test("fails where files can be seen and not be brought to their places", () =>
+    test("fails if files can be seen and cannot be moved to their places", () =>
       Effect.gen(function* () {
         const { log, look, start } = yield* make(torrent, "rrrr rrrr rrrr")
         const resume = DrawnTorrent.resumeOf("***", yield* look)
@@ -272,7 +272,7 @@ describe("StartCheck", () => {
       }))
   })
 
-  test("starts where only some files are gone, without their pieces", () =>
+  test("starts without the pieces of missing files if only some files are gone", () =>
     Effect.gen(function* () {
       const { log, look, medium, start } = yield* make(torrent, "rrrr rrrr rrrr")
       const resume = DrawnTorrent.resumeOf("***", yield* look)
@@ -284,7 +284,7 @@ describe("StartCheck", () => {
       assert.deepStrictEqual(log, [])
     }))
 
-  test("starts over nothing where files are there, although it may", () =>
+  test("does not start over if its files are there, although it may", () =>
     Effect.gen(function* () {
       const { log, look, start } = yield* make(torrent, "rrrr rrrr rrrr")
       const resume = DrawnTorrent.resumeOf("***", yield* look)
@@ -294,7 +294,7 @@ describe("StartCheck", () => {
       assert.deepStrictEqual([checked.stored, log], ["***", []])
     }))
 
-  test("fails where the medium cannot be looked at", () =>
+  test("fails if the medium cannot be looked at", () =>
     Effect.gen(function* () {
       const { medium, start } = yield* make(torrent, "rrrr rrrr rrrr")
       medium.failLooks(new StorageUnavailable({ path: "t", why: "it is away" }))

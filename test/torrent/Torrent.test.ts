@@ -16,7 +16,7 @@ const tags = (download: Swarms.Download) => download.events.map(({ _tag }) => _t
 const test = <E>(name: string, program: (world: Swarms.World) => Effect.Effect<void, E, Scope.Scope>) =>
   it.effect(name, () => Swarms.use({}, program))
 
-/** Where a bug of a layer strikes. */
+/** Bugs of a layer, by when they strike. */
 const deaths: ReadonlyArray<readonly [string, (storage: TorrentStorage) => TorrentStorage]> = [
   ["while it starts", (storage) => ({ ...storage, prepare: () => Effect.die(new Error("no such luck")) })],
   ["in the middle", (storage) => ({ ...storage, writePiece: () => Effect.die(new Error("no such luck")) })]
@@ -24,16 +24,16 @@ const deaths: ReadonlyArray<readonly [string, (storage: TorrentStorage) => Torre
 
 describe("Torrent", () => {
   test(
-    "tells a download from its start to its end, in order",
+    "reports a download from its start to its end, in order",
     Effect.fnUntraced(function* (world) {
       const download = yield* world.download(small, { behaviours: [{}] })
 
       yield* world.until(download.isComplete, "1 minute")
 
-      const told = tags(download)
+      const reported = tags(download)
       const stored = download.events.flatMap((event) => (event._tag === "PieceStored" ? [event] : []))
       assert.deepStrictEqual(
-        told.filter((tag) => tag !== "PieceStored" && tag !== "PeerDisconnected"),
+        reported.filter((tag) => tag !== "PieceStored" && tag !== "PeerDisconnected"),
         ["Started", "SourceAnswered", "PeerConnected", "Flushing", "Completed"]
       )
       assert.deepStrictEqual(
@@ -41,12 +41,12 @@ describe("Torrent", () => {
         Array.from({ length: 20 }, (_, index) => index + 1)
       )
       assert.strictEqual(new Set(stored.map(({ piece }) => piece)).size, 20)
-      assert.isBelow(told.lastIndexOf("PieceStored"), told.indexOf("Completed"))
+      assert.isBelow(reported.lastIndexOf("PieceStored"), reported.indexOf("Completed"))
     })
   )
 
   test(
-    "counts bytes rightly, the short last piece among them",
+    "counts bytes correctly, including the short last piece",
     Effect.fnUntraced(function* (world) {
       const download = yield* world.download(small, { behaviours: [{ pieces: [19] }] })
       yield* world.advance("1 second")
@@ -69,7 +69,7 @@ describe("Torrent", () => {
   )
 
   test(
-    "takes addresses before it has started and afterwards",
+    "takes addresses before and after it has started",
     Effect.fnUntraced(function* (world) {
       const early = yield* world.join(small, { pieces: [0, 1, 2] })
       const late = yield* world.join(small, {})
@@ -90,7 +90,7 @@ describe("Torrent", () => {
   )
 
   test(
-    "dials addresses it was given while it ran again, after it had to start anew",
+    "dials addresses again that it was given in an earlier run",
     Effect.fnUntraced(function* (world) {
       const download = yield* world.download(other, { behaviours: [] })
       yield* world.advance("1 second")
@@ -110,7 +110,7 @@ describe("Torrent", () => {
   )
 
   test(
-    "is complete at once where everything is stored, and dials nobody",
+    "is complete at once if everything is stored, and dials nobody",
     Effect.fnUntraced(function* (world) {
       const first = yield* world.download(small, { behaviours: [{}] })
       yield* world.until(first.isComplete, "1 minute")
@@ -129,7 +129,7 @@ describe("Torrent", () => {
   )
 
   test(
-    "fails where the storage refuses to be prepared, and holds nothing from then on",
+    "fails if the storage cannot be prepared, and holds nothing from then on",
     Effect.fnUntraced(function* (world) {
       world.faults.failAll("prepare", FaultyStorage.refused)
       const idle = world.simulation.turns()
@@ -152,7 +152,7 @@ describe("Torrent", () => {
   )
 
   for (const [when, broken] of deaths) {
-    it.effect(`says that it broke, and ends all its parts, where a part dies ${when}`, () =>
+    it.effect(`reports a defect and ends all its parts if a part dies ${when}`, () =>
       Swarms.use(
         { storage: (storage) => ({ open: (layout) => Effect.map(storage.open(layout), broken) }) },
         Effect.fnUntraced(function* (world) {
@@ -175,7 +175,7 @@ describe("Torrent", () => {
   }
 
   test(
-    "interrupts who waits for its completion when it is stopped",
+    "interrupts whoever waits for its completion when it is stopped",
     Effect.fnUntraced(function* (world) {
       const download = yield* world.download(small)
       const waiting = yield* Effect.forkScoped(download.torrent.completed)
@@ -216,7 +216,7 @@ describe("Torrent", () => {
   )
 
   test(
-    "asks its sources for more while it has no peer, and not once it is complete",
+    "asks its sources for more while it has no peer, but not once it is complete",
     Effect.fnUntraced(function* (world) {
       let wantsMore: (() => boolean) | undefined
       const source: PeerSource = {
@@ -241,7 +241,7 @@ describe("Torrent", () => {
   )
 
   test(
-    "lets a peer that sends nothing but wrong bytes wait while it is alone, and goes on when somebody comes",
+    "pauses the only peer if it sends nothing but wrong bytes, and goes on when another one joins",
     Effect.fnUntraced(function* (world) {
       const download = yield* world.download(small, { behaviours: [{ corrupts: "every block" }] })
       yield* world.advance("1 minute")
@@ -260,7 +260,7 @@ describe("Torrent", () => {
   )
 
   test(
-    "says why it is not faster: nobody known, nobody reached, all choke, the disk, the peer, nothing",
+    "names its bottleneck: nobody known, nobody reached, all choke, the disk, the peer, nothing",
     Effect.fnUntraced(function* (world) {
       const why = (download: Swarms.Download) =>
         Effect.map(download.torrent.status, ({ bottleneck }) => bottleneck._tag)

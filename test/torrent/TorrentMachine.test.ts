@@ -40,9 +40,9 @@ const facts = {
 
 type Name = keyof typeof facts
 
-const nameOf = (action: TorrentMachine.Action) => (action._tag === "Tell" ? action.event._tag : action._tag)
+const nameOf = (action: TorrentMachine.Action) => (action._tag === "Report" ? action.event._tag : action._tag)
 
-/** What is to be done after each fact, and how it stands then. */
+/** Returns the actions after each fact, and the state at that time. */
 const live = (names: ReadonlyArray<Name>, options = { seeds: false }) => {
   let machine = TorrentMachine.make(options)
   const done = names.map((name) => {
@@ -54,7 +54,7 @@ const live = (names: ReadonlyArray<Name>, options = { seeds: false }) => {
 }
 
 describe("TorrentMachine", () => {
-  it("goes from the check to complete, flushes before, and says each once", () => {
+  it("goes from the check to completion, flushes before it, and reports each once", () => {
     const { done, state } = live([
       "checking",
       "started",
@@ -71,14 +71,15 @@ describe("TorrentMachine", () => {
     assert.strictEqual(state, "Complete")
   })
 
-  it("is complete without a word of flushing if nothing is to be flushed", () => {
+  it("completes without reporting a flush if nothing has to be flushed", () => {
     const { done } = live(["started", "stored", "finished"])
 
     assert.deepStrictEqual(done, ["Started", "Finish", "Completed Complete"])
   })
 
-  it("reports that it flushes once each time that everything is stored, and not while it downloads or fails", () => {
-    const flushings = (names: ReadonlyArray<Name>) => live(names).done.filter((told) => told === "Flushing").length
+  it("reports a flush each time that everything is stored, but not while it downloads or fails", () => {
+    const flushings = (names: ReadonlyArray<Name>) =>
+      live(names).done.filter((reported) => reported === "Flushing").length
 
     assert.strictEqual(flushings(["started", "flushing", "stored", "flushing", "finishedDirty", "flushing"]), 1)
     assert.strictEqual(flushings(["started", "stored", "flushing", "downloading", "flushing", "stored", "flushing"]), 2)
@@ -92,14 +93,14 @@ describe("TorrentMachine", () => {
     assert.strictEqual(live(["missing", "started"]).state, "Downloading")
   })
 
-  it("is not complete while something is dirty, and tries again", () => {
+  it("is not complete while something is dirty, and finishes again", () => {
     const { done, state } = live(["started", "stored", "finishedDirty", "finishedDirty"])
 
     assert.deepStrictEqual(done.slice(2), ["Finish", "Finish"])
     assert.strictEqual(state, "Flushing")
   })
 
-  it("is not complete where a piece was lost while it was flushed", () => {
+  it("is not complete if a piece was lost while it was flushed", () => {
     const { done, state } = live(["started", "stored", "downloading", "finished", "finishedLate"])
 
     assert.deepStrictEqual(done.slice(2, 3), [""])
@@ -107,7 +108,7 @@ describe("TorrentMachine", () => {
     assert.deepStrictEqual([done.at(-1), state], ["", "Complete"])
   })
 
-  it("downloads again where a piece is lost, or files are lacking, and completes again", () => {
+  it("downloads again if a piece is lost or files are lacking, and completes again", () => {
     const done = live(["started", "stored", "finished", "downloading", "stored", "flushing", "finished"])
     const lacking = live(["started", "stored", "finished", "lacking", "stored", "finished"])
 
@@ -115,7 +116,7 @@ describe("TorrentMachine", () => {
     assert.deepStrictEqual(lacking.done.slice(3), ["", "Finish", "Completed Complete"])
   })
 
-  it("tells a failure once until it is over, and shows that of writes before others", () => {
+  it("reports a failure once until it ends, and shows failing writes before other failures", () => {
     const { done } = live(["started", "writeFailed", "writeFailed", "flushFailed", "writeRecovered", "flushRecovered"])
     const failing = live(["started", "finishFailed", "flushFailed", "writeFailed"])
     const { machine } = failing
@@ -127,30 +128,30 @@ describe("TorrentMachine", () => {
     assert.deepStrictEqual(TorrentMachine.stateOf(flushing.machine), { _tag: "StorageFailing", error: flushError })
   })
 
-  it("a last look that fails is over once it succeeds, before it is complete", () => {
+  it("reports the recovery of a failed last look before completion", () => {
     const { done } = live(["started", "stored", "finishFailed", "finishFailed", "finished"])
 
     assert.deepStrictEqual(done.slice(2), ["FlushFailed", "", "StorageRecovered Completed Complete"])
   })
 
-  it("is complete only behind the end of a failure", () => {
+  it("completes only after the end of a failure", () => {
     const { done } = live(["started", "writeFailed", "stored", "finished", "writeRecovered", "finished"])
 
     assert.deepStrictEqual(done.slice(2), ["Finish", "", "StorageRecovered Finish", "Completed Complete"])
   })
 
-  it("is complete where the piece that cannot be written is not wanted any more", () => {
+  it("completes if the piece that cannot be written is not wanted any more", () => {
     const { done, state } = live(["started", "writeFailed", "stored", "finishedPaused"])
 
     assert.deepStrictEqual([done.at(-1), state], ["Completed Complete", "StorageFailing"])
   })
 
-  it("stays what it was where it is taken apart as it stops", () => {
+  it("keeps its state if its parts are taken apart because it stops", () => {
     assert.strictEqual(live(["started", "stored", "finished", "restarted"]).state, "Complete")
     assert.strictEqual(live(["started", "foreign", "restarted"]).state, "Downloading")
   })
 
-  it("starts anew once where all files are gone, and forgets what failed", () => {
+  it("starts again once if all files are gone, and forgets what failed", () => {
     const { done, machine, state } = live(["started", "writeFailed", "gone", "gone", "stored", "restarted", "missing"])
 
     assert.deepStrictEqual(done.slice(2), ["Restart", "", "", "", "FilesMissing"])
@@ -158,7 +159,7 @@ describe("TorrentMachine", () => {
     assert.strictEqual(state, "FilesMissing")
   })
 
-  it("uploads until a goal is reached, and again once more was wanted and is stored", () => {
+  it("uploads until a goal is reached, and again after more was wanted and stored", () => {
     const seeds = { seeds: true }
 
     assert.isTrue(live(["started", "stored", "finished"], seeds).machine.isSeeding)
@@ -167,10 +168,10 @@ describe("TorrentMachine", () => {
     assert.isTrue(live(["started", "stored", "finished", "goal", "downloading"], seeds).machine.isSeeding)
     assert.isFalse(live(["started", "downloading"]).machine.isSeeding)
     const { done } = live(["started", "stored", "finished", "goal", "dismissed"], seeds)
-    assert.deepStrictEqual(done.slice(-2), ["", "SeedingEnded"], "peers are let go before")
+    assert.deepStrictEqual(done.slice(-2), ["", "SeedingEnded"], "peers are disconnected first")
   })
 
-  it("ends for a file of somebody else's, and fails for good", () => {
+  it("ends if a file is somebody else's, and then stays failed", () => {
     const defect = new TorrentDefect({ cause: new Error("a bug") })
     const failed = TorrentMachine.step(TorrentMachine.make({ seeds: false }), { _tag: "Broke", error: defect })
 
@@ -187,19 +188,19 @@ describe("TorrentMachine", () => {
   })
 
   const names = Object.keys(facts) as ReadonlyArray<Name>
-  // A torrent that never runs shows little.
+  // A torrent that never runs would test little.
   const life = fc.array(fc.constantFrom<Name>(...names, "started", "stored", "stored", "finished"), { maxLength: 60 })
 
-  it("law: it says that it is complete only for what was stored and clean, and once each time", () => {
+  it("law: it reports completion only if everything was stored and clean, and once each time", () => {
     fc.assert(
       fc.property(life, (names) => {
         let machine = TorrentMachine.make({ seeds: true })
         let isComplete = false
         for (const name of names) {
           const { actions, machine: next } = TorrentMachine.step(machine, facts[name])
-          const told = actions.map(nameOf)
-          const completes = told.includes("Completed")
-          assert.strictEqual(completes, told.includes("Complete"))
+          const reported = actions.map(nameOf)
+          const completes = reported.includes("Completed")
+          assert.strictEqual(completes, reported.includes("Complete"))
           if (completes) {
             assert.include(["finished", "finishedPaused"], name)
             assert.isFalse(isComplete)
@@ -216,7 +217,7 @@ describe("TorrentMachine", () => {
     )
   })
 
-  it("law: a failure is told once and its end once, in turn, for each kind of work", () => {
+  it("law: for each kind of work a failure and its end are reported once, in turn", () => {
     fc.assert(
       fc.property(life, (names) => {
         let machine = TorrentMachine.make({ seeds: false })
@@ -224,9 +225,9 @@ describe("TorrentMachine", () => {
         for (const name of names) {
           const { phase } = machine
           const { actions, machine: next } = TorrentMachine.step(machine, facts[name])
-          const told = actions.map(nameOf)
-          failures += told.filter((tag) => tag === "StorageFailed" || tag === "FlushFailed").length
-          failures -= told.filter((tag) => tag === "StorageRecovered").length
+          const reported = actions.map(nameOf)
+          failures += reported.filter((tag) => tag === "StorageFailed" || tag === "FlushFailed").length
+          failures -= reported.filter((tag) => tag === "StorageRecovered").length
           machine = next
           if (name === "restarted" && phase === "restarting") failures = 0
           assert.strictEqual(Object.values(machine.failing).filter((error) => error !== undefined).length, failures)
@@ -237,7 +238,7 @@ describe("TorrentMachine", () => {
     )
   })
 
-  it("law: nothing is told or done behind a failure, nor by parts that are being taken apart", () => {
+  it("law: nothing is reported or done after a failure, nor for parts that are being taken apart", () => {
     fc.assert(
       fc.property(life, (names) => {
         let machine = TorrentMachine.make({ seeds: false })
@@ -252,7 +253,7 @@ describe("TorrentMachine", () => {
     )
   })
 
-  it("law: as long as everything is stored and it is not complete, somebody was asked to finish", () => {
+  it("law: while everything is stored and it is not complete, somebody was asked to finish", () => {
     fc.assert(
       fc.property(life, (names) => {
         let machine = TorrentMachine.make({ seeds: false })
@@ -260,7 +261,7 @@ describe("TorrentMachine", () => {
         for (const name of names) {
           const { actions, machine: next } = TorrentMachine.step(machine, facts[name])
           machine = next
-          // Whoever finishes says so, and tries again by itself where that fails.
+          // Whoever finishes reports the result, and tries again by itself if it failed.
           if (name.startsWith("finished") || machine.phase !== "running") isAsked = false
           if (actions.some(({ _tag }) => _tag === "Finish")) isAsked = true
           const isLeft = machine.phase === "running" && machine.isStored && machine.completedAt === undefined

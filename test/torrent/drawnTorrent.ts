@@ -1,9 +1,10 @@
 /**
- * Torrents and disks drawn as text, a character a byte, so that a test shows what lies where.
+ * Torrents and disks drawn as text, one character a byte, so that a test shows what lies where.
  *
- * A torrent is `"aaaa aabb bb"`: runs of a letter are files (`t/a`, `t/b`), spaces mean nothing and show the pieces. The right
- * bytes of a capital letter are zeros, those of a small one never are; a dot is padding. A disk has a character for each of
- * those bytes: `r` the right byte, `x` a wrong one, `0` a zero, `_` a hole, `-` nothing. A file of nothing alone is missing.
+ * A torrent is `"aaaa aabb bb"`: runs of a letter are files (`t/a`, `t/b`), and spaces separate the pieces. The right
+ * bytes of a capital letter are zeros; those of a small letter never are. A dot is padding. A disk has one character
+ * for each of those bytes: `r` the right byte, `x` a wrong one, `0` a zero, `_` a hole, `-` nothing. A file of `-`
+ * alone is missing.
  */
 import * as Effect from "effect/Effect"
 import * as Bytes from "../../src/base/Bytes.ts"
@@ -30,7 +31,7 @@ export interface Known {
   readonly digestOf: (piece: PieceIndex) => Uint8Array
 }
 
-/** A torrent of this layout and content, as far as these tests look at it. */
+/** The torrent of this layout and content, with what these tests need of it. */
 export const knownOf = Effect.fnUntraced(function* (layout: FileLayout.FileLayout, content: Uint8Array) {
   const hasher = yield* PieceHasher
   const digests = yield* Effect.forEach(piecesOf(layout), (piece) => hasher.sha1(sliceOf(layout, content, piece)))
@@ -76,7 +77,7 @@ export const put = (medium: MemoryStorage.MemoryMedium["Service"], known: Known,
   }
 }
 
-/** An open torrent on a medium of its own. */
+/** Opens a torrent on its own medium. */
 export const open = Effect.fnUntraced(function* (
   known: Known,
   drawing?: string,
@@ -85,7 +86,7 @@ export const open = Effect.fnUntraced(function* (
   const { medium, storage } = yield* MemoryStorage.make(options)
   if (drawing !== undefined) put(medium, known, drawing)
   const opened = yield* storage.open({ infoHash: known.metainfo.infoHash, layout: known.layout })
-  /** What lies at the places of all files, by their index. */
+  /** What lies at the paths of all files, by their index. */
   const look = Effect.map(opened.look(KnownFiles.realFiles(known.layout)), (seen) => {
     const facts = new Array<FileFacts | undefined>(known.layout.files.length).fill(undefined)
     for (const one of seen) if (one !== undefined) facts[one.file] = one
@@ -94,7 +95,7 @@ export const open = Effect.fnUntraced(function* (
   return { medium, storage: opened, look }
 })
 
-/** What would be remembered of a file. */
+/** What resume data would remember of a file. */
 export const recordOf = ({ identity, length, mtimeNs }: FileFacts, isWriting = false): FileRecord => ({
   isWriting,
   isStale: false,
@@ -103,7 +104,9 @@ export const recordOf = ({ identity, length, mtimeNs }: FileFacts, isWriting = f
   identity
 })
 
-/** Resume data; everything that is stored is flushed, and the machine was not restarted, unless said otherwise. */
+/**
+ * Resume data in which every stored piece is flushed and the machine was not restarted, unless options say otherwise.
+ */
 export const resumeOf = (
   stored: string,
   files: ReadonlyArray<FileFacts | undefined>,

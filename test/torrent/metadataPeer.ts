@@ -1,4 +1,6 @@
-/** Peers that have nothing to give but the info dict of a torrent, or something they take for it. */
+/**
+ * Peers that have only the info dict of a torrent, or wrong bytes instead of it.
+ */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type { InfoHash } from "../../src/base/InfoHash.ts"
@@ -26,7 +28,7 @@ export const serve = Effect.fnUntraced(function* (options: {
   readonly infoHash: InfoHash
   readonly info: Uint8Array
   readonly manner: Manner
-  /** 20 bytes; default: those of its host's name. */
+  /** 20 bytes; default the bytes of the host's name. */
   readonly peerId?: Uint8Array | undefined
 }) {
   const { host, info, infoHash, manner } = options
