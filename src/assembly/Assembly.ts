@@ -1,14 +1,14 @@
 /**
- * All piece state of one torrent: the state of each piece, the buffers of those under way, what is requested from whom, and
- * what is held against whom. Only the files of this folder change it, each change by a function with a name. Others call these
- * functions, read the state, and take what became true from `facts`, in order.
+ * All piece state of one torrent: the state of each piece, the buffers of active pieces, what is requested from whom,
+ * and what is held against whom. Only the files of this folder change it, each change by a named function. Others call
+ * these functions, read the state, and read what happened from `facts`, in order.
  *
- * Here: what is wanted, who supplies, and the blocks that arrive. `Requests.ts` chooses what to request, `Completion.ts`
- * verifies and stores complete pieces. Plain functions, called by the torrent's fibers between two `yield*`; only borrowing
- * and returning a buffer are effects.
+ * This file handles which pieces are wanted, who supplies them, and the blocks that arrive. `Requests.ts` chooses what
+ * to request, and `Completion.ts` verifies and stores complete pieces. The functions are plain and called by the
+ * torrent's fibers between two `yield*`; only borrowing and returning a buffer are effects.
  *
- * Hot path: a block costs 0.4 to 0.7 us of book-keeping, from its request to its place in a complete piece of 1 MiB and
- * with its share of the loan, and 1.2 to 1.5 us in pieces of 64 KiB, with one seed or with fifty
+ * Hot path. Book-keeping of a block, from its request to its place in a complete piece, and including its share of the
+ * loan, costs 0.4 to 0.7 us in pieces of 1 MiB and 1.2 to 1.5 us in pieces of 64 KiB, with one seed or with fifty
  * (`test/bench/Pieces.bench.ts`, two shared x64 cores, Node 24).
  */
 import * as Effect from "effect/Effect"
@@ -39,32 +39,32 @@ export interface Assembly {
   readonly geometry: PieceGeometry.PieceGeometry
   readonly table: PieceTable.PieceTable
   readonly picker: PiecePicker.PiecePicker
-  /** In what order pieces are started. */
+  /** The order in which pieces are started. */
   readonly order: PieceOrder.PieceOrder
   readonly pool: BufferPool.BufferPool
-  /** Completed pieces that wait to be verified: as deep as there are buffers, so an offer always succeeds. */
+  /** Complete pieces that wait to be verified. As deep as there are buffers, so an offer always succeeds. */
   readonly completed: Queue.Queue<PieceBuffer.PieceBuffer>
-  /** The numbers of its suppliers. */
+  /** The ids of its suppliers. */
   readonly ids: SupplierIds
   readonly suppliers: ReadonlySet<Supplier.Supplier>
-  /** Suppliers with room for requests and nothing to request. */
+  /** Suppliers that have room for requests and nothing to request. */
   readonly idleSuppliers: ReadonlySet<Supplier.Supplier>
   readonly distrust: Distrust.Distrust
-  /** What became true, for one fiber to read (`Facts.read`). */
+  /** What happened, for one fiber to read (`Facts.read`). */
   readonly facts: Facts.Facts
-  /** Whether nothing but what is stored is wanted, and nothing is fetched. */
+  /** Whether only stored pieces are wanted, so that nothing is fetched. */
   readonly isReadOnly: boolean
   /** Whether no new piece is started, because the storage takes no writes. */
   readonly isPaused: boolean
   /** How fast payload arrives. */
   readonly rate: RateMeter.RateMeter
-  /** Payload bytes that arrived, in time or not. */
+  /** Payload bytes that arrived, also late or duplicate ones. */
   readonly downloadedBytes: number
-  /** Of them, those of no use. */
+  /** Of these bytes, those that were of no use. */
   readonly wastedBytes: number
 }
 
-/** The same for the functions of this file, which change it. */
+/** The same with mutable fields, for the functions of this file. */
 interface Owned extends Assembly {
   readonly suppliers: Set<Supplier.Supplier>
   readonly idleSuppliers: Set<Supplier.Supplier>
@@ -75,21 +75,21 @@ interface Owned extends Assembly {
 
 const own = (self: Assembly): Owned => self as Owned
 
-/** What an assembly is made of. */
+/** What an assembly is made from. */
 export interface Options {
   readonly geometry: PieceGeometry.PieceGeometry
-  /** The pieces that are there already. */
+  /** The pieces that are stored already. */
   readonly stored: Bitfield.Bitfield
   readonly random: Prng.Prng
-  /** Pieces under way at once; default `BufferPool.capacityFor`. */
+  /** The most pieces that are active at once; default `BufferPool.capacityFor`. */
   readonly maxActivePieces?: number | undefined
-  /** Starts pieces from the first on instead of the rarest; default no. */
+  /** Whether pieces are started in the order of their indices instead of rarest first; default false. */
   readonly isSequential?: boolean | undefined
-  /** Wants nothing but what is stored, for a torrent that only uploads; default no. */
+  /** Whether only stored pieces are wanted, for a torrent that only uploads; default false. */
   readonly isReadOnly?: boolean | undefined
 }
 
-/** Makes the assembly of a torrent, without suppliers, until the scope closes. */
+/** Makes an assembly without suppliers, until the scope closes. */
 export const make = Effect.fnUntraced(function* (options: Options) {
   const { geometry, isReadOnly = false, stored } = options
   const pool: BufferPool.BufferPool = yield* BufferPool.make(geometry, {
@@ -121,7 +121,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   return assembly
 })
 
-/** Stored pieces are gone from the medium, or wrong there: they are fetched again, if they are wanted. */
+/** Notes that stored pieces are gone from the medium, or wrong there. They are fetched again if they are wanted. */
 export const loseStored = (self: Assembly, pieces: ReadonlyArray<PieceIndex>): void => {
   for (const piece of pieces) {
     PieceTable.lose(self.table, piece)
@@ -131,7 +131,7 @@ export const loseStored = (self: Assembly, pieces: ReadonlyArray<PieceIndex>): v
   wakeIdle(self)
 }
 
-/** Missing pieces are stored, without being fetched. */
+/** Notes that missing pieces are stored without having been fetched. */
 export const regainStored = (self: Assembly, pieces: ReadonlyArray<PieceIndex>): void => {
   for (const piece of pieces) {
     PieceTable.restore(self.table, piece)
@@ -142,15 +142,15 @@ export const regainStored = (self: Assembly, pieces: ReadonlyArray<PieceIndex>):
 
 const wantStored = ({ table }: Assembly): void => PieceTable.setWanted(table, table.stored)
 
-/** The storage confirmed the write of a verified piece. */
+/** Notes that the storage confirmed the write of a verified piece. */
 export const noteStored = (self: Assembly, piece: PieceIndex): void => {
   PieceTable.store(self.table, piece)
   PieceOrder.clearDeadline(self.order, piece)
 }
 
 /**
- * Sets how much each piece is wanted. One that is under way and not wanted any more goes on, as most of it may be here; it is
- * not started again. Suppliers that had nothing to request are woken; whether peers are of interest may have changed.
+ * Sets how much each piece is wanted. An active piece that is not wanted any more is still completed, because most of
+ * it may be here, but it is not started again. Wakes idle suppliers. The caller has to update its interest in peers.
  */
 export const setPriorities = (self: Assembly, priorities: ReadonlyArray<PiecePriority.PiecePriority>): void => {
   for (const [piece, priority] of priorities.entries()) {
@@ -161,29 +161,29 @@ export const setPriorities = (self: Assembly, priorities: ReadonlyArray<PiecePri
   wakeIdle(self)
 }
 
-/** These pieces are needed by a time, instead of those that were. What is stored is left out. */
+/** Sets the times by which pieces are needed, instead of the times set before. Leaves stored pieces out. */
 export const setDeadlines = (self: Assembly, deadlines: ReadonlyArray<PieceOrder.Deadline>): void =>
   PieceOrder.setDeadlines(
     self.order,
     deadlines.filter(({ piece }) => !Bitfield.has(self.table.stored, piece))
   )
 
-/** These pieces come before all others, also those with a deadline. */
+/** Starts these pieces before all others, even before those with a deadline. */
 export const putFirst = (self: Assembly, pieces: ReadonlyArray<PieceIndex>): void =>
   PieceOrder.putFirst(self.order, pieces)
 
-/** Whether no new piece is started from now on, because the storage takes no writes. */
+/** Sets whether no new piece is started, because the storage takes no writes. */
 export const setPaused = (self: Assembly, isPaused: boolean): void => {
   own(self).isPaused = isPaused
 }
 
-/** The supplier has room for requests, and nothing can be requested from it: it is woken when that may have changed. */
+/** Notes that the supplier has room for requests and nothing to request. It is woken when that may have changed. */
 export const idle = (self: Assembly, supplier: Supplier.Supplier): void => void own(self).idleSuppliers.add(supplier)
 
-/** The supplier has something to request after all. */
+/** Notes that the supplier has something to request. */
 export const busy = (self: Assembly, supplier: Supplier.Supplier): void => void own(self).idleSuppliers.delete(supplier)
 
-/** Wakes the suppliers that had nothing to request. */
+/** Wakes all idle suppliers. */
 export const wakeIdle = (self: Assembly): void => {
   if (self.idleSuppliers.size === 0) return
   const idle = [...self.idleSuppliers]
@@ -191,7 +191,7 @@ export const wakeIdle = (self: Assembly): void => {
   for (const supplier of idle) supplier.wake()
 }
 
-/** Whether a supplier has anything that is wanted and not stored yet. */
+/** Whether a supplier has a piece that is wanted and not stored yet. */
 export const isInteresting = (self: Assembly, has: Bitfield.Bitfield): boolean => {
   if (PieceTable.isFinished(self.table)) return false
   if (Bitfield.isFull(has)) return true
@@ -202,22 +202,22 @@ export const isInteresting = (self: Assembly, has: Bitfield.Bitfield): boolean =
   return false
 }
 
-/** What is held against the address of a supplier, which has it as its `standing`. */
+/** Returns what is held against the address of a supplier. The supplier keeps it as its `standing`. */
 export const standingOf = (self: Assembly, id: SupplierId.SupplierId): Standing.Standing =>
   Distrust.standingOf(self.distrust, id)
 
-/** The wanted pieces of which a damaged copy came, and of which no connected supplier has another. */
+/** Returns the wanted pieces of which a damaged copy was received and no connected supplier has a better one. */
 export const damagedPieces = (self: Assembly): ReadonlyArray<PieceIndex> =>
   Distrust.damagedPieces(self.distrust, self.suppliers, self.table.wanted)
 
-/** A supplier joins with the pieces it had so far (none, as a rule). */
+/** Adds a supplier with the pieces that it has so far (usually none). */
 export const join = (self: Assembly, supplier: Supplier.Supplier): void => {
   own(self).suppliers.add(supplier)
   if (!supplier.isSeed)
     for (const piece of Bitfield.indices(supplier.has)) PiecePicker.gain(self.picker, piece as PieceIndex)
 }
 
-/** The supplier has one more piece. */
+/** Notes that the supplier has one more piece. */
 export const gain = (self: Assembly, supplier: Supplier.Supplier, piece: PieceIndex): void => {
   if (!Bitfield.add(supplier.has, piece)) return
   supplier.searchedVersion = Supplier.neverSearched
@@ -225,7 +225,7 @@ export const gain = (self: Assembly, supplier: Supplier.Supplier, piece: PieceIn
   reviseWithheld(self)
 }
 
-/** The supplier reports at once which pieces it has (bitfield, have all); it had none before. */
+/** Notes all pieces of a supplier that had none before (bitfield, have all). */
 export const gainAll = (self: Assembly, supplier: Supplier.Supplier, has: Bitfield.Bitfield): void => {
   supplier.searchedVersion = Supplier.neverSearched
   supplier.isSeed = Bitfield.isFull(has)
@@ -235,8 +235,8 @@ export const gainAll = (self: Assembly, supplier: Supplier.Supplier, has: Bitfie
 }
 
 /**
- * The supplier does not have a piece any more: what was requested of it is free for others. Returns whether the piece has to
- * come from it alone, so that it should be abandoned.
+ * Notes that the supplier does not have a piece any more. Its requests for the piece are released. Returns whether the
+ * piece was to come from this supplier alone, so that it should be abandoned.
  */
 export const lose = (self: Assembly, supplier: Supplier.Supplier, piece: PieceIndex): boolean => {
   if (!Bitfield.has(supplier.has, piece)) return false
@@ -246,7 +246,7 @@ export const lose = (self: Assembly, supplier: Supplier.Supplier, piece: PieceIn
   }
   Bitfield.remove(supplier.has, piece)
   PiecePicker.lose(self.picker, piece)
-  // Also if it is not under way: it may have been left to this supplier.
+  // Even if the piece is not active: it may have been left to this supplier.
   wakeIdle(self)
   const buffer = self.pool.loans.get(piece)?.buffer
   if (buffer === undefined || !buffer.isOpen) return false
@@ -254,7 +254,10 @@ export const lose = (self: Assembly, supplier: Supplier.Supplier, piece: PieceIn
   return buffer.soleSource === supplier.id
 }
 
-/** The supplier serves nothing for now. Its requests stay out if it answers or rejects each of them (BEP 6). */
+/**
+ * Notes that the supplier serves nothing for now. With the fast extension (BEP 6) its requests stay, because it answers
+ * or rejects each.
+ */
 export const choked = (
   self: Assembly,
   supplier: Supplier.Supplier,
@@ -262,11 +265,11 @@ export const choked = (
 ): void => {
   supplier.peerChoking = true
   if (!options.keepsRequests) RequestPipeline.releaseAll(supplier.pipeline)
-  // Also if nothing was requested from it: a piece may have been left to it.
+  // Even if nothing was requested from it: a piece may have been left to it.
   wakeIdle(self)
 }
 
-/** The supplier serves us again, also what it refused before. */
+/** Notes that the supplier serves us again, also what it refused before. */
 export const unchoked = (supplier: Supplier.Supplier): void => {
   supplier.peerChoking = false
   Resting.forgetAll(supplier.refused)
@@ -274,8 +277,8 @@ export const unchoked = (supplier: Supplier.Supplier): void => {
 }
 
 /**
- * The supplier refuses a block: it is free for others, and the piece rests with this supplier. Returns whether the piece has to
- * come from it alone, so that it should be abandoned.
+ * Notes that the supplier refused a block. The block is released, and the piece is not requested from this supplier for
+ * a while. Returns whether the piece was to come from this supplier alone, so that it should be abandoned.
  */
 export const refused = (
   self: Assembly,
@@ -285,8 +288,8 @@ export const refused = (
 ): boolean => {
   const { piece } = buffer
   RequestPipeline.release(supplier.pipeline, piece, block)
-  // Requesting it again at once would be rejected again: others first, or this one after a while or its next unchoke. What it
-  // rejects because it chokes means nothing, unless it had allowed that piece.
+  // If it were requested again at once, it would be rejected again. So others are asked first, or this supplier after a
+  // while or after its next unchoke. A rejection because of a choke means nothing, unless the piece was allowed fast.
   const isRefusal = !supplier.peerChoking || supplier.allowedFast.has(piece)
   if (isRefusal) Resting.rest(supplier.refused, piece, Resting.afterRefusal, now)
   wakeIdle(self)
@@ -294,8 +297,8 @@ export const refused = (
 }
 
 /**
- * The supplier is gone. Its requests are free for others, and pieces that have to come from it alone are dropped, as another
- * supplier must not add to them. Harmless for one that has left.
+ * Removes a supplier. Its requests are released, and pieces that were to come from it alone are dropped, because no
+ * other supplier may add to them. Does nothing for a supplier that was already removed.
  */
 export const leave = Effect.fnUntraced(function* (self: Assembly, supplier: Supplier.Supplier) {
   if (!own(self).suppliers.delete(supplier)) return
@@ -307,35 +310,35 @@ export const leave = Effect.fnUntraced(function* (self: Assembly, supplier: Supp
   wakeIdle(self)
 }, Effect.uninterruptible)
 
-/** Drops the incomplete pieces that have to come from this supplier alone. */
+/** Drops the incomplete pieces that were to come from this supplier alone. */
 export const abandon = Effect.fnUntraced(function* (self: Assembly, supplier: Supplier.Supplier) {
   for (const { buffer } of [...self.pool.loans.values()]) {
     if (buffer.soleSource === supplier.id && !PieceBuffer.isComplete(buffer)) {
-      // From here on no late block can complete it.
+      // Closed first, so that no late block can complete it.
       PieceBuffer.close(buffer)
       yield* BufferPool.close(self.pool, buffer.piece)
     }
   }
 }, Effect.uninterruptible)
 
-/** Drops incomplete pieces that have got no block for a while; runs until it is interrupted. */
+/** Drops incomplete pieces that have received no block for a while, until it is interrupted. */
 export const sweep = (self: Assembly, options?: BufferPool.SweepOptions): Effect.Effect<void> =>
   BufferPool.sweep(self.pool, options)
 
-/** Payload arrives, of whatever use it is. */
+/** Notes that payload arrives, whether it is of use or not. */
 export const arriving = (self: Assembly, bytes: number, now: number): void => {
   own(self).downloadedBytes += bytes
   RateMeter.add(self.rate, bytes, now)
 }
 
-/** Payload that arrived is of no use. */
+/** Notes that payload that arrived is of no use. */
 export const waste = (self: Assembly, bytes: number): void => {
   own(self).wastedBytes += bytes
 }
 
 /**
- * All bytes of a requested block are in its buffer. Releases the request, cancels those that others hold for the block,
- * and hands the piece on if it was the last one. Returns `false` for a duplicate.
+ * Notes that all bytes of a requested block are in its buffer. Releases the request, cancels the same request at other
+ * suppliers, and offers the piece to the verifier if this was its last block. Returns `false` for a duplicate.
  */
 export const received = (
   self: Assembly,
@@ -366,7 +369,7 @@ export const restart = (self: Assembly, piece: PieceIndex): void => {
   if (PieceTable.stateOf(self.table, piece) === "missing") PiecePicker.insert(self.picker, piece)
 }
 
-/** Takes pieces that rest with everybody who has them from the candidates. Returns whether others are candidates again. */
+/** Withholds pieces that rest with every supplier that has them. Returns whether others are candidates again. */
 const withhold = (self: Assembly): boolean => {
   const isMissing = (piece: PieceIndex) => PieceTable.stateOf(self.table, piece) === "missing"
   const { freed, held } = Distrust.withhold(self.distrust, self.suppliers, isMissing)
@@ -375,12 +378,12 @@ const withhold = (self: Assembly): boolean => {
   return freed.length > 0
 }
 
-/** A supplier has more pieces than before: some may not have to be withheld any more. */
+/** Releases withheld pieces after a supplier has got more pieces. */
 const reviseWithheld = (self: Assembly): void => {
   if (self.distrust.withheld.size > 0) withhold(self)
 }
 
-/** Ends the waits of pieces and suppliers that are over. To be called once a second. */
+/** Ends waits of pieces and suppliers that are over. To be called once a second. */
 export const tick = (self: Assembly, now: number): void => {
   const due = Distrust.endDelays(self.distrust, now)
   for (const piece of due) restart(self, piece)

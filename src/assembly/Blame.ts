@@ -1,36 +1,36 @@
 /**
- * Who is to blame for a piece that did not match its digest.
+ * Finds out who is to blame for a piece that did not match its digest.
  *
- * One sender is guilty at once. Of several, the digests of the blocks they sent are kept, and the piece is fetched again
- * from a single peer; when a copy passes, exactly those whose blocks differed from it are guilty.
+ * If one peer sent the whole piece, it is guilty at once. If several did, the digests of their blocks are kept, and the
+ * piece is fetched again from a single peer. When a copy passes, exactly those are guilty whose blocks differ from it.
  *
- * Pure: digests come in, verdicts go out.
+ * Pure: the caller computes the digests and acts on the verdicts.
  */
 import * as Bytes from "../base/Bytes.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import type { SupplierId } from "../supply/SupplierId.ts"
 
-/** A block of a bad copy: who sent it, and what it was. */
+/** A block of a wrong copy: who sent it, and its digest. */
 export interface Suspicion {
   readonly supplier: SupplierId
   readonly block: number
   readonly sha1: Uint8Array
 }
 
-/** What is held against whom, by piece. */
+/** The suspicions of one torrent, by piece. */
 export interface Blame {
   readonly suspicions: Map<PieceIndex, Array<Suspicion>>
-  /** How often each piece has failed its digest since it last passed, repeated copies of one peer not counted. */
+  /** How often each piece has failed its digest since it last passed. Repeated copies of one peer count once. */
   readonly failures: Map<PieceIndex, number>
 }
 
 /** Makes a record that suspects nobody. */
 export const make = (): Blame => ({ suspicions: new Map(), failures: new Map() })
 
-/** How often `fail` was said of the piece so far. */
+/** How often `fail` was called for the piece since it last passed. */
 export const failuresOf = (self: Blame, piece: PieceIndex): number => self.failures.get(piece) ?? 0
 
-/** Keeps the blocks of a copy that failed. Those of `guilty` peers need not be kept. */
+/** Keeps the blocks of a copy that failed. Blocks of peers that are known to be guilty can be left out. */
 export const suspect = (self: Blame, piece: PieceIndex, blocks: Iterable<Suspicion>): void => {
   const kept = self.suspicions.get(piece) ?? []
   for (const suspicion of blocks) kept.push(suspicion)
@@ -42,11 +42,14 @@ export const fail = (self: Blame, piece: PieceIndex): void => {
   self.failures.set(piece, failuresOf(self, piece) + 1)
 }
 
-/** The blocks whose digests are needed for a verdict on a copy that passes; empty if nobody is suspected. */
+/** The blocks whose digests a verdict on a passing copy needs. Empty if nobody is suspected. */
 export const suspectedBlocks = (self: Blame, piece: PieceIndex): ReadonlySet<number> =>
   new Set(self.suspicions.get(piece)?.map((suspicion) => suspicion.block))
 
-/** A copy passed, with these digests of the suspected blocks: the peers whose blocks differed. Closes the case. */
+/**
+ * Notes that a copy passed, with the digests of its suspected blocks. Returns the peers whose blocks differed, and
+ * forgets the suspicions.
+ */
 export const clear = (
   self: Blame,
   piece: PieceIndex,

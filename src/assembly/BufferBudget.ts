@@ -1,41 +1,42 @@
 /**
- * The bytes that all piece buffers of an engine may take together: the hard bound on its memory.
+ * Bounds the bytes that all piece buffers of an engine may take together.
  *
- * Each torrent has an account. A buffer that exists counts, lent or idle, so the sum never passes the bound; the one
- * exception is a single piece larger than the bound, which gets its one buffer when nothing else is held. An account
- * that wants a buffer and gets none is served from what others return: before all others if it has none at all, and
- * otherwise while that leaves the giver with no less than the taker, the smallest first. So no torrent starves another.
+ * Each torrent has an account. Every existing buffer counts, lent or idle, so the sum never exceeds the bound. The one
+ * exception is a single piece larger than the bound: it gets its one buffer when nothing else is held. An account that
+ * wants a buffer and gets none waits for buffers that others return. An account without any buffer comes first. Other
+ * accounts come smallest first, while the account that returns a buffer keeps at least as much as the one that takes
+ * it. So no torrent starves another.
  *
- * A torrent whose storage takes no writes gives nothing back, so a quarter of the bytes is kept for accounts that have no
- * buffer at all: a torrent that is added later goes on beside one that fails, as far as its pieces fit there.
+ * A torrent whose storage takes no writes returns nothing. So a quarter of the bytes is reserved for accounts without a
+ * buffer: a torrent that is added later can make progress beside one that fails, if its pieces fit into the quarter.
  *
- * Plain and synchronous; buffers themselves, and waiting for them, are `BufferPool`'s matter.
+ * Plain and synchronous. `BufferPool.ts` makes the buffers and waits for them.
  */
 import * as Context from "effect/Context"
 import * as Layer from "effect/Layer"
 
-/** Default bound: 64 MiB. Less slows many fast peers, as fewer pieces are under way; more buys little. */
+/** Default bound: 64 MiB. With less, fewer pieces are active, which slows many fast peers; more gains little. */
 export const defaultBufferBytes = 64 * 1024 * 1024
 
-/** One part in this many is kept for accounts without a buffer. */
+/** One part in this many is reserved for accounts without a buffer. */
 const reservedPart = 4
 
-/** Of `totalBytes`, those that accounts may take which have a buffer already. */
+/** The bytes that accounts with a buffer may take, out of `totalBytes`. */
 export const sharedBytes = (totalBytes: number): number => totalBytes - Math.floor(totalBytes / reservedPart)
 
 /** What one torrent holds. */
 export interface Account {
-  /** Bytes in each of its buffers. */
+  /** Bytes of each of its buffers. */
   readonly bufferBytes: number
-  /** Buffers it has, lent and idle. */
+  /** How many buffers it has, lent and idle. */
   held: number
-  /** Whether it was given a buffer while it waited, which nobody may take away before it could use it. */
+  /** Whether it was granted a buffer while it waited. Nobody may take that buffer before the account could use it. */
   isGranted: boolean
-  /** Whether nothing comes back from it for now, as its storage takes no writes. */
+  /** Whether it returns no buffers for now, because its storage takes no writes. */
   readonly isStuck: () => boolean
-  /** Destroys one idle buffer; `false` if all are lent. Does not touch `held`. */
+  /** Destroys one idle buffer; returns `false` if all are lent. Does not change `held`. */
   readonly dropIdle: () => boolean
-  /** Makes one more buffer, for which `held` has been raised. */
+  /** Makes one more buffer. `held` was already raised for it. */
   readonly grow: () => void
 }
 
@@ -51,7 +52,7 @@ export interface Ledger {
 /** The ledger that the torrents of an engine share. */
 export class BufferBudget extends Context.Service<BufferBudget, Ledger>()("piecewise/assembly/BufferBudget") {}
 
-/** A ledger over `totalBytes`. */
+/** Makes a ledger over `totalBytes`. */
 export const make = (totalBytes: number): Ledger => ({
   totalBytes,
   heldBytes: 0,
@@ -59,7 +60,7 @@ export const make = (totalBytes: number): Ledger => ({
   waiting: new Set()
 })
 
-/** A budget of `totalBytes` (default 64 MiB). */
+/** Provides a budget of `totalBytes` (default 64 MiB). */
 export const layer = (totalBytes: number = defaultBufferBytes): Layer.Layer<BufferBudget> =>
   Layer.sync(BufferBudget, () => make(totalBytes))
 
@@ -70,7 +71,7 @@ const fits = (self: Ledger, account: Account): boolean =>
 /** Whether there is no room for one more buffer of the account. */
 export const isSpent = (self: Ledger, account: Account): boolean => !fits(self, account)
 
-/** Whether one more buffer would fit for the account if all gave back what they can. */
+/** Whether one more buffer would fit for the account if all others returned what they can. */
 const mayFit = (self: Ledger, account: Account): boolean => {
   let stuckBytes = 0
   for (const other of self.accounts) if (other.isStuck()) stuckBytes += other.held * other.bufferBytes
@@ -88,7 +89,7 @@ const lower = (self: Ledger, account: Account): void => {
   self.heldBytes -= account.bufferBytes
 }
 
-/** The first waiting account that should have what `giver` holds. */
+/** The first waiting account that should have a buffer that `giver` holds. */
 const claimant = (self: Ledger, giver: Account): Account | undefined => {
   for (const account of self.waiting) {
     if (account === giver) continue
@@ -99,7 +100,10 @@ const claimant = (self: Ledger, giver: Account): Account | undefined => {
   return undefined
 }
 
-/** The account without a buffer that has waited longest. Leaves out those that get nothing before a storage works again. */
+/**
+ * The account without a buffer that has waited longest. Leaves out those that can get nothing before a storage works
+ * again.
+ */
 const firstWithout = (self: Ledger): Account | undefined => {
   for (const account of self.waiting) if (account.held === 0 && mayFit(self, account)) return account
   return undefined
@@ -111,7 +115,7 @@ const firstWith = (self: Ledger): Account | undefined => {
   return undefined
 }
 
-/** The account that holds least, of those that one more buffer would fit for. */
+/** The account that holds least, among those that one more buffer would fit for. */
 const leastOf = (self: Ledger): Account | undefined => {
   let least: Account | undefined
   for (const account of self.waiting) {
@@ -127,7 +131,9 @@ const grant = (self: Ledger, account: Account): void => {
   account.grow()
 }
 
-/** Grants what is free to those that wait. Nobody passes one that has nothing: bytes gather until its buffer fits. */
+/**
+ * Grants free bytes to waiting accounts. No account overtakes one without a buffer: bytes gather until its buffer fits.
+ */
 const serve = (self: Ledger): void => {
   while (true) {
     const account = firstWithout(self) ?? leastOf(self)
@@ -159,9 +165,9 @@ export const close = (self: Ledger, account: Account): void => {
 }
 
 /**
- * Asks for one more buffer. `true` raises `held`, and the caller makes the buffer; `false` leaves the account waiting,
- * and `grow` is called when its turn comes. Idle buffers of others are destroyed if that makes room. A closed account
- * gets nothing.
+ * Requests one more buffer. `true` raises `held`, and the caller makes the buffer. `false` leaves the account waiting,
+ * and `grow` is called when its turn comes. Destroys idle buffers of others if that makes room. Always `false` for a
+ * closed account.
  */
 export const reserve = (self: Ledger, account: Account): boolean => {
   if (!self.accounts.has(account)) return false
@@ -179,8 +185,8 @@ export const reserve = (self: Ledger, account: Account): boolean => {
 }
 
 /**
- * Decides what to do with a buffer that comes back from a piece. `true` keeps it; `false` has taken its bytes off the
- * account, and the caller forgets the memory.
+ * Decides about a buffer that a piece returns. `true` keeps it. `false` has subtracted its bytes from the account, and
+ * the caller drops the memory.
  */
 export const keep = (self: Ledger, account: Account): boolean => {
   if (claimant(self, account) === undefined) return true
@@ -189,15 +195,15 @@ export const keep = (self: Ledger, account: Account): boolean => {
   return false
 }
 
-/** The account has found a buffer and needs no further one for now. */
+/** Notes that the account has found a buffer and needs no other one for now. */
 export const settle = (self: Ledger, account: Account): void => {
   self.waiting.delete(account)
   account.isGranted = false
 }
 
 /**
- * Grants the idle buffers of an account to those that wait. To be called now and then: an account that was granted a buffer
- * may have no use for it any more, and those that wait meanwhile do not ask again.
+ * Grants the idle buffers of an account to those that wait. To be called now and then, because an account may have no
+ * use for a buffer that it was granted, and those that wait do not ask again.
  */
 export const reconsider = (self: Ledger, account: Account): void => {
   account.isGranted = false

@@ -1,10 +1,10 @@
 /**
  * The piece buffers of one torrent, lent to pieces as scoped resources.
  *
- * Free buffers wait in a bounded queue. A piece borrows one before its first block is requested, so a block that was
- * asked for always has a home; when the queue is empty no new piece is requested, and reading never waits for it.
- * Closing the loan, for whatever reason, returns the memory. Buffers are made when first needed and used again, because
- * fresh memory is the dearest thing on a virtual machine.
+ * Free buffers wait in a bounded queue. A piece borrows one before its first block is requested, so that every
+ * requested block has a place. If the queue is empty, no new piece is requested; reading from peers never waits for it.
+ * Closing the loan, for whatever reason, returns the memory. Buffers are made when they are first needed and then used
+ * again, because allocating fresh memory is slow on a virtual machine.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -18,13 +18,16 @@ import * as PieceGeometry from "../base/PieceGeometry.ts"
 import * as PieceBuffer from "../supply/PieceBuffer.ts"
 import * as BufferBudget from "./BufferBudget.ts"
 
-/** Default cap on pieces under way: 20. Fewer leave fast peers idle at every piece end; more only spread the work. */
+/**
+ * The most active pieces by default: 20. With fewer, fast peers idle at the end of every piece; with more, peers'
+ * blocks only spread over more pieces.
+ */
 export const defaultMaxActivePieces = 20
 
-/** Bytes that small pieces may have under way beyond the cap in pieces: 20 buffers of 16 KiB would starve any peer. */
+/** Bytes that small pieces may have active beyond the cap in pieces: 20 buffers of 16 KiB would starve any peer. */
 export const smallPieceBytes = 20 * 1024 * 1024
 
-/** A piece without a new block for this long gives its buffer back (milliseconds). */
+/** A piece that receives no block for this long returns its buffer (milliseconds). */
 export const staleAfter = 60_000
 
 /** How often stale pieces are looked for. */
@@ -39,21 +42,19 @@ interface Loan {
 /** The buffers of one torrent. */
 export interface BufferPool {
   readonly geometry: PieceGeometry.PieceGeometry
-  /** The most buffers there can be. */
+  /** The most buffers that it may have. */
   readonly capacity: number
   readonly free: Queue.Queue<Uint8Array>
   readonly loans: Map<PieceIndex, Loan>
-  /** Buffers that have blocks which are neither there nor asked for, the oldest first. */
+  /** Buffers with blocks that are neither here nor requested, the oldest first. */
   readonly partial: Set<PieceBuffer.PieceBuffer>
   readonly account: BufferBudget.Account
   readonly ledger: BufferBudget.Ledger
-  /** Of all loans: closes with the pool, after the fibers that were started later. */
+  /** The scope of all loans. It closes with the pool, after the fibers that were started later. */
   readonly scope: Scope.Scope
 }
 
-/**
- * How many buffers a torrent gets by default: 20, or 20 MiB of small pieces, as far as its part of the budget reaches.
- */
+/** How many buffers a torrent has by default: 20, or 20 MiB of small pieces, within its share of the budget. */
 export const capacityFor = (pieceLength: number, totalBytes: number): number =>
   Math.max(
     1,
@@ -64,21 +65,21 @@ export const capacityFor = (pieceLength: number, totalBytes: number): number =>
   )
 
 /**
- * A pool for a torrent, until the scope closes. `maxActivePieces` caps the pieces under way (default `capacityFor`);
- * the bytes come from the engine's `BufferBudget`.
+ * Makes the pool of a torrent, until the scope closes. `maxActivePieces` caps the active pieces (default
+ * `capacityFor`). The bytes come from the engine's `BufferBudget`.
  */
 export const make = Effect.fnUntraced(function* (
   geometry: PieceGeometry.PieceGeometry,
   options?: {
     readonly maxActivePieces?: number | undefined
-    /** Hears that the budget gave this pool one more free buffer, after it had found none. */
+    /** Called when the budget has granted this pool one more free buffer, after it had found none. */
     readonly onGrow?: (() => void) | undefined
-    /** Whether the storage takes no writes, so that verified pieces keep their buffers; default: never. */
+    /** Whether the storage takes no writes, so that verified pieces keep their buffers; default never. */
     readonly isStuck?: (() => boolean) | undefined
   }
 ) {
   const ledger = yield* BufferBudget.BufferBudget
-  // A torrent of one short piece needs no more than that.
+  // A torrent of one short piece needs no larger buffer.
   const bufferBytes = Math.min(geometry.pieceLength, geometry.totalLength)
   const wanted = options?.maxActivePieces ?? capacityFor(bufferBytes, ledger.totalBytes)
   const capacity = Math.max(1, Math.min(geometry.pieceCount, wanted))
@@ -101,7 +102,7 @@ export const make = Effect.fnUntraced(function* (
     Effect.sync(() => BufferBudget.open(ledger, account)),
     () => Effect.sync(() => BufferBudget.close(ledger, account))
   )
-  // Not the scope around it: there a loan would end before the older fibers that are hashing or writing its bytes.
+  // The scope around it would end the loans before the older fibers that hash or write their bytes.
   const scope = yield* Effect.acquireRelease(Scope.make(), Scope.close)
   const self: BufferPool = { geometry, capacity, free, loans: new Map(), partial: new Set(), account, ledger, scope }
   return self
@@ -121,28 +122,28 @@ const returnMemory = (self: BufferPool, memory: Uint8Array): void => {
   if (BufferBudget.keep(self.ledger, self.account)) Queue.offerUnsafe(self.free, memory)
 }
 
-/** Whether asking for a buffer is worth it: one is free, or the budget has not been asked in vain. */
+/** Whether it makes sense to borrow: a buffer is free, or the budget has not refused one yet. */
 export const mayLend = (self: BufferPool): boolean =>
   Queue.sizeUnsafe(self.free) > 0 || (self.account.held < self.capacity && !self.ledger.waiting.has(self.account))
 
-/** What the borrower of a buffer takes part in. */
+/** How a borrower takes part in its loan. */
 export interface Borrower {
-  /** Whether the piece, which has no buffer yet, should still get one: asked at the moment of the loan. */
+  /** Whether the piece, if it has no buffer yet, should still get one. Asked at the moment of the loan. */
   readonly isWanted?: (() => boolean) | undefined
-  /** Runs when the loan begins, before anybody else can see the buffer. */
+  /** Called when the loan begins, before anybody else can see the buffer. */
   readonly onOpen?: ((buffer: PieceBuffer.PieceBuffer) => void) | undefined
-  /** Runs when the loan ends, before the memory is given back. */
+  /** Called when the loan ends, before the memory is returned. */
   readonly onClose?: ((buffer: PieceBuffer.PieceBuffer) => void) | undefined
 }
 
 /**
- * Lends a buffer to `piece` without waiting; `undefined` if none is free, it is not wanted or the pool is closed. A
- * piece that has one keeps it: the same buffer is given again, and the borrower hears nothing.
+ * Lends a buffer to `piece` without waiting; `undefined` if none is free, the piece is not wanted or the pool is
+ * closed. A piece that has a buffer already gets the same one, and the borrower is not called.
  */
 export const lendNow = Effect.fnUntraced(function* (self: BufferPool, piece: PieceIndex, borrower: Borrower = {}) {
   const clock = yield* Clock.Clock
-  // One step without a `yield*` from here to `onOpen`: a fiber gives way to others between any two of its operations,
-  // and two of them must not borrow for the same piece, nor one see a buffer whose piece has not been started.
+  // No `yield*` from here to `onOpen`, because other fibers may run at any `yield*`. Two of them must not borrow for
+  // the same piece, and none may see a buffer whose piece has not been started.
   const lent = self.loans.get(piece)
   if (lent !== undefined) return lent.buffer
   if (self.scope.state._tag === "Closed" || borrower.isWanted?.() === false) return undefined
@@ -165,10 +166,10 @@ export const lendNow = Effect.fnUntraced(function* (self: BufferPool, piece: Pie
   return buffer
 }, Effect.uninterruptible)
 
-/** Waits until a buffer is free, without taking it. */
+/** Waits until a buffer is free, without borrowing it. */
 export const available = (self: BufferPool): Effect.Effect<void> => Effect.asVoid(Queue.peek(self.free))
 
-/** Lends a buffer to `piece`, waiting until one is free. The same piece is given the same buffer. */
+/** Lends a buffer to `piece`, after waiting until one is free. A piece that has a buffer already gets the same one. */
 export const lend = Effect.fnUntraced(function* (self: BufferPool, piece: PieceIndex, borrower?: Borrower) {
   while (true) {
     const buffer = yield* lendNow(self, piece, borrower)
@@ -177,30 +178,30 @@ export const lend = Effect.fnUntraced(function* (self: BufferPool, piece: PieceI
   }
 })
 
-/** Ends the loan of `piece`, if it has one: its memory returns and its requests are forgotten. */
+/** Ends the loan of `piece`, if it has one. Its memory returns and its requests are forgotten. */
 export const close = (self: BufferPool, piece: PieceIndex): Effect.Effect<void> =>
   Effect.suspend(() => {
     const loan = self.loans.get(piece)
     return loan === undefined ? Effect.void : Scope.close(loan.scope, Exit.void)
   })
 
-/** How many buffers are lent now. */
+/** How many buffers are lent. */
 export const lentCount = (self: BufferPool): number => self.loans.size
 
-/** Buffers that wait to be lent, or could still be made: with the lent ones they are always `capacity`. */
+/** Buffers that wait to be lent or could still be made. With the lent ones they are always `capacity`. */
 export const freeCount = (self: BufferPool): number => Queue.sizeUnsafe(self.free) + (self.capacity - self.account.held)
 
-/** How stale pieces are told. */
+/** How stale pieces are recognized and reported. */
 export interface SweepOptions {
-  /** Hears of each piece before its loan ends. */
+  /** Called for each stale piece before its loan ends. */
   readonly onStale?: ((buffer: PieceBuffer.PieceBuffer) => void) | undefined
-  /** Whether blocks are not asked for, as a rate limit holds them up: that time does not count. */
+  /** Whether a rate limit holds requests back. That time does not count. */
   readonly isHeldUp?: (() => boolean) | undefined
 }
 
 /**
- * Ends the loans of incomplete pieces that got no block for 60 s, every 10 s, for ever, and offers idle buffers to other
- * torrents.
+ * Every 10 s, ends the loans of incomplete pieces that received no block for 60 s, and offers idle buffers to other
+ * torrents. Runs until it is interrupted.
  */
 export const sweep = (self: BufferPool, options: SweepOptions = {}): Effect.Effect<void> =>
   Effect.gen(function* () {
@@ -210,7 +211,7 @@ export const sweep = (self: BufferPool, options: SweepOptions = {}): Effect.Effe
       if (isHeldUp) buffer.lastActivity = now
       if (PieceBuffer.isComplete(buffer) || now - buffer.lastActivity < staleAfter) continue
       options.onStale?.(buffer)
-      // From here on no late block can complete it.
+      // Closed first, so that no late block can complete it.
       PieceBuffer.close(buffer)
       yield* close(self, buffer.piece)
     }

@@ -1,17 +1,18 @@
 /**
- * What becomes of complete pieces: each is compared with its digest and handed to the storage in one write, several pieces at a
- * time. Nothing unverified is stored.
+ * Completes pieces: compares each complete piece with its digest and hands it to the storage in one write, several
+ * pieces at a time. Nothing unverified is stored.
  *
  *     a storage that stores what it gets:   complete -> digest -> write until stored
  *     a storage that verifies:              complete -> write, whose outcome is the verdict
  *
- * A storage that verifies compares the piece before it stores any of it, so hashing it here as well would only cost: a second
- * a GiB on Node, and more in a page. Only what it rejects is hashed here too, to tell a wrong piece from one that was damaged
- * on its way.
+ * A storage that verifies compares the piece before it stores any of it, so hashing the piece here as well would only
+ * cost time: a second a GiB on Node, and more in a page. Only a piece that it rejects is hashed here too, because its
+ * bytes may have been damaged on their way to the storage.
  *
- * A failed write is not a failed digest: the verified piece stays in its buffer and is written again on a schedule, until it is
- * stored or the torrent stops. Meanwhile no new piece is started; the torrent goes on by itself when the storage does. Only
- * after the storage has confirmed a write is the piece stored, its memory returned and the fact reported.
+ * A failed write is not a failed digest: the verified piece stays in its buffer and is written again on a schedule,
+ * until it is stored or the torrent stops. Meanwhile no new piece is started; the torrent goes on by itself once the
+ * storage works. Only after the storage has confirmed the write does the piece count as stored, is its memory returned
+ * and the fact reported.
  */
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
@@ -29,32 +30,35 @@ import * as Distrust from "./Distrust.ts"
 import * as Facts from "./Facts.ts"
 import * as PieceTable from "./PieceTable.ts"
 
-/** Writes in flight for a torrent: enough to keep a disk busy, few enough to leave threads to others. */
+/** Concurrent writes of a torrent: enough to keep a disk busy, few enough to leave threads to other torrents. */
 export const writesInFlight = 4
 
-/** First wait before a failed write is repeated (milliseconds); it doubles up to `maxRetryDelay`. */
+/** First wait before a failed write is repeated (milliseconds). It doubles up to `maxRetryDelay`. */
 export const firstRetryDelay = 500
 
-/** The longest wait, and so the longest a torrent sleeps on after space was freed (milliseconds). */
+/** The longest wait, and so the longest time until a torrent goes on after space was freed (milliseconds). */
 export const maxRetryDelay = 8_000
 
-/** Where complete pieces go. */
+/** Where complete pieces are written to. */
 export interface PieceStore extends Pick<TorrentStorage, "verifies" | "writePiece"> {
   /**
-   * The piece counts as stored from now on. Called in the step in which it does, so that what is remembered of files never
-   * differs from the table.
+   * Notes that the piece is stored. Called in the same step in which the table changes, so that what is remembered of
+   * files never differs from it.
    */
   readonly noteStored?: ((piece: PieceIndex) => void) | undefined
 }
 
-/** What pieces are completed with. */
+/** What completing pieces needs. */
 export interface Options {
   readonly storage: PieceStore
   /** SHA-1 of each piece, from the metainfo. */
   readonly digestOf: (piece: PieceIndex) => Uint8Array
 }
 
-/** Verifies and stores complete pieces for ever. Facts wait in the assembly's queue, so somebody has to read them. */
+/**
+ * Verifies and stores complete pieces until it is interrupted. Facts wait in the assembly's queue, so a fiber has to
+ * read them.
+ */
 export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options: Options) {
   const { digestOf, storage } = options
   const hasher = yield* PieceHasher
@@ -69,7 +73,7 @@ export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options
     return digests
   })
 
-  /** The piece has the right bytes. */
+  /** Handles a piece that has the right bytes. */
   const pass = Effect.fnUntraced(function* (buffer: PieceBuffer.PieceBuffer) {
     const { piece } = buffer
     const contributors = PieceBuffer.contributorsOf(buffer)
@@ -80,7 +84,7 @@ export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options
     for (const supplier of guilty) yield* report({ _tag: "Guilty", piece, supplier })
   })
 
-  /** The piece has wrong bytes: it is thrown away, and whoever sent them is found out. */
+  /** Handles a piece that has wrong bytes: it is dropped, and whoever sent them is identified. */
   const reject = Effect.fnUntraced(function* (buffer: PieceBuffer.PieceBuffer) {
     const { piece } = buffer
     const contributors = PieceBuffer.contributorsOf(buffer)
@@ -94,7 +98,7 @@ export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options
     if (sole !== undefined) yield* report({ _tag: isReplaceable ? "Guilty" : "Damaged", piece, supplier: sole })
   })
 
-  /** Compares a complete piece with its digest. Returns whether it is right; a wrong one has no buffer any more. */
+  /** Compares a complete piece with its digest. Returns whether it is right; a wrong one loses its buffer. */
   const verify = Effect.fnUntraced(function* (buffer: PieceBuffer.PieceBuffer) {
     const digest = yield* hasher.sha1(buffer.bytes)
     const isRight = Bytes.equals(digest, digestOf(buffer.piece))
@@ -102,17 +106,20 @@ export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options
     return isRight
   })
 
-  /** One answer for a piece that had failed shows that the storage works again; the others wait for their own turn. */
+  /**
+   * Notes that a failing piece was answered, which shows that the storage works again. The others wait for their own
+   * turn.
+   */
   const recover = (piece: PieceIndex): boolean => {
     const isRecovery = failing.delete(piece) && self.isPaused
     if (isRecovery) Assembly.setPaused(self, false)
     return isRecovery
   }
 
-  /** The storage has the piece. */
+  /** Handles a piece that the storage has stored. */
   const stored = Effect.fnUntraced(function* (buffer: PieceBuffer.PieceBuffer) {
     const { piece } = buffer
-    // The storage has verified it by storing it.
+    // A storage that verifies has done so by storing it.
     if (PieceTable.stateOf(self.table, piece) === "complete") yield* pass(buffer)
     const isRecovery = recover(piece)
     if (isRecovery) yield* report({ _tag: "Recovered" })
@@ -123,14 +130,14 @@ export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options
     if (isRecovery) Assembly.wakeIdle(self)
   })
 
-  /** The storage has rejected the piece, rightly: it works, whatever it failed with before. */
+  /** Handles a piece that the storage rightly rejected. The storage works, whatever it failed with before. */
   const rejected = Effect.fnUntraced(function* (piece: PieceIndex) {
     if (!recover(piece)) return
     yield* report({ _tag: "Recovered" })
     Assembly.wakeIdle(self)
   })
 
-  /** The storage did not take the piece, and is to be asked again. */
+  /** Handles a failed write that is to be repeated. */
   const failed = Effect.fnUntraced(function* (piece: PieceIndex, error: StorageError) {
     failing.add(piece)
     if (self.isPaused) return
@@ -138,7 +145,7 @@ export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options
     yield* report({ _tag: "Failed", piece, error })
   })
 
-  /** One write. Returns why it failed; what the storage has confirmed is noted even if we are interrupted. */
+  /** Writes once. Returns why it failed. A confirmed write is noted even after an interruption. */
   const attempt = (buffer: PieceBuffer.PieceBuffer): Effect.Effect<StorageError | undefined> =>
     Effect.result(storage.writePiece(buffer.piece, buffer.bytes, digestOf(buffer.piece))).pipe(
       Effect.flatMap((result) =>
@@ -147,7 +154,9 @@ export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options
       Effect.uninterruptible
     )
 
-  /** Whether the storage found wrong bytes, and nobody has looked yet if they were wrong before they went there. */
+  /**
+   * Whether the storage found wrong bytes, and it is not known yet whether they were wrong before they were sent to it.
+   */
   const isMismatch = ({ piece }: PieceBuffer.PieceBuffer, { reason }: StorageError): boolean =>
     reason._tag === "DigestMismatch" && PieceTable.stateOf(self.table, piece) === "complete"
 

@@ -1,9 +1,9 @@
 /**
- * What follows from copies of pieces that did not match their digest: who is suspected, which pieces have to come from one
- * supplier alone, which wait, and how each address stands.
+ * Decides what follows from copies of pieces that did not match their digest: who is suspected, which pieces have to
+ * come from one supplier alone, which pieces wait, and how each address stands.
  *
- * The suppliers of the torrent and the state of its pieces come in as arguments; a piece that may be started again goes out, and
- * the assembly makes it a candidate. Whom to ban is decided by whoever reads the assembly's facts.
+ * Knows suppliers and piece states only as arguments. Returns pieces that may be started again, and the assembly makes
+ * them candidates. Whoever reads the assembly's facts decides whom to ban.
  */
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
@@ -15,29 +15,29 @@ import type { SupplierId } from "../supply/SupplierId.ts"
 import * as Blame from "./Blame.ts"
 
 /**
- * A piece that fails from a second supplier waits this long before it is tried again, doubling with each further one
- * (milliseconds). With one and the same supplier it rests longer (`Resting.ts`).
+ * A piece that failed from a second supplier waits this long before it is tried again, and twice as long for each
+ * further one (milliseconds). With the same supplier it rests longer (`Resting.ts`).
  */
 export const firstDelay = 2_000
 
-/** The longest wait of a piece that always fails: bytes of which no supplier has a right copy are requested rarely. */
+/** The longest wait of a piece that always fails, because no supplier has a right copy (milliseconds). */
 export const maxDelay = 300_000
 
-/** What is held against pieces and suppliers. Change it only through this module. */
+/** What is held against pieces and suppliers. Changed only through this module. */
 export interface Distrust {
   readonly blame: Blame.Blame
   /** What is held against addresses. */
   readonly standings: Map<SupplierId, Standing.Standing>
   /**
-   * Pieces that have to come from one supplier alone, because a copy from several was bad; for each, how often which supplier
-   * was trusted with it and did not send it.
+   * Pieces that have to come from one supplier alone, because a copy from several was wrong. For each, how often each
+   * supplier was trusted with it and did not send it.
    */
   readonly soleSourcePieces: Map<PieceIndex, Map<SupplierId, number>>
   /** Pieces that failed their digest from several suppliers, and when they may be tried again (milliseconds). */
   readonly delayed: Map<PieceIndex, number>
   /**
-   * Missing pieces that rest with everybody who has them, as their copies were damaged: no candidates, so that they hold up
-   * neither the search for others nor the end game.
+   * Missing pieces that rest with every supplier that has them, because their copies were damaged. They are no
+   * candidates, so that they delay neither the search for other pieces nor the end game.
    */
   readonly withheld: Set<PieceIndex>
 }
@@ -51,7 +51,7 @@ export const make = (): Distrust => ({
   withheld: new Set()
 })
 
-/** What is held against the address of a supplier; nothing yet, if nothing is known. */
+/** Returns what is held against the address of a supplier. Makes an empty record if there is none. */
 export const standingOf = (self: Distrust, id: SupplierId): Standing.Standing => {
   const known = self.standings.get(id)
   if (known !== undefined) return known
@@ -64,20 +64,21 @@ export const standingOf = (self: Distrust, id: SupplierId): Standing.Standing =>
 export const isHeldBack = (self: Distrust, piece: PieceIndex): boolean =>
   self.delayed.has(piece) || self.withheld.has(piece)
 
-/** From now on the piece has to come from one supplier alone. */
+/** Makes the piece come from one supplier alone from now on. */
 export const requireSoleSource = (self: Distrust, piece: PieceIndex): void => {
   if (!self.soleSourcePieces.has(piece)) self.soleSourcePieces.set(piece, new Map())
 }
 
-/** The supplier that was trusted with a piece alone did not send it. */
+/** Notes that the supplier that was trusted with a piece alone did not send it. */
 export const noteUnsent = (self: Distrust, piece: PieceIndex, id: SupplierId): void => {
   const unsent = self.soleSourcePieces.get(piece)
   unsent?.set(id, (unsent.get(id) ?? 0) + 1)
 }
 
 /**
- * Whether the piece has to come from one supplier alone, and another that could start it now failed to send it less often than
- * this one. Otherwise a supplier that stalls could take the piece again each time it is dropped, and keep it from all others.
+ * Whether the piece has to come from one supplier alone, and another one that could start it now has failed to send it
+ * less often than this one. Without this rule, a supplier that stalls could start the piece again each time it is
+ * dropped, and keep it from all others.
  */
 export const isLeftToOthers = (
   self: Distrust,
@@ -95,7 +96,7 @@ export const isLeftToOthers = (
   return false
 }
 
-/** Whether a supplier that is not in `except` has the piece, and its copy was not damaged when it was last seen. */
+/** Whether a supplier that is not in `except` has the piece, and its last copy was not damaged. */
 export const hasOtherSource = (
   suppliers: Iterable<Supplier.Supplier>,
   piece: PieceIndex,
@@ -111,8 +112,8 @@ export const hasOtherSource = (
 const nobody: ReadonlySet<SupplierId> = new Set()
 
 /**
- * The pieces of `wanted` of which a damaged copy came, and of which no connected supplier has another. They arrive when one of
- * their suppliers is mended, or one with a right copy is found.
+ * The pieces of `wanted` of which a damaged copy was received and no connected supplier has a better one. They can be
+ * stored once one of their suppliers repairs its copy, or a supplier with a right copy joins.
  */
 export const damagedPieces = (
   self: Distrust,
@@ -128,7 +129,7 @@ export const damagedPieces = (
   return [...pieces].sort((one, other) => one - other)
 }
 
-/** Whether a supplier has the piece, and it does not rest with that supplier as damaged. */
+/** Whether a supplier has the piece, and has not sent a damaged copy that it still rests for. */
 const isSupplied = (suppliers: Iterable<Supplier.Supplier>, piece: PieceIndex): boolean => {
   for (const { has, standing } of suppliers) {
     if (Bitfield.has(has, piece) && !standing.damaged.resting.has(piece)) return true
@@ -136,7 +137,7 @@ const isSupplied = (suppliers: Iterable<Supplier.Supplier>, piece: PieceIndex): 
   return false
 }
 
-/** The supplier sent a damaged copy of a piece, all by itself. */
+/** Notes that the supplier, all by itself, sent a damaged copy of a piece. */
 export const damage = (
   self: Distrust,
   suppliers: Iterable<Supplier.Supplier>,
@@ -149,8 +150,8 @@ export const damage = (
 }
 
 /**
- * A copy of a piece failed. From one supplier alone, that one is to blame; of several, `sha1s` are the digests of their blocks in
- * order, and the piece has to come from one supplier next.
+ * Notes that a copy of a piece failed. If one supplier sent it alone, that supplier is to blame. If several did,
+ * `sha1s` are the digests of their blocks in order, and the piece has to come from one supplier next.
  */
 export const fail = (
   self: Distrust,
@@ -160,7 +161,7 @@ export const fail = (
   now: number
 ): void => {
   const { piece } = buffer
-  // A copy that was damaged before, from the same supplier, is no news: its rests are long enough.
+  // A copy that was already damaged from the same supplier adds no delay, because its rests are long enough.
   const isNews = !("sole" in copy && Standing.hasDamaged(standingOf(self, copy.sole), piece))
   if (isNews) Blame.fail(self.blame, piece)
   if ("sole" in copy) damage(self, suppliers, piece, copy.sole, now)
@@ -177,8 +178,8 @@ export const fail = (
 }
 
 /**
- * The suppliers that are shown to lie by a right copy of `piece` from others: each sent a damaged one all by itself, and never a
- * right piece. A supplier with one rotten piece among right ones is not among them.
+ * The suppliers that a right copy of `piece` from others exposes as liars: each has sent a damaged copy all by itself,
+ * and never a right piece. A supplier with one rotten piece among right ones is not a liar.
  */
 const exposed = (
   self: Distrust,
@@ -193,8 +194,8 @@ const exposed = (
 }
 
 /**
- * A copy of a piece passed, with these digests of its suspected blocks: nobody's copy of it counts as damaged any more. Returns
- * the suppliers that sent wrong bytes for it before and that can be spared.
+ * Notes that a copy of a piece passed, with the digests of its suspected blocks. No copy of it counts as damaged any
+ * more. Returns the suppliers that sent wrong bytes for it before and that are not needed.
  */
 export const pass = (
   self: Distrust,
@@ -210,7 +211,7 @@ export const pass = (
   for (const supplier of suppliers) {
     if (contributors.has(supplier.id) && Standing.redeem(supplier.standing)) supplier.wake()
   }
-  // Whoever was mended since, and sent the right copy alone, is needed as long as there is nobody else.
+  // A supplier that repaired its copy and sent the right one alone is kept if nobody else has the piece.
   return [...guilty].filter((id) => !contributors.has(id) || hasOtherSource(suppliers, piece, guilty))
 }
 
@@ -222,7 +223,7 @@ export const endDelays = (self: Distrust, now: number): ReadonlyArray<PieceIndex
   return freed
 }
 
-/** Ends what is over for addresses that nobody is connected from, and forgets those that nothing is held against. */
+/** Ends rests that are over of addresses that are not connected, and forgets addresses that nothing is held against. */
 export const endRests = (self: Distrust, suppliers: Iterable<Supplier.Supplier>, now: number): void => {
   const connected = new Set<SupplierId>()
   for (const { id } of suppliers) connected.add(id)
@@ -234,8 +235,8 @@ export const endRests = (self: Distrust, suppliers: Iterable<Supplier.Supplier>,
 }
 
 /**
- * Withholds missing pieces that rest with everybody who has them. Returns the pieces that are withheld from now on, and those
- * that are not any more.
+ * Withholds missing pieces that rest with every supplier that has them. Returns the pieces that are newly withheld, and
+ * those that are not withheld any more.
  */
 export const withhold = (
   self: Distrust,

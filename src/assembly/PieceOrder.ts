@@ -1,35 +1,37 @@
 /**
- * In what order the pieces of a torrent are started: those with a deadline, the earliest first; then, if a user reads
- * along, from the first on; else a few at random and from then on the rarest. Within each of the latter, pieces of high
- * priority come first. Pieces that are skipped are never started, whatever their deadline.
+ * The order in which the pieces of a torrent are started. Pieces with a deadline come first, the earliest first. After
+ * them come, if the order is sequential, the lowest indices; otherwise a few at random and then the rarest. In each of
+ * these, pieces of high priority come first. Skipped pieces are never started, whatever their deadline.
  *
- * Plain, called once a piece. It only chooses among the picker's candidates: what is under way, and for how long, is
- * the assembly's matter.
+ * Plain, called once a piece. Chooses only among the picker's candidates; the assembly decides which pieces those are.
  */
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PiecePicker from "./PiecePicker.ts"
 
 /**
- * So many pieces of a torrent are picked at random (BEP 3 practice): the rarest are held by few, and slow to come, while
- * any whole piece gives us something to trade with.
+ * How many pieces of a torrent are picked at random (BEP 3 practice). The rarest pieces are held by few peers and
+ * arrive slowly, while any complete piece is something to trade with.
  */
 export const randomFirstPieces = 4
 
-/** A piece that is needed by a time. */
+/** A time by which a piece is needed. */
 export interface Deadline {
   readonly piece: PieceIndex
-  /** Milliseconds of the caller's clock; only the order counts. */
+  /** Milliseconds of the caller's clock. Only the order counts. */
   readonly at: number
 }
 
 /** The order of one torrent. */
 export interface PieceOrder {
-  /** From the first piece on, for whoever watches or listens meanwhile. Worse for the swarm than rarest first. */
+  /**
+   * Whether pieces are started by index, for a user who watches or listens during the download. Worse for the swarm
+   * than rarest first.
+   */
   readonly isSequential: boolean
-  /** Pieces that come before all others, in this order. Change it only through this module. */
+  /** Pieces that come before all others, in this order. Changed only through this module. */
   readonly first: Set<PieceIndex>
-  /** The earliest first, at most one a piece. Change it only through this module. */
+  /** The earliest first, at most one a piece. Changed only through this module. */
   readonly deadlines: Array<Deadline>
 }
 
@@ -40,25 +42,25 @@ export const make = (options: { readonly isSequential?: boolean | undefined } = 
   deadlines: []
 })
 
-/** These pieces come before all others. */
+/** Puts these pieces before all others. */
 export const putFirst = (self: PieceOrder, pieces: Iterable<PieceIndex>): void => {
   for (const piece of pieces) self.first.add(piece)
 }
 
-/** These are the deadlines, instead of those there were. */
+/** Replaces all deadlines. */
 export const setDeadlines = (self: PieceOrder, deadlines: Iterable<Deadline>): void => {
   self.deadlines.length = 0
   for (const { at, piece } of deadlines) setDeadline(self, piece, at)
 }
 
-/** `piece` is needed at `at` (milliseconds), instead of when it was needed before. */
+/** Sets the deadline of `piece` (milliseconds), instead of its old one. */
 export const setDeadline = (self: PieceOrder, piece: PieceIndex, at: number): void => {
   takeDeadline(self, piece)
   const later = self.deadlines.findIndex((deadline) => deadline.at > at)
   self.deadlines.splice(later === -1 ? self.deadlines.length : later, 0, { piece, at })
 }
 
-/** `piece` is stored, or not needed by any time. */
+/** Removes the deadline of `piece`, if it has one. */
 export const clearDeadline = (self: PieceOrder, piece: PieceIndex): void => {
   self.first.delete(piece)
   takeDeadline(self, piece)
@@ -70,8 +72,8 @@ const takeDeadline = (self: PieceOrder, piece: PieceIndex): void => {
 }
 
 /**
- * The piece to start next of those that are in `has` and not in `except`; `undefined` if there is none. `begun` is how
- * many pieces of the torrent are under way or stored.
+ * Returns the piece to start next, of those that are in `has` and not in `except`; `undefined` if there is none.
+ * `begun` is how many pieces of the torrent are active or stored.
  */
 export const pick = (
   self: PieceOrder,

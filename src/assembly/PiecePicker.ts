@@ -1,19 +1,19 @@
 /**
- * Which piece to start next: the rarest that the peer has (BEP 3 practice), and among equally rare ones by salt; pieces of
- * high priority before all others, skipped ones never. When another order than rarity is wanted is `assembly/PieceOrder.ts`'s
- * matter; that blocks of pieces under way come before any new piece is `Requests.ts`'s.
+ * Chooses the piece to start next: the rarest that the peer has (BEP 3 practice), and in a random order among equally
+ * rare ones. Pieces of high priority come before all others, and skipped ones never. `PieceOrder.ts` decides when
+ * another order than rarity applies, and `Requests.ts` requests blocks of active pieces before any new piece.
  *
- * The candidates of a priority stand in one array ordered by availability, shuffled within one availability by the seed. A
- * `have` moves a piece by a swap to a random place in the neighbouring section, so following a swarm costs the same for ten
- * pieces and for two million, and a bitfield read from its start does not leave equally rare pieces in its own order.
- * Peers that have everything change no order and are not counted.
+ * The candidates of a priority stand in one array ordered by availability, shuffled within one availability by the
+ * seed. A `have` swaps a piece to a random place in the next section. So following a swarm costs the same for ten
+ * pieces and for two million, and reading a bitfield from its start does not order equally rare pieces by index. Peers
+ * that have everything do not change the order and are not counted.
  */
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as Prng from "../base/Prng.ts"
 import type { PiecePriority } from "./PiecePriority.ts"
 
-/** Positions of pieces that are no candidates: under way or stored, or missing and skipped. */
+/** Position of a piece that is no candidate: active, stored, or missing and skipped. */
 const absent = -1
 const skipped = -2
 
@@ -22,12 +22,12 @@ const highCode = code.high
 
 /** The candidates of one priority, rarest first. */
 export interface Candidates {
-  /** Pieces by availability; only the first `count` entries are meant. Empty until there was a candidate. */
+  /** Pieces by availability; only the first `count` entries are valid. Empty until there is a candidate. */
   order: Int32Array
-  /** End of each availability's section in `order`. */
+  /** The end of each availability's section in `order`. */
   readonly sectionEnds: Array<number>
   count: number
-  /** No candidate is before this piece. */
+  /** No candidate has a lower index. */
   lowest: number
 }
 
@@ -35,22 +35,23 @@ export interface Candidates {
 export interface PiecePicker {
   readonly normal: Candidates
   readonly high: Candidates
-  /** Where in the `order` of its priority a piece stands; negative for a piece that is no candidate. */
+  /** The index of each piece in the `order` of its priority; negative for a piece that is no candidate. */
   readonly positions: Int32Array
-  /** How many peers have each piece, peers that have every piece not counted. */
+  /** How many peers have each piece, without peers that have every piece. */
   readonly availability: Uint16Array
   /** The priority of each piece, as a number. */
   readonly priorities: Uint8Array
   readonly random: Prng.Prng
-  /** Candidates of any priority. */
+  /** How many candidates there are, of all priorities. */
   count: number
   /**
-   * Grows when a piece becomes a candidate, so that a peer for which a search found nothing knows when to try again.
+   * Grows when a piece becomes a candidate. So a caller whose search for a peer found nothing knows when to search
+   * again.
    */
   version: number
 }
 
-/** All `pieceCount` pieces are candidates of normal priority, in an order drawn from `random`. */
+/** Makes a picker with all `pieceCount` pieces as candidates of normal priority, in an order drawn from `random`. */
 export const make = (pieceCount: number, random: Prng.Prng): PiecePicker => {
   const order = Int32Array.from({ length: pieceCount }, (_, piece) => piece)
   Prng.shuffle(random, order)
@@ -96,13 +97,13 @@ const raise = (self: PiecePicker, candidates: Candidates, piece: number, level: 
 const lower = (self: PiecePicker, candidates: Candidates, piece: number, level: number): void =>
   swap(self, candidates, piece, candidates.sectionEnds[level - 1]!++)
 
-/** Gives a candidate that came to section `level` a random place in it. */
+/** Swaps a candidate that was moved to section `level` to a random place in it. */
 const mix = (self: PiecePicker, candidates: Candidates, piece: PieceIndex, level: number): void => {
   const begin = level === 0 ? 0 : candidates.sectionEnds[level - 1]!
   swap(self, candidates, piece, begin + Prng.integer(self.random, candidates.sectionEnds[level]! - begin))
 }
 
-/** One more peer has `piece`. */
+/** Notes that one more peer has `piece`. */
 export const gain = (self: PiecePicker, piece: PieceIndex): void => {
   const level = self.availability[piece]!++
   if (self.positions[piece]! < 0) return
@@ -111,7 +112,7 @@ export const gain = (self: PiecePicker, piece: PieceIndex): void => {
   mix(self, candidates, piece, level + 1)
 }
 
-/** One peer less has `piece`. */
+/** Notes that one peer less has `piece`. */
 export const lose = (self: PiecePicker, piece: PieceIndex): void => {
   const level = self.availability[piece]!--
   if (self.positions[piece]! < 0) return
@@ -146,13 +147,13 @@ const enter = (self: PiecePicker, piece: PieceIndex): void => {
   self.version++
 }
 
-/** `piece` is no candidate any more: it is under way or stored. */
+/** Removes a piece that is now active or stored from the candidates. */
 export const remove = (self: PiecePicker, piece: PieceIndex): void => {
   if (isCandidate(self, piece)) withdraw(self, piece)
   self.positions[piece] = absent
 }
 
-/** `piece` is missing again: a candidate, unless it is skipped. */
+/** Adds a piece that is missing again to the candidates, unless it is skipped. */
 export const insert = (self: PiecePicker, piece: PieceIndex): void => {
   if (self.positions[piece] !== absent) return
   if (self.priorities[piece] === code.skip) self.positions[piece] = skipped
@@ -160,7 +161,7 @@ export const insert = (self: PiecePicker, piece: PieceIndex): void => {
 }
 
 /**
- * Says how much `piece` is wanted. One that is under way goes on, and has its new priority should it be missing again.
+ * Sets how much `piece` is wanted. An active piece stays active, and has its new priority if it becomes missing again.
  */
 export const setPriority = (self: PiecePicker, piece: PieceIndex, priority: PiecePriority): void => {
   if (self.priorities[piece] === code[priority]) return
@@ -188,12 +189,13 @@ const findFrom = (
 }
 
 /**
- * The rarest candidate that is in `has` and not in `except`, of the highest priority; `undefined` if there is none.
+ * Picks the rarest candidate of the highest priority, of those in `has` and not in `except`; `undefined` if there is
+ * none.
  */
 export const pick: Choice = (self, has, except) =>
   (self.high.count > 0 ? findFrom(self.high, 0, has, except) : undefined) ?? findFrom(self.normal, 0, has, except)
 
-/** The same with a candidate at random instead of the rarest. */
+/** As `pick`, but a random candidate instead of the rarest. */
 export const pickRandom: Choice = (self, has, except) => {
   for (const candidates of [self.high, self.normal]) {
     if (candidates.count === 0) continue
@@ -204,7 +206,7 @@ export const pickRandom: Choice = (self, has, except) => {
   return undefined
 }
 
-/** The same with the candidate of the lowest index instead of the rarest. */
+/** As `pick`, but the candidate of the lowest index instead of the rarest. */
 export const pickLowest: Choice = (self, has, except) => {
   for (const candidates of [self.high, self.normal]) {
     if (candidates.count === 0) continue

@@ -1,20 +1,20 @@
 /**
- * How much pieces are wanted, as it follows from what a user says of files.
+ * How much each piece is wanted, computed from how much a user wants each file.
  *
- * Pieces do not end where files do: one that holds a byte of a wanted file is wanted, with all bytes of its neighbours.
- * Where those are kept is the storage's matter.
+ * A piece can hold bytes of several files. If one of them is wanted, the whole piece is fetched; the storage decides
+ * where to keep the bytes of unwanted files.
  */
 import * as Bitfield from "../base/Bitfield.ts"
 import * as FileLayout from "../metainfo/FileLayout.ts"
 
-/** `high` comes before `normal` whatever its rarity; `skip` is not fetched. */
+/** `high` pieces are fetched before `normal` ones, whatever their rarity; `skip` ones are not fetched. */
 export type PiecePriority = "skip" | "normal" | "high"
 
 const rank = { skip: 0, normal: 1, high: 2 } as const
 
 /**
- * The priority of each piece, from that of each file in `layout.files`: the highest of the files that have a byte in it.
- * Padding (BEP 47) is not wanted for itself. A file beyond the end of `files` is `normal`.
+ * Returns the priority of each piece: the highest of the files that have a byte in it. `files` are in the order of
+ * `layout.files`; a file beyond their end is `normal`. Padding (BEP 47) counts as `skip`.
  */
 export const ofFiles = (
   layout: FileLayout.FileLayout,
@@ -31,13 +31,13 @@ export const ofFiles = (
   return pieces
 }
 
-/** The files that are not skipped, as indices in `layout.files`; `files` as in `ofFiles`. */
+/** Returns the files that are not skipped, as indices in `layout.files`; `files` as in `ofFiles`. */
 export const wantedFiles = (
   layout: FileLayout.FileLayout,
   files: ReadonlyArray<PiecePriority>
 ): ReadonlyArray<number> => [...layout.files.keys()].filter((index) => files[index] !== "skip")
 
-/** The pieces that are not skipped. */
+/** Returns the pieces that are not skipped, one bit a piece. */
 export const wanted = (pieces: ReadonlyArray<PiecePriority>): Bitfield.Bitfield => {
   const bits = Bitfield.make(pieces.length)
   for (const [piece, priority] of pieces.entries()) if (priority !== "skip") Bitfield.add(bits, piece)

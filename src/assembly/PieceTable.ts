@@ -4,14 +4,14 @@
  *   missing -> active -> complete -> verified -> stored
  *      ^---------'----------'---------------------'
  *
- * `active` holds a buffer and is being requested; `complete` has all its blocks and waits for its digest; `verified`
- * has passed and waits for the storage; `stored` means that the storage confirmed the write. A verified piece never goes
- * back to missing: it keeps its buffer until it is stored or the torrent stops. A stored one does when somebody deleted or
- * changed it on the medium.
+ * `active` holds a buffer and is being requested. `complete` has all its blocks and waits for its digest. `verified`
+ * has passed and waits for the storage. `stored` means that the storage confirmed the write. A verified piece never goes
+ * back to missing: it keeps its buffer until it is stored or the torrent stops. A stored piece goes back if somebody
+ * deletes or changes it on the medium.
  *
- * Beside its state a piece is wanted or not. One that is not may have any state: it may be stored from before, or under way.
+ * Besides, a piece is wanted or not. An unwanted piece may be in any state: it may have been stored or started before.
  *
- * Plain data with one owner, the torrent's fibers between two `yield*`. `PiecePicker.ts` chooses among them.
+ * Plain data, changed only by the torrent's fibers between two `yield*`. `PiecePicker.ts` chooses among the pieces.
  */
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
@@ -23,21 +23,21 @@ export type PieceState = "missing" | "active" | "complete" | "verified" | "store
 const states: ReadonlyArray<PieceState> = ["missing", "active", "complete", "verified", "stored"]
 const code = { missing: 0, active: 1, complete: 2, verified: 3, stored: 4 } as const
 
-/** The states of all pieces. */
+/** The states of all pieces of a torrent. */
 export interface PieceTable {
   readonly geometry: PieceGeometry.PieceGeometry
   readonly codes: Uint8Array
-  /** The pieces in state `stored`, as peers are told. */
+  /** The pieces in state `stored`. */
   readonly stored: Bitfield.Bitfield
   /** How many pieces are in each state. */
   readonly counts: Record<PieceState, number>
-  /** The pieces that are wanted. Change them only with `setWanted`. */
+  /** The pieces that are wanted. Changed only by `setWanted`. */
   readonly wanted: Bitfield.Bitfield
   /** How many wanted pieces are not stored. */
   unstoredWanted: number
 }
 
-/** All pieces missing, and wanted. */
+/** Makes a table of missing pieces that are all wanted. */
 export const make = (geometry: PieceGeometry.PieceGeometry): PieceTable => ({
   geometry,
   codes: new Uint8Array(geometry.pieceCount),
@@ -47,7 +47,7 @@ export const make = (geometry: PieceGeometry.PieceGeometry): PieceTable => ({
   unstoredWanted: geometry.pieceCount
 })
 
-/** The pieces in `wanted`, a bit for each, are wanted from now on, and no others. */
+/** Makes exactly the pieces in `wanted` (one bit a piece) wanted. */
 export const setWanted = (self: PieceTable, wanted: Bitfield.Bitfield): void => {
   Bitfield.replace(self.wanted, wanted)
   self.unstoredWanted = 0
@@ -66,16 +66,16 @@ const move = (self: PieceTable, piece: PieceIndex, from: PieceState, to: PieceSt
   self.counts[to]++
 }
 
-/** A buffer was borrowed for the piece. */
+/** Notes that a buffer was borrowed for the piece. */
 export const start = (self: PieceTable, piece: PieceIndex): void => move(self, piece, "missing", "active")
 
-/** The last block of the piece arrived. */
+/** Notes that the last block of the piece arrived. */
 export const complete = (self: PieceTable, piece: PieceIndex): void => move(self, piece, "active", "complete")
 
-/** The piece matched its digest. */
+/** Notes that the piece matched its digest. */
 export const verify = (self: PieceTable, piece: PieceIndex): void => move(self, piece, "complete", "verified")
 
-/** The storage confirmed the write of the piece. */
+/** Notes that the storage confirmed the write of the piece. */
 export const store = (self: PieceTable, piece: PieceIndex): void => {
   move(self, piece, "verified", "stored")
   noteStored(self, piece)
@@ -86,17 +86,17 @@ const noteStored = (self: PieceTable, piece: PieceIndex): void => {
   if (Bitfield.has(self.wanted, piece)) self.unstoredWanted--
 }
 
-/** The active or complete piece lost its buffer: stale, or a digest mismatch. */
+/** Notes that the active or complete piece lost its buffer, because it was stale or did not match its digest. */
 export const reset = (self: PieceTable, piece: PieceIndex): void =>
   move(self, piece, stateOf(self, piece) === "complete" ? "complete" : "active", "missing")
 
-/** The piece was found stored, in resume data or by a recheck, before the torrent started. */
+/** Notes that the piece was found stored before the torrent started, in resume data or by a recheck. */
 export const restore = (self: PieceTable, piece: PieceIndex): void => {
   move(self, piece, "missing", "stored")
   noteStored(self, piece)
 }
 
-/** The stored piece is gone from the medium, or wrong there. */
+/** Notes that the stored piece is gone from the medium, or wrong there. */
 export const lose = (self: PieceTable, piece: PieceIndex): void => {
   move(self, piece, "stored", "missing")
   Bitfield.remove(self.stored, piece)
@@ -109,7 +109,10 @@ export const isComplete = (self: PieceTable): boolean => Bitfield.isFull(self.st
 /** Whether every wanted piece is stored, so that there is nothing left to fetch. */
 export const isFinished = (self: PieceTable): boolean => self.unstoredWanted === 0
 
-/** Bytes of so many pieces, of which the last of the torrent, that may be shorter, is one or not. */
+/**
+ * The bytes of so many pieces. `isLastAmong` says whether the torrent's last piece, which may be shorter, is one of
+ * them.
+ */
 const bytesOf = ({ geometry }: PieceTable, pieces: number, isLastAmong: boolean): number => {
   const missing = geometry.pieceLength - PieceGeometry.pieceSize(geometry, lastOf(geometry))
   return pieces * geometry.pieceLength - (isLastAmong ? missing : 0)
@@ -117,7 +120,7 @@ const bytesOf = ({ geometry }: PieceTable, pieces: number, isLastAmong: boolean)
 
 const lastOf = ({ pieceCount }: PieceGeometry.PieceGeometry): PieceIndex => (pieceCount - 1) as PieceIndex
 
-/** Bytes of some pieces. */
+/** The bytes of a set of pieces. */
 export const bytesIn = (self: PieceTable, pieces: Bitfield.Bitfield): number =>
   bytesOf(self, pieces.count, Bitfield.has(pieces, lastOf(self.geometry)))
 

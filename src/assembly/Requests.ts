@@ -1,9 +1,10 @@
 /**
- * What a supplier is asked for next. Blocks of pieces under way come first, then a new piece, in the order of
- * `PieceOrder.ts`. When nothing is left to start, blocks that are out to others (`EndGame.ts`); when no buffer is left, blocks
- * that slower suppliers hold up (`Overtaking.ts`).
+ * Chooses what to request from a supplier next: blocks of active pieces first, then a new piece, in the order of
+ * `PieceOrder.ts`. If there is no piece left to start, it chooses blocks that were requested from others
+ * (`EndGame.ts`). If no buffer is free, it chooses blocks for which slower suppliers are being waited for
+ * (`Overtaking.ts`).
  *
- * Hot path: called once per request. Only `begin`, once per piece, is an effect.
+ * Hot path: called once a request. Only `begin`, called once a piece, is an effect.
  */
 import * as Effect from "effect/Effect"
 import * as Bitfield from "../base/Bitfield.ts"
@@ -24,13 +25,16 @@ import * as PieceTable from "./PieceTable.ts"
 const isLeftToOthers = (self: Assembly.Assembly, supplier: Supplier.Supplier, piece: PieceIndex): boolean =>
   Distrust.isLeftToOthers(self.distrust, self.suppliers, supplier, piece)
 
-/** A piece that has to come from one supplier may still go to another, if nothing came from the one and nothing is out. */
+/**
+ * Whether this supplier may take over a piece from the one that was to send it alone: nothing came from that one, and
+ * nothing is requested from it.
+ */
 const mayTakeOver = (self: Assembly.Assembly, supplier: Supplier.Supplier, buffer: PieceBuffer.PieceBuffer): boolean =>
   buffer.freeBlocks === buffer.blockCount && !isLeftToOthers(self, supplier, buffer.piece)
 
 /**
- * Whether blocks of a piece under way may be requested from the supplier: it has the piece, serves us, and nobody else is to
- * send the piece alone.
+ * Whether blocks of an active piece may be requested from the supplier: it has the piece, serves us, and no other
+ * supplier is to send the piece alone.
  */
 const mayAsk = (self: Assembly.Assembly, supplier: Supplier.Supplier, buffer: PieceBuffer.PieceBuffer): boolean =>
   Bitfield.has(supplier.has, buffer.piece) &&
@@ -39,8 +43,8 @@ const mayAsk = (self: Assembly.Assembly, supplier: Supplier.Supplier, buffer: Pi
   !Supplier.isResting(supplier, buffer.piece)
 
 /**
- * Notes a request for the next block of a piece under way, which goes on from the last request; `undefined` if no such piece
- * has a free block that the supplier could send.
+ * Notes a request for the next block of an active piece, beginning with the piece of the last request. `undefined` if
+ * no active piece has a free block that the supplier could send.
  */
 export const nextBlock = (
   self: Assembly.Assembly,
@@ -62,7 +66,7 @@ export const nextBlock = (
   return RequestPipeline.send(supplier.pipeline, buffer, PieceBuffer.nextFree(buffer)!, now)
 }
 
-/** The pieces that the supplier is not to start: those that rest with it, and those that are left to others. */
+/** Pieces that the supplier must not start: those that rest with it, and those that are left to others. */
 const exceptions = (self: Assembly.Assembly, supplier: Supplier.Supplier): ReadonlySet<PieceIndex> => {
   const { refused, standing } = supplier
   const { soleSourcePieces } = self.distrust
@@ -80,7 +84,7 @@ const allowedPiece = (self: Assembly.Assembly, supplier: Supplier.Supplier): Pie
   return undefined
 }
 
-/** Whether blocks are out to the supplier, or came from it for a piece that is not verified yet. */
+/** Whether blocks are requested from the supplier, or came from it for a piece that is not verified yet. */
 const isOnTrial = (self: Assembly.Assembly, supplier: Supplier.Supplier): boolean => {
   if (supplier.pipeline.requests.size > 0) return true
   for (const { buffer } of self.pool.loans.values()) {
@@ -90,37 +94,37 @@ const isOnTrial = (self: Assembly.Assembly, supplier: Supplier.Supplier): boolea
   return false
 }
 
-/** The piece that the supplier should start, once a buffer is borrowed for it; `undefined` if it can start none. */
+/** Returns the piece that the supplier should start once a buffer is borrowed for it; `undefined` if there is none. */
 export const nextPiece = (self: Assembly.Assembly, supplier: Supplier.Supplier): PieceIndex | undefined => {
   if (self.isPaused || supplier.searchedVersion === self.picker.version || !BufferPool.mayLend(self.pool))
     return undefined
-  // After a damaged piece the verdict on the next one comes first.
+  // After a damaged piece, wait for the verdict on its next piece before it gets another one.
   if (supplier.standing.damagedInARow > 0 && isOnTrial(self, supplier)) return undefined
-  // A supplier that lets requests time out gets no piece of its own to hold up.
+  // A supplier that lets requests time out starts no piece that it could delay.
   if (supplier.pipeline.isSnubbed && self.table.counts.active > 0) return undefined
   if (supplier.peerChoking) return allowedPiece(self, supplier)
   const begun = self.geometry.pieceCount - self.table.counts.missing
   const piece = PieceOrder.pick(self.order, self.picker, supplier.has, exceptions(self, supplier), begun)
-  // What is left to others may come back to it although no piece became a candidate meanwhile.
+  // A piece that is left to others may return to this supplier although no piece became a candidate meanwhile.
   if (piece === undefined && self.distrust.soleSourcePieces.size === 0) supplier.searchedVersion = self.picker.version
   return piece
 }
 
 /**
- * Borrows a buffer for a missing piece, which is active from then on. Returns the buffer that the piece has already if another
- * supplier was faster, and `undefined` if no buffer is free: the supplier is idle then. The loan ends with `BufferPool.close`:
- * what was requested for it is cancelled, and the piece is missing again, unless it is verified.
+ * Borrows a buffer for a missing piece, which becomes active. Returns the existing buffer if another supplier was
+ * faster. Returns `undefined` if no buffer is free; then the supplier is idle. The loan ends with `BufferPool.close`:
+ * requests for the piece are cancelled, and the piece is missing again, unless it is verified.
  */
 export const begin = Effect.fnUntraced(function* (
   self: Assembly.Assembly,
   supplier: Supplier.Supplier,
   piece: PieceIndex
 ) {
-  // Before the loan, as a buffer that comes free while we find none must not be missed.
+  // Before the loan, so that a buffer that becomes free right after it is not missed.
   Assembly.idle(self, supplier)
   const buffer = yield* BufferPool.lendNow(self.pool, piece, {
     isWanted: () => {
-      // Nobody was faster, and nobody has skipped it meanwhile.
+      // No other supplier was faster, and the piece was not skipped meanwhile.
       const isCandidate = PiecePicker.isCandidate(self.picker, piece)
       // There may be another piece for it.
       if (!isCandidate) supplier.wake()
@@ -132,7 +136,7 @@ export const begin = Effect.fnUntraced(function* (
       if (self.distrust.soleSourcePieces.has(piece)) buffer.soleSource = supplier.id
       supplier.current = buffer
       Assembly.busy(self, supplier)
-      // With the last piece to start the end game begins, in which the others may be of use.
+      // The end game begins with the last piece to start, and other suppliers may help in it.
       if (self.picker.count === 0) Assembly.wakeIdle(self)
     },
     onClose: (buffer) => end(self, buffer)
@@ -141,9 +145,9 @@ export const begin = Effect.fnUntraced(function* (
   return buffer
 }, Effect.uninterruptible)
 
-/** Forgets all requests for a piece whose loan ends; unless it is verified it can be started anew. */
+/** Forgets all requests for a piece whose loan ends. Unless it is verified, it can be started again. */
 const end = (self: Assembly.Assembly, buffer: PieceBuffer.PieceBuffer): void => {
-  // A supplier that kept the buffer would keep its memory, which the budget may have given away.
+  // A supplier that kept the buffer would keep its memory alive, although the budget may have granted it to others.
   for (const supplier of self.suppliers) if (supplier.current === buffer) supplier.current = undefined
   if (buffer.requests.some((count) => count > 0)) {
     for (const supplier of self.suppliers) Supplier.cancelPiece(supplier, buffer)
@@ -157,12 +161,12 @@ const end = (self: Assembly.Assembly, buffer: PieceBuffer.PieceBuffer): void => 
   Assembly.wakeIdle(self)
 }
 
-/** Whether pieces are left to start and there is no buffer for one. */
+/** Whether there are pieces to start and no buffer for one. */
 const isHeldUp = (self: Assembly.Assembly): boolean => self.picker.count > 0 && !BufferPool.mayLend(self.pool)
 
 /**
- * Notes a request for a block that is out to others already, if there is nothing else to request: in the end game, or if they
- * are slow and hold every buffer. `undefined` if the supplier can help with none.
+ * Notes a request for a block that is already requested from others, if there is nothing else to request: in the end
+ * game, or if they are slow and hold every buffer. `undefined` if there is no such block.
  */
 export const nextDuplicate = (
   self: Assembly.Assembly,
@@ -170,14 +174,14 @@ export const nextDuplicate = (
   now: number
 ): RequestPipeline.Request | undefined => {
   const may = (buffer: PieceBuffer.PieceBuffer) => mayAsk(self, supplier, buffer)
-  // Delayed and withheld pieces are no candidates: they must not hold up those that are under way.
+  // Delayed and withheld pieces are not candidates, because they must not delay the end game of active pieces.
   if (self.picker.count === 0) return EndGame.nextBlock(self.pool.loans.values(), supplier, may, now)
   return isHeldUp(self) ? Overtaking.nextBlock(self.suppliers, supplier, may, now) : undefined
 }
 
 /**
- * Requests blocks from the supplier as far as its pipeline has room. Returns the piece to start, once a buffer is borrowed for it
- * (`begin`), if there is room left and no block of a piece under way to request.
+ * Requests blocks from the supplier while its pipeline has room. If no block of an active piece is left and there is
+ * still room, returns the piece to start with `begin`.
  */
 export const refill = (self: Assembly.Assembly, supplier: Supplier.Supplier, now: number): PieceIndex | undefined => {
   const { pipeline } = supplier
@@ -200,7 +204,7 @@ export const refill = (self: Assembly.Assembly, supplier: Supplier.Supplier, now
   return undefined
 }
 
-/** Wakes idle suppliers if they may overtake others, which only time allows. To be called once a second. */
+/** Wakes idle suppliers that may overtake others by now. To be called once a second, because only time allows it. */
 export const wakeOvertakers = (self: Assembly.Assembly): void => {
   if (isHeldUp(self)) Assembly.wakeIdle(self)
 }

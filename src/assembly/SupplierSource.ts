@@ -1,10 +1,10 @@
 /**
- * The contract of whatever supplies blocks of a torrent beside its peers: web seeds, a cache on the local network, a map.
+ * The contract of whatever supplies blocks of a torrent besides its peers: web seeds, or a cache on the local network.
  *
- * A source makes a `Supplier`, joins the assembly with it (`Assembly.join`, `Assembly.gainAll`, `Assembly.unchoked`), requests
- * blocks for it (`Requests.refill`, `Requests.begin`), writes what arrives to its place (`PieceBuffer.write`), and says so
- * (`Assembly.arriving`, `Assembly.received`). Everything else is as for peers: which piece is next, the end game, digests, and
- * who is blamed.
+ * A source makes a `Supplier` and joins the assembly with it (`Assembly.join`, `Assembly.gainAll`,
+ * `Assembly.unchoked`). It requests blocks for it (`Requests.refill`, `Requests.begin`), writes what arrives to its
+ * place (`PieceBuffer.write`), and reports it (`Assembly.arriving`, `Assembly.received`). The order of pieces, the end
+ * game, digests and blame are the same as for peers.
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
@@ -13,20 +13,20 @@ import type { Metainfo } from "../metainfo/Metainfo.ts"
 import type { TorrentLimits } from "../rate/RateLimits.ts"
 import type { Assembly } from "./Assembly.ts"
 
-/** The torrent that blocks are wanted for. */
+/** The torrent to supply. */
 export interface SupplierContext {
   readonly metainfo: Metainfo
-  /** All piece state of the torrent. A supplier takes its number from `assembly.ids`. */
+  /** All piece state of the torrent. A supplier takes its id from `assembly.ids`. */
   readonly assembly: Assembly
   readonly limits: TorrentLimits
 }
 
-/** Supplies blocks of any torrent. It is made once for an engine. */
+/** Supplies blocks of any torrent. Made once for an engine. */
 export interface SupplierSource {
   /**
-   * Supplies blocks until it is interrupted; ends at once if it has none of this torrent. It retries by itself and never fails.
-   * Its suppliers leave the assembly with the scope, which closes with the effect. One that was expelled, or was not joined
-   * when it should have been, must not come back under the same number.
+   * Supplies blocks of a torrent until it is interrupted; ends at once if it has none of that torrent. It never fails:
+   * it retries by itself. Its suppliers leave the assembly when the scope closes, which is when the effect ends. A
+   * supplier that joins again takes a new number.
    */
   readonly supply: (context: SupplierContext) => Effect.Effect<void, never, Scope.Scope>
 }

@@ -17,7 +17,7 @@ const bob = idOf(2)
 const carol = idOf(3)
 
 describe("Assembly", () => {
-  it.effect("is of interest to nobody once all that is wanted is stored, until more is", () =>
+  it.effect("is interested in nobody once all wanted pieces are stored, until more are wanted", () =>
     Effect.gen(function* () {
       const assembly = yield* assemblyOf(geometryOf(3, 1), { stored: "*  " })
       const one = join(assembly, alice)
@@ -36,7 +36,7 @@ describe("Assembly", () => {
     }).pipe(budget)
   )
 
-  it.effect("goes on with a piece that was skipped under way, and does not start it again", () =>
+  it.effect("completes a piece that was skipped while it was active, and does not start it again", () =>
     Effect.gen(function* () {
       const assembly = yield* assemblyOf(geometryOf(2, 2))
       const one = join(assembly, alice)
@@ -52,7 +52,7 @@ describe("Assembly", () => {
     }).pipe(budget)
   )
 
-  it.effect("feeds who is hungry when a buffer comes free", () =>
+  it.effect("wakes idle suppliers when a buffer becomes free", () =>
     Effect.gen(function* () {
       const assembly = yield* assemblyOf(geometryOf(3, 2), { cap: 1 })
       const one = join(assembly, alice)
@@ -67,7 +67,7 @@ describe("Assembly", () => {
     }).pipe(budget)
   )
 
-  it.effect("feeds who is hungry when another torrent gives a buffer back", () =>
+  it.effect("wakes idle suppliers when another torrent returns a buffer", () =>
     Effect.gen(function* () {
       const first = yield* assemblyOf(geometryOf(3, 64))
       const second = yield* assemblyOf(geometryOf(3, 64))
@@ -84,7 +84,7 @@ describe("Assembly", () => {
     }).pipe(budget)
   )
 
-  it.effect("hands a piece to the verifier once, when its last block arrives", () =>
+  it.effect("offers a piece to the verifier once, when its last block arrives", () =>
     Effect.gen(function* () {
       const assembly = yield* assemblyOf(geometryOf(2, 2, blockLength + 100))
       const one = join(assembly, alice)
@@ -102,7 +102,7 @@ describe("Assembly", () => {
     }).pipe(budget)
   )
 
-  it.effect("frees the blocks of a supplier that leaves, and feeds the others", () =>
+  it.effect("releases the blocks of a supplier that leaves, and wakes the others", () =>
     Effect.gen(function* () {
       const assembly = yield* assemblyOf(geometryOf(1, 2))
       const one = join(assembly, alice)
@@ -118,7 +118,7 @@ describe("Assembly", () => {
     }).pipe(budget)
   )
 
-  it.effect("counts the pieces of a supplier as long as it is there, however it told them", () =>
+  it.effect("counts the pieces of a supplier while it is there, however it announced them", () =>
     Effect.gen(function* () {
       const assembly = yield* assemblyOf(geometryOf(4, 1))
       const one = join(assembly, alice, "** *")
@@ -158,7 +158,7 @@ describe("Assembly", () => {
     }).pipe(budget)
   )
 
-  it.effect("keeps no buffer alive whose loan has ended", () =>
+  it.effect("keeps no reference to a buffer whose loan has ended", () =>
     Effect.gen(function* () {
       const assembly = yield* assemblyOf(geometryOf(2, 2))
       const one = join(assembly, alice)
@@ -171,7 +171,7 @@ describe("Assembly", () => {
     }).pipe(budget)
   )
 
-  it.effect("starts a delayed piece again when its time has come, and feeds who is hungry", () =>
+  it.effect("starts a delayed piece again when its wait is over, and wakes idle suppliers", () =>
     Effect.gen(function* () {
       const assembly = yield* assemblyOf(geometryOf(1, 1))
       const one = join(assembly, alice)

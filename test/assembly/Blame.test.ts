@@ -17,7 +17,7 @@ const suspicion = (supplier: SupplierId, block: number, byte: number): Blame.Sus
 })
 
 describe("Blame", () => {
-  it("fault 40: finds guilty exactly those whose blocks differed from the copy that passed", () => {
+  it("fault 40: finds exactly those guilty whose blocks differed from the copy that passed", () => {
     const blame = Blame.make()
     Blame.suspect(blame, piece(3), [suspicion(alice, 0, 1), suspicion(bob, 1, 9), suspicion(carol, 2, 3)])
 
@@ -28,7 +28,7 @@ describe("Blame", () => {
     assert.deepStrictEqual(guilty, new Set([bob]))
   })
 
-  it("finds the liars of several bad copies", () => {
+  it("finds the liars of several wrong copies", () => {
     const blame = Blame.make()
     Blame.suspect(blame, piece(0), [suspicion(alice, 0, 7), suspicion(bob, 1, 2)])
     Blame.suspect(blame, piece(0), [suspicion(bob, 0, 1), suspicion(carol, 1, 8)])
@@ -45,7 +45,7 @@ describe("Blame", () => {
     assert.deepStrictEqual(guilty, new Set([alice, carol]))
   })
 
-  it("closes the case when a copy passes", () => {
+  it("forgets the suspicions when a copy passes", () => {
     const blame = Blame.make()
     Blame.fail(blame, piece(0))
     Blame.suspect(blame, piece(0), [suspicion(alice, 0, 7)])
@@ -58,7 +58,7 @@ describe("Blame", () => {
     assert.strictEqual(Blame.suspectedBlocks(blame, piece(0)).size, 0)
   })
 
-  it("holds nothing against anybody for another piece", () => {
+  it("holds nothing against anybody because of another piece", () => {
     const blame = Blame.make()
     Blame.suspect(blame, piece(0), [suspicion(alice, 0, 7)])
 

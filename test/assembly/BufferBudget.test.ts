@@ -14,7 +14,7 @@ import { blockLength, geometryOf, piece } from "./pieces.ts"
 const poolOf = (blocks: number, isStuck?: () => boolean) =>
   BufferPool.make(geometryOf(20, blocks), { maxActivePieces: 20, isStuck })
 
-/** Lends to pieces `0 ..< count` without waiting; gives how many got a buffer. */
+/** Lends to pieces `0 ..< count` without waiting. Returns how many got a buffer. */
 const lendMany = Effect.fnUntraced(function* (pool: BufferPool.BufferPool, count: number) {
   let lent = 0
   for (let index = 0; index < count; index++) {
@@ -26,7 +26,7 @@ const lendMany = Effect.fnUntraced(function* (pool: BufferPool.BufferPool, count
 const budget = (blocks: number) => Effect.provide(BufferBudget.layer(blocks * blockLength))
 
 describe("BufferBudget", () => {
-  it.effect("lends as far as the bytes reach, also below the cap in pieces", () =>
+  it.effect("lends within its bytes, also below the cap in pieces", () =>
     Effect.gen(function* () {
       const pool = yield* poolOf(2)
 
@@ -37,7 +37,7 @@ describe("BufferBudget", () => {
     }).pipe(budget(8))
   )
 
-  it.effect("gives a piece larger than the budget its one buffer, when nothing else is held", () =>
+  it.effect("lends a piece larger than the budget its one buffer when nothing else is held", () =>
     Effect.gen(function* () {
       const small = yield* poolOf(1)
       const large = yield* poolOf(100)
@@ -58,7 +58,7 @@ describe("BufferBudget", () => {
     }).pipe(budget(4))
   )
 
-  it.effect("lets no torrent starve: who has nothing is served first from what comes back", () =>
+  it.effect("starves no torrent: one without a buffer gets the first that is returned", () =>
     Effect.gen(function* () {
       const greedy = yield* poolOf(1)
       const modest = yield* poolOf(1)
@@ -77,7 +77,7 @@ describe("BufferBudget", () => {
     }).pipe(budget(4))
   )
 
-  it.effect("fault 49: a torrent that gives nothing back leaves a quarter to those that have nothing", () =>
+  it.effect("fault 49: a torrent that returns nothing leaves a quarter to those without a buffer", () =>
     Effect.gen(function* () {
       const stuck = yield* poolOf(1, () => true)
       const healthy = yield* poolOf(1)
@@ -95,30 +95,32 @@ describe("BufferBudget", () => {
     }).pipe(budget(8))
   )
 
-  it.effect("fault 49: who fits in nothing that can come back holds up nobody, and is served when more can", () =>
-    Effect.gen(function* () {
-      let isFailing = true
-      const stuck = yield* poolOf(1, () => isFailing)
-      const large = yield* poolOf(4)
-      const small = yield* poolOf(1)
-      yield* lendMany(stuck, 20)
-      const waiting = yield* Effect.forkChild(BufferPool.lend(large, piece(0)))
-      yield* Effect.yieldNow
-      let stored = 0
-      for (let index = 0; index < 20; index++) {
-        stored += yield* lendMany(small, 1)
-        yield* BufferPool.close(small, piece(0))
-      }
-      const early = waiting.pollUnsafe()
-      isFailing = false
-      for (let index = 0; index < 6; index++) yield* BufferPool.close(stuck, piece(index))
+  it.effect(
+    "fault 49: an account that nothing returnable fits does not block others, and is served when more is returnable",
+    () =>
+      Effect.gen(function* () {
+        let isFailing = true
+        const stuck = yield* poolOf(1, () => isFailing)
+        const large = yield* poolOf(4)
+        const small = yield* poolOf(1)
+        yield* lendMany(stuck, 20)
+        const waiting = yield* Effect.forkChild(BufferPool.lend(large, piece(0)))
+        yield* Effect.yieldNow
+        let stored = 0
+        for (let index = 0; index < 20; index++) {
+          stored += yield* lendMany(small, 1)
+          yield* BufferPool.close(small, piece(0))
+        }
+        const early = waiting.pollUnsafe()
+        isFailing = false
+        for (let index = 0; index < 6; index++) yield* BufferPool.close(stuck, piece(index))
 
-      const served = yield* Fiber.join(waiting)
+        const served = yield* Fiber.join(waiting)
 
-      assert.isUndefined(early)
-      assert.strictEqual(stored, 20)
-      assert.strictEqual(served.bytes.length, 4 * blockLength)
-    }).pipe(budget(8))
+        assert.isUndefined(early)
+        assert.strictEqual(stored, 20)
+        assert.strictEqual(served.bytes.length, 4 * blockLength)
+      }).pipe(budget(8))
   )
 
   it.effect("shares evenly among torrents that all want more", () =>
@@ -126,7 +128,7 @@ describe("BufferBudget", () => {
       const pools = yield* Effect.all([poolOf(1), poolOf(1), poolOf(1)])
       yield* lendMany(pools[0], 20)
 
-      // Each in turn finishes its oldest piece and asks for as much as it can get.
+      // Each in turn completes its oldest piece and borrows as many buffers as it can.
       for (let turn = 0; turn < 60; turn++) {
         const pool = pools[turn % 3]!
         const oldest = pool.loans.keys().next()
@@ -153,7 +155,7 @@ describe("BufferBudget", () => {
     }).pipe(budget(8))
   )
 
-  it.effect("takes a buffer that came too late for one torrent and gives it to the next that waits", () =>
+  it.effect("takes an unused buffer that came too late for one torrent and grants it to the next that waits", () =>
     Effect.gen(function* () {
       const busy = yield* poolOf(1)
       const gone = yield* poolOf(1)
@@ -174,7 +176,7 @@ describe("BufferBudget", () => {
     }).pipe(budget(1))
   )
 
-  it.effect("gives back what a torrent held when it closes, to those who wait", () =>
+  it.effect("grants what a torrent held to those that wait when it closes", () =>
     Effect.gen(function* () {
       const scope = yield* Scope.make()
       const stopping = yield* Scope.provide(poolOf(1), scope)
@@ -191,7 +193,7 @@ describe("BufferBudget", () => {
     }).pipe(budget(4))
   )
 
-  it.effect("holds its bound, and every pool its capacity, over many torrents and any script", () => {
+  it.effect("keeps its bound, and every pool its capacity, over many torrents and any script", () => {
     const step = fc.tuple(fc.nat(3), fc.constantFrom("lend", "lend", "close"), fc.nat(7))
     return Property.check(
       fc.tuple(fc.integer({ min: 1, max: 12 }), fc.array(step, { maxLength: 60 })),
@@ -212,7 +214,8 @@ describe("BufferBudget", () => {
               assert.strictEqual(BufferPool.lentCount(each) + BufferPool.freeCount(each), each.capacity)
             }
           }
-          // Nobody starves: once all that was lent is back, everybody gets a buffer within as many sweeps as others wait.
+          // Nobody starves: once all loans have ended, every torrent gets a buffer within as many sweeps as others
+          // wait.
           for (const pool of pools) for (const index of [...pool.loans.keys()]) yield* BufferPool.close(pool, index)
           for (const pool of pools) {
             for (let sweep = 0; sweep < pools.length && (yield* lendMany(pool, 1)) === 0; sweep++) {

@@ -22,7 +22,7 @@ const budget = (bytes: number = mebibyte) => Effect.provide(BufferBudget.layer(b
 const sizes = (pool: BufferPool.BufferPool) => [BufferPool.lentCount(pool), BufferPool.freeCount(pool)]
 
 describe("BufferPool", () => {
-  it.effect("gives the same buffer for the same piece", () =>
+  it.effect("lends the same buffer for the same piece", () =>
     Effect.gen(function* () {
       const pool = yield* poolOf(3)
 
@@ -34,7 +34,7 @@ describe("BufferPool", () => {
     }).pipe(budget())
   )
 
-  it.effect("ends its loans after the fibers that were started over it, also those lent later", () =>
+  it.effect("ends its loans after the fibers that were started after it, including later loans", () =>
     Effect.gen(function* () {
       const scope = yield* Scope.make()
       const pool = yield* Scope.provide(poolOf(3), scope)
@@ -67,7 +67,7 @@ describe("BufferPool", () => {
     }).pipe(budget())
   )
 
-  it.effect("lends again on release, the same memory", () =>
+  it.effect("lends the same memory again after its return", () =>
     Effect.gen(function* () {
       const pool = yield* poolOf(3)
       for (const index of [0, 1, 2]) yield* BufferPool.lend(pool, piece(index))
@@ -84,7 +84,7 @@ describe("BufferPool", () => {
     }).pipe(budget())
   )
 
-  it.effect("sizes the last piece right: one block and 500 bytes", () =>
+  it.effect("makes the last piece's buffer as long as the piece: one block and 500 bytes", () =>
     Effect.gen(function* () {
       const pool = yield* BufferPool.make(geometryOf(4, 3, blockLength + 500))
 
@@ -106,7 +106,7 @@ describe("BufferPool", () => {
     }).pipe(budget())
   )
 
-  it.effect("drops a stale piece after 60 s, and its requests are forgotten", () =>
+  it.effect("drops a stale piece after 60 s and forgets its requests", () =>
     Effect.gen(function* () {
       const pool = yield* poolOf(3)
       const pipeline = RequestPipeline.make(2, 0)
@@ -130,7 +130,7 @@ describe("BufferPool", () => {
     }).pipe(budget())
   )
 
-  it.effect("keeps a piece that got a block within 60 s, and one that is complete", () =>
+  it.effect("keeps a piece that received a block within 60 s, and one that is complete", () =>
     Effect.gen(function* () {
       const pool = yield* poolOf(3)
       const active = yield* BufferPool.lend(pool, piece(0))
@@ -150,7 +150,7 @@ describe("BufferPool", () => {
   )
 
   for (let operations = 3; operations <= 10; operations++) {
-    it.effect(`begins a loan in one step, also when fibers give way after ${operations} operations`, () =>
+    it.effect(`begins a loan in one step, even if fibers yield after ${operations} operations`, () =>
       Effect.gen(function* () {
         const pool = yield* poolOf(3)
         const opened: Array<number> = []
@@ -185,7 +185,7 @@ describe("BufferPool", () => {
     }).pipe(budget())
   )
 
-  it.effect("tells the borrower before the memory goes back, once", () =>
+  it.effect("calls the borrower once, before the memory returns", () =>
     Effect.gen(function* () {
       const pool = yield* poolOf(1)
       const seen: Array<string> = []
@@ -201,7 +201,7 @@ describe("BufferPool", () => {
     }).pipe(budget())
   )
 
-  it("gives 20 buffers to large pieces, 20 MiB of small ones, and always one, within the budget", () => {
+  it("has 20 buffers for large pieces, 20 MiB for small ones, and at least one, within the budget", () => {
     const capacities = [16 * 1024, 256 * 1024, mebibyte, 2 * mebibyte, 4 * mebibyte, 64 * mebibyte, 128 * mebibyte].map(
       (pieceLength) => BufferPool.capacityFor(pieceLength, 64 * mebibyte)
     )
@@ -209,7 +209,7 @@ describe("BufferPool", () => {
     assert.deepStrictEqual(capacities, [1280, 80, 20, 20, 12, 1, 1])
   })
 
-  it.effect("has one buffer at least, whatever cap it is given", () =>
+  it.effect("has at least one buffer, whatever its cap", () =>
     Effect.gen(function* () {
       const pool = yield* poolOf(0)
 

@@ -11,7 +11,7 @@ import * as Swarm from "./swarm.ts"
 
 type Running = Swarm.TestSwarm["Service"]
 
-/** A peer that has piece 4 (a block and 100 bytes) only, or the pieces given, and answers as soon as it is told to. */
+/** A peer that has piece 4 (a block and 100 bytes) only, or `pieces`, and answers when the test makes it. */
 const peerOf = Effect.fnUntraced(function* (
   swarm: Running,
   options: { readonly isLiar?: boolean; readonly pieces?: ReadonlyArray<number> } = {}
@@ -43,7 +43,7 @@ describe.each([
     }).pipe(world)
   )
 
-  it.effect("rejects a piece that does not match, writes nothing of it and lets it start anew", () =>
+  it.effect("rejects a piece that does not match, writes nothing of it and starts it again", () =>
     Effect.gen(function* () {
       const swarm = yield* Swarm.make(5)
       const liar = yield* peerOf(swarm, { isLiar: true })
@@ -61,7 +61,7 @@ describe.each([
     }).pipe(world)
   )
 
-  it.effect("finds a sole contributor guilty at once, if another peer has the piece", () =>
+  it.effect("finds a sole contributor guilty at once if another peer has the piece", () =>
     Effect.gen(function* () {
       const swarm = yield* Swarm.make(5)
       const liar = yield* peerOf(swarm, { isLiar: true })
@@ -74,7 +74,7 @@ describe.each([
     }).pipe(world)
   )
 
-  it.effect("keeps the only source of a piece, and asks it again after 30 s, then 60, up to ten minutes", () =>
+  it.effect("keeps the only source of a piece, and asks it again after 30 s, then 60 s, up to ten minutes", () =>
     Effect.gen(function* () {
       const swarm = yield* Swarm.make(5)
       const peer = yield* peerOf(swarm, { isLiar: true })
@@ -105,12 +105,12 @@ describe.each([
     }).pipe(world)
   )
 
-  it.effect("fault 40: of several, finds only the liar guilty, and only once the piece passes", () =>
+  it.effect("fault 40: finds only the liar of several guilty, and only once the piece passes", () =>
     Effect.gen(function* () {
       const swarm = yield* Swarm.make(1)
       const liar = yield* peerOf(swarm, { isLiar: true })
       const honest = yield* peerOf(swarm)
-      // The liar is asked for all blocks, and lets the honest peer have the second one.
+      // The liar is asked for all blocks, and the honest peer gets to send the second one.
       yield* serve(swarm, liar, 1, "wrong")
       yield* swarm.reject(liar, 1)
       yield* swarm.settle
@@ -125,7 +125,7 @@ describe.each([
     }).pipe(world)
   )
 
-  it.effect("asks one peer alone for a piece that came bad from several", () =>
+  it.effect("requests a piece from one peer alone after a wrong copy from several", () =>
     Effect.gen(function* () {
       const swarm = yield* Swarm.make(1)
       const liar = yield* peerOf(swarm, { isLiar: true })
@@ -137,7 +137,7 @@ describe.each([
       yield* serve(swarm, honest, 1, "right")
       const rejected = [...swarm.facts]
       const sole = [liar, honest, other].find((peer) => peer.out.size === 2)!
-      // A block that the one peer does not want to send is free, and still nobody else is asked for it.
+      // A block that this peer refuses is free, and still nobody else is asked for it.
       yield* swarm.reject(sole, 1)
       yield* swarm.settle
 
@@ -159,7 +159,7 @@ describe.each([
     }).pipe(world)
   )
 
-  it.effect("fault 42: tries a piece that always fails ever more rarely, from 2 s up to 5 minutes", () =>
+  it.effect("fault 42: tries a piece that always fails at growing intervals, from 2 s up to 5 minutes", () =>
     Effect.gen(function* () {
       const swarm = yield* Swarm.make(5)
       const waits: Array<number> = []
@@ -168,7 +168,7 @@ describe.each([
       for (let second = 0; second < 2_000; second++) {
         const liar = swarm.peers[0] ?? (yield* peerOf(swarm, { isLiar: true }))
         yield* serve(swarm, liar, 2, "wrong")
-        // Each time another one.
+        // Each time another liar.
         if (Standing.hasDamaged(liar.protocol.standing, piece(4))) yield* swarm.leave(liar)
         if (swarm.facts.filter((fact) => fact === "Rejected 4").length > rejected) {
           rejected++
@@ -186,7 +186,7 @@ describe.each([
     }).pipe(world)
   )
 
-  it.effect("rejects nothing because of the storage", () =>
+  it.effect("rejects nothing because of a failed write", () =>
     Effect.gen(function* () {
       const swarm = yield* Swarm.make(5)
       const peer = yield* peerOf(swarm)
@@ -199,7 +199,7 @@ describe.each([
     }).pipe(world)
   )
 
-  it.effect("blames nobody for what was damaged on its way to the storage, and writes it again", () =>
+  it.effect("blames nobody for bytes that were damaged on their way to the storage, and writes them again", () =>
     Effect.gen(function* () {
       const swarm = yield* Swarm.make(5)
       const peer = yield* peerOf(swarm)

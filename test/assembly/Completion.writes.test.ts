@@ -28,10 +28,10 @@ const serveAll = (swarm: Running, peer: Swarm.Peer) =>
 
 const world = Effect.provide(Swarm.world(7))
 
-const told = (swarm: Running, tag: string) => swarm.facts.filter((fact) => fact.startsWith(tag)).length
+const countOf = (swarm: Running, tag: string) => swarm.facts.filter((fact) => fact.startsWith(tag)).length
 
 describe("Completion, writes", () => {
-  it.effect("stores pieces and gives their buffers back", () =>
+  it.effect("stores pieces and returns their buffers", () =>
     Effect.gen(function* () {
       const swarm = yield* Swarm.make(5)
       const seed = yield* seedOf(swarm)
@@ -43,7 +43,7 @@ describe("Completion, writes", () => {
     }).pipe(world)
   )
 
-  it.effect("forgets by when a piece is due once it is stored", () =>
+  it.effect("forgets the deadline of a piece once it is stored", () =>
     Effect.gen(function* () {
       const swarm = yield* Swarm.make(5)
       PieceOrder.setDeadline(swarm.assembly.order, piece(2), 1_000)
@@ -56,26 +56,28 @@ describe("Completion, writes", () => {
     }).pipe(world)
   )
 
-  it.effect("keeps a verified piece in its buffer while its write fails, and writes it again ever more rarely", () =>
-    Effect.gen(function* () {
-      const swarm = yield* Swarm.make(5)
-      const seed = yield* seedOf(swarm, [4])
-      swarm.faults.failAll("write", FaultyStorage.inputOutputError)
-      yield* serveAll(swarm, seed)
-      const calls: Array<number> = []
-      for (let second = 0; second < 26; second++) {
-        yield* TestClock.adjust("1 second")
-        calls.push(swarm.faults.counts("write").calls)
-      }
+  it.effect(
+    "keeps a verified piece in its buffer while its write fails, and writes it again at growing intervals",
+    () =>
+      Effect.gen(function* () {
+        const swarm = yield* Swarm.make(5)
+        const seed = yield* seedOf(swarm, [4])
+        swarm.faults.failAll("write", FaultyStorage.inputOutputError)
+        yield* serveAll(swarm, seed)
+        const calls: Array<number> = []
+        for (let second = 0; second < 26; second++) {
+          yield* TestClock.adjust("1 second")
+          calls.push(swarm.faults.counts("write").calls)
+        }
 
-      // After 0.5, 1.5, 3.5, 7.5, 15.5 and 23.5 seconds.
-      assert.deepStrictEqual(
-        [0, 1, 3, 7, 15, 23].map((second) => calls[second]),
-        [2, 3, 4, 5, 6, 7]
-      )
-      assert.strictEqual(PieceTable.stateOf(swarm.assembly.table, piece(4)), "verified")
-      assert.strictEqual(BufferPool.lentCount(swarm.assembly.pool), 1)
-    }).pipe(world)
+        // After 0.5, 1.5, 3.5, 7.5, 15.5 and 23.5 seconds.
+        assert.deepStrictEqual(
+          [0, 1, 3, 7, 15, 23].map((second) => calls[second]),
+          [2, 3, 4, 5, 6, 7]
+        )
+        assert.strictEqual(PieceTable.stateOf(swarm.assembly.table, piece(4)), "verified")
+        assert.strictEqual(BufferPool.lentCount(swarm.assembly.pool), 1)
+      }).pipe(world)
   )
 
   it.effect("fault 48: a full disk stops new pieces, and the download resumes by itself and completes", () =>
@@ -99,7 +101,7 @@ describe("Completion, writes", () => {
     }).pipe(world)
   )
 
-  it.effect("tells an outage once and its end once", () =>
+  it.effect("reports an outage once and its end once", () =>
     Effect.gen(function* () {
       const swarm = yield* Swarm.make(5)
       const seed = yield* seedOf(swarm)
@@ -110,12 +112,15 @@ describe("Completion, writes", () => {
 
       yield* swarm.advance(20)
 
-      assert.deepStrictEqual([told(swarm, "Failed"), told(swarm, "Recovered"), told(swarm, "Stored")], [1, 1, 5])
+      assert.deepStrictEqual(
+        [countOf(swarm, "Failed"), countOf(swarm, "Recovered"), countOf(swarm, "Stored")],
+        [1, 1, 5]
+      )
       assert.isFalse(swarm.assembly.isPaused)
     }).pipe(world)
   )
 
-  it.effect("writes several pieces at once, four at most", () =>
+  it.effect("writes at most four pieces at once", () =>
     Effect.gen(function* () {
       const swarm = yield* Swarm.make(5)
       const seed = yield* seedOf(swarm)
@@ -147,7 +152,7 @@ describe("Completion, writes", () => {
     }).pipe(world)
   )
 
-  it.effect("keeps nobody waiting for a write that is to be repeated when the torrent stops", () =>
+  it.effect("does not wait for the retry of a failed write when the torrent stops", () =>
     Effect.gen(function* () {
       const scope = yield* Scope.make()
       const swarm = yield* Scope.provide(Swarm.make(5), scope)

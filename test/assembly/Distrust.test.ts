@@ -17,7 +17,7 @@ const alice = idOf(1)
 const bob = idOf(2)
 const carol = idOf(3)
 
-/** Piece 0 came bad from several, and `one` has begun it alone; `two` has it as well. */
+/** Several suppliers sent a wrong copy of piece 0, and `one` has begun it alone; `two` has it as well. */
 const begunByOne = Effect.gen(function* () {
   const assembly = yield* assemblyOf(geometryOf(2, 2))
   const one = join(assembly, alice)
@@ -27,7 +27,7 @@ const begunByOne = Effect.gen(function* () {
   return { assembly, one, two }
 })
 
-/** `one` failed to send such a piece, so it is left to `other`, which came after that. */
+/** `one` failed to send such a piece, so it is left to `other`, which joined after that. */
 const leftToOther = Effect.gen(function* () {
   const assembly = yield* assemblyOf(geometryOf(1, 2))
   const one = join(assembly, alice)
@@ -39,7 +39,7 @@ const leftToOther = Effect.gen(function* () {
 })
 
 describe("Distrust", () => {
-  it.effect("gives a piece that came bad from several to one supplier alone", () =>
+  it.effect("requests a piece from one supplier alone after a wrong copy from several", () =>
     Effect.gen(function* () {
       const { assembly, one, two } = yield* begunByOne
       ask(assembly, one, 1)
@@ -51,7 +51,7 @@ describe("Distrust", () => {
   )
 
   it.effect(
-    "gives such a piece to another while the one supplier neither sent anything nor is asked for anything",
+    "lets another supplier take such a piece over while nothing came from the first and nothing is requested from it",
     () =>
       Effect.gen(function* () {
         const { assembly, one, two } = yield* begunByOne
@@ -78,14 +78,14 @@ describe("Distrust", () => {
     }).pipe(budget)
   )
 
-  it.effect("leaves such a piece to who failed to send it least often", () =>
+  it.effect("leaves such a piece to the supplier that failed to send it least often", () =>
     Effect.gen(function* () {
       const assembly = yield* assemblyOf(geometryOf(1, 2))
       const suppliers = [join(assembly, alice), join(assembly, bob), join(assembly, carol)]
       Distrust.requireSoleSource(assembly.distrust, piece(0))
       const tried: Array<string> = []
       for (let round = 0; round < 7; round++) {
-        // The first that may: the order in which they are woken says nothing.
+        // The first that may start it, whatever the order in which they were woken.
         const sole = suppliers.find((supplier) => Requests.nextPiece(assembly, supplier) !== undefined)!
         yield* begin(assembly, sole, 0)
         ask(assembly, sole, 2)
@@ -107,7 +107,7 @@ describe("Distrust", () => {
     ["lost the piece", (assembly, other) => Assembly.lose(assembly, other, piece(0))]
   ]
   for (const [what, happens] of nobodyElse) {
-    it.effect(`gives such a piece back to who failed to send it where the only other supplier ${what}`, () =>
+    it.effect(`lets a supplier that failed to send such a piece start it again if the only other one ${what}`, () =>
       Effect.gen(function* () {
         const { assembly, one, other } = yield* leftToOther
         const before = Requests.nextPiece(assembly, one)
@@ -119,7 +119,7 @@ describe("Distrust", () => {
     )
   }
 
-  it.effect("wakes who failed to send such a piece when the other it was left to loses it", () =>
+  it.effect("wakes a supplier that failed to send such a piece when the other that it was left to loses it", () =>
     Effect.gen(function* () {
       const { assembly, one, other } = yield* leftToOther
       Assembly.idle(assembly, one)
@@ -130,7 +130,7 @@ describe("Distrust", () => {
     }).pipe(budget)
   )
 
-  it.effect("does not let who failed to send such a piece take it over from another", () =>
+  it.effect("does not let a supplier that failed to send such a piece take it over from another", () =>
     Effect.gen(function* () {
       const assembly = yield* assemblyOf(geometryOf(1, 2))
       const [one, two] = [join(assembly, alice), join(assembly, bob)]
@@ -145,7 +145,7 @@ describe("Distrust", () => {
     }).pipe(budget)
   )
 
-  it.effect("takes a piece that rests with everybody out of the way of the others, until somebody else has it", () =>
+  it.effect("withholds a piece that rests with every supplier, until another one has it", () =>
     Effect.gen(function* () {
       const assembly = yield* assemblyOf(geometryOf(2, 2))
       const one = join(assembly, alice)

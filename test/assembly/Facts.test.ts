@@ -10,7 +10,7 @@ const stored = (index: number): Facts.Fact => ({ _tag: "Stored", piece: piece(in
 
 const settle = Effect.repeat(Effect.yieldNow, { times: 20 })
 
-/** Reads facts, in a fiber of its own, and notes their pieces. */
+/** Reads facts in its own fiber, and notes their pieces. */
 const reading = Effect.fnUntraced(function* (facts: Facts.Facts, act: (index: number) => void = () => {}) {
   const read: Array<number> = []
   const fiber = yield* Effect.forkChild(
@@ -24,7 +24,7 @@ const reading = Effect.fnUntraced(function* (facts: Facts.Facts, act: (index: nu
 })
 
 describe("Facts", () => {
-  it.effect("are read in the order in which they became true, also those from before the reader", () =>
+  it.effect("are read in the order in which they happened, including those before the reader began", () =>
     Effect.gen(function* () {
       const facts = yield* Facts.make
       yield* Facts.offer(facts, stored(3))
@@ -58,7 +58,7 @@ describe("Facts", () => {
     })
   )
 
-  it.effect("are all read when their reader is interrupted, those of waiting reports too", () =>
+  it.effect("are all read when their reader is interrupted, including those that wait for room", () =>
     Effect.gen(function* () {
       const facts = yield* Facts.make
       const { fiber, read } = yield* reading(facts)
@@ -75,7 +75,7 @@ describe("Facts", () => {
     })
   )
 
-  it.effect("keep nobody waiting once their reader is gone, also if it died", () =>
+  it.effect("make nobody wait once their reader has ended, even if it died", () =>
     Effect.gen(function* () {
       const facts = yield* Facts.make
       const { fiber } = yield* reading(facts, () => {
@@ -90,7 +90,7 @@ describe("Facts", () => {
     })
   )
 
-  it.effect("keep nobody waiting once their scope is closed", () =>
+  it.effect("make nobody wait once their scope is closed", () =>
     Effect.gen(function* () {
       const scope = yield* Scope.make()
       const facts = yield* Scope.provide(Facts.make, scope)

@@ -40,7 +40,7 @@ describe("pieces under attack", () => {
     }).pipe(world)
   )
 
-  it.effect("fault 29: a block that came already changes nothing when it comes again", () =>
+  it.effect("fault 29: a duplicate of a block that arrived changes nothing", () =>
     Effect.gen(function* () {
       const swarm = yield* Swarm.make(1)
       const seed = yield* seedOf(swarm)
@@ -56,7 +56,7 @@ describe("pieces under attack", () => {
   )
 
   it.effect(
-    "fault 44: a slow peer that holds the last block is helped out, at most three are asked, and it is told",
+    "fault 44: a block that a slow peer holds up is requested from at most three peers, and cancelled at the slow one",
     () =>
       Effect.gen(function* () {
         const swarm = yield* Swarm.make(5)
@@ -79,7 +79,7 @@ describe("pieces under attack", () => {
   )
 
   for (const isFast of [true, false]) {
-    it.effect(`fault 45: chokes without end leak no request, ${isFast ? "with" : "without"} the fast extension`, () =>
+    it.effect(`fault 45: endless chokes leak no request, ${isFast ? "with" : "without"} the fast extension`, () =>
       Effect.gen(function* () {
         const swarm = yield* Swarm.make(2)
         const storm = yield* seedOf(swarm, isFast)
@@ -100,7 +100,7 @@ describe("pieces under attack", () => {
     )
   }
 
-  it.effect("fault 46: a peer that announces everything and sends nothing hoards no piece", () =>
+  it.effect("fault 46: a peer that announces everything and sends nothing keeps no piece from others", () =>
     Effect.gen(function* () {
       const swarm = yield* Swarm.make(5)
       const hoarder = yield* seedOf(swarm)
@@ -119,7 +119,7 @@ describe("pieces under attack", () => {
   )
 
   it.effect(
-    "fault 47: with one buffer, half a piece in it and its peer gone, the next peer goes on with that piece",
+    "fault 47: with one buffer that holds half a piece and its peer gone, the next peer continues that piece",
     () =>
       Effect.gen(function* () {
         const swarm = yield* Swarm.make(1)

@@ -13,7 +13,7 @@ import * as FrameEncoder from "../../src/wire/FrameEncoder.ts"
 import { geometryOf, piece } from "./pieces.ts"
 import * as Swarm from "./swarm.ts"
 
-/** Lets `turns` turns of the scheduler pass. */
+/** Waits for `turns` turns of the scheduler. */
 const turns = (count: number) => Effect.repeat(Effect.yieldNow, { times: count })
 
 const settings = { runs: 300, testClock: true } as const

@@ -43,19 +43,19 @@ describe("PieceOrder", () => {
     assert.strictEqual(firsts.size, 8)
   })
 
-  it("starts no piece at random in a download that has begun before", () => {
+  it("starts no piece at random in a download that had begun before", () => {
     const started = start(PieceOrder.make(), pickerOf("3120"), 4, PieceOrder.randomFirstPieces)
 
     assert.deepStrictEqual(started, [3, 1, 2, 0])
   })
 
-  it("starts from the first piece on where a user reads along", () => {
+  it("starts pieces by index if the order is sequential", () => {
     const order = PieceOrder.make({ isSequential: true })
 
     assert.deepStrictEqual(start(order, pickerOf("3120"), 5), [0, 1, 2, 3])
   })
 
-  it("starts what is needed by a time first, the earliest before all", () => {
+  it("starts pieces with a deadline first, the earliest before all", () => {
     const order = PieceOrder.make()
     PieceOrder.setDeadline(order, piece(3), 5_000)
     PieceOrder.setDeadline(order, piece(1), 9_000)
@@ -64,7 +64,7 @@ describe("PieceOrder", () => {
     assert.deepStrictEqual(start(order, pickerOf("00999"), 5, 4).slice(0, 3), [3, 4, 1])
   })
 
-  it("puts what is needed by a time before high priority, and that before the first piece", () => {
+  it("puts deadlines before high priority, and high priority before the lowest index", () => {
     const order = PieceOrder.make({ isSequential: true })
     const picker = pickerOf("0000")
     PiecePicker.setPriority(picker, piece(2), "high")
@@ -73,7 +73,7 @@ describe("PieceOrder", () => {
     assert.deepStrictEqual(start(order, picker, 4), [3, 2, 0, 1])
   })
 
-  it("passes over what the peer has not, what it refused, and what is skipped", () => {
+  it("passes over pieces that the peer lacks, that it refused, and that are skipped", () => {
     const order = PieceOrder.make()
     const picker = pickerOf("0000")
     for (const index of [0, 1, 2, 3]) PieceOrder.setDeadline(order, piece(index), index)
@@ -84,7 +84,7 @@ describe("PieceOrder", () => {
     assert.strictEqual(picked, 3)
   })
 
-  it("starts what comes first before what is needed by a time, in the order in which it was said", () => {
+  it("starts pieces that were put first before those with a deadline, in the order in which they were put", () => {
     const order = PieceOrder.make()
     PieceOrder.setDeadline(order, piece(3), Number.NEGATIVE_INFINITY)
     for (const index of [4, 1]) order.first.add(piece(index))
@@ -94,7 +94,7 @@ describe("PieceOrder", () => {
     assert.deepStrictEqual(start(order, picker, 4), [4, 1, 3, 0])
   })
 
-  it("passes over what comes first and cannot be started", () => {
+  it("passes over pieces that were put first and cannot be started", () => {
     const order = PieceOrder.make()
     for (const index of [0, 1, 2, 3]) order.first.add(piece(index))
     const picker = pickerOf("00000")
@@ -105,7 +105,7 @@ describe("PieceOrder", () => {
     assert.strictEqual(picked, 3)
   })
 
-  it("a piece comes first until it is stored, whatever is said of deadlines meanwhile", () => {
+  it("a piece that was put first stays first until it is stored, whatever deadlines are set meanwhile", () => {
     const order = PieceOrder.make()
     order.first.add(piece(2))
     PieceOrder.setDeadline(order, piece(2), 5)

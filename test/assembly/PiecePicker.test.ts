@@ -44,7 +44,7 @@ describe("PiecePicker", () => {
     assert.deepStrictEqual(order, [2, 1, 0, 3])
   })
 
-  it("picks the rarest that the peer has", () => {
+  it("picks the rarest piece that the peer has", () => {
     const picker = pickerOf("2103")
 
     const picked = PiecePicker.pick(picker, has("*  *"), nothing)
@@ -52,7 +52,7 @@ describe("PiecePicker", () => {
     assert.strictEqual(picked, 0)
   })
 
-  it("passes over what the peer refused", () => {
+  it("passes over pieces that the peer refused", () => {
     const picker = pickerOf("2103")
 
     const picked = PiecePicker.pick(picker, has("****"), new Set([piece(2), piece(1)]))
@@ -60,7 +60,7 @@ describe("PiecePicker", () => {
     assert.strictEqual(picked, 0)
   })
 
-  it("picks nothing where the peer has no candidate", () => {
+  it("picks nothing if the peer has no candidate", () => {
     const picker = pickerOf("21")
     PiecePicker.remove(picker, piece(0))
 
@@ -92,7 +92,7 @@ describe("PiecePicker", () => {
     assert.deepStrictEqual(order, [2, 1, 0])
   })
 
-  it("orders equally rare pieces by salt: the same for one seed, others for another", () => {
+  it("orders equally rare pieces by the seed: the same for one seed, others for another", () => {
     const orderOf = (seed: number) => pickAll(pickerOf("1".repeat(32), seed))
 
     assert.deepStrictEqual(orderOf(7), orderOf(7))
@@ -105,7 +105,7 @@ describe("PiecePicker", () => {
     assert.strictEqual(first.size, 4)
   })
 
-  it("tells by its version when a piece became a candidate", () => {
+  it("shows by its version that a piece became a candidate", () => {
     const picker = pickerOf("11")
     const before = picker.version
     PiecePicker.remove(picker, piece(0))
@@ -115,7 +115,7 @@ describe("PiecePicker", () => {
     assert.deepStrictEqual([removed - before, picker.version - removed], [0, 1])
   })
 
-  it("picks pieces of high priority first, among them the rarest, and skipped ones never", () => {
+  it("picks pieces of high priority first, the rarest of them first, and skipped ones never", () => {
     const picker = pickerOf("20314")
     PiecePicker.setPriority(picker, piece(2), "high")
     PiecePicker.setPriority(picker, piece(0), "high")
@@ -126,7 +126,7 @@ describe("PiecePicker", () => {
     assert.deepStrictEqual(order, [0, 2, 3, 4])
   })
 
-  it("has no candidate in a skipped piece, until it is wanted again", () => {
+  it("a skipped piece is no candidate until it is wanted again", () => {
     const picker = pickerOf("11")
     PiecePicker.setPriority(picker, piece(0), "skip")
     const { count, version } = picker
@@ -140,7 +140,7 @@ describe("PiecePicker", () => {
     assert.isAbove(picker.version, version)
   })
 
-  it("does not start a piece anew whose priority changes while it is under way", () => {
+  it("does not start a piece again whose priority changes while it is active", () => {
     const picker = pickerOf("11")
     PiecePicker.remove(picker, piece(0))
     PiecePicker.setPriority(picker, piece(0), "skip")
@@ -152,7 +152,7 @@ describe("PiecePicker", () => {
     assert.deepStrictEqual(pickAll(picker), [0, 1])
   })
 
-  it("does not come back to a piece that was skipped while it was under way", () => {
+  it("does not start a piece again that was skipped while it was active", () => {
     const picker = pickerOf("11")
     PiecePicker.remove(picker, piece(0))
     PiecePicker.setPriority(picker, piece(0), "skip")
@@ -161,7 +161,7 @@ describe("PiecePicker", () => {
     assert.deepStrictEqual(pickAll(picker), [1])
   })
 
-  it("picks the lowest that the peer has, high priority first", () => {
+  it("pickLowest picks the lowest index that the peer has, high priority first", () => {
     const picker = pickerOf("00000")
     PiecePicker.setPriority(picker, piece(3), "high")
     const picks: Array<number | undefined> = []
@@ -184,7 +184,7 @@ describe("PiecePicker", () => {
     assert.deepStrictEqual([before, PiecePicker.pickLowest(picker, has("***"), nothing)], [2, 1])
   })
 
-  it("picks any candidate at random that the peer has, high priority first, and no other", () => {
+  it("pickRandom picks any candidate that the peer has, high priority first, and no other piece", () => {
     const picks = (priority: "normal" | "high") =>
       new Set<number | undefined>(
         Array.from({ length: 200 }, (_, seed) => {
@@ -199,7 +199,7 @@ describe("PiecePicker", () => {
     assert.deepStrictEqual([...picks("high")], [3])
   })
 
-  it("stands in the order that a sort would give, after any script of moves", () => {
+  it("keeps the order that a sort would make, after any script of moves", () => {
     const step = fc.tuple(
       fc.constantFrom(...(["gain", "lose", "remove", "insert", "skip", "normal", "high"] as const)),
       fc.nat(8)

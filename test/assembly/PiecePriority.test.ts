@@ -12,7 +12,7 @@ const layoutOf = (...lengths: ReadonlyArray<number>) =>
   })
 
 describe("PiecePriority", () => {
-  it("gives a piece the highest priority of the files that have a byte in it", () => {
+  it("a piece has the highest priority of the files that have a byte in it", () => {
     const pieces = PiecePriority.ofFiles(layoutOf(15, 10, 20), ["normal", "skip", "high"])
 
     assert.deepStrictEqual(pieces, ["normal", "normal", "high", "high", "high"])
@@ -25,13 +25,13 @@ describe("PiecePriority", () => {
     assert.deepStrictEqual([...Bitfield.indices(PiecePriority.wanted(pieces))], [2, 3, 4])
   })
 
-  it("wants nothing for a file without bytes, nor for padding", () => {
+  it("wants nothing for an empty file, nor for padding", () => {
     const pieces = PiecePriority.ofFiles(layoutOf(5, -5, 0, 10), ["skip", "high", "high", "skip"])
 
     assert.deepStrictEqual(pieces, ["skip", "skip"])
   })
 
-  it("takes a file of which nothing is said for normal", () => {
+  it("a file without a priority is normal", () => {
     assert.deepStrictEqual(PiecePriority.ofFiles(layoutOf(10, 10), ["skip"]), ["skip", "normal"])
   })
 
@@ -39,7 +39,7 @@ describe("PiecePriority", () => {
     assert.deepStrictEqual(PiecePriority.wantedFiles(layoutOf(1, 0, 5, 1), ["skip", "high", "normal"]), [1, 2, 3])
   })
 
-  it("says of each piece what its bytes say", () => {
+  it("law: a piece is wanted as much as the byte of it that is wanted most", () => {
     const file = fc.tuple(fc.integer({ min: 1, max: 35 }), fc.constantFrom(...(["skip", "normal", "high"] as const)))
     fc.assert(
       fc.property(fc.array(file, { minLength: 1, maxLength: 12 }), (files) => {

@@ -15,7 +15,7 @@ const moves = {
 
 type Move = keyof typeof moves
 
-/** The model: from each state, where a move leads. What is not listed must throw. */
+/** The model: the state that each move leads to from each state. A move that is not listed must throw. */
 const leads: Record<PieceTable.PieceState, Partial<Record<Move, PieceTable.PieceState>>> = {
   missing: { start: "active", restore: "stored" },
   active: { complete: "complete", reset: "missing" },

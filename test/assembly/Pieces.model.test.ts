@@ -8,8 +8,8 @@ import { piece } from "./pieces.ts"
 import * as Swarm from "./swarm.ts"
 
 /**
- * The scripts are drawn here; the model is what the wire has seen (`swarm.ts`, `Peer.out`): a request that went out and
- * was neither answered, rejected, cancelled nor choked away is out, and nothing else is. Every step is compared with it.
+ * Scripts are drawn here. The model is what the wire has seen (`swarm.ts`, `Peer.out`): a request is out if it was sent
+ * and neither answered, rejected, cancelled nor released by a choke. Every step is compared with it.
  */
 type Model = Record<string, never>
 
@@ -27,7 +27,7 @@ const step = (name: string, run: (swarm: Swarm.TestSwarm["Service"]) => Effect.E
     })
 })
 
-/** A step of one of the peers, where there is any. */
+/** A step of one of the peers, if there is any. */
 const peerStep = (
   name: string,
   run: (swarm: Swarm.TestSwarm["Service"], peer: Swarm.Peer) => Effect.Effect<unknown>

@@ -17,7 +17,7 @@ const bob = idOf(2)
 const carol = idOf(3)
 
 describe("Requests", () => {
-  it.effect("asks for blocks of pieces under way before it starts another", () =>
+  it.effect("requests blocks of active pieces before it starts another", () =>
     Effect.gen(function* () {
       const assembly = yield* assemblyOf(geometryOf(3, 2))
       const one = join(assembly, alice)
@@ -31,7 +31,7 @@ describe("Requests", () => {
     }).pipe(budget)
   )
 
-  it.effect("lets a supplier go on with the piece it was asked for last", () =>
+  it.effect("lets a supplier continue the piece of its last request", () =>
     Effect.gen(function* () {
       const assembly = yield* assemblyOf(geometryOf(3, 4))
       const one = join(assembly, alice)
@@ -45,7 +45,7 @@ describe("Requests", () => {
     }).pipe(budget)
   )
 
-  it.effect("asks nobody for a piece that it does not have or has refused", () =>
+  it.effect("requests no piece from a supplier that does not have it or has refused it", () =>
     Effect.gen(function* () {
       const assembly = yield* assemblyOf(geometryOf(3, 1))
       const one = join(assembly, alice, " * ")
@@ -73,7 +73,7 @@ describe("Requests", () => {
     }).pipe(budget)
   )
 
-  it.effect("wants nothing of pieces that are skipped, and starts those of high priority first", () =>
+  it.effect("requests no skipped pieces, and starts those of high priority first", () =>
     Effect.gen(function* () {
       const assembly = yield* assemblyOf(geometryOf(4, 1), { stored: "*   " })
       const one = join(assembly, alice)
@@ -89,7 +89,7 @@ describe("Requests", () => {
     }).pipe(budget)
   )
 
-  it.effect("borrows no buffer for a piece that was skipped meanwhile, and looks for another", () =>
+  it.effect("borrows no buffer for a piece that was skipped meanwhile, and looks for another one", () =>
     Effect.gen(function* () {
       const assembly = yield* assemblyOf(geometryOf(2, 1))
       const one = join(assembly, alice)
@@ -103,7 +103,7 @@ describe("Requests", () => {
     }).pipe(budget)
   )
 
-  it.effect("starts pieces in the order it is told", () =>
+  it.effect("starts pieces in the order that was set", () =>
     Effect.gen(function* () {
       const assembly = yield* assemblyOf(geometryOf(4, 1), { isSequential: true })
       const one = join(assembly, alice)
@@ -117,7 +117,7 @@ describe("Requests", () => {
     }).pipe(budget)
   )
 
-  it.effect("requests nothing that has no home: without a free buffer no piece begins", () =>
+  it.effect("requests nothing that has no place: without a free buffer no piece begins", () =>
     Effect.gen(function* () {
       const assembly = yield* assemblyOf(geometryOf(3, 2), { cap: 1 })
       const one = join(assembly, alice)
@@ -133,7 +133,7 @@ describe("Requests", () => {
   )
 
   for (let operations = 3; operations <= 12; operations++) {
-    it.effect(`begins a piece once for all suppliers, also when fibers give way after ${operations} operations`, () =>
+    it.effect(`begins a piece once for all suppliers, even if fibers yield after ${operations} operations`, () =>
       Effect.gen(function* () {
         const assembly = yield* assemblyOf(geometryOf(3, 2))
         const suppliers = [alice, bob, carol].map((key) => join(assembly, key))
@@ -149,7 +149,7 @@ describe("Requests", () => {
     )
   }
 
-  it.effect("does not begin a piece that was stored meanwhile, and lets the supplier look for another", () =>
+  it.effect("does not begin a piece that was stored meanwhile, and lets the supplier look for another one", () =>
     Effect.gen(function* () {
       const assembly = yield* assemblyOf(geometryOf(2, 1), { stored: "* " })
       const one = join(assembly, alice)
@@ -174,21 +174,23 @@ describe("Requests", () => {
     }).pipe(budget)
   )
 
-  it.effect("fault 46: gives no new piece to a snubbed peer while others are under way, but one block at a time", () =>
-    Effect.gen(function* () {
-      const assembly = yield* assemblyOf(geometryOf(2, 2))
-      const one = join(assembly, alice)
-      yield* begin(assembly, one, 0)
-      ask(assembly, one, 2)
-      RequestPipeline.expire(one.pipeline, 10_000)
+  it.effect(
+    "fault 46: a snubbed peer starts no new piece while others are active, and has one block requested at a time",
+    () =>
+      Effect.gen(function* () {
+        const assembly = yield* assemblyOf(geometryOf(2, 2))
+        const one = join(assembly, alice)
+        yield* begin(assembly, one, 0)
+        ask(assembly, one, 2)
+        RequestPipeline.expire(one.pipeline, 10_000)
 
-      assert.isUndefined(Requests.nextPiece(assembly, one))
-      assert.strictEqual(RequestPipeline.room(one.pipeline), 1)
-      assert.deepStrictEqual(ask(assembly, join(assembly, bob), 2), ["0:0", "0:1"])
-    }).pipe(budget)
+        assert.isUndefined(Requests.nextPiece(assembly, one))
+        assert.strictEqual(RequestPipeline.room(one.pipeline), 1)
+        assert.deepStrictEqual(ask(assembly, join(assembly, bob), 2), ["0:0", "0:1"])
+      }).pipe(budget)
   )
 
-  it.effect("fault 47: goes on at the byte cap with all pieces incomplete, as every free block has a home", () =>
+  it.effect("fault 47: goes on at the byte cap with all pieces incomplete, because every free block has a place", () =>
     Effect.gen(function* () {
       const assembly = yield* assemblyOf(geometryOf(20, 16))
       const dead = join(assembly, alice)

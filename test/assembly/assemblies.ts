@@ -1,4 +1,6 @@
-/** Assemblies that the tests of pieces and suppliers share. */
+/**
+ * Assemblies for the tests of pieces and suppliers.
+ */
 import * as Effect from "effect/Effect"
 import * as Assembly from "../../src/assembly/Assembly.ts"
 import * as BufferBudget from "../../src/assembly/BufferBudget.ts"
@@ -9,7 +11,7 @@ import * as Prng from "../../src/base/Prng.ts"
 import type { Supplier } from "../../src/supply/Supplier.ts"
 import { blockLength, has, piece } from "./pieces.ts"
 
-/** An assembly with at most `cap` pieces under way and the pieces drawn stored. */
+/** An assembly with at most `cap` active pieces, and the drawn pieces stored. */
 export const assemblyOf = (
   geometry: PieceGeometry,
   options?: { readonly cap?: number; readonly stored?: string; readonly isSequential?: boolean }
@@ -22,7 +24,7 @@ export const assemblyOf = (
     isSequential: options?.isSequential
   })
 
-/** Four buffers of sixteen blocks, and the quarter that is kept for other torrents. */
+/** Four buffers of sixteen blocks, and the quarter that is reserved for other torrents. */
 export const budget = Effect.provide(BufferBudget.layer(86 * blockLength))
 
 /** Begins a piece that has no buffer yet. */

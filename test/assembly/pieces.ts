@@ -1,4 +1,6 @@
-/** Torrents and their bytes that the tests of pieces share. */
+/**
+ * Torrents and their bytes for the tests of pieces.
+ */
 import * as Bitfield from "../../src/base/Bitfield.ts"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
@@ -13,7 +15,7 @@ export const geometryOf = (pieceCount: number, blocks: number, lastLength = bloc
 
 export const piece = (index: number) => index as PieceIndex
 
-/** The right bytes of a piece: no two blocks of a test are alike. */
+/** The right bytes of a piece. No two blocks of a test are alike. */
 export const contentOf = (geometry: PieceGeometry.PieceGeometry, index: number) => {
   const bytes = new Uint8Array(PieceGeometry.pieceSize(geometry, piece(index)))
   for (let at = 0; at < bytes.length; at++) bytes[at] = 1 + ((at * 31 + (at >>> 14) * 7 + index * 13) % 255)

@@ -1,7 +1,7 @@
 /**
- * A small torrent that is really downloaded, without a network: real protocols and a real assembly over a medium in
- * memory that can be made to fail; the peers do what a test tells them. What the wire has seen is kept as a model, and
- * `check` compares it with everything the engine says of itself.
+ * A small torrent that is downloaded without a network: real protocols and a real assembly over a medium in memory that
+ * can be made to fail. The peers do what a test makes them do. What the wire has seen is kept as a model, and `check`
+ * compares it with everything that the engine says of itself.
  */
 import * as Crypto from "node:crypto"
 import { assert } from "@effect/vitest"
@@ -54,7 +54,7 @@ const layout = FileLayout.make({
   files: [{ path: ["t"], length: geometry.totalLength, padding: false }]
 })
 
-/** Digests at once, so that a script does the same each time. */
+/** Digests at once, so that a script always does the same. */
 export const hasher = Layer.succeed(
   PieceHasher,
   PieceHasher.of({
@@ -69,11 +69,11 @@ export interface Peer {
   readonly isLiar: boolean
   readonly has: Bitfield.Bitfield
   readonly protocol: PeerProtocol.PeerProtocol
-  /** What it was asked for and has not answered, as `piece:block`: the model of its pipeline. */
+  /** Requests that it has not answered, as `piece:block`: the model of its pipeline. */
   readonly out: Set<string>
-  /** What was cancelled, the last one last. */
+  /** Requests that were cancelled, the last one at the end. */
   readonly cancelled: Array<string>
-  /** The second half of a block whose first half it has sent; it answers nothing once its request was taken back. */
+  /** The second half of a block whose first half it has sent. It answers no request if its request was cancelled. */
   rest: { readonly bytes: Uint8Array; readonly name: string; isAsked: boolean } | undefined
   isAwake: boolean
 }
@@ -83,7 +83,7 @@ export type Answer = "right" | "wrong" | "half"
 
 const nameOf = (index: number, begin: number) => `${index}:${begin / blockLength}`
 
-/** Whether a step of a protocol ends its session; what is no fault of the peer is thrown on. */
+/** Whether a step of a protocol ends its session. Rethrows errors that are no fault of the peer. */
 const isOver = (step: () => void): boolean => {
   try {
     step()
@@ -94,7 +94,7 @@ const isOver = (step: () => void): boolean => {
   }
 }
 
-/** A swarm and its torrent, for as long as its scope is there. */
+/** A swarm and its torrent, until the scope closes. */
 export const make = Effect.fnUntraced(function* (cap: number) {
   const storage = yield* openToWrite(layout)
   const faults = yield* FaultyStorage.StorageFaults
@@ -119,7 +119,7 @@ export const make = Effect.fnUntraced(function* (cap: number) {
   yield* Effect.forkScoped(Assembly.sweep(assembly))
   yield* Effect.forkScoped(BufferPool.sweep(neighbour))
 
-  /** Whole, whoever interrupts it: a session ends its protocol in a finalizer. */
+  /** Uninterruptible, because a session ends its protocol in a finalizer. */
   const leave = Effect.fnUntraced(function* (peer: Peer) {
     const at = peers.indexOf(peer)
     if (at < 0) return
@@ -163,7 +163,7 @@ export const make = Effect.fnUntraced(function* (cap: number) {
     listen(peer)
   })
 
-  /** Lets everything happen that can happen now. */
+  /** Runs everything that can run now. */
   const settle = Effect.gen(function* () {
     let isBusy = true
     while (isBusy) {
@@ -181,8 +181,8 @@ export const make = Effect.fnUntraced(function* (cap: number) {
     }
   })
 
-  /** Bytes that come from a peer. What it breaks ends its session. */
-  const hear = Effect.fnUntraced(function* (peer: Peer, bytes: Uint8Array) {
+  /** Receives bytes of a peer. Bytes that break the protocol end its session. */
+  const receive = Effect.fnUntraced(function* (peer: Peer, bytes: Uint8Array) {
     const now = yield* Clock.currentTimeMillis
     peer.isAwake = true
     if (isOver(() => PeerProtocol.receive(peer.protocol, bytes, now))) yield* leave(peer)
@@ -196,7 +196,7 @@ export const make = Effect.fnUntraced(function* (cap: number) {
       peer.rest = undefined
     }
     write(encoder)
-    yield* hear(peer, FrameEncoder.take(encoder))
+    yield* receive(peer, FrameEncoder.take(encoder))
   })
 
   const join = Effect.fnUntraced(function* (options: {
@@ -241,7 +241,7 @@ export const make = Effect.fnUntraced(function* (cap: number) {
     return FrameEncoder.take(encoder)
   }
 
-  /** A peer answers its oldest requests; half an answer stays half until it says something else. */
+  /** Answers the oldest requests of a peer. Half an answer stays half until the peer sends something else. */
   const serve = Effect.fnUntraced(function* (peer: Peer, count: number, how: Answer) {
     for (const name of [...peer.out].slice(0, count)) {
       if (!peer.out.has(name) || !peers.includes(peer)) continue
@@ -249,7 +249,7 @@ export const make = Effect.fnUntraced(function* (cap: number) {
       if (how === "half") {
         const half = bytes.length >>> 1
         yield* say(peer, (encoder) => FrameEncoder.raw(encoder, bytes.subarray(0, half)))
-        // The rest of an earlier half may just have answered the same request: then nobody asks for this one.
+        // The rest of an earlier half may just have answered the same request, so that nobody asks for this one.
         peer.rest = { bytes: bytes.subarray(half), name, isAsked: peer.out.has(name) }
       } else {
         yield* say(peer, (encoder) => {
@@ -260,7 +260,7 @@ export const make = Effect.fnUntraced(function* (cap: number) {
     }
   })
 
-  /** A block that nobody asked for, or not any more. */
+  /** Sends a block that was not requested, or is not any more. */
   const push = (peer: Peer, name: string) =>
     say(peer, (encoder) => {
       peer.out.delete(name)
@@ -284,7 +284,7 @@ export const make = Effect.fnUntraced(function* (cap: number) {
       }
     })
 
-  /** Time passes, with what the swarm's ticker does every second. */
+  /** Lets time pass, with what the swarm's ticker does every second. */
   const advance = Effect.fnUntraced(function* (seconds: number) {
     for (let left = seconds; left > 0; left--) {
       yield* TestClock.adjust("1 second")
@@ -304,7 +304,7 @@ export const make = Effect.fnUntraced(function* (cap: number) {
     }
   })
 
-  /** Everything that always holds. */
+  /** Checks everything that always holds. */
   const check = (): void => {
     const { picker, pool, table } = assembly
     for (const each of [pool, neighbour]) {
@@ -360,7 +360,7 @@ export const make = Effect.fnUntraced(function* (cap: number) {
     }
   }
 
-  /** Wants pieces more or less than before, and tells peers what that means for them. */
+  /** Sets priorities, and sends peers what follows for our interest. */
   const prioritise = (priorities: ReadonlyArray<PiecePriority>) =>
     Effect.sync(() => {
       Assembly.setPriorities(assembly, priorities)
@@ -371,8 +371,8 @@ export const make = Effect.fnUntraced(function* (cap: number) {
     })
 
   /**
-   * Every piece is wanted, the storage is healthy again and one honest peer joins, while the others say nothing more: the
-   * download ends.
+   * Brings the download to its end: every piece is wanted, the storage is healthy again, one honest peer joins, and the
+   * other peers send nothing more.
    */
   const finish = Effect.gen(function* () {
     yield* prioritise(pieces.map(() => "normal"))
@@ -381,7 +381,7 @@ export const make = Effect.fnUntraced(function* (cap: number) {
     const honest = yield* join({ isLiar: false, isFast: true, pieces: pieces })
     yield* say(honest, FrameEncoder.unchoke)
     yield* settle
-    // The longest wait is that of a piece that failed several times; each liar can make it fail once.
+    // The longest wait is that of a piece that failed several times. Each liar can make it fail once.
     for (let second = 0; second < 900 && !PieceTable.isComplete(assembly.table); second++) {
       while (honest.out.size > 0) {
         yield* serve(honest, honest.out.size, "right")
@@ -441,12 +441,12 @@ export const world = (buffers: number, storage?: MemoryStorage.MemoryStorageOpti
     Layer.provideMerge(FaultyStorage.layer(), MemoryStorage.layerTest(storage))
   ).pipe(Layer.provideMerge(hasher))
 
-/** A swarm with at most `cap` pieces under way; a script that held is brought to its end when the scope closes. */
+/** A swarm with at most `cap` active pieces. When the scope closes, a script that held is brought to its end. */
 export const layer = (cap: number, buffers: number, storage?: MemoryStorage.MemoryStorageOptions) =>
   Layer.effect(
     TestSwarm,
     Effect.gen(function* () {
-      // A scope of its own: those of a layer end side by side, and the end of a script needs its fibers.
+      // Its own scope, because the scopes of layers close at the same time, and the end of a script needs its fibers.
       const scope = yield* Scope.make()
       const swarm = yield* Scope.provide(make(cap), scope)
       yield* Effect.addFinalizer((exit) =>
