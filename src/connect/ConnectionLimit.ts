@@ -15,7 +15,7 @@ export interface Share {
 /** A connection that a torrent holds, waits for, or does not want any more. */
 export interface Place {
   readonly share: Share
-  state: "asked for" | "held" | "given back"
+  state: "waiting" | "held" | "released"
   /** Tells whoever waits that it is held now. */
   grant: () => void
 }
@@ -33,7 +33,7 @@ export const make = (max: number): ConnectionLimit => ({ max, held: 0, waiting: 
 /** The share of a torrent that has no connection yet. */
 export const share = (): Share => ({ held: 0 })
 
-const makePlace = (share: Share): Place => ({ share, state: "asked for", grant: () => {} })
+const makePlace = (share: Share): Place => ({ share, state: "waiting", grant: () => {} })
 
 const raise = (self: ConnectionLimit, place: Place): void => {
   place.state = "held"
@@ -57,7 +57,7 @@ const takeIfFree = (self: ConnectionLimit, place: Place): boolean => {
 
 /**
  * Takes a connection at once, for a peer that came by itself: `undefined` if none is free. Whoever took one calls
- * `giveBack` when it has ended.
+ * `release` when it has ended.
  */
 export const takeNow = (self: ConnectionLimit, share: Share): Place | undefined => {
   const place = makePlace(share)
@@ -65,9 +65,9 @@ export const takeNow = (self: ConnectionLimit, share: Share): Place | undefined 
 }
 
 /** Ends a place, whether it is held or only asked for; giving back twice is giving back once. */
-export const giveBack = (self: ConnectionLimit, place: Place): void => {
+export const release = (self: ConnectionLimit, place: Place): void => {
   const wasHeld = place.state === "held"
-  place.state = "given back"
+  place.state = "released"
   self.waiting.delete(place)
   if (!wasHeld) return
   self.held--
@@ -96,12 +96,12 @@ export const withConnection =
       // and its next step.
       return Effect.ensuring(
         Effect.andThen(take(self, place), effect),
-        Effect.sync(() => giveBack(self, place))
+        Effect.sync(() => release(self, place))
       )
     })
 
 /** Whether the torrent should give a connection up, as another waits that has fewer even then. */
-export const shouldGive = (self: ConnectionLimit, share: Share): boolean => {
+export const shouldRelease = (self: ConnectionLimit, share: Share): boolean => {
   for (const place of self.waiting) if (place.share.held + 1 < share.held) return true
   return false
 }

@@ -1,57 +1,62 @@
 /**
- * Whom to give to: which interested peers are unchoked, of a torrent that has only so many upload slots (BEP 3).
+ * Chooses which interested peers are unchoked, in a torrent with a limited number of upload slots (BEP 3).
  *
- * While downloading, slots are earned: every 10 s they go to the peers that gave most in the last 20 s. A fifth of the
- * slots, at least one, and every slot that nobody has earned are optimistic: drawn by lot for 30 s, so that strangers can
- * show what they give. A peer that gave nothing for a minute although we wanted something is snubbing us and has earned
- * nothing. While seeding nobody can give, so the slots go round: who has waited longest is next, and a turn ends after a
- * fixed time, or sooner with a fixed number of bytes, so that neither slow nor greedy peers keep others waiting.
+ * While downloading, slots are earned. Every 10 s they go to the peers that sent most in the last 20 s. A fifth of the
+ * slots, at least one, and every slot that no peer has earned are optimistic: drawn at random for 30 s, so that unknown
+ * peers can show how fast they send. A peer that sent nothing for a minute although we wanted something is snubbing us
+ * and has earned nothing. While seeding, no peer can send us anything, so the slots rotate. The peer that has waited
+ * longest is next. A turn ends after a fixed time, or sooner after a fixed number of bytes, so that neither slow nor
+ * fast peers keep others waiting.
  *
- * A pure machine. The caller steps it about once a second and whenever a peer's interest changed or a peer left, and
- * sends the frames. Peers are told apart by identity: a new connection is a new peer. Times are milliseconds.
+ * A pure machine. The caller steps it about once a second, and whenever a peer's interest changed or a peer left, and
+ * sends the frames. A peer is its object: a new connection is a new peer. Times are milliseconds.
  */
 
-/** How often earned slots are given anew; more often makes peers' pipelines stutter (BEP 3). */
+/** How often earned slots are assigned. If more often, peers' pipelines stutter (BEP 3). */
 export const roundMillis = 10_000
 
-/** How long an optimistic slot lasts: long enough to be unchoked in return and to send a piece on (BEP 3). */
+/**
+ * How long an optimistic slot lasts: long enough for the peer to unchoke us in return and to upload a piece (BEP 3).
+ */
 export const optimisticMillis = 30_000
 
-/** A peer that gave nothing for this long although we wanted something is snubbing us (BEP 3). */
+/** A peer that sent nothing for this long although we wanted something is snubbing us (BEP 3). */
 export const snubbedMillis = 60_000
 
-/** How much likelier an optimistic slot goes to a peer that had no slot yet (BEP 3). */
+/** How much likelier a peer that had no slot yet is drawn for an optimistic slot (BEP 3). */
 export const newcomerWeight = 3
 
-/** The longest turn of a peer while seeding, where others wait: the last waits as many turns as there are before it. */
+/**
+ * The longest turn of a peer while seeding and others wait. The last waits as many turns as there are peers before it.
+ */
 export const maxTurnMillis = 60_000
 
-/** The shortest: a connection needs some seconds to come to speed. */
+/** The shortest turn: a connection needs some seconds to reach its full speed. */
 export const minTurnMillis = 20_000
 
-/** Bytes that end a turn once it was not the shortest: a fast peer has got what is worth a round by then. */
+/** Bytes that end a turn after its shortest time. A fast peer has received enough for one turn by then. */
 export const turnBytes = 16_777_216
 
-/** Slots of a torrent whose uploading is not limited; libtorrent's number for a session by default as well. */
+/** Slots of a torrent without an upload limit; also libtorrent's default for a session. */
 export const defaultSlots = 8
 
-/** Fewer slots would leave none to be earned beside the optimistic one. */
+/** With fewer slots, none could be earned besides the optimistic one. */
 const minSlots = 2
 
-/** More slots than connections that a torrent has by default are of no use. */
+/** More slots than the connections that a torrent has by default are of no use. */
 const maxSlots = 50
 
-/** What is known of a peer. Byte counts only ever grow. */
+/** What a choker needs to know of a peer. Byte counts only ever grow. */
 export interface Peer {
-  /** It wants something from us. */
+  /** Whether it wants pieces from us. */
   readonly peerInterested: boolean
-  /** We want something from it. */
+  /** Whether we want pieces from it. */
   readonly amInterested: boolean
-  /** It says that it will not download any more (BEP 21). */
+  /** Whether it says that it will not download any more (BEP 21). */
   readonly isUploadOnly: boolean
-  /** Payload bytes of use that it gave us. */
+  /** Useful payload bytes that it sent us. */
   readonly usefulBytes: number
-  /** Payload bytes that we gave it. */
+  /** Payload bytes that we sent it. */
   readonly uploadedBytes: number
 }
 
@@ -63,22 +68,22 @@ interface Standing<P> {
   slot: Slot | undefined
   /** Since when it has its slot, or waits for one. */
   since: number
-  /** What we had given it when its slot began. */
+  /** Its `uploadedBytes` when its slot began. */
   uploadedBefore: number
   hadSlot: boolean
-  /** What it had given at the last step, at the last round and at the one before. */
+  /** Its `usefulBytes` at the last step, at the last round and at the one before. */
   useful: number
   usefulLast: number
   usefulBefore: number
-  /** What it gave in the last two rounds. */
-  given: number
-  /** Since when it gives nothing although we want something. */
+  /** Useful bytes that it sent in the last two rounds. */
+  recentBytes: number
+  /** Since when it sends nothing although we want something. */
   quietSince: number
-  /** Decides between equals. */
+  /** A random number that decides between equal peers. */
   salt: number
 }
 
-/** The state of one torrent's choking. Change it only through this module. */
+/** The state of one torrent's choking. Changed only through this module. */
 export interface Choker<P extends Peer> {
   readonly standings: Map<P, Standing<P>>
   /** When the next round is due. */
@@ -91,19 +96,19 @@ export interface Choker<P extends Peer> {
 export interface Options {
   /** How many peers may be unchoked; 0 or more. See `slotsFor`. */
   readonly slots: number
-  /** We want nothing from anybody: complete, or complete as far as wanted. */
+  /** Whether we want nothing from anybody, because everything that is wanted is stored. */
   readonly isSeeding: boolean
   readonly now: number
   readonly random: () => number
 }
 
-/** The peers to be told; no peer is in both. */
+/** The peers that a choke or an unchoke is sent to. No peer is in both. */
 export interface Decisions<P> {
   readonly choke: ReadonlyArray<P>
   readonly unchoke: ReadonlyArray<P>
 }
 
-/** A choker of which everybody is choked. */
+/** Makes a choker that chokes everybody. */
 export const make = <P extends Peer>(): Choker<P> => ({
   standings: new Map(),
   roundAt: 0,
@@ -112,27 +117,31 @@ export const make = <P extends Peer>(): Choker<P> => ({
 })
 
 /**
- * Slots that suit an upload limit, `undefined` for none. Number and share of a slot both grow with the root of the
- * limit: 2 slots at 8 KiB/s, 7 at 100 KiB/s, 22 at 1 MiB/s, and 50 from 5 MiB/s on.
+ * Returns a number of slots that suits an upload limit; `undefined` for no limit. The number of slots and the rate of
+ * each grow with the square root of the limit: 2 slots at 8 KiB/s, 7 at 100 KiB/s, 22 at 1 MiB/s, and 50 from 5 MiB/s
+ * on.
  */
 export const slotsFor = (bytesPerSecond: number | undefined): number =>
   bytesPerSecond === undefined
     ? defaultSlots
     : Math.min(maxSlots, Math.max(minSlots, Math.floor(Math.sqrt(bytesPerSecond / 2_048))))
 
-/** How many of `slots` are optimistic even where all could be earned. A single slot is: it has to find givers first. */
+/**
+ * How many of `slots` are optimistic even if all could be earned. A single slot is optimistic, because it has to find
+ * peers that send.
+ */
 export const optimisticSlots = (slots: number): number => Math.min(slots, Math.max(1, Math.floor(slots / 5)))
 
-/** Why a peer is unchoked; `undefined` where it is choked. */
+/** Why a peer is unchoked; `undefined` if it is choked. */
 export const slotOf = <P extends Peer>(self: Choker<P>, peer: P): Slot | undefined => self.standings.get(peer)?.slot
 
 /**
- * Decides at `now` for the peers that are connected. Afterwards no more peers are unchoked than there are slots, none of
- * them without interest, and no interested one is choked while a slot is free.
+ * Decides at `now` for the connected peers. Afterwards no more peers are unchoked than there are slots, every unchoked
+ * peer is interested, and no interested peer is choked while a slot is free.
  */
 export const step = <P extends Peer>(self: Choker<P>, peers: Iterable<P>, options: Options): Decisions<P> => {
   const { now } = options
-  const candidates = follow(self, peers, options)
+  const candidates = update(self, peers, options)
   const before = new Set(candidates.unchoked)
   self.roundAt = Math.min(self.roundAt, now + roundMillis)
   const isDue = now >= self.roundAt
@@ -143,11 +152,11 @@ export const step = <P extends Peer>(self: Choker<P>, peers: Iterable<P>, option
   if (isDue || options.slots !== self.slots || options.isSeeding !== self.isSeeding) {
     for (const standing of self.standings.values()) standing.salt = options.random()
     if (options.isSeeding) passTurns(candidates.wanting, options)
-    else reward(candidates.wanting, options)
+    else assignEarned(candidates.wanting, options)
   }
   self.slots = options.slots
   self.isSeeding = options.isSeeding
-  fill(candidates.wanting, options)
+  fillFree(candidates.wanting, options)
   const choke: Array<P> = []
   const unchoke: Array<P> = []
   for (const standing of self.standings.values()) {
@@ -158,8 +167,8 @@ export const step = <P extends Peer>(self: Choker<P>, peers: Iterable<P>, option
   return { choke, unchoke }
 }
 
-/** Brings the standings up to date with the peers; gives those that were unchoked, and those that may be now. */
-const follow = <P extends Peer>(self: Choker<P>, peers: Iterable<P>, options: Options) => {
+/** Updates the standings from the peers. Returns those that were unchoked, and those that may be unchoked now. */
+const update = <P extends Peer>(self: Choker<P>, peers: Iterable<P>, options: Options) => {
   const { isSeeding, now } = options
   const unchoked: Array<Standing<P>> = []
   const wanting: Array<Standing<P>> = []
@@ -172,7 +181,7 @@ const follow = <P extends Peer>(self: Choker<P>, peers: Iterable<P>, options: Op
       self.standings.set(peer, standing)
     }
     if (standing.slot !== undefined) unchoked.push(standing)
-    // A clock that was put back must not make anything last for as long as it was put back.
+    // If the clock was set back, no wait may last longer for that.
     standing.since = Math.min(standing.since, now)
     if (peer.usefulBytes > standing.useful || !peer.amInterested || standing.quietSince > now) standing.quietSince = now
     standing.useful = peer.usefulBytes
@@ -192,26 +201,28 @@ const join = <P extends Peer>(peer: P, { now, random }: Options): Standing<P> =>
   useful: peer.usefulBytes,
   usefulLast: peer.usefulBytes,
   usefulBefore: peer.usefulBytes,
-  given: 0,
+  recentBytes: 0,
   quietSince: now,
   salt: random()
 })
 
-/** Two rounds are the 20 s that BEP 3 measures over. */
+/** Measures two rounds, which are the 20 s of BEP 3. */
 const measure = <P>(standing: Standing<P>): void => {
-  standing.given = standing.useful - standing.usefulBefore
+  standing.recentBytes = standing.useful - standing.usefulBefore
   standing.usefulBefore = standing.usefulLast
   standing.usefulLast = standing.useful
 }
 
-const isGiver = <P>(standing: Standing<P>, now: number): boolean =>
+const isUploading = <P>(standing: Standing<P>, now: number): boolean =>
   standing.useful > 0 && now - standing.quietSince < snubbedMillis
 
-/** Those who gave most first; among equals who has a slot keeps it. */
-const byGiving = <P>(one: Standing<P>, other: Standing<P>): number =>
-  other.given - one.given || Number(other.slot !== undefined) - Number(one.slot !== undefined) || one.salt - other.salt
+/** Peers that sent most recently first. Among equals, a peer that has a slot keeps it. */
+const byRecentBytes = <P>(one: Standing<P>, other: Standing<P>): number =>
+  other.recentBytes - one.recentBytes ||
+  Number(other.slot !== undefined) - Number(one.slot !== undefined) ||
+  one.salt - other.salt
 
-/** The longest first. */
+/** Peers that have held their slot, or waited, longest first. */
 const bySince = <P>(one: Standing<P>, other: Standing<P>): number => one.since - other.since || one.salt - other.salt
 
 const hold = <P extends Peer>(standing: Standing<P>, slot: Slot, now: number): void => {
@@ -226,10 +237,10 @@ const yieldSlot = <P>(standing: Standing<P>, now: number): void => {
   standing.since = now
 }
 
-/** Gives the earned slots to the best, and ends the optimistic ones whose time is over or whose place is earned now. */
-const reward = <P extends Peer>(wanting: ReadonlyArray<Standing<P>>, { now, random, slots }: Options): void => {
-  const givers = wanting.filter((standing) => isGiver(standing, now)).sort(byGiving)
-  const earned = new Set(givers.slice(0, slots - optimisticSlots(slots)))
+/** Assigns the earned slots, and ends optimistic slots whose time is over or for which there is no room any more. */
+const assignEarned = <P extends Peer>(wanting: ReadonlyArray<Standing<P>>, { now, random, slots }: Options): void => {
+  const uploading = wanting.filter((standing) => isUploading(standing, now)).sort(byRecentBytes)
+  const earned = new Set(uploading.slice(0, slots - optimisticSlots(slots)))
   for (const standing of earned) if (standing.slot !== "earned") hold(standing, "earned", now)
   const others = wanting.filter((standing) => standing.slot !== undefined && !earned.has(standing))
   for (const standing of others) if (standing.slot === "earned") yieldSlot(standing, now)
@@ -243,7 +254,7 @@ const reward = <P extends Peer>(wanting: ReadonlyArray<Standing<P>>, { now, rand
       yieldSlot(standing, now)
       held--
     } else if (now - standing.since >= optimisticMillis) {
-      // Its time begins anew where nobody else waits.
+      // If nobody else waits, its time begins again.
       const next = draw(waiting, random)
       if (next === undefined) standing.since = now
       else {
@@ -255,7 +266,7 @@ const reward = <P extends Peer>(wanting: ReadonlyArray<Standing<P>>, { now, rand
   }
 }
 
-/** Ends the turns that are over, as far as others wait, and those for which there is no slot any more. */
+/** Ends turns that are over if others wait, and turns for which there is no slot any more. */
 const passTurns = <P extends Peer>(wanting: ReadonlyArray<Standing<P>>, { now, slots }: Options): void => {
   const holders = wanting.filter((standing) => standing.slot !== undefined).sort(bySince)
   const waiting = wanting.filter((standing) => standing.slot === undefined).sort(bySince)
@@ -277,8 +288,8 @@ const passTurns = <P extends Peer>(wanting: ReadonlyArray<Standing<P>>, { now, s
 const isTurnOver = <P extends Peer>({ peer, since, uploadedBefore }: Standing<P>, now: number): boolean =>
   now - since >= maxTurnMillis || (now - since >= minTurnMillis && peer.uploadedBytes - uploadedBefore >= turnBytes)
 
-/** Gives the free slots away. */
-const fill = <P extends Peer>(wanting: ReadonlyArray<Standing<P>>, options: Options): void => {
+/** Assigns the free slots. */
+const fillFree = <P extends Peer>(wanting: ReadonlyArray<Standing<P>>, options: Options): void => {
   const { isSeeding, now, random, slots } = options
   const waiting = new Set(wanting.filter((standing) => standing.slot === undefined))
   let free = slots - (wanting.length - waiting.size)
@@ -288,7 +299,7 @@ const fill = <P extends Peer>(wanting: ReadonlyArray<Standing<P>>, options: Opti
     return
   }
   let earnable = slots - optimisticSlots(slots) - wanting.filter((standing) => standing.slot === "earned").length
-  for (const standing of [...waiting].filter((standing) => isGiver(standing, now)).sort(byGiving)) {
+  for (const standing of [...waiting].filter((standing) => isUploading(standing, now)).sort(byRecentBytes)) {
     if (free === 0 || earnable <= 0) break
     hold(standing, "earned", now)
     waiting.delete(standing)

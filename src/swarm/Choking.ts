@@ -1,5 +1,5 @@
 /**
- * Does what `Choker.ts` decides: gives the upload slots of a torrent to the peers whose turn it is.
+ * Carries out what `Choker.ts` decides: unchokes the peers of a torrent whose turn it is.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -14,9 +14,9 @@ import * as Choker from "./Choker.ts"
 export interface Choking {
   readonly choker: Choker.Choker<PeerProtocol.PeerProtocol>
   readonly options: Options
-  /** Open if somebody else may be unchoked before the next tick. */
+  /** Open if another peer may be unchoked before the next tick. */
   readonly isDue: Latch.Latch
-  /** Nothing more is uploaded until this is `false` again. */
+  /** Whether every peer stays choked, because uploads end. */
   isParting: boolean
 }
 
@@ -30,7 +30,7 @@ export interface Options {
   readonly random: Prng.Prng
 }
 
-/** Makes slots that are all free. */
+/** Makes it with all slots free. */
 export const make = (options: Options): Choking => ({
   choker: Choker.make(),
   options,
@@ -51,8 +51,8 @@ export const choose = ({ choker, isParting, options }: Choking, now: number): vo
 }
 
 /**
- * Has `run` choose soon, but not within this call: a free slot need not wait for the next tick, and many peers may change
- * their interest together.
+ * Makes `run` choose soon, but not within this call. A free slot need not wait for the next tick, and many peers may
+ * change their interest at the same time.
  */
 export const chooseSoon = (self: Choking): void => {
   Latch.openUnsafe(self.isDue)
@@ -63,7 +63,8 @@ export const run = Effect.fnUntraced(function* (self: Choking): Effect.fn.Return
   const clock = yield* Clock.Clock
   while (true) {
     yield* self.isDue.await
-    // Whoever opens the latch runs this fiber within its call, and may be in the middle of reading from a peer.
+    // The caller that opened the latch runs this fiber within its call, and may be in the middle of reading from a
+    // peer.
     yield* Effect.yieldNow
     Latch.closeUnsafe(self.isDue)
     choose(self, Monotonic.nowUnsafe(clock))

@@ -1,6 +1,6 @@
 /**
- * Where the peers that a swarm is connected to can be dialled, as far as it is known: what peers are told of each other
- * (BEP 11). When they are told is `peer/PeerExchange.ts`'s matter.
+ * At which addresses the connected peers of a swarm can be dialled, as far as that is known. These addresses are sent
+ * to other peers (BEP 11); `peer/PeerExchange.ts` decides when.
  */
 import * as Bitfield from "../base/Bitfield.ts"
 import * as PeerAddress from "../base/PeerAddress.ts"
@@ -12,19 +12,22 @@ import * as PexMessage from "../wire/extension/PexMessage.ts"
 /** A peer that the swarm is connected to. */
 export interface Connected {
   readonly protocol: Pick<PeerProtocol, "extensions" | "has" | "isUploadOnly">
-  /** The peer, as we see it. */
+  /** The address of the peer, as we see it. */
   readonly remote: PeerAddress.PeerAddress
-  /** Whether the peer began the connection. */
+  /** Whether the peer opened the connection. */
   readonly isIncoming: boolean
 }
 
-/** The address at which a peer can be dialled; one that came by itself must have said its port (BEP 10 `p`). */
+/**
+ * The address at which a peer can be dialled. Of a peer that connected to us it is known only if it has sent its port
+ * (BEP 10 `p`).
+ */
 export const dialAddress = ({ isIncoming, protocol, remote }: Connected): PeerAddress.PeerAddress | undefined => {
   if (!isIncoming) return remote
   return protocol.extensions && PeerExtensions.dialAddress(protocol.extensions, false)
 }
 
-/** What the peer at `remote` may be told: the others, as far as they can be dialled. */
+/** The addresses that can be sent to the peer at `remote`: those of all others that can be dialled. */
 export function* others(sessions: Iterable<Connected>, remote: PeerAddress.PeerAddress): Generator<Contact> {
   for (const session of sessions) {
     const address = dialAddress(session)

@@ -1,7 +1,7 @@
 /**
- * When a swarm dials, and how often at once: the addresses that the book has due, as long as there is room for them.
+ * Decides when a swarm dials, and how many peers at once: the addresses that are due in the book, while there is room.
  *
- * Leaves to the book which address is next, and to the swarm what comes of a dial.
+ * Leaves to the book which address is next, and to the swarm what follows from a dial.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -9,31 +9,31 @@ import * as Latch from "effect/Latch"
 import * as Monotonic from "../base/Monotonic.ts"
 import * as PeerBook from "./PeerBook.ts"
 
-/** Connections of a torrent that are being opened at once: half-open ones are what home routers choke on. */
+/** How many connections of a torrent are opened at once. Home routers fail with too many half-open connections. */
 export const maxDialing = 10
 
 /** The dialling of one swarm. */
 export interface Dialling {
   readonly book: PeerBook.PeerBook
-  /** Connections that may be opened at once. */
+  /** How many connections may be opened at once. */
   readonly max: number
-  /** Open if there may be somebody to dial, or room to do so. */
+  /** Open if there may be an address to dial, or room for a dial. */
   readonly awake: Latch.Latch
 }
 
-/** Makes the dialling of a swarm that knows the addresses of `book`. */
+/** Makes the dialling of a swarm whose addresses are in `book`. */
 export const make = (book: PeerBook.PeerBook, max: number): Dialling => ({ book, max, awake: Latch.makeUnsafe(true) })
 
-/** Looks for somebody to dial soon, but not within this call. */
+/** Makes `run` look for addresses to dial soon, but not within this call. */
 export const wake = (self: Dialling): void => {
   Latch.openUnsafe(self.awake)
 }
 
-/** What dialling asks of its swarm. */
+/** What dialling needs of its swarm. */
 export interface Options<R> {
   /** Whether peers are wanted, and there is room for one more. */
   readonly mayDial: () => boolean
-  /** How many are being dialled now. */
+  /** How many peers are being dialled. */
   readonly dialing: () => number
   /** Begins to dial a peer, and returns at once. */
   readonly dial: (peer: PeerBook.Peer) => Effect.Effect<void, never, R>
@@ -51,12 +51,16 @@ export const run = Effect.fnUntraced(function* <R>(
     yield* wait === undefined
       ? self.awake.await
       : Effect.timeoutOrElse(self.awake.await, { duration: wait, orElse: () => Effect.void })
-    // Whoever opens the latch runs this fiber within its call, and may be in the middle of reading from a peer.
+    // The caller that opened the latch runs this fiber within its call, and may be in the middle of reading from a
+    // peer.
     yield* Effect.yieldNow
   }
 })
 
-/** Dials whoever is due; milliseconds until the next one is, `undefined` if there is none or no room for it. */
+/**
+ * Dials every address that is due. Returns the milliseconds until the next is due; `undefined` if there is none or no
+ * room for it.
+ */
 const dialDue = Effect.fnUntraced(function* <R>(
   { book, max }: Dialling,
   { dial, dialing, mayDial }: Options<R>,

@@ -1,6 +1,6 @@
 /**
- * What a swarm has under way with peers, from the dial or the accepted connection to the end of the session: the fibers, and
- * the limits that they count against.
+ * Encounters with peers, from the dial or the accepted connection to the end of the session: their fibers, and the
+ * limits that they count against.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -10,13 +10,13 @@ import * as OwnedFibers from "../connect/OwnedFibers.ts"
 
 /** The encounters of one swarm, by the keys of their peers. */
 export interface Encounters {
-  /** Dials and sessions at once, at most. */
+  /** The most dials and sessions at once. */
   readonly max: number
-  /** The connections that all torrents of an engine may have, and the share of this swarm. */
+  /** The connections that all torrents of an engine share, and how many of them this swarm has. */
   readonly connections: ConnectionLimit.ConnectionLimit
   readonly share: ConnectionLimit.Share
   readonly fibers: OwnedFibers.OwnedFibers<number>
-  /** Encounters that have begun and not ended; their fibers end a little later. */
+  /** How many encounters have begun and not ended. Their fibers end a little later. */
   running: number
 }
 
@@ -27,10 +27,10 @@ export const make = Effect.fnUntraced(function* (options: Pick<Encounters, "conn
   return self
 })
 
-/** Whether no other may begin. */
+/** Whether no further encounter may begin. */
 export const isFull = (self: Encounters): boolean => self.running >= self.max
 
-/** Runs once for each encounter, however that ends. */
+/** Called once for each encounter, however it ended. */
 type Ended<E> = (exit: Exit.Exit<void, E>) => Effect.Effect<void>
 
 const begin = <E, R>(self: Encounters, key: number, encounter: Effect.Effect<void, E, R>, ended: Ended<E>) =>
@@ -44,7 +44,7 @@ const begin = <E, R>(self: Encounters, key: number, encounter: Effect.Effect<voi
     )
   }).pipe(Effect.uninterruptible)
 
-/** Runs `dial`, as soon as the engine has a connection for it. */
+/** Runs `dial` as soon as the engine has a free connection for it. */
 export const dial = <E, R>(
   self: Encounters,
   key: number,
@@ -54,8 +54,8 @@ export const dial = <E, R>(
   begin(self, key, ConnectionLimit.withConnection(self.connections, self.share)(Effect.scoped(dial)), ended)
 
 /**
- * Takes a connection that a peer opened and that ends with `scope`. It is closed at once if there is no room, or if `session`
- * returns `undefined` because the peer is not welcome.
+ * Runs a session with a peer that connected to us; `scope` is the connection's. The connection is closed at once if
+ * there is no room, or if `session` returns `undefined` because the peer is not welcome.
  */
 export const accept = <E, R>(
   self: Encounters,
@@ -68,12 +68,12 @@ export const accept = <E, R>(
     if (place === undefined) return close
     const accepted = session()
     if (accepted === undefined) {
-      ConnectionLimit.giveBack(self.connections, place)
+      ConnectionLimit.release(self.connections, place)
       return close
     }
     return begin(self, accepted.key, accepted.run, (exit) =>
       Effect.suspend(() => {
-        ConnectionLimit.giveBack(self.connections, place)
+        ConnectionLimit.release(self.connections, place)
         return Effect.andThen(accepted.ended(exit), close)
       })
     )
@@ -82,8 +82,8 @@ export const accept = <E, R>(
 /** Interrupts the encounter with a peer, if there is one, without waiting for its end. */
 export const interruptUnsafe = (self: Encounters, key: number): void => OwnedFibers.interruptUnsafe(self.fibers, key)
 
-/** Ends every encounter, and those that would begin later. */
+/** Ends every encounter. Later ones end at once. */
 export const endAll = (self: Encounters): Effect.Effect<void> => OwnedFibers.end(self.fibers)
 
-/** Whether the swarm has to give up a connection, because another one waits and has fewer even then. */
-export const shouldGive = (self: Encounters): boolean => ConnectionLimit.shouldGive(self.connections, self.share)
+/** Whether the swarm has to end a connection, because a torrent that waits for one has fewer even then. */
+export const shouldRelease = (self: Encounters): boolean => ConnectionLimit.shouldRelease(self.connections, self.share)

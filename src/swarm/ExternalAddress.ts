@@ -1,27 +1,27 @@
 /**
- * How peers see us: our addresses as trackers (BEP 24) and peers (`yourip`, BEP 10) tell them. Each may lie, so each has one
- * vote, and what most of them say is believed. It serves the dial order (BEP 40) and nothing that matters more.
+ * How others see us: our addresses as reported by trackers (BEP 24) and peers (`yourip`, BEP 10). Any of them may lie,
+ * so each has one vote, and the majority is believed. Used only for the dial order (BEP 40).
  */
 import * as IpAddress from "../base/IpAddress.ts"
 import * as Reach from "../base/Reach.ts"
 
-/** Voters that are remembered; of more the oldest is forgotten, as our address may have changed since. */
+/** How many voters are remembered. Beyond that the oldest is forgotten, because our address may have changed since. */
 export const maxVoters = 64
 
-/** What was told. */
+/** The votes on our address. */
 export interface ExternalAddress {
-  /** Our host by who told it. */
+  /** Our host, by the voter that reported it. */
   readonly votes: Map<string, string>
   ipv4Host: string | undefined
   ipv6Host: string | undefined
 }
 
-/** Nothing is known. */
+/** Makes a record without votes. */
 export const make = (): ExternalAddress => ({ votes: new Map(), ipv4Host: undefined, ipv6Host: undefined })
 
 /**
- * Somebody tells our host, in canonical text. `true` where something else is believed from now on. What strangers cannot
- * reach is no address of ours for them.
+ * Notes that a voter reported our host, in canonical text. Returns `true` if another host is believed from now on.
+ * Ignores hosts that the voter could not reach from outside.
  */
 export const vote = (self: ExternalAddress, voter: string, host: string): boolean => {
   if (Reach.of(host) !== "public" || IpAddress.parse(host) === undefined) return false
@@ -36,8 +36,8 @@ export const vote = (self: ExternalAddress, voter: string, host: string): boolea
 }
 
 /**
- * The host of a family that most voters name; of several the one that is believed, so that it does not change to and
- * fro.
+ * The host of a family that most voters report. If several have as many votes, the believed one stays, so that the
+ * answer does not flip.
  */
 const elected = (self: ExternalAddress, isIpv6: boolean, believed: string | undefined): string | undefined => {
   const counts = new Map<string, number>()

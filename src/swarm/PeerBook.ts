@@ -1,65 +1,67 @@
 /**
- * The addresses a torrent knows, and what came of each: when to dial which, and whom not for now. Pure: `now` comes in.
+ * The addresses that a torrent knows, and what happened at each: which to dial when, and which not for now. Pure: `now`
+ * is an argument.
  *
- * The key is the address, not the peer id, which can be changed at will. Each address gets a small number, its key, that
- * stands for it in hot code. A ban holds for host and port, as good peers may sit behind the same NAT; a host with three
- * banned addresses is banned whole, except its peers that have already given us right pieces. Nothing lasts for ever: every
- * ban ends, and an address at which this client was found may become another's.
+ * The key is the address, because a peer can change its id at will. Each address gets a small number, its key, that
+ * stands for it in hot code. A ban applies to host and port, because good peers may be behind the same NAT. A host with
+ * three banned addresses is banned as a whole, except peers on it that have sent right pieces. Nothing lasts for ever:
+ * every ban ends, and an address at which this client was found may belong to another one later.
  */
 import * as PeerAddress from "../base/PeerAddress.ts"
 import type { SupplierIds } from "../supply/SupplierId.ts"
 import * as SupplierId from "../supply/SupplierId.ts"
 
 /**
- * Addresses that are remembered at most. Beyond that a new one takes the place of the peer that is gone for longest, else
- * of the one that failed most and was never reached; where there is none it is dropped, as sources repeat themselves.
+ * The most addresses that are remembered. Beyond that a new one replaces the peer that has been gone for longest, else
+ * the one that failed most and was never reached. If there is none, the new one is dropped, because sources repeat
+ * themselves.
  */
 export const maxAddresses = 2_000
 
-/** First wait after a failed or short connection; it doubles up to `maxDelay` (milliseconds). */
+/** First wait after a failed or short connection (milliseconds). It doubles up to `maxDelay`. */
 export const firstDelay = 1_000
 
 /** The longest wait between two attempts at an address (milliseconds). */
 export const maxDelay = 600_000
 
 /**
- * How long an address is banned at first (milliseconds): as long as one that never answers waits, since it may be an
- * honest peer with a rotten disk. It doubles with each further ban up to `longestBan`, so that a liar gets eight bad pieces
- * in on its first day, and one a day from then on.
+ * How long an address is banned at first (milliseconds): as long as an unreachable address waits, because it may be an
+ * honest peer with a damaged disk. It doubles with each further ban up to `longestBan`, so that a liar can send eight
+ * wrong pieces on its first day, and one a day from then on.
  */
 export const firstBan = maxDelay
 
-/** The longest ban (milliseconds); an address that was free of bans for as long begins anew with the first. */
+/** The longest ban (milliseconds). An address that was not banned for as long begins with the first ban again. */
 export const longestBan = 86_400_000
 
-/** How long an address is left alone at which this client itself was found (milliseconds). */
+/** How long an address at which this client itself was found is not dialled (milliseconds). */
 export const selfRest = 3_600_000
 
-/** Banned addresses of one host with which the whole host is banned. */
+/** With this many banned addresses of one host, the whole host is banned. */
 export const maxBannedPorts = 3
 
 /** A known address. */
 export interface Peer {
-  /** As a supplier of blocks: blame outlives the connection. */
+  /** Its id as a supplier of blocks: blame outlives the connection. */
   readonly key: SupplierId.SupplierId
   readonly address: PeerAddress.PeerAddress
-  /** `gone`: there is nothing to dial it for; `ourselves`: this client listens there, as far as it is known. */
+  /** `gone`: there is no reason to dial it; `ourselves`: this client listens there, as far as is known. */
   state: "idle" | "connecting" | "connected" | "gone" | "banned" | "ourselves"
-  /** Whether somebody may listen there: not at the port that a peer connected to us from. */
+  /** Whether it may be dialled. Not the port from which a peer connected to us. */
   isDialable: boolean
-  /** Attempts in a row that came to nothing. */
+  /** How many attempts in a row have failed. */
   failures: number
   /** When it may be dialled (milliseconds). */
   dialAt: number
-  /** Whether a handshake with it was ever done: then its key may stand in pieces and suspicions, and is kept. */
+  /** Whether a handshake with it ever succeeded. Then pieces and suspicions may refer to its key, so it is kept. */
   isMet: boolean
   /** How often it was banned lately. */
   bans: number
-  /** When its ban ends, or when it need not be ourselves any more (milliseconds). */
-  outUntil: number
+  /** When its ban, or its time as `ourselves`, ends (milliseconds). */
+  excludedUntil: number
   /** Whether it contributed to a piece that passed. */
   isProven: boolean
-  /** Of those that failed as often, the one of the highest priority is dialled first (BEP 40). */
+  /** Among addresses that failed as often, the one of the highest priority is dialled first (BEP 40). */
   priority: number
 }
 
@@ -67,19 +69,19 @@ export interface Peer {
 export interface PeerBook {
   /** By `PeerAddress.format`. */
   readonly byAddress: Map<string, Peer>
-  /** By key; a key is never used again. */
+  /** By key. A key is never used again. */
   readonly peers: Map<number, Peer>
   readonly ids: SupplierIds
-  /** Those that are banned or ourselves. */
-  readonly out: Set<Peer>
-  /** By host: the banned peers that sent wrong bytes themselves. */
+  /** The peers that are banned or ourselves. */
+  readonly excluded: Set<Peer>
+  /** By host: banned peers that sent wrong bytes themselves. */
   readonly guilty: Map<string, Set<Peer>>
   readonly random: () => number
   readonly priorityOf: (address: PeerAddress.PeerAddress) => number | undefined
 }
 
 /**
- * Makes an empty book. `random` spreads the attempts of many torrents, `priorityOf` says who is dialled first (BEP 40), and
+ * Makes an empty book. `random` spreads the attempts of many torrents, `priorityOf` ranks the addresses (BEP 40), and
  * keys are taken from `ids`.
  */
 export const make = (
@@ -90,28 +92,28 @@ export const make = (
   byAddress: new Map(),
   peers: new Map(),
   ids,
-  out: new Set(),
+  excluded: new Set(),
   guilty: new Map(),
   random,
   priorityOf
 })
 
-/** Priority of an address of which nothing can be said: after all others. */
+/** The priority of an address that cannot be ranked: after all others. */
 const unranked = -1
 
-/** What `priorityOf` says has changed: asks it anew for every address, 1.6 ms for 2,000. */
+/** Ranks every address again after `priorityOf` has changed. Takes 1.6 ms for 2,000 addresses. */
 export const rank = (self: PeerBook): void => {
   for (const peer of self.peers.values()) peer.priority = self.priorityOf(peer.address) ?? unranked
 }
 
 const isHostBanned = (self: PeerBook, host: string): boolean => (self.guilty.get(host)?.size ?? 0) >= maxBannedPorts
 
-/** Adds an address that may be dialled at once; `undefined` where it is known, refused or one too many. */
+/** Adds an address that may be dialled at once; `undefined` if it is known, refused or one too many. */
 export const add = (self: PeerBook, address: PeerAddress.PeerAddress, now: number): Peer | undefined => {
   const known = self.byAddress.get(PeerAddress.format(address))
   if (known === undefined) return insert(self, address, now)
   if (known.isDialable) return undefined
-  // A peer that came from the very port it listens on: it can be dialled after all.
+  // The peer connected to us from the port at which it listens, so it can be dialled after all.
   known.isDialable = true
   if (known.state !== "gone") return undefined
   known.state = "idle"
@@ -130,7 +132,7 @@ const insert = (self: PeerBook, address: PeerAddress.PeerAddress, now: number): 
     dialAt: now,
     isMet: false,
     bans: 0,
-    outUntil: 0,
+    excludedUntil: 0,
     isProven: false,
     priority: self.priorityOf(address) ?? unranked
   }
@@ -140,8 +142,9 @@ const insert = (self: PeerBook, address: PeerAddress.PeerAddress, now: number): 
 }
 
 /**
- * A peer connected to us from `address`; `undefined` where it is banned, connected already, one too many, or ourselves.
- * The port is of its choosing for this connection, so it is never dialled unless a source names it as well.
+ * Notes that a peer connected to us from `address`; `undefined` if it is banned, connected already, one too many, or
+ * ourselves. The peer chose the port for this connection, so the address is never dialled unless a source names it as
+ * well.
  */
 export const arrive = (self: PeerBook, address: PeerAddress.PeerAddress, now: number): Peer | undefined => {
   const known = self.byAddress.get(PeerAddress.format(address))
@@ -157,7 +160,7 @@ const forget = (self: PeerBook, peer: Peer): void => {
   self.byAddress.delete(PeerAddress.format(peer.address))
 }
 
-/** Makes room for one address. `false` where every address is of use, or something is known about it. */
+/** Makes room for one address. Returns `false` if every address is still useful or has something held against it. */
 const forgetWorst = (self: PeerBook): boolean => {
   let worst: Peer | undefined
   for (const peer of self.peers.values()) {
@@ -173,7 +176,10 @@ const forgetWorst = (self: PeerBook): boolean => {
   return true
 }
 
-/** The peer to dial next: of those whose time has come the one that failed least, and of these the one to prefer. */
+/**
+ * The peer to dial next: of those that are due, the one that failed least, and among these the one of the highest
+ * priority.
+ */
 export const nextToDial = (self: PeerBook, now: number): Peer | undefined => {
   let best: Peer | undefined
   for (const peer of self.peers.values()) {
@@ -186,7 +192,7 @@ export const nextToDial = (self: PeerBook, now: number): Peer | undefined => {
 const isBefore = (one: Peer, other: Peer): boolean =>
   one.failures === other.failures ? one.priority > other.priority : one.failures < other.failures
 
-/** When the next address may be dialled; `undefined` where none is waiting. */
+/** When the next address may be dialled; `undefined` if none is waiting. */
 export const nextDialAt = (self: PeerBook): number | undefined => {
   let first: number | undefined
   for (const peer of self.peers.values()) {
@@ -195,66 +201,71 @@ export const nextDialAt = (self: PeerBook): number | undefined => {
   return first
 }
 
-/** A dial begins. */
+/** Notes that a dial begins. */
 export const dialing = (peer: Peer): void => {
   peer.state = "connecting"
 }
 
-/** The handshake is done. */
+/** Notes that the handshake is done. */
 export const connected = (peer: Peer): void => {
   peer.state = "connected"
   peer.isMet = true
 }
 
-/** The attempt or connection is over. One that brought blocks counts as no failure, and is soon tried again. */
+/**
+ * Notes that the attempt or connection ended. If it brought blocks, it counts as no failure, and the peer is soon
+ * dialled again.
+ */
 export const disconnected = (self: PeerBook, peer: Peer, now: number, wasUseful: boolean): void => {
   if (peer.state === "banned" || peer.state === "ourselves") return
-  // Whoever only knocks, from one port after the other, leaves nothing behind.
+  // Peers that only connect, from one port after the other, must not fill the book.
   if (!peer.isDialable && !peer.isMet) return forget(self, peer)
   peer.state = peer.isDialable ? "idle" : "gone"
   peer.failures = wasUseful ? 0 : peer.failures + 1
   const delay = Math.min(maxDelay, firstDelay * 2 ** Math.max(0, peer.failures - 1))
-  // In whole milliseconds, as clocks and timers go: who sleeps until a fraction of one wakes too early.
+  // In whole milliseconds, because clocks and timers have no fractions: a sleep until a fraction would end too early.
   peer.dialAt = now + Math.round(delay * (0.75 + self.random() / 2))
 }
 
-/** There is nothing left to dial the peer for: it has everything, and we want nothing. */
+/** Notes that there is no reason to dial the peer any more: it has everything, and we want nothing. */
 export const leave = (peer: Peer): void => {
   if (peer.state === "idle") peer.state = "gone"
 }
 
-/** We want something again: peers that were left may be dialled, each when it was due. */
+/** Notes that we want something again. Peers that were left may be dialled again when they are due. */
 export const recall = (self: PeerBook): void => {
   for (const peer of self.peers.values()) if (peer.state === "gone" && peer.isDialable) peer.state = "idle"
 }
 
-const putOut = (self: PeerBook, peer: Peer, state: "banned" | "ourselves", until: number): void => {
+const excludeUntil = (self: PeerBook, peer: Peer, state: "banned" | "ourselves", until: number): void => {
   peer.state = state
-  peer.outUntil = until
-  self.out.add(peer)
+  peer.excludedUntil = until
+  self.excluded.add(peer)
 }
 
-/** This client was found at the address: it is left alone for an hour, and nothing is held against its host. */
+/**
+ * Notes that this client was found at the address. It is not dialled for an hour, and nothing is held against its host.
+ */
 export const exclude = (self: PeerBook, peer: Peer, now: number): void =>
-  putOut(self, peer, "ourselves", now + selfRest)
+  excludeUntil(self, peer, "ourselves", now + selfRest)
 
-/** The peer is not to be talked to until `pardon` ends that; `true` if that is news. */
+/** Bans a peer until `pardon` ends the ban. Returns `false` if it was banned already. */
 export const ban = (self: PeerBook, peer: Peer, now: number): boolean => {
   if (peer.state === "banned") return false
-  if (now - peer.outUntil >= longestBan) peer.bans = 0
-  putOut(self, peer, "banned", now + Math.min(longestBan, firstBan * 2 ** peer.bans++))
+  if (now - peer.excludedUntil >= longestBan) peer.bans = 0
+  excludeUntil(self, peer, "banned", now + Math.min(longestBan, firstBan * 2 ** peer.bans++))
   const { host } = peer.address
   const guilty = self.guilty.get(host) ?? new Set()
   self.guilty.set(host, guilty.add(peer))
   if (!isHostBanned(self, host)) return true
   for (const other of self.peers.values()) {
-    if (other.address.host !== host || other.isProven || self.out.has(other)) continue
-    putOut(self, other, "banned", peer.outUntil)
+    if (other.address.host !== host || other.isProven || self.excluded.has(other)) continue
+    excludeUntil(self, other, "banned", peer.excludedUntil)
   }
   return true
 }
 
-/** The peers contributed to a piece that passed. */
+/** Notes that the peers contributed to a piece that passed. */
 export const prove = (self: PeerBook, keys: Iterable<number>): void => {
   for (const key of keys) {
     const peer = self.peers.get(key)
@@ -263,14 +274,14 @@ export const prove = (self: PeerBook, keys: Iterable<number>): void => {
 }
 
 /**
- * Ends the bans whose time is over, and with the ban of a host those of its other addresses. They may be dialled at once,
- * as may an address that was ourselves. Tells whether there is any.
+ * Ends bans whose time is over. With the ban of a host, those of its other addresses end. They may be dialled at once,
+ * as may an address that was ourselves. Returns whether any ban ended.
  */
 export const pardon = (self: PeerBook, now: number): boolean => {
   let isAny = false
   const hosts = new Set<string>()
-  for (const peer of self.out) {
-    if (now < peer.outUntil) continue
+  for (const peer of self.excluded) {
+    if (now < peer.excludedUntil) continue
     const { host } = peer.address
     const guilty = self.guilty.get(host)
     if (guilty?.delete(peer)) hosts.add(host)
@@ -278,7 +289,7 @@ export const pardon = (self: PeerBook, now: number): boolean => {
     takeBack(self, peer, now)
     isAny = true
   }
-  for (const peer of hosts.size === 0 ? [] : self.out) {
+  for (const peer of hosts.size === 0 ? [] : self.excluded) {
     const { host } = peer.address
     const isBystander = hosts.has(host) && peer.state === "banned" && !self.guilty.get(host)?.has(peer)
     if (isBystander && !isHostBanned(self, host)) takeBack(self, peer, now)
@@ -287,7 +298,7 @@ export const pardon = (self: PeerBook, now: number): boolean => {
 }
 
 const takeBack = (self: PeerBook, peer: Peer, now: number): void => {
-  self.out.delete(peer)
+  self.excluded.delete(peer)
   peer.state = peer.isDialable ? "idle" : "gone"
   peer.failures = 0
   peer.dialAt = now
@@ -296,6 +307,6 @@ const takeBack = (self: PeerBook, peer: Peer, now: number): void => {
 /** How many addresses are banned. */
 export const bannedCount = (self: PeerBook): number => {
   let count = 0
-  for (const peer of self.out) if (peer.state === "banned") count++
+  for (const peer of self.excluded) if (peer.state === "banned") count++
   return count
 }

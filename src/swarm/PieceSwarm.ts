@@ -1,7 +1,7 @@
 /**
- * A swarm that exchanges pieces: runs a session for each peer, unchokes some of them (`Choking.ts`), offers them pieces one at
- * a time while it super-seeds (`Offers.ts`), tells all of them what is stored, and replaces those that are of no use.
- * One ticker serves the timers of all sessions.
+ * A swarm that exchanges pieces. Runs a session for each peer, unchokes some of them (`Choking.ts`), offers them pieces
+ * one at a time while it super-seeds (`Offers.ts`), announces stored pieces to all of them, and replaces peers that are
+ * of no use. One ticker serves the timers of all sessions.
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -38,81 +38,83 @@ import * as Roster from "./Roster.ts"
 import * as Swarm from "./Swarm.ts"
 import * as Usefulness from "./Usefulness.ts"
 
-/** Connections of one torrent by default. More peers than this rarely make a download faster. */
+/** The most connections of one torrent by default. More rarely make a download faster. */
 export const defaultMaxConnections = 50
 
-/** How long what was sent may take to arrive before a peer is let go that was given enough. */
+/** How long sent blocks may take to arrive before peers are disconnected at the end of seeding. */
 export const partingTime = "3 seconds"
 
-/** A swarm that talks to peers. */
+/** A swarm that runs. */
 export interface Serving {
-  /** Dials, chokes and ticks until it is interrupted. Dies of a bug of ours. */
+  /** Dials, chokes and ticks until it is interrupted. A bug of ours is a defect. */
   readonly run: Effect.Effect<never, never, Dialer>
-  /** Takes a peer that asks for the torrent; see `Swarm.accept`. */
+  /** Takes a peer that asks for the torrent. See `Swarm.accept`. */
   readonly accept: Accept
 }
 
 /** The peers of one torrent. */
 export interface PieceSwarm {
-  /** Talks to peers, once it is known what can be uploaded to them, until the scope closes, which ends every session. */
+  /** Makes it run, once it is known what can be uploaded. Every session ends when the scope closes. */
   readonly serve: (upload: Upload.Upload) => Effect.Effect<Serving, never, Scope.Scope>
   /** Adds addresses; returns how many were new. */
   readonly add: (addresses: ReadonlyArray<PeerAddress.PeerAddress>) => Effect.Effect<number>
-  /** Notes how somebody sees us, a peer or a tracker by its name: peers are dialled in the order of BEP 40. */
+  /** Notes how a peer or a tracker (`voter`) sees us. Peers are dialled in the order of BEP 40, which depends on it. */
   readonly seenAs: (voter: string, host: string) => void
-  /** Does not talk to this address until its ban ends. */
+  /** Bans an address, and every session with it, until the ban ends. */
   readonly ban: (key: SupplierId, why: string) => void
   /** Notes that the peers sent right bytes. */
   readonly prove: (keys: Iterable<SupplierId>) => void
-  /** `undefined` for a peer that connected to us, is long gone and was forgotten. */
+  /** `undefined` for a peer that connected to us, left long ago and was forgotten. */
   readonly addressOf: (key: SupplierId) => PeerAddress.PeerAddress | undefined
-  /** Tells every peer of a piece that is stored now, and lets those go that can give and take nothing more. */
+  /** Announces a stored piece to every peer, and disconnects peers if neither side wants anything more. */
   readonly announce: (piece: PieceIndex) => void
   /**
-   * Takes back from every peer pieces that it was told of and that cannot be read any more (BEP 54). One that does not know
-   * how is let go, and hears of what is left when it is connected again.
+   * Withdraws announced pieces that cannot be read any more from every peer (BEP 54). A peer that does not support this
+   * is disconnected, and receives the pieces that are left when it connects again.
    */
   readonly retract: (pieces: ReadonlyArray<PieceIndex>) => void
-  /** What is wanted has changed: tells peers whether they are of interest now, and looks for those that were let go. */
+  /** Handles a change of the wanted pieces: updates our interest in every peer, and dials peers that had been left. */
   readonly reconsider: () => void
-  /** Uploads nothing more, and lets all peers go when what is under way to them has had its time to arrive. */
+  /** Ends all uploads, and disconnects all peers after blocks on the way had time to arrive. */
   readonly dismiss: (why: string) => Effect.Effect<void>
-  /** Peers that are connected, of them those that may request blocks, known addresses and banned ones. */
+  /**
+   * How many peers are connected, how many of these may request blocks, and how many addresses are known and banned.
+   */
   readonly counts: () => {
     readonly connected: number
     readonly unchoked: number
     readonly known: number
     readonly banned: number
   }
-  /** Connected peers that have a piece which is wanted and missing here, and those of them that let us ask. */
+  /** How many connected peers have a piece that is wanted and missing here, and how many of these have unchoked us. */
   readonly prospects: () => { readonly interesting: number; readonly unchoking: number }
 }
 
-/** What a swarm is made of. */
+/** What a swarm is made from. */
 export interface Options {
   readonly assembly: Assembly.Assembly
   readonly infoHash: InfoHash
-  /** What peers are told beside the pieces (BEP 10). */
+  /** What peers are told besides pieces (BEP 10). */
   readonly extensions: Pick<TorrentExtensions, "info" | "isPrivate" | "port">
   readonly peerId: PeerId
   readonly random: Prng.Prng
   readonly maxConnections?: number | undefined
-  /** Whether it goes on looking for peers when everything that is wanted is stored, to upload it to them; default no. */
+  /** Whether it goes on finding peers and uploading when everything that is wanted is stored; default false. */
   readonly seeds?: (() => boolean) | undefined
-  /** How fast; absent: without limits. */
+  /** Limits of rate; default none. */
   readonly limits?: TorrentLimits | undefined
-  /** Tells each peer of one piece at a time, if everything is stored from the start (BEP 16). */
+  /** Whether it super-seeds (BEP 16), if everything is stored from the start; default false. */
   readonly superSeeds?: boolean | undefined
-  /** The allowed fast set of the peer at a host (BEP 6); absent: no peer has one. */
+  /** Returns the allowed fast set of the peer at a host (BEP 6). Default: no peer has one. */
   readonly allowedFast?: ((host: string) => Effect.Effect<ReadonlyArray<PieceIndex>>) | undefined
-  /** Peers that may request blocks at once; default `Choker.slotsFor` the upload limit. */
+  /** How many peers may request blocks at once; default `Choker.slotsFor` of the upload limit. */
   readonly uploadSlots?: number | undefined
-  /** The connections that all torrents of an engine may have. */
+  /** The connections that all torrents of an engine share. */
   readonly connections: ConnectionLimit
   readonly report: (fact: Swarm.Fact) => void
 }
 
-/** What the parts of one swarm share. */
+/** What the functions of one swarm share. */
 interface Parts {
   readonly options: Options
   readonly swarm: Swarm.Swarm<PeerSession.PeerSession>
@@ -121,7 +123,7 @@ interface Parts {
   readonly offers: Offers.Offers | undefined
 }
 
-/** Makes a swarm without addresses, whose sessions end with the scope at the latest. */
+/** Makes a swarm without addresses. Its sessions end with the scope at the latest. */
 export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Return<PieceSwarm, never, Scope.Scope> {
   const { assembly, extensions, limits, random } = options
   const swarm = yield* Swarm.make<PeerSession.PeerSession>({
@@ -198,7 +200,7 @@ const exchangeOf = (parts: Parts, upload: Upload.Upload): Swarm.Exchange<PeerSes
   }
 }
 
-/** What peers are told and asked beside the pieces. */
+/** What peers are told and asked besides pieces. */
 const extensionsOf = ({ options, swarm }: Parts): TorrentExtensions => ({
   ...options.extensions,
   isUploadOnly: () => isFinished(options),
@@ -264,7 +266,7 @@ const tick = Effect.fnUntraced(function* ({ choking, offers, options, swarm }: P
   makeRoom(swarm, options, now)
 })
 
-/** Does what is due for a session; `true` when blocks became free. */
+/** Does what is due for a session. Returns `true` if blocks became free. */
 const tickSession = ({ failUnsafe, protocol }: PeerSession.PeerSession, now: number): boolean => {
   try {
     return PeerProtocol.tick(protocol, now)
@@ -275,38 +277,38 @@ const tickSession = ({ failUnsafe, protocol }: PeerSession.PeerSession, now: num
   }
 }
 
-/** Ends the session that is missed least, if a peer or another torrent waits for its place. */
+/** Ends the least useful session, if a peer or another torrent waits for its place. */
 const makeRoom = (
   { book, encounters, roster: { members } }: Swarm.Swarm<PeerSession.PeerSession>,
   options: Options,
   now: number
 ): void => {
-  // While a limit holds requests back, no peer can be of use.
+  // While a rate limit holds requests back, no peer can be useful.
   const isAsking = options.limits === undefined || !RateLimiter.isWaitedFor(options.limits.download)
   if (Encounters.isFull(encounters) && isAsking) {
     const next = PeerBook.nextToDial(book, now)
     const replaced = Usefulness.replaceable(members.values(), { isFinished: isFinished(options), now, next })
     replaced?.failUnsafe(new PeerDropped({ why: "it was of no use for 2 minutes, and others wait" }))
   }
-  if (Encounters.shouldGive(encounters)) {
+  if (Encounters.shouldRelease(encounters)) {
     const worst = Usefulness.least(members.values(), isFinished(options))
     worst?.failUnsafe(new PeerDropped({ why: "another torrent needs its place" }))
   }
 }
 
-const letGoOfDone = ({ options, swarm }: Parts): void =>
+const dismissDone = ({ options, swarm }: Parts): void =>
   Roster.dismiss(swarm.roster, (session) => areBothDone(options, session), "neither side wants anything more")
 
 const announce = (parts: Parts, piece: PieceIndex): void => {
   for (const { protocol } of parts.swarm.roster.members.values()) PeerProtocol.announce(protocol, piece)
-  letGoOfDone(parts)
+  dismissDone(parts)
 }
 
 const retract = ({ swarm }: Parts, pieces: ReadonlyArray<PieceIndex>): void =>
   Roster.dismiss(
     swarm.roster,
     ({ protocol }) => pieces.map((piece) => PeerProtocol.retract(protocol, piece)).includes(false),
-    "it cannot be told of pieces that are gone"
+    "pieces are gone, and it does not support withdrawing them"
   )
 
 const reconsider = (parts: Parts): void => {
@@ -319,7 +321,7 @@ const reconsider = (parts: Parts): void => {
     PeerPieces.updateInterest(protocol)
     protocol.wake()
   }
-  letGoOfDone(parts)
+  dismissDone(parts)
   Dialling.wake(swarm.dialling)
 }
 

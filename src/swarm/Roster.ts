@@ -1,26 +1,26 @@
 /**
- * Who is connected: the sessions of one swarm, by the keys of their peers. Plain data of the swarm, which its sessions and
- * loops touch synchronously.
+ * The sessions of one swarm, by the keys of their peers. Plain data of the swarm, which its sessions and loops use
+ * synchronously.
  */
 import * as Bytes from "../base/Bytes.ts"
 import * as PeerAddress from "../base/PeerAddress.ts"
 import { PeerDropped } from "../peer/PeerPatience.ts"
 
 /**
- * Milliseconds in which two peers that dialled each other may find out that they have two connections. Of these the one
- * stays that was opened by the peer with the larger id: both sides must choose the same, or they would close both.
+ * If two peers dial each other, they find out within this time that they have two connections (milliseconds). The
+ * connection stays that the peer with the larger id opened: both sides must choose the same, or they would close both.
  */
 export const crossingTime = 10_000
 
-/** A session with a connected peer, whatever is exchanged with it. */
+/** A session with a connected peer, whatever they exchange. */
 export interface Member {
-  /** What the peer calls itself, 20 bytes. */
+  /** The peer's id, 20 bytes. */
   readonly peerId: Uint8Array
   /** Whether the peer opened the connection. */
   readonly isIncoming: boolean
-  /** When the session began, in milliseconds. */
+  /** When the session began (milliseconds). */
   readonly openedAt: number
-  /** Ends the session; nothing more is read from the peer. */
+  /** Ends the session. Nothing more is read from the peer. */
   readonly failUnsafe: (error: PeerDropped) => void
 }
 
@@ -28,7 +28,7 @@ export interface Member {
 export interface Roster<M extends Member> {
   /** By the key of the peer in the swarm's book. */
   readonly members: Map<number, M>
-  /** The address at which a member can be dialled, if that is known. */
+  /** The address at which a member can be dialled, if it is known. */
   readonly dialAddress: (member: M) => PeerAddress.PeerAddress | undefined
 }
 
@@ -48,8 +48,8 @@ export const isConnected = <M extends Member>(self: Roster<M>, address: PeerAddr
 }
 
 /**
- * Keeps one connection to each peer, by whatever address: returns why the newcomer has to go, or ends the session that it
- * replaces. `ourId` is our peer id in this swarm.
+ * Keeps one connection to each peer, by whatever address it was reached. Returns why the newcomer has to be closed, or
+ * ends the session that it replaces. `ourId` is our peer id in this swarm.
  */
 export const keepOne = <M extends Member>(self: Roster<M>, newcomer: M, ourId: Uint8Array): PeerDropped | undefined => {
   const connected = new PeerDropped({ why: "it is connected already" })
@@ -65,7 +65,7 @@ export const keepOne = <M extends Member>(self: Roster<M>, newcomer: M, ourId: U
 const isOpenedByLarger = ({ isIncoming, peerId }: Member, ourId: Uint8Array): boolean =>
   Bytes.toHex(peerId) > Bytes.toHex(ourId) === isIncoming
 
-/** Ends the sessions that `isChosen`. */
+/** Ends the sessions for which `isChosen` returns true. */
 export const dismiss = <M extends Member>(self: Roster<M>, isChosen: (member: M) => boolean, why: string): void => {
   for (const member of [...self.members.values()]) if (isChosen(member)) member.failUnsafe(new PeerDropped({ why }))
 }

@@ -1,18 +1,18 @@
 /**
- * Super-seeding (BEP 16): how the first seed of a torrent gives little more than one copy away instead of several.
+ * Super-seeding (BEP 16): the first seed of a torrent uploads little more than one copy instead of several.
  *
- * We seem to have nothing, and tell each peer of one piece at a time: one that no other peer has or was told of. A peer
- * is told of another piece when a second peer has its last one, which proves that it passes on what it gets. A piece
- * that two peers have is spread, and left to them. When all are, and half of the peers have everything, the seed goes
- * on as an ordinary one.
+ * We claim to have nothing, and offer each peer one piece at a time: one that no other peer has or was offered. When a
+ * second peer has that piece, the first has proved that it uploads what it receives, and is offered another one. A
+ * piece that two peers have is spread, and is left to them. When all pieces are spread and half of the peers have
+ * everything, we go on as an ordinary seed.
  *
- * Where a proof may never come the seed is patient, not stubborn: who has its piece is told of another after a while,
- * or at once where all others have it too; a piece that its peer does not fetch is offered to somebody else; and who
- * gets nothing from others is told of spread pieces too.
+ * A proof may never come, so the seed does not insist on it. A peer that has its piece is offered another one after a
+ * while, or at once if all others have the piece too. A piece that its peer does not fetch is offered to another peer.
+ * A peer that receives nothing from others is offered spread pieces too.
  *
  * A pure machine; `now` is in milliseconds. The caller begins each session with no pieces (an empty bitfield or `have
- * none`, BEP 6), reports what peers have and what they are sent, sends the `have`s, and serves each peer only what it
- * was told of (`isTold`). At the end it tells each the pieces in `untold`.
+ * none`, BEP 6), reports which pieces peers have and receive, sends a `have` for each offer, and serves each peer only
+ * the pieces that `mayServe` allows. At the end it announces the pieces in `unoffered` to each peer.
  */
 
 import * as PiecePicker from "../assembly/PiecePicker.ts"
@@ -20,52 +20,53 @@ import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import type * as Prng from "../base/Prng.ts"
 
-/** Holders with which a piece is spread: the peer that was told of it, and one that has it from there. */
+/** How many peers hold a spread piece: the one that was offered it, and one that received it from there. */
 const spreadHolders = 2
 
 /**
- * How long a piece is left to the peer that was told of it or has it, from the last sign of it on (milliseconds). Shorter,
- * and slow peers' pieces are given twice; longer, and peers that cannot reach each other wait for nothing.
+ * How long a piece is left to the peer that was offered it or has it, since the last sign of activity (milliseconds).
+ * If it is shorter, pieces of slow peers are sent twice; if it is longer, peers that cannot reach each other wait for
+ * nothing.
  */
 export const defaultPatience = 120_000
 
 /** A peer that takes part. */
 export interface Recipient<P> {
   readonly peer: P
-  /** What it has, as far as it said so. */
+  /** The pieces that it has announced. */
   readonly has: Bitfield.Bitfield
-  /** What it neither has nor was told of. */
-  readonly untold: Bitfield.Bitfield
-  /** The piece it was told of last. */
+  /** The pieces that it neither has nor was offered. */
+  readonly unoffered: Bitfield.Bitfield
+  /** The piece that it was offered last. */
   offered: PieceIndex | undefined
-  /** When it joined, came to a piece, or was told of one. */
+  /** When it last joined, got a piece, or was offered one. */
   lastProgress: number
 }
 
-/** What a peer is to be told. */
+/** A piece to announce to a peer. */
 export interface Offer<P> {
   readonly peer: P
   readonly piece: PieceIndex
 }
 
-/** The state of one torrent's super-seeding. Change it only through this module. */
+/** The state of one torrent's super-seeding. Changed only through this module. */
 export interface SuperSeeding<P> {
   /** Its candidates are the pieces that may be offered: neither spread nor claimed. */
   readonly picker: PiecePicker.PiecePicker
-  /** Pieces that are left to somebody, and until when; the earliest first. */
+  /** Pieces that are left to a peer, and until when; the earliest first. */
   readonly claims: Map<PieceIndex, number>
-  /** By peer, told apart by identity. */
+  /** By peer, compared by identity. */
   readonly recipients: Map<P, Recipient<P>>
   readonly patience: number
-  /** Pieces that are not spread. */
+  /** How many pieces are not spread. */
   remaining: number
 }
 
-/** Nothing spread, nobody there. */
+/** Makes it without peers and without spread pieces. */
 export const make = <P>(options: {
   readonly pieceCount: number
   readonly random: Prng.Prng
-  /** Milliseconds; see `defaultPatience`. */
+  /** Milliseconds; default `defaultPatience`. */
   readonly patience?: number | undefined
 }): SuperSeeding<P> => ({
   picker: PiecePicker.make(options.pieceCount, options.random),
@@ -76,8 +77,9 @@ export const make = <P>(options: {
 })
 
 /**
- * Whether super-seeding has nothing more to do: every piece is spread, and half of the peers have all. Ending with the
- * first that has all would give every other what it lacks still, which the peers give each other as well.
+ * Whether super-seeding has nothing more to do: every piece is spread, and half of the peers have everything. If it
+ * ended with the first peer that has everything, the seed would upload to all others what they still lack, which peers
+ * can upload to each other.
  */
 export const isDone = <P>(self: SuperSeeding<P>): boolean => {
   if (self.remaining > 0) return false
@@ -86,12 +88,12 @@ export const isDone = <P>(self: SuperSeeding<P>): boolean => {
   return complete > 0 && complete * 2 >= self.recipients.size
 }
 
-/** A peer joins that has the pieces in `has`, which is copied. */
+/** Adds a peer that has the pieces in `has`, which is copied. */
 export const join = <P>(self: SuperSeeding<P>, peer: P, has: Bitfield.Bitfield, now: number): void => {
   const recipient: Recipient<P> = {
     peer,
     has: Bitfield.make(has.length),
-    untold: Bitfield.full(has.length),
+    unoffered: Bitfield.full(has.length),
     offered: undefined,
     lastProgress: now
   }
@@ -99,11 +101,11 @@ export const join = <P>(self: SuperSeeding<P>, peer: P, has: Bitfield.Bitfield, 
   for (const piece of Bitfield.indices(has)) gain(self, peer, piece as PieceIndex, now)
 }
 
-/** A peer says that it has `piece`. */
+/** Notes that a peer has announced `piece`. */
 export const gain = <P>(self: SuperSeeding<P>, peer: P, piece: PieceIndex, now: number): void => {
   const recipient = self.recipients.get(peer)
   if (recipient === undefined || !Bitfield.add(recipient.has, piece)) return
-  Bitfield.remove(recipient.untold, piece)
+  Bitfield.remove(recipient.unoffered, piece)
   recipient.lastProgress = now
   PiecePicker.gain(self.picker, piece)
   const holders = self.picker.availability[piece]!
@@ -115,12 +117,12 @@ export const gain = <P>(self: SuperSeeding<P>, peer: P, piece: PieceIndex, now: 
   }
 }
 
-/** A part of `piece` was sent to the peer: it is slow perhaps, but it fetches what it was told of. */
+/** Notes that a part of `piece` was sent to the peer, so that it is fetching the piece, however slowly. */
 export const sent = <P>(self: SuperSeeding<P>, peer: P, piece: PieceIndex, now: number): void => {
   if (self.recipients.get(peer)?.offered === piece && self.claims.has(piece)) claim(self, piece, now)
 }
 
-/** A peer is gone. What only it had, or was told of, is there for others. */
+/** Removes a peer. Pieces that only it had, or was offered, may be offered to others. */
 export const leave = <P>(self: SuperSeeding<P>, peer: P, now: number): void => {
   const recipient = self.recipients.get(peer)
   if (recipient === undefined) return
@@ -137,7 +139,7 @@ const lose = <P>(self: SuperSeeding<P>, piece: PieceIndex, now: number): void =>
   if (holders === 0) release(self, piece)
   else if (holders === spreadHolders - 1) {
     self.remaining++
-    // Who still has it may pass it on.
+    // Another peer that has it may upload it.
     claim(self, piece, now)
   }
 }
@@ -155,13 +157,13 @@ const release = <P>(self: SuperSeeding<P>, piece: PieceIndex): void => {
 
 const releaseExpired = <P>(self: SuperSeeding<P>, now: number): void => {
   for (const [piece, until] of self.claims) {
-    // A claim that lies further ahead than any can is from before the clock was put back.
+    // A claim that ends later than any can is from before the clock was set back.
     if (until > now && until <= now + self.patience) return
     release(self, piece)
   }
 }
 
-/** Whether a peer is to be told of another piece. */
+/** Whether a peer should be offered another piece. */
 const isReady = <P>(self: SuperSeeding<P>, { has, offered }: Recipient<P>): boolean => {
   if (offered === undefined) return true
   const holders = self.picker.availability[offered]!
@@ -171,11 +173,11 @@ const isReady = <P>(self: SuperSeeding<P>, { has, offered }: Recipient<P>): bool
 
 const nothing: ReadonlySet<PieceIndex> = new Set()
 
-/** The spread piece that fewest have, of those that the peer neither has nor was told of. */
-const rarestSpread = <P>(self: SuperSeeding<P>, { untold }: Recipient<P>): PieceIndex | undefined => {
+/** The rarest spread piece that the peer neither has nor was offered. */
+const rarestSpread = <P>(self: SuperSeeding<P>, { unoffered }: Recipient<P>): PieceIndex | undefined => {
   const { availability } = self.picker
   let rarest: PieceIndex | undefined
-  for (const index of Bitfield.indices(untold)) {
+  for (const index of Bitfield.indices(unoffered)) {
     const holders = availability[index]!
     if (holders < spreadHolders) continue
     if (rarest === undefined || holders < availability[rarest]!) rarest = index as PieceIndex
@@ -185,13 +187,13 @@ const rarestSpread = <P>(self: SuperSeeding<P>, { untold }: Recipient<P>): Piece
 
 const choose = <P>(self: SuperSeeding<P>, recipient: Recipient<P>, now: number): PieceIndex | undefined => {
   if (!isReady(self, recipient)) return undefined
-  const piece = PiecePicker.pick(self.picker, recipient.untold, nothing)
+  const piece = PiecePicker.pick(self.picker, recipient.unoffered, nothing)
   if (piece !== undefined) return piece
   const idle = now - recipient.lastProgress
   return idle >= self.patience || idle < 0 ? rarestSpread(self, recipient) : undefined
 }
 
-/** What peers are to be told now. To be asked once a second or so, and when a peer has a new piece. */
+/** Returns the offers that are due now. To be called about once a second, and when a peer has a new piece. */
 export const offers = <P>(self: SuperSeeding<P>, now: number): ReadonlyArray<Offer<P>> => {
   releaseExpired(self, now)
   const made: Array<Offer<P>> = []
@@ -200,21 +202,21 @@ export const offers = <P>(self: SuperSeeding<P>, now: number): ReadonlyArray<Off
     if (piece === undefined) continue
     recipient.offered = piece
     recipient.lastProgress = now
-    Bitfield.remove(recipient.untold, piece)
+    Bitfield.remove(recipient.unoffered, piece)
     if (self.picker.availability[piece]! < spreadHolders) claim(self, piece, now)
     made.push({ peer: recipient.peer, piece })
   }
   return made
 }
 
-/** Whether a peer may be served `piece`: it was told of it, or has it anyway. */
-export const isTold = <P>(self: SuperSeeding<P>, peer: P, piece: PieceIndex): boolean => {
+/** Whether a peer may be served `piece`: it was offered the piece, or has it anyway. */
+export const mayServe = <P>(self: SuperSeeding<P>, peer: P, piece: PieceIndex): boolean => {
   const recipient = self.recipients.get(peer)
-  return recipient !== undefined && !Bitfield.has(recipient.untold, piece)
+  return recipient !== undefined && !Bitfield.has(recipient.unoffered, piece)
 }
 
-/** What a peer has to be told of when super-seeding ends: the pieces that it neither has nor was told of. */
-export const untold = <P>(self: SuperSeeding<P>, peer: P): Iterable<PieceIndex> => {
+/** The pieces to announce to a peer when super-seeding ends: those that it neither has nor was offered. */
+export const unoffered = <P>(self: SuperSeeding<P>, peer: P): Iterable<PieceIndex> => {
   const recipient = self.recipients.get(peer)
-  return recipient === undefined ? [] : (Bitfield.indices(recipient.untold) as Iterable<PieceIndex>)
+  return recipient === undefined ? [] : (Bitfield.indices(recipient.unoffered) as Iterable<PieceIndex>)
 }

@@ -1,9 +1,9 @@
 /**
- * The peers of one torrent: who is known (`PeerBook.ts`), who is connected (`Roster.ts`), whom to dial (`Dialling.ts`), whom
- * to accept, and who is banned. A peer that was introduced joins an exchange: of pieces (`PieceSwarm.ts`) or of metadata
+ * The peers of one torrent: which are known (`PeerBook.ts`), connected (`Roster.ts`), dialled (`Dialling.ts`), accepted
+ * and banned. After its introduction a peer joins an exchange: of pieces (`PieceSwarm.ts`) or of metadata
  * (`torrent/MetadataFetch.ts`).
  *
- * Plain data of one owner. `run` dials and ticks; sessions, loops and the owner touch the rest synchronously.
+ * Plain data of one owner. `run` dials and ticks; sessions, loops and the owner use the rest synchronously.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -39,7 +39,7 @@ export type EncounterError = Introduction.IntroductionError | SessionError
 export type Fact =
   | { readonly _tag: "PeerConnected"; readonly address: PeerAddress.PeerAddress }
   | { readonly _tag: "PeerDisconnected"; readonly address: PeerAddress.PeerAddress; readonly why: string }
-  /** A dial failed: no connection, or no handshake that fits. */
+  /** A dial failed: the connection did not open, or the handshake failed. */
   | { readonly _tag: "PeerUnreachable"; readonly address: PeerAddress.PeerAddress; readonly why: string }
   | { readonly _tag: "PeerBanned"; readonly address: PeerAddress.PeerAddress; readonly why: string }
 
@@ -52,26 +52,29 @@ export interface Swarm<M extends Roster.Member> {
   readonly encounters: Encounters.Encounters
   readonly dialling: Dialling.Dialling
   readonly external: ExternalAddress.ExternalAddress
-  /** Whether we are seen at another address than when the book was ranked. Anybody can tell us one, so a tick ranks it. */
+  /**
+   * Whether our external address has changed since the book was ranked. Any peer can cause that, so only a tick ranks
+   * it.
+   */
   isRankStale: boolean
   readonly clock: Clock.Clock
   readonly report: (fact: Fact) => void
 }
 
-/** What a swarm is made of. */
+/** What a swarm is made from. */
 export interface Options<M extends Roster.Member> {
   readonly infoHash: InfoHash
   readonly peerId: PeerId
-  /** Where peers can connect to us now, if anywhere. */
+  /** The port at which peers can connect to us; `undefined` if there is none. */
   readonly port: () => number | undefined
   readonly random: Prng.Prng
-  /** Where the keys of peers are taken from. */
+  /** Makes the keys of peers. */
   readonly ids: SupplierIds
-  /** Dials and sessions at once. */
+  /** The most dials and sessions at once. */
   readonly maxConnections: number
-  /** Connections that are being opened at once; default `Dialling.maxDialing`. */
+  /** The most connections that are opened at once; default `Dialling.maxDialing`. */
   readonly maxDialing?: number | undefined
-  /** The connections that all torrents of an engine may have. */
+  /** The connections that all torrents of an engine share. */
   readonly connections: ConnectionLimit
   readonly dialAddress: Roster.Roster<M>["dialAddress"]
   readonly report: (fact: Fact) => void
@@ -79,24 +82,27 @@ export interface Options<M extends Roster.Member> {
 
 /** What a swarm does with the peers that it meets. */
 export interface Exchange<M extends Roster.Member> {
-  /** What we can do beyond BEP 3. */
+  /** The extensions that we support beyond BEP 3. */
   readonly features: Handshake.Features
-  /** Whether peers are of any use now; if not, none is dialled or accepted. */
+  /** Whether peers are of any use now. If not, none is dialled or accepted. */
   readonly wantsPeers: () => boolean
   /**
-   * Runs a session with a peer. It calls `join` once, as soon as the peer counts as connected; what that returns ends the
-   * session.
+   * Runs a session with a peer. It calls `join` once, as soon as the peer counts as connected. If `join` returns an
+   * error, the session ends with it.
    */
   readonly converse: (
     key: SupplierId,
     introduced: Introduction.Introduced,
     join: (member: M) => PeerDropped | undefined
   ) => Effect.Effect<void, SessionError>
-  /** A member is about to join; what this returns ends its session instead. */
+  /** Called when a member is about to join. If it returns an error, the session ends with it. */
   readonly admit: (member: M) => PeerDropped | undefined
-  /** The session of a member has ended. Returns whether it was useful: if so, the peer is soon dialled again. */
+  /**
+   * Called when the session of a member has ended. Returns whether it was useful; if so, the peer is soon dialled
+   * again.
+   */
   readonly left: (key: SupplierId, member: M, error: EncounterError | undefined) => boolean
-  /** Whether neither side wants anything more of the other, so that the peer is not dialled again. */
+  /** Whether neither side wants anything more from the other, so that the peer is not dialled again. */
   readonly isDone: (member: M) => boolean
   /** Called every second. */
   readonly tick: (now: number) => Effect.Effect<void>
@@ -123,7 +129,7 @@ export const make = Effect.fnUntraced(function* <M extends Roster.Member>(option
   return self
 })
 
-/** Dials and ticks until it is interrupted; dies of our own bugs. */
+/** Dials and ticks until it is interrupted. A bug of ours is a defect. */
 export const run = Effect.fnUntraced(function* <M extends Roster.Member>(
   self: Swarm<M>,
   exchange: Exchange<M>
@@ -162,7 +168,7 @@ const dial = Effect.fnUntraced(function* <M extends Roster.Member>(
   dialer: Dialer["Service"],
   peer: PeerBook.Peer
 ): Effect.fn.Return<void, EncounterError, Scope.Scope> {
-  // It may have waited long for a connection, and is not needed any more.
+  // It may have waited long for a connection, and may not be needed any more.
   if (peer.state !== "connecting" || !exchange.wantsPeers()) return yield* Effect.interrupt
   const connection = yield* Dial.connect(dialer, peer.address)
   const introduced = yield* Introduction.dialled(connection, ourselves(self, exchange))
@@ -170,8 +176,8 @@ const dial = Effect.fnUntraced(function* <M extends Roster.Member>(
 })
 
 /**
- * Answers a peer that asks for the torrent, and closes `scope`, its connection's, when its session has ended. It closes it at
- * once if there is no place, if the address is banned, or if no peers are wanted.
+ * Answers a peer that asks for the torrent, and closes `scope`, that of its connection, when its session has ended.
+ * Closes it at once if there is no room, if the address is banned, or if no peers are wanted.
  */
 export const accept = <M extends Roster.Member>(
   self: Swarm<M>,
@@ -196,12 +202,12 @@ const join = <M extends Roster.Member>(
   member: M
 ): PeerDropped | undefined => {
   if (peer.state === "banned") return new PeerDropped({ why: "it is banned" })
-  if (!exchange.wantsPeers()) return new PeerDropped({ why: "nothing more is wanted or given" })
+  if (!exchange.wantsPeers()) return new PeerDropped({ why: "nothing more is downloaded or uploaded" })
   const refusal = exchange.admit(member)
   if (refusal !== undefined) return refusal
   self.roster.members.set(peer.key, member)
   PeerBook.connected(peer)
-  // It is not being dialled any more, so another may be.
+  // The dial is over, so another one may begin.
   Dialling.wake(self.dialling)
   self.report({ _tag: "PeerConnected", address: peer.address })
   return undefined
@@ -226,7 +232,7 @@ const ended = <M extends Roster.Member>(
       if (peer.state !== "banned") rememberWhereItListens(self, exchange, member, isUseful)
       if (exchange.isDone(member)) PeerBook.leave(peer)
     }
-    const why = error?.why ?? wayOut(exit)
+    const why = error?.why ?? reasonOf(exit)
     if (member !== undefined) report({ _tag: "PeerDisconnected", address: peer.address, why })
     // A dial that we cancelled says nothing about the peer. A failed incoming connection says nothing about whether the peer
     // is reachable.
@@ -235,11 +241,11 @@ const ended = <M extends Roster.Member>(
     }
     Dialling.wake(self.dialling)
     return Exit.isFailure(exit) && Cause.hasDies(exit.cause)
-      ? Effect.logError("a session with a peer ended by a defect", exit.cause)
+      ? Effect.logError("a session with a peer ended with a defect", exit.cause)
       : Effect.void
   })
 
-/** A peer that connected to us can be dialled from now on, if it has said at which port. */
+/** Notes where a peer that connected to us can be dialled, if it has sent the port at which it listens. */
 const rememberWhereItListens = <M extends Roster.Member>(
   { book, clock, roster }: Swarm<M>,
   exchange: Exchange<M>,
@@ -254,10 +260,10 @@ const rememberWhereItListens = <M extends Roster.Member>(
   if (exchange.isDone(member)) PeerBook.leave(peer)
 }
 
-/** What to say of a session that ended without an error of its own. */
-const wayOut = (exit: Exit.Exit<void, EncounterError>): string => {
+/** Why a session ended that has no error. */
+const reasonOf = (exit: Exit.Exit<void, EncounterError>): string => {
   if (Exit.isSuccess(exit)) return "it closed the connection"
-  return Cause.hasDies(exit.cause) ? "of an internal error" : "it was given up"
+  return Cause.hasDies(exit.cause) ? "an internal error ended the session" : "the session was interrupted"
 }
 
 /** Adds addresses; returns how many were new. */
@@ -268,29 +274,29 @@ export const add = <M extends Roster.Member>(
   const now = Monotonic.nowUnsafe(clock)
   let added = 0
   for (const address of addresses) {
-    // One that connected to us is in the book by another address.
+    // A peer that connected to us is in the book under another address.
     if (!Roster.isConnected(roster, address) && PeerBook.add(book, address, now) !== undefined) added++
   }
   if (added > 0) Dialling.wake(dialling)
   return added
 }
 
-/** Notes how somebody sees us, a peer or a tracker by its name: peers are dialled in the order of BEP 40. */
+/** Notes how a peer or a tracker (`voter`) sees us. Peers are dialled in the order of BEP 40, which depends on it. */
 export const seenAs = <M extends Roster.Member>(self: Swarm<M>, voter: string, host: string): void => {
   if (ExternalAddress.vote(self.external, voter, host)) self.isRankStale = true
 }
 
-/** Does not talk to a peer until its ban ends. */
+/** Bans a peer, and ends sessions and dials that this affects. */
 export const ban = <M extends Roster.Member>(self: Swarm<M>, key: number, why: string): void => {
   const { book, encounters, roster } = self
   const peer = book.peers.get(key)
   if (peer === undefined || !PeerBook.ban(book, peer, Monotonic.nowUnsafe(self.clock))) return
   self.report({ _tag: "PeerBanned", address: peer.address, why })
-  // A ban may be that of a whole host.
+  // The ban may have become one of a whole host.
   for (const other of [...book.peers.values()]) {
     if (other.state !== "banned") continue
     const member = roster.members.get(other.key)
-    // Or a dial under way, or one that waits for its turn.
+    // Interrupts a dial, also one that waits for a connection.
     if (member === undefined) Encounters.interruptUnsafe(encounters, other.key)
     else member.failUnsafe(new PeerDropped({ why: "it is banned" }))
   }

@@ -1,32 +1,32 @@
 /**
- * Of what use the peers of a swarm are to it, and which one has to go when there are more peers than places.
+ * How useful the peers of a swarm are, and which one has to leave when there are more peers than places.
  */
 import type { PeerProtocol } from "../peer/PeerProtocol.ts"
 
 /**
- * Milliseconds without a block of use after which a connected peer gives its place to an address that was tried less
- * than `maxFailuresForPlace` times in vain. Many peers of a busy swarm never unchoke anybody new.
+ * A connected peer without a useful block for this long (milliseconds) can be replaced by an address that failed less
+ * than `maxFailuresForPlace` times. Many peers of a busy swarm never unchoke anybody new.
  */
 export const uselessAfter = 120_000
 export const maxFailuresForPlace = 3
 
-/** What counts of a peer. */
+/** What usefulness is computed from. */
 export type Peer = Pick<PeerProtocol, "lastServed" | "lastUseful" | "peerInterested">
 
 interface Session {
   readonly protocol: Peer
 }
 
-/** When we last sent the peer something, or it us; a torrent that wants nothing can only upload. */
+/** When we last sent the peer something (if the torrent wants nothing more), or it us. */
 const lastOfUse = (peer: Peer, isFinished: boolean): number => (isFinished ? peer.lastServed : peer.lastUseful)
 
-/** While seeding, a peer that wants nothing is of less use than one that waits for its turn. */
+/** While seeding, a peer that wants nothing is less useful than one that waits for its turn. */
 const isOfLessUse = (one: Peer, other: Peer, isFinished: boolean): boolean =>
   isFinished && one.peerInterested !== other.peerInterested
     ? other.peerInterested
     : lastOfUse(one, isFinished) < lastOfUse(other, isFinished)
 
-/** The session that is missed least. */
+/** The least useful session. */
 export const least = <S extends Session>(sessions: Iterable<S>, isFinished: boolean): S | undefined => {
   let worst: S | undefined
   for (const session of sessions) {
@@ -36,9 +36,9 @@ export const least = <S extends Session>(sessions: Iterable<S>, isFinished: bool
 }
 
 /**
- * When all places are taken: the session that gives its place to somebody who waits, because it was of no use for longest.
- * `next` is the address that would be dialled. While seeding, those who wait are not known, because most would connect
- * by themselves: a useless peer goes then unless it wants something.
+ * If there is no free place: the session that has to leave for a peer that waits, because it was useless for longest.
+ * `next` is the address that would be dialled. While seeding, most peers connect to us, so we do not know who waits: a
+ * useless peer leaves unless it wants something.
  */
 export const replaceable = <S extends Session>(
   sessions: Iterable<S>,

@@ -33,14 +33,14 @@ describe("ConnectionLimit", () => {
       const limit = ConnectionLimit.make(5)
       const [rich, poor] = [ConnectionLimit.share(), ConnectionLimit.share()]
       const fibers = yield* hold(limit, rich, 5)
-      const alone = ConnectionLimit.shouldGive(limit, rich)
+      const alone = ConnectionLimit.shouldRelease(limit, rich)
       yield* hold(limit, poor, 5)
       let given = 0
-      while (ConnectionLimit.shouldGive(limit, rich)) yield* Fiber.interrupt(fibers[given++]!)
+      while (ConnectionLimit.shouldRelease(limit, rich)) yield* Fiber.interrupt(fibers[given++]!)
 
       assert.isFalse(alone)
       assert.deepStrictEqual([given, rich.held, poor.held], [2, 3, 2])
-      assert.isFalse(ConnectionLimit.shouldGive(limit, poor))
+      assert.isFalse(ConnectionLimit.shouldRelease(limit, poor))
     })
   )
 
@@ -52,7 +52,7 @@ describe("ConnectionLimit", () => {
       const taken = [1, 2, 3].map(() => ConnectionLimit.takeNow(limit, host))
       yield* hold(limit, other, 1)
       const before = other.held
-      for (let time = 0; time < 2; time++) ConnectionLimit.giveBack(limit, taken[0]!)
+      for (let time = 0; time < 2; time++) ConnectionLimit.release(limit, taken[0]!)
 
       assert.deepStrictEqual(
         taken.map((place) => place?.state),

@@ -36,7 +36,7 @@ describe("OwnedFibers", () => {
               yield* OwnedFibers.run(fibers, key, Effect.andThen(turns(work), Effect.never), () =>
                 Effect.sync(() => {
                   releases[key]!++
-                  ConnectionLimit.giveBack(limit, place)
+                  ConnectionLimit.release(limit, place)
                 })
               )
             }, Effect.uninterruptible)

@@ -17,7 +17,7 @@ const peerOf = (name: string, facts: Partial<TestPeer> = {}): TestPeer => ({
 
 const peersOf = (count: number) => Array.from({ length: count }, (_, index) => peerOf(`peer ${index}`))
 
-/** A choker with its clock, its dice and who is unchoked as the frames say. */
+/** A choker with a clock, dice, and a record of who is unchoked according to its decisions. */
 const table = (options: { readonly slots: number; readonly isSeeding?: boolean; readonly seed?: number }) => {
   const choker = Choker.make<TestPeer>()
   const random = Prng.make(options.seed ?? 1)
@@ -39,7 +39,7 @@ const table = (options: { readonly slots: number; readonly isSeeding?: boolean; 
       }
       return decisions
     },
-    /** Steps once a second up to `until`; `pass` says what happens meanwhile. */
+    /** Steps once a second up to `until`; `pass` is called before each step. */
     run: (peers: ReadonlyArray<TestPeer>, until: number, pass: () => void = () => {}) => {
       for (; self.now < until; self.now += 1_000) {
         self.step(peers)
@@ -57,7 +57,7 @@ const give = (peer: TestPeer, bytes: number) => {
 }
 
 describe("Choker", () => {
-  it("unchokes everybody who is interested while there are slots", () => {
+  it("unchokes every interested peer while there are slots", () => {
     const self = table({ slots: 4 })
 
     self.step([peerOf("a"), peerOf("b", { peerInterested: false }), peerOf("c")])
@@ -65,7 +65,7 @@ describe("Choker", () => {
     assert.deepStrictEqual(names(self.unchoked), ["a", "c"])
   })
 
-  it("gives the earned slots to those who gave most", () => {
+  it("gives the earned slots to the peers that sent most", () => {
     const self = table({ slots: 4 })
     const peers = peersOf(10)
 
@@ -76,7 +76,7 @@ describe("Choker", () => {
     assert.strictEqual(self.unchoked.size, 4)
   })
 
-  it("goes by the last 20 s, not by what was given before", () => {
+  it("counts the bytes of the last 20 s, not those sent before", () => {
     const self = table({ slots: 2 })
     const [early, late] = [peerOf("early"), peerOf("late")]
     const peers = [early, late, ...peersOf(3)]
@@ -88,7 +88,7 @@ describe("Choker", () => {
     assert.notStrictEqual(Choker.slotOf(self.choker, early), "earned")
   })
 
-  it("chokes nobody between two rounds who stays interested", () => {
+  it("chokes no peer between two rounds that stays interested", () => {
     const self = table({ slots: 3 })
     const peers = peersOf(8)
     self.step(peers)
@@ -102,7 +102,7 @@ describe("Choker", () => {
     assert.deepStrictEqual(names(self.unchoked), before)
   })
 
-  it("gives a slot that comes free at once to the next", () => {
+  it("gives a slot that becomes free to the next peer at once", () => {
     const self = table({ slots: 2 })
     const peers = peersOf(3)
     self.step(peers)
@@ -115,7 +115,7 @@ describe("Choker", () => {
     assert.strictEqual(decisions.unchoke.length, 1)
   })
 
-  it("takes a peer that comes back for a new one", () => {
+  it("treats a peer that returns as a new one", () => {
     const self = table({ slots: 1 })
     self.step([peerOf("a")])
     const again = peerOf("a")
@@ -125,7 +125,7 @@ describe("Choker", () => {
     assert.deepStrictEqual(decisions, { choke: [], unchoke: [again] })
   })
 
-  it("passes the optimistic slot on every 30 s, until each had it", () => {
+  it("passes the optimistic slot on every 30 s, until every peer had it", () => {
     const self = table({ slots: 1 })
     const peers = peersOf(5)
     const turns: Array<readonly [from: number, name: string]> = []
@@ -157,7 +157,7 @@ describe("Choker", () => {
     assert.approximately(newcomers / draws, 0.75, 0.03)
   })
 
-  it("takes the earned slot from a peer that gave nothing for a minute, and gives it by lot", () => {
+  it("takes the earned slot from a peer that sent nothing for a minute, and draws another peer for it", () => {
     const self = table({ slots: 3 })
     const [fickle, steady] = [peerOf("fickle"), peerOf("steady")]
     const peers = [fickle, steady, ...peersOf(6)]
@@ -176,7 +176,7 @@ describe("Choker", () => {
     assert.strictEqual(slots.filter((slot) => slot === "optimistic").length, 2)
   })
 
-  it("does not take a peer for snubbing that has nothing we want", () => {
+  it("does not count a peer as snubbing if it has nothing that we want", () => {
     const self = table({ slots: 3 })
     const giver = peerOf("giver")
     const peers = [giver, ...peersOf(6)]
@@ -196,13 +196,13 @@ describe("Choker", () => {
     assert.deepStrictEqual(names(self.unchoked), ["b"])
   })
 
-  it("ends a turn early where the peer has got its share, but not at once", () => {
+  it("ends a turn early if the peer has received its share, but not at once", () => {
     const self = table({ slots: 1, isSeeding: true })
     const peers = peersOf(2)
     const turns: Array<number> = []
     for (; self.now < 200_000; self.now += 1_000) {
       if (self.step(peers).unchoke.length > 0) turns.push(self.now)
-      // One is fast, the other takes nothing.
+      // One is fast, the other receives nothing.
       if (self.unchoked.has(peers[0]!)) peers[0]!.uploadedBytes += Choker.turnBytes
     }
 
@@ -213,19 +213,19 @@ describe("Choker", () => {
   it("lets a peer keep its slot while seeding for as long as nobody waits", () => {
     const self = table({ slots: 2, isSeeding: true })
     const peers = peersOf(2)
-    const told: Array<string> = []
-    for (; self.now < 300_000; self.now += 1_000) told.push(...names(self.step(peers).unchoke))
+    const events: Array<string> = []
+    for (; self.now < 300_000; self.now += 1_000) events.push(...names(self.step(peers).unchoke))
 
-    assert.deepStrictEqual(told, ["peer 0", "peer 1"])
+    assert.deepStrictEqual(events, ["peer 0", "peer 1"])
   })
 
-  it("unchokes everyone within a bound while seeding, and again and again", () => {
+  it("unchokes every peer within a bound while seeding, again and again", () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 5 }), fc.integer({ min: 1, max: 25 }), fc.nat(), (slots, count, seed) => {
         const self = table({ slots, seed, isSeeding: true })
         const peers = peersOf(count)
         const random = Prng.make(seed)
-        // As many turns as it takes to serve the others; a turn ends with the round after its time.
+        // As many turns as it takes to serve the others. A turn ends with the round after its time.
         const bound = Math.ceil(count / slots) * (Choker.maxTurnMillis + Choker.roundMillis)
         let longest = 0
         const lastServed = new Map<TestPeer, number>(peers.map((peer) => [peer, 0]))
@@ -244,7 +244,7 @@ describe("Choker", () => {
     )
   })
 
-  it("keeps a free-rider below every giver", () => {
+  it("sends a free-rider less than every peer that uploads", () => {
     fc.assert(
       fc.property(fc.nat(), fc.integer({ min: 2, max: 6 }), (seed, slots) => {
         const self = table({ slots, seed })
@@ -254,7 +254,7 @@ describe("Choker", () => {
         const received = new Map<TestPeer, number>()
         self.run(peers, 900_000, () => {
           for (const peer of self.unchoked) received.set(peer, (received.get(peer) ?? 0) + 1)
-          // They give back what they get, and a little to everybody, as their own optimistic slots do.
+          // They upload as much as they receive, and a little to everybody, as their own optimistic slots would.
           for (const giver of givers) give(giver, self.unchoked.has(giver) ? 1_000 : 50)
         })
 
@@ -264,20 +264,20 @@ describe("Choker", () => {
     )
   })
 
-  it("decides the same for the same dice", () => {
+  it("makes the same decisions with the same dice", () => {
     const run = (seed: number) => {
       const self = table({ slots: 3, seed })
       const peers = peersOf(9)
-      const told: Array<string> = []
-      for (; self.now < 200_000; self.now += 1_000) told.push(...names(self.step(peers).unchoke))
-      return told
+      const events: Array<string> = []
+      for (; self.now < 200_000; self.now += 1_000) events.push(...names(self.step(peers).unchoke))
+      return events
     }
 
     assert.deepStrictEqual(run(3), run(3))
     assert.notDeepEqual(run(3), run(4))
   })
 
-  it("fault 60: goes on when the clock is put back by an hour", () => {
+  it("fault 60: goes on when the clock is set back by an hour", () => {
     for (const isSeeding of [false, true]) {
       const self = table({ slots: 1, isSeeding })
       self.now = 3_600_000
@@ -291,7 +291,7 @@ describe("Choker", () => {
     }
   })
 
-  it("holds its laws after any script of peers, interests, gifts, limits and clocks", () => {
+  it("keeps its laws after any script of peers, interests, uploads, limits and clocks", () => {
     const event = fc.oneof(
       fc.record({ tag: fc.constant("join" as const) }),
       fc.record({ tag: fc.constant("leave" as const), which: fc.nat(20) }),
@@ -342,13 +342,13 @@ describe("Choker", () => {
 })
 
 describe("Choker.slotsFor", () => {
-  it("grows with the limit, number and share alike", () => {
+  it("grows with the limit, in number and in rate of a slot", () => {
     const slots = [1, 8_192, 102_400, 1_048_576, 5_242_880, 1_000_000_000].map(Choker.slotsFor)
 
     assert.deepStrictEqual(slots, [2, 2, 7, 22, 50, 50])
   })
 
-  it("is 8 where uploading is not limited", () => {
+  it("is 8 without an upload limit", () => {
     assert.strictEqual(Choker.slotsFor(undefined), 8)
   })
 })

@@ -11,7 +11,7 @@ import { idOf } from "../supply/ScriptedSupplier.ts"
 
 const geometry = PieceGeometry.make({ pieceLength: 65_536, totalLength: 4 * 65_536 })
 
-/** Slots for three peers that are interested, and how often it was chosen among them. */
+/** Choking of three interested peers, and a count of how often it chose. */
 const begin = Effect.fnUntraced(function* (slots: () => number) {
   const assembly = yield* makeAssembly({ geometry, stored: [0, 1, 2, 3] })
   const peers = [0, 1, 2].map((key) => {
@@ -70,7 +70,7 @@ describe("Choking", () => {
     })
   )
 
-  it.effect("uploads nothing while it parts, whatever slots there are", () =>
+  it.effect("uploads nothing while uploads end, however many slots there are", () =>
     Effect.gen(function* () {
       const { choking, unchoked } = yield* begin(() => 2)
       Choking.choose(choking, 0)

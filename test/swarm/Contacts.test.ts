@@ -36,7 +36,7 @@ const peer = (
 }
 
 describe("Contacts", () => {
-  it("knows where a peer can be dialled: where it was, or where it says that it listens", () => {
+  it("knows where a peer can be dialled: at its own address, or at the port where it says that it listens", () => {
     const addresses = [
       peer("10.0.0.1", { port: 6_881 }),
       peer("10.0.0.2", { isIncoming: true, port: 6_882 }),
@@ -54,10 +54,10 @@ describe("Contacts", () => {
     ])
   })
 
-  it("tells a peer of the others that can be dialled, and of what they are", () => {
-    const told = peer("10.0.0.1")
+  it("lists for a peer the others that can be dialled, with their flags", () => {
+    const newcomer = peer("10.0.0.1")
     const sessions = [
-      told,
+      newcomer,
       peer("10.0.0.2", { isIncoming: true, port: 6_882 }),
       peer("10.0.0.3", { isIncoming: true }),
       peer("10.0.0.4", { has: "all" }),
@@ -65,7 +65,7 @@ describe("Contacts", () => {
     ]
 
     assert.deepStrictEqual(
-      [...Contacts.others(sessions, told.remote)].map(({ address, flags }) => [address.host, flags]),
+      [...Contacts.others(sessions, newcomer.remote)].map(({ address, flags }) => [address.host, flags]),
       [
         ["10.0.0.2", 0],
         ["10.0.0.4", uploadOnly | isReachable],

@@ -6,7 +6,7 @@ import * as PeerBook from "../../src/swarm/PeerBook.ts"
 import { settle } from "../peer/sessions.ts"
 import { at } from "./swarms.ts"
 
-/** Dialling of which nothing comes: who is dialled stays so until a test says otherwise. */
+/** Dialling without results: a dialled peer stays so until a test changes that. */
 const begin = Effect.fnUntraced(function* (max: number) {
   const book = PeerBook.make(() => 0.5)
   const dialling = Dialling.make(book, max)
@@ -28,7 +28,7 @@ const begin = Effect.fnUntraced(function* (max: number) {
 })
 
 describe("Dialling", () => {
-  it.effect("dials whoever is due, as many at once as there may be, and goes on when there is room", () =>
+  it.effect("dials every due address, as many at once as allowed, and goes on when there is room", () =>
     Effect.gen(function* () {
       const { book, dialled, dialling, state } = yield* begin(2)
       for (const host of [1, 2, 3]) PeerBook.add(book, at(host), 0)

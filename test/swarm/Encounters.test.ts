@@ -15,7 +15,7 @@ const begin = Effect.fnUntraced(function* (max: number, engineMax = 10) {
     Effect.sync(() => {
       ended.push(`${name} ${Exit.hasInterrupts(exit) ? "interrupted" : exit._tag}`)
     })
-  /** A connection that somebody opened; tells whether it is closed. */
+  /** A connection that somebody opened. Returns whether it is closed. */
   const offer = Effect.fnUntraced(function* (key: number, run: Effect.Effect<void>, isWelcome = true) {
     const scope = yield* Scope.make()
     let isClosed = false
@@ -66,7 +66,7 @@ describe("Encounters", () => {
     })
   )
 
-  it.effect("wait with a dial for a connection of the engine, and do not begin it when they are interrupted", () =>
+  it.effect("wait with a dial for a connection of the engine, and do not begin it if they are interrupted", () =>
     Effect.gen(function* () {
       const { connections, encounters, ended, note } = yield* begin(2, 1)
       let hasBegun = false

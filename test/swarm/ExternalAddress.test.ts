@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as ExternalAddress from "../../src/swarm/ExternalAddress.ts"
 
 describe("ExternalAddress", () => {
-  it("believes what most tell, whatever one of them repeats", () => {
+  it("believes the majority, however often one voter repeats itself", () => {
     const self = ExternalAddress.make()
     for (let time = 0; time < 10; time++) ExternalAddress.vote(self, "liar", "9.9.9.9")
 
@@ -12,7 +12,7 @@ describe("ExternalAddress", () => {
     assert.strictEqual(self.ipv4Host, "98.76.54.32")
   })
 
-  it("stays with what it believes where as many say something else, however often", () => {
+  it("keeps its belief if as many voters report something else, however often", () => {
     const self = ExternalAddress.make()
     const first = ExternalAddress.vote(self, "one", "98.76.54.32")
 
@@ -25,7 +25,7 @@ describe("ExternalAddress", () => {
     assert.deepStrictEqual([first, later.includes(true), self.ipv4Host], [true, false, "98.76.54.32"])
   })
 
-  it("knows an address of each family", () => {
+  it("knows one address of each family", () => {
     const self = ExternalAddress.make()
 
     ExternalAddress.vote(self, "one", "98.76.54.32")

@@ -13,7 +13,7 @@ type Services = Dialer | Listener | MemoryNetwork.MemoryNetwork | Scope.Scope
 const test = (name: string, body: () => Generator<Effect.Effect<unknown, unknown, Services>, void, never>) =>
   it.effect(name, () => Effect.provide(Effect.gen(body), layer({ link: { latency: "5 millis" } })))
 
-/** Scripted peers on hosts 1, 2, ... with a seed each. */
+/** Scripted seeds on hosts 1, 2, ... */
 const serveAll = (known: Parameters<typeof serve>[0], behaviours: ReadonlyArray<PeerBehaviour>) =>
   Effect.forEach(behaviours, (behaviour, index) => serve(known, at(index + 1), { seed: index + 1, ...behaviour }))
 
@@ -26,8 +26,8 @@ const bans = (facts: ReadonlyArray<string>) =>
 const slow = { bytesPerSecond: 40_000 } as const
 
 describe("a swarm with hostile peers", () => {
-  test("fault 40: bans the one liar among many once the piece passes, and nobody else", function* () {
-    // Pieces of 64 blocks: everybody has a hand in both.
+  test("fault 40: bans the only liar among many once the piece passes, and nobody else", function* () {
+    // Pieces of 64 blocks, so that every peer contributes to both.
     const known = yield* torrent(2, 1_048_576)
     const behaviours = [slow, slow, { ...slow, corrupts: "every block" }, slow, slow] as const
     yield* serveAll(known, behaviours)
@@ -41,7 +41,7 @@ describe("a swarm with hostile peers", () => {
     assert.deepStrictEqual([assembly.table.counts.stored, assembly.pool.loans.size], [2, 0])
   })
 
-  test("fault 40: bans a peer at once that sent a bad piece alone, as another has that piece", function* () {
+  test("fault 40: bans a peer at once that sent a wrong piece alone, because another has that piece", function* () {
     const known = yield* torrent(4)
     yield* serveAll(known, [{ corrupts: "every block" }, { unchokes: "never" }])
     const { facts, stored, swarm } = yield* startWhole(known)
@@ -70,7 +70,7 @@ describe("a swarm with hostile peers", () => {
     )
   })
 
-  test("fault 43: stores no part of a piece whose last block is garbage", function* () {
+  test("fault 43: stores no part of a piece whose last block is wrong", function* () {
     const known = yield* torrent(4)
     const behaviours = [{ corrupts: "last block" }, {}] as const
     yield* serveAll(known, behaviours)
@@ -86,7 +86,7 @@ describe("a swarm with hostile peers", () => {
     assert.deepStrictEqual([isRight(), bans(facts)], [true, ["10.0.0.1"]])
   })
 
-  test("fault 45: gets on with a peer that chokes and unchokes every 100 ms", function* () {
+  test("fault 45: downloads from a peer that chokes and unchokes every 100 ms", function* () {
     const known = yield* torrent(4)
     const behaviours = [
       { chokesEvery: "100 millis", bytesPerSecond: 200_000 },
@@ -105,7 +105,7 @@ describe("a swarm with hostile peers", () => {
     )
   })
 
-  test("fault 46: goes round a peer that has everything and sends nothing", function* () {
+  test("fault 46: downloads past a peer that has everything and sends nothing", function* () {
     const known = yield* torrent(8)
     const behaviours = [{ stopsAfter: { blocks: 0, how: "stall" } }, slow] as const
     const peers = yield* serveAll(known, behaviours)
@@ -118,7 +118,7 @@ describe("a swarm with hostile peers", () => {
     assert.isAtMost(peers[0]!.counters.requests, 30)
   })
 
-  test("fault 46: and frees its place when it goes on like that", function* () {
+  test("fault 46: disconnects a peer that answers no request for a minute", function* () {
     const known = yield* torrent(8)
     yield* serveAll(known, [{ stopsAfter: { blocks: 0, how: "stall" } }, { pieces: [0] }])
     const { facts, swarm } = yield* startWhole(known, { maxConnections: 1 })
@@ -130,7 +130,7 @@ describe("a swarm with hostile peers", () => {
     assert.include(facts, "+10.0.0.2")
   })
 
-  test("fault 42: does not wear out the only peer when what it has is bad", function* () {
+  test("fault 42: requests damaged pieces rarely from the only peer that has them", function* () {
     const known = yield* torrent(2)
     const behaviours = [1, 2, 3].map(() => ({ ...slow, corrupts: { pieces: [0] } }) as const)
     const peers = yield* serveAll(known, behaviours)

@@ -18,7 +18,7 @@ const added = (book: PeerBook.PeerBook, address: PeerAddress, now = 0): PeerBook
   return peer
 }
 
-/** Dials and fails; gives how long the address rests. */
+/** Dials and fails. Returns how long the address waits. */
 const failDial = (book: PeerBook.PeerBook, peer: PeerBook.Peer, now: number): number => {
   PeerBook.dialing(peer)
   PeerBook.disconnected(book, peer, now, false)
@@ -26,7 +26,7 @@ const failDial = (book: PeerBook.PeerBook, peer: PeerBook.Peer, now: number): nu
 }
 
 describe("PeerBook", () => {
-  it("knows an address once, and lets it be dialled at once", () => {
+  it("knows an address once, and allows a dial at once", () => {
     const book = make()
     const peer = added(book, at(1), 7)
 
@@ -49,7 +49,7 @@ describe("PeerBook", () => {
     assert.deepStrictEqual(order, [second, third, first, undefined])
   })
 
-  it("dials in the order of priority those that failed as often, and those without one last", () => {
+  it("dials addresses that failed as often by priority, and unranked ones last", () => {
     const priorities = new Map<string, number>()
     const book = PeerBook.make(
       () => 0.5,
@@ -127,8 +127,8 @@ describe("PeerBook", () => {
     assert.deepStrictEqual([peer.failures, peer.dialAt], [0, 2_000])
   })
 
-  describe("bans", () => {
-    it("fault 41: an address, and not the others behind the same host", () => {
+  describe("a ban", () => {
+    it("fault 41: is of an address, and not of others on the same host", () => {
       const book = make()
       const [liar, neighbour] = [6881, 6882].map((port) => added(book, at(1, port)))
 
@@ -140,7 +140,7 @@ describe("PeerBook", () => {
       assert.isDefined(PeerBook.add(book, at(1, 6883), 0))
     })
 
-    it("fault 41: a host at its third address, but for peers that have proved themselves", () => {
+    it("fault 41: is of the host with its third address, except for peers that have proved themselves", () => {
       const book = make()
       const peers = [1, 2, 3, 4, 5].map((port) => added(book, at("192.0.2.1", port)))
       const elsewhere = added(book, at("192.0.2.2"))
@@ -159,7 +159,7 @@ describe("PeerBook", () => {
       assert.deepStrictEqual([elsewhere.state, PeerBook.add(book, at("192.0.2.1", 9), 0)], ["idle", undefined])
     })
 
-    it("until they end, whatever becomes of the connection", () => {
+    it("lasts until it ends, whatever happens to the connection", () => {
       const book = make()
       const peer = added(book, at(1))
       PeerBook.connected(peer)
@@ -170,7 +170,7 @@ describe("PeerBook", () => {
       assert.deepStrictEqual([peer.state, PeerBook.nextToDial(book, 1e9)], ["banned", undefined])
     })
 
-    /** Bans a peer and waits until that ends; gives how long it lasted, in minutes. */
+    /** Bans a peer and waits until the ban ends. Returns how long it lasted, in minutes. */
     const banFor = (book: PeerBook.PeerBook, peer: PeerBook.Peer, at: number): number => {
       let now = at
       PeerBook.ban(book, peer, now)
@@ -178,7 +178,7 @@ describe("PeerBook", () => {
       return (now - at) / 60_000
     }
 
-    it("for ten minutes at first, twice as long each time, up to a day, and anew after a day without one", () => {
+    it("lasts ten minutes at first, twice as long each time, up to a day, and ten minutes again after a day without one", () => {
       const book = make()
       const peer = added(book, at(1))
       const minutes: Array<number> = []
@@ -195,7 +195,7 @@ describe("PeerBook", () => {
       assert.strictEqual(PeerBook.nextToDial(book, now * 9), peer)
     })
 
-    it("of a host end with the first of its addresses that comes back, and spare none that is guilty itself", () => {
+    it("of a host ends with the first of its addresses that returns, but not for those that are guilty themselves", () => {
       const book = make()
       const [one, two, three, bystander] = [1, 2, 3, 4].map((port) => added(book, at("192.0.2.1", port)))
       const minute = 60_000
@@ -211,7 +211,7 @@ describe("PeerBook", () => {
       assert.isDefined(PeerBook.add(book, at("192.0.2.1", 5), 10 * minute))
     })
 
-    it("leave a peer that came by itself known, and never dialled", () => {
+    it("keeps a peer that connected to us known, and never dialled", () => {
       const book = make()
       const peer = PeerBook.arrive(book, at(1, 50_000), 0)!
       PeerBook.connected(peer)
@@ -223,7 +223,7 @@ describe("PeerBook", () => {
       assert.strictEqual(PeerBook.arrive(book, at(1, 50_000), PeerBook.firstBan), peer)
     })
 
-    it("nobody for being this very client: its address is only left alone for an hour", () => {
+    it("is not the result of being this very client: that address is only not dialled for an hour", () => {
       const book = make()
       const own = [1, 2, 3].map((port) => added(book, at(1, port)))
       const neighbour = added(book, at(1, 4))
@@ -240,14 +240,14 @@ describe("PeerBook", () => {
     })
   })
 
-  describe("when it is full", () => {
+  describe("a full book", () => {
     const full = () => {
       const book = make()
       const peers = Array.from({ length: PeerBook.maxAddresses }, (_, host) => added(book, at(host)))
       return { book, peers }
     }
 
-    it("drops what is new while every address may still be good", () => {
+    it("drops new addresses while every known one may still be good", () => {
       const { book } = full()
 
       const peer = PeerBook.add(book, at("new.example"), 0)
@@ -255,7 +255,7 @@ describe("PeerBook", () => {
       assert.deepStrictEqual([peer, book.peers.size], [undefined, PeerBook.maxAddresses])
     })
 
-    it("gives the place of the address that failed most to a new one, under a key of its own", () => {
+    it("replaces the address that failed most with a new one, under its own key", () => {
       const { book, peers } = full()
       failDial(book, peers[3]!, 0)
       failDial(book, peers[5]!, 0)
@@ -269,7 +269,7 @@ describe("PeerBook", () => {
       assert.isFalse(book.peers.has(3))
     })
 
-    it("never forgets whom it has met, dials or has banned, as there may be something against them", () => {
+    it("never forgets addresses that were met, are dialled or banned, because something may be held against them", () => {
       const { book, peers } = full()
       for (const peer of peers) failDial(book, peer, 0)
       for (const peer of peers) peer.failures = 1
@@ -290,7 +290,7 @@ describe("PeerBook", () => {
     })
   })
 
-  describe("meets peers that come by themselves", () => {
+  describe("for peers that connect to us", () => {
     const arrived = (book: PeerBook.PeerBook, address: PeerAddress): PeerBook.Peer => {
       const peer = PeerBook.arrive(book, address, 0)
       if (peer === undefined) throw new Error("not taken")
@@ -304,7 +304,7 @@ describe("PeerBook", () => {
       return peer
     }
 
-    it("and never dials the port they came from, but knows them when they come again", () => {
+    it("never dials the port that they came from, but knows them when they return", () => {
       const book = make()
       const peer = come(book, at(1, 50_000))
 
@@ -314,7 +314,7 @@ describe("PeerBook", () => {
       assert.deepStrictEqual([PeerBook.nextToDial(book, 1e9), PeerBook.nextDialAt(book)], [undefined, undefined])
     })
 
-    it("and dials one after all that a source names", () => {
+    it("dials one after all if a source names its address", () => {
       const book = make()
       const peer = come(book, at(1, 50_000))
 
@@ -323,7 +323,7 @@ describe("PeerBook", () => {
       assert.deepStrictEqual([named, PeerBook.nextToDial(book, 1e9)], [peer, peer])
     })
 
-    it("refuses who is banned, connected, being dialled, or ourselves", () => {
+    it("refuses a peer that is banned, connected, being dialled, or ourselves", () => {
       const book = make()
       const [banned, connected, dialled, ourselves] = [1, 2, 3, 4].map((host) => added(book, at(host)))
       PeerBook.ban(book, banned!, 0)
@@ -345,7 +345,7 @@ describe("PeerBook", () => {
       assert.deepStrictEqual(taken, [false, true])
     })
 
-    it("keeps nothing of those that only knock", () => {
+    it("forgets peers that only connect", () => {
       const book = make()
       const peer = arrived(book, at(1, 50_000))
 
@@ -354,7 +354,7 @@ describe("PeerBook", () => {
       assert.deepStrictEqual([book.peers.size, book.byAddress.size], [0, 0])
     })
 
-    it("gives the place of the one that is gone for longest to a new address", () => {
+    it("replaces the one that has been gone for longest with a new address", () => {
       const book = make()
       const [first, second] = [come(book, at(1, 50_000)), come(book, at(2, 50_000))]
       for (let host = 0; host < PeerBook.maxAddresses - 2; host++) added(book, at(1_000 + host))
@@ -366,7 +366,7 @@ describe("PeerBook", () => {
     })
   })
 
-  it("has nothing left to dial a peer for that it has left", () => {
+  it("does not dial peers that it has left", () => {
     const book = make()
     const peer = added(book, at(1))
     PeerBook.dialing(peer)
@@ -378,7 +378,7 @@ describe("PeerBook", () => {
     assert.deepStrictEqual([PeerBook.nextToDial(book, 1e9), PeerBook.add(book, at(1), 0)], [undefined, undefined])
   })
 
-  it("dials again whom it has left once something is wanted, but nobody who only came by", () => {
+  it("dials peers that it has left once something is wanted, but none that only connected to us", () => {
     const book = make()
     const left = added(book, at(1))
     PeerBook.leave(left)

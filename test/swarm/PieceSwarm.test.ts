@@ -12,7 +12,7 @@ import { at, start } from "./swarms.ts"
 const stalls = { stopsAfter: { blocks: 0, how: "stall" } } as const
 
 describe("PieceSwarm", () => {
-  test("gives the place of a peer that is of no use for 2 minutes to one that waits", function* () {
+  test("replaces a peer that is of no use for 2 minutes with one that waits", function* () {
     const known = yield* torrent()
     const choker = yield* serve(known, at(1), { unchokes: "never", seed: 1 })
     const { facts, swarm } = yield* start(known, { maxConnections: 1 })
@@ -23,10 +23,10 @@ describe("PieceSwarm", () => {
 
     yield* swarm.add([at(2)])
     yield* pass(2)
-    const told = [...facts]
+    const later = [...facts]
 
     assert.deepStrictEqual(
-      [alone, told],
+      [alone, later],
       [1, ["+10.0.0.1", "-10.0.0.1 it was of no use for 2 minutes, and others wait", "+10.0.0.2"]]
     )
   })
@@ -42,7 +42,7 @@ describe("PieceSwarm", () => {
     assert.deepStrictEqual([peer.counters.connections, peer.counters.openConnections], [1, 1])
   })
 
-  test("gives the place of a peer that wants nothing to another while it seeds, not of one that waits", function* () {
+  test("replaces a peer that wants nothing while it seeds, but not one that waits for its turn", function* () {
     const known = yield* torrent()
     const { infoHash } = known.metainfo
     yield* serve(known, at(1), { pieces: [], seed: 1 })
@@ -70,7 +70,7 @@ describe("PieceSwarm", () => {
     assert.isFalse(facts.some((fact) => fact.startsWith("-10.0.0.2")))
   })
 
-  test("fault 49: gives some places to a torrent that came later, the one of no use for longest first", function* () {
+  test("fault 49: ends some sessions for a torrent that was added later, the one useless for longest first", function* () {
     const connections = ConnectionLimit.make(4)
     const [known, other] = [yield* torrent(4), yield* torrent(5)]
     for (const host of [1, 2, 3, 4]) yield* serve(known, at(host), { ...stalls, seed: host })
@@ -92,7 +92,7 @@ describe("PieceSwarm", () => {
     )
   })
 
-  test("lets all go that have everything, once it has everything itself", function* () {
+  test("disconnects all peers that have everything, once it has everything itself", function* () {
     const known = yield* torrent()
     const seed = yield* serve(known, at(1), { seed: 1 })
     const grown = yield* serve(known, at(2), { seed: 2, announces: { every: 1 } })
@@ -120,7 +120,7 @@ describe("PieceSwarm", () => {
     assert.deepStrictEqual([partial.counters.haves, swarm.counts().connected], [3, 1])
   })
 
-  test("fault 46: frees the blocks of a silent peer for others after 10 seconds, and lets it go in the end", function* () {
+  test("fault 46: releases the blocks of a silent peer after 10 seconds, and disconnects it in the end", function* () {
     const known = yield* torrent()
     yield* serve(known, at(1), { ...stalls, seed: 1 })
     const { assembly, facts, swarm } = yield* start(known)
@@ -137,7 +137,7 @@ describe("PieceSwarm", () => {
     assert.isTrue(facts.some((fact) => fact.startsWith("-10.0.0.1 it")))
   })
 
-  test("dies as a whole of a bug in its timer", function* () {
+  test("dies as a whole if its timer has a bug", function* () {
     const { assembly, running } = yield* start(yield* torrent())
     yield* pass(5)
     const before = running.pollUnsafe()

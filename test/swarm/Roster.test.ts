@@ -31,7 +31,7 @@ const rosterOf = (...members: ReadonlyArray<Member>): Roster.Roster<Member> => {
 }
 
 describe("Roster", () => {
-  it("knows a member by where it can be dialled", () => {
+  it("knows a member by the address where it can be dialled", () => {
     const roster = rosterOf(member(1, { port: 6_881 }), member(2))
 
     const known = [6_881, 6_882].map((port) => Roster.isConnected(roster, { host: "10.0.0.1", port }))
@@ -69,7 +69,7 @@ describe("Roster", () => {
     assert.strictEqual(staying(9, { isIncoming: true, openedAt: Roster.crossingTime }), "first")
   })
 
-  it("ends the sessions that are chosen", () => {
+  it("ends the chosen sessions", () => {
     const members = [member(1), member(2), member(3)]
     const roster = rosterOf(...members)
 

@@ -8,11 +8,11 @@ import { has, piece } from "../assembly/pieces.ts"
 const seedOf = (pieceCount: number, seed = 1) =>
   SuperSeeding.make<string>({ pieceCount, random: Prng.make(seed), patience: 60_000 })
 
-/** Who is told of which piece, as `peer:piece`. */
-const told = (self: SuperSeeding.SuperSeeding<string>, now = 0) =>
+/** The offers that are due, as `peer:piece`. */
+const offered = (self: SuperSeeding.SuperSeeding<string>, now = 0) =>
   SuperSeeding.offers(self, now).map(({ peer, piece }) => `${peer}:${piece}`)
 
-/** The one piece that a peer is told of. */
+/** The only piece that a peer is offered. */
 const offer = (self: SuperSeeding.SuperSeeding<string>, peer: string, now = 0) => {
   const offers = SuperSeeding.offers(self, now)
   assert.deepStrictEqual(
@@ -27,7 +27,7 @@ const joinAll = (self: SuperSeeding.SuperSeeding<string>, peers: string, drawn: 
 }
 
 describe("SuperSeeding", () => {
-  it("tells each peer of one piece, no two of the same", () => {
+  it("offers each peer one piece, no two the same", () => {
     const self = seedOf(8)
     joinAll(self, "abc", "        ")
 
@@ -38,15 +38,15 @@ describe("SuperSeeding", () => {
       ["a", "b", "c"]
     )
     assert.strictEqual(new Set(offers.map(({ piece }) => piece)).size, 3)
-    assert.deepStrictEqual(told(self), [])
+    assert.deepStrictEqual(offered(self), [])
   })
 
-  it("tells a peer of another piece when a second one has its last", () => {
+  it("offers a peer another piece when a second peer has its last one", () => {
     const self = seedOf(8)
     joinAll(self, "ab", "        ")
     const [first] = SuperSeeding.offers(self, 0)
     SuperSeeding.gain(self, "a", first!.piece, 1_000)
-    const before = told(self, 1_000)
+    const before = offered(self, 1_000)
     SuperSeeding.gain(self, "b", first!.piece, 2_000)
 
     const next = offer(self, "a", 2_000)
@@ -56,20 +56,20 @@ describe("SuperSeeding", () => {
     assert.strictEqual(self.remaining, 7)
   })
 
-  it("offers what nobody has before what one has", () => {
+  it("offers pieces that nobody has before pieces that one peer has", () => {
     const self = seedOf(3)
     joinAll(self, "a", "** ")
     joinAll(self, "b", "   ")
 
-    const early = told(self, 0)
+    const early = offered(self, 0)
     SuperSeeding.sent(self, "a", piece(2), 50_000)
-    const late = told(self, 60_000)
+    const late = offered(self, 60_000)
 
     assert.deepStrictEqual(early, ["a:2"])
     assert.match(late.join(), /^b:[01]$/)
   })
 
-  it("does not wait for a proof that cannot come: everybody there has the piece", () => {
+  it("does not wait for an impossible proof if every peer has the piece", () => {
     const self = seedOf(4)
     joinAll(self, "a", "    ")
     const pieces = [0, 1, 2, 3].map(() => {
@@ -81,7 +81,7 @@ describe("SuperSeeding", () => {
     assert.deepStrictEqual(pieces.sort(), [0, 1, 2, 3])
   })
 
-  it("tells a peer of another piece after a while where nobody takes the last from it", () => {
+  it("offers a peer another piece after a while if nobody fetches its last one from it", () => {
     const self = seedOf(4)
     joinAll(self, "ab", "    ")
     const [first] = SuperSeeding.offers(self, 0)
@@ -92,7 +92,7 @@ describe("SuperSeeding", () => {
     assert.deepStrictEqual([early.length, late.length], [0, 1])
   })
 
-  it("offers a piece to somebody else that its peer does not fetch, but not while it does", () => {
+  it("offers a piece to another peer if its peer does not fetch it, but not while it does", () => {
     const self = seedOf(1)
     joinAll(self, "a", " ")
     SuperSeeding.offers(self, 0)
@@ -100,43 +100,43 @@ describe("SuperSeeding", () => {
     SuperSeeding.sent(self, "a", piece(0), 50_000)
     SuperSeeding.sent(self, "b", piece(0), 100_000)
 
-    const early = told(self, 109_999)
-    const late = told(self, 110_000)
+    const early = offered(self, 109_999)
+    const late = offered(self, 110_000)
 
     assert.deepStrictEqual([early, late], [[], ["b:0"]])
   })
 
-  it("offers a piece at once to somebody else when the peer is gone that was told of it, or had it", () => {
+  it("offers a piece to another peer at once when the peer leaves that was offered it or had it", () => {
     for (const hasIt of [false, true]) {
       const self = seedOf(1)
       joinAll(self, "a", " ")
       SuperSeeding.offers(self, 0)
       joinAll(self, "b", " ")
       if (hasIt) SuperSeeding.gain(self, "a", piece(0), 0)
-      const before = told(self)
+      const before = offered(self)
       SuperSeeding.leave(self, "a", 0)
 
-      assert.deepStrictEqual([before, told(self)], [[], ["b:0"]])
+      assert.deepStrictEqual([before, offered(self)], [[], ["b:0"]])
     }
   })
 
-  it("tells a peer of spread pieces, one at a time, that comes to nothing otherwise", () => {
+  it("offers spread pieces, one at a time, to a peer that receives nothing otherwise", () => {
     const self = seedOf(3)
     joinAll(self, "ab", "***")
     joinAll(self, "c", "   ")
 
-    const early = told(self, 59_999)
+    const early = offered(self, 59_999)
     const first = offer(self, "c", 60_000)
-    const before = told(self, 90_000)
+    const before = offered(self, 90_000)
     SuperSeeding.gain(self, "c", first, 90_000)
-    const soon = told(self, 100_000)
-    const late = told(self, 150_000)
+    const soon = offered(self, 100_000)
+    const late = offered(self, 150_000)
 
     assert.deepStrictEqual([early, before, soon], [[], [], []])
     assert.strictEqual(late.length, 1)
   })
 
-  it("is done when every piece is spread and half of the peers have all", () => {
+  it("is done when every piece is spread and half of the peers have everything", () => {
     const self = seedOf(2)
     joinAll(self, "abc", "  ")
     const done: Array<boolean> = []
@@ -148,7 +148,7 @@ describe("SuperSeeding", () => {
     assert.deepStrictEqual(done, [false, false, false, false, true])
   })
 
-  it("takes a piece for spread no longer when the second holder is gone", () => {
+  it("no longer counts a piece as spread when its second holder has left", () => {
     const self = seedOf(1)
     joinAll(self, "ab", "*")
     const wasDone = SuperSeeding.isDone(self)
@@ -158,36 +158,36 @@ describe("SuperSeeding", () => {
     assert.deepStrictEqual([wasDone, SuperSeeding.isDone(self)], [true, false])
   })
 
-  it("tells a seed of nothing", () => {
+  it("offers nothing to a seed", () => {
     const self = seedOf(3)
     joinAll(self, "a", "***")
 
-    assert.deepStrictEqual(told(self, 1_000_000), [])
+    assert.deepStrictEqual(offered(self, 1_000_000), [])
   })
 
-  it("lets a peer be served what it was told of or has, and tells the rest at the end", () => {
+  it("serves a peer what it was offered or has, and announces the rest at the end", () => {
     const self = seedOf(4)
     joinAll(self, "a", "*   ")
     const next = offer(self, "a")
 
-    const served = [0, 1, 2, 3].filter((index) => SuperSeeding.isTold(self, "a", piece(index)))
-    const rest = [...SuperSeeding.untold(self, "a")]
+    const served = [0, 1, 2, 3].filter((index) => SuperSeeding.mayServe(self, "a", piece(index)))
+    const rest = [...SuperSeeding.unoffered(self, "a")]
 
     assert.sameMembers(served, [0, next])
     assert.sameMembers([...served, ...rest], [0, 1, 2, 3])
-    assert.isFalse(SuperSeeding.isTold(self, "stranger", piece(0)))
+    assert.isFalse(SuperSeeding.mayServe(self, "stranger", piece(0)))
   })
 
-  it("fault 60: is patient no longer than it should be after the clock was put back", () => {
+  it("fault 60: is not more patient after the clock was set back", () => {
     const self = seedOf(1)
     joinAll(self, "a", " ")
     SuperSeeding.offers(self, 3_600_000)
     joinAll(self, "b", " ")
 
-    assert.deepStrictEqual(told(self, 0), ["b:0"])
+    assert.deepStrictEqual(offered(self, 0), ["b:0"])
   })
 
-  it("keeps count of what is spread and who was told what, after any script of peers and pieces", () => {
+  it("keeps count of spread pieces and of offers, after any script of peers and pieces", () => {
     const pieceCount = 6
     const event = fc.record({
       tag: fc.constantFrom(...(["join", "leave", "gain", "gain", "gain", "offer", "wait", "sent"] as const)),
@@ -197,14 +197,14 @@ describe("SuperSeeding", () => {
     fc.assert(
       fc.property(fc.array(event, { maxLength: 150 }), fc.nat(), (script, seed) => {
         const self = seedOf(pieceCount, seed)
-        const model = new Map<string, { readonly has: Set<number>; readonly told: Set<number> }>()
+        const model = new Map<string, { readonly has: Set<number>; readonly offered: Set<number> }>()
         let now = 0
         for (const step of script) {
           const known = model.get(step.peer)
           if (step.tag === "wait") now += 20_000
           else if (step.tag === "join" && known === undefined) {
             SuperSeeding.join(self, step.peer, Bitfield.make(pieceCount), now)
-            model.set(step.peer, { has: new Set(), told: new Set() })
+            model.set(step.peer, { has: new Set(), offered: new Set() })
           } else if (step.tag === "leave") {
             SuperSeeding.leave(self, step.peer, now)
             model.delete(step.peer)
@@ -214,21 +214,21 @@ describe("SuperSeeding", () => {
             known?.has.add(step.piece)
           } else if (step.tag === "offer") {
             for (const offer of SuperSeeding.offers(self, now)) {
-              const { has, told } = model.get(offer.peer)!
-              assert.isFalse(has.has(offer.piece) || told.has(offer.piece), "it knows that")
-              told.add(offer.piece)
+              const { has, offered } = model.get(offer.peer)!
+              assert.isFalse(has.has(offer.piece) || offered.has(offer.piece), "it knows that")
+              offered.add(offer.piece)
             }
           }
           const spread = Array.from({ length: pieceCount }, (_, index) => index).filter(
             (index) => [...model.values()].filter(({ has }) => has.has(index)).length >= 2
           )
           assert.strictEqual(self.remaining, pieceCount - spread.length)
-          for (const [peer, { has, told }] of model) {
+          for (const [peer, { has, offered }] of model) {
             for (let index = 0; index < pieceCount; index++) {
-              assert.strictEqual(SuperSeeding.isTold(self, peer, piece(index)), has.has(index) || told.has(index))
+              assert.strictEqual(SuperSeeding.mayServe(self, peer, piece(index)), has.has(index) || offered.has(index))
             }
           }
-          // Every piece that is not spread is a candidate or left to somebody; none is both.
+          // Every piece that is not spread is either a candidate or left to a peer.
           for (let index = 0; index < pieceCount; index++) {
             const isCandidate = self.picker.positions[index]! >= 0
             const isClaimed = self.claims.has(piece(index))
@@ -242,9 +242,9 @@ describe("SuperSeeding", () => {
 })
 
 /**
- * A swarm in steps of a second. In each the seed sends up to four pieces and every honest peer one, the rarest that the
- * taker lacks, as long as the taker's line (two pieces) has room. Free-riders take and give nothing. Gives the copies that
- * the seed sent until all have everything, and how long that took.
+ * A swarm in steps of a second. In each step the seed sends up to four pieces and every honest peer one, the rarest
+ * that the receiver lacks, while the receiver has room (two pieces). Free-riders receive and send nothing. Returns how
+ * many copies the seed sent until all have everything, and how long that took.
  */
 const simulate = (options: {
   readonly honest: number
@@ -260,7 +260,7 @@ const simulate = (options: {
     name,
     isHonest: name < options.honest,
     has: new Set<number>(),
-    told: new Set<number>()
+    offered: new Set<number>()
   }))
   const holders = new Array<number>(pieceCount).fill(0)
   for (const peer of peers) SuperSeeding.join(self, peer.name, Bitfield.make(pieceCount), 0)
@@ -270,12 +270,12 @@ const simulate = (options: {
     assert.isBelow(seconds, 5_000, "the swarm stalls")
     const now = seconds * 1_000
     if (options.isSuper && !SuperSeeding.isDone(self)) {
-      for (const offer of SuperSeeding.offers(self, now)) peers[offer.peer]!.told.add(offer.piece)
+      for (const offer of SuperSeeding.offers(self, now)) peers[offer.peer]!.offered.add(offer.piece)
     } else {
-      for (const { told } of peers) for (let index = 0; index < pieceCount; index++) told.add(index)
+      for (const { offered } of peers) for (let index = 0; index < pieceCount; index++) offered.add(index)
     }
     const room = new Map(peers.map((peer) => [peer, 2]))
-    /** What came in this second can be given on in the next. */
+    /** A piece that arrived in this second can be uploaded in the next. */
     const received: Array<readonly [(typeof peers)[number], number]> = []
     const isComing = new Set<number>()
     const serve = (giver: { readonly has: ReadonlySet<number> } | undefined): boolean => {
@@ -283,7 +283,7 @@ const simulate = (options: {
       Prng.shuffle(random, takers)
       for (const taker of takers) {
         if (taker === giver || room.get(taker) === 0) continue
-        const offered = [...(giver?.has ?? taker.told)].filter(
+        const offered = [...(giver?.has ?? taker.offered)].filter(
           (index) => !taker.has.has(index) && !isComing.has(taker.name * pieceCount + index)
         )
         if (offered.length === 0) continue
@@ -308,7 +308,7 @@ const simulate = (options: {
 }
 
 describe("SuperSeeding in a swarm", () => {
-  it("gives less than 1.5 copies to 30 honest peers, an ordinary seed more than 3", () => {
+  it("uploads less than 1.5 copies to 30 honest peers, an ordinary seed more than 3", () => {
     for (let seed = 0; seed < 3; seed++) {
       const swarm = { honest: 30, riders: 0, pieceCount: 120, seed }
       const superSeed = simulate({ ...swarm, isSuper: true })
@@ -320,13 +320,13 @@ describe("SuperSeeding in a swarm", () => {
     }
   })
 
-  it("gives little more where a sixth of the peers give nothing", () => {
+  it("uploads little more if a sixth of the peers upload nothing", () => {
     const { copies } = simulate({ honest: 25, riders: 5, pieceCount: 120, seed: 1, isSuper: true })
 
     assert.isBelow(copies, 1.5)
   })
 
-  it("completes whoever is there, be it one peer or free-riders only", () => {
+  it("completes all peers, even a single one or only free-riders", () => {
     const swarm = fc.record({
       honest: fc.nat(3),
       riders: fc.nat(3),

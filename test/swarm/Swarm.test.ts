@@ -19,7 +19,7 @@ const counts = Effect.flatMap(MemoryNetwork.MemoryNetwork, (network) => network.
 const stalls = { stopsAfter: { blocks: 0, how: "stall" } } as const
 
 describe("Swarm", () => {
-  test("dials what it is told of, and says so", function* () {
+  test("dials the addresses that are added, and reports it", function* () {
     const known = yield* torrent()
     yield* serve(known, at(1))
     const { facts, swarm } = yield* start(known)
@@ -31,7 +31,7 @@ describe("Swarm", () => {
     assert.deepStrictEqual(swarm.counts(), { connected: 1, unchoked: 0, known: 1, banned: 0 })
   })
 
-  test("dials in the order of BEP 40 once it knows how it is seen", function* () {
+  test("dials in the order of BEP 40 once it knows its external address", function* () {
     const known = yield* torrent()
     const { facts, swarm } = yield* start(known, { maxConnections: 1 })
     const ourselves = "123.213.32.10"
@@ -50,8 +50,8 @@ describe("Swarm", () => {
     )
   })
 
-  describe("keeps its limits", () => {
-    test("of dials, and goes on dialling as soon as one has come about", function* () {
+  describe("keeps its limit", () => {
+    test("of dials, and dials again as soon as one has succeeded", function* () {
       const known = yield* torrent()
       const count = 2 * Dialling.maxDialing + 3
       for (let host = 1; host <= count; host++) yield* serve(known, at(host), { ...stalls, seed: host })
@@ -98,7 +98,7 @@ describe("Swarm", () => {
       assert.strictEqual((yield* counts).dials, Dialling.maxDialing)
     })
 
-    test("and gives up a connection that does not open within 10 seconds, for the next one", function* () {
+    test("and ends a connection that does not open within 10 seconds, for the next one", function* () {
       const known = yield* torrent()
       const network = yield* MemoryNetwork.MemoryNetwork
       const dead = Array.from({ length: Dialling.maxDialing }, (_, host) => at(100 + host))
@@ -140,7 +140,7 @@ describe("Swarm", () => {
       )
     })
 
-    test("and does not dial with a connection that came free after the torrent was complete", function* () {
+    test("and does not dial with a connection that became free after the torrent was complete", function* () {
       const connections = ConnectionLimit.make(1)
       const known = yield* torrent()
       const peer = yield* serve(known, at(1))
@@ -161,7 +161,7 @@ describe("Swarm", () => {
   })
 
   describe("dials again", () => {
-    test("a peer that comes back, after a wait that grows", function* () {
+    test("a peer that returns, after a wait that grows", function* () {
       const known = yield* torrent()
       const { facts, swarm } = yield* start(known)
       yield* swarm.add([at(1)])
@@ -176,7 +176,7 @@ describe("Swarm", () => {
       assert.include(facts, "+10.0.0.1")
     })
 
-    test("soon, where the connection was useful", function* () {
+    test("soon, if the connection was useful", function* () {
       const known = yield* torrent()
       const peer = yield* serve(known, at(1), { stopsAfter: { blocks: 3, how: "close" } })
       const { swarm } = yield* start(known)
@@ -187,7 +187,7 @@ describe("Swarm", () => {
       assert.isAtLeast(peer.counters.connections, 6)
     })
 
-    test("fault 29: not soon, where a peer only sent what nobody asked for", function* () {
+    test("fault 29: not soon, if a peer only sent blocks that nobody requested", function* () {
       const known = yield* torrent()
       const peer = yield* serve(known, at(1), {
         misanswers: { how: "unaligned", every: 1 },
@@ -251,7 +251,7 @@ describe("Swarm", () => {
       assert.strictEqual(assembly.suppliers.size, 1)
     })
 
-    test("at whatever point its dial is, and uses the place that comes free", function* () {
+    test("a peer at any point of its dial, and uses the place that becomes free", function* () {
       const known = yield* torrent()
       yield* serve(known, at(1), { ...stalls, seed: 1 })
       yield* serve(known, at(2), { ...stalls, seed: 2 })
@@ -270,7 +270,7 @@ describe("Swarm", () => {
       }
     })
 
-    test("fault 41: a whole host, dials under way included, but not who has proved itself", function* () {
+    test("fault 41: a whole host, including dials under way, but not a peer that has proved itself", function* () {
       const known = yield* torrent()
       for (const port of [1, 2, 3, 4]) yield* serve(known, at(1, port), { ...stalls, seed: port })
       const { swarm } = yield* start(known)

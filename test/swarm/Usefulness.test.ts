@@ -7,7 +7,7 @@ const session = (name: string, lastUseful: number, lastServed: number, peerInter
 })
 
 describe("Usefulness", () => {
-  it("is least for who brought nothing for longest while something is wanted", () => {
+  it("is least for the peer that sent nothing for longest while something is wanted", () => {
     const sessions = [session("old", 1_000, 9_000, true), session("idle", 500, 9_000, true)]
 
     const least = Usefulness.least(sessions, false)
@@ -15,7 +15,7 @@ describe("Usefulness", () => {
     assert.strictEqual(least?.name, "idle")
   })
 
-  it("is least for who wants nothing while seeding, and then for who was given nothing for longest", () => {
+  it("is least for peers that want nothing while seeding, and then for the one that received nothing for longest", () => {
     const bored = session("bored", 0, 9_000, false)
     const waiting = [session("served", 0, 5_000, true), session("unserved", 0, 1_000, true)]
 
@@ -24,11 +24,11 @@ describe("Usefulness", () => {
     assert.deepStrictEqual(names, ["bored", "unserved", undefined])
   })
 
-  describe("names who gives its place to another", () => {
+  describe("names the session that has to leave", () => {
     const now = 1_000_000
     const useless = now - Usefulness.uselessAfter
 
-    it("while something is wanted: who brought nothing for two minutes, if an address waits that may be better", () => {
+    it("while something is wanted: useless for two minutes, if an address waits that may be better", () => {
       const options = { isFinished: false, now }
       const sessions = [session("idle", useless, now, true), session("useful", now, 0, true)]
 
@@ -42,7 +42,7 @@ describe("Usefulness", () => {
       assert.deepStrictEqual(names, ["idle", undefined, undefined, undefined])
     })
 
-    it("while seeding: who wants nothing, whoever waits", () => {
+    it("while seeding: one that wants nothing, whether or not an address waits", () => {
       const options = { isFinished: true, now, next: undefined }
 
       const names = [session("bored", 0, useless, false), session("waiting", 0, useless, true)].map(

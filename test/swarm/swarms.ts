@@ -1,6 +1,6 @@
 /**
- * A swarm with its assembly on a network in memory. `start` is without verifier and writer: completed pieces stay where
- * they are unless a test stores them. `startWhole` has both, over a medium in memory.
+ * A swarm with its assembly on a network in memory. `start` has no verifier and no writer: complete pieces stay as they
+ * are unless a test stores them. `startWhole` has both, over a medium in memory.
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -23,10 +23,10 @@ import { ourId } from "../peer/sessions.ts"
 import * as Uploads from "../peer/uploads.ts"
 import { openToWrite } from "../storage/openings.ts"
 
-/** An address of a host of its own. */
+/** An address on its own host. */
 export const at = (host: number, port = 6881): PeerAddress => ({ host: `10.0.0.${host}`, port })
 
-/** What a swarm told, in short: `+10.0.0.1`, `-10.0.0.1 why`, `?10.0.0.1 why`, `!10.0.0.1 why`. */
+/** What a swarm reported, in short: `+10.0.0.1`, `-10.0.0.1 why`, `?10.0.0.1 why`, `!10.0.0.1 why`. */
 const inShort = (fact: Swarm.Fact): string => {
   switch (fact._tag) {
     case "PeerConnected":
