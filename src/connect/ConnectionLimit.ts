@@ -1,9 +1,10 @@
 /**
- * The connections that the torrents of an engine may have together, incoming ones included, and whose turn it is.
+ * Limits the connections that all torrents of an engine have together, including incoming ones, and decides which
+ * torrent gets the next one.
  *
- * A connection that comes free goes to the waiting torrent that has fewest. Connections that last would leave a torrent
- * that comes later with none, so one that has at least two more than another that waits is to give one up: which one is
- * `swarm/PieceSwarm.ts`'s matter.
+ * A connection that becomes free goes to the waiting torrent that has fewest. Because connections can last, a torrent
+ * that is added later could get none. So a torrent that has at least two more than a waiting one has to end one;
+ * `swarm/PieceSwarm.ts` chooses which.
  */
 import * as Effect from "effect/Effect"
 
@@ -12,25 +13,28 @@ export interface Share {
   held: number
 }
 
-/** A connection that a torrent holds, waits for, or does not want any more. */
+/** A connection that a torrent holds, waits for, or has released. */
 export interface Place {
   readonly share: Share
   state: "waiting" | "held" | "released"
-  /** Tells whoever waits that it is held now. */
+  /** Called when a waiting place becomes held. */
   grant: () => void
 }
 
-/** What is given out, and who waits, the longest first: as many as its torrents dial at once, at most. */
+/**
+ * The connections of one engine. `waiting` has the longest waiting place first, at most as many as its torrents dial at
+ * once.
+ */
 export interface ConnectionLimit {
   readonly max: number
   held: number
   readonly waiting: Set<Place>
 }
 
-/** At most `max` connections. */
+/** Makes a limit of `max` connections. */
 export const make = (max: number): ConnectionLimit => ({ max, held: 0, waiting: new Set() })
 
-/** The share of a torrent that has no connection yet. */
+/** Makes the share of a torrent that has no connection yet. */
 export const share = (): Share => ({ held: 0 })
 
 const makePlace = (share: Share): Place => ({ share, state: "waiting", grant: () => {} })
@@ -56,15 +60,15 @@ const takeIfFree = (self: ConnectionLimit, place: Place): boolean => {
 }
 
 /**
- * Takes a connection at once, for a peer that came by itself: `undefined` if none is free. Whoever took one calls
- * `release` when it has ended.
+ * Takes a connection at once, for a peer that connected to us; `undefined` if none is free. The caller has to `release`
+ * it when it has ended.
  */
 export const takeNow = (self: ConnectionLimit, share: Share): Place | undefined => {
   const place = makePlace(share)
   return takeIfFree(self, place) ? place : undefined
 }
 
-/** Ends a place, whether it is held or only asked for; giving back twice is giving back once. */
+/** Ends a place, whether it is held or waits. A second call does nothing. */
 export const release = (self: ConnectionLimit, place: Place): void => {
   const wasHeld = place.state === "held"
   place.state = "released"
@@ -86,21 +90,21 @@ const take = (self: ConnectionLimit, place: Place): Effect.Effect<void> =>
     self.waiting.add(place)
   })
 
-/** Runs an effect with a connection of its own, once there is one. */
+/** Waits for a free connection, and runs an effect with it. */
 export const withConnection =
   (self: ConnectionLimit, share: Share) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     Effect.suspend(() => {
       const place = makePlace(share)
-      // The place is given back by what surrounds both the wait and the use: a fiber may be interrupted between a grant
-      // and its next step.
+      // Released around both the wait and the use, because a fiber may be interrupted between a grant and its next
+      // step.
       return Effect.ensuring(
         Effect.andThen(take(self, place), effect),
         Effect.sync(() => release(self, place))
       )
     })
 
-/** Whether the torrent should give a connection up, as another waits that has fewer even then. */
+/** Whether the torrent should end a connection, because a waiting torrent has fewer even then. */
 export const shouldRelease = (self: ConnectionLimit, share: Share): boolean => {
   for (const place of self.waiting) if (place.share.held + 1 < share.held) return true
   return false

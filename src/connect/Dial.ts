@@ -1,5 +1,5 @@
 /**
- * One attempt at an address, in time: what every swarm does, whatever it wants of the peer.
+ * One attempt to connect to an address, with a time limit. Used by every swarm, whatever it exchanges.
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -10,7 +10,7 @@ import { ConnectionError } from "../network/Transport.ts"
 /** How long a connection may take to open. */
 export const timeout = "10 seconds"
 
-/** Connects, until the scope closes; fails with `timed out` where that takes too long. */
+/** Connects until the scope closes. Fails with `timed out` if the connection takes too long to open. */
 export const connect = (
   dialer: Dialer["Service"],
   address: PeerAddress

@@ -1,6 +1,6 @@
 /**
- * What a connection goes through before the handshake: nothing, or whatever both ends agree on to hide what they say, such
- * as Message Stream Encryption. Everything that the engine sends to a peer and receives from it passes through here.
+ * What a connection goes through before the handshake: nothing, or a protocol that hides what both ends send, such as
+ * Message Stream Encryption. Everything that the engine sends to a peer and receives from it passes through here.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -9,14 +9,14 @@ import type { InfoHash } from "../base/InfoHash.ts"
 import type { Connection, ConnectionError } from "../network/Transport.ts"
 import type { WireError } from "../wire/WireError.ts"
 
-/** Returns the connection that the handshake and all that follows go through; it ends with the given one. */
+/** Wraps connections to peers. The returned connection ends with the given one. */
 export interface Encryption {
-  /** Of a connection that we opened for the torrent `infoHash`: we speak first. */
+  /** For a connection that we opened for the torrent `infoHash`. We send first. */
   readonly dialled: (
     connection: Connection,
     infoHash: InfoHash
   ) => Effect.Effect<Connection, ConnectionError | WireError, Scope.Scope>
-  /** Of a connection that a peer opened; it has not named its torrent yet. */
+  /** For a connection that a peer opened. It has not named its torrent yet. */
   readonly accepted: (connection: Connection) => Effect.Effect<Connection, ConnectionError | WireError, Scope.Scope>
 }
 

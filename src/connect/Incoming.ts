@@ -1,8 +1,10 @@
 /**
- * Connections that peers open to us: hears which torrent each asks for, and hands it to the swarm of that torrent.
+ * Handles connections that peers open to us: reads which torrent each asks for, and passes it to the swarm of that
+ * torrent.
  *
  * A stranger costs little: 68 bytes of handshake within 10 seconds, and at most `maxStrangers` at once. When one more
- * arrives, the one that has taken longest is dropped. A connection for a torrent that does not run is closed without a word.
+ * connects, the one that has taken longest is dropped. A connection for a torrent that does not run is closed without a
+ * reply.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -12,10 +14,14 @@ import type { Connection, Listening } from "../network/Transport.ts"
 import * as Introduction from "./Introduction.ts"
 import * as OwnedFibers from "./OwnedFibers.ts"
 
-/** Connections whose handshake is awaited at once. Each holds a socket, and few peers of a swarm find us at one moment. */
+/**
+ * How many connections may be waiting for a handshake. Each holds a socket, and few peers connect at the same moment.
+ */
 export const maxStrangers = 64
 
-/** Takes a peer that asks for its torrent, and closes `scope`, the connection's, when the session with it has ended. */
+/**
+ * Takes a peer that asks for its torrent. Closes `scope`, that of the connection, when the session with it has ended.
+ */
 export type Accept = (caller: Introduction.Caller, scope: Scope.Closeable) => Effect.Effect<void>
 
 /** Where connections come from, and where they go. */
@@ -25,7 +31,7 @@ export interface Options {
   readonly find: (infoHash: InfoHash) => Accept | undefined
 }
 
-/** Accepts connections until it is interrupted. They belong to the scope at hand. */
+/** Accepts connections until it is interrupted. They belong to the current scope. */
 export const run = Effect.fnUntraced(function* ({ find, listening }: Options) {
   const owner = yield* Effect.scope
   const strangers = yield* OwnedFibers.make<Connection>()

@@ -1,12 +1,13 @@
 /**
- * How a raw connection becomes a known peer: its encryption, one handshake each way (BEP 3), the peer's identity and its
+ * Turns a raw connection into a known peer: encryption, one handshake each way (BEP 3), the peer's identity and its
  * torrent. Nothing else in the engine sends or decodes a handshake, whatever the connection is for.
  *
- * We know the torrent of a connection that we opened, so it is introduced in one step. A peer that connected to us names its
- * torrent first: `accepted` reads that, and the torrent it asks for calls `answer`, or closes the connection without a word.
+ * For a connection that we opened, we know the torrent, so the introduction is one step. A peer that connected to us
+ * names its torrent first: `accepted` reads that, and the torrent that it asks for calls `answer`, or closes the
+ * connection without a reply.
  *
- * Leaves to others how many connections there may be (`ConnectionLimit.ts`), which peers are welcome (`swarm/`), and what
- * is said after the handshake (`peer/`).
+ * Leaves to others how many connections there may be (`ConnectionLimit.ts`), which peers are welcome (`swarm/`), and
+ * what is exchanged after the handshake (`peer/`).
  */
 import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
@@ -20,32 +21,32 @@ import * as Handshake from "../wire/Handshake.ts"
 import { WireError } from "../wire/WireError.ts"
 import { Encryption } from "./Encryption.ts"
 
-/** How long encryption and handshake may take together, from the moment that the connection is open. */
+/** How long encryption and handshake may take together after the connection has opened. */
 export const timeout = "10 seconds"
 
-/** Who we are to the peers of one torrent. */
+/** Our identity for the peers of one torrent. */
 export interface Ourselves {
   readonly infoHash: InfoHash
   readonly peerId: PeerId
-  /** What we can do beyond BEP 3. */
+  /** The extensions that we support beyond BEP 3. */
   readonly features: Handshake.Features
 }
 
-/** A peer that connected to us and named its torrent. It has not heard from us yet. */
+/** A peer that connected to us and named its torrent. We have sent it nothing yet. */
 export interface Caller {
-  /** Delivers what follows the handshake. */
+  /** Delivers the bytes that follow the handshake. */
   readonly connection: Connection
   readonly handshake: Handshake.Handshake
 }
 
-/** A peer that both sides have shaken hands with. */
+/** A peer with which the handshake is complete. */
 export interface Introduced {
-  /** Delivers what follows the handshake; what was read beyond it comes first, once. */
+  /** Delivers the bytes that follow the handshake. Those that were read with the handshake come first. */
   readonly connection: Connection
   readonly infoHash: InfoHash
-  /** What the peer calls itself, 20 bytes. */
+  /** The peer's id, 20 bytes. */
   readonly peerId: Uint8Array
-  /** What both sides can do beyond BEP 3. */
+  /** The extensions that both sides support beyond BEP 3. */
   readonly features: Handshake.Features
   /** Whether the peer opened the connection. */
   readonly isIncoming: boolean
@@ -57,7 +58,7 @@ const reasons = {
   "other torrent": "it serves another torrent"
 }
 
-/** The peer did not shake hands, or not for our torrent. `why` is the end of a sentence. */
+/** The peer sent no handshake, or one of another torrent. `why` is the end of a sentence. */
 export class NotIntroduced extends Data.TaggedError("NotIntroduced")<{ readonly reason: keyof typeof reasons }> {
   get why() {
     return reasons[this.reason]
@@ -67,7 +68,7 @@ export class NotIntroduced extends Data.TaggedError("NotIntroduced")<{ readonly 
   }
 }
 
-/** The other end of a connection that we opened is this very client. */
+/** The other end of the connection is this client. */
 export class SelfConnection extends Data.TaggedError("SelfConnection")<{}> {
   readonly why = "it is this client itself"
   override get message() {
@@ -85,7 +86,7 @@ export const dialled = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Introduced, IntroductionError, Scope.Scope> {
   const encrypted = yield* (yield* Encryption).dialled(connection, ourselves.infoHash)
   sendHandshake(encrypted, ourselves)
-  const peer = yield* hear(encrypted)
+  const peer = yield* readHandshake(encrypted)
   if (!Bytes.equals(peer.handshake.infoHash, ourselves.infoHash)) {
     return yield* new NotIntroduced({ reason: "other torrent" })
   }
@@ -93,11 +94,11 @@ export const dialled = Effect.fnUntraced(function* (
   return introduced(peer, ourselves, false)
 }, inTime)
 
-/** Hears which torrent a peer that connected to us asks for. */
+/** Reads which torrent a peer that connected to us asks for. */
 export const accepted = Effect.fnUntraced(function* (
   connection: Connection
 ): Effect.fn.Return<Caller, IntroductionError, Scope.Scope> {
-  return yield* hear(yield* (yield* Encryption).accepted(connection))
+  return yield* readHandshake(yield* (yield* Encryption).accepted(connection))
 }, inTime)
 
 /** Introduces us to a peer that asked for our torrent. */
@@ -107,7 +108,7 @@ export const answer = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Introduced, IntroductionError> {
   sendHandshake(caller.connection, ourselves)
   if (!isOurselves(caller, ourselves)) return introduced(caller, ourselves, true)
-  // The dialling end, which is this client too, must see our handshake to learn that. It then closes the connection.
+  // The dialling end is this client too, and learns that from our handshake. So we let it close the connection.
   caller.connection.receiveUnsafe(() => true)
   return yield* inTime(gone(caller.connection))
 })
@@ -137,7 +138,7 @@ function inTime<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | N
 }
 
 /** Reads the peer's handshake. */
-const hear = Effect.fnUntraced(function* (connection: Connection) {
+const readHandshake = Effect.fnUntraced(function* (connection: Connection) {
   const decoder = Handshake.makeDecoder()
   const read = Deferred.makeUnsafe<Handshake.Handshake, WireError>()
   let rest = new Uint8Array(0)
@@ -159,7 +160,7 @@ const hear = Effect.fnUntraced(function* (connection: Connection) {
   })
 
   const handshake = yield* Effect.raceFirst(Deferred.await(read), gone(connection))
-  // This fiber wakes up within the sink's call, in which reading must not go on.
+  // The sink wakes this fiber within its call, during which reading must not continue.
   yield* Effect.yieldNow
   const behind: Connection = {
     ...connection,

@@ -1,9 +1,9 @@
 /**
- * Fibers that are handed something to give back: a connection, a place, a key of a table.
+ * Fibers that own something and have to release it: a connection, a place, a key of a table.
  *
- * A fiber that is interrupted before its first step never runs its finalizers, and in a closed scope (or `FiberMap`) none
- * is started at all. Either way, what was handed over would be lost. Here `release` runs once for each `run`, whatever
- * becomes of the fiber: it starts uninterruptible, and if none can be started, the caller releases.
+ * A fiber that is interrupted before its first step never runs its finalizers, and in a closed scope (or `FiberMap`) no
+ * fiber is started at all. Either way, what it owns would leak. Here `release` runs once for each `run`, whatever
+ * happens to the fiber: the fiber starts uninterruptible, and if none can be started, the caller releases.
  *
  * The fibers end with the scope of `make`. A key names one fiber at a time.
  */
@@ -12,13 +12,13 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 
-/** The fibers that run, by their keys. */
+/** The running fibers, by their keys. */
 export interface OwnedFibers<K> {
   readonly scope: Scope.Closeable
   readonly running: Map<K, Fiber.Fiber<unknown, unknown>>
 }
 
-/** No fibers, until the scope closes: then those that run are interrupted together and waited for. */
+/** Makes it without fibers. When the scope closes, all fibers are interrupted together, and it waits for their end. */
 export const make = <K>(): Effect.Effect<OwnedFibers<K>, never, Scope.Scope> =>
   Effect.gen(function* () {
     const scope = yield* Scope.fork(yield* Effect.scope, "parallel")
@@ -26,7 +26,7 @@ export const make = <K>(): Effect.Effect<OwnedFibers<K>, never, Scope.Scope> =>
   })
 
 /**
- * Runs `effect` in a fiber of its own and `release` behind it, uninterruptibly. If no fiber can be started any more,
+ * Runs `effect` in its own fiber, and `release` after it, uninterruptibly. If no fiber can be started any more,
  * `release` runs at once, as if the fiber had been interrupted.
  */
 export const run = Effect.fnUntraced(function* <K, A, E, R>(
@@ -40,10 +40,10 @@ export const run = Effect.fnUntraced(function* <K, A, E, R>(
     hasBegun = true
     return Effect.onExit(Effect.interruptible(effect), release)
   })
-  // Errors are `release`'s to report: a fiber that fails ends nobody else.
+  // `release` reports errors. A failed fiber does not affect the others.
   const started = { startImmediately: true, uninterruptible: true } as const
   const fiber = yield* Effect.forkIn(Effect.ignoreCause(owning), self.scope, started)
-  // A closed scope gives back a fiber that never runs, and has ended.
+  // In a closed scope, forking returns a fiber that has ended without running.
   if (!hasBegun && fiber.pollUnsafe() !== undefined) {
     yield* release(Exit.interrupt())
     return
@@ -57,5 +57,5 @@ export const run = Effect.fnUntraced(function* <K, A, E, R>(
 /** Interrupts the fiber of `key`, if it runs, without waiting for its end. */
 export const interruptUnsafe = <K>(self: OwnedFibers<K>, key: K): void => self.running.get(key)?.interruptUnsafe()
 
-/** Interrupts the fibers that run and waits for their end; none can be started from then on. */
+/** Interrupts all fibers and waits for their end. None can be started afterwards. */
 export const end = <K>(self: OwnedFibers<K>): Effect.Effect<void> => Scope.close(self.scope, Exit.void)

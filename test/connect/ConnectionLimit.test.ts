@@ -14,7 +14,7 @@ const hold = (limit: ConnectionLimit.ConnectionLimit, share: ConnectionLimit.Sha
   )
 
 describe("ConnectionLimit", () => {
-  it.effect("gives a connection that comes free to the torrent that has fewest", () =>
+  it.effect("grants a connection that becomes free to the torrent that has fewest", () =>
     Effect.gen(function* () {
       const limit = ConnectionLimit.make(4)
       const [rich, middling, poor] = [ConnectionLimit.share(), ConnectionLimit.share(), ConnectionLimit.share()]
@@ -28,7 +28,7 @@ describe("ConnectionLimit", () => {
     })
   )
 
-  it.effect("has a torrent give one up only where that leaves it with no fewer than the one that waits", () =>
+  it.effect("lets a torrent release a connection only if it then has no fewer than the one that waits", () =>
     Effect.gen(function* () {
       const limit = ConnectionLimit.make(5)
       const [rich, poor] = [ConnectionLimit.share(), ConnectionLimit.share()]
@@ -44,7 +44,7 @@ describe("ConnectionLimit", () => {
     })
   )
 
-  it.effect("gives one at once to a peer that came, only where one is free, and lends it on when it ends", () =>
+  it.effect("lets a peer that connects take one at once if one is free, and grants it to others when it ends", () =>
     Effect.gen(function* () {
       const limit = ConnectionLimit.make(2)
       const [host, other] = [ConnectionLimit.share(), ConnectionLimit.share()]
@@ -56,13 +56,13 @@ describe("ConnectionLimit", () => {
 
       assert.deepStrictEqual(
         taken.map((place) => place?.state),
-        ["given back", "held", undefined]
+        ["released", "held", undefined]
       )
       assert.deepStrictEqual([before, other.held, host.held, limit.held], [0, 1, 1, 2])
     })
   )
 
-  it.effect("holds its limit and loses none, whoever is interrupted when", () =>
+  it.effect("keeps its limit and loses no connection, whoever is interrupted at any time", () =>
     Property.check(
       fc.record({
         max: fc.integer({ min: 1, max: 4 }),

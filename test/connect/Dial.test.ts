@@ -8,7 +8,7 @@ import { Dialer } from "../../src/network/Transport.ts"
 const address = { host: "10.0.0.1", port: 6_881 }
 
 describe("Dial", () => {
-  it.effect("gives up an address that does not answer after 10 seconds", () =>
+  it.effect("fails after 10 seconds for an address that does not answer", () =>
     Effect.gen(function* () {
       const dialer = Dialer.of({ connect: () => Effect.never })
       const fiber = yield* Effect.forkChild(Effect.flip(Dial.connect(dialer, address)), { startImmediately: true })

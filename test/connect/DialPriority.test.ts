@@ -9,13 +9,13 @@ const at = (text: string) => PeerAddress.parse(text)!
 
 const between = (one: string, other: string) => DialPriority.between(at(one), at(other))
 
-/** The bytes that are summed, in hex, for a pair whose other parts are fixed. */
+/** The checksum of bytes in hex. */
 const sumOf = (hex: string) => DialPriority.crc32c(Bytes.fromHex(hex)!)
 
 describe("DialPriority.crc32c", () => {
-  it("gives the check value of CRC-32C and the vectors of RFC 3720", () => {
+  it("returns the check value of CRC-32C and the vectors of RFC 3720", () => {
     assert.strictEqual(DialPriority.crc32c(Bytes.fromText("123456789")), 0xe3069283)
-    // RFC 3720 B.4, where the bytes of each sum stand in the order of transmission.
+    // RFC 3720 B.4, which shows the bytes of each sum in the order of transmission.
     assert.strictEqual(DialPriority.crc32c(new Uint8Array(32)), 0x8a9136aa)
     assert.strictEqual(DialPriority.crc32c(new Uint8Array(32).fill(0xff)), 0x62a8ab43)
     assert.strictEqual(DialPriority.crc32c(Uint8Array.from({ length: 32 }, (_, index) => index)), 0x46dd794e)
@@ -23,12 +23,12 @@ describe("DialPriority.crc32c", () => {
 })
 
 describe("DialPriority.between", () => {
-  it("gives the examples of BEP 40", () => {
+  it("returns the examples of BEP 40", () => {
     assert.strictEqual(between("123.213.32.10:1", "98.76.54.32:2"), 0xec2d7224)
     assert.strictEqual(between("123.213.32.10:1", "123.213.32.234:2"), 0x99568189)
   })
 
-  it("gives the numbers of Transmission's own tests for IPv6, of which BEP 40 has no example", () => {
+  it("returns the numbers of Transmission's own tests for IPv6, of which BEP 40 has no example", () => {
     const peer = "[2a03:2880:f177:185:face:b00c:0:25de]:6881"
 
     assert.strictEqual(between("[2a03:2880:f277:1cd:face:b00c:0:167]:51413", peer), 0xe4d0f2e2)
@@ -36,7 +36,7 @@ describe("DialPriority.between", () => {
   })
 
   it.each([
-    // What is summed follows from the text of BEP 40: the mask after each length of a common network.
+    // The sums follow from the text of BEP 40: the mask after each length of a common network.
     ["98.76.54.32", "123.213.32.10", "624c14007bd50000"],
     ["123.213.32.10", "123.213.33.234", "7bd520007bd52140"],
     ["123.213.32.10", "123.213.32.234", "7bd5200a7bd520ea"],
@@ -53,7 +53,7 @@ describe("DialPriority.between", () => {
     assert.strictEqual(DialPriority.between({ host: one, port: 1 }, { host: other, port: 2 }), sumOf(hex))
   })
 
-  it("takes the ports of two peers at one address, the lower one first", () => {
+  it("uses the ports of two peers at one address, the lower one first", () => {
     assert.strictEqual(between("123.213.32.10:51413", "123.213.32.10:6881"), sumOf("1ae1c8d5"))
     assert.strictEqual(between("[2001:db8::1]:51413", "[2001:db8::1]:6881"), sumOf("1ae1c8d5"))
   })
@@ -74,13 +74,13 @@ describe("DialPriority.between", () => {
     )
   })
 
-  it("has none for a name", () => {
+  it("is undefined for a name", () => {
     assert.isUndefined(between("peer.example:1", "98.76.54.32:2"))
   })
 })
 
 describe("DialPriority.of", () => {
-  it("takes our address of the peer's family", () => {
+  it("uses our address of the peer's family", () => {
     const ourselves = { ipv4Host: "123.213.32.10", ipv6Host: "2001:db8:1::1", port: 6881 }
 
     assert.strictEqual(DialPriority.of(ourselves, at("98.76.54.32:2")), 0xec2d7224)
@@ -90,14 +90,14 @@ describe("DialPriority.of", () => {
     )
   })
 
-  it("has none where we do not know our own address of that family", () => {
+  it("is undefined if our own address of that family is unknown", () => {
     const ourselves = { ipv4Host: undefined, ipv6Host: "2001:db8:1::1", port: 6881 }
 
     assert.isUndefined(DialPriority.of(ourselves, at("98.76.54.32:2")))
     assert.isUndefined(DialPriority.of({ ...ourselves, ipv6Host: undefined }, at("[2001:db8:2::2]:2")))
   })
 
-  it("does not favour neighbours: peers of one /16 behind many addresses share few priorities", () => {
+  it("does not favour neighbours: peers of one /16 network share few priorities", () => {
     const ourselves = { ipv4Host: "123.213.32.10", ipv6Host: undefined, port: 6881 }
     const priorities = new Set<number>()
 

@@ -21,7 +21,9 @@ const test = (
 
 const ours = { host: MemoryNetwork.defaultHost, port: 6_881 }
 
-/** A peer of `small` at a host of its own that connects to the engine; tells whether the engine has let it go. */
+/**
+ * A peer of `small` on its own host that connects to the engine. Returns whether the engine has closed the connection.
+ */
 const connect = Effect.fnUntraced(function* (
   world: Swarms.World,
   host: number,
@@ -63,7 +65,7 @@ const knock = Effect.fnUntraced(function* (world: Swarms.World, host: number, by
 const peerId = new Uint8Array(20).fill(9) as PeerId
 const handshakeFor = (infoHash: InfoHash) => Handshake.encode({ features: Handshake.noFeatures, infoHash, peerId })
 
-/** A storage whose files take a second to close, as with a write in flight on a slow disk. */
+/** A storage whose files take a second to close, as after a write on a slow disk. */
 const slowlyClosed: Swarms.Options["storage"] = (storage) => ({
   ...storage,
   open: (layout) =>
@@ -76,7 +78,7 @@ const slowlyClosed: Swarms.Options["storage"] = (storage) => ({
 const stalls = { stopsAfter: { blocks: 0, how: "stall" } } as const
 
 describe("Incoming", () => {
-  test("lets a peer that connected give everything it has", (world) =>
+  test("downloads everything from a peer that connected", (world) =>
     Effect.gen(function* () {
       const download = yield* world.download(small)
       yield* world.advance("1 second")
@@ -89,7 +91,7 @@ describe("Incoming", () => {
       assert.deepStrictEqual(connected, ["10.1.0.1"])
     }))
 
-  test("hands on what came right behind the handshake", (world) =>
+  test("passes on the bytes that came with the handshake", (world) =>
     Effect.gen(function* () {
       const download = yield* world.download(small)
       yield* world.advance("1 second")
@@ -100,14 +102,14 @@ describe("Incoming", () => {
       const { isClosed } = yield* knock(world, 1, wrong)
       yield* world.advance("1 second")
 
-      // The spare bits that are set are seen.
+      // The frame is decoded, because its spare bits are rejected.
       const why = download.events.flatMap((event) => (event._tag === "PeerDisconnected" ? [event.why] : []))
       assert.deepStrictEqual(why, ["a bitfield of 3 bytes that does not fit the torrent"])
       assert.isTrue(isClosed())
     }))
 
   describe("closes a connection", () => {
-    test("fault 34: for a torrent that does not run, without a word", (world) =>
+    test("fault 34: for a torrent that does not run, without a reply", (world) =>
       Effect.gen(function* () {
         yield* world.download(small)
         yield* world.advance("1 second")
@@ -117,7 +119,7 @@ describe("Incoming", () => {
         assert.deepStrictEqual([isClosed(), heard()], [true, 0])
       }))
 
-    test("that speaks something else, at its first byte", (world) =>
+    test("that speaks another protocol, at its first byte", (world) =>
       Effect.gen(function* () {
         yield* world.download(small)
         yield* world.advance("1 second")
@@ -187,7 +189,7 @@ describe("Incoming", () => {
       }))
 
     test(
-      "beyond the limit of the engine, and takes one again when a place is free",
+      "beyond the limit of the engine, and accepts one again when a place is free",
       (world) =>
         Effect.gen(function* () {
           yield* world.download(small)
@@ -223,7 +225,7 @@ describe("Incoming", () => {
       }))
   })
 
-  test("has room for peers however many strangers say nothing", (world) =>
+  test("has room for peers however many strangers stay silent", (world) =>
     Effect.gen(function* () {
       yield* world.download(small)
       yield* world.advance("1 second")
@@ -254,7 +256,7 @@ describe("Incoming", () => {
     }))
 
   test(
-    "law 12: a peer that comes while its torrent stops costs the engine no place",
+    "law 12: a peer that connects while its torrent stops takes no place of the engine",
     (world) =>
       Effect.gen(function* () {
         for (let round = 1; round <= 3; round++) {
@@ -275,7 +277,7 @@ describe("Incoming", () => {
     { engine: { listen: { port: 6_881 }, maxConnections: 2 }, storage: slowlyClosed }
   )
 
-  it.effect("closes the connection of a stranger that has to go before its fiber has begun", () =>
+  it.effect("closes the connection of a stranger that is dropped before its fiber has begun", () =>
     Effect.gen(function* () {
       const network = yield* MemoryNetwork.MemoryNetwork
       const { dialer, listener } = network.host("10.0.0.1")
@@ -286,7 +288,7 @@ describe("Incoming", () => {
       yield* Effect.forkScoped(Incoming.run({ listening, find: () => undefined }))
       for (let turn = 0; turn < 50; turn++) yield* Effect.yieldNow
 
-      // The ends of the callers, and ours of those who may stay.
+      // The callers' ends, and our ends of those that may stay.
       assert.strictEqual((yield* network.counts).connections, callers + Incoming.maxStrangers)
     }).pipe(Effect.scoped, Effect.provide(MemoryNetwork.layer()))
   )

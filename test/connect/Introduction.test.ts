@@ -33,7 +33,7 @@ const theirs = Handshake.encode({
   peerId: theirId
 })
 
-/** Dials `address` and introduces us there; tells how that ended. */
+/** Dials `address` and introduces us there. Returns how that ended. */
 const introduce = Effect.fnUntraced(function* (address: PeerAddress, us = ourselves) {
   const attempt: { ended: string | undefined; introduced: Introduction.Introduced | undefined } = {
     ended: undefined,
@@ -55,14 +55,14 @@ const introduce = Effect.fnUntraced(function* (address: PeerAddress, us = oursel
   return { attempt, fiber }
 })
 
-/** Talks to `serve`d peers of a real torrent, with our part in it. */
+/** Introduces us to a `serve`d peer of a real torrent. */
 const meet = Effect.fnUntraced(function* (behaviour: PeerBehaviour, peerId?: Uint8Array) {
   const known = yield* torrent()
   yield* serve(known, there, behaviour, peerId)
   return yield* introduce(there, { ...ourselves, infoHash: known.metainfo.infoHash })
 })
 
-/** A peer at `there` that writes `chunks`, and what it hears. */
+/** A peer at `there` that writes `chunks`, and what it receives. */
 const says = (...chunks: ReadonlyArray<Uint8Array>) => {
   const heard: Array<number> = []
   return Effect.as(
@@ -82,7 +82,7 @@ const says = (...chunks: ReadonlyArray<Uint8Array>) => {
   )
 }
 
-/** What a connection delivers from now on. */
+/** The bytes that a connection delivers from now on. */
 const listenTo = (connection: Connection): Array<number> => {
   const delivered: Array<number> = []
   connection.receiveUnsafe((view) => {
@@ -93,7 +93,7 @@ const listenTo = (connection: Connection): Array<number> => {
 }
 
 describe("Introduction", () => {
-  test("of a dialled connection says who both are, and what both can do", function* () {
+  test("of a dialled connection returns who both are, and what both support", function* () {
     const heard = yield* says(theirs)
 
     const { attempt } = yield* introduce(there)
@@ -107,7 +107,7 @@ describe("Introduction", () => {
     assert.deepStrictEqual(Uint8Array.from(heard), Handshake.encode(ourselves))
   })
 
-  test("of an accepted connection hears first, and speaks only when it is answered", function* () {
+  test("of an accepted connection reads first, and sends only when it is answered", function* () {
     const heard = yield* says(theirs)
     const connection = yield* Dialer.use((dialer) => dialer.connect(there))
 
@@ -122,7 +122,7 @@ describe("Introduction", () => {
     assert.deepInclude(introduced, { infoHash, peerId: theirId, isIncoming: true })
   })
 
-  it.effect("hands on what comes behind the handshake once, however it is cut", () =>
+  it.effect("passes on the bytes behind the handshake once, however they are cut", () =>
     Effect.promise(() =>
       fc.assert(
         fc.asyncProperty(fc.uint8Array({ maxLength: 40 }), fc.nat(120), fc.nat(120), (beyond, one, other) => {
@@ -145,7 +145,7 @@ describe("Introduction", () => {
   )
 
   test(
-    "reads nothing more while what it has handed on is not taken",
+    "stops reading while its bytes are not taken",
     function* () {
       yield* says(Uint8Array.from([...theirs, 1, 2, 3]))
       const { attempt } = yield* introduce(there)
@@ -172,7 +172,7 @@ describe("Introduction", () => {
     { chunkBytes: Handshake.length + 2 }
   )
 
-  test("takes nothing of a handshake that comes after it was interrupted", function* () {
+  test("reads nothing of a handshake that arrives after an interruption", function* () {
     let deliver: (view: Uint8Array) => boolean = () => true
     const late: Connection = {
       remote: there,
@@ -204,7 +204,7 @@ describe("Introduction", () => {
       assert.deepStrictEqual([early, attempt.ended], [undefined, "no handshake within 10 seconds"])
     })
 
-    test("fault 32: with a peer that says nothing, after 10 seconds", function* () {
+    test("fault 32: with a silent peer, after 10 seconds", function* () {
       const { attempt } = yield* meet({ silent: "from the start" })
 
       yield* pass(10)
@@ -237,7 +237,7 @@ describe("Introduction", () => {
     })
 
     test(
-      "with what is no handshake, whatever comes behind it in the same breath",
+      "with bytes that are no handshake, whatever follows them in the same chunk",
       function* () {
         yield* says(Uint8Array.from([0x47, ...theirs]))
 
@@ -249,7 +249,7 @@ describe("Introduction", () => {
     )
   })
 
-  test("goes through the encryption, which knows the torrent that we dial for", function* () {
+  test("encrypts a dialled connection for the torrent that we dial for", function* () {
     const heard = yield* says(inverted(theirs))
     const dialledFor: Array<InfoHash> = []
     const encryption = inverting((asked) => dialledFor.push(asked))
@@ -260,7 +260,7 @@ describe("Introduction", () => {
     assert.deepStrictEqual(Uint8Array.from(heard), inverted(Handshake.encode(ourselves)))
   })
 
-  test("goes through the encryption for a peer that connected to us", function* () {
+  test("encrypts a connection that a peer opened", function* () {
     yield* says(inverted(theirs))
     const connection = yield* Dialer.use((dialer) => dialer.connect(there))
 

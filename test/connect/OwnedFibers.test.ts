@@ -13,7 +13,7 @@ const turns = (count: number) => (count === 0 ? Effect.void : Effect.repeat(Effe
 
 describe("OwnedFibers", () => {
   it.effect(
-    "releases what it was handed, whoever is interrupted at whatever turn, and also once its scope is closed",
+    "releases what each fiber owns, whoever is interrupted at any turn, and also after its scope has closed",
     () =>
       Property.check(
         fc.record({
@@ -62,7 +62,7 @@ describe("OwnedFibers", () => {
       )
   )
 
-  it.effect("releases whatever its first steps are when it is interrupted", () =>
+  it.effect("releases whatever the first steps of a fiber are when it is interrupted", () =>
     Effect.gen(function* () {
       for (let operations = 3; operations < 16; operations++) {
         for (let wait = 0; wait < 16; wait++) {
@@ -84,7 +84,7 @@ describe("OwnedFibers", () => {
     })
   )
 
-  it.effect("tells how a fiber ended, and ends nobody else with it", () =>
+  it.effect("reports how a fiber ended, and ends no other fiber with it", () =>
     Effect.gen(function* () {
       const fibers = yield* OwnedFibers.make<string>()
       const exits: Array<string> = []

@@ -1,4 +1,6 @@
-/** An encryption that anybody can see through: every byte is inverted, both ways. */
+/**
+ * An encryption that hides nothing: it inverts every byte, in both directions.
+ */
 import * as Effect from "effect/Effect"
 import type { InfoHash } from "../../src/base/InfoHash.ts"
 import type { Encryption } from "../../src/connect/Encryption.ts"
@@ -13,7 +15,7 @@ const invert = (connection: Connection): Connection => ({
   writeUnsafe: (bytes) => connection.writeUnsafe(inverted(bytes))
 })
 
-/** Tells `onDial` for which torrent each connection was opened. */
+/** Calls `onDial` with the torrent for which each connection was opened. */
 export const inverting = (onDial: (infoHash: InfoHash) => void = () => {}): Encryption => ({
   dialled: (connection, infoHash) =>
     Effect.sync(() => {
