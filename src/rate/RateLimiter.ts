@@ -1,38 +1,38 @@
 /**
- * Limits on bytes per second for the engine, its torrents and their peers, shared fairly among those that wait.
+ * Limits bytes per second for the engine, its torrents and their peers, and shares them fairly among those that wait.
  *
- * Limiters form a tree, one tree for each direction: the engine's at the root, a torrent's below it, a peer's below
- * that. Only peers, the leaves, take bytes, from themselves and everyone above. Each limiter is a token bucket that may
- * be overdrawn by one take: who finds no debt on its way up may take a whole block, and the next waits until that is
- * paid back. So in any stretch of time a limiter lets through its rate times that time, half a second's worth, and one
- * take.
+ * Limiters form a tree for each direction: the engine's at the root, a torrent's below it, a peer's below that. Only
+ * peers, the leaves, take bytes, from their own limiter and every one above. Each limiter is a token bucket that one
+ * take may overdraw: if no limiter on the way up is in debt, a whole block may be taken, and the next take waits until
+ * the debt is paid. So in any stretch of time a limiter lets through its rate times that time, plus half a second's
+ * worth and one take.
  *
- * Among those that wait a limiter serves the child that had least since it began to compete, in bytes: torrents share
- * the engine's limit evenly whatever their number of peers, and peers share their torrent's. Nobody waits while no
- * limiter on its way is in debt, and what a child is not entitled to by its own limit goes to the others.
+ * A limiter serves the waiting child that has received the fewest bytes since it began to compete. So torrents share
+ * the engine's limit evenly whatever their number of peers, and peers share their torrent's. No peer waits while no
+ * limiter on its way is in debt, and what a child cannot use because of its own limit goes to the others.
  *
- * Uploading takes a block's length before it is sent. Downloading takes it before the block is requested and gives it
- * back if the block will not come; or, where reads are to be limited, takes the room of the read buffer and gives back
- * what was not filled.
+ * An upload takes a block's length before the block is sent. A download takes it before the block is requested, and
+ * gives it back if the block will not arrive. If reads are limited, a read takes the room of the read buffer and gives
+ * back what was not filled.
  *
- * Plain and synchronous; `now` is in milliseconds. Who keeps the root steps it when `nextAt` says so (`RateLimits.ts`).
- * Hot path: `take` is called once per block and costs 6 ns without limits, 12 ns under three, and 55 ns where 50 peers
- * wait (`test/bench/Rates.bench.ts`, two shared x64 cores, Node 24).
+ * Plain and synchronous; `now` is in milliseconds. The owner of the root steps it when `nextAt` says so
+ * (`RateLimits.ts`). Hot path: `take` is called once a block and costs 6 ns without limits, 12 ns under three, and 55
+ * ns if 50 peers wait (`test/bench/Rates.bench.ts`, two shared x64 cores, Node 24).
  */
 
 /**
- * Seconds of its rate that a limiter saves up while nobody takes. Less would be lost where a timer comes late, more would
- * be felt as a burst by whoever shares the line.
+ * How many seconds of its rate a limiter saves while nobody takes. With less, bytes are lost if a timer is late; with
+ * more, others on the same line notice the burst.
  */
 export const burstSeconds = 0.5
 
-/** Bytes granted at a time to one of those that wait: a block. */
+/** How many bytes are granted at a time to a waiting peer: a block. */
 const grantLength = 16_384
 
-/** Milliseconds by which callers may lag behind each other. */
+/** How far callers' times may be behind each other (milliseconds). */
 const clockSlack = 1_000
 
-/** A limiter. Change it only through this module. */
+/** A limiter. Changed only through this module. */
 export interface RateLimiter {
   readonly parent: RateLimiter | undefined
   readonly wake: () => void
@@ -41,24 +41,24 @@ export interface RateLimiter {
   /** Bytes that may pass now; negative for a debt. */
   tokens: number
   refilledAt: number
-  /** The children that wait, or have somebody below that does. */
+  /** The children that wait, or that a waiting limiter is below. */
   readonly waiting: Set<RateLimiter>
-  /** For how many bytes it waits itself, or 0. */
+  /** For how many bytes it waits itself; 0 if it does not. */
   wanted: number
-  /** How much credit it needs before it is of use to wake it. */
+  /** How much credit it needs before it is woken. */
   needed: number
   /** Bytes that were granted to it and are not taken yet. */
   credit: number
-  /** Up to where it has been served, on its parent's scale of bytes. */
+  /** How far it has been served, on its parent's scale of bytes. */
   served: number
-  /** On the scale of its children: where the one that was served last began. */
+  /** Where the child that was served last began, on the scale of its children. */
   turn: number
 }
 
 /**
- * A limiter under `parent`. `wake` of one that takes bytes is called at the end of a `step` after a `take` was refused,
- * when the same `take` succeeds; it should come back to it soon. `wake` of the root is called when what `nextAt` says may
- * have changed: somebody began to wait, or there is another limit.
+ * Makes a limiter under `parent`. `wake` of a peer's limiter is called at the end of a `step`, once a `take` that was
+ * refused would succeed; the peer should repeat it soon. `wake` of the root is called when the answer of `nextAt` may
+ * have changed: a limiter began to wait, or a limit was changed.
  */
 export const make = (options: {
   readonly bytesPerSecond?: number | undefined
@@ -86,25 +86,25 @@ const isOpen = (self: RateLimiter, now: number): boolean => {
   const { bytesPerSecond } = self
   if (bytesPerSecond === undefined) return true
   const elapsed = Math.max(0, now - self.refilledAt)
-  // A clock that is put back stands still for us; who still goes by a time that has just passed does not put it back.
+  // If the clock is set back a little, or a caller's time is a little old, time stands still instead.
   if (now > self.refilledAt || self.refilledAt - now > clockSlack) self.refilledAt = now
   self.tokens = Math.min(capacityOf(bytesPerSecond), self.tokens + (bytesPerSecond * elapsed) / 1_000)
-  // A debt of less than a byte is what rounding leaves of one that is paid.
+  // A debt of less than a byte is a rounding error of a paid debt.
   return self.tokens > -1
 }
 
-/** Counts bytes that pass, whether they may or not: those that come after them wait until they are paid back. */
+/** Counts bytes that pass, whether they may or not. Later takes wait until they are paid back. */
 export const spend = (self: RateLimiter, bytes: number): void => {
   for (let node = self; ; node = node.parent) {
     if (node.bytesPerSecond !== undefined) node.tokens -= bytes
     if (node.parent === undefined) return
-    // Who did not compete for a while has no claim to what it did not use.
+    // A child that did not compete for a while has no claim to bytes that it did not use then.
     node.parent.turn = Math.max(node.served, node.parent.turn)
     node.served = node.parent.turn + bytes
   }
 }
 
-/** Whether `self` may take now: nothing on its way is closed, and nobody waits whose turn it is. */
+/** Whether `self` may take now: no limiter on its way is closed, and no other one has to be served first. */
 const mayPass = (self: RateLimiter, now: number): boolean => {
   let top: RateLimiter | undefined
   for (let node: RateLimiter | undefined = self; node !== undefined; node = node.parent) {
@@ -112,14 +112,14 @@ const mayPass = (self: RateLimiter, now: number): boolean => {
     if (!isOpen(node, now)) return false
     top = node
   }
-  // Most who wait do so for limits of their own.
+  // Most limiters that wait do so because of their own limit.
   return top === undefined || top.waiting.size === 0 || nextServed(top, now) === undefined
 }
 
 /**
- * Takes `bytes`, at least 1, for a block or a read; all of them or none. After `false` the limiter waits and is woken when
- * it may take that much. It waits for `demand` bytes in all, as much as it could send or ask for now: those that wait are
- * granted what there is in turns of a block, and who demands one block at a time has to wait for each.
+ * Takes `bytes` (at least 1) for a block or a read; all of them or none. After `false` the limiter waits, and is woken
+ * when it may take that much. `demand` is how many bytes it could use now in all. Waiting limiters are granted bytes in
+ * turns of one block, so a limiter that demands one block at a time waits for each.
  */
 export const take = (self: RateLimiter, bytes: number, now: number, demand = bytes): boolean => {
   if (self.credit >= bytes) {
@@ -148,7 +148,7 @@ export const giveBack = (self: RateLimiter, bytes: number): void => {
       node.tokens = Math.min(capacityOf(node.bytesPerSecond), node.tokens + bytes)
     }
     node.served -= bytes
-    // Nobody sleeps on until a debt would be paid that is paid now.
+    // The debt may be paid earlier now, so the owner must not sleep as long as it had planned.
     if (node.parent === undefined && node.waiting.size > 0) node.wake()
   }
 }
@@ -160,17 +160,17 @@ const stopWaiting = (self: RateLimiter): void => {
   }
 }
 
-/** Wants nothing any more: waits no longer, and gives back what it was woken for. To be called before it is dropped. */
+/** Stops waiting, and gives back what it was granted. To be called before the limiter is dropped. */
 export const rest = (self: RateLimiter): void => {
   if (self.wanted > 0) stopWaiting(self)
   if (self.credit > 0) giveBack(self, self.credit)
   self.credit = 0
 }
 
-/** Whether somebody below waits. */
+/** Whether a limiter below waits. */
 export const isWaitedFor = (self: RateLimiter): boolean => self.waiting.size > 0
 
-/** The lowest limit on the way to the root; `undefined` where there is none. */
+/** The lowest limit on the way to the root; `undefined` if there is none. */
 export const lowest = (self: RateLimiter): number | undefined => {
   let found = self.bytesPerSecond
   for (let node = self.parent; node !== undefined; node = node.parent) {
@@ -179,7 +179,7 @@ export const lowest = (self: RateLimiter): number | undefined => {
   return found
 }
 
-/** Sets another limit, `undefined` for none. */
+/** Sets the limit; `undefined` for none. */
 export const setLimit = (self: RateLimiter, bytesPerSecond: number | undefined, now: number): void => {
   const isNew = self.bytesPerSecond === undefined
   isOpen(self, now)
@@ -191,7 +191,7 @@ export const setLimit = (self: RateLimiter, bytesPerSecond: number | undefined, 
   root.wake()
 }
 
-/** Grants bytes to those that wait below `root`, in fair order and as far as the limits allow, and wakes them. */
+/** Grants bytes to the limiters that wait below `root`, in fair order and within all limits, and wakes them. */
 export const step = (root: RateLimiter, now: number): void => {
   const granted = new Set<RateLimiter>()
   for (let leaf = nextServed(root, now); leaf !== undefined; leaf = nextServed(root, now)) {
@@ -205,7 +205,7 @@ export const step = (root: RateLimiter, now: number): void => {
   for (const leaf of granted) if (leaf.credit >= leaf.needed) leaf.wake()
 }
 
-/** Who is to be served next, of those to which nothing is closed. */
+/** The child to be served next, among those that are not closed. */
 const nextServed = (self: RateLimiter, now: number): RateLimiter | undefined => {
   if (!isOpen(self, now)) return undefined
   if (self.wanted > 0) return self
@@ -221,10 +221,7 @@ const nextServed = (self: RateLimiter, now: number): RateLimiter | undefined => 
   return leaf
 }
 
-/**
- * When the next of those that wait below `root` can be served, at `now` at the earliest; `undefined` where nobody
- * waits.
- */
+/** When the next limiter that waits below `root` can be served, at `now` at the earliest; `undefined` if none waits. */
 export const nextAt = (root: RateLimiter, now: number): number | undefined => {
   if (root.wanted === 0 && root.waiting.size === 0) return undefined
   let below = root.wanted > 0 ? now : Number.POSITIVE_INFINITY

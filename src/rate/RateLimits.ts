@@ -1,8 +1,8 @@
 /**
- * The limits of an engine, its torrents and their peers, in both directions, and the fiber that keeps them going. How bytes
- * are shared is `RateLimiter.ts`'s matter, who takes them that of the sessions.
+ * The limits of an engine, its torrents and their peers, in both directions, and the fiber that steps them.
+ * `RateLimiter.ts` shares the bytes, and the sessions take them.
  *
- * Payload counts, and what comes unasked; the few bytes of other frames do not.
+ * Limits count payload, including unrequested payload, but not the few bytes of other frames.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -11,49 +11,47 @@ import * as Semaphore from "effect/Semaphore"
 import * as Monotonic from "../base/Monotonic.ts"
 import * as RateLimiter from "./RateLimiter.ts"
 
-/** What may pass: absent, or not a finite number, where there is no limit; 0 lets nothing pass but a block. */
+/** Limits in bytes a second. Absent, or not a finite number, for no limit; 0 lets a single block pass. */
 export interface Limits {
   readonly downloadBytesPerSecond?: number | undefined
   readonly uploadBytesPerSecond?: number | undefined
 }
 
-/** Both directions of one engine, torrent or peer. */
+/** The limits of one engine, torrent or peer in both directions. */
 export interface RateLimits {
   readonly download: RateLimiter.RateLimiter
   readonly upload: RateLimiter.RateLimiter
 }
 
-/** Those of an engine. */
+/** The limits of an engine. */
 export interface EngineLimits extends RateLimits {
   readonly awake: Latch.Latch
   readonly stepping: Semaphore.Semaphore
 }
 
-/** Those of a torrent, with those of its peers. */
+/** The limits of a torrent, and of its peers. */
 export interface TorrentLimits extends RateLimits {
   readonly peers: Set<PeerLimits>
-  /** What each of its peers may have, of those that come later too. */
+  /** The limits of each of its peers, including later ones. */
   eachPeer: Limits
 }
 
-/** Those of a peer. */
+/** The limits of a peer. */
 export interface PeerLimits extends RateLimits {
   readonly torrent: TorrentLimits
 }
 
-/**
- * Who waits is served this many milliseconds later at most: a timer for each block would cost more than it is worth.
- */
+/** How late a waiting peer may be served (milliseconds). A timer for each block would cost too much. */
 export const stepMillis = 20
 
-/** The limits of an engine; they hold nobody up for ever only while `run` runs. */
+/** Makes the limits of an engine. Waiting peers are served only while `run` runs. */
 export const makeEngine = (limits: Limits, now: number): EngineLimits => {
   const awake = Latch.makeUnsafe(false)
   const wake = () => void Latch.openUnsafe(awake)
   return { ...pair(limits, { download: wake, upload: wake }, undefined, now), awake, stepping: Semaphore.makeUnsafe(1) }
 }
 
-/** The limits of a torrent of the engine. */
+/** Makes the limits of a torrent of the engine. */
 export const makeTorrent = (
   engine: RateLimits,
   options: { readonly torrent?: Limits | undefined; readonly eachPeer?: Limits | undefined },
@@ -64,10 +62,10 @@ export const makeTorrent = (
   eachPeer: options.eachPeer ?? {}
 })
 
-/** The limits of a torrent that belongs to no engine: none. */
+/** Makes the limits of a torrent outside an engine: none. */
 export const unlimited = (now: number): TorrentLimits => makeTorrent(makeEngine({}, now), {}, now)
 
-/** A peer joins; the functions are called when it may go on in a direction, never in the middle of what it does. */
+/** Adds a peer. The functions are called when it may go on in a direction, never within a call of its own. */
 export const join = (
   self: TorrentLimits,
   wake: { readonly download: () => void; readonly upload: () => void },
@@ -78,7 +76,7 @@ export const join = (
   return peer
 }
 
-/** The peer is gone: what it was granted and has not used goes to the others. */
+/** Removes a peer. Bytes that it was granted and has not used go to the others. */
 export const leave = (self: PeerLimits): void => {
   self.torrent.peers.delete(self)
   RateLimiter.rest(self.download)
@@ -108,21 +106,21 @@ const pair = (
 const limitOf = (bytesPerSecond: number | undefined): number | undefined =>
   bytesPerSecond !== undefined && Number.isFinite(bytesPerSecond) ? Math.max(0, bytesPerSecond) : undefined
 
-/** Sets other limits; those that are absent are lifted. */
+/** Sets the limits. Removes those that are absent. */
 export const set = (self: RateLimits, limits: Limits, now: number): void => {
   RateLimiter.setLimit(self.download, limitOf(limits.downloadBytesPerSecond), now)
   RateLimiter.setLimit(self.upload, limitOf(limits.uploadBytesPerSecond), now)
 }
 
-/** Sets other limits for each peer of the torrent, and for those to come. */
+/** Sets the limits of each peer of the torrent, including later ones. */
 export const setEachPeer = (self: TorrentLimits, limits: Limits, now: number): void => {
   self.eachPeer = limits
   for (const peer of self.peers) set(peer, limits, now)
 }
 
 /**
- * Serves those that wait. Every torrent of an engine runs it, and one of them does the work: so it needs no scope but
- * theirs.
+ * Serves waiting peers. Every torrent of an engine runs it and one of them does the work, so that it needs no scope
+ * besides theirs.
  */
 export const run = (self: EngineLimits): Effect.Effect<never> =>
   Effect.gen(function* () {

@@ -1,16 +1,16 @@
 /**
- * How fast bytes flow, over a window that slides: what is shown to users, and what chokers and pipelines go by.
+ * Measures how fast bytes flow, over a sliding window: for users, chokers and pipelines.
  *
- * Hot path: `add` is called once per block, and allocates nothing. The window is cut into slots whose sums are kept in a
+ * Hot path: `add` is called once a block, and allocates nothing. The window is cut into slots whose sums are kept in a
  * ring, so a byte counts for between 19 and 20 twentieths of the window. Pure: `now` is milliseconds of any clock, the
- * same one in all calls. It only looks: keeping to a limit is left to others.
+ * same one in all calls. Only measures; `RateLimiter.ts` limits.
  */
 
-/** A meter. Change it only through this module. */
+/** A meter. Changed only through this module. */
 export interface RateMeter {
-  /** Milliseconds that one slot covers. */
+  /** How many milliseconds one slot covers. */
   readonly slotMillis: number
-  /** Bytes of each slot in the window; slot `n` since counting began is at `n % slotCount`. */
+  /** The bytes of each slot in the window. Slot `n` since counting began is at `n % slotCount`. */
   readonly slots: Float64Array
   /** Bytes in all slots. */
   sum: number
@@ -22,21 +22,22 @@ export interface RateMeter {
   since: number
 }
 
-/** Slots in a window: with 20, the sum changes by a twentieth at most when a slot falls out of it. */
+/** How many slots a window has. With 20, the sum changes by at most a twentieth when a slot leaves the window. */
 export const slotCount = 20
 
 /**
- * Window where none is asked for, 5 s. A shorter one jumps with every piece, a longer one shows a stalled peer as a
- * working one. BEP 3 recommends 20 s for deciding whom to unchoke.
+ * The default window: 5 s. A shorter one jumps with every piece, a longer one shows a stalled peer as a working one.
+ * BEP 3 recommends 20 s for deciding whom to unchoke.
  */
 export const defaultWindowMillis = 5_000
 
 /**
- * Bytes are spread over this long at least, as a young meter would otherwise take its first block for gigabytes a second.
+ * Bytes are spread over at least this long, because a young meter would otherwise show gigabytes a second for its first
+ * block.
  */
 export const minimumSpanMillis = 1_000
 
-/** A meter that begins to count at `now`; `windowMillis` is positive. */
+/** Makes a meter that begins to count at `now`. `windowMillis` is positive. */
 export const make = (options: { readonly now: number; readonly windowMillis?: number | undefined }): RateMeter => ({
   slotMillis: (options.windowMillis ?? defaultWindowMillis) / slotCount,
   slots: new Float64Array(slotCount),
@@ -54,7 +55,7 @@ const forget = (self: RateMeter): void => {
 /** Slides the window to `now`. */
 const slide = (self: RateMeter, now: number): void => {
   if (now <= self.now) {
-    // A clock that is put back a little stands still for us; after a greater jump the count begins anew.
+    // If the clock is set back a little, time stands still here. After a greater jump, counting begins again.
     if (self.now - now < self.slotMillis * slotCount) return
     forget(self)
     self.since = now
@@ -73,16 +74,14 @@ const slide = (self: RateMeter, now: number): void => {
   self.slot = slot
 }
 
-/** Counts `bytes`, a whole number of at least 0, that came or went at `now`. */
+/** Counts `bytes`, a whole number of at least 0, at `now`. */
 export const add = (self: RateMeter, bytes: number, now: number): void => {
   slide(self, now)
   self.slots[self.slot % slotCount]! += bytes
   self.sum += bytes
 }
 
-/**
- * Bytes per second over the window that ends at `now`, or since the meter was made if that is shorter. Never negative.
- */
+/** Bytes per second over the window that ends at `now`, or since counting began if that is shorter. Never negative. */
 export const bytesPerSecond = (self: RateMeter, now: number): number => {
   slide(self, now)
   if (self.sum === 0) return 0

@@ -5,10 +5,10 @@ import * as RateLimiter from "../../src/rate/RateLimiter.ts"
 
 const block = 16_384
 
-/** A peer that has as much to send as it may, in takes of `size` bytes. */
+/** A peer that sends as much as it may, in takes of `size` bytes. */
 interface Greedy {
   readonly limiter: RateLimiter.RateLimiter
-  /** What was taken or granted, when. */
+  /** What was taken or granted, and when. */
   readonly passed: Array<readonly [at: number, bytes: number]>
   size: () => number
   total: number
@@ -32,7 +32,10 @@ const greedy = (
   return self
 }
 
-/** Takes until it has to wait, `most` times at most: a peer without limits would never stop. Demands 20 takes at a time. */
+/**
+ * Takes until it has to wait, at most `most` times, because a peer without limits would never stop. Demands 20 takes at
+ * a time.
+ */
 const eat = (self: Greedy, now: number, most = 1_000): void => {
   for (let count = 0; count < most; count++) {
     const bytes = self.size()
@@ -46,7 +49,7 @@ const eat = (self: Greedy, now: number, most = 1_000): void => {
   }
 }
 
-/** Lets all take from `from` to `until`, stepping when the limiter says so but no more often than every 20 ms. */
+/** Lets all peers take from `from` to `until`. Steps when the limiter says so, but at most every 20 ms. */
 const run = (
   root: RateLimiter.RateLimiter,
   peers: ReadonlyArray<Greedy>,
@@ -68,7 +71,7 @@ const within = (actual: number, expected: number, share: number) =>
   assert.isAtMost(Math.abs(actual - expected) / expected, share, `${actual} instead of ${expected}`)
 
 describe("RateLimiter", () => {
-  it("lets everything through where there is no limit", () => {
+  it("lets everything through without a limit", () => {
     const peer = greedy(RateLimiter.make({ parent: engineOf(undefined), now: 0 }))
 
     eat(peer, 0)
@@ -100,7 +103,7 @@ describe("RateLimiter", () => {
     assert.deepStrictEqual([creditBefore, peer.limiter.credit], [0, block])
   })
 
-  it("wakes who waits, once, and grants what it waits for", () => {
+  it("wakes a waiting peer once, and grants what it waits for", () => {
     const engine = engineOf(block)
     let woken = 0
     const peer = RateLimiter.make({ parent: engine, wake: () => void woken++, now: 0 })
@@ -113,7 +116,7 @@ describe("RateLimiter", () => {
     assert.isTrue(RateLimiter.take(peer, block, 10_000))
   })
 
-  it("grants a long block in turns, and wakes who waits for it when it has all of it", () => {
+  it("grants a long block in turns, and wakes the peer when it has all of it", () => {
     const engine = engineOf(block)
     const woken: Array<number> = []
     let now = 0
@@ -129,7 +132,7 @@ describe("RateLimiter", () => {
     assert.isTrue(RateLimiter.take(peer, 4 * block, now))
   })
 
-  it("tells the lowest limit on the way up", () => {
+  it("returns the lowest limit on the way up", () => {
     const torrent = RateLimiter.make({ bytesPerSecond: 300, parent: engineOf(1_000), now: 0 })
     const [peer, slow] = [undefined, 5].map((bytesPerSecond) => greedy(torrent, { bytesPerSecond }).limiter)
 
@@ -138,7 +141,7 @@ describe("RateLimiter", () => {
     assert.deepStrictEqual(lowest, [300, 5, 1_000, undefined])
   })
 
-  it("uses all of a limit", () => {
+  it("uses a limit fully", () => {
     const engine = engineOf(1_000_000)
     const peers = [greedy(engine), greedy(engine)]
 
@@ -164,7 +167,7 @@ describe("RateLimiter", () => {
     const alone = greedy(small)
     const crowd = Array.from({ length: 50 }, () => greedy(large))
 
-    // The half second that was saved up goes to who comes first.
+    // The half second that was saved goes to the first peer.
     run(engine, [...crowd, alone], 0, 10_000)
     const before = new Map([...crowd, alone].map((peer) => [peer, peer.total]))
     run(engine, [...crowd, alone], 10_000, 130_000)
@@ -183,7 +186,7 @@ describe("RateLimiter", () => {
     within(small.total, 60_000_000, 0.05)
   })
 
-  it("gives the others what one may not use by its own limit", () => {
+  it("grants others what one peer cannot use because of its own limit", () => {
     const engine = engineOf(1_000_000)
     const peers = [greedy(engine, { bytesPerSecond: 10_000 }), greedy(engine), greedy(engine)]
 
@@ -194,7 +197,7 @@ describe("RateLimiter", () => {
     within(peers[2]!.total, 29_700_000, 0.05)
   })
 
-  it("gives no claim to what was not used before", () => {
+  it("grants no later claim to unused bytes", () => {
     const engine = engineOf(1_000_000)
     const [busy, idle] = [greedy(engine), greedy(engine)]
     run(engine, [busy], 0, 600_000)
@@ -205,7 +208,7 @@ describe("RateLimiter", () => {
     within(busy.total - before, idle.total, 0.05)
   })
 
-  it("follows a limit that changes while somebody waits", () => {
+  it("follows a limit that changes while a peer waits", () => {
     const engine = engineOf(100_000)
     const peer = greedy(engine)
     run(engine, [peer], 0, 10_000)
@@ -236,7 +239,7 @@ describe("RateLimiter", () => {
     assert.deepStrictEqual([before, woken], [2, 3])
   })
 
-  it("lets no more through to callers whose clocks lag a little behind each other", () => {
+  it("lets no more through for callers whose times are a little behind each other", () => {
     const engine = engineOf(100_000)
     const peers = [greedy(engine), greedy(engine)]
     for (let now = 0; now < 60_000; now += 5) {
@@ -248,7 +251,7 @@ describe("RateLimiter", () => {
     within(peers[0]!.total + peers[1]!.total, 6_050_000, 0.02)
   })
 
-  it("counts given back bytes as not taken", () => {
+  it("counts bytes that were given back as not taken", () => {
     const engine = engineOf(block)
     const peer = greedy(engine)
     eat(peer, 0)
@@ -260,7 +263,7 @@ describe("RateLimiter", () => {
     assert.strictEqual(RateLimiter.nextAt(engine, 0), 0)
   })
 
-  it("does not count given back bytes as a turn", () => {
+  it("does not count bytes that were given back as a turn", () => {
     const engine = engineOf(block)
     const [unlucky, other] = [greedy(engine).limiter, greedy(engine).limiter]
     RateLimiter.take(unlucky, block, 0)
@@ -290,7 +293,7 @@ describe("RateLimiter", () => {
     assert.isAbove(other.total, before)
   })
 
-  it("does not keep a peer waiting in its parents that rests", () => {
+  it("does not keep a resting peer waiting in its parents", () => {
     const engine = engineOf(block)
     const torrent = RateLimiter.make({ parent: engine, now: 0 })
     const peer = greedy(torrent)
@@ -303,7 +306,7 @@ describe("RateLimiter", () => {
     assert.isUndefined(RateLimiter.nextAt(engine, 0))
   })
 
-  it("does not let a newcomer get ahead of those that wait", () => {
+  it("does not let a newcomer overtake those that wait", () => {
     const engine = engineOf(block)
     const [waiting, newcomer] = [greedy(engine), greedy(engine)]
     eat(waiting, 0)
@@ -313,7 +316,7 @@ describe("RateLimiter", () => {
     assert.strictEqual(newcomer.total, 0)
   })
 
-  it("fault 60: goes on when the clock is put back by an hour", () => {
+  it("fault 60: goes on when the clock is set back by an hour", () => {
     const engine = engineOf(100_000)
     const peer = greedy(engine)
     run(engine, [peer], 3_600_000, 3_610_000)
@@ -328,7 +331,7 @@ describe("RateLimiter", () => {
 describe("RateLimiter, any tree", () => {
   const limit = fc.option(fc.integer({ min: 2_000, max: 2_000_000 }), { nil: undefined })
 
-  /** An engine with torrents with peers, each with its limit. */
+  /** An engine with torrents and peers, each with its limit. */
   const tree = fc.record({
     engine: limit,
     torrents: fc.array(fc.record({ limit, peers: fc.array(limit, { minLength: 1, maxLength: 6 }) }), {
@@ -349,7 +352,7 @@ describe("RateLimiter, any tree", () => {
     return { engine, torrents, peers: torrents.flatMap((torrent) => torrent.peers), random }
   }
 
-  /** The most that ever passed over what the rate allows, of all stretches of time. */
+  /** The most that passed beyond what the rate allows, over all stretches of time. */
   const excess = (passed: Greedy["passed"], bytesPerSecond: number): number => {
     let most = 0
     let above = 0
@@ -362,7 +365,7 @@ describe("RateLimiter, any tree", () => {
     return most
   }
 
-  /** Notes what came to the peers since the last time; a grant counts when it is made, whenever it is used. */
+  /** Notes what the peers have received since the last time. A grant counts when it is made, whenever it is used. */
   const note = (peers: ReadonlyArray<Greedy>, now: number) => {
     for (const { limiter, passed, total } of peers) {
       const before = passed.reduce((sum, [, bytes]) => sum + bytes, 0)
@@ -373,7 +376,7 @@ describe("RateLimiter, any tree", () => {
   const inOrder = (peers: ReadonlyArray<Greedy>) =>
     peers.flatMap((peer) => peer.passed).sort(([one], [other]) => one - other)
 
-  it("never lets more through in any stretch of time than the rate, half a second and one block", () => {
+  it("lets no more through in any stretch of time than the rate, half a second and one block", () => {
     fc.assert(
       fc.property(tree, fc.array(fc.integer({ min: 0, max: 700 }), { maxLength: 60 }), (plan, waits) => {
         const { engine, peers, random, torrents } = grow(plan)
@@ -400,7 +403,7 @@ describe("RateLimiter, any tree", () => {
     )
   })
 
-  it("keeps nobody waiting for whom nothing is closed", () => {
+  it("keeps no peer waiting for which no limiter is closed", () => {
     fc.assert(
       fc.property(tree, fc.array(fc.integer({ min: 0, max: 700 }), { maxLength: 60 }), (plan, waits) => {
         const { engine, peers, random } = grow(plan)
@@ -427,13 +430,14 @@ describe("RateLimiter, any tree", () => {
     )
   })
 
-  it("serves in bounded time whoever waits", () => {
+  it("serves every waiting peer in bounded time", () => {
     fc.assert(
       fc.property(tree, (plan) => {
         const { engine, peers, torrents } = grow(plan)
         run(engine, peers, 0, 100_000, 20)
 
-        // What those beside it may take before it, twice, at the slowest rate on its way, and the half second at the start.
+        // What those beside it may take before it, twice, at the slowest rate on its way, and the half second at the
+        // start.
         const slowest = (rates: ReadonlyArray<number | undefined>) =>
           Math.min(...rates.map((rate) => rate ?? Number.POSITIVE_INFINITY))
         for (const torrent of torrents) {
@@ -448,7 +452,7 @@ describe("RateLimiter, any tree", () => {
     )
   })
 
-  it("comes to rest when all limits are lifted", () => {
+  it("comes to rest when all limits are removed", () => {
     fc.assert(
       fc.property(tree, (plan) => {
         const { engine, peers, torrents } = grow(plan)

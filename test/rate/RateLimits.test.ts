@@ -25,11 +25,11 @@ const setup = Effect.fnUntraced(function* (limits: RateLimits.Limits, eachPeer?:
   return { engine, torrent, now }
 })
 
-/** Moves the clock in steps that a timer of the limits does not notice. */
+/** Moves the clock in steps that are shorter than those of the limits. */
 const pass = (seconds: number) => Effect.repeat(TestClock.adjust(10), { times: seconds * 100 - 1 })
 
 describe("RateLimits", () => {
-  it.effect("serves those that wait for as long as it runs", () =>
+  it.effect("serves waiting peers for as long as it runs", () =>
     Effect.gen(function* () {
       const { engine, now, torrent } = yield* setup({ downloadBytesPerSecond: 10 * block })
       const running = yield* Effect.forkChild(RateLimits.run(engine))
@@ -46,7 +46,7 @@ describe("RateLimits", () => {
     })
   )
 
-  it.effect("goes on where one of those that run it stops", () =>
+  it.effect("goes on if one of the fibers that run it stops", () =>
     Effect.gen(function* () {
       const { engine, now, torrent } = yield* setup({ downloadBytesPerSecond: 10 * block })
       const [first] = yield* Effect.forEach([1, 2], () =>
@@ -63,7 +63,7 @@ describe("RateLimits", () => {
     })
   )
 
-  it.effect("does not sleep on when a limit is raised", () =>
+  it.effect("serves at once when a limit is raised", () =>
     Effect.gen(function* () {
       const { engine, now, torrent } = yield* setup({ downloadBytesPerSecond: 1 })
       yield* Effect.forkChild(RateLimits.run(engine))
@@ -80,7 +80,7 @@ describe("RateLimits", () => {
     })
   )
 
-  it.effect("wakes a peer whose own limit opens before those of others that wait already", () =>
+  it.effect("wakes a peer whose own limit opens before the limits of peers that wait already", () =>
     Effect.gen(function* () {
       const { engine, now, torrent } = yield* setup({}, { downloadBytesPerSecond: 1 })
       yield* Effect.forkChild(RateLimits.run(engine))
@@ -96,7 +96,7 @@ describe("RateLimits", () => {
     })
   )
 
-  it.effect.each([Number.POSITIVE_INFINITY, Number.NaN])("takes %d for no limit", (bytesPerSecond) =>
+  it.effect.each([Number.POSITIVE_INFINITY, Number.NaN])("treats %d as no limit", (bytesPerSecond) =>
     Effect.gen(function* () {
       const { engine, now, torrent } = yield* setup({ downloadBytesPerSecond: bytesPerSecond })
       const { peer } = taker(torrent, now)
@@ -108,7 +108,7 @@ describe("RateLimits", () => {
     })
   )
 
-  it.effect("gives what a peer has left to the others when it leaves", () =>
+  it.effect("leaves what a peer was granted to the others when it leaves", () =>
     Effect.gen(function* () {
       const { engine, now, torrent } = yield* setup({ downloadBytesPerSecond: block })
       const { eat, peer } = taker(torrent, now)

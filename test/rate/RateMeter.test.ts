@@ -122,7 +122,7 @@ describe("RateMeter", () => {
     )
   })
 
-  it("fault 60: goes on after the clock was put back by an hour", () => {
+  it("fault 60: goes on after the clock was set back by an hour", () => {
     const meter = RateMeter.make({ now: 10_000_000 })
     feed(meter, { bytes: 100, every: 10, from: 10_000_010, to: 10_010_000 })
     feed(meter, { bytes: 200, every: 10, from: 6_400_010, to: 6_410_000 })
@@ -132,7 +132,7 @@ describe("RateMeter", () => {
     assert.approximately(rate, 20_000, 400)
   })
 
-  it("fault 60: takes no harm from a clock that steps back by a second", () => {
+  it("fault 60: is not disturbed by a clock that is set back by a second", () => {
     const meter = RateMeter.make({ now: 0 })
     feed(meter, { bytes: 100, every: 10, from: 10, to: 10_000 })
 
