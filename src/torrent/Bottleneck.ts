@@ -45,13 +45,17 @@ export interface Facts {
 export type Bottleneck =
   /** Nothing does: every wanted piece is stored and flushed. */
   | { readonly _tag: "Nothing" }
+  /** Existing files are being verified. */
   | { readonly _tag: "Checking" }
   /** Every file with stored bytes is gone. The torrent waits until one is back. */
   | { readonly _tag: "FilesMissing" }
   /** Every wanted piece is stored, and the disk has not confirmed it yet. */
   | { readonly _tag: "Flushing" }
+  /** The torrent has failed, so nothing runs. */
   | { readonly _tag: "Failed" }
+  /** The disk is full. Verified pieces wait until there is space. */
   | { readonly _tag: "DiskFull"; readonly error: StorageError }
+  /** Writes or flushes fail for another reason. */
   | { readonly _tag: "StorageFailing"; readonly error: StorageError }
   /** No address was found yet, and `source` failed when it was last asked. */
   | { readonly _tag: "SourcesFailing"; readonly source: string; readonly why: string }
@@ -63,7 +67,9 @@ export type Bottleneck =
   | { readonly _tag: "PiecesDamaged"; readonly pieces: ReadonlyArray<PieceIndex> }
   /** No connected peer has a piece that is missing here. */
   | { readonly _tag: "NobodyHasMore" }
+  /** All `peers` that have missing pieces choke us. */
   | { readonly _tag: "AllChoke"; readonly peers: number }
+  /** Requests wait for a rate limit. */
   | { readonly _tag: "RateLimited" }
   /** `pieces` hold most buffers while they wait to be written. */
   | { readonly _tag: "StorageSlow"; readonly pieces: number }
@@ -73,6 +79,7 @@ export type Bottleneck =
   | { readonly _tag: "BuffersFull" }
   /** Every missing block is requested already, and the torrent is as fast as the peers that have them. */
   | { readonly _tag: "LastPieces" }
+  /** The torrent is as fast as the `peers` that have unchoked us can send. */
   | { readonly _tag: "PeersSlow"; readonly peers: number }
 
 /** Returns what holds a torrent up. */

@@ -206,7 +206,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     return true
   })
 
-  /** Writes every piece that may be lost again, or drops it. Returns whether none is left. */
+  /** Rewrites every piece that may be lost, or drops it. Returns whether none is left. */
   const saveAll = Effect.gen(function* () {
     if (!(yield* renewAll)) return false
     const lost: Array<PieceIndex> = []

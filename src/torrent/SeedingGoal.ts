@@ -6,8 +6,8 @@ import * as Duration from "effect/Duration"
 /** Seeding ends when the first goal is reached. Without any it goes on until the torrent stops. */
 export interface SeedingGoal {
   /**
-   * Payload bytes uploaded in this run, divided by the bytes that are wanted: with 1, others have received as many
-   * bytes as the torrent has. Uploads of earlier runs do not count. Positive; default no such goal.
+   * Payload bytes uploaded in this run, divided by the bytes that are wanted. With 1, as many bytes were uploaded as
+   * are wanted. Uploads of earlier runs do not count. Positive; default no such goal.
    */
   readonly ratio?: number | undefined
   /** Time since everything that is wanted was stored, in this run. Default no such goal. */

@@ -20,7 +20,9 @@ export type TorrentEvent =
       readonly missingPieces: number
       readonly totalPieces: number
     }
+  /** The handshake with a peer succeeded, whichever side connected. */
   | { readonly _tag: "PeerConnected"; readonly address: PeerAddress }
+  /** A connected peer is gone, because it left or because we ended the session. */
   | { readonly _tag: "PeerDisconnected"; readonly address: PeerAddress; readonly why: string }
   /**
    * Nobody answered at the address, or the handshake failed. The peer was never connected; it is dialled again later.
@@ -57,7 +59,9 @@ export type TorrentEvent =
   | { readonly _tag: "ReadFailed"; readonly piece: PieceIndex; readonly error: StorageError }
   /** A piece that was gone is right again, and is announced to peers again. */
   | { readonly _tag: "ReadRecovered"; readonly piece: PieceIndex }
+  /** A source returned `peers` addresses, known ones included. */
   | { readonly _tag: "SourceAnswered"; readonly source: string; readonly peers: number }
+  /** A source failed. It retries by itself. */
   | { readonly _tag: "SourceFailed"; readonly source: string; readonly why: string }
   /** Resume data could not be read or written. The download goes on, and a later run verifies more pieces. */
   | { readonly _tag: "ResumeFailed"; readonly why: string }

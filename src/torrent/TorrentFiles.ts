@@ -75,7 +75,7 @@ export interface TorrentFiles {
   readonly select: (files: ReadonlyArray<number>, pieces: Bitfield.Bitfield) => Effect.Effect<void, StorageError>
   /** Whether something is written and not flushed. */
   readonly isDirty: () => boolean
-  /** Whether wanted files are missing or too long that no piece will be written to. */
+  /** Whether wanted files that no piece will be written to are missing or too long. */
   readonly lacksFiles: () => boolean
   /**
    * Makes or cuts files that no piece is written to, flushes everything, looks at every file, and verifies suspect

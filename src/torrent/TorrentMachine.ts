@@ -37,7 +37,7 @@ export type Fact =
   | { readonly _tag: "Moved"; readonly isStored: boolean }
   /** The work of `Finish` begins, and something has to be flushed or verified. */
   | { readonly _tag: "Flushing" }
-  /** Wanted files are missing or too long that no piece will be written to. */
+  /** Wanted files that no piece will be written to are missing or too long. */
   | { readonly _tag: "FilesLacking" }
   | { readonly _tag: "WriteFailed"; readonly piece: PieceIndex; readonly error: StorageError }
   | { readonly _tag: "FlushFailed"; readonly error: StorageError }

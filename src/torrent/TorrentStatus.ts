@@ -22,12 +22,14 @@ export type TorrentError = StorageError | ResumeError | ContentExists
 
 /** What a torrent is doing. */
 export type TorrentState =
+  /** Existing files are being verified. It is not known yet which pieces are stored. */
   | { readonly _tag: "Checking" }
   /**
    * Every file with stored bytes is gone, for example because a disk is not mounted. Nothing is fetched. The torrent
    * goes on by itself when one of them is back. Add the torrent with `startOver` to fetch everything again.
    */
   | { readonly _tag: "FilesMissing" }
+  /** Wanted pieces are missing. */
   | { readonly _tag: "Downloading" }
   /**
    * The storage does not take writes. Verified pieces wait in memory, and the torrent goes on by itself when writes
@@ -47,10 +49,13 @@ export interface TorrentStatus {
   readonly state: TorrentState
   /** Why the torrent is not faster. */
   readonly bottleneck: Bottleneck
+  /** Pieces of the whole torrent, wanted or not. */
   readonly totalPieces: number
   /** Stored pieces, except those that changed since and are not verified again yet. */
   readonly storedPieces: number
+  /** Bytes of the whole torrent, wanted or not, including padding. */
   readonly totalBytes: number
+  /** Bytes of the pieces in `storedPieces`. */
   readonly storedBytes: number
   /** Pieces that are wanted, and their bytes. All pieces until it is known what is stored. */
   readonly wantedPieces: number
@@ -59,10 +64,12 @@ export interface TorrentStatus {
   readonly missingBytes: number
   /** Bytes that were stored before this run began. */
   readonly resumedBytes: number
+  /** Bytes received in this run, including wasted ones. */
   readonly downloadedBytes: number
   /** Received bytes that were of no use: late, duplicate, or of a piece with the wrong digest. */
   readonly wastedBytes: number
   readonly downloadBytesPerSecond: number
+  /** Bytes uploaded in this run. */
   readonly uploadedBytes: number
   readonly uploadBytesPerSecond: number
   /** Uploaded bytes divided by wanted bytes, both of this run. */
@@ -83,6 +90,7 @@ export interface TorrentStatus {
   readonly connectedPeers: number
   /** Connected peers that may request blocks from us. */
   readonly unchokedPeers: number
+  /** Addresses of peers, connected or not. */
   readonly knownPeers: number
   /** Addresses whose ban has not ended. */
   readonly bannedPeers: number

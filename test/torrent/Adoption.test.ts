@@ -168,7 +168,7 @@ describe("Adoption", () => {
       assert.deepStrictEqual(yield* standings("aaaa aaaa", "rrrr rrrr", { resume, then }), { a: "foreign" })
     }))
 
-  test("a file that was being written at a kill and has another identity now is its own if a stored piece is right", () =>
+  test("a file that was being written at a kill is its own under another identity if a stored piece is right", () =>
     Effect.gen(function* () {
       const resume = (facts: ReadonlyArray<FileFacts | undefined>) =>
         DrawnTorrent.resumeOf(

@@ -172,7 +172,7 @@ describe("FileChanges", () => {
     }))
 
   for (const slow of [1, 2]) {
-    test(`drops a wrong piece once, even if it was stored again while another verification waited for piece ${slow}`, () =>
+    test(`drops a wrong piece once, even if it was stored again while a verification waited for piece ${slow}`, () =>
       Effect.gen(function* () {
         const { digesting, isRight, layout, log, run, state, stored } = yield* make(
           "aaaa aaaa aaaa",

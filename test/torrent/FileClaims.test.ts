@@ -108,7 +108,7 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string, options
 })
 
 describe("FileClaims", () => {
-  test("reserves and claims the files of a piece once, and remembers that they are being written before it returns", () =>
+  test("reserves and claims a piece's files once, and remembers that they are being written before it returns", () =>
     Effect.gen(function* () {
       const { files, log, medium, readyFor } = yield* make("aaaa aabb cccc", "rrrr ---- ----")
 
@@ -154,7 +154,7 @@ describe("FileClaims", () => {
       assert.strictEqual(medium.read("t/a")?.length, 4)
     }))
 
-  test("copies a stale file to fresh blocks once before it is written, and claims the other files of a piece as they are", () =>
+  test("copies a stale file to fresh blocks once before it is written, and claims the other files as they are", () =>
     Effect.gen(function* () {
       const { files, log, readyFor } = yield* make("aaaa aabb cccc", "rrrr rr-- ----")
       files.get(0)!.isStale = true
