@@ -4,8 +4,8 @@
  *   missing -> active -> complete -> verified -> stored
  *      ^---------'----------'---------------------'
  *
- * `active` holds a buffer and is being requested. `complete` has all its blocks and waits for its digest. `verified`
- * has passed and waits for the storage. `stored` means that the storage confirmed the write. A verified piece never goes
+ * active` holds a buffer and is being requested. `complete` has all its blocks and waits for its digest. `verified` has
+ * passed and waits for the storage. `stored` means that the storage confirmed the write. A verified piece never goes
  * back to missing: it keeps its buffer until it is stored or the torrent stops. A stored piece goes back if somebody
  * deletes or changes it on the medium.
  *

@@ -21,7 +21,7 @@ export const make = (): ExternalAddress => ({ votes: new Map(), ipv4Host: undefi
 
 /**
  * Notes that a voter reported our host, in canonical text. Returns `true` if another host is believed from now on.
- * Ignores hosts that the voter could not reach from outside.
+ * Ignores hosts that are not reachable from the internet.
  */
 export const vote = (self: ExternalAddress, voter: string, host: string): boolean => {
   if (Reach.of(host) !== "public" || IpAddress.parse(host) === undefined) return false

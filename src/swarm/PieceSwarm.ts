@@ -94,7 +94,7 @@ export interface PieceSwarm {
 export interface Options {
   readonly assembly: Assembly.Assembly
   readonly infoHash: InfoHash
-  /** What peers are told besides pieces (BEP 10). */
+  /** What peers receive besides pieces (BEP 10). */
   readonly extensions: Pick<TorrentExtensions, "info" | "isPrivate" | "port">
   readonly peerId: PeerId
   readonly random: Prng.Prng
@@ -200,7 +200,7 @@ const exchangeOf = (parts: Parts, upload: Upload.Upload): Swarm.Exchange<PeerSes
   }
 }
 
-/** What peers are told and asked besides pieces. */
+/** What is exchanged with peers besides pieces. */
 const extensionsOf = ({ options, swarm }: Parts): TorrentExtensions => ({
   ...options.extensions,
   isUploadOnly: () => isFinished(options),

@@ -234,8 +234,8 @@ const ended = <M extends Roster.Member>(
     }
     const why = error?.why ?? reasonOf(exit)
     if (member !== undefined) report({ _tag: "PeerDisconnected", address: peer.address, why })
-    // A dial that we cancelled says nothing about the peer. A failed incoming connection says nothing about whether the peer
-    // is reachable.
+    // A dial that we cancelled says nothing about the peer. A failed incoming connection says nothing about whether the
+    // peer is reachable.
     else if (peer.isDialable && !Exit.hasInterrupts(exit)) {
       report({ _tag: "PeerUnreachable", address: peer.address, why })
     }
@@ -263,7 +263,7 @@ const rememberWhereItListens = <M extends Roster.Member>(
 /** Why a session ended that has no error. */
 const reasonOf = (exit: Exit.Exit<void, EncounterError>): string => {
   if (Exit.isSuccess(exit)) return "it closed the connection"
-  return Cause.hasDies(exit.cause) ? "an internal error ended the session" : "the session was interrupted"
+  return Cause.hasDies(exit.cause) ? "an internal error ended the session" : "we ended the session"
 }
 
 /** Adds addresses; returns how many were new. */

@@ -178,7 +178,7 @@ describe("PeerBook", () => {
       return (now - at) / 60_000
     }
 
-    it("lasts ten minutes at first, twice as long each time, up to a day, and ten minutes again after a day without one", () => {
+    it("lasts ten minutes, twice as long each further time, up to a day, and ten minutes after a day without", () => {
       const book = make()
       const peer = added(book, at(1))
       const minutes: Array<number> = []
@@ -195,7 +195,7 @@ describe("PeerBook", () => {
       assert.strictEqual(PeerBook.nextToDial(book, now * 9), peer)
     })
 
-    it("of a host ends with the first of its addresses that returns, but not for those that are guilty themselves", () => {
+    it("of a host ends with the first of its addresses that returns, except for guilty ones", () => {
       const book = make()
       const [one, two, three, bystander] = [1, 2, 3, 4].map((port) => added(book, at("192.0.2.1", port)))
       const minute = 60_000
@@ -269,7 +269,7 @@ describe("PeerBook", () => {
       assert.isFalse(book.peers.has(3))
     })
 
-    it("never forgets addresses that were met, are dialled or banned, because something may be held against them", () => {
+    it("never forgets addresses that were met, are dialled or banned", () => {
       const { book, peers } = full()
       for (const peer of peers) failDial(book, peer, 0)
       for (const peer of peers) peer.failures = 1

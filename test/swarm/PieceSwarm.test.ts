@@ -70,7 +70,7 @@ describe("PieceSwarm", () => {
     assert.isFalse(facts.some((fact) => fact.startsWith("-10.0.0.2")))
   })
 
-  test("fault 49: ends some sessions for a torrent that was added later, the one useless for longest first", function* () {
+  test("fault 49: ends some sessions for a torrent that was added later, the longest useless first", function* () {
     const connections = ConnectionLimit.make(4)
     const [known, other] = [yield* torrent(4), yield* torrent(5)]
     for (const host of [1, 2, 3, 4]) yield* serve(known, at(host), { ...stalls, seed: host })

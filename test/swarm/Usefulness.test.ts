@@ -15,7 +15,7 @@ describe("Usefulness", () => {
     assert.strictEqual(least?.name, "idle")
   })
 
-  it("is least for peers that want nothing while seeding, and then for the one that received nothing for longest", () => {
+  it("is least for peers that want nothing while seeding, then for the one that received nothing for longest", () => {
     const bored = session("bored", 0, 9_000, false)
     const waiting = [session("served", 0, 5_000, true), session("unserved", 0, 1_000, true)]
 
