@@ -24,8 +24,8 @@ const pieces = new Map(
   Array.from({ length: geometry.pieceCount }, (_, piece) => [piece, small.content(piece as PieceIndex)])
 )
 
-describe("a part that is added", () => {
-  it.effect("a source of peers: rumours of addresses", () =>
+describe("a part that is added from outside", () => {
+  it.effect("a source of peers that finds addresses now and then", () =>
     Swarms.use({ seed }, (world) =>
       Effect.gen(function* () {
         const rumours = yield* PubSub.unbounded<PeerAddress>({ replay: 10 })
@@ -51,7 +51,7 @@ describe("a part that is added", () => {
     )
   )
 
-  it.effect("an encryption: every byte of a connection is transformed", () =>
+  it.effect("an encryption that transforms every byte of a connection", () =>
     Swarms.use({ seed, engine: { listen: { port: 6_881 } } }, (world) =>
       Effect.gen(function* () {
         const second = yield* world.beside()
@@ -66,7 +66,7 @@ describe("a part that is added", () => {
     ).pipe(Effect.provideService(Encryption, inverting()))
   )
 
-  it.effect("a supplier: blocks come from a map, and there is no peer", () =>
+  it.effect("a supplier that has every piece in a map, without a peer", () =>
     Swarms.use({ seed }, (world) =>
       Effect.gen(function* () {
         const download = yield* world.download(small)
@@ -81,7 +81,7 @@ describe("a part that is added", () => {
     ).pipe(Effect.provideService(SupplierSources, [MapSupplier.make(pieces)]))
   )
 
-  it.effect("a supplier that has some pieces, beside a peer that has the others", () =>
+  it.effect("a supplier that has some pieces, besides a peer that has the others", () =>
     Swarms.use({ seed }, (world) =>
       Effect.gen(function* () {
         const download = yield* world.download(small, { behaviours: [{ pieces: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9] }] })
@@ -95,7 +95,7 @@ describe("a part that is added", () => {
     )
   )
 
-  it.effect("a supplier that lies is told to leave, and the torrent completes from a peer", () =>
+  it.effect("a supplier that lies is expelled, and the torrent completes from a peer", () =>
     Effect.gen(function* () {
       const expelled: Array<string> = []
       const wrong = new Map(Array.from(pieces, ([piece, bytes]) => [piece, bytes.map((byte) => byte ^ 0x55)]))

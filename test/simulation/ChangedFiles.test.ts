@@ -13,7 +13,7 @@ const test = <E>(name: string, program: (world: Swarms.World) => Effect.Effect<v
 
 const [a, empty, c] = ["known/a.bin", "known/empty", "known/b/c.bin"] as const
 
-/** One file of many small pieces, so that some are on their way at any time. */
+/** One file of many small pieces, so that some are being fetched at any time. */
 const many = await make({ name: "many", seed: 7, pieceLength: 16_384, files: [{ path: [], length: 600 * 16_384 }] })
 
 const of = <Tag extends TorrentEvent["_tag"]>({ events }: Swarms.Download, tag: Tag) =>
@@ -29,7 +29,7 @@ const completed = Effect.fnUntraced(function* (world: Swarms.World) {
   return download
 })
 
-/** Runs the torrent again to its completion; how many pieces were digested for it, and fetched. */
+/** Runs the torrent again until it is complete. Returns how many pieces were digested and fetched for it. */
 const again = Effect.fnUntraced(function* (world: Swarms.World) {
   const before = world.faults.counts("digest").calls
   const download = yield* world.download(small, { behaviours: [{}] })
@@ -72,7 +72,7 @@ describe("files that change between two runs", () => {
       assert.deepStrictEqual([second.digested, second.downloadedBytes], [0, 0])
     }))
 
-  test("a file that is gone is fetched again, and the event says which pieces are missing", (world) =>
+  test("a missing file is fetched again, and the event names its missing pieces", (world) =>
     Effect.gen(function* () {
       yield* completed(world)
       world.medium.remove(a)
@@ -83,7 +83,7 @@ describe("files that change between two runs", () => {
       assert.isTrue((yield* world.summary(download)).isRight)
     }))
 
-  test("all files gone: nothing is fetched, and it goes on when they are back", (world) =>
+  test("while all files are gone nothing is fetched, and the torrent goes on when they are back", (world) =>
     Effect.gen(function* () {
       yield* completed(world)
       for (const path of [a, c]) world.medium.move(path, `away/${path}`)
@@ -103,7 +103,7 @@ describe("files that change between two runs", () => {
       assert.isTrue(download.isComplete())
     }))
 
-  test("all files gone: everything is fetched again if that is asked for", (world) =>
+  test("if all files are gone, everything is fetched again if that is asked for", (world) =>
     Effect.gen(function* () {
       yield* completed(world)
       for (const path of [a, c]) world.medium.remove(path)
@@ -116,7 +116,7 @@ describe("files that change between two runs", () => {
       assert.deepStrictEqual(writes, Array(20).fill(2))
     }))
 
-  test("resume data that lies beside other files than those it describes is worth nothing", (world) =>
+  test("resume data of other files than those on disk is not trusted", (world) =>
     Effect.gen(function* () {
       yield* completed(world)
       world.medium.put(a, small.fileContent(0).fill(1, 0, 65_536))
@@ -138,7 +138,7 @@ describe("files that change while a torrent runs", () => {
     ["touched", ({ medium }) => medium.touch(a), false]
   ]
   for (const [name, change, isLost] of changes) {
-    test(`a file that needs no more writes and is ${name} during the download is right when it is complete`, (world) =>
+    test(`a finished file that is ${name} during the download is right at completion`, (world) =>
       Effect.gen(function* () {
         const download = yield* world.download(small, {
           behaviours: [{ bytesPerSecond: 100_000 }],
@@ -156,7 +156,7 @@ describe("files that change while a torrent runs", () => {
         assert.strictEqual(of(download, "PiecesLost").length, isLost ? 1 : 0)
       }))
 
-    test(`no wrong byte leaves of a file that is ${name} while it is seeded`, (world) =>
+    test(`no wrong byte is uploaded of a file that is ${name} while it is seeded`, (world) =>
       Effect.gen(function* () {
         const listen = { port: 6_881 }
         const giver = yield* world.beside({ engine: { listen } })
@@ -191,7 +191,7 @@ describe("files that change while a torrent runs", () => {
       assert.isAtMost(world.faults.counts("digest").calls - before, 8)
     }))
 
-  test("what is only uploaded is not fetched again when it is gone, and is uploaded once it is back", (world) =>
+  test("a read-only torrent does not fetch missing files again, and uploads them once they are back", (world) =>
     Effect.gen(function* () {
       const listen = { port: 6_881 }
       const giver = yield* world.beside({ engine: { listen } })
@@ -220,7 +220,7 @@ describe("files that change while a torrent runs", () => {
       assert.strictEqual(of(seeding, "PiecesLost").length, 1)
     }))
 
-  test("all files gone while it is seeded: they are missed and not fetched again", (world) =>
+  test("if all files go away during seeding, the torrent waits for them and does not fetch them again", (world) =>
     Effect.gen(function* () {
       const listen = { port: 6_881 }
       const giver = yield* world.beside({ engine: { listen } })
@@ -242,7 +242,7 @@ describe("files that change while a torrent runs", () => {
       assert.isTrue((yield* world.summary(taker)).isRight)
     }))
 
-  test("all files gone while pieces come: they are missed, nothing dies, and it goes on when they are back", (world) =>
+  test("if all files go away during the download, the torrent waits, and goes on when they are back", (world) =>
     Effect.gen(function* () {
       const listen = { port: 6_881 }
       const { state: disk, storage } = Storages.unpluggable()
@@ -266,7 +266,7 @@ describe("files that change while a torrent runs", () => {
     }))
 
   for (const operation of ["write", "sync"] as const) {
-    test(`all files gone while it cannot ${operation}: it fails no more once they are back`, (world) =>
+    test(`if all files go away while it cannot ${operation}, it does not fail any more once they are back`, (world) =>
       Effect.gen(function* () {
         const listen = { port: 6_881 }
         const { state: disk, storage } = Storages.unpluggable()
@@ -298,7 +298,7 @@ describe("files that change while a torrent runs", () => {
       }))
   }
 
-  test("a wrong piece that several peers ask for at once is dropped once, and fetched again", (world) =>
+  test("a wrong piece that several peers request at once is dropped once, and fetched again", (world) =>
     Effect.gen(function* () {
       const listen = { port: 6_881 }
       const giver = yield* world.beside({ engine: { listen } })
@@ -330,7 +330,7 @@ describe("files that change while a torrent runs", () => {
       )
     }))
 
-  test("a file that somebody made longer is not complete: it is left as it is, and said to be too long", (world) =>
+  test("a file that somebody made longer is left as it is, and the torrent fails instead of completing", (world) =>
     Effect.gen(function* () {
       const download = yield* world.download(small, {
         behaviours: [{ bytesPerSecond: 100_000 }],
@@ -377,7 +377,7 @@ describe("files that change while a torrent runs", () => {
       assert.deepStrictEqual([isComplete, isRight], [true, true])
     }))
 
-  test("a torrent that only uploads and finds no file misses them, and goes on when they are there", (world) =>
+  test("a read-only torrent without files waits for them, and goes on when they are there", (world) =>
     Effect.gen(function* () {
       const download = yield* world.download(small, { readOnly: true, seed: true })
       yield* world.advance("1 minute")

@@ -10,7 +10,7 @@ import { make, seed, small } from "./torrents.ts"
 /** A hundred pieces of two blocks. */
 const hundred = await make({ pieceLength: 32_768, files: [{ path: [], length: 100 * 32_768 }] })
 
-/** A seed whose copy of piece 7 is damaged until it is mended, which takes place by emptying `pieces`. */
+/** A seed whose copy of piece 7 is damaged until a test empties `pieces`. */
 const rotten = () => {
   const pieces = [7]
   const behaviour: PeerBehaviour = { corrupts: { pieces }, bytesPerSecond: 2_000_000 }
@@ -30,7 +30,7 @@ describe.each([
     options: Swarms.Options = {}
   ) => it.effect(name, () => Swarms.use({ seed, verifies, ...options }, program))
 
-  test("of the only seed: the others come, it is named, and it comes when the seed is mended", (world) =>
+  test("of the only seed is named while the others are stored, and is stored once the seed repairs it", (world) =>
     Effect.gen(function* () {
       const { behaviour, mend } = rotten()
       const download = yield* world.download(hundred, { behaviours: [behaviour] })
@@ -51,7 +51,7 @@ describe.each([
           "the only copies of piece 7 are damaged; asking again now and then"
         )
       }
-      // At once, after 30, 60, 120, 240, 480 seconds, and every ten minutes from then on.
+      // At once, after 30, 60, 120, 240 and 480 seconds, and every ten minutes from then on.
       assert.isAtMost(rejected, 11)
       assert.isTrue(isComplete)
       const summary = yield* world.summary(download)
@@ -60,7 +60,7 @@ describe.each([
       assert.deepStrictEqual(banned(download.events), [])
     }))
 
-  test("comes from a second peer as soon as one appears, and the first is kept", (world) =>
+  test("is fetched from a second peer as soon as one joins, and the first peer is kept", (world) =>
     Effect.gen(function* () {
       const download = yield* world.download(hundred, { behaviours: [rotten().behaviour] })
       yield* world.advance("10 minutes")
@@ -73,7 +73,7 @@ describe.each([
       assert.deepStrictEqual(banned(download.events), [])
     }))
 
-  test("of one seed beside a right one costs the first its place at once, for ten minutes", (world) =>
+  test("of one seed besides a right one gets the first banned at once, for ten minutes", (world) =>
     Effect.gen(function* () {
       const slow: PeerBehaviour = { bytesPerSecond: 20_000 }
       const rottenSeed: PeerBehaviour = { corrupts: { pieces: [7] }, bytesPerSecond: 2_000 }
@@ -87,7 +87,7 @@ describe.each([
       assert.notInclude(banned(download.events), "10.0.0.1")
     }))
 
-  test("in two seeds, another in each, comes from the other one", (world) =>
+  test("in each of two seeds, a different one, is fetched from the other seed", (world) =>
     Effect.gen(function* () {
       const behaviours = [7, 9].map((piece): PeerBehaviour => ({ corrupts: { pieces: [piece] } }))
       const download = yield* world.download(hundred, { behaviours })
@@ -97,7 +97,7 @@ describe.each([
       assert.isTrue(isComplete)
     }))
 
-  test("is every piece of the only seed: it is asked for ever less, and banned when a right one comes", (world) =>
+  test("is requested ever less often from a liar alone, which is banned once a right seed joins", (world) =>
     Effect.gen(function* () {
       const liar: PeerBehaviour = { corrupts: "every block", bytesPerSecond: 500_000 }
       const download = yield* world.download(hundred, { behaviours: [liar] })
@@ -116,7 +116,7 @@ describe.each([
       assert.deepStrictEqual(banned(download.events), ["10.0.0.0"])
     }))
 
-  test("in a swarm of liars alone loses it all but one, and each ban ends", (world) =>
+  test("in a swarm of only liars gets all but one banned, and each ban ends", (world) =>
     Effect.gen(function* () {
       const behaviours = Array.from({ length: 4 }, (): PeerBehaviour => ({ corrupts: "every block" }))
       const download = yield* world.download(small, { behaviours })
@@ -133,7 +133,7 @@ describe.each([
 })
 
 describe("a liar", () => {
-  it.effect("that is banned comes back after ten minutes, and is gone for twice as long with its next lie", () =>
+  it.effect("that is banned returns after ten minutes, and is banned for twice as long after its next lie", () =>
     Swarms.use({ seed }, (world) =>
       Effect.gen(function* () {
         const download = yield* world.download(small, {

@@ -18,7 +18,7 @@ const addressOf = (world: Swarms.World): PeerAddress.PeerAddress => ({ host: wor
 const { geometry } = small.metainfo.layout
 
 describe("a swarm whose connections are all encrypted", () => {
-  it.effect("fetches metadata and pieces over dialled and accepted connections, and understands nobody else", () =>
+  it.effect("fetches metadata and pieces over dialled and accepted connections, and understands no other peer", () =>
     Swarms.use({ seed, engine: { listen } }, (world) =>
       Effect.gen(function* () {
         const everything = { stored: Bitfield.full(geometry.pieceCount), resume: undefined }

@@ -17,12 +17,12 @@ const test = <E>(
 
 const [a, empty, c] = ["known/a.bin", "known/empty", "known/b/c.bin"] as const
 
-/** Nothing that a torrent would write: no byte is zero, and none is right. */
+/** Bytes that a torrent would never write: none is zero, and none is right. */
 const foreign = (length: number) => new Uint8Array(length).fill(0xee)
 
 const right = (file: number) => small.fileContent(file)
 
-/** Right up to `end`, zeros behind it. */
+/** Right bytes up to `end`, and zeros after it. */
 const partly = (file: number, end: number) => right(file).fill(0, end)
 
 const failure = (download: Swarms.Download) =>
@@ -40,7 +40,7 @@ const shared = await make({
   ]
 })
 
-describe("files that exist where a torrent would write", () => {
+describe("files that exist at a torrent's paths", () => {
   test("another file fails the torrent before it writes anything, and stays as it is", (world) =>
     Effect.gen(function* () {
       world.medium.put(c, foreign(200_000))
@@ -59,7 +59,7 @@ describe("files that exist where a torrent would write", () => {
       assert.strictEqual(world.medium.openCount(), 0)
     }))
 
-  test("a longer file fails it although all of it is right, and is cut if it may be overwritten", (world) =>
+  test("a longer file fails the torrent although all of it is right, and is cut if it may be overwritten", (world) =>
     Effect.gen(function* () {
       const longer = new Uint8Array(right(0).length + 77).fill(7)
       longer.set(right(0))
@@ -79,7 +79,7 @@ describe("files that exist where a torrent would write", () => {
       assert.isTrue((yield* world.summary(download)).isRight)
     }))
 
-  test("a file longer than an empty one of the torrent fails it", (world) =>
+  test("a file longer than an empty one of the torrent fails the torrent", (world) =>
     Effect.gen(function* () {
       world.medium.put(empty, foreign(3))
 
@@ -92,7 +92,7 @@ describe("files that exist where a torrent would write", () => {
       assert.deepStrictEqual(world.medium.read(empty), foreign(3))
     }))
 
-  test("what is no regular file fails it", (world) =>
+  test("a path that is not a regular file fails the torrent", (world) =>
     Effect.gen(function* () {
       world.medium.block(a)
 
@@ -105,14 +105,14 @@ describe("files that exist where a torrent would write", () => {
     }))
 
   const adopted: ReadonlyArray<readonly [string, () => Uint8Array | number]> = [
-    ["an empty one", () => new Uint8Array(0)],
+    ["an empty file", () => new Uint8Array(0)],
     ["a hole", () => 500_000],
-    ["one whose pieces are right or zeros", () => partly(0, 3 * 65_536)],
-    ["one whose pieces are right and that ends early", () => right(0).slice(0, 2 * 65_536)],
-    ["one that is right", () => right(0)]
+    ["a file whose pieces are right or zeros", () => partly(0, 3 * 65_536)],
+    ["a file whose pieces are right and that ends early", () => right(0).slice(0, 2 * 65_536)],
+    ["a right file", () => right(0)]
   ]
   for (const [name, content] of adopted) {
-    test(`is adopted: ${name}`, (world) =>
+    test(`${name} is adopted`, (world) =>
       Effect.gen(function* () {
         world.medium.put(a, content())
 
@@ -124,7 +124,7 @@ describe("files that exist where a torrent would write", () => {
       }))
   }
 
-  test("zeros that somebody wrote prove nothing: the torrent fails once a piece shows that they are others", (world) =>
+  test("zeros that somebody wrote prove nothing, and the torrent fails once a piece shows other bytes", (world) =>
     Effect.gen(function* () {
       world.medium.put(a, new Uint8Array(500_000))
 
@@ -138,7 +138,7 @@ describe("files that exist where a torrent would write", () => {
       assert.deepStrictEqual(world.medium.read(a), new Uint8Array(500_000))
     }))
 
-  test("a wrong piece among right ones makes it another file", (world) =>
+  test("a wrong piece among right ones makes the file a foreign one", (world) =>
     Effect.gen(function* () {
       const mixed = right(0)
       mixed[70_000]! ^= 1
@@ -153,7 +153,7 @@ describe("files that exist where a torrent would write", () => {
       assert.deepStrictEqual(world.medium.read(a), mixed)
     }))
 
-  test("may be overwritten, and pieces that are right are kept", (world) =>
+  test("a foreign file may be overwritten, and its right pieces are kept", (world) =>
     Effect.gen(function* () {
       const mixed = right(0)
       mixed[70_000]! ^= 1
@@ -168,7 +168,7 @@ describe("files that exist where a torrent would write", () => {
       assert.deepStrictEqual(writes.slice(0, 7), [0, 1, 0, 0, 0, 0, 0])
     }))
 
-  test("one that nothing on disk can prove is decided by its pieces, which come first: equal bytes adopt it", (world) =>
+  test("an undecided file is compared with its pieces, fetched first, and adopted if the bytes are equal", (world) =>
     Effect.gen(function* () {
       const ours = shared.fileContent(1)
       world.medium.put("shared/y", ours)
@@ -182,7 +182,7 @@ describe("files that exist where a torrent would write", () => {
       assert.strictEqual(stored[0], 0)
     }))
 
-  test("one that nothing on disk can prove is decided by its pieces: other bytes fail the torrent", (world) =>
+  test("an undecided file is compared with its pieces, and fails the torrent if the bytes differ", (world) =>
     Effect.gen(function* () {
       const notes = shared.fileContent(1).slice(0, 900)
       notes[17]! ^= 1
@@ -201,7 +201,7 @@ describe("files that exist where a torrent would write", () => {
       assert.strictEqual(world.medium.openCount(), 0)
     }))
 
-  test("a file of others that is not wanted is not touched for its neighbour's sake", (world) =>
+  test("an unwanted foreign file is not touched because of a wanted neighbour", (world) =>
     Effect.gen(function* () {
       world.medium.put("shared/x", foreign(1_000))
 
@@ -213,7 +213,7 @@ describe("files that exist where a torrent would write", () => {
       assert.deepStrictEqual(world.medium.read("shared/x"), foreign(1_000))
     }))
 
-  test("a file of others that no wanted piece reaches is of no concern", (world) =>
+  test("a foreign file that no wanted piece reaches is ignored", (world) =>
     Effect.gen(function* () {
       world.medium.put(c, foreign(1_000))
 
@@ -224,7 +224,7 @@ describe("files that exist where a torrent would write", () => {
       assert.deepStrictEqual(world.medium.read(c), foreign(1_000))
     }))
 
-  test("a file that appears while the torrent runs is not overwritten, and the torrent goes on once it is gone", (world) =>
+  test("a file that appears during a run is not overwritten, and the torrent goes on once it is gone", (world) =>
     Effect.gen(function* () {
       const slow = yield* world.download(small, { behaviours: [{ bytesPerSecond: 20_000 }], order: "sequential" })
       yield* world.advance("5 seconds")
@@ -241,7 +241,7 @@ describe("files that exist where a torrent would write", () => {
       assert.isTrue((yield* world.summary(slow)).isRight)
     }))
 
-  test("a file put in the place of one that needs no more writes is not overwritten while the torrent runs", (world) =>
+  test("a file that replaces a finished one is not overwritten while the torrent runs", (world) =>
     Effect.gen(function* () {
       const download = yield* world.download(small, {
         behaviours: [{ bytesPerSecond: 100_000 }],
@@ -261,7 +261,7 @@ describe("files that exist where a torrent would write", () => {
       assert.isFalse(download.isComplete())
     }))
 
-  test("a file put in the place of one that is being written is not overwritten while the torrent runs", (world) =>
+  test("a file that replaces one that is being written is not overwritten while the torrent runs", (world) =>
     Effect.gen(function* () {
       const download = yield* world.download(small, {
         behaviours: [{ bytesPerSecond: 50_000 }],
@@ -283,7 +283,7 @@ describe("files that exist where a torrent would write", () => {
       assert.deepStrictEqual(world.medium.read(a), foreign(500_000))
     }))
 
-  test("a file put where a skipped one would be is not called the torrent's once that is wanted", (world) =>
+  test("a file at the path of a skipped one does not count as the torrent's when that is wanted later", (world) =>
     Effect.gen(function* () {
       const download = yield* world.download(shared, { behaviours: [{}], files: ["skip", "skip", "normal"] })
       yield* world.until(download.isComplete, "1 minute")
@@ -307,7 +307,7 @@ describe("files that exist where a torrent would write", () => {
     }
   }))
   test(
-    "files that a failed claim has made are the torrent's when it is tried again",
+    "files that a failed claim has made are the torrent's when the claim is repeated",
     (world) =>
       Effect.gen(function* () {
         const download = yield* world.download(shared, { behaviours: [{}] })
@@ -322,7 +322,7 @@ describe("files that exist where a torrent would write", () => {
     { storage: claimsHalf }
   )
 
-  test("a file that is moved away before it is decided whose it is does not hold up the torrent", (world) =>
+  test("an undecided file that is moved away does not hold up the torrent", (world) =>
     Effect.gen(function* () {
       world.medium.put("shared/x", shared.fileContent(0))
       const download = yield* world.download(shared, { behaviours: [{ bytesPerSecond: 20_000 }] })
@@ -334,10 +334,10 @@ describe("files that exist where a torrent would write", () => {
       assert.isTrue((yield* world.summary(download)).isRight)
     }))
 
-  test("the pieces that have bytes in a file decide whose it is: after a kill what was half written is ours", (world) =>
+  test("a file that was half written at a kill is decided by the pieces that have bytes in it", (world) =>
     Effect.gen(function* () {
       world.medium.put(a, right(0).slice(0, 100))
-      // Right but for the piece that it shares with the other file.
+      // Right, except the piece that it shares with the other file.
       world.medium.put(c, right(2).fill(0, 0, 8 * 65_536 - 500_000))
       const killed = yield* world.download(small, { behaviours: [{ bytesPerSecond: 50_000 }] })
       yield* world.advance("5 seconds")
@@ -358,7 +358,7 @@ describe("files that exist where a torrent would write", () => {
       assert.isTrue((yield* world.summary(download)).isRight)
     }))
 
-  test("pieces that decide whose a file is come before those that are due, whatever deadlines are set", (world) =>
+  test("pieces that decide whose a file is are fetched before all others, whatever deadlines are set", (world) =>
     Effect.gen(function* () {
       world.medium.put("shared/y", shared.fileContent(1))
       const download = yield* world.download(shared, {
@@ -378,10 +378,10 @@ describe("files that exist where a torrent would write", () => {
     }))
 })
 
-describe("two torrents that would write to one path", () => {
+describe("torrents with the same paths", () => {
   const twin = make({ seed: 9, pieceLength: 65_536, files: [{ path: ["a.bin"], length: 300_000 }] })
 
-  test("the second one fails before it touches anything", (world) =>
+  test("the second writer fails before it touches anything", (world) =>
     Effect.gen(function* () {
       const first = yield* world.download(small, { behaviours: [{ bytesPerSecond: 50_000 }] })
       yield* world.advance("1 second")
@@ -396,7 +396,7 @@ describe("two torrents that would write to one path", () => {
       assert.isTrue((yield* world.summary(first)).isRight)
     }))
 
-  test("any number of them may read and give what is complete", (world) =>
+  test("any number of them may read and upload complete files", (world) =>
     Effect.gen(function* () {
       const again = yield* Effect.promise(() =>
         make({

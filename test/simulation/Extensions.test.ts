@@ -23,7 +23,7 @@ const addressOf = (world: Swarms.World): PeerAddress.PeerAddress => ({ host: wor
 
 const connected = ({ torrent }: Swarms.Download) => Effect.map(torrent.status, ({ connectedPeers }) => connectedPeers)
 
-/** Three engines in a row, each of which knows the next alone; none of them has anything. */
+/** Three engines in a row, each of which knows only the next. None of them has any piece. */
 const row = Effect.fnUntraced(function* (first: Swarms.World, torrent: KnownTorrent.KnownTorrent) {
   const worlds = [first, yield* first.beside({ engine: { listen } }), yield* first.beside({ engine: { listen } })]
   const downloads = yield* Effect.forEach(worlds, (world, index) =>
@@ -35,21 +35,21 @@ const row = Effect.fnUntraced(function* (first: Swarms.World, torrent: KnownTorr
 const test = (name: string, program: (world: Swarms.World) => Effect.Effect<void, unknown, Scope.Scope>) =>
   it.effect(name, () => Swarms.use({ seed, engine: { listen } }, program))
 
-describe("what our engines say beside the pieces", () => {
-  test("two that know nothing of each other meet through a third", (world) =>
+describe("extensions between our engines", () => {
+  test("two engines that do not know each other meet through a third", (world) =>
     Effect.gen(function* () {
       const { downloads } = yield* row(world, small)
 
       yield* world.advance("5 minutes")
 
       assert.deepStrictEqual(yield* Effect.forEach(downloads, connected), [2, 2, 2])
-      // Each knows where those listen that came by themselves, and does not dial them again.
+      // Each knows where the peers listen that connected to it, and does not dial them again.
       const tags = downloads.flatMap(({ events }) => events.map(({ _tag }) => _tag))
       assert.notInclude(tags, "PeerUnreachable")
       assert.notInclude(tags, "PeerDisconnected")
     }))
 
-  test("fault 38: those of a private torrent do not", (world) =>
+  test("fault 38: the engines of a private torrent do not meet through a third", (world) =>
     Effect.gen(function* () {
       const files = [{ path: [], length: 100_000 }]
       const { downloads } = yield* row(world, yield* known({ pieceLength: 65_536, isPrivate: true, files }))
@@ -59,7 +59,7 @@ describe("what our engines say beside the pieces", () => {
       assert.deepStrictEqual(yield* Effect.forEach(downloads, connected), [1, 2, 1])
     }))
 
-  test("one dials another that came by itself before, where that said that it listens", (world) =>
+  test("an engine dials a peer that connected to it before, at the port where it says that it listens", (world) =>
     Effect.gen(function* () {
       const second = yield* world.beside({ engine: { listen } })
       const listener = yield* second.download(small)
@@ -76,7 +76,7 @@ describe("what our engines say beside the pieces", () => {
       assert.deepStrictEqual(after.slice(1), [addressOf(world)])
     }))
 
-  test("one that chokes everybody gives each the pieces of its allowed fast set", (world) =>
+  test("an engine that chokes all peers serves each the pieces of its allowed fast set", (world) =>
     Effect.gen(function* () {
       const second = yield* world.beside()
       const stored = Bitfield.full(small.metainfo.layout.geometry.pieceCount)
@@ -89,7 +89,7 @@ describe("what our engines say beside the pieces", () => {
       assert.deepStrictEqual([storedPieces, wastedBytes], [AllowedFast.defaultSize, 0])
     }))
 
-  test("one that has lost all it had says so, and nobody wants anything of it any more", (world) =>
+  test("an engine that has lost all its pieces withdraws them, and no peer is interested in it any more", (world) =>
     Effect.gen(function* () {
       const second = yield* world.beside()
       const stored = Bitfield.full(small.metainfo.layout.geometry.pieceCount)
@@ -103,10 +103,10 @@ describe("what our engines say beside the pieces", () => {
       assert.deepStrictEqual([connectedPeers, unchokedPeers, unreadablePieces], [1, 0, stored.count])
     }))
 
-  test("one gives another what a magnet link stands for", (world) =>
+  test("an engine sends the info dict of a magnet link to another", (world) =>
     Effect.gen(function* () {
       const second = yield* world.beside()
-      // Its info dict takes ten messages, more than are put in line for a peer at once.
+      // Its info dict takes ten messages, more than are queued for a peer at once.
       const files = [{ path: [], length: 8_000 * 1_024 }]
       const torrent = yield* known({ pieceLength: 1_024, files })
       const { metainfo } = torrent

@@ -24,7 +24,7 @@ const large = await make({
   files: [{ path: [], length: 72 << 20 }]
 })
 
-/** Two small files, and more padding between them than may be unflushed at any time. */
+/** Two small files, with more padding between them than may be unflushed at any time. */
 const padded = await make({
   name: "padded",
   seed: 8,
@@ -37,7 +37,7 @@ const padded = await make({
 })
 
 describe("flushing", () => {
-  test("complete comes after a flush, and resume data says that everything survives a power cut", (world) =>
+  test("a torrent is complete only after a flush, and resume data says that everything survives a power cut", (world) =>
     Effect.gen(function* () {
       world.faults.delay("flush", "10 seconds")
       const download = yield* world.download(small, { behaviours: [{}] })
@@ -51,7 +51,7 @@ describe("flushing", () => {
       assert.isTrue(Bitfield.isFull(world.resume.saved(small.metainfo.infoHash)!.flushed))
     }))
 
-  test("while flushes fail it is not complete and says so; what may be lost is written again, and then flushed", (world) =>
+  test("while flushes fail the torrent is not complete; what may be lost is written again and then flushed", (world) =>
     Effect.gen(function* () {
       world.faults.failAll("sync", FaultyStorage.inputOutputError)
       const download = yield* world.download(small, { behaviours: [{}] })
@@ -71,7 +71,7 @@ describe("flushing", () => {
       assert.isTrue(Bitfield.isFull(world.resume.saved(small.metainfo.infoHash)!.flushed))
     }))
 
-  test("one file whose flush fails does not hold up what is said of the others", (world) =>
+  test("a file whose flush fails does not keep the others from being flushed", (world) =>
     Effect.gen(function* () {
       world.medium.failFlushes("known/a.bin", FaultyStorage.inputOutputError.reason)
       const download = yield* world.download(small, { behaviours: [{}] })
@@ -84,7 +84,7 @@ describe("flushing", () => {
       assert.isTrue(download.isComplete())
     }))
 
-  test("a piece lost by a failed flush is fetched again", (world) =>
+  test("a piece that a failed flush has lost is fetched again", (world) =>
     Effect.gen(function* () {
       world.faults.failAll("sync", FaultyStorage.inputOutputError)
       const download = yield* world.download(small, { behaviours: [{}] })
@@ -98,7 +98,7 @@ describe("flushing", () => {
       assert.isTrue((yield* world.summary(download)).isRight)
     }))
 
-  test("it runs behind the download: at no time more than 64 MiB are not flushed", (world) =>
+  test("during a download at most 64 MiB are unflushed at any time", (world) =>
     Effect.gen(function* () {
       world.faults.delay("flush", "2 seconds")
       const download = yield* world.download(large, { behaviours: [{}, {}, {}, {}] })
@@ -114,7 +114,7 @@ describe("flushing", () => {
       assert.isAbove(most, 8)
     }))
 
-  test("after a kill, pieces written since the last flush are digested at once, and the others before it is complete", (world) =>
+  test("after a kill, unflushed pieces are digested at once, and the others before completion", (world) =>
     Effect.gen(function* () {
       const download = yield* world.download(small, { behaviours: [{ bytesPerSecond: 30_000 }] })
       yield* world.advance("35 seconds")
@@ -135,7 +135,7 @@ describe("flushing", () => {
       yield* download.stop
     }))
 
-  test("what a failed flush may have lost is written again by the next run, where this one could not", (world) =>
+  test("what a failed flush may have lost is written again by the next run if this run could not", (world) =>
     Effect.gen(function* () {
       const broken = yield* world.download(small, { behaviours: [{}] })
       world.faults.failAll("sync", FaultyStorage.inputOutputError)
@@ -161,7 +161,7 @@ describe("flushing", () => {
       assert.isTrue(isRight)
     }))
 
-  test("what a failed flush may have lost is in no snapshot either, where it could not be appended", (world) =>
+  test("resume data that is saved again does not contain what a failed flush may have lost", (world) =>
     Effect.gen(function* () {
       world.faults.failAll("sync", FaultyStorage.inputOutputError)
       world.resume.failAppends(true)
@@ -177,7 +177,7 @@ describe("flushing", () => {
       assert.strictEqual(world.resume.saved(small.metainfo.infoHash)!.stored.count, 0)
     }))
 
-  test("a torrent that stops flushes what it wrote, as its disk may be unplugged after that", (world) =>
+  test("a torrent that stops flushes what it wrote, because its disk may be unplugged after that", (world) =>
     Effect.gen(function* () {
       const download = yield* world.download(small, { behaviours: [{ bytesPerSecond: 30_000 }] })
       yield* world.advance("20 seconds")
@@ -191,7 +191,7 @@ describe("flushing", () => {
       assert.deepStrictEqual([...Bitfield.indices(flushed)], [...Bitfield.indices(stored)])
     }))
 
-  test("a torrent that stops on a broken disk believes nothing of what it could not flush, and goes on on fresh blocks", (world) =>
+  test("a torrent that stops on a broken disk does not trust unflushed pieces, and goes on on fresh blocks", (world) =>
     Effect.gen(function* () {
       const download = yield* world.download(small, { behaviours: [{ bytesPerSecond: 30_000 }] })
       yield* world.advance("20 seconds")
@@ -215,7 +215,7 @@ describe("flushing", () => {
       assert.isTrue(after.every(({ identity, isStale }) => !isStale && !stale.includes(identity)))
     }))
 
-  test("a torrent that stops while a flush is under way waits for it", (world) =>
+  test("a torrent that stops during a flush waits for it", (world) =>
     Effect.gen(function* () {
       world.faults.delay("flush", "10 seconds")
       const download = yield* world.download(small, { behaviours: [{}] })
@@ -231,7 +231,7 @@ describe("flushing", () => {
       assert.isTrue(Bitfield.isFull(stored) && Bitfield.isFull(flushed))
     }))
 
-  test("what a flush may have lost that fails while the torrent stops is not believed", (world) =>
+  test("what a flush that fails during a stop may have lost is not trusted", (world) =>
     Effect.gen(function* () {
       const download = yield* world.download(small, { behaviours: [{ bytesPerSecond: 30_000 }] })
       yield* world.advance("20 seconds")
@@ -248,7 +248,7 @@ describe("flushing", () => {
       assert.isTrue([...files.values()].some(({ isStale }) => isStale))
     }))
 
-  test("a stale file is put on fresh blocks also where its pieces are believed again, as somebody touched it", (world) =>
+  test("a stale file is copied to fresh blocks even if its pieces are trusted again after a touch", (world) =>
     Effect.gen(function* () {
       const download = yield* world.download(small, { behaviours: [{ bytesPerSecond: 30_000 }] })
       yield* world.advance("20 seconds")
@@ -268,7 +268,7 @@ describe("flushing", () => {
       assert.isTrue([...files.values()].every(({ identity, isStale }) => !isStale && !stale.includes(identity)))
     }))
 
-  test("files that are all gone are not flushed once more when the torrent is taken apart", (world) =>
+  test("files that are all gone are not flushed again when the run ends", (world) =>
     Effect.gen(function* () {
       const download = yield* world.download(small, { behaviours: [{ bytesPerSecond: 30_000 }] })
       yield* world.advance("20 seconds")
@@ -280,7 +280,7 @@ describe("flushing", () => {
       assert.strictEqual(world.faults.counts("flush").calls, before)
     }))
 
-  test("pieces of nothing but padding wait for no flush, as they are none of its bytes", (world) =>
+  test("pieces of only padding do not wait for a flush", (world) =>
     Effect.gen(function* () {
       const download = yield* world.download(padded, { behaviours: [{}], order: "sequential", maxActivePieces: 2 })
 
@@ -292,7 +292,7 @@ describe("flushing", () => {
 
   const emptyFile = Storages.refusing(1, new StorageRefused({ path: "known/empty", why: "permission denied" }))
   test(
-    "while an empty file cannot be made it is not complete and says so once, and goes on when it can",
+    "while an empty file cannot be made, the torrent is not complete, reports it once, and goes on when it can",
     (world) =>
       Effect.gen(function* () {
         const download = yield* world.download(small, { behaviours: [{}] })

@@ -4,7 +4,7 @@ import * as Swarms from "../../src/testing/Swarms.ts"
 import { seed, small } from "./torrents.ts"
 
 describe("a swarm of honest peers", () => {
-  it.effect("gives the whole torrent, each piece written once", () =>
+  it.effect("downloads the whole torrent, and writes each piece once", () =>
     Effect.gen(function* () {
       const summary = yield* Swarms.run({ seed, torrent: small, peers: [{}, {}, {}] })
 
@@ -15,7 +15,7 @@ describe("a swarm of honest peers", () => {
     })
   )
 
-  it.effect("is the same run again with the same seed, and another with another", () =>
+  it.effect("runs alike with the same seed, and differently with another", () =>
     Effect.gen(function* () {
       const story = (seed: number) =>
         Swarms.run({
@@ -48,7 +48,7 @@ describe("a swarm of honest peers", () => {
     })
   )
 
-  it.effect("is as fast as its fast peer, although slow ones came first and hold all buffers", () =>
+  it.effect("is as fast as its fast peer, although slow ones joined first and hold all buffers", () =>
     Swarms.use({ seed, link: { latency: "20 millis" } }, (world) =>
       Effect.gen(function* () {
         const slow = { bytesPerSecond: 1_000 }
@@ -60,7 +60,8 @@ describe("a swarm of honest peers", () => {
         yield* download.torrent.addPeers([fast.address])
         const isComplete = yield* world.until(download.isComplete, "5 minutes")
 
-        // Five seconds until the newcomer is tried, and one for each round of four pieces: it took 44 s to wait for them.
+        // Five seconds until the newcomer is used, and one for each round of four pieces. Waiting for the slow peers
+        // took 44 s.
         assert.isTrue(isComplete)
         assert.isAtMost(world.simulation.nowUnsafe() - began, 12_000)
       })
@@ -82,7 +83,7 @@ describe("a swarm of honest peers", () => {
     })
   )
 
-  it.effect("tells of a piece only when the storage has confirmed it", () =>
+  it.effect("announces a piece only when the storage has confirmed it", () =>
     Swarms.use({ seed }, (world) =>
       Effect.gen(function* () {
         world.faults.delay("write", "5 seconds")

@@ -10,8 +10,8 @@ const banned = ({ events }: Swarms.Summary) =>
 const run = (peers: ReadonlyArray<PeerBehaviour>, options: Partial<Swarms.RunOptions> = {}) =>
   Swarms.run({ seed, torrent: small, peers, ...options })
 
-describe("a swarm with peers that harm", () => {
-  it.effect("fault 43: a peer whose last block of each piece is garbage leaves no byte on the medium", () =>
+describe("a swarm with harmful peers", () => {
+  it.effect("fault 43: a peer whose last block of each piece is wrong leaves no byte on the medium", () =>
     Effect.gen(function* () {
       const summary = yield* run([{ corrupts: "last block" }, { unchokes: "never" }], { limit: "5 minutes" })
 
@@ -36,11 +36,11 @@ describe("a swarm with peers that harm", () => {
     })
   )
 
-  it.effect("fault 40: peers that stall when trusted with a poisoned piece alone keep it from nobody", () =>
+  it.effect("fault 40: peers that stall when trusted with a suspected piece alone keep it from nobody", () =>
     Effect.gen(function* () {
       const stalls: PeerBehaviour = { misanswers: { how: "unaligned", every: 2 } }
 
-      // Who stalls answers first, and is woken first each time its pieces are dropped.
+      // The stalling peers answer first, and are woken first each time their pieces are dropped.
       const summary = yield* run([stalls, stalls, { delay: 1, corrupts: "every block" }, { delay: 100 }])
 
       assert.isTrue(summary.isRight)
@@ -51,7 +51,7 @@ describe("a swarm with peers that harm", () => {
   )
 
   it.effect(
-    "fault 42: of a swarm whose every peer has patched files the last is kept, and the torrent waits without a storm",
+    "fault 42: in a swarm whose every peer has patched files the last is kept, and the torrent waits without a storm",
     () =>
       Effect.gen(function* () {
         const summary = yield* run(
@@ -65,15 +65,15 @@ describe("a swarm with peers that harm", () => {
           Array.from({ length: 20 }, (_, piece) => (piece === 7 ? 0 : 1))
         )
         assert.strictEqual(banned(summary).length, 3)
-        // Their bans have ended, and nobody has a better copy.
+        // Their bans have ended, and no peer has a better copy.
         assert.deepStrictEqual([summary.status.bannedPeers, summary.status.connectedPeers], [0, 4])
         assert.deepStrictEqual([...summary.status.damagedPieces], [7])
-        // Seven from the last, at once and after 30, 60, 120 ... seconds; six from each of the others.
+        // Seven from the last peer, at once and after 30, 60, 120 ... seconds; six from each of the others.
         assert.isAtMost(summary.status.rejectedPieces, 25)
       })
   )
 
-  it.effect("fault 45: choke storms leak no request and end with the whole torrent", () =>
+  it.effect("fault 45: endless chokes leak no request, and the whole torrent is downloaded", () =>
     Effect.gen(function* () {
       const storm: PeerBehaviour = { chokesEvery: "100 millis", bytesPerSecond: 400_000 }
 
@@ -85,7 +85,7 @@ describe("a swarm with peers that harm", () => {
     })
   )
 
-  it.effect("fault 46: a peer that has everything and sends nothing holds up no piece", () =>
+  it.effect("fault 46: a peer that has everything and sends nothing delays no piece", () =>
     Effect.gen(function* () {
       const summary = yield* run([{ stopsAfter: { blocks: 0, how: "stall" } }, { bytesPerSecond: 200_000 }])
 
@@ -94,7 +94,7 @@ describe("a swarm with peers that harm", () => {
     })
   )
 
-  it.effect("fault 47: with room for one piece and peers that have a part each, it still progresses", () =>
+  it.effect("fault 47: completes with room for one piece and peers that have a part each", () =>
     Effect.gen(function* () {
       const parts = Array.from({ length: 5 }, (_, peer) => ({
         pieces: Array.from({ length: 4 }, (_, index) => 5 * index + peer)
@@ -109,7 +109,7 @@ describe("a swarm with peers that harm", () => {
     })
   )
 
-  it.effect("goes on from peers that disconnect at random", () =>
+  it.effect("completes from peers that disconnect at random", () =>
     Effect.gen(function* () {
       const summary = yield* run([{ disconnects: 0.1 }, { disconnects: 0.1 }])
 

@@ -7,7 +7,7 @@ import * as Property from "../../src/testing/Property.ts"
 import * as Swarms from "../../src/testing/Swarms.ts"
 import { seed, small } from "./torrents.ts"
 
-/** A download of about seven seconds, and the instant at which it ends. */
+/** A download of about seven seconds, and the moment at which it ends. */
 const moment = fc.record({
   seed: fc.nat(),
   millis: fc.integer({ min: 0, max: 8_000 }),
@@ -25,7 +25,7 @@ const count = (set: Bitfield.Bitfield | undefined) => set?.count ?? 0
 
 describe("a download that is ended", () => {
   it.effect(
-    "at any instant by stopping leaves no buffer, connection, file or request",
+    "at any moment by a stop leaves no buffer, connection, file or request",
     () =>
       Property.check(
         moment,
@@ -58,7 +58,7 @@ describe("a download that is ended", () => {
   )
 
   it.effect(
-    "fault 51: at any instant by a kill goes on without a wrong byte, and asks for nothing that was confirmed",
+    "fault 51: at any moment by a kill goes on without a wrong byte, and fetches nothing again that was confirmed",
     () =>
       Property.check(
         moment,
@@ -68,8 +68,8 @@ describe("a download that is ended", () => {
               if (writeMillis > 0) world.faults.delay("write", writeMillis)
               const download = yield* world.download(small, { behaviours: peers(fast) })
               yield* world.advance(millis)
-              const told = download.events.filter(({ _tag }) => _tag === "PieceStored").length
-              return { left: world.snapshot(small), told }
+              const reported = download.events.filter(({ _tag }) => _tag === "PieceStored").length
+              return { left: world.snapshot(small), reported }
             })
           )
 
@@ -77,8 +77,8 @@ describe("a download that is ended", () => {
 
           const known = killed.left.resume?.stored
           assert.isTrue(summary.isRight)
-          // Whoever heard that a piece is stored was told the truth, and the next run knows of it.
-          assert.strictEqual(count(known), killed.told)
+          // Every piece that was reported as stored is known to the next run.
+          assert.strictEqual(count(known), killed.reported)
           assert.deepStrictEqual(
             summary.writes.filter((writes, piece) => writes > 0 && known !== undefined && Bitfield.has(known, piece)),
             []
@@ -91,7 +91,7 @@ describe("a download that is ended", () => {
     60_000
   )
 
-  it.effect("by stopping remembers the pieces whose writes were under way", () =>
+  it.effect("by a stop remembers the pieces that were being written", () =>
     Swarms.use({ seed }, (world) =>
       Effect.gen(function* () {
         world.faults.delay("write", "3 seconds")
@@ -111,26 +111,28 @@ describe("a download that is ended", () => {
     )
   )
 
-  it.effect("fault 52: by a power cut finds what reads as zeros, though resume data says it is stored", () =>
-    Swarms.use({ seed }, (world) =>
-      Effect.gen(function* () {
-        const download = yield* world.download(small, { behaviours: [{ bytesPerSecond: 30_000 }] })
-        yield* world.advance("40 seconds")
-        const before = world.snapshot(small)
-        const { flushed, stored } = before.resume!
-        yield* download.stop
-        const next = yield* world.beside()
-        const again = yield* next.download(small, { from: before, cutsPower: true, behaviours: [{}] })
+  it.effect(
+    "fault 52: by a power cut finds pieces that read as zeros although resume data says that they are stored",
+    () =>
+      Swarms.use({ seed }, (world) =>
+        Effect.gen(function* () {
+          const download = yield* world.download(small, { behaviours: [{ bytesPerSecond: 30_000 }] })
+          yield* world.advance("40 seconds")
+          const before = world.snapshot(small)
+          const { flushed, stored } = before.resume!
+          yield* download.stop
+          const next = yield* world.beside()
+          const again = yield* next.download(small, { from: before, cutsPower: true, behaviours: [{}] })
 
-        yield* next.until(again.isComplete, "1 minute")
-        const { events, isRight } = yield* next.summary(again)
+          yield* next.until(again.isComplete, "1 minute")
+          const { events, isRight } = yield* next.summary(again)
 
-        const started = events.find((event) => event._tag === "Started")
-        assert.isAbove(stored.count, flushed.count)
-        assert.isAtLeast(flushed.count, 1)
-        assert.strictEqual(started!.storedPieces, flushed.count)
-        assert.isTrue(isRight)
-      })
-    )
+          const started = events.find((event) => event._tag === "Started")
+          assert.isAbove(stored.count, flushed.count)
+          assert.isAtLeast(flushed.count, 1)
+          assert.strictEqual(started!.storedPieces, flushed.count)
+          assert.isTrue(isRight)
+        })
+      )
   )
 })

@@ -8,7 +8,7 @@ import { seed, small } from "./torrents.ts"
 const tags = (download: Swarms.Download) => download.events.map(({ _tag }) => _tag)
 
 describe("the life of a torrent", () => {
-  it.effect("ends seeding only after what is under way had its time to arrive", () =>
+  it.effect("ends seeding only after sent blocks had time to arrive", () =>
     Swarms.use(
       { seed, engine: { listen: { port: 6_881 } }, link: { latency: "20 millis", bytesPerSecond: 100_000 } },
       (world) =>
@@ -24,7 +24,7 @@ describe("the life of a torrent", () => {
     )
   )
 
-  it.effect("is complete where the piece that cannot be written is not wanted any more", () =>
+  it.effect("is complete if the piece that cannot be written is not wanted any more", () =>
     Swarms.use({ seed, engine: { listen: { port: 6_881 } } }, (world) =>
       Effect.gen(function* () {
         for (let nth = 13; nth < 3_000; nth++) world.faults.failNth("write", nth, FaultyStorage.diskFull)
@@ -39,7 +39,7 @@ describe("the life of a torrent", () => {
     )
   )
 
-  it.effect("stays what it was for whoever asks after it was stopped", () =>
+  it.effect("keeps its last status after it was stopped", () =>
     Swarms.use({ seed, engine: { listen: { port: 6_881 } } }, (world) =>
       Effect.gen(function* () {
         const download = yield* world.download(small, { behaviours: [{}] })

@@ -13,13 +13,13 @@ const listen = { port: 6_881 }
 const { pieceCount, totalLength } = small.metainfo.layout.geometry
 
 /**
- * 60 pieces of 4 blocks. Private, as all know each other: telling each other of peers would take a third of the run.
+ * 60 pieces of 4 blocks. Private, because all engines know each other, and peer exchange would take a third of the run.
  */
 const fine = await make({ isPrivate: true, pieceLength: 65_536, files: [{ path: [], length: 60 * 65_536 - 5_000 }] })
 
 const addressOf = (world: Swarms.World) => ({ host: world.host, port: listen.port })
 
-/** Engines that all know each other; those that have everything come first, those that give nothing last. */
+/** Engines that all know each other: first those that have everything, last those that upload nothing. */
 const swarm = Effect.fnUntraced(function* (
   first: Swarms.World,
   options: {
@@ -55,7 +55,7 @@ const test = (
 ) => it.effect(name, () => Swarms.use({ seed, engine: { listen }, link }, program))
 
 describe("a swarm of our engines", () => {
-  test("one gives everything to another", (world) =>
+  test("one engine uploads everything to another", (world) =>
     Effect.gen(function* () {
       const { downloads, others, worlds } = yield* swarm(world, { seeds: 1, others: 1 })
 
@@ -70,7 +70,7 @@ describe("a swarm of our engines", () => {
     }))
 
   test(
-    "keeps one connection where two have dialled each other",
+    "keeps one connection if two engines have dialled each other",
     (world) =>
       Effect.gen(function* () {
         const { downloads } = yield* swarm(world, { seeds: 0, others: 2 })
@@ -87,7 +87,7 @@ describe("a swarm of our engines", () => {
     { latency: "30 millis" }
   )
 
-  test("lets go of whoever has everything, and dials nobody any more", (world) =>
+  test("disconnects peers that have everything, and dials nobody any more", (world) =>
     Effect.gen(function* () {
       const { downloads, others } = yield* swarm(world, { seeds: 2, others: 2 })
       yield* world.until(() => others.every(({ isComplete }) => isComplete()), "2 minutes")
@@ -104,7 +104,7 @@ describe("a swarm of our engines", () => {
     }))
 
   test(
-    "gives to each other what the seed cannot give to all at once",
+    "engines upload to each other what the seed cannot upload to all at once",
     (world) =>
       Effect.gen(function* () {
         const { downloads, others, worlds } = yield* swarm(world, { seeds: 1, others: 5 })
@@ -117,7 +117,7 @@ describe("a swarm of our engines", () => {
         assert.isTrue(isComplete)
         assert.isTrue(summaries.every(({ isRight }) => isRight))
         assert.isAbove(given, totalLength)
-        // What is under way when somebody has everything is sent and not received.
+        // Blocks that are on the way when a peer has everything are sent and not received.
         assert.isAtLeast(
           statuses.reduce((sum, { uploadedBytes }) => sum + uploadedBytes, 0),
           statuses.reduce((sum, { downloadedBytes }) => sum + downloadedBytes, 0)
@@ -127,7 +127,7 @@ describe("a swarm of our engines", () => {
   )
 
   test(
-    "never unchokes more than it has slots, and serves all in turn",
+    "never unchokes more peers than it has slots, and serves all in turn",
     (world) =>
       Effect.gen(function* () {
         const { downloads, others } = yield* swarm(world, { seeds: 1, others: 6, add: { uploadSlots: 2 } })
@@ -146,10 +146,11 @@ describe("a swarm of our engines", () => {
     { latency: "20 millis", bytesPerSecond: 100_000 }
   )
 
-  // A block takes 4 s, so that a download is much longer than the first optimistic slots, in which nobody has given yet.
+  // A block takes 4 s, so that a download is much longer than the first optimistic slots, when no peer has uploaded
+  // yet.
   for (const number of [seed, seed + 1]) {
     it.effect(
-      `30 complete, a free-rider last, and the one super-seed gives less than 1.5 copies (seed ${number})`,
+      `30 complete, a free-rider last, and the only super-seed uploads less than 1.5 copies (seed ${number})`,
       () =>
         Swarms.use(
           {
@@ -166,7 +167,7 @@ describe("a swarm of our engines", () => {
               freeRiders: 1,
               add: { superSeed: true }
             })
-            // Where all waited for the seed alone, it would not matter who gives.
+            // If all waited for the seed alone, it would not matter who uploads.
             yield* Effect.forEach(worlds.slice(1), ({ host }) =>
               world.network.link(world.host, host, { bytesPerSecond: 30_000 })
             )
@@ -190,7 +191,7 @@ describe("a swarm of our engines", () => {
     )
   }
 
-  test("fault 49: goes on with another seed where one has lost its bytes, and the one tells of it once", (world) =>
+  test("fault 49: goes on with another seed if one has lost its bytes, and that one reports it once", (world) =>
     Effect.gen(function* () {
       const { downloads, others, worlds } = yield* swarm(world, { seeds: 2, others: 1 })
       world.faults.failAll("read", FaultyStorage.notStored)
@@ -204,7 +205,7 @@ describe("a swarm of our engines", () => {
       assert.strictEqual((yield* downloads[0]!.torrent.status).unreadablePieces, failed.length)
     }))
 
-  test("is the same run again with the same seed", () =>
+  test("runs alike with the same seed", () =>
     Effect.gen(function* () {
       const story = Swarms.use({ seed, engine: { listen }, link: { latency: "10 millis" } }, (world) =>
         Effect.gen(function* () {

@@ -11,7 +11,7 @@ const listen = { port: 6_881 }
 const test = (name: string, program: (world: Swarms.World) => Effect.Effect<void, unknown, Scope.Scope>) =>
   it.effect(name, () => Swarms.use({ seed, engine: { listen }, link: { latency: "10 millis" } }, program))
 
-/** A seed of everything in this world, and somebody in another who downloads from it. */
+/** A seed of everything in this world, and a download from it in another. */
 const pair = Effect.fnUntraced(function* (world: Swarms.World) {
   const stored = Bitfield.full(small.metainfo.layout.geometry.pieceCount)
   const giver = yield* world.download(small, { seed: true, from: { stored, resume: undefined } })
@@ -23,7 +23,7 @@ const pair = Effect.fnUntraced(function* (world: Swarms.World) {
 
 describe("a fault that passes", () => {
   for (const nth of [0, 1, 5, 11]) {
-    test(`at the only seed, in read ${nth}, costs the download some seconds`, (world) =>
+    test(`in read ${nth} of the only seed costs the download some seconds`, (world) =>
       Effect.gen(function* () {
         world.faults.failNth("read", nth, FaultyStorage.inputOutputError)
         const { second, taker } = yield* pair(world)
@@ -35,7 +35,7 @@ describe("a fault that passes", () => {
       }))
   }
 
-  test("at the only seed for an hour, costs the download no more than ten minutes behind it", (world) =>
+  test("of the only seed that lasts an hour costs the download at most ten minutes more", (world) =>
     Effect.gen(function* () {
       world.faults.failAll("read", FaultyStorage.inputOutputError)
       const { taker } = yield* pair(world)
@@ -47,7 +47,7 @@ describe("a fault that passes", () => {
       assert.isTrue(isComplete)
     }))
 
-  test("by which the only seed had lost its files, ends when they are back, and peers are told", (world) =>
+  test("that made the only seed lose its files ends when they are back, and pieces are announced again", (world) =>
     Effect.gen(function* () {
       world.faults.failAll("read", FaultyStorage.notStored)
       const { giver, taker } = yield* pair(world)

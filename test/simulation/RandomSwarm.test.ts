@@ -10,7 +10,7 @@ import { small } from "./torrents.ts"
 
 const { geometry } = small.metainfo.layout
 
-/** A seed of its own, what the network is like, and peers of which one can be relied on. */
+/** A seed, the network, and peers of which one is reliable. */
 const swarm = fc.record({
   seed: fc.nat(),
   latency: fc.constantFrom(0, 1, 30, 200),
@@ -26,7 +26,7 @@ const isInnocent = ({ corrupts, misanswers }: PeerBehaviour) => corrupts === und
 
 describe("a random swarm", () => {
   it.effect(
-    "with one peer that can be relied on ends with the whole torrent, whoever else is in it",
+    "downloads the whole torrent if one peer is reliable, whoever else is in it",
     () =>
       Property.check(
         swarm,

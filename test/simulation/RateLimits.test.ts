@@ -15,7 +15,7 @@ const everything: Swarms.Snapshot = { stored: Bitfield.full(pieceCount), resume:
 const rate = 100_000
 const listen = { port: 6_881 }
 
-/** Seconds that bytes take at the least, as half a second's worth and one block may pass at once. */
+/** The least number of seconds that bytes take, because half a second's worth and one block may pass at once. */
 const secondsFor = (bytes: number, bytesPerSecond: number): number =>
   (bytes - bytesPerSecond * RateLimiter.burstSeconds - blockLength) / bytesPerSecond
 
@@ -25,7 +25,7 @@ const test = (
   program: (world: Swarms.World) => Effect.Effect<void, unknown, Scope.Scope>
 ) => it.effect(name, () => Swarms.use({ seed, engine, link: { latency: "20 millis" } }, program))
 
-/** Tells how many seconds it took, and that all is right. */
+/** Returns how many seconds the download took, after checking that all of it is right. */
 const seconds = Effect.fnUntraced(function* (world: Swarms.World, download: Swarms.Download) {
   const began = world.simulation.nowUnsafe()
   assert.isTrue(yield* world.until(download.isComplete, "20 minutes"))
@@ -61,7 +61,7 @@ describe("rate limits", () => {
     })
   )
 
-  test("of a peer hold for each", {}, (world) =>
+  test("of a peer hold for each peer", {}, (world) =>
     Effect.gen(function* () {
       const peerLimits = { downloadBytesPerSecond: rate }
       const download = yield* world.download(small, { behaviours: [honest, honest, honest], peerLimits })
@@ -73,7 +73,7 @@ describe("rate limits", () => {
     })
   )
 
-  test("are told as what holds a torrent up", { limits: { downloadBytesPerSecond: rate } }, (world) =>
+  test("are reported as the bottleneck of a torrent", { limits: { downloadBytesPerSecond: rate } }, (world) =>
     Effect.gen(function* () {
       const { torrent } = yield* world.download(small, { behaviours: [honest] })
       const told = new Set<string>()
@@ -103,7 +103,7 @@ describe("rate limits", () => {
   )
 
   test(
-    "are used to the full, whoever else is there with nothing more to give",
+    "are used fully, whatever other peers have nothing more to send",
     { limits: { downloadBytesPerSecond: rate / 5 } },
     (world) =>
       Effect.gen(function* () {
@@ -118,7 +118,7 @@ describe("rate limits", () => {
   )
 
   test(
-    "are left to others by a torrent that wants nothing",
+    "are left to other torrents by one that wants nothing",
     { listen, limits: { downloadBytesPerSecond: rate } },
     (world) =>
       Effect.gen(function* () {
@@ -145,10 +145,10 @@ describe("rate limits", () => {
 
         for (const { events, known, torrent } of downloads) {
           const { downloadedBytes, storedBytes } = yield* torrent.status
-          // What is not stored is in the buffers, of which all that were lent may be half full.
+          // Bytes that are not stored are in the buffers. All of those that were lent may be half full.
           assert.isAtLeast(storedBytes, downloadedBytes - 20 * known.metainfo.layout.geometry.pieceLength)
           assert.isAbove(storedBytes, 0)
-          // Scripted peers say nothing by themselves.
+          // Scripted peers send nothing by themselves.
           const whys = events.flatMap((event) => (event._tag === "PeerDisconnected" ? [event.why] : []))
           assert.deepStrictEqual(
             whys.filter((why) => why !== "it was silent for 3 minutes"),
@@ -158,7 +158,7 @@ describe("rate limits", () => {
       })
   )
 
-  test("change while it runs", { limits: { downloadBytesPerSecond: 10_000 } }, (world) =>
+  test("can change while a torrent runs", { limits: { downloadBytesPerSecond: 10_000 } }, (world) =>
     Effect.gen(function* () {
       const download = yield* world.download(small, { behaviours: [honest] })
       yield* world.advance("10 seconds")
@@ -187,7 +187,7 @@ describe("rate limits", () => {
     })
   )
 
-  test("hold for what is given to others", { listen, limits: { uploadBytesPerSecond: rate } }, (world) =>
+  test("hold for uploads", { listen, limits: { uploadBytesPerSecond: rate } }, (world) =>
     Effect.gen(function* () {
       yield* world.download(small, { seed: true, from: everything })
       const takers = [yield* world.beside(), yield* world.beside()]
@@ -201,7 +201,7 @@ describe("rate limits", () => {
     })
   )
 
-  test("go on when the torrent whose turn it was to keep them is stopped", {}, (world) =>
+  test("go on when the torrent whose turn it was to step them is stopped", {}, (world) =>
     Effect.gen(function* () {
       yield* world.engine.setLimits({ downloadBytesPerSecond: rate })
       const first = yield* world.download(other, { behaviours: [honest] })

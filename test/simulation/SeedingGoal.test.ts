@@ -11,7 +11,7 @@ const listen = { port: 6_881 }
 const { pieceCount, totalLength } = small.metainfo.layout.geometry
 const everything: Swarms.Snapshot = { stored: Bitfield.full(pieceCount), resume: undefined }
 
-/** One engine that has everything and a goal, and others that dial it. */
+/** An engine that has everything and a goal, and others that dial it. */
 const test = (
   name: string,
   goal: Engine.AddOptions["seed"],
@@ -36,7 +36,7 @@ const ended = ({ events }: Swarms.Download) =>
   events.flatMap((event) => (event._tag === "SeedingEnded" ? [event.reached] : []))
 
 describe("a seed", () => {
-  test("gives to whoever asks until its ratio is reached, and then to nobody", { ratio: 2 }, (giver, world, take) =>
+  test("uploads to every peer until its ratio is reached, and then to none", { ratio: 2 }, (giver, world, take) =>
     Effect.gen(function* () {
       const [first, second] = [yield* take(), yield* take()]
       const isDone = yield* world.until(() => first.isComplete() && second.isComplete(), "5 minutes")
@@ -57,7 +57,7 @@ describe("a seed", () => {
     })
   )
 
-  test("ends when its time is over, in the middle of giving", { time: "8 seconds" }, (giver, world, take) =>
+  test("ends when its time is over, in the middle of an upload", { time: "8 seconds" }, (giver, world, take) =>
     Effect.gen(function* () {
       const taker = yield* take()
 
@@ -69,7 +69,7 @@ describe("a seed", () => {
     })
   )
 
-  it.effect("ends once more when more was wanted and has come", () =>
+  it.effect("ends again after more was wanted and stored", () =>
     Swarms.use({ seed }, (world) =>
       Effect.gen(function* () {
         const behaviours = [PeerBehaviour.honest]
@@ -93,7 +93,7 @@ describe("a seed", () => {
     )
   )
 
-  test("without a goal never ends", true, (giver, world, take) =>
+  test("never ends without a goal", true, (giver, world, take) =>
     Effect.gen(function* () {
       const taker = yield* take()
       yield* world.until(taker.isComplete, "5 minutes")

@@ -18,7 +18,7 @@ const onlyC: ReadonlyArray<PiecePriority> = ["skip", "skip", "normal"]
 const onlyA: ReadonlyArray<PiecePriority> = ["normal", "skip", "skip"]
 const all: ReadonlyArray<PiecePriority> = []
 
-/** A file, and two that are empty. */
+/** One file with bytes, and two empty ones. */
 const twoEmpty = await make({
   name: "two",
   seed: 9,
@@ -45,8 +45,8 @@ const count = (download: Swarms.Download, tag: string) => download.events.filter
 const order = (download: Swarms.Download) =>
   download.events.flatMap((event) => (event._tag === "PieceStored" ? [Number(event.piece)] : []))
 
-describe("a swarm of which files are selected", () => {
-  test("asks for nothing but pieces of wanted files, and is complete with them", (world) =>
+describe("a torrent with selected files", () => {
+  test("fetches only pieces of wanted files, and is complete with them", (world) =>
     Effect.gen(function* () {
       const download = yield* world.download(small, { files: onlyC, behaviours: [{}] })
 
@@ -62,7 +62,7 @@ describe("a swarm of which files are selected", () => {
       yield* download.torrent.completed
     }))
 
-  test("is complete at once where all that is wanted is stored, and dials nobody", (world) =>
+  test("is complete at once if everything that is wanted is stored, and dials nobody", (world) =>
     Effect.gen(function* () {
       const first = yield* world.download(small, { files: onlyC, behaviours: [{}] })
       yield* world.until(first.isComplete, "1 minute")
@@ -76,7 +76,7 @@ describe("a swarm of which files are selected", () => {
       assert.deepInclude(again.events, { _tag: "Started", storedPieces: 13, missingPieces: 0, totalPieces: 20 })
     }))
 
-  test("fetches what is wanted later, from peers it had let go", (world) =>
+  test("fetches files that are wanted later from peers that it had left", (world) =>
     Effect.gen(function* () {
       const download = yield* world.download(small, { files: onlyC, behaviours: [{}] })
       yield* world.until(download.isComplete, "1 minute")
@@ -165,7 +165,7 @@ describe("a swarm of which files are selected", () => {
       assert.deepStrictEqual((yield* world.summary(download)).writes, writesOfC)
     }))
 
-  test("keeps to what was wanted before where the storage cannot take the files", (world) =>
+  test("keeps the old selection if the storage cannot take the files", (world) =>
     Effect.gen(function* () {
       const download = yield* world.download(small, { files: onlyC, behaviours: [{}] })
       yield* world.until(download.isComplete, "1 minute")
@@ -196,7 +196,7 @@ describe("a swarm of which files are selected", () => {
       assert.strictEqual(stored.length, 20)
     }))
 
-  test("gives others what it has of a part, and tells of nothing else", (world) =>
+  test("uploads and announces only the pieces that it has", (world) =>
     Effect.gen(function* () {
       const giver = yield* world.download(small, { files: onlyC, seed: true, behaviours: [{}] })
       yield* world.until(giver.isComplete, "1 minute")
@@ -211,25 +211,25 @@ describe("a swarm of which files are selected", () => {
       assert.strictEqual((yield* giver.torrent.status).uploadedBytes, bytesOfC)
     }))
 
-  test("tells trackers of the bytes that are still to come, and when they have", (world) =>
+  test("announces to trackers how many bytes are missing, and its completion", (world) =>
     Effect.gen(function* () {
-      const told: Array<TransferFacts["left"] | "completed"> = []
+      const announced: Array<TransferFacts["left"] | "completed"> = []
       const source: PeerSource = {
         peers: ({ completed, facts }) => {
-          told.push(facts().left)
-          return Stream.drain(Stream.fromEffect(Effect.map(completed, () => told.push("completed", facts().left))))
+          announced.push(facts().left)
+          return Stream.drain(Stream.fromEffect(Effect.map(completed, () => announced.push("completed", facts().left))))
         }
       }
       const download = yield* world.download(small, { files: onlyC, sources: [source], behaviours: [{}] })
 
       yield* world.until(download.isComplete, "1 minute")
 
-      assert.deepStrictEqual(told, [bytesOfC, "completed", 0])
+      assert.deepStrictEqual(announced, [bytesOfC, "completed", 0])
     }))
 })
 
-describe("a swarm whose order is told", () => {
-  test("fetches pieces from the first on where it is sequential", (world) =>
+describe("a torrent with an order of pieces", () => {
+  test("fetches pieces by index if it is sequential", (world) =>
     Effect.gen(function* () {
       const download = yield* world.download(small, { order: "sequential", behaviours: [{ bytesPerSecond: 300_000 }] })
 
@@ -238,7 +238,7 @@ describe("a swarm whose order is told", () => {
       assert.deepStrictEqual(order(download), [...Array(20).keys()])
     }))
 
-  test("fetches what is due before everything else, the most urgent first", (world) =>
+  test("fetches pieces with a deadline before all others, the most urgent first", (world) =>
     Effect.gen(function* () {
       const download = yield* world.download(small, {
         order: "sequential",
@@ -257,7 +257,7 @@ describe("a swarm whose order is told", () => {
 
       const stored = order(download)
       assert.strictEqual(stored[0], 15)
-      // 18 and 0 were under way before the second wish.
+      // 18 and 0 were being fetched before the second call.
       const rest = stored.filter((piece) => ![15, 18, 0].includes(piece))
       assert.deepStrictEqual(rest.slice(0, 3), [10, 12, 1])
     }))

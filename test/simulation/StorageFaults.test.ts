@@ -9,7 +9,7 @@ const count = (events: ReadonlyArray<TorrentEvent>, tag: TorrentEvent["_tag"]) =
   events.filter(({ _tag }) => _tag === tag).length
 
 describe("a swarm over a storage that fails", () => {
-  it.effect("fault 48: a full disk pauses the torrent, is told once, and the torrent goes on by itself", () =>
+  it.effect("fault 48: a full disk pauses the torrent, is reported once, and the torrent goes on by itself", () =>
     Swarms.use({ seed, capacity: 300_000 }, (world) =>
       Effect.gen(function* () {
         const download = yield* world.download(small, { behaviours: [{}], maxActivePieces: 4 })
@@ -36,7 +36,7 @@ describe("a swarm over a storage that fails", () => {
     )
   )
 
-  it.effect("fault 48: a disk that is full for half a minute costs no block twice", () =>
+  it.effect("fault 48: a disk that is full for half a minute makes no block be fetched twice", () =>
     Effect.gen(function* () {
       const summary = yield* Swarms.run({
         seed,
@@ -57,7 +57,7 @@ describe("a swarm over a storage that fails", () => {
     })
   )
 
-  it.effect("fault 49: a disk that fails now and then holds nothing up for long", () =>
+  it.effect("fault 49: a disk that fails now and then delays no piece for long", () =>
     Effect.gen(function* () {
       const summary = yield* Swarms.run({
         seed,
@@ -73,7 +73,7 @@ describe("a swarm over a storage that fails", () => {
     })
   )
 
-  it.effect("fault 50: a write that stored half a piece is not marked, and is written again", () =>
+  it.effect("fault 50: a piece of which a write stored half is not marked, and is written again", () =>
     Effect.gen(function* () {
       const summary = yield* Swarms.run({
         seed,

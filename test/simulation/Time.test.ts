@@ -13,10 +13,10 @@ import { make, seed, small } from "./torrents.ts"
 const hour = 3_600_000
 const day = 24 * hour
 
-/** More than what the slow peers of a leap send in a minute. */
+/** Larger than what the slow peers of a leap send in a minute. */
 const big = await make({ pieceLength: 1 << 20, files: [{ path: [], length: 16 << 20 }] })
 
-/** How the wall clock is set, in milliseconds, by the second it happens at. */
+/** How the wall clock is set, in milliseconds, by the second at which it happens. */
 type Steps = Readonly<Record<number, number>>
 
 const settings: ReadonlyArray<readonly [name: string, steps: Steps]> = [
@@ -29,7 +29,7 @@ const settings: ReadonlyArray<readonly [name: string, steps: Steps]> = [
   ["back and forth, again and again", { 6: -day, 20: hour, 63: -hour, 64: 2 * day, 130: -3_000, 200: -day, 290: day }]
 ]
 
-/** Lets `seconds` go by and sets the wall clock meanwhile. `look` runs behind every second. */
+/** Lets `seconds` pass and sets the wall clock meanwhile. `look` runs after every second. */
 const live = Effect.fnUntraced(function* (
   world: Swarms.World,
   seconds: number,
@@ -43,7 +43,7 @@ const live = Effect.fnUntraced(function* (
   }
 })
 
-/** One peer of every kind that something waits for, by its place among the behaviours. */
+/** One peer of every kind that something waits for. Its index here is its place among the behaviours. */
 const behaviours: ReadonlyArray<PeerBehaviour.PeerBehaviour> = [
   { bytesPerSecond: 5_000 },
   { stopsAfter: { blocks: 5, how: "stall" } },
@@ -55,10 +55,10 @@ const stalling = 1
 const closing = 2
 const choking = 3
 
-/** Nobody is there. */
+/** An address at which nobody listens. */
 const dead = { host: "10.9.9.9", port: 6_881 }
 
-/** A download that meets all of them, a tracker and a dead address, told second by second. */
+/** A download that meets all of them, a tracker and a dead address, recorded second by second. */
 const story = (steps: Steps) =>
   Swarms.use({ seed, link: { latency: "20 millis" } }, (world) =>
     Effect.gen(function* () {
@@ -106,7 +106,7 @@ const story = (steps: Steps) =>
 const secondsOf = (events: ReadonlyArray<TorrentEvent & { readonly second: number }>, tag: TorrentEvent["_tag"]) =>
   events.filter(({ _tag }) => _tag === tag).map(({ second }) => second)
 
-/** Two engines of which one gives to the other within limits: the byte counts of every second. */
+/** Two engines, one of which uploads to the other within limits. Returns the byte counts of every second. */
 const limited = (steps: Steps) =>
   Swarms.use(
     { seed, link: { latency: "20 millis" }, engine: { limits: { downloadBytesPerSecond: 60_000 } } },
@@ -137,7 +137,7 @@ describe("time", () => {
 
       const { announces, counters, downloadedBytes, events, isRight } = told
       assert.isTrue(isRight)
-      // While nobody sends but the slow one.
+      // While only the slow peer sends.
       assert.approximately(downloadedBytes[59]! - downloadedBytes[19]!, 40 * 5_000, 16_384)
       assert.isAtLeast(counters[stalling]!.cancels, 1)
       assert.isAtLeast(counters[stalling]!.connections, 2)
@@ -172,9 +172,9 @@ describe("time", () => {
     })
   )
 
-  // As a machine does that was suspended: hours are over, and nobody has acted in them.
+  // Like a machine that was suspended: hours have passed, and nothing ran in them.
   it.effect.each(["5 minutes", "8 hours"] as const)(
-    "may leap by %s, and no piece and no peer that sends is given up",
+    "may leap by %s without the loss of a piece or of a peer that sends",
     (gap) =>
       Swarms.use({ seed }, (world) =>
         Effect.gen(function* () {
@@ -194,7 +194,7 @@ describe("time", () => {
           )
           assert.isAbove(before.bufferedBytes, 0)
           assert.isAtLeast(after.downloadedBytes - before.downloadedBytes, 30 * 4 * 20_000)
-          // Of the neighbour nothing may have been heard all the while; it is dialled anew then.
+          // The neighbour may have been silent all the time; then it is dialled again.
           assert.isTrue(left.every((host) => host === beside.host))
           assert.strictEqual(after.connectedPeers, 5)
           assert.isTrue(yield* world.until(download.isComplete, "5 minutes"))

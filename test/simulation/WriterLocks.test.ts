@@ -1,4 +1,6 @@
-/** Processes that take, give up and lose locks in every order of their calls, on a machine in memory. */
+/**
+ * Processes that take, release and lose locks in every order of their calls, on a machine in memory.
+ */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -13,7 +15,7 @@ interface Use {
   readonly paths: ReadonlyArray<ReadonlyArray<string>>
 }
 
-/** Folders that lie in each other, and files that some of them share. */
+/** Nested folders, and files that some of them share. */
 const uses: ReadonlyArray<Use> = [
   { directory: "/d", paths: [["a"]] },
   { directory: "/d", paths: [["A"], ["b"]] },
@@ -27,23 +29,23 @@ const filesOf = ({ directory, paths }: Use) => paths.map((path) => [directory, .
 
 const meets = (one: Use, other: Use): boolean => filesOf(one).some((file) => filesOf(other).includes(file))
 
-/** Single calls meet in the middle of what another process does; many let it come and go meanwhile. */
+/** Single calls interleave with another process's steps; many calls let it start and end in between. */
 const calls = fc.oneof(fc.integer({ min: 1, max: 3 }), fc.integer({ min: 8, max: 40 }))
 
-/** What each process does in turn, and who makes the next calls, how many of them. */
+/** What each process does in turn, who makes the next calls, and how many. */
 const script = fc.record({
   processes: fc.array(fc.array(fc.nat(uses.length - 1), { minLength: 1, maxLength: 3 }), {
     minLength: 2,
     maxLength: 4
   }),
   turns: fc.infiniteStream(fc.record({ process: fc.nat(3), calls })),
-  /** Calls before each process is killed; those that end sooner are not. */
+  /** How many calls each process makes before it is killed. A process that ends sooner is not killed. */
   kills: fc.array(fc.option(fc.nat(60)), { minLength: 4, maxLength: 4 })
 })
 
 describe("locks of several processes", () => {
   it.effect(
-    "never have two holders, and what killed processes held can be taken",
+    "never have two holders, and locks of killed processes can be taken",
     () =>
       Property.check(
         script,
@@ -53,7 +55,7 @@ describe("locks of several processes", () => {
             const holding = new Map<number, Use>()
             const run = Effect.runForkWith(yield* Effect.context())
             const killed = new Set<number>()
-            /** Some calls in which a holder holds. */
+            /** Some calls during which a holder keeps its locks. */
             const rest = (system: { readonly list: (path: string) => Effect.Effect<unknown, unknown> }) =>
               Effect.repeat(Effect.ignore(system.list("/")), { times: 5 })
 

@@ -1,15 +1,20 @@
-/** Storages that differ in a step or two: for what is said of one file alone, which `FaultyStorage` does not tell from others. */
+/**
+ * Storages that replace a step or two of another one, for one file alone. `FaultyStorage` cannot distinguish files
+ * there.
+ */
 import * as Effect from "effect/Effect"
 import { type Storage, StorageError, type StorageReason, type TorrentStorage } from "../../src/storage/Storage.ts"
 
-/** Every torrent with some of its steps replaced. */
+/** Replaces some steps of every torrent. */
 export const around =
   (change: (torrent: TorrentStorage) => Partial<TorrentStorage>) =>
   (storage: Storage["Service"]): Storage["Service"] => ({
     open: (options) => Effect.map(storage.open(options), (torrent) => ({ ...torrent, ...change(torrent) }))
   })
 
-/** A medium that is unplugged while `isAway`: no file is seen on it. What is being written goes on, as into a cache. */
+/**
+ * A medium that is unplugged while `isAway`: no file can be seen on it. Writes that have begun go on, as into a cache.
+ */
 export const unpluggable = () => {
   const state = { isAway: false }
   const storage = around((torrent) => ({

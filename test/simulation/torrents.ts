@@ -1,9 +1,11 @@
-/** Torrents that the simulations share, and how their runs are seeded. */
+/**
+ * Torrents that the simulations share, and the seed of their runs.
+ */
 import * as Effect from "effect/Effect"
 import * as WebCryptoPieceHasher from "../../src/hash/provider/WebCryptoPieceHasher.ts"
 import * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
 
-/** Makes one for a simulation of its own. */
+/** Makes a torrent for a single simulation. */
 export const make = (options: KnownTorrent.Options) =>
   Effect.runPromise(Effect.provide(KnownTorrent.make(options), WebCryptoPieceHasher.layer))
 
@@ -17,7 +19,7 @@ export const small = await make({
   ]
 })
 
-/** The same in shape, with other content and another name. */
+/** A torrent of the same shape, with other content and another name. */
 export const other = await make({
   name: "other",
   seed: 2,
