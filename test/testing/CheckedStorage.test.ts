@@ -28,7 +28,7 @@ const deathOf = (effect: Effect.Effect<unknown, unknown>) =>
   })
 
 describe("CheckedStorage", () => {
-  it.effect("dies of one wrong byte, before the medium sees it", () =>
+  it.effect("dies of one wrong byte, before the medium receives it", () =>
     Effect.gen(function* () {
       const { medium, torrent, writes } = yield* opened
       yield* claim(torrent, layout)
@@ -44,7 +44,7 @@ describe("CheckedStorage", () => {
     })
   )
 
-  it.effect("counts what the storage confirmed, each time", () =>
+  it.effect("counts every write that the storage confirmed", () =>
     Effect.gen(function* () {
       const { torrent, writes } = yield* opened
       yield* claim(torrent, layout)
@@ -81,7 +81,7 @@ describe("CheckedStorage", () => {
     })
   )
 
-  it.effect("dies of a second writer that the medium accepted", () =>
+  it.effect("dies of a second writer that the medium allowed", () =>
     Effect.gen(function* () {
       const { storage } = yield* opened
       const careless = Storage.of({

@@ -32,7 +32,7 @@ const outcome = (effect: Effect.Effect<unknown, StorageError>) =>
   Effect.match(effect, { onSuccess: () => "ok", onFailure: (error) => error.reason._tag })
 
 describe("FaultyStorage", () => {
-  it.effect("fails the calls it was told to, counted from now", () =>
+  it.effect("fails the chosen calls, counted from now", () =>
     Effect.gen(function* () {
       const { faults, held, write } = yield* openTorrent
       yield* write(0)
@@ -47,7 +47,7 @@ describe("FaultyStorage", () => {
     }).pipe(Effect.provide(faulty))
   )
 
-  it.effect("fails everything of an operation, and nothing else, until it recovers", () =>
+  it.effect("fails every call of an operation, and no other one, until it recovers", () =>
     Effect.gen(function* () {
       const { faults, torrent, write } = yield* openTorrent
       yield* write(0)
@@ -83,7 +83,7 @@ describe("FaultyStorage", () => {
     }).pipe(Effect.provide(faulty))
   )
 
-  it.effect("fails by chance, the same for the same seed", () => {
+  it.effect("fails at random, and alike with the same seed", () => {
     const run = (seed: number) =>
       Effect.gen(function* () {
         const { faults, write } = yield* openTorrent
@@ -101,7 +101,7 @@ describe("FaultyStorage", () => {
     })
   })
 
-  it.effect("fault 50: leaves half of a piece behind, which its digest shows", () =>
+  it.effect("fault 50: leaves half of a piece, which its digest shows", () =>
     Effect.gen(function* () {
       const { faults, held, torrent, write } = yield* openTorrent
       yield* write(1)
@@ -129,7 +129,7 @@ describe("FaultyStorage", () => {
     }).pipe(Effect.provide(faulty))
   )
 
-  it.effect("delays by the clock, and counts what waits", () =>
+  it.effect("delays by the clock, and counts waiting calls", () =>
     Effect.gen(function* () {
       const { faults, held, write } = yield* openTorrent
       faults.delay("write", "10 seconds")

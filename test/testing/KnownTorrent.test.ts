@@ -16,7 +16,7 @@ const piecesOf = ({ content, metainfo }: KnownTorrent.KnownTorrent) =>
   )
 
 describe("KnownTorrent", () => {
-  it("its pieces have the digests of its metainfo, and its files consist of them", () =>
+  it("has pieces with the digests of its metainfo, and files that consist of these pieces", () =>
     fc.assert(
       fc.asyncProperty(Arbitrary.knownTorrent, async (plan) => {
         const known = await Effect.runPromise(make(plan))
@@ -31,7 +31,7 @@ describe("KnownTorrent", () => {
       { numRuns: 30 }
     ))
 
-  it.effect("the same seed makes the same torrent, another seed another one", () =>
+  it.effect("makes the same torrent from the same seed, and another one from another seed", () =>
     Effect.gen(function* () {
       const plan = { files: [{ path: ["a"], length: 50_000 }], pieceLength: 16_384 }
 
@@ -47,7 +47,7 @@ describe("KnownTorrent", () => {
     }).pipe(Effect.provide(WebCryptoPieceHasher.layer))
   )
 
-  it("noise is the same from any offset on", () => {
+  it("makes the same noise wherever a read begins", () => {
     const whole = new Uint8Array(64)
     KnownTorrent.fill(whole, 1_000, 5)
 
@@ -58,7 +58,7 @@ describe("KnownTorrent", () => {
     }
   })
 
-  it.effect("no two pieces are equal, so that a piece in the wrong place is noticed", () =>
+  it.effect("has no two equal pieces, so that a piece in the wrong place is noticed", () =>
     Effect.gen(function* () {
       const known = yield* make({ files: [{ path: [], length: 64 * 256 }], pieceLength: 64 })
 

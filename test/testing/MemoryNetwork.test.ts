@@ -30,7 +30,7 @@ suite("memory", {
 })
 
 describe("MemoryNetwork", () => {
-  it.effect("needs the clock for a latency, there and back to connect, and once for the bytes", () =>
+  it.effect("takes a latency for the bytes, and twice as long for a connection", () =>
     run(
       { link: { latency: "50 millis" }, connectDelay: "10 millis" },
       Effect.gen(function* () {
@@ -76,7 +76,7 @@ describe("MemoryNetwork", () => {
     )
   )
 
-  it.effect("uses the two directions of a link independently, even from a host to itself", () =>
+  it.effect("uses the two directions of a link independently, also from a host to itself", () =>
     run(
       { link: { bytesPerSecond: 100_000 }, chunkBytes: 1000 },
       Effect.gen(function* () {
@@ -121,7 +121,7 @@ describe("MemoryNetwork", () => {
     )
   )
 
-  it.effect("cuts the stream at the same places for the same seed, and at others for another", () =>
+  it.effect("cuts the stream at the same places with the same seed, and at others with another", () =>
     Effect.gen(function* () {
       const cuts = (seed: number) =>
         run(
@@ -146,7 +146,7 @@ describe("MemoryNetwork", () => {
     })
   )
 
-  it.effect("cuts chunks of the given length", () =>
+  it.effect("cuts chunks of the configured length", () =>
     run(
       { chunkBytes: 1 },
       Effect.gen(function* () {
@@ -174,7 +174,7 @@ describe("MemoryNetwork", () => {
 
         near.writeUnsafe(pattern(200_000))
         yield* atFar.until(200_000)
-        // A fiber that waits for the last byte continues inside the sink.
+        // Whoever waits for the last byte goes on inside the sink.
         yield* settle
 
         assert.isTrue(views.at(-1)!.every((byte) => byte === 0xdb))
@@ -211,7 +211,7 @@ describe("MemoryNetwork", () => {
     )
   )
 
-  it.effect("isolates one host from all others, not from itself", () =>
+  it.effect("isolates one host from all others, but not from itself", () =>
     run(
       {},
       Effect.gen(function* () {
@@ -228,7 +228,7 @@ describe("MemoryNetwork", () => {
     )
   )
 
-  it.effect("cuts the connections between two hosts, at both ends, and lets new ones be made", () =>
+  it.effect("cuts the connections between two hosts, at both ends, and allows new ones", () =>
     run(
       {},
       Effect.gen(function* () {
@@ -251,7 +251,7 @@ describe("MemoryNetwork", () => {
     )
   )
 
-  it.effect("has an address and ports for each host", () =>
+  it.effect("gives each host its own address and ports", () =>
     run(
       {},
       Effect.gen(function* () {

@@ -9,7 +9,7 @@ const { defaultHost } = MemoryUdpNetwork
 
 UdpSuite.suite("memory", { layer: MemoryUdpNetwork.layer(), hosts: [defaultHost, defaultHost], test: it.effect })
 
-/** Sends `count` datagrams from one host to another, and returns the lengths of those that arrived. */
+/** Sends `count` datagrams from one host to another. Returns the lengths of those that arrived. */
 const send = Effect.fnUntraced(function* (count: number) {
   const network = yield* MemoryUdpNetwork.MemoryUdpNetwork
   const a = yield* network.host("10.0.0.7").bind({ host: "0.0.0.0", port: 6881 })
@@ -28,7 +28,7 @@ const lossy = (seed: number) =>
   Effect.provide(Effect.scoped(send(1000)), MemoryUdpNetwork.layer({ seed, lossRate: 0.25 }))
 
 describe("MemoryUdpNetwork", () => {
-  it.effect("needs the clock for a latency, and keeps the order", () =>
+  it.effect("delivers after the latency, and keeps the order", () =>
     Effect.gen(function* () {
       const lengths = yield* send(10)
       yield* TestClock.adjust("49 millis")
@@ -42,7 +42,7 @@ describe("MemoryUdpNetwork", () => {
     }).pipe(Effect.provide(MemoryUdpNetwork.layer({ latency: "50 millis" })))
   )
 
-  it.effect("loses the given share, and the same datagrams for the same seed", () =>
+  it.effect("loses the configured share of datagrams, and the same ones with the same seed", () =>
     Effect.gen(function* () {
       const [one, again, other] = [yield* lossy(1), yield* lossy(1), yield* lossy(2)]
 

@@ -19,7 +19,7 @@ class TooMuch extends Data.TaggedError("TooMuch")<{ readonly n: number }> {
   }
 }
 
-/** A layer of a counter that notes when it is built and released. */
+/** A layer of a counter that records when it is built and released. */
 const counters = () => {
   const log: Array<string> = []
   let built = 0
@@ -36,13 +36,13 @@ const counters = () => {
   return { layer, log }
 }
 
-/** Why `check` fails. */
+/** The failure of `check`. */
 const failureOf = <R>(check: Effect.Effect<void, Property.PropertyFailed, R>) => Effect.flip(check)
 
 const settled = Property.layerSettings({ seed: 7 })
 
 describe("Property.check", () => {
-  it.effect("succeeds if the property holds, after the given number of runs", () =>
+  it.effect("succeeds if the property holds, after as many runs as asked for", () =>
     Effect.gen(function* () {
       let runs = 0
 
@@ -99,7 +99,7 @@ describe("Property.check", () => {
     }).pipe(Effect.provide(settled))
   )
 
-  it.effect("skips the runs that fc.pre refuses, and fails when nearly all are", () =>
+  it.effect("skips the runs that fc.pre refuses, and fails if nearly all are refused", () =>
     Effect.gen(function* () {
       const seen: Array<number> = []
       const evenOnly = (n: number) =>
@@ -129,7 +129,7 @@ describe("Property.check", () => {
     }).pipe(Effect.provide(settled))
   )
 
-  it.effect("builds the layer anew for each run, and releases it before the next", () =>
+  it.effect("builds the layer again for each run, and releases it before the next", () =>
     Effect.gen(function* () {
       const { layer, log } = counters()
       const counts: Array<number> = []
@@ -144,7 +144,7 @@ describe("Property.check", () => {
     }).pipe(Effect.provide(settled))
   )
 
-  it.effect("shares nothing with a layer that the caller has already built", () => {
+  it.effect("shares nothing with a layer that the caller has built already", () => {
     const { layer, log } = counters()
     return Effect.gen(function* () {
       yield* Counter
@@ -155,7 +155,7 @@ describe("Property.check", () => {
     }).pipe(Effect.provide(Layer.merge(layer, settled)))
   })
 
-  it.effect("closes each run's scope before the next run, even after a failure", () =>
+  it.effect("closes each run's scope before the next run, also after a failure", () =>
     Effect.gen(function* () {
       const open = new Set<number>()
       let most = 0
@@ -187,7 +187,7 @@ describe("Property.check", () => {
     }).pipe(Effect.provide(Layer.merge(counters().layer, settled)))
   )
 
-  it.effect("runs each property and its layer with a clock that starts at 0", () =>
+  it.effect("has a clock at 0 for each run and its layer", () =>
     Effect.gen(function* () {
       const times: Array<number> = []
       const layer = Layer.effect(
@@ -214,7 +214,7 @@ describe("Property.check", () => {
     }).pipe(Effect.provide(settled))
   )
 
-  it.effect("interrupts the run under way, waits for its finalizers and starts no other", () =>
+  it.effect("interrupts the current run, waits for its finalizers and starts no other", () =>
     Effect.gen(function* () {
       const log: Array<string> = []
       const running = yield* Deferred.make<void>()
@@ -251,7 +251,7 @@ describe("Property.check", () => {
   })
 })
 
-/** A property with one weak spot, which notes its values. */
+/** A property with one weak spot. Records the values that it is called with. */
 const weak = () => {
   const seen: Array<number> = []
   const check = Property.check(fc.nat(1_000_000), (n) => {
@@ -262,7 +262,7 @@ const weak = () => {
 }
 
 describe("Property.Settings", () => {
-  it.effect("repeats the same failure from the seed", () =>
+  it.effect("repeats a failure with its seed", () =>
     Effect.gen(function* () {
       const first = weak()
       const second = weak()
@@ -277,7 +277,7 @@ describe("Property.Settings", () => {
     })
   )
 
-  it.effect("begins with the counterexample if the path is given as well", () =>
+  it.effect("begins with the counterexample if the path is set as well", () =>
     Effect.gen(function* () {
       const { check, seen } = weak()
       const found = yield* failureOf(weak().check).pipe(Effect.provide(Property.layerSettings({ runs: 10_000 })))
@@ -302,7 +302,7 @@ describe("Property.Settings", () => {
 
   const environment = (env: Record<string, string>) => ConfigProvider.layer(ConfigProvider.fromEnv({ env }))
 
-  it.effect("is read from the environment if it is not provided", () =>
+  it.effect("is read from the environment if nobody provides it", () =>
     Effect.gen(function* () {
       const found = yield* failureOf(weak().check).pipe(Effect.provide(Property.layerSettings({ runs: 10_000 })))
       const { check, seen } = weak()
@@ -315,7 +315,7 @@ describe("Property.Settings", () => {
     })
   )
 
-  it.effect("is read from the environment as a layer, which fails on what is no number", () =>
+  it.effect("is read from the environment by a layer, which fails if a value is not a number", () =>
     Effect.gen(function* () {
       const read = (env: Record<string, string>) =>
         Effect.provide(Property.Settings, Layer.provide(Property.layerFromEnv, environment(env)))
@@ -334,7 +334,7 @@ describe("Property.commands", () => {
     count: number
   }
 
-  /** Adds to the counter, which is broken: it forgets what is added at 10 and above. */
+  /** Adds to the counter. A broken one forgets what is added at 10 and above. */
   const add = (broken: boolean) =>
     fc.integer({ min: 1, max: 4 }).map(
       (by): Property.Command<Model, never, Counter> => ({
@@ -361,7 +361,7 @@ describe("Property.commands", () => {
       })
   })
 
-  it.effect("runs commands on a model and on one fresh layer a sequence", () =>
+  it.effect("runs commands on a model, with a fresh layer for each sequence", () =>
     Effect.gen(function* () {
       const { layer, log } = counters()
 
@@ -380,7 +380,7 @@ describe("Property.commands", () => {
         Property.commands([add(true), reset], { model: () => ({ count: 0 }), layer, runs: 500 })
       )
 
-      // Without a reset, and without a superfluous step.
+      // Without a reset, and without a step that could be left out.
       const sequence = String(failed.counterexample)
       const steps = sequence.split(",").map((step) => Number(/^add\((\d)\)$/.exec(step)?.[1]))
       assert.isAtLeast(
@@ -398,7 +398,7 @@ describe("Property.commands", () => {
     }).pipe(Effect.provide(settled))
   )
 
-  it.effect("repeats the same sequence from the seed", () =>
+  it.effect("repeats a sequence with its seed", () =>
     Effect.gen(function* () {
       const run = (settings: Property.PropertySettings) =>
         failureOf(Property.commands([add(true), reset], { model: () => ({ count: 0 }), layer: counters().layer })).pipe(

@@ -29,7 +29,7 @@ const contents = [32_768, 32_768, 32_768, 32_668].map((length, piece) =>
 
 const content = (piece: PieceGeometry.PieceIndex) => contents[piece]!
 
-/** The right bytes, as far as the torrent has any. */
+/** The right bytes of a block, within the torrent. */
 const blockAt = (index: number, begin: number, length = 16_384) =>
   contents[index]?.subarray(begin, begin + length) ?? new Uint8Array(0)
 
@@ -42,7 +42,7 @@ const settle = Effect.gen(function* () {
 
 const pass = (duration: Duration.Input) => Effect.andThen(TestClock.adjust(duration), settle)
 
-/** The other side: a client that sends what a test asks for and remembers what it receives. */
+/** The other side: a client that sends what a test makes it send, and remembers what it receives. */
 const client = Effect.fnUntraced(function* (
   address: PeerAddress,
   { fast = true, hash = infoHash }: { readonly fast?: boolean; readonly hash?: InfoHash } = {}
@@ -78,12 +78,12 @@ const client = Effect.fnUntraced(function* (
     state,
     handshake: () => Handshake.result(decoder),
     send,
-    /** What was received since the last call. */
+    /** The messages since the last call. */
     heard: () => messages.splice(0)
   }
 })
 
-/** A client of a new peer that has been unchoked; earlier messages are forgotten. */
+/** A client of a new peer that has unchoked it. Earlier messages are forgotten. */
 const unchoked = Effect.fnUntraced(function* (behaviour: PeerBehaviour, fast = true) {
   const peer = yield* ScriptedPeer.serve(options(behaviour))
   const other = yield* client(peer.address, { fast })
@@ -114,7 +114,7 @@ const test = (
 
 describe("ScriptedPeer", () => {
   describe("as an honest seed", () => {
-    test("answers the handshake, has all, unchokes an interested peer and serves right blocks in order", function* () {
+    test("answers the handshake, has all, unchokes an interested client and serves right blocks", function* () {
       const peer = yield* ScriptedPeer.serve(options({}))
       const other = yield* client(peer.address)
       const greeting = other.heard()
@@ -139,7 +139,7 @@ describe("ScriptedPeer", () => {
       })
     })
 
-    test("sends a bitfield to a peer without BEP 6, and only of the pieces it has", function* () {
+    test("sends a bitfield to a client without BEP 6, with only the pieces that it has", function* () {
       const seed = yield* ScriptedPeer.serve(options({}))
       const some = yield* ScriptedPeer.serve(options({ pieces: [1, 3, 99] }))
       const none = yield* ScriptedPeer.serve(options({ pieces: [] }))
@@ -155,7 +155,7 @@ describe("ScriptedPeer", () => {
       assert.deepStrictEqual(emptyPlain.heard(), [])
     })
 
-    test("rejects what it cannot serve if BEP 6 is spoken, and counts it", function* () {
+    test("rejects what it cannot serve with BEP 6, and counts it", function* () {
       const fast = yield* unchoked({ pieces: [0, 1] })
       yield* fast.send(request(2), request(4), request(0, 0, 0), request(1, 16_385), request(0, 0, 131_073))
 
@@ -169,7 +169,7 @@ describe("ScriptedPeer", () => {
       assert.deepInclude(fast.counters, { requests: 5, badRequests: 5, blocks: 0, rejects: 5 })
     })
 
-    test("forgets what it cannot serve if BEP 6 is not spoken", function* () {
+    test("ignores what it cannot serve without BEP 6", function* () {
       const plain = yield* unchoked({ pieces: [0] }, false)
       yield* plain.send(request(2), request(0))
 
@@ -186,7 +186,7 @@ describe("ScriptedPeer", () => {
       assert.strictEqual(peer.counters.chokedRequests, 1)
     })
 
-    test("serves many requests of one chunk, more than may wait", function* () {
+    test("serves many requests of one chunk, more than it queues", function* () {
       const { send, heard, counters } = yield* unchoked({})
       yield* send(...Array.from({ length: 5_000 }, (_, turn) => request(turn % 3, 0, 16)))
       yield* settle
@@ -221,7 +221,7 @@ describe("ScriptedPeer", () => {
       assert.isAtLeast(counters.longestQueue, 5)
     })
 
-    test("hangs up on another torrent's handshake and on a broken protocol, and notes why", function* () {
+    test("closes the connection after another torrent's handshake or a protocol error, and says why", function* () {
       const peer = yield* ScriptedPeer.serve(options({}))
       const stranger = yield* client(peer.address, { hash: new Uint8Array(20) as InfoHash })
       const broken = yield* client(peer.address)
@@ -237,7 +237,7 @@ describe("ScriptedPeer", () => {
       assert.strictEqual(peer.counters.openConnections, 0)
     })
 
-    test("connects to a listener, and sends its handshake first", function* () {
+    test("connects to a listening client, and sends its handshake first", function* () {
       const listening = yield* Listener.use((listener) => listener.listen({ host: "127.0.0.1", port: 7_000 }))
       const peer = ScriptedPeer.make(options({}))
       const heard: Array<number> = []
@@ -302,7 +302,7 @@ describe("ScriptedPeer", () => {
       assert.strictEqual(heard().length, 400)
     })
 
-    test("answers each request a delay after its arrival, side by side", function* () {
+    test("answers each request a delay after it arrived, concurrently", function* () {
       const { send, heard } = yield* unchoked({ delay: "100 millis" })
       yield* send(request(0), request(1))
       yield* pass("60 millis")
@@ -337,7 +337,7 @@ describe("ScriptedPeer", () => {
   })
 
   describe("stalling", () => {
-    test("sends nothing from the start, or after the handshake, and keeps the connection", function* () {
+    test("stays silent from the start, or after the handshake, and keeps the connection", function* () {
       const mute = yield* ScriptedPeer.serve(options({ silent: "from the start" }))
       const shy = yield* ScriptedPeer.serve(options({ silent: "after the handshake" }))
       const first = yield* client(mute.address)
@@ -350,7 +350,7 @@ describe("ScriptedPeer", () => {
       assert.deepInclude(shy.counters, { requests: 1, rejects: 0 })
     })
 
-    test("fault 46: announces all and answers nothing", function* () {
+    test("fault 46: announces all pieces and answers nothing", function* () {
       const { send, heard, counters, state } = yield* unchoked({ stopsAfter: { blocks: 0, how: "stall" } })
       yield* send(request(0), request(1))
       yield* pass("1 minute")
@@ -360,7 +360,7 @@ describe("ScriptedPeer", () => {
       assert.deepInclude(counters, { requests: 2, blocks: 0 })
     })
 
-    test("answers so many blocks and then stalls, or closes", function* () {
+    test("answers a number of blocks and then stalls, or closes", function* () {
       const stalls = yield* unchoked({ stopsAfter: { blocks: 2, how: "stall" } })
       yield* stalls.send(request(0), request(1), request(2))
       const closes = yield* unchoked({ stopsAfter: { blocks: 2, how: "close" } })
@@ -384,7 +384,7 @@ describe("ScriptedPeer", () => {
       assert.deepStrictEqual(tags(second.heard()), ["HaveAll", "Unchoke"])
     })
 
-    test("fault 45: chokes and unchokes in turn, releasing what waits", function* () {
+    test("fault 45: chokes and unchokes in turn, and drops the waiting requests", function* () {
       const { send, heard } = yield* unchoked({ chokesEvery: "100 millis", delay: "1 second" })
       yield* send(request(0), request(1))
       yield* pass("100 millis")
@@ -426,7 +426,7 @@ describe("ScriptedPeer", () => {
       assert.deepStrictEqual(blocks.heard().map(wrongBits), [0, 0, 1])
     })
 
-    test("does the same again with the same seed, and something else with another", function* () {
+    test("does the same with the same seed, and something else with another", function* () {
       const run = Effect.fnUntraced(function* (seed: number) {
         const { send, heard } = yield* unchoked({ seed, corrupts: { probability: 0.3 } })
         yield* send(...Array.from({ length: 100 }, (_, turn) => request(turn % 4, 0, 1_000)))
@@ -445,7 +445,7 @@ describe("ScriptedPeer", () => {
   })
 
   describe("breaking the protocol", () => {
-    test("fault 29: answers wrongly every second time", function* () {
+    test("fault 29: answers every second request wrongly", function* () {
       const answers = Effect.fnUntraced(function* (how: NonNullable<PeerBehaviour["misanswers"]>["how"]) {
         const { send, heard, counters } = yield* unchoked({ misanswers: { how, every: 2 } })
         yield* send(request(0), request(1))
@@ -482,7 +482,7 @@ describe("ScriptedPeer", () => {
       assert.deepStrictEqual(yield* greeting("have out of range"), [bitfield(0xf0), { _tag: "Have", index: 4 }])
     })
 
-    test("announces one piece after the other, and serves only those", function* () {
+    test("announces one piece after another, and serves only those that it announced", function* () {
       const { send, heard } = yield* unchoked({ announces: { every: "1 second" }, pieces: [1, 2] })
       yield* send(request(1))
       yield* pass("1 second")
@@ -524,7 +524,7 @@ describe("ScriptedPeer", () => {
   })
 
   describe("of any behaviour", () => {
-    it("keeps its counts in order, closes with its scope, and honest ones serve every block", () =>
+    it("keeps consistent counts, closes with its scope, and serves every block if it is honest", () =>
       fc.assert(
         fc.asyncProperty(PeerScript.peerScript(geometry), ({ behaviour, label }) => {
           const wanted = [0, 1, 2, 3].flatMap((index) =>
@@ -535,7 +535,7 @@ describe("ScriptedPeer", () => {
             const peer = yield* Scope.provide(ScriptedPeer.serve(options(behaviour)), scope)
             const other = yield* client(peer.address)
             yield* other.send({ _tag: "Interested" })
-            // A choke releases requests, and a client sends them again.
+            // A choke drops requests, and the client sends them again.
             for (let minute = 0; minute < 20; minute++) {
               const got = new Set(
                 other.messages.filter((one) => one._tag === "Piece").map((one) => `${one.index} ${one.begin}`)

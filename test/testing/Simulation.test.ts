@@ -8,7 +8,7 @@ import * as Simulations from "../../src/testing/Simulation.ts"
 import { Simulation } from "../../src/testing/Simulation.ts"
 
 describe("Simulation", () => {
-  it.effect("moves time only by itself, and everything due happens in order", () =>
+  it.effect("moves time only by itself, and everything that is due happens in order", () =>
     Simulations.run(
       1,
       Effect.gen(function* () {
@@ -29,7 +29,7 @@ describe("Simulation", () => {
     )
   )
 
-  it.effect("sets the wall clock both ways, and no time passes", () =>
+  it.effect("sets the wall clock both ways, without time passing", () =>
     Simulations.run(
       1,
       Effect.gen(function* () {
@@ -69,7 +69,7 @@ describe("Simulation", () => {
     )
   )
 
-  it.effect("stands still until a digest is done, so that it ends at the same moment in every run", () =>
+  it.effect("stops time until a digest is computed, so that it ends at the same moment in every run", () =>
     Effect.gen(function* () {
       const story = Simulations.run(
         7,

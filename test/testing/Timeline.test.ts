@@ -6,7 +6,7 @@ import * as Timeline from "../../src/testing/Timeline.ts"
 import { settle } from "../network/Transport.suite.ts"
 
 describe("Timeline", () => {
-  it.effect("runs actions in order of time, and of scheduling within a time", () =>
+  it.effect("runs actions in order of time, and in the order of scheduling at the same time", () =>
     Effect.gen(function* () {
       for (const times of fc.sample(fc.array(fc.nat(20), { maxLength: 60 }), { numRuns: 30, seed: 1 })) {
         const timeline = yield* Timeline.make
@@ -25,7 +25,7 @@ describe("Timeline", () => {
     })
   )
 
-  it.effect("runs an action at its time, even if it is scheduled before a later one that already waits", () =>
+  it.effect("runs an action at its time, even if it is scheduled after a later one", () =>
     Effect.gen(function* () {
       const timeline = yield* Timeline.make
       const ran: Array<number> = []
