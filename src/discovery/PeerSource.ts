@@ -1,5 +1,5 @@
 /**
- * The contract of whatever finds peers: trackers, DHT, PEX, LSD, a fixed list.
+ * The contract of everything that finds peers: trackers, DHT, PEX, LSD, a fixed list.
  */
 import type * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
@@ -8,7 +8,7 @@ import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { PeerId } from "../base/PeerId.ts"
 import type { ListeningPort } from "../network/ListeningPort.ts"
 
-/** What a source may tell a swarm about the torrent it finds peers for; read at the moment it is needed. */
+/** What a source may report about the torrent that it finds peers for. Read when it is needed. */
 export interface TransferFacts {
   /** Payload bytes received since the torrent was started, wasted ones included (BEP 3 `downloaded`). */
   readonly downloaded: number
@@ -18,62 +18,62 @@ export interface TransferFacts {
   readonly left: number
 }
 
-/** The torrent that peers are wanted for: one that runs, or one whose info dict is fetched. */
+/** The torrent that peers are wanted for: a running one, or one whose info dict is being fetched. */
 export interface PeerSourceContext {
   readonly infoHash: InfoHash
-  /** Our id in the swarm of this torrent, the same as in handshakes. Each torrent has its own. */
+  /** Our peer id in the swarm of this torrent, the same as in its handshakes. Each torrent has its own. */
   readonly peerId: PeerId
-  /** Where peers can connect to us. It may change: a source announces the port of that moment. */
+  /** The port that peers can connect to. It may change; a source announces its current value. */
   readonly port: ListeningPort
-  /** Whether only trackers may find peers (BEP 27). `false` for a magnet link, which cannot say so. */
+  /** Whether only trackers may find peers (BEP 27). Always `false` for a magnet link, which cannot carry the flag. */
   readonly isPrivate: boolean
-  /** URLs of the trackers in tiers (BEP 12), as the metainfo has them; may contain URLs that are not a tracker's. */
+  /** The trackers' URLs in tiers (BEP 12), as in the metainfo. Some may not be valid tracker URLs. */
   readonly trackers: ReadonlyArray<ReadonlyArray<string>>
   /**
-   * Whether every tier is announced to by itself and at once, as for a magnet link, whose trackers are in no order.
-   * Default `false`: a tier is only used while the ones before it do not answer (BEP 12).
+   * Whether each tier is announced to separately and at once, as for a magnet link, whose trackers have no order.
+   * Default `false`: a tier is used only while the tiers before it do not answer (BEP 12).
    */
   readonly allTiers?: boolean | undefined
   readonly facts: () => TransferFacts
-  /** Completes when every wanted piece is stored; at once where the torrent was complete when it started. */
+  /** Completes when every wanted piece is stored; immediately if the torrent was complete when it started. */
   readonly completed: Effect.Effect<void>
-  /** Whether the torrent runs out of addresses to try: a source may then ask sooner, within what it is allowed. */
+  /** Whether the torrent is running out of addresses to try. A source may then ask sooner, if its rules allow it. */
   readonly wantsMore?: (() => boolean) | undefined
 }
 
 /**
- * Finds peers of any torrent. It is made once for an engine, and knows no torrent before one asks.
+ * Finds peers for any torrent. An engine makes one, and it learns of a torrent only when `peers` is called for it.
  *
- * The stream finds peers while it runs; it retries by itself and reports its failures as events, never as an end. A source
- * that has nothing more to report may end. When the stream is interrupted it may run for a few seconds more, to announce
- * that we leave.
+ * The stream finds peers while it runs. It retries by itself, and reports failures as events, never as its end. A
+ * source that has nothing more to report may end. After an interruption the stream may run for a few more seconds, to
+ * announce that we leave.
  *
- * If the torrent is private, a source that asks anybody except its trackers returns an empty stream (BEP 27). A source of
- * addresses that the user has given asks nobody.
+ * If the torrent is private, a source that asks anything except the torrent's trackers returns an empty stream (BEP
+ * 27). A list of addresses that the user gave asks nobody, so it still emits them.
  */
 export interface PeerSource {
   readonly peers: (context: PeerSourceContext) => Stream.Stream<PeerSourceEvent>
 }
 
-/** What a source has to say. */
+/** What a source reports. */
 export type PeerSourceEvent =
-  /** Addresses to try, possibly none. They may repeat, and our own may be among them. */
+  /** Addresses to try, possibly none. They may repeat, and may include our own. */
   | {
       readonly _tag: "Peers"
       readonly source: string
       readonly addresses: ReadonlyArray<PeerAddress>
-      /** Peers that have everything, and that do not, as far as the source knows. */
+      /** How many peers have everything (`seeders`), and how many do not (`leechers`), if the source knows. */
       readonly seeders?: number | undefined
       readonly leechers?: number | undefined
-      /** Something the source wants the user to read. */
+      /** A message from the source for the user. */
       readonly warning?: string | undefined
       /** Our own IP address as the source sees it. */
       readonly externalHost?: string | undefined
     }
-  /** The source failed for now and tries again later; `why` can stand after its name and a colon. */
+  /** The source failed and retries later. `why` is a phrase that reads well after the source's name and a colon. */
   | { readonly _tag: "Failed"; readonly source: string; readonly why: string }
 
-/** A source that tells a fixed list of addresses once. */
+/** A source that emits a fixed list of addresses once, and ends. */
 export const fromAddresses = (addresses: ReadonlyArray<PeerAddress>, source = "given"): PeerSource => ({
   peers: () => Stream.make({ _tag: "Peers", source, addresses })
 })

@@ -11,14 +11,14 @@ export class PeerSources extends Context.Service<PeerSources, ReadonlyArray<Peer
   "piecewise/discovery/PeerSources"
 ) {}
 
-/** These sources. */
+/** Provides the given sources. */
 export const layer = (sources: ReadonlyArray<PeerSource>): Layer.Layer<PeerSources> =>
   Layer.succeed(PeerSources, sources)
 
-/** No sources: a torrent has the peers that it is given, and those that connect to it. */
+/** No sources: a torrent has only the peers it is given and those that connect to it. */
 export const none: Layer.Layer<PeerSources> = layer([])
 
-/** The sources of both layers. */
+/** Combines the sources of both layers, in that order. Fails if either layer fails. */
 export const merge = <E, R, E2, R2>(
   self: Layer.Layer<PeerSources, E, R>,
   that: Layer.Layer<PeerSources, E2, R2>

@@ -1,6 +1,6 @@
 /**
- * An engine: torrents that share one memory budget, one limit of connections and the layers they run on. Any of those
- * layers (storage, sockets, hashing, resume data, sources of peers) can be swapped for another.
+ * An engine: torrents that share one memory budget, one limit of connections, and the layers they run on. Each of these
+ * layers (storage, sockets, hashing, resume data, peer sources) can be replaced.
  */
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
@@ -39,78 +39,81 @@ export type { Limits } from "../rate/RateLimits.ts"
 export type { Progress as MetadataProgress } from "../torrent/MetadataFetch.ts"
 export type { TorrentOptions } from "../torrent/TorrentOptions.ts"
 
-/** The torrent is in the engine already. */
+/** The torrent was already added to the engine, and has not stopped. */
 export class AlreadyAdded extends Data.TaggedError("AlreadyAdded")<{ readonly infoHash: InfoHash.InfoHash }> {
   override get message() {
-    return `torrent ${InfoHash.toHex(this.infoHash)} is running already`
+    return `torrent ${InfoHash.toHex(this.infoHash)} is already running`
   }
 }
 
 /** How an engine is set up. */
 export interface Config {
   /**
-   * Bytes that the piece buffers of all torrents may take together; default 64 MiB. A quarter is kept for torrents that
-   * have no buffer yet (`BufferBudget`), so two pieces of 32 MiB at once need 86 MiB.
+   * Most bytes that the piece buffers of all torrents may take together; default 64 MiB. A quarter is reserved for
+   * torrents that have no buffer yet (`BufferBudget`), so two pieces of 32 MiB at once need 86 MiB.
    */
   readonly bufferBytes?: number | undefined
-  /** Bytes of stored pieces that are kept for peers which ask for them, over all torrents; default 16 MiB. */
+  /** Bytes of stored pieces that are cached for uploads, over all torrents; default 16 MiB. */
   readonly readCacheBytes?: number | undefined
   /**
-   * Connections of all torrents together, incoming ones included, shared evenly where they are short; default 200. More
-   * rarely bring more.
+   * Most connections of all torrents together, incoming ones included; default 200. If torrents want more, they share
+   * them evenly. More connections rarely make downloads faster.
    */
   readonly maxConnections?: number | undefined
-  /** What all peers of all torrents may send and be sent together, shared evenly among torrents; default no limits. */
+  /** Rate limits for all torrents together, shared evenly among them; default no limits. */
   readonly limits?: RateLimits.Limits | undefined
-  /** Where peers may connect to us; absent: nowhere, so that only peers which listen themselves are met. */
+  /**
+   * Where peers may connect to us. If absent, the engine does not listen, and reaches only peers that listen
+   * themselves.
+   */
   readonly listen?: ListenOptions | undefined
 }
 
-/** A port for peers. */
+/** The address and port to listen on for peers. */
 export interface ListenOptions {
-  /** An address of this machine; default all of them, over IPv6 and IPv4. */
+  /** A local address; default all of them, over IPv6 and IPv4. */
   readonly host?: string | undefined
-  /** 0 takes any that is free. Trackers are told of it. */
+  /** 0 chooses any free port. Trackers are told the port that was chosen. */
   readonly port: number
 }
 
-/** An engine that does not listen. */
-type Silent = Config & { readonly listen?: undefined }
+/** The configuration of an engine that does not listen. */
+type WithoutListener = Config & { readonly listen?: undefined }
 
 /** Default of `Config.maxConnections`. */
 export const defaultMaxConnections = 200
 
 /** How a torrent is added. */
 export interface AddOptions extends TorrentOptions {
-  /** Addresses to try beside those the sources find. */
+  /** Addresses to try besides those that the sources find. */
   readonly peers?: ReadonlyArray<PeerAddress> | undefined
-  /** Where peers come from beside the sources that every torrent asks (`PeerSources`). */
+  /** Peer sources besides those that every torrent asks (`PeerSources`). */
   readonly sources?: ReadonlyArray<PeerSource.PeerSource> | undefined
 }
 
-/** The link names no torrent that can be fetched: it has a hash of version 2 alone (BEP 52). */
+/** The magnet link cannot be fetched, because it only has an info hash of version 2 (BEP 52). */
 export class OnlyV2 extends Data.TaggedError("OnlyV2")<{}> {
   override get message() {
-    return "the magnet link names a torrent of version 2 alone (BEP 52), which is not supported yet"
+    return "the magnet link names a version 2 torrent (BEP 52), which is not supported yet"
   }
 }
 
 /** How the info dict of a magnet link is fetched. */
 export interface MetadataOptions extends Pick<AddOptions, "peers" | "sources"> {
-  /** Whose rules file names must follow; default those of `Metainfo.decodeInfo`. */
+  /** The platform whose rules file names must follow; default as in `Metainfo.decodeInfo`. */
   readonly platform?: Metainfo.Options["platform"]
-  /** Hears how it stands, and what sources say. */
+  /** Called with the progress of the fetch, and with the events of its sources. */
   readonly report?: MetadataFetch.Options["report"]
 }
 
-/** What a magnet link stands for. */
+/** The result of fetching a magnet link. */
 export interface Metadata {
   readonly metainfo: Metainfo.Metainfo
-  /** Addresses that were found meanwhile, to add the torrent with. */
+  /** Addresses that were found during the fetch, to pass to `add`. */
   readonly peers: ReadonlyArray<PeerAddress>
 }
 
-/** What an engine runs on. */
+/** The services that an engine needs. */
 export type Requirements = Storage | Dialer | PieceHasher | ResumeStore | PeerSources
 
 /** Runs torrents. */
@@ -118,37 +121,42 @@ export class Engine extends Context.Service<
   Engine,
   {
     /**
-     * Starts a torrent, until the scope closes; it then says goodbye to trackers, which takes 2 seconds at most. Returns
-     * at once; what comes of it is told by the torrent's events.
+     * Starts a torrent that runs until the scope closes. Closing then announces `stopped` to the trackers, which takes
+     * 2 seconds at most. Returns at once; the torrent's events report its progress and failures. Fails with
+     * `AlreadyAdded` if the torrent is running in this engine.
      */
     readonly add: (
       metainfo: Metainfo.Metainfo,
       options?: AddOptions
     ) => Effect.Effect<Torrent, AlreadyAdded, Scope.Scope>
     /**
-     * Fetches what a magnet link stands for from the peers of the torrent (BEP 9), and goes on until one of them has given
-     * it. Fails where the link is of version 2 alone, or the info dict is of no use although its digest is right.
+     * Fetches the metainfo of a magnet link from the peers of its torrent (BEP 9). Retries until a peer has sent it.
+     * Fails with `OnlyV2` if the link is of version 2 only, or with `MetainfoError` if the info dict is invalid
+     * although its digest matches.
      */
     readonly metadata: (
       link: Magnet,
       options?: MetadataOptions
     ) => Effect.Effect<Metadata, OnlyV2 | Metainfo.MetainfoError>
-    /** Sets other limits for all torrents together; those that are absent are lifted. */
+    /** Replaces the rate limits for all torrents together. A limit that is absent is lifted. */
     readonly setLimits: (limits: RateLimits.Limits) => Effect.Effect<void>
-    /** Bytes that the piece buffers of all torrents take now, lent and idle; at most `Config.bufferBytes`. */
+    /**
+     * Bytes that the piece buffers of all torrents take now, in use and idle. At most `Config.bufferBytes`, unless one
+     * larger piece is held alone.
+     */
     readonly heldBytes: Effect.Effect<number>
-    /** The address that it listens on; `undefined` if it does not listen. */
+    /** The address that the engine listens on; `undefined` if it does not listen. */
     readonly listening: PeerAddress | undefined
-    /** The port that peers and sources are told to connect to: that of `listening`, until a port mapping sets another. */
+    /** The port that peers and sources are told: that of `listening`, until a port mapping sets another. */
     readonly port: ListeningPort.ListeningPort
   }
 >()("piecewise/engine/Engine") {}
 
 /**
- * Makes an engine from the services in the context; one that listens does so until the scope closes, and fails where the
- * port cannot be had.
+ * Makes an engine from the services in the context. If `listen` is set, it listens until the scope closes, and fails
+ * with `ConnectionError` if the port is not available.
  */
-export function make(config?: Silent): Effect.Effect<Engine["Service"], never, Requirements>
+export function make(config?: WithoutListener): Effect.Effect<Engine["Service"], never, Requirements>
 export function make(
   config: Config
 ): Effect.Effect<Engine["Service"], ConnectionError, Requirements | Listener | Scope.Scope>
@@ -163,7 +171,7 @@ export function make(config: Config = {}) {
   })
 }
 
-/** Every address of the machine, where it has IPv6 and where it has not. */
+/** Listens on all addresses of the machine: over IPv6 and IPv4 if it has both, else over IPv4. */
 const open = Effect.fnUntraced(function* ({ host, port }: ListenOptions) {
   const listener = yield* Listener
   if (host !== undefined) return yield* listener.listen({ host, port })
@@ -171,7 +179,7 @@ const open = Effect.fnUntraced(function* ({ host, port }: ListenOptions) {
 })
 
 const run = Effect.fnUntraced(function* (config: Config, listening: Listening | undefined) {
-  // Those and nothing else: the context here has the scope of the engine, and a torrent belongs to its caller's.
+  // Only these services: the context also holds the engine's scope, but a torrent must belong to its caller's scope.
   const services = Context.pick(
     Storage,
     Dialer,
@@ -185,7 +193,7 @@ const run = Effect.fnUntraced(function* (config: Config, listening: Listening | 
   const readCache = ReadCache.make(config.readCacheBytes)
   const limits = RateLimits.makeEngine(config.limits ?? {}, yield* Monotonic.now)
   const connections = ConnectionLimit.make(config.maxConnections ?? defaultMaxConnections)
-  /** By info hash in hex; `undefined` for a moment, until the torrent is made. */
+  /** Torrents by info hash in hex. The value is `undefined` until the torrent has been made. */
   const running = new Map<string, TorrentProgram.TorrentProgram | undefined>()
 
   const claim = (infoHash: InfoHash.InfoHash) => {
@@ -200,8 +208,8 @@ const run = Effect.fnUntraced(function* (config: Config, listening: Listening | 
     )
   }
 
-  /** Who we are in one swarm: a torrent cannot be told by the peer id of another. */
-  const ourselves = Effect.map(Random.nextInt, (seed) => {
+  /** Our identity in one swarm. Each torrent has its own peer id, so that observers cannot link them. */
+  const makeIdentity = Effect.map(Random.nextInt, (seed) => {
     const random = Prng.make(seed)
     const peerId = PeerId.make((bytes) => {
       for (let index = 0; index < bytes.length; index++) bytes[index] = Prng.integer(random, 256)
@@ -221,7 +229,7 @@ const run = Effect.fnUntraced(function* (config: Config, listening: Listening | 
     function* (metainfo: Metainfo.Metainfo, options: AddOptions = {}) {
       const { infoHash } = metainfo
       yield* claim(infoHash)
-      const { peerId } = yield* ourselves
+      const { peerId } = yield* makeIdentity
       const program = yield* TorrentProgram.make({
         ...options,
         metainfo,
@@ -241,8 +249,8 @@ const run = Effect.fnUntraced(function* (config: Config, listening: Listening | 
   const metadata = Effect.fnUntraced(function* (link: Magnet, options: MetadataOptions = {}) {
     const { infoHash } = link
     if (infoHash === undefined) return yield* new OnlyV2()
-    const { peerId, random } = yield* ourselves
-    // A magnet link knows no tiers, and many of its trackers are dead.
+    const { peerId, random } = yield* makeIdentity
+    // The trackers of a magnet link have no order and are often dead, so each one is a tier.
     const trackers = link.trackers.map((url) => [url])
     const fetched = yield* MetadataFetch.run({
       infoHash,
@@ -271,8 +279,8 @@ const run = Effect.fnUntraced(function* (config: Config, listening: Listening | 
   return { engine, accept }
 })
 
-/** An engine over the layers it is given; a `Listener` is among them only where it listens. */
-export function layer(config?: Silent): Layer.Layer<Engine, never, Requirements>
+/** An engine over the layers that are provided. It needs a `Listener` only if `listen` is set. */
+export function layer(config?: WithoutListener): Layer.Layer<Engine, never, Requirements>
 export function layer(config: Config): Layer.Layer<Engine, ConnectionError, Requirements | Listener>
 export function layer(config: Config = {}) {
   return Layer.effect(Engine, make(config))

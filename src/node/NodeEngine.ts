@@ -1,5 +1,5 @@
 /**
- * The engine as it runs in production on Node: files on disk, TCP, hashing on the event loop, HTTP trackers.
+ * The engine as it runs on Node: files on disk, TCP, hashing on the event loop, HTTP and UDP trackers.
  */
 import * as Layer from "effect/Layer"
 import * as TrackerSource from "../discovery/tracker/TrackerSource.ts"
@@ -11,15 +11,15 @@ import * as FileSystemStorage from "../storage/provider/node/FileSystemStorage.t
 import * as NodeTracker from "./NodeTracker.ts"
 import * as NodeUdpHub from "./NodeUdpHub.ts"
 
-/** How the engine is set up on Node. */
+/** How an engine is set up on Node. */
 export interface Options extends Engine.Config {
-  /** The folder torrents are stored in; made when first written to. */
+  /** The folder that torrents are stored in; created by the first write. */
   readonly directory: string
-  /** The folder that remembers which pieces are stored; default `.piecewise` in `directory`. */
+  /** The folder for resume data; default `.piecewise` in `directory`. */
   readonly resumeDirectory?: string | undefined
 }
 
-/** Everything an engine runs on, on Node. Provide it beside a layer of your own to swap one part. */
+/** Every service that an engine needs, on Node. Provide it beside your own layer to replace one of them. */
 export const layerServices = (options: Options) =>
   Layer.mergeAll(
     FileSystemStorage.layer({ directory: options.directory }),

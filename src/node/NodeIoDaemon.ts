@@ -1,8 +1,8 @@
 /**
- * The io-daemon as it is used on Node: found, started or only talked to, and asked over undici.
+ * Uses the io-daemon from Node: finds it, starts it, or talks to one that runs, over undici.
  *
- * Node needs no daemon to reach a disk; it is there for a page. Used from Node, it keeps what can be wrong with a disk
- * in another process, and lets tests drive what a page runs.
+ * Node needs no daemon to use a disk; the daemon is for pages. From Node it keeps a disk's trouble in another process,
+ * and lets tests run what a page runs.
  */
 import * as FileSystem from "node:fs/promises"
 import * as Path from "node:path"
@@ -20,12 +20,12 @@ import * as IoDaemonStorage from "../storage/provider/io-daemon/IoDaemonStorage.
 
 export type { IoDaemonError } from "../io-daemon/IoDaemonClient.ts"
 
-/** The root that our own daemon gives its one folder. */
+/** The name of the root in a daemon that we start. */
 export const rootName = "downloads"
 
 const name = "piecewise-io-daemon"
 
-/** Where cargo puts the program in a checkout. */
+/** Where cargo builds the program in a checkout. */
 const built = Url.fileURLToPath(new URL(`../../native-host/target/release/${name}`, import.meta.url))
 
 const isProgram = (path: string): Effect.Effect<boolean> =>
@@ -36,7 +36,10 @@ const isProgram = (path: string): Effect.Effect<boolean> =>
     )
   )
 
-/** The program: what `PIECEWISE_IO_DAEMON` names, else the one built in this checkout, else one on the `PATH`. */
+/**
+ * Finds the program: the path in `PIECEWISE_IO_DAEMON`, else the one built in this checkout, else one on the `PATH`.
+ * Fails with `IoDaemonUnavailable` if there is none.
+ */
 export const findProgram: Effect.Effect<string, IoDaemonUnavailable> = Effect.gen(function* () {
   const { PATH = "", PIECEWISE_IO_DAEMON: named } = process.env
   if (named !== undefined && named !== "") return named
@@ -45,12 +48,12 @@ export const findProgram: Effect.Effect<string, IoDaemonUnavailable> = Effect.ge
     if (yield* isProgram(program)) return program
   }
   const how = "cargo build --release --manifest-path native-host/Cargo.toml"
-  return yield* new IoDaemonUnavailable({ why: `it is not built; run ${how}, or name it in PIECEWISE_IO_DAEMON` })
+  return yield* new IoDaemonUnavailable({ why: `it is not built; run ${how}, or set PIECEWISE_IO_DAEMON to its path` })
 })
 
 /**
- * A daemon of our own that keeps one folder, as `rootName`, and marks it as its own (`.piecewise/io-daemon`). Without a folder
- * it opens sockets only.
+ * Starts a daemon with one root named `rootName`, the folder `directory`, which it marks as its own
+ * (`.piecewise/io-daemon`). Without `directory` it only opens sockets.
  */
 export const layerProcess = ({ directory }: { readonly directory?: string | undefined }) =>
   Layer.unwrap(
@@ -60,8 +63,7 @@ export const layerProcess = ({ directory }: { readonly directory?: string | unde
   )
 
 /**
- * `HttpClient` over undici, which is loaded when the layer is built: it takes longer than all else a program starts
- * with.
+ * `HttpClient` over undici, loaded when the layer is built, because loading it takes longer than all else at startup.
  */
 export const layerHttpClient = Layer.unwrap(
   Effect.map(
@@ -74,7 +76,7 @@ export const layerHttpClient = Layer.unwrap(
 export const layerStorage = (options: IoDaemonStorage.IoDaemonStorageOptions) =>
   IoDaemonStorage.layer(options).pipe(Layer.provide(layerHttpClient), Layer.provide(NodePieceHasher.layer))
 
-/** The name of the daemon's root that is `directory`; fails with one sentence where there is none. */
+/** The name of the daemon's root whose folder is `directory`. Fails with `IoDaemonUnavailable` if there is none. */
 export const findRoot = Effect.fnUntraced(function* (directory: string) {
   const client = yield* IoDaemonClient.make
   const { roots } = yield* client
@@ -86,6 +88,6 @@ export const findRoot = Effect.fnUntraced(function* (directory: string) {
   return yield* new IoDaemonUnavailable({ why: `it has no root at ${directory}; its roots are ${known}` })
 }, Effect.provide(layerHttpClient))
 
-/** The true path of a folder, as far as it exists. */
+/** The real path of a folder. The absolute path if it does not exist. */
 const realPath = (path: string): Effect.Effect<string> =>
   Effect.promise(() => FileSystem.realpath(path).catch(() => Path.resolve(path)))

@@ -1,8 +1,8 @@
 /**
- * `HttpClient` over Node's own client that connects only where a request may go (`Hops.Route`): it looks at each address
- * that a name has before a connection to it is tried, so a name cannot stand for an address that would be refused.
+ * `HttpClient` over Node's own client that connects only where a request may go (`Hops.Route`). It checks each address
+ * of a name before connecting to it, so a name cannot lead to an address that would be refused.
  *
- * Every request has connections of its own. One that was made for a URL of the user's must not serve a stranger's.
+ * Every request has its own connections. A connection made for the user's URL must not serve a stranger's.
  */
 import * as Dns from "node:dns/promises"
 import * as Http from "node:http"
@@ -17,11 +17,11 @@ import * as Destination from "../base/Destination.ts"
 import * as Hops from "../network/Hops.ts"
 import type * as NodeLookup from "./NodeLookup.ts"
 
-/** A client that resolves names by `lookup`. */
+/** Makes a client that resolves names with `lookup`. */
 export const make = (lookup: NodeLookup.NodeLookup): HttpClient.HttpClient =>
   HttpClient.make((request, url, signal, fiber) => {
     const route = fiber.getRef(Hops.Route)
-    // For an address Node looks nothing up.
+    // Node does not call `lookup` for an address, so it is checked here.
     const host = Destination.hostOf(url)
     const why = Net.isIP(host) === 0 ? undefined : route.whyNot(host)
     if (why !== undefined) {
@@ -32,7 +32,7 @@ export const make = (lookup: NodeLookup.NodeLookup): HttpClient.HttpClient =>
     }
     const options = { lookup: lookupOn(route, lookup) }
     const agents = { http: routed(new Http.Agent(options), route), https: routed(new Https.Agent(options), route) }
-    // The inner client knows nothing of the scope that the answer is read in.
+    // The inner client does not know the scope that the response is read in.
     signal.addEventListener("abort", () => {
       agents.http.destroy()
       agents.https.destroy()
@@ -43,11 +43,11 @@ export const make = (lookup: NodeLookup.NodeLookup): HttpClient.HttpClient =>
     )
   })
 
-/** The client, over `lookup`. */
+/** Provides the client that resolves names with `lookup`. */
 export const layer = (lookup: NodeLookup.NodeLookup): Layer.Layer<HttpClient.HttpClient> =>
   Layer.sync(HttpClient.HttpClient, () => make(lookup))
 
-/** Looks names up, and leaves out where the route does not lead. */
+/** Resolves names, and leaves out addresses that the route forbids. */
 const lookupOn =
   (route: Hops.Route, lookup: NodeLookup.NodeLookup): Net.LookupFunction =>
   (host, { all, family, hints }, done) => {
@@ -74,7 +74,7 @@ const familyOf = (family: number | "IPv4" | "IPv6" | undefined): number =>
 const notFound = (host: string): NodeJS.ErrnoException =>
   Object.assign(new Error(`${host} has no address`), { code: Dns.NOTFOUND })
 
-/** Makes an agent tell which address it has connected to. */
+/** Makes an agent report each address that it connects to. */
 const routed = <Agent extends Http.Agent>(agent: Agent, route: Hops.Route): Agent => {
   const connect = agent.createConnection.bind(agent)
   agent.createConnection = (options, callback) => {

@@ -1,10 +1,10 @@
 /**
- * Trackers as they are asked on Node: HTTP over Node's own client, UDP over the system's ports and resolver. A torrent names
- * them, so each address that a name resolves to is judged before anything is sent to it (`Destination.ts`).
+ * Trackers on Node: HTTP over Node's own client, UDP over the system's ports and resolver. Torrent files name trackers,
+ * so every address that a name resolves to is checked before anything is sent to it (`Destination.ts`).
  *
- * Each kind is loaded with the first announce that needs it: the HTTP stack takes as long to load as everything else of a
- * download, and a torrent whose peers are given never needs it. Node's own client starts in a third of undici's time, and
- * an announce is one small request now and then.
+ * Each kind is loaded by the first announce that needs it: loading the HTTP stack takes as long as loading the rest of
+ * a download, and a torrent that only uses given peers never needs it. Node's own client loads in a third of undici's
+ * time, and an announce is one small request now and then.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -41,7 +41,9 @@ const lookupOf =
       catch: (cause) => new ConnectionError({ address, why: SocketErrno.why(SocketErrno.codeOf(cause)) })
     }).pipe(Effect.map((found) => found.flatMap((entry) => PeerAddress.make(entry.address, address.port) ?? [])))
 
-/** HTTP and UDP trackers, loaded when first asked; names are resolved by `lookup`, and the sockets are the hub's. */
+/**
+ * HTTP and UDP trackers, loaded on first use. `lookup` resolves names, and the `UdpHub` in the context has the sockets.
+ */
 export const layerHub = (lookup: NodeLookup.NodeLookup = NodeLookup.system): Layer.Layer<Tracker, never, UdpHub> =>
   Layer.effect(
     Tracker,
@@ -54,9 +56,9 @@ export const layerHub = (lookup: NodeLookup.NodeLookup = NodeLookup.system): Lay
     })
   )
 
-/** The same, with a hub of their own. */
+/** HTTP and UDP trackers with their own UDP hub. `lookup` resolves names. */
 export const layerLookup = (lookup: NodeLookup.NodeLookup): Layer.Layer<Tracker> =>
   Layer.provide(layerHub(lookup), NodeUdpHub.layer)
 
-/** HTTP and UDP trackers, loaded when first asked; names are resolved as the system does it. */
+/** HTTP and UDP trackers with their own UDP hub and the system's resolver, loaded on first use. */
 export const layer: Layer.Layer<Tracker> = layerLookup(NodeLookup.system)

@@ -1,5 +1,6 @@
 /**
- * The UDP hub on Node. The system's ports are loaded with the first socket: a download whose peers are given needs none.
+ * The UDP hub on Node. Loads the system's UDP ports with the first socket: a download that only uses given peers needs
+ * none.
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -17,9 +18,9 @@ const ports = Layer.succeed(
   })
 )
 
-/** A hub over the ports of the system. */
+/** A hub over the system's UDP ports. */
 export const layerPort = (options?: UdpHub.UdpHubOptions): Layer.Layer<UdpHub.UdpHub> =>
   Layer.provide(UdpHub.layer(options), ports)
 
-/** A hub over any free ports of the system. */
+/** A hub that uses any free UDP ports. */
 export const layer: Layer.Layer<UdpHub.UdpHub> = layerPort()

@@ -1,5 +1,5 @@
 /**
- * What runs on Node: the engine as it is composed there, and the layers it is composed of.
+ * The entry point for Node: the engine as it is composed there, and the layers that it consists of.
  */
 
 export * as HttpTracker from "../discovery/tracker/provider/HttpTracker.ts"

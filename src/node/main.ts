@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * The `piecewise` program. Finds out which command is meant and loads only what that one needs, as a person waits for
- * it: help and mistakes come without Effect, `info` without the engine.
+ * The `piecewise` program. Finds the command and loads only what it needs, because a person waits for it: help and
+ * usage errors do not load Effect, and `info` does not load the engine.
  */
 import * as Module from "node:module"
 import type * as Effect from "effect/Effect"
@@ -25,7 +25,7 @@ const programs: Readonly<Record<string, () => Promise<Program>>> = {
   verify: () => import("../cli/Verify.ts")
 }
 
-// Keeps what Node made of the sources from one start to the next.
+// Caches the compiled sources from one start to the next.
 Module.enableCompileCache?.()
 
 const output = ProcessOutput.make()
@@ -40,7 +40,7 @@ const runCommand = async (command: Arguments.Command, args: Arguments.Arguments)
     const shell = args.operands[0]!
     const script = Commands.completion(shell)
     if (script !== undefined) return output.print([script.trimEnd()])
-    return refuse(command.name, `${shell} is no shell that is known: ${Commands.shells.join(", ")} are`)
+    return refuse(command.name, `${shell} is not a supported shell; use one of ${Commands.shells.join(", ")}`)
   }
   const [{ run }, program] = await Promise.all([import("../cli/Run.ts"), programs[command.name]!()])
   run(program.run(args, output), command.name, output)
@@ -55,7 +55,7 @@ const main = async (words: ReadonlyArray<string>): Promise<void> => {
   if (word === undefined) return output.print([Commands.help().trimEnd()])
   const command = Commands.all.find(({ name }) => name === word)
   if (command === undefined) {
-    const what = word.startsWith("-") ? "no option" : "no command"
+    const what = word.startsWith("-") ? "not an option" : "not a command"
     const near = Arguments.suggestion(word, [...Commands.all.map(({ name }) => name), "--help", "--version"])
     return refuse(undefined, `${word} is ${what} of piecewise${near}`)
   }

@@ -5,7 +5,7 @@ import * as PeerSource from "../../src/discovery/PeerSource.ts"
 import { peerSourceContext } from "./peerSourceContext.ts"
 
 describe("PeerSource.fromAddresses", () => {
-  it.effect("tells its addresses once and ends", () =>
+  it.effect("emits its addresses once and ends", () =>
     Effect.gen(function* () {
       const addresses = [{ host: "1.2.3.4", port: 6881 }]
       const source = PeerSource.fromAddresses(addresses, "command line")

@@ -10,7 +10,7 @@ const second = PeerSource.fromAddresses([], "second")
 const sourcesOf = <E>(layer: Layer.Layer<PeerSources.PeerSources, E>) => Effect.provide(PeerSources.PeerSources, layer)
 
 describe("PeerSources", () => {
-  it.effect("are those of the layer, in their order, or none", () =>
+  it.effect("contains the given sources in order, or none", () =>
     Effect.gen(function* () {
       const sources = yield* sourcesOf(PeerSources.layer([first, second]))
       const none = yield* sourcesOf(PeerSources.none)
@@ -20,7 +20,7 @@ describe("PeerSources", () => {
     })
   )
 
-  it.effect("are those of both layers that are merged, and fail with either", () =>
+  it.effect("merges the sources of two layers, and fails if either fails", () =>
     Effect.gen(function* () {
       const broken = Layer.effect(PeerSources.PeerSources, Effect.fail("broken"))
 

@@ -35,7 +35,7 @@ const test = <E>(
   program: (world: Swarms.World) => Effect.Effect<void, E, Scope.Scope>
 ) => it.effect(name, () => Swarms.use(options, program))
 
-/** A storage that writes nothing of one torrent. */
+/** A storage that refuses every write of one torrent. */
 const refusing = (layout: FileLayout) => (storage: Storage["Service"]) =>
   Storage.of({
     open: (opened) =>
@@ -50,17 +50,17 @@ const refusing = (layout: FileLayout) => (storage: Storage["Service"]) =>
       )
   })
 
-/** What an engine needs, with these sources of peers. */
+/** The services that an engine needs, with the given peer sources. */
 const services = (sources: Layer.Layer<PeerSources.PeerSources>) =>
   Layer.mergeAll(MemoryNetwork.layer(), MemoryStorage.layer(), MemoryResumeStore.layer, sources)
 
-/** Trackers that are asked by `announce`. */
+/** Peer sources with one: trackers that are asked through `announce`. */
 const trackers = (announce: Tracker["Service"]["announce"]) =>
   Layer.provide(TrackerSource.layer, Layer.succeed(Tracker, Tracker.of({ ...NoTracker.make, announce })))
 
 describe("Engine", () => {
   test(
-    "refuses a torrent that is running, and takes it again once it has stopped",
+    "refuses a torrent that is running, and accepts it again after it has stopped",
     {},
     Effect.fnUntraced(function* ({ engine }) {
       const scope = yield* Scope.make()
@@ -71,12 +71,12 @@ describe("Engine", () => {
       yield* engine.add(small.metainfo)
 
       assert.strictEqual(refusal._tag, "AlreadyAdded")
-      assert.match(refusal.message, /^torrent [0-9a-f]{40} is running already$/)
+      assert.match(refusal.message, /^torrent [0-9a-f]{40} is already running$/)
     })
   )
 
   test(
-    "stops a torrent with the scope it was added in, while others go on",
+    "stops a torrent when its scope closes, while others go on",
     {},
     Effect.fnUntraced(function* (world) {
       const stopped = yield* world.download(small, { behaviours: [{ bytesPerSecond: 50_000 }] })
@@ -95,7 +95,7 @@ describe("Engine", () => {
   )
 
   test(
-    "shares its buffers among torrents: within the budget, and nobody starves",
+    "shares its buffers among torrents within the budget, and no torrent starves",
     { engine: { bufferBytes: 4 * 65_536 } },
     Effect.fnUntraced(function* (world) {
       const first = yield* world.download(small, { behaviours: [{ bytesPerSecond: 40_000 }] })
@@ -116,7 +116,7 @@ describe("Engine", () => {
   )
 
   test(
-    "shares its connections among torrents, and lends them on when one is complete",
+    "shares its connections among torrents, and reuses those of a complete torrent",
     { engine: { maxConnections: 2 } },
     Effect.fnUntraced(function* (world) {
       const first = yield* world.download(small, { behaviours: [{ bytesPerSecond: 100_000 }, {}, {}] })
@@ -134,7 +134,7 @@ describe("Engine", () => {
   )
 
   test(
-    "fault 49: a torrent whose storage refuses holds up no other, with all the buffers it may have",
+    "fault 49: a torrent whose storage fails does not delay another, although it holds all the buffers it may have",
     { storage: refusing(small.metainfo.layout), engine: { bufferBytes: 4 * 65_536 } },
     Effect.fnUntraced(function* (world) {
       const refused = yield* world.download(small, { behaviours: [{}] })
@@ -152,7 +152,7 @@ describe("Engine", () => {
   )
 
   test(
-    "takes no connections where it was not told to listen",
+    "accepts no connections without a `listen` option",
     {},
     Effect.fnUntraced(function* ({ engine, network }) {
       yield* engine.add(small.metainfo)
@@ -162,7 +162,7 @@ describe("Engine", () => {
     })
   )
 
-  it.effect("tells trackers of the port it listens on, and fails where it cannot be had", () =>
+  it.effect("announces the port it listens on, and fails if the port is not available", () =>
     Simulation.run(
       1,
       Effect.gen(function* () {
@@ -192,14 +192,14 @@ describe("Engine", () => {
   )
 
   test(
-    "greets each peer with the port of that moment",
+    "sends each peer the current port in its handshake",
     { engine: { listen: { port: 7_001 } } },
     Effect.fnUntraced(function* (world) {
       const { infoHash } = small.metainfo
       const features = { ...Handshake.noFeatures, extensionProtocol: true }
       const listening = { host: MemoryNetwork.defaultHost, port: 7_001 }
       yield* world.download(small)
-      /** The port that the engine says to whoever connects from a host. */
+      /** The port that the engine sends to a peer that connects from `host`. */
       const portToldTo = Effect.fnUntraced(function* (host: string) {
         const told: Array<number | undefined> = []
         const decoder = FrameDecoder.make({
@@ -264,7 +264,7 @@ describe("Engine", () => {
     )
   )
 
-  it.effect("waits for each tracker of a private torrent, and not for a silent one of another (BEP 27)", () =>
+  it.effect("waits for each tracker of a private torrent, and not for silent trackers of a public one (BEP 27)", () =>
     Simulation.run(
       1,
       Effect.gen(function* () {

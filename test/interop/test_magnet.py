@@ -74,5 +74,5 @@ def test_a_link_of_version_2_alone(target, piecewise):
 
     assert program.exit_code() == 1
     assert program.errors == (
-        "piecewise: the magnet link names a torrent of version 2 alone (BEP 52), which is not supported yet\n"
+        "piecewise: the magnet link names a version 2 torrent (BEP 52), which is not supported yet\n"
     )

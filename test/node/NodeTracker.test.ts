@@ -10,7 +10,7 @@ import * as NodeRoutedHttp from "../../src/node/NodeRoutedHttp.ts"
 import * as NodeTracker from "../../src/node/NodeTracker.ts"
 import { announceOf, infoHash, portOf, realTracker, swarmOf } from "../discovery/tracker/Tracker.suite.ts"
 
-/** A server at `host` until the scope closes, and the paths that it was asked for. */
+/** Starts a server at `host` until the scope closes. Returns its port and the paths that were requested. */
 const serve = (respond: Http.RequestListener, host = "127.0.0.1") =>
   Effect.acquireRelease(
     Effect.callback<{ readonly server: Http.Server; readonly asked: Array<string> }>((resume) => {
@@ -30,7 +30,7 @@ const serve = (respond: Http.RequestListener, host = "127.0.0.1") =>
 
 const answer: Http.RequestListener = (_, response) => response.end("d8:intervali900e5:peers0:e")
 
-/** Resolves every name to these. */
+/** Resolves every name to the given addresses. */
 const leadsTo =
   (...addresses: ReadonlyArray<string>): NodeLookup.NodeLookup =>
   async () =>
@@ -48,13 +48,13 @@ const scrape = (url: string, lookup: NodeLookup.NodeLookup) =>
 
 const onlyHere = "a tracker on this machine must have a component in its path that begins with announce"
 
-/** An address of this machine that others see, in the local network or in public. */
+/** An address of this machine that others can see, local or public. */
 const outer = Object.values(Os.networkInterfaces())
   .flatMap((all) => all ?? [])
   .find(({ family, internal }) => family === "IPv4" && !internal)?.address
 
 describe("NodeTracker", () => {
-  it.live("fault 24: a public name that leads to this machine reaches no path but an announce", () =>
+  it.live("fault 24: a public name that leads to this machine reaches no path except an announce", () =>
     Effect.gen(function* () {
       const { asked, port } = yield* serve(answer)
       const lookup = leadsTo("127.0.0.1")
@@ -71,10 +71,10 @@ describe("NodeTracker", () => {
     })
   )
 
-  it.live("fault 24: every address of a name is looked at, whatever the others are", () =>
+  it.live("fault 24: every address of a name is checked", () =>
     Effect.gen(function* () {
       const { asked, port } = yield* serve(answer)
-      // Nobody is at the first one, which is of this machine too; Node goes on to the next.
+      // Nothing listens at the first address, which is on this machine too; Node goes on to the next.
       const addresses = ["0.0.0.0", "::ffff:127.0.0.1", "127.0.0.1", "::"]
 
       const error = yield* Effect.flip(announce(`http://tracker.example:${port}/x`, leadsTo(...addresses)))
@@ -86,7 +86,7 @@ describe("NodeTracker", () => {
     })
   )
 
-  it.live.each(["0.0.0.0", "[::]", "[::ffff:0.0.0.0]"])("fault 24: asks nothing of a service at %s", (host) =>
+  it.live.each(["0.0.0.0", "[::]", "[::ffff:0.0.0.0]"])("fault 24: requests nothing from a service at %s", (host) =>
     Effect.gen(function* () {
       const { asked, port } = yield* serve(answer)
       const lookup = leadsTo("127.0.0.1")
@@ -103,7 +103,7 @@ describe("NodeTracker", () => {
     })
   )
 
-  it.live("asks and scrapes trackers on this machine and behind names, HTTP and UDP", () =>
+  it.live("announces to HTTP and UDP trackers on this machine and behind names, and scrapes them", () =>
     Effect.gen(function* () {
       const server = yield* realTracker({ http: true, udp: { type: "udp4" } })
       const http = portOf(server.http)
@@ -128,7 +128,7 @@ describe("NodeTracker", () => {
     })
   )
 
-  it.live("fault 24: a UDP tracker's public name leads to this machine for nothing but an announce", () =>
+  it.live("fault 24: a UDP tracker's public name leads to this machine only for an announce", () =>
     Effect.gen(function* () {
       const server = yield* realTracker({ udp: { type: "udp4" } })
       const url = `udp://tracker.example:${portOf(server.udp4)}/x`
@@ -140,7 +140,7 @@ describe("NodeTracker", () => {
     })
   )
 
-  it.live("tells of a name that has no address", () =>
+  it.live("reports a name that has no address", () =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(announce("http://tracker.example/announce", leadsTo()))
 
@@ -148,7 +148,7 @@ describe("NodeTracker", () => {
     })
   )
 
-  it.live.runIf(outer !== undefined)("fault 24: a tracker elsewhere does not redirect to this machine", () =>
+  it.live.runIf(outer !== undefined)("fault 24: a tracker elsewhere cannot redirect to this machine", () =>
     Effect.gen(function* () {
       const { asked, port } = yield* serve(answer)
       for (const location of [
@@ -173,7 +173,7 @@ describe("TorrentFetch over sockets", () => {
       Effect.map((bytes) => Buffer.from(bytes).toString())
     )
 
-  it.live("fetches what the user typed wherever it is, and follows it to no less public place", () =>
+  it.live("fetches any URL that the user typed, and follows no redirect to a less public place", () =>
     Effect.gen(function* () {
       const here = yield* serve((request, response) => {
         if (request.url === "/moved") response.writeHead(301, { location: `http://localhost:${here.port}/any` }).end()
@@ -192,7 +192,7 @@ describe("TorrentFetch over sockets", () => {
     })
   )
 
-  it.live.runIf(outer !== undefined)("fault 24: is led from elsewhere to nothing on this machine", () =>
+  it.live.runIf(outer !== undefined)("fault 24: a server elsewhere cannot redirect to this machine", () =>
     Effect.gen(function* () {
       const here = yield* serve((_, response) => response.end("secret"))
       for (const host of ["127.0.0.1", "localhost", "files.example", "0.0.0.0"]) {

@@ -1,9 +1,9 @@
 /**
- * An announce to an HTTP tracker: the URL that asks and the bencoded dictionary that answers (BEP 3, BEP 7 `peers6`,
- * BEP 23 compact peers, BEP 24 external address, BEP 31 `retry in`). Pure; who sends and reads is `HttpTracker.ts`.
+ * An announce to an HTTP tracker: the request URL and the bencoded response (BEP 3, BEP 7 `peers6`, BEP 23 compact
+ * peers, BEP 24 external address, BEP 31 `retry in`). Pure; `HttpTracker.ts` sends and receives.
  *
- * A wrong value that can be done without is taken for absent; what is left is cleaned by `TrackerAnswer.ts`. A malformed
- * answer fails with `TrackerRefused`. Nothing that is returned points into the input.
+ * An optional value that is malformed counts as absent, and `TrackerAnswer.ts` cleans the others. A malformed response
+ * fails with `TrackerRefused`. Nothing that is returned points into the input.
  */
 import * as Result from "effect/Result"
 import * as Bytes from "../../base/Bytes.ts"
@@ -15,13 +15,13 @@ import type { AnnounceRequest, AnnounceResponse, RetryAfter } from "./Tracker.ts
 import * as TrackerAnswer from "./TrackerAnswer.ts"
 import { TrackerRefused } from "./TrackerAnswer.ts"
 
-/** BEP 31 counts in minutes; a tracker that wants to be left alone for longer is asked once a day. */
+/** One day. BEP 31 counts in minutes without a limit; a tracker that asks for a longer silence is asked once a day. */
 export const maxRetrySeconds = 86_400
 
-/** Bytes of a tracker's id, which travels in the URL of every announce; a longer one would make them all fail. */
+/** Bytes of a tracker id, which is part of every announce URL. A longer one could make every announce fail. */
 export const maxTrackerIdLength = 256
 
-/** The URL of an announce. A query that `trackerUrl` has (a passkey, say) stays as it is; a fragment is dropped. */
+/** The URL of an announce. Keeps the query that `trackerUrl` already has (for example a passkey); drops a fragment. */
 export const toUrl = (trackerUrl: string, request: AnnounceRequest): string => {
   const parameters = [
     `info_hash=${percentEncode(request.infoHash)}`,
@@ -40,21 +40,21 @@ export const toUrl = (trackerUrl: string, request: AnnounceRequest): string => {
   return withParameters(trackerUrl, parameters)
 }
 
-/** `url` with parameters of ours behind those it has; its fragment is dropped. */
+/** `url` with our parameters added after its own. Drops a fragment. */
 export const withParameters = (url: string, parameters: ReadonlyArray<string>): string => {
   const base = url.replace(/#.*$/s, "")
   const separator = !base.includes("?") ? "?" : /[?&]$/.test(base) ? "" : "&"
   return `${base}${separator}${parameters.join("&")}`
 }
 
-/** Bytes as BEP 3 wants them in a URL: the unreserved characters of RFC 3986 as they are, every other byte escaped. */
+/** Encodes bytes for a URL as in BEP 3: RFC 3986's unreserved characters stay, every other byte is escaped. */
 export const percentEncode = (bytes: Uint8Array): string =>
   Array.from(bytes, (byte) => {
     const character = String.fromCharCode(byte)
     return /[A-Za-z0-9\-._~]/.test(character) ? character : `%${byte.toString(16).toUpperCase().padStart(2, "0")}`
   }).join("")
 
-/** Reads an answer. Bytes after the dictionary are ignored: some trackers end theirs with a line break. */
+/** Decodes a response. Ignores bytes after the dictionary: some trackers end it with a line break. */
 export const decode = (bytes: Uint8Array): Result.Result<AnnounceResponse, TrackerRefused> =>
   Result.flatMap(decodeDictionary(bytes), (root) =>
     Result.map(readPeers(root), (peers) => ({
@@ -68,20 +68,22 @@ export const decode = (bytes: Uint8Array): Result.Result<AnnounceResponse, Track
     }))
   )
 
-/** The dictionary of an answer that is no refusal; an announce's and a scrape's begin alike. It points into `bytes`. */
+/** Decodes the dictionary of an announce or scrape response, unless it is a refusal. The result points into `bytes`. */
 export const decodeDictionary = (bytes: Uint8Array): Result.Result<Bencode.Dictionary, TrackerRefused> => {
   if (bytes.length === 0) return refuse("the answer is empty")
   const decoded = Bencode.decode(bytes, limits)
   if (Result.isFailure(decoded)) {
-    return refuse(looksLikeHtml(bytes) ? "the answer is a web page" : "the answer is not a tracker's")
+    return refuse(looksLikeHtml(bytes) ? "the answer is a web page" : "the answer is not a tracker response")
   }
   const root = decoded.success.value
-  if (!Bencode.isDictionary(root)) return refuse("the answer is not a tracker's")
+  if (!Bencode.isDictionary(root)) return refuse("the answer is not a tracker response")
   const failure = root.get("failure reason")
   return failure === undefined ? Result.succeed(root) : Result.fail(refusal(failure, root))
 }
 
-/** Whether bytes are a tracker's refusal, as some send together with a status that says the same. */
+/**
+ * Decodes a refusal, which some trackers send with an HTTP error status. `undefined` if the bytes are anything else.
+ */
 export const decodeRefusal = (bytes: Uint8Array): TrackerRefused | undefined => {
   const decoded = Bencode.decode(bytes, limits)
   if (Result.isFailure(decoded) || !Bencode.isDictionary(decoded.success.value)) return undefined
@@ -106,7 +108,7 @@ const readText = (root: Bencode.Dictionary, key: string): string | undefined => 
   return bytes === undefined ? undefined : TrackerAnswer.toText(bytes)
 }
 
-/** BEP 31: whole minutes, or `never`. Some write the number as text. */
+/** BEP 31: whole minutes, or `never`. Some trackers write the number as text. */
 const readRetry = (root: Bencode.Dictionary): RetryAfter | undefined => {
   const text = Bencode.getText(root, "retry in")
   if (text === "never") return "never"
@@ -114,7 +116,7 @@ const readRetry = (root: Bencode.Dictionary): RetryAfter | undefined => {
   return minutes === undefined || minutes <= 0 ? undefined : Math.min(minutes * 60, maxRetrySeconds)
 }
 
-/** A number or, where it does not even fit into one, the largest: trackers have sent 2^64. */
+/** A number of seconds, clamped. Also accepts integers that are too large for a number: trackers have sent 2^64. */
 const readSeconds = (root: Bencode.Dictionary, key: string): number | undefined => {
   const value = root.get(key)
   return typeof value === "number" || typeof value === "bigint" ? TrackerAnswer.clampInterval(Number(value)) : undefined
@@ -126,7 +128,7 @@ const readIntervals = (root: Bencode.Dictionary) => {
   return { intervalSeconds: Math.max(usual, least ?? 0), minIntervalSeconds: least }
 }
 
-/** A number of peers or downloads; `undefined` where it is none. */
+/** A number of peers or downloads; `undefined` if it is missing or not a count. */
 export const readCount = (root: Bencode.Dictionary, key: string): number | undefined => {
   const count = Bencode.getInt(root, key)
   return count !== undefined && count >= 0 ? count : undefined
@@ -148,12 +150,14 @@ const readPeers = (root: Bencode.Dictionary): Result.Result<ReadonlyArray<PeerAd
   const peers6 = Bencode.getBytes(root, "peers6") ?? new Uint8Array()
   const given = Bencode.isList(peers) ? Result.succeed(readDictionaries(peers)) : CompactPeers.decode(peers, "ipv4")
   const given6 = CompactPeers.decode(peers6, "ipv6")
-  if (Result.isFailure(given)) return refuse(`the peers take ${given.failure.length} bytes, no multiple of 6`)
-  if (Result.isFailure(given6)) return refuse(`the IPv6 peers take ${given6.failure.length} bytes, no multiple of 18`)
+  if (Result.isFailure(given))
+    return refuse(`the peers take ${given.failure.length} bytes, which is not a multiple of 6`)
+  if (Result.isFailure(given6))
+    return refuse(`the IPv6 peers take ${given6.failure.length} bytes, which is not a multiple of 18`)
   return Result.succeed([...given.success, ...given6.success])
 }
 
-/** The original form: a list of dictionaries. Entries that name no address are left out. */
+/** BEP 3's form of the peers: a list of dictionaries. Leaves out entries without a valid address. */
 const readDictionaries = (list: ReadonlyArray<Bencode.Value>): ReadonlyArray<PeerAddress.PeerAddress> =>
   list.flatMap((entry) => {
     if (!Bencode.isDictionary(entry)) return []

@@ -1,16 +1,19 @@
 /**
- * When to announce, to whom, and with which event (BEP 3, BEP 12, BEP 31). A pure machine: time and randomness come in.
+ * When to announce, to which tracker, and with which event (BEP 3, BEP 12, BEP 31). A pure machine: the caller passes
+ * in time and randomness.
  *
- * An announce is a round over the tiers: trackers are asked in order until one answers. The next has its turn when the
- * one before it has failed, or has been silent for `patienceMillis`: that one may still answer then, and several are in
- * flight. So a dead tracker holds up those behind it by its patience and not by its timeout. The first answer ends the
- * round, and its interval passes. If none answers, the wait doubles from round to round.
+ * An announce is a round over the tiers: trackers are asked in order until one answers. The next tracker is asked when
+ * the one before it has failed, or has been silent for `patienceMillis`. The silent one may still answer, so several
+ * announces can be in flight. A dead tracker therefore delays those behind it by this patience, and not by its timeout.
+ * The first answer ends the round, and the tracker's interval has to pass before the next. If no tracker answers, the
+ * wait doubles from round to round.
  *
- * What is in flight when a round ends is not given up: it tells whether a silent tracker is dead, and one that is only
- * slow need not be told `started` again. A late answer changes nothing for the other trackers.
+ * Announces that are in flight when a round ends are not cancelled. They show whether a silent tracker is dead, and a
+ * tracker that is only slow does not need another `started`. A late answer changes nothing for the other trackers.
  *
- * Each tracker is told `started` first, `completed` once if the torrent became complete since, and `stopped` at the end
- * if it was told anything. It is asked one thing at a time, and but for `completed` not before its interval has passed.
+ * Each tracker gets `started` first, `completed` once if the torrent has become complete since, and `stopped` at the
+ * end if it got any announce. Only one announce to a tracker is in flight at a time, and only `completed` may be sent
+ * before the tracker's interval has passed.
  *
  * If our port changes, the next round begins as soon as the interval of the tracker that answered last allows it.
  *
@@ -19,55 +22,56 @@
 import type { AnnounceEvent, AnnounceResponse, RetryAfter } from "./Tracker.ts"
 import * as TrackerTiers from "./TrackerTiers.ts"
 
-/** Wait after the first round in which no tracker answered; it doubles with every further one. */
+/** The wait after the first round in which no tracker answered. Each further failed round doubles it. */
 export const firstBackoffSeconds = 15
 
-/** The longest wait after failed rounds, as long as the usual interval: half an hour without peers is enough. */
+/** The longest wait after failed rounds: half an hour, the usual interval of trackers. */
 export const maxBackoffSeconds = 1800
 
 /**
- * The longest that a tracker is believed which wants to be left alone, be it for ever (BEP 31): what it does not know today
- * it may know tomorrow, and one question a day is no burden.
+ * The longest time that we leave a tracker alone that does not want to be asked again (BEP 31), even if it says
+ * `never`. It may know the torrent tomorrow, and one announce a day is no burden.
  */
 export const maxRefusalSeconds = 86_400
 
-/** Waits are stretched by up to this share at random, so that clients that began together do not stay together. */
+/** Random share that is added to waits, so that clients that started together spread out. */
 export const jitterShare = 0.1
 
 /**
- * How long a tracker may be silent before the next one is asked too. Most answer in a fraction of a second; this is
- * enough for distant ones whose first packet is lost, as TCP sends it again after a second (RFC 6298). Shorter tells more
- * trackers of us than BEP 12 means to; longer keeps a torrent without peers that much longer for every dead one.
+ * How long a tracker may be silent before the next one is asked too. Most answer in a fraction of a second. This is
+ * enough for a distant tracker if the first packet is lost, because TCP retransmits after one second (RFC 6298).
+ * Shorter announces us to more trackers than BEP 12 intends. Longer delays a torrent's first peers by that much for
+ * every dead tracker.
  */
 export const patienceMillis = 3_000
 
-/** How often a swarm that may be asked early is asked whether it wants more peers. */
+/** How often to check whether the torrent wants more peers, once the current tracker allows an early announce. */
 const wantCheckMillis = 30_000
 
 interface TrackerState {
-  /** Whether it answered a `started`, so that `stopped` must follow. */
+  /** Whether it answered a `started`, so that it must get `stopped`. */
   started: boolean
-  /** Whether it needs no `completed`: it was told, or the torrent was complete from the start. */
+  /** Whether it must not get `completed`: it already did, or the torrent was complete from the start. */
   settled: boolean
   trackerId: Uint8Array | undefined
-  /** The port that was announced last. */
+  /** The port in the last announce. */
   port: number | undefined
-  /** Not asked before this time, be it for its answer or for its refusal. */
+  /** Not asked before this time. Follows from its last answer or its last refusal. */
   allowedAt: number
 }
 
 /** The state of one torrent's announcing. */
 export interface AnnounceSchedule {
   readonly random: () => number
-  /** `Infinity` where the next tracker has its turn only when the one before it has failed. */
+  /** `Infinity` if the next tracker is asked only after the one before it has failed. */
   readonly patienceMillis: number
   readonly trackers: ReadonlyMap<string, TrackerState>
-  /** The trackers that are being asked, maybe since an earlier round: they may know of us before they answer. */
+  /** Trackers with an announce in flight, possibly from an earlier round. They may know of us before they answer. */
   readonly inFlight: Set<string>
   tiers: TrackerTiers.TrackerTiers
   /** Trackers asked in this round; `undefined` between rounds. */
   asked: Set<string> | undefined
-  /** The tracker that was asked last, and when the next one has its turn even if that one is silent. */
+  /** The tracker that was asked last, and when the next one is asked even if that one stays silent. */
   latest: string | undefined
   nextTurnAt: number
   /** When the next round begins, and when it may begin if peers are wanted. */
@@ -81,7 +85,7 @@ export interface AnnounceSchedule {
   current: string | undefined
 }
 
-/** What to do now. */
+/** What the caller does next. */
 export type Step =
   | {
       readonly _tag: "Announce"
@@ -91,17 +95,18 @@ export type Step =
       readonly port: number
     }
   /**
-   * Nothing before `until`, unless a tracker answers or fails, or the torrent completes. `Infinity` where only that can
-   * change anything.
+   * Do nothing before `until`, unless a tracker answers or fails, or the torrent completes. `Infinity` if only one of
+   * these can change anything.
    */
   | { readonly _tag: "Wait"; readonly until: number }
 
-/** An announce to be made. */
+/** An announce to send. */
 export type Announce = Extract<Step, { _tag: "Announce" }>
 
 /**
- * A schedule that is due at once. `isComplete`: the torrent is complete already, so `completed` is not announced.
- * `oneAtATime`: a tracker is only asked when those before it have failed, as BEP 27 wants it of private torrents.
+ * Makes a schedule whose first announce is due at once. `isComplete`: the torrent is already complete, so `completed`
+ * is never announced. `oneAtATime`: a tracker is asked only after those before it have failed, as BEP 27 requires of
+ * private torrents.
  */
 export const make = (options: {
   readonly tiers: ReadonlyArray<ReadonlyArray<string>>
@@ -134,7 +139,7 @@ export const make = (options: {
   }
 }
 
-/** What to do at `now`. For each `Announce`, `answered` or `failed` must follow some time. */
+/** What to do at `now`. The caller must follow each `Announce` with `answered` or `failed`. */
 export const next = (self: AnnounceSchedule, now: number, wantsMore: boolean): Step => {
   if (self.asked === undefined) {
     const dueAt = Math.min(self.dueAt, portDueAt(self))
@@ -158,7 +163,9 @@ export const next = (self: AnnounceSchedule, now: number, wantsMore: boolean): S
   return self.inFlight.size > 0 ? { _tag: "Wait", until: Number.POSITIVE_INFINITY } : endFailedRound(self, now)
 }
 
-/** When the current tracker may be told of another port than it knows; `Infinity` if it knows the port, or fails. */
+/**
+ * When the current tracker may be told a changed port. `Infinity` if it knows the port, or if the last round failed.
+ */
 const portDueAt = (self: AnnounceSchedule): number => {
   const current = self.current === undefined || self.failedRounds > 0 ? undefined : self.trackers.get(self.current)
   return current === undefined || current.port === self.port ? Number.POSITIVE_INFINITY : current.allowedAt
@@ -183,8 +190,8 @@ const endFailedRound = (self: AnnounceSchedule, now: number): Step => {
 }
 
 /**
- * Takes the answer to an announce. It ends the round, and the tracker comes first in its tier; between rounds it is late,
- * and counts for this tracker alone.
+ * Records an answer. During a round it ends the round, and the tracker moves to the front of its tier. Between rounds
+ * the answer is late and changes only this tracker's own state.
  */
 export const answered = (
   self: AnnounceSchedule,
@@ -197,7 +204,7 @@ export const answered = (
   self.inFlight.delete(announce.url)
   tracker.started = true
   if (announce.event === "completed") tracker.settled = true
-  // An answer without a tracker id leaves the old one in force.
+  // An answer without a tracker id keeps the old one in force.
   tracker.trackerId = response.trackerId ?? tracker.trackerId
   tracker.allowedAt = now + (minIntervalSeconds ?? intervalSeconds) * 1000
   if (self.asked === undefined) return
@@ -207,16 +214,16 @@ export const answered = (
   self.failedRounds = 0
   self.dueAt = now + jittered(self, intervalSeconds)
   self.earliestAt = minIntervalSeconds === undefined ? self.dueAt : tracker.allowedAt
-  // It may have completed while `started` was on its way.
-  tellCompleted(self, tracker, now)
+  // The torrent may have completed while `started` was in flight.
+  announceCompletion(self, tracker, now)
 }
 
-/** Begins a round now if this tracker, the current one, is to be told `completed`: that waits for no interval. */
-const tellCompleted = (self: AnnounceSchedule, tracker: TrackerState, now: number): void => {
+/** If this is the current tracker and it needs `completed`, begins a round now: that event waits for no interval. */
+const announceCompletion = (self: AnnounceSchedule, tracker: TrackerState, now: number): void => {
   if (eventFor(self, tracker) === "completed") self.dueAt = self.earliestAt = tracker.allowedAt = now
 }
 
-/** Takes a failed announce: the next tracker has its turn, if this was the one that was asked last. */
+/** Records a failed announce. If that tracker was the one asked last, the next one is asked. */
 export const failed = (
   self: AnnounceSchedule,
   announce: Announce,
@@ -231,23 +238,23 @@ export const failed = (
 }
 
 /**
- * The torrent became complete: the tracker that answered last is told at once. While no tracker answers, the backoff
- * stands and the event goes out with the next announce that gets through.
+ * Records that the torrent became complete. `completed` is sent at once to the tracker that answered last. While no
+ * tracker answers, the backoff stays in force, and the next announce that succeeds carries the event.
  */
 export const completed = (self: AnnounceSchedule, now: number): void => {
   if (self.isComplete) return
   self.isComplete = true
   if (self.asked !== undefined || self.failedRounds > 0) return
   const current = self.current === undefined ? undefined : self.trackers.get(self.current)
-  if (current !== undefined) tellCompleted(self, current, now)
+  if (current !== undefined) announceCompletion(self, current, now)
 }
 
-/** Our port is another one from now on. */
+/** Records a change of our port. */
 export const portChanged = (self: AnnounceSchedule, port: number): void => {
   self.port = port
 }
 
-/** The trackers to be told `stopped`, each with its tracker id: those that know of us, or may. */
+/** The trackers that must get `stopped`, with their tracker ids: those that know of us or may know of us. */
 export const informed = (
   self: AnnounceSchedule
 ): ReadonlyArray<{ readonly url: string; readonly trackerId: Uint8Array | undefined }> =>

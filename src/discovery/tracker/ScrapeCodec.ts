@@ -1,5 +1,5 @@
 /**
- * A scrape of an HTTP tracker (BEP 48): the URL that asks how one torrent stands, and the bencoded answer, a dictionary
+ * A scrape of an HTTP tracker (BEP 48): the URL that asks about one torrent, and the bencoded response: a dictionary
  * `files` from info hashes to dictionaries of `complete`, `incomplete` and `downloaded`. Pure.
  */
 import * as Result from "effect/Result"
@@ -10,8 +10,8 @@ import type { ScrapeResponse } from "./Tracker.ts"
 import { TrackerRefused } from "./TrackerAnswer.ts"
 
 /**
- * The URL of a scrape for an info hash of 20 bytes: `announce` at the beginning of the last component of the path
- * becomes `scrape`. `undefined` where that component begins otherwise: such a tracker has no scrape.
+ * The URL of a scrape for an info hash of 20 bytes. Replaces `announce` at the beginning of the path's last component
+ * by `scrape`. `undefined` if that component begins with anything else: such a tracker has no scrape (BEP 48).
  */
 export const toUrl = (trackerUrl: string, infoHash: Uint8Array): string | undefined => {
   const url = URL.parse(trackerUrl)
@@ -22,13 +22,17 @@ export const toUrl = (trackerUrl: string, infoHash: Uint8Array): string | undefi
   return AnnounceCodec.withParameters(url.href, [`info_hash=${AnnounceCodec.percentEncode(infoHash)}`])
 }
 
-/** Reads how the torrent of `infoHash` stands. An answer without it fails: the tracker does not know it. */
+/**
+ * Decodes the counts of the torrent `infoHash`. Fails if the response does not contain it: the tracker does not know
+ * it.
+ */
 export const decode = (bytes: Uint8Array, infoHash: Uint8Array): Result.Result<ScrapeResponse, TrackerRefused> =>
   Result.flatMap(AnnounceCodec.decodeDictionary(bytes), (root) => {
     const files = root.get("files")
-    if (!Bencode.isDictionary(files)) return Result.fail(new TrackerRefused({ why: "the answer is not a scrape's" }))
+    if (!Bencode.isDictionary(files))
+      return Result.fail(new TrackerRefused({ why: "the answer is not a scrape response" }))
     const key = Bytes.toLatin1(infoHash)
-    // Trackers in JavaScript have been seen to write the bytes of the key as if they were characters, in UTF-8.
+    // Some trackers written in JavaScript encode the bytes of the key as if they were characters, in UTF-8.
     const file = files.get(key) ?? files.get(Bytes.toLatin1(Bytes.fromText(key)))
     if (!Bencode.isDictionary(file)) return Result.fail(new TrackerRefused({ why: "it does not know this torrent" }))
     return Result.succeed({

@@ -1,72 +1,72 @@
 /**
- * The contract of whatever announces a torrent to a tracker and scrapes it: HTTP (BEP 3, BEP 48) and UDP (BEP 15). One
- * question, one answer; when to announce, to whom and with which event is `AnnounceSchedule.ts`'s question.
+ * The contract for announcing a torrent to one tracker and scraping it: over HTTP (BEP 3, BEP 48) or UDP (BEP 15). One
+ * request, one response. `AnnounceSchedule.ts` decides when to announce, to which tracker and with which event.
  */
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import type * as Effect from "effect/Effect"
 import type { PeerAddress } from "../../base/PeerAddress.ts"
 
-/** Why an announce is made, where it is not just that the interval has passed (BEP 3 `event`). */
+/** Why an announce is sent, unless only the interval has passed (BEP 3 `event`). */
 export type AnnounceEvent = "started" | "completed" | "stopped"
 
-/** What a tracker is told. Counts are payload bytes since `started`. */
+/** What an announce says. Counts are payload bytes since `started`. */
 export interface AnnounceRequest {
   /** 20 bytes. */
   readonly infoHash: Uint8Array
   /** 20 bytes. */
   readonly peerId: Uint8Array
-  /** The TCP port others may connect to, 1 to 65,535. */
+  /** The TCP port that peers may connect to, 1 to 65,535. */
   readonly port: number
   readonly uploaded: number
   readonly downloaded: number
   readonly left: number
   readonly event: AnnounceEvent | undefined
-  /** How many addresses are wanted; the tracker may send fewer. */
+  /** How many addresses are wanted; the tracker may send more or fewer. */
   readonly numWant: number
-  /** A random unsigned 32-bit number that tells the tracker who we are when our address changes. */
+  /** A random unsigned 32-bit number by which the tracker recognizes us when our address changes. */
   readonly key: number
-  /** What the tracker last called itself, echoed. */
+  /** The tracker id of this tracker's last answer that had one, sent back unchanged. */
   readonly trackerId: Uint8Array | undefined
 }
 
-/** What a tracker answered. */
+/** A tracker's response to an announce. */
 export interface AnnounceResponse {
-  /** Addresses that can be dialled, ours possibly among them. A host is an IP address or, from odd trackers, a name. */
+  /** Addresses to dial, possibly including ours. A host is an IP address or, from unusual trackers, a name. */
   readonly peers: ReadonlyArray<PeerAddress>
-  /** How long to wait until the next announce; a sane number, whatever the tracker said. */
+  /** Seconds until the next announce. Clamped to a sane range. */
   readonly intervalSeconds: number
-  /** How long to wait at least, where the tracker allows to come sooner; never more than `intervalSeconds`. */
+  /** The shortest wait, if the tracker allows an earlier announce. Never more than `intervalSeconds`. */
   readonly minIntervalSeconds: number | undefined
-  /** Peers that have everything (`complete`). */
+  /** How many peers have everything (`complete`). */
   readonly seeders: number | undefined
-  /** Peers that do not (`incomplete`). */
+  /** How many peers do not (`incomplete`). */
   readonly leechers: number | undefined
   readonly trackerId: Uint8Array | undefined
-  /** Something the user should read, although the announce worked. */
+  /** A message for the user, although the announce succeeded. */
   readonly warning: string | undefined
   /** Our own IP address as the tracker sees it (BEP 24). */
   readonly externalHost: string | undefined
 }
 
-/** How a tracker says that a torrent stands (BEP 48). What it did not tell is `undefined`. */
+/** A tracker's counts for a torrent (BEP 48). A count that the response lacks is `undefined`. */
 export interface ScrapeResponse {
-  /** Peers that have everything (`complete`). */
+  /** How many peers have everything (`complete`). */
   readonly seeders: number | undefined
-  /** Peers that do not (`incomplete`). */
+  /** How many peers do not (`incomplete`). */
   readonly leechers: number | undefined
-  /** How often it was downloaded to the end, ever (`downloaded`). */
+  /** How many downloads were ever completed (`downloaded`). */
   readonly downloads: number | undefined
 }
 
 /** When a tracker may be asked again: after a number of seconds, or `never`. */
 export type RetryAfter = number | "never"
 
-/** An announce or a scrape failed. `why` can stand after the tracker's URL and a colon: `connection refused`. */
+/** An announce or a scrape failed. `why` reads well after the tracker's URL and a colon: `connection refused`. */
 export class TrackerError extends Data.TaggedError("TrackerError")<{
   readonly url: string
   readonly why: string
-  /** Set where the tracker said when to come back (BEP 31), or where asking again is pointless. */
+  /** Set if the tracker said when to ask again (BEP 31), or if asking again is pointless. */
   readonly retryAfter?: RetryAfter | undefined
 }> {
   override get message() {
@@ -74,18 +74,19 @@ export class TrackerError extends Data.TaggedError("TrackerError")<{
   }
 }
 
-/** Announces and scrapes. */
+/** Announces to trackers and scrapes them. */
 export class Tracker extends Context.Service<
   Tracker,
   {
     /**
-     * Announces to the tracker at `url`. Bounded in time, and interruptible. A URL of a kind that is not spoken fails
-     * with `retryAfter: "never"`.
+     * Announces to the tracker at `url`. Ends within the layer's timeout, and is interruptible. A URL whose scheme is
+     * not supported fails with `retryAfter: "never"`.
      */
     readonly announce: (url: string, request: AnnounceRequest) => Effect.Effect<AnnounceResponse, TrackerError>
     /**
-     * Asks the tracker whose announces go to `url` how a torrent stands, without joining its swarm. `infoHash` has 20
-     * bytes. Bounded in time, and interruptible. Fails also where the tracker does not know the torrent.
+     * Asks the tracker whose announce URL is `url` for the counts of a torrent, without joining its swarm. `infoHash`
+     * has 20 bytes. Ends within the layer's timeout, and is interruptible. Also fails if the tracker does not know the
+     * torrent.
      */
     readonly scrape: (url: string, infoHash: Uint8Array) => Effect.Effect<ScrapeResponse, TrackerError>
   }

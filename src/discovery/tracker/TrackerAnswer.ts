@@ -1,15 +1,15 @@
 /**
- * What is taken from a tracker's answer, in whatever packet it came.
+ * Limits on what we accept from a tracker's response, for HTTP and UDP alike.
  *
- * Trackers are old, odd and sometimes hostile. Numbers are clamped to what is sane, addresses are bounded, and text is
- * stripped of what a terminal could act upon. How an answer is laid out is the codecs' question.
+ * Trackers are old, odd and sometimes hostile. So numbers are clamped to a sane range, the number of addresses is
+ * bounded, and control characters are removed from text. The codecs know how a response is laid out.
  */
 import * as Data from "effect/Data"
 import * as Bytes from "../../base/Bytes.ts"
 import * as PeerAddress from "../../base/PeerAddress.ts"
 import type { AnnounceResponse, RetryAfter } from "./Tracker.ts"
 
-/** The tracker refused, or what it sent is no answer. `why` can stand after a colon. */
+/** The tracker refused, or its response is malformed. `why` reads well after a colon. */
 export class TrackerRefused extends Data.TaggedError("TrackerRefused")<{
   readonly why: string
   readonly retryAfter?: RetryAfter | undefined
@@ -19,40 +19,41 @@ export class TrackerRefused extends Data.TaggedError("TrackerRefused")<{
   }
 }
 
-/** No tracker is asked more often than this, whatever it says: an interval of 0 would be a flood. */
+/** The shortest interval in seconds that we accept. A tracker that says 0 would make us flood it. */
 export const minIntervalSeconds = 60
 
-/** What most trackers say, taken where one says nothing usable. */
+/** The interval of most trackers in seconds, used if a response has none that is usable. */
 export const defaultIntervalSeconds = 1800
 
-/** A tracker that names a longer interval (2^31 has been seen) would never be asked again. */
+/** The longest interval in seconds that we accept. A tracker that sends 2^31, as seen, would never be asked again. */
 export const maxIntervalSeconds = 21_600
 
 /**
- * Addresses taken from one answer: far more than anybody asks for, and a bound on what a hostile one can make us hold.
+ * Addresses accepted from one response: far more than a client asks for, and a bound on what a hostile tracker can make
+ * us hold.
  */
 export const maxPeers = 1000
 
-/** Characters of a tracker's text that are shown. */
+/** How many characters of a tracker's text are shown. */
 const maxTextLength = 200
 
-/** An interval that can be lived with. */
+/** Clamps an interval in seconds to the accepted range. */
 export const clampInterval = (seconds: number): number =>
   Math.min(Math.max(seconds, minIntervalSeconds), maxIntervalSeconds)
 
-/** The addresses that can be dialled, not more than `maxPeers`. */
+/** The addresses that can be dialled, at most `maxPeers`. */
 export const takePeers = (addresses: ReadonlyArray<PeerAddress.PeerAddress>): ReadonlyArray<PeerAddress.PeerAddress> =>
   addresses.filter(PeerAddress.isDialable).slice(0, maxPeers)
 
-/** What a public tracker answered, without peers on this machine: they would make us talk to our own services. */
+/** A public tracker's response without addresses on this machine, which would connect us to our own services. */
 export const withoutLoopback = (response: AnnounceResponse): AnnounceResponse => ({
   ...response,
   peers: response.peers.filter((address) => !PeerAddress.isLoopback(address))
 })
 
-/** What a tracker wrote, as it is shown; `undefined` where that is nothing. */
+/** A tracker's text as it is safe to show; `undefined` if nothing is left of it. */
 export const toText = (bytes: Uint8Array): string | undefined => Bytes.toShownText(bytes, maxTextLength)
 
-/** `why` of a tracker that refuses with `reason`. */
+/** `why` for a tracker that refused and stated `reason`. */
 export const whyRefused = (reason: Uint8Array | undefined): string =>
   `refused: ${(reason && toText(reason)) ?? "no reason given"}`

@@ -1,10 +1,11 @@
 /**
- * Peers from a torrent's trackers: announces while its stream runs, and says goodbye when the stream ends. A private torrent
- * is announced to one tracker at a time: a tracker is only asked when those before it have failed (BEP 27).
+ * Finds peers through a torrent's trackers: announces while its stream runs, and announces `stopped` when the stream
+ * ends. The trackers of a private torrent are asked one at a time: each only after those before it have failed (BEP
+ * 27).
  *
- * The shell of `AnnounceSchedule.ts`: it sleeps, asks through `Tracker` and tells what came of it. Every announce has a
- * fiber of its own, as several may be under way. One is begun when the consumer asks for the next event, so a consumer
- * that does not keep up slows it, and no more waits than an answer of each tracker.
+ * This is the shell of `AnnounceSchedule.ts`: it sleeps, asks through `Tracker`, and emits the results. Each announce
+ * runs in its own fiber, because several may be in flight. An announce starts only when the consumer pulls the next
+ * event. So a slow consumer slows the announces down, and at most one answer of each tracker waits for it.
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -26,27 +27,28 @@ import { Tracker } from "./Tracker.ts"
 
 /** How torrents are announced. */
 export interface TrackerSourceOptions {
-  /** Addresses to ask for, default `defaultNumWant`. Most trackers give 50 whatever is asked. */
+  /** How many addresses to ask for; default `defaultNumWant`. Most trackers send 50 however many are asked for. */
   readonly numWant?: number | undefined
 }
 
-/** Enough to fill the usual number of connections with one answer, although half the addresses are stale. */
+/** Enough to fill the usual number of connections from one response even if half the addresses are stale. */
 export const defaultNumWant = 100
 
 /**
- * The port announced by a client that does not listen. Trackers refuse 0, and several refuse 6881 to 6889; nothing
- * listens on port 1 anywhere, so a peer that tries it fails at once and reaches no other service of this host.
+ * The port that we announce if we do not listen. Trackers refuse 0, and some refuse 6881 to 6889. Nothing listens on
+ * port 1, so a peer that dials it fails at once and reaches no other service of this host.
  */
 export const notListeningPort = 1
 
 /**
- * How long `stopped` may hold up the end of a torrent. A tracker that misses it forgets us after an interval or two.
+ * How long `stopped` may delay the end of a torrent. A tracker that does not get it forgets us after an interval or
+ * two.
  */
 export const stopTimeout: Duration.Input = "2 seconds"
 
 /**
- * A source that announces to the trackers of a torrent. Its stream never ends or fails by itself, unless the torrent names
- * no tracker: then it is empty. Each run of `peers` announces on its own, from `started` to `stopped`.
+ * Makes a source that announces to a torrent's trackers. Its stream never ends or fails by itself; if the torrent has
+ * no trackers, the stream is empty. Each run of `peers` announces separately, from `started` to `stopped`.
  */
 export const make = Effect.fnUntraced(function* (
   options: TrackerSourceOptions = {}
@@ -61,13 +63,13 @@ export const make = Effect.fnUntraced(function* (
   }
 })
 
-/** `PeerSources` that are the trackers of each torrent. */
+/** Provides `PeerSources` with one source: the trackers of each torrent. */
 export const layer: Layer.Layer<PeerSources, never, Tracker> = Layer.effect(
   PeerSources,
   Effect.map(make(), (source) => [source])
 )
 
-/** Runs all streams at once. Unlike those of `Stream.mergeAll`, they are also interrupted at once. */
+/** Runs all streams at once. Unlike `Stream.mergeAll`, it also interrupts them all at once. */
 const together = (streams: ReadonlyArray<Stream.Stream<PeerSourceEvent>>): Stream.Stream<PeerSourceEvent> =>
   Stream.callback<PeerSourceEvent>(
     (events) =>
@@ -85,7 +87,7 @@ type Fact =
   | {
       readonly _tag: "Announced"
       readonly announce: AnnounceSchedule.Announce
-      /** A defect of the tracker's layer ends the stream, as it would if nothing ran beside it. */
+      /** A defect of the tracker's layer ends the stream, as it would without this fiber. */
       readonly answer: Exit.Exit<Result.Result<AnnounceResponse, TrackerError>>
     }
 
@@ -96,13 +98,14 @@ const start = Effect.fnUntraced(function* (
 ) {
   const scope = yield* Effect.scope
   const random = yield* Random.Random
-  // A tracker is asked one thing at a time, and the torrent completes once: only changes of the port may have to wait.
+  // Each tracker has one announce in flight and the torrent completes once, so only changes of the port may have to
+  // wait.
   const facts = yield* Queue.bounded<Fact>(context.trackers.flat().length + 1)
   yield* context.completed.pipe(
     Effect.andThen(Queue.offer(facts, { _tag: "Completed" })),
     Effect.forkScoped({ startImmediately: true })
   )
-  // Lets a torrent that is complete already say so.
+  // Lets a torrent that is already complete offer that fact first.
   yield* Effect.yieldNow
   const schedule = AnnounceSchedule.make({
     tiers: context.trackers,
@@ -135,7 +138,7 @@ const start = Effect.fnUntraced(function* (
       trackerId
     })
 
-  // A finalizer is not interruptible, but a timeout runs what it bounds in a fiber of its own, which is.
+  // A finalizer is not interruptible, but `timeoutOption` runs the announces in their own fiber, which is.
   yield* Effect.addFinalizer(() =>
     Effect.forEach(
       AnnounceSchedule.informed(schedule),
@@ -158,7 +161,7 @@ const start = Effect.fnUntraced(function* (
       const now = yield* Monotonic.now
       switch (fact?._tag) {
         case "Announced":
-          return take(schedule, fact.announce, yield* fact.answer, now)
+          return record(schedule, fact.announce, yield* fact.answer, now)
         case "Completed":
           AnnounceSchedule.completed(schedule, now)
           break
@@ -167,7 +170,7 @@ const start = Effect.fnUntraced(function* (
       }
       const step = AnnounceSchedule.next(schedule, now, context.wantsMore?.() ?? false)
       if (step._tag === "Announce") yield* begin(step)
-      // What is only looked at cannot be lost when time runs out at the same moment.
+      // `peek` removes nothing, so no fact is lost if the time runs out at the same moment.
       else yield* Effect.timeoutOption(Queue.peek(facts), step.until - now)
     }
   })
@@ -177,8 +180,8 @@ const start = Effect.fnUntraced(function* (
 /** The port to announce now. */
 const portOf = ({ port }: PeerSourceContext): number => ListeningPort.current(port) || notListeningPort
 
-/** Notes what came of an announce, and says what there is to tell. */
-const take = (
+/** Records the result of an announce, and returns the event to emit. */
+const record = (
   schedule: AnnounceSchedule.AnnounceSchedule,
   step: AnnounceSchedule.Announce,
   answer: Result.Result<AnnounceResponse, TrackerError>,

@@ -1,17 +1,17 @@
 /**
- * Packets of the UDP tracker protocol (BEP 15), with the URL option of BEP 41. Pure; who sends and waits is
- * `UdpTracker.ts`. Integers are big-endian.
+ * Packets of the UDP tracker protocol (BEP 15), with the URL option of BEP 41. Pure; `UdpTracker.ts` sends and waits.
+ * Integers are big-endian.
  *
  * - Connect: protocol id u64, action 0 u32, transaction u32. Answer: action 0, transaction, connection id of 8 bytes.
  * - Announce: connection id, action 1, transaction, info hash of 20 bytes, peer id of 20, downloaded u64, left u64,
  *   uploaded u64, event u32, IP address u32, key u32, number wanted i32, port u16, then options. Answer: action 1,
- *   transaction, interval u32, leechers u32, seeders u32, then peers: 6 bytes each, or 18 where the tracker was asked
- *   over IPv6.
- * - Scrape: connection id, action 2, transaction, info hashes; here one. Answer: action 2, transaction, and for each
- *   info hash seeders u32, downloads u32, leechers u32.
- * - Error, in answer to any: action 3, transaction, text.
+ *   transaction, interval u32, leechers u32, seeders u32, then peers: 6 bytes each, or 18 if the tracker was asked over
+ *   IPv6.
+ * - Scrape: connection id, action 2, transaction, info hashes (we send one). Answer: action 2, transaction, and for
+ *   each info hash seeders u32, downloads u32, leechers u32.
+ * - Error, in answer to any request: action 3, transaction, text.
  *
- * Fields may be added behind these, so a longer packet is right and a shorter one is none.
+ * A later version may append fields, so a longer packet is valid and a shorter one is not.
  */
 import * as Result from "effect/Result"
 import * as Bytes from "../../base/Bytes.ts"
@@ -19,10 +19,10 @@ import * as CompactPeers from "../../base/CompactPeers.ts"
 import type { AnnounceEvent, AnnounceRequest, AnnounceResponse, ScrapeResponse } from "./Tracker.ts"
 import * as TrackerAnswer from "./TrackerAnswer.ts"
 
-/** What a tracker sent. Nothing in it points into the packet. */
+/** A decoded packet from a tracker. Nothing in it points into the packet. */
 export type Answer = Connected | Announced | Scraped | Failed
 
-/** A connection id of 8 bytes, opaque to us. */
+/** Carries a connection id of 8 bytes, which is opaque to us. */
 export interface Connected {
   readonly _tag: "Connected"
   readonly transactionId: number
@@ -43,17 +43,16 @@ export interface Scraped {
   readonly response: ScrapeResponse
 }
 
-/** The tracker refused, or its answer cannot be read. `why` can stand after a colon. */
+/** The tracker refused, or its answer is malformed. `why` reads well after a colon. */
 export interface Failed {
   readonly _tag: "Failed"
   readonly transactionId: number
   readonly why: string
 }
 
-/** Bytes of a connection id. */
 export const connectionIdLength = 8
 
-/** BEP 15 calls it the magic constant: 0x41727101980. */
+/** The protocol id that BEP 15 calls the magic constant: 0x41727101980. */
 const protocolId = Uint8Array.of(0, 0, 4, 0x17, 0x27, 0x10, 0x19, 0x80)
 
 const actions = { connect: 0, announce: 1, scrape: 2, error: 3 } as const
@@ -63,10 +62,10 @@ const events: { readonly [event in AnnounceEvent]: number } = { completed: 1, st
 const headerLength = 16
 const announceLength = 98
 
-/** BEP 41: the path and the query of the tracker's URL. */
+/** BEP 41 "URL data": the path and the query of the tracker's URL. */
 const urlDataOption = 2
 
-/** Bytes in one option, whose length is a byte; a longer value is spread over several. */
+/** Bytes that fit into one option, whose length is one byte. A longer value is split over several options. */
 const maxOptionLength = 255
 
 const header = (connectionId: Uint8Array, action: number, transactionId: number, length: number) => {
@@ -77,13 +76,16 @@ const header = (connectionId: Uint8Array, action: number, transactionId: number,
   return bytes
 }
 
-/** Asks for a connection id. `transactionId`, here and below, is an unsigned 32-bit number that the answer repeats. */
+/**
+ * Encodes a request for a connection id. `transactionId`, here and below, is an unsigned 32-bit number that the answer
+ * repeats.
+ */
 export const encodeConnect = (transactionId: number): Uint8Array =>
   header(protocolId, actions.connect, transactionId, headerLength)
 
 /**
- * An announce. `urlData`: path and query of the tracker's URL, ASCII, where it has any (BEP 41). The tracker id of the
- * request, which BEP 15 does not have, is left out; our IP address too, as the tracker sees it.
+ * Encodes an announce. `urlData` is the path and query of the tracker's URL in ASCII, or empty (BEP 41). Leaves out the
+ * request's tracker id, for which BEP 15 has no field, and our IP address, which the tracker sees.
  */
 export const encodeAnnounce = (options: {
   readonly connectionId: Uint8Array
@@ -114,7 +116,7 @@ export const encodeAnnounce = (options: {
   return bytes
 }
 
-/** A scrape of one torrent. */
+/** Encodes a scrape of one torrent. */
 export const encodeScrape = (options: {
   readonly connectionId: Uint8Array
   readonly transactionId: number
@@ -126,7 +128,7 @@ export const encodeScrape = (options: {
   return bytes
 }
 
-/** Reads an answer that came over a socket of `family`; `undefined` where it is none, or shorter than its kind is. */
+/** Decodes an answer received over a socket of `family`; `undefined` if it is unknown or too short. */
 export const decode = (bytes: Uint8Array, family: CompactPeers.Family): Answer | undefined => {
   if (bytes.length < 8) return undefined
   const action = Bytes.readUint32Unsafe(bytes, 0)
@@ -141,7 +143,11 @@ export const decode = (bytes: Uint8Array, family: CompactPeers.Family): Answer |
       const peers = CompactPeers.decode(bytes.subarray(20), family)
       if (Result.isFailure(peers)) {
         const { entryLength, length } = peers.failure
-        return { _tag: "Failed", transactionId, why: `the peers take ${length} bytes, no multiple of ${entryLength}` }
+        return {
+          _tag: "Failed",
+          transactionId,
+          why: `the peers take ${length} bytes, which is not a multiple of ${entryLength}`
+        }
       }
       return { _tag: "Announced", transactionId, response: toResponse(bytes, peers.success) }
     }
@@ -157,7 +163,7 @@ export const decode = (bytes: Uint8Array, family: CompactPeers.Family): Answer |
   }
 }
 
-/** BEP 15 has no tracker id, no text beside the peers, and nothing that tells us our own address (BEP 24). */
+/** BEP 15 has no tracker id, no warning, and no field for our own address (BEP 24). */
 const toResponse = (bytes: Uint8Array, peers: AnnounceResponse["peers"]): AnnounceResponse => ({
   peers: TrackerAnswer.takePeers(peers),
   intervalSeconds: TrackerAnswer.clampInterval(Bytes.readUint32Unsafe(bytes, 8)),
@@ -169,7 +175,7 @@ const toResponse = (bytes: Uint8Array, peers: AnnounceResponse["peers"]): Announ
   externalHost: undefined
 })
 
-/** BEP 15 does not say that counts are unsigned: one with the highest bit is a tracker's -1. */
+/** BEP 15 does not say that counts are unsigned. Trackers send -1 for "unknown", so the highest bit means absent. */
 const countAt = (bytes: Uint8Array, offset: number): number | undefined => {
   const count = Bytes.readUint32Unsafe(bytes, offset)
   return count < 0x8000_0000 ? count : undefined

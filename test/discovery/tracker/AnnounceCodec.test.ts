@@ -8,7 +8,7 @@ import type { AnnounceRequest } from "../../../src/discovery/tracker/Tracker.ts"
 import * as TrackerAnswer from "../../../src/discovery/tracker/TrackerAnswer.ts"
 
 const request: AnnounceRequest = {
-  // The example of an escaped info hash in the specification on wiki.theory.org.
+  // The example of an escaped info hash in the specification at wiki.theory.org.
   infoHash: Bytes.fromHex("123456789abcdef123456789abcdef123456789a")!,
   peerId: Bytes.fromText("-PW0100-ab.~_-d 01%&"),
   port: 6889,
@@ -65,7 +65,7 @@ describe("AnnounceCodec.toUrl", () => {
     assert.strictEqual(url.slice(0, beginning.length), beginning)
   })
 
-  it("gives a URL from which every byte comes back, and which a URL parser leaves as it is", () => {
+  it("makes a URL that a URL parser does not change, and from which every byte can be decoded", () => {
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 20, maxLength: 20 }), (infoHash) => {
         const url = AnnounceCodec.toUrl("http://t.example/announce", { ...request, infoHash })
@@ -100,7 +100,7 @@ describe("AnnounceCodec.decode", () => {
     })
   })
 
-  it("reads peers as a list of dictionaries, and leaves out what names no address", () => {
+  it("reads peers as a list of dictionaries, and skips entries without a valid address", () => {
     const answer = decoded({
       interval: 1800,
       peers: [
@@ -124,7 +124,7 @@ describe("AnnounceCodec.decode", () => {
     ])
   })
 
-  it("reads IPv6 peers beside the others (BEP 7)", () => {
+  it("reads IPv6 peers besides IPv4 peers (BEP 7)", () => {
     const peers6 = Uint8Array.from([0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0x1a, 0xe1])
 
     const answer = decoded({ peers: Uint8Array.of(1, 2, 3, 4, 0, 80), peers6 })
@@ -135,7 +135,7 @@ describe("AnnounceCodec.decode", () => {
     ])
   })
 
-  it("drops addresses that nobody can dial", () => {
+  it("drops addresses that cannot be dialled", () => {
     const peers = Uint8Array.of(0, 0, 0, 0, 0, 80, 224, 0, 0, 1, 0, 80, 255, 255, 255, 255, 0, 80, 1, 2, 3, 4, 0, 0)
 
     const answer = decoded({ peers })
@@ -143,13 +143,13 @@ describe("AnnounceCodec.decode", () => {
     assert.deepStrictEqual(answer.peers, [])
   })
 
-  it("takes no more addresses than its bound", () => {
+  it("accepts at most `maxPeers` addresses", () => {
     const answer = decoded({ peers: new Uint8Array(6 * (TrackerAnswer.maxPeers + 1)).fill(1) })
 
     assert.strictEqual(answer.peers.length, TrackerAnswer.maxPeers)
   })
 
-  it("takes an answer without peers for one that has none, and the usual interval", () => {
+  it("reads an answer without peers and interval as no peers and the default interval", () => {
     const answer = decoded({})
 
     assert.deepStrictEqual(answer.peers, [])
@@ -167,7 +167,7 @@ describe("AnnounceCodec.decode", () => {
     ["2^31", "i2147483648e", TrackerAnswer.maxIntervalSeconds],
     ["2^64", "i18446744073709551616e", TrackerAnswer.maxIntervalSeconds],
     ["a text", "4:1800", TrackerAnswer.defaultIntervalSeconds]
-  ])("fault 57: takes an interval of %s for a sane one", (_, value, expected) => {
+  ])("fault 57: clamps an interval of %s to a sane one", (_, value, expected) => {
     const answer = decoded(`d8:interval${value}5:peers0:e`)
 
     assert.strictEqual(answer.intervalSeconds, expected)
@@ -183,7 +183,7 @@ describe("AnnounceCodec.decode", () => {
     assert.strictEqual(zero.minIntervalSeconds, TrackerAnswer.minIntervalSeconds)
   })
 
-  it("reads the tracker's id, its warning and our address (BEP 24)", () => {
+  it("reads the tracker id, the warning and our address (BEP 24)", () => {
     const answer = decoded({
       "tracker id": Uint8Array.of(0, 255),
       "warning message": "you are slow",
@@ -195,7 +195,7 @@ describe("AnnounceCodec.decode", () => {
     assert.strictEqual(answer.externalHost, "9.8.7.6")
   })
 
-  it("reads our IPv6 address, and none from another number of bytes", () => {
+  it("reads our IPv6 address, and ignores one of the wrong length", () => {
     const v6 = decoded({ "external ip": Uint8Array.from({ length: 16 }, (_, index) => (index === 15 ? 1 : 0x20)) })
     const bad = decoded({ "external ip": "1.2.3.4" })
 
@@ -203,7 +203,7 @@ describe("AnnounceCodec.decode", () => {
     assert.strictEqual(bad.externalHost, undefined)
   })
 
-  it("fault 57: a tracker id that no URL could carry is taken for absent", () => {
+  it("fault 57: a tracker id that is too long for a URL counts as absent", () => {
     const longest = new Uint8Array(AnnounceCodec.maxTrackerIdLength)
     const idOf = (id: Uint8Array) =>
       Result.getOrThrow(AnnounceCodec.decode(Bencode.encode({ "tracker id": id }))).trackerId
@@ -212,7 +212,7 @@ describe("AnnounceCodec.decode", () => {
     assert.isUndefined(idOf(new Uint8Array(AnnounceCodec.maxTrackerIdLength + 1)))
   })
 
-  it("gives nothing that points into the answer", () => {
+  it("returns nothing that points into the answer", () => {
     const bytes = Bencode.encode({ "tracker id": "abc" })
     const answer = Result.getOrThrow(AnnounceCodec.decode(bytes))
 
@@ -227,7 +227,7 @@ describe("AnnounceCodec.decode", () => {
     assert.strictEqual(answer.intervalSeconds, 900)
   })
 
-  it("tells why the tracker refused", () => {
+  it("reports why the tracker refused", () => {
     const failure = refused({ "failure reason": "unregistered torrent", peers: "" })
 
     assert.strictEqual(failure.why, "refused: unregistered torrent")
@@ -248,7 +248,7 @@ describe("AnnounceCodec.decode", () => {
     assert.strictEqual(failure.retryAfter, expected)
   })
 
-  it("fault 57: makes a binary failure reason readable, and harmless to a terminal", () => {
+  it("fault 57: makes a binary failure reason readable and safe for a terminal", () => {
     const failure = refused({
       "failure reason": Bytes.concat([
         Uint8Array.of(0x1b),
@@ -260,7 +260,7 @@ describe("AnnounceCodec.decode", () => {
     assert.strictEqual(failure.why, "refused: [2Jno way\ufffd \ufffd")
   })
 
-  it("fault 57: cuts a long failure reason", () => {
+  it("fault 57: truncates a long failure reason", () => {
     const failure = refused({ "failure reason": "\u{1f980}".repeat(100_000) })
 
     assert.strictEqual(failure.why, `refused: ${"\u{1f980}".repeat(200)}`)
@@ -271,20 +271,20 @@ describe("AnnounceCodec.decode", () => {
     ["a reason that is a number", "d14:failure reasoni5ee", "refused: no reason given"],
     ["nothing", "", "the answer is empty"],
     ["a web page", "\r\n<!DOCTYPE html><html></html>", "the answer is a web page"],
-    ["text", "not found", "the answer is not a tracker's"],
-    ["a list", "le", "the answer is not a tracker's"],
-    ["half an answer", "d8:intervali900e5:peers6:\x01\x02", "the answer is not a tracker's"],
-    ["peers of 7 bytes", "d5:peers7:abcdefge", "the peers take 7 bytes, no multiple of 6"],
-    ["IPv6 peers of 6 bytes", "d6:peers66:abcdefe", "the IPv6 peers take 6 bytes, no multiple of 18"],
+    ["text", "not found", "the answer is not a tracker response"],
+    ["a list", "le", "the answer is not a tracker response"],
+    ["half an answer", "d8:intervali900e5:peers6:\x01\x02", "the answer is not a tracker response"],
+    ["peers of 7 bytes", "d5:peers7:abcdefge", "the peers take 7 bytes, which is not a multiple of 6"],
+    ["IPv6 peers of 6 bytes", "d6:peers66:abcdefe", "the IPv6 peers take 6 bytes, which is not a multiple of 18"],
     ["peers that are a number", "d5:peersi5ee", "the peers are neither a list nor compact"],
-    ["a depth bomb", `d5:peers${"l".repeat(100_000)}`, "the answer is not a tracker's"]
-  ])("fault 57: refuses %s in a readable way", (_, answer, why) => {
+    ["a depth bomb", `d5:peers${"l".repeat(100_000)}`, "the answer is not a tracker response"]
+  ])("fault 57: refuses %s with a readable reason", (_, answer, why) => {
     const failure = refused(answer)
 
     assert.strictEqual(failure.message, why)
   })
 
-  it("never throws, and gives sane values or one line, whatever the bytes", () => {
+  it("never throws, and returns sane values or a one-line reason for any bytes", () => {
     const value: fc.Arbitrary<Bencode.Encodable> = fc.oneof(
       fc.bigInt({ min: -(2n ** 65n), max: 2n ** 65n }),
       fc.uint8Array({ maxLength: 40 }),

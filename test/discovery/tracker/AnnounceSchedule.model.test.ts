@@ -4,22 +4,22 @@ import * as AnnounceSchedule from "../../../src/discovery/tracker/AnnounceSchedu
 import * as TrackerTiers from "../../../src/discovery/tracker/TrackerTiers.ts"
 
 /**
- * The model is what the trackers see: when each was asked what, what it answered, and until when it wants to be left
- * alone. Any number of announces may be in flight, and each ends when the script says so, in any order.
+ * The model is what the trackers see: when each was asked and for what, what it answered, and until when it must not be
+ * asked. Any number of announces may be in flight, and the script decides in which order they end.
  */
 interface TrackerModel {
   asked: { readonly announce: AnnounceSchedule.Announce; readonly at: number } | undefined
-  /** What it answered to. */
-  readonly told: Array<AnnounceSchedule.Announce["event"]>
+  /** The events of the announces that it answered. */
+  readonly answeredEvents: Array<AnnounceSchedule.Announce["event"]>
   trackerId: Uint8Array | undefined
-  /** By its last answer, and by its last refusal. */
+  /** Set by its last answer (`intervalUntil`) and by its last refusal (`refusedUntil`). */
   intervalUntil: number
   refusedUntil: number
 }
 
 const actions = {
   pass: fc.record({ do: fc.constant("pass" as const), millis: fc.integer({ min: 1, max: 4000 }) }),
-  /** Until there is something to do by itself. */
+  /** Advances the time to the schedule's next step. */
   wait: fc.record({ do: fc.constant("wait" as const), wantsMore: fc.boolean() }),
   answer: fc.record({
     do: fc.constant("answer" as const),
@@ -50,17 +50,17 @@ type Action = typeof step extends fc.Arbitrary<infer A> ? A : never
 
 const names = Array.from("abcde", (name) => `http://${name}.example/announce`)
 
-/** Leaves every tier as it is. */
+/** With this as `random`, a shuffle changes nothing. */
 const keep = () => 0.999_999
 
-/** Plays a script, and compares after every step. */
+/** Plays a script, and compares schedule and model after every step. */
 const play = (script: ReadonlyArray<Action>, wasComplete: boolean, oneAtATime: boolean) => {
   const tiers = [names.slice(0, 3), names.slice(3)]
   const schedule = AnnounceSchedule.make({ tiers, random: keep, isComplete: wasComplete, port: 1, oneAtATime })
   const trackers = new Map(
     names.map((url): [string, TrackerModel] => [
       url,
-      { asked: undefined, told: [], trackerId: undefined, intervalUntil: 0, refusedUntil: 0 }
+      { asked: undefined, answeredEvents: [], trackerId: undefined, intervalUntil: 0, refusedUntil: 0 }
     ])
   )
   const inFlight = () => [...trackers].flatMap(([url, { asked }]) => (asked === undefined ? [] : [{ url, ...asked }]))
@@ -68,12 +68,15 @@ const play = (script: ReadonlyArray<Action>, wasComplete: boolean, oneAtATime: b
   let now = 0
   let isComplete = wasComplete
   let port = 1
-  /** The announce whose answer ended the last round, unless rounds have failed since. */
+  /** The announce whose answer ended the last round; `undefined` after a failed round. */
   let current: AnnounceSchedule.Announce | undefined
-  /** Whom this round asked last, and whose turn is over: who was asked, or failed what an earlier round had asked. */
+  /**
+   * `last` is the tracker that this round asked last. The set holds the trackers that had their turn: those asked in
+   * this round, and those that failed an announce of an earlier round.
+   */
   let last: string | undefined
   const over = new Set<string>()
-  /** An answer ends its round: nobody is asked before this time, unless the torrent completes. */
+  /** After the answer that ended a round, no tracker is asked before this time, unless the torrent completes. */
   let quietUntil = 0
 
   const mayBeAsked = (url: string): boolean => {
@@ -81,7 +84,8 @@ const play = (script: ReadonlyArray<Action>, wasComplete: boolean, oneAtATime: b
     return asked === undefined && !over.has(url) && Math.max(intervalUntil, refusedUntil) <= now
   }
 
-  const lacksCompleted = ({ told }: TrackerModel) => isComplete && !wasComplete && !told.includes("completed")
+  const lacksCompleted = ({ answeredEvents }: TrackerModel) =>
+    isComplete && !wasComplete && !answeredEvents.includes("completed")
 
   const endRound = () => {
     last = undefined
@@ -90,21 +94,25 @@ const play = (script: ReadonlyArray<Action>, wasComplete: boolean, oneAtATime: b
 
   const check = (announce: AnnounceSchedule.Announce) => {
     const tracker = trackers.get(announce.url)!
-    assert.isUndefined(tracker.asked, "one thing at a time")
+    assert.isUndefined(tracker.asked, "only one announce to a tracker is in flight")
     assert.isAtLeast(now, tracker.refusedUntil)
     if (announce.event !== "completed") assert.isAtLeast(now, tracker.intervalUntil)
     assert.isAtLeast(now, quietUntil)
     const event = lacksCompleted(tracker) ? "completed" : undefined
-    assert.strictEqual(announce.event, tracker.told.length === 0 ? "started" : event)
+    assert.strictEqual(announce.event, tracker.answeredEvents.length === 0 ? "started" : event)
     assert.strictEqual(announce.trackerId, tracker.trackerId)
     assert.strictEqual(announce.port, port)
     const before = trackers.get(last ?? "")?.asked
-    if (before !== undefined) assert.isAtLeast(now, before.at + patience, "the one before has its time")
+    if (before !== undefined) assert.isAtLeast(now, before.at + patience, "the tracker before had its patience")
     const order = TrackerTiers.order(schedule.tiers)
-    assert.strictEqual(order.slice(0, order.indexOf(announce.url)).find(mayBeAsked), undefined, "in their order")
+    assert.strictEqual(
+      order.slice(0, order.indexOf(announce.url)).find(mayBeAsked),
+      undefined,
+      "trackers are asked in order"
+    )
   }
 
-  /** Makes the announces that are due, and tells when there is something to do next. */
+  /** Makes the announces that are due, and returns when the next step is due. */
   const settle = (wantsMore = false): number => {
     while (true) {
       const { failedRounds } = schedule
@@ -123,7 +131,7 @@ const play = (script: ReadonlyArray<Action>, wasComplete: boolean, oneAtATime: b
       assert.isAbove(step.until, now)
       const before = trackers.get(last ?? "")?.asked
       if (before !== undefined && now < before.at + patience && names.some(mayBeAsked)) {
-        assert.isAtMost(step.until, before.at + patience, "nobody waits for a silent tracker longer than that")
+        assert.isAtMost(step.until, before.at + patience, "a silent tracker delays the next by its patience at most")
       }
       if (inFlight().length === 0) {
         endRound()
@@ -132,10 +140,14 @@ const play = (script: ReadonlyArray<Action>, wasComplete: boolean, oneAtATime: b
       }
       if (schedule.asked === undefined && current !== undefined && current.port !== port) {
         const { intervalUntil, refusedUntil } = trackers.get(current.url)!
-        assert.isAtMost(step.until, Math.max(intervalUntil, refusedUntil), "a new port waits for no more than that")
+        assert.isAtMost(
+          step.until,
+          Math.max(intervalUntil, refusedUntil),
+          "a new port is announced as soon as the tracker allows"
+        )
       }
-      const informed = [...trackers].flatMap(([url, { asked, told, trackerId }]) =>
-        asked !== undefined || told.length > 0 ? [{ url, trackerId }] : []
+      const informed = [...trackers].flatMap(([url, { asked, answeredEvents, trackerId }]) =>
+        asked !== undefined || answeredEvents.length > 0 ? [{ url, trackerId }] : []
       )
       assert.deepStrictEqual(AnnounceSchedule.informed(schedule), informed)
       return step.until
@@ -179,7 +191,7 @@ const play = (script: ReadonlyArray<Action>, wasComplete: boolean, oneAtATime: b
           break
         }
         const minIntervalSeconds = step.least === undefined ? undefined : Math.min(step.least, step.interval)
-        tracker.told.push(announce.event)
+        tracker.answeredEvents.push(announce.event)
         tracker.trackerId = step.id ?? tracker.trackerId
         tracker.intervalUntil = now + (minIntervalSeconds ?? step.interval) * 1000
         endRound()
@@ -196,16 +208,16 @@ const play = (script: ReadonlyArray<Action>, wasComplete: boolean, oneAtATime: b
   return trackers
 }
 
-describe("AnnounceSchedule under any script of answers and failures, in any order", () => {
+describe("AnnounceSchedule under any script of answers and failures in any order", () => {
   for (const oneAtATime of [false, true]) {
     it(`keeps its promises to every tracker, asking ${oneAtATime ? "one at a time" : "several at once"}`, () => {
       fc.assert(
         fc.property(fc.array(step, { maxLength: 100 }), fc.boolean(), (script, wasComplete) => {
           const trackers = play(script, wasComplete, oneAtATime)
 
-          for (const { told } of trackers.values()) {
-            assert.isAtMost(told.filter((event) => event === "started").length, 1)
-            assert.isAtMost(told.filter((event) => event === "completed").length, 1)
+          for (const { answeredEvents } of trackers.values()) {
+            assert.isAtMost(answeredEvents.filter((event) => event === "started").length, 1)
+            assert.isAtMost(answeredEvents.filter((event) => event === "completed").length, 1)
           }
         }),
         { numRuns: 500 }

@@ -11,14 +11,14 @@ const make = (options: {
 }) =>
   AnnounceSchedule.make({
     tiers: options.tiers.map((tier) => Array.from(tier, url)),
-    // Keeps tiers in order, and stretches waits by nearly the whole share.
+    // Keeps the order of tiers, and extends waits by nearly the whole jitter.
     random: options.random ?? (() => 0.999_999),
     isComplete: options.isComplete ?? false,
     port: 6_881,
     oneAtATime: options.oneAtATime
   })
 
-/** The next step, which must be an announce. */
+/** Returns the next step, which must be an announce. */
 const announce = (
   self: AnnounceSchedule.AnnounceSchedule,
   now: number,
@@ -35,7 +35,7 @@ const until = (self: AnnounceSchedule.AnnounceSchedule, now: number, wantsMore =
   return step.until
 }
 
-/** The trackers that are asked from `now` on, and when, while none of them has anything to say. */
+/** Collects the announces from `now` on, each with its time, while no tracker answers. */
 const askInSilence = (self: AnnounceSchedule.AnnounceSchedule, now: number) => {
   const announces: Array<AnnounceSchedule.Announce & { readonly at: number }> = []
   for (let at = now; at < Number.POSITIVE_INFINITY; ) {
@@ -56,7 +56,7 @@ const answer = (intervalSeconds = 1800, minIntervalSeconds?: number, trackerId?:
 })
 
 describe("AnnounceSchedule", () => {
-  it("announces `started` at once, then nothing special", () => {
+  it("announces `started` at once, then without an event", () => {
     const schedule = make({ tiers: ["a"] })
 
     const first = announce(schedule, 0)
@@ -67,7 +67,7 @@ describe("AnnounceSchedule", () => {
     assert.strictEqual(second.event, undefined)
   })
 
-  it("waits the interval and up to a tenth of it", () => {
+  it("waits for the interval and up to a tenth of it more", () => {
     const early = make({ tiers: ["a"], random: () => 0 })
     const late = make({ tiers: ["a"] })
 
@@ -90,7 +90,7 @@ describe("AnnounceSchedule", () => {
     assert.deepStrictEqual([first.url, second.url, third.url], ["a", "b", "b"].map(url))
   })
 
-  it("begins again with the first tier although a backup answered", () => {
+  it("begins with the first tier again after a backup answered", () => {
     const schedule = make({ tiers: ["a", "b"] })
     AnnounceSchedule.failed(schedule, announce(schedule, 0), undefined, 0)
     AnnounceSchedule.answered(schedule, announce(schedule, 0), answer(60), 0)
@@ -101,7 +101,7 @@ describe("AnnounceSchedule", () => {
     assert.strictEqual(again.event, "started")
   })
 
-  it("announces a port that changed as soon as the interval allows, and no sooner", () => {
+  it("announces a changed port as soon as the interval allows", () => {
     const schedule = make({ tiers: ["a"] })
     const first = announce(schedule, 0)
     AnnounceSchedule.answered(schedule, first, answer(1800, 300), 0)
@@ -115,7 +115,7 @@ describe("AnnounceSchedule", () => {
     assert.strictEqual(until(schedule, next + 1_979_999), next + 1_980_000)
   })
 
-  it("announces a port at once that changed while the interval was over, unless it changed back", () => {
+  it("announces a changed port at once if the interval is over, unless it changed back", () => {
     const schedule = make({ tiers: ["a"] })
     AnnounceSchedule.answered(schedule, announce(schedule, 0), answer(1800, 300), 0)
 
@@ -129,7 +129,7 @@ describe("AnnounceSchedule", () => {
     assert.deepStrictEqual([again.port, again.event], [51_413, undefined])
   })
 
-  it("announces a port again that changed while it was on its way", () => {
+  it("announces again if the port changed during an announce", () => {
     const schedule = make({ tiers: ["a"] })
     const first = announce(schedule, 0)
 
@@ -139,7 +139,7 @@ describe("AnnounceSchedule", () => {
     assert.strictEqual(announce(schedule, 300_000).port, 51_413)
   })
 
-  it("keeps to its backoff although the port changes, while no tracker answers", () => {
+  it("keeps the backoff when the port changes while no tracker answers", () => {
     const schedule = make({ tiers: ["a"], random: () => 0 })
     AnnounceSchedule.answered(schedule, announce(schedule, 0), answer(60), 0)
     AnnounceSchedule.failed(schedule, announce(schedule, 60_000), undefined, 60_000)
@@ -151,7 +151,7 @@ describe("AnnounceSchedule", () => {
     assert.strictEqual(announce(schedule, before).port, 51_413)
   })
 
-  it("doubles the wait from 15 seconds to half an hour while nobody answers", () => {
+  it("doubles the wait from 15 seconds to half an hour while no tracker answers", () => {
     const schedule = make({ tiers: ["a"], random: () => 0 })
     const waits: Array<number> = []
     let now = 0
@@ -166,7 +166,7 @@ describe("AnnounceSchedule", () => {
     assert.deepStrictEqual(waits, [15, 30, 60, 120, 240, 480, 960, 1800, 1800, 1800])
   })
 
-  it("begins with the short wait again after an answer", () => {
+  it("resets the backoff after an answer", () => {
     const schedule = make({ tiers: ["a"], random: () => 0 })
     AnnounceSchedule.failed(schedule, announce(schedule, 0), undefined, 0)
     AnnounceSchedule.failed(schedule, announce(schedule, until(schedule, 0)), undefined, 0)
@@ -179,7 +179,7 @@ describe("AnnounceSchedule", () => {
     assert.strictEqual(next - third - 60_000, 15_000)
   })
 
-  it("leaves a tracker alone for as long as it asked, and goes on with the others", () => {
+  it("does not ask a tracker before its retry time, and goes on with the others", () => {
     const schedule = make({ tiers: ["a", "b"], random: () => 0 })
     AnnounceSchedule.failed(schedule, announce(schedule, 0), 3600, 0)
     AnnounceSchedule.failed(schedule, announce(schedule, 0), undefined, 0)
@@ -194,7 +194,7 @@ describe("AnnounceSchedule", () => {
     assert.strictEqual(later.url, url("a"))
   })
 
-  it("waits for the first tracker that may be asked again when all want to be left alone", () => {
+  it("waits for the earliest retry time if every tracker set one", () => {
     const schedule = make({ tiers: ["a", "b"] })
     AnnounceSchedule.failed(schedule, announce(schedule, 0), 7200, 0)
     AnnounceSchedule.failed(schedule, announce(schedule, 0), 3600, 0)
@@ -203,7 +203,7 @@ describe("AnnounceSchedule", () => {
     assert.strictEqual(announce(schedule, 3_600_000).url, url("b"))
   })
 
-  it("asks again after a day where a tracker never wants to be asked, or not for longer", () => {
+  it("asks again after a day if a tracker said never, or a longer time", () => {
     const schedule = make({ tiers: ["ab"] })
     AnnounceSchedule.failed(schedule, announce(schedule, 0), "never", 0)
     AnnounceSchedule.failed(schedule, announce(schedule, 0), 1e12, 0)
@@ -220,7 +220,7 @@ describe("AnnounceSchedule", () => {
     assert.deepStrictEqual(drawn(asked), ["0 a started", "3000 b started", "6000 c started"])
   })
 
-  it("lets the one that was asked last have its time although one before it fails", () => {
+  it("keeps waiting for the tracker asked last when one before it fails", () => {
     const schedule = make({ tiers: ["abc"] })
     const first = announce(schedule, 0)
     announce(schedule, 3000)
@@ -230,18 +230,18 @@ describe("AnnounceSchedule", () => {
     assert.strictEqual(until(schedule, 4000), 6000)
   })
 
-  it("ends the round with the first answer, and begins the next with the tracker that gave it", () => {
+  it("ends the round with the first answer, and begins the next with the tracker that answered", () => {
     const schedule = make({ tiers: ["abc"] })
     const [, , third] = askInSilence(schedule, 0)
 
     AnnounceSchedule.answered(schedule, third!, answer(60), 6500)
     const next = askInSilence(schedule, 6500)
 
-    // The two that are still in flight are not asked another thing.
+    // The two trackers with an announce in flight do not get another.
     assert.deepStrictEqual(drawn(next), ["72500 c -"])
   })
 
-  it("takes a late answer for that tracker alone", () => {
+  it("applies a late answer to its own tracker only", () => {
     const schedule = make({ tiers: ["ab"] })
     const [slow, quick] = askInSilence(schedule, 0)
     AnnounceSchedule.answered(schedule, quick!, answer(60), 3100)
@@ -250,12 +250,12 @@ describe("AnnounceSchedule", () => {
     const next = askInSilence(schedule, 5000)
     const later = announce(schedule, 605_000)
 
-    // b goes on being first, and a is left alone until its own interval has passed.
+    // b stays first, and a is not asked before its own interval has passed.
     assert.deepStrictEqual(drawn(next), ["69100 b -"])
     assert.deepInclude(later, { url: url("a"), event: undefined, trackerId: Uint8Array.of(7) })
   })
 
-  it("notes when a tracker that fails late wants to be asked again", () => {
+  it("keeps the retry time of a tracker that fails late", () => {
     const schedule = make({ tiers: ["a", "b"] })
     const [slow, quick] = askInSilence(schedule, 0)
     AnnounceSchedule.answered(schedule, quick!, answer(60), 3100)
@@ -265,7 +265,7 @@ describe("AnnounceSchedule", () => {
     assert.deepStrictEqual(drawn(askInSilence(schedule, 15_000)), ["69100 b -"])
   })
 
-  it("fails a round only when the last of its trackers has failed", () => {
+  it("fails a round only after all its trackers have failed", () => {
     const schedule = make({ tiers: ["ab"], random: () => 0 })
     const [first, last] = askInSilence(schedule, 0)
     AnnounceSchedule.failed(schedule, last!, undefined, 10_000)
@@ -277,7 +277,7 @@ describe("AnnounceSchedule", () => {
     assert.strictEqual(until(schedule, 15_000), 30_000)
   })
 
-  it("asks the next tracker only when the one before it has failed, where it is to ask one at a time", () => {
+  it("with oneAtATime, asks the next tracker only after the one before it has failed", () => {
     const schedule = make({ tiers: ["ab"], oneAtATime: true })
     const [first, ...others] = askInSilence(schedule, 0)
 
@@ -287,7 +287,7 @@ describe("AnnounceSchedule", () => {
     assert.deepStrictEqual(drawn(askInSilence(schedule, 15_000)), ["15000 b started"])
   })
 
-  it("tells each of several trackers in flight `completed` once", () => {
+  it("announces `completed` once to each of several trackers in flight", () => {
     const schedule = make({ tiers: ["ab"] })
     const [slow, quick] = askInSilence(schedule, 0)
     AnnounceSchedule.completed(schedule, 3100)
@@ -326,7 +326,7 @@ describe("AnnounceSchedule", () => {
     assert.strictEqual(later.event, undefined)
   })
 
-  it("announces no `completed` for a torrent that was complete at the start", () => {
+  it("never announces `completed` for a torrent that was complete at the start", () => {
     const schedule = make({ tiers: ["a"], isComplete: true })
 
     const first = announce(schedule, 0)
@@ -337,7 +337,7 @@ describe("AnnounceSchedule", () => {
     assert.strictEqual(AnnounceSchedule.next(schedule, 1, false)._tag, "Wait")
   })
 
-  it("announces `completed` right after a `started` during which the torrent completed", () => {
+  it("announces `completed` right after `started` if the torrent completed during it", () => {
     const schedule = make({ tiers: ["a"] })
     const first = announce(schedule, 0)
 
@@ -360,7 +360,7 @@ describe("AnnounceSchedule", () => {
     assert.strictEqual(announce(schedule, retry).event, "completed")
   })
 
-  it("echoes a tracker's id until it sends another", () => {
+  it("sends a tracker id back until the tracker sends another", () => {
     const schedule = make({ tiers: ["a"] })
     const id = Uint8Array.of(1, 2)
 
@@ -372,7 +372,7 @@ describe("AnnounceSchedule", () => {
     assert.deepStrictEqual([second.trackerId, third.trackerId], [id, id])
   })
 
-  it("comes back after the min interval when peers are wanted", () => {
+  it("announces after the min interval if peers are wanted", () => {
     const schedule = make({ tiers: ["a"] })
     AnnounceSchedule.answered(schedule, announce(schedule, 0), answer(1800, 300), 0)
 
@@ -381,14 +381,14 @@ describe("AnnounceSchedule", () => {
     assert.strictEqual(announce(schedule, 300_000, true).event, undefined)
   })
 
-  it("waits the whole interval where the tracker names no shorter one", () => {
+  it("waits for the whole interval if the tracker sends no min interval", () => {
     const schedule = make({ tiers: ["a"] })
     AnnounceSchedule.answered(schedule, announce(schedule, 0), answer(1800), 0)
 
     assert.strictEqual(AnnounceSchedule.next(schedule, 1_799_999, true)._tag, "Wait")
   })
 
-  it("says goodbye to those that know of us, and to those whose answers are outstanding", () => {
+  it("announces `stopped` to trackers that know of us, and to those with an announce in flight", () => {
     const schedule = make({ tiers: ["a", "b", "c"] })
     AnnounceSchedule.failed(schedule, announce(schedule, 0), undefined, 0)
     AnnounceSchedule.answered(schedule, announce(schedule, 0), answer(60, undefined, Uint8Array.of(7)), 0)

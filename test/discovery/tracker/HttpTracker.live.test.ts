@@ -15,7 +15,7 @@ import { listeningPort, peerSourceContext } from "../peerSourceContext.ts"
 import * as Suite from "./Tracker.suite.ts"
 import { announceOf, infoHash, portOf, realTracker, swarmOf } from "./Tracker.suite.ts"
 
-/** An HTTP server on loopback that answers as `respond` does, until the scope closes; its announce URL. */
+/** Starts an HTTP server on loopback that answers with `respond`, until the scope closes. Returns its announce URL. */
 const serve = (respond: http.RequestListener) =>
   Effect.acquireRelease(
     Effect.callback<http.Server>((resume) => {
@@ -37,7 +37,7 @@ const urlOf = (server: Server) => `http://127.0.0.1:${portOf(server.http)}/annou
 Suite.suite("HttpTracker against a real tracker", overNode, { server, urlOf })
 
 layer(overNode, { excludeTestServices: true })("HttpTracker over sockets", (it) => {
-  it.effect("tells what the tracker finds wrong", () =>
+  it.effect("reports why the tracker refused", () =>
     Effect.gen(function* () {
       const url = urlOf(yield* realTracker(server))
       const tracker = yield* Tracker
@@ -48,7 +48,7 @@ layer(overNode, { excludeTestServices: true })("HttpTracker over sockets", (it) 
     })
   )
 
-  it.effect("goes on to the next tracker when nobody listens at the first", () =>
+  it.effect("goes on to the next tracker if nothing listens at the first", () =>
     Effect.gen(function* () {
       const live = yield* realTracker(server)
       const dead = "http://127.0.0.1:1/announce"
@@ -70,7 +70,7 @@ describe("HttpTracker against a hostile server", () => {
       ["closes the connection", (_, response) => response.destroy(), "the connection was closed before an answer"],
       ["does not speak HTTP", (_, response) => response.socket?.end("tracker v1\r\n\r\n"), "the answer is not HTTP"],
       [
-        "sends fewer bytes than it said",
+        "sends fewer bytes than it declared",
         (_, response) => {
           response.writeHead(200, { "content-length": 100 })
           response.write("d8:interval", () => response.destroy())
@@ -78,7 +78,7 @@ describe("HttpTracker against a hostile server", () => {
         "the connection was closed before an answer"
       ],
       [
-        "sends a chunk that is shorter than it said",
+        "sends a chunk that is shorter than declared",
         (_, response) =>
           response.socket?.end("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nff\r\nd8:\r\n0\r\n\r\n"),
         "the connection was closed before an answer"
@@ -89,7 +89,7 @@ describe("HttpTracker against a hostile server", () => {
         "it redirects more than 5 times"
       ]
     ] satisfies ReadonlyArray<[string, http.RequestListener, string]>) {
-      it.effect(`fault 57: tells of a server that ${name}`, () =>
+      it.effect(`fault 57: reports a server that ${name}`, () =>
         Effect.gen(function* () {
           const url = yield* serve(respond)
           const tracker = yield* Tracker
@@ -101,7 +101,7 @@ describe("HttpTracker against a hostile server", () => {
       )
     }
 
-    it.effect("fault 57: hangs up on an answer that does not end", () =>
+    it.effect("fault 57: closes the connection if an answer does not end", () =>
       Effect.gen(function* () {
         const closed = yield* Deferred.make<number>()
         const chunk = Buffer.alloc(65_536, "d")
@@ -123,7 +123,7 @@ describe("HttpTracker against a hostile server", () => {
       })
     )
 
-    it.effect("hangs up when the announce is interrupted in the middle of an answer", () =>
+    it.effect("closes the connection if the announce is interrupted during an answer", () =>
       Effect.gen(function* () {
         const begun = yield* Deferred.make<void>()
         const closed = yield* Deferred.make<void>()

@@ -30,7 +30,7 @@ const answer = "d8:intervali900e5:peers6:\x01\x02\x03\x04\x00\x50e"
 
 const latin1 = (text: string): Uint8Array<ArrayBuffer> => Uint8Array.from(Buffer.from(text, "latin1"))
 
-/** A client that answers with `respond`, and what it was asked. */
+/** Makes a client that answers with `respond` and records its requests. */
 const makeClient = (respond: (url: URL) => Response | Effect.Effect<never, HttpClientError.HttpClientError>) => {
   const asked: Array<{ readonly url: URL; readonly headers: HttpClientRequest.HttpClientRequest["headers"] }> = []
   const client = HttpClient.make((request, url) => {
@@ -44,7 +44,7 @@ const makeClient = (respond: (url: URL) => Response | Effect.Effect<never, HttpC
   return { announce, scrape, asked }
 }
 
-/** Why announcing to `url` fails, where every request is answered with `respond`. */
+/** The reason why announcing to `url` fails if every request is answered with `respond`. */
 const whyOf = (respond: (url: URL) => Response, url = publicUrl) =>
   Effect.map(Effect.flip(makeClient(respond).announce(url)), (error) => error.why)
 
@@ -63,7 +63,7 @@ describe("HttpTracker", () => {
     })
   )
 
-  it.effect("names itself and sends no headers of tracing", () =>
+  it.effect("sends its user agent and no tracing headers", () =>
     Effect.gen(function* () {
       const client = makeClient(() => new Response(latin1(answer)))
 
@@ -87,7 +87,7 @@ describe("HttpTracker", () => {
     })
   )
 
-  it.effect("unpacks an answer that comes packed", () =>
+  it.effect("unpacks a compressed answer", () =>
     Effect.gen(function* () {
       const packed = Uint8Array.from(zlib.gzipSync(latin1(answer)))
       const client = makeClient(() => new Response(packed, { headers: { "content-encoding": "gzip" } }))
@@ -109,17 +109,17 @@ describe("HttpTracker", () => {
     })
   )
 
-  it.effect("fault 57: tells of a packed answer that is cut short", () =>
+  it.effect("fault 57: reports a compressed answer that is truncated", () =>
     Effect.gen(function* () {
       const packed = Uint8Array.from(zlib.gzipSync(latin1(answer)).subarray(0, 20))
 
       const why = yield* whyOf(() => new Response(packed))
 
-      assert.strictEqual(why, "the answer is packed wrongly")
+      assert.strictEqual(why, "the answer's compressed data is damaged")
     })
   )
 
-  it.effect("fault 57: stops reading an answer that does not end", () =>
+  it.effect("fault 57: stops reading an endless answer", () =>
     Effect.gen(function* () {
       let sent = 0
       let isCancelled = false
@@ -142,7 +142,7 @@ describe("HttpTracker", () => {
     })
   )
 
-  it.effect("takes an answer of exactly as many bytes as are allowed", () =>
+  it.effect("accepts an answer of exactly the allowed length", () =>
     Effect.gen(function* () {
       const full = latin1(answer.padEnd(HttpTracker.maxBodyBytes, "\n"))
       const client = makeClient(() => new Response(full))
@@ -153,7 +153,7 @@ describe("HttpTracker", () => {
     })
   )
 
-  it.effect("fault 57: tells of a web page with status 200", () =>
+  it.effect("fault 57: reports a web page with status 200", () =>
     Effect.gen(function* () {
       const why = yield* whyOf(() => new Response("<html><body>Domain for sale</body></html>"))
 
@@ -161,7 +161,7 @@ describe("HttpTracker", () => {
     })
   )
 
-  it.effect("tells the status, or the reason where one comes with it", () =>
+  it.effect("reports the status, or the tracker's reason if there is one", () =>
     Effect.gen(function* () {
       const bare = yield* whyOf(() => new Response("<html>", { status: 503 }))
       const reasoned = yield* whyOf(() => new Response("d14:failure reason7:no suche", { status: 404 }))
@@ -171,7 +171,7 @@ describe("HttpTracker", () => {
     })
   )
 
-  it.effect("passes on when the tracker wants to be asked again (BEP 31)", () =>
+  it.effect("reports when the tracker wants to be asked again (BEP 31)", () =>
     Effect.gen(function* () {
       const client = makeClient(() => new Response("d14:failure reason4:busy8:retry ini5ee"))
 
@@ -182,7 +182,7 @@ describe("HttpTracker", () => {
     })
   )
 
-  it.effect("scrapes where the tracker's scrape is, with the same care (BEP 48)", () =>
+  it.effect("scrapes at the tracker's scrape URL, under the same rules (BEP 48)", () =>
     Effect.gen(function* () {
       const file = "d8:completei5e10:downloadedi6e10:incompletei7ee"
       const client = makeClient((url) => {
@@ -203,13 +203,13 @@ describe("HttpTracker", () => {
     })
   )
 
-  it.effect("says of a tracker without a scrape that it has none", () =>
+  it.effect("fails for a tracker whose URL allows no scrape", () =>
     Effect.gen(function* () {
       const client = makeClient(() => new Response(latin1(answer)))
 
       const error = yield* Effect.flip(client.scrape("http://tracker.example/a"))
 
-      assert.strictEqual(error.why, "it cannot be scraped, as its URL does not end in /announce")
+      assert.strictEqual(error.why, "it cannot be scraped, because its URL does not end in /announce")
       assert.strictEqual(error.retryAfter, "never")
       assert.strictEqual(client.asked.length, 0)
     })
@@ -230,7 +230,7 @@ describe("HttpTracker", () => {
     })
   )
 
-  it.effect("gives up on a tracker whose answer does not go on", () =>
+  it.effect("gives up on a tracker that stalls in the middle of an answer", () =>
     Effect.gen(function* () {
       const stalled = new ReadableStream({ start: (controller) => controller.enqueue(latin1("d8:interval")) })
       const client = makeClient(() => new Response(stalled))
@@ -243,7 +243,7 @@ describe("HttpTracker", () => {
     })
   )
 
-  it.effect("follows a redirect, relative ones too, and forgets the password on the way to another host", () =>
+  it.effect("follows absolute and relative redirects, and sends no password to another host", () =>
     Effect.gen(function* () {
       const client = makeClient((url) => {
         if (url.pathname === "/announce") return redirect(`/moved${url.search}`)
@@ -267,7 +267,7 @@ describe("HttpTracker", () => {
     })
   )
 
-  it.effect("fault 57: leaves a redirect loop", () =>
+  it.effect("fault 57: gives up in a redirect loop", () =>
     Effect.gen(function* () {
       const client = makeClient((url) => redirect(url.href))
 
@@ -316,7 +316,7 @@ describe("HttpTracker", () => {
     })
   )
 
-  it.effect("lets a tracker of the local network redirect inside it", () =>
+  it.effect("a tracker in the local network may redirect inside it", () =>
     Effect.gen(function* () {
       const client = makeClient((url) =>
         url.hostname === "192.168.1.2" ? redirect("http://192.168.1.3/announce") : new Response(latin1(answer))
@@ -328,7 +328,7 @@ describe("HttpTracker", () => {
     })
   )
 
-  it.effect("fault 24: asks this machine for nothing but an announce", () =>
+  it.effect("fault 24: requests nothing from this machine except an announce", () =>
     Effect.gen(function* () {
       const client = makeClient(() => new Response(latin1(answer)))
 
@@ -346,7 +346,7 @@ describe("HttpTracker", () => {
   )
 
   for (const host of ["0.0.0.0", "0", "[::]", "[::ffff:0.0.0.0]", "169.254.169.254", "[fd00:ec2::254]"]) {
-    it.effect(`fault 24: asks nothing of ${host}, not even for an announce`, () =>
+    it.effect(`fault 24: requests nothing from ${host}, not even an announce`, () =>
       Effect.gen(function* () {
         const client = makeClient(() => new Response(latin1(answer)))
 
@@ -362,7 +362,7 @@ describe("HttpTracker", () => {
     )
   }
 
-  it.effect("fault 24: does not let a tracker of this machine lead to another service of it", () =>
+  it.effect("fault 24: a tracker on this machine cannot redirect to another service of it", () =>
     Effect.gen(function* () {
       const client = makeClient((url) =>
         url.port === "6969" ? redirect("http://127.0.0.1:8080/api/shutdown") : new Response(latin1(answer))
@@ -375,7 +375,7 @@ describe("HttpTracker", () => {
     })
   )
 
-  it.effect("takes this machine for a peer only from a tracker that is near", () =>
+  it.effect("accepts addresses on this machine only from a nearby tracker", () =>
     Effect.gen(function* () {
       const client = makeClient(
         () => new Response(latin1("d5:peers12:\x7f\x00\x00\x01\x1a\xe1\x01\x02\x03\x04\x00\x50e"))
@@ -389,7 +389,7 @@ describe("HttpTracker", () => {
     })
   )
 
-  it.effect("says of URLs that are not HTTP that they never work", () =>
+  it.effect("fails for good for URLs that are not HTTP", () =>
     Effect.gen(function* () {
       const client = makeClient(() => new Response(latin1(answer)))
       const urls = [
@@ -422,7 +422,7 @@ describe("HttpTracker", () => {
     [{ code: "EWHATEVER" }, "the request failed (EWHATEVER)"],
     ["odd", "the request failed"]
   ] as const) {
-    it.effect(`tells of a failed request: ${why}`, () =>
+    it.effect(`describes a failed request: ${why}`, () =>
       Effect.gen(function* () {
         const client = HttpClient.make((request) =>
           Effect.fail(

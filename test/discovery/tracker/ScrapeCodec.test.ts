@@ -24,7 +24,7 @@ describe("ScrapeCodec.toUrl", () => {
     ["http://t.example/announce?x2%0644", "http://t.example/scrape?x2%0644"],
     ["http://t.example/announce/announce", "http://t.example/announce/scrape"],
     ["http://t.example:81/key/announce?x=a/b#part", "http://t.example:81/key/scrape?x=a/b"]
-  ])("makes of %s the URL %s", (trackerUrl, scrapeUrl) => {
+  ])("turns %s into %s", (trackerUrl, scrapeUrl) => {
     const url = ScrapeCodec.toUrl(trackerUrl, infoHash)
 
     const separator = scrapeUrl.includes("?") ? "&" : "?"
@@ -40,7 +40,7 @@ describe("ScrapeCodec.toUrl", () => {
     "http://t.example/announce/",
     "http://t.example/a?b=/announce",
     "nowhere"
-  ])("finds no scrape behind %s", (trackerUrl) => {
+  ])("finds no scrape URL for %s", (trackerUrl) => {
     const url = ScrapeCodec.toUrl(trackerUrl, infoHash)
 
     assert.isUndefined(url)
@@ -54,7 +54,7 @@ describe("ScrapeCodec.decode", () => {
     assert.deepStrictEqual(answer, { seeders: 5, leechers: 10, downloads: 50 })
   })
 
-  it("finds the torrent among others, whatever bytes its hash has", () => {
+  it("finds the torrent among others, for any bytes of its hash", () => {
     fc.assert(
       fc.property(fc.uniqueArray(fc.nat(255), { minLength: 2, maxLength: 9 }), (first) => {
         const hashes = first.map((byte) => Uint8Array.of(byte, ...infoHash.subarray(1)))
@@ -70,14 +70,14 @@ describe("ScrapeCodec.decode", () => {
     )
   })
 
-  it("finds the torrent under its hash in UTF-8, as bittorrent-tracker 11 writes it", () => {
+  it("finds the torrent if its hash is encoded as UTF-8, as bittorrent-tracker 11 does", () => {
     const inUtf8 = Bytes.toLatin1(Bytes.fromText(key))
     const answer = decoded(`d5:filesd${inUtf8.length}:${inUtf8}d8:completei5eeee`)
 
     assert.strictEqual(answer.seeders, 5)
   })
 
-  it("takes what makes no sense for absent", () => {
+  it("treats malformed counts as absent", () => {
     const answer = decoded(`d5:filesd20:${key}d8:completei-1e10:downloaded2:10eeee`)
 
     assert.deepStrictEqual(answer, { seeders: undefined, leechers: undefined, downloads: undefined })
@@ -86,16 +86,16 @@ describe("ScrapeCodec.decode", () => {
   it.each([
     ["another torrent", "d5:filesd20:aaaaaaaaaaaaaaaaaaaad8:completei5eeee", "it does not know this torrent"],
     ["no torrent", "d5:filesdee", "it does not know this torrent"],
-    ["files that are a list", "d5:fileslee", "the answer is not a scrape's"],
-    ["an announce's answer", "d8:intervali900e5:peers0:e", "the answer is not a scrape's"],
+    ["files that are a list", "d5:fileslee", "the answer is not a scrape response"],
+    ["an announce's answer", "d8:intervali900e5:peers0:e", "the answer is not a scrape response"],
     ["a refusal", "d14:failure reason2:noe", "refused: no"],
     ["a web page", "<html>", "the answer is a web page"],
     ["nothing", "", "the answer is empty"]
-  ])("fault 57: refuses %s in a readable way", (_, answer, why) => {
+  ])("fault 57: refuses %s with a readable reason", (_, answer, why) => {
     assert.strictEqual(whyRefused(answer), why)
   })
 
-  it("never throws, whatever the bytes", () => {
+  it("never throws for any bytes", () => {
     const whole = bytesOf(`d5:filesd20:${key}d8:completei5e10:downloadedi50e10:incompletei10eeee`)
     for (let length = 0; length < whole.length; length++) {
       assert.isTrue(Result.isFailure(ScrapeCodec.decode(whole.subarray(0, length), infoHash)))

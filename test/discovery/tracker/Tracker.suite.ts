@@ -1,6 +1,6 @@
 /**
- * What every `Tracker` layer owes against a real tracker on loopback, the npm package bittorrent-tracker, and what the
- * tests of such layers share.
+ * The tests that every `Tracker` layer must pass against a real tracker on loopback, the npm package
+ * bittorrent-tracker, with helpers that tests of such layers share.
  */
 import type * as net from "node:net"
 import { assert, layer as withLayer } from "@effect/vitest"
@@ -20,7 +20,7 @@ import { listeningPort, peerSourceContext } from "../peerSourceContext.ts"
 
 export const infoHash = InfoHash.fromHex("00ff20267e3d0a0d7f80c3a9252b2d2e5f61417a")!
 
-/** The announce of a peer that wants everything, at port 7000 and its number. */
+/** An announce of a peer that has nothing yet. Its port is 7000 plus its number. */
 export const announceOf = (peer: number, event?: AnnounceRequest["event"]): AnnounceRequest => ({
   infoHash,
   peerId: new Uint8Array(20).fill(peer),
@@ -34,7 +34,7 @@ export const announceOf = (peer: number, event?: AnnounceRequest["event"]): Anno
   trackerId: undefined
 })
 
-/** A real tracker on loopback, until the scope closes. All its sockets are IPv4, which every machine has. */
+/** Starts a real tracker on loopback, until the scope closes. All its sockets are IPv4, which every machine has. */
 export const realTracker = (options: ConstructorParameters<typeof Server>[0]) =>
   Effect.acquireRelease(
     Effect.callback<Server>((resume) => {
@@ -48,22 +48,21 @@ export const realTracker = (options: ConstructorParameters<typeof Server>[0]) =>
       })
   )
 
-/** What a server or socket is bound to. */
+/** The port that a server or socket is bound to. */
 export const portOf = (server: { readonly address: () => unknown }) => (server.address() as net.AddressInfo).port
 
-/** What a tracker knows of the torrent. */
+/** What the tracker knows about the torrent. */
 export const swarmOf = (server: Server) => server.torrents[Bytes.toHex(infoHash)]
 
-/** How a layer is put to the test: with what kind of tracker, and where that is. */
+/** How a layer is tested: the kind of tracker to start, and its URL. */
 export interface Options {
   readonly server: ConstructorParameters<typeof Server>[0]
   readonly urlOf: (server: Server) => string
 }
 
-/** The suite. */
 export const suite = (name: string, layer: Layer.Layer<Tracker>, { server: kind, urlOf }: Options) =>
   withLayer(layer, { excludeTestServices: true })(name, (it) => {
-    it.effect("tells the peers that have announced, and those that stopped no more", () =>
+    it.effect("returns peers that have announced, and none that have stopped", () =>
       Effect.gen(function* () {
         const server = yield* realTracker(kind)
         const tracker = yield* Tracker
@@ -94,7 +93,7 @@ export const suite = (name: string, layer: Layer.Layer<Tracker>, { server: kind,
       })
     )
 
-    it.effect("tells what the tracker refuses", () =>
+    it.effect("reports why the tracker refused", () =>
       Effect.gen(function* () {
         const server = yield* realTracker({
           ...kind,
@@ -108,7 +107,7 @@ export const suite = (name: string, layer: Layer.Layer<Tracker>, { server: kind,
       })
     )
 
-    it.effect("runs a torrent's life: started, completed, stopped", () =>
+    it.effect("announces started, completed and stopped", () =>
       Effect.gen(function* () {
         const server = yield* realTracker(kind)
         const heard = yield* Queue.bounded<string>(16)

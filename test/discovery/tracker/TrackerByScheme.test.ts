@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as TrackerByScheme from "../../../src/discovery/tracker/provider/TrackerByScheme.ts"
 import { Tracker, TrackerError } from "../../../src/discovery/tracker/Tracker.ts"
 
-/** Both trackers fail with their name and what they were asked to do. */
+/** Both trackers fail with their name and the requested operation. */
 const routed = () => {
   const loaded: Array<string> = []
   const named = (name: string) =>
@@ -36,7 +36,7 @@ describe("TrackerByScheme", () => {
     ["HTTPS://tracker.example/announce", "http"],
     ["udp://tracker.example:1", "udp"],
     ["UDP://tracker.example:1", "udp"]
-  ] as const)("hands %s to %s alone", ([url, name]) =>
+  ] as const)("passes %s to %s only", ([url, name]) =>
     Effect.gen(function* () {
       const { loaded, tracker } = routed()
 
@@ -51,9 +51,9 @@ describe("TrackerByScheme", () => {
   it.effect.each([
     ["ws://tracker.example", "WebSocket trackers are not supported yet"],
     ["wss://tracker.example", "WebSocket trackers are not supported yet"],
-    ["ftp://tracker.example", "no tracker is reached by such a URL"],
+    ["ftp://tracker.example", "trackers with this kind of URL are not supported"],
     ["nowhere", "this is not a URL"]
-  ] as const)("says of %s that it never works", ([url, why]) =>
+  ] as const)("fails for good for %s", ([url, why]) =>
     Effect.gen(function* () {
       const { loaded, tracker } = routed()
 

@@ -29,7 +29,7 @@ const response: AnnounceResponse = {
   externalHost: undefined
 }
 
-/** Keeps tiers in order, and stretches waits by nearly the whole share. */
+/** Keeps the order of tiers, and extends waits by nearly the whole jitter. */
 const keep = () => 0.999_999
 
 type Reply = Effect.Effect<AnnounceResponse, TrackerError>
@@ -40,8 +40,8 @@ interface Asked extends AnnounceRequest {
 }
 
 /**
- * Starts a source over `tiers` (one character a tracker) whose trackers answer with `reply`. Waits are not stretched,
- * and tiers keep their order where `random` is not given.
+ * Starts a source over `tiers` (each character is a tracker) whose trackers answer with `reply`. If `random` is not
+ * given, waits get no jitter and tiers keep their order.
  */
 const start = Effect.fnUntraced(function* (options: {
   readonly tiers: ReadonlyArray<string>
@@ -81,7 +81,7 @@ const start = Effect.fnUntraced(function* (options: {
 
 const ok: Reply = Effect.succeed(response)
 
-/** Every tracker but `f` is silent for as long as a UDP tracker may be; goodbyes are not what is tested. */
+/** Every tracker except `f` is silent until the timeout of a UDP tracker. `stopped` is answered at once. */
 const onlyLastLives = ({ event, name }: Asked): Reply =>
   name === "f" || event === "stopped" ? ok : Effect.delay(refuse("no answer in time"), UdpTracker.defaultTimeout)
 
@@ -94,7 +94,7 @@ const log = (asked: ReadonlyArray<Asked>) =>
   asked.map(({ event, name, seconds }) => `${seconds} ${name} ${event ?? "-"}`)
 
 describe("TrackerSource", () => {
-  it.effect("announces `started` and then at every interval, and tells the peers", () =>
+  it.effect("announces `started` and then at every interval, and emits the peers", () =>
     Effect.gen(function* () {
       const reply = () => Effect.succeed({ ...response, externalHost: "7.7.7.7", warning: "old client" })
       const run = yield* start({ tiers: ["a"], reply })
@@ -115,7 +115,7 @@ describe("TrackerSource", () => {
     })
   )
 
-  it.effect("tells the tracker how the torrent stands at that moment", () =>
+  it.effect("announces the torrent's current counts", () =>
     Effect.gen(function* () {
       let left = 100
       const facts = () => ({ uploaded: 7, downloaded: 100 - left, left })
@@ -134,7 +134,7 @@ describe("TrackerSource", () => {
     })
   )
 
-  it.effect("announces a port although nobody listens, as trackers refuse 0", () =>
+  it.effect("announces port 1 if nothing listens, because trackers refuse 0", () =>
     Effect.gen(function* () {
       const unset = yield* start({ tiers: ["a"], reply: () => ok })
       const zero = yield* start({ tiers: ["a"], reply: () => ok, context: { port: listeningPort(0) } })
@@ -144,7 +144,7 @@ describe("TrackerSource", () => {
     })
   )
 
-  it.effect("announces a port that changes as soon as the tracker allows, and that one when it stops", () =>
+  it.effect("announces a changed port as soon as the tracker allows, and in `stopped`", () =>
     Effect.gen(function* () {
       const port = listeningPort(4000)
       const reply = () => Effect.succeed({ ...response, minIntervalSeconds: 300 })
@@ -169,7 +169,7 @@ describe("TrackerSource", () => {
     })
   )
 
-  it.effect("fault 57: tells of a failure and asks the next tracker at once", () =>
+  it.effect("fault 57: reports a failure and asks the next tracker at once", () =>
     Effect.gen(function* () {
       const reply = ({ name }: Asked) => (name === "b" ? ok : refuse("the answer is a web page"))
 
@@ -182,7 +182,7 @@ describe("TrackerSource", () => {
   )
 
   for (const tiers of [["abcdef"], ["abc", "def"], ["a", "b", "c", "d", "e", "f"]]) {
-    it.effect(`has peers after 15 seconds although five dead trackers come first, in tiers ${tiers}`, () =>
+    it.effect(`has peers after 15 seconds behind five dead trackers, in tiers ${tiers}`, () =>
       Effect.gen(function* () {
         const run = yield* start({ tiers, reply: onlyLastLives, random: keep })
 
@@ -200,7 +200,7 @@ describe("TrackerSource", () => {
     )
   }
 
-  it.effect("tells of the dead trackers too when their time is over, and begins with the live one from then on", () =>
+  it.effect("reports dead trackers after their timeout, and begins later rounds with the live one", () =>
     Effect.gen(function* () {
       const run = yield* start({ tiers: ["abcdef"], reply: onlyLastLives, random: keep })
 
@@ -210,12 +210,12 @@ describe("TrackerSource", () => {
       yield* Fiber.interrupt(run.fiber)
 
       assert.deepStrictEqual(told, ["f Peers", ...Array.from("abcde", (name) => `${name} Failed`)])
-      // The dead ones are asked once, and need no goodbye.
+      // The dead trackers are asked once, and get no `stopped`.
       assert.deepStrictEqual(log(run.asked).slice(5), ["15 f started", "1995 f -", "3660 f stopped"])
     })
   )
 
-  it.effect("takes the peers of a slow tracker too, and tells it `started` once", () =>
+  it.effect("emits the peers of a slow tracker too, and sends it `started` once", () =>
     Effect.gen(function* () {
       const isSlow = ({ event, name }: Asked) => name === "a" && event !== "stopped"
       const reply = (asked: Asked) => (isSlow(asked) ? Effect.delay(ok, "5 seconds") : ok)
@@ -246,7 +246,7 @@ describe("TrackerSource", () => {
     })
   )
 
-  it.effect("announces to every tier at once, each by itself, where tiers have no order", () =>
+  it.effect("with allTiers, announces to every tier separately and at once", () =>
     Effect.gen(function* () {
       const reply = ({ event, name }: Asked) =>
         event === "stopped" ? Effect.never : name === "b" ? refuse("connection refused") : ok
@@ -269,7 +269,7 @@ describe("TrackerSource", () => {
     })
   )
 
-  it.effect("ends at once where there are no tiers to announce to at once", () =>
+  it.effect("with allTiers, ends at once if there are no tiers", () =>
     Effect.gen(function* () {
       const run = yield* start({ tiers: [], reply: () => ok, context: { allTiers: true } })
 
@@ -279,7 +279,7 @@ describe("TrackerSource", () => {
     })
   )
 
-  it.effect("dies of a defect of the tracker's layer", () =>
+  it.effect("dies with a defect of the tracker's layer", () =>
     Effect.gen(function* () {
       for (const allTiers of [false, true]) {
         const run = yield* start({ tiers: ["a"], reply: () => Effect.die("bug"), context: { allTiers } })
@@ -291,7 +291,7 @@ describe("TrackerSource", () => {
     })
   )
 
-  it.effect("fault 24: asks a dead tracker ever more rarely", () =>
+  it.effect("fault 24: asks a dead tracker less and less often", () =>
     Effect.gen(function* () {
       const run = yield* start({ tiers: ["a"], reply: () => refuse("connection refused") })
 
@@ -305,7 +305,7 @@ describe("TrackerSource", () => {
     })
   )
 
-  it.effect("comes back when the tracker said, and not for a day where it said never", () =>
+  it.effect("asks again when the tracker said, or after a day if it said never", () =>
     Effect.gen(function* () {
       const run = yield* start({ tiers: ["ab"], reply: ({ name }) => refuse("busy", name === "a" ? 600 : "never") })
 
@@ -319,7 +319,7 @@ describe("TrackerSource", () => {
     })
   )
 
-  it.effect("asks once a day when no tracker wants to be asked, and still stops", () =>
+  it.effect("asks once a day if every tracker said never, and still announces `stopped`", () =>
     Effect.gen(function* () {
       const run = yield* start({ tiers: ["a"], reply: () => refuse("UDP trackers are not supported yet", "never") })
 
@@ -330,7 +330,7 @@ describe("TrackerSource", () => {
     })
   )
 
-  it.effect("announces `completed` once, in the midst of a wait", () =>
+  it.effect("announces `completed` once, in the middle of a wait", () =>
     Effect.gen(function* () {
       const run = yield* start({ tiers: ["a"], reply: () => ok })
 
@@ -342,7 +342,7 @@ describe("TrackerSource", () => {
     })
   )
 
-  it.effect("announces no `completed` for a torrent that was complete at the start", () =>
+  it.effect("never announces `completed` for a torrent that was complete at the start", () =>
     Effect.gen(function* () {
       const run = yield* start({ tiers: ["a"], reply: () => ok, context: { completed: Effect.yieldNow } })
 
@@ -352,7 +352,7 @@ describe("TrackerSource", () => {
     })
   )
 
-  it.effect("comes back after the min interval while the torrent wants peers", () =>
+  it.effect("announces after the min interval while the torrent wants peers", () =>
     Effect.gen(function* () {
       let wantsMore = false
       const run = yield* start({
@@ -369,7 +369,7 @@ describe("TrackerSource", () => {
     })
   )
 
-  it.effect("echoes the tracker's id and keeps its key", () =>
+  it.effect("sends the tracker id back and keeps its key", () =>
     Effect.gen(function* () {
       const trackerId = Uint8Array.of(1, 2, 3)
       const run = yield* start({ tiers: ["a"], reply: () => Effect.succeed({ ...response, trackerId }) })
@@ -384,7 +384,7 @@ describe("TrackerSource", () => {
     })
   )
 
-  it.effect("says `stopped` to every tracker it was told to, and wants no peers for it", () =>
+  it.effect("announces `stopped` to every tracker that answered, and asks for no peers", () =>
     Effect.gen(function* () {
       const reply = ({ name, seconds }: Asked) => (name === "a" && seconds === 0 ? refuse("busy") : ok)
       const run = yield* start({ tiers: ["a", "b", "c"], reply })
@@ -400,7 +400,7 @@ describe("TrackerSource", () => {
     })
   )
 
-  it.effect("says `stopped` to trackers that have not answered yet, as they may know of us", () =>
+  it.effect("announces `stopped` to trackers that have not answered yet, because they may know of us", () =>
     Effect.gen(function* () {
       const interrupted: Array<string> = []
       const silent = (name: string) => Effect.onInterrupt(Effect.never, () => Effect.sync(() => interrupted.push(name)))
@@ -415,7 +415,7 @@ describe("TrackerSource", () => {
     })
   )
 
-  it.effect("lets a silent tracker hold up the end for no more than two seconds", () =>
+  it.effect("a silent tracker delays the end by two seconds at most", () =>
     Effect.gen(function* () {
       const run = yield* start({ tiers: ["a"], reply: ({ event }) => (event === "stopped" ? Effect.never : ok) })
       const stopping = yield* Effect.forkChild(Fiber.interrupt(run.fiber), { startImmediately: true })
@@ -430,7 +430,7 @@ describe("TrackerSource", () => {
     })
   )
 
-  it.effect("ends at once where the torrent names no tracker", () =>
+  it.effect("ends at once if the torrent has no trackers", () =>
     Effect.gen(function* () {
       const run = yield* start({ tiers: [], reply: () => ok })
 

@@ -4,7 +4,7 @@ import * as TrackerTiers from "../../../src/discovery/tracker/TrackerTiers.ts"
 
 const url = (name: string) => `http://${name}.example/announce`
 
-/** Leaves every tier as it is: the last is exchanged with itself. */
+/** Keeps the order of a tier: the shuffle swaps each entry with itself. */
 const keep = () => 0.999_999
 
 const tiersOf = (...tiers: ReadonlyArray<string>) =>
@@ -16,7 +16,7 @@ const tiersOf = (...tiers: ReadonlyArray<string>) =>
 const drawn = (self: TrackerTiers.TrackerTiers) => self.tiers.map((tier) => tier.map((item) => item[7]).join(""))
 
 describe("TrackerTiers", () => {
-  it("asks through the first tier, then through the second", () => {
+  it("asks the first tier, then the second", () => {
     const order = TrackerTiers.order(tiersOf("ab", "c"))
 
     assert.deepStrictEqual(order, ["a", "b", "c"].map(url))
@@ -28,25 +28,25 @@ describe("TrackerTiers", () => {
     assert.deepStrictEqual(drawn(promoted), ["cab", "de"])
   })
 
-  it("keeps a backup behind the first tier although it answered", () => {
+  it("keeps a backup behind the first tier after it answered", () => {
     const promoted = TrackerTiers.promote(tiersOf("ab", "cd"), url("d"))
 
     assert.deepStrictEqual(drawn(promoted), ["ab", "dc"])
   })
 
-  it("shuffles with the dice it is given", () => {
+  it("shuffles with the given random function", () => {
     const shuffled = TrackerTiers.make([Array.from("abc", url)], () => 0)
 
     assert.deepStrictEqual(drawn(shuffled), ["bca"])
   })
 
-  it("keeps the first of equal URLs and drops tiers that are left empty", () => {
+  it("keeps the first of equal URLs and drops tiers that become empty", () => {
     const tiers = tiersOf("ab", "b", "ca")
 
     assert.deepStrictEqual(drawn(tiers), ["ab", "c"])
   })
 
-  it("fault 24: drops what is no tracker's URL", () => {
+  it("fault 24: drops everything that is not a tracker URL", () => {
     const bad = ["file:///etc/passwd", "javascript:alert(1)", "data:,x", "", "tracker", "ftp://a.example/announce"]
     const good = ["https://a.example/announce", "udp://a.example:80", "wss://a.example"]
 
@@ -55,7 +55,7 @@ describe("TrackerTiers", () => {
     assert.deepStrictEqual(TrackerTiers.order(tiers), good)
   })
 
-  it("has in every tier what it was given, whatever the dice and the answers", () => {
+  it("keeps the contents of every tier for any random numbers and answers", () => {
     const tierArbitrary = fc.array(fc.array(fc.constantFrom(..."abcdefgh"), { maxLength: 6 }), { maxLength: 4 })
     fc.assert(
       fc.property(

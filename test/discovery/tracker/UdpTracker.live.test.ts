@@ -14,7 +14,7 @@ Suite.suite("UdpTracker against a real tracker", NodeTracker.layer, {
 })
 
 layer(NodeTracker.layer, { excludeTestServices: true })("UdpTracker over sockets", (it) => {
-  it.effect("finds a tracker by its name", () =>
+  it.effect("announces to a tracker given by name", () =>
     Effect.gen(function* () {
       const port = portOf(yield* Suite.realTracker(server))
       const tracker = yield* Tracker

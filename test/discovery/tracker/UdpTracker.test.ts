@@ -33,7 +33,7 @@ const request: AnnounceRequest = {
 const trackerHost = "10.0.0.9"
 const url = `udp://${trackerHost}:6969/announce`
 
-/** A packet as it reached a tracker. */
+/** A packet that a tracker received. */
 interface Heard {
   readonly seconds: number
   readonly action: "connect" | "announce" | "scrape"
@@ -56,7 +56,7 @@ const actions = ["connect", "announce", "scrape"] as const
 /** Interval 1800, 3 leechers, 4 seeders, and the peer 10.0.0.1:6881. */
 const announceRest = hex("00000708 00000003 00000004 0a0000011ae1")
 
-/** What an honest tracker answers. Its connection ids count up. */
+/** Answers like a correct tracker. Connection ids count up. */
 const honest = () => {
   let connections = 0
   return ({ action, transactionId }: Heard): ReadonlyArray<Uint8Array> => {
@@ -74,7 +74,7 @@ const honest = () => {
   }
 }
 
-/** The same over IPv6, with the peer [2001:db8::2]:6881. */
+/** Answers like `honest`, but over IPv6 and with the peer [2001:db8::2]:6881. */
 const honestOverIpv6 = () => {
   const answer = honest()
   const peers = hex("20010db8000000000000000000000002 1ae1")
@@ -84,7 +84,7 @@ const honestOverIpv6 = () => {
       : answer(heard)
 }
 
-/** A tracker in the network at hand that answers as `respond` does. */
+/** Starts a tracker in the memory network that answers with `respond`. */
 const serve = Effect.fnUntraced(function* (respond: (heard: Heard) => ReadonlyArray<Uint8Array>, host = trackerHost) {
   const network = yield* MemoryUdpNetwork.MemoryUdpNetwork
   const clock = yield* Clock.Clock
@@ -120,7 +120,7 @@ const inNetwork = (options?: MemoryUdpNetwork.Options) =>
     effect: Effect.Effect<A, E, R>
   ) => Effect.Effect<A, E, Exclude<R, UdpPort | MemoryUdpNetwork.MemoryUdpNetwork>>
 
-/** Starts it and lets everything happen that takes no time. */
+/** Starts an effect and runs everything that needs no time to pass. */
 const start = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.forkChild(effect, { startImmediately: true }).pipe(Effect.tap(TestClock.adjust(0)))
 
@@ -148,7 +148,7 @@ describe("UdpTracker", () => {
     }).pipe(inNetwork())
   )
 
-  it.effect("sends no option where the URL has neither path nor query", () =>
+  it.effect("sends no option if the URL has neither path nor query", () =>
     Effect.gen(function* () {
       const { heard } = yield* serve(honest())
       const tracker = yield* makeTracker()
@@ -175,7 +175,7 @@ describe("UdpTracker", () => {
     }).pipe(inNetwork())
   )
 
-  it.effect("uses a connection id for a minute, whoever asks", () =>
+  it.effect("uses a connection id for a minute, for all torrents", () =>
     Effect.gen(function* () {
       const { heard, log } = yield* serve(honest())
       const tracker = yield* makeTracker()
@@ -194,7 +194,7 @@ describe("UdpTracker", () => {
     }).pipe(inNetwork())
   )
 
-  it.effect("asks for one connection id for all who begin together", () =>
+  it.effect("requests that begin together share one connection id", () =>
     Effect.gen(function* () {
       const { log } = yield* serve(honest())
       const tracker = yield* makeTracker()
@@ -206,7 +206,7 @@ describe("UdpTracker", () => {
     }).pipe(inNetwork())
   )
 
-  it.effect("goes on asking for the others when the one who began is interrupted", () =>
+  it.effect("keeps asking for the connection id if the first request is interrupted", () =>
     Effect.gen(function* () {
       const answer = honest()
       const { log } = yield* serve((heard) => (heard.seconds === 0 ? [] : answer(heard)))
@@ -223,7 +223,7 @@ describe("UdpTracker", () => {
     }).pipe(inNetwork())
   )
 
-  it.effect("hands the answer to the others when the one who asked is interrupted meanwhile", () =>
+  it.effect("passes the connection id to the others if the first request is interrupted", () =>
     Effect.gen(function* () {
       const { log } = yield* serve(honest())
       const tracker = yield* makeTracker()
@@ -239,7 +239,7 @@ describe("UdpTracker", () => {
     }).pipe(inNetwork({ latency: "100 millis" }))
   )
 
-  it.effect("gives up on a tracker that is silent after two tries", () =>
+  it.effect("gives up on a silent tracker after two tries", () =>
     Effect.gen(function* () {
       const { log } = yield* serve(silent)
       const tracker = yield* makeTracker()
@@ -256,7 +256,7 @@ describe("UdpTracker", () => {
     }).pipe(inNetwork())
   )
 
-  it.effect("holds up the peers of a torrent by three seconds for each silent tracker", () =>
+  it.effect("each silent tracker delays the peers of a torrent by three seconds", () =>
     Effect.gen(function* () {
       const { log } = yield* serve(honest())
       const clock = yield* Clock.Clock
@@ -281,7 +281,7 @@ describe("UdpTracker", () => {
     }).pipe(inNetwork())
   )
 
-  it.effect("fault 58: waits 15 s after the first try, and doubles that with every other, up to 8 times", () =>
+  it.effect("fault 58: waits 15 s after the first try, and doubles the wait with each further try, up to 8 times", () =>
     Effect.gen(function* () {
       const { log } = yield* serve(silent)
       const tracker = yield* makeTracker({ timeout: "4 hours" })
@@ -297,7 +297,7 @@ describe("UdpTracker", () => {
     }).pipe(inNetwork())
   )
 
-  it.effect("fault 58: asks for another connection id when one expires before the answer", () =>
+  it.effect("fault 58: asks for another connection id if the current one expires before the answer", () =>
     Effect.gen(function* () {
       const answer = honest()
       const { heard, log } = yield* serve((heard) =>
@@ -323,7 +323,7 @@ describe("UdpTracker", () => {
     }).pipe(inNetwork())
   )
 
-  it.effect("takes an answer to its first try that comes after the second", () =>
+  it.effect("accepts an answer to the first try that arrives after the second", () =>
     Effect.gen(function* () {
       let late: (() => void) | undefined
       const answer = honest()
@@ -344,7 +344,7 @@ describe("UdpTracker", () => {
     }).pipe(inNetwork())
   )
 
-  it.effect("gets through a network that loses a third of everything", () =>
+  it.effect("succeeds in a network that loses a third of all packets", () =>
     Effect.gen(function* () {
       const { log } = yield* serve(honest())
       const tracker = yield* makeTracker({ timeout: "2 hours" })
@@ -358,7 +358,7 @@ describe("UdpTracker", () => {
     }).pipe(inNetwork({ lossRate: 0.33, latency: "50 millis", seed: 5 }))
   )
 
-  it.effect("tells what the tracker refuses, and asks for a new connection id then", () =>
+  it.effect("reports why the tracker refused, and then asks for a new connection id", () =>
     Effect.gen(function* () {
       const answer = honest()
       const { log } = yield* serve((heard) =>
@@ -375,7 +375,7 @@ describe("UdpTracker", () => {
     }).pipe(inNetwork())
   )
 
-  it.effect("tells of an answer whose peers are no whole ones", () =>
+  it.effect("fails if the peers of an answer are cut", () =>
     Effect.gen(function* () {
       const answer = honest()
       yield* serve((heard) =>
@@ -385,14 +385,14 @@ describe("UdpTracker", () => {
 
       const error = yield* Effect.flip(tracker.announce(url, request))
 
-      assert.strictEqual(error.why, "the peers take 5 bytes, no multiple of 6")
+      assert.strictEqual(error.why, "the peers take 5 bytes, which is not a multiple of 6")
     }).pipe(inNetwork())
   )
 })
 
 describe("UdpTracker among forgers", () => {
   const wrongId = new Uint8Array(8).fill(0xee)
-  /** An answer that could be right, but that it names other peers. */
+  /** An answer that is correct except that it has other peers. */
   const evilAnswer = (heard: Heard, transactionId: number) =>
     heard.action === "connect"
       ? packet(0, transactionId, wrongId)
@@ -457,7 +457,7 @@ describe("UdpTracker among forgers", () => {
     )
   }
 
-  it.effect("fault 58: takes an answer once, and none after that", () =>
+  it.effect("fault 58: accepts one answer, and ignores later ones", () =>
     Effect.gen(function* () {
       const answer = honest()
       yield* serve((heard) => [...answer(heard), evilAnswer(heard, heard.transactionId), spoof(heard.transactionId)])
@@ -489,7 +489,7 @@ describe("UdpTracker and names", () => {
     }).pipe(inNetwork())
   )
 
-  it.effect("asks over IPv4 where the name has it", () =>
+  it.effect("asks over IPv4 if the name has such an address", () =>
     Effect.gen(function* () {
       const { log } = yield* serve(honest(), "9.0.0.1")
       const tracker = yield* makeTracker({ lookup: namesOf("2001:db8::1", "9.0.0.1") })
@@ -500,7 +500,7 @@ describe("UdpTracker and names", () => {
     }).pipe(inNetwork())
   )
 
-  it.effect("asks over IPv6 too where IPv4 is silent for a second, as a machine may have IPv6 alone", () =>
+  it.effect("asks over IPv6 too if IPv4 is silent for a second, because the machine may have only IPv6", () =>
     Effect.gen(function* () {
       const { log } = yield* serve(honestOverIpv6(), "2001:db8::1")
       const tracker = yield* makeTracker({ lookup: namesOf("2001:db8::1", "9.0.0.1") })
@@ -514,7 +514,7 @@ describe("UdpTracker and names", () => {
     }).pipe(inNetwork())
   )
 
-  /** A machine that has one family of addresses, or none. */
+  /** A machine with one family of addresses, or with none. */
   const machineWith = Effect.fnUntraced(function* (...hosts: ReadonlyArray<"::" | "0.0.0.0">) {
     const both = yield* UdpPort
     const port = UdpPort.of({
@@ -537,7 +537,7 @@ describe("UdpTracker and names", () => {
     }).pipe(inNetwork())
   )
 
-  it.effect("tells what is wrong with IPv4 on a machine without either", () =>
+  it.effect("reports the error of IPv4 on a machine without either", () =>
     Effect.gen(function* () {
       const tracker = yield* machineWith()
 
@@ -561,7 +561,7 @@ describe("UdpTracker and names", () => {
     }).pipe(inNetwork())
   )
 
-  it.effect("asks over IPv6 where the name has nothing else, and reads IPv6 peers then (BEP 7)", () =>
+  it.effect("asks over IPv6 if the name has no other addresses, and reads IPv6 peers then (BEP 7)", () =>
     Effect.gen(function* () {
       yield* serve(honestOverIpv6(), "2001:db8::1")
       const tracker = yield* makeTracker({ lookup: namesOf("2001:db8::1") })
@@ -574,7 +574,7 @@ describe("UdpTracker and names", () => {
 
   const elsewhere = "udp://tracker.example:6969/x"
 
-  it.effect("fault 24: is led by a public name into the network around us for nothing but an announce", () =>
+  it.effect("fault 24: a public name can lead into the local network only for an announce", () =>
     Effect.gen(function* () {
       const { heard } = yield* serve(honest())
       const { heard: heardHere } = yield* serve(honest(), "127.0.0.1")
@@ -596,13 +596,13 @@ describe("UdpTracker and names", () => {
       assert.strictEqual(linkLocal.why, "it leads to an address that no tracker has")
       assert.deepStrictEqual([...heard, ...heardHere, ...heardAround], [])
 
-      // A tracker behind the same NAT, which our resolver knows by its address there.
+      // A tracker behind the same NAT, whose name our resolver maps to its local address.
       yield* lead(named, trackerHost)
       assert.isAbove(heard.length, 0)
     }).pipe(inNetwork())
   )
 
-  it.effect("fault 24: sends nothing to a name, which whoever sends it would resolve again", () =>
+  it.effect("fault 24: never sends to a name, because the sender would resolve it again", () =>
     Effect.gen(function* () {
       const { heard } = yield* serve(honest(), "tracker.example")
       const tracker = yield* makeTracker({ lookup: (address) => Effect.succeed([address]) })
@@ -614,7 +614,7 @@ describe("UdpTracker and names", () => {
     }).pipe(inNetwork())
   )
 
-  it.effect("lets a name of the network around us lead there", () =>
+  it.effect("a local name may lead into the local network", () =>
     Effect.gen(function* () {
       yield* serve(honest())
       const tracker = yield* makeTracker({ lookup: namesOf(trackerHost) })
@@ -625,7 +625,7 @@ describe("UdpTracker and names", () => {
     }).pipe(inNetwork())
   )
 
-  it.effect("takes this machine for a peer only from a tracker that is near", () =>
+  it.effect("accepts addresses on this machine only from a nearby tracker", () =>
     Effect.gen(function* () {
       const respond = () => {
         const answer = honest()
@@ -646,7 +646,7 @@ describe("UdpTracker and names", () => {
     }).pipe(inNetwork())
   )
 
-  it.effect("tells why a name could not be resolved", () =>
+  it.effect("reports why a name could not be resolved", () =>
     Effect.gen(function* () {
       const unknown = yield* makeTracker()
       const empty = yield* makeTracker({ lookup: namesOf() })
@@ -665,21 +665,21 @@ describe("UdpTracker and names", () => {
     }).pipe(inNetwork())
   )
 
-  it.effect("says of URLs that can never work that they never work", () =>
+  it.effect("fails for good for URLs that can never work", () =>
     Effect.gen(function* () {
       const tracker = yield* makeTracker()
       const cases = [
         ["x", "this is not a URL"],
         ["http://tracker.example/announce", "this is not a UDP URL"],
-        ["udp://tracker.example/announce", "its URL lacks a port"],
-        ["udp://0x7f.1:80/announce", "its URL leads nowhere"],
-        ["udp://255.255.255.255:80", "its URL leads nowhere"],
-        ["udp://0.0.0.0:80/announce", "its URL leads nowhere"],
-        ["udp://[::]:80/announce", "its URL leads nowhere"],
-        ["udp://[::ffff:0.0.0.0]:80/announce", "its URL leads nowhere"],
-        ["udp://168.63.129.16:80/announce", "its URL leads nowhere"],
+        ["udp://tracker.example/announce", "its URL has no port"],
+        ["udp://0x7f.1:80/announce", "its URL does not contain a usable address"],
+        ["udp://255.255.255.255:80", "its URL does not contain a usable address"],
+        ["udp://0.0.0.0:80/announce", "its URL does not contain a usable address"],
+        ["udp://[::]:80/announce", "its URL does not contain a usable address"],
+        ["udp://[::ffff:0.0.0.0]:80/announce", "its URL does not contain a usable address"],
+        ["udp://168.63.129.16:80/announce", "its URL does not contain a usable address"],
         ["udp://[fe80::1]:80/announce", "it leads to an address that no tracker has"],
-        ["udp://tracker.example:0/announce", "its URL leads nowhere"],
+        ["udp://tracker.example:0/announce", "its URL does not contain a usable address"],
         [`udp://tracker.example:80/${"x".repeat(UdpTracker.maxUrlDataLength)}`, "its URL is too long for a datagram"]
       ] as const
 
@@ -694,7 +694,7 @@ describe("UdpTracker and names", () => {
 })
 
 describe("UdpTracker and its sockets", () => {
-  /** Counts the ports of the network, breaks them, and refuses as long as `refusals` last. */
+  /** Counts the network's open ports, can break them, and refuses to open the first `refusals`. */
   const watched = Effect.gen(function* () {
     const port = yield* UdpPort
     const state = { open: 0, bound: 0, refusals: 0 }
@@ -722,7 +722,7 @@ describe("UdpTracker and its sockets", () => {
     return { state, breakAll, tracker }
   })
 
-  it.effect("opens one with the first question, and closes it a minute after the last", () =>
+  it.effect("opens a socket with the first request, and closes it a minute after the last", () =>
     Effect.gen(function* () {
       yield* serve(honest())
       const { state, tracker } = yield* watched
@@ -738,7 +738,7 @@ describe("UdpTracker and its sockets", () => {
     }).pipe(inNetwork())
   )
 
-  it.effect("tells why none could be opened, and tries anew", () =>
+  it.effect("reports why no socket could be opened, and tries again with the next request", () =>
     Effect.gen(function* () {
       yield* serve(honest())
       const { state, tracker } = yield* watched
@@ -752,7 +752,7 @@ describe("UdpTracker and its sockets", () => {
     }).pipe(inNetwork())
   )
 
-  it.effect("tells when its socket breaks, and opens another", () =>
+  it.effect("fails when its socket breaks, and opens another", () =>
     Effect.gen(function* () {
       const answer = honest()
       let isSilent = true

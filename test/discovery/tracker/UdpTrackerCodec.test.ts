@@ -27,7 +27,7 @@ const request: AnnounceRequest = {
 const announceOf = (change: Partial<AnnounceRequest>, urlData = "") =>
   UdpTrackerCodec.encodeAnnounce({ connectionId, transactionId, request: { ...request, ...change }, urlData })
 
-/** Answers laid out by hand from the tables of BEP 15. */
+/** Answers written by hand from the tables of BEP 15. */
 const answers = {
   connect: hex("00000000 fedcba98 0123456789abcdef"),
   announce: hex("00000001 fedcba98 00000708 00000003 00000004 0a000001 1ae1 01020304 0050"),
@@ -36,14 +36,14 @@ const answers = {
   error: Bytes.concat([hex("00000003 fedcba98"), Bytes.fromText("unregistered torrent")])
 }
 
-describe("UdpTrackerCodec: what is sent", () => {
-  it("asks for a connection id as BEP 15 lays it out", () => {
+describe("UdpTrackerCodec: requests", () => {
+  it("encodes a request for a connection id as in BEP 15", () => {
     const packet = UdpTrackerCodec.encodeConnect(transactionId)
 
     assert.deepStrictEqual(packet, hex("0000041727101980 00000000 fedcba98"))
   })
 
-  it("announces as BEP 15 lays it out", () => {
+  it("encodes an announce as in BEP 15", () => {
     const packet = announceOf({})
 
     assert.deepStrictEqual(
@@ -61,7 +61,7 @@ describe("UdpTrackerCodec: what is sent", () => {
     ["completed", 1],
     ["started", 2],
     ["stopped", 3]
-  ] as const)("says %s with %i", (event, number) => {
+  ] as const)("encodes the event %s as %i", (event, number) => {
     const packet = announceOf({ event })
 
     assert.strictEqual(Bytes.readUint32Unsafe(packet, 80), number)
@@ -78,7 +78,7 @@ describe("UdpTrackerCodec: what is sent", () => {
     [255, [255]],
     [256, [255, 1]],
     [600, [255, 255, 90]]
-  ])("spreads a path of %i bytes over options of %j", (length, expected) => {
+  ])("splits a path of %i bytes over options of %j", (length, expected) => {
     const path = "/".padEnd(length, "abcdefg")
 
     const options = announceOf({}, path).subarray(98)
@@ -94,7 +94,7 @@ describe("UdpTrackerCodec: what is sent", () => {
     assert.strictEqual(text, path)
   })
 
-  it("scrapes as BEP 15 lays it out", () => {
+  it("encodes a scrape as in BEP 15", () => {
     const packet = UdpTrackerCodec.encodeScrape({ connectionId, transactionId, infoHash })
 
     assert.deepStrictEqual(packet, hex("0123456789abcdef 00000002 fedcba98 123456789abcdef123456789abcdef123456789a"))
@@ -130,7 +130,7 @@ describe("UdpTrackerCodec.decode", () => {
     })
   })
 
-  it("reads peers of 18 bytes where the tracker was asked over IPv6 (BEP 7)", () => {
+  it("reads peers of 18 bytes if the tracker was asked over IPv6 (BEP 7)", () => {
     const answer = UdpTrackerCodec.decode(answers.announce6, "ipv6")
 
     assert.deepStrictEqual(answer?._tag === "Announced" && answer.response.peers, [{ host: "2001:db8::1", port: 6881 }])
@@ -152,7 +152,7 @@ describe("UdpTrackerCodec.decode", () => {
     assert.deepStrictEqual(answer, { _tag: "Failed", transactionId, why: "refused: unregistered torrent" })
   })
 
-  it("makes a reason harmless to a terminal, and tells of one that is missing", () => {
+  it("makes a reason safe for a terminal, and reports a missing one", () => {
     const reasonOf = (reason: Uint8Array) => {
       const answer = UdpTrackerCodec.decode(Bytes.concat([answers.error.subarray(0, 8), reason]), "ipv4")
       return answer?._tag === "Failed" && answer.why
@@ -167,7 +167,7 @@ describe("UdpTrackerCodec.decode", () => {
     [61, 61],
     [0x8000_0000, TrackerAnswer.maxIntervalSeconds],
     [0xffff_ffff, TrackerAnswer.maxIntervalSeconds]
-  ])("takes an interval of %i for a sane one", (interval, expected) => {
+  ])("clamps an interval of %i to a sane one", (interval, expected) => {
     const packet = answers.announce.slice()
     Bytes.writeUint32Unsafe(packet, 8, interval)
 
@@ -176,7 +176,7 @@ describe("UdpTrackerCodec.decode", () => {
     assert.strictEqual(answer?._tag === "Announced" && answer.response.intervalSeconds, expected)
   })
 
-  it("takes a count of -1 for none", () => {
+  it("reads a count of -1 as absent", () => {
     const answer = UdpTrackerCodec.decode(hex("00000002 fedcba98 ffffffff 80000000 7fffffff"), "ipv4")
 
     assert.deepStrictEqual(answer?._tag === "Scraped" && answer.response, {
@@ -186,7 +186,7 @@ describe("UdpTrackerCodec.decode", () => {
     })
   })
 
-  it("drops addresses that nobody can dial, and those beyond the bound", () => {
+  it("drops addresses that cannot be dialled, and those beyond the limit", () => {
     const many = new Uint8Array(20 + 6 * (TrackerAnswer.maxPeers + 2)).fill(1)
     many.set(answers.announce.subarray(0, 20))
     many.set([0, 0, 0, 0, 0, 80], 20)
@@ -198,7 +198,7 @@ describe("UdpTrackerCodec.decode", () => {
     assert.deepStrictEqual(peers[0], { host: "1.1.1.1", port: 257 })
   })
 
-  it("gives nothing that points into the packet", () => {
+  it("returns nothing that points into the packet", () => {
     const packet = answers.connect.slice()
     const answer = UdpTrackerCodec.decode(packet, "ipv4")
 
@@ -219,17 +219,20 @@ describe("UdpTrackerCodec.decode", () => {
   it.each([
     ["connect", 16],
     ["scrape", 20]
-  ] as const)("reads nothing from an answer to a %s that is cut before byte %i, and ignores more", (kind, needed) => {
-    const packet = Bytes.concat([answers[kind], new Uint8Array(3).fill(9)])
-    const whole = UdpTrackerCodec.decode(answers[kind], "ipv4")
+  ] as const)(
+    "reads nothing from an answer to a %s that is cut before byte %i, and ignores extra bytes",
+    (kind, needed) => {
+      const packet = Bytes.concat([answers[kind], new Uint8Array(3).fill(9)])
+      const whole = UdpTrackerCodec.decode(answers[kind], "ipv4")
 
-    for (let length = 0; length <= packet.length; length++) {
-      const answer = UdpTrackerCodec.decode(packet.subarray(0, length), "ipv4")
-      assert.deepStrictEqual(answer, length < needed ? undefined : whole, `${length} bytes`)
+      for (let length = 0; length <= packet.length; length++) {
+        const answer = UdpTrackerCodec.decode(packet.subarray(0, length), "ipv4")
+        assert.deepStrictEqual(answer, length < needed ? undefined : whole, `${length} bytes`)
+      }
     }
-  })
+  )
 
-  it("reads whole peers only from an answer to an announce, at every cut", () => {
+  it("reads only whole peers from an announce answer that is cut anywhere", () => {
     for (let length = 0; length <= answers.announce.length; length++) {
       const answer = UdpTrackerCodec.decode(answers.announce.subarray(0, length), "ipv4")
 
@@ -238,13 +241,13 @@ describe("UdpTrackerCodec.decode", () => {
       else if (rest % 6 === 0)
         assert.strictEqual(answer?._tag === "Announced" && answer.response.peers.length, rest / 6)
       else {
-        const why = `the peers take ${rest} bytes, no multiple of 6`
+        const why = `the peers take ${rest} bytes, which is not a multiple of 6`
         assert.deepStrictEqual(answer, { _tag: "Failed", transactionId, why })
       }
     }
   })
 
-  it("knows no other action", () => {
+  it("ignores unknown actions", () => {
     for (const action of [4, 0xff, 0x0100_0000, 0xffff_ffff]) {
       const packet = new Uint8Array(40)
       Bytes.writeUint32Unsafe(packet, 0, action)
@@ -252,7 +255,7 @@ describe("UdpTrackerCodec.decode", () => {
     }
   })
 
-  it("never throws, and gives sane values or one line, whatever became of an answer", () => {
+  it("never throws, and returns sane values or a one-line reason for any damaged answer", () => {
     const damaged = fc
       .tuple(
         fc.constantFrom(...Object.values(answers)),

@@ -1,15 +1,16 @@
 /**
- * Announces to one HTTP tracker (BEP 3) and scrapes it (BEP 48) over Effect's `HttpClient`, which a process and a page
- * provide each in its way.
+ * Announces to one HTTP tracker (BEP 3) and scrapes it (BEP 48) over Effect's `HttpClient`, which the environment (a
+ * Node process, a page) provides.
  *
- * A tracker is a stranger that a torrent names, so every answer is bounded in time, bytes and redirects, and
- * `Destination.ts` says where a request may go. What an answer means is the question of `AnnounceCodec.ts` and
- * `ScrapeCodec.ts`; whom to ask next, `AnnounceSchedule.ts`'s.
+ * A torrent file can name any host as its tracker. So every response is bounded in time, bytes and redirects, and
+ * `Destination.ts` decides where a request may go. `AnnounceCodec.ts` and `ScrapeCodec.ts` decode the responses, and
+ * `AnnounceSchedule.ts` decides which tracker is asked next.
  *
- * The client resolves names. One that heeds `Hops.Route`, as Node's does (`NodeRoutedHttp.ts`), connects to no address that
- * a tracker may not have; with another, such as a page's `fetch`, a name may lead anywhere. A machine with IPv4 and IPv6
- * announces over whichever the client connects by: the tracker may then tell of peers of both (BEP 7 `peers6`), but tells
- * others of that one address. We know no address of ours to name in `ipv4=` or `ipv6=`.
+ * The client resolves names. A client that honours `Hops.Route`, such as Node's (`NodeRoutedHttp.ts`), never connects
+ * to an address that a tracker may not have. With any other client, such as a page's `fetch`, a name may lead anywhere.
+ * A machine with IPv4 and IPv6 announces over whichever the client connects by. The tracker may then send peers of both
+ * families (BEP 7 `peers6`), but it sends others only that one address of ours. We do not know our public addresses, so
+ * we send no `ipv4=` or `ipv6=`.
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -31,21 +32,21 @@ import type { TrackerRefused } from "../TrackerAnswer.ts"
 import * as TrackerAnswer from "../TrackerAnswer.ts"
 
 /**
- * How long an announce or a scrape may take, from the name's resolution to the body's last byte, redirects included.
- * Shorter loses overloaded trackers; longer keeps a torrent whose trackers are all dead from trying them again.
+ * How long an announce or a scrape may take, from resolving the name to the last byte of the body, redirects included.
+ * Shorter loses overloaded trackers. Longer delays the next try of a torrent whose trackers are all dead.
  */
 export const defaultTimeout: Duration.Input = "15 seconds"
 
-/** Bytes of an answer, as sent and again as unpacked. 50 peers take 300; more than this is no tracker's answer. */
+/** Most bytes of a body, both as received and unpacked. 50 peers take 300 bytes; no real response is longer. */
 export const maxBodyBytes = 1_048_576
 
 /** How HTTP trackers are asked. */
 export interface HttpTrackerOptions {
-  /** Default `defaultTimeout`. */
+  /** How long one announce or scrape may take; default `defaultTimeout`. */
   readonly timeout?: Duration.Input | undefined
 }
 
-/** A `Tracker` that speaks HTTP and HTTPS through the `HttpClient` of whoever makes it. */
+/** Makes a `Tracker` for HTTP and HTTPS URLs from the `HttpClient` in the context. */
 export const make = Effect.fnUntraced(function* (
   options: HttpTrackerOptions = {}
 ): Effect.fn.Return<Tracker["Service"], never, HttpClient.HttpClient> {
@@ -54,7 +55,7 @@ export const make = Effect.fnUntraced(function* (
   const bounded = <A, R>(effect: Effect.Effect<A, TrackerError, R>, url: string) =>
     effect.pipe(
       Effect.scoped,
-      // The headers of tracing would tell strangers about us, and the span of a request would hold its passkey.
+      // Tracing headers would leak information to strangers, and a request's span would contain its passkey.
       Effect.provideService(HttpClient.TracerPropagationEnabled, false),
       Effect.provideService(HttpClient.TracerDisabledWhen, () => true),
       Effect.timeoutOrElse({
@@ -74,7 +75,7 @@ export const make = Effect.fnUntraced(function* (
   })
 })
 
-/** `Tracker` with the defaults. */
+/** `Tracker` with the default options. */
 export const layer: Layer.Layer<Tracker, never, HttpClient.HttpClient> = Layer.effect(Tracker)(make())
 
 const announce = Effect.fnUntraced(function* (client: HttpClient.HttpClient, url: string, request: AnnounceRequest) {
@@ -90,14 +91,14 @@ const scrape = Effect.fnUntraced(function* (client: HttpClient.HttpClient, url: 
   if (href === undefined) {
     return yield* new TrackerError({
       url,
-      why: "it cannot be scraped, as its URL does not end in /announce",
+      why: "it cannot be scraped, because its URL does not end in /announce",
       retryAfter: "never"
     })
   }
   return yield* ask(client, url, href, "scrape", (body) => ScrapeCodec.decode(body, infoHash))
 })
 
-/** What `decode` makes of the answer at `href`. */
+/** Requests `href` and decodes the body of the response with `decode`. */
 const ask = Effect.fnUntraced(function* <A>(
   client: HttpClient.HttpClient,
   url: string,
@@ -113,7 +114,7 @@ const ask = Effect.fnUntraced(function* <A>(
   const { status } = got
   const body = yield* readBody(got, fail)
   if (status < 200 || status > 299) {
-    // Some say why in the usual way.
+    // Some trackers send their reason as a bencoded refusal beside the status.
     const refusal = AnnounceCodec.decodeRefusal(body)
     return yield* new TrackerError({ url, why: `HTTP status ${status}`, ...(refusal && pick(refusal)) })
   }
@@ -124,7 +125,7 @@ const ask = Effect.fnUntraced(function* <A>(
 
 const pick = ({ retryAfter, why }: TrackerRefused) => ({ why, retryAfter })
 
-/** The URL, if it is one of an HTTP tracker. What can never work says so once and for all. */
+/** Parses the URL of an HTTP tracker. Fails with `retryAfter: "never"` if the URL can never work. */
 const checkUrl = (url: string): Result.Result<URL, TrackerError> => {
   const refuse = (why: string) => Result.fail(new TrackerError({ url, why, retryAfter: "never" }))
   const target = URL.parse(url)
@@ -135,7 +136,7 @@ const checkUrl = (url: string): Result.Result<URL, TrackerError> => {
   return Result.succeed(target)
 }
 
-/** The whole body, unpacked; reading stops at the first chunk that goes past `maxBodyBytes`. */
+/** Reads and unpacks the whole body. Stops at the first chunk that exceeds `maxBodyBytes`. */
 const readBody = Effect.fnUntraced(function* (
   response: HttpClientResponse.HttpClientResponse,
   fail: (why: string) => TrackerError
@@ -144,12 +145,12 @@ const readBody = Effect.fnUntraced(function* (
     Stream.mapError(response.stream, (error) => fail(describe(error))),
     fail
   )
-  // Told by its magic number: `fetch` has unpacked already but leaves the header, and some trackers send none.
+  // Checks the magic number of gzip instead of the header: `fetch` unpacks but keeps it, and some trackers omit it.
   if (body[0] !== 0x1f || body[1] !== 0x8b) return body
   return yield* collect(
     Stream.fromReadableStream({
       evaluate: () => new Blob([body]).stream().pipeThrough(new DecompressionStream("gzip")),
-      onError: () => fail("the answer is packed wrongly")
+      onError: () => fail("the answer's compressed data is damaged")
     }),
     fail
   )
@@ -170,7 +171,7 @@ const collect = Effect.fnUntraced(function* (
   return Bytes.concat(chunks)
 })
 
-/** What the codes of Node and undici mean to a user. */
+/** User-facing texts for the error codes of Node and undici. */
 const meanings: ReadonlyMap<string, string> = new Map([
   ["ECONNREFUSED", "connection refused"],
   ["ECONNRESET", "the connection was closed before an answer"],
@@ -184,16 +185,16 @@ const meanings: ReadonlyMap<string, string> = new Map([
   ["ENETUNREACH", "the network cannot be reached"],
   ["UND_ERR_HEADERS_OVERFLOW", "the answer's headers are too long"],
   ["CERT_HAS_EXPIRED", "its certificate has expired"],
-  ["DEPTH_ZERO_SELF_SIGNED_CERT", "its certificate is signed by itself"],
+  ["DEPTH_ZERO_SELF_SIGNED_CERT", "its certificate is self-signed"],
   ["ERR_TLS_CERT_ALTNAME_INVALID", "its certificate is for another name"]
 ])
 
-/** The end of a sentence about a failed request: the innermost cause that has a code is the telling one. */
+/** Describes a failed request by the innermost cause that has a code, because that one is the most specific. */
 const describe = (error: HttpClientError.HttpClientError): string => {
   let code: string | undefined
   for (const cause of Hops.causesOf(error)) {
     if ("code" in cause && typeof cause.code === "string") code = cause.code
-    // undici's parser often names no code.
+    // Errors of undici's parser often have no code.
     else if ("name" in cause && cause.name === "HTTPParserError") code = "HPE_"
   }
   if (code === undefined) return "the request failed"

@@ -1,18 +1,18 @@
 /**
- * One `Tracker` for the URLs of all schemes: hands each to the tracker that speaks it.
+ * One `Tracker` for the URLs of all schemes: passes each URL to the tracker for its scheme.
  */
 import * as Effect from "effect/Effect"
 import { Tracker, TrackerError } from "../Tracker.ts"
 
-/** The trackers, by what they speak. Each is asked for with the first URL that needs it, and may be loaded then. */
+/** The trackers by scheme. Each effect runs whenever a URL needs it, so it may load the tracker and cache it. */
 export interface Trackers {
-  /** For `http:` and `https:`. */
+  /** Used for `http:` and `https:`. */
   readonly http: Effect.Effect<Tracker["Service"]>
-  /** For `udp:`. */
+  /** Used for `udp:`. */
   readonly udp: Effect.Effect<Tracker["Service"]>
 }
 
-/** A `Tracker` made of these. */
+/** Makes one `Tracker` of the given ones. */
 export const make = ({ http, udp }: Trackers): Tracker["Service"] => {
   const trackerFor = (url: string): Effect.Effect<Tracker["Service"], TrackerError> => {
     const refuse = (why: string) => Effect.fail(new TrackerError({ url, why, retryAfter: "never" }))
@@ -28,7 +28,7 @@ export const make = ({ http, udp }: Trackers): Tracker["Service"] => {
       case undefined:
         return refuse("this is not a URL")
       default:
-        return refuse("no tracker is reached by such a URL")
+        return refuse("trackers with this kind of URL are not supported")
     }
   }
   return Tracker.of({

@@ -1,16 +1,17 @@
 /**
- * Announces to one UDP tracker (BEP 15) and scrapes it, over the sockets of the `UdpHub` of whoever makes it.
+ * Announces to one UDP tracker (BEP 15) and scrapes it, over the sockets of the `UdpHub` in the context.
  *
- * A tracker first gives a connection id, which proves that we receive what is sent to our address. It serves all torrents
- * for a minute, and whoever needs one while it is asked for waits for the same answer. What is not answered is sent again.
+ * A tracker first assigns a connection id, which proves that we receive what is sent to our address. One id serves all
+ * torrents for a minute, and requests that need an id while one is being fetched share its answer. Requests without an
+ * answer are sent again.
  *
- * Anybody can send us datagrams. One counts only if it comes from an address that was asked, repeats the random number of
- * the question and is of the kind that was asked for; all others, errors too, are as if they had never come. How packets
- * are laid out is `UdpTrackerCodec.ts`'s question.
+ * Anybody can send us datagrams. One is accepted only if it comes from an address that was asked, repeats the request's
+ * random transaction id, and is of the expected kind. All others, errors included, are ignored. `UdpTrackerCodec.ts`
+ * knows the packet layout.
  *
- * A tracker that has addresses of both families is asked over IPv4, and over IPv6 only while that is silent. So a machine
- * with both is known by its IPv4 address alone, and told of IPv4 peers alone: BEP 7 and BEP 15 leave it to the client
- * whether it announces both.
+ * A tracker that has addresses of both families is asked over IPv4, and over IPv6 only while IPv4 is silent. So a
+ * machine with both is known by its IPv4 address only, and receives only IPv4 peers: BEP 7 and BEP 15 leave it to the
+ * client whether it announces both.
  */
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -35,27 +36,29 @@ import { TrackerRefused } from "../TrackerAnswer.ts"
 import * as UdpTrackerCodec from "../UdpTrackerCodec.ts"
 
 /**
- * How long an announce or a scrape may take, from the name's resolution to the answer. BEP 15 would go on for two hours;
- * two tries of `firstWait` make up for a lost datagram. The torrent's next tracker has its turn long before.
+ * How long an announce or a scrape may take, from resolving the name to the answer. BEP 15 would retry for two hours;
+ * two tries of `firstWait` make up for a lost datagram. The torrent's next tracker is asked long before.
  */
 export const defaultTimeout: Duration.Input = "30 seconds"
 
-/** How long the first answer is waited for; the wait doubles with every further try (BEP 15). */
+/** How long to wait for an answer to the first try. Each further try doubles the wait (BEP 15). */
 export const firstWait: Duration.Input = "15 seconds"
 
-/** The wait doubles no more than this often (BEP 15): 3,840 s are the longest. */
+/** How often the wait doubles at most (BEP 15): the longest wait is 3,840 s. */
 export const maxDoublings = 8
 
-/** How long we use a connection id (BEP 15). The tracker takes it for twice as long, so that none is late. */
+/**
+ * How long we use a connection id (BEP 15). The tracker accepts it for twice as long, so that none arrives too late.
+ */
 export const connectionIdLifetime: Duration.Input = "60 seconds"
 
-/** How long IPv4 may be silent before IPv6 is tried too. Most trackers answer sooner, and most peers are in IPv4. */
+/** How long IPv4 may be silent before IPv6 is tried too. Most trackers answer sooner, and most peers are on IPv4. */
 export const familyPatience: Duration.Input = "1 second"
 
-/** Bytes of path and query that are sent (BEP 41): with more the packet might be split on its way, and lost. */
+/** Most bytes of path and query that are sent (BEP 41). A longer packet might be fragmented on its way, and lost. */
 export const maxUrlDataLength = 1000
 
-/** Gives the addresses of a name, all with the port of `address`, best first. */
+/** Resolves a name to addresses, all with the port of `address`, best first. */
 export type Lookup = (
   address: PeerAddress.PeerAddress
 ) => Effect.Effect<ReadonlyArray<PeerAddress.PeerAddress>, ConnectionError>
@@ -64,41 +67,41 @@ export type Lookup = (
 export interface UdpTrackerOptions {
   /** Resolves names. */
   readonly lookup: Lookup
-  /** Default `defaultTimeout`. */
+  /** How long one announce or scrape may take; default `defaultTimeout`. */
   readonly timeout?: Duration.Input | undefined
 }
 
-/** A question that waits for its answer. */
+/** A request that waits for its answer. */
 interface Transaction {
   readonly id: number
   readonly expects: UdpTrackerCodec.Answer["_tag"]
-  /** Whom it was sent to (`PeerAddress.format`). */
+  /** The addresses that it was sent to (`PeerAddress.format`). */
   readonly asked: Set<string>
   readonly answer: Deferred.Deferred<UdpTrackerCodec.Answer>
 }
 
-/** A connection id that is being asked for. */
+/** A request for a connection id in progress. */
 interface Connecting {
   readonly transaction: Transaction
-  /** Who waits; the last one to leave ends it. */
+  /** How many requests wait for it. The last one to leave cancels it. */
   waiting: number
-  /** Not sent again before this time, in milliseconds. */
+  /** Not sent again before this time in milliseconds. */
   resendAt: number
 }
 
-/** All that the trackers of one `make` share. Touched only synchronously, between two `yield*`. */
+/** The state that all requests of one `make` share. Touched only synchronously, between two `yield*`. */
 interface Client {
   readonly random: () => number
   readonly hub: UdpHub["Service"]
   readonly transactions: Map<number, Transaction>
-  /** By address, as the next two. */
+  /** By address; so are the next two. */
   readonly connecting: Map<string, Connecting>
   readonly connections: Map<string, { readonly id: Uint8Array; readonly expiresAt: number }>
 }
 
 const firstWaitMillis = Duration.toMillis(firstWait)
 
-/** A `Tracker` that speaks UDP, until the scope closes. */
+/** Makes a `Tracker` for UDP URLs. It closes its socket with the scope. */
 export const make = Effect.fnUntraced(function* (
   options: UdpTrackerOptions
 ): Effect.fn.Return<Tracker["Service"], never, UdpHub | Scope.Scope> {
@@ -147,7 +150,7 @@ export const make = Effect.fnUntraced(function* (
   })
 })
 
-/** `Tracker` over the `UdpHub` at hand. */
+/** Provides a `Tracker` over the `UdpHub` in the context. */
 export const layer = (options: UdpTrackerOptions): Layer.Layer<Tracker, never, UdpHub> =>
   Layer.effect(Tracker, make(options))
 
@@ -157,15 +160,16 @@ interface Target {
   readonly urlData: string
 }
 
-/** What a URL names, if it is one of a UDP tracker. What can never work says so once and for all. */
+/** Parses the URL of a UDP tracker. Fails with `retryAfter: "never"` if the URL can never work. */
 const checkUrl = (url: string): Result.Result<Target, TrackerError> => {
   const refuse = (why: string) => Result.fail(new TrackerError({ url, why, retryAfter: "never" }))
   const target = URL.parse(url)
   if (target === null) return refuse("this is not a URL")
   if (target.protocol !== "udp:") return refuse("this is not a UDP URL")
-  if (target.port === "") return refuse("its URL lacks a port")
+  if (target.port === "") return refuse("its URL has no port")
   const address = PeerAddress.make(Destination.hostOf(target), Number(target.port))
-  if (address === undefined || !PeerAddress.isDialable(address)) return refuse("its URL leads nowhere")
+  if (address === undefined || !PeerAddress.isDialable(address))
+    return refuse("its URL does not contain a usable address")
   const why = Destination.whyNotTracker(target, address.host)
   if (why !== undefined) return refuse(why)
   const urlData = `${target.pathname}${target.search}`
@@ -174,7 +178,8 @@ const checkUrl = (url: string): Result.Result<Target, TrackerError> => {
 }
 
 /**
- * Where a tracker is: at least one address. Never a name, which whoever sends the datagrams would resolve again, unseen.
+ * The addresses of a tracker, at least one. Never a name: whoever sends the datagrams would resolve it again,
+ * unchecked.
  */
 const resolve = Effect.fnUntraced(function* ({ address, url }: Target, lookup: Lookup) {
   if (PeerAddress.ipBytes(address) !== undefined) return [address]
@@ -215,20 +220,20 @@ const send = (socket: HubSocket, transaction: Transaction, payload: Uint8Array, 
 
 type AnswerOf<Tag extends UdpTrackerCodec.Answer["_tag"]> = Extract<UdpTrackerCodec.Answer, { readonly _tag: Tag }>
 
-/** Waits for the answer; fails where the tracker refused. */
+/** Waits for the answer. Fails if the tracker refused. */
 const answerTo = <Tag extends UdpTrackerCodec.Answer["_tag"]>(transaction: Transaction, _: Tag) =>
   Effect.flatMap(
     Deferred.await(transaction.answer),
     (answer): Effect.Effect<AnswerOf<Tag>, TrackerRefused> =>
       answer._tag === "Failed"
         ? Effect.fail(new TrackerRefused({ why: answer.why }))
-        : // `receive` lets no other kind pass.
+        : // `receive` accepts no other kind.
           Effect.succeed(answer as AnswerOf<Tag>)
   )
 
 type Encode = (ids: { readonly connectionId: Uint8Array; readonly transactionId: number }) => Uint8Array
 
-/** Asks over IPv4 where there are such addresses, and over IPv6 where there are none or they are silent. */
+/** Asks over IPv4 if the tracker has such addresses, and over IPv6 if it has none or they stay silent. */
 const askAny = <Tag extends "Announced" | "Scraped">(
   client: Client,
   addresses: ReadonlyArray<PeerAddress.PeerAddress>,
@@ -238,7 +243,7 @@ const askAny = <Tag extends "Announced" | "Scraped">(
   const ipv4 = addresses.filter((address) => familyOf(address) === "ipv4")
   const ipv6 = addresses.filter((address) => familyOf(address) === "ipv6")
   if (ipv4.length === 0 || ipv6.length === 0) return ask(client, addresses, expects, encode)
-  // A machine without one family still has the other; without both, that is what is told.
+  // A machine without one family still has the other. Without both, the error of IPv4 is reported.
   const overIpv4 = Effect.catchTag(ask(client, ipv4, expects, encode), "ConnectionError", (error) =>
     Effect.catchTag(ask(client, ipv6, expects, encode), "ConnectionError", () => Effect.fail(error))
   )
@@ -251,8 +256,8 @@ const askAny = <Tag extends "Announced" | "Scraped">(
 }
 
 /**
- * Sends what `encode` gives, again and again, until there is an answer. Each try goes to the next of the addresses, as
- * one of a name's may be out of order; all are of one family.
+ * Sends what `encode` returns, repeatedly, until an answer arrives. Each try goes to the next address, because one of
+ * them may be out of order. All addresses are of one family.
  */
 const ask = Effect.fnUntraced(function* <Tag extends "Announced" | "Scraped">(
   client: Client,
@@ -274,7 +279,7 @@ const ask = Effect.fnUntraced(function* <Tag extends "Announced" | "Scraped">(
       const ids = { connectionId: connectionId.value, transactionId: transaction.id }
       send(socket, transaction, encode(ids), address)
       const answer = yield* answerTo(transaction, expects).pipe(
-        // The tracker may have forgotten the id, after a restart.
+        // The tracker may have forgotten the connection id, for example after a restart.
         Effect.tapError(() => Effect.sync(() => client.connections.delete(PeerAddress.format(address)))),
         Effect.timeoutOption(wait)
       )
@@ -284,7 +289,7 @@ const ask = Effect.fnUntraced(function* <Tag extends "Announced" | "Scraped">(
   return yield* Effect.raceFirst(asking, Effect.andThen(socket.closed, Effect.never))
 })
 
-/** A connection id of the tracker at `address`: the one at hand, or a new one. */
+/** Returns a connection id of the tracker at `address`: the current one, or a new one. */
 const connect = Effect.fnUntraced(function* (client: Client, socket: HubSocket, address: PeerAddress.PeerAddress) {
   const key = PeerAddress.format(address)
   const now = yield* Monotonic.now
