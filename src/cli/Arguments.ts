@@ -1,71 +1,70 @@
 /**
- * The words of a command line: what a command takes is a value, and reading `argv` against it gives what was asked, or
- * one sentence about what is wrong. Pure, and without Effect, so that `--help` and mistakes are answered at once.
+ * Parses command lines. A value describes what a command accepts, and `read` checks `argv` against it. Pure, and
+ * without Effect, so that `--help` and usage errors are answered at once.
  *
- * What a value means (an address, a size) is for the command to say.
+ * Each command interprets its own values, such as addresses and sizes.
  */
 import * as Util from "node:util"
 
 /** An option. Without `value` it is a switch. */
 export interface Option {
-  /** Without the dashes. */
+  /** The long name without the dashes. */
   readonly name: string
-  /** One letter. */
+  /** The one-letter name without the dash. */
   readonly short?: string | undefined
-  /** What stands for the value in the help: `DIR`. */
+  /** The placeholder of its value in the help: `DIR`. */
   readonly value?: string | undefined
-  /** The only values there are. */
+  /** The values that are allowed; any value if absent. */
   readonly choices?: ReadonlyArray<string> | undefined
-  /** May be given several times. */
+  /** Whether it may be given several times. */
   readonly repeats?: boolean | undefined
   readonly about: string
 }
 
-/** A command. */
 export interface Command {
   readonly name: string
   readonly about: string
-  /** What it takes besides options, all of it required, as the help names it. */
+  /** Required arguments that are not options, as the help names them. */
   readonly operands: ReadonlyArray<{ readonly name: string; readonly about: string }>
   readonly options: ReadonlyArray<Option>
   /** Lines below the options in the help. */
   readonly notes?: ReadonlyArray<string> | undefined
 }
 
-/** What was asked of a command. */
+/** The parsed arguments of a command. */
 export interface Arguments {
-  /** As many as the command has operands. */
+  /** One for each operand of the command. */
   readonly operands: ReadonlyArray<string>
-  /** Values by the option's name, in the order given; a switch has one empty value. */
+  /** Values by the option's name, in the order given. A switch has one empty value. */
   readonly values: ReadonlyMap<string, ReadonlyArray<string>>
 }
 
-/** The command line is wrong. `message` names the word and what is wrong with it. */
+/** The command line is wrong. `message` names the faulty word and says what is wrong with it. */
 export class WrongUsage extends Error {
   readonly _tag = "WrongUsage"
   override readonly name = "WrongUsage"
 }
 
-/** The exit code of a wrong command line. */
+/** The exit code for a wrong command line. */
 export const wrongUsageCode = 2
 
-/** What a user is told about a wrong command line; `command` is the one that was meant, if one was. */
+/** The message for a wrong command line. `command` is the command that it names, if it is known. */
 export const complaint = (command: string | undefined, why: string): string =>
   `piecewise: ${why} (see piecewise ${command === undefined ? "" : `${command} `}--help)`
 
-/** The option every command has. */
+/** The option that every command has. */
 export const help: Option = { name: "help", short: "h", about: "show this help" }
 
 /** Whether a switch was given. */
 export const has = (self: Arguments, name: string): boolean => self.values.has(name)
 
-/** The value of an option that was given. */
+/** The value of an option, if it was given. */
 export const get = (self: Arguments, name: string): string | undefined => self.values.get(name)?.[0]
 
-/** All values of an option. */
+/** All values of an option, in the order given. */
 export const all = (self: Arguments, name: string): ReadonlyArray<string> => self.values.get(name) ?? []
 
-/** Reads what follows the command's name. Throws `WrongUsage`. With `--help` among it nothing else is asked of it. */
+/** Parses the words after the command's name. Throws `WrongUsage`. With `--help` nothing else is checked. */
 export const read = (command: Command, words: ReadonlyArray<string>): Arguments => {
   const known = new Map([...command.options, help].map((option) => [option.name, option]))
   const { tokens } = Util.parseArgs({
@@ -84,7 +83,7 @@ export const read = (command: Command, words: ReadonlyArray<string>): Arguments 
     const option = known.get(token.name)
     if (option === undefined) {
       faults.push(
-        `${token.rawName} is no option of ${command.name}${suggestion(
+        `${token.rawName} is not an option of ${command.name}${suggestion(
           token.rawName,
           [...known.keys()].map((name) => `--${name}`)
         )}`
@@ -98,9 +97,9 @@ export const read = (command: Command, words: ReadonlyArray<string>): Arguments 
   const missing = command.operands[operands.length]
   const extra = operands[command.operands.length]
   const empty = command.operands[operands.indexOf("")]
-  if (empty !== undefined) faults.push(`${command.name} needs ${empty.name}, but it is empty`)
+  if (empty !== undefined) faults.push(`${command.name} needs ${empty.name}, but it is an empty text`)
   if (missing !== undefined) faults.push(`${command.name} needs ${missing.name}: ${missing.about}`)
-  if (extra !== undefined) faults.push(`${command.name} does not know what to do with ${extra}`)
+  if (extra !== undefined) faults.push(`${command.name} does not accept another operand: ${extra}`)
   if (faults.length > 0 && !values.has(help.name)) throw new WrongUsage(faults[0])
   return { operands, values }
 }
@@ -120,22 +119,22 @@ const faultOf = (option: Option, given: Given, before: ReadonlyMap<string, unkno
   if (option.value === undefined && given.value !== undefined) return `${given.rawName} takes no value`
   if (option.value !== undefined) {
     if (given.value === undefined || given.value === "") return `${given.rawName} needs a value, ${option.value}`
-    // The name of the next option was taken for the value; one that begins with a dash can be joined by `=`.
+    // Rejects an option's name where its value should be. A value that begins with a dash can be joined with `=`.
     if (given.inlineValue !== true && given.value.startsWith("-")) {
-      return `${given.rawName} needs a value, ${option.value}, but ${given.value} follows it`
+      return `${given.rawName} needs a value, ${option.value}, but is followed by ${given.value}`
     }
     const { choices } = option
     if (choices?.includes(given.value) === false) {
-      return `${given.rawName} ${given.value} is not known: it must be ${listed(choices)}`
+      return `${given.rawName} ${given.value} is not allowed: it must be ${listed(choices)}`
     }
   }
   return option.repeats !== true && before.has(option.name) ? `${given.rawName} is given more than once` : undefined
 }
 
-/** `a, b or c`. */
+/** Lists choices: `a, b or c`. */
 const listed = (choices: ReadonlyArray<string>): string => `${choices.slice(0, -1).join(", ")} or ${choices.at(-1)}`
 
-/** The end of a sentence that asks whether a word was mistyped. */
+/** The end of a sentence that suggests a similar word; empty if there is none. */
 export const suggestion = (word: string, candidates: Iterable<string>): string => {
   const near = [...candidates]
     .map((name) => ({ name, distance: distance(word, name) }))
@@ -144,7 +143,7 @@ export const suggestion = (word: string, candidates: Iterable<string>): string =
   return near === undefined ? "" : `; did you mean ${near.name}?`
 }
 
-/** How many letters must be put in, taken out or changed (Levenshtein). */
+/** The Levenshtein distance: how many letters must be inserted, deleted or replaced. */
 const distance = (from: string, to: string): number => {
   let row = Array.from({ length: to.length + 1 }, (_, index) => index)
   for (let i = 1; i <= from.length; i++) {

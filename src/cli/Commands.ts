@@ -1,89 +1,99 @@
 /**
- * The commands there are, and the texts made of that: help and shell completion. What a command does is in the file
- * named after it, which is imported when it is asked for.
+ * The commands with their options, and the help and shell completion made from them. Each command is implemented in the
+ * file named after it, which is imported when the command is run.
  */
 import * as Arguments from "./Arguments.ts"
 
 const torrent = { name: "TORRENT", about: "a torrent file, or its http(s) URL" }
 const followLinks: Arguments.Option = {
   name: "follow-links",
-  about: "take symbolic links as what they lead to, wherever that is"
+  about: "use what symbolic links point to, wherever that is"
 }
 const json: Arguments.Option = { name: "json", about: "write JSON to standard output" }
 
-/** Where a download keeps its pieces. */
+/** The values of `--storage`. */
 export const storages = ["filesystem", "io-daemon", "memory"] as const
 
-/** Whose sockets a download uses. */
+/** The values of `--network`. */
 export const networks = ["tcp", "io-daemon"] as const
 
-const port: Arguments.Option = { name: "port", value: "N", about: "where peers may connect to us" }
-const limitUp: Arguments.Option = { name: "limit-up", value: "RATE", about: "give no faster than this" }
+const port: Arguments.Option = { name: "port", value: "N", about: "the TCP port that peers can connect to" }
+const limitUp: Arguments.Option = { name: "limit-up", value: "RATE", about: "upload no faster than this" }
 const goals: ReadonlyArray<Arguments.Option> = [
-  { name: "seed-ratio", value: "RATIO", about: "stop once so many times its size was given, such as 1.5" },
-  { name: "seed-time", value: "TIME", about: "stop after so long, such as 30m, 2h or 7d" }
+  { name: "seed-ratio", value: "RATIO", about: "stop after uploading this many times its size, such as 1.5" },
+  { name: "seed-time", value: "TIME", about: "stop after this time, such as 30m, 2h or 7d" }
 ]
 
 const download: Arguments.Command = {
   name: "download",
-  about: "download what a torrent describes",
+  about: "download the files of a torrent",
   operands: [torrent],
   options: [
-    { name: "output", short: "o", value: "DIR", about: "the folder to store it in, made if need be (default: here)" },
-    { name: "peer", value: "HOST:PORT", repeats: true, about: "a peer to ask besides those that trackers know" },
-    { name: "storage", value: "KIND", choices: storages, about: "filesystem (default), io-daemon or memory" },
-    { name: "network", value: "KIND", choices: networks, about: "whose sockets: tcp (default) or io-daemon" },
-    { name: "io-daemon-url", value: "URL", about: "an io-daemon that runs; its token is in PIECEWISE_IO_DAEMON_TOKEN" },
-    { name: "max-connections", value: "N", about: "peers to be connected to at once (default: 50)" },
-    { name: "buffer", value: "SIZE", about: "memory for pieces that are under way (default: 64MiB)" },
+    {
+      name: "output",
+      short: "o",
+      value: "DIR",
+      about: "the folder to store it in, created if missing (default: here)"
+    },
+    { name: "peer", value: "HOST:PORT", repeats: true, about: "a peer to connect to besides those from trackers" },
+    {
+      name: "storage",
+      value: "KIND",
+      choices: storages,
+      about: "where to store pieces: filesystem (default), io-daemon or memory"
+    },
+    { name: "network", value: "KIND", choices: networks, about: "how to reach peers: tcp (default) or io-daemon" },
+    { name: "io-daemon-url", value: "URL", about: "a running io-daemon, whose token is in PIECEWISE_IO_DAEMON_TOKEN" },
+    { name: "max-connections", value: "N", about: "most peers to be connected to at once (default: 50)" },
+    { name: "buffer", value: "SIZE", about: "memory for pieces that are being downloaded (default: 64MiB)" },
     { name: "select", value: "GLOB", repeats: true, about: "only files that match, such as '*.mkv' or 'extras/**'" },
-    { name: "overwrite", about: "replace files of others that are in the way; pieces that match are kept" },
-    { name: "start-over", about: "fetch everything again if all files with stored bytes are gone" },
-    { name: "state", value: "DIR", about: "where to remember what is stored, also when it is complete" },
-    { name: "sequential", about: "fetch pieces from the first on, to watch or listen meanwhile" },
-    { name: "limit-down", value: "RATE", about: "fetch no faster than this" },
+    { name: "overwrite", about: "overwrite existing files that are in the way; keep matching pieces" },
+    { name: "start-over", about: "download everything again if all stored files are gone" },
+    { name: "state", value: "DIR", about: "where to keep resume data, also after completion" },
+    { name: "sequential", about: "download pieces in order, to play the file meanwhile" },
+    { name: "limit-down", value: "RATE", about: "download no faster than this" },
     limitUp,
     port,
-    { name: "seed", about: "give to others when everything is stored, until Ctrl-C or as follows" },
+    { name: "seed", about: "upload after completion, until Ctrl-C or a limit below" },
     ...goals,
     { name: "json", about: "write each event as a line of JSON" },
     { name: "quiet", short: "q", about: "write nothing but errors" }
   ],
   notes: [
-    "Started again, it goes on from what is stored. DIR/.piecewise remembers that, and is removed when",
-    "everything is stored, verified and flushed. Ctrl-C stops and keeps what is stored.",
-    "Files that exist are used if they are the torrent's, and left alone if not, unless you --overwrite."
+    "A later run continues from what is stored. The resume data is in DIR/.piecewise, and is removed when",
+    "everything is stored, verified and flushed. Ctrl-C stops the download and keeps what is stored.",
+    "Existing files that match the torrent are used. Others are not touched, unless you pass --overwrite."
   ]
 }
 
 const seed: Arguments.Command = {
   name: "seed",
-  about: "give what is stored to others",
-  operands: [torrent, { name: "PATH", about: "the folder it was downloaded to, or its file or folder itself" }],
+  about: "upload stored files to other peers",
+  operands: [torrent, { name: "PATH", about: "the folder it was downloaded to, or the torrent's own file or folder" }],
   options: [
     { ...port, about: `${port.about} (default: any free one)` },
-    { name: "peer", value: "HOST:PORT", repeats: true, about: "a peer to connect to besides those that trackers know" },
-    { name: "max-connections", value: "N", about: "peers to be connected to at once (default: 50)" },
+    { name: "peer", value: "HOST:PORT", repeats: true, about: "a peer to connect to besides those from trackers" },
+    { name: "max-connections", value: "N", about: "most peers to be connected to at once (default: 50)" },
     limitUp,
     ...goals,
     followLinks,
-    { name: "super", about: "tell each peer of one piece at a time: for the first seed of a torrent" },
+    { name: "super", about: "offer each peer one piece at a time; for the first seed of a torrent" },
     { name: "json", about: "write each event as a line of JSON" },
     { name: "quiet", short: "q", about: "write nothing but errors" }
   ],
-  notes: ["Everything is verified first, and nothing is changed. Ctrl-C stops."]
+  notes: ["Verifies everything first, and changes no file. Ctrl-C stops it."]
 }
 
 const create: Arguments.Command = {
   name: "create",
-  about: "make a torrent file of a file or folder",
+  about: "create a torrent file from a file or folder",
   operands: [{ name: "PATH", about: "the file or folder to share" }],
   options: [
     { name: "output", short: "o", value: "FILE", about: "where to write it (default: NAME.torrent)" },
-    { name: "piece-length", value: "SIZE", about: "bytes in a piece (default: for about 2000 pieces)" },
-    { name: "tracker", value: "URL", repeats: true, about: "a tracker to announce to; the first is asked first" },
-    { name: "private", about: "peers may come from the trackers only" },
-    { name: "comment", value: "TEXT", about: "a text to go with it" },
+    { name: "piece-length", value: "SIZE", about: "bytes in a piece (default: chosen for about 2000 pieces)" },
+    { name: "tracker", value: "URL", repeats: true, about: "a tracker to announce to; they are asked in this order" },
+    { name: "private", about: "allow peers from the trackers only" },
+    { name: "comment", value: "TEXT", about: "a comment to store in it" },
     followLinks,
     { name: "quiet", short: "q", about: "write nothing but errors" }
   ]
@@ -91,7 +101,7 @@ const create: Arguments.Command = {
 
 const info: Arguments.Command = {
   name: "info",
-  about: "show what a torrent or magnet link says",
+  about: "show what a torrent or magnet link contains",
   operands: [{ name: "TORRENT", about: "a torrent file, its http(s) URL, or a magnet link" }],
   options: [json]
 }
@@ -99,7 +109,7 @@ const info: Arguments.Command = {
 const verify: Arguments.Command = {
   name: "verify",
   about: "compare stored files with a torrent",
-  operands: [torrent, { name: "PATH", about: "the folder it was downloaded to, or its file or folder itself" }],
+  operands: [torrent, { name: "PATH", about: "the folder it was downloaded to, or the torrent's own file or folder" }],
   options: [followLinks, json, { name: "quiet", short: "q", about: "write nothing but errors" }]
 }
 
@@ -115,12 +125,12 @@ export const shells = ["bash", "zsh", "fish"] as const
 
 const completions: Arguments.Command = {
   name: "completions",
-  about: "print what makes a shell complete piecewise",
+  about: "print a script for shell completion",
   operands: [{ name: "SHELL", about: shells.join(", ") }],
   options: [],
   notes: [
     "bash: piecewise completions bash > ~/.local/share/bash-completion/completions/piecewise",
-    "zsh:  piecewise completions zsh > a folder of $fpath, as _piecewise",
+    "zsh:  piecewise completions zsh > a folder of $fpath, in a file named _piecewise",
     "fish: piecewise completions fish > ~/.config/fish/completions/piecewise.fish"
   ]
 }
@@ -129,7 +139,7 @@ const completions: Arguments.Command = {
 export const all: ReadonlyArray<Arguments.Command> = [download, seed, create, info, verify, scrape, completions]
 
 const sizes = "SIZE is a number of bytes, or one with KiB, MiB or GiB."
-const rates = "RATE is as much a second, such as 500KiB or 2MiB."
+const rates = "RATE is a SIZE per second, such as 500KiB or 2MiB."
 
 const table = (rows: ReadonlyArray<readonly [left: string, right: string]>): ReadonlyArray<string> => {
   const width = Math.max(...rows.map(([left]) => left.length))
@@ -145,8 +155,8 @@ export const help = (): string =>
     "",
     ...table(all.map(({ about, name }) => [name, about])),
     "",
-    "piecewise COMMAND --help tells more, piecewise --version the version.",
-    "Exit codes: 0 done, 1 failed, 2 wrong command line, 130 stopped by Ctrl-C, 141 nobody reads.",
+    "Run piecewise COMMAND --help for more, and piecewise --version for the version.",
+    "Exit codes: 0 done, 1 failed, 2 wrong command line, 130 stopped by Ctrl-C, 141 output closed.",
     ""
   ].join("\n")
 
@@ -207,7 +217,7 @@ complete -o filenames -F _piecewise piecewise
 }
 
 const zsh = (): string => {
-  // A colon ends the name in a description, and a bracket its text.
+  // In zsh, a colon ends the name in a description, and a bracket ends its text.
   const escape = (text: string): string => text.replace(/[\\:[\]]/g, "\\$&")
   const cases = all.flatMap((command) => {
     const options = [...command.options, Arguments.help].map(({ about, choices, name, repeats, value }) => {
@@ -260,7 +270,7 @@ const fish = (): string => {
   return [...lines, ""].join("\n")
 }
 
-/** The completion script of a shell, or `undefined` for one that is not known. */
+/** The completion script of a shell; `undefined` if the shell is not supported. */
 export const completion = (shell: string): string | undefined => {
   switch (shell) {
     case "bash":

@@ -1,5 +1,5 @@
 /**
- * Where a torrent's content lies on disk: in the folder it was downloaded to, or as a file or folder that was renamed.
+ * Finds a torrent's content on disk: in the folder it was downloaded to, or as a file or folder that may be renamed.
  */
 import * as FileSystem from "node:fs/promises"
 import * as Path from "node:path"
@@ -13,30 +13,31 @@ import * as FileSystemError from "../storage/provider/node/FileSystemError.ts"
 import * as NodeFile from "../storage/provider/node/NodeFile.ts"
 import { StorageError } from "../storage/Storage.ts"
 
-/** Where the files of a torrent lie. */
+/** The place of a torrent's files. */
 export interface ContentPlace {
   readonly directory: string
-  /** The torrent's layout; its first component is another one where the file or folder was renamed. */
+  /** The torrent's layout. If its file or folder was renamed, the first path component is the new name. */
   readonly layout: FileLayout.FileLayout
-  /** Whether symbolic links are read as what they lead to. */
+  /** Whether symbolic links are followed. */
   readonly followLinks: boolean
-  /** Bytes in a file of the torrent; `undefined` where there is none. */
+  /** The size of a file in bytes; `undefined` if it does not exist. */
   readonly lengthOf: (file: number) => Promise<number | undefined>
 }
 
-/** How many files are looked at to tell which of two places is meant. */
+/** How many files are looked up at most to decide between two places. */
 const probes = 1_000
 
 /**
- * The folder that the torrent was downloaded to, or its own file or folder: whichever has more of the files, and the
- * former when in doubt, as `download -o` names it. Rejects where `given` does not exist.
+ * Decides whether `given` is the folder that the torrent was downloaded to, or the torrent's own file or folder:
+ * whichever contains more of its files, and the former in doubt, as for `download -o`. Rejects if `given` does not
+ * exist.
  */
 export const find = async (
   { layout, name }: Metainfo.Metainfo,
   given: string,
   options: { readonly followLinks: boolean }
 ): Promise<ContentPlace> => {
-  // The storage follows no links below its folder, but the user may name one.
+  // The storage follows no links inside its folder, but the path that the user gave may be a link.
   const path = await FileSystem.realpath(given)
   const within = make(path, layout, options)
   if (Path.basename(path) === "") return within
@@ -81,7 +82,7 @@ const renameIn = ({ original, path, portable }: SafePath.Names, name: string): S
   return { path: renamed(path)!, portable: renamed(portable), original: renamed(original) }
 }
 
-/** The files that come to disk. */
+/** The files that exist on disk: all except padding. */
 export const filesOf = ({ layout }: ContentPlace): ReadonlyArray<number> =>
   [...layout.files.keys()].filter((file) => !layout.files[file]!.padding)
 
@@ -91,8 +92,8 @@ const countFiles = async (place: ContentPlace): Promise<number> => {
   return found
 }
 
-/** What an error in reading the content says to a user: for a link, how it can be followed. */
+/** Describes an error in reading the content. For a symbolic link it adds how to follow it. */
 export const whyUnreadable = (error: { readonly message: string }): string =>
   error instanceof StorageError && FileSystemError.isLink(error.reason)
-    ? `${error.message}; --follow-links reads what it leads to`
+    ? `${error.message}; use --follow-links to read what it points to`
     : error.message

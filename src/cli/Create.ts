@@ -1,5 +1,5 @@
 /**
- * `piecewise create`: makes a torrent file of a file or folder. The file appears complete or not at all.
+ * `piecewise create`: makes a torrent file from a file or folder. The torrent file is written completely or not at all.
  */
 
 import * as FileSystem from "node:fs/promises"
@@ -29,12 +29,11 @@ const readPieceLength = Effect.fnUntraced(function* (args: Arguments.Arguments) 
   const pieceLength = Units.parseBytes(text)
   if (pieceLength === undefined || pieceLength < 1 || pieceLength > Metainfo.maxPieceLength) {
     const limit = Units.bytes(Metainfo.maxPieceLength)
-    return yield* wrong(`--piece-length ${text} is no size of 1 B to ${limit}, such as 256KiB`)
+    return yield* wrong(`--piece-length ${text} is not a size from 1 B to ${limit}, such as 256KiB`)
   }
   return pieceLength
 })
 
-/** Creates. */
 export const run = Effect.fnUntraced(
   function* (args: Arguments.Arguments, output: Output) {
     const path = args.operands[0]!
@@ -43,7 +42,7 @@ export const run = Effect.fnUntraced(
     const trackers = Arguments.all(args, "tracker")
     const bad = trackers.find((url) => !SourceUrl.isTracker(url))
     if (bad !== undefined) {
-      return yield* wrong(`--tracker ${bad} is no URL of a tracker: it must be http, https, udp, ws or wss`)
+      return yield* wrong(`--tracker ${bad} is not a tracker URL: it must begin with http, https, udp, ws or wss`)
     }
     const name = Path.basename(Path.resolve(path))
     const target = Arguments.get(args, "output") ?? `${name}.torrent`
@@ -56,13 +55,13 @@ export const run = Effect.fnUntraced(
       followLinks: Arguments.has(args, "follow-links"),
       comment: Arguments.get(args, "comment"),
       createdBy: Version.userAgent,
-      onProgress: makeTell(output, quiet)
+      onProgress: makeProgressReporter(output, quiet)
     }).pipe(Effect.mapError(({ why }) => new CommandFailed({ why })))
     output.draw([])
     output.release()
     const metainfo = yield* Effect.mapError(
       Metainfo.fromBytes(bytes),
-      ({ why }) => new CommandFailed({ why: `${path} makes no torrent that can be downloaded: ${why}` })
+      ({ why }) => new CommandFailed({ why: `${path} cannot be made into a torrent that can be downloaded: ${why}` })
     )
     yield* write(target, bytes)
     if (quiet) return
@@ -76,17 +75,17 @@ export const run = Effect.fnUntraced(
   Effect.provide(Layer.mergeAll(NodeFileSystem.layer, NodePath.layer, NodePieceHasher.layer))
 )
 
-/** Shows on a terminal how far it is, ten times a second at most. */
-const makeTell = (output: Output, quiet: boolean) => {
+/** Shows progress on a terminal, at most ten times a second. */
+const makeProgressReporter = (output: Output, quiet: boolean) => {
   let shown = 0
-  const tell = (progress: CreateTorrent.Progress): void => {
+  const report = (progress: CreateTorrent.Progress): void => {
     switch (progress._tag) {
       case "LeftOut": {
-        const hint = progress.isFollowable ? "; --follow-links takes what it leads to" : ""
+        const hint = progress.isFollowable ? "; use --follow-links to include what it points to" : ""
         return output.note(`${progress.path} is left out: ${progress.why}${hint}`)
       }
       case "Renamed": {
-        const where = progress.isClash ? " on file systems that take its name for another file's" : ""
+        const where = progress.isClash ? " on file systems that cannot tell its name from another file's" : ""
         return output.note(`${progress.path} will be stored as ${progress.storedAs}${where}`)
       }
       case "Hashed": {
@@ -99,10 +98,10 @@ const makeTell = (output: Output, quiet: boolean) => {
       }
     }
   }
-  return (progress: CreateTorrent.Progress) => Effect.sync(() => tell(progress))
+  return (progress: CreateTorrent.Progress) => Effect.sync(() => report(progress))
 }
 
-/** Tells before hours of hashing what could not be written after them. */
+/** Fails before hours of hashing if the torrent file could not be written afterwards. */
 const checkTarget = (target: string): Effect.Effect<void, CommandFailed> =>
   Effect.tryPromise({
     try: async () => {

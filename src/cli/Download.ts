@@ -1,12 +1,12 @@
 /**
- * `piecewise download`: runs one torrent until everything that is wanted is stored, or goes on giving it to others, and
- * shows how it goes.
+ * `piecewise download`: runs one torrent until every wanted piece is stored, or continues to upload, and shows its
+ * progress.
  *
- * Resume data lies in `DIR/.piecewise` while a download is not complete, and is removed with the folder when everything is
- * stored, verified and flushed: a user finds what was asked for and nothing else, but for bytes of skipped files that came
- * with it, which stay there. Started again on a complete download, everything is verified anew, about a second a gigabyte.
- * In a folder of its own (`--state`) it is kept: then what has not changed is not read again, and files that are gone are
- * missed instead of fetched again.
+ * Resume data is in `DIR/.piecewise` while a download is incomplete. It is removed, with the folder, when everything is
+ * stored, verified and flushed, so the user finds only the downloaded files. Only bytes of skipped files that were
+ * stored with shared pieces stay there. A later run on a complete download verifies everything again, about one second
+ * per gigabyte. With `--state`, resume data is kept in a folder of its own: then unchanged files are not read again,
+ * and missing files are reported instead of fetched again.
  */
 
 import * as FileSystem from "node:fs/promises"
@@ -35,9 +35,9 @@ import * as Units from "./Units.ts"
 interface Options extends PeerOptions.PeerOptions {
   readonly torrent: string
   readonly directory: string
-  /** Where resume data lies and stays; `undefined` for the folder of the download, where it goes when that is complete. */
+  /** The folder where resume data is kept; `undefined` for a folder in `directory` that is removed on completion. */
   readonly stateDirectory: string | undefined
-  /** Whether files of others may be overwritten. */
+  /** Whether files that the torrent did not write may be overwritten. */
   readonly overwrite: boolean
   /** Whether everything is fetched again if all files are gone. */
   readonly startOver: boolean
@@ -46,14 +46,14 @@ interface Options extends PeerOptions.PeerOptions {
   readonly daemon: DownloadServices.Options["daemon"]
   readonly bufferBytes: number | undefined
   readonly show: TorrentSession.Show
-  /** Whether it goes on giving to others when everything is stored, and until when. */
+  /** Whether to upload after completion, and until when. */
   readonly seed: NonNullable<Engine.AddOptions["seed"]>
-  /** Globs of the files that are wanted; none where all are. */
+  /** Globs of the files that are wanted; all files if empty. */
   readonly select: ReadonlyArray<string>
   readonly order: "rarest" | "sequential"
 }
 
-/** Less holds no piece of most torrents and gives the engine nothing to arrange. */
+/** A smaller buffer cannot hold one piece of most torrents. */
 const minBufferBytes = 65_536
 
 const wrong = (why: string) => Effect.fail(new Arguments.WrongUsage(why))
@@ -63,7 +63,7 @@ const readOptions = Effect.fnUntraced(function* (args: Arguments.Arguments) {
   const buffer = Arguments.get(args, "buffer")
   const bufferBytes = buffer === undefined ? undefined : Units.parseBytes(buffer)
   if (buffer !== undefined && (bufferBytes === undefined || bufferBytes < minBufferBytes)) {
-    return yield* wrong(`--buffer ${buffer} is no size of at least ${Units.bytes(minBufferBytes)}, such as 64MiB`)
+    return yield* wrong(`--buffer ${buffer} is not a size of at least ${Units.bytes(minBufferBytes)}, such as 64MiB`)
   }
   const peers = yield* PeerOptions.read(args)
   const seed = (yield* SeedOptions.read(args)) ?? Arguments.has(args, "seed")
@@ -89,7 +89,6 @@ const readOptions = Effect.fnUntraced(function* (args: Arguments.Arguments) {
 
 const failed = (why: string) => Effect.fail(new CommandFailed({ why }))
 
-/** Downloads. */
 export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, output: Output) {
   const options = yield* readOptions(args)
   if (!TorrentInput.isMagnet(options.torrent)) {
@@ -106,7 +105,7 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
   yield* download(metainfo, { ...options, peers, files }, output)
 })
 
-/** How a torrent is downloaded of which it is known what is wanted. */
+/** The options of a download after the wanted files are resolved. */
 type Selected = Options & Pick<Engine.AddOptions, "files">
 
 const download = Effect.fnUntraced(function* (metainfo: Metainfo, options: Selected, output: Output) {
@@ -120,18 +119,18 @@ const download = Effect.fnUntraced(function* (metainfo: Metainfo, options: Selec
   if (options.show === "people") output.print([TerminalText.clean(`stored in ${place}`)])
 })
 
-/** Why there is no peer to hope for, or `undefined`. */
+/** Why no peer can ever be found; `undefined` if one may be. */
 const whyNobody = ({ trackers }: Metainfo, { listen, peers, torrent }: Options): string | undefined => {
-  // Where it listens, somebody may come.
+  // If we listen, a peer may connect.
   if (peers.length > 0 || listen !== undefined) return undefined
   const urls = trackers.flat()
   if (urls.some((url) => /^(?:https?|udp):/i.test(url))) return undefined
   return urls.length === 0
-    ? `${torrent}: there is nobody to download from, as it names no tracker; give a peer with --peer HOST:PORT`
-    : `${torrent}: there is nobody to download from, as trackers such as ${urls[0]} are not supported yet; give a peer with --peer HOST:PORT`
+    ? `${torrent}: there are no peers to download from, because it names no tracker; give a peer with --peer HOST:PORT`
+    : `${torrent}: there are no peers to download from, because trackers such as ${urls[0]} are not supported yet; give a peer with --peer HOST:PORT`
 }
 
-/** Whether something of the torrent may be stored, so that it may be complete without anybody's help. */
+/** Whether something of the torrent may be stored already, so that it may be complete without any peer. */
 const isBegun = (metainfo: Metainfo, options: Options): Effect.Effect<boolean> =>
   options.storage === "memory"
     ? Effect.succeed(false)
@@ -143,13 +142,13 @@ const isBegun = (metainfo: Metainfo, options: Options): Effect.Effect<boolean> =
       )
 
 /**
- * Tells before anybody is asked for pieces that none could be stored: peers may be long in coming, and the first write
- * with them.
+ * Fails before any peer is asked if no piece could be stored. Otherwise the first write would fail, possibly much
+ * later.
  */
 const checkDirectory = (directory: string): Effect.Effect<void, CommandFailed> =>
   Effect.tryPromise({
     try: async () => {
-      // What is not there yet is made in the nearest folder that is.
+      // A missing folder would be created in its nearest ancestor that exists.
       let folder = Path.resolve(directory)
       for (;;) {
         const stats = await FileSystem.stat(folder).catch((error: NodeJS.ErrnoException) => {
@@ -169,7 +168,7 @@ const resumeDirectory = ({ directory, stateDirectory }: Options): string =>
 
 const engineOf = (options: Options) => DownloadServices.layer({ ...options, resumeDirectory: resumeDirectory(options) })
 
-/** Runs it to its end, which is for one that seeds when it is stopped. */
+/** Runs the torrent to its end. A seeding one ends when it reaches its limit or is stopped. */
 const session = (metainfo: Metainfo, options: Selected, output: Output, nobody: string | undefined) => {
   let isComplete = false
   return TorrentSession.run({
@@ -202,7 +201,7 @@ const session = (metainfo: Metainfo, options: Selected, output: Output, nobody: 
   )
 }
 
-/** How an event ends the download, if it does. */
+/** How an event ends the download; `undefined` if it does not. */
 const outcomeOf = (
   event: TorrentEvent,
   { directory, seed }: Options,
@@ -243,7 +242,7 @@ const whyMissing = (
   return `${what}; is the disk mounted? Put them back, or fetch everything again with --start-over`
 }
 
-/** Removes the resume data of a torrent that is complete, and its folder when nothing else is in it. */
+/** Removes the resume data of a complete torrent, and its folder if nothing else is in it. */
 const forget = Effect.fnUntraced(function* ({ infoHash, layout }: Metainfo, options: Options) {
   const folder = resumeDirectory(options)
   const store = FileResumeStore.make({ directory: folder })
@@ -251,7 +250,7 @@ const forget = Effect.fnUntraced(function* ({ infoHash, layout }: Metainfo, opti
   yield* store.open({ infoHash, pieceCount, fileCount: layout.files.length }).pipe(
     Effect.flatMap((resume) => resume.remove),
     Effect.scoped,
-    // What stays is believed by nobody without a look at the files.
+    // If this fails, the next run still checks the files before it trusts what is left.
     Effect.ignore
   )
   yield* Effect.promise(() => FileSystem.rmdir(folder).catch(() => {}))

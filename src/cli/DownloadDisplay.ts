@@ -1,6 +1,6 @@
 /**
- * The ways to show a download: lines drawn in place on a terminal, a line now and then in a log, JSON for programs, or
- * nothing but errors. Told what happens and, at intervals, how it stands; starts nothing by itself.
+ * The ways to show a download: lines redrawn in place on a terminal, a line now and then in a log, JSON for programs,
+ * or only errors. A display receives events and, at intervals, the status; it starts nothing by itself.
  */
 import type * as PeerAddress from "../base/PeerAddress.ts"
 import type { Metainfo } from "../metainfo/Metainfo.ts"
@@ -11,31 +11,33 @@ import type { Output } from "./Output.ts"
 import * as Progress from "./Progress.ts"
 import * as TerminalText from "./TerminalText.ts"
 
-/** Shows a download. After `fail`, or `Completed` or, where it seeds, `SeedingEnded`, nothing is shown any more. */
+/** Shows a download. It shows nothing more after `fail`, and after `Completed` or, when seeding, `SeedingEnded`. */
 export interface Display {
-  /** What happened since, and how it stands after that. */
-  readonly tell: (events: ReadonlyArray<TorrentEvent>, status: TorrentStatus) => void
-  /** Peers can connect to this address. */
+  /** Shows new events, and the status after them. */
+  readonly report: (events: ReadonlyArray<TorrentEvent>, status: TorrentStatus) => void
+  /** Reports the address that peers can connect to. */
   readonly listen: (address: PeerAddress.PeerAddress) => void
-  /** How it stands, every `intervalMillis`; left out while nobody reads, as it would fill the memory for ever. */
+  /**
+   * Shows the status, every `intervalMillis`. Skipped while nobody reads the output, so that memory does not fill up.
+   */
   readonly tick: (status: TorrentStatus) => void
-  /** Milliseconds between ticks; `undefined` where none are wanted. */
+  /** Milliseconds between ticks; `undefined` if the display needs none. */
   readonly intervalMillis: number | undefined
-  /** It failed; who runs the command tells that to people. */
+  /** Records that the download failed. JSON prints it; for people `Run.ts` prints the error. */
   readonly fail: (why: string) => void
 }
 
-/** What a display is made of. */
+/** What a display is made from. */
 export interface Options {
   readonly metainfo: Metainfo
   readonly output: Output
-  /** Whether it goes on when it is complete. */
+  /** Whether it continues to seed after completion. */
   readonly seeds: boolean
-  /** Milliseconds of a clock that only goes forward. */
+  /** A monotonic clock in milliseconds. */
   readonly now: () => number
 }
 
-/** For people: in place on a terminal, else a line every 5 seconds. Both end with how long it took. */
+/** For people: redrawn in place on a terminal, else a line every 5 seconds. Both end with the time it took. */
 export const people = ({ metainfo, now, output, seeds }: Options): Display => {
   const started = now()
   const toNote = DownloadEvents.makeNotes()
@@ -55,7 +57,7 @@ export const people = ({ metainfo, now, output, seeds }: Options): Display => {
   }
 
   return {
-    tell: (events, status) => {
+    report: (events, status) => {
       for (const event of events) {
         if (isOver) return
         if (event._tag === "Checking") checking = event
@@ -80,7 +82,7 @@ export const people = ({ metainfo, now, output, seeds }: Options): Display => {
   }
 }
 
-/** For programs: `DownloadEvents` says what the lines are. */
+/** For programs: JSON lines as described in `DownloadEvents.ts`. */
 export const json = ({ metainfo, now, output, seeds }: Options): Display => {
   const started = now()
   const toNote = DownloadEvents.makeNotes()
@@ -90,7 +92,7 @@ export const json = ({ metainfo, now, output, seeds }: Options): Display => {
     output.print(lines.map((line) => TerminalText.json(line)))
 
   return {
-    tell: (events, status) => {
+    report: (events, status) => {
       const lines: Array<DownloadEvents.Line> = []
       for (const event of events) {
         if (isOver) break
@@ -117,11 +119,11 @@ export const json = ({ metainfo, now, output, seeds }: Options): Display => {
   }
 }
 
-/** For nobody: only what holds the download up until a person does something. */
+/** For `--quiet`: only failures that block the download until a person does something. */
 export const silent = ({ output }: Options): Display => {
   const toNote = DownloadEvents.makeNotes()
   return {
-    tell: (events) => {
+    report: (events) => {
       for (const event of events) {
         const isFailure = event._tag === "StorageFailed" || event._tag === "FlushFailed"
         if (!isFailure && event._tag !== "StorageRecovered") continue

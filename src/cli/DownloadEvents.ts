@@ -1,37 +1,38 @@
 /**
- * What a download tells: each event as a line of JSON for programs, and as a note for people where it matters to them.
+ * The output of a download: each event as a JSON line for programs, and as a note for people if it matters to them.
  *
- * Lines of `--json` are objects whose `event` says what else is in them; peers are `host:port`, sizes are bytes:
+ * Lines of `--json` are objects, and their `event` says which other fields they have. Peers are `host:port`, sizes are
+ * bytes:
  *
  *   listening  port                          peers can connect to this TCP port
  *   checking   checked, pieces               stored pieces are being verified
- *   started    infoHash, name, stored, missing, pieces, bytes, storedBytes: `missing` pieces are to be fetched
- *   peer       address, connected, why?      a peer was connected to, or is gone and why
- *   unreachable  address, why                no connection to an address came about; it is tried again
- *   banned     address, why                  a peer sent wrong bytes and is not talked to for a while
- *   piece      index, stored                 a piece is verified and stored; how many are now
+ *   started    infoHash, name, stored, missing, pieces, bytes, storedBytes: `missing` pieces will be fetched
+ *   peer       address, connected, why?      a peer connected, or disconnected and why
+ *   unreachable  address, why                a connection could not be made; it is tried again later
+ *   banned     address, why                  a peer sent wrong bytes and is refused for a while
+ *   piece      index, stored                 a piece was verified and stored; how many are stored now
  *   rejected   index, peers                  a piece did not match its digest; nothing of it was written
  *   damaged    index, peer?                  the only source of a piece sent wrong bytes; it is asked again later
- *   tracker    url, peers | error            a tracker answered or failed; it is asked again
- *   storage    ok, index?, reason?, error?   a write, or without `index` a flush, failed and is repeated; `ok` once it works
- *   unreadable index, error                  a stored piece could not be read for a peer, and is not given for now
- *   readable   index                         such a piece is there again
+ *   tracker    url, peers | error            a tracker answered or failed; it is asked again later
+ *   storage    ok, index?, reason?, error?   a write, or without `index` a flush, failed and is retried; `ok` once it works
+ *   unreadable index, error                  a stored piece could not be read for a peer, and is not uploaded for now
+ *   readable   index                         such a piece can be read again
  *   missing    files, paths                  every file with stored bytes is gone; the first of their paths
- *   changed    paths                         somebody changed files; their pieces are verified before they count
- *   lost       pieces, paths                 stored pieces that are gone or wrong on the disk, and are fetched again
- *   flushing   stored                        every wanted piece is stored, and what is not on the disk yet is flushed
+ *   changed    paths                         these files were changed by others; their pieces are verified again
+ *   lost       pieces, paths                 stored pieces that are missing or wrong on disk, and are fetched again
+ *   flushing   stored                        every wanted piece is stored, and the files are being flushed
  *   resume     error                         resume data could not be written
- *   progress   state, bottleneck and why (what keeps it from being faster), stored, pieces, bytes, storedBytes,
+ *   progress   state, bottleneck and why (what limits its speed), stored, pieces, bytes, storedBytes,
  *              wantedBytes, missingBytes, downloadedBytes, wastedBytes, bytesPerSecond, uploadedBytes,
  *              uploadBytesPerSecond, shareRatio, peers, unchokedPeers, knownPeers, bannedPeers, bufferedBytes,
  *              rejectedPieces, damagedPieces (the indices of pieces whose only copies are damaged), unreadablePieces:
  *              once a second
  *   complete   stored, pieces, bytes, downloadedBytes, wastedBytes, uploadedBytes, seconds: the last line of a success,
  *              unless it seeds
- *   seeded     reached                       ratio or time: enough was given; the last line of a success that seeds
+ *   seeded     reached                       ratio or time: the seeding limit that was reached; the last line of a success that seeds
  *   failed     error                         the last line of a failure; exit code 1 follows
  *
- * Fields may be added, so readers ignore those they do not know.
+ * Later versions may add fields, so readers must ignore unknown ones.
  */
 import * as InfoHash from "../base/InfoHash.ts"
 import * as PeerAddress from "../base/PeerAddress.ts"
@@ -45,10 +46,12 @@ import * as Units from "./Units.ts"
 /** A line of `--json`. */
 export type Line = { readonly event: string } & Readonly<Record<string, unknown>>
 
-/** The source of addresses that the user gave, which is no tracker. */
+/** The source name of addresses that the user gave, which is not a tracker. */
 const given = "given"
 
-/** The line of an event; `undefined` where `complete`, `failed` or nothing tells it. */
+/**
+ * The line of an event; `undefined` for events that `complete` or `failed` report, and for those not reported at all.
+ */
 export const line = (event: TorrentEvent, metainfo: Metainfo, status: TorrentStatus): Line | undefined => {
   switch (event._tag) {
     case "Checking":
@@ -124,7 +127,7 @@ const states: Readonly<Record<TorrentState["_tag"], string>> = {
   Failed: "failed"
 }
 
-/** The line that comes every second. */
+/** The `progress` line, written once a second. */
 export const progress = (status: TorrentStatus): Line => ({
   event: "progress",
   state: states[status.state._tag],
@@ -152,7 +155,7 @@ export const progress = (status: TorrentStatus): Line => ({
   unreadablePieces: status.unreadablePieces
 })
 
-/** The last line of a success, unless it seeds. */
+/** The last line of a success that does not seed. */
 export const complete = (status: TorrentStatus, seconds: number): Line => ({
   event: "complete",
   stored: status.storedPieces,
@@ -164,21 +167,21 @@ export const complete = (status: TorrentStatus, seconds: number): Line => ({
   seconds: Math.round(seconds * 1_000) / 1_000
 })
 
-/** Said once, where it listens. */
+/** Written once if the engine listens. */
 export const listening = (port: number): Line => ({ event: "listening", port })
 
 /** The last line of a failure. */
 export const failed = (why: string): Line => ({ event: "failed", error: why })
 
-/** Whether writes fail for something that only a person can change, so that waiting makes no sense. */
+/** Whether a storage error persists until a person acts, so that retrying is pointless. */
 export const isFinal = ({ reason }: StorageError): boolean =>
   reason._tag === "StorageRefused" || reason._tag === "FileExists" || reason._tag === "WriterConflict"
 
-/** The first of some paths, and how many there are beside it. */
+/** The first of some paths, and how many more there are. */
 const some = ([first, ...others]: ReadonlyArray<string>): string =>
   others.length === 0 ? (first ?? "files") : `${first} and ${Units.count(others.length, "more file")}`
 
-/** Makes notes of events, and each only once for as long as it goes on. */
+/** Makes notes of events. A problem that continues is noted only once. */
 export const makeNotes = (): ((event: TorrentEvent) => string | undefined) => {
   const told = new Map<string, string>()
   const once = (about: string, note: string): string | undefined => {
@@ -192,24 +195,27 @@ export const makeNotes = (): ((event: TorrentEvent) => string | undefined) => {
         return `${PeerAddress.format(event.address)} is banned: ${event.why}`
       case "PieceDamaged": {
         const only = event.address === undefined ? "" : `, ${PeerAddress.format(event.address)},`
-        const note = `piece ${event.piece} is damaged: its only source${only} sent wrong bytes; it is asked again later`
+        const note = `piece ${event.piece} is damaged: its only source${only} sent wrong bytes; it will be asked again later`
         return once(`piece ${event.piece}`, note)
       }
       case "PieceStored":
         told.delete(`piece ${event.piece}`)
         return undefined
       case "StorageFailed":
-        // A refusal ends the download, with this very sentence.
+        // A refusal ends the download, and the command prints this same message.
         return isFinal(event.error) ? undefined : once("storage", `${event.error.message}; trying again`)
       case "FlushFailed":
-        return once("storage", `${event.error.message}; what was written is verified and written again`)
+        return once(
+          "storage",
+          `${event.error.message}; what was written since the last flush is verified and written again`
+        )
       case "FilesChanged":
-        return `${some(event.paths)} changed on the disk; verifying`
+        return `${some(event.paths)} changed on disk; verifying`
       case "PiecesLost":
-        return `${some(event.paths)}: ${Units.count(event.pieces.length, "piece")} gone or wrong on the disk; fetching again`
+        return `${some(event.paths)}: ${Units.count(event.pieces.length, "piece")} missing or wrong on disk; downloading again`
       case "StorageRecovered":
         told.delete("storage")
-        return "the storage takes pieces again"
+        return "the storage accepts pieces again"
       case "SourceAnswered":
         told.delete(event.source)
         return undefined
@@ -219,9 +225,9 @@ export const makeNotes = (): ((event: TorrentEvent) => string | undefined) => {
         told.delete("reading")
         return undefined
       case "ReadFailed":
-        return once("reading", `a peer could not be given a piece: ${event.error.message}`)
+        return once("reading", `a piece could not be read for a peer: ${event.error.message}`)
       case "ResumeFailed":
-        return once("resume", `what is stored cannot be remembered: ${event.why}`)
+        return once("resume", `the resume data could not be written: ${event.why}`)
       default:
         return undefined
     }

@@ -1,5 +1,5 @@
 /**
- * What a download runs on: which layers `--storage` and `--network` mean, each loaded only where it is asked for.
+ * The services of a download: the layers for `--storage` and `--network`, each loaded only if it is used.
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -16,32 +16,32 @@ import * as Arguments from "./Arguments.ts"
 import { CommandFailed } from "./CommandFailed.ts"
 import type * as Commands from "./Commands.ts"
 
-/** What the command line says of all this. */
+/** The options that choose and configure the services. */
 export interface Options {
-  /** Where pieces are kept. */
+  /** Where pieces are stored. */
   readonly storage: (typeof Commands.storages)[number]
-  /** Whose sockets are used. */
+  /** How peers are reached. */
   readonly network: (typeof Commands.networks)[number]
-  /** A daemon that runs already; else one is started where it is needed. */
+  /** A running daemon; if absent, one is started when it is needed. */
   readonly daemon: IoDaemon.Endpoint | undefined
   readonly directory: string
   readonly resumeDirectory: string
   readonly bufferBytes: number | undefined
   readonly maxConnections: number | undefined
   readonly limits: Engine.Config["limits"]
-  /** Where peers may connect to us, if anywhere. */
+  /** The port to listen on, if any. */
   readonly listen: Engine.ListenOptions | undefined
 }
 
-/** Reads what concerns storage and network; fails with `WrongUsage`. */
+/** Reads `--storage`, `--network` and `--io-daemon-url`. Fails with `WrongUsage`. */
 export const read = Effect.fnUntraced(function* (args: Arguments.Arguments) {
-  // `Arguments.read` has let nothing else through.
+  // `Arguments.read` accepts no other value.
   const storage = (Arguments.get(args, "storage") ?? "filesystem") as Options["storage"]
   const network = (Arguments.get(args, "network") ?? "tcp") as Options["network"]
   const url = Arguments.get(args, "io-daemon-url")
   const daemon = url === undefined ? undefined : yield* endpoint(url)
   if (daemon !== undefined && storage !== "io-daemon" && network !== "io-daemon") {
-    const why = "--io-daemon-url is of no use without --storage io-daemon or --network io-daemon"
+    const why = "--io-daemon-url has no effect without --storage io-daemon or --network io-daemon"
     return yield* Effect.fail(new Arguments.WrongUsage(why))
   }
   return { storage, network, daemon }
@@ -51,10 +51,10 @@ const tokenName = "PIECEWISE_IO_DAEMON_TOKEN"
 
 const endpoint = (text: string): Effect.Effect<IoDaemon.Endpoint, Arguments.WrongUsage> => {
   const url = URL.parse(text)
-  // The token goes there in the clear.
+  // The token is sent unencrypted, so only this machine is allowed.
   const isHere = url !== null && PeerAddress.isLoopback({ host: url.hostname.replace(/^\[|\]$/g, ""), port: 1 })
   if (!isHere || url.href !== `http://${url.host}/`) {
-    const why = `--io-daemon-url ${text} is no address of an io-daemon: it must be http://127.0.0.1:PORT`
+    const why = `--io-daemon-url ${text} is not an io-daemon address: it must be http://127.0.0.1:PORT`
     return Effect.fail(new Arguments.WrongUsage(why))
   }
   const token = process.env[tokenName]
@@ -64,7 +64,7 @@ const endpoint = (text: string): Effect.Effect<IoDaemon.Endpoint, Arguments.Wron
   return Effect.succeed({ url: IoDaemonUrl.pinned(url.origin), token: Redacted.make(token) })
 }
 
-/** The engine, over the storage and the network that were asked for. */
+/** The engine over the chosen storage and network. Fails with `CommandFailed`. */
 export const layer = (options: Options): Layer.Layer<Engine.Engine, CommandFailed> => {
   let services: Layer.Layer<Engine.Requirements | Listener, CommandFailed> = NodeEngine.layerServices(options)
   if (options.storage === "memory") services = Layer.merge(services, memory)
@@ -74,7 +74,7 @@ export const layer = (options: Options): Layer.Layer<Engine.Engine, CommandFaile
   return Layer.provide(engine(options), services)
 }
 
-/** An engine, whose failure to listen is the command's. */
+/** The engine. If it cannot listen, it fails with `CommandFailed`. */
 export const engine = (
   config: Engine.Config
 ): Layer.Layer<Engine.Engine, CommandFailed, Engine.Requirements | Listener> =>
@@ -99,7 +99,7 @@ const throughDaemon = (options: Options) =>
         Promise.all([import("../node/NodeIoDaemon.ts"), import("../network/provider/io-daemon/IoDaemonTransport.ts")])
       )
       const { daemon: endpoint, directory } = options
-      // One that opens sockets only has nothing to do with the folder.
+      // A daemon that only opens sockets does not need the folder.
       const kept = { directory: options.storage === "io-daemon" ? directory : undefined }
       const daemon = endpoint === undefined ? NodeIoDaemon.layerProcess(kept) : IoDaemon.layer(endpoint)
       const root = endpoint === undefined ? Effect.succeed(NodeIoDaemon.rootName) : NodeIoDaemon.findRoot(directory)

@@ -1,8 +1,8 @@
 /**
- * Which files `--select`, or a magnet link, means. A glob stands for whole paths below the torrent's name, with `/`
- * between components; of a torrent that is one file, for its name. `*` is any text within a component, `?` one
- * character of it, and `**` as a component any number of components. Everything else stands for itself, brackets too,
- * which names are full of.
+ * The files that `--select` or a magnet link selects. A glob matches whole paths below the torrent's name, with `/`
+ * between components; for a single-file torrent it matches the name. `*` matches any text within a component, `?` one
+ * character, and `**` as a whole component any number of components. All other characters match themselves, brackets
+ * too, because they are common in names.
  */
 import * as Effect from "effect/Effect"
 import type { PiecePriority } from "../assembly/PiecePriority.ts"
@@ -17,7 +17,7 @@ const patternOf = (component: string): string =>
     .replace(/\*+/g, "[^/]*")
     .replace(/\?/g, "[^/]")
 
-/** The glob as a regular expression for a whole path. */
+/** Compiles a glob to a regular expression for a whole path. */
 export const compile = (glob: string): RegExp => {
   const components = glob.split("/")
   const pattern = components
@@ -30,12 +30,12 @@ export const compile = (glob: string): RegExp => {
   return new RegExp(`^${pattern}$`, "su")
 }
 
-/** A file's path as a glob sees it. */
+/** The path of a file that globs are matched with. */
 export const pathOf = ({ path }: LayoutFile): string => (path.length === 1 ? path : path.slice(1)).join("/")
 
 /**
- * The priority of each file of the torrent: `normal` where a glob means it, else `skip`; `undefined` without globs, where
- * all are wanted. Fails for a glob that means no file, which is a slip of the pen.
+ * The priority of each file: `normal` if a glob matches it, else `skip`. `undefined` without globs: all files are
+ * wanted. Fails if a glob matches no file, because it is probably a typing error.
  */
 export const ofGlobs = (
   { layout, name }: Metainfo,
@@ -53,7 +53,7 @@ export const ofGlobs = (
         isFound = true
       }
       if (!isFound) {
-        const why = `--select ${glob} matches no file of ${name}; piecewise info shows what there is`
+        const why = `--select ${glob} matches no file of ${name}; run piecewise info to see its files`
         return Effect.fail(new CommandFailed({ why }))
       }
     }
@@ -61,7 +61,7 @@ export const ofGlobs = (
   })
 
 /**
- * The same for the files that a magnet link selects by their numbers (BEP 53). Fails where the torrent has none of
+ * The priorities for the files that a magnet link selects by their indices (BEP 53). Fails if the torrent has none of
  * them.
  */
 export const ofRanges = (
@@ -73,5 +73,5 @@ export const ofRanges = (
   )
   return files.includes("normal")
     ? Effect.succeed(files)
-    : Effect.fail(new CommandFailed({ why: `the magnet link selects no file that ${name} has` }))
+    : Effect.fail(new CommandFailed({ why: `the magnet link selects none of the files of ${name}` }))
 }

@@ -1,5 +1,5 @@
 /**
- * `piecewise info`: what a torrent or a magnet link says.
+ * `piecewise info`: shows the contents of a torrent file or magnet link.
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -15,7 +15,6 @@ import * as TerminalText from "./TerminalText.ts"
 import * as TorrentInput from "./TorrentInput.ts"
 import * as Units from "./Units.ts"
 
-/** Shows it. */
 export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, output: Output) {
   const text = args.operands[0]!
   const asJson = Arguments.has(args, "json")
@@ -28,7 +27,7 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
   output.print(asJson ? [TerminalText.json(jsonOf(metainfo))] : tableOf(metainfo))
 })
 
-/** Files that come to disk; padding does not, and links are not made. */
+/** The files that exist on disk: all except padding. */
 const filesOf = ({ layout }: Metainfo) => layout.files.filter(({ padding }) => !padding)
 
 const dateOf = (seconds: number | undefined): string | undefined => {
@@ -64,7 +63,7 @@ const jsonOfLink = (link: Magnet.Magnet) => ({
 
 type Row = readonly [name: string, values: ReadonlyArray<string | undefined>]
 
-/** Names before values, one below the other; what has no value is left out. */
+/** Aligns the values behind their names, one row a line. Leaves out names without a value. */
 const table = (rows: ReadonlyArray<Row>): ReadonlyArray<string> => {
   const known = rows.map(([name, values]) => ({ name, values: values.filter((value) => value !== undefined) }))
   const width = Math.max(...known.map(({ name, values }) => (values.length > 0 ? name.length : 0)))
@@ -84,7 +83,7 @@ const tableOf = (metainfo: Metainfo): ReadonlyArray<string> => {
       ["info hash", [InfoHash.toHex(metainfo.infoHash)]],
       ["size", [`${Units.bytes(geometry.totalLength)} (${geometry.totalLength} bytes)`]],
       ["pieces", [`${geometry.pieceCount} of ${Units.bytes(geometry.pieceLength)}`]],
-      ["private", [metainfo.isPrivate ? "yes, peers come from the trackers only" : undefined]],
+      ["private", [metainfo.isPrivate ? "yes, it uses peers from its trackers only" : undefined]],
       ["trackers", metainfo.trackers.flat()],
       ["web seeds", metainfo.webSeeds],
       ["comment", [metainfo.comment]],

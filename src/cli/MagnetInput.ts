@@ -1,6 +1,6 @@
 /**
- * The torrent behind a magnet link: fetched from its peers by an engine that is there for nothing else, while a line shows
- * how that goes.
+ * Resolves a magnet link: fetches the metainfo from peers through an engine that exists only for this, and shows the
+ * progress in one line.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -17,10 +17,10 @@ import * as TorrentInput from "./TorrentInput.ts"
 import type * as TorrentSession from "./TorrentSession.ts"
 import * as Units from "./Units.ts"
 
-/** Milliseconds between two lines of a log while nothing changes but the time. */
+/** Milliseconds between two lines of a log. */
 const logInterval = 5_000
 
-/** How a link is resolved, and for whom that is shown. */
+/** How a link is resolved and its progress is shown. */
 export interface Options {
   readonly peers: ReadonlyArray<PeerAddress>
   readonly engine: Layer.Layer<Engine.Engine, CommandFailed>
@@ -29,8 +29,8 @@ export interface Options {
 }
 
 /**
- * Fetches the metainfo, and tells which files the link selects (BEP 53); goes on until some peer gives it. Fails at once
- * where there is nobody to ask.
+ * Fetches the metainfo, with the files that the link selects (BEP 53). Retries until a peer sends it. Fails at once if
+ * there is no tracker and no peer.
  */
 export const load = Effect.fnUntraced(function* (text: string, options: Options) {
   const parsed = Magnet.parse(text)
@@ -38,10 +38,10 @@ export const load = Effect.fnUntraced(function* (text: string, options: Options)
   const link = parsed.success
   if (link.trackers.length + link.peers.length + options.peers.length === 0) {
     return yield* failed(
-      "there is nobody to ask for what the magnet link names, as it has no tracker; give a peer with --peer HOST:PORT"
+      "there are no peers to fetch the torrent of the magnet link from, because it names no tracker; give a peer with --peer HOST:PORT"
     )
   }
-  const show = shower(link, options)
+  const show = makeReport(link, options)
   return yield* Effect.gen(function* () {
     const engine = Context.get(yield* Layer.build(options.engine), Engine.Engine)
     const metadata = yield* Effect.mapError(
@@ -56,8 +56,8 @@ const failed = (why: string) => Effect.fail(new CommandFailed({ why }))
 
 type Report = NonNullable<Engine.MetadataOptions["report"]>
 
-/** Shows how it goes, as a terminal, a log or a program wants it. */
-const shower = (link: Magnet.Magnet, { output, show }: Options): Report => {
+/** Shows the progress for a terminal, a log or a program. */
+const makeReport = (link: Magnet.Magnet, { output, show }: Options): Report => {
   const name = link.name ?? (link.infoHash === undefined ? "the torrent" : InfoHash.toHex(link.infoHash))
   let last = Number.NEGATIVE_INFINITY
   return ({ knownPeers, peers }, event) => {
@@ -73,7 +73,9 @@ const shower = (link: Magnet.Magnet, { output, show }: Options): Report => {
     const isDue = output.isTerminal || now - last >= logInterval
     if (!isDue) return
     last = now
-    const line = TerminalText.clean(`${name}: fetching what it is from ${peers} of ${Units.count(knownPeers, "peer")}`)
+    const line = TerminalText.clean(
+      `${name}: fetching its metadata from ${peers} of ${Units.count(knownPeers, "peer")}`
+    )
     if (output.isTerminal) output.draw([line])
     else output.print([line])
   }

@@ -1,59 +1,61 @@
 /**
- * Where a command writes: results to standard output, notes to standard error, and on a terminal some lines that are
- * drawn again and again in place. The one owner of the cursor: while lines are drawn it is hidden, notes go above them,
- * and it comes back whatever ends the program, short of SIGKILL.
+ * The output of a command: results on standard output, notes on standard error, and on a terminal some lines that are
+ * redrawn in place. The only owner of the cursor: it is hidden while lines are drawn, notes are printed above them, and
+ * it is shown again however the program ends, except by SIGKILL.
  */
 import * as Util from "node:util"
 import type { Style } from "./Progress.ts"
 import * as TerminalText from "./TerminalText.ts"
 
-/** A stream of the process, or a test's. */
+/** A stream of the process, or a test double. */
 export interface Stream {
   readonly isTTY?: boolean | undefined
   readonly columns?: number | undefined
-  /** Bytes that were written and have not left the process yet. */
+  /** Bytes that were written and are still in the process's memory. */
   readonly writableLength?: number | undefined
   readonly write: (text: string) => unknown
 }
 
-/** What it writes to, and what the user wants of it. */
+/** The streams and environment of an output. */
 export interface Options {
   readonly stdout: Stream
   readonly stderr: Stream
   readonly environment: Readonly<Record<string, string | undefined>>
 }
 
-/** Writes, in one call for each call of a function. */
+/** Each call writes at most once to each stream. */
 export interface Output {
-  /** Whether standard output is a terminal on which lines can be drawn in place. */
+  /** Whether standard output is a terminal, on which lines can be redrawn in place. */
   readonly isTerminal: boolean
-  /** How standard output looks now; a terminal changes its width. */
+  /** The current style of standard output. A terminal's width may change. */
   readonly style: () => Style
-  /** Whether standard output is read more slowly than it is written, so that what can be spared is better not written. */
+  /**
+   * Whether the reader of standard output is slower than the writer. Output that can be spared should then be skipped.
+   */
   readonly isBehind: () => boolean
-  /** Lines of results. What comes from strangers must be clean (`TerminalText.clean`). */
+  /** Prints result lines. Untrusted text must be cleaned first (`TerminalText.clean`). */
   readonly print: (lines: ReadonlyArray<string>) => void
-  /** A line for whoever watches, above what is drawn; it is cleaned here. */
+  /** Prints a line to standard error, above the drawn lines. Cleans the text. */
   readonly note: (text: string) => void
-  /** Draws lines in place of those drawn before, on a terminal. They must fit (`Style.columns`). */
+  /** On a terminal, draws lines in place of the previous ones. They must fit `Style.columns`. */
   readonly draw: (lines: ReadonlyArray<string>) => void
-  /** Leaves what was drawn where it is and gives the cursor back. Repeating it is harmless. */
+  /** Leaves the drawn lines on the terminal and shows the cursor. Can be repeated. */
   readonly release: () => void
 }
 
 const hideCursor = "\x1b[?25l"
 const showCursor = "\x1b[?25h"
 
-/** Of a terminal that does not tell its width. */
+/** The width of a terminal that does not report one. */
 const defaultColumns = 80
 
-/** Bytes that wait for a reader before output is behind: as many as a pipe holds on Linux. */
+/** `isBehind` is true if more bytes than this wait for the reader. A pipe on Linux holds as many. */
 const behindBytes = 65_536
 
 const isUnicode = ({ LANG, LC_ALL, LC_CTYPE }: Options["environment"]): boolean =>
   process.platform === "win32" || /utf-?8/i.test(LC_ALL || LC_CTYPE || LANG || "")
 
-/** Writes to these streams. */
+/** Makes an output that writes to the given streams. */
 export const make = ({ environment, stderr, stdout }: Options): Output => {
   const { NO_COLOR, TERM } = environment
   const isTerminal = stdout.isTTY === true && TERM !== "dumb"
@@ -65,7 +67,7 @@ export const make = ({ environment, stderr, stdout }: Options): Output => {
   const columns = () => stdout.columns || defaultColumns
 
   /**
-   * Brings the cursor to the first of the drawn lines; in a window that became narrower they wrap and take more rows.
+   * Moves the cursor to the first of the drawn lines. If the window has become narrower, they wrap and take more rows.
    */
   const back = (): string => {
     let rows = 0
@@ -80,7 +82,7 @@ export const make = ({ environment, stderr, stdout }: Options): Output => {
 
   return {
     isTerminal,
-    // https://no-color.org: set and not empty.
+    // https://no-color.org: set and not empty means no colour.
     style: () => ({ columns: columns(), unicode, color: isTerminal && !NO_COLOR }),
     isBehind: () => (stdout.writableLength ?? 0) > behindBytes,
     print: (lines) => {

@@ -1,5 +1,5 @@
 /**
- * The options of commands that talk to peers: whom to connect to, how many, how fast, and where they may connect to us.
+ * The options of commands that connect to peers: which peers, how many, how fast, and the port to listen on.
  */
 import * as Effect from "effect/Effect"
 import * as PeerAddress from "../base/PeerAddress.ts"
@@ -8,12 +8,12 @@ import type { Limits } from "../rate/RateLimits.ts"
 import * as Arguments from "./Arguments.ts"
 import * as Units from "./Units.ts"
 
-/** What the command line says of peers. */
+/** The parsed peer options. */
 export interface PeerOptions {
   readonly peers: ReadonlyArray<PeerAddress.PeerAddress>
   readonly maxConnections: number | undefined
   readonly limits: Limits
-  /** `undefined` where no port was named. */
+  /** `undefined` if no port was given. */
   readonly listen: Engine.ListenOptions | undefined
 }
 
@@ -24,23 +24,23 @@ const number = Effect.fnUntraced(function* (args: Arguments.Arguments, name: str
   if (text === undefined) return undefined
   const value = Number(text)
   if (/^\d+$/.test(text) && value >= min && value <= max) return value
-  return yield* wrong(`--${name} ${text} is no number from ${min} to ${max}`)
+  return yield* wrong(`--${name} ${text} is not a number from ${min} to ${max}`)
 })
 
 const rate = Effect.fnUntraced(function* (args: Arguments.Arguments, name: string) {
   const text = Arguments.get(args, name)
   const value = text === undefined ? undefined : Units.parseRate(text)
   if (text === undefined || value !== undefined) return value
-  return yield* wrong(`--${name} ${text} is no rate: it must be bytes a second, such as 500KiB or 2MiB`)
+  return yield* wrong(`--${name} ${text} is not a rate: it must be bytes per second, such as 500KiB or 2MiB`)
 })
 
-/** Reads `--peer`, `--max-connections`, `--port`, `--limit-down` and `--limit-up`; fails with `WrongUsage`. */
+/** Reads `--peer`, `--max-connections`, `--port`, `--limit-down` and `--limit-up`. Fails with `WrongUsage`. */
 export const read = Effect.fnUntraced(function* (args: Arguments.Arguments) {
   const peers: Array<PeerAddress.PeerAddress> = []
   for (const text of Arguments.all(args, "peer")) {
     const peer = PeerAddress.parse(text)
     if (peer === undefined || !PeerAddress.isDialable(peer)) {
-      return yield* wrong(`--peer ${text} is no address: it must be HOST:PORT, or [IPV6]:PORT`)
+      return yield* wrong(`--peer ${text} is not an address: it must be HOST:PORT, or [IPV6]:PORT`)
     }
     peers.push(peer)
   }

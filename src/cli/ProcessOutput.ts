@@ -1,28 +1,30 @@
 /**
- * The output of this process, and what becomes of it where a write fails or nobody reads.
+ * The output of this process, and what happens when a write fails or nobody reads it.
  *
- * A reader that has gone (EPIPE) is how `piecewise ... | head -1` ends: nothing is said of it, and the exit code is the one
- * that a shell reports for SIGPIPE, as for other programs of a pipeline. Any other failed write is told in one sentence and
- * ends the program with 1: what was asked for did not reach its place.
+ * `piecewise ... | head -1` closes its end of the pipe (EPIPE). Then the program prints nothing, and its exit code is
+ * what a shell reports for SIGPIPE, like other programs in a pipeline. Any other failed write is reported in one
+ * sentence and ends the program with 1, because the result did not reach its destination.
  *
- * Node writes to a pipe without waiting. So a reader that does not read holds up no event and no signal; what is written
- * meanwhile is kept in memory.
+ * Node writes to a pipe without waiting. So a reader that does not read delays no event and no signal; the output is
+ * kept in memory meanwhile.
  */
 import * as Output from "./Output.ts"
 import * as SystemErrors from "./SystemErrors.ts"
 
-/** Exit codes of a program whose output failed: 128 and the number of SIGPIPE where nobody reads it any more. */
+/** Exit codes of a program whose output failed. `noReader` is 128 plus the number of SIGPIPE. */
 export const codes = { failed: 1, noReader: 141 } as const
 
-/** Writes to the streams of this process. */
 export interface ProcessOutput extends Output.Output {
-  /** Calls `listener` when a write has failed, once, with the exit code that follows from it. */
+  /** Calls `listener` once after the first failed write, with the resulting exit code. */
   readonly onFailed: (listener: (code: number) => void) => void
-  /** Calls `done` when all that was written has left the process, or failed to and was told. */
+  /** Calls `done` when everything written has left the process, or has failed and was reported. */
   readonly flush: (done: () => void) => void
 }
 
-/** Makes it, and watches both streams. The process has the exit code of the first failed write, unless it is given another. */
+/**
+ * Makes the output and watches both streams. The first failed write sets the process's exit code, unless it is set
+ * later.
+ */
 export const make = (): ProcessOutput => {
   const { env: environment, stderr, stdout } = process
   const output = Output.make({ stdout, stderr, environment })
@@ -34,7 +36,7 @@ export const make = (): ProcessOutput => {
     hasFailed = true
     const code = SystemErrors.codeOf(cause) === "EPIPE" ? codes.noReader : codes.failed
     process.exitCode = code
-    // Of a standard error that fails nobody can be told.
+    // If standard error fails, there is no place to report it.
     if (stream === stdout && code === codes.failed) {
       output.note(`piecewise: standard output: ${SystemErrors.why(cause)}`)
     }
@@ -45,7 +47,7 @@ export const make = (): ProcessOutput => {
   if (output.isTerminal) {
     process.once("exit", output.release)
     if (process.platform !== "win32") {
-      // Ctrl-Z: the shell gets its cursor, and after `fg` the lines are drawn afresh.
+      // Ctrl-Z: the shell gets its cursor back. After `fg` the lines are drawn again.
       process.on("SIGTSTP", () => {
         output.release()
         process.kill(process.pid, "SIGSTOP")
@@ -55,7 +57,7 @@ export const make = (): ProcessOutput => {
   return {
     ...output,
     onFailed: (listener) => void listeners.push(listener),
-    // A stream reports a failure right after the callbacks of the writes that it concerns.
+    // A stream emits its error right after the callbacks of the failed writes, so wait one more turn.
     flush: (done) => void stdout.write("", () => stderr.write("", () => setImmediate(done)))
   }
 }

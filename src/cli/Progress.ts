@@ -1,6 +1,6 @@
 /**
- * How a download looks on a terminal: a pure function from how it stands to lines that fit. When they are drawn, and
- * that the cursor comes back, is `Output.ts`'s concern.
+ * How a download looks on a terminal: a pure function from its status to lines that fit. `Output.ts` draws them and
+ * restores the cursor.
  */
 import * as Bottleneck from "../torrent/Bottleneck.ts"
 import type { TorrentStatus } from "../torrent/TorrentStatus.ts"
@@ -11,23 +11,23 @@ import * as Units from "./Units.ts"
 export interface View {
   readonly name: string
   readonly status: TorrentStatus
-  /** How far the check of stored pieces has come. */
+  /** The progress of checking stored pieces; `undefined` if none is running. */
   readonly checking: { readonly checkedPieces: number; readonly totalPieces: number } | undefined
-  /** Whether it goes on giving to others when everything is stored. */
+  /** Whether it seeds after completion. */
   readonly seeds: boolean
   /** Seconds since the download began. */
   readonly elapsedSeconds: number
 }
 
-/** What the terminal can show. */
+/** The abilities of the terminal. */
 export interface Style {
   readonly columns: number
   readonly color: boolean
-  /** Whether it shows more than ASCII. */
+  /** Whether it can show more than ASCII. */
   readonly unicode: boolean
 }
 
-/** Lines of `render`, whatever they say: so the display does not jump. */
+/** The number of lines that `render` always returns, so that the display does not jump. */
 export const lineCount = 3
 
 const codes = { bold: 1, dim: 2, green: 32, yellow: 33, cyan: 36 } as const
@@ -37,7 +37,7 @@ type Color = keyof typeof codes
 const paint = (style: Style, color: Color, text: string): string =>
   style.color && text !== "" ? `\x1b[${codes[color]}m${text}\x1b[0m` : text
 
-/** What it is doing, in words, and how they are coloured. */
+/** The state in words, with its colour. */
 const stateOf = ({
   checking,
   elapsedSeconds,
@@ -48,7 +48,7 @@ const stateOf = ({
   switch (state._tag) {
     case "Checking":
       return checking === undefined
-        ? { text: "looking for what is stored", color: "cyan" }
+        ? { text: "looking for stored pieces", color: "cyan" }
         : { text: `checking, ${checking.checkedPieces} of ${checking.totalPieces} pieces`, color: "cyan" }
     case "Downloading": {
       const { bottleneck } = status
@@ -67,7 +67,7 @@ const stateOf = ({
     case "FilesMissing":
       return { text: TerminalText.clean(Bottleneck.describe(status.bottleneck)), color: "yellow" }
     case "Flushing":
-      return { text: "stored, waiting for the disk", color: "cyan" }
+      return { text: "stored, flushing to the disk", color: "cyan" }
     case "StorageFailing":
       return { text: `${TerminalText.clean(state.error.message)}; waiting`, color: "yellow" }
     case "Failed":
@@ -80,9 +80,9 @@ const stateOf = ({
 
 const averageOf = (status: TorrentStatus, seconds: number): string => {
   const fetched = status.storedBytes - status.resumedBytes
-  if (fetched === 0) return ", all of it was stored"
+  if (fetched === 0) return ", already stored"
   const rate = seconds > 0 ? `, ${Units.bytes(fetched / seconds)}/s` : ""
-  // Of a short one a whole second says little: 0 s would be said of what took half a second.
+  // Times under 10 s get a decimal: otherwise half a second would be shown as 0 s.
   return ` in ${seconds < 9.95 ? `${seconds.toFixed(1)} s` : Units.duration(seconds)}${rate}`
 }
 
@@ -91,7 +91,7 @@ const facts = ({ seeds, status }: View): ReadonlyArray<string> => {
   const stored = `${Units.bytes(status.wantedBytes - status.missingBytes)} of ${Units.bytes(status.wantedBytes)}`
   const rejected = status.rejectedPieces === 0 ? [] : [Units.count(status.rejectedPieces, "bad piece")]
   const damaged = status.damagedPieces.length
-  const bad = damaged === 0 ? rejected : [...rejected, `${damaged} damaged everywhere`]
+  const bad = damaged === 0 ? rejected : [...rejected, `${damaged} damaged at every source`]
   const banned = status.bannedPeers === 0 ? [] : [`${Units.count(status.bannedPeers, "peer")} banned`]
   const up = `${Units.bytes(status.uploadBytesPerSecond)}/s`
   if (state._tag === "Complete" && seeds) {
@@ -107,7 +107,7 @@ const facts = ({ seeds, status }: View): ReadonlyArray<string> => {
   }
   if (state._tag === "Complete" || state._tag === "Failed") return [stored, ...bad, ...banned]
   if (state._tag === "Checking") return [Units.bytes(status.totalBytes)]
-  // While nothing can be stored, nobody knows.
+  // The remaining time is unknown while nothing can be stored.
   const left =
     rate > 0 && state._tag === "Downloading" ? [`${Units.duration(Math.ceil(status.missingBytes / rate))} left`] : []
   return [
@@ -122,10 +122,10 @@ const facts = ({ seeds, status }: View): ReadonlyArray<string> => {
   ]
 }
 
-/** Bytes that are stored of those that are wanted. */
+/** The stored and the total bytes of the wanted pieces. */
 const fetchedOf = ({ missingBytes, wantedBytes }: TorrentStatus) => [wantedBytes - missingBytes, wantedBytes] as const
 
-/** As many of the parts as fit, the first ones first. */
+/** Joins as many of the parts as fit, the first ones first. */
 const join = (parts: ReadonlyArray<string>, separator: string, columns: number): string => {
   let text = ""
   for (const part of parts) {
@@ -136,7 +136,7 @@ const join = (parts: ReadonlyArray<string>, separator: string, columns: number):
   return text
 }
 
-/** A bar of `width` columns; with eighths of a column where the terminal has them. */
+/** A bar of `width` columns. With Unicode it has steps of an eighth of a column. */
 const bar = (part: number, whole: number, width: number, style: Style, color: Color): string => {
   const share = whole === 0 ? 1 : Math.min(1, part / whole)
   if (!style.unicode) {
@@ -148,10 +148,10 @@ const bar = (part: number, whole: number, width: number, style: Style, color: Co
   return paint(style, color, filled) + paint(style, "dim", "░".repeat(width - filled.length))
 }
 
-/** Wider bars tell no more. */
+/** A wider bar is not more informative. */
 const maxBarWidth = 60
 
-/** The lines that show a download, each of fewer columns than the terminal has, which would wrap the last one. */
+/** The lines that show a download. Each is narrower than the terminal, so that none wraps. */
 export const render = (view: View, style: Style): ReadonlyArray<string> => {
   const columns = Math.max(1, style.columns - 1)
   const ellipsis = style.unicode ? "…" : "..."
@@ -159,7 +159,7 @@ export const render = (view: View, style: Style): ReadonlyArray<string> => {
   const { status } = view
   const state = stateOf(view)
   const name = TerminalText.clean(view.name)
-  // The name gives way to the state, which may be why nothing moves.
+  // The state may explain why nothing moves, so it takes precedence over the name.
   const stateText = TerminalText.fit(state.text, columns, ellipsis)
   const room = columns - TerminalText.width(stateText) - 2
   const nameText = room < 4 ? "" : TerminalText.fit(name, room, ellipsis)
@@ -179,7 +179,7 @@ export const render = (view: View, style: Style): ReadonlyArray<string> => {
   return [head, progress, join(facts(view), separator, columns)]
 }
 
-/** The same in one plain line, for a log: `sample: downloading, 12.5%, 25.0 MiB of 200.0 MiB, 10.1 MiB/s, ...`. */
+/** The status in one plain line, for a log: `sample: downloading, 12.5%, 25.0 MiB of 200.0 MiB, 10.1 MiB/s, ...`. */
 export const line = (view: View): string => {
   const { status } = view
   const percent = status.state._tag === "Checking" ? [] : [Units.percent(...fetchedOf(status))]

@@ -1,9 +1,9 @@
 /**
- * Runs a command to its end and makes an exit code of it: 0 when it succeeded, 1 when it failed, 2 for a wrong command
- * line, 130 when it was stopped by a signal, 1 or 141 when its output could not be written (`ProcessOutput.ts`).
+ * Runs a command to its end and maps the result to an exit code: 0 for success, 1 for failure, 2 for a wrong command
+ * line, 130 if a signal stopped it, 1 or 141 if its output could not be written (`ProcessOutput.ts`).
  *
- * The first signal interrupts the command, which tidies up; the second ends the process at once. After a signal, output that
- * nobody reads is waited for no longer than a moment.
+ * The first signal interrupts the command, which cleans up. The second one ends the process at once. After a signal,
+ * output that nobody reads delays the end by `flushMillis` at most.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -15,26 +15,26 @@ import type { CommandFailed } from "./CommandFailed.ts"
 import type * as Output from "./Output.ts"
 import type { ProcessOutput } from "./ProcessOutput.ts"
 
-/** A command fails in one of these ways. */
+/** The errors of a command. */
 export type Failure = CommandFailed | Arguments.WrongUsage
 
 /** Exit codes besides 0 and `Arguments.wrongUsageCode`. */
 export const codes = { failed: 1, stopped: 130 } as const
 
 /**
- * A second signal within this time is the same key pressed once, in milliseconds: a terminal signals the whole group,
- * and npm passes on what it got itself.
+ * In milliseconds. A second signal within this time comes from the same key press: a terminal signals the whole process
+ * group, and npm forwards the signal that it received.
  */
 const echoMillis = 300
 
-/** How long output may take to leave the process after a signal, in milliseconds: one who reads needs less. */
+/** How long output may take to leave the process after a signal, in milliseconds. An active reader needs less. */
 const flushMillis = 1_000
 
-/** Logs of libraries, which would else be mixed into the results. */
+/** Prints the logs of libraries as notes, so that they do not mix with the results. */
 const toNotes = (output: Output.Output) =>
   Logger.layer([Logger.make(({ message }) => output.note([message].flat().map(String).join(" ")))])
 
-/** Runs `program` as the whole of this process, which ends with it. */
+/** Runs `program`, and exits the process when it ends. */
 export const run = (program: Effect.Effect<void, Failure>, command: string, output: ProcessOutput): void => {
   let stoppedBy: number | undefined
   let stoppedAt = 0
@@ -71,7 +71,7 @@ export const run = (program: Effect.Effect<void, Failure>, command: string, outp
   })
 }
 
-/** Tells a failure; gives the exit code. */
+/** Prints the failure, and returns the exit code. */
 const report = (exit: Exit.Exit<void, Failure>, command: string, output: Output.Output): number => {
   if (Exit.isSuccess(exit)) return 0
   const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
@@ -86,7 +86,7 @@ const report = (exit: Exit.Exit<void, Failure>, command: string, output: Output.
   const { PIECEWISE_DEBUG } = process.env
   const defect = Cause.squash(exit.cause)
   const what = defect instanceof Error ? defect.message : String(defect)
-  output.note(`piecewise: this is a mistake in piecewise: ${what} (PIECEWISE_DEBUG=1 tells where)`)
+  output.note(`piecewise: this is a bug in piecewise: ${what} (set PIECEWISE_DEBUG=1 to see where)`)
   if (PIECEWISE_DEBUG) for (const line of Cause.pretty(exit.cause).split("\n")) output.note(line)
   return codes.failed
 }

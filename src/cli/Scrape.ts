@@ -1,5 +1,6 @@
 /**
- * `piecewise scrape`: asks the trackers of a torrent or magnet link how the torrent stands, without joining its swarm.
+ * `piecewise scrape`: asks the trackers of a torrent or magnet link for its numbers of peers, without joining its
+ * swarm.
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -15,15 +16,17 @@ import type { Output } from "./Output.ts"
 import * as TerminalText from "./TerminalText.ts"
 import * as TorrentInput from "./TorrentInput.ts"
 
-/** Trackers that are asked at once. Lists are long and mostly dead, and a dead tracker takes half a minute to tell. */
+/**
+ * Trackers that are asked at once. Lists are long and mostly dead, and a dead tracker takes half a minute to time out.
+ */
 const concurrency = 32
 
-/** Asks them all, and shows each answer as it comes. */
+/** Asks all trackers, and shows each answer when it arrives. */
 export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, output: Output) {
   const text = args.operands[0]!
   const asJson = Arguments.has(args, "json")
   const { infoHash, urls } = yield* read(text)
-  if (urls.length === 0) return yield* failed(`${text}: there is nobody to ask, as it names no tracker`)
+  if (urls.length === 0) return yield* failed(`${text}: there is no tracker to ask`)
   const tracker = yield* Tracker
   const answers = yield* Effect.forEach(
     urls,
@@ -38,7 +41,8 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
     { concurrency }
   )
   if (asJson) output.print([TerminalText.json({ infoHash: InfoHash.toHex(infoHash), trackers: answers })])
-  if (answers.every((answer) => "error" in answer)) return yield* failed(`${text}: no tracker told how it stands`)
+  if (answers.every((answer) => "error" in answer))
+    return yield* failed(`${text}: no tracker answered with its numbers of peers`)
 }, Effect.provide(NodeTracker.layer))
 
 type Answer = ({ readonly url: string } & ScrapeResponse) | { readonly url: string; readonly error: string }
@@ -53,8 +57,8 @@ const read = Effect.fnUntraced(function* (text: string) {
   const link = Magnet.parse(text)
   if (Result.isFailure(link)) return yield* failed(link.failure.message)
   const { infoHash, trackers } = link.success
-  // No tracker knows a torrent by all 32 bytes of its v2 hash.
-  if (infoHash === undefined) return yield* failed("links that have a v2 hash only cannot be scraped yet")
+  // A tracker does not know a torrent by the 32 bytes of its v2 hash.
+  if (infoHash === undefined) return yield* failed("magnet links with only a v2 hash cannot be scraped yet")
   return { infoHash, urls: trackers }
 })
 
@@ -62,7 +66,7 @@ const lineOf = (answer: Answer): string => {
   if ("error" in answer) return `${answer.url}: ${answer.error}`
   const { downloads, leechers, seeders, url } = answer
   const counts = [count(seeders, "seeder"), count(leechers, "leecher"), count(downloads, "download")]
-  return `${url}: ${counts.filter((text) => text !== undefined).join(", ") || "it tells no numbers"}`
+  return `${url}: ${counts.filter((text) => text !== undefined).join(", ") || "the answer contains no numbers"}`
 }
 
 const count = (number: number | undefined, noun: string): string | undefined =>

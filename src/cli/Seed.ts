@@ -1,6 +1,6 @@
 /**
- * `piecewise seed`: verifies what is there, and gives it to whoever asks until it is stopped, or enough was given. It
- * changes nothing on disk, and remembers nothing: every start verifies anew, about a gigabyte a second.
+ * `piecewise seed`: verifies the files and uploads them until it is stopped or reaches its limit. It changes nothing on
+ * disk and keeps no resume data: every run verifies again, at about a gigabyte per second.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -23,7 +23,6 @@ import * as SeedOptions from "./SeedOptions.ts"
 import * as TorrentInput from "./TorrentInput.ts"
 import * as TorrentSession from "./TorrentSession.ts"
 
-/** Seeds. */
 export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, output: Output) {
   const [torrent, path] = args.operands as [string, string]
   const { limits, listen = { port: 0 }, maxConnections, peers } = yield* PeerOptions.read(args)
@@ -52,7 +51,7 @@ const services = (place: FileSystemStorage.FileSystemStorageOptions) =>
     Layer.provide(TrackerSource.layer, NodeTracker.layer)
   ).pipe(Layer.provideMerge(NodePieceHasher.layer))
 
-/** What is not complete is not seeded: who shares a folder wants to know that something is wrong with it. */
+/** An incomplete torrent is not seeded: a user who shares a folder wants to know if something is wrong with it. */
 const outcomeOf = (event: TorrentEvent, path: string): Exit.Exit<void, CommandFailed> | undefined => {
   const end = (why: string) => Exit.fail(new CommandFailed({ why }))
   switch (event._tag) {
@@ -60,7 +59,9 @@ const outcomeOf = (event: TorrentEvent, path: string): Exit.Exit<void, CommandFa
       const missing = event.totalPieces - event.storedPieces
       return missing === 0
         ? undefined
-        : end(`${path}: ${missing} of ${event.totalPieces} pieces are not right; piecewise verify tells which`)
+        : end(
+            `${path}: ${missing} of ${event.totalPieces} pieces are missing or wrong; run piecewise verify to see which`
+          )
     }
     case "SeedingEnded":
       return Exit.void

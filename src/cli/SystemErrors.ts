@@ -1,6 +1,6 @@
 /**
- * What error numbers of the operating system mean, as ends of sentences (POSIX.1-2017, section 2.3). Loads nothing, so that
- * the program can tell of a failed write before anything else is there.
+ * User-facing texts for the operating system's error codes (POSIX.1-2017, section 2.3), as ends of sentences. Imports
+ * nothing, so that a failed write can be reported before anything else is loaded.
  */
 
 const sentences: Readonly<Record<string, string>> = {
@@ -20,10 +20,10 @@ const sentences: Readonly<Record<string, string>> = {
   EROFS: "the disk is read-only"
 }
 
-/** The code of what a call of Node failed with; empty where it has none. */
+/** The code of a Node error; empty if it has none. */
 export const codeOf = (cause: unknown): string =>
   cause instanceof Error && "code" in cause && typeof cause.code === "string" ? cause.code : ""
 
-/** What a failed call of `node:fs` means. */
+/** Describes the error of a failed `node:fs` call. */
 export const why = (cause: unknown): string =>
   sentences[codeOf(cause)] ?? (cause instanceof Error ? cause.message : String(cause))

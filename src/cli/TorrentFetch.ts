@@ -1,6 +1,6 @@
 /**
- * Fetches a torrent file over HTTP. The user typed the URL, so it may be anywhere. The answer is a stranger's, so it is
- * bounded in time, bytes and redirects, and redirects to no less public place.
+ * Fetches a torrent file over HTTP. The user typed the URL, so it may lead anywhere. The response comes from a
+ * stranger, so it is bounded in time, bytes and redirects, and may not redirect to a less public place.
  */
 import * as Effect from "effect/Effect"
 import type * as HttpClient from "effect/http/HttpClient"
@@ -14,10 +14,10 @@ import * as NodeLookup from "../node/NodeLookup.ts"
 import * as NodeRoutedHttp from "../node/NodeRoutedHttp.ts"
 import { CommandFailed } from "./CommandFailed.ts"
 
-/** From the name's resolution to the last byte, redirects included. */
+/** For resolving the name, redirects and reading the whole body. */
 const timeoutSeconds = 60
 
-/** Gets what is at `url`; `tooLong` ends the sentence about more than `maxBytes`. */
+/** Fetches `url`. Fails if the body is longer than `maxBytes`, with `tooLong` as the reason. */
 export const fetchTorrent = (
   url: string,
   maxBytes: number,
@@ -27,7 +27,7 @@ export const fetchTorrent = (
   const fail = (why: string) => new CommandFailed({ why: `${url}: ${why}` })
   const receive = Effect.gen(function* () {
     const target = URL.parse(url)
-    if (target === null) return yield* fail("this is no URL")
+    if (target === null) return yield* fail("this is not a URL")
     const headers = { "user-agent": Version.userAgent }
     const response = yield* Hops.get(client, target, { headers, whyNot: () => undefined }).pipe(
       Effect.mapError((error) => fail(error._tag === "HopRefused" ? error.why : describe(error)))
@@ -61,5 +61,5 @@ const describe = (error: HttpClientError.HttpClientError): string => {
   if (code?.startsWith("HPE_") === true) return "the server's answer is not HTTP"
   if (code !== undefined) return SocketErrno.why(code)
   const cause = causes.at(-1)
-  return cause instanceof Error ? cause.message : "the server's answer makes no sense"
+  return cause instanceof Error ? cause.message : "the server's answer is malformed"
 }

@@ -1,6 +1,5 @@
 /**
- * The torrent a command is given: a file, or an http(s) URL that is fetched. Failures are sentences that begin with what
- * the user named.
+ * Loads the torrent that a command is given: a file or an http(s) URL. Error messages begin with the path or URL.
  */
 import * as Effect from "effect/Effect"
 import type { PieceHasher } from "../hash/PieceHasher.ts"
@@ -9,10 +8,10 @@ import * as NodeBoundedFile from "../storage/provider/node/NodeBoundedFile.ts"
 import * as Failure from "./CommandFailed.ts"
 import { CommandFailed } from "./CommandFailed.ts"
 
-/** Whose rules the names of files must follow here. */
+/** The platform whose rules file names must follow. */
 export const platform = process.platform === "win32" ? "windows" : "posix"
 
-/** Whether a word is meant as a magnet link. */
+/** Whether a word is a magnet link. */
 export const isMagnet = (text: string): boolean => /^\s*magnet:/i.test(text)
 
 const isUrl = (text: string): boolean => /^https?:\/\//i.test(text)
@@ -31,16 +30,16 @@ const readFile = (path: string): Effect.Effect<Uint8Array, CommandFailed> =>
     )
   )
 
-const tooLong = `it is longer than ${Metainfo.maxBytes / 1_048_576} MiB, which no torrent file is`
+const tooLong = `it is longer than ${Metainfo.maxBytes / 1_048_576} MiB, too long for a torrent file`
 
-// Imported when there is a URL: the HTTP client takes longer to load than everything else together.
+// Imported only for a URL: the HTTP client takes longer to load than everything else together.
 const fetchUrl = (url: string): Effect.Effect<Uint8Array, CommandFailed> =>
   Effect.flatMap(
     Effect.promise(() => import("./TorrentFetch.ts")),
     ({ fetchTorrent }) => fetchTorrent(url, Metainfo.maxBytes, tooLong)
   )
 
-/** The torrent behind a path or an http(s) URL. */
+/** Loads the torrent at a path or an http(s) URL. */
 export const load = (text: string): Effect.Effect<Metainfo.Metainfo, CommandFailed, PieceHasher> =>
   (isUrl(text) ? fetchUrl(text) : readFile(text)).pipe(
     Effect.flatMap((bytes) =>

@@ -1,5 +1,6 @@
 /**
- * Runs one torrent for a command and shows how it goes, until an event ends it: what `download` and `seed` have in common.
+ * Runs one torrent for a command and shows its progress until an event ends it: the shared part of `download` and
+ * `seed`.
  */
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
@@ -18,15 +19,15 @@ import type { Output } from "./Output.ts"
 
 const displays = { people: DownloadDisplay.people, json: DownloadDisplay.json, silent: DownloadDisplay.silent }
 
-/** For whom it is shown. */
+/** The kind of display. */
 export type Show = keyof typeof displays
 
-/** Reads `--json` and `--quiet`; fails with `WrongUsage`. */
+/** Reads `--json` and `--quiet`. Fails with `WrongUsage`. */
 export const readShow = Effect.fnUntraced(function* (args: Arguments.Arguments) {
   const asJson = Arguments.has(args, "json")
   const isQuiet = Arguments.has(args, "quiet")
   if (asJson && isQuiet) {
-    return yield* Effect.fail(new Arguments.WrongUsage("--json and --quiet contradict each other"))
+    return yield* Effect.fail(new Arguments.WrongUsage("--json and --quiet cannot be used together"))
   }
   const show: Show = asJson ? "json" : isQuiet ? "silent" : "people"
   return show
@@ -39,13 +40,13 @@ export interface Options {
   readonly add: Engine.AddOptions
   readonly show: Show
   readonly output: Output
-  /** How an event ends it, if it does. */
+  /** How an event ends the command; `undefined` if it does not. */
   readonly outcomeOf: (event: TorrentEvent) => Exit.Exit<void, CommandFailed> | undefined
 }
 
 /**
- * Runs the torrent to its outcome. Events are listened to for longer than the torrent runs, so that what is stored while
- * it stops is told as well.
+ * Runs the torrent until an event ends the command. Events are read for longer than the torrent runs, so that pieces
+ * stored while it stops are shown too.
  */
 export const run = Effect.fnUntraced(function* ({ add, metainfo, outcomeOf, output, ...options }: Options) {
   const seeds = add.seed !== undefined && add.seed !== false
@@ -63,7 +64,7 @@ export const run = Effect.fnUntraced(function* ({ add, metainfo, outcomeOf, outp
     listener = yield* events.pipe(
       Stream.runForEachArray((batch) =>
         Effect.map(status, (now) => {
-          display.tell(batch, now)
+          display.report(batch, now)
           for (const event of batch) {
             const exit = outcomeOf(event)
             if (exit !== undefined) Deferred.doneUnsafe(outcome, exit)
@@ -74,13 +75,13 @@ export const run = Effect.fnUntraced(function* ({ add, metainfo, outcomeOf, outp
     )
     if (display.intervalMillis !== undefined) {
       yield* Effect.map(status, display.tick).pipe(
-        // A terminal shows something at once; a log and a program are spared what is over in a moment.
+        // A terminal shows something at once. A log or a program gets no line for what is over within one interval.
         output.isTerminal ? Effect.tap(Effect.sleep(display.intervalMillis)) : Effect.delay(display.intervalMillis),
         Effect.forever,
         Effect.forkScoped
       )
     }
-    // Of a defect `completed` dies, with the place it came from; the event tells only that there was one.
+    // After a defect, `completed` dies with the original cause. The event only says that there was a defect.
     const defect = Effect.andThen(Effect.ignore(completed), Effect.never)
     yield* Effect.raceFirst(Deferred.await(outcome), defect)
   })

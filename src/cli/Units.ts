@@ -1,15 +1,15 @@
 /**
- * Sizes and times as people read and write them. Sizes are in powers of 1024, as pieces are.
+ * Formats and parses sizes and times for people. Sizes use powers of 1024, like piece lengths.
  */
 
-/** 1024 to the power of the index. */
+/** The unit for each power of 1024. */
 const names = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
 
-/** A size: `0 B`, `16.0 KiB`, `1.2 GiB`. */
+/** Formats a size: `0 B`, `16.0 KiB`, `1.2 GiB`. */
 export const bytes = (count: number): string => {
   let unit = 0
   let value = Math.max(0, count)
-  // What would be shown as 1024.0 is 1.0 of the next.
+  // A value that would be shown as 1024.0 becomes 1.0 of the next unit.
   while (unit < names.length - 1 && value >= (unit === 0 ? 1_024 : 1_023.95)) {
     value /= 1_024
     unit++
@@ -17,11 +17,11 @@ export const bytes = (count: number): string => {
   return `${unit === 0 ? Math.round(value) : value.toFixed(1)} ${names[unit]}`
 }
 
-/** A part of a whole, in steps of 0.1 rounded down, so that `100.0%` means all of it. */
+/** Formats a part of a whole in steps of 0.1, rounded down, so that `100.0%` means all of it. */
 export const percent = (part: number, whole: number): string =>
   `${(whole === 0 ? 100 : Math.floor((Math.min(part, whole) / whole) * 1_000) / 10).toFixed(1)}%`
 
-/** A time: `7 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`. */
+/** Formats a time: `7 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`. */
 export const duration = (seconds: number): string => {
   const whole = Math.max(0, Math.round(seconds))
   if (whole < 60) return `${whole} s`
@@ -30,7 +30,7 @@ export const duration = (seconds: number): string => {
   return `${Math.floor(whole / 86_400)} d ${Math.floor((whole % 86_400) / 3_600)} h`
 }
 
-/** A number with its noun: `1 piece`, `2 pieces`. */
+/** Formats a number with its noun: `1 piece`, `2 pieces`. */
 export const count = (number: number, noun: string): string => `${number} ${noun}${number === 1 ? "" : "s"}`
 
 const factors: Readonly<Record<string, number>> = {
@@ -47,7 +47,7 @@ const factors: Readonly<Record<string, number>> = {
   gb: 1_000_000_000
 }
 
-/** A number of bytes, whole or not. */
+/** Parses a number of bytes, which may have decimals. */
 const readBytes = (text: string): number | undefined => {
   const match = /^\s*(\d+(?:\.\d+)?)\s*([a-z]{0,3})\s*$/i.exec(text)
   const factor = match === null ? undefined : factors[match[2]!.toLowerCase()]
@@ -55,14 +55,15 @@ const readBytes = (text: string): number | undefined => {
 }
 
 /**
- * Reads a size: `65536`, `256KiB`, `1.5 MiB`, `1M`; `kB`, `MB` and `GB` are powers of 1000. `undefined` for no size.
+ * Parses a size: `65536`, `256KiB`, `1.5 MiB`, `1M`; `kB`, `MB` and `GB` are powers of 1000. `undefined` if it is not a
+ * size.
  */
 export const parseBytes = (text: string): number | undefined => {
   const size = readBytes(text)
   return Number.isSafeInteger(size) ? size : undefined
 }
 
-/** Reads bytes per second: a size, with or without `/s` behind it. `undefined` for no rate, and for 0. */
+/** Parses bytes per second: a size, with or without `/s`. `undefined` if it is not a rate, or 0. */
 export const parseRate = (text: string): number | undefined => {
   const rate = Math.round(readBytes(text.replace(/\/s\s*$/i, "")) ?? 0)
   return rate > 0 && Number.isSafeInteger(rate) ? rate : undefined
@@ -70,13 +71,13 @@ export const parseRate = (text: string): number | undefined => {
 
 const unitMillis: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 
-/** Reads a time in milliseconds: `90s`, `30m`, `1.5h`, `7d`. `undefined` for no time. */
+/** Parses a time to milliseconds: `90s`, `30m`, `1.5h`, `7d`. `undefined` if it is not a time. */
 export const parseDuration = (text: string): number | undefined => {
   const match = /^\s*(\d+(?:\.\d+)?)\s*([smhd])\s*$/.exec(text)
   return match === null ? undefined : Math.round(Number(match[1]) * unitMillis[match[2]!]!)
 }
 
-/** Indices as ranges: `0, 3-5, 9`, the first 20 of them. */
+/** Formats indices as ranges: `0, 3-5, 9`. Shows the first 20 ranges. */
 export const ranges = (indices: ReadonlyArray<number>): string => {
   const found: Array<string> = []
   for (let at = 0; at < indices.length; ) {

@@ -1,5 +1,6 @@
 /**
- * `piecewise verify`: compares what is stored with a torrent, changes nothing, and tells which files are not right.
+ * `piecewise verify`: compares stored files with a torrent, changes nothing, and lists the files that are missing or
+ * wrong.
  */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
@@ -19,14 +20,12 @@ import * as TerminalText from "./TerminalText.ts"
 import * as TorrentInput from "./TorrentInput.ts"
 import * as Units from "./Units.ts"
 
-/** What is wrong with a file. */
 interface Fault {
   readonly path: string
   readonly why: string
   readonly badPieces: ReadonlyArray<number>
 }
 
-/** Verifies. */
 export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, output: Output) {
   const [torrent, path] = args.operands as [string, string]
   const metainfo = yield* TorrentInput.load(torrent)
@@ -45,16 +44,16 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
   } else if (!Arguments.has(args, "quiet")) {
     output.print(faults.map(({ path, why }) => TerminalText.clean(`${path}: ${why}`)))
     if (faults.length === 0) {
-      output.print([`${TerminalText.clean(path)}: all ${pieceCount} pieces are right (${Units.bytes(totalLength)})`])
+      output.print([`${TerminalText.clean(path)}: all ${pieceCount} pieces are correct (${Units.bytes(totalLength)})`])
     }
   }
   if (faults.length > 0) {
-    const files = `${Units.count(faults.length, "file")} ${faults.length === 1 ? "is" : "are"} not right`
+    const files = `${Units.count(faults.length, "file")} ${faults.length === 1 ? "is" : "are"} missing or wrong`
     return yield* new CommandFailed({ why: `${path}: ${files}, ${pieceCount - good.count} of ${pieceCount} pieces` })
   }
 }, Effect.provide(NodePieceHasher.layer))
 
-/** The pieces whose bytes are all there and right. */
+/** The pieces that are complete and match their digests. */
 const check = Effect.fnUntraced(function* (
   metainfo: Metainfo.Metainfo,
   { directory, followLinks, layout }: ContentPlace.ContentPlace,
@@ -88,7 +87,7 @@ const check = Effect.fnUntraced(function* (
   return good
 }, Effect.scoped)
 
-/** What is wrong with each file that is not right, in their order. */
+/** What is wrong with each file that is missing or wrong, in file order. */
 const findFaults = async (place: ContentPlace.ContentPlace, good: Bitfield.Bitfield): Promise<ReadonlyArray<Fault>> => {
   const faults: Array<Fault> = []
   for (const file of ContentPlace.filesOf(place)) {

@@ -6,7 +6,7 @@ const download = Commands.all.find(({ name }) => name === "download")!
 const verify = Commands.all.find(({ name }) => name === "verify")!
 
 describe("Arguments", () => {
-  it("reads operands and options in any order and spelling", () => {
+  it("reads operands and options in any order and form", () => {
     const args = Arguments.read(download, ["--peer", "a:1", "-oDIR", "x.torrent", "--peer=b:2", "--json"])
 
     assert.deepStrictEqual(args.operands, ["x.torrent"])
@@ -16,13 +16,13 @@ describe("Arguments", () => {
     assert.isFalse(Arguments.has(args, "quiet"))
   })
 
-  it("takes everything behind -- as it is", () => {
+  it("takes everything after -- as an operand", () => {
     const args = Arguments.read(verify, ["--", "-x.torrent", "--json"])
 
     assert.deepStrictEqual(args.operands, ["-x.torrent", "--json"])
   })
 
-  it("takes a value that begins with a dash where it is joined", () => {
+  it("accepts a value that begins with a dash if it is joined with =", () => {
     const args = Arguments.read(download, ["x", "--output=-o"])
 
     assert.strictEqual(Arguments.get(args, "output"), "-o")
@@ -30,11 +30,11 @@ describe("Arguments", () => {
 
   it.each([
     [[], "download needs TORRENT: a torrent file, or its http(s) URL"],
-    [["a", "b"], "download does not know what to do with b"],
-    [["a", "--pear", "x"], "--pear is no option of download; did you mean --peer?"],
-    [["a", "-x"], "-x is no option of download"],
+    [["a", "b"], "download does not accept another operand: b"],
+    [["a", "--pear", "x"], "--pear is not an option of download; did you mean --peer?"],
+    [["a", "-x"], "-x is not an option of download"],
     [["a", "--peer"], "--peer needs a value, HOST:PORT"],
-    [["a", "-o", "--json"], "-o needs a value, DIR, but --json follows it"],
+    [["a", "-o", "--json"], "-o needs a value, DIR, but is followed by --json"],
     [["a", "--output="], "--output needs a value, DIR"],
     [["a", "--json=yes"], "--json takes no value"],
     [["a", "-o", "x", "--output", "y"], "--output is given more than once"]
@@ -42,7 +42,7 @@ describe("Arguments", () => {
     assert.throws(() => Arguments.read(download, words), why)
   })
 
-  it("lets somebody who asks for help off everything else", () => {
+  it("checks nothing else if help is requested", () => {
     const args = Arguments.read(download, ["--help"])
 
     assert.isTrue(Arguments.has(args, "help"))

@@ -1,4 +1,4 @@
-/** Content as it lies on a disk, through the program: made into a torrent, verified, seeded and downloaded. */
+/** Content on a disk, used through the program: made into a torrent, verified, seeded and downloaded. */
 import { mkdir, readdir, readFile, readlink, rm, symlink, writeFile } from "node:fs/promises"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
@@ -17,7 +17,7 @@ const put = (folder: string, files: Readonly<Record<string, string>>) =>
     }
   })
 
-/** Every file below a folder and what it holds, links followed. */
+/** All files below a folder with their contents. Follows symbolic links. */
 const contentOf = (folder: string) =>
   Effect.promise(async () => {
     const found = await readdir(folder, { recursive: true, withFileTypes: true })
@@ -28,13 +28,13 @@ const contentOf = (folder: string) =>
 
 const link = (target: string, at: string) => Effect.promise(() => symlink(target, at))
 
-/** Seeds a torrent of this folder with these words, and downloads it from there to `out`. */
+/** Seeds a torrent from `folder` with the extra arguments `words`, and downloads it to `out`. */
 const seedAndDownload = Effect.fnUntraced(function* (folder: string, torrent: string, ...words: ReadonlyArray<string>) {
   const { address } = yield* startListening(["seed", torrent, ...words, "--json"], folder)
   return yield* runScoped(["download", torrent, "-o", "out", "--peer", address], folder)
 })
 
-/** Names that other file systems cannot hold, or take for one another. */
+/** Names that other file systems cannot store, or cannot tell apart. */
 const odd = {
   "ReadMe.txt": "one",
   "readme.txt": "another",
@@ -48,10 +48,10 @@ const odd = {
   "e\u0301": "decomposed"
 }
 
-describe("names as they are on the disk", () => {
+describe("names as they are on disk", () => {
   const unsafe = { "back\\slash": "no separator here", "Icon\r": "of a Mac", "zero\u200bwidth": "unseen" }
 
-  it.live("a folder is seeded and verified as it was when the torrent was made, and downloaded under its names", () =>
+  it.live("a folder with unusual names is seeded, verified and downloaded under its names", () =>
     Effect.gen(function* () {
       const folder = yield* folderScoped
       yield* put(path.join(folder, "t"), { ...odd, ...unsafe })
@@ -60,7 +60,7 @@ describe("names as they are on the disk", () => {
       assert.include(created.stderr, "t/back\\slash will be stored as t/backslash\n")
       assert.match(
         created.stderr,
-        /t\/make will be stored as t\/make\.1 on file systems that take its name for another/
+        /t\/make will be stored as t\/make\.1 on file systems that cannot tell its name from another/
       )
 
       const verified = yield* runScoped(["verify", "t.torrent", "t"], folder)
@@ -77,7 +77,7 @@ describe("names as they are on the disk", () => {
     })
   )
 
-  it.live("what another system stored under portable names is verified and goes on under them", () =>
+  it.live("content that another system stored under portable names is verified and continued under them", () =>
     Effect.gen(function* () {
       const folder = yield* folderScoped
       yield* put(path.join(folder, "t"), odd)
@@ -114,7 +114,7 @@ describe("names as they are on the disk", () => {
 })
 
 Daemon.live("names through the io-daemon", () => {
-  it.live("are those that the file system finds, and what lies under either name goes on", () =>
+  it.live("are those that the file system can store, and content under either name is continued", () =>
     Effect.gen(function* () {
       const folder = yield* folderScoped
       yield* put(path.join(folder, "t"), odd)
@@ -139,7 +139,7 @@ Daemon.live("names through the io-daemon", () => {
 })
 
 describe.skipIf(!hasNtfs)("names on NTFS", () => {
-  it.live("a torrent of names that Windows cannot hold or tell apart is downloaded, verified and seeded there", () =>
+  it.live("a torrent with names that Windows cannot store or tell apart is downloaded, verified and seeded there", () =>
     Effect.gen(function* () {
       const folder = yield* folderScoped
       const drive = yield* ntfs
@@ -159,8 +159,8 @@ describe.skipIf(!hasNtfs)("names on NTFS", () => {
   )
 })
 
-describe("a folder that is ours", () => {
-  it.live("is left out of a new torrent, at any depth and under any of its names, and is told", () =>
+describe("the folder .piecewise", () => {
+  it.live("is left out of a new torrent at any depth and in any spelling, with a note", () =>
     Effect.gen(function* () {
       const folder = yield* folderScoped
       yield* put(path.join(folder, "t"), {
@@ -196,8 +196,8 @@ describe("a folder that is ours", () => {
   )
 })
 
-describe("a torrent that is named like our folder", () => {
-  it.live("stores nothing in it, so that no other torrent finds resume data there", () =>
+describe("a torrent that is named .piecewise", () => {
+  it.live("stores nothing in .piecewise, so that no other torrent finds resume data there", () =>
     Effect.gen(function* () {
       const folder = yield* folderScoped
       const known = yield* KnownTorrent.make({
@@ -220,7 +220,7 @@ describe("a torrent that is named like our folder", () => {
 })
 
 describe("symbolic links", () => {
-  /** A model cache: a snapshot of links to blobs, one of them to a folder, one that turns in a circle. */
+  /** A model cache: a snapshot of links to blobs, with a link to a folder and a link that makes a cycle. */
   const cache = Effect.gen(function* () {
     const folder = yield* folderScoped
     const blobs = { "blobs/1": "weights ".repeat(5_000), "blobs/2": "{}", "shared/vocab": "a b c" }
@@ -240,7 +240,7 @@ describe("symbolic links", () => {
     "tokens/vocab": "a b c"
   }
 
-  it.live("are followed by create, verify and seed if asked, and nothing behind them changes", () =>
+  it.live("are followed by create, verify and seed with --follow-links, and their targets do not change", () =>
     Effect.gen(function* () {
       const { blobs, folder } = yield* cache
 
@@ -270,7 +270,7 @@ describe("symbolic links", () => {
     })
   )
 
-  it.live("are refused by verify and seed otherwise, with the link and the option; a link to nothing is missing", () =>
+  it.live("are refused by verify and seed without it, naming link and option; a dangling link counts as missing", () =>
     Effect.gen(function* () {
       const { folder } = yield* cache
       yield* runScoped(["create", "snapshots/main", "--follow-links"], folder)
@@ -284,7 +284,7 @@ describe("symbolic links", () => {
         assert.strictEqual(ended.code, 1)
         assert.match(
           ended.stderr,
-          /snapshots\/main\/\S+: a symbolic link (is in the way of a file|leads out of the download folder).*; --follow-links reads what it leads to\n$/
+          /snapshots\/main\/\S+: a symbolic link (is in the way of a file|leads out of the download folder).*; use --follow-links to read what it points to\n$/
         )
       }
       assert.strictEqual(followed.code, 1)
@@ -292,7 +292,7 @@ describe("symbolic links", () => {
     })
   )
 
-  it.live("are left out by create otherwise, with a line that names the option", () =>
+  it.live("are left out by create without it, with a note that names the option", () =>
     Effect.gen(function* () {
       const { folder } = yield* cache
 
@@ -300,7 +300,10 @@ describe("symbolic links", () => {
 
       const left = created.stderr.split("\n").filter((line) => line.includes("left out"))
       assert.strictEqual(left.length, 5)
-      assert.strictEqual(left.filter((line) => line.endsWith("; --follow-links takes what it leads to")).length, 4)
+      assert.strictEqual(
+        left.filter((line) => line.endsWith("; use --follow-links to include what it points to")).length,
+        4
+      )
       assert.deepStrictEqual(yield* entries(folder), ["blobs", "shared", "snapshots"])
     })
   )

@@ -8,7 +8,7 @@ import { assertStored, entries, only, prepare, seed, services } from "./download
 import { eventsOf, runScoped, startScoped } from "./program.ts"
 
 describe("piecewise download", () => {
-  it.live("stores everything and tells each event as a line of JSON", () =>
+  it.live("stores everything and writes each event as a line of JSON", () =>
     Effect.gen(function* () {
       const { folder, known } = yield* prepare()
       const { address } = yield* seed(known)
@@ -34,7 +34,7 @@ describe("piecewise download", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.live("tells people in a log that it is complete, and where", () =>
+  it.live("in a log, says that it is complete and where it is stored", () =>
     Effect.gen(function* () {
       const { folder, known } = yield* prepare()
       const { address } = yield* seed(known)
@@ -49,7 +49,7 @@ describe("piecewise download", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.live("says nothing at all with --quiet", () =>
+  it.live("writes nothing with --quiet", () =>
     Effect.gen(function* () {
       const { folder, known } = yield* prepare([["http://127.0.0.1:1/announce"]])
       const { address } = yield* seed(known)
@@ -61,7 +61,7 @@ describe("piecewise download", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.live("asks nobody for what is stored, and needs nobody", () =>
+  it.live("needs no peer if everything is stored", () =>
     Effect.gen(function* () {
       const { folder, known } = yield* prepare()
       const { address, peer } = yield* seed(known)
@@ -91,7 +91,7 @@ describe("piecewise download", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.live("stops at SIGINT with 130, keeps what is stored, and goes on from there", () =>
+  it.live("stops at SIGINT with 130, keeps what is stored, and continues from there", () =>
     Effect.gen(function* () {
       const { folder, known } = yield* prepare()
       const { address, peer } = yield* seed(known, { bytesPerSecond: 150_000 })
@@ -117,7 +117,7 @@ describe("piecewise download", () => {
     Effect.gen(function* () {
       const goodbyes: Array<string> = []
       const url = yield* serve((request, response) => {
-        // Says hello, but leaves a goodbye without an answer, which is waited for.
+        // Answers announces except `stopped`, whose answer the program waits for.
         if (request.url?.includes("event=stopped")) goodbyes.push(request.url)
         else response.end("d8:intervali1800e5:peers0:e")
       })
@@ -128,7 +128,7 @@ describe("piecewise download", () => {
       const began = performance.now()
       program.child.kill("SIGINT")
       while (goodbyes.length === 0) yield* Effect.promise(() => new Promise(setImmediate))
-      // What comes at once is the same key, so it takes more than one.
+      // A signal that follows at once counts as the same key press, so send more than one.
       while (program.child.exitCode === null) {
         program.child.kill("SIGINT")
         yield* Effect.promise(() => new Promise(setImmediate))
@@ -136,11 +136,11 @@ describe("piecewise download", () => {
       const ended = yield* Effect.promise(() => program.ended)
 
       assert.deepStrictEqual([ended.code, ended.stderr], [130, ""])
-      assert.isBelow(performance.now() - began, 1_900, "the goodbye would have taken 2 seconds")
+      assert.isBelow(performance.now() - began, 1_900, "the announce of `stopped` would have taken 2 seconds")
     }).pipe(Effect.provide(services))
   )
 
-  it.live("ends quietly when nobody reads its output any more", () =>
+  it.live("ends without a message when its output is closed", () =>
     Effect.gen(function* () {
       const { folder, known } = yield* prepare()
       const { address } = yield* seed(known, { bytesPerSecond: 100_000 })
@@ -154,7 +154,7 @@ describe("piecewise download", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.live("bans who lies, says so, and gets the right bytes", () =>
+  it.live("bans a peer that sends wrong bytes, says so, and gets the right bytes", () =>
     Effect.gen(function* () {
       const { folder, known } = yield* prepare()
       const liar = yield* seed(known, { corrupts: "every block" })
@@ -176,7 +176,7 @@ describe("piecewise download", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.live("tells a tracker's failure once and goes on", () =>
+  it.live("reports a tracker's failure once and continues", () =>
     Effect.gen(function* () {
       const { folder, known } = yield* prepare([["http://127.0.0.1:1/announce"]])
       const { address } = yield* seed(known, { bytesPerSecond: 200_000 })
@@ -211,7 +211,7 @@ describe("piecewise download", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.live("says at once that there is nobody to download from, and writes nothing", () =>
+  it.live("fails at once if there are no peers to download from, and writes nothing", () =>
     Effect.gen(function* () {
       const { folder } = yield* prepare()
       const { folder: other } = yield* prepare([["wss://tracker.example:1/announce"]])
@@ -221,23 +221,23 @@ describe("piecewise download", () => {
 
       assert.match(
         none.stderr,
-        /^piecewise: known\.torrent: there is nobody to download from, as it names no tracker; .*\n$/
+        /^piecewise: known\.torrent: there are no peers to download from, because it names no tracker; .*\n$/
       )
       assert.match(
         unsupported.stderr,
-        /^piecewise: known\.torrent: there is nobody .* wss:\/\/tracker\.example:1\/announce are not .*\n$/
+        /^piecewise: known\.torrent: there are no peers .* wss:\/\/tracker\.example:1\/announce are not .*\n$/
       )
       assert.deepStrictEqual([none.code, unsupported.code], [1, 1])
       assert.deepStrictEqual([yield* entries(folder), yield* entries(other)], [[], []])
     }).pipe(Effect.provide(services))
   )
 
-  it.live("says before anybody is asked that nothing can be stored there", () =>
+  it.live("fails before asking any peer if nothing can be stored", () =>
     Effect.gen(function* () {
       const { folder } = yield* prepare()
       yield* Effect.promise(() => writeFile(path.join(folder, "out"), "mine"))
 
-      // Nobody listens there, so it would wait for ever.
+      // Nothing listens there, so without the check it would wait forever.
       const words = ["download", "known.torrent", "-o", "out/deeper", "--peer", "127.0.0.1:1"]
       const ended = yield* runScoped(words, folder)
 
@@ -250,7 +250,7 @@ describe("piecewise download", () => {
     ["a file in the way of the folder", "out"],
     ["a file in the way of the torrent's folder", "out/known"],
     ["a folder in the way of a file", "out/known/a.bin/"]
-  ])("fails in one sentence for %s", ([, obstacle]) =>
+  ])("fails with one sentence for %s", ([, obstacle]) =>
     Effect.gen(function* () {
       const { folder, known } = yield* prepare()
       const { address } = yield* seed(known)
@@ -271,7 +271,7 @@ describe("piecewise download", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.live("stores only the files that are selected, and the others when they are wanted", () =>
+  it.live("stores only the files that are selected, and later the others", () =>
     Effect.gen(function* () {
       const { folder, known } = yield* prepare()
       const { address, peer } = yield* seed(known)
@@ -284,7 +284,7 @@ describe("piecewise download", () => {
       const same = yield* runScoped(["download", "known.torrent", "-o", "out", "--select", "b/*", "--json"], folder)
       const all = yield* runScoped(words, folder)
 
-      // Piece 6 holds the end of a.bin and the beginning of c.bin.
+      // Piece 6 contains the end of a.bin and the beginning of c.bin.
       assert.deepStrictEqual([some.code, same.code, all.code], [0, 0, 0], some.stderr + same.stderr + all.stderr)
       assert.include(only("started", some.stdout)[0], { missing: 4, pieces: 10 })
       assert.sameMembers(
@@ -302,7 +302,7 @@ describe("piecewise download", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.live("refuses a glob that means no file", () =>
+  it.live("refuses a glob that matches no file", () =>
     Effect.gen(function* () {
       const { folder } = yield* prepare()
 
@@ -311,14 +311,14 @@ describe("piecewise download", () => {
 
       assert.strictEqual(
         ended.stderr,
-        "piecewise: --select c.bin matches no file of known; piecewise info shows what there is\n"
+        "piecewise: --select c.bin matches no file of known; run piecewise info to see its files\n"
       )
       assert.strictEqual(ended.code, 1)
       assert.deepStrictEqual(yield* entries(folder), [])
     }).pipe(Effect.provide(services))
   )
 
-  it.live("stores pieces from the first on with --sequential", () =>
+  it.live("stores pieces in order with --sequential", () =>
     Effect.gen(function* () {
       const { folder, known } = yield* prepare()
       const { address } = yield* seed(known, { bytesPerSecond: 1_000_000 })
@@ -332,7 +332,7 @@ describe("piecewise download", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.live("says what is wrong with a magnet link, and writes nothing", () =>
+  it.live("reports what is wrong with a magnet link, and writes nothing", () =>
     Effect.gen(function* () {
       const { folder } = yield* prepare()
 
@@ -340,14 +340,17 @@ describe("piecewise download", () => {
       const nobody = yield* runScoped(["download", `magnet:?xt=urn:btih:${"0".repeat(40)}`, "-o", "out"], folder)
 
       assert.match(broken.stderr, /^piecewise: Bad magnet link: [^\n]*\n$/)
-      assert.match(nobody.stderr, /^piecewise: there is nobody to ask for what the magnet link names[^\n]*\n$/)
+      assert.match(
+        nobody.stderr,
+        /^piecewise: there are no peers to fetch the torrent of the magnet link from[^\n]*\n$/
+      )
       assert.deepStrictEqual([broken.code, nobody.code], [1, 1])
       assert.deepStrictEqual(yield* entries(folder), [])
     }).pipe(Effect.provide(services))
   )
 })
 
-/** A server on this machine, until the scope closes; gives its base URL. */
+/** Starts a server on this machine until the scope closes. Returns its base URL. */
 const serve = (listener: RequestListener) =>
   Effect.acquireRelease(
     Effect.promise(async () => {
@@ -362,7 +365,7 @@ const serve = (listener: RequestListener) =>
       })
   ).pipe(Effect.map((server) => `http://127.0.0.1:${(server.address() as AddressInfo).port}`))
 
-/** Serves these paths, redirects `/moved` to `/t.torrent`, and knows nothing else. */
+/** Serves these paths and redirects `/moved` to `/t.torrent`. All other paths get 404. */
 const serveHttp = (bodies: Readonly<Record<string, Uint8Array>>) =>
   serve((request, response) => {
     const body = bodies[request.url ?? ""]

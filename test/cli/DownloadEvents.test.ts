@@ -136,7 +136,7 @@ describe("DownloadEvents", () => {
     assert.deepStrictEqual(line, expected)
   })
 
-  it("notes what goes wrong once for as long as it goes on", () => {
+  it("notes a problem once for as long as it continues", () => {
     const toNote = DownloadEvents.makeNotes()
     const full: TorrentEvent = { _tag: "StorageFailed", piece, error: diskFull }
     const silent: TorrentEvent = { _tag: "SourceFailed", source: "t", why: "no answer" }
@@ -151,14 +151,14 @@ describe("DownloadEvents", () => {
       undefined,
       "t: no answer",
       undefined,
-      "the storage takes pieces again",
+      "the storage accepts pieces again",
       "the disk is full: a.bin cannot grow; trying again",
       undefined,
       "t: no answer"
     ])
   })
 
-  it("waits for a full disk and gives up on a refusal", () => {
+  it("keeps trying while the disk is full, and gives up on a refusal", () => {
     assert.isFalse(DownloadEvents.isFinal(diskFull))
     assert.isTrue(DownloadEvents.isFinal(refused))
   })
@@ -167,14 +167,14 @@ describe("DownloadEvents", () => {
 describe("DownloadDisplay", () => {
   const now = () => 0
 
-  it("draws on a terminal until it is complete, and nothing after", () => {
+  it("draws on a terminal until it is complete, and nothing afterwards", () => {
     const { output, written } = fakeOutput(true)
     const display = DownloadDisplay.people({ metainfo, output, seeds: false, now })
     const downloading: TorrentStatus = { ...status, state: { _tag: "Downloading" } }
 
     display.tick(downloading)
-    display.tell([{ _tag: "PeerBanned", address, why: "it lied" }], downloading)
-    display.tell([{ _tag: "Completed" }, { _tag: "PeerDisconnected", address, why: "it closed" }], status)
+    display.report([{ _tag: "PeerBanned", address, why: "it lied" }], downloading)
+    display.report([{ _tag: "Completed" }, { _tag: "PeerDisconnected", address, why: "it closed" }], status)
     display.tick(status)
 
     assert.deepStrictEqual(
@@ -185,13 +185,13 @@ describe("DownloadDisplay", () => {
     assert.deepStrictEqual(written.printed, [])
   })
 
-  it("ends the lines of JSON with that of completion", () => {
+  it("ends the JSON lines with the one of completion", () => {
     const { output, written } = fakeOutput(false)
     const display = DownloadDisplay.json({ metainfo, output, seeds: false, now })
 
     display.tick(status)
-    display.tell([{ _tag: "PieceStored", piece, storedPieces: 4 }, { _tag: "Completed" }], status)
-    display.tell([{ _tag: "PeerDisconnected", address, why: "it closed" }], status)
+    display.report([{ _tag: "PieceStored", piece, storedPieces: 4 }, { _tag: "Completed" }], status)
+    display.report([{ _tag: "PeerDisconnected", address, why: "it closed" }], status)
     display.tick(status)
 
     const events = written.printed.map((line) => JSON.parse(line) as DownloadEvents.Line)
@@ -203,12 +203,12 @@ describe("DownloadDisplay", () => {
     assert.include(events[2], { stored: 4, bytes: 65_536, seconds: 0 })
   })
 
-  it("goes on with the lines of JSON where it seeds, and tells where it listens", () => {
+  it("continues the JSON lines while it seeds, and writes the port it listens on", () => {
     const { output, written } = fakeOutput(false)
     const display = DownloadDisplay.json({ metainfo, output, seeds: true, now })
 
     display.listen({ host: "::", port: 6_881 })
-    display.tell([{ _tag: "Completed" }, { _tag: "ReadFailed", piece, error: unreadable }], status)
+    display.report([{ _tag: "Completed" }, { _tag: "ReadFailed", piece, error: unreadable }], status)
     display.tick(status)
 
     const events = written.printed.map((line) => JSON.parse(line) as DownloadEvents.Line)
@@ -222,7 +222,7 @@ describe("DownloadDisplay", () => {
     const display = DownloadDisplay.people({ metainfo, output, seeds: true, now })
 
     display.listen({ host: "::", port: 6_881 })
-    display.tell([{ _tag: "Completed" }], status)
+    display.report([{ _tag: "Completed" }], status)
     display.tick(status)
 
     assert.deepStrictEqual(
@@ -232,7 +232,7 @@ describe("DownloadDisplay", () => {
     assert.deepStrictEqual(written.notes, ["peers can connect to port 6881"])
   })
 
-  it("ends the lines of JSON with that of a failure", () => {
+  it("ends the JSON lines with the one of a failure", () => {
     const { output, written } = fakeOutput(false)
     const display = DownloadDisplay.json({ metainfo, output, seeds: false, now })
 
@@ -242,12 +242,12 @@ describe("DownloadDisplay", () => {
     assert.deepStrictEqual(written.printed, ['{"event":"failed","error":"a.bin: no"}'])
   })
 
-  it("writes no control character in JSON, whoever its texts come from", () => {
+  it("writes no control character in JSON from any source of text", () => {
     const { output, written } = fakeOutput(false)
     const display = DownloadDisplay.json({ metainfo, output, seeds: false, now })
     const why = "no\x9b2J\x7f\u202e"
 
-    display.tell([{ _tag: "SourceFailed", source: `http://a.example/${why}`, why }], status)
+    display.report([{ _tag: "SourceFailed", source: `http://a.example/${why}`, why }], status)
 
     assert.deepStrictEqual(written.printed, [
       '{"event":"tracker","url":"http://a.example/no\\u009b2J\\u007f\\u202e","error":"no\\u009b2J\\u007f\\u202e"}'
@@ -257,7 +257,7 @@ describe("DownloadDisplay", () => {
   it.each([
     ["people", DownloadDisplay.people],
     ["programs", DownloadDisplay.json]
-  ] as const)("leaves progress out for %s who do not read, and events never", (_, make) => {
+  ] as const)("skips progress but no events for %s who do not read", (_, make) => {
     const { output, written } = fakeOutput(false)
     let isBehind = true
     const display = make({
@@ -269,7 +269,7 @@ describe("DownloadDisplay", () => {
 
     display.tick(status)
     const behind = written.printed.length
-    display.tell([{ _tag: "Completed" }], status)
+    display.report([{ _tag: "Completed" }], status)
     const told = written.printed.length
     isBehind = false
     display.tick(status)
@@ -277,12 +277,12 @@ describe("DownloadDisplay", () => {
     assert.deepStrictEqual([behind, told, written.printed.length], [0, 1, 2])
   })
 
-  it("tells nobody but of what only a person can change", () => {
+  it("with --quiet, reports only what a person has to change", () => {
     const { output, written } = fakeOutput(true)
     const display = DownloadDisplay.silent({ metainfo, output, seeds: false, now })
     const full: TorrentEvent = { _tag: "StorageFailed", piece, error: diskFull }
 
-    display.tell([full, full, { _tag: "PeerBanned", address, why: "it lied" }, { _tag: "Completed" }], status)
+    display.report([full, full, { _tag: "PeerBanned", address, why: "it lied" }, { _tag: "Completed" }], status)
 
     assert.deepStrictEqual(written.notes, ["piecewise: the disk is full: a.bin cannot grow; trying again"])
     assert.deepStrictEqual([written.drawn, written.printed], [[], []])

@@ -12,7 +12,7 @@ const sentence = ({ code, stderr }: { readonly code: number | null; readonly std
   [code, stderr.trimEnd()] as const
 
 describe("piecewise download through the io-daemon", () => {
-  it.live("says how to build a daemon that is not there", () =>
+  it.live("reports a daemon that cannot be started", () =>
     Effect.gen(function* () {
       const { folder, known } = yield* prepare()
       const { address } = yield* seed(known)
@@ -31,16 +31,12 @@ describe("piecewise download through the io-daemon", () => {
     [
       ["--io-daemon-url", "here"],
       { PIECEWISE_IO_DAEMON_TOKEN: "a" },
-      /--io-daemon-url here is no address of an io-daemon/
+      /--io-daemon-url here is not an io-daemon address/
     ],
-    [["--io-daemon-url", "http://192.0.2.1:1"], { PIECEWISE_IO_DAEMON_TOKEN: "a" }, /is no address of an io-daemon/],
-    [
-      ["--io-daemon-url", "http://a:b@127.0.0.1:1"],
-      { PIECEWISE_IO_DAEMON_TOKEN: "a" },
-      /is no address of an io-daemon/
-    ],
-    [["--io-daemon-url", "https://x"], { PIECEWISE_IO_DAEMON_TOKEN: "a" }, /is no address of an io-daemon/],
-    [["--io-daemon-url", "http://127.0.0.1:1/x"], { PIECEWISE_IO_DAEMON_TOKEN: "a" }, /is no address of an io-daemon/],
+    [["--io-daemon-url", "http://192.0.2.1:1"], { PIECEWISE_IO_DAEMON_TOKEN: "a" }, /is not an io-daemon address/],
+    [["--io-daemon-url", "http://a:b@127.0.0.1:1"], { PIECEWISE_IO_DAEMON_TOKEN: "a" }, /is not an io-daemon address/],
+    [["--io-daemon-url", "https://x"], { PIECEWISE_IO_DAEMON_TOKEN: "a" }, /is not an io-daemon address/],
+    [["--io-daemon-url", "http://127.0.0.1:1/x"], { PIECEWISE_IO_DAEMON_TOKEN: "a" }, /is not an io-daemon address/],
     [
       ["--io-daemon-url", "http://127.0.0.1:1"],
       { PIECEWISE_IO_DAEMON_TOKEN: "" },
@@ -49,7 +45,7 @@ describe("piecewise download through the io-daemon", () => {
     [
       ["--io-daemon-url", "http://127.0.0.1:1", "--storage", "memory"],
       { PIECEWISE_IO_DAEMON_TOKEN: "a" },
-      /is of no use/
+      /has no effect/
     ]
   ] as const)("refuses %j with 2", ([words, env, why]) =>
     Effect.gen(function* () {
@@ -76,7 +72,7 @@ describe("piecewise download through the io-daemon", () => {
         assert.deepStrictEqual(sentence(ended), [0, ""])
         assert.include(eventsOf(ended.stdout).at(-1), { event: "complete", stored: 10 })
         yield* assertStored(known, path.join(folder, "out"))
-        // The mark of a root, which a daemon that only opens sockets does not need.
+        // A root gets a marker. A daemon that only opens sockets has no root.
         const isMarked = existsSync(path.join(folder, "out", rootMarker))
         assert.strictEqual(
           isMarked,
@@ -85,7 +81,7 @@ describe("piecewise download through the io-daemon", () => {
       }).pipe(Effect.provide(services))
     )
 
-    it.live("uses a daemon that runs, and goes on from what is stored there", () =>
+    it.live("uses a running daemon, and continues from what is stored there", () =>
       Effect.gen(function* () {
         const { folder, known } = yield* prepare()
         const { address, peer } = yield* seed(known)
@@ -112,7 +108,7 @@ describe("piecewise download through the io-daemon", () => {
       }).pipe(Effect.provide(services))
     )
 
-    it.live("says which folders a daemon that runs has, where it has not the one asked for", () =>
+    it.live("lists the folders of a running daemon if it lacks the requested one", () =>
       Effect.gen(function* () {
         const { folder, known } = yield* prepare()
         const { address } = yield* seed(known)

@@ -4,7 +4,7 @@ import * as FileSelection from "../../src/cli/FileSelection.ts"
 import * as FileLayout from "../../src/metainfo/FileLayout.ts"
 import type { Metainfo } from "../../src/metainfo/Metainfo.ts"
 
-/** What is needed of a torrent with these files, of a byte each. */
+/** The needed parts of a torrent with these files, of one byte each. */
 const torrentOf = (...paths: ReadonlyArray<string>) =>
   ({
     name: "known",
@@ -31,7 +31,7 @@ describe("a glob of --select", () => {
     ["[1080p] (a+b) {c}|$^.mkv", "[1080p] (a+b) {c}|$^.mkv"],
     ["a\\b", "a\\b"],
     ["a*", "a\nb"]
-  ])("%s means %s", (glob, path) => {
+  ])("%s matches %s", (glob, path) => {
     assert.isTrue(means(glob, path))
   })
 
@@ -46,13 +46,13 @@ describe("a glob of --select", () => {
     ["a", "a/b"],
     ["[ab]", "a"],
     ["A", "a"]
-  ])("%s does not mean %s", (glob, path) => {
+  ])("%s does not match %s", (glob, path) => {
     assert.isFalse(means(glob, path))
   })
 })
 
 describe("FileSelection.ofGlobs", () => {
-  it.effect("skips what no glob means", () =>
+  it.effect("skips files that no glob matches", () =>
     Effect.gen(function* () {
       const torrent = torrentOf("known/a.txt", "known/b/c.bin", "known/b/d.txt")
 
@@ -64,7 +64,7 @@ describe("FileSelection.ofGlobs", () => {
     })
   )
 
-  it.effect("knows a single file by the torrent's name", () =>
+  it.effect("matches a single file by the torrent's name", () =>
     Effect.gen(function* () {
       const files = yield* FileSelection.ofGlobs(torrentOf("known"), ["know?"])
 
@@ -72,17 +72,17 @@ describe("FileSelection.ofGlobs", () => {
     })
   )
 
-  it.effect("refuses a glob that means no file", () =>
+  it.effect("refuses a glob that matches no file", () =>
     Effect.gen(function* () {
       const { why } = yield* Effect.flip(FileSelection.ofGlobs(torrentOf("known/a"), ["a", "b/**"]))
 
-      assert.strictEqual(why, "--select b/** matches no file of known; piecewise info shows what there is")
+      assert.strictEqual(why, "--select b/** matches no file of known; run piecewise info to see its files")
     })
   )
 })
 
 describe("FileSelection.ofRanges", () => {
-  it.effect("means files by their numbers, as far as there are any", () =>
+  it.effect("selects files by their indices, and fails if none exists", () =>
     Effect.gen(function* () {
       const torrent = torrentOf("known/a", "known/b", "known/c", "known/d")
 
@@ -93,7 +93,7 @@ describe("FileSelection.ofRanges", () => {
       const { why } = yield* Effect.flip(FileSelection.ofRanges(torrent, [{ first: 4, last: 4 }]))
 
       assert.deepStrictEqual(files, ["normal", "skip", "normal", "normal"])
-      assert.strictEqual(why, "the magnet link selects no file that known has")
+      assert.strictEqual(why, "the magnet link selects none of the files of known")
     })
   )
 })

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Output from "../../src/cli/Output.ts"
 
-/** A terminal that keeps what both streams wrote, in their order. */
+/** A terminal that records what both streams wrote, in order. */
 const terminal = (options: { readonly isTTY?: boolean; readonly environment?: Record<string, string> } = {}) => {
   const written: Array<string> = []
   const stream = { isTTY: options.isTTY ?? true, columns: 20, write: (text: string) => written.push(text) }
@@ -10,7 +10,7 @@ const terminal = (options: { readonly isTTY?: boolean; readonly environment?: Re
 }
 
 describe("Output", () => {
-  it("hides the cursor while lines are drawn, and gives it back once", () => {
+  it("hides the cursor while lines are drawn, and shows it again once", () => {
     const { output, written } = terminal()
 
     output.draw(["one", "two"])
@@ -25,7 +25,7 @@ describe("Output", () => {
     ])
   })
 
-  it("writes nothing where nothing has changed", () => {
+  it("writes nothing if nothing has changed", () => {
     const { output, written } = terminal()
     output.draw(["one"])
     written.length = 0
@@ -35,7 +35,7 @@ describe("Output", () => {
     assert.deepStrictEqual(written, [])
   })
 
-  it("puts a note above what is drawn", () => {
+  it("prints a note above the drawn lines", () => {
     const { output, written } = terminal()
     output.draw(["one"])
     written.length = 0
@@ -45,7 +45,7 @@ describe("Output", () => {
     assert.deepStrictEqual(written, ["\r\x1b[1A\x1b[J", "a\ufffd[2J note\n", "one\x1b[K\n"])
   })
 
-  it("goes back over lines that a narrower window has wrapped", () => {
+  it("redraws lines that a narrower window has wrapped", () => {
     const { output, stream, written } = terminal()
     output.draw(["\x1b[1mfifteen columns\x1b[0m", "ten column"])
     written.length = 0
@@ -56,7 +56,7 @@ describe("Output", () => {
     assert.strictEqual(written[0], "\r\x1b[4Ax\x1b[K\ny\x1b[K\n\x1b[J")
   })
 
-  it("draws nothing where there is no terminal", () => {
+  it("draws nothing without a terminal", () => {
     const { output, written } = terminal({ isTTY: false })
 
     output.draw(["one"])
@@ -78,7 +78,7 @@ describe("Output", () => {
     assert.strictEqual(output.style().color, expected)
   })
 
-  it("is behind while more waits for its reader than a pipe holds", () => {
+  it("is behind while more bytes wait than a pipe holds", () => {
     const stream = { writableLength: 65_536, write: () => {} }
     const output = Output.make({ stdout: stream, stderr: stream, environment: {} })
 

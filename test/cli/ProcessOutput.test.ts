@@ -6,7 +6,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { folderScoped, main } from "./program.ts"
 
-/** `many.torrent` in a folder of its own: what `info` and `verify` say of it is more than a pipe holds. */
+/** A folder with `many.torrent`, for which `info` and `verify` write more than a pipe holds. */
 const manyFiles = Effect.gen(function* () {
   const folder = yield* folderScoped
   const count = 6_000
@@ -19,7 +19,7 @@ const manyFiles = Effect.gen(function* () {
   return folder
 })
 
-/** How the program ends whose standard output is `stdout`; `use` may do something to it meanwhile. */
+/** Runs the program with `stdout` as its standard output. Meanwhile `use` may act on the process. */
 const run = (
   words: string,
   options: { readonly cwd: string; readonly stdout: "pipe" | number },
@@ -41,7 +41,7 @@ const run = (
           stderr += text
         })
         use(child)
-        // Not "close", which would wait for what nobody reads.
+        // Not "close", which would wait for unread output.
         return new Promise<{ readonly code: number | null; readonly stderr: string }>((resolve) =>
           child.once("exit", (code) => setTimeout(() => resolve({ code, stderr }), 50))
         )
@@ -54,7 +54,7 @@ const full = Effect.acquireRelease(
   (fd) => Effect.callback<void>((resume) => close(fd, () => resume(Effect.void)))
 )
 
-describe("standard output that takes nothing", () => {
+describe("standard output to a full disk", () => {
   it.live.each([
     "--help",
     "--version",
@@ -63,7 +63,7 @@ describe("standard output that takes nothing", () => {
     "info many.torrent",
     "info many.torrent --json",
     "create many.torrent"
-  ])("is told in one sentence by piecewise %s, which ends with 1", (words) =>
+  ])("is reported in one sentence by piecewise %s, which ends with 1", (words) =>
     Effect.gen(function* () {
       const cwd = yield* manyFiles
 
@@ -73,7 +73,7 @@ describe("standard output that takes nothing", () => {
     })
   )
 
-  it.live("is told besides what the command itself failed with", () =>
+  it.live("is reported besides the failure of the command itself", () =>
     Effect.gen(function* () {
       const cwd = yield* manyFiles
 
@@ -87,7 +87,7 @@ describe("standard output that takes nothing", () => {
 
 describe("standard output whose reader", () => {
   it.live.each(["--help", "info many.torrent --json", "info many.torrent"])(
-    "has gone ends piecewise %s in silence, with the code of SIGPIPE",
+    "has gone ends piecewise %s without a message, with the code of SIGPIPE",
     (words) =>
       Effect.gen(function* () {
         const cwd = yield* manyFiles
@@ -102,12 +102,12 @@ describe("standard output whose reader", () => {
     ["info many.torrent --json", "SIGINT"],
     ["info many.torrent", "SIGTERM"],
     ["verify many.torrent . --json", "SIGINT"]
-  ] as const)("never reads holds up no signal: one ends piecewise %s", ([words, signal]) =>
+  ] as const)("never reads does not delay a signal: piecewise %s ends with %s", ([words, signal]) =>
     Effect.gen(function* () {
       const cwd = yield* manyFiles
 
       const ended = yield* run(words, { cwd, stdout: "pipe" }, (child) => {
-        // What is readable has filled the pipe, as more is written than it holds.
+        // When something is readable, the pipe is full, because more is written than it holds.
         child.stdout!.once("readable", () => setTimeout(() => child.kill(signal), 500))
       })
 
@@ -115,7 +115,7 @@ describe("standard output whose reader", () => {
     })
   )
 
-  it.live("reads slowly gets everything", () =>
+  it.live("reads slowly receives everything", () =>
     Effect.gen(function* () {
       const cwd = yield* manyFiles
       let text = ""

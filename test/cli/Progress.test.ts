@@ -50,7 +50,7 @@ const plain = (columns: number): Progress.Style => ({ columns, color: false, uni
 const diskFull = new StorageError({ operation: "write", reason: new DiskFull({ path: "sample/a.bin" }) })
 
 describe("Progress", () => {
-  it("shows a download under way", () => {
+  it("shows a running download", () => {
     const lines = Progress.render(view(), plain(81))
 
     assert.deepStrictEqual(lines, [
@@ -60,7 +60,7 @@ describe("Progress", () => {
     ])
   })
 
-  it("counts what is wanted, whatever else there is", () => {
+  it("counts only wanted bytes", () => {
     const some = { wantedPieces: 40, wantedBytes: 40 * MiB, missingBytes: 10 * MiB }
 
     const lines = Progress.render(view(some), plain(81))
@@ -70,7 +70,7 @@ describe("Progress", () => {
     assert.include(Progress.line(view(some)), "downloading, 75.0%, 30.0 MiB of 40.0 MiB")
   })
 
-  it("shows what is given while it downloads, and nothing else once it seeds", () => {
+  it("shows uploads during a download, and only uploads while seeding", () => {
     const given = { uploadBytesPerSecond: 2 * MiB, uploadedBytes: 30 * MiB, shareRatio: 1.5 }
 
     const [downloading, seeding, losing] = [
@@ -87,7 +87,7 @@ describe("Progress", () => {
     assert.strictEqual(losing![2], "30.0 MiB uploaded · ratio 1.50 · 2.0 MiB/s · 3 peers · 1 unreadable piece")
   })
 
-  it("shows it in ASCII where the terminal has no more", () => {
+  it("uses ASCII if the terminal has nothing else", () => {
     const lines = Progress.render(view(), { columns: 41, color: false, unicode: false })
 
     assert.deepStrictEqual(lines, [
@@ -97,14 +97,14 @@ describe("Progress", () => {
     ])
   })
 
-  it("colours without changing what is said", () => {
+  it("colours do not change the text", () => {
     const lines = Progress.render(view(), { ...plain(81), color: true })
 
     assert.strictEqual(lines[0], "\x1b[1msample\x1b[0m  \x1b[36mdownloading\x1b[0m")
     assert.deepStrictEqual(lines.map(stripVTControlCharacters), Progress.render(view(), plain(81)))
   })
 
-  it("counts bad pieces and banned peers before what matters less", () => {
+  it("shows bad pieces and banned peers before less important facts", () => {
     const lines = Progress.render(view({ rejectedPieces: 1, bannedPeers: 2 }), plain(101))
 
     assert.strictEqual(
@@ -113,7 +113,7 @@ describe("Progress", () => {
     )
   })
 
-  it("says that it checks what is stored", () => {
+  it("shows the check of stored pieces", () => {
     const checking = { checkedPieces: 50, totalPieces: 200 }
     const lines = Progress.render(view({ state: { _tag: "Checking" }, storedBytes: 0 }, { checking }), plain(41))
 
@@ -124,7 +124,7 @@ describe("Progress", () => {
     ])
   })
 
-  it("says that it waits for peers, and leaves out a time nobody knows", () => {
+  it("shows that it waits for peers, without an unknown remaining time", () => {
     const waiting = { connectedPeers: 0, downloadBytesPerSecond: 0, bufferedBytes: 0 }
     const lines = Progress.render(view(waiting), plain(81))
 
@@ -132,7 +132,7 @@ describe("Progress", () => {
     assert.strictEqual(lines[2], "128.4 MiB of 200.0 MiB · 0 B/s · 0 peers · 0 B buffered")
   })
 
-  it("says why it is not faster, where that is not the peers' own speed", () => {
+  it("shows what limits the speed, unless it is the peers", () => {
     const choked = view({ bottleneck: { _tag: "AllChoke", peers: 3 } })
     const source = { _tag: "SourcesFailing", source: "udp://t.example:1", why: "no answer in time" } as const
     const alone = view({ connectedPeers: 0, knownPeers: 0, bottleneck: source })
@@ -144,20 +144,20 @@ describe("Progress", () => {
     assert.strictEqual(Progress.render(alone, plain(81))[0], "sample  no peers: udp://t.example:1: no answer in time")
   })
 
-  it("says that the disk is full", () => {
+  it("shows that the disk is full", () => {
     const lines = Progress.render(view({ state: { _tag: "StorageFailing", error: diskFull } }), plain(81))
 
     assert.strictEqual(lines[0], "sample  the disk is full: sample/a.bin cannot grow; waiting")
     assert.strictEqual(lines[2], "128.4 MiB of 200.0 MiB · 8.0 MiB/s · 3 peers · 12.0 MiB buffered")
   })
 
-  it("gives the name's place to the state where there is no room for both", () => {
+  it("leaves out the name if there is no room for name and state", () => {
     const lines = Progress.render(view({ state: { _tag: "StorageFailing", error: diskFull } }), plain(41))
 
     assert.strictEqual(lines[0], "the disk is full: sample/a.bin cannot g…")
   })
 
-  it("ends with how long it took and how fast it was", () => {
+  it("ends with its duration and average speed", () => {
     const lines = Progress.render(view({ state: { _tag: "Complete" }, storedBytes: 200 * MiB }), plain(41))
 
     assert.deepStrictEqual(lines, [
@@ -167,20 +167,20 @@ describe("Progress", () => {
     ])
   })
 
-  it("does not claim to have fetched what was there", () => {
+  it("does not claim to have fetched what was already stored", () => {
     const complete = { state: { _tag: "Complete" }, storedBytes: 200 * MiB, resumedBytes: 200 * MiB } as const
     const lines = Progress.render(view(complete), plain(41))
 
-    assert.strictEqual(lines[0], "sample  complete, all of it was stored")
+    assert.strictEqual(lines[0], "sample  complete, already stored")
   })
 
-  it("never says 100% of what is not complete", () => {
+  it("never shows 100% before it is complete", () => {
     const lines = Progress.render(view({ storedBytes: 200 * MiB - 1 }), plain(41))
 
     assert.match(lines[1]!, / 99\.9%$/)
   })
 
-  it("keeps a name from moving the cursor", () => {
+  it("does not let a name move the cursor", () => {
     const lines = Progress.render(view({}, { name: "a\x1b[2Jb\nc\u202ed" }), plain(81))
 
     assert.strictEqual(lines[0], "a\ufffd[2Jb\ufffdc\ufffdd  downloading")

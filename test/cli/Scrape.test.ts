@@ -10,7 +10,7 @@ import * as NodeTracker from "../../src/node/NodeTracker.ts"
 import { prepare, services } from "./downloads.ts"
 import { run, runScoped } from "./program.ts"
 
-/** A tracker on loopback that speaks HTTP and UDP, until the scope closes; the announce URLs of both. */
+/** A tracker on loopback that speaks HTTP and UDP, until the scope closes. Returns the announce URLs of both. */
 const realTracker = Effect.acquireRelease(
   Effect.callback<Server>((resume) => {
     const server = new Server({ http: true, udp: { type: "udp4" }, ws: false, stats: false })
@@ -31,7 +31,7 @@ const realTracker = Effect.acquireRelease(
 const dead = "http://127.0.0.1:1/announce"
 const odd = "http://127.0.0.1:1/x/announce?\u202e"
 
-/** One seeder and two leechers. */
+/** Announces one seeder and two leechers. */
 const populate = (url: string, infoHash: Uint8Array) =>
   Effect.flatMap(Tracker, (tracker) =>
     Effect.forEach([0, 10, 10], (left, index) =>
@@ -51,7 +51,7 @@ const populate = (url: string, infoHash: Uint8Array) =>
   ).pipe(Effect.provide(NodeTracker.layer))
 
 describe("piecewise scrape", () => {
-  it.live("asks every tracker of a torrent file, and tells what each answers", () =>
+  it.live("asks every tracker of a torrent file, and shows each answer", () =>
     Effect.gen(function* () {
       const { http, udp } = yield* realTracker
       const { folder, known } = yield* prepare([[http], [dead, udp], ["wss://tracker.example"]])
@@ -72,7 +72,7 @@ describe("piecewise scrape", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.live("tells programs the same, in the torrent's order, also of a magnet link", () =>
+  it.live("writes JSON in the torrent's order, also for a magnet link", () =>
     Effect.gen(function* () {
       const { udp } = yield* realTracker
       const { known } = yield* prepare()
@@ -93,7 +93,7 @@ describe("piecewise scrape", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.live("fault 24: sends nothing to a service of this machine that a torrent names", () =>
+  it.live("fault 24: sends nothing to a service on this machine that a torrent names", () =>
     Effect.gen(function* () {
       const { http } = yield* realTracker
       const port = new URL(http).port
@@ -117,7 +117,7 @@ describe("piecewise scrape", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.live("fails when no tracker answers, and writes nothing that a terminal obeys", () =>
+  it.live("fails if no tracker answers, and writes no control characters", () =>
     Effect.gen(function* () {
       const { folder } = yield* prepare([[dead, odd]])
 
@@ -126,12 +126,12 @@ describe("piecewise scrape", () => {
       const lines = ended.stdout.trimEnd().split("\n")
       assert.strictEqual(lines.length, 2)
       for (const line of lines) assert.match(line, /^http:[^\u202e]+: connection refused$/)
-      assert.strictEqual(ended.stderr, "piecewise: known.torrent: no tracker told how it stands\n")
+      assert.strictEqual(ended.stderr, "piecewise: known.torrent: no tracker answered with its numbers of peers\n")
       assert.strictEqual(ended.code, 1)
     }).pipe(Effect.provide(services))
   )
 
-  it.live("fails in one sentence where there is nothing to ask for, or nobody", () =>
+  it.live("fails with one sentence if there is nothing to ask for, or no tracker", () =>
     Effect.gen(function* () {
       const { folder } = yield* prepare()
       yield* Effect.promise(() => writeFile(path.join(folder, "page.torrent"), "<html>"))
@@ -141,9 +141,9 @@ describe("piecewise scrape", () => {
       const v2 = yield* Effect.promise(() => run(["scrape", `magnet:?xt=urn:btmh:1220${"ab".repeat(32)}`]))
       const bad = yield* Effect.promise(() => run(["scrape", "magnet:?dn=x"]))
 
-      assert.strictEqual(nobody.stderr, "piecewise: known.torrent: there is nobody to ask, as it names no tracker\n")
+      assert.strictEqual(nobody.stderr, "piecewise: known.torrent: there is no tracker to ask\n")
       assert.match(page.stderr, /^piecewise: page\.torrent: this is not a torrent file: .*\n$/)
-      assert.strictEqual(v2.stderr, "piecewise: links that have a v2 hash only cannot be scraped yet\n")
+      assert.strictEqual(v2.stderr, "piecewise: magnet links with only a v2 hash cannot be scraped yet\n")
       assert.match(bad.stderr, /^piecewise: Bad magnet link: .*\n$/)
       assert.deepStrictEqual(
         [nobody, page, v2, bad].map(({ code }) => code),

@@ -6,7 +6,6 @@ import type { KnownTorrent } from "../../src/testing/KnownTorrent.ts"
 import { assertStored, only, prepare, seed, services, startListening } from "./downloads.ts"
 import { runScoped, startScoped } from "./program.ts"
 
-/** Writes the content of a torrent into `folder`. */
 const store = (known: KnownTorrent, folder: string) =>
   Effect.promise(async () => {
     for (const [index, file] of known.metainfo.layout.files.entries()) {
@@ -20,7 +19,7 @@ const downloadFrom = (address: string, folder: string) =>
   runScoped(["download", "known.torrent", "-o", "out", "--peer", address, "--json"], folder)
 
 describe("piecewise seed", () => {
-  it.live("gives everything to whoever connects, until it is told to end", () =>
+  it.live("uploads everything to peers that connect, until it is stopped", () =>
     Effect.gen(function* () {
       const { folder, known } = yield* prepare()
       yield* store(known, path.join(folder, "stored"))
@@ -37,7 +36,7 @@ describe("piecewise seed", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.live("finds the content by its own name, another one among them", () =>
+  it.live("finds the content by its own name, also after a rename", () =>
     Effect.gen(function* () {
       const { folder, known } = yield* prepare()
       yield* store(known, folder)
@@ -51,7 +50,7 @@ describe("piecewise seed", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.live("refuses what is not right, and leaves it as it is", () =>
+  it.live("refuses content that is wrong, and does not change it", () =>
     Effect.gen(function* () {
       const { folder, known } = yield* prepare()
       const { address } = yield* seed(known)
@@ -64,7 +63,10 @@ describe("piecewise seed", () => {
       const ended = yield* runScoped(["seed", "known.torrent", "known", "--peer", address], folder)
 
       assert.strictEqual(ended.code, 1)
-      assert.match(ended.stderr, /^piecewise: known: 1 of 10 pieces are not right; piecewise verify tells which$/m)
+      assert.match(
+        ended.stderr,
+        /^piecewise: known: 1 of 10 pieces are missing or wrong; run piecewise verify to see which$/m
+      )
       assert.isTrue(wrong.equals(yield* Effect.promise(() => readFile(file))))
       const isMade = yield* Effect.promise(() =>
         stat(path.join(folder, "known", "b", "empty")).then(
@@ -76,7 +78,7 @@ describe("piecewise seed", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.live("says in a sentence what is wrong with a port or a path", () =>
+  it.live("reports in one sentence what is wrong with a port or a path", () =>
     Effect.gen(function* () {
       const { folder, known } = yield* prepare()
       const { peer } = yield* seed(known)
@@ -93,7 +95,7 @@ describe("piecewise seed", () => {
         ends.map(({ code, stderr }) => [code, stderr]),
         [
           [1, `piecewise: port ${taken} is in use\n`],
-          [2, "piecewise: --port 0 is no number from 1 to 65535 (see piecewise seed --help)\n"],
+          [2, "piecewise: --port 0 is not a number from 1 to 65535 (see piecewise seed --help)\n"],
           [1, "piecewise: nowhere: no such file or folder\n"]
         ]
       )
@@ -102,7 +104,7 @@ describe("piecewise seed", () => {
 })
 
 describe("piecewise download --seed", () => {
-  it.live("gives on what it has downloaded, and tidies up when it is told to end", () =>
+  it.live("uploads what it has downloaded, and cleans up when it is stopped", () =>
     Effect.gen(function* () {
       const { folder, known } = yield* prepare()
       const { address } = yield* seed(known)
@@ -120,7 +122,7 @@ describe("piecewise download --seed", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.live("waits for a peer that connects, where it knows none", () =>
+  it.live("waits for a peer to connect if it knows none", () =>
     Effect.gen(function* () {
       const { folder, known } = yield* prepare()
       yield* store(known, path.join(folder, "stored"))

@@ -50,7 +50,7 @@ describe("Units", () => {
     ["0", undefined],
     ["/s", undefined],
     ["2MiB/h", undefined]
-  ])("reads %s as %d bytes a second", (text, expected) => {
+  ])("reads %s as %d bytes per second", (text, expected) => {
     assert.strictEqual(Units.parseRate(text), expected)
   })
 
@@ -67,14 +67,14 @@ describe("Units", () => {
     assert.strictEqual(Units.parseDuration(text), expected)
   })
 
-  it("rounds a part down, so that only all of it is 100%", () => {
+  it("rounds percentages down, so that only the whole is 100%", () => {
     assert.deepStrictEqual(
       [Units.percent(0, 3), Units.percent(2, 3), Units.percent(999_999, 1_000_000), Units.percent(3, 3)],
       ["0.0%", "66.6%", "99.9%", "100.0%"]
     )
   })
 
-  it("writes indices as ranges, and not more than a person reads", () => {
+  it("writes indices as ranges, and not more than 20 of them", () => {
     const many = Array.from({ length: 50 }, (_, index) => index * 2)
 
     assert.strictEqual(Units.ranges([0, 3, 4, 5, 9]), "0, 3-5, 9")

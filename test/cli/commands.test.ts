@@ -9,7 +9,7 @@ import * as Commands from "../../src/cli/Commands.ts"
 import * as Create from "../../src/cli/Create.ts"
 import { eventsOf, fakeOutput, folderScoped, run, runScoped } from "./program.ts"
 
-/** A folder `album` with files that pieces of 16 KiB span, and `album.torrent` beside it. */
+/** A folder `album` with files that share pieces of 16 KiB, and `album.torrent` beside it. */
 const album = Effect.gen(function* () {
   const folder = yield* folderScoped
   const files: ReadonlyArray<readonly [name: string, length: number]> = [
@@ -34,14 +34,14 @@ const album = Effect.gen(function* () {
   return folder
 })
 
-/** Code and standard error; what a failure tells is one line. */
+/** Exit code and standard error, which must be one line. */
 const refusal = (ended: { readonly code: number | null; readonly stderr: string }) => {
   assert.strictEqual(ended.stderr.trimEnd().split("\n").length, 1, ended.stderr)
   return [ended.code, ended.stderr.trimEnd()]
 }
 
 describe("piecewise", () => {
-  it.live("tells its version and its commands", () =>
+  it.live("prints its version and its commands", () =>
     Effect.promise(async () => {
       const [version, help, ofCommand] = await Promise.all([run(["--version"]), run(["--help"]), run(["help", "info"])])
 
@@ -54,28 +54,34 @@ describe("piecewise", () => {
 
   it.live.each([
     [[], "piecewise: a command is missing (see piecewise --help)"],
-    [["fetch"], "piecewise: fetch is no command of piecewise (see piecewise --help)"],
-    [["inof"], "piecewise: inof is no command of piecewise; did you mean info? (see piecewise --help)"],
+    [["fetch"], "piecewise: fetch is not a command of piecewise (see piecewise --help)"],
+    [["inof"], "piecewise: inof is not a command of piecewise; did you mean info? (see piecewise --help)"],
     [["info"], /^piecewise: info needs TORRENT: .* \(see piecewise info --help\)$/],
-    [["verify", "x", ""], "piecewise: verify needs PATH, but it is empty (see piecewise verify --help)"],
-    [["completions", "tcsh"], /^piecewise: tcsh is no shell that is known/],
-    [["download", "x", "--peer", "here"], /^piecewise: --peer here is no address: it must be HOST:PORT/],
-    [["download", "x", "--peer", "0.0.0.0:1"], /^piecewise: --peer 0\.0\.0\.0:1 is no address/],
-    [["download", "x", "--buffer", "1"], /^piecewise: --buffer 1 is no size of at least 64\.0 KiB/],
-    [["download", "x", "--max-connections", "0"], /^piecewise: --max-connections 0 is no number from 1 to/],
-    [["download", "x", "--limit-down", "fast"], /^piecewise: --limit-down fast is no rate: it must be bytes a second/],
-    [["seed", "x", "y", "--limit-up", "0"], /^piecewise: --limit-up 0 is no rate/],
-    [["seed", "x", "y", "--limit-down", "1"], /^piecewise: --limit-down is no option of seed/],
-    [["seed", "x", "y", "--seed-ratio", "0"], /^piecewise: --seed-ratio 0 is no ratio: it must be a number such as/],
-    [["download", "x", "--seed-time", "soon"], /^piecewise: --seed-time soon is no time: it must be one such as 30m/],
+    [["verify", "x", ""], "piecewise: verify needs PATH, but it is an empty text (see piecewise verify --help)"],
+    [["completions", "tcsh"], /^piecewise: tcsh is not a supported shell; use one of bash, zsh, fish/],
+    [["download", "x", "--peer", "here"], /^piecewise: --peer here is not an address: it must be HOST:PORT/],
+    [["download", "x", "--peer", "0.0.0.0:1"], /^piecewise: --peer 0\.0\.0\.0:1 is not an address/],
+    [["download", "x", "--buffer", "1"], /^piecewise: --buffer 1 is not a size of at least 64\.0 KiB/],
+    [["download", "x", "--max-connections", "0"], /^piecewise: --max-connections 0 is not a number from 1 to/],
+    [
+      ["download", "x", "--limit-down", "fast"],
+      /^piecewise: --limit-down fast is not a rate: it must be bytes per second/
+    ],
+    [["seed", "x", "y", "--limit-up", "0"], /^piecewise: --limit-up 0 is not a rate/],
+    [["seed", "x", "y", "--limit-down", "1"], /^piecewise: --limit-down is not an option of seed/],
+    [["seed", "x", "y", "--seed-ratio", "0"], /^piecewise: --seed-ratio 0 is not a ratio: it must be a number such as/],
+    [
+      ["download", "x", "--seed-time", "soon"],
+      /^piecewise: --seed-time soon is not a time: it must be a time such as 30m/
+    ],
     [
       ["download", "x", "--storage", "tape"],
-      /^piecewise: --storage tape is not known: it must be filesystem, io-daemon or/
+      /^piecewise: --storage tape is not allowed: it must be filesystem, io-daemon or/
     ],
-    [["download", "x", "--network", "udp"], /^piecewise: --network udp is not known: it must be tcp or io-daemon/],
-    [["download", "x", "--json", "--quiet"], /^piecewise: --json and --quiet contradict/],
-    [["create", ".", "--piece-length", "none"], /^piecewise: --piece-length none is no size/],
-    [["create", ".", "--tracker", "nowhere"], /^piecewise: --tracker nowhere is no URL of a tracker/]
+    [["download", "x", "--network", "udp"], /^piecewise: --network udp is not allowed: it must be tcp or io-daemon/],
+    [["download", "x", "--json", "--quiet"], /^piecewise: --json and --quiet cannot be used together/],
+    [["create", ".", "--piece-length", "none"], /^piecewise: --piece-length none is not a size/],
+    [["create", ".", "--tracker", "nowhere"], /^piecewise: --tracker nowhere is not a tracker URL/]
   ] as ReadonlyArray<readonly [ReadonlyArray<string>, string | RegExp]>)("refuses %j with 2", ([words, why]) =>
     Effect.promise(async () => {
       const ended = await run(words)
@@ -87,7 +93,7 @@ describe("piecewise", () => {
     })
   )
 
-  it.live.each(Commands.shells)("writes completions that %s has commands and options in", (shell) =>
+  it.live.each(Commands.shells)("writes completions for %s with all commands and options", (shell) =>
     Effect.promise(async () => {
       const ended = await run(["completions", shell])
 
@@ -101,13 +107,13 @@ describe("piecewise", () => {
 })
 
 describe("piecewise info", () => {
-  it.live("shows what a torrent says, and how long that took", () =>
+  it.live("shows the contents of a torrent", () =>
     Effect.gen(function* () {
       const folder = yield* album
 
       const ended = yield* runScoped(["info", "album.torrent"], folder)
 
-      // A person waits for this; shared machines swing too much to hold it to a limit here.
+      // Printed because a person waits for this. Shared machines vary too much to assert a limit.
       console.log(`piecewise info: ${ended.millis.toFixed(0)} ms from start to end`)
       assert.match(ended.stdout, /^name +album\ninfo hash +[0-9a-f]{40}\nsize +58\.6 KiB \(60001 bytes\)\n/)
       assert.include(ended.stdout, "  39.1 KiB  album/a.bin\n")
@@ -116,7 +122,7 @@ describe("piecewise info", () => {
     })
   )
 
-  it.live("tells programs the same", () =>
+  it.live("writes JSON for programs", () =>
     Effect.gen(function* () {
       const folder = yield* album
 
@@ -130,7 +136,7 @@ describe("piecewise info", () => {
     })
   )
 
-  it.live("writes no control character, in a table and in JSON", () =>
+  it.live("writes no control characters in the table and in JSON", () =>
     Effect.gen(function* () {
       const folder = yield* folderScoped
       const comment = "\x1b]0;title\x07\x7f\x9b2J\u202egnp\u2028"
@@ -159,7 +165,7 @@ describe("piecewise info", () => {
     })
   )
 
-  it.live("shows what a magnet link says", () =>
+  it.live("shows the contents of a magnet link", () =>
     Effect.promise(async () => {
       const hash = "0123456789abcdef0123456789abcdef01234567"
       const ended = await run(["info", `magnet:?xt=urn:btih:${hash}&dn=a%1b[2Jb&tr=http://t.example/announce`])
@@ -172,7 +178,7 @@ describe("piecewise info", () => {
     })
   )
 
-  it.live("refuses what is no torrent in one sentence that names it", () =>
+  it.live("refuses anything that is not a torrent, with one sentence that names it", () =>
     Effect.gen(function* () {
       const folder = yield* folderScoped
       yield* Effect.promise(() => writeFile(path.join(folder, "page.torrent"), "<!doctype html>"))
@@ -193,7 +199,7 @@ describe("piecewise info", () => {
   )
 })
 
-describe("what is no regular file", () => {
+describe("anything that is not a regular file", () => {
   const commands = ["info FILE", "scrape FILE", "verify FILE .", "seed FILE .", "download FILE --output out"]
 
   it.live.each(commands)("is refused at once by piecewise %s, FIFO and device alike", (words) =>
@@ -227,7 +233,7 @@ describe("what is no regular file", () => {
     })
   )
 
-  it.live("is no longer file than any torrent either", () =>
+  it.live("a file too long for a torrent is refused, too", () =>
     Effect.gen(function* () {
       const folder = yield* folderScoped
       yield* Effect.promise(async () => {
@@ -237,13 +243,16 @@ describe("what is no regular file", () => {
 
       const ended = yield* runScoped(["info", "long.torrent"], folder)
 
-      assert.match(refusal(ended).join(" "), /^1 piecewise: long\.torrent: it is longer than \d+ MiB, which no torrent/)
+      assert.match(
+        refusal(ended).join(" "),
+        /^1 piecewise: long\.torrent: it is longer than \d+ MiB, too long for a torrent file$/
+      )
     })
   )
 })
 
 describe("piecewise create", () => {
-  it.live("says nothing else than what it made", () =>
+  it.live("writes only what it made", () =>
     Effect.gen(function* () {
       const folder = yield* album
 
@@ -256,7 +265,7 @@ describe("piecewise create", () => {
     })
   )
 
-  it.live("gives the same bytes each time", () =>
+  it.live("makes the same bytes each time", () =>
     Effect.gen(function* () {
       const folder = yield* album
       yield* runScoped(["create", "album", "-o", "x.torrent", "--quiet"], folder)
@@ -268,7 +277,7 @@ describe("piecewise create", () => {
     })
   )
 
-  it.live("fails before hashing where the file cannot be written", () =>
+  it.live("fails before hashing if the torrent file cannot be written", () =>
     Effect.gen(function* () {
       const folder = yield* album
 
@@ -282,7 +291,7 @@ describe("piecewise create", () => {
     })
   )
 
-  it.live("shows on a terminal how far it is, and leaves only the result", () =>
+  it.live("shows progress on a terminal, and leaves only the result", () =>
     Effect.gen(function* () {
       const folder = yield* album
       const { output, written } = fakeOutput(true)
@@ -300,7 +309,7 @@ describe("piecewise create", () => {
 })
 
 describe("piecewise verify", () => {
-  it.live.each([["."], ["album"], ["moved"], ["link"]])("is content with good data at %s", ([place]) =>
+  it.live.each([["."], ["album"], ["moved"], ["link"]])("accepts correct data at %s", ([place]) =>
     Effect.gen(function* () {
       const folder = yield* album
       yield* Effect.promise(async () => {
@@ -310,12 +319,12 @@ describe("piecewise verify", () => {
 
       const ended = yield* runScoped(["verify", "album.torrent", place!], folder)
 
-      assert.strictEqual(ended.stdout, `${place}: all 4 pieces are right (58.6 KiB)\n`)
+      assert.strictEqual(ended.stdout, `${place}: all 4 pieces are correct (58.6 KiB)\n`)
       assert.strictEqual(ended.code, 0)
     })
   )
 
-  it.live("names each file that is not right, and its pieces", () =>
+  it.live("lists each file that is missing or wrong, and its pieces", () =>
     Effect.gen(function* () {
       const folder = yield* album
       yield* Effect.promise(async () => {
@@ -338,14 +347,14 @@ describe("piecewise verify", () => {
           ""
         ].join("\n")
       )
-      assert.deepStrictEqual(refusal(ended), [1, "piecewise: .: 3 files are not right, 2 of 4 pieces"])
+      assert.deepStrictEqual(refusal(ended), [1, "piecewise: .: 3 files are missing or wrong, 2 of 4 pieces"])
       const [result] = eventsOf(asJson.stdout)
       assert.include(result, { ok: false, pieces: 4, goodPieces: 2, bytes: 60_001 })
       assert.strictEqual(asJson.code, 1)
     })
   )
 
-  it.live("does not take a file with more bytes for the right one", () =>
+  it.live("reports a file that is too long", () =>
     Effect.gen(function* () {
       const folder = yield* album
       yield* Effect.promise(() => writeFile(path.join(folder, "album", "d.bin"), "more", { flag: "a" }))
@@ -357,7 +366,7 @@ describe("piecewise verify", () => {
     })
   )
 
-  it.live("changes nothing, also where there is nothing", () =>
+  it.live("changes nothing, even if no file exists", () =>
     Effect.gen(function* () {
       const folder = yield* album
       const empty = path.join(folder, "empty")
@@ -366,13 +375,13 @@ describe("piecewise verify", () => {
       const ended = yield* runScoped(["verify", "album.torrent", "empty"], folder)
       const nowhere = yield* runScoped(["verify", "album.torrent", "nowhere"], folder)
 
-      assert.match(refusal(ended).join(" "), /4 files are not right, 4 of 4 pieces$/)
+      assert.match(refusal(ended).join(" "), /4 files are missing or wrong, 4 of 4 pieces$/)
       assert.deepStrictEqual(refusal(nowhere), [1, "piecewise: nowhere: no such file or folder"])
       assert.deepStrictEqual(yield* Effect.promise(() => readdir(empty)), [])
     })
   )
 
-  it.live("says which file it may not read", () =>
+  it.live("names the file that it may not read", () =>
     Effect.gen(function* () {
       const folder = yield* album
       yield* Effect.promise(() => chmod(path.join(folder, "album", "a.bin"), 0))

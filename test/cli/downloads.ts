@@ -1,4 +1,4 @@
-/** Downloads by the command line, from a peer in this process. */
+/** Downloads through the command line, from a peer in this process. */
 import { readdir, readFile, writeFile } from "node:fs/promises"
 import * as path from "node:path"
 import { assert } from "@effect/vitest"
@@ -12,10 +12,10 @@ import * as ScriptedPeer from "../../src/testing/ScriptedPeer.ts"
 import * as Disk from "../storage/disk.ts"
 import { eventsOf, folderScoped, startScoped } from "./program.ts"
 
-/** What the other side of a download needs. */
+/** The services that the peer of a download needs. */
 export const services = Layer.merge(NodePieceHasher.layer, TcpTransport.layerListener)
 
-/** A torrent of 10 pieces in a folder of its own, as `known.torrent`. */
+/** Makes a torrent of 10 pieces in a temporary folder, as `known.torrent`. */
 export const prepare = Effect.fnUntraced(function* (trackers: ReadonlyArray<ReadonlyArray<string>> = []) {
   const known = yield* KnownTorrent.make({
     files: [
@@ -31,14 +31,14 @@ export const prepare = Effect.fnUntraced(function* (trackers: ReadonlyArray<Read
   return { known, folder }
 })
 
-/** Serves a torrent at an address of this machine. */
+/** Starts a peer with the torrent on this machine. */
 export const seed = Effect.fnUntraced(function* (known: KnownTorrent.KnownTorrent, behaviour: PeerBehaviour = {}) {
   const { infoHash, layout } = known.metainfo
   const peer = yield* ScriptedPeer.serve({ infoHash, geometry: layout.geometry, content: known.content, behaviour })
   return { peer, address: PeerAddress.format(peer.address) }
 })
 
-/** The folder holds the torrent as it should be, and nothing else. */
+/** Asserts that the folder contains the complete torrent and nothing else. */
 export const assertStored = (known: KnownTorrent.KnownTorrent, folder: string) =>
   Effect.promise(async () => {
     const stored = Disk.namesIn(folder)
@@ -49,14 +49,14 @@ export const assertStored = (known: KnownTorrent.KnownTorrent, folder: string) =
     }
   })
 
-/** What lies in a folder, but for torrent files. */
+/** The entries of a folder, without torrent files. */
 export const entries = (folder: string) =>
   Effect.promise(async () => (await readdir(folder)).filter((name) => !name.endsWith(".torrent")))
 
-/** The events of one name. */
+/** The JSON events with one name. */
 export const only = (event: string, stdout: string) => eventsOf(stdout).filter(({ event: name }) => name === event)
 
-/** Starts a program that listens, and waits until it is complete; gives its address. */
+/** Starts a program that listens, and waits until it is complete. Returns its address. */
 export const startListening = Effect.fnUntraced(function* (args: ReadonlyArray<string>, folder: string) {
   const running = yield* startScoped(args, folder)
   let written = ""

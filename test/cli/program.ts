@@ -1,5 +1,5 @@
 /**
- * The command line as a child process, run by this Node from the sources, and temporary folders for it.
+ * Runs the command line as a child process, by this Node and from the sources, and makes temporary folders for it.
  */
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process"
 import { mkdtemp, rm } from "node:fs/promises"
@@ -8,10 +8,9 @@ import * as path from "node:path"
 import { Effect } from "effect"
 import type * as Output from "../../src/cli/Output.ts"
 
-/** The program's source. */
 export const main = path.resolve(import.meta.dirname, "..", "..", "src", "node", "main.ts")
 
-/** How the program ended, and what it wrote. */
+/** A program's exit code, its output, and how long it ran. */
 export interface Ended {
   readonly code: number | null
   readonly stdout: string
@@ -19,22 +18,22 @@ export interface Ended {
   readonly millis: number
 }
 
-/** A program that runs. */
+/** A running program. */
 export interface Running {
   readonly child: ChildProcessWithoutNullStreams
   readonly ended: Promise<Ended>
-  /** Waits until standard output holds `text`; fails when the program ends without it. */
+  /** Waits until standard output contains `text`. Rejects if the program ends without it. */
   readonly wrote: (text: string) => Promise<void>
 }
 
 /**
- * What to put in front of a command so that permissions count for it: for root they do not, unless it gives up the right
- * to pass over them.
+ * The command prefix with which file permissions apply to the program. Root ignores permissions unless it drops the
+ * capability to override them.
  */
 const withPermissions: ReadonlyArray<string> =
   process.getuid?.() === 0 ? ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] : []
 
-/** Starts `piecewise` with `args`; its standard streams are pipes, and file permissions count for it. */
+/** Starts `piecewise` with `args`. Its standard streams are pipes, and file permissions apply to it. */
 export const start = (args: ReadonlyArray<string>, cwd?: string, env?: NodeJS.ProcessEnv): Running => {
   const began = performance.now()
   const [command, ...words] = [...withPermissions, process.execPath, main, ...args]
@@ -64,11 +63,11 @@ export const start = (args: ReadonlyArray<string>, cwd?: string, env?: NodeJS.Pr
 /** Runs `piecewise` to its end. */
 export const run = (args: ReadonlyArray<string>, cwd?: string): Promise<Ended> => start(args, cwd).ended
 
-/** The same in an Effect; the program does not outlive it. */
+/** Runs `piecewise` to its end, and kills it if the effect is interrupted. */
 export const runScoped = (args: ReadonlyArray<string>, cwd?: string, env?: NodeJS.ProcessEnv) =>
   Effect.flatMap(startScoped(args, cwd, env), ({ ended }) => Effect.promise(() => ended))
 
-/** Starts it for as long as a scope lasts. */
+/** Starts `piecewise`, and kills it when the scope closes. */
 export const startScoped = (args: ReadonlyArray<string>, cwd?: string, env?: NodeJS.ProcessEnv) =>
   Effect.acquireRelease(
     Effect.sync(() => start(args, cwd, env)),
@@ -82,19 +81,19 @@ export const startScoped = (args: ReadonlyArray<string>, cwd?: string, env?: Nod
 const makeFolder = () => mkdtemp(path.join(tmpdir(), "piecewise-cli-"))
 const removeFolder = (folder: string) => rm(folder, { recursive: true, force: true })
 
-/** A folder that goes with the scope. */
+/** A temporary folder that is removed when the scope closes. */
 export const folderScoped = Effect.acquireRelease(Effect.promise(makeFolder), (folder) =>
   Effect.promise(() => removeFolder(folder))
 )
 
-/** The events of `--json`. */
+/** Parses the lines of `--json`. */
 export const eventsOf = (stdout: string): ReadonlyArray<Record<string, unknown>> =>
   stdout
     .split("\n")
     .filter((line) => line !== "")
     .map((line) => JSON.parse(line) as Record<string, unknown>)
 
-/** An output that keeps what is written. */
+/** An output that records what is written. */
 export const fakeOutput = (terminal: boolean) => {
   const written = {
     printed: [] as Array<string>,

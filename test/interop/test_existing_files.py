@@ -45,7 +45,7 @@ def test_a_file_of_somebody_else_is_left_alone(source, target, seed, fetch, veri
 
 
 def verify_faults(verify, torrent, path) -> str:
-    """What `verify` says of files that are not right, all of it."""
+    """What `verify` says of files that are missing or wrong."""
     program = verify(torrent, path)
     said = ""
     while (line := program.next_line()) is not None:
@@ -148,7 +148,7 @@ def test_all_commands_call_a_longer_file_wrong_and_leave_it(longer, target, seed
     faults = verify_faults(verify, longer, target / "data.bin")
     seeding = piecewise("seed", longer.file, target / "data.bin", "--json").refused()
 
-    assert "1 file is not right" in faults, faults
+    assert "1 file is missing or wrong" in faults, faults
     assert "data.bin" in seeding and str(EXCESS) in seeding, seeding
     assert tree(target) == before
 
