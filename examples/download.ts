@@ -1,5 +1,5 @@
 /**
- * Downloads a torrent and says how it goes: `node examples/download.ts FILE.torrent`.
+ * Downloads a torrent and prints its progress: `node examples/download.ts FILE.torrent`.
  */
 
 import { readFile } from "node:fs/promises"

@@ -1,6 +1,6 @@
 /**
- * Downloads a torrent from given peers and writes what happens as lines of JSON, with how it stands once a second:
- * `node examples/json.ts FILE.torrent [HOST:PORT]... | jq`.
+ * Downloads a torrent from given peers and writes its events as JSON lines, with its progress once a second: `node
+ * examples/json.ts FILE.torrent [HOST:PORT]... | jq`.
  */
 import { readFile } from "node:fs/promises"
 import { NodeRuntime } from "@effect/platform-node"
@@ -8,7 +8,7 @@ import { Console, Effect, Schedule, Stream } from "effect"
 import { Bottleneck, Engine, Metainfo, PeerAddress, type Torrent } from "piecewise"
 import { NodeEngine } from "piecewise/node"
 
-/** The events of a torrent and its progress, until it is complete or has failed. */
+/** The events and progress of a torrent as JSON lines, until it is complete or has failed. */
 export const lines = (torrent: Torrent.Torrent): Stream.Stream<string> => {
   const events = torrent.events.pipe(
     Stream.takeUntil(({ _tag }) => _tag === "Completed" || _tag === "Failed"),

@@ -1,6 +1,6 @@
 /**
- * Seeds bytes that lie in no file, through a storage of its own: `node examples/seed.ts < FILE > IT.torrent`. An object store
- * is read in the same way; a storage that is downloaded to implements `claim`, `writePiece` and `flush` as well.
+ * Seeds bytes from memory through its own storage: `node examples/seed.ts < FILE > IT.torrent`. A storage over an
+ * object store works the same way. A storage for downloads must also implement `claim`, `writePiece` and `flush`.
  */
 import { buffer } from "node:stream/consumers"
 import { NodeRuntime } from "@effect/platform-node"
@@ -12,7 +12,7 @@ const listen = { port: 6881 }
 const reason = new Storage.StorageRefused({ path: "it", why: "is read only" })
 const refused = (operation: "claim" | "write" | "rename" | "remove") => new Storage.StorageError({ operation, reason })
 
-/** One torrent's bytes, as a storage that can only be read. */
+/** A read-only storage with the bytes of one torrent. */
 export const make = (content: Uint8Array, hasher: PieceHasher.PieceHasher["Service"]) =>
   Storage.Storage.of({
     open: ({ layout }) => {

@@ -1,6 +1,6 @@
 /**
- * Downloads several torrents at once: 4 MiB a second for all of them, half of that for each, and no limit any more once
- * only one is left: `node examples/several.ts FILE.torrent...`.
+ * Downloads several torrents at once, at 4 MiB per second together and half of that each, and without limits once only
+ * one is left: `node examples/several.ts FILE.torrent...`.
  */
 import { readFile } from "node:fs/promises"
 import { NodeRuntime } from "@effect/platform-node"
@@ -10,10 +10,10 @@ import { NodeEngine } from "piecewise/node"
 
 const mebibyte = 1024 * 1024
 
-/** What all torrents may receive together, in bytes a second. */
+/** What all torrents together may receive, in bytes per second. */
 export const limits = { downloadBytesPerSecond: 4 * mebibyte }
 
-/** Downloads them; one that fails leaves the others alone. Returns the names of those that are complete. */
+/** Downloads the torrents. If one fails, the others continue. Returns the names of those that completed. */
 export const downloadAll = Effect.fnUntraced(function* (
   torrents: ReadonlyArray<Metainfo.Metainfo>,
   options: Engine.AddOptions = {}
@@ -31,7 +31,7 @@ export const downloadAll = Effect.fnUntraced(function* (
       yield* Console.log(`${metainfo.name} is complete`)
       return [metainfo.name]
     },
-    // Ends the torrent and its connections before the others are complete.
+    // Stops a completed torrent and its connections while the others continue.
     Effect.scoped
   )
   const names = yield* Effect.forEach(

@@ -1,6 +1,6 @@
 /**
- * Plays a torrent while it is downloaded: pieces come in the order of their deadlines, stay in memory, and go to standard
- * output: `node examples/watch.ts FILM.torrent | mpv -`.
+ * Plays a torrent while it downloads. Pieces are fetched in the order of their deadlines, stay in memory, and are
+ * written to standard output: `node examples/watch.ts FILM.torrent | mpv -`.
  */
 import { readFile } from "node:fs/promises"
 import { NodeRuntime } from "@effect/platform-node"
@@ -8,10 +8,10 @@ import { Duration, Effect, Layer, Stream } from "effect"
 import { Engine, MemoryResumeStore, MemoryStorage, Metainfo, PieceGeometry, Storage, type Torrent } from "piecewise"
 import { NodeEngine } from "piecewise/node"
 
-/** Pieces that are asked for before they are played. */
+/** How many pieces are requested ahead of the one that plays. */
 const ahead = 8
 
-/** The pieces of a new download from the first on, each once it is stored. */
+/** The pieces of a new download in order, each as soon as it is stored. */
 export const inOrder = (torrent: Torrent.Torrent): Stream.Stream<PieceGeometry.PieceIndex> => {
   const { geometry } = torrent.metainfo.layout
   const stored = new Set<number>()

@@ -1,6 +1,6 @@
 /**
- * Builds what the package ships into a clean `dist`: the entries that programs import, a file for each source, and the
- * command line, bundled and executable.
+ * Builds the contents of the package into a clean `dist`: the entry points, one file for each source, and the command
+ * line, bundled and executable.
  */
 import { chmod, readdir, readFile, rm, writeFile } from "node:fs/promises"
 import * as path from "node:path"
@@ -9,7 +9,7 @@ import * as Command from "./command.ts"
 
 const nodeModules = path.join(Command.root, "node_modules")
 
-/** The packages that modules come from, by name. */
+/** The names of the packages that modules belong to. */
 const packagesOf = (modules: Iterable<string>): ReadonlyArray<string> => {
   const names = new Set<string>()
   for (const id of modules) {
@@ -21,21 +21,21 @@ const packagesOf = (modules: Iterable<string>): ReadonlyArray<string> => {
   return [...names].sort()
 }
 
-/** The licences of packages whose code is in the bundle, as those ask for. Fails for a package without one. */
+/** The licence texts of the packages whose code is bundled, as their licences require. Fails if a package has none. */
 const licencesOf = async (packages: ReadonlyArray<string>): Promise<string> => {
   const texts: Array<string> = []
   for (const name of packages) {
     const folder = path.join(nodeModules, name)
     const file = (await readdir(folder)).find((entry) => /^licen[cs]e/i.test(entry))
-    if (file === undefined) throw new Command.CommandFailed("build", `finds no licence of ${name}`, "")
+    if (file === undefined) throw new Command.CommandFailed("build", `found no licence file of ${name}`, "")
     texts.push(`${name}\n\n${(await readFile(path.join(folder, file), "utf8")).trim()}\n`)
   }
   return texts.join(`\n${"-".repeat(80)}\n\n`)
 }
 
 /**
- * Bundles the command line with what it needs: more than half of its start-up was the loading of some 400 files. A command
- * still loads only its own part.
+ * Bundles the command line with its dependencies: loading some 400 files took more than half of its start-up time. Each
+ * command still loads only its own part.
  */
 const bundle = async (main: string): Promise<void> => {
   const { output } = await Rolldown.build({
@@ -55,7 +55,7 @@ const bundle = async (main: string): Promise<void> => {
   await chmod(path.join(Command.root, main), 0o755)
 }
 
-/** Builds everything. Fails with `CommandFailed` when the compiler finds an error. */
+/** Builds everything. Fails with `CommandFailed` if the compiler finds an error. */
 export const build = async (): Promise<void> => {
   await rm(path.join(Command.root, "dist"), { recursive: true, force: true })
   await Command.capture("tsc", ["-p", "tsconfig.build.json"])

@@ -1,30 +1,30 @@
 /**
- * Runs the tools of the checkout. Programs are found in `node_modules/.bin` and beside the running Node first, so a
+ * Runs the tools of the checkout. Programs are looked up in `node_modules/.bin` and beside the running Node first, so a
  * script behaves the same whether npm or a person starts it.
  */
 import { spawn } from "node:child_process"
 import * as path from "node:path"
 
-/** The checkout's folder. */
+/** The root folder of the checkout. */
 export const root = path.resolve(import.meta.dirname, "..")
 
 const { PATH } = process.env
 
-/** The environment of every tool: this Node and the installed tools before what the machine has. */
+/** The environment of every tool. The installed tools and this Node come before the machine's in `PATH`. */
 export const environment: NodeJS.ProcessEnv = {
   ...process.env,
   PATH: [path.dirname(process.execPath), path.join(root, "node_modules", ".bin"), PATH].join(path.delimiter)
 }
 
-/** What to run besides the program and its arguments. */
+/** How a program is run. */
 export interface Options {
-  /** The working folder; the checkout by default. */
+  /** The working folder; default the checkout. */
   readonly cwd?: string | undefined
-  /** Added to `environment`. */
+  /** Variables added to `environment`. */
   readonly env?: NodeJS.ProcessEnv | undefined
 }
 
-/** A program that ended badly. `output` is what it wrote on both its streams, empty where that was shown already. */
+/** A program failed. `output` is what it wrote to both its streams, or empty if that was shown already. */
 export class CommandFailed extends Error {
   override readonly name = "CommandFailed"
   readonly output: string
@@ -55,16 +55,16 @@ const run = (program: string, args: ReadonlyArray<string>, quiet: boolean, optio
   return promise
 }
 
-/** Runs a program that writes to this terminal. Fails with `CommandFailed`. */
+/** Runs a program whose output goes to this terminal. Fails with `CommandFailed`. */
 export const show = async (program: string, args: ReadonlyArray<string>, options: Options = {}): Promise<void> => {
   await run(program, args, false, options)
 }
 
-/** Runs a program in silence and gives what it wrote. Fails with `CommandFailed`, which carries that. */
+/** Runs a program and returns its output without showing it. Fails with `CommandFailed`, which carries the output. */
 export const capture = (program: string, args: ReadonlyArray<string>, options: Options = {}): Promise<string> =>
   run(program, args, true, options)
 
-/** Whether a program runs well, in silence. */
+/** Whether a program can be run successfully. Shows no output. */
 export const works = async (program: string, args: ReadonlyArray<string>): Promise<boolean> => {
   try {
     await capture(program, args)

@@ -1,8 +1,9 @@
 /**
- * Shows piecewise at work: `npm run demo`. Makes a folder of about 200 MB, makes a torrent of it, seeds it from a second
+ * Demonstrates piecewise: `npm run demo`. Makes a folder of about 200 MB and a torrent from it, seeds it from a second
  * process over loopback, downloads it with the command line as a user would, and compares the bytes.
  *
- * Everything happens in one temporary folder, which is removed however this ends. Exit code 0 means the bytes are equal.
+ * Everything happens in one temporary folder, which is always removed at the end. Exit code 0 means that the bytes are
+ * equal.
  */
 import { type ChildProcess, spawn } from "node:child_process"
 import { createHash } from "node:crypto"
@@ -16,7 +17,9 @@ import * as Command from "./command.ts"
 
 const megabyte = 1_000_000
 
-/** Lengths that no piece length divides, an empty file, names that need care, and a file of one byte. */
+/**
+ * Lengths that are no multiple of a piece length, an empty file, a file of one byte, and names with special characters.
+ */
 const files: ReadonlyArray<readonly [name: string, length: number]> = [
   ["film.mkv", 120 * megabyte + 1],
   ["extras/making of.mkv", 60 * megabyte - 7],
@@ -28,16 +31,16 @@ const files: ReadonlyArray<readonly [name: string, length: number]> = [
 
 class Stopped extends Error {}
 
-/** What runs, and its end. */
+/** The running child processes, each with its exit. */
 const children = new Map<ChildProcess, Promise<number | null>>()
 let stopped = false
 
 const say = (text: string): void => console.log(text)
 
-/** Where everything happens, once it is there. */
+/** The temporary folder, once it exists. */
 let folder: string | undefined
 
-/** Starts a script of the checkout with this Node, in the demo's folder. */
+/** Starts a script of the checkout with this Node, in the temporary folder. */
 const start = (script: string, args: ReadonlyArray<string>, stdio: "inherit" | ["pipe", "pipe", "inherit"]) => {
   if (stopped) throw new Stopped()
   const child = spawn(process.execPath, [path.join(Command.root, script), ...args], { cwd: folder, stdio })
@@ -52,7 +55,7 @@ const start = (script: string, args: ReadonlyArray<string>, stdio: "inherit" | [
   return { child, ended }
 }
 
-/** Runs the command line in this terminal, showing what a user would type. */
+/** Runs the command line in this terminal, and prints the command as a user would type it. */
 const piecewise = async (args: ReadonlyArray<string>): Promise<void> => {
   say(`\n$ piecewise ${args.map((arg) => (/^[\w./:=-]+$/.test(arg) ? arg : JSON.stringify(arg))).join(" ")}`)
   const code = await start("src/node/main.ts", args, "inherit").ended
@@ -60,7 +63,7 @@ const piecewise = async (args: ReadonlyArray<string>): Promise<void> => {
   if (code !== 0) throw new Error(`piecewise ${args[0]} ended with ${code}`)
 }
 
-/** Noise that is the same on every run; a block of it is repeated with a mark, so that it is quickly made. */
+/** Writes noise that is the same on every run. To be fast, it repeats one block with a mark that differs. */
 const makeFiles = async (folder: string): Promise<number> => {
   const block = new Uint8Array(megabyte)
   let total = 0
@@ -84,7 +87,7 @@ const makeFiles = async (folder: string): Promise<number> => {
   return total
 }
 
-/** SHA-256 of every file below a folder, by its path. */
+/** The SHA-256 of every file below a folder, by its path. */
 const digests = async (folder: string): Promise<ReadonlyMap<string, string>> => {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true })
   const found = new Map<string, string>()
@@ -117,32 +120,32 @@ const startSeeder = async (torrent: string, folder: string) => {
   const early = ended.then((code): never => {
     throw stopped ? new Stopped() : new Error(`the seeder ended with ${code}`)
   })
-  // It ends early only before it has told where it is; later nobody waits for this.
+  // It can reject only before the seeder has printed its address. Afterwards nothing awaits it.
   early.catch(() => {})
   return { child, ended, address: await Promise.race([address, early]) }
 }
 
 const demo = async (folder: string): Promise<boolean> => {
-  // What a user would type in this folder.
+  // Relative paths, as a user would type them.
   const source = path.join("seed", "sample")
   const torrent = "sample.torrent"
   const target = "downloads"
 
   say("piecewise downloads a folder from another process, over loopback, and proves that every byte is right.")
-  say(`Everything happens in ${folder}, which is removed afterwards.`)
+  say(`It uses the folder ${folder}, which is removed afterwards.`)
   const bytes = await makeFiles(path.join(folder, source))
   say(`\nMade a sample of ${files.length} files, ${Units.bytes(bytes)}.`)
 
   await piecewise(["create", source, "-o", torrent])
   const seeder = await startSeeder(torrent, path.dirname(source))
-  say(`\nA seeder of its own process (${seeder.child.pid}) serves it at ${seeder.address}.`)
+  say(`\nA seeder in another process (${seeder.child.pid}) serves it at ${seeder.address}.`)
 
   await piecewise(["download", torrent, "-o", target, "--peer", seeder.address])
   seeder.child.kill("SIGTERM")
   await seeder.ended
 
   await piecewise(["verify", torrent, target])
-  say("\nAnd without piecewise, the SHA-256 of each file on both sides:")
+  say("\nThe SHA-256 of each file on both sides, computed without piecewise:")
   const isEqual = await compare(path.join(folder, source), path.join(folder, target, "sample"))
   say(isEqual ? "\nAll bytes are equal." : "\nThe bytes differ.")
   return isEqual
@@ -150,7 +153,7 @@ const demo = async (folder: string): Promise<boolean> => {
 
 const stop = (): void => {
   stopped = true
-  // The command line got Ctrl-C from the terminal as well, and ends by itself; the seeder waits to be told.
+  // The command line also received Ctrl-C from the terminal, and ends by itself. The seeder needs a signal.
   for (const child of children.keys()) child.kill("SIGTERM")
 }
 process.on("SIGINT", stop)

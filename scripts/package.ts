@@ -1,7 +1,6 @@
 /**
- * Checks the package as its users get it: packs it, lints the tarball, and puts it into a project of its own that sees
- * nothing but the dependencies the package declares. Works without network; everything but `dist` is in a temporary
- * folder that is removed.
+ * Checks the package as users receive it: packs it, lints the tarball, and installs it into a separate project that has
+ * only the declared dependencies. Needs no network. Everything except `dist` is in a temporary folder that is removed.
  */
 import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
@@ -24,13 +23,18 @@ interface Packed {
   readonly files: ReadonlyArray<{ readonly path: string }>
 }
 
-/** npm 12 gives an object by package name where earlier ones give a list. */
+/** npm 12 prints an object by package name; earlier versions print a list. */
 const packedOf = (json: string): Packed => Object.values(JSON.parse(json) as Record<string, Packed>)[0]!
 
-/** What must be inside besides the program: the sources that the source maps point to, and what a reader looks for. */
+/**
+ * Files that the package must contain besides the program: the sources for the source maps, and what readers look for.
+ */
 const expectedFiles = ["README.md", "LICENSE", "CHANGELOG.md", "package.json", "src/index.ts", "dist/index.js"]
 
-/** Compiled strictly and run: every entry has exports, none of which the compiler sees as `any`. */
+/**
+ * A program that is compiled strictly and run. It checks that every entry has exports, and that none has the type
+ * `any`.
+ */
 const programOf = (entries: ReadonlyArray<string>): string => {
   const lines = ["type IsAny<T> = 0 extends 1 & T ? true : false", "type Anys<T> = { [K in keyof T]: IsAny<T[K]> }"]
   entries.forEach((entry, index) => {
@@ -69,7 +73,7 @@ const useAsUser = async (tarball: string, manifest: Manifest, project: string): 
   const installed = path.join(project, "node_modules", manifest.name)
   await mkdir(installed, { recursive: true })
   await Command.capture("tar", ["-xzf", tarball, "-C", installed, "--strip-components=1"])
-  // Only what is declared is there to be found, so an undeclared import fails here as it would for a user.
+  // Only declared dependencies are linked, so that an undeclared import fails here as it would for a user.
   const dependencies = [...Object.keys(manifest.dependencies), ...Object.keys(manifest.peerDependencies)]
   for (const name of [...dependencies, "@types/node"]) await link(project, name)
 
@@ -83,15 +87,15 @@ const useAsUser = async (tarball: string, manifest: Manifest, project: string): 
   await Command.capture("node", ["out/program.js"], { cwd: project })
 
   for (const [name, program] of Object.entries(manifest.bin)) {
-    // Started as a shell would: by its first line and its executable bit.
+    // Started as by a shell: through its first line and its executable bit.
     const answer = await Command.capture(path.join(installed, program), ["--version"], { cwd: project })
     if (!answer.includes(manifest.version)) {
-      throw new Command.CommandFailed(`${name} --version`, `does not tell ${manifest.version}`, answer)
+      throw new Command.CommandFailed(`${name} --version`, `does not print ${manifest.version}`, answer)
     }
   }
 }
 
-/** Builds, packs and checks. Gives one sentence about the package; fails with `CommandFailed`. */
+/** Builds, packs and checks. Returns one sentence about the package. Fails with `CommandFailed`. */
 export const checkPackage = async (): Promise<string> => {
   const temporary = await mkdtemp(path.join(tmpdir(), "piecewise-package-"))
   try {
@@ -102,7 +106,7 @@ export const checkPackage = async (): Promise<string> => {
     )
     const paths = new Set(packed.files.map((file) => file.path))
     const missing = expectedFiles.filter((file) => !paths.has(file))
-    if (missing.length > 0) throw new Command.CommandFailed("npm pack", `left out ${missing.join(", ")}`, "")
+    if (missing.length > 0) throw new Command.CommandFailed("npm pack", `did not include ${missing.join(", ")}`, "")
 
     const tarball = path.join(temporary, packed.filename)
     await Command.capture("publint", ["run", tarball, "--strict"])

@@ -1,5 +1,5 @@
 /**
- * The Python of the interop tests: a virtual environment in the checkout with exactly what
+ * The Python for the interop tests: a virtual environment in the checkout with exactly the versions that
  * `test/interop/requirements.txt` pins.
  */
 import { createHash } from "node:crypto"
@@ -9,13 +9,13 @@ import * as Command from "./command.ts"
 
 const folder = path.join(Command.root, ".venv")
 const requirements = path.join(Command.root, "test", "interop", "requirements.txt")
-/** Written last, so an installation that was cut off is made again. */
+/** Written last, so that an interrupted installation is repeated. */
 const mark = path.join(folder, "requirements.sha256")
 
 /** The interpreter of the virtual environment. */
 export const interpreter = path.join(folder, "bin", "python")
 
-/** Why no virtual environment can be made here, or `undefined`. */
+/** Why no virtual environment can be made here; `undefined` if one can. */
 export const missing = async (): Promise<string | undefined> => {
   if (!(await Command.works("python3", ["--version"]))) return "python3 is not installed"
   if (!(await Command.works("python3", ["-c", "import venv, ensurepip"]))) {
@@ -24,7 +24,7 @@ export const missing = async (): Promise<string | undefined> => {
   return undefined
 }
 
-/** Makes the environment, or does nothing where the one that is there has the same pins. Fails with `CommandFailed`. */
+/** Makes the environment, unless the existing one has the same pins. Fails with `CommandFailed`. */
 export const prepare = async (): Promise<void> => {
   const wanted = createHash("sha256")
     .update(await readFile(requirements))
@@ -37,6 +37,6 @@ export const prepare = async (): Promise<void> => {
   await writeFile(mark, wanted)
 }
 
-/** Runs the tests, three at a time: most of them wait for clients and timers. Fails with `CommandFailed`. */
+/** Runs the tests, three at a time, because most of them wait for clients and timers. Fails with `CommandFailed`. */
 export const test = (env: Readonly<Record<string, string>> = {}): Promise<void> =>
   Command.show(interpreter, ["-m", "pytest", "-q", "--numprocesses", "3", "test/interop"], { env })

@@ -1,9 +1,9 @@
 /**
- * A small seeder for the demo, in a process of its own: `node scripts/seeder.ts FILE.torrent FOLDER`. Reads the files of
- * the torrent below FOLDER and serves whoever connects on a free port of 127.0.0.1, which it prints, until it is told to
- * end or its standard input closes, as it does when whoever started it dies.
+ * A small seeder for the demo, in a process of its own: `node scripts/seeder.ts FILE.torrent FOLDER`. Reads the
+ * torrent's files below FOLDER and serves them on a free port of 127.0.0.1, which it prints. It ends on SIGTERM, or
+ * when its standard input closes, as it does if its parent process dies.
  *
- * It is a scripted peer of the test tools, not a client: it checks nothing and downloads nothing.
+ * It is a scripted peer of the test tools, not a client: it verifies nothing and downloads nothing.
  */
 
 import { closeSync, openSync, readFileSync, readSync } from "node:fs"
@@ -54,5 +54,5 @@ fiber.addObserver(() => process.exit())
 const stop = () => Effect.runFork(Fiber.interrupt(fiber))
 process.stdin.on("close", stop).resume()
 process.on("SIGTERM", stop)
-// Ctrl-C is for the whole group of the terminal; the demo says when this process ends.
+// Ctrl-C reaches the whole process group of the terminal. The demo decides when this process ends.
 process.on("SIGINT", () => {})

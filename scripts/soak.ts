@@ -1,12 +1,15 @@
 /**
- * Long searches that `npm test` has no time for: `npm run soak`, or some of them by name, as `npm run soak -- kill-filesystem`.
+ * Long randomized tests that are too slow for `npm test`: `npm run soak`, or some of them by name, as `npm run soak --
+ * kill-filesystem`.
  *
- * `kill-filesystem` and `kill-io-daemon` download a torrent through the command line and end it with SIGKILL at a random
- * moment, a hundred times. After each kill every piece that resume data calls stored must be right on the disk, and the
- * next run may verify no more than the files that were being written. `swarms` simulates many random swarms. `disks` runs the
- * tests of real files and disks with other clients through every storage, which `npm test` does for some of them.
+ * `kill-filesystem` and `kill-io-daemon` download a torrent through the command line and kill it with SIGKILL at a
+ * random moment, a hundred times. After each kill, every piece that the resume data lists as stored must be correct on
+ * disk, and the next run must not verify more than the files that were being written. `swarms` simulates many random
+ * swarms. `disks` runs the tests of real files and disks with other clients through every storage; `npm test` runs only
+ * some of them.
  *
- * `PIECEWISE_SEED` draws other moments, `PIECEWISE_KILLS` other numbers of kills. Exit code 0 means that nothing was found.
+ * `PIECEWISE_SEED` sets the random seed, and `PIECEWISE_KILLS` the number of kills. Exit code 0 means that no fault was
+ * found.
  */
 import { type ChildProcess, spawn } from "node:child_process"
 import { createHash } from "node:crypto"
@@ -32,13 +35,13 @@ const { PIECEWISE_KILLS = "100", PIECEWISE_RUNS = "2000", PIECEWISE_SEED = "1" }
 const kills = Number(PIECEWISE_KILLS)
 const random = Prng.make(Number(PIECEWISE_SEED))
 
-/** Milliseconds between the start of a process and its kill, at most: a whole run takes about three seconds. */
+/** The latest kill after the start of a process, in milliseconds. A whole run takes about three seconds. */
 const latestKill = 3_500
 
-/** Bytes a second: slow enough that most kills strike a download that is under way. */
+/** Bytes per second. Slow enough that most kills hit a running download. */
 const rate = "16MiB"
 
-/** 60 files of which many share a piece, and two that span hundreds of them: 40 MiB. */
+/** 40 MiB in 60 files: two of 15 MiB, and small ones, many of which share a piece. */
 const files = Array.from({ length: 60 }, (_, index) => ({
   path: [`folder ${index % 5}`, `${index}.bin`],
   length: index < 2 ? 15 << 20 : 30_007 * (index % 9)
@@ -50,7 +53,7 @@ const start = (script: string, args: ReadonlyArray<string>, cwd: string): ChildP
   const child = spawn(process.execPath, [path.join(Command.root, script), ...args], {
     cwd,
     stdio: ["pipe", "pipe", "inherit"],
-    // A process group, so that a kill takes an io-daemon of its own with it at the same instant.
+    // A process group, so that a kill also hits the io-daemon that it started, at the same instant.
     detached: true
   })
   children.add(child)
@@ -63,7 +66,7 @@ const ended = (child: ChildProcess): Promise<number | null> => new Promise((reso
 const firstLine = (child: ChildProcess): Promise<string> =>
   new Promise((resolve) => child.stdout!.setEncoding("utf8").once("data", (text: string) => resolve(text.trim())))
 
-/** What resume data says of a torrent; `undefined` where there is none. */
+/** The resume data of a torrent; `undefined` if there is none. */
 const readResume = async (target: string, { infoHash, layout }: Metainfo.Metainfo) => {
   const bytes = await readFile(path.join(target, ".piecewise", `${Bytes.toHex(infoHash)}.resume`)).catch(
     () => undefined
@@ -74,7 +77,7 @@ const readResume = async (target: string, { infoHash, layout }: Metainfo.Metainf
   return Result.getOrUndefined(decoded)
 }
 
-/** The bytes of a piece as they lie on the disk; zeros where there are none. */
+/** The bytes of a piece on disk. Zeros for what does not exist. */
 const readPiece = async (target: string, layout: FileLayout.FileLayout, piece: PieceIndex): Promise<Uint8Array> => {
   const bytes = new Uint8Array(pieceSize(layout.geometry, piece))
   for (const { begin, file, fileOffset, length } of FileLayout.pieceSpans(layout, piece)) {
@@ -85,7 +88,7 @@ const readPiece = async (target: string, layout: FileLayout.FileLayout, piece: P
   return bytes
 }
 
-/** The stored pieces that are wrong on the disk. */
+/** The pieces that resume data lists as stored, but that are wrong on disk. */
 const findWrong = async (target: string, metainfo: Metainfo.Metainfo, stored: Bitfield.Bitfield) => {
   const wrong: Array<number> = []
   for (const piece of Bitfield.indices(stored) as Iterable<PieceIndex>) {
@@ -97,7 +100,7 @@ const findWrong = async (target: string, metainfo: Metainfo.Metainfo, stored: Bi
   return wrong
 }
 
-/** Downloads until `kills` processes were killed; what was wrong, as sentences. */
+/** Downloads until `kills` processes were killed. Returns the faults that were found, as sentences. */
 const killLoop = async (folder: string, storage: "filesystem" | "io-daemon"): Promise<ReadonlyArray<string>> => {
   const known = await Effect.runPromise(
     Effect.provide(KnownTorrent.make({ name: "soak", files, pieceLength: 262_144 }), NodePieceHasher.layer)
@@ -162,11 +165,12 @@ const killLoop = async (folder: string, storage: "filesystem" | "io-daemon"): Pr
       await rm(target, { recursive: true })
       continue
     }
-    if (code !== null) faults.push(`kill ${kill}: it ended by itself with ${code}: ${JSON.stringify(events.at(-1))}`)
+    if (code !== null)
+      faults.push(`kill ${kill}: it exited by itself with code ${code}: ${JSON.stringify(events.at(-1))}`)
     kill++
     const resume = await readResume(target, metainfo)
     const wrong = resume === undefined ? [] : await findWrong(target, metainfo, resume.stored)
-    if (wrong.length > 0) faults.push(`kill ${kill}: pieces ${wrong.join(" ")} are stored, and wrong`)
+    if (wrong.length > 0) faults.push(`kill ${kill}: pieces ${wrong.join(" ")} are listed as stored, but wrong`)
     if (kill % 10 === 0) console.log(`  ${kill} kills, ${completed} completed, ${verified} pieces verified at a start`)
   }
   seeder.stdin!.end()
@@ -200,7 +204,7 @@ const searches: Readonly<Record<string, (folder: string) => Promise<ReadonlyArra
 const chosen = process.argv.slice(2)
 const unknown = chosen.filter((name) => !Object.hasOwn(searches, name))
 if (unknown.length > 0) {
-  console.error(`no search is named ${unknown.join(", ")}; there are ${Object.keys(searches).join(", ")}`)
+  console.error(`no soak test is named ${unknown.join(", ")}; the names are ${Object.keys(searches).join(", ")}`)
   process.exit(2)
 }
 

@@ -1,8 +1,8 @@
 /**
  * Runs every check of the checkout: `npm test`, or some of them by name: `npm test -- unit package`.
  *
- * A step that fails does not keep the next from running; the exit code is 1 when any failed. A step whose tools this
- * machine lacks is left out with one line, unless `CI=true`, where it fails: a check that runs nowhere holds nothing.
+ * A failed step does not stop the later ones; the exit code is 1 if any failed. A step whose tools are missing on this
+ * machine is skipped with one line. With `CI=true` it fails instead, so that every check runs somewhere.
  */
 import * as Command from "./command.ts"
 import * as Native from "./native.ts"
@@ -12,7 +12,7 @@ import * as Python from "./python.ts"
 interface Step {
   readonly name: string
   readonly what: string
-  /** Why the step cannot run on this machine, or `undefined`. */
+  /** Why the step cannot run on this machine; `undefined` if it can. */
   readonly missing?: () => Promise<string | undefined>
   readonly run: () => Promise<void>
 }
@@ -24,7 +24,7 @@ const steps: ReadonlyArray<Step> = [
     run: () => Command.show("npm", ["run", "--silent", "check"])
   },
   {
-    // Before the unit tests, which talk to the daemon that this builds.
+    // Before the unit tests, because they use the daemon that this step builds.
     name: "native",
     what: "the io-daemon",
     missing: async () => ((await Command.works("cargo", ["--version"])) ? undefined : "cargo is not installed"),
@@ -47,12 +47,12 @@ const steps: ReadonlyArray<Step> = [
   { name: "unit", what: "vitest", run: () => Command.show("vitest", ["run"]) },
   {
     name: "package",
-    what: "what npm would publish",
+    what: "the package that npm would publish",
     run: async () => console.log(await checkPackage())
   },
   {
     name: "interop",
-    what: "against libtorrent",
+    what: "against other clients",
     missing: async () => {
       const why = await Python.missing()
       if (why !== undefined) return why
@@ -75,7 +75,7 @@ const seconds = (since: number): string => `${((performance.now() - since) / 100
 const chosen = process.argv.slice(2)
 const unknown = chosen.filter((name) => !steps.some((step) => step.name === name))
 if (unknown.length > 0) {
-  console.error(`no step is named ${unknown.join(", ")}; there are ${steps.map((step) => step.name).join(", ")}`)
+  console.error(`no step is named ${unknown.join(", ")}; the names are ${steps.map((step) => step.name).join(", ")}`)
   process.exit(2)
 }
 
@@ -85,7 +85,7 @@ const failed: Array<string> = []
 const leftOut: Array<string> = []
 const started = performance.now()
 
-// Ctrl-C reaches the running tool by itself; this script then ends with it instead of starting the next step.
+// The running tool receives Ctrl-C too. This script then ends instead of starting the next step.
 let interrupted = false
 process.on("SIGINT", () => {
   interrupted = true
@@ -104,7 +104,7 @@ for (const step of steps.filter((step) => chosen.length === 0 || chosen.includes
       console.error(`== ${step.name} failed: ${missing}`)
     } else {
       leftOut.push(step.name)
-      console.log(`== ${step.name} left out: ${missing}`)
+      console.log(`== ${step.name} skipped: ${missing}`)
     }
   } catch (error) {
     if (!(error instanceof Command.CommandFailed)) throw error
