@@ -1,6 +1,6 @@
 /**
- * Decoding and encoding metainfo: 100,000 pieces in 2,000 files, as large torrents are, and 125,000 files, which is
- * about as many as the limit of tokens lets through.
+ * Time to decode and encode metainfo: 100,000 pieces in 2,000 files, like large torrents, and 125,000 files, close to
+ * the decoder's token limit.
  *
  * `vitest bench test/bench/Bencode.bench.ts`
  */

@@ -1,7 +1,7 @@
 /**
- * Frames decoded in a second: a stream of 16 KiB blocks in chunks as a socket gives them, each block copied to its place
- * in a piece, as the engine does; the same without the copy, which is the decoder's own share; small frames; and requests
- * encoded in batches of 32, the batch taken.
+ * Frames decoded per second: 16 KiB blocks in chunks like a socket's, each copied to its place in a piece as the engine
+ * does; the same without the copy, which is the decoder alone; small frames; and requests encoded and taken in batches
+ * of 32.
  *
  * `node test/bench/FrameDecoder.bench.ts`
  */
@@ -28,7 +28,7 @@ const havesOnTheWire = (): Uint8Array => {
   return FrameEncoder.take(encoder)
 }
 
-/** Feeds `stream` in chunks copied into one read buffer beforehand; the decoder sees only views. */
+/** Feeds `stream` in chunks that were copied into one read buffer beforehand. The decoder sees only views. */
 const feed = (decoder: FrameDecoder.FrameDecoder, stream: Uint8Array, chunkLength: number) => () => {
   for (let at = 0; at < stream.length; at += chunkLength) {
     FrameDecoder.push(decoder, stream.subarray(at, at + chunkLength))

@@ -1,6 +1,7 @@
 /**
- * Receiving 512 MiB from another process through the io-daemon: speed, and CPU time of this process per 16 KiB. Nearly all
- * of it is Node's own WebSocket, which a page has not; plain TCP takes 5 to 7 us (`TcpTransport.bench.ts`).
+ * Receives 512 MiB from another process through the io-daemon, and measures the speed and this process's CPU time per
+ * 16 KiB. Nearly all of it is Node's own WebSocket, which a page does not use. Plain TCP takes 5 to 7 us
+ * (`TcpTransport.bench.ts`).
  *
  * `vitest bench test/bench/IoDaemonTransport.bench.ts`
  */
@@ -14,7 +15,7 @@ import * as Daemon from "../io-daemon/daemon.ts"
 const totalBytes = 512 << 20
 const blockBytes = 16_384
 
-/** A process that sends `totalBytes` over `count` connections that it accepts. */
+/** A program that accepts `count` connections and sends `totalBytes` over them. */
 const program = `
 const block = Buffer.alloc(${blockBytes}, 7)
 const server = require("node:net").createServer((socket) => {

@@ -1,6 +1,6 @@
 /**
- * What a frame costs a connection that exchanges pieces, without sockets and digests: a `have` that is known already, a
- * request that is refused, a block that was not requested, and a whole block, from its request through the decoder to its place in the piece.
+ * Cost of a frame on a connection, without sockets and digests: a repeated `have`, a refused request, a block that was
+ * not requested, and a whole block from its request through the decoder to its place in the piece.
  *
  * `node test/bench/PeerProtocol.bench.ts`
  */
@@ -63,21 +63,21 @@ const control = Effect.gen(function* () {
     for (let index = 0; index < count; index++) FrameEncoder.piece(encoder, index % 64, 0, new Uint8Array(1))
   })
   let now = 0
-  measure("PeerProtocol: a have that is known", count, () => PeerProtocol.receive(protocol, haves, now++))
+  measure("PeerProtocol: a repeated have", count, () => PeerProtocol.receive(protocol, haves, now++))
   measure("PeerProtocol: a request while we choke, refused", count, () => {
-    // The peer would be disconnected for asking without end.
+    // Without this reset the peer would be disconnected for too many refused requests.
     protocol.uploads.refused = 0
     PeerProtocol.receive(protocol, requests, now++)
     FrameEncoder.clear(protocol.outbox)
   })
   measure("PeerProtocol: a block of a byte that was not requested", count, () => {
-    // Here too.
+    // Without this reset the peer would be disconnected for unrequested blocks.
     protocol.patience.unaskedBlocks = -count
     PeerProtocol.receive(protocol, unasked, now++)
   })
 }).pipe(Effect.scoped, Effect.provide(BufferBudget.layer()))
 
-/** Fetches a torrent of 2 GiB from one seed; every piece is stored as soon as it is there. */
+/** Downloads a torrent of 2 GiB from one seed. Every piece counts as stored once it is complete. */
 const download = Effect.gen(function* () {
   const pieceCount = 2_048
   const assembly = yield* assemblyOf(pieceCount, Bitfield.make(pieceCount))

@@ -1,7 +1,7 @@
 /**
- * What the engine's own book-keeping costs a block, without sockets, digests and disks: a block put into its buffer, a
- * request sent and answered, and the whole way of a block through an assembly, pieces of 1 MiB and of 64 KiB, with one
- * supplier and with fifty.
+ * Cost of the engine's bookkeeping per block, without sockets, digests and disks: putting a block into its buffer,
+ * sending and answering a request, and the whole path of a block through an assembly, with pieces of 1 MiB and 64 KiB,
+ * and with one supplier and fifty.
  *
  * `node test/bench/Pieces.bench.ts`
  */
@@ -35,7 +35,7 @@ measure("PieceBuffer: block put into its place", blocks, () => {
   for (let index = 0; index < blocks; index++) PieceBuffer.put(buffer, index * blockLength, block, idOf(1), 0)
   seen += buffer.received.count
 })
-measure("PieceBuffer: the same without the copy", blocks, () => {
+measure("PieceBuffer: block put into its place without the copy", blocks, () => {
   const buffer = PieceBuffer.make(piece, memory, 0)
   for (let index = 0; index < blocks; index++) PieceBuffer.finish(buffer, index, idOf(1), 0)
   seen += buffer.received.count
@@ -54,7 +54,7 @@ measure("RequestPipeline: request sent and answered", blocks, () => {
 const pieceCount = 100_000
 const picker = PiecePicker.make(pieceCount, Prng.make(1))
 const draw = Prng.make(2)
-measure("PiecePicker: a have comes and goes, 100,000 pieces", 200, () => {
+measure("PiecePicker: a have is added and removed, 100,000 pieces", 200, () => {
   for (let turn = 0; turn < 100; turn++) {
     const index = Prng.integer(draw, pieceCount) as PieceIndex
     PiecePicker.gain(picker, index)
@@ -62,7 +62,10 @@ measure("PiecePicker: a have comes and goes, 100,000 pieces", 200, () => {
   }
 })
 
-/** Blocks of `pieceLength` from `supplierCount` seeds through an assembly; every piece is stored as soon as it is there. */
+/**
+ * Downloads pieces of `pieceLength` from `supplierCount` seeds through an assembly. Every piece counts as stored once
+ * it is complete.
+ */
 const download = (pieceLength: number, supplierCount: number) =>
   Effect.gen(function* () {
     const totalLength = 1_073_741_824

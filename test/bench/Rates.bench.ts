@@ -1,5 +1,5 @@
 /**
- * What keeping to limits costs a block: where there are none, where nobody has to wait, and where 50 peers do.
+ * Cost of rate limits per block: without limits, with limits that delay no peer, and with 50 peers that have to wait.
  *
  * `node test/bench/Rates.bench.ts`
  */
@@ -25,7 +25,7 @@ measure("RateLimiter: no limits", 1_024, () => {
 
 const fast = treeOf(1e12, 1).peers[0]!
 let now = 0
-measure("RateLimiter: three limits, nobody waits", 1_024, () => {
+measure("RateLimiter: three limits, no peer waits", 1_024, () => {
   for (let block = 0; block < 1_024; block++) if (RateLimiter.take(fast, blockLength, now++)) seen++
 })
 

@@ -1,7 +1,7 @@
 /**
- * Writing and verifying 256 MiB on the file system and through the io-daemon: MiB/s, and CPU time of this process with its
- * disk threads, which is the figure that counts on a shared machine; the daemon's own is not in it. The page cache is
- * warm; nothing is flushed.
+ * Writes and verifies 256 MiB on the file system and through the io-daemon. Measures MiB/s, and the CPU time of this
+ * process with its disk threads, which is the more reliable figure on a shared machine; it does not include the
+ * daemon's CPU time. The page cache is warm, and nothing is flushed.
  *
  * `vitest bench test/bench/Storage.bench.ts`
  */
@@ -20,7 +20,7 @@ import { openToWrite } from "../storage/openings.ts"
 
 const totalLength = 256 << 20
 const runs = 3
-// As many pieces as an engine has between their last block and the disk.
+// As many writes as an engine has in flight.
 const writesInFlight = 4
 
 const measure = <A, E, R>(title: string, effect: Effect.Effect<A, E, R>) =>
@@ -37,14 +37,14 @@ const measure = <A, E, R>(title: string, effect: Effect.Effect<A, E, R>) =>
 
 const hasher = NodePieceHasher.layer
 
-/** The media, in a folder. */
+/** The storages under test, each in a given folder. */
 const media = {
   FileSystemStorage: (directory: string) => Layer.provide(FileSystemStorage.layer({ directory }), hasher),
   IoDaemonStorage: (directory: string) =>
     Layer.provide(NodeIoDaemon.layerStorage({ root: "bench" }), Daemon.layer({ bench: directory }))
 }
 
-/** The digest of a piece is known to an engine, which has just verified it. */
+/** The digest of a piece. It is not part of the cost, because an engine has just verified it. */
 const sha1 = (piece: Uint8Array) =>
   Effect.provide(
     Effect.flatMap(PieceHasher, (hasher) => hasher.sha1(piece)),

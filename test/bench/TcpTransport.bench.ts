@@ -1,7 +1,7 @@
 /**
- * Reading 512 MiB over loopback from another process: CPU time of this process per 16 KiB, which is the figure that counts
- * on a shared machine. For comparison, a bare `net.Socket` with `data` events takes 10 to 14 us, one with a read buffer of
- * its own 3 to 7.
+ * Reads 512 MiB over loopback from another process, and measures this process's CPU time per 16 KiB, the most reliable
+ * figure on a shared machine. For comparison, a bare `net.Socket` takes 10 to 14 us with `data` events, and 3 to 7 us
+ * with its own read buffer.
  *
  * `vitest bench test/bench/TcpTransport.bench.ts`
  */
@@ -15,7 +15,7 @@ import { type Connection, Dialer, Listener } from "../../src/network/Transport.t
 const totalBytes = 512 << 20
 const blockBytes = 16_384
 
-/** A process that sends `totalBytes` over `count` connections: those it accepts, or those it opens to `port`. */
+/** A program that sends `totalBytes` over `count` connections, which it either accepts or opens to `port`. */
 const program = `
 const net = require("node:net")
 const [count, port] = process.argv.slice(1).map(Number)

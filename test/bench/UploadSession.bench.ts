@@ -1,6 +1,6 @@
 /**
- * What a block costs that is given, without socket and disk: from its request through the queue and the read cache into
- * a batch, with spans that are read anew and with spans that are kept.
+ * Cost of an uploaded block, without socket and disk: from its request through the queue and the read cache into a
+ * batch, with spans that are read and spans that are cached.
  *
  * `node test/bench/UploadSession.bench.ts`
  */
@@ -26,7 +26,7 @@ const { blockLength } = PieceGeometry
 const pieceLength = 1_048_576
 const inPiece = pieceLength / blockLength
 
-/** Requests that are out all the time. */
+/** How many requests are queued at any time. */
 const depth = 256
 
 const program = Effect.fnUntraced(function* (name: string, pieceCount: number) {
@@ -91,8 +91,8 @@ const program = Effect.fnUntraced(function* (name: string, pieceCount: number) {
 }, Effect.scoped)
 
 await Effect.runPromise(
-  program("UploadSession: block, span read anew", 64).pipe(
-    Effect.andThen(program("UploadSession: block, span kept", 8)),
+  program("UploadSession: block, span read", 64).pipe(
+    Effect.andThen(program("UploadSession: block, span cached", 8)),
     Effect.provide(BufferBudget.layer())
   )
 )

@@ -1,5 +1,6 @@
 /**
- * What giving costs a block besides sockets and storage: a request from its coming to its end, and leave to send it.
+ * Cost of an uploaded block except sockets and storage: a request from its arrival to its end, and the permission to
+ * send it.
  *
  * `node test/bench/Uploads.bench.ts`
  */
@@ -13,7 +14,7 @@ let seen = 0
 const pieceLength = 1_048_576
 const inPiece = pieceLength / blockLength
 
-/** Requests for `depth` blocks are out all the time; those of a run are asked for again further on. */
+/** `depth` requests are queued at any time. Those of a finished run are requested again further on. */
 for (const depth of [16, 500]) {
   for (const maxLength of [blockLength, UploadQueue.defaultMaxRunLength]) {
     const queue = UploadQueue.make({ pieceLength })

@@ -1,12 +1,15 @@
-/** How the benchmarks of plain functions are timed and told. */
+/** Times the benchmarks of plain functions and prints the results. */
 
-/** Tells what one operation takes. */
+/** Prints the time and rate of one operation. */
 export const print = (name: string, nanoseconds: number): void =>
   console.log(
     `${name.padEnd(56)} ${nanoseconds.toFixed(1).padStart(8)} ns  ${Math.round(1e9 / nanoseconds).toLocaleString("en")}/s`
   )
 
-/** Best of seven runs of about a tenth of a second, for each of the operations of a turn; the machine is shared. */
+/**
+ * Prints the best of seven runs of about a tenth of a second, because the machine is shared. `operationsPerTurn` is the
+ * number of operations in one call of `turn`.
+ */
 export const measure = (name: string, operationsPerTurn: number, turn: () => void): void => {
   let best = Number.POSITIVE_INFINITY
   for (let run = 0; run < 7; run++) {

@@ -1,13 +1,13 @@
-"""What giving costs: a seeder of each kind serves 1 GiB over loopback to a libtorrent downloader, by turns.
+"""The cost of uploading: each kind of seeder serves 1 GiB over loopback to a libtorrent downloader, in turn.
 
     .venv/bin/python test/bench/upload.py WORK [--runs 5] [--webtorrent DIR]
 
-WORK is a folder for the content, made from a seed once, and for what is downloaded, about twice 1 GiB. DIR is one whose
-`node_modules` has `webtorrent` (`npm install --ignore-scripts webtorrent` there); without it that seeder is left out.
+WORK is a folder for the content, made once from a fixed seed, and for the download: about 2 GiB. DIR is a folder whose
+`node_modules` has `webtorrent` (`npm install --ignore-scripts webtorrent` there); without it that seeder is skipped.
 
-A run goes from the first byte that the downloader has to the last. Its CPU seconds are those of the seeder's process in
-that time, so that what each does at its start, such as verifying, is not counted. What was downloaded is compared with
-the content, byte by byte. CPU seconds and ratios are what counts: machines that measure are often shared.
+A run lasts from the first byte that the downloader has to the last. CPU seconds are those of the seeder's process in
+that time, without its startup work such as verifying. The download is compared with
+the content, byte by byte. CPU seconds and ratios matter most, because the machine is often shared.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from torrents import MIB, Torrent, make_torrent  # noqa: E402
 PIECE_LENGTH = MIB
 
 POLL = 0.01
-"""Seconds between two looks at the downloader, which cost it time: less than a percent of a run."""
+"""Seconds between two looks at the downloader. Each costs it time, together less than a percent of a run."""
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -47,7 +47,7 @@ class Seeder:
     address: str
 
     def cpu_seconds(self) -> float:
-        """User and system time of the process with all its threads."""
+        """User and system time of the process with all its threads, in seconds."""
         stat = Path(f"/proc/{self.process._process.pid}/stat").read_text()
         fields = stat.rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
@@ -82,7 +82,7 @@ def webtorrent(modules: Path) -> Callable[[Torrent, Path], Seeder]:
 
 
 def content(work: Path, size: int) -> Torrent:
-    """The torrent of a file of `size` bytes that is the same each time, made where it is not there yet."""
+    """The torrent of a file of `size` bytes with fixed contents, made if it does not exist yet."""
     file = work / "source" / "one.bin"
     file.parent.mkdir(parents=True, exist_ok=True)
     if not file.exists() or file.stat().st_size != size:
@@ -94,16 +94,16 @@ def content(work: Path, size: int) -> Torrent:
 
 
 def settle(size: int) -> None:
-    """Ends the writes of the run before, and touches as much memory as a run needs.
+    """Finishes the writes of the previous run, and touches as much memory as a run needs.
 
-    A virtual machine may have given free memory back to its host, which makes fresh pages very slow.
+    A virtual machine may have returned free memory to its host, which makes fresh pages very slow.
     """
     os.sync()
     mmap.mmap(-1, 2 * size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE).close()
 
 
 def wait_for_bytes(downloader: LibtorrentPeer, count: int) -> dict[str, int]:
-    """Until it has so many bytes, or all: libtorrent's counter was seen to stop short of a file that was complete."""
+    """Waits until it has `count` bytes, or is complete: libtorrent's counter may stay short of a complete file."""
     deadline = time.monotonic() + DEADLINE
     while time.monotonic() < deadline:
         status = downloader.status()
@@ -166,7 +166,7 @@ def main() -> None:
 
     seeders: dict[str, Callable[[Torrent, Path], Seeder]] = {"piecewise": piecewise, "libtorrent": libtorrent}
     if arguments.webtorrent is None:
-        print("WebTorrent is left out: --webtorrent names no folder that has it")
+        print("WebTorrent is skipped: --webtorrent does not name a folder that contains it")
     else:
         seeders["WebTorrent"] = webtorrent(arguments.webtorrent)
 

@@ -1,10 +1,11 @@
-// WebTorrent as a seeder on loopback: TORRENT FOLDER MODULES, where `MODULES/node_modules` has the package `webtorrent`.
-// Prints one JSON line with its port once it has verified what is in FOLDER; ends with its standard input.
+// WebTorrent as a seeder on loopback. Arguments: TORRENT FOLDER MODULES, with the package `webtorrent` in
+// `MODULES/node_modules`. Prints one JSON line with its port after verifying the content in FOLDER. Ends when standard
+// input closes.
 import { createRequire, registerHooks } from "node:module"
 import * as path from "node:path"
 import { pathToFileURL } from "node:url"
 
-// Only TCP is measured: its WebRTC binding, which npm would have to download as a binary, is replaced by nothing.
+// Only TCP is measured. Its WebRTC binding, a binary that npm would have to download, is replaced by a stub.
 const absent = ["RTCPeerConnection", "RTCSessionDescription", "RTCIceCandidate", "RTCDataChannel", "MediaStream"]
 const stub = `data:text/javascript,${absent.map((name) => `export class ${name} {};`).join("")}export default {}`
 registerHooks({
@@ -33,9 +34,9 @@ client.on("error", (error) => {
   process.exit(1)
 })
 client.add(torrent, { path: folder }, (added) => {
-  const tell = () => process.stdout.write(`${JSON.stringify({ port: client.address().port })}\n`)
-  if (added.done) tell()
-  else added.on("done", tell)
+  const printPort = () => process.stdout.write(`${JSON.stringify({ port: client.address().port })}\n`)
+  if (added.done) printPort()
+  else added.on("done", printPort)
 })
 
 process.stdin.resume()

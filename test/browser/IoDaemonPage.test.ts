@@ -1,6 +1,6 @@
 /**
- * The io-daemon as a page in a real browser meets it: over `fetch`, from an origin that is not the daemon's. Only a browser
- * asks for permission before it writes, and hides what it has none for.
+ * Uses the io-daemon from a page in a real browser: over `fetch`, from another origin than the daemon's. Only a browser
+ * sends preflights before it writes, and hides responses that CORS does not allow.
  */
 import * as Net from "node:net"
 import { assert, it, layer } from "@effect/vitest"
@@ -21,7 +21,7 @@ class Page extends Context.Service<Page, Site.Site>()("piecewise/test/browser/Pa
   static readonly layer = Layer.effect(Page, Site.make)
 }
 
-/** A daemon with a folder of its own as its root `downloads`, and what a page must know of it. */
+/** Starts a daemon with its own folder as root `downloads`. Returns its address and token for a page. */
 const startDaemon = Effect.fnUntraced(function* (allowOrigins: ReadonlyArray<string> = []) {
   const folder = yield* Disk.temporaryFolder
   const { program } = Daemon
@@ -31,14 +31,16 @@ const startDaemon = Effect.fnUntraced(function* (allowOrigins: ReadonlyArray<str
   return { folder, address, stats: Effect.provideService(Daemon.stats, IoDaemon, daemon) }
 })
 
-/** What a page reads of a write that was done. */
+/** The part of a successful write's response that a page can read. */
 const accepted: Tasks.Answer = { status: 204, kind: null, challenge: null }
 
-/** The files of `registerByte` before and when its byte of 0 is written. */
+/** The files of `registerByte` before and after the byte 0 is written. */
 const emptyFile = new Map([["byte.bin", new Uint8Array(0)]])
 const byteFile = new Map([["byte.bin", new Uint8Array(1)]])
 
-/** Registers a set of one file with one byte and makes it, so that a page has something to write to; gives its id. */
+/**
+ * Registers a set of one file of one byte, and creates the file, so that a page can write to it. Returns the set's id.
+ */
 const registerByte = Effect.fnUntraced(function* ({ token, url }: Tasks.DaemonAddress) {
   const id = "byte"
   const layout = FileLayout.make({ pieceLength: 1, files: [{ path: ["byte.bin"], length: 1 }] })
@@ -58,7 +60,7 @@ const registerByte = Effect.fnUntraced(function* ({ token, url }: Tasks.DaemonAd
   return id
 })
 
-/** An echo server until the scope closes, with all its connections; gives its port. */
+/** Starts an echo server until the scope closes. Returns its port. */
 const echoServer = Effect.acquireRelease(
   Effect.callback<{ readonly server: Net.Server; readonly sockets: Set<Net.Socket> }>((resume) => {
     const sockets = new Set<Net.Socket>()
@@ -78,7 +80,7 @@ const echoServer = Effect.acquireRelease(
 const suite = () =>
   layer(Page.layer, { excludeTestServices: true, timeout: "30 seconds" })("a page in Chromium", (it) => {
     for (const host of Site.hosts) {
-      it.effect(`stores a torrent from http://${host}, in one request a piece and two preflights at most`, () =>
+      it.effect(`stores a torrent from http://${host} with one request per piece and at most two preflights`, () =>
         Effect.gen(function* () {
           const known = yield* KnownTorrent.make(Tasks.torrent)
           const { address, folder, stats } = yield* startDaemon()
@@ -101,8 +103,10 @@ const suite = () =>
           const say = (line: string) => console.log(`Chromium at http://${host}: ${line}`)
           say(`write requests per piece: ${(requests / Tasks.pieceCount).toFixed(1)} (${Tasks.pieceCount} pieces)`)
           say(`preflights for all writes: ${preflights}`)
-          say(`preflights before, to register and prepare: ${prepared.preflights}`)
-          say(`preflights after, to flush, read, digest and forget: ${after.preflights - written.preflights}`)
+          say(`preflights before the writes, to register and prepare: ${prepared.preflights}`)
+          say(
+            `preflights after the writes, to flush, read, digest and forget: ${after.preflights - written.preflights}`
+          )
           assert.deepStrictEqual(result, { readBack: Tasks.pieceCount, digested: Tasks.pieceCount })
           assert.strictEqual(requests, Tasks.pieceCount)
           assert.strictEqual(written.writes - prepared.writes, Tasks.pieceCount)
@@ -116,7 +120,7 @@ const suite = () =>
       )
     }
 
-    it.effect("reads a clean 401 without the token and with a wrong one", () =>
+    it.effect("can read the 401 response without a token and with a wrong one", () =>
       Effect.gen(function* () {
         const { address, folder, stats } = yield* startDaemon()
         const set = yield* registerByte(address)
@@ -139,7 +143,7 @@ const suite = () =>
       })
     )
 
-    it.effect("sees nothing but a network error where only another origin is allowed, and writes nothing", () =>
+    it.effect("sees only a network error if its origin is not allowed, and writes nothing", () =>
       Effect.gen(function* () {
         const page = yield* Page
         const { address, folder, stats } = yield* startDaemon([`http://localhost:${page.port}`])
@@ -159,7 +163,7 @@ const suite = () =>
       })
     )
 
-    it.effect("talks to a peer through the daemon's sockets", () =>
+    it.effect("connects to a peer through the daemon's sockets", () =>
       Effect.gen(function* () {
         const { address } = yield* startDaemon()
         const port = yield* echoServer
@@ -179,4 +183,4 @@ const { CI } = process.env
 const isWanted = Chromium.program !== undefined || CI === "true"
 
 if (isWanted) Daemon.live("a page in Chromium", suite)
-else it.skip("a page in Chromium: there is none on the PATH or in CHROMIUM", () => {})
+else it.skip("a page in Chromium: not found on the PATH or in CHROMIUM", () => {})

@@ -1,4 +1,4 @@
-/** A Chromium without windows, as a scoped child process. */
+/** A headless Chromium as a scoped child process. */
 import * as ChildProcess from "node:child_process"
 import { existsSync } from "node:fs"
 import * as Path from "node:path"
@@ -14,7 +14,7 @@ const { CHROMIUM, PATH = "" } = process.env
 
 const names = ["chromium", "chromium-browser", "google-chrome"]
 
-/** The browser's path: that of the variable `CHROMIUM`, or the first on the `PATH`; `undefined` where there is none. */
+/** The browser's path: the variable `CHROMIUM`, or the first on the `PATH`; `undefined` if there is none. */
 export const program: string | undefined = [
   ...(CHROMIUM === undefined ? [] : [CHROMIUM]),
   ...names.flatMap((name) => PATH.split(Path.delimiter).map((folder) => Path.join(folder, name)))
@@ -22,7 +22,7 @@ export const program: string | undefined = [
 
 const flags = [
   "--headless",
-  // Its sandbox needs rights that root in a container has not. It opens nothing but our own pages.
+  // The sandbox needs rights that root in a container does not have. The browser opens only our own pages.
   "--no-sandbox",
   "--disable-gpu",
   "--disable-quic",
@@ -30,33 +30,32 @@ const flags = [
   "--disable-background-networking",
   "--disable-component-update",
   "--disable-sync",
-  // What pages say on the console goes to standard error.
+  // The console output of pages goes to standard error.
   "--enable-logging=stderr",
-  // Takes commands on descriptor 3, and ends when that ends: it does not outlive tests that were killed.
+  // Accepts commands on descriptor 3, and ends when that closes, so it does not outlive tests that are killed.
   "--remote-debugging-pipe"
 ]
 
-/** How many lines of the page's console are kept for whoever asks why a page failed. */
+/** Lines of console output that are kept, to explain why a page failed. */
 const maxConsoleLines = 20
 
-/** The browser ended by itself, or never started. */
+/** The browser ended by itself, or did not start. */
 export class BrowserEnded extends Data.TaggedError("BrowserEnded")<{ readonly how: string }> {
   override get message() {
     return `Chromium: ${this.how}`
   }
 }
 
-/** A browser that runs. */
 export interface Browser {
-  /** Opens a page in a tab of its own. What becomes of it, the page must tell. */
+  /** Opens the page in a new tab. The page itself must report its results. */
   readonly open: (url: string) => Effect.Effect<void>
-  /** Fails when the browser has ended. */
+  /** Fails when the browser ends. */
   readonly ended: Effect.Effect<never, BrowserEnded>
-  /** What pages said on their consoles so far: the last lines. */
+  /** The last lines of the pages' console output. */
   readonly console: Effect.Effect<string>
 }
 
-/** Starts a browser with a profile of its own; both are gone when the scope has closed. */
+/** Starts a browser with a temporary profile. Both are removed when the scope closes. */
 export const make = Effect.gen(function* () {
   const profile = yield* temporaryFolder
   const ended = Deferred.makeUnsafe<string>()
@@ -65,7 +64,7 @@ export const make = Effect.gen(function* () {
   const child = yield* Effect.acquireRelease(
     Effect.sync(() => {
       const child = ChildProcess.spawn(program ?? names[0]!, [...flags, `--user-data-dir=${profile}`], {
-        // A group of its own, so that all its processes can be ended at once.
+        // A process group, so that all its processes can be ended at once.
         detached: true,
         stdio: ["ignore", "ignore", "pipe", "pipe", "pipe"]
       })
@@ -74,7 +73,7 @@ export const make = Effect.gen(function* () {
         if (lines.length > maxConsoleLines) lines.shift()
       })
       child.on("error", (error) => Deferred.doneUnsafe(ended, Exit.succeed(error.message)))
-      // All that hold its standard error have ended: none of its processes is left to write to the profile.
+      // Emitted after all processes that hold its standard error have ended, so none can still write to the profile.
       child.on("close", (code, signal) => Deferred.doneUnsafe(ended, Exit.succeed(`it ended with ${signal ?? code}`)))
       return child
     }),
@@ -88,7 +87,7 @@ export const make = Effect.gen(function* () {
   const commands = child.stdio[3] as Streams.Writable
   const answers = child.stdio[4] as Streams.Readable
   answers.resume()
-  // A browser that is gone is told of by its end.
+  // The end of the browser is reported through `ended`, so errors of its pipe are ignored.
   commands.on("error", () => {})
   let commandId = 0
 

@@ -1,6 +1,6 @@
 /**
- * The script of the page: takes its task from the site that it came from, does it, and reports. It needs nothing but what
- * pages and Node both have, so it is checked with the types of Node.
+ * The script of the page: fetches its task from its site, does it, and reports the result. It uses only what pages and
+ * Node have in common, so it is checked with Node's types.
  */
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
@@ -25,7 +25,7 @@ import * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
 import * as KnownFiles from "../../src/torrent/KnownFiles.ts"
 import * as Tasks from "./tasks.ts"
 
-/** Pieces on their way at once, as many peers would finish them. More than the storage lets through. */
+/** Writes in flight at once, as many peers would finish them. More than the storage allows at once. */
 const concurrency = 16
 
 const post = (path: "/step" | "/report", body: string) => Effect.promise(() => fetch(path, { method: "POST", body }))

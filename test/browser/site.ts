@@ -1,4 +1,4 @@
-/** The web site of the page: serves it on origins of its own, gives it its task, and hears what it reports. */
+/** The web site of the page: serves it under several origins, passes it its task, and receives its report. */
 import * as Http from "node:http"
 import * as Path from "node:path"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
@@ -12,10 +12,10 @@ import * as Vite from "vite"
 import * as Chromium from "./chromium.ts"
 import type { Report, Step, Task, Tasks } from "./tasks.ts"
 
-/** How long a page may take, with the browser's start where it is the first. It takes a few seconds. */
+/** How long a page may take, including the start of the browser. It usually takes a few seconds. */
 const visitTimeout = "25 seconds"
 
-/** `page.ts` and all it needs as one script; nothing is written to disk. */
+/** `page.ts` and its dependencies as one script. Nothing is written to disk. */
 const bundle = Effect.promise(async () => {
   const built = await Vite.build({
     configFile: false,
@@ -34,12 +34,12 @@ const bundle = Effect.promise(async () => {
   return script.code
 })
 
-/** The names under which a site is reached: an origin each, one of the daemon's host with another port, one of another host. */
+/** The host names of the site, each a different origin: the daemon's host with another port, and another host. */
 export const hosts = ["127.0.0.1", "localhost"] as const
 
 export type Host = (typeof hosts)[number]
 
-/** The page did not do what it was asked, or did not say so. */
+/** The page failed, or reported nothing. */
 export class PageFailed extends Data.TaggedError("PageFailed")<{ readonly why: string }> {
   override get message() {
     return this.why
@@ -52,10 +52,10 @@ interface Visit {
   readonly reported: Deferred.Deferred<Report>
 }
 
-/** A site that is up, on loopback. One page at a time visits it. */
+/** A running site on loopback. Only one page at a time visits it. */
 export interface Site {
   readonly port: number
-  /** Opens the page at `http://HOST:PORT` and waits for what it knows in the end. `onStep` runs while the page waits. */
+  /** Opens the page at `http://HOST:PORT` and waits for its result. `onStep` runs while the page waits. */
   readonly visit: <K extends keyof Tasks>(
     host: Host,
     task: { readonly name: K; readonly needs: Tasks[K]["needs"] },
@@ -66,7 +66,7 @@ export interface Site {
 const html =
   '<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><script type="module" src="/page.js"></script>'
 
-/** A site and the browser that visits it, until the scope closes. */
+/** Starts a site and its browser, until the scope closes. */
 export const make = Effect.gen(function* () {
   const script = yield* bundle
   let current: Visit | undefined
@@ -98,7 +98,7 @@ export const make = Effect.gen(function* () {
   )
   if (!NetAddress.isInetAddress(server.address)) return yield* Effect.die("a site without a port")
   const { port } = server.address
-  // After the server, so that it ends before: a server waits for the connections that are open.
+  // Acquired after the server, so that it is released first: the server waits until its connections have closed.
   const browser = yield* Chromium.make
 
   const visit = Effect.fnUntraced(function* (host: Host, task: Task, onStep: Visit["onStep"]) {
@@ -110,7 +110,7 @@ export const make = Effect.gen(function* () {
         duration: visitTimeout,
         orElse: () =>
           Effect.flatMap(browser.console, (said) =>
-            Effect.fail(new PageFailed({ why: `no report; the console says: ${said}` }))
+            Effect.fail(new PageFailed({ why: `the page sent no report; its console says: ${said}` }))
           )
       })
     )

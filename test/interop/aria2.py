@@ -1,4 +1,4 @@
-"""The client aria2 (https://aria2.github.io) as a child process with one torrent, where it is installed."""
+"""The client aria2 (https://aria2.github.io) as a child process with one torrent, if it is installed."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ LISTENING = re.compile(r"IPv4 BitTorrent: listening on TCP port (\d+)")
 
 
 class Aria2(LineProcess):
-    """One on loopback alone, with what it does beside the torrent in `home`.
+    """An aria2 that uses only loopback. Its own data is in `home`, apart from the torrent.
 
-    It finds peers by trackers, by peer exchange, or as they connect to it: it cannot be given one. It does most things
-    once a second, and asks UDP trackers only with its DHT on, which knows no node here and so asks nobody.
+    It finds peers through trackers, peer exchange, or incoming connections, because it cannot be given an address.
+    It does most things once a second. It asks UDP trackers only if its DHT is on; the DHT knows no node here, so it
+    asks nobody.
     """
 
     def __init__(self, arguments: list[str], home: Path) -> None:
@@ -39,7 +40,7 @@ class Aria2(LineProcess):
         raise AssertionError(f"{self.describe()} ended with {self.exit_code()}: {seen}{self.errors}")
 
     def wait_until_complete(self) -> None:
-        """Waits for the end of one that does not seed."""
+        """Waits for the end of a download that does not seed."""
         code = self.exit_code()
         said = ""
         while (line := self.next_line()) is not None:

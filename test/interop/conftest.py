@@ -1,4 +1,4 @@
-"""What the interop tests have at hand. Everything a test starts ends with it; real sockets, on loopback only."""
+"""Fixtures of the interop tests. Everything that a test starts ends with it. Sockets are real, on loopback only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torrents import Torrent
 
 
 def leave_out(why: str) -> NoReturn:
-    """Skips a test that this machine cannot run; where all of them must run, that is a failure."""
+    """Skips a test that this machine cannot run. With `CI=true` it fails the test instead."""
     if os.environ.get("CI") == "true":
         pytest.fail(why)
     pytest.skip(why)
@@ -26,14 +26,14 @@ def leave_out(why: str) -> NoReturn:
 
 @pytest.fixture
 def running() -> Iterator[ExitStack]:
-    """Closes what a test started, the latest first."""
+    """Closes everything that a test started, the latest first."""
     with ExitStack() as stack:
         yield stack
 
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """The folder in which a test makes its content."""
+    """The folder in which a test creates its content."""
     folder = tmp_path / "source"
     folder.mkdir()
     return folder
@@ -73,7 +73,7 @@ def seed(running: ExitStack) -> Callable[..., LibtorrentPeer]:
 
 @pytest.fixture
 def leech(running: ExitStack) -> Callable[..., LibtorrentPeer]:
-    """Starts a libtorrent downloader of a torrent or a magnet link into a folder, of all its files if none is named."""
+    """Starts a libtorrent downloader of a torrent or magnet link into a folder. Wants all files if none is named."""
 
     def start(
         torrent: Torrent | str,
@@ -123,13 +123,13 @@ def aria2_seed(aria2: Callable[..., Aria2]) -> Callable[[Torrent], Aria2]:
 
 @pytest.fixture
 def aria2_leech(aria2: Callable[..., Aria2]) -> Callable[..., Aria2]:
-    """Starts an aria2 downloader of a torrent or a magnet link into a folder; it announces, and ends when complete."""
+    """Starts an aria2 downloader of a torrent or magnet link into a folder. It announces, and ends when complete."""
     return lambda torrent, folder, *options: aria2(torrent, folder, "--seed-time=0", *options)
 
 
 @pytest.fixture
 def lie(running: ExitStack) -> Callable[[Torrent, Callable[[int, int], bool]], Liar]:
-    """Starts a seeder that lies about the blocks of which `lies_about(piece, block)` holds."""
+    """Starts a seeder that sends wrong bytes for the blocks with `lies_about(piece, block)`."""
 
     def start(torrent: Torrent, lies_about: Callable[[int, int], bool]) -> Liar:
         liar = Liar(torrent, lies_about)
@@ -148,7 +148,7 @@ def tracker(running: ExitStack) -> Tracker:
 
 @pytest.fixture
 def piecewise(running: ExitStack, tmp_path: Path) -> Callable[..., Piecewise]:
-    """Starts the command line with these arguments."""
+    """Starts the command line with the given arguments."""
 
     def start(*arguments: str | Path) -> Piecewise:
         program = Piecewise([str(argument) for argument in arguments], tmp_path / "home")
@@ -170,9 +170,9 @@ def download(piecewise: Callable[..., Piecewise], target: Path) -> Callable[...,
 
 
 SLOW = ("test_half_done", "test_changed_files", "test_disks")
-"""Of these a normal run goes through the file system alone, a soak through every storage."""
+"""Tests that a normal run executes with the file system only, and a soak with every storage."""
 SLOW_DISKS = ("fails_at_write_back", "nothing_that_it_lost", "full_disk", "goes_and_comes_back", "btrfs", "tmpfs")
-"""Of the disks a normal run leaves these to a soak, too."""
+"""Tests of disks that only a soak executes."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -188,13 +188,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(params=STORAGES)
 def storage(request: pytest.FixtureRequest) -> str:
-    """What `--storage` says, one after the other."""
+    """The value of `--storage`; tests are repeated for each."""
     return request.param
 
 
 @pytest.fixture
 def fetch(piecewise: Callable[..., Piecewise], target: Path, storage: str) -> Callable[..., Piecewise]:
-    """Starts `piecewise download` with each storage, into `target` unless said otherwise, with more options at its end."""
+    """Starts `piecewise download` with each storage, into `target` by default. Further options go at the end."""
 
     def start(torrent: Torrent, peer: LibtorrentPeer, *options: str | Path, into: Path | None = None) -> Piecewise:
         folder = target if into is None else into
@@ -206,13 +206,13 @@ def fetch(piecewise: Callable[..., Piecewise], target: Path, storage: str) -> Ca
 
 @pytest.fixture
 def verify(piecewise: Callable[..., Piecewise]) -> Callable[[Torrent, Path], Piecewise]:
-    """Starts `piecewise verify` of what lies at a path."""
+    """Starts `piecewise verify` for the content at a path."""
     return lambda torrent, path: piecewise("verify", torrent.file, path)
 
 
 @pytest.fixture
 def mount(running: ExitStack, tmp_path: Path) -> Callable[..., Mount]:
-    """Mounts a file system of so many MiB with the options of `mount -o`; it goes with the test."""
+    """Mounts a file system of the given size in MiB, with options for `mount -o`. It is unmounted after the test."""
     why = why_not()
     if why is not None:
         leave_out(f"nothing can be mounted: {why}")
@@ -228,7 +228,7 @@ def mount(running: ExitStack, tmp_path: Path) -> Callable[..., Mount]:
 
 @pytest.fixture
 def give(piecewise: Callable[..., Piecewise]) -> Callable[..., Piecewise]:
-    """Starts `piecewise seed` of a torrent where its content lies, and waits until it serves."""
+    """Starts `piecewise seed` for a torrent and its content, and waits until it serves."""
 
     def start(torrent: Torrent, *arguments: str) -> Piecewise:
         program = piecewise("seed", torrent.file, torrent.content, "--json", *arguments)

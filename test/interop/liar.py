@@ -1,4 +1,4 @@
-"""A seeder that claims to have everything and lies about some blocks (BEP 3 over plain TCP)."""
+"""A seeder that claims to have everything and sends wrong bytes for some blocks (BEP 3 over plain TCP)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BITFIELD, UNCHOKE, INTERESTED, REQUEST, PIECE = 5, 1, 2, 6, 7
 
 
 class Liar:
-    """Answers every request at once, and where `lies_about(piece, block)` holds with other bytes than asked for."""
+    """Answers every request at once. Blocks with `lies_about(piece, block)` get wrong bytes."""
 
     def __init__(self, torrent: Torrent, lies_about: Callable[[int, int], bool], host: str = "127.0.0.2") -> None:
         self._torrent = torrent
@@ -30,7 +30,7 @@ class Liar:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
-        # Closing alone would leave the accepting thread waiting.
+        # Closing the socket alone would not wake the thread that accepts.
         self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
         for connection in self._connections:
@@ -49,7 +49,7 @@ class Liar:
         try:
             self._talk(connection)
         except OSError:
-            pass  # hung up on, as a liar should be
+            pass  # the peer closed the connection, as it should
         finally:
             connection.close()
 
@@ -85,7 +85,7 @@ def frame(message: int, payload: bytes = b"") -> bytes:
 
 
 def read_exactly(connection: socket.socket, length: int) -> bytes | None:
-    """`length` bytes, or `None` when the other side has hung up."""
+    """Reads `length` bytes; `None` if the other side has closed the connection."""
     received = bytearray()
     while len(received) < length:
         chunk = connection.recv(length - len(received))

@@ -1,8 +1,8 @@
-"""A libtorrent session with one torrent, to be run in a process of its own so that it can be killed.
+"""A libtorrent session with one torrent, run in its own process so that it can be killed.
 
-Prints one JSON line with its port, then one with its state for every line on standard input, and ends with that input.
-A number on such a line limits its uploads from then on, in bytes a second; 0 is no limit.
-Plain TCP on loopback: no uTP, DHT, local discovery, port mapping or encryption.
+Prints one JSON line with its port, then one with its state for every line on standard input, and ends when that
+closes. A number on such a line sets its upload limit in bytes per second; 0 means no limit. Uses plain TCP on
+loopback: no uTP, DHT, local discovery, port mapping or encryption.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def settings(host: str, port: int) -> dict[str, object]:
         "out_enc_policy": 2,
         "allow_multiple_connections_per_ip": True,
         "min_reconnect_time": 1,
-        # A seed waits to be found, so that a test knows who found whom.
+        # A seed does not dial, so that a test knows which side found the other.
         "seeding_outgoing_connections": False,
         "unchoke_slots_limit": -1,
         "alert_mask": libtorrent.alert.category_t.status_notification
@@ -50,7 +50,7 @@ def listening_port(session: libtorrent.session) -> int:
 
 
 def flush(session: libtorrent.session, handle: libtorrent.torrent_handle) -> None:
-    """Waits until what libtorrent has is on the disk: it calls a torrent complete before that."""
+    """Waits until libtorrent has written everything to disk. It reports a torrent as complete before that."""
     handle.flush_cache()
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
@@ -67,17 +67,17 @@ def is_interested(peer: libtorrent.peer_info) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("torrent", help="a torrent file, or a magnet link")
-    parser.add_argument("folder", help="the folder that holds, or gets, the content")
+    parser.add_argument("folder", help="the folder that contains, or receives, the content")
     parser.add_argument("--seed", action="store_true")
-    parser.add_argument("--check", action="store_true", help="verify the content first, and not while it is served")
+    parser.add_argument("--check", action="store_true", help="verify all content before serving, not during it")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--peer", action="append", default=[])
     parser.add_argument("--trackers", action="store_true", help="announce to the torrent's trackers")
-    parser.add_argument("--upload-limit", type=int, default=0, help="bytes a second")
-    parser.add_argument("--download-limit", type=int, default=0, help="bytes a second")
+    parser.add_argument("--upload-limit", type=int, default=0, help="bytes per second")
+    parser.add_argument("--download-limit", type=int, default=0, help="bytes per second")
     parser.add_argument("--allocate", action="store_true", help="full allocation instead of sparse files")
-    parser.add_argument("--file", action="append", type=int, default=[], help="the index of a file; no other is wanted")
+    parser.add_argument("--file", action="append", type=int, default=[], help="the index of a wanted file")
     arguments = parser.parse_args()
 
     session = libtorrent.session(settings(arguments.host, arguments.port))
@@ -87,9 +87,9 @@ def main() -> None:
     load = libtorrent.parse_magnet_uri if is_link else libtorrent.load_torrent_file
     parameters = load(arguments.torrent)
     parameters.save_path = arguments.folder
-    # Neither queued nor paused: what is asked for happens now.
+    # Neither queued nor paused, so that it starts at once.
     parameters.flags &= ~(libtorrent.torrent_flags.auto_managed | libtorrent.torrent_flags.paused)
-    # In seed mode each piece is verified when it is first asked for; else all are, before any is served, and never again.
+    # In seed mode each piece is verified when it is first requested. Otherwise all are verified once, before serving.
     if arguments.seed and not arguments.check:
         parameters.flags |= libtorrent.torrent_flags.seed_mode
     if not arguments.trackers:

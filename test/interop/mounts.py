@@ -1,4 +1,4 @@
-"""Real file systems of their own: what they do when they are full, failing or gone cannot be imitated."""
+"""Mounts real file systems for tests, because their behaviour when full, failing or gone cannot be imitated."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ MIB = 1024 * 1024
 
 
 def run(*command: str | Path) -> None:
-    """As root, which mounting takes."""
+    """Runs a command. Mounting needs root."""
     as_root = [] if os.geteuid() == 0 else ["sudo", "-n"]
     subprocess.run([*as_root, *map(str, command)], check=True, capture_output=True, text=True)
 
 
 @functools.cache
 def why_not() -> str | None:
-    """Why nothing can be mounted here, in one line; `None` where it can."""
+    """Why nothing can be mounted here, in one line; `None` if mounting works."""
     with tempfile.TemporaryDirectory(prefix="piecewise-mount-") as folder:
         try:
             run("mount", "-t", "tmpfs", "none", folder)
@@ -35,7 +35,7 @@ def why_not() -> str | None:
 class Mount:
     """A file system at `path`: `ext4`, `btrfs`, `tmpfs`, or `failing`.
 
-    `failing` is an ext4 whose device takes only a quarter of what it promises, until `grow`.
+    `failing` is an ext4 whose device stores only a quarter of its nominal size, until `grow`.
     """
 
     def __init__(self, kind: str, mebibytes: int, top: Path, options: str = "defaults") -> None:
@@ -54,15 +54,15 @@ class Mount:
         if self.kind != "tmpfs":
             self._image.touch()
             os.truncate(self._image, self._mebibytes * MIB)
-            # A journal that cannot be written would end the whole file system, and so would what it knows of its blocks:
-            # that is on the device from the beginning, so that only content gets lost.
+            # If the journal or the block metadata could not be written, the whole file system would fail. So there is
+            # no journal, and all metadata is allocated at the start: only content can be lost.
             for_failing = ["-O", "^has_journal,^metadata_csum,^uninit_bg", "-N", "64"] if self.kind == "failing" else []
             make = ["mkfs.btrfs", "-q"] if self.kind == "btrfs" else ["mkfs.ext4", "-q", "-m", "0", *for_failing]
             run(*make, self._image)
         self.attach()
 
     def attach(self) -> None:
-        """Mounts it, also again; a tmpfs is empty then."""
+        """Mounts it, possibly again. A tmpfs is then empty."""
         if self.kind == "tmpfs":
             run("mount", "-t", "tmpfs", "-o", f"size={self._mebibytes}m", "none", self.path)
         else:
@@ -71,16 +71,16 @@ class Mount:
             run("chown", str(os.geteuid()), self.path)
 
     def detach(self) -> None:
-        """Takes it away, also while files of it are open."""
+        """Unmounts it, even while its files are open."""
         run("umount", "-l", self.path)
 
     def read_anew(self) -> None:
-        """Mounts it again, so that what is read afterwards comes from the device. No process may use it."""
+        """Mounts it again, so that later reads come from the device. No process may be using it."""
         run("umount", self.path)
         self.attach()
 
     def grow(self) -> None:
-        """Makes the device of a `failing` one as large as it promised to be."""
+        """Makes the device of a `failing` file system as large as its nominal size."""
         run("mount", "-o", f"remount,size={2 * self._mebibytes}m", self._backing)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The programs of a test as child processes: each starts, is watched with a deadline, and never outlives its test."""
+"""The programs of a test as child processes. Each has deadlines, and none outlives its test."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ HERE = Path(__file__).resolve().parent
 NODE = ROOT / "node_modules" / ".bin" / "node"
 
 DEADLINE = 60.0
-"""Seconds that anything may take; far above what it does take, as machines that test are busy."""
+"""Seconds that any wait may take. Far more than usual, because machines that run tests are busy."""
 
 Event = dict[str, object]
 
 
 class LineProcess:
-    """A child that writes a JSON object on each line of its standard output."""
+    """A child process that writes one JSON object per line to standard output."""
 
     def __init__(self, command: list[str], env: dict[str, str] | None = None) -> None:
         self.command = command
@@ -59,11 +59,11 @@ class LineProcess:
 
     @property
     def errors(self) -> str:
-        """What the child wrote to standard error so far; all of it once the child has ended."""
+        """The standard error of the child so far. Complete once the child has ended."""
         return "".join(self._errors)
 
     def next_line(self, timeout: float = DEADLINE) -> str | None:
-        """The next line of standard output, `None` at its end."""
+        """The next line of standard output; `None` at its end."""
         try:
             line = self._lines.get(timeout=timeout)
         except queue.Empty:
@@ -84,12 +84,12 @@ class LineProcess:
         self._process.send_signal(number)
 
     def kill(self) -> None:
-        """SIGKILL: the child gets no chance to tidy up."""
+        """Sends SIGKILL, so that the child cannot clean up."""
         self._process.kill()
         self.exit_code()
 
     def exit_code(self, timeout: float = DEADLINE) -> int:
-        """Waits for the end of the child and of its output. Negative numbers are signals."""
+        """Waits until the child and its output have ended. A negative exit code is a signal."""
         try:
             code = self._process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -137,25 +137,25 @@ class LibtorrentPeer(LineProcess):
         return self.wait_until(lambda status: bool(status["complete"]))
 
     def limit_uploads(self, bytes_per_second: int | None) -> None:
-        """From here on; `None` for no limit."""
+        """Limits its uploads from now on; `None` removes the limit."""
         self.send_line(str(bytes_per_second or 0))
         assert self.next_line() is not None, self.errors
 
 
 class Tracker(LineProcess):
-    """The npm package bittorrent-tracker; see `tracker.mjs`."""
+    """The npm package bittorrent-tracker, started by `tracker.mjs`."""
 
     def __init__(self) -> None:
         super().__init__([str(NODE), str(HERE / "tracker.mjs")])
         first = self.next_line()
         assert first is not None, f"the tracker did not start: {self.exit_code()} {self.errors}"
         self.urls: dict[str, str] = json.loads(first)
-        """Where to announce, by `http` and `udp`."""
+        """The announce URLs by `http` and `udp`."""
 
     def wait_for_seeders(self, count: int) -> None:
-        """Waits until so many seeders have announced themselves, of whatever torrent: a test has only one.
+        """Waits until `count` seeders have announced, for any torrent: a test has only one.
 
-        The answer cannot be read by info hash, as this tracker writes the hash as if it were text.
+        Its answer cannot be looked up by info hash, because this tracker writes the hash as if it were text.
         """
         deadline = time.monotonic() + DEADLINE
         while time.monotonic() < deadline:
@@ -169,11 +169,11 @@ class Tracker(LineProcess):
 
 
 class Piecewise(LineProcess):
-    """The command line of this checkout, or what `PIECEWISE_COMMAND` names, such as an installed `piecewise`."""
+    """The command line of this checkout, or the command in `PIECEWISE_COMMAND`, such as an installed `piecewise`."""
 
     def __init__(self, arguments: list[str], home: Path) -> None:
         command = shlex.split(os.environ.get("PIECEWISE_COMMAND", ""))
-        # A home of its own: no test reads or leaves anything in that of whoever runs it.
+        # A separate home folder, so that no test reads or changes that of the user who runs it.
         home.mkdir(exist_ok=True)
         folders = {f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("CONFIG", "DATA", "STATE", "CACHE")}
         own = {"HOME": str(home), **folders}
@@ -185,7 +185,7 @@ class Piecewise(LineProcess):
         return f"piecewise {' '.join(self.arguments)}"
 
     def next_event(self, timeout: float = DEADLINE) -> Event | None:
-        """The next event of `--json`, `None` at the end of the output."""
+        """The next event of `--json`; `None` at the end of the output."""
         line = self.next_line(timeout)
         if line is None:
             return None
@@ -195,7 +195,7 @@ class Piecewise(LineProcess):
         return event
 
     def wait_for(self, wanted: Callable[[Event], bool]) -> Event:
-        """The first event from here on that is wanted."""
+        """Reads on to the first event with `wanted(event)`."""
         deadline = time.monotonic() + DEADLINE
         while time.monotonic() < deadline:
             event = self.next_event(max(0.1, deadline - time.monotonic()))
@@ -203,7 +203,7 @@ class Piecewise(LineProcess):
                 raise AssertionError(f"{self.describe()} ended with {self.exit_code()}: {self.errors}")
             if wanted(event):
                 return event
-        raise AssertionError(f"{self.describe()}: the event did not come\n{self.errors}")
+        raise AssertionError(f"{self.describe()}: the expected event was not reported\n{self.errors}")
 
     def wait_for_pieces(self, count: int) -> None:
         """Reads on until `count` pieces have been stored since the program started."""
@@ -212,23 +212,23 @@ class Piecewise(LineProcess):
 
     @property
     def pieces(self) -> list[int]:
-        """The pieces reported as stored, among the events read so far."""
+        """The pieces that were reported as stored in the events read so far."""
         return [int(str(event["index"])) for event in self.events if event["event"] == "piece"]
 
     @property
     def address(self) -> str:
-        """Where peers on this machine can connect to it, once it has told."""
+        """The address at which peers on this machine can connect, after the program has reported its port."""
         [port] = [event["port"] for event in self.events if event["event"] == "listening"]
         return f"127.0.0.1:{port}"
 
     def drain(self) -> None:
-        """Reads the events to the end of the output, which has to come in time: a download reports once a second."""
+        """Reads the events to the end of the output, within the deadline: a download reports once a second."""
         deadline = time.monotonic() + DEADLINE
         while self.next_event() is not None:
             assert time.monotonic() < deadline, f"{self.describe()} does not end: {self.events[-3:]}\n{self.errors}"
 
     def finish(self, last: str = "complete") -> Event:
-        """Reads to the end and expects that everything was stored; gives the last event."""
+        """Reads to the end and expects success. Returns the last event."""
         self.drain()
         code = self.exit_code()
         assert code == 0, f"{self.describe()} ended with {code}: {self.errors}"
@@ -236,17 +236,17 @@ class Piecewise(LineProcess):
         return self.events[-1]
 
     def failed(self) -> str:
-        """Reads to the end and expects exit code 1; gives the last sentence."""
+        """Reads to the end and expects exit code 1. Returns the last sentence."""
         self.drain()
         assert self.exit_code() == 1, f"{self.describe()} ended with {self.exit_code()}: {self.errors}"
         return self.errors.strip().splitlines()[-1]
 
     def refused(self) -> str:
-        """As `failed`, of one that says nothing else."""
+        """Like `failed`, and expects no other output."""
         last = self.failed()
         assert self.errors.strip() == last, self.errors
         return last
 
     def interrupt(self) -> None:
-        """What Ctrl-C does."""
+        """Sends the signal of Ctrl-C."""
         self.signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""The storages that the command line downloads into real folders with: what holds of one holds of the other."""
+"""The storages that the command line can download into real folders with. Tests run with each of them."""
 
 from __future__ import annotations
 
@@ -7,4 +7,4 @@ import os
 STORAGES = ["filesystem", "io-daemon"]
 
 IS_SOAK = "PIECEWISE_SOAK" in os.environ
-"""Whether the tests take their time: every test of files on disk with every storage and in all its variants."""
+"""Whether to run the slow tests too: every test of files on disk with every storage and in all variants."""

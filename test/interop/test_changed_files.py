@@ -1,4 +1,4 @@
-"""What others do to files between runs and while we run: complete stays true, and no wrong byte is given to anybody."""
+"""Changes of files by others, between runs and during a run: "complete" stays true, and no wrong byte is uploaded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def torrent(source):
 
 @pytest.fixture
 def interrupted(torrent, target, seed, fetch):
-    """A download that was stopped by Ctrl-C with a part of it stored; gives the pieces that it fetched."""
+    """A download that was stopped by Ctrl-C with a part of it stored. Returns the pieces that it fetched."""
     program = fetch(torrent, seed(torrent, bytes_per_second=BYTES_PER_SECOND))
     program.wait_for_pieces(40)
     program.interrupt()
@@ -34,7 +34,7 @@ def interrupted(torrent, target, seed, fetch):
 
 
 def place_of(torrent, target, piece):
-    """A file that holds bytes of a piece, and where in it they begin."""
+    """A file that contains bytes of a piece, and the offset at which they begin."""
     offset = piece * torrent.piece_length
     for file in sorted(torrent.content.iterdir()):
         if offset < file.stat().st_size:
@@ -52,8 +52,8 @@ def test_seven_bytes_changed_between_runs(torrent, target, seed, fetch, interrup
     program.finish()
 
     assert_same(torrent, target)
-    assert piece in program.pieces, "the piece that was changed is fetched again"
-    assert set(program.pieces) - {piece} == set(range(torrent.pieces)) - interrupted, "and no other one is"
+    assert piece in program.pieces, "the changed piece was not fetched again"
+    assert set(program.pieces) - {piece} == set(range(torrent.pieces)) - interrupted, "other pieces were fetched again"
 
 
 @pytest.mark.parametrize("how", ["touched", "copied with times", "copied without times", "deleted", "cut"])
@@ -81,7 +81,7 @@ def test_what_else_happens_between_runs(torrent, target, tmp_path, seed, fetch, 
 
 
 def bytes_read(program) -> int:
-    """What a process read so far, also out of memory that caches the disk."""
+    """Bytes that a process has read so far, including those from the page cache."""
     with open(f"/proc/{program.pid}/io") as facts:
         return int(next(line for line in facts if line.startswith("rchar")).split()[1])
 
@@ -97,7 +97,7 @@ def test_what_has_not_changed_is_not_read_again(source, target, seed, fetch, pie
     assert first.exit_code() == 130, first.errors
     slow.kill()
 
-    # Nobody is there to fetch from, so that all that is read is read at the start.
+    # There is no peer, so everything that is read is read at startup.
     second = fetch(torrent, slow)
     started = second.wait_for(lambda event: event["event"] == "started")
     second.wait_for(lambda event: event["event"] == "progress")
@@ -107,7 +107,7 @@ def test_what_has_not_changed_is_not_read_again(source, target, seed, fetch, pie
 
     assert int(str(started["stored"])) == len(set(first.pieces))
     assert not [event for event in second.events if event["event"] == "checking"]
-    # Our own source code is some MiB as well.
+    # Our own source code is some MiB, too.
     assert read < 16 * MIB < len(first.pieces) * torrent.piece_length
 
 
@@ -136,15 +136,15 @@ CHANGES = [delete, cut, replace, modify]
 def test_a_file_that_needs_no_more_writes_is_changed_during_a_download(torrent, target, seed, fetch, verify, change):
     seeder = seed(torrent, bytes_per_second=BYTES_PER_SECOND)
     program = fetch(torrent, seeder, "--sequential")
-    # The first two files, and some of the third.
+    # Waits for the first two files, and some of the third.
     program.wait_for_pieces(40)
-    # What settles is looked at within a fraction of a second.
+    # Settled files are checked within a fraction of a second.
     time.sleep(0.3)
 
     change(target / "folder" / "0.bin", torrent.content / "0.bin")
 
     if change is replace:
-        # What somebody put in the place of our file is theirs.
+        # A file that replaced ours belongs to whoever put it there.
         assert "0.bin" in program.failed()
         assert (target / "folder" / "0.bin").read_bytes() == (torrent.content / "0.bin").read_bytes()[::-1]
     else:
@@ -169,7 +169,7 @@ def test_a_file_that_is_only_touched_costs_no_fetch(torrent, target, seed, fetch
 
 
 def slowly(program, leech, torrent, folder):
-    """A libtorrent downloader from one that is complete and gives slowly, with some pieces already."""
+    """Starts a slow libtorrent download from a complete program. The downloader has some pieces already."""
     program.wait_for(lambda event: event["event"] == "complete")
     leecher = leech(torrent, folder, program.address)
     leecher.wait_until(lambda status: status["pieces"] >= 10)
@@ -188,7 +188,7 @@ def test_a_leecher_gets_no_wrong_byte_of_a_seed_whose_files_change(
         change(target / "folder" / f"{index}.bin", torrent.content / f"{index}.bin")
     ours.wait_for(lambda event: event["event"] == "lost")
     assert not theirs.status()["complete"]
-    # Whoever changed them puts them back.
+    # Restores the files that were changed.
     for index in (6, 7):
         shutil.copy2(torrent.content / f"{index}.bin", target / "folder")
     status = theirs.wait_until_complete()
@@ -227,10 +227,10 @@ def test_a_file_in_the_place_of_one_that_is_seeded_is_left_alone(torrent, target
 
 @pytest.fixture
 def kept(torrent, target, tmp_path, seed, fetch):
-    """Resume data of a complete download in a folder of its own."""
+    """A complete download whose resume data is in a separate folder."""
     state = tmp_path / "state"
     fetch(torrent, seed(torrent), "--state", state).finish()
-    assert [file.suffix for file in state.iterdir()] == [".resume"], "it is kept"
+    assert [file.suffix for file in state.iterdir()] == [".resume"], "the resume data must be kept"
     return state
 
 
@@ -242,9 +242,9 @@ def test_what_is_known_to_be_stored_and_gone_is_not_fetched(torrent, target, tmp
     why = fetch(torrent, seeder, "--state", kept).refused()
 
     assert "folder/0.bin" in why and "--start-over" in why, why
-    assert names_in(target) == [], "nothing is written where the disk belongs"
+    assert names_in(target) == [], "nothing may be written to the mount point"
     assert seeder.status()["uploaded"] == 0
-    # It goes on when they are back, without a byte.
+    # It continues when the files are back, without downloading a byte.
     shutil.rmtree(target)
     (tmp_path / "unmounted").rename(target)
     program = fetch(torrent, seeder, "--state", kept)
@@ -305,7 +305,7 @@ def test_a_folder_that_may_only_be_read_is_seeded(torrent, target, tmp_path, lee
 
     seeding = piecewise("seed", torrent.file, target / "folder", "--json")
     seeding.wait_for(lambda event: event["event"] == "complete")
-    # Who owns files and may read them says nothing of their bytes.
+    # Changes of permissions do not change the bytes of a file.
     (target / "folder" / "0.bin").chmod(0o400)
     if os.geteuid() == 0:
         os.chown(target / "folder" / "1.bin", 65_534, 65_534)

@@ -1,4 +1,4 @@
-"""What the command line promises besides downloading: verify, create, and how it refuses."""
+"""The command line apart from downloading: verify, create, and its error messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Disks that fail, fill up, go and come back: real file systems in loop mounts, compared by what is on the device."""
+"""Disks that fail, fill up, disappear and return: real file systems in loop mounts, compared by the bytes on them."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ def is_failing(event) -> bool:
 
 @pytest.fixture
 def large(source):
-    """One file, so that a device loses content and no folder."""
+    """One file, so that the device can lose only content and no folder."""
     return make_torrent(write_file(source / "large.bin", 42 * MIB, 1), PIECE)
 
 
-# Where a block is only marked as written once its bytes are (the default), a failed write leaves the mark behind: bytes
-# written to the same block again are zeros after the next mount, although their flush succeeds. So there is room for a copy.
+# By default ext4 marks a block as written only after its bytes are on the device. A failed write leaves it marked as
+# unwritten. Bytes written to it again are zeros after the next mount, although their flush succeeds. So the engine must
+# write a copy to fresh blocks, and there must be room for it.
 @pytest.fixture(params=["defaults", "dioread_lock"])
 def failing(request, large, tmp_path, seed, fetch, mount):
-    """A disk whose device takes a quarter of what it promises, and a download onto it that has found out."""
+    """A disk whose device stores a quarter of its nominal size, and a download onto it that has noticed."""
     disk = mount("failing", 128, request.param)
     program = fetch(large, seed(large), "--sequential", "--state", tmp_path / "state", into=disk.path)
     error = program.wait_for(is_failing)
@@ -43,7 +44,7 @@ def failing(request, large, tmp_path, seed, fetch, mount):
 
 def test_a_disk_that_fails_at_write_back_is_no_success(large, failing):
     disk, program = failing
-    # As long as there is no room it goes on to try, and never says that it is complete.
+    # Without room it keeps trying, and never reports that it is complete.
     quiet_until = time.monotonic() + 10
     while time.monotonic() < quiet_until:
         event = program.next_event()
@@ -57,7 +58,8 @@ def test_a_disk_that_fails_at_write_back_is_no_success(large, failing):
     assert [event["ok"] for event in program.events if event["event"] == "storage"][-1] is True
 
 
-# As long as the disk stays mounted, memory shows what the device has lost, and its flush says that nothing is to be done.
+# While the disk stays mounted, the page cache still has what the device lost, and a flush reports that nothing is to
+# do.
 @pytest.mark.parametrize(
     ("failing", "remounts"),
     [("defaults", True), ("defaults", False), ("dioread_lock", True), ("dioread_lock", False)],
@@ -80,7 +82,7 @@ def test_after_a_disk_failed_nothing_that_it_lost_is_believed(large, tmp_path, s
     disk.read_anew()
 
     assert_same(large, disk.path)
-    assert set(range(large.pieces)) - right <= set(second.pieces), "what the device lost is fetched again"
+    assert set(range(large.pieces)) - right <= set(second.pieces), "lost pieces must be fetched again"
 
 
 @pytest.mark.parametrize("kind", ["ext4", "btrfs", "tmpfs"])
@@ -121,10 +123,10 @@ def test_a_disk_that_goes_during_a_download_gets_nothing_in_its_place(torrent, s
     first.drain()
     code = first.exit_code()
 
-    assert names_in(disk.path) == [], "nothing is written below the place where the disk was"
+    assert names_in(disk.path) == [], "nothing may be written to the empty mount point"
     disk.attach()
     if code == 0:
-        # What had been opened stays usable until it is closed.
+        # Open files of a detached disk stay usable until they are closed.
         assert_same(torrent, disk.path)
     else:
         assert code == 1 and "--start-over" in first.failed()
@@ -159,4 +161,4 @@ def test_a_folder_that_is_deleted_under_a_download_ends_it(torrent, target, seed
 
     assert "--start-over" in why, why
     uploaded = seeder.status()["uploaded"]
-    assert uploaded < torrent.pieces * PIECE, "it stops to fetch"
+    assert uploaded < torrent.pieces * PIECE, "it must stop fetching"

@@ -1,4 +1,4 @@
-"""Downloads from real seeders: every shape of torrent, and seeders that come and go."""
+"""Downloads from real seeders: all shapes of torrents, and seeders that come and go."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_single_file(source, target, seed, download, size, piece_length):
     program.finish()
 
     assert_same(torrent, target)
-    assert sorted(program.pieces) == list(range(torrent.pieces)), "each piece is told once"
+    assert sorted(program.pieces) == list(range(torrent.pieces)), "each piece must be reported once"
 
 
 def test_three_hundred_files_of_odd_and_no_length(source, target, seed, download):
@@ -62,7 +62,7 @@ def test_several_seeders_at_once(source, target, seed, download):
 
     assert_same(torrent, target)
     uploaded = [seeder.status()["uploaded"] for seeder in seeders]
-    assert all(share > MIB for share in uploaded), f"one of them was hardly asked: {uploaded}"
+    assert all(share > MIB for share in uploaded), f"one seeder was hardly used: {uploaded}"
 
 
 def test_a_seeder_that_dies_and_comes_back(source, target, seed, download):
@@ -76,7 +76,7 @@ def test_a_seeder_that_dies_and_comes_back(source, target, seed, download):
     program.finish()
 
     assert_same(torrent, target)
-    assert sorted(program.pieces) == list(range(torrent.pieces)), "each piece is told once"
+    assert sorted(program.pieces) == list(range(torrent.pieces)), "each piece must be reported once"
 
 
 def test_a_seeder_that_dies_for_good_beside_one_that_stays(source, target, seed, download):
@@ -95,7 +95,7 @@ def test_a_seeder_that_dies_for_good_beside_one_that_stays(source, target, seed,
 @pytest.mark.parametrize("scheme", ["http", "udp"])
 def test_a_seeder_found_through_a_tracker(source, target, seed, download, tracker, scheme):
     torrent = make_torrent(write_file(source / "one.bin", 2 * MIB + 1, 7), 64 * KIB, [tracker.urls[scheme]])
-    # A tracker tells a newcomer who is there, so the seeder has to be there first.
+    # A tracker returns only peers that announced before, so the seeder must announce first.
     seed(torrent, trackers=True)
     tracker.wait_for_seeders(1)
 
@@ -122,7 +122,7 @@ def test_aria2_gives_to_us_while_it_downloads(source, target, tmp_path, seed, ar
     giver = aria2_leech(torrent, tmp_path / "giver", "--seed-time=1")
     slow.wait_until(lambda status: status["uploaded"] > MIB)
 
-    # By a link that does not name the tracker: all comes through aria2.
+    # The link does not name the tracker, so everything comes through aria2.
     ours = piecewise("download", torrent.link(), "-o", target, "--peer", giver.address, "--json")
     ours.finish()
 

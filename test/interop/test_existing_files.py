@@ -1,4 +1,4 @@
-"""Files that lie where a torrent's belong and are not its own: nothing of anybody's is lost without `--overwrite`."""
+"""Existing files in the place of a torrent's files: nothing in them is lost without `--overwrite`."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def test_a_file_of_somebody_else_is_left_alone(source, target, seed, fetch, veri
     why = fetch(torrent, seeder).refused()
 
     assert stranger in why and "--overwrite" in why, why
-    assert tree(target) == before, "nothing is written, not even beside it"
+    assert tree(target) == before, "nothing may be written, not even beside the file"
     assert f"{stranger}: " in verify_faults(verify, torrent, target / torrent.name)
     assert tree(target) == before
 
 
 def verify_faults(verify, torrent, path) -> str:
-    """What `verify` says of files that are missing or wrong."""
+    """The whole output of `verify` for files that are missing or wrong."""
     program = verify(torrent, path)
     said = ""
     while (line := program.next_line()) is not None:
@@ -116,7 +116,7 @@ def test_an_empty_file_that_somebody_fills_is_theirs(source, target, seed, fetch
     waiting.wait_for(lambda event: event["event"] == "started")
     waiting.interrupt()
     waiting.drain()
-    # By the program that had reserved the room.
+    # Written by the program that reserved the room.
     with place.open("r+b") as opened:
         opened.write(b"mine" * PIECE)
     before = tree(place)
@@ -132,7 +132,7 @@ EXCESS = 2 * MIB
 
 @pytest.fixture
 def longer(source, target):
-    """The right content, and more behind its end."""
+    """The right content with extra bytes at its end."""
     torrent = torrent_of(source, {"data.bin": 4 * MIB})
     target.mkdir()
     shutil.copy2(torrent.content, target)
@@ -196,9 +196,9 @@ def test_other_names_of_a_file_keep_their_bytes(source, target, tmp_path, seed, 
     assert_same(torrent, target)
     assert [tree(place).popitem()[1] for place in originals] == [before["orig1"]] * len(originals)
     assert all(place.stat().st_mtime_ns == modified for place in originals)
-    assert len(program.pieces) == 1, "only the piece that differs is fetched"
+    assert len(program.pieces) == 1, "only the piece that differs may be fetched"
     assert stat.S_IMODE((target / "data.bin").stat().st_mode) == 0o640
-    assert names_in(target) == ["data.bin"], "no copy is left behind"
+    assert names_in(target) == ["data.bin"], "no copy may be left behind"
 
 
 def test_a_right_file_with_other_names_is_not_copied(source, target, tmp_path, seed, fetch):
@@ -215,7 +215,7 @@ def test_a_right_file_with_other_names_is_not_copied(source, target, tmp_path, s
 
 def test_resume_data_inside_of_a_torrent_poisons_nothing(source, target, seed, fetch):
     victim = torrent_of(source, {"victim.bin": 30 * PIECE})
-    # What resume data of the victim looks like when it is complete.
+    # Copies the victim's resume data of a complete download.
     state = source / "state"
     fetch(victim, seed(victim), "--state", state, into=source / "elsewhere").finish()
     [planted] = state.glob("*.resume")
@@ -231,7 +231,7 @@ def test_resume_data_inside_of_a_torrent_poisons_nothing(source, target, seed, f
 
     assert tree(target / "victim.bin") == tree(victim.content)
     assert (target / "_.piecewise" / planted.name).is_file()
-    assert sorted(program.pieces) == list(range(victim.pieces)), "all of it is fetched"
+    assert sorted(program.pieces) == list(range(victim.pieces)), "everything must be fetched"
 
 
 @pytest.mark.parametrize("piece_length", [16 * KIB, 256 * KIB])
@@ -249,6 +249,6 @@ def test_two_torrents_share_files_and_seed_them(source, target, tmp_path, seed, 
     seeding.wait_for(lambda event: event["event"] == "complete")
     leech(second, tmp_path / "leeched", seeding.address).wait_until_complete()
 
-    assert program.pieces == [], "what the first torrent fetched is the second one's too"
+    assert program.pieces == [], "the second torrent must reuse what the first one fetched"
     assert {path: path.stat().st_mtime_ns for path in (target / "shared").iterdir()} == before
     assert_same(second, tmp_path / "leeched")

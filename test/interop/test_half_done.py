@@ -1,7 +1,7 @@
-"""Downloads that somebody began: another client, or ourselves before a kill or a restore from a backup.
+"""Continues downloads that were begun by another client, or by ourselves before a kill or a restore from a backup.
 
-What other clients leave is taken over where every piece is right or was never written. A piece that was cut off while they
-wrote it looks like anybody's bytes, so that it takes `--overwrite`.
+Files of another client are adopted if every piece is right or was never written. A piece that was cut off during a
+write cannot be told from foreign bytes, so such files need `--overwrite`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def make(source, piece_length, trackers=None) -> Torrent:
 
 
 def is_taken_over(torrent: Torrent, folder, right: set[int]) -> bool:
-    """Whether each piece in the file is right, or nothing but zeros, or cut off by the end of the file and right so far."""
+    """Whether each piece in the file is right, all zeros, or right up to the end of a file that is too short."""
     wanted = torrent.bytes()
     found = (folder / torrent.name).read_bytes()
     for piece in set(range(torrent.pieces)) - right:
@@ -35,11 +35,13 @@ def is_taken_over(torrent: Torrent, folder, right: set[int]) -> bool:
 
 
 def assert_goes_on(torrent, folder, seed, fetch):
-    """Takes over what lies there, or leaves it alone and says so; with `--overwrite` no right piece is fetched again."""
+    """Expects that the files are adopted, or left alone with an error. With `--overwrite`, no right piece is fetched
+    again.
+    """
     right = right_pieces(torrent, folder)
-    assert 0 < len(right) < torrent.pieces, "the test needs a half"
+    assert 0 < len(right) < torrent.pieces, "the test needs some of the pieces"
     overwritten = folder.with_name("overwritten")
-    # Sparse as it is.
+    # Copies sparse files as sparse files.
     subprocess.run(["cp", "-a", folder, overwritten], check=True)
     before = tree(folder)
 
@@ -63,7 +65,7 @@ def assert_goes_on(torrent, folder, seed, fetch):
     assert seeder.status()["uploaded"] <= (torrent.pieces - len(right)) * torrent.piece_length
 
 
-# With pieces of one block none is ever cut off.
+# Pieces of one block are never cut off.
 @pytest.mark.parametrize("piece_length", [16 * KIB, 256 * KIB], ids=["blocks", "pieces"])
 @pytest.mark.parametrize("allocate", [False, True], ids=["sparse", "full"])
 def test_half_done_by_libtorrent(source, tmp_path, seed, fetch, leech, piece_length, allocate):
@@ -89,7 +91,7 @@ def test_half_done_by_aria2(source, tmp_path, seed, fetch, aria2_leech, tracker,
     slow.wait_until(lambda status: status["uploaded"] > 3 * MIB)
     begun.kill()
     control = folder / "data.bin.aria2"
-    # So that only the content is compared afterwards.
+    # Checked for existence, so that only the content is compared afterwards.
     assert control.is_file()
     control.rename(folder.with_name("control"))
 
@@ -146,7 +148,7 @@ def test_our_own_folder_after_sigkill_before_the_first_save(torrent, target, see
     assert_same(torrent, target)
     assert not set(first.pieces) & set(second.pieces)
     assert verify(torrent, target / "folder").exit_code() == 0
-    assert names_in(target) == ["folder"], "nothing else is left"
+    assert names_in(target) == ["folder"], "nothing else may be left"
 
 
 def test_resume_data_that_is_lost_costs_nothing_but_a_look(torrent, target, seed, fetch):

@@ -1,4 +1,4 @@
-"""The harness itself, with libtorrent on both sides: what fails here is no fault of piecewise."""
+"""Tests of the harness itself, with libtorrent on both sides. A failure here is not a fault of piecewise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Our process stops, politely or not, and is started again: nothing stored is lost, and nothing is fetched twice."""
+"""Our process is stopped, by Ctrl-C or SIGKILL, and restarted: nothing stored is lost or fetched twice."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_sigkill_at_random_moments(target, seed, download, torrent, random_seed)
     assert_same(torrent, target)
     stored += last.pieces
     assert len(stored) == len(set(stored)), "a piece that was reported as stored was fetched again"
-    # Each kill may lose what was under way, far less than these 20 pieces at this speed with one seeder.
+    # Each kill may lose the pieces in flight, far fewer than 20 at this speed with one seeder.
     lost = 5 * 20 * PIECE
     assert seeder.status()["uploaded"] <= torrent.pieces * PIECE + lost
 
@@ -57,7 +57,7 @@ def test_ctrl_c_gives_130_and_keeps_what_is_stored(target, seed, download, torre
     first.drain()
 
     assert first.exit_code() == 130, first.errors
-    assert "    at " not in first.errors, "a user is shown no stack"
+    assert "    at " not in first.errors, "a user must not see a stack trace"
     assert first.events[-1]["event"] != "complete"
     second = download(torrent, seeder.address)
     second.finish()

@@ -1,4 +1,4 @@
-"""Rate limits and the end of seeding, with libtorrent at the other end."""
+"""Rate limits and seeding limits, with libtorrent at the other end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torrents import KIB, MIB, assert_same, make_torrent, write_file
 RATE = 512 * KIB
 SIZE = 2 * MIB
 
-# Half a second's worth and one block may pass at once.
+# A limiter lets half a second's worth and one block pass at once.
 LEAST_SECONDS = (SIZE - RATE // 2 - 16 * KIB) / RATE
 
 

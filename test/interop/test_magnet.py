@@ -1,4 +1,4 @@
-"""Magnet links: what a torrent is comes from its peers."""
+"""Magnet links: the metadata of the torrent comes from its peers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torrents import KIB, MIB, Torrent, assert_same, make_torrent, write_file
 
 @pytest.fixture
 def torrent(source) -> Torrent:
-    """One whose info dict takes two messages: 1,025 digests."""
+    """A torrent whose info dict needs two metadata messages: 1,025 digests."""
     return make_torrent(write_file(source / "one.bin", 16 * MIB + 5, 1), 16 * KIB)
 
 

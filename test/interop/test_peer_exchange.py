@@ -1,4 +1,4 @@
-"""Peers that are found through other peers (BEP 11), and give what nobody else has."""
+"""Peers that are found through other peers (BEP 11) and have pieces that no other peer has."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from torrents import KIB, MIB, Torrent, assert_same, make_torrent, write_file
 
 @pytest.fixture
 def torrent(source) -> Torrent:
-    """Of large pieces alone, so that nobody has one while peers find each other."""
+    """A torrent of two large pieces, so that no peer completes one while peers find each other."""
     return make_torrent(write_file(source / "one.bin", 8 * MIB, 1), 4 * MIB)
 
 
 @pytest.fixture
 def tracked(torrent, tracker) -> Torrent:
-    """The same torrent with a tracker, for those who shall find each other by it."""
+    """The same torrent with a tracker, for peers that find each other through it."""
     metainfo = libtorrent.bdecode(torrent.file.read_bytes())
     file = torrent.file.with_name("tracked.torrent")
     file.write_bytes(libtorrent.bencode({**metainfo, b"announce": tracker.urls["udp"].encode()}))
@@ -29,9 +29,10 @@ def tracked(torrent, tracker) -> Torrent:
 
 @pytest.fixture
 def slow_seed(seed) -> Callable[..., LibtorrentPeer]:
-    """Starts the seeder to be told of, so slow that nobody gets a piece of it before its limit is lifted.
+    """Starts the seeder that peers are told of. It is so slow that nobody gets a piece from it before its limit is
+    lifted.
 
-    It has a host of its own, as aria2 tells no peer of others at the same host.
+    It has its own host, because aria2 tells a peer nothing about others at that peer's host.
     """
     return lambda torrent, trackers=False: seed(torrent, bytes_per_second=64 * KIB, trackers=trackers, host="127.0.0.2")
 
@@ -41,19 +42,21 @@ def connected(peer: LibtorrentPeer) -> Callable[[Event], bool]:
 
 
 def is_wanted(status: dict[str, int]) -> bool:
-    """Whether a peer knows what it has, and so tells of it: what it does not tell at first comes a minute later."""
+    """Whether a peer is interested, and so names it in its first PEX message. The next one is sent a minute later."""
     return status["interested"] == 1
 
 
 def finish_from(ours: Piecewise, third: LibtorrentPeer) -> None:
-    """We are told of the third, and get from it what nobody else has."""
+    """Expects that we are told of the third peer, and fetch from it what nobody else has."""
     ours.wait_for(connected(third))
     third.limit_uploads(None)
     ours.finish()
 
 
 def complete_from(hearer: LibtorrentPeer | Aria2, third: LibtorrentPeer) -> None:
-    """The hearer is told of the third, which is connected to us alone, and gets from it what nobody else has."""
+    """Expects that the hearer is told of the third peer, which is connected only to us, and fetches from it what nobody
+    else has.
+    """
     third.wait_until(lambda status: status["peers"] == 2)
     third.limit_uploads(None)
     hearer.wait_until_complete()
@@ -92,7 +95,7 @@ def test_aria2_tells_us_of_a_third(torrent, tracked, target, tmp_path, slow_seed
 
 def test_we_tell_aria2_of_a_third(torrent, tracked, tmp_path, slow_seed, aria2_leech, download):
     third = slow_seed(torrent)
-    # It dials whom it has heard of when its tracker answers, or else after ten seconds.
+    # aria2 dials a peer that it heard of when its tracker answers, or otherwise after ten seconds.
     hearer = aria2_leech(tracked, tmp_path / "hearer", "--bt-tracker-interval=1")
     download(torrent, third.address, hearer.address)
 

@@ -1,4 +1,4 @@
-"""Peers that send wrong bytes: they are found out and banned, and the right bytes arrive."""
+"""Peers that send wrong bytes are identified and banned, and the right bytes arrive."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LIES = {
 
 
 def flip(file: Path, offset: int) -> None:
-    """Changes one byte of a file; the same again changes it back."""
+    """Changes one byte of a file. A second call restores it."""
     with file.open("r+b") as opened:
         opened.seek(offset)
         byte = opened.read(1)
@@ -26,7 +26,7 @@ def flip(file: Path, offset: int) -> None:
 
 
 def bans(event: Event, address: str) -> bool:
-    """Whether the event tells that this peer is banned; liars and honest peers differ in their host."""
+    """Whether the event reports that this peer is banned. Liars and honest peers have different hosts."""
     host, _, _ = address.rpartition(":")
     return "ban" in str(event["event"]).lower() and host in str(event)
 
@@ -44,7 +44,7 @@ def test_a_liar_beside_an_honest_seeder(source, target, seed, download, lie, lie
 
     assert_same(torrent, target)
     assert liar.lies > 0
-    assert liar.handshakes == greeted, "a banned peer is not talked to again"
+    assert liar.handshakes == greeted, "a banned peer must not be connected to again"
     assert not any(bans(event, honest.address) for event in program.events), "the honest one was banned"
 
 
@@ -57,14 +57,14 @@ def test_a_liar_alone_gets_nothing_stored_and_is_not_asked_without_end(source, t
     program.wait_for(lambda event: event["event"] == "progress" and event["bottleneck"] == "PiecesDamaged")
     lies = liar.lies
     time.sleep(3)
-    assert liar.lies - lies <= 4, "it is asked for less and less"
+    assert liar.lies - lies <= 4, "it must be asked less and less often"
     program.interrupt()
     program.drain()
 
     assert program.exit_code() == 130, program.errors
     assert liar.honest_blocks > 0 and liar.lies > 0
     assert program.pieces == []
-    assert not any(bans(event, liar.address) for event in program.events), "nobody else has the pieces"
+    assert not any(bans(event, liar.address) for event in program.events), "the only source was banned"
     written = b"".join(path.read_bytes() for path in target.rglob("one.bin"))
     assert not any(written), "bytes of a piece that failed reached the disk"
 

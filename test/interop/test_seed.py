@@ -1,4 +1,4 @@
-"""Gives to libtorrent and aria2: as a seed, and while it downloads itself."""
+"""Uploads to libtorrent and aria2: as a seed, and while downloading."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_several_downloaders_at_once(source, tmp_path, give, leech):
 
 def test_both_directions_in_one_swarm(source, target, tmp_path, seed, leech, piecewise):
     torrent = make_torrent(write_file(source / "one.bin", 8 * MIB + 1, 9), 64 * KIB)
-    # Each half of the seeds' bandwidth goes to one of the two, who can do better by what they give each other.
+    # The seeds' bandwidth is split between the two, so both are faster if they exchange pieces.
     slow = seed(torrent, bytes_per_second=2 * MIB)
     ours = piecewise("download", torrent.file, "-o", target, "--peer", slow.address, "--seed", "--json")
     ours.wait_for(lambda event: event["event"] == "started")
@@ -96,5 +96,5 @@ def test_both_directions_in_one_swarm(source, target, tmp_path, seed, leech, pie
     assert ours.exit_code() == 130, ours.errors
     assert_same(torrent, target)
     assert_same(torrent, tmp_path / "theirs")
-    assert status["uploaded"] > 0, "libtorrent gave nothing to us"
-    assert slow.status()["uploaded"] < 2 * torrent.content.stat().st_size - 64 * KIB, "the two gave each other nothing"
+    assert status["uploaded"] > 0, "libtorrent uploaded nothing to us"
+    assert slow.status()["uploaded"] < 2 * torrent.content.stat().st_size - 64 * KIB, "the two exchanged no pieces"

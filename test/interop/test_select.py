@@ -1,4 +1,4 @@
-"""Some files of a torrent, and pieces in order: from libtorrent, and to it."""
+"""Some files of a torrent, and pieces in order: downloaded from libtorrent, and uploaded to it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def torrent(source: Path) -> Torrent:
 
 
 def assert_some(torrent: Torrent, folder: Path, *names: str) -> None:
-    """These files are there as they should be, and no other is."""
+    """Expects that exactly these files exist, with the right content."""
     wanted = {str(Path(torrent.name, name)) for name in names}
     expected = {name: file for name, file in tree(torrent.content).items() if name in wanted}
     assert len(expected) == len(names)
@@ -44,7 +44,7 @@ def test_only_what_is_selected_is_stored(torrent, target, seed, piecewise, globs
 
     assert_some(torrent, target, *names)
     wanted = sum(SIZES[name] for name in names)
-    assert seeder.status()["uploaded"] < wanted + 4 * len(names) * 64 * KIB, "more was asked for than was needed"
+    assert seeder.status()["uploaded"] < wanted + 4 * len(names) * 64 * KIB, "more was requested than was needed"
 
 
 def test_the_others_come_when_they_are_wanted(torrent, target, seed, piecewise, download):
@@ -59,8 +59,8 @@ def test_the_others_come_when_they_are_wanted(torrent, target, seed, piecewise, 
     last.finish()
 
     assert_same(torrent, target)
-    assert sorted(first.pieces + second.pieces + last.pieces) == list(range(torrent.pieces)), "each piece is told once"
-    assert sorted(path.name for path in target.iterdir()) == [torrent.name], "nothing else is left"
+    assert sorted(first.pieces + second.pieces + last.pieces) == list(range(torrent.pieces)), "each piece is stored once"
+    assert sorted(path.name for path in target.iterdir()) == [torrent.name], "nothing else may be left"
 
 
 def test_libtorrent_gets_from_a_part_what_that_has(torrent, target, tmp_path, seed, leech, piecewise):
@@ -70,14 +70,14 @@ def test_libtorrent_gets_from_a_part_what_that_has(torrent, target, tmp_path, se
 
     name = str(Path("some", "b", "two.bin"))
     taker = leech(torrent, tmp_path / "taker", giver.address)
-    # What has passed its digest there is not on its disk yet.
+    # libtorrent verifies a piece before it is on disk, so wait for the file itself.
     taker.wait_until(lambda _: tree(tmp_path / "taker" / "some").get(name) == tree(torrent.content)[name])
 
     assert taker.status()["downloaded"] == sum(size_of(torrent, piece) for piece in giver.pieces)
 
 
 def size_of(torrent: Torrent, piece: int) -> int:
-    """Bytes of a piece; the last one is shorter."""
+    """The length of a piece in bytes; the last one is shorter."""
     return min(torrent.piece_length, sum(SIZES.values()) - piece * torrent.piece_length)
 
 
@@ -108,9 +108,9 @@ def test_pieces_come_in_order(source, target, seed, piecewise):
 
 
 def assert_in_order(pieces: list[int]) -> None:
-    """A seeder may answer in another order than it was asked in, and pieces are written several at a time."""
+    """Expects that pieces are roughly in order: a seeder may answer out of order, and several writes run at once."""
     displaced = [abs(stored - wanted) for stored, wanted in zip(pieces, sorted(pieces), strict=True)]
-    # On average: a single piece may come late. Pieces in no order are 30 places from theirs here.
+    # On average, because a single piece may be late. In random order, pieces would be 30 places off.
     assert sum(displaced) / len(displaced) <= 2, pieces
 
 
@@ -130,5 +130,5 @@ def test_aria2_gives_pieces_in_order(source, target, aria2_seed, piecewise):
     program.finish()
 
     assert_same(torrent, target)
-    # Before it unchokes us, it gives ten pieces that it chooses itself (BEP 6).
+    # Before it unchokes us, libtorrent sends ten pieces that it chooses itself (BEP 6).
     assert_in_order(program.pieces[10:])

@@ -1,4 +1,4 @@
-"""Version 2 of BitTorrent (BEP 52): a hybrid torrent is one of version 1, and version 2 alone is refused."""
+"""BitTorrent version 2 (BEP 52): a hybrid torrent is used as version 1, and a version 2 torrent is refused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def hybrid(source, request) -> Torrent:
     for index, size in enumerate([70_001, 0, 32 * KIB, 1, 300_000]):
         write_file(source / "album" / f"{index}.bin", size, index)
     torrent = make_torrent(source / "album", 32 * KIB, version=HYBRID)
-    assert b"4:attr1:p" in torrent.file.read_bytes(), "nothing pads its files to whole pieces"
+    assert b"4:attr1:p" in torrent.file.read_bytes(), "its files must be padded to whole pieces"
     return torrent
 
 

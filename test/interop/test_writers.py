@@ -1,4 +1,4 @@
-"""Several processes and one folder: one writer of a path, any number of readers, and no lock outlives its process."""
+"""Several processes in one folder: a path has one writer and many readers, and no lock outlives its process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torrents import KIB, MIB, assert_same, make_torrent, names_in, tree, write_
 PIECE = 64 * KIB
 BYTES_PER_SECOND = 2 * MIB
 SLOW = 256 * KIB
-"""Half a minute a torrent, unless the seeder is told to hurry: far from its end, also on a machine that is busy."""
+"""About half a minute for a torrent, unless the limit is lifted: far from its end, even on a busy machine."""
 
 
 def make(source, name, seed):
@@ -22,19 +22,19 @@ def make(source, name, seed):
 
 @pytest.fixture
 def rivals(source):
-    """Two torrents of one name with other bytes."""
+    """Two torrents with the same name and different bytes."""
     return make(source / "one", "same", 1), make(source / "two", "same", 2)
 
 
 @pytest.fixture
 def slow_seed(rivals, seed):
-    """A seeder that takes long, unless it is told to hurry."""
+    """A seeder that is slow until its limit is lifted."""
     return seed(rivals[0], bytes_per_second=SLOW)
 
 
 @pytest.fixture
 def under_way(rivals, slow_seed, fetch):
-    """A download of the first that is far from its end, also on a machine that is busy."""
+    """A running download of the first torrent that is far from its end, even on a busy machine."""
     program = fetch(rivals[0], slow_seed)
     program.wait_for_pieces(4)
     return program
@@ -56,7 +56,7 @@ def test_a_second_writer_of_a_path_ends_at_once(rivals, target, seed, fetch, ver
     under_way.finish()
     assert_same(rivals[0], target)
     assert verify(rivals[0], target / "same").exit_code() == 0
-    assert not (target / ".piecewise" / "locks").exists(), "no lock is left behind"
+    assert not (target / ".piecewise" / "locks").exists(), "no lock may be left behind"
 
 
 def test_one_torrent_twice_ends_the_second(rivals, target, seed, fetch, slow_seed, under_way):
@@ -133,7 +133,7 @@ def test_others_verify_and_seed_what_is_being_written(source, target, tmp_path, 
     program = fetch(torrent, seeder)
     program.wait_for_pieces(4)
 
-    assert verify(torrent, target / "under way").exit_code() == 1, "a part of it is missing"
+    assert verify(torrent, target / "under way").exit_code() == 1, "a part of it must be missing"
     assert verify(done, target / "done").exit_code() == 0
     assert "pieces are missing or wrong" in piecewise("seed", torrent.file, target / "under way", "--json").refused()
     seeding = piecewise("seed", done.file, target / "done", "--json")
@@ -150,7 +150,7 @@ def test_one_that_seeds_lets_others_write(rivals, target, seed, fetch):
     first = fetch(rivals[0], seed(rivals[0]), "--seed")
     first.wait_for(lambda event: event["event"] == "complete")
 
-    # It needs no more writes, so that the files are free.
+    # It has nothing more to write, so the files are free.
     fetch(rivals[1], seed(rivals[1]), "--overwrite").finish()
 
     assert_same(rivals[1], target)

@@ -1,4 +1,4 @@
-"""Content and its torrents, made by libtorrent, and the comparison that every test ends with."""
+"""Creates content and its torrents with libtorrent, and compares downloads with the content."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ MIB = 1024 * KIB
 V1 = libtorrent.create_torrent.v1_only
 V2 = libtorrent.create_torrent.v2_only
 HYBRID = 0
-"""Both in one, whose padding (BEP 47) makes each file begin with a piece."""
+"""Versions 1 and 2 in one torrent. Padding (BEP 47) makes each file begin at a piece."""
 
 
 @dataclass(frozen=True)
 class Torrent:
-    """A torrent whose content lies at `content`, a file or a folder."""
+    """A torrent whose content is at `content`, a file or a folder."""
 
     file: Path
     content: Path
@@ -34,18 +34,18 @@ class Torrent:
         return self.content.name
 
     def link(self, *parameters: str) -> str:
-        """A magnet link that names nobody but whom the parameters do."""
+        """A magnet link with these parameters only: without them it names no tracker and no peer."""
         return "&".join([f"magnet:?xt=urn:btih:{self.info_hash.hex()}", *parameters])
 
     def bytes(self) -> bytes:
-        """The files one after the other, as pieces lie over them."""
+        """The bytes of all files in order, as they are cut into pieces."""
         if self.content.is_file():
             return self.content.read_bytes()
         return b"".join(path.read_bytes() for path in files_of(self.content))
 
 
 def files_of(folder: Path) -> list[Path]:
-    """The files below a folder in the order they have in the torrent."""
+    """The files below a folder in the order of the torrent."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return sorted(files, key=lambda path: path.relative_to(folder).parts)
 
@@ -73,7 +73,7 @@ def make_torrent(content: Path, piece_length: int, trackers: list[str] | None = 
 
 
 def info_hash_of(file: Path) -> bytes:
-    """The info hash as libtorrent reads it, which loads the whole file strictly."""
+    """The info hash as computed by libtorrent, which validates the whole file strictly."""
     return libtorrent.load_torrent_file(str(file)).ti.info_hashes().v1.to_bytes()
 
 
@@ -82,38 +82,35 @@ def piece_length_of(file: Path) -> int:
 
 
 def assert_same(torrent: Torrent, folder: Path) -> None:
-    """What was downloaded into `folder` is the content: the same names and bytes, and no other file among them."""
+    """Expects that `folder` contains exactly the content: the same names and bytes, and no other file."""
     assert tree(folder / torrent.name) == tree(torrent.content)
 
 
 DAEMON_MARK = Path(".piecewise", "io-daemon")
-"""By what the io-daemon knows a root again; it lies in each one."""
+"""The file by which the io-daemon recognizes a root. Every root has one."""
 
 
 def names_in(folder: Path) -> list[str]:
-    """The names in a download folder, without what only holds the mark of the io-daemon."""
+    """The names in a download folder, except `.piecewise` if it only contains the io-daemon's marker."""
     own = folder / DAEMON_MARK
     return sorted(path.name for path in folder.iterdir() if path != own.parent or list(path.iterdir()) != [own])
 
 
 def tree(path: Path) -> dict[str, tuple[int, str]]:
-    """Name, length and digest of every file: readable where a difference is shown, unlike the bytes.
-
-    Without the mark of the io-daemon.
-    """
+    """Name, length and digest of every file, which makes differences readable. Ignores the io-daemon's marker."""
     files = [path] if path.is_file() else [found for found in path.rglob("*") if found.is_file()]
     files = [file for file in files if file.parts[-2:] != DAEMON_MARK.parts]
     return {os.path.relpath(file, path.parent): (file.stat().st_size, digest(file)) for file in files}
 
 
 def right_pieces(torrent: Torrent, folder: Path) -> set[int]:
-    """The pieces whose bytes are all there and right in `folder`, by another way than the digests of the torrent."""
+    """The pieces in `folder` that equal the content, found by comparing bytes instead of digests."""
     wanted = torrent.bytes()
     found = bytearray()
     for file in [torrent.content] if torrent.content.is_file() else files_of(torrent.content):
         place = folder / file.relative_to(torrent.content.parent)
         part = place.read_bytes()[: file.stat().st_size] if place.is_file() else b""
-        # What is not there differs from what should be.
+        # Missing bytes count as different ones.
         rest = wanted[len(found) + len(part) : len(found) + file.stat().st_size]
         found += part + bytes(byte ^ 0xFF for byte in rest)
     steps = range(0, len(wanted), torrent.piece_length)

@@ -1,14 +1,15 @@
-// A real tracker on loopback, over HTTP and UDP. Prints one JSON line with its announce URLs; ends with its standard input.
+// A real tracker on loopback, over HTTP and UDP. Prints one JSON line with its announce URLs. Ends when standard input
+// closes.
 import Server from "bittorrent-tracker/server"
 
-// Both its UDP sockets are IPv4, which every machine has.
+// Both of its UDP sockets are IPv4, because every machine has that.
 const server = new Server({ udp: { type: "udp4" }, ws: false, stats: false })
 
 server.on("error", (error) => {
   process.stderr.write(`${error.message}\n`)
   process.exitCode = 1
 })
-// A request that makes no sense is the client's affair; it is told there.
+// A malformed request is the client's error. The tracker reports it to the client, and it is logged here.
 server.on("warning", (error) => process.stderr.write(`${error.message}\n`))
 
 const urlOf = (scheme, socket) => `${scheme}://127.0.0.1:${socket.address().port}/announce`
