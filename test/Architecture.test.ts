@@ -23,18 +23,18 @@ describe("src", () => {
   })
 
   it.each([
-    ["stands on floors", Architecture.floors],
-    ["names the files it imports", Architecture.paths],
-    ["imports downwards, so no program knows a provider", Architecture.directions],
+    ["has a floor for every folder", Architecture.floors],
+    ["imports existing files by name", Architecture.paths],
+    ["imports only lower floors, so no program knows a provider", Architecture.directions],
     ["has no two folders whose providers need each other", Architecture.neighbours],
-    ["has no circle of imports", Architecture.cycles],
-    ["imports Node's modules only in folders of Node", Architecture.nodeModules],
-    ["measures no time by the wall clock", Architecture.elapsedTime],
+    ["has no import cycles", Architecture.cycles],
+    ["imports Node's modules only in folders that need Node", Architecture.nodeModules],
+    ["never measures time by the wall clock", Architecture.elapsedTime],
     ["keeps I/O out of contracts", Architecture.contractImports],
     ["changes the state of pieces only in its own folder", Architecture.oneWriter],
     ["imports modules as namespaces", Architecture.style],
-    ["gathers files only in the entries of the package", Architecture.gatherings],
-    ["has no file that holds two ideas", Architecture.sizes]
+    ["re-exports modules only in the entries of the package", Architecture.reExports],
+    ["has no file that is too long", Architecture.sizes]
   ])("%s", (_, rule) => {
     const violations = rule(house)
 
@@ -54,15 +54,15 @@ describe("Architecture", () => {
     ["testing/Swarms.ts", "storage/provider/memory/MemoryStorage.ts"],
     ["node/NodeEngine.ts", "testing/Swarms.ts"],
     ["node/main.ts", "node/NodeEngine.ts"]
-  ])("puts %s above %s", (upper, lower) => {
+  ])("puts %s on a higher floor than %s", (upper, lower) => {
     assert.isAbove(Architecture.floorOf(upper)!, Architecture.floorOf(lower)!)
   })
 
-  it("knows no floor of a folder that is new", () => {
+  it("has no floor for an unknown folder", () => {
     assert.isUndefined(Architecture.floorOf("attic/Trunk.ts"))
   })
 
-  it("names the file and the line of an import that looks up", () => {
+  it("reports the file and line of an import of a higher floor", () => {
     const upwards = houseOf({
       "base/Bytes.ts": 'import type * as Effect from "effect/Effect"\nimport * as Wire from "../wire/Wire.ts"\n',
       "wire/Wire.ts": ""
@@ -70,10 +70,10 @@ describe("Architecture", () => {
 
     const violations = Architecture.directions(upwards)
 
-    assert.deepStrictEqual(violations, ["src/base/Bytes.ts:2 imports ../wire/Wire.ts: base is below wire"])
+    assert.deepStrictEqual(violations, ["src/base/Bytes.ts:2 imports ../wire/Wire.ts: base is a lower floor than wire"])
   })
 
-  it("sees an import that spans lines, one in an expression, and one of a worker", () => {
+  it("finds imports over several lines, in expressions, and of workers", () => {
     const text = [
       "import {",
       "  type A,",
@@ -155,7 +155,12 @@ describe("Architecture", () => {
     ["a date of now", Architecture.elapsedTime, "cli/A.ts", "const begun = new Date()"],
     ["Effect's wall clock", Architecture.elapsedTime, "swarm/A.ts", "const now = yield* Clock.currentTimeMillis"],
     ["a clock's wall clock", Architecture.elapsedTime, "swarm/A.ts", "const now = clock.currentTimeMillisUnsafe()"],
-    ["a schedule by it", Architecture.elapsedTime, "tracker/A.ts", "const again = Schedule.upTo(self, oneMinute)"],
+    [
+      "a schedule that uses it",
+      Architecture.elapsedTime,
+      "tracker/A.ts",
+      "const again = Schedule.upTo(self, oneMinute)"
+    ],
     [
       "HTTP in a contract",
       Architecture.contractImports,
@@ -168,12 +173,12 @@ describe("Architecture", () => {
       "swarm/A.ts",
       'import * as PieceTable from "../assembly/PieceTable.ts"\nPieceTable.setWanted(download.table, wanted)'
     ],
-    ["effect as a whole", Architecture.style, "base/A.ts", 'import * as E from "effect"'],
+    ["the whole of effect", Architecture.style, "base/A.ts", 'import * as E from "effect"'],
     ["a default import", Architecture.style, "base/A.ts", 'import Fs from "node:fs"'],
-    ["names of a package", Architecture.style, "base/A.ts", 'import { gen } from "effect/Effect"'],
-    ["a function by its name", Architecture.style, "base/A.ts", 'import { type Bytes, concat } from "./B.ts"'],
-    ["a gathering file", Architecture.gatherings, "base/A.ts", 'export * as B from "./B.ts"'],
-    ["a file too long", Architecture.sizes, "base/A.ts", "\n".repeat(401)]
+    ["a name from a package", Architecture.style, "base/A.ts", 'import { gen } from "effect/Effect"'],
+    ["a function imported by name", Architecture.style, "base/A.ts", 'import { type Bytes, concat } from "./B.ts"'],
+    ["a file that re-exports modules", Architecture.reExports, "base/A.ts", 'export * as B from "./B.ts"'],
+    ["a file that is too long", Architecture.sizes, "base/A.ts", "\n".repeat(401)]
   ])("finds %s", (_, rule, file, text) => {
     const bad = houseOf({
       "index.ts": "",
@@ -214,7 +219,7 @@ describe("Architecture", () => {
     assert.deepStrictEqual(violations, [])
   })
 
-  it("finds two folders whose providers need each other", () => {
+  it("reports two folders whose providers need each other", () => {
     const entangled = houseOf({
       "resume/provider/A.ts": 'import * as C from "../../storage/provider/C.ts"',
       "resume/provider/B.ts": "",
@@ -229,7 +234,7 @@ describe("Architecture", () => {
     ])
   })
 
-  it("finds a circle of imports, once", () => {
+  it("reports an import cycle once", () => {
     const circle = houseOf({
       "base/A.ts": 'import * as B from "./B.ts"',
       "base/B.ts": 'import type * as C from "./C.ts"',
@@ -238,6 +243,6 @@ describe("Architecture", () => {
 
     const violations = Architecture.cycles(circle)
 
-    assert.deepStrictEqual(violations, ["src/base/C.ts:1 closes a circle: base/B.ts -> base/C.ts -> base/B.ts"])
+    assert.deepStrictEqual(violations, ["src/base/C.ts:1 closes an import cycle: base/B.ts -> base/C.ts -> base/B.ts"])
   })
 })

@@ -1,37 +1,37 @@
 /**
- * The rules of the house: which file of `src` may import which. Pure: paths and texts in, broken rules out.
+ * The architecture rules: which file of `src` may import which. Pure: paths and texts in, violations out.
  *
- * Sees what is written as an import: statements that begin a line, `import("...")` and `new URL("....ts", import.meta.url)`.
+ * Recognizes imports in statements that begin a line, in `import("...")`, and in `new URL("....ts", import.meta.url)`.
  */
 import * as path from "node:path"
 
 /** A file of `src`. */
 interface Source {
-  /** Path below `src`, with forward slashes. */
+  /** The path below `src`, with forward slashes. */
   readonly path: string
   readonly lines: ReadonlyArray<string>
   readonly imports: ReadonlyArray<Import>
 }
 
 interface Import {
-  /** Counted from 1, of the line the statement begins on. */
+  /** The line on which the statement begins, counted from 1. */
   readonly line: number
   readonly specifier: string
-  /** What stands between `import` or `export` and `from`; empty for expressions and for side effects. */
+  /** The text between `import` or `export` and `from`; empty for expressions and for side-effect imports. */
   readonly clause: string
-  /** The file meant, as a path below `src`; `undefined` for packages. */
+  /** The imported file, as a path below `src`; `undefined` for packages. */
   readonly target: string | undefined
 }
 
-/** Every file of `src`, by its path below it. */
+/** Every file of `src`, by its path below `src`. */
 export type House = ReadonlyMap<string, Source>
 
-/** One broken rule, as `src/wire/FrameDecoder.ts:12 imports ...`. */
+/** One broken rule, such as `src/wire/FrameDecoder.ts:12 imports ...`. */
 export type Violation = string
 
 /**
- * The folders of `src`, from the lowest floor to the highest (docs/architecture.md, "Floors"). A folder below one of them
- * stands where that stands, except providers.
+ * The folders of `src`, from the lowest floor to the highest (docs/architecture.md, "Floors"). A subfolder is on the
+ * floor of its folder, unless it is a provider.
  */
 const folders: ReadonlyArray<ReadonlyArray<string>> = [
   ["base"],
@@ -44,15 +44,15 @@ const folders: ReadonlyArray<ReadonlyArray<string>> = [
   ["swarm"],
   ["torrent"],
   ["engine"],
-  // What the providers of the io-daemon have in common.
+  // Shared by the providers of the io-daemon.
   ["io-daemon"],
   ["*/provider"],
-  // Runs whole engines in simulated swarms.
+  // Whole engines in simulated swarms.
   ["testing"],
   ["cli", "node"]
 ]
 
-/** What programs start from and packages are imported by. */
+/** The files that programs start from, or that packages import. */
 const entries = ["index.ts", "node/main.ts"]
 
 const floorOfFolder = (folder: string): number | undefined => {
@@ -63,7 +63,7 @@ const floorOfFolder = (folder: string): number | undefined => {
 const programs = floorOfFolder("engine")!
 const providers = floorOfFolder("*/provider")!
 
-/** Contracts: a tag, its errors, and nothing that does I/O. */
+/** Contracts: a tag, its errors, and no I/O. */
 const contracts = [
   "discovery/PeerSource.ts",
   "discovery/PeerSources.ts",
@@ -75,7 +75,7 @@ const contracts = [
   "storage/Storage.ts"
 ]
 
-/** The only files that gather others. */
+/** The only files that re-export other modules. */
 const indexes = ["index.ts", "node/index.ts", "testing/index.ts"]
 
 /** A file past this holds two nouns. */
@@ -85,7 +85,7 @@ const folderOf = (file: string): string => file.slice(0, Math.max(0, file.indexO
 
 const isProvider = (file: string): boolean => file.split("/").slice(1, -1).includes("provider")
 
-/** The floor that a file stands on; `undefined` in a folder that has none yet. */
+/** The floor of a file; `undefined` if its folder has none. */
 export const floorOf = (file: string): number | undefined => {
   if (entries.includes(file)) return folders.length
   return isProvider(file) ? providers : floorOfFolder(folderOf(file))
@@ -114,7 +114,7 @@ export const make = (texts: Iterable<readonly [path: string, text: string]>): Ho
 
 const at = (source: Source, line: number): string => `src/${source.path}:${line}`
 
-/** What `rule` says about each import of the house. */
+/** Applies `rule` to each import, and reports the reasons that it returns. */
 const eachImport = (
   house: House,
   rule: (source: Source, found: Import) => string | undefined
@@ -130,21 +130,21 @@ const eachImport = (
 export const floors = (house: House): ReadonlyArray<Violation> =>
   [...house.keys()]
     .filter((file) => floorOf(file) === undefined)
-    .map((file) => `src/${file}:1 is in a folder without a floor: give it one in test/Architecture.ts`)
+    .map((file) => `src/${file}:1 is in a folder without a floor: add the folder to test/Architecture.ts`)
 
-/** Imports inside `src` name a file that is there, with its extension, and no index. */
+/** Imports inside `src` name an existing file with its extension, and no index. */
 export const paths = (house: House): ReadonlyArray<Violation> =>
   eachImport(house, (_, found) => {
     if (/^piecewise(\/|$)/.test(found.specifier)) return "name the file, not the package"
     if (found.target === undefined) return undefined
-    if (!found.target.endsWith(".ts")) return "the name lacks its extension .ts"
+    if (!found.target.endsWith(".ts")) return "the extension .ts is missing"
     if (!house.has(found.target)) return "there is no such file"
-    return indexes.includes(found.target) ? "name the file that is needed, not an index" : undefined
+    return indexes.includes(found.target) ? "import the file that is needed, not an index" : undefined
   })
 
 /**
- * Imports go down or stay in their folder. So no program knows a provider: only edges put one behind a contract. A provider
- * knows what its contract may know, and other providers.
+ * Imports go to lower floors or stay in their folder. So no program knows a provider: only edges put one behind a
+ * contract. A provider may import what its contract may import, and other providers.
  */
 export const directions = (house: House): ReadonlyArray<Violation> =>
   eachImport(house, ({ path: file }, { target }) => {
@@ -152,21 +152,21 @@ export const directions = (house: House): ReadonlyArray<Violation> =>
     const to = target === undefined ? undefined : floorOf(target)
     if (target === undefined || from === undefined || to === undefined) return undefined
     if (folderOf(target) === "testing" && folderOf(file) !== "testing") {
-      return "nothing that is shipped depends on its test tools"
+      return "code that is shipped must not depend on test tools"
     }
-    if (to > from) return `${placeOf(file)} is below ${placeOf(target)}`
+    if (to > from) return `${placeOf(file)} is a lower floor than ${placeOf(target)}`
     if (isProvider(file) && to <= programs && to > floorOfFolder(folderOf(file))!) {
-      return `a provider of ${folderOf(file)} does not know ${folderOf(target)}`
+      return `a provider of ${folderOf(file)} must not import ${folderOf(target)}`
     }
     const isSideways = to === from && from < providers && folderOf(file) !== folderOf(target)
-    return isSideways ? `${folderOf(file)} stands beside ${folderOf(target)}` : undefined
+    return isSideways ? `${folderOf(file)} is on the same floor as ${folderOf(target)}` : undefined
   })
 
-/** The folder of a file as people name it. */
+/** The place of a file in words. */
 const placeOf = (file: string): string =>
   entries.includes(file) ? "an entry" : isProvider(file) ? `a provider of ${folderOf(file)}` : folderOf(file)
 
-/** Providers need those of another folder in one direction at most. */
+/** Providers of two folders need each other in one direction at most. */
 export const neighbours = (house: House): ReadonlyArray<Violation> => {
   const first = new Map<string, string>()
   eachImport(house, (source, { line, target }) => {
@@ -182,7 +182,7 @@ export const neighbours = (house: House): ReadonlyArray<Violation> => {
   })
 }
 
-/** No file reaches itself by following imports, those of types included. */
+/** No file imports itself, directly or through others. Type imports count too. */
 export const cycles = (house: House): ReadonlyArray<Violation> => {
   const found: Array<Violation> = []
   const finished = new Set<string>()
@@ -194,7 +194,7 @@ export const cycles = (house: House): ReadonlyArray<Violation> => {
       const start = [...trail, source.path].indexOf(next.path)
       if (start >= 0) {
         const circle = [...trail, source.path].slice(start)
-        found.push(`${at(source, line)} closes a circle: ${[...circle, next.path].join(" -> ")}`)
+        found.push(`${at(source, line)} closes an import cycle: ${[...circle, next.path].join(" -> ")}`)
       } else visit(next, [...trail, source.path])
     }
     finished.add(source.path)
@@ -203,36 +203,40 @@ export const cycles = (house: House): ReadonlyArray<Violation> => {
   return found
 }
 
-/** Whether a file may use what only Node has. `tsconfig.page.json` leaves the same files out. */
+/** Whether a file may use what only Node has. `tsconfig.page.json` excludes the same files. */
 const isNodeOnly = (file: string): boolean => folderOf(file) === "cli" || file.split("/").includes("node")
 
-/** `node:` modules and `@effect/platform-node` stay where Node is certain; its globals are unknown to the compiler elsewhere. */
+/**
+ * `node:` modules and `@effect/platform-node` are imported only where Node is certain. Elsewhere the compiler does not
+ * know Node's globals.
+ */
 export const nodeModules = (house: House): ReadonlyArray<Violation> =>
   eachImport(house, (source, { specifier, target }) => {
     if (isNodeOnly(source.path)) return undefined
     const isNodes = /^(node:|@effect\/platform-node)/.test(specifier) || (target !== undefined && isNodeOnly(target))
-    return isNodes ? "it must run in a page" : undefined
+    return isNodes ? "the file must also run in a page" : undefined
   })
 
-/** Files that read the wall clock, and why elapsed time would not do. */
+/** Files that may read the wall clock, each with the reason. */
 const wallClockReaders = [
-  // Stands in for it where elapsed time is handed to those of Effect's modules that ask for the wall clock.
+  // Replaces the wall clock by elapsed time for those modules of Effect that ask for it.
   "base/Monotonic.ts",
-  // Dates the start of the machine, for a later process to compare. After a step the two differ: pieces are verified.
+  // Records when the machine started, for a later process to compare. If the clock was set meanwhile, pieces are
+  // verified.
   "resume/provider/node/FileResumeStore.ts",
-  // Makes the clock that simulations set.
+  // Provides the clock that simulations control.
   "testing/Simulation.ts"
 ]
 
-/** Reads the wall clock by itself. */
+/** Expressions that read the wall clock. */
 const wallClock =
   /\b(currentTime(?:Millis|Nanos)\w*|Date\.now\b|new Date\(\)|Date\(\)|DateTime\.now\w*|Temporal\.Now\b|performance\.timeOrigin\b)/
 
-/** Parts of Effect that measure by the wall clock. */
+/** Parts of Effect that measure time by the wall clock. */
 const measuresByWallClock =
   /\b(RcMap\.make|RcRef\.make|Pool\.makeWithTTL|Cache\.make\w*|Effect\.cached\w*WithTTL|Schedule\.(?:upTo|during|windowed|fixed|cron|elapsed)|Stream\.(?:timeout\w*|debounce|throttle\w*|groupedWithin|aggregateWithin))\b/
 
-/** Nobody measures time by a clock that people set (`base/Monotonic.ts` says what to use). */
+/** No file measures time by the wall clock, which people can set. `base/Monotonic.ts` has the alternative. */
 export const elapsedTime = (house: House): ReadonlyArray<Violation> =>
   [...house.values()]
     .filter((source) => !wallClockReaders.includes(source.path))
@@ -243,43 +247,43 @@ export const elapsedTime = (house: House): ReadonlyArray<Violation> =>
         const used = wallClock.exec(line)?.[1] ?? (keepsTime ? undefined : measuresByWallClock.exec(line)?.[1])
         return used === undefined
           ? []
-          : [`${at(source, index + 1)} uses ${used}: the wall clock may be set at any time`]
+          : [`${at(source, index + 1)} uses ${used}: the wall clock can be set at any time`]
       })
     })
 
-/** Contracts do no I/O. */
 export const contractImports = (house: House): ReadonlyArray<Violation> =>
   eachImport(house, (source, { specifier }) =>
     contracts.includes(source.path) &&
     /^effect\/(http|socket|net|process|workers|persistence|FileSystem|Terminal)\b|^@effect\//.test(specifier)
-      ? "a contract does no I/O"
+      ? "a contract must not do I/O"
       : undefined
   )
 
 /**
- * What files outside `assembly/` may call of its parts: what only reads, and what puts the bytes of a block to their place.
- * Everything else changes the state of pieces, and goes through `Assembly`, `Requests` or `Completion`.
+ * The functions of `assembly/` modules that other folders may call: those that only read, and those that copy the bytes
+ * of a block to their place. All others change the state of pieces, and are called through `Assembly`, `Requests` or
+ * `Completion`.
  */
 const callable: Readonly<Record<string, RegExp>> = {
   Blame: /^$/,
   BufferPool: /^lentCount$/,
   Distrust: /^$/,
-  // The bytes of one piece, which suppliers write to.
+  // Suppliers write the bytes of a piece.
   PieceBuffer: /^(sizeOf|isBlock|isComplete|beginWrite|write|endWrite)$/,
   PieceOrder: /^$/,
   PiecePicker: /^$/,
   PieceTable: /^(is\w+|stateOf|bytesIn|(stored|wanted|missing)Bytes)$/
 }
 
-/** Files that call more, and why that changes no piece of the assembly. */
+/** Files that may call more, each with the reason why this changes no piece of the assembly. */
 const otherCallers: Readonly<Record<string, string>> = {
-  // Requests are counted where they are kept.
+  // The pipeline keeps the requests, so it counts them in the buffer.
   "supply/RequestPipeline.ts": "PieceBuffer",
-  // Picks pieces to offer, with a picker of its own.
+  // Picks pieces to offer, with its own picker.
   "swarm/SuperSeeding.ts": "PiecePicker"
 }
 
-/** The state of pieces has one writer. */
+/** Only `src/assembly` changes the state of pieces. */
 export const oneWriter = (house: House): ReadonlyArray<Violation> =>
   [...house.values()]
     .filter((source) => folderOf(source.path) !== "assembly")
@@ -306,31 +310,31 @@ const namesOf = (clause: string): ReadonlyArray<string> | undefined =>
     .map((name) => name.trim())
     .filter((name) => name !== "")
 
-/** Modules are imported as namespaces; by name come only types and classes (services, errors). */
+/** Modules are imported as namespaces. Only types and classes (services, errors) are imported by name. */
 export const style = (house: House): ReadonlyArray<Violation> =>
   eachImport(house, (_, { clause, specifier, target }) => {
     if (/^effect$/.test(specifier)) return "name the module, as in effect/Effect"
-    if (/^(type\s+)?\w+\s*(,|$)/.test(clause) && clause !== "type") return "there are no default imports"
+    if (/^(type\s+)?\w+\s*(,|$)/.test(clause) && clause !== "type") return "do not use default imports"
     const names = namesOf(clause)
     if (names === undefined || clause.startsWith("type")) return undefined
     if (target === undefined) return "import it as a namespace: * as Name"
     const bare = names.filter((name) => !capitalized.test(name.replace(/\s+as\s+\w+$/, "")))
-    return bare.length > 0 ? `call ${bare.join(", ")} with the module's name in front` : undefined
+    return bare.length > 0 ? `call ${bare.join(", ")} through the namespace of the module` : undefined
   })
 
-/** Files that gather others are the three entries of the package. */
-export const gatherings = (house: House): ReadonlyArray<Violation> =>
+/** Only the entries of the package re-export other modules. */
+export const reExports = (house: House): ReadonlyArray<Violation> =>
   eachImport(house, (source, { clause, line, target }) =>
     /^(type\s*)?\*/.test(clause) &&
     target !== undefined &&
     source.lines[line - 1]!.startsWith("export") &&
     !indexes.includes(source.path)
-      ? "only an entry of the package gathers other files"
+      ? "only an entry of the package may re-export modules"
       : undefined
   )
 
-/** A file holds one idea. */
+/** A file that is too long probably has two topics. */
 export const sizes = (house: House): ReadonlyArray<Violation> =>
   [...house.values()]
     .filter((source) => source.lines.length - 1 > maximumLines)
-    .map((source) => `src/${source.path}:${maximumLines + 1} goes past ${maximumLines} lines: look for the second noun`)
+    .map((source) => `src/${source.path}:${maximumLines + 1} exceeds ${maximumLines} lines: split it by topic`)

@@ -31,7 +31,7 @@ const exists = (file: string): boolean => existsSync(path.join(root, file))
 const documents = textsOf("*.md", "{docs,examples,src,test,native-host,scripts}/**/*.md")
 const tests = textsOf("test/**/*.{ts,py}", "native-host/io-daemon/{src,tests}/**/*.rs")
 const sources = new Map([...tests, ...textsOf("{src,scripts,examples}/**/*.ts", "native-host/**/*.toml")])
-// Its own examples of what is wrong.
+// Contains examples of mistakes.
 sources.delete("test/Documents.test.ts")
 
 const blocks = [...documents].flatMap(([file, text]) => Documents.blocksOf(file, text))
@@ -41,17 +41,17 @@ const isTest = ({ code }: Documents.Block): boolean => code.includes('from "@eff
 const readme = documents.get("README.md")!
 
 describe("the documents", () => {
-  it("are read with their blocks of code", () => {
+  it("are found with their blocks of code", () => {
     assert.includeMembers([...documents.keys()], ["README.md", "docs/io-daemon.md", "docs/faults.md"])
     assert.isAbove(blocksIn("ts").length, 3)
     assert.isAbove(sources.size, 100)
   })
 
   it.each<[string, () => ReadonlyArray<string>]>([
-    ["link to what is there", () => Documents.links(documents, exists)],
-    ["can be reached from the README", () => Documents.unreachable(documents)],
-    ["name files that are there", () => Documents.paths(documents, exists)],
-    ["are those that sources name", () => Documents.mentions(sources, documents)],
+    ["link only to existing files and headings", () => Documents.links(documents, exists)],
+    ["can all be reached from the README", () => Documents.unreachable(documents)],
+    ["name only existing files", () => Documents.paths(documents, exists)],
+    ["are the only ones that sources name", () => Documents.mentions(sources, documents)],
     ["describe every fault and law that is named by its number", () => Documents.numbers(sources, documents)],
     ["name the tests of every fault", () => Documents.heldFaults(documents.get("docs/faults.md")!, tests)]
   ])("%s", (_, complaints) => {
@@ -62,13 +62,13 @@ describe("the documents", () => {
     assert.isAtMost(readme.trimEnd().split("\n").length, 150)
   })
 
-  it("have JSON that parses", () => {
+  it("contain valid JSON", () => {
     for (const { code, file, line } of blocksIn("json")) {
       assert.doesNotThrow(() => JSON.parse(code), undefined, `${file}:${line}`)
     }
   })
 
-  it("have shell commands that a shell reads, of scripts that there are", async () => {
+  it("contain valid shell commands with existing scripts", async () => {
     const { scripts } = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8"))
     for (const { code, file, line } of blocksIn("sh")) {
       const { stderr } = await run("sh", ["-n", "-c", code]).catch((error: { stderr: string }) => error)
@@ -89,7 +89,7 @@ describe("the documents", () => {
 
     assert.isAbove(routes.length, 15)
     assert.isAbove(kinds.length, 20)
-    // Two routes may share a heading, which then names the end of the second one.
+    // Two routes may share a heading, so the second one may end it.
     for (const route of routes) {
       const isThere = contract.includes(route) || contract.includes(`\`/${route.split("/").at(-1)}\``)
       assert.isTrue(isThere, `${route} is not described`)
@@ -97,7 +97,7 @@ describe("the documents", () => {
     for (const kind of kinds) assert.include(contract, `\`${kind}\``)
   })
 
-  it("show every option of every command, and no other", () => {
+  it("list exactly the options of every command", () => {
     const synopsis = blocks.find(({ file, code }) => file === "docs/command-line.md" && code.startsWith("piecewise "))!
     const shown = synopsis.code.split(/^(?=piecewise )/m).map((text) => {
       const [, name] = /^piecewise (\w+)/.exec(text)!
@@ -110,9 +110,9 @@ describe("the documents", () => {
   })
 })
 
-// Starts compilers and test runners, which take long beside other tests.
+// Starts compilers and test runners, which are slow beside other tests.
 describe("the programs of the documents", { timeout: 120_000 }, () => {
-  /** A folder of the checkout, so that the programs find the package by its name. */
+  /** A folder inside the checkout, so that the programs can import the package by name. */
   let folder = ""
   const nameOf = (block: Documents.Block): string =>
     `${block.file.replaceAll(/\W/g, "-")}-${block.line}${isTest(block) ? ".test" : ""}.ts`
@@ -135,7 +135,7 @@ describe("the programs of the documents", { timeout: 120_000 }, () => {
 
   const first = Documents.blocksOf("README.md", readme).find(({ language }) => language === "ts")!
 
-  it("compile as strictly as ours", async () => {
+  it("compile with our strict options", async () => {
     const config = { extends: path.join(root, "tsconfig.json"), include: ["*.ts"] }
     await writeFile(path.join(folder, "tsconfig.json"), JSON.stringify(config))
 
@@ -146,7 +146,7 @@ describe("the programs of the documents", { timeout: 120_000 }, () => {
     assert.strictEqual(stdout, "")
   })
 
-  it("pass, if they are tests", async () => {
+  it("pass if they are tests", async () => {
     await cp(path.join(root, "vitest.config.ts"), path.join(folder, "vitest.config.ts"))
     const files = blocksIn("ts")
       .filter(isTest)
@@ -161,13 +161,13 @@ describe("the programs of the documents", { timeout: 120_000 }, () => {
     assert.match(stdout, new RegExp(`Test Files {2}${files.length} passed`))
   })
 
-  it("have one in the README that is an example as well", () => {
+  it("include one in the README that is also an example", () => {
     const example = readFileSync(path.join(root, "examples", "download.ts"), "utf8")
 
     assert.strictEqual(first.code, example.slice(example.indexOf("*/\n") + 3).trimStart())
   })
 
-  it("have one in the README that says which file is missing", async () => {
+  it("include one in the README that reports a missing file", async () => {
     const { code, output } = await start(first, "nothing.torrent")
 
     assert.deepStrictEqual([code, output.trim()], [1, "nothing.torrent cannot be read"])
@@ -180,7 +180,7 @@ describe("the programs of the documents", { timeout: 120_000 }, () => {
       )
     )
 
-  it("have one in the README that says that there are no peers", async () => {
+  it("include one in the README that reports that there are no peers", async () => {
     await writeFile(path.join(folder, "lonely.torrent"), (await makeTorrent("lonely.bin")).bytes)
     const child = spawn(process.execPath, ["--conditions=@piecewise/source", nameOf(first), "lonely.torrent"], {
       cwd: folder,
@@ -198,7 +198,7 @@ describe("the programs of the documents", { timeout: 120_000 }, () => {
     assert.strictEqual(await ended, 130)
   })
 
-  it("have one in the README that says when a download is complete", async () => {
+  it("include one in the README that reports when a download is complete", async () => {
     const known = await makeTorrent("seven.bin")
     await mkdir(path.join(folder, "downloads"), { recursive: true })
     await writeFile(path.join(folder, "downloads", "seven.bin"), known.fileContent(0))
@@ -218,12 +218,12 @@ describe("Documents", () => {
   ])
   const inSample = (file: string): boolean => sample.has(file)
 
-  it("finds nothing wrong with what is right", () => {
+  it("reports nothing for correct documents", () => {
     assert.deepStrictEqual(Documents.links(sample, inSample), [])
     assert.deepStrictEqual(Documents.unreachable(sample), [])
   })
 
-  it("gives headings the anchors that GitHub gives them", () => {
+  it("computes the same anchors as GitHub", () => {
     const anchors = Documents.anchorsOf(
       "# `POST /v1/sets/{id}/write`: store\n## Same\n## Same\n```\n# no heading\n```\n"
     )
@@ -233,36 +233,36 @@ describe("Documents", () => {
 
   it.each([
     ["a missing file", "[x](gone.md)", /README.md:1 links to gone.md, which does not exist/],
-    ["a missing heading", "[x](#gone)", /where no heading is called that/],
+    ["a missing heading", "[x](#gone)", /which has no such heading/],
     ["a file outside", "[x](../other/README.md)", /outside of the project/]
-  ])("finds a link to %s", (_, text, expected) => {
+  ])("reports a link to %s", (_, text, expected) => {
     const [complaint] = Documents.links(new Map([["README.md", text]]), (file) => file === "README.md")
 
     assert.match(complaint!, expected)
   })
 
-  it("finds a document that is linked from nowhere, and a path that does not exist", () => {
+  it("reports an unlinked document, and a path that does not exist", () => {
     const lonely = new Map([...sample, ["docs/b.md", "`src/Gone.ts`"]])
 
-    assert.deepStrictEqual(Documents.unreachable(lonely), ["docs/b.md:1 is linked from nowhere"])
+    assert.deepStrictEqual(Documents.unreachable(lonely), ["docs/b.md:1 is not linked from any document"])
     assert.deepStrictEqual(
       Documents.paths(lonely, () => false),
       ["docs/b.md:1 names src/Gone.ts, which does not exist"]
     )
   })
 
-  it("finds a document that a comment names and nobody has", () => {
+  it("reports a document that is named in a comment and does not exist", () => {
     const source = new Map([["src/A.ts", "/** As in design.md. */\nconst a = '/tmp/notes.md' // README.md\n"]])
 
     assert.deepStrictEqual(Documents.mentions(source, sample), [
-      "src/A.ts:1 names design.md, which is no document of the project"
+      "src/A.ts:1 names design.md, which is not a document of the project"
     ])
   })
 
   const catalogue =
     "### Fault 1\n\nTests: [a](../test/A.test.ts)\n\n### Fault 2\n\nNot tested: there is no such thing.\n"
 
-  it("finds numbers that no document describes", () => {
+  it("reports numbers that no document describes", () => {
     const described = new Map([
       ["docs/faults.md", catalogue],
       ["docs/architecture.md", "### Law 12\n"]
@@ -280,7 +280,7 @@ describe("Documents", () => {
     ])
   })
 
-  it("finds faults whose tests do not carry their number, or that have tests and say not", () => {
+  it("reports faults whose tests do not carry their number, and faults that have tests and deny it", () => {
     const wrong = new Map([["test/A.test.ts", 'it("fault 2: a")']])
     const right = new Map([["test/A.test.ts", 'it("fault 1: a")']])
 

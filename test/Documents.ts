@@ -1,21 +1,21 @@
 /**
- * What the project's Markdown says, for tests to hold it to: links, anchors, blocks of code, and the faults and laws that
- * source and tests name by number. Pure: paths and texts in, sentences about what is wrong out.
+ * Extracts from the project's Markdown what tests can check: links, anchors, blocks of code, and the faults and laws
+ * that source and tests name by number. Pure: paths and texts in, sentences about mistakes out.
  */
 import * as path from "node:path"
 
-/** Texts by their path below the root of the project, with forward slashes. */
+/** Texts by their path below the project's root, with forward slashes. */
 export type Texts = ReadonlyMap<string, string>
 
-/** One thing that is wrong, as `README.md:12 ...`. */
+/** One mistake, such as `README.md:12 ...`. */
 export type Complaint = string
 
 /** A fenced block of code. */
 export interface Block {
   readonly file: string
-  /** Of its first line of code, counted from 1. */
+  /** The number of its first line of code, counted from 1. */
   readonly line: number
-  /** What stands behind the fence: `ts`, `sh`, or nothing. */
+  /** The word behind the fence: `ts`, `sh`, or empty. */
   readonly language: string
   readonly code: string
 }
@@ -31,11 +31,11 @@ export const blocksOf = (file: string, text: string): ReadonlyArray<Block> =>
     code: match[2]!
   }))
 
-/** A document without its code, with every line where it was. */
+/** A document without its code. All lines keep their numbers. */
 const proseOf = (text: string): string =>
   text.replaceAll(/^```.*?^```$/gms, (block) => block.replaceAll(/[^\n]/g, "")).replaceAll(/`[^`\n]+`/g, "``")
 
-/** The anchors that GitHub gives to the headings of a document. */
+/** The anchors of a document's headings, as GitHub computes them. */
 export const anchorsOf = (text: string): ReadonlySet<string> => {
   const anchors = new Set<string>()
   const seen = new Map<string, number>()
@@ -49,11 +49,11 @@ export const anchorsOf = (text: string): ReadonlySet<string> => {
   return anchors
 }
 
-/** A link of a document to something of the project. */
+/** A link in a document to a file of the project. */
 interface Link {
   readonly line: number
   readonly written: string
-  /** Below the root of the project; the document itself for a bare anchor. */
+  /** The path below the project's root; the document itself for a bare anchor. */
   readonly target: string
   readonly anchor: string | undefined
 }
@@ -69,7 +69,7 @@ const linksOf = (file: string, text: string): ReadonlyArray<Link> => {
   })
 }
 
-/** Links lead to a file or folder of the project, and to a heading that is there. */
+/** Links lead to an existing file or folder of the project, and to an existing heading. */
 export const links = (documents: Texts, exists: (path: string) => boolean): ReadonlyArray<Complaint> =>
   [...documents].flatMap(([file, text]) =>
     linksOf(file, text).flatMap(({ anchor, line, target, written }) => {
@@ -78,7 +78,7 @@ export const links = (documents: Texts, exists: (path: string) => boolean): Read
       if (!exists(target)) return [`${at}, which does not exist`]
       if (anchor === undefined) return []
       const linked = documents.get(target)
-      return linked !== undefined && anchorsOf(linked).has(anchor) ? [] : [`${at}, where no heading is called that`]
+      return linked !== undefined && anchorsOf(linked).has(anchor) ? [] : [`${at}, which has no such heading`]
     })
   )
 
@@ -91,10 +91,12 @@ export const unreachable = (documents: Texts): ReadonlyArray<Complaint> => {
       for (const other of below) reached.add(other)
     }
   }
-  return [...documents.keys()].filter((file) => !reached.has(file)).map((file) => `${file}:1 is linked from nowhere`)
+  return [...documents.keys()]
+    .filter((file) => !reached.has(file))
+    .map((file) => `${file}:1 is not linked from any document`)
 }
 
-/** Paths that stand as code in a document exist: `src/assembly/Blame.ts`. */
+/** Paths in code style in a document exist: `src/assembly/Blame.ts`. */
 export const paths = (documents: Texts, exists: (path: string) => boolean): ReadonlyArray<Complaint> =>
   [...documents].flatMap(([file, text]) =>
     [...text.matchAll(/`((?:src|test|docs|examples|scripts|native-host)\/[\w./-]*\w)`/g)]
@@ -102,13 +104,13 @@ export const paths = (documents: Texts, exists: (path: string) => boolean): Read
       .map((match) => `${file}:${lineOf(text, match.index)} names ${match[1]}, which does not exist`)
   )
 
-/** Documents that a source names belong to the project. */
+/** Every document that a source names belongs to the project. */
 export const mentions = (sources: Texts, documents: Texts): ReadonlyArray<Complaint> => {
   const known = new Set([...documents.keys()].map((file) => path.posix.basename(file)))
   return [...sources].flatMap(([file, text]) =>
     [...text.matchAll(/(?:^\s*(?:\*|\/\/|\/\*|#)).*?\b([\w-]+\.md)\b/gm)]
       .filter((match) => !known.has(match[1]!))
-      .map((match) => `${file}:${lineOf(text, match.index)} names ${match[1]}, which is no document of the project`)
+      .map((match) => `${file}:${lineOf(text, match.index)} names ${match[1]}, which is not a document of the project`)
   )
 }
 
@@ -119,7 +121,7 @@ const numbersOf = (text: string, noun: "fault" | "law"): ReadonlyArray<readonly 
     )
   )
 
-/** Every fault and law that is named by its number has a heading of its own. */
+/** Every fault and law that is named by number has its own heading. */
 export const numbers = (sources: Texts, documents: Texts): ReadonlyArray<Complaint> => {
   const headings = {
     fault: anchorsOf(documents.get("docs/faults.md")!),
@@ -134,7 +136,7 @@ export const numbers = (sources: Texts, documents: Texts): ReadonlyArray<Complai
   )
 }
 
-/** Under each fault stand tests that carry its number, or one plain sentence that there are none. */
+/** Under each fault is a list of tests that carry its number, or a sentence that there are none. */
 export const heldFaults = (catalogue: string, tests: Texts): ReadonlyArray<Complaint> => {
   const sections = catalogue.split(/^(?=### Fault \d+$)/m).filter((section) => section.startsWith("### Fault "))
   return sections.flatMap((section) => {

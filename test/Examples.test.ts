@@ -20,7 +20,7 @@ import { make, other, seed, small } from "./simulation/torrents.ts"
 const folder = path.resolve(import.meta.dirname, "..", "examples")
 const { pieceCount } = small.metainfo.layout.geometry
 
-/** One piece is all that `seed` makes. */
+/** A torrent of one piece, like those of `seed`. */
 const single = await make({ pieceLength: 1 << 24, files: [{ path: [], length: 100_000 }] })
 
 const contentOf = ({ content, metainfo }: KnownTorrent): Uint8Array =>
@@ -28,7 +28,7 @@ const contentOf = ({ content, metainfo }: KnownTorrent): Uint8Array =>
     Array.from({ length: metainfo.layout.geometry.pieceCount }, (_, piece) => [...content(piece as never)]).flat()
   )
 
-/** Runs an example beside the clock that it waits for; dies if it takes longer than a minute of simulated time. */
+/** Runs an example while the simulated clock advances. Dies if it takes longer than a minute of simulated time. */
 const within = Effect.fnUntraced(function* <A, E, R>(world: Swarms.World, example: Effect.Effect<A, E, R>) {
   const fiber = yield* Effect.forkScoped(example)
   yield* world.until(() => fiber.pollUnsafe() !== undefined, "1 minute")
@@ -47,7 +47,7 @@ describe("the examples", () => {
     }
   })
 
-  it.effect("json: writes what happens and how it stands, until it is complete", () =>
+  it.effect("json: writes events and progress until it is complete", () =>
     Swarms.use(
       { seed, link: { bytesPerSecond: 400_000 } },
       Effect.fnUntraced(function* (world) {
@@ -63,7 +63,7 @@ describe("the examples", () => {
     )
   )
 
-  it.effect("watch: gives the pieces in their order, from a peer that has time for others", () =>
+  it.effect("watch: emits the pieces in order, from two peers", () =>
     Swarms.use(
       { seed, link: { bytesPerSecond: 400_000 } },
       Effect.fnUntraced(function* (world) {
@@ -79,12 +79,12 @@ describe("the examples", () => {
     )
   )
 
-  it.effect("several: downloads all that it is given", () =>
+  it.effect("several: downloads all its torrents", () =>
     Swarms.use(
       { seed, engine: { limits: Several.limits } },
       Effect.fnUntraced(function* (world) {
         const knownOf = ({ name }: Metainfo): KnownTorrent => (name === other.metainfo.name ? other : small)
-        // Through the world, which looks at what its torrents write.
+        // Adds torrents through the world, which checks what they write.
         const engine = Engine.Engine.of({
           ...world.engine,
           add: (metainfo, options) =>
@@ -102,7 +102,7 @@ describe("the examples", () => {
     )
   )
 
-  it.effect("seed: gives bytes that lie in no file", () =>
+  it.effect("seed: uploads bytes from memory", () =>
     Swarms.use(
       { seed },
       Effect.fnUntraced(function* (world) {
@@ -120,7 +120,7 @@ describe("the examples", () => {
     )
   )
 
-  it.effect("simulate: finds the liar, waits for the disk, and is the same run again", () =>
+  it.effect("simulate: bans the liar, waits for the disk, and repeats the same run", () =>
     Effect.gen(function* () {
       const summary = yield* Simulate.run(seed)
       const again = yield* Simulate.run(seed)

@@ -12,7 +12,7 @@ const house = RustArchitecture.make(
   ])
 )
 
-/** Modules that an invented house has besides the one under test. */
+/** Modules that the invented crates have besides the one under test. */
 const others = {
   "lib.rs": "pub struct AppState;",
   "error.rs": "",
@@ -35,7 +35,7 @@ const usesOf = (file: string, text: string) =>
     .uses.map(({ line, target }) => [line, target])
 
 describe("native-host/io-daemon", () => {
-  it("is read with its uses", () => {
+  it("is found with its uses", () => {
     const uses = [...house.values()].flatMap((module) => module.uses)
 
     assert.isAbove(house.size, 40)
@@ -43,9 +43,9 @@ describe("native-host/io-daemon", () => {
   })
 
   it.each([
-    ["gives every module a floor", RustArchitecture.floors],
-    ["uses lower floors: serve over routes over disk and sockets", RustArchitecture.directions],
-    ["has no circle of modules", RustArchitecture.cycles]
+    ["has a floor for every module", RustArchitecture.floors],
+    ["uses only lower floors: serve over routes over disk and sockets", RustArchitecture.directions],
+    ["has no cycle of modules", RustArchitecture.cycles]
   ])("%s", (_, rule) => {
     const violations = rule(house)
 
@@ -88,7 +88,7 @@ describe("RustArchitecture", () => {
       ]
     ],
     [
-      "everything of a module",
+      "all items of a module",
       "disk/set.rs",
       "use crate::{error::*, state::*};",
       [
@@ -103,7 +103,7 @@ describe("RustArchitecture", () => {
       [[1, "disk::root"]]
     ],
     [
-      "what follows a module inside the file",
+      "a use after a module inside the file",
       "disk/set.rs",
       "mod a { fn f() {} }\nuse super::root;",
       [[2, "disk::root"]]
@@ -132,7 +132,7 @@ describe("RustArchitecture", () => {
     assert.deepStrictEqual(uses, expected)
   })
 
-  it("skips comments, literals, visibilities and other crates", () => {
+  it("ignores comments, literals, visibilities and other crates", () => {
     const text = [
       "//! Not crate::routes.",
       "/* nor crate::serve, */ // nor crate::main",
@@ -157,70 +157,70 @@ describe("RustArchitecture", () => {
       RustArchitecture.directions,
       "disk/set.rs",
       "\nuse crate::routes::body;",
-      "src/disk/set.rs:2 uses crate::routes::body: disk does not look up to routes"
+      "src/disk/set.rs:2 uses crate::routes::body: disk is below routes"
     ],
     [
       "disk that knows sockets",
       RustArchitecture.directions,
       "disk/set.rs",
       "use crate::{\n    error::Error,\n    sockets::frame::Frame,\n};",
-      "src/disk/set.rs:3 uses crate::sockets::frame::Frame: disk and sockets do not know each other"
+      "src/disk/set.rs:3 uses crate::sockets::frame::Frame: disk and sockets must not use each other"
     ],
     [
       "sockets that know disk",
       RustArchitecture.directions,
       "sockets/tcp.rs",
       "fn f() {\n    super::super::disk::f();\n}",
-      "src/sockets/tcp.rs:2 uses super::super::disk::f: sockets and disk do not know each other"
+      "src/sockets/tcp.rs:2 uses super::super::disk::f: sockets and disk must not use each other"
     ],
     [
       "a small module that knows disk",
       RustArchitecture.directions,
       "pool.rs",
       "use crate::disk::Disk;",
-      "src/pool.rs:1 uses crate::disk::Disk: pool does not look up to disk"
+      "src/pool.rs:1 uses crate::disk::Disk: pool is below disk"
     ],
     [
       "routes that know serve",
       RustArchitecture.directions,
       "routes/files.rs",
       "use crate::serve;",
-      "src/routes/files.rs:1 uses crate::serve: routes does not look up to serve"
+      "src/routes/files.rs:1 uses crate::serve: routes is below serve"
     ],
     [
-      "a module that takes the state from the root of the crate",
+      "a module that uses the state through the root of the crate",
       RustArchitecture.directions,
       "routes/files.rs",
       "use crate::AppState;",
-      "src/routes/files.rs:1 uses crate::AppState: routes does not look up to lib"
+      "src/routes/files.rs:1 uses crate::AppState: routes is below lib"
     ],
     [
-      "a test that looks up",
+      "a test that uses a higher floor",
       RustArchitecture.directions,
       "disk/set.rs",
       "#[cfg(test)]\nmod tests {\n    use crate::routes::router;\n}",
-      "src/disk/set.rs:3 uses crate::routes::router: disk does not look up to routes"
+      "src/disk/set.rs:3 uses crate::routes::router: disk is below routes"
     ],
     [
       "two modules that use each other",
       RustArchitecture.cycles,
       "disk/root.rs",
       "use super::set::A;\nuse super::set::B;",
-      "src/disk/set.rs:1 closes a circle: disk::root -> disk::set -> disk::root"
+      "src/disk/set.rs:1 closes a cycle: disk::root -> disk::set -> disk::root"
     ],
     [
       "a module that uses the folder that uses it",
       RustArchitecture.cycles,
       "disk/mod.rs",
       "mod set;\npub use set::Set;",
-      "src/disk/set.rs:2 closes a circle: disk -> disk::set -> disk"
+      "src/disk/set.rs:2 closes a cycle: disk -> disk::set -> disk"
     ],
     [
-      "a longer circle of small modules",
+      "a longer cycle of small modules",
       RustArchitecture.cycles,
       "counters.rs",
       "use crate::error::Error;",
-      "src/counters.rs:1 closes a circle: error -> pool -> counters -> error"
+      "src/counters.rs:1 closes a cycle: error -> pool -> counters -> error"
     ]
   ])("finds %s", (_, rule, file, text, expected) => {
     const bad = houseOf({
@@ -241,7 +241,7 @@ describe("RustArchitecture", () => {
     assert.isTrue(violations[0]!.startsWith(`native-host/io-daemon/${expected}`), violations[0])
   })
 
-  it("lets tests use what uses their module", () => {
+  it("allows tests to use modules that use theirs", () => {
     const tested = houseOf({
       ...others,
       "disk/root.rs": "#[cfg(test)]\n#[allow(dead_code)]\npub(super) mod tests {\n    use crate::disk::set::Set;\n}",

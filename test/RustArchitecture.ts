@@ -1,40 +1,42 @@
 /**
- * The rules for the Rust modules of the io-daemon: which module may use which. Pure: paths and texts in, broken rules out.
+ * The rules for the Rust modules of the io-daemon: which module may use which. Pure: paths and texts in, violations
+ * out.
  *
- * Reads paths that begin with `crate`, `super`, `self` or the name of a child module, and in `main.rs` with the name of the
- * library. They may stand anywhere, in brace groups too. Comments and literals are skipped. A module inside a file belongs
- * to the file. An item that a module re-exports counts as an item of that module.
+ * Finds paths that begin with `crate`, `super`, `self` or the name of a child module, and in `main.rs` those that begin
+ * with the name of the library. They may stand anywhere, also in brace groups. Comments and literals are skipped. A
+ * module inside a file counts as part of the file. A re-exported item counts as an item of the module that re-exports
+ * it.
  */
 
-/** A module with a file of its own. */
+/** A module with its own file. */
 interface Module {
-  /** Path below `src`, with forward slashes. */
+  /** The path below `src`, with forward slashes. */
   readonly file: string
-  /** Names from the root of the crate; empty for `lib.rs`. */
+  /** The names of the path from the crate's root; empty for `lib.rs`. */
   readonly names: ReadonlyArray<string>
   readonly uses: ReadonlyArray<Use>
 }
 
 interface Use {
-  /** Counted from 1. */
+  /** The line, counted from 1. */
   readonly line: number
-  /** As written, with the prefix of its brace group. */
+  /** The path as written, with the prefix of its brace group. */
   readonly path: string
-  /** The key of the module meant. */
+  /** The key of the module that the path leads to. */
   readonly target: string
-  /** Whether only tests are compiled with it. */
+  /** Whether it is compiled only for tests. */
   readonly isInTests: boolean
 }
 
-/** Every module, by its path in the crate: `disk::root`; `lib` for the root. */
+/** Every module by its path in the crate, such as `disk::root`; `lib` for the root. */
 export type House = ReadonlyMap<string, Module>
 
-/** One broken rule, as `native-host/io-daemon/src/disk/root.rs:12 uses ...`. */
+/** One broken rule, such as `native-host/io-daemon/src/disk/root.rs:12 uses ...`. */
 export type Violation = string
 
 /**
- * Where the folder or the file of a module of the crate stands. A module uses lower floors. Only small modules use
- * neighbours of their floor.
+ * The floor of each top-level folder or file of the crate. A module uses lower floors. Only the small modules on the
+ * lowest floor use each other.
  */
 const floorOfModule: Readonly<Record<string, number>> = {
   config: 0,
@@ -59,7 +61,7 @@ const floorOfModule: Readonly<Record<string, number>> = {
 
 const small = 0
 
-/** How `main.rs`, which is a crate of its own, names the library. */
+/** The name of the library in `main.rs`, which is a separate crate. */
 const library = "piecewise_io_daemon"
 
 const keyOf = (names: ReadonlyArray<string>): string => (names.length === 0 ? "lib" : names.join("::"))
@@ -67,16 +69,16 @@ const keyOf = (names: ReadonlyArray<string>): string => (names.length === 0 ? "l
 const namesOf = (file: string): ReadonlyArray<string> =>
   file === "lib.rs" ? [] : file.replace(/(\/mod)?\.rs$/, "").split("/")
 
-/** The folder or the file of a module: what the table names. */
+/** The top-level folder or file of a module, as in the table of floors. */
 const topOf = (module: Module): string => module.names[0] ?? "lib"
 
 const skipped =
   /\/\/.*|\/\*[\s\S]*?\*\/|b?r(#*)"[\s\S]*?"\1|b?"(?:\\[\s\S]|[^"\\])*"|b?'(?:\\(?:u\{[^}]*\}|x..|.)|[^'\\\n])'/g
 
-/** Says who may use an item, not what the module uses: `pub(in crate::disk)`. */
+/** States who may use an item, not what the module uses: `pub(in crate::disk)`. */
 const visibility = /\bpub\s*\([^)]*\)/g
 
-/** The code alone, on its lines. */
+/** The code without comments and literals. All lines keep their numbers. */
 const codeOf = (text: string): string =>
   text.replace(skipped, (match) => match.replace(/[^\n]/g, " ")).replace(visibility, "pub")
 
@@ -97,14 +99,14 @@ const isName = (text: string | undefined): text is string => text !== undefined 
 interface Written {
   readonly line: number
   readonly names: ReadonlyArray<string>
-  /** Names of the modules inside the file that the path stands in, outermost first. */
+  /** The names of the inline modules that contain the path, outermost first. */
   readonly inner: ReadonlyArray<string>
   readonly isInTests: boolean
 }
 
 const onlyInTests = /#\s*\[\s*cfg\s*\(\s*test\s*\)\s*\]\s*(?:#\s*\[[^\]]*\]\s*)*(?:pub\s*)?mod\s*$/
 
-/** Every path of a file, brace groups resolved. */
+/** Every path in a file, with brace groups resolved. */
 const pathsOf = (text: string): ReadonlyArray<Written> => {
   const tokens = tokensOf(codeOf(text))
   const found: Array<Written> = []
@@ -165,7 +167,7 @@ const pathsOf = (text: string): ReadonlyArray<Written> => {
   return found
 }
 
-/** The names from the root of the crate that a path leads to; `undefined` for other crates and for local names. */
+/** The names of a path from the crate's root; `undefined` for other crates and local names. */
 const resolve = (
   module: ReadonlyArray<string>,
   { names, inner }: Written,
@@ -184,7 +186,7 @@ const resolve = (
   return rest.length > 0 && module[0] !== "main" && isModule([...module, first!]) ? [...module, ...names] : undefined
 }
 
-/** Reads the modules of files given by their path below `src`. */
+/** Reads the modules of the given files. Paths are below `src`. */
 export const make = (texts: Iterable<readonly [path: string, text: string]>): House => {
   const files = Array.from(texts, ([file, text]) => ({ file, text, names: namesOf(file) }))
   const known = new Set(files.map(({ names }) => keyOf(names)))
@@ -205,7 +207,7 @@ export const make = (texts: Iterable<readonly [path: string, text: string]>): Ho
   )
 }
 
-/** The floor that a module of the crate stands on; `undefined` if the table does not name it. */
+/** The floor of a module; `undefined` if the table does not contain it. */
 export const floorOf = (house: House, key: string): number | undefined => {
   const module = house.get(key)
   return module === undefined ? undefined : floorOfModule[topOf(module)]
@@ -213,13 +215,13 @@ export const floorOf = (house: House, key: string): number | undefined => {
 
 const at = (module: Module, line: number): string => `native-host/io-daemon/src/${module.file}:${line}`
 
-/** Every folder and every file beside `lib.rs` has a floor. */
+/** Every top-level folder and file except `lib.rs` has a floor. */
 export const floors = (house: House): ReadonlyArray<Violation> =>
   [...house.values()]
     .filter((module) => floorOfModule[topOf(module)] === undefined)
     .map((module) => `${at(module, 1)} is in ${topOf(module)}, which has no floor in test/RustArchitecture.ts`)
 
-/** Modules use lower floors, in tests too. On one floor only the small modules know each other. */
+/** Modules use lower floors, also in tests. On the same floor, only the small modules may use each other. */
 export const directions = (house: House): ReadonlyArray<Violation> =>
   [...house.values()].flatMap((module) =>
     module.uses.flatMap(({ line, path, target }) => {
@@ -227,12 +229,12 @@ export const directions = (house: House): ReadonlyArray<Violation> =>
       const [floor, other] = [floorOfModule[from], floorOfModule[to]]
       if (from === to || floor === undefined || other === undefined) return []
       if (other < floor || (other === floor && floor === small)) return []
-      const why = other > floor ? `${from} does not look up to ${to}` : `${from} and ${to} do not know each other`
+      const why = other > floor ? `${from} is below ${to}` : `${from} and ${to} must not use each other`
       return [`${at(module, line)} uses ${path}: ${why}`]
     })
   )
 
-/** No module reaches itself by following uses. Tests may use whatever uses their module. */
+/** No module uses itself, directly or through others. Tests may use modules that use theirs. */
 export const cycles = (house: House): ReadonlyArray<Violation> => {
   const found = new Set<Violation>()
   const finished = new Set<string>()
@@ -245,7 +247,7 @@ export const cycles = (house: House): ReadonlyArray<Violation> => {
       if (isInTests || seen.has(target) || !house.has(target)) continue
       seen.add(target)
       const start = here.indexOf(target)
-      if (start >= 0) found.add(`${at(module, line)} closes a circle: ${[...here.slice(start), target].join(" -> ")}`)
+      if (start >= 0) found.add(`${at(module, line)} closes a cycle: ${[...here.slice(start), target].join(" -> ")}`)
       else visit(target, here)
     }
     finished.add(key)

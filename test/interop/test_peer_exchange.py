@@ -54,9 +54,7 @@ def finish_from(ours: Piecewise, third: LibtorrentPeer) -> None:
 
 
 def complete_from(hearer: LibtorrentPeer | Aria2, third: LibtorrentPeer) -> None:
-    """Expects that the hearer is told of the third peer, which is connected only to us, and fetches from it what nobody
-    else has.
-    """
+    """Expects that the hearer is told of the third peer, which only we are connected to, and fetches its piece."""
     third.wait_until(lambda status: status["peers"] == 2)
     third.limit_uploads(None)
     hearer.wait_until_complete()

@@ -59,7 +59,7 @@ def test_the_others_come_when_they_are_wanted(torrent, target, seed, piecewise, 
     last.finish()
 
     assert_same(torrent, target)
-    assert sorted(first.pieces + second.pieces + last.pieces) == list(range(torrent.pieces)), "each piece is stored once"
+    assert sorted(first.pieces + second.pieces + last.pieces) == list(range(torrent.pieces)), "each is stored once"
     assert sorted(path.name for path in target.iterdir()) == [torrent.name], "nothing else may be left"
 
 
