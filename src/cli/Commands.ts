@@ -19,7 +19,7 @@ export const networks = ["tcp", "io-daemon"] as const
 
 const port: Arguments.Option = { name: "port", value: "N", about: "the TCP port that peers can connect to" }
 const limitUp: Arguments.Option = { name: "limit-up", value: "RATE", about: "upload no faster than this" }
-const goals: ReadonlyArray<Arguments.Option> = [
+const seedLimits: ReadonlyArray<Arguments.Option> = [
   { name: "seed-ratio", value: "RATIO", about: "stop after uploading this many times its size, such as 1.5" },
   { name: "seed-time", value: "TIME", about: "stop after this time, such as 30m, 2h or 7d" }
 ]
@@ -55,7 +55,7 @@ const download: Arguments.Command = {
     limitUp,
     port,
     { name: "seed", about: "upload after completion, until Ctrl-C or a limit below" },
-    ...goals,
+    ...seedLimits,
     { name: "json", about: "write each event as a line of JSON" },
     { name: "quiet", short: "q", about: "write nothing but errors" }
   ],
@@ -75,7 +75,7 @@ const seed: Arguments.Command = {
     { name: "peer", value: "HOST:PORT", repeats: true, about: "a peer to connect to besides those from trackers" },
     { name: "max-connections", value: "N", about: "most peers to be connected to at once (default: 50)" },
     limitUp,
-    ...goals,
+    ...seedLimits,
     followLinks,
     { name: "super", about: "offer each peer one piece at a time; for the first seed of a torrent" },
     { name: "json", about: "write each event as a line of JSON" },

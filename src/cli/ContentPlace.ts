@@ -25,7 +25,7 @@ export interface ContentPlace {
 }
 
 /** How many files are looked up at most to decide between two places. */
-const probes = 1_000
+const maxLookups = 1_000
 
 /**
  * Decides whether `given` is the folder that the torrent was downloaded to, or the torrent's own file or folder:
@@ -88,7 +88,7 @@ export const filesOf = ({ layout }: ContentPlace): ReadonlyArray<number> =>
 
 const countFiles = async (place: ContentPlace): Promise<number> => {
   let found = 0
-  for (const file of filesOf(place).slice(0, probes)) if ((await place.lengthOf(file)) !== undefined) found++
+  for (const file of filesOf(place).slice(0, maxLookups)) if ((await place.lengthOf(file)) !== undefined) found++
   return found
 }
 

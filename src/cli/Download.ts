@@ -106,32 +106,32 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
 })
 
 /** The options of a download after the wanted files are resolved. */
-type Selected = Options & Pick<Engine.AddOptions, "files">
+type SelectedOptions = Options & Pick<Engine.AddOptions, "files">
 
-const download = Effect.fnUntraced(function* (metainfo: Metainfo, options: Selected, output: Output) {
-  const nobody = whyNobody(metainfo, options)
-  if (!(yield* isBegun(metainfo, options))) {
-    if (nobody !== undefined) return yield* failed(nobody)
+const download = Effect.fnUntraced(function* (metainfo: Metainfo, options: SelectedOptions, output: Output) {
+  const noPeers = whyNoPeers(metainfo, options)
+  if (!(yield* mayHaveStored(metainfo, options))) {
+    if (noPeers !== undefined) return yield* failed(noPeers)
     if (options.storage !== "memory") yield* checkDirectory(options.directory)
   }
-  yield* session(metainfo, options, output, nobody)
+  yield* session(metainfo, options, output, noPeers)
   const place = options.storage === "memory" ? "memory" : Path.join(options.directory, metainfo.name)
   if (options.show === "people") output.print([TerminalText.clean(`stored in ${place}`)])
 })
 
 /** Why no peer can ever be found; `undefined` if one may be. */
-const whyNobody = ({ trackers }: Metainfo, { listen, peers, torrent }: Options): string | undefined => {
+const whyNoPeers = ({ trackers }: Metainfo, { listen, peers, torrent }: Options): string | undefined => {
   // If we listen, a peer may connect.
   if (peers.length > 0 || listen !== undefined) return undefined
   const urls = trackers.flat()
   if (urls.some((url) => /^(?:https?|udp):/i.test(url))) return undefined
   return urls.length === 0
-    ? `${torrent}: there are no peers to download from, because it names no tracker; give a peer with --peer HOST:PORT`
-    : `${torrent}: there are no peers to download from, because trackers such as ${urls[0]} are not supported yet; give a peer with --peer HOST:PORT`
+    ? `${torrent}: there are no peers to download from, because it names no tracker; add a peer with --peer HOST:PORT`
+    : `${torrent}: there are no peers to download from, because trackers such as ${urls[0]} are not supported yet; add a peer with --peer HOST:PORT`
 }
 
 /** Whether something of the torrent may be stored already, so that it may be complete without any peer. */
-const isBegun = (metainfo: Metainfo, options: Options): Effect.Effect<boolean> =>
+const mayHaveStored = (metainfo: Metainfo, options: Options): Effect.Effect<boolean> =>
   options.storage === "memory"
     ? Effect.succeed(false)
     : Effect.promise(() =>
@@ -169,7 +169,7 @@ const resumeDirectory = ({ directory, stateDirectory }: Options): string =>
 const engineOf = (options: Options) => DownloadServices.layer({ ...options, resumeDirectory: resumeDirectory(options) })
 
 /** Runs the torrent to its end. A seeding one ends when it reaches its limit or is stopped. */
-const session = (metainfo: Metainfo, options: Selected, output: Output, nobody: string | undefined) => {
+const session = (metainfo: Metainfo, options: SelectedOptions, output: Output, noPeers: string | undefined) => {
   let isComplete = false
   return TorrentSession.run({
     metainfo,
@@ -188,13 +188,13 @@ const session = (metainfo: Metainfo, options: Selected, output: Output, nobody: 
     outcomeOf: (event) => {
       if (event._tag === "Completed") isComplete = true
       if (event._tag === "PiecesLost") isComplete = false
-      return outcomeOf(event, options, nobody)
+      return outcomeOf(event, options, noPeers)
     }
   }).pipe(
     Effect.ensuring(
       Effect.suspend(() =>
         isComplete && options.storage !== "memory" && options.stateDirectory === undefined
-          ? forget(metainfo, options)
+          ? removeResumeData(metainfo, options)
           : Effect.void
       )
     )
@@ -205,7 +205,7 @@ const session = (metainfo: Metainfo, options: Selected, output: Output, nobody: 
 const outcomeOf = (
   event: TorrentEvent,
   { directory, seed }: Options,
-  nobody: string | undefined
+  noPeers: string | undefined
 ): Exit.Exit<void, CommandFailed> | undefined => {
   const end = (why: string) => Exit.fail(new CommandFailed({ why }))
   switch (event._tag) {
@@ -221,7 +221,7 @@ const outcomeOf = (
     case "StorageFailed":
       return DownloadEvents.isFinal(event.error) ? end(event.error.message) : undefined
     case "Started":
-      return nobody !== undefined && event.missingPieces > 0 ? end(nobody) : undefined
+      return noPeers !== undefined && event.missingPieces > 0 ? end(noPeers) : undefined
     default:
       return undefined
   }
@@ -243,7 +243,7 @@ const whyMissing = (
 }
 
 /** Removes the resume data of a complete torrent, and its folder if nothing else is in it. */
-const forget = Effect.fnUntraced(function* ({ infoHash, layout }: Metainfo, options: Options) {
+const removeResumeData = Effect.fnUntraced(function* ({ infoHash, layout }: Metainfo, options: Options) {
   const folder = resumeDirectory(options)
   const store = FileResumeStore.make({ directory: folder })
   const { pieceCount } = layout.geometry

@@ -14,7 +14,7 @@
  *   rejected   index, peers                  a piece did not match its digest; nothing of it was written
  *   damaged    index, peer?                  the only source of a piece sent wrong bytes; it is asked again later
  *   tracker    url, peers | error            a tracker answered or failed; it is asked again later
- *   storage    ok, index?, reason?, error?   a write, or without `index` a flush, failed and is retried; `ok` once it works
+ *   storage    ok, index?, reason?, error?   a write, or a flush without `index`, failed and is retried; `ok` once it works
  *   unreadable index, error                  a stored piece could not be read for a peer, and is not uploaded for now
  *   readable   index                         such a piece can be read again
  *   missing    files, paths                  every file with stored bytes is gone; the first of their paths
@@ -29,7 +29,7 @@
  *              once a second
  *   complete   stored, pieces, bytes, downloadedBytes, wastedBytes, uploadedBytes, seconds: the last line of a success,
  *              unless it seeds
- *   seeded     reached                       ratio or time: the seeding limit that was reached; the last line of a success that seeds
+ *   seeded     reached                       ratio or time: the limit that ended seeding; the last line of a success that seeds
  *   failed     error                         the last line of a failure; exit code 1 follows
  *
  * Later versions may add fields, so readers must ignore unknown ones.
@@ -47,7 +47,7 @@ import * as Units from "./Units.ts"
 export type Line = { readonly event: string } & Readonly<Record<string, unknown>>
 
 /** The source name of addresses that the user gave, which is not a tracker. */
-const given = "given"
+const givenSource = "given"
 
 /**
  * The line of an event; `undefined` for events that `complete` or `failed` report, and for those not reported at all.
@@ -104,7 +104,7 @@ export const line = (event: TorrentEvent, metainfo: Metainfo, status: TorrentSta
     case "ReadRecovered":
       return { event: "readable", index: event.piece }
     case "SourceAnswered":
-      return event.source === given ? undefined : { event: "tracker", url: event.source, peers: event.peers }
+      return event.source === givenSource ? undefined : { event: "tracker", url: event.source, peers: event.peers }
     case "SourceFailed":
       return { event: "tracker", url: event.source, error: event.why }
     case "ResumeFailed":
@@ -178,7 +178,7 @@ export const isFinal = ({ reason }: StorageError): boolean =>
   reason._tag === "StorageRefused" || reason._tag === "FileExists" || reason._tag === "WriterConflict"
 
 /** The first of some paths, and how many more there are. */
-const some = ([first, ...others]: ReadonlyArray<string>): string =>
+const firstOf = ([first, ...others]: ReadonlyArray<string>): string =>
   others.length === 0 ? (first ?? "files") : `${first} and ${Units.count(others.length, "more file")}`
 
 /** Makes notes of events. A problem that continues is noted only once. */
@@ -210,9 +210,9 @@ export const makeNotes = (): ((event: TorrentEvent) => string | undefined) => {
           `${event.error.message}; what was written since the last flush is verified and written again`
         )
       case "FilesChanged":
-        return `${some(event.paths)} changed on disk; verifying`
+        return `${firstOf(event.paths)} changed on disk; verifying`
       case "PiecesLost":
-        return `${some(event.paths)}: ${Units.count(event.pieces.length, "piece")} missing or wrong on disk; downloading again`
+        return `${firstOf(event.paths)}: ${Units.count(event.pieces.length, "piece")} missing or wrong on disk; downloading again`
       case "StorageRecovered":
         told.delete("storage")
         return "the storage accepts pieces again"

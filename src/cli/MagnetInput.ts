@@ -37,9 +37,7 @@ export const load = Effect.fnUntraced(function* (text: string, options: Options)
   if (Result.isFailure(parsed)) return yield* failed(parsed.failure.message)
   const link = parsed.success
   if (link.trackers.length + link.peers.length + options.peers.length === 0) {
-    return yield* failed(
-      "there are no peers to fetch the torrent of the magnet link from, because it names no tracker; give a peer with --peer HOST:PORT"
-    )
+    return yield* failed("the magnet link names no tracker and no peer; add a peer with --peer HOST:PORT")
   }
   const show = makeReport(link, options)
   return yield* Effect.gen(function* () {

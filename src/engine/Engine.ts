@@ -162,23 +162,23 @@ export function make(
 ): Effect.Effect<Engine["Service"], ConnectionError, Requirements | Listener | Scope.Scope>
 export function make(config: Config = {}) {
   const { listen } = config
-  if (listen === undefined) return Effect.map(run(config, undefined), ({ engine }) => engine)
+  if (listen === undefined) return Effect.map(makeParts(config, undefined), ({ engine }) => engine)
   return Effect.gen(function* () {
-    const listening = yield* open(listen)
-    const { accept, engine } = yield* run(config, listening)
+    const listening = yield* listenOn(listen)
+    const { accept, engine } = yield* makeParts(config, listening)
     yield* Effect.forkScoped(Incoming.run({ listening, find: accept }))
     return engine
   })
 }
 
 /** Listens on all addresses of the machine: over IPv6 and IPv4 if it has both, else over IPv4. */
-const open = Effect.fnUntraced(function* ({ host, port }: ListenOptions) {
+const listenOn = Effect.fnUntraced(function* ({ host, port }: ListenOptions) {
   const listener = yield* Listener
   if (host !== undefined) return yield* listener.listen({ host, port })
   return yield* Effect.catch(listener.listen({ host: "::", port }), () => listener.listen({ host: "0.0.0.0", port }))
 })
 
-const run = Effect.fnUntraced(function* (config: Config, listening: Listening | undefined) {
+const makeParts = Effect.fnUntraced(function* (config: Config, listening: Listening | undefined) {
   // Only these services: the context also holds the engine's scope, but a torrent must belong to its caller's scope.
   const services = Context.pick(
     Storage,
@@ -194,17 +194,17 @@ const run = Effect.fnUntraced(function* (config: Config, listening: Listening | 
   const limits = RateLimits.makeEngine(config.limits ?? {}, yield* Monotonic.now)
   const connections = ConnectionLimit.make(config.maxConnections ?? defaultMaxConnections)
   /** Torrents by info hash in hex. The value is `undefined` until the torrent has been made. */
-  const running = new Map<string, TorrentProgram.TorrentProgram | undefined>()
+  const torrents = new Map<string, TorrentProgram.TorrentProgram | undefined>()
 
   const claim = (infoHash: InfoHash.InfoHash) => {
     const hex = InfoHash.toHex(infoHash)
     return Effect.acquireRelease(
       Effect.suspend(() => {
-        if (running.has(hex)) return Effect.fail(new AlreadyAdded({ infoHash }))
-        running.set(hex, undefined)
+        if (torrents.has(hex)) return Effect.fail(new AlreadyAdded({ infoHash }))
+        torrents.set(hex, undefined)
         return Effect.void
       }),
-      () => Effect.sync(() => running.delete(hex))
+      () => Effect.sync(() => torrents.delete(hex))
     )
   }
 
@@ -240,7 +240,7 @@ const run = Effect.fnUntraced(function* (config: Config, listening: Listening | 
         connections,
         readCache
       })
-      running.set(InfoHash.toHex(infoHash), program)
+      torrents.set(InfoHash.toHex(infoHash), program)
       return program.torrent
     },
     Effect.provideService(BufferBudget.BufferBudget, budget),
@@ -275,7 +275,7 @@ const run = Effect.fnUntraced(function* (config: Config, listening: Listening | 
     listening: listening?.address,
     port
   })
-  const accept = (infoHash: InfoHash.InfoHash) => running.get(InfoHash.toHex(infoHash))?.accept
+  const accept = (infoHash: InfoHash.InfoHash) => torrents.get(InfoHash.toHex(infoHash))?.accept
   return { engine, accept }
 })
 

@@ -1,8 +1,8 @@
 /**
  * Uses the io-daemon from Node: finds it, starts it, or talks to one that runs, over undici.
  *
- * Node needs no daemon to use a disk; the daemon is for pages. From Node it keeps a disk's trouble in another process,
- * and lets tests run what a page runs.
+ * Node needs no daemon to use a disk; the daemon is for pages. Used from Node, it isolates a failing or hanging disk in
+ * another process, and lets tests run the code that a page runs.
  */
 import * as FileSystem from "node:fs/promises"
 import * as Path from "node:path"

@@ -31,7 +31,10 @@ export const make = (lookup: NodeLookup.NodeLookup): HttpClient.HttpClient =>
       )
     }
     const options = { lookup: lookupOn(route, lookup) }
-    const agents = { http: routed(new Http.Agent(options), route), https: routed(new Https.Agent(options), route) }
+    const agents = {
+      http: reporting(new Http.Agent(options), route),
+      https: reporting(new Https.Agent(options), route)
+    }
     // The inner client does not know the scope that the response is read in.
     signal.addEventListener("abort", () => {
       agents.http.destroy()
@@ -75,7 +78,7 @@ const notFound = (host: string): NodeJS.ErrnoException =>
   Object.assign(new Error(`${host} has no address`), { code: Dns.NOTFOUND })
 
 /** Makes an agent report each address that it connects to. */
-const routed = <Agent extends Http.Agent>(agent: Agent, route: Hops.Route): Agent => {
+const reporting = <Agent extends Http.Agent>(agent: Agent, route: Hops.Route): Agent => {
   const connect = agent.createConnection.bind(agent)
   agent.createConnection = (options, callback) => {
     const socket = connect(options, callback)

@@ -340,10 +340,7 @@ describe("piecewise download", () => {
       const nobody = yield* runScoped(["download", `magnet:?xt=urn:btih:${"0".repeat(40)}`, "-o", "out"], folder)
 
       assert.match(broken.stderr, /^piecewise: Bad magnet link: [^\n]*\n$/)
-      assert.match(
-        nobody.stderr,
-        /^piecewise: there are no peers to fetch the torrent of the magnet link from[^\n]*\n$/
-      )
+      assert.match(nobody.stderr, /^piecewise: the magnet link names no tracker and no peer; add a peer[^\n]*\n$/)
       assert.deepStrictEqual([broken.code, nobody.code], [1, 1])
       assert.deepStrictEqual(yield* entries(folder), [])
     }).pipe(Effect.provide(services))

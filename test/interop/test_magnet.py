@@ -63,8 +63,8 @@ def test_a_link_that_names_nobody(torrent, target, piecewise):
 
     assert program.exit_code() == 1
     assert program.errors == (
-        "piecewise: there are no peers to fetch the torrent of the magnet link from, because it names no tracker; "
-        "give a peer with --peer HOST:PORT\n"
+        "piecewise: the magnet link names no tracker and no peer; "
+        "add a peer with --peer HOST:PORT\n"
     )
     assert not target.exists()
 

@@ -45,14 +45,14 @@ export const jitterShare = 0.1
  */
 export const patienceMillis = 3_000
 
-/** How often to check whether the torrent wants more peers, once the current tracker allows an early announce. */
+/** How often to check whether the torrent wants more peers, once an early announce is allowed. */
 const wantCheckMillis = 30_000
 
 interface TrackerState {
   /** Whether it answered a `started`, so that it must get `stopped`. */
-  started: boolean
+  hasStarted: boolean
   /** Whether it must not get `completed`: it already did, or the torrent was complete from the start. */
-  settled: boolean
+  needsNoCompleted: boolean
   trackerId: Uint8Array | undefined
   /** The port in the last announce. */
   port: number | undefined
@@ -72,7 +72,7 @@ export interface AnnounceSchedule {
   /** Trackers asked in this round; `undefined` between rounds. */
   asked: Set<string> | undefined
   /** The tracker that was asked last, and when the next one is asked even if that one stays silent. */
-  latest: string | undefined
+  lastAsked: string | undefined
   nextTurnAt: number
   /** When the next round begins, and when it may begin if peers are wanted. */
   dueAt: number
@@ -82,7 +82,7 @@ export interface AnnounceSchedule {
   /** The port to announce. */
   port: number
   /** The tracker whose answer ended the last round. */
-  current: string | undefined
+  lastAnswered: string | undefined
 }
 
 /** What the caller does next. */
@@ -124,18 +124,18 @@ export const make = (options: {
     trackers: new Map(
       TrackerTiers.order(tiers).map((url) => [
         url,
-        { started: false, settled: options.isComplete, trackerId: undefined, port: undefined, allowedAt: 0 }
+        { hasStarted: false, needsNoCompleted: options.isComplete, trackerId: undefined, port: undefined, allowedAt: 0 }
       ])
     ),
     asked: undefined,
-    latest: undefined,
+    lastAsked: undefined,
     nextTurnAt: 0,
     dueAt: 0,
     earliestAt: 0,
     failedRounds: 0,
     isComplete: options.isComplete,
     port: options.port,
-    current: undefined
+    lastAnswered: undefined
   }
 }
 
@@ -155,7 +155,7 @@ export const next = (self: AnnounceSchedule, now: number, wantsMore: boolean): S
     if (self.asked.has(url) || tracker.allowedAt > now) continue
     self.asked.add(url)
     self.inFlight.add(url)
-    self.latest = url
+    self.lastAsked = url
     self.nextTurnAt = now + self.patienceMillis
     tracker.port = self.port
     return { _tag: "Announce", url, event: eventFor(self, tracker), trackerId: tracker.trackerId, port: self.port }
@@ -164,16 +164,18 @@ export const next = (self: AnnounceSchedule, now: number, wantsMore: boolean): S
 }
 
 /**
- * When the current tracker may be told a changed port. `Infinity` if it knows the port, or if the last round failed.
+ * When the tracker that answered last may be told a changed port. `Infinity` if it knows the port, or if the last
+ * round failed.
  */
 const portDueAt = (self: AnnounceSchedule): number => {
-  const current = self.current === undefined || self.failedRounds > 0 ? undefined : self.trackers.get(self.current)
+  const current =
+    self.lastAnswered === undefined || self.failedRounds > 0 ? undefined : self.trackers.get(self.lastAnswered)
   return current === undefined || current.port === self.port ? Number.POSITIVE_INFINITY : current.allowedAt
 }
 
 const eventFor = (self: AnnounceSchedule, tracker: TrackerState): AnnounceEvent | undefined => {
-  if (!tracker.started) return "started"
-  return self.isComplete && !tracker.settled ? "completed" : undefined
+  if (!tracker.hasStarted) return "started"
+  return self.isComplete && !tracker.needsNoCompleted ? "completed" : undefined
 }
 
 const jittered = (self: AnnounceSchedule, seconds: number): number =>
@@ -202,14 +204,14 @@ export const answered = (
   const { intervalSeconds, minIntervalSeconds } = response
   const tracker = self.trackers.get(announce.url)!
   self.inFlight.delete(announce.url)
-  tracker.started = true
-  if (announce.event === "completed") tracker.settled = true
+  tracker.hasStarted = true
+  if (announce.event === "completed") tracker.needsNoCompleted = true
   // An answer without a tracker id keeps the old one in force.
   tracker.trackerId = response.trackerId ?? tracker.trackerId
   tracker.allowedAt = now + (minIntervalSeconds ?? intervalSeconds) * 1000
   if (self.asked === undefined) return
   self.tiers = TrackerTiers.promote(self.tiers, announce.url)
-  self.current = announce.url
+  self.lastAnswered = announce.url
   self.asked = undefined
   self.failedRounds = 0
   self.dueAt = now + jittered(self, intervalSeconds)
@@ -218,7 +220,7 @@ export const answered = (
   announceCompletion(self, tracker, now)
 }
 
-/** If this is the current tracker and it needs `completed`, begins a round now: that event waits for no interval. */
+/** If this tracker answered last and needs `completed`, begins a round now: that event waits for no interval. */
 const announceCompletion = (self: AnnounceSchedule, tracker: TrackerState, now: number): void => {
   if (eventFor(self, tracker) === "completed") self.dueAt = self.earliestAt = tracker.allowedAt = now
 }
@@ -231,7 +233,7 @@ export const failed = (
   now: number
 ): void => {
   self.inFlight.delete(announce.url)
-  if (announce.url === self.latest) self.nextTurnAt = now
+  if (announce.url === self.lastAsked) self.nextTurnAt = now
   if (retryAfter === undefined) return
   const seconds = retryAfter === "never" ? maxRefusalSeconds : Math.min(maxRefusalSeconds, retryAfter)
   self.trackers.get(announce.url)!.allowedAt = now + seconds * 1000
@@ -245,7 +247,7 @@ export const completed = (self: AnnounceSchedule, now: number): void => {
   if (self.isComplete) return
   self.isComplete = true
   if (self.asked !== undefined || self.failedRounds > 0) return
-  const current = self.current === undefined ? undefined : self.trackers.get(self.current)
+  const current = self.lastAnswered === undefined ? undefined : self.trackers.get(self.lastAnswered)
   if (current !== undefined) announceCompletion(self, current, now)
 }
 
@@ -259,5 +261,5 @@ export const informed = (
   self: AnnounceSchedule
 ): ReadonlyArray<{ readonly url: string; readonly trackerId: Uint8Array | undefined }> =>
   Array.from(self.trackers)
-    .filter(([url, tracker]) => tracker.started || self.inFlight.has(url))
+    .filter(([url, tracker]) => tracker.hasStarted || self.inFlight.has(url))
     .map(([url, { trackerId }]) => ({ url, trackerId }))
