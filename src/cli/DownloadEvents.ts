@@ -14,7 +14,7 @@
  *   rejected   index, peers                  a piece did not match its digest; nothing of it was written
  *   damaged    index, peer?                  the only source of a piece sent wrong bytes; it is asked again later
  *   tracker    url, peers | error            a tracker answered or failed; it is asked again later
- *   storage    ok, index?, reason?, error?   a write, or a flush without `index`, failed and is retried; `ok` once it works
+ *   storage    ok, index?, reason?, error?   a write, or a flush (no `index`), failed and is retried; `ok` once it works
  *   unreadable index, error                  a stored piece could not be read for a peer, and is not uploaded for now
  *   readable   index                         such a piece can be read again
  *   missing    files, paths                  every file with stored bytes is gone; the first of their paths
@@ -29,7 +29,7 @@
  *              once a second
  *   complete   stored, pieces, bytes, downloadedBytes, wastedBytes, uploadedBytes, seconds: the last line of a success,
  *              unless it seeds
- *   seeded     reached                       ratio or time: the limit that ended seeding; the last line of a success that seeds
+ *   seeded     reached                       ratio or time: the limit that was reached; last line of a seeding success
  *   failed     error                         the last line of a failure; exit code 1 follows
  *
  * Later versions may add fields, so readers must ignore unknown ones.

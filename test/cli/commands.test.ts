@@ -233,7 +233,7 @@ describe("anything that is not a regular file", () => {
     })
   )
 
-  it.live("a file too long for a torrent is refused, too", () =>
+  it.live("is refused, like a file that is too long for a torrent", () =>
     Effect.gen(function* () {
       const folder = yield* folderScoped
       yield* Effect.promise(async () => {
