@@ -7,6 +7,7 @@ import * as Assembly from "../../src/assembly/Assembly.ts"
 import * as Requests from "../../src/assembly/Requests.ts"
 import type { SupplierContext, SupplierSource } from "../../src/assembly/SupplierSource.ts"
 import * as Bitfield from "../../src/base/Bitfield.ts"
+import * as Monotonic from "../../src/base/Monotonic.ts"
 import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
 import * as PieceBuffer from "../../src/supply/PieceBuffer.ts"
 import * as Supplier from "../../src/supply/Supplier.ts"
@@ -39,7 +40,7 @@ export const make = (
         onExpelled(why)
         Latch.openUnsafe(awake)
       },
-      now: clock.currentTimeMillisUnsafe()
+      now: Monotonic.nowUnsafe(clock)
     })
     yield* Effect.acquireRelease(
       Effect.sync(() => Assembly.join(assembly, supplier)),
@@ -54,14 +55,14 @@ export const make = (
       yield* awake.await
       Latch.closeUnsafe(awake)
       for (;;) {
-        const next = Requests.refill(assembly, supplier, clock.currentTimeMillisUnsafe())
+        const next = Requests.refill(assembly, supplier, Monotonic.nowUnsafe(clock))
         if (next === undefined || (yield* Requests.begin(assembly, supplier, next)) === undefined) break
       }
       for (const request of [...supplier.pipeline.requests.values()].slice(0, blocksPerTurn)) {
         const { block, buffer } = request
         const begin = block * PieceGeometry.blockLength
         const size = PieceBuffer.sizeOf(buffer, block)
-        const now = clock.currentTimeMillisUnsafe()
+        const now = Monotonic.nowUnsafe(clock)
         PieceBuffer.write(buffer, begin, pieces.get(buffer.piece)!.subarray(begin, begin + size))
         Assembly.arriving(assembly, size, now)
         Assembly.received(assembly, supplier, request, now)
@@ -85,7 +86,7 @@ export const ending = (after: Duration.Input): SupplierSource => ({
       request: () => {},
       cancel: () => {},
       wake: () => {},
-      now: clock.currentTimeMillisUnsafe()
+      now: Monotonic.nowUnsafe(clock)
     })
     yield* Effect.acquireRelease(
       Effect.sync(() => Assembly.join(assembly, supplier)),
@@ -94,7 +95,7 @@ export const ending = (after: Duration.Input): SupplierSource => ({
     Assembly.gainAll(assembly, supplier, Bitfield.full(assembly.geometry.pieceCount))
     Assembly.unchoked(supplier)
     for (;;) {
-      const next = Requests.refill(assembly, supplier, clock.currentTimeMillisUnsafe())
+      const next = Requests.refill(assembly, supplier, Monotonic.nowUnsafe(clock))
       if (next === undefined || (yield* Requests.begin(assembly, supplier, next)) === undefined) break
     }
     yield* Effect.sleep(after)
