@@ -1,66 +1,74 @@
 /**
- * The order in which the pieces of a torrent are started. Pieces with a deadline come first, the earliest first. After
- * them come, if the order is sequential, the lowest indices; otherwise a few at random and then the rarest. In each of
- * these, pieces of high priority come first. Skipped pieces are never started, whatever their deadline.
+ * Chooses which piece of a torrent is started next. There are three groups:
  *
- * Plain, called once a piece. Chooses only among the picker's candidates; the assembly decides which pieces those are.
+ * 1. The pieces that were put first (`putFirst`) come first, in the order in which they were put there.
+ * 2. Pieces with a deadline follow, the earliest deadline first.
+ * 3. All others follow. If the order is sequential, the lowest index comes first. Otherwise the first few pieces of the
+ *    torrent are chosen at random, and then the rarest piece comes first. In this group, pieces of high priority come
+ *    before pieces of normal priority.
+ *
+ * Skipped pieces are never started, even if they were put first or have a deadline. The functions are plain and called
+ * once for each piece. They choose only among the candidates of the `PiecePicker`, which the assembly maintains.
  */
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PiecePicker from "./PiecePicker.ts"
 
 /**
- * How many pieces of a torrent are picked at random (BEP 3 practice). The rarest pieces are held by few peers and
- * arrive slowly, while any complete piece is something to trade with.
+ * How many pieces of a torrent are picked at random, as clients usually do (BEP 3). The rarest pieces are held by few
+ * peers and arrive slowly. A new peer needs some complete piece soon, because then it has something to upload.
  */
 export const randomFirstPieces = 4
 
 /** A time by which a piece is needed. */
 export interface Deadline {
   readonly piece: PieceIndex
-  /** Milliseconds of the caller's clock. Only the order counts. */
+  /** Milliseconds of any clock, the same clock for all deadlines. Only their order matters. */
   readonly at: number
 }
 
-/** The order of one torrent. */
+/** The state of the order for one torrent. Change it only through this module. */
 export interface PieceOrder {
   /**
-   * Whether pieces are started by index, for a user who watches or listens during the download. Worse for the swarm
-   * than rarest first.
+   * Whether pieces are started in the order of their indices, for a user who watches or listens during the download.
+   * This serves the swarm worse than rarest first, because it does not spread the rare pieces.
    */
   readonly isSequential: boolean
-  /** Pieces that come before all others, in this order. Changed only through this module. */
+  /** The pieces that come before all others, in this order. */
   readonly first: Set<PieceIndex>
-  /** The earliest first, at most one a piece. Changed only through this module. */
+  /** The deadlines, the earliest first. A piece has at most one. */
   readonly deadlines: Array<Deadline>
 }
 
-/** Makes an order without deadlines: rarest first, unless it is sequential. */
+/** Makes an order without deadlines. The rarest piece comes first unless `isSequential` is `true`. */
 export const make = (options: { readonly isSequential?: boolean | undefined } = {}): PieceOrder => ({
   isSequential: options.isSequential === true,
   first: new Set(),
   deadlines: []
 })
 
-/** Puts these pieces before all others. */
+/**
+ * Puts these pieces before all others, except those that earlier calls put there. A piece stays first until
+ * `clearDeadline` is called for it.
+ */
 export const putFirst = (self: PieceOrder, pieces: Iterable<PieceIndex>): void => {
   for (const piece of pieces) self.first.add(piece)
 }
 
-/** Replaces all deadlines. */
+/** Replaces all deadlines. The pieces that were put first stay there. */
 export const setDeadlines = (self: PieceOrder, deadlines: Iterable<Deadline>): void => {
   self.deadlines.length = 0
   for (const { at, piece } of deadlines) setDeadline(self, piece, at)
 }
 
-/** Sets the deadline of `piece` (milliseconds), instead of its old one. */
+/** Sets the deadline of `piece` to `at` (milliseconds). Replaces the deadline that it had. */
 export const setDeadline = (self: PieceOrder, piece: PieceIndex, at: number): void => {
   takeDeadline(self, piece)
   const later = self.deadlines.findIndex((deadline) => deadline.at > at)
   self.deadlines.splice(later === -1 ? self.deadlines.length : later, 0, { piece, at })
 }
 
-/** Removes the deadline of `piece`, if it has one. */
+/** Removes the deadline of `piece`, if it has one, and its place among the pieces that were put first. */
 export const clearDeadline = (self: PieceOrder, piece: PieceIndex): void => {
   self.first.delete(piece)
   takeDeadline(self, piece)
@@ -72,8 +80,8 @@ const takeDeadline = (self: PieceOrder, piece: PieceIndex): void => {
 }
 
 /**
- * Returns the piece to start next, of those that are in `has` and not in `except`; `undefined` if there is none.
- * `begun` is how many pieces of the torrent are active or stored.
+ * Returns the piece to start next, among the candidates that are in `has` and not in `except`; `undefined` if there is
+ * none. `begun` is how many pieces of the torrent are not missing, which decides whether a random one is chosen.
  */
 export const pick = (
   self: PieceOrder,

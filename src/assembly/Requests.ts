@@ -1,10 +1,14 @@
 /**
- * Chooses what to request from a supplier next: blocks of active pieces first, then a new piece, in the order of
- * `PieceOrder.ts`. If there is no piece left to start, it chooses blocks that were requested from others
- * (`EndGame.ts`). If no buffer is free, it chooses blocks for which slower suppliers are being waited for
- * (`Overtaking.ts`).
+ * Chooses what to request from a supplier next. It prefers blocks of active pieces, which are the pieces that have a
+ * buffer and lack blocks. If there is none, it starts a new piece, in the order of `PieceOrder.ts`. If no piece is left
+ * to start, it chooses blocks that were already requested from others (`EndGame.ts`). If no buffer is free for a new
+ * piece, it chooses blocks that slower suppliers hold up (`Overtaking.ts`).
  *
- * Hot path: called once a request. Only `begin`, called once a piece, is an effect.
+ * After a wrong copy to which several suppliers contributed, a piece must come from one supplier alone, because then a
+ * wrong copy shows who sent it. That supplier is the sole source of the piece.
+ *
+ * Hot path: the functions run once for each request, and they are plain. Only `begin`, which runs once for each piece,
+ * is an effect.
  */
 import * as Effect from "effect/Effect"
 import * as Bitfield from "../base/Bitfield.ts"
@@ -22,19 +26,27 @@ import * as PieceOrder from "./PieceOrder.ts"
 import * as PiecePicker from "./PiecePicker.ts"
 import * as PieceTable from "./PieceTable.ts"
 
+/**
+ * Returns whether this supplier must leave the piece to others. That is so if the piece needs a sole source, and
+ * another supplier that could send it now has failed to send it less often than this one.
+ */
 const isLeftToOthers = (self: Assembly.Assembly, supplier: Supplier.Supplier, piece: PieceIndex): boolean =>
   Distrust.isLeftToOthers(self.distrust, self.suppliers, supplier, piece)
 
 /**
- * Whether this supplier may take over a piece from the one that was to send it alone: nothing came from that one, and
- * nothing is requested from it.
+ * Returns whether this supplier may replace the sole source of a piece. It may if no block of the piece has arrived, no
+ * request for one is out, and the piece is not left to others.
  */
 const mayTakeOver = (self: Assembly.Assembly, supplier: Supplier.Supplier, buffer: PieceBuffer.PieceBuffer): boolean =>
   buffer.freeBlocks === buffer.blockCount && !isLeftToOthers(self, supplier, buffer.piece)
 
 /**
- * Whether blocks of an active piece may be requested from the supplier: it has the piece, serves us, and no other
- * supplier is to send the piece alone.
+ * Returns whether blocks of an active piece may be requested from the supplier. Four conditions must hold:
+ *
+ * - It has the piece.
+ * - It does not choke us, or it allows this piece although it does (allowed fast, BEP 6).
+ * - The piece needs no sole source, or the supplier is it or may replace it.
+ * - The piece does not rest with the supplier, which it does for a while after a refusal or a damaged copy.
  */
 const mayAsk = (self: Assembly.Assembly, supplier: Supplier.Supplier, buffer: PieceBuffer.PieceBuffer): boolean =>
   Bitfield.has(supplier.has, buffer.piece) &&
@@ -43,8 +55,9 @@ const mayAsk = (self: Assembly.Assembly, supplier: Supplier.Supplier, buffer: Pi
   !Supplier.isResting(supplier, buffer.piece)
 
 /**
- * Notes a request for the next block of an active piece, beginning with the piece of the last request. `undefined` if
- * no active piece has a free block that the supplier could send.
+ * Records a request for the next free block of an active piece, and returns it; `undefined` if no active piece has a
+ * free block that may be requested from the supplier. A block is free if it has neither arrived nor been requested. The
+ * piece of the supplier's last request comes first, so that few suppliers share a piece.
  */
 export const nextBlock = (
   self: Assembly.Assembly,
@@ -66,7 +79,7 @@ export const nextBlock = (
   return RequestPipeline.send(supplier.pipeline, buffer, PieceBuffer.nextFree(buffer)!, now)
 }
 
-/** Pieces that the supplier must not start: those that rest with it, and those that are left to others. */
+/** Returns the pieces that the supplier must not start: those that rest with it, and those that are left to others. */
 const exceptions = (self: Assembly.Assembly, supplier: Supplier.Supplier): ReadonlySet<PieceIndex> => {
   const { refused, standing } = supplier
   const { soleSourcePieces } = self.distrust
@@ -76,6 +89,7 @@ const exceptions = (self: Assembly.Assembly, supplier: Supplier.Supplier): Reado
   return pieces
 }
 
+/** Returns a piece that a choking supplier allows (BEP 6) and may start; `undefined` if there is none. */
 const allowedPiece = (self: Assembly.Assembly, supplier: Supplier.Supplier): PieceIndex | undefined => {
   for (const piece of supplier.allowedFast) {
     const isStartable = PiecePicker.isCandidate(self.picker, piece) && !isLeftToOthers(self, supplier, piece)
@@ -84,7 +98,7 @@ const allowedPiece = (self: Assembly.Assembly, supplier: Supplier.Supplier): Pie
   return undefined
 }
 
-/** Whether blocks are requested from the supplier, or came from it for a piece that is not verified yet. */
+/** Returns whether requests to the supplier are out, or it sent blocks of a piece that is not verified yet. */
 const isOnTrial = (self: Assembly.Assembly, supplier: Supplier.Supplier): boolean => {
   if (supplier.pipeline.requests.size > 0) return true
   for (const { buffer } of self.pool.loans.values()) {
@@ -94,11 +108,14 @@ const isOnTrial = (self: Assembly.Assembly, supplier: Supplier.Supplier): boolea
   return false
 }
 
-/** Returns the piece that the supplier should start once a buffer is borrowed for it; `undefined` if there is none. */
+/**
+ * Returns the piece that the supplier should start next, with `begin`; `undefined` if there is none. Returns none if
+ * the last search found none and no piece has become a candidate since, or if no buffer is free.
+ */
 export const nextPiece = (self: Assembly.Assembly, supplier: Supplier.Supplier): PieceIndex | undefined => {
   if (self.isPaused || supplier.searchedVersion === self.picker.version || !BufferPool.mayLend(self.pool))
     return undefined
-  // After a damaged piece, wait for the verdict on its next piece before it gets another one.
+  // A supplier whose last verified piece was damaged starts another piece only after its next one has been verified.
   if (supplier.standing.damagedInARow > 0 && isOnTrial(self, supplier)) return undefined
   // A supplier that lets requests time out starts no piece that it could delay.
   if (supplier.pipeline.isSnubbed && self.table.counts.active > 0) return undefined
@@ -111,22 +128,24 @@ export const nextPiece = (self: Assembly.Assembly, supplier: Supplier.Supplier):
 }
 
 /**
- * Borrows a buffer for a missing piece, which becomes active. Returns the existing buffer if another supplier was
- * faster. Returns `undefined` if no buffer is free; then the supplier is idle. The loan ends with `BufferPool.close`:
- * requests for the piece are cancelled, and the piece is missing again, unless it is verified.
+ * Borrows a buffer for a missing piece, which becomes active. Returns the existing buffer if the piece already has one,
+ * because another supplier was faster. Returns `undefined` and leaves the supplier idle if no buffer is free, or if the
+ * piece is no candidate any more. The loan ends with `BufferPool.close`. Then the requests for the piece are cancelled,
+ * and the piece is missing again unless it has been verified.
  */
 export const begin = Effect.fnUntraced(function* (
   self: Assembly.Assembly,
   supplier: Supplier.Supplier,
   piece: PieceIndex
 ) {
-  // Before the loan, so that a buffer that becomes free right after it is not missed.
+  // The supplier is marked idle before it tries to borrow. Otherwise it would miss the buffer that becomes free
+  // between a failed loan and the mark, because only idle suppliers are woken.
   Assembly.idle(self, supplier)
   const buffer = yield* BufferPool.lendNow(self.pool, piece, {
     isWanted: () => {
       // No other supplier was faster, and the piece was not skipped meanwhile.
       const isCandidate = PiecePicker.isCandidate(self.picker, piece)
-      // There may be another piece for it.
+      // There may be another piece for this supplier to start.
       if (!isCandidate) supplier.wake()
       return isCandidate
     },
@@ -136,7 +155,7 @@ export const begin = Effect.fnUntraced(function* (
       if (self.distrust.soleSourcePieces.has(piece)) buffer.soleSource = supplier.id
       supplier.current = buffer
       Assembly.busy(self, supplier)
-      // The end game begins with the last piece to start, and other suppliers may help in it.
+      // The end game begins when the last piece has been started. Idle suppliers may help with pieces of others now.
       if (self.picker.count === 0) Assembly.wakeIdle(self)
     },
     onClose: (buffer) => end(self, buffer)
@@ -145,9 +164,10 @@ export const begin = Effect.fnUntraced(function* (
   return buffer
 }, Effect.uninterruptible)
 
-/** Forgets all requests for a piece whose loan ends. Unless it is verified, it can be started again. */
+/** Cancels all requests for a piece whose loan ends. Makes the piece missing again, unless it has been verified. */
 const end = (self: Assembly.Assembly, buffer: PieceBuffer.PieceBuffer): void => {
-  // A supplier that kept the buffer would keep its memory alive, although the budget may have granted it to others.
+  // A supplier that still referred to the buffer would keep its memory alive. The budget counts that memory as free and
+  // may already have granted as much to another torrent.
   for (const supplier of self.suppliers) if (supplier.current === buffer) supplier.current = undefined
   if (buffer.requests.some((count) => count > 0)) {
     for (const supplier of self.suppliers) Supplier.cancelPiece(supplier, buffer)
@@ -161,12 +181,13 @@ const end = (self: Assembly.Assembly, buffer: PieceBuffer.PieceBuffer): void => 
   Assembly.wakeIdle(self)
 }
 
-/** Whether there are pieces to start and no buffer for one. */
+/** Returns whether there are pieces to start but no buffer is free for one. */
 const isHeldUp = (self: Assembly.Assembly): boolean => self.picker.count > 0 && !BufferPool.mayLend(self.pool)
 
 /**
- * Notes a request for a block that is already requested from others, if there is nothing else to request: in the end
- * game, or if they are slow and hold every buffer. `undefined` if there is no such block.
+ * Records a request for a block that was already requested from another supplier, and returns it; `undefined` if there
+ * is no such block. This happens in two cases: in the end game, and if slower suppliers keep every buffer in use. Call
+ * it only if the supplier has nothing else to request.
  */
 export const nextDuplicate = (
   self: Assembly.Assembly,
@@ -174,14 +195,17 @@ export const nextDuplicate = (
   now: number
 ): RequestPipeline.Request | undefined => {
   const may = (buffer: PieceBuffer.PieceBuffer) => mayAsk(self, supplier, buffer)
-  // Delayed and withheld pieces are not candidates, because they must not delay the end game of active pieces.
+  // Pieces that wait after wrong copies (`Distrust.ts`) are not counted here, so they do not delay the end game.
   if (self.picker.count === 0) return EndGame.nextBlock(self.pool.loans.values(), supplier, may, now)
   return isHeldUp(self) ? Overtaking.nextBlock(self.suppliers, supplier, may, now) : undefined
 }
 
 /**
- * Requests blocks from the supplier while its pipeline has room. If no block of an active piece is left and there is
- * still room, returns the piece to start with `begin`.
+ * Sends requests to the supplier while its pipeline has room. If no block of an active piece is left for it and there
+ * is a piece to start, returns that piece, and the caller calls `begin` and then `refill` again. If there is no such
+ * piece, requests blocks that were already requested from others. If there is none of those either, marks the supplier
+ * idle and returns `undefined`. Returns `undefined` also if the pipeline is full, if the rate limit is reached, or if
+ * nothing may be requested from the supplier now.
  */
 export const refill = (self: Assembly.Assembly, supplier: Supplier.Supplier, now: number): PieceIndex | undefined => {
   const { pipeline } = supplier
@@ -204,7 +228,10 @@ export const refill = (self: Assembly.Assembly, supplier: Supplier.Supplier, now
   return undefined
 }
 
-/** Wakes idle suppliers that may overtake others by now. To be called once a second, because only time allows it. */
+/**
+ * Wakes idle suppliers that may overtake slower ones. Call it once a second, because a request becomes slow by the mere
+ * passing of time.
+ */
 export const wakeOvertakers = (self: Assembly.Assembly): void => {
   if (isHeldUp(self)) Assembly.wakeIdle(self)
 }

@@ -1,22 +1,26 @@
 /**
- * The name of the folder in which piecewise keeps its own data below a download folder, and every other spelling by
- * which some file system finds that folder. No torrent may have such a component: it could plant resume data, or bytes
- * of files that were set aside.
+ * Recognizes the name of the folder `.piecewise`, in which piecewise keeps its own data below each download folder.
+ * Recognizes also every other spelling by which some file system finds that folder. No component of a path in a torrent
+ * may have such a name. Otherwise a hostile torrent could plant resume data, or replace files that were set aside.
  *
- * The io-daemon refuses the same names (`native-host/io-daemon/src/disk/path.rs`); the vectors of both are
- * `test/fixtures/reserved-names.json`. The spellings are
+ * The io-daemon refuses the same names (`native-host/io-daemon/src/disk/reserved.rs`). Both are tested with the names
+ * in `test/fixtures/reserved-names.json`. A name is reserved if it is `.piecewise` after these steps:
  *
- * - any case, and any normal form: ZFS can compare by NFKC, which makes fullwidth letters plain ones
- * - with characters in between that HFS+ and ext4's casefold ignore: Unicode's default ignorable ones
- * - with dots and blanks at the end, which Windows drops, or with `:` and the name of a stream (NTFS)
- * - the short names of FAT and NTFS: `PIECEW~1`, and the form that Windows falls back to, which has a digest of the
- *   name
+ * - Characters that HFS+ and the casefold option of ext4 ignore are removed. Unicode calls them default ignorable.
+ * - The rest is brought to the normal form NFKC, by which ZFS can compare names. It turns fullwidth letters into plain
+ *   ones.
+ * - A `:` is removed with all that follows it, because NTFS reads that as the name of a stream of the file.
+ * - Dots and blanks at the end are removed, because Windows drops them.
+ * - The case of letters is ignored.
+ *
+ * The short names that FAT and NTFS make for `.piecewise` are reserved too. They are `PIECEW~1` (with any number), and
+ * the form that Windows uses if many names begin alike: two letters, a digest of the name, and a number.
  */
 
-/** Why nothing of a torrent may have this name. */
+/** Says why nothing in a torrent may have this name. It is a clause that fits after a colon. */
 export const why = "piecewise keeps its own data in a folder of this name"
 
-/** The folder's name. */
+/** The name of the folder. */
 export const folder = ".piecewise"
 
 const ignored = /\p{Default_Ignorable_Code_Point}|\ufeff/gu
@@ -25,12 +29,14 @@ const tail = /[. ]+$/
 // 5D34 is the digest that Windows computes of `.piecewise`.
 const short = /^PI(?:ECEW|5D34)~\d+$/
 
-// Every spelling begins with a dot, or is a short name with a tilde; letters of these blocks are neither ignored nor
-// another form of `.` or `p`. This saves the expressions above for a torrent of 100,000 files.
+// Matches most names that are certainly not reserved, so that a torrent of 100,000 files seldom needs the slower
+// expressions above. The first alternative matches a name that begins with a letter of another script: none of these
+// letters is ignored or is a form of `.` or `P`. The second one matches a name that begins with a plain letter, digit,
+// `_` or `-` and has no tilde: it has no dot at its beginning and is no short name.
 const beginsOtherwise =
   /^[\u00c0-\u02af\u0370-\u05ff\u0900-\u10ff\u3041-\u30ff\u4e00-\u9fff\uac00-\ud7af]|^[\w-][^~\uff5e]*$/
 
-/** Whether some file system may resolve `component` to `folder`. */
+/** Returns whether some file system may resolve `component` to `folder`. */
 export const is = (component: string): boolean => {
   if (beginsOtherwise.test(component)) return false
   const plain = component
@@ -38,6 +44,8 @@ export const is = (component: string): boolean => {
     .normalize("NFKC")
     .replace(stream, "")
     .replace(tail, "")
+    // Two letters that differ only in case become equal in this order of calls, as in Unicode's case folding. Upper
+    // case alone keeps the capital sharp s. Lower case alone keeps the dotless i and the long s.
     .toLowerCase()
     .toUpperCase()
   return plain === folder.toUpperCase() || short.test(plain)

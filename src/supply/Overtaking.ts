@@ -1,11 +1,13 @@
 /**
- * Slow suppliers are overtaken: a block that one of them holds up is requested from a faster one too, which has nothing
- * else to do because every buffer is lent. Otherwise a few slow suppliers that each hold a block of a piece would hold
- * all the memory, and the torrent would be as slow as they are. The slower answer is cancelled, as in the end game,
- * which does the same for the last pieces whoever is slow.
+ * Requests a block that a slow supplier holds up from a faster supplier too. The faster supplier has nothing else to
+ * do, because every piece buffer is in use. Without this rule a few slow suppliers, each with one block of a piece,
+ * would keep all buffers in use, and the torrent would be as slow as they are. The first answer wins, and the assembly
+ * cancels the other request.
  *
- * Plain, called when a supplier finds nothing else to request; without slow requests it costs a glance at each
- * supplier.
+ * The end game (`EndGame.ts`) does the same for the last pieces of a torrent, without asking which supplier is slow.
+ *
+ * The function is plain. It is called when a supplier finds nothing else to request. If no request is slow, it looks
+ * only at the oldest request of each supplier.
  */
 import type { PieceBuffer } from "./PieceBuffer.ts"
 import * as RequestPipeline from "./RequestPipeline.ts"
@@ -14,22 +16,33 @@ import type { Supplier } from "./Supplier.ts"
 /** How many times faster than the other a supplier must be, so that equals do not request each other's blocks. */
 export const timesFaster = 4
 
-/** Milliseconds that a request is out before it may be overtaken: a distant supplier's delay is no sign of slowness. */
+/**
+ * How long a request must have been out before a supplier of known rate may overtake it, in milliseconds. A shorter
+ * wait may only show that the other supplier is far away.
+ */
 export const patience = 1_000
 
-/** The same if the faster one has not been measured yet: one block at a time shows how fast it is. */
+/**
+ * How long a request must have been out before a newcomer may overtake it, in milliseconds. A newcomer is a supplier
+ * whose rate has not been measured yet, so nobody knows whether it is faster. It overtakes one block at a time, which
+ * also shows how fast it is.
+ */
 export const newcomerPatience = 5_000
 
-/** Whether a request to `slow` that is out for so many milliseconds is worth a second one to `supplier`. */
+/** Returns whether a block that was requested from `slow` `millis` ago should be requested from `supplier` too. */
 const isSlower = (slow: Supplier, supplier: Supplier, millis: number): boolean => {
   const { blocksPerSecond, requests } = supplier.pipeline
   if (blocksPerSecond === 0) return requests.size === 0 && millis >= newcomerPatience
-  // Until a supplier has been measured, rate it at what it has sent since the request.
+  // If the rate of `slow` is not known, it is taken to be one block in the time since the request.
   const theirs = slow.pipeline.blocksPerSecond || 1_000 / millis
   return millis >= patience && theirs * timesFaster <= blocksPerSecond
 }
 
-/** Notes a request for a block that a slower supplier holds up; `undefined` if there is none. */
+/**
+ * Records a request to `supplier` for a block that a slower supplier holds up, and returns it; `undefined` if there is
+ * no such block. `mayAsk` returns whether blocks of a piece may be requested from `supplier`. The caller sends the
+ * request.
+ */
 export const nextBlock = (
   suppliers: Iterable<Supplier>,
   supplier: Supplier,
@@ -40,8 +53,10 @@ export const nextBlock = (
   for (const slow of suppliers) {
     if (slow === supplier) continue
     for (const { block, buffer, sentAt } of slow.pipeline.requests.values()) {
+      // The requests are in the order in which they were sent, so the following ones have been out for less time.
       if (!isSlower(slow, supplier, now - sentAt)) break
       const isAsked = buffer.requests[block]! > 1 || RequestPipeline.get(supplier.pipeline, buffer.piece, block)
+      // A piece with a sole source must come from that supplier alone, because a copy from several was wrong.
       if (isAsked || buffer.soleSource !== undefined || !mayAsk(buffer)) continue
       return RequestPipeline.send(supplier.pipeline, buffer, block, now)
     }
