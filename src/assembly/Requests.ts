@@ -109,8 +109,8 @@ const isOnTrial = (self: Assembly.Assembly, supplier: Supplier.Supplier): boolea
 }
 
 /**
- * Returns the piece that the supplier should start next, with `begin`; `undefined` if there is none. Returns none if
- * the last search found none and no piece has become a candidate since, or if no buffer is free.
+ * Returns the piece that the supplier should start next, with `begin`; `undefined` if there is none. Does not search
+ * if no buffer is free, or if the last search found none and no piece has become a candidate since.
  */
 export const nextPiece = (self: Assembly.Assembly, supplier: Supplier.Supplier): PieceIndex | undefined => {
   if (self.isPaused || supplier.searchedVersion === self.picker.version || !BufferPool.mayLend(self.pool))

@@ -1,31 +1,36 @@
 /**
- * Where a request may go that a stranger caused: a torrent names its trackers, and any server may redirect. Pure; asked
- * again for every address that is about to be dialled, because a name may lead anywhere.
+ * Decides where a request may go if a stranger caused it. A stranger is whoever made a torrent, which names its
+ * trackers, or whoever runs a server, which may redirect us. The functions are pure. They are asked again for every
+ * address that is about to be dialled, because a name may lead to any address.
  *
- * A URL that the user typed may be anywhere. What a torrent names
+ * A URL that the user typed may lead anywhere. For the URL of a tracker that a torrent names, these rules hold:
  *
- * - may be public, at any path: passkeys are wherever their tracker wants them;
- * - may be in the network around us, at any path, if its host shows that (10.0.0.9, `nas.lan`), as in libtorrent and
- *   Transmission: trackers behind the same NAT are ordinary;
- * - may be on this machine, or behind a public name that leads there or into the network around us, if a component of
- *   its path begins with `announce`: otherwise a stranger could make us send any request to any service here. A UDP
- *   tracker on this machine needs no such path, because nothing is sent to it before it has proved to be a tracker (BEP
- *   15);
- * - is never link-local, unspecified, multicast, broadcast or a cloud's metadata service.
+ * - A public tracker may have any path, because it may have its passkey anywhere in the path.
+ * - A tracker in the local network may have any path if the host of its URL shows that it is there, like 10.0.0.9 or
+ *   `nas.lan`. Trackers behind the same NAT are common, and libtorrent and Transmission allow them too.
+ * - A tracker on this machine must have a component in its path that begins with `announce`. Otherwise a stranger could
+ *   make us send any request to any service here. The same holds if a URL seems to be more public than the address to
+ *   which it leads, like a public name with a local address.
+ * - A UDP tracker on this machine needs no such path if its URL itself shows that it is here. Before it
+ *   has proved that it is a tracker, it receives only a connect request, into which no stranger can write (BEP 15).
+ * - Addresses that are link-local, unspecified, multicast or broadcast are never allowed, nor are those of the services
+ *   that hold a cloud machine's credentials.
  *
- * A redirect never leads to a less public place than the one that sent it, even if the user typed the first URL.
+ * A redirect may never lead to a less public place than the server that sent it, even if the user typed the first URL.
  */
 import * as Reach from "./Reach.ts"
 
 /**
- * Names that are never in the public DNS (RFC 6762, RFC 8375, the reserved `internal`, and routers' own), or one label.
+ * Matches the names of hosts in the local network. These are names of a single label, and names in domains that are
+ * never in the public DNS: `local` (RFC 6762), `home.arpa` (RFC 8375), `internal` (reserved), and `lan` (used by
+ * routers).
  */
 const localName = /^[^.:]+$|\.(?:local|home\.arpa|internal|lan)$/
 
-/** The host of a URL of any scheme, in lower case, without the brackets of IPv6 and the root's dot. */
+/** Returns the host of a URL of any scheme in lower case, without the brackets of IPv6 and without a dot at the end. */
 export const hostOf = (url: URL): string => url.hostname.toLowerCase().replace(/^\[|\]$|\.$/g, "")
 
-/** The reach that a URL itself shows, by its address or the kind of its name. */
+/** Returns from where a host can be reached, as far as its URL shows that by an address or by the kind of name. */
 export const shown = (url: URL): Reach.Reach => {
   const host = hostOf(url)
   const reach = Reach.of(host)
@@ -33,19 +38,24 @@ export const shown = (url: URL): Reach.Reach => {
 }
 
 /**
- * First words of a component in the path of a tracker on this machine: of announces (BEP 3) and of scrapes (BEP 48).
+ * What a tracker is asked: to announce us (BEP 3), or to count the peers of a torrent (BEP 48). A component of the path
+ * must begin with this text if the tracker is on this machine; `announce.php` and `announcement` do.
  */
 export type Question = "announce" | "scrape"
 
-/** What some servers read as a slash or a parent: `/announce/..%2fadmin` is another path to them. */
+/**
+ * Matches what some servers read as a slash or as the parent folder. `/announce/..%2fadmin` is the path `/admin` to
+ * them.
+ */
 const disguised = /%(?:2e|2f|5c)|\/\.\./i
 
+/** Returns whether the path of a URL is that of a tracker, so that no other service may be meant. */
 const asks = (url: URL, question: Question): boolean =>
   url.pathname.split("/").some((component) => component.startsWith(question)) && !disguised.test(url.pathname)
 
 /**
- * Why nothing may be sent to `address` for a `url` that a torrent names for a tracker; `undefined` if it may. `address`
- * may be the URL's own host before anything is resolved. The text fits after the URL and a colon.
+ * Returns why nothing may be sent to `address` for the URL of a tracker that a torrent names; `undefined` if it may.
+ * Before the name is resolved, `address` may be the host of the URL itself. The text fits after the URL and a colon.
  */
 export const whyNotTracker = (url: URL, address: string, question: Question = "announce"): string | undefined => {
   const reach = Reach.of(address)
@@ -57,7 +67,10 @@ export const whyNotTracker = (url: URL, address: string, question: Question = "a
   return `a tracker ${where} must have a component in its path that begins with ${question}`
 }
 
-/** Why a server that was reached as `from` may not redirect to `url` at `address`; `undefined` if it may. */
+/**
+ * Returns why a server may not redirect to `url` at `address`; `undefined` if it may. `from` is the reach of that
+ * server. The text fits after the URL of the server and a colon. In this text, the local network includes this machine.
+ */
 export const whyNotRedirect = (from: Reach.Reach, url: URL, address: string): string | undefined =>
   Reach.isLessPublic(Reach.of(address), from) || Reach.isLessPublic(shown(url), from)
     ? `it redirects into the local network, to ${url.hostname}`

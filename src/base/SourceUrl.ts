@@ -1,14 +1,16 @@
 /**
- * URLs that a torrent or a magnet link names for trackers and web seeds: whether their form is usable at all.
+ * Checks the URLs that a torrent or a magnet link names for its trackers and web seeds: whether they are URLs with a
+ * host and a scheme that we support.
  *
- * They are a stranger's. Other schemes (`file:`, `javascript:`) are from hostile torrents and are dropped.
- * `Destination.ts` decides where a URL may lead, even after a redirect.
+ * Whoever made the torrent chose these URLs, so they are not trusted. Schemes like `file:` and `javascript:` appear
+ * only in hostile torrents and are refused. `Destination.ts` decides whether a request may go where a URL leads, also
+ * after a redirect.
  */
 
-/** Schemes of trackers: HTTP (BEP 3), UDP (BEP 15), and WebSocket as in WebTorrent's trackers. */
+/** The schemes of trackers, which speak HTTP (BEP 3), UDP (BEP 15), or WebSocket (WebTorrent). */
 const trackerSchemes: ReadonlySet<string> = new Set(["http:", "https:", "udp:", "ws:", "wss:"])
 
-/** Schemes of web seeds (BEP 19). */
+/** The schemes of web seeds, which are HTTP servers that have the files of the torrent (BEP 19). */
 const webSeedSchemes: ReadonlySet<string> = new Set(["http:", "https:"])
 
 const parse = (text: string, schemes: ReadonlySet<string>): URL | undefined => {
@@ -16,14 +18,14 @@ const parse = (text: string, schemes: ReadonlySet<string>): URL | undefined => {
   return url !== null && schemes.has(url.protocol) && url.hostname !== "" ? url : undefined
 }
 
-/** The URL of a tracker; `undefined` if `text` is none. */
+/** Parses the URL of a tracker. Returns `undefined` if `text` is not such a URL. */
 export const parseTracker = (text: string): URL | undefined => parse(text, trackerSchemes)
 
-/** The URL of a web seed; `undefined` if `text` is none. */
+/** Parses the URL of a web seed. Returns `undefined` if `text` is not such a URL. */
 export const parseWebSeed = (text: string): URL | undefined => parse(text, webSeedSchemes)
 
-/** Whether `text` is a URL that a tracker may have. */
+/** Returns whether `text` is a URL that a tracker may have. */
 export const isTracker = (text: string): boolean => parseTracker(text) !== undefined
 
-/** Whether `text` is a URL that a web seed may have. */
+/** Returns whether `text` is a URL that a web seed may have. */
 export const isWebSeed = (text: string): boolean => parseWebSeed(text) !== undefined

@@ -1,9 +1,12 @@
 /**
- * The version of piecewise, and the names that show it to others. `package.json` has the same.
+ * Defines the version of piecewise and the name by which it introduces itself to others.
  */
 
-/** Major, minor and patch. */
+/** The major, minor and patch version, the same as in `package.json`. */
 export const version = "0.1.0"
 
-/** The name and version in announces and torrent files. Private trackers admit clients by it. */
+/**
+ * The name and version that HTTP servers and peers see, and that new torrent files record as their author. Private
+ * trackers decide by it which clients they admit.
+ */
 export const userAgent = `piecewise/${version}`

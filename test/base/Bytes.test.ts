@@ -111,7 +111,11 @@ describe("Bytes", () => {
     ["", 10, undefined],
     ["áéíóú", 3, "áéí"],
     ["ab cd", 3, "ab"],
-    ["🧩🧩🧩", 2, "🧩🧩"]
+    ["🧩🧩🧩", 2, "🧩🧩"],
+    // At most 16 bytes are read for 3 characters; these end within the last character.
+    [`a${" ".repeat(14)}é`, 3, "a"],
+    [`a${" ".repeat(12)}🧩`, 3, "a"],
+    [`a${" ".repeat(13)}é`, 3, "a é"]
   ] as const)("shows %j of a stranger in %i characters as %j", (text, length, shown) =>
     assert.strictEqual(Bytes.toShownText(Bytes.fromText(text), length), shown)
   )
