@@ -5,14 +5,14 @@
  *
  * A URL that the user typed may lead anywhere. For the URL of a tracker that a torrent names, these rules hold:
  *
- * - A public tracker may have any path, because it may have its passkey anywhere in the path.
+ * - A public tracker may have any path, because its passkey may be anywhere in the path.
  * - A tracker in the local network may have any path if the host of its URL shows that it is there, like 10.0.0.9 or
  *   `nas.lan`. Trackers behind the same NAT are common, and libtorrent and Transmission allow them too.
  * - A tracker on this machine must have a component in its path that begins with `announce`. Otherwise a stranger could
  *   make us send any request to any service here. The same holds if a URL seems to be more public than the address to
  *   which it leads, like a public name with a local address.
- * - A UDP tracker on this machine needs no such path if its URL itself shows that it is here. Before it
- *   has proved that it is a tracker, it receives only a connect request, into which no stranger can write (BEP 15).
+ * - A UDP tracker on this machine needs no such path if its URL itself shows that it is here. Before it has
+ *   proved that it is a tracker, it receives only a connect request, into which no stranger can write (BEP 15).
  * - Addresses that are link-local, unspecified, multicast or broadcast are never allowed, nor are those of the services
  *   that hold a cloud machine's credentials.
  *

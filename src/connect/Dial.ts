@@ -1,5 +1,6 @@
 /**
- * One attempt to connect to an address, with a time limit. Used by every swarm, whatever it exchanges.
+ * Connects to the address of a peer, with a time limit. Swarms that exchange pieces and swarms that exchange metadata
+ * both use it.
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -10,7 +11,10 @@ import { ConnectionError } from "../network/Transport.ts"
 /** How long a connection may take to open. */
 export const timeout = "10 seconds"
 
-/** Connects until the scope closes. Fails with `timed out` if the connection takes too long to open. */
+/**
+ * Opens a connection, which is closed when the scope closes. Fails with a `ConnectionError` whose `why` is `timed out`
+ * if the connection takes longer than `timeout` to open.
+ */
 export const connect = (
   dialer: Dialer["Service"],
   address: PeerAddress

@@ -1,10 +1,11 @@
 /**
- * Handles connections that peers open to us: reads which torrent each asks for, and passes it to the swarm of that
- * torrent.
+ * Accepts the connections that peers open to us. Reads which torrent each peer asks for, and passes the connection to
+ * that torrent.
  *
- * A stranger costs little: 68 bytes of handshake within 10 seconds, and at most `maxStrangers` at once. When one more
- * connects, the one that has taken longest is dropped. A connection for a torrent that does not run is closed without a
- * reply.
+ * A stranger is a peer whose handshake has not been read yet. A stranger costs little: it has 10 seconds for its
+ * handshake of 68 bytes and for the encryption before it, and there are at most `maxStrangers` at once. If one more
+ * connects, the stranger that has taken longest is dropped. A connection for a torrent that does not run is closed
+ * without a reply.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -14,24 +15,24 @@ import type { Connection, Listening } from "../network/Transport.ts"
 import * as Introduction from "./Introduction.ts"
 import * as OwnedFibers from "./OwnedFibers.ts"
 
-/**
- * How many connections may be waiting for a handshake. Each holds a socket, and few peers connect at the same moment.
- */
+/** How many strangers there may be. Each of them holds a socket, and few peers connect at the same moment. */
 export const maxStrangers = 64
 
 /**
- * Takes a peer that asks for its torrent. Closes `scope`, that of the connection, when the session with it has ended.
+ * Takes over the connection of a peer that asks for the torrent, together with `scope`, the scope of the connection.
+ * Starts a session with the peer in a fiber of its own and returns without waiting for it. Closes `scope` when the
+ * session has ended, or at once if the peer is not wanted.
  */
 export type Accept = (caller: Introduction.Caller, scope: Scope.Closeable) => Effect.Effect<void>
 
-/** Where connections come from, and where they go. */
+/** Where connections are accepted, and which torrent takes each of them. */
 export interface Options {
   readonly listening: Listening
-  /** Takes the connections for a torrent; `undefined` if no such torrent runs. */
+  /** Returns the function that takes over connections for a torrent; `undefined` if there is no such torrent. */
   readonly find: (infoHash: InfoHash) => Accept | undefined
 }
 
-/** Accepts connections until it is interrupted. They belong to the current scope. */
+/** Accepts connections until it is interrupted. The connections end with the current scope at the latest. */
 export const run = Effect.fnUntraced(function* ({ find, listening }: Options) {
   const owner = yield* Effect.scope
   const strangers = yield* OwnedFibers.make<Connection>()
@@ -39,19 +40,24 @@ export const run = Effect.fnUntraced(function* ({ find, listening }: Options) {
     const scope = yield* Scope.fork(owner)
     const connection = yield* Scope.provide(listening.accept, scope)
     if (strangers.running.size >= maxStrangers) {
+      // A map keeps its keys in the order in which they were added, so the first stranger has taken longest.
       const [longest] = strangers.running.keys()
       OwnedFibers.interruptUnsafe(strangers, longest!)
+      // The fiber ends a little later, but the stranger is not counted any more.
       strangers.running.delete(longest!)
     }
+    // After success, the torrent that accepted the peer closes the scope.
     yield* OwnedFibers.run(strangers, connection, greet(connection, scope, find), (exit) =>
       Exit.isFailure(exit) ? Scope.close(scope, Exit.void) : Effect.void
     )
   }
 })
 
+/** Reads the handshake of a stranger, and passes its connection to the torrent that it asks for. */
 const greet = Effect.fnUntraced(function* (connection: Connection, scope: Scope.Closeable, find: Options["find"]) {
   const caller = yield* Scope.provide(Introduction.accepted(connection), scope)
   const accept = find(caller.handshake.infoHash)
+  // `run` closes the scope unless this fiber succeeds. It is interrupted because this is no error.
   if (accept === undefined) return yield* Effect.interrupt
   yield* accept(caller, scope)
 })

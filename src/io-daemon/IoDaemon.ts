@@ -1,6 +1,7 @@
 /**
- * The contract of the address of an io-daemon: a local service that reads, writes and hashes files and opens sockets
- * for an engine that cannot. `IoDaemonProtocol.ts` has the requests to it.
+ * Defines the service `IoDaemon`, which finds an io-daemon. An io-daemon is a local program that reads, writes and
+ * hashes files and opens sockets for an engine that cannot do so itself, such as one in a browser.
+ * `IoDaemonProtocol.ts` defines the requests to it.
  */
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
@@ -8,35 +9,38 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
 
-/** There is no daemon to talk to. `why` ends a sentence. */
+/** No daemon can be reached. `why` is the end of a sentence. */
 export class IoDaemonUnavailable extends Data.TaggedError("IoDaemonUnavailable")<{ readonly why: string }> {
   override get message() {
     return `the io-daemon is not there: ${this.why}`
   }
 }
 
-/** Where a daemon is, and its token. A restarted daemon has another port and another token. */
+/**
+ * The URL of a daemon, and the token that every request to it needs. They may change: a daemon that
+ * `IoDaemonProcess.ts` restarts has another port and another token.
+ */
 export interface Endpoint {
   /**
-   * Scheme, host and port, without a slash at the end: `http://127.0.0.1:4710`. Used as `IoDaemonUrl.pinned` returns
-   * it.
+   * Its scheme, host and port without a slash at the end, as in `http://127.0.0.1:4710`. Requests go to the URL that
+   * `IoDaemonUrl.pinned` makes of it, so that the token does not reach another program.
    */
   readonly url: string
   readonly token: Redacted.Redacted
 }
 
-/** Finds the daemon. */
+/** Finds the daemon that an engine uses. */
 export class IoDaemon extends Context.Service<
   IoDaemon,
   {
     /**
-     * Where the daemon is now; called before every request and every connection. Waits while a daemon is being started,
-     * and fails if none can be.
+     * Returns where the daemon is now. It runs before every request and every connection. It waits while a daemon is
+     * being started, and fails if none can be started.
      */
     readonly endpoint: Effect.Effect<Endpoint, IoDaemonUnavailable>
   }
 >()("piecewise/io-daemon/IoDaemon") {}
 
-/** A daemon that another program runs, at an address that stays. */
+/** Makes the service for a daemon that another program runs, and whose URL and token never change. */
 export const layer = (endpoint: Endpoint): Layer.Layer<IoDaemon> =>
   Layer.succeed(IoDaemon, IoDaemon.of({ endpoint: Effect.succeed(endpoint) }))

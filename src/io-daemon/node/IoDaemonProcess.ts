@@ -1,10 +1,13 @@
 /**
- * The io-daemon as a scoped resource: started from its program, restarted when it dies, ended with the scope.
+ * Runs an io-daemon as a child process within a scope. Starts it from its program, restarts it when it ends, and ends
+ * it when the scope closes.
  *
- * Each start makes a new token, which the daemon reads from its standard input, so that it is in no list of processes
- * and in no environment; each start finds a free port. The input stays open for as long as this process lives: a daemon
- * whose parent was killed ends by itself. It is the leader of a process group, because Ctrl-C in a terminal would
- * otherwise end it before the torrents that still write.
+ * Each start makes a new token and uses a free port. The daemon reads the token from its standard input, so that the
+ * token is in no list of processes and in no environment. The input stays open until the scope closes. It also ends if
+ * this process is killed, and then the daemon ends by itself.
+ *
+ * The daemon leads a process group of its own. Otherwise Ctrl-C in a terminal would end it at once, although torrents
+ * still have to write.
  */
 import * as ChildProcess from "node:child_process"
 import * as Crypto from "node:crypto"
@@ -21,43 +24,48 @@ import * as Monotonic from "../../base/Monotonic.ts"
 import { type Endpoint, IoDaemon, IoDaemonUnavailable } from "../IoDaemon.ts"
 import * as IoDaemonProtocol from "../IoDaemonProtocol.ts"
 
-/** How a daemon is started. */
+/** The options with which a daemon is started. */
 export interface IoDaemonProcessOptions {
-  /** Path of the program `piecewise-io-daemon`. */
+  /** The path of the program `piecewise-io-daemon`. */
   readonly program: string
   /**
-   * Folders below which it may read and write, by their names. Made, and marked by a file in `.piecewise`, at the first
-   * start. A restarted daemon makes none: a folder that is gone by then is on a drive that is away.
+   * The folders below which the daemon may read and write, by the names of their roots. At the first start the daemon
+   * makes folders that do not exist, and marks each by a file in its folder `.piecewise`. A restarted daemon makes
+   * none, because a folder that has vanished since is probably on a drive that is not connected.
    */
   readonly roots: Readonly<Record<string, string>>
-  /** Origins of pages that may send requests to it; default: any that know the token. */
+  /** The origins of web pages that may send requests to it. By default every page may that knows the token. */
   readonly allowOrigins?: ReadonlyArray<string> | undefined
 }
 
-/** How long a daemon may take to report that it accepts connections. It takes 10 ms. */
+/** How long a daemon may take to report that it accepts connections. It usually takes 10 ms. */
 export const startTimeout = "10 seconds"
 
-/** How long a daemon may take to end after it was asked to, before it is killed. */
+/** How long a daemon may take to end after SIGTERM before it is killed. */
 export const stopTimeout = "2 seconds"
 
 /**
- * A daemon that lived for this long is replaced at once when it dies (milliseconds); after a shorter life it would only
- * die again.
+ * How long a daemon must have run to be restarted without delay when it ends, in milliseconds. After a shorter life it
+ * would probably end again, so the restart waits.
  */
 export const shortLife = 100
 
-/** First wait after a start that failed or lived too briefly (milliseconds); doubles up to `maxDelay`. */
+/**
+ * The first wait after a daemon that did not start or ran too briefly, in milliseconds. The wait doubles each time, up
+ * to `maxDelay`.
+ */
 export const firstDelay = 50
 
-/** The longest wait before another start (milliseconds). */
+/** The longest wait before a restart, in milliseconds. */
 export const maxDelay = 5_000
 
-/** Starts a daemon; fails if the first start does. */
+/** Starts a daemon, and restarts it until the scope closes. Fails if the first start fails. */
 export const make = Effect.fnUntraced(function* (options: IoDaemonProcessOptions) {
+  // Holds the endpoint of the running daemon, or why the last start failed. It is pending while a daemon is started.
   let current = Deferred.makeUnsafe<Endpoint, IoDaemonUnavailable>()
   let rootsAreKnown = false
 
-  /** One life of the daemon, from its start to its end. */
+  /** Runs one daemon from its start to its end. Succeeds when the daemon ends, and fails if it did not start. */
   const live = Effect.fnUntraced(function* () {
     const token = Crypto.randomBytes(32).toString("base64url")
     const child = yield* spawn(options, { token, rootsAreKnown })
@@ -77,6 +85,7 @@ export const make = Effect.fnUntraced(function* (options: IoDaemonProcessOptions
       const begun = yield* Monotonic.now
       const exit = yield* Effect.exit(live())
       const error = Option.getOrUndefined(Exit.findErrorOption(exit))
+      // A defect or an interruption ends the supervision.
       if (Exit.isFailure(exit) && error === undefined) return yield* exit
       const lived = (yield* Monotonic.now) - begun
       if (error === undefined) current = Deferred.makeUnsafe()
@@ -84,7 +93,8 @@ export const make = Effect.fnUntraced(function* (options: IoDaemonProcessOptions
         delay = firstDelay
         continue
       }
-      // Callers during the wait learn why; callers after it wait for the next start.
+      // Whoever asks for the endpoint during this wait fails with the error. Whoever asks later waits for the next
+      // start.
       if (error !== undefined) Deferred.doneUnsafe(current, Exit.fail(error))
       yield* Effect.sleep(delay)
       delay = Math.min(maxDelay, delay * 2)
@@ -97,21 +107,22 @@ export const make = Effect.fnUntraced(function* (options: IoDaemonProcessOptions
   return IoDaemon.of({ endpoint: Effect.suspend(() => Deferred.await(current)) })
 })
 
-/** A daemon of this process, for as long as the layer exists. */
+/** Makes the service with a daemon that runs for as long as the layer exists. */
 export const layer = (options: IoDaemonProcessOptions): Layer.Layer<IoDaemon, IoDaemonUnavailable> =>
   Layer.effect(IoDaemon, make(options))
 
+/** A running daemon. */
 interface Child {
-  /** The port it listens on, once it does; fails if it ends before. */
+  /** Waits until the daemon listens, and returns its port. Fails if it ends before. */
   readonly port: Effect.Effect<number, IoDaemonUnavailable>
-  /** How it ended, as the end of a sentence. */
+  /** Waits until the daemon has ended, and returns how, as the end of a sentence. */
   readonly exited: Effect.Effect<string>
 }
 
-/** What distinguishes one life of the daemon from others. */
+/** What differs between the first start and each restart. */
 interface Life {
   readonly token: string
-  /** Whether an earlier daemon has opened the roots. */
+  /** Whether an earlier daemon has opened the roots, so that this one makes no folder. */
   readonly rootsAreKnown: boolean
 }
 
@@ -124,9 +135,11 @@ const argumentsOf = ({ allowOrigins = [], roots }: IoDaemonProcessOptions, life:
 
 const decodeStarted = Schema.decodeUnknownOption(Schema.fromJsonString(IoDaemonProtocol.Started))
 
+/** Starts the program until the scope closes. Returns at once, before the daemon listens. */
 const spawn = Effect.fnUntraced(function* (options: IoDaemonProcessOptions, life: Life) {
   const exited = Deferred.makeUnsafe<string>()
   const port = Deferred.makeUnsafe<number, IoDaemonUnavailable>()
+  // The last line that the daemon wrote to standard error, which is its reason if it does not start.
   let complaint: string | undefined
 
   const onStarted = (line: string) => {
@@ -140,6 +153,7 @@ const spawn = Effect.fnUntraced(function* (options: IoDaemonProcessOptions, life
 
   yield* Effect.acquireRelease(
     Effect.sync(() => {
+      // The daemon prefers a token in this variable to the one that it is sent. It would not watch its input then.
       const { PIECEWISE_IO_DAEMON_TOKEN: _, ...env } = process.env
       const child = ChildProcess.spawn(options.program, argumentsOf(options, life), {
         stdio: "pipe",
@@ -152,7 +166,7 @@ const spawn = Effect.fnUntraced(function* (options: IoDaemonProcessOptions, life
       })
       child.on("error", (error) => onEnd(`could not be started: ${options.program} (${codeOf(error)})`))
       child.on("close", (code, signal) => onEnd(signal === null ? `ended with ${code}` : `was ended by ${signal}`))
-      // If the daemon has already died, its end is the reason.
+      // Writing fails if the daemon has already ended. `onEnd` reports that, so the error itself is not needed.
       child.stdin.on("error", () => {})
       child.stdin.write(`${life.token}\n`)
       return child
@@ -178,6 +192,6 @@ const spawn = Effect.fnUntraced(function* (options: IoDaemonProcessOptions, life
 
 const codeOf = (error: NodeJS.ErrnoException): string => error.code ?? error.message
 
-const eachLine = (stream: Stream.Readable, tell: (line: string) => void): void => {
-  Readline.createInterface({ input: stream }).on("line", tell)
+const eachLine = (stream: Stream.Readable, onLine: (line: string) => void): void => {
+  Readline.createInterface({ input: stream }).on("line", onLine)
 }
