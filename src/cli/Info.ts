@@ -1,5 +1,5 @@
 /**
- * `piecewise info`: shows the contents of a torrent file or magnet link.
+ * Implements `piecewise info`, which shows the contents of a torrent file or of a magnet link.
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -15,6 +15,7 @@ import * as TerminalText from "./TerminalText.ts"
 import * as TorrentInput from "./TorrentInput.ts"
 import * as Units from "./Units.ts"
 
+/** Prints the contents of the operand as a table or, with `--json`, as one line of JSON. */
 export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, output: Output) {
   const text = args.operands[0]!
   const asJson = Arguments.has(args, "json")
@@ -27,9 +28,10 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
   output.print(asJson ? [TerminalText.json(jsonOf(metainfo))] : tableOf(metainfo))
 })
 
-/** The files that exist on disk: all except padding. */
+/** Returns the files that exist on disk, which are all except padding. */
 const filesOf = ({ layout }: Metainfo) => layout.files.filter(({ padding }) => !padding)
 
+/** Formats a time in seconds since 1970. Returns `undefined` if there is none, or if it is too far away for a date. */
 const dateOf = (seconds: number | undefined): string | undefined => {
   if (seconds === undefined) return undefined
   const date = new Date(seconds * 1_000)
@@ -61,9 +63,10 @@ const jsonOfLink = (link: Magnet.Magnet) => ({
   select: link.select
 })
 
+/** A row of a table. Each value of a row has a line, and the name is shown in the first of them. */
 type Row = readonly [name: string, values: ReadonlyArray<string | undefined>]
 
-/** Aligns the values behind their names, one row a line. Leaves out names without a value. */
+/** Formats rows as lines in which the values are aligned. Leaves out rows without a value, and cleans the values. */
 const table = (rows: ReadonlyArray<Row>): ReadonlyArray<string> => {
   const known = rows.map(([name, values]) => ({ name, values: values.filter((value) => value !== undefined) }))
   const width = Math.max(...known.map(({ name, values }) => (values.length > 0 ? name.length : 0)))

@@ -1,29 +1,31 @@
 /**
- * The output of this process, and what happens when a write fails or nobody reads it.
+ * Makes the output of this process, and decides what happens when a write to it fails or nobody reads it.
  *
- * `piecewise ... | head -1` closes its end of the pipe (EPIPE). Then the program prints nothing, and its exit code is
- * what a shell reports for SIGPIPE, like other programs in a pipeline. Any other failed write is reported in one
- * sentence and ends the program with 1, because the result did not reach its destination.
+ * In `piecewise ... | head -1`, `head` closes its end of the pipe after one line, and the next write fails with EPIPE.
+ * Then the program prints no message, and its exit code is the one that a shell reports for SIGPIPE, as with other
+ * programs in a pipeline. If a write to standard output fails for another reason, the program prints one sentence and
+ * exits with 1, because its result did not reach its destination.
  *
- * Node writes to a pipe without waiting. So a reader that does not read delays no event and no signal; the output is
- * kept in memory meanwhile.
+ * Node writes to a pipe without waiting. So a reader that is slow delays no event and no signal, and the output is kept
+ * in memory until it is read.
  */
 import * as Output from "./Output.ts"
 import * as SystemErrors from "./SystemErrors.ts"
 
-/** Exit codes of a program whose output failed. `noReader` is 128 plus the number of SIGPIPE. */
+/** The exit codes after a failed write. `noReader` is for EPIPE, and is 128 plus the number of SIGPIPE. */
 export const codes = { failed: 1, noReader: 141 } as const
 
+/** The output of this process. */
 export interface ProcessOutput extends Output.Output {
-  /** Calls `listener` once after the first failed write, with the resulting exit code. */
+  /** Calls `listener` with the exit code when a write fails for the first time. Later failures do not call it. */
   readonly onFailed: (listener: (code: number) => void) => void
-  /** Calls `done` when everything written has left the process, or has failed and was reported. */
+  /** Calls `done` when all output has left the process, or when writing it has failed and the failure was reported. */
   readonly flush: (done: () => void) => void
 }
 
 /**
- * Makes the output and watches both streams. The first failed write sets the process's exit code, unless it is set
- * later.
+ * Makes the output, and watches standard output and standard error. The first failed write sets the exit code of the
+ * process, which may still be changed afterwards.
  */
 export const make = (): ProcessOutput => {
   const { env: environment, stderr, stdout } = process
@@ -36,7 +38,7 @@ export const make = (): ProcessOutput => {
     hasFailed = true
     const code = SystemErrors.codeOf(cause) === "EPIPE" ? codes.noReader : codes.failed
     process.exitCode = code
-    // If standard error fails, there is no place to report it.
+    // A failure of standard error is not reported, because there is no place left to report it.
     if (stream === stdout && code === codes.failed) {
       output.note(`piecewise: standard output: ${SystemErrors.why(cause)}`)
     }
@@ -47,7 +49,8 @@ export const make = (): ProcessOutput => {
   if (output.isTerminal) {
     process.once("exit", output.release)
     if (process.platform !== "win32") {
-      // Ctrl-Z: the shell gets its cursor back. After `fg` the lines are drawn again.
+      // The user presses Ctrl-Z. The cursor is shown again, and then the process stops as it would without this
+      // listener. When the user resumes it with `fg`, the next update draws the lines again.
       process.on("SIGTSTP", () => {
         output.release()
         process.kill(process.pid, "SIGSTOP")
@@ -57,7 +60,8 @@ export const make = (): ProcessOutput => {
   return {
     ...output,
     onFailed: (listener) => void listeners.push(listener),
-    // A stream emits its error right after the callbacks of the failed writes, so wait one more turn.
+    // A stream calls the callbacks of failed writes first and emits its error right after that. So `done` has to wait
+    // one more turn of the event loop.
     flush: (done) => void stdout.write("", () => stderr.write("", () => setImmediate(done)))
   }
 }

@@ -1,6 +1,7 @@
 /**
- * `piecewise seed`: verifies the files and uploads them until it is stopped or reaches its limit. It changes nothing on
- * disk and keeps no resume data: every run verifies again, at about a gigabyte per second.
+ * Implements `piecewise seed`, which verifies the files of a torrent and uploads them until it is stopped or reaches
+ * its limit. It changes nothing on disk and keeps no resume data. So each run verifies the files again, at about a
+ * gigabyte per second.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -23,8 +24,12 @@ import * as SeedOptions from "./SeedOptions.ts"
 import * as TorrentInput from "./TorrentInput.ts"
 import * as TorrentSession from "./TorrentSession.ts"
 
+/**
+ * Seeds the torrent of the first operand from the file or folder of the second. Fails if a piece is missing or wrong.
+ */
 export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, output: Output) {
   const [torrent, path] = args.operands as [string, string]
+  // Without an option, the system chooses a free port.
   const { limits, listen = { port: 0 }, maxConnections, peers } = yield* PeerOptions.read(args)
   const goal = yield* SeedOptions.read(args)
   const show = yield* TorrentSession.readShow(args)
@@ -43,6 +48,9 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
   })
 })
 
+/**
+ * Makes what the engine needs: the files at `place`, connections over TCP, trackers, and resume data in memory only.
+ */
 const services = (place: FileSystemStorage.FileSystemStorageOptions) =>
   Layer.mergeAll(
     FileSystemStorage.layer(place),
@@ -51,7 +59,10 @@ const services = (place: FileSystemStorage.FileSystemStorageOptions) =>
     Layer.provide(TrackerSource.layer, NodeTracker.layer)
   ).pipe(Layer.provideMerge(NodePieceHasher.layer))
 
-/** An incomplete torrent is not seeded: a user who shares a folder wants to know if something is wrong with it. */
+/**
+ * Returns how an event ends the command; `undefined` if it does not. A torrent that is not complete fails, because a
+ * user who seeds a folder wants to know if something is wrong with it.
+ */
 const outcomeOf = (event: TorrentEvent, path: string): Exit.Exit<void, CommandFailed> | undefined => {
   const end = (why: string) => Exit.fail(new CommandFailed({ why }))
   switch (event._tag) {

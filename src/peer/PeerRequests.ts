@@ -1,9 +1,10 @@
 /**
- * What a peer requests from us (BEP 3): its interest, its requests and their cancels, and our choke that holds them
- * off. A request that is not answered is rejected if both sides speak BEP 6.
+ * Handles what a peer requests from us (BEP 3). Reads whether it is interested in our pieces, its requests, and the
+ * cancels of them. Chokes the peer, which means that we answer no requests from it, and unchokes it. Rejects each
+ * request that will not be answered, if both sides speak the fast extension (BEP 6).
  *
- * Leaves to `UploadQueue.ts` the order of the requests, to `UploadSession.ts` the blocks, and to `swarm/Choker.ts` whom
- * to choke.
+ * `UploadQueue.ts` keeps the order of the requests, `UploadSession.ts` reads and sends the blocks, and
+ * `swarm/Choker.ts` decides which peers are choked.
  */
 import type * as Assembly from "../assembly/Assembly.ts"
 import * as Bitfield from "../base/Bitfield.ts"
@@ -18,37 +19,42 @@ import * as PeerPatience from "./PeerPatience.ts"
 import * as Upload from "./Upload.ts"
 import * as UploadQueue from "./UploadQueue.ts"
 
-/** The requests of one peer. */
+/** The state of what one peer requests. */
 export interface PeerRequests {
   readonly assembly: Assembly.Assembly
   readonly upload: Upload.Upload
-  /** The requests that wait to be answered, and whether we choke the peer. */
+  /** The requests that have not been answered yet, and whether we choke the peer. */
   readonly uploads: UploadQueue.UploadQueue
-  /** What the peer may request although we choke it (BEP 6). */
+  /** The pieces that the peer may request although we choke it (BEP 6). */
   readonly allowance: FastAllowance.FastAllowance
-  /** Present if the peer is offered a few pieces at a time (BEP 16). */
+  /** The pieces that were offered to the peer; `undefined` unless we offer it a few pieces at a time (BEP 16). */
   readonly offer: Offer | undefined
-  /** Frames that wait to be sent. */
+  /** The frames that have not been sent yet. */
   readonly outbox: FrameEncoder.FrameEncoder
+  /** How many mistakes the peer has made. It is dropped when it passes a limit. */
   readonly patience: PeerPatience.PeerPatience
   /** Whether both sides speak the fast extension (BEP 6). */
   readonly isFast: boolean
+  /** Whether the peer wants to request blocks (BEP 3). */
   peerInterested: boolean
   /** When we last sent anything, in milliseconds. */
   lastSent: number
-  /** Payload bytes sent. */
+  /** How many bytes of blocks we have sent. */
   uploadedBytes: number
-  /** When the last of them were sent, or the connection began. */
+  /** When we last sent a block, in milliseconds. Until the first one, it is when the connection began. */
   lastServed: number
-  /** The session should send the outbox soon. Called in the middle of what others do. */
+  /** Lets the session send the outbox soon. It only sets a flag, because callers are in the middle of other work. */
   readonly wake: () => void
-  /** The session should answer requests soon. */
+  /** Lets the session answer requests soon. */
   readonly serve: () => void
-  /** The peer's interest in us has changed. */
+  /** Reports that `peerInterested` has changed. */
   readonly interestChanged: () => void
 }
 
-/** Reads the frames in which the peer requests blocks or says whether it wants to. */
+/**
+ * Returns the functions that read the peer's requests and cancels, and the frames in which it says whether it is
+ * interested. They throw if the peer breaks the protocol, which ends its session.
+ */
 export const sink = (
   self: PeerRequests
 ): Pick<FrameDecoder.FrameSink, "interested" | "notInterested" | "request" | "cancel"> => ({
@@ -56,10 +62,12 @@ export const sink = (
   notInterested: () => setInterest(self, false),
   request: (index, begin, length) => {
     const piece = BlockBounds.requireBlock(self.assembly.geometry, index, begin, length, "a request")
+    // The peer cannot know that we have this piece.
     if (!Bitfield.has(self.assembly.table.stored, piece) || self.offer?.isOffered(piece) === false) {
       PeerPatience.wrongRequest(self.patience)
       return refuse(self, piece, begin, length)
     }
+    // We announced the piece but cannot read it now, which is no mistake of the peer.
     if (Bitfield.has(self.upload.unreadable, piece)) return refuse(self, piece, begin, length)
     switch (UploadQueue.request(self.uploads, piece, begin, length)) {
       case "queued":
@@ -75,13 +83,14 @@ export const sink = (
   }
 })
 
+/** Records whether the peer is interested, and reports it if that has changed. */
 const setInterest = (self: PeerRequests, isInterested: boolean): void => {
   if (self.peerInterested === isInterested) return
   self.peerInterested = isInterested
   self.interestChanged()
 }
 
-/** Lets the peer request blocks. */
+/** Lets the peer request blocks. Does nothing if it is not choked. */
 export const unchoke = (self: PeerRequests): void => {
   if (!self.uploads.isChoking) return
   UploadQueue.unchoke(self.uploads)
@@ -90,8 +99,9 @@ export const unchoke = (self: PeerRequests): void => {
 }
 
 /**
- * Answers no more requests. Those that wait are rejected under BEP 6; without it the peer knows that they are
- * forgotten.
+ * Chokes the peer and drops its requests, except those for pieces that it may request while it is choked. With BEP 6,
+ * each dropped request is rejected. Without it, the peer knows that a choke drops them. Does nothing if the peer is
+ * already choked.
  */
 export const choke = (self: PeerRequests): void => {
   if (self.uploads.isChoking) return
@@ -100,14 +110,14 @@ export const choke = (self: PeerRequests): void => {
   self.wake()
 }
 
-/** Rejects a request. Without BEP 6 there is no such message, and the request is only left unanswered. */
+/** Rejects a request. Does nothing without BEP 6, which defines the message, and the request remains unanswered. */
 export const refuse = (self: PeerRequests, piece: PieceIndex, begin: number, length: number): void => {
   if (!self.isFast) return
   FrameEncoder.reject(self.outbox, piece, begin, length)
   self.wake()
 }
 
-/** Blocks of a piece were sent to the peer, `bytes` of payload together. */
+/** Records that blocks of a piece were sent to the peer, `bytes` bytes together. */
 export const uploaded = (self: PeerRequests, piece: PieceIndex, bytes: number, now: number): void => {
   self.offer?.sent(piece)
   if (self.uploads.isChoking) FastAllowance.spend(self.allowance, bytes)
