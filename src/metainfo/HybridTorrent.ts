@@ -64,9 +64,10 @@ export const fault = ({
 }
 
 /**
- * Returns which file of version 1 does not begin where version 2 has it; `undefined` if all do. Version 2 begins each
- * file at the first piece after the file before it. So version 1 needs padding between them up to that piece, neither
- * less nor more. Padding after the last file is not limited. Empty files may be anywhere, because they have no bytes.
+ * Returns a message about the first file that does not begin where version 2 has it; `undefined` if all do. Version 2
+ * begins each file at the first piece after the file before it. So version 1 needs padding between them up to that
+ * piece, neither less nor more. Padding after the last file is not limited. Empty files may be anywhere, because they
+ * have no bytes.
  */
 const alignmentFault = (entries: ReadonlyArray<VersionOneFile>, pieceLength: number): string | undefined => {
   let offset = 0

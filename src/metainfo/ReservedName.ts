@@ -30,9 +30,9 @@ const tail = /[. ]+$/
 const short = /^PI(?:ECEW|5D34)~\d+$/
 
 // Matches most names that are certainly not reserved, so that a torrent of 100,000 files seldom needs the slower
-// expressions above. The first alternative matches a name that begins with a letter of another script: none of these
-// letters is ignored or is a form of `.` or `P`. The second one matches a name that begins with a plain letter, digit,
-// `_` or `-` and has no tilde: it has no dot at its beginning and is no short name.
+// expressions above. The first alternative matches a name that begins with a character of certain blocks of Unicode, of
+// which none is ignored or is a form of `.` or `P`. The second one matches a name that begins with a plain letter, a
+// digit, `_` or `-`, and that has no tilde. It is neither a form of `.piecewise` nor a short name.
 const beginsOtherwise =
   /^[\u00c0-\u02af\u0370-\u05ff\u0900-\u10ff\u3041-\u30ff\u4e00-\u9fff\uac00-\ud7af]|^[\w-][^~\uff5e]*$/
 

@@ -56,7 +56,8 @@ export const nextBlock = (
       // The requests are in the order in which they were sent, so the following ones have been out for less time.
       if (!isSlower(slow, supplier, now - sentAt)) break
       const isAsked = buffer.requests[block]! > 1 || RequestPipeline.get(supplier.pipeline, buffer.piece, block)
-      // A piece with a sole source must come from that supplier alone, because a copy from several was wrong.
+      // Overtaking sends no third request for a block. A piece with a sole source must come from that supplier alone,
+      // because a copy from several was wrong.
       if (isAsked || buffer.soleSource !== undefined || !mayAsk(buffer)) continue
       return RequestPipeline.send(supplier.pipeline, buffer, block, now)
     }

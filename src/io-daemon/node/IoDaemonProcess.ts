@@ -34,7 +34,7 @@ export interface IoDaemonProcessOptions {
    * none, because a folder that has vanished since is probably on a drive that is not connected.
    */
   readonly roots: Readonly<Record<string, string>>
-  /** The origins of web pages that may send requests to it. By default every page may that knows the token. */
+  /** The origins of web pages that may send requests to it. By default any page that knows the token may. */
   readonly allowOrigins?: ReadonlyArray<string> | undefined
 }
 
