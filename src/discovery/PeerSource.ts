@@ -14,7 +14,10 @@ export interface TransferFacts {
   readonly downloaded: number
   /** Payload bytes sent since the torrent was started. */
   readonly uploaded: number
-  /** Bytes of wanted pieces that are not stored yet. */
+  /**
+   * Bytes of the torrent that are not stored, those of unwanted files included (BEP 3): a torrent of which only a part is
+   * wanted never becomes a seed.
+   */
   readonly left: number
 }
 
@@ -35,7 +38,10 @@ export interface PeerSourceContext {
    */
   readonly allTiers?: boolean | undefined
   readonly facts: () => TransferFacts
-  /** Completes when every wanted piece is stored; immediately if the torrent was complete when it started. */
+  /**
+   * Completes when every piece of the torrent is stored and flushed, never if some are unwanted; immediately if all were
+   * stored when the torrent started.
+   */
   readonly completed: Effect.Effect<void>
   /** Whether the torrent is running out of addresses to try. A source may then ask sooner, if its rules allow it. */
   readonly wantsMore?: (() => boolean) | undefined

@@ -4,6 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
+import * as PieceTable from "../assembly/PieceTable.ts"
 import * as Monotonic from "../base/Monotonic.ts"
 import * as TorrentFacts from "./TorrentFacts.ts"
 import type { TorrentFiles } from "./TorrentFiles.ts"
@@ -26,7 +27,7 @@ const standingOf = ({ assembly, facts, files }: Parts): TorrentMachine.Standing 
 
 /** Finishes whenever the life of the torrent asks for it, until it is interrupted. */
 export const run = (parts: Parts): Effect.Effect<never> => {
-  const { files, lasting } = parts
+  const { assembly, files, lasting } = parts
   const { life } = lasting
   const begin = Effect.sync(() => {
     Latch.closeUnsafe(life.finishing)
@@ -34,7 +35,11 @@ export const run = (parts: Parts): Effect.Effect<never> => {
   })
   const finish = Effect.matchEffect(files.finish, {
     onSuccess: () =>
-      Effect.map(Monotonic.now, (at) => TorrentLife.note(life, { _tag: "Finished", standing: standingOf(parts), at })),
+      Effect.map(Monotonic.now, (at) => {
+        TorrentLife.note(life, { _tag: "Finished", standing: standingOf(parts), at })
+        if (life.machine.completedAt !== undefined && PieceTable.isComplete(assembly.table))
+          Latch.openUnsafe(life.whole)
+      }),
     // Files cannot be looked at, or an empty one cannot be made.
     onFailure: (error) => {
       TorrentLife.note(life, { _tag: "FinishFailed", error })

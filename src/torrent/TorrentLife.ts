@@ -18,6 +18,8 @@ export interface TorrentLife {
   readonly log: EventLog.EventLog
   /** Completes when every wanted piece is stored and flushed for the first time. */
   readonly completed: Deferred.Deferred<void, TorrentError>
+  /** Open once all pieces were stored and flushed, not only the wanted ones. */
+  readonly whole: Latch.Latch
   /** Open while everything that is wanted is stored and has to be finished: flushed and looked at. */
   readonly finishing: Latch.Latch
   /** Open when the run has to end and another one has to begin. */
@@ -36,6 +38,7 @@ export const make = Effect.fnUntraced(function* (options: { readonly seeds: bool
     machine: TorrentMachine.make(options),
     log: yield* EventLog.make,
     completed: yield* Effect.acquireRelease(Deferred.make<void, TorrentError>(), Deferred.interrupt),
+    whole: yield* Latch.make(false),
     finishing: yield* Latch.make(false),
     restarting: yield* Latch.make(false),
     ended: yield* Deferred.make<never, TorrentError>(),

@@ -218,11 +218,11 @@ const contextOf = ({ assembly, lasting, swarm, upload }: TorrentParts): PeerSour
   port: lasting.options.port,
   isPrivate: lasting.options.metainfo.isPrivate,
   trackers: lasting.options.metainfo.trackers,
-  completed: Effect.ignore(Deferred.await(lasting.life.completed)),
+  completed: Effect.suspend(() => (PieceTable.isComplete(assembly.table) ? Effect.void : lasting.life.whole.await)),
   wantsMore: () => !PieceTable.isFinished(assembly.table) && swarm.counts().connected === 0,
   facts: () => ({
     downloaded: assembly.downloadedBytes,
     uploaded: upload.uploadedBytes,
-    left: PieceTable.missingBytes(assembly.table)
+    left: assembly.geometry.totalLength - PieceTable.storedBytes(assembly.table)
   })
 })

@@ -211,7 +211,7 @@ describe("a torrent with selected files", () => {
       assert.strictEqual((yield* giver.torrent.status).uploadedBytes, bytesOfC)
     }))
 
-  test("announces to trackers how many bytes are missing, and its completion", (world) =>
+  test("announces to trackers what is missing of the whole torrent, and its completion once nothing is", (world) =>
     Effect.gen(function* () {
       const announced: Array<TransferFacts["left"] | "completed"> = []
       const source: PeerSource = {
@@ -223,8 +223,30 @@ describe("a torrent with selected files", () => {
       const download = yield* world.download(small, { files: onlyC, sources: [source], behaviours: [{}] })
 
       yield* world.until(download.isComplete, "1 minute")
+      yield* world.advance("1 minute")
+      const partly = announced.splice(0)
+      yield* download.torrent.setPriorities(all)
+      yield* world.until(() => announced.length > 0, "1 minute")
 
-      assert.deepStrictEqual(announced, [bytesOfC, "completed", 0])
+      assert.deepStrictEqual(partly, [small.metainfo.layout.geometry.totalLength])
+      assert.deepStrictEqual(announced, ["completed", 0])
+    }))
+
+  test("lets sources know at once if it was complete when it started", (world) =>
+    Effect.gen(function* () {
+      const announced: Array<TransferFacts["left"] | "completed"> = []
+      const source: PeerSource = {
+        peers: ({ completed, facts }) =>
+          Stream.drain(Stream.fromEffect(Effect.map(completed, () => announced.push("completed", facts().left))))
+      }
+      const stored = Bitfield.full(small.metainfo.layout.geometry.pieceCount)
+      const from = { stored, resume: undefined }
+      const download = yield* world.download(small, { sources: [source], seed: true, from })
+
+      yield* world.until(() => announced.length > 0, "10 seconds")
+
+      assert.deepStrictEqual(announced, ["completed", 0])
+      assert.isTrue(download.isComplete())
     }))
 })
 
