@@ -6,6 +6,7 @@ import * as Stream from "effect/Stream"
 import type { PeerSource, PeerSourceContext, PeerSourceEvent } from "../discovery/PeerSource.ts"
 import type { PieceSwarm } from "../swarm/PieceSwarm.ts"
 import type { TorrentEvent } from "./TorrentEvent.ts"
+import type { TorrentLife } from "./TorrentLife.ts"
 
 /** How the sources are doing. */
 export interface Sources {
@@ -18,16 +19,38 @@ export interface Sources {
 /** Makes a record without answers. */
 export const make = (): Sources => ({ failed: new Map(), answered: new Set() })
 
-/** Adds the addresses that sources find to a swarm, until all sources have ended. */
-export const run = (
+/** What is needed to run sources. */
+export interface Options {
+  readonly sources: ReadonlyArray<PeerSource>
+  readonly context: PeerSourceContext
+  readonly swarm: Pick<PieceSwarm, "add" | "seenAs">
+  readonly report: (event: TorrentEvent) => void
+}
+
+/** How long sources run after no peers are wanted any more, so that trackers still hear of the completion. */
+export const restAfter = "10 seconds"
+
+/**
+ * Runs the sources while peers are wanted, until it is interrupted. A torrent that neither downloads nor seeds lets them
+ * end, so trackers are told that it has stopped; if more is wanted later, they run again.
+ */
+export const runWhileWanted = (
   self: Sources,
-  options: {
-    readonly sources: ReadonlyArray<PeerSource>
-    readonly context: PeerSourceContext
-    readonly swarm: Pick<PieceSwarm, "add" | "seenAs">
-    readonly report: (event: TorrentEvent) => void
-  }
-): Effect.Effect<void> => {
+  life: Pick<TorrentLife, "seeking" | "resting">,
+  options: Options
+): Effect.Effect<never> => {
+  const rested: Effect.Effect<void> = Effect.andThen(
+    life.resting.await,
+    Effect.raceFirst(Effect.as(Effect.sleep(restAfter), true), Effect.as(life.seeking.await, false))
+  ).pipe(Effect.flatMap((isOver) => (isOver ? Effect.void : rested)))
+  return life.seeking.await.pipe(
+    Effect.andThen(Effect.raceFirst(Effect.andThen(run(self, options), Effect.never), rested)),
+    Effect.forever
+  )
+}
+
+/** Adds the addresses that sources find to a swarm, until all sources have ended. */
+export const run = (self: Sources, options: Options): Effect.Effect<void> => {
   const { context, sources, swarm, report } = options
 
   const onEvent = Effect.fnUntraced(function* (event: PeerSourceEvent) {

@@ -18,6 +18,9 @@ export interface TorrentLife {
   readonly log: EventLog.EventLog
   /** Completes when every wanted piece is stored and flushed for the first time. */
   readonly completed: Deferred.Deferred<void, TorrentError>
+  /** Open while peers are wanted, and open while they are not: each is what the other is not. */
+  readonly seeking: Latch.Latch
+  readonly resting: Latch.Latch
   /** Open once all pieces were stored and flushed, not only the wanted ones. */
   readonly whole: Latch.Latch
   /** Open while everything that is wanted is stored and has to be finished: flushed and looked at. */
@@ -38,6 +41,8 @@ export const make = Effect.fnUntraced(function* (options: { readonly seeds: bool
     machine: TorrentMachine.make(options),
     log: yield* EventLog.make,
     completed: yield* Effect.acquireRelease(Deferred.make<void, TorrentError>(), Deferred.interrupt),
+    seeking: yield* Latch.make(false),
+    resting: yield* Latch.make(true),
     whole: yield* Latch.make(false),
     finishing: yield* Latch.make(false),
     restarting: yield* Latch.make(false),
@@ -55,6 +60,11 @@ export const report = (self: TorrentLife, event: TorrentEvent): void => self.log
 export const note = (self: TorrentLife, fact: TorrentMachine.Fact): void => {
   const step = TorrentMachine.step(self.machine, fact)
   self.machine = step.machine
+  const [opened, closed] = TorrentMachine.wantsPeers(self.machine)
+    ? [self.seeking, self.resting]
+    : [self.resting, self.seeking]
+  Latch.closeUnsafe(closed)
+  Latch.openUnsafe(opened)
   for (const action of step.actions) {
     switch (action._tag) {
       case "Report":

@@ -115,6 +115,10 @@ export const stateOf = ({ completedAt, error, failing, isStored, phase }: Torren
   return { _tag: completedAt === undefined ? "Flushing" : "Complete" }
 }
 
+/** Whether it looks for peers: as long as it downloads, and while it uploads what is complete. */
+export const wantsPeers = ({ completedAt, isSeeding, phase }: TorrentMachine): boolean =>
+  phase === "running" && (completedAt === undefined || isSeeding)
+
 const report = (event: TorrentEvent): Action => ({ _tag: "Report", event })
 
 const stay = (machine: TorrentMachine): Step => ({ machine, actions: [] })

@@ -190,7 +190,7 @@ export const begin = Effect.fnUntraced(function* (self: TorrentParts) {
   yield* forkPart(life, Assembly.sweep(assembly, { isHeldUp: () => RateLimiter.isWaitedFor(limits.download) }))
   yield* forkPart(
     life,
-    Sources.run(sources, {
+    Sources.runWhileWanted(sources, life, {
       sources: options.sources,
       context: contextOf(self),
       swarm,

@@ -1,7 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import * as Bitfield from "../../src/base/Bitfield.ts"
+import type { PeerSource } from "../../src/discovery/PeerSource.ts"
 import type * as Engine from "../../src/engine/Engine.ts"
 import * as PeerBehaviour from "../../src/testing/PeerBehaviour.ts"
 import * as Swarms from "../../src/testing/Swarms.ts"
@@ -103,5 +105,66 @@ describe("a seed", () => {
       assert.deepStrictEqual(ended(giver), [])
       assert.isTrue((yield* giver.torrent.status).isSeeding)
     })
+  )
+})
+
+describe("the sources of peers of a torrent", () => {
+  /** Notes when it is asked, and when it is not any more. */
+  const watched = () => {
+    const log: Array<string> = []
+    const source: PeerSource = {
+      peers: () =>
+        Stream.unwrap(
+          Effect.as(
+            Effect.acquireRelease(
+              Effect.sync(() => void log.push("asked")),
+              () => Effect.sync(() => void log.push("ended"))
+            ),
+            Stream.never
+          )
+        )
+    }
+    return { log, source }
+  }
+
+  it.effect("end soon after it is complete, and are asked again if more is wanted", () =>
+    Swarms.use({ seed }, (world) =>
+      Effect.gen(function* () {
+        const { log, source } = watched()
+        const download = yield* world.download(small, {
+          files: ["normal", "skip", "skip"],
+          sources: [source],
+          behaviours: [PeerBehaviour.honest]
+        })
+        yield* world.until(download.isComplete, "1 minute")
+        yield* world.advance("5 seconds")
+        const soon = [...log]
+        yield* world.advance("10 seconds")
+        const later = [...log]
+        yield* download.torrent.setPriorities([])
+        yield* world.advance("1 second")
+
+        assert.deepStrictEqual([soon, later, log], [["asked"], ["asked", "ended"], ["asked", "ended", "asked"]])
+      })
+    )
+  )
+
+  it.effect("are asked as long as it seeds, and end after its goal", () =>
+    Swarms.use({ seed }, (world) =>
+      Effect.gen(function* () {
+        const { log, source } = watched()
+        const download = yield* world.download(small, {
+          seed: { time: "10 minutes" },
+          sources: [source],
+          from: everything
+        })
+        yield* world.advance("9 minutes")
+        const during = [...log]
+        yield* world.until(() => ended(download).length > 0, "2 minutes")
+        yield* world.advance("15 seconds")
+
+        assert.deepStrictEqual([during, log], [["asked"], ["asked", "ended"]])
+      })
+    )
   )
 })
