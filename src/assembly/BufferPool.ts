@@ -195,8 +195,8 @@ export const freeCount = (self: BufferPool): number => Queue.sizeUnsafe(self.fre
 export interface SweepOptions {
   /** Called for each stale piece before its loan ends. */
   readonly onStale?: ((buffer: PieceBuffer.PieceBuffer) => void) | undefined
-  /** Whether a rate limit holds requests back. That time does not count. */
-  readonly isHeldUp?: (() => boolean) | undefined
+  /** Whether a rate limit holds back requests for the piece. That time does not count. */
+  readonly isHeldUp?: ((buffer: PieceBuffer.PieceBuffer) => boolean) | undefined
 }
 
 /**
@@ -205,15 +205,24 @@ export interface SweepOptions {
  */
 export const sweep = (self: BufferPool, options: SweepOptions = {}): Effect.Effect<void> =>
   Effect.gen(function* () {
-    const now = yield* Monotonic.now
-    const isHeldUp = options.isHeldUp?.() === true
-    for (const { buffer } of [...self.loans.values()]) {
-      if (isHeldUp) buffer.lastActivity = now
-      if (PieceBuffer.isComplete(buffer) || now - buffer.lastActivity < staleAfter) continue
-      options.onStale?.(buffer)
-      // Closed first, so that no late block can complete it.
-      PieceBuffer.close(buffer)
-      yield* close(self, buffer.piece)
-    }
-    BufferBudget.reconsider(self.ledger, self.account)
-  }).pipe(Effect.repeat(Schedule.spaced(sweepEvery)), Effect.asVoid)
+    let last = yield* Monotonic.now
+    yield* Effect.repeat(
+      Effect.gen(function* () {
+        const now = yield* Monotonic.now
+        const passed = now - last
+        last = now
+        for (const { buffer } of [...self.loans.values()]) {
+          if (PieceBuffer.isComplete(buffer)) continue
+          // No more than the time since the last sweep, so that a supplier that only waits now and then is no excuse.
+          if (options.isHeldUp?.(buffer) === true) buffer.lastActivity = Math.min(now, buffer.lastActivity + passed)
+          if (now - buffer.lastActivity < staleAfter) continue
+          options.onStale?.(buffer)
+          // Closed first, so that no late block can complete it.
+          PieceBuffer.close(buffer)
+          yield* close(self, buffer.piece)
+        }
+        BufferBudget.reconsider(self.ledger, self.account)
+      }),
+      Schedule.spaced(sweepEvery)
+    )
+  })

@@ -14,6 +14,7 @@ import * as Effect from "effect/Effect"
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
+import * as RateLimiter from "../rate/RateLimiter.ts"
 import * as EndGame from "../supply/EndGame.ts"
 import * as Overtaking from "../supply/Overtaking.ts"
 import * as PieceBuffer from "../supply/PieceBuffer.ts"
@@ -160,7 +161,8 @@ export const begin = Effect.fnUntraced(function* (
     },
     onClose: (buffer) => end(self, buffer)
   })
-  if (buffer !== undefined) Assembly.busy(self, supplier)
+  if (buffer === undefined) RequestPipeline.rest(supplier.pipeline)
+  else Assembly.busy(self, supplier)
   return buffer
 }, Effect.uninterruptible)
 
@@ -218,14 +220,30 @@ export const refill = (self: Assembly.Assembly, supplier: Supplier.Supplier, now
     const piece = request === undefined ? nextPiece(self, supplier) : undefined
     const next = request ?? (piece === undefined ? nextDuplicate(self, supplier, now) : undefined)
     if (next === undefined) {
+      if (piece !== undefined) {
+        RequestPipeline.postpone(pipeline)
+        return piece
+      }
       RequestPipeline.decline(pipeline)
-      if (piece === undefined) Assembly.idle(self, supplier)
-      return piece
+      Assembly.idle(self, supplier)
+      return undefined
     }
     const { block, buffer } = next
     supplier.request(buffer.piece, block * PieceGeometry.blockLength, PieceBuffer.sizeOf(buffer, block))
   }
   return undefined
+}
+
+/**
+ * Whether a supplier waits for the rate limit that may send blocks of the piece. The piece is not stale because of that
+ * wait. A limit that holds up other suppliers only is no excuse.
+ */
+export const waitsForRate = (self: Assembly.Assembly, buffer: PieceBuffer.PieceBuffer): boolean => {
+  if (buffer.freeBlocks === 0) return false
+  for (const supplier of self.suppliers) {
+    if (RateLimiter.isWaiting(supplier.pipeline.limiter) && mayAsk(self, supplier, buffer)) return true
+  }
+  return false
 }
 
 /**

@@ -113,9 +113,13 @@ const allowedBytes = (limiter: RateLimiter.RateLimiter, waiting: number, most: n
   return allowed
 }
 
-/** Settles what was sent with what was allowed: less if requests were cancelled, more if a block is long. */
+/**
+ * Settles what was sent with what was allowed: less if requests were cancelled, more if a block is long. A peer that
+ * cancels all of them loses its turn, so that it cannot keep others waiting.
+ */
 const settle = (limiter: RateLimiter.RateLimiter, allowed: number, sent: number): void => {
-  if (sent < allowed) RateLimiter.giveBack(limiter, allowed - sent)
+  if (sent === 0) RateLimiter.forfeit(limiter, allowed)
+  else if (sent < allowed) RateLimiter.giveBack(limiter, allowed - sent)
   else if (sent > allowed) RateLimiter.spend(limiter, sent - allowed)
 }
 

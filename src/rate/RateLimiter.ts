@@ -9,10 +9,11 @@
  *
  * A limiter serves the waiting child that has received the fewest bytes since it began to compete. So torrents share
  * the engine's limit evenly whatever their number of peers, and peers share their torrent's. No peer waits while no
- * limiter on its way is in debt, and what a child cannot use because of its own limit goes to the others.
+ * limiter on its way is in debt, and what a child cannot use because of its own limit goes to the others. A child that
+ * gives a grant back unused loses its turn (`forfeit`), so that it cannot keep the others waiting.
  *
  * An upload takes a block's length before the block is sent. A download takes it before the block is requested, and
- * gives it back if the block will not arrive. If reads are limited, a read takes the room of the read buffer and gives
+ * forfeits it if the block will not arrive. If reads are limited, a read takes the room of the read buffer and gives
  * back what was not filled.
  *
  * Plain and synchronous; `now` is in milliseconds. The owner of the root steps it when `nextAt` says so
@@ -49,6 +50,8 @@ export interface RateLimiter {
   needed: number
   /** Bytes that were granted to it and are not taken yet. */
   credit: number
+  /** Whether it gave back unused what it was granted last. */
+  hasForfeited: boolean
   /** How far it has been served, on its parent's scale of bytes. */
   served: number
   /** Where the child that was served last began, on the scale of its children. */
@@ -75,6 +78,7 @@ export const make = (options: {
   wanted: 0,
   needed: 0,
   credit: 0,
+  hasForfeited: false,
   served: options.parent?.turn ?? 0,
   turn: 0
 })
@@ -124,6 +128,7 @@ const mayPass = (self: RateLimiter, now: number): boolean => {
 export const take = (self: RateLimiter, bytes: number, now: number, demand = bytes): boolean => {
   if (self.credit >= bytes) {
     self.credit -= bytes
+    self.hasForfeited = false
     return true
   }
   const missing = bytes - self.credit
@@ -131,6 +136,7 @@ export const take = (self: RateLimiter, bytes: number, now: number, demand = byt
   if (isNew && mayPass(self, now)) {
     spend(self, missing)
     self.credit = 0
+    self.hasForfeited = false
     return true
   }
   self.needed = bytes
@@ -141,16 +147,48 @@ export const take = (self: RateLimiter, bytes: number, now: number, demand = byt
   return false
 }
 
-/** Gives back `bytes` that were taken and did not pass. */
+/** Gives back `bytes` of a take of which others passed: they do not count as a turn. */
 export const giveBack = (self: RateLimiter, bytes: number): void => {
   for (let node: RateLimiter | undefined = self; node !== undefined; node = node.parent) {
-    if (node.bytesPerSecond !== undefined) {
-      node.tokens = Math.min(capacityOf(node.bytesPerSecond), node.tokens + bytes)
-    }
+    repay(node, bytes)
     node.served -= bytes
-    // The debt may be paid earlier now, so the owner must not sleep as long as it had planned.
-    if (node.parent === undefined && node.waiting.size > 0) node.wake()
   }
+}
+
+/**
+ * Gives back `bytes` that were taken and will not be used. They count as a turn. Otherwise a peer that takes and gives
+ * back again and again would always be the next to be served, and the others would wait for ever. The turn is lost by
+ * the peer alone if another one that uses what it is granted waits in the same torrent; else by the torrent too.
+ */
+export const forfeit = (self: RateLimiter, bytes: number): void => {
+  self.hasForfeited = true
+  repay(self, bytes)
+  let isUsed = false
+  for (let node = self.parent; node !== undefined; node = node.parent) {
+    repay(node, bytes)
+    isUsed ||= isWaitedForByUser(node)
+    if (isUsed) node.served -= bytes
+  }
+}
+
+const repay = (node: RateLimiter, bytes: number): void => {
+  if (node.bytesPerSecond !== undefined) {
+    node.tokens = Math.min(capacityOf(node.bytesPerSecond), node.tokens + bytes)
+  }
+  // The debt may be paid earlier now, so the owner must not sleep as long as it had planned.
+  if (node.parent === undefined && node.waiting.size > 0) node.wake()
+}
+
+/** Whether a peer waits here or below that used what it was granted last. */
+const isWaitedForByUser = (self: RateLimiter): boolean => {
+  if (self.wanted > 0) return !self.hasForfeited
+  for (const child of self.waiting) if (isWaitedForByUser(child)) return true
+  return false
+}
+
+/** Keeps `bytes` that were just taken for the next take. */
+export const keep = (self: RateLimiter, bytes: number): void => {
+  self.credit += bytes
 }
 
 const stopWaiting = (self: RateLimiter): void => {
@@ -160,12 +198,15 @@ const stopWaiting = (self: RateLimiter): void => {
   }
 }
 
-/** Stops waiting, and gives back what it was granted. To be called before the limiter is dropped. */
+/** Stops waiting, and forfeits what it was granted. To be called before the limiter is dropped. */
 export const rest = (self: RateLimiter): void => {
   if (self.wanted > 0) stopWaiting(self)
-  if (self.credit > 0) giveBack(self, self.credit)
+  if (self.credit > 0) forfeit(self, self.credit)
   self.credit = 0
 }
+
+/** Whether it waits itself. */
+export const isWaiting = (self: RateLimiter): boolean => self.wanted > 0
 
 /** Whether a limiter below waits. */
 export const isWaitedFor = (self: RateLimiter): boolean => self.waiting.size > 0

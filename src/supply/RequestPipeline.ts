@@ -108,8 +108,8 @@ export const bound = (self: RequestPipeline, most = maxDepth): void => {
 export const room = (self: RequestPipeline): number => (self.isSnubbed ? 1 : self.depth) - self.requests.size
 
 /**
- * Whether another request may be sent now: there is room, and the limiter grants a block. `send` or `decline` must
- * follow then. If the limiter does not, it wakes the peer when it may go on.
+ * Whether another request may be sent now: there is room, and the limiter grants a block. `send`, `postpone` or
+ * `decline` must follow then. If the limiter does not, it wakes the peer when it may go on.
  */
 export const admits = (self: RequestPipeline, now: number): boolean => {
   const free = room(self)
@@ -118,9 +118,12 @@ export const admits = (self: RequestPipeline, now: number): boolean => {
   return false
 }
 
-/** Returns the block that was granted, because there is nothing to request after all. */
+/** Keeps the block that was granted for the first request for a piece, which has to borrow a buffer before. */
+export const postpone = (self: RequestPipeline): void => RateLimiter.keep(self.limiter, PieceGeometry.blockLength)
+
+/** Returns the block that was granted, because there is nothing to request after all. The turn is lost. */
 export const decline = (self: RequestPipeline): void => {
-  RateLimiter.giveBack(self.limiter, PieceGeometry.blockLength)
+  RateLimiter.forfeit(self.limiter, PieceGeometry.blockLength)
   rest(self)
 }
 
@@ -157,14 +160,15 @@ const forget = (self: RequestPipeline, piece: number, block: number): Request | 
   return request
 }
 
-const giveBack = (self: RequestPipeline, { block, buffer, isArriving }: Request): void => {
-  if (!isArriving) RateLimiter.giveBack(self.limiter, PieceBuffer.sizeOf(buffer, block))
+/** Returns the bytes of a request that will not be answered, and loses the turn for them. */
+const forfeit = (self: RequestPipeline, { block, buffer, isArriving }: Request): void => {
+  if (!isArriving) RateLimiter.forfeit(self.limiter, PieceBuffer.sizeOf(buffer, block))
 }
 
 /** Releases the request for a block that will not come; `undefined` if there was none. */
 export const release = (self: RequestPipeline, piece: number, block: number): Request | undefined => {
   const request = forget(self, piece, block)
-  if (request !== undefined) giveBack(self, request)
+  if (request !== undefined) forfeit(self, request)
   return request
 }
 
@@ -215,7 +219,7 @@ export const arrive = (self: RequestPipeline, piece: number, block: number, now:
 export const releaseAll = (self: RequestPipeline): void => {
   for (const request of self.requests.values()) {
     PieceBuffer.release(request.buffer, request.block)
-    giveBack(self, request)
+    forfeit(self, request)
   }
   self.requests.clear()
 }

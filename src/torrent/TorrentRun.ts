@@ -12,6 +12,7 @@ import * as Completion from "../assembly/Completion.ts"
 import * as Facts from "../assembly/Facts.ts"
 import * as PiecePriority from "../assembly/PiecePriority.ts"
 import * as PieceTable from "../assembly/PieceTable.ts"
+import * as Requests from "../assembly/Requests.ts"
 import { SupplierSources } from "../assembly/SupplierSource.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import type { PeerSourceContext } from "../discovery/PeerSource.ts"
@@ -20,7 +21,6 @@ import * as Metainfo from "../metainfo/Metainfo.ts"
 import * as ListeningPort from "../network/ListeningPort.ts"
 import * as AllowedFast from "../peer/AllowedFast.ts"
 import * as Upload from "../peer/Upload.ts"
-import * as RateLimiter from "../rate/RateLimiter.ts"
 import * as RateLimits from "../rate/RateLimits.ts"
 import { ResumeStore } from "../resume/ResumeStore.ts"
 import { Storage } from "../storage/Storage.ts"
@@ -187,7 +187,7 @@ export const begin = Effect.fnUntraced(function* (self: TorrentParts) {
     const regain = Effect.map(files.regain, (pieces) => TorrentFacts.onRegained(facts, pieces))
     yield* forkPart(life, Effect.repeat(Effect.ignore(regain), Schedule.spaced(regainEvery)))
   }
-  yield* forkPart(life, Assembly.sweep(assembly, { isHeldUp: () => RateLimiter.isWaitedFor(limits.download) }))
+  yield* forkPart(life, Assembly.sweep(assembly, { isHeldUp: (buffer) => Requests.waitsForRate(assembly, buffer) }))
   yield* forkPart(
     life,
     Sources.runWhileWanted(sources, life, {

@@ -130,6 +130,28 @@ describe("BufferPool", () => {
     }).pipe(budget())
   )
 
+  it.effect("does not count the time in which a rate limit holds back requests for the piece", () =>
+    Effect.gen(function* () {
+      const pool = yield* poolOf(3)
+      for (const index of [0, 1, 2]) yield* BufferPool.lend(pool, piece(index))
+      let sweeps = 0
+      // The requests for piece 0 always wait, and those for piece 1 half of the time.
+      const isHeldUp = (buffer: PieceBuffer.PieceBuffer) => {
+        if (buffer.piece === 0) sweeps++
+        return buffer.piece === 0 || (buffer.piece === 1 && sweeps % 2 === 0)
+      }
+      yield* Effect.forkScoped(BufferPool.sweep(pool, { isHeldUp }))
+      const left: Array<ReadonlyArray<number>> = []
+
+      for (let time = 0; time < 3; time++) {
+        yield* TestClock.adjust("1 minute")
+        left.push([...pool.loans.keys()])
+      }
+
+      assert.deepStrictEqual(left, [[0, 1], [0], [0]])
+    }).pipe(budget())
+  )
+
   it.effect("keeps a piece that received a block within 60 s, and one that is complete", () =>
     Effect.gen(function* () {
       const pool = yield* poolOf(3)

@@ -6,8 +6,10 @@ import * as Assembly from "../../src/assembly/Assembly.ts"
 import * as BufferPool from "../../src/assembly/BufferPool.ts"
 import * as PieceTable from "../../src/assembly/PieceTable.ts"
 import * as Requests from "../../src/assembly/Requests.ts"
+import * as RateLimiter from "../../src/rate/RateLimiter.ts"
 import * as RequestPipeline from "../../src/supply/RequestPipeline.ts"
 import * as Resting from "../../src/supply/Resting.ts"
+import type * as Supplier from "../../src/supply/Supplier.ts"
 import { answer, ask, idOf, join } from "../supply/ScriptedSupplier.ts"
 import { assemblyOf, begin, budget } from "./assemblies.ts"
 import { blockLength, geometryOf, has, piece } from "./pieces.ts"
@@ -188,6 +190,52 @@ describe("Requests", () => {
         assert.strictEqual(RequestPipeline.room(one.pipeline), 1)
         assert.deepStrictEqual(ask(assembly, join(assembly, bob), 2), ["0:0", "0:1"])
       }).pipe(budget)
+  )
+
+  /** Makes the supplier wait for its rate limit. */
+  const holdUp = ({ pipeline }: Supplier.Supplier) => {
+    RateLimiter.setLimit(pipeline.limiter, 1, 0)
+    RateLimiter.spend(pipeline.limiter, blockLength)
+    assert.isFalse(RequestPipeline.admits(pipeline, 0))
+  }
+
+  it.effect("takes a rate limit for the cause of a wait only if it holds up a supplier that may send the piece", () =>
+    Effect.gen(function* () {
+      const assembly = yield* assemblyOf(geometryOf(2, 2))
+      const one = join(assembly, alice)
+      const other = join(assembly, bob, " *")
+      const buffer = yield* begin(assembly, one, 0)
+      const answers = [Requests.waitsForRate(assembly, buffer)]
+
+      holdUp(other)
+      answers.push(Requests.waitsForRate(assembly, buffer))
+      holdUp(one)
+      answers.push(Requests.waitsForRate(assembly, buffer))
+      Assembly.choked(assembly, one, { keepsRequests: true })
+      answers.push(Requests.waitsForRate(assembly, buffer))
+      Assembly.unchoked(one)
+      ask(assembly, one, 2)
+      answers.push(Requests.waitsForRate(assembly, buffer))
+
+      assert.deepStrictEqual(answers, [false, false, true, false, false])
+    }).pipe(budget)
+  )
+
+  it.effect("keeps what a supplier was granted while it borrows a buffer, and returns it if there is none", () =>
+    Effect.gen(function* () {
+      const assembly = yield* assemblyOf(geometryOf(2, 2), { cap: 1 })
+      const one = join(assembly, alice)
+      const { limiter } = one.pipeline
+      RateLimiter.setLimit(limiter, 2 * blockLength, 0)
+      const next = Requests.refill(assembly, one, 0)
+      const kept = limiter.credit
+      yield* begin(assembly, join(assembly, bob), 1 - next!)
+
+      const buffer = yield* Requests.begin(assembly, one, next!)
+
+      assert.isUndefined(buffer)
+      assert.deepStrictEqual([kept, limiter.credit, limiter.tokens], [blockLength, 0, blockLength])
+    }).pipe(budget)
   )
 
   it.effect("fault 47: goes on at the byte cap with all pieces incomplete, because every free block has a place", () =>

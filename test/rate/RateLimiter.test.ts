@@ -49,6 +49,12 @@ const eat = (self: Greedy, now: number, most = 1_000): void => {
   }
 }
 
+/** Gives back a block that was just taken, as a peer does that has nothing to request after all. */
+const decline = (limiter: RateLimiter.RateLimiter): void => {
+  RateLimiter.forfeit(limiter, block)
+  RateLimiter.rest(limiter)
+}
+
 /** Lets all peers take from `from` to `until`. Steps when the limiter says so, but at most every 20 ms. */
 const run = (
   root: RateLimiter.RateLimiter,
@@ -276,6 +282,83 @@ describe("RateLimiter", () => {
     assert.deepStrictEqual([unlucky.credit, other.credit], [block, 0])
   })
 
+  it("takes its turn from a peer that gives back what it was granted", () => {
+    const engine = engineOf(block)
+    const [unlucky, other] = [greedy(engine).limiter, greedy(engine).limiter]
+    RateLimiter.take(unlucky, block, 0)
+    RateLimiter.forfeit(unlucky, block)
+    RateLimiter.spend(other, block - 1)
+    for (const limiter of [unlucky, other]) RateLimiter.take(limiter, block, 0)
+
+    RateLimiter.step(engine, RateLimiter.nextAt(engine, 0)!)
+
+    assert.deepStrictEqual([unlucky.credit, other.credit], [0, block])
+  })
+
+  it("serves a peer that was served a block more than others, which decline every grant", () => {
+    const engine = engineOf(30_000)
+    const torrent = RateLimiter.make({ parent: engine, now: 0 })
+    const [one, other, user] = [greedy(torrent).limiter, greedy(torrent).limiter, greedy(torrent)]
+    for (const limiter of [one, other, user.limiter, user.limiter]) RateLimiter.spend(limiter, block)
+
+    for (let now = 0; now < 60_000; now += 20) {
+      RateLimiter.step(engine, now)
+      for (const limiter of [one, other]) {
+        if (RateLimiter.take(limiter, block, now, 2 * block)) decline(limiter)
+        RateLimiter.take(limiter, block, now, 2 * block)
+      }
+      eat(user, now)
+    }
+
+    within(user.total, 60 * 30_000, 0.2)
+  })
+
+  it("charges a torrent for no grant that one peer declines while another one waits", () => {
+    const engine = engineOf(100_000)
+    const [crowded, small] = [
+      RateLimiter.make({ parent: engine, now: 0 }),
+      RateLimiter.make({ parent: engine, now: 0 })
+    ]
+    const decliners = Array.from({ length: 20 }, () => greedy(crowded).limiter)
+    const users = [greedy(crowded), greedy(small)]
+
+    for (let now = 0; now < 120_000; now += 20) {
+      RateLimiter.step(engine, now)
+      for (const limiter of decliners) if (RateLimiter.take(limiter, block, now)) decline(limiter)
+      for (const user of users) eat(user, now)
+    }
+
+    // 20 of 21 turns in the torrent are declined. Charged to it, they would leave it a twentieth of what the other gets.
+    assert.isAtLeast(users[0]!.total, 0.4 * users[1]!.total)
+  })
+
+  it("serves a torrent beside one whose peers decline every grant", () => {
+    const engine = engineOf(100_000)
+    const [idle, busy] = [RateLimiter.make({ parent: engine, now: 0 }), RateLimiter.make({ parent: engine, now: 0 })]
+    const decliners = Array.from({ length: 20 }, () => greedy(idle).limiter)
+    const user = greedy(busy)
+
+    for (let now = 0; now < 60_000; now += 20) {
+      RateLimiter.step(engine, now)
+      for (const limiter of decliners) if (RateLimiter.take(limiter, block, now)) decline(limiter)
+      eat(user, now)
+    }
+
+    within(user.total, 60 * 100_000, 0.2)
+  })
+
+  it("keeps for the next take what was taken too early", () => {
+    const engine = engineOf(block)
+    const peer = greedy(engine).limiter
+    RateLimiter.take(peer, block, 0)
+    RateLimiter.spend(engine, block)
+
+    RateLimiter.keep(peer, block)
+
+    assert.isTrue(RateLimiter.take(peer, block, 0))
+    assert.isFalse(RateLimiter.take(peer, block, 0))
+  })
+
   it("leaves what a peer was granted to the others when it rests", () => {
     const engine = engineOf(block)
     const [one, other] = [greedy(engine), greedy(engine)]
@@ -449,6 +532,40 @@ describe("RateLimiter, any tree", () => {
         }
       }),
       { numRuns: 50 }
+    )
+  })
+
+  it("serves every peer that uses its grants in bounded time, whatever the others give back", () => {
+    fc.assert(
+      fc.property(tree, fc.integer({ min: 1, max: 9 }), (plan, share) => {
+        const { engine, peers, random, torrents } = grow(plan)
+        const decliners = peers.filter(() => random() < share / 10)
+        const users = peers.filter((peer) => !decliners.includes(peer))
+        for (let now = 0; now < 60_000; now += 20) {
+          RateLimiter.step(engine, now)
+          for (const { limiter } of decliners) {
+            if (!RateLimiter.take(limiter, block, now)) continue
+            // Either at once, or as its request is released later.
+            if (random() < 0.5) RateLimiter.forfeit(limiter, block)
+            else decline(limiter)
+            RateLimiter.take(limiter, block, now)
+          }
+          for (const user of users) eat(user, now, 5)
+        }
+
+        const slowest = (rates: ReadonlyArray<number | undefined>) =>
+          Math.min(...rates.map((rate) => rate ?? Number.POSITIVE_INFINITY))
+        for (const torrent of torrents) {
+          for (const peer of torrent.peers.filter((peer) => users.includes(peer))) {
+            const rate = slowest([peer.limiter.bytesPerSecond, torrent.limiter.bytesPerSecond, engine.bytesPerSecond])
+            const turns = 2 * (torrents.length * torrent.peers.length + 1)
+            // Before each turn, every decliner may take and give back two.
+            const turnMillis = (block * 1_000) / rate + 2 * 20 * decliners.length
+            assert.isAtMost(peer.longestWait, turns * turnMillis + 1_000)
+          }
+        }
+      }),
+      { numRuns: 30 }
     )
   })
 

@@ -201,6 +201,40 @@ describe("rate limits", () => {
     })
   )
 
+  const low = { limits: { downloadBytesPerSecond: 0.3 * rate } }
+
+  test("fault 45: serve the one peer that sends, whatever grants the peers that choke give back", low, (world) =>
+    Effect.gen(function* () {
+      // They choke before a block is answered, so they send nothing.
+      const chokers = Array.from({ length: 6 }, (_, index) => ({
+        features: { fast: false },
+        delay: 500,
+        chokesEvery: 30 + 7 * index
+      }))
+      const download = yield* world.download(small, { behaviours: [{ delay: 300 }, ...chokers] })
+
+      const took = yield* seconds(world, download)
+
+      assertTook(took, totalLength, 0.3 * rate)
+    })
+  )
+
+  test("fault 45: are used fully when peers choke and send wrong blocks at once", low, (world) =>
+    Effect.gen(function* () {
+      const poisoners = Array.from({ length: 8 }, (_, index) => ({
+        chokesEvery: 30 + 7 * index,
+        corrupts: { probability: 0.1 }
+      }))
+      const download = yield* world.download(small, { behaviours: [honest, honest, ...poisoners] })
+
+      const took = yield* seconds(world, download)
+
+      const { downloadedBytes, rejectedPieces } = yield* download.torrent.status
+      assert.isAbove(rejectedPieces, 0)
+      assert.isAtMost(took, 1.2 * (downloadedBytes / (0.3 * rate)) + 5)
+    })
+  )
+
   test("go on when the torrent whose turn it was to step them is stopped", {}, (world) =>
     Effect.gen(function* () {
       yield* world.engine.setLimits({ downloadBytesPerSecond: rate })
