@@ -1,7 +1,7 @@
 /**
  * What a peer answers to our requests: blocks, rejects (BEP 6), or a choke that withdraws them all. Only a block that
  * was requested is accepted, and it is copied straight to its place in the piece. Any other block touches no buffer; it
- * is counted, and a peer that goes on sending them is disconnected.
+ * is counted, and a peer that sends more of them than useful ones, and a few, is disconnected.
  *
  * Hot path: a block costs one lookup of its request and one copy of its bytes (`test/bench/PeerProtocol.bench.ts`).
  */
@@ -96,6 +96,7 @@ export const sink = (
       Assembly.waste(self.assembly, size)
       return
     }
+    PeerPatience.useful(self.patience)
     self.usefulBytes += size
     self.lastUseful = self.now
   }

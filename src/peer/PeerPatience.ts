@@ -6,7 +6,10 @@
 import * as Data from "effect/Data"
 import { WireError } from "../wire/WireError.ts"
 
-/** Unrequested blocks that are tolerated: a few cross with our cancels in any case. */
+/**
+ * Unrequested blocks that are tolerated beside one for each useful block: a few cross with our cancels in any case. A
+ * peer that sends every block twice may be the only source of a torrent.
+ */
 export const maxUnaskedBlocks = 64
 
 /** Requests that are tolerated for pieces which we never announced. */
@@ -40,6 +43,8 @@ export class PeerDropped extends Data.TaggedError("PeerDropped")<{ readonly why:
 /** What one peer has used up of these limits. */
 export interface PeerPatience {
   unaskedBlocks: number
+  /** Blocks that were requested and new. */
+  usefulBlocks: number
   wrongRequests: number
   /** Rejects since the last block. */
   rejects: number
@@ -53,6 +58,7 @@ export interface PeerPatience {
 /** Makes the counters of a peer whose handshake was done at `now`. */
 export const make = (now: number): PeerPatience => ({
   unaskedBlocks: 0,
+  usefulBlocks: 0,
   wrongRequests: 0,
   rejects: 0,
   lastReceived: now,
@@ -62,7 +68,9 @@ export const make = (now: number): PeerPatience => ({
 
 /** Counts a block that was not requested. */
 export const unaskedBlock = (self: PeerPatience): void => {
-  if (++self.unaskedBlocks > maxUnaskedBlocks) throw new WireError({ why: "blocks that nobody requested" })
+  if (++self.unaskedBlocks > maxUnaskedBlocks + self.usefulBlocks) {
+    throw new WireError({ why: "blocks that nobody requested" })
+  }
 }
 
 /** Counts a request for a piece that we never announced. */
@@ -79,6 +87,11 @@ export const reject = (self: PeerPatience): boolean => {
 /** Notes that a requested block arrived. */
 export const answer = (self: PeerPatience): void => {
   self.rejects = 0
+}
+
+/** Notes that a block arrived that was requested and new. */
+export const useful = (self: PeerPatience): void => {
+  self.usefulBlocks++
 }
 
 /** Notes whether the peer is snubbed and does not choke. */

@@ -18,6 +18,33 @@ describe("PeerPatience", () => {
     assert.strictEqual(failure, why)
   })
 
+  it("bears one unrequested block more for each useful one", () => {
+    const self = PeerPatience.make(0)
+    for (let count = 0; count < 1_000; count++) {
+      PeerPatience.useful(self)
+      PeerPatience.unaskedBlock(self)
+    }
+
+    const failures = Array.from({ length: PeerPatience.maxUnaskedBlocks + 1 }, () =>
+      whyOf(() => PeerPatience.unaskedBlock(self))
+    )
+
+    assert.strictEqual(failures.indexOf("blocks that nobody requested"), PeerPatience.maxUnaskedBlocks)
+  })
+
+  it("bears no more unrequested blocks for blocks that were requested and not new", () => {
+    const self = PeerPatience.make(0)
+    for (let count = 0; count < PeerPatience.maxUnaskedBlocks; count++) {
+      PeerPatience.answer(self)
+      PeerPatience.unaskedBlock(self)
+    }
+
+    assert.strictEqual(
+      whyOf(() => PeerPatience.unaskedBlock(self)),
+      "blocks that nobody requested"
+    )
+  })
+
   it("counts a peer that goes on rejecting as snubbed, until it answers", () => {
     const self = PeerPatience.make(0)
     const many = Array.from({ length: PeerPatience.rejectsUntilSnubbed }, () => PeerPatience.reject(self))

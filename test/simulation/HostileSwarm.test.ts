@@ -36,6 +36,19 @@ describe("a swarm with harmful peers", () => {
     })
   )
 
+  it.effect.each(["duplicate", "unrequested"] as const)(
+    "fault 29: completes from an only source that sends a needless block with each: %s",
+    (how) =>
+      Effect.gen(function* () {
+        const summary = yield* run([{ misanswers: { how, every: 1 } }])
+
+        assert.isTrue(summary.isRight)
+        const whys = summary.events.flatMap((event) => (event._tag === "PeerDisconnected" ? [event.why] : []))
+        assert.deepStrictEqual(whys, ["neither side wants anything more"])
+        assert.isAtLeast(summary.status.wastedBytes, 0.9 * summary.status.storedBytes)
+      })
+  )
+
   it.effect("fault 40: peers that stall when trusted with a suspected piece alone keep it from nobody", () =>
     Effect.gen(function* () {
       const stalls: PeerBehaviour = { misanswers: { how: "unaligned", every: 2 } }
