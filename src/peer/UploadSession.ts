@@ -63,7 +63,7 @@ export const run = Effect.fnUntraced(function* (
     }
     // Asks the limiter for no more while these are read and sent, so that nothing is granted to a peer that does not
     // read.
-    RateLimiter.rest(limiter)
+    RateLimiter.pause(limiter)
     const { begin, piece } = uploads.ends.next
     const taken = UploadQueue.take(uploads, Math.min(allowed, ReadCache.lengthToSpanEnd(begin)))
     const last = taken[taken.length - 1]!

@@ -205,6 +205,13 @@ export const rest = (self: RateLimiter): void => {
   self.credit = 0
 }
 
+/** Stops waiting after a take, and gives back the rest of what it was granted. That rest does not count as a turn. */
+export const pause = (self: RateLimiter): void => {
+  if (self.wanted > 0) stopWaiting(self)
+  if (self.credit > 0) giveBack(self, self.credit)
+  self.credit = 0
+}
+
 /** Whether it waits itself. */
 export const isWaiting = (self: RateLimiter): boolean => self.wanted > 0
 

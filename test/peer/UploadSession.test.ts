@@ -227,7 +227,7 @@ describe("UploadSession", () => {
     test("returns to the limiter what was cancelled while it was read", function* () {
       const limits = limited()
       const before = limits.upload.tokens
-      const { ask } = yield* serving({
+      const { ask, protocol } = yield* serving({
         limits,
         around: (read) => (piece, begin, length) => Effect.delay(read(piece, begin, length), "1 second")
       })
@@ -238,6 +238,8 @@ describe("UploadSession", () => {
       yield* settle
 
       assert.strictEqual(limits.upload.tokens, before)
+      // It was its turn. Otherwise a peer that always cancels would always be next.
+      assert.strictEqual(protocol.limits.upload.served, block)
     })
   })
 })

@@ -376,6 +376,22 @@ describe("RateLimiter", () => {
     assert.isAbove(other.total, before)
   })
 
+  it("does not count as a turn what is left of a grant when a peer pauses after a take", () => {
+    const engine = engineOf(block)
+    const peer = greedy(engine).limiter
+    RateLimiter.take(peer, block, 0)
+    RateLimiter.take(peer, block, 0, 3 * block)
+    RateLimiter.setLimit(engine, undefined, 0)
+    RateLimiter.step(engine, 0)
+    const granted = [peer.credit, peer.served]
+    RateLimiter.take(peer, block, 0)
+
+    RateLimiter.pause(peer)
+
+    assert.deepStrictEqual(granted, [3 * block, 4 * block])
+    assert.deepStrictEqual([peer.credit, peer.served, engine.waiting.size], [0, 2 * block, 0])
+  })
+
   it("does not keep a resting peer waiting in its parents", () => {
     const engine = engineOf(block)
     const torrent = RateLimiter.make({ parent: engine, now: 0 })
