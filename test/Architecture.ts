@@ -268,6 +268,7 @@ const callable: Readonly<Record<string, RegExp>> = {
   Blame: /^$/,
   BufferPool: /^lentCount$/,
   Distrust: /^$/,
+  Holdings: /^$/,
   // Suppliers write the bytes of a piece.
   PieceBuffer: /^(sizeOf|isBlock|isComplete|beginWrite|write|endWrite)$/,
   PieceOrder: /^$/,

@@ -28,6 +28,7 @@ import * as SupplierId from "../supply/SupplierId.ts"
 import * as BufferPool from "./BufferPool.ts"
 import * as Distrust from "./Distrust.ts"
 import * as Facts from "./Facts.ts"
+import * as Holdings from "./Holdings.ts"
 import * as PieceOrder from "./PieceOrder.ts"
 import * as PiecePicker from "./PiecePicker.ts"
 import * as PiecePriority from "./PiecePriority.ts"
@@ -191,15 +192,7 @@ export const wakeIdle = (self: Assembly): void => {
 }
 
 /** Whether a supplier has a piece that is wanted and not stored yet. */
-export const isInteresting = (self: Assembly, has: Bitfield.Bitfield): boolean => {
-  if (PieceTable.isFinished(self.table)) return false
-  if (Bitfield.isFull(has)) return true
-  const { stored, wanted } = self.table
-  for (let at = 0; at < stored.bytes.length; at++) {
-    if ((has.bytes[at]! & wanted.bytes[at]! & ~stored.bytes[at]!) !== 0) return true
-  }
-  return false
-}
+export const isInteresting = (supplier: Supplier.Supplier): boolean => supplier.interesting > 0
 
 /** Returns what is held against the address of a supplier. The supplier keeps it as its `standing`. */
 export const standingOf = (self: Assembly, id: SupplierId.SupplierId): Standing.Standing =>
@@ -212,39 +205,43 @@ export const damagedPieces = (self: Assembly): ReadonlyArray<PieceIndex> =>
 /** Adds a supplier with the pieces that it has so far (usually none). */
 export const join = (self: Assembly, supplier: Supplier.Supplier): void => {
   own(self).suppliers.add(supplier)
-  if (!supplier.isSeed)
-    for (const piece of Bitfield.indices(supplier.has)) PiecePicker.gain(self.picker, piece as PieceIndex)
+  Holdings.enter(self, supplier)
 }
 
-/** Notes that the supplier has one more piece. */
-export const gain = (self: Assembly, supplier: Supplier.Supplier, piece: PieceIndex): void => {
-  if (!Bitfield.add(supplier.has, piece)) return
-  supplier.searchedVersion = Supplier.neverSearched
-  PiecePicker.gain(self.picker, piece)
-  reviseWithheld(self)
+/** Notes that the supplier has one more piece. Returns `false` if it had the piece. */
+export const gain = (self: Assembly, supplier: Supplier.Supplier, piece: PieceIndex): boolean => {
+  if (!Holdings.add(self, supplier, piece)) return false
+  if (Distrust.supply(self.distrust, supplier, piece)) restart(self, piece)
+  return true
 }
 
-/** Notes all pieces of a supplier that had none before (bitfield, have all). */
+/** Notes all pieces of a supplier that had none before. */
 export const gainAll = (self: Assembly, supplier: Supplier.Supplier, has: Bitfield.Bitfield): void => {
-  supplier.searchedVersion = Supplier.neverSearched
-  supplier.isSeed = Bitfield.isFull(has)
-  Bitfield.replace(supplier.has, has)
-  if (!supplier.isSeed) for (const piece of Bitfield.indices(has)) PiecePicker.gain(self.picker, piece as PieceIndex)
-  reviseWithheld(self)
+  Holdings.addAll(self, supplier, has)
+  restartSupplied(self, supplier)
 }
+
+/** Notes that the supplier has every piece, whatever it had before. Costs as much as it lost since it had them all. */
+export const gainEverything = (self: Assembly, supplier: Supplier.Supplier): void => {
+  Holdings.addEverything(self, supplier)
+  restartSupplied(self, supplier)
+}
+
+const restartSupplied = (self: Assembly, supplier: Supplier.Supplier): void => {
+  for (const piece of [...self.distrust.withheld]) {
+    if (Bitfield.has(supplier.has, piece) && Distrust.supply(self.distrust, supplier, piece)) restart(self, piece)
+  }
+}
+
+/** The pieces that a supplier lacks. */
+export const lackedBy = (supplier: Supplier.Supplier): ReadonlyArray<PieceIndex> => Holdings.lackedBy(supplier)
 
 /**
  * Notes that the supplier does not have a piece any more. Its requests for the piece are released. Returns whether the
  * piece was to come from this supplier alone, so that it should be abandoned.
  */
 export const lose = (self: Assembly, supplier: Supplier.Supplier, piece: PieceIndex): boolean => {
-  if (!Bitfield.has(supplier.has, piece)) return false
-  if (supplier.isSeed) {
-    supplier.isSeed = false
-    for (const had of Bitfield.indices(supplier.has)) PiecePicker.gain(self.picker, had as PieceIndex)
-  }
-  Bitfield.remove(supplier.has, piece)
-  PiecePicker.lose(self.picker, piece)
+  if (!Holdings.remove(self, supplier, piece)) return false
   // Even if the piece is not active: it may have been left to this supplier.
   wakeIdle(self)
   const buffer = self.pool.loans.get(piece)?.buffer
@@ -271,8 +268,9 @@ export const choked = (
 /** Notes that the supplier serves us again, also what it refused before. */
 export const unchoked = (supplier: Supplier.Supplier): void => {
   supplier.peerChoking = false
+  // Otherwise the last search is as good as another one.
+  if (supplier.refused.resting.size > 0) Supplier.searchAgain(supplier)
   Resting.forgetAll(supplier.refused)
-  supplier.searchedVersion = Supplier.neverSearched
 }
 
 /**
@@ -303,8 +301,7 @@ export const leave = Effect.fnUntraced(function* (self: Assembly, supplier: Supp
   if (!own(self).suppliers.delete(supplier)) return
   busy(self, supplier)
   RequestPipeline.releaseAll(supplier.pipeline)
-  if (!supplier.isSeed)
-    for (const piece of Bitfield.indices(supplier.has)) PiecePicker.lose(self.picker, piece as PieceIndex)
+  Holdings.exit(self, supplier)
   yield* abandon(self, supplier)
   wakeIdle(self)
 }, Effect.uninterruptible)
@@ -377,11 +374,6 @@ const withhold = (self: Assembly): boolean => {
   return freed.length > 0
 }
 
-/** Releases withheld pieces after a supplier has got more pieces. */
-const reviseWithheld = (self: Assembly): void => {
-  if (self.distrust.withheld.size > 0) withhold(self)
-}
-
 /** Ends waits of pieces and suppliers that are over. To be called once a second. */
 export const tick = (self: Assembly, now: number): void => {
   const due = Distrust.endDelays(self.distrust, now)
@@ -390,7 +382,7 @@ export const tick = (self: Assembly, now: number): void => {
   for (const supplier of self.suppliers) {
     const isRefusalOver = Resting.wake(supplier.refused, now)
     if (!Standing.wake(supplier.standing, now) && !isRefusalOver) continue
-    supplier.searchedVersion = Supplier.neverSearched
+    Supplier.searchAgain(supplier)
     supplier.wake()
     isFreed = true
   }

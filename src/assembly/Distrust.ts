@@ -234,6 +234,10 @@ export const endRests = (self: Distrust, suppliers: Iterable<Supplier.Supplier>,
   }
 }
 
+/** A supplier has got a piece. Returns whether the piece was withheld and is not any more. */
+export const supply = (self: Distrust, { standing }: Supplier.Supplier, piece: PieceIndex): boolean =>
+  !standing.damaged.resting.has(piece) && self.withheld.delete(piece)
+
 /**
  * Withholds missing pieces that rest with every supplier that has them. Returns the pieces that are newly withheld, and
  * those that are not withheld any more.

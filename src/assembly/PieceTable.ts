@@ -35,6 +35,15 @@ export interface PieceTable {
   readonly wanted: Bitfield.Bitfield
   /** How many wanted pieces are not stored. */
   unstoredWanted: number
+  /** Those whose interesting pieces are counted. Changed only by `watch` and `unwatch`. */
+  readonly holders: Set<Holder>
+}
+
+/** Somebody who has pieces. */
+export interface Holder {
+  readonly has: Bitfield.Bitfield
+  /** How many of its pieces are wanted and not stored. */
+  interesting: number
 }
 
 /** Makes a table of missing pieces that are all wanted. */
@@ -44,14 +53,40 @@ export const make = (geometry: PieceGeometry.PieceGeometry): PieceTable => ({
   stored: Bitfield.make(geometry.pieceCount),
   counts: { missing: geometry.pieceCount, active: 0, complete: 0, verified: 0, stored: 0 },
   wanted: Bitfield.full(geometry.pieceCount),
-  unstoredWanted: geometry.pieceCount
+  unstoredWanted: geometry.pieceCount,
+  holders: new Set()
 })
+
+/** Counts what is interesting about a holder, and goes on counting. To be called again if its pieces were replaced. */
+export const watch = (self: PieceTable, holder: Holder): void => {
+  self.holders.add(holder)
+  holder.interesting = Bitfield.isFull(holder.has)
+    ? self.unstoredWanted
+    : Bitfield.countOfBothWithout(holder.has, self.wanted, self.stored)
+}
+
+/** Stops counting what is interesting about a holder. */
+export const unwatch = (self: PieceTable, holder: Holder): void => void self.holders.delete(holder)
+
+const isInteresting = (self: PieceTable, piece: PieceIndex): boolean =>
+  Bitfield.has(self.wanted, piece) && !Bitfield.has(self.stored, piece)
+
+/** Notes that a watched holder has one more piece. */
+export const noteGained = (self: PieceTable, holder: Holder, piece: PieceIndex): void => {
+  if (isInteresting(self, piece)) holder.interesting++
+}
+
+/** Notes that a watched holder has one piece less. */
+export const noteLacked = (self: PieceTable, holder: Holder, piece: PieceIndex): void => {
+  if (isInteresting(self, piece)) holder.interesting--
+}
 
 /** Makes exactly the pieces in `wanted` (one bit a piece) wanted. */
 export const setWanted = (self: PieceTable, wanted: Bitfield.Bitfield): void => {
   Bitfield.replace(self.wanted, wanted)
   self.unstoredWanted = 0
   for (const piece of Bitfield.indices(wanted)) if (!Bitfield.has(self.stored, piece)) self.unstoredWanted++
+  for (const holder of self.holders) watch(self, holder)
 }
 
 /** The state of a piece. */
@@ -83,7 +118,7 @@ export const store = (self: PieceTable, piece: PieceIndex): void => {
 
 const noteStored = (self: PieceTable, piece: PieceIndex): void => {
   Bitfield.add(self.stored, piece)
-  if (Bitfield.has(self.wanted, piece)) self.unstoredWanted--
+  if (Bitfield.has(self.wanted, piece)) countUnstored(self, piece, -1)
 }
 
 /** Notes that the active or complete piece lost its buffer, because it was stale or did not match its digest. */
@@ -100,7 +135,12 @@ export const restore = (self: PieceTable, piece: PieceIndex): void => {
 export const lose = (self: PieceTable, piece: PieceIndex): void => {
   move(self, piece, "stored", "missing")
   Bitfield.remove(self.stored, piece)
-  if (Bitfield.has(self.wanted, piece)) self.unstoredWanted++
+  if (Bitfield.has(self.wanted, piece)) countUnstored(self, piece, 1)
+}
+
+const countUnstored = (self: PieceTable, piece: PieceIndex, by: 1 | -1): void => {
+  self.unstoredWanted += by
+  for (const holder of self.holders) if (Bitfield.has(holder.has, piece)) holder.interesting += by
 }
 
 /** Whether every piece is stored. */

@@ -111,21 +111,44 @@ const isOnTrial = (self: Assembly.Assembly, supplier: Supplier.Supplier): boolea
 
 /**
  * Returns the piece that the supplier should start next, with `begin`; `undefined` if there is none. Does not search
- * if no buffer is free, or if the last search found none and no piece has become a candidate since.
+ * if no buffer is free. If the last search found none and no piece has become a candidate since, looks only at the
+ * pieces that the supplier got since.
  */
 export const nextPiece = (self: Assembly.Assembly, supplier: Supplier.Supplier): PieceIndex | undefined => {
-  if (self.isPaused || supplier.searchedVersion === self.picker.version || !BufferPool.mayLend(self.pool))
-    return undefined
+  if (self.isPaused || !BufferPool.mayLend(self.pool)) return undefined
+  const isSearched = supplier.searchedVersion === self.picker.version
+  if (isSearched && supplier.gained.size === 0) return undefined
   // A supplier whose last verified piece was damaged starts another piece only after its next one has been verified.
   if (supplier.standing.damagedInARow > 0 && isOnTrial(self, supplier)) return undefined
   // A supplier that lets requests time out starts no piece that it could delay.
   if (supplier.pipeline.isSnubbed && self.table.counts.active > 0) return undefined
   if (supplier.peerChoking) return allowedPiece(self, supplier)
   const begun = self.geometry.pieceCount - self.table.counts.missing
-  const piece = PieceOrder.pick(self.order, self.picker, supplier.has, exceptions(self, supplier), begun)
+  const except = exceptions(self, supplier)
+  let piece: PieceIndex | undefined
+  if (isSearched) piece = gainedPiece(self, supplier, except)
+  // A search of all candidates takes long, and would find none in a supplier that is not interesting.
+  else if (Assembly.isInteresting(supplier)) {
+    piece = PieceOrder.pick(self.order, self.picker, supplier.has, except, begun)
+  }
+  if (piece !== undefined) return piece
+  supplier.gained.clear()
   // A piece that is left to others may return to this supplier although no piece became a candidate meanwhile.
-  if (piece === undefined && self.distrust.soleSourcePieces.size === 0) supplier.searchedVersion = self.picker.version
-  return piece
+  supplier.searchedVersion = self.distrust.soleSourcePieces.size === 0 ? self.picker.version : Supplier.neverSearched
+  return undefined
+}
+
+/** Returns a piece to start that the supplier got since its last search. Forgets those that it need not start. */
+const gainedPiece = (
+  self: Assembly.Assembly,
+  supplier: Supplier.Supplier,
+  except: ReadonlySet<PieceIndex>
+): PieceIndex | undefined => {
+  for (const piece of supplier.gained) {
+    if (PiecePicker.isCandidate(self.picker, piece) && !except.has(piece)) return piece
+    supplier.gained.delete(piece)
+  }
+  return undefined
 }
 
 /**

@@ -19,10 +19,16 @@ export const make = (length: number): Bitfield => ({ length, bytes: new Uint8Arr
 /** A bitfield of `length` bits, all set. */
 export const full = (length: number): Bitfield => {
   const self = make(length)
-  self.bytes.fill(0xff)
-  if (length & 7) self.bytes[self.bytes.length - 1] = (0xff << (8 - (length & 7))) & 0xff
-  self.count = length
+  fill(self)
   return self
+}
+
+/** Sets every bit. */
+export const fill = (self: Bitfield): void => {
+  const { bytes, length } = self
+  bytes.fill(0xff)
+  if (length & 7) bytes[bytes.length - 1] = (0xff << (8 - (length & 7))) & 0xff
+  self.count = length
 }
 
 /**
@@ -34,9 +40,12 @@ export const fromBytes = (bytes: Uint8Array, length: number): Bitfield | undefin
   if (length & 7 && (bytes[bytes.length - 1]! & (0xff >>> (length & 7))) !== 0) return undefined
   const self = make(length)
   self.bytes.set(bytes)
-  for (let byte of bytes) for (; byte !== 0; byte &= byte - 1) self.count++
+  for (let at = 0; at < bytes.length; at++) self.count += bitsSet[bytes[at]!]!
   return self
 }
+
+/** How many bits each byte has set: a bitfield of the wire is counted at every message. */
+const bitsSet = Uint8Array.from({ length: 256 }, (_, byte) => byte.toString(2).replaceAll("0", "").length)
 
 /** An independent copy. */
 export const copy = (self: Bitfield): Bitfield => ({ ...self, bytes: self.bytes.slice() })
@@ -75,7 +84,42 @@ export const clear = (self: Bitfield): void => {
 /** Whether every bit is set. */
 export const isFull = (self: Bitfield): boolean => self.count === self.length
 
+/** Whether every bit that is set is set in `that`, which has the same length, too. */
+export const isSubset = (self: Bitfield, that: Bitfield): boolean => {
+  for (let at = 0; at < self.bytes.length; at++) if ((self.bytes[at]! & ~that.bytes[at]!) !== 0) return false
+  return true
+}
+
+/** How many bits are set in all of three bitfields of one length, with the third one inverted. */
+export const countOfBothWithout = (one: Bitfield, other: Bitfield, without: Bitfield): number => {
+  let count = 0
+  for (let at = 0; at < one.bytes.length; at++) {
+    count += bitsSet[one.bytes[at]! & other.bytes[at]! & ~without.bytes[at]!]!
+  }
+  return count
+}
+
 /** The set bits, ascending. */
-export function* indices(self: Bitfield): Generator<number> {
-  for (let index = 0; index < self.length; index++) if (has(self, index)) yield index
+export const indices = (self: Bitfield): Generator<number> => indicesOf(self.bytes.length, (at) => self.bytes[at]!)
+
+/** The set bits that are clear in `that`, which has the same length, ascending. */
+export const indicesWithout = (self: Bitfield, that: Bitfield): Generator<number> =>
+  indicesOf(self.bytes.length, (at) => self.bytes[at]! & ~that.bytes[at]!)
+
+/** The clear bits, ascending. */
+export function* complement(self: Bitfield): Generator<number> {
+  for (const index of indicesOf(self.bytes.length, (at) => ~self.bytes[at]! & 0xff)) {
+    // The spare bits of the last byte are clear too.
+    if (index < self.length) yield index
+  }
+}
+
+function* indicesOf(length: number, byteAt: (at: number) => number): Generator<number> {
+  for (let at = 0; at < length; at++) {
+    for (let byte = byteAt(at); byte !== 0; ) {
+      const bit = Math.clz32(byte) - 24
+      byte &= ~(0x80 >>> bit)
+      yield at * 8 + bit
+    }
+  }
 }

@@ -43,27 +43,43 @@ export const sink = (self: PeerPieces): Pick<FrameDecoder.FrameSink, "have" | "b
     if (has === undefined) {
       throw new WireError({ why: `a bitfield of ${bits.length} bytes that does not fit the torrent` })
     }
-    reportAll(self, "a bitfield", has)
+    if (self.hasReportedPieces) reportMore(self, has)
+    else reportFirst(self, has)
   },
-  haveAll: () => reportAll(self, "have all", Bitfield.full(self.assembly.geometry.pieceCount)),
-  haveNone: () => reportFirst(self, "have none", Bitfield.make(self.assembly.geometry.pieceCount))
+  haveAll: () => {
+    // Five bytes that a peer may repeat without end, so they cost nothing if it has every piece.
+    if (self.hasReportedPieces && Bitfield.isFull(self.has)) return
+    self.hasReportedPieces = true
+    const gained = self.offer === undefined ? [] : Assembly.lackedBy(self)
+    Assembly.gainEverything(self.assembly, self)
+    for (const piece of gained) self.offer?.gained(piece)
+    updateInterest(self)
+    allowSome(self)
+  },
+  haveNone: () => {
+    requireFirst(self, "have none")
+    allowSome(self)
+  }
 })
 
-const reportAll = (self: PeerPieces, what: string, has: Bitfield.Bitfield): void => {
-  if (self.hasReportedPieces) reportMore(self, what, has)
-  else reportFirst(self, what, has)
-}
-
-const reportFirst = (self: PeerPieces, what: string, has: Bitfield.Bitfield): void => {
+const requireFirst = (self: PeerPieces, what: string): void => {
   if (self.hasReportedPieces) throw new WireError({ why: `${what} after the peer had reported its pieces` })
   self.hasReportedPieces = true
+}
+
+const reportFirst = (self: PeerPieces, has: Bitfield.Bitfield): void => {
+  requireFirst(self, "a bitfield")
   Assembly.gainAll(self.assembly, self, has)
   if (self.offer !== undefined) for (const piece of Bitfield.indices(has)) self.offer.gained(piece as PieceIndex)
   updateInterest(self)
-  // A peer that has as many pieces already needs no help to begin (BEP 6).
-  if (has.count >= AllowedFast.defaultSize) return
+  allowSome(self)
+}
+
+/** A peer that has a few pieces needs no help to begin (BEP 6). Others hear what they may request although we choke. */
+const allowSome = (self: PeerPieces): void => {
+  if (self.has.count >= AllowedFast.defaultSize) return
   for (const piece of self.allowance.pieces) {
-    if (!Bitfield.has(has, piece)) FrameEncoder.allowedFast(self.outbox, piece)
+    if (!Bitfield.has(self.has, piece)) FrameEncoder.allowedFast(self.outbox, piece)
   }
 }
 
@@ -71,16 +87,16 @@ const reportFirst = (self: PeerPieces, what: string, has: Bitfield.Bitfield): vo
  * A later bitfield or have all stands for several haves, or for none: aria2 sends a bitfield instead of haves if it is
  * shorter, and to a new peer it may repeat what it has just sent. It must name every piece that was reported before.
  */
-const reportMore = (self: PeerPieces, what: string, has: Bitfield.Bitfield): void => {
-  const takesBack = self.has.bytes.some((byte, at) => (byte & ~has.bytes[at]!) !== 0)
-  if (takesBack) throw new WireError({ why: `${what} that takes back pieces that the peer had reported` })
-  for (const piece of Bitfield.indices(has)) if (!Bitfield.has(self.has, piece)) gain(self, piece as PieceIndex)
+const reportMore = (self: PeerPieces, has: Bitfield.Bitfield): void => {
+  if (!Bitfield.isSubset(self.has, has)) {
+    throw new WireError({ why: "a bitfield that takes back pieces that the peer had reported" })
+  }
+  for (const piece of Bitfield.indicesWithout(has, self.has)) gain(self, piece as PieceIndex)
   if (!self.amInterested) updateInterest(self)
 }
 
 const gain = (self: PeerPieces, piece: PieceIndex): void => {
-  Assembly.gain(self.assembly, self, piece)
-  self.offer?.gained(piece)
+  if (Assembly.gain(self.assembly, self, piece)) self.offer?.gained(piece)
 }
 
 /**
@@ -93,7 +109,7 @@ export const lose = (self: PeerPieces, index: number): boolean =>
 
 /** Writes to the outbox whether we are interested in the peer, if that has changed. */
 export const updateInterest = (self: PeerPieces): void => {
-  const isInteresting = self.pipeline.requests.size > 0 || Assembly.isInteresting(self.assembly, self.has)
+  const isInteresting = self.pipeline.requests.size > 0 || Assembly.isInteresting(self)
   if (isInteresting === self.amInterested) return
   self.amInterested = isInteresting
   if (isInteresting) FrameEncoder.interested(self.outbox)

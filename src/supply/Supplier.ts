@@ -38,8 +38,14 @@ export interface Supplier {
   current: PieceBuffer.PieceBuffer | undefined
   /** Whether it reported every piece at once; it is not counted in the picker's availability then. */
   isSeed: boolean
+  /** What it lost since it had every piece; `undefined` if it is not known to have had them all. */
+  lost: Set<PieceIndex> | undefined
+  /** How many of its pieces are wanted and not stored. */
+  interesting: number
   /** The picker's version when a search for a new piece found none, or `neverSearched`. */
   searchedVersion: number
+  /** Pieces to start that it got since that search. If that found none, no other piece needs to be looked at. */
+  readonly gained: Set<PieceIndex>
   /** Requests a block, which is noted already. Called once per request, so it must be cheap. */
   readonly request: (piece: PieceIndex, begin: number, length: number) => void
   /** Cancels the request for a block. */
@@ -55,6 +61,15 @@ export interface Supplier {
 
 /** Value of `searchedVersion` for a supplier that should be searched for: versions start at 0. */
 export const neverSearched = -1
+
+/** Pieces in `gained` beyond which all are searched again: so many that a search finds one soon. */
+export const maxGained = 1_024
+
+/** Has the next search look at all pieces. */
+export const searchAgain = (self: Supplier): void => {
+  self.searchedVersion = neverSearched
+  self.gained.clear()
+}
 
 /** What a supplier is made of. */
 export interface Options {
@@ -87,7 +102,10 @@ export const make = (options: Options): Supplier => ({
   allowedFast: new Set(),
   current: undefined,
   isSeed: false,
+  lost: undefined,
+  interesting: 0,
   searchedVersion: neverSearched,
+  gained: new Set(),
   request: options.request,
   cancel: options.cancel,
   wake: options.wake,

@@ -23,14 +23,14 @@ describe("Assembly", () => {
       const one = join(assembly, alice)
       Assembly.setPriorities(assembly, ["normal", "skip", "skip"])
       const before = Requests.nextPiece(assembly, one)
-      const wasInteresting = Assembly.isInteresting(assembly, one.has)
+      const wasInteresting = Assembly.isInteresting(one)
       Assembly.idle(assembly, one)
 
       Assembly.setPriorities(assembly, ["normal", "skip", "normal"])
 
       assert.isUndefined(before)
       assert.isFalse(wasInteresting)
-      assert.isTrue(Assembly.isInteresting(assembly, one.has))
+      assert.isTrue(Assembly.isInteresting(one))
       assert.strictEqual(one.woken, 1)
       assert.strictEqual(Requests.nextPiece(assembly, one), piece(2))
     }).pipe(budget)

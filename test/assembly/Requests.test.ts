@@ -12,7 +12,7 @@ import * as Resting from "../../src/supply/Resting.ts"
 import type * as Supplier from "../../src/supply/Supplier.ts"
 import { answer, ask, idOf, join } from "../supply/ScriptedSupplier.ts"
 import { assemblyOf, begin, budget } from "./assemblies.ts"
-import { blockLength, geometryOf, has, piece } from "./pieces.ts"
+import { blockLength, geometryOf, piece } from "./pieces.ts"
 
 const alice = idOf(1)
 const bob = idOf(2)
@@ -70,8 +70,8 @@ describe("Requests", () => {
       const next = Requests.nextPiece(assembly, one)
 
       assert.strictEqual(next, piece(1))
-      assert.isTrue(Assembly.isInteresting(assembly, has(" * ")))
-      assert.isFalse(Assembly.isInteresting(assembly, has("* *")))
+      assert.isTrue(Assembly.isInteresting(join(assembly, bob, " * ")))
+      assert.isFalse(Assembly.isInteresting(join(assembly, carol, "* *")))
     }).pipe(budget)
   )
 
@@ -86,8 +86,8 @@ describe("Requests", () => {
       const second = Requests.nextPiece(assembly, one)
 
       assert.deepStrictEqual([first, second], [piece(3), piece(2)])
-      assert.isTrue(Assembly.isInteresting(assembly, has("  * ")))
-      assert.isFalse(Assembly.isInteresting(assembly, has("**  ")))
+      assert.isTrue(Assembly.isInteresting(join(assembly, bob, "  * ")))
+      assert.isFalse(Assembly.isInteresting(join(assembly, carol, "**  ")))
     }).pipe(budget)
   )
 

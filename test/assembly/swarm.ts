@@ -332,6 +332,9 @@ export const make = Effect.fnUntraced(function* (cap: number) {
     assert.deepStrictEqual(table.counts, counts)
     const unstored = pieces.filter((index) => Bitfield.has(table.wanted, index) && !Bitfield.has(table.stored, index))
     assert.strictEqual(table.unstoredWanted, unstored.length)
+    for (const { has, protocol } of peers) {
+      assert.strictEqual(protocol.interesting, unstored.filter((index) => Bitfield.has(has, index)).length)
+    }
 
     const requests = new Map<string, number>()
     for (const peer of peers) {

@@ -202,7 +202,9 @@ describe("PeerProtocol", () => {
 
     assert.include(tags(heard(protocol)), "Interested")
     assert.isTrue(Bitfield.isFull(protocol.has))
-    assert.deepStrictEqual([...assembly.picker.availability], [1, 1, 1, 1])
+    // Who reports every piece at once is counted apart.
+    assert.isTrue(protocol.isSeed)
+    assert.deepStrictEqual([...assembly.picker.availability], [0, 0, 0, 0])
   })
 
   describe("answers requests while it chokes", () => {
