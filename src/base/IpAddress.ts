@@ -5,6 +5,9 @@
  * address, so that a ban or a count cannot be evaded by another spelling. Names and ports are in `PeerAddress.ts`.
  */
 
+/** Characters of the longest text of an address: six groups of four digits and an IPv4 address. */
+const maxTextLength = 45
+
 const decimal = /^(?:0|[1-9]\d{0,2})$/
 const group = /^[0-9a-fA-F]{1,4}$/
 
@@ -13,6 +16,8 @@ const group = /^[0-9a-fA-F]{1,4}$/
  * hexadecimal or leading zeros, which some resolvers accept, are refused, because they disguise an address.
  */
 export const parse = (text: string): Uint8Array<ArrayBuffer> | undefined => {
+  // A longer text is refused before it is split, because each of its parts would cost far more memory than the text.
+  if (text.length > maxTextLength) return undefined
   if (!text.includes(":")) return parse4(text)
   const halves = text.split("::")
   if (halves.length > 2) return undefined
@@ -25,6 +30,12 @@ export const parse = (text: string): Uint8Array<ArrayBuffer> | undefined => {
   bytes.set(head)
   bytes.set(tail, 16 - tail.length)
   return isMapped(bytes) ? bytes.slice(12) : bytes
+}
+
+/** The text without its zone (RFC 4007 section 11): `fe80::1` of `fe80::1%eth0`. */
+export const withoutZone = (text: string): string => {
+  const zone = text.indexOf("%")
+  return zone < 0 ? text : text.slice(0, zone)
 }
 
 const parse4 = (text: string): Uint8Array<ArrayBuffer> | undefined => {

@@ -59,8 +59,10 @@ export const format = (self: PeerAddress): string =>
  * 65,535.
  */
 export const parse = (text: string): PeerAddress | undefined => {
-  const match = /^(?:\[([^[\]]*:[^[\]]*)\]|([^:[\]]+)):(\d{1,5})$/.exec(text)
-  return match === null ? undefined : make(match[1] ?? match[2]!, Number(match[3]))
+  const match = /^(?:\[([^[\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text)
+  // Brackets are for IPv6 alone. That is no part of the expression, where a text of many colons costs quadratic time.
+  if (match === null || match[1]?.includes(":") === false) return undefined
+  return make(match[1] ?? match[2]!, Number(match[3]))
 }
 
 /** Whether two addresses, both canonical, are the same. */
@@ -68,10 +70,8 @@ export const equals = (self: PeerAddress, that: PeerAddress): boolean =>
   self.port === that.port && self.host === that.host
 
 /** The 4 or 16 bytes of the host, without its zone; `undefined` if it is a name. */
-export const ipBytes = (self: PeerAddress): Uint8Array<ArrayBuffer> | undefined => {
-  const zone = self.host.indexOf("%")
-  return IpAddress.parse(zone < 0 ? self.host : self.host.slice(0, zone))
-}
+export const ipBytes = (self: PeerAddress): Uint8Array<ArrayBuffer> | undefined =>
+  IpAddress.parse(IpAddress.withoutZone(self.host))
 
 /** Whether the host is this machine (`Reach.of`). */
 export const isLoopback = (self: PeerAddress): boolean => Reach.of(self.host) === "loopback"

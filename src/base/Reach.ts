@@ -48,7 +48,7 @@ export const isLinkLocal = (host: string): boolean => {
 }
 
 const bytesOf = (host: string): Uint8Array | undefined =>
-  IpAddress.parse(host.replace(/^\[(.*)\]$/, "$1").replace(/%.*$/, ""))
+  IpAddress.parse(IpAddress.withoutZone(host.replace(/^\[(.*)\]$/, "$1")))
 
 /** An address, and the IPv4 addresses to which a packet for it may be sent. */
 const formsOf = (bytes: Uint8Array): ReadonlyArray<Uint8Array> =>

@@ -92,7 +92,9 @@ export const read = (command: Command, words: ReadonlyArray<string>): Arguments 
     }
     const fault = faultOf(option, token, values)
     if (fault !== undefined) faults.push(fault)
-    values.set(token.name, [...(values.get(token.name) ?? []), token.value ?? ""])
+    const given = values.get(token.name)
+    if (given === undefined) values.set(token.name, [token.value ?? ""])
+    else given.push(token.value ?? "")
   }
   const missing = command.operands[operands.length]
   const extra = operands[command.operands.length]

@@ -11,23 +11,60 @@ import type { FileRange } from "../metainfo/Magnet.ts"
 import type { Metainfo } from "../metainfo/Metainfo.ts"
 import { CommandFailed } from "./CommandFailed.ts"
 
-const patternOf = (component: string): string =>
-  component
-    .replace(/[$()+.[\\\]^{|}]/g, "\\$&")
-    .replace(/\*+/g, "[^/]*")
-    .replace(/\?/g, "[^/]")
+/** In a pattern, what matches any number of items. */
+const star = Symbol()
 
-/** Compiles a glob to a regular expression for a whole path. */
-export const compile = (glob: string): RegExp => {
+type Pattern<A> = ReadonlyArray<A | typeof star>
+
+/**
+ * Whether a pattern matches all of `items`. When it does not go on, only the last star takes one item more: what an
+ * earlier star would take then, the last one takes as well. So the time is at most the product of both lengths. A
+ * regular expression would try every way to share the items among the stars.
+ */
+const matches = <A, B>(pattern: Pattern<A>, items: ReadonlyArray<B>, fits: (part: A, item: B) => boolean): boolean => {
+  let at = 0
+  let lastStar = -1
+  let starEnd = 0
+  for (let item = 0; item < items.length; ) {
+    const part = pattern[at]
+    if (part === star) {
+      lastStar = at++
+      starEnd = item
+    } else if (part !== undefined && fits(part, items[item]!)) {
+      at++
+      item++
+    } else {
+      if (lastStar < 0) return false
+      at = lastStar + 1
+      item = ++starEnd
+    }
+  }
+  while (pattern[at] === star) at++
+  return at === pattern.length
+}
+
+/** The characters of a component; they are code points, so that `?` matches any one of them. */
+type Characters = ReadonlyArray<string>
+
+const fitsCharacter = (part: string, character: string): boolean => part === "?" || part === character
+
+const fitsComponent = (part: Pattern<string>, component: Characters): boolean => matches(part, component, fitsCharacter)
+
+const toPattern = (component: string): Pattern<string> =>
+  Array.from(component, (character) => (character === "*" ? star : character))
+
+/** Compiles a glob to a function that says whether it matches a whole path. */
+export const compile = (glob: string): ((path: string) => boolean) => {
   const components = glob.split("/")
-  const pattern = components
-    .map((component, index) => {
-      const isLast = index === components.length - 1
-      if (component === "**") return isLast ? ".*" : "(?:[^/]*/)*"
-      return isLast ? patternOf(component) : `${patternOf(component)}/`
-    })
-    .join("")
-  return new RegExp(`^${pattern}$`, "su")
+  const pattern = components.map((component) => (component === "**" ? star : toPattern(component)))
+  // At the end there must be a component that it matches: `a/**` does not match `a`.
+  if (components.at(-1) === "**") pattern.push([star])
+  return (path) =>
+    matches(
+      pattern,
+      path.split("/").map((component) => Array.from(component)),
+      fitsComponent
+    )
 }
 
 /** The path of a file that globs are matched with. */
@@ -45,10 +82,10 @@ export const ofGlobs = (
     if (globs.length === 0) return Effect.undefined
     const files = new Array<PiecePriority>(layout.files.length).fill("skip")
     for (const glob of globs) {
-      const pattern = compile(glob)
+      const isMatch = compile(glob)
       let isFound = false
       for (const [index, file] of layout.files.entries()) {
-        if (file.padding || !pattern.test(pathOf(file))) continue
+        if (file.padding || !isMatch(pathOf(file))) continue
         files[index] = "normal"
         isFound = true
       }
@@ -68,9 +105,19 @@ export const ofRanges = (
   { layout, name }: Metainfo,
   ranges: ReadonlyArray<FileRange>
 ): Effect.Effect<ReadonlyArray<PiecePriority>, CommandFailed> => {
-  const files = layout.files.map(
-    (_, index): PiecePriority => (ranges.some(({ first, last }) => first <= index && index <= last) ? "normal" : "skip")
-  )
+  // How many more ranges hold a file than hold the one before it. A link may have tens of thousands of ranges, so they
+  // are not searched for each file.
+  const changes = new Int32Array(layout.files.length + 1)
+  for (const { first, last } of ranges) {
+    if (first >= layout.files.length || last < first) continue
+    changes[first]! += 1
+    changes[Math.min(last + 1, layout.files.length)]! -= 1
+  }
+  let holding = 0
+  const files = layout.files.map((_, index): PiecePriority => {
+    holding += changes[index]!
+    return holding > 0 ? "normal" : "skip"
+  })
   return files.includes("normal")
     ? Effect.succeed(files)
     : Effect.fail(new CommandFailed({ why: `the magnet link selects none of the files of ${name}` }))

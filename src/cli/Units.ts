@@ -21,12 +21,16 @@ export const bytes = (count: number): string => {
 export const percent = (part: number, whole: number): string =>
   `${(whole === 0 ? 100 : Math.floor((Math.min(part, whole) / whole) * 1_000) / 10).toFixed(1)}%`
 
-/** Formats a time: `7 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`. */
+/** The longest time that is shown. */
+const maxShownDays = 9_999
+
+/** Formats a time: `7 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`. A longer one than `maxShownDays` is `over 9999 d`. */
 export const duration = (seconds: number): string => {
   const whole = Math.max(0, Math.round(seconds))
   if (whole < 60) return `${whole} s`
   if (whole < 3_600) return `${Math.floor(whole / 60)} min ${whole % 60} s`
   if (whole < 86_400) return `${Math.floor(whole / 3_600)} h ${Math.floor((whole % 3_600) / 60)} min`
+  if (!(whole <= maxShownDays * 86_400)) return `over ${maxShownDays} d`
   return `${Math.floor(whole / 86_400)} d ${Math.floor((whole % 86_400) / 3_600)} h`
 }
 
@@ -49,8 +53,8 @@ const factors: Readonly<Record<string, number>> = {
 
 /** Parses a number of bytes, which may have decimals. */
 const readBytes = (text: string): number | undefined => {
-  const match = /^\s*(\d+(?:\.\d+)?)\s*([a-z]{0,3})\s*$/i.exec(text)
-  const factor = match === null ? undefined : factors[match[2]!.toLowerCase()]
+  const match = /^\s*(\d+(?:\.\d+)?)(?:\s*([a-z]{1,3}))?\s*$/i.exec(text)
+  const factor = match === null ? undefined : factors[(match[2] ?? "").toLowerCase()]
   return match === null || factor === undefined ? undefined : Number(match[1]) * factor
 }
 
@@ -71,10 +75,14 @@ export const parseRate = (text: string): number | undefined => {
 
 const unitMillis: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 
-/** Parses a time to milliseconds: `90s`, `30m`, `1.5h`, `7d`. `undefined` if it is not a time. */
+/**
+ * Parses a time to milliseconds: `90s`, `30m`, `1.5h`, `7d`. `undefined` if it is not a time, or longer than a number
+ * can tell to the millisecond.
+ */
 export const parseDuration = (text: string): number | undefined => {
   const match = /^\s*(\d+(?:\.\d+)?)\s*([smhd])\s*$/.exec(text)
-  return match === null ? undefined : Math.round(Number(match[1]) * unitMillis[match[2]!]!)
+  const millis = match === null ? undefined : Math.round(Number(match[1]) * unitMillis[match[2]!]!)
+  return Number.isSafeInteger(millis) ? millis : undefined
 }
 
 /** Formats indices as ranges: `0, 3-5, 9`. Shows the first 20 ranges. */

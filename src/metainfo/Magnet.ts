@@ -188,9 +188,17 @@ const merge = (ranges: ReadonlyArray<FileRange>): ReadonlyArray<FileRange> => {
   return merged
 }
 
-/** Whether the link's selection includes the file at `index`. */
-export const selects = (self: Magnet, index: number): boolean =>
-  self.select === undefined || self.select.some(({ first, last }) => first <= index && index <= last)
+/** Whether the link's selection includes the file at `index`. Asked for each file, so the ranges are bisected. */
+export const selects = ({ select }: Magnet, index: number): boolean => {
+  if (select === undefined) return true
+  let low = 0
+  for (let high = select.length; low < high; ) {
+    const middle = (low + high) >>> 1
+    if (select[middle]!.last < index) low = middle + 1
+    else high = middle
+  }
+  return low < select.length && select[low]!.first <= index
+}
 
 /** The link, in a form that other clients read; `parse` returns what `self` says. */
 export const format = (self: Magnet): string => {

@@ -350,7 +350,11 @@ const safeFiles = (
   { givenName, name }: { readonly givenName: string; readonly name: string },
   platform: SafePath.Platform | undefined
 ): ReadonlyArray<FileLayout.FileEntry> => {
-  const given = entries.map(({ rawPath }) => [givenName, ...rawPath.map(SafePath.fromBytes)])
+  // Each file's path begins with the torrent's name. A long one is made safe once for all files, because a long name and
+  // many files would cost quadratic time. No file system has it, so there is no original name to look for.
+  const isLong = Bytes.fromText(givenName).length > SafePath.maxComponentBytes
+  const first = isLong ? (SafePath.component(givenName) ?? "_") : givenName
+  const given = entries.map(({ rawPath }) => [first, ...rawPath.map(SafePath.fromBytes)])
   // Padding and links are not on disk, so they must take no name from a file that is.
   const onDisk = entries.flatMap(({ padding, symlink }, index) => (padding || symlink !== undefined ? [] : [index]))
   const names = succeedOrRefuse(
@@ -368,7 +372,7 @@ const safeFiles = (
     } else if (padding) {
       files.push({ path: [name, ".pad", String(length)], length, padding: true })
     } else {
-      files.push({ ...names[next++]!, length })
+      files.push({ ...names[next++]!, ...(isLong ? { original: undefined } : {}), length })
     }
   }
   return files

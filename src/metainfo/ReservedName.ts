@@ -25,7 +25,8 @@ export const folder = ".piecewise"
 
 const ignored = /\p{Default_Ignorable_Code_Point}|\ufeff/gu
 const stream = /:.*$/s
-const tail = /[. ]+$/
+// Begins only where a run begins. Otherwise a name with a long run inside costs quadratic time.
+const tail = /(?<![. ])[. ]+$/
 // 5D34 is the digest that Windows computes of `.piecewise`.
 const short = /^PI(?:ECEW|5D34)~\d+$/
 
@@ -36,10 +37,19 @@ const short = /^PI(?:ECEW|5D34)~\d+$/
 const beginsOtherwise =
   /^[\u00c0-\u02af\u0370-\u05ff\u0900-\u10ff\u3041-\u30ff\u4e00-\u9fff\uac00-\ud7af]|^[\w-][^~\uff5e]*$/
 
+/**
+ * UTF-16 units of a component, above the 255 of every file system. A longer one is not examined, because the normal
+ * form of many combining marks costs quadratic time.
+ */
+const maxLength = 1_024
+
 /** Returns whether some file system may resolve `component` to `folder`. */
 export const is = (component: string): boolean => {
+  if (component.length > maxLength) return false
   if (beginsOtherwise.test(component)) return false
   const plain = component
+    // Two lone surrogates must not become a character when what is between them is removed.
+    .toWellFormed()
     .replace(ignored, "")
     .normalize("NFKC")
     .replace(stream, "")

@@ -93,7 +93,7 @@ const ignorable = /\p{Default_Ignorable_Code_Point}/gu
 // A safe component that Windows' rules accept too, except for the few that begin like a device.
 const plainOnWindows = /^(?!con|prn|aux|nul|clock|com|lpt)[^<>:"|?*]*[^<>:"|?*. ]$/i
 const windowsReplaced = /[<>:"|?*]/g
-const windowsTail = /[. ]+$/
+const windowsTail = /(?<![. ])[. ]+$/ // Begins only where a run does, or a long run inside costs quadratic time.
 // Up to the first dot, blanks before it ignored: the part in which Windows finds a device name, superscript digits
 // included.
 const windowsDevice = /^(?:con|prn|aux|nul|clock\$|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³]) *(?:\.|$)/i
@@ -103,7 +103,8 @@ const windowsDevice = /^(?:con|prn|aux|nul|clock\$|conin\$|conout\$|com[0-9¹²�
  */
 export const component = (text: string, platform: Platform = "posix"): string | undefined => {
   if (text === "") return "_"
-  let name = plainAscii.test(text) ? text : text.replace(dropped, "").replace(replaced, "_").replace(strayJoiner, "")
+  // Lone surrogates are replaced first: two of them must not become a character when a mark between them is dropped.
+  let name = plainAscii.test(text) ? text : text.replace(replaced, "_").replace(dropped, "").replace(strayJoiner, "")
   if (platform === "windows") name = windowsName(name)
   name = shorten(name, "")
   // Cutting may have bared a blank, a dot or a device name again.
@@ -147,7 +148,8 @@ const byteLength = (text: string): number => Bytes.fromText(text).length
  * What file systems that ignore case and composition compare. Upper case of lower case, because that also joins `ß`
  * with `ss`, `ς` with `σ` and the Kelvin sign with `k`; invisible characters make no difference, as in ext4.
  */
-export const fold = (text: string): string => (plainAscii.test(text) ? text.toUpperCase() : foldUnicode(text))
+export const fold = (text: string): string =>
+  plainAscii.test(text) ? text.toUpperCase() : foldUnicode(text.toWellFormed())
 
 const foldUnicode = (text: string): string =>
   text.replace(ignorable, "").normalize("NFC").toLowerCase().normalize("NFC").toUpperCase().normalize("NFC")

@@ -61,7 +61,7 @@ const draw = (set: Set<PieceIndex>, digest: Uint8Array, pieceCount: number, size
  * is assigned.
  */
 const networkOf = (host: string): Uint8Array | undefined => {
-  const ip = IpAddress.parse(host.replace(/%.*$/, ""))
+  const ip = IpAddress.parse(IpAddress.withoutZone(host))
   if (ip === undefined) return undefined
   if (ip.length === 4) return Uint8Array.of(ip[0]!, ip[1]!, ip[2]!, 0)
   return ip.subarray(0, 8)

@@ -233,6 +233,8 @@ export const decode = (bytes: Uint8Array, expected: OpenOptions): Result.Result<
   const stored = Bitfield.fromBytes(bytes.subarray(bootEnd, bootEnd + bitsLength), pieceCount)
   const flushed = Bitfield.fromBytes(bytes.subarray(bootEnd + bitsLength, bitsEnd), pieceCount)
   if (stored === undefined || flushed === undefined) return fail("damaged")
+  // `encodeSnapshot` never writes that: a piece which is not stored cannot have been flushed.
+  if (flushed.bytes.some((byte, index) => (byte & ~stored.bytes[index]!) !== 0)) return fail("damaged")
 
   const snapshot = { infoHash, stored, flushed, files, boot: Bytes.toLatin1(bytes, fixedLength, bootEnd) }
   const snapshotLength = checked + checkLength

@@ -19,7 +19,10 @@ describe("Units", () => {
     [59.6, "1 min 0 s"],
     [3_599, "59 min 59 s"],
     [7_500, "2 h 5 min"],
-    [273_600, "3 d 4 h"]
+    [273_600, "3 d 4 h"],
+    [9_999 * 86_400, "9999 d 0 h"],
+    [9_999 * 86_400 + 1, "over 9999 d"],
+    [Number.POSITIVE_INFINITY, "over 9999 d"]
   ])("writes %d seconds as %s", (seconds, expected) => {
     assert.strictEqual(Units.duration(seconds), expected)
   })
@@ -62,7 +65,9 @@ describe("Units", () => {
     ["0s", 0],
     ["30", undefined],
     ["-1h", undefined],
-    ["1h30m", undefined]
+    ["1h30m", undefined],
+    [`${"9".repeat(310)}s`, undefined],
+    ["99999999999999999999d", undefined]
   ])("reads %s as %d milliseconds", (text, expected) => {
     assert.strictEqual(Units.parseDuration(text), expected)
   })

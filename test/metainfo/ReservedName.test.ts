@@ -11,6 +11,11 @@ describe("ReservedName", () => {
     for (const name of vectors.free) assert.isFalse(ReservedName.is(name), JSON.stringify(name))
   })
 
+  it("makes no character of two lone surrogates", () => {
+    assert.isTrue(ReservedName.is(".\u{1d429}iecewise"))
+    assert.isFalse(ReservedName.is(".\ud835\u200d\udc29iecewise"))
+  })
+
   it("knows each character that HFS+ ignores", () => {
     const ranges = [
       [0x200c, 0x200f],

@@ -184,10 +184,17 @@ describe("SafePath", () => {
       ["a\u200bb\ufeffc\u2060", "abc"],
       ["a\u200db", "ab"],
       ["\u200d\u200c", "_"],
-      ["\u202e..\u202e", "_"]
+      ["\u202e..\u202e", "_"],
+      // Dropping the mark must not make U+E0041 of the two surrogates, nor U+10000 of those beside a slash.
+      ["\udb40\u200e\udc41", "__"],
+      ["\ud800/\udc00", "__"]
     ]
 
     for (const [given, safe] of cases) assert.deepStrictEqual(sanitize([["t", given]]), [["t", safe]])
+  })
+
+  it("fault 15: folding makes no character of two lone surrogates", () => {
+    assert.strictEqual(SafePath.fold("\ud801\u034f\udc28"), "\ufffd\ufffd")
   })
 
   it("fault 16: a component over 255 bytes loses a part of its stem, not its extension", () => {

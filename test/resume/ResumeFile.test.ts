@@ -240,6 +240,18 @@ describe("ResumeFile", () => {
     )
   })
 
+  it("refuses a snapshot with a flushed piece that is not stored, though its check is right", () => {
+    const none = Bitfield.make(10)
+    const { bytes } = ResumeFile.encodeSnapshot({ infoHash, stored: none, flushed: none, files: noFiles, boot: "b" })
+    // The bits of the flushed pieces are behind the fixed part, the boot identity and the bits of the stored ones.
+    bytes[35 + 1 + 2 + 1] = 0x40
+    Bytes.writeUint32Unsafe(bytes, bytes.length - 4, crc32(bytes.subarray(0, -4)))
+
+    const decoded = ResumeFile.decode(bytes, { infoHash, pieceCount: 10, fileCount: 3 })
+
+    assert.strictEqual(Result.isFailure(decoded) && decoded.failure.reason, "damaged")
+  })
+
   it("never takes a changed byte for something that was not saved, at every byte", () => {
     fc.assert(
       fc.property(script, fc.integer({ min: 1, max: 255 }), (file, change) => {

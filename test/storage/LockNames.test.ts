@@ -45,6 +45,10 @@ describe("LockNames", () => {
     assert.notStrictEqual(LockNames.fold(one), LockNames.fold(other))
   })
 
+  it("makes no character of two lone surrogates", () => {
+    assert.strictEqual(LockNames.fold("\ud801\u034f\udc28"), "\ufffd\ufffd")
+  })
+
   it("folds a folded name, another case and another composition of any name to the same", () => {
     fc.assert(
       fc.property(fc.string({ unit: "grapheme" }), (name) => {

@@ -101,7 +101,8 @@ const refusal = (failure: Bencode.Value, root: Bencode.Dictionary): TrackerRefus
     retryAfter: readRetry(root)
   })
 
-const looksLikeHtml = (bytes: Uint8Array): boolean => /^(\ufeff|\s)*</.test(Bytes.toText(bytes.subarray(0, 64)))
+// A byte order mark may come first; it is one of the characters of `\s`.
+const looksLikeHtml = (bytes: Uint8Array): boolean => /^\s*</.test(Bytes.toText(bytes.subarray(0, 64)))
 
 const readText = (root: Bencode.Dictionary, key: string): string | undefined => {
   const bytes = Bencode.getBytes(root, key)

@@ -179,4 +179,4 @@ export const encode = (handshake: Partial<ExtensionHandshake>): Uint8Array =>
   })
 
 const ipBytes = (host: string | undefined): Uint8Array | undefined =>
-  host === undefined ? undefined : IpAddress.parse(host.replace(/%.*$/, ""))
+  host === undefined ? undefined : IpAddress.parse(IpAddress.withoutZone(host))

@@ -99,8 +99,9 @@ export const parse = (name: string): LockName | undefined => {
 
 // Characters without width. HFS+ and ext4's casefold ignore them.
 const ignorable = /\p{Default_Ignorable_Code_Point}/gu
-// Windows and its file systems leave them out at the end of a name.
-const blankEnds = /[. ]+(?=\/|$)/g
+// Windows and its file systems leave them out at the end of a name. Begins only where a run begins. Otherwise a name
+// with a long run inside costs quadratic time.
+const blankEnds = /(?<![. ])[. ]+(?=\/|$)/g
 const plainAscii = /^[\u0020-\u007e]*$/
 
 /**
@@ -112,6 +113,6 @@ const plainAscii = /^[\u0020-\u007e]*$/
 export const fold = (name: string): string => {
   const letters = plainAscii.test(name)
     ? name.toLowerCase()
-    : name.normalize("NFD").replace(ignorable, "").toUpperCase().toLowerCase().normalize("NFD")
+    : name.toWellFormed().normalize("NFD").replace(ignorable, "").toUpperCase().toLowerCase().normalize("NFD")
   return letters.replace(blankEnds, "")
 }

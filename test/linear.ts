@@ -1,0 +1,45 @@
+import { assert } from "@effect/vitest"
+
+/** Milliseconds below which a time says nothing, because a collection of garbage may take as long. */
+const noiseMillis = 4
+
+/** The fastest of some runs, because other work on the machine only slows a run. */
+const fastest = (run: () => unknown, enough: number): number => {
+  let least = Number.POSITIVE_INFINITY
+  for (let runs = 0; runs < 5 && least > enough; runs++) {
+    const begin = performance.now()
+    run()
+    least = Math.min(least, performance.now() - begin)
+  }
+  return least
+}
+
+/**
+ * Fails if four times the input takes twelve times as long or more. Linear work takes four times as long, quadratic work
+ * sixteen times. `length` is where quadratic work takes far longer than `noiseMillis`, and `make` builds an input of
+ * about that length. Building it is not measured.
+ */
+export const assertLinear = <A>(length: number, make: (length: number) => A, run: (input: A) => unknown): void =>
+  assertGrowth(length, 4, 12, make, run)
+
+/** Fails if 64 times the input takes 12 times as long or more: what is refused for its length must not be read. */
+export const assertBounded = <A>(length: number, make: (length: number) => A, run: (input: A) => unknown): void =>
+  assertGrowth(length, 64, 12, make, run)
+
+const assertGrowth = <A>(
+  length: number,
+  times: number,
+  limit: number,
+  make: (length: number) => A,
+  run: (input: A) => unknown
+): void => {
+  const short = make(length)
+  const long = make(length * times)
+  run(short)
+  const floor = Math.max(
+    fastest(() => run(short), 0),
+    noiseMillis
+  )
+  const taken = fastest(() => run(long), floor * limit)
+  assert.isBelow(taken, floor * limit, `${times} times ${length} took ${(taken / floor).toFixed(1)} times as long`)
+}
