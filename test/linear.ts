@@ -1,7 +1,7 @@
 import { assert } from "@effect/vitest"
 
 /** Milliseconds below which a time says nothing, because a collection of garbage may take as long. */
-const noiseMillis = 4
+const noiseMillis = 10
 
 /** The fastest of some runs, because other work on the machine only slows a run. */
 const fastest = (run: () => unknown, enough: number): number => {
