@@ -54,6 +54,31 @@ const put = ({ root }: Place, ...paths: ReadonlyArray<string>) => {
 
 const test = (title: string, effect: Effect.Effect<void, unknown, Scope.Scope>) => it.live(title, () => effect)
 
+describe("while another file makes a folder that is a rival", () => {
+  test(
+    "a file does not take that folder for itself",
+    Effect.gen(function* () {
+      const { fs, root } = yield* folding
+      const layout = layoutOf("t/Make/y", "t/make")
+      NFS.mkdirSync(Path.join(root, "t"))
+      // The folder appears right after it was looked for, and before the name of the file is.
+      const racing: NodeFileSystem = {
+        ...fs,
+        lstatExact: (path, done) =>
+          fs.lstatExact(path, (error, stats) => {
+            if (path.endsWith("/Make")) NFS.mkdirSync(Path.join(root, "t", "make"), { recursive: true })
+            done(error, stats)
+          })
+      }
+
+      const { isMade, path } = yield* namesOn({ root, fs: racing }, layout).resolve(1, "create")
+
+      assert.isTrue(isMade)
+      assert.notDeepEqual(path, ["t", "make"])
+    })
+  )
+})
+
 describe("on a file system that distinguishes names", () => {
   test(
     "files are made under their own names, whatever the order",

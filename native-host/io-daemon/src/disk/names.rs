@@ -169,6 +169,8 @@ impl Names {
             Ok(Put { path: path.clone(), done, folders: before })
         };
         let Some((group, registered)) = self.rivals_of(file).zip(self.rivals.registered(file)) else {
+            // It may make a folder that is the rival of a file, which must not happen while that file is looked for.
+            let _turn = (!self.rivals.is_empty()).then(|| lock(&self.settled));
             return put_at(path, Vec::new());
         };
         let mut settled = lock(&self.settled);

@@ -104,6 +104,11 @@ impl Rivals {
         }
     }
 
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
     /// Every name of every rival.
     pub fn paths(&self) -> impl Iterator<Item = &FilePath> {
         self.groups.iter().flatten().flat_map(|rival| &rival.names)

@@ -100,13 +100,12 @@ export const make = (options: {
     return false
   })
 
-  /**
-   * Where a file is, after all that come before it in its group have theirs, and the first of its names that is free.
-   */
-  const look = Effect.fnUntraced(function* (index: number, group: ReadonlyArray<NameRivals.Claimant>) {
+  const lookOnce = Effect.fnUntraced(function* (index: number, group: ReadonlyArray<NameRivals.Claimant>) {
     const taken: Array<Found> = []
     let vacant: Components | undefined
+    let isAnyAbsent = false
     for (const claimant of group) {
+      const takenBefore = taken.length
       for (const path of claimant.names) {
         const found = yield* find(path)
         if (found === undefined) {
@@ -114,13 +113,29 @@ export const make = (options: {
           continue
         }
         if (yield* isTaken(found, taken)) continue
-        if (claimant.index === index) return { existing: path, vacant }
+        if (claimant.index === index) return { existing: path, vacant, isAnyAbsent }
         taken.push(found)
         break
       }
       if (claimant.index === index) break
+      if (taken.length === takenBefore) isAnyAbsent = true
     }
-    return { existing: undefined, vacant }
+    return { existing: undefined, vacant, isAnyAbsent }
+  })
+
+  /**
+   * Where a file is, after all that come before it in its group have theirs, and the first of its names that is free.
+   * Whoever makes a folder that comes before it does not wait for this, so an existing file counts only if it is found
+   * twice in the same way.
+   */
+  const look = Effect.fnUntraced(function* (index: number, group: ReadonlyArray<NameRivals.Claimant>) {
+    let looked = yield* lookOnce(index, group)
+    while (looked.existing !== undefined && looked.isAnyAbsent) {
+      const again = yield* lookOnce(index, group)
+      if (again.existing === looked.existing) break
+      looked = again
+    }
+    return looked
   })
 
   /** Makes an empty file, and returns its true path; `undefined` if the name is in use. */
