@@ -58,13 +58,9 @@ export const report = (self: TorrentLife, event: TorrentEvent): void => self.log
 
 /** Takes the next step of the life, and performs its actions. */
 export const note = (self: TorrentLife, fact: TorrentMachine.Fact): void => {
+  const wantedPeers = TorrentMachine.wantsPeers(self.machine)
   const step = TorrentMachine.step(self.machine, fact)
   self.machine = step.machine
-  const [opened, closed] = TorrentMachine.wantsPeers(self.machine)
-    ? [self.seeking, self.resting]
-    : [self.resting, self.seeking]
-  Latch.closeUnsafe(closed)
-  Latch.openUnsafe(opened)
   for (const action of step.actions) {
     switch (action._tag) {
       case "Report":
@@ -83,4 +79,9 @@ export const note = (self: TorrentLife, fact: TorrentMachine.Fact): void => {
         Deferred.doneUnsafe(self.ended, Effect.fail(action.error))
     }
   }
+  // An action may have led to a further step, which has set the latches of its own.
+  const wantsPeers = TorrentMachine.wantsPeers(self.machine)
+  if (wantsPeers === wantedPeers) return
+  Latch.closeUnsafe(wantsPeers ? self.resting : self.seeking)
+  Latch.openUnsafe(wantsPeers ? self.seeking : self.resting)
 }

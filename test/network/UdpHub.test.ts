@@ -7,13 +7,12 @@ import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as fc from "fast-check"
 import * as Bytes from "../../src/base/Bytes.ts"
-import type { InfoHash } from "../../src/base/InfoHash.ts"
-import type { PeerId } from "../../src/base/PeerId.ts"
 import * as UdpTracker from "../../src/discovery/tracker/provider/UdpTracker.ts"
 import { ConnectionError, type DatagramSink, UdpPort } from "../../src/network/Transport.ts"
 import * as UdpHub from "../../src/network/UdpHub.ts"
 import * as MemoryUdpNetwork from "../../src/testing/MemoryUdpNetwork.ts"
 import * as Property from "../../src/testing/Property.ts"
+import { request } from "../discovery/tracker/requests.ts"
 
 const protocols: ReadonlyArray<UdpHub.Protocol> = ["tracker", "dht", "utp"]
 
@@ -107,18 +106,7 @@ describe("UdpHub", () => {
       })
       const ofDht = yield* hub.socket("ipv4")
 
-      const { intervalSeconds } = yield* tracker.announce("udp://10.0.0.9:6969", {
-        infoHash: new Uint8Array(20) as InfoHash,
-        peerId: new Uint8Array(20) as PeerId,
-        port: 6_881,
-        uploaded: 0,
-        downloaded: 0,
-        left: 1,
-        event: "started",
-        numWant: 1,
-        key: 1,
-        trackerId: undefined
-      })
+      const { intervalSeconds } = yield* tracker.announce("udp://10.0.0.9:6969", request)
       ofDht.sendUnsafe(Uint8Array.of(...new Uint8Array(8), 0, 0, 0, 0, 1, 2, 3, 4), server.local)
       yield* TestClock.adjust(1)
 

@@ -5,27 +5,14 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
-import type { InfoHash } from "../../src/base/InfoHash.ts"
-import type { PeerId } from "../../src/base/PeerId.ts"
 import { Tracker } from "../../src/discovery/tracker/Tracker.ts"
 import * as NodeEngine from "../../src/node/NodeEngine.ts"
+import { request } from "../discovery/tracker/requests.ts"
 import * as Disk from "../storage/disk.ts"
 
 /** What an announce to a UDP tracker that is not there comes to: it must fail or wait, and not die. */
 const announce = Effect.gen(function* () {
   const tracker = yield* Tracker
-  const request = {
-    infoHash: new Uint8Array(20) as InfoHash,
-    peerId: new Uint8Array(20) as PeerId,
-    port: 1,
-    uploaded: 0,
-    downloaded: 0,
-    left: 0,
-    event: undefined,
-    numWant: 1,
-    key: 1,
-    trackerId: undefined
-  }
   const exit = yield* Effect.exit(Effect.timeoutOption(tracker.announce("udp://127.0.0.1:9/", request), "300 millis"))
   return Exit.isFailure(exit) && Cause.hasDies(exit.cause) ? Cause.pretty(exit.cause) : "well"
 })

@@ -27,7 +27,7 @@ struct Document {
     allow_origins: Option<Vec<String>>,
 }
 
-/// The settings in force, and where they come from.
+/// The current settings, and the command line and file that they were read from.
 #[derive(Debug)]
 pub struct Config {
     given: Settings,
@@ -45,7 +45,7 @@ impl Config {
         Ok(Self { given, file, current: RwLock::new(Arc::new(settings)) })
     }
 
-    /// The settings in force now.
+    /// The current settings.
     #[must_use]
     pub fn current(&self) -> Arc<Settings> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))

@@ -9,21 +9,8 @@ import * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as TestClock from "effect/testing/TestClock"
 import * as Version from "../../../src/base/Version.ts"
 import * as HttpTracker from "../../../src/discovery/tracker/provider/HttpTracker.ts"
-import type { AnnounceRequest } from "../../../src/discovery/tracker/Tracker.ts"
 import * as Hops from "../../../src/network/Hops.ts"
-
-const request: AnnounceRequest = {
-  infoHash: new Uint8Array(20).fill(1),
-  peerId: new Uint8Array(20).fill(97),
-  port: 6881,
-  uploaded: 0,
-  downloaded: 0,
-  left: 10,
-  event: "started",
-  numWant: 50,
-  key: 1,
-  trackerId: undefined
-}
+import { request } from "./requests.ts"
 
 const publicUrl = "http://tracker.example/announce"
 const answer = "d8:intervali900e5:peers6:\x01\x02\x03\x04\x00\x50e"

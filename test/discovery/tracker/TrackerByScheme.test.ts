@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as TrackerByScheme from "../../../src/discovery/tracker/provider/TrackerByScheme.ts"
 import { Tracker, TrackerError } from "../../../src/discovery/tracker/Tracker.ts"
+import { request } from "./requests.ts"
 
 /** Both trackers fail with their name and the requested operation. */
 const routed = () => {
@@ -15,19 +16,6 @@ const routed = () => {
       })
     })
   return { loaded, tracker: TrackerByScheme.make({ http: named("http"), udp: named("udp") }) }
-}
-
-const request = {
-  infoHash: new Uint8Array(20),
-  peerId: new Uint8Array(20),
-  port: 1,
-  uploaded: 0,
-  downloaded: 0,
-  left: 0,
-  event: undefined,
-  numWant: 0,
-  key: 0,
-  trackerId: undefined
 }
 
 describe("TrackerByScheme", () => {

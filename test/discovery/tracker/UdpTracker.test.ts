@@ -9,26 +9,13 @@ import * as TestClock from "effect/testing/TestClock"
 import * as Bytes from "../../../src/base/Bytes.ts"
 import type * as PeerAddress from "../../../src/base/PeerAddress.ts"
 import * as UdpTracker from "../../../src/discovery/tracker/provider/UdpTracker.ts"
-import type { AnnounceRequest } from "../../../src/discovery/tracker/Tracker.ts"
 import { Tracker } from "../../../src/discovery/tracker/Tracker.ts"
 import * as TrackerSource from "../../../src/discovery/tracker/TrackerSource.ts"
 import { ConnectionError, UdpPort, type UdpSocket } from "../../../src/network/Transport.ts"
 import * as UdpHub from "../../../src/network/UdpHub.ts"
 import * as MemoryUdpNetwork from "../../../src/testing/MemoryUdpNetwork.ts"
 import { peerSourceContext } from "../peerSourceContext.ts"
-
-const request: AnnounceRequest = {
-  infoHash: new Uint8Array(20).fill(1),
-  peerId: new Uint8Array(20).fill(97),
-  port: 6881,
-  uploaded: 0,
-  downloaded: 0,
-  left: 10,
-  event: "started",
-  numWant: 50,
-  key: 1,
-  trackerId: undefined
-}
+import { request } from "./requests.ts"
 
 const trackerHost = "10.0.0.9"
 const url = `udp://${trackerHost}:6969/announce`

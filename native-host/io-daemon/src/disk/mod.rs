@@ -186,8 +186,8 @@ impl Disk {
     }
 
     /// Makes a set the only writer of files, whose indices lie within it: all of them, or none. A set in the way is
-    /// forgotten if it seems to be abandoned. With `is_again` the client only goes on where it was before its set was
-    /// forgotten, so it does not replace another set of the same torrent.
+    /// forgotten if it seems to be abandoned. `is_again` means that the set had reserved these files before it was
+    /// forgotten. It then does not replace another set of the same torrent.
     ///
     /// # Errors
     /// `WriterConflict`, `Refused`, `Unavailable`.

@@ -122,7 +122,7 @@ impl Places {
         }
     }
 
-    /// Opens the file where it lies; `NotFound` if it does not exist.
+    /// Opens the file in its place or aside. Fails with `NotFound` if the file does not exist.
     pub(crate) fn open(&self, file: usize, path: &FilePath, access: Access) -> io::Result<File> {
         let opened = self.find(file, path, |place| match self.root.open(place, access) {
             Err(error) if is_absent(&error) => Ok(None),

@@ -170,7 +170,7 @@ impl Registry {
     }
 
     /// Makes a set the only writer of files: all of them, or none. A set in the way is forgotten if it seems to be
-    /// abandoned. With `is_again` the client only goes on where it was before its set was forgotten, so it does not
+    /// abandoned. `is_again` means that the set had reserved these files before it was forgotten. It then does not
     /// replace another set of the same torrent.
     ///
     /// # Errors

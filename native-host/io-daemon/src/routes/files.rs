@@ -196,9 +196,9 @@ struct RenameBody {
     identity: Option<String>,
 }
 
-/// 204 once the file lies at another path of the root, where it is used from then on. 400 `bad_request`, 403 `refused`,
-/// 404 `unknown_set`, 409 `not_reserved`, `file_exists` and `writer_conflict`, 413 `too_large`, 500 `unavailable`, 507
-/// `disk_full`: then it lies where it was.
+/// Moves a file to another path of the root, which is its path from then on: 204. Otherwise the file stays where it was:
+/// 400 `bad_request`, 403 `refused`, 404 `unknown_set`, 409 `not_reserved`, `file_exists` and `writer_conflict`, 413
+/// `too_large`, 500 `unavailable`, 507 `disk_full`.
 async fn rename(SetId(id): SetId, State(state): State<AppState>, body: Body) -> Result<StatusCode> {
     let set = state.disk.set(&id)?;
     let layout_of = Arc::clone(&set);
