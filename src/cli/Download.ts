@@ -18,6 +18,7 @@ import * as NodePieceHasher from "../hash/provider/node/NodePieceHasher.ts"
 import type { Metainfo } from "../metainfo/Metainfo.ts"
 import * as FileResumeStore from "../resume/provider/node/FileResumeStore.ts"
 import type { TorrentEvent } from "../torrent/TorrentEvent.ts"
+import type { TorrentStatus } from "../torrent/TorrentStatus.ts"
 import * as Arguments from "./Arguments.ts"
 import * as Failure from "./CommandFailed.ts"
 import { CommandFailed } from "./CommandFailed.ts"
@@ -97,7 +98,15 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
     return yield* download(metainfo, { ...options, files }, output)
   }
   const { load } = yield* Effect.promise(() => import("./MagnetInput.ts"))
-  const { metainfo, peers, select } = yield* load(options.torrent, { ...options, output, engine: engineOf(options) })
+  const { metainfo, peers, select } = yield* load(options.torrent, {
+    ...options,
+    output,
+    engine: engineOf(options)
+  }).pipe(
+    Effect.onInterrupt(() =>
+      Effect.sync(() => options.show === "people" && output.note("stopped; nothing is stored yet"))
+    )
+  )
   const files =
     options.select.length === 0 && select !== undefined
       ? yield* FileSelection.ofRanges(metainfo, select)
@@ -189,7 +198,8 @@ const session = (metainfo: Metainfo, options: SelectedOptions, output: Output, n
       if (event._tag === "Completed") isComplete = true
       if (event._tag === "PiecesLost") isComplete = false
       return outcomeOf(event, options, noPeers)
-    }
+    },
+    keptOf: (status) => keptOf(status, metainfo, options)
   }).pipe(
     Effect.ensuring(
       Effect.suspend(() =>
@@ -199,6 +209,18 @@ const session = (metainfo: Metainfo, options: SelectedOptions, output: Output, n
       )
     )
   )
+}
+
+/** What a download that a signal ended has kept, and how to go on. */
+const keptOf = (status: TorrentStatus, { name }: Metainfo, { directory, storage }: Options): string => {
+  if (storage === "memory") return "stopped; nothing is kept in memory"
+  const place = TerminalText.clean(Path.join(directory, name))
+  const stored = status.wantedBytes - status.missingBytes
+  if (status.state._tag === "Complete") return `stopped; everything is stored in ${place}`
+  if (status.state._tag === "Checking") return `stopped; what is stored in ${place} is kept`
+  if (stored === 0) return "stopped; nothing is stored yet"
+  const part = `${Units.percent(stored, status.wantedBytes)} is stored in ${place}`
+  return `stopped; ${part}; the same command goes on from there`
 }
 
 /** How an event ends the download; `undefined` if it does not. */

@@ -23,6 +23,8 @@ export interface Display {
   readonly tick: (status: TorrentStatus) => void
   /** Milliseconds between ticks; `undefined` if the display needs none. */
   readonly intervalMillis: number | undefined
+  /** Shows that a signal ended it. `status` is the last one, and `kept` a sentence for people about what is kept. */
+  readonly stop: (status: TorrentStatus, kept: string | undefined) => void
   /** Records that the download failed. JSON prints it; for people `Run.ts` prints the error. */
   readonly fail: (why: string) => void
 }
@@ -61,7 +63,9 @@ export const people = ({ metainfo, now, output, seeds }: Options): Display => {
       for (const event of events) {
         if (isOver) return
         if (event._tag === "Checking") checking = event
-        const note = toNote(event)
+        // While it downloads, the state says so as long as it matters.
+        const isTold = event._tag === "PeersHungUp" && status.state._tag !== "Complete"
+        const note = isTold ? undefined : toNote(event)
         if (note !== undefined) output.note(note)
         if (event._tag !== "Completed" && event._tag !== "SeedingEnded") continue
         show(status)
@@ -75,6 +79,11 @@ export const people = ({ metainfo, now, output, seeds }: Options): Display => {
       if (!isOver && !output.isBehind()) show(status)
     },
     intervalMillis: output.isTerminal ? 100 : 5_000,
+    stop: (_status, kept) => {
+      isOver = true
+      output.release()
+      if (kept !== undefined) output.note(kept)
+    },
     fail: () => {
       isOver = true
       output.release()
@@ -96,7 +105,7 @@ export const json = ({ metainfo, now, output, seeds }: Options): Display => {
       const lines: Array<DownloadEvents.Line> = []
       for (const event of events) {
         if (isOver) break
-        const note = toNote(event)
+        const note = event._tag === "PeersHungUp" ? undefined : toNote(event)
         if (note !== undefined) output.note(note)
         const line = DownloadEvents.line(event, metainfo, status)
         if (line !== undefined) lines.push(line)
@@ -112,6 +121,10 @@ export const json = ({ metainfo, now, output, seeds }: Options): Display => {
       if (!isOver && !output.isBehind()) print([DownloadEvents.progress(status)])
     },
     intervalMillis: 1_000,
+    stop: (status) => {
+      if (!isOver) print([DownloadEvents.stopped(status)])
+      isOver = true
+    },
     fail: (why) => {
       if (!isOver) print([DownloadEvents.failed(why)])
       isOver = true
@@ -134,6 +147,7 @@ export const silent = ({ output }: Options): Display => {
     listen: () => {},
     tick: () => {},
     intervalMillis: undefined,
+    stop: () => {},
     fail: () => {}
   }
 }

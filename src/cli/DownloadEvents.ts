@@ -9,6 +9,7 @@
  *   started    infoHash, name, stored, missing, pieces, bytes, storedBytes: `missing` pieces will be fetched
  *   peer       address, connected, why?      a peer connected, or disconnected and why
  *   unreachable  address, why                a connection could not be made; it is tried again later
+ *   closed     peers, why                    so many peers closed before the handshake, or called without one
  *   banned     address, why                  a peer sent wrong bytes and is refused for a while
  *   piece      index, stored                 a piece was verified and stored; how many are stored now
  *   rejected   index, peers                  a piece did not match its digest; nothing of it was written
@@ -30,6 +31,7 @@
  *   complete   stored, pieces, bytes, downloadedBytes, wastedBytes, uploadedBytes, seconds: the last line of a success,
  *              unless it seeds
  *   seeded     reached                       ratio or time: the limit that was reached; last line of a seeding success
+ *   stopped    stored, pieces, storedBytes   a signal ended it, and this is kept; exit code 130 follows
  *   failed     error                         the last line of a failure; exit code 1 follows
  *
  * Later versions may add fields, so readers must ignore unknown ones.
@@ -73,6 +75,8 @@ export const line = (event: TorrentEvent, metainfo: Metainfo, status: TorrentSta
       return { event: "peer", address: PeerAddress.format(event.address), connected: false, why: event.why }
     case "PeerUnreachable":
       return { event: "unreachable", address: PeerAddress.format(event.address), why: event.why }
+    case "PeersHungUp":
+      return { event: "closed", peers: event.peers, why: Bottleneck.hangUp(event.peers) }
     case "PeerBanned":
       return { event: "banned", address: PeerAddress.format(event.address), why: event.why }
     case "PieceStored":
@@ -170,6 +174,14 @@ export const complete = (status: TorrentStatus, seconds: number): Line => ({
 /** Written once if the engine listens. */
 export const listening = (port: number): Line => ({ event: "listening", port })
 
+/** The last line if a signal ended the command. */
+export const stopped = (status: TorrentStatus): Line => ({
+  event: "stopped",
+  stored: status.storedPieces,
+  pieces: status.totalPieces,
+  storedBytes: status.storedBytes
+})
+
 /** The last line of a failure. */
 export const failed = (why: string): Line => ({ event: "failed", error: why })
 
@@ -191,6 +203,8 @@ export const makeNotes = (): ((event: TorrentEvent) => string | undefined) => {
   }
   return (event) => {
     switch (event._tag) {
+      case "PeersHungUp":
+        return Bottleneck.hangUp(event.peers)
       case "PeerBanned":
         return `${PeerAddress.format(event.address)} is banned: ${event.why}`
       case "PieceDamaged": {

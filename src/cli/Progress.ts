@@ -52,17 +52,11 @@ const stateOf = ({
         : { text: `checking, ${checking.checkedPieces} of ${checking.totalPieces} pieces`, color: "cyan" }
     case "Downloading": {
       const { bottleneck } = status
-      if (status.connectedPeers > 0) {
-        if (bottleneck._tag === "PeersSlow" || bottleneck._tag === "Nothing")
-          return { text: "downloading", color: "cyan" }
-        const color = bottleneck._tag === "PiecesDamaged" ? "yellow" : "cyan"
-        return { text: `downloading, ${TerminalText.clean(Bottleneck.describe(bottleneck))}`, color }
-      }
-      if (bottleneck._tag === "SourcesFailing") {
-        return { text: TerminalText.clean(Bottleneck.describe(bottleneck)), color: "yellow" }
-      }
-      const known = status.knownPeers > 0 ? `, ${status.knownPeers} known` : ""
-      return { text: `waiting for peers${known}`, color: "yellow" }
+      if (bottleneck._tag === "PeersSlow" || bottleneck._tag === "Nothing")
+        return { text: "downloading", color: "cyan" }
+      const why = TerminalText.clean(Bottleneck.describe(bottleneck))
+      if (status.connectedPeers === 0) return { text: why, color: "yellow" }
+      return { text: `downloading, ${why}`, color: bottleneck._tag === "PiecesDamaged" ? "yellow" : "cyan" }
     }
     case "FilesMissing":
       return { text: TerminalText.clean(Bottleneck.describe(status.bottleneck)), color: "yellow" }
@@ -86,54 +80,69 @@ const averageOf = (status: TorrentStatus, seconds: number): string => {
   return ` in ${seconds < 9.95 ? `${seconds.toFixed(1)} s` : Units.duration(seconds)}${rate}`
 }
 
-const facts = ({ seeds, status }: View): ReadonlyArray<string> => {
+/** A number of a download or a seed. If there is no room for all of them, those of the lowest rank are shown. */
+interface Fact {
+  readonly text: string
+  readonly rank: number
+}
+
+/** The facts, in the order in which they are shown. */
+const facts = ({ seeds, status }: View): ReadonlyArray<Fact> => {
   const { downloadBytesPerSecond: rate, state } = status
-  const stored = `${Units.bytes(status.wantedBytes - status.missingBytes)} of ${Units.bytes(status.wantedBytes)}`
-  const rejected = status.rejectedPieces === 0 ? [] : [Units.count(status.rejectedPieces, "bad piece")]
-  const damaged = status.damagedPieces.length
-  const bad = damaged === 0 ? rejected : [...rejected, `${damaged} damaged at every source`]
-  const banned = status.bannedPeers === 0 ? [] : [`${Units.count(status.bannedPeers, "peer")} banned`]
+  const fact = (rank: number, text: string | undefined): ReadonlyArray<Fact> =>
+    text === undefined ? [] : [{ text, rank }]
+  const counted = (rank: number, number: number, noun: string) =>
+    fact(rank, number === 0 ? undefined : Units.count(number, noun))
+  const peers = fact(1, Units.count(status.connectedPeers, "peer"))
   const up = `${Units.bytes(status.uploadBytesPerSecond)}/s`
   if (state._tag === "Complete" && seeds) {
-    const lost = status.unreadablePieces === 0 ? [] : [Units.count(status.unreadablePieces, "unreadable piece")]
-    const ratio = `ratio ${status.shareRatio.toFixed(2)}`
     return [
-      `${Units.bytes(status.uploadedBytes)} uploaded`,
-      ratio,
-      up,
-      Units.count(status.connectedPeers, "peer"),
-      ...lost
+      ...fact(2, `${Units.bytes(status.uploadedBytes)} uploaded`),
+      ...fact(3, `ratio ${status.shareRatio.toFixed(2)}`),
+      ...fact(0, up),
+      ...peers,
+      ...counted(4, status.unreadablePieces, "unreadable piece")
     ]
   }
-  if (state._tag === "Complete" || state._tag === "Failed") return [stored, ...bad, ...banned]
-  if (state._tag === "Checking") return [Units.bytes(status.totalBytes)]
+  const stored = fact(
+    3,
+    `${Units.bytes(status.wantedBytes - status.missingBytes)} of ${Units.bytes(status.wantedBytes)}`
+  )
+  const damaged = status.damagedPieces.length
+  const bad = [
+    ...counted(5, status.rejectedPieces, "bad piece"),
+    ...fact(6, damaged === 0 ? undefined : `${damaged} damaged at every source`),
+    ...fact(7, status.bannedPeers === 0 ? undefined : `${Units.count(status.bannedPeers, "peer")} banned`)
+  ]
+  if (state._tag === "Complete" || state._tag === "Failed") return [...stored, ...bad]
+  if (state._tag === "Checking") return fact(0, Units.bytes(status.totalBytes))
   // The remaining time is unknown while nothing can be stored.
-  const left =
-    rate > 0 && state._tag === "Downloading" ? [`${Units.duration(Math.ceil(status.missingBytes / rate))} left`] : []
+  const isMoving = rate > 0 && state._tag === "Downloading"
   return [
-    stored,
-    `${Units.bytes(rate)}/s`,
-    ...(status.uploadBytesPerSecond > 0 ? [`${up} up`] : []),
-    ...left,
-    Units.count(status.connectedPeers, "peer"),
+    ...stored,
+    ...fact(2, `${Units.bytes(rate)}/s`),
+    ...fact(4, status.uploadBytesPerSecond > 0 ? `${up} up` : undefined),
+    ...fact(0, isMoving ? `${Units.duration(Math.ceil(status.missingBytes / rate))} left` : undefined),
+    ...peers,
     ...bad,
-    ...banned,
-    `${Units.bytes(status.bufferedBytes)} buffered`
+    ...fact(8, `${Units.bytes(status.bufferedBytes)} buffered`)
   ]
 }
 
 /** The stored and the total bytes of the wanted pieces. */
 const fetchedOf = ({ missingBytes, wantedBytes }: TorrentStatus) => [wantedBytes - missingBytes, wantedBytes] as const
 
-/** Joins as many of the parts as fit, the first ones first. */
-const join = (parts: ReadonlyArray<string>, separator: string, columns: number): string => {
-  let text = ""
-  for (const part of parts) {
-    const longer = text === "" ? part : text + separator + part
-    if (TerminalText.width(longer) > columns) break
-    text = longer
+/** Joins as many facts as fit. */
+const join = (facts: ReadonlyArray<Fact>, separator: string, columns: number): string => {
+  const shown = new Set<Fact>()
+  const text = () => facts.flatMap((fact) => (shown.has(fact) ? fact.text : [])).join(separator)
+  for (const fact of [...facts].sort((one, other) => one.rank - other.rank)) {
+    shown.add(fact)
+    if (TerminalText.width(text()) <= columns) continue
+    shown.delete(fact)
+    break
   }
-  return text
+  return text()
 }
 
 /** A bar of `width` columns. With Unicode it has steps of an eighth of a column. */
@@ -183,5 +192,5 @@ export const render = (view: View, style: Style): ReadonlyArray<string> => {
 export const line = (view: View): string => {
   const { status } = view
   const percent = status.state._tag === "Checking" ? [] : [Units.percent(...fetchedOf(status))]
-  return `${TerminalText.clean(view.name)}: ${[stateOf(view).text, ...percent, ...facts(view)].join(", ")}`
+  return `${TerminalText.clean(view.name)}: ${[stateOf(view).text, ...percent, ...facts(view).map(({ text }) => text)].join(", ")}`
 }

@@ -12,6 +12,7 @@ import * as Stream from "effect/Stream"
 import * as Engine from "../engine/Engine.ts"
 import type { Metainfo } from "../metainfo/Metainfo.ts"
 import type { TorrentEvent } from "../torrent/TorrentEvent.ts"
+import type { TorrentStatus } from "../torrent/TorrentStatus.ts"
 import * as Arguments from "./Arguments.ts"
 import { CommandFailed } from "./CommandFailed.ts"
 import * as DownloadDisplay from "./DownloadDisplay.ts"
@@ -42,17 +43,20 @@ export interface Options {
   readonly output: Output
   /** How an event ends the command; `undefined` if it does not. */
   readonly outcomeOf: (event: TorrentEvent) => Exit.Exit<void, CommandFailed> | undefined
+  /** What is kept after a signal, as a sentence for people; `undefined` if there is nothing to say. */
+  readonly keptOf?: ((status: TorrentStatus) => string | undefined) | undefined
 }
 
 /**
  * Runs the torrent until an event ends the command. Events are read for longer than the torrent runs, so that pieces
  * stored while it stops are shown too.
  */
-export const run = Effect.fnUntraced(function* ({ add, metainfo, outcomeOf, output, ...options }: Options) {
+export const run = Effect.fnUntraced(function* ({ add, keptOf, metainfo, outcomeOf, output, ...options }: Options) {
   const seeds = add.seed !== undefined && add.seed !== false
   const display = displays[options.show]({ metainfo, output, seeds, now: () => performance.now() })
   const outcome = yield* Deferred.make<void, CommandFailed>()
   let listener: Fiber.Fiber<void> | undefined
+  let last: Effect.Effect<TorrentStatus> | undefined
 
   const work = Effect.gen(function* () {
     const engine = Context.get(yield* Layer.build(options.engine), Engine.Engine)
@@ -61,6 +65,7 @@ export const run = Effect.fnUntraced(function* ({ add, metainfo, outcomeOf, outp
       engine.add(metainfo, add),
       ({ message }) => new CommandFailed({ why: message })
     )
+    last = status
     listener = yield* events.pipe(
       Stream.runForEachArray((batch) =>
         Effect.map(status, (now) => {
@@ -87,6 +92,10 @@ export const run = Effect.fnUntraced(function* ({ add, metainfo, outcomeOf, outp
   })
   yield* Effect.scoped(work).pipe(
     Effect.tapError(({ why }) => Effect.sync(() => display.fail(why))),
-    Effect.ensuring(Effect.suspend(() => (listener === undefined ? Effect.void : Fiber.await(listener))))
+    Effect.ensuring(Effect.suspend(() => (listener === undefined ? Effect.void : Fiber.await(listener)))),
+    // The torrent has stopped, so this is all that is kept.
+    Effect.onInterrupt(() =>
+      last === undefined ? Effect.void : Effect.map(last, (status) => display.stop(status, keptOf?.(status)))
+    )
   )
 })

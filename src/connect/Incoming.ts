@@ -9,6 +9,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import type { InfoHash } from "../base/InfoHash.ts"
 import type { Connection, Listening } from "../network/Transport.ts"
@@ -25,15 +26,28 @@ export const maxStrangers = 64
  */
 export type Accept = (caller: Introduction.Caller, scope: Scope.Closeable) => Effect.Effect<void>
 
+/** The hosts that called and did not begin with a handshake of the protocol; `maxCallers` at most. */
+export interface Callers {
+  readonly hosts: Set<string>
+}
+
+/** How many hosts are remembered. More would say nothing more. */
+export const maxCallers = 1_000
+
+/** Makes it without hosts. */
+export const makeCallers = (): Callers => ({ hosts: new Set() })
+
 /** Where connections are accepted, and which torrent takes each of them. */
 export interface Options {
   readonly listening: Listening
   /** Returns the function that takes over connections for a torrent; `undefined` if there is no such torrent. */
   readonly find: (infoHash: InfoHash) => Accept | undefined
+  /** Where callers without a handshake are noted. */
+  readonly callers: Callers
 }
 
 /** Accepts connections until it is interrupted. The connections end with the current scope at the latest. */
-export const run = Effect.fnUntraced(function* ({ find, listening }: Options) {
+export const run = Effect.fnUntraced(function* ({ callers, find, listening }: Options) {
   const owner = yield* Effect.scope
   const strangers = yield* OwnedFibers.make<Connection>()
   while (true) {
@@ -47,11 +61,18 @@ export const run = Effect.fnUntraced(function* ({ find, listening }: Options) {
       strangers.running.delete(longest!)
     }
     // After success, the torrent that accepted the peer closes the scope.
-    yield* OwnedFibers.run(strangers, connection, greet(connection, scope, find), (exit) =>
-      Exit.isFailure(exit) ? Scope.close(scope, Exit.void) : Effect.void
-    )
+    yield* OwnedFibers.run(strangers, connection, greet(connection, scope, find), (exit) => {
+      if (Exit.isSuccess(exit)) return Effect.void
+      const { host } = connection.remote
+      if (isForeign(exit) && callers.hosts.size < maxCallers) callers.hosts.add(host)
+      return Scope.close(scope, Exit.void)
+    })
   }
 })
+
+/** Whether what a stranger sent is no handshake of the protocol. An encrypted connection begins with random bytes. */
+const isForeign = (exit: Exit.Exit<void, Introduction.IntroductionError>): boolean =>
+  Option.getOrUndefined(Exit.findErrorOption(exit))?._tag === "WireError"
 
 /** Reads the handshake of a stranger, and passes its connection to the torrent that it asks for. */
 const greet = Effect.fnUntraced(function* (connection: Connection, scope: Scope.Closeable, find: Options["find"]) {

@@ -165,8 +165,8 @@ export function make(config: Config = {}) {
   if (listen === undefined) return Effect.map(makeParts(config, undefined), ({ engine }) => engine)
   return Effect.gen(function* () {
     const listening = yield* listenOn(listen)
-    const { accept, engine } = yield* makeParts(config, listening)
-    yield* Effect.forkScoped(Incoming.run({ listening, find: accept }))
+    const { accept, callers, engine } = yield* makeParts(config, listening)
+    yield* Effect.forkScoped(Incoming.run({ listening, find: accept, callers }))
     return engine
   })
 }
@@ -193,6 +193,7 @@ const makeParts = Effect.fnUntraced(function* (config: Config, listening: Listen
   const readCache = ReadCache.make(config.readCacheBytes)
   const limits = RateLimits.makeEngine(config.limits ?? {}, yield* Monotonic.now)
   const connections = ConnectionLimit.make(config.maxConnections ?? defaultMaxConnections)
+  const callers = Incoming.makeCallers()
   /** Torrents by info hash in hex. The value is `undefined` until the torrent has been made. */
   const torrents = new Map<string, TorrentProgram.TorrentProgram | undefined>()
 
@@ -238,6 +239,7 @@ const makeParts = Effect.fnUntraced(function* (config: Config, listening: Listen
         sources: sourcesOf(options),
         engineLimits: limits,
         connections,
+        callers,
         readCache
       })
       torrents.set(InfoHash.toHex(infoHash), program)
@@ -276,7 +278,7 @@ const makeParts = Effect.fnUntraced(function* (config: Config, listening: Listen
     port
   })
   const accept = (infoHash: InfoHash.InfoHash) => torrents.get(InfoHash.toHex(infoHash))?.accept
-  return { engine, accept }
+  return { engine, accept, callers }
 })
 
 /** An engine over the layers that are provided. It needs a `Listener` only if `listen` is set. */

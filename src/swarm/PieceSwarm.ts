@@ -16,7 +16,7 @@ import type { PeerId } from "../base/PeerId.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import type * as Prng from "../base/Prng.ts"
 import type { ConnectionLimit } from "../connect/ConnectionLimit.ts"
-import type { Accept } from "../connect/Incoming.ts"
+import type { Accept, Callers } from "../connect/Incoming.ts"
 import type { Dialer } from "../network/Transport.ts"
 import type { TorrentExtensions } from "../peer/PeerExtensions.ts"
 import { PeerDropped } from "../peer/PeerPatience.ts"
@@ -32,6 +32,7 @@ import * as Choking from "./Choking.ts"
 import * as Contacts from "./Contacts.ts"
 import * as Dialling from "./Dialling.ts"
 import * as Encounters from "./Encounters.ts"
+import * as HangUps from "./HangUps.ts"
 import * as Offers from "./Offers.ts"
 import * as PeerBook from "./PeerBook.ts"
 import * as Roster from "./Roster.ts"
@@ -78,13 +79,15 @@ export interface PieceSwarm {
   /** Ends all uploads, and disconnects all peers after blocks on the way had time to arrive. */
   readonly dismiss: (why: string) => Effect.Effect<void>
   /**
-   * How many peers are connected, how many of these may request blocks, and how many addresses are known and banned.
+   * How many peers are connected, how many of these may request blocks, and how many addresses are known, banned, and
+   * of peers that closed our latest connection to them before the handshake.
    */
   readonly counts: () => {
     readonly connected: number
     readonly unchoked: number
     readonly known: number
     readonly banned: number
+    readonly hungUp: number
   }
   /** How many connected peers have a piece that is wanted and missing here, and how many of these have unchoked us. */
   readonly prospects: () => { readonly interesting: number; readonly unchoking: number }
@@ -111,6 +114,8 @@ export interface Options {
   readonly uploadSlots?: number | undefined
   /** The connections that all torrents of an engine share. */
   readonly connections: ConnectionLimit
+  /** The peers that called the engine without a handshake; default none. */
+  readonly callers?: Callers | undefined
   readonly report: (fact: Swarm.Fact) => void
 }
 
@@ -134,6 +139,7 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     ids: assembly.ids,
     maxConnections: options.maxConnections ?? defaultMaxConnections,
     connections: options.connections,
+    callers: options.callers,
     dialAddress: Contacts.dialAddress,
     report: options.report
   })
@@ -332,10 +338,16 @@ const dismiss = Effect.fnUntraced(function* ({ choking, options, swarm }: Parts,
   if (!wantsPeers(options)) Roster.dismiss(swarm.roster, () => true, why)
 })
 
-const counts = ({ swarm: { book, roster } }: Parts): ReturnType<PieceSwarm["counts"]> => {
+const counts = ({ swarm: { book, hangUps, roster } }: Parts): ReturnType<PieceSwarm["counts"]> => {
   let unchoked = 0
   for (const { protocol } of roster.members.values()) if (!protocol.uploads.isChoking) unchoked++
-  return { connected: roster.members.size, unchoked, known: book.peers.size, banned: PeerBook.bannedCount(book) }
+  return {
+    connected: roster.members.size,
+    unchoked,
+    known: book.peers.size,
+    banned: PeerBook.bannedCount(book),
+    hungUp: HangUps.count(hangUps, book)
+  }
 }
 
 const prospects = ({ swarm }: Parts): ReturnType<PieceSwarm["prospects"]> => {

@@ -20,6 +20,7 @@ import type * as Prng from "../base/Prng.ts"
 import type { ConnectionLimit } from "../connect/ConnectionLimit.ts"
 import * as Dial from "../connect/Dial.ts"
 import * as DialPriority from "../connect/DialPriority.ts"
+import * as Incoming from "../connect/Incoming.ts"
 import * as Introduction from "../connect/Introduction.ts"
 import { Dialer } from "../network/Transport.ts"
 import { PeerDropped } from "../peer/PeerPatience.ts"
@@ -29,6 +30,7 @@ import type * as Handshake from "../wire/Handshake.ts"
 import * as Dialling from "./Dialling.ts"
 import * as Encounters from "./Encounters.ts"
 import * as ExternalAddress from "./ExternalAddress.ts"
+import * as HangUps from "./HangUps.ts"
 import * as PeerBook from "./PeerBook.ts"
 import * as Roster from "./Roster.ts"
 
@@ -42,6 +44,8 @@ export type Fact =
   /** A dial failed: the connection did not open, or the handshake failed. */
   | { readonly _tag: "PeerUnreachable"; readonly address: PeerAddress.PeerAddress; readonly why: string }
   | { readonly _tag: "PeerBanned"; readonly address: PeerAddress.PeerAddress; readonly why: string }
+  /** `peers` ended a connection before the handshake, or called us without one. */
+  | { readonly _tag: "PeersHungUp"; readonly peers: number }
 
 /** The peers of one torrent. */
 export interface Swarm<M extends Roster.Member> {
@@ -51,6 +55,9 @@ export interface Swarm<M extends Roster.Member> {
   readonly roster: Roster.Roster<M>
   readonly encounters: Encounters.Encounters
   readonly dialling: Dialling.Dialling
+  readonly hangUps: HangUps.HangUps
+  /** The peers that called the engine without a handshake. */
+  readonly callers: Incoming.Callers
   readonly external: ExternalAddress.ExternalAddress
   /**
    * Whether our external address has changed since the book was ranked. Any peer can cause that, so only a tick ranks
@@ -76,6 +83,8 @@ export interface Options<M extends Roster.Member> {
   readonly maxDialing?: number | undefined
   /** The connections that all torrents of an engine share. */
   readonly connections: ConnectionLimit
+  /** The peers that called the engine without a handshake; default none. */
+  readonly callers?: Incoming.Callers | undefined
   readonly dialAddress: Roster.Roster<M>["dialAddress"]
   readonly report: (fact: Fact) => void
 }
@@ -121,6 +130,8 @@ export const make = Effect.fnUntraced(function* <M extends Roster.Member>(option
     roster: Roster.make(options.dialAddress),
     encounters: yield* Encounters.make({ max: maxConnections, connections }),
     dialling: Dialling.make(book, options.maxDialing ?? Dialling.maxDialing),
+    hangUps: HangUps.make(),
+    callers: options.callers ?? Incoming.makeCallers(),
     external,
     isRankStale: false,
     clock: yield* Clock.Clock,
@@ -154,8 +165,14 @@ const tick = <M extends Roster.Member>(self: Swarm<M>, exchange: Exchange<M>): E
     if (PeerBook.pardon(self.book, now)) Dialling.wake(self.dialling)
     if (self.isRankStale) PeerBook.rank(self.book)
     self.isRankStale = false
+    reportHangUps(self)
     return exchange.tick(now)
   })
+
+const reportHangUps = <M extends Roster.Member>({ book, callers, hangUps, report }: Swarm<M>): void => {
+  const peers = HangUps.count(hangUps, book) + callers.hosts.size
+  if (HangUps.isDue(hangUps, peers)) report({ _tag: "PeersHungUp", peers })
+}
 
 const ourselves = <M extends Roster.Member>(
   { infoHash, peerId }: Swarm<M>,
@@ -171,9 +188,15 @@ const dial = Effect.fnUntraced(function* <M extends Roster.Member>(
   // It may have waited long for a connection, and may not be needed any more.
   if (peer.state !== "connecting" || !exchange.wantsPeers()) return yield* Effect.interrupt
   const connection = yield* Dial.connect(dialer, peer.address)
-  const introduced = yield* Introduction.dialled(connection, ourselves(self, exchange))
+  const introduced = yield* Introduction.dialled(connection, ourselves(self, exchange)).pipe(
+    Effect.tapError((error) => Effect.sync(() => isHangUp(error) && self.hangUps.keys.add(peer.key)))
+  )
   yield* exchange.converse(peer.key, introduced, (member) => join(self, exchange, peer, member))
 })
+
+/** Whether the peer closed or broke the connection before it sent its handshake. */
+const isHangUp = (error: Introduction.IntroductionError): boolean =>
+  error._tag === "ConnectionError" || (error._tag === "NotIntroduced" && error.reason === "closed")
 
 /**
  * Answers a peer that asks for the torrent, and closes `scope`, that of its connection, when its session has ended.
@@ -206,6 +229,7 @@ const join = <M extends Roster.Member>(
   const refusal = exchange.admit(member)
   if (refusal !== undefined) return refusal
   self.roster.members.set(peer.key, member)
+  self.hangUps.keys.delete(peer.key)
   PeerBook.connected(peer)
   // The dial is over, so another one may begin.
   Dialling.wake(self.dialling)
@@ -236,7 +260,8 @@ const ended = <M extends Roster.Member>(
     if (member !== undefined) report({ _tag: "PeerDisconnected", address: peer.address, why })
     // A dial that we cancelled says nothing about the peer. A failed incoming connection says nothing about whether the
     // peer is reachable.
-    else if (peer.isDialable && !Exit.hasInterrupts(exit)) {
+    // That we found ourselves is of no use to anybody.
+    else if (peer.isDialable && !Exit.hasInterrupts(exit) && error?._tag !== "SelfConnection") {
       report({ _tag: "PeerUnreachable", address: peer.address, why })
     }
     Dialling.wake(self.dialling)

@@ -15,10 +15,12 @@ export interface Facts {
   readonly storageError: StorageError | undefined
   readonly connectedPeers: number
   readonly knownPeers: number
+  /** Known peers that closed our latest connection to them before the handshake. */
+  readonly hungUpPeers: number
   /** Sources whose last attempt failed: their names, and why they failed. */
   readonly failedSources: ReadonlyMap<string, string>
-  /** How many sources have found an address so far. */
-  readonly answeringSources: number
+  /** Sources that have answered: their names, and whether they ever found an address. */
+  readonly answeringSources: ReadonlyMap<string, boolean>
   /** Connected peers that have a piece that is missing here. */
   readonly interestingPeers: number
   /** Interesting peers that have unchoked us. */
@@ -59,10 +61,12 @@ export type Bottleneck =
   | { readonly _tag: "StorageFailing"; readonly error: StorageError }
   /** No address was found yet, and `source` failed when it was last asked. */
   | { readonly _tag: "SourcesFailing"; readonly source: string; readonly why: string }
-  /** No address is known yet. */
-  | { readonly _tag: "NobodyKnown" }
+  /** No address is known yet. `source` answered and knows none; `undefined` if none has answered. */
+  | { readonly _tag: "NobodyKnown"; readonly source: string | undefined }
   /** Addresses are known, but no peer is connected. */
   | { readonly _tag: "NobodyConnected"; readonly knownPeers: number }
+  /** No peer is connected, and `peers` closed the connection before the handshake. */
+  | { readonly _tag: "PeersHangUp"; readonly peers: number }
   /** Every available copy of the missing pieces is damaged. */
   | { readonly _tag: "PiecesDamaged"; readonly pieces: ReadonlyArray<PieceIndex> }
   /** No connected peer has a piece that is missing here. */
@@ -99,19 +103,22 @@ export const of = (facts: Facts): Bottleneck => {
 }
 
 const ofPeers = (facts: Facts): Bottleneck | undefined => {
-  const { connectedPeers, failedSources, knownPeers } = facts
-  if (connectedPeers === 0) {
-    if (knownPeers > 0) return { _tag: "NobodyConnected", knownPeers }
-    const [failure] = facts.answeringSources === 0 ? failedSources : []
-    return failure === undefined
-      ? { _tag: "NobodyKnown" }
-      : { _tag: "SourcesFailing", source: failure[0], why: failure[1] }
-  }
+  if (facts.connectedPeers === 0) return ofNobody(facts)
   const { damagedPieces: pieces } = facts
   if (pieces.length > 0 && facts.isOnlyDamagedLeft) return { _tag: "PiecesDamaged", pieces }
   if (facts.interestingPeers === 0) return { _tag: "NobodyHasMore" }
   if (facts.unchokingPeers === 0) return { _tag: "AllChoke", peers: facts.interestingPeers }
   return undefined
+}
+
+const ofNobody = ({ answeringSources, failedSources, hungUpPeers: peers, knownPeers }: Facts): Bottleneck => {
+  if (peers > 0) return { _tag: "PeersHangUp", peers }
+  if (knownPeers > 0) return { _tag: "NobodyConnected", knownPeers }
+  const [answer] = answeringSources
+  const [failure] = failedSources
+  return failure === undefined || answer?.[1] === true
+    ? { _tag: "NobodyKnown", source: answer?.[0] }
+    : { _tag: "SourcesFailing", source: failure[0], why: failure[1] }
 }
 
 const ofPipeline = (facts: Facts): Bottleneck => {
@@ -140,6 +147,10 @@ const naming = (pieces: ReadonlyArray<PieceIndex>): string => {
   return `pieces ${pieces.slice(0, maxNamed).join(", ")}${rest > 0 ? ` and ${rest} more` : ""}`
 }
 
+/** Says that peers close before the handshake, and why they may do so. */
+export const hangUp = (peers: number): string =>
+  `${peers} ${peers === 1 ? "peer" : "peers"} closed at once; ${peers === 1 ? "it" : "they"} may require encryption`
+
 /** Describes the answer for a user: a short clause in lower case, without a full stop. Empty for `Nothing`. */
 export const describe = (self: Bottleneck): string => {
   switch (self._tag) {
@@ -159,9 +170,13 @@ export const describe = (self: Bottleneck): string => {
     case "SourcesFailing":
       return `no peers: ${self.source}: ${self.why}`
     case "NobodyKnown":
-      return "no peers found yet"
+      return self.source === undefined ? "no peers found yet" : `no peers: ${self.source} knows none`
+    case "PeersHangUp":
+      return hangUp(self.peers)
     case "NobodyConnected":
-      return `none of ${self.knownPeers} known peers can be reached`
+      return self.knownPeers === 1
+        ? "the only known peer has not answered"
+        : `none of ${self.knownPeers} known peers has answered`
     case "PiecesDamaged":
       return `the only copies of ${naming(self.pieces)} are damaged; asking again now and then`
     case "NobodyHasMore":

@@ -12,12 +12,12 @@ import type { TorrentLife } from "./TorrentLife.ts"
 export interface Sources {
   /** Sources whose last attempt failed: their names, and why they failed. */
   readonly failed: Map<string, string>
-  /** The names of sources that have found an address so far. */
-  readonly answered: Set<string>
+  /** Sources that have answered, and whether they ever found an address. */
+  readonly answered: Map<string, boolean>
 }
 
 /** Makes a record without answers. */
-export const make = (): Sources => ({ failed: new Map(), answered: new Set() })
+export const make = (): Sources => ({ failed: new Map(), answered: new Map() })
 
 /** What is needed to run sources. */
 export interface Options {
@@ -61,7 +61,7 @@ export const run = (self: Sources, options: Options): Effect.Effect<void> => {
     }
     const { addresses, externalHost } = event
     self.failed.delete(source)
-    if (addresses.length > 0) self.answered.add(source)
+    self.answered.set(source, addresses.length > 0 || self.answered.get(source) === true)
     if (externalHost !== undefined) swarm.seenAs(source, externalHost)
     yield* swarm.add(addresses)
     report({ _tag: "SourceAnswered", source, peers: addresses.length })

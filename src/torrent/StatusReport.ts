@@ -26,6 +26,7 @@ export const early = (lasting: Lasting): TorrentStatus => {
       ...ownFacts(lasting),
       connectedPeers: 0,
       knownPeers: 0,
+      hungUpPeers: 0,
       interestingPeers: 0,
       unchokingPeers: 0,
       hungryPeers: 0,
@@ -95,6 +96,19 @@ export const of = (run: TorrentParts, now: number): TorrentStatus => {
   }
 }
 
+/** The status of a run that has ended: what it had stored, and that nothing moves any more. */
+export const atEnd = (run: TorrentParts, now: number): TorrentStatus => ({
+  ...of(run, now),
+  downloadBytesPerSecond: 0,
+  uploadBytesPerSecond: 0
+})
+
+/** The status after a run, from its status at its end: the torrent may have failed since. */
+export const after = (end: TorrentStatus, lasting: Lasting): TorrentStatus => {
+  const now = own(lasting)
+  return { ...end, ...now, bottleneck: now.state._tag === "Failed" ? { _tag: "Failed" } : end.bottleneck }
+}
+
 const own = ({ life }: Lasting) => ({
   state: TorrentMachine.stateOf(life.machine),
   isSeeding: life.machine.isSeeding,
@@ -107,7 +121,7 @@ const ownFacts = ({ life, limits, sources }: Lasting) => {
     state: state._tag,
     storageError: state._tag === "StorageFailing" ? state.error : undefined,
     failedSources: sources.failed,
-    answeringSources: sources.answered.size,
+    answeringSources: sources.answered,
     isRateLimited: RateLimiter.isWaitedFor(limits.download)
   }
 }
@@ -131,6 +145,7 @@ const bottleneckOf = (
     ...ownFacts(lasting),
     connectedPeers: peers.connected,
     knownPeers: peers.known,
+    hungUpPeers: peers.hungUp,
     interestingPeers: prospects.interesting,
     unchokingPeers: prospects.unchoking,
     hungryPeers: assembly.idleSuppliers.size,

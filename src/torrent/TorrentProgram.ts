@@ -24,6 +24,7 @@ import type { Torrent } from "./Torrent.ts"
 import * as TorrentLife from "./TorrentLife.ts"
 import type { Lasting, Options, TorrentParts } from "./TorrentParts.ts"
 import * as TorrentRun from "./TorrentRun.ts"
+import type { TorrentStatus } from "./TorrentStatus.ts"
 import { TorrentDefect } from "./TorrentStatus.ts"
 
 /** How many added addresses are kept for another run. */
@@ -59,10 +60,15 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
   }
   /** The current run; `undefined` while files are checked and after the end. */
   let run: TorrentParts | undefined
+  /** The run that is ending: its last pieces are still being stored. */
+  let ending: TorrentParts | undefined
+  /** The status of the last run at its end; `undefined` before, and while files are checked again. */
+  let final: TorrentStatus | undefined
   /** The addresses that were added last. */
   let addedAddresses: ReadonlyArray<PeerAddress> = []
 
   const once = Effect.gen(function* () {
+    final = undefined
     const opened = yield* TorrentRun.open(lasting)
     run = opened
     yield* opened.swarm.add(addedAddresses)
@@ -71,9 +77,19 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
   })
   const end = Effect.sync(() => {
     if (run !== undefined) run.facts.isOver = true
+    ending = run
     run = undefined
     TorrentLife.note(life, { _tag: "Restarted" })
     Latch.closeUnsafe(life.restarting)
+  })
+  const ended = Effect.sync(() => {
+    if (ending !== undefined) final = StatusReport.atEnd(ending, Monotonic.nowUnsafe(clock))
+    ending = undefined
+  })
+  const status = Effect.sync(() => {
+    const parts = run ?? ending
+    if (parts !== undefined) return StatusReport.of(parts, Monotonic.nowUnsafe(clock))
+    return final === undefined ? StatusReport.early(lasting) : StatusReport.after(final, lasting)
   })
   const scope = yield* Effect.scope
   yield* Scope.fork(scope).pipe(
@@ -81,7 +97,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
       once.pipe(
         Scope.provide(parts),
         Effect.raceFirst(Deferred.await(life.ended)),
-        Effect.ensuring(Effect.andThen(end, Scope.close(parts, Exit.void)))
+        Effect.ensuring(end.pipe(Effect.andThen(Scope.close(parts, Exit.void)), Effect.ensuring(ended)))
       )
     ),
     Effect.forever,
@@ -100,9 +116,7 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
   const torrent: Torrent = {
     metainfo,
     events: life.log.events,
-    status: Effect.sync(() =>
-      run === undefined ? StatusReport.early(lasting) : StatusReport.of(run, Monotonic.nowUnsafe(clock))
-    ),
+    status,
     completed: Deferred.await(life.completed),
     addPeers: (addresses) =>
       Effect.suspend(() => {

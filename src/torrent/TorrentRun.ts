@@ -103,6 +103,7 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting) {
       Effect.provideService(AllowedFast.make({ infoHash, pieceCount: geometry.pieceCount, host }), PieceHasher, hasher),
     uploadSlots: options.uploadSlots,
     connections: options.connections,
+    callers: options.callers,
     report: (event) => TorrentLife.report(life, event)
   })
 

@@ -1,9 +1,10 @@
-import { mkdir, readdir, readFile, writeFile } from "node:fs/promises"
+import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises"
 import { createServer, type RequestListener } from "node:http"
 import type { AddressInfo } from "node:net"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import * as InfoHash from "../../src/base/InfoHash.ts"
 import { assertStored, entries, only, prepare, seed, services } from "./downloads.ts"
 import { eventsOf, runScoped, startScoped } from "./program.ts"
 
@@ -105,11 +106,52 @@ describe("piecewise download", () => {
 
       assert.deepStrictEqual([stopped.code, stopped.stderr], [130, ""])
       assert.deepStrictEqual(only("complete", stopped.stdout), [])
+      const { stored } = eventsOf(stopped.stdout).at(-1) as { stored: number }
+      assert.include(eventsOf(stopped.stdout).at(-1), { event: "stopped", pieces: 10 })
+      assert.strictEqual(only("piece", stopped.stdout).length, stored)
       assert.strictEqual(second.code, 0, second.stderr)
       const pieces = [...only("piece", stopped.stdout), ...only("piece", second.stdout)].map(({ index }) => index)
       assert.sameMembers(pieces, [...Array(10).keys()])
       assert.isAtLeast(peer.counters.connections, 2)
       yield* assertStored(known, path.join(folder, "out"))
+    }).pipe(Effect.provide(services))
+  )
+
+  it.live("says at SIGINT what is kept and how to go on", () =>
+    Effect.gen(function* () {
+      const { folder, known } = yield* prepare()
+      const { address } = yield* seed(known, { bytesPerSecond: 150_000 })
+      const kept = ["download", "known.torrent", "-o", "out", "--peer", address]
+      const first = yield* startScoped(kept, folder)
+      yield* Effect.promise(async () => {
+        // The resume data grows with each piece that is stored.
+        const resume = path.join(folder, "out", ".piecewise", `${InfoHash.toHex(known.metainfo.infoHash)}.resume`)
+        const size = () =>
+          stat(resume).then(
+            (stats) => stats.size,
+            () => 0
+          )
+        let made = 0
+        while (made === 0 || (await size()) === made) {
+          if (made === 0) made = await size()
+          await new Promise(setImmediate)
+        }
+      })
+      first.child.kill("SIGINT")
+      // A dead peer, so that nothing is stored.
+      const second = yield* startScoped(["download", "known.torrent", "-o", "none", "--peer", "127.0.0.1:1"], folder)
+      yield* Effect.promise(() => second.wrote("has not answered"))
+      const third = yield* startScoped([...kept.slice(0, -2), "--peer", "127.0.0.1:1", "--storage", "memory"], folder)
+      yield* Effect.promise(() => third.wrote("has not answered"))
+
+      for (const { child } of [second, third]) child.kill("SIGINT")
+      const [some, none, memory] = yield* Effect.promise(() => Promise.all([first.ended, second.ended, third.ended]))
+
+      assert.match(some.stderr, /^stopped; \d+\.\d% is stored in out\/known; the same command goes on from there$/m)
+      assert.deepStrictEqual(
+        [none.stderr, memory.stderr],
+        ["stopped; nothing is stored yet\n", "stopped; nothing is kept in memory\n"]
+      )
     }).pipe(Effect.provide(services))
   )
 

@@ -232,6 +232,35 @@ describe("DownloadDisplay", () => {
     assert.deepStrictEqual(written.notes, ["peers can connect to port 6881"])
   })
 
+  it("notes peers that close at once only while it seeds, because a download says so in its state", () => {
+    const event = { _tag: "PeersHungUp", peers: 2 } as const
+    const noted = [status, { ...status, state: { _tag: "Downloading" } } as const].map((now_) => {
+      const { output, written } = fakeOutput(false)
+      DownloadDisplay.people({ metainfo, output, seeds: true, now }).report([event], now_)
+      return written.notes
+    })
+    const { output, written } = fakeOutput(false)
+    DownloadDisplay.json({ metainfo, output, seeds: true, now }).report([event], status)
+
+    const why = "2 peers closed at once; they may require encryption"
+    assert.deepStrictEqual(noted, [[why], []])
+    assert.deepStrictEqual(written.printed, [JSON.stringify({ event: "closed", peers: 2, why })])
+  })
+
+  it.each([
+    ["people", DownloadDisplay.people, [], ["3 pieces are kept"]],
+    ["programs", DownloadDisplay.json, ['{"event":"stopped","stored":4,"pieces":4,"storedBytes":65536}'], []],
+    ["nobody", DownloadDisplay.silent, [], []]
+  ] as const)("shows %s what is kept after a signal, and nothing more", (_, make, printed, notes) => {
+    const { output, written } = fakeOutput(false)
+    const display = make({ metainfo, output, seeds: false, now })
+
+    display.stop(status, "3 pieces are kept")
+    display.tick(status)
+
+    assert.deepStrictEqual([written.printed, written.notes], [[...printed], [...notes]])
+  })
+
   it("ends the JSON lines with the one of a failure", () => {
     const { output, written } = fakeOutput(false)
     const display = DownloadDisplay.json({ metainfo, output, seeds: false, now })

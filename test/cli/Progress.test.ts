@@ -87,13 +87,26 @@ describe("Progress", () => {
     assert.strictEqual(losing![2], "30.0 MiB uploaded · ratio 1.50 · 2.0 MiB/s · 3 peers · 1 unreadable piece")
   })
 
+  it("keeps the time that is left and the peers on a narrow terminal", () => {
+    const slow = { downloadBytesPerSecond: 999 * 1_024, missingBytes: 900_000 * MiB, uploadBytesPerSecond: 20 * MiB }
+
+    const lines = [21, 31, 41, 61].map((columns) => Progress.render(view(slow), plain(columns))[2])
+
+    assert.deepStrictEqual(lines, [
+      "10 d 16 h left",
+      "10 d 16 h left · 3 peers",
+      "999.0 KiB/s · 10 d 16 h left · 3 peers",
+      "999.0 KiB/s · 10 d 16 h left · 3 peers"
+    ])
+  })
+
   it("uses ASCII if the terminal has nothing else", () => {
     const lines = Progress.render(view(), { columns: 41, color: false, unicode: false })
 
     assert.deepStrictEqual(lines, [
       "sample  downloading",
       "[###################------------]  64.2%",
-      "128.4 MiB of 200.0 MiB, 8.0 MiB/s"
+      "8.0 MiB/s, 9 s left, 3 peers"
     ])
   })
 
@@ -125,10 +138,11 @@ describe("Progress", () => {
   })
 
   it("shows that it waits for peers, without an unknown remaining time", () => {
-    const waiting = { connectedPeers: 0, downloadBytesPerSecond: 0, bufferedBytes: 0 }
+    const bottleneck = { _tag: "NobodyConnected", knownPeers: 5 } as const
+    const waiting = { connectedPeers: 0, downloadBytesPerSecond: 0, bufferedBytes: 0, bottleneck }
     const lines = Progress.render(view(waiting), plain(81))
 
-    assert.strictEqual(lines[0], "sample  waiting for peers, 5 known")
+    assert.strictEqual(lines[0], "sample  none of 5 known peers has answered")
     assert.strictEqual(lines[2], "128.4 MiB of 200.0 MiB · 0 B/s · 0 peers · 0 B buffered")
   })
 

@@ -28,7 +28,7 @@ describe("Swarm", () => {
     yield* settle
 
     assert.deepStrictEqual([added, facts], [[1, 0], ["+10.0.0.1"]])
-    assert.deepStrictEqual(swarm.counts(), { connected: 1, unchoked: 0, known: 1, banned: 0 })
+    assert.deepStrictEqual(swarm.counts(), { connected: 1, unchoked: 0, known: 1, banned: 0, hungUp: 0 })
   })
 
   test("dials in the order of BEP 40 once it knows its external address", function* () {
@@ -210,7 +210,76 @@ describe("Swarm", () => {
       yield* pass(120)
 
       assert.strictEqual(peer.counters.connections, 1)
-      assert.deepStrictEqual(swarm.counts(), { connected: 0, unchoked: 0, known: 1, banned: 0 })
+      assert.deepStrictEqual(swarm.counts(), { connected: 0, unchoked: 0, known: 1, banned: 0, hungUp: 0 })
+    })
+  })
+
+  describe("counts peers that close before the handshake", () => {
+    /** An address where every connection is closed at once. */
+    const slam = Effect.fnUntraced(function* (host: number) {
+      const { listener } = (yield* MemoryNetwork.MemoryNetwork).host(at(host).host)
+      const listening = yield* listener.listen(at(host))
+      yield* Effect.forkScoped(Effect.forever(Effect.scoped(listening.accept)))
+    })
+
+    test("and reports the first, and then ten times as many", function* () {
+      const known = yield* torrent()
+      for (let host = 1; host <= 12; host++) yield* slam(host)
+      const { facts, swarm } = yield* start(known)
+      const counts: Array<number> = []
+
+      for (const hosts of [[1], [2, 3], [4, 5, 6, 7, 8, 9, 10, 11, 12]]) {
+        yield* swarm.add(hosts.map((host) => at(host)))
+        yield* pass(2)
+        counts.push(swarm.counts().hungUp)
+      }
+
+      assert.deepStrictEqual(counts, [1, 3, 12])
+      assert.deepStrictEqual(
+        facts.filter((fact) => fact.startsWith("~")),
+        ["~1", "~12"]
+      )
+    })
+
+    test("but not those that refuse, do not answer, or are this client", function* () {
+      const known = yield* torrent()
+      yield* (yield* MemoryNetwork.MemoryNetwork).partition("127.0.0.1", at(2).host)
+      yield* serve(known, at(3), {}, ourId)
+      yield* serve(known, at(4), { silent: "from the start" })
+      const { facts, swarm } = yield* start(known)
+
+      yield* swarm.add([1, 2, 3, 4].map((host) => at(host)))
+      yield* pass(15)
+
+      assert.strictEqual(swarm.counts().hungUp, 0)
+      assert.notInclude(facts.join(), "~")
+      assert.notInclude(facts.join(), at(3).host)
+    })
+
+    test("until it introduces itself", function* () {
+      const known = yield* torrent()
+      const network = yield* MemoryNetwork.MemoryNetwork
+      const { listener } = network.host(at(1).host)
+      const closing = yield* Effect.forkScoped(
+        Effect.scoped(
+          Effect.gen(function* () {
+            const listening = yield* listener.listen(at(1))
+            yield* Effect.scoped(listening.accept)
+          })
+        ),
+        { startImmediately: true }
+      )
+      const { swarm } = yield* start(known)
+      yield* swarm.add([at(1)])
+      yield* pass(0)
+      const before = swarm.counts().hungUp
+      yield* Fiber.await(closing)
+      yield* serve(known, at(1), stalls)
+
+      yield* pass(5)
+
+      const { connected, hungUp } = swarm.counts()
+      assert.deepStrictEqual([before, connected, hungUp], [1, 1, 0])
     })
   })
 
@@ -264,7 +333,10 @@ describe("Swarm", () => {
         swarm.ban(idOf(0), "it lied")
         yield* settle
 
-        assert.deepStrictEqual([turns, swarm.counts()], [turns, { connected: 1, unchoked: 0, known: 2, banned: 1 }])
+        assert.deepStrictEqual(
+          [turns, swarm.counts()],
+          [turns, { connected: 1, unchoked: 0, known: 2, banned: 1, hungUp: 0 }]
+        )
         yield* Scope.close(scope, Exit.void)
         yield* settle
       }
@@ -284,7 +356,7 @@ describe("Swarm", () => {
       for (const key of [0, 1, 2]) swarm.ban(idOf(key), "it lied")
       yield* settle
 
-      assert.deepStrictEqual(swarm.counts(), { connected: 1, unchoked: 0, known: 5, banned: 4 })
+      assert.deepStrictEqual(swarm.counts(), { connected: 1, unchoked: 0, known: 5, banned: 4, hungUp: 0 })
       assert.strictEqual((yield* counts).dials, 0)
     })
   })

@@ -10,7 +10,8 @@ const fast: Bottleneck.Facts = {
   connectedPeers: 4,
   knownPeers: 9,
   failedSources: new Map(),
-  answeringSources: 1,
+  hungUpPeers: 0,
+  answeringSources: new Map([["udp://u.example", true]]),
   interestingPeers: 3,
   unchokingPeers: 3,
   hungryPeers: 0,
@@ -29,6 +30,8 @@ const full = StorageError.of("write", [new DiskFull({ path: "d/a" })])
 const refused = StorageError.of("write", [new StorageRefused({ path: "d/a", why: "permission denied" })])
 const failed = new Map([["http://t.example", "connection refused"]])
 
+const empty = new Map([["udp://u.example", false]])
+
 const damaged = (...pieces: ReadonlyArray<number>) => ({ damagedPieces: pieces as ReadonlyArray<PieceIndex> })
 
 /** What differs from `fast`, and what follows. */
@@ -42,23 +45,47 @@ const cases: ReadonlyArray<readonly [why: string, changes: Partial<Bottleneck.Fa
   ["the disk refuses", { storageError: refused }, "StorageFailing", "d/a: permission denied"],
   [
     "no source has answered",
-    { connectedPeers: 0, knownPeers: 0, answeringSources: 0 },
+    { connectedPeers: 0, knownPeers: 0, answeringSources: new Map() },
     "NobodyKnown",
     "no peers found yet"
   ],
   [
     "all sources fail",
-    { connectedPeers: 0, knownPeers: 0, answeringSources: 0, failedSources: failed },
+    { connectedPeers: 0, knownPeers: 0, answeringSources: new Map(), failedSources: failed },
     "SourcesFailing",
     "no peers: http://t.example: connection refused"
   ],
   [
     "one source fails and another knows nobody",
-    { connectedPeers: 0, knownPeers: 0, failedSources: failed },
-    "NobodyKnown",
-    "no peers found yet"
+    { connectedPeers: 0, knownPeers: 0, answeringSources: empty, failedSources: failed },
+    "SourcesFailing",
+    "no peers: http://t.example: connection refused"
   ],
-  ["no peer can be reached", { connectedPeers: 0 }, "NobodyConnected", "none of 9 known peers can be reached"],
+  [
+    "the only source knows nobody",
+    { connectedPeers: 0, knownPeers: 0, answeringSources: empty },
+    "NobodyKnown",
+    "no peers: udp://u.example knows none"
+  ],
+  [
+    "some peers close before the handshake",
+    { connectedPeers: 0, hungUpPeers: 2 },
+    "PeersHangUp",
+    "2 peers closed at once; they may require encryption"
+  ],
+  [
+    "the only peer closes before the handshake",
+    { connectedPeers: 0, hungUpPeers: 1 },
+    "PeersHangUp",
+    "1 peer closed at once; it may require encryption"
+  ],
+  ["no peer is reached", { connectedPeers: 0 }, "NobodyConnected", "none of 9 known peers has answered"],
+  [
+    "the only known peer is not reached",
+    { connectedPeers: 0, knownPeers: 1 },
+    "NobodyConnected",
+    "the only known peer has not answered"
+  ],
   [
     "what is left is damaged",
     { ...damaged(7), isOnlyDamagedLeft: true, interestingPeers: 0 },
