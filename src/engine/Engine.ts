@@ -221,7 +221,7 @@ const makeParts = Effect.fnUntraced(function* (config: Config, listening: Listen
   const port = yield* ListeningPort.make(listening?.address.port)
   const shared = Context.get(services, PeerSources)
   const sourcesOf = ({ peers = [], sources = [] }: Pick<AddOptions, "peers" | "sources">) => [
-    PeerSource.fromAddresses(peers),
+    ...(peers.length === 0 ? [] : [PeerSource.fromAddresses(peers)]),
     ...shared,
     ...sources
   ]
