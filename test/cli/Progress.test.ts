@@ -88,7 +88,12 @@ describe("Progress", () => {
   })
 
   it("keeps the time that is left and the peers on a narrow terminal", () => {
-    const slow = { downloadBytesPerSecond: 999 * 1_024, wantedBytes: 1_000_000 * MiB, missingBytes: 900_000 * MiB, uploadBytesPerSecond: 20 * MiB }
+    const slow = {
+      downloadBytesPerSecond: 999 * 1_024,
+      wantedBytes: 1_000_000 * MiB,
+      missingBytes: 900_000 * MiB,
+      uploadBytesPerSecond: 20 * MiB
+    }
 
     const lines = [21, 31, 41, 61].map((columns) => Progress.render(view(slow), plain(columns))[2])
 
