@@ -180,7 +180,11 @@ const killLoop = async (folder: string, storage: "filesystem" | "io-daemon"): Pr
 
 const swarms = async (): Promise<ReadonlyArray<string>> => {
   const env = { PIECEWISE_RUNS }
-  await Command.show("vitest", ["run", "--testTimeout", "3600000", "test/simulation/RandomSwarm.test.ts"], { env })
+  await Command.show(
+    "vitest",
+    ["run", "--testTimeout", "3600000", "test/simulation/RandomSwarm.test.ts", "test/simulation/Turmoil.test.ts"],
+    { env }
+  )
   return []
 }
 

@@ -50,6 +50,8 @@ export interface Download extends SwarmLaws.Subject {
   readonly isComplete: () => boolean
   /** Stops the torrent, and moves the clock as long as that takes. Its peers continue. */
   readonly stop: Effect.Effect<void>
+  /** Stops the torrent as `stop` does, but takes the time that others move. */
+  readonly halt: Effect.Effect<void>
 }
 
 /** How a torrent is added. */
@@ -239,13 +241,15 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<World, 
         .add(known.metainfo, { ...options, peers: [...(options.peers ?? []), ...peers.map(({ address }) => address)] })
         .pipe(Scope.provide(scope))
       const events: Array<TorrentEvent> = []
+      const halt = Scope.close(scope, Exit.void)
       const self: Download = {
         known,
         torrent,
         peers,
         events,
         isComplete: () => events.some(({ _tag }) => _tag === "Completed"),
-        stop: simulation.during(Scope.close(scope, Exit.void))
+        stop: simulation.during(halt),
+        halt
       }
       const limits = [engineLimits, options.limits].flatMap((limits) => limits?.uploadBytesPerSecond ?? [])
       downloads.set(self, options.uploadSlots ?? Choker.slotsFor(limits.length > 0 ? Math.min(...limits) : undefined))
