@@ -16,8 +16,11 @@
 import * as Bytes from "../base/Bytes.ts"
 import * as MetadataMessage from "../wire/extension/MetadataMessage.ts"
 
-/** Requests out to one peer: enough to cover its delay, and so few that a silent peer holds up little. */
-export const maxRequests = 4
+/**
+ * Requests out to one peer. rTorrent 0.9.8 holds one answer at a time: at a second request it stops reading from the
+ * connection for ever, because the answer that it sends does not wake its reader.
+ */
+export const maxRequests = 1
 
 /** Copies that one peer each fills at the same time. */
 export const maxSoleCopies = 3
@@ -356,18 +359,16 @@ const beginSoleCopies = (self: MetadataExchange, now: number): void => {
 
 /** Requests what is missing, one piece from each peer in turn, so that a short info dict comes from several. */
 const request = (self: MetadataExchange, now: number): void => {
-  for (let round = 0; round < maxRequests; round++) {
-    for (const peer of self.peers.values()) {
-      const { copy } = peer
-      if (copy === undefined || peer.asked.size > round) continue
-      const piece = nextPiece(copy)
-      if (piece === undefined) continue
-      if (peer.asked.size === 0) peer.silentSince = now
-      peer.asked.add(piece)
-      copy.asked.add(piece)
-      peer.owed.set(piece, (peer.owed.get(piece) ?? 0) + 1)
-      self.actions.push({ _tag: "Request", peer: peer.key, piece })
-    }
+  for (const peer of self.peers.values()) {
+    const { copy } = peer
+    if (copy === undefined || peer.asked.size >= maxRequests) continue
+    const piece = nextPiece(copy)
+    if (piece === undefined) continue
+    peer.silentSince = now
+    peer.asked.add(piece)
+    copy.asked.add(piece)
+    peer.owed.set(piece, (peer.owed.get(piece) ?? 0) + 1)
+    self.actions.push({ _tag: "Request", peer: peer.key, piece })
   }
 }
 

@@ -88,24 +88,24 @@ describe("MetadataExchange", () => {
     assert.deepStrictEqual(bans(log), [])
   })
 
-  it("spreads the pieces over the peers, at most four at a time to each", () => {
+  it("spreads the pieces over the peers, one at a time to each, because rTorrent stops reading at a second one", () => {
     const exchange = joined(infoOf(20 * pieceLength), 1, 2, 3)
 
-    assert.strictEqual(drawn(MetadataExchange.step(exchange, 0)), "1:0,3,6,9 2:1,4,7,10 3:2,5,8,11")
+    assert.strictEqual(drawn(MetadataExchange.step(exchange, 0)), "1:0 2:1 3:2")
     assert.deepStrictEqual(MetadataExchange.step(exchange, 0), [])
   })
 
   it("requests the next piece when one has arrived, and a digest once all have", () => {
-    const info = infoOf(5 * pieceLength)
+    const info = infoOf(2 * pieceLength)
     const exchange = joined(info, 1)
     MetadataExchange.step(exchange, 0)
 
-    MetadataExchange.receive(exchange, 1, data(info, 2), 1)
+    MetadataExchange.receive(exchange, 1, data(info, 0), 1)
     const next = MetadataExchange.step(exchange, 1)
-    for (const piece of [0, 1, 3, 4]) MetadataExchange.receive(exchange, 1, data(info, piece), 2)
+    MetadataExchange.receive(exchange, 1, data(info, 1), 2)
     const last = MetadataExchange.step(exchange, 2)
 
-    assert.strictEqual(drawn(next), "1:4")
+    assert.strictEqual(drawn(next), "1:1")
     assert.deepStrictEqual(others(last), ["Verify"])
     assert.deepStrictEqual(MetadataExchange.step(exchange, 3), [])
   })
@@ -262,7 +262,7 @@ describe("MetadataExchange", () => {
 
     MetadataExchange.verified(exchange, copy!, false)
 
-    assert.strictEqual(drawn(MetadataExchange.step(exchange, 0)), "1:0,1 2:0,1 3:0,1")
+    assert.strictEqual(drawn(MetadataExchange.step(exchange, 0)), "1:0 2:0 3:0")
     assert.strictEqual(exchange.copies.size, MetadataExchange.maxSoleCopies)
   })
 
@@ -296,7 +296,7 @@ describe("MetadataExchange", () => {
     const actions = MetadataExchange.step(exchange, 1)
 
     assert.deepStrictEqual(drops(actions), [`1: ${why}`])
-    assert.strictEqual(drawn(actions), "2:0,1,2")
+    assert.strictEqual(drawn(actions), "2:0")
   })
 
   it("fault 36: drops a peer that answers one request twice", () => {
@@ -405,28 +405,30 @@ describe("MetadataExchange", () => {
   })
 
   it("waits for a peer that sends a piece now and then", () => {
-    const info = infoOf(4 * pieceLength)
+    const info = infoOf(2 * pieceLength)
     const exchange = joined(info, 1)
     MetadataExchange.step(exchange, 0)
-    MetadataExchange.join(exchange, 2, info.length, 0)
+    MetadataExchange.join(exchange, 2, info.length, 7_999)
 
     MetadataExchange.receive(exchange, 1, data(info, 0), 8_000)
+    MetadataExchange.step(exchange, 8_000)
     const soon = MetadataExchange.step(exchange, 17_999)
     const late = MetadataExchange.step(exchange, 18_000)
 
     assert.strictEqual(drawn(soon), "")
-    assert.strictEqual(drawn(late), "2:1,2,3")
+    assert.strictEqual(drawn(late), "2:1")
   })
 
   it("counts only rejects in a row", () => {
-    const info = infoOf(4 * pieceLength)
+    const info = infoOf(2 * pieceLength)
     const exchange = joined(info, 1)
     let rejects = 0
 
     for (let round = 1; rejects <= 2 * MetadataExchange.maxRejects; round++) {
       const now = round * MetadataExchange.maxPause
-      assert.strictEqual(drawn(MetadataExchange.step(exchange, now)), "1:0,1,2,3")
+      assert.strictEqual(drawn(MetadataExchange.step(exchange, now)), "1:0")
       MetadataExchange.receive(exchange, 1, data(info, 0), now)
+      assert.strictEqual(drawn(MetadataExchange.step(exchange, now)), "1:1")
       MetadataExchange.receive(exchange, 1, { _tag: "Reject", piece: 1 }, now)
       rejects++
     }
