@@ -6,7 +6,8 @@
  * random moment, a hundred times. After each kill, every piece that the resume data lists as stored must be correct on
  * disk, and the next run must not verify more than the files that were being written. `swarms` simulates many random
  * swarms. `disks` runs the tests of real files and disks with other clients through every storage; `npm test` runs only
- * some of them.
+ * some of them. `matrix` prints what works with which other client, as a table; it runs in a network namespace, so that
+ * no client can reach anything outside.
  *
  * `PIECEWISE_SEED` sets the random seed, and `PIECEWISE_KILLS` the number of kills. Exit code 0 means that no fault was
  * found.
@@ -30,6 +31,7 @@ import * as KnownTorrent from "../src/testing/KnownTorrent.ts"
 import * as Command from "./command.ts"
 import * as Native from "./native.ts"
 import * as Python from "./python.ts"
+import * as WebTorrent from "./webtorrent.ts"
 
 const { PIECEWISE_KILLS = "100", PIECEWISE_RUNS = "2000", PIECEWISE_SEED = "1" } = process.env
 const kills = Number(PIECEWISE_KILLS)
@@ -195,6 +197,38 @@ const disks = async (): Promise<ReadonlyArray<string>> => {
   return []
 }
 
+/** The first half of the addresses in the namespace. Transmission dials nothing in 127.0.0.0/8. */
+const network = "10.9"
+
+/** Runs the command in its arguments where the only network is loopback, and has every address of `network`. */
+const isolated = [
+  "unshare",
+  "--net",
+  "--map-root-user",
+  "sh",
+  "-c",
+  `ip link set lo up && ip address add ${network}.0.1/16 dev lo && exec "$@"`,
+  "sh"
+] as const
+
+const matrix = async (): Promise<ReadonlyArray<string>> => {
+  await Python.prepare()
+  try {
+    await WebTorrent.prepare()
+  } catch (error) {
+    if (!(error instanceof Command.CommandFailed)) throw error
+    console.log(`WebTorrent is left out: ${error.message}`)
+  }
+  const [program, ...args] = isolated
+  const isIsolated = await Command.works(program, [...args, "true"])
+  if (!isIsolated) console.log("no network namespace can be made here (unshare, ip), so loopback itself is used")
+  const pytest = [Python.interpreter, "-m", "pytest", "-q", "--tb=short", "-rN", "--numprocesses", "3"]
+  const command = [...(isIsolated ? isolated : []), ...pytest, "test/interop/test_matrix.py"]
+  const env = { PIECEWISE_MATRIX: "true", ...(isIsolated ? { PIECEWISE_MATRIX_NETWORK: network } : {}) }
+  await Command.show(command[0]!, command.slice(1), { env })
+  return []
+}
+
 const searches: Readonly<Record<string, (folder: string) => Promise<ReadonlyArray<string>>>> = {
   "kill-filesystem": (folder) => killLoop(folder, "filesystem"),
   "kill-io-daemon": async (folder) => {
@@ -202,7 +236,8 @@ const searches: Readonly<Record<string, (folder: string) => Promise<ReadonlyArra
     return killLoop(folder, "io-daemon")
   },
   swarms,
-  disks
+  disks,
+  matrix
 }
 
 const chosen = process.argv.slice(2)

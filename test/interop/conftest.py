@@ -8,8 +8,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NoReturn
 
+import matrix
 import pytest
 from aria2 import IS_INSTALLED, Aria2
+from cells import CELLS
+from clients import CLIENTS
 from liar import Liar
 from mounts import Mount, why_not
 from processes import LibtorrentPeer, Piecewise, Tracker
@@ -175,8 +178,20 @@ SLOW_DISKS = ("fails_at_write_back", "nothing_that_it_lost", "full_disk", "goes_
 """Tests of disks that only a soak executes."""
 
 
+IS_MATRIX = "PIECEWISE_MATRIX" in os.environ
+"""Whether to run all cells of the interop matrix: `npm run soak -- matrix`."""
+QUICK_CELLS = tuple(
+    f"test_matrix[{client}-{cell}]"
+    for client in ("libtorrent", "aria2")
+    for cell in ("halves", "tiers get", "tiers give")
+)
+"""The cells that a normal run executes. Other tests cover more of these two clients."""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     def is_left_out(item: pytest.Item) -> bool:
+        if item.path.stem == "test_matrix":
+            return not IS_MATRIX and not item.name.startswith(QUICK_CELLS)
         if IS_SOAK or item.path.stem not in SLOW:
             return False
         is_slow_disk = item.path.stem == "test_disks" and any(name in item.name for name in SLOW_DISKS)
@@ -236,3 +251,10 @@ def give(piecewise: Callable[..., Piecewise]) -> Callable[..., Piecewise]:
         return program
 
     return start
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = [report for found in terminalreporter.stats.values() for report in found if hasattr(report, "when")]
+    if matrix.read(reports):
+        terminalreporter.section("the interop matrix, in seconds")
+        terminalreporter.write_line(matrix.table(reports, CLIENTS, CELLS))

@@ -72,6 +72,10 @@ class LineProcess:
             self._lines.put(None)
         return line
 
+    def has_line(self) -> bool:
+        """Whether `next_line` would not wait."""
+        return not self._lines.empty()
+
     def send_line(self, text: str = "") -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(text + "\n")
@@ -145,8 +149,8 @@ class LibtorrentPeer(LineProcess):
 class Tracker(LineProcess):
     """The npm package bittorrent-tracker, started by `tracker.mjs`."""
 
-    def __init__(self) -> None:
-        super().__init__([str(NODE), str(HERE / "tracker.mjs")])
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        super().__init__([str(NODE), str(HERE / "tracker.mjs"), host])
         first = self.next_line()
         assert first is not None, f"the tracker did not start: {self.exit_code()} {self.errors}"
         self.urls: dict[str, str] = json.loads(first)

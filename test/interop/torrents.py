@@ -33,6 +33,13 @@ class Torrent:
     def name(self) -> str:
         return self.content.name
 
+    @property
+    def file_names(self) -> list[str]:
+        """The paths of the files in the torrent, below its name if it has several."""
+        if self.content.is_file():
+            return [self.name]
+        return [path.relative_to(self.content).as_posix() for path in files_of(self.content)]
+
     def link(self, *parameters: str) -> str:
         """A magnet link with these parameters only: without them it names no tracker and no peer."""
         return "&".join([f"magnet:?xt=urn:btih:{self.info_hash.hex()}", *parameters])
@@ -56,16 +63,19 @@ def write_file(path: Path, size: int, seed: int) -> Path:
     return path
 
 
-def make_torrent(content: Path, piece_length: int, trackers: list[str] | None = None, version: int = V1) -> Torrent:
-    """Writes `CONTENT.torrent` beside the content."""
+def make_torrent(
+    content: Path, piece_length: int, trackers: list[str] | None = None, version: int = V1, private: bool = False
+) -> Torrent:
+    """Writes `CONTENT.torrent` beside the content. Each tracker is a tier (BEP 12) of its own."""
     files = [content] if content.is_file() else files_of(content)
     entries = [
         libtorrent.create_file_entry(path.relative_to(content.parent).as_posix(), path.stat().st_size)
         for path in files
     ]
     made = libtorrent.create_torrent(entries, piece_length, version)
-    for url in trackers or []:
-        made.add_tracker(url)
+    for tier, url in enumerate(trackers or []):
+        made.add_tracker(url, tier)
+    made.set_priv(private)
     libtorrent.set_piece_hashes(made, str(content.parent))
     file = content.parent / f"{content.name}.torrent"
     file.write_bytes(libtorrent.bencode(made.generate()))
