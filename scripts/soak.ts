@@ -6,8 +6,9 @@
  * random moment, a hundred times. After each kill, every piece that the resume data lists as stored must be correct on
  * disk, and the next run must not verify more than the files that were being written. `swarms` simulates many random
  * swarms. `disks` runs the tests of real files and disks with other clients through every storage; `npm test` runs only
- * some of them. `matrix` prints what works with which other client, as a table; it runs in a network namespace, so that
- * no client can reach anything outside.
+ * some of them. `matrix` prints what works with which other client, as a table. `leechers` and `mixed` compare the
+ * time of a swarm with us in it and with libtorrent in our place. These three run in a network namespace if one can be
+ * made, so that no client reaches anything outside.
  *
  * `PIECEWISE_SEED` sets the random seed, and `PIECEWISE_KILLS` the number of kills. Exit code 0 means that no fault was
  * found.
@@ -211,7 +212,8 @@ const isolated = [
   "sh"
 ] as const
 
-const matrix = async (): Promise<ReadonlyArray<string>> => {
+/** Runs Python with other clients, isolated if that is possible. */
+const withClients = async (args: ReadonlyArray<string>): Promise<ReadonlyArray<string>> => {
   await Python.prepare()
   try {
     await WebTorrent.prepare()
@@ -219,15 +221,17 @@ const matrix = async (): Promise<ReadonlyArray<string>> => {
     if (!(error instanceof Command.CommandFailed)) throw error
     console.log(`WebTorrent is left out: ${error.message}`)
   }
-  const [program, ...args] = isolated
-  const isIsolated = await Command.works(program, [...args, "true"])
+  const [unshare, ...options] = isolated
+  const isIsolated = await Command.works(unshare, [...options, "true"])
   if (!isIsolated) console.log("no network namespace can be made here (unshare, ip), so loopback itself is used")
-  const pytest = [Python.interpreter, "-m", "pytest", "-q", "--tb=short", "-rN", "--numprocesses", "3"]
-  const command = [...(isIsolated ? isolated : []), ...pytest, "test/interop/test_matrix.py"]
+  const command = [...(isIsolated ? isolated : []), Python.interpreter, ...args]
   const env = { PIECEWISE_MATRIX: "true", ...(isIsolated ? { PIECEWISE_MATRIX_NETWORK: network } : {}) }
   await Command.show(command[0]!, command.slice(1), { env })
   return []
 }
+
+const pytest = ["-m", "pytest", "-q", "--tb=short", "-rN", "--numprocesses", "3"] as const
+const compare = "test/interop/compare_swarms.py"
 
 const searches: Readonly<Record<string, (folder: string) => Promise<ReadonlyArray<string>>>> = {
   "kill-filesystem": (folder) => killLoop(folder, "filesystem"),
@@ -237,7 +241,9 @@ const searches: Readonly<Record<string, (folder: string) => Promise<ReadonlyArra
   },
   swarms,
   disks,
-  matrix
+  matrix: () => withClients([...pytest, "test/interop/test_matrix.py"]),
+  leechers: () => withClients([compare, "leechers"]),
+  mixed: () => withClients([compare, "mixed"])
 }
 
 const chosen = process.argv.slice(2)

@@ -461,6 +461,8 @@ class Rqbit(HttpClient):
         self.run(
             ["rqbit", "--disable-dht", "--disable-lsd", "--disable-upnp-port-forward", "--ipv4-only"]
             + ["--http-api-listen-addr", f"127.0.0.1:{web}", "--listen-port", str(port), "--listen-ip", "0.0.0.0"]
+            # By default it drops a peer that is silent for ten seconds. BEP 3 allows two minutes between messages.
+            + ["--peer-read-write-timeout", "130s"]
             + ["server", "start", "--disable-persistence", str(self.home / "output")],
             RUST_LOG="librqbit=debug", RQBIT_LOG_LEVEL_CONSOLE="debug", HOME=str(self.home),
         )  # fmt: skip

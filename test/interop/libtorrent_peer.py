@@ -29,8 +29,6 @@ def settings(host: str, port: int) -> dict[str, object]:
         "out_enc_policy": 2,
         "allow_multiple_connections_per_ip": True,
         "min_reconnect_time": 1,
-        # A seed does not dial, so that a test knows which side found the other.
-        "seeding_outgoing_connections": False,
         "unchoke_slots_limit": -1,
         "alert_mask": libtorrent.alert.category_t.status_notification
         | libtorrent.alert.category_t.storage_notification,
@@ -73,6 +71,7 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--peer", action="append", default=[])
+    parser.add_argument("--dial", action="store_true", help="connect to peers as a seed too")
     parser.add_argument("--trackers", action="store_true", help="announce to the torrent's trackers")
     parser.add_argument("--upload-limit", type=int, default=0, help="bytes per second")
     parser.add_argument("--download-limit", type=int, default=0, help="bytes per second")
@@ -80,7 +79,9 @@ def main() -> None:
     parser.add_argument("--file", action="append", type=int, default=[], help="the index of a wanted file")
     arguments = parser.parse_args()
 
-    session = libtorrent.session(settings(arguments.host, arguments.port))
+    # A seed does not dial by default, so that a test knows which side found the other.
+    chosen = settings(arguments.host, arguments.port)
+    session = libtorrent.session({**chosen, "seeding_outgoing_connections": arguments.dial})
     port = listening_port(session)
 
     is_link = arguments.torrent.startswith("magnet:")
