@@ -6,6 +6,7 @@
 export * as PiecePriority from "./assembly/PiecePriority.ts"
 export * as Bitfield from "./base/Bitfield.ts"
 export * as InfoHash from "./base/InfoHash.ts"
+export * as MetadataLimit from "./base/MetadataLimit.ts"
 export * as PeerAddress from "./base/PeerAddress.ts"
 export * as PeerId from "./base/PeerId.ts"
 export * as PieceGeometry from "./base/PieceGeometry.ts"

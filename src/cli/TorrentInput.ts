@@ -2,6 +2,7 @@
  * Loads the torrent that a command is given: a file or an http(s) URL. Error messages begin with the path or URL.
  */
 import * as Effect from "effect/Effect"
+import * as MetadataLimit from "../base/MetadataLimit.ts"
 import type { PieceHasher } from "../hash/PieceHasher.ts"
 import * as Metainfo from "../metainfo/Metainfo.ts"
 import * as NodeBoundedFile from "../storage/provider/node/NodeBoundedFile.ts"
@@ -18,7 +19,7 @@ const isUrl = (text: string): boolean => /^https?:\/\//i.test(text)
 
 const readFile = (path: string): Effect.Effect<Uint8Array, CommandFailed> =>
   Effect.tryPromise({
-    try: () => NodeBoundedFile.read(path, Metainfo.maxBytes),
+    try: () => NodeBoundedFile.read(path, MetadataLimit.defaultMaxBytes),
     catch: (cause) =>
       cause instanceof NodeBoundedFile.FileTooLong
         ? new CommandFailed({ why: `${path}: ${tooLong}` })
@@ -30,13 +31,13 @@ const readFile = (path: string): Effect.Effect<Uint8Array, CommandFailed> =>
     )
   )
 
-const tooLong = `it is longer than ${Metainfo.maxBytes / 1_048_576} MiB, too long for a torrent file`
+const tooLong = MetadataLimit.whyTooLong(MetadataLimit.defaultMaxBytes)
 
 // Imported only for a URL: the HTTP client takes longer to load than everything else together.
 const fetchUrl = (url: string): Effect.Effect<Uint8Array, CommandFailed> =>
   Effect.flatMap(
     Effect.promise(() => import("./TorrentFetch.ts")),
-    ({ fetchTorrent }) => fetchTorrent(url, Metainfo.maxBytes, tooLong)
+    ({ fetchTorrent }) => fetchTorrent(url, MetadataLimit.defaultMaxBytes, tooLong)
   )
 
 /** Loads the torrent at a path or an http(s) URL. */

@@ -60,6 +60,11 @@ export interface Config {
    * them evenly. More connections rarely make downloads faster.
    */
   readonly maxConnections?: number | undefined
+  /**
+   * The most bytes of metadata that are fetched for a magnet link; default 64 MiB. While its peers contradict each
+   * other, a fetch may hold that much and 48 MiB more.
+   */
+  readonly maxMetadataBytes?: number | undefined
   /** Rate limits for all torrents together, shared evenly among them; default no limits. */
   readonly limits?: RateLimits.Limits | undefined
   /**
@@ -259,13 +264,18 @@ const makeParts = Effect.fnUntraced(function* (config: Config, listening: Listen
       peerId,
       port,
       trackers,
+      maxBytes: config.maxMetadataBytes,
       sources: sourcesOf({ peers: [...link.peers, ...(options.peers ?? [])], sources: options.sources }),
       random,
       connections,
       report: options.report
     })
-    const { platform } = options
-    const metainfo = yield* Metainfo.fromInfoBytes(fetched.info, { trackers, webSeeds: link.webSeeds, platform })
+    const metainfo = yield* Metainfo.fromInfoBytes(fetched.info, {
+      trackers,
+      webSeeds: link.webSeeds,
+      platform: options.platform,
+      maxBytes: config.maxMetadataBytes
+    })
     return { metainfo, peers: fetched.addresses }
   }, Effect.provideContext(services))
 

@@ -11,6 +11,7 @@ import * as FileSystem from "effect/FileSystem"
 import * as Path from "effect/Path"
 import type * as PlatformError from "effect/PlatformError"
 import * as Result from "effect/Result"
+import * as MetadataLimit from "../base/MetadataLimit.ts"
 import * as SourceUrl from "../base/SourceUrl.ts"
 import * as Bencode from "../bencode/Bencode.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
@@ -170,7 +171,11 @@ export const fromPath = Effect.fn("CreateTorrent.fromPath")(function* (path: str
   }
   yield* reportRenames(root, name, sources, onProgress)
   const digests = yield* hashSources(sources, { totalLength, pieceLength, onProgress })
-  return encode({ ...options, name, files: sources, pieceLength, digests })
+  const bytes = encode({ ...options, name, files: sources, pieceLength, digests })
+  if (bytes.length > MetadataLimit.defaultMaxBytes) {
+    return yield* fail(`${root}: ${MetadataLimit.whyTooLong(MetadataLimit.defaultMaxBytes)}`)
+  }
+  return bytes
 })
 
 const reportRenames = Effect.fnUntraced(function* (

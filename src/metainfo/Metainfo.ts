@@ -16,6 +16,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Bytes from "../base/Bytes.ts"
 import type { InfoHash } from "../base/InfoHash.ts"
+import * as MetadataLimit from "../base/MetadataLimit.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
 import * as Bencode from "../bencode/Bencode.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
@@ -69,6 +70,8 @@ export interface Options {
    * name.
    */
   readonly platform?: SafePath.Platform | undefined
+  /** The most bytes that are read; default `MetadataLimit.defaultMaxBytes`. */
+  readonly maxBytes?: number | undefined
 }
 
 /** What is known of a torrent besides its `info`, as from a magnet link. */
@@ -86,16 +89,13 @@ export const maxPieceLength = 536_870_912
 /** The limit of libtorrent: 40 MiB of digests. */
 export const maxPieceCount = 2_097_152
 
-/** Bytes in a metainfo file: `maxPieceCount` digests, and 24 MiB for everything else. */
-export const maxBytes = 67_108_864
-
 /** Values and keys in a metainfo file, enough for 400,000 files; the limit of libtorrent. */
 export const maxTokens = 3_000_000
 
 /** Trackers that are kept of a torrent, and web seeds; further ones are dropped. Large real lists have a hundred. */
 export const maxUrls = TorrentUrls.maxUrls
 
-const limits = { maxBytes, maxTokens }
+const limitsOf = ({ maxBytes = MetadataLimit.defaultMaxBytes }: Options) => ({ maxBytes, maxTokens })
 
 const refuse = (why: string): never => {
   throw new MetainfoError({ why })
@@ -114,6 +114,8 @@ const attempt = <A>(parse: () => A): Result.Result<A, MetainfoError> => {
 /** Reads a metainfo file. Keeps no view of `bytes`. */
 export const decode = (bytes: Uint8Array, options: Options = {}): Result.Result<Structure, MetainfoError> =>
   attempt(() => {
+    const limits = limitsOf(options)
+    if (bytes.length > limits.maxBytes) return refuse(MetadataLimit.whyTooLong(limits.maxBytes))
     const decoded = Bencode.decode(bytes, { ...limits, trailing: "ignore" })
     if (Result.isFailure(decoded)) {
       return refuse(`this is not a torrent file: ${decoded.failure.why} at byte ${decoded.failure.offset}`)
@@ -141,6 +143,8 @@ export const decode = (bytes: Uint8Array, options: Options = {}): Result.Result<
  */
 export const decodeInfo = (bytes: Uint8Array, options: InfoOptions = {}): Result.Result<Structure, MetainfoError> =>
   attempt(() => {
+    const limits = limitsOf(options)
+    if (bytes.length > limits.maxBytes) return refuse(MetadataLimit.whyTooLong(limits.maxBytes))
     const infoBytes = bytes.slice()
     const decoded = Bencode.decode(infoBytes, limits)
     if (Result.isFailure(decoded)) {
@@ -197,7 +201,7 @@ const parseInfo = (info: Bencode.Dictionary, raw: Uint8Array, infoBytes: Uint8Ar
   const singleName = isSingle ? rawName : undefined
   const fault =
     version === 2
-      ? HybridTorrent.fault({ info, infoBytes, limits, files: entries, pieceLength, singleName })
+      ? HybridTorrent.fault({ info, infoBytes, limits: limitsOf(options), files: entries, pieceLength, singleName })
       : undefined
   if (fault !== undefined) return refuse(fault)
 

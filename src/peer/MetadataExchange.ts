@@ -8,13 +8,17 @@
  * failed shared copy differ from it are banned too. Peers take turns. A peer that is silent or rejects is left alone
  * for a while and has twice the time next, so a slow honest peer has its turn however many liars there are.
  *
- * The memory of a copy is bounded by `MetadataMessage.maxSize`; there are at most `maxSoleCopies` and the failed one.
+ * Nothing is allocated for a size beyond the limit of the exchange. There are at most `maxSoleCopies` and the failed
+ * one. Of copies longer than `largeSize` there is at most one, and it is not kept after it failed.
  *
  * Leaves to the session to report which peers speak `ut_metadata`, to the shell to compute digests and to call `step`
  * after each fact and once a second, to `metainfo/` to read the info dict, and to `MetadataServer.ts` to serve it.
  */
 import * as Bytes from "../base/Bytes.ts"
+import * as MetadataLimit from "../base/MetadataLimit.ts"
 import * as MetadataMessage from "../wire/extension/MetadataMessage.ts"
+import type { MetadataCopy as Copy } from "./MetadataCopy.ts"
+import * as MetadataCopy from "./MetadataCopy.ts"
 
 /**
  * Requests out to one peer. rTorrent 0.9.8 holds one answer at a time: at a second request it stops reading from the
@@ -28,9 +32,8 @@ export const maxSoleCopies = 3
 /** Milliseconds that a peer may be silent while requests are out to it; doubled with each of its failures. */
 export const timeoutAfter = 10_000
 
-/** Milliseconds that a copy may take, and those for each of its pieces: 64 KiB a second; doubled likewise. */
-export const copyTimeout = 20_000
-export const pieceTimeout = 250
+/** Bytes of a copy beyond which there is only one at a time. Real info dicts have at most a few MiB. */
+export const largeSize = 16_777_216
 
 /** Milliseconds that a peer is left alone after its first failure; doubled with each, up to `maxPause`. */
 export const firstPause = 5_000
@@ -41,22 +44,6 @@ const maxDoublings = 8
 
 /** Rejects in a row after which a peer is dropped: it says that it has the info dict, and sends none of it. */
 export const maxRejects = 16
-
-/** A copy of the info dict that is being filled. `bytes` is right if its digest is. */
-export interface Copy {
-  readonly bytes: Uint8Array
-  /** The peer that fills it alone; `undefined` for the shared copy. */
-  readonly sole: number | undefined
-  /** By piece: the peer that sent it; `undefined` while it is missing. */
-  readonly senders: Array<number | undefined>
-  /** Pieces that are requested from a peer. */
-  readonly asked: Set<number>
-  missing: number
-  /** When it is abandoned if it is not complete. */
-  readonly deadline: number
-  /** Whether `Verify` was returned for it. */
-  isVerifying: boolean
-}
 
 interface Peer {
   readonly key: number
@@ -81,6 +68,8 @@ interface Peer {
 
 /** The exchange for one info dict. Owned by one fiber; any other may read `info`. */
 export interface MetadataExchange {
+  /** The size of the longest info dict that is fetched. */
+  readonly maxSize: number
   /** The right info dict, once there is one. */
   info: Uint8Array | undefined
   readonly peers: Map<number, Peer>
@@ -108,8 +97,9 @@ export type Action =
   /** The peer sent wrong bytes: ban its address. */
   | { readonly _tag: "Ban"; readonly peer: number; readonly why: string }
 
-/** Makes an exchange without peers. */
-export const make = (): MetadataExchange => ({
+/** Makes an exchange without peers that fetches an info dict of at most `maxSize` bytes. */
+export const make = (maxSize = MetadataLimit.defaultMaxBytes): MetadataExchange => ({
+  maxSize,
   info: undefined,
   peers: new Map(),
   copies: new Set(),
@@ -122,13 +112,17 @@ export const make = (): MetadataExchange => ({
 
 /**
  * A peer says that it has an info dict of `size` bytes. Impossible sizes are ignored. `peer` is its key, which stands
- * for its address. A peer that names another size later on is dropped.
+ * for its address. A peer that names another size later on is dropped, and so is one whose size exceeds the limit.
  */
 export const join = (self: MetadataExchange, peer: number, size: number, now: number): void => {
   if (self.info !== undefined || !MetadataMessage.isSize(size)) return
   const known = self.peers.get(peer)
   if (known !== undefined) {
     if (known.size !== size) drop(self, known, "it names another size of the metadata than before")
+    return
+  }
+  if (size > self.maxSize) {
+    self.actions.push({ _tag: "Drop", peer, why: MetadataLimit.whyTooLong(self.maxSize) })
     return
   }
   self.banned.delete(peer)
@@ -179,14 +173,7 @@ export const receive = (
   known.rejects = 0
   // An answer that comes too late is no offence, but the piece may be requested from another peer by now.
   if (known.copy === undefined || !known.asked.delete(piece)) return
-  put(known.copy, known.key, piece, message.bytes)
-}
-
-const put = (copy: Copy, sender: number, piece: number, bytes: Uint8Array): void => {
-  copy.asked.delete(piece)
-  copy.bytes.set(bytes, piece * MetadataMessage.pieceLength)
-  copy.senders[piece] = sender
-  copy.missing--
+  MetadataCopy.put(known.copy, known.key, piece, message.bytes)
 }
 
 const reject = (self: MetadataExchange, peer: Peer, piece: number, now: number): void => {
@@ -202,7 +189,7 @@ export const verified = (self: MetadataExchange, copy: Copy, isRight: boolean): 
   const senders = new Set(copy.senders)
   if (senders.size > 1) {
     self.isSole = true
-    self.failed = copy
+    if (copy.bytes.length <= largeSize) self.failed = copy
     return
   }
   for (const sender of senders) ban(self, sender!)
@@ -255,7 +242,7 @@ const expire = (self: MetadataExchange, now: number): void => {
     if (peer.asked.size > 0 && now - peer.silentSince >= timeoutAfter * doubled(peer)) pause(self, peer, now)
   }
   for (const copy of self.copies) {
-    if (copy.missing === 0 || now < copy.deadline) continue
+    if (copy.missing === 0 || now < MetadataCopy.deadline(copy)) continue
     const sole = copy.sole === undefined ? undefined : self.peers.get(copy.sole)
     if (sole !== undefined) pause(self, sole, now)
     else {
@@ -278,7 +265,7 @@ const detach = (self: MetadataExchange, peer: Peer): void => {
   const { copy } = peer
   if (copy === undefined) return
   peer.copy = undefined
-  for (const piece of peer.asked) copy.asked.delete(piece)
+  for (const piece of peer.asked) MetadataCopy.release(copy, piece)
   peer.asked.clear()
   // A complete copy is verified even if its sender has left.
   if (copy.sole === peer.key && copy.missing > 0) self.copies.delete(copy)
@@ -302,17 +289,7 @@ const ban = (self: MetadataExchange, peer: number): void => {
 }
 
 const makeCopy = (self: MetadataExchange, size: number, sole: Peer | undefined, now: number): Copy => {
-  const count = MetadataMessage.pieceCount(size)
-  const allowance = (copyTimeout + pieceTimeout * count) * (sole === undefined ? 1 : doubled(sole))
-  const copy: Copy = {
-    bytes: new Uint8Array(size),
-    sole: sole?.key,
-    senders: new Array<number | undefined>(count).fill(undefined),
-    asked: new Set(),
-    missing: count,
-    deadline: now + allowance,
-    isVerifying: false
-  }
+  const copy = MetadataCopy.make(size, sole?.key, sole === undefined ? 1 : doubled(sole), now)
   self.copies.add(copy)
   return copy
 }
@@ -352,6 +329,7 @@ const beginSoleCopies = (self: MetadataExchange, now: number): void => {
   ready.sort((a, b) => a.turn - b.turn)
   for (const peer of ready) {
     if (self.copies.size >= maxSoleCopies) break
+    if (peer.size > largeSize && Array.from(self.copies).some(({ bytes }) => bytes.length > largeSize)) continue
     peer.turn = self.nextTurn++
     peer.copy = makeCopy(self, peer.size, peer, now)
   }
@@ -359,21 +337,17 @@ const beginSoleCopies = (self: MetadataExchange, now: number): void => {
 
 /** Requests what is missing, one piece from each peer in turn, so that a short info dict comes from several. */
 const request = (self: MetadataExchange, now: number): void => {
-  for (const peer of self.peers.values()) {
-    const { copy } = peer
-    if (copy === undefined || peer.asked.size >= maxRequests) continue
-    const piece = nextPiece(copy)
-    if (piece === undefined) continue
-    peer.silentSince = now
-    peer.asked.add(piece)
-    copy.asked.add(piece)
-    peer.owed.set(piece, (peer.owed.get(piece) ?? 0) + 1)
-    self.actions.push({ _tag: "Request", peer: peer.key, piece })
+  for (let round = 0; round < maxRequests; round++) {
+    for (const peer of self.peers.values()) {
+      const { copy } = peer
+      if (copy === undefined || peer.asked.size > round) continue
+      const piece = MetadataCopy.nextPiece(copy)
+      if (piece === undefined) continue
+      if (peer.asked.size === 0) peer.silentSince = now
+      peer.asked.add(piece)
+      copy.asked.add(piece)
+      peer.owed.set(piece, (peer.owed.get(piece) ?? 0) + 1)
+      self.actions.push({ _tag: "Request", peer: peer.key, piece })
+    }
   }
-}
-
-const nextPiece = (copy: Copy): number | undefined => {
-  if (copy.missing === copy.asked.size) return undefined
-  const piece = copy.senders.findIndex((sender, index) => sender === undefined && !copy.asked.has(index))
-  return piece < 0 ? undefined : piece
 }

@@ -135,7 +135,7 @@ export const make = (options: {
       port: torrent.port(),
       externalHost: remote.host,
       maxRequests: UploadQueue.defaultMaxRequests,
-      metadataSize: MetadataMessage.isSize(torrent.info.length) ? torrent.info.length : undefined,
+      metadataSize: torrent.info.length > 0 ? torrent.info.length : undefined,
       uploadOnly: wantNothing || undefined
     })
   )

@@ -17,6 +17,7 @@ import type { ConnectionLimit } from "../connect/ConnectionLimit.ts"
 import type { PeerSource, PeerSourceEvent } from "../discovery/PeerSource.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
 import type { ListeningPort } from "../network/ListeningPort.ts"
+import type { MetadataCopy } from "../peer/MetadataCopy.ts"
 import * as MetadataExchange from "../peer/MetadataExchange.ts"
 import * as MetadataSession from "../peer/MetadataSession.ts"
 import { PeerDropped } from "../peer/PeerPatience.ts"
@@ -42,6 +43,8 @@ export interface Options {
   /** The trackers that the link names, in tiers. */
   readonly trackers?: ReadonlyArray<ReadonlyArray<string>> | undefined
   readonly sources: ReadonlyArray<PeerSource>
+  /** The size of the longest info dict that is fetched; default `MetadataLimit.defaultMaxBytes`. */
+  readonly maxBytes?: number | undefined
   readonly random: () => number
   /** The connections that all torrents of an engine share. */
   readonly connections: ConnectionLimit
@@ -61,9 +64,9 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   const { infoHash } = options
   const hasher = yield* PieceHasher
   const clock = yield* Clock.Clock
-  const exchange = MetadataExchange.make()
+  const exchange = MetadataExchange.make(options.maxBytes)
   // Room for the copies that an exchange has at a time, and the one that it keeps.
-  const copies = yield* Queue.bounded<MetadataExchange.Copy>(MetadataExchange.maxSoleCopies + 1)
+  const copies = yield* Queue.bounded<MetadataCopy>(MetadataExchange.maxSoleCopies + 1)
   const found = yield* Deferred.make<Uint8Array>()
 
   const swarm = yield* Swarm.make<MetadataSession.MetadataSession>({

@@ -245,7 +245,7 @@ describe("anything that is not a regular file", () => {
 
       assert.match(
         refusal(ended).join(" "),
-        /^1 piecewise: long\.torrent: it is longer than \d+ MiB, too long for a torrent file$/
+        /^1 piecewise: long\.torrent: its metadata is longer than 64 MiB, the most that is accepted$/
       )
     })
   )

@@ -297,6 +297,16 @@ describe("CreateTorrent.fromPath", () => {
     }).pipe(Effect.provide(disk))
   )
 
+  it.live("refuses to make more metadata than anybody here reads", () =>
+    Effect.gen(function* () {
+      const root = yield* folderOf({ a: noise(1) })
+
+      const error = yield* Effect.flip(CreateTorrent.fromPath(root, { comment: "x".repeat(67_108_864) }))
+
+      assert.strictEqual(error.message, `${root}: its metadata is longer than 64 MiB, the most that is accepted`)
+    }).pipe(Effect.provide(disk))
+  )
+
   it.live("does not wait at a FIFO that took the place of a file", () =>
     Effect.gen(function* () {
       const root = yield* folderOf({ a: noise(5_000), victim: noise(5_000) })

@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as fc from "fast-check"
 import * as Bytes from "../../src/base/Bytes.ts"
+import * as MetadataLimit from "../../src/base/MetadataLimit.ts"
 import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
 import * as Bencode from "../../src/bencode/Bencode.ts"
 import * as WebCryptoPieceHasher from "../../src/hash/provider/WebCryptoPieceHasher.ts"
@@ -216,10 +217,24 @@ describe("Metainfo", () => {
   })
 
   it("fault 2: a file over the limit is refused", () => {
-    const bytes = new Uint8Array(Metainfo.maxBytes + 1)
+    const bytes = new Uint8Array(MetadataLimit.defaultMaxBytes + 1)
     bytes.set(golden)
 
-    assert.match(refusal(bytes), /^this is not a torrent file/)
+    assert.strictEqual(refusal(bytes), "its metadata is longer than 64 MiB, the most that is accepted")
+  })
+
+  it("fault 2: reads as many bytes as the caller allows, of a file and of an info dict alone", () => {
+    const maxBytes = golden.length
+    const { infoBytes } = accept(golden)
+    const why = /^its metadata is longer than 0 MiB, the most that is accepted$/
+
+    assert.isTrue(Result.isSuccess(Metainfo.decode(golden, { maxBytes })))
+    assert.match(Result.getOrThrow(Result.flip(Metainfo.decode(golden, { maxBytes: maxBytes - 1 }))).why, why)
+    assert.isTrue(Result.isSuccess(Metainfo.decodeInfo(infoBytes, { maxBytes: infoBytes.length })))
+    assert.match(
+      Result.getOrThrow(Result.flip(Metainfo.decodeInfo(infoBytes, { maxBytes: infoBytes.length - 1 }))).why,
+      why
+    )
   })
 
   it.effect("fault 4: unordered and repeated keys load, hashed as raw bytes", () =>

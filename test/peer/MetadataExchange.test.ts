@@ -1,8 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import * as Bytes from "../../src/base/Bytes.ts"
+import * as MetadataLimit from "../../src/base/MetadataLimit.ts"
+import * as MetadataCopy from "../../src/peer/MetadataCopy.ts"
 import * as MetadataExchange from "../../src/peer/MetadataExchange.ts"
 import * as MetadataMessage from "../../src/wire/extension/MetadataMessage.ts"
+import { assertLinear } from "../linear.ts"
 
 const { pieceLength } = MetadataMessage
 
@@ -113,10 +116,88 @@ describe("MetadataExchange", () => {
   it("ignores impossible sizes", () => {
     const exchange = MetadataExchange.make()
 
-    for (const size of [0, -1, 0.5, MetadataMessage.maxSize + 1, 2 ** 30]) MetadataExchange.join(exchange, 1, size, 0)
+    for (const size of [0, -1, 0.5]) MetadataExchange.join(exchange, 1, size, 0)
 
     assert.deepStrictEqual(MetadataExchange.step(exchange, 0), [])
     assert.strictEqual(exchange.peers.size, 0)
+  })
+
+  it.each([undefined, 100])(
+    "fault 85: drops a peer whose size exceeds a limit of %s bytes, without a copy",
+    (limit) => {
+      const exchange = MetadataExchange.make(limit)
+      const most = limit ?? MetadataLimit.defaultMaxBytes
+
+      for (const size of [most + 1, 2 ** 30, Number.MAX_SAFE_INTEGER]) MetadataExchange.join(exchange, 1, size, 0)
+      const actions = MetadataExchange.step(exchange, 0)
+      const { size } = exchange.copies
+      MetadataExchange.join(exchange, 2, most, 0)
+      MetadataExchange.step(exchange, 0)
+
+      assert.deepStrictEqual(drops(actions), new Array(3).fill(`1: ${MetadataLimit.whyTooLong(most)}`))
+      assert.strictEqual(size, 0)
+      assert.deepStrictEqual(
+        Array.from(exchange.copies, ({ bytes }) => bytes.length),
+        [most]
+      )
+    }
+  )
+
+  it("fault 85: holds one copy of a large size, whoever names it, and others of small sizes beside it", () => {
+    const large = MetadataExchange.largeSize + 1
+    const exchange = MetadataExchange.make()
+    exchange.isSole = true
+    for (const peer of [1, 2, 3, 4]) MetadataExchange.join(exchange, peer, large + peer, 0)
+    for (const peer of [5, 6]) MetadataExchange.join(exchange, peer, pieceLength, 0)
+
+    const actions = MetadataExchange.step(exchange, 0)
+
+    assert.strictEqual(drawn(actions), "1:0,1,2,3 5:0 6:0")
+  })
+
+  it("fault 85: forgets a large copy that failed", () => {
+    const info = new Uint8Array(MetadataExchange.largeSize + 1)
+    const exchange = joined(info, 1, 2)
+    MetadataExchange.step(exchange, 0)
+    const [copy] = exchange.copies
+    copy!.senders.fill(1).fill(2, 5)
+
+    MetadataExchange.verified(exchange, copy!, false)
+
+    assert.isUndefined(exchange.failed)
+    assert.isTrue(exchange.isSole)
+  })
+
+  it("fault 85: leaves a peer that names a large size and sends little after 20 seconds", () => {
+    const info = new Uint8Array(MetadataExchange.largeSize)
+    const exchange = joined(info, 1)
+    exchange.isSole = true
+    MetadataExchange.step(exchange, 0)
+    for (const piece of [0, 1]) MetadataExchange.receive(exchange, 1, data(info, piece), 9_000 * (piece + 1))
+    MetadataExchange.join(exchange, 2, 100, 18_000)
+    MetadataExchange.step(exchange, 20_499)
+    const before = exchange.peers.get(1)!.copy
+
+    MetadataExchange.step(exchange, 20_500)
+
+    assert.isDefined(before)
+    assert.isUndefined(exchange.peers.get(1)!.copy)
+  })
+
+  it("fault 85: finds each piece of a large info dict once", () => {
+    const bytes = new Uint8Array(pieceLength)
+    assertLinear(
+      2_000,
+      (count) => count * pieceLength,
+      (totalSize) => {
+        const exchange = MetadataExchange.make(totalSize)
+        MetadataExchange.join(exchange, 1, totalSize, 0)
+        for (let piece = 0; piece < totalSize / pieceLength; piece++) {
+          MetadataExchange.step(exchange, 0)
+          MetadataExchange.receive(exchange, 1, { _tag: "Data", piece, totalSize, bytes }, 0)
+        }
+      }
+    )
   })
 
   it("begins with the size that most peers name", () => {
@@ -381,14 +462,15 @@ describe("MetadataExchange", () => {
     }
 
     // 10 s of silence and 5 s of pause; then the shared copy is abandoned. 20 s and 10 s, 40 s and 20 s.
-    assert.deepStrictEqual(askedAt, [0, 15_000, 21_000, 51_000, 111_000])
+    assert.deepStrictEqual(askedAt, [0, 15_000, 20_000, 50_000, 110_000])
   })
 
   it("abandons the shared copy if a peer is too slow, and requests a copy from each peer alone", () => {
     const info = infoOf(100 * pieceLength)
     const exchange = joined(info, 1)
     let piece = 0
-    const limit = MetadataExchange.copyTimeout + 100 * MetadataExchange.pieceTimeout
+    // Two pieces have arrived by then.
+    const limit = MetadataCopy.copyTimeout + 1_000
 
     for (let now = 0; now < limit; now += 1_000) {
       MetadataExchange.step(exchange, now)
@@ -523,7 +605,10 @@ const peer = (behaviour: fc.Arbitrary<Behaviour>): fc.Arbitrary<ScriptedPeer> =>
     joinsAt: fc.nat(60_000),
     delay: fc.oneof(fc.nat(500), fc.nat(15_000)),
     leavesAt: fc.option(fc.nat(120_000), { nil: undefined }),
-    size: fc.oneof(fc.integer({ min: 1, max: 9 * pieceLength }), fc.constant(MetadataMessage.maxSize))
+    size: fc.oneof(
+      fc.integer({ min: 1, max: 9 * pieceLength }),
+      fc.constantFrom(MetadataExchange.largeSize, MetadataExchange.largeSize + 1)
+    )
   })
 
 const script = fc.record({
@@ -590,6 +675,8 @@ const play = (size: number, peers: ReadonlyArray<ScriptedPeer>) => {
       actions = MetadataExchange.step(exchange, now)
     }
     assert.isAtMost(exchange.copies.size, exchange.isSole ? MetadataExchange.maxSoleCopies : 1)
+    const large = Array.from(exchange.copies).filter(({ bytes }) => bytes.length > MetadataExchange.largeSize)
+    assert.isAtMost(large.length, 1)
     for (const { asked, copy } of exchange.peers.values()) {
       assert.isAtMost(asked.size, MetadataExchange.maxRequests)
       assert.isTrue(asked.size === 0 || (copy !== undefined && exchange.copies.has(copy)))

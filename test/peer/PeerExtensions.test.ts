@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Result from "effect/Result"
 import * as fc from "fast-check"
+import * as MetadataLimit from "../../src/base/MetadataLimit.ts"
 import type { PeerAddress } from "../../src/base/PeerAddress.ts"
 import * as PeerExtensions from "../../src/peer/PeerExtensions.ts"
 import * as DontHave from "../../src/wire/extension/DontHave.ts"
@@ -23,6 +24,7 @@ const connect = (
     readonly isPrivate?: boolean
     readonly contacts?: ReadonlyArray<Contact>
     readonly port?: () => number | undefined
+    readonly info?: Uint8Array
   } = {}
 ) => {
   const outbox = FrameEncoder.make()
@@ -31,7 +33,7 @@ const connect = (
   const wants = { nothing: false }
   const self = PeerExtensions.make({
     torrent: torrentExtensions({
-      info,
+      info: options.info ?? info,
       isPrivate: options.isPrivate ?? false,
       port: options.port ?? (() => 6_881),
       isUploadOnly: () => wants.nothing,
@@ -82,6 +84,23 @@ describe("PeerExtensions", () => {
       [greeting.metadataSize, greeting.port, greeting.maxRequests, greeting.externalHost],
       [40_000, 6_881, 500, remote.host]
     )
+  })
+
+  it("fault 85: announces and sends an info dict as long as the limit, from the one that all peers share", () => {
+    const large = new Uint8Array(MetadataLimit.defaultMaxBytes)
+    large[large.length - 1] = 7
+    const held = process.memoryUsage().arrayBuffers
+    const peers = Array.from({ length: 20 }, () => connect({ info: large }))
+
+    const last = peers.map(({ greet, hear, said }) => {
+      greet({ ids: new Map([["ut_metadata", 9]]) })
+      hear("ut_metadata", asks(4_095))
+      return Result.getOrThrow(MetadataMessage.decode(said()[0]!.payload))
+    })
+
+    assert.strictEqual(peers[0]!.greeting.metadataSize, large.length)
+    assert.isTrue(last.every((data) => data._tag === "Data" && data.bytes.at(-1) === 7))
+    assert.isBelow(process.memoryUsage().arrayBuffers - held, 33_554_432)
   })
 
   it("sends the info dict under the id that the peer chose", () => {

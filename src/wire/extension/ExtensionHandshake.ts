@@ -17,7 +17,6 @@ import * as IpAddress from "../../base/IpAddress.ts"
 import * as Reach from "../../base/Reach.ts"
 import * as Bencode from "../../bencode/Bencode.ts"
 import { WireError } from "../WireError.ts"
-import * as MetadataMessage from "./MetadataMessage.ts"
 
 /** The id of the `extended` frame that carries a handshake. */
 export const id = 0
@@ -38,7 +37,7 @@ export interface ExtensionHandshake {
   readonly ipv6Host: string | undefined
   /** `reqq`: how many requests the peer accepts before it drops some, at least 1. */
   readonly maxRequests: number | undefined
-  /** `metadata_size`: bytes of the info dict, 1 to `MetadataMessage.maxSize`. */
+  /** `metadata_size`: bytes of the info dict, at least 1. */
   readonly metadataSize: number | undefined
   /** `upload_only`: the peer wants nothing more (BEP 21). */
   readonly uploadOnly: boolean | undefined
@@ -96,7 +95,7 @@ export const decode = (payload: Uint8Array): Result.Result<ExtensionHandshake, W
     ipv4Host: readHost(root, "ipv4", [4]),
     ipv6Host: readHost(root, "ipv6", [16]),
     maxRequests: readInt(root, "reqq", Number.MAX_SAFE_INTEGER),
-    metadataSize: readInt(root, "metadata_size", MetadataMessage.maxSize),
+    metadataSize: readInt(root, "metadata_size", Number.MAX_SAFE_INTEGER),
     uploadOnly: readFlag(root, "upload_only"),
     infoHashV2: InfoHash.v2FromBytes(Bencode.getBytes(root, "info_hash2")?.slice() ?? new Uint8Array())
   })

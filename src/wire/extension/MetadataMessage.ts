@@ -4,7 +4,8 @@
  * A bencoded dictionary: `msg_type` (0 request, 1 data, 2 reject), `piece`, and for data `total_size`. The bytes of a
  * data message follow its dictionary. The info dict is cut into pieces of 16 KiB, of which the last may be shorter.
  *
- * Leaves to `peer/MetadataExchange.ts` whether a piece was requested and has the right size, and to
+ * Leaves to `peer/MetadataExchange.ts` whether a piece was requested and has the right size, and which sizes are
+ * accepted, and to
  * `peer/MetadataServer.ts` whether one is sent.
  */
 import * as Result from "effect/Result"
@@ -18,16 +19,10 @@ export const extensionName = "ut_metadata"
 /** Bytes of every piece of an info dict except the last. */
 export const pieceLength = 16_384
 
-/**
- * The longest info dict that is accepted, 16 MiB. It limits what a liar makes us hold, and is above the 10 MiB up to
- * which a torrent file is read.
- */
-export const maxSize = 16_777_216
-
 /** A message. `piece` is a safe integer of at least 0, which may lie beyond the info dict. */
 export type MetadataMessage =
   | { readonly _tag: "Request"; readonly piece: number }
-  /** `totalSize` is the length of the info dict, 1 to `maxSize`; `bytes` are 1 to `pieceLength`. */
+  /** `totalSize` is the length of the info dict, at least 1; `bytes` are 1 to `pieceLength`. */
   | { readonly _tag: "Data"; readonly piece: number; readonly totalSize: number; readonly bytes: Uint8Array }
   | { readonly _tag: "Reject"; readonly piece: number }
   /** A type of a later version, to be ignored (BEP 9). */
@@ -44,8 +39,8 @@ export const pieceCount = (size: number): number => Math.ceil(size / pieceLength
 /** The length of a piece of an info dict of `size` bytes; 0 or less beyond its end. */
 export const pieceSize = (size: number, piece: number): number => Math.min(pieceLength, size - piece * pieceLength)
 
-/** Whether an info dict may have this size. */
-export const isSize = (size: number): boolean => Number.isSafeInteger(size) && size >= 1 && size <= maxSize
+/** Whether a number can be the size of an info dict. Whoever allocates that many bytes compares it with a limit. */
+export const isSize = (size: number): boolean => Number.isSafeInteger(size) && size >= 1
 
 const fail = (why: string) => Result.fail(new WireError({ why }))
 
