@@ -92,13 +92,14 @@ const failed = (why: string) => Effect.fail(new CommandFailed({ why }))
 
 export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, output: Output) {
   const options = yield* readOptions(args)
-  if (!TorrentInput.isMagnet(options.torrent)) {
-    const metainfo = yield* Effect.provide(TorrentInput.load(options.torrent), NodePieceHasher.layer)
+  const found = yield* Effect.provide(TorrentInput.find(options.torrent), NodePieceHasher.layer)
+  if (found._tag === "Torrent") {
+    const { metainfo } = found
     const files = yield* FileSelection.ofGlobs(metainfo, options.select)
     return yield* download(metainfo, { ...options, files }, output)
   }
   const { load } = yield* Effect.promise(() => import("./MagnetInput.ts"))
-  const { metainfo, peers, select } = yield* load(options.torrent, {
+  const { metainfo, peers, select } = yield* load(found.link, {
     ...options,
     output,
     engine: engineOf(options)

@@ -19,12 +19,13 @@ import * as Units from "./Units.ts"
 export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, output: Output) {
   const text = args.operands[0]!
   const asJson = Arguments.has(args, "json")
-  if (TorrentInput.isMagnet(text)) {
-    const link = Magnet.parse(text)
+  const found = yield* Effect.provide(TorrentInput.find(text), NodePieceHasher.layer)
+  if (found._tag === "Link") {
+    const link = Magnet.parse(found.link)
     if (Result.isFailure(link)) return yield* new CommandFailed({ why: link.failure.message })
     return output.print(asJson ? [TerminalText.json(jsonOfLink(link.success))] : tableOfLink(link.success))
   }
-  const metainfo = yield* Effect.provide(TorrentInput.load(text), NodePieceHasher.layer)
+  const { metainfo } = found
   output.print(asJson ? [TerminalText.json(jsonOf(metainfo))] : tableOf(metainfo))
 })
 

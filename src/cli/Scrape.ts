@@ -50,11 +50,12 @@ type Answer = ({ readonly url: string } & ScrapeResponse) | { readonly url: stri
 const failed = (why: string) => Effect.fail(new CommandFailed({ why }))
 
 const read = Effect.fnUntraced(function* (text: string) {
-  if (!TorrentInput.isMagnet(text)) {
-    const { infoHash, trackers } = yield* Effect.provide(TorrentInput.load(text), NodePieceHasher.layer)
+  const found = yield* Effect.provide(TorrentInput.find(text), NodePieceHasher.layer)
+  if (found._tag === "Torrent") {
+    const { infoHash, trackers } = found.metainfo
     return { infoHash, urls: trackers.flat() }
   }
-  const link = Magnet.parse(text)
+  const link = Magnet.parse(found.link)
   if (Result.isFailure(link)) return yield* failed(link.failure.message)
   const { infoHash, trackers } = link.success
   // A tracker does not know a torrent by the 32 bytes of its v2 hash.

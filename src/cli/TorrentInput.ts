@@ -1,5 +1,5 @@
 /**
- * Loads the torrent that a command is given: a file or an http(s) URL. Error messages begin with the path or URL.
+ * Loads the torrent that a command is given: a file, an http(s) URL or a magnet link. Error messages begin with the path or URL.
  */
 import * as Effect from "effect/Effect"
 import * as MetadataLimit from "../base/MetadataLimit.ts"
@@ -13,7 +13,7 @@ import { CommandFailed } from "./CommandFailed.ts"
 export const platform = process.platform === "win32" ? "windows" : "posix"
 
 /** Whether a word is a magnet link. */
-export const isMagnet = (text: string): boolean => /^\s*magnet:/i.test(text)
+const isMagnet = (text: string): boolean => /^\s*magnet:/i.test(text)
 
 const isUrl = (text: string): boolean => /^https?:\/\//i.test(text)
 
@@ -34,19 +34,36 @@ const readFile = (path: string): Effect.Effect<Uint8Array, CommandFailed> =>
 const tooLong = MetadataLimit.whyTooLong(MetadataLimit.defaultMaxBytes)
 
 // Imported only for a URL: the HTTP client takes longer to load than everything else together.
-const fetchUrl = (url: string): Effect.Effect<Uint8Array, CommandFailed> =>
+const fetchUrl = (url: string): Effect.Effect<Uint8Array | string, CommandFailed> =>
   Effect.flatMap(
     Effect.promise(() => import("./TorrentFetch.ts")),
-    ({ fetchTorrent }) => fetchTorrent(url, MetadataLimit.defaultMaxBytes, tooLong)
+    ({ fetchTorrent }) => fetchTorrent(url)
   )
 
-/** Loads the torrent at a path or an http(s) URL. */
+/** What an operand names: a torrent, or the text of a magnet link. */
+export type Found =
+  | { readonly _tag: "Torrent"; readonly metainfo: Metainfo.Metainfo }
+  | { readonly _tag: "Link"; readonly link: string }
+
+/** Finds what the operand names: a path, an http(s) URL, which may redirect to a magnet link, or a magnet link. */
+export const find = (text: string): Effect.Effect<Found, CommandFailed, PieceHasher> => {
+  if (isMagnet(text)) return Effect.succeed({ _tag: "Link", link: text })
+  return Effect.flatMap(isUrl(text) ? fetchUrl(text) : readFile(text), (found) =>
+    typeof found === "string"
+      ? Effect.succeed<Found>({ _tag: "Link", link: found })
+      : Metainfo.fromBytes(found, { platform }).pipe(
+          Effect.mapBoth({
+            onFailure: ({ why }) => new CommandFailed({ why: `${text}: ${why}` }),
+            onSuccess: (metainfo): Found => ({ _tag: "Torrent", metainfo })
+          })
+        )
+  )
+}
+
+/** Loads the torrent at a path or an http(s) URL. Fails for a magnet link. */
 export const load = (text: string): Effect.Effect<Metainfo.Metainfo, CommandFailed, PieceHasher> =>
-  (isUrl(text) ? fetchUrl(text) : readFile(text)).pipe(
-    Effect.flatMap((bytes) =>
-      Effect.mapError(
-        Metainfo.fromBytes(bytes, { platform }),
-        ({ why }) => new CommandFailed({ why: `${text}: ${why}` })
-      )
-    )
+  Effect.flatMap(find(text), (found) =>
+    found._tag === "Torrent"
+      ? Effect.succeed(found.metainfo)
+      : Effect.fail(new CommandFailed({ why: `${text}: a magnet link does not suffice here, only a torrent file` }))
   )

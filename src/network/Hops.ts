@@ -39,7 +39,11 @@ export class RouteForbidden extends Data.TaggedError("RouteForbidden")<{ readonl
 }
 
 /** A hop was refused, or makes no sense. `why` can stand after the URL and a colon. */
-export class HopRefused extends Data.TaggedError("HopRefused")<{ readonly why: string }> {
+export class HopRefused extends Data.TaggedError("HopRefused")<{
+  readonly why: string
+  /** The URL that the server redirects to, if it was refused for its scheme. */
+  readonly elsewhere?: string | undefined
+}> {
   override get message() {
     return this.why
   }
@@ -98,7 +102,7 @@ export const get = Effect.fnUntraced(function* (
     const there = URL.parse(location, hop.href)
     if (there === null) return yield* new HopRefused({ why: "it redirects to something that is no URL" })
     if (there.protocol !== "http:" && there.protocol !== "https:") {
-      return yield* new HopRefused({ why: `it redirects to a ${there.protocol} URL` })
+      return yield* new HopRefused({ why: `it redirects to a ${there.protocol} URL`, elsewhere: there.href })
     }
     from = reached
     here = withoutCredentials(there)

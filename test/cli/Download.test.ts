@@ -2,6 +2,7 @@ import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises"
 import { createServer, type RequestListener } from "node:http"
 import type { AddressInfo } from "node:net"
 import * as path from "node:path"
+import { gzipSync } from "node:zlib"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as InfoHash from "../../src/base/InfoHash.ts"
@@ -235,10 +236,15 @@ describe("piecewise download", () => {
     Effect.gen(function* () {
       const { folder, known } = yield* prepare()
       const { address } = yield* seed(known)
-      const url = yield* serveHttp({ "/t.torrent": known.bytes, "/page": new TextEncoder().encode("<html>") })
+      const url = yield* serveHttp({
+        "/t.torrent": known.bytes,
+        "/packed": gzipSync(known.bytes),
+        "/page": new TextEncoder().encode("\ufeff\r\n<!DOCTYPE html>")
+      })
 
       const good = yield* runScoped(["download", `${url}/t.torrent`, "-o", "out", "--peer", address, "-q"], folder)
       const moved = yield* runScoped(["info", `${url}/moved`], folder)
+      const packed = yield* runScoped(["info", `${url}/packed`], folder)
       const missing = yield* runScoped(["download", `${url}/none`], folder)
       const page = yield* runScoped(["download", `${url}/page`], folder)
       const nobody = yield* runScoped(["download", "http://127.0.0.1:1/x.torrent"], folder)
@@ -246,10 +252,27 @@ describe("piecewise download", () => {
       assert.deepStrictEqual([good.code, good.stderr], [0, ""])
       yield* assertStored(known, path.join(folder, "out"))
       assert.include(moved.stdout, "known")
+      assert.strictEqual(packed.stdout, moved.stdout)
       assert.strictEqual(missing.stderr, `piecewise: ${url}/none: HTTP status 404\n`)
-      assert.match(page.stderr, /\/page: this is not a torrent file: .*\n$/)
+      assert.match(page.stderr, /\/page: the server sent a web page, not a torrent file\n$/)
       assert.strictEqual(nobody.stderr, "piecewise: http://127.0.0.1:1/x.torrent: connection refused\n")
       assert.deepStrictEqual([missing.code, page.code, nobody.code], [1, 1, 1])
+    }).pipe(Effect.provide(services))
+  )
+
+  it.live("takes a URL that redirects to a magnet link for that link", () =>
+    Effect.gen(function* () {
+      const { folder, known } = yield* prepare()
+      const link = `magnet:?xt=urn:btih:${InfoHash.toHex(known.metainfo.infoHash)}`
+      const url = yield* serve((_, response) => response.writeHead(302, { location: link }).end())
+
+      const fetched = yield* runScoped(["download", url, "-o", "out"], folder)
+      const shown = yield* runScoped(["info", url], folder)
+      const seeded = yield* runScoped(["seed", url, "."], folder)
+
+      assert.match(fetched.stderr, /^piecewise: the magnet link names no tracker and no peer/)
+      assert.include(shown.stdout, InfoHash.toHex(known.metainfo.infoHash))
+      assert.strictEqual(seeded.stderr, `piecewise: ${url}: a magnet link does not suffice here, only a torrent file\n`)
     }).pipe(Effect.provide(services))
   )
 

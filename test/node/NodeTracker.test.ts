@@ -169,8 +169,8 @@ describe("NodeTracker", () => {
 
 describe("TorrentFetch over sockets", () => {
   const fetch = (url: string, lookup: NodeLookup.NodeLookup) =>
-    TorrentFetch.fetchTorrent(url, 1_000, "too long", NodeRoutedHttp.make(lookup)).pipe(
-      Effect.map((bytes) => Buffer.from(bytes).toString())
+    TorrentFetch.fetchTorrent(url, NodeRoutedHttp.make(lookup)).pipe(
+      Effect.map((found) => Buffer.from(found).toString())
     )
 
   it.live("fetches any URL that the user typed, and follows no redirect to a less public place", () =>

@@ -1,0 +1,173 @@
+import { createServer, type RequestListener } from "node:http"
+import type { AddressInfo } from "node:net"
+import { createGzip, deflateSync, gzipSync } from "node:zlib"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as HttpClient from "effect/http/HttpClient"
+import * as HttpClientResponse from "effect/http/HttpClientResponse"
+import * as Result from "effect/Result"
+import * as fc from "fast-check"
+import * as HttpFile from "../../src/network/HttpFile.ts"
+import * as NodeLookup from "../../src/node/NodeLookup.ts"
+import * as NodeRoutedHttp from "../../src/node/NodeRoutedHttp.ts"
+
+const maxBytes = 1_000_000
+
+const node = NodeRoutedHttp.make(NodeLookup.system)
+
+const fetchFrom = (url: string, client = node, timeout?: "50 millis") =>
+  HttpFile.get(client, new URL(url), { maxBytes, tooLong: "too long", whyNot: () => undefined, timeout })
+
+const refusal = (url: string) => Effect.map(Effect.flip(fetchFrom(url)), ({ why }) => why)
+
+/** Starts a server on this machine until the scope closes. Returns its base URL. */
+const serve = (listener: RequestListener) =>
+  Effect.acquireRelease(
+    Effect.promise(async () => {
+      const server = createServer(listener)
+      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+      return server
+    }),
+    (server) =>
+      Effect.sync(() => {
+        server.close()
+        server.closeAllConnections()
+      })
+  ).pipe(Effect.map((server) => `http://127.0.0.1:${(server.address() as AddressInfo).port}`))
+
+const text = Buffer.from("d4:infod6:lengthi1eee".repeat(1_000))
+
+describe("HttpFile over sockets", () => {
+  it.live("says who asks, also after a redirect", () =>
+    Effect.gen(function* () {
+      const url = yield* serve((request, response) => {
+        const isKnown = /^piecewise\/\d+\.\d+\.\d+$/.test(request.headers["user-agent"] ?? "")
+        if (!isKnown) response.writeHead(403).end()
+        else if (request.url === "/moved") response.writeHead(302, { location: "/t" }).end()
+        else response.end(text)
+      })
+
+      assert.deepStrictEqual(yield* fetchFrom(`${url}/t`), new Uint8Array(text))
+      assert.deepStrictEqual(yield* fetchFrom(`${url}/moved`), new Uint8Array(text))
+    })
+  )
+
+  it.live("unpacks gzip and zlib that nobody asked for, with and without a header, in any cutting", () =>
+    Effect.gen(function* () {
+      const bodies: Readonly<Record<string, Uint8Array>> = { gzip: gzipSync(text), deflate: deflateSync(text) }
+      const url = yield* serve((request, response) => {
+        const [, format, manner] = request.url!.split("/")
+        const body = bodies[format!]!
+        if (manner === "header") response.setHeader("content-encoding", format!)
+        if (manner !== "cut") return void response.end(body)
+        response.flushHeaders()
+        response.write(body.subarray(0, 1), () =>
+          response.write(body.subarray(1, 2), () => response.end(body.subarray(2)))
+        )
+      })
+
+      for (const format of ["gzip", "deflate"]) {
+        for (const manner of ["header", "none", "cut"]) {
+          const bytes = yield* fetchFrom(`${url}/${format}/${manner}`)
+          assert.deepStrictEqual(bytes, new Uint8Array(text), `${format} ${manner}`)
+        }
+      }
+    })
+  )
+
+  it.live("fault 86: stops at the limit of a body without an end, plain and packed", () =>
+    Effect.gen(function* () {
+      let isPacked = false
+      let sent = 0
+      const url = yield* serve((request, response) => {
+        isPacked = request.url === "/bomb"
+        const packed = createGzip()
+        const zeros = Buffer.alloc(65_536)
+        const out = isPacked ? packed : response
+        if (isPacked) packed.pipe(response)
+        const more = () => {
+          while (!response.destroyed) {
+            sent += zeros.length
+            if (!out.write(zeros)) return
+          }
+        }
+        response.on("close", () => packed.destroy())
+        out.on("drain", more)
+        more()
+      })
+      const held = process.memoryUsage().arrayBuffers
+
+      assert.strictEqual(yield* refusal(`${url}/plain`), "too long")
+      assert.strictEqual(yield* refusal(`${url}/bomb`), "too long")
+
+      assert.isAbove(sent, maxBytes)
+      assert.isBelow(process.memoryUsage().arrayBuffers - held, 100 * maxBytes)
+    })
+  )
+
+  it.live("fault 86: refuses what is damaged, cut off, refused, or redirects for ever", () =>
+    Effect.gen(function* () {
+      const packed = gzipSync(text)
+      const url = yield* serve((request, response) => {
+        if (request.url === "/damaged") response.end(packed.with(20, packed[20]! ^ 0xff))
+        else if (request.url === "/short") response.end(packed.subarray(0, 40))
+        else if (request.url === "/reset") {
+          response.writeHead(200, { "content-length": "100" })
+          response.write("x", () => response.destroy())
+        } else if (request.url === "/loop") response.writeHead(302, { location: "/loop" }).end()
+        else if (request.url === "/file") response.writeHead(302, { location: "file:///etc/passwd" }).end()
+        else response.writeHead(404).end()
+      })
+
+      assert.strictEqual(yield* refusal(`${url}/damaged`), "the answer's compressed data is damaged")
+      assert.strictEqual(yield* refusal(`${url}/short`), "the answer's compressed data is damaged")
+      assert.match(yield* refusal(`${url}/reset`), /^connection reset|aborted/)
+      assert.strictEqual(yield* refusal(`${url}/loop`), "it redirects more than 5 times")
+      assert.strictEqual(yield* refusal(`${url}/file`), "it redirects to a file: URL")
+      assert.strictEqual(yield* refusal(`${url}/none`), "HTTP status 404")
+    })
+  )
+
+  it.live("tells where a redirect to another scheme leads", () =>
+    Effect.gen(function* () {
+      const link = `magnet:?xt=urn:btih:${"a".repeat(40)}&dn=a%20b`
+      const url = yield* serve((_, response) => response.writeHead(302, { location: link }).end())
+
+      const error = yield* Effect.flip(fetchFrom(url))
+
+      assert.strictEqual(error.elsewhere, link)
+    })
+  )
+
+  it.live("gives up on a server that does not answer", () =>
+    Effect.gen(function* () {
+      const url = yield* serve(() => {})
+
+      const error = yield* Effect.flip(fetchFrom(url, node, "50 millis"))
+
+      assert.strictEqual(error.why, "no answer within 0.05 seconds")
+    })
+  )
+})
+
+describe("HttpFile", () => {
+  it.effect("returns any bytes as they are, or unpacked, or fails", () =>
+    Effect.promise(() =>
+      fc.assert(
+        fc.asyncProperty(fc.uint8Array({ maxLength: 64 }), fc.boolean(), async (bytes, isPacked) => {
+          const body = isPacked ? gzipSync(bytes) : bytes
+          const client = HttpClient.make((request) =>
+            Effect.succeed(HttpClientResponse.fromWeb(request, new Response(body as Uint8Array<ArrayBuffer>)))
+          )
+
+          const got = await Effect.runPromise(Effect.result(fetchFrom("http://a.example/", client)))
+
+          const isOther =
+            !isPacked && /^(?:1f8b|78(?:01|5e|9c|da|20|3f|7d|bb|f9))/.test(Buffer.from(bytes).toString("hex"))
+          if (!isOther) assert.deepStrictEqual(Result.getOrThrow(got), bytes)
+        }),
+        { numRuns: 100 }
+      )
+    )
+  )
+})
