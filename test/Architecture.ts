@@ -65,6 +65,7 @@ const providers = floorOfFolder("*/provider")!
 
 /** Contracts: a tag, its errors, and no I/O. */
 const contracts = [
+  "discovery/MetadataSource.ts",
   "discovery/PeerSource.ts",
   "discovery/PeerSources.ts",
   "discovery/tracker/Tracker.ts",

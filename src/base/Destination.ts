@@ -13,6 +13,7 @@
  *   which it leads, like a public name with a local address.
  * - A UDP tracker on this machine needs no such path if its URL itself shows that it is here. Before it has
  *   proved that it is a tracker, it receives only a connect request, into which no stranger can write (BEP 15).
+ * - The URL of a torrent file in a magnet link has the rules of a tracker, but its path must end in `.torrent`.
  * - Addresses that are link-local, unspecified, multicast or broadcast are never allowed, nor are those of the services
  *   that hold a cloud machine's credentials.
  *
@@ -57,14 +58,42 @@ const asks = (url: URL, question: Question): boolean =>
  * Returns why nothing may be sent to `address` for the URL of a tracker that a torrent names; `undefined` if it may.
  * Before the name is resolved, `address` may be the host of the URL itself. The text fits after the URL and a colon.
  */
-export const whyNotTracker = (url: URL, address: string, question: Question = "announce"): string | undefined => {
+export const whyNotTracker = (url: URL, address: string, question: Question = "announce"): string | undefined =>
+  whyNot(url, address, {
+    what: "tracker",
+    isClear: asks(url, question),
+    rule: `must have a component in its path that begins with ${question}`
+  })
+
+/** Returns whether the path of a URL is that of a torrent file, so that no other service may be meant. */
+const namesTorrentFile = (url: URL): boolean => /\.torrent$/i.test(url.pathname) && !disguised.test(url.pathname)
+
+/**
+ * Returns why nothing may be sent to `address` for a URL at which a magnet link says that the torrent file is;
+ * `undefined` if it may. See `whyNotTracker`.
+ */
+export const whyNotTorrentFile = (url: URL, address: string): string | undefined =>
+  whyNot(url, address, {
+    what: "torrent file",
+    isClear: namesTorrentFile(url),
+    rule: "must have a path that ends in .torrent"
+  })
+
+interface Purpose {
+  readonly what: string
+  /** Whether the URL itself shows its purpose. */
+  readonly isClear: boolean
+  /** What a URL must have to show it. */
+  readonly rule: string
+}
+
+const whyNot = (url: URL, address: string, { isClear, rule, what }: Purpose): string | undefined => {
   const reach = Reach.of(address)
   if (reach === "public") return undefined
-  if (reach === "none" || Reach.isLinkLocal(address)) return "it leads to an address that no tracker has"
-  const mustAsk = (reach === "loopback" && url.protocol !== "udp:") || Reach.isLessPublic(reach, shown(url))
-  if (!mustAsk || asks(url, question)) return undefined
-  const where = reach === "loopback" ? "on this machine" : "in the local network"
-  return `a tracker ${where} must have a component in its path that begins with ${question}`
+  if (reach === "none" || Reach.isLinkLocal(address)) return `it leads to an address that no ${what} has`
+  const mustBeClear = (reach === "loopback" && url.protocol !== "udp:") || Reach.isLessPublic(reach, shown(url))
+  if (!mustBeClear || isClear) return undefined
+  return `a ${what} ${reach === "loopback" ? "on this machine" : "in the local network"} ${rule}`
 }
 
 /**

@@ -1,5 +1,5 @@
 /**
- * Checks the URLs that a torrent or a magnet link names for its trackers and web seeds: whether they are URLs with a
+ * Checks the URLs that a torrent or a magnet link names for its trackers, web seeds and torrent file: whether they are URLs with a
  * host and a scheme that we support.
  *
  * Whoever made the torrent chose these URLs, so they are not trusted. Schemes like `file:` and `javascript:` appear
@@ -10,7 +10,7 @@
 /** The schemes of trackers, which speak HTTP (BEP 3), UDP (BEP 15), or WebSocket (WebTorrent). */
 const trackerSchemes: ReadonlySet<string> = new Set(["http:", "https:", "udp:", "ws:", "wss:"])
 
-/** The schemes of web seeds, which are HTTP servers that have the files of the torrent (BEP 19). */
+/** The schemes of HTTP servers: web seeds, which have the files of the torrent (BEP 19), and those of torrent files. */
 const webSeedSchemes: ReadonlySet<string> = new Set(["http:", "https:"])
 
 const parse = (text: string, schemes: ReadonlySet<string>): URL | undefined => {
@@ -23,6 +23,9 @@ export const parseTracker = (text: string): URL | undefined => parse(text, track
 
 /** Parses the URL of a web seed. Returns `undefined` if `text` is not such a URL. */
 export const parseWebSeed = (text: string): URL | undefined => parse(text, webSeedSchemes)
+
+/** Parses a URL at which a magnet link says that the torrent file is. Returns `undefined` if `text` is not such a URL. */
+export const parseTorrentFile = (text: string): URL | undefined => parse(text, webSeedSchemes)
 
 /** Returns whether `text` is a URL that a tracker may have. */
 export const isTracker = (text: string): boolean => parseTracker(text) !== undefined

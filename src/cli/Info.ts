@@ -60,6 +60,8 @@ const jsonOfLink = (link: Magnet.Magnet) => ({
   infoHashV2: link.infoHashV2 === undefined ? undefined : InfoHash.toHex(link.infoHashV2),
   trackers: link.trackers,
   webSeeds: link.webSeeds,
+  exactSources: link.exactSources,
+  acceptableSources: link.acceptableSources,
   peers: link.peers.map(PeerAddress.format),
   select: link.select
 })
@@ -106,6 +108,7 @@ const tableOfLink = (link: Magnet.Magnet): ReadonlyArray<string> =>
     ["info hash v2", [link.infoHashV2 === undefined ? undefined : InfoHash.toHex(link.infoHashV2)]],
     ["trackers", link.trackers],
     ["web seeds", link.webSeeds],
+    ["sources", [...link.exactSources, ...link.acceptableSources]],
     ["peers", link.peers.map(PeerAddress.format)],
     ["files", [link.select?.map(({ first, last }) => (first === last ? `${first}` : `${first}-${last}`)).join(", ")]]
   ])

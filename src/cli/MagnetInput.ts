@@ -3,6 +3,7 @@
  * progress in one line.
  */
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
@@ -30,25 +31,40 @@ export interface Options {
 
 /**
  * Fetches the metainfo, with the files that the link selects (BEP 53). Retries until a peer sends it. Fails at once if
- * there is no tracker and no peer.
+ * there is no tracker, no peer and no URL of a torrent file, and as soon as every such URL has failed if there is nothing
+ * else.
  */
 export const load = Effect.fnUntraced(function* (text: string, options: Options) {
   const parsed = Magnet.parse(text)
   if (Result.isFailure(parsed)) return yield* failed(parsed.failure.message)
   const link = parsed.success
-  if (link.trackers.length + link.peers.length + options.peers.length === 0) {
-    return yield* failed("the magnet link names no tracker and no peer; add a peer with --peer HOST:PORT")
+  const hasPeers = link.trackers.length + link.peers.length + options.peers.length > 0
+  if (!hasPeers && link.exactSources.length + link.acceptableSources.length === 0) {
+    return yield* failed(`the magnet link names no tracker and no peer; ${addPeer}`)
   }
   const show = makeReport(link, options)
+  const nowhere = yield* Deferred.make<never, CommandFailed>()
   return yield* Effect.gen(function* () {
     const engine = Context.get(yield* Layer.build(options.engine), Engine.Engine)
     const metadata = yield* Effect.mapError(
-      engine.metadata(link, { peers: options.peers, platform: TorrentInput.platform, report: show }),
+      engine.metadata(link, {
+        peers: options.peers,
+        platform: TorrentInput.platform,
+        report: (progress, event) => {
+          show(progress, event)
+          if (!hasPeers && !progress.isAskingElsewhere)
+            Deferred.doneUnsafe(nowhere, Effect.fail(new CommandFailed({ why: noFile })))
+        }
+      }),
       ({ message }) => new CommandFailed({ why: message })
-    )
+    ).pipe(Effect.raceFirst(Deferred.await(nowhere)))
     return { ...metadata, select: link.select }
   }).pipe(Effect.scoped)
 })
+
+const addPeer = "add a peer with --peer HOST:PORT"
+
+const noFile = `no URL that the magnet link names has its torrent file, and it names no tracker and no peer; ${addPeer}`
 
 const failed = (why: string) => Effect.fail(new CommandFailed({ why }))
 

@@ -18,6 +18,7 @@ import * as Prng from "../base/Prng.ts"
 import * as ConnectionLimit from "../connect/ConnectionLimit.ts"
 import { Encryption } from "../connect/Encryption.ts"
 import * as Incoming from "../connect/Incoming.ts"
+import { MetadataSources } from "../discovery/MetadataSource.ts"
 import * as PeerSource from "../discovery/PeerSource.ts"
 import { PeerSources } from "../discovery/PeerSources.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
@@ -135,7 +136,9 @@ export class Engine extends Context.Service<
       options?: AddOptions
     ) => Effect.Effect<Torrent, AlreadyAdded, Scope.Scope>
     /**
-     * Fetches the metainfo of a magnet link from the peers of its torrent (BEP 9). Retries until a peer has sent it.
+     * Fetches the metainfo of a magnet link from the peers of its torrent (BEP 9) and, if `MetadataSources` are
+     * provided, from those, whichever is first. Retries until a peer has sent it. The trackers and web seeds of a
+     * torrent file that was found are added to those of the link.
      * Fails with `OnlyV2` if the link is of version 2 only, or with `MetainfoError` if the info dict is invalid
      * although its digest matches.
      */
@@ -192,7 +195,8 @@ const makeParts = Effect.fnUntraced(function* (config: Config, listening: Listen
     ResumeStore,
     PeerSources,
     Encryption,
-    SupplierSources
+    SupplierSources,
+    MetadataSources
   )(yield* Effect.context<Requirements>())
   const budget = BufferBudget.make(config.bufferBytes ?? BufferBudget.defaultBufferBytes)
   const readCache = ReadCache.make(config.readCacheBytes)
@@ -264,6 +268,7 @@ const makeParts = Effect.fnUntraced(function* (config: Config, listening: Listen
       peerId,
       port,
       trackers,
+      urls: [...link.exactSources, ...link.acceptableSources],
       maxBytes: config.maxMetadataBytes,
       sources: sourcesOf({ peers: [...link.peers, ...(options.peers ?? [])], sources: options.sources }),
       random,
@@ -271,8 +276,8 @@ const makeParts = Effect.fnUntraced(function* (config: Config, listening: Listen
       report: options.report
     })
     const metainfo = yield* Metainfo.fromInfoBytes(fetched.info, {
-      trackers,
-      webSeeds: link.webSeeds,
+      trackers: [...trackers, ...(fetched.file?.trackers ?? [])],
+      webSeeds: [...link.webSeeds, ...(fetched.file?.webSeeds ?? [])],
       platform: options.platform,
       maxBytes: config.maxMetadataBytes
     })

@@ -27,6 +27,10 @@ export interface Magnet {
   readonly trackers: ReadonlyArray<string>
   /** `ws`: web seed URLs (http, https; BEP 19). */
   readonly webSeeds: ReadonlyArray<string>
+  /** `xs`: URLs of the torrent file (http, https). */
+  readonly exactSources: ReadonlyArray<string>
+  /** `as`: URLs that may have the torrent file too, to be tried after the exact ones. */
+  readonly acceptableSources: ReadonlyArray<string>
   /** `x.pe`: addresses to dial at once. */
   readonly peers: ReadonlyArray<PeerAddress.PeerAddress>
   /**
@@ -45,7 +49,7 @@ export class MagnetError extends Data.TaggedError("MagnetError")<{ readonly why:
 /** Characters in a link. Real ones have a few thousand at most. */
 export const maxLength = 65_536
 
-/** Entries that are kept of each of the trackers, web seeds and peers; further ones are dropped. */
+/** Entries that are kept of each of the trackers, web seeds, sources and peers; further ones are dropped. */
 export const maxEntries = 200
 
 /** The largest file index in `so`. A torrent of this many files is larger than metainfo may be. */
@@ -72,15 +76,17 @@ export const parse = (text: string): Result.Result<Magnet, MagnetError> => {
     name: fields.dn.find((name) => name !== ""),
     trackers: readUrls(fields.tr, SourceUrl.parseTracker),
     webSeeds: readUrls(fields.ws, SourceUrl.parseWebSeed),
+    exactSources: readUrls(fields.xs, SourceUrl.parseTorrentFile),
+    acceptableSources: readUrls(fields.as, SourceUrl.parseTorrentFile),
     peers: readPeers(fields["x.pe"]),
     select: select.success
   })
 }
 
-type Fields = { readonly [key in "xt" | "dn" | "tr" | "ws" | "x.pe" | "so"]: Array<string> }
+type Fields = { readonly [key in "xt" | "dn" | "tr" | "ws" | "xs" | "as" | "x.pe" | "so"]: Array<string> }
 
 const readFields = (query: string): Fields => {
-  const fields: Fields = { xt: [], dn: [], tr: [], ws: [], "x.pe": [], so: [] }
+  const fields: Fields = { xt: [], dn: [], tr: [], ws: [], xs: [], as: [], "x.pe": [], so: [] }
   for (const parameter of query.split("&")) {
     const equals = parameter.indexOf("=")
     if (equals < 0) continue
@@ -208,6 +214,8 @@ export const format = (self: Magnet): string => {
   if (self.name !== undefined) parameters.push(`dn=${percentEncode(self.name)}`)
   for (const url of self.trackers) parameters.push(`tr=${percentEncode(url)}`)
   for (const url of self.webSeeds) parameters.push(`ws=${percentEncode(url)}`)
+  for (const url of self.exactSources) parameters.push(`xs=${percentEncode(url)}`)
+  for (const url of self.acceptableSources) parameters.push(`as=${percentEncode(url)}`)
   // Peers are unescaped in BEP 9's example, and some clients read only that.
   for (const peer of self.peers) parameters.push(`x.pe=${PeerAddress.format(peer).replaceAll("%", "%25")}`)
   if (self.select !== undefined) {

@@ -86,10 +86,12 @@ const readBody = Effect.fnUntraced(function* (
     yield* Stream.runForEach(limit(stream, maxBytes, tooLong), (chunk) => Effect.sync(() => chunks.push(chunk)))
     return Bytes.concat(chunks)
   })
+  if (Number(response.headers["content-length"]) > maxBytes) return yield* fail(tooLong)
   const received = Stream.mapError(response.stream, (error) => fail(describe(error)))
   const { format, stream } = yield* recognize(limit(received, maxBytes, tooLong))
   if (format === undefined) return yield* collect(stream)
-  const readable = yield* Stream.toReadableStreamEffect(stream)
+  // The types of a page's streams say that the memory is not shared.
+  const readable = yield* Stream.toReadableStreamEffect(stream as Stream.Stream<Uint8Array<ArrayBuffer>, HttpFileError>)
   const unpacked = Stream.fromReadableStream<Uint8Array, HttpFileError>({
     evaluate: () => readable.pipeThrough(new DecompressionStream(format)),
     // What ended the stream that is unpacked comes out of it again.

@@ -8,6 +8,7 @@ import * as NodePieceHasher from "../hash/provider/node/NodePieceHasher.ts"
 import * as TcpTransport from "../network/provider/node/TcpTransport.ts"
 import * as FileResumeStore from "../resume/provider/node/FileResumeStore.ts"
 import * as FileSystemStorage from "../storage/provider/node/FileSystemStorage.ts"
+import * as NodeMetadataSource from "./NodeMetadataSource.ts"
 import * as NodeTracker from "./NodeTracker.ts"
 import * as NodeUdpHub from "./NodeUdpHub.ts"
 
@@ -25,6 +26,7 @@ export const layerServices = (options: Options) =>
     FileSystemStorage.layer({ directory: options.directory }),
     FileResumeStore.layer({ directory: options.resumeDirectory ?? `${options.directory}/.piecewise` }),
     TcpTransport.layer,
+    NodeMetadataSource.layer,
     TrackerSource.layer.pipe(Layer.provideMerge(NodeTracker.layerHub()), Layer.provideMerge(NodeUdpHub.layer))
   ).pipe(Layer.provideMerge(NodePieceHasher.layer))
 

@@ -12,6 +12,7 @@ export * as FileSystemStorage from "../storage/provider/node/FileSystemStorage.t
 export * as NodeEngine from "./NodeEngine.ts"
 export * as NodeIoDaemon from "./NodeIoDaemon.ts"
 export * as NodeLookup from "./NodeLookup.ts"
+export * as NodeMetadataSource from "./NodeMetadataSource.ts"
 export * as NodeRoutedHttp from "./NodeRoutedHttp.ts"
 export * as NodeTracker from "./NodeTracker.ts"
 export * as NodeUdpHub from "./NodeUdpHub.ts"

@@ -1,21 +1,27 @@
 /**
  * Fetches the info dict of a magnet link from peers that have it (BEP 9), with a swarm that exchanges only metadata.
- * Asks several peers at once, and trusts no bytes until their digest is right. The torrent starts afterwards, with the
- * addresses that were found.
+ * Asks several peers at once, and trusts no bytes until their digest is right. Beside them it asks the sources of
+ * metadata, such as URLs that the link names; the first that is right ends the others. The torrent starts afterwards,
+ * with the addresses that were found.
  */
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import * as Bytes from "../base/Bytes.ts"
 import type { InfoHash } from "../base/InfoHash.ts"
+import * as MetadataLimit from "../base/MetadataLimit.ts"
 import * as Monotonic from "../base/Monotonic.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { PeerId } from "../base/PeerId.ts"
 import type { ConnectionLimit } from "../connect/ConnectionLimit.ts"
+import type { MetadataSource } from "../discovery/MetadataSource.ts"
+import { MetadataSources } from "../discovery/MetadataSource.ts"
 import type { PeerSource, PeerSourceEvent } from "../discovery/PeerSource.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
+import * as Metainfo from "../metainfo/Metainfo.ts"
 import type { ListeningPort } from "../network/ListeningPort.ts"
 import type { MetadataCopy } from "../peer/MetadataCopy.ts"
 import * as MetadataExchange from "../peer/MetadataExchange.ts"
@@ -32,6 +38,8 @@ export interface Progress {
   /** Connected peers that say that they have the info dict. */
   readonly peers: number
   readonly knownPeers: number
+  /** Whether the metadata may still be found elsewhere than at peers, such as at a URL that the link names. */
+  readonly isAskingElsewhere: boolean
 }
 
 /** What is fetched, and from whom. */
@@ -43,7 +51,9 @@ export interface Options {
   /** The trackers that the link names, in tiers. */
   readonly trackers?: ReadonlyArray<ReadonlyArray<string>> | undefined
   readonly sources: ReadonlyArray<PeerSource>
-  /** The size of the longest info dict that is fetched; default `MetadataLimit.defaultMaxBytes`. */
+  /** The URLs of torrent files that the link names, best first. */
+  readonly urls?: ReadonlyArray<string> | undefined
+  /** The most bytes of an info dict, and of a torrent file; default `MetadataLimit.defaultMaxBytes`. */
   readonly maxBytes?: number | undefined
   readonly random: () => number
   /** The connections that all torrents of an engine share. */
@@ -53,21 +63,26 @@ export interface Options {
 }
 
 /** The info dict, and every address that was found during the fetch. */
-export interface Fetched {
-  /** The bytes of the info dict; their SHA-1 is the info hash. */
-  readonly info: Uint8Array
+export interface Fetched extends Found {
   readonly addresses: ReadonlyArray<PeerAddress>
 }
 
-/** Fetches until a peer has sent the right bytes, and then ends everything that it started. */
+interface Found {
+  /** The bytes of the info dict; their SHA-1 is the info hash. */
+  readonly info: Uint8Array
+  /** The torrent file that the info dict comes from, unless it comes from peers. Only its info dict is verified. */
+  readonly file: Metainfo.Metainfo | undefined
+}
+
+/** Fetches until a peer or a source has sent the right bytes, and then ends everything that it started. */
 export const run = Effect.fnUntraced(function* (options: Options) {
-  const { infoHash } = options
+  const { infoHash, maxBytes = MetadataLimit.defaultMaxBytes, urls = [] } = options
   const hasher = yield* PieceHasher
   const clock = yield* Clock.Clock
-  const exchange = MetadataExchange.make(options.maxBytes)
+  const exchange = MetadataExchange.make(maxBytes)
   // Room for the copies that an exchange has at a time, and the one that it keeps.
   const copies = yield* Queue.bounded<MetadataCopy>(MetadataExchange.maxSoleCopies + 1)
-  const found = yield* Deferred.make<Uint8Array>()
+  const found = yield* Deferred.make<Found>()
 
   const swarm = yield* Swarm.make<MetadataSession.MetadataSession>({
     infoHash,
@@ -84,8 +99,11 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   })
   const { members } = swarm.roster
 
+  const elsewhere = yield* MetadataSources
+  let asking = elsewhere.length
+
   const reportChange = (event?: PeerSourceEvent): void =>
-    options.report?.({ peers: members.size, knownPeers: swarm.book.peers.size }, event)
+    options.report?.({ peers: members.size, knownPeers: swarm.book.peers.size, isAskingElsewhere: asking > 0 }, event)
 
   /** Advances the exchange and performs its actions. */
   const advance = (now: number): void => {
@@ -104,7 +122,9 @@ export const run = Effect.fnUntraced(function* (options: Options) {
           Swarm.ban(swarm, action.peer, action.why)
       }
     }
-    if (exchange.info !== undefined) Deferred.doneUnsafe(found, Effect.succeed(exchange.info))
+    if (exchange.info !== undefined) {
+      Deferred.doneUnsafe(found, Effect.succeed({ info: exchange.info, file: undefined }))
+    }
   }
 
   const verify = Effect.gen(function* () {
@@ -138,6 +158,26 @@ export const run = Effect.fnUntraced(function* (options: Options) {
         )
       )
 
+  /** Takes the first torrent file of a source that has the info hash. */
+  const ask = ({ metadata }: MetadataSource) =>
+    metadata({ infoHash, urls, maxBytes }).pipe(
+      Stream.runForEach(
+        Effect.fnUntraced(function* (bytes) {
+          const file = yield* Effect.option(Metainfo.fromBytes(bytes, { maxBytes }))
+          if (Option.isSome(file) && Bytes.equals(file.value.infoHash, infoHash)) {
+            Deferred.doneUnsafe(found, Effect.succeed({ info: file.value.infoBytes, file: file.value }))
+          } else yield* Effect.logDebug("A file that was found for a magnet link is not its torrent.")
+        })
+      ),
+      Effect.andThen(
+        Effect.sync(() => {
+          asking--
+          // Without URLs, a source that has none ends before anything can have changed.
+          if (urls.length > 0) reportChange()
+        })
+      )
+    )
+
   const exchanging = Swarm.run(swarm, {
     features: MetadataSession.features,
     wantsPeers: () => exchange.info === undefined,
@@ -165,15 +205,15 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     isDone: () => false,
     tick: (now) => Effect.sync(() => advance(now))
   })
-  const loops = Effect.all([exchanging, verify, ...options.sources.map(listen)], {
+  const loops = Effect.all([exchanging, verify, ...options.sources.map(listen), ...elsewhere.map(ask)], {
     concurrency: "unbounded",
     discard: true
   })
   // A defect in one of the loops fails the fetch; otherwise it would wait for ever.
-  const info = yield* Effect.raceFirst(Deferred.await(found), Effect.andThen(loops, Effect.never))
+  const first = yield* Effect.raceFirst(Deferred.await(found), Effect.andThen(loops, Effect.never))
   const known = [...swarm.book.peers.values()]
   const fetched: Fetched = {
-    info,
+    ...first,
     addresses: known.filter(({ state }) => state !== "banned").map(({ address }) => address)
   }
   return fetched

@@ -97,6 +97,41 @@ describe("Destination of a URL in a torrent", () => {
   })
 })
 
+describe("Destination of a torrent file that a magnet link names", () => {
+  const whyNotFile = (text: string, address?: string) => {
+    const url = new URL(text)
+    return Destination.whyNotTorrentFile(url, address ?? Destination.hostOf(url))
+  }
+
+  it.each([
+    ["http://files.example/any?id=1", "9.0.0.1"],
+    ["http://192.168.1.5/any", undefined],
+    ["http://nas.lan/any", "192.168.1.5"],
+    ["http://127.0.0.1:8080/t.torrent", undefined],
+    ["http://localhost/t.TORRENT?key=1", "::1"],
+    ["http://files.example/t.torrent", "10.0.0.9"]
+  ])("lets %s be fetched", (url, address) => {
+    assert.isUndefined(whyNotFile(url, address))
+  })
+
+  it.each([
+    [
+      "http://127.0.0.1/announce",
+      undefined,
+      /^a torrent file on this machine must have a path that ends in \.torrent$/
+    ],
+    ["http://localhost/shutdown?x=.torrent", "::1", /on this machine/],
+    ["http://localhost/shutdown#.torrent", "::1", /on this machine/],
+    ["http://127.0.0.1/x/..%2fshutdown%2f.torrent", undefined, /on this machine/],
+    ["http://files.example/any", "127.0.0.1", /on this machine/],
+    ["http://files.example/any", "10.0.0.9", /^a torrent file in the local network must have/],
+    ["http://169.254.169.254/t.torrent", undefined, /^it leads to an address that no torrent file has$/],
+    ["http://0.0.0.0/t.torrent", undefined, /no torrent file has/]
+  ])("fault 87: does not let %s at %s be fetched", (url, address, why) => {
+    assert.match(whyNotFile(url, address) ?? "", why)
+  })
+})
+
 describe("Destination of a redirect", () => {
   const redirect = (from: Parameters<typeof Destination.whyNotRedirect>[0], text: string, address?: string) => {
     const url = new URL(text)

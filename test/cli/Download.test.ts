@@ -276,6 +276,32 @@ describe("piecewise download", () => {
     }).pipe(Effect.provide(services))
   )
 
+  it.live("starts from the URL of a torrent file in a magnet link, also behind a redirect", () =>
+    Effect.gen(function* () {
+      const { folder, known } = yield* prepare()
+      const { address } = yield* seed(known)
+      const files = yield* serveHttp({ "/t.torrent": known.bytes, "/wrong.torrent": new Uint8Array(9) })
+      const hash = `magnet:?xt=urn:btih:${InfoHash.toHex(known.metainfo.infoHash)}`
+      const link = `${hash}&xs=${files}/wrong.torrent&xs=${files}/t.torrent`
+      const url = yield* serve((_, response) => response.writeHead(302, { location: link }).end())
+
+      const good = yield* runScoped(["download", url, "-o", "out", "--peer", address, "-q"], folder)
+      const alone = yield* runScoped(["download", `${hash}&as=${files}/t.torrent`, "-o", "other"], folder)
+      const wrong = yield* runScoped(["download", `${hash}&xs=${files}/wrong.torrent&as=${files}/moved`], folder)
+      const shown = yield* runScoped(["info", `${hash}&as=${files}/t.torrent`], folder)
+
+      assert.deepStrictEqual([good.code, good.stderr], [0, ""])
+      yield* assertStored(known, path.join(folder, "out"))
+      assert.match(alone.stderr, /: there are no peers to download from, because it names no tracker/)
+      assert.match(
+        wrong.stderr,
+        /^piecewise: no URL that the magnet link names has its torrent file, and it names no tracker and no peer; add a peer/
+      )
+      assert.deepStrictEqual([alone.code, wrong.code], [1, 1])
+      assert.include(shown.stdout, `sources    ${files}/t.torrent`)
+    }).pipe(Effect.provide(services))
+  )
+
   it.live("fails at once if there are no peers to download from, and writes nothing", () =>
     Effect.gen(function* () {
       const { folder } = yield* prepare()

@@ -27,6 +27,7 @@ describe("Magnet.parse", () => {
   it("reads all that BEP 9 puts in a link", () => {
     const magnet = parse(
       `magnet:?${xt}&dn=A+name%20%28%C3%A9%29&tr=udp%3A%2F%2Ft.example%3A80%2Fannounce&ws=http%3A%2F%2Fw.example%2F` +
+        `&xs=http%3A%2F%2Fx.example%2Ft.torrent&as=https%3A%2F%2Fa.example%2Ft&xs=urn%3Abtpk%3A00` +
         `&x.pe=192.0.2.1:6881&x.pe=[2001:db8::1]:6882&x.pe=peer.example:6883`
     )
 
@@ -36,6 +37,8 @@ describe("Magnet.parse", () => {
       name: "A name (é)",
       trackers: ["udp://t.example:80/announce"],
       webSeeds: ["http://w.example/"],
+      exactSources: ["http://x.example/t.torrent"],
+      acceptableSources: ["https://a.example/t"],
       peers: [
         { host: "192.0.2.1", port: 6881 },
         { host: "2001:db8::1", port: 6882 },
@@ -186,10 +189,12 @@ describe("Magnet.parse", () => {
     ]
     const urls = [...bad, ...good].map(encodeURIComponent)
 
-    const { trackers, webSeeds } = parse(`magnet:?${xt}&${urls.map((url) => `tr=${url}&ws=${url}`).join("&")}`)
+    const { acceptableSources, exactSources, trackers, webSeeds } = parse(
+      `magnet:?${xt}&${urls.map((url) => `tr=${url}&ws=${url}&xs=${url}&as=${url}`).join("&")}`
+    )
 
     assert.deepStrictEqual(trackers, good)
-    assert.deepStrictEqual(webSeeds, good.slice(0, 2))
+    for (const kept of [webSeeds, exactSources, acceptableSources]) assert.deepStrictEqual(kept, good.slice(0, 2))
   })
 
   it("fault 24: a scheme cannot hide behind blanks or control characters", () => {
@@ -216,10 +221,13 @@ describe("Magnet.parse", () => {
     assert.deepStrictEqual(magnet.peers, [{ host: "192.0.2.1", port: 1 }])
   })
 
-  it("keeps a bounded number of trackers, web seeds and peers", () => {
+  it("keeps a bounded number of trackers, web seeds, sources and peers", () => {
     const numbers = Array.from({ length: Magnet.maxEntries + 1 }, (_, index) => index + 1)
     const query = numbers
-      .map((n) => `tr=udp://t.example:${n}&ws=http://w.example/${n}&x.pe=peer.example:${n}`)
+      .map(
+        (n) =>
+          `tr=udp://t.example:${n}&ws=http://w.example/${n}&xs=http://x.example/${n}&as=http://a.example/${n}&x.pe=peer.example:${n}`
+      )
       .join("&")
 
     const magnet = parse(`magnet:?${xt}&${query}`)
@@ -227,6 +235,8 @@ describe("Magnet.parse", () => {
     assert.strictEqual(magnet.trackers.length, Magnet.maxEntries)
     assert.strictEqual(magnet.trackers.at(-1), `udp://t.example:${Magnet.maxEntries}`)
     assert.strictEqual(magnet.webSeeds.length, Magnet.maxEntries)
+    assert.strictEqual(magnet.exactSources.length, Magnet.maxEntries)
+    assert.strictEqual(magnet.acceptableSources.length, Magnet.maxEntries)
     assert.strictEqual(magnet.peers.length, Magnet.maxEntries)
   })
 
@@ -268,6 +278,8 @@ describe("Magnet.format", () => {
         name: fc.option(fc.string({ unit: "binary", minLength: 1 }), { nil: undefined }),
         trackers: fc.uniqueArray(url(["http", "https", "udp", "ws", "wss"]), { maxLength: 4 }),
         webSeeds: fc.uniqueArray(url(["http", "https"]), { maxLength: 4 }),
+        exactSources: fc.uniqueArray(url(["http", "https"]), { maxLength: 2 }),
+        acceptableSources: fc.uniqueArray(url(["http", "https"]), { maxLength: 2 }),
         peers: fc.constant([
           { host: "fe80::1%10", port: 1 },
           { host: "192.0.2.1", port: 2 }

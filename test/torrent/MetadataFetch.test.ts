@@ -1,10 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
 import * as fc from "fast-check"
 import type { PeerId } from "../../src/base/PeerId.ts"
 import * as Prng from "../../src/base/Prng.ts"
 import * as ConnectionLimit from "../../src/connect/ConnectionLimit.ts"
+import type { MetadataSource } from "../../src/discovery/MetadataSource.ts"
+import { MetadataSources } from "../../src/discovery/MetadataSource.ts"
 import * as PeerSource from "../../src/discovery/PeerSource.ts"
+import * as WebCryptoPieceHasher from "../../src/hash/provider/WebCryptoPieceHasher.ts"
 import * as ListeningPort from "../../src/network/ListeningPort.ts"
 import * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
 import * as MemoryNetwork from "../../src/testing/MemoryNetwork.ts"
@@ -19,7 +23,13 @@ const ourId = new Uint8Array(20).fill(1) as PeerId
 const torrent = KnownTorrent.make({ files: [{ path: [], length: 2_000 * 1_024 }], pieceLength: 1_024 })
 
 /** Fetches from peers that behave in these manners. Returns when it ended, with what, and what the peers saw. */
-const fetchFrom = (manners: ReadonlyArray<Manner>, limit = 3_600, peerId?: Uint8Array) =>
+const fetchFrom = (
+  manners: ReadonlyArray<Manner>,
+  limit = 3_600,
+  peerId?: Uint8Array,
+  elsewhere: ReadonlyArray<MetadataSource> = [],
+  report?: MetadataFetch.Options["report"]
+) =>
   Simulation.run(
     1,
     Effect.gen(function* () {
@@ -38,8 +48,10 @@ const fetchFrom = (manners: ReadonlyArray<Manner>, limit = 3_600, peerId?: Uint8
           port: yield* ListeningPort.make(undefined),
           sources: [PeerSource.fromAddresses(peers.map(({ address }) => address))],
           random: Prng.make(1),
+          urls: ["http://x.example/"],
+          report,
           connections
-        })
+        }).pipe(Effect.provideService(MetadataSources, elsewhere))
       )
       yield* simulation.settle
       while (fiber.pollUnsafe() === undefined && simulation.nowUnsafe() < limit * 1_000) yield* simulation.advance(500)
@@ -86,6 +98,75 @@ describe("MetadataFetch", () => {
         ["10.0.0.3"]
       )
     })
+  )
+
+  /** A source that finds these files one after the other, a second each, and notes its end. */
+  const finds = (files: ReadonlyArray<Uint8Array>, ended: Array<string> = []): MetadataSource => ({
+    metadata: ({ urls }) =>
+      Stream.fromIterable(files).pipe(
+        Stream.tap(() => Effect.sleep("1 second")),
+        Stream.ensuring(Effect.sync(() => ended.push(...urls)))
+      )
+  })
+
+  it.effect("takes the torrent file of a source while no peer has the info dict, and its trackers", () =>
+    Effect.gen(function* () {
+      const known = yield* torrent
+      const progress: Array<boolean> = []
+      const ended: Array<string> = []
+
+      const { fetched, held, info } = yield* fetchFrom(
+        ["silent"],
+        60,
+        undefined,
+        [finds([known.bytes], ended)],
+        (now) => progress.push(now.isAskingElsewhere)
+      )
+
+      assert.deepStrictEqual(fetched?.info, info)
+      assert.deepStrictEqual(fetched?.file?.infoHash, known.metainfo.infoHash)
+      assert.deepStrictEqual(fetched?.addresses, [{ host: "10.0.0.1", port: 6_881 }])
+      assert.isTrue(progress.every((isAsking) => isAsking))
+      assert.deepStrictEqual([ended, held], [["http://x.example/"], 0])
+    }).pipe(Effect.provide(WebCryptoPieceHasher.layer))
+  )
+
+  it.effect("interrupts the sources if a peer is first, and peers if a source is first", () =>
+    Effect.gen(function* () {
+      const ended: Array<string> = []
+      const never: MetadataSource = {
+        metadata: () =>
+          Stream.ensuring(
+            Stream.never,
+            Effect.sync(() => ended.push("interrupted"))
+          )
+      }
+
+      const { fetched, info, seconds } = yield* fetchFrom(["honest"], 60, undefined, [never])
+
+      assert.deepStrictEqual(fetched?.info, info)
+      assert.isUndefined(fetched?.file)
+      assert.isBelow(seconds, 10)
+      assert.deepStrictEqual(ended, ["interrupted"])
+    })
+  )
+
+  it.effect(
+    "fault 87: ignores files with another info hash and what is no torrent file, and says when none is left",
+    () =>
+      Effect.gen(function* () {
+        const known = yield* torrent
+        const other = yield* KnownTorrent.make({ files: [{ path: [], length: 5 }], pieceLength: 1_024 })
+        const progress: Array<boolean> = []
+        const wrong = finds([new Uint8Array(), new TextEncoder().encode("<html>"), other.bytes])
+
+        const none = yield* fetchFrom(["silent"], 60, undefined, [wrong], (now) => progress.push(now.isAskingElsewhere))
+        const right = yield* fetchFrom(["silent"], 60, undefined, [wrong, finds([other.bytes, known.bytes])])
+
+        assert.isUndefined(none.fetched)
+        assert.strictEqual(progress.at(-1), false)
+        assert.deepStrictEqual(right.fetched?.info, right.info)
+      }).pipe(Effect.provide(WebCryptoPieceHasher.layer))
   )
 
   it.effect("goes on for as long as no peer has it", () =>

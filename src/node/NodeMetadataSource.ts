@@ -1,0 +1,28 @@
+/**
+ * The URLs of torrent files that a magnet link names, over Node's own client. Every address that a name resolves to is
+ * checked before anything is sent to it. The HTTP client is loaded for the first link that names a URL.
+ */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import type { MetadataSource } from "../discovery/MetadataSource.ts"
+import { MetadataSources } from "../discovery/MetadataSource.ts"
+import * as NodeLookup from "./NodeLookup.ts"
+
+/** Makes a source that resolves names with `lookup`. */
+export const make = (lookup: NodeLookup.NodeLookup): MetadataSource => {
+  const load = Effect.promise(async () => {
+    const [NodeRoutedHttp, HttpMetadataSource] = await Promise.all([
+      import("./NodeRoutedHttp.ts"),
+      import("../discovery/provider/HttpMetadataSource.ts")
+    ])
+    return HttpMetadataSource.make(NodeRoutedHttp.make(lookup))
+  })
+  return {
+    metadata: (context) =>
+      context.urls.length === 0 ? Stream.empty : Stream.unwrap(Effect.map(load, ({ metadata }) => metadata(context)))
+  }
+}
+
+/** Provides `MetadataSources` with one source: the URLs of each link. Names are resolved by the system. */
+export const layer: Layer.Layer<never> = Layer.succeed(MetadataSources, [make(NodeLookup.system)])
