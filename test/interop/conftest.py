@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,7 +16,7 @@ from cells import CELLS
 from clients import CLIENTS
 from liar import Liar
 from mounts import Mount, why_not
-from processes import LibtorrentPeer, Piecewise, Tracker
+from processes import LibtorrentPeer, Piecewise, Tracker, WebServer
 from storages import IS_SOAK, STORAGES
 from torrents import Torrent
 
@@ -147,6 +148,18 @@ def tracker(running: ExitStack) -> Tracker:
     started = Tracker()
     running.callback(started.close)
     return started
+
+
+@pytest.fixture
+def web(running: ExitStack) -> Callable[..., WebServer]:
+    """Starts an HTTP server; see `WebServer`."""
+
+    def start(answers: dict[str, Callable[[BaseHTTPRequestHandler], None]]) -> WebServer:
+        server = WebServer(answers)
+        running.callback(server.close)
+        return server
+
+    return start
 
 
 @pytest.fixture

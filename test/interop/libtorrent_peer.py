@@ -85,8 +85,13 @@ def main() -> None:
     port = listening_port(session)
 
     is_link = arguments.torrent.startswith("magnet:")
-    load = libtorrent.parse_magnet_uri if is_link else libtorrent.load_torrent_file
-    parameters = load(arguments.torrent)
+    # Its default limit for a torrent file is 10 MB.
+    limits = {"max_buffer_size": 100_000_000}
+    parameters = (
+        libtorrent.parse_magnet_uri(arguments.torrent)
+        if is_link
+        else libtorrent.load_torrent_file(arguments.torrent, limits)
+    )
     parameters.save_path = arguments.folder
     # Neither queued nor paused, so that it starts at once.
     parameters.flags &= ~(libtorrent.torrent_flags.auto_managed | libtorrent.torrent_flags.paused)

@@ -14,6 +14,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import IO
 
@@ -170,6 +171,28 @@ class Tracker(LineProcess):
                 return
             time.sleep(0.05)
         raise AssertionError(f"the tracker knows {found} of {count} seeders")
+
+
+class WebServer:
+    """An HTTP server on loopback. `answers` has by path a function that answers, and may be changed at any time."""
+
+    def __init__(self, answers: dict[str, Callable[[BaseHTTPRequestHandler], None]]) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                answers.get(self.path, lambda handler: handler.send_error(404))(self)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(DEADLINE)
 
 
 class Piecewise(LineProcess):
