@@ -74,7 +74,8 @@ type Report = NonNullable<Engine.MetadataOptions["report"]>
 const makeReport = (link: Magnet.Magnet, { output, show }: Options): Report => {
   const name = link.name ?? (link.infoHash === undefined ? "the torrent" : InfoHash.toHex(link.infoHash))
   let last = Number.NEGATIVE_INFINITY
-  return ({ knownPeers, peers }, event) => {
+  const hasUrls = link.exactSources.length + link.acceptableSources.length > 0
+  return ({ isAskingElsewhere, knownPeers, peers }, event) => {
     if (show === "json") {
       output.print([TerminalText.json({ event: "metadata", peers, knownPeers })])
       if (event?._tag === "Failed") {
@@ -87,8 +88,9 @@ const makeReport = (link: Magnet.Magnet, { output, show }: Options): Report => {
     const isDue = output.isTerminal || now - last >= logInterval
     if (!isDue) return
     last = now
+    const urls = hasUrls && isAskingElsewhere ? " and the URLs that the link names" : ""
     const line = TerminalText.clean(
-      `${name}: fetching its metadata from ${peers} of ${Units.count(knownPeers, "peer")}`
+      `${name}: fetching its metadata from ${peers} of ${Units.count(knownPeers, "peer")}${urls}`
     )
     if (output.isTerminal) output.draw([line])
     else output.print([line])

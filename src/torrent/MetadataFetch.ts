@@ -205,6 +205,8 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     isDone: () => false,
     tick: (now) => Effect.sync(() => advance(now))
   })
+  // Peers may be found much later, if at all.
+  if (urls.length > 0) reportChange()
   const loops = Effect.all([exchanging, verify, ...options.sources.map(listen), ...elsewhere.map(ask)], {
     concurrency: "unbounded",
     discard: true

@@ -8,6 +8,8 @@ import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as Bytes from "../../src/base/Bytes.ts"
 import * as InfoHash from "../../src/base/InfoHash.ts"
+import type { MetadataSource, MetadataSourceContext } from "../../src/discovery/MetadataSource.ts"
+import { MetadataSources } from "../../src/discovery/MetadataSource.ts"
 import type { PeerSource, PeerSourceContext } from "../../src/discovery/PeerSource.ts"
 import * as PeerSources from "../../src/discovery/PeerSources.ts"
 import { Tracker, TrackerError } from "../../src/discovery/tracker/Tracker.ts"
@@ -262,6 +264,44 @@ describe("Engine", () => {
         assert.notDeepEqual(added.peerId, fetched.peerId)
       })
     )
+  )
+
+  it.effect(
+    "asks the sources of metadata that are provided, and adds the trackers of the file to those of the link",
+    () =>
+      Simulation.run(
+        1,
+        Effect.gen(function* () {
+          const contexts: Array<MetadataSourceContext> = []
+          const { metainfo } = other
+          const head = Bytes.fromText("d8:announce25:http://b.example/announce4:info")
+          const file = Bytes.concat([head, metainfo.infoBytes, Bytes.fromText("e")])
+          const source: MetadataSource = {
+            metadata: (context) => {
+              contexts.push(context)
+              return Stream.make(file)
+            }
+          }
+          const link =
+            `magnet:?xt=urn:btih:${InfoHash.toHex(metainfo.infoHash)}&tr=http://a.example/announce` +
+            "&as=http://c.example/&xs=http://b.example/"
+
+          const { metadata } = yield* Engine.make({ maxMetadataBytes: 1_000_000 }).pipe(
+            Effect.provideService(MetadataSources, [source]),
+            Effect.provide(services(PeerSources.none))
+          )
+          const fetched = yield* metadata(Result.getOrThrow(Magnet.parse(link)))
+
+          assert.deepStrictEqual(contexts, [
+            { infoHash: metainfo.infoHash, urls: ["http://b.example/", "http://c.example/"], maxBytes: 1_000_000 }
+          ])
+          assert.deepStrictEqual(fetched.metainfo.infoBytes, metainfo.infoBytes)
+          assert.deepStrictEqual(fetched.metainfo.trackers, [
+            ["http://a.example/announce"],
+            ["http://b.example/announce"]
+          ])
+        })
+      )
   )
 
   it.effect("waits for each tracker of a private torrent, and not for silent trackers of a public one (BEP 27)", () =>
