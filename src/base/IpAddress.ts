@@ -38,6 +38,17 @@ export const withoutZone = (text: string): string => {
   return zone < 0 ? text : text.slice(0, zone)
 }
 
+/**
+ * What one host has: an IPv4 address, or the first 64 bits of an IPv6 address, as a host can choose the others (RFC 4291
+ * section 2.5.4). All hosts of a link share those of link-local addresses, so these are kept whole, as are names.
+ */
+export const network = (host: string): string => {
+  if (!host.includes(":") || host.includes("%")) return host
+  const bytes = parse(host)
+  const isLinkLocal = bytes?.[0] === 0xfe && (bytes[1]! & 0xc0) === 0x80
+  return bytes?.length === 16 && !isLinkLocal ? `${format(bytes.fill(0, 8))}/64` : host
+}
+
 const parse4 = (text: string): Uint8Array<ArrayBuffer> | undefined => {
   const parts = text.split(".")
   if (parts.length !== 4) return undefined

@@ -6,7 +6,7 @@
  * names its torrent first: `accepted` reads that, and the torrent that it asks for calls `answer`, or closes the
  * connection without a reply.
  *
- * Leaves to others how many connections there may be (`ConnectionLimit.ts`), which peers are welcome (`swarm/`), and
+ * Leaves to others how many connections there may be (`Places.ts`), which peers are welcome (`swarm/`), and
  * what is exchanged after the handshake (`peer/`).
  */
 import * as Data from "effect/Data"

@@ -15,9 +15,9 @@ import * as Monotonic from "../base/Monotonic.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import * as PeerId from "../base/PeerId.ts"
 import * as Prng from "../base/Prng.ts"
-import * as ConnectionLimit from "../connect/ConnectionLimit.ts"
 import { Encryption } from "../connect/Encryption.ts"
 import * as Incoming from "../connect/Incoming.ts"
+import * as Places from "../connect/Places.ts"
 import { MetadataSources } from "../discovery/MetadataSource.ts"
 import * as PeerSource from "../discovery/PeerSource.ts"
 import { PeerSources } from "../discovery/PeerSources.ts"
@@ -57,8 +57,9 @@ export interface Config {
   /** Bytes of stored pieces that are cached for uploads, over all torrents; default 16 MiB. */
   readonly readCacheBytes?: number | undefined
   /**
-   * Most connections of all torrents together, incoming ones included; default 200. If torrents want more, they share
-   * them evenly. More connections rarely make downloads faster.
+   * Most connections to peers of all torrents together, incoming ones included; default 200. If torrents want more, they
+   * share them evenly, and take turns if there are more torrents. Up to 40 more may be opening. More connections rarely
+   * make downloads faster.
    */
   readonly maxConnections?: number | undefined
   /**
@@ -201,8 +202,8 @@ const makeParts = Effect.fnUntraced(function* (config: Config, listening: Listen
   const budget = BufferBudget.make(config.bufferBytes ?? BufferBudget.defaultBufferBytes)
   const readCache = ReadCache.make(config.readCacheBytes)
   const limits = RateLimits.makeEngine(config.limits ?? {}, yield* Monotonic.now)
-  const connections = ConnectionLimit.make(config.maxConnections ?? defaultMaxConnections)
   const callers = Incoming.makeCallers()
+  const places = Places.make(config.maxConnections ?? defaultMaxConnections)
   /** Torrents by info hash in hex. The value is `undefined` until the torrent has been made. */
   const torrents = new Map<string, TorrentProgram.TorrentProgram | undefined>()
 
@@ -247,8 +248,8 @@ const makeParts = Effect.fnUntraced(function* (config: Config, listening: Listen
         port,
         sources: sourcesOf(options),
         engineLimits: limits,
-        connections,
         callers,
+        places,
         readCache
       })
       torrents.set(InfoHash.toHex(infoHash), program)
@@ -272,7 +273,7 @@ const makeParts = Effect.fnUntraced(function* (config: Config, listening: Listen
       maxBytes: config.maxMetadataBytes,
       sources: sourcesOf({ peers: [...link.peers, ...(options.peers ?? [])], sources: options.sources }),
       random,
-      connections,
+      places,
       report: options.report
     })
     const metainfo = yield* Metainfo.fromInfoBytes(fetched.info, {

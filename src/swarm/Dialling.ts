@@ -9,7 +9,7 @@ import * as Latch from "effect/Latch"
 import * as Monotonic from "../base/Monotonic.ts"
 import * as PeerBook from "./PeerBook.ts"
 
-/** How many connections of a torrent are opened at once. Home routers fail with too many half-open connections. */
+/** How many connections of a torrent are opened at once; `connect/Places.ts` bounds those of the whole engine. */
 export const maxDialing = 10
 
 /** The dialling of one swarm. */
@@ -31,11 +31,15 @@ export const wake = (self: Dialling): void => {
 
 /** What dialling needs of its swarm. */
 export interface Options<R> {
-  /** Whether peers are wanted, and there is room for one more. */
-  readonly mayDial: () => boolean
+  /** Whether peers are wanted. */
+  readonly wantsPeers: () => boolean
   /** How many peers are being dialled. */
   readonly dialing: () => number
-  /** Begins to dial a peer, and returns at once. */
+  /** Takes one of the engine's dials; `false` if none is free. Then it wakes this dialling when one is. */
+  readonly takeDial: () => boolean
+  /** Called when there is nobody to dial for now. */
+  readonly leaveLine: () => void
+  /** Begins to dial a peer with the dial that was taken, and returns at once. */
   readonly dial: (peer: PeerBook.Peer) => Effect.Effect<void, never, R>
 }
 
@@ -63,18 +67,21 @@ export const run = Effect.fnUntraced(function* <R>(
  */
 const dialDue = Effect.fnUntraced(function* <R>(
   { book, max }: Dialling,
-  { dial, dialing, mayDial }: Options<R>,
+  { dial, dialing, leaveLine, takeDial, wantsPeers }: Options<R>,
   clock: Clock.Clock
 ): Effect.fn.Return<number | undefined, never, R> {
-  while (mayDial() && dialing() < max) {
+  while (wantsPeers() && dialing() < max) {
     const now = Monotonic.nowUnsafe(clock)
     const peer = PeerBook.nextToDial(book, now)
     if (peer === undefined) {
+      leaveLine()
       const dialAt = PeerBook.nextDialAt(book)
       return dialAt === undefined ? undefined : dialAt - now
     }
-    PeerBook.dialing(peer)
+    if (!takeDial()) return undefined
+    PeerBook.dialing(book, peer)
     yield* dial(peer)
   }
+  leaveLine()
   return undefined
 })

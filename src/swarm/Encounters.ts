@@ -1,80 +1,141 @@
 /**
  * Encounters with peers, from the dial or the accepted connection to the end of the session: their fibers, and the
- * limits that they count against.
+ * dials and places that they take.
  */
+import * as Clock from "effect/Clock"
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
-import * as ConnectionLimit from "../connect/ConnectionLimit.ts"
+import * as Monotonic from "../base/Monotonic.ts"
 import * as OwnedFibers from "../connect/OwnedFibers.ts"
+import * as Places from "../connect/Places.ts"
+
+/** A peer that we dialled has introduced itself, but other peers took the last place meanwhile. */
+export class NoPlace extends Data.TaggedError("NoPlace")<{}> {
+  readonly why = "other peers took the last place"
+  override get message() {
+    return this.why
+  }
+}
 
 /** The encounters of one swarm, by the keys of their peers. */
 export interface Encounters {
-  /** The most dials and sessions at once. */
-  readonly max: number
-  /** The connections that all torrents of an engine share, and how many of them this swarm has. */
-  readonly connections: ConnectionLimit.ConnectionLimit
-  readonly share: ConnectionLimit.Share
+  /** The places that all torrents of an engine share, and those of this swarm. */
+  readonly places: Places.Places
+  readonly share: Places.Share
   readonly fibers: OwnedFibers.OwnedFibers<number>
-  /** How many encounters have begun and not ended. Their fibers end a little later. */
-  running: number
+  readonly clock: Clock.Clock
 }
 
-/** Makes room for at most `max` encounters, which end with the scope. */
-export const make = Effect.fnUntraced(function* (options: Pick<Encounters, "connections" | "max">) {
+/** What encounters are made from. */
+export interface Options {
+  readonly places: Places.Places
+  /** The most places at once. */
+  readonly max: number
+  /** Called when a dial may begin that had to wait. Must not begin it within the call. */
+  readonly wake: () => void
+}
+
+/** Makes room for at most `max` peers, whose encounters end with the scope. */
+export const make = Effect.fnUntraced(function* ({ max, places, wake }: Options) {
   const fibers = yield* OwnedFibers.make<number>()
-  const self: Encounters = { ...options, share: ConnectionLimit.share(), fibers, running: 0 }
+  const clock = yield* Clock.Clock
+  const share = Places.share(max, Monotonic.nowUnsafe(clock), wake)
+  const self: Encounters = { places, share, fibers, clock }
+  yield* Effect.addFinalizer(() => Effect.sync(() => Places.leaveLine(places, share)))
   return self
 })
 
-/** Whether no further encounter may begin. */
-export const isFull = (self: Encounters): boolean => self.running >= self.max
+/** Called once for each encounter, however it ended, with its place if it got one. */
+export type Ended<E> = (exit: Exit.Exit<void, E>, place: Places.Place | undefined) => Effect.Effect<void>
 
-/** Called once for each encounter, however it ended. */
-type Ended<E> = (exit: Exit.Exit<void, E>) => Effect.Effect<void>
+/** A session with a peer that has introduced itself. */
+export interface Session<E, R> {
+  readonly key: number
+  readonly host: string
+  readonly run: (place: Places.Place) => Effect.Effect<void, E, R>
+  readonly ended: Ended<E>
+}
 
-const begin = <E, R>(self: Encounters, key: number, encounter: Effect.Effect<void, E, R>, ended: Ended<E>) =>
-  Effect.suspend(() => {
-    self.running++
-    return OwnedFibers.run(self.fibers, key, encounter, (exit) =>
-      Effect.suspend(() => {
-        self.running--
-        return ended(exit)
-      })
-    )
-  }).pipe(Effect.uninterruptible)
+/** A peer is useful until its session says otherwise: it has just introduced itself. */
+const newcomer = (self: Encounters, key: number): Places.Occupant => ({
+  useOf: () => ({ idleMillis: 0, isUseless: false }),
+  leave: () => interruptUnsafe(self, key)
+})
 
-/** Runs `dial` as soon as the engine has a free connection for it. */
-export const dial = <E, R>(
+const claim = (self: Encounters, { host, key }: { host: string; key: number }, isIncoming: boolean) =>
+  Places.claim(
+    self.places,
+    self.share,
+    { host, isIncoming, occupant: newcomer(self, key) },
+    Monotonic.nowUnsafe(self.clock)
+  )
+
+const release = (self: Encounters, place: Places.Place | undefined): void => {
+  if (place !== undefined) Places.release(self.places, place, Monotonic.nowUnsafe(self.clock))
+}
+
+/** What a dial consists of. */
+export interface Dial<A, E, F, R> {
+  readonly key: number
+  readonly host: string
+  /** Connects to the peer and introduces us. */
+  readonly introduce: Effect.Effect<A, F, R>
+  /** Runs the session, once there is a place for it. */
+  readonly converse: (introduced: A, place: Places.Place) => Effect.Effect<void, E, R>
+  readonly ended: Ended<E | F | NoPlace>
+}
+
+/** Begins a dial, which `Places.takeDial` has allowed. Fails with `NoPlace` if the peer answers and gets no place. */
+export const dial = <A, E, F, R>(
   self: Encounters,
-  key: number,
-  dial: Effect.Effect<void, E, R | Scope.Scope>,
-  ended: Ended<E>
-): Effect.Effect<void, never, Exclude<R, Scope.Scope>> =>
-  begin(self, key, ConnectionLimit.withConnection(self.connections, self.share)(Effect.scoped(dial)), ended)
+  options: Dial<A, E, F, R | Scope.Scope>
+): Effect.Effect<void, never, Exclude<R, Scope.Scope>> => {
+  let isDialing = true
+  let place: Places.Place | undefined
+  const endDial = () => {
+    if (isDialing) Places.endDial(self.places, self.share)
+    isDialing = false
+  }
+  const encounter = Effect.gen(function* () {
+    const introduced = yield* options.introduce
+    place = claim(self, options, false)
+    endDial()
+    if (place === undefined) return yield* new NoPlace()
+    yield* options.converse(introduced, place)
+  })
+  return OwnedFibers.run(self.fibers, options.key, Effect.scoped(encounter), (exit) =>
+    Effect.suspend(() => {
+      endDial()
+      release(self, place)
+      return options.ended(exit, place)
+    })
+  ).pipe(Effect.uninterruptible)
+}
 
 /**
  * Runs a session with a peer that connected to us; `scope` is the connection's. The connection is closed at once if
- * there is no room, or if `session` returns `undefined` because the peer is not welcome.
+ * there is no place, or if `session` returns `undefined` because the peer is not welcome.
  */
 export const accept = <E, R>(
   self: Encounters,
   scope: Scope.Closeable,
-  session: () => { readonly key: number; readonly run: Effect.Effect<void, E, R>; readonly ended: Ended<E> } | undefined
+  session: () => (Session<E, R> & { readonly refused: () => void }) | undefined
 ): Effect.Effect<void, never, R> =>
   Effect.suspend(() => {
     const close = Scope.close(scope, Exit.void)
-    const place = isFull(self) ? undefined : ConnectionLimit.takeNow(self.connections, self.share)
-    if (place === undefined) return close
     const accepted = session()
-    if (accepted === undefined) {
-      ConnectionLimit.release(self.connections, place)
+    if (accepted === undefined) return close
+    const place = claim(self, accepted, true)
+    if (place === undefined) {
+      accepted.refused()
       return close
     }
-    return begin(self, accepted.key, accepted.run, (exit) =>
+    return OwnedFibers.run(self.fibers, accepted.key, accepted.run(place), (exit) =>
       Effect.suspend(() => {
-        ConnectionLimit.release(self.connections, place)
-        return Effect.andThen(accepted.ended(exit), close)
+        release(self, place)
+        return Effect.andThen(accepted.ended(exit, place), close)
       })
     )
   }).pipe(Effect.uninterruptible)
@@ -84,6 +145,3 @@ export const interruptUnsafe = (self: Encounters, key: number): void => OwnedFib
 
 /** Ends every encounter. Later ones end at once. */
 export const endAll = (self: Encounters): Effect.Effect<void> => OwnedFibers.end(self.fibers)
-
-/** Whether the swarm has to end a connection, because a torrent that waits for one has fewer even then. */
-export const shouldRelease = (self: Encounters): boolean => ConnectionLimit.shouldRelease(self.connections, self.share)

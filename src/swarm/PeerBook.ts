@@ -4,19 +4,29 @@
  *
  * The key is the address, because a peer can change its id at will. Each address gets a small number, its key, that
  * stands for it in hot code. A ban applies to host and port, because good peers may be behind the same NAT. A host with
- * three banned addresses is banned as a whole, except peers on it that have sent right pieces. Nothing lasts for ever:
- * every ban ends, and an address at which this client was found may belong to another one later.
+ * three banned addresses is banned as a whole, except peers on it that have sent right pieces. A host is an IPv4 address
+ * or an IPv6 /64, in which a peer can choose its address. Nothing lasts for ever: every ban ends, and an address at which
+ * this client was found may belong to another one later.
+ *
+ * The book is bounded, and forgets the least useful addresses first. A connected peer always has an entry, as there is
+ * a place for it (`connect/Places.ts`). No operation but `rank` and `recall` takes time in proportion to the book.
  */
+import * as IpAddress from "../base/IpAddress.ts"
 import * as PeerAddress from "../base/PeerAddress.ts"
 import type { SupplierIds } from "../supply/SupplierId.ts"
 import * as SupplierId from "../supply/SupplierId.ts"
+import * as DialQueue from "./DialQueue.ts"
+import * as Shelves from "./Shelves.ts"
 
 /**
- * The most addresses that are remembered. Beyond that a new one replaces the peer that has been gone for longest, else
- * the one that failed most and was never reached. If there is none, the new one is dropped, because sources repeat
- * themselves.
+ * The most addresses that are remembered, besides those of connected and banned peers. Beyond that the least useful one
+ * is forgotten (`Shelves.ts`). A new one is never more useful than one that was met, nor than another new one: sources
+ * repeat themselves, so a flood of addresses pushes out only those that failed.
  */
 export const maxAddresses = 2_000
+
+/** The most addresses that are banned or ourselves. Beyond that the oldest of these is forgotten. */
+export const maxExcluded = 1_000
 
 /** First wait after a failed or short connection (milliseconds). It doubles up to `maxDelay`. */
 export const firstDelay = 1_000
@@ -37,6 +47,12 @@ export const longestBan = 86_400_000
 /** How long an address at which this client itself was found is not dialled (milliseconds). */
 export const selfRest = 3_600_000
 
+/**
+ * How long a peer that had to leave for another one is not dialled (milliseconds): as long as a peer may be of no use, so
+ * that the other one has a chance.
+ */
+export const restWithoutPlace = 120_000
+
 /** With this many banned addresses of one host, the whole host is banned. */
 export const maxBannedPorts = 3
 
@@ -53,7 +69,7 @@ export interface Peer {
   failures: number
   /** When it may be dialled (milliseconds). */
   dialAt: number
-  /** Whether a handshake with it ever succeeded. Then pieces and suspicions may refer to its key, so it is kept. */
+  /** Whether a handshake with it ever succeeded. Then pieces and suspicions may refer to its key. */
   isMet: boolean
   /** How often it was banned lately. */
   bans: number
@@ -63,7 +79,16 @@ export interface Peer {
   isProven: boolean
   /** Among addresses that failed as often, the one of the highest priority is dialled first (BEP 40). */
   priority: number
+  /** Its ticket in the queue of dials, and its shelf, if it can be forgotten. */
+  ticket: number
+  shelf: Set<Peer> | undefined
 }
+
+/**
+ * How a dial or session ended. `without a place`: it had to leave, or could not begin, because others took the places.
+ * `useless`: it had to leave because it was of no use for long.
+ */
+export type EncounterEnd = "useful" | "failed" | "without a place" | "useless"
 
 /** All known addresses. */
 export interface PeerBook {
@@ -71,9 +96,15 @@ export interface PeerBook {
   readonly byAddress: Map<string, Peer>
   /** By key. A key is never used again. */
   readonly peers: Map<number, Peer>
+  /** By host. */
+  readonly byHost: Map<string, Set<Peer>>
   readonly ids: SupplierIds
-  /** The peers that are banned or ourselves. */
+  readonly queue: DialQueue.DialQueue<Peer>
+  /** The peers that can be forgotten: those that are idle or gone. */
+  readonly shelves: Shelves.Shelves<Peer>
+  /** The peers that are banned or ourselves, and when the first of these may be dialled again (milliseconds). */
   readonly excluded: Set<Peer>
+  pardonAt: number
   /** By host: banned peers that sent wrong bytes themselves. */
   readonly guilty: Map<string, Set<Peer>>
   readonly random: () => number
@@ -91,8 +122,12 @@ export const make = (
 ): PeerBook => ({
   byAddress: new Map(),
   peers: new Map(),
+  byHost: new Map(),
   ids,
+  queue: DialQueue.make(),
+  shelves: Shelves.make(),
   excluded: new Set(),
+  pardonAt: Number.POSITIVE_INFINITY,
   guilty: new Map(),
   random,
   priorityOf
@@ -101,32 +136,53 @@ export const make = (
 /** The priority of an address that cannot be ranked: after all others. */
 const unranked = -1
 
-/** Ranks every address again after `priorityOf` has changed. Takes 1.6 ms for 2,000 addresses. */
+/** Ranks every address again after `priorityOf` has changed. Takes some milliseconds for 2,000 addresses. */
 export const rank = (self: PeerBook): void => {
   for (const peer of self.peers.values()) peer.priority = self.priorityOf(peer.address) ?? unranked
+  DialQueue.rebuild(self.queue)
 }
 
-const isHostBanned = (self: PeerBook, host: string): boolean => (self.guilty.get(host)?.size ?? 0) >= maxBannedPorts
+/** Puts a peer where its state belongs, after every change of it. */
+const sort = (self: PeerBook, peer: Peer): void => {
+  if (peer.state === "idle") DialQueue.add(self.queue, peer)
+  else DialQueue.remove(self.queue, peer)
+  if (peer.state !== "idle" && peer.state !== "gone") return Shelves.remove(self.shelves, peer)
+  Shelves.add(self.shelves, peer)
+  while (self.shelves.size > maxAddresses) forget(self, Shelves.least(self.shelves)!)
+}
+
+const hostOf = ({ address }: Peer): string => IpAddress.network(address.host)
+
+const isHostBanned = (self: PeerBook, host: string): boolean =>
+  (self.guilty.get(IpAddress.network(host))?.size ?? 0) >= maxBannedPorts
 
 /** Adds an address that may be dialled at once; `undefined` if it is known, refused or one too many. */
 export const add = (self: PeerBook, address: PeerAddress.PeerAddress, now: number): Peer | undefined => {
   const known = self.byAddress.get(PeerAddress.format(address))
-  if (known === undefined) return insert(self, address, now)
+  if (known === undefined) return hasRoom(self) ? insert(self, address, now, "idle") : undefined
   if (known.isDialable) return undefined
   // The peer connected to us from the port at which it listens, so it can be dialled after all.
   known.isDialable = true
   if (known.state !== "gone") return undefined
   known.state = "idle"
+  sort(self, known)
   return known
 }
 
-const insert = (self: PeerBook, address: PeerAddress.PeerAddress, now: number): Peer | undefined => {
+/** Whether an address can be added without forgetting one that is worth as much. */
+const hasRoom = (self: PeerBook): boolean => self.shelves.size < maxAddresses || Shelves.hasLessThanNew(self.shelves)
+
+const insert = (
+  self: PeerBook,
+  address: PeerAddress.PeerAddress,
+  now: number,
+  state: "idle" | "connecting"
+): Peer | undefined => {
   if (isHostBanned(self, address.host)) return undefined
-  if (self.peers.size >= maxAddresses && !forgetWorst(self)) return undefined
   const peer: Peer = {
     key: SupplierId.nextId(self.ids),
     address,
-    state: "idle",
+    state,
     isDialable: true,
     failures: 0,
     dialAt: now,
@@ -134,76 +190,67 @@ const insert = (self: PeerBook, address: PeerAddress.PeerAddress, now: number): 
     bans: 0,
     excludedUntil: 0,
     isProven: false,
-    priority: self.priorityOf(address) ?? unranked
+    priority: self.priorityOf(address) ?? unranked,
+    ticket: DialQueue.noTicket,
+    shelf: undefined
   }
   self.byAddress.set(PeerAddress.format(address), peer)
   self.peers.set(peer.key, peer)
+  const neighbours = self.byHost.get(hostOf(peer)) ?? new Set()
+  self.byHost.set(hostOf(peer), neighbours.add(peer))
+  sort(self, peer)
   return peer
 }
 
 /**
- * Notes that a peer connected to us from `address`; `undefined` if it is banned, connected already, one too many, or
- * ourselves. The peer chose the port for this connection, so the address is never dialled unless a source names it as
+ * Notes that a peer connected to us from `address`; `undefined` if it is banned, connected already, or ourselves. The peer chose the port for this connection, so the address is never dialled unless a source names it as
  * well.
  */
 export const arrive = (self: PeerBook, address: PeerAddress.PeerAddress, now: number): Peer | undefined => {
   const known = self.byAddress.get(PeerAddress.format(address))
-  const peer = known ?? insert(self, address, now)
-  if (peer === undefined || (peer.state !== "idle" && peer.state !== "gone")) return undefined
+  if (known !== undefined && known.state !== "idle" && known.state !== "gone") return undefined
+  const peer = known ?? insert(self, address, now, "connecting")
+  if (peer === undefined) return undefined
   if (known === undefined) peer.isDialable = false
-  peer.state = "connecting"
+  dialing(self, peer)
   return peer
 }
 
-const forget = (self: PeerBook, peer: Peer): void => {
-  self.peers.delete(peer.key)
-  self.byAddress.delete(PeerAddress.format(peer.address))
+/** Notes that there was no place for a peer that connected to us. */
+export const turnedAway = (self: PeerBook, peer: Peer): void => {
+  if (peer.state === "connecting") rest(self, peer)
 }
 
-/** Makes room for one address. Returns `false` if every address is still useful or has something held against it. */
-const forgetWorst = (self: PeerBook): boolean => {
-  let worst: Peer | undefined
-  for (const peer of self.peers.values()) {
-    if (peer.state === "gone") {
-      worst = peer
-      break
-    }
-    if (peer.state !== "idle" || peer.isMet || peer.failures === 0) continue
-    if (worst === undefined || peer.failures > worst.failures) worst = peer
-  }
-  if (worst === undefined) return false
-  forget(self, worst)
-  return true
+const rest = (self: PeerBook, peer: Peer): void => {
+  // Peers that only connect, from one port after the other, must not fill the book.
+  if (!peer.isDialable && !peer.isMet) return forget(self, peer)
+  peer.state = peer.isDialable ? "idle" : "gone"
+  sort(self, peer)
+}
+
+const forget = (self: PeerBook, peer: Peer): void => {
+  Shelves.remove(self.shelves, peer)
+  DialQueue.remove(self.queue, peer)
+  self.peers.delete(peer.key)
+  self.byAddress.delete(PeerAddress.format(peer.address))
+  const neighbours = self.byHost.get(hostOf(peer))
+  neighbours?.delete(peer)
+  if (neighbours?.size === 0) self.byHost.delete(hostOf(peer))
 }
 
 /**
  * The peer to dial next: of those that are due, the one that failed least, and among these the one of the highest
  * priority.
  */
-export const nextToDial = (self: PeerBook, now: number): Peer | undefined => {
-  let best: Peer | undefined
-  for (const peer of self.peers.values()) {
-    if (peer.state !== "idle" || peer.dialAt > now) continue
-    if (best === undefined || isBefore(peer, best)) best = peer
-  }
-  return best
-}
-
-const isBefore = (one: Peer, other: Peer): boolean =>
-  one.failures === other.failures ? one.priority > other.priority : one.failures < other.failures
+export const nextToDial = (self: PeerBook, now: number): Peer | undefined => DialQueue.next(self.queue, now)
 
 /** When the next address may be dialled; `undefined` if none is waiting. */
-export const nextDialAt = (self: PeerBook): number | undefined => {
-  let first: number | undefined
-  for (const peer of self.peers.values()) {
-    if (peer.state === "idle" && (first === undefined || peer.dialAt < first)) first = peer.dialAt
-  }
-  return first
-}
+export const nextDialAt = (self: PeerBook): number | undefined => DialQueue.nextAt(self.queue)
 
 /** Notes that a dial begins. */
-export const dialing = (peer: Peer): void => {
+export const dialing = (self: PeerBook, peer: Peer): void => {
   peer.state = "connecting"
+  sort(self, peer)
 }
 
 /** Notes that the handshake is done. */
@@ -214,33 +261,57 @@ export const connected = (peer: Peer): void => {
 
 /**
  * Notes that the attempt or connection ended. If it brought blocks, it counts as no failure, and the peer is soon
- * dialled again.
+ * dialled again. A peer that had to leave for others is dialled again after a while.
  */
-export const disconnected = (self: PeerBook, peer: Peer, now: number, wasUseful: boolean): void => {
+export const disconnected = (self: PeerBook, peer: Peer, now: number, end: EncounterEnd): void => {
   if (peer.state === "banned" || peer.state === "ourselves") return
-  // Peers that only connect, from one port after the other, must not fill the book.
-  if (!peer.isDialable && !peer.isMet) return forget(self, peer)
-  peer.state = peer.isDialable ? "idle" : "gone"
-  peer.failures = wasUseful ? 0 : peer.failures + 1
+  if (end === "useful") peer.failures = 0
+  if (end === "failed" || end === "useless") peer.failures++
   const delay = Math.min(maxDelay, firstDelay * 2 ** Math.max(0, peer.failures - 1))
+  const hadToLeave = end === "useless" || end === "without a place"
   // In whole milliseconds, because clocks and timers have no fractions: a sleep until a fraction would end too early.
-  peer.dialAt = now + Math.round(delay * (0.75 + self.random() / 2))
+  const wait = Math.round((hadToLeave ? Math.max(delay, restWithoutPlace) : delay) * (0.75 + self.random() / 2))
+  peer.dialAt = now + wait
+  rest(self, peer)
 }
 
 /** Notes that there is no reason to dial the peer any more: it has everything, and we want nothing. */
-export const leave = (peer: Peer): void => {
-  if (peer.state === "idle") peer.state = "gone"
+export const leave = (self: PeerBook, peer: Peer): void => {
+  // It may have been forgotten.
+  if (peer.state !== "idle" || self.peers.get(peer.key) !== peer) return
+  peer.state = "gone"
+  sort(self, peer)
 }
 
 /** Notes that we want something again. Peers that were left may be dialled again when they are due. */
 export const recall = (self: PeerBook): void => {
-  for (const peer of self.peers.values()) if (peer.state === "gone" && peer.isDialable) peer.state = "idle"
+  for (const peer of self.peers.values()) {
+    if (peer.state !== "gone" || !peer.isDialable) continue
+    peer.state = "idle"
+    sort(self, peer)
+  }
 }
 
 const excludeUntil = (self: PeerBook, peer: Peer, state: "banned" | "ourselves", until: number): void => {
   peer.state = state
   peer.excludedUntil = until
+  sort(self, peer)
+  self.excluded.delete(peer)
   self.excluded.add(peer)
+  self.pardonAt = Math.min(self.pardonAt, until)
+  if (self.excluded.size <= maxExcluded) return
+  const [oldest] = self.excluded
+  notGuilty(self, oldest!)
+  self.excluded.delete(oldest!)
+  forget(self, oldest!)
+}
+
+/** Ends what a peer counts against its host. Returns whether it counted. */
+const notGuilty = (self: PeerBook, peer: Peer): boolean => {
+  const guilty = self.guilty.get(hostOf(peer))
+  const wasGuilty = guilty?.delete(peer) === true
+  if (guilty?.size === 0) self.guilty.delete(hostOf(peer))
+  return wasGuilty
 }
 
 /**
@@ -249,27 +320,34 @@ const excludeUntil = (self: PeerBook, peer: Peer, state: "banned" | "ourselves",
 export const exclude = (self: PeerBook, peer: Peer, now: number): void =>
   excludeUntil(self, peer, "ourselves", now + selfRest)
 
-/** Bans a peer until `pardon` ends the ban. Returns `false` if it was banned already. */
-export const ban = (self: PeerBook, peer: Peer, now: number): boolean => {
-  if (peer.state === "banned") return false
+/**
+ * Bans a peer until `pardon` ends the ban. Returns whom that bans: nobody if the peer was banned already, and others if
+ * its host is banned now.
+ */
+export const ban = (self: PeerBook, peer: Peer, now: number): ReadonlyArray<Peer> => {
+  if (peer.state === "banned") return []
   if (now - peer.excludedUntil >= longestBan) peer.bans = 0
-  excludeUntil(self, peer, "banned", now + Math.min(longestBan, firstBan * 2 ** peer.bans++))
-  const { host } = peer.address
+  const host = hostOf(peer)
   const guilty = self.guilty.get(host) ?? new Set()
   self.guilty.set(host, guilty.add(peer))
-  if (!isHostBanned(self, host)) return true
-  for (const other of self.peers.values()) {
-    if (other.address.host !== host || other.isProven || self.excluded.has(other)) continue
+  excludeUntil(self, peer, "banned", now + Math.min(longestBan, firstBan * 2 ** peer.bans++))
+  if (!isHostBanned(self, host)) return [peer]
+  const banned = [peer]
+  for (const other of [...(self.byHost.get(host) ?? [])]) {
+    if (other.isProven || self.excluded.has(other)) continue
     excludeUntil(self, other, "banned", peer.excludedUntil)
+    banned.push(other)
   }
-  return true
+  return banned
 }
 
 /** Notes that the peers contributed to a piece that passed. */
 export const prove = (self: PeerBook, keys: Iterable<number>): void => {
   for (const key of keys) {
     const peer = self.peers.get(key)
-    if (peer !== undefined) peer.isProven = true
+    if (peer === undefined || peer.isProven) continue
+    peer.isProven = true
+    sort(self, peer)
   }
 }
 
@@ -278,23 +356,21 @@ export const prove = (self: PeerBook, keys: Iterable<number>): void => {
  * as may an address that was ourselves. Returns whether any ban ended.
  */
 export const pardon = (self: PeerBook, now: number): boolean => {
-  let isAny = false
+  if (now < self.pardonAt) return false
   const hosts = new Set<string>()
-  for (const peer of self.excluded) {
+  for (const peer of [...self.excluded]) {
     if (now < peer.excludedUntil) continue
-    const { host } = peer.address
-    const guilty = self.guilty.get(host)
-    if (guilty?.delete(peer)) hosts.add(host)
-    if (guilty?.size === 0) self.guilty.delete(host)
+    if (notGuilty(self, peer)) hosts.add(hostOf(peer))
     takeBack(self, peer, now)
-    isAny = true
   }
-  for (const peer of hosts.size === 0 ? [] : self.excluded) {
-    const { host } = peer.address
+  for (const peer of hosts.size === 0 ? [] : [...self.excluded]) {
+    const host = hostOf(peer)
     const isBystander = hosts.has(host) && peer.state === "banned" && !self.guilty.get(host)?.has(peer)
     if (isBystander && !isHostBanned(self, host)) takeBack(self, peer, now)
   }
-  return isAny
+  self.pardonAt = Number.POSITIVE_INFINITY
+  for (const { excludedUntil } of self.excluded) self.pardonAt = Math.min(self.pardonAt, excludedUntil)
+  return true
 }
 
 const takeBack = (self: PeerBook, peer: Peer, now: number): void => {
@@ -302,6 +378,7 @@ const takeBack = (self: PeerBook, peer: Peer, now: number): void => {
   peer.state = peer.isDialable ? "idle" : "gone"
   peer.failures = 0
   peer.dialAt = now
+  sort(self, peer)
 }
 
 /** How many addresses are banned. */

@@ -1,7 +1,7 @@
 /**
  * A swarm that exchanges pieces. Runs a session for each peer, unchokes some of them (`Choking.ts`), offers them pieces
- * one at a time while it super-seeds (`Offers.ts`), announces stored pieces to all of them, and replaces peers that are
- * of no use. One ticker serves the timers of all sessions.
+ * one at a time while it super-seeds (`Offers.ts`), announces stored pieces to all of them, and says how
+ * useful each is. One ticker serves the timers of all sessions.
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -15,8 +15,8 @@ import type * as PeerAddress from "../base/PeerAddress.ts"
 import type { PeerId } from "../base/PeerId.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import type * as Prng from "../base/Prng.ts"
-import type { ConnectionLimit } from "../connect/ConnectionLimit.ts"
-import type { Accept, Callers } from "../connect/Incoming.ts"
+import type { Accept, Accept, Callers } from "../connect/Incoming.ts"
+import type { Places, Use } from "../connect/Places.ts"
 import type { Dialer } from "../network/Transport.ts"
 import type { TorrentExtensions } from "../peer/PeerExtensions.ts"
 import { PeerDropped } from "../peer/PeerPatience.ts"
@@ -112,10 +112,10 @@ export interface Options {
   readonly allowedFast?: ((host: string) => Effect.Effect<ReadonlyArray<PieceIndex>>) | undefined
   /** How many peers may request blocks at once; default `Choker.slotsFor` of the upload limit. */
   readonly uploadSlots?: number | undefined
-  /** The connections that all torrents of an engine share. */
-  readonly connections: ConnectionLimit
   /** The peers that called the engine without a handshake; default none. */
   readonly callers?: Callers | undefined
+  /** The places that all torrents of an engine share. */
+  readonly places: Places
   readonly report: (fact: Swarm.Fact) => void
 }
 
@@ -138,8 +138,8 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     random,
     ids: assembly.ids,
     maxConnections: options.maxConnections ?? defaultMaxConnections,
-    connections: options.connections,
     callers: options.callers,
+    places: options.places,
     dialAddress: Contacts.dialAddress,
     report: options.report
   })
@@ -201,6 +201,7 @@ const exchangeOf = (parts: Parts, upload: Upload.Upload): Swarm.Exchange<PeerSes
     converse: (key, introduced, join) => converse(parts, upload, extensions, key, introduced, join),
     admit: (member) => admit(parts, member),
     left: (key, member, error) => left(parts, key, member, error),
+    useOf: (member, now) => useOf(options, member, now),
     isDone: (member) => areBothDone(options, member),
     tick: (now) => tick(parts, now)
   }
@@ -269,7 +270,6 @@ const tick = Effect.fnUntraced(function* ({ choking, offers, options, swarm }: P
   else Requests.wakeOvertakers(assembly)
   if (offers !== undefined) Offers.step(offers, (key) => members.get(key)?.protocol, now)
   Choking.choose(choking, now)
-  makeRoom(swarm, options, now)
 })
 
 /** Does what is due for a session. Returns `true` if blocks became free. */
@@ -283,23 +283,9 @@ const tickSession = ({ failUnsafe, protocol }: PeerSession.PeerSession, now: num
   }
 }
 
-/** Ends the least useful session, if a peer or another torrent waits for its place. */
-const makeRoom = (
-  { book, encounters, roster: { members } }: Swarm.Swarm<PeerSession.PeerSession>,
-  options: Options,
-  now: number
-): void => {
-  // While a rate limit holds requests back, no peer can be useful.
+const useOf = (options: Options, { protocol }: PeerSession.PeerSession, now: number): Use => {
   const isAsking = options.limits === undefined || !RateLimiter.isWaitedFor(options.limits.download)
-  if (Encounters.isFull(encounters) && isAsking) {
-    const next = PeerBook.nextToDial(book, now)
-    const replaced = Usefulness.replaceable(members.values(), { isFinished: isFinished(options), now, next })
-    replaced?.failUnsafe(new PeerDropped({ why: "it was of no use for 2 minutes, and others wait" }))
-  }
-  if (Encounters.shouldRelease(encounters)) {
-    const worst = Usefulness.least(members.values(), isFinished(options))
-    worst?.failUnsafe(new PeerDropped({ why: "another torrent needs its place" }))
-  }
+  return Usefulness.of(protocol, { isFinished: isFinished(options), isAsking }, now)
 }
 
 const dismissDone = ({ options, swarm }: Parts): void =>

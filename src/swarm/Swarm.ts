@@ -17,11 +17,11 @@ import * as Monotonic from "../base/Monotonic.ts"
 import type * as PeerAddress from "../base/PeerAddress.ts"
 import type { PeerId } from "../base/PeerId.ts"
 import type * as Prng from "../base/Prng.ts"
-import type { ConnectionLimit } from "../connect/ConnectionLimit.ts"
 import * as Dial from "../connect/Dial.ts"
 import * as DialPriority from "../connect/DialPriority.ts"
 import * as Incoming from "../connect/Incoming.ts"
 import * as Introduction from "../connect/Introduction.ts"
+import * as Places from "../connect/Places.ts"
 import { Dialer } from "../network/Transport.ts"
 import { PeerDropped } from "../peer/PeerPatience.ts"
 import type { SessionError } from "../peer/PeerSession.ts"
@@ -35,7 +35,7 @@ import * as PeerBook from "./PeerBook.ts"
 import * as Roster from "./Roster.ts"
 
 /** What ends a dial or a session. */
-export type EncounterError = Introduction.IntroductionError | SessionError
+export type EncounterError = Introduction.IntroductionError | SessionError | Encounters.NoPlace
 
 /** What a swarm reports. */
 export type Fact =
@@ -77,14 +77,14 @@ export interface Options<M extends Roster.Member> {
   readonly random: Prng.Prng
   /** Makes the keys of peers. */
   readonly ids: SupplierIds
-  /** The most dials and sessions at once. */
+  /** The most sessions at once. */
   readonly maxConnections: number
   /** The most connections that are opened at once; default `Dialling.maxDialing`. */
   readonly maxDialing?: number | undefined
-  /** The connections that all torrents of an engine share. */
-  readonly connections: ConnectionLimit
   /** The peers that called the engine without a handshake; default none. */
   readonly callers?: Incoming.Callers | undefined
+  /** The places that all torrents of an engine share. */
+  readonly places: Places.Places
   readonly dialAddress: Roster.Roster<M>["dialAddress"]
   readonly report: (fact: Fact) => void
 }
@@ -111,6 +111,8 @@ export interface Exchange<M extends Roster.Member> {
    * again.
    */
   readonly left: (key: SupplierId, member: M, error: EncounterError | undefined) => boolean
+  /** How useful a member is. When places are short, the least useful one has to leave. */
+  readonly useOf: (member: M, now: number) => Places.Use
   /** Whether neither side wants anything more from the other, so that the peer is not dialled again. */
   readonly isDone: (member: M) => boolean
   /** Called every second. */
@@ -122,16 +124,17 @@ export const make = Effect.fnUntraced(function* <M extends Roster.Member>(option
   const external = ExternalAddress.make()
   const us = () => ({ ...external, port: options.port() ?? 0 })
   const book = PeerBook.make(options.random, (address) => DialPriority.of(us(), address), options.ids)
-  const { connections, maxConnections } = options
+  const dialling = Dialling.make(book, options.maxDialing ?? Dialling.maxDialing)
+  const { maxConnections, places } = options
   const self: Swarm<M> = {
     infoHash: options.infoHash,
     peerId: options.peerId,
     book,
     roster: Roster.make(options.dialAddress),
-    encounters: yield* Encounters.make({ max: maxConnections, connections }),
-    dialling: Dialling.make(book, options.maxDialing ?? Dialling.maxDialing),
     hangUps: HangUps.make(),
     callers: options.callers ?? Incoming.makeCallers(),
+    encounters: yield* Encounters.make({ max: maxConnections, places, wake: () => Dialling.wake(dialling) }),
+    dialling,
     external,
     isRankStale: false,
     clock: yield* Clock.Clock,
@@ -145,15 +148,15 @@ export const run = Effect.fnUntraced(function* <M extends Roster.Member>(
   self: Swarm<M>,
   exchange: Exchange<M>
 ): Effect.fn.Return<never, never, Dialer> {
-  const { dialling, encounters, roster } = self
+  const { dialling, encounters } = self
+  const { places, share } = encounters
   const dialer = yield* Dialer
   const dialing = Dialling.run(dialling, {
-    mayDial: () => exchange.wantsPeers() && !Encounters.isFull(encounters),
-    dialing: () => encounters.running - roster.members.size,
-    dial: (peer) =>
-      Encounters.dial(encounters, peer.key, dial(self, exchange, dialer, peer), (exit) =>
-        ended(self, exchange, peer, exit)
-      )
+    wantsPeers: exchange.wantsPeers,
+    dialing: () => Places.dials(share),
+    takeDial: () => Places.takeDial(places, share),
+    leaveLine: () => Places.leaveLine(places, share),
+    dial: (peer) => dial(self, exchange, dialer, peer)
   })
   const ticking = Effect.repeat(tick(self, exchange), Schedule.spaced("1 second"))
   return yield* Effect.andThen(Effect.all([dialing, ticking], { concurrency: "unbounded" }), Effect.never)
@@ -166,6 +169,7 @@ const tick = <M extends Roster.Member>(self: Swarm<M>, exchange: Exchange<M>): E
     if (self.isRankStale) PeerBook.rank(self.book)
     self.isRankStale = false
     reportHangUps(self)
+    Places.step(self.encounters.places, now)
     return exchange.tick(now)
   })
 
@@ -179,20 +183,23 @@ const ourselves = <M extends Roster.Member>(
   { features }: Exchange<M>
 ): Introduction.Ourselves => ({ infoHash, peerId, features })
 
-const dial = Effect.fnUntraced(function* <M extends Roster.Member>(
+const dial = <M extends Roster.Member>(
   self: Swarm<M>,
   exchange: Exchange<M>,
   dialer: Dialer["Service"],
   peer: PeerBook.Peer
-): Effect.fn.Return<void, EncounterError, Scope.Scope> {
-  // It may have waited long for a connection, and may not be needed any more.
-  if (peer.state !== "connecting" || !exchange.wantsPeers()) return yield* Effect.interrupt
-  const connection = yield* Dial.connect(dialer, peer.address)
-  const introduced = yield* Introduction.dialled(connection, ourselves(self, exchange)).pipe(
-    Effect.tapError((error) => Effect.sync(() => isHangUp(error) && self.hangUps.keys.add(peer.key)))
-  )
-  yield* exchange.converse(peer.key, introduced, (member) => join(self, exchange, peer, member))
-})
+): Effect.Effect<void> =>
+  Encounters.dial<Introduction.Introduced, SessionError, Introduction.IntroductionError, never>(self.encounters, {
+    key: peer.key,
+    host: peer.address.host,
+    introduce: Effect.flatMap(Dial.connect(dialer, peer.address), (connection) =>
+      Introduction.dialled(connection, ourselves(self, exchange)).pipe(
+        Effect.tapError((error) => Effect.sync(() => isHangUp(error) && self.hangUps.keys.add(peer.key)))
+      )
+    ),
+    converse: (introduced, place) => converse(self, exchange, peer, introduced, place),
+    ended: (exit, place) => ended(self, exchange, peer, exit, place)
+  })
 
 /** Whether the peer closed or broke the connection before it sent its handshake. */
 const isHangUp = (error: Introduction.IntroductionError): boolean =>
@@ -212,11 +219,42 @@ export const accept = <M extends Roster.Member>(
     if (!exchange.wantsPeers()) return undefined
     const peer = PeerBook.arrive(self.book, caller.connection.remote, Monotonic.nowUnsafe(self.clock))
     if (peer === undefined) return undefined
-    const run = Effect.flatMap(Introduction.answer(caller, ourselves(self, exchange)), (introduced) =>
-      exchange.converse(peer.key, introduced, (member) => join(self, exchange, peer, member))
-    )
-    return { key: peer.key, run, ended: (exit) => ended(self, exchange, peer, exit) }
+    return {
+      key: peer.key,
+      host: peer.address.host,
+      run: (place) =>
+        Effect.flatMap(Introduction.answer(caller, ourselves(self, exchange)), (introduced) =>
+          converse(self, exchange, peer, introduced, place)
+        ),
+      ended: (exit, place) => ended(self, exchange, peer, exit, place),
+      refused: () => PeerBook.turnedAway(self.book, peer)
+    }
   })
+
+const converse = <M extends Roster.Member>(
+  self: Swarm<M>,
+  exchange: Exchange<M>,
+  peer: PeerBook.Peer,
+  introduced: Introduction.Introduced,
+  place: Places.Place
+): Effect.Effect<void, SessionError> =>
+  exchange.converse(peer.key, introduced, (member) => {
+    const refusal = join(self, exchange, peer, member)
+    if (refusal !== undefined) return refusal
+    place.occupant = {
+      useOf: (now) => exchange.useOf(member, now),
+      leave: (why) => member.failUnsafe(new PeerDropped({ why: reasons[why] }))
+    }
+    return undefined
+  })
+
+/** Why a peer has to leave its place, as the end of a sentence. */
+const reasons: Readonly<Record<Places.Why, string>> = {
+  useless: "it was of no use for 2 minutes, and others wait",
+  host: "its host has more connections than others that wait",
+  torrent: "another torrent needs its place",
+  descriptors: "this process has too many open files"
+}
 
 const join = <M extends Roster.Member>(
   self: Swarm<M>,
@@ -241,7 +279,8 @@ const ended = <M extends Roster.Member>(
   self: Swarm<M>,
   exchange: Exchange<M>,
   peer: PeerBook.Peer,
-  exit: Exit.Exit<void, EncounterError>
+  exit: Exit.Exit<void, EncounterError>,
+  place: Places.Place | undefined
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { book, report, roster } = self
@@ -250,18 +289,16 @@ const ended = <M extends Roster.Member>(
     roster.members.delete(peer.key)
     const error = Option.getOrUndefined(Exit.findErrorOption(exit))
     const isUseful = member !== undefined && exchange.left(peer.key, member, error)
+    const end = endOf(isUseful, error, place)
     if (error?._tag === "SelfConnection") PeerBook.exclude(book, peer, now)
-    else PeerBook.disconnected(book, peer, now, isUseful)
+    else PeerBook.disconnected(book, peer, now, end)
     if (member !== undefined) {
-      if (peer.state !== "banned") rememberWhereItListens(self, exchange, member, isUseful)
-      if (exchange.isDone(member)) PeerBook.leave(peer)
+      if (peer.state !== "banned") rememberWhereItListens(self, exchange, member, end)
+      if (exchange.isDone(member)) PeerBook.leave(book, peer)
     }
     const why = error?.why ?? reasonOf(exit)
     if (member !== undefined) report({ _tag: "PeerDisconnected", address: peer.address, why })
-    // A dial that we cancelled says nothing about the peer. A failed incoming connection says nothing about whether the
-    // peer is reachable.
-    // That we found ourselves is of no use to anybody.
-    else if (peer.isDialable && !Exit.hasInterrupts(exit) && error?._tag !== "SelfConnection") {
+    else if (peer.isDialable && !Exit.hasInterrupts(exit) && isUnreachable(error)) {
       report({ _tag: "PeerUnreachable", address: peer.address, why })
     }
     Dialling.wake(self.dialling)
@@ -270,19 +307,37 @@ const ended = <M extends Roster.Member>(
       : Effect.void
   })
 
+/**
+ * Whether a dial failed because of the peer. One that we cancelled says nothing about the peer, nor does an incoming
+ * connection about whether the peer can be reached. That we found ourselves is of no use to anybody.
+ */
+const isUnreachable = (error: EncounterError | undefined): boolean =>
+  error?._tag !== "NoPlace" && error?._tag !== "SelfConnection"
+
+/** What the end of an encounter says about the peer. */
+const endOf = (
+  isUseful: boolean,
+  error: EncounterError | undefined,
+  place: Places.Place | undefined
+): PeerBook.EncounterEnd => {
+  if (error?._tag === "NoPlace") return "without a place"
+  if (place?.state === "displaced") return place.why === "useless" ? "useless" : "without a place"
+  return isUseful ? "useful" : "failed"
+}
+
 /** Notes where a peer that connected to us can be dialled, if it has sent the port at which it listens. */
 const rememberWhereItListens = <M extends Roster.Member>(
   { book, clock, roster }: Swarm<M>,
   exchange: Exchange<M>,
   member: M,
-  isUseful: boolean
+  end: PeerBook.EncounterEnd
 ): void => {
   const now = Monotonic.nowUnsafe(clock)
   const address = member.isIncoming ? roster.dialAddress(member) : undefined
   const peer = address && PeerBook.add(book, address, now)
   if (peer === undefined) return
-  PeerBook.disconnected(book, peer, now, isUseful)
-  if (exchange.isDone(member)) PeerBook.leave(peer)
+  PeerBook.disconnected(book, peer, now, end)
+  if (exchange.isDone(member)) PeerBook.leave(book, peer)
 }
 
 /** Why a session ended that has no error. */
@@ -315,14 +370,12 @@ export const seenAs = <M extends Roster.Member>(self: Swarm<M>, voter: string, h
 export const ban = <M extends Roster.Member>(self: Swarm<M>, key: number, why: string): void => {
   const { book, encounters, roster } = self
   const peer = book.peers.get(key)
-  if (peer === undefined || !PeerBook.ban(book, peer, Monotonic.nowUnsafe(self.clock))) return
+  const banned = peer === undefined ? [] : PeerBook.ban(book, peer, Monotonic.nowUnsafe(self.clock))
+  if (peer === undefined || banned.length === 0) return
   self.report({ _tag: "PeerBanned", address: peer.address, why })
-  // The ban may have become one of a whole host.
-  for (const other of [...book.peers.values()]) {
-    if (other.state !== "banned") continue
-    const member = roster.members.get(other.key)
-    // Interrupts a dial, also one that waits for a connection.
-    if (member === undefined) Encounters.interruptUnsafe(encounters, other.key)
+  for (const { key } of banned) {
+    const member = roster.members.get(key)
+    if (member === undefined) Encounters.interruptUnsafe(encounters, key)
     else member.failUnsafe(new PeerDropped({ why: "it is banned" }))
   }
 }

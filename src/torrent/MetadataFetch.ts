@@ -16,7 +16,7 @@ import * as MetadataLimit from "../base/MetadataLimit.ts"
 import * as Monotonic from "../base/Monotonic.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { PeerId } from "../base/PeerId.ts"
-import type { ConnectionLimit } from "../connect/ConnectionLimit.ts"
+import type { Places } from "../connect/Places.ts"
 import type { MetadataSource } from "../discovery/MetadataSource.ts"
 import { MetadataSources } from "../discovery/MetadataSource.ts"
 import type { PeerSource, PeerSourceEvent } from "../discovery/PeerSource.ts"
@@ -56,8 +56,8 @@ export interface Options {
   /** The most bytes of an info dict, and of a torrent file; default `MetadataLimit.defaultMaxBytes`. */
   readonly maxBytes?: number | undefined
   readonly random: () => number
-  /** The connections that all torrents of an engine share. */
-  readonly connections: ConnectionLimit
+  /** The places that all torrents of an engine share. */
+  readonly places: Places
   /** Called after every change, and with each event of a source. */
   readonly report?: ((progress: Progress, event: PeerSourceEvent | undefined) => void) | undefined
 }
@@ -93,7 +93,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     ids: SupplierId.makeIds(),
     maxConnections,
     maxDialing: maxConnections,
-    connections: options.connections,
+    places: options.places,
     dialAddress: () => undefined,
     report: () => reportChange()
   })
@@ -202,6 +202,8 @@ export const run = Effect.fnUntraced(function* (options: Options) {
       MetadataExchange.leave(exchange, key)
       return true
     },
+    // `MetadataExchange` drops peers that do not answer.
+    useOf: ({ openedAt }, now) => ({ idleMillis: now - openedAt, isUseless: false }),
     isDone: () => false,
     tick: (now) => Effect.sync(() => advance(now))
   })

@@ -4,8 +4,8 @@
 import type { Assembly } from "../assembly/Assembly.ts"
 import type { PeerId } from "../base/PeerId.ts"
 import type { Prng } from "../base/Prng.ts"
-import type { ConnectionLimit } from "../connect/ConnectionLimit.ts"
 import type { Callers } from "../connect/Incoming.ts"
+import type { Places } from "../connect/Places.ts"
 import type { PeerSource } from "../discovery/PeerSource.ts"
 import type { Metainfo } from "../metainfo/Metainfo.ts"
 import type { ListeningPort } from "../network/ListeningPort.ts"
@@ -30,10 +30,10 @@ export interface Options extends TorrentOptions {
   readonly sources: ReadonlyArray<PeerSource>
   /** The limits of all torrents of the engine together. */
   readonly engineLimits: RateLimits.EngineLimits
-  /** The connections that all torrents of the engine share. */
-  readonly connections: ConnectionLimit
   /** The peers that called the engine without a handshake. */
   readonly callers: Callers
+  /** The places that all torrents of the engine share. */
+  readonly places: Places
   /** The blocks that all torrents of the engine keep in memory for uploads. */
   readonly readCache: ReadCache
 }

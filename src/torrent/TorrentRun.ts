@@ -102,8 +102,8 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting) {
     allowedFast: (host) =>
       Effect.provideService(AllowedFast.make({ infoHash, pieceCount: geometry.pieceCount, host }), PieceHasher, hasher),
     uploadSlots: options.uploadSlots,
-    connections: options.connections,
     callers: options.callers,
+    places: options.places,
     report: (event) => TorrentLife.report(life, event)
   })
 

@@ -73,6 +73,16 @@ describe("IpAddress", () => {
     )
   })
 
+  it.each([
+    ["192.0.2.1", "192.0.2.1"],
+    ["2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"],
+    ["fe80::1", "fe80::1"],
+    ["fe80::1%eth0", "fe80::1%eth0"],
+    ["example.org", "example.org"]
+  ])("%s belongs to the host %s", (host, network) => {
+    assert.strictEqual(IpAddress.network(host), network)
+  })
+
   it("has no text when it is not 4 or 16 bytes", () => {
     for (let length = 0; length <= 20; length++) {
       assert.strictEqual(IpAddress.format(new Uint8Array(length)) !== undefined, length === 4 || length === 16)

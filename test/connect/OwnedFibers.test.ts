@@ -5,8 +5,8 @@ import * as Fiber from "effect/Fiber"
 import * as Scheduler from "effect/Scheduler"
 import * as Scope from "effect/Scope"
 import * as fc from "fast-check"
-import * as ConnectionLimit from "../../src/connect/ConnectionLimit.ts"
 import * as OwnedFibers from "../../src/connect/OwnedFibers.ts"
+import * as Places from "../../src/connect/Places.ts"
 import * as Property from "../../src/testing/Property.ts"
 
 const turns = (count: number) => (count === 0 ? Effect.void : Effect.repeat(Effect.yieldNow, { times: count - 1 }))
@@ -26,17 +26,19 @@ describe("OwnedFibers", () => {
         }),
         ({ closeAfter, operations, owners }) =>
           Effect.gen(function* () {
-            const limit = ConnectionLimit.make(100)
-            const share = ConnectionLimit.share()
+            const places = Places.make(100)
+            const occupant = { useOf: () => ({ idleMillis: 0, isUseless: false }), leave: () => {} }
+            const peer = { host: "10.0.0.1", isIncoming: true, occupant }
+            const share = Places.share(100, 0, () => {})
             const scope = yield* Scope.make()
             const fibers = yield* Scope.provide(OwnedFibers.make<number>(), scope)
             const releases = owners.map(() => 0)
             const handOver = Effect.fnUntraced(function* (key: number, work: number) {
-              const place = ConnectionLimit.takeNow(limit, share)!
+              const place = Places.claim(places, share, peer, 0)!
               yield* OwnedFibers.run(fibers, key, Effect.andThen(turns(work), Effect.never), () =>
                 Effect.sync(() => {
                   releases[key]!++
-                  ConnectionLimit.release(limit, place)
+                  Places.release(places, place, 0)
                 })
               )
             }, Effect.uninterruptible)
@@ -52,7 +54,7 @@ describe("OwnedFibers", () => {
               yield* Fiber.join(closing)
             }).pipe(Effect.provideService(Scheduler.MaxOpsBeforeYield, operations))
 
-            assert.deepStrictEqual([limit.held, share.held, fibers.running.size], [0, 0, 0])
+            assert.deepStrictEqual([places.held.size, share.held, fibers.running.size], [0, 0, 0])
             assert.deepStrictEqual(
               releases,
               owners.map(() => 1)

@@ -14,7 +14,9 @@ const begin = Effect.fnUntraced(function* (max: number) {
   const state = { dialing: 0, mayDial: true }
   yield* Effect.forkScoped(
     Dialling.run(dialling, {
-      mayDial: () => state.mayDial,
+      wantsPeers: () => state.mayDial,
+      takeDial: () => true,
+      leaveLine: () => {},
       dialing: () => state.dialing,
       dial: ({ address }) =>
         Effect.sync(() => {

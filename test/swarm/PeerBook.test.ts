@@ -3,6 +3,7 @@ import * as fc from "fast-check"
 import type { PeerAddress } from "../../src/base/PeerAddress.ts"
 import * as Prng from "../../src/base/Prng.ts"
 import * as PeerBook from "../../src/swarm/PeerBook.ts"
+import * as Shelves from "../../src/swarm/Shelves.ts"
 
 /** A book without jitter. */
 const make = () => PeerBook.make(() => 0.5)
@@ -20,8 +21,8 @@ const added = (book: PeerBook.PeerBook, address: PeerAddress, now = 0): PeerBook
 
 /** Dials and fails. Returns how long the address waits. */
 const failDial = (book: PeerBook.PeerBook, peer: PeerBook.Peer, now: number): number => {
-  PeerBook.dialing(peer)
-  PeerBook.disconnected(book, peer, now, false)
+  PeerBook.dialing(book, peer)
+  PeerBook.disconnected(book, peer, now, "failed")
   return peer.dialAt - now
 }
 
@@ -42,7 +43,7 @@ describe("PeerBook", () => {
 
     const order = [0, 1, 2, 3].map(() => {
       const peer = PeerBook.nextToDial(book, 5_000)
-      if (peer !== undefined) PeerBook.dialing(peer)
+      if (peer !== undefined) PeerBook.dialing(book, peer)
       return peer
     })
 
@@ -68,7 +69,7 @@ describe("PeerBook", () => {
 
     const order = [0, 1, 2, 3, 4].map(() => {
       const peer = PeerBook.nextToDial(book, 5_000)
-      if (peer !== undefined) PeerBook.dialing(peer)
+      if (peer !== undefined) PeerBook.dialing(book, peer)
       return peer
     })
 
@@ -116,13 +117,31 @@ describe("PeerBook", () => {
     )
   })
 
+  it("dials a peer that had to leave for others after a while, and holds against it only that it was useless", () => {
+    const book = make()
+    const ends = ["without a place", "useless"] as const
+
+    const peers = ends.map((end, host) => {
+      const peer = added(book, at(host))
+      PeerBook.dialing(book, peer)
+      PeerBook.connected(peer)
+      PeerBook.disconnected(book, peer, 0, end)
+      return [peer.dialAt, peer.failures]
+    })
+
+    assert.deepStrictEqual(peers, [
+      [PeerBook.restWithoutPlace, 0],
+      [PeerBook.restWithoutPlace, 1]
+    ])
+  })
+
   it("forgets failures once a connection was useful", () => {
     const book = make()
     const peer = added(book, at(1))
     for (let turn = 0; turn < 5; turn++) failDial(book, peer, 0)
     PeerBook.connected(peer)
 
-    PeerBook.disconnected(book, peer, 1_000, true)
+    PeerBook.disconnected(book, peer, 1_000, "useful")
 
     assert.deepStrictEqual([peer.failures, peer.dialAt], [0, 2_000])
   })
@@ -132,9 +151,9 @@ describe("PeerBook", () => {
       const book = make()
       const [liar, neighbour] = [6881, 6882].map((port) => added(book, at(1, port)))
 
-      const isNews = [PeerBook.ban(book, liar!, 0), PeerBook.ban(book, liar!, 0)]
+      const banned = [PeerBook.ban(book, liar!, 0), PeerBook.ban(book, liar!, 0)]
 
-      assert.deepStrictEqual([isNews, liar!.state, neighbour!.state], [[true, false], "banned", "idle"])
+      assert.deepStrictEqual([banned, liar!.state, neighbour!.state], [[[liar], []], "banned", "idle"])
       assert.deepStrictEqual([PeerBook.nextToDial(book, 0), PeerBook.bannedCount(book)], [neighbour, 1])
       assert.isUndefined(PeerBook.add(book, at(1, 6881), 0))
       assert.isDefined(PeerBook.add(book, at(1, 6883), 0))
@@ -165,7 +184,7 @@ describe("PeerBook", () => {
       PeerBook.connected(peer)
       PeerBook.ban(book, peer, 0)
 
-      PeerBook.disconnected(book, peer, 0, true)
+      PeerBook.disconnected(book, peer, 0, "useful")
 
       assert.deepStrictEqual([peer.state, PeerBook.nextToDial(book, 1e9)], ["banned", undefined])
     })
@@ -211,6 +230,17 @@ describe("PeerBook", () => {
       assert.isDefined(PeerBook.add(book, at("192.0.2.1", 5), 10 * minute))
     })
 
+    it("fault 41: of three addresses of an IPv6 /64 is of all that a host can choose in it", () => {
+      const book = make()
+      const liars = ["2001:db8::1", "2001:db8::2", "2001:db8::3"].map((host) => added(book, at(host)))
+
+      for (const peer of liars) PeerBook.ban(book, peer, 0)
+
+      const hosts = ["2001:db8::ffff:4", "2001:db8:0:1::1"]
+      const taken = hosts.map((host) => PeerBook.arrive(book, at(host), 0) !== undefined)
+      assert.deepStrictEqual(taken, [false, true])
+    })
+
     it("keeps a peer that connected to us known, and never dialled", () => {
       const book = make()
       const peer = PeerBook.arrive(book, at(1, 50_000), 0)!
@@ -229,7 +259,7 @@ describe("PeerBook", () => {
       const neighbour = added(book, at(1, 4))
 
       for (const peer of own) PeerBook.exclude(book, peer, 0)
-      PeerBook.disconnected(book, own[0]!, 0, false)
+      PeerBook.disconnected(book, own[0]!, 0, "failed")
 
       assert.deepStrictEqual([PeerBook.nextToDial(book, 1e9), PeerBook.bannedCount(book)], [neighbour, 0])
       assert.isUndefined(PeerBook.add(book, at(1, 1), 0))
@@ -269,23 +299,116 @@ describe("PeerBook", () => {
       assert.isFalse(book.peers.has(3))
     })
 
-    it("never forgets addresses that were met, are dialled or banned", () => {
+    it("never forgets addresses that are dialled, connected or banned", () => {
       const { book, peers } = full()
+      const [connected, dialled, banned] = peers
       for (const peer of peers) failDial(book, peer, 0)
-      for (const peer of peers) peer.failures = 1
-      const [met, dialled, banned] = peers
-      PeerBook.connected(met!)
-      PeerBook.disconnected(book, met!, 0, false)
-      PeerBook.dialing(dialled!)
+      PeerBook.dialing(book, connected!)
+      PeerBook.connected(connected!)
+      PeerBook.dialing(book, dialled!)
       PeerBook.ban(book, banned!, 0)
-      for (const peer of [met!, dialled!, banned!]) peer.failures = 50
 
-      const others = Array.from({ length: PeerBook.maxAddresses }, (_, host) => PeerBook.add(book, at(host, 1), 0))
+      const others = Array.from({ length: 2 * PeerBook.maxAddresses }, (_, host) => PeerBook.add(book, at(host, 1), 0))
 
-      assert.strictEqual(others.filter((peer) => peer !== undefined).length, PeerBook.maxAddresses - 3)
+      assert.strictEqual(others.filter((peer) => peer !== undefined).length, PeerBook.maxAddresses)
       assert.deepStrictEqual(
-        [met!, dialled!, banned!].map((peer) => book.peers.get(peer.key)),
-        [met, dialled, banned]
+        [connected!, dialled!, banned!].map((peer) => book.peers.get(peer.key)),
+        [connected, dialled, banned]
+      )
+    })
+
+    it("fault 73: forgets peers that were met once they fail again and again, and proven ones long after that", () => {
+      const { book, peers } = full()
+      const proven = peers[0]!
+      for (const peer of peers) {
+        PeerBook.dialing(book, peer)
+        PeerBook.connected(peer)
+        PeerBook.disconnected(book, peer, 0, "useful")
+      }
+      PeerBook.prove(book, [proven.key])
+      const useful = PeerBook.add(book, at("new.example"), 0)
+      for (let turn = 0; turn < Shelves.failuresOfLost; turn++) for (const peer of peers) failDial(book, peer, 0)
+
+      const others = Array.from({ length: 2 * PeerBook.maxAddresses }, (_, host) => PeerBook.add(book, at(host, 1), 0))
+      const kept = book.peers.get(proven.key)
+      for (let turn = 0; turn < Shelves.failuresOfLostProven; turn++) failDial(book, proven, 0)
+      const last = PeerBook.add(book, at("last.example"), 0)
+
+      assert.deepStrictEqual([useful, kept, last !== undefined], [undefined, proven, true])
+      assert.strictEqual(others.filter((peer) => peer !== undefined).length, PeerBook.maxAddresses - 1)
+      assert.isFalse(book.peers.has(proven.key))
+    })
+
+    it("fault 73: takes every peer that connects, for a new address, and keeps those that proved useful", () => {
+      const { book, peers } = full()
+      const proven = peers.slice(0, 10)
+      PeerBook.prove(
+        book,
+        proven.map(({ key }) => key)
+      )
+
+      const came = Array.from({ length: 2 * PeerBook.maxAddresses }, (_, host) => {
+        const peer = PeerBook.arrive(book, at(host, 50_000), 0)!
+        PeerBook.connected(peer)
+        return peer
+      })
+      const size = book.peers.size
+      for (const peer of came) PeerBook.disconnected(book, peer, 0, "failed")
+
+      assert.strictEqual(size, 3 * PeerBook.maxAddresses)
+      assert.strictEqual(book.peers.size, PeerBook.maxAddresses)
+      assert.isTrue(proven.every(({ key }) => book.peers.has(key)))
+    })
+
+    it("fault 73: forgets the oldest bans if there are too many", () => {
+      const book = make()
+      const liars = Array.from({ length: 2 * PeerBook.maxExcluded }, (_, host) => added(book, at(host)))
+
+      for (const [index, peer] of liars.entries()) PeerBook.ban(book, peer, index)
+
+      assert.strictEqual(PeerBook.bannedCount(book), PeerBook.maxExcluded)
+      assert.deepStrictEqual([book.peers.size, book.guilty.size], [PeerBook.maxExcluded, PeerBook.maxExcluded])
+      assert.isTrue(book.excluded.has(liars.at(-1)!))
+    })
+
+    it("stays bounded and knows whom to dial, whatever happens to its addresses", () => {
+      type Step = readonly [host: number, what: number, end: number]
+      const step = fc.tuple(fc.nat(40), fc.nat(7), fc.nat(3))
+      const ends: ReadonlyArray<PeerBook.EncounterEnd> = ["useful", "failed", "without a place", "useless"]
+      const take = (book: PeerBook.PeerBook, [host, what, end]: Step, now: number): void => {
+        const peer = book.byAddress.get(`10.0.0.${host}:6881`)
+        if (peer === undefined) {
+          if (what % 2 === 0) PeerBook.add(book, at(host), now)
+          else PeerBook.arrive(book, at(host), now)
+        } else if (what === 0) PeerBook.ban(book, peer, now)
+        else if (what === 1) PeerBook.prove(book, [peer.key])
+        else if (what === 2) PeerBook.leave(book, peer)
+        else if (what === 3) PeerBook.recall(book)
+        else if (peer.state === "idle") PeerBook.dialing(book, peer)
+        else if (peer.state === "connecting" && what < 6) PeerBook.connected(peer)
+        else if (peer.state === "connecting" || peer.state === "connected") {
+          PeerBook.disconnected(book, peer, now, ends[end]!)
+        }
+      }
+      fc.assert(
+        fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
+          const book = make()
+          for (const [index, one] of steps.entries()) {
+            const now = index * 3_000
+            take(book, one, now)
+            if (index % 7 === 0) PeerBook.pardon(book, now)
+            const idle = [...book.peers.values()].filter(({ state }) => state === "idle")
+            const due = idle.filter(({ dialAt }) => dialAt <= now).map(({ failures }) => failures)
+            assert.strictEqual(
+              PeerBook.nextToDial(book, now)?.failures,
+              due.length === 0 ? undefined : Math.min(...due)
+            )
+            const resting = [...book.peers.values()].filter(({ state }) => state === "idle" || state === "gone")
+            assert.strictEqual(book.shelves.size, resting.length)
+            assert.strictEqual(book.queue.size, idle.length)
+            assert.strictEqual(book.byAddress.size, book.peers.size)
+          }
+        })
       )
     })
   })
@@ -300,7 +423,7 @@ describe("PeerBook", () => {
     const come = (book: PeerBook.PeerBook, address: PeerAddress): PeerBook.Peer => {
       const peer = arrived(book, address)
       PeerBook.connected(peer)
-      PeerBook.disconnected(book, peer, 0, true)
+      PeerBook.disconnected(book, peer, 0, "useful")
       return peer
     }
 
@@ -328,7 +451,7 @@ describe("PeerBook", () => {
       const [banned, connected, dialled, ourselves] = [1, 2, 3, 4].map((host) => added(book, at(host)))
       PeerBook.ban(book, banned!, 0)
       PeerBook.connected(connected!)
-      PeerBook.dialing(dialled!)
+      PeerBook.dialing(book, dialled!)
       PeerBook.exclude(book, ourselves!, 0)
 
       const taken = [1, 2, 3, 4].map((host) => PeerBook.arrive(book, at(host), 0))
@@ -349,7 +472,7 @@ describe("PeerBook", () => {
       const book = make()
       const peer = arrived(book, at(1, 50_000))
 
-      PeerBook.disconnected(book, peer, 0, false)
+      PeerBook.disconnected(book, peer, 0, "failed")
 
       assert.deepStrictEqual([book.peers.size, book.byAddress.size], [0, 0])
     })
@@ -369,11 +492,11 @@ describe("PeerBook", () => {
   it("does not dial peers that it has left", () => {
     const book = make()
     const peer = added(book, at(1))
-    PeerBook.dialing(peer)
+    PeerBook.dialing(book, peer)
     PeerBook.connected(peer)
-    PeerBook.disconnected(book, peer, 0, true)
+    PeerBook.disconnected(book, peer, 0, "useful")
 
-    PeerBook.leave(peer)
+    PeerBook.leave(book, peer)
 
     assert.deepStrictEqual([PeerBook.nextToDial(book, 1e9), PeerBook.add(book, at(1), 0)], [undefined, undefined])
   })
@@ -381,10 +504,10 @@ describe("PeerBook", () => {
   it("dials peers that it has left once something is wanted, but none that only connected to us", () => {
     const book = make()
     const left = added(book, at(1))
-    PeerBook.leave(left)
+    PeerBook.leave(book, left)
     const came = PeerBook.arrive(book, at(2), 0)!
     PeerBook.connected(came)
-    PeerBook.disconnected(book, came, 0, true)
+    PeerBook.disconnected(book, came, 0, "useful")
 
     PeerBook.recall(book)
 

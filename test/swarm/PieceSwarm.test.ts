@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as PieceTable from "../../src/assembly/PieceTable.ts"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
-import * as ConnectionLimit from "../../src/connect/ConnectionLimit.ts"
+import * as Places from "../../src/connect/Places.ts"
 import * as WireMessage from "../../src/testing/WireMessage.ts"
 import * as Handshake from "../../src/wire/Handshake.ts"
 import { listen, pass, serve, settle, test, torrent } from "../peer/sessions.ts"
@@ -61,6 +61,9 @@ describe("PieceSwarm", () => {
     const { facts, swarm } = yield* start(known, { maxConnections: 2, seeds: true, uploadSlots: 0, stored })
     yield* swarm.add([at(1), at(2)])
     yield* pass(118)
+    yield* serve(known, at(3), { pieces: [], seed: 3 })
+    yield* swarm.add([at(3)])
+    yield* pass(1)
     const early = [...facts]
 
     yield* pass(4)
@@ -71,14 +74,14 @@ describe("PieceSwarm", () => {
   })
 
   test("fault 49: ends some sessions for a torrent that was added later, the longest useless first", function* () {
-    const connections = ConnectionLimit.make(4)
+    const places = Places.make(4)
     const [known, other] = [yield* torrent(4), yield* torrent(5)]
     for (const host of [1, 2, 3, 4]) yield* serve(known, at(host), { ...stalls, seed: host })
     for (const host of [5, 6, 7, 8]) yield* serve(other, at(host), { ...stalls, seed: host })
-    const first = yield* start(known, { connections })
+    const first = yield* start(known, { places })
     yield* first.swarm.add([1, 2, 3, 4].map((host) => at(host)))
     yield* pass(5)
-    const second = yield* start(other, { connections })
+    const second = yield* start(other, { places })
     yield* second.swarm.add([5, 6, 7, 8].map((host) => at(host)))
 
     yield* pass(10)

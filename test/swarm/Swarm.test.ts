@@ -5,8 +5,8 @@ import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as PieceTable from "../../src/assembly/PieceTable.ts"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
-import * as ConnectionLimit from "../../src/connect/ConnectionLimit.ts"
 import * as DialPriority from "../../src/connect/DialPriority.ts"
+import * as Places from "../../src/connect/Places.ts"
 import * as Dialling from "../../src/swarm/Dialling.ts"
 import * as MemoryNetwork from "../../src/testing/MemoryNetwork.ts"
 import { requestsCounted } from "../peer/protocols.ts"
@@ -116,12 +116,12 @@ describe("Swarm", () => {
     })
 
     test("that it shares with other torrents", function* () {
-      const connections = ConnectionLimit.make(1)
+      const places = Places.make(1)
       const [known, other] = [yield* torrent(4), yield* torrent(5)]
       for (const host of [1, 2]) yield* serve(known, at(host), { ...stalls, seed: host })
       yield* serve(other, at(3), stalls)
-      const first = yield* start(known, { connections })
-      const second = yield* start(other, { connections })
+      const first = yield* start(known, { places })
+      const second = yield* start(other, { places })
       yield* first.swarm.add([at(1)])
       yield* second.swarm.add([at(3)])
       yield* settle
@@ -141,19 +141,18 @@ describe("Swarm", () => {
     })
 
     test("and does not dial with a connection that became free after the torrent was complete", function* () {
-      const connections = ConnectionLimit.make(1)
+      const places = Places.make(1)
       const known = yield* torrent()
       const peer = yield* serve(known, at(1))
-      const { assembly, swarm } = yield* start(known, { connections })
-      const other = yield* Effect.forkChild(
-        ConnectionLimit.withConnection(connections, ConnectionLimit.share())(Effect.never),
-        { startImmediately: true }
-      )
+      const { assembly, swarm } = yield* start(known, { places })
+      const share = Places.share(1, 0, () => {})
+      const occupant = { useOf: () => ({ idleMillis: 0, isUseless: false }), leave: () => {} }
+      const other = Places.claim(places, share, { host: "10.9.9.9", isIncoming: true, occupant }, 0)!
       yield* swarm.add([at(1)])
       yield* settle
       for (const piece of [0, 1, 2, 3]) PieceTable.restore(assembly.table, piece as PieceIndex)
 
-      yield* Fiber.interrupt(other)
+      Places.release(places, other, 0)
       yield* settle
 
       assert.strictEqual(peer.counters.connections, 0)
@@ -364,12 +363,12 @@ describe("Swarm", () => {
   test("law 12: leaves nothing behind when its scope closes, whatever was going on", function* () {
     const known = yield* torrent()
     const network = yield* MemoryNetwork.MemoryNetwork
-    const connections = ConnectionLimit.make(4)
+    const places = Places.make(4)
     yield* serve(known, at(1), { ...stalls, seed: 1 })
     yield* serve(known, at(2), { silent: "from the start" })
     yield* network.partition("127.0.0.1", at(3).host)
     const scope = yield* Scope.make()
-    const { assembly, swarm } = yield* Scope.provide(start(known, { connections }), scope)
+    const { assembly, swarm } = yield* Scope.provide(start(known, { places }), scope)
     yield* swarm.add([1, 2, 3, 4, 5, 6, 7, 8].map((host) => at(host)))
     yield* pass(2)
 
@@ -378,6 +377,6 @@ describe("Swarm", () => {
 
     assert.deepInclude(yield* counts, { connections: 0, dials: 0 })
     assert.deepStrictEqual([swarm.counts().connected, requestsCounted(assembly), assembly.suppliers.size], [0, 0, 0])
-    assert.deepStrictEqual([connections.held, connections.waiting.size], [0, 0])
+    assert.deepStrictEqual([places.held.size, places.dialing, places.waiting.size], [0, 0, 0])
   })
 })

@@ -1,55 +1,38 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Usefulness from "../../src/swarm/Usefulness.ts"
 
-const session = (name: string, lastUseful: number, lastServed: number, peerInterested: boolean) => ({
-  name,
-  protocol: { lastUseful, lastServed, peerInterested }
-})
+const now = 1_000_000
+const long = now - Usefulness.uselessAfter
+
+const isUseless = (peer: Usefulness.Peer, isFinished: boolean, isAsking = true): boolean =>
+  Usefulness.of(peer, { isFinished, isAsking }, now).isUseless
 
 describe("Usefulness", () => {
-  it("is least for the peer that sent nothing for longest while something is wanted", () => {
-    const sessions = [session("old", 1_000, 9_000, true), session("idle", 500, 9_000, true)]
+  it("is counted from the last useful block while something is wanted, and from the last upload while seeding", () => {
+    const peer = { lastUseful: now - 7, lastServed: now - 9, peerInterested: true }
 
-    const least = Usefulness.least(sessions, false)
+    const idle = [false, true].map((isFinished) => Usefulness.of(peer, { isFinished, isAsking: true }, now).idleMillis)
 
-    assert.strictEqual(least?.name, "idle")
+    assert.deepStrictEqual(idle, [7, 9])
   })
 
-  it("is least for peers that want nothing while seeding, then for the one that received nothing for longest", () => {
-    const bored = session("bored", 0, 9_000, false)
-    const waiting = [session("served", 0, 5_000, true), session("unserved", 0, 1_000, true)]
+  it("ends while something is wanted: two minutes after the last useful block, unless nothing is asked for", () => {
+    const peer = { lastUseful: long, lastServed: now, peerInterested: true }
 
-    const names = [[...waiting, bored], waiting, []].map((sessions) => Usefulness.least(sessions, true)?.name)
+    const useless = [
+      isUseless(peer, false),
+      isUseless({ ...peer, lastUseful: long + 1 }, false),
+      isUseless(peer, false, false)
+    ]
 
-    assert.deepStrictEqual(names, ["bored", "unserved", undefined])
+    assert.deepStrictEqual(useless, [true, false, false])
   })
 
-  describe("names the session that has to leave", () => {
-    const now = 1_000_000
-    const useless = now - Usefulness.uselessAfter
+  it("ends while seeding: two minutes after the last upload, unless the peer waits for its turn", () => {
+    const peer = { lastUseful: now, lastServed: long, peerInterested: false }
 
-    it("while something is wanted: useless for two minutes, if an address waits that may be better", () => {
-      const options = { isFinished: false, now }
-      const sessions = [session("idle", useless, now, true), session("useful", now, 0, true)]
+    const useless = [isUseless(peer, true), isUseless({ ...peer, peerInterested: true }, true)]
 
-      const names = [
-        Usefulness.replaceable(sessions, { ...options, next: { failures: 0 } }),
-        Usefulness.replaceable(sessions, { ...options, next: { failures: Usefulness.maxFailuresForPlace } }),
-        Usefulness.replaceable(sessions, { ...options, next: undefined }),
-        Usefulness.replaceable([session("idle", useless + 1, now, true)], { ...options, next: { failures: 0 } })
-      ].map((replaced) => replaced?.name)
-
-      assert.deepStrictEqual(names, ["idle", undefined, undefined, undefined])
-    })
-
-    it("while seeding: one that wants nothing, whether or not an address waits", () => {
-      const options = { isFinished: true, now, next: undefined }
-
-      const names = [session("bored", 0, useless, false), session("waiting", 0, useless, true)].map(
-        (one) => Usefulness.replaceable([one], options)?.name
-      )
-
-      assert.deepStrictEqual(names, ["bored", undefined])
-    })
+    assert.deepStrictEqual(useless, [true, false])
   })
 })

@@ -11,7 +11,7 @@ import * as Bytes from "../../src/base/Bytes.ts"
 import type { PeerAddress } from "../../src/base/PeerAddress.ts"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as Prng from "../../src/base/Prng.ts"
-import * as ConnectionLimit from "../../src/connect/ConnectionLimit.ts"
+import * as Places from "../../src/connect/Places.ts"
 import * as NodePieceHasher from "../../src/hash/provider/node/NodePieceHasher.ts"
 import * as Metainfo from "../../src/metainfo/Metainfo.ts"
 import * as MemoryStorage from "../../src/storage/provider/memory/MemoryStorage.ts"
@@ -50,7 +50,7 @@ export const start = Effect.fnUntraced(function* (
     readonly maxConnections?: number | undefined
     readonly seeds?: boolean | undefined
     readonly uploadSlots?: number | undefined
-    readonly connections?: ConnectionLimit.ConnectionLimit | undefined
+    readonly places?: Places.Places | undefined
   } = {}
 ) {
   const facts: Array<string> = []
@@ -64,7 +64,7 @@ export const start = Effect.fnUntraced(function* (
     maxConnections: options.maxConnections,
     seeds: () => options.seeds === true,
     uploadSlots: options.uploadSlots,
-    connections: options.connections ?? ConnectionLimit.make(200),
+    places: options.places ?? Places.make(200),
     report: (fact) => facts.push(inShort(fact))
   })
   const serving = yield* swarm.serve(Uploads.make(assembly.geometry))

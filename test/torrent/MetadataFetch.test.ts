@@ -4,7 +4,7 @@ import * as Stream from "effect/Stream"
 import * as fc from "fast-check"
 import type { PeerId } from "../../src/base/PeerId.ts"
 import * as Prng from "../../src/base/Prng.ts"
-import * as ConnectionLimit from "../../src/connect/ConnectionLimit.ts"
+import * as Places from "../../src/connect/Places.ts"
 import type { MetadataSource } from "../../src/discovery/MetadataSource.ts"
 import { MetadataSources } from "../../src/discovery/MetadataSource.ts"
 import * as PeerSource from "../../src/discovery/PeerSource.ts"
@@ -40,7 +40,7 @@ const fetchFrom = (
         const host = `10.0.0.${index + 1}`
         return Effect.provide(MetadataPeer.serve({ host, infoHash, info, manner, peerId }), MemoryNetwork.host(host))
       })
-      const connections = ConnectionLimit.make(200)
+      const places = Places.make(200)
       const fiber = yield* Effect.forkChild(
         MetadataFetch.run({
           infoHash,
@@ -50,7 +50,7 @@ const fetchFrom = (
           random: Prng.make(1),
           urls: ["http://x.example/"],
           report,
-          connections
+          places
         }).pipe(Effect.provideService(MetadataSources, elsewhere))
       )
       yield* simulation.settle
@@ -61,7 +61,7 @@ const fetchFrom = (
         fetched: exit?._tag === "Success" ? exit.value : undefined,
         seconds: simulation.nowUnsafe() / 1_000,
         counters: peers.map(({ counters }) => counters),
-        held: connections.held
+        held: places.held.size
       }
     }).pipe(Effect.provide(MemoryNetwork.layer({ seed: 1 })))
   )

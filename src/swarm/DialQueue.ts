@@ -1,0 +1,121 @@
+/**
+ * In which order addresses are dialled: those that are due before the others, and of the due ones those that failed
+ * least, then those of the highest priority (BEP 40). Pure. Every operation takes logarithmic time, spread over many.
+ */
+
+/** What the order depends on. */
+export interface Entry {
+  readonly failures: number
+  /** When it may be dialled (milliseconds). */
+  readonly dialAt: number
+  readonly priority: number
+  /** Changes whenever the entry is added or removed. */
+  ticket: number
+}
+
+interface Waiting<E> {
+  readonly entry: E
+  readonly ticket: number
+}
+
+type Heap<E> = Array<Waiting<E>>
+
+/** Addresses that may be dialled, now or later. An address is in it at most once. */
+export interface DialQueue<E extends Entry> {
+  due: Heap<E>
+  later: Heap<E>
+  size: number
+  tickets: number
+}
+
+/** Makes an empty queue. */
+export const make = <E extends Entry>(): DialQueue<E> => ({ due: [], later: [], size: 0, tickets: 0 })
+
+/** The ticket of an entry that is not in the queue. */
+export const noTicket = 0
+
+const isDialledFirst = (one: Entry, other: Entry): boolean => {
+  if (one.failures !== other.failures) return one.failures < other.failures
+  if (one.priority !== other.priority) return one.priority > other.priority
+  return one.ticket < other.ticket
+}
+
+const isDueFirst = (one: Entry, other: Entry): boolean => one.dialAt < other.dialAt
+
+type Before = (one: Entry, other: Entry) => boolean
+
+const push = <E extends Entry>(heap: Heap<E>, waiting: Waiting<E>, isBefore: Before): void => {
+  let at = heap.length
+  heap.push(waiting)
+  while (at > 0) {
+    const parent = (at - 1) >>> 1
+    if (!isBefore(waiting.entry, heap[parent]!.entry)) break
+    heap[at] = heap[parent]!
+    at = parent
+  }
+  heap[at] = waiting
+}
+
+const pop = <E extends Entry>(heap: Heap<E>, isBefore: Before): void => {
+  const last = heap.pop()!
+  if (heap.length === 0) return
+  let at = 0
+  while (true) {
+    let child = 2 * at + 1
+    if (child >= heap.length) break
+    if (child + 1 < heap.length && isBefore(heap[child + 1]!.entry, heap[child]!.entry)) child++
+    if (!isBefore(heap[child]!.entry, last.entry)) break
+    heap[at] = heap[child]!
+    at = child
+  }
+  heap[at] = last
+}
+
+/** The first entry that was not removed since. */
+const first = <E extends Entry>(heap: Heap<E>, isBefore: Before): E | undefined => {
+  while (heap.length > 0) {
+    const { entry, ticket } = heap[0]!
+    if (entry.ticket === ticket) return entry
+    pop(heap, isBefore)
+  }
+  return undefined
+}
+
+/** Adds an entry, or gives it a new place after it has changed. */
+export const add = <E extends Entry>(self: DialQueue<E>, entry: E): void => {
+  remove(self, entry)
+  self.size++
+  entry.ticket = ++self.tickets
+  push(self.later, { entry, ticket: entry.ticket }, isDueFirst)
+  // Entries that were removed stay in the heaps until they are first, but no more of them than of the others.
+  if (self.due.length + self.later.length > 2 * self.size + 64) rebuild(self)
+}
+
+/** Removes an entry, if it is there. */
+export const remove = <E extends Entry>(self: DialQueue<E>, entry: E): void => {
+  if (entry.ticket === noTicket) return
+  entry.ticket = noTicket
+  self.size--
+}
+
+/** Sorts the queue again after priorities have changed. */
+export const rebuild = <E extends Entry>(self: DialQueue<E>): void => {
+  const waiting = [...self.due, ...self.later].filter(({ entry, ticket }) => entry.ticket === ticket)
+  self.due = []
+  self.later = []
+  for (const one of waiting) push(self.later, one, isDueFirst)
+}
+
+/** The entry to dial next; `undefined` if none is due. It stays in the queue. */
+export const next = <E extends Entry>(self: DialQueue<E>, now: number): E | undefined => {
+  for (let entry = first(self.later, isDueFirst); entry !== undefined; entry = first(self.later, isDueFirst)) {
+    if (entry.dialAt > now) break
+    pop(self.later, isDueFirst)
+    push(self.due, { entry, ticket: entry.ticket }, isDialledFirst)
+  }
+  return first(self.due, isDialledFirst)
+}
+
+/** When the next entry is due, if none is yet; `undefined` if there is none. */
+export const nextAt = <E extends Entry>(self: DialQueue<E>): number | undefined =>
+  (first(self.due, isDialledFirst) ?? first(self.later, isDueFirst))?.dialAt

@@ -1,0 +1,271 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as fc from "fast-check"
+import * as Places from "../../src/connect/Places.ts"
+
+const minute = 60_000
+
+/** A torrent that counts how often it was woken. */
+const share = (max = 50, now = 0) => {
+  const woken = { times: 0 }
+  return {
+    share: Places.share(max, now, () => {
+      woken.times++
+    }),
+    woken
+  }
+}
+
+interface Guest {
+  /** Since when it is of no use; `undefined` if it is useful. */
+  idleSince?: number | undefined
+  why?: Places.Why
+  readonly host: string
+  readonly isIncoming: boolean
+}
+
+/** Claims a place for a peer. Returns the peer and its place. */
+const claim = (places: Places.Places, torrent: Places.Share, options: Partial<Guest> = {}, now = 0) => {
+  const guest: Guest = { host: "10.0.0.1", isIncoming: true, ...options }
+  const occupant: Places.Occupant = {
+    useOf: (now) => {
+      const idleMillis = guest.idleSince === undefined ? 0 : now - guest.idleSince
+      return { idleMillis, isUseless: idleMillis >= 2 * minute }
+    },
+    leave: (why) => {
+      guest.why = why
+    }
+  }
+  return { guest, place: Places.claim(places, torrent, { ...guest, occupant }, now) }
+}
+
+const hosts = (count: number, from = 1) => Array.from({ length: count }, (_, index) => `10.0.1.${from + index}`)
+
+describe("fault 72: places", () => {
+  it("displace a useless peer, the longest useless first, and no useful one", () => {
+    const places = Places.make(3)
+    const { share: torrent } = share()
+    const guests = [undefined, 20_000, 10_000].map((idleSince, index) =>
+      claim(places, torrent, { idleSince, host: hosts(3)[index]! })
+    )
+
+    const claims = [3, 3, 3].map((minutes, index) =>
+      claim(places, torrent, { host: `10.0.2.${index}`, isIncoming: false }, minutes * minute)
+    )
+
+    assert.deepStrictEqual(
+      claims.map(({ place }) => place?.state),
+      ["held", "held", undefined]
+    )
+    assert.deepStrictEqual(
+      guests.map(({ guest, place }) => [place!.state, guest.why]),
+      [
+        ["held", undefined],
+        ["displaced", "useless"],
+        ["displaced", "useless"]
+      ]
+    )
+  })
+
+  it("displace a peer of the host with most for one that connects to us, while they are short", () => {
+    const places = Places.make(6)
+    const { share: torrent } = share()
+    const many = Array.from({ length: 4 }, (_, index) => claim(places, torrent, { host: `2001:db8::${index}` }))
+    const before = many.map(({ place }) => place!.state)
+    const alone = hosts(2).map((host) => claim(places, torrent, { host }))
+
+    const again = claim(places, torrent, { host: "2001:db8::ffff" })
+    const dialled = claim(places, torrent, { host: "10.0.2.1", isIncoming: false })
+    const newcomers = hosts(3, 10).map((host) => claim(places, torrent, { host }).place?.state)
+
+    assert.deepStrictEqual(before, Array(4).fill("held"))
+    assert.deepStrictEqual([again.place, dialled.place], [undefined, undefined])
+    assert.deepStrictEqual(newcomers, ["held", "held", "held"])
+    assert.deepStrictEqual(many.map(({ guest }) => guest.why).sort(), ["host", "host", "host", undefined])
+    assert.isTrue(alone.every(({ place }) => place!.state === "held"))
+  })
+
+  it("give a torrent its share of them, and no more", () => {
+    const places = Places.make(5)
+    const [{ share: rich }, { share: poor }] = [share(), share()]
+    for (const host of hosts(5)) claim(places, rich, { host })
+
+    const claims = hosts(4, 20).map((host) => claim(places, poor, { host, isIncoming: false }).place?.state)
+
+    assert.deepStrictEqual(claims, ["held", "held", undefined, undefined])
+    assert.deepStrictEqual([rich.held, poor.held], [3, 2])
+  })
+
+  it("keep a torrent within its own number, which its useless peers leave for others", () => {
+    const places = Places.make(10)
+    const [{ share: small }, { share: other }] = [share(2), share()]
+    claim(places, other, { idleSince: 0 })
+    const [first] = [claim(places, small, { host: "10.0.0.2" }), claim(places, small, { host: "10.0.0.3" })]
+
+    const refused = claim(places, small, { host: "10.0.0.4" }, 5 * minute)
+    first.guest.idleSince = 0
+    const taken = claim(places, small, { host: "10.0.0.5" }, 5 * minute)
+
+    assert.deepStrictEqual([refused.place, taken.place?.state, first.guest.why], [undefined, "held", "useless"])
+    assert.deepStrictEqual([small.held, other.held], [2, 1])
+  })
+
+  it("pass from one torrent to the next when its turn is over, if there are more torrents than places", () => {
+    const places = Places.make(1)
+    const [{ share: first }, { share: second }] = [share(), share()]
+    claim(places, first)
+
+    const early = claim(places, second, {}, Places.turn - 1)
+    const later = claim(places, second, {}, Places.turn)
+    const back = claim(places, first, {}, Places.turn + 1)
+
+    assert.deepStrictEqual([early.place, later.place?.state, back.place], [undefined, "held", undefined])
+  })
+
+  it("go to the torrent that has had none for longest, even if another was faster", () => {
+    const places = Places.make(1)
+    const [{ share: holder }, { share: patient }, { share: fast }] = [share(), share(50, 1_000), share(50, 90_000)]
+    claim(places, holder)
+    const quick = claim(places, fast, {}, Places.turn)
+
+    const slow = claim(places, patient, {}, Places.turn + 300)
+
+    assert.deepStrictEqual([quick.guest.why, slow.place?.state], ["torrent", "held"])
+  })
+
+  describe("and dials", () => {
+    it("have a budget of their own, and go to the torrents in turn", () => {
+      const places = Places.make(200)
+      const torrents = [share(), share(), share()]
+      for (const { share } of torrents) {
+        for (let dial = 0; dial < 30 && Places.takeDial(places, share); dial++);
+      }
+      const before = torrents.map(({ share }) => Places.dials(share))
+      const woken = torrents.map(({ woken }) => woken.times)
+
+      for (let dial = 0; dial < 4; dial++) Places.endDial(places, torrents[0]!.share)
+
+      assert.deepStrictEqual([before, places.held.size], [[30, 10, 0], 0])
+      assert.deepStrictEqual(
+        torrents.map(({ woken: { times } }, index) => times - woken[index]!),
+        [0, 1, 1]
+      )
+    })
+
+    it("are few while places are short, and begin only if the torrent could get one", () => {
+      const places = Places.make(4)
+      const [{ share: rich }, { share: poor, woken }] = [share(), share()]
+      const guests = hosts(4).map((host) => claim(places, rich, { host }))
+
+      Places.step(places, 0)
+      const dials = [Places.takeDial(places, rich), Places.takeDial(places, poor), Places.takeDial(places, poor)]
+      guests[0]!.guest.idleSince = 0
+      Places.step(places, 3 * minute)
+
+      assert.deepStrictEqual(dials, [false, true, false])
+      assert.deepStrictEqual([rich.isGranted, poor.isGranted, woken.times], [false, true, 2])
+    })
+
+    it("that were granted go on to others if nobody wants them", () => {
+      const places = Places.make(1)
+      const [{ share: first }, { share: second }] = [share(), share()]
+      Places.takeDial(places, first)
+      const before = Places.takeDial(places, second)
+      Places.endDial(places, first)
+      const granted = second.isGranted
+
+      Places.leaveLine(places, second)
+
+      assert.deepStrictEqual([before, granted, places.dialing, second.dialing], [false, true, 0, 0])
+    })
+  })
+
+  it("become fewer while descriptors are short, by the least useful peer first, and more again", () => {
+    const places = Places.make(8)
+    const { share: torrent } = share()
+    const guests = hosts(4).map((host) => claim(places, torrent, { host }))
+    guests[2]!.guest.idleSince = 0
+
+    const given = [1, 2, 3, 4].map(() => Places.giveUp(places, 3 * minute))
+    const fewest = places.capacity
+    let now = 3 * minute
+    for (; now < 13 * minute; now += 1_000) Places.step(places, now)
+
+    assert.deepStrictEqual(given, [true, true, true, false])
+    assert.deepStrictEqual([guests[2]!.guest.why, fewest, places.capacity], ["descriptors", 1, 8])
+  })
+
+  it("are never too many, are released once, and starve no torrent, whatever peers and torrents do", () => {
+    const step = fc.oneof(
+      fc.record({ tag: fc.constant("connect" as const), torrent: fc.nat(4), host: fc.nat(3), use: fc.boolean() }),
+      fc.record({ tag: fc.constant("leave" as const), which: fc.nat(20) }),
+      fc.record({ tag: fc.constant("dial" as const), torrent: fc.nat(4) }),
+      fc.record({ tag: fc.constant("answer" as const), which: fc.nat(20), host: fc.nat(3) }),
+      fc.record({ tag: fc.constant("fail" as const), which: fc.nat(20) }),
+      fc.record({ tag: fc.constant("short" as const) }),
+      fc.record({ tag: fc.constant("wait" as const), millis: fc.integer({ min: 0, max: 90_000 }) })
+    )
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 6 }), fc.array(step, { maxLength: 120 }), (max, steps) => {
+        const places = Places.make(max)
+        const torrents = [1, 2, 3, 4, 50].map((own) => share(own).share)
+        const held: Array<{ guest: Guest; place: Places.Place }> = []
+        const dials: Array<Places.Share> = []
+        let now = 0
+        const take = (torrent: Places.Share, host: number, isIncoming: boolean, idleSince: number | undefined) => {
+          const taken = claim(places, torrent, { host: `10.0.0.${host}`, isIncoming, idleSince }, now)
+          if (taken.place !== undefined) held.push({ guest: taken.guest, place: taken.place })
+        }
+        for (const one of steps) {
+          if (one.tag === "wait") {
+            now += one.millis
+            Places.step(places, now)
+          } else if (one.tag === "short") Places.giveUp(places, now)
+          else if (one.tag === "connect") take(torrents[one.torrent]!, one.host, true, one.use ? undefined : now)
+          else if (one.tag === "dial") {
+            if (Places.takeDial(places, torrents[one.torrent]!)) dials.push(torrents[one.torrent]!)
+          } else if (one.tag === "leave" && held.length > 0) {
+            const { place } = held.splice(one.which % held.length, 1)[0]!
+            Places.release(places, place, now)
+            Places.release(places, place, now)
+          } else if ((one.tag === "answer" || one.tag === "fail") && dials.length > 0) {
+            const torrent = dials.splice(one.which % dials.length, 1)[0]!
+            if (one.tag === "answer") take(torrent, one.host, false, undefined)
+            Places.endDial(places, torrent)
+          }
+          const open = held.filter(({ place }) => place.state === "held")
+          assert.isAtMost(places.held.size, max)
+          assert.strictEqual(places.held.size, open.length)
+          assert.isAtMost(places.dialing, Math.max(dials.length, max) + torrents.length)
+          for (const torrent of torrents) {
+            assert.strictEqual(torrent.held, open.filter(({ place }) => place.share === torrent).length)
+            assert.isAtMost(torrent.held, torrent.max)
+          }
+          assert.strictEqual(
+            [...places.hosts.values()].reduce((sum, count) => sum + count, 0),
+            places.held.size
+          )
+        }
+
+        // Whoever has somebody to connect to gets a place within two turns of every torrent.
+        for (const { place } of held) Places.release(places, place, now)
+        for (const torrent of dials.splice(0)) Places.endDial(places, torrent)
+        const served = new Set<Places.Share>()
+        for (let second = 0; second < 2 * torrents.length * (Places.turn / 1_000); second++) {
+          now += 1_000
+          Places.step(places, now)
+          for (const [index, torrent] of torrents.entries()) {
+            if (!Places.takeDial(places, torrent)) continue
+            const taken = claim(places, torrent, { host: `10.0.0.${index}`, isIncoming: false }, now)
+            Places.endDial(places, torrent)
+            if (taken.place !== undefined) served.add(torrent)
+          }
+        }
+        assert.strictEqual(served.size, torrents.length)
+        for (const place of [...places.held]) Places.release(places, place, now)
+        for (const torrent of torrents) Places.leaveLine(places, torrent)
+        assert.deepStrictEqual([places.held.size, places.dialing, places.hosts.size], [0, 0, 0])
+      }),
+      { numRuns: 100 }
+    )
+  })
+})
