@@ -4,13 +4,14 @@
  *
  * A stranger is a peer whose handshake has not been read yet. A stranger costs little: it has 10 seconds for its
  * handshake of 68 bytes and for the encryption before it, and there are at most `maxStrangers` at once. If one more
- * connects, the stranger that has taken longest is dropped. A connection for a torrent that does not run is closed
+ * connects, the stranger that has taken longest is dropped, as it is if a file needs its descriptor. A connection for a torrent that does not run is closed
  * without a reply.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
+import * as Descriptors from "../base/Descriptors.ts"
 import type { InfoHash } from "../base/InfoHash.ts"
 import type { Connection, Listening } from "../network/Transport.ts"
 import * as Introduction from "./Introduction.ts"
@@ -50,16 +51,25 @@ export interface Options {
 export const run = Effect.fnUntraced(function* ({ callers, find, listening }: Options) {
   const owner = yield* Effect.scope
   const strangers = yield* OwnedFibers.make<Connection>()
+  const dropLongest = (): void => {
+    // A map keeps its keys in the order in which they were added, so the first stranger has taken longest.
+    const [longest] = strangers.running.keys()
+    OwnedFibers.interruptUnsafe(strangers, longest!)
+    // The fiber ends a little later, but the stranger is not counted any more.
+    strangers.running.delete(longest!)
+  }
+  yield* Descriptors.register(
+    "connections",
+    Effect.sync(() => {
+      if (strangers.running.size === 0) return false
+      dropLongest()
+      return true
+    })
+  )
   while (true) {
     const scope = yield* Scope.fork(owner)
     const connection = yield* Scope.provide(listening.accept, scope)
-    if (strangers.running.size >= maxStrangers) {
-      // A map keeps its keys in the order in which they were added, so the first stranger has taken longest.
-      const [longest] = strangers.running.keys()
-      OwnedFibers.interruptUnsafe(strangers, longest!)
-      // The fiber ends a little later, but the stranger is not counted any more.
-      strangers.running.delete(longest!)
-    }
+    if (strangers.running.size >= maxStrangers) dropLongest()
     // After success, the torrent that accepted the peer closes the scope.
     yield* OwnedFibers.run(strangers, connection, greet(connection, scope, find), (exit) => {
       if (Exit.isSuccess(exit)) return Effect.void

@@ -360,7 +360,10 @@ export const noteShortage = (self: Places, now: number): void => {
 
 /** Gives up the least useful connection for its descriptor. Returns `false` if there is at most one. */
 export const giveUp = (self: Places, now: number): boolean => {
-  if (self.held.size <= 1) return false
+  if (self.held.size <= 1) {
+    noteShortage(self, now)
+    return false
+  }
   let first: Victim | undefined
   for (const place of self.held) {
     const { idleMillis, isUseless } = place.occupant.useOf(now)

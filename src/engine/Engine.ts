@@ -10,6 +10,7 @@ import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as BufferBudget from "../assembly/BufferBudget.ts"
 import { SupplierSources } from "../assembly/SupplierSource.ts"
+import * as Descriptors from "../base/Descriptors.ts"
 import * as InfoHash from "../base/InfoHash.ts"
 import * as Monotonic from "../base/Monotonic.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
@@ -207,6 +208,23 @@ const makeParts = Effect.fnUntraced(function* (config: Config, listening: Listen
   /** Torrents by info hash in hex. The value is `undefined` until the torrent has been made. */
   const torrents = new Map<string, TorrentProgram.TorrentProgram | undefined>()
 
+  /** Places are given up for files while the engine has torrents. */
+  let users = 0
+  const givesWay = Effect.gen(function* () {
+    const { connections } = yield* Descriptors.Descriptors
+    yield* Effect.acquireRelease(
+      Effect.sync(() => {
+        users++
+        connections.add(giveUp)
+      }),
+      () =>
+        Effect.sync(() => {
+          if (--users === 0) connections.delete(giveUp)
+        })
+    )
+  })
+  const giveUp = Effect.map(Monotonic.now, (now) => Places.giveUp(places, now))
+
   const claim = (infoHash: InfoHash.InfoHash) => {
     const hex = InfoHash.toHex(infoHash)
     return Effect.acquireRelease(
@@ -240,6 +258,7 @@ const makeParts = Effect.fnUntraced(function* (config: Config, listening: Listen
     function* (metainfo: Metainfo.Metainfo, options: AddOptions = {}) {
       const { infoHash } = metainfo
       yield* claim(infoHash)
+      yield* givesWay
       const { peerId } = yield* makeIdentity
       const program = yield* TorrentProgram.make({
         ...options,
@@ -264,7 +283,7 @@ const makeParts = Effect.fnUntraced(function* (config: Config, listening: Listen
     const { peerId, random } = yield* makeIdentity
     // The trackers of a magnet link have no order and are often dead, so each one is a tier.
     const trackers = link.trackers.map((url) => [url])
-    const fetched = yield* MetadataFetch.run({
+    const fetching = MetadataFetch.run({
       infoHash,
       peerId,
       port,
@@ -276,6 +295,7 @@ const makeParts = Effect.fnUntraced(function* (config: Config, listening: Listen
       places,
       report: options.report
     })
+    const fetched = yield* Effect.scoped(Effect.andThen(givesWay, fetching))
     const metainfo = yield* Metainfo.fromInfoBytes(fetched.info, {
       trackers: [...trackers, ...(fetched.file?.trackers ?? [])],
       webSeeds: [...link.webSeeds, ...(fetched.file?.webSeeds ?? [])],

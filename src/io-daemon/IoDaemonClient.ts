@@ -13,6 +13,7 @@ import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
+import * as Descriptors from "../base/Descriptors.ts"
 import * as Monotonic from "../base/Monotonic.ts"
 import type { Endpoint } from "./IoDaemon.ts"
 import { IoDaemon, IoDaemonUnavailable } from "./IoDaemon.ts"
@@ -96,7 +97,7 @@ export const make = Effect.gen(function* () {
     Effect.fnUntraced(
       function* (request: HttpClientRequest.HttpClientRequest) {
         const endpoint = yield* daemon.endpoint
-        const response = yield* Effect.mapError(client.execute(toDaemon(endpoint, request)), lost)
+        const response = yield* Effect.mapError(Descriptors.retry(client.execute(toDaemon(endpoint, request))), lost)
         return response.status < 300 ? response : yield* refuse(endpoint, response)
       },
       Effect.timeoutOrElse({

@@ -46,6 +46,10 @@ export const whyNotListening = (code: string | undefined, port: number): string 
   return why(code)
 }
 
+/** The fact of a `ConnectionError` that a socket had no descriptor, if that is why it failed. */
+export const shortage = (code: string | undefined): { readonly code?: string } =>
+  code === "EMFILE" || code === "ENFILE" ? { code } : {}
+
 /** The `code` of what a socket failed with, if it has one. */
 export const codeOf = (cause: unknown): string | undefined =>
   typeof cause === "object" && cause !== null && "code" in cause && typeof cause.code === "string"

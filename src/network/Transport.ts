@@ -9,10 +9,14 @@ import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 
-/** A connection could not be made, or broke. `why` ends a sentence: `connection refused`. */
+/**
+ * A connection could not be made, or broke. `why` ends a sentence: `connection refused`. `code` is the system's, if it
+ * says that this process is short of descriptors (`Descriptors.isExhausted`), which says nothing about the peer.
+ */
 export class ConnectionError extends Data.TaggedError("ConnectionError")<{
   readonly address: PeerAddress
   readonly why: string
+  readonly code?: string
 }> {
   override get message() {
     return this.why

@@ -13,6 +13,7 @@ import * as Effect from "effect/Effect"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientError from "effect/http/HttpClientError"
 import * as Layer from "effect/Layer"
+import * as Descriptors from "../base/Descriptors.ts"
 import * as Destination from "../base/Destination.ts"
 import * as Hops from "../network/Hops.ts"
 import type * as NodeLookup from "./NodeLookup.ts"
@@ -42,7 +43,8 @@ export const make = (lookup: NodeLookup.NodeLookup): HttpClient.HttpClient =>
     })
     return NodeHttpClient.makeNodeHttp.pipe(
       Effect.provideService(NodeHttpClient.HttpAgent, agents),
-      Effect.flatMap((client) => client.execute(request))
+      Effect.flatMap((client) => client.execute(request)),
+      Descriptors.retry
     )
   })
 

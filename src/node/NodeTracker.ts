@@ -10,6 +10,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
+import * as Descriptors from "../base/Descriptors.ts"
 import * as PeerAddress from "../base/PeerAddress.ts"
 import * as TrackerByScheme from "../discovery/tracker/provider/TrackerByScheme.ts"
 import type { Lookup } from "../discovery/tracker/provider/UdpTracker.ts"
@@ -20,8 +21,12 @@ import { UdpHub } from "../network/UdpHub.ts"
 import * as NodeLookup from "./NodeLookup.ts"
 import * as NodeUdpHub from "./NodeUdpHub.ts"
 
+/** Loads modules, for which descriptors may be short. */
+const load = <A>(modules: () => Promise<A>): Effect.Effect<A> =>
+  Effect.tryPromise({ try: modules, catch: (cause) => cause }).pipe(Descriptors.retry, Effect.orDie)
+
 const loadHttp = Effect.fnUntraced(function* (lookup: NodeLookup.NodeLookup) {
-  const [NodeRoutedHttp, HttpTracker] = yield* Effect.promise(() =>
+  const [NodeRoutedHttp, HttpTracker] = yield* load(() =>
     Promise.all([import("./NodeRoutedHttp.ts"), import("../discovery/tracker/provider/HttpTracker.ts")])
   )
   const context = yield* Layer.build(Layer.provide(HttpTracker.layer, NodeRoutedHttp.layer(lookup)))
@@ -29,7 +34,7 @@ const loadHttp = Effect.fnUntraced(function* (lookup: NodeLookup.NodeLookup) {
 })
 
 const loadUdp = Effect.fnUntraced(function* (lookup: NodeLookup.NodeLookup, hub: UdpHub["Service"]) {
-  const UdpTracker = yield* Effect.promise(() => import("../discovery/tracker/provider/UdpTracker.ts"))
+  const UdpTracker = yield* load(() => import("../discovery/tracker/provider/UdpTracker.ts"))
   return yield* Effect.provideService(UdpTracker.make({ lookup: lookupOf(lookup) }), UdpHub, hub)
 })
 
@@ -38,8 +43,14 @@ const lookupOf =
   (address) =>
     Effect.tryPromise({
       try: () => lookup(address.host),
-      catch: (cause) => new ConnectionError({ address, why: SocketErrno.why(SocketErrno.codeOf(cause)) })
-    }).pipe(Effect.map((found) => found.flatMap((entry) => PeerAddress.make(entry.address, address.port) ?? [])))
+      catch: (cause) => {
+        const code = SocketErrno.codeOf(cause)
+        return new ConnectionError({ address, why: SocketErrno.why(code), ...SocketErrno.shortage(code) })
+      }
+    }).pipe(
+      Descriptors.retry,
+      Effect.map((found) => found.flatMap((entry) => PeerAddress.make(entry.address, address.port) ?? []))
+    )
 
 /**
  * HTTP and UDP trackers, loaded on first use. `lookup` resolves names, and the `UdpHub` in the context has the sockets.

@@ -53,6 +53,9 @@ export const selfRest = 3_600_000
  */
 export const restWithoutPlace = 120_000
 
+/** How long a peer waits that could not be dialled for want of descriptors (milliseconds). */
+const restNotTried = 5_000
+
 /** With this many banned addresses of one host, the whole host is banned. */
 export const maxBannedPorts = 3
 
@@ -86,9 +89,9 @@ export interface Peer {
 
 /**
  * How a dial or session ended. `without a place`: it had to leave, or could not begin, because others took the places.
- * `useless`: it had to leave because it was of no use for long.
+ * `useless`: it had to leave because it was of no use for long. `not tried`: there was no descriptor to dial it with.
  */
-export type EncounterEnd = "useful" | "failed" | "without a place" | "useless"
+export type EncounterEnd = "useful" | "failed" | "without a place" | "useless" | "not tried"
 
 /** All known addresses. */
 export interface PeerBook {
@@ -218,10 +221,10 @@ export const arrive = (self: PeerBook, address: PeerAddress.PeerAddress, now: nu
 
 /** Notes that there was no place for a peer that connected to us. */
 export const turnedAway = (self: PeerBook, peer: Peer): void => {
-  if (peer.state === "connecting") rest(self, peer)
+  if (peer.state === "connecting") backToRest(self, peer)
 }
 
-const rest = (self: PeerBook, peer: Peer): void => {
+const backToRest = (self: PeerBook, peer: Peer): void => {
   // Peers that only connect, from one port after the other, must not fill the book.
   if (!peer.isDialable && !peer.isMet) return forget(self, peer)
   peer.state = peer.isDialable ? "idle" : "gone"
@@ -268,11 +271,12 @@ export const disconnected = (self: PeerBook, peer: Peer, now: number, end: Encou
   if (end === "useful") peer.failures = 0
   if (end === "failed" || end === "useless") peer.failures++
   const delay = Math.min(maxDelay, firstDelay * 2 ** Math.max(0, peer.failures - 1))
-  const hadToLeave = end === "useless" || end === "without a place"
+  const rest =
+    end === "useless" || end === "without a place" ? restWithoutPlace : end === "not tried" ? restNotTried : 0
   // In whole milliseconds, because clocks and timers have no fractions: a sleep until a fraction would end too early.
-  const wait = Math.round((hadToLeave ? Math.max(delay, restWithoutPlace) : delay) * (0.75 + self.random() / 2))
+  const wait = Math.round(Math.max(delay, rest) * (0.75 + self.random() / 2))
   peer.dialAt = now + wait
-  rest(self, peer)
+  backToRest(self, peer)
 }
 
 /** Notes that there is no reason to dial the peer any more: it has everything, and we want nothing. */

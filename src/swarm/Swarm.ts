@@ -12,6 +12,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
+import * as Descriptors from "../base/Descriptors.ts"
 import type { InfoHash } from "../base/InfoHash.ts"
 import * as Monotonic from "../base/Monotonic.ts"
 import type * as PeerAddress from "../base/PeerAddress.ts"
@@ -298,10 +299,14 @@ const ended = <M extends Roster.Member>(
     }
     const why = error?.why ?? reasonOf(exit)
     if (member !== undefined) report({ _tag: "PeerDisconnected", address: peer.address, why })
-    else if (peer.isDialable && !Exit.hasInterrupts(exit) && isUnreachable(error)) {
+    else if (peer.isDialable && !Exit.hasInterrupts(exit) && isUnreachable(end, error)) {
       report({ _tag: "PeerUnreachable", address: peer.address, why })
     }
     Dialling.wake(self.dialling)
+    if (end === "not tried") {
+      Places.noteShortage(self.encounters.places, now)
+      return Effect.asVoid(Descriptors.freeSpare)
+    }
     return Exit.isFailure(exit) && Cause.hasDies(exit.cause)
       ? Effect.logError("a session with a peer ended with a defect", exit.cause)
       : Effect.void
@@ -311,8 +316,8 @@ const ended = <M extends Roster.Member>(
  * Whether a dial failed because of the peer. One that we cancelled says nothing about the peer, nor does an incoming
  * connection about whether the peer can be reached. That we found ourselves is of no use to anybody.
  */
-const isUnreachable = (error: EncounterError | undefined): boolean =>
-  error?._tag !== "NoPlace" && error?._tag !== "SelfConnection"
+const isUnreachable = (end: PeerBook.EncounterEnd, error: EncounterError | undefined): boolean =>
+  (end === "useful" || end === "failed") && error?._tag !== "SelfConnection"
 
 /** What the end of an encounter says about the peer. */
 const endOf = (
@@ -321,6 +326,7 @@ const endOf = (
   place: Places.Place | undefined
 ): PeerBook.EncounterEnd => {
   if (error?._tag === "NoPlace") return "without a place"
+  if (place === undefined && Descriptors.isExhausted(error)) return "not tried"
   if (place?.state === "displaced") return place.why === "useless" ? "useless" : "without a place"
   return isUseful ? "useful" : "failed"
 }

@@ -133,10 +133,12 @@ export interface Options {
   readonly capacity?: number | undefined
   /** Whether the medium verifies pieces itself, as the io-daemon does. Default: no. */
   readonly verifies?: boolean | undefined
+  /** How the engine dials, instead of over the network from its host. */
+  readonly dialer?: Dialer["Service"] | undefined
 }
 
 /** How another engine of a world is made. */
-export type NeighbourOptions = Pick<Options, "engine" | "storage" | "capacity" | "verifies">
+export type NeighbourOptions = Pick<Options, "engine" | "storage" | "capacity" | "verifies" | "dialer">
 
 /** What the engines of a world have in common. */
 interface Shared {
@@ -199,7 +201,8 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<World, 
       Context.add(PieceHasher, hasher),
       Context.merge(Context.omit(Dialer, Listener)(network)),
       Context.merge(yield* Layer.build(Layer.provide(MemoryNetwork.host(host), Layer.succeedContext(network)))),
-      Context.add(PeerSources, [])
+      Context.add(PeerSources, []),
+      (services) => (options.dialer === undefined ? services : Context.add(services, Dialer, options.dialer))
     )
     const engine = yield* Effect.provideContext(Effect.orDie(Engine.make(options.engine ?? {})), services)
     const laws = SwarmLaws.make({

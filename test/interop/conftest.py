@@ -14,6 +14,7 @@ import pytest
 from aria2 import IS_INSTALLED, Aria2
 from cells import CELLS
 from clients import CLIENTS
+from idlers import Idlers
 from liar import Liar
 from mounts import Mount, why_not
 from processes import LibtorrentPeer, Piecewise, Tracker, WebServer
@@ -144,6 +145,18 @@ def lie(running: ExitStack) -> Callable[[Torrent, Callable[[int, int], bool]], L
 
 
 @pytest.fixture
+def idlers(running: ExitStack) -> Callable[[Torrent, int], Idlers]:
+    """Starts peers that have nothing and stay."""
+
+    def start(torrent: Torrent, count: int) -> Idlers:
+        peers = Idlers(torrent, count)
+        running.callback(peers.close)
+        return peers
+
+    return start
+
+
+@pytest.fixture
 def tracker(running: ExitStack) -> Tracker:
     started = Tracker()
     running.callback(started.close)
@@ -166,8 +179,8 @@ def web(running: ExitStack) -> Callable[..., WebServer]:
 def piecewise(running: ExitStack, tmp_path: Path) -> Callable[..., Piecewise]:
     """Starts the command line with the given arguments."""
 
-    def start(*arguments: str | Path) -> Piecewise:
-        program = Piecewise([str(argument) for argument in arguments], tmp_path / "home")
+    def start(*arguments: str | Path, descriptors: int | None = None) -> Piecewise:
+        program = Piecewise([str(argument) for argument in arguments], tmp_path / "home", descriptors)
         running.callback(program.close)
         return program
 

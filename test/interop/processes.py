@@ -198,13 +198,17 @@ class WebServer:
 class Piecewise(LineProcess):
     """The command line of this checkout, or the command in `PIECEWISE_COMMAND`, such as an installed `piecewise`."""
 
-    def __init__(self, arguments: list[str], home: Path) -> None:
+    def __init__(self, arguments: list[str], home: Path, descriptors: int | None = None) -> None:
         command = shlex.split(os.environ.get("PIECEWISE_COMMAND", ""))
         # A separate home folder, so that no test reads or changes that of the user who runs it.
         home.mkdir(exist_ok=True)
         folders = {f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("CONFIG", "DATA", "STATE", "CACHE")}
         own = {"HOME": str(home), **folders}
-        super().__init__([*(command or [str(NODE), str(ROOT / "src/node/main.ts")]), *arguments], {**os.environ, **own})
+        program = [*(command or [str(NODE), str(ROOT / "src/node/main.ts")]), *arguments]
+        if descriptors is not None:
+            # Also the hard limit, to which Node raises its own.
+            program = ["sh", "-c", f'ulimit -n {descriptors}; exec "$0" "$@"', *program]
+        super().__init__(program, {**os.environ, **own})
         self.arguments = arguments
         self.events: list[Event] = []
 

@@ -2,8 +2,10 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Bitfield from "../../src/base/Bitfield.ts"
+import * as Descriptors from "../../src/base/Descriptors.ts"
 import type { PeerAddress } from "../../src/base/PeerAddress.ts"
 import * as Places from "../../src/connect/Places.ts"
+import { ConnectionError, Dialer } from "../../src/network/Transport.ts"
 import type { KnownTorrent } from "../../src/testing/KnownTorrent.ts"
 import * as Swarms from "../../src/testing/Swarms.ts"
 import * as WireMessage from "../../src/testing/WireMessage.ts"
@@ -204,6 +206,55 @@ describe("fault 72: while places are short", () => {
           stored.join(" ")
         )
       })
+  )
+})
+
+describe("fault 56: when descriptors are short", () => {
+  /** Gives one descriptor up. */
+  const giveUp = Effect.gen(function* () {
+    const { connections } = yield* Descriptors.Descriptors
+    for (const holder of [...connections]) if (yield* holder) return true
+    return false
+  })
+
+  test("a file has the connection that is of least use, but not the last one", {}, (world) =>
+    Effect.gen(function* () {
+      const download = yield* world.download(large, {
+        behaviours: [{ pieces: [] }, { bytesPerSecond: 2_000 }, { bytesPerSecond: 2_000 }]
+      })
+      const [useless] = download.peers
+      yield* world.advance("1 minute")
+
+      const isGiven = [yield* giveUp]
+      yield* world.advance("1 second")
+      const first = lost(download).map(({ address, why }) => [address, why])
+      isGiven.push(yield* giveUp, yield* giveUp)
+      yield* world.advance("1 second")
+
+      assert.deepStrictEqual(isGiven, [true, true, false])
+      assert.deepStrictEqual(first, [[useless!.address, "this process has too many open files"]])
+      assert.strictEqual((yield* download.torrent.status).connectedPeers, 1)
+    })
+  )
+
+  test("a peer that could not be dialled is not blamed, and is dialled again", {}, (world) =>
+    Effect.gen(function* () {
+      const taken = { dials: 0 }
+      const { dialer } = world.network.host("10.77.0.1")
+      const short = Dialer.of({
+        connect: (address) =>
+          taken.dials++ < 3
+            ? Effect.fail(new ConnectionError({ address, why: "too many open files", code: "EMFILE" }))
+            : dialer.connect(address)
+      })
+      const other = yield* world.beside({ dialer: short })
+      const download = yield* other.download(torrents[0]!, { behaviours: [{}] })
+
+      const isDone = yield* world.until(download.isComplete, "1 minute")
+
+      assert.isTrue(isDone)
+      assert.isFalse(download.events.some(({ _tag }) => _tag === "PeerUnreachable"))
+    })
   )
 })
 

@@ -10,6 +10,7 @@ import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as fc from "fast-check"
+import * as Descriptors from "../../src/base/Descriptors.ts"
 import type { FileLayout } from "../../src/metainfo/FileLayout.ts"
 import { checkInterval } from "../../src/storage/provider/node/HeldFile.ts"
 import type { FlushedFile, Storage, StorageError, TorrentStorage } from "../../src/storage/Storage.ts"
@@ -1009,6 +1010,24 @@ describe("FileSystemStorage and open files", () => {
       yield* Effect.forEach(piecesOf(hundred), (piece) => write(torrent, hundred, piece))
 
       assert.strictEqual(calls.openMost(), 3)
+    })
+  )
+
+  test(
+    "fault 56: has a connection given up when no idle file is left, and goes on",
+    Effect.gen(function* () {
+      const { calls } = yield* Disk
+      let connections = 3
+      yield* Descriptors.register(
+        "connections",
+        Effect.sync(() => connections-- > 0)
+      )
+      calls.failWhen = (operation) => (operation === "open" && connections > 0 ? "EMFILE" : undefined)
+      const torrent = yield* openToWrite(three)
+
+      yield* Effect.forEach(piecesOf(three), (piece) => write(torrent, three, piece))
+
+      assert.strictEqual(connections, 0)
     })
   )
 

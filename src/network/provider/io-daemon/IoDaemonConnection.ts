@@ -125,9 +125,9 @@ export const makeUnsafe = (session: Session, id: number, remote: PeerAddress): D
         case "Opened":
           return Deferred.doneUnsafe(life.opened, Exit.succeed(frame.address))
         case "Failed":
-          return life.fail(SocketErrno.why(frame.code))
+          return life.fail(SocketErrno.why(frame.code), frame.code)
         case "Closed":
-          if (frame.code !== "") return life.fail(SocketErrno.why(frame.code))
+          if (frame.code !== "") return life.fail(SocketErrno.why(frame.code), frame.code)
           remoteHasClosed = true
           return goOn()
         default:

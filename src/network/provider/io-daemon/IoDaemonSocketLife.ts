@@ -5,6 +5,7 @@
 import * as Deferred from "effect/Deferred"
 import * as Exit from "effect/Exit"
 import type { PeerAddress } from "../../../base/PeerAddress.ts"
+import * as SocketErrno from "../../SocketErrno.ts"
 import { ConnectionError } from "../../Transport.ts"
 import type { Session } from "./IoDaemonSession.ts"
 
@@ -20,7 +21,7 @@ export interface SocketLife {
   /** Ends it, and sends that to the daemon. Idempotent. */
   readonly close: (exit: Exit.Exit<void>) => void
   /** Notes that it broke, or never opened. `why` ends a sentence. */
-  readonly fail: (why: string) => void
+  readonly fail: (why: string, code?: string) => void
 }
 
 /** A socket that was requested from the daemon. `release` frees what it holds, before anything learns of its end. */
@@ -43,8 +44,8 @@ export const makeUnsafe = (session: Session, id: number, address: PeerAddress, r
       session.sendUnsafe({ _tag: "Close", id })
       self.finish(exit)
     },
-    fail: (why) => {
-      const exit = Exit.fail(new ConnectionError({ address, why }))
+    fail: (why, code) => {
+      const exit = Exit.fail(new ConnectionError({ address, why, ...SocketErrno.shortage(code) }))
       self.finish(exit)
       Deferred.doneUnsafe(opened, exit)
     }

@@ -39,8 +39,9 @@ export const bind = Effect.fnUntraced(function* (options: { readonly host: strin
   }
 
   const fail = (cause: unknown) => {
-    const why = SocketErrno.whyNotListening(SocketErrno.codeOf(cause), address.port)
-    finish(Exit.fail(new ConnectionError({ address, why })))
+    const code = SocketErrno.codeOf(cause)
+    const why = SocketErrno.whyNotListening(code, address.port)
+    finish(Exit.fail(new ConnectionError({ address, why, ...SocketErrno.shortage(code) })))
   }
 
   const take = (payload: Buffer, { address: host, port }: Dgram.RemoteInfo) => {

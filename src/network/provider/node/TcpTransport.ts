@@ -18,6 +18,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
+import * as Descriptors from "../../../base/Descriptors.ts"
 import * as PeerAddress from "../../../base/PeerAddress.ts"
 import * as AcceptQueue from "../../AcceptQueue.ts"
 import * as SocketErrno from "../../SocketErrno.ts"
@@ -68,8 +69,9 @@ const makeReader = () => {
     // The remote has closed its half, so nothing can be answered.
     socket.on("end", () => finish(Exit.void))
     socket.on("error", (cause) => {
-      const why = SocketErrno.why(SocketErrno.codeOf(cause))
-      finish(Exit.fail(new ConnectionError({ address: remote, why })))
+      const code = SocketErrno.codeOf(cause)
+      const why = SocketErrno.why(code)
+      finish(Exit.fail(new ConnectionError({ address: remote, why, ...SocketErrno.shortage(code) })))
     })
     socket.on("close", () => finish(Exit.void))
     return {
@@ -151,6 +153,7 @@ const listen = Effect.fnUntraced(function* (adopt: typeof adoptHandle, options: 
 
   // The port stays open if a connection cannot be accepted, for want of file descriptors; logged once, not for each.
   const warn = (cause: unknown) => {
+    if (Descriptors.isExhausted(cause)) fork(Descriptors.freeSpare)
     if (isWarned) return
     isWarned = true
     fork(Effect.logWarning(`An incoming connection was lost: ${SocketErrno.why(SocketErrno.codeOf(cause))}`))

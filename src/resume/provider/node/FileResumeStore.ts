@@ -16,6 +16,7 @@ import * as Result from "effect/Result"
 import * as Semaphore from "effect/Semaphore"
 import * as Bitfield from "../../../base/Bitfield.ts"
 import * as Bytes from "../../../base/Bytes.ts"
+import * as Descriptors from "../../../base/Descriptors.ts"
 import * as NodeBoundedFile from "../../../storage/provider/node/NodeBoundedFile.ts"
 import * as NodeFolders from "../../../storage/provider/node/NodeFolders.ts"
 import * as BootIdentity from "../../BootIdentity.ts"
@@ -109,7 +110,7 @@ class CallFailed {
 }
 
 const call = <A>(promise: () => Promise<A>): Effect.Effect<A, CallFailed> =>
-  Effect.tryPromise({ try: promise, catch: (cause) => new CallFailed(cause) })
+  Descriptors.retry(Effect.tryPromise({ try: promise, catch: (cause) => new CallFailed(cause) }))
 
 /**
  * Bytes that resume data of a torrent may have: a snapshot takes a quarter of a byte for each piece and at most 86 for

@@ -60,6 +60,8 @@ export interface FileHandles {
   ) => Effect.Effect<A, E | StorageReason>
   /** Closes the slot's file for ever, after its last user; completes when it is closed. */
   readonly retire: (slot: Slot) => Effect.Effect<void>
+  /** Closes an idle file, if there is one; returns whether it did. */
+  readonly closeIdle: Effect.Effect<boolean>
   /** Descriptors that are open, being opened or being closed. */
   readonly openCount: () => number
 }
@@ -160,6 +162,7 @@ export const make = (options: {
           )
         })
       ),
+    closeIdle: Effect.uninterruptible(evict),
     openCount: () => places
   }
 }

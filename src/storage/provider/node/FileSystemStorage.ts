@@ -10,9 +10,7 @@
  * were written since the last look. If it has changed, its writes fail until it is claimed again, because pieces that
  * count as stored are gone. A read looks at the path afterwards, and is repeated if another file has the name by then.
  *
- * An error that a network disk reports only when a file is closed is reported by the next flush of that file.
- *
- * Links and folders are in `DownloadFolder.ts`, names in `FileNames.ts`, the places of skipped files in
+ * An error that a network disk reports only when a file is closed is reported by the next flush of that file. Links and folders are in `DownloadFolder.ts`, names in `FileNames.ts`, the places of skipped files in
  * `FilePlaces.ts`, one file in `TorrentFile.ts`, copies of files with other names in `OwnCopy.ts`, the bound on open
  * files in `FileHandles.ts`, locks of writers in `locks/NodeWriterLocks.ts`, error numbers in `FileSystemError.ts`.
  */
@@ -24,6 +22,7 @@ import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
+import * as Descriptors from "../../../base/Descriptors.ts"
 import type { PieceIndex } from "../../../base/PieceGeometry.ts"
 import * as PieceGeometry from "../../../base/PieceGeometry.ts"
 import { PieceHasher } from "../../../hash/PieceHasher.ts"
@@ -73,8 +72,7 @@ export interface FileSystemStorageOptions {
  */
 export const defaultMaxOpenFiles = 32
 
-// Parts of a piece and files of a flush in flight: as many as libuv has threads. So a piece over 300 files neither
-// waits for each in turn nor keeps every thread from other work.
+// Parts of a piece and files of a flush in flight: as many as libuv has threads, so that they leave it other work.
 const concurrency = 4
 
 /** Makes the storage. Tests pass their own `fs`. */
@@ -87,6 +85,7 @@ export const make = Effect.fnUntraced(function* (
     capacity: options.maxOpenFiles ?? defaultMaxOpenFiles,
     close: (fd) => NodeFile.call((done) => fs.close(fd, done))
   })
+  yield* Descriptors.register("spare", handles.closeIdle)
   const locks = NodeWriterLocks.make({ directory: options.directory })
 
   return Storage.of({

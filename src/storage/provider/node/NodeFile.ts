@@ -5,6 +5,7 @@
 
 import * as NFS from "node:fs"
 import * as Effect from "effect/Effect"
+import * as Descriptors from "../../../base/Descriptors.ts"
 import type { SystemError } from "./FileSystemError.ts"
 import * as NodeFolders from "./NodeFolders.ts"
 
@@ -89,13 +90,15 @@ export const nodeFileSystem: NodeFileSystem = {
   realpath: NFS.realpath.native
 }
 
-/** Waits for one call. */
+/** Waits for one call. If it needs a descriptor and there is none, others give one up (`Descriptors.ts`). */
 export const call = <A = void>(
   start: (done: (error: SystemError | null, value?: A) => void) => void
 ): Effect.Effect<A, SystemError> =>
-  Effect.callback<A, SystemError>((resume) =>
-    start((error, value) =>
-      resume(error === null || error === undefined ? Effect.succeed(value as A) : Effect.fail(error))
+  Descriptors.retry(
+    Effect.callback<A, SystemError>((resume) =>
+      start((error, value) =>
+        resume(error === null || error === undefined ? Effect.succeed(value as A) : Effect.fail(error))
+      )
     )
   )
 

@@ -1,0 +1,86 @@
+/**
+ * The file descriptors of this process, when there are none left (EMFILE, ENFILE). Connections give way to files: who
+ * opens a file or asks a server lets others give one up, and tries again. A new connection to a peer waits instead, and
+ * takes at most what others have open without using it.
+ *
+ * Providers report shortages, because only they see the system's errors.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+
+/** Gives one descriptor up, if it can; returns whether it does. It may be closed a little later. */
+export type Holder = Effect.Effect<boolean>
+
+/** Who holds descriptors. */
+export interface Descriptors {
+  /** Holders of descriptors that nobody uses now, such as those of files that may be needed again. */
+  readonly spare: Set<Holder>
+  /** Holders of connections to peers. */
+  readonly connections: Set<Holder>
+}
+
+/** Makes a record of nobody. */
+export const make = (): Descriptors => ({ spare: new Set(), connections: new Set() })
+
+const ofProcess = make()
+
+/** Descriptors are shared by everything in a process, so the default is one for all. */
+export const Descriptors = Context.Reference<Descriptors>("piecewise/base/Descriptors", {
+  defaultValue: () => ofProcess
+})
+
+/** Lets a holder be asked until the scope closes. */
+export const register = (kind: keyof Descriptors, holder: Holder): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.flatMap(Descriptors, (self) =>
+    Effect.asVoid(
+      Effect.acquireRelease(
+        Effect.sync(() => self[kind].add(holder)),
+        () => Effect.sync(() => self[kind].delete(holder))
+      )
+    )
+  )
+
+const giveUpOne = Effect.fnUntraced(function* (holders: ReadonlySet<Holder>) {
+  for (const holder of [...holders]) if (yield* holder) return true
+  return false
+})
+
+/** Closes something that nobody uses now, if there is anything. */
+export const freeSpare: Effect.Effect<boolean> = Effect.flatMap(Descriptors, ({ spare }) => giveUpOne(spare))
+
+/** How long a connection may take to close before another one is given up. */
+const closingTime = "20 millis"
+
+/** More attempts than there are threads that open files: each may take what was freed for another. */
+const maxAttempts = 32
+
+/** Runs `effect`. If it fails for want of descriptors, others give some up, and it runs again. */
+export const retry = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+  const attempt = (left: number): Effect.Effect<A, E, R> =>
+    Effect.catchIf(
+      effect,
+      (error) => left > 0 && isExhausted(error),
+      (error) => Effect.flatMap(free, (isFreed) => (isFreed ? attempt(left - 1) : Effect.fail(error)))
+    )
+  return attempt(maxAttempts)
+}
+
+const free: Effect.Effect<boolean> = Effect.gen(function* () {
+  if (yield* freeSpare) return true
+  const { connections } = yield* Descriptors
+  if (!(yield* giveUpOne(connections))) return false
+  yield* Effect.sleep(closingTime)
+  return true
+})
+
+/** Whether an error of the system, which others may have wrapped, says that no descriptors are left. */
+export const isExhausted = (error: unknown): boolean => {
+  let inner = error
+  for (let depth = 0; depth < 6 && typeof inner === "object" && inner !== null; depth++) {
+    const { cause, code, reason } = inner as { code?: unknown; cause?: unknown; reason?: unknown }
+    if (code === "EMFILE" || code === "ENFILE") return true
+    inner = cause ?? reason
+  }
+  return false
+}
