@@ -130,8 +130,8 @@ describe("PeerBook", () => {
     })
 
     assert.deepStrictEqual(peers, [
-      [PeerBook.restWithoutPlace, 0],
-      [PeerBook.restWithoutPlace, 1]
+      [120_000, 0],
+      [120_000, 1]
     ])
   })
 
