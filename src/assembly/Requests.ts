@@ -1,8 +1,8 @@
 /**
  * Chooses what to request from a supplier next. It prefers blocks of active pieces, which are the pieces that have a
- * buffer and lack blocks. If there is none, it starts a new piece, in the order of `PieceOrder.ts`. If no piece is left
- * to start, it chooses blocks that were already requested from others (`EndGame.ts`). If no buffer is free for a new
- * piece, it chooses blocks that slower suppliers hold up (`Overtaking.ts`).
+ * buffer and lack blocks. If there is none, it starts a new piece, in the order of `PieceOrder.ts`. If the supplier has
+ * no piece left to start, or no buffer is free for one, it chooses blocks that slower suppliers hold up
+ * (`Overtaking.ts`).
  *
  * After a wrong copy to which several suppliers contributed, a piece must come from one supplier alone, because then a
  * wrong copy shows who sent it. That supplier is the sole source of the piece.
@@ -15,7 +15,6 @@ import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
 import * as RateLimiter from "../rate/RateLimiter.ts"
-import * as EndGame from "../supply/EndGame.ts"
 import * as Overtaking from "../supply/Overtaking.ts"
 import * as PieceBuffer from "../supply/PieceBuffer.ts"
 import * as RequestPipeline from "../supply/RequestPipeline.ts"
@@ -179,8 +178,6 @@ export const begin = Effect.fnUntraced(function* (
       if (self.distrust.soleSourcePieces.has(piece)) buffer.soleSource = supplier.id
       supplier.current = buffer
       Assembly.busy(self, supplier)
-      // The end game begins when the last piece has been started. Idle suppliers may help with pieces of others now.
-      if (self.picker.count === 0) Assembly.wakeIdle(self)
     },
     onClose: (buffer) => end(self, buffer)
   })
@@ -206,29 +203,21 @@ const end = (self: Assembly.Assembly, buffer: PieceBuffer.PieceBuffer): void => 
   Assembly.wakeIdle(self)
 }
 
-/** Returns whether there are pieces to start but no buffer is free for one. */
-const isHeldUp = (self: Assembly.Assembly): boolean => self.picker.count > 0 && !BufferPool.mayLend(self.pool)
-
 /**
- * Records a request for a block that was already requested from another supplier, and returns it; `undefined` if there
- * is no such block. This happens in two cases: in the end game, and if slower suppliers keep every buffer in use. Call
- * it only if the supplier has nothing else to request.
+ * Records a request for a block that a slower supplier holds up, and returns it; `undefined` if there is no such block.
+ * Call it only if the supplier has nothing else to request. What others could still start does not matter.
  */
 export const nextDuplicate = (
   self: Assembly.Assembly,
   supplier: Supplier.Supplier,
   now: number
-): RequestPipeline.Request | undefined => {
-  const may = (buffer: PieceBuffer.PieceBuffer) => mayAsk(self, supplier, buffer)
-  // Pieces that wait after wrong copies (`Distrust.ts`) are not counted here, so they do not delay the end game.
-  if (self.picker.count === 0) return EndGame.nextBlock(self.pool.loans.values(), supplier, may, now)
-  return isHeldUp(self) ? Overtaking.nextBlock(self.suppliers, supplier, may, now) : undefined
-}
+): RequestPipeline.Request | undefined =>
+  Overtaking.nextBlock(self.suppliers, supplier, (buffer) => mayAsk(self, supplier, buffer), now)
 
 /**
  * Sends requests to the supplier while its pipeline has room. If no block of an active piece is left for it and there
  * is a piece to start, returns that piece, and the caller calls `begin` and then `refill` again. If there is no such
- * piece, requests blocks that were already requested from others. If there is none of those either, marks the supplier
+ * piece, requests blocks that slower suppliers hold up. If there is none of those either, marks the supplier
  * idle and returns `undefined`. Returns `undefined` also if the pipeline is full, if the rate limit is reached, or if
  * nothing may be requested from the supplier now.
  */
@@ -273,6 +262,6 @@ export const waitsForRate = (self: Assembly.Assembly, buffer: PieceBuffer.PieceB
  * Wakes idle suppliers that may overtake slower ones. Call it once a second, because a request becomes slow by the mere
  * passing of time.
  */
-export const wakeOvertakers = (self: Assembly.Assembly): void => {
-  if (isHeldUp(self)) Assembly.wakeIdle(self)
+export const wakeOvertakers = (self: Assembly.Assembly, now: number): void => {
+  if (self.idleSuppliers.size > 0 && Overtaking.isNeeded(self.suppliers, now)) Assembly.wakeIdle(self)
 }

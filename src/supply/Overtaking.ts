@@ -1,66 +1,144 @@
 /**
- * Requests a block that a slow supplier holds up from a faster supplier too. The faster supplier has nothing else to
- * do, because every piece buffer is in use. Without this rule a few slow suppliers, each with one block of a piece,
- * would keep all buffers in use, and the torrent would be as slow as they are. The first answer wins, and the assembly
- * cancels the other request.
+ * Requests a block that another supplier holds up from a faster supplier too. The faster supplier has nothing else to
+ * do: what it could send is requested already (the end game of BEP 3), or every piece buffer is in use. Without this
+ * rule a few slow suppliers, each with one block of a piece, would hold up the last pieces of a torrent, or all of its
+ * buffers. The first answer wins, and the assembly cancels the other request.
  *
- * The end game (`EndGame.ts`) does the same for the last pieces of a torrent, without asking which supplier is slow.
+ * A block that arrives twice is wasted. So the second request is sent only if it is expected to be answered clearly
+ * earlier: before the other supplier begins to send the block, so that the cancel still saves it, or so much earlier
+ * that the time is worth a block. Suppliers of equal rate do not overtake each other. What is expected follows from the
+ * measured rate and delay of a supplier and from the requests that are ahead in its pipeline.
  *
- * The function is plain. It is called when a supplier finds nothing else to request. If no request is slow, it looks
- * only at the oldest request of each supplier.
+ * The functions are plain. A search looks at each supplier once, and at the first `maxLookedAt` requests of those that
+ * are slow.
  */
 import type { PieceBuffer } from "./PieceBuffer.ts"
 import * as RequestPipeline from "./RequestPipeline.ts"
 import type { Supplier } from "./Supplier.ts"
 
-/** How many times faster than the other a supplier must be, so that equals do not request each other's blocks. */
-export const timesFaster = 4
+/** Requests for one block that may be out at once; with more, most of what suppliers send is wasted. */
+export const maxRequestsPerBlock = 3
+
+/** How many requests of a slow supplier are looked at. So a search costs little, and few blocks are out twice. */
+export const maxLookedAt = 64
 
 /**
- * How long a request must have been out before a supplier of known rate may overtake it, in milliseconds. A shorter
- * wait may only show that the other supplier is far away.
+ * How long a request must have been out before another supplier may overtake it, in milliseconds. A shorter wait may
+ * only show that the supplier is far away. A block that is expected within this time is not worth a second request.
  */
 export const patience = 1_000
 
 /**
- * How long a request must have been out before a newcomer may overtake it, in milliseconds. A newcomer is a supplier
- * whose rate has not been measured yet, so nobody knows whether it is faster. It overtakes one block at a time, which
- * also shows how fast it is.
+ * How many times earlier than the other supplier would begin to send the block it must be expected. Less would waste
+ * blocks whenever rates are a little uneven.
  */
-export const newcomerPatience = 5_000
+export const timesEarlier = 1.5
 
-/** Returns whether a block that was requested from `slow` `millis` ago should be requested from `supplier` too. */
-const isSlower = (slow: Supplier, supplier: Supplier, millis: number): boolean => {
-  const { blocksPerSecond, requests } = supplier.pipeline
-  if (blocksPerSecond === 0) return requests.size === 0 && millis >= newcomerPatience
-  // If the rate of `slow` is not known, it is taken to be one block in the time since the request.
-  const theirs = slow.pipeline.blocksPerSecond || 1_000 / millis
-  return millis >= patience && theirs * timesFaster <= blocksPerSecond
+/** How many times earlier than the other supplier's block it must be expected if that one may arrive too. */
+export const timesFaster = 4
+
+/** When the first block of a supplier that has sent none is expected, in milliseconds after its request. */
+export const newcomerDelay = 2_000
+
+/** Milliseconds from one block to the next; `undefined` if the supplier has sent no block since it was last silent. */
+const periodOf = ({ blocksPerSecond, delay }: RequestPipeline.RequestPipeline): number | undefined => {
+  if (blocksPerSecond > 0) return 1_000 / blocksPerSecond
+  return Number.isFinite(delay) ? delay : undefined
+}
+
+/** What is expected of a supplier that has requests, in milliseconds from now. */
+interface Expectation {
+  /** When the oldest request is answered. */
+  readonly first: number
+  /** From one answer to the next. */
+  readonly period: number
 }
 
 /**
- * Records a request to `supplier` for a block that a slower supplier holds up, and returns it; `undefined` if there is
- * no such block. `mayAsk` returns whether blocks of a piece may be requested from `supplier`. The caller sends the
- * request.
+ * Returns what is expected of a supplier that has requests. One that is silent for longer than it should be is expected
+ * to stay silent for as long again.
+ */
+const expectationOf = (pipeline: RequestPipeline.RequestPipeline, now: number): Expectation => {
+  const silence = now - pipeline.lastArrival
+  const period = pipeline.isSnubbed ? undefined : periodOf(pipeline)
+  if (period === undefined) return { first: silence, period: silence }
+  const wait = Math.max(period, pipeline.delay)
+  return { first: silence < wait ? wait - silence : silence, period }
+}
+
+/** Returns in how many milliseconds one more block is expected from a supplier; `undefined` if it should get none. */
+const expectedNext = ({ pipeline }: Supplier): number | undefined => {
+  const period = periodOf(pipeline)
+  // One block at a time is requested from a newcomer, which also shows how fast it is.
+  if (period === undefined) return pipeline.requests.size === 0 ? newcomerDelay : undefined
+  return pipeline.requests.size * period + Math.max(period, pipeline.delay)
+}
+
+/** Whether a block that is expected after `mine` should be requested although it is expected after `theirs`. */
+const isWorthIt = (mine: number, theirs: number, period: number): boolean =>
+  theirs >= patience && (mine * timesEarlier <= theirs - period || mine * timesFaster <= theirs)
+
+/** Whether every supplier that the block was requested from is silent, so that a third request may be sent. */
+const areSilent = (suppliers: Iterable<Supplier>, { block, buffer }: RequestPipeline.Request, now: number): boolean => {
+  for (const { pipeline } of suppliers) {
+    const request = RequestPipeline.get(pipeline, buffer.piece, block)
+    if (request !== undefined && now - Math.max(request.sentAt, pipeline.lastPart) < patience) return false
+  }
+  return true
+}
+
+/** Whether the last block of a supplier is so late that a faster one might overtake it. */
+const isSlow = ({ pipeline }: Supplier, now: number): boolean => {
+  const { value: oldest } = pipeline.requests.values().next()
+  if (oldest === undefined || now - oldest.sentAt < patience) return false
+  const { first, period } = expectationOf(pipeline, now)
+  return first + (pipeline.requests.size - 1) * period >= patience
+}
+
+/** Whether any request may have to be overtaken. Costs one look at each supplier. */
+export const isNeeded = (suppliers: Iterable<Supplier>, now: number): boolean => {
+  for (const supplier of suppliers) if (isSlow(supplier, now)) return true
+  return false
+}
+
+/**
+ * Records a request to `supplier` for the block that is expected latest from another one, if it is worth it, and
+ * returns the request; `undefined` if there is no such block. `mayAsk` returns whether blocks of a piece may be
+ * requested from `supplier`. The caller sends the request.
  */
 export const nextBlock = (
-  suppliers: Iterable<Supplier>,
+  suppliers: ReadonlySet<Supplier>,
   supplier: Supplier,
   mayAsk: (buffer: PieceBuffer) => boolean,
   now: number
 ): RequestPipeline.Request | undefined => {
   if (supplier.pipeline.isSnubbed) return undefined
+  const mine = expectedNext(supplier)
+  if (mine === undefined) return undefined
+  let latest: RequestPipeline.Request | undefined
+  let latestAt = 0
+  // A third request for a block is sent only if there is no block to request a second time.
+  let again: RequestPipeline.Request | undefined
+  let againAt = 0
   for (const slow of suppliers) {
-    if (slow === supplier) continue
-    for (const { block, buffer, sentAt } of slow.pipeline.requests.values()) {
+    if (slow === supplier || !isSlow(slow, now)) continue
+    const { first, period } = expectationOf(slow.pipeline, now)
+    let theirs = first - period
+    let looks = maxLookedAt
+    for (const request of slow.pipeline.requests.values()) {
+      theirs += period
       // The requests are in the order in which they were sent, so the following ones have been out for less time.
-      if (!isSlower(slow, supplier, now - sentAt)) break
-      const isAsked = buffer.requests[block]! > 1 || RequestPipeline.get(supplier.pipeline, buffer.piece, block)
-      // Overtaking sends no third request for a block. A piece with a sole source must come from that supplier alone,
-      // because a copy from several was wrong.
-      if (isAsked || buffer.soleSource !== undefined || !mayAsk(buffer)) continue
-      return RequestPipeline.send(supplier.pipeline, buffer, block, now)
+      if (--looks < 0 || now - request.sentAt < patience) break
+      const { block, buffer } = request
+      const count = buffer.requests[block]!
+      if (theirs <= (count === 1 ? latestAt : againAt) || count >= maxRequestsPerBlock) continue
+      // A piece with a sole source must come from that supplier alone, because a copy from several was wrong.
+      if (!isWorthIt(mine, theirs, period) || buffer.soleSource !== undefined || !mayAsk(buffer)) continue
+      if (RequestPipeline.get(supplier.pipeline, buffer.piece, block) !== undefined) continue
+      if (count === 1) [latest, latestAt] = [request, theirs]
+      else [again, againAt] = [request, theirs]
     }
   }
-  return undefined
+  if (latest === undefined && again !== undefined && areSilent(suppliers, again, now)) latest = again
+  return latest && RequestPipeline.send(supplier.pipeline, latest.buffer, latest.block, now)
 }

@@ -267,7 +267,7 @@ const tick = Effect.fnUntraced(function* ({ choking, offers, options, swarm }: P
     yield* Assembly.abandon(assembly, session.protocol)
   }
   if (isFreed) Assembly.wakeIdle(assembly)
-  else Requests.wakeOvertakers(assembly)
+  else Requests.wakeOvertakers(assembly, now)
   if (offers !== undefined) Offers.step(offers, (key) => members.get(key)?.protocol, now)
   Choking.choose(choking, now)
 })

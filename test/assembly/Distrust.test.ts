@@ -156,7 +156,7 @@ describe("Distrust", () => {
       yield* begin(assembly, one, 1)
       ask(assembly, one, 2)
 
-      const isEndGame = nameOf(Requests.nextDuplicate(assembly, two, 0)) !== undefined
+      const isEndGame = nameOf(Requests.nextDuplicate(assembly, two, 5_000)) !== undefined
       const damaged = Assembly.damagedPieces(assembly)
       const three = join(assembly, carol)
 

@@ -32,7 +32,7 @@ import * as PeerPatience from "../../src/peer/PeerPatience.ts"
 import * as PeerPieces from "../../src/peer/PeerPieces.ts"
 import * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
 import * as MemoryStorage from "../../src/storage/provider/memory/MemoryStorage.ts"
-import * as EndGame from "../../src/supply/EndGame.ts"
+import * as Overtaking from "../../src/supply/Overtaking.ts"
 import type { SupplierId } from "../../src/supply/SupplierId.ts"
 import * as FaultyStorage from "../../src/testing/FaultyStorage.ts"
 import * as FrameDecoder from "../../src/wire/FrameDecoder.ts"
@@ -300,6 +300,7 @@ export const make = Effect.fnUntraced(function* (cap: number) {
         yield* Assembly.abandon(assembly, peer.protocol)
         Assembly.wakeIdle(assembly)
       }
+      Requests.wakeOvertakers(assembly, now)
       yield* settle
     }
   })
@@ -350,7 +351,7 @@ export const make = Effect.fnUntraced(function* (cap: number) {
       for (let block = 0; block < buffer.blockCount; block++) {
         const count = requests.get(`${buffer.piece}:${block}`) ?? 0
         assert.strictEqual(buffer.requests[block], count, `requests for ${buffer.piece}:${block}`)
-        assert.isAtMost(count, EndGame.maxRequestsPerBlock)
+        assert.isAtMost(count, Overtaking.maxRequestsPerBlock)
         if (count > 0) assert.isFalse(Bitfield.has(buffer.received, block))
         else if (!Bitfield.has(buffer.received, block)) free++
       }

@@ -10,6 +10,7 @@ import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
 import * as PeerPatience from "../../src/peer/PeerPatience.ts"
 import * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
+import * as Overtaking from "../../src/supply/Overtaking.ts"
 import * as PieceBuffer from "../../src/supply/PieceBuffer.ts"
 import * as FrameStream from "../../src/testing/arbitrary/FrameStream.ts"
 import type { WireMessage } from "../../src/testing/WireMessage.ts"
@@ -52,6 +53,19 @@ const reject = (index: number, at: number): WireMessage => ({
   begin: at * block,
   length: bytesOf(index, at).length
 })
+
+/** Peers that were asked for the same blocks: the first one is silent, and each of the others was faster so far. */
+const racing = (assembly: Assembly.Assembly, count: number) =>
+  Effect.forEach(
+    Array.from({ length: count }, (_, key) => key),
+    Effect.fnUntraced(function* (key) {
+      const protocol = connect(assembly, key)
+      say(protocol, [{ _tag: "HaveAll" }, { _tag: "Unchoke" }])
+      if (key > 0) Object.assign(protocol.pipeline, { blocksPerSecond: 1_000, delay: 1 })
+      yield* refill(protocol, key * 2 * Overtaking.patience)
+      return protocol
+    })
+  )
 
 /** The peer answers every request in `messages`. */
 const answer = (
@@ -355,7 +369,7 @@ describe("PeerProtocol", () => {
   describe("plays the end game", () => {
     test("fault 44: with at most three requests for a block, and cancels the others when the first answer arrives", function* () {
       const assembly = yield* makeAssembly()
-      const peers = yield* Effect.forEach([0, 1, 2, 3], (key) => unchoked(assembly, key))
+      const peers = yield* racing(assembly, 4)
       const requests = peers.map((peer) => asked(heard(peer)).length)
       const loans = [...assembly.pool.loans.values()]
       const most = Math.max(...loans.flatMap(({ buffer }) => [...buffer.requests]))
@@ -377,7 +391,8 @@ describe("PeerProtocol", () => {
         turns,
         Effect.fnUntraced(function* (script) {
           const assembly = yield* makeAssembly({ stored: [0, 1, 2] })
-          const peers = yield* Effect.forEach([0, 1, 2], (key) => unchoked(assembly, key))
+          const peers = yield* racing(assembly, 3)
+          assert.strictEqual(requestsCounted(assembly), 12)
           // Every peer fills its blocks with its own number.
           const streams = peers.map((peer, key) =>
             WireMessages.encodeAll(

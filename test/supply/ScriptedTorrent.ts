@@ -106,7 +106,7 @@ export const make = Effect.fnUntraced(function* (
     for (let left = seconds; left > 0; left--) {
       yield* TestClock.adjust("1 second")
       Assembly.tick(assembly, yield* Clock.currentTimeMillis)
-      Requests.wakeOvertakers(assembly)
+      Requests.wakeOvertakers(assembly, yield* Clock.currentTimeMillis)
       yield* settle
     }
   })
