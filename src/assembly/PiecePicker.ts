@@ -175,17 +175,59 @@ export const setPriority = (self: PiecePicker, piece: PieceIndex, priority: Piec
 
 type Choice = (self: PiecePicker, has: Bitfield.Bitfield, except: ReadonlySet<PieceIndex>) => PieceIndex | undefined
 
+/**
+ * Candidates that are looked at in their order before the peer's own pieces are looked at instead. A peer that has one
+ * piece in a hundred nearly always has one of them.
+ */
+const maxWalked = 1_024
+
+/** Finds the first candidate from `start` that the peer has, among `maxWalked`; `undefined` if there is none. */
 const findFrom = (
   candidates: Candidates,
   start: number,
   has: Bitfield.Bitfield,
   except: ReadonlySet<PieceIndex>
 ): PieceIndex | undefined => {
-  for (let position = start; position < candidates.count; position++) {
+  const end = Math.min(candidates.count, start + maxWalked)
+  for (let position = start; position < end; position++) {
     const piece = candidates.order[position]! as PieceIndex
     if (Bitfield.has(has, piece) && !except.has(piece)) return piece
   }
   return undefined
+}
+
+/** Finds the peer's candidate of the lowest position from `start`, by looking at the pieces that the peer has. */
+const findAmong = (
+  self: PiecePicker,
+  candidates: Candidates,
+  start: number,
+  has: Bitfield.Bitfield,
+  except: ReadonlySet<PieceIndex>
+): PieceIndex | undefined => {
+  let found: PieceIndex | undefined
+  let lowest = candidates.count
+  for (let index = Bitfield.next(has, 0); index >= 0; index = Bitfield.next(has, index + 1)) {
+    const piece = index as PieceIndex
+    const position = self.positions[piece]!
+    if (position < start || position >= lowest || except.has(piece)) continue
+    if (candidatesOf(self, piece) !== candidates) continue
+    found = piece
+    lowest = position
+  }
+  return found
+}
+
+/** Finds the first candidate from `start` that the peer has. Costs no more than the pieces of the peer. */
+const find = (
+  self: PiecePicker,
+  candidates: Candidates,
+  start: number,
+  has: Bitfield.Bitfield,
+  except: ReadonlySet<PieceIndex>
+): PieceIndex | undefined => {
+  const piece = findFrom(candidates, start, has, except)
+  if (piece !== undefined || candidates.count - start <= maxWalked) return piece
+  return findAmong(self, candidates, start + maxWalked, has, except)
 }
 
 /**
@@ -193,14 +235,14 @@ const findFrom = (
  * none.
  */
 export const pick: Choice = (self, has, except) =>
-  (self.high.count > 0 ? findFrom(self.high, 0, has, except) : undefined) ?? findFrom(self.normal, 0, has, except)
+  (self.high.count > 0 ? find(self, self.high, 0, has, except) : undefined) ?? find(self, self.normal, 0, has, except)
 
 /** As `pick`, but a random candidate instead of the rarest. */
 export const pickRandom: Choice = (self, has, except) => {
   for (const candidates of [self.high, self.normal]) {
     if (candidates.count === 0) continue
     const start = Prng.integer(self.random, candidates.count)
-    const piece = findFrom(candidates, start, has, except) ?? findFrom(candidates, 0, has, except)
+    const piece = find(self, candidates, start, has, except) ?? find(self, candidates, 0, has, except)
     if (piece !== undefined) return piece
   }
   return undefined
@@ -212,9 +254,9 @@ export const pickLowest: Choice = (self, has, except) => {
     if (candidates.count === 0) continue
     const isOne = (piece: PieceIndex) => isCandidate(self, piece) && candidatesOf(self, piece) === candidates
     while (!isOne(candidates.lowest as PieceIndex)) candidates.lowest++
-    for (let index = candidates.lowest; index < self.positions.length; index++) {
+    for (let index = Bitfield.next(has, candidates.lowest); index >= 0; index = Bitfield.next(has, index + 1)) {
       const piece = index as PieceIndex
-      if (isOne(piece) && Bitfield.has(has, piece) && !except.has(piece)) return piece
+      if (isOne(piece) && !except.has(piece)) return piece
     }
   }
   return undefined

@@ -199,6 +199,38 @@ describe("PiecePicker", () => {
     assert.deepStrictEqual([...picks("high")], [3])
   })
 
+  it("finds the rarest piece of a peer with few pieces without a walk over the torrent", () => {
+    const pieceCount = 20_000
+    const picker = PiecePicker.make(pieceCount, Prng.make(1))
+    const few = [7, 8_000, 8_001, 19_999].map(piece)
+    const peer = Bitfield.make(pieceCount)
+    for (const index of few) {
+      Bitfield.add(peer, index)
+      PiecePicker.gain(picker, index)
+    }
+    PiecePicker.gain(picker, few[0]!)
+    PiecePicker.gain(picker, few[1]!)
+    PiecePicker.setPriority(picker, few[3]!, "skip")
+    let reads = 0
+    picker.normal.order = new Proxy(picker.normal.order, {
+      get: (order, key) => {
+        reads++
+        return Reflect.get(order, key)
+      }
+    })
+
+    const picks = [
+      PiecePicker.pick(picker, peer, nothing),
+      PiecePicker.pick(picker, peer, new Set([piece(8_001)])) === 8_001,
+      PiecePicker.pick(picker, peer, new Set(few)),
+      few.includes(PiecePicker.pickRandom(picker, peer, nothing)!),
+      PiecePicker.pickLowest(picker, peer, nothing)
+    ]
+
+    assert.deepStrictEqual(picks, [8_001, false, undefined, true, 7])
+    assert.isAtMost(reads, 5 * 1_024)
+  })
+
   it("keeps the order that a sort would make, after any script of moves", () => {
     const step = fc.tuple(
       fc.constantFrom(...(["gain", "lose", "remove", "insert", "skip", "normal", "high"] as const)),

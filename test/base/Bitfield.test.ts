@@ -110,6 +110,10 @@ describe("Bitfield", () => {
           [...Bitfield.indices(self)],
           [...model].sort((a, b) => a - b)
         )
+        for (let start = 0; start <= length + 8; start++) {
+          const later = [...model].filter((index) => index >= start)
+          assert.strictEqual(Bitfield.next(self, start), later.length === 0 ? -1 : Math.min(...later))
+        }
         assert.strictEqual(self.count, model.size)
         assert.strictEqual(countOnes(self.bytes), model.size)
         assert.strictEqual(Bitfield.isFull(self), model.size === length)
