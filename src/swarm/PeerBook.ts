@@ -160,7 +160,10 @@ const isHostBanned = (self: PeerBook, host: string): boolean =>
   (self.guilty.get(IpAddress.network(host))?.size ?? 0) >= maxBannedPorts
 
 /** Adds an address that may be dialled at once; `undefined` if it is known, refused or one too many. */
-export const add = (self: PeerBook, address: PeerAddress.PeerAddress, now: number): Peer | undefined => {
+export const add = (self: PeerBook, given: PeerAddress.PeerAddress, now: number): Peer | undefined => {
+  // One spelling of each address, whoever named it: IPv4 inside IPv6 is IPv4.
+  const address = PeerAddress.make(given.host, given.port)
+  if (address === undefined) return undefined
   const known = self.byAddress.get(PeerAddress.format(address))
   if (known === undefined) return hasRoom(self) ? insert(self, address, now, "idle") : undefined
   if (known.isDialable) return undefined
