@@ -15,6 +15,7 @@
  *   rejected   index, peers                  a piece did not match its digest; nothing of it was written
  *   damaged    index, peer?                  the only source of a piece sent wrong bytes; it is asked again later
  *   tracker    url, peers | error            a tracker answered or failed; it is asked again later
+ *   refused    trackers, url, error          every tracker refused for good, one of them for this reason
  *   storage    ok, index?, reason?, error?   a write, or a flush (no `index`), failed and is retried; `ok` once it works
  *   unreadable index, error                  a stored piece could not be read for a peer, and is not uploaded for now
  *   readable   index                         such a piece can be read again
@@ -111,6 +112,8 @@ export const line = (event: TorrentEvent, metainfo: Metainfo, status: TorrentSta
       return event.source === givenSource ? undefined : { event: "tracker", url: event.source, peers: event.peers }
     case "SourceFailed":
       return { event: "tracker", url: event.source, error: event.why }
+    case "TrackersRefused":
+      return { event: "refused", trackers: event.trackers, url: event.source, error: event.why }
     case "ResumeFailed":
       return { event: "resume", error: event.why }
     case "SeedingEnded":
@@ -235,6 +238,13 @@ export const makeNotes = (): ((event: TorrentEvent) => string | undefined) => {
         return undefined
       case "SourceFailed":
         return once(event.source, `${event.source}: ${event.why}`)
+      case "TrackersRefused": {
+        const who = event.trackers === 1 ? "the only tracker" : `all ${event.trackers} trackers`
+        return once(
+          "refused",
+          `${who} refused this torrent for good, so no peers are found; add a peer with --peer HOST:PORT`
+        )
+      }
       case "ReadRecovered":
         told.delete("reading")
         return undefined

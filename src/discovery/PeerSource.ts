@@ -34,7 +34,7 @@ export interface PeerSourceContext {
   readonly trackers: ReadonlyArray<ReadonlyArray<string>>
   /**
    * Whether each tier is announced to separately and at once, as for a magnet link, whose trackers have no order.
-   * Default `false`: a tier is used only while the tiers before it do not answer (BEP 12).
+   * Default `false`: a tier is used only while the tiers before it do not answer (BEP 12), or while there are few peers.
    */
   readonly allTiers?: boolean | undefined
   readonly facts: () => TransferFacts
@@ -45,6 +45,11 @@ export interface PeerSourceContext {
   readonly completed: Effect.Effect<void>
   /** Whether the torrent is running out of addresses to try. A source may then ask sooner, if its rules allow it. */
   readonly wantsMore?: (() => boolean) | undefined
+  /**
+   * Whether the torrent wants peers and has few. A source may then ask where it would not ask otherwise, such as further
+   * tiers of trackers.
+   */
+  readonly hasFew?: (() => boolean) | undefined
 }
 
 /**
@@ -76,8 +81,11 @@ export type PeerSourceEvent =
       /** Our own IP address as the source sees it. */
       readonly externalHost?: string | undefined
     }
-  /** The source failed and retries later. `why` is a phrase that reads well after the source's name and a colon. */
-  | { readonly _tag: "Failed"; readonly source: string; readonly why: string }
+  /**
+   * The source failed and retries later. `why` is a phrase that reads well after the source's name and a colon.
+   * `isFinal`: it refused for good, such as a tracker that does not want the torrent (BEP 31 `retry in never`) or is gone.
+   */
+  | { readonly _tag: "Failed"; readonly source: string; readonly why: string; readonly isFinal?: boolean | undefined }
 
 /** A source that emits a fixed list of addresses once, and ends. */
 export const fromAddresses = (addresses: ReadonlyArray<PeerAddress>, source = "given"): PeerSource => ({

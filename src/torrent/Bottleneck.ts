@@ -21,6 +21,8 @@ export interface Facts {
   readonly failedSources: ReadonlyMap<string, string>
   /** Sources that have answered: their names, and whether they ever found an address. */
   readonly answeringSources: ReadonlyMap<string, boolean>
+  /** Whether every tracker refused the torrent for good, and no other source has found an address. */
+  readonly haveTrackersRefused: boolean
   /** Connected peers that have a piece that is missing here. */
   readonly interestingPeers: number
   /** Interesting peers that have unchoked us. */
@@ -61,6 +63,8 @@ export type Bottleneck =
   | { readonly _tag: "StorageFailing"; readonly error: StorageError }
   /** No address was found yet, and `source` failed when it was last asked. */
   | { readonly _tag: "SourcesFailing"; readonly source: string; readonly why: string }
+  /** No address was found, and every tracker refused the torrent for good: `source` is one of them. */
+  | { readonly _tag: "TrackersRefused"; readonly source: string; readonly why: string }
   /** No address is known yet. `source` answered and knows none; `undefined` if none has answered. */
   | { readonly _tag: "NobodyKnown"; readonly source: string | undefined }
   /** Addresses are known, but no peer is connected. */
@@ -111,14 +115,15 @@ const ofPeers = (facts: Facts): Bottleneck | undefined => {
   return undefined
 }
 
-const ofNobody = ({ answeringSources, failedSources, hungUpPeers: peers, knownPeers }: Facts): Bottleneck => {
+const ofNobody = (facts: Facts): Bottleneck => {
+  const { answeringSources, failedSources, hungUpPeers: peers, knownPeers } = facts
   if (peers > 0) return { _tag: "PeersHangUp", peers }
   if (knownPeers > 0) return { _tag: "NobodyConnected", knownPeers }
   const [answer] = answeringSources
   const [failure] = failedSources
-  return failure === undefined || answer?.[1] === true
-    ? { _tag: "NobodyKnown", source: answer?.[0] }
-    : { _tag: "SourcesFailing", source: failure[0], why: failure[1] }
+  if (failure === undefined || answer?.[1] === true) return { _tag: "NobodyKnown", source: answer?.[0] }
+  const [source, why] = failure
+  return { _tag: facts.haveTrackersRefused ? "TrackersRefused" : "SourcesFailing", source, why }
 }
 
 const ofPipeline = (facts: Facts): Bottleneck => {
@@ -169,6 +174,8 @@ export const describe = (self: Bottleneck): string => {
       return self.error.message
     case "SourcesFailing":
       return `no peers: ${self.source}: ${self.why}`
+    case "TrackersRefused":
+      return `no tracker serves this torrent: ${self.source}: ${self.why}`
     case "NobodyKnown":
       return self.source === undefined ? "no peers found yet" : `no peers: ${self.source} knows none`
     case "PeersHangUp":

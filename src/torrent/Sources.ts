@@ -3,6 +3,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
+import * as SourceUrl from "../base/SourceUrl.ts"
 import type { PeerSource, PeerSourceContext, PeerSourceEvent } from "../discovery/PeerSource.ts"
 import type { PieceSwarm } from "../swarm/PieceSwarm.ts"
 import type { TorrentEvent } from "./TorrentEvent.ts"
@@ -14,10 +15,21 @@ export interface Sources {
   readonly failed: Map<string, string>
   /** Sources that have answered, and whether they ever found an address. */
   readonly answered: Map<string, boolean>
+  /** Sources in `failed` that refused for good. */
+  readonly refused: Set<string>
+  /** How many trackers there are to ask. */
+  trackers: number
 }
 
 /** Makes a record without answers. */
-export const make = (): Sources => ({ failed: new Map(), answered: new Map() })
+export const make = (): Sources => ({ failed: new Map(), answered: new Map(), refused: new Set(), trackers: 0 })
+
+/** With fewer connected peers than this, tiers of trackers are asked that the torrent could do without. */
+export const fewPeers = 5
+
+/** Whether every tracker refused for good, and no source has found an address. */
+export const haveRefused = ({ answered, refused, trackers }: Sources): boolean =>
+  trackers > 0 && refused.size >= trackers && ![...answered.values()].includes(true)
 
 /** What is needed to run sources. */
 export interface Options {
@@ -52,16 +64,23 @@ export const runWhileWanted = (
 /** Adds the addresses that sources find to a swarm, until all sources have ended. */
 export const run = (self: Sources, options: Options): Effect.Effect<void> => {
   const { context, sources, swarm, report } = options
+  self.trackers = new Set(context.trackers.flat().filter(SourceUrl.isTracker)).size
+
+  const onFailure = ({ isFinal, source, why }: Extract<PeerSourceEvent, { _tag: "Failed" }>) => {
+    const hadRefused = haveRefused(self)
+    self.failed.set(source, why)
+    if (isFinal === true) self.refused.add(source)
+    else self.refused.delete(source)
+    report({ _tag: "SourceFailed", source, why })
+    if (haveRefused(self) && !hadRefused) report({ _tag: "TrackersRefused", trackers: self.trackers, source, why })
+  }
 
   const onEvent = Effect.fnUntraced(function* (event: PeerSourceEvent) {
-    const { source } = event
-    if (event._tag === "Failed") {
-      self.failed.set(source, event.why)
-      return report({ _tag: "SourceFailed", source, why: event.why })
-    }
-    const { addresses, externalHost } = event
+    if (event._tag === "Failed") return onFailure(event)
+    const { addresses, externalHost, source } = event
     self.failed.delete(source)
     self.answered.set(source, addresses.length > 0 || self.answered.get(source) === true)
+    self.refused.delete(source)
     if (externalHost !== undefined) swarm.seenAs(source, externalHost)
     yield* swarm.add(addresses)
     report({ _tag: "SourceAnswered", source, peers: addresses.length })

@@ -12,6 +12,7 @@ import * as RateMeter from "../rate/RateMeter.ts"
 import type { PieceSwarm } from "../swarm/PieceSwarm.ts"
 import * as Bottleneck from "./Bottleneck.ts"
 import * as SeedingGoal from "./SeedingGoal.ts"
+import * as Sources from "./Sources.ts"
 import * as TorrentMachine from "./TorrentMachine.ts"
 import type { Lasting, TorrentParts } from "./TorrentParts.ts"
 import type { TorrentStatus } from "./TorrentStatus.ts"
@@ -122,6 +123,7 @@ const ownFacts = ({ life, limits, sources }: Lasting) => {
     storageError: state._tag === "StorageFailing" ? state.error : undefined,
     failedSources: sources.failed,
     answeringSources: sources.answered,
+    haveTrackersRefused: Sources.haveRefused(sources),
     isRateLimited: RateLimiter.isWaitedFor(limits.download)
   }
 }

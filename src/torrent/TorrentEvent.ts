@@ -69,6 +69,11 @@ export type TorrentEvent =
   | { readonly _tag: "SourceAnswered"; readonly source: string; readonly peers: number }
   /** A source failed. It retries by itself. */
   | { readonly _tag: "SourceFailed"; readonly source: string; readonly why: string }
+  /**
+   * Every tracker refused the torrent for good, and no source has found an address. `source` is the last of them, and
+   * `why` what it said. They are still asked now and then, at least once a day.
+   */
+  | { readonly _tag: "TrackersRefused"; readonly trackers: number; readonly source: string; readonly why: string }
   /** Resume data could not be read or written. The download goes on, and a later run verifies more pieces. */
   | { readonly _tag: "ResumeFailed"; readonly why: string }
   /**

@@ -221,6 +221,7 @@ const contextOf = ({ assembly, lasting, swarm, upload }: TorrentParts): PeerSour
   trackers: lasting.options.metainfo.trackers,
   completed: Effect.suspend(() => (PieceTable.isComplete(assembly.table) ? Effect.void : lasting.life.whole.await)),
   wantsMore: () => !PieceTable.isFinished(assembly.table) && swarm.counts().connected === 0,
+  hasFew: () => swarm.counts().connected < Sources.fewPeers,
   facts: () => ({
     downloaded: assembly.downloadedBytes,
     uploaded: upload.uploadedBytes,

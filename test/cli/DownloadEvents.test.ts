@@ -122,6 +122,10 @@ describe("DownloadEvents", () => {
       { _tag: "SourceFailed", source: "http://t/announce", why: "no" },
       { event: "tracker", url: "http://t/announce", error: "no" }
     ],
+    [
+      { _tag: "TrackersRefused", trackers: 2, source: "http://t/announce", why: "no" },
+      { event: "refused", trackers: 2, url: "http://t/announce", error: "no" }
+    ],
     [{ _tag: "SourceAnswered", source: "given", peers: 1 }, undefined],
     [
       { _tag: "ResumeFailed", why: "no" },

@@ -12,6 +12,7 @@ const fast: Bottleneck.Facts = {
   failedSources: new Map(),
   hungUpPeers: 0,
   answeringSources: new Map([["udp://u.example", true]]),
+  haveTrackersRefused: false,
   interestingPeers: 3,
   unchokingPeers: 3,
   hungryPeers: 0,
@@ -54,6 +55,12 @@ const cases: ReadonlyArray<readonly [why: string, changes: Partial<Bottleneck.Fa
     { connectedPeers: 0, knownPeers: 0, answeringSources: new Map(), failedSources: failed },
     "SourcesFailing",
     "no peers: http://t.example: connection refused"
+  ],
+  [
+    "all trackers refused for good",
+    { connectedPeers: 0, knownPeers: 0, answeringSources: new Map(), failedSources: failed, haveTrackersRefused: true },
+    "TrackersRefused",
+    "no tracker serves this torrent: http://t.example: connection refused"
   ],
   [
     "one source fails and another knows nobody",

@@ -3,13 +3,14 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { PeerSource } from "../../src/discovery/PeerSource.ts"
+import type { PeerSource, PeerSourceEvent } from "../../src/discovery/PeerSource.ts"
 import type { TorrentStorage } from "../../src/storage/Storage.ts"
 import * as FaultyStorage from "../../src/testing/FaultyStorage.ts"
 import * as Swarms from "../../src/testing/Swarms.ts"
-import { other, small } from "../simulation/torrents.ts"
+import { make, other, small } from "../simulation/torrents.ts"
 
 const tags = (download: Swarms.Download) => download.events.map(({ _tag }) => _tag)
 
@@ -237,6 +238,65 @@ describe("Torrent", () => {
       assert.isTrue(alone)
       assert.isFalse(served)
       assert.isFalse(wantsMore?.())
+    })
+  )
+
+  test(
+    "says that all trackers refused it for good, unless one of them or another source finds somebody",
+    Effect.fnUntraced(function* (world) {
+      const queue = yield* Queue.unbounded<PeerSourceEvent>()
+      const known = yield* Effect.promise(() =>
+        make({
+          files: [{ path: [], length: 1 }],
+          pieceLength: 16_384,
+          trackers: [["http://a/x", "http://b/x"], ["file:c"]]
+        })
+      )
+      const source: PeerSource = { peers: () => Stream.fromQueue(queue) }
+      const download = yield* world.download(known, { sources: [source] })
+      const fail = (name: string, isFinal?: boolean) =>
+        Queue.offer(queue, { _tag: "Failed", source: `http://${name}/x`, why: "no", isFinal })
+      const found: Array<string> = []
+      const look = Effect.gen(function* () {
+        yield* world.simulation.settle
+        const { bottleneck } = yield* download.torrent.status
+        const reports = download.events.filter(({ _tag }) => _tag === "TrackersRefused").length
+        found.push(`${bottleneck._tag} ${reports}`)
+      })
+
+      for (const step of [fail("a", true), fail("b"), fail("b", true), fail("a"), fail("a", true)]) {
+        yield* step
+        yield* look
+      }
+      yield* Queue.offer(queue, { _tag: "Peers", source: "http://a/x", addresses: [{ host: "10.9.9.9", port: 1 }] })
+      yield* look
+
+      assert.deepStrictEqual(found, [
+        "SourcesFailing 0",
+        "SourcesFailing 0",
+        "TrackersRefused 1",
+        "SourcesFailing 1",
+        "TrackersRefused 2",
+        "NobodyConnected 2"
+      ])
+    })
+  )
+
+  test(
+    "counts the IPv4 and the IPv6 spelling of an address as one",
+    Effect.fnUntraced(function* (world) {
+      const peer = yield* world.join(small, { unchokes: "never" })
+      const download = yield* world.download(small)
+
+      yield* download.torrent.addPeers([
+        { ...peer.address, host: `::ffff:${peer.address.host}` },
+        peer.address,
+        { ...peer.address, host: `::FFFF:${peer.address.host}` }
+      ])
+      yield* world.advance("1 second")
+
+      const { connectedPeers, knownPeers } = yield* download.torrent.status
+      assert.deepStrictEqual([connectedPeers, knownPeers], [1, 1])
     })
   )
 

@@ -8,6 +8,10 @@
  * The first answer ends the round, and the tracker's interval has to pass before the next. If no tracker answers, the
  * wait doubles from round to round.
  *
+ * A tier that answers may know nobody, or only peers that cannot be reached. So while the torrent has few peers, the
+ * tiers behind it are asked too, one after the other. The next one is asked `graceMillis` after an answer, or at once if
+ * the answer was empty. Each of their trackers has its own interval, or its own wait after a failure.
+ *
  * Announces that are in flight when a round ends are not cancelled. They show whether a silent tracker is dead, and a
  * tracker that is only slow does not need another `started`. A late answer changes nothing for the other trackers.
  *
@@ -45,6 +49,9 @@ export const jitterShare = 0.1
  */
 export const patienceMillis = 3_000
 
+/** How long peers of one tier have to connect before the next tier is asked because there are few. */
+export const graceMillis = 10_000
+
 /** How often to check whether the torrent wants more peers, once an early announce is allowed. */
 const wantCheckMillis = 30_000
 
@@ -58,12 +65,19 @@ interface TrackerState {
   port: number | undefined
   /** Not asked before this time. Follows from its last answer or its last refusal. */
   allowedAt: number
+  /** When it may be asked because there are few peers: after its interval, or after a wait if it failed. */
+  furtherAt: number
+  /** Failures since its last answer. */
+  failures: number
 }
 
 /** The state of one torrent's announcing. */
 export interface AnnounceSchedule {
   readonly random: () => number
-  /** `Infinity` if the next tracker is asked only after the one before it has failed. */
+  /**
+   * `Infinity` if the next tracker is asked only after the one before it has failed. Then no further tiers are asked
+   * either.
+   */
   readonly patienceMillis: number
   readonly trackers: ReadonlyMap<string, TrackerState>
   /** Trackers with an announce in flight, possibly from an earlier round. They may know of us before they answer. */
@@ -83,6 +97,8 @@ export interface AnnounceSchedule {
   port: number
   /** The tracker whose answer ended the last round. */
   lastAnswered: string | undefined
+  /** When tiers behind that tracker may be asked. */
+  furtherAt: number
 }
 
 /** What the caller does next. */
@@ -124,7 +140,15 @@ export const make = (options: {
     trackers: new Map(
       TrackerTiers.order(tiers).map((url) => [
         url,
-        { hasStarted: false, needsNoCompleted: options.isComplete, trackerId: undefined, port: undefined, allowedAt: 0 }
+        {
+          hasStarted: false,
+          needsNoCompleted: options.isComplete,
+          trackerId: undefined,
+          port: undefined,
+          allowedAt: 0,
+          furtherAt: 0,
+          failures: 0
+        }
       ])
     ),
     asked: undefined,
@@ -135,16 +159,21 @@ export const make = (options: {
     failedRounds: 0,
     isComplete: options.isComplete,
     port: options.port,
-    lastAnswered: undefined
+    lastAnswered: undefined,
+    furtherAt: 0
   }
 }
 
-/** What to do at `now`. The caller must follow each `Announce` with `answered` or `failed`. */
-export const next = (self: AnnounceSchedule, now: number, wantsMore: boolean): Step => {
+/**
+ * What to do at `now`. The caller must follow each `Announce` with `answered` or `failed`. `wantsMore`: no peer is left
+ * to try, so the next round may begin early. `hasFew`: few peers are connected, so further tiers are asked.
+ */
+export const next = (self: AnnounceSchedule, now: number, wantsMore: boolean, hasFew = false): Step => {
   if (self.asked === undefined) {
     const dueAt = Math.min(self.dueAt, portDueAt(self))
     if (now < (wantsMore ? Math.min(self.earliestAt, dueAt) : dueAt)) {
-      return { _tag: "Wait", until: Math.min(dueAt, Math.max(self.earliestAt, now + wantCheckMillis)) }
+      const until = Math.min(dueAt, Math.max(self.earliestAt, now + wantCheckMillis))
+      return askFurther(self, now, until, hasFew)
     }
     self.asked = new Set(self.inFlight)
     self.nextTurnAt = now
@@ -154,14 +183,51 @@ export const next = (self: AnnounceSchedule, now: number, wantsMore: boolean): S
     const tracker = self.trackers.get(url)!
     if (self.asked.has(url) || tracker.allowedAt > now) continue
     self.asked.add(url)
-    self.inFlight.add(url)
-    self.lastAsked = url
-    self.nextTurnAt = now + self.patienceMillis
-    tracker.port = self.port
-    return { _tag: "Announce", url, event: eventFor(self, tracker), trackerId: tracker.trackerId, port: self.port }
+    return announce(self, url, tracker, now)
   }
   return self.inFlight.size > 0 ? { _tag: "Wait", until: Number.POSITIVE_INFINITY } : endFailedRound(self, now)
 }
+
+const announce = (self: AnnounceSchedule, url: string, tracker: TrackerState, now: number): Announce => {
+  self.inFlight.add(url)
+  self.lastAsked = url
+  self.nextTurnAt = now + self.patienceMillis
+  tracker.port = self.port
+  return { _tag: "Announce", url, event: eventFor(self, tracker), trackerId: tracker.trackerId, port: self.port }
+}
+
+/** The tiers behind the tracker that answered last; none if only one tracker at a time is asked. */
+const furtherTiers = ({
+  failedRounds,
+  lastAnswered,
+  ...self
+}: AnnounceSchedule): TrackerTiers.TrackerTiers["tiers"] => {
+  if (lastAnswered === undefined || failedRounds > 0 || self.patienceMillis === Number.POSITIVE_INFINITY) return []
+  const { tiers } = self.tiers
+  return tiers.slice(tiers.findIndex((tier) => tier.includes(lastAnswered)) + 1)
+}
+
+/** Between rounds: asks a further tier if there are few peers, or waits until then, but not longer than `until`. */
+const askFurther = (self: AnnounceSchedule, now: number, until: number, hasFew: boolean): Step => {
+  const tiers = furtherTiers(self)
+  if (tiers.length === 0) return { _tag: "Wait", until }
+  const turnAt = Math.max(self.furtherAt, self.inFlight.size > 0 ? self.nextTurnAt : 0)
+  if (turnAt > now) return { _tag: "Wait", until: Math.min(until, turnAt) }
+  for (const tier of hasFew ? tiers : []) {
+    // A tracker of the tier that has answered lately speaks for it.
+    if (tier.some((url) => isHeard(self.trackers.get(url)!, now))) continue
+    for (const url of tier) {
+      const tracker = self.trackers.get(url)!
+      const isReady = Math.max(tracker.furtherAt, tracker.allowedAt) <= now && !self.inFlight.has(url)
+      if (isReady) return announce(self, url, tracker, now)
+    }
+  }
+  return { _tag: "Wait", until: Math.min(until, now + wantCheckMillis) }
+}
+
+/** Whether the tracker has answered, and its interval is not over. */
+const isHeard = ({ failures, furtherAt, hasStarted }: TrackerState, now: number): boolean =>
+  hasStarted && failures === 0 && furtherAt > now
 
 /**
  * When the tracker that answered last may be told a changed port. `Infinity` if it knows the port, or if the last
@@ -181,24 +247,25 @@ const eventFor = (self: AnnounceSchedule, tracker: TrackerState): AnnounceEvent 
 const jittered = (self: AnnounceSchedule, seconds: number): number =>
   Math.round(seconds * 1000 * (1 + jitterShare * self.random()))
 
+const backoffOf = (failures: number): number => Math.min(firstBackoffSeconds * 2 ** (failures - 1), maxBackoffSeconds)
+
 const endFailedRound = (self: AnnounceSchedule, now: number): Step => {
   self.asked = undefined
   self.failedRounds++
   const allowedAt = Math.min(...Array.from(self.trackers.values(), (tracker) => tracker.allowedAt))
-  const backoff = Math.min(firstBackoffSeconds * 2 ** (self.failedRounds - 1), maxBackoffSeconds)
-  self.dueAt = Math.max(now + jittered(self, backoff), allowedAt)
+  self.dueAt = Math.max(now + jittered(self, backoffOf(self.failedRounds)), allowedAt)
   self.earliestAt = self.dueAt
   return { _tag: "Wait", until: self.dueAt }
 }
 
 /**
- * Records an answer. During a round it ends the round, and the tracker moves to the front of its tier. Between rounds
- * the answer is late and changes only this tracker's own state.
+ * Records an answer with `peers`. During a round it ends the round, and the tracker moves to the front of its tier.
+ * Between rounds the answer is late, or of a further tier, and changes only this tracker's own state.
  */
 export const answered = (
   self: AnnounceSchedule,
   announce: Announce,
-  response: Pick<AnnounceResponse, "intervalSeconds" | "minIntervalSeconds" | "trackerId">,
+  response: Pick<AnnounceResponse, "intervalSeconds" | "minIntervalSeconds" | "trackerId" | "peers">,
   now: number
 ): void => {
   const { intervalSeconds, minIntervalSeconds } = response
@@ -209,12 +276,15 @@ export const answered = (
   // An answer without a tracker id keeps the old one in force.
   tracker.trackerId = response.trackerId ?? tracker.trackerId
   tracker.allowedAt = now + (minIntervalSeconds ?? intervalSeconds) * 1000
+  tracker.failures = 0
+  tracker.furtherAt = now + jittered(self, intervalSeconds)
+  self.furtherAt = response.peers.length === 0 ? now : now + graceMillis
   if (self.asked === undefined) return
   self.tiers = TrackerTiers.promote(self.tiers, announce.url)
   self.lastAnswered = announce.url
   self.asked = undefined
   self.failedRounds = 0
-  self.dueAt = now + jittered(self, intervalSeconds)
+  self.dueAt = tracker.furtherAt
   self.earliestAt = minIntervalSeconds === undefined ? self.dueAt : tracker.allowedAt
   // The torrent may have completed while `started` was in flight.
   announceCompletion(self, tracker, now)
@@ -234,9 +304,11 @@ export const failed = (
 ): void => {
   self.inFlight.delete(announce.url)
   if (announce.url === self.lastAsked) self.nextTurnAt = now
+  const tracker = self.trackers.get(announce.url)!
+  tracker.furtherAt = now + jittered(self, backoffOf(++tracker.failures))
   if (retryAfter === undefined) return
   const seconds = retryAfter === "never" ? maxRefusalSeconds : Math.min(maxRefusalSeconds, retryAfter)
-  self.trackers.get(announce.url)!.allowedAt = now + seconds * 1000
+  tracker.allowedAt = now + seconds * 1000
 }
 
 /**

@@ -68,6 +68,8 @@ export class TrackerError extends Data.TaggedError("TrackerError")<{
   readonly why: string
   /** Set if the tracker said when to ask again (BEP 31), or if asking again is pointless. */
   readonly retryAfter?: RetryAfter | undefined
+  /** The tracker is not there any more, as far as it is known. It is asked again as after any failure. */
+  readonly isFinal?: boolean | undefined
 }> {
   override get message() {
     return `Tracker ${this.url}: ${this.why}.`

@@ -168,7 +168,8 @@ const start = Effect.fnUntraced(function* (
         case "PortChanged":
           AnnounceSchedule.portChanged(schedule, portOf(context))
       }
-      const step = AnnounceSchedule.next(schedule, now, context.wantsMore?.() ?? false)
+      const [wantsMore, hasFew] = [context.wantsMore?.() ?? false, context.hasFew?.() ?? false]
+      const step = AnnounceSchedule.next(schedule, now, wantsMore, hasFew)
       if (step._tag === "Announce") yield* begin(step)
       // `peek` removes nothing, so no fact is lost if the time runs out at the same moment.
       else yield* Effect.timeoutOption(Queue.peek(facts), step.until - now)
@@ -188,9 +189,10 @@ const record = (
   now: number
 ): PeerSourceEvent => {
   if (Result.isFailure(answer)) {
-    const { retryAfter, why } = answer.failure
+    const { isFinal, retryAfter, why } = answer.failure
     AnnounceSchedule.failed(schedule, step, retryAfter, now)
-    return { _tag: "Failed", source: step.url, why }
+    const hasRefused = isFinal === true || retryAfter === "never"
+    return { _tag: "Failed", source: step.url, why, ...(hasRefused && { isFinal: true }) }
   }
   AnnounceSchedule.answered(schedule, step, answer.success, now)
   const { externalHost, leechers, peers, seeders, warning } = answer.success

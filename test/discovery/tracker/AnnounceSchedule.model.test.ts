@@ -199,7 +199,7 @@ const play = (script: ReadonlyArray<Action>, wasComplete: boolean, oneAtATime: b
           quietUntil = lacksCompleted(tracker) ? 0 : tracker.intervalUntil
           current = announce
         }
-        const answer = { intervalSeconds: step.interval, minIntervalSeconds, trackerId: step.id }
+        const answer = { peers: [], intervalSeconds: step.interval, minIntervalSeconds, trackerId: step.id }
         AnnounceSchedule.answered(schedule, announce, answer, now)
       }
     }

@@ -49,7 +49,10 @@ const askInSilence = (self: AnnounceSchedule.AnnounceSchedule, now: number) => {
 const drawn = (announces: ReadonlyArray<AnnounceSchedule.Announce & { readonly at: number }>) =>
   announces.map(({ at, event, url }) => `${at} ${url[7]} ${event ?? "-"}`)
 
+const peer = { host: "10.0.0.1", port: 6_881 }
+
 const answer = (intervalSeconds = 1800, minIntervalSeconds?: number, trackerId?: Uint8Array) => ({
+  peers: [peer],
   intervalSeconds,
   minIntervalSeconds,
   trackerId
@@ -402,5 +405,72 @@ describe("AnnounceSchedule", () => {
       during.map((tracker) => tracker.url),
       [url("a"), url("b")]
     )
+  })
+
+  describe("while there are few peers", () => {
+    /** Answers, and returns the next step at `now`. */
+    const stepAfter = (
+      schedule: AnnounceSchedule.AnnounceSchedule,
+      asked: AnnounceSchedule.Announce,
+      now: number,
+      peers: ReadonlyArray<typeof peer> = []
+    ) => {
+      AnnounceSchedule.answered(schedule, asked, { ...answer(1800), peers }, now)
+      return AnnounceSchedule.next(schedule, now, false, true)
+    }
+
+    const asked = (step: AnnounceSchedule.Step) =>
+      step._tag === "Announce" ? `${step.url[7]} ${step.event}` : step.until
+
+    it("asks the next tier when one answered with nobody, and the last tier after that", () => {
+      const schedule = make({ tiers: ["ab", "c", "d"] })
+
+      const second = stepAfter(schedule, announce(schedule, 0), 0)
+      if (second._tag !== "Announce") return assert.fail("expected an announce")
+      const third = stepAfter(schedule, second, 100)
+
+      assert.deepStrictEqual([asked(second), asked(third)], ["c started", "d started"])
+    })
+
+    it("lets the peers of a tier connect first, and asks no other tier if enough do", () => {
+      const schedule = make({ tiers: ["a", "b"] })
+
+      const wait = stepAfter(schedule, announce(schedule, 0), 0, [peer])
+      const enough = AnnounceSchedule.next(schedule, 10_000, false, false)
+      const few = AnnounceSchedule.next(schedule, 40_000, false, true)
+
+      assert.deepStrictEqual([wait, enough, few].map(asked), [10_000, 40_000, "b started"])
+    })
+
+    it("asks each tracker on its own interval, and again later if it failed", () => {
+      const schedule = make({ tiers: ["a", "b", "c"] })
+      const second = stepAfter(schedule, announce(schedule, 0), 0)
+      if (second._tag !== "Announce") return assert.fail("expected an announce")
+      AnnounceSchedule.failed(schedule, second, undefined, 0)
+      const third = AnnounceSchedule.next(schedule, 0, false, true)
+      if (third._tag !== "Announce") return assert.fail("expected an announce")
+      AnnounceSchedule.answered(schedule, third, { ...answer(60), peers: [peer] }, 0)
+
+      const steps = [10_000, 16_500, 30_000].map((now) => asked(AnnounceSchedule.next(schedule, now, false, true)))
+
+      // The failed one waits 15 s and some chance, the other one its interval of 60 s.
+      assert.deepStrictEqual(steps, [40_000, "b started", 60_000])
+      assert.deepStrictEqual(asked(AnnounceSchedule.next(schedule, 66_000, false, true)), "c undefined")
+    })
+
+    it("asks the next tracker of a silent tier after its patience", () => {
+      const schedule = make({ tiers: ["a", "bc"] })
+      stepAfter(schedule, announce(schedule, 0), 0)
+
+      const steps = [1_000, 3_000].map((now) => asked(AnnounceSchedule.next(schedule, now, false, true)))
+
+      assert.deepStrictEqual(steps, [3_000, "c started"])
+    })
+
+    it("asks no further tier of a private torrent", () => {
+      const schedule = make({ tiers: ["a", "b"], oneAtATime: true })
+
+      assert.strictEqual(asked(stepAfter(schedule, announce(schedule, 0), 0)), 1_980_000)
+    })
   })
 })

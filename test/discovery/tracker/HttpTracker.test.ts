@@ -35,6 +35,8 @@ const makeClient = (respond: (url: URL) => Response | Effect.Effect<never, HttpC
 const whyOf = (respond: (url: URL) => Response, url = publicUrl) =>
   Effect.map(Effect.flip(makeClient(respond).announce(url)), (error) => error.why)
 
+const errorOf = (respond: (url: URL) => Response) => Effect.flip(makeClient(respond).announce(publicUrl))
+
 const redirect = (location: string) => new Response(null, { status: 302, headers: { location } })
 
 describe("HttpTracker", () => {
@@ -155,6 +157,21 @@ describe("HttpTracker", () => {
 
       assert.strictEqual(bare, "HTTP status 503")
       assert.strictEqual(reasoned, "refused: no such")
+    })
+  )
+
+  it.effect("says of a tracker that is not there that it refused for good", () =>
+    Effect.gen(function* () {
+      const errors = yield* Effect.forEach([404, 410, 503], (status) => errorOf(() => new Response("", { status })))
+
+      assert.deepStrictEqual(
+        errors.map(({ isFinal, retryAfter }) => [isFinal, retryAfter]),
+        [
+          [true, undefined],
+          [true, undefined],
+          [false, undefined]
+        ]
+      )
     })
   )
 

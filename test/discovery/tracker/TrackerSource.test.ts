@@ -369,6 +369,43 @@ describe("TrackerSource", () => {
     })
   )
 
+  it.effect("asks the next tier while there are few peers and the first tier knows nobody", () =>
+    Effect.gen(function* () {
+      let hasFew = true
+      const run = yield* start({
+        tiers: ["a", "b", "c"],
+        reply: ({ name }) => (name === "a" ? Effect.succeed({ ...response, peers: [] }) : ok),
+        context: { hasFew: () => hasFew }
+      })
+      hasFew = false
+
+      yield* TestClock.adjust("10 minutes")
+
+      assert.deepStrictEqual(log(run.asked), ["0 a started", "0 b started"])
+      assert.deepStrictEqual(
+        run.events.map((event) => event._tag === "Peers" && event.addresses.length),
+        [0, 1]
+      )
+    })
+  )
+
+  it.effect("reports that a tracker refused for good", () =>
+    Effect.gen(function* () {
+      const run = yield* start({
+        tiers: ["a", "b", "c"],
+        reply: ({ name }) =>
+          name === "a"
+            ? refuse("unknown", "never")
+            : Effect.fail(new TrackerError({ url: "", why: "gone", isFinal: name === "b" }))
+      })
+
+      assert.deepStrictEqual(
+        run.events.map((event) => event._tag === "Failed" && event.isFinal),
+        [true, true, undefined]
+      )
+    })
+  )
+
   it.effect("sends the tracker id back and keeps its key", () =>
     Effect.gen(function* () {
       const trackerId = Uint8Array.of(1, 2, 3)

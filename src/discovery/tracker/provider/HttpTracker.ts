@@ -116,12 +116,16 @@ const ask = Effect.fnUntraced(function* <A>(
   if (status < 200 || status > 299) {
     // Some trackers send their reason as a bencoded refusal beside the status.
     const refusal = AnnounceCodec.decodeRefusal(body)
-    return yield* new TrackerError({ url, why: `HTTP status ${status}`, ...(refusal && pick(refusal)) })
+    const answer = { why: `HTTP status ${status}`, ...(refusal && pick(refusal)) }
+    return yield* new TrackerError({ url, ...answer, isFinal: isGone(status) })
   }
   const response = decode(body)
   if (Result.isFailure(response)) return yield* new TrackerError({ url, ...pick(response.failure) })
   return response.success
 })
+
+/** Whether a status says that there is no tracker at the URL: not found, or gone (RFC 9110). */
+const isGone = (status: number): boolean => status === 404 || status === 410
 
 const pick = ({ retryAfter, why }: TrackerRefused) => ({ why, retryAfter })
 
