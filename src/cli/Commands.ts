@@ -54,6 +54,7 @@ const download: Arguments.Command = {
     { name: "limit-down", value: "RATE", about: "download no faster than this" },
     limitUp,
     port,
+    { name: "give-up", value: "TIME", about: "fail if no piece was completed for this time, such as 90s, 30m or 2h" },
     { name: "seed", about: "upload after completion, until Ctrl-C or a limit below" },
     ...seedLimits,
     { name: "json", about: "write each event as a line of JSON" },

@@ -25,6 +25,7 @@ import { CommandFailed } from "./CommandFailed.ts"
 import * as DownloadEvents from "./DownloadEvents.ts"
 import * as DownloadServices from "./DownloadServices.ts"
 import * as FileSelection from "./FileSelection.ts"
+import * as GivingUp from "./GivingUp.ts"
 import type { Output } from "./Output.ts"
 import * as PeerOptions from "./PeerOptions.ts"
 import * as SeedOptions from "./SeedOptions.ts"
@@ -52,6 +53,7 @@ interface Options extends PeerOptions.PeerOptions {
   /** Globs of the files that are wanted; all files if empty. */
   readonly select: ReadonlyArray<string>
   readonly order: "rarest" | "sequential"
+  readonly giveUp: GivingUp.GiveUp | undefined
 }
 
 /** A smaller buffer cannot hold one piece of most torrents. */
@@ -83,6 +85,7 @@ const readOptions = Effect.fnUntraced(function* (args: Arguments.Arguments) {
     select: Arguments.all(args, "select"),
     order: Arguments.has(args, "sequential") ? "sequential" : "rarest",
     bufferBytes,
+    giveUp: yield* GivingUp.read(args),
     show
   }
   return options
@@ -99,15 +102,12 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
     return yield* download(metainfo, { ...options, files }, output)
   }
   const { load } = yield* Effect.promise(() => import("./MagnetInput.ts"))
-  const { metainfo, peers, select } = yield* load(found.link, {
-    ...options,
-    output,
-    engine: engineOf(options)
-  }).pipe(
+  const metadata = load(found.link, { ...options, output, engine: engineOf(options) }).pipe(
     Effect.onInterrupt(() =>
       Effect.sync(() => options.show === "people" && output.note("stopped; nothing is stored yet"))
     )
   )
+  const { metainfo, peers, select } = yield* GivingUp.bound(metadata, options.giveUp)
   const files =
     options.select.length === 0 && select !== undefined
       ? yield* FileSelection.ofRanges(metainfo, select)
@@ -194,6 +194,7 @@ const session = (metainfo: Metainfo, options: SelectedOptions, output: Output, n
       startOver: options.startOver
     },
     show: options.show,
+    giveUp: options.giveUp,
     output,
     outcomeOf: (event) => {
       if (event._tag === "Completed") isComplete = true

@@ -16,6 +16,7 @@ import type { TorrentStatus } from "../torrent/TorrentStatus.ts"
 import * as Arguments from "./Arguments.ts"
 import { CommandFailed } from "./CommandFailed.ts"
 import * as DownloadDisplay from "./DownloadDisplay.ts"
+import * as GivingUp from "./GivingUp.ts"
 import type { Output } from "./Output.ts"
 
 const displays = { people: DownloadDisplay.people, json: DownloadDisplay.json, silent: DownloadDisplay.silent }
@@ -41,6 +42,8 @@ export interface Options {
   readonly add: Engine.AddOptions
   readonly show: Show
   readonly output: Output
+  /** How long it may make no progress; default: for ever. */
+  readonly giveUp?: GivingUp.GiveUp | undefined
   /** How an event ends the command; `undefined` if it does not. */
   readonly outcomeOf: (event: TorrentEvent) => Exit.Exit<void, CommandFailed> | undefined
   /** What is kept after a signal, as a sentence for people; `undefined` if there is nothing to say. */
@@ -88,7 +91,8 @@ export const run = Effect.fnUntraced(function* ({ add, keptOf, metainfo, outcome
     }
     // After a defect, `completed` dies with the original cause. The event only says that there was a defect.
     const defect = Effect.andThen(Effect.ignore(completed), Effect.never)
-    yield* Effect.raceFirst(Deferred.await(outcome), defect)
+    const over = options.giveUp === undefined ? Effect.never : GivingUp.watch(status, options.giveUp)
+    yield* Effect.raceAllFirst([Deferred.await(outcome), defect, over])
   })
   yield* Effect.scoped(work).pipe(
     Effect.tapError(({ why }) => Effect.sync(() => display.fail(why))),

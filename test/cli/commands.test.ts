@@ -70,6 +70,7 @@ describe("piecewise", () => {
     [["seed", "x", "y", "--limit-up", "0"], /^piecewise: --limit-up 0 is not a rate/],
     [["seed", "x", "y", "--limit-down", "1"], /^piecewise: --limit-down is not an option of seed/],
     [["seed", "x", "y", "--seed-ratio", "0"], /^piecewise: --seed-ratio 0 is not a ratio: it must be a number such as/],
+    [["download", "x", "--give-up", "0s"], /^piecewise: --give-up 0s is not a time: it must be a time such as 90s/],
     [
       ["download", "x", "--seed-time", "soon"],
       /^piecewise: --seed-time soon is not a time: it must be a time such as 30m/
