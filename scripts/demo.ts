@@ -43,7 +43,8 @@ let folder: string | undefined
 /** Starts a script of the checkout with this Node, in the temporary folder. */
 const start = (script: string, args: ReadonlyArray<string>, stdio: "inherit" | ["pipe", "pipe", "inherit"]) => {
   if (stopped) throw new Stopped()
-  const child = spawn(process.execPath, [path.join(Command.root, script), ...args], { cwd: folder, stdio })
+  const env = { ...process.env, PIECEWISE_BIND: "127.0.0.1" }
+  const child = spawn(process.execPath, [path.join(Command.root, script), ...args], { cwd: folder, env, stdio })
   const ended = new Promise<number | null>((resolve, reject) => {
     child.once("error", reject)
     child.once("close", (code) => {

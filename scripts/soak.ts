@@ -55,6 +55,7 @@ const children = new Set<ChildProcess>()
 const start = (script: string, args: ReadonlyArray<string>, cwd: string): ChildProcess => {
   const child = spawn(process.execPath, [path.join(Command.root, script), ...args], {
     cwd,
+    env: { ...process.env, PIECEWISE_BIND: "127.0.0.1" },
     stdio: ["pipe", "pipe", "inherit"],
     // A process group, so that a kill also hits the io-daemon that it started, at the same instant.
     detached: true

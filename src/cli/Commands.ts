@@ -17,7 +17,11 @@ export const storages = ["filesystem", "io-daemon", "memory"] as const
 /** The values of `--network`. */
 export const networks = ["tcp", "io-daemon"] as const
 
-const port: Arguments.Option = { name: "port", value: "N", about: "the TCP port that peers can connect to" }
+const listening: ReadonlyArray<Arguments.Option> = [
+  { name: "port", value: "N", about: "the TCP port for peers to connect to (default: 6881-6889, or any free)" },
+  { name: "no-listen", about: "let no peer connect; only connect to others" },
+  { name: "bind", value: "ADDRESS", about: "the IP address of this machine to listen on and connect from" }
+]
 const limitUp: Arguments.Option = { name: "limit-up", value: "RATE", about: "upload no faster than this" }
 const seedLimits: ReadonlyArray<Arguments.Option> = [
   { name: "seed-ratio", value: "RATIO", about: "stop after uploading this many times its size, such as 1.5" },
@@ -53,7 +57,7 @@ const download: Arguments.Command = {
     { name: "sequential", about: "download pieces in order, to play the file meanwhile" },
     { name: "limit-down", value: "RATE", about: "download no faster than this" },
     limitUp,
-    port,
+    ...listening,
     { name: "give-up", value: "TIME", about: "fail if no piece was completed for this time, such as 90s, 30m or 2h" },
     { name: "seed", about: "upload after completion, until Ctrl-C or a limit below" },
     ...seedLimits,
@@ -72,7 +76,7 @@ const seed: Arguments.Command = {
   about: "upload stored files to other peers",
   operands: [torrent, { name: "PATH", about: "the folder it was downloaded to, or the torrent's own file or folder" }],
   options: [
-    { ...port, about: `${port.about} (default: any free one)` },
+    ...listening,
     { name: "peer", value: "HOST:PORT", repeats: true, about: "a peer to connect to besides those from trackers" },
     { name: "max-connections", value: "N", about: "most peers to be connected to at once (default: 50)" },
     limitUp,

@@ -80,7 +80,6 @@ const readOptions = Effect.fnUntraced(function* (args: Arguments.Arguments) {
     startOver: Arguments.has(args, "start-over"),
     ...services,
     ...peers,
-    listen: peers.listen ?? (seed === false ? undefined : { port: 0 }),
     seed,
     select: Arguments.all(args, "select"),
     order: Arguments.has(args, "sequential") ? "sequential" : "rarest",
@@ -130,9 +129,9 @@ const download = Effect.fnUntraced(function* (metainfo: Metainfo, options: Selec
 })
 
 /** Why no peer can ever be found; `undefined` if one may be. */
-const whyNoPeers = ({ trackers }: Metainfo, { listen, peers, torrent }: Options): string | undefined => {
-  // If we listen, a peer may connect.
-  if (peers.length > 0 || listen !== undefined) return undefined
+const whyNoPeers = ({ trackers }: Metainfo, { hasPort, listen, peers, seed, torrent }: Options): string | undefined => {
+  // Nobody knows that we listen, unless the user chose a port to tell somebody, or wants to wait for peers.
+  if (peers.length > 0 || (listen !== undefined && (hasPort || seed !== false))) return undefined
   const urls = trackers.flat()
   if (urls.some((url) => /^(?:https?|udp):/i.test(url))) return undefined
   return urls.length === 0
@@ -194,6 +193,7 @@ const session = (metainfo: Metainfo, options: SelectedOptions, output: Output, n
       startOver: options.startOver
     },
     show: options.show,
+    showsPort: options.hasPort || options.seed !== false,
     giveUp: options.giveUp,
     output,
     outcomeOf: (event) => {

@@ -29,8 +29,10 @@ export interface Options {
   readonly bufferBytes: number | undefined
   readonly maxConnections: number | undefined
   readonly limits: Engine.Config["limits"]
-  /** The port to listen on, if any. */
+  /** The address and ports to listen on, if any. */
   readonly listen: Engine.ListenOptions | undefined
+  /** The local address of connections to peers and trackers. */
+  readonly from: string | undefined
 }
 
 /** Reads `--storage`, `--network` and `--io-daemon-url`. Fails with `WrongUsage`. */
@@ -74,11 +76,21 @@ export const layer = (options: Options): Layer.Layer<Engine.Engine, CommandFaile
   return Layer.provide(engine(options), services)
 }
 
-/** The engine. If it cannot listen, it fails with `CommandFailed`. */
+/**
+ * The engine. If it cannot listen, it fails with `CommandFailed`; unless the user chose neither port nor address, then it
+ * only connects to others.
+ */
 export const engine = (
   config: Engine.Config
-): Layer.Layer<Engine.Engine, CommandFailed, Engine.Requirements | Listener> =>
-  Layer.catch(Engine.layer(config), ({ why }) => Layer.effect(Engine.Engine, Effect.fail(new CommandFailed({ why }))))
+): Layer.Layer<Engine.Engine, CommandFailed, Engine.Requirements | Listener> => {
+  const { listen } = config
+  const isDefault = typeof listen?.port === "object" && listen.host === undefined
+  return Layer.catch(Engine.layer(config), ({ why }) =>
+    isDefault
+      ? Engine.layer({ ...config, listen: undefined })
+      : Layer.effect(Engine.Engine, Effect.fail(new CommandFailed({ why })))
+  )
+}
 
 const memory = Layer.unwrap(
   Effect.map(

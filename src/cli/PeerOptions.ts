@@ -2,6 +2,7 @@
  * The options of commands that connect to peers: which peers, how many, how fast, and the port to listen on.
  */
 import * as Effect from "effect/Effect"
+import * as IpAddress from "../base/IpAddress.ts"
 import * as PeerAddress from "../base/PeerAddress.ts"
 import type * as Engine from "../engine/Engine.ts"
 import type { Limits } from "../rate/RateLimits.ts"
@@ -13,9 +14,19 @@ export interface PeerOptions {
   readonly peers: ReadonlyArray<PeerAddress.PeerAddress>
   readonly maxConnections: number | undefined
   readonly limits: Limits
-  /** `undefined` if no port was given. */
+  /** `undefined` with `--no-listen`. */
   readonly listen: Engine.ListenOptions | undefined
+  /** Whether `--port` was given, so that peers may know where to connect. */
+  readonly hasPort: boolean
+  /** The local address of connections to peers and trackers; `undefined` for the system's choice. */
+  readonly from: string | undefined
 }
+
+/** The ports that are tried first, which BEP 3 names and users open in their routers; then any free one. */
+export const defaultPorts: ReadonlyArray<number> = [6881, 6882, 6883, 6884, 6885, 6886, 6887, 6888, 6889, 0]
+
+/** The environment variable with the default of `--bind`, so that tests need no argument for it. */
+export const bindName = "PIECEWISE_BIND"
 
 const wrong = (why: string) => Effect.fail(new Arguments.WrongUsage(why))
 
@@ -34,7 +45,23 @@ const rate = Effect.fnUntraced(function* (args: Arguments.Arguments, name: strin
   return yield* wrong(`--${name} ${text} is not a rate: it must be bytes per second, such as 500KiB or 2MiB`)
 })
 
-/** Reads `--peer`, `--max-connections`, `--port`, `--limit-down` and `--limit-up`. Fails with `WrongUsage`. */
+/** Reads `--bind`, a local address in its canonical form; `undefined` if neither it nor its variable is set. */
+const readBind = Effect.fnUntraced(function* (args: Arguments.Arguments) {
+  const given = Arguments.get(args, "bind")
+  const text = given ?? (process.env[bindName] || undefined)
+  if (text === undefined) return undefined
+  const bytes = IpAddress.parse(text)
+  if (bytes !== undefined) return IpAddress.format(bytes)!
+  return yield* wrong(`${given === undefined ? bindName : "--bind"} ${text} is not an IP address of this machine`)
+})
+
+/** Addresses that stand for all of a family. A connection cannot be made from them. */
+const unspecified: ReadonlySet<string> = new Set(["0.0.0.0", "::"])
+
+/**
+ * Reads `--peer`, `--max-connections`, `--port`, `--no-listen`, `--bind`, `--limit-down` and `--limit-up`. Fails with
+ * `WrongUsage`.
+ */
 export const read = Effect.fnUntraced(function* (args: Arguments.Arguments) {
   const peers: Array<PeerAddress.PeerAddress> = []
   for (const text of Arguments.all(args, "peer")) {
@@ -46,6 +73,9 @@ export const read = Effect.fnUntraced(function* (args: Arguments.Arguments) {
   }
   const maxConnections = yield* number(args, "max-connections", 1, 10_000)
   const port = yield* number(args, "port", 1, 65_535)
+  const host = yield* readBind(args)
+  const isSilent = Arguments.has(args, "no-listen")
+  if (isSilent && port !== undefined) return yield* wrong("--port and --no-listen cannot be used together")
   const options: PeerOptions = {
     peers,
     maxConnections,
@@ -53,7 +83,9 @@ export const read = Effect.fnUntraced(function* (args: Arguments.Arguments) {
       downloadBytesPerSecond: yield* rate(args, "limit-down"),
       uploadBytesPerSecond: yield* rate(args, "limit-up")
     },
-    listen: port === undefined ? undefined : { port }
+    listen: isSilent ? undefined : { host, port: port ?? defaultPorts },
+    hasPort: port !== undefined,
+    from: host === undefined || unspecified.has(host) ? undefined : host
   }
   return options
 })

@@ -6,10 +6,8 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
-import * as TrackerSource from "../discovery/tracker/TrackerSource.ts"
 import * as NodePieceHasher from "../hash/provider/node/NodePieceHasher.ts"
-import * as TcpTransport from "../network/provider/node/TcpTransport.ts"
-import * as NodeTracker from "../node/NodeTracker.ts"
+import * as NodeEngine from "../node/NodeEngine.ts"
 import * as MemoryResumeStore from "../resume/provider/MemoryResumeStore.ts"
 import * as FileSystemStorage from "../storage/provider/node/FileSystemStorage.ts"
 import type { TorrentEvent } from "../torrent/TorrentEvent.ts"
@@ -29,8 +27,7 @@ import * as TorrentSession from "./TorrentSession.ts"
  */
 export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, output: Output) {
   const [torrent, path] = args.operands as [string, string]
-  // Without an option, the system chooses a free port.
-  const { limits, listen = { port: 0 }, maxConnections, peers } = yield* PeerOptions.read(args)
+  const { from, limits, listen, maxConnections, peers } = yield* PeerOptions.read(args)
   const goal = yield* SeedOptions.read(args)
   const show = yield* TorrentSession.readShow(args)
   const metainfo = yield* Effect.provide(TorrentInput.load(torrent), NodePieceHasher.layer)
@@ -40,9 +37,10 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
   })
   yield* TorrentSession.run({
     metainfo: { ...metainfo, layout },
-    engine: Layer.provide(DownloadServices.engine({ limits, listen, maxConnections }), services(place)),
+    engine: Layer.provide(DownloadServices.engine({ limits, listen, maxConnections }), services(place, from)),
     add: { readOnly: true, peers, maxConnections, seed: goal ?? true, superSeed: Arguments.has(args, "super") },
     show,
+    showsPort: true,
     output,
     outcomeOf: (event) => outcomeOf(event, path)
   })
@@ -51,13 +49,10 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
 /**
  * Makes what the engine needs: the files at `place`, connections over TCP, trackers, and resume data in memory only.
  */
-const services = (place: FileSystemStorage.FileSystemStorageOptions) =>
-  Layer.mergeAll(
-    FileSystemStorage.layer(place),
-    MemoryResumeStore.layer,
-    TcpTransport.layer,
-    Layer.provide(TrackerSource.layer, NodeTracker.layer)
-  ).pipe(Layer.provideMerge(NodePieceHasher.layer))
+const services = (place: FileSystemStorage.FileSystemStorageOptions, from: string | undefined) =>
+  Layer.mergeAll(FileSystemStorage.layer(place), MemoryResumeStore.layer, NodeEngine.layerNetwork(from)).pipe(
+    Layer.provideMerge(NodePieceHasher.layer)
+  )
 
 /**
  * Returns how an event ends the command; `undefined` if it does not. A torrent that is not complete fails, because a

@@ -41,6 +41,8 @@ export interface Options {
   readonly engine: Layer.Layer<Engine.Engine, CommandFailed>
   readonly add: Engine.AddOptions
   readonly show: Show
+  /** Whether people are told the port, because they may have to pass it on. */
+  readonly showsPort: boolean
   readonly output: Output
   /** How long it may make no progress; default: for ever. */
   readonly giveUp?: GivingUp.GiveUp | undefined
@@ -63,7 +65,8 @@ export const run = Effect.fnUntraced(function* ({ add, keptOf, metainfo, outcome
 
   const work = Effect.gen(function* () {
     const engine = Context.get(yield* Layer.build(options.engine), Engine.Engine)
-    if (engine.listening !== undefined) display.listen(engine.listening)
+    const showsPort = options.showsPort || options.show === "json"
+    if (engine.listening !== undefined && showsPort) display.listen(engine.listening)
     const { completed, events, status } = yield* Effect.mapError(
       engine.add(metainfo, add),
       ({ message }) => new CommandFailed({ why: message })

@@ -81,8 +81,8 @@ export interface Config {
 export interface ListenOptions {
   /** A local address; default all of them, over IPv6 and IPv4. */
   readonly host?: string | undefined
-  /** 0 chooses any free port. Trackers are told the port that was chosen. */
-  readonly port: number
+  /** 0 chooses any free port, and of several the first free one is taken. Trackers are told the port that was chosen. */
+  readonly port: number | ReadonlyArray<number>
 }
 
 /** The configuration of an engine that does not listen. */
@@ -181,11 +181,15 @@ export function make(config: Config = {}) {
   })
 }
 
-/** Listens on all addresses of the machine: over IPv6 and IPv4 if it has both, else over IPv4. */
+/**
+ * Listens at the first port that is free, on all addresses of the machine unless `host` names one: over IPv6 and IPv4 if
+ * it has both, else over IPv4.
+ */
 const listenOn = Effect.fnUntraced(function* ({ host, port }: ListenOptions) {
   const listener = yield* Listener
-  if (host !== undefined) return yield* listener.listen({ host, port })
-  return yield* Effect.catch(listener.listen({ host: "::", port }), () => listener.listen({ host: "0.0.0.0", port }))
+  const hosts = host === undefined ? ["::", "0.0.0.0"] : [host]
+  const ports = typeof port === "number" ? [port] : port
+  return yield* Effect.firstSuccessOf(ports.flatMap((port) => hosts.map((host) => listener.listen({ host, port }))))
 })
 
 const makeParts = Effect.fnUntraced(function* (config: Config, listening: Listening | undefined) {

@@ -14,8 +14,8 @@ import * as RcMap from "effect/RcMap"
 import * as Scope from "effect/Scope"
 import type * as CompactPeers from "../base/CompactPeers.ts"
 import * as Monotonic from "../base/Monotonic.ts"
-import type { ConnectionError, DatagramSink, UdpSocket } from "./Transport.ts"
-import { UdpPort } from "./Transport.ts"
+import type { DatagramSink, UdpSocket } from "./Transport.ts"
+import { ConnectionError, UdpPort } from "./Transport.ts"
 
 export type { Family } from "../base/CompactPeers.ts"
 
@@ -29,6 +29,8 @@ export type HubSocket = Omit<UdpSocket, "receiveUnsafe">
 export interface UdpHubOptions {
   /** The port of both families; default 0, any free one for each. */
   readonly port?: number | undefined
+  /** The only local address to use; default all of them. There is no socket of another family then. */
+  readonly host?: string | undefined
 }
 
 /**
@@ -81,6 +83,7 @@ export const protocolOf = (payload: Uint8Array): Protocol | undefined => {
 
 /** A hub over the `UdpPort` at hand, until the scope closes. */
 export const make = Effect.fnUntraced(function* ({
+  host,
   port = 0
 }: UdpHubOptions = {}): Effect.fn.Return<UdpHub["Service"], never, UdpPort | Scope.Scope> {
   const udp = yield* UdpPort
@@ -95,7 +98,11 @@ export const make = Effect.fnUntraced(function* ({
   }
 
   const open = Effect.fnUntraced(function* (family: CompactPeers.Family) {
-    const socket = yield* udp.bind({ host: family === "ipv6" ? "::" : "0.0.0.0", port })
+    const every = family === "ipv6" ? "::" : "0.0.0.0"
+    if (host !== undefined && host.includes(":") !== every.includes(":")) {
+      return yield* new ConnectionError({ address: { host: every, port }, why: `${host} has no connection to it` })
+    }
+    const socket = yield* udp.bind({ host: host ?? every, port })
     socket.receiveUnsafe(receive)
     // Ends with the socket. In the scope of the hub, so that it can close the scope of a broken socket.
     yield* Effect.catchCause(socket.closed, () => RcMap.invalidate(sockets, family)).pipe(

@@ -18,16 +18,28 @@ export interface Options extends Engine.Config {
   readonly directory: string
   /** The folder for resume data; default `.piecewise` in `directory`. */
   readonly resumeDirectory?: string | undefined
+  /** The local address of connections to peers and trackers; default the system's choice for each. */
+  readonly from?: string | undefined
 }
+
+/** Connections over TCP, and trackers, from the local address `from` if it is given. */
+export const layerNetwork = (from?: string) =>
+  Layer.mergeAll(
+    TcpTransport.layerDialerFrom(from),
+    TcpTransport.layerListener,
+    TrackerSource.layer.pipe(
+      Layer.provideMerge(NodeTracker.layerHub(undefined, from)),
+      Layer.provideMerge(NodeUdpHub.layerPort({ host: from }))
+    )
+  )
 
 /** Every service that an engine needs, on Node. Provide it beside your own layer to replace one of them. */
 export const layerServices = (options: Options) =>
   Layer.mergeAll(
     FileSystemStorage.layer({ directory: options.directory }),
     FileResumeStore.layer({ directory: options.resumeDirectory ?? `${options.directory}/.piecewise` }),
-    TcpTransport.layer,
-    NodeMetadataSource.layer,
-    TrackerSource.layer.pipe(Layer.provideMerge(NodeTracker.layerHub()), Layer.provideMerge(NodeUdpHub.layer))
+    NodeMetadataSource.layerFrom(options.from),
+    layerNetwork(options.from)
   ).pipe(Layer.provideMerge(NodePieceHasher.layer))
 
 /** An engine that stores torrents in a folder, and the services it runs on. */

@@ -9,14 +9,14 @@ import type { MetadataSource } from "../discovery/MetadataSource.ts"
 import { MetadataSources } from "../discovery/MetadataSource.ts"
 import * as NodeLookup from "./NodeLookup.ts"
 
-/** Makes a source that resolves names with `lookup`. */
-export const make = (lookup: NodeLookup.NodeLookup): MetadataSource => {
+/** Makes a source that resolves names with `lookup`, and connects from the local address `from` if it is given. */
+export const make = (lookup: NodeLookup.NodeLookup, from?: string): MetadataSource => {
   const load = Effect.promise(async () => {
     const [NodeRoutedHttp, HttpMetadataSource] = await Promise.all([
       import("./NodeRoutedHttp.ts"),
       import("../discovery/provider/HttpMetadataSource.ts")
     ])
-    return HttpMetadataSource.make(NodeRoutedHttp.make(lookup))
+    return HttpMetadataSource.make(NodeRoutedHttp.make(lookup, from))
   })
   return {
     metadata: (context) =>
@@ -25,4 +25,8 @@ export const make = (lookup: NodeLookup.NodeLookup): MetadataSource => {
 }
 
 /** Provides `MetadataSources` with one source: the URLs of each link. Names are resolved by the system. */
-export const layer: Layer.Layer<never> = Layer.succeed(MetadataSources, [make(NodeLookup.system)])
+export const layerFrom = (from?: string): Layer.Layer<never> =>
+  Layer.succeed(MetadataSources, [make(NodeLookup.system, from)])
+
+/** The same, from the address that the system chooses. */
+export const layer: Layer.Layer<never> = layerFrom()

@@ -18,8 +18,8 @@ import * as Destination from "../base/Destination.ts"
 import * as Hops from "../network/Hops.ts"
 import type * as NodeLookup from "./NodeLookup.ts"
 
-/** Makes a client that resolves names with `lookup`. */
-export const make = (lookup: NodeLookup.NodeLookup): HttpClient.HttpClient =>
+/** Makes a client that resolves names with `lookup`, and connects from the local address `from` if it is given. */
+export const make = (lookup: NodeLookup.NodeLookup, from?: string): HttpClient.HttpClient =>
   HttpClient.make((request, url, signal, fiber) => {
     const route = fiber.getRef(Hops.Route)
     // Node does not call `lookup` for an address, so it is checked here.
@@ -31,7 +31,8 @@ export const make = (lookup: NodeLookup.NodeLookup): HttpClient.HttpClient =>
         new HttpClientError.HttpClientError({ reason: new HttpClientError.TransportError({ request, cause }) })
       )
     }
-    const options = { lookup: lookupOn(route, lookup) }
+    const local = from === undefined ? {} : { localAddress: from, family: Net.isIP(from) }
+    const options = { ...local, lookup: lookupOn(route, lookup) }
     const agents = {
       http: reporting(new Http.Agent(options), route),
       https: reporting(new Https.Agent(options), route)
@@ -48,9 +49,9 @@ export const make = (lookup: NodeLookup.NodeLookup): HttpClient.HttpClient =>
     )
   })
 
-/** Provides the client that resolves names with `lookup`. */
-export const layer = (lookup: NodeLookup.NodeLookup): Layer.Layer<HttpClient.HttpClient> =>
-  Layer.sync(HttpClient.HttpClient, () => make(lookup))
+/** Provides the client of `make`. */
+export const layer = (lookup: NodeLookup.NodeLookup, from?: string): Layer.Layer<HttpClient.HttpClient> =>
+  Layer.sync(HttpClient.HttpClient, () => make(lookup, from))
 
 /** Resolves names, and leaves out addresses that the route forbids. */
 const lookupOn =

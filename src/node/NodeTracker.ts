@@ -25,11 +25,11 @@ import * as NodeUdpHub from "./NodeUdpHub.ts"
 const load = <A>(modules: () => Promise<A>): Effect.Effect<A> =>
   Effect.tryPromise({ try: modules, catch: (cause) => cause }).pipe(Descriptors.retry, Effect.orDie)
 
-const loadHttp = Effect.fnUntraced(function* (lookup: NodeLookup.NodeLookup) {
+const loadHttp = Effect.fnUntraced(function* (lookup: NodeLookup.NodeLookup, from: string | undefined) {
   const [NodeRoutedHttp, HttpTracker] = yield* load(() =>
     Promise.all([import("./NodeRoutedHttp.ts"), import("../discovery/tracker/provider/HttpTracker.ts")])
   )
-  const context = yield* Layer.build(Layer.provide(HttpTracker.layer, NodeRoutedHttp.layer(lookup)))
+  const context = yield* Layer.build(Layer.provide(HttpTracker.layer, NodeRoutedHttp.layer(lookup, from)))
   return Context.get(context, Tracker)
 })
 
@@ -54,8 +54,12 @@ const lookupOf =
 
 /**
  * HTTP and UDP trackers, loaded on first use. `lookup` resolves names, and the `UdpHub` in the context has the sockets.
+ * HTTP connections have the local address `from` if it is given.
  */
-export const layerHub = (lookup: NodeLookup.NodeLookup = NodeLookup.system): Layer.Layer<Tracker, never, UdpHub> =>
+export const layerHub = (
+  lookup: NodeLookup.NodeLookup = NodeLookup.system,
+  from?: string
+): Layer.Layer<Tracker, never, UdpHub> =>
   Layer.effect(
     Tracker,
     Effect.gen(function* () {
@@ -63,7 +67,7 @@ export const layerHub = (lookup: NodeLookup.NodeLookup = NodeLookup.system): Lay
       const hub = yield* UdpHub
       const once = <E>(load: Effect.Effect<Tracker["Service"], E, Scope.Scope>) =>
         Effect.cached(Effect.uninterruptible(Effect.provideService(load, Scope.Scope, scope)))
-      return TrackerByScheme.make({ http: yield* once(loadHttp(lookup)), udp: yield* once(loadUdp(lookup, hub)) })
+      return TrackerByScheme.make({ http: yield* once(loadHttp(lookup, from)), udp: yield* once(loadUdp(lookup, hub)) })
     })
   )
 

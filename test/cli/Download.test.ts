@@ -302,6 +302,27 @@ describe("piecewise download", () => {
     }).pipe(Effect.provide(services))
   )
 
+  it.live("listens and announces its port by default, and lets nobody connect with --no-listen", () =>
+    Effect.gen(function* () {
+      const ports: Array<string | null> = []
+      const url = yield* serve((request, response) => {
+        ports.push(new URL(request.url ?? "", "http://t").searchParams.get("port"))
+        response.end("d8:intervali1800e5:peers0:e")
+      })
+      const { folder, known } = yield* prepare([[`${url}/announce`]])
+      const { address } = yield* seed(known, { bytesPerSecond: 200_000 })
+      const from = ["--peer", address, "--json"]
+
+      const usual = yield* runScoped(["download", "known.torrent", "-o", "one", ...from], folder)
+      const silent = yield* runScoped(["download", "known.torrent", "-o", "two", "--no-listen", ...from], folder)
+
+      const listening = only("listening", usual.stdout).map(({ port }) => Number(port))
+      assert.deepStrictEqual([usual.code, silent.code, only("listening", silent.stdout)], [0, 0, []])
+      assert.deepStrictEqual(new Set(ports), new Set([...listening.map(String), "1"]))
+      assert.isTrue(listening.length === 1 && listening[0]! >= 1_024)
+    }).pipe(Effect.provide(services))
+  )
+
   it.live("fails at once if there are no peers to download from, and writes nothing", () =>
     Effect.gen(function* () {
       const { folder } = yield* prepare()

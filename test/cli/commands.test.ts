@@ -70,6 +70,8 @@ describe("piecewise", () => {
     [["seed", "x", "y", "--limit-up", "0"], /^piecewise: --limit-up 0 is not a rate/],
     [["seed", "x", "y", "--limit-down", "1"], /^piecewise: --limit-down is not an option of seed/],
     [["seed", "x", "y", "--seed-ratio", "0"], /^piecewise: --seed-ratio 0 is not a ratio: it must be a number such as/],
+    [["seed", "x", "y", "--bind", "lo"], /^piecewise: --bind lo is not an IP address of this machine/],
+    [["download", "x", "--port", "7", "--no-listen"], /^piecewise: --port and --no-listen cannot be used together/],
     [["download", "x", "--give-up", "0s"], /^piecewise: --give-up 0s is not a time: it must be a time such as 90s/],
     [
       ["download", "x", "--seed-time", "soon"],

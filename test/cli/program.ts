@@ -33,11 +33,17 @@ export interface Running {
 const withPermissions: ReadonlyArray<string> =
   process.getuid?.() === 0 ? ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] : []
 
-/** Starts `piecewise` with `args`. Its standard streams are pipes, and file permissions apply to it. */
+/**
+ * Starts `piecewise` with `args`. Its standard streams are pipes, and file permissions apply to it. It listens on this
+ * machine only.
+ */
 export const start = (args: ReadonlyArray<string>, cwd?: string, env?: NodeJS.ProcessEnv): Running => {
   const began = performance.now()
   const [command, ...words] = [...withPermissions, process.execPath, main, ...args]
-  const child = spawn(command!, words, { cwd, env: { ...process.env, LANG: "C.UTF-8", ...env } })
+  const child = spawn(command!, words, {
+    cwd,
+    env: { ...process.env, LANG: "C.UTF-8", PIECEWISE_BIND: "127.0.0.1", ...env }
+  })
   const read = { stdout: "", stderr: "" }
   for (const name of ["stdout", "stderr"] as const) {
     child[name].setEncoding("utf8").on("data", (text: string) => {

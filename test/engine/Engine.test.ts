@@ -193,6 +193,23 @@ describe("Engine", () => {
     )
   )
 
+  it.effect("listens at the first of several ports that is free", () =>
+    Simulation.run(
+      1,
+      Effect.gen(function* () {
+        const listen = { port: [7_001, 7_002] }
+        const engines = yield* Effect.forEach([1, 2], () => Engine.make({ listen }))
+        const failure = yield* Effect.flip(Engine.make({ listen }))
+
+        assert.deepStrictEqual(
+          engines.map(({ listening }) => listening?.port),
+          [7_001, 7_002]
+        )
+        assert.strictEqual(failure.why, "port 7002 is in use")
+      }).pipe(Effect.provide(services(PeerSources.none)))
+    )
+  )
+
   test(
     "sends each peer the current port in its handshake",
     { engine: { listen: { port: 7_001 } } },

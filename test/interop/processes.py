@@ -203,7 +203,7 @@ class Piecewise(LineProcess):
         # A separate home folder, so that no test reads or changes that of the user who runs it.
         home.mkdir(exist_ok=True)
         folders = {f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("CONFIG", "DATA", "STATE", "CACHE")}
-        own = {"HOME": str(home), **folders}
+        own = {"HOME": str(home), "PIECEWISE_BIND": "127.0.0.1", **folders}
         program = [*(command or [str(NODE), str(ROOT / "src/node/main.ts")]), *arguments]
         if descriptors is not None:
             # Also the hard limit, to which Node raises its own.

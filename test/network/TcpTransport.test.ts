@@ -42,6 +42,23 @@ describe("TcpTransport", () => {
     }).pipe(Effect.provide(TcpTransport.layer))
   )
 
+  it.live.skipIf(process.platform !== "linux")(
+    "connects from the local address that it was given, and to its family",
+    () =>
+      Effect.gen(function* () {
+        const listening = yield* (yield* Listener).listen({ host: "127.0.0.1", port: 0 })
+        const dialer = yield* Dialer
+
+        const near = yield* dialer.connect({ host: "localhost", port: listening.address.port })
+        const far = yield* listening.accept
+        const other = yield* Effect.exit(dialer.connect({ host: "::1", port: listening.address.port }))
+
+        assert.strictEqual(near.remote.port, listening.address.port)
+        assert.strictEqual(far.remote.host, "127.0.0.9")
+        assert.strictEqual(other._tag, "Failure")
+      }).pipe(Effect.provide(Layer.merge(TcpTransport.layerDialerFrom("127.0.0.9"), TcpTransport.layerListener)))
+  )
+
   it.live("looks up a host name", () =>
     Effect.gen(function* () {
       const listening = yield* (yield* Listener).listen({ host: "127.0.0.1", port: 0 })

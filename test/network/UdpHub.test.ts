@@ -51,6 +51,24 @@ const collector = () => {
 const inNetwork = Effect.provide(MemoryUdpNetwork.layer())
 
 describe("UdpHub", () => {
+  it.effect("binds only the local address that it was given, and no other family", () =>
+    Effect.gen(function* () {
+      const hub = yield* UdpHub.make({ host: "10.0.0.1" })
+
+      const { local } = yield* hub.socket("ipv4")
+      const failure = yield* Effect.flip(hub.socket("ipv6"))
+
+      assert.strictEqual(local.host, "10.0.0.1")
+      assert.strictEqual(failure.why, "10.0.0.1 has no connection to it")
+    }).pipe(
+      Effect.provideServiceEffect(
+        UdpPort,
+        Effect.map(MemoryUdpNetwork.MemoryUdpNetwork, (network) => network.host("10.0.0.1"))
+      ),
+      inNetwork
+    )
+  )
+
   it.effect(
     "law: a datagram reaches exactly the protocol that it belongs to, if that is claimed, and is counted if not",
     () =>

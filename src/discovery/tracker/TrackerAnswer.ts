@@ -41,9 +41,12 @@ const maxTextLength = 200
 export const clampInterval = (seconds: number): number =>
   Math.min(Math.max(seconds, minIntervalSeconds), maxIntervalSeconds)
 
-/** The addresses that can be dialled, at most `maxPeers`. */
+/** The port that clients announce that do not listen, because trackers refuse 0. */
+export const notListeningPort = 1
+
+/** The addresses that can be dialled, at most `maxPeers`. Leaves out those of peers that do not listen. */
 export const takePeers = (addresses: ReadonlyArray<PeerAddress.PeerAddress>): ReadonlyArray<PeerAddress.PeerAddress> =>
-  addresses.filter(PeerAddress.isDialable).slice(0, maxPeers)
+  addresses.filter((address) => address.port !== notListeningPort && PeerAddress.isDialable(address)).slice(0, maxPeers)
 
 /** A public tracker's response without addresses on this machine, which would connect us to our own services. */
 export const withoutLoopback = (response: AnnounceResponse): AnnounceResponse => ({

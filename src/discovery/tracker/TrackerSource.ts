@@ -24,6 +24,7 @@ import { PeerSources } from "../PeerSources.ts"
 import * as AnnounceSchedule from "./AnnounceSchedule.ts"
 import type { AnnounceEvent, AnnounceResponse, TrackerError } from "./Tracker.ts"
 import { Tracker } from "./Tracker.ts"
+import * as TrackerAnswer from "./TrackerAnswer.ts"
 
 /** How torrents are announced. */
 export interface TrackerSourceOptions {
@@ -35,10 +36,11 @@ export interface TrackerSourceOptions {
 export const defaultNumWant = 100
 
 /**
- * The port that we announce if we do not listen. Trackers refuse 0, and some refuse 6881 to 6889. Nothing listens on
- * port 1, so a peer that dials it fails at once and reaches no other service of this host.
+ * The port that we announce if we do not listen. BEP 3 has no word for that, and trackers refuse 0. Port 1 is what
+ * libtorrent announces then, and it leaves peers with that port out, as `TrackerAnswer.ts` does. Any other port might be
+ * somebody's.
  */
-export const notListeningPort = 1
+export const notListeningPort = TrackerAnswer.notListeningPort
 
 /**
  * How long `stopped` may delay the end of a torrent. A tracker that does not get it forgets us after an interval or

@@ -104,7 +104,9 @@ describe("AnnounceCodec.decode", () => {
     const answer = decoded({
       interval: 1800,
       peers: [
-        { "peer id": "x".repeat(20), ip: "9.8.7.6", port: 1 },
+        { "peer id": "x".repeat(20), ip: "9.8.7.6", port: 2 },
+        // What clients announce that do not listen.
+        { ip: "9.8.7.5", port: 1 },
         { ip: "2001:DB8:0::1", port: 65_535 },
         { ip: "peer.Example", port: 5 },
         { ip: "1.2.3.4", port: 0 },
@@ -118,7 +120,7 @@ describe("AnnounceCodec.decode", () => {
     })
 
     assert.deepStrictEqual(answer.peers, [
-      { host: "9.8.7.6", port: 1 },
+      { host: "9.8.7.6", port: 2 },
       { host: "2001:db8::1", port: 65_535 },
       { host: "peer.example", port: 5 }
     ])

@@ -105,7 +105,8 @@ const makeReader = () => {
   return { onread, give, attach }
 }
 
-const connect = Effect.fnUntraced(function* (address: PeerAddress.PeerAddress) {
+/** `from` is the local address that the connection has; `undefined` for the system's choice. */
+const connect = Effect.fnUntraced(function* (address: PeerAddress.PeerAddress, from: string | undefined) {
   const scope = yield* Effect.scope
   // Only the wait is interruptible: a socket always has an owner that destroys it.
   return yield* Effect.uninterruptibleMask((restore) => {
@@ -116,7 +117,7 @@ const connect = Effect.fnUntraced(function* (address: PeerAddress.PeerAddress) {
     // Keeps the socket from reading by itself once it is connected.
     socket.pause()
     try {
-      socket.connect({ host: address.host, port: address.port })
+      socket.connect({ host: address.host, port: address.port, ...(from !== undefined && localOf(from)) })
     } catch (cause) {
       // An invalid address is refused with an exception, when the socket already has a handle.
       open.closeUnsafe()
@@ -130,6 +131,9 @@ const connect = Effect.fnUntraced(function* (address: PeerAddress.PeerAddress) {
     )
   })
 })
+
+/** Of a name, only addresses of the family of the local address can be reached from it. */
+const localOf = (from: string) => ({ localAddress: from, family: Net.isIP(from) })
 
 interface ListenOptions {
   readonly host: string
@@ -216,8 +220,15 @@ const adoptStream = (socket: Net.Socket, remote: PeerAddress.PeerAddress): Accep
   return reader.attach(socket, remote)
 }
 
-/** `Dialer` over TCP. A host name is looked up, and its addresses tried in turn (RFC 8305). */
-export const layerDialer: Layer.Layer<Dialer> = Layer.succeed(Dialer, Dialer.of({ connect }))
+/**
+ * `Dialer` over TCP whose connections have the local address `from`, and so reach only addresses of its family. A host
+ * name is looked up, and its addresses tried in turn (RFC 8305).
+ */
+export const layerDialerFrom = (from: string | undefined): Layer.Layer<Dialer> =>
+  Layer.succeed(Dialer, Dialer.of({ connect: (address) => connect(address, from) }))
+
+/** `Dialer` over TCP with the local address that the system chooses. */
+export const layerDialer: Layer.Layer<Dialer> = layerDialerFrom(undefined)
 
 /** `Listener` over TCP. */
 export const layerListener: Layer.Layer<Listener> = Layer.succeed(
