@@ -57,7 +57,8 @@ describe("a swarm with harmful peers", () => {
       const summary = yield* run([stalls, stalls, { delay: 1, corrupts: "every block" }, { delay: 100 }])
 
       assert.isTrue(summary.isRight)
-      assert.isAtLeast(summary.status.rejectedPieces, 10)
+      // Several pieces got blocks of both, so that they were suspected and had to come from one peer alone.
+      assert.isAtLeast(summary.status.rejectedPieces, 3)
       assert.isAtMost(summary.millis, 60_000)
       assert.deepStrictEqual(banned(summary), ["10.0.0.2"])
     })
