@@ -87,8 +87,7 @@ export const run = Effect.fnUntraced(function* (
     if (payload === undefined || payload === 0) continue
     const before = Monotonic.nowUnsafe(clock)
     PeerRequests.uploaded(protocol, piece, payload, before)
-    if (connection.writeUnsafe(FrameEncoder.take(batch))) continue
-    yield* connection.drained
+    if (!connection.writeUnsafe(FrameEncoder.take(batch))) yield* connection.drained
     const millis = Monotonic.nowUnsafe(clock) - before
     if (millis > slowMillis) runBytes = Math.max(PieceGeometry.blockLength, runBytes / 2)
     else if (millis < quickMillis) runBytes = Math.min(maxRunBytes, runBytes * 2)

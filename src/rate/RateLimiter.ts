@@ -8,9 +8,13 @@
  * worth and one take.
  *
  * A limiter serves the waiting child that has received the fewest bytes since it began to compete. So torrents share
- * the engine's limit evenly whatever their number of peers, and peers share their torrent's. No peer waits while no
- * limiter on its way is in debt, and what a child cannot use because of its own limit goes to the others. A child that
- * gives a grant back unused loses its turn (`forfeit`), so that it cannot keep the others waiting.
+ * the engine's limit evenly whatever their number of peers, and peers share their torrent's. A child of a greater weight
+ * receives as many times as much. No peer waits while no limiter on its way is in debt, and what a child cannot use
+ * because of its own limit goes to the others. A child that gives a grant back unused loses its turn (`forfeit`), so
+ * that it cannot keep the others waiting.
+ *
+ * After a pause, the first child to come finds nobody to share with. It receives little of what was saved, and children
+ * that come soon after it compete as if they had come with it, until they have received as much (`noteUse`).
  *
  * An upload takes a block's length before the block is sent. A download takes it before the block is requested, and
  * forfeits it if the block will not arrive. If reads are limited, a read takes the room of the read buffer and gives
@@ -26,6 +30,22 @@
  * more, others on the same line notice the burst.
  */
 export const burstSeconds = 0.5
+
+/** After this long without a take (milliseconds) a limiter has paused: those that take next begin together. */
+const pauseMillis = 1_000
+
+/**
+ * What a limiter keeps of its savings after a pause, because the first peer to come takes all of it: this many seconds
+ * of its rate, or a few blocks if that is more.
+ */
+const resumedBurstSeconds = 0.05
+const resumedBurstBytes = 131_072
+
+/**
+ * How long after a pause those that come count as having come together (milliseconds). If it had no end, peers that
+ * connect again and again would always be served before the others.
+ */
+const gatheringMillis = 5_000
 
 /** How many bytes are granted at a time to a waiting peer: a block. */
 const grantLength = 16_384
@@ -54,8 +74,17 @@ export interface RateLimiter {
   hasForfeited: boolean
   /** How far it has been served, on its parent's scale of bytes. */
   served: number
+  /** How many times the share of a child of weight 1 it receives from its parent. */
+  weight: number
   /** Where the child that was served last began, on the scale of its children. */
   turn: number
+  /** When a peer below last took or began to wait. */
+  usedAt: number
+  /** When the last pause ended, and `turn` at that time. */
+  resumedAt: number
+  resumedTurn: number
+  /** Whether `resumedAt` is so recent that new children begin at `resumedTurn`. */
+  isGathering: boolean
 }
 
 /**
@@ -79,8 +108,13 @@ export const make = (options: {
   needed: 0,
   credit: 0,
   hasForfeited: false,
-  served: options.parent?.turn ?? 0,
-  turn: 0
+  served: options.parent === undefined ? 0 : floorOf(options.parent),
+  weight: 1,
+  turn: 0,
+  usedAt: Number.NEGATIVE_INFINITY,
+  resumedAt: options.now,
+  resumedTurn: 0,
+  isGathering: false
 })
 
 const capacityOf = (bytesPerSecond: number | undefined): number => (bytesPerSecond ?? 0) * burstSeconds
@@ -102,9 +136,33 @@ export const spend = (self: RateLimiter, bytes: number): void => {
   for (let node = self; ; node = node.parent) {
     if (node.bytesPerSecond !== undefined) node.tokens -= bytes
     if (node.parent === undefined) return
-    // A child that did not compete for a while has no claim to bytes that it did not use then.
-    node.parent.turn = Math.max(node.served, node.parent.turn)
-    node.served = node.parent.turn + bytes
+    const { parent } = node
+    const began = beginningOf(node, parent)
+    parent.turn = Math.max(began, parent.turn)
+    node.served = began + bytes / node.weight
+  }
+}
+
+/** A child that did not compete for a while has no claim to bytes that it did not use then. */
+const beginningOf = (node: RateLimiter, parent: RateLimiter): number => Math.max(node.served, floorOf(parent))
+
+/** Where children begin that did not compete. */
+const floorOf = (parent: RateLimiter): number => (parent.isGathering ? parent.resumedTurn : parent.turn)
+
+/** Notes that a peer takes or begins to wait, on every limiter above it. */
+const noteUse = (self: RateLimiter, now: number): void => {
+  for (let node = self.parent; node !== undefined; node = node.parent) {
+    if (now - node.usedAt > pauseMillis) {
+      node.resumedAt = now
+      node.resumedTurn = node.turn
+      if (node.bytesPerSecond !== undefined) {
+        isOpen(node, now)
+        const most = Math.max(node.bytesPerSecond * resumedBurstSeconds, resumedBurstBytes)
+        node.tokens = Math.min(node.tokens, most)
+      }
+    }
+    node.usedAt = now
+    node.isGathering = now - node.resumedAt < gatheringMillis
   }
 }
 
@@ -131,6 +189,7 @@ export const take = (self: RateLimiter, bytes: number, now: number, demand = byt
     self.hasForfeited = false
     return true
   }
+  noteUse(self, now)
   const missing = bytes - self.credit
   const isNew = self.wanted === 0
   if (isNew && mayPass(self, now)) {
@@ -151,7 +210,7 @@ export const take = (self: RateLimiter, bytes: number, now: number, demand = byt
 export const giveBack = (self: RateLimiter, bytes: number): void => {
   for (let node: RateLimiter | undefined = self; node !== undefined; node = node.parent) {
     repay(node, bytes)
-    node.served -= bytes
+    node.served -= bytes / node.weight
   }
 }
 
@@ -167,7 +226,7 @@ export const forfeit = (self: RateLimiter, bytes: number): void => {
   for (let node = self.parent; node !== undefined; node = node.parent) {
     repay(node, bytes)
     isUsed ||= isWaitedForByUser(node)
-    if (isUsed) node.served -= bytes
+    if (isUsed) node.served -= bytes / node.weight
   }
 }
 
@@ -225,6 +284,11 @@ export const lowest = (self: RateLimiter): number | undefined => {
     if (node.bytesPerSecond !== undefined) found = Math.min(found ?? node.bytesPerSecond, node.bytesPerSecond)
   }
   return found
+}
+
+/** Sets how many times the share of a child of weight 1 it receives. It counts for what it receives from now on. */
+export const setWeight = (self: RateLimiter, weight: number): void => {
+  self.weight = weight
 }
 
 /** Sets the limit; `undefined` for none. */

@@ -32,12 +32,15 @@ export const newcomerWeight = 3
 export const maxTurnMillis = 60_000
 
 /** The shortest turn: a connection needs some seconds to reach its full speed. */
-export const minTurnMillis = 20_000
+export const minTurnMillis = 10_000
 
-/** Bytes that end a turn after its shortest time. A fast peer has received enough for one turn by then. */
-export const turnBytes = 16_777_216
+/** Bytes in a turn at least, so that it is worth an unchoke. */
+export const turnBytes = 1_048_576
 
-/** Slots of a torrent without an upload limit; also libtorrent's default for a session. */
+/** A turn ends when its peer has received this part of what the next one has in all, if that is more. */
+const turnLead = 0.25
+
+/** Slots of a torrent without an upload limit, at least; also libtorrent's default for a session. */
 export const defaultSlots = 8
 
 /** With fewer slots, none could be earned besides the optimistic one. */
@@ -117,14 +120,21 @@ export const make = <P extends Peer>(): Choker<P> => ({
 })
 
 /**
- * Returns a number of slots that suits an upload limit; `undefined` for no limit. The number of slots and the rate of
- * each grow with the square root of the limit: 2 slots at 8 KiB/s, 7 at 100 KiB/s, 22 at 1 MiB/s, and 50 from 5 MiB/s
- * on.
+ * Returns a number of slots that suits an upload limit. The number of slots and the rate of each grow with the square
+ * root of the limit: 2 slots at 8 KiB/s, 7 at 100 KiB/s, 22 at 1 MiB/s, and 50 from 5 MiB/s on. Without a limit
+ * (`undefined`), the rate at which we upload now counts instead, and there are at least 8.
  */
-export const slotsFor = (bytesPerSecond: number | undefined): number =>
+export const slotsFor = (bytesPerSecond: number | undefined, uploadRate = 0): number =>
   bytesPerSecond === undefined
-    ? defaultSlots
-    : Math.min(maxSlots, Math.max(minSlots, Math.floor(Math.sqrt(bytesPerSecond / 2_048))))
+    ? Math.max(defaultSlots, suitableSlots(uploadRate))
+    : Math.max(minSlots, suitableSlots(bytesPerSecond))
+
+const suitableSlots = (bytesPerSecond: number): number =>
+  Math.min(maxSlots, Math.floor(Math.sqrt(bytesPerSecond / 2_048)))
+
+/** The most slots that `slotsFor` returns for a limit. */
+export const mostSlotsFor = (bytesPerSecond: number | undefined): number =>
+  slotsFor(bytesPerSecond, Number.POSITIVE_INFINITY)
 
 /**
  * How many of `slots` are optimistic even if all could be earned. A single slot is optimistic, because it has to find
@@ -276,17 +286,24 @@ const passTurns = <P extends Peer>(wanting: ReadonlyArray<Standing<P>>, { now, s
     if (surplus > 0) {
       yieldSlot(standing, now)
       surplus--
-    } else if (isTurnOver(standing, now)) {
-      const next = waiting.shift()
-      if (next === undefined) continue
+    } else {
+      const [next] = waiting
+      if (next === undefined || !isTurnOver(standing, next, now)) continue
+      waiting.shift()
       yieldSlot(standing, now)
       hold(next, "turn", now)
     }
   }
 }
 
-const isTurnOver = <P extends Peer>({ peer, since, uploadedBefore }: Standing<P>, now: number): boolean =>
-  now - since >= maxTurnMillis || (now - since >= minTurnMillis && peer.uploadedBytes - uploadedBefore >= turnBytes)
+const isTurnOver = <P extends Peer>(holder: Standing<P>, next: Standing<P>, now: number): boolean => {
+  const age = now - holder.since
+  const received = holder.peer.uploadedBytes - holder.uploadedBefore
+  return (
+    age >= maxTurnMillis ||
+    (age >= minTurnMillis && received >= Math.max(turnBytes, next.peer.uploadedBytes * turnLead))
+  )
+}
 
 /** Assigns the free slots. */
 const fillFree = <P extends Peer>(wanting: ReadonlyArray<Standing<P>>, options: Options): void => {

@@ -8,11 +8,18 @@ import * as Monotonic from "../base/Monotonic.ts"
 import type * as Prng from "../base/Prng.ts"
 import type * as PeerProtocol from "../peer/PeerProtocol.ts"
 import * as PeerRequests from "../peer/PeerRequests.ts"
+import * as RateLimiter from "../rate/RateLimiter.ts"
+import * as RateMeter from "../rate/RateMeter.ts"
 import * as Choker from "./Choker.ts"
+import * as Shares from "./Shares.ts"
 
 /** The upload slots of one torrent. */
 export interface Choking {
   readonly choker: Choker.Choker<PeerProtocol.PeerProtocol>
+  readonly shares: Shares.Shares<PeerProtocol.PeerProtocol>
+  /** How fast blocks are sent to the connected peers, and how many bytes these had received at the last step. */
+  readonly rate: RateMeter.RateMeter
+  uploadedBytes: number
   readonly options: Options
   /** Open if another peer may be unchoked before the next tick. */
   readonly isDue: Latch.Latch
@@ -22,32 +29,55 @@ export interface Choking {
 
 /** What choking depends on. */
 export interface Options {
-  /** How many slots there are now. */
-  readonly slots: () => number
+  /** How many slots there are now, if we upload so many bytes per second. */
+  readonly slots: (bytesPerSecond: number) => number
   readonly peers: () => Iterable<PeerProtocol.PeerProtocol>
   /** Whether everything that is wanted is stored. */
   readonly isSeeding: () => boolean
+  /** Whether peers that are nearly done have a larger share of the upload limit. */
+  readonly prefersNearlyDone: () => boolean
   readonly random: Prng.Prng
 }
 
 /** Makes it with all slots free. */
 export const make = (options: Options): Choking => ({
   choker: Choker.make(),
+  shares: Shares.make(),
+  rate: RateMeter.make({ now: 0 }),
+  uploadedBytes: 0,
   options,
   isDue: Latch.makeUnsafe(false),
   isParting: false
 })
 
 /** Unchokes the peers whose turn it is at `now`, and chokes the others. */
-export const choose = ({ choker, isParting, options }: Choking, now: number): void => {
-  const { choke, unchoke } = Choker.step(choker, options.peers(), {
-    slots: isParting ? 0 : options.slots(),
+export const choose = (self: Choking, now: number): void => {
+  const { choker, isParting, options } = self
+  const peers = [...options.peers()]
+  const { choke, unchoke } = Choker.step(choker, peers, {
+    slots: isParting ? 0 : options.slots(measure(self, peers, now)),
     isSeeding: options.isSeeding(),
     now,
     random: options.random
   })
   for (const protocol of choke) PeerRequests.choke(protocol)
   for (const protocol of unchoke) PeerRequests.unchoke(protocol)
+  const preferred = options.prefersNearlyDone() ? Shares.choose(self.shares, peers) : nobody
+  for (const protocol of peers) {
+    RateLimiter.setWeight(protocol.limits.upload, preferred.has(protocol) ? Shares.largerWeight : 1)
+  }
+}
+
+const nobody: ReadonlySet<PeerProtocol.PeerProtocol> = new Set()
+
+/** Bytes per second that are sent to `peers`. */
+const measure = (self: Choking, peers: ReadonlyArray<PeerProtocol.PeerProtocol>, now: number): number => {
+  let uploadedBytes = 0
+  for (const peer of peers) uploadedBytes += peer.uploadedBytes
+  // When a peer leaves, the sum falls.
+  RateMeter.add(self.rate, Math.max(0, uploadedBytes - self.uploadedBytes), now)
+  self.uploadedBytes = uploadedBytes
+  return RateMeter.bytesPerSecond(self.rate, now)
 }
 
 /**

@@ -144,9 +144,12 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     report: options.report
   })
   const choking = Choking.make({
-    slots: () => options.uploadSlots ?? Choker.slotsFor(limits && RateLimiter.lowest(limits.upload)),
+    slots: (bytesPerSecond) =>
+      options.uploadSlots ??
+      Choker.slotsFor(limits && RateLimiter.lowest(limits.upload), isFinished(options) ? bytesPerSecond : 0),
     peers: () => Array.from(swarm.roster.members.values(), ({ protocol }) => protocol),
     isSeeding: () => isFinished(options),
+    prefersNearlyDone: () => isFinished(options) && options.superSeeds !== true,
     random
   })
   const isSuperSeeding = options.superSeeds === true && PieceTable.isComplete(assembly.table)

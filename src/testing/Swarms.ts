@@ -255,7 +255,10 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<World, 
         halt
       }
       const limits = [engineLimits, options.limits].flatMap((limits) => limits?.uploadBytesPerSecond ?? [])
-      downloads.set(self, options.uploadSlots ?? Choker.slotsFor(limits.length > 0 ? Math.min(...limits) : undefined))
+      downloads.set(
+        self,
+        options.uploadSlots ?? Choker.mostSlotsFor(limits.length > 0 ? Math.min(...limits) : undefined)
+      )
       yield* Scope.addFinalizer(
         scope,
         Effect.sync(() => downloads.delete(self))

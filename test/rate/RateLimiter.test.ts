@@ -94,6 +94,53 @@ describe("RateLimiter", () => {
     assert.strictEqual(peer.total, 6 * block)
   })
 
+  it("serves peers that come within seconds of each other as if they had come together", () => {
+    const engine = engineOf(100 * block)
+    const peers = [0, 300, 600, 900].map((now) => ({ now, peer: greedy(engine, { now }) }))
+    let now = 0
+    const go = (until: number) => {
+      for (; now < until; now += 20) {
+        RateLimiter.step(engine, now)
+        for (const { now: from, peer } of peers) if (from <= now) eat(peer, now)
+      }
+    }
+    go(5_000)
+
+    const totals = peers.map(({ peer }) => peer.total / block)
+    const late = greedy(engine, { now })
+    peers.push({ now, peer: late })
+    go(6_000)
+
+    assert.isAtMost(Math.max(...totals) - Math.min(...totals), 2, totals.join())
+    // A peer that comes later has its share from now on, and no claim to more.
+    within(late.total, 20 * block, 0.1)
+  })
+
+  it("keeps only a little of what was saved for the first peer after a pause", () => {
+    const engine = engineOf(1_000 * block)
+    const peer = greedy(engine)
+
+    eat(peer, 0)
+    run(engine, [peer], 0, 1_000)
+    const before = peer.total
+    RateLimiter.rest(peer.limiter)
+    run(engine, [], 1_000, 3_000)
+    eat(peer, 3_000)
+
+    assert.isAtMost(before, 1_060 * block)
+    assert.isAtMost(peer.total - before, 75 * block)
+  })
+
+  it("serves a child of a greater weight as many times as much", () => {
+    const engine = engineOf(100 * block)
+    const peers = [greedy(engine), greedy(engine)]
+    RateLimiter.setWeight(peers[0]!.limiter, 9)
+
+    run(engine, peers, 0, 10_000)
+
+    within(peers[0]!.total, 9 * peers[1]!.total, 0.05)
+  })
+
   it("lets a whole block through under a limit far below it, and then waits until it is paid back", () => {
     const engine = engineOf(1_024)
     const peer = greedy(engine)
@@ -535,15 +582,16 @@ describe("RateLimiter, any tree", () => {
         const { engine, peers, torrents } = grow(plan)
         run(engine, peers, 0, 100_000, 20)
 
-        // What those beside it may take before it, twice, at the slowest rate on its way, and the half second at the
-        // start.
+        // What those beside it may take before it, twice, and as much as it took at the start before they came, at the
+        // slowest rate on its way, and the half second at the start.
         const slowest = (rates: ReadonlyArray<number | undefined>) =>
           Math.min(...rates.map((rate) => rate ?? Number.POSITIVE_INFINITY))
         for (const torrent of torrents) {
           for (const peer of torrent.peers) {
             const rate = slowest([peer.limiter.bytesPerSecond, torrent.limiter.bytesPerSecond, engine.bytesPerSecond])
-            const turns = 2 * (torrents.length * torrent.peers.length + 1)
-            assert.isAtMost(peer.longestWait, (turns * block * 1_000) / rate + 1_000)
+            const turns = torrents.length * torrent.peers.length + 1
+            const early = Math.min(RateLimiter.burstSeconds, Math.max(0.05, (8 * block) / rate))
+            assert.isAtMost(peer.longestWait, turns * 1_000 * ((2 * block) / rate + early) + 1_000)
           }
         }
       }),

@@ -343,12 +343,15 @@ describe("Choker", () => {
 
 describe("Choker.slotsFor", () => {
   it("grows with the limit, in number and in rate of a slot", () => {
-    const slots = [1, 8_192, 102_400, 1_048_576, 5_242_880, 1_000_000_000].map(Choker.slotsFor)
+    const slots = [1, 8_192, 102_400, 1_048_576, 5_242_880, 1_000_000_000].map((limit) => Choker.slotsFor(limit))
 
     assert.deepStrictEqual(slots, [2, 2, 7, 22, 50, 50])
   })
 
-  it("is 8 without an upload limit", () => {
-    assert.strictEqual(Choker.slotsFor(undefined), 8)
+  it("is at least 8 without an upload limit, and grows with the rate at which we upload", () => {
+    const slots = [0, 100_000, 1_048_576, 100_000_000].map((rate) => Choker.slotsFor(undefined, rate))
+
+    assert.deepStrictEqual(slots, [8, 8, 22, 50])
+    assert.deepStrictEqual([Choker.mostSlotsFor(undefined), Choker.mostSlotsFor(102_400)], [50, 7])
   })
 })

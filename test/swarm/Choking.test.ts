@@ -36,6 +36,7 @@ const begin = Effect.fnUntraced(function* (slots: () => number) {
     },
     peers: () => peers,
     isSeeding: () => true,
+    prefersNearlyDone: () => false,
     random: Prng.make(1)
   })
   const unchoked = () => peers.filter(({ uploads }) => !uploads.isChoking).length
