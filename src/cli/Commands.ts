@@ -82,7 +82,7 @@ const seed: Arguments.Command = {
     limitUp,
     ...seedLimits,
     followLinks,
-    { name: "super", about: "offer each peer one piece at a time; for the first seed of a torrent" },
+    { name: "super", about: "offer each peer a few pieces at a time; for the first seed of a torrent" },
     { name: "json", about: "write each event as a line of JSON" },
     { name: "quiet", short: "q", about: "write nothing but errors" }
   ],

@@ -10,6 +10,6 @@ export interface Offer {
   readonly isOffered: (piece: PieceIndex) => boolean
   /** The peer has the piece now. */
   readonly gained: (piece: PieceIndex) => void
-  /** A part of the piece was sent to the peer. */
-  readonly sent: (piece: PieceIndex) => void
+  /** So many bytes of the piece were sent to the peer. */
+  readonly sent: (piece: PieceIndex, bytes: number) => void
 }

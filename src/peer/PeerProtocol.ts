@@ -211,13 +211,17 @@ export const receive = (self: PeerProtocol, chunk: Uint8Array, now: number): voi
   FrameDecoder.push(self.decoder, chunk)
 }
 
-/** A piece is stored now: sends a have, or, to a peer that has the piece itself, that we lost interest if we did. */
+/**
+ * A piece is stored now: sends a have to every peer but a seed, and also to one that has the piece itself. A peer that
+ * super-seeds learns from it that the piece has arrived (BEP 16). To a seed, sends that we lost interest if we did.
+ */
 export const announce = (self: PeerProtocol, piece: PieceIndex): void => {
   if (self.offer?.isOffered(piece) === false) return
-  if (!Bitfield.has(self.has, piece)) {
+  if (!Bitfield.isFull(self.has)) {
     FrameEncoder.have(self.outbox, piece)
     self.wake()
-  } else if (self.amInterested) {
+  }
+  if (self.amInterested && Bitfield.has(self.has, piece)) {
     PeerPieces.updateInterest(self)
     if (!self.amInterested) self.wake()
   }

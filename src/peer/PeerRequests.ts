@@ -119,7 +119,7 @@ export const refuse = (self: PeerRequests, piece: PieceIndex, begin: number, len
 
 /** Records that blocks of a piece were sent to the peer, `bytes` bytes together. */
 export const uploaded = (self: PeerRequests, piece: PieceIndex, bytes: number, now: number): void => {
-  self.offer?.sent(piece)
+  self.offer?.sent(piece, bytes)
   if (self.uploads.isChoking) FastAllowance.spend(self.allowance, bytes)
   self.uploadedBytes += bytes
   self.lastServed = now

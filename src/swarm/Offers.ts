@@ -2,6 +2,7 @@
  * Super-seeding of a swarm (BEP 16): announces chosen pieces to each peer until every piece is spread, and then all the
  * others. `SuperSeeding.ts` chooses the pieces, `peer/PeerProtocol.ts` sends the frames.
  */
+import type { PieceGeometry } from "../base/PieceGeometry.ts"
 import type * as Prng from "../base/Prng.ts"
 import type { Offer } from "../peer/Offer.ts"
 import * as PeerProtocol from "../peer/PeerProtocol.ts"
@@ -14,18 +15,24 @@ export interface Offers {
 }
 
 /** Makes the offers of a torrent whose pieces are all stored, without peers. */
-export const make = (options: { readonly pieceCount: number; readonly random: Prng.Prng }): Offers => ({
+export const make = (options: { readonly geometry: PieceGeometry; readonly random: Prng.Prng }): Offers => ({
   machine: SuperSeeding.make(options)
 })
 
+/** Finds the session of a peer. */
+export type Find = (key: number) => PeerProtocol.PeerProtocol | undefined
+
 /** What restricts a peer to offered pieces; `undefined` after super-seeding has ended. `now` returns milliseconds. */
-export const offerOf = (self: Offers, key: number, now: () => number): Offer | undefined =>
+export const offerOf = (self: Offers, key: number, find: Find, now: () => number): Offer | undefined =>
   self.machine === undefined
     ? undefined
     : {
         isOffered: (piece) => self.machine === undefined || SuperSeeding.mayServe(self.machine, key, piece),
         gained: (piece) => self.machine !== undefined && SuperSeeding.gain(self.machine, key, piece, now()),
-        sent: (piece) => self.machine !== undefined && SuperSeeding.sent(self.machine, key, piece, now())
+        sent: (piece, bytes) => {
+          if (self.machine === undefined || !SuperSeeding.sent(self.machine, key, piece, bytes, now())) return
+          announceAll(SuperSeeding.offersTo(self.machine, key, now()), find)
+        }
       }
 
 /** Notes that the handshake with a peer is done. The peer will announce its pieces. */
@@ -39,15 +46,19 @@ export const leave = (self: Offers, key: number, now: number): void => {
 }
 
 /** Announces to peers what is due now. To be called about once a second. */
-export const step = (self: Offers, find: (key: number) => PeerProtocol.PeerProtocol | undefined, now: number): void => {
+export const step = (self: Offers, find: Find, now: number): void => {
   const { machine } = self
   if (machine === undefined) return
-  for (const { peer, piece } of SuperSeeding.offers(machine, now)) announceTo(find(peer), piece)
+  announceAll(SuperSeeding.offers(machine, now), find)
   if (!SuperSeeding.isDone(machine)) return
   self.machine = undefined
   for (const key of machine.recipients.keys()) {
     for (const piece of SuperSeeding.unoffered(machine, key)) announceTo(find(key), piece)
   }
+}
+
+const announceAll = (offers: ReadonlyArray<SuperSeeding.Offer<number>>, find: Find): void => {
+  for (const { peer, piece } of offers) announceTo(find(peer), piece)
 }
 
 const announceTo = (

@@ -143,17 +143,17 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     dialAddress: Contacts.dialAddress,
     report: options.report
   })
+  const isSuperSeeding = options.superSeeds === true && PieceTable.isComplete(assembly.table)
+  const offers = isSuperSeeding ? Offers.make({ geometry: assembly.geometry, random }) : undefined
   const choking = Choking.make({
     slots: (bytesPerSecond) =>
       options.uploadSlots ??
       Choker.slotsFor(limits && RateLimiter.lowest(limits.upload), isFinished(options) ? bytesPerSecond : 0),
     peers: () => Array.from(swarm.roster.members.values(), ({ protocol }) => protocol),
     isSeeding: () => isFinished(options),
-    prefersNearlyDone: () => isFinished(options) && options.superSeeds !== true,
+    prefersNearlyDone: () => isFinished(options) && !isOffering(offers),
     random
   })
-  const isSuperSeeding = options.superSeeds === true && PieceTable.isComplete(assembly.table)
-  const offers = isSuperSeeding ? Offers.make({ pieceCount: assembly.geometry.pieceCount, random }) : undefined
   const parts: Parts = { options, swarm, choking, offers }
 
   return {
@@ -175,6 +175,8 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     prospects: () => prospects(parts)
   }
 })
+
+const isOffering = (offers: Offers.Offers | undefined): boolean => offers?.machine !== undefined
 
 const isFinished = ({ assembly }: Options): boolean => PieceTable.isFinished(assembly.table)
 
@@ -211,9 +213,9 @@ const exchangeOf = (parts: Parts, upload: Upload.Upload): Swarm.Exchange<PeerSes
 }
 
 /** What is exchanged with peers besides pieces. */
-const extensionsOf = ({ options, swarm }: Parts): TorrentExtensions => ({
+const extensionsOf = ({ offers, options, swarm }: Parts): TorrentExtensions => ({
   ...options.extensions,
-  isUploadOnly: () => isFinished(options),
+  isUploadOnly: () => isFinished(options) && !isOffering(offers),
   contacts: (remote) => Contacts.others(swarm.roster.members.values(), remote),
   seenAs: ({ host }, ourHost) => Swarm.seenAs(swarm, host, ourHost),
   found: (addresses) => {
@@ -233,7 +235,14 @@ const converse = Effect.fnUntraced(function* (
     assembly: options.assembly,
     upload,
     limits: options.limits,
-    offer: offers && Offers.offerOf(offers, key, () => Monotonic.nowUnsafe(clock)),
+    offer:
+      offers &&
+      Offers.offerOf(
+        offers,
+        key,
+        (other) => protocolOf(swarm, other),
+        () => Monotonic.nowUnsafe(clock)
+      ),
     allowedFast: yield* options.allowedFast?.(introduced.connection.remote.host) ?? Effect.succeed([]),
     extensions,
     id: key,
@@ -241,6 +250,11 @@ const converse = Effect.fnUntraced(function* (
     onInterest: () => Choking.chooseSoon(choking)
   })
 })
+
+const protocolOf = (
+  { roster }: Swarm.Swarm<PeerSession.PeerSession>,
+  key: number
+): PeerProtocol.PeerProtocol | undefined => roster.members.get(key as SupplierId)?.protocol
 
 const admit = ({ offers, swarm }: Parts, session: PeerSession.PeerSession): PeerDropped | undefined => {
   const refusal = Roster.keepOne(swarm.roster, session, swarm.peerId)
@@ -271,7 +285,7 @@ const tick = Effect.fnUntraced(function* ({ choking, offers, options, swarm }: P
   }
   if (isFreed) Assembly.wakeIdle(assembly)
   else Requests.wakeOvertakers(assembly, now)
-  if (offers !== undefined) Offers.step(offers, (key) => members.get(key)?.protocol, now)
+  if (offers !== undefined) Offers.step(offers, (key) => protocolOf(swarm, key), now)
   Choking.choose(choking, now)
 })
 

@@ -1,34 +1,64 @@
 /**
  * Super-seeding (BEP 16): the first seed of a torrent uploads little more than one copy instead of several.
  *
- * We claim to have nothing, and offer each peer one piece at a time: one that no other peer has or was offered. When a
- * second peer has that piece, the first has proved that it uploads what it receives, and is offered another one. A
- * piece that two peers have is spread, and is left to them. When all pieces are spread and half of the peers have
- * everything, we go on as an ordinary seed.
+ * We claim to have nothing, and offer each peer a few pieces at a time: as many as keep its connection busy, and none
+ * that another peer has or was offered. A piece is taken when all of it was sent, or when the peer announces it. Then
+ * the peer is offered another one. When every piece has two holders and half of the peers have everything, we go on as
+ * an ordinary seed.
  *
- * A proof may never come, so the seed does not insist on it. A peer that has its piece is offered another one after a
- * while, or at once if all others have the piece too. A piece that its peer does not fetch is offered to another peer.
- * A peer that receives nothing from others is offered spread pieces too.
+ * What a peer has alone is left to it: it should upload that to others. Whether it does, others show by announcing a
+ * piece that they were not offered. So a peer is judged by what happens around it, and no single piece needs a proof:
+ *
+ * - A peer forwards if another peer got a piece that it had alone. A peer that has not forwarded for a while is offered
+ *   nothing more, and what it has alone is offered to others.
+ * - A peer is isolated if it has received nothing from others for a while. It may be the only one, or know only us. It
+ *   is offered what it lacks, rare pieces first, whether it forwards or not and whoever else has them.
+ *
+ * "A while" is some time longer than a piece takes to reach a peer. A peer that left when it had everything probably
+ * goes on uploading, so it counts as a holder as long as others remain.
  *
  * A pure machine; `now` is in milliseconds. The caller begins each session with no pieces (an empty bitfield or `have
  * none`, BEP 6), reports which pieces peers have and receive, sends a `have` for each offer, and serves each peer only
- * the pieces that `mayServe` allows. At the end it announces the pieces in `unoffered` to each peer.
+ * the pieces that `mayServe` allows. At the end it announces the pieces in `unoffered` to each peer. A message of a
+ * peer costs the same however many pieces there are; what searches for a piece is done once a second or for each piece
+ * that was sent.
  */
 
 import * as PiecePicker from "../assembly/PiecePicker.ts"
 import * as Bitfield from "../base/Bitfield.ts"
-import type { PieceIndex } from "../base/PieceGeometry.ts"
+import type { PieceGeometry, PieceIndex } from "../base/PieceGeometry.ts"
+import * as Geometry from "../base/PieceGeometry.ts"
 import type * as Prng from "../base/Prng.ts"
 
 /** How many peers hold a spread piece: the one that was offered it, and one that received it from there. */
 const spreadHolders = 2
 
 /**
- * How long a piece is left to the peer that was offered it or has it, since the last sign of activity (milliseconds).
- * If it is shorter, pieces of slow peers are sent twice; if it is longer, peers that cannot reach each other wait for
- * nothing.
+ * How long nothing may happen, at least, until a peer counts as isolated or as not forwarding (milliseconds). Peers
+ * find and unchoke each other in this time, and some choose only every ten seconds whom to unchoke.
  */
-export const defaultPatience = 120_000
+export const defaultPatience = 12_000
+
+/** The longest patience with slow peers (milliseconds). */
+const maxPatience = 120_000
+
+/** How many times as long as a piece takes our patience is. */
+const patiencePaces = 3
+
+/** Bytes that are offered to a peer ahead: a fast peer fetches them in the time that the next offer takes. */
+const windowBytes = 1_048_576
+
+/** Pieces that are offered to a peer ahead, at least: one that it fetches, and the next one. */
+const minWindow = 2
+
+/** Of few pieces, the first peers should not be offered all: they are divided into so many windows of each peer. */
+const windowsPerPeer = 4
+
+/** A piece that a peer was offered and has not taken. */
+interface Outstanding {
+  readonly since: number
+  sentBytes: number
+}
 
 /** A peer that takes part. */
 export interface Recipient<P> {
@@ -37,10 +67,15 @@ export interface Recipient<P> {
   readonly has: Bitfield.Bitfield
   /** The pieces that it neither has nor was offered. */
   readonly unoffered: Bitfield.Bitfield
-  /** The piece that it was offered last. */
-  offered: PieceIndex | undefined
-  /** When it last joined, got a piece, or was offered one. */
-  lastProgress: number
+  readonly outstanding: Map<PieceIndex, Outstanding>
+  /** Whether it lacked pieces when it joined. */
+  readonly beganIncomplete: boolean
+  /** When it joined, or last got a piece from others. */
+  receivedAt: number
+  /** When another peer last got a piece that it had alone, or since when it has any alone. */
+  forwardedAt: number
+  /** How many pieces it has alone. */
+  alone: number
 }
 
 /** A piece to announce to a peer. */
@@ -49,31 +84,52 @@ export interface Offer<P> {
   readonly piece: PieceIndex
 }
 
+/** A piece that is left to a peer: to fetch it, or to upload it to others. */
+interface Claim<P> {
+  /** The peer; `undefined` if the other holders of the piece have left and it is not known who remains. */
+  readonly owner: Recipient<P> | undefined
+  readonly since: number
+}
+
 /** The state of one torrent's super-seeding. Changed only through this module. */
 export interface SuperSeeding<P> {
-  /** Its candidates are the pieces that may be offered: neither spread nor claimed. */
+  readonly geometry: PieceGeometry
+  /** Its candidates are the pieces that may be offered to any peer: neither spread nor claimed. */
   readonly picker: PiecePicker.PiecePicker
-  /** Pieces that are left to a peer, and until when; the earliest first. */
-  readonly claims: Map<PieceIndex, number>
+  /** All pieces, by how many peers have them: what isolated peers are offered. */
+  readonly rarest: PiecePicker.PiecePicker
+  /** Pieces that are left to a peer, the earliest first. A piece that one peer has is claimed, too. */
+  readonly claims: Map<PieceIndex, Claim<P>>
+  /** Who has a piece alone. */
+  readonly soleHolders: Map<PieceIndex, Recipient<P>>
   /** By peer, compared by identity. */
   readonly recipients: Map<P, Recipient<P>>
-  readonly patience: number
+  readonly minPatience: number
+  /** How long a piece takes from its offer until it is taken (milliseconds); the longest lately. */
+  pace: number
   /** How many pieces are not spread. */
   remaining: number
+  /** How many peers have left with everything, since there were none. */
+  departed: number
 }
 
 /** Makes it without peers and without spread pieces. */
 export const make = <P>(options: {
-  readonly pieceCount: number
+  readonly geometry: PieceGeometry
   readonly random: Prng.Prng
-  /** Milliseconds; default `defaultPatience`. */
+  /** Milliseconds, at least; default `defaultPatience`. */
   readonly patience?: number | undefined
 }): SuperSeeding<P> => ({
-  picker: PiecePicker.make(options.pieceCount, options.random),
+  geometry: options.geometry,
+  picker: PiecePicker.make(options.geometry.pieceCount, options.random),
+  rarest: PiecePicker.make(options.geometry.pieceCount, options.random),
   claims: new Map(),
+  soleHolders: new Map(),
   recipients: new Map(),
-  patience: options.patience ?? defaultPatience,
-  remaining: options.pieceCount
+  minPatience: options.patience ?? defaultPatience,
+  pace: 0,
+  remaining: options.geometry.pieceCount,
+  departed: 0
 })
 
 /**
@@ -83,10 +139,13 @@ export const make = <P>(options: {
  */
 export const isDone = <P>(self: SuperSeeding<P>): boolean => {
   if (self.remaining > 0) return false
-  let complete = 0
+  let complete = self.departed
   for (const { has } of self.recipients.values()) if (Bitfield.isFull(has)) complete++
-  return complete > 0 && complete * 2 >= self.recipients.size
+  return complete > 0 && complete * 2 >= self.recipients.size + self.departed
 }
+
+const patienceOf = <P>(self: SuperSeeding<P>): number =>
+  Math.min(maxPatience, Math.max(self.minPatience, patiencePaces * self.pace))
 
 /** Adds a peer that has the pieces in `has`, which is copied. */
 export const join = <P>(self: SuperSeeding<P>, peer: P, has: Bitfield.Bitfield, now: number): void => {
@@ -94,8 +153,11 @@ export const join = <P>(self: SuperSeeding<P>, peer: P, has: Bitfield.Bitfield, 
     peer,
     has: Bitfield.make(has.length),
     unoffered: Bitfield.full(has.length),
-    offered: undefined,
-    lastProgress: now
+    outstanding: new Map(),
+    beganIncomplete: !Bitfield.isFull(has),
+    receivedAt: now,
+    forwardedAt: now,
+    alone: 0
   }
   self.recipients.set(peer, recipient)
   for (const piece of Bitfield.indices(has)) gain(self, peer, piece as PieceIndex, now)
@@ -105,48 +167,97 @@ export const join = <P>(self: SuperSeeding<P>, peer: P, has: Bitfield.Bitfield, 
 export const gain = <P>(self: SuperSeeding<P>, peer: P, piece: PieceIndex, now: number): void => {
   const recipient = self.recipients.get(peer)
   if (recipient === undefined || !Bitfield.add(recipient.has, piece)) return
-  Bitfield.remove(recipient.unoffered, piece)
-  recipient.lastProgress = now
-  PiecePicker.gain(self.picker, piece)
+  const isFromOthers = Bitfield.remove(recipient.unoffered, piece)
+  if (isFromOthers) recipient.receivedAt = now
+  else take(self, recipient, piece, now)
+  addHolder(self, piece)
   const holders = self.picker.availability[piece]!
-  if (holders < spreadHolders) claim(self, piece, now)
-  else if (holders === spreadHolders) {
-    self.remaining--
-    self.claims.delete(piece)
-    PiecePicker.remove(self.picker, piece)
+  if (holders === 1) {
+    if (recipient.alone++ === 0) recipient.forwardedAt = now
+    self.soleHolders.set(piece, recipient)
+    claim(self, piece, recipient, now)
+    return
   }
+  const giver = forgetSoleHolder(self, piece)
+  if (isFromOthers && giver !== undefined) giver.forwardedAt = now
+  if (holders !== spreadHolders) return
+  self.remaining--
+  self.claims.delete(piece)
+  PiecePicker.remove(self.picker, piece)
 }
 
-/** Notes that a part of `piece` was sent to the peer, so that it is fetching the piece, however slowly. */
-export const sent = <P>(self: SuperSeeding<P>, peer: P, piece: PieceIndex, now: number): void => {
-  if (self.recipients.get(peer)?.offered === piece && self.claims.has(piece)) claim(self, piece, now)
+const addHolder = <P>(self: SuperSeeding<P>, piece: PieceIndex): void => {
+  PiecePicker.gain(self.picker, piece)
+  PiecePicker.gain(self.rarest, piece)
 }
 
-/** Removes a peer. Pieces that only it had, or was offered, may be offered to others. */
+const forgetSoleHolder = <P>(self: SuperSeeding<P>, piece: PieceIndex): Recipient<P> | undefined => {
+  const holder = self.soleHolders.get(piece)
+  if (holder === undefined) return undefined
+  self.soleHolders.delete(piece)
+  holder.alone--
+  return holder
+}
+
+/** A peer needs no more of a piece that it was offered. */
+const take = <P>(self: SuperSeeding<P>, recipient: Recipient<P>, piece: PieceIndex, now: number): boolean => {
+  const outstanding = recipient.outstanding.get(piece)
+  if (outstanding === undefined) return false
+  recipient.outstanding.delete(piece)
+  self.pace = Math.max(now - outstanding.since, self.pace * 0.9)
+  return true
+}
+
+/**
+ * Notes that bytes of `piece` were sent to the peer. Returns whether it has all of it, so that another offer may be due
+ * (`offersTo`).
+ */
+export const sent = <P>(self: SuperSeeding<P>, peer: P, piece: PieceIndex, bytes: number, now: number): boolean => {
+  const recipient = self.recipients.get(peer)
+  const outstanding = recipient?.outstanding.get(piece)
+  if (recipient === undefined || outstanding === undefined) return false
+  outstanding.sentBytes += bytes
+  if (self.claims.get(piece)?.owner === recipient) claim(self, piece, recipient, now)
+  return outstanding.sentBytes >= Geometry.pieceSize(self.geometry, piece) && take(self, recipient, piece, now)
+}
+
+/** Removes a peer. Pieces that only it had, or was offered, may be offered to others, unless it had everything. */
 export const leave = <P>(self: SuperSeeding<P>, peer: P, now: number): void => {
   const recipient = self.recipients.get(peer)
   if (recipient === undefined) return
   self.recipients.delete(peer)
+  if (recipient.beganIncomplete && Bitfield.isFull(recipient.has) && self.recipients.size > 0) {
+    self.departed++
+    return
+  }
   for (const piece of Bitfield.indices(recipient.has)) lose(self, piece as PieceIndex, now)
-  if (recipient.offered !== undefined && self.picker.availability[recipient.offered] === 0) {
-    release(self, recipient.offered)
+  for (const piece of recipient.outstanding.keys())
+    if (self.claims.get(piece)?.owner === recipient) release(self, piece)
+  if (self.recipients.size > 0) return
+  // Nobody is left who could receive something from those that left with everything.
+  for (; self.departed > 0; self.departed--) {
+    for (let piece = 0; piece < self.geometry.pieceCount; piece++) lose(self, piece as PieceIndex, now)
   }
 }
 
 const lose = <P>(self: SuperSeeding<P>, piece: PieceIndex, now: number): void => {
   PiecePicker.lose(self.picker, piece)
+  PiecePicker.lose(self.rarest, piece)
   const holders = self.picker.availability[piece]!
-  if (holders === 0) release(self, piece)
-  else if (holders === spreadHolders - 1) {
+  if (holders >= spreadHolders) return
+  if (holders === spreadHolders - 1) {
     self.remaining++
     // Another peer that has it may upload it.
-    claim(self, piece, now)
+    claim(self, piece, undefined, now)
+  } else {
+    forgetSoleHolder(self, piece)
+    release(self, piece)
   }
 }
 
-const claim = <P>(self: SuperSeeding<P>, piece: PieceIndex, now: number): void => {
+const claim = <P>(self: SuperSeeding<P>, piece: PieceIndex, owner: Recipient<P> | undefined, since: number): void => {
   self.claims.delete(piece)
-  self.claims.set(piece, now + self.patience)
+  self.claims.set(piece, { owner, since })
   PiecePicker.remove(self.picker, piece)
 }
 
@@ -155,57 +266,64 @@ const release = <P>(self: SuperSeeding<P>, piece: PieceIndex): void => {
   PiecePicker.insert(self.picker, piece)
 }
 
+/** Offers to others what its owner neither fetches nor forwards. */
 const releaseExpired = <P>(self: SuperSeeding<P>, now: number): void => {
-  for (const [piece, until] of self.claims) {
-    // A claim that ends later than any can is from before the clock was set back.
-    if (until > now && until <= now + self.patience) return
-    release(self, piece)
+  const patience = patienceOf(self)
+  for (const [piece, { owner, since }] of self.claims) {
+    // A claim of the future is from before the clock was set back.
+    if (now - since < patience && since <= now) return
+    const isForwarding = owner !== undefined && Bitfield.has(owner.has, piece) && now - owner.forwardedAt < patience
+    if (isForwarding && owner.forwardedAt <= now) claim(self, piece, owner, owner.forwardedAt)
+    else release(self, piece)
   }
 }
 
-/** Whether a peer should be offered another piece. */
-const isReady = <P>(self: SuperSeeding<P>, { has, offered }: Recipient<P>): boolean => {
-  if (offered === undefined) return true
-  const holders = self.picker.availability[offered]!
-  if (holders >= spreadHolders) return true
-  return Bitfield.has(has, offered) && (holders === self.recipients.size || !self.claims.has(offered))
-}
+const windowOf = <P>({ geometry, recipients }: SuperSeeding<P>): number =>
+  Math.max(
+    minWindow,
+    Math.min(
+      Math.ceil(windowBytes / geometry.pieceLength),
+      Math.floor(geometry.pieceCount / (windowsPerPeer * recipients.size))
+    )
+  )
+
+/** Whether so much time has passed; the clock may have been set back. */
+const isPast = (since: number, patience: number, now: number): boolean => now - since >= patience || since > now
 
 const nothing: ReadonlySet<PieceIndex> = new Set()
 
-/** The rarest spread piece that the peer neither has nor was offered. */
-const rarestSpread = <P>(self: SuperSeeding<P>, { unoffered }: Recipient<P>): PieceIndex | undefined => {
-  const { availability } = self.picker
-  let rarest: PieceIndex | undefined
-  for (const index of Bitfield.indices(unoffered)) {
-    const holders = availability[index]!
-    if (holders < spreadHolders) continue
-    if (rarest === undefined || holders < availability[rarest]!) rarest = index as PieceIndex
+/** Adds the offers that are due to one peer. */
+const offerTo = <P>(self: SuperSeeding<P>, recipient: Recipient<P>, now: number, made: Array<Offer<P>>): void => {
+  const { alone, forwardedAt, outstanding, peer, receivedAt, unoffered } = recipient
+  const patience = patienceOf(self)
+  const isIsolated = isPast(receivedAt, patience, now)
+  const isForwarding = alone === 0 || !isPast(forwardedAt, patience, now)
+  if (!isIsolated && !isForwarding) return
+  for (let room = windowOf(self) - outstanding.size; room > 0; room--) {
+    const piece =
+      PiecePicker.pick(self.picker, unoffered, nothing) ??
+      (isIsolated ? PiecePicker.pick(self.rarest, unoffered, nothing) : undefined)
+    if (piece === undefined) return
+    outstanding.set(piece, { since: now, sentBytes: 0 })
+    Bitfield.remove(unoffered, piece)
+    if (PiecePicker.isCandidate(self.picker, piece)) claim(self, piece, recipient, now)
+    made.push({ peer, piece })
   }
-  return rarest
 }
 
-const choose = <P>(self: SuperSeeding<P>, recipient: Recipient<P>, now: number): PieceIndex | undefined => {
-  if (!isReady(self, recipient)) return undefined
-  const piece = PiecePicker.pick(self.picker, recipient.unoffered, nothing)
-  if (piece !== undefined) return piece
-  const idle = now - recipient.lastProgress
-  return idle >= self.patience || idle < 0 ? rarestSpread(self, recipient) : undefined
-}
-
-/** Returns the offers that are due now. To be called about once a second, and when a peer has a new piece. */
+/** Returns the offers that are due to all peers now. To be called about once a second. */
 export const offers = <P>(self: SuperSeeding<P>, now: number): ReadonlyArray<Offer<P>> => {
   releaseExpired(self, now)
   const made: Array<Offer<P>> = []
-  for (const recipient of self.recipients.values()) {
-    const piece = choose(self, recipient, now)
-    if (piece === undefined) continue
-    recipient.offered = piece
-    recipient.lastProgress = now
-    Bitfield.remove(recipient.unoffered, piece)
-    if (self.picker.availability[piece]! < spreadHolders) claim(self, piece, now)
-    made.push({ peer: recipient.peer, piece })
-  }
+  for (const recipient of self.recipients.values()) offerTo(self, recipient, now, made)
+  return made
+}
+
+/** Returns the offers that are due to one peer now. */
+export const offersTo = <P>(self: SuperSeeding<P>, peer: P, now: number): ReadonlyArray<Offer<P>> => {
+  const recipient = self.recipients.get(peer)
+  const made: Array<Offer<P>> = []
+  if (recipient !== undefined) offerTo(self, recipient, now, made)
   return made
 }
 

@@ -34,7 +34,7 @@ export interface TorrentOptions {
    */
   readonly seed?: boolean | SeedingGoal | undefined
   /**
-   * Announces one piece at a time to each peer, until the peers have passed all pieces on (BEP 16), if everything is
+   * Announces a few pieces at a time to each peer, until every piece has two holders (BEP 16), if everything is
    * stored from the start. The first seed of a torrent then uploads little more than one copy. Slower if there are
    * other seeds. Default false.
    */

@@ -148,7 +148,7 @@ describe("PeerProtocol", () => {
       storePiece(assembly.table, 2)
       PeerProtocol.announce(protocol, 2 as PieceIndex)
 
-      assert.deepStrictEqual([tags(heard(protocol)), protocol.woken.times], [["NotInterested"], 1])
+      assert.deepStrictEqual([tags(heard(protocol)), protocol.woken.times], [["Have", "NotInterested"], 2])
     })
 
     test("and stays interested while the peer has more", function* () {
@@ -163,12 +163,12 @@ describe("PeerProtocol", () => {
       storePiece(assembly.table, 2)
       PeerProtocol.announce(protocol, 2 as PieceIndex)
 
-      assert.deepStrictEqual([tags(heard(protocol)), protocol.woken.times], [[], 0])
+      assert.deepStrictEqual([tags(heard(protocol)), protocol.woken.times], [["Have"], 1])
     })
   })
 
   describe("announces stored pieces", () => {
-    test("to a peer that does not have them", function* () {
+    test("to every peer that lacks some piece, because a super-seed wants to know what has arrived", function* () {
       const protocol = connect(yield* makeAssembly(), 0)
       say(protocol, [{ _tag: "Have", index: 1 }])
       heard(protocol)
@@ -176,7 +176,20 @@ describe("PeerProtocol", () => {
       PeerProtocol.announce(protocol, 1 as PieceIndex)
       PeerProtocol.announce(protocol, 2 as PieceIndex)
 
-      assert.deepStrictEqual(heard(protocol), [{ _tag: "Have", index: 2 }])
+      assert.deepStrictEqual(heard(protocol), [
+        { _tag: "Have", index: 1 },
+        { _tag: "Have", index: 2 }
+      ])
+    })
+
+    test("but not to a seed", function* () {
+      const protocol = connect(yield* makeAssembly(), 0)
+      say(protocol, [bitfield(fullBits)])
+      heard(protocol)
+
+      PeerProtocol.announce(protocol, 1 as PieceIndex)
+
+      assert.deepStrictEqual(tags(heard(protocol)), [])
     })
   })
 

@@ -120,7 +120,7 @@ describe("PieceSwarm", () => {
         [1, 1]
       ]
     )
-    assert.deepStrictEqual([partial.counters.haves, swarm.counts().connected], [3, 1])
+    assert.deepStrictEqual([partial.counters.haves, swarm.counts().connected], [4, 1])
   })
 
   test("fault 46: releases the blocks of a silent peer after 10 seconds, and disconnects it in the end", function* () {

@@ -1,25 +1,27 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import * as Bitfield from "../../src/base/Bitfield.ts"
+import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
 import * as Prng from "../../src/base/Prng.ts"
 import * as SuperSeeding from "../../src/swarm/SuperSeeding.ts"
 import { has, piece } from "../assembly/pieces.ts"
 
+/** Pieces of a mebibyte, of which a peer is offered two ahead. */
+const pieceLength = 1_048_576
+
+const geometryOf = (pieceCount: number) => PieceGeometry.make({ totalLength: pieceCount * pieceLength, pieceLength })
+
 const seedOf = (pieceCount: number, seed = 1) =>
-  SuperSeeding.make<string>({ pieceCount, random: Prng.make(seed), patience: 60_000 })
+  SuperSeeding.make<string>({ geometry: geometryOf(pieceCount), random: Prng.make(seed), patience: 60_000 })
 
 /** The offers that are due, as `peer:piece`. */
 const offered = (self: SuperSeeding.SuperSeeding<string>, now = 0) =>
   SuperSeeding.offers(self, now).map(({ peer, piece }) => `${peer}:${piece}`)
 
-/** The only piece that a peer is offered. */
-const offer = (self: SuperSeeding.SuperSeeding<string>, peer: string, now = 0) => {
-  const offers = SuperSeeding.offers(self, now)
-  assert.deepStrictEqual(
-    offers.map((offer) => offer.peer),
-    [peer]
-  )
-  return offers[0]!.piece
+/** Sends a piece to a peer, which then has it. */
+const upload = (self: SuperSeeding.SuperSeeding<string>, peer: string, index: number, now = 0) => {
+  SuperSeeding.sent(self, peer, piece(index), pieceLength, now)
+  SuperSeeding.gain(self, peer, piece(index), now)
 }
 
 const joinAll = (self: SuperSeeding.SuperSeeding<string>, peers: string, drawn: string) => {
@@ -27,69 +29,86 @@ const joinAll = (self: SuperSeeding.SuperSeeding<string>, peers: string, drawn: 
 }
 
 describe("SuperSeeding", () => {
-  it("offers each peer one piece, no two the same", () => {
+  it("offers each peer two pieces ahead, no two the same", () => {
     const self = seedOf(8)
     joinAll(self, "abc", "        ")
 
     const offers = SuperSeeding.offers(self, 0)
 
-    assert.deepStrictEqual(
-      offers.map(({ peer }) => peer),
-      ["a", "b", "c"]
-    )
-    assert.strictEqual(new Set(offers.map(({ piece }) => piece)).size, 3)
+    assert.strictEqual(offers.map(({ peer }) => peer).join(""), "aabbcc")
+    assert.strictEqual(new Set(offers.map(({ piece }) => piece)).size, 6)
     assert.deepStrictEqual(offered(self), [])
   })
 
-  it("offers a peer another piece when a second peer has its last one", () => {
+  it("offers more small pieces ahead, but not all of a few pieces to the first peer", () => {
+    const ahead = (pieceCount: number, length: number) => {
+      const geometry = PieceGeometry.make({ totalLength: pieceCount * length, pieceLength: length })
+      const self = SuperSeeding.make<string>({ geometry, random: Prng.make(1) })
+      SuperSeeding.join(self, "a", Bitfield.make(pieceCount), 0)
+      return SuperSeeding.offers(self, 0).length
+    }
+
+    assert.deepStrictEqual([ahead(1_000, 65_536), ahead(20, 65_536), ahead(1_000, 4_194_304)], [16, 5, 2])
+  })
+
+  it("offers another piece when all bytes of one were sent, or when the peer has announced it", () => {
     const self = seedOf(8)
-    joinAll(self, "ab", "        ")
-    const [first] = SuperSeeding.offers(self, 0)
-    SuperSeeding.gain(self, "a", first!.piece, 1_000)
-    const before = offered(self, 1_000)
-    SuperSeeding.gain(self, "b", first!.piece, 2_000)
+    joinAll(self, "a", "        ")
+    const [first, second] = SuperSeeding.offers(self, 0)
 
-    const next = offer(self, "a", 2_000)
+    const half = SuperSeeding.sent(self, "a", first!.piece, pieceLength / 2, 1_000)
+    const whole = SuperSeeding.sent(self, "a", first!.piece, pieceLength / 2, 1_000)
+    const afterSent = SuperSeeding.offersTo(self, "a", 1_000).length
+    SuperSeeding.gain(self, "a", second!.piece, 2_000)
+    const afterGained = SuperSeeding.offersTo(self, "a", 2_000).length
 
-    assert.deepStrictEqual(before, [])
-    assert.notStrictEqual(next, first!.piece)
-    assert.strictEqual(self.remaining, 7)
+    assert.deepStrictEqual([half, whole, afterSent, afterGained], [false, true, 1, 1])
   })
 
-  it("offers pieces that nobody has before pieces that one peer has", () => {
-    const self = seedOf(3)
-    joinAll(self, "a", "** ")
-    joinAll(self, "b", "   ")
+  it("offers all pieces to the only peer, without waiting", () => {
+    const self = seedOf(6)
+    joinAll(self, "a", "      ")
+    let now = 0
+    for (const { piece } of SuperSeeding.offers(self, now)) upload(self, "a", piece, now)
+    for (; !Bitfield.isFull(self.recipients.get("a")!.has); now += 1_000) {
+      for (const { piece } of SuperSeeding.offers(self, now)) upload(self, "a", piece, now)
+    }
 
-    const early = offered(self, 0)
-    SuperSeeding.sent(self, "a", piece(2), 50_000)
-    const late = offered(self, 60_000)
-
-    assert.deepStrictEqual(early, ["a:2"])
-    assert.match(late.join(), /^b:[01]$/)
+    assert.isAtMost(now, 3_000)
   })
 
-  it("does not wait for an impossible proof if every peer has the piece", () => {
+  it("offers nothing more to a peer that forwards nothing, if others upload to it", () => {
+    const self = seedOf(20)
+    joinAll(self, "a", " ".repeat(20))
+    joinAll(self, "b", `**${" ".repeat(18)}`)
+    for (const { peer, piece } of SuperSeeding.offers(self, 0)) upload(self, peer, piece, 0)
+    SuperSeeding.gain(self, "a", piece(0), 50_000)
+
+    const early = SuperSeeding.offersTo(self, "a", 59_999).length
+    for (const [index] of self.recipients.get("a")!.outstanding) upload(self, "a", index, 59_999)
+    const late = SuperSeeding.offersTo(self, "a", 60_000).length
+    const [from] = [...self.soleHolders].find(([, { peer }]) => peer === "a")!
+    SuperSeeding.gain(self, "b", from, 61_000)
+    const later = SuperSeeding.offersTo(self, "a", 61_000).length
+
+    assert.deepStrictEqual([early, late, later], [2, 0, 2])
+  })
+
+  it("leaves what a peer has alone to it while it forwards, and offers it to others when it does not", () => {
     const self = seedOf(4)
     joinAll(self, "a", "    ")
-    const pieces = [0, 1, 2, 3].map(() => {
-      const next = offer(self, "a")
-      SuperSeeding.gain(self, "a", next, 0)
-      return next as number
-    })
+    for (let round = 0; round < 2; round++) {
+      for (const { piece } of SuperSeeding.offersTo(self, "a", 0)) upload(self, "a", piece, 0)
+    }
+    joinAll(self, "b", "    ")
+    SuperSeeding.gain(self, "b", piece(0), 50_000)
 
-    assert.deepStrictEqual(pieces.sort(), [0, 1, 2, 3])
-  })
+    const early = offered(self, 109_999)
+    const late = offered(self, 110_000)
 
-  it("offers a peer another piece after a while if nobody fetches its last one from it", () => {
-    const self = seedOf(4)
-    joinAll(self, "ab", "    ")
-    const [first] = SuperSeeding.offers(self, 0)
-    SuperSeeding.gain(self, "a", first!.piece, 10_000)
-    const early = SuperSeeding.offers(self, 69_999).filter(({ peer }) => peer === "a")
-    const late = SuperSeeding.offers(self, 70_000).filter(({ peer }) => peer === "a")
-
-    assert.deepStrictEqual([early.length, late.length], [0, 1])
+    assert.deepStrictEqual(early, [])
+    assert.strictEqual(late.length, 2)
+    assert.match(late.join(), /^b:[123],b:[123]$/)
   })
 
   it("offers a piece to another peer if its peer does not fetch it, but not while it does", () => {
@@ -97,10 +116,10 @@ describe("SuperSeeding", () => {
     joinAll(self, "a", " ")
     SuperSeeding.offers(self, 0)
     joinAll(self, "b", " ")
-    SuperSeeding.sent(self, "a", piece(0), 50_000)
-    SuperSeeding.sent(self, "b", piece(0), 100_000)
+    SuperSeeding.sent(self, "a", piece(0), 16_384, 50_000)
+    SuperSeeding.sent(self, "b", piece(0), 16_384, 100_000)
 
-    const early = offered(self, 109_999)
+    const early = offered(self, 59_999)
     const late = offered(self, 110_000)
 
     assert.deepStrictEqual([early, late], [[], ["b:0"]])
@@ -108,10 +127,11 @@ describe("SuperSeeding", () => {
 
   it("offers a piece to another peer at once when the peer leaves that was offered it or had it", () => {
     for (const hasIt of [false, true]) {
-      const self = seedOf(1)
-      joinAll(self, "a", " ")
+      const self = seedOf(3)
+      joinAll(self, "a", " * ")
       SuperSeeding.offers(self, 0)
-      joinAll(self, "b", " ")
+      joinAll(self, "b", " **")
+      // It does not have everything, so it does not go on uploading.
       if (hasIt) SuperSeeding.gain(self, "a", piece(0), 0)
       const before = offered(self)
       SuperSeeding.leave(self, "a", 0)
@@ -120,20 +140,45 @@ describe("SuperSeeding", () => {
     }
   })
 
-  it("offers spread pieces, one at a time, to a peer that receives nothing otherwise", () => {
+  it("counts a peer that left with everything as a holder, as long as others remain", () => {
+    const self = seedOf(4)
+    joinAll(self, "ab", "    ")
+    for (let round = 0; round < 2; round++) {
+      for (const { piece } of SuperSeeding.offersTo(self, "a", 0)) upload(self, "a", piece, 0)
+    }
+    SuperSeeding.leave(self, "a", 0)
+    const withAnother = offered(self, 1_000)
+    SuperSeeding.leave(self, "b", 2_000)
+    joinAll(self, "c", "    ")
+    const withNobody = offered(self, 3_000)
+
+    assert.deepStrictEqual(withAnother, [])
+    assert.deepStrictEqual([withNobody.length, self.remaining], [2, 4])
+  })
+
+  it("offers what others have, rare pieces first, to a peer that receives nothing from them", () => {
     const self = seedOf(3)
     joinAll(self, "ab", "***")
+    SuperSeeding.join(self, "d", has(" **"), 0)
     joinAll(self, "c", "   ")
 
     const early = offered(self, 59_999)
-    const first = offer(self, "c", 60_000)
-    const before = offered(self, 90_000)
-    SuperSeeding.gain(self, "c", first, 90_000)
-    const soon = offered(self, 100_000)
-    const late = offered(self, 150_000)
+    const late = offered(self, 60_000).filter((offer) => offer.startsWith("c"))
 
-    assert.deepStrictEqual([early, before, soon], [[], [], []])
-    assert.strictEqual(late.length, 1)
+    assert.deepStrictEqual(early, [])
+    assert.strictEqual(late[0], "c:0")
+    assert.strictEqual(late.length, 2)
+  })
+
+  it("is more patient with slow peers", () => {
+    const self = seedOf(8)
+    joinAll(self, "ab", "        ")
+    const [first] = SuperSeeding.offers(self, 0)
+    SuperSeeding.gain(self, "a", first!.piece, 30_000)
+    const spread = SuperSeeding.offers(self, 89_999)
+
+    assert.strictEqual(self.pace, 30_000)
+    assert.isFalse(spread.some(({ piece }) => piece === first!.piece))
   })
 
   it("is done when every piece is spread and half of the peers have everything", () => {
@@ -168,12 +213,12 @@ describe("SuperSeeding", () => {
   it("serves a peer what it was offered or has, and announces the rest at the end", () => {
     const self = seedOf(4)
     joinAll(self, "a", "*   ")
-    const next = offer(self, "a")
+    const next = SuperSeeding.offers(self, 0).map(({ piece }) => piece)
 
     const served = [0, 1, 2, 3].filter((index) => SuperSeeding.mayServe(self, "a", piece(index)))
     const rest = [...SuperSeeding.unoffered(self, "a")]
 
-    assert.sameMembers(served, [0, next])
+    assert.sameMembers(served, [0, ...next])
     assert.sameMembers([...served, ...rest], [0, 1, 2, 3])
     assert.isFalse(SuperSeeding.mayServe(self, "stranger", piece(0)))
   })
@@ -199,6 +244,7 @@ describe("SuperSeeding", () => {
         const self = seedOf(pieceCount, seed)
         const model = new Map<string, { readonly has: Set<number>; readonly offered: Set<number> }>()
         let now = 0
+        let departed = 0
         for (const step of script) {
           const known = model.get(step.peer)
           if (step.tag === "wait") now += 20_000
@@ -207,8 +253,10 @@ describe("SuperSeeding", () => {
             model.set(step.peer, { has: new Set(), offered: new Set() })
           } else if (step.tag === "leave") {
             SuperSeeding.leave(self, step.peer, now)
+            if (known?.has.size === pieceCount && model.size > 1) departed++
             model.delete(step.peer)
-          } else if (step.tag === "sent") SuperSeeding.sent(self, step.peer, piece(step.piece), now)
+            if (model.size === 0) departed = 0
+          } else if (step.tag === "sent") SuperSeeding.sent(self, step.peer, piece(step.piece), pieceLength, now)
           else if (step.tag === "gain") {
             SuperSeeding.gain(self, step.peer, piece(step.piece), now)
             known?.has.add(step.piece)
@@ -220,7 +268,7 @@ describe("SuperSeeding", () => {
             }
           }
           const spread = Array.from({ length: pieceCount }, (_, index) => index).filter(
-            (index) => [...model.values()].filter(({ has }) => has.has(index)).length >= 2
+            (index) => departed + [...model.values()].filter(({ has }) => has.has(index)).length >= 2
           )
           assert.strictEqual(self.remaining, pieceCount - spread.length)
           for (const [peer, { has, offered }] of model) {
@@ -255,7 +303,7 @@ const simulate = (options: {
 }) => {
   const { pieceCount } = options
   const random = Prng.make(options.seed)
-  const self = SuperSeeding.make<number>({ pieceCount, random: Prng.fork(options.seed, 1) })
+  const self = SuperSeeding.make<number>({ geometry: geometryOf(pieceCount), random: Prng.fork(options.seed, 1) })
   const peers = Array.from({ length: options.honest + options.riders }, (_, name) => ({
     name,
     isHonest: name < options.honest,
@@ -276,7 +324,7 @@ const simulate = (options: {
     }
     const room = new Map(peers.map((peer) => [peer, 2]))
     /** A piece that arrived in this second can be uploaded in the next. */
-    const received: Array<readonly [(typeof peers)[number], number]> = []
+    const received: Array<readonly [(typeof peers)[number], number, boolean]> = []
     const isComing = new Set<number>()
     const serve = (giver: { readonly has: ReadonlySet<number> } | undefined): boolean => {
       const takers = [...peers]
@@ -291,16 +339,17 @@ const simulate = (options: {
         const wanted = offered.reduce((best, index) => (holders[index]! < holders[best]! ? index : best))
         room.set(taker, room.get(taker)! - 1)
         isComing.add(taker.name * pieceCount + wanted)
-        received.push([taker, wanted])
+        received.push([taker, wanted, giver === undefined])
         return true
       }
       return false
     }
     for (let slot = 0; slot < 4; slot++) if (serve(undefined)) sends++
     for (const giver of peers) if (giver.isHonest) serve(giver)
-    for (const [taker, index] of received) {
+    for (const [taker, index, isOurs] of received) {
       taker.has.add(index)
       holders[index]!++
+      if (isOurs) SuperSeeding.sent(self, taker.name, piece(index), pieceLength, now)
       SuperSeeding.gain(self, taker.name, piece(index), now)
     }
   }
