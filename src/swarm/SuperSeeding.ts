@@ -51,6 +51,13 @@ const windowBytes = 1_048_576
 /** Pieces that are offered to a peer ahead, at least: one that it fetches, and the next one. */
 const minWindow = 2
 
+/**
+ * A peer that was offered something and fetched nothing for this long (milliseconds) looks only now and then at what it
+ * was offered, as rqbit does. From then on it is offered twice as much ahead, up to `maxGrowth` times as much.
+ */
+const idleMillis = 2_000
+const maxGrowth = 16
+
 /** Of few pieces, the first peers should not be offered all: they are divided into so many windows of each peer. */
 const windowsPerPeer = 4
 
@@ -68,6 +75,10 @@ export interface Recipient<P> {
   /** The pieces that it neither has nor was offered. */
   readonly unoffered: Bitfield.Bitfield
   readonly outstanding: Map<PieceIndex, Outstanding>
+  /** When it was last offered something while it had nothing to fetch, or fetched something. */
+  busyAt: number
+  /** How many times as much as others it is offered ahead. */
+  growth: number
   /** Whether it lacked pieces when it joined. */
   readonly beganIncomplete: boolean
   /** When it joined, or last got a piece from others. */
@@ -154,6 +165,8 @@ export const join = <P>(self: SuperSeeding<P>, peer: P, has: Bitfield.Bitfield, 
     has: Bitfield.make(has.length),
     unoffered: Bitfield.full(has.length),
     outstanding: new Map(),
+    busyAt: now,
+    growth: 1,
     beganIncomplete: !Bitfield.isFull(has),
     receivedAt: now,
     forwardedAt: now,
@@ -217,6 +230,8 @@ export const sent = <P>(self: SuperSeeding<P>, peer: P, piece: PieceIndex, bytes
   const outstanding = recipient?.outstanding.get(piece)
   if (recipient === undefined || outstanding === undefined) return false
   outstanding.sentBytes += bytes
+  if (now - recipient.busyAt >= idleMillis) recipient.growth = Math.min(maxGrowth, recipient.growth * 2)
+  recipient.busyAt = now
   if (self.claims.get(piece)?.owner === recipient) claim(self, piece, recipient, now)
   return outstanding.sentBytes >= Geometry.pieceSize(self.geometry, piece) && take(self, recipient, piece, now)
 }
@@ -278,14 +293,12 @@ const releaseExpired = <P>(self: SuperSeeding<P>, now: number): void => {
   }
 }
 
-const windowOf = <P>({ geometry, recipients }: SuperSeeding<P>): number =>
-  Math.max(
-    minWindow,
-    Math.min(
-      Math.ceil(windowBytes / geometry.pieceLength),
-      Math.floor(geometry.pieceCount / (windowsPerPeer * recipients.size))
-    )
-  )
+/** How many pieces a peer is offered ahead. What isolated peers are offered is not divided among them. */
+const windowOf = <P>({ geometry, recipients }: SuperSeeding<P>, growth: number, isIsolated: boolean): number => {
+  const busy = Math.ceil((growth * windowBytes) / geometry.pieceLength)
+  const part = Math.floor(geometry.pieceCount / (windowsPerPeer * recipients.size))
+  return Math.max(minWindow, isIsolated ? busy : Math.min(busy, part))
+}
 
 /** Whether so much time has passed; the clock may have been set back. */
 const isPast = (since: number, patience: number, now: number): boolean => now - since >= patience || since > now
@@ -299,11 +312,12 @@ const offerTo = <P>(self: SuperSeeding<P>, recipient: Recipient<P>, now: number,
   const isIsolated = isPast(receivedAt, patience, now)
   const isForwarding = alone === 0 || !isPast(forwardedAt, patience, now)
   if (!isIsolated && !isForwarding) return
-  for (let room = windowOf(self) - outstanding.size; room > 0; room--) {
+  for (let room = windowOf(self, recipient.growth, isIsolated) - outstanding.size; room > 0; room--) {
     const piece =
       PiecePicker.pick(self.picker, unoffered, nothing) ??
       (isIsolated ? PiecePicker.pick(self.rarest, unoffered, nothing) : undefined)
     if (piece === undefined) return
+    if (outstanding.size === 0) recipient.busyAt = now
     outstanding.set(piece, { since: now, sentBytes: 0 })
     Bitfield.remove(unoffered, piece)
     if (PiecePicker.isCandidate(self.picker, piece)) claim(self, piece, recipient, now)

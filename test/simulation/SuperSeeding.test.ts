@@ -7,8 +7,8 @@ import { make, seed } from "./torrents.ts"
 
 const listen = { port: 6_881 }
 
-/** 60 pieces of 4 blocks, private: peers know each other only if they are told. */
-const known = await make({ isPrivate: true, pieceLength: 65_536, files: [{ path: [], length: 60 * 65_536 - 5_000 }] })
+/** 40 pieces of 4 blocks, private: peers know each other only if they are told. */
+const known = await make({ isPrivate: true, pieceLength: 65_536, files: [{ path: [], length: 40 * 65_536 - 5_000 }] })
 const { pieceCount, totalLength } = known.metainfo.layout.geometry
 
 /** Returns how many copies the super-seed uploaded until all downloaders that stay have everything, and how long. */

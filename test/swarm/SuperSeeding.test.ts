@@ -65,6 +65,20 @@ describe("SuperSeeding", () => {
     assert.deepStrictEqual([half, whole, afterSent, afterGained], [false, true, 1, 1])
   })
 
+  it("offers more ahead to a peer that looks only now and then at what it was offered", () => {
+    const self = seedOf(100)
+    joinAll(self, "a", " ".repeat(100))
+    const counts: Array<number> = []
+    let ahead = SuperSeeding.offers(self, 0)
+    for (let now = 5_000; now <= 20_000; now += 5_000) {
+      counts.push(ahead.length)
+      for (const { piece } of ahead) SuperSeeding.sent(self, "a", piece, pieceLength, now)
+      ahead = SuperSeeding.offersTo(self, "a", now)
+    }
+
+    assert.deepStrictEqual(counts, [2, 2, 4, 8])
+  })
+
   it("offers all pieces to the only peer, without waiting", () => {
     const self = seedOf(6)
     joinAll(self, "a", "      ")
