@@ -17,7 +17,7 @@ from clients import CLIENTS
 from idlers import Idlers
 from liar import Liar
 from mounts import Mount, why_not
-from processes import LibtorrentPeer, Piecewise, Tracker, WebServer
+from processes import LibtorrentPeer, LibtorrentSwarm, Piecewise, Tracker, WebServer
 from storages import IS_SOAK, STORAGES
 from torrents import Torrent
 
@@ -101,6 +101,18 @@ def leech(running: ExitStack) -> Callable[..., LibtorrentPeer]:
         peer = LibtorrentPeer(arguments)
         running.callback(peer.close)
         return peer
+
+    return start
+
+
+@pytest.fixture
+def swarm(running: ExitStack) -> Callable[..., LibtorrentSwarm]:
+    """Starts several libtorrent downloaders of a torrent into folders below one, which know one peer."""
+
+    def start(torrent: Torrent, folder: Path, count: int, peer: str, *options: str) -> LibtorrentSwarm:
+        started = LibtorrentSwarm(torrent.file, folder, count, peer, *options)
+        running.callback(started.close)
+        return started
 
     return start
 

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -145,6 +145,33 @@ class LibtorrentPeer(LineProcess):
         """Limits its uploads from now on; `None` removes the limit."""
         self.send_line(str(bytes_per_second or 0))
         assert self.next_line() is not None, self.errors
+
+
+class LibtorrentSwarm(LineProcess):
+    """Several libtorrent downloaders in one process; see `libtorrent_swarm.py`."""
+
+    def __init__(self, torrent: Path, folder: Path, count: int, peer: str, *options: str) -> None:
+        script = str(HERE / "libtorrent_swarm.py")
+        super().__init__([sys.executable, script, str(torrent), str(folder), str(count), peer, *options])
+        assert self.next_line() is not None, self.errors
+
+    def status(self) -> dict[str, list[int]]:
+        """The bytes that each has `received` and `sent`, and whether it is `complete`."""
+        self.send_line()
+        line = self.next_line()
+        assert line is not None, self.errors
+        return json.loads(line)
+
+    def watch(self, seconds: float = DEADLINE) -> Iterator[dict[str, list[int]]]:
+        """Its status, four times a second, until all are complete."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            status = self.status()
+            yield status
+            if all(status["complete"]):
+                return
+            time.sleep(0.25)
+        raise AssertionError(f"the swarm stays at {status}")
 
 
 class Tracker(LineProcess):
