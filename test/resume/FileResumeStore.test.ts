@@ -249,7 +249,11 @@ describe("FileResumeStore", () => {
         })
       )
 
-      assert.deepStrictEqual(calls, ["open r+", "write", "write", "sync", "write"])
+      assert.deepStrictEqual(calls, [
+        ...["open r+", "write", "close"],
+        ...["open r+", "write", "sync", "close"],
+        ...["open r+", "write", "close"]
+      ])
     })
   )
 
@@ -352,6 +356,25 @@ describe("FileResumeStore", () => {
     })
   )
 
+  it.effect("ignores the flush of a piece of which a deleted file had the record", () =>
+    Effect.gen(function* () {
+      const files = new CrashingFiles()
+      yield* withResume(files, (resume) =>
+        Effect.gen(function* () {
+          yield* resume.save(old)
+          yield* resume.append({ stored: pieces(6) })
+          files.written.clear()
+          yield* resume.append({ flushed: pieces(6) }, { durably: true })
+          yield* resume.append({ stored: pieces(7) })
+        })
+      )
+
+      const found = yield* loadFrom(files)
+
+      assert.deepInclude(found, { stored: ".......*", flushed: "........" })
+    })
+  )
+
   it.effect("writes a whole batch of appended pieces at once", () =>
     Effect.gen(function* () {
       const files = new CrashingFiles()
@@ -364,7 +387,26 @@ describe("FileResumeStore", () => {
         })
       )
 
-      assert.deepStrictEqual(calls, ["open r+", "write"])
+      assert.deepStrictEqual(calls, ["open r+", "write", "close"])
+    })
+  )
+
+  it.effect("fault 56: keeps no file open between operations, however many torrents are open", () =>
+    Effect.gen(function* () {
+      const files = new CrashingFiles()
+      const store = FileResumeStore.make({ directory: "/state", files, boot })
+      const open = yield* Effect.scoped(
+        Effect.gen(function* () {
+          for (let torrent = 0; torrent < 20; torrent++) {
+            const resume = yield* store.open({ infoHash: hashOf(torrent), pieceCount: 8, fileCount })
+            yield* resume.save(old)
+            yield* resume.append({ stored: pieces(7) })
+          }
+          return files.openHandles
+        })
+      )
+
+      assert.strictEqual(open, 0)
     })
   )
 

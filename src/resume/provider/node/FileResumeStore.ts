@@ -180,8 +180,6 @@ export const make = (options: Options): ResumeStore["Service"] => {
     /** The offset of the next record; `undefined` until the file was read or written, and after a failure. */
     let tail: ResumeFile.Tail | undefined
     let snapshotLength = 0
-    /** The file, open for records after the first one: opening it for each would cost more than the record. */
-    let records: Handle | undefined
     let closed = false
 
     const read = Effect.gen(function* () {
@@ -213,12 +211,6 @@ export const make = (options: Options): ResumeStore["Service"] => {
       return decoded.success
     })
 
-    const closeRecords = Effect.suspend(() => {
-      const file = records
-      records = undefined
-      return file === undefined ? Effect.void : call(() => file.close())
-    })
-
     /** A new file beside the old one, made here: an existing one with its name, perhaps a FIFO, is not opened. */
     const writeTemporary = Effect.fnUntraced(function* (bytes: Uint8Array) {
       yield* makeDirectory
@@ -233,7 +225,6 @@ export const make = (options: Options): ResumeStore["Service"] => {
 
     const replace = Effect.fnUntraced(function* (snapshot: ResumeFile.Encoded) {
       tail = undefined
-      yield* closeRecords
       yield* writeTemporary(snapshot.bytes).pipe(
         // Another process may remove the folder, which it left empty, between any two steps.
         Effect.retry({ times: 3, while: (failed) => failed.isAbsence }),
@@ -247,13 +238,10 @@ export const make = (options: Options): ResumeStore["Service"] => {
 
     const addRecords = Effect.fnUntraced(function* (known: ResumeFile.Tail, change: ResumeChange, durably: boolean) {
       const added = ResumeFile.encodeRecords(known, change)
-      records ??= yield* call(() => files.open(path, "r+"))
-      const file = records
-      const written = Effect.andThen(
-        writeAll(file, added.bytes, known.end),
-        durably ? call(() => file.sync()) : Effect.void
+      // Opened for each append. The caller gathers changes, so this is rare, and open files would grow with torrents.
+      yield* withFile(path, "r+", (file) =>
+        Effect.andThen(writeAll(file, added.bytes, known.end), durably ? call(() => file.sync()) : Effect.void)
       )
-      yield* Effect.tapError(written, () => Effect.ignore(closeRecords))
       tail = added
     })
 
@@ -323,7 +311,6 @@ export const make = (options: Options): ResumeStore["Service"] => {
         "remove",
         Effect.gen(function* () {
           tail = undefined
-          yield* closeRecords
           yield* removeFile(temporary)
           if (yield* removeFile(path)) yield* syncFolder(options.directory)
         })
@@ -332,9 +319,8 @@ export const make = (options: Options): ResumeStore["Service"] => {
 
     yield* Effect.addFinalizer(() =>
       turn.withPermit(
-        Effect.suspend(() => {
+        Effect.sync(() => {
           closed = true
-          return Effect.ignore(closeRecords)
         })
       )
     )
