@@ -42,6 +42,8 @@ export interface PeerExchange {
   readonly sent: Map<string, PeerAddress.PeerAddress>
   /** When we last sent a message. */
   sentAt: number
+  /** The version of our connections of which the peer has been told everything. */
+  toldVersion: number | undefined
   /** When the last message that was read arrived. */
   readAt: number
   /** The addresses that were accepted from the peer, by `keyOf`. */
@@ -54,6 +56,7 @@ export const make = (options: { readonly host: string; readonly isPrivate: boole
   isPrivate: options.isPrivate,
   sent: new Map(),
   sentAt: Number.NEGATIVE_INFINITY,
+  toldVersion: undefined,
   readAt: Number.NEGATIVE_INFINITY,
   accepted: new Set()
 })
@@ -70,22 +73,28 @@ const isWithinReach = (address: PeerAddress.PeerAddress, host: string): boolean 
 /**
  * The message that is due to the peer; `undefined` if it is too early or nothing has changed. The caller must send it.
  * `connected` holds the peers that we are connected to now, except for this one, each with the address at which it can
- * be dialled; it is not read before a minute has passed.
+ * be dialled. It is not read before a minute has passed, nor if the peer was told everything of this `version` of it.
+ * Without a version it may have changed.
  */
-export const next = (self: PeerExchange, connected: Iterable<Contact>, now: number): PexMessage | undefined => {
+export const next = (
+  self: PeerExchange,
+  connected: Iterable<Contact>,
+  now: number,
+  version?: number | undefined
+): PexMessage | undefined => {
   if (self.isPrivate || now - self.sentAt < interval) return undefined
+  if (version !== undefined && version === self.toldVersion) return undefined
   const current = new Map<string, Contact>()
   for (const contact of connected) {
     const { address } = contact
     const isSendable = isWithinReach(address, self.host) && CompactPeers.encodeEntry(address) !== undefined
     if (isSendable) current.set(PeerAddress.format(address), contact)
   }
-  const dropped = Array.from(self.sent)
-    .filter(([text]) => !current.has(text))
-    .slice(0, maxContacts)
-  const added = Array.from(current)
-    .filter(([text]) => !self.sent.has(text))
-    .slice(0, maxContacts)
+  const gone = Array.from(self.sent).filter(([text]) => !current.has(text))
+  const fresh = Array.from(current).filter(([text]) => !self.sent.has(text))
+  const dropped = gone.slice(0, maxContacts)
+  const added = fresh.slice(0, maxContacts)
+  self.toldVersion = gone.length > maxContacts || fresh.length > maxContacts ? undefined : version
   if (added.length === 0 && dropped.length === 0) return undefined
   for (const [text] of dropped) self.sent.delete(text)
   for (const [text, { address }] of added) self.sent.set(text, address)

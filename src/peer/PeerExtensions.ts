@@ -42,6 +42,10 @@ export interface TorrentExtensions {
    * dialled.
    */
   readonly contacts: (remote: PeerAddress) => Iterable<Contact>
+  /** Differs whenever `contacts` differs from before, apart from flags. */
+  readonly contactsVersion: () => number
+  /** A peer has said that it can be dialled at another port than before. */
+  readonly portChanged: () => void
   /** A peer reports under which address it sees us. */
   readonly seenAs: (peer: PeerAddress, ourHost: string) => void
   /** A peer sent addresses of other peers. */
@@ -163,7 +167,9 @@ export const receive = (self: PeerExtensions, id: number, payload: Uint8Array, n
 }
 
 const greet = (self: PeerExtensions, payload: Uint8Array): void => {
+  const { port } = self.theirs
   self.theirs = ExtensionHandshake.merge(self.theirs, Result.getOrThrow(ExtensionHandshake.decode(payload)))
+  if (self.theirs.port !== port) self.torrent.portChanged()
   const { externalHost, infoHashV2, uploadOnly } = self.theirs
   if (infoHashV2 !== undefined) throw new WireError({ why: "it takes the torrent for one of version 2" })
   if (uploadOnly !== undefined) self.isUploadOnly = uploadOnly
@@ -177,7 +183,8 @@ export const tick = (self: PeerExtensions, now: number): void => {
   sendMetadata(self)
   sayUploadOnly(self)
   if (ExtensionHandshake.idOf(self.theirs, PexMessage.extensionName) === undefined) return
-  const message = PeerExchange.next(self.exchange, self.torrent.contacts(self.remote), now)
+  const { contacts, contactsVersion } = self.torrent
+  const message = PeerExchange.next(self.exchange, contacts(self.remote), now, contactsVersion())
   if (message !== undefined) say(self, PexMessage.extensionName, PexMessage.encode(message))
 }
 

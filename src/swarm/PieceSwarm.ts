@@ -126,6 +126,8 @@ interface Parts {
   readonly choking: Choking.Choking
   /** Present if the swarm super-seeds. */
   readonly offers: Offers.Offers | undefined
+  /** Increases when a peer that can be dialled joins, leaves, or says another port. */
+  contactsVersion: number
 }
 
 /** Makes a swarm without addresses. Its sessions end with the scope at the latest. */
@@ -154,7 +156,7 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     prefersNearlyDone: () => isFinished(options) && !isOffering(offers),
     random
   })
-  const parts: Parts = { options, swarm, choking, offers }
+  const parts: Parts = { options, swarm, choking, offers, contactsVersion: 0 }
 
   return {
     serve: (upload) =>
@@ -213,15 +215,20 @@ const exchangeOf = (parts: Parts, upload: Upload.Upload): Swarm.Exchange<PeerSes
 }
 
 /** What is exchanged with peers besides pieces. */
-const extensionsOf = ({ offers, options, swarm }: Parts): TorrentExtensions => ({
-  ...options.extensions,
-  isUploadOnly: () => isFinished(options) && !isOffering(offers),
-  contacts: (remote) => Contacts.others(swarm.roster.members.values(), remote),
-  seenAs: ({ host }, ourHost) => Swarm.seenAs(swarm, host, ourHost),
-  found: (addresses) => {
-    Swarm.add(swarm, addresses)
+const extensionsOf = (parts: Parts): TorrentExtensions => {
+  const { offers, options, swarm } = parts
+  return {
+    ...options.extensions,
+    isUploadOnly: () => isFinished(options) && !isOffering(offers),
+    contacts: (remote) => Contacts.others(swarm.roster.members.values(), remote),
+    contactsVersion: () => parts.contactsVersion,
+    portChanged: () => void parts.contactsVersion++,
+    seenAs: ({ host }, ourHost) => Swarm.seenAs(swarm, host, ourHost),
+    found: (addresses) => {
+      Swarm.add(swarm, addresses)
+    }
   }
-})
+}
 
 const converse = Effect.fnUntraced(function* (
   { choking, offers, options, swarm }: Parts,
@@ -256,18 +263,23 @@ const protocolOf = (
   key: number
 ): PeerProtocol.PeerProtocol | undefined => roster.members.get(key as SupplierId)?.protocol
 
-const admit = ({ offers, swarm }: Parts, session: PeerSession.PeerSession): PeerDropped | undefined => {
+const admit = (parts: Parts, session: PeerSession.PeerSession): PeerDropped | undefined => {
+  const { offers, swarm } = parts
   const refusal = Roster.keepOne(swarm.roster, session, swarm.peerId)
+  if (refusal === undefined && Contacts.dialAddress(session) !== undefined) parts.contactsVersion++
   if (refusal === undefined && offers !== undefined) Offers.join(offers, session.protocol, session.openedAt)
   return refusal
 }
 
 const left = (
-  { choking, offers, swarm }: Parts,
+  parts: Parts,
   key: SupplierId,
-  { protocol }: PeerSession.PeerSession,
+  session: PeerSession.PeerSession,
   error: Swarm.EncounterError | undefined
 ): boolean => {
+  const { choking, offers, swarm } = parts
+  const { protocol } = session
+  if (Contacts.dialAddress(session) !== undefined) parts.contactsVersion++
   if (offers !== undefined) Offers.leave(offers, key, Monotonic.nowUnsafe(swarm.clock))
   if (!protocol.uploads.isChoking) Choking.chooseSoon(choking)
   return (protocol.usefulBytes > 0 || protocol.uploadedBytes > 0) && error?._tag !== "WireError"

@@ -48,6 +48,25 @@ describe("PeerExchange.next", () => {
     assert.deepStrictEqual(dropped(changed), ["198.51.100.1:1"])
   })
 
+  it("fault 72: reads nothing while nothing has changed that the peer was not told", () => {
+    const self = exchange()
+    let reads = 0
+    const watched = function* (connected: ReadonlyArray<Contact>) {
+      reads++
+      yield* connected
+    }
+    const first = PeerExchange.next(self, watched(many(60)), 0, 1)
+    const rest = PeerExchange.next(self, watched(many(60)), minute, 1)
+
+    for (let second = 0; second < 100; second++)
+      assert.isUndefined(PeerExchange.next(self, watched(many(60)), 2 * minute + second, 1))
+    const idle = reads
+    const changed = PeerExchange.next(self, watched(many(61)), 3 * minute, 2)
+
+    assert.deepStrictEqual([first?.added.length, rest?.added.length, changed?.added.length], [50, 10, 1])
+    assert.deepStrictEqual([idle, reads], [2, 3])
+  })
+
   it("leaves out peers that came and went between two messages", () => {
     const self = exchange()
     PeerExchange.next(self, contacts("198.51.100.1:1"), 0)

@@ -31,6 +31,7 @@ const connect = (
   const found: Array<PeerAddress> = []
   const lost: Array<number> = []
   const wants = { nothing: false }
+  const ports = { changes: 0 }
   const self = PeerExtensions.make({
     torrent: torrentExtensions({
       info: options.info ?? info,
@@ -38,6 +39,7 @@ const connect = (
       port: options.port ?? (() => 6_881),
       isUploadOnly: () => wants.nothing,
       contacts: () => options.contacts ?? [],
+      portChanged: () => void ports.changes++,
       found: (addresses) => found.push(...addresses)
     }),
     remote,
@@ -59,12 +61,22 @@ const connect = (
     PeerExtensions.receive(self, greeting.ids.get(name) ?? 200, payload, now)
   const greet = (handshake: Partial<ExtensionHandshake.ExtensionHandshake>) =>
     PeerExtensions.receive(self, ExtensionHandshake.id, ExtensionHandshake.encode(handshake), 0)
-  return { self, greeting, said, hear, greet, found, lost, wants }
+  return { self, greeting, said, hear, greet, found, lost, ports, wants }
 }
 
 const asks = (piece: number) => MetadataMessage.encode({ _tag: "Request", piece })
 
 describe("PeerExtensions", () => {
+  it("reports each other port at which a peer can be dialled, once", () => {
+    const { greet, ports } = connect()
+
+    greet({ port: 6_881 })
+    greet({ port: 6_881 })
+    greet({ port: 6_882 })
+
+    assert.strictEqual(ports.changes, 2)
+  })
+
   it("greets with the port of that moment", () => {
     let mapped: number | undefined
     const port = () => mapped

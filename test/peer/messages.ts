@@ -153,6 +153,8 @@ export const cost = Effect.fnUntraced(function* (kind: Kind, pieceCount: number,
           isUploadOnly: () => false,
           port: () => undefined,
           contacts: () => [],
+          contactsVersion: () => 0,
+          portChanged: () => {},
           seenAs: () => {},
           found: () => {}
         }

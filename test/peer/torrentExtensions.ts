@@ -7,6 +7,8 @@ export const torrentExtensions = (own: Partial<TorrentExtensions> = {}): Torrent
   port: () => undefined,
   isUploadOnly: () => false,
   contacts: () => [],
+  contactsVersion: () => 0,
+  portChanged: () => {},
   seenAs: () => {},
   found: () => {},
   ...own
