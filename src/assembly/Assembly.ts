@@ -26,6 +26,7 @@ import * as Supplier from "../supply/Supplier.ts"
 import type { SupplierIds } from "../supply/SupplierId.ts"
 import * as SupplierId from "../supply/SupplierId.ts"
 import * as BufferPool from "./BufferPool.ts"
+import * as Demand from "./Demand.ts"
 import * as Distrust from "./Distrust.ts"
 import * as Facts from "./Facts.ts"
 import * as Holdings from "./Holdings.ts"
@@ -95,7 +96,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const pool: BufferPool.BufferPool = yield* BufferPool.make(geometry, {
     maxActivePieces: options.maxActivePieces,
     onGrow: () => wakeIdle(self),
-    isStuck: () => self.isPaused
+    isStuck: () => self.isPaused,
+    isUsable: () => Demand.canStart(self)
   })
   const completed = yield* Effect.acquireRelease(Queue.bounded<PieceBuffer.PieceBuffer>(pool.capacity), Queue.shutdown)
   const self: Owned = {
@@ -261,6 +263,7 @@ export const choked = (
 ): void => {
   supplier.peerChoking = true
   if (!options.keepsRequests) RequestPipeline.releaseAll(supplier.pipeline)
+  Demand.returnUnused(self)
   // Even if nothing was requested from it: a piece may have been left to it.
   wakeIdle(self)
 }
@@ -303,6 +306,8 @@ export const leave = Effect.fnUntraced(function* (self: Assembly, supplier: Supp
   RequestPipeline.releaseAll(supplier.pipeline)
   Holdings.exit(self, supplier)
   yield* abandon(self, supplier)
+  if (self.suppliers.size === 0) yield* BufferPool.closeEmpty(self.pool)
+  Demand.returnUnused(self)
   wakeIdle(self)
 }, Effect.uninterruptible)
 

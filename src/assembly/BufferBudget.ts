@@ -7,6 +7,8 @@
  * accounts come smallest first, while the account that returns a buffer keeps at least as much as the one that takes
  * it. So no torrent starves another.
  *
+ * An account whose torrent has nobody to fetch from keeps no place in the line, and none of its idle buffers.
+ *
  * A torrent whose storage takes no writes returns nothing. So a quarter of the bytes is reserved for accounts without a
  * buffer: a torrent that is added later can make progress beside one that fails, if its pieces fit into the quarter.
  *
@@ -34,6 +36,11 @@ export interface Account {
   isGranted: boolean
   /** Whether it returns no buffers for now, because its storage takes no writes. */
   readonly isStuck: () => boolean
+  /**
+   * Whether somebody could use one more buffer now. An account for which this is false leaves the line, and is to ask
+   * again when it becomes true.
+   */
+  readonly isUsable: () => boolean
   /** Destroys one idle buffer; returns `false` if all are lent. Does not change `held`. */
   readonly dropIdle: () => boolean
   /** Makes one more buffer. `held` was already raised for it. */
@@ -89,9 +96,17 @@ const lower = (self: Ledger, account: Account): void => {
   self.heldBytes -= account.bufferBytes
 }
 
+/** The accounts that wait and could use a buffer, the longest waiting first. The others leave the line. */
+function* claimants(self: Ledger): Generator<Account> {
+  for (const account of self.waiting) {
+    if (account.isUsable()) yield account
+    else self.waiting.delete(account)
+  }
+}
+
 /** The first waiting account that should have a buffer that `giver` holds. */
 const claimant = (self: Ledger, giver: Account): Account | undefined => {
-  for (const account of self.waiting) {
+  for (const account of claimants(self)) {
     if (account === giver) continue
     if (account.held === 0 && mayFit(self, account)) return account
     if (account.held > 0 && (account.held + 1) * account.bufferBytes <= (giver.held - 1) * giver.bufferBytes)
@@ -105,20 +120,20 @@ const claimant = (self: Ledger, giver: Account): Account | undefined => {
  * again.
  */
 const firstWithout = (self: Ledger): Account | undefined => {
-  for (const account of self.waiting) if (account.held === 0 && mayFit(self, account)) return account
+  for (const account of claimants(self)) if (account.held === 0 && mayFit(self, account)) return account
   return undefined
 }
 
 /** The account with buffers that has waited longest for more. */
 const firstWith = (self: Ledger): Account | undefined => {
-  for (const account of self.waiting) if (account.held > 0) return account
+  for (const account of claimants(self)) if (account.held > 0) return account
   return undefined
 }
 
 /** The account that holds least, among those that one more buffer would fit for. */
 const leastOf = (self: Ledger): Account | undefined => {
   let least: Account | undefined
-  for (const account of self.waiting) {
+  for (const account of claimants(self)) {
     if (!fits(self, account)) continue
     if (least === undefined || account.held * account.bufferBytes < least.held * least.bufferBytes) least = account
   }
@@ -145,7 +160,7 @@ const serve = (self: Ledger): void => {
 /** Destroys idle buffers of others until one more fits for `account`. */
 const makeRoom = (self: Ledger, account: Account): void => {
   for (const other of self.accounts) {
-    if (other === account || other.isGranted) continue
+    if (other === account || (other.isGranted && other.isUsable())) continue
     while (!fits(self, account) && other.dropIdle()) lower(self, other)
   }
 }

@@ -74,6 +74,8 @@ export const make = Effect.fnUntraced(function* (
     readonly maxActivePieces?: number | undefined
     /** Called when the budget has granted this pool one more free buffer, after it had found none. */
     readonly onGrow?: (() => void) | undefined
+    /** Whether a buffer could be used now; default always. While it could not, the pool is granted none. */
+    readonly isUsable?: (() => boolean) | undefined
     /** Whether the storage takes no writes, so that verified pieces keep their buffers; default never. */
     readonly isStuck?: (() => boolean) | undefined
   }
@@ -89,6 +91,7 @@ export const make = Effect.fnUntraced(function* (
     held: 0,
     isGranted: false,
     isStuck: options?.isStuck ?? (() => false),
+    isUsable: options?.isUsable ?? (() => true),
     dropIdle: () => {
       const idle = Queue.takeUnsafe(free)
       return idle !== undefined && Exit.isSuccess(idle)
@@ -184,6 +187,13 @@ export const close = (self: BufferPool, piece: PieceIndex): Effect.Effect<void> 
     const loan = self.loans.get(piece)
     return loan === undefined ? Effect.void : Scope.close(loan.scope, Exit.void)
   })
+
+/** Ends the loans in which no block has arrived and none is requested. */
+export const closeEmpty = Effect.fnUntraced(function* (self: BufferPool) {
+  for (const { buffer } of [...self.loans.values()]) {
+    if (buffer.freeBlocks === buffer.blockCount) yield* close(self, buffer.piece)
+  }
+}, Effect.uninterruptible)
 
 /** How many buffers are lent. */
 export const lentCount = (self: BufferPool): number => self.loans.size

@@ -11,8 +11,8 @@ import * as Property from "../../src/testing/Property.ts"
 import { blockLength, geometryOf, piece } from "./pieces.ts"
 
 /** A pool for a torrent of twenty pieces of `blocks` blocks. */
-const poolOf = (blocks: number, isStuck?: () => boolean) =>
-  BufferPool.make(geometryOf(20, blocks), { maxActivePieces: 20, isStuck })
+const poolOf = (blocks: number, isStuck?: () => boolean, isUsable?: () => boolean) =>
+  BufferPool.make(geometryOf(20, blocks), { maxActivePieces: 20, isStuck, isUsable })
 
 /** Lends to pieces `0 ..< count` without waiting. Returns how many got a buffer. */
 const lendMany = Effect.fnUntraced(function* (pool: BufferPool.BufferPool, count: number) {
@@ -174,6 +174,29 @@ describe("BufferBudget", () => {
       assert.strictEqual(served.piece, 0)
       assert.strictEqual(gone.account.held, 0)
     }).pipe(budget(1))
+  )
+
+  it.effect("grants nothing to torrents in line that have nobody to fetch from any more", () =>
+    Effect.gen(function* () {
+      const slow = yield* poolOf(1)
+      let hasPeers = true
+      const left = yield* Effect.forEach(Array.from({ length: 60 }), () => poolOf(1, undefined, () => hasPeers))
+      const last = yield* poolOf(1)
+      yield* lendMany(slow, 4)
+      for (const pool of left) yield* lendMany(pool, 2)
+      yield* lendMany(last, 2)
+
+      hasPeers = false
+      yield* BufferPool.close(slow, piece(0))
+      const first = yield* lendMany(last, 1)
+      hasPeers = true
+      const asked = yield* lendMany(left[1]!, 1)
+
+      assert.strictEqual(first, 1)
+      assert.strictEqual(asked, 0)
+      assert.strictEqual(Math.max(...left.map(({ account }) => account.held)), 1)
+      assert.isTrue(left[1]!.ledger.waiting.has(left[1]!.account))
+    }).pipe(budget(4))
   )
 
   it.effect("grants what a torrent held to those that wait when it closes", () =>
