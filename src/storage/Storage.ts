@@ -215,6 +215,11 @@ export interface TorrentStorage {
    */
   readonly verifies?: boolean | undefined
   /**
+   * Bytes of memory of this process that one stream of `digests` takes while it runs; default 0. The caller bounds how
+   * many run at once.
+   */
+  readonly digestBytes?: number | undefined
+  /**
    * What exists at the places of these files, in their order; `undefined` for a file that is missing. The place of an
    * unwanted file is where it was set aside, unless the file exists in its own place. Opens and reads no file. Fails
    * with `StorageUnavailable` if the whole medium is away, because then nothing is known of any file.

@@ -52,6 +52,9 @@ export interface FileClaims {
   readonly renew: (file: number) => Effect.Effect<void, StorageError>
 }
 
+/** Bytes that are read at once to be compared: 1 MiB, however long pieces are. */
+const compareLength = 1 << 20
+
 /** Makes it with no file claimed. */
 export const make = (options: Options): FileClaims => {
   const { changes, hasher, keeper, known, overwrites, storage } = options
@@ -68,9 +71,11 @@ export const make = (options: Options): FileClaims => {
   const compare = Effect.fnUntraced(function* (file: number, piece: Piece) {
     const found = known.files.get(file)!
     const part = Adoption.overlap(layout, piece.index, found.facts)
-    if (part.length > 0) {
-      const { bytes } = yield* storage.readBlock(piece.index, part.begin, part.length)
-      if (!Bytes.equals(bytes, piece.bytes.subarray(part.begin, part.begin + part.length))) {
+    const end = part.begin + part.length
+    for (let begin = part.begin; begin < end; begin += compareLength) {
+      const length = Math.min(compareLength, end - begin)
+      const { bytes } = yield* storage.readBlock(piece.index, begin, length)
+      if (!Bytes.equals(bytes, piece.bytes.subarray(begin, begin + length))) {
         found.standing = "foreign"
         options.onForeign(options.existing(file))
         return yield* Effect.never

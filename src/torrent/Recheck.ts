@@ -8,6 +8,8 @@
  */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
+import * as BorrowedBytes from "../assembly/BorrowedBytes.ts"
+import type * as BufferBudget from "../assembly/BufferBudget.ts"
 import * as Bitfield from "../base/Bitfield.ts"
 import * as Bytes from "../base/Bytes.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
@@ -25,6 +27,8 @@ const progressSteps = 100
 export interface Options {
   readonly metainfo: Metainfo.Metainfo
   readonly storage: Pick<TorrentStorage, "digests">
+  /** What the memory for a piece of zeros is borrowed from, if it is bounded. */
+  readonly budget?: BufferBudget.Ledger | undefined
   readonly resume: ResumeData | undefined
   /** What lies at the path of each file in `layout.files`; `undefined` for a missing file, and for padding. */
   readonly facts: ReadonlyArray<FileFacts | undefined>
@@ -109,23 +113,23 @@ const markOf = (facts: FileFacts | undefined, record: FileRecord | undefined): n
 
 /** Digests the `claimed` pieces, reports the progress, and adds the results to `into`. */
 const digest = Effect.fnUntraced(function* (
-  { metainfo, onProgress, storage }: Options,
+  { budget, metainfo, onProgress, storage }: Options,
   claimed: Bitfield.Bitfield,
   into: Pick<Found, "stored" | "present" | "zeros">
 ) {
   if (claimed.count === 0) return
-  const isZeros = yield* zeroTest(metainfo.layout.geometry)
+  const isZeros = yield* zeroTest(metainfo.layout.geometry, budget)
   const every = Math.ceil(claimed.count / progressSteps)
   let checked = 0
   onProgress(0, claimed.count)
   yield* storage.digests(Bitfield.indices(claimed) as Iterable<PieceIndex>).pipe(
-    Stream.runForEachArray(
-      Effect.fnUntraced(function* (digests) {
+    Stream.runForEachArray((digests) =>
+      Effect.sync(() => {
         for (const { piece, sha1 } of digests) {
           if (sha1 !== undefined) {
             Bitfield.add(into.present, piece)
             if (Bytes.equals(sha1, Metainfo.pieceDigest(metainfo, piece))) Bitfield.add(into.stored, piece)
-            if (yield* isZeros(piece, sha1)) Bitfield.add(into.zeros, piece)
+            if (isZeros(piece, sha1)) Bitfield.add(into.zeros, piece)
           }
           checked++
           if (checked % every === 0 || checked === claimed.count) onProgress(checked, claimed.count)
@@ -135,14 +139,25 @@ const digest = Effect.fnUntraced(function* (
   )
 })
 
-/** Makes a test for pieces of zeros by their digest. The digest of zeros is computed once for each piece length. */
-const zeroTest = Effect.fnUntraced(function* (geometry: PieceGeometry.PieceGeometry) {
+/**
+ * Makes a test for pieces of zeros by their digest. The digests of zeros are computed before anything is read, because
+ * the memory for them is borrowed as well.
+ */
+const zeroTest = Effect.fnUntraced(function* (
+  geometry: PieceGeometry.PieceGeometry,
+  budget: BufferBudget.Ledger | undefined
+) {
   const hasher = yield* PieceHasher
+  const last = PieceGeometry.pieceSize(geometry, (geometry.pieceCount - 1) as PieceIndex)
   const known = new Map<number, Uint8Array>()
-  return Effect.fnUntraced(function* (piece: PieceIndex, sha1: Uint8Array) {
-    const size = PieceGeometry.pieceSize(geometry, piece)
-    const zeros = known.get(size) ?? (yield* hasher.sha1(new Uint8Array(size)))
-    known.set(size, zeros)
-    return Bytes.equals(sha1, zeros)
-  })
+  yield* Effect.scoped(
+    Effect.gen(function* () {
+      const zeros = Math.min(geometry.pieceLength, geometry.totalLength)
+      if (budget !== undefined) yield* BorrowedBytes.borrow(budget, zeros)
+      const bytes = new Uint8Array(zeros)
+      for (const size of new Set([zeros, last])) known.set(size, yield* hasher.sha1(bytes.subarray(0, size)))
+    })
+  )
+  return (piece: PieceIndex, sha1: Uint8Array): boolean =>
+    Bytes.equals(sha1, known.get(PieceGeometry.pieceSize(geometry, piece))!)
 })

@@ -3,6 +3,7 @@
  * and whose each file is, and fails if a file of somebody else's is in the way. Writes nothing.
  */
 import * as Effect from "effect/Effect"
+import type * as BufferBudget from "../assembly/BufferBudget.ts"
 import * as PiecePriority from "../assembly/PiecePriority.ts"
 import * as Bitfield from "../base/Bitfield.ts"
 import type * as FileLayout from "../metainfo/FileLayout.ts"
@@ -25,6 +26,8 @@ const maxPaths = 10
 export interface Options {
   readonly metainfo: Metainfo
   readonly storage: TorrentStorage
+  /** As in `Recheck.Options`. */
+  readonly budget?: BufferBudget.Ledger | undefined
   readonly resume: ResumeData | undefined
   /** Moves the wanted files to their places, and returns which files those are. */
   readonly prepare: Effect.Effect<Selection["files"], StorageError>
@@ -51,7 +54,7 @@ export interface Checked {
 
 /** Checks. Fails with `ContentExists`, or with `StorageError` if the medium cannot be read. */
 export const run = Effect.fnUntraced(function* (options: Options) {
-  const { isReadOnly, metainfo, overwrites, prepare, report, storage } = options
+  const { budget, isReadOnly, metainfo, overwrites, prepare, report, storage } = options
   const { layout } = metainfo
   const real = KnownFiles.realFiles(layout)
   const isAway = (error: StorageError) => options.isRestart && error.reason._tag === "StorageUnavailable"
@@ -87,7 +90,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   }
   const onProgress = (checkedPieces: number, totalPieces: number) =>
     report({ _tag: "Checking", checkedPieces, totalPieces })
-  const found = yield* Recheck.run({ metainfo, storage, resume, facts, onProgress })
+  const found = yield* Recheck.run({ metainfo, storage, budget, resume, facts, onProgress })
   const checked = { layout, storage, resume, facts, found }
   const standings = yield* Adoption.run(checked)
   const meant = wanted(layout, prepared)

@@ -8,6 +8,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import * as Assembly from "../assembly/Assembly.ts"
+import { BufferBudget } from "../assembly/BufferBudget.ts"
 import * as Completion from "../assembly/Completion.ts"
 import * as Facts from "../assembly/Facts.ts"
 import * as PiecePriority from "../assembly/PiecePriority.ts"
@@ -25,6 +26,7 @@ import * as RateLimits from "../rate/RateLimits.ts"
 import { ResumeStore } from "../resume/ResumeStore.ts"
 import { Storage } from "../storage/Storage.ts"
 import * as PieceSwarm from "../swarm/PieceSwarm.ts"
+import * as BudgetedDigests from "./BudgetedDigests.ts"
 import * as Finishing from "./Finishing.ts"
 import * as Seeding from "./Seeding.ts"
 import * as Selection from "./Selection.ts"
@@ -48,7 +50,8 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting) {
   const isRestart = life.last !== undefined
   const digestOf = (piece: PieceIndex) => Metainfo.pieceDigest(metainfo, piece)
 
-  const storage = yield* (yield* Storage).open({ infoHash, layout })
+  const budget = yield* BufferBudget
+  const storage = BudgetedDigests.make(yield* (yield* Storage).open({ infoHash, layout }), budget)
   const resume = yield* (yield* ResumeStore).open({
     infoHash,
     pieceCount: geometry.pieceCount,
@@ -64,6 +67,7 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting) {
   const checked = yield* StartCheck.run({
     metainfo,
     storage,
+    budget,
     resume: saved,
     prepare: isReadOnly ? Effect.sync(() => selection.files) : Selection.prepare(selection, storage),
     overwrites: options.overwrite === true,

@@ -360,6 +360,7 @@ const openTorrent = (
 
   return {
     torrent: {
+      digestBytes: PieceDigests.memoryOf(geometry),
       look,
       reserve,
       release,

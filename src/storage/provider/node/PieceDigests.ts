@@ -21,8 +21,19 @@ import type { StorageError, StoredDigest } from "../../Storage.ts"
  */
 export const readLength = 1 << 20
 
-/** Larger pieces are not read ahead: 16 MiB, so that a recheck takes no more memory than one piece needs. */
-export const readAheadLimit = 16 << 20
+/** Larger pieces are not read ahead: 8 MiB, so that a recheck takes a quarter of the engine's default budget at most. */
+export const readAheadLimit = 8 << 20
+
+const capacityOf = ({ pieceLength, totalLength }: PieceGeometry.PieceGeometry): number =>
+  Math.max(Math.min(pieceLength, totalLength), readLength)
+
+const bufferCountOf = (capacity: number): number => (capacity > readAheadLimit ? 1 : 2)
+
+/** Bytes of the buffers of one stream. */
+export const memoryOf = (geometry: PieceGeometry.PieceGeometry): number => {
+  const capacity = capacityOf(geometry)
+  return capacity * bufferCountOf(capacity)
+}
 
 /** Missing pieces reported at once: few enough to take well under a millisecond. */
 const maxMissingRun = 4096
@@ -82,13 +93,13 @@ export const make = (options: {
   readonly pieces: Iterable<PieceIndex>
 }): Stream.Stream<StoredDigest, StorageError> => {
   const { geometry, hasher } = options
-  const capacity = Math.max(Math.min(geometry.pieceLength, geometry.totalLength), readLength)
+  const capacity = capacityOf(geometry)
 
   const start = Effect.gen(function* () {
     const scope = yield* Effect.scope
     const missing = Bitfield.make(geometry.pieceCount)
     const runs = runsOf(geometry, options.pieces, capacity, missing)
-    const buffers = Array.from({ length: capacity > readAheadLimit ? 1 : 2 }, () => new Uint8Array(capacity))
+    const buffers = Array.from({ length: bufferCountOf(capacity) }, () => new Uint8Array(capacity))
     let turn = 0
 
     const noteMissing = ({ begin, end }: MissingRange) => {

@@ -1,0 +1,34 @@
+/**
+ * Bytes of the budget for work that needs memory for a while and is no download: a check of stored pieces.
+ */
+import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
+import type * as Scope from "effect/Scope"
+import * as BufferBudget from "./BufferBudget.ts"
+
+/**
+ * Borrows `bytes` until the scope closes, after waiting in the line of all torrents until they fit. More bytes than the
+ * whole budget fit when nothing else is held.
+ */
+export const borrow = Effect.fnUntraced(function* (
+  ledger: BufferBudget.Ledger,
+  bytes: number
+): Effect.fn.Return<void, never, Scope.Scope> {
+  if (bytes === 0) return
+  const granted = Latch.makeUnsafe(false)
+  const account: BufferBudget.Account = {
+    bufferBytes: bytes,
+    held: 0,
+    isGranted: false,
+    isStuck: () => false,
+    isUsable: () => true,
+    dropIdle: () => false,
+    grow: () => void Latch.openUnsafe(granted)
+  }
+  yield* Effect.acquireRelease(
+    Effect.sync(() => BufferBudget.open(ledger, account)),
+    () => Effect.sync(() => BufferBudget.close(ledger, account))
+  )
+  if (!BufferBudget.reserve(ledger, account)) yield* granted.await
+  BufferBudget.settle(ledger, account)
+})
