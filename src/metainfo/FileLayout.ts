@@ -72,6 +72,8 @@ export interface FileEntry extends SafePath.Names {
   readonly symlink?: ReadonlyArray<string> | undefined
 }
 
+type Mutable<T> = { -readonly [K in keyof T]: T[K] }
+
 /**
  * Puts `files` one after the other. Lengths are whole numbers of at least 0 with a sum from 1 to 2^53 - 1, and the
  * piece length is at least 1; anything else is a defect of the caller and throws a `RangeError`.
@@ -81,19 +83,16 @@ export const make = (options: {
   readonly pieceLength: number
 }): FileLayout => {
   const files: Array<LayoutFile> = []
+  const known = new Map<string, string>()
   let offset = 0
   for (const { length, original, padding = false, path, portable, symlink } of options.files) {
     if (!Number.isSafeInteger(length) || length < 0) throw new RangeError(`file length ${length}`)
     if (path.length === 0) throw new RangeError("file without a path")
-    files.push({
-      path,
-      ...(portable === undefined ? {} : { portable }),
-      ...(original === undefined ? {} : { original }),
-      offset,
-      length,
-      padding,
-      ...(symlink === undefined ? {} : { symlink })
-    })
+    const file: Mutable<LayoutFile> = { path: compact(path, known), offset, length, padding }
+    if (portable !== undefined) file.portable = compact(portable, known)
+    if (original !== undefined) file.original = compact(original, known)
+    if (symlink !== undefined) file.symlink = symlink
+    files.push(file)
     offset += length
   }
   if (offset < 1 || !Number.isSafeInteger(offset)) throw new RangeError(`total length ${offset}`)
@@ -101,6 +100,20 @@ export const make = (options: {
     throw new RangeError(`piece length ${options.pieceLength}`)
   }
   return { geometry: PieceGeometry.make({ totalLength: offset, pieceLength: options.pieceLength }), files }
+}
+
+/**
+ * A copy without spare room, which takes the names of folders from `known`: a torrent may have hundreds of thousands of
+ * files in a few folders.
+ */
+const compact = (path: ReadonlyArray<string>, known: Map<string, string>): ReadonlyArray<string> => {
+  const copy = path.slice()
+  for (let index = 0; index < copy.length - 1; index++) {
+    const name = known.get(copy[index]!)
+    if (name === undefined) known.set(copy[index]!, copy[index]!)
+    else copy[index] = name
+  }
+  return copy
 }
 
 /**

@@ -81,8 +81,7 @@ export const make = (options: Options): FileClaims => {
         return yield* Effect.never
       }
     }
-    found.toCompare.delete(piece.index)
-    if (found.toCompare.size === 0) found.standing = "own"
+    KnownFiles.noteEqual(found, piece.index)
   })
 
   const claimOf = (file: number): FileClaim => {
@@ -139,7 +138,7 @@ export const make = (options: Options): FileClaims => {
     const claimed = yield* Effect.tapError(storage.claim(files.map(claimOf)), () => Effect.ignore(meetMade(files)))
     for (const facts of claimed) {
       const before = overwrites ? undefined : known.files.get(facts.file)
-      const { standing = "own", toCompare = new Set<PieceIndex>() } = before ?? {}
+      const { standing, toCompare } = before ?? KnownFiles.makeFile("own", facts)
       const found = known.files.get(facts.file)
       const isStale = found?.isStale === true && found.facts.identity === facts.identity
       const file: KnownFiles.KnownFile = { standing, facts, isWriting: true, isStale, toCompare }

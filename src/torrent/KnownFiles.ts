@@ -20,8 +20,11 @@ export interface KnownFile {
    */
   isStale: boolean
   /** While the file is undecided: the pieces whose bytes are compared with it before they are written. */
-  readonly toCompare: Set<PieceIndex>
+  toCompare: Set<PieceIndex>
 }
+
+/** Empty for ever. Shared by the files that have nothing to compare: a torrent may have hundreds of thousands. */
+const nothing: Set<PieceIndex> = new Set()
 
 /** The files that exist, by their index in `layout.files`. */
 export interface KnownFiles {
@@ -37,7 +40,7 @@ export const makeFile = (standing: Standing, facts: FileFacts, record?: FileReco
   facts,
   isWriting: false,
   isStale: record?.isStale === true && record.identity === facts.identity,
-  toCompare: new Set()
+  toCompare: nothing
 })
 
 /** Makes it from the files that were found, the pieces that are stored, and what was remembered of the files. */
@@ -67,16 +70,28 @@ export const make = (
 export const meet = (self: KnownFiles, facts: FileFacts): void => {
   const end = self.layout.files[facts.file]!.offset + facts.length
   const hasBytes = (piece: number) => facts.length > 0 && piece * self.layout.geometry.pieceLength < end
-  const toCompare = select(self, facts.file, hasBytes)
+  const toCompare = new Set(select(self, facts.file, hasBytes))
   const standing = facts.kind !== "file" ? "foreign" : facts.length > 0 ? "undecided" : "own"
-  self.files.set(facts.file, { ...makeFile(standing, facts), toCompare: new Set(toCompare) })
+  self.files.set(facts.file, { ...makeFile(standing, facts), toCompare: toCompare.size > 0 ? toCompare : nothing })
+}
+
+/** Notes that a piece need not be compared with the file any more. The last one proves the file to be the torrent's. */
+export const noteEqual = (file: KnownFile, piece: PieceIndex): void => {
+  if (!file.toCompare.delete(piece) || file.toCompare.size > 0) return
+  file.toCompare = nothing
+  file.standing = "own"
+}
+
+/** Notes that nothing need be compared with the file, whosever it is. */
+export const compareNothing = (file: KnownFile): void => {
+  file.toCompare = nothing
 }
 
 /** Notes that a piece is right in all its files, so that it need not be compared any more. */
 export const prove = (self: KnownFiles, piece: PieceIndex): void => {
   for (const file of filesOf(self, piece)) {
     const entry = self.files.get(file)
-    if (entry?.toCompare.delete(piece) === true && entry.toCompare.size === 0) entry.standing = "own"
+    if (entry !== undefined) noteEqual(entry, piece)
   }
 }
 

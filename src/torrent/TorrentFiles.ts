@@ -106,17 +106,25 @@ const noResume: TorrentResume = {
 }
 
 /** Takes charge of the files until the scope closes. */
-export const make = Effect.fnUntraced(function* (options: Options) {
-  const { digestOf, found, layout, storage, stored } = options
+export const make = Effect.fnUntraced(function* ({
+  facts,
+  found,
+  records,
+  standings,
+  wanted: atFirst,
+  // Functions below keep the options for as long as the torrent runs, so what was found of each file is not among them.
+  ...options
+}: Options) {
+  const { digestOf, layout, storage, stored } = options
   const { geometry } = layout
   const hasher = yield* PieceHasher
-  const known = KnownFiles.make(layout, options.facts, options.standings, stored, options.records)
-  if (options.overwrites) for (const file of known.files.values()) file.toCompare.clear()
+  const known = KnownFiles.make(layout, facts, standings, stored, records)
+  if (options.overwrites) for (const file of known.files.values()) KnownFiles.compareNothing(file)
   const flushed = Bitfield.copy(options.isReadOnly ? stored : found.flushed)
   const wanted = WantedFiles.make({ known, stored, storage, overwrites: options.overwrites })
 
   // Reserve before anything is written, even resume data, so that a second writer of the same paths changes nothing.
-  if (options.wanted !== undefined) yield* WantedFiles.want(wanted, options.wanted.files, options.wanted.pieces)
+  if (atFirst !== undefined) yield* WantedFiles.want(wanted, atFirst.files, atFirst.pieces)
 
   /** Stored pieces that do not count until they are verified, and those that a failed flush may have lost. */
   const suspects = Bitfield.copy(found.doubtful)

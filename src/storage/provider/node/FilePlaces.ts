@@ -12,6 +12,7 @@ import type * as NFS from "node:fs"
 import * as Path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
+import * as Bitfield from "../../../base/Bitfield.ts"
 import type * as FileLayout from "../../../metainfo/FileLayout.ts"
 import * as AsideFolder from "../../AsideFolder.ts"
 import { type FileClaim, FileExists, type FileFacts, type StorageReason } from "../../Storage.ts"
@@ -49,7 +50,10 @@ export interface FilePlaces {
     index: number,
     part: NodeFile.FilePart
   ) => Effect.Effect<{ readonly read: number; readonly facts: FileFacts | undefined }, StorageReason>
-  readonly sync: (index: number) => Effect.Effect<FileFacts, StorageReason>
+  /** Returns the facts of the file, and its true path if it was claimed. */
+  readonly sync: (
+    index: number
+  ) => Effect.Effect<{ readonly facts: FileFacts; readonly path: string | undefined }, StorageReason>
   /** Whether any file is set aside on the disk. */
   readonly hasAside: Effect.Effect<boolean>
   /** Whether a file is to be brought back once it is wanted, whatever earlier runs did. */
@@ -65,10 +69,20 @@ export interface FilePlaces {
   readonly rename: (index: number, path: ReadonlyArray<string>) => Effect.Effect<void, StorageReason>
   /** Deletes a file wherever it is, and then its empty folders. */
   readonly remove: (index: number) => Effect.Effect<void, StorageReason>
-  /** Whether a file is known to be below the folder with this true path. */
-  readonly isBelow: (index: number, folder: string) => boolean
-  /** The files that were used so far. */
+  /** The files that were used so far, without those that are forgotten. */
   readonly used: () => Iterable<TorrentFile.TorrentFile>
+}
+
+/**
+ * How many files that were used are remembered although nothing but their names is to be known of them: twice as many as
+ * are open by default. A torrent may have hundreds of thousands.
+ */
+const maxRemembered = 64
+
+/** A file that was used, and how many uses of it have not ended. */
+interface Used {
+  readonly file: TorrentFile.TorrentFile
+  users: number
 }
 
 /** Every file in its place; touches nothing. */
@@ -87,7 +101,9 @@ export const make = (options: {
   const entries = FolderEntries.make(fs, folder)
   const isLocal = LocalDevices.make(fs)
   const clean = OwnCopy.makeCleaner(fs)
-  const files = new Map<number, TorrentFile.TorrentFile>()
+  const files = new Map<number, Used>()
+  /** Forgotten files that were synced. */
+  const synced = Bitfield.make(layout.files.length)
   const renamed = new Map<number, ReadonlyArray<string>>()
   /** Skipped files that may exist in their place: looked for when they are used. */
   const undecided = new Set<number>()
@@ -118,7 +134,7 @@ export const make = (options: {
     aside.has(index) ? Effect.succeed({ path: asidePath(index), isMade: false }) : nameOn(index, access)
   const nameOf = (index: number) => folder.nameOf(pathOf(index))
 
-  const fileOf = (index: number): TorrentFile.TorrentFile => {
+  const fileOf = (index: number): Used => {
     const known = files.get(index)
     if (known !== undefined) return known
     const { length } = layout.files[index]!
@@ -130,13 +146,46 @@ export const make = (options: {
       place: (access) => placeOf(index, access),
       followLinks,
       length,
+      isSynced: Bitfield.has(synced, index),
       isLocal,
       clean,
       isClosed
     })
-    files.set(index, file)
-    return file
+    const used: Used = { file, users: 0 }
+    files.set(index, used)
+    return used
   }
+
+  /** Forgets files that were used long ago. Looks at two for each use, so that their number stays bounded. */
+  const forgetSome = Effect.suspend(() => {
+    const forgotten: Array<TorrentFile.TorrentFile> = []
+    for (let looks = 0; looks < 2 && files.size > maxRemembered; looks++) {
+      const [index, used] = files.entries().next().value!
+      files.delete(index)
+      if (used.users === 0 && used.file.isForgettable()) {
+        if (used.file.isSynced()) Bitfield.add(synced, index)
+        forgotten.push(used.file)
+      } else files.set(index, used)
+    }
+    return Effect.forEach(forgotten, (file) => file.close, { discard: true })
+  })
+
+  /** Runs an effect with a file, which is not forgotten meanwhile. */
+  const withFile = <A>(
+    index: number,
+    effect: (file: TorrentFile.TorrentFile) => Effect.Effect<A, StorageReason>
+  ): Effect.Effect<A, StorageReason> =>
+    Effect.suspend(() => {
+      const used = fileOf(index)
+      used.users++
+      return Effect.ensuring(
+        effect(used.file),
+        Effect.suspend(() => {
+          used.users--
+          return files.size > maxRemembered ? forgetSome : Effect.void
+        })
+      )
+    })
 
   const factsOf = (index: number, stats: NFS.BigIntStats): Effect.Effect<FileFacts> => {
     const isFile = stats.isFile()
@@ -166,7 +215,7 @@ export const make = (options: {
     effect: (file: TorrentFile.TorrentFile) => Effect.Effect<A, StorageReason>
   ): Effect.Effect<A, StorageReason> =>
     Effect.suspend(() =>
-      undecided.has(index) ? Effect.andThen(decide(index), use(index, effect)) : effect(fileOf(index))
+      undecided.has(index) ? Effect.andThen(decide(index), use(index, effect)) : withFile(index, effect)
     )
 
   /** What exists in the place of a file, under its name on this disk. */
@@ -176,7 +225,7 @@ export const make = (options: {
   })
 
   const look = Effect.fnUntraced(function* (index: number, parents: FolderEntries.KnownParents) {
-    const file = files.get(index)
+    const file = files.get(index)?.file
     if (file?.isHeld() === true) return yield* file.look
     const isSkipped = undecided.has(index) || aside.has(index)
     const found = yield* findInPlace(index, parents, followLinks)
@@ -192,9 +241,8 @@ export const make = (options: {
     return found.stats
   })
 
-  const bringBack = Effect.fnUntraced(function* (index: number) {
+  const bringBack = Effect.fnUntraced(function* (index: number, file: TorrentFile.TorrentFile) {
     const found = yield* entries.find(asidePath(index))
-    const file = fileOf(index)
     // A folder there holds what was set aside of another torrent.
     if (found?.stats.isFile() !== true) {
       undecided.delete(index)
@@ -218,8 +266,11 @@ export const make = (options: {
     yield* entries.removeEmpty(asidePath(index).slice(0, -1), 1)
   })
 
-  const rename = Effect.fnUntraced(function* (index: number, path: ReadonlyArray<string>) {
-    const file = fileOf(index)
+  const rename = Effect.fnUntraced(function* (
+    index: number,
+    path: ReadonlyArray<string>,
+    file: TorrentFile.TorrentFile
+  ) {
     if (undecided.has(index)) yield* decide(index)
     yield* file.relocate(
       Effect.gen(function* () {
@@ -245,8 +296,7 @@ export const make = (options: {
     yield* entries.removeEmpty(path.slice(0, -1), keep)
   })
 
-  const remove = (index: number) => {
-    const file = fileOf(index)
+  const remove = (index: number, file: TorrentFile.TorrentFile) => {
     return Effect.asVoid(
       file.relocate(
         Effect.gen(function* () {
@@ -263,12 +313,12 @@ export const make = (options: {
   const claim = Effect.fnUntraced(function* (claim: FileClaim) {
     const index = claim.file
     // A skipped file is looked for again: it may exist in its place by now.
-    if (aside.has(index) && files.get(index)?.isHeld() !== true) {
+    if (aside.has(index) && files.get(index)?.file.isHeld() !== true) {
       aside.delete(index)
       undecided.add(index)
     }
     if (undecided.has(index)) yield* decide(index)
-    return yield* factsOf(index, yield* fileOf(index).claim(claim))
+    return yield* factsOf(index, yield* withFile(index, (file) => file.claim(claim)))
   })
 
   return {
@@ -278,8 +328,8 @@ export const make = (options: {
     look: (index, parents) =>
       Effect.flatMap(look(index, parents), (stats) => (stats === undefined ? Effect.undefined : factsOf(index, stats))),
     claim,
-    unclaim: (index) => files.get(index)?.unclaim(),
-    isClaimed: (index) => files.get(index)?.isClaimed() === true,
+    unclaim: (index) => files.get(index)?.file.unclaim(),
+    isClaimed: (index) => files.get(index)?.file.isClaimed() === true,
     write: (index, part) => use(index, (file) => file.write(part)),
     read: (index, part) => use(index, (file) => file.read(part)),
     readAndLook: (index, part) =>
@@ -288,7 +338,12 @@ export const make = (options: {
           Effect.map(stats === undefined ? Effect.undefined : factsOf(index, stats), (facts) => ({ read, facts }))
         )
       ),
-    sync: (index) => use(index, (file) => Effect.flatMap(file.sync, (stats) => factsOf(index, stats))),
+    sync: (index) =>
+      use(index, (file) =>
+        Effect.flatMap(file.sync, (stats) =>
+          Effect.map(factsOf(index, stats), (facts) => ({ facts, path: file.path() }))
+        )
+      ),
     hasAside: Effect.suspend(() =>
       renamed.size > 0
         ? Effect.succeed(true)
@@ -300,12 +355,12 @@ export const make = (options: {
     ),
     isSkipped: (index) => undecided.has(index) || aside.has(index),
     setAside: (index) => {
-      if (!aside.has(index) && files.get(index)?.isClaimed() !== true) undecided.add(index)
+      if (!aside.has(index) && files.get(index)?.file.isClaimed() !== true) undecided.add(index)
     },
-    bringBack: (index) => moving.withPermit(Effect.uninterruptible(bringBack(index))),
-    rename: (index, path) => moving.withPermit(Effect.uninterruptible(rename(index, path))),
-    remove: (index) => moving.withPermit(Effect.uninterruptible(remove(index))),
-    isBelow: (index, folder) => files.get(index)?.path()?.startsWith(folder) === true,
-    used: () => files.values()
+    bringBack: (index) => moving.withPermit(Effect.uninterruptible(withFile(index, (file) => bringBack(index, file)))),
+    rename: (index, path) =>
+      moving.withPermit(Effect.uninterruptible(withFile(index, (file) => rename(index, path, file)))),
+    remove: (index) => moving.withPermit(Effect.uninterruptible(withFile(index, (file) => remove(index, file)))),
+    used: () => Array.from(files.values(), ({ file }) => file)
   }
 }

@@ -308,26 +308,24 @@ const openTorrent = (
       return Effect.as(each("digest", onDisk(spans), readSpan), missing)
     })
 
-  const flushFile = (index: number): Effect.Effect<FlushedFile> =>
+  const flushFile = (
+    index: number
+  ): Effect.Effect<{ readonly flushed: FlushedFile; readonly path?: string | undefined }> =>
     Effect.match(places.sync(index), {
-      onSuccess: (facts) => ({ file: index, facts }),
-      onFailure: (reason) => ({ file: index, reason })
+      onSuccess: ({ facts, path }) => ({ flushed: { file: index, facts }, path }),
+      onFailure: (reason) => ({ flushed: { file: index, reason } })
     })
 
   const flush: TorrentStorage["flush"] = Effect.fnUntraced(function* (files) {
     const outcomes = yield* each("flush", files, flushFile)
     const lost = yield* each("flush", folder.changed(), (path) =>
-      Effect.match(syncFolder(path), {
-        onSuccess: () => undefined,
-        onFailure: (reason) => ({ path, reason })
-      })
+      Effect.match(syncFolder(path), { onSuccess: () => [], onFailure: (reason) => [{ path, reason }] })
     )
-    const failures = lost.filter((failure) => failure !== undefined)
-    if (failures.length === 0) return outcomes
-    return outcomes.map((outcome): FlushedFile => {
-      if ("reason" in outcome) return outcome
-      const failure = failures.find(({ path }) => places.isBelow(outcome.file, path))
-      return failure === undefined ? outcome : { file: outcome.file, reason: failure.reason }
+    const failures = lost.flat()
+    return outcomes.map(({ flushed, path }): FlushedFile => {
+      if ("reason" in flushed || path === undefined) return flushed
+      const failure = failures.find((failure) => path.startsWith(failure.path))
+      return failure === undefined ? flushed : { file: flushed.file, reason: failure.reason }
     })
   })
 

@@ -56,6 +56,10 @@ export interface TorrentFile {
   readonly reopen: Effect.Effect<void>
   /** Runs `move` between two writes. It returns the true paths between which it moved the file, if it did. */
   readonly relocate: (move: Effect.Effect<Relocation, StorageReason>) => Effect.Effect<void, StorageReason>
+  /** Whether it knows nothing that a new one would not find out: it may be closed and made again when it is needed. */
+  readonly isForgettable: () => boolean
+  /** Whether it was synced once, so that nothing of earlier openings is left to be. */
+  readonly isSynced: () => boolean
   /** Closes the file for ever, after `isClosed` became true; completes when it is closed. */
   readonly close: Effect.Effect<void>
 }
@@ -84,6 +88,8 @@ export const make = (options: {
   readonly followLinks: boolean
   /** Bytes the torrent has in this file. */
   readonly length: number
+  /** Whether it was synced since the torrent was opened. */
+  readonly isSynced: boolean
   /** Whether a file is on a disk of this machine; see `LocalDevices.ts`. */
   readonly isLocal: (stats: NFS.BigIntStats, path: string) => Effect.Effect<boolean>
   /** Removes copies of the file with this true path, left by a crash. */
@@ -96,7 +102,7 @@ export const make = (options: {
   const { nameOf } = named
   const held = HeldFile.make({ fs, folder, nameOf })
   let unsynced = false
-  let isSynced = false
+  let { isSynced } = options
   let closeFailure: StorageReason | undefined
   // The system writes one part of a file at a time; a second thread would only spin until the first is done.
   const turn = Semaphore.makeUnsafe(1)
@@ -317,6 +323,13 @@ export const make = (options: {
           })
         )
       ).pipe(turn.withPermit),
+    isForgettable: () =>
+      !held.isClaimed &&
+      held.changed === undefined &&
+      !unsynced &&
+      closeFailure === undefined &&
+      writing.fd === undefined,
+    isSynced: () => isSynced,
     close: Effect.suspend(() => Effect.andThen(handles.retire(reading.slot), handles.retire(writing)))
   }
 }

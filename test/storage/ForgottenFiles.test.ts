@@ -1,0 +1,86 @@
+import * as NFS from "node:fs"
+import * as OperatingSystem from "node:os"
+import * as Path from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as DownloadFolder from "../../src/storage/provider/node/DownloadFolder.ts"
+import * as FileHandles from "../../src/storage/provider/node/FileHandles.ts"
+import * as FilePlaces from "../../src/storage/provider/node/FilePlaces.ts"
+import * as NodeFile from "../../src/storage/provider/node/NodeFile.ts"
+import { layoutOf } from "./layouts.ts"
+
+const count = 200
+
+/** The places of 200 files that exist, and how often a file was synced. */
+const places = Effect.gen(function* () {
+  const root = yield* Effect.acquireRelease(
+    Effect.sync(() => NFS.mkdtempSync(Path.join(OperatingSystem.tmpdir(), "piecewise-forgotten-"))),
+    (path) => Effect.sync(() => NFS.rmSync(path, { recursive: true }))
+  )
+  NFS.mkdirSync(Path.join(root, "t"))
+  for (let index = 0; index < count; index++) NFS.writeFileSync(Path.join(root, "t", `${index}`), "12345678")
+  const synced = { count: 0 }
+  const { nodeFileSystem } = NodeFile
+  const fs: NodeFile.NodeFileSystem = {
+    ...nodeFileSystem,
+    fsync: (fd, done) => {
+      synced.count++
+      nodeFileSystem.fsync(fd, done)
+    },
+    fdatasync: (fd, done) => {
+      synced.count++
+      nodeFileSystem.fdatasync(fd, done)
+    }
+  }
+  const self = FilePlaces.make({
+    fs,
+    handles: FileHandles.make({ capacity: 8, close: (fd) => NodeFile.call((done) => fs.close(fd, done)) }),
+    folder: DownloadFolder.make(fs, root, { followLinks: false }),
+    layout: layoutOf(16, ...Array.from({ length: count }, (_, index) => [`t/${index}`, 8] as const)),
+    isClosed: () => false
+  })
+  yield* Effect.addFinalizer(() => Effect.forEach([...self.used()], (file) => file.close, { discard: true }))
+  return { self, synced }
+})
+
+const files = Array.from({ length: count }, (_, index) => index)
+
+describe("files that were used and are of no use any more", () => {
+  it.live("fault 72: are forgotten, except for some", () =>
+    Effect.gen(function* () {
+      const { self } = yield* places
+      const part = { bytes: new Uint8Array(8), begin: 0, length: 8, position: 0 }
+
+      const read = yield* Effect.forEach(files, (file) => self.read(file, part))
+
+      assert.isTrue(read.every((bytes) => bytes === 8))
+      assert.isAtMost([...self.used()].length, 64)
+    })
+  )
+
+  it.live("are not synced again", () =>
+    Effect.gen(function* () {
+      const { self, synced } = yield* places
+
+      yield* Effect.forEach(files, self.sync)
+      yield* Effect.forEach(files, self.sync)
+
+      assert.strictEqual(synced.count, count)
+    })
+  )
+
+  it.live("are kept while they are claimed, and forgotten afterwards", () =>
+    Effect.gen(function* () {
+      const { self } = yield* places
+      yield* Effect.forEach(files, (file) => self.claim({ file, as: "overwritten" }))
+      const claimed = [...self.used()].length
+
+      files.forEach(self.unclaim)
+      for (let round = 0; round < 2; round++) yield* Effect.forEach(files, self.sync)
+
+      assert.strictEqual(claimed, count)
+      assert.isTrue(files.every((file) => !self.isClaimed(file)))
+      assert.isAtMost([...self.used()].length, 64)
+    })
+  )
+})
