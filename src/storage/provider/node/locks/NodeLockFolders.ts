@@ -266,9 +266,12 @@ export const make = (system: LockSystem): LockFolders => {
         return remove(folder.place, `${key}.${id}`)
       })
     }
-    const names = new Set(yield* system.list(folder.place))
-    const isWhole = names.has(id + LockNames.beaconEnd) && [...published].every((key) => names.has(`${key}.${id}`))
-    if (!isWhole) return yield* Effect.fail(vanished)
+    // There are as many names as torrents, and as many of these lists.
+    let left = published.size + 1
+    for (const name of yield* system.list(folder.place)) {
+      if (name === id + LockNames.beaconEnd || published.has(LockNames.keyOfEntry(name, id) ?? "")) left--
+    }
+    if (left > 0) return yield* Effect.fail(vanished)
   })
 
   /** Publishes every key that is held. Starts again if the folder, or what was published before, was removed. */
@@ -327,6 +330,7 @@ export const make = (system: LockSystem): LockFolders => {
     const own = yield* marks
     const place = placeOf(directory)
     for (const name of yield* list(place)) {
+      if (ownIds.has(LockNames.idOfEntry(name))) continue
       const parsed = LockNames.parse(name)
       if (parsed?._tag !== "Entry" || ownIds.has(parsed.id) || !isWanted(parsed.key)) continue
       const found = { key: parsed.key, entry: Path.join(place, name) }

@@ -50,7 +50,17 @@ export interface LockProcess {
   readonly system: NodeLockSystem.LockSystem
   readonly folders: NodeLockFolders.LockFolders
   /** Who writes in a folder of files, by the folder's folded true path. */
-  readonly writers: Map<string, Set<Owner>>
+  readonly writers: Map<string, Writers>
+}
+
+/** Who writes in one folder. */
+interface Writers {
+  readonly owners: Set<Owner>
+  /**
+   * The owners by the folded names of their files in the folder. Made when a second owner comes, so that it costs nothing
+   * in the folders of a torrent, and a download folder of thousands of torrents is not searched for each.
+   */
+  byName: Map<string, Set<Owner>> | undefined
 }
 
 /** Files of one `acquire`; an index is one in `paths`. */
@@ -258,33 +268,66 @@ const filesByFolder = ({ folders }: Places): ReadonlyMap<string, ReadonlyArray<n
 
 const nameOf = (owner: Owner, index: number): string => LockNames.fold(owner.paths[index]!.at(-1)!)
 
+const addNames = (byName: Map<string, Set<Owner>>, owner: Owner, folder: string): void => {
+  for (const index of owner.files.get(folder)!) {
+    const name = nameOf(owner, index)
+    const known = byName.get(name)
+    if (known === undefined) byName.set(name, new Set([owner]))
+    else known.add(owner)
+  }
+}
+
+const namesIn = (writers: Writers, folder: string): Map<string, Set<Owner>> => {
+  if (writers.byName !== undefined) return writers.byName
+  const byName = new Map<string, Set<Owner>>()
+  for (const owner of writers.owners) addNames(byName, owner, folder)
+  writers.byName = byName
+  return byName
+}
+
+const isHeld = (owner: Owner, folder: string, name: string): boolean =>
+  owner.files.get(folder)!.some((index) => owner.held[index] === 1 && nameOf(owner, index) === name)
+
 /** Notes that an owner writes its files, unless another owner of this process writes one of them. */
 const register = (process: LockProcess, owner: Owner): Effect.Effect<void, WriterHeld> =>
   Effect.suspend(() => {
     for (const [folder, files] of owner.files) {
-      for (const other of process.writers.get(folder) ?? []) {
-        if (owner.by !== undefined && other.by === owner.by) continue
-        const theirs = other.files.get(folder)!.filter((index) => other.held[index] === 1)
-        const names = new Set(theirs.map((index) => nameOf(other, index)))
-        const shared = names.size === 0 ? undefined : files.find((index) => names.has(nameOf(owner, index)))
-        if (shared === undefined) continue
-        const path = Path.join(owner.directory, ...owner.paths[shared]!)
-        return Effect.fail(new WriterHeld({ path, holder: `another torrent of this process, ${other.description}` }))
+      const known = process.writers.get(folder)
+      if (known === undefined) continue
+      const byName = namesIn(known, folder)
+      for (const index of files) {
+        const name = nameOf(owner, index)
+        for (const other of byName.get(name) ?? []) {
+          if ((owner.by !== undefined && other.by === owner.by) || !isHeld(other, folder, name)) continue
+          const path = Path.join(owner.directory, ...owner.paths[index]!)
+          return Effect.fail(new WriterHeld({ path, holder: `another torrent of this process, ${other.description}` }))
+        }
       }
     }
     for (const folder of owner.files.keys()) {
       const known = process.writers.get(folder)
-      if (known === undefined) process.writers.set(folder, new Set([owner]))
-      else known.add(owner)
+      if (known === undefined) process.writers.set(folder, { owners: new Set([owner]), byName: undefined })
+      else {
+        addNames(namesIn(known, folder), owner, folder)
+        known.owners.add(owner)
+      }
     }
     return Effect.void
   })
 
 const unregister = (process: LockProcess, owner: Owner): void => {
-  for (const folder of owner.files.keys()) {
+  for (const [folder, files] of owner.files) {
     const known = process.writers.get(folder)
-    known?.delete(owner)
-    if (known?.size === 0) process.writers.delete(folder)
+    if (known === undefined) continue
+    known.owners.delete(owner)
+    if (known.owners.size === 0) process.writers.delete(folder)
+    if (known.byName === undefined) continue
+    for (const index of files) {
+      const name = nameOf(owner, index)
+      const owners = known.byName.get(name)
+      owners?.delete(owner)
+      if (owners?.size === 0) known.byName.delete(name)
+    }
   }
 }
 
