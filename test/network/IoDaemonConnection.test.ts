@@ -116,6 +116,33 @@ describe("IoDaemonConnection", () => {
       })
   )
 
+  it.effect(
+    "keeps a window of frames of one byte during a pause, and gives them in order in linear time",
+    () =>
+      Effect.gen(function* () {
+        const { connection, data } = make()
+        let isPaused = true
+        let taken = 0
+        let isOrdered = true
+        connection.receiveUnsafe((view) => {
+          isOrdered &&= view[0] === (taken & 0xff)
+          taken += view.length
+          return !isPaused
+        })
+        yield* microtasks
+        for (let index = 0; index < receiveWindowBytes; index++) data(Uint8Array.of(index & 0xff))
+        const before = taken
+
+        isPaused = false
+        connection.resumeUnsafe()
+        yield* microtasks
+
+        assert.deepStrictEqual([before, taken, isOrdered], [1, receiveWindowBytes, true])
+      }),
+    // Shifting an array takes 30 s.
+    15_000
+  )
+
   it.effect("closes after the last byte if the remote closes while the sink returns false", () =>
     Effect.gen(function* () {
       const { connection, data, closed, isKnown, sent } = make()

@@ -12,6 +12,7 @@
 import * as Deferred from "effect/Deferred"
 import * as Exit from "effect/Exit"
 import * as Latch from "effect/Latch"
+import * as MutableList from "effect/MutableList"
 import type { PeerAddress } from "../../../base/PeerAddress.ts"
 import type { Incoming } from "../../AcceptQueue.ts"
 import * as SocketErrno from "../../SocketErrno.ts"
@@ -46,14 +47,15 @@ export const makeUnsafe = (session: Session, id: number, remote: PeerAddress): D
   let remoteHasClosed = false
   let grantedBytes = 0
   let takenBytes = 0
-  const kept: Array<Uint8Array> = []
+  /** Received during a pause. A list, because a window of short frames is long, and an array shifts all that is left. */
+  const kept = MutableList.make<Uint8Array>()
 
   let windowBytes = sendWindowBytes
-  const waiting: Array<Uint8Array> = []
+  const waiting = MutableList.make<Uint8Array>()
 
   const life = IoDaemonSocketLife.makeUnsafe(session, id, remote, () => {
-    kept.length = 0
-    waiting.length = 0
+    MutableList.clear(kept)
+    MutableList.clear(waiting)
     writable.openUnsafe()
   })
 
@@ -83,7 +85,7 @@ export const makeUnsafe = (session: Session, id: number, remote: PeerAddress): D
   const resume = () => {
     isResuming = false
     isPaused = false
-    while (life.isOpen && !isPaused && kept.length > 0) give(kept.shift()!)
+    while (life.isOpen && !isPaused && kept.length > 0) give(MutableList.take(kept) as Uint8Array)
     goOn()
   }
 
@@ -96,10 +98,9 @@ export const makeUnsafe = (session: Session, id: number, remote: PeerAddress): D
 
   const flush = () => {
     while (waiting.length > 0 && windowBytes > 0) {
-      const head = waiting[0]!
+      const head = MutableList.take(waiting) as Uint8Array
       const bytes = head.length <= windowBytes ? head : head.subarray(0, windowBytes)
-      if (bytes === head) waiting.shift()
-      else waiting[0] = head.subarray(bytes.length)
+      if (bytes.length < head.length) MutableList.prepend(waiting, head.subarray(bytes.length))
       windowBytes -= bytes.length
       session.sendUnsafe({ _tag: "Data", id, bytes })
     }
@@ -112,7 +113,7 @@ export const makeUnsafe = (session: Session, id: number, remote: PeerAddress): D
           grantedBytes -= frame.bytes.length
           if (grantedBytes < 0) throw new SocketFrameError({ why: "bytes that it was not asked for" })
           if (isPaused) {
-            kept.push(frame.bytes)
+            if (frame.bytes.length > 0) MutableList.append(kept, frame.bytes)
             return
           }
           give(frame.bytes)
@@ -151,7 +152,7 @@ export const makeUnsafe = (session: Session, id: number, remote: PeerAddress): D
       },
       writeUnsafe: (bytes) => {
         if (!life.isOpen) return false
-        if (bytes.length > 0) waiting.push(bytes)
+        if (bytes.length > 0) MutableList.append(waiting, bytes)
         flush()
         if (waiting.length === 0) return true
         writable.closeUnsafe()
