@@ -1,0 +1,67 @@
+import { execFile } from "node:child_process"
+import { promisify } from "node:util"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+
+/** Runs a module that returns the memory of many things in bytes, in a process of its own that can collect garbage. */
+const measure = (source: string) =>
+  Effect.promise(() =>
+    promisify(execFile)(process.execPath, ["--expose-gc", "--input-type=module", "-e", source], {
+      cwd: new URL("../../", import.meta.url)
+    })
+  ).pipe(Effect.map(({ stdout }) => Number(stdout)))
+
+const used = `
+const used = () => {
+  gc()
+  gc()
+  const { arrayBuffers, heapUsed } = process.memoryUsage()
+  return heapUsed + arrayBuffers
+}
+`
+
+describe("memory", () => {
+  it.live("fault 72: a torrent's log of events takes next to nothing before there are any", () =>
+    Effect.gen(function* () {
+      const bytes = yield* measure(`
+        import * as Effect from "effect/Effect"
+        import * as Scope from "effect/Scope"
+        import * as EventLog from "./src/torrent/EventLog.ts"
+        ${used}
+        const make = () => Effect.runSync(Scope.provide(EventLog.make, Scope.makeUnsafe()))
+        const kept = [make()]
+        const before = used()
+        for (let index = 0; index < 500; index++) kept.push(make())
+        console.log((used() - before) / 500)
+        kept.at(-1).report({ _tag: "Verified" })
+      `)
+
+      // 200 KiB if it reserves its slots.
+      assert.isBelow(bytes, 8_000)
+    })
+  )
+
+  it.live("fault 72: a file of a torrent takes little more than its name", () =>
+    Effect.gen(function* () {
+      const bytes = yield* measure(`
+        import * as FileLayout from "./src/metainfo/FileLayout.ts"
+        ${used}
+        const text = (number) => Buffer.from("name-" + number).toString()
+        const entry = (_, index) => {
+          const path = []
+          for (const number of ["torrent", index % 100, index]) path.push(text(number))
+          return { path, length: 1_000 }
+        }
+        const make = () => FileLayout.make({ files: Array.from({ length: 20_000 }, entry), pieceLength: 16_384 })
+        const kept = [make()]
+        const before = used()
+        kept.push(make())
+        console.log((used() - before) / 20_000)
+        if (kept.at(-1).files.length !== 20_000) throw new Error()
+      `)
+
+      // 170 B, and 360 if each path has room to grow and names of its own for its folders.
+      assert.isBelow(bytes, 260)
+    })
+  )
+})
