@@ -45,6 +45,7 @@ import * as FileSystemError from "./FileSystemError.ts"
 import * as NodeWriterLocks from "./locks/NodeWriterLocks.ts"
 import * as NodeFile from "./NodeFile.ts"
 import * as PieceDigests from "./PieceDigests.ts"
+import * as Reservations from "./Reservations.ts"
 import * as TorrentFile from "./TorrentFile.ts"
 
 export type { NodeFileSystem } from "./NodeFile.ts"
@@ -106,13 +107,6 @@ export const make = Effect.fnUntraced(function* (
 export const layer = (options: FileSystemStorageOptions): Layer.Layer<Storage, never, PieceHasher> =>
   Layer.effect(Storage, make(options))
 
-/** A file that this opening may write, one of those that were reserved together. */
-interface Reservation {
-  readonly writer: NodeWriterLocks.Writer
-  /** Indices of the names it may have. */
-  readonly indices: ReadonlyArray<number>
-}
-
 const openTorrent = (
   options: FileSystemStorageOptions & {
     readonly fs: NodeFile.NodeFileSystem
@@ -129,7 +123,7 @@ const openTorrent = (
   const folder = DownloadFolder.make(fs, options.directory, { followLinks })
   let closed = false
   const places = FilePlaces.make({ fs, handles, folder, layout, followLinks, isClosed: () => closed })
-  const reserved = new Map<number, Reservation>()
+  const reserved = Reservations.make(layout.files.length)
   const reserving = Semaphore.makeUnsafe(1)
 
   const onDisk = (spans: ReadonlyArray<FileLayout.FileSpan>) =>
@@ -191,27 +185,21 @@ const openTorrent = (
 
   const reserve: TorrentStorage["reserve"] = (files) =>
     Effect.suspend(() => {
-      const asked = files.filter((index) => !reserved.has(index))
+      const asked = [...new Set(files)].filter((index) => !Reservations.has(reserved, index))
       if (asked.length === 0) return Effect.void
-      const named = asked.map(places.pathsOf)
-      return Effect.map(acquire(named.flat()), (writer) => {
-        let next = 0
-        asked.forEach((file, index) => {
-          const indices = named[index]!.map(() => next++)
-          reserved.set(file, { writer, indices })
-        })
-      })
+      return Effect.map(acquire(asked.flatMap(places.pathsOf)), (writer) =>
+        Reservations.add(reserved, asked, writer, (file) => places.pathsOf(file).length)
+      )
     }).pipe(Effect.mapError(failing("reserve")), reserving.withPermit)
 
   const release: TorrentStorage["release"] = (files) =>
     Effect.forEach(
       files,
       (file) => {
-        const reservation = reserved.get(file)
-        if (reservation === undefined) return Effect.void
-        reserved.delete(file)
+        const held = Reservations.take(reserved, file)
+        if (held === undefined) return Effect.void
         places.unclaim(file)
-        return reservation.writer.release(reservation.indices)
+        return held.writer.release(places.pathsOf(file).map((_, name) => held.first + name))
       },
       { discard: true }
     ).pipe(Effect.uninterruptible, reserving.withPermit)
@@ -219,7 +207,7 @@ const openTorrent = (
   /** Dies if a caller did not reserve what it is about to change. */
   const whenReserved = <A, E>(files: ReadonlyArray<number>, effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
     Effect.suspend(() => {
-      const free = files.find((index) => !reserved.has(index))
+      const free = files.find((index) => !Reservations.has(reserved, index))
       return free === undefined ? effect : Effect.die(new Error(`${places.nameOf(free)} is not reserved`))
     })
 
@@ -233,10 +221,11 @@ const openTorrent = (
       )
       if (isTaken) return yield* Effect.fail(new FileExists({ path: folder.nameOf(path) }))
       const writer = yield* acquire([path])
-      const before = reserved.get(file)!
+      const names = places.pathsOf(file).length
       yield* Effect.onError(places.rename(file, path), () => writer.release([0]))
-      reserved.set(file, { writer, indices: [0] })
-      yield* before.writer.release(before.indices)
+      const before = Reservations.take(reserved, file)!
+      Reservations.add(reserved, [file], writer, () => 1)
+      yield* before.writer.release(Array.from({ length: names }, (_, index) => before.first + index))
     }).pipe(Effect.mapError(failing("rename")), reserving.withPermit)
 
   const prepare = Effect.fnUntraced(function* (listed: ReadonlyArray<number>) {
