@@ -1,11 +1,18 @@
 /**
  * Whether a torrent could use another buffer now. One that has nobody to fetch from must not keep others waiting.
  */
-import type { Assembly } from "./Assembly.ts"
+import type { Supplier } from "../supply/Supplier.ts"
 import * as BufferBudget from "./BufferBudget.ts"
+import type { BufferPool } from "./BufferPool.ts"
+import type { PiecePicker } from "./PiecePicker.ts"
 
 /** What decides it. */
-type Deciding = Pick<Assembly, "isPaused" | "picker" | "pool" | "suppliers">
+interface Deciding {
+  readonly isPaused: boolean
+  readonly picker: PiecePicker
+  readonly pool: BufferPool
+  readonly suppliers: ReadonlySet<Supplier>
+}
 
 /** Whether there is a piece to start and a supplier to fetch it from. */
 export const canStart = ({ isPaused, picker, suppliers }: Deciding): boolean => {
