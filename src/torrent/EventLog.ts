@@ -2,9 +2,12 @@
  * Keeps the events of a torrent for its readers. A reader that begins late still receives the last events, and a slow
  * reader misses the oldest. Reporting an event never waits.
  */
-import type * as Cause from "effect/Cause"
+import * as Arr from "effect/Array"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import * as Queue from "effect/Queue"
+import * as Latch from "effect/Latch"
+import * as MutableList from "effect/MutableList"
+import type * as Pull from "effect/Pull"
 import * as Stream from "effect/Stream"
 import type { TorrentEvent } from "./TorrentEvent.ts"
 
@@ -20,6 +23,12 @@ export interface EventLog {
   readonly events: Stream.Stream<TorrentEvent>
 }
 
+/** What waits for one reader. */
+interface Reader {
+  readonly waiting: MutableList.MutableList<TorrentEvent>
+  readonly awake: Latch.Latch
+}
+
 /**
  * Makes an empty log. The end of the scope ends every reader. Takes memory only for events that there were: a torrent
  * that rests has few, and engines have thousands of such torrents.
@@ -27,34 +36,41 @@ export interface EventLog {
 export const make = Effect.gen(function* () {
   /** The last events: at least `replay` of them, and less than twice as many. */
   const past: Array<TorrentEvent> = []
-  const readers = new Set<Queue.Queue<TorrentEvent, Cause.Done>>()
+  const readers = new Set<Reader>()
   let isOver = false
   yield* Effect.addFinalizer(() =>
     Effect.sync(() => {
       isOver = true
-      for (const reader of readers) Queue.endUnsafe(reader)
+      for (const { awake } of readers) Latch.openUnsafe(awake)
     })
   )
-  // A full queue of a reader drops its oldest event.
   const subscribe = Effect.acquireRelease(
-    Effect.map(Queue.sliding<TorrentEvent, Cause.Done>(capacity), (reader) => {
-      for (const event of past.slice(-replay)) Queue.offerUnsafe(reader, event)
-      if (isOver) Queue.endUnsafe(reader)
-      else readers.add(reader)
+    Effect.sync(() => {
+      const reader: Reader = { waiting: MutableList.make(), awake: Latch.makeUnsafe(true) }
+      MutableList.appendAll(reader.waiting, past.slice(-replay))
+      readers.add(reader)
       return reader
     }),
-    (reader) =>
-      Effect.andThen(
-        Effect.sync(() => readers.delete(reader)),
-        Queue.shutdown(reader)
-      )
+    (reader) => Effect.sync(() => readers.delete(reader))
   )
+  const pullFrom = (reader: Reader): Pull.Pull<Arr.NonEmptyReadonlyArray<TorrentEvent>> =>
+    Effect.suspend(() => {
+      const events = MutableList.takeAll(reader.waiting)
+      if (Arr.isArrayNonEmpty(events)) return Effect.succeed(events)
+      if (isOver) return Cause.done()
+      Latch.closeUnsafe(reader.awake)
+      return Effect.andThen(reader.awake.await, pullFrom(reader))
+    })
   const self: EventLog = {
     report: (event) => {
       if (past.push(event) === 2 * replay) past.splice(0, replay)
-      for (const reader of readers) Queue.offerUnsafe(reader, event)
+      for (const { awake, waiting } of readers) {
+        MutableList.append(waiting, event)
+        if (waiting.length > capacity) MutableList.take(waiting)
+        Latch.openUnsafe(awake)
+      }
     },
-    events: Stream.unwrap(Effect.map(subscribe, Stream.fromQueue))
+    events: Stream.unwrap(Effect.map(subscribe, (reader) => Stream.fromPull(Effect.succeed(pullFrom(reader)))))
   }
   return self
 })
