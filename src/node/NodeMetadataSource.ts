@@ -7,17 +7,17 @@ import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import type { MetadataSource } from "../discovery/MetadataSource.ts"
 import { MetadataSources } from "../discovery/MetadataSource.ts"
+import * as Modules from "./Modules.ts"
 import * as NodeLookup from "./NodeLookup.ts"
 
 /** Makes a source that resolves names with `lookup`, and connects from the local address `from` if it is given. */
 export const make = (lookup: NodeLookup.NodeLookup, from?: string): MetadataSource => {
-  const load = Effect.promise(async () => {
-    const [NodeRoutedHttp, HttpMetadataSource] = await Promise.all([
-      import("./NodeRoutedHttp.ts"),
-      import("../discovery/provider/HttpMetadataSource.ts")
-    ])
-    return HttpMetadataSource.make(NodeRoutedHttp.make(lookup, from))
-  })
+  const modules = Modules.load(() =>
+    Promise.all([import("./NodeRoutedHttp.ts"), import("../discovery/provider/HttpMetadataSource.ts")])
+  )
+  const load = Effect.map(modules, ([NodeRoutedHttp, HttpMetadataSource]) =>
+    HttpMetadataSource.make(NodeRoutedHttp.make(lookup, from))
+  )
   return {
     metadata: (context) =>
       context.urls.length === 0 ? Stream.empty : Stream.unwrap(Effect.map(load, ({ metadata }) => metadata(context)))

@@ -18,15 +18,12 @@ import { Tracker } from "../discovery/tracker/Tracker.ts"
 import * as SocketErrno from "../network/SocketErrno.ts"
 import { ConnectionError } from "../network/Transport.ts"
 import { UdpHub } from "../network/UdpHub.ts"
+import * as Modules from "./Modules.ts"
 import * as NodeLookup from "./NodeLookup.ts"
 import * as NodeUdpHub from "./NodeUdpHub.ts"
 
-/** Loads modules, for which descriptors may be short. */
-const load = <A>(modules: () => Promise<A>): Effect.Effect<A> =>
-  Effect.tryPromise({ try: modules, catch: (cause) => cause }).pipe(Descriptors.retry, Effect.orDie)
-
 const loadHttp = Effect.fnUntraced(function* (lookup: NodeLookup.NodeLookup, from: string | undefined) {
-  const [NodeRoutedHttp, HttpTracker] = yield* load(() =>
+  const [NodeRoutedHttp, HttpTracker] = yield* Modules.load(() =>
     Promise.all([import("./NodeRoutedHttp.ts"), import("../discovery/tracker/provider/HttpTracker.ts")])
   )
   const context = yield* Layer.build(Layer.provide(HttpTracker.layer, NodeRoutedHttp.layer(lookup, from)))
@@ -34,7 +31,7 @@ const loadHttp = Effect.fnUntraced(function* (lookup: NodeLookup.NodeLookup, fro
 })
 
 const loadUdp = Effect.fnUntraced(function* (lookup: NodeLookup.NodeLookup, hub: UdpHub["Service"]) {
-  const UdpTracker = yield* load(() => import("../discovery/tracker/provider/UdpTracker.ts"))
+  const UdpTracker = yield* Modules.load(() => import("../discovery/tracker/provider/UdpTracker.ts"))
   return yield* Effect.provideService(UdpTracker.make({ lookup: lookupOf(lookup) }), UdpHub, hub)
 })
 

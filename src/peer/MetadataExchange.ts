@@ -22,9 +22,11 @@ import * as MetadataCopy from "./MetadataCopy.ts"
 
 /**
  * Requests out to one peer. rTorrent 0.9.8 holds one answer at a time: at a second request it stops reading from the
- * connection for ever, because the answer that it sends does not wake its reader.
+ * connection for ever, because the answer that it sends does not wake its reader. But a large info dict would take a
+ * distant peer too long, one round trip for every 16 KiB.
  */
 export const maxRequests = 1
+export const maxRequestsOfLarge = 4
 
 /** Copies that one peer each fills at the same time. */
 export const maxSoleCopies = 3
@@ -337,10 +339,11 @@ const beginSoleCopies = (self: MetadataExchange, now: number): void => {
 
 /** Requests what is missing, one piece from each peer in turn, so that a short info dict comes from several. */
 const request = (self: MetadataExchange, now: number): void => {
-  for (let round = 0; round < maxRequests; round++) {
+  for (let round = 0; round < maxRequestsOfLarge; round++) {
     for (const peer of self.peers.values()) {
       const { copy } = peer
       if (copy === undefined || peer.asked.size > round) continue
+      if (round >= maxRequests && peer.size <= largeSize) continue
       const piece = MetadataCopy.nextPiece(copy)
       if (piece === undefined) continue
       if (peer.asked.size === 0) peer.silentSince = now

@@ -185,7 +185,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     const read = yield* Effect.result(storage.readBlock(piece, 0, size))
     const bytes = read._tag === "Success" ? read.success.bytes : undefined
     if (bytes === undefined && read._tag === "Failure" && read.failure.reason._tag !== "NotStored") {
-      return yield* Effect.fail(read.failure)
+      return yield* read.failure
     }
     // A piece is lost only if its files can be looked at; otherwise the medium is away.
     if (bytes === undefined) yield* Effect.tapError(storage.look(KnownFiles.filesOf(known, piece)), reportAway)

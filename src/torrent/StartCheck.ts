@@ -60,11 +60,11 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   const isAway = (error: StorageError) => options.isRestart && error.reason._tag === "StorageUnavailable"
   const look = Effect.gen(function* () {
     const brought = yield* Effect.result(prepare)
-    if (brought._tag === "Failure" && !isAway(brought.failure)) return yield* Effect.fail(brought.failure)
+    if (brought._tag === "Failure" && !isAway(brought.failure)) return yield* brought.failure
     const facts = byIndex(layout, yield* Effect.catchIf(storage.look(real), isAway, () => Effect.succeed([])))
     if (brought._tag === "Success") return { prepared: brought.success, facts }
     // If one of the files can be seen, the medium is not away, and something else is wrong with it.
-    if (facts.some((one) => one !== undefined)) return yield* Effect.fail(brought.failure)
+    if (facts.some((one) => one !== undefined)) return yield* brought.failure
     return { prepared: undefined, facts }
   })
   let resume = options.resume

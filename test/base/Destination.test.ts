@@ -127,7 +127,7 @@ describe("Destination of a torrent file that a magnet link names", () => {
     ["http://files.example/any", "10.0.0.9", /^a torrent file in the local network must have/],
     ["http://169.254.169.254/t.torrent", undefined, /^it leads to an address that no torrent file has$/],
     ["http://0.0.0.0/t.torrent", undefined, /no torrent file has/]
-  ])("fault 87: does not let %s at %s be fetched", (url, address, why) => {
+  ])("fault 75: does not let %s at %s be fetched", (url, address, why) => {
     assert.match(whyNotFile(url, address) ?? "", why)
   })
 })

@@ -169,7 +169,7 @@ describe("MetadataExchange", () => {
   })
 
   it("fault 73: leaves a peer that names a large size and sends little after 20 seconds", () => {
-    const info = new Uint8Array(MetadataExchange.largeSize)
+    const info = new Uint8Array(MetadataExchange.largeSize + 1)
     const exchange = joined(info, 1)
     exchange.isSole = true
     MetadataExchange.step(exchange, 0)
@@ -677,8 +677,9 @@ const play = (size: number, peers: ReadonlyArray<ScriptedPeer>) => {
     assert.isAtMost(exchange.copies.size, exchange.isSole ? MetadataExchange.maxSoleCopies : 1)
     const large = Array.from(exchange.copies).filter(({ bytes }) => bytes.length > MetadataExchange.largeSize)
     assert.isAtMost(large.length, 1)
-    for (const { asked, copy } of exchange.peers.values()) {
-      assert.isAtMost(asked.size, MetadataExchange.maxRequests)
+    for (const { asked, copy, size } of exchange.peers.values()) {
+      const isLarge = size > MetadataExchange.largeSize
+      assert.isAtMost(asked.size, isLarge ? MetadataExchange.maxRequestsOfLarge : MetadataExchange.maxRequests)
       assert.isTrue(asked.size === 0 || (copy !== undefined && exchange.copies.has(copy)))
     }
     for (const copy of exchange.copies) {

@@ -152,7 +152,7 @@ describe("MetadataFetch", () => {
   )
 
   it.effect(
-    "fault 87: ignores files with another info hash and what is no torrent file, and says when none is left",
+    "fault 75: ignores files with another info hash and what is no torrent file, and says when none is left",
     () =>
       Effect.gen(function* () {
         const known = yield* torrent
