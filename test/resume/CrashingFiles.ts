@@ -58,6 +58,11 @@ export class CrashingFiles implements Files {
     return content
   }
 
+  /** The device of the folder, another one while its disk is away. */
+  device = 1
+
+  readonly deviceOf = async () => this.device
+
   readonly makeFolders = async () => {
     await this.enter("mkdir")
     return undefined

@@ -356,6 +356,33 @@ describe("FileResumeStore", () => {
     })
   )
 
+  it.effect("makes nothing in the place of its disk if that went away, and goes on when it is back", () =>
+    Effect.gen(function* () {
+      const files = new CrashingFiles()
+      const [append, save, made] = yield* withResume(files, (resume) =>
+        Effect.gen(function* () {
+          yield* resume.save(old)
+          const onDisk = new Map(files.written)
+          files.device = 2
+          files.written.clear()
+          const append = yield* Effect.flip(resume.append({ stored: pieces(7) }))
+          const save = yield* Effect.flip(resume.save(old))
+          const made = files.written.size
+          files.device = 1
+          for (const [path, content] of onDisk) files.written.set(path, content)
+          yield* resume.append({ stored: pieces(7) })
+          return [append.message, save.message, made] as const
+        })
+      )
+
+      const found = yield* loadFrom(files)
+
+      assert.match(append, /its disk is away$/)
+      assert.match(save, /its disk is away$/)
+      assert.deepStrictEqual([made, found?.stored], [0, "**.....*"])
+    })
+  )
+
   it.effect("ignores the flush of a piece of which a deleted file had the record", () =>
     Effect.gen(function* () {
       const files = new CrashingFiles()

@@ -41,6 +41,8 @@ export interface Handle {
 export interface Files {
   /** Makes a folder and its parents; returns the topmost one made (`NodeFolders.make`). */
   readonly makeFolders: (path: string) => Promise<string | undefined>
+  /** The device where a folder is or would be made (`NodeFolders.deviceOf`). */
+  readonly deviceOf: (path: string) => Promise<number>
   /** Reads a regular file of at most `maxBytes` whole (`NodeBoundedFile.read`). */
   readonly readFile: (path: string, maxBytes: number) => Promise<Uint8Array>
   readonly open: (path: string, flags: "r" | "r+" | "wx") => Promise<Handle>
@@ -122,7 +124,12 @@ const maxLength = ({ fileCount, pieceCount }: OpenOptions): number =>
 
 /** Makes a store. */
 export const make = (options: Options): ResumeStore["Service"] => {
-  const files: Files = options.files ?? { ...FileSystem, readFile: NodeBoundedFile.read, makeFolders: NodeFolders.make }
+  const files: Files = options.files ?? {
+    ...FileSystem,
+    readFile: NodeBoundedFile.read,
+    makeFolders: NodeFolders.make,
+    deviceOf: NodeFolders.deviceOf
+  }
   const boot = options.boot ?? systemBoot
 
   /** Closing reports deferred write errors (NFS), so a failed close fails the use. */
@@ -151,8 +158,15 @@ export const make = (options: Options): ResumeStore["Service"] => {
       )
     )
 
-  /** Makes the directory. The names of new folders are in their parents, which must be flushed as well. */
-  const makeDirectory = Effect.gen(function* () {
+  /** Fails for a path that cannot be looked at, as making a folder there would. */
+  const deviceOf = call(() => files.deviceOf(options.directory))
+
+  /**
+   * Makes the directory. The names of new folders are in their parents, which must be flushed as well. If its disk went
+   * away since the torrent was opened, nothing is made in its place.
+   */
+  const makeDirectory = Effect.fnUntraced(function* (device: number) {
+    if ((yield* deviceOf) !== device) return yield* Effect.fail(new CallFailed(new Error("its disk is away")))
     const first = yield* call(() => files.makeFolders(options.directory))
     if (first === undefined) return
     const top = Path.dirname(Path.resolve(first))
@@ -177,6 +191,8 @@ export const make = (options: Options): ResumeStore["Service"] => {
     const temporary = `${path}.tmp`
     const thisBoot = yield* boot
     const turn = yield* Semaphore.make(1)
+    /** Where the directory was or would have been made; `undefined` until the first call. */
+    let device: number | undefined
     /** The offset of the next record; `undefined` until the file was read or written, and after a failure. */
     let tail: ResumeFile.Tail | undefined
     let snapshotLength = 0
@@ -213,7 +229,8 @@ export const make = (options: Options): ResumeStore["Service"] => {
 
     /** A new file beside the old one, made here: an existing one with its name, perhaps a FIFO, is not opened. */
     const writeTemporary = Effect.fnUntraced(function* (bytes: Uint8Array) {
-      yield* makeDirectory
+      device ??= yield* deviceOf
+      yield* makeDirectory(device)
       yield* removeFile(temporary)
       yield* withFile(temporary, "wx", (file) =>
         Effect.andThen(
@@ -283,6 +300,7 @@ export const make = (options: Options): ResumeStore["Service"] => {
       load: exclusively(
         "load",
         Effect.gen(function* () {
+          device ??= yield* deviceOf
           yield* Effect.ignore(removeFile(temporary))
           const decoded = yield* read
           if (decoded === undefined) return undefined

@@ -1,5 +1,5 @@
 /**
- * Makes folders with their parents. Node's own `recursive` option loops for ever if the system says that a folder with
+ * Makes folders with their parents, and finds out on which device that would be. Node's own `recursive` option loops for ever if the system says that a folder with
  * an existing parent cannot be found, as it does below /proc.
  */
 import * as FileSystem from "node:fs/promises"
@@ -20,6 +20,17 @@ export const make = async (path: string): Promise<string | undefined> => {
   if (isMissing !== undefined) return isMissing ? folder : undefined
   const top = await make(Path.dirname(folder))
   return (await makeOne(folder)) ? (top ?? folder) : top
+}
+
+/** The device of the folder `path`, or of its nearest ancestor that exists: where `make` would make it. */
+export const deviceOf = async (path: string): Promise<number> => {
+  const folder = Path.resolve(path)
+  try {
+    return (await FileSystem.stat(folder)).dev
+  } catch (error) {
+    if (codeOf(error) !== "ENOENT" || folder === Path.dirname(folder)) throw error
+    return deviceOf(Path.dirname(folder))
+  }
 }
 
 /** Whether the folder was missing, and so was made. */
