@@ -134,7 +134,8 @@ class Ours(Client):
     def _start(self, arguments: list[str], peers: Iterable[str], more: Iterable[str]) -> None:
         port = free_port(self.host)
         self.address = f"{self.host}:{port}"
-        all_of_them = [*arguments, "--port", str(port), *options("--peer", peers), "--json", *more]
+        all_of_them = [*arguments, "--port", str(port), "--bind", self.host]
+        all_of_them += [*options("--peer", peers), "--json", *more]
         self.process = Piecewise(all_of_them, self.home / "home")
         self.stack.callback(self.process.close)
 

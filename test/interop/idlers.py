@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from contextlib import suppress
 
 from liar import PROTOCOL
 from torrents import Torrent
@@ -35,7 +36,8 @@ class Idlers:
         while True:
             try:
                 connection, _ = server.accept()
-                connection.sendall(PROTOCOL + bytes(8) + self._torrent.info_hash + os.urandom(20))
             except OSError:
                 return
             self._connections.append(connection)
+            with suppress(OSError):
+                connection.sendall(PROTOCOL + bytes(8) + self._torrent.info_hash + os.urandom(20))

@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 from cells import CELLS, Swarm
 from clients import CLIENTS
+from conftest import leave_out
 
 
 @pytest.fixture
 def swarm(request: pytest.FixtureRequest, tmp_path: Path, running: ExitStack) -> Swarm:
     kind = CLIENTS[request.getfixturevalue("client")]
     if not kind.is_installed():
-        pytest.skip(f"{kind.name} is not installed ({kind.how_to_install})")
+        leave_out(f"{kind.name} is not installed ({kind.how_to_install})")
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) + 1
     return Swarm(kind, tmp_path, worker, running)
 
