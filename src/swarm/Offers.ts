@@ -49,12 +49,20 @@ export const leave = (self: Offers, key: number, now: number): void => {
 export const step = (self: Offers, find: Find, now: number): void => {
   const { machine } = self
   if (machine === undefined) return
-  announceAll(SuperSeeding.offers(machine, now), find)
+  announceAll(
+    SuperSeeding.offers(machine, now, (key) => stanceOf(find(key))),
+    find
+  )
   if (!SuperSeeding.isDone(machine)) return
   self.machine = undefined
   for (const key of machine.recipients.keys()) {
     for (const piece of SuperSeeding.unoffered(machine, key)) announceTo(find(key), piece)
   }
+}
+
+const stanceOf = (protocol: PeerProtocol.PeerProtocol | undefined): SuperSeeding.Stance => {
+  if (protocol?.peerInterested !== true) return "not interested"
+  return protocol.uploads.isChoking || protocol.uploads.requests.size > 0 ? "waiting" : "interested"
 }
 
 const announceAll = (offers: ReadonlyArray<SuperSeeding.Offer<number>>, find: Find): void => {

@@ -14,6 +14,10 @@
  * - A peer is isolated if it has received nothing from others for a while. It may be the only one, or know only us. It
  *   is offered what it lacks, rare pieces first, whether it forwards or not and whoever else has them.
  *
+ * A peer that wants only some files leaves other offers alone. What it was offered keeps it from further offers only
+ * while it may still fetch it: not if it fetches nothing for a while although nothing holds it up, and only shortly if it
+ * says that it is not interested. It is offered other pieces then, and may still fetch the earlier ones.
+ *
  * "A while" is some time longer than a piece takes to reach a peer. A peer that left when it had everything probably
  * goes on uploading, so it counts as a holder as long as others remain.
  *
@@ -53,13 +57,20 @@ const minWindow = 2
 
 /**
  * A peer that was offered something and fetched nothing for this long (milliseconds) looks only now and then at what it
- * was offered, as rqbit does. From then on it is offered twice as much ahead, up to `maxGrowth` times as much.
+ * was offered, as rqbit does. From then on it is offered twice as much ahead, up to `maxGrowth` times as much. One that
+ * is not interested for so long wants nothing of what it was offered.
  */
 const idleMillis = 2_000
 const maxGrowth = 16
 
 /** Of few pieces, the first peers should not be offered all: they are divided into so many windows of each peer. */
 const windowsPerPeer = 4
+
+/**
+ * What a peer does about its offers. `waiting`: it is interested, but choked, or has requests that we have not answered.
+ * `interested`: nothing holds it up.
+ */
+export type Stance = "waiting" | "interested" | "not interested"
 
 /** A piece that a peer was offered and has not taken. */
 interface Outstanding {
@@ -74,8 +85,9 @@ export interface Recipient<P> {
   readonly has: Bitfield.Bitfield
   /** The pieces that it neither has nor was offered. */
   readonly unoffered: Bitfield.Bitfield
+  /** The offers that it may be about to fetch. */
   readonly outstanding: Map<PieceIndex, Outstanding>
-  /** When it was last offered something while it had nothing to fetch, or fetched something. */
+  /** When it was last offered something while it had nothing to fetch, fetched something, or waited for us. */
   busyAt: number
   /** How many times as much as others it is offered ahead. */
   growth: number
@@ -227,13 +239,18 @@ const take = <P>(self: SuperSeeding<P>, recipient: Recipient<P>, piece: PieceInd
  */
 export const sent = <P>(self: SuperSeeding<P>, peer: P, piece: PieceIndex, bytes: number, now: number): boolean => {
   const recipient = self.recipients.get(peer)
-  const outstanding = recipient?.outstanding.get(piece)
-  if (recipient === undefined || outstanding === undefined) return false
-  outstanding.sentBytes += bytes
-  if (now - recipient.busyAt >= idleMillis) recipient.growth = Math.min(maxGrowth, recipient.growth * 2)
+  if (recipient === undefined) return false
+  if (now - recipient.busyAt >= idleMillis) grow(recipient)
   recipient.busyAt = now
+  const outstanding = recipient.outstanding.get(piece)
+  if (outstanding === undefined) return false
+  outstanding.sentBytes += bytes
   if (self.claims.get(piece)?.owner === recipient) claim(self, piece, recipient, now)
   return outstanding.sentBytes >= Geometry.pieceSize(self.geometry, piece) && take(self, recipient, piece, now)
+}
+
+const grow = <P>(recipient: Recipient<P>): void => {
+  recipient.growth = Math.min(maxGrowth, recipient.growth * 2)
 }
 
 /** Removes a peer. Pieces that only it had, or was offered, may be offered to others, unless it had everything. */
@@ -246,8 +263,7 @@ export const leave = <P>(self: SuperSeeding<P>, peer: P, now: number): void => {
     return
   }
   for (const piece of Bitfield.indices(recipient.has)) lose(self, piece as PieceIndex, now)
-  for (const piece of recipient.outstanding.keys())
-    if (self.claims.get(piece)?.owner === recipient) release(self, piece)
+  forgetOffers(self, recipient)
   if (self.recipients.size > 0) return
   // Nobody is left who could receive something from those that left with everything.
   for (; self.departed > 0; self.departed--) {
@@ -279,6 +295,23 @@ const claim = <P>(self: SuperSeeding<P>, piece: PieceIndex, owner: Recipient<P> 
 const release = <P>(self: SuperSeeding<P>, piece: PieceIndex): void => {
   self.claims.delete(piece)
   PiecePicker.insert(self.picker, piece)
+}
+
+/** Offers to others what a peer was offered, and counts on the peer no more. */
+const forgetOffers = <P>(self: SuperSeeding<P>, recipient: Recipient<P>): void => {
+  for (const piece of recipient.outstanding.keys()) {
+    if (self.claims.get(piece)?.owner === recipient) release(self, piece)
+  }
+  recipient.outstanding.clear()
+}
+
+/** Forgets the offers of a peer that leaves them alone. */
+const forgetIgnored = <P>(self: SuperSeeding<P>, recipient: Recipient<P>, stance: Stance, now: number): void => {
+  if (stance === "waiting") recipient.busyAt = now
+  const patience = stance === "not interested" ? idleMillis : patienceOf(self)
+  if (recipient.outstanding.size === 0 || !isPast(recipient.busyAt, patience, now)) return
+  forgetOffers(self, recipient)
+  grow(recipient)
 }
 
 /** Offers to others what its owner neither fetches nor forwards. */
@@ -326,10 +359,17 @@ const offerTo = <P>(self: SuperSeeding<P>, recipient: Recipient<P>, now: number,
 }
 
 /** Returns the offers that are due to all peers now. To be called about once a second. */
-export const offers = <P>(self: SuperSeeding<P>, now: number): ReadonlyArray<Offer<P>> => {
+export const offers = <P>(
+  self: SuperSeeding<P>,
+  now: number,
+  stanceOf: (peer: P) => Stance
+): ReadonlyArray<Offer<P>> => {
   releaseExpired(self, now)
   const made: Array<Offer<P>> = []
-  for (const recipient of self.recipients.values()) offerTo(self, recipient, now, made)
+  for (const recipient of self.recipients.values()) {
+    forgetIgnored(self, recipient, stanceOf(recipient.peer), now)
+    offerTo(self, recipient, now, made)
+  }
   return made
 }
 

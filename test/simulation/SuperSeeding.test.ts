@@ -11,6 +11,16 @@ const listen = { port: 6_881 }
 const known = await make({ isPrivate: true, pieceLength: 65_536, files: [{ path: [], length: 40 * 65_536 - 5_000 }] })
 const { pieceCount, totalLength } = known.metainfo.layout.geometry
 
+/** Two files of 200 pieces each. */
+const halves = await make({
+  isPrivate: true,
+  pieceLength: 65_536,
+  files: [
+    { path: ["wanted"], length: 200 * 65_536 },
+    { path: ["other"], length: 200 * 65_536 }
+  ]
+})
+
 /** Returns how many copies the super-seed uploaded until all downloaders that stay have everything, and how long. */
 const superSeed = (options: {
   readonly downloaders: number
@@ -88,5 +98,22 @@ describe("super-seeding", () => {
 
       assert.isAtMost(copies, 1.4)
     })
+  )
+
+  it.effect("completes a downloader that wants one of two files", () =>
+    Swarms.use(
+      { seed, engine: { listen }, link: { latency: "20 millis", bytesPerSecond: 100_000 } },
+      Effect.fnUntraced(function* (first) {
+        const everything = { stored: Bitfield.full(halves.metainfo.layout.geometry.pieceCount), resume: undefined }
+        yield* first.download(halves, { seed: true, superSeed: true, from: everything })
+        const world = yield* first.beside({ engine: { listen } })
+        const peers = [{ host: first.host, port: listen.port }]
+        const download = yield* world.download(halves, { peers, files: ["normal", "skip"] })
+
+        const isFinished = yield* first.until(() => download.isComplete(), "4 minutes")
+
+        assert.isTrue(isFinished)
+      })
+    )
   )
 })

@@ -14,9 +14,16 @@ const geometryOf = (pieceCount: number) => PieceGeometry.make({ totalLength: pie
 const seedOf = (pieceCount: number, seed = 1) =>
   SuperSeeding.make<string>({ geometry: geometryOf(pieceCount), random: Prng.make(seed), patience: 60_000 })
 
+/** The offers that are due, to peers that nothing holds up. */
+const offersOf = <P>(
+  self: SuperSeeding.SuperSeeding<P>,
+  now: number,
+  stanceOf: (peer: P) => SuperSeeding.Stance = () => "interested"
+) => SuperSeeding.offers(self, now, stanceOf)
+
 /** The offers that are due, as `peer:piece`. */
 const offered = (self: SuperSeeding.SuperSeeding<string>, now = 0) =>
-  SuperSeeding.offers(self, now).map(({ peer, piece }) => `${peer}:${piece}`)
+  offersOf(self, now).map(({ peer, piece }) => `${peer}:${piece}`)
 
 /** Sends a piece to a peer, which then has it. */
 const upload = (self: SuperSeeding.SuperSeeding<string>, peer: string, index: number, now = 0) => {
@@ -33,7 +40,7 @@ describe("SuperSeeding", () => {
     const self = seedOf(8)
     joinAll(self, "abc", "        ")
 
-    const offers = SuperSeeding.offers(self, 0)
+    const offers = offersOf(self, 0)
 
     assert.strictEqual(offers.map(({ peer }) => peer).join(""), "aabbcc")
     assert.strictEqual(new Set(offers.map(({ piece }) => piece)).size, 6)
@@ -45,7 +52,7 @@ describe("SuperSeeding", () => {
       const geometry = PieceGeometry.make({ totalLength: pieceCount * length, pieceLength: length })
       const self = SuperSeeding.make<string>({ geometry, random: Prng.make(1) })
       SuperSeeding.join(self, "a", Bitfield.make(pieceCount), 0)
-      return SuperSeeding.offers(self, 0).length
+      return offersOf(self, 0).length
     }
 
     assert.deepStrictEqual([ahead(1_000, 65_536), ahead(20, 65_536), ahead(1_000, 4_194_304)], [16, 5, 2])
@@ -54,7 +61,7 @@ describe("SuperSeeding", () => {
   it("offers another piece when all bytes of one were sent, or when the peer has announced it", () => {
     const self = seedOf(8)
     joinAll(self, "a", "        ")
-    const [first, second] = SuperSeeding.offers(self, 0)
+    const [first, second] = offersOf(self, 0)
 
     const half = SuperSeeding.sent(self, "a", first!.piece, pieceLength / 2, 1_000)
     const whole = SuperSeeding.sent(self, "a", first!.piece, pieceLength / 2, 1_000)
@@ -69,7 +76,7 @@ describe("SuperSeeding", () => {
     const self = seedOf(100)
     joinAll(self, "a", " ".repeat(100))
     const counts: Array<number> = []
-    let ahead = SuperSeeding.offers(self, 0)
+    let ahead = offersOf(self, 0)
     for (let now = 5_000; now <= 20_000; now += 5_000) {
       counts.push(ahead.length)
       for (const { piece } of ahead) SuperSeeding.sent(self, "a", piece, pieceLength, now)
@@ -79,13 +86,47 @@ describe("SuperSeeding", () => {
     assert.deepStrictEqual(counts, [2, 2, 4, 8])
   })
 
+  it("offers other pieces to a peer that leaves its offers alone, soon if it is not interested", () => {
+    const counts = (stance: SuperSeeding.Stance) => {
+      const self = seedOf(100)
+      joinAll(self, "a", " ".repeat(100))
+      return [0, 1_999, 2_000, 59_999, 60_000].map((now) => offersOf(self, now, () => stance).length)
+    }
+
+    assert.deepStrictEqual(
+      [counts("waiting"), counts("interested"), counts("not interested")],
+      [
+        [2, 0, 0, 0, 0],
+        [2, 0, 0, 0, 2],
+        [2, 0, 2, 4, 0]
+      ]
+    )
+  })
+
+  it("offers to others what a peer left alone, and still serves it", () => {
+    const self = seedOf(2)
+    joinAll(self, "ab", "  ")
+    const before = offered(self)
+
+    const after = offersOf(self, 2_000, () => "not interested").map(({ peer, piece }) => `${peer}:${piece}`)
+
+    assert.deepStrictEqual(
+      [before.sort(), after.sort()],
+      [
+        ["a:0", "a:1"],
+        ["b:0", "b:1"]
+      ]
+    )
+    assert.isTrue(SuperSeeding.mayServe(self, "a", piece(0)))
+  })
+
   it("offers all pieces to the only peer, without waiting", () => {
     const self = seedOf(6)
     joinAll(self, "a", "      ")
     let now = 0
-    for (const { piece } of SuperSeeding.offers(self, now)) upload(self, "a", piece, now)
+    for (const { piece } of offersOf(self, now)) upload(self, "a", piece, now)
     for (; !Bitfield.isFull(self.recipients.get("a")!.has); now += 1_000) {
-      for (const { piece } of SuperSeeding.offers(self, now)) upload(self, "a", piece, now)
+      for (const { piece } of offersOf(self, now)) upload(self, "a", piece, now)
     }
 
     assert.isAtMost(now, 3_000)
@@ -95,7 +136,7 @@ describe("SuperSeeding", () => {
     const self = seedOf(20)
     joinAll(self, "a", " ".repeat(20))
     joinAll(self, "b", `**${" ".repeat(18)}`)
-    for (const { peer, piece } of SuperSeeding.offers(self, 0)) upload(self, peer, piece, 0)
+    for (const { peer, piece } of offersOf(self, 0)) upload(self, peer, piece, 0)
     SuperSeeding.gain(self, "a", piece(0), 50_000)
 
     const early = SuperSeeding.offersTo(self, "a", 59_999).length
@@ -128,7 +169,7 @@ describe("SuperSeeding", () => {
   it("offers a piece to another peer if its peer does not fetch it, but not while it does", () => {
     const self = seedOf(1)
     joinAll(self, "a", " ")
-    SuperSeeding.offers(self, 0)
+    offersOf(self, 0)
     joinAll(self, "b", " ")
     SuperSeeding.sent(self, "a", piece(0), 16_384, 50_000)
     SuperSeeding.sent(self, "b", piece(0), 16_384, 100_000)
@@ -143,7 +184,7 @@ describe("SuperSeeding", () => {
     for (const hasIt of [false, true]) {
       const self = seedOf(3)
       joinAll(self, "a", " * ")
-      SuperSeeding.offers(self, 0)
+      offersOf(self, 0)
       joinAll(self, "b", " **")
       // It does not have everything, so it does not go on uploading.
       if (hasIt) SuperSeeding.gain(self, "a", piece(0), 0)
@@ -187,9 +228,9 @@ describe("SuperSeeding", () => {
   it("is more patient with slow peers", () => {
     const self = seedOf(8)
     joinAll(self, "ab", "        ")
-    const [first] = SuperSeeding.offers(self, 0)
+    const [first] = offersOf(self, 0)
     SuperSeeding.gain(self, "a", first!.piece, 30_000)
-    const spread = SuperSeeding.offers(self, 89_999)
+    const spread = offersOf(self, 89_999)
 
     assert.strictEqual(self.pace, 30_000)
     assert.isFalse(spread.some(({ piece }) => piece === first!.piece))
@@ -227,7 +268,7 @@ describe("SuperSeeding", () => {
   it("serves a peer what it was offered or has, and announces the rest at the end", () => {
     const self = seedOf(4)
     joinAll(self, "a", "*   ")
-    const next = SuperSeeding.offers(self, 0).map(({ piece }) => piece)
+    const next = offersOf(self, 0).map(({ piece }) => piece)
 
     const served = [0, 1, 2, 3].filter((index) => SuperSeeding.mayServe(self, "a", piece(index)))
     const rest = [...SuperSeeding.unoffered(self, "a")]
@@ -240,7 +281,7 @@ describe("SuperSeeding", () => {
   it("fault 60: is not more patient after the clock was set back", () => {
     const self = seedOf(1)
     joinAll(self, "a", " ")
-    SuperSeeding.offers(self, 3_600_000)
+    offersOf(self, 3_600_000)
     joinAll(self, "b", " ")
 
     assert.deepStrictEqual(offered(self, 0), ["b:0"])
@@ -275,7 +316,7 @@ describe("SuperSeeding", () => {
             SuperSeeding.gain(self, step.peer, piece(step.piece), now)
             known?.has.add(step.piece)
           } else if (step.tag === "offer") {
-            for (const offer of SuperSeeding.offers(self, now)) {
+            for (const offer of offersOf(self, now)) {
               const { has, offered } = model.get(offer.peer)!
               assert.isFalse(has.has(offer.piece) || offered.has(offer.piece), "it knows that")
               offered.add(offer.piece)
@@ -332,7 +373,7 @@ const simulate = (options: {
     assert.isBelow(seconds, 5_000, "the swarm stalls")
     const now = seconds * 1_000
     if (options.isSuper && !SuperSeeding.isDone(self)) {
-      for (const offer of SuperSeeding.offers(self, now)) peers[offer.peer]!.offered.add(offer.piece)
+      for (const offer of offersOf(self, now)) peers[offer.peer]!.offered.add(offer.piece)
     } else {
       for (const { offered } of peers) for (let index = 0; index < pieceCount; index++) offered.add(index)
     }
