@@ -282,7 +282,7 @@ const otherCallers: Readonly<Record<string, string>> = {
   // The pipeline keeps the requests, so it counts them in the buffer.
   "supply/RequestPipeline.ts": "PieceBuffer",
   // Picks pieces to offer, with its own picker.
-  "swarm/SuperSeeding.ts": "PiecePicker"
+  "swarm/Spread.ts": "PiecePicker"
 }
 
 /** Only `src/assembly` changes the state of pieces. */

@@ -235,9 +235,6 @@ const restartSupplied = (self: Assembly, supplier: Supplier.Supplier): void => {
   }
 }
 
-/** The pieces that a supplier lacks. */
-export const lackedBy = (supplier: Supplier.Supplier): ReadonlyArray<PieceIndex> => Holdings.lackedBy(supplier)
-
 /**
  * Notes that the supplier does not have a piece any more. Its requests for the piece are released. Returns whether the
  * piece was to come from this supplier alone, so that it should be abandoned.

@@ -89,7 +89,3 @@ export const remove = (self: Counts, supplier: Supplier.Supplier, piece: PieceIn
   PiecePicker.lose(self.picker, piece)
   return true
 }
-
-/** The pieces that a supplier lacks. */
-export const lackedBy = ({ has, lost }: Supplier.Supplier): ReadonlyArray<PieceIndex> =>
-  lost === undefined ? ([...Bitfield.complement(has)] as ReadonlyArray<number> as ReadonlyArray<PieceIndex>) : [...lost]

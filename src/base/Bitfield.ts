@@ -126,14 +126,6 @@ export const indices = (self: Bitfield): Generator<number> => indicesOf(self.byt
 export const indicesWithout = (self: Bitfield, that: Bitfield): Generator<number> =>
   indicesOf(self.bytes.length, (at) => self.bytes[at]! & ~that.bytes[at]!)
 
-/** The clear bits, ascending. */
-export function* complement(self: Bitfield): Generator<number> {
-  for (const index of indicesOf(self.bytes.length, (at) => ~self.bytes[at]! & 0xff)) {
-    // The spare bits of the last byte are clear too.
-    if (index < self.length) yield index
-  }
-}
-
 function* indicesOf(length: number, byteAt: (at: number) => number): Generator<number> {
   for (let at = 0; at < length; at++) {
     for (let byte = byteAt(at); byte !== 0; ) {

@@ -10,6 +10,8 @@ export interface Offer {
   readonly isOffered: (piece: PieceIndex) => boolean
   /** The peer has the piece now. */
   readonly gained: (piece: PieceIndex) => void
+  /** The peer has every piece now. Costs no more than the pieces that it had before. */
+  readonly gainedEverything: () => void
   /** So many bytes of the piece were sent to the peer. */
   readonly sent: (piece: PieceIndex, bytes: number) => void
 }

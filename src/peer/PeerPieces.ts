@@ -50,9 +50,8 @@ export const sink = (self: PeerPieces): Pick<FrameDecoder.FrameSink, "have" | "b
     // Five bytes that a peer may repeat without end, so they cost nothing if it has every piece.
     if (self.hasReportedPieces && Bitfield.isFull(self.has)) return
     self.hasReportedPieces = true
-    const gained = self.offer === undefined ? [] : Assembly.lackedBy(self)
     Assembly.gainEverything(self.assembly, self)
-    for (const piece of gained) self.offer?.gained(piece)
+    self.offer?.gainedEverything()
     updateInterest(self)
     allowSome(self)
   },
@@ -70,7 +69,10 @@ const requireFirst = (self: PeerPieces, what: string): void => {
 const reportFirst = (self: PeerPieces, has: Bitfield.Bitfield): void => {
   requireFirst(self, "a bitfield")
   Assembly.gainAll(self.assembly, self, has)
-  if (self.offer !== undefined) for (const piece of Bitfield.indices(has)) self.offer.gained(piece as PieceIndex)
+  if (Bitfield.isFull(has)) self.offer?.gainedEverything()
+  else if (self.offer !== undefined) {
+    for (const piece of Bitfield.indices(has)) self.offer.gained(piece as PieceIndex)
+  }
   updateInterest(self)
   allowSome(self)
 }

@@ -29,6 +29,7 @@ export const offerOf = (self: Offers, key: number, find: Find, now: () => number
     : {
         isOffered: (piece) => self.machine === undefined || SuperSeeding.mayServe(self.machine, key, piece),
         gained: (piece) => self.machine !== undefined && SuperSeeding.gain(self.machine, key, piece, now()),
+        gainedEverything: () => self.machine !== undefined && SuperSeeding.gainEverything(self.machine, key, now()),
         sent: (piece, bytes) => {
           if (self.machine === undefined || !SuperSeeding.sent(self.machine, key, piece, bytes, now())) return
           announceAll(SuperSeeding.offersTo(self.machine, key, now()), find)

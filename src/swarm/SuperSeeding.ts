@@ -28,14 +28,11 @@
  * that was sent.
  */
 
-import * as PiecePicker from "../assembly/PiecePicker.ts"
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceGeometry, PieceIndex } from "../base/PieceGeometry.ts"
 import * as Geometry from "../base/PieceGeometry.ts"
 import type * as Prng from "../base/Prng.ts"
-
-/** How many peers hold a spread piece: the one that was offered it, and one that received it from there. */
-const spreadHolders = 2
+import * as Spread from "./Spread.ts"
 
 /**
  * How long nothing may happen, at least, until a peer counts as isolated or as not forwarding (milliseconds). Peers
@@ -79,7 +76,7 @@ interface Outstanding {
 }
 
 /** A peer that takes part. */
-export interface Recipient<P> {
+export interface Recipient<P> extends Spread.Holder {
   readonly peer: P
   /** The pieces that it has announced. */
   readonly has: Bitfield.Bitfield
@@ -91,14 +88,12 @@ export interface Recipient<P> {
   busyAt: number
   /** How many times as much as others it is offered ahead. */
   growth: number
-  /** Whether it lacked pieces when it joined. */
-  readonly beganIncomplete: boolean
+  /** Whether it reported every piece at once, so that it is counted as a seed. */
+  isSeed: boolean
+  /** Whether it had pieces before it had all. One that begins as a seed may have nothing to do with us. */
+  hasGrown: boolean
   /** When it joined, or last got a piece from others. */
   receivedAt: number
-  /** When another peer last got a piece that it had alone, or since when it has any alone. */
-  forwardedAt: number
-  /** How many pieces it has alone. */
-  alone: number
 }
 
 /** A piece to announce to a peer. */
@@ -107,33 +102,19 @@ export interface Offer<P> {
   readonly piece: PieceIndex
 }
 
-/** A piece that is left to a peer: to fetch it, or to upload it to others. */
-interface Claim<P> {
-  /** The peer; `undefined` if the other holders of the piece have left and it is not known who remains. */
-  readonly owner: Recipient<P> | undefined
-  readonly since: number
-}
-
 /** The state of one torrent's super-seeding. Changed only through this module. */
 export interface SuperSeeding<P> {
   readonly geometry: PieceGeometry
-  /** Its candidates are the pieces that may be offered to any peer: neither spread nor claimed. */
-  readonly picker: PiecePicker.PiecePicker
-  /** All pieces, by how many peers have them: what isolated peers are offered. */
-  readonly rarest: PiecePicker.PiecePicker
-  /** Pieces that are left to a peer, the earliest first. A piece that one peer has is claimed, too. */
-  readonly claims: Map<PieceIndex, Claim<P>>
-  /** Who has a piece alone. */
-  readonly soleHolders: Map<PieceIndex, Recipient<P>>
+  readonly spread: Spread.Spread<Recipient<P>>
   /** By peer, compared by identity. */
   readonly recipients: Map<P, Recipient<P>>
   readonly minPatience: number
   /** How long a piece takes from its offer until it is taken (milliseconds); the longest lately. */
   pace: number
-  /** How many pieces are not spread. */
-  remaining: number
   /** How many peers have left with everything, since there were none. */
   departed: number
+  /** How many of these still count as seeds (`Spread.ts`). */
+  departedSeeds: number
 }
 
 /** Makes it without peers and without spread pieces. */
@@ -144,15 +125,12 @@ export const make = <P>(options: {
   readonly patience?: number | undefined
 }): SuperSeeding<P> => ({
   geometry: options.geometry,
-  picker: PiecePicker.make(options.geometry.pieceCount, options.random),
-  rarest: PiecePicker.make(options.geometry.pieceCount, options.random),
-  claims: new Map(),
-  soleHolders: new Map(),
+  spread: Spread.make(options.geometry.pieceCount, options.random),
   recipients: new Map(),
   minPatience: options.patience ?? defaultPatience,
   pace: 0,
-  remaining: options.geometry.pieceCount,
-  departed: 0
+  departed: 0,
+  departedSeeds: 0
 })
 
 /**
@@ -161,7 +139,7 @@ export const make = <P>(options: {
  * can upload to each other.
  */
 export const isDone = <P>(self: SuperSeeding<P>): boolean => {
-  if (self.remaining > 0) return false
+  if (Spread.remaining(self.spread) > 0) return false
   let complete = self.departed
   for (const { has } of self.recipients.values()) if (Bitfield.isFull(has)) complete++
   return complete > 0 && complete * 2 >= self.recipients.size + self.departed
@@ -179,12 +157,14 @@ export const join = <P>(self: SuperSeeding<P>, peer: P, has: Bitfield.Bitfield, 
     outstanding: new Map(),
     busyAt: now,
     growth: 1,
-    beganIncomplete: !Bitfield.isFull(has),
+    isSeed: false,
+    hasGrown: false,
     receivedAt: now,
     forwardedAt: now,
     alone: 0
   }
   self.recipients.set(peer, recipient)
+  if (Bitfield.isFull(has)) return gainEverything(self, peer, now)
   for (const piece of Bitfield.indices(has)) gain(self, peer, piece as PieceIndex, now)
 }
 
@@ -192,36 +172,28 @@ export const join = <P>(self: SuperSeeding<P>, peer: P, has: Bitfield.Bitfield, 
 export const gain = <P>(self: SuperSeeding<P>, peer: P, piece: PieceIndex, now: number): void => {
   const recipient = self.recipients.get(peer)
   if (recipient === undefined || !Bitfield.add(recipient.has, piece)) return
+  recipient.hasGrown = true
   const isFromOthers = Bitfield.remove(recipient.unoffered, piece)
   if (isFromOthers) recipient.receivedAt = now
   else take(self, recipient, piece, now)
-  addHolder(self, piece)
-  const holders = self.picker.availability[piece]!
-  if (holders === 1) {
-    if (recipient.alone++ === 0) recipient.forwardedAt = now
-    self.soleHolders.set(piece, recipient)
-    claim(self, piece, recipient, now)
-    return
-  }
-  const giver = forgetSoleHolder(self, piece)
-  if (isFromOthers && giver !== undefined) giver.forwardedAt = now
-  if (holders !== spreadHolders) return
-  self.remaining--
-  self.claims.delete(piece)
-  PiecePicker.remove(self.picker, piece)
+  Spread.add(self.spread, piece, recipient, isFromOthers, now)
 }
 
-const addHolder = <P>(self: SuperSeeding<P>, piece: PieceIndex): void => {
-  PiecePicker.gain(self.picker, piece)
-  PiecePicker.gain(self.rarest, piece)
+/** Notes that a peer has announced every piece at once. Costs no more than the pieces that it announced before. */
+export const gainEverything = <P>(self: SuperSeeding<P>, peer: P, now: number): void => {
+  const recipient = self.recipients.get(peer)
+  if (recipient === undefined || Bitfield.isFull(recipient.has)) return
+  forgetOffers(self, recipient)
+  Spread.addSeed(self.spread, now)
+  removeFrom(self, recipient, now)
+  recipient.isSeed = true
+  Bitfield.fill(recipient.has)
+  Bitfield.clear(recipient.unoffered)
 }
 
-const forgetSoleHolder = <P>(self: SuperSeeding<P>, piece: PieceIndex): Recipient<P> | undefined => {
-  const holder = self.soleHolders.get(piece)
-  if (holder === undefined) return undefined
-  self.soleHolders.delete(piece)
-  holder.alone--
-  return holder
+/** A peer is no holder any more of the pieces that are counted for it. */
+const removeFrom = <P>(self: SuperSeeding<P>, { has }: Recipient<P>, now: number): void => {
+  if (has.count > 0) for (const piece of Bitfield.indices(has)) Spread.remove(self.spread, piece as PieceIndex, now)
 }
 
 /** A peer needs no more of a piece that it was offered. */
@@ -245,7 +217,7 @@ export const sent = <P>(self: SuperSeeding<P>, peer: P, piece: PieceIndex, bytes
   const outstanding = recipient.outstanding.get(piece)
   if (outstanding === undefined) return false
   outstanding.sentBytes += bytes
-  if (self.claims.get(piece)?.owner === recipient) claim(self, piece, recipient, now)
+  if (self.spread.claims.get(piece)?.owner === recipient) Spread.claim(self.spread, piece, recipient, now)
   return outstanding.sentBytes >= Geometry.pieceSize(self.geometry, piece) && take(self, recipient, piece, now)
 }
 
@@ -258,50 +230,35 @@ export const leave = <P>(self: SuperSeeding<P>, peer: P, now: number): void => {
   const recipient = self.recipients.get(peer)
   if (recipient === undefined) return
   self.recipients.delete(peer)
-  if (recipient.beganIncomplete && Bitfield.isFull(recipient.has) && self.recipients.size > 0) {
+  if (recipient.hasGrown && Bitfield.isFull(recipient.has) && self.recipients.size > 0) {
     self.departed++
-    return
+    if (recipient.isSeed) self.departedSeeds++
+  } else if (recipient.isSeed) Spread.removeSeed(self.spread, self.recipients.values(), now)
+  else {
+    removeFrom(self, recipient, now)
+    forgetOffers(self, recipient)
   }
-  for (const piece of Bitfield.indices(recipient.has)) lose(self, piece as PieceIndex, now)
-  forgetOffers(self, recipient)
   if (self.recipients.size > 0) return
   // Nobody is left who could receive something from those that left with everything.
+  for (; self.departedSeeds > 0; self.departedSeeds--, self.departed--) Spread.removeSeed(self.spread, [], now)
   for (; self.departed > 0; self.departed--) {
-    for (let piece = 0; piece < self.geometry.pieceCount; piece++) lose(self, piece as PieceIndex, now)
+    for (let piece = 0; piece < self.geometry.pieceCount; piece++) Spread.remove(self.spread, piece as PieceIndex, now)
   }
 }
 
-const lose = <P>(self: SuperSeeding<P>, piece: PieceIndex, now: number): void => {
-  PiecePicker.lose(self.picker, piece)
-  PiecePicker.lose(self.rarest, piece)
-  const holders = self.picker.availability[piece]!
-  if (holders >= spreadHolders) return
-  if (holders === spreadHolders - 1) {
-    self.remaining++
-    // Another peer that has it may upload it.
-    claim(self, piece, undefined, now)
-  } else {
-    forgetSoleHolder(self, piece)
-    release(self, piece)
-  }
+/** Notes that we cannot upload a piece any more, so it is offered to nobody. */
+export const withdraw = <P>(self: SuperSeeding<P>, piece: PieceIndex): void => {
+  Spread.withdraw(self.spread, piece)
+  for (const { outstanding } of self.recipients.values()) outstanding.delete(piece)
 }
 
-const claim = <P>(self: SuperSeeding<P>, piece: PieceIndex, owner: Recipient<P> | undefined, since: number): void => {
-  self.claims.delete(piece)
-  self.claims.set(piece, { owner, since })
-  PiecePicker.remove(self.picker, piece)
-}
-
-const release = <P>(self: SuperSeeding<P>, piece: PieceIndex): void => {
-  self.claims.delete(piece)
-  PiecePicker.insert(self.picker, piece)
-}
+/** Notes that we can upload a piece again. */
+export const restore = <P>(self: SuperSeeding<P>, piece: PieceIndex, now: number): void =>
+  Spread.restore(self.spread, piece, now)
 
 /** Offers to others what a peer was offered, and counts on the peer no more. */
 const forgetOffers = <P>(self: SuperSeeding<P>, recipient: Recipient<P>): void => {
-  for (const piece of recipient.outstanding.keys()) {
-    if (self.claims.get(piece)?.owner === recipient) release(self, piece)
-  }
+  for (const piece of recipient.outstanding.keys()) Spread.releaseOf(self.spread, piece, recipient)
   recipient.outstanding.clear()
 }
 
@@ -309,21 +266,9 @@ const forgetOffers = <P>(self: SuperSeeding<P>, recipient: Recipient<P>): void =
 const forgetIgnored = <P>(self: SuperSeeding<P>, recipient: Recipient<P>, stance: Stance, now: number): void => {
   if (stance === "waiting") recipient.busyAt = now
   const patience = stance === "not interested" ? idleMillis : patienceOf(self)
-  if (recipient.outstanding.size === 0 || !isPast(recipient.busyAt, patience, now)) return
+  if (recipient.outstanding.size === 0 || !Spread.isPast(recipient.busyAt, patience, now)) return
   forgetOffers(self, recipient)
   grow(recipient)
-}
-
-/** Offers to others what its owner neither fetches nor forwards. */
-const releaseExpired = <P>(self: SuperSeeding<P>, now: number): void => {
-  const patience = patienceOf(self)
-  for (const [piece, { owner, since }] of self.claims) {
-    // A claim of the future is from before the clock was set back.
-    if (now - since < patience && since <= now) return
-    const isForwarding = owner !== undefined && Bitfield.has(owner.has, piece) && now - owner.forwardedAt < patience
-    if (isForwarding && owner.forwardedAt <= now) claim(self, piece, owner, owner.forwardedAt)
-    else release(self, piece)
-  }
 }
 
 /** How many pieces a peer is offered ahead. What isolated peers are offered is not divided among them. */
@@ -333,27 +278,21 @@ const windowOf = <P>({ geometry, recipients }: SuperSeeding<P>, growth: number, 
   return Math.max(minWindow, isIsolated ? busy : Math.min(busy, part))
 }
 
-/** Whether so much time has passed; the clock may have been set back. */
-const isPast = (since: number, patience: number, now: number): boolean => now - since >= patience || since > now
-
-const nothing: ReadonlySet<PieceIndex> = new Set()
-
 /** Adds the offers that are due to one peer. */
 const offerTo = <P>(self: SuperSeeding<P>, recipient: Recipient<P>, now: number, made: Array<Offer<P>>): void => {
-  const { alone, forwardedAt, outstanding, peer, receivedAt, unoffered } = recipient
+  const { outstanding, peer, receivedAt, unoffered } = recipient
+  const { spread } = self
   const patience = patienceOf(self)
-  const isIsolated = isPast(receivedAt, patience, now)
-  const isForwarding = alone === 0 || !isPast(forwardedAt, patience, now)
-  if (!isIsolated && !isForwarding) return
+  const isIsolated = Spread.isPast(receivedAt, patience, now)
+  if (!isIsolated && !Spread.isForwarding(spread, recipient, patience, now)) return
   for (let room = windowOf(self, recipient.growth, isIsolated) - outstanding.size; room > 0; room--) {
     const piece =
-      PiecePicker.pick(self.picker, unoffered, nothing) ??
-      (isIsolated ? PiecePicker.pick(self.rarest, unoffered, nothing) : undefined)
+      Spread.pick(spread, unoffered, patience, now) ?? (isIsolated ? Spread.pickRarest(spread, unoffered) : undefined)
     if (piece === undefined) return
     if (outstanding.size === 0) recipient.busyAt = now
     outstanding.set(piece, { since: now, sentBytes: 0 })
     Bitfield.remove(unoffered, piece)
-    if (PiecePicker.isCandidate(self.picker, piece)) claim(self, piece, recipient, now)
+    if (Spread.isUnclaimed(spread, piece)) Spread.claim(spread, piece, recipient, now)
     made.push({ peer, piece })
   }
 }
@@ -364,7 +303,7 @@ export const offers = <P>(
   now: number,
   stanceOf: (peer: P) => Stance
 ): ReadonlyArray<Offer<P>> => {
-  releaseExpired(self, now)
+  Spread.releaseExpired(self.spread, patienceOf(self), now)
   const made: Array<Offer<P>> = []
   for (const recipient of self.recipients.values()) {
     forgetIgnored(self, recipient, stanceOf(recipient.peer), now)
@@ -388,7 +327,11 @@ export const mayServe = <P>(self: SuperSeeding<P>, peer: P, piece: PieceIndex): 
 }
 
 /** The pieces to announce to a peer when super-seeding ends: those that it neither has nor was offered. */
-export const unoffered = <P>(self: SuperSeeding<P>, peer: P): Iterable<PieceIndex> => {
+export const unoffered = function* <P>(self: SuperSeeding<P>, peer: P): Iterable<PieceIndex> {
   const recipient = self.recipients.get(peer)
-  return recipient === undefined ? [] : (Bitfield.indices(recipient.unoffered) as Iterable<PieceIndex>)
+  if (recipient === undefined) return
+  for (const index of Bitfield.indices(recipient.unoffered)) {
+    const piece = index as PieceIndex
+    if (!self.spread.withdrawn.has(piece)) yield piece
+  }
 }

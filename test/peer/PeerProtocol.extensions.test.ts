@@ -19,6 +19,7 @@ import {
   failureOf,
   heard,
   makeAssembly,
+  offersNothing,
   refill,
   requestsCounted,
   say,
@@ -186,7 +187,7 @@ describe("PeerProtocol, with extensions", () => {
     const [told, having, offered] = [
       extended(assembly, 0),
       extended(assembly, 1),
-      extended(assembly, 2, { offer: { isOffered: () => false, gained: () => {}, sent: () => {} } })
+      extended(assembly, 2, { offer: offersNothing })
     ]
     const plain = connect(assembly, 3)
     for (const { greet } of [told, having, offered]) greet({ ids: new Map([[DontHave.extensionName, 7]]) })

@@ -13,6 +13,7 @@ import {
   failureOf,
   heard,
   makeAssembly,
+  offersNothing,
   piece,
   refill,
   requestsCounted,
@@ -218,6 +219,22 @@ describe("PeerProtocol", () => {
     // Who reports every piece at once is counted apart.
     assert.isTrue(protocol.isSeed)
     assert.deepStrictEqual([...assembly.picker.availability], [0, 0, 0, 0])
+  })
+
+  test("reports everything to a super-seed at once, and not piece by piece", function* () {
+    const assembly = yield* makeAssembly({ stored: [0, 1, 2, 3] })
+    const gained: Array<string> = []
+    const offer = {
+      ...offersNothing,
+      gained: (piece: number) => gained.push(String(piece)),
+      gainedEverything: () => gained.push("everything")
+    }
+
+    say(connect(assembly, 0, { offer }), [{ _tag: "HaveAll" }, { _tag: "HaveAll" }])
+    say(connect(assembly, 1, { offer }), [bitfield(fullBits)])
+    say(connect(assembly, 2, { offer }), [{ _tag: "Have", index: 2 }, { _tag: "HaveAll" }])
+
+    assert.deepStrictEqual(gained, ["everything", "everything", "2", "everything"])
   })
 
   describe("answers requests while it chokes", () => {

@@ -7,7 +7,7 @@ import * as PeerPatience from "../../src/peer/PeerPatience.ts"
 import type * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
 import * as PeerRequests from "../../src/peer/PeerRequests.ts"
 import type * as WireMessage from "../../src/testing/WireMessage.ts"
-import { block, connect, failureOf, heard, makeAssembly, say, tags, test } from "./protocols.ts"
+import { block, connect, failureOf, heard, makeAssembly, offersNothing, say, tags, test } from "./protocols.ts"
 import * as Uploads from "./uploads.ts"
 
 const message =
@@ -109,7 +109,7 @@ describe("PeerProtocol, uploading", () => {
       connect(assembly, 0, { allowedFast: [0] }),
       connect(assembly, 1, { allowedFast: [0] }),
       connect(assembly, 2, { allowedFast: [0], isFast: false }),
-      connect(assembly, 3, { allowedFast: [0], offer: { isOffered: () => false, gained: () => {}, sent: () => {} } })
+      connect(assembly, 3, { allowedFast: [0], offer: offersNothing })
     ]
     for (const protocol of [rich, poor, plain, told]) heard(protocol)
 

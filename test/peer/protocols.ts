@@ -82,6 +82,14 @@ export const piece = (index: number, at: number, bytes = bytesOf(index, at)): Wi
   block: bytes
 })
 
+/** A super-seed that has offered nothing. */
+export const offersNothing: Offer = {
+  isOffered: () => false,
+  gained: () => {},
+  gainedEverything: () => {},
+  sent: () => {}
+}
+
 /**
  * A protocol that joined an assembly, and how often it asked to be woken, to serve, and to have uploads chosen anew.
  */

@@ -3,6 +3,7 @@ import * as fc from "fast-check"
 import * as Bitfield from "../../src/base/Bitfield.ts"
 import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
 import * as Prng from "../../src/base/Prng.ts"
+import * as Spread from "../../src/swarm/Spread.ts"
 import * as SuperSeeding from "../../src/swarm/SuperSeeding.ts"
 import { has, piece } from "../assembly/pieces.ts"
 
@@ -142,7 +143,7 @@ describe("SuperSeeding", () => {
     const early = SuperSeeding.offersTo(self, "a", 59_999).length
     for (const [index] of self.recipients.get("a")!.outstanding) upload(self, "a", index, 59_999)
     const late = SuperSeeding.offersTo(self, "a", 60_000).length
-    const [from] = [...self.soleHolders].find(([, { peer }]) => peer === "a")!
+    const [from] = [...self.spread.soleHolders].find(([, { peer }]) => peer === "a")!
     SuperSeeding.gain(self, "b", from, 61_000)
     const later = SuperSeeding.offersTo(self, "a", 61_000).length
 
@@ -208,7 +209,7 @@ describe("SuperSeeding", () => {
     const withNobody = offered(self, 3_000)
 
     assert.deepStrictEqual(withAnother, [])
-    assert.deepStrictEqual([withNobody.length, self.remaining], [2, 4])
+    assert.deepStrictEqual([withNobody.length, Spread.remaining(self.spread)], [2, 4])
   })
 
   it("offers what others have, rare pieces first, to a peer that receives nothing from them", () => {
@@ -258,6 +259,52 @@ describe("SuperSeeding", () => {
     assert.deepStrictEqual([wasDone, SuperSeeding.isDone(self)], [true, false])
   })
 
+  it("counts seeds as holders of every piece, which they upload for a while or not", () => {
+    const self = seedOf(3)
+    joinAll(self, "a", "   ")
+    SuperSeeding.join(self, "s", Bitfield.make(3), 0)
+    SuperSeeding.gainEverything(self, "s", 0)
+    const early = offered(self, 1_000)
+    SuperSeeding.gain(self, "a", piece(1), 1_000)
+    const withOne = [Spread.remaining(self.spread), offered(self, 60_999)]
+    const late = offered(self, 61_000).length
+    joinAll(self, "t", "***")
+    const withTwo = Spread.remaining(self.spread)
+    SuperSeeding.leave(self, "t", 61_000)
+    SuperSeeding.leave(self, "s", 61_000)
+
+    assert.deepStrictEqual([early, withOne, late, withTwo], [[], [2, []], 2, 0])
+    assert.deepStrictEqual([Spread.remaining(self.spread), self.departed], [3, 0])
+  })
+
+  it("takes no longer for a seed that comes and goes if there are more pieces", () => {
+    const touched = (pieceCount: number) => {
+      const self = seedOf(pieceCount)
+      joinAll(self, "a", " ".repeat(pieceCount))
+      let count = 0
+      const counting = <A extends object>(target: A) =>
+        new Proxy(target, {
+          get: (_, key) => {
+            count++
+            return Reflect.get(target, key, target)
+          }
+        })
+      const { picker, rarest } = self.spread
+      for (const one of [picker, rarest]) Object.assign(one, { availability: counting(one.availability) })
+      for (let round = 0; round < 20; round++) {
+        SuperSeeding.join(self, "s", Bitfield.make(pieceCount), round)
+        SuperSeeding.gainEverything(self, "s", round)
+        SuperSeeding.gainEverything(self, "s", round)
+        SuperSeeding.leave(self, "s", round)
+        // Alone, too, a seed leaves nothing behind.
+        if (round === 10) SuperSeeding.leave(self, "a", round)
+      }
+      return count
+    }
+
+    assert.deepStrictEqual([touched(1_000), touched(2_000)], [0, 0])
+  })
+
   it("offers nothing to a seed", () => {
     const self = seedOf(3)
     joinAll(self, "a", "***")
@@ -289,8 +336,9 @@ describe("SuperSeeding", () => {
 
   it("keeps count of spread pieces and of offers, after any script of peers and pieces", () => {
     const pieceCount = 6
+    const tags = ["join", "leave", "gain", "gain", "gain", "everything", "offer", "wait", "sent"] as const
     const event = fc.record({
-      tag: fc.constantFrom(...(["join", "leave", "gain", "gain", "gain", "offer", "wait", "sent"] as const)),
+      tag: fc.constantFrom(...tags),
       peer: fc.constantFrom(..."abcd"),
       piece: fc.nat(pieceCount - 1)
     })
@@ -299,7 +347,10 @@ describe("SuperSeeding", () => {
         const self = seedOf(pieceCount, seed)
         const model = new Map<string, { readonly has: Set<number>; readonly offered: Set<number> }>()
         let now = 0
+        const seeds = new Set<string>()
+        const grown = new Set<string>()
         let departed = 0
+        let departedSeeds = 0
         for (const step of script) {
           const known = model.get(step.peer)
           if (step.tag === "wait") now += 20_000
@@ -308,13 +359,25 @@ describe("SuperSeeding", () => {
             model.set(step.peer, { has: new Set(), offered: new Set() })
           } else if (step.tag === "leave") {
             SuperSeeding.leave(self, step.peer, now)
-            if (known?.has.size === pieceCount && model.size > 1) departed++
+            if (known?.has.size === pieceCount && model.size > 1 && grown.has(step.peer)) {
+              if (seeds.has(step.peer)) departedSeeds++
+              else departed++
+            }
+            grown.delete(step.peer)
+            seeds.delete(step.peer)
             model.delete(step.peer)
-            if (model.size === 0) departed = 0
+            if (model.size === 0) departed = departedSeeds = 0
           } else if (step.tag === "sent") SuperSeeding.sent(self, step.peer, piece(step.piece), pieceLength, now)
           else if (step.tag === "gain") {
             SuperSeeding.gain(self, step.peer, piece(step.piece), now)
+            if (known !== undefined) grown.add(step.peer)
             known?.has.add(step.piece)
+          } else if (step.tag === "everything") {
+            SuperSeeding.gainEverything(self, step.peer, now)
+            if (known !== undefined && known.has.size < pieceCount) {
+              seeds.add(step.peer)
+              for (let index = 0; index < pieceCount; index++) known.has.add(index)
+            }
           } else if (step.tag === "offer") {
             for (const offer of offersOf(self, now)) {
               const { has, offered } = model.get(offer.peer)!
@@ -323,19 +386,20 @@ describe("SuperSeeding", () => {
             }
           }
           const spread = Array.from({ length: pieceCount }, (_, index) => index).filter(
-            (index) => departed + [...model.values()].filter(({ has }) => has.has(index)).length >= 2
+            (index) => departed + departedSeeds + [...model.values()].filter(({ has }) => has.has(index)).length >= 2
           )
-          assert.strictEqual(self.remaining, pieceCount - spread.length)
+          assert.strictEqual(Spread.remaining(self.spread), pieceCount - spread.length)
           for (const [peer, { has, offered }] of model) {
             for (let index = 0; index < pieceCount; index++) {
               assert.strictEqual(SuperSeeding.mayServe(self, peer, piece(index)), has.has(index) || offered.has(index))
             }
           }
-          // Every piece that is not spread is either a candidate or left to a peer.
+          // Every piece that is not spread is either a candidate or left to a peer, whatever seeds there are.
           for (let index = 0; index < pieceCount; index++) {
-            const isCandidate = self.picker.positions[index]! >= 0
-            const isClaimed = self.claims.has(piece(index))
-            assert.strictEqual(Number(isCandidate) + Number(isClaimed), spread.includes(index) ? 0 : 1)
+            const counted = [...model].filter(([peer, { has }]) => has.has(index) && !seeds.has(peer)).length + departed
+            const isCandidate = self.spread.picker.positions[index]! >= 0
+            const isClaimed = self.spread.claims.has(piece(index))
+            assert.strictEqual(Number(isCandidate) + Number(isClaimed), counted >= 2 ? 0 : 1)
           }
         }
       }),
