@@ -2,7 +2,7 @@
  * Super-seeding of a swarm (BEP 16): announces chosen pieces to each peer until every piece is spread, and then all the
  * others. `SuperSeeding.ts` chooses the pieces, `peer/PeerProtocol.ts` sends the frames.
  */
-import type { PieceGeometry } from "../base/PieceGeometry.ts"
+import type { PieceGeometry, PieceIndex } from "../base/PieceGeometry.ts"
 import type * as Prng from "../base/Prng.ts"
 import type { Offer } from "../peer/Offer.ts"
 import * as PeerProtocol from "../peer/PeerProtocol.ts"
@@ -46,6 +46,16 @@ export const leave = (self: Offers, key: number, now: number): void => {
   if (self.machine !== undefined) SuperSeeding.leave(self.machine, key, now)
 }
 
+/** Notes that pieces cannot be read any more: they are offered to nobody. */
+export const retract = (self: Offers, pieces: ReadonlyArray<PieceIndex>): void => {
+  if (self.machine !== undefined) for (const piece of pieces) SuperSeeding.withdraw(self.machine, piece)
+}
+
+/** Notes that a piece can be read, also if it could before. */
+export const restore = (self: Offers, piece: PieceIndex, now: number): void => {
+  if (self.machine !== undefined) SuperSeeding.restore(self.machine, piece, now)
+}
+
 /** Announces to peers what is due now. To be called about once a second. */
 export const step = (self: Offers, find: Find, now: number): void => {
   const { machine } = self
@@ -70,9 +80,6 @@ const announceAll = (offers: ReadonlyArray<SuperSeeding.Offer<number>>, find: Fi
   for (const { peer, piece } of offers) announceTo(find(peer), piece)
 }
 
-const announceTo = (
-  protocol: PeerProtocol.PeerProtocol | undefined,
-  piece: Parameters<typeof PeerProtocol.announce>[1]
-) => {
+const announceTo = (protocol: PeerProtocol.PeerProtocol | undefined, piece: PieceIndex): void => {
   if (protocol !== undefined) PeerProtocol.announce(protocol, piece)
 }

@@ -321,16 +321,20 @@ const dismissDone = ({ options, swarm }: Parts): void =>
   Roster.dismiss(swarm.roster, (session) => areBothDone(options, session), "neither side wants anything more")
 
 const announce = (parts: Parts, piece: PieceIndex): void => {
-  for (const { protocol } of parts.swarm.roster.members.values()) PeerProtocol.announce(protocol, piece)
+  const { offers, swarm } = parts
+  if (offers !== undefined) Offers.restore(offers, piece, Monotonic.nowUnsafe(swarm.clock))
+  for (const { protocol } of swarm.roster.members.values()) PeerProtocol.announce(protocol, piece)
   dismissDone(parts)
 }
 
-const retract = ({ swarm }: Parts, pieces: ReadonlyArray<PieceIndex>): void =>
+const retract = ({ offers, swarm }: Parts, pieces: ReadonlyArray<PieceIndex>): void => {
+  if (offers !== undefined) Offers.retract(offers, pieces)
   Roster.dismiss(
     swarm.roster,
     ({ protocol }) => pieces.map((piece) => PeerProtocol.retract(protocol, piece)).includes(false),
     "pieces are gone, and it does not support withdrawing them"
   )
+}
 
 const reconsider = (parts: Parts): void => {
   const { choking, options, swarm } = parts

@@ -140,6 +140,22 @@ describe("PieceSwarm", () => {
     assert.isTrue(facts.some((fact) => fact.startsWith("-10.0.0.1 it")))
   })
 
+  test("super-seeds no piece that it retracted, until it announces it again", function* () {
+    const known = yield* torrent()
+    const peer = yield* serve(known, at(1), { pieces: [] })
+    const { swarm } = yield* start(known, { seeds: true, superSeeds: true, stored: [0, 1, 2, 3] })
+    const pieces = [0, 1] as ReadonlyArray<number> as ReadonlyArray<PieceIndex>
+    swarm.retract(pieces)
+    yield* swarm.add([at(1)])
+    yield* pass(20)
+    const without = peer.counters.haves
+
+    swarm.announce(pieces[0]!)
+    yield* pass(20)
+
+    assert.deepStrictEqual([without, peer.counters.haves], [2, 3])
+  })
+
   test("dies as a whole if its timer has a bug", function* () {
     const { assembly, running } = yield* start(yield* torrent())
     yield* pass(5)

@@ -325,6 +325,27 @@ describe("SuperSeeding", () => {
     assert.isFalse(SuperSeeding.mayServe(self, "stranger", piece(0)))
   })
 
+  it("offers no piece that cannot be read, and offers it again when it can", () => {
+    const self = seedOf(3)
+    joinAll(self, "a", "   ")
+    const [first, second] = offersOf(self, 0)
+    SuperSeeding.withdraw(self, first!.piece)
+    SuperSeeding.withdraw(self, first!.piece)
+    joinAll(self, "b", "   ")
+    const without = offersOf(self, 0)
+    SuperSeeding.leave(self, "a", 0)
+    const later = [...without, ...offersOf(self, 0)].filter(({ peer }) => peer === "b")
+    const atTheEnd = [...SuperSeeding.unoffered(self, "b")]
+    for (const { piece } of later) upload(self, "b", piece)
+    const remaining = Spread.remaining(self.spread)
+
+    SuperSeeding.restore(self, first!.piece, 0)
+
+    assert.isFalse(without.some(({ piece }) => piece === first!.piece || piece === second!.piece))
+    assert.deepStrictEqual([later.length, atTheEnd, remaining], [2, [], 2])
+    assert.deepStrictEqual([offered(self), Spread.remaining(self.spread)], [[`b:${first!.piece}`], 3])
+  })
+
   it("fault 60: is not more patient after the clock was set back", () => {
     const self = seedOf(1)
     joinAll(self, "a", " ")
@@ -336,7 +357,19 @@ describe("SuperSeeding", () => {
 
   it("keeps count of spread pieces and of offers, after any script of peers and pieces", () => {
     const pieceCount = 6
-    const tags = ["join", "leave", "gain", "gain", "gain", "everything", "offer", "wait", "sent"] as const
+    const tags = [
+      "join",
+      "leave",
+      "gain",
+      "gain",
+      "gain",
+      "everything",
+      "offer",
+      "wait",
+      "sent",
+      "withdraw",
+      "restore"
+    ] as const
     const event = fc.record({
       tag: fc.constantFrom(...tags),
       peer: fc.constantFrom(..."abcd"),
@@ -349,6 +382,7 @@ describe("SuperSeeding", () => {
         let now = 0
         const seeds = new Set<string>()
         const grown = new Set<string>()
+        const withdrawn = new Set<number>()
         let departed = 0
         let departedSeeds = 0
         for (const step of script) {
@@ -372,6 +406,12 @@ describe("SuperSeeding", () => {
             SuperSeeding.gain(self, step.peer, piece(step.piece), now)
             if (known !== undefined) grown.add(step.peer)
             known?.has.add(step.piece)
+          } else if (step.tag === "withdraw") {
+            SuperSeeding.withdraw(self, piece(step.piece))
+            withdrawn.add(step.piece)
+          } else if (step.tag === "restore") {
+            SuperSeeding.restore(self, piece(step.piece), now)
+            withdrawn.delete(step.piece)
           } else if (step.tag === "everything") {
             SuperSeeding.gainEverything(self, step.peer, now)
             if (known !== undefined && known.has.size < pieceCount) {
@@ -381,12 +421,15 @@ describe("SuperSeeding", () => {
           } else if (step.tag === "offer") {
             for (const offer of offersOf(self, now)) {
               const { has, offered } = model.get(offer.peer)!
+              assert.isFalse(withdrawn.has(offer.piece), "it cannot be read")
               assert.isFalse(has.has(offer.piece) || offered.has(offer.piece), "it knows that")
               offered.add(offer.piece)
             }
           }
           const spread = Array.from({ length: pieceCount }, (_, index) => index).filter(
-            (index) => departed + departedSeeds + [...model.values()].filter(({ has }) => has.has(index)).length >= 2
+            (index) =>
+              withdrawn.has(index) ||
+              departed + departedSeeds + [...model.values()].filter(({ has }) => has.has(index)).length >= 2
           )
           assert.strictEqual(Spread.remaining(self.spread), pieceCount - spread.length)
           for (const [peer, { has, offered }] of model) {
@@ -399,7 +442,7 @@ describe("SuperSeeding", () => {
             const counted = [...model].filter(([peer, { has }]) => has.has(index) && !seeds.has(peer)).length + departed
             const isCandidate = self.spread.picker.positions[index]! >= 0
             const isClaimed = self.spread.claims.has(piece(index))
-            assert.strictEqual(Number(isCandidate) + Number(isClaimed), counted >= 2 ? 0 : 1)
+            assert.strictEqual(Number(isCandidate) + Number(isClaimed), counted >= 2 || withdrawn.has(index) ? 0 : 1)
           }
         }
       }),

@@ -49,6 +49,7 @@ export const start = Effect.fnUntraced(function* (
     readonly stored?: ReadonlyArray<number> | undefined
     readonly maxConnections?: number | undefined
     readonly seeds?: boolean | undefined
+    readonly superSeeds?: boolean | undefined
     readonly uploadSlots?: number | undefined
     readonly places?: Places.Places | undefined
   } = {}
@@ -63,6 +64,7 @@ export const start = Effect.fnUntraced(function* (
     random: Prng.make(1),
     maxConnections: options.maxConnections,
     seeds: () => options.seeds === true,
+    superSeeds: options.superSeeds,
     uploadSlots: options.uploadSlots,
     places: options.places ?? Places.make(200),
     report: (fact) => facts.push(inShort(fact))
