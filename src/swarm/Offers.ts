@@ -1,16 +1,18 @@
 /**
- * Super-seeding of a swarm (BEP 16): announces chosen pieces to each peer until every piece is spread, and then all the
- * others. `SuperSeeding.ts` chooses the pieces, `peer/PeerProtocol.ts` sends the frames.
+ * Super-seeding of a swarm (BEP 16): announces chosen pieces to each peer until every piece is spread and half of the
+ * peers have everything, and then all the others. `SuperSeeding.ts` chooses the pieces, `peer/PeerProtocol.ts` sends the frames.
  */
+import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceGeometry, PieceIndex } from "../base/PieceGeometry.ts"
 import type * as Prng from "../base/Prng.ts"
 import type { Offer } from "../peer/Offer.ts"
 import * as PeerProtocol from "../peer/PeerProtocol.ts"
+import * as Upload from "../peer/Upload.ts"
 import * as SuperSeeding from "./SuperSeeding.ts"
 
 /** The offers of one torrent. Peers are known by the key of their address. */
 export interface Offers {
-  /** `undefined` once every piece is spread. From then on the torrent is seeded as any other. */
+  /** `undefined` once super-seeding has ended. From then on the torrent is seeded as any other. */
   machine: SuperSeeding.SuperSeeding<number> | undefined
 }
 
@@ -36,9 +38,16 @@ export const offerOf = (self: Offers, key: number, find: Find, now: () => number
         }
       }
 
-/** Notes that the handshake with a peer is done. The peer will announce its pieces. */
-export const join = (self: Offers, { has, id }: PeerProtocol.PeerProtocol, now: number): void => {
-  if (self.machine !== undefined) SuperSeeding.join(self.machine, id, has, now)
+/**
+ * Notes that the handshake with a peer is done. The peer will announce its pieces. If super-seeding has ended since the
+ * peer was told that we have nothing, announces everything to it.
+ */
+export const join = (self: Offers, protocol: PeerProtocol.PeerProtocol, now: number): void => {
+  const { assembly, has, id, offer, upload } = protocol
+  if (self.machine !== undefined) return SuperSeeding.join(self.machine, id, has, now)
+  if (offer === undefined) return
+  const stored = Upload.offered(upload, assembly.table.stored)
+  for (const piece of Bitfield.indices(stored)) PeerProtocol.announce(protocol, piece as PieceIndex)
 }
 
 /** Notes that a peer has left. */

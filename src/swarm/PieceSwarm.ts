@@ -1,7 +1,7 @@
 /**
- * A swarm that exchanges pieces. Runs a session for each peer, unchokes some of them (`Choking.ts`), offers them pieces
- * one at a time while it super-seeds (`Offers.ts`), announces stored pieces to all of them, and says how
- * useful each is. One ticker serves the timers of all sessions.
+ * A swarm that exchanges pieces. Runs a session for each peer, unchokes some of them (`Choking.ts`), offers them a
+ * few pieces at a time while it super-seeds (`Offers.ts`), announces stored pieces to all of them, and says how useful
+ * each is. One ticker serves the timers of all sessions.
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -237,6 +237,7 @@ const converse = Effect.fnUntraced(function* (
   ...[key, introduced, join]: Parameters<Swarm.Exchange<PeerSession.PeerSession>["converse"]>
 ) {
   const { clock } = swarm
+  const allowedFast = yield* options.allowedFast?.(introduced.connection.remote.host) ?? Effect.succeed([])
   yield* PeerSession.run({
     introduced,
     assembly: options.assembly,
@@ -250,7 +251,7 @@ const converse = Effect.fnUntraced(function* (
         (other) => protocolOf(swarm, other),
         () => Monotonic.nowUnsafe(clock)
       ),
-    allowedFast: yield* options.allowedFast?.(introduced.connection.remote.host) ?? Effect.succeed([]),
+    allowedFast,
     extensions,
     id: key,
     onOpen: join,
