@@ -148,6 +148,7 @@ export const make = (options: Options): PeerProtocol => {
     usefulBytes: 0,
     lastUseful: now,
     uploadedBytes: 0,
+    largerShareEnd: Number.POSITIVE_INFINITY,
     lastServed: now,
     serve,
     interestChanged: options.interestChanged

@@ -9,6 +9,8 @@
 import type * as Assembly from "../assembly/Assembly.ts"
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
+import * as RateLimiter from "../rate/RateLimiter.ts"
+import type * as RateLimits from "../rate/RateLimits.ts"
 import type * as FrameDecoder from "../wire/FrameDecoder.ts"
 import * as FrameEncoder from "../wire/FrameEncoder.ts"
 import { WireError } from "../wire/WireError.ts"
@@ -41,6 +43,9 @@ export interface PeerRequests {
   lastSent: number
   /** How many bytes of blocks we have sent. */
   uploadedBytes: number
+  /** How fast blocks are sent to it, and until how many `uploadedBytes` it has a larger share. */
+  readonly limits: RateLimits.PeerLimits
+  largerShareEnd: number
   /** When we last sent a block, in milliseconds. Until the first one, it is when the connection began. */
   lastServed: number
   /** Lets the session send the outbox soon. It only sets a flag, because callers are in the middle of other work. */
@@ -117,11 +122,18 @@ export const refuse = (self: PeerRequests, piece: PieceIndex, begin: number, len
   self.wake()
 }
 
+/** Sets how many times the share of others the peer has of the upload limit, for so many bytes if it is larger. */
+export const setWeight = (self: PeerRequests, weight: number, bytes = Number.POSITIVE_INFINITY): void => {
+  self.largerShareEnd = self.uploadedBytes + bytes
+  RateLimiter.setWeight(self.limits.upload, weight)
+}
+
 /** Records that blocks of a piece were sent to the peer, `bytes` bytes together. */
 export const uploaded = (self: PeerRequests, piece: PieceIndex, bytes: number, now: number): void => {
   self.offer?.sent(piece, bytes)
   if (self.uploads.isChoking) FastAllowance.spend(self.allowance, bytes)
   self.uploadedBytes += bytes
+  if (self.uploadedBytes >= self.largerShareEnd) setWeight(self, 1)
   self.lastServed = now
   self.lastSent = now
   Upload.sent(self.upload, bytes, now)

@@ -8,7 +8,6 @@ import * as Monotonic from "../base/Monotonic.ts"
 import type * as Prng from "../base/Prng.ts"
 import type * as PeerProtocol from "../peer/PeerProtocol.ts"
 import * as PeerRequests from "../peer/PeerRequests.ts"
-import * as RateLimiter from "../rate/RateLimiter.ts"
 import * as RateMeter from "../rate/RateMeter.ts"
 import * as Choker from "./Choker.ts"
 import * as Shares from "./Shares.ts"
@@ -64,11 +63,12 @@ export const choose = (self: Choking, now: number): void => {
   for (const protocol of unchoke) PeerRequests.unchoke(protocol)
   const preferred = options.prefersNearlyDone() ? Shares.choose(self.shares, peers) : nobody
   for (const protocol of peers) {
-    RateLimiter.setWeight(protocol.limits.upload, preferred.has(protocol) ? Shares.largerWeight : 1)
+    const bytes = preferred.get(protocol)
+    PeerRequests.setWeight(protocol, bytes === undefined ? 1 : Shares.largerWeight, bytes)
   }
 }
 
-const nobody: ReadonlySet<PeerProtocol.PeerProtocol> = new Set()
+const nobody: ReadonlyMap<PeerProtocol.PeerProtocol, number> = new Map()
 
 /** Bytes per second that are sent to `peers`. */
 const measure = (self: Choking, peers: ReadonlyArray<PeerProtocol.PeerProtocol>, now: number): number => {

@@ -102,6 +102,20 @@ describe("PeerProtocol, uploading", () => {
     assert.deepStrictEqual([protocol.uploads.waiting, protocol.woken.served], [1, 1])
   })
 
+  test("ends the larger share of a peer within the bytes for which it has it", function* () {
+    const protocol = connect(yield* makeAssembly({ stored: [0] }), 1)
+    const { upload } = protocol.limits
+    PeerRequests.uploaded(protocol, 0 as PieceIndex, 3 * block, 0)
+    PeerRequests.setWeight(protocol, 9, 2 * block)
+    const weights = [upload.weight]
+    for (const _ of [1, 2]) {
+      PeerRequests.uploaded(protocol, 0 as PieceIndex, block, 0)
+      weights.push(upload.weight)
+    }
+
+    assert.deepStrictEqual(weights, [9, 9, 1])
+  })
+
   test("allows nothing to a peer with enough pieces, to one that is offered single pieces, and without BEP 6", function* () {
     const geometry = PieceGeometry.make({ totalLength: 12 * block, pieceLength: block })
     const assembly = yield* makeAssembly({ geometry, stored: [0, 1] })
