@@ -13,9 +13,9 @@ export interface Entry {
   ticket: number
 }
 
-interface Waiting<E> {
+/** An entry in a heap, with the values by which it was placed there: the entry's own may have changed since. */
+interface Waiting<E> extends Readonly<Entry> {
   readonly entry: E
-  readonly ticket: number
 }
 
 type Heap<E> = Array<Waiting<E>>
@@ -34,22 +34,27 @@ export const make = <E extends Entry>(): DialQueue<E> => ({ due: [], later: [], 
 /** The ticket of an entry that is not in the queue. */
 export const noTicket = 0
 
-const isDialledFirst = (one: Entry, other: Entry): boolean => {
+const waitingOf = <E extends Entry>(entry: E): Waiting<E> => {
+  const { dialAt, failures, priority, ticket } = entry
+  return { entry, dialAt, failures, priority, ticket }
+}
+
+const isDialledFirst = (one: Readonly<Entry>, other: Readonly<Entry>): boolean => {
   if (one.failures !== other.failures) return one.failures < other.failures
   if (one.priority !== other.priority) return one.priority > other.priority
   return one.ticket < other.ticket
 }
 
-const isDueFirst = (one: Entry, other: Entry): boolean => one.dialAt < other.dialAt
+const isDueFirst = (one: Readonly<Entry>, other: Readonly<Entry>): boolean => one.dialAt < other.dialAt
 
-type Before = (one: Entry, other: Entry) => boolean
+type Before = (one: Readonly<Entry>, other: Readonly<Entry>) => boolean
 
 const push = <E extends Entry>(heap: Heap<E>, waiting: Waiting<E>, isBefore: Before): void => {
   let at = heap.length
   heap.push(waiting)
   while (at > 0) {
     const parent = (at - 1) >>> 1
-    if (!isBefore(waiting.entry, heap[parent]!.entry)) break
+    if (!isBefore(waiting, heap[parent]!)) break
     heap[at] = heap[parent]!
     at = parent
   }
@@ -63,8 +68,8 @@ const pop = <E extends Entry>(heap: Heap<E>, isBefore: Before): void => {
   while (true) {
     let child = 2 * at + 1
     if (child >= heap.length) break
-    if (child + 1 < heap.length && isBefore(heap[child + 1]!.entry, heap[child]!.entry)) child++
-    if (!isBefore(heap[child]!.entry, last.entry)) break
+    if (child + 1 < heap.length && isBefore(heap[child + 1]!, heap[child]!)) child++
+    if (!isBefore(heap[child]!, last)) break
     heap[at] = heap[child]!
     at = child
   }
@@ -72,10 +77,10 @@ const pop = <E extends Entry>(heap: Heap<E>, isBefore: Before): void => {
 }
 
 /** The first entry that was not removed since. */
-const first = <E extends Entry>(heap: Heap<E>, isBefore: Before): E | undefined => {
+const first = <E extends Entry>(heap: Heap<E>, isBefore: Before): Waiting<E> | undefined => {
   while (heap.length > 0) {
-    const { entry, ticket } = heap[0]!
-    if (entry.ticket === ticket) return entry
+    const waiting = heap[0]!
+    if (waiting.entry.ticket === waiting.ticket) return waiting
     pop(heap, isBefore)
   }
   return undefined
@@ -86,7 +91,7 @@ export const add = <E extends Entry>(self: DialQueue<E>, entry: E): void => {
   remove(self, entry)
   self.size++
   entry.ticket = ++self.tickets
-  push(self.later, { entry, ticket: entry.ticket }, isDueFirst)
+  push(self.later, waitingOf(entry), isDueFirst)
   // Entries that were removed stay in the heaps until they are first, but no more of them than of the others.
   if (self.due.length + self.later.length > 2 * self.size + 64) rebuild(self)
 }
@@ -103,17 +108,17 @@ export const rebuild = <E extends Entry>(self: DialQueue<E>): void => {
   const waiting = [...self.due, ...self.later].filter(({ entry, ticket }) => entry.ticket === ticket)
   self.due = []
   self.later = []
-  for (const one of waiting) push(self.later, one, isDueFirst)
+  for (const { entry } of waiting) push(self.later, waitingOf(entry), isDueFirst)
 }
 
 /** The entry to dial next; `undefined` if none is due. It stays in the queue. */
 export const next = <E extends Entry>(self: DialQueue<E>, now: number): E | undefined => {
-  for (let entry = first(self.later, isDueFirst); entry !== undefined; entry = first(self.later, isDueFirst)) {
-    if (entry.dialAt > now) break
+  for (let soonest = first(self.later, isDueFirst); soonest !== undefined; soonest = first(self.later, isDueFirst)) {
+    if (soonest.dialAt > now) break
     pop(self.later, isDueFirst)
-    push(self.due, { entry, ticket: entry.ticket }, isDialledFirst)
+    push(self.due, soonest, isDialledFirst)
   }
-  return first(self.due, isDialledFirst)
+  return first(self.due, isDialledFirst)?.entry
 }
 
 /** When the next entry is due, if none is yet; `undefined` if there is none. */

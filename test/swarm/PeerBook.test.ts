@@ -104,6 +104,22 @@ describe("PeerBook", () => {
     assert.isBelow(dials, 250)
   })
 
+  it("fault 24: dials every address that is due, while peers that named theirs are turned out", () => {
+    const book = make()
+    const waiting = Array.from({ length: 30 }, (_, host) => added(book, at(host)))
+    for (const peer of waiting) failDial(book, peer, 0)
+    const named = Array.from({ length: 20 }, (_, host) => added(book, at(100 + host), 500))
+    for (const peer of named) PeerBook.disconnected(book, peer, 500, "without a place")
+
+    const dialled = new Set<PeerBook.Peer>()
+    for (let peer = PeerBook.nextToDial(book, 5_000); peer !== undefined; peer = PeerBook.nextToDial(book, 5_000)) {
+      PeerBook.dialing(book, peer)
+      dialled.add(peer)
+    }
+
+    assert.deepStrictEqual([dialled.size, PeerBook.nextDialAt(book)], [30, 500 + PeerBook.restWithoutPlace])
+  })
+
   it("spreads the waits by a quarter either way, in whole milliseconds", () => {
     fc.assert(
       fc.property(fc.nat(), fc.integer({ min: 1, max: 20 }), (seed, failures) => {
@@ -372,8 +388,8 @@ describe("PeerBook", () => {
     })
 
     it("stays bounded and knows whom to dial, whatever happens to its addresses", () => {
-      type Step = readonly [host: number, what: number, end: number]
-      const step = fc.tuple(fc.nat(40), fc.nat(7), fc.nat(3))
+      type Step = readonly [host: number, what: number, end: number, ask: number]
+      const step = fc.tuple(fc.nat(40), fc.nat(19), fc.nat(3), fc.nat(20))
       const ends: ReadonlyArray<PeerBook.EncounterEnd> = ["useful", "failed", "without a place", "useless"]
       const take = (book: PeerBook.PeerBook, [host, what, end]: Step, now: number): void => {
         const peer = book.byAddress.get(`10.0.0.${host}:6881`)
@@ -384,31 +400,39 @@ describe("PeerBook", () => {
         else if (what === 1) PeerBook.prove(book, [peer.key])
         else if (what === 2) PeerBook.leave(book, peer)
         else if (what === 3) PeerBook.recall(book)
+        else if (what > 9 && peer.state === "idle") PeerBook.disconnected(book, peer, now, ends[end]!)
         else if (peer.state === "idle") PeerBook.dialing(book, peer)
-        else if (peer.state === "connecting" && what < 6) PeerBook.connected(peer)
+        else if (peer.state === "connecting" && what % 2 === 0) PeerBook.connected(peer)
         else if (peer.state === "connecting" || peer.state === "connected") {
           PeerBook.disconnected(book, peer, now, ends[end]!)
         }
       }
       fc.assert(
-        fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
+        fc.property(fc.array(step, { minLength: 1, maxLength: 400, size: "max" }), (steps) => {
           const book = make()
           for (const [index, one] of steps.entries()) {
-            const now = index * 3_000
+            const now = index * 2_000
             take(book, one, now)
             if (index % 7 === 0) PeerBook.pardon(book, now)
             const idle = [...book.peers.values()].filter(({ state }) => state === "idle")
-            const due = idle.filter(({ dialAt }) => dialAt <= now).map(({ failures }) => failures)
-            assert.strictEqual(
-              PeerBook.nextToDial(book, now)?.failures,
-              due.length === 0 ? undefined : Math.min(...due)
-            )
+            // Not after every step, because asking puts the queue in order.
+            if (one[3] === 0 || index === steps.length - 1) {
+              const dialAt = PeerBook.nextDialAt(book) ?? Number.POSITIVE_INFINITY
+              const soonest = Math.min(...idle.map(({ dialAt }) => dialAt))
+              assert.strictEqual(Math.max(dialAt, now), Math.max(soonest, now))
+              const due = idle.filter(({ dialAt }) => dialAt <= now).map(({ failures }) => failures)
+              assert.strictEqual(
+                PeerBook.nextToDial(book, now)?.failures,
+                due.length === 0 ? undefined : Math.min(...due)
+              )
+            }
             const resting = [...book.peers.values()].filter(({ state }) => state === "idle" || state === "gone")
             assert.strictEqual(book.shelves.size, resting.length)
             assert.strictEqual(book.queue.size, idle.length)
             assert.strictEqual(book.byAddress.size, book.peers.size)
           }
-        })
+        }),
+        { numRuns: 50 }
       )
     })
   })
