@@ -25,7 +25,7 @@ import * as Shelves from "./Shelves.ts"
  */
 export const maxAddresses = 2_000
 
-/** The most addresses that are banned or ourselves. Beyond that the oldest of these is forgotten. */
+/** The most addresses that are banned or ourselves. Beyond it, one that was ourselves or else the oldest is forgotten. */
 export const maxExcluded = 1_000
 
 /** First wait after a failed or short connection (milliseconds). It doubles up to `maxDelay`. */
@@ -209,8 +209,8 @@ const insert = (
 }
 
 /**
- * Notes that a peer connected to us from `address`; `undefined` if it is banned, connected already, or ourselves. The peer chose the port for this connection, so the address is never dialled unless a source names it as
- * well.
+ * Notes that a peer connected to us from `address`; `undefined` if it is banned, connected already, or ourselves. The
+ * peer chose the port for this connection, so the address is never dialled unless a source names it as well.
  */
 export const arrive = (self: PeerBook, address: PeerAddress.PeerAddress, now: number): Peer | undefined => {
   const known = self.byAddress.get(PeerAddress.format(address))
@@ -225,6 +225,11 @@ export const arrive = (self: PeerBook, address: PeerAddress.PeerAddress, now: nu
 /** Notes that there was no place for a peer that connected to us. */
 export const turnedAway = (self: PeerBook, peer: Peer): void => {
   if (peer.state === "connecting") backToRest(self, peer)
+}
+
+/** Forgets a peer that is banned only because its host is, once its connection has ended. */
+const forgetBystander = (self: PeerBook, peer: Peer): void => {
+  if (!self.excluded.has(peer) && self.peers.get(peer.key) === peer) forget(self, peer)
 }
 
 const backToRest = (self: PeerBook, peer: Peer): void => {
@@ -270,7 +275,7 @@ export const connected = (peer: Peer): void => {
  * dialled again. A peer that had to leave for others is dialled again after a while.
  */
 export const disconnected = (self: PeerBook, peer: Peer, now: number, end: EncounterEnd): void => {
-  if (peer.state === "banned" || peer.state === "ourselves") return
+  if (peer.state === "banned" || peer.state === "ourselves") return forgetBystander(self, peer)
   if (end === "useful") peer.failures = 0
   if (end === "failed" || end === "useless") peer.failures++
   const delay = Math.min(maxDelay, firstDelay * 2 ** Math.max(0, peer.failures - 1))
@@ -307,29 +312,29 @@ const excludeUntil = (self: PeerBook, peer: Peer, state: "banned" | "ourselves",
   self.excluded.add(peer)
   self.pardonAt = Math.min(self.pardonAt, until)
   if (self.excluded.size <= maxExcluded) return
-  const [oldest] = self.excluded
-  notGuilty(self, oldest!)
-  self.excluded.delete(oldest!)
-  forget(self, oldest!)
+  // Anybody can say that it is this client, so that costs no ban.
+  const oldest = self.excluded.values().find((other) => other.state === "ourselves") ?? [...self.excluded][0]!
+  notGuilty(self, oldest)
+  self.excluded.delete(oldest)
+  forget(self, oldest)
 }
 
-/** Ends what a peer counts against its host. Returns whether it counted. */
-const notGuilty = (self: PeerBook, peer: Peer): boolean => {
+/** Ends what a peer counts against its host. */
+const notGuilty = (self: PeerBook, peer: Peer): void => {
   const guilty = self.guilty.get(hostOf(peer))
-  const wasGuilty = guilty?.delete(peer) === true
+  guilty?.delete(peer)
   if (guilty?.size === 0) self.guilty.delete(hostOf(peer))
-  return wasGuilty
 }
 
 /**
  * Notes that this client was found at the address. It is not dialled for an hour, and nothing is held against its host.
  */
 export const exclude = (self: PeerBook, peer: Peer, now: number): void =>
-  excludeUntil(self, peer, "ourselves", now + selfRest)
+  peer.state === "banned" ? forgetBystander(self, peer) : excludeUntil(self, peer, "ourselves", now + selfRest)
 
 /**
- * Bans a peer until `pardon` ends the ban. Returns whom that bans: nobody if the peer was banned already, and others if
- * its host is banned now.
+ * Bans a peer until `pardon` ends the ban. Returns whom that bans: nobody if the peer was banned already, and those who
+ * have to leave if its host is banned now. Other addresses of the host are forgotten, and refused while the ban lasts.
  */
 export const ban = (self: PeerBook, peer: Peer, now: number): ReadonlyArray<Peer> => {
   if (peer.state === "banned") return []
@@ -341,9 +346,12 @@ export const ban = (self: PeerBook, peer: Peer, now: number): ReadonlyArray<Peer
   if (!isHostBanned(self, host)) return [peer]
   const banned = [peer]
   for (const other of [...(self.byHost.get(host) ?? [])]) {
-    if (other.isProven || self.excluded.has(other)) continue
-    excludeUntil(self, other, "banned", peer.excludedUntil)
-    banned.push(other)
+    if (other.isProven || other.state === "banned" || other.state === "ourselves") continue
+    if (other.state === "idle" || other.state === "gone") forget(self, other)
+    else {
+      other.state = "banned"
+      banned.push(other)
+    }
   }
   return banned
 }
@@ -359,21 +367,15 @@ export const prove = (self: PeerBook, keys: Iterable<number>): void => {
 }
 
 /**
- * Ends bans whose time is over. With the ban of a host, those of its other addresses end. They may be dialled at once,
- * as may an address that was ourselves. Returns whether any ban ended.
+ * Ends bans whose time is over. The address may be dialled at once, as may one that was ourselves. Returns whether any
+ * ban ended.
  */
 export const pardon = (self: PeerBook, now: number): boolean => {
   if (now < self.pardonAt) return false
-  const hosts = new Set<string>()
   for (const peer of [...self.excluded]) {
     if (now < peer.excludedUntil) continue
-    if (notGuilty(self, peer)) hosts.add(hostOf(peer))
+    notGuilty(self, peer)
     takeBack(self, peer, now)
-  }
-  for (const peer of hosts.size === 0 ? [] : [...self.excluded]) {
-    const host = hostOf(peer)
-    const isBystander = hosts.has(host) && peer.state === "banned" && !self.guilty.get(host)?.has(peer)
-    if (isBystander && !isHostBanned(self, host)) takeBack(self, peer, now)
   }
   self.pardonAt = Number.POSITIVE_INFINITY
   for (const { excludedUntil } of self.excluded) self.pardonAt = Math.min(self.pardonAt, excludedUntil)

@@ -179,18 +179,23 @@ describe("PeerBook", () => {
       const book = make()
       const peers = [1, 2, 3, 4, 5].map((port) => added(book, at("192.0.2.1", port)))
       const elsewhere = added(book, at("192.0.2.2"))
+      const visitor = added(book, at("192.0.2.1", 6))
+      PeerBook.connected(visitor)
       peers[4]!.isProven = true
       PeerBook.ban(book, peers[0]!, 0)
       PeerBook.ban(book, peers[1]!, 0)
       const before = peers.map((peer) => peer.state)
 
-      PeerBook.ban(book, peers[2]!, 0)
+      const banned = PeerBook.ban(book, peers[2]!, 0)
 
       assert.deepStrictEqual(before, ["banned", "banned", "idle", "idle", "idle"])
       assert.deepStrictEqual(
-        peers.map((peer) => peer.state),
-        ["banned", "banned", "banned", "banned", "idle"]
+        peers.map(({ key }) => book.peers.get(key)?.state),
+        ["banned", "banned", "banned", undefined, "idle"]
       )
+      assert.deepStrictEqual([banned, visitor.state, PeerBook.bannedCount(book)], [[peers[2], visitor], "banned", 3])
+      PeerBook.disconnected(book, visitor, 0, "useful")
+      assert.isUndefined(book.peers.get(visitor.key))
       assert.deepStrictEqual([elsewhere.state, PeerBook.add(book, at("192.0.2.1", 9), 0)], ["idle", undefined])
     })
 
@@ -232,7 +237,7 @@ describe("PeerBook", () => {
 
     it("of a host ends with the first of its addresses that returns, except for guilty ones", () => {
       const book = make()
-      const [one, two, three, bystander] = [1, 2, 3, 4].map((port) => added(book, at("192.0.2.1", port)))
+      const [one, two, three] = [1, 2, 3].map((port) => added(book, at("192.0.2.1", port)))
       const minute = 60_000
       for (const [index, peer] of [one!, two!, three!].entries()) PeerBook.ban(book, peer, index * minute)
       const refused = PeerBook.add(book, at("192.0.2.1", 5), 3 * minute)
@@ -241,8 +246,8 @@ describe("PeerBook", () => {
       const after = PeerBook.pardon(book, 10 * minute)
 
       assert.deepStrictEqual([refused, before, after], [undefined, false, true])
-      const states = [one, two, three, bystander].map((peer) => peer!.state)
-      assert.deepStrictEqual(states, ["idle", "banned", "banned", "idle"])
+      const states = [one, two, three].map((peer) => peer!.state)
+      assert.deepStrictEqual(states, ["idle", "banned", "banned"])
       assert.isDefined(PeerBook.add(book, at("192.0.2.1", 5), 10 * minute))
     })
 
@@ -387,6 +392,46 @@ describe("PeerBook", () => {
       assert.isTrue(book.excluded.has(liars.at(-1)!))
     })
 
+    it("fault 73: keeps its bans when a host with many ports is banned", () => {
+      const book = make()
+      const others = [1, 2, 3, 4, 5].map((host) => added(book, at(host)))
+      for (const peer of others) PeerBook.ban(book, peer, 0)
+      const ports = Array.from({ length: 1_990 }, (_, port) => added(book, at("192.0.2.1", 1 + port)))
+
+      for (const peer of ports.slice(0, PeerBook.maxBannedPorts)) PeerBook.ban(book, peer, 1)
+
+      assert.deepStrictEqual([PeerBook.bannedCount(book), book.peers.size, book.byHost.size], [8, 8, 6])
+      assert.isTrue(others.every((peer) => book.excluded.has(peer)))
+      assert.isUndefined(PeerBook.arrive(book, at("192.0.2.1", 50_000), 1))
+    })
+
+    it("fault 73: keeps its bans when peers say that they are this very client", () => {
+      const book = make()
+      const liar = added(book, at("192.0.2.1"))
+      PeerBook.ban(book, liar, 0)
+      const mirrors = Array.from({ length: 2 * PeerBook.maxExcluded }, (_, host) => added(book, at(host)))
+
+      for (const peer of mirrors) PeerBook.exclude(book, peer, 1)
+
+      assert.deepStrictEqual([PeerBook.bannedCount(book), book.excluded.size], [1, PeerBook.maxExcluded])
+      for (const peer of mirrors.slice(-3)) PeerBook.ban(book, peer, 2)
+      assert.deepStrictEqual([PeerBook.bannedCount(book), book.excluded.size], [4, PeerBook.maxExcluded])
+    })
+
+    it("excludes nobody whom it has forgotten", () => {
+      const book = make()
+      const [late, ...liars] = Array.from({ length: 1 + PeerBook.maxExcluded }, (_, host) => added(book, at(host)))
+      PeerBook.connected(late!)
+      PeerBook.ban(book, late!, 0)
+      for (const peer of liars) PeerBook.ban(book, peer, 1)
+      const again = added(book, at(0))
+
+      PeerBook.exclude(book, late!, 2)
+      PeerBook.disconnected(book, late!, 2, "useful")
+
+      assert.deepStrictEqual([book.excluded.has(late!), book.byAddress.get("10.0.0.0:6881")], [false, again])
+    })
+
     it("stays bounded and knows whom to dial, whatever happens to its addresses", () => {
       type Step = readonly [host: number, what: number, end: number, ask: number]
       const step = fc.tuple(fc.nat(40), fc.nat(19), fc.nat(3), fc.nat(20))
@@ -430,6 +475,7 @@ describe("PeerBook", () => {
             assert.strictEqual(book.shelves.size, resting.length)
             assert.strictEqual(book.queue.size, idle.length)
             assert.strictEqual(book.byAddress.size, book.peers.size)
+            assert.isTrue([...book.excluded].every(({ key }) => book.peers.has(key)))
           }
         }),
         { numRuns: 50 }
