@@ -5,10 +5,13 @@
  * they have a budget of their own, which the torrents use in turn. While places are short (the engine's or a
  * torrent's), a newcomer displaces, in this order:
  *
- * 1. A peer that has been of no use for long, of the same torrent or of one with more places.
+ * 1. A peer that has been of no use for long.
  * 2. If the newcomer connected to us: a peer of the host with most places. A host is an IPv4 address or an IPv6 /64.
  * 3. A peer of the torrent with most places, if it keeps at least as many as the newcomer's torrent then has.
  * 4. If there are more torrents than places: the peer of a torrent whose turn is over.
+ *
+ * By 1 and 2 another torrent does not lose its last place to one that has any. By 1 to 3 a host takes no place from one
+ * that has fewer, but a torrent that has had no place for as long as a turn may give one to any host.
  *
  * Places are also given up, and become fewer for a while, when the process runs out of descriptors.
  */
@@ -219,15 +222,13 @@ const candidateFor = (
   const { idleMillis, isUseless } = place.occupant.useOf(now)
   const [theirs, ours] = [hosts.get(place.host) ?? 0, hosts.get(host) ?? 0]
   const difference = place.share.held - share.held
-  const isOwn = place.share === share
+  const isSpared = place.share !== share && difference <= 0 && place.share.held === 1
   // A host does not get more places by being new again and again.
-  if (isUseless && (isOwn || difference > 0) && theirs >= ours) {
-    return { place, why: "useless", rank: [3, idleMillis] }
-  }
-  if (isIncoming && (isOwn || difference > 0) && theirs >= ours + 2) {
-    return { place, why: "host", rank: [2, theirs, idleMillis] }
-  }
-  if (difference >= 2 || (difference === 1 && share.held === 0 && isTurnOver(place.share, share, now))) {
+  if (isUseless && !isSpared && theirs >= ours) return { place, why: "useless", rank: [3, idleMillis] }
+  if (isIncoming && !isSpared && theirs >= ours + 2) return { place, why: "host", rank: [2, theirs, idleMillis] }
+  // Nor by asking for another torrent, unless that has gone without for long.
+  const isFair = theirs >= ours || (share.held === 0 && now - share.emptySince >= turn)
+  if ((difference >= 2 && isFair) || (difference === 1 && share.held === 0 && isTurnOver(place.share, share, now))) {
     return { place, why: "torrent", rank: [1, difference, theirs, idleMillis] }
   }
   return undefined
@@ -314,7 +315,9 @@ const mayDial = (self: Places, share: Share): boolean => {
 const displaceable = (self: Places, share: Share): number => {
   let places = share.useless
   for (const [held, { over, shares, useless }] of self.levels) {
-    if (held > share.held) places += useless
+    // Its own are counted. Of torrents with no more than it has, each may keep one.
+    const others = held === share.held ? Math.max(0, useless - share.useless) : useless
+    places += held > share.held ? others : Math.floor((others * (held - 1)) / held)
     places += Math.max(0, Math.floor((held - share.held - share.dialing) / 2)) * shares
     if (share.held === 0 && share.dialing === 0) places += over
   }

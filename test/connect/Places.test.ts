@@ -95,6 +95,66 @@ describe("fault 72: places", () => {
     assert.deepStrictEqual([rich.held, poor.held], [3, 2])
   })
 
+  const distinct = (count: number, from = 1) =>
+    Array.from({ length: count }, (_, index) => `10.1.${(from + index) >>> 8}.${(from + index) & 255}`)
+
+  it("are not taken by one host from the useful peers of another torrent, whoever connects", () => {
+    for (const isIncoming of [true, false]) {
+      const places = Places.make(200)
+      const [{ share: busy }, { share: other }] = [share(200), share(200)]
+      const useful = distinct(200).map((host) => claim(places, busy, { host }))
+
+      for (let connection = 0; connection < 200; connection++) {
+        claim(places, other, { host: "10.66.66.66", isIncoming }, connection)
+      }
+
+      assert.deepStrictEqual([useful.filter(({ guest }) => guest.why !== undefined).length, other.held], [2, 2])
+    }
+  })
+
+  it("go to a torrent that has had none for long, even if its only peer is of a host with many", () => {
+    const places = Places.make(6)
+    const [{ share: busy }, { share: empty }] = [share(), share()]
+    for (const { share: other } of [share(), share()]) claim(places, other, { host: "10.66.66.66" })
+    for (const host of hosts(4)) claim(places, busy, { host })
+
+    const claims = [0, Places.turn, Places.turn].map(
+      (now) => claim(places, empty, { host: "10.66.66.66" }, now).place?.state
+    )
+
+    assert.deepStrictEqual([claims, empty.held], [[undefined, "held", undefined], 1])
+  })
+
+  it("are won back from useless peers and from one host by any torrent, which keeps its last one", () => {
+    for (const isUseless of [true, false]) {
+      const places = Places.make(200)
+      const [{ share: busy }, { share: other }] = [share(200), share(200)]
+      for (const host of distinct(100)) claim(places, busy, { host })
+      for (let connection = 0; connection < 100; connection++) {
+        claim(places, other, { host: "10.66.66.66", idleSince: isUseless ? 0 : undefined })
+      }
+
+      const won = distinct(100, 1_000).map((host) => claim(places, busy, { host }, 10 * minute).place)
+
+      assert.strictEqual(won.filter((place) => place !== undefined).length, 99)
+      assert.deepStrictEqual([busy.held, other.held], [199, 1])
+    }
+  })
+
+  it("that useless peers of a torrent with fewer hold are dialled for", () => {
+    const places = Places.make(20)
+    const [{ share: busy }, { share: other }] = [share(), share()]
+    for (const host of distinct(15)) claim(places, busy, { host })
+    for (const host of distinct(5, 100)) claim(places, other, { host, idleSince: 0 })
+    const before = Places.takeDial(places, busy)
+    Places.leaveLine(places, busy)
+
+    Places.step(places, 10 * minute)
+
+    const dials = distinct(9, 200).map(() => Places.takeDial(places, busy))
+    assert.deepStrictEqual([before, dials.filter((isTaken) => isTaken).length], [false, 4])
+  })
+
   it("keep a torrent within its own number, which its useless peers leave for others", () => {
     const places = Places.make(10)
     const [{ share: small }, { share: other }] = [share(2), share()]
