@@ -4,16 +4,19 @@
  *
  * A stranger is a peer whose handshake has not been read yet. A stranger costs little: it has 10 seconds for its
  * handshake of 68 bytes and for the encryption before it, and there are at most `maxStrangers` at once. If one more
- * connects, the stranger that has taken longest is dropped, as it is if a file needs its descriptor. A connection for a torrent that does not run is closed
- * without a reply.
+ * connects, the stranger that has taken longest is dropped, as it is if a file needs its descriptor. A connection for a
+ * torrent that does not run is closed without a reply.
  */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Descriptors from "../base/Descriptors.ts"
 import type { InfoHash } from "../base/InfoHash.ts"
+import * as Monotonic from "../base/Monotonic.ts"
 import type { Connection, Listening } from "../network/Transport.ts"
+import * as Callers from "./Callers.ts"
 import * as Introduction from "./Introduction.ts"
 import * as OwnedFibers from "./OwnedFibers.ts"
 
@@ -27,29 +30,19 @@ export const maxStrangers = 64
  */
 export type Accept = (caller: Introduction.Caller, scope: Scope.Closeable) => Effect.Effect<void>
 
-/** The hosts that called and did not begin with a handshake of the protocol; `maxCallers` at most. */
-export interface Callers {
-  readonly hosts: Set<string>
-}
-
-/** How many hosts are remembered. More would say nothing more. */
-export const maxCallers = 1_000
-
-/** Makes it without hosts. */
-export const makeCallers = (): Callers => ({ hosts: new Set() })
-
 /** Where connections are accepted, and which torrent takes each of them. */
 export interface Options {
   readonly listening: Listening
   /** Returns the function that takes over connections for a torrent; `undefined` if there is no such torrent. */
   readonly find: (infoHash: InfoHash) => Accept | undefined
   /** Where callers without a handshake are noted. */
-  readonly callers: Callers
+  readonly callers: Callers.Callers
 }
 
 /** Accepts connections until it is interrupted. The connections end with the current scope at the latest. */
 export const run = Effect.fnUntraced(function* ({ callers, find, listening }: Options) {
   const owner = yield* Effect.scope
+  const clock = yield* Clock.Clock
   const strangers = yield* OwnedFibers.make<Connection>()
   const dropLongest = (): void => {
     // A map keeps its keys in the order in which they were added, so the first stranger has taken longest.
@@ -73,8 +66,7 @@ export const run = Effect.fnUntraced(function* ({ callers, find, listening }: Op
     // After success, the torrent that accepted the peer closes the scope.
     yield* OwnedFibers.run(strangers, connection, greet(connection, scope, find), (exit) => {
       if (Exit.isSuccess(exit)) return Effect.void
-      const { host } = connection.remote
-      if (isForeign(exit) && callers.hosts.size < maxCallers) callers.hosts.add(host)
+      if (isForeign(exit)) Callers.note(callers, connection.remote.host, Monotonic.nowUnsafe(clock))
       return Scope.close(scope, Exit.void)
     })
   }

@@ -16,6 +16,7 @@ import * as Monotonic from "../base/Monotonic.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import * as PeerId from "../base/PeerId.ts"
 import * as Prng from "../base/Prng.ts"
+import * as Callers from "../connect/Callers.ts"
 import { Encryption } from "../connect/Encryption.ts"
 import * as Incoming from "../connect/Incoming.ts"
 import * as Places from "../connect/Places.ts"
@@ -207,7 +208,7 @@ const makeParts = Effect.fnUntraced(function* (config: Config, listening: Listen
   const budget = BufferBudget.make(config.bufferBytes ?? BufferBudget.defaultBufferBytes)
   const readCache = ReadCache.make(config.readCacheBytes)
   const limits = RateLimits.makeEngine(config.limits ?? {}, yield* Monotonic.now)
-  const callers = Incoming.makeCallers()
+  const callers = Callers.make()
   const places = Places.make(config.maxConnections ?? defaultMaxConnections)
   /** Torrents by info hash in hex. The value is `undefined` until the torrent has been made. */
   const torrents = new Map<string, TorrentProgram.TorrentProgram | undefined>()

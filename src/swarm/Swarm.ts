@@ -18,9 +18,9 @@ import * as Monotonic from "../base/Monotonic.ts"
 import type * as PeerAddress from "../base/PeerAddress.ts"
 import type { PeerId } from "../base/PeerId.ts"
 import type * as Prng from "../base/Prng.ts"
+import * as Callers from "../connect/Callers.ts"
 import * as Dial from "../connect/Dial.ts"
 import * as DialPriority from "../connect/DialPriority.ts"
-import * as Incoming from "../connect/Incoming.ts"
 import * as Introduction from "../connect/Introduction.ts"
 import * as Places from "../connect/Places.ts"
 import { Dialer } from "../network/Transport.ts"
@@ -45,7 +45,7 @@ export type Fact =
   /** A dial failed: the connection did not open, or the handshake failed. */
   | { readonly _tag: "PeerUnreachable"; readonly address: PeerAddress.PeerAddress; readonly why: string }
   | { readonly _tag: "PeerBanned"; readonly address: PeerAddress.PeerAddress; readonly why: string }
-  /** `peers` ended a connection before the handshake, or called us without one. */
+  /** `peers` ended a connection before the handshake, or called us repeatedly without one. */
   | { readonly _tag: "PeersHungUp"; readonly peers: number }
 
 /** The peers of one torrent. */
@@ -58,7 +58,7 @@ export interface Swarm<M extends Roster.Member> {
   readonly dialling: Dialling.Dialling
   readonly hangUps: HangUps.HangUps
   /** The peers that called the engine without a handshake. */
-  readonly callers: Incoming.Callers
+  readonly callers: Callers.Callers
   readonly external: ExternalAddress.ExternalAddress
   /**
    * Whether our external address has changed since the book was ranked. Any peer can cause that, so only a tick ranks
@@ -83,7 +83,7 @@ export interface Options<M extends Roster.Member> {
   /** The most connections that are opened at once; default `Dialling.maxDialing`. */
   readonly maxDialing?: number | undefined
   /** The peers that called the engine without a handshake; default none. */
-  readonly callers?: Incoming.Callers | undefined
+  readonly callers?: Callers.Callers | undefined
   /** The places that all torrents of an engine share. */
   readonly places: Places.Places
   readonly dialAddress: Roster.Roster<M>["dialAddress"]
@@ -133,7 +133,7 @@ export const make = Effect.fnUntraced(function* <M extends Roster.Member>(option
     book,
     roster: Roster.make(options.dialAddress),
     hangUps: HangUps.make(),
-    callers: options.callers ?? Incoming.makeCallers(),
+    callers: options.callers ?? Callers.make(),
     encounters: yield* Encounters.make({ max: maxConnections, places, wake: () => Dialling.wake(dialling) }),
     dialling,
     external,
@@ -169,13 +169,13 @@ const tick = <M extends Roster.Member>(self: Swarm<M>, exchange: Exchange<M>): E
     if (PeerBook.pardon(self.book, now)) Dialling.wake(self.dialling)
     if (self.isRankStale) PeerBook.rank(self.book)
     self.isRankStale = false
-    reportHangUps(self)
+    reportHangUps(self, now)
     Places.step(self.encounters.places, now)
     return exchange.tick(now)
   })
 
-const reportHangUps = <M extends Roster.Member>({ book, callers, hangUps, report }: Swarm<M>): void => {
-  const peers = HangUps.count(hangUps, book) + callers.hosts.size
+const reportHangUps = <M extends Roster.Member>({ book, callers, hangUps, report }: Swarm<M>, now: number): void => {
+  const peers = HangUps.count(hangUps, book) + Callers.count(callers, now)
   if (HangUps.isDue(hangUps, peers)) report({ _tag: "PeersHungUp", peers })
 }
 

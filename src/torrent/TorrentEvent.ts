@@ -34,9 +34,9 @@ export type TorrentEvent =
    */
   | { readonly _tag: "PeerBanned"; readonly address: PeerAddress; readonly why: string }
   /**
-   * `peers` ended a connection before the handshake, or called us without one, so they may require encryption. Reported
-   * once there is one, and then each time that there are ten times as many. A caller without a handshake may have asked
-   * for another torrent of the engine.
+   * `peers` ended a connection before the handshake, or called us repeatedly without one within an hour, so they may
+   * require encryption. Reported once there is one, and then each time that there are ten times as many. A caller
+   * without a handshake may have asked for another torrent of the engine.
    */
   | { readonly _tag: "PeersHungUp"; readonly peers: number }
   /**

@@ -4,7 +4,7 @@
 import type { Assembly } from "../assembly/Assembly.ts"
 import type { PeerId } from "../base/PeerId.ts"
 import type { Prng } from "../base/Prng.ts"
-import type { Callers } from "../connect/Incoming.ts"
+import type { Callers } from "../connect/Callers.ts"
 import type { Places } from "../connect/Places.ts"
 import type { PeerSource } from "../discovery/PeerSource.ts"
 import type { Metainfo } from "../metainfo/Metainfo.ts"

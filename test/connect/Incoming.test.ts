@@ -4,6 +4,7 @@ import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import type { InfoHash } from "../../src/base/InfoHash.ts"
 import type { PeerId } from "../../src/base/PeerId.ts"
+import * as Callers from "../../src/connect/Callers.ts"
 import * as Incoming from "../../src/connect/Incoming.ts"
 import { Dialer } from "../../src/network/Transport.ts"
 import * as MemoryNetwork from "../../src/testing/MemoryNetwork.ts"
@@ -126,29 +127,16 @@ describe("Incoming", () => {
 
         const { heard, isClosed } = yield* knock(world, 1, new TextEncoder().encode("G"))
         yield* knock(world, 1, new TextEncoder().encode("P"))
+        yield* world.advance("1 minute")
+        const early = download.events.filter((event) => event._tag === "PeersHungUp")
+        yield* knock(world, 1, new TextEncoder().encode("G"))
+        yield* knock(world, 3, new TextEncoder().encode("G"))
         yield* knock(world, 2, handshakeFor(other.metainfo.infoHash))
         yield* world.advance("1 second")
 
         const reported = download.events.filter((event) => event._tag === "PeersHungUp")
-        assert.deepStrictEqual([isClosed(), heard()], [true, 0])
+        assert.deepStrictEqual([isClosed(), heard(), early], [true, 0, []])
         assert.deepStrictEqual(reported, [{ _tag: "PeersHungUp", peers: 1 }])
-      }))
-
-    test("of however many hosts that speak another protocol, and remembers only some", (world) =>
-      Effect.gen(function* () {
-        const listening = yield* world.network.host("10.2.0.1").listener.listen({ host: "10.2.0.1", port: 1 })
-        const callers = Incoming.makeCallers()
-        for (let host = 1; host < Incoming.maxCallers; host++) callers.hosts.add(`host ${host}`)
-        yield* Effect.forkScoped(Incoming.run({ listening, find: () => undefined, callers }))
-
-        for (const host of [1, 2]) {
-          const { dialer } = world.network.host(`10.1.0.${host}`)
-          const connection = yield* dialer.connect({ host: "10.2.0.1", port: 1 })
-          connection.writeUnsafe(Uint8Array.of(0))
-          yield* world.simulation.settle
-        }
-
-        assert.strictEqual(callers.hosts.size, Incoming.maxCallers)
       }))
 
     test("fault 32: whose handshake takes longer than 10 seconds", (world) =>
@@ -303,7 +291,7 @@ describe("Incoming", () => {
       const callers = 2 * Incoming.maxStrangers
       yield* Effect.replicateEffect(dialer.connect({ host: "10.0.0.1", port: 1 }), callers)
 
-      yield* Effect.forkScoped(Incoming.run({ listening, find: () => undefined, callers: Incoming.makeCallers() }))
+      yield* Effect.forkScoped(Incoming.run({ listening, find: () => undefined, callers: Callers.make() }))
       for (let turn = 0; turn < 50; turn++) yield* Effect.yieldNow
 
       // The callers' ends, and our ends of those that may stay.
@@ -319,7 +307,7 @@ describe("Incoming", () => {
         Effect.scoped(
           Effect.gen(function* () {
             const listening = yield* listener.listen({ host: "10.0.0.1", port: 1 })
-            return yield* Incoming.run({ listening, find: () => undefined, callers: Incoming.makeCallers() })
+            return yield* Incoming.run({ listening, find: () => undefined, callers: Callers.make() })
           })
         ),
         { startImmediately: true }
