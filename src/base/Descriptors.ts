@@ -49,30 +49,39 @@ const giveUpOne = Effect.fnUntraced(function* (holders: ReadonlySet<Holder>) {
 /** Closes something that nobody uses now, if there is anything. */
 export const freeSpare: Effect.Effect<boolean> = Effect.flatMap(Descriptors, ({ spare }) => giveUpOne(spare))
 
-/** How long a connection may take to close before another one is given up. */
-const closingTime = "20 millis"
+/** How long a connection may take to close before the call runs again (milliseconds). Doubles each time. */
+const closingTime = 20
+
+/** How often a call waits: for 5 seconds in all. */
+const maxWaits = 8
+
+/**
+ * The most connections that are given up for one call. If others take what they free, such as another process, the call
+ * only waits from then on.
+ */
+export const maxGivenUp = 4
 
 /** More attempts than there are threads that open files: each may take what was freed for another. */
 const maxAttempts = 32
 
 /** Runs `effect`. If it fails for want of descriptors, others give some up, and it runs again. */
 export const retry = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
-  const attempt = (left: number): Effect.Effect<A, E, R> =>
+  const attempt = (left: number, waits: number): Effect.Effect<A, E, R> =>
     Effect.catchIf(
       effect,
       (error) => left > 0 && isExhausted(error),
-      (error) => Effect.flatMap(free, (isFreed) => (isFreed ? attempt(left - 1) : Effect.fail(error)))
+      (error) =>
+        Effect.gen(function* () {
+          if (yield* freeSpare) return yield* attempt(left - 1, waits)
+          const { connections } = yield* Descriptors
+          if (waits === maxWaits) return yield* Effect.fail(error)
+          if (waits < maxGivenUp && !(yield* giveUpOne(connections))) return yield* Effect.fail(error)
+          yield* Effect.sleep(closingTime * 2 ** waits)
+          return yield* attempt(left - 1, waits + 1)
+        })
     )
-  return attempt(maxAttempts)
+  return attempt(maxAttempts, 0)
 }
-
-const free: Effect.Effect<boolean> = Effect.gen(function* () {
-  if (yield* freeSpare) return true
-  const { connections } = yield* Descriptors
-  if (!(yield* giveUpOne(connections))) return false
-  yield* Effect.sleep(closingTime)
-  return true
-})
 
 /** Whether an error of the system, which others may have wrapped, says that no descriptors are left. */
 export const isExhausted = (error: unknown): boolean => {

@@ -1,6 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/testing/TestClock"
 import * as Descriptors from "../../src/base/Descriptors.ts"
 
@@ -49,6 +51,37 @@ describe("Descriptors", () => {
 
       assert.strictEqual(given.length, 2)
       assert.deepStrictEqual(exit, Exit.fail(exhausted))
+    })
+  )
+
+  /** Opens something at `opensAt` at the earliest, because others take what is freed. Returns how it went and when. */
+  const contend = (opensAt: number) =>
+    Effect.gen(function* () {
+      let given = 0
+      yield* Descriptors.register(
+        "connections",
+        Effect.sync(() => {
+          given++
+          return true
+        })
+      )
+      const call = Effect.flatMap(Clock.currentTimeMillis, (now) =>
+        now < opensAt ? Effect.fail(exhausted) : Effect.succeed("opened")
+      )
+      const fiber = yield* Effect.forkScoped(Effect.exit(Descriptors.retry(call)))
+      yield* TestClock.adjust("200 millis")
+      const early = given
+      yield* TestClock.adjust("1 minute")
+      return { early, given, exit: yield* Fiber.join(fiber) }
+    }).pipe(Effect.scoped, Effect.provideServiceEffect(Descriptors.Descriptors, Effect.sync(Descriptors.make)))
+
+  it.effect("fault 56: a call costs few connections if others take their descriptors, and waits longer each time", () =>
+    Effect.gen(function* () {
+      const never = yield* contend(Number.POSITIVE_INFINITY)
+      const late = yield* contend((yield* Clock.currentTimeMillis) + 3_000)
+
+      assert.deepStrictEqual(never, { early: 4, given: Descriptors.maxGivenUp, exit: Exit.fail(exhausted) })
+      assert.deepStrictEqual(late, { early: 4, given: Descriptors.maxGivenUp, exit: Exit.succeed("opened") })
     })
   )
 
