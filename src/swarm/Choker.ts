@@ -142,9 +142,6 @@ export const mostSlotsFor = (bytesPerSecond: number | undefined): number =>
  */
 export const optimisticSlots = (slots: number): number => Math.min(slots, Math.max(1, Math.floor(slots / 5)))
 
-/** Why a peer is unchoked; `undefined` if it is choked. */
-export const slotOf = <P extends Peer>(self: Choker<P>, peer: P): Slot | undefined => self.standings.get(peer)?.slot
-
 /**
  * Decides at `now` for the connected peers. Afterwards no more peers are unchoked than there are slots, every unchoked
  * peer is interested, and no interested peer is choked while a slot is free.

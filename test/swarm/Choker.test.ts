@@ -56,6 +56,8 @@ const give = (peer: TestPeer, bytes: number) => {
   peer.usefulBytes += bytes
 }
 
+const slotOf = <P extends Choker.Peer>({ standings }: Choker.Choker<P>, peer: P) => standings.get(peer)?.slot
+
 describe("Choker", () => {
   it("unchokes every interested peer while there are slots", () => {
     const self = table({ slots: 4 })
@@ -71,7 +73,7 @@ describe("Choker", () => {
 
     self.run(peers, 31_000, () => peers.forEach((peer, index) => void give(peer, index * 1_000)))
 
-    const earned = peers.filter((peer) => Choker.slotOf(self.choker, peer) === "earned")
+    const earned = peers.filter((peer) => slotOf(self.choker, peer) === "earned")
     assert.deepStrictEqual(names(earned), ["peer 7", "peer 8", "peer 9"])
     assert.strictEqual(self.unchoked.size, 4)
   })
@@ -84,8 +86,8 @@ describe("Choker", () => {
 
     self.run(peers, 91_000, () => give(late, 1_000))
 
-    assert.strictEqual(Choker.slotOf(self.choker, late), "earned")
-    assert.notStrictEqual(Choker.slotOf(self.choker, early), "earned")
+    assert.strictEqual(slotOf(self.choker, late), "earned")
+    assert.notStrictEqual(slotOf(self.choker, early), "earned")
   })
 
   it("chokes no peer between two rounds that stays interested", () => {
@@ -165,13 +167,13 @@ describe("Choker", () => {
       give(fickle, 5_000)
       give(steady, 1_000)
     })
-    const before = Choker.slotOf(self.choker, fickle)
+    const before = slotOf(self.choker, fickle)
 
     self.run(peers, 101_000, () => give(steady, 1_000))
 
-    const slots = peers.map((peer) => Choker.slotOf(self.choker, peer))
+    const slots = peers.map((peer) => slotOf(self.choker, peer))
     assert.strictEqual(before, "earned")
-    assert.notStrictEqual(Choker.slotOf(self.choker, fickle), "earned")
+    assert.notStrictEqual(slotOf(self.choker, fickle), "earned")
     assert.strictEqual(slots.filter((slot) => slot === "earned").length, 1)
     assert.strictEqual(slots.filter((slot) => slot === "optimistic").length, 2)
   })
@@ -185,7 +187,7 @@ describe("Choker", () => {
 
     self.run(peers, 200_000)
 
-    assert.strictEqual(Choker.slotOf(self.choker, giver), "earned")
+    assert.strictEqual(slotOf(self.choker, giver), "earned")
   })
 
   it("gives no slot to an upload-only peer while seeding (BEP 21)", () => {
@@ -327,10 +329,10 @@ describe("Choker", () => {
           assert.strictEqual(self.unchoked.size, Math.min(self.slots, wanting.length))
           for (const peer of self.unchoked) assert.include(wanting, peer)
           for (const peer of peers) {
-            assert.strictEqual(Choker.slotOf(self.choker, peer) !== undefined, self.unchoked.has(peer))
+            assert.strictEqual(slotOf(self.choker, peer) !== undefined, self.unchoked.has(peer))
           }
-          const optimistic = wanting.filter((peer) => Choker.slotOf(self.choker, peer) === "optimistic").length
-          const earned = wanting.filter((peer) => Choker.slotOf(self.choker, peer) === "earned").length
+          const optimistic = wanting.filter((peer) => slotOf(self.choker, peer) === "optimistic").length
+          const earned = wanting.filter((peer) => slotOf(self.choker, peer) === "earned").length
           if (!self.isSeeding) assert.isAtMost(earned, self.slots - Choker.optimisticSlots(self.slots))
           if (self.isSeeding) assert.strictEqual(optimistic + earned, 0)
           assert.strictEqual(self.choker.standings.size, peers.length)
