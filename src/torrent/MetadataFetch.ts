@@ -16,6 +16,7 @@ import * as MetadataLimit from "../base/MetadataLimit.ts"
 import * as Monotonic from "../base/Monotonic.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { PeerId } from "../base/PeerId.ts"
+import * as BencodeSpan from "../bencode/BencodeSpan.ts"
 import type { Places } from "../connect/Places.ts"
 import type { MetadataSource } from "../discovery/MetadataSource.ts"
 import { MetadataSources } from "../discovery/MetadataSource.ts"
@@ -163,10 +164,14 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     metadata({ infoHash, urls, maxBytes }).pipe(
       Stream.runForEach(
         Effect.fnUntraced(function* (bytes) {
-          const file = yield* Effect.option(Metainfo.fromBytes(bytes, { maxBytes }))
-          if (Option.isSome(file) && Bytes.equals(file.value.infoHash, infoHash)) {
-            Deferred.doneUnsafe(found, Effect.succeed({ info: file.value.infoBytes, file: file.value }))
-          } else yield* Effect.logDebug("A file that was found for a magnet link is not its torrent.")
+          // Parsing a file of these sizes takes seconds, so only the torrent itself is parsed.
+          const span = BencodeSpan.find(bytes, "info", Metainfo.maxTokens)
+          if (span === undefined || !Bytes.equals(yield* hasher.sha1(span), infoHash)) {
+            return yield* Effect.logDebug("A file that was found for a magnet link is not its torrent.")
+          }
+          const file = Option.getOrUndefined(yield* Effect.option(Metainfo.fromBytes(bytes, { maxBytes })))
+          // The info dict is the right one, even if the rest of the file is damaged.
+          Deferred.doneUnsafe(found, Effect.succeed({ info: file?.infoBytes ?? span.slice(), file }))
         })
       ),
       Effect.andThen(

@@ -169,6 +169,19 @@ describe("MetadataFetch", () => {
       }).pipe(Effect.provide(WebCryptoPieceHasher.layer))
   )
 
+  it.effect("fault 75: compares the info hash before it parses a file, so that only the torrent is parsed", () =>
+    Effect.gen(function* () {
+      const known = yield* torrent
+      // Its end is missing, so it cannot be parsed.
+      const damaged = known.bytes.subarray(0, -1)
+
+      const { fetched, info } = yield* fetchFrom(["silent"], 60, undefined, [finds([damaged])])
+
+      assert.deepStrictEqual(fetched?.info, info)
+      assert.isUndefined(fetched?.file)
+    }).pipe(Effect.provide(WebCryptoPieceHasher.layer))
+  )
+
   it.effect("goes on for as long as no peer has it", () =>
     Effect.gen(function* () {
       const { counters, fetched } = yield* fetchFrom(["silent", "no extensions"], 120)
