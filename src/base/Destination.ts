@@ -13,7 +13,8 @@
  *   which it leads, like a public name with a local address.
  * - A UDP tracker on this machine needs no such path if its URL itself shows that it is here. Before it has
  *   proved that it is a tracker, it receives only a connect request, into which no stranger can write (BEP 15).
- * - The URL of a torrent file in a magnet link has the rules of a tracker, but its path must end in `.torrent`.
+ * - The URL of a torrent file in a magnet link must have a path that ends in `.torrent` if it leads into the local network
+ *   or to this machine, or if its host shows that. A server can redirect to a magnet link, and so to all its URLs.
  * - Addresses that are link-local, unspecified, multicast or broadcast are never allowed, nor are those of the services
  *   that hold a cloud machine's credentials.
  *
@@ -62,7 +63,8 @@ export const whyNotTracker = (url: URL, address: string, question: Question = "a
   whyNot(url, address, {
     what: "tracker",
     isClear: asks(url, question),
-    rule: `must have a component in its path that begins with ${question}`
+    rule: `must have a component in its path that begins with ${question}`,
+    mayBeUnclear: (reach) => (reach !== "loopback" || url.protocol === "udp:") && !Reach.isLessPublic(reach, shown(url))
   })
 
 /** Returns whether the path of a URL is that of a torrent file, so that no other service may be meant. */
@@ -76,7 +78,8 @@ export const whyNotTorrentFile = (url: URL, address: string): string | undefined
   whyNot(url, address, {
     what: "torrent file",
     isClear: namesTorrentFile(url),
-    rule: "must have a path that ends in .torrent"
+    rule: "must have a path that ends in .torrent",
+    mayBeUnclear: (reach) => reach === "public" && shown(url) === "public"
   })
 
 interface Purpose {
@@ -85,15 +88,16 @@ interface Purpose {
   readonly isClear: boolean
   /** What a URL must have to show it. */
   readonly rule: string
+  /** Whether a URL that leads to an address of this reach need not show its purpose. */
+  readonly mayBeUnclear: (reach: Reach.Reach) => boolean
 }
 
-const whyNot = (url: URL, address: string, { isClear, rule, what }: Purpose): string | undefined => {
+const whyNot = (url: URL, address: string, { isClear, mayBeUnclear, rule, what }: Purpose): string | undefined => {
   const reach = Reach.of(address)
-  if (reach === "public") return undefined
   if (reach === "none" || Reach.isLinkLocal(address)) return `it leads to an address that no ${what} has`
-  const mustBeClear = (reach === "loopback" && url.protocol !== "udp:") || Reach.isLessPublic(reach, shown(url))
-  if (!mustBeClear || isClear) return undefined
-  return `a ${what} ${reach === "loopback" ? "on this machine" : "in the local network"} ${rule}`
+  if (isClear || mayBeUnclear(reach)) return undefined
+  const isHere = reach === "loopback" || (reach === "public" && shown(url) === "loopback")
+  return `a ${what} ${isHere ? "on this machine" : "in the local network"} ${rule}`
 }
 
 /**

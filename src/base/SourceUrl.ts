@@ -24,8 +24,17 @@ export const parseTracker = (text: string): URL | undefined => parse(text, track
 /** Parses the URL of a web seed. Returns `undefined` if `text` is not such a URL. */
 export const parseWebSeed = (text: string): URL | undefined => parse(text, webSeedSchemes)
 
-/** Parses a URL at which a magnet link says that the torrent file is. Returns `undefined` if `text` is not such a URL. */
-export const parseTorrentFile = (text: string): URL | undefined => parse(text, webSeedSchemes)
+/**
+ * Parses a URL at which a magnet link says that the torrent file is. Returns `undefined` if `text` is not such a URL.
+ * Removes a user and a password, with which a stranger could use a service that asks for them.
+ */
+export const parseTorrentFile = (text: string): URL | undefined => {
+  const url = parse(text, webSeedSchemes)
+  if (url === undefined) return undefined
+  url.username = ""
+  url.password = ""
+  return url
+}
 
 /** Returns whether `text` is a URL that a tracker may have. */
 export const isTracker = (text: string): boolean => parseTracker(text) !== undefined

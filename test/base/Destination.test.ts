@@ -105,8 +105,8 @@ describe("Destination of a torrent file that a magnet link names", () => {
 
   it.each([
     ["http://files.example/any?id=1", "9.0.0.1"],
-    ["http://192.168.1.5/any", undefined],
-    ["http://nas.lan/any", "192.168.1.5"],
+    ["http://192.168.1.5/any/t.torrent", undefined],
+    ["http://nas.lan/t.torrent", "192.168.1.5"],
     ["http://127.0.0.1:8080/t.torrent", undefined],
     ["http://localhost/t.TORRENT?key=1", "::1"],
     ["http://files.example/t.torrent", "10.0.0.9"]
@@ -125,6 +125,12 @@ describe("Destination of a torrent file that a magnet link names", () => {
     ["http://127.0.0.1/x/..%2fshutdown%2f.torrent", undefined, /on this machine/],
     ["http://files.example/any", "127.0.0.1", /on this machine/],
     ["http://files.example/any", "10.0.0.9", /^a torrent file in the local network must have/],
+    ["http://192.168.1.1/reboot.cgi", undefined, /^a torrent file in the local network must have/],
+    ["http://192.168.1.1/reboot.cgi?x=.torrent", undefined, /in the local network/],
+    ["http://nas.lan/any", undefined, /in the local network/],
+    ["http://nas.lan/any", "192.168.1.5", /in the local network/],
+    ["http://nas.lan/any", "9.0.0.1", /in the local network/],
+    ["udp://127.0.0.1/any", undefined, /on this machine/],
     ["http://169.254.169.254/t.torrent", undefined, /^it leads to an address that no torrent file has$/],
     ["http://0.0.0.0/t.torrent", undefined, /no torrent file has/]
   ])("fault 75: does not let %s at %s be fetched", (url, address, why) => {

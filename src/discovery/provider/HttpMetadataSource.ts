@@ -12,6 +12,7 @@ import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import * as Destination from "../../base/Destination.ts"
 import * as MetadataLimit from "../../base/MetadataLimit.ts"
+import * as SourceUrl from "../../base/SourceUrl.ts"
 import * as HttpFile from "../../network/HttpFile.ts"
 import type { MetadataSource } from "../MetadataSource.ts"
 import { MetadataSources } from "../MetadataSource.ts"
@@ -32,9 +33,9 @@ export const make = (client: HttpClient.HttpClient): MetadataSource => ({
     }
     const fetch = (text: string) =>
       Effect.suspend(() => {
-        const url = URL.parse(text)
-        return url === null
-          ? new HttpFile.HttpFileError({ why: "this is not a URL" })
+        const url = SourceUrl.parseTorrentFile(text)
+        return url === undefined
+          ? new HttpFile.HttpFileError({ why: "this is not an HTTP URL" })
           : HttpFile.get(client, url, options)
       }).pipe(
         Effect.map((bytes) => [bytes]),

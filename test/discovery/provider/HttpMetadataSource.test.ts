@@ -13,9 +13,12 @@ const infoHash = new Uint8Array(20) as InfoHash
 /** A client that answers by path, and counts what it is asked. `/slow` is never answered. */
 const makeClient = () => {
   const asked: Array<string> = []
+  const authorized: Array<string> = []
   const counts = { now: 0, most: 0 }
   const client = HttpClient.make((request, url) => {
     asked.push(url.href)
+    const { authorization } = request.headers
+    if (authorization !== undefined) authorized.push(url.href)
     counts.most = Math.max(counts.most, ++counts.now)
     if (url.pathname.startsWith("/slow")) return Effect.onInterrupt(Effect.never, () => Effect.sync(() => counts.now--))
     const init =
@@ -26,7 +29,7 @@ const makeClient = () => {
       return HttpClientResponse.fromWeb(request, new Response(init.status === undefined ? body : null, init))
     })
   })
-  return { asked, client, counts }
+  return { asked, authorized, client, counts }
 }
 
 const fetchAll = (client: HttpClient.HttpClient, urls: ReadonlyArray<string>) =>
@@ -56,7 +59,7 @@ describe("HttpMetadataSource", () => {
 
   it.effect("fault 75: sends nothing to places that a stranger may not name, and only to torrent files here", () =>
     Effect.gen(function* () {
-      const { asked, client } = makeClient()
+      const { asked, authorized, client } = makeClient()
 
       const files: Array<string> = []
       for (const url of [
@@ -65,14 +68,17 @@ describe("HttpMetadataSource", () => {
         "http://[::1]/..%2fx.torrent",
         "http://0.0.0.0/x.torrent",
         "http://169.254.169.254/x.torrent",
-        "http://127.0.0.1/x.torrent",
-        "http://10.0.0.9/x"
+        "http://10.0.0.9/x",
+        "http://nas.lan/x",
+        "http://admin:secret@127.0.0.1/x.torrent",
+        "http://10.0.0.9/y.torrent"
       ]) {
         files.push(...(yield* fetchAll(client, [url])))
       }
 
-      assert.deepStrictEqual(asked, ["http://127.0.0.1/x.torrent", "http://10.0.0.9/x"])
-      assert.deepStrictEqual(files, ["/x.torrent", "/x"])
+      assert.deepStrictEqual(asked, ["http://127.0.0.1/x.torrent", "http://10.0.0.9/y.torrent"])
+      assert.deepStrictEqual(files, ["/x.torrent", "/y.torrent"])
+      assert.deepStrictEqual(authorized, [])
     })
   )
 
