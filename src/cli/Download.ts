@@ -94,7 +94,7 @@ const failed = (why: string) => Effect.fail(new CommandFailed({ why }))
 
 export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, output: Output) {
   const options = yield* readOptions(args)
-  const found = yield* Effect.provide(TorrentInput.find(options.torrent), NodePieceHasher.layer)
+  const found = yield* Effect.provide(TorrentInput.find(options.torrent, options.from), NodePieceHasher.layer)
   if (found._tag === "Torrent") {
     const { metainfo } = found
     const files = yield* FileSelection.ofGlobs(metainfo, options.select)

@@ -11,6 +11,7 @@ import type { Metainfo } from "../metainfo/Metainfo.ts"
 import * as Arguments from "./Arguments.ts"
 import { CommandFailed } from "./CommandFailed.ts"
 import type { Output } from "./Output.ts"
+import * as PeerOptions from "./PeerOptions.ts"
 import * as TerminalText from "./TerminalText.ts"
 import * as TorrentInput from "./TorrentInput.ts"
 import * as Units from "./Units.ts"
@@ -19,7 +20,8 @@ import * as Units from "./Units.ts"
 export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, output: Output) {
   const text = args.operands[0]!
   const asJson = Arguments.has(args, "json")
-  const found = yield* Effect.provide(TorrentInput.find(text), NodePieceHasher.layer)
+  const from = yield* PeerOptions.readFrom(args)
+  const found = yield* Effect.provide(TorrentInput.find(text, from), NodePieceHasher.layer)
   if (found._tag === "Link") {
     const link = Magnet.parse(found.link)
     if (Result.isFailure(link)) return yield* new CommandFailed({ why: link.failure.message })

@@ -18,7 +18,7 @@ export interface PeerOptions {
   readonly listen: Engine.ListenOptions | undefined
   /** Whether `--port` was given, so that peers may know where to connect. */
   readonly hasPort: boolean
-  /** The local address of connections to peers and trackers; `undefined` for the system's choice. */
+  /** The local address of all connections; `undefined` for the system's choice. */
   readonly from: string | undefined
 }
 
@@ -58,6 +58,14 @@ const readBind = Effect.fnUntraced(function* (args: Arguments.Arguments) {
 /** Addresses that stand for all of a family. A connection cannot be made from them. */
 const unspecified: ReadonlySet<string> = new Set(["0.0.0.0", "::"])
 
+const fromOf = (host: string | undefined) => (host === undefined || unspecified.has(host) ? undefined : host)
+
+/**
+ * Reads the local address of connections: `--bind`, or else its variable, also for a command without that option.
+ * `undefined` for the system's choice. Fails with `WrongUsage`.
+ */
+export const readFrom = (args: Arguments.Arguments) => Effect.map(readBind(args), fromOf)
+
 /**
  * Reads `--peer`, `--max-connections`, `--port`, `--no-listen`, `--bind`, `--limit-down` and `--limit-up`. Fails with
  * `WrongUsage`.
@@ -85,7 +93,7 @@ export const read = Effect.fnUntraced(function* (args: Arguments.Arguments) {
     },
     listen: isSilent ? undefined : { host, port: port ?? defaultPorts },
     hasPort: port !== undefined,
-    from: host === undefined || unspecified.has(host) ? undefined : host
+    from: fromOf(host)
   }
   return options
 })

@@ -13,6 +13,7 @@ import * as NodeTracker from "../node/NodeTracker.ts"
 import * as Arguments from "./Arguments.ts"
 import { CommandFailed } from "./CommandFailed.ts"
 import type { Output } from "./Output.ts"
+import * as PeerOptions from "./PeerOptions.ts"
 import * as TerminalText from "./TerminalText.ts"
 import * as TorrentInput from "./TorrentInput.ts"
 
@@ -23,9 +24,14 @@ const concurrency = 32
 
 /** Asks all trackers, and shows each answer when it arrives. */
 export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, output: Output) {
+  const from = yield* PeerOptions.readFrom(args)
+  yield* Effect.provide(scrape(args, output, from), NodeTracker.layerFrom(from))
+})
+
+const scrape = Effect.fnUntraced(function* (args: Arguments.Arguments, output: Output, from: string | undefined) {
   const text = args.operands[0]!
   const asJson = Arguments.has(args, "json")
-  const { infoHash, urls } = yield* read(text)
+  const { infoHash, urls } = yield* read(text, from)
   if (urls.length === 0) return yield* failed(`${text}: there is no tracker to ask`)
   const tracker = yield* Tracker
   const answers = yield* Effect.forEach(
@@ -43,14 +49,14 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
   if (asJson) output.print([TerminalText.json({ infoHash: InfoHash.toHex(infoHash), trackers: answers })])
   if (answers.every((answer) => "error" in answer))
     return yield* failed(`${text}: no tracker answered with its numbers of peers`)
-}, Effect.provide(NodeTracker.layer))
+})
 
 type Answer = ({ readonly url: string } & ScrapeResponse) | { readonly url: string; readonly error: string }
 
 const failed = (why: string) => Effect.fail(new CommandFailed({ why }))
 
-const read = Effect.fnUntraced(function* (text: string) {
-  const found = yield* Effect.provide(TorrentInput.find(text), NodePieceHasher.layer)
+const read = Effect.fnUntraced(function* (text: string, from: string | undefined) {
+  const found = yield* Effect.provide(TorrentInput.find(text, from), NodePieceHasher.layer)
   if (found._tag === "Torrent") {
     const { infoHash, trackers } = found.metainfo
     return { infoHash, urls: trackers.flat() }

@@ -13,10 +13,14 @@ import { CommandFailed } from "./CommandFailed.ts"
 /** A text that begins with this, after blanks and a byte order mark, is a page or another document. */
 const markup = /^\s*</
 
+/** Makes a client that connects from the local address `from`; `undefined` for the system's choice. */
+export const makeClient = (from: string | undefined): HttpClient.HttpClient =>
+  NodeRoutedHttp.make(NodeLookup.system, from)
+
 /** Returns the bytes of a torrent file, or a magnet link. */
 export const fetchTorrent = (
   url: string,
-  client: HttpClient.HttpClient = NodeRoutedHttp.make(NodeLookup.system)
+  client: HttpClient.HttpClient
 ): Effect.Effect<Uint8Array | string, CommandFailed> => {
   const fail = (why: string) => Effect.fail(new CommandFailed({ why: `${url}: ${why}` }))
   const target = URL.parse(url)

@@ -34,10 +34,10 @@ const readFile = (path: string): Effect.Effect<Uint8Array, CommandFailed> =>
 const tooLong = MetadataLimit.whyTooLong(MetadataLimit.defaultMaxBytes)
 
 // Imported only for a URL: the HTTP client takes longer to load than everything else together.
-const fetchUrl = (url: string): Effect.Effect<Uint8Array | string, CommandFailed> =>
+const fetchUrl = (url: string, from: string | undefined): Effect.Effect<Uint8Array | string, CommandFailed> =>
   Effect.flatMap(
     Effect.promise(() => import("./TorrentFetch.ts")),
-    ({ fetchTorrent }) => fetchTorrent(url)
+    ({ fetchTorrent, makeClient }) => fetchTorrent(url, makeClient(from))
   )
 
 /** What an operand names: a torrent, or the text of a magnet link. */
@@ -45,10 +45,13 @@ export type Found =
   | { readonly _tag: "Torrent"; readonly metainfo: Metainfo.Metainfo }
   | { readonly _tag: "Link"; readonly link: string }
 
-/** Finds what the operand names: a path, an http(s) URL, which may redirect to a magnet link, or a magnet link. */
-export const find = (text: string): Effect.Effect<Found, CommandFailed, PieceHasher> => {
+/**
+ * Finds what the operand names: a path, an http(s) URL, which may redirect to a magnet link, or a magnet link. A URL is
+ * fetched from the local address `from`, or from the one that the system chooses.
+ */
+export const find = (text: string, from: string | undefined): Effect.Effect<Found, CommandFailed, PieceHasher> => {
   if (isMagnet(text)) return Effect.succeed({ _tag: "Link", link: text })
-  return Effect.flatMap(isUrl(text) ? fetchUrl(text) : readFile(text), (found) =>
+  return Effect.flatMap(isUrl(text) ? fetchUrl(text, from) : readFile(text), (found) =>
     typeof found === "string"
       ? Effect.succeed<Found>({ _tag: "Link", link: found })
       : Metainfo.fromBytes(found, { platform }).pipe(
@@ -60,9 +63,12 @@ export const find = (text: string): Effect.Effect<Found, CommandFailed, PieceHas
   )
 }
 
-/** Loads the torrent at a path or an http(s) URL. Fails for a magnet link. */
-export const load = (text: string): Effect.Effect<Metainfo.Metainfo, CommandFailed, PieceHasher> =>
-  Effect.flatMap(find(text), (found) =>
+/** Loads the torrent at a path or an http(s) URL; see `find`. Fails for a magnet link. */
+export const load = (
+  text: string,
+  from: string | undefined
+): Effect.Effect<Metainfo.Metainfo, CommandFailed, PieceHasher> =>
+  Effect.flatMap(find(text, from), (found) =>
     found._tag === "Torrent"
       ? Effect.succeed(found.metainfo)
       : Effect.fail(new CommandFailed({ why: `${text}: a magnet link does not suffice here, only a torrent file` }))

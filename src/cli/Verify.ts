@@ -16,6 +16,7 @@ import * as Failure from "./CommandFailed.ts"
 import { CommandFailed } from "./CommandFailed.ts"
 import * as ContentPlace from "./ContentPlace.ts"
 import type { Output } from "./Output.ts"
+import * as PeerOptions from "./PeerOptions.ts"
 import * as TerminalText from "./TerminalText.ts"
 import * as TorrentInput from "./TorrentInput.ts"
 import * as Units from "./Units.ts"
@@ -28,7 +29,7 @@ interface Fault {
 
 export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, output: Output) {
   const [torrent, path] = args.operands as [string, string]
-  const metainfo = yield* TorrentInput.load(torrent)
+  const metainfo = yield* TorrentInput.load(torrent, yield* PeerOptions.readFrom(args))
   const place = yield* Effect.tryPromise({
     try: () => ContentPlace.find(metainfo, path, { followLinks: Arguments.has(args, "follow-links") }),
     catch: (cause) => Failure.ofFile(path, cause)

@@ -72,5 +72,9 @@ export const layerHub = (
 export const layerLookup = (lookup: NodeLookup.NodeLookup): Layer.Layer<Tracker> =>
   Layer.provide(layerHub(lookup), NodeUdpHub.layer)
 
-/** HTTP and UDP trackers with their own UDP hub and the system's resolver, loaded on first use. */
-export const layer: Layer.Layer<Tracker> = layerLookup(NodeLookup.system)
+/** HTTP and UDP trackers with their own UDP hub and the system's resolver, asked from the local address `from`. */
+export const layerFrom = (from?: string): Layer.Layer<Tracker> =>
+  Layer.provide(layerHub(undefined, from), NodeUdpHub.layerPort({ host: from }))
+
+/** The same, from the address that the system chooses. Loaded on first use. */
+export const layer: Layer.Layer<Tracker> = layerFrom()
