@@ -101,18 +101,29 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
     return yield* download(metainfo, { ...options, files }, output)
   }
   const { load } = yield* Effect.promise(() => import("./MagnetInput.ts"))
-  const metadata = load(found.link, { ...options, output, engine: engineOf(options) }).pipe(
+  const metadata = load(found.link, { ...options, output, engine: engineOf(options) })
+  const { metainfo, peers, select } = yield* GivingUp.bound(metadata, options.giveUp).pipe(
+    Effect.tapError(({ why }) =>
+      Effect.sync(() => options.show === "json" && print(output, DownloadEvents.failed(why)))
+    ),
+    // Outside of `bound`, which interrupts what it bounds.
     Effect.onInterrupt(() =>
-      Effect.sync(() => options.show === "people" && output.note("stopped; nothing is stored yet"))
+      Effect.sync(() => {
+        if (options.show === "json") print(output, DownloadEvents.stoppedEarly)
+        if (options.show === "people") output.note(stoppedEarly)
+      })
     )
   )
-  const { metainfo, peers, select } = yield* GivingUp.bound(metadata, options.giveUp)
   const files =
     options.select.length === 0 && select !== undefined
       ? yield* FileSelection.ofRanges(metainfo, select)
       : yield* FileSelection.ofGlobs(metainfo, options.select)
   yield* download(metainfo, { ...options, peers, files }, output)
 })
+
+const stoppedEarly = "stopped; the metadata was not found yet, and what is stored is kept"
+
+const print = (output: Output, line: DownloadEvents.Line) => output.print([TerminalText.json(line)])
 
 /** The options of a download after the wanted files are resolved. */
 type SelectedOptions = Options & Pick<Engine.AddOptions, "files">

@@ -32,7 +32,8 @@
  *   complete   stored, pieces, bytes, downloadedBytes, wastedBytes, uploadedBytes, seconds: the last line of a success,
  *              unless it seeds
  *   seeded     reached                       ratio or time: the limit that was reached; last line of a seeding success
- *   stopped    stored, pieces, storedBytes   a signal ended it, and this is kept; exit code 130 follows
+ *   stopped    stored?, pieces?, storedBytes?  a signal ended it, and this is kept; exit code 130 follows. Without them
+ *              the metadata of a magnet link was not found yet, and what is stored is kept
  *   failed     error                         the last line of a failure; exit code 1 follows
  *
  * Later versions may add fields, so readers must ignore unknown ones.
@@ -184,6 +185,9 @@ export const stopped = (status: TorrentStatus): Line => ({
   pieces: status.totalPieces,
   storedBytes: status.storedBytes
 })
+
+/** The last line if a signal ended the command before the metadata of a magnet link was found. */
+export const stoppedEarly: Line = { event: "stopped" }
 
 /** The last line of a failure. */
 export const failed = (why: string): Line => ({ event: "failed", error: why })
