@@ -11,7 +11,9 @@ import * as InfoHash from "../base/InfoHash.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import * as Engine from "../engine/Engine.ts"
 import * as Magnet from "../metainfo/Magnet.ts"
+import * as Bottleneck from "../torrent/Bottleneck.ts"
 import { CommandFailed } from "./CommandFailed.ts"
+import * as MagnetTrouble from "./MagnetTrouble.ts"
 import type { Output } from "./Output.ts"
 import * as TerminalText from "./TerminalText.ts"
 import * as TorrentInput from "./TorrentInput.ts"
@@ -38,11 +40,12 @@ export const load = Effect.fnUntraced(function* (text: string, options: Options)
   const parsed = Magnet.parse(text)
   if (Result.isFailure(parsed)) return yield* failed(parsed.failure.message)
   const link = parsed.success
-  const hasPeers = link.trackers.length + link.peers.length + options.peers.length > 0
+  const trackers = link.trackers.filter(isUsable)
+  const hasPeers = trackers.length + link.peers.length + options.peers.length > 0
   if (!hasPeers && link.exactSources.length + link.acceptableSources.length === 0) {
-    return yield* failed(`the magnet link names no tracker and no peer; ${addPeer}`)
+    return yield* failed(`the magnet link ${whyNobody(link)}; ${addPeer}`)
   }
-  const show = makeReport(link, options)
+  const show = makeReport(link, trackers.length, options)
   const nowhere = yield* Deferred.make<never, CommandFailed>()
   return yield* Effect.gen(function* () {
     const engine = Context.get(yield* Layer.build(options.engine), Engine.Engine)
@@ -53,7 +56,7 @@ export const load = Effect.fnUntraced(function* (text: string, options: Options)
         report: (progress, event) => {
           show(progress, event)
           if (!hasPeers && !progress.isAskingElsewhere)
-            Deferred.doneUnsafe(nowhere, Effect.fail(new CommandFailed({ why: noFile })))
+            Deferred.doneUnsafe(nowhere, Effect.fail(new CommandFailed({ why: whyNoFile(link) })))
         }
       }),
       ({ message }) => new CommandFailed({ why: message })
@@ -64,20 +67,36 @@ export const load = Effect.fnUntraced(function* (text: string, options: Options)
 
 const addPeer = "add a peer with --peer HOST:PORT"
 
-const noFile = `no URL that the magnet link names has its torrent file, and it names no tracker and no peer; ${addPeer}`
+/** Whether we can ask a tracker. */
+const isUsable = (url: string): boolean => /^(?:https?|udp):/i.test(url)
+
+const whyNobody = ({ trackers: [url] }: Magnet.Magnet): string =>
+  url === undefined
+    ? "names no tracker and no peer"
+    : `names no peer, and trackers such as ${url} are not supported yet`
+
+const whyNoFile = (link: Magnet.Magnet): string =>
+  `no URL that the magnet link names has its torrent file, and it ${whyNobody(link)}; ${addPeer}`
 
 const failed = (why: string) => Effect.fail(new CommandFailed({ why }))
 
 type Report = NonNullable<Engine.MetadataOptions["report"]>
 
 /** Shows the progress for a terminal, a log or a program. */
-const makeReport = (link: Magnet.Magnet, { output, show }: Options): Report => {
+const makeReport = (link: Magnet.Magnet, trackers: number, { output, show }: Options): Report => {
   const name = link.name ?? (link.infoHash === undefined ? "the torrent" : InfoHash.toHex(link.infoHash))
   let last = Number.NEGATIVE_INFINITY
+  const troubles = MagnetTrouble.make(trackers)
+  /** The kinds of trouble that a log has a line about. */
+  const told = new Set<string>()
   const hasUrls = link.exactSources.length + link.acceptableSources.length > 0
-  return ({ isAskingElsewhere, knownPeers, peers }, event) => {
+  return (progress, event) => {
+    const { isAskingElsewhere, knownPeers, peers } = progress
+    if (event !== undefined) MagnetTrouble.note(troubles, event)
+    const trouble = MagnetTrouble.of(troubles, progress)
+    const why = trouble === undefined ? undefined : Bottleneck.describe(trouble)
     if (show === "json") {
-      output.print([TerminalText.json({ event: "metadata", peers, knownPeers })])
+      output.print([TerminalText.json({ event: "metadata", peers, knownPeers, why })])
       if (event?._tag === "Failed") {
         output.print([TerminalText.json({ event: "tracker", url: event.source, error: event.why })])
       }
@@ -85,12 +104,14 @@ const makeReport = (link: Magnet.Magnet, { output, show }: Options): Report => {
     }
     if (show === "silent") return
     const now = performance.now()
-    const isDue = output.isTerminal || now - last >= logInterval
-    if (!isDue) return
+    // Nothing may be reported after the last tracker has refused, so a log is told at once of what is new.
+    const isNew = trouble !== undefined && !told.has(trouble._tag)
+    if (!output.isTerminal && !isNew && now - last < logInterval) return
     last = now
+    if (trouble !== undefined) told.add(trouble._tag)
     const urls = hasUrls && isAskingElsewhere ? " and the URLs that the link names" : ""
     const line = TerminalText.clean(
-      `${name}: fetching its metadata from ${peers} of ${Units.count(knownPeers, "peer")}${urls}`
+      `${name}: fetching its metadata from ${peers} of ${Units.count(knownPeers, "peer")}${urls}${why === undefined ? "" : `; ${why}`}`
     )
     if (output.isTerminal) output.draw([line])
     else output.print([line])

@@ -29,6 +29,7 @@ import * as MetadataExchange from "../peer/MetadataExchange.ts"
 import * as MetadataSession from "../peer/MetadataSession.ts"
 import { PeerDropped } from "../peer/PeerPatience.ts"
 import * as SupplierId from "../supply/SupplierId.ts"
+import * as HangUps from "../swarm/HangUps.ts"
 import * as Swarm from "../swarm/Swarm.ts"
 
 /** How many peers are dialled and asked at once. The info dict is small, so more would only burden them. */
@@ -39,6 +40,8 @@ export interface Progress {
   /** Connected peers that say that they have the info dict. */
   readonly peers: number
   readonly knownPeers: number
+  /** Known peers that closed our latest connection before the handshake; they may require encryption. */
+  readonly closedPeers: number
   /** Whether the metadata may still be found elsewhere than at peers, such as at a URL that the link names. */
   readonly isAskingElsewhere: boolean
 }
@@ -104,7 +107,15 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   let asking = elsewhere.length
 
   const reportChange = (event?: PeerSourceEvent): void =>
-    options.report?.({ peers: members.size, knownPeers: swarm.book.peers.size, isAskingElsewhere: asking > 0 }, event)
+    options.report?.(
+      {
+        peers: members.size,
+        knownPeers: swarm.book.peers.size,
+        closedPeers: HangUps.count(swarm.hangUps, swarm.book),
+        isAskingElsewhere: asking > 0
+      },
+      event
+    )
 
   /** Advances the exchange and performs its actions. */
   const advance = (now: number): void => {

@@ -1,9 +1,13 @@
+import { createServer as createHttpServer, type RequestListener } from "node:http"
+import { type AddressInfo, createServer, type Server, type Socket } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { eventsOf, folderScoped, runScoped, startScoped } from "./program.ts"
+import { eventsOf, folderScoped, type Running, runScoped, startScoped } from "./program.ts"
+
+const hash = `magnet:?xt=urn:btih:${"ab".repeat(20)}`
 
 /** A link whose only peer refuses connections. */
-const link = `magnet:?xt=urn:btih:${"ab".repeat(20)}&x.pe=127.0.0.1:1`
+const link = `${hash}&x.pe=127.0.0.1:1`
 
 describe("piecewise download of a magnet link", () => {
   it.live("says at SIGINT and when it gives up that the metadata was not found", () =>
@@ -25,4 +29,56 @@ describe("piecewise download of a magnet link", () => {
       assert.deepStrictEqual([text.code, json.code, over.code, failed.code], [130, 130, 1, 1])
     })
   )
+
+  it.live("shows why nobody has the metadata: a tracker that refused, or peers that close at once", () =>
+    Effect.gen(function* () {
+      const folder = yield* folderScoped
+      const tracker = yield* serve((_, response) => response.end("d14:failure reason9:forbidden8:retry in5:nevere"))
+      const closing = yield* listen((socket) => socket.destroy())
+      const refused = `${hash}&tr=http://127.0.0.1:${tracker}/announce`
+      const closed = `${hash}&x.pe=127.0.0.1:${closing}`
+      const why = (text: string) => `"why":"${text}`
+
+      const running = yield* Effect.forEach([[refused], [closed], [refused, "--json"], [closed, "--json"]], (words) =>
+        startScoped(["download", ...words], folder)
+      )
+      const [first, second, third, fourth] = running as [Running, Running, Running, Running]
+
+      const refusal = `no tracker serves this torrent: http://127.0.0.1:${tracker}/announce: `
+      const hangUp = "1 peer closed at once; it may require encryption"
+      yield* Effect.promise(() =>
+        Promise.all([
+          first.wrote(`from 0 of 0 peers; ${refusal}`),
+          second.wrote(`from 0 of 1 peer; ${hangUp}`),
+          third.wrote(why(refusal)),
+          fourth.wrote(why(hangUp))
+        ])
+      )
+    })
+  )
+
+  it.live("ends at once if its only trackers are not supported", () =>
+    Effect.gen(function* () {
+      const folder = yield* folderScoped
+      const ended = yield* runScoped(["download", `${hash}&tr=wss://tracker.example`], folder)
+
+      assert.match(
+        ended.stderr,
+        /^piecewise: the magnet link names no peer, and trackers such as wss:\/\/tracker\.example\/? are not supported yet; add/
+      )
+    })
+  )
 })
+
+const close = (server: Server) => Effect.sync(() => server.close())
+
+/** Accepts connections on this machine until the scope closes. Returns the port. */
+const started = <A extends Server>(server: A) =>
+  Effect.acquireRelease(
+    Effect.promise(() => new Promise<A>((resolve) => server.listen(0, "127.0.0.1", () => resolve(server)))),
+    close
+  ).pipe(Effect.map((server) => (server.address() as AddressInfo).port))
+
+const listen = (accept: (socket: Socket) => void) => started(createServer(accept))
+
+const serve = (listener: RequestListener) => started(createHttpServer(listener))
