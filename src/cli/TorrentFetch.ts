@@ -6,6 +6,8 @@ import * as Effect from "effect/Effect"
 import type * as HttpClient from "effect/http/HttpClient"
 import * as MetadataLimit from "../base/MetadataLimit.ts"
 import * as HttpFile from "../network/HttpFile.ts"
+import * as NodeUnpacking from "../network/provider/node/NodeUnpacking.ts"
+import { Unpacking } from "../network/Unpacking.ts"
 import * as NodeLookup from "../node/NodeLookup.ts"
 import * as NodeRoutedHttp from "../node/NodeRoutedHttp.ts"
 import { CommandFailed } from "./CommandFailed.ts"
@@ -28,6 +30,7 @@ export const fetchTorrent = (
   const maxBytes = MetadataLimit.defaultMaxBytes
   const tooLong = MetadataLimit.whyTooLong(maxBytes)
   return HttpFile.get(client, target, { maxBytes, tooLong, whyNot: () => undefined }).pipe(
+    Effect.provideService(Unpacking, NodeUnpacking.unpack),
     Effect.catch(({ elsewhere, why }) =>
       elsewhere?.startsWith("magnet:") === true ? Effect.succeed(elsewhere) : fail(why)
     ),

@@ -18,6 +18,7 @@ import * as Bytes from "../base/Bytes.ts"
 import * as Version from "../base/Version.ts"
 import * as Hops from "./Hops.ts"
 import * as SocketErrno from "./SocketErrno.ts"
+import { type Format, Unpacking } from "./Unpacking.ts"
 
 /** How long resolving the name, redirects and reading the whole body may take together. */
 export const defaultTimeout: Duration.Input = "60 seconds"
@@ -92,8 +93,9 @@ const readBody = Effect.fnUntraced(function* (
   if (format === undefined) return yield* collect(stream)
   // The types of a page's streams say that the memory is not shared.
   const readable = yield* Stream.toReadableStreamEffect(stream as Stream.Stream<Uint8Array<ArrayBuffer>, HttpFileError>)
+  const unpack = yield* Unpacking
   const unpacked = Stream.fromReadableStream<Uint8Array, HttpFileError>({
-    evaluate: () => readable.pipeThrough(new DecompressionStream(format)),
+    evaluate: () => unpack(readable, format),
     // What ended the stream that is unpacked comes out of it again.
     onError: (error) => (error instanceof HttpFileError ? error : fail("the answer's compressed data is damaged"))
   })
@@ -124,7 +126,7 @@ const recognize = Effect.fnUntraced(function* (stream: Stream.Stream<Uint8Array,
 })
 
 /** RFC 1952 section 2.3.1 and RFC 1950 section 2.2, which neither a bencoded value nor text begins with. */
-const formatOf = ([first = 0, second = 0]: Uint8Array): "gzip" | "deflate" | undefined => {
+const formatOf = ([first = 0, second = 0]: Uint8Array): Format | undefined => {
   if (first === 0x1f && second === 0x8b) return "gzip"
   return first === 0x78 && (first * 256 + second) % 31 === 0 ? "deflate" : undefined
 }

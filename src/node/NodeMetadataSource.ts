@@ -5,22 +5,29 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
-import type { MetadataSource } from "../discovery/MetadataSource.ts"
+import type { MetadataSource, MetadataSourceContext } from "../discovery/MetadataSource.ts"
 import { MetadataSources } from "../discovery/MetadataSource.ts"
+import { Unpacking } from "../network/Unpacking.ts"
 import * as Modules from "./Modules.ts"
 import * as NodeLookup from "./NodeLookup.ts"
 
 /** Makes a source that resolves names with `lookup`, and connects from the local address `from` if it is given. */
 export const make = (lookup: NodeLookup.NodeLookup, from?: string): MetadataSource => {
   const modules = Modules.load(() =>
-    Promise.all([import("./NodeRoutedHttp.ts"), import("../discovery/provider/HttpMetadataSource.ts")])
+    Promise.all([
+      import("./NodeRoutedHttp.ts"),
+      import("../discovery/provider/HttpMetadataSource.ts"),
+      import("../network/provider/node/NodeUnpacking.ts")
+    ])
   )
-  const load = Effect.map(modules, ([NodeRoutedHttp, HttpMetadataSource]) =>
-    HttpMetadataSource.make(NodeRoutedHttp.make(lookup, from))
-  )
+  const files = (context: MetadataSourceContext) =>
+    Effect.map(modules, ([NodeRoutedHttp, HttpMetadataSource, NodeUnpacking]) =>
+      HttpMetadataSource.make(NodeRoutedHttp.make(lookup, from))
+        .metadata(context)
+        .pipe(Stream.provideService(Unpacking, NodeUnpacking.unpack))
+    )
   return {
-    metadata: (context) =>
-      context.urls.length === 0 ? Stream.empty : Stream.unwrap(Effect.map(load, ({ metadata }) => metadata(context)))
+    metadata: (context) => (context.urls.length === 0 ? Stream.empty : Stream.unwrap(files(context)))
   }
 }
 

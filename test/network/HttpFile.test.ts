@@ -8,12 +8,16 @@ import * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Result from "effect/Result"
 import * as fc from "fast-check"
 import * as HttpFile from "../../src/network/HttpFile.ts"
+import * as NodeUnpacking from "../../src/network/provider/node/NodeUnpacking.ts"
+import { Unpacking } from "../../src/network/Unpacking.ts"
 import * as NodeLookup from "../../src/node/NodeLookup.ts"
 import * as NodeRoutedHttp from "../../src/node/NodeRoutedHttp.ts"
 
 const maxBytes = 1_000_000
 
 const node = NodeRoutedHttp.make(NodeLookup.system)
+
+const zlib = Effect.provideService(Unpacking, NodeUnpacking.unpack)
 
 const fetchFrom = (url: string, client = node, timeout?: "50 millis") =>
   HttpFile.get(client, new URL(url), { maxBytes, tooLong: "too long", whyNot: () => undefined, timeout })
@@ -75,6 +79,38 @@ describe("HttpFile over sockets", () => {
     })
   )
 
+  it.live("unpacks every member of gzip, and ignores what follows the last one and the end of zlib", () =>
+    Effect.gen(function* () {
+      const parts = [0, 7_000, text.length].flatMap((start, index, all) =>
+        index === 0 ? [] : [gzipSync(text.subarray(all[index - 1], start))]
+      )
+      const bodies = {
+        members: Buffer.concat(parts),
+        zeros: Buffer.concat([...parts, Buffer.alloc(512)]),
+        junk: Buffer.concat([...parts, Buffer.from("junk")]),
+        method: Buffer.concat([...parts, Buffer.of(0x1f, 0x8b, 0xff, 0)]),
+        zlib: Buffer.concat([deflateSync(text), Buffer.from("junk")])
+      }
+      const ends = [0, parts[0]!.length, parts[0]!.length + 1, parts[0]!.length + parts[1]!.length]
+      const url = yield* serve((request, response) => {
+        const [, name, end] = request.url!.split("/")
+        const body = bodies[name as keyof typeof bodies]
+        response.flushHeaders()
+        // The rest is another packet, so it is another chunk.
+        response.write(body.subarray(0, Number(end)), () =>
+          setImmediate(() => response.end(body.subarray(Number(end))))
+        )
+      })
+
+      for (const name of Object.keys(bodies)) {
+        for (const end of ends) {
+          const bytes = yield* fetchFrom(`${url}/${name}/${end}`)
+          assert.deepStrictEqual(bytes, new Uint8Array(text), `${name} ${end}`)
+        }
+      }
+    }).pipe(zlib)
+  )
+
   it.live("fault 74: stops at the limit of a body without an end, plain and packed", () =>
     Effect.gen(function* () {
       let isPacked = false
@@ -99,6 +135,7 @@ describe("HttpFile over sockets", () => {
 
       assert.strictEqual(yield* refusal(`${url}/plain`), "too long")
       assert.strictEqual(yield* refusal(`${url}/bomb`), "too long")
+      assert.strictEqual(yield* zlib(refusal(`${url}/bomb`)), "too long")
 
       assert.isAbove(sent, maxBytes)
       assert.isBelow(process.memoryUsage().arrayBuffers - held, 100 * maxBytes)
@@ -121,6 +158,8 @@ describe("HttpFile over sockets", () => {
 
       assert.strictEqual(yield* refusal(`${url}/damaged`), "the answer's compressed data is damaged")
       assert.strictEqual(yield* refusal(`${url}/short`), "the answer's compressed data is damaged")
+      assert.strictEqual(yield* zlib(refusal(`${url}/damaged`)), "the answer's compressed data is damaged")
+      assert.strictEqual(yield* zlib(refusal(`${url}/short`)), "the answer's compressed data is damaged")
       assert.match(yield* refusal(`${url}/reset`), /^connection reset|aborted/)
       assert.strictEqual(yield* refusal(`${url}/loop`), "it redirects more than 5 times")
       assert.strictEqual(yield* refusal(`${url}/file`), "it redirects to a file: URL")
