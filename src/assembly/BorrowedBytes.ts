@@ -8,7 +8,7 @@ import * as BufferBudget from "./BufferBudget.ts"
 
 /**
  * Borrows `bytes` until the scope closes, after waiting in the line of all torrents until they fit. More bytes than the
- * whole budget fit when nothing else is held.
+ * whole budget fit when nothing else is held, or only by torrents whose storage takes no writes.
  */
 export const borrow = Effect.fnUntraced(function* (
   ledger: BufferBudget.Ledger,
@@ -20,6 +20,7 @@ export const borrow = Effect.fnUntraced(function* (
     bufferBytes: bytes,
     held: 0,
     isGranted: false,
+    isBrief: true,
     isStuck: () => false,
     isUsable: () => true,
     dropIdle: () => false,

@@ -10,7 +10,9 @@
  * An account whose torrent has nobody to fetch from keeps no place in the line, and none of its idle buffers.
  *
  * A torrent whose storage takes no writes returns nothing. So a quarter of the bytes is reserved for accounts without a
- * buffer: a torrent that is added later can make progress beside one that fails, if its pieces fit into the quarter.
+ * buffer: a torrent that is added later can make progress beside one that fails, if its pieces fit into the quarter. A
+ * check of stored pieces that does not fit there gets its bytes, above the bound, when nothing else than stuck accounts
+ * holds any.
  *
  * Plain and synchronous. `BufferPool.ts` makes the buffers and waits for them.
  */
@@ -34,6 +36,8 @@ export interface Account {
   held: number
   /** Whether it was granted a buffer while it waited. Nobody may take that buffer before the account could use it. */
   isGranted: boolean
+  /** Whether it is work that ends by itself, such as a check, so that it may exceed the bound beside stuck accounts. */
+  readonly isBrief?: boolean | undefined
   /** Whether it returns no buffers for now, because its storage takes no writes. */
   readonly isStuck: () => boolean
   /**
@@ -71,8 +75,16 @@ export const make = (totalBytes: number): Ledger => ({
 export const layer = (totalBytes: number = defaultBufferBytes): Layer.Layer<BufferBudget> =>
   Layer.sync(BufferBudget, () => make(totalBytes))
 
+/** Bytes of accounts that return nothing for now. */
+const stuckBytes = (self: Ledger): number => {
+  let bytes = 0
+  for (const account of self.accounts) if (account.isStuck()) bytes += account.held * account.bufferBytes
+  return bytes
+}
+
 const fits = (self: Ledger, account: Account): boolean =>
   self.heldBytes === 0 ||
+  (account.isBrief === true && self.heldBytes === stuckBytes(self)) ||
   self.heldBytes + account.bufferBytes <= (account.held === 0 ? self.totalBytes : sharedBytes(self.totalBytes))
 
 /** Whether there is no room for one more buffer of the account. */
@@ -80,9 +92,8 @@ export const isSpent = (self: Ledger, account: Account): boolean => !fits(self, 
 
 /** Whether one more buffer would fit for the account if all others returned what they can. */
 const mayFit = (self: Ledger, account: Account): boolean => {
-  let stuckBytes = 0
-  for (const other of self.accounts) if (other.isStuck()) stuckBytes += other.held * other.bufferBytes
-  return stuckBytes === 0 || stuckBytes + account.bufferBytes <= self.totalBytes
+  const stuck = stuckBytes(self)
+  return stuck === 0 || account.isBrief === true || stuck + account.bufferBytes <= self.totalBytes
 }
 
 const raise = (self: Ledger, account: Account): void => {

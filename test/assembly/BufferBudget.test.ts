@@ -5,6 +5,7 @@ import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as fc from "fast-check"
+import * as BorrowedBytes from "../../src/assembly/BorrowedBytes.ts"
 import * as BufferBudget from "../../src/assembly/BufferBudget.ts"
 import * as BufferPool from "../../src/assembly/BufferPool.ts"
 import * as Property from "../../src/testing/Property.ts"
@@ -121,6 +122,37 @@ describe("BufferBudget", () => {
         assert.strictEqual(stored, 20)
         assert.strictEqual(served.bytes.length, 4 * blockLength)
       }).pipe(budget(8))
+  )
+
+  it.effect("fault 49: a torrent that returns nothing does not block the check of another one", () =>
+    Effect.gen(function* () {
+      let isStuck = false
+      const stuck = yield* poolOf(1, () => isStuck)
+      const busy = yield* poolOf(1)
+      yield* lendMany(stuck, 5)
+      yield* lendMany(busy, 1)
+      const borrowed: Array<number> = []
+      const check = (number: number) =>
+        BorrowedBytes.borrow(stuck.ledger, 3 * blockLength).pipe(
+          Effect.andThen(Effect.sync(() => borrowed.push(number))),
+          Effect.andThen(Effect.never),
+          Effect.scoped,
+          Effect.forkChild({ startImmediately: true })
+        )
+      const first = yield* check(1)
+      yield* check(2)
+      isStuck = true
+      BufferBudget.reconsider(stuck.ledger, stuck.account)
+
+      assert.deepStrictEqual(borrowed, [], "others than the stuck one hold bytes")
+      yield* BufferPool.close(busy, piece(0))
+      yield* Effect.yieldNow
+      assert.deepStrictEqual(borrowed, [1])
+      assert.strictEqual(stuck.ledger.heldBytes, 8 * blockLength)
+      yield* Fiber.interrupt(first)
+      yield* Effect.yieldNow
+      assert.deepStrictEqual(borrowed, [1, 2])
+    }).pipe(budget(7))
   )
 
   it.effect("shares evenly among torrents that all want more", () =>
