@@ -184,13 +184,14 @@ export function make(config: Config = {}) {
 
 /**
  * Listens at the first port that is free, on all addresses of the machine unless `host` names one: over IPv6 and IPv4 if
- * it has both, else over IPv4.
+ * it has both, else over IPv4. A port that only IPv4 has free is the last choice, because peers are told one port for
+ * both, and over IPv6 it is another program's.
  */
 const listenOn = Effect.fnUntraced(function* ({ host, port }: ListenOptions) {
   const listener = yield* Listener
   const hosts = host === undefined ? ["::", "0.0.0.0"] : [host]
   const ports = typeof port === "number" ? [port] : port
-  return yield* Effect.firstSuccessOf(ports.flatMap((port) => hosts.map((host) => listener.listen({ host, port }))))
+  return yield* Effect.firstSuccessOf(hosts.flatMap((host) => ports.map((port) => listener.listen({ host, port }))))
 })
 
 const makeParts = Effect.fnUntraced(function* (config: Config, listening: Listening | undefined) {

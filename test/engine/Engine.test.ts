@@ -18,6 +18,7 @@ import * as Engine from "../../src/engine/Engine.ts"
 import type { FileLayout } from "../../src/metainfo/FileLayout.ts"
 import * as Magnet from "../../src/metainfo/Magnet.ts"
 import * as ListeningPort from "../../src/network/ListeningPort.ts"
+import { ConnectionError, Listener } from "../../src/network/Transport.ts"
 import * as MemoryResumeStore from "../../src/resume/provider/MemoryResumeStore.ts"
 import * as MemoryStorage from "../../src/storage/provider/memory/MemoryStorage.ts"
 import { Storage, StorageError } from "../../src/storage/Storage.ts"
@@ -190,6 +191,37 @@ describe("Engine", () => {
         assert.deepStrictEqual(ports.slice(0, 2), [TrackerSource.notListeningPort, 7_001])
         assert.strictEqual(failure.why, "port 7001 is in use")
       })
+    )
+  )
+
+  it.effect("listens over IPv4 alone only if no port is free over IPv6", () =>
+    Simulation.run(
+      1,
+      Effect.gen(function* () {
+        const listener = yield* Listener
+        /** Listens where the ports that another program has are not free over IPv6, but are over IPv4. */
+        const listenBeside = (taken: ReadonlyArray<number>) => {
+          const asked: Array<string> = []
+          const beside = Listener.of({
+            listen: (options) =>
+              Effect.suspend(() => {
+                const { host, port } = options
+                asked.push(`${host} ${port}`)
+                return host === "::" && taken.includes(port)
+                  ? Effect.fail(new ConnectionError({ address: { host, port }, why: "taken" }))
+                  : listener.listen(options)
+              })
+          })
+          return Engine.make({ listen: { port: [7_001, 7_002] } }).pipe(
+            Effect.provideService(Listener, beside),
+            Effect.scoped,
+            Effect.map(({ listening }) => ({ asked, port: listening?.port }))
+          )
+        }
+
+        assert.deepStrictEqual(yield* listenBeside([7_001]), { asked: [":: 7001", ":: 7002"], port: 7_002 })
+        assert.strictEqual((yield* listenBeside([7_001, 7_002])).port, 7_001)
+      }).pipe(Effect.provide(services(PeerSources.none)))
     )
   )
 
