@@ -136,12 +136,15 @@ export const numbers = (sources: Texts, documents: Texts): ReadonlyArray<Complai
   )
 }
 
-/** Under each fault is a list of tests that carry its number, or a sentence that there are none. */
+/** Each fault has a number of its own. Under it is a list of tests that carry its number, or a sentence that there are none. */
 export const heldFaults = (catalogue: string, tests: Texts): ReadonlyArray<Complaint> => {
   const sections = catalogue.split(/^(?=### Fault \d+$)/m).filter((section) => section.startsWith("### Fault "))
+  const seen = new Set<number>()
   return sections.flatMap((section) => {
     const number = Number(/^### Fault (\d+)$/m.exec(section)![1])
     const at = `docs/faults.md: fault ${number}`
+    if (seen.has(number)) return [`${at} is described twice`]
+    seen.add(number)
     const named = linksOf("docs/faults.md", section).map(({ target }) => target)
     const holds = (file: string): boolean =>
       numbersOf(tests.get(file) ?? "", "fault").some(([found]) => found === number)

@@ -133,7 +133,7 @@ describe("Destination of a torrent file that a magnet link names", () => {
     ["udp://127.0.0.1/any", undefined, /on this machine/],
     ["http://169.254.169.254/t.torrent", undefined, /^it leads to an address that no torrent file has$/],
     ["http://0.0.0.0/t.torrent", undefined, /no torrent file has/]
-  ])("fault 75: does not let %s at %s be fetched", (url, address, why) => {
+  ])("fault 77: does not let %s at %s be fetched", (url, address, why) => {
     assert.match(whyNotFile(url, address) ?? "", why)
   })
 })

@@ -19,7 +19,7 @@ describe("SourceUrl", () => {
     }
   })
 
-  it("fault 75: removes the password from the URL of a torrent file", () => {
+  it("fault 77: removes the password from the URL of a torrent file", () => {
     assert.strictEqual(SourceUrl.parseTorrentFile("http://a:b@nas.lan/t.torrent")?.href, "http://nas.lan/t.torrent")
     assert.isUndefined(SourceUrl.parseTorrentFile("file:///t.torrent"))
   })

@@ -37,7 +37,7 @@ describe("BencodeSpan.find", () => {
     }
   })
 
-  it("fault 75: stops after as many values and keys as it is told", () => {
+  it("fault 77: stops after as many values and keys as it is told", () => {
     const list = `d1:al${"le".repeat(50)}e4:infoi1ee`
     assert.strictEqual(find(list, 120), "i1e")
     assert.isUndefined(find(list, 90))

@@ -111,7 +111,7 @@ describe("HttpFile over sockets", () => {
     }).pipe(zlib)
   )
 
-  it.live("fault 74: stops at the limit of a body without an end, plain and packed", () =>
+  it.live("fault 76: stops at the limit of a body without an end, plain and packed", () =>
     Effect.gen(function* () {
       let isPacked = false
       let sent = 0
@@ -142,7 +142,7 @@ describe("HttpFile over sockets", () => {
     })
   )
 
-  it.live("fault 74: refuses what is damaged, cut off, refused, or redirects for ever", () =>
+  it.live("fault 76: refuses what is damaged, cut off, refused, or redirects for ever", () =>
     Effect.gen(function* () {
       const packed = gzipSync(text)
       const url = yield* serve((request, response) => {

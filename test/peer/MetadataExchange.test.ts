@@ -123,7 +123,7 @@ describe("MetadataExchange", () => {
   })
 
   it.each([undefined, 100])(
-    "fault 73: drops a peer whose size exceeds a limit of %s bytes, without a copy",
+    "fault 75: drops a peer whose size exceeds a limit of %s bytes, without a copy",
     (limit) => {
       const exchange = MetadataExchange.make(limit)
       const most = limit ?? MetadataLimit.defaultMaxBytes
@@ -143,7 +143,7 @@ describe("MetadataExchange", () => {
     }
   )
 
-  it("fault 73: holds one copy of a large size, whoever names it, and others of small sizes beside it", () => {
+  it("fault 75: holds one copy of a large size, whoever names it, and others of small sizes beside it", () => {
     const large = MetadataExchange.largeSize + 1
     const exchange = MetadataExchange.make()
     exchange.isSole = true
@@ -155,7 +155,7 @@ describe("MetadataExchange", () => {
     assert.strictEqual(drawn(actions), "1:0,1,2,3 5:0 6:0")
   })
 
-  it("fault 73: forgets a large copy that failed", () => {
+  it("fault 75: forgets a large copy that failed", () => {
     const info = new Uint8Array(MetadataExchange.largeSize + 1)
     const exchange = joined(info, 1, 2)
     MetadataExchange.step(exchange, 0)
@@ -168,7 +168,7 @@ describe("MetadataExchange", () => {
     assert.isTrue(exchange.isSole)
   })
 
-  it("fault 73: leaves a peer that names a large size and sends little after 20 seconds", () => {
+  it("fault 75: leaves a peer that names a large size and sends little after 20 seconds", () => {
     const info = new Uint8Array(MetadataExchange.largeSize + 1)
     const exchange = joined(info, 1)
     exchange.isSole = true
@@ -184,7 +184,7 @@ describe("MetadataExchange", () => {
     assert.deepStrictEqual([before, isFilling()], [true, false])
   })
 
-  it("fault 73: finds each piece of a large info dict once", () => {
+  it("fault 75: finds each piece of a large info dict once", () => {
     const bytes = new Uint8Array(pieceLength)
     assertLinear(
       2_000,

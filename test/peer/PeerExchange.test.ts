@@ -48,7 +48,7 @@ describe("PeerExchange.next", () => {
     assert.deepStrictEqual(dropped(changed), ["198.51.100.1:1"])
   })
 
-  it("fault 72: reads nothing while nothing has changed that the peer was not told", () => {
+  it("fault 74: reads nothing while nothing has changed that the peer was not told", () => {
     const self = exchange()
     let reads = 0
     const watched = function* (connected: ReadonlyArray<Contact>) {

@@ -98,7 +98,7 @@ describe("PeerExtensions", () => {
     )
   })
 
-  it("fault 73: announces and sends an info dict as long as the limit, from the one that all peers share", () => {
+  it("fault 75: announces and sends an info dict as long as the limit, from the one that all peers share", () => {
     const large = new Uint8Array(MetadataLimit.defaultMaxBytes)
     large[large.length - 1] = 7
     const held = process.memoryUsage().arrayBuffers

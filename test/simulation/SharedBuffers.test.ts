@@ -18,7 +18,7 @@ const torrentOf = (index: number, pieces: number) =>
   }).pipe(Effect.provide(WebCryptoPieceHasher.layer))
 
 describe("torrents that share few buffers", () => {
-  it.effect("fault 72: are checked in turn, within the budget", () =>
+  it.effect("fault 74: are checked in turn, within the budget", () =>
     Effect.gen(function* () {
       for (const [budget, most] of [
         [8, 4],

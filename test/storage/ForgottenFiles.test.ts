@@ -46,7 +46,7 @@ const places = Effect.gen(function* () {
 const files = Array.from({ length: count }, (_, index) => index)
 
 describe("files that were used and are of no use any more", () => {
-  it.live("fault 72: are forgotten, except for some", () =>
+  it.live("fault 74: are forgotten, except for some", () =>
     Effect.gen(function* () {
       const { self } = yield* places
       const part = { bytes: new Uint8Array(8), begin: 0, length: 8, position: 0 }

@@ -21,7 +21,7 @@ const used = () => {
 `
 
 describe("memory", () => {
-  it.live("fault 72: a torrent's log of events takes next to nothing before there are any", () =>
+  it.live("fault 74: a torrent's log of events takes next to nothing before there are any", () =>
     Effect.gen(function* () {
       const bytes = yield* measure(`
         import * as Effect from "effect/Effect"
@@ -41,7 +41,7 @@ describe("memory", () => {
     })
   )
 
-  it.live("fault 72: a file of a torrent takes little more than its name", () =>
+  it.live("fault 74: a file of a torrent takes little more than its name", () =>
     Effect.gen(function* () {
       const bytes = yield* measure(`
         import * as FileLayout from "./src/metainfo/FileLayout.ts"

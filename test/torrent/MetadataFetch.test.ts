@@ -152,7 +152,7 @@ describe("MetadataFetch", () => {
   )
 
   it.effect(
-    "fault 75: ignores files with another info hash and what is no torrent file, and says when none is left",
+    "fault 77: ignores files with another info hash and what is no torrent file, and says when none is left",
     () =>
       Effect.gen(function* () {
         const known = yield* torrent
@@ -169,7 +169,7 @@ describe("MetadataFetch", () => {
       }).pipe(Effect.provide(WebCryptoPieceHasher.layer))
   )
 
-  it.effect("fault 75: compares the info hash before it parses a file, so that only the torrent is parsed", () =>
+  it.effect("fault 77: compares the info hash before it parses a file, so that only the torrent is parsed", () =>
     Effect.gen(function* () {
       const known = yield* torrent
       // Its end is missing, so it cannot be parsed.

@@ -57,7 +57,7 @@ describe("HttpMetadataSource", () => {
     })
   )
 
-  it.effect("fault 75: sends nothing to places that a stranger may not name, and only to torrent files here", () =>
+  it.effect("fault 77: sends nothing to places that a stranger may not name, and only to torrent files here", () =>
     Effect.gen(function* () {
       const { asked, authorized, client } = makeClient()
 
@@ -82,7 +82,7 @@ describe("HttpMetadataSource", () => {
     })
   )
 
-  it.effect("fault 75: tries eight of a thousand URLs, two at a time, and ends although no server answers", () =>
+  it.effect("fault 77: tries eight of a thousand URLs, two at a time, and ends although no server answers", () =>
     Effect.gen(function* () {
       const { asked, client, counts } = makeClient()
       const urls = Array.from({ length: 1_000 }, (_, index) => `http://a.example/slow${index}`)
