@@ -124,6 +124,27 @@ describe("writers of one process", () => {
     })
   )
 
+  it.live("list no folder again for each torrent of those that wait together", () =>
+    Effect.gen(function* () {
+      const directory = yield* temporaryFolder
+      let lists = 0
+      const system = NodeLockSystem.nodeLockSystem
+      const list: NodeLockSystem.LockSystem["list"] = (path) => {
+        lists++
+        return system.list(path)
+      }
+      const own = NodeWriterLocks.makeProcess({ ...system, list })
+      const names = Array.from({ length: 100 }, (_, index) => `t${index}`)
+      yield* Effect.forEach(names, (name) => take(own, directory, name), { concurrency: "unbounded" })
+
+      assert.strictEqual(locksOf(directory).length, names.length + 1)
+      // Four folders a torrent if each looks for itself.
+      assert.isBelow(lists, names.length)
+      const other = NodeWriterLocks.makeProcess()
+      assert.isDefined(yield* refusal(other, directory, "t99"))
+    })
+  )
+
   it.effect("use one descriptor for all folders of a file system, and none without a lock", () =>
     Effect.gen(function* () {
       const directory = yield* temporaryFolder

@@ -13,10 +13,12 @@
  */
 import * as Path from "node:path"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Semaphore from "effect/Semaphore"
 import type { SystemError } from "../FileSystemError.ts"
 import * as LockNames from "./LockNames.ts"
 import type { Listening, LockSystem } from "./NodeLockSystem.ts"
+import * as NodeLockSystem from "./NodeLockSystem.ts"
 
 /** An entry of another process that runs, or may run on another machine. */
 export interface Found {
@@ -31,12 +33,41 @@ export interface LockFolder {
   /** The true path of the download folder. */
   readonly directory: string
   readonly place: string
-  /** How many writers of this process hold each key. */
-  readonly held: Map<string, number>
+  /** The keys that writers of this process hold. */
+  readonly held: Map<string, Held>
+  /** Claims that wait for their turn, and are settled together. */
+  waiting: Array<Claim>
   /** One change at a time. */
   readonly turn: Semaphore.Semaphore
   opened: Opened | undefined
   hasWarned: boolean
+}
+
+interface Held {
+  /** How many writers hold the key. */
+  writers: number
+  /** What the first of them says about itself, for people. */
+  readonly text: string
+}
+
+/** Looks for entries of other processes. Lists each folder once. */
+export interface Look {
+  /**
+   * The first entry of another process in a download folder whose key is wanted. Removes those of processes that ended.
+   */
+  readonly find: (
+    directory: string,
+    isWanted: (key: string) => boolean
+  ) => Effect.Effect<Found | undefined, SystemError>
+  /** Whether another process has locks in a folder, or had. */
+  readonly isUsed: (directory: string) => Effect.Effect<boolean, SystemError>
+}
+
+interface Claim {
+  readonly keys: ReadonlyArray<string>
+  readonly text: string
+  readonly others: (look: Look) => Effect.Effect<Found | undefined, SystemError>
+  outcome: Exit.Exit<Found | undefined, SystemError> | undefined
 }
 
 interface Opened {
@@ -59,26 +90,18 @@ export interface LockFolders {
   /** What is held in a download folder, given by its true path. */
   readonly of: (directory: string) => LockFolder
   /**
-   * Counts keys as held and publishes them; afterwards `others` are looked at, in this and in other folders. Returns
-   * the entry of another process that it met, if any; then, and if it fails, it holds nothing.
+   * Counts keys as held and publishes them; afterwards `others` looks at this and other folders. Returns the entry of
+   * another process that it met, if any; then, and if it fails, it holds nothing. Claims that wait for their turn are
+   * published together, and look at the same lists.
    */
   readonly claim: (
     folder: LockFolder,
     keys: ReadonlyArray<string>,
     text: string,
-    others: Effect.Effect<Found | undefined, SystemError>
+    others: Claim["others"]
   ) => Effect.Effect<Found | undefined, SystemError>
   /** Releases keys, each once. */
   readonly unclaim: (folder: LockFolder, keys: ReadonlyArray<string>) => Effect.Effect<void>
-  /**
-   * The first entry of another process in a download folder whose key is wanted. Removes those of processes that ended.
-   */
-  readonly find: (
-    directory: string,
-    isWanted: (key: string) => boolean
-  ) => Effect.Effect<Found | undefined, SystemError>
-  /** Whether there are locks in a folder at all. */
-  readonly isUsed: (directory: string) => Effect.Effect<boolean, SystemError>
 }
 
 /**
@@ -87,25 +110,8 @@ export interface LockFolders {
  */
 const attempts = 8
 
-/**
- * Errors of a file system, or of its permissions, that make locks impossible. Others may pass, or make writing fail
- * too.
- */
-const impossible: ReadonlySet<string | undefined> = new Set([
-  "EACCES",
-  "EAFNOSUPPORT",
-  "EINVAL",
-  "ENAMETOOLONG",
-  "ENOSYS",
-  "ENOTSUP",
-  "EOPNOTSUPP",
-  "EPERM",
-  "EPROTONOSUPPORT",
-  "EROFS"
-])
-
-/** No locks to see: the folder is missing, or cannot be read. */
-const unseen: ReadonlySet<string | undefined> = new Set(["ENOENT", "ENOTDIR", "EACCES", "EPERM", "ELOOP"])
+/** Calls in flight, as many as libuv has threads. */
+const concurrency = 4
 
 const vanished: SystemError = { code: "ENOENT", message: "ENOENT: the folder of locks was removed" }
 
@@ -134,6 +140,7 @@ export const make = (system: LockSystem): LockFolders => {
       directory,
       place: placeOf(directory),
       held: new Map(),
+      waiting: [],
       turn: Semaphore.makeUnsafe(1),
       opened: undefined,
       hasWarned: false
@@ -145,7 +152,7 @@ export const make = (system: LockSystem): LockFolders => {
   const list = (place: string): Effect.Effect<ReadonlyArray<string>, SystemError> =>
     Effect.catchIf(
       system.list(place),
-      (error) => unseen.has(error.code),
+      (error) => NodeLockSystem.unseen.has(error.code),
       () => Effect.succeed([])
     )
 
@@ -255,17 +262,18 @@ export const make = (system: LockSystem): LockFolders => {
     yield* Effect.ignore(Effect.andThen(system.rmdir(place), system.rmdir(Path.join(directory, LockNames.folder[0]))))
   })
 
-  const publishOnce = Effect.fnUntraced(function* (folder: LockFolder, text: string) {
+  const publishOnce = Effect.fnUntraced(function* (folder: LockFolder) {
     folder.opened ??= yield* open(folder)
     const { id, published } = folder.opened
-    for (const key of folder.held.keys()) {
-      if (published.has(key)) continue
+    const create = ([key, { text }]: readonly [string, Held]) => {
       published.add(key)
-      yield* Effect.onError(system.create(Path.join(folder.place, `${key}.${id}`), text), () => {
+      return Effect.onError(system.create(Path.join(folder.place, `${key}.${id}`), text), () => {
         published.delete(key)
         return remove(folder.place, `${key}.${id}`)
       })
     }
+    const unpublished = [...folder.held].filter(([key]) => !published.has(key))
+    yield* Effect.forEach(unpublished, create, { concurrency, discard: true })
     // There are as many names as torrents, and as many of these lists.
     let left = published.size + 1
     for (const name of yield* system.list(folder.place)) {
@@ -275,9 +283,9 @@ export const make = (system: LockSystem): LockFolders => {
   })
 
   /** Publishes every key that is held. Starts again if the folder, or what was published before, was removed. */
-  const publish = Effect.fnUntraced(function* (folder: LockFolder, text: string) {
+  const publish = Effect.fnUntraced(function* (folder: LockFolder) {
     for (let left = attempts; ; left--) {
-      const done = yield* Effect.result(publishOnce(folder, text))
+      const done = yield* Effect.result(publishOnce(folder))
       if (done._tag === "Success") return
       if (done.failure.code !== "ENOENT" || left === 1) return yield* Effect.fail(done.failure)
       yield* close(folder)
@@ -293,59 +301,95 @@ export const make = (system: LockSystem): LockFolders => {
       )
     })
 
-  const publishIfPossible = (folder: LockFolder, text: string) =>
+  const publishIfPossible = (folder: LockFolder) =>
     Effect.catchIf(
-      publish(folder, text),
-      (error) => impossible.has(error.code),
+      publish(folder),
+      (error) => NodeLockSystem.impossible.has(error.code),
       (error) => warn(folder, error)
     )
 
   const giveUp = Effect.fnUntraced(function* (folder: LockFolder, keys: ReadonlyArray<string>) {
     for (const key of keys) {
-      const left = folder.held.get(key)! - 1
-      if (left > 0) {
-        folder.held.set(key, left)
-        continue
-      }
+      const held = folder.held.get(key)!
+      held.writers--
+      if (held.writers > 0) continue
       folder.held.delete(key)
       if (folder.opened?.published.delete(key) === true) yield* remove(folder.place, `${key}.${folder.opened.id}`)
     }
     if (folder.held.size === 0) yield* close(folder)
   })
 
-  const claim: LockFolders["claim"] = (folder, keys, text, others) =>
-    Effect.gen(function* () {
-      const isHeld = keys.every((key) => folder.held.has(key))
-      for (const key of keys) folder.held.set(key, (folder.held.get(key) ?? 0) + 1)
-      // A process that came later has met our entries.
-      if (isHeld) return undefined
-      const met = yield* Effect.andThen(publishIfPossible(folder, text), others).pipe(
-        Effect.onError(() => giveUp(folder, keys))
-      )
-      if (met !== undefined) yield* giveUp(folder, keys)
-      return met
-    }).pipe(folder.turn.withPermit, Effect.uninterruptible)
-
-  const find: LockFolders["find"] = Effect.fnUntraced(function* (directory, isWanted) {
-    const own = yield* marks
-    const place = placeOf(directory)
-    for (const name of yield* list(place)) {
-      if (ownIds.has(LockNames.idOfEntry(name))) continue
-      const parsed = LockNames.parse(name)
-      if (parsed?._tag !== "Entry" || ownIds.has(parsed.id) || !isWanted(parsed.key)) continue
-      const found = { key: parsed.key, entry: Path.join(place, name) }
-      if (yield* system.answers(place, parsed.id + LockNames.beaconEnd)) return { ...found, isForeign: false }
-      if (LockNames.isForeign(parsed.id, own)) return { ...found, isForeign: true }
-      yield* remove(place, name)
+  const makeLook = (): Look => {
+    const listed = new Map<string, ReadonlyArray<string>>()
+    const foreignNames = (directory: string) =>
+      Effect.suspend(() => {
+        const known = listed.get(directory)
+        if (known !== undefined) return Effect.succeed(known)
+        return Effect.map(list(placeOf(directory)), (names) => {
+          const foreign = names.filter((name) => !ownIds.has(LockNames.idOfEntry(name)))
+          listed.set(directory, foreign)
+          return foreign
+        })
+      })
+    return {
+      find: Effect.fnUntraced(function* (directory, isWanted) {
+        const own = yield* marks
+        const place = placeOf(directory)
+        for (const name of yield* foreignNames(directory)) {
+          const parsed = LockNames.parse(name)
+          if (parsed?._tag !== "Entry" || !isWanted(parsed.key)) continue
+          const found = { key: parsed.key, entry: Path.join(place, name) }
+          if (yield* system.answers(place, parsed.id + LockNames.beaconEnd)) return { ...found, isForeign: false }
+          if (LockNames.isForeign(parsed.id, own)) return { ...found, isForeign: true }
+          yield* remove(place, name)
+        }
+        return undefined
+      }),
+      isUsed: (directory) => Effect.map(foreignNames(directory), (names) => names.length > 0)
     }
-    return undefined
+  }
+
+  const settle = Effect.fnUntraced(function* (folder: LockFolder, claims: ReadonlyArray<Claim>) {
+    // A process that came later has met the entries of keys that were held before.
+    const fresh = claims.filter(({ keys }) => keys.some((key) => !folder.held.has(key)))
+    for (const claim of claims) {
+      for (const key of claim.keys) {
+        const held = folder.held.get(key)
+        if (held === undefined) folder.held.set(key, { writers: 1, text: claim.text })
+        else held.writers++
+      }
+      claim.outcome = Exit.succeed(undefined)
+    }
+    if (fresh.length === 0) return
+    const published = yield* Effect.exit(publishIfPossible(folder))
+    // Made after the entries, so that of two processes at least one sees the other's.
+    const look = makeLook()
+    const decide = (claim: Claim) =>
+      Effect.map(Effect.exit(Effect.andThen(published, claim.others(look))), (outcome) => {
+        claim.outcome = outcome
+      })
+    yield* Effect.forEach(fresh, decide, { concurrency, discard: true })
+    for (const { keys, outcome } of fresh) {
+      if (outcome?._tag === "Failure" || outcome?.value !== undefined) yield* giveUp(folder, keys)
+    }
   })
+
+  const claim: LockFolders["claim"] = (folder, keys, text, others) =>
+    Effect.suspend(() => {
+      const asked: Claim = { keys, text, others, outcome: undefined }
+      folder.waiting.push(asked)
+      const settleAll = Effect.suspend(() =>
+        asked.outcome === undefined ? settle(folder, folder.waiting.splice(0)) : Effect.void
+      )
+      return Effect.andThen(
+        folder.turn.withPermit(settleAll),
+        Effect.suspend(() => asked.outcome!)
+      )
+    }).pipe(Effect.uninterruptible)
 
   return {
     of,
     claim,
-    unclaim: (folder, keys) => giveUp(folder, keys).pipe(folder.turn.withPermit, Effect.uninterruptible),
-    find,
-    isUsed: (directory) => Effect.map(list(placeOf(directory)), (names) => names.length > 0)
+    unclaim: (folder, keys) => giveUp(folder, keys).pipe(folder.turn.withPermit, Effect.uninterruptible)
   }
 }

@@ -50,6 +50,26 @@ const maxSocketPath = process.platform === "linux" ? 107 : 103
 /** Bytes that are read of what a holder says about itself. */
 const maxTextBytes = 512
 
+/**
+ * Errors of a file system, or of its permissions, that make locks impossible. Others may pass, or make writing fail
+ * too.
+ */
+export const impossible: ReadonlySet<string | undefined> = new Set([
+  "EACCES",
+  "EAFNOSUPPORT",
+  "EINVAL",
+  "ENAMETOOLONG",
+  "ENOSYS",
+  "ENOTSUP",
+  "EOPNOTSUPP",
+  "EPERM",
+  "EPROTONOSUPPORT",
+  "EROFS"
+])
+
+/** No locks to see: the folder is missing, or cannot be read. */
+export const unseen: ReadonlySet<string | undefined> = new Set(["ENOENT", "ENOTDIR", "EACCES", "EPERM", "ELOOP"])
+
 /** No process listens: the socket has no owner any more, or no name. */
 const silent: ReadonlySet<string | undefined> = new Set(["ECONNREFUSED", "ENOENT"])
 /** A process listens that is busy, or that we may not connect to. */

@@ -176,7 +176,7 @@ const acquireOnce = Effect.fnUntraced(function* (
   const folder = process.folders.of(places.directory)
   const text = `${process.system.self}: ${plainText(description)}`
   const met = yield* process.folders
-    .claim(folder, [...owner.counts.keys()], text, findOther(process, places, paths, new Set(keys)))
+    .claim(folder, [...owner.counts.keys()], text, (look) => findOther(process, look, places, paths, new Set(keys)))
     .pipe(Effect.onError(() => Effect.sync(() => unregister(process, owner))))
   if (met === undefined) return { owner, folder } satisfies Taken
   unregister(process, owner)
@@ -350,11 +350,11 @@ const release = (process: LockProcess, { folder, owner }: Taken, files: Iterable
 /** Looks for entries of other processes from the root of the file system down to the files. */
 const findOther = Effect.fnUntraced(function* (
   process: LockProcess,
+  { find, isUsed }: NodeLockFolders.Look,
   places: Places,
   paths: ReadonlyArray<ReadonlyArray<string>>,
   keys: ReadonlySet<string>
 ) {
-  const { find, isUsed } = process.folders
   const { directory, distinct, folders } = places
   const own = yield* find(directory, (key) => keys.has(key))
   if (own !== undefined) return own
