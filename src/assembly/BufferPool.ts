@@ -10,7 +10,6 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Queue from "effect/Queue"
-import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Monotonic from "../base/Monotonic.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
@@ -216,23 +215,21 @@ export interface SweepOptions {
 export const sweep = (self: BufferPool, options: SweepOptions = {}): Effect.Effect<void> =>
   Effect.gen(function* () {
     let last = yield* Monotonic.now
-    yield* Effect.repeat(
-      Effect.gen(function* () {
-        const now = yield* Monotonic.now
-        const passed = now - last
-        last = now
-        for (const { buffer } of [...self.loans.values()]) {
-          if (PieceBuffer.isComplete(buffer)) continue
-          // No more than the time since the last sweep, so that a supplier that only waits now and then is no excuse.
-          if (options.isHeldUp?.(buffer) === true) buffer.lastActivity = Math.min(now, buffer.lastActivity + passed)
-          if (now - buffer.lastActivity < staleAfter) continue
-          options.onStale?.(buffer)
-          // Closed first, so that no late block can complete it.
-          PieceBuffer.close(buffer)
-          yield* close(self, buffer.piece)
-        }
-        BufferBudget.reconsider(self.ledger, self.account)
-      }),
-      Schedule.spaced(sweepEvery)
-    )
+    while (true) {
+      const now = yield* Monotonic.now
+      const passed = now - last
+      last = now
+      for (const { buffer } of [...self.loans.values()]) {
+        if (PieceBuffer.isComplete(buffer)) continue
+        // No more than the time since the last sweep, so that a supplier that only waits now and then is no excuse.
+        if (options.isHeldUp?.(buffer) === true) buffer.lastActivity = Math.min(now, buffer.lastActivity + passed)
+        if (now - buffer.lastActivity < staleAfter) continue
+        options.onStale?.(buffer)
+        // Closed first, so that no late block can complete it.
+        PieceBuffer.close(buffer)
+        yield* close(self, buffer.piece)
+      }
+      BufferBudget.reconsider(self.ledger, self.account)
+      yield* Effect.sleep(sweepEvery)
+    }
   })

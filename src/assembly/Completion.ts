@@ -61,6 +61,8 @@ export interface Options {
  */
 export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options: Options) {
   const { digestOf, storage } = options
+  // A torrent that is complete from the start needs none of the fibers below.
+  yield* Queue.peek(self.completed)
   const hasher = yield* PieceHasher
   /** Pieces whose last write failed. */
   const failing = new Set<PieceIndex>()

@@ -5,7 +5,6 @@
  * Leaves to `swarm/Choker.ts` whom to upload to, and to `UploadQueue.ts` what each peer requested.
  */
 import * as Effect from "effect/Effect"
-import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import * as Bitfield from "../base/Bitfield.ts"
 import * as Bytes from "../base/Bytes.ts"
@@ -119,7 +118,7 @@ export const recover = (
         options.onRecovered(piece)
       } else Resting.rest(self.lost, piece, afterLoss, yield* Monotonic.now)
     }
-  }).pipe(Effect.repeat(Schedule.spaced(lookEvery)), Effect.asVoid)
+  }).pipe(Effect.andThen(Effect.sleep(lookEvery)), Effect.forever)
 
 /**
  * Whether a piece can be read and is right. The read is separate, because the storage may compute the digest on a path

@@ -10,7 +10,6 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Descriptors from "../base/Descriptors.ts"
 import type { InfoHash } from "../base/InfoHash.ts"
@@ -159,7 +158,7 @@ export const run = Effect.fnUntraced(function* <M extends Roster.Member>(
     leaveLine: () => Places.leaveLine(places, share),
     dial: (peer) => dial(self, exchange, dialer, peer)
   })
-  const ticking = Effect.repeat(tick(self, exchange), Schedule.spaced("1 second"))
+  const ticking = Effect.forever(Effect.andThen(tick(self, exchange), Effect.sleep("1 second")))
   return yield* Effect.andThen(Effect.all([dialing, ticking], { concurrency: "unbounded" }), Effect.never)
 })
 

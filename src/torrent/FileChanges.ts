@@ -172,43 +172,45 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const lookAtAll = Effect.suspend(() => Effect.asVoid(look([...known.files.keys()])))
 
   /** Digests suspect pieces, and drops those that are wrong. */
-  const verify = Effect.fnUntraced(function* (pieces: Iterable<PieceIndex>) {
-    const wrong: Array<PieceIndex> = []
-    yield* storage.digests(pieces).pipe(
-      Stream.runForEachArray((digests) =>
-        Effect.sync(() => {
-          for (const { piece, sha1 } of digests) {
-            if (!Bitfield.has(suspects, piece)) continue
-            if (sha1 !== undefined && Bytes.equals(sha1, digestOf(piece))) {
-              Bitfield.remove(suspects, piece)
-              KnownFiles.prove(known, piece)
-            } else wrong.push(piece)
-          }
-        })
+  const verify = (pieces: Iterable<PieceIndex>) =>
+    Effect.gen(function* () {
+      const wrong: Array<PieceIndex> = []
+      yield* storage.digests(pieces).pipe(
+        Stream.runForEachArray((digests) =>
+          Effect.sync(() => {
+            for (const { piece, sha1 } of digests) {
+              if (!Bitfield.has(suspects, piece)) continue
+              if (sha1 !== undefined && Bytes.equals(sha1, digestOf(piece))) {
+                Bitfield.remove(suspects, piece)
+                KnownFiles.prove(known, piece)
+              } else wrong.push(piece)
+            }
+          })
+        )
       )
-    )
-    // Another verification may have dropped some of them meanwhile, and they may have been stored again since.
-    const lost = wrong.filter((piece) => Bitfield.has(suspects, piece))
-    const files = [...new Set(lost.flatMap((piece) => KnownFiles.filesOf(known, piece)))]
-    const toBlame = files.filter((file) => changed.has(file))
-    drop(lost, pathsOf(toBlame.length > 0 ? toBlame : files))
-  })
+      // Another verification may have dropped some of them meanwhile, and they may have been stored again since.
+      const lost = wrong.filter((piece) => Bitfield.has(suspects, piece))
+      const files = [...new Set(lost.flatMap((piece) => KnownFiles.filesOf(known, piece)))]
+      const toBlame = files.filter((file) => changed.has(file))
+      drop(lost, pathsOf(toBlame.length > 0 ? toBlame : files))
+    })
 
   /** Drops the pieces of files that are gone, unless all files are gone. */
-  const dropGone = Effect.fnUntraced(function* () {
-    const seen = yield* storage.look([...known.files.keys()])
-    failedLooks = 0
-    const isThere = new Set(seen.flatMap((facts) => facts?.file ?? []))
-    const lost = [...gone].filter((file) => !isThere.has(file) && known.files.has(file))
-    gone.clear()
-    if (lost.length === 0) return true
-    const holdsBytes = (file: number) => KnownFiles.piecesIn(known, file, stored).length > 0
-    if (lost.some(holdsBytes) && ![...isThere].some(holdsBytes)) return false
-    const pieces = new Set(lost.flatMap((file) => KnownFiles.piecesIn(known, file, stored)))
-    for (const file of lost) known.files.delete(file)
-    drop([...pieces], pathsOf(lost))
-    return true
-  })
+  const dropGone = () =>
+    Effect.gen(function* () {
+      const seen = yield* storage.look([...known.files.keys()])
+      failedLooks = 0
+      const isThere = new Set(seen.flatMap((facts) => facts?.file ?? []))
+      const lost = [...gone].filter((file) => !isThere.has(file) && known.files.has(file))
+      gone.clear()
+      if (lost.length === 0) return true
+      const holdsBytes = (file: number) => KnownFiles.piecesIn(known, file, stored).length > 0
+      if (lost.some(holdsBytes) && ![...isThere].some(holdsBytes)) return false
+      const pieces = new Set(lost.flatMap((file) => KnownFiles.piecesIn(known, file, stored)))
+      for (const file of lost) known.files.delete(file)
+      drop([...pieces], pathsOf(lost))
+      return true
+    })
 
   const step = Effect.gen(function* () {
     yield* awake.await

@@ -123,9 +123,16 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   let writes = 0
   let waiting = 0
   const noWrites = yield* Latch.make(true)
+  /** Open once something may be dirty. Until then `run` needs no timer. */
+  const written = yield* Latch.make(false)
   const flushRequested = yield* Latch.make(false)
   const writable = yield* Latch.make(true)
   const turn = yield* Semaphore.make(1)
+
+  const requestFlush = (): void => {
+    Latch.openUnsafe(written)
+    Latch.openUnsafe(flushRequested)
+  }
 
   const unflushed = (): ReadonlyArray<PieceIndex> => {
     const pieces: Array<PieceIndex> = []
@@ -143,6 +150,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       dirty.add(file)
       if (known.files.get(file)?.isStale === true) stale.add(file)
     }
+    Latch.openUnsafe(written)
   }
   for (const piece of unflushed()) markDirty(KnownFiles.filesOf(known, piece))
 
@@ -159,7 +167,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     if (!hasRoom(bytes)) return false
     unflushedBytes += bytes
     writingBytes += bytes
-    if (unflushedBytes >= flushBytes) Latch.openUnsafe(flushRequested)
+    if (unflushedBytes >= flushBytes) requestFlush()
     return true
   }
 
@@ -167,7 +175,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     Effect.suspend(() => {
       if (admitNow(bytes)) return Effect.void
       Latch.closeUnsafe(writable)
-      Latch.openUnsafe(flushRequested)
+      requestFlush()
       waiting++
       return writable.await.pipe(Effect.ensuring(Effect.sync(() => void waiting--)), Effect.andThen(admit(bytes)))
     })
@@ -180,19 +188,20 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   /**
    * Reads a piece that a failed flush may have lost, and writes it again. Returns whether its bytes were still right.
    */
-  const save = Effect.fnUntraced(function* (piece: PieceIndex) {
-    const size = PieceGeometry.pieceSize(geometry, piece)
-    const read = yield* Effect.result(storage.readBlock(piece, 0, size))
-    const bytes = read._tag === "Success" ? read.success.bytes : undefined
-    if (bytes === undefined && read._tag === "Failure" && read.failure.reason._tag !== "NotStored") {
-      return yield* read.failure
-    }
-    // A piece is lost only if its files can be looked at; otherwise the medium is away.
-    if (bytes === undefined) yield* Effect.tapError(storage.look(KnownFiles.filesOf(known, piece)), reportAway)
-    if (bytes === undefined || !Bytes.equals(yield* hasher.sha1(bytes), digestOf(piece))) return false
-    yield* options.rewrite(piece, bytes)
-    return true
-  })
+  const save = (piece: PieceIndex) =>
+    Effect.gen(function* () {
+      const size = PieceGeometry.pieceSize(geometry, piece)
+      const read = yield* Effect.result(storage.readBlock(piece, 0, size))
+      const bytes = read._tag === "Success" ? read.success.bytes : undefined
+      if (bytes === undefined && read._tag === "Failure" && read.failure.reason._tag !== "NotStored") {
+        return yield* read.failure
+      }
+      // A piece is lost only if its files can be looked at; otherwise the medium is away.
+      if (bytes === undefined) yield* Effect.tapError(storage.look(KnownFiles.filesOf(known, piece)), reportAway)
+      if (bytes === undefined || !Bytes.equals(yield* hasher.sha1(bytes), digestOf(piece))) return false
+      yield* options.rewrite(piece, bytes)
+      return true
+    })
 
   /** Copies every stale file to fresh blocks. Returns whether all could be. */
   const renewAll = Effect.gen(function* () {
@@ -224,71 +233,76 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   })
 
   /** Flushes all dirty files once. Returns the files that could not be flushed, with the reasons. */
-  const flush = Effect.fnUntraced(function* (isLast: boolean) {
-    isFlushing = true
-    const files = [...dirty]
-    const isNamed = new Set(files)
-    const pieces = unflushed()
-    dirty.clear()
-    // This flush may begin before writes that are under way, so it does not cover their bytes.
-    flushingBytes = unflushedBytes - writingBytes
-    unflushedBytes = writingBytes
-    const outcomes = yield* Effect.catch(storage.flush(files), (error) =>
-      Effect.succeed(files.map((file): FlushedFile => ({ file, reason: error.reason })))
-    )
-    flushingBytes = 0
-    const good = new Map<number, FileFacts>()
-    const failed = new Map<number, StorageReason>()
-    const changed: Array<number> = []
-    for (const outcome of outcomes) {
-      if ("facts" in outcome) good.set(outcome.file, outcome.facts)
-      else if (outcome.reason._tag === "FileChanged" || outcome.reason._tag === "NotStored") changed.push(outcome.file)
-      else failed.set(outcome.file, outcome.reason)
-    }
-    for (const file of failed.keys()) dirty.add(file)
-    for (const file of good.keys()) unsafe.delete(file)
-    for (const file of [...failed.keys(), ...changed]) unsafe.add(file)
-    const [first, ...others] = failed.values()
-    if (first !== undefined && !isFailing)
-      report({ _tag: "FlushFailed", error: StorageError.of("flush", [first, ...others]) })
-    // Set before the latch opens: whoever waited for room during this flush must not write now.
-    isFailing ||= failed.size > 0
-    Latch.openUnsafe(writable)
-    const isSafe = (file: number) => good.has(file) || !(isNamed.has(file) || unsafe.has(file))
-    const safe = pieces.filter((piece) => Bitfield.has(stored, piece) && KnownFiles.filesOf(known, piece).every(isSafe))
-    for (const piece of safe) Bitfield.add(flushed, piece)
-    yield* options.onFlushed(safe, [...good.values()])
-    if (changed.length > 0 && !isLast) markDirty(yield* options.onChanged(changed))
-    isFlushing = false
-    return failed
-  })
+  const flush = (isLast: boolean) =>
+    Effect.gen(function* () {
+      isFlushing = true
+      const files = [...dirty]
+      const isNamed = new Set(files)
+      const pieces = unflushed()
+      dirty.clear()
+      // This flush may begin before writes that are under way, so it does not cover their bytes.
+      flushingBytes = unflushedBytes - writingBytes
+      unflushedBytes = writingBytes
+      const outcomes = yield* Effect.catch(storage.flush(files), (error) =>
+        Effect.succeed(files.map((file): FlushedFile => ({ file, reason: error.reason })))
+      )
+      flushingBytes = 0
+      const good = new Map<number, FileFacts>()
+      const failed = new Map<number, StorageReason>()
+      const changed: Array<number> = []
+      for (const outcome of outcomes) {
+        if ("facts" in outcome) good.set(outcome.file, outcome.facts)
+        else if (outcome.reason._tag === "FileChanged" || outcome.reason._tag === "NotStored")
+          changed.push(outcome.file)
+        else failed.set(outcome.file, outcome.reason)
+      }
+      if (failed.size > 0) markDirty([...failed.keys()])
+      for (const file of good.keys()) unsafe.delete(file)
+      for (const file of [...failed.keys(), ...changed]) unsafe.add(file)
+      const [first, ...others] = failed.values()
+      if (first !== undefined && !isFailing)
+        report({ _tag: "FlushFailed", error: StorageError.of("flush", [first, ...others]) })
+      // Set before the latch opens: whoever waited for room during this flush must not write now.
+      isFailing ||= failed.size > 0
+      Latch.openUnsafe(writable)
+      const isSafe = (file: number) => good.has(file) || !(isNamed.has(file) || unsafe.has(file))
+      const safe = pieces.filter(
+        (piece) => Bitfield.has(stored, piece) && KnownFiles.filesOf(known, piece).every(isSafe)
+      )
+      for (const piece of safe) Bitfield.add(flushed, piece)
+      yield* options.onFlushed(safe, [...good.values()])
+      if (changed.length > 0 && !isLast) markDirty(yield* options.onChanged(changed))
+      isFlushing = false
+      return failed
+    })
 
   /**
    * Flushes once. Returns whether everything is flushed; if not, records what may be lost. Uninterruptible, because the
    * system reports a failure only once: if a stop skipped the record, a later run would trust lost pieces.
    */
-  const attempt = Effect.fnUntraced(function* (isLast: boolean) {
-    const failed = yield* flush(isLast)
-    if (failed.size === 0) {
-      if (isFailing) report({ _tag: "FlushRecovered" })
-      isFailing = false
-      Latch.openUnsafe(writable)
-      return true
-    }
-    // Wait for them: the system may also have lost bytes of writes that were under way.
-    yield* noWrites.await
-    yield* Effect.yieldNow
-    for (const piece of unflushed()) {
-      if (KnownFiles.filesOf(known, piece).some((file) => failed.has(file))) unsaved.add(piece)
-    }
-    for (const file of failed.keys()) {
-      stale.add(file)
-      const entry = known.files.get(file)
-      if (entry !== undefined) entry.isStale = true
-    }
-    yield* options.onUnsafe([...unsaved], [...failed.keys()])
-    return false
-  }, Effect.uninterruptible)
+  const attempt = (isLast: boolean) =>
+    Effect.gen(function* () {
+      const failed = yield* flush(isLast)
+      if (failed.size === 0) {
+        if (isFailing) report({ _tag: "FlushRecovered" })
+        isFailing = false
+        Latch.openUnsafe(writable)
+        return true
+      }
+      // Wait for them: the system may also have lost bytes of writes that were under way.
+      yield* noWrites.await
+      yield* Effect.yieldNow
+      for (const piece of unflushed()) {
+        if (KnownFiles.filesOf(known, piece).some((file) => failed.has(file))) unsaved.add(piece)
+      }
+      for (const file of failed.keys()) {
+        stale.add(file)
+        const entry = known.files.get(file)
+        if (entry !== undefined) entry.isStale = true
+      }
+      yield* options.onUnsafe([...unsaved], [...failed.keys()])
+      return false
+    }).pipe(Effect.uninterruptible)
 
   /** Repairs what earlier flushes may have lost, then flushes. Returns whether everything is flushed. */
   const once = Effect.gen(function* () {
@@ -317,7 +331,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
   const noteDirty = (files: ReadonlyArray<number>): void => {
     markDirty(files)
-    if (waiting > 0 || unflushedBytes >= flushBytes) Latch.openUnsafe(flushRequested)
+    if (waiting > 0 || unflushedBytes >= flushBytes) requestFlush()
   }
 
   const self: FlushBehind = {
@@ -328,7 +342,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       if (!isWritten) {
         unflushedBytes -= bytes
         Latch.openUnsafe(writable)
-      } else if (waiting > 0) Latch.openUnsafe(flushRequested)
+      } else if (waiting > 0) requestFlush()
     },
     noteDirty,
     noteWriting: () => {
@@ -346,7 +360,9 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       const isIdle = isFailing || dirty.size === 0 || stale.size > 0
       return isIdle ? Effect.void : Effect.asVoid(attempt(true))
     }).pipe(turn.withPermit),
-    run: Effect.raceFirst(flushRequested.await, Effect.sleep(flushEvery)).pipe(
+    run: written.await.pipe(
+      Effect.tap(() => Effect.sync(() => Latch.closeUnsafe(written))),
+      Effect.andThen(Effect.raceFirst(flushRequested.await, Effect.sleep(flushEvery))),
       Effect.tap(() => Effect.sync(() => Latch.closeUnsafe(flushRequested))),
       Effect.andThen(flushDirty),
       Effect.forever

@@ -38,15 +38,16 @@ export const make = Effect.fnUntraced(function* ({ changes, known, onIdle, stora
   const isWriting = (file: number): boolean => known.files.get(file)?.isWriting === true
 
   /** Looks at files, and returns what is known of those that were not replaced. */
-  const look = Effect.fnUntraced(function* (files: ReadonlyArray<number>) {
-    const found: Array<{ readonly entry: KnownFiles.KnownFile; readonly facts: FileFacts }> = []
-    if (files.length === 0) return found
-    for (const facts of yield* storage.look(files)) {
-      const entry = facts && known.files.get(facts.file)
-      if (entry !== undefined && entry.facts.identity === facts!.identity) found.push({ entry, facts: facts! })
-    }
-    return found
-  })
+  const look = (files: ReadonlyArray<number>) =>
+    Effect.gen(function* () {
+      const found: Array<{ readonly entry: KnownFiles.KnownFile; readonly facts: FileFacts }> = []
+      if (files.length === 0) return found
+      for (const facts of yield* storage.look(files)) {
+        const entry = facts && known.files.get(facts.file)
+        if (entry !== undefined && entry.facts.identity === facts!.identity) found.push({ entry, facts: facts! })
+      }
+      return found
+    })
 
   const noteIdle = (entry: KnownFiles.KnownFile, facts: FileFacts): void => {
     entry.facts = facts
@@ -54,16 +55,17 @@ export const make = Effect.fnUntraced(function* ({ changes, known, onIdle, stora
     onIdle(facts.file)
   }
 
-  const now = Effect.fnUntraced(function* (more: ReadonlyArray<number>) {
-    const files = [...new Set([...waiting, ...more])].filter(isWriting)
-    waiting.clear()
-    for (const { entry, facts } of yield* look(files)) {
-      if (!KnownFiles.isWhole(known, facts.file)) continue
-      // It was cut or made longer between its last write and this look.
-      if (facts.length !== known.layout.files[facts.file]!.length) changes.doubt([facts.file])
-      noteIdle(entry, facts)
-    }
-  })
+  const now = (more: ReadonlyArray<number>) =>
+    Effect.gen(function* () {
+      const files = [...new Set([...waiting, ...more])].filter(isWriting)
+      waiting.clear()
+      for (const { entry, facts } of yield* look(files)) {
+        if (!KnownFiles.isWhole(known, facts.file)) continue
+        // It was cut or made longer between its last write and this look.
+        if (facts.length !== known.layout.files[facts.file]!.length) changes.doubt([facts.file])
+        noteIdle(entry, facts)
+      }
+    })
 
   const self: Settling = {
     soon: (file) => {

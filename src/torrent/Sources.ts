@@ -75,16 +75,17 @@ export const run = (self: Sources, options: Options): Effect.Effect<void> => {
     if (haveRefused(self) && !hadRefused) report({ _tag: "TrackersRefused", trackers: self.trackers, source, why })
   }
 
-  const onEvent = Effect.fnUntraced(function* (event: PeerSourceEvent) {
-    if (event._tag === "Failed") return onFailure(event)
-    const { addresses, externalHost, source } = event
-    self.failed.delete(source)
-    self.answered.set(source, addresses.length > 0 || self.answered.get(source) === true)
-    self.refused.delete(source)
-    if (externalHost !== undefined) swarm.seenAs(source, externalHost)
-    yield* swarm.add(addresses)
-    report({ _tag: "SourceAnswered", source, peers: addresses.length })
-  })
+  const onEvent = (event: PeerSourceEvent) =>
+    Effect.gen(function* () {
+      if (event._tag === "Failed") return onFailure(event)
+      const { addresses, externalHost, source } = event
+      self.failed.delete(source)
+      self.answered.set(source, addresses.length > 0 || self.answered.get(source) === true)
+      self.refused.delete(source)
+      if (externalHost !== undefined) swarm.seenAs(source, externalHost)
+      yield* swarm.add(addresses)
+      report({ _tag: "SourceAnswered", source, peers: addresses.length })
+    })
 
   return Effect.forEach(sources, (source) => Stream.runForEach(source.peers(context), onEvent), {
     concurrency: "unbounded",

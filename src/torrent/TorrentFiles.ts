@@ -237,14 +237,15 @@ export const make = Effect.fnUntraced(function* ({
    * Looks at files that the storage found changed since they were claimed. They are claimed again before the next
    * write.
    */
-  const reconsider = Effect.fnUntraced(function* (files: ReadonlyArray<number>) {
-    for (const file of files) {
-      const entry = known.files.get(file)
-      if (entry !== undefined) entry.isWriting = false
-    }
-    yield* changes.look(files)
-    changes.doubt(files.filter((file) => known.files.has(file) && !changes.isGone(file)))
-  })
+  const reconsider = (files: ReadonlyArray<number>) =>
+    Effect.gen(function* () {
+      for (const file of files) {
+        const entry = known.files.get(file)
+        if (entry !== undefined) entry.isWriting = false
+      }
+      yield* changes.look(files)
+      changes.doubt(files.filter((file) => known.files.has(file) && !changes.isGone(file)))
+    })
 
   const flush: FlushBehind.FlushBehind = yield* FlushBehind.make({
     storage,
@@ -290,17 +291,18 @@ export const make = Effect.fnUntraced(function* ({
       },
       (effect, files) => Effect.orElseSucceed(effect, () => files)
     ),
-    onFlushed: Effect.fnUntraced(function* (pieces, files) {
-      keeper.noteFlushed(pieces)
-      const idle = files.filter(({ file }) => known.files.get(file)?.isWriting === false)
-      changes.observe(
-        idle.map(({ file }) => file),
-        idle
-      )
-      yield* keeper.append(true)
-      const done = idle.map(({ file }) => file).filter((file) => KnownFiles.isWhole(known, file))
-      if (done.length > 0) yield* storage.release(done)
-    }),
+    onFlushed: (pieces, files) =>
+      Effect.gen(function* () {
+        keeper.noteFlushed(pieces)
+        const idle = files.filter(({ file }) => known.files.get(file)?.isWriting === false)
+        changes.observe(
+          idle.map(({ file }) => file),
+          idle
+        )
+        yield* keeper.append(true)
+        const done = idle.map(({ file }) => file).filter((file) => KnownFiles.isWhole(known, file))
+        if (done.length > 0) yield* storage.release(done)
+      }),
     report
   })
 
@@ -334,11 +336,12 @@ export const make = Effect.fnUntraced(function* ({
     reader: BlockReader.make({ storage, known, changes }),
     suspects,
     deciding: [...new Set([...known.files.values()].flatMap(({ toCompare }) => [...toCompare]))],
-    select: Effect.fnUntraced(function* (files, pieces) {
-      yield* storage.prepare(files)
-      yield* WantedFiles.meet(wanted, files, changes)
-      yield* WantedFiles.want(wanted, files, pieces)
-    }),
+    select: (files, pieces) =>
+      Effect.gen(function* () {
+        yield* storage.prepare(files)
+        yield* WantedFiles.meet(wanted, files, changes)
+        yield* WantedFiles.want(wanted, files, pieces)
+      }),
     isDirty: flush.isDirty,
     lacksFiles: () => WantedFiles.unwritten(wanted).length > 0,
     finish: Effect.gen(function* () {

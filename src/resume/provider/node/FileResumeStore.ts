@@ -140,14 +140,15 @@ export const make = (options: Options): ResumeStore["Service"] => {
       (file) => call(() => file.close())
     )
 
-  const writeAll = Effect.fnUntraced(function* (file: Handle, bytes: Uint8Array, position: number) {
-    for (let offset = 0; offset < bytes.length; ) {
-      const { bytesWritten } = yield* call(() => file.write(bytes, offset, bytes.length - offset, position + offset))
-      // A disk that accepts nothing and reports nothing would be asked for ever.
-      if (bytesWritten === 0) return yield* Effect.fail(new CallFailed(new Error("the disk took nothing")))
-      offset += bytesWritten
-    }
-  })
+  const writeAll = (file: Handle, bytes: Uint8Array, position: number) =>
+    Effect.gen(function* () {
+      for (let offset = 0; offset < bytes.length; ) {
+        const { bytesWritten } = yield* call(() => file.write(bytes, offset, bytes.length - offset, position + offset))
+        // A disk that accepts nothing and reports nothing would be asked for ever.
+        if (bytesWritten === 0) return yield* Effect.fail(new CallFailed(new Error("the disk took nothing")))
+        offset += bytesWritten
+      }
+    })
 
   /** Makes the names in a folder survive a power cut. Windows cannot open a folder, and has a journal of names. */
   const syncFolder = (path: string) =>
@@ -228,39 +229,42 @@ export const make = (options: Options): ResumeStore["Service"] => {
     })
 
     /** A new file beside the old one, made here: an existing one with its name, perhaps a FIFO, is not opened. */
-    const writeTemporary = Effect.fnUntraced(function* (bytes: Uint8Array) {
-      device ??= yield* deviceOf
-      yield* makeDirectory(device)
-      yield* removeFile(temporary)
-      yield* withFile(temporary, "wx", (file) =>
-        Effect.andThen(
-          writeAll(file, bytes, 0),
-          call(() => file.sync())
+    const writeTemporary = (bytes: Uint8Array) =>
+      Effect.gen(function* () {
+        device ??= yield* deviceOf
+        yield* makeDirectory(device)
+        yield* removeFile(temporary)
+        yield* withFile(temporary, "wx", (file) =>
+          Effect.andThen(
+            writeAll(file, bytes, 0),
+            call(() => file.sync())
+          )
         )
-      )
-    })
+      })
 
-    const replace = Effect.fnUntraced(function* (snapshot: ResumeFile.Encoded) {
-      tail = undefined
-      yield* writeTemporary(snapshot.bytes).pipe(
-        // Another process may remove the folder, which it left empty, between any two steps.
-        Effect.retry({ times: 3, while: (failed) => failed.isAbsence }),
-        Effect.andThen(call(() => files.rename(temporary, path))),
-        Effect.tapError(() => Effect.ignore(removeFile(temporary)))
-      )
-      yield* syncFolder(options.directory)
-      tail = snapshot
-      snapshotLength = snapshot.bytes.length
-    })
+    const replace = (snapshot: ResumeFile.Encoded) =>
+      Effect.gen(function* () {
+        tail = undefined
+        yield* writeTemporary(snapshot.bytes).pipe(
+          // Another process may remove the folder, which it left empty, between any two steps.
+          Effect.retry({ times: 3, while: (failed) => failed.isAbsence }),
+          Effect.andThen(call(() => files.rename(temporary, path))),
+          Effect.tapError(() => Effect.ignore(removeFile(temporary)))
+        )
+        yield* syncFolder(options.directory)
+        tail = snapshot
+        snapshotLength = snapshot.bytes.length
+      })
 
-    const addRecords = Effect.fnUntraced(function* (known: ResumeFile.Tail, change: ResumeChange, durably: boolean) {
-      const added = ResumeFile.encodeRecords(known, change)
-      // Opened for each append. The caller gathers changes, so this is rare, and open files would grow with torrents.
-      yield* withFile(path, "r+", (file) =>
-        Effect.andThen(writeAll(file, added.bytes, known.end), durably ? call(() => file.sync()) : Effect.void)
-      )
-      tail = added
-    })
+    const addRecords = (known: ResumeFile.Tail, change: ResumeChange, durably: boolean) =>
+      Effect.gen(function* () {
+        const added = ResumeFile.encodeRecords(known, change)
+        // Opened for each append. The caller gathers changes, so this is rare, and open files would grow with torrents.
+        yield* withFile(path, "r+", (file) =>
+          Effect.andThen(writeAll(file, added.bytes, known.end), durably ? call(() => file.sync()) : Effect.void)
+        )
+        tail = added
+      })
 
     /** A snapshot of what the file says, or of nothing if there is no file. */
     const refresh = Effect.gen(function* () {
@@ -276,17 +280,18 @@ export const make = (options: Options): ResumeStore["Service"] => {
       return snapshot as ResumeFile.Tail
     })
 
-    const add = Effect.fnUntraced(function* (change: ResumeChange, durably: boolean) {
-      if (tail === undefined) yield* read
-      const isLong = tail !== undefined && tail.end - snapshotLength > Math.max(maxRecordBytes, snapshotLength)
-      const known = tail === undefined || isLong ? yield* refresh : tail
-      yield* addRecords(known, change, durably).pipe(
-        Effect.catchIf(
-          (failed) => failed.isAbsence,
-          () => Effect.flatMap(refresh, (anew) => addRecords(anew, change, durably))
+    const add = (change: ResumeChange, durably: boolean) =>
+      Effect.gen(function* () {
+        if (tail === undefined) yield* read
+        const isLong = tail !== undefined && tail.end - snapshotLength > Math.max(maxRecordBytes, snapshotLength)
+        const known = tail === undefined || isLong ? yield* refresh : tail
+        yield* addRecords(known, change, durably).pipe(
+          Effect.catchIf(
+            (failed) => failed.isAbsence,
+            () => Effect.flatMap(refresh, (anew) => addRecords(anew, change, durably))
+          )
         )
-      )
-    })
+      })
 
     /** Runs one operation at a time, and to its end: no handle is left open, and no file half replaced. */
     const exclusively = <A>(operation: ResumeError["operation"], effect: Effect.Effect<A, CallFailed>) =>

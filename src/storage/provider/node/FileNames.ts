@@ -88,108 +88,111 @@ export const make = (options: {
     )
 
   /** Whether two names are one on this file system. Two hard links are two names: their folders list both. */
-  const isSame = Effect.fnUntraced(function* (a: Found, b: Found) {
-    if (a.identity !== b.identity) return false
-    if (!a.isLinked) return true
-    if (a.name === b.name && (yield* identityOf(a.parent)) === (yield* identityOf(b.parent))) return true
-    return !((yield* isListed(a)) && (yield* isListed(b)))
-  })
+  const isSame = (a: Found, b: Found) =>
+    Effect.gen(function* () {
+      if (a.identity !== b.identity) return false
+      if (!a.isLinked) return true
+      if (a.name === b.name && (yield* identityOf(a.parent)) === (yield* identityOf(b.parent))) return true
+      return !((yield* isListed(a)) && (yield* isListed(b)))
+    })
 
-  const isTaken = Effect.fnUntraced(function* (found: Found, taken: Iterable<Found>) {
-    for (const other of taken) if (yield* isSame(found, other)) return true
-    return false
-  })
+  const isTaken = (found: Found, taken: Iterable<Found>) =>
+    Effect.gen(function* () {
+      for (const other of taken) if (yield* isSame(found, other)) return true
+      return false
+    })
 
-  const lookOnce = Effect.fnUntraced(function* (index: number, group: ReadonlyArray<NameRivals.Claimant>) {
-    const taken: Array<Found> = []
-    let vacant: Components | undefined
-    let isAnyAbsent = false
-    for (const claimant of group) {
-      const takenBefore = taken.length
-      for (const path of claimant.names) {
-        const found = yield* find(path)
-        if (found === undefined) {
-          if (claimant.index === index) vacant ??= path
-          continue
+  const lookOnce = (index: number, group: ReadonlyArray<NameRivals.Claimant>) =>
+    Effect.gen(function* () {
+      const taken: Array<Found> = []
+      let vacant: Components | undefined
+      let isAnyAbsent = false
+      for (const claimant of group) {
+        const takenBefore = taken.length
+        for (const path of claimant.names) {
+          const found = yield* find(path)
+          if (found === undefined) {
+            if (claimant.index === index) vacant ??= path
+            continue
+          }
+          if (yield* isTaken(found, taken)) continue
+          if (claimant.index === index) return { existing: path, vacant, isAnyAbsent }
+          taken.push(found)
+          break
         }
-        if (yield* isTaken(found, taken)) continue
-        if (claimant.index === index) return { existing: path, vacant, isAnyAbsent }
-        taken.push(found)
-        break
+        if (claimant.index === index) break
+        if (taken.length === takenBefore) isAnyAbsent = true
       }
-      if (claimant.index === index) break
-      if (taken.length === takenBefore) isAnyAbsent = true
-    }
-    return { existing: undefined, vacant, isAnyAbsent }
-  })
+      return { existing: undefined, vacant, isAnyAbsent }
+    })
 
   /**
    * Where a file is, after all that come before it in its group have theirs, and the first of its names that is free.
    * Whoever makes a folder that comes before it does not wait for this, so an existing file counts only if it is found
    * twice in the same way.
    */
-  const look = Effect.fnUntraced(function* (index: number, group: ReadonlyArray<NameRivals.Claimant>) {
-    let looked = yield* lookOnce(index, group)
-    while (looked.existing !== undefined && looked.isAnyAbsent) {
-      const again = yield* lookOnce(index, group)
-      if (again.existing === looked.existing) break
-      looked = again
-    }
-    return looked
-  })
+  const look = (index: number, group: ReadonlyArray<NameRivals.Claimant>) =>
+    Effect.gen(function* () {
+      let looked = yield* lookOnce(index, group)
+      while (looked.existing !== undefined && looked.isAnyAbsent) {
+        const again = yield* lookOnce(index, group)
+        if (again.existing === looked.existing) break
+        looked = again
+      }
+      return looked
+    })
 
   /** Makes an empty file, and returns its true path; `undefined` if the name is in use. */
-  const makeEmpty = Effect.fnUntraced(function* (path: Components) {
-    const place = Path.join(yield* folder.resolve(path.slice(0, -1), "write"), path.at(-1)!)
-    const flags = NFS.constants.O_WRONLY | NFS.constants.O_CREAT | NFS.constants.O_EXCL
-    const made = yield* Effect.result(NodeFile.call<number>((done) => fs.open(place, flags, done)))
-    if (made._tag === "Failure") {
-      if (made.failure.code === "EEXIST") return undefined
-      return yield* Effect.fail(DownloadFolder.openFailure(made.failure, folder.nameOf(path), "write"))
-    }
-    yield* Effect.ignore(NodeFile.call((done) => fs.close(made.success, done)))
-    folder.markChanged(Path.dirname(place))
-    return place
-  })
+  const makeEmpty = (path: Components) =>
+    Effect.gen(function* () {
+      const place = Path.join(yield* folder.resolve(path.slice(0, -1), "write"), path.at(-1)!)
+      const flags = NFS.constants.O_WRONLY | NFS.constants.O_CREAT | NFS.constants.O_EXCL
+      const made = yield* Effect.result(NodeFile.call<number>((done) => fs.open(place, flags, done)))
+      if (made._tag === "Failure") {
+        if (made.failure.code === "EEXIST") return undefined
+        return yield* Effect.fail(DownloadFolder.openFailure(made.failure, folder.nameOf(path), "write"))
+      }
+      yield* Effect.ignore(NodeFile.call((done) => fs.close(made.success, done)))
+      folder.markChanged(Path.dirname(place))
+      return place
+    })
 
   /** Makes a file as `path` if no rival has that name here. */
-  const tryPath = Effect.fnUntraced(function* (
-    index: number,
-    path: Components,
-    group: ReadonlyArray<NameRivals.Claimant>
-  ) {
-    const rivals = group.filter((claimant) => claimant.index !== index)
-    // A missing folder could not be made later beside a file that has its name.
-    for (const { index, names } of rivals) if (index === undefined) yield* folder.resolve(names[0]!, "write")
-    const place = yield* makeEmpty(path)
-    if (place === undefined) return false
-    const made = yield* find(path)
-    for (const rival of rivals.flatMap(({ names }) => names)) {
-      const found = yield* find(rival)
-      if (found === undefined || made === undefined || !(yield* isSame(found, made))) continue
-      // It was made a moment ago, and nothing else of this torrent can have used it.
-      yield* Effect.ignore(NodeFile.call((done) => fs.unlink(place, done)))
-      return false
-    }
-    return true
-  })
+  const tryPath = (index: number, path: Components, group: ReadonlyArray<NameRivals.Claimant>) =>
+    Effect.gen(function* () {
+      const rivals = group.filter((claimant) => claimant.index !== index)
+      // A missing folder could not be made later beside a file that has its name.
+      for (const { index, names } of rivals) if (index === undefined) yield* folder.resolve(names[0]!, "write")
+      const place = yield* makeEmpty(path)
+      if (place === undefined) return false
+      const made = yield* find(path)
+      for (const rival of rivals.flatMap(({ names }) => names)) {
+        const found = yield* find(rival)
+        if (found === undefined || made === undefined || !(yield* isSame(found, made))) continue
+        // It was made a moment ago, and nothing else of this torrent can have used it.
+        yield* Effect.ignore(NodeFile.call((done) => fs.unlink(place, done)))
+        return false
+      }
+      return true
+    })
 
-  const create = Effect.fnUntraced(function* (index: number, group: ReadonlyArray<NameRivals.Claimant>) {
-    // Another file of the group may have settled it during the wait.
-    const existing = settled.get(index) ?? (yield* look(index, group)).existing
-    if (existing !== undefined) return { path: existing, isMade: false }
-    const { path, portable } = layout.files[index]!
-    if (portable !== undefined) {
-      const isOwn = yield* Effect.catchIf(
-        tryPath(index, path, group),
-        (failure) => failure.unnameable === true,
-        () => Effect.succeed(false)
-      )
-      if (isOwn) return { path, isMade: true }
-    }
-    const name = portable ?? path
-    return { path: name, isMade: (yield* makeEmpty(name)) !== undefined }
-  })
+  const create = (index: number, group: ReadonlyArray<NameRivals.Claimant>) =>
+    Effect.gen(function* () {
+      // Another file of the group may have settled it during the wait.
+      const existing = settled.get(index) ?? (yield* look(index, group)).existing
+      if (existing !== undefined) return { path: existing, isMade: false }
+      const { path, portable } = layout.files[index]!
+      if (portable !== undefined) {
+        const isOwn = yield* Effect.catchIf(
+          tryPath(index, path, group),
+          (failure) => failure.unnameable === true,
+          () => Effect.succeed(false)
+        )
+        if (isOwn) return { path, isMade: true }
+      }
+      const name = portable ?? path
+      return { path: name, isMade: (yield* makeEmpty(name)) !== undefined }
+    })
 
   return {
     resolve: (index, access) =>

@@ -203,11 +203,12 @@ export const make = (options: {
     return Effect.map(isLocal(stats, folder.nameOf(aside.has(index) ? asidePath(index) : pathOf(index))), facts)
   }
 
-  const decide = Effect.fnUntraced(function* (index: number) {
-    const found = yield* findInPlace(index)
-    // Another use may have decided it meanwhile, or the file is wanted by now.
-    if (undecided.delete(index) && found === undefined) aside.add(index)
-  })
+  const decide = (index: number) =>
+    Effect.gen(function* () {
+      const found = yield* findInPlace(index)
+      // Another use may have decided it meanwhile, or the file is wanted by now.
+      if (undecided.delete(index) && found === undefined) aside.add(index)
+    })
 
   /** Uses a file where it is. */
   const use = <A>(
@@ -219,82 +220,83 @@ export const make = (options: {
     )
 
   /** What exists in the place of a file, under its name on this disk. */
-  const findInPlace = Effect.fnUntraced(function* (index: number, known?: FolderEntries.KnownParents, follows = false) {
-    const { path } = yield* Effect.mapError(nameOn(index, "read"), ({ reason }) => reason)
-    return yield* entries.find(path, known, follows)
-  })
+  const findInPlace = (index: number, known?: FolderEntries.KnownParents, follows = false) =>
+    Effect.gen(function* () {
+      const { path } = yield* Effect.mapError(nameOn(index, "read"), ({ reason }) => reason)
+      return yield* entries.find(path, known, follows)
+    })
 
-  const look = Effect.fnUntraced(function* (index: number, parents: FolderEntries.KnownParents) {
-    const file = files.get(index)?.file
-    if (file?.isHeld() === true) return yield* file.look
-    const isSkipped = undecided.has(index) || aside.has(index)
-    const found = yield* findInPlace(index, parents, followLinks)
-    if (!isSkipped) return found?.stats
-    undecided.delete(index)
-    if (found === undefined) {
-      aside.add(index)
-      return (yield* entries.find(asidePath(index), parents))?.stats
-    }
-    if (aside.delete(index) && file !== undefined) yield* file.reopen
-    // Looked for again when it is used, because it may be gone by then.
-    undecided.add(index)
-    return found.stats
-  })
-
-  const bringBack = Effect.fnUntraced(function* (index: number, file: TorrentFile.TorrentFile) {
-    const found = yield* entries.find(asidePath(index))
-    // A folder there holds what was set aside of another torrent.
-    if (found?.stats.isFile() !== true) {
+  const look = (index: number, parents: FolderEntries.KnownParents) =>
+    Effect.gen(function* () {
+      const file = files.get(index)?.file
+      if (file?.isHeld() === true) return yield* file.look
+      const isSkipped = undecided.has(index) || aside.has(index)
+      const found = yield* findInPlace(index, parents, followLinks)
+      if (!isSkipped) return found?.stats
       undecided.delete(index)
-      if (aside.delete(index)) yield* file.reopen
-      return
-    }
-    const isThere = (yield* findInPlace(index)) !== undefined
-    yield* file.relocate(
-      Effect.gen(function* () {
-        const place = isThere ? undefined : yield* Effect.mapError(nameOn(index, "create"), ({ reason }) => reason)
-        const to = place && (yield* entries.move(found.place, place))
+      if (found === undefined) {
+        aside.add(index)
+        return (yield* entries.find(asidePath(index), parents))?.stats
+      }
+      if (aside.delete(index) && file !== undefined) yield* file.reopen
+      // Looked for again when it is used, because it may be gone by then.
+      undecided.add(index)
+      return found.stats
+    })
+
+  const bringBack = (index: number, file: TorrentFile.TorrentFile) =>
+    Effect.gen(function* () {
+      const found = yield* entries.find(asidePath(index))
+      // A folder there holds what was set aside of another torrent.
+      if (found?.stats.isFile() !== true) {
         undecided.delete(index)
-        aside.delete(index)
-        if (isThere) {
-          file.change(HeldFile.replaced)
-          yield* entries.unlink(found.place, nameOf(index))
-        }
-        return { from: found.place, to }
-      })
-    )
-    yield* entries.removeEmpty(asidePath(index).slice(0, -1), 1)
-  })
+        if (aside.delete(index)) yield* file.reopen
+        return
+      }
+      const isThere = (yield* findInPlace(index)) !== undefined
+      yield* file.relocate(
+        Effect.gen(function* () {
+          const place = isThere ? undefined : yield* Effect.mapError(nameOn(index, "create"), ({ reason }) => reason)
+          const to = place && (yield* entries.move(found.place, place))
+          undecided.delete(index)
+          aside.delete(index)
+          if (isThere) {
+            file.change(HeldFile.replaced)
+            yield* entries.unlink(found.place, nameOf(index))
+          }
+          return { from: found.place, to }
+        })
+      )
+      yield* entries.removeEmpty(asidePath(index).slice(0, -1), 1)
+    })
 
-  const rename = Effect.fnUntraced(function* (
-    index: number,
-    path: ReadonlyArray<string>,
-    file: TorrentFile.TorrentFile
-  ) {
-    if (undecided.has(index)) yield* decide(index)
-    yield* file.relocate(
-      Effect.gen(function* () {
-        const place = yield* Effect.mapError(placeOf(index, "read"), ({ reason }) => reason)
-        const found = yield* entries.find(place.path)
-        if ((yield* entries.find(path)) !== undefined) {
-          return yield* Effect.fail(new FileExists({ path: folder.nameOf(path) }))
-        }
-        const target = { path: aside.has(index) ? [...AsideFolder.components, ...path] : path, isMade: false }
-        const to = found?.stats.isFile() === true ? yield* entries.move(found.place, target) : undefined
-        renamed.set(index, path)
-        return { from: found?.place, to }
-      })
-    )
-  })
+  const rename = (index: number, path: ReadonlyArray<string>, file: TorrentFile.TorrentFile) =>
+    Effect.gen(function* () {
+      if (undecided.has(index)) yield* decide(index)
+      yield* file.relocate(
+        Effect.gen(function* () {
+          const place = yield* Effect.mapError(placeOf(index, "read"), ({ reason }) => reason)
+          const found = yield* entries.find(place.path)
+          if ((yield* entries.find(path)) !== undefined) {
+            return yield* Effect.fail(new FileExists({ path: folder.nameOf(path) }))
+          }
+          const target = { path: aside.has(index) ? [...AsideFolder.components, ...path] : path, isMade: false }
+          const to = found?.stats.isFile() === true ? yield* entries.move(found.place, target) : undefined
+          renamed.set(index, path)
+          return { from: found?.place, to }
+        })
+      )
+    })
 
-  const removeAt = Effect.fnUntraced(function* (path: ReadonlyArray<string>, keep: number) {
-    const found = yield* entries.find(path)
-    if (found === undefined || !found.stats.isFile()) return
-    yield* entries.unlink(found.place, folder.nameOf(path))
-    folder.markChanged(Path.dirname(found.place))
-    yield* clean(found.place)
-    yield* entries.removeEmpty(path.slice(0, -1), keep)
-  })
+  const removeAt = (path: ReadonlyArray<string>, keep: number) =>
+    Effect.gen(function* () {
+      const found = yield* entries.find(path)
+      if (found === undefined || !found.stats.isFile()) return
+      yield* entries.unlink(found.place, folder.nameOf(path))
+      folder.markChanged(Path.dirname(found.place))
+      yield* clean(found.place)
+      yield* entries.removeEmpty(path.slice(0, -1), keep)
+    })
 
   const remove = (index: number, file: TorrentFile.TorrentFile) => {
     return Effect.asVoid(
@@ -310,16 +312,17 @@ export const make = (options: {
     )
   }
 
-  const claim = Effect.fnUntraced(function* (claim: FileClaim) {
-    const index = claim.file
-    // A skipped file is looked for again: it may exist in its place by now.
-    if (aside.has(index) && files.get(index)?.file.isHeld() !== true) {
-      aside.delete(index)
-      undecided.add(index)
-    }
-    if (undecided.has(index)) yield* decide(index)
-    return yield* factsOf(index, yield* withFile(index, (file) => file.claim(claim)))
-  })
+  const claim = (claim: FileClaim) =>
+    Effect.gen(function* () {
+      const index = claim.file
+      // A skipped file is looked for again: it may exist in its place by now.
+      if (aside.has(index) && files.get(index)?.file.isHeld() !== true) {
+        aside.delete(index)
+        undecided.add(index)
+      }
+      if (undecided.has(index)) yield* decide(index)
+      return yield* factsOf(index, yield* withFile(index, (file) => file.claim(claim)))
+    })
 
   return {
     pathOf,

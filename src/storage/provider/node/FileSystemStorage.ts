@@ -161,27 +161,29 @@ const openTorrent = (
   const failing = (operation: StorageError["operation"]) => (reason: StorageReason) =>
     StorageError.of(operation, [reason])
 
-  const look: TorrentStorage["look"] = Effect.fnUntraced(function* (files) {
-    const parents = new Map<string, string | undefined>()
-    const found = yield* each("look", files, (index) => places.look(index, parents))
-    // Every file is missing if the drive is away; that says nothing about the files.
-    if (found.includes(undefined)) yield* Effect.mapError(folder.present, failing("look"))
-    return found
-  })
+  const look: TorrentStorage["look"] = (files) =>
+    Effect.gen(function* () {
+      const parents = new Map<string, string | undefined>()
+      const found = yield* each("look", files, (index) => places.look(index, parents))
+      // Every file is missing if the drive is away; that says nothing about the files.
+      if (found.includes(undefined)) yield* Effect.mapError(folder.present, failing("look"))
+      return found
+    })
 
-  const acquire = Effect.fnUntraced(function* (paths: ReadonlyArray<ReadonlyArray<string>>) {
-    // Before the locks make a download folder that has vanished.
-    yield* Effect.mapError(folder.resolve([], "write"), ({ reason }) => reason)
-    return yield* locks.acquire(paths, layout.files[0]!.path[0]!, reserved).pipe(
-      Scope.provide(options.reservations),
-      Effect.mapError((error): StorageReason => {
-        if (!("holder" in error)) return FileSystemError.reasonOf(error, options.directory, "write")
-        const { entry, holder, path } = error
-        const help = `, on another machine. If that process has ended, delete ${entry}`
-        return new WriterConflict({ path, holder: entry === undefined ? holder : holder + help })
-      })
-    )
-  })
+  const acquire = (paths: ReadonlyArray<ReadonlyArray<string>>) =>
+    Effect.gen(function* () {
+      // Before the locks make a download folder that has vanished.
+      yield* Effect.mapError(folder.resolve([], "write"), ({ reason }) => reason)
+      return yield* locks.acquire(paths, layout.files[0]!.path[0]!, reserved).pipe(
+        Scope.provide(options.reservations),
+        Effect.mapError((error): StorageReason => {
+          if (!("holder" in error)) return FileSystemError.reasonOf(error, options.directory, "write")
+          const { entry, holder, path } = error
+          const help = `, on another machine. If that process has ended, delete ${entry}`
+          return new WriterConflict({ path, holder: entry === undefined ? holder : holder + help })
+        })
+      )
+    })
 
   const reserve: TorrentStorage["reserve"] = (files) =>
     Effect.suspend(() => {
@@ -228,15 +230,16 @@ const openTorrent = (
       yield* before.writer.release(Array.from({ length: names }, (_, index) => before.first + index))
     }).pipe(Effect.mapError(failing("rename")), reserving.withPermit)
 
-  const prepare = Effect.fnUntraced(function* (listed: ReadonlyArray<number>) {
-    const isListed = new Set(listed)
-    const real = [...layout.files.keys()].filter((index) => !layout.files[index]!.padding)
-    const wanted = real.filter((index) => isListed.has(index))
-    for (const index of real) if (!isListed.has(index)) places.setAside(index)
-    const hasAside = yield* places.hasAside
-    const elsewhere = wanted.filter((index) => hasAside || places.isSkipped(index))
-    yield* each("prepare", elsewhere, places.bringBack)
-  })
+  const prepare = (listed: ReadonlyArray<number>) =>
+    Effect.gen(function* () {
+      const isListed = new Set(listed)
+      const real = [...layout.files.keys()].filter((index) => !layout.files[index]!.padding)
+      const wanted = real.filter((index) => isListed.has(index))
+      for (const index of real) if (!isListed.has(index)) places.setAside(index)
+      const hasAside = yield* places.hasAside
+      const elsewhere = wanted.filter((index) => hasAside || places.isSkipped(index))
+      yield* each("prepare", elsewhere, places.bringBack)
+    })
 
   const writePiece = (piece: PieceIndex, bytes: Uint8Array) =>
     Effect.suspend(() => {
@@ -305,18 +308,19 @@ const openTorrent = (
       onFailure: (reason) => ({ flushed: { file: index, reason } })
     })
 
-  const flush: TorrentStorage["flush"] = Effect.fnUntraced(function* (files) {
-    const outcomes = yield* each("flush", files, flushFile)
-    const lost = yield* each("flush", folder.changed(), (path) =>
-      Effect.match(syncFolder(path), { onSuccess: () => [], onFailure: (reason) => [{ path, reason }] })
-    )
-    const failures = lost.flat()
-    return outcomes.map(({ flushed, path }): FlushedFile => {
-      if ("reason" in flushed || path === undefined) return flushed
-      const failure = failures.find((failure) => path.startsWith(failure.path))
-      return failure === undefined ? flushed : { file: flushed.file, reason: failure.reason }
+  const flush: TorrentStorage["flush"] = (files) =>
+    Effect.gen(function* () {
+      const outcomes = yield* each("flush", files, flushFile)
+      const lost = yield* each("flush", folder.changed(), (path) =>
+        Effect.match(syncFolder(path), { onSuccess: () => [], onFailure: (reason) => [{ path, reason }] })
+      )
+      const failures = lost.flat()
+      return outcomes.map(({ flushed, path }): FlushedFile => {
+        if ("reason" in flushed || path === undefined) return flushed
+        const failure = failures.find((failure) => path.startsWith(failure.path))
+        return failure === undefined ? flushed : { file: flushed.file, reason: failure.reason }
+      })
     })
-  })
 
   const syncFolder = (path: string) => {
     const slot = FileHandles.makeSlot({

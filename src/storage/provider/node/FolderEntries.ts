@@ -72,56 +72,59 @@ export const make = (fs: NodeFileSystem, folder: DownloadFolder): FolderEntries 
   }
 
   return {
-    find: Effect.fnUntraced(function* (path, known, follows = false) {
-      const parent = yield* parentOf(path, known)
-      if (parent === undefined) return undefined
-      const place = Path.join(parent, path[path.length - 1]!)
-      const stats = yield* Effect.mapError(NodeFile.lookAt(fs, place, follows), (error) =>
-        FileSystemError.reasonOf(error, folder.nameOf(path), "read")
-      )
-      return stats && { place, stats }
-    }),
-    move: Effect.fnUntraced(function* (from, { isMade, path }) {
-      const name = folder.nameOf(path)
-      const parent = yield* Effect.mapError(folder.resolve(path.slice(0, -1), "write"), ({ reason }) => reason)
-      const to = Path.join(parent, path[path.length - 1]!)
-      const replace = NodeFile.call((done) => fs.rename(from, to, done))
-      const linked = NodeFile.call((done) => fs.link(from, to, done)).pipe(
-        Effect.andThen(NodeFile.call((done) => fs.unlink(from, done)))
-      )
-      yield* (isMade ? replace : linked).pipe(
-        Effect.catchIf(
-          // Not every file system has further names. An empty file keeps others from the name until the file has it.
-          ({ code }) => NodeFile.cannotLink.has(code),
-          () =>
-            NodeFile.call<number>((done) =>
-              fs.open(to, NFS.constants.O_WRONLY | NFS.constants.O_CREAT | NFS.constants.O_EXCL, done)
-            ).pipe(
-              Effect.flatMap((fd) => Effect.ignore(NodeFile.call((done) => fs.close(fd, done)))),
-              Effect.andThen(replace)
-            )
-        ),
-        Effect.mapError(
-          (error): StorageReason =>
-            error.code === "EEXIST" ? new FileExists({ path: name }) : FileSystemError.reasonOf(error, name, "write")
+    find: (path, known, follows = false) =>
+      Effect.gen(function* () {
+        const parent = yield* parentOf(path, known)
+        if (parent === undefined) return undefined
+        const place = Path.join(parent, path[path.length - 1]!)
+        const stats = yield* Effect.mapError(NodeFile.lookAt(fs, place, follows), (error) =>
+          FileSystemError.reasonOf(error, folder.nameOf(path), "read")
         )
-      )
-      folder.markChanged(parent)
-      folder.markChanged(Path.dirname(from))
-      return to
-    }),
+        return stats && { place, stats }
+      }),
+    move: (from, { isMade, path }) =>
+      Effect.gen(function* () {
+        const name = folder.nameOf(path)
+        const parent = yield* Effect.mapError(folder.resolve(path.slice(0, -1), "write"), ({ reason }) => reason)
+        const to = Path.join(parent, path[path.length - 1]!)
+        const replace = NodeFile.call((done) => fs.rename(from, to, done))
+        const linked = NodeFile.call((done) => fs.link(from, to, done)).pipe(
+          Effect.andThen(NodeFile.call((done) => fs.unlink(from, done)))
+        )
+        yield* (isMade ? replace : linked).pipe(
+          Effect.catchIf(
+            // Not every file system has further names. An empty file keeps others from the name until the file has it.
+            ({ code }) => NodeFile.cannotLink.has(code),
+            () =>
+              NodeFile.call<number>((done) =>
+                fs.open(to, NFS.constants.O_WRONLY | NFS.constants.O_CREAT | NFS.constants.O_EXCL, done)
+              ).pipe(
+                Effect.flatMap((fd) => Effect.ignore(NodeFile.call((done) => fs.close(fd, done)))),
+                Effect.andThen(replace)
+              )
+          ),
+          Effect.mapError(
+            (error): StorageReason =>
+              error.code === "EEXIST" ? new FileExists({ path: name }) : FileSystemError.reasonOf(error, name, "write")
+          )
+        )
+        folder.markChanged(parent)
+        folder.markChanged(Path.dirname(from))
+        return to
+      }),
     unlink: (place, name) =>
       Effect.mapError(
         NodeFile.call((done) => fs.unlink(place, done)),
         (error) => FileSystemError.reasonOf(error, name, "write")
       ),
-    removeEmpty: Effect.fnUntraced(function* (components, keep = 0) {
-      for (let depth = components.length; depth > keep; depth--) {
-        const place = folder.nameOf(components.slice(0, depth))
-        const removed = yield* Effect.result(NodeFile.call((done) => fs.rmdir(place, done)))
-        if (removed._tag === "Failure") break
-        folder.forget()
-      }
-    })
+    removeEmpty: (components, keep = 0) =>
+      Effect.gen(function* () {
+        for (let depth = components.length; depth > keep; depth--) {
+          const place = folder.nameOf(components.slice(0, depth))
+          const removed = yield* Effect.result(NodeFile.call((done) => fs.rmdir(place, done)))
+          if (removed._tag === "Failure") break
+          folder.forget()
+        }
+      })
   }
 }

@@ -36,22 +36,24 @@ const among = (names: ReadonlyArray<string>): ReadonlyArray<string> => names.fil
 export const makeCleaner = (fs: NodeFileSystem): ((path: string) => Effect.Effect<void>) => {
   /** By folder. */
   const leftovers = new Map<string, ReadonlyArray<string>>()
-  const list = Effect.fnUntraced(function* (folder: string) {
-    const known = leftovers.get(folder)
-    if (known !== undefined) return known
-    const names = NodeFile.call<Array<string>>((done) => fs.readdir(folder, done))
-    const copies = among(yield* Effect.orElseSucceed(names, () => []))
-    leftovers.set(folder, copies)
-    return copies
-  })
-  return Effect.fnUntraced(function* (path) {
-    const folder = Path.dirname(path)
-    const start = `${prefix}${tagOf(Path.basename(path))}-`
-    for (const name of yield* list(folder)) {
-      if (name.startsWith(start))
-        yield* Effect.ignore(NodeFile.call((done) => fs.unlink(Path.join(folder, name), done)))
-    }
-  })
+  const list = (folder: string) =>
+    Effect.gen(function* () {
+      const known = leftovers.get(folder)
+      if (known !== undefined) return known
+      const names = NodeFile.call<Array<string>>((done) => fs.readdir(folder, done))
+      const copies = among(yield* Effect.orElseSucceed(names, () => []))
+      leftovers.set(folder, copies)
+      return copies
+    })
+  return (path) =>
+    Effect.gen(function* () {
+      const folder = Path.dirname(path)
+      const start = `${prefix}${tagOf(Path.basename(path))}-`
+      for (const name of yield* list(folder)) {
+        if (name.startsWith(start))
+          yield* Effect.ignore(NodeFile.call((done) => fs.unlink(Path.join(folder, name), done)))
+      }
+    })
 }
 
 // Answers of file systems that cannot share blocks.
@@ -104,24 +106,25 @@ export const replace = Effect.fnUntraced(function* (options: {
     if (bavail * bsize < needed) return yield* Effect.fail(new DiskFull({ path: name }))
   }
 
-  const fill = Effect.fnUntraced(function* (to: number) {
-    // Before it holds bytes that the mode hides from others.
-    yield* keepOwner(fs, to, stats)
-    if (!isCloned) yield* Effect.mapError(copyBytes(fs, options.fd, to, options.length), failed)
-    yield* keepTimes(fs, to, stats)
-    yield* call((done) => fs.fsync(to, done))
-    const now = yield* Effect.mapError(NodeFile.lookAt(fs, path), failed)
-    const why =
-      now === undefined
-        ? "was deleted"
-        : NodeFile.identityOf(now) !== NodeFile.identityOf(stats)
-          ? "was replaced"
-          : now.size !== stats.size || now.mtimeNs !== stats.mtimeNs
-            ? "was changed"
-            : undefined
-    if (why !== undefined) return yield* Effect.fail<StorageReason>(new FileChanged({ path: name, why }))
-    yield* call((done) => fs.rename(copy, path, done))
-  })
+  const fill = (to: number) =>
+    Effect.gen(function* () {
+      // Before it holds bytes that the mode hides from others.
+      yield* keepOwner(fs, to, stats)
+      if (!isCloned) yield* Effect.mapError(copyBytes(fs, options.fd, to, options.length), failed)
+      yield* keepTimes(fs, to, stats)
+      yield* call((done) => fs.fsync(to, done))
+      const now = yield* Effect.mapError(NodeFile.lookAt(fs, path), failed)
+      const why =
+        now === undefined
+          ? "was deleted"
+          : NodeFile.identityOf(now) !== NodeFile.identityOf(stats)
+            ? "was replaced"
+            : now.size !== stats.size || now.mtimeNs !== stats.mtimeNs
+              ? "was changed"
+              : undefined
+      if (why !== undefined) return yield* Effect.fail<StorageReason>(new FileChanged({ path: name, why }))
+      yield* call((done) => fs.rename(copy, path, done))
+    })
 
   const unlink = Effect.ignore(NodeFile.call((done) => fs.unlink(copy, done)))
   const flags = NFS.constants.O_RDWR | (isCloned ? 0 : NFS.constants.O_CREAT | NFS.constants.O_EXCL)

@@ -133,26 +133,29 @@ export const make = (options: {
   )
 
   /** Opens the claimed file again, after its descriptor was closed to open another file. */
-  const openHeld = Effect.fnUntraced(function* (file: NamedFile.KnownFile) {
-    const fd = yield* Effect.catchIf(
-      named.openAt(file.path),
-      ({ missing, reason }) => missing || reason._tag === "StorageRefused",
-      // Another file has the name, or the same file may no longer be opened.
-      (failure) => Effect.andThen(Effect.mapError(HeldFile.look(held, file), FileHandles.refusal), Effect.fail(failure))
-    )
-    yield* named.closeUnless(
-      () => fd,
-      Effect.flatMap(named.stat(fd, "write"), (stats) => HeldFile.compare(held, file, stats))
-    )
-    return fd
-  })
+  const openHeld = (file: NamedFile.KnownFile) =>
+    Effect.gen(function* () {
+      const fd = yield* Effect.catchIf(
+        named.openAt(file.path),
+        ({ missing, reason }) => missing || reason._tag === "StorageRefused",
+        // Another file has the name, or the same file may no longer be opened.
+        (failure) =>
+          Effect.andThen(Effect.mapError(HeldFile.look(held, file), FileHandles.refusal), Effect.fail(failure))
+      )
+      yield* named.closeUnless(
+        () => fd,
+        Effect.flatMap(named.stat(fd, "write"), (stats) => HeldFile.compare(held, file, stats))
+      )
+      return fd
+    })
 
   /** Opens the file as a claim says, and holds it from then on. */
-  const settle = Effect.fnUntraced(function* (claim: FileClaim) {
-    const { fd, path, stats } = yield* claiming(claim)
-    HeldFile.hold(held, yield* named.knownAs(path, stats, false), Math.min(Number(stats.size), length))
-    return { fd, stats }
-  })
+  const settle = (claim: FileClaim) =>
+    Effect.gen(function* () {
+      const { fd, path, stats } = yield* claiming(claim)
+      HeldFile.hold(held, yield* named.knownAs(path, stats, false), Math.min(Number(stats.size), length))
+      return { fd, stats }
+    })
 
   const makeReading = (): Reading => {
     const open = Effect.map(named.openForReading, ({ fd, file }) => {
@@ -191,25 +194,26 @@ export const make = (options: {
   const pickForReading = (): Result.Result<FileHandles.Slot, StorageReason> =>
     options.isClosed() ? gone() : Result.succeed(isWritingOpen() ? writing : reading.slot)
 
-  const claim = Effect.fnUntraced(function* (asked: FileClaim) {
-    // From here on, no use gets the descriptor that is closed.
-    if (held.file !== undefined) HeldFile.change(held, HeldFile.changedSince)
-    yield* handles.retire(writing)
-    yield* reopen
-    let stats: NFS.BigIntStats | undefined
-    writing = writingSlot(
-      Effect.map(settle(asked), (settled) => {
-        stats = settled.stats
-        return settled.fd
-      })
-    )
-    const slot = writing
-    yield* handles.use(
-      () => (options.isClosed() ? gone() : Result.succeed(slot)),
-      () => Effect.void
-    )
-    return stats!
-  })
+  const claim = (asked: FileClaim) =>
+    Effect.gen(function* () {
+      // From here on, no use gets the descriptor that is closed.
+      if (held.file !== undefined) HeldFile.change(held, HeldFile.changedSince)
+      yield* handles.retire(writing)
+      yield* reopen
+      let stats: NFS.BigIntStats | undefined
+      writing = writingSlot(
+        Effect.map(settle(asked), (settled) => {
+          stats = settled.stats
+          return settled.fd
+        })
+      )
+      const slot = writing
+      yield* handles.use(
+        () => (options.isClosed() ? gone() : Result.succeed(slot)),
+        () => Effect.void
+      )
+      return stats!
+    })
 
   const write = (part: NodeFile.FilePart) =>
     handles
