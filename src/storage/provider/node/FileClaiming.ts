@@ -94,40 +94,41 @@ export const make = (options: {
     }
   }
 
-  return Effect.fnUntraced(function* (claim) {
-    const { path, ...first } = yield* open(claim)
-    let fd = first.fd
-    const check = Effect.gen(function* () {
-      let stats = yield* named.stat(fd, "write")
-      const why = claim.as === "found" ? difference(claim.facts, stats) : undefined
-      if (why !== undefined) return yield* Effect.fail(fileChanged(why))
-      yield* options.clean(path)
-      const isAfresh = claim.as === "found" && claim.afresh === true
-      if (stats.nlink > 1n || isAfresh) {
-        fd = yield* OwnCopy.replace({
-          fs,
-          fd,
-          path,
-          name: nameOf(),
-          stats,
-          length: claim.as === "overwritten" ? Math.min(Number(stats.size), length) : Number(stats.size),
-          countsBlocks: yield* options.isLocal(stats, path),
-          mayShare: !isAfresh
-        })
-        options.onCopied()
-        folder.markChanged(Path.dirname(path))
-        stats = yield* named.stat(fd, "write")
-      }
-      if (claim.as === "overwritten" && stats.size > length) {
-        yield* Effect.mapError(
-          NodeFile.call((done) => fs.ftruncate(fd, length, done)),
-          (error) => FileSystemError.reasonOf(error, nameOf(), "write")
-        )
-        options.onCut()
-        stats = yield* named.stat(fd, "write")
-      }
-      return stats
+  return (claim) =>
+    Effect.gen(function* () {
+      const { path, ...first } = yield* open(claim)
+      let fd = first.fd
+      const check = Effect.gen(function* () {
+        let stats = yield* named.stat(fd, "write")
+        const why = claim.as === "found" ? difference(claim.facts, stats) : undefined
+        if (why !== undefined) return yield* Effect.fail(fileChanged(why))
+        yield* options.clean(path)
+        const isAfresh = claim.as === "found" && claim.afresh === true
+        if (stats.nlink > 1n || isAfresh) {
+          fd = yield* OwnCopy.replace({
+            fs,
+            fd,
+            path,
+            name: nameOf(),
+            stats,
+            length: claim.as === "overwritten" ? Math.min(Number(stats.size), length) : Number(stats.size),
+            countsBlocks: yield* options.isLocal(stats, path),
+            mayShare: !isAfresh
+          })
+          options.onCopied()
+          folder.markChanged(Path.dirname(path))
+          stats = yield* named.stat(fd, "write")
+        }
+        if (claim.as === "overwritten" && stats.size > length) {
+          yield* Effect.mapError(
+            NodeFile.call((done) => fs.ftruncate(fd, length, done)),
+            (error) => FileSystemError.reasonOf(error, nameOf(), "write")
+          )
+          options.onCut()
+          stats = yield* named.stat(fd, "write")
+        }
+        return stats
+      })
+      return { path, stats: yield* named.closeUnless(() => fd, check), fd }
     })
-    return { path, stats: yield* named.closeUnless(() => fd, check), fd }
-  })
 }

@@ -27,14 +27,15 @@ const localTypes: ReadonlySet<bigint> = new Set([
 /** Asks about each device once. A device that cannot be asked is not local. */
 export const make = (fs: NodeFileSystem): LocalDevices => {
   const known = new Map<bigint, boolean>()
-  return Effect.fnUntraced(function* ({ dev }, path) {
-    const remembered = known.get(dev)
-    if (remembered !== undefined) return remembered
-    const found = yield* NodeFile.call<NFS.BigIntStatsFs>((done) => fs.statfs(path, done)).pipe(
-      Effect.map(({ type }) => localTypes.has(type)),
-      Effect.orElseSucceed(() => false)
-    )
-    known.set(dev, found)
-    return found
-  })
+  return ({ dev }, path) =>
+    Effect.gen(function* () {
+      const remembered = known.get(dev)
+      if (remembered !== undefined) return remembered
+      const found = yield* NodeFile.call<NFS.BigIntStatsFs>((done) => fs.statfs(path, done)).pipe(
+        Effect.map(({ type }) => localTypes.has(type)),
+        Effect.orElseSucceed(() => false)
+      )
+      known.set(dev, found)
+      return found
+    })
 }

@@ -93,11 +93,12 @@ export const make = (options: {
     )
 
   /** The true path of the file on this disk, and whether it was made just now to find out its name. */
-  const locate = Effect.fnUntraced(function* (access: "read" | "write") {
-    const place = yield* options.place(access === "read" ? "read" : "create")
-    const parent = yield* folder.resolve(place.path.slice(0, -1), access)
-    return { path: Path.join(parent, place.path[place.path.length - 1]!), isMade: place.isMade }
-  })
+  const locate = (access: "read" | "write") =>
+    Effect.gen(function* () {
+      const place = yield* options.place(access === "read" ? "read" : "create")
+      const parent = yield* folder.resolve(place.path.slice(0, -1), access)
+      return { path: Path.join(parent, place.path[place.path.length - 1]!), isMade: place.isMade }
+    })
 
   const look: NamedFile["look"] = Effect.suspend(() => locate("read")).pipe(
     Effect.flatMap(({ path }) =>
@@ -112,19 +113,20 @@ export const make = (options: {
     Effect.mapError(({ reason }) => reason)
   )
 
-  const open = Effect.fnUntraced(function* (path: string, access: "read" | "write", flags: number) {
-    const follows = followLinks && access === "read"
-    if (mustLookForLinks && !follows) {
-      const there = yield* Effect.orElseSucceed(NodeFile.lookAt(fs, path), () => undefined)
-      if (there?.isSymbolicLink() === true) {
-        return yield* Effect.fail(DownloadFolder.openFailure({ code: "ELOOP", message: "a link" }, nameOf(), access))
+  const open = (path: string, access: "read" | "write", flags: number) =>
+    Effect.gen(function* () {
+      const follows = followLinks && access === "read"
+      if (mustLookForLinks && !follows) {
+        const there = yield* Effect.orElseSucceed(NodeFile.lookAt(fs, path), () => undefined)
+        if (there?.isSymbolicLink() === true) {
+          return yield* Effect.fail(DownloadFolder.openFailure({ code: "ELOOP", message: "a link" }, nameOf(), access))
+        }
       }
-    }
-    return yield* Effect.mapError(
-      NodeFile.call<number>((done) => fs.open(path, flags | (follows ? nonBlocking : nonBlocking | noFollow), done)),
-      (error) => DownloadFolder.openFailure(error, nameOf(), access)
-    )
-  })
+      return yield* Effect.mapError(
+        NodeFile.call<number>((done) => fs.open(path, flags | (follows ? nonBlocking : nonBlocking | noFollow), done)),
+        (error) => DownloadFolder.openFailure(error, nameOf(), access)
+      )
+    })
 
   const openAt: NamedFile["openAt"] = (path) => open(path, "write", NFS.constants.O_RDWR)
 
@@ -144,18 +146,21 @@ export const make = (options: {
       follows
     }))
 
-  const createOnce = Effect.fnUntraced(function* (onExisting: StorageReason) {
-    const { isMade, path } = yield* locate("write")
-    if (isMade) return { fd: yield* openAt(path), path }
-    const flags = NFS.constants.O_RDWR | NFS.constants.O_CREAT | NFS.constants.O_EXCL | nonBlocking | noFollow
-    const fd = yield* Effect.mapError(
-      NodeFile.call<number>((done) => fs.open(path, flags, done)),
-      (error) =>
-        error.code === "EEXIST" ? FileHandles.refusal(onExisting) : DownloadFolder.openFailure(error, nameOf(), "write")
-    )
-    folder.markChanged(Path.dirname(path))
-    return { fd, path }
-  })
+  const createOnce = (onExisting: StorageReason) =>
+    Effect.gen(function* () {
+      const { isMade, path } = yield* locate("write")
+      if (isMade) return { fd: yield* openAt(path), path }
+      const flags = NFS.constants.O_RDWR | NFS.constants.O_CREAT | NFS.constants.O_EXCL | nonBlocking | noFollow
+      const fd = yield* Effect.mapError(
+        NodeFile.call<number>((done) => fs.open(path, flags, done)),
+        (error) =>
+          error.code === "EEXIST"
+            ? FileHandles.refusal(onExisting)
+            : DownloadFolder.openFailure(error, nameOf(), "write")
+      )
+      folder.markChanged(Path.dirname(path))
+      return { fd, path }
+    })
 
   return {
     nameOf,
@@ -166,10 +171,11 @@ export const make = (options: {
       const stats = yield* closeUnless(() => fd, stat(fd, "read"))
       return { fd, file: yield* knownAs(path, stats, followLinks) }
     }),
-    openForWriting: Effect.fnUntraced(function* (access) {
-      const { path } = yield* locate(access)
-      return { fd: yield* openAt(path), path }
-    }),
+    openForWriting: (access) =>
+      Effect.gen(function* () {
+        const { path } = yield* locate(access)
+        return { fd: yield* openAt(path), path }
+      }),
     openAt,
     create: (onExisting) =>
       Effect.catchIf(
