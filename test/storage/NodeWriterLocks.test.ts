@@ -73,6 +73,28 @@ describe("writers of one process", () => {
     })
   )
 
+  it.effect("take files that another writer has released in time in proportion to their number", () =>
+    Effect.gen(function* () {
+      const directory = yield* temporaryFolder
+      const locks = NodeWriterLocks.make({ directory, process: NodeWriterLocks.makeProcess() })
+      const millis = yield* Effect.forEach([4_000, 40_000], (count) =>
+        Effect.scoped(
+          Effect.gen(function* () {
+            const paths = Array.from({ length: count }, (_, index) => [`${count}`, `${index}`])
+            const first = yield* locks.acquire(paths, "first")
+            yield* first.release(Array.from({ length: count - 1 }, (_, index) => index))
+            const began = performance.now()
+            yield* locks.acquire(paths.slice(0, -1), "second")
+            return performance.now() - began
+          })
+        )
+      )
+
+      // Ten times as many files: quadratic work would take some fifty times as long.
+      assert.isBelow(millis[1]!, 25 * Math.max(millis[0]!, 10))
+    })
+  )
+
   it.effect("do not conflict with themselves", () =>
     Effect.gen(function* () {
       const directory = yield* temporaryFolder

@@ -53,14 +53,14 @@ export interface LockProcess {
   readonly writers: Map<string, Writers>
 }
 
+/** By folded name: the owners that have or had files of that name in a folder, and the indices of these files. */
+type Names = Map<string, Map<Owner, Array<number>>>
+
 /** Who writes in one folder. */
 interface Writers {
   readonly owners: Set<Owner>
-  /**
-   * The owners by the folded names of their files in the folder. Made when a second owner comes, so that it costs nothing
-   * in the folders of a torrent, and a download folder of thousands of torrents is not searched for each.
-   */
-  byName: Map<string, Set<Owner>> | undefined
+  /** Made for a second owner, so that no folder of one torrent has it, and that of thousands is not searched for each. */
+  byName: Names | undefined
 }
 
 /** Files of one `acquire`; an index is one in `paths`. */
@@ -268,25 +268,24 @@ const filesByFolder = ({ folders }: Places): ReadonlyMap<string, ReadonlyArray<n
 
 const nameOf = (owner: Owner, index: number): string => LockNames.fold(owner.paths[index]!.at(-1)!)
 
-const addNames = (byName: Map<string, Set<Owner>>, owner: Owner, folder: string): void => {
+const addNames = (byName: Names, owner: Owner, folder: string): void => {
   for (const index of owner.files.get(folder)!) {
     const name = nameOf(owner, index)
-    const known = byName.get(name)
-    if (known === undefined) byName.set(name, new Set([owner]))
-    else known.add(owner)
+    const owners = byName.get(name) ?? new Map<Owner, Array<number>>()
+    byName.set(name, owners)
+    const indices = owners.get(owner)
+    if (indices === undefined) owners.set(owner, [index])
+    else indices.push(index)
   }
 }
 
-const namesIn = (writers: Writers, folder: string): Map<string, Set<Owner>> => {
+const namesIn = (writers: Writers, folder: string): Names => {
   if (writers.byName !== undefined) return writers.byName
-  const byName = new Map<string, Set<Owner>>()
+  const byName: Names = new Map()
   for (const owner of writers.owners) addNames(byName, owner, folder)
   writers.byName = byName
   return byName
 }
-
-const isHeld = (owner: Owner, folder: string, name: string): boolean =>
-  owner.files.get(folder)!.some((index) => owner.held[index] === 1 && nameOf(owner, index) === name)
 
 /** Notes that an owner writes its files, unless another owner of this process writes one of them. */
 const register = (process: LockProcess, owner: Owner): Effect.Effect<void, WriterHeld> =>
@@ -297,8 +296,9 @@ const register = (process: LockProcess, owner: Owner): Effect.Effect<void, Write
       const byName = namesIn(known, folder)
       for (const index of files) {
         const name = nameOf(owner, index)
-        for (const other of byName.get(name) ?? []) {
-          if ((owner.by !== undefined && other.by === owner.by) || !isHeld(other, folder, name)) continue
+        for (const [other, others] of byName.get(name) ?? []) {
+          if (owner.by !== undefined && other.by === owner.by) continue
+          if (!others.some((one) => other.held[one] === 1)) continue
           const path = Path.join(owner.directory, ...owner.paths[index]!)
           return Effect.fail(new WriterHeld({ path, holder: `another torrent of this process, ${other.description}` }))
         }
