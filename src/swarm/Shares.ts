@@ -9,7 +9,7 @@
  * we sent it everything. It also ends when the peer has received what it lacked by its own account. So nobody receives
  * more than 1 / 0.7 times as much, whatever it claims.
  */
-import { blockLength } from "../base/PieceGeometry.ts"
+import * as PieceGeometry from "../base/PieceGeometry.ts"
 
 /** What is known of a peer. */
 export interface Peer {
@@ -27,7 +27,7 @@ export const nearlyDone = 0.7
 const earnedPerByte = 1 / nearlyDone - 1
 
 /** Bytes that may still be sent in a larger share after it has ended, because they were granted before. */
-const grantedAhead = 2 * blockLength
+const grantedAhead = 2 * PieceGeometry.blockLength
 
 /** How many of the unchoked peers have a larger share at a time, at least one. */
 const chosenPart = 0.25
