@@ -49,6 +49,14 @@ describe("PieceDigests", () => {
     })
   )
 
+  it("fault 72: takes no more memory than two copies of a small torrent", () => {
+    const small = PieceGeometry.make({ totalLength: 20_000, pieceLength: 16_384 })
+    const large = PieceGeometry.make({ totalLength: 1 << 30, pieceLength: 16_384 })
+
+    assert.strictEqual(PieceDigests.memoryOf(small), 40_000)
+    assert.strictEqual(PieceDigests.memoryOf(large), 2 * PieceDigests.readLength)
+  })
+
   it.effect("reads no more at once than its buffer holds", () =>
     Effect.gen(function* () {
       const pieceLength = PieceDigests.readLength / 4

@@ -25,7 +25,7 @@ export const readLength = 1 << 20
 export const readAheadLimit = 8 << 20
 
 const capacityOf = ({ pieceLength, totalLength }: PieceGeometry.PieceGeometry): number =>
-  Math.max(Math.min(pieceLength, totalLength), readLength)
+  Math.min(totalLength, Math.max(pieceLength, readLength))
 
 const bufferCountOf = (capacity: number): number => (capacity > readAheadLimit ? 1 : 2)
 
