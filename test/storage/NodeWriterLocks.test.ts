@@ -146,7 +146,7 @@ describe("writers of one process", () => {
     })
   )
 
-  it.live("fault 72: list no folder again for each torrent of those that wait together", () =>
+  it.live("fault 74: list no folder again for each torrent of those that wait together", () =>
     Effect.gen(function* () {
       const directory = yield* temporaryFolder
       let lists = 0

@@ -49,7 +49,7 @@ describe("PieceDigests", () => {
     })
   )
 
-  it("fault 72: takes no more memory than two copies of a small torrent", () => {
+  it("fault 74: takes no more memory than two copies of a small torrent", () => {
     const small = PieceGeometry.make({ totalLength: 20_000, pieceLength: 16_384 })
     const large = PieceGeometry.make({ totalLength: 1 << 30, pieceLength: 16_384 })
 

@@ -65,7 +65,7 @@ describe("memory", () => {
     })
   )
 
-  it.live("fault 72: a seeding torrent takes little before its first write", () =>
+  it.live("fault 74: a seeding torrent takes little before its first write", () =>
     Effect.gen(function* () {
       const bytes = yield* measure(`
         import * as FS from "node:fs"
