@@ -4,6 +4,8 @@ export default defineConfig({
   ssr: { resolve: { conditions: ["@piecewise/source"] } },
   test: {
     include: ["test/**/*.test.ts"],
-    testTimeout: 30_000
+    testTimeout: 30_000,
+    // One worker less than there are cores would leave half of a small machine idle, because many tests wait.
+    maxWorkers: "100%"
   }
 })
