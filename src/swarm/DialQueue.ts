@@ -2,6 +2,7 @@
  * In which order addresses are dialled: those that are due before the others, and of the due ones those that failed
  * least, then those of the highest priority (BEP 40). Pure. Every operation takes logarithmic time, spread over many.
  */
+import * as Heap from "../base/Heap.ts"
 
 /** What the order depends on. */
 export interface Entry {
@@ -18,12 +19,10 @@ interface Waiting<E> extends Readonly<Entry> {
   readonly entry: E
 }
 
-type Heap<E> = Array<Waiting<E>>
-
 /** Addresses that may be dialled, now or later. An address is in it at most once. */
 export interface DialQueue<E extends Entry> {
-  due: Heap<E>
-  later: Heap<E>
+  due: Array<Waiting<E>>
+  later: Array<Waiting<E>>
   size: number
   tickets: number
 }
@@ -47,41 +46,14 @@ const isDialledFirst = (one: Readonly<Entry>, other: Readonly<Entry>): boolean =
 
 const isDueFirst = (one: Readonly<Entry>, other: Readonly<Entry>): boolean => one.dialAt < other.dialAt
 
-type Before = (one: Readonly<Entry>, other: Readonly<Entry>) => boolean
-
-const push = <E extends Entry>(heap: Heap<E>, waiting: Waiting<E>, isBefore: Before): void => {
-  let at = heap.length
-  heap.push(waiting)
-  while (at > 0) {
-    const parent = (at - 1) >>> 1
-    if (!isBefore(waiting, heap[parent]!)) break
-    heap[at] = heap[parent]!
-    at = parent
-  }
-  heap[at] = waiting
-}
-
-const pop = <E extends Entry>(heap: Heap<E>, isBefore: Before): void => {
-  const last = heap.pop()!
-  if (heap.length === 0) return
-  let at = 0
-  while (true) {
-    let child = 2 * at + 1
-    if (child >= heap.length) break
-    if (child + 1 < heap.length && isBefore(heap[child + 1]!, heap[child]!)) child++
-    if (!isBefore(heap[child]!, last)) break
-    heap[at] = heap[child]!
-    at = child
-  }
-  heap[at] = last
-}
+type Before = Heap.Before<Readonly<Entry>>
 
 /** The first entry that was not removed since. */
-const first = <E extends Entry>(heap: Heap<E>, isBefore: Before): Waiting<E> | undefined => {
+const first = <E extends Entry>(heap: Array<Waiting<E>>, isBefore: Before): Waiting<E> | undefined => {
   while (heap.length > 0) {
     const waiting = heap[0]!
     if (waiting.entry.ticket === waiting.ticket) return waiting
-    pop(heap, isBefore)
+    Heap.pop(heap, isBefore)
   }
   return undefined
 }
@@ -91,7 +63,7 @@ export const add = <E extends Entry>(self: DialQueue<E>, entry: E): void => {
   remove(self, entry)
   self.size++
   entry.ticket = ++self.tickets
-  push(self.later, waitingOf(entry), isDueFirst)
+  Heap.push(self.later, waitingOf(entry), isDueFirst)
   // Entries that were removed stay in the heaps until they are first, but no more of them than of the others.
   if (self.due.length + self.later.length > 2 * self.size + 64) rebuild(self)
 }
@@ -108,15 +80,15 @@ export const rebuild = <E extends Entry>(self: DialQueue<E>): void => {
   const waiting = [...self.due, ...self.later].filter(({ entry, ticket }) => entry.ticket === ticket)
   self.due = []
   self.later = []
-  for (const { entry } of waiting) push(self.later, waitingOf(entry), isDueFirst)
+  for (const { entry } of waiting) Heap.push(self.later, waitingOf(entry), isDueFirst)
 }
 
 /** The entry to dial next; `undefined` if none is due. It stays in the queue. */
 export const next = <E extends Entry>(self: DialQueue<E>, now: number): E | undefined => {
   for (let soonest = first(self.later, isDueFirst); soonest !== undefined; soonest = first(self.later, isDueFirst)) {
     if (soonest.dialAt > now) break
-    pop(self.later, isDueFirst)
-    push(self.due, soonest, isDialledFirst)
+    Heap.pop(self.later, isDueFirst)
+    Heap.push(self.due, soonest, isDialledFirst)
   }
   return first(self.due, isDialledFirst)?.entry
 }

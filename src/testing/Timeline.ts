@@ -9,6 +9,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
+import * as Heap from "../base/Heap.ts"
 import * as Monotonic from "../base/Monotonic.ts"
 
 /** An agenda that ends with its scope; actions scheduled later never run. */
@@ -62,7 +63,8 @@ export const make: Effect.Effect<Timeline, never, Scope.Scope> = Effect.gen(func
     const now = Monotonic.nowUnsafe(clock)
     const before = order
     // What these actions schedule waits for the next turn, even when it is due.
-    while (!ended && heap.length > 0 && heap[0]!.time <= now && heap[0]!.order < before) pop(heap).action()
+    while (!ended && heap.length > 0 && heap[0]!.time <= now && heap[0]!.order < before)
+      Heap.pop(heap, isBefore)!.action()
     arm()
   }
 
@@ -78,39 +80,10 @@ export const make: Effect.Effect<Timeline, never, Scope.Scope> = Effect.gen(func
     nowUnsafe: () => Monotonic.nowUnsafe(clock),
     scheduleUnsafe: (time, action) => {
       if (ended) return
-      push(heap, { time, order: order++, action })
+      Heap.push(heap, { time, order: order++, action }, isBefore)
       arm()
     }
   }
 })
 
 const isBefore = (a: Entry, b: Entry): boolean => a.time < b.time || (a.time === b.time && a.order < b.order)
-
-const push = (heap: Array<Entry>, entry: Entry): void => {
-  let index = heap.length
-  heap.push(entry)
-  while (index > 0) {
-    const parent = (index - 1) >>> 1
-    if (!isBefore(entry, heap[parent]!)) break
-    heap[index] = heap[parent]!
-    index = parent
-  }
-  heap[index] = entry
-}
-
-const pop = (heap: Array<Entry>): Entry => {
-  const first = heap[0]!
-  const entry = heap.pop()!
-  if (heap.length === 0) return first
-  let index = 0
-  while (true) {
-    let child = 2 * index + 1
-    if (child >= heap.length) break
-    if (child + 1 < heap.length && isBefore(heap[child + 1]!, heap[child]!)) child++
-    if (!isBefore(heap[child]!, entry)) break
-    heap[index] = heap[child]!
-    index = child
-  }
-  heap[index] = entry
-  return first
-}
