@@ -93,6 +93,10 @@ export const get = Effect.fnUntraced(function* (
     const response = yield* client.execute(request).pipe(
       Effect.provideService(FetchHttpClient.RequestInit, { ...init, redirect: "manual" }),
       Effect.provideService(Route, route),
+      // Tracing headers would leak information to strangers, and a span would contain what a URL must not show, such as
+      // the passkey of a tracker.
+      Effect.provideService(HttpClient.TracerPropagationEnabled, false),
+      Effect.provideService(HttpClient.TracerDisabledWhen, () => true),
       Effect.mapError((error) => forbiddenIn(error) ?? error)
     )
     const { location } = response.headers

@@ -9,7 +9,7 @@
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as HttpClient from "effect/http/HttpClient"
+import type * as HttpClient from "effect/http/HttpClient"
 import type * as HttpClientError from "effect/http/HttpClientError"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Pull from "effect/Pull"
@@ -67,9 +67,6 @@ export const get = Effect.fnUntraced(
   (effect, _client, _url, { timeout = defaultTimeout }) =>
     effect.pipe(
       Effect.scoped,
-      // Tracing headers would leak information to strangers.
-      Effect.provideService(HttpClient.TracerPropagationEnabled, false),
-      Effect.provideService(HttpClient.TracerDisabledWhen, () => true),
       Effect.timeoutOrElse({
         duration: timeout,
         orElse: () => Effect.fail(fail(`no answer within ${Duration.toSeconds(timeout)} seconds`))

@@ -55,9 +55,6 @@ export const make = Effect.fnUntraced(function* (
   const bounded = <A, R>(effect: Effect.Effect<A, TrackerError, R>, url: string) =>
     effect.pipe(
       Effect.scoped,
-      // Tracing headers would leak information to strangers, and a request's span would contain its passkey.
-      Effect.provideService(HttpClient.TracerPropagationEnabled, false),
-      Effect.provideService(HttpClient.TracerDisabledWhen, () => true),
       Effect.timeoutOrElse({
         duration: timeout,
         orElse: () => Effect.fail(new TrackerError({ url, why: "no answer in time" }))
