@@ -1,9 +1,8 @@
-import { createServer } from "node:http"
-import type { AddressInfo } from "node:net"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
+import { serve } from "../network/httpServer.ts"
 import { services } from "./downloads.ts"
 import { folderScoped, runScoped } from "./program.ts"
 
@@ -11,17 +10,12 @@ import { folderScoped, runScoped } from "./program.ts"
 const serveTorrent = Effect.gen(function* () {
   const asked: Array<string> = []
   let bytes: Uint8Array = new Uint8Array()
-  const server = createServer((request, response) => {
+  const url = yield* serve((request, response) => {
     const { pathname } = new URL(request.url!, "http://x")
     asked.push(`${pathname} from ${request.socket.remoteAddress}`)
     if (pathname === "/t.torrent") response.end(bytes)
     else response.writeHead(404).end()
   })
-  yield* Effect.acquireRelease(
-    Effect.promise(() => new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))),
-    () => Effect.sync(() => server.close().closeAllConnections())
-  )
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   const known = yield* KnownTorrent.make({
     files: [{ path: [], length: 5 }],
     pieceLength: 16_384,

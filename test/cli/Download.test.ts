@@ -1,11 +1,10 @@
 import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises"
-import { createServer, type RequestListener } from "node:http"
-import type { AddressInfo } from "node:net"
 import * as path from "node:path"
 import { gzipSync } from "node:zlib"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as InfoHash from "../../src/base/InfoHash.ts"
+import { serve } from "../network/httpServer.ts"
 import { assertStored, entries, only, prepare, seed, services } from "./downloads.ts"
 import { eventsOf, runScoped, startScoped } from "./program.ts"
 
@@ -458,21 +457,6 @@ describe("piecewise download", () => {
     }).pipe(Effect.provide(services))
   )
 })
-
-/** Starts a server on this machine until the scope closes. Returns its base URL. */
-const serve = (listener: RequestListener) =>
-  Effect.acquireRelease(
-    Effect.promise(async () => {
-      const server = createServer(listener)
-      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
-      return server
-    }),
-    (server) =>
-      Effect.sync(() => {
-        server.close()
-        server.closeAllConnections()
-      })
-  ).pipe(Effect.map((server) => `http://127.0.0.1:${(server.address() as AddressInfo).port}`))
 
 /** Serves these paths and redirects `/moved` to `/t.torrent`. All other paths get 404. */
 const serveHttp = (bodies: Readonly<Record<string, Uint8Array>>) =>

@@ -1,7 +1,7 @@
-import { createServer as createHttpServer, type RequestListener } from "node:http"
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { serve } from "../network/httpServer.ts"
 import { eventsOf, folderScoped, type Running, runScoped, startScoped } from "./program.ts"
 
 const hash = `magnet:?xt=urn:btih:${"ab".repeat(20)}`
@@ -35,7 +35,7 @@ describe("piecewise download of a magnet link", () => {
       const folder = yield* folderScoped
       const tracker = yield* serve((_, response) => response.end("d14:failure reason9:forbidden8:retry in5:nevere"))
       const closing = yield* listen((socket) => socket.destroy())
-      const refused = `${hash}&tr=http://127.0.0.1:${tracker}/announce`
+      const refused = `${hash}&tr=${tracker}/announce`
       const closed = `${hash}&x.pe=127.0.0.1:${closing}`
       const why = (text: string) => `"why":"${text}`
 
@@ -44,7 +44,7 @@ describe("piecewise download of a magnet link", () => {
       )
       const [first, second, third, fourth] = running as [Running, Running, Running, Running]
 
-      const refusal = `no tracker serves this torrent: http://127.0.0.1:${tracker}/announce: `
+      const refusal = `no tracker serves this torrent: ${tracker}/announce: `
       const hangUp = "1 peer closed at once; it may require encryption"
       yield* Effect.promise(() =>
         Promise.all([
@@ -73,12 +73,12 @@ describe("piecewise download of a magnet link", () => {
 const close = (server: Server) => Effect.sync(() => server.close())
 
 /** Accepts connections on this machine until the scope closes. Returns the port. */
-const started = <A extends Server>(server: A) =>
+const listen = (accept: (socket: Socket) => void) =>
   Effect.acquireRelease(
-    Effect.promise(() => new Promise<A>((resolve) => server.listen(0, "127.0.0.1", () => resolve(server)))),
+    Effect.promise(async () => {
+      const server = createServer(accept)
+      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+      return server
+    }),
     close
   ).pipe(Effect.map((server) => (server.address() as AddressInfo).port))
-
-const listen = (accept: (socket: Socket) => void) => started(createServer(accept))
-
-const serve = (listener: RequestListener) => started(createHttpServer(listener))

@@ -1,5 +1,3 @@
-import { createServer, type RequestListener } from "node:http"
-import type { AddressInfo } from "node:net"
 import { createGzip, deflateSync, gzipSync } from "node:zlib"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -12,6 +10,7 @@ import * as NodeUnpacking from "../../src/network/provider/node/NodeUnpacking.ts
 import { Unpacking } from "../../src/network/Unpacking.ts"
 import * as NodeLookup from "../../src/node/NodeLookup.ts"
 import * as NodeRoutedHttp from "../../src/node/NodeRoutedHttp.ts"
+import { serve } from "./httpServer.ts"
 
 const maxBytes = 1_000_000
 
@@ -23,21 +22,6 @@ const fetchFrom = (url: string, client = node, timeout?: "50 millis") =>
   HttpFile.get(client, new URL(url), { maxBytes, tooLong: "too long", whyNot: () => undefined, timeout })
 
 const refusal = (url: string) => Effect.map(Effect.flip(fetchFrom(url)), ({ why }) => why)
-
-/** Starts a server on this machine until the scope closes. Returns its base URL. */
-const serve = (listener: RequestListener) =>
-  Effect.acquireRelease(
-    Effect.promise(async () => {
-      const server = createServer(listener)
-      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
-      return server
-    }),
-    (server) =>
-      Effect.sync(() => {
-        server.close()
-        server.closeAllConnections()
-      })
-  ).pipe(Effect.map((server) => `http://127.0.0.1:${(server.address() as AddressInfo).port}`))
 
 const text = Buffer.from("d4:infod6:lengthi1eee".repeat(1_000))
 
