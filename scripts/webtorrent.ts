@@ -1,6 +1,6 @@
 /**
  * The client WebTorrent for the interop matrix: a pinned version in a cache folder of the checkout. It is no dependency
- * of the package, and no lock file names where it came from.
+ * of the package, and no lock file records it.
  */
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises"
 import * as path from "node:path"

@@ -44,7 +44,7 @@ export interface Options {
   /** Whether people are told the port, because they may have to pass it on. */
   readonly showsPort: boolean
   readonly output: Output
-  /** How long it may make no progress; default: for ever. */
+  /** How long it may go without progress; default: no limit. */
   readonly giveUp?: GivingUp.GiveUp | undefined
   /** How an event ends the command; `undefined` if it does not. */
   readonly outcomeOf: (event: TorrentEvent) => Exit.Exit<void, CommandFailed> | undefined

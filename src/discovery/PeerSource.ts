@@ -46,7 +46,7 @@ export interface PeerSourceContext {
   /** Whether the torrent is running out of addresses to try. A source may then ask sooner, if its rules allow it. */
   readonly wantsMore?: (() => boolean) | undefined
   /**
-   * Whether the torrent wants peers and has few. A source may then ask where it would not ask otherwise, such as further
+   * Whether the torrent wants peers and has few. A source may then ask more than it otherwise would, such as further
    * tiers of trackers.
    */
   readonly hasFew?: (() => boolean) | undefined

@@ -196,7 +196,7 @@ struct RenameBody {
     identity: Option<String>,
 }
 
-/// Moves a file to another path of the root, which is its path from then on: 204. Otherwise the file stays where it was:
+/// Moves a file to another path of the root and uses that path from then on: 204. If it fails, the file stays in place:
 /// 400 `bad_request`, 403 `refused`, 404 `unknown_set`, 409 `not_reserved`, `file_exists` and `writer_conflict`, 413
 /// `too_large`, 500 `unavailable`, 507 `disk_full`.
 async fn rename(SetId(id): SetId, State(state): State<AppState>, body: Body) -> Result<StatusCode> {

@@ -144,7 +144,7 @@ export const make = (options: Options): ResumeStore["Service"] => {
     Effect.gen(function* () {
       for (let offset = 0; offset < bytes.length; ) {
         const { bytesWritten } = yield* call(() => file.write(bytes, offset, bytes.length - offset, position + offset))
-        // A disk that accepts nothing and reports nothing would be asked for ever.
+        // Otherwise a disk that accepts nothing and reports no error would be asked without end.
         if (bytesWritten === 0) return yield* Effect.fail(new CallFailed(new Error("the disk took nothing")))
         offset += bytesWritten
       }

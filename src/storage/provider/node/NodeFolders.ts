@@ -1,6 +1,6 @@
 /**
- * Makes folders with their parents, and finds out on which device that would be. Node's own `recursive` option loops for ever if the system says that a folder with
- * an existing parent cannot be found, as it does below /proc.
+ * Makes folders with their parents, and finds out on which device they are or would be. Node's own `recursive` option
+ * never returns if the system says that a folder with an existing parent cannot be found, as it does below /proc.
  */
 import * as FileSystem from "node:fs/promises"
 import * as Path from "node:path"
