@@ -11,7 +11,7 @@
  * 1 MiB and 1.2 to 1.5 us in pieces of 64 KiB (`test/bench/Pieces.bench.ts`, two shared x64 cores, Node 24).
  */
 import * as Effect from "effect/Effect"
-import * as Queue from "effect/Queue"
+import type * as Scope from "effect/Scope"
 import * as Bitfield from "../base/Bitfield.ts"
 import * as Monotonic from "../base/Monotonic.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
@@ -30,6 +30,7 @@ import * as Demand from "./Demand.ts"
 import * as Distrust from "./Distrust.ts"
 import * as Facts from "./Facts.ts"
 import * as Holdings from "./Holdings.ts"
+import * as PieceLine from "./PieceLine.ts"
 import * as PieceOrder from "./PieceOrder.ts"
 import * as PiecePicker from "./PiecePicker.ts"
 import * as PiecePriority from "./PiecePriority.ts"
@@ -43,8 +44,8 @@ export interface Assembly {
   /** The order in which pieces are started. */
   readonly order: PieceOrder.PieceOrder
   readonly pool: BufferPool.BufferPool
-  /** Complete pieces that wait to be verified. As deep as there are buffers, so an offer always succeeds. */
-  readonly completed: Queue.Queue<PieceBuffer.PieceBuffer>
+  /** Complete pieces that wait to be verified: at most as many as there are buffers. */
+  readonly completed: PieceLine.PieceLine
   /** The ids of its suppliers. */
   readonly ids: SupplierIds
   readonly suppliers: ReadonlySet<Supplier.Supplier>
@@ -99,14 +100,13 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     isStuck: () => self.isPaused,
     isUsable: () => Demand.canStart(self)
   })
-  const completed = yield* Effect.acquireRelease(Queue.bounded<PieceBuffer.PieceBuffer>(pool.capacity), Queue.shutdown)
   const self: Owned = {
     geometry,
     table: PieceTable.make(geometry),
     picker: PiecePicker.make(geometry.pieceCount, options.random),
     order: PieceOrder.make({ isSequential: options.isSequential }),
     pool,
-    completed,
+    completed: PieceLine.make(),
     ids: SupplierId.makeIds(),
     suppliers: new Set(),
     idleSuppliers: new Set(),
@@ -319,8 +319,8 @@ export const abandon = Effect.fnUntraced(function* (self: Assembly, supplier: Su
   }
 }, Effect.uninterruptible)
 
-/** Drops incomplete pieces that have received no block for a while, until it is interrupted. */
-export const sweep = (self: Assembly, options?: BufferPool.SweepOptions): Effect.Effect<void> =>
+/** Drops incomplete pieces that have received no block for a while, until the scope closes. */
+export const sweep = (self: Assembly, options?: BufferPool.SweepOptions): Effect.Effect<void, never, Scope.Scope> =>
   BufferPool.sweep(self.pool, options)
 
 /** Notes that payload arrives, whether it is of use or not. */
@@ -356,7 +356,7 @@ export const received = (
   }
   if (PieceBuffer.isComplete(buffer)) {
     PieceTable.complete(self.table, buffer.piece)
-    Queue.offerUnsafe(self.completed, buffer)
+    PieceLine.add(self.completed, buffer)
   }
   return true
 }

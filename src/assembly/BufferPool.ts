@@ -14,6 +14,7 @@ import * as Scope from "effect/Scope"
 import * as Monotonic from "../base/Monotonic.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
+import * as Signal from "../base/Signal.ts"
 import * as PieceBuffer from "../supply/PieceBuffer.ts"
 import * as BufferBudget from "./BufferBudget.ts"
 
@@ -44,6 +45,8 @@ export interface BufferPool {
   /** The most buffers that it may have. */
   readonly capacity: number
   readonly free: Queue.Queue<Uint8Array>
+  /** Set when there is a buffer. */
+  readonly some: Signal.Signal
   readonly loans: Map<PieceIndex, Loan>
   /** Buffers with blocks that are neither here nor requested, the oldest first. */
   readonly partial: Set<PieceBuffer.PieceBuffer>
@@ -85,6 +88,7 @@ export const make = Effect.fnUntraced(function* (
   const wanted = options?.maxActivePieces ?? capacityFor(bufferBytes, ledger.totalBytes)
   const capacity = Math.max(1, Math.min(geometry.pieceCount, wanted))
   const free = yield* Effect.acquireRelease(Queue.bounded<Uint8Array>(capacity), Queue.shutdown)
+  const some = Signal.make()
   const account: BufferBudget.Account = {
     bufferBytes,
     held: 0,
@@ -96,6 +100,7 @@ export const make = Effect.fnUntraced(function* (
       return idle !== undefined && Exit.isSuccess(idle)
     },
     grow: () => {
+      Signal.set(some)
       Queue.offerUnsafe(free, new Uint8Array(bufferBytes))
       options?.onGrow?.()
     }
@@ -106,7 +111,8 @@ export const make = Effect.fnUntraced(function* (
   )
   // The scope around it would end the loans before the older fibers that hash or write their bytes.
   const scope = yield* Effect.acquireRelease(Scope.make(), Scope.close)
-  const self: BufferPool = { geometry, capacity, free, loans: new Map(), partial: new Set(), account, ledger, scope }
+  const loans: BufferPool["loans"] = new Map()
+  const self: BufferPool = { geometry, capacity, free, some, loans, partial: new Set(), account, ledger, scope }
   return self
 })
 
@@ -117,6 +123,7 @@ const takeMemory = (self: BufferPool): Uint8Array | undefined => {
     return idle.value
   }
   if (self.account.held >= self.capacity || !BufferBudget.reserve(self.ledger, self.account)) return undefined
+  Signal.set(self.some)
   return new Uint8Array(self.account.bufferBytes)
 }
 
@@ -209,13 +216,17 @@ export interface SweepOptions {
 }
 
 /**
- * Every 10 s, ends the loans of incomplete pieces that received no block for 60 s, and offers idle buffers to other
- * torrents. Runs until it is interrupted.
+ * Every 10 s while there are buffers, ends the loans of incomplete pieces that received no block for 60 s, and offers
+ * idle buffers to other torrents. Until the scope closes.
  */
-export const sweep = (self: BufferPool, options: SweepOptions = {}): Effect.Effect<void> =>
+export const sweep = (self: BufferPool, options: SweepOptions = {}): Effect.Effect<void, never, Scope.Scope> =>
+  Signal.attend(self.some, sweeping(self, options))
+
+const sweeping = (self: BufferPool, options: SweepOptions): Effect.Effect<void> =>
   Effect.gen(function* () {
     let last = yield* Monotonic.now
-    while (true) {
+    while (self.account.held > 0) {
+      yield* Effect.sleep(sweepEvery)
       const now = yield* Monotonic.now
       const passed = now - last
       last = now
@@ -230,6 +241,5 @@ export const sweep = (self: BufferPool, options: SweepOptions = {}): Effect.Effe
         yield* close(self, buffer.piece)
       }
       BufferBudget.reconsider(self.ledger, self.account)
-      yield* Effect.sleep(sweepEvery)
     }
   })

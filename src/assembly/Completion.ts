@@ -15,7 +15,6 @@
  * and the fact reported.
  */
 import * as Effect from "effect/Effect"
-import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import * as Bytes from "../base/Bytes.ts"
 import * as Monotonic from "../base/Monotonic.ts"
@@ -28,6 +27,7 @@ import * as Blame from "./Blame.ts"
 import * as BufferPool from "./BufferPool.ts"
 import * as Distrust from "./Distrust.ts"
 import * as Facts from "./Facts.ts"
+import * as PieceLine from "./PieceLine.ts"
 import * as PieceTable from "./PieceTable.ts"
 
 /** Concurrent writes of a torrent: enough to keep a disk busy, few enough to leave threads to other torrents. */
@@ -56,13 +56,11 @@ export interface Options {
 }
 
 /**
- * Verifies and stores complete pieces until it is interrupted. Facts wait in the assembly's queue, so a fiber has to
+ * Verifies and stores complete pieces until the scope closes. Facts wait in the assembly's queue, so somebody has to
  * read them.
  */
 export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options: Options) {
   const { digestOf, storage } = options
-  // A torrent that is complete from the start needs none of the fibers below.
-  yield* Queue.peek(self.completed)
   const hasher = yield* PieceHasher
   /** Pieces whose last write failed. */
   const failing = new Set<PieceIndex>()
@@ -173,21 +171,13 @@ export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options
     }
   })
 
-  const writeAll = (pieces: Queue.Dequeue<PieceBuffer.PieceBuffer>) =>
-    Effect.forEach(
-      Array.from({ length: writesInFlight }),
-      () => Effect.forever(Effect.flatMap(Queue.take(pieces), write)),
-      { concurrency: "unbounded", discard: true }
-    )
-
-  if (storage.verifies === true) return yield* writeAll(self.completed)
-  // As deep as there are buffers, so that verifying never waits for a write.
-  const verified = yield* Queue.bounded<PieceBuffer.PieceBuffer>(self.pool.capacity)
-  const verifyAll = Effect.gen(function* () {
-    while (true) {
-      const buffer = yield* Queue.take(self.completed)
-      if (yield* verify(buffer)) Queue.offerUnsafe(verified, buffer)
-    }
-  })
-  return yield* Effect.all([verifyAll, writeAll(verified)], { concurrency: "unbounded", discard: true })
+  if (storage.verifies === true) return yield* PieceLine.serve(self.completed, write, writesInFlight)
+  // Verifying never waits for a write.
+  const verified = PieceLine.make()
+  yield* PieceLine.serve(verified, write, writesInFlight)
+  const judge = (buffer: PieceBuffer.PieceBuffer) =>
+    Effect.map(verify(buffer), (isRight) => {
+      if (isRight) PieceLine.add(verified, buffer)
+    })
+  yield* PieceLine.serve(self.completed, judge, 1)
 })

@@ -1,13 +1,12 @@
 /**
- * What happened in an assembly: facts in their order, in one bounded queue that one fiber of the torrent reads and acts
- * on. The assembly itself calls nobody.
+ * What happened in an assembly: facts in their order, in one bounded queue that the torrent reads and acts on. The assembly itself calls nobody.
  *
- * When the queue is full, verifying and writing wait for the reader. Once all buffers are lent, so does the download.
+ * When it is full, verifying and writing wait for the reader. Once all buffers are lent, so does the download.
  */
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Queue from "effect/Queue"
+import type * as Scope from "effect/Scope"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
+import * as Signal from "../base/Signal.ts"
 import type { StorageError } from "../storage/Storage.ts"
 import type { SupplierId } from "../supply/SupplierId.ts"
 
@@ -32,36 +31,76 @@ export type Fact =
    */
   | { readonly _tag: "Recovered" }
 
-/** The queue of an assembly's facts. */
-export type Facts = Queue.Queue<Fact>
+/** The facts of an assembly that nobody has read yet. */
+export interface Facts {
+  readonly unread: Array<Fact>
+  readonly some: Signal.Signal
+  /** Whoever waits until there is room. */
+  readonly waiting: Array<() => void>
+  /** Whether the reader has ended, or will never begin. */
+  isOver: boolean
+}
 
 /** How many facts may wait to be read: a few for each piece that one turn of a busy event loop completes. */
 export const capacity = 256
 
-/** Makes an empty queue, until the scope closes. */
-export const make = Effect.acquireRelease(Queue.bounded<Fact>(capacity), Queue.shutdown)
+/** Makes it without facts, until the scope closes. */
+export const make = Effect.acquireRelease(
+  Effect.sync((): Facts => ({ unread: [], some: Signal.make(), waiting: [], isOver: false })),
+  (self) => Effect.sync(() => end(self))
+)
 
-/** Reports a fact; waits while the queue is full. Does nothing after the reader has ended. */
-export const offer = (self: Facts, fact: Fact): Effect.Effect<void> => Effect.asVoid(Queue.offer(self, fact))
+/** Nobody may wait for a reader that has ended. */
+const end = (self: Facts): void => {
+  self.isOver = true
+  admit(self)
+}
+
+const admit = ({ waiting }: Facts): void => {
+  for (const resume of waiting.splice(0)) resume()
+}
+
+/** Reports a fact, and waits while too many are unread. Does nothing after the reader has ended. */
+export const offer = (self: Facts, fact: Fact): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (self.isOver) return Effect.void
+    self.unread.push(fact)
+    Signal.set(self.some)
+    return self.unread.length > capacity ? hasRoom(self) : Effect.void
+  })
+
+const hasRoom = ({ waiting }: Facts): Effect.Effect<void> =>
+  Effect.callback((resume) => {
+    const go = () => resume(Effect.void)
+    waiting.push(go)
+    return Effect.sync(() => {
+      const index = waiting.indexOf(go)
+      if (index >= 0) waiting.splice(index, 1)
+    })
+  })
 
 /**
- * Passes every fact to `act`, in order, until it is interrupted. Before it ends it passes on the facts that are left,
- * and `act` decides which of them still count. So interrupt whoever reports facts before the reader.
+ * Passes every fact to `act`, in order, until the scope closes. Before it ends it passes on the facts that are left,
+ * and `act` decides which of them still count. So end whoever reports facts before the reader.
  */
-export const read = (self: Facts, act: (fact: Fact) => void): Effect.Effect<never> => {
-  // Taken and acted on in one step, because an interruption between the two would lose the fact.
+export const read = (self: Facts, act: (fact: Fact) => void): Effect.Effect<void, never, Scope.Scope> => {
   const drain = Effect.sync(() => {
-    for (;;) {
-      const next = Queue.takeUnsafe(self)
-      if (next === undefined || Exit.isFailure(next)) return
-      act(next.value)
+    const { unread } = self
+    let done = 0
+    try {
+      while (done < unread.length) act(unread[done++]!)
+    } finally {
+      unread.splice(0, done)
+      admit(self)
     }
   })
-  return Queue.peek(self).pipe(
-    Effect.andThen(drain),
-    Effect.forever,
-    Effect.ensuring(drain),
-    // Nobody may wait for a reader that has ended.
-    Effect.ensuring(Queue.shutdown(self))
+  return Effect.andThen(
+    Effect.addFinalizer(() =>
+      Effect.ensuring(
+        drain,
+        Effect.sync(() => end(self))
+      )
+    ),
+    Signal.attend(self.some, drain)
   )
 }

@@ -16,6 +16,7 @@ import * as Monotonic from "../base/Monotonic.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import * as PeerId from "../base/PeerId.ts"
 import * as Prng from "../base/Prng.ts"
+import * as Ticker from "../base/Ticker.ts"
 import * as Callers from "../connect/Callers.ts"
 import { Encryption } from "../connect/Encryption.ts"
 import * as Incoming from "../connect/Incoming.ts"
@@ -37,6 +38,7 @@ import * as MetadataFetch from "../torrent/MetadataFetch.ts"
 import type { Torrent } from "../torrent/Torrent.ts"
 import type { TorrentOptions } from "../torrent/TorrentOptions.ts"
 import * as TorrentProgram from "../torrent/TorrentProgram.ts"
+import * as SharedWork from "./SharedWork.ts"
 
 export type { Limits } from "../rate/RateLimits.ts"
 export type { Progress as MetadataProgress } from "../torrent/MetadataFetch.ts"
@@ -214,22 +216,18 @@ const makeParts = Effect.fnUntraced(function* (config: Config, listening: Listen
   /** Torrents by info hash in hex. The value is `undefined` until the torrent has been made. */
   const torrents = new Map<string, TorrentProgram.TorrentProgram | undefined>()
 
-  /** Places are given up for files while the engine has torrents. */
-  let users = 0
-  const givesWay = Effect.gen(function* () {
-    const { connections } = yield* Descriptors.Descriptors
-    yield* Effect.acquireRelease(
-      Effect.sync(() => {
-        users++
-        connections.add(giveUp)
-      }),
-      () =>
-        Effect.sync(() => {
-          if (--users === 0) connections.delete(giveUp)
-        })
-    )
-  })
-  const giveUp = Effect.map(Monotonic.now, (now) => Places.giveUp(places, now))
+  const ticker = Ticker.make()
+  const whileUsed = SharedWork.make(
+    Effect.gen(function* () {
+      yield* RateLimits.run(limits)
+      yield* Ticker.run(ticker)
+      // Places are given up for files.
+      yield* Descriptors.register(
+        "connections",
+        Effect.map(Monotonic.now, (now) => Places.giveUp(places, now))
+      )
+    })
+  )
 
   const claim = (infoHash: InfoHash.InfoHash) => {
     const hex = InfoHash.toHex(infoHash)
@@ -264,7 +262,7 @@ const makeParts = Effect.fnUntraced(function* (config: Config, listening: Listen
     function* (metainfo: Metainfo.Metainfo, options: AddOptions = {}) {
       const { infoHash } = metainfo
       yield* claim(infoHash)
-      yield* givesWay
+      yield* SharedWork.use(whileUsed)
       const { peerId } = yield* makeIdentity
       const program = yield* TorrentProgram.make({
         ...options,
@@ -273,6 +271,7 @@ const makeParts = Effect.fnUntraced(function* (config: Config, listening: Listen
         port,
         sources: sourcesOf(options),
         engineLimits: limits,
+        ticker,
         callers,
         places,
         readCache
@@ -301,7 +300,7 @@ const makeParts = Effect.fnUntraced(function* (config: Config, listening: Listen
       places,
       report: options.report
     })
-    const fetched = yield* Effect.scoped(Effect.andThen(givesWay, fetching))
+    const fetched = yield* Effect.scoped(Effect.andThen(SharedWork.use(whileUsed), fetching))
     const metainfo = yield* Metainfo.fromInfoBytes(fetched.info, {
       trackers: [...trackers, ...(fetched.file?.trackers ?? [])],
       webSeeds: [...link.webSeeds, ...(fetched.file?.webSeeds ?? [])],

@@ -5,11 +5,13 @@
  * Leaves to `swarm/Choker.ts` whom to upload to, and to `UploadQueue.ts` what each peer requested.
  */
 import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Bitfield from "../base/Bitfield.ts"
 import * as Bytes from "../base/Bytes.ts"
 import * as Monotonic from "../base/Monotonic.ts"
 import type { PieceGeometry, PieceIndex } from "../base/PieceGeometry.ts"
+import * as Signal from "../base/Signal.ts"
 import * as RateMeter from "../rate/RateMeter.ts"
 import * as ReadCache from "../storage/ReadCache.ts"
 import type { StorageError, TorrentStorage } from "../storage/Storage.ts"
@@ -31,6 +33,8 @@ export interface Upload {
   readonly unreadable: Bitfield.Bitfield
   /** When each lost piece is looked at again. */
   readonly lost: Resting.Resting
+  /** Set when a piece is lost. */
+  readonly someLost: Signal.Signal
   /** How fast payload is sent. */
   readonly rate: RateMeter.RateMeter
   /** Payload bytes sent. */
@@ -55,6 +59,7 @@ export const make = Effect.fnUntraced(function* (options: {
     reader: yield* ReadCache.open(cache, { geometry, storage }),
     unreadable: Bitfield.make(geometry.pieceCount),
     lost: Resting.make(),
+    someLost: Signal.make(),
     rate: RateMeter.make({ now: yield* Monotonic.now }),
     uploadedBytes: 0,
     onFailure
@@ -89,13 +94,14 @@ export const read = <A>(
       if (!Bitfield.has(self.stored, piece)) return undefined
       const isLost = error.reason._tag !== "StorageUnavailable"
       if (isLost) Resting.rest(self.lost, piece, afterLoss, now)
+      if (isLost) Signal.set(self.someLost)
       if (!isLost || Bitfield.add(self.unreadable, piece)) self.onFailure(piece, error, isLost)
       return undefined
     })
   )
 
 /**
- * Looks again for the pieces that were lost, each after a while and less and less often, without end: a drive may be
+ * Looks again for the pieces that were lost, each after a while and less and less often, until the scope closes: a drive may be
  * plugged in again, or a permission restored. A piece counts as readable only if its digest is right; `onRecovered` is
  * called for it then.
  */
@@ -106,8 +112,9 @@ export const recover = (
     readonly digestOf: (piece: PieceIndex) => Uint8Array
     readonly onRecovered: (piece: PieceIndex) => void
   }
-): Effect.Effect<void> =>
-  Effect.gen(function* () {
+): Effect.Effect<void, never, Scope.Scope> => {
+  const look = Effect.gen(function* () {
+    yield* Effect.sleep(lookEvery)
     Resting.wake(self.lost, yield* Monotonic.now)
     for (const index of [...Bitfield.indices(self.unreadable)]) {
       const piece = index as PieceIndex
@@ -118,7 +125,10 @@ export const recover = (
         options.onRecovered(piece)
       } else Resting.rest(self.lost, piece, afterLoss, yield* Monotonic.now)
     }
-  }).pipe(Effect.andThen(Effect.sleep(lookEvery)), Effect.forever)
+  })
+  const isAnyLost = () => self.unreadable.count > 0
+  return Signal.attend(self.someLost, Effect.whileLoop({ while: isAnyLost, body: () => look, step: () => {} }))
+}
 
 /**
  * Whether a piece can be read and is right. The read is separate, because the storage may compute the digest on a path

@@ -6,9 +6,9 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as Latch from "effect/Latch"
-import * as Semaphore from "effect/Semaphore"
+import type * as Scope from "effect/Scope"
 import * as Monotonic from "../base/Monotonic.ts"
+import * as Signal from "../base/Signal.ts"
 import * as RateLimiter from "./RateLimiter.ts"
 
 /** Limits in bytes a second. Absent, or not a finite number, for no limit; 0 lets a single block pass. */
@@ -25,8 +25,8 @@ export interface RateLimits {
 
 /** The limits of an engine. */
 export interface EngineLimits extends RateLimits {
-  readonly awake: Latch.Latch
-  readonly stepping: Semaphore.Semaphore
+  /** Set when a peer begins to wait, or a limit was changed. */
+  readonly awake: Signal.Signal
 }
 
 /** The limits of a torrent, and of its peers. */
@@ -46,9 +46,9 @@ export const stepMillis = 20
 
 /** Makes the limits of an engine. Waiting peers are served only while `run` runs. */
 export const makeEngine = (limits: Limits, now: number): EngineLimits => {
-  const awake = Latch.makeUnsafe(false)
-  const wake = () => void Latch.openUnsafe(awake)
-  return { ...pair(limits, { download: wake, upload: wake }, undefined, now), awake, stepping: Semaphore.makeUnsafe(1) }
+  const awake = Signal.make()
+  const wake = () => Signal.set(awake)
+  return { ...pair(limits, { download: wake, upload: wake }, undefined, now), awake }
 }
 
 /** Makes the limits of a torrent of the engine. */
@@ -118,26 +118,17 @@ export const setEachPeer = (self: TorrentLimits, limits: Limits, now: number): v
   for (const peer of self.peers) set(peer, limits, now)
 }
 
-/**
- * Serves waiting peers. Every torrent of an engine runs it and one of them does the work, so that it needs no scope
- * besides theirs.
- */
-export const run = (self: EngineLimits): Effect.Effect<never> =>
-  Effect.gen(function* () {
+/** Serves waiting peers until the scope closes. */
+export const run = (self: EngineLimits): Effect.Effect<void, never, Scope.Scope> => {
+  const serve = Effect.gen(function* () {
     const clock = yield* Clock.Clock
     while (true) {
-      Latch.closeUnsafe(self.awake)
       const now = Monotonic.nowUnsafe(clock)
       RateLimiter.step(self.download, now)
       RateLimiter.step(self.upload, now)
-      const next = Math.min(
-        RateLimiter.nextAt(self.download, now) ?? Number.POSITIVE_INFINITY,
-        RateLimiter.nextAt(self.upload, now) ?? Number.POSITIVE_INFINITY
-      )
-      const wait = Math.max(0, next - now - stepMillis)
-      yield* wait === Number.POSITIVE_INFINITY
-        ? self.awake.await
-        : Effect.timeoutOrElse(self.awake.await, { duration: wait, orElse: () => Effect.void })
+      if (!RateLimiter.isWaitedFor(self.download) && !RateLimiter.isWaitedFor(self.upload)) return
       yield* Effect.sleep(stepMillis)
     }
-  }).pipe(self.stepping.withPermit)
+  })
+  return Signal.attend(self.awake, serve)
+}

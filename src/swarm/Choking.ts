@@ -1,11 +1,11 @@
 /**
  * Carries out what `Choker.ts` decides: unchokes the peers of a torrent whose turn it is.
  */
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as Latch from "effect/Latch"
+import type * as Scope from "effect/Scope"
 import * as Monotonic from "../base/Monotonic.ts"
 import type * as Prng from "../base/Prng.ts"
+import * as Signal from "../base/Signal.ts"
 import type * as PeerProtocol from "../peer/PeerProtocol.ts"
 import * as PeerRequests from "../peer/PeerRequests.ts"
 import * as RateMeter from "../rate/RateMeter.ts"
@@ -20,8 +20,8 @@ export interface Choking {
   readonly rate: RateMeter.RateMeter
   uploadedBytes: number
   readonly options: Options
-  /** Open if another peer may be unchoked before the next tick. */
-  readonly isDue: Latch.Latch
+  /** Set if another peer may be unchoked before the next tick. */
+  readonly isDue: Signal.Signal
   /** Whether every peer stays choked, because uploads end. */
   isParting: boolean
 }
@@ -45,7 +45,7 @@ export const make = (options: Options): Choking => ({
   rate: RateMeter.make({ now: 0 }),
   uploadedBytes: 0,
   options,
-  isDue: Latch.makeUnsafe(false),
+  isDue: Signal.make(),
   isParting: false
 })
 
@@ -85,18 +85,12 @@ const measure = (self: Choking, peers: ReadonlyArray<PeerProtocol.PeerProtocol>,
  * change their interest at the same time.
  */
 export const chooseSoon = (self: Choking): void => {
-  Latch.openUnsafe(self.isDue)
+  Signal.set(self.isDue)
 }
 
-/** Chooses whenever that is due, until it is interrupted. */
-export const run = Effect.fnUntraced(function* (self: Choking): Effect.fn.Return<never> {
-  const clock = yield* Clock.Clock
-  while (true) {
-    yield* self.isDue.await
-    // The caller that opened the latch runs this fiber within its call, and may be in the middle of reading from a
-    // peer.
-    yield* Effect.yieldNow
-    Latch.closeUnsafe(self.isDue)
-    choose(self, Monotonic.nowUnsafe(clock))
-  }
-})
+/** Chooses whenever that is due, until the scope closes. */
+export const run = (self: Choking): Effect.Effect<void, never, Scope.Scope> =>
+  Signal.attend(
+    self.isDue,
+    Effect.map(Monotonic.now, (now) => choose(self, now))
+  )

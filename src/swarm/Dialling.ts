@@ -5,8 +5,9 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as Latch from "effect/Latch"
+import type * as Scope from "effect/Scope"
 import * as Monotonic from "../base/Monotonic.ts"
+import * as Signal from "../base/Signal.ts"
 import * as PeerBook from "./PeerBook.ts"
 
 /** How many connections of a torrent are opened at once; `connect/Places.ts` bounds those of the whole engine. */
@@ -17,16 +18,28 @@ export interface Dialling {
   readonly book: PeerBook.PeerBook
   /** How many connections may be opened at once. */
   readonly max: number
-  /** Open if there may be an address to dial, or room for a dial. */
-  readonly awake: Latch.Latch
+  /** Set if there may be an address to dial, or room for a dial. */
+  readonly awake: Signal.Signal
+  /** When the next address is due, if it was not when `run` looked (milliseconds). */
+  dueAt: number | undefined
 }
 
 /** Makes the dialling of a swarm whose addresses are in `book`. */
-export const make = (book: PeerBook.PeerBook, max: number): Dialling => ({ book, max, awake: Latch.makeUnsafe(true) })
+export const make = (book: PeerBook.PeerBook, max: number): Dialling => ({
+  book,
+  max,
+  awake: Signal.make(),
+  dueAt: undefined
+})
 
 /** Makes `run` look for addresses to dial soon, but not within this call. */
 export const wake = (self: Dialling): void => {
-  Latch.openUnsafe(self.awake)
+  Signal.set(self.awake)
+}
+
+/** Wakes it if an address has become due. To be called about once a second. */
+export const tick = (self: Dialling, now: number): void => {
+  if (self.dueAt !== undefined && now >= self.dueAt) wake(self)
 }
 
 /** What dialling needs of its swarm. */
@@ -43,45 +56,29 @@ export interface Options<R> {
   readonly dial: (peer: PeerBook.Peer) => Effect.Effect<void, never, R>
 }
 
-/** Dials until it is interrupted. */
-export const run = Effect.fnUntraced(function* <R>(
-  self: Dialling,
-  options: Options<R>
-): Effect.fn.Return<never, never, R> {
-  const clock = yield* Clock.Clock
-  while (true) {
-    Latch.closeUnsafe(self.awake)
-    const wait = yield* dialDue(self, options, clock)
-    yield* wait === undefined
-      ? self.awake.await
-      : Effect.timeoutOrElse(self.awake.await, { duration: wait, orElse: () => Effect.void })
-    // The caller that opened the latch runs this fiber within its call, and may be in the middle of reading from a
-    // peer.
-    yield* Effect.yieldNow
-  }
-})
+/** Dials until the scope closes. */
+export const run = <R>(self: Dialling, options: Options<R>): Effect.Effect<void, never, R | Scope.Scope> =>
+  Signal.attend(self.awake, dialDue(self, options))
 
-/**
- * Dials every address that is due. Returns the milliseconds until the next is due; `undefined` if there is none or no
- * room for it.
- */
+/** Dials every address that is due, and notes when the next one is, if there is room for it. */
 const dialDue = Effect.fnUntraced(function* <R>(
-  { book, max }: Dialling,
-  { dial, dialing, leaveLine, takeDial, wantsPeers }: Options<R>,
-  clock: Clock.Clock
-): Effect.fn.Return<number | undefined, never, R> {
+  self: Dialling,
+  { dial, dialing, leaveLine, takeDial, wantsPeers }: Options<R>
+): Effect.fn.Return<void, never, R> {
+  const { book, max } = self
+  const clock = yield* Clock.Clock
+  self.dueAt = undefined
   while (wantsPeers() && dialing() < max) {
     const now = Monotonic.nowUnsafe(clock)
     const peer = PeerBook.nextToDial(book, now)
     if (peer === undefined) {
       leaveLine()
-      const dialAt = PeerBook.nextDialAt(book)
-      return dialAt === undefined ? undefined : dialAt - now
+      self.dueAt = PeerBook.nextDialAt(book)
+      return
     }
-    if (!takeDial()) return undefined
+    if (!takeDial()) return
     PeerBook.dialing(book, peer)
     yield* dial(peer)
   }
   leaveLine()
-  return undefined
 })

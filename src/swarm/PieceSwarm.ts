@@ -1,7 +1,7 @@
 /**
  * A swarm that exchanges pieces. Runs a session for each peer, unchokes some of them (`Choking.ts`), offers them a
  * few pieces at a time while it super-seeds (`Offers.ts`), announces stored pieces to all of them, and says how useful
- * each is. One ticker serves the timers of all sessions.
+ * each is. One tick serves the timers of all sessions.
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -15,6 +15,7 @@ import type * as PeerAddress from "../base/PeerAddress.ts"
 import type { PeerId } from "../base/PeerId.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import type * as Prng from "../base/Prng.ts"
+import type { Tick } from "../base/Ticker.ts"
 import type { Callers } from "../connect/Callers.ts"
 import type { Accept } from "../connect/Incoming.ts"
 import type { Places, Use } from "../connect/Places.ts"
@@ -48,8 +49,10 @@ export const partingTime = "3 seconds"
 
 /** A swarm that runs. */
 export interface Serving {
-  /** Dials, chokes and ticks until it is interrupted. A bug of ours is a defect. */
-  readonly run: Effect.Effect<never, never, Dialer>
+  /** Dials and chokes until the scope closes. */
+  readonly run: Effect.Effect<void, never, Dialer | Scope.Scope>
+  /** Does what is due. To be called every second. */
+  readonly tick: Tick
   /** Takes a peer that asks for the torrent. See `Swarm.accept`. */
   readonly accept: Accept
 }
@@ -192,10 +195,8 @@ const serve = (parts: Parts, upload: Upload.Upload): Serving => {
   const { choking, swarm } = parts
   const exchange = exchangeOf(parts, upload)
   return {
-    run: Effect.andThen(
-      Effect.all([Swarm.run(swarm, exchange), Choking.run(choking)], { concurrency: "unbounded" }),
-      Effect.never
-    ),
+    run: Effect.andThen(Swarm.run(swarm, exchange), Choking.run(choking)),
+    tick: (now) => tick(parts, now),
     accept: (caller, scope) => Swarm.accept(swarm, exchange, caller, scope)
   }
 }
@@ -210,8 +211,7 @@ const exchangeOf = (parts: Parts, upload: Upload.Upload): Swarm.Exchange<PeerSes
     admit: (member) => admit(parts, member),
     left: (key, member, error) => left(parts, key, member, error),
     useOf: (member, now) => useOf(options, member, now),
-    isDone: (member) => areBothDone(options, member),
-    tick: (now) => tick(parts, now)
+    isDone: (member) => areBothDone(options, member)
   }
 }
 
@@ -287,7 +287,14 @@ const left = (
   return (protocol.usefulBytes > 0 || protocol.uploadedBytes > 0) && error?._tag !== "WireError"
 }
 
-const tick = Effect.fnUntraced(function* ({ choking, offers, options, swarm }: Parts, now: number) {
+const tick = (parts: Parts, now: number): Effect.Effect<void> | undefined => {
+  const { offers, options, swarm } = parts
+  Swarm.tick(swarm, now)
+  const isAlone = swarm.roster.members.size === 0 && options.assembly.suppliers.size === 0
+  return isAlone && offers?.machine === undefined ? undefined : tickSuppliers(parts, now)
+}
+
+const tickSuppliers = Effect.fnUntraced(function* ({ choking, offers, options, swarm }: Parts, now: number) {
   const { assembly } = options
   const { members } = swarm.roster
   Assembly.tick(assembly, now)

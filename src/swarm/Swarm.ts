@@ -3,7 +3,7 @@
  * and banned. After its introduction a peer joins an exchange: of pieces (`PieceSwarm.ts`) or of metadata
  * (`torrent/MetadataFetch.ts`).
  *
- * Plain data of one owner. `run` dials and ticks; sessions, loops and the owner use the rest synchronously.
+ * Plain data of one owner. `run` dials; sessions, loops and the owner use the rest synchronously.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -115,8 +115,6 @@ export interface Exchange<M extends Roster.Member> {
   readonly useOf: (member: M, now: number) => Places.Use
   /** Whether neither side wants anything more from the other, so that the peer is not dialled again. */
   readonly isDone: (member: M) => boolean
-  /** Called every second. */
-  readonly tick: (now: number) => Effect.Effect<void>
 }
 
 /** Makes a swarm without addresses, whose sessions end with the scope. */
@@ -143,35 +141,32 @@ export const make = Effect.fnUntraced(function* <M extends Roster.Member>(option
   return self
 })
 
-/** Dials and ticks until it is interrupted. A bug of ours is a defect. */
+/** Dials until the scope closes. */
 export const run = Effect.fnUntraced(function* <M extends Roster.Member>(
   self: Swarm<M>,
   exchange: Exchange<M>
-): Effect.fn.Return<never, never, Dialer> {
+): Effect.fn.Return<void, never, Dialer | Scope.Scope> {
   const { dialling, encounters } = self
   const { places, share } = encounters
   const dialer = yield* Dialer
-  const dialing = Dialling.run(dialling, {
+  yield* Dialling.run(dialling, {
     wantsPeers: exchange.wantsPeers,
     dialing: () => Places.dials(share),
     takeDial: () => Places.takeDial(places, share),
     leaveLine: () => Places.leaveLine(places, share),
     dial: (peer) => dial(self, exchange, dialer, peer)
   })
-  const ticking = Effect.forever(Effect.andThen(tick(self, exchange), Effect.sleep("1 second")))
-  return yield* Effect.andThen(Effect.all([dialing, ticking], { concurrency: "unbounded" }), Effect.never)
 })
 
-const tick = <M extends Roster.Member>(self: Swarm<M>, exchange: Exchange<M>): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    const now = Monotonic.nowUnsafe(self.clock)
-    if (PeerBook.pardon(self.book, now)) Dialling.wake(self.dialling)
-    if (self.isRankStale) PeerBook.rank(self.book)
-    self.isRankStale = false
-    reportHangUps(self, now)
-    Places.step(self.encounters.places, now)
-    return exchange.tick(now)
-  })
+/** Does what is due for the addresses. To be called every second. */
+export const tick = <M extends Roster.Member>(self: Swarm<M>, now: number): void => {
+  if (PeerBook.pardon(self.book, now)) Dialling.wake(self.dialling)
+  if (self.isRankStale) PeerBook.rank(self.book)
+  self.isRankStale = false
+  reportHangUps(self, now)
+  Places.step(self.encounters.places, now)
+  Dialling.tick(self.dialling, now)
+}
 
 const reportHangUps = <M extends Roster.Member>({ book, callers, hangUps, report }: Swarm<M>, now: number): void => {
   const peers = HangUps.count(hangUps, book) + Callers.count(callers, now)

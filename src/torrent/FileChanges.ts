@@ -8,11 +8,13 @@
  * such a file only a replacement is noticed. A change that leaves size and time as they were is never noticed.
  */
 import * as Effect from "effect/Effect"
-import * as Latch from "effect/Latch"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Bitfield from "../base/Bitfield.ts"
 import * as Bytes from "../base/Bytes.ts"
+import * as Gate from "../base/Gate.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
+import * as Signal from "../base/Signal.ts"
 import type { FileFacts, StorageError, TorrentStorage } from "../storage/Storage.ts"
 import * as KnownFiles from "./KnownFiles.ts"
 
@@ -76,8 +78,8 @@ export interface FileChanges {
   readonly isRight: (piece: PieceIndex) => Effect.Effect<boolean, StorageError>
   /** Waits until no suspect piece is left. */
   readonly settled: Effect.Effect<void>
-  /** Verifies suspect pieces in the background, until it is interrupted. */
-  readonly run: Effect.Effect<never>
+  /** Verifies suspect pieces in the background, until the scope closes. */
+  readonly run: Effect.Effect<void, never, Scope.Scope>
 }
 
 /** Whether two looks saw the same file with the same size and time. */
@@ -102,15 +104,15 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   /** Files that we are replacing with our own, and the identities that they had before. */
   const replacing = new Set<number>()
   const former = new Map<number, string>()
-  const awake = yield* Latch.make(true)
-  const settled = yield* Latch.make(false)
+  const awake = Signal.make()
+  const settled = Gate.make(false)
 
   const pathsOf = (files: Iterable<number>): ReadonlyArray<string> =>
     Array.from(files, (file) => KnownFiles.pathOf(known, file))
 
   const wake = (): void => {
-    Latch.closeUnsafe(settled)
-    Latch.openUnsafe(awake)
+    Gate.close(settled)
+    Signal.set(awake)
   }
 
   const drop = (asked: ReadonlyArray<PieceIndex>, paths: ReadonlyArray<string>): void => {
@@ -213,8 +215,6 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     })
 
   const step = Effect.gen(function* () {
-    yield* awake.await
-    Latch.closeUnsafe(awake)
     // Some files are gone and looks at the others keep failing: the medium itself is away.
     const isAway = (error: StorageError) =>
       error.reason._tag === "StorageUnavailable" && ++failedLooks >= maxFailedLooks
@@ -226,7 +226,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     if (gone.size > 0 || suspects.count > 0) return
     for (const file of changed) options.onVerified(file)
     changed.clear()
-    Latch.openUnsafe(settled)
+    Gate.open(settled)
     report({ _tag: "Verified" })
   })
 
@@ -255,13 +255,17 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         if (!Bitfield.has(suspects, piece)) return Effect.succeed(Bitfield.has(stored, piece))
         return Effect.map(verify([piece]), () => Bitfield.has(stored, piece))
       }),
-    settled: settled.await,
-    run: step.pipe(
-      Effect.catch((error: StorageError) =>
-        Effect.andThen(Effect.logDebug(error), Effect.andThen(Effect.sleep(retryAfter), Effect.sync(wake)))
-      ),
-      Effect.forever
-    )
+    settled: Gate.pass(settled),
+    run: Effect.suspend(() => {
+      if (suspects.count > 0 || changed.size > 0 || gone.size > 0) Signal.set(awake)
+      else Gate.open(settled)
+      return Signal.attend(
+        awake,
+        Effect.catch(step, (error: StorageError) =>
+          Effect.andThen(Effect.logDebug(error), Effect.andThen(Effect.sleep(retryAfter), Effect.sync(wake)))
+        )
+      )
+    })
   }
   return self
 })

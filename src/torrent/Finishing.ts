@@ -2,10 +2,12 @@
  * Finishes a torrent each time all wanted pieces are stored: flushes everything, looks at every file, and reports how
  * that went.
  */
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as Latch from "effect/Latch"
+import type * as Scope from "effect/Scope"
 import * as PieceTable from "../assembly/PieceTable.ts"
 import * as Monotonic from "../base/Monotonic.ts"
+import * as Signal from "../base/Signal.ts"
 import * as TorrentFacts from "./TorrentFacts.ts"
 import type { TorrentFiles } from "./TorrentFiles.ts"
 import * as TorrentLife from "./TorrentLife.ts"
@@ -25,12 +27,11 @@ const standingOf = ({ assembly, facts, files }: Parts): TorrentMachine.Standing 
   isPaused: assembly.isPaused
 })
 
-/** Finishes whenever the life of the torrent asks for it, until it is interrupted. */
-export const run = (parts: Parts): Effect.Effect<never> => {
+/** Finishes whenever the life of the torrent asks for it, until the scope closes. */
+export const run = (parts: Parts): Effect.Effect<void, never, Scope.Scope> => {
   const { assembly, files, lasting } = parts
   const { life } = lasting
   const begin = Effect.sync(() => {
-    Latch.closeUnsafe(life.finishing)
     if (isDirty(files)) TorrentLife.note(life, { _tag: "Flushing" })
   })
   const finish = Effect.matchEffect(files.finish, {
@@ -38,13 +39,16 @@ export const run = (parts: Parts): Effect.Effect<never> => {
       Effect.map(Monotonic.now, (at) => {
         TorrentLife.note(life, { _tag: "Finished", standing: standingOf(parts), at })
         if (life.machine.completedAt !== undefined && PieceTable.isComplete(assembly.table))
-          Latch.openUnsafe(life.whole)
+          Deferred.doneUnsafe(life.whole, Effect.void)
       }),
     // Files cannot be looked at, or an empty one cannot be made.
     onFailure: (error) => {
       TorrentLife.note(life, { _tag: "FinishFailed", error })
-      return Effect.andThen(Effect.sleep(againAfter), life.finishing.open)
+      return Effect.andThen(
+        Effect.sleep(againAfter),
+        Effect.sync(() => Signal.set(life.finishing))
+      )
     }
   })
-  return life.finishing.await.pipe(Effect.andThen(begin), Effect.andThen(finish), Effect.forever)
+  return Signal.attend(life.finishing, Effect.andThen(begin, finish))
 }

@@ -9,12 +9,14 @@
  * is written, and the storage is failing.
  */
 import * as Effect from "effect/Effect"
-import * as Latch from "effect/Latch"
+import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as Bitfield from "../base/Bitfield.ts"
 import * as Bytes from "../base/Bytes.ts"
+import * as Gate from "../base/Gate.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
+import * as Signal from "../base/Signal.ts"
 import type { PieceHasher } from "../hash/PieceHasher.ts"
 import {
   type FileFacts,
@@ -97,8 +99,8 @@ export interface FlushBehind {
   readonly all: Effect.Effect<void>
   /** Flushes once before the torrent stops. Does nothing after failed flushes: the next run repairs what they left. */
   readonly last: Effect.Effect<void>
-  /** Flushes in the background while the download goes on, until it is interrupted. */
-  readonly run: Effect.Effect<never>
+  /** Flushes in the background while the download goes on, until the scope closes. */
+  readonly run: Effect.Effect<void, never, Scope.Scope>
 }
 
 /** Makes it. Files with stored pieces that are not flushed have to be flushed. */
@@ -122,16 +124,16 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   /** How many writes have begun and not ended, and how many wait for room. */
   let writes = 0
   let waiting = 0
-  const noWrites = yield* Latch.make(true)
-  /** Open once something may be dirty. Until then `run` needs no timer. */
-  const written = yield* Latch.make(false)
-  const flushRequested = yield* Latch.make(false)
-  const writable = yield* Latch.make(true)
+  const noWrites = Gate.make(true)
+  /** Set once something may be dirty. Until then `run` needs no timer. */
+  const written = Signal.make()
+  const flushRequested = Gate.make(false)
+  const writable = Gate.make(true)
   const turn = yield* Semaphore.make(1)
 
   const requestFlush = (): void => {
-    Latch.openUnsafe(written)
-    Latch.openUnsafe(flushRequested)
+    Signal.set(written)
+    Gate.open(flushRequested)
   }
 
   const unflushed = (): ReadonlyArray<PieceIndex> => {
@@ -150,7 +152,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       dirty.add(file)
       if (known.files.get(file)?.isStale === true) stale.add(file)
     }
-    Latch.openUnsafe(written)
+    Signal.set(written)
   }
   for (const piece of unflushed()) markDirty(KnownFiles.filesOf(known, piece))
 
@@ -174,10 +176,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const admit = (bytes: number): Effect.Effect<void> =>
     Effect.suspend(() => {
       if (admitNow(bytes)) return Effect.void
-      Latch.closeUnsafe(writable)
+      Gate.close(writable)
       requestFlush()
       waiting++
-      return writable.await.pipe(Effect.ensuring(Effect.sync(() => void waiting--)), Effect.andThen(admit(bytes)))
+      return Gate.pass(writable).pipe(Effect.ensuring(Effect.sync(() => void waiting--)), Effect.andThen(admit(bytes)))
     })
 
   const reportAway = ({ reason }: StorageError) =>
@@ -264,7 +266,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         report({ _tag: "FlushFailed", error: StorageError.of("flush", [first, ...others]) })
       // Set before the latch opens: whoever waited for room during this flush must not write now.
       isFailing ||= failed.size > 0
-      Latch.openUnsafe(writable)
+      Gate.open(writable)
       const isSafe = (file: number) => good.has(file) || !(isNamed.has(file) || unsafe.has(file))
       const safe = pieces.filter(
         (piece) => Bitfield.has(stored, piece) && KnownFiles.filesOf(known, piece).every(isSafe)
@@ -286,11 +288,11 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       if (failed.size === 0) {
         if (isFailing) report({ _tag: "FlushRecovered" })
         isFailing = false
-        Latch.openUnsafe(writable)
+        Gate.open(writable)
         return true
       }
       // Wait for them: the system may also have lost bytes of writes that were under way.
-      yield* noWrites.await
+      yield* Gate.pass(noWrites)
       yield* Effect.yieldNow
       for (const piece of unflushed()) {
         if (KnownFiles.filesOf(known, piece).some((file) => failed.has(file))) unsaved.add(piece)
@@ -324,7 +326,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     // The written bytes were all padding. A caller of `admit` that waits behind a running write is woken by its end.
     if (writes === 0 && unflushedBytes > writingBytes) {
       unflushedBytes = writingBytes
-      Latch.openUnsafe(writable)
+      Gate.open(writable)
     }
     return Effect.void
   }).pipe(turn.withPermit)
@@ -341,16 +343,16 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       writingBytes -= bytes
       if (!isWritten) {
         unflushedBytes -= bytes
-        Latch.openUnsafe(writable)
+        Gate.open(writable)
       } else if (waiting > 0) requestFlush()
     },
     noteDirty,
     noteWriting: () => {
       writes++
-      Latch.closeUnsafe(noWrites)
+      Gate.close(noWrites)
     },
     noteWritten: (files) => {
-      if (--writes === 0) Latch.openUnsafe(noWrites)
+      if (--writes === 0) Gate.open(noWrites)
       // Also after a failed write, which may have written a part.
       noteDirty(files)
     },
@@ -360,12 +362,14 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       const isIdle = isFailing || dirty.size === 0 || stale.size > 0
       return isIdle ? Effect.void : Effect.asVoid(attempt(true))
     }).pipe(turn.withPermit),
-    run: written.await.pipe(
-      Effect.tap(() => Effect.sync(() => Latch.closeUnsafe(written))),
-      Effect.andThen(Effect.raceFirst(flushRequested.await, Effect.sleep(flushEvery))),
-      Effect.tap(() => Effect.sync(() => Latch.closeUnsafe(flushRequested))),
-      Effect.andThen(flushDirty),
-      Effect.forever
+    run: Signal.attend(
+      written,
+      Effect.suspend(() =>
+        Effect.raceFirst(Gate.pass(flushRequested), Effect.sleep(flushEvery)).pipe(
+          Effect.tap(() => Effect.sync(() => Gate.close(flushRequested))),
+          Effect.andThen(flushDirty)
+        )
+      )
     )
   }
   return self

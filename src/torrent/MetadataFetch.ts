@@ -16,6 +16,7 @@ import * as MetadataLimit from "../base/MetadataLimit.ts"
 import * as Monotonic from "../base/Monotonic.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { PeerId } from "../base/PeerId.ts"
+import * as Signal from "../base/Signal.ts"
 import * as BencodeSpan from "../bencode/BencodeSpan.ts"
 import type { Places } from "../connect/Places.ts"
 import type { MetadataSource } from "../discovery/MetadataSource.ts"
@@ -220,12 +221,20 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     },
     // `MetadataExchange` drops peers that do not answer.
     useOf: ({ openedAt }, now) => ({ idleMillis: now - openedAt, isUseless: false }),
-    isDone: () => false,
-    tick: (now) => Effect.sync(() => advance(now))
+    isDone: () => false
+  })
+  yield* Effect.provideService(exchanging, Signal.Defects, (defect) => Effect.asVoid(Deferred.die(found, defect)))
+  const ticking = Effect.gen(function* () {
+    while (true) {
+      const now = Monotonic.nowUnsafe(clock)
+      Swarm.tick(swarm, now)
+      advance(now)
+      yield* Effect.sleep("1 second")
+    }
   })
   // Peers may be found much later, if at all.
   if (urls.length > 0) reportChange()
-  const loops = Effect.all([exchanging, verify, ...options.sources.map(listen), ...elsewhere.map(ask)], {
+  const loops = Effect.all([ticking, verify, ...options.sources.map(listen), ...elsewhere.map(ask)], {
     concurrency: "unbounded",
     discard: true
   })

@@ -3,9 +3,9 @@
  * reported and does not stop the download: a later run verifies more instead.
  */
 import * as Effect from "effect/Effect"
-import * as Latch from "effect/Latch"
 import * as Semaphore from "effect/Semaphore"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
+import * as Signal from "../base/Signal.ts"
 import type { FileRecord, ResumeError, Snapshot, TorrentResume } from "../resume/ResumeStore.ts"
 
 /**
@@ -64,7 +64,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const droppedUnannounced = new Set<PieceIndex>()
   let isFailing = false
   let isAbandoned = false
-  const awake = yield* Latch.make(false)
+  const awake = Signal.make()
   const turn = yield* Semaphore.make(1)
 
   const save = Effect.suspend(() => resume.save(snapshot()))
@@ -93,17 +93,18 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
   const note = (change: (pending: Pending) => void): void => {
     change(pending)
-    Latch.openUnsafe(awake)
+    Signal.set(awake)
   }
 
   yield* report(save)
   yield* Effect.addFinalizer(() => append(false))
-  yield* awake.await.pipe(
-    Effect.andThen(Effect.sleep(gatherFor)),
-    Effect.tap(() => Effect.sync(() => Latch.closeUnsafe(awake))),
-    Effect.andThen(append(false)),
-    Effect.forever,
-    Effect.forkScoped
+  yield* Signal.attend(
+    awake,
+    Effect.gen(function* () {
+      yield* Effect.sleep(gatherFor)
+      Signal.clear(awake)
+      yield* append(false)
+    })
   )
 
   const self: ResumeKeeper = {

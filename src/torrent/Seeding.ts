@@ -2,34 +2,43 @@
  * Ends seeding when the goal of a torrent is reached.
  */
 import * as Effect from "effect/Effect"
-import * as Schedule from "effect/Schedule"
 import * as PieceTable from "../assembly/PieceTable.ts"
-import * as Monotonic from "../base/Monotonic.ts"
+import * as Signal from "../base/Signal.ts"
+import * as Ticker from "../base/Ticker.ts"
 import * as SeedingGoal from "./SeedingGoal.ts"
 import * as TorrentLife from "./TorrentLife.ts"
 import type { TorrentParts } from "./TorrentParts.ts"
 
-/** How often the goal is checked. */
-const lookEvery = "1 second"
-
 /**
- * Checks the goal for as long as the torrent runs. Seeding may begin again, when more files are wanted later and
+ * Checks the goal every second until the scope closes. Seeding may begin again, when more files are wanted later and
  * stored.
  */
-export const run = (
+export const run = Effect.fnUntraced(function* (
   goal: SeedingGoal.SeedingGoal,
-  { assembly, lasting: { life }, swarm, upload }: Pick<TorrentParts, "assembly" | "lasting" | "swarm" | "upload">
-): Effect.Effect<unknown> =>
-  Effect.gen(function* () {
+  {
+    assembly,
+    lasting: { life, options },
+    swarm,
+    upload
+  }: Pick<TorrentParts, "assembly" | "lasting" | "swarm" | "upload">
+) {
+  const isReached = Signal.make()
+  let reached: "ratio" | "time" | undefined
+  const look = (now: number): undefined => {
     const { completedAt, isSeeding } = life.machine
     if (!isSeeding || completedAt === undefined) return
-    const reached = SeedingGoal.reached(goal, {
+    reached = SeedingGoal.reached(goal, {
       uploadedBytes: upload.uploadedBytes,
       wantedBytes: PieceTable.wantedBytes(assembly.table),
-      seedingMillis: (yield* Monotonic.now) - completedAt
+      seedingMillis: now - completedAt
     })
     if (reached === undefined) return
     TorrentLife.note(life, { _tag: "GoalReached" })
-    yield* swarm.dismiss("the seeding goal was reached")
-    TorrentLife.note(life, { _tag: "Dismissed", reached })
-  }).pipe(Effect.repeat(Schedule.spaced(lookEvery)))
+    Signal.set(isReached)
+  }
+  const dismiss = Effect.map(swarm.dismiss("the seeding goal was reached"), () =>
+    TorrentLife.note(life, { _tag: "Dismissed", reached: reached! })
+  )
+  yield* Signal.attend(isReached, dismiss)
+  yield* Ticker.join(options.ticker, look)
+})

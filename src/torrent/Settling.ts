@@ -2,7 +2,8 @@
  * Looks at files once they need no more writes. After that a different size or time means that somebody changed them.
  */
 import * as Effect from "effect/Effect"
-import * as Latch from "effect/Latch"
+import type * as Scope from "effect/Scope"
+import * as Signal from "../base/Signal.ts"
 import type { FileFacts, StorageError, TorrentStorage } from "../storage/Storage.ts"
 import type { FileChanges } from "./FileChanges.ts"
 import * as KnownFiles from "./KnownFiles.ts"
@@ -27,14 +28,14 @@ export interface Settling {
   readonly now: (files: ReadonlyArray<number>) => Effect.Effect<void, StorageError>
   /** Looks at every file that is being written. Called when the torrent stops and writes no more. */
   readonly last: Effect.Effect<void, StorageError>
-  /** Looks at the files that wait, until it is interrupted. */
-  readonly run: Effect.Effect<never>
+  /** Looks at the files that wait, until the scope closes. */
+  readonly run: Effect.Effect<void, never, Scope.Scope>
 }
 
 /** Makes it with no file waiting. */
-export const make = Effect.fnUntraced(function* ({ changes, known, onIdle, storage }: Options) {
+export const make = ({ changes, known, onIdle, storage }: Options): Settling => {
   const waiting = new Set<number>()
-  const awake = yield* Latch.make(false)
+  const awake = Signal.make()
   const isWriting = (file: number): boolean => known.files.get(file)?.isWriting === true
 
   /** Looks at files, and returns what is known of those that were not replaced. */
@@ -70,7 +71,7 @@ export const make = Effect.fnUntraced(function* ({ changes, known, onIdle, stora
   const self: Settling = {
     soon: (file) => {
       waiting.add(file)
-      Latch.openUnsafe(awake)
+      Signal.set(awake)
     },
     now,
     last: Effect.suspend(() =>
@@ -78,12 +79,14 @@ export const make = Effect.fnUntraced(function* ({ changes, known, onIdle, stora
         for (const { entry, facts } of found) noteIdle(entry, facts)
       })
     ),
-    run: awake.await.pipe(
-      Effect.andThen(Effect.sleep(settleAfter)),
-      Effect.tap(() => Effect.sync(() => Latch.closeUnsafe(awake))),
-      Effect.andThen(Effect.suspend(() => Effect.ignore(now([])))),
-      Effect.forever
+    run: Signal.attend(
+      awake,
+      Effect.gen(function* () {
+        yield* Effect.sleep(settleAfter)
+        Signal.clear(awake)
+        yield* Effect.ignore(now([]))
+      })
     )
   }
   return self
-})
+}

@@ -1,13 +1,15 @@
 /**
  * Runs the sources of a torrent's peers, and remembers how each of them is doing.
  */
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
+import * as Signal from "../base/Signal.ts"
 import * as SourceUrl from "../base/SourceUrl.ts"
 import type { PeerSource, PeerSourceContext, PeerSourceEvent } from "../discovery/PeerSource.ts"
 import type { PieceSwarm } from "../swarm/PieceSwarm.ts"
 import type { TorrentEvent } from "./TorrentEvent.ts"
-import type { TorrentLife } from "./TorrentLife.ts"
+import * as TorrentLife from "./TorrentLife.ts"
 
 /** How the sources are doing. */
 export interface Sources {
@@ -43,23 +45,27 @@ export interface Options {
 export const restAfter = "10 seconds"
 
 /**
- * Runs the sources while peers are wanted, until it is interrupted. A torrent that neither downloads nor seeds lets them
+ * Runs the sources while peers are wanted, until the scope closes. A torrent that neither downloads nor seeds lets them
  * end, so trackers are told that it has stopped; if more is wanted later, they run again.
  */
-export const runWhileWanted = (
+export const runWhileWanted = Effect.fnUntraced(function* (
   self: Sources,
-  life: Pick<TorrentLife, "seeking" | "resting">,
+  life: Pick<TorrentLife.TorrentLife, "machine" | "seeking" | "resting">,
   options: Options
-): Effect.Effect<never> => {
-  const rested: Effect.Effect<void> = Effect.andThen(
-    life.resting.await,
-    Effect.raceFirst(Effect.as(Effect.sleep(restAfter), true), Effect.as(life.seeking.await, false))
-  ).pipe(Effect.flatMap((isOver) => (isOver ? Effect.void : rested)))
-  return life.seeking.await.pipe(
-    Effect.andThen(Effect.raceFirst(Effect.andThen(run(self, options), Effect.never), rested)),
-    Effect.forever
-  )
-}
+) {
+  let stop = Deferred.makeUnsafe<void>()
+  const running = Effect.suspend(() => {
+    if (!TorrentLife.wantsPeers(life)) return Effect.void
+    stop = Deferred.makeUnsafe()
+    return Effect.raceFirst(run(self, options), Deferred.await(stop))
+  })
+  const resting = Effect.map(Effect.sleep(restAfter), () => {
+    // If it was wanted meanwhile, it has not rested for so long.
+    if (!TorrentLife.wantsPeers(life) && !life.resting.isSet) Deferred.doneUnsafe(stop, Effect.void)
+  })
+  yield* Signal.attend(life.seeking, running)
+  yield* Signal.attend(life.resting, resting)
+})
 
 /** Adds the addresses that sources find to a swarm, until all sources have ended. */
 export const run = (self: Sources, options: Options): Effect.Effect<void> => {

@@ -6,6 +6,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
 import type { PieceStore } from "../assembly/Completion.ts"
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
@@ -87,8 +88,8 @@ export interface TorrentFiles {
    * look different from the last time.
    */
   readonly regain: Effect.Effect<ReadonlyArray<PieceIndex>, StorageError>
-  /** Flushes, verifies and looks at finished files in the background, until it is interrupted. */
-  readonly run: Effect.Effect<void>
+  /** Flushes, verifies and looks at finished files in the background, until the scope closes. */
+  readonly run: Effect.Effect<void, never, Scope.Scope>
 }
 
 const without = (pieces: Bitfield.Bitfield, left: ReadonlySet<PieceIndex>): Bitfield.Bitfield => {
@@ -191,7 +192,7 @@ export const make = Effect.fnUntraced(function* ({
   const existing = (files: ReadonlyArray<number>): ContentExists =>
     new ContentExists({ files: files.map((file) => Adoption.existing(layout, known.files.get(file)!.facts, stored)) })
 
-  const settling = yield* Settling.make({ storage, known, changes, onIdle: noteFile })
+  const settling = Settling.make({ storage, known, changes, onIdle: noteFile })
 
   const claims = FileClaims.make({
     storage,
@@ -362,7 +363,7 @@ export const make = Effect.fnUntraced(function* ({
       options.report({ _tag: "Foreign", error: existing(tooLong) })
       return yield* Effect.never
     }),
-    run: Effect.all([changes.run, flush.run, settling.run], { concurrency: "unbounded", discard: true })
+    run: changes.run.pipe(Effect.andThen(flush.run), Effect.andThen(settling.run))
   }
   return self
 })

@@ -4,7 +4,7 @@
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as Latch from "effect/Latch"
+import * as Signal from "../base/Signal.ts"
 import type { ResumeData } from "../resume/ResumeStore.ts"
 import * as EventLog from "./EventLog.ts"
 import type { TorrentEvent } from "./TorrentEvent.ts"
@@ -18,17 +18,15 @@ export interface TorrentLife {
   readonly log: EventLog.EventLog
   /** Completes when every wanted piece is stored and flushed for the first time. */
   readonly completed: Deferred.Deferred<void, TorrentError>
-  /** Open while peers are wanted, and open while they are not: each is what the other is not. */
-  readonly seeking: Latch.Latch
-  readonly resting: Latch.Latch
-  /** Open once all pieces were stored and flushed, not only the wanted ones. */
-  readonly whole: Latch.Latch
-  /** Open while everything that is wanted is stored and has to be finished: flushed and looked at. */
-  readonly finishing: Latch.Latch
-  /** Open when the run has to end and another one has to begin. */
-  readonly restarting: Latch.Latch
-  /** Fails when the torrent has to end. */
-  readonly ended: Deferred.Deferred<never, TorrentError>
+  /** Set when peers are wanted that were not wanted before, and when they are not wanted any more. */
+  readonly seeking: Signal.Signal
+  readonly resting: Signal.Signal
+  /** Completes once all pieces were stored and flushed, not only the wanted ones. */
+  readonly whole: Deferred.Deferred<void>
+  /** Set when everything that is wanted is stored and has to be finished: flushed and looked at. */
+  readonly finishing: Signal.Signal
+  /** Completes when the run has to end and another one has to begin; fails when the torrent has to end. */
+  runEnd: Deferred.Deferred<void, TorrentError>
   /** How many pieces had the wrong digest, counted each time. */
   rejectedPieces: number
   /** What was known when the files of the last run went away, because resume data may have gone with them. */
@@ -41,12 +39,11 @@ export const make = Effect.fnUntraced(function* (options: { readonly seeds: bool
     machine: TorrentMachine.make(options),
     log: yield* EventLog.make,
     completed: yield* Effect.acquireRelease(Deferred.make<void, TorrentError>(), Deferred.interrupt),
-    seeking: yield* Latch.make(false),
-    resting: yield* Latch.make(true),
-    whole: yield* Latch.make(false),
-    finishing: yield* Latch.make(false),
-    restarting: yield* Latch.make(false),
-    ended: yield* Deferred.make<never, TorrentError>(),
+    seeking: Signal.make(),
+    resting: Signal.make(),
+    whole: Deferred.makeUnsafe(),
+    finishing: Signal.make(),
+    runEnd: Deferred.makeUnsafe(),
     rejectedPieces: 0,
     last: undefined
   }
@@ -56,9 +53,12 @@ export const make = Effect.fnUntraced(function* (options: { readonly seeds: bool
 /** Reports an event. */
 export const report = (self: TorrentLife, event: TorrentEvent): void => self.log.report(event)
 
+/** Whether peers are wanted now. */
+export const wantsPeers = ({ machine }: Pick<TorrentLife, "machine">): boolean => TorrentMachine.wantsPeers(machine)
+
 /** Takes the next step of the life, and performs its actions. */
 export const note = (self: TorrentLife, fact: TorrentMachine.Fact): void => {
-  const wantedPeers = TorrentMachine.wantsPeers(self.machine)
+  const wantedPeers = wantsPeers(self)
   const step = TorrentMachine.step(self.machine, fact)
   self.machine = step.machine
   for (const action of step.actions) {
@@ -67,21 +67,18 @@ export const note = (self: TorrentLife, fact: TorrentMachine.Fact): void => {
         report(self, action.event)
         break
       case "Finish":
-        Latch.openUnsafe(self.finishing)
+        Signal.set(self.finishing)
         break
       case "Complete":
         Deferred.doneUnsafe(self.completed, Effect.void)
         break
       case "Restart":
-        Latch.openUnsafe(self.restarting)
+        Deferred.doneUnsafe(self.runEnd, Effect.void)
         break
       case "End":
-        Deferred.doneUnsafe(self.ended, Effect.fail(action.error))
+        Deferred.doneUnsafe(self.runEnd, Effect.fail(action.error))
     }
   }
-  // An action may have led to a further step, which has set the latches of its own.
-  const wantsPeers = TorrentMachine.wantsPeers(self.machine)
-  if (wantsPeers === wantedPeers) return
-  Latch.closeUnsafe(wantsPeers ? self.resting : self.seeking)
-  Latch.openUnsafe(wantsPeers ? self.seeking : self.resting)
+  // An action may have led to a further step, which has set the signals of its own.
+  if (wantsPeers(self) !== wantedPeers) Signal.set(wantedPeers ? self.resting : self.seeking)
 }

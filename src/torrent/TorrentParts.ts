@@ -4,6 +4,7 @@
 import type { Assembly } from "../assembly/Assembly.ts"
 import type { PeerId } from "../base/PeerId.ts"
 import type { Prng } from "../base/Prng.ts"
+import type { Ticker } from "../base/Ticker.ts"
 import type { Callers } from "../connect/Callers.ts"
 import type { Places } from "../connect/Places.ts"
 import type { PeerSource } from "../discovery/PeerSource.ts"
@@ -30,6 +31,8 @@ export interface Options extends TorrentOptions {
   readonly sources: ReadonlyArray<PeerSource>
   /** The limits of all torrents of the engine together. */
   readonly engineLimits: RateLimits.EngineLimits
+  /** What is done every second for all torrents of the engine. */
+  readonly ticker: Ticker
   /** The peers that called the engine without a handshake. */
   readonly callers: Callers
   /** The places that all torrents of the engine share. */

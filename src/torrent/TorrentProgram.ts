@@ -8,7 +8,6 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Latch from "effect/Latch"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
@@ -41,7 +40,7 @@ export interface TorrentProgram {
  * Starts a torrent that runs until the scope closes. Returns at once; events report the check, the download and
  * failures.
  */
-export const make = Effect.fn("Torrent.make")(function* (options: Options) {
+export const make = Effect.fnUntraced(function* (options: Options) {
   const { metainfo } = options
   const clock = yield* Clock.Clock
   const life = yield* TorrentLife.make({ seeds: options.seed !== undefined && options.seed !== false })
@@ -69,18 +68,18 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
 
   const once = Effect.gen(function* () {
     final = undefined
+    life.runEnd = Deferred.makeUnsafe()
     const opened = yield* TorrentRun.open(lasting)
     run = opened
     yield* opened.swarm.add(addedAddresses)
     yield* TorrentRun.begin(opened)
-    yield* life.restarting.await
+    yield* Deferred.await(life.runEnd)
   })
   const end = Effect.sync(() => {
     if (run !== undefined) run.facts.isOver = true
     ending = run
     run = undefined
     TorrentLife.note(life, { _tag: "Restarted" })
-    Latch.closeUnsafe(life.restarting)
   })
   const ended = Effect.sync(() => {
     if (ending !== undefined) final = StatusReport.atEnd(ending, Monotonic.nowUnsafe(clock))
@@ -96,7 +95,6 @@ export const make = Effect.fn("Torrent.make")(function* (options: Options) {
     Effect.flatMap((parts) =>
       once.pipe(
         Scope.provide(parts),
-        Effect.raceFirst(Deferred.await(life.ended)),
         Effect.ensuring(end.pipe(Effect.andThen(Scope.close(parts, Exit.void)), Effect.ensuring(ended)))
       )
     ),

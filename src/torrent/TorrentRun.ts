@@ -16,13 +16,14 @@ import * as PieceTable from "../assembly/PieceTable.ts"
 import * as Requests from "../assembly/Requests.ts"
 import { SupplierSources } from "../assembly/SupplierSource.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
+import * as Signal from "../base/Signal.ts"
+import * as Ticker from "../base/Ticker.ts"
 import type { PeerSourceContext } from "../discovery/PeerSource.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
 import * as Metainfo from "../metainfo/Metainfo.ts"
 import * as ListeningPort from "../network/ListeningPort.ts"
 import * as AllowedFast from "../peer/AllowedFast.ts"
 import * as Upload from "../peer/Upload.ts"
-import * as RateLimits from "../rate/RateLimits.ts"
 import { ResumeStore } from "../resume/ResumeStore.ts"
 import { Storage } from "../storage/Storage.ts"
 import * as PieceSwarm from "../swarm/PieceSwarm.ts"
@@ -163,8 +164,11 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting) {
   return self
 })
 
-/** Starts the fibers of the run, which end when the scope closes. */
-export const begin = Effect.fnUntraced(function* (self: TorrentParts) {
+/** Has the parts work until the scope closes. If one of them dies, the torrent fails. */
+export const begin = (self: TorrentParts) =>
+  Effect.provideService(start(self), Signal.Defects, (defect) => failWith(self.lasting.life, Cause.die(defect)))
+
+const start = Effect.fnUntraced(function* (self: TorrentParts) {
   const { assembly, facts, files, lasting, serving, storage, swarm, upload } = self
   const { life, limits, options, selection, sources } = lasting
   const digestOf = (piece: PieceIndex) => Metainfo.pieceDigest(options.metainfo, piece)
@@ -175,44 +179,44 @@ export const begin = Effect.fnUntraced(function* (self: TorrentParts) {
 
   // Peers may connect from now on. Fibers are interrupted in reverse order, so the sessions and the reader of facts end
   // last, and no other fiber waits for them.
-  yield* forkPart(life, serving.run)
+  yield* serving.run
+  yield* Ticker.join(options.ticker, serving.tick)
   const onPiece = (fact: Facts.Fact): void => {
     if (fact._tag === "Stored") Upload.noteStored(upload, fact.piece)
     TorrentFacts.onPiece(facts, fact)
   }
-  yield* forkPart(life, Facts.read(assembly.facts, onPiece))
+  yield* Facts.read(assembly.facts, onPiece)
   yield* Selection.catchUp(selection, self.selected, self.prepared)
   TorrentFacts.onMoved(facts)
-  yield* forkPart(life, Completion.run(assembly, { storage: files.writer, digestOf }))
-  yield* forkPart(life, files.run)
-  yield* forkPart(life, Finishing.run(self))
+  yield* Completion.run(assembly, { storage: files.writer, digestOf })
+  yield* files.run
+  yield* Finishing.run(self)
   const onRecovered = (piece: PieceIndex): void => TorrentFacts.onRecovered(facts, piece)
-  yield* forkPart(life, Upload.recover(upload, { storage, digestOf, onRecovered }))
+  yield* Upload.recover(upload, { storage, digestOf, onRecovered })
   if (assembly.isReadOnly) {
     const regain = Effect.map(files.regain, (pieces) => TorrentFacts.onRegained(facts, pieces))
     yield* forkPart(life, Effect.repeat(Effect.ignore(regain), Schedule.spaced(regainEvery)))
   }
-  yield* forkPart(life, Assembly.sweep(assembly, { isHeldUp: (buffer) => Requests.waitsForRate(assembly, buffer) }))
-  yield* forkPart(
-    life,
-    Sources.runWhileWanted(sources, life, {
-      sources: options.sources,
-      context: contextOf(self),
-      swarm,
-      report: (event) => TorrentLife.report(life, event)
-    })
-  )
+  yield* Assembly.sweep(assembly, { isHeldUp: (buffer) => Requests.waitsForRate(assembly, buffer) })
+  yield* Sources.runWhileWanted(sources, life, {
+    sources: options.sources,
+    context: contextOf(self),
+    swarm,
+    report: (event) => TorrentLife.report(life, event)
+  })
   for (const { supply } of yield* SupplierSources) {
     yield* forkPart(life, Effect.scoped(supply({ metainfo: options.metainfo, assembly, limits })))
   }
-  yield* forkPart(life, RateLimits.run(options.engineLimits))
-  if (typeof options.seed === "object") yield* forkPart(life, Seeding.run(options.seed, self))
+  if (typeof options.seed === "object") yield* Seeding.run(options.seed, self)
 })
+
+const failWith = ({ runEnd }: TorrentLife.TorrentLife, cause: Cause.Cause<never>): Effect.Effect<void> =>
+  Effect.asVoid(Deferred.failCause(runEnd, cause))
 
 /** Starts a fiber that runs until the scope closes. If it dies, the torrent fails. */
 const forkPart = <A, R>(life: TorrentLife.TorrentLife, part: Effect.Effect<A, never, R>) =>
   part.pipe(
-    Effect.onError((cause) => (Cause.hasDies(cause) ? Deferred.failCause(life.ended, cause) : Effect.void)),
+    Effect.onError((cause) => (Cause.hasDies(cause) ? failWith(life, cause) : Effect.void)),
     Effect.forkScoped
   )
 
@@ -223,7 +227,9 @@ const contextOf = ({ assembly, lasting, swarm, upload }: TorrentParts): PeerSour
   port: lasting.options.port,
   isPrivate: lasting.options.metainfo.isPrivate,
   trackers: lasting.options.metainfo.trackers,
-  completed: Effect.suspend(() => (PieceTable.isComplete(assembly.table) ? Effect.void : lasting.life.whole.await)),
+  completed: Effect.suspend(() =>
+    PieceTable.isComplete(assembly.table) ? Effect.void : Deferred.await(lasting.life.whole)
+  ),
   wantsMore: () => !PieceTable.isFinished(assembly.table) && swarm.counts().connected === 0,
   hasFew: () => swarm.counts().connected < Sources.fewPeers,
   facts: () => ({

@@ -1,6 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Queue from "effect/Queue"
 import * as TestClock from "effect/testing/TestClock"
 import * as Assembly from "../../src/assembly/Assembly.ts"
 import * as BufferPool from "../../src/assembly/BufferPool.ts"
@@ -92,11 +91,11 @@ describe("Assembly", () => {
       ask(assembly, one, 2)
 
       answer(assembly, one, { count: 1 })
-      const early = Queue.sizeUnsafe(assembly.completed)
+      const early = assembly.completed.waiting.length
       answer(assembly, one)
 
       assert.strictEqual(early, 0)
-      assert.deepStrictEqual(yield* Queue.takeAll(assembly.completed), [buffer])
+      assert.deepStrictEqual(assembly.completed.waiting, [buffer])
       assert.strictEqual(PieceTable.stateOf(assembly.table, piece(1)), "complete")
       assert.deepStrictEqual(asked(one), [])
     }).pipe(budget)
@@ -147,7 +146,7 @@ describe("Assembly", () => {
       yield* begin(assembly, one, 0)
       ask(assembly, one, 1)
       ask(assembly, two, 1)
-      yield* Effect.forkScoped(BufferPool.sweep(assembly.pool))
+      yield* BufferPool.sweep(assembly.pool)
 
       yield* TestClock.adjust("60 seconds")
 

@@ -198,7 +198,7 @@ describe("BufferBudget", () => {
       yield* Effect.yieldNow
       yield* Fiber.interrupt(first)
       yield* BufferPool.close(busy, piece(0))
-      yield* Effect.forkScoped(BufferPool.sweep(gone))
+      yield* BufferPool.sweep(gone)
       yield* TestClock.adjust("10 seconds")
 
       const served = yield* Fiber.join(second)

@@ -115,7 +115,7 @@ describe("BufferPool", () => {
         onClose: (closing) => RequestPipeline.releasePiece(pipeline, closing)
       })
       RequestPipeline.send(pipeline, buffer, 0, 0)
-      yield* Effect.forkScoped(BufferPool.sweep(pool, { onStale: (found) => void stale.push(found.piece) }))
+      yield* BufferPool.sweep(pool, { onStale: (found) => void stale.push(found.piece) })
 
       yield* TestClock.adjust("59 seconds")
       const before = sizes(pool)
@@ -140,7 +140,7 @@ describe("BufferPool", () => {
         if (buffer.piece === 0) sweeps++
         return buffer.piece === 0 || (buffer.piece === 1 && sweeps % 2 === 0)
       }
-      yield* Effect.forkScoped(BufferPool.sweep(pool, { isHeldUp }))
+      yield* BufferPool.sweep(pool, { isHeldUp })
       const left: Array<ReadonlyArray<number>> = []
 
       for (let time = 0; time < 3; time++) {
@@ -158,7 +158,7 @@ describe("BufferPool", () => {
       const active = yield* BufferPool.lend(pool, piece(0))
       const complete = yield* BufferPool.lend(pool, piece(1))
       for (const block of [0, 1]) PieceBuffer.finish(complete, block, idOf(1), 0)
-      yield* Effect.forkScoped(BufferPool.sweep(pool))
+      yield* BufferPool.sweep(pool)
       yield* TestClock.adjust("50 seconds")
       PieceBuffer.finish(active, 0, idOf(1), 50_000)
 

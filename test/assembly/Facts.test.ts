@@ -4,6 +4,8 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as Facts from "../../src/assembly/Facts.ts"
+import * as Signal from "../../src/base/Signal.ts"
+import { lasting } from "../base/lasting.ts"
 import { piece } from "./pieces.ts"
 
 const stored = (index: number): Facts.Fact => ({ _tag: "Stored", piece: piece(index) })
@@ -13,14 +15,16 @@ const settle = Effect.repeat(Effect.yieldNow, { times: 20 })
 /** Reads facts in its own fiber, and notes their pieces. */
 const reading = Effect.fnUntraced(function* (facts: Facts.Facts, act: (index: number) => void = () => {}) {
   const read: Array<number> = []
+  const defects: Array<unknown> = []
+  const reader = Facts.read(facts, (fact) => {
+    if (fact._tag !== "Stored") return
+    act(fact.piece)
+    read.push(fact.piece)
+  })
   const fiber = yield* Effect.forkChild(
-    Facts.read(facts, (fact) => {
-      if (fact._tag !== "Stored") return
-      act(fact.piece)
-      read.push(fact.piece)
-    })
+    Effect.provideService(lasting(reader), Signal.Defects, (defect) => Effect.sync(() => void defects.push(defect)))
   )
-  return { fiber, read }
+  return { fiber, read, defects }
 })
 
 describe("Facts", () => {
@@ -78,15 +82,16 @@ describe("Facts", () => {
   it.effect("make nobody wait once their reader has ended, even if it died", () =>
     Effect.gen(function* () {
       const facts = yield* Facts.make
-      const { fiber } = yield* reading(facts, () => {
+      const { defects, fiber } = yield* reading(facts, () => {
         throw new Error("a bug")
       })
       yield* Facts.offer(facts, stored(0))
-      const exit = yield* Fiber.await(fiber)
+      yield* settle
+      yield* Fiber.interrupt(fiber)
 
       for (let index = 0; index <= Facts.capacity; index++) yield* Facts.offer(facts, stored(index))
 
-      assert.isTrue(Exit.hasDies(exit))
+      assert.strictEqual(defects.length, 1)
     })
   )
 

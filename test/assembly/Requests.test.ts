@@ -1,6 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Queue from "effect/Queue"
 import * as Scheduler from "effect/Scheduler"
 import * as Assembly from "../../src/assembly/Assembly.ts"
 import * as BufferPool from "../../src/assembly/BufferPool.ts"
@@ -255,7 +254,7 @@ describe("Requests", () => {
       }
 
       assert.deepStrictEqual([lent, heldBytes], [4, 64 * blockLength])
-      assert.strictEqual(Queue.sizeUnsafe(assembly.completed), 4)
+      assert.strictEqual(assembly.completed.waiting.length, 4)
     }).pipe(budget)
   )
 })

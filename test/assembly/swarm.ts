@@ -10,7 +10,6 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
-import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as Assembly from "../../src/assembly/Assembly.ts"
@@ -109,15 +108,13 @@ export const make = Effect.fnUntraced(function* (cap: number) {
   let ids = 0
 
   const digestOf = (piece: PieceIndex) => digests[piece]!
-  yield* Effect.forkScoped(
-    Facts.read(assembly.facts, (fact) => {
-      facts.push(fact._tag === "Recovered" ? fact._tag : `${fact._tag} ${fact.piece}`)
-      if (fact._tag === "Guilty") guilty.push(fact.supplier)
-    })
-  )
-  yield* Effect.forkScoped(Completion.run(assembly, { storage, digestOf }))
-  yield* Effect.forkScoped(Assembly.sweep(assembly))
-  yield* Effect.forkScoped(BufferPool.sweep(neighbour))
+  yield* Facts.read(assembly.facts, (fact) => {
+    facts.push(fact._tag === "Recovered" ? fact._tag : `${fact._tag} ${fact.piece}`)
+    if (fact._tag === "Guilty") guilty.push(fact.supplier)
+  })
+  yield* Completion.run(assembly, { storage, digestOf })
+  yield* Assembly.sweep(assembly)
+  yield* BufferPool.sweep(neighbour)
 
   /** Uninterruptible, because a session ends its protocol in a finalizer. */
   const leave = Effect.fnUntraced(function* (peer: Peer) {
@@ -174,10 +171,10 @@ export const make = Effect.fnUntraced(function* (cap: number) {
         yield* refill(peer)
       }
       const before = facts.length
-      const waiting = Queue.sizeUnsafe(assembly.completed)
+      const waiting = assembly.completed.waiting.length
       for (let turn = 0; turn < 8; turn++) yield* Effect.yieldNow
       yield* ban
-      if (facts.length > before || Queue.sizeUnsafe(assembly.completed) < waiting) isBusy = true
+      if (facts.length > before || assembly.completed.waiting.length < waiting) isBusy = true
     }
   })
 

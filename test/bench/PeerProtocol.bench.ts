@@ -5,7 +5,6 @@
  * `node test/bench/PeerProtocol.bench.ts`
  */
 import * as Effect from "effect/Effect"
-import * as Queue from "effect/Queue"
 import * as Assembly from "../../src/assembly/Assembly.ts"
 import * as BufferBudget from "../../src/assembly/BufferBudget.ts"
 import * as BufferPool from "../../src/assembly/BufferPool.ts"
@@ -109,7 +108,7 @@ const download = Effect.gen(function* () {
       PeerProtocol.receive(protocol, bytes.subarray(at, at + 65_536), now)
     }
     spent += performance.now() - start
-    for (const buffer of yield* Queue.clear(assembly.completed)) {
+    for (const buffer of assembly.completed.waiting.splice(0)) {
       PieceTable.verify(assembly.table, buffer.piece)
       PieceTable.store(assembly.table, buffer.piece)
       yield* BufferPool.close(assembly.pool, buffer.piece)

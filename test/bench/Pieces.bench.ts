@@ -6,7 +6,6 @@
  * `node test/bench/Pieces.bench.ts`
  */
 import * as Effect from "effect/Effect"
-import * as Queue from "effect/Queue"
 import * as Assembly from "../../src/assembly/Assembly.ts"
 import * as BufferBudget from "../../src/assembly/BufferBudget.ts"
 import * as BufferPool from "../../src/assembly/BufferPool.ts"
@@ -89,7 +88,7 @@ const download = (pieceLength: number, supplierCount: number) =>
         for (const request of [...supplier.pipeline.requests.values()])
           Assembly.received(self, supplier, request, clock)
       }
-      for (const buffer of yield* Queue.clear(self.completed)) {
+      for (const buffer of self.completed.waiting.splice(0)) {
         PieceTable.verify(self.table, buffer.piece)
         PieceTable.store(self.table, buffer.piece)
         yield* BufferPool.close(self.pool, buffer.piece)

@@ -165,7 +165,7 @@ describe("PeerSession", () => {
     )
     const digestOf = (piece: PieceIndex) => assembly.pool.loans.get(piece)!.buffer.bytes
     const storage = { writePiece: () => Effect.interruptible(Effect.never) }
-    yield* Effect.forkScoped(Completion.run(assembly, { storage, digestOf })).pipe(Effect.provide(recording))
+    yield* Completion.run(assembly, { storage, digestOf }).pipe(Effect.provide(recording))
     yield* serve(known, there)
 
     yield* start(known, assembly, there)

@@ -4,6 +4,7 @@ import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/testing/TestClock"
 import * as RateLimiter from "../../src/rate/RateLimiter.ts"
 import * as RateLimits from "../../src/rate/RateLimits.ts"
+import { lasting } from "../base/lasting.ts"
 
 const block = 16_384
 
@@ -32,7 +33,7 @@ describe("RateLimits", () => {
   it.effect("serves waiting peers for as long as it runs", () =>
     Effect.gen(function* () {
       const { engine, now, torrent } = yield* setup({ downloadBytesPerSecond: 10 * block })
-      const running = yield* Effect.forkChild(RateLimits.run(engine))
+      const running = yield* Effect.forkChild(lasting(RateLimits.run(engine)))
       const { bytes, eat } = taker(torrent, now)
       eat()
 
@@ -46,27 +47,10 @@ describe("RateLimits", () => {
     })
   )
 
-  it.effect("goes on if one of the fibers that run it stops", () =>
-    Effect.gen(function* () {
-      const { engine, now, torrent } = yield* setup({ downloadBytesPerSecond: 10 * block })
-      const [first] = yield* Effect.forEach([1, 2], () =>
-        Effect.forkChild(RateLimits.run(engine), { startImmediately: true })
-      )
-      const { bytes, eat } = taker(torrent, now)
-      eat()
-      yield* pass(5)
-
-      yield* Fiber.interrupt(first!)
-      yield* pass(5)
-
-      assert.isAtMost(Math.abs(bytes() - 105 * block), 3 * block)
-    })
-  )
-
   it.effect("serves at once when a limit is raised", () =>
     Effect.gen(function* () {
       const { engine, now, torrent } = yield* setup({ downloadBytesPerSecond: 1 })
-      yield* Effect.forkChild(RateLimits.run(engine))
+      yield* Effect.forkChild(lasting(RateLimits.run(engine)))
       const { bytes, eat } = taker(torrent, now)
       eat()
       yield* pass(1)
@@ -83,7 +67,7 @@ describe("RateLimits", () => {
   it.effect("wakes a peer whose own limit opens before the limits of peers that wait already", () =>
     Effect.gen(function* () {
       const { engine, now, torrent } = yield* setup({}, { downloadBytesPerSecond: 1 })
-      yield* Effect.forkChild(RateLimits.run(engine))
+      yield* Effect.forkChild(lasting(RateLimits.run(engine)))
       taker(torrent, now).eat()
       yield* pass(1)
 

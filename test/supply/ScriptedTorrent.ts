@@ -47,14 +47,12 @@ export const make = Effect.fnUntraced(function* (
   })
   const facts: Array<string> = []
   const suppliers: Array<ScriptedSupplier.ScriptedSupplier> = []
-  yield* Effect.forkScoped(
-    Facts.read(assembly.facts, (fact) => {
-      const whose = fact._tag === "Guilty" || fact._tag === "Damaged" ? ` of ${fact.supplier}` : ""
-      facts.push(fact._tag === "Recovered" ? fact._tag : `${fact._tag} ${fact.piece}${whose}`)
-    })
-  )
+  yield* Facts.read(assembly.facts, (fact) => {
+    const whose = fact._tag === "Guilty" || fact._tag === "Damaged" ? ` of ${fact.supplier}` : ""
+    facts.push(fact._tag === "Recovered" ? fact._tag : `${fact._tag} ${fact.piece}${whose}`)
+  })
   const digestOf = (index: number) => new Uint8Array(Crypto.hash("sha1", contentOf(geometry, index), "buffer"))
-  yield* Effect.forkScoped(Completion.run(assembly, { storage, digestOf }))
+  yield* Completion.run(assembly, { storage, digestOf })
 
   /** Requests whatever can be requested, and lets everything happen that can happen now. */
   const settle = Effect.gen(function* () {

@@ -61,7 +61,7 @@ describe("Choking", () => {
   it.effect("chooses soon, and once, however often it is asked, but never within the call", () =>
     Effect.gen(function* () {
       const { choking, chosen, unchoked } = yield* begin(() => 2)
-      yield* Effect.forkScoped(Choking.run(choking), { startImmediately: true })
+      yield* Choking.run(choking)
 
       for (let turn = 0; turn < 5; turn++) Choking.chooseSoon(choking)
       const within = chosen()

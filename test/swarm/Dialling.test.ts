@@ -12,19 +12,17 @@ const begin = Effect.fnUntraced(function* (max: number) {
   const dialling = Dialling.make(book, max)
   const dialled: Array<string> = []
   const state = { dialing: 0, mayDial: true }
-  yield* Effect.forkScoped(
-    Dialling.run(dialling, {
-      wantsPeers: () => state.mayDial,
-      takeDial: () => true,
-      leaveLine: () => {},
-      dialing: () => state.dialing,
-      dial: ({ address }) =>
-        Effect.sync(() => {
-          state.dialing++
-          dialled.push(address.host)
-        })
-    })
-  )
+  yield* Dialling.run(dialling, {
+    wantsPeers: () => state.mayDial,
+    takeDial: () => true,
+    leaveLine: () => {},
+    dialing: () => state.dialing,
+    dial: ({ address }) =>
+      Effect.sync(() => {
+        state.dialing++
+        dialled.push(address.host)
+      })
+  })
   yield* settle
   return { book, dialling, dialled, state }
 })
@@ -53,10 +51,12 @@ describe("Dialling", () => {
       Dialling.wake(dialling)
       yield* settle
       yield* TestClock.adjust("4 seconds")
+      Dialling.tick(dialling, 4_000)
       yield* settle
       const early = dialled.length
 
       yield* TestClock.adjust("1 second")
+      Dialling.tick(dialling, 5_000)
       yield* settle
 
       assert.deepStrictEqual([early, dialled.length], [0, 1])

@@ -160,9 +160,11 @@ describe("PieceSwarm", () => {
     const { assembly, running } = yield* start(yield* torrent())
     yield* pass(5)
     const before = running.pollUnsafe()
-    assembly.distrust.delayed[Symbol.iterator] = () => {
-      throw new Error("no such luck")
-    }
+    Object.defineProperty(assembly.suppliers, "size", {
+      get: () => {
+        throw new Error("no such luck")
+      }
+    })
 
     yield* pass(2)
     const exit = running.pollUnsafe()

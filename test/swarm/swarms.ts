@@ -2,6 +2,7 @@
  * A swarm with its assembly on a network in memory. `start` has no verifier and no writer: complete pieces stay as they
  * are unless a test stores them. `startWhole` has both, over a medium in memory.
  */
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Assembly from "../../src/assembly/Assembly.ts"
@@ -11,6 +12,8 @@ import * as Bytes from "../../src/base/Bytes.ts"
 import type { PeerAddress } from "../../src/base/PeerAddress.ts"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as Prng from "../../src/base/Prng.ts"
+import * as Signal from "../../src/base/Signal.ts"
+import * as Ticker from "../../src/base/Ticker.ts"
 import * as Places from "../../src/connect/Places.ts"
 import * as NodePieceHasher from "../../src/hash/provider/node/NodePieceHasher.ts"
 import * as Metainfo from "../../src/metainfo/Metainfo.ts"
@@ -42,6 +45,18 @@ const inShort = (fact: Swarm.Fact): string => {
   }
 }
 
+/** Serves until it is interrupted, or until a bug in a part of the swarm ends it. */
+const serve = Effect.fnUntraced(function* ({ run, tick }: PieceSwarm.Serving) {
+  const died = yield* Deferred.make<never>()
+  const ticker = Ticker.make()
+  yield* run.pipe(
+    Effect.andThen(Ticker.run(ticker)),
+    Effect.andThen(Ticker.join(ticker, tick)),
+    Effect.provideService(Signal.Defects, (defect) => Effect.asVoid(Deferred.die(died, defect)))
+  )
+  return yield* Deferred.await(died)
+}, Effect.scoped)
+
 /** Starts a swarm for `known`, until the scope closes. */
 export const start = Effect.fnUntraced(function* (
   known: KnownTorrent.KnownTorrent,
@@ -70,7 +85,7 @@ export const start = Effect.fnUntraced(function* (
     report: (fact) => facts.push(inShort(fact))
   })
   const serving = yield* swarm.serve(Uploads.make(assembly.geometry))
-  const running = yield* Effect.forkScoped(serving.run)
+  const running = yield* Effect.forkScoped(serve(serving))
   return { facts, assembly, swarm, serving, running }
 })
 
@@ -86,16 +101,14 @@ export const startWhole = Effect.fnUntraced(function* (
   const medium = yield* Effect.gen(function* () {
     const storage = yield* openToWrite(layout)
     const digestOf = (piece: PieceIndex) => Metainfo.pieceDigest(known.metainfo, piece)
-    yield* Effect.forkScoped(
-      Facts.read(assembly.facts, (fact) => {
-        if (fact._tag === "Passed") swarm.prove(fact.contributors)
-        else if (fact._tag === "Guilty") swarm.ban(fact.supplier, `it lied about piece ${fact.piece}`)
-        else if (fact._tag === "Rejected") rejected.push(fact.piece)
-        else if (fact._tag === "Stored") swarm.announce(fact.piece)
-      })
-    )
-    yield* Effect.forkScoped(Completion.run(assembly, { storage, digestOf }))
-    yield* Effect.forkScoped(Assembly.sweep(assembly))
+    yield* Facts.read(assembly.facts, (fact) => {
+      if (fact._tag === "Passed") swarm.prove(fact.contributors)
+      else if (fact._tag === "Guilty") swarm.ban(fact.supplier, `it lied about piece ${fact.piece}`)
+      else if (fact._tag === "Rejected") rejected.push(fact.piece)
+      else if (fact._tag === "Stored") swarm.announce(fact.piece)
+    })
+    yield* Completion.run(assembly, { storage, digestOf })
+    yield* Assembly.sweep(assembly)
     return yield* MemoryStorage.MemoryMedium
   }).pipe(Effect.provideContext(services))
   const stored = () => medium.torrent(layout)

@@ -13,6 +13,7 @@ import { FileChanged, type FlushedFile, StorageError, StorageUnavailable } from 
 import * as Property from "../../src/testing/Property.ts"
 import * as FlushBehind from "../../src/torrent/FlushBehind.ts"
 import * as KnownFiles from "../../src/torrent/KnownFiles.ts"
+import { lasting } from "../base/lasting.ts"
 import { draw, drawn } from "../resume/ResumeStore.suite.ts"
 import { pieceOf, sliceOf } from "../storage/layouts.ts"
 import { claim } from "../storage/openings.ts"
@@ -155,7 +156,7 @@ describe("FlushBehind", () => {
   test("costs nothing if nothing was written", () =>
     Effect.gen(function* () {
       const { all, heard, run } = yield* make("aaaa bbbb cccc", "rrrr ---- ----", { stored: "*..", flushed: "*.." })
-      yield* start(run)
+      yield* start(lasting(run))
 
       yield* all
       yield* TestClock.adjust("1 hour")
@@ -166,7 +167,7 @@ describe("FlushBehind", () => {
   test("flushes in the background half a minute after a write, or once enough was written", () =>
     Effect.gen(function* () {
       const { heard, run, write } = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
-      yield* start(run)
+      yield* start(lasting(run))
       yield* write(0)
       yield* TestClock.adjust("29 seconds")
       const early = heard()
@@ -432,7 +433,7 @@ describe("FlushBehind", () => {
       const { all, isDirty, run } = yield* make("aaaa bbbb cccc", "rrrr rrrr rrrr", state, () =>
         Effect.as(gate.await, undefined)
       )
-      yield* start(run)
+      yield* start(lasting(run))
       yield* TestClock.adjust(FlushBehind.flushEvery)
 
       const fiber = yield* start(all)
@@ -512,7 +513,7 @@ describe("FlushBehind", () => {
           "---- ---- ----",
           blank
         )
-        yield* start(run)
+        yield* start(lasting(run))
         noteWriting()
         yield* admit(first << 20)
         const fiber = yield* start(admit(second << 20))
@@ -536,7 +537,7 @@ describe("FlushBehind", () => {
         "---- ---- ----",
         blank
       )
-      yield* start(run)
+      yield* start(lasting(run))
       noteWriting()
       yield* admit(FlushBehind.maxUnflushedBytes)
       const fiber = yield* start(admit(1))
@@ -555,7 +556,7 @@ describe("FlushBehind", () => {
   test("does not spin while somebody waits for a write that goes on", () =>
     Effect.gen(function* () {
       const { admit, noteWriting, run } = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
-      yield* start(run)
+      yield* start(lasting(run))
       noteWriting()
       yield* admit(FlushBehind.maxUnflushedBytes)
       let looks = 0
@@ -572,7 +573,7 @@ describe("FlushBehind", () => {
   test("admits again bytes that were admitted and not written, however often", () =>
     Effect.gen(function* () {
       const { admit, end, run } = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
-      yield* start(run)
+      yield* start(lasting(run))
       const attempt = Effect.andThen(
         admit(FlushBehind.flushBytes),
         Effect.sync(() => end(FlushBehind.flushBytes, false))
@@ -600,7 +601,7 @@ describe("FlushBehind", () => {
   test("completes a flush that a stop interrupts, and flushes what was written meanwhile", () =>
     Effect.gen(function* () {
       const { behaviour, flushed, heard, last, run, write } = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
-      const fiber = yield* start(run)
+      const fiber = yield* start(lasting(run))
       behaviour.flush = () => Effect.as(Effect.sleep("10 seconds"), undefined)
       yield* write(0)
       yield* TestClock.adjust(FlushBehind.flushEvery)
@@ -618,7 +619,7 @@ describe("FlushBehind", () => {
     Effect.gen(function* () {
       const made = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
       const { files, heard, last, medium, noteWriting, noteWritten, run, unsafe, write } = made
-      const fiber = yield* start(run)
+      const fiber = yield* start(lasting(run))
       yield* write(0)
       noteWriting()
       medium.failFlushes("t/a", broken)
@@ -663,7 +664,7 @@ describe("FlushBehind", () => {
   test("does not spin while an admitted write waits for its files", () =>
     Effect.gen(function* () {
       const { admit, run } = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
-      yield* start(run)
+      yield* start(lasting(run))
       yield* admit(FlushBehind.maxUnflushedBytes)
       let looks = 0
       // A number that counts how often it is compared with the limit.

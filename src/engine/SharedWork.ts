@@ -1,0 +1,26 @@
+/** What an engine does while it has torrents: it begins with the first of them and ends with the last. */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
+
+/** The work, and how many use it. */
+export interface SharedWork {
+  /** Begins the work, which lasts until the scope closes. */
+  readonly begin: Effect.Effect<void, never, Scope.Scope>
+  scope: Scope.Closeable | undefined
+  users: number
+}
+
+/** Makes it without users. */
+export const make = (begin: SharedWork["begin"]): SharedWork => ({ begin, scope: undefined, users: 0 })
+
+/** Uses the work until the scope closes. */
+export const use = (self: SharedWork): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.suspend(() => {
+      if (self.users++ > 0) return Effect.void
+      self.scope = Scope.makeUnsafe()
+      return Scope.provide(self.begin, self.scope)
+    }),
+    () => Effect.suspend(() => (--self.users === 0 ? Scope.close(self.scope!, Exit.void) : Effect.void))
+  )

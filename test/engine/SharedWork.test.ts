@@ -1,0 +1,30 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
+import * as SharedWork from "../../src/engine/SharedWork.ts"
+
+describe("SharedWork", () => {
+  it.effect("begins with the first user and ends with the last, again and again", () =>
+    Effect.gen(function* () {
+      const log: Array<string> = []
+      const work = SharedWork.make(
+        Effect.acquireRelease(
+          Effect.sync(() => void log.push("begins")),
+          () => Effect.sync(() => void log.push("ends"))
+        )
+      )
+      for (let time = 0; time < 2; time++) {
+        const scopes = [yield* Scope.make(), yield* Scope.make()]
+        for (const scope of scopes) yield* Scope.provide(SharedWork.use(work), scope)
+        for (const scope of scopes) {
+          log.push("one leaves")
+          yield* Scope.close(scope, Exit.void)
+        }
+      }
+
+      const once = ["begins", "one leaves", "one leaves", "ends"]
+      assert.deepStrictEqual(log, [...once, ...once])
+    })
+  )
+})
