@@ -26,5 +26,6 @@ export const serve = <R>(
   atOnce: number
 ): Effect.Effect<void, never, R | Scope.Scope> => {
   const all = Effect.whileLoop({ while: () => waiting.length > 0, body: () => act(waiting.shift()!), step: () => {} })
-  return Signal.attend(some, all, { workers: atOnce })
+  if (waiting.length > 0) Signal.set(some)
+  return Signal.attend(some, all, atOnce)
 }

@@ -6,23 +6,36 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 
-/** Says that there is something to do. At most one worker attends to it. */
+/** Says that there is something to do. At most one party attends to it. */
 export interface Signal {
   /** Whether it was set and nobody has begun to do what is due since. */
   isSet: boolean
-  /** Has the worker begin, if there is one. */
-  start: (() => void) | undefined
+  attention: Attention | undefined
+}
+
+/** Who does what is due. */
+interface Attention {
+  readonly work: Effect.Effect<void>
+  readonly context: Context.Context<never>
+  readonly workers: number
+  /** Present while somebody works. */
+  working: Set<Fiber.Fiber<void>> | undefined
 }
 
 /** Makes a signal that is not set. */
-export const make = (): Signal => ({ isSet: false, start: undefined })
+export const make = (): Signal => ({ isSet: false, attention: undefined })
 
 /** Sets a signal. What is due is done soon, but never within this call. */
 export const set = (self: Signal): void => {
   self.isSet = true
-  self.start?.()
+  start(self)
+}
+
+/** Notes that what was due until now is about to be done, in work that gathered for a while what it does. */
+export const clear = (self: Signal): void => {
+  self.isSet = false
 }
 
 /** What is done about a bug in some work, which ends that work until its signal is set again. Default: it is logged. */
@@ -30,44 +43,47 @@ export const Defects = Context.Reference<(defect: unknown) => Effect.Effect<void
   defaultValue: () => (defect) => Effect.logError("work ended with a defect", defect)
 })
 
-/** Notes that what was due until now is about to be done, in work that gathered for a while what it does. */
-export const clear = (self: Signal): void => {
-  self.isSet = false
-}
-
-/** How work is done. */
-export interface Options {
-  /** How many workers may do it at once; default 1. Each time the signal is set, one more begins. */
-  readonly workers?: number | undefined
-}
-
-/** Does `work` each time the signal is set, once for all times that it was set before, until the scope closes. */
+/**
+ * Does `work` each time the signal is set, once for all times that it was set before, until the scope closes. Up to
+ * `workers` do it at once: each time the signal is set, one more begins.
+ */
 export const attend = <R>(
   self: Signal,
   work: Effect.Effect<void, never, R>,
-  { workers = 1 }: Options = {}
+  workers = 1
 ): Effect.Effect<void, never, R | Scope.Scope> =>
   Effect.contextWith((context: Context.Context<R | Scope.Scope>) => {
-    const working = new Set<Fiber.Fiber<void>>()
-    const start = (): void => {
-      if (working.size === workers) return
-      const worker = Effect.runForkWith(context)(untilUnset(self, work))
-      working.add(worker)
-      worker.addObserver(() => {
-        working.delete(worker)
-        if (self.isSet) self.start?.()
-      })
-    }
-    self.start = start
-    if (self.isSet) start()
-    return Effect.addFinalizer(() => {
-      self.start = undefined
-      return Fiber.interruptAll(working)
-    })
+    // The context provides what the work needs.
+    const needs = work as Effect.Effect<void>
+    const attention: Attention = { work: needs, context, workers, working: undefined }
+    self.attention = attention
+    if (self.isSet) start(self)
+    return Scope.addFinalizer(
+      Context.get(context, Scope.Scope),
+      Effect.suspend(() => end(self, attention))
+    )
   })
 
+const start = (self: Signal): void => {
+  const { attention } = self
+  if (attention === undefined || attention.working?.size === attention.workers) return
+  const worker = Effect.runForkWith(attention.context)(untilUnset(self, attention.work))
+  attention.working ??= new Set()
+  attention.working.add(worker)
+  worker.addObserver(() => {
+    attention.working!.delete(worker)
+    if (attention.working!.size === 0) attention.working = undefined
+    if (self.isSet) start(self)
+  })
+}
+
+const end = (self: Signal, attention: Attention): Effect.Effect<void> => {
+  if (self.attention === attention) self.attention = undefined
+  return attention.working === undefined ? Effect.void : Fiber.interruptAll(attention.working)
+}
+
 /** Does the work once, and again for as long as the signal was set meanwhile. */
-const untilUnset = <R>(self: Signal, work: Effect.Effect<void, never, R>): Effect.Effect<void, never, R> => {
+const untilUnset = (self: Signal, work: Effect.Effect<void>): Effect.Effect<void> => {
   const once = Effect.suspend(() => {
     self.isSet = false
     return work

@@ -2,7 +2,7 @@
  * Encounters with peers, from the dial or the accepted connection to the end of the session: their fibers, and the
  * dials and places that they take.
  */
-import * as Clock from "effect/Clock"
+import type * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -30,6 +30,9 @@ export interface Encounters {
 
 /** What encounters are made from. */
 export interface Options {
+  /** Without fibers yet. When they end, so do the encounters. */
+  readonly fibers: OwnedFibers.OwnedFibers<number>
+  readonly clock: Clock.Clock
   readonly places: Places.Places
   /** The most places at once. */
   readonly max: number
@@ -37,14 +40,12 @@ export interface Options {
   readonly wake: () => void
 }
 
-/** Makes room for at most `max` peers, whose encounters end with the scope. */
-export const make = Effect.fnUntraced(function* ({ max, places, wake }: Options) {
-  const fibers = yield* OwnedFibers.make<number>()
-  const clock = yield* Clock.Clock
-  const share = Places.share(max, Monotonic.nowUnsafe(clock), wake)
-  const self: Encounters = { places, share, fibers, clock }
-  yield* Effect.addFinalizer(() => Effect.sync(() => Places.leaveLine(places, share)))
-  return self
+/** Makes room for at most `max` peers. Ends with `endAll`. */
+export const make = ({ clock, fibers, max, places, wake }: Options): Encounters => ({
+  places,
+  share: Places.share(max, Monotonic.nowUnsafe(clock), wake),
+  fibers,
+  clock
 })
 
 /** Called once for each encounter, however it ended, with its place if it got one. */
@@ -143,5 +144,9 @@ export const accept = <E, R>(
 /** Interrupts the encounter with a peer, if there is one, without waiting for its end. */
 export const interruptUnsafe = (self: Encounters, key: number): void => OwnedFibers.interruptUnsafe(self.fibers, key)
 
-/** Ends every encounter. Later ones end at once. */
-export const endAll = (self: Encounters): Effect.Effect<void> => OwnedFibers.end(self.fibers)
+/** Ends every encounter, and asks for no more dials. Later ones end at once. */
+export const endAll = ({ fibers, places, share }: Encounters): Effect.Effect<void> =>
+  Effect.ensuring(
+    OwnedFibers.end(fibers),
+    Effect.sync(() => Places.leaveLine(places, share))
+  )

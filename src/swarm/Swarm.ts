@@ -6,7 +6,7 @@
  * Plain data of one owner. `run` dials; sessions, loops and the owner use the rest synchronously.
  */
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
+import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
@@ -69,7 +69,7 @@ export interface Swarm<M extends Roster.Member> {
 }
 
 /** What a swarm is made from. */
-export interface Options<M extends Roster.Member> {
+export interface Options<M extends Roster.Member> extends Pick<Encounters.Options, "fibers" | "clock"> {
   readonly infoHash: InfoHash
   readonly peerId: PeerId
   /** The port at which peers can connect to us; `undefined` if there is none. */
@@ -117,29 +117,28 @@ export interface Exchange<M extends Roster.Member> {
   readonly isDone: (member: M) => boolean
 }
 
-/** Makes a swarm without addresses, whose sessions end with the scope. */
-export const make = Effect.fnUntraced(function* <M extends Roster.Member>(options: Options<M>) {
+/** Makes a swarm without addresses. Its sessions end with `Encounters.endAll`. */
+export const make = <M extends Roster.Member>(options: Options<M>): Swarm<M> => {
   const external = ExternalAddress.make()
   const us = () => ({ ...external, port: options.port() ?? 0 })
   const book = PeerBook.make(options.random, (address) => DialPriority.of(us(), address), options.ids)
   const dialling = Dialling.make(book, options.maxDialing ?? Dialling.maxDialing)
-  const { maxConnections, places } = options
-  const self: Swarm<M> = {
+  const { clock, fibers, maxConnections, places } = options
+  return {
     infoHash: options.infoHash,
     peerId: options.peerId,
     book,
     roster: Roster.make(options.dialAddress),
     hangUps: HangUps.make(),
     callers: options.callers ?? Callers.make(),
-    encounters: yield* Encounters.make({ max: maxConnections, places, wake: () => Dialling.wake(dialling) }),
+    encounters: Encounters.make({ fibers, clock, max: maxConnections, places, wake: () => Dialling.wake(dialling) }),
     dialling,
     external,
     isRankStale: false,
-    clock: yield* Clock.Clock,
+    clock,
     report: options.report
   }
-  return self
-})
+}
 
 /** Dials until the scope closes. */
 export const run = Effect.fnUntraced(function* <M extends Roster.Member>(

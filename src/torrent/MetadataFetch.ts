@@ -18,6 +18,7 @@ import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { PeerId } from "../base/PeerId.ts"
 import * as Signal from "../base/Signal.ts"
 import * as BencodeSpan from "../bencode/BencodeSpan.ts"
+import * as OwnedFibers from "../connect/OwnedFibers.ts"
 import type { Places } from "../connect/Places.ts"
 import type { MetadataSource } from "../discovery/MetadataSource.ts"
 import { MetadataSources } from "../discovery/MetadataSource.ts"
@@ -30,6 +31,7 @@ import * as MetadataExchange from "../peer/MetadataExchange.ts"
 import * as MetadataSession from "../peer/MetadataSession.ts"
 import { PeerDropped } from "../peer/PeerPatience.ts"
 import * as SupplierId from "../supply/SupplierId.ts"
+import * as Encounters from "../swarm/Encounters.ts"
 import * as HangUps from "../swarm/HangUps.ts"
 import * as Swarm from "../swarm/Swarm.ts"
 
@@ -89,7 +91,9 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   const copies = yield* Queue.bounded<MetadataCopy>(MetadataExchange.maxSoleCopies + 1)
   const found = yield* Deferred.make<Found>()
 
-  const swarm = yield* Swarm.make<MetadataSession.MetadataSession>({
+  const swarm = Swarm.make<MetadataSession.MetadataSession>({
+    fibers: yield* OwnedFibers.make<number>(),
+    clock,
     infoHash,
     peerId: options.peerId,
     // A fetch accepts no connections.
@@ -102,6 +106,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     dialAddress: () => undefined,
     report: () => reportChange()
   })
+  yield* Effect.addFinalizer(() => Encounters.endAll(swarm.encounters))
   const { members } = swarm.roster
 
   const elsewhere = yield* MetadataSources

@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as PieceTable from "../assembly/PieceTable.ts"
 import * as Signal from "../base/Signal.ts"
 import * as Ticker from "../base/Ticker.ts"
+import * as PieceSwarm from "../swarm/PieceSwarm.ts"
 import * as SeedingGoal from "./SeedingGoal.ts"
 import * as TorrentLife from "./TorrentLife.ts"
 import type { TorrentParts } from "./TorrentParts.ts"
@@ -36,7 +37,7 @@ export const run = Effect.fnUntraced(function* (
     TorrentLife.note(life, { _tag: "GoalReached" })
     Signal.set(isReached)
   }
-  const dismiss = Effect.map(swarm.dismiss("the seeding goal was reached"), () =>
+  const dismiss = Effect.map(PieceSwarm.dismiss(swarm, "the seeding goal was reached"), () =>
     TorrentLife.note(life, { _tag: "Dismissed", reached: reached! })
   )
   yield* Signal.attend(isReached, dismiss)

@@ -7,7 +7,7 @@ import * as Stream from "effect/Stream"
 import * as Signal from "../base/Signal.ts"
 import * as SourceUrl from "../base/SourceUrl.ts"
 import type { PeerSource, PeerSourceContext, PeerSourceEvent } from "../discovery/PeerSource.ts"
-import type { PieceSwarm } from "../swarm/PieceSwarm.ts"
+import * as PieceSwarm from "../swarm/PieceSwarm.ts"
 import type { TorrentEvent } from "./TorrentEvent.ts"
 import * as TorrentLife from "./TorrentLife.ts"
 
@@ -37,7 +37,7 @@ export const haveRefused = ({ answered, refused, trackers }: Sources): boolean =
 export interface Options {
   readonly sources: ReadonlyArray<PeerSource>
   readonly context: PeerSourceContext
-  readonly swarm: Pick<PieceSwarm, "add" | "seenAs">
+  readonly swarm: PieceSwarm.PieceSwarm
   readonly report: (event: TorrentEvent) => void
 }
 
@@ -88,8 +88,8 @@ export const run = (self: Sources, options: Options): Effect.Effect<void> => {
       self.failed.delete(source)
       self.answered.set(source, addresses.length > 0 || self.answered.get(source) === true)
       self.refused.delete(source)
-      if (externalHost !== undefined) swarm.seenAs(source, externalHost)
-      yield* swarm.add(addresses)
+      if (externalHost !== undefined) PieceSwarm.seenAs(swarm, source, externalHost)
+      PieceSwarm.add(swarm, addresses)
       report({ _tag: "SourceAnswered", source, peers: addresses.length })
     })
 

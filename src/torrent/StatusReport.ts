@@ -9,7 +9,7 @@ import * as PieceTable from "../assembly/PieceTable.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as RateLimiter from "../rate/RateLimiter.ts"
 import * as RateMeter from "../rate/RateMeter.ts"
-import type { PieceSwarm } from "../swarm/PieceSwarm.ts"
+import * as PieceSwarm from "../swarm/PieceSwarm.ts"
 import * as Bottleneck from "./Bottleneck.ts"
 import * as SeedingGoal from "./SeedingGoal.ts"
 import * as Sources from "./Sources.ts"
@@ -67,7 +67,7 @@ export const early = (lasting: Lasting): TorrentStatus => {
 export const of = (run: TorrentParts, now: number): TorrentStatus => {
   const { assembly, files, lasting, swarm, upload } = run
   const { pool, table } = assembly
-  const peers = swarm.counts()
+  const peers = PieceSwarm.counts(swarm)
   const wantedBytes = PieceTable.wantedBytes(table)
   const damagedPieces = Assembly.damagedPieces(assembly)
   return {
@@ -136,12 +136,12 @@ const areAllPaused = ({ suppliers }: Assembly.Assembly): boolean => {
 
 const bottleneckOf = (
   { assembly, lasting, storage, swarm }: TorrentParts,
-  peers: ReturnType<PieceSwarm["counts"]>,
+  peers: PieceSwarm.Counts,
   damagedPieces: ReadonlyArray<PieceIndex>
 ): Bottleneck.Bottleneck => {
   const { pool, table } = assembly
   const { active, complete, verified } = table.counts
-  const prospects = swarm.prospects()
+  const prospects = PieceSwarm.prospects(swarm)
   const verifies = storage.verifies === true
   return Bottleneck.of({
     ...ownFacts(lasting),

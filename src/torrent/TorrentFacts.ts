@@ -9,7 +9,7 @@ import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import type { StorageError } from "../storage/Storage.ts"
 import type { SupplierId } from "../supply/SupplierId.ts"
-import type { PieceSwarm } from "../swarm/PieceSwarm.ts"
+import * as PieceSwarm from "../swarm/PieceSwarm.ts"
 import type * as TorrentFiles from "./TorrentFiles.ts"
 import * as TorrentLife from "./TorrentLife.ts"
 
@@ -17,7 +17,7 @@ import * as TorrentLife from "./TorrentLife.ts"
 export interface TorrentFacts {
   readonly life: TorrentLife.TorrentLife
   readonly assembly: Assembly.Assembly
-  readonly swarm: PieceSwarm
+  readonly swarm: PieceSwarm.PieceSwarm
   /** Stored pieces that resume data contains as well. Only these are announced to peers and reported as events. */
   readonly kept: Bitfield.Bitfield
   /** Whether the run ends. Later facts of its parts have no effect on peers and pieces. */
@@ -46,18 +46,18 @@ export const onPiece = (self: TorrentFacts, fact: Facts.Fact): void => {
   if (self.isOver) return
   switch (fact._tag) {
     case "Passed":
-      return swarm.prove(fact.contributors)
+      return PieceSwarm.prove(swarm, fact.contributors)
     case "Guilty":
       return ban(self, fact.supplier, `it sent wrong bytes for piece ${fact.piece}`)
     case "Damaged":
       return TorrentLife.report(life, {
         _tag: "PieceDamaged",
         piece: fact.piece,
-        address: swarm.addressOf(fact.supplier)
+        address: PieceSwarm.addressOf(swarm, fact.supplier)
       })
     case "Rejected": {
       life.rejectedPieces++
-      const contributors = [...fact.contributors].flatMap((id) => swarm.addressOf(id) ?? [])
+      const contributors = [...fact.contributors].flatMap((id) => PieceSwarm.addressOf(swarm, id) ?? [])
       return TorrentLife.report(life, { _tag: "PieceRejected", piece: fact.piece, contributors })
     }
     case "Failed":
@@ -71,7 +71,7 @@ export const onPiece = (self: TorrentFacts, fact: Facts.Fact): void => {
 
 /** Bans a peer by its address, and expels any other supplier. */
 const ban = ({ assembly, swarm }: TorrentFacts, id: SupplierId, why: string): void => {
-  swarm.ban(id, why)
+  PieceSwarm.ban(swarm, id, why)
   for (const supplier of assembly.suppliers) if (supplier.id === id) supplier.expel?.(why)
 }
 
@@ -95,8 +95,8 @@ export const onFiles = (self: TorrentFacts, fact: TorrentFiles.Fact): void => {
     case "PiecesLost":
       TorrentLife.report(life, fact)
       if (self.isOver) return
-      swarm.retract(fact.pieces)
-      swarm.reconsider()
+      PieceSwarm.retract(swarm, fact.pieces)
+      PieceSwarm.reconsider(swarm)
       return onMoved(self)
   }
 }
@@ -106,7 +106,7 @@ export const onKept = (self: TorrentFacts, piece: PieceIndex): void => {
   // Its files are gone, or it was lost while it was appended.
   if (self.isOver || !Bitfield.has(self.assembly.table.stored, piece)) return
   Bitfield.add(self.kept, piece)
-  self.swarm.announce(piece)
+  PieceSwarm.announce(self.swarm, piece)
   TorrentLife.report(self.life, { _tag: "PieceStored", piece, storedPieces: self.kept.count })
   onMoved(self)
 }
@@ -132,14 +132,14 @@ export const onRegained = (self: TorrentFacts, pieces: ReadonlyArray<PieceIndex>
 export const onSelected = (self: TorrentFacts, lacksFiles: boolean): void => {
   if (self.isOver) return
   if (lacksFiles) TorrentLife.note(self.life, { _tag: "FilesLacking" })
-  self.swarm.reconsider()
+  PieceSwarm.reconsider(self.swarm)
   onMoved(self)
 }
 
 /** Handles that a stored piece could not be read for a peer. `isLost` is false if the failure may pass. */
 export const onUnreadable = (self: TorrentFacts, piece: PieceIndex, error: StorageError, isLost: boolean): void => {
   TorrentLife.report(self.life, { _tag: "ReadFailed", piece, error })
-  if (isLost && !self.isOver) self.swarm.retract([piece])
+  if (isLost && !self.isOver) PieceSwarm.retract(self.swarm, [piece])
 }
 
 /** Handles that a stored piece can be read again. */
@@ -147,7 +147,7 @@ export const onRecovered = (self: TorrentFacts, piece: PieceIndex): void => {
   // It was dropped meanwhile, and is fetched again.
   if (!Bitfield.has(self.assembly.table.stored, piece)) return
   TorrentLife.report(self.life, { _tag: "ReadRecovered", piece })
-  self.swarm.announce(piece)
+  PieceSwarm.announce(self.swarm, piece)
 }
 
 /** Handles that resume data could not be read or written. */

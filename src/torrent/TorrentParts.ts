@@ -60,7 +60,6 @@ export interface TorrentParts {
   readonly facts: TorrentFacts
   readonly files: TorrentFiles
   readonly upload: Upload
-  readonly serving: PieceSwarm.Serving
   /** The selection that was checked. Another one may have been made since. */
   readonly prepared: Selection.Selection["files"]
   /** What a change of the selection has to change. */

@@ -16,6 +16,7 @@ import type { PeerAddress } from "../base/PeerAddress.ts"
 import * as Prng from "../base/Prng.ts"
 import type { Accept } from "../connect/Incoming.ts"
 import * as RateLimits from "../rate/RateLimits.ts"
+import * as PieceSwarm from "../swarm/PieceSwarm.ts"
 import * as Selection from "./Selection.ts"
 import * as Sources from "./Sources.ts"
 import * as StatusReport from "./StatusReport.ts"
@@ -71,7 +72,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     life.runEnd = Deferred.makeUnsafe()
     const opened = yield* TorrentRun.open(lasting)
     run = opened
-    yield* opened.swarm.add(addedAddresses)
+    PieceSwarm.add(opened.swarm, addedAddresses)
     yield* TorrentRun.begin(opened)
     yield* Deferred.await(life.runEnd)
   })
@@ -120,7 +121,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       Effect.suspend(() => {
         // Kept also during a run, because another one may follow.
         addedAddresses = [...addedAddresses, ...addresses].slice(-maxAddedAddresses)
-        return run === undefined ? Effect.void : Effect.asVoid(run.swarm.add(addresses))
+        if (run !== undefined) PieceSwarm.add(run.swarm, addresses)
+        return Effect.void
       }),
     setPriorities: (files) => Effect.suspend(() => Selection.setFiles(lasting.selection, () => run?.selected, files)),
     setDeadlines: (asked) =>
@@ -134,7 +136,9 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const self: TorrentProgram = {
     torrent,
     accept: (caller, scope) =>
-      Effect.suspend(() => (run === undefined ? Scope.close(scope, Exit.void) : run.serving.accept(caller, scope)))
+      Effect.suspend(() =>
+        run === undefined ? Scope.close(scope, Exit.void) : PieceSwarm.accept(run.swarm, caller, scope)
+      )
   }
   return self
 })

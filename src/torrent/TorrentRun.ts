@@ -4,6 +4,7 @@
  * begins another one (`TorrentProgram.ts`).
  */
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
@@ -90,27 +91,34 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting) {
   Selection.begin(selection, assembly, prepared)
 
   const hasher = yield* PieceHasher
-  const swarm = yield* PieceSwarm.make({
-    assembly,
-    infoHash,
-    extensions: {
-      info: metainfo.infoBytes,
-      isPrivate: metainfo.isPrivate,
-      port: () => ListeningPort.current(options.port)
+  const swarm = PieceSwarm.make(
+    {
+      assembly,
+      infoHash,
+      extensions: {
+        info: metainfo.infoBytes,
+        isPrivate: metainfo.isPrivate,
+        port: () => ListeningPort.current(options.port)
+      },
+      peerId: options.peerId,
+      random,
+      maxConnections: options.maxConnections,
+      seeds: () => life.machine.isSeeding,
+      limits,
+      superSeeds: options.superSeed,
+      allowedFast: (host) =>
+        Effect.provideService(
+          AllowedFast.make({ infoHash, pieceCount: geometry.pieceCount, host }),
+          PieceHasher,
+          hasher
+        ),
+      uploadSlots: options.uploadSlots,
+      callers: options.callers,
+      places: options.places,
+      report: (event) => TorrentLife.report(life, event)
     },
-    peerId: options.peerId,
-    random,
-    maxConnections: options.maxConnections,
-    seeds: () => life.machine.isSeeding,
-    limits,
-    superSeeds: options.superSeed,
-    allowedFast: (host) =>
-      Effect.provideService(AllowedFast.make({ infoHash, pieceCount: geometry.pieceCount, host }), PieceHasher, hasher),
-    uploadSlots: options.uploadSlots,
-    callers: options.callers,
-    places: options.places,
-    report: (event) => TorrentLife.report(life, event)
-  })
+    yield* Clock.Clock
+  )
 
   const facts = TorrentFacts.make({ life, assembly, swarm })
   const files = yield* TorrentFiles.make({
@@ -143,6 +151,7 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting) {
     onFailure: (piece, error, isLost) => TorrentFacts.onUnreadable(facts, piece, error, isLost)
   })
 
+  yield* PieceSwarm.serve(swarm, upload)
   const selected: Selection.Running = {
     assembly,
     select: files.select,
@@ -156,7 +165,6 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting) {
     facts,
     files,
     upload,
-    serving: yield* swarm.serve(upload),
     prepared,
     selected,
     resumedBytes: PieceTable.storedBytes(assembly.table)
@@ -169,7 +177,7 @@ export const begin = (self: TorrentParts) =>
   Effect.provideService(start(self), Signal.Defects, (defect) => failWith(self.lasting.life, Cause.die(defect)))
 
 const start = Effect.fnUntraced(function* (self: TorrentParts) {
-  const { assembly, facts, files, lasting, serving, storage, swarm, upload } = self
+  const { assembly, facts, files, lasting, storage, swarm, upload } = self
   const { life, limits, options, selection, sources } = lasting
   const digestOf = (piece: PieceIndex) => Metainfo.pieceDigest(options.metainfo, piece)
   const { stored, unstoredWanted: missingPieces } = assembly.table
@@ -179,8 +187,8 @@ const start = Effect.fnUntraced(function* (self: TorrentParts) {
 
   // Peers may connect from now on. Fibers are interrupted in reverse order, so the sessions and the reader of facts end
   // last, and no other fiber waits for them.
-  yield* serving.run
-  yield* Ticker.join(options.ticker, serving.tick)
+  yield* PieceSwarm.run(swarm)
+  yield* Ticker.join(options.ticker, (now) => PieceSwarm.tick(swarm, now))
   const onPiece = (fact: Facts.Fact): void => {
     if (fact._tag === "Stored") Upload.noteStored(upload, fact.piece)
     TorrentFacts.onPiece(facts, fact)
@@ -230,8 +238,8 @@ const contextOf = ({ assembly, lasting, swarm, upload }: TorrentParts): PeerSour
   completed: Effect.suspend(() =>
     PieceTable.isComplete(assembly.table) ? Effect.void : Deferred.await(lasting.life.whole)
   ),
-  wantsMore: () => !PieceTable.isFinished(assembly.table) && swarm.counts().connected === 0,
-  hasFew: () => swarm.counts().connected < Sources.fewPeers,
+  wantsMore: () => !PieceTable.isFinished(assembly.table) && PieceSwarm.counts(swarm).connected === 0,
+  hasFew: () => PieceSwarm.counts(swarm).connected < Sources.fewPeers,
   facts: () => ({
     downloaded: assembly.downloadedBytes,
     uploaded: upload.uploadedBytes,

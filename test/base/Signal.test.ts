@@ -64,7 +64,7 @@ describe("Signal", () => {
       yield* Signal.attend(
         signal,
         Effect.whileLoop({ while: () => waiting.length > 0, body: () => act, step: () => {} }),
-        { workers: 2 }
+        2
       )
 
       for (const item of [1, 2, 3]) {

@@ -1,15 +1,21 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
+import * as OwnedFibers from "../../src/connect/OwnedFibers.ts"
 import * as Places from "../../src/connect/Places.ts"
 import * as Encounters from "../../src/swarm/Encounters.ts"
 import { settle } from "../peer/sessions.ts"
 
 const begin = Effect.fnUntraced(function* (max: number) {
   const places = Places.make(10)
-  const encounters = yield* Encounters.make({ max, places, wake: () => {} })
+  const clock = yield* Clock.Clock
+  const encounters = yield* Effect.acquireRelease(
+    Effect.map(OwnedFibers.make<number>(), (fibers) => Encounters.make({ fibers, clock, max, places, wake: () => {} })),
+    Encounters.endAll
+  )
   const { share } = encounters
   const ended: Array<string> = []
   const note = (name: string) => (exit: Exit.Exit<void, unknown>, place: Places.Place | undefined) =>

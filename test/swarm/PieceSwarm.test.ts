@@ -157,7 +157,8 @@ describe("PieceSwarm", () => {
   })
 
   test("dies as a whole if its timer has a bug", function* () {
-    const { assembly, running } = yield* start(yield* torrent())
+    const { assembly, running, swarm } = yield* start(yield* torrent())
+    yield* swarm.add([at(1)])
     yield* pass(5)
     const before = running.pollUnsafe()
     Object.defineProperty(assembly.suppliers, "size", {

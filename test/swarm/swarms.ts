@@ -2,6 +2,7 @@
  * A swarm with its assembly on a network in memory. `start` has no verifier and no writer: complete pieces stay as they
  * are unless a test stores them. `startWhole` has both, over a medium in memory.
  */
+import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -14,10 +15,12 @@ import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as Prng from "../../src/base/Prng.ts"
 import * as Signal from "../../src/base/Signal.ts"
 import * as Ticker from "../../src/base/Ticker.ts"
+import type { Accept } from "../../src/connect/Incoming.ts"
 import * as Places from "../../src/connect/Places.ts"
 import * as NodePieceHasher from "../../src/hash/provider/node/NodePieceHasher.ts"
 import * as Metainfo from "../../src/metainfo/Metainfo.ts"
 import * as MemoryStorage from "../../src/storage/provider/memory/MemoryStorage.ts"
+import type { SupplierId } from "../../src/supply/SupplierId.ts"
 import * as PieceSwarm from "../../src/swarm/PieceSwarm.ts"
 import type * as Swarm from "../../src/swarm/Swarm.ts"
 import type * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
@@ -46,12 +49,12 @@ const inShort = (fact: Swarm.Fact): string => {
 }
 
 /** Serves until it is interrupted, or until a bug in a part of the swarm ends it. */
-const serve = Effect.fnUntraced(function* ({ run, tick }: PieceSwarm.Serving) {
+const serve = Effect.fnUntraced(function* (swarm: PieceSwarm.PieceSwarm) {
   const died = yield* Deferred.make<never>()
   const ticker = Ticker.make()
-  yield* run.pipe(
+  yield* PieceSwarm.run(swarm).pipe(
     Effect.andThen(Ticker.run(ticker)),
-    Effect.andThen(Ticker.join(ticker, tick)),
+    Effect.andThen(Ticker.join(ticker, (now) => PieceSwarm.tick(swarm, now))),
     Effect.provideService(Signal.Defects, (defect) => Effect.asVoid(Deferred.die(died, defect)))
   )
   return yield* Deferred.await(died)
@@ -71,21 +74,35 @@ export const start = Effect.fnUntraced(function* (
 ) {
   const facts: Array<string> = []
   const assembly = yield* makeAssembly({ geometry: known.metainfo.layout.geometry, stored: options.stored })
-  const swarm = yield* PieceSwarm.make({
-    assembly,
-    infoHash: known.metainfo.infoHash,
-    extensions: { info: known.metainfo.infoBytes, isPrivate: known.metainfo.isPrivate, port: () => undefined },
-    peerId: ourId,
-    random: Prng.make(1),
-    maxConnections: options.maxConnections,
-    seeds: () => options.seeds === true,
-    superSeeds: options.superSeeds,
-    uploadSlots: options.uploadSlots,
-    places: options.places ?? Places.make(200),
-    report: (fact) => facts.push(inShort(fact))
-  })
-  const serving = yield* swarm.serve(Uploads.make(assembly.geometry))
-  const running = yield* Effect.forkScoped(serve(serving))
+  const pieceSwarm = PieceSwarm.make(
+    {
+      assembly,
+      infoHash: known.metainfo.infoHash,
+      extensions: { info: known.metainfo.infoBytes, isPrivate: known.metainfo.isPrivate, port: () => undefined },
+      peerId: ourId,
+      random: Prng.make(1),
+      maxConnections: options.maxConnections,
+      seeds: () => options.seeds === true,
+      superSeeds: options.superSeeds,
+      uploadSlots: options.uploadSlots,
+      places: options.places ?? Places.make(200),
+      report: (fact) => facts.push(inShort(fact))
+    },
+    yield* Clock.Clock
+  )
+  yield* PieceSwarm.serve(pieceSwarm, Uploads.make(assembly.geometry))
+  const running = yield* Effect.forkScoped(serve(pieceSwarm))
+  const { accept, add, ban, announce, counts, prove, retract, seenAs } = PieceSwarm
+  const swarm = {
+    add: (addresses: ReadonlyArray<PeerAddress>) => Effect.sync(() => add(pieceSwarm, addresses)),
+    seenAs: (voter: string, host: string) => seenAs(pieceSwarm, voter, host),
+    ban: (key: SupplierId, why: string) => ban(pieceSwarm, key, why),
+    prove: (keys: Iterable<SupplierId>) => prove(pieceSwarm, keys),
+    announce: (piece: PieceIndex) => announce(pieceSwarm, piece),
+    retract: (pieces: ReadonlyArray<PieceIndex>) => retract(pieceSwarm, pieces),
+    counts: () => counts(pieceSwarm)
+  }
+  const serving = { accept: (...caller: Parameters<Accept>) => accept(pieceSwarm, ...caller) }
   return { facts, assembly, swarm, serving, running }
 })
 
