@@ -17,6 +17,7 @@ import * as Monotonic from "../base/Monotonic.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
 import type * as Prng from "../base/Prng.ts"
+import * as Signal from "../base/Signal.ts"
 import * as RateMeter from "../rate/RateMeter.ts"
 import * as PieceBuffer from "../supply/PieceBuffer.ts"
 import * as RequestPipeline from "../supply/RequestPipeline.ts"
@@ -46,6 +47,8 @@ export interface Assembly {
   readonly pool: BufferPool.BufferPool
   /** Complete pieces that wait to be verified: at most as many as there are buffers. */
   readonly completed: PieceLine.PieceLine
+  /** Set when a supplier joins: there is something to do for the torrent now. */
+  readonly isNeeded: Signal.Signal
   /** The ids of its suppliers. */
   readonly ids: SupplierIds
   readonly suppliers: ReadonlySet<Supplier.Supplier>
@@ -107,11 +110,12 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     order: PieceOrder.make({ isSequential: options.isSequential }),
     pool,
     completed: PieceLine.make(),
+    isNeeded: Signal.make(),
     ids: SupplierId.makeIds(),
     suppliers: new Set(),
     idleSuppliers: new Set(),
     distrust: Distrust.make(),
-    facts: yield* Facts.make,
+    facts: Facts.make(),
     isReadOnly,
     isPaused: isReadOnly,
     rate: RateMeter.make({ now: yield* Monotonic.now }),
@@ -207,6 +211,7 @@ export const damagedPieces = (self: Assembly): ReadonlyArray<PieceIndex> =>
 /** Adds a supplier with the pieces that it has so far (usually none). */
 export const join = (self: Assembly, supplier: Supplier.Supplier): void => {
   own(self).suppliers.add(supplier)
+  Signal.set(self.isNeeded)
   Holdings.enter(self, supplier)
 }
 

@@ -1,16 +1,16 @@
 /**
  * The piece buffers of one torrent, lent to pieces as scoped resources.
  *
- * Free buffers wait in a bounded queue. A piece borrows one before its first block is requested, so that every
- * requested block has a place. If the queue is empty, no new piece is requested; reading from peers never waits for it.
+ * Free buffers wait in a line. A piece borrows one before its first block is requested, so that every
+ * requested block has a place. If there is none, no new piece is requested; reading from peers never waits for it.
  * Closing the loan, for whatever reason, returns the memory. Buffers are made when they are first needed and then used
  * again, because allocating fresh memory is slow on a virtual machine.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
+import * as Gate from "../base/Gate.ts"
 import * as Monotonic from "../base/Monotonic.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
@@ -44,7 +44,9 @@ export interface BufferPool {
   readonly geometry: PieceGeometry.PieceGeometry
   /** The most buffers that it may have. */
   readonly capacity: number
-  readonly free: Queue.Queue<Uint8Array>
+  readonly free: Array<Uint8Array>
+  /** Open when a buffer may have become free. */
+  readonly isFree: Gate.Gate
   /** Set when there is a buffer. */
   readonly some: Signal.Signal
   readonly loans: Map<PieceIndex, Loan>
@@ -87,7 +89,8 @@ export const make = Effect.fnUntraced(function* (
   const bufferBytes = Math.min(geometry.pieceLength, geometry.totalLength)
   const wanted = options?.maxActivePieces ?? capacityFor(bufferBytes, ledger.totalBytes)
   const capacity = Math.max(1, Math.min(geometry.pieceCount, wanted))
-  const free = yield* Effect.acquireRelease(Queue.bounded<Uint8Array>(capacity), Queue.shutdown)
+  const free: Array<Uint8Array> = []
+  const isFree = Gate.make(false)
   const some = Signal.make()
   const account: BufferBudget.Account = {
     bufferBytes,
@@ -95,32 +98,37 @@ export const make = Effect.fnUntraced(function* (
     isGranted: false,
     isStuck: options?.isStuck ?? (() => false),
     isUsable: options?.isUsable ?? (() => true),
-    dropIdle: () => {
-      const idle = Queue.takeUnsafe(free)
-      return idle !== undefined && Exit.isSuccess(idle)
-    },
+    dropIdle: () => free.shift() !== undefined,
     grow: () => {
       Signal.set(some)
-      Queue.offerUnsafe(free, new Uint8Array(bufferBytes))
+      free.push(new Uint8Array(bufferBytes))
+      Gate.open(isFree)
       options?.onGrow?.()
     }
   }
+  // The scope around it would end the loans before the older fibers that hash or write their bytes.
+  const scope = Scope.makeUnsafe()
   yield* Effect.acquireRelease(
     Effect.sync(() => BufferBudget.open(ledger, account)),
-    () => Effect.sync(() => BufferBudget.close(ledger, account))
+    () =>
+      Effect.ensuring(
+        Scope.close(scope, Exit.void),
+        Effect.sync(() => {
+          BufferBudget.close(ledger, account)
+          free.length = 0
+        })
+      )
   )
-  // The scope around it would end the loans before the older fibers that hash or write their bytes.
-  const scope = yield* Effect.acquireRelease(Scope.make(), Scope.close)
   const loans: BufferPool["loans"] = new Map()
-  const self: BufferPool = { geometry, capacity, free, some, loans, partial: new Set(), account, ledger, scope }
+  const self: BufferPool = { geometry, capacity, free, isFree, some, loans, partial: new Set(), account, ledger, scope }
   return self
 })
 
 const takeMemory = (self: BufferPool): Uint8Array | undefined => {
-  const idle = Queue.takeUnsafe(self.free)
-  if (idle !== undefined && Exit.isSuccess(idle)) {
+  const idle = self.free.shift()
+  if (idle !== undefined) {
     BufferBudget.settle(self.ledger, self.account)
-    return idle.value
+    return idle
   }
   if (self.account.held >= self.capacity || !BufferBudget.reserve(self.ledger, self.account)) return undefined
   Signal.set(self.some)
@@ -128,12 +136,14 @@ const takeMemory = (self: BufferPool): Uint8Array | undefined => {
 }
 
 const returnMemory = (self: BufferPool, memory: Uint8Array): void => {
-  if (BufferBudget.keep(self.ledger, self.account)) Queue.offerUnsafe(self.free, memory)
+  if (!BufferBudget.keep(self.ledger, self.account)) return
+  self.free.push(memory)
+  Gate.open(self.isFree)
 }
 
 /** Whether it makes sense to borrow: a buffer is free, or the budget has not refused one yet. */
 export const mayLend = (self: BufferPool): boolean =>
-  Queue.sizeUnsafe(self.free) > 0 || (self.account.held < self.capacity && !self.ledger.waiting.has(self.account))
+  self.free.length > 0 || (self.account.held < self.capacity && !self.ledger.waiting.has(self.account))
 
 /** How a borrower takes part in its loan. */
 export interface Borrower {
@@ -176,7 +186,12 @@ export const lendNow = Effect.fnUntraced(function* (self: BufferPool, piece: Pie
 }, Effect.uninterruptible)
 
 /** Waits until a buffer is free, without borrowing it. */
-export const available = (self: BufferPool): Effect.Effect<void> => Effect.asVoid(Queue.peek(self.free))
+export const available = (self: BufferPool): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (self.free.length > 0) return Effect.void
+    Gate.close(self.isFree)
+    return Effect.andThen(Gate.pass(self.isFree), available(self))
+  })
 
 /** Lends a buffer to `piece`, after waiting until one is free. A piece that has a buffer already gets the same one. */
 export const lend = Effect.fnUntraced(function* (self: BufferPool, piece: PieceIndex, borrower?: Borrower) {
@@ -205,7 +220,7 @@ export const closeEmpty = Effect.fnUntraced(function* (self: BufferPool) {
 export const lentCount = (self: BufferPool): number => self.loans.size
 
 /** Buffers that wait to be lent or could still be made. With the lent ones they are always `capacity`. */
-export const freeCount = (self: BufferPool): number => Queue.sizeUnsafe(self.free) + (self.capacity - self.account.held)
+export const freeCount = (self: BufferPool): number => self.free.length + (self.capacity - self.account.held)
 
 /** How stale pieces are recognized and reported. */
 export interface SweepOptions {

@@ -16,11 +16,9 @@
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import type * as Scope from "effect/Scope"
 import * as Bytes from "../base/Bytes.ts"
 import * as Monotonic from "../base/Monotonic.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
-import * as Signal from "../base/Signal.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
 import type { StorageError, TorrentStorage } from "../storage/Storage.ts"
 import * as PieceBuffer from "../supply/PieceBuffer.ts"
@@ -61,11 +59,7 @@ export interface Options {
  * Verifies and stores complete pieces until the scope closes. Facts wait in the assembly's queue, so somebody has to
  * read them.
  */
-export const run = (self: Assembly.Assembly, options: Options): Effect.Effect<void, never, PieceHasher | Scope.Scope> =>
-  // A torrent that is complete from the start needs none of what follows.
-  Signal.attend(self.completed.some, complete(self, options))
-
-const complete = Effect.fnUntraced(function* (self: Assembly.Assembly, options: Options) {
+export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options: Options) {
   const { digestOf, storage } = options
   const hasher = yield* PieceHasher
   /** Pieces whose last write failed. */

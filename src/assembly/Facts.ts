@@ -37,18 +37,15 @@ export interface Facts {
   readonly some: Signal.Signal
   /** Whoever waits until there is room. */
   readonly waiting: Array<() => void>
-  /** Whether the reader has ended, or will never begin. */
+  /** Whether the reader has ended. */
   isOver: boolean
 }
 
 /** How many facts may wait to be read: a few for each piece that one turn of a busy event loop completes. */
 export const capacity = 256
 
-/** Makes it without facts, until the scope closes. */
-export const make = Effect.acquireRelease(
-  Effect.sync((): Facts => ({ unread: [], some: Signal.make(), waiting: [], isOver: false })),
-  (self) => Effect.sync(() => end(self))
-)
+/** Makes it without facts. */
+export const make = (): Facts => ({ unread: [], some: Signal.make(), waiting: [], isOver: false })
 
 /** Nobody may wait for a reader that has ended. */
 const end = (self: Facts): void => {

@@ -64,6 +64,21 @@ export const attend = <R>(
     )
   })
 
+/** Does `begin` when the signal is set for the first time, unless the scope closes before. */
+export const once = <R>(
+  self: Signal,
+  begin: Effect.Effect<void, never, R>
+): Effect.Effect<void, never, R | Scope.Scope> =>
+  Effect.suspend(() => {
+    let hasBegun = false
+    const first = Effect.suspend(() => {
+      if (hasBegun) return Effect.void
+      hasBegun = true
+      return begin
+    })
+    return attend(self, first)
+  })
+
 const start = (self: Signal): void => {
   const { attention } = self
   if (attention === undefined || attention.working?.size === attention.workers) return

@@ -25,6 +25,9 @@ export const make = <K>(): Effect.Effect<OwnedFibers<K>, never, Scope.Scope> =>
     return { scope, running: new Map() }
   })
 
+/** The same, until `end`. */
+export const makeUnsafe = <K>(): OwnedFibers<K> => ({ scope: Scope.makeUnsafe("parallel"), running: new Map() })
+
 /**
  * Runs `effect` in its own fiber, and `release` after it, uninterruptibly. If no fiber can be started any more,
  * `release` runs at once, as if the fiber had been interrupted.

@@ -10,8 +10,8 @@
 export interface RateMeter {
   /** How many milliseconds one slot covers. */
   readonly slotMillis: number
-  /** The bytes of each slot in the window. Slot `n` since counting began is at `n % slotCount`. */
-  readonly slots: Float64Array
+  /** The bytes of each slot in the window, if there are any. Slot `n` since counting began is at `n % slotCount`. */
+  slots: Float64Array | undefined
   /** Bytes in all slots. */
   sum: number
   /** The slot that `now` is in, counted from `since`. */
@@ -40,7 +40,7 @@ export const minimumSpanMillis = 1_000
 /** Makes a meter that begins to count at `now`. `windowMillis` is positive. */
 export const make = (options: { readonly now: number; readonly windowMillis?: number | undefined }): RateMeter => ({
   slotMillis: (options.windowMillis ?? defaultWindowMillis) / slotCount,
-  slots: new Float64Array(slotCount),
+  slots: undefined,
   sum: 0,
   slot: 0,
   now: options.now,
@@ -48,7 +48,7 @@ export const make = (options: { readonly now: number; readonly windowMillis?: nu
 })
 
 const forget = (self: RateMeter): void => {
-  self.slots.fill(0)
+  self.slots?.fill(0)
   self.sum = 0
 }
 
@@ -63,12 +63,13 @@ const slide = (self: RateMeter, now: number): void => {
   }
   self.now = now
   const slot = Math.floor((now - self.since) / self.slotMillis)
+  const { slots } = self
   if (slot - self.slot >= slotCount) forget(self)
-  else {
+  else if (slots !== undefined) {
     for (let passed = self.slot + 1; passed <= slot; passed++) {
       const index = passed % slotCount
-      self.sum -= self.slots[index]!
-      self.slots[index] = 0
+      self.sum -= slots[index]!
+      slots[index] = 0
     }
   }
   self.slot = slot
@@ -77,6 +78,8 @@ const slide = (self: RateMeter, now: number): void => {
 /** Counts `bytes`, a whole number of at least 0, at `now`. */
 export const add = (self: RateMeter, bytes: number, now: number): void => {
   slide(self, now)
+  if (bytes === 0) return
+  self.slots ??= new Float64Array(slotCount)
   self.slots[self.slot % slotCount]! += bytes
   self.sum += bytes
 }

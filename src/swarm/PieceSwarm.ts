@@ -37,19 +37,10 @@ export interface PieceSwarm {
   readonly clock: Clock.Clock
   /** Whether it super-seeds. Decided at the start. */
   readonly superSeeds: boolean
-  /** Who serves, from `serve` on. */
-  server: Server | undefined
+  /** What it uploads from `serve` on. */
+  upload: Upload.Upload | undefined
   /** Present once there was an address or a peer. Most torrents rest without any. */
   parts: PieceExchange.PieceExchange | undefined
-  /** Set when there are parts: they have to dial and choke from now on. */
-  readonly isNeeded: Signal.Signal
-}
-
-/** How sessions are run. */
-interface Server {
-  readonly upload: Upload.Upload
-  /** The fibers of the sessions. */
-  readonly fibers: OwnedFibers.OwnedFibers<number>
 }
 
 /** How many there are. */
@@ -69,41 +60,36 @@ export const make = (options: PieceExchange.Options, clock: Clock.Clock): PieceS
   options,
   clock,
   superSeeds: options.superSeeds === true && PieceTable.isComplete(options.assembly.table),
-  server: undefined,
-  parts: undefined,
-  isNeeded: Signal.make()
+  upload: undefined,
+  parts: undefined
 })
 
 /** Lets it meet peers, now that it is known what can be uploaded. Every session ends when the scope closes. */
 export const serve = (self: PieceSwarm, upload: Upload.Upload): Effect.Effect<void, never, Scope.Scope> =>
-  Effect.andThen(
-    Effect.map(OwnedFibers.make<number>(), (fibers) => {
-      self.server = { upload, fibers }
-    }),
-    Effect.addFinalizer(() => {
+  Effect.suspend(() => {
+    self.upload = upload
+    return Effect.addFinalizer(() => {
       const { parts } = self
-      self.server = undefined
+      self.upload = undefined
       return parts === undefined ? Effect.void : Encounters.endAll(parts.swarm.encounters)
     })
-  )
+  })
 
-/** Dials and chokes until the scope closes. */
+/** Dials and chokes until the scope closes. To be called when `Assembly.isNeeded` is set. */
 export const run = (self: PieceSwarm): Effect.Effect<void, never, Dialer | Scope.Scope> =>
-  Signal.attend(
-    self.isNeeded,
-    Effect.suspend(() => {
-      if (self.parts === undefined) return Effect.void
-      const { choking, exchange, swarm } = self.parts
-      return Effect.andThen(Swarm.run(swarm, exchange), Choking.run(choking))
-    })
-  )
+  Effect.suspend(() => {
+    const parts = partsOf(self)
+    if (parts === undefined) return Effect.void
+    const { choking, exchange, swarm } = parts
+    return Effect.andThen(Swarm.run(swarm, exchange), Choking.run(choking))
+  })
 
 /** The parts of a swarm that has met somebody or has an address; makes them. `undefined` unless it serves. */
 const partsOf = (self: PieceSwarm): PieceExchange.PieceExchange | undefined => {
-  if (self.parts !== undefined || self.server === undefined) return self.parts
-  const { clock, options, superSeeds } = self
-  self.parts = PieceExchange.make(options, { ...self.server, clock, superSeeds })
-  Signal.set(self.isNeeded)
+  if (self.parts !== undefined || self.upload === undefined) return self.parts
+  const { clock, options, superSeeds, upload } = self
+  self.parts = PieceExchange.make(options, { fibers: OwnedFibers.makeUnsafe(), clock, upload, superSeeds })
+  Signal.set(options.assembly.isNeeded)
   return self.parts
 }
 

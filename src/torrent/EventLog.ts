@@ -17,60 +17,62 @@ export const capacity = 8_192
 /** How many past events a new reader receives. */
 export const replay = 1_024
 
-/** The events of one torrent. */
-export interface EventLog {
-  readonly report: (event: TorrentEvent) => void
-  readonly events: Stream.Stream<TorrentEvent>
-}
-
 /** What waits for one reader. */
 interface Reader {
   readonly waiting: MutableList.MutableList<TorrentEvent>
   readonly awake: Latch.Latch
 }
 
+/** The events of one torrent. */
+export interface EventLog {
+  /** The last events: at least `replay` of them if there were as many, and less than twice as many. */
+  readonly past: Array<TorrentEvent>
+  readonly readers: Array<Reader>
+  isOver: boolean
+}
+
 /**
- * Makes an empty log. The end of the scope ends every reader. Takes memory only for events that there were: a torrent
- * that rests has few, and engines have thousands of such torrents.
+ * Makes an empty log. Takes memory only for events that there were: a torrent that rests has few, and engines have
+ * thousands of such torrents.
  */
-export const make = Effect.gen(function* () {
-  /** The last events: at least `replay` of them, and less than twice as many. */
-  const past: Array<TorrentEvent> = []
-  const readers = new Set<Reader>()
-  let isOver = false
-  yield* Effect.addFinalizer(() =>
-    Effect.sync(() => {
-      isOver = true
-      for (const { awake } of readers) Latch.openUnsafe(awake)
-    })
-  )
-  const subscribe = Effect.acquireRelease(
+export const make = (): EventLog => ({ past: [], readers: [], isOver: false })
+
+/** Reports an event. */
+export const report = ({ past, readers }: EventLog, event: TorrentEvent): void => {
+  if (past.push(event) === 2 * replay) past.splice(0, replay)
+  for (const { awake, waiting } of readers) {
+    MutableList.append(waiting, event)
+    if (waiting.length > capacity) MutableList.take(waiting)
+    Latch.openUnsafe(awake)
+  }
+}
+
+/** Ends every reader once it has read what waits for it. */
+export const end = (self: EventLog): void => {
+  self.isOver = true
+  for (const { awake } of self.readers) Latch.openUnsafe(awake)
+}
+
+/** The last events, and then new ones. */
+export const events = (self: EventLog): Stream.Stream<TorrentEvent> =>
+  Stream.unwrap(Effect.map(subscribe(self), (reader) => Stream.fromPull(Effect.succeed(pullFrom(self, reader)))))
+
+const subscribe = ({ past, readers }: EventLog) =>
+  Effect.acquireRelease(
     Effect.sync(() => {
       const reader: Reader = { waiting: MutableList.make(), awake: Latch.makeUnsafe(true) }
       MutableList.appendAll(reader.waiting, past.slice(-replay))
-      readers.add(reader)
+      readers.push(reader)
       return reader
     }),
-    (reader) => Effect.sync(() => readers.delete(reader))
+    (reader) => Effect.sync(() => readers.splice(readers.indexOf(reader), 1))
   )
-  const pullFrom = (reader: Reader): Pull.Pull<Arr.NonEmptyReadonlyArray<TorrentEvent>> =>
-    Effect.suspend(() => {
-      const events = MutableList.takeAll(reader.waiting)
-      if (Arr.isArrayNonEmpty(events)) return Effect.succeed(events)
-      if (isOver) return Cause.done()
-      Latch.closeUnsafe(reader.awake)
-      return Effect.andThen(reader.awake.await, pullFrom(reader))
-    })
-  const self: EventLog = {
-    report: (event) => {
-      if (past.push(event) === 2 * replay) past.splice(0, replay)
-      for (const { awake, waiting } of readers) {
-        MutableList.append(waiting, event)
-        if (waiting.length > capacity) MutableList.take(waiting)
-        Latch.openUnsafe(awake)
-      }
-    },
-    events: Stream.unwrap(Effect.map(subscribe, (reader) => Stream.fromPull(Effect.succeed(pullFrom(reader)))))
-  }
-  return self
-})
+
+const pullFrom = (self: EventLog, reader: Reader): Pull.Pull<Arr.NonEmptyReadonlyArray<TorrentEvent>> =>
+  Effect.suspend(() => {
+    const events = MutableList.takeAll(reader.waiting)
+    if (Arr.isArrayNonEmpty(events)) return Effect.succeed(events)
+    if (self.isOver) return Cause.done()
+    Latch.closeUnsafe(reader.awake)
+    return Effect.andThen(reader.awake.await, pullFrom(self, reader))
+  })

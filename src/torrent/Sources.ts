@@ -3,6 +3,7 @@
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Signal from "../base/Signal.ts"
 import * as SourceUrl from "../base/SourceUrl.ts"
@@ -48,24 +49,28 @@ export const restAfter = "10 seconds"
  * Runs the sources while peers are wanted, until the scope closes. A torrent that neither downloads nor seeds lets them
  * end, so trackers are told that it has stopped; if more is wanted later, they run again.
  */
-export const runWhileWanted = Effect.fnUntraced(function* (
+export const runWhileWanted = (
   self: Sources,
   life: Pick<TorrentLife.TorrentLife, "machine" | "seeking" | "resting">,
   options: Options
-) {
-  let stop = Deferred.makeUnsafe<void>()
-  const running = Effect.suspend(() => {
-    if (!TorrentLife.wantsPeers(life)) return Effect.void
-    stop = Deferred.makeUnsafe()
-    return Effect.raceFirst(run(self, options), Deferred.await(stop))
+): Effect.Effect<void, never, Scope.Scope> => {
+  const running = Effect.gen(function* () {
+    const rested = yield* Deferred.make<void>()
+    const resting = Effect.map(Effect.sleep(restAfter), () => {
+      // If it was wanted meanwhile, it has not rested for so long.
+      if (!TorrentLife.wantsPeers(life) && !life.resting.isSet) Deferred.doneUnsafe(rested, Effect.void)
+    })
+    yield* Signal.attend(life.resting, resting)
+    yield* Effect.raceFirst(run(self, options), Deferred.await(rested))
   })
-  const resting = Effect.map(Effect.sleep(restAfter), () => {
-    // If it was wanted meanwhile, it has not rested for so long.
-    if (!TorrentLife.wantsPeers(life) && !life.resting.isSet) Deferred.doneUnsafe(stop, Effect.void)
-  })
-  yield* Signal.attend(life.seeking, running)
-  yield* Signal.attend(life.resting, resting)
-})
+  return Signal.attend(
+    life.seeking,
+    Effect.suspend(() => {
+      Signal.clear(life.resting)
+      return TorrentLife.wantsPeers(life) ? Effect.scoped(running) : Effect.void
+    })
+  )
+}
 
 /** Adds the addresses that sources find to a swarm, until all sources have ended. */
 export const run = (self: Sources, options: Options): Effect.Effect<void> => {

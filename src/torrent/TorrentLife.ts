@@ -37,8 +37,8 @@ export interface TorrentLife {
 export const make = Effect.fnUntraced(function* (options: { readonly seeds: boolean }) {
   const self: TorrentLife = {
     machine: TorrentMachine.make(options),
-    log: yield* EventLog.make,
-    completed: yield* Effect.acquireRelease(Deferred.make<void, TorrentError>(), Deferred.interrupt),
+    log: EventLog.make(),
+    completed: Deferred.makeUnsafe(),
     seeking: Signal.make(),
     resting: Signal.make(),
     whole: Deferred.makeUnsafe(),
@@ -47,11 +47,15 @@ export const make = Effect.fnUntraced(function* (options: { readonly seeds: bool
     rejectedPieces: 0,
     last: undefined
   }
+  yield* Effect.addFinalizer(() => {
+    EventLog.end(self.log)
+    return Deferred.interrupt(self.completed)
+  })
   return self
 })
 
 /** Reports an event. */
-export const report = (self: TorrentLife, event: TorrentEvent): void => self.log.report(event)
+export const report = (self: TorrentLife, event: TorrentEvent): void => EventLog.report(self.log, event)
 
 /** Whether peers are wanted now. */
 export const wantsPeers = ({ machine }: Pick<TorrentLife, "machine">): boolean => TorrentMachine.wantsPeers(machine)

@@ -11,12 +11,14 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import * as Monotonic from "../base/Monotonic.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import * as Prng from "../base/Prng.ts"
 import type { Accept } from "../connect/Incoming.ts"
 import * as RateLimits from "../rate/RateLimits.ts"
 import * as PieceSwarm from "../swarm/PieceSwarm.ts"
+import * as EventLog from "./EventLog.ts"
 import * as Selection from "./Selection.ts"
 import * as Sources from "./Sources.ts"
 import * as StatusReport from "./StatusReport.ts"
@@ -114,7 +116,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
   const torrent: Torrent = {
     metainfo,
-    events: life.log.events,
+    events: Stream.suspend(() => EventLog.events(life.log)),
     status,
     completed: Deferred.await(life.completed),
     addPeers: (addresses) =>

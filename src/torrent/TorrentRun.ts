@@ -177,35 +177,24 @@ export const begin = (self: TorrentParts) =>
   Effect.provideService(start(self), Signal.Defects, (defect) => failWith(self.lasting.life, Cause.die(defect)))
 
 const start = Effect.fnUntraced(function* (self: TorrentParts) {
-  const { assembly, facts, files, lasting, storage, swarm, upload } = self
+  const { assembly, facts, files, lasting, swarm } = self
   const { life, limits, options, selection, sources } = lasting
-  const digestOf = (piece: PieceIndex) => Metainfo.pieceDigest(options.metainfo, piece)
   const { stored, unstoredWanted: missingPieces } = assembly.table
   const totalPieces = assembly.geometry.pieceCount
   const started = { _tag: "Started", storedPieces: stored.count, missingPieces, totalPieces } as const
   TorrentLife.note(life, { _tag: "Started", event: started })
 
-  // Peers may connect from now on. Fibers are interrupted in reverse order, so the sessions and the reader of facts end
-  // last, and no other fiber waits for them.
-  yield* PieceSwarm.run(swarm)
+  // Peers may connect from now on.
+  yield* Signal.once(assembly.isNeeded, exchange(self))
   yield* Ticker.join(options.ticker, (now) => PieceSwarm.tick(swarm, now))
-  const onPiece = (fact: Facts.Fact): void => {
-    if (fact._tag === "Stored") Upload.noteStored(upload, fact.piece)
-    TorrentFacts.onPiece(facts, fact)
-  }
-  yield* Facts.read(assembly.facts, onPiece)
   yield* Selection.catchUp(selection, self.selected, self.prepared)
   TorrentFacts.onMoved(facts)
-  yield* Completion.run(assembly, { storage: files.writer, digestOf })
   yield* files.run
   yield* Finishing.run(self)
-  const onRecovered = (piece: PieceIndex): void => TorrentFacts.onRecovered(facts, piece)
-  yield* Upload.recover(upload, { storage, digestOf, onRecovered })
   if (assembly.isReadOnly) {
     const regain = Effect.map(files.regain, (pieces) => TorrentFacts.onRegained(facts, pieces))
     yield* forkPart(life, Effect.repeat(Effect.ignore(regain), Schedule.spaced(regainEvery)))
   }
-  yield* Assembly.sweep(assembly, { isHeldUp: (buffer) => Requests.waitsForRate(assembly, buffer) })
   yield* Sources.runWhileWanted(sources, life, {
     sources: options.sources,
     context: contextOf(self),
@@ -216,6 +205,29 @@ const start = Effect.fnUntraced(function* (self: TorrentParts) {
     yield* forkPart(life, Effect.scoped(supply({ metainfo: options.metainfo, assembly, limits })))
   }
   if (typeof options.seed === "object") yield* Seeding.run(options.seed, self)
+})
+
+/** What a torrent does from its first peer or other supplier on. Most torrents rest without any. */
+const exchange = Effect.fnUntraced(function* ({
+  assembly,
+  facts,
+  files,
+  lasting,
+  storage,
+  swarm,
+  upload
+}: TorrentParts) {
+  const digestOf = (piece: PieceIndex) => Metainfo.pieceDigest(lasting.options.metainfo, piece)
+  // What works is interrupted in reverse order, so the reader of facts ends after whoever reports them.
+  yield* PieceSwarm.run(swarm)
+  yield* Facts.read(assembly.facts, (fact) => {
+    if (fact._tag === "Stored") Upload.noteStored(upload, fact.piece)
+    TorrentFacts.onPiece(facts, fact)
+  })
+  yield* Completion.run(assembly, { storage: files.writer, digestOf })
+  const onRecovered = (piece: PieceIndex): void => TorrentFacts.onRecovered(facts, piece)
+  yield* Upload.recover(upload, { storage, digestOf, onRecovered })
+  yield* Assembly.sweep(assembly, { isHeldUp: (buffer) => Requests.waitsForRate(assembly, buffer) })
 })
 
 const failWith = ({ runEnd }: TorrentLife.TorrentLife, cause: Cause.Cause<never>): Effect.Effect<void> =>

@@ -1,8 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Scope from "effect/Scope"
 import * as Facts from "../../src/assembly/Facts.ts"
 import * as Signal from "../../src/base/Signal.ts"
 import { lasting } from "../base/lasting.ts"
@@ -30,7 +28,7 @@ const reading = Effect.fnUntraced(function* (facts: Facts.Facts, act: (index: nu
 describe("Facts", () => {
   it.effect("are read in the order in which they happened, including those before the reader began", () =>
     Effect.gen(function* () {
-      const facts = yield* Facts.make
+      const facts = Facts.make()
       yield* Facts.offer(facts, stored(3))
       yield* Facts.offer(facts, stored(1))
 
@@ -45,7 +43,7 @@ describe("Facts", () => {
 
   it.effect("wait for room while the queue is full, and none is lost", () =>
     Effect.gen(function* () {
-      const facts = yield* Facts.make
+      const facts = Facts.make()
       const all = Array.from({ length: Facts.capacity + 3 }, (_, index) => index)
       const reports = yield* Effect.forkChild(
         Effect.forEach(all, (index) => Facts.offer(facts, stored(index)), { discard: true })
@@ -64,7 +62,7 @@ describe("Facts", () => {
 
   it.effect("are all read when their reader is interrupted, including those that wait for room", () =>
     Effect.gen(function* () {
-      const facts = yield* Facts.make
+      const facts = Facts.make()
       const { fiber, read } = yield* reading(facts)
       yield* settle
       const all = Array.from({ length: Facts.capacity + 2 }, (_, index) => index)
@@ -81,7 +79,7 @@ describe("Facts", () => {
 
   it.effect("make nobody wait once their reader has ended, even if it died", () =>
     Effect.gen(function* () {
-      const facts = yield* Facts.make
+      const facts = Facts.make()
       const { defects, fiber } = yield* reading(facts, () => {
         throw new Error("a bug")
       })
@@ -92,19 +90,6 @@ describe("Facts", () => {
       for (let index = 0; index <= Facts.capacity; index++) yield* Facts.offer(facts, stored(index))
 
       assert.strictEqual(defects.length, 1)
-    })
-  )
-
-  it.effect("make nobody wait once their scope is closed", () =>
-    Effect.gen(function* () {
-      const scope = yield* Scope.make()
-      const facts = yield* Scope.provide(Facts.make, scope)
-      for (let index = 0; index < Facts.capacity; index++) yield* Facts.offer(facts, stored(index))
-      const waiting = yield* Effect.forkChild(Facts.offer(facts, stored(0)))
-
-      yield* Scope.close(scope, Exit.void)
-
-      yield* Fiber.join(waiting)
     })
   )
 })

@@ -52,7 +52,7 @@ const inShort = (fact: Swarm.Fact): string => {
 const serve = Effect.fnUntraced(function* (swarm: PieceSwarm.PieceSwarm) {
   const died = yield* Deferred.make<never>()
   const ticker = Ticker.make()
-  yield* PieceSwarm.run(swarm).pipe(
+  yield* Signal.once(swarm.options.assembly.isNeeded, PieceSwarm.run(swarm)).pipe(
     Effect.andThen(Ticker.run(ticker)),
     Effect.andThen(Ticker.join(ticker, (now) => PieceSwarm.tick(swarm, now))),
     Effect.provideService(Signal.Defects, (defect) => Effect.asVoid(Deferred.die(died, defect)))

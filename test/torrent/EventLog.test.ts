@@ -1,8 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as EventLog from "../../src/torrent/EventLog.ts"
 import type { TorrentEvent } from "../../src/torrent/TorrentEvent.ts"
@@ -10,18 +8,22 @@ import type { TorrentEvent } from "../../src/torrent/TorrentEvent.ts"
 const numbers = (events: ReadonlyArray<TorrentEvent>) =>
   events.map((event) => (event._tag === "Checking" ? event.checkedPieces : -1))
 
-const reportAll = ({ report }: EventLog.EventLog, from: number, to: number): void => {
-  for (let index = from; index < to; index++) report({ _tag: "Checking", checkedPieces: index, totalPieces: to })
+const reportAll = (log: EventLog.EventLog, from: number, to: number): void => {
+  for (let index = from; index < to; index++)
+    EventLog.report(log, { _tag: "Checking", checkedPieces: index, totalPieces: to })
 }
 
 describe("EventLog", () => {
   it.effect("gives a late reader the last events, and then new ones", () =>
     Effect.gen(function* () {
-      const log = yield* EventLog.make
+      const log = EventLog.make()
       reportAll(log, 0, 2_000)
-      const reader = yield* Effect.forkChild(Stream.runCollect(Stream.take(log.events, EventLog.replay + 1)), {
-        startImmediately: true
-      })
+      const reader = yield* Effect.forkChild(
+        Stream.runCollect(Stream.take(EventLog.events(log), EventLog.replay + 1)),
+        {
+          startImmediately: true
+        }
+      )
       yield* Effect.yieldNow
       reportAll(log, 2_000, 2_001)
 
@@ -33,8 +35,8 @@ describe("EventLog", () => {
 
   it.effect("never waits for a slow reader, which misses the oldest events", () =>
     Effect.gen(function* () {
-      const log = yield* EventLog.make
-      const pull = yield* Stream.toPull(log.events)
+      const log = EventLog.make()
+      const pull = yield* Stream.toPull(EventLog.events(log))
       reportAll(log, 0, 1)
       const first = numbers(yield* pull)
       reportAll(log, 1, 1 + EventLog.capacity + 500)
@@ -46,14 +48,13 @@ describe("EventLog", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("ends its readers when its scope closes", () =>
+  it.effect("ends its readers when it ends", () =>
     Effect.gen(function* () {
-      const scope = yield* Scope.make()
-      const log = yield* Scope.provide(EventLog.make, scope)
-      const reader = yield* Effect.forkChild(Stream.runDrain(log.events), { startImmediately: true })
+      const log = EventLog.make()
+      const reader = yield* Effect.forkChild(Stream.runDrain(EventLog.events(log)), { startImmediately: true })
       yield* Effect.yieldNow
 
-      yield* Scope.close(scope, Exit.void)
+      EventLog.end(log)
       const exit = yield* Fiber.await(reader)
       reportAll(log, 0, 1)
 

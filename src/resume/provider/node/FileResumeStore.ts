@@ -293,6 +293,21 @@ export const make = (options: Options): ResumeStore["Service"] => {
         )
       })
 
+    const load = Effect.fnUntraced(function* () {
+      device ??= yield* deviceOf
+      yield* Effect.ignore(removeFile(temporary))
+      const decoded = yield* read
+      if (decoded === undefined) return undefined
+      const { boot, files, flushed, stored } = decoded
+      return { stored, flushed, files, isSameBoot: BootIdentity.isSame(boot, thisBoot) }
+    })
+
+    const remove = Effect.fnUntraced(function* () {
+      tail = undefined
+      yield* removeFile(temporary)
+      if (yield* removeFile(path)) yield* syncFolder(options.directory)
+    })
+
     /** Runs one operation at a time, and to its end: no handle is left open, and no file half replaced. */
     const exclusively = <A>(operation: ResumeError["operation"], effect: Effect.Effect<A, CallFailed>) =>
       Effect.suspend(() =>
@@ -302,17 +317,7 @@ export const make = (options: Options): ResumeStore["Service"] => {
       ).pipe(Effect.uninterruptible, turn.withPermit)
 
     const resume: TorrentResume = {
-      load: exclusively(
-        "load",
-        Effect.gen(function* () {
-          device ??= yield* deviceOf
-          yield* Effect.ignore(removeFile(temporary))
-          const decoded = yield* read
-          if (decoded === undefined) return undefined
-          const { boot, files, flushed, stored } = decoded
-          return { stored, flushed, files, isSameBoot: BootIdentity.isSame(boot, thisBoot) }
-        })
-      ),
+      load: Effect.suspend(() => exclusively("load", load())),
       save: (snapshot) =>
         Effect.suspend(() => {
           const encoded = ResumeFile.encodeSnapshot({ infoHash, ...snapshot, boot: thisBoot })
@@ -330,14 +335,7 @@ export const make = (options: Options): ResumeStore["Service"] => {
           const isEmpty = copy.files.size + [dropped, stored, flushed].flatMap((pieces) => pieces ?? []).length === 0
           return exclusively("append", isEmpty ? Effect.void : add(copy, durably))
         }),
-      remove: exclusively(
-        "remove",
-        Effect.gen(function* () {
-          tail = undefined
-          yield* removeFile(temporary)
-          if (yield* removeFile(path)) yield* syncFolder(options.directory)
-        })
-      )
+      remove: Effect.suspend(() => exclusively("remove", remove()))
     }
 
     yield* Effect.addFinalizer(() =>
