@@ -4,9 +4,10 @@
  */
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
+import * as Bytes from "../base/Bytes.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as Signal from "../base/Signal.ts"
-import type { FileRecord, ResumeError, Snapshot, TorrentResume } from "../resume/ResumeStore.ts"
+import type { FileRecord, ResumeData, ResumeError, Snapshot, TorrentResume } from "../resume/ResumeStore.ts"
 
 /**
  * How long changes are gathered before they are appended and their pieces announced. Appending each change by itself
@@ -17,7 +18,12 @@ export const gatherFor = "20 millis"
 /** What a keeper needs. */
 export interface Options {
   readonly resume: TorrentResume
-  /** Returns the current state. It is saved at the start, and after every failure, which loses the gathered changes. */
+  /** What was loaded; absent if that failed. */
+  readonly loaded?: { readonly data: ResumeData | undefined } | undefined
+  /**
+   * Returns the current state. It is saved at the start, unless it is what was loaded, and after every failure, which
+   * loses the gathered changes.
+   */
   readonly snapshot: () => Snapshot
   /** Called for a failure. Further failures are not reported until something was written again. */
   readonly onFailure: (error: ResumeError) => void
@@ -55,6 +61,28 @@ interface Pending {
 }
 
 const nothing = (): Pending => ({ files: new Map(), dropped: [], stored: [], flushed: [], unannounced: [] })
+
+/**
+ * Whether resume data says what it has to say: an engine may start thousands of torrents, few of which have changed.
+ * After a restart of the machine it has to be said anew.
+ */
+const isLoaded = ({ loaded, snapshot }: Options): boolean => {
+  if (loaded === undefined) return false
+  const { files, flushed, stored } = snapshot()
+  const { data } = loaded
+  if (data === undefined) return stored.count === 0 && files.size === 0
+  if (!data.isSameBoot || files.size !== data.files.size) return false
+  if (!Bytes.equals(stored.bytes, data.stored.bytes) || !Bytes.equals(flushed.bytes, data.flushed.bytes)) return false
+  for (const [file, record] of files) if (!isSame(record, data.files.get(file))) return false
+  return true
+}
+
+const isSame = (one: FileRecord, other: FileRecord | undefined): boolean =>
+  one.isWriting === other?.isWriting &&
+  one.isStale === other.isStale &&
+  one.length === other.length &&
+  one.mtimeNs === other.mtimeNs &&
+  one.identity === other.identity
 
 /** Saves the current state, and keeps it up to date until the scope closes. */
 export const make = Effect.fnUntraced(function* (options: Options) {
@@ -96,7 +124,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     Signal.set(awake)
   }
 
-  yield* report(save)
+  if (!isLoaded(options)) yield* report(save)
   yield* Effect.addFinalizer(() => append(false))
   yield* Signal.attend(
     awake,

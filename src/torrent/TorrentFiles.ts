@@ -43,6 +43,8 @@ export interface Options {
   readonly resume: TorrentResume
   readonly facts: ReadonlyArray<FileFacts | undefined>
   readonly standings: ReadonlyMap<number, Adoption.Standing>
+  /** As in `ResumeKeeper.Options`. */
+  readonly loaded?: ResumeKeeper.Options["loaded"]
   /** What resume data remembered of the files. */
   readonly records: ReadonlyMap<number, FileRecord> | undefined
   readonly found: Recheck.Found
@@ -110,6 +112,7 @@ const noResume: TorrentResume = {
 export const make = Effect.fnUntraced(function* ({
   facts,
   found,
+  loaded,
   records,
   standings,
   wanted: atFirst,
@@ -137,6 +140,7 @@ export const make = Effect.fnUntraced(function* ({
   })
   const keeper = yield* ResumeKeeper.make({
     resume: options.isReadOnly ? noResume : options.resume,
+    loaded,
     snapshot,
     onFailure: options.onResumeFailure,
     onKept: options.onKept

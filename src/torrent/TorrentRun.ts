@@ -59,13 +59,14 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting) {
     pieceCount: geometry.pieceCount,
     fileCount: layout.files.length
   })
-  const loaded = yield* Effect.catch(resume.load, (error) =>
-    Effect.as(
-      Effect.sync(() => TorrentFacts.onResumeFailure({ life }, error)),
-      undefined
-    )
-  )
-  const saved = loaded ?? life.last
+  const loaded = yield* Effect.match(resume.load, {
+    onSuccess: (data) => ({ data }),
+    onFailure: (error) => {
+      TorrentFacts.onResumeFailure({ life }, error)
+      return undefined
+    }
+  })
+  const saved = loaded?.data ?? life.last
   const checked = yield* StartCheck.run({
     metainfo,
     storage,
@@ -127,6 +128,7 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting) {
     resume,
     facts: checked.facts,
     standings: checked.standings,
+    loaded,
     records: saved?.files,
     found,
     stored: assembly.table.stored,
