@@ -2,6 +2,7 @@
  * The life of a torrent from its start to its end. Takes the steps of its machine, reports their events, and signals
  * the fibers that wait for what is to be done next. It outlives the runs of a torrent whose files went away.
  */
+import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Signal from "../base/Signal.ts"
@@ -25,8 +26,10 @@ export interface TorrentLife {
   readonly whole: Deferred.Deferred<void>
   /** Set when everything that is wanted is stored and has to be finished: flushed and looked at. */
   readonly finishing: Signal.Signal
-  /** Completes when the run has to end and another one has to begin; fails when the torrent has to end. */
-  runEnd: Deferred.Deferred<void, TorrentError>
+  /** Set when the run has to end. Then another one begins, unless the torrent has to end. */
+  readonly turning: Signal.Signal
+  /** Why the torrent has to end. */
+  failure: Cause.Cause<TorrentError> | undefined
   /** How many pieces had the wrong digest, counted each time. */
   rejectedPieces: number
   /** What was known when the files of the last run went away, because resume data may have gone with them. */
@@ -43,7 +46,8 @@ export const make = Effect.fnUntraced(function* (options: { readonly seeds: bool
     resting: Signal.make(),
     whole: Deferred.makeUnsafe(),
     finishing: Signal.make(),
-    runEnd: Deferred.makeUnsafe(),
+    turning: Signal.make(),
+    failure: undefined,
     rejectedPieces: 0,
     last: undefined
   }
@@ -59,6 +63,12 @@ export const report = (self: TorrentLife, event: TorrentEvent): void => EventLog
 
 /** Whether peers are wanted now. */
 export const wantsPeers = ({ machine }: Pick<TorrentLife, "machine">): boolean => TorrentMachine.wantsPeers(machine)
+
+/** Ends the torrent. */
+export const fail = (self: TorrentLife, cause: Cause.Cause<TorrentError>): void => {
+  self.failure ??= cause
+  Signal.set(self.turning)
+}
 
 /** Takes the next step of the life, and performs its actions. */
 export const note = (self: TorrentLife, fact: TorrentMachine.Fact): void => {
@@ -77,10 +87,10 @@ export const note = (self: TorrentLife, fact: TorrentMachine.Fact): void => {
         Deferred.doneUnsafe(self.completed, Effect.void)
         break
       case "Restart":
-        Deferred.doneUnsafe(self.runEnd, Effect.void)
+        Signal.set(self.turning)
         break
       case "End":
-        Deferred.doneUnsafe(self.runEnd, Effect.fail(action.error))
+        fail(self, Cause.fail(action.error))
     }
   }
   // An action may have led to a further step, which has set the signals of its own.

@@ -15,6 +15,7 @@ import * as Stream from "effect/Stream"
 import * as Monotonic from "../base/Monotonic.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import * as Prng from "../base/Prng.ts"
+import * as Signal from "../base/Signal.ts"
 import type { Accept } from "../connect/Incoming.ts"
 import * as RateLimits from "../rate/RateLimits.ts"
 import * as PieceSwarm from "../swarm/PieceSwarm.ts"
@@ -26,7 +27,7 @@ import type { Torrent } from "./Torrent.ts"
 import * as TorrentLife from "./TorrentLife.ts"
 import type { Lasting, Options, TorrentParts } from "./TorrentParts.ts"
 import * as TorrentRun from "./TorrentRun.ts"
-import type { TorrentStatus } from "./TorrentStatus.ts"
+import type { TorrentError, TorrentStatus } from "./TorrentStatus.ts"
 import { TorrentDefect } from "./TorrentStatus.ts"
 
 /** How many added addresses are kept for another run. */
@@ -68,51 +69,55 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   let final: TorrentStatus | undefined
   /** The addresses that were added last. */
   let addedAddresses: ReadonlyArray<PeerAddress> = []
+  /** The scope of the current run. */
+  let parts: Scope.Closeable | undefined
 
-  const once = Effect.gen(function* () {
+  const begin = Effect.suspend(() => {
     final = undefined
-    life.runEnd = Deferred.makeUnsafe()
-    const opened = yield* TorrentRun.open(lasting)
-    run = opened
-    PieceSwarm.add(opened.swarm, addedAddresses)
-    yield* TorrentRun.begin(opened)
-    yield* Deferred.await(life.runEnd)
+    parts = Scope.makeUnsafe()
+    return Effect.gen(function* () {
+      const opened = yield* TorrentRun.open(lasting)
+      run = opened
+      PieceSwarm.add(opened.swarm, addedAddresses)
+      yield* TorrentRun.begin(opened)
+    }).pipe(Scope.provide(parts))
   })
-  const end = Effect.sync(() => {
+  const end = Effect.suspend(() => {
+    if (parts === undefined) return Effect.void
     if (run !== undefined) run.facts.isOver = true
     ending = run
     run = undefined
     TorrentLife.note(life, { _tag: "Restarted" })
-  })
+    return Effect.ensuring(Scope.close(parts, Exit.void), ended)
+  }).pipe(Effect.uninterruptible)
   const ended = Effect.sync(() => {
     if (ending !== undefined) final = StatusReport.atEnd(ending, Monotonic.nowUnsafe(clock))
     ending = undefined
+    parts = undefined
   })
   const status = Effect.sync(() => {
     const parts = run ?? ending
     if (parts !== undefined) return StatusReport.of(parts, Monotonic.nowUnsafe(clock))
     return final === undefined ? StatusReport.early(lasting) : StatusReport.after(final, lasting)
   })
-  const scope = yield* Effect.scope
-  yield* Scope.fork(scope).pipe(
-    Effect.flatMap((parts) =>
-      once.pipe(
-        Scope.provide(parts),
-        Effect.ensuring(end.pipe(Effect.andThen(Scope.close(parts, Exit.void)), Effect.ensuring(ended)))
-      )
-    ),
-    Effect.forever,
-    // The scope of the run is closed by now, so a failed torrent holds nothing until it is removed.
-    Effect.catchCause((cause) => {
-      const error = Cause.findErrorOption(cause)
-      if (Option.isSome(error)) TorrentLife.note(life, { _tag: "Broke", error: error.value })
-      else if (Cause.hasDies(cause)) {
-        TorrentLife.note(life, { _tag: "Broke", error: new TorrentDefect({ cause: Cause.squash(cause) }) })
-      }
-      return Deferred.failCause(life.completed, cause)
-    }),
-    Effect.forkScoped
+  const fail = (cause: Cause.Cause<TorrentError>) => {
+    const error = Cause.findErrorOption(cause)
+    if (Option.isSome(error)) TorrentLife.note(life, { _tag: "Broke", error: error.value })
+    else if (Cause.hasDies(cause)) {
+      TorrentLife.note(life, { _tag: "Broke", error: new TorrentDefect({ cause: Cause.squash(cause) }) })
+    }
+    return Effect.asVoid(Deferred.failCause(life.completed, cause))
+  }
+  const turn = Effect.andThen(
+    end,
+    Effect.suspend(() => (life.failure === undefined ? begin : Effect.failCause(life.failure)))
+  ).pipe(
+    // The scope of the run is closed then, so a failed torrent holds nothing until it is removed.
+    Effect.catchCause((cause) => Effect.andThen(end, fail(cause)))
   )
+  yield* Effect.addFinalizer(() => end)
+  yield* Signal.attend(life.turning, turn)
+  Signal.set(life.turning)
 
   const torrent: Torrent = {
     metainfo,

@@ -232,8 +232,8 @@ const exchange = Effect.fnUntraced(function* ({
   yield* Assembly.sweep(assembly, { isHeldUp: (buffer) => Requests.waitsForRate(assembly, buffer) })
 })
 
-const failWith = ({ runEnd }: TorrentLife.TorrentLife, cause: Cause.Cause<never>): Effect.Effect<void> =>
-  Effect.asVoid(Deferred.failCause(runEnd, cause))
+const failWith = (life: TorrentLife.TorrentLife, cause: Cause.Cause<never>): Effect.Effect<void> =>
+  Effect.sync(() => TorrentLife.fail(life, cause))
 
 /** Starts a fiber that runs until the scope closes. If it dies, the torrent fails. */
 const forkPart = <A, R>(life: TorrentLife.TorrentLife, part: Effect.Effect<A, never, R>) =>
