@@ -104,7 +104,7 @@ export interface FlushBehind {
 }
 
 /** Makes it. Files with stored pieces that are not flushed have to be flushed. */
-export const make = Effect.fnUntraced(function* (options: Options) {
+export const make = (options: Options): FlushBehind => {
   const { digestOf, flushed, geometry, hasher, known, report, storage, stored, unsaved } = options
   const dirty = new Set<number>()
   /** Admitted bytes that no flush covers yet. */
@@ -129,7 +129,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const written = Signal.make()
   const flushRequested = Gate.make(false)
   const writable = Gate.make(true)
-  const turn = yield* Semaphore.make(1)
+  const turn = Semaphore.makeUnsafe(1)
 
   const requestFlush = (): void => {
     Signal.set(written)
@@ -373,4 +373,4 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     )
   }
   return self
-})
+}

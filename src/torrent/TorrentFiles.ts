@@ -10,6 +10,7 @@ import type * as Scope from "effect/Scope"
 import type { PieceStore } from "../assembly/Completion.ts"
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
+import * as Signal from "../base/Signal.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
 import type * as FileLayout from "../metainfo/FileLayout.ts"
 import type { FileRecord, ResumeData, ResumeError, Snapshot, TorrentResume } from "../resume/ResumeStore.ts"
@@ -187,7 +188,7 @@ export const make = Effect.fnUntraced(function* ({
     onReplaced: (file) => {
       // Whoever put it there may not have flushed it.
       for (const piece of KnownFiles.piecesIn(known, file, stored)) Bitfield.remove(flushed, piece)
-      flush.noteDirty([file])
+      flush().noteDirty([file])
     },
     onVerified: noteFile,
     report
@@ -198,24 +199,28 @@ export const make = Effect.fnUntraced(function* ({
 
   const settling = Settling.make({ storage, known, changes, onIdle: noteFile })
 
-  const claims = FileClaims.make({
-    storage,
-    known,
-    changes,
-    keeper,
-    hasher,
-    overwrites: options.overwrites,
-    existing: (file) => existing([file]),
-    onForeign: (error) => options.report({ _tag: "Foreign", error })
-  })
+  let claiming: FileClaims.FileClaims | undefined
+  const claims = (): FileClaims.FileClaims => {
+    claiming ??= FileClaims.make({
+      storage,
+      known,
+      changes,
+      keeper,
+      hasher,
+      overwrites: options.overwrites,
+      existing: (file) => existing([file]),
+      onForeign: (error) => options.report({ _tag: "Foreign", error })
+    })
+    return claiming
+  }
 
   /** Writes a piece whose files are writable. Called once a piece, so it adds only one effect to the storage's own. */
   const writeReady = (piece: PieceIndex, bytes: Uint8Array, sha1: Uint8Array) =>
     Effect.suspend(() => {
       const files = KnownFiles.filesOf(known, piece)
-      flush.noteWriting()
+      flush().noteWriting()
       return Effect.onExit(storage.writePiece(piece, bytes, sha1), (exit) => {
-        flush.noteWritten(files)
+        flush().noteWritten(files)
         if (Exit.isSuccess(exit)) return Effect.void
         const error = Cause.findErrorOption(exit.cause)
         const isChanged = Option.isSome(error) && error.value.reason._tag === "FileChanged"
@@ -226,10 +231,10 @@ export const make = Effect.fnUntraced(function* ({
   const write = (piece: PieceIndex, bytes: Uint8Array, sha1: Uint8Array): Effect.Effect<void, StorageError> => {
     const writing = writeReady(piece, bytes, sha1)
     // Claiming files may be interrupted, because nothing is written before it ends.
-    return claims.isReady(piece)
+    return claims().isReady(piece)
       ? writing
       : Effect.andThen(
-          Effect.tapError(Effect.interruptible(claims.ready({ index: piece, bytes, sha1 })), ({ reason }) =>
+          Effect.tapError(Effect.interruptible(claims().ready({ index: piece, bytes, sha1 })), ({ reason }) =>
             reason._tag === "FileChanged" || reason._tag === "NotStored"
               ? Effect.ignore(reconsider(KnownFiles.filesOf(known, piece)))
               : Effect.void
@@ -252,69 +257,81 @@ export const make = Effect.fnUntraced(function* ({
       changes.doubt(files.filter((file) => known.files.has(file) && !changes.isGone(file)))
     })
 
-  const flush: FlushBehind.FlushBehind = yield* FlushBehind.make({
-    storage,
-    geometry,
-    known,
-    stored,
-    flushed,
-    unsaved,
-    digestOf,
-    hasher,
-    renew: (file) =>
-      Effect.map(claims.renew(file), () => {
-        if (KnownFiles.isWhole(known, file)) settling.soon(file)
-      }),
-    rewrite: (piece, bytes) => write(piece, bytes, digestOf(piece)),
-    onUnsafe: (pieces, files) =>
-      Effect.suspend(() => {
-        // A later run must not trust these pieces until they are written again, whatever their files look like.
-        keeper.noteDropped(pieces)
-        files.forEach(noteFile)
-        return keeper.append(true)
-      }),
-    onSaved: keeper.noteRestored,
-    onAway: () => {
-      if (++failedLooks >= FileChanges.maxFailedLooks) report({ _tag: "AllGone" })
-    },
-    onLost: (asked) => {
-      const pieces = asked.filter((piece) => Bitfield.has(stored, piece))
-      if (pieces.length === 0) return
-      drop(pieces)
-      const files = new Set(pieces.flatMap((piece) => KnownFiles.filesOf(known, piece)))
-      report({ _tag: "PiecesLost", pieces, paths: Array.from(files, (file) => KnownFiles.pathOf(known, file)) })
-    },
-    onChanged: Effect.fnUntraced(
-      function* (files) {
-        yield* reconsider(files)
-        const left = files.filter((file) => known.files.has(file) && !changes.isGone(file))
-        const own = left.filter((file) => known.files.get(file)!.standing === "own")
-        yield* storage.release(left.filter((file) => !own.includes(file)))
-        yield* claims.claim(own)
-        own.forEach(settling.soon)
-        return left
+  const makeFlush = () =>
+    FlushBehind.make({
+      storage,
+      geometry,
+      known,
+      stored,
+      flushed,
+      unsaved,
+      digestOf,
+      hasher,
+      renew: (file) =>
+        Effect.map(claims().renew(file), () => {
+          if (KnownFiles.isWhole(known, file)) settling.soon(file)
+        }),
+      rewrite: (piece, bytes) => write(piece, bytes, digestOf(piece)),
+      onUnsafe: (pieces, files) =>
+        Effect.suspend(() => {
+          // A later run must not trust these pieces until they are written again, whatever their files look like.
+          keeper.noteDropped(pieces)
+          files.forEach(noteFile)
+          return keeper.append(true)
+        }),
+      onSaved: keeper.noteRestored,
+      onAway: () => {
+        if (++failedLooks >= FileChanges.maxFailedLooks) report({ _tag: "AllGone" })
       },
-      (effect, files) => Effect.orElseSucceed(effect, () => files)
-    ),
-    onFlushed: (pieces, files) =>
-      Effect.gen(function* () {
-        keeper.noteFlushed(pieces)
-        const idle = files.filter(({ file }) => known.files.get(file)?.isWriting === false)
-        changes.observe(
-          idle.map(({ file }) => file),
-          idle
-        )
-        yield* keeper.append(true)
-        const done = idle.map(({ file }) => file).filter((file) => KnownFiles.isWhole(known, file))
-        if (done.length > 0) yield* storage.release(done)
-      }),
-    report
-  })
+      onLost: (asked) => {
+        const pieces = asked.filter((piece) => Bitfield.has(stored, piece))
+        if (pieces.length === 0) return
+        drop(pieces)
+        const files = new Set(pieces.flatMap((piece) => KnownFiles.filesOf(known, piece)))
+        report({ _tag: "PiecesLost", pieces, paths: Array.from(files, (file) => KnownFiles.pathOf(known, file)) })
+      },
+      onChanged: Effect.fnUntraced(
+        function* (files) {
+          yield* reconsider(files)
+          const left = files.filter((file) => known.files.has(file) && !changes.isGone(file))
+          const own = left.filter((file) => known.files.get(file)!.standing === "own")
+          yield* storage.release(left.filter((file) => !own.includes(file)))
+          yield* claims().claim(own)
+          own.forEach(settling.soon)
+          return left
+        },
+        (effect, files) => Effect.orElseSucceed(effect, () => files)
+      ),
+      onFlushed: (pieces, files) =>
+        Effect.gen(function* () {
+          keeper.noteFlushed(pieces)
+          const idle = files.filter(({ file }) => known.files.get(file)?.isWriting === false)
+          changes.observe(
+            idle.map(({ file }) => file),
+            idle
+          )
+          yield* keeper.append(true)
+          const done = idle.map(({ file }) => file).filter((file) => KnownFiles.isWhole(known, file))
+          if (done.length > 0) yield* storage.release(done)
+        }),
+      report
+    })
+
+  /** Flushes what is written. A torrent that rests has nothing to flush. */
+  let flushing: FlushBehind.FlushBehind | undefined
+  const isWritten = Signal.make()
+  const flush = (): FlushBehind.FlushBehind => {
+    if (flushing !== undefined) return flushing
+    flushing = makeFlush()
+    Signal.set(isWritten)
+    return flushing
+  }
+  if (stored.bytes.some((bits, at) => (bits & ~flushed.bytes[at]!) !== 0)) flush()
 
   // A torrent that stops leaves its files flushed, and with facts in resume data that a later run can trust.
   yield* Effect.addFinalizer(() =>
     Effect.gen(function* () {
-      if (!isAway) yield* flush.last
+      if (!isAway && flushing !== undefined) yield* flushing.last
       yield* settling.last
     }).pipe(Effect.ignore)
   )
@@ -328,9 +345,11 @@ export const make = Effect.fnUntraced(function* ({
           const { length } = bytes
           const writing = Effect.onExit(
             Effect.suspend(() => write(piece, bytes, sha1)),
-            (exit) => Effect.sync(() => flush.end(length, Exit.isSuccess(exit)))
+            (exit) => Effect.sync(() => flush().end(length, Exit.isSuccess(exit)))
           )
-          return flush.admitNow(length) ? writing : Effect.andThen(Effect.interruptible(flush.admit(length)), writing)
+          return flush().admitNow(length)
+            ? writing
+            : Effect.andThen(Effect.interruptible(flush().admit(length)), writing)
         }),
       noteStored: (piece) => {
         keeper.noteStored(piece)
@@ -347,16 +366,18 @@ export const make = Effect.fnUntraced(function* ({
         yield* WantedFiles.meet(wanted, files, changes)
         yield* WantedFiles.want(wanted, files, pieces)
       }),
-    isDirty: flush.isDirty,
+    isDirty: () => flushing?.isDirty() === true,
     lacksFiles: () => WantedFiles.unwritten(wanted).length > 0,
     finish: Effect.gen(function* () {
       for (let isFirst = true; isFirst || WantedFiles.unwritten(wanted).length > 0; isFirst = false) {
         const files = WantedFiles.unwritten(wanted)
-        yield* claims.claim(files)
-        flush.noteDirty(files)
+        if (files.length > 0) {
+          yield* claims().claim(files)
+          flush().noteDirty(files)
+        }
         yield* settling.now(files)
         yield* keeper.append(false)
-        yield* flush.all
+        if (flushing !== undefined) yield* flushing.all
         yield* changes.lookAtAll
         yield* changes.settled
       }
@@ -367,7 +388,15 @@ export const make = Effect.fnUntraced(function* ({
       options.report({ _tag: "Foreign", error: existing(tooLong) })
       return yield* Effect.never
     }),
-    run: changes.run.pipe(Effect.andThen(flush.run), Effect.andThen(settling.run))
+    run: changes.run.pipe(
+      Effect.andThen(
+        Signal.once(
+          isWritten,
+          Effect.suspend(() => flush().run)
+        )
+      ),
+      Effect.andThen(settling.run)
+    )
   }
   return self
 })

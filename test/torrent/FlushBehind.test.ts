@@ -52,7 +52,7 @@ const make = Effect.fnUntraced(function* (
   /** What was reported of pieces that may be lost, and after which step. */
   const unsafe: Array<string> = []
   const behaviour = { flush, kept: Effect.void as Effect.Effect<void>, again: [] as ReadonlyArray<number>, fails: "" }
-  const self = yield* FlushBehind.make({
+  const self = FlushBehind.make({
     storage: {
       readBlock: storage.readBlock,
       look: storage.look,

@@ -63,41 +63,59 @@ describe("memory", () => {
     })
   )
 
+  const torrents = (count: number, seeds: boolean, ready: string) => `
+    import * as FS from "node:fs"
+    import * as OS from "node:os"
+    import * as Path from "node:path"
+    import * as Effect from "effect/Effect"
+    import { CreateTorrent, Engine, Metainfo } from "./src/index.ts"
+    import { NodeEngine } from "./src/node/index.ts"
+    ${used}
+    const directory = FS.mkdtempSync(Path.join(OS.tmpdir(), "memory-"))
+    const content = new Uint8Array(16_384)
+    const digests = new Uint8Array(await crypto.subtle.digest("SHA-1", content))
+    const infoOf = (name) => {
+      if (${seeds}) FS.writeFileSync(Path.join(directory, name), content)
+      const files = [{ path: [], length: content.length }]
+      return Metainfo.fromBytes(CreateTorrent.encode({ name, files, pieceLength: content.length, digests }))
+    }
+    const program = Effect.gen(function* () {
+      const engine = yield* Engine.Engine
+      const infos = []
+      for (let index = 0; index < ${count} + 20; index++) infos.push(yield* infoOf("t" + index))
+      const start = Effect.fnUntraced(function* (infos) {
+        const torrents = []
+        for (const info of infos) torrents.push(yield* engine.add(info, { seed: true }))
+        for (const torrent of torrents) yield* ${ready}
+        yield* Effect.sleep(100)
+      })
+      yield* start(infos.slice(0, 20))
+      const before = used()
+      yield* start(infos.slice(20))
+      return (used() - before) / ${count}
+    })
+    console.log(await Effect.runPromise(Effect.scoped(program).pipe(Effect.provide(NodeEngine.layer({ directory })))))
+    FS.rmSync(directory, { recursive: true })
+    process.exit(0)
+  `
+
+  it.live("fault 74: a torrent that rests takes little", () =>
+    Effect.gen(function* () {
+      const isChecking = "Effect.map(torrent.status, ({ state }) => state._tag === 'Checking')"
+      const started = `Effect.repeat(Effect.tap(${isChecking}, Effect.sleep(20)), { while: (isChecking) => isChecking })`
+      const bytes = yield* measure(torrents(150, false, started))
+
+      // 58 kB, and 130 with a fiber for all that waits and the parts for peers.
+      assert.isBelow(bytes, 64_000)
+    })
+  )
+
   it.live("fault 74: a seeding torrent takes little before its first write", () =>
     Effect.gen(function* () {
-      const bytes = yield* measure(`
-        import * as FS from "node:fs"
-        import * as OS from "node:os"
-        import * as Path from "node:path"
-        import * as Effect from "effect/Effect"
-        import { CreateTorrent, Engine, Metainfo } from "./src/index.ts"
-        import { NodeEngine } from "./src/node/index.ts"
-        ${used}
-        const directory = FS.mkdtempSync(Path.join(OS.tmpdir(), "memory-"))
-        const content = new Uint8Array(16_384)
-        const digests = new Uint8Array(await crypto.subtle.digest("SHA-1", content))
-        const add = (name) => {
-          FS.writeFileSync(Path.join(directory, name), content)
-          const files = [{ path: [], length: content.length }]
-          const bytes = CreateTorrent.encode({ name, files, pieceLength: content.length, digests })
-          return Effect.gen(function* () {
-            const torrent = yield* (yield* Engine.Engine).add(yield* Metainfo.fromBytes(bytes), { seed: true })
-            yield* torrent.completed
-          })
-        }
-        const program = Effect.gen(function* () {
-          for (let index = 0; index < 20; index++) yield* add("warm" + index)
-          const before = used()
-          for (let index = 0; index < 60; index++) yield* add("t" + index)
-          yield* Effect.yieldNow
-          return (used() - before) / 60
-        })
-        console.log(await Effect.runPromise(Effect.scoped(program).pipe(Effect.provide(NodeEngine.layer({ directory })))))
-        FS.rmSync(directory, { recursive: true })
-      `)
+      const bytes = yield* measure(torrents(100, true, "torrent.completed"))
 
-      // 148 kB, 166 with the fibers of Completion, and 203 with functions that have a length of their own too.
-      assert.isBelow(bytes, 157_000)
+      // 80 kB, and 148 with a fiber for all that waits.
+      assert.isBelow(bytes, 88_000)
     })
   )
 })
