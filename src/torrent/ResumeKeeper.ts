@@ -62,6 +62,14 @@ interface Pending {
 
 const nothing = (): Pending => ({ files: new Map(), dropped: [], stored: [], flushed: [], unannounced: [] })
 
+/** Resume data of a read-only torrent: remembers nothing. */
+export const noResume: TorrentResume = {
+  load: Effect.undefined,
+  save: () => Effect.void,
+  append: () => Effect.void,
+  remove: Effect.void
+}
+
 /**
  * Whether resume data says what it has to say: an engine may start thousands of torrents, few of which have changed.
  * After a restart of the machine it has to be said anew.

@@ -101,14 +101,6 @@ const without = (pieces: Bitfield.Bitfield, left: ReadonlySet<PieceIndex>): Bitf
   return copy
 }
 
-/** Resume data of a read-only torrent: remembers nothing. */
-const noResume: TorrentResume = {
-  load: Effect.undefined,
-  save: () => Effect.void,
-  append: () => Effect.void,
-  remove: Effect.void
-}
-
 /** Takes charge of the files until the scope closes. */
 export const make = Effect.fnUntraced(function* ({
   facts,
@@ -140,7 +132,7 @@ export const make = Effect.fnUntraced(function* ({
     files: KnownFiles.records(known, suspects)
   })
   const keeper = yield* ResumeKeeper.make({
-    resume: options.isReadOnly ? noResume : options.resume,
+    resume: options.isReadOnly ? ResumeKeeper.noResume : options.resume,
     loaded,
     snapshot,
     onFailure: options.onResumeFailure,
