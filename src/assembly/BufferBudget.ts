@@ -56,6 +56,8 @@ export interface Ledger {
   readonly totalBytes: number
   heldBytes: number
   readonly accounts: Set<Account>
+  /** Those of them that have a buffer: few, however many torrents there are. */
+  readonly holders: Set<Account>
   /** Accounts that want a buffer, the longest waiting first. */
   readonly waiting: Set<Account>
 }
@@ -68,6 +70,7 @@ export const make = (totalBytes: number): Ledger => ({
   totalBytes,
   heldBytes: 0,
   accounts: new Set(),
+  holders: new Set(),
   waiting: new Set()
 })
 
@@ -78,7 +81,7 @@ export const layer = (totalBytes: number = defaultBufferBytes): Layer.Layer<Buff
 /** Bytes of accounts that return nothing for now. */
 const stuckBytes = (self: Ledger): number => {
   let bytes = 0
-  for (const account of self.accounts) if (account.isStuck()) bytes += account.held * account.bufferBytes
+  for (const account of self.holders) if (account.isStuck()) bytes += account.held * account.bufferBytes
   return bytes
 }
 
@@ -98,12 +101,13 @@ const mayFit = (self: Ledger, account: Account): boolean => {
 
 const raise = (self: Ledger, account: Account): void => {
   account.held++
+  self.holders.add(account)
   self.heldBytes += account.bufferBytes
   self.waiting.delete(account)
 }
 
 const lower = (self: Ledger, account: Account): void => {
-  account.held--
+  if (--account.held === 0) self.holders.delete(account)
   self.heldBytes -= account.bufferBytes
 }
 
@@ -170,7 +174,7 @@ const serve = (self: Ledger): void => {
 
 /** Destroys idle buffers of others until one more fits for `account`. */
 const makeRoom = (self: Ledger, account: Account): void => {
-  for (const other of self.accounts) {
+  for (const other of self.holders) {
     if (other === account || (other.isGranted && other.isUsable())) continue
     while (!fits(self, account) && other.dropIdle()) lower(self, other)
   }
@@ -184,6 +188,7 @@ export const open = (self: Ledger, account: Account): void => {
 /** Closes an account whose buffers are all idle or gone, and grants their bytes to those that wait. */
 export const close = (self: Ledger, account: Account): void => {
   self.accounts.delete(account)
+  self.holders.delete(account)
   self.waiting.delete(account)
   self.heldBytes -= account.held * account.bufferBytes
   account.held = 0
