@@ -217,18 +217,22 @@ const makeParts = Effect.fnUntraced(function* (config: Config, listening: Listen
   /** Places are given up for files while the engine has torrents. */
   let users = 0
   const givesWay = Effect.gen(function* () {
-    const { connections } = yield* Descriptors.Descriptors
+    const { acceptors, connections } = yield* Descriptors.Descriptors
     yield* Effect.acquireRelease(
       Effect.sync(() => {
         users++
         connections.add(giveUp)
+        acceptors.add(noteShortage)
       }),
       () =>
         Effect.sync(() => {
-          if (--users === 0) connections.delete(giveUp)
+          if (--users > 0) return
+          connections.delete(giveUp)
+          acceptors.delete(noteShortage)
         })
     )
   })
+  const noteShortage = Effect.map(Monotonic.now, (now) => Places.noteShortage(places, now))
   const giveUp = Effect.map(Monotonic.now, (now) => Places.giveUp(places, now))
 
   const claim = (infoHash: InfoHash.InfoHash) => {
