@@ -101,12 +101,10 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
     return yield* download(metainfo, { ...options, files }, output)
   }
   const { load } = yield* Effect.promise(() => import("./MagnetInput.ts"))
-  const metadata = load(found.link, { ...options, output, engine: engineOf(options) })
-  const { metainfo, peers, select } = yield* GivingUp.bound(metadata, options.giveUp).pipe(
+  const { metainfo, peers, select } = yield* load(found.link, { ...options, output, engine: engineOf(options) }).pipe(
     Effect.tapError(({ why }) =>
       Effect.sync(() => options.show === "json" && print(output, DownloadEvents.failed(why)))
     ),
-    // Outside of `bound`, which interrupts what it bounds.
     Effect.onInterrupt(() =>
       Effect.sync(() => {
         if (options.show === "json") print(output, DownloadEvents.stoppedEarly)

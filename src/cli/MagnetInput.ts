@@ -13,6 +13,7 @@ import * as Engine from "../engine/Engine.ts"
 import * as Magnet from "../metainfo/Magnet.ts"
 import * as Bottleneck from "../torrent/Bottleneck.ts"
 import { CommandFailed } from "./CommandFailed.ts"
+import * as GivingUp from "./GivingUp.ts"
 import * as MagnetTrouble from "./MagnetTrouble.ts"
 import type { Output } from "./Output.ts"
 import * as TerminalText from "./TerminalText.ts"
@@ -29,6 +30,8 @@ export interface Options {
   readonly engine: Layer.Layer<Engine.Engine, CommandFailed>
   readonly output: Output
   readonly show: TorrentSession.Show
+  /** How long the metadata may stay away; `undefined` for ever. */
+  readonly giveUp: GivingUp.GiveUp | undefined
 }
 
 /**
@@ -45,7 +48,9 @@ export const load = Effect.fnUntraced(function* (text: string, options: Options)
   if (!hasPeers && link.exactSources.length + link.acceptableSources.length === 0) {
     return yield* failed(`the magnet link ${whyNobody(link)}; ${addPeer}`)
   }
-  const show = makeReport(link, trackers.length, options)
+  const troubles = MagnetTrouble.make(trackers.length)
+  const show = makeReport(link, troubles, options)
+  let latest: Engine.MetadataProgress = { peers: 0, knownPeers: 0, closedPeers: 0, isAskingElsewhere: true }
   const nowhere = yield* Deferred.make<never, CommandFailed>()
   return yield* Effect.gen(function* () {
     const engine = Context.get(yield* Layer.build(options.engine), Engine.Engine)
@@ -54,6 +59,7 @@ export const load = Effect.fnUntraced(function* (text: string, options: Options)
         peers: options.peers,
         platform: TorrentInput.platform,
         report: (progress, event) => {
+          latest = progress
           show(progress, event)
           if (!hasPeers && !progress.isAskingElsewhere)
             Deferred.doneUnsafe(nowhere, Effect.fail(new CommandFailed({ why: whyNoFile(link) })))
@@ -62,7 +68,9 @@ export const load = Effect.fnUntraced(function* (text: string, options: Options)
       ({ message }) => new CommandFailed({ why: message })
     ).pipe(Effect.raceFirst(Deferred.await(nowhere)))
     return { ...metadata, select: link.select }
-  }).pipe(Effect.scoped)
+  }).pipe(Effect.scoped, (metadata) =>
+    GivingUp.bound(metadata, options.giveUp, () => MagnetTrouble.whyNotFound(troubles, latest))
+  )
 })
 
 const addPeer = "add a peer with --peer HOST:PORT"
@@ -83,10 +91,9 @@ const failed = (why: string) => Effect.fail(new CommandFailed({ why }))
 type Report = NonNullable<Engine.MetadataOptions["report"]>
 
 /** Shows the progress for a terminal, a log or a program. */
-const makeReport = (link: Magnet.Magnet, trackers: number, { output, show }: Options): Report => {
+const makeReport = (link: Magnet.Magnet, troubles: MagnetTrouble.MagnetTrouble, { output, show }: Options): Report => {
   const name = link.name ?? (link.infoHash === undefined ? "the torrent" : InfoHash.toHex(link.infoHash))
   let last = Number.NEGATIVE_INFINITY
-  const troubles = MagnetTrouble.make(trackers)
   /** The kinds of trouble that a log has a line about. */
   const told = new Set<string>()
   const hasUrls = link.exactSources.length + link.acceptableSources.length > 0
