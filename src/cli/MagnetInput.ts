@@ -13,6 +13,7 @@ import * as Engine from "../engine/Engine.ts"
 import * as Magnet from "../metainfo/Magnet.ts"
 import * as Bottleneck from "../torrent/Bottleneck.ts"
 import { CommandFailed } from "./CommandFailed.ts"
+import * as DownloadEvents from "./DownloadEvents.ts"
 import * as GivingUp from "./GivingUp.ts"
 import * as MagnetTrouble from "./MagnetTrouble.ts"
 import type { Output } from "./Output.ts"
@@ -32,19 +33,21 @@ export interface Options {
   readonly show: TorrentSession.Show
   /** How long the metadata may stay away; `undefined` for ever. */
   readonly giveUp: GivingUp.GiveUp | undefined
+  /** Whether somebody who knows our port may connect, so that nobody has to be known. */
+  readonly mayBeCalled: boolean
 }
 
 /**
  * Fetches the metainfo, with the files that the link selects (BEP 53). Retries until a peer sends it. Fails at once if
  * there is no tracker, no peer and no URL of a torrent file, and as soon as every such URL has failed if there is nothing
- * else.
+ * else. Waits instead if somebody may call.
  */
 export const load = Effect.fnUntraced(function* (text: string, options: Options) {
   const parsed = Magnet.parse(text)
   if (Result.isFailure(parsed)) return yield* failed(parsed.failure.message)
   const link = parsed.success
   const trackers = link.trackers.filter(isUsable)
-  const hasPeers = trackers.length + link.peers.length + options.peers.length > 0
+  const hasPeers = options.mayBeCalled || trackers.length + link.peers.length + options.peers.length > 0
   if (!hasPeers && link.exactSources.length + link.acceptableSources.length === 0) {
     return yield* failed(`the magnet link ${whyNobody(link)}; ${addPeer}`)
   }
@@ -54,6 +57,7 @@ export const load = Effect.fnUntraced(function* (text: string, options: Options)
   const nowhere = yield* Deferred.make<never, CommandFailed>()
   return yield* Effect.gen(function* () {
     const engine = Context.get(yield* Layer.build(options.engine), Engine.Engine)
+    if (options.mayBeCalled && engine.listening !== undefined) showPort(engine.listening.port, options)
     const metadata = yield* Effect.mapError(
       engine.metadata(link, {
         peers: options.peers,
@@ -72,6 +76,11 @@ export const load = Effect.fnUntraced(function* (text: string, options: Options)
     GivingUp.bound(metadata, options.giveUp, () => MagnetTrouble.whyNotFound(troubles, latest))
   )
 })
+
+const showPort = (port: number, { output, show }: Options): void => {
+  if (show === "json") output.print([TerminalText.json(DownloadEvents.listening(port))])
+  if (show === "people") output.note(DownloadEvents.listeningNote(port))
+}
 
 const addPeer = "add a peer with --peer HOST:PORT"
 

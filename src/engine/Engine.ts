@@ -139,8 +139,8 @@ export class Engine extends Context.Service<
       options?: AddOptions
     ) => Effect.Effect<Torrent, AlreadyAdded, Scope.Scope>
     /**
-     * Fetches the metainfo of a magnet link from the peers of its torrent (BEP 9) and, if `MetadataSources` are
-     * provided, from those, whichever is first. Retries until a peer has sent it. The trackers and web seeds of a
+     * Fetches the metainfo of a magnet link from the peers of its torrent (BEP 9), also from those that connect to us, and,
+     * if `MetadataSources` are provided, from those, whichever is first. Retries until a peer has sent it. The trackers and web seeds of a
      * torrent file that was found are added to those of the link.
      * Fails with `OnlyV2` if the link is of version 2 only, or with `MetainfoError` if the info dict is invalid
      * although its digest matches.
@@ -213,6 +213,8 @@ const makeParts = Effect.fnUntraced(function* (config: Config, listening: Listen
   const places = Places.make(config.maxConnections ?? defaultMaxConnections)
   /** Torrents by info hash in hex. The value is `undefined` until the torrent has been made. */
   const torrents = new Map<string, TorrentProgram.TorrentProgram | undefined>()
+  /** What lets peers join the fetch of a magnet link, by its info hash in hex. */
+  const fetches = new Map<string, Incoming.Accept>()
 
   /** Places are given up for files while the engine has torrents. */
   let users = 0
@@ -287,6 +289,15 @@ const makeParts = Effect.fnUntraced(function* (config: Config, listening: Listen
     Effect.provideService(BufferBudget.BufferBudget, budget),
     Effect.provideContext(services)
   )
+  const listenFor = (infoHash: InfoHash.InfoHash) => (accept: Incoming.Accept) => {
+    const hex = InfoHash.toHex(infoHash)
+    return Effect.asVoid(
+      Effect.acquireRelease(
+        Effect.sync(() => fetches.set(hex, accept)),
+        () => Effect.sync(() => fetches.get(hex) === accept && fetches.delete(hex))
+      )
+    )
+  }
   const metadata = Effect.fnUntraced(function* (link: Magnet, options: MetadataOptions = {}) {
     const { infoHash } = link
     if (infoHash === undefined) return yield* new OnlyV2()
@@ -303,6 +314,7 @@ const makeParts = Effect.fnUntraced(function* (config: Config, listening: Listen
       sources: sourcesOf({ peers: [...link.peers, ...(options.peers ?? [])], sources: options.sources }),
       random,
       places,
+      listen: listenFor(infoHash),
       report: options.report
     })
     const fetched = yield* Effect.scoped(Effect.andThen(givesWay, fetching))
@@ -323,7 +335,10 @@ const makeParts = Effect.fnUntraced(function* (config: Config, listening: Listen
     listening: listening?.address,
     port
   })
-  const accept = (infoHash: InfoHash.InfoHash) => torrents.get(InfoHash.toHex(infoHash))?.accept
+  const accept = (infoHash: InfoHash.InfoHash) => {
+    const hex = InfoHash.toHex(infoHash)
+    return torrents.get(hex)?.accept ?? fetches.get(hex)
+  }
   return { engine, accept, callers }
 })
 
