@@ -179,7 +179,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
       Stream.runForEach(
         Effect.fnUntraced(function* (bytes) {
           // Parsing a file of these sizes takes seconds, so only the torrent itself is parsed.
-          const span = BencodeSpan.find(bytes, "info", Metainfo.maxTokens)
+          const span = BencodeSpan.find(bytes, "info")
           if (span === undefined || !Bytes.equals(yield* hasher.sha1(span), infoHash)) {
             return yield* Effect.logDebug("A file that was found for a magnet link is not its torrent.")
           }

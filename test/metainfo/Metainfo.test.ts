@@ -223,6 +223,23 @@ describe("Metainfo", () => {
     assert.strictEqual(refusal(bytes), "its metadata is longer than 64 MiB, the most that is accepted")
   })
 
+  it("fault 2: the number of values that are read follows the length, and one sentence names the limit", () => {
+    const good = "d6:lengthi1e4:name1:n12:piece lengthi16384e6:pieces20:01234567890123456789"
+    const padding = `7:paddingl6100000:${"x".repeat(6_100_000)}e`
+    const decode = (more: string) => {
+      const bytes = new TextEncoder().encode(`d4:info${good}${more}1:xl${"de".repeat(3_000_100)}eee`)
+      return Result.mapError(Metainfo.decode(bytes), ({ why }) => why)
+    }
+
+    const [many, tooMany] = [decode(padding), decode("")]
+
+    assert.isTrue(Result.isSuccess(many))
+    assert.deepStrictEqual(
+      tooMany,
+      Result.fail("its metadata has more than 3,000,000 values, the most that are accepted for its length")
+    )
+  })
+
   it("fault 2: reads as many bytes as the caller allows, of a file and of an info dict alone", () => {
     const maxBytes = golden.length
     const { infoBytes } = accept(golden)
