@@ -153,7 +153,7 @@ export class Engine extends Context.Service<
     readonly setLimits: (limits: RateLimits.Limits) => Effect.Effect<void>
     /**
      * Bytes that the piece buffers of all torrents take now, in use and idle. At most `Config.bufferBytes`, unless one
-     * larger piece is held alone.
+     * larger piece is held alone, or one is read to be repaired after a failed flush.
      */
     readonly heldBytes: Effect.Effect<number>
     /** The address that the engine listens on; `undefined` if it does not listen. */

@@ -10,6 +10,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
+import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as Bitfield from "../base/Bitfield.ts"
 import * as Bytes from "../base/Bytes.ts"
@@ -59,6 +60,8 @@ export interface Options {
   readonly unsaved: Set<PieceIndex>
   readonly digestOf: (piece: PieceIndex) => Uint8Array
   readonly hasher: PieceHasher["Service"]
+  /** Borrows memory for a piece that is read to be written again. Must not wait for pieces that wait for a flush. */
+  readonly borrow: (bytes: number) => Effect.Effect<void, never, Scope.Scope>
   /** Copies a file to fresh blocks, which no failed flush has touched. */
   readonly renew: (file: number) => Effect.Effect<void, StorageError>
   /** Writes a piece again that was just verified. */
@@ -191,6 +194,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const save = (piece: PieceIndex) =>
     Effect.gen(function* () {
       const size = PieceGeometry.pieceSize(geometry, piece)
+      yield* options.borrow(size)
       const read = yield* Effect.result(storage.readBlock(piece, 0, size))
       const bytes = read._tag === "Success" ? read.success.bytes : undefined
       if (bytes === undefined && read._tag === "Failure" && read.failure.reason._tag !== "NotStored") {
@@ -201,7 +205,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       if (bytes === undefined || !Bytes.equals(yield* hasher.sha1(bytes), digestOf(piece))) return false
       yield* options.rewrite(piece, bytes)
       return true
-    })
+    }).pipe(Effect.scoped)
 
   /** Copies every stale file to fresh blocks. Returns whether all could be. */
   const renewAll = Effect.gen(function* () {

@@ -6,6 +6,8 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import * as BorrowedBytes from "../assembly/BorrowedBytes.ts"
+import type * as BufferBudget from "../assembly/BufferBudget.ts"
 import type { PieceStore } from "../assembly/Completion.ts"
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
@@ -39,6 +41,8 @@ export type Fact =
 export interface Options {
   readonly layout: FileLayout.FileLayout
   readonly storage: TorrentStorage
+  /** What repairs after a failed flush borrow from. */
+  readonly budget: BufferBudget.Ledger
   readonly resume: TorrentResume
   readonly facts: ReadonlyArray<FileFacts | undefined>
   readonly standings: ReadonlyMap<number, Adoption.Standing>
@@ -256,6 +260,7 @@ export const make = Effect.fnUntraced(function* ({
     unsaved,
     digestOf,
     hasher,
+    borrow: (bytes) => BorrowedBytes.borrow(options.budget, bytes, { isUrgent: true }),
     renew: (file) =>
       Effect.map(claims.renew(file), () => {
         if (KnownFiles.isWhole(known, file)) settling.soon(file)

@@ -115,6 +115,7 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting) {
   const files = yield* TorrentFiles.make({
     layout,
     storage,
+    budget,
     resume,
     facts: checked.facts,
     standings: checked.standings,

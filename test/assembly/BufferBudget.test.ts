@@ -38,6 +38,30 @@ describe("BufferBudget", () => {
     }).pipe(budget(8))
   )
 
+  it.effect("gives a repair its bytes at once, before those that wait, and one at a time above the bound", () =>
+    Effect.gen(function* () {
+      const busy = yield* poolOf(1)
+      const patient = yield* poolOf(2)
+      yield* lendMany(busy, 20)
+      const waiting = yield* Effect.forkChild(BufferPool.lend(patient, piece(0)))
+      yield* Effect.yieldNow
+      const { ledger } = busy
+      const before = ledger.heldBytes
+      const most: Array<number> = []
+      const repair = BorrowedBytes.borrow(ledger, 2 * blockLength, { isUrgent: true }).pipe(
+        Effect.andThen(Effect.sync(() => most.push(ledger.heldBytes))),
+        Effect.andThen(Effect.yieldNow),
+        Effect.scoped
+      )
+
+      yield* Effect.all([repair, repair, repair], { concurrency: "unbounded" })
+
+      assert.deepStrictEqual(most, Array(3).fill(before + 2 * blockLength))
+      assert.strictEqual(ledger.heldBytes, before)
+      yield* Fiber.interrupt(waiting)
+    }).pipe(budget(4))
+  )
+
   it.effect("lends a piece larger than the budget its one buffer when nothing else is held", () =>
     Effect.gen(function* () {
       const small = yield* poolOf(1)
