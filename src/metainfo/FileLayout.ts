@@ -52,13 +52,6 @@ export interface FileSpan {
   readonly length: number
 }
 
-/** The place of a byte of the torrent. */
-export interface FilePosition {
-  /** Index in `layout.files`. */
-  readonly file: number
-  readonly fileOffset: number
-}
-
 /** The pieces `first ..< end`; none if both are equal. */
 export interface PieceRange {
   readonly first: number
@@ -129,18 +122,6 @@ const search = (files: ReadonlyArray<LayoutFile>, offset: number): number => {
     else high = middle - 1
   }
   return low
-}
-
-/**
- * Which file holds the byte at `offset` of the torrent, and its offset there. Throws a `RangeError` outside the
- * torrent.
- */
-export const mapPieceOffsetToFile = (self: FileLayout, offset: number): FilePosition => {
-  if (!(offset >= 0 && offset < self.geometry.totalLength)) {
-    throw new RangeError(`offset ${offset} of ${self.geometry.totalLength}`)
-  }
-  const file = search(self.files, offset)
-  return { file, fileOffset: offset - self.files[file]!.offset }
 }
 
 /**
