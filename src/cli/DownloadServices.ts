@@ -116,10 +116,13 @@ const throughDaemon = (options: Options) =>
       const daemon = endpoint === undefined ? NodeIoDaemon.layerProcess(kept) : IoDaemon.layer(endpoint)
       const root = endpoint === undefined ? Effect.succeed(NodeIoDaemon.rootName) : NodeIoDaemon.findRoot(directory)
       const storage = Layer.unwrap(Effect.map(root, (root) => NodeIoDaemon.layerStorage({ root, directory })))
+      const network = Layer.provideMerge(
+        UdpHub.layer({ host: options.from }),
+        IoDaemonTransport.layerFrom(options.from)
+      )
       const parts = {
         storage: options.storage === "io-daemon" ? storage : Layer.empty,
-        network:
-          options.network === "io-daemon" ? Layer.provideMerge(UdpHub.layer(), IoDaemonTransport.layer) : Layer.empty
+        network: options.network === "io-daemon" ? network : Layer.empty
       }
       return Layer.provide(Layer.merge(parts.storage, parts.network), daemon)
     })
