@@ -284,7 +284,7 @@ const removeResumeData = Effect.fnUntraced(function* ({ infoHash, layout }: Meta
   const folder = resumeDirectory(options)
   const store = FileResumeStore.make({ directory: folder })
   const { pieceCount } = layout.geometry
-  yield* store.open({ infoHash, pieceCount, fileCount: layout.files.length }).pipe(
+  yield* store.open({ infoHash, pieceCount, fileCount: layout.fileCount }).pipe(
     Effect.flatMap((resume) => resume.remove),
     Effect.scoped,
     // If this fails, the next run still checks the files before it trusts what is left.

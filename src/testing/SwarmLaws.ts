@@ -71,8 +71,8 @@ export const make = (options: {
   /** Whether the files hold the right bytes of a piece, whichever program wrote them. */
   const isOnMedium = ({ content, metainfo: { layout } }: KnownTorrent, piece: PieceIndex): boolean =>
     FileLayout.pieceSpans(layout, piece).every(({ begin, file, fileOffset, length }) => {
-      if (layout.files[file]!.padding) return true
-      const found = medium.read(layout.files[file]!.path.join("/"))?.subarray(fileOffset, fileOffset + length)
+      if (FileLayout.isPadding(layout, file)) return true
+      const found = medium.read(FileLayout.pathOf(layout, file).join("/"))?.subarray(fileOffset, fileOffset + length)
       return found !== undefined && Bytes.equals(found, content(piece).subarray(begin, begin + length))
     })
 

@@ -107,7 +107,8 @@ export interface FlushBehind {
 /** Makes it. Files with stored pieces that are not flushed have to be flushed. */
 export const make = Effect.fnUntraced(function* (options: Options) {
   const { digestOf, flushed, geometry, hasher, known, report, storage, stored, unsaved } = options
-  const dirty = new Set<number>()
+  /** A bit for each file, because a download may write hundreds of thousands between two flushes. */
+  const dirty = Bitfield.make(known.layout.fileCount)
   /** Admitted bytes that no flush covers yet. */
   let unflushedBytes = 0
   /** Those of them whose write has not ended. */
@@ -150,8 +151,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   /** Notes files to be flushed. Stale ones are copied to fresh blocks first. */
   const markDirty = (files: ReadonlyArray<number>): void => {
     for (const file of files) {
-      dirty.add(file)
-      if (known.files.get(file)?.isStale === true) stale.add(file)
+      Bitfield.add(dirty, file)
+      if (KnownFiles.isStale(known, file)) stale.add(file)
     }
     Latch.openUnsafe(written)
   }
@@ -211,7 +212,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const renewAll = Effect.gen(function* () {
     for (const file of stale) {
       // Another file has taken its place meanwhile, or it was claimed again.
-      const isRenewed = known.files.get(file)?.isStale !== true
+      const isRenewed = !KnownFiles.isStale(known, file)
       const renewed = isRenewed ? undefined : yield* Effect.result(Effect.tapError(options.renew(file), reportAway))
       if (renewed?._tag === "Failure") return false
       stale.delete(file)
@@ -240,10 +241,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const flush = (isLast: boolean) =>
     Effect.gen(function* () {
       isFlushing = true
-      const files = [...dirty]
+      const files = [...Bitfield.indices(dirty)]
       const isNamed = new Set(files)
       const pieces = unflushed()
-      dirty.clear()
+      Bitfield.clear(dirty)
       // This flush may begin before writes that are under way, so it does not cover their bytes.
       flushingBytes = unflushedBytes - writingBytes
       unflushedBytes = writingBytes
@@ -301,8 +302,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       }
       for (const file of failed.keys()) {
         stale.add(file)
-        const entry = known.files.get(file)
-        if (entry !== undefined) entry.isStale = true
+        if (KnownFiles.has(known, file)) KnownFiles.setStale(known, file, true)
       }
       yield* options.onUnsafe([...unsaved], [...failed.keys()])
       return false
@@ -324,7 +324,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
   /** Flushes if anything is dirty. Costs nothing otherwise, also while another flush runs. */
   const flushDirty = Effect.suspend(() => {
-    if (dirty.size > 0) return untilGood
+    if (dirty.count > 0) return untilGood
     // The written bytes were all padding. A caller of `admit` that waits behind a running write is woken by its end.
     if (writes === 0 && unflushedBytes > writingBytes) {
       unflushedBytes = writingBytes
@@ -358,10 +358,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       // Also after a failed write, which may have written a part.
       noteDirty(files)
     },
-    isDirty: () => dirty.size > 0 || isFlushing,
-    all: Effect.whileLoop({ while: () => dirty.size > 0 || isFlushing, body: () => flushDirty, step: () => {} }),
+    isDirty: () => dirty.count > 0 || isFlushing,
+    all: Effect.whileLoop({ while: () => dirty.count > 0 || isFlushing, body: () => flushDirty, step: () => {} }),
     last: Effect.suspend(() => {
-      const isIdle = isFailing || dirty.size === 0 || stale.size > 0
+      const isIdle = isFailing || dirty.count === 0 || stale.size > 0
       return isIdle ? Effect.void : Effect.asVoid(attempt(true))
     }).pipe(turn.withPermit),
     run: written.await.pipe(

@@ -123,7 +123,7 @@ export const make = Effect.fnUntraced(function* ({
   const { geometry } = layout
   const hasher = yield* PieceHasher
   const known = KnownFiles.make(layout, facts, standings, stored, records)
-  if (options.overwrites) for (const file of known.files.values()) KnownFiles.compareNothing(file)
+  if (options.overwrites) KnownFiles.compareNothing(known)
   const flushed = Bitfield.copy(options.isReadOnly ? stored : found.flushed)
   const wanted = WantedFiles.make({ known, stored, storage, overwrites: options.overwrites })
 
@@ -172,8 +172,7 @@ export const make = Effect.fnUntraced(function* ({
   }
 
   const noteFile = (file: number): void => {
-    const entry = known.files.get(file)
-    if (entry?.standing === "own") keeper.noteFile(file, KnownFiles.recordOf(known, file, suspects))
+    if (KnownFiles.standingOf(known, file) === "own") keeper.noteFile(file, KnownFiles.recordOf(known, file, suspects))
   }
 
   const changes: FileChanges.FileChanges = yield* FileChanges.make({
@@ -193,7 +192,9 @@ export const make = Effect.fnUntraced(function* ({
   })
 
   const existing = (files: ReadonlyArray<number>): ContentExists =>
-    new ContentExists({ files: files.map((file) => Adoption.existing(layout, known.files.get(file)!.facts, stored)) })
+    new ContentExists({
+      files: files.map((file) => Adoption.existing(layout, KnownFiles.factsOf(known, file)!, stored))
+    })
 
   const settling = yield* Settling.make({ storage, known, changes, onIdle: noteFile })
 
@@ -244,11 +245,10 @@ export const make = Effect.fnUntraced(function* ({
   const reconsider = (files: ReadonlyArray<number>) =>
     Effect.gen(function* () {
       for (const file of files) {
-        const entry = known.files.get(file)
-        if (entry !== undefined) entry.isWriting = false
+        if (KnownFiles.has(known, file)) KnownFiles.setWriting(known, file, false)
       }
       yield* changes.look(files)
-      changes.doubt(files.filter((file) => known.files.has(file) && !changes.isGone(file)))
+      changes.doubt(files.filter((file) => KnownFiles.has(known, file) && !changes.isGone(file)))
     })
 
   const flush: FlushBehind.FlushBehind = yield* FlushBehind.make({
@@ -287,8 +287,8 @@ export const make = Effect.fnUntraced(function* ({
     onChanged: Effect.fnUntraced(
       function* (files) {
         yield* reconsider(files)
-        const left = files.filter((file) => known.files.has(file) && !changes.isGone(file))
-        const own = left.filter((file) => known.files.get(file)!.standing === "own")
+        const left = files.filter((file) => KnownFiles.has(known, file) && !changes.isGone(file))
+        const own = left.filter((file) => KnownFiles.standingOf(known, file) === "own")
         yield* storage.release(left.filter((file) => !own.includes(file)))
         yield* claims.claim(own)
         own.forEach(settling.soon)
@@ -299,7 +299,7 @@ export const make = Effect.fnUntraced(function* ({
     onFlushed: (pieces, files) =>
       Effect.gen(function* () {
         keeper.noteFlushed(pieces)
-        const idle = files.filter(({ file }) => known.files.get(file)?.isWriting === false)
+        const idle = files.filter(({ file }) => KnownFiles.has(known, file) && !KnownFiles.isWriting(known, file))
         changes.observe(
           idle.map(({ file }) => file),
           idle
@@ -340,7 +340,7 @@ export const make = Effect.fnUntraced(function* ({
     },
     reader: BlockReader.make({ storage, known, changes }),
     suspects,
-    deciding: [...new Set([...known.files.values()].flatMap(({ toCompare }) => [...toCompare]))],
+    deciding: [...new Set([...known.toCompare.values()].flatMap((pieces) => [...pieces]))],
     select: (files, pieces) =>
       Effect.gen(function* () {
         yield* storage.prepare(files)
@@ -360,8 +360,8 @@ export const make = Effect.fnUntraced(function* ({
         yield* changes.lookAtAll
         yield* changes.settled
       }
-      const tooLong = [...known.files.keys()].filter(
-        (file) => WantedFiles.isTooLong(wanted, file) && known.files.get(file)!.standing === "own"
+      const tooLong = KnownFiles.existing(known).filter(
+        (file) => WantedFiles.isTooLong(wanted, file) && KnownFiles.standingOf(known, file) === "own"
       )
       if (tooLong.length === 0) return
       options.report({ _tag: "Foreign", error: existing(tooLong) })

@@ -55,7 +55,7 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting) {
   const resume = yield* (yield* ResumeStore).open({
     infoHash,
     pieceCount: geometry.pieceCount,
-    fileCount: layout.files.length
+    fileCount: layout.fileCount
   })
   const loaded = yield* Effect.catch(resume.load, (error) =>
     Effect.as(

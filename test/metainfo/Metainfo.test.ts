@@ -62,10 +62,9 @@ describe("Metainfo", () => {
 
       assert.strictEqual(Bytes.toHex(metainfo.infoHash), "a60553f7cc6637e7938d217404ffd5057c9475b0")
       assert.strictEqual(metainfo.name, "hello.txt")
-      assert.deepStrictEqual(metainfo.layout, {
-        geometry: { totalLength: 5, pieceLength: 16_384, pieceCount: 1 },
-        files: [{ path: ["hello.txt"], offset: 0, length: 5, padding: false }]
-      })
+      const { files, geometry } = metainfo.layout
+      assert.deepStrictEqual(geometry, { totalLength: 5, pieceLength: 16_384, pieceCount: 1 })
+      assert.deepStrictEqual(files, [{ path: ["hello.txt"], offset: 0, length: 5, padding: false }])
       assert.deepStrictEqual(metainfo.trackers, [["http://one.example/ann"]])
       assert.strictEqual(metainfo.isPrivate, false)
       assert.deepStrictEqual(metainfo.infoBytes, latin1(goldenInfo))

@@ -17,6 +17,7 @@ import { draw, drawn } from "../resume/ResumeStore.suite.ts"
 import { pieceOf, sliceOf } from "../storage/layouts.ts"
 import { claim } from "../storage/openings.ts"
 import * as DrawnTorrent from "./drawnTorrent.ts"
+import * as KnownFilesView from "./knownFilesView.ts"
 
 const test = <E>(name: string, program: () => Effect.Effect<void, E, PieceHasher | Scope.Scope>) =>
   it.effect(name, () => Effect.suspend(program).pipe(Effect.scoped, Effect.provide(NodePieceHasher.layer)))
@@ -109,7 +110,7 @@ const make = Effect.fnUntraced(function* (
     behaviour,
     borrowed,
     facts,
-    files: files.files,
+    files: KnownFilesView.viewOf(files),
     medium,
     unsafe,
     unsaved,
@@ -645,7 +646,7 @@ describe("FlushBehind", () => {
     Effect.gen(function* () {
       const made = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
       const { all, files, heard, last, write } = made
-      files.get(0)!.isStale = true
+      files.setStale(0, true)
       yield* write(0)
 
       yield* last

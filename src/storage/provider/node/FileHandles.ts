@@ -34,6 +34,7 @@ export interface Slot {
   readonly open: Effect.Effect<number, OpenFailure>
   readonly closeFailed: (error: SystemError) => void
   fd: number | undefined
+  isClosing: boolean
   users: number
   opening: Deferred.Deferred<Result.Result<number, OpenFailure>> | undefined
   /** Set when the file must not be used again; completes when it is closed. */
@@ -46,7 +47,11 @@ export const makeSlot = (options: {
   readonly open: Effect.Effect<number, OpenFailure>
   /** Called with an error of `close`, by which network disks report deferred writes. */
   readonly closeFailed: (error: SystemError) => void
-}): Slot => ({ ...options, fd: undefined, users: 0, opening: undefined, retired: undefined })
+}): Slot => ({ ...options, fd: undefined, isClosing: false, users: 0, opening: undefined, retired: undefined })
+
+/** Whether a slot has a descriptor, or `closeFailed` may still be called for one. */
+export const isOpen = ({ fd, isClosing, opening }: Slot): boolean =>
+  fd !== undefined || isClosing || opening !== undefined
 
 /** The open files of one process, or of one part of it. */
 export interface FileHandles {
@@ -82,7 +87,9 @@ export const make = (options: {
     // Before anything suspends: once the system has the number back, it may mean another file.
     slot.fd = undefined
     idle.delete(slot)
+    slot.isClosing = true
     const result = yield* Effect.result(options.close(fd))
+    slot.isClosing = false
     places--
     if (Result.isFailure(result)) slot.closeFailed(result.failure)
   })
