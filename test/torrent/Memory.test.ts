@@ -75,7 +75,7 @@ describe("memory", () => {
 
       const bytes = yield* run([program, mode, `${files}`])
 
-      // 2, 4 and 9 kB with an object for each file that exists or is being written.
+      // 320, 900 and 8,200 B with objects for each file: its place in the layout, what it looks like, and its claim.
       assert.isBelow(bytes, most)
     })
   )
