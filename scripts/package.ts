@@ -92,6 +92,10 @@ const useAsUser = async (tarball: string, manifest: Manifest, project: string): 
     if (!answer.includes(manifest.version)) {
       throw new Command.CommandFailed(`${name} --version`, `does not print ${manifest.version}`, answer)
     }
+    const torrent = path.join(project, "program.torrent")
+    await Command.capture(path.join(installed, program), ["create", "program.ts", "-o", torrent], { cwd: project })
+    const shown = await Command.capture(path.join(installed, program), ["info", torrent], { cwd: project })
+    if (!shown.includes("program.ts")) throw new Command.CommandFailed(`${name} info`, "does not name the file", shown)
   }
 }
 
