@@ -59,7 +59,8 @@ export const make = Effect.gen(function* () {
       if (Arr.isArrayNonEmpty(events)) return Effect.succeed(events)
       if (isOver) return Cause.done()
       Latch.closeUnsafe(reader.awake)
-      return Effect.andThen(reader.awake.await, pullFrom(reader))
+      // A latch runs its fiber within the call that opens it. After a yield, events reported together are read together.
+      return reader.awake.await.pipe(Effect.andThen(Effect.yieldNow), Effect.andThen(pullFrom(reader)))
     })
   const self: EventLog = {
     report: (event) => {
