@@ -326,11 +326,14 @@ export const make = Effect.fnUntraced(function* ({
       writePiece: (piece, bytes, sha1 = digestOf(piece)) =>
         Effect.suspend(() => {
           const { length } = bytes
-          const writing = Effect.onExit(
-            Effect.suspend(() => write(piece, bytes, sha1)),
-            (exit) => Effect.sync(() => flush.end(length, Exit.isSuccess(exit)))
-          )
-          return flush.admitNow(length) ? writing : Effect.andThen(Effect.interruptible(flush.admit(length)), writing)
+          const writing = () =>
+            Effect.onExit(write(piece, bytes, sha1), (exit) => {
+              flush.end(length, Exit.isSuccess(exit))
+              return Effect.void
+            })
+          return flush.admitNow(length)
+            ? writing()
+            : Effect.andThen(Effect.interruptible(flush.admit(length)), Effect.suspend(writing))
         }),
       noteStored: (piece) => {
         keeper.noteStored(piece)

@@ -111,11 +111,8 @@ export const make = (options: {
     return result
   })
 
+  /** Opens a slot whose file is not open, or waits for whoever does. */
   const acquire = Effect.fnUntraced(function* (slot: Slot) {
-    if (slot.fd !== undefined) {
-      idle.delete(slot)
-      return Result.succeed(slot.fd)
-    }
     if (slot.opening !== undefined) return yield* Deferred.await(slot.opening)
     const opening = Deferred.makeUnsafe<Result.Result<number, OpenFailure>>()
     slot.opening = opening
@@ -135,15 +132,18 @@ export const make = (options: {
     return Effect.void
   }
 
+  const useOpened = <A, E>(slot: Slot, use: (fd: number) => Effect.Effect<A, E>) =>
+    Effect.flatMap(
+      acquire(slot),
+      (result): Effect.Effect<A, E | StorageReason> =>
+        Result.isSuccess(result) ? use(result.success) : Effect.fail(result.failure.reason)
+    )
+
   const useSlot = <A, E>(slot: Slot, use: (fd: number) => Effect.Effect<A, E>) => {
     slot.users++
-    return acquire(slot).pipe(
-      Effect.flatMap(
-        (result): Effect.Effect<A, E | StorageReason> =>
-          Result.isSuccess(result) ? use(result.success) : Effect.fail(result.failure.reason)
-      ),
-      Effect.ensuring(Effect.suspend(() => release(slot)))
-    )
+    idle.delete(slot)
+    const using: Effect.Effect<A, E | StorageReason> = slot.fd === undefined ? useOpened(slot, use) : use(slot.fd)
+    return Effect.onExit(using, () => release(slot))
   }
 
   return {

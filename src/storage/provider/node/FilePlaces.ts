@@ -205,23 +205,26 @@ const restSome = ({ files, resting }: FilePlaces) =>
     return closing
   })
 
+/** Runs an effect with a file, which is not put to rest meanwhile. Must be called when the effect is to begin. */
+const withFileNow = <A>(
+  self: FilePlaces,
+  index: number,
+  effect: (file: TorrentFile.TorrentFile) => Effect.Effect<A, StorageReason>
+): Effect.Effect<A, StorageReason> => {
+  const used = fileOf(self, index)
+  used.users++
+  return Effect.onExit(effect(used.file), () => {
+    used.users--
+    return self.files.size > maxIdle ? restSome(self) : Effect.void
+  })
+}
+
 /** Runs an effect with a file, which is not put to rest meanwhile. */
 export const withFile = <A>(
   self: FilePlaces,
   index: number,
   effect: (file: TorrentFile.TorrentFile) => Effect.Effect<A, StorageReason>
-): Effect.Effect<A, StorageReason> =>
-  Effect.suspend(() => {
-    const used = fileOf(self, index)
-    used.users++
-    return Effect.ensuring(
-      effect(used.file),
-      Effect.suspend(() => {
-        used.users--
-        return self.files.size > maxIdle ? restSome(self) : Effect.void
-      })
-    )
-  })
+): Effect.Effect<A, StorageReason> => Effect.suspend(() => withFileNow(self, index, effect))
 
 const factsOf = (self: FilePlaces, index: number, stats: NFS.BigIntStats): Effect.Effect<FileFacts> => {
   const isFile = stats.isFile()
@@ -255,7 +258,7 @@ const use = <A>(
   Effect.suspend(() =>
     Bitfield.has(self.undecided, index)
       ? Effect.andThen(decide(self, index), use(self, index, effect))
-      : withFile(self, index, effect)
+      : withFileNow(self, index, effect)
   )
 
 /** What exists in the place of a file, under its name on this disk. */
