@@ -41,6 +41,9 @@ export const capacity = 256
 /** Makes an empty queue, until the scope closes. */
 export const make = Effect.acquireRelease(Queue.bounded<Fact>(capacity), Queue.shutdown)
 
+/** Reports a fact if there is room for it, and returns whether it did. */
+export const offerNow = (self: Facts, fact: Fact): boolean => Queue.offerUnsafe(self, fact)
+
 /** Reports a fact; waits while the queue is full. Does nothing after the reader has ended. */
 export const offer = (self: Facts, fact: Fact): Effect.Effect<void> => Effect.asVoid(Queue.offer(self, fact))
 
