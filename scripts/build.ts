@@ -3,6 +3,7 @@
  * line, bundled and executable.
  */
 import { chmod, readdir, readFile, rm, writeFile } from "node:fs/promises"
+import { createRequire } from "node:module"
 import * as path from "node:path"
 import * as Rolldown from "rolldown"
 import * as Command from "./command.ts"
@@ -84,6 +85,19 @@ const makeParts = () => {
 }
 
 /**
+ * Names every export of undici. The HTTP client of Effect imports a file that has `export * from "undici"`, and Rolldown
+ * drops such a line if the package is CommonJS, whose exports are known only when it runs.
+ */
+const undiciExports: Rolldown.Plugin = {
+  name: "undici-exports",
+  load: (id) => {
+    if (!id.endsWith("/@effect/platform-node/dist/Undici.js")) return undefined
+    const names = Object.keys(createRequire(id)("undici")).filter((name) => name !== "default")
+    return `import Undici from "undici"\nexport default Undici\nexport const { ${names.join(", ")} } = Undici\n`
+  }
+}
+
+/**
  * Bundles the command line with its dependencies: loading some 400 files took more than half of its start-up time. Each
  * command still loads only its own parts.
  */
@@ -92,9 +106,9 @@ const bundle = async (main: string): Promise<void> => {
   const { output } = await Rolldown.build({
     cwd: Command.root,
     input: { main: "src/node/main.ts" },
-    plugins: [collect],
     platform: "node",
     logLevel: "warn",
+    plugins: [collect, undiciExports],
     output: {
       dir: "dist",
       entryFileNames: path.relative("dist", main),
