@@ -137,6 +137,14 @@ const pack = async (folder: string) => {
   return { manifest, packed, tarball: path.join(folder, packed.filename) }
 }
 
+/** Builds, packs and installs into an empty project. Returns the program `piecewise`. Fails with `CommandFailed`. */
+export const install = async (project: string): Promise<string> => {
+  await rm(project, { recursive: true, force: true })
+  await mkdir(project, { recursive: true })
+  const { manifest, tarball } = await pack(project)
+  return path.join(await unpack(tarball, manifest, project), manifest.bin.piecewise)
+}
+
 /** Builds, packs and checks. Returns one sentence about the package. Fails with `CommandFailed`. */
 export const checkPackage = async (): Promise<string> => {
   const temporary = await mkdtemp(path.join(tmpdir(), "piecewise-package-"))
