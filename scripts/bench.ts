@@ -60,7 +60,8 @@ if (!(runs >= 1 && mebibytes >= 16)) stop("--runs must be at least 1, and --size
 /** Rows with 20 seeders show what a client does with many peers. */
 const seederCounts = { one: 1, many: 1, seeders: 20 }
 
-const children = new Set<ChildProcess>()
+/** The running processes, each with its exit. */
+const children = new Map<ChildProcess, Promise<number | null>>()
 let interrupted = false
 
 const start = (command: string, args: ReadonlyArray<string>, env: NodeJS.ProcessEnv = {}): ChildProcess => {
@@ -72,16 +73,21 @@ const start = (command: string, args: ReadonlyArray<string>, env: NodeJS.Process
     // Ctrl-C reaches only this script, which then ends the others.
     detached: true
   })
-  children.add(child)
-  child.once("close", () => children.delete(child))
+  const end = new Promise<number | null>((resolve, reject) => {
+    child.once("error", reject)
+    child.once("close", (code) => {
+      children.delete(child)
+      resolve(code)
+    })
+  })
+  // Whoever started it may not wait for it.
+  end.catch(() => {})
+  children.set(child, end)
   return child
 }
 
-const ended = (child: ChildProcess): Promise<number | null> =>
-  new Promise((resolve, reject) => {
-    child.once("error", reject)
-    child.once("close", resolve)
-  })
+/** The exit code of a process; `null` if a signal ended it. */
+const ended = (child: ChildProcess): Promise<number | null> => children.get(child) ?? Promise.resolve(child.exitCode)
 
 /** Runs a program that prints one JSON line. */
 const readJson = async <A>(command: string, args: ReadonlyArray<string>, env?: NodeJS.ProcessEnv): Promise<A> => {
@@ -365,6 +371,10 @@ const measure = async (): Promise<void> => {
   if (why !== undefined) stop(`the seeder is libtorrent's Python module, and ${why}`)
   await Python.prepare()
   await mkdir(batches, { recursive: true })
+  // What a benchmark left that was killed.
+  for (const name of await readdir(Content.cache)) {
+    if (name.startsWith("run-")) await rm(path.join(Content.cache, name), { recursive: true, force: true })
+  }
   say("Building and installing the package.")
   const piecewise = await install(path.join(Content.cache, "package"))
 
@@ -404,7 +414,7 @@ const measure = async (): Promise<void> => {
 
 const interrupt = (): void => {
   interrupted = true
-  for (const child of children) child.kill("SIGTERM")
+  for (const child of children.keys()) child.kill("SIGTERM")
 }
 process.on("SIGINT", interrupt)
 process.on("SIGTERM", interrupt)
@@ -424,5 +434,5 @@ try {
     process.exitCode = 1
   } else throw error
 } finally {
-  for (const child of children) child.kill("SIGTERM")
+  for (const child of children.keys()) child.kill("SIGTERM")
 }
