@@ -12,7 +12,7 @@ interface Manifest {
   readonly name: string
   readonly version: string
   readonly exports: Readonly<Record<string, unknown>>
-  readonly bin: Readonly<Record<string, string>>
+  readonly bin: { readonly piecewise: string }
   readonly dependencies: Readonly<Record<string, string>>
   readonly peerDependencies: Readonly<Record<string, string>>
 }
@@ -69,13 +69,21 @@ const link = async (project: string, name: string): Promise<void> => {
   await symlink(path.join(Command.root, "node_modules", name), target, "junction")
 }
 
-const useAsUser = async (tarball: string, manifest: Manifest, project: string): Promise<void> => {
+/** Unpacks the tarball into a project, and returns the folder. */
+const unpack = async (tarball: string, manifest: Manifest, project: string): Promise<string> => {
   const installed = path.join(project, "node_modules", manifest.name)
   await mkdir(installed, { recursive: true })
   await Command.capture("tar", ["-xzf", tarball, "-C", installed, "--strip-components=1"])
   // Only declared dependencies are linked, so that an undeclared import fails here as it would for a user.
-  const dependencies = [...Object.keys(manifest.dependencies), ...Object.keys(manifest.peerDependencies)]
-  for (const name of [...dependencies, "@types/node"]) await link(project, name)
+  for (const name of [...Object.keys(manifest.dependencies), ...Object.keys(manifest.peerDependencies)]) {
+    await link(project, name)
+  }
+  return installed
+}
+
+const useAsUser = async (tarball: string, manifest: Manifest, project: string): Promise<void> => {
+  const installed = await unpack(tarball, manifest, project)
+  await link(project, "@types/node")
 
   const entries = Object.keys(manifest.exports)
     .filter((entry) => entry !== "./package.json")
@@ -92,23 +100,60 @@ const useAsUser = async (tarball: string, manifest: Manifest, project: string): 
     if (!answer.includes(manifest.version)) {
       throw new Command.CommandFailed(`${name} --version`, `does not print ${manifest.version}`, answer)
     }
+    const torrent = path.join(project, "program.torrent")
+    await Command.capture(path.join(installed, program), ["create", "program.ts", "-o", torrent], { cwd: project })
+    const shown = await Command.capture(path.join(installed, program), ["info", torrent], { cwd: project })
+    if (!shown.includes("program.ts")) throw new Command.CommandFailed(`${name} info`, "does not name the file", shown)
   }
+  await checkLateImports(path.join(installed, manifest.bin.piecewise), project)
+}
+
+/**
+ * Lets the program look for an io-daemon that is not there. Its HTTP client is loaded only then, so a bundle may lack a
+ * part of it and still start.
+ */
+const checkLateImports = async (program: string, project: string): Promise<void> => {
+  const env = { PIECEWISE_IO_DAEMON_TOKEN: "none" }
+  await Command.capture(program, ["create", "program.ts", "--output", "program.torrent"], { cwd: project })
+  // No program can listen on port 1 of loopback without being the administrator's.
+  const daemon = ["--storage", "io-daemon", "--io-daemon-url", "http://127.0.0.1:1"]
+  const args = ["download", "program.torrent", "--output", "downloads", "--peer", "127.0.0.1:1", ...daemon]
+  const said = await Command.capture(program, args, { cwd: project, env }).catch((error: unknown) => {
+    if (!(error instanceof Command.CommandFailed)) throw error
+    return error.output
+  })
+  if (!said.includes("the io-daemon is not there")) {
+    throw new Command.CommandFailed("piecewise download", "does not say that the io-daemon is not there", said)
+  }
+}
+
+/** Builds the package, and packs it into a folder. */
+const pack = async (folder: string) => {
+  await build()
+  const manifest = JSON.parse(await readFile(path.join(Command.root, "package.json"), "utf8")) as Manifest
+  const packed = packedOf(
+    await Command.capture("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", folder])
+  )
+  return { manifest, packed, tarball: path.join(folder, packed.filename) }
+}
+
+/** Builds, packs and installs into an empty project. Returns the program `piecewise`. Fails with `CommandFailed`. */
+export const install = async (project: string): Promise<string> => {
+  await rm(project, { recursive: true, force: true })
+  await mkdir(project, { recursive: true })
+  const { manifest, tarball } = await pack(project)
+  return path.join(await unpack(tarball, manifest, project), manifest.bin.piecewise)
 }
 
 /** Builds, packs and checks. Returns one sentence about the package. Fails with `CommandFailed`. */
 export const checkPackage = async (): Promise<string> => {
   const temporary = await mkdtemp(path.join(tmpdir(), "piecewise-package-"))
   try {
-    await build()
-    const manifest = JSON.parse(await readFile(path.join(Command.root, "package.json"), "utf8")) as Manifest
-    const packed = packedOf(
-      await Command.capture("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", temporary])
-    )
+    const { manifest, packed, tarball } = await pack(temporary)
     const paths = new Set(packed.files.map((file) => file.path))
     const missing = expectedFiles.filter((file) => !paths.has(file))
     if (missing.length > 0) throw new Command.CommandFailed("npm pack", `did not include ${missing.join(", ")}`, "")
 
-    const tarball = path.join(temporary, packed.filename)
     await Command.capture("publint", ["run", tarball, "--strict"])
     await Command.capture("attw", [tarball, "--profile", "esm-only", "--no-definitely-typed", "--no-emoji"])
     await useAsUser(tarball, manifest, path.join(temporary, "project"))

@@ -9,11 +9,14 @@ import * as Command from "./command.ts"
 /** The folder with its `node_modules`. */
 export const folder = path.join(Command.root, ".cache", "webtorrent")
 
+/** The pinned version. */
+export const version = "3.0.21"
+
 /** Its native parts are left out: the matrix uses TCP, and no script of a package is run. */
 const manifest = JSON.stringify({
   private: true,
   type: "module",
-  dependencies: { webtorrent: "3.0.21" },
+  dependencies: { webtorrent: version },
   overrides: { "webrtc-polyfill": "npm:noop-package@1.0.0" }
 })
 

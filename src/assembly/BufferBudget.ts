@@ -12,7 +12,8 @@
  * A torrent whose storage takes no writes returns nothing. So a quarter of the bytes is reserved for accounts without a
  * buffer: a torrent that is added later can make progress beside one that fails, if its pieces fit into the quarter. A
  * check of stored pieces that does not fit there gets its bytes, above the bound, when nothing else than stuck accounts
- * holds any.
+ * holds any. A repair after a failed flush cannot wait for buffers that may wait for it. It gets its bytes at once, above
+ * the bound if need be, unless another repair holds any.
  *
  * Plain and synchronous. `BufferPool.ts` makes the buffers and waits for them.
  */
@@ -38,6 +39,8 @@ export interface Account {
   isGranted: boolean
   /** Whether it is work that ends by itself, such as a check, so that it may exceed the bound beside stuck accounts. */
   readonly isBrief?: boolean | undefined
+  /** Whether others may wait for its work, so that only accounts of the same kind may keep it waiting. */
+  readonly isUrgent?: boolean | undefined
   /** Whether it returns no buffers for now, because its storage takes no writes. */
   readonly isStuck: () => boolean
   /**
@@ -85,8 +88,14 @@ const stuckBytes = (self: Ledger): number => {
   return bytes
 }
 
+const isUrgentHeld = (self: Ledger): boolean => {
+  for (const account of self.accounts) if (account.isUrgent === true && account.held > 0) return true
+  return false
+}
+
 const fits = (self: Ledger, account: Account): boolean =>
   self.heldBytes === 0 ||
+  (account.isUrgent === true && !isUrgentHeld(self)) ||
   (account.isBrief === true && self.heldBytes === stuckBytes(self)) ||
   self.heldBytes + account.bufferBytes <= (account.held === 0 ? self.totalBytes : sharedBytes(self.totalBytes))
 
@@ -111,9 +120,14 @@ const lower = (self: Ledger, account: Account): void => {
   self.heldBytes -= account.bufferBytes
 }
 
-/** The accounts that wait and could use a buffer, the longest waiting first. The others leave the line. */
+/**
+ * The accounts that wait and could use a buffer: the urgent ones first, then the longest waiting. The others leave the
+ * line.
+ */
 function* claimants(self: Ledger): Generator<Account> {
+  for (const account of self.waiting) if (account.isUrgent === true) yield account
   for (const account of self.waiting) {
+    if (account.isUrgent === true) continue
     if (account.isUsable()) yield account
     else self.waiting.delete(account)
   }

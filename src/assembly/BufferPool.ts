@@ -185,23 +185,6 @@ export const lendNow = Effect.fnUntraced(function* (self: BufferPool, piece: Pie
   return buffer
 }, Effect.uninterruptible)
 
-/** Waits until a buffer is free, without borrowing it. */
-export const available = (self: BufferPool): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    if (self.free.length > 0) return Effect.void
-    Gate.close(self.isFree)
-    return Effect.andThen(Gate.pass(self.isFree), available(self))
-  })
-
-/** Lends a buffer to `piece`, after waiting until one is free. A piece that has a buffer already gets the same one. */
-export const lend = Effect.fnUntraced(function* (self: BufferPool, piece: PieceIndex, borrower?: Borrower) {
-  while (true) {
-    const buffer = yield* lendNow(self, piece, borrower)
-    if (buffer !== undefined) return buffer
-    yield* available(self)
-  }
-})
-
 /** Ends the loan of `piece`, if it has one. Its memory returns and its requests are forgotten. */
 export const close = (self: BufferPool, piece: PieceIndex): Effect.Effect<void> =>
   Effect.suspend(() => {
@@ -218,9 +201,6 @@ export const closeEmpty = Effect.fnUntraced(function* (self: BufferPool) {
 
 /** How many buffers are lent. */
 export const lentCount = (self: BufferPool): number => self.loans.size
-
-/** Buffers that wait to be lent or could still be made. With the lent ones they are always `capacity`. */
-export const freeCount = (self: BufferPool): number => self.free.length + (self.capacity - self.account.held)
 
 /** How stale pieces are recognized and reported. */
 export interface SweepOptions {

@@ -48,6 +48,8 @@ export interface PieceStore extends Pick<TorrentStorage, "verifies" | "writePiec
   readonly noteStored?: ((piece: PieceIndex) => void) | undefined
 }
 
+const none: ReadonlyMap<number, Uint8Array> = new Map()
+
 /** What completing pieces needs. */
 export interface Options {
   readonly storage: PieceStore
@@ -77,10 +79,12 @@ export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options
   const pass = Effect.fnUntraced(function* (buffer: PieceBuffer.PieceBuffer) {
     const { piece } = buffer
     const contributors = PieceBuffer.contributorsOf(buffer)
-    const digests = yield* digestsOf(buffer, Blame.suspectedBlocks(self.distrust.blame, piece))
+    const suspected = Blame.suspectedBlocks(self.distrust.blame, piece)
+    const digests = suspected.size === 0 ? none : yield* digestsOf(buffer, suspected)
     PieceTable.verify(self.table, piece)
     const guilty = Distrust.pass(self.distrust, self.suppliers, piece, contributors, digests)
-    yield* report({ _tag: "Passed", piece, contributors })
+    const passed: Facts.Fact = { _tag: "Passed", piece, contributors }
+    if (!Facts.offerNow(self.facts, passed)) yield* report(passed)
     for (const supplier of guilty) yield* report({ _tag: "Guilty", piece, supplier })
   })
 
@@ -126,7 +130,8 @@ export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options
     Assembly.noteStored(self, piece)
     storage.noteStored?.(piece)
     yield* BufferPool.close(self.pool, piece)
-    yield* report({ _tag: "Stored", piece })
+    const fact: Facts.Fact = { _tag: "Stored", piece }
+    if (!Facts.offerNow(self.facts, fact)) yield* report(fact)
     if (isRecovery) Assembly.wakeIdle(self)
   })
 

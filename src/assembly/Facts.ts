@@ -57,13 +57,25 @@ const admit = ({ waiting }: Facts): void => {
   for (const resume of waiting.splice(0)) resume()
 }
 
+const add = (self: Facts, fact: Fact): void => {
+  self.unread.push(fact)
+  Signal.set(self.some)
+}
+
+/** Reports a fact if there is room for it, and returns whether it did. Does nothing after the reader has ended. */
+export const offerNow = (self: Facts, fact: Fact): boolean => {
+  if (self.isOver) return true
+  if (self.unread.length >= capacity) return false
+  add(self, fact)
+  return true
+}
+
 /** Reports a fact, and waits while too many are unread. Does nothing after the reader has ended. */
 export const offer = (self: Facts, fact: Fact): Effect.Effect<void> =>
   Effect.suspend(() => {
-    if (self.isOver) return Effect.void
-    self.unread.push(fact)
-    Signal.set(self.some)
-    return self.unread.length > capacity ? hasRoom(self) : Effect.void
+    if (offerNow(self, fact)) return Effect.void
+    add(self, fact)
+    return hasRoom(self)
   })
 
 const hasRoom = ({ waiting }: Facts): Effect.Effect<void> =>

@@ -182,7 +182,7 @@ type Choice = (self: PiecePicker, has: Bitfield.Bitfield, except: ReadonlySet<Pi
 const maxWalked = 1_024
 
 /** Finds the first candidate from `start` that the peer has, among `maxWalked`; `undefined` if there is none. */
-const findFrom = (
+const findByPosition = (
   candidates: Candidates,
   start: number,
   has: Bitfield.Bitfield,
@@ -197,7 +197,7 @@ const findFrom = (
 }
 
 /** Finds the peer's candidate of the lowest position from `start`, by looking at the pieces that the peer has. */
-const findAmong = (
+const findByPiece = (
   self: PiecePicker,
   candidates: Candidates,
   start: number,
@@ -225,9 +225,9 @@ const find = (
   has: Bitfield.Bitfield,
   except: ReadonlySet<PieceIndex>
 ): PieceIndex | undefined => {
-  const piece = findFrom(candidates, start, has, except)
+  const piece = findByPosition(candidates, start, has, except)
   if (piece !== undefined || candidates.count - start <= maxWalked) return piece
-  return findAmong(self, candidates, start + maxWalked, has, except)
+  return findByPiece(self, candidates, start + maxWalked, has, except)
 }
 
 /**

@@ -21,8 +21,8 @@ export const ofFiles = (
   files: ReadonlyArray<PiecePriority>
 ): ReadonlyArray<PiecePriority> => {
   const pieces = new Array<PiecePriority>(layout.geometry.pieceCount).fill("skip")
-  for (const [index, { padding }] of layout.files.entries()) {
-    const priority = padding ? "skip" : (files[index] ?? "normal")
+  for (const index of FileLayout.indices(layout)) {
+    const priority = FileLayout.isPadding(layout, index) ? "skip" : (files[index] ?? "normal")
     const { end, first } = FileLayout.filePieces(layout, index)
     for (let piece = first; piece < end; piece++) {
       if (rank[priority] > rank[pieces[piece]!]) pieces[piece] = priority
@@ -35,7 +35,7 @@ export const ofFiles = (
 export const wantedFiles = (
   layout: FileLayout.FileLayout,
   files: ReadonlyArray<PiecePriority>
-): ReadonlyArray<number> => [...layout.files.keys()].filter((index) => files[index] !== "skip")
+): ReadonlyArray<number> => [...FileLayout.indices(layout)].filter((index) => files[index] !== "skip")
 
 /** Returns the pieces that are not skipped, one bit a piece. */
 export const wanted = (pieces: ReadonlyArray<PiecePriority>): Bitfield.Bitfield => {

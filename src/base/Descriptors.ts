@@ -1,7 +1,7 @@
 /**
  * The file descriptors of this process, when there are none left (EMFILE, ENFILE). Connections give way to files: who
- * opens a file or asks a server lets others give one up, and tries again. A new connection to a peer waits instead, and
- * takes at most what others have open without using it.
+ * opens a file or asks a server lets others give one up, and tries again. A new connection with a peer, dialled or
+ * accepted, takes at most what others have open without using it, and fewer are made for a while.
  *
  * Providers report shortages, because only they see the system's errors.
  */
@@ -18,10 +18,12 @@ export interface Descriptors {
   readonly spare: Set<Holder>
   /** Holders of connections to peers. */
   readonly connections: Set<Holder>
+  /** Those who make fewer connections for a while after one could not be accepted. */
+  readonly acceptors: Set<Effect.Effect<void>>
 }
 
 /** Makes a record of nobody. */
-export const make = (): Descriptors => ({ spare: new Set(), connections: new Set() })
+export const make = (): Descriptors => ({ spare: new Set(), connections: new Set(), acceptors: new Set() })
 
 const ofProcess = make()
 
@@ -31,7 +33,7 @@ export const Descriptors = Context.Reference<Descriptors>("piecewise/base/Descri
 })
 
 /** Lets a holder be asked until the scope closes. */
-export const register = (kind: keyof Descriptors, holder: Holder): Effect.Effect<void, never, Scope.Scope> =>
+export const register = (kind: "spare" | "connections", holder: Holder): Effect.Effect<void, never, Scope.Scope> =>
   Effect.flatMap(Descriptors, (self) =>
     Effect.asVoid(
       Effect.acquireRelease(
@@ -48,6 +50,13 @@ const giveUpOne = Effect.fnUntraced(function* (holders: ReadonlySet<Holder>) {
 
 /** Closes something that nobody uses now, if there is anything. */
 export const freeSpare: Effect.Effect<boolean> = Effect.flatMap(Descriptors, ({ spare }) => giveUpOne(spare))
+
+/** A connection could not be accepted: closes what nobody uses, and fewer connections are made for a while. */
+export const acceptFailed: Effect.Effect<void> = Effect.gen(function* () {
+  const { acceptors } = yield* Descriptors
+  yield* freeSpare
+  for (const note of [...acceptors]) yield* note
+})
 
 /** How long a connection may take to close before the call runs again (milliseconds). Doubles each time. */
 const closingTime = 20

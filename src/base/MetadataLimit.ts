@@ -9,6 +9,23 @@
  */
 export const defaultMaxBytes = 67_108_864
 
-/** Says that metadata exceeds `maxBytes`, in words that fit after the name of a file or peer and a colon. */
+/**
+ * Says that metadata exceeds `maxBytes`, in words that fit after the name of a file or peer and a colon. Formats the
+ * number without `Intl`, whose first use takes 15 ms: the command line has this sentence ready in every start.
+ */
 export const whyTooLong = (maxBytes: number): string =>
-  `its metadata is longer than ${(maxBytes / 1_048_576).toLocaleString("en", { maximumFractionDigits: 1 })} MiB, the most that is accepted`
+  `its metadata is longer than ${Number((maxBytes / 1_048_576).toFixed(1))} MiB, the most that is accepted`
+
+/** The values and keys that metadata of any length may have: as many as in libtorrent. */
+const minValues = 3_000_000
+
+/**
+ * The most values and keys of metadata of `length` bytes: one for every four bytes, if that is more than 3,000,000. The
+ * shortest files take that many, six in 24 bytes, so the length is what limits their number. A value takes 115 bytes of
+ * memory at most.
+ */
+export const maxValues = (length: number): number => Math.max(minValues, Math.floor(length / 4))
+
+/** Says that metadata has more values than `most`, in words that fit after the name of a file or peer and a colon. */
+export const whyTooMany = (most: number): string =>
+  `its metadata has more than ${most.toLocaleString("en")} values, the most that are accepted for its length`

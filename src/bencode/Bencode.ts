@@ -21,6 +21,8 @@ export type Dictionary = ReadonlyMap<string, Value>
 export class BencodeError extends Data.TaggedError("BencodeError")<{
   readonly offset: number
   readonly why: string
+  /** `maxTokens`, if there are more. */
+  readonly tooMany?: number | undefined
 }> {
   override get message() {
     return `Bad bencoding at byte ${this.offset}: ${this.why}.`
@@ -129,7 +131,9 @@ const view = (bytes: Uint8Array, start: number, end: number): Uint8Array =>
   new Uint8Array(bytes.buffer, bytes.byteOffset + start, end - start)
 
 const countToken = (self: Reader): void => {
-  if (++self.tokens > self.maxTokens) fail(self.offset, `there are more than ${self.maxTokens} values`)
+  const { maxTokens, offset } = self
+  if (++self.tokens <= maxTokens) return
+  throw new BencodeError({ offset, why: `there are more than ${maxTokens} values`, tooMany: maxTokens })
 }
 
 const readValue = (self: Reader): Value => {

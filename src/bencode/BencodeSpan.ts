@@ -13,20 +13,18 @@ const maxDigits = 21
 
 /**
  * Returns a view of the value at `key` in the dictionary that `bytes` begins with, the first one if there are several.
- * Returns `undefined` if there is none, or if more than `maxTokens` values and keys come before its end.
+ * Returns `undefined` if there is none.
  */
-export const find = (bytes: Uint8Array, key: string, maxTokens: number): Uint8Array | undefined => {
+export const find = (bytes: Uint8Array, key: string): Uint8Array | undefined => {
   if (bytes[0] !== byteOf.d) return undefined
   const name = Bytes.fromText(key)
   const wanted = Bytes.concat([Bytes.fromText(`${name.length}:`), name])
-  let tokens = 0
   let depth = 1
   /** Whether the token at the offset is a key of the root. */
   let isKey = true
   /** Where the wanted value begins. */
   let start: number | undefined
   for (let offset = 1; ; ) {
-    if (++tokens > maxTokens) return undefined
     const byte = bytes[offset]
     if (byte === byteOf.l || byte === byteOf.d) {
       depth++

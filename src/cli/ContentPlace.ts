@@ -4,7 +4,7 @@
 import * as FileSystem from "node:fs/promises"
 import * as Path from "node:path"
 import * as Effect from "effect/Effect"
-import type * as FileLayout from "../metainfo/FileLayout.ts"
+import * as FileLayout from "../metainfo/FileLayout.ts"
 import type * as Metainfo from "../metainfo/Metainfo.ts"
 import type * as SafePath from "../metainfo/SafePath.ts"
 import * as DownloadFolder from "../storage/provider/node/DownloadFolder.ts"
@@ -43,7 +43,7 @@ export const find = async (
   if (Path.basename(path) === "") return within
   const itself = make(Path.dirname(path), rename(layout, Path.basename(path)), options)
   const isFolder = (await FileSystem.stat(path)).isDirectory()
-  const isSingle = layout.files.length === 1 && layout.files[0]!.path.length === 1
+  const isSingle = layout.fileCount === 1 && FileLayout.pathOf(layout, 0).length === 1
   if (isSingle || !isFolder) return isFolder ? within : itself
   const [outer, inner] = await Promise.all([countFiles(within), countFiles(itself)])
   if (inner === outer && inner === 0) return Path.basename(path) === name ? itself : within
@@ -63,7 +63,9 @@ const make = (
     layout,
     followLinks,
     lengthOf: async (file) => {
-      const { path } = await Effect.runPromise(Effect.mapError(names.resolve(file, "read"), ({ reason }) => reason))
+      const { path } = await Effect.runPromise(
+        Effect.mapError(FileNames.resolve(names, file, "read"), ({ reason }) => reason)
+      )
       const stats = await (followLinks ? FileSystem.stat : FileSystem.lstat)(Path.join(directory, ...path)).catch(
         () => undefined
       )
@@ -72,10 +74,11 @@ const make = (
   }
 }
 
-const rename = (layout: FileLayout.FileLayout, name: string): FileLayout.FileLayout => ({
-  ...layout,
-  files: layout.files.map((file) => ({ ...file, ...renameIn(file, name) }))
-})
+const rename = (layout: FileLayout.FileLayout, name: string): FileLayout.FileLayout =>
+  FileLayout.make({
+    files: layout.files.map((file) => ({ ...file, ...renameIn(file, name) })),
+    pieceLength: layout.geometry.pieceLength
+  })
 
 const renameIn = ({ original, path, portable }: SafePath.Names, name: string): SafePath.Names => {
   const renamed = (components: ReadonlyArray<string> | undefined) => components && [name, ...components.slice(1)]
@@ -83,8 +86,7 @@ const renameIn = ({ original, path, portable }: SafePath.Names, name: string): S
 }
 
 /** The files that exist on disk: all except padding. */
-export const filesOf = ({ layout }: ContentPlace): ReadonlyArray<number> =>
-  [...layout.files.keys()].filter((file) => !layout.files[file]!.padding)
+export const filesOf = ({ layout }: ContentPlace): ReadonlyArray<number> => FileLayout.realFiles(layout)
 
 const countFiles = async (place: ContentPlace): Promise<number> => {
   let found = 0

@@ -101,12 +101,11 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
     return yield* download(metainfo, { ...options, files }, output)
   }
   const { load } = yield* Effect.promise(() => import("./MagnetInput.ts"))
-  const metadata = load(found.link, { ...options, output, engine: engineOf(options) })
-  const { metainfo, peers, select } = yield* GivingUp.bound(metadata, options.giveUp).pipe(
+  const fetching = { ...options, output, engine: engineOf(options), mayBeCalled: mayBeCalled(options) }
+  const { metainfo, peers, select } = yield* load(found.link, fetching).pipe(
     Effect.tapError(({ why }) =>
       Effect.sync(() => options.show === "json" && print(output, DownloadEvents.failed(why)))
     ),
-    // Outside of `bound`, which interrupts what it bounds.
     Effect.onInterrupt(() =>
       Effect.sync(() => {
         if (options.show === "json") print(output, DownloadEvents.stoppedEarly)
@@ -139,10 +138,13 @@ const download = Effect.fnUntraced(function* (metainfo: Metainfo, options: Selec
   if (options.show === "people") output.print([TerminalText.clean(`stored in ${place}`)])
 })
 
+/** Nobody knows that we listen, unless the user chose a port to tell somebody, or wants to wait for peers. */
+const mayBeCalled = ({ hasPort, listen, seed }: Options): boolean => listen !== undefined && (hasPort || seed !== false)
+
 /** Why no peer can ever be found; `undefined` if one may be. */
-const whyNoPeers = ({ trackers }: Metainfo, { hasPort, listen, peers, seed, torrent }: Options): string | undefined => {
-  // Nobody knows that we listen, unless the user chose a port to tell somebody, or wants to wait for peers.
-  if (peers.length > 0 || (listen !== undefined && (hasPort || seed !== false))) return undefined
+const whyNoPeers = ({ trackers }: Metainfo, options: Options): string | undefined => {
+  const { peers, torrent } = options
+  if (peers.length > 0 || mayBeCalled(options)) return undefined
   const urls = trackers.flat()
   if (urls.some((url) => /^(?:https?|udp):/i.test(url))) return undefined
   return urls.length === 0
@@ -282,7 +284,7 @@ const removeResumeData = Effect.fnUntraced(function* ({ infoHash, layout }: Meta
   const folder = resumeDirectory(options)
   const store = FileResumeStore.make({ directory: folder })
   const { pieceCount } = layout.geometry
-  yield* store.open({ infoHash, pieceCount, fileCount: layout.files.length }).pipe(
+  yield* store.open({ infoHash, pieceCount, fileCount: layout.fileCount }).pipe(
     Effect.flatMap((resume) => resume.remove),
     Effect.scoped,
     // If this fails, the next run still checks the files before it trusts what is left.

@@ -74,7 +74,7 @@ export const people = ({ metainfo, now, output, seeds }: Options): Display => {
         output.release()
       }
     },
-    listen: ({ port }) => output.note(`peers can connect to port ${port}`),
+    listen: ({ port }) => output.note(DownloadEvents.listeningNote(port)),
     tick: (status) => {
       if (!isOver && !output.isBehind()) show(status)
     },

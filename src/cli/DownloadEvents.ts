@@ -175,8 +175,11 @@ export const complete = (status: TorrentStatus, seconds: number): Line => ({
   seconds: Math.round(seconds * 1_000) / 1_000
 })
 
-/** Written once if the engine listens. */
+/** Written if the engine listens, and before that if peers can connect while a magnet link is fetched. */
 export const listening = (port: number): Line => ({ event: "listening", port })
+
+/** The same for people. */
+export const listeningNote = (port: number): string => `peers can connect to port ${port}`
 
 /** The last line if a signal ended the command. */
 export const stopped = (status: TorrentStatus): Line => ({

@@ -12,6 +12,7 @@ import * as IoDaemonUrl from "../io-daemon/IoDaemonUrl.ts"
 import type { Listener } from "../network/Transport.ts"
 import * as UdpHub from "../network/UdpHub.ts"
 import * as NodeEngine from "../node/NodeEngine.ts"
+import * as MemoryResumeStore from "../resume/provider/MemoryResumeStore.ts"
 import * as Arguments from "./Arguments.ts"
 import { CommandFailed } from "./CommandFailed.ts"
 import type * as Commands from "./Commands.ts"
@@ -94,13 +95,8 @@ export const engine = (
 
 const memory = Layer.unwrap(
   Effect.map(
-    Effect.promise(() =>
-      Promise.all([
-        import("../storage/provider/memory/MemoryStorage.ts"),
-        import("../resume/provider/MemoryResumeStore.ts")
-      ])
-    ),
-    ([MemoryStorage, MemoryResumeStore]) => Layer.merge(MemoryStorage.layer(), MemoryResumeStore.layer)
+    Effect.promise(() => import("../storage/provider/memory/MemoryStorage.ts")),
+    (MemoryStorage) => Layer.merge(MemoryStorage.layer(), MemoryResumeStore.layer)
   )
 ).pipe(Layer.provide(NodePieceHasher.layer))
 
@@ -116,10 +112,13 @@ const throughDaemon = (options: Options) =>
       const daemon = endpoint === undefined ? NodeIoDaemon.layerProcess(kept) : IoDaemon.layer(endpoint)
       const root = endpoint === undefined ? Effect.succeed(NodeIoDaemon.rootName) : NodeIoDaemon.findRoot(directory)
       const storage = Layer.unwrap(Effect.map(root, (root) => NodeIoDaemon.layerStorage({ root, directory })))
+      const network = Layer.provideMerge(
+        UdpHub.layer({ host: options.from }),
+        IoDaemonTransport.layerFrom(options.from)
+      )
       const parts = {
         storage: options.storage === "io-daemon" ? storage : Layer.empty,
-        network:
-          options.network === "io-daemon" ? Layer.provideMerge(UdpHub.layer(), IoDaemonTransport.layer) : Layer.empty
+        network: options.network === "io-daemon" ? network : Layer.empty
       }
       return Layer.provide(Layer.merge(parts.storage, parts.network), daemon)
     })

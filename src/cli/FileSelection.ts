@@ -6,7 +6,7 @@
  */
 import * as Effect from "effect/Effect"
 import type { PiecePriority } from "../assembly/PiecePriority.ts"
-import type { LayoutFile } from "../metainfo/FileLayout.ts"
+import * as FileLayout from "../metainfo/FileLayout.ts"
 import type { FileRange } from "../metainfo/Magnet.ts"
 import type { Metainfo } from "../metainfo/Metainfo.ts"
 import { CommandFailed } from "./CommandFailed.ts"
@@ -68,7 +68,7 @@ export const compile = (glob: string): ((path: string) => boolean) => {
 }
 
 /** The path of a file that globs are matched with. */
-export const pathOf = ({ path }: LayoutFile): string => (path.length === 1 ? path : path.slice(1)).join("/")
+export const pathOf = ({ path }: FileLayout.LayoutFile): string => (path.length === 1 ? path : path.slice(1)).join("/")
 
 /**
  * The priority of each file: `normal` if a glob matches it, else `skip`. `undefined` without globs: all files are
@@ -80,7 +80,7 @@ export const ofGlobs = (
 ): Effect.Effect<ReadonlyArray<PiecePriority> | undefined, CommandFailed> =>
   Effect.suspend(() => {
     if (globs.length === 0) return Effect.undefined
-    const files = new Array<PiecePriority>(layout.files.length).fill("skip")
+    const files = new Array<PiecePriority>(layout.fileCount).fill("skip")
     for (const glob of globs) {
       const isMatch = compile(glob)
       let isFound = false
@@ -107,14 +107,14 @@ export const ofRanges = (
 ): Effect.Effect<ReadonlyArray<PiecePriority>, CommandFailed> => {
   // How many more ranges hold a file than hold the one before it. A link may have tens of thousands of ranges, so they
   // are not searched for each file.
-  const changes = new Int32Array(layout.files.length + 1)
+  const changes = new Int32Array(layout.fileCount + 1)
   for (const { first, last } of ranges) {
-    if (first >= layout.files.length || last < first) continue
+    if (first >= layout.fileCount || last < first) continue
     changes[first]! += 1
-    changes[Math.min(last + 1, layout.files.length)]! -= 1
+    changes[Math.min(last + 1, layout.fileCount)]! -= 1
   }
   let holding = 0
-  const files = layout.files.map((_, index): PiecePriority => {
+  const files = Array.from(FileLayout.indices(layout), (index): PiecePriority => {
     holding += changes[index]!
     return holding > 0 ? "normal" : "skip"
   })

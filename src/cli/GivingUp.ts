@@ -54,14 +54,16 @@ export const watch = Effect.fnUntraced(function* (
   }
 })
 
-/** The same for the metadata of a magnet link. */
+/** The same for the metadata of a magnet link. `why` says what is known about why it was not found. */
 export const bound = <A, R>(
   metadata: Effect.Effect<A, CommandFailed, R>,
-  giveUp: GiveUp | undefined
+  giveUp: GiveUp | undefined,
+  why: () => string
 ): Effect.Effect<A, CommandFailed, R> =>
   giveUp === undefined
     ? metadata
     : Effect.timeoutOrElse(metadata, {
         duration: giveUp.millis,
-        orElse: () => Effect.fail(new CommandFailed({ why: `no peer sent the metadata for ${giveUp.text}` }))
+        orElse: () =>
+          Effect.fail(new CommandFailed({ why: `no peer sent the metadata for ${giveUp.text}, so it ends: ${why()}` }))
       })

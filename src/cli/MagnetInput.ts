@@ -13,6 +13,8 @@ import * as Engine from "../engine/Engine.ts"
 import * as Magnet from "../metainfo/Magnet.ts"
 import * as Bottleneck from "../torrent/Bottleneck.ts"
 import { CommandFailed } from "./CommandFailed.ts"
+import * as DownloadEvents from "./DownloadEvents.ts"
+import * as GivingUp from "./GivingUp.ts"
 import * as MagnetTrouble from "./MagnetTrouble.ts"
 import type { Output } from "./Output.ts"
 import * as TerminalText from "./TerminalText.ts"
@@ -29,31 +31,39 @@ export interface Options {
   readonly engine: Layer.Layer<Engine.Engine, CommandFailed>
   readonly output: Output
   readonly show: TorrentSession.Show
+  /** How long the metadata may stay away; `undefined` for ever. */
+  readonly giveUp: GivingUp.GiveUp | undefined
+  /** Whether somebody who knows our port may connect, so that nobody has to be known. */
+  readonly mayBeCalled: boolean
 }
 
 /**
  * Fetches the metainfo, with the files that the link selects (BEP 53). Retries until a peer sends it. Fails at once if
  * there is no tracker, no peer and no URL of a torrent file, and as soon as every such URL has failed if there is nothing
- * else.
+ * else. Waits instead if somebody may call.
  */
 export const load = Effect.fnUntraced(function* (text: string, options: Options) {
   const parsed = Magnet.parse(text)
   if (Result.isFailure(parsed)) return yield* failed(parsed.failure.message)
   const link = parsed.success
   const trackers = link.trackers.filter(isUsable)
-  const hasPeers = trackers.length + link.peers.length + options.peers.length > 0
+  const hasPeers = options.mayBeCalled || trackers.length + link.peers.length + options.peers.length > 0
   if (!hasPeers && link.exactSources.length + link.acceptableSources.length === 0) {
     return yield* failed(`the magnet link ${whyNobody(link)}; ${addPeer}`)
   }
-  const show = makeReport(link, trackers.length, options)
+  const troubles = MagnetTrouble.make(trackers.length)
+  const show = makeReport(link, troubles, options)
+  let latest: Engine.MetadataProgress = { peers: 0, knownPeers: 0, closedPeers: 0, isAskingElsewhere: true }
   const nowhere = yield* Deferred.make<never, CommandFailed>()
   return yield* Effect.gen(function* () {
     const engine = Context.get(yield* Layer.build(options.engine), Engine.Engine)
+    if (options.mayBeCalled && engine.listening !== undefined) showPort(engine.listening.port, options)
     const metadata = yield* Effect.mapError(
       engine.metadata(link, {
         peers: options.peers,
         platform: TorrentInput.platform,
         report: (progress, event) => {
+          latest = progress
           show(progress, event)
           if (!hasPeers && !progress.isAskingElsewhere)
             Deferred.doneUnsafe(nowhere, Effect.fail(new CommandFailed({ why: whyNoFile(link) })))
@@ -62,8 +72,15 @@ export const load = Effect.fnUntraced(function* (text: string, options: Options)
       ({ message }) => new CommandFailed({ why: message })
     ).pipe(Effect.raceFirst(Deferred.await(nowhere)))
     return { ...metadata, select: link.select }
-  }).pipe(Effect.scoped)
+  }).pipe(Effect.scoped, (metadata) =>
+    GivingUp.bound(metadata, options.giveUp, () => MagnetTrouble.whyNotFound(troubles, latest))
+  )
 })
+
+const showPort = (port: number, { output, show }: Options): void => {
+  if (show === "json") output.print([TerminalText.json(DownloadEvents.listening(port))])
+  if (show === "people") output.note(DownloadEvents.listeningNote(port))
+}
 
 const addPeer = "add a peer with --peer HOST:PORT"
 
@@ -83,10 +100,9 @@ const failed = (why: string) => Effect.fail(new CommandFailed({ why }))
 type Report = NonNullable<Engine.MetadataOptions["report"]>
 
 /** Shows the progress for a terminal, a log or a program. */
-const makeReport = (link: Magnet.Magnet, trackers: number, { output, show }: Options): Report => {
+const makeReport = (link: Magnet.Magnet, troubles: MagnetTrouble.MagnetTrouble, { output, show }: Options): Report => {
   const name = link.name ?? (link.infoHash === undefined ? "the torrent" : InfoHash.toHex(link.infoHash))
   let last = Number.NEGATIVE_INFINITY
-  const troubles = MagnetTrouble.make(trackers)
   /** The kinds of trouble that a log has a line about. */
   const told = new Set<string>()
   const hasUrls = link.exactSources.length + link.acceptableSources.length > 0

@@ -3,7 +3,7 @@
  */
 import type { PeerSourceEvent } from "../discovery/PeerSource.ts"
 import type { MetadataProgress } from "../engine/Engine.ts"
-import type * as Bottleneck from "../torrent/Bottleneck.ts"
+import * as Bottleneck from "../torrent/Bottleneck.ts"
 
 /** How the sources of peers are doing. */
 export interface MagnetTrouble {
@@ -34,4 +34,13 @@ export const of = (
   const [source, { why }] = latest
   const haveRefused = [...failed.values()].filter(({ isFinal }) => isFinal).length >= trackers
   return { _tag: haveRefused ? "TrackersRefused" : "SourcesFailing", source, why }
+}
+
+/** Says why the metadata was not found, for whoever gives up: a clause in lower case. */
+export const whyNotFound = (self: MagnetTrouble, progress: MetadataProgress): string => {
+  const trouble = of(self, progress)
+  const { knownPeers } = progress
+  if (trouble !== undefined) return Bottleneck.describe(trouble)
+  if (knownPeers === 0) return "no peers were found"
+  return knownPeers === 1 ? "the only known peer has not sent it" : `none of ${knownPeers} known peers has sent it`
 }

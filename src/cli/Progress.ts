@@ -27,9 +27,6 @@ export interface Style {
   readonly unicode: boolean
 }
 
-/** The number of lines that `render` always returns, so that the display does not jump. */
-export const lineCount = 3
-
 const codes = { bold: 1, dim: 2, green: 32, yellow: 33, cyan: 36 } as const
 
 type Color = keyof typeof codes
@@ -160,7 +157,10 @@ const bar = (part: number, whole: number, width: number, style: Style, color: Co
 /** A wider bar is not more informative. */
 const maxBarWidth = 60
 
-/** The lines that show a download. Each is narrower than the terminal, so that none wraps. */
+/**
+ * The lines that show a download: always three, so that the display does not jump. Each is narrower than the terminal, so
+ * that none wraps.
+ */
 export const render = (view: View, style: Style): ReadonlyArray<string> => {
   const columns = Math.max(1, style.columns - 1)
   const ellipsis = style.unicode ? "…" : "..."

@@ -22,7 +22,7 @@ const readFile = (path: string): Effect.Effect<Uint8Array, CommandFailed> =>
     try: () => NodeBoundedFile.read(path, MetadataLimit.defaultMaxBytes),
     catch: (cause) =>
       cause instanceof NodeBoundedFile.FileTooLong
-        ? new CommandFailed({ why: `${path}: ${tooLong}` })
+        ? new CommandFailed({ why: `${path}: ${tooLong()}` })
         : Failure.ofFile(path, cause)
   }).pipe(
     Effect.filterOrFail(
@@ -31,7 +31,7 @@ const readFile = (path: string): Effect.Effect<Uint8Array, CommandFailed> =>
     )
   )
 
-const tooLong = MetadataLimit.whyTooLong(MetadataLimit.defaultMaxBytes)
+const tooLong = (): string => MetadataLimit.whyTooLong(MetadataLimit.defaultMaxBytes)
 
 // Imported only for a URL: the HTTP client takes longer to load than everything else together.
 const fetchUrl = (url: string, from: string | undefined): Effect.Effect<Uint8Array | string, CommandFailed> =>

@@ -92,7 +92,7 @@ const check = Effect.fnUntraced(function* (
 const findFaults = async (place: ContentPlace.ContentPlace, good: Bitfield.Bitfield): Promise<ReadonlyArray<Fault>> => {
   const faults: Array<Fault> = []
   for (const file of ContentPlace.filesOf(place)) {
-    const { length, path } = place.layout.files[file]!
+    const { length, path } = FileLayout.fileAt(place.layout, file)
     const stored = await place.lengthOf(file)
     const pieces = FileLayout.filePieces(place.layout, file)
     const badPieces: Array<number> = []

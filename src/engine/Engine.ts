@@ -141,8 +141,8 @@ export class Engine extends Context.Service<
       options?: AddOptions
     ) => Effect.Effect<Torrent, AlreadyAdded, Scope.Scope>
     /**
-     * Fetches the metainfo of a magnet link from the peers of its torrent (BEP 9) and, if `MetadataSources` are
-     * provided, from those, whichever is first. Retries until a peer has sent it. The trackers and web seeds of a
+     * Fetches the metainfo of a magnet link from the peers of its torrent (BEP 9), also from those that connect to us, and,
+     * if `MetadataSources` are provided, from those, whichever is first. Retries until a peer has sent it. The trackers and web seeds of a
      * torrent file that was found are added to those of the link.
      * Fails with `OnlyV2` if the link is of version 2 only, or with `MetainfoError` if the info dict is invalid
      * although its digest matches.
@@ -155,7 +155,7 @@ export class Engine extends Context.Service<
     readonly setLimits: (limits: RateLimits.Limits) => Effect.Effect<void>
     /**
      * Bytes that the piece buffers of all torrents take now, in use and idle. At most `Config.bufferBytes`, unless one
-     * larger piece is held alone.
+     * larger piece is held alone, or one is read to be repaired after a failed flush.
      */
     readonly heldBytes: Effect.Effect<number>
     /** The address that the engine listens on; `undefined` if it does not listen. */
@@ -215,17 +215,32 @@ const makeParts = Effect.fnUntraced(function* (config: Config, listening: Listen
   const places = Places.make(config.maxConnections ?? defaultMaxConnections)
   /** Torrents by info hash in hex. The value is `undefined` until the torrent has been made. */
   const torrents = new Map<string, TorrentProgram.TorrentProgram | undefined>()
+  /** What lets peers join the fetch of a magnet link, by its info hash in hex. */
+  const fetches = new Map<string, Incoming.Accept>()
 
+  const noteShortage = Effect.map(Monotonic.now, (now) => Places.noteShortage(places, now))
+  const giveUp = Effect.map(Monotonic.now, (now) => Places.giveUp(places, now))
+  /** Places are given up for files. */
+  const givesWay = Effect.gen(function* () {
+    const { acceptors, connections } = yield* Descriptors.Descriptors
+    yield* Effect.acquireRelease(
+      Effect.sync(() => {
+        connections.add(giveUp)
+        acceptors.add(noteShortage)
+      }),
+      () =>
+        Effect.sync(() => {
+          connections.delete(giveUp)
+          acceptors.delete(noteShortage)
+        })
+    )
+  })
   const ticker = Ticker.make()
   const whileUsed = SharedWork.make(
     Effect.gen(function* () {
       yield* RateLimits.run(limits)
       yield* Ticker.run(ticker)
-      // Places are given up for files.
-      yield* Descriptors.register(
-        "connections",
-        Effect.map(Monotonic.now, (now) => Places.giveUp(places, now))
-      )
+      yield* givesWay
     })
   )
 
@@ -282,6 +297,15 @@ const makeParts = Effect.fnUntraced(function* (config: Config, listening: Listen
     Effect.provideService(BufferBudget.BufferBudget, budget),
     Effect.provideContext(services)
   )
+  const listenFor = (infoHash: InfoHash.InfoHash) => (accept: Incoming.Accept) => {
+    const hex = InfoHash.toHex(infoHash)
+    return Effect.asVoid(
+      Effect.acquireRelease(
+        Effect.sync(() => fetches.set(hex, accept)),
+        () => Effect.sync(() => fetches.get(hex) === accept && fetches.delete(hex))
+      )
+    )
+  }
   const metadata = Effect.fnUntraced(function* (link: Magnet, options: MetadataOptions = {}) {
     const { infoHash } = link
     if (infoHash === undefined) return yield* new OnlyV2()
@@ -298,6 +322,7 @@ const makeParts = Effect.fnUntraced(function* (config: Config, listening: Listen
       sources: sourcesOf({ peers: [...link.peers, ...(options.peers ?? [])], sources: options.sources }),
       random,
       places,
+      listen: listenFor(infoHash),
       report: options.report
     })
     const fetched = yield* Effect.scoped(Effect.andThen(SharedWork.use(whileUsed), fetching))
@@ -318,7 +343,10 @@ const makeParts = Effect.fnUntraced(function* (config: Config, listening: Listen
     listening: listening?.address,
     port
   })
-  const accept = (infoHash: InfoHash.InfoHash) => torrents.get(InfoHash.toHex(infoHash))?.accept
+  const accept = (infoHash: InfoHash.InfoHash) => {
+    const hex = InfoHash.toHex(infoHash)
+    return torrents.get(hex)?.accept ?? fetches.get(hex)
+  }
   return { engine, accept, callers }
 })
 

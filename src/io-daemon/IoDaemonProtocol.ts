@@ -14,7 +14,7 @@
 import * as Base64 from "effect/encoding/Base64"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import type { FileLayout } from "../metainfo/FileLayout.ts"
+import * as FileLayout from "../metainfo/FileLayout.ts"
 import * as NameRivals from "../metainfo/NameRivals.ts"
 import type { FileFacts } from "../storage/Storage.ts"
 
@@ -137,13 +137,13 @@ type Components = ReadonlyArray<string>
  * Returns the groups of rivals, as `NameRivals.ts` finds them; `undefined` if there are none, as in most torrents. The
  * daemon finds out on its disk which name each of them has.
  */
-const rivalsOf = (layout: Pick<FileLayout, "files">): ReadonlyArray<ReadonlyArray<Rival>> | undefined => {
+const rivalsOf = (layout: FileLayout.FileLayout): ReadonlyArray<ReadonlyArray<Rival>> | undefined => {
   const groups = new Set(NameRivals.groupsOf(layout).values())
   if (groups.size === 0) return undefined
   return Array.from(groups, (group) =>
     group.map(({ index, names }): Rival => {
       if (index === undefined) return { folder: names[0]! }
-      const { original, path, portable } = layout.files[index]!
+      const { original, path, portable } = FileLayout.namesOf(layout, index)
       return { file: index, own: portable && path, original: original?.every(isComponent) ? original : undefined }
     })
   )
@@ -157,7 +157,7 @@ const isComponent = (component: string): boolean => !component.includes("\\")
  * be the id of the set. The entries of files have their portable names, which every file system accepts. If a file has
  * other names too, or rivals, the daemon finds out on its disk which name is used, as `FileNames.ts` does.
  */
-export const registration = (layout: FileLayout, root: string, aside?: SetAside, client?: Client): string =>
+export const registration = (layout: FileLayout.FileLayout, root: string, aside?: SetAside, client?: Client): string =>
   JSON.stringify({
     root,
     files: layout.files.map(({ length, padding, path, portable = path }) =>

@@ -5,7 +5,9 @@
  * storage decides which of a file's names it uses (`storage/provider/node/FileNames.ts`). Called once a piece, never
  * once a block: a binary search for the first file, then one step a file.
  */
+import * as Bitfield from "../base/Bitfield.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
+import * as PathTable from "./PathTable.ts"
 import type * as SafePath from "./SafePath.ts"
 
 export type { Names } from "./SafePath.ts"
@@ -34,11 +36,29 @@ export interface LayoutFile {
   readonly symlink?: ReadonlyArray<string> | undefined
 }
 
-/** All files of a torrent, in the order of their offsets, without gaps. */
+/**
+ * All files of a torrent, in the order of their offsets, without gaps. Made by `make`. Takes some 20 bytes a file and its
+ * name; the functions below answer for one file without making an object of it.
+ */
 export interface FileLayout {
   readonly geometry: PieceGeometry.PieceGeometry
+  readonly fileCount: number
+  /**
+   * Every file. Made when it is asked for, and kept only as long as somebody uses it, because a torrent may have hundreds
+   * of thousands.
+   */
   readonly files: ReadonlyArray<LayoutFile>
+  /** The offset of each file, and behind them the length of the torrent. */
+  readonly offsets: Float64Array
+  /** `LayoutFile.path` of each file. */
+  readonly paths: PathTable.PathTable
+  /** Which files are `LayoutFile.padding`. */
+  readonly padding: Bitfield.Bitfield
+  /** What few files have. */
+  readonly rare: ReadonlyMap<number, RareParts>
 }
+
+type RareParts = Pick<LayoutFile, "portable" | "original" | "symlink">
 
 /** A part of a byte range that lies in one file. */
 export interface FileSpan {
@@ -50,13 +70,6 @@ export interface FileSpan {
   readonly begin: number
   /** Bytes in the part, at least 1. */
   readonly length: number
-}
-
-/** The place of a byte of the torrent. */
-export interface FilePosition {
-  /** Index in `layout.files`. */
-  readonly file: number
-  readonly fileOffset: number
 }
 
 /** The pieces `first ..< end`; none if both are equal. */
@@ -72,7 +85,34 @@ export interface FileEntry extends SafePath.Names {
   readonly symlink?: ReadonlyArray<string> | undefined
 }
 
-type Mutable<T> = { -readonly [K in keyof T]: T[K] }
+class Layout implements FileLayout {
+  readonly geometry: PieceGeometry.PieceGeometry
+  readonly offsets: Float64Array
+  readonly paths: PathTable.PathTable
+  readonly padding: Bitfield.Bitfield
+  readonly rare: ReadonlyMap<number, RareParts>
+  #files: WeakRef<ReadonlyArray<LayoutFile>> | undefined
+
+  constructor(parts: Pick<FileLayout, "geometry" | "offsets" | "paths" | "padding" | "rare">) {
+    this.geometry = parts.geometry
+    this.offsets = parts.offsets
+    this.paths = parts.paths
+    this.padding = parts.padding
+    this.rare = parts.rare
+  }
+
+  get fileCount() {
+    return this.paths.size
+  }
+
+  get files() {
+    const kept = this.#files?.deref()
+    if (kept !== undefined) return kept
+    const files = Array.from(indices(this), (file) => fileAt(this, file))
+    this.#files = new WeakRef(files)
+    return files
+  }
+}
 
 /**
  * Puts `files` one after the other. Lengths are whole numbers of at least 0 with a sum from 1 to 2^53 - 1, and the
@@ -82,65 +122,98 @@ export const make = (options: {
   readonly files: ReadonlyArray<FileEntry>
   readonly pieceLength: number
 }): FileLayout => {
-  const files: Array<LayoutFile> = []
-  const known = new Map<string, string>()
+  const { files, pieceLength } = options
+  const offsets = new Float64Array(files.length + 1)
+  const padding = Bitfield.make(files.length)
+  const rare = new Map<number, RareParts>()
   let offset = 0
-  for (const { length, original, padding = false, path, portable, symlink } of options.files) {
+  for (const [index, file] of files.entries()) {
+    const { length, original, path, portable, symlink } = file
     if (!Number.isSafeInteger(length) || length < 0) throw new RangeError(`file length ${length}`)
     if (path.length === 0) throw new RangeError("file without a path")
-    const file: Mutable<LayoutFile> = { path: compact(path, known), offset, length, padding }
-    if (portable !== undefined) file.portable = compact(portable, known)
-    if (original !== undefined) file.original = compact(original, known)
-    if (symlink !== undefined) file.symlink = symlink
-    files.push(file)
+    if (file.padding === true) Bitfield.add(padding, index)
+    if (portable !== undefined || original !== undefined || symlink !== undefined)
+      rare.set(index, rareParts({ portable: portable?.slice(), original: original?.slice(), symlink }))
     offset += length
+    offsets[index + 1] = offset
   }
   if (offset < 1 || !Number.isSafeInteger(offset)) throw new RangeError(`total length ${offset}`)
-  if (!Number.isSafeInteger(options.pieceLength) || options.pieceLength < 1) {
-    throw new RangeError(`piece length ${options.pieceLength}`)
-  }
-  return { geometry: PieceGeometry.make({ totalLength: offset, pieceLength: options.pieceLength }), files }
+  if (!Number.isSafeInteger(pieceLength) || pieceLength < 1) throw new RangeError(`piece length ${pieceLength}`)
+  const geometry = PieceGeometry.make({ totalLength: offset, pieceLength })
+  return new Layout({ geometry, offsets, paths: PathTable.make(files.map(({ path }) => path)), padding, rare })
 }
 
-/**
- * A copy without spare room, which takes the names of folders from `known`: a torrent may have hundreds of thousands of
- * files in a few folders.
- */
-const compact = (path: ReadonlyArray<string>, known: Map<string, string>): ReadonlyArray<string> => {
-  const copy = path.slice()
-  for (let index = 0; index < copy.length - 1; index++) {
-    const name = known.get(copy[index]!)
-    if (name === undefined) known.set(copy[index]!, copy[index]!)
-    else copy[index] = name
-  }
-  return copy
+/** Without the parts that are not there. */
+const rareParts = ({ original, portable, symlink }: RareParts): RareParts => ({
+  ...(portable !== undefined && { portable }),
+  ...(original !== undefined && { original }),
+  ...(symlink !== undefined && { symlink })
+})
+
+/** The indices of all files, padding included. */
+export function* indices({ fileCount }: Pick<FileLayout, "fileCount">): Generator<number, void> {
+  for (let file = 0; file < fileCount; file++) yield file
+}
+
+/** The indices of all files except padding: those that are on the medium. */
+export const realFiles = (self: FileLayout): Array<number> => {
+  const files: Array<number> = []
+  for (let file = 0; file < self.fileCount; file++) if (!isPadding(self, file)) files.push(file)
+  return files
+}
+
+/** `LayoutFile.offset` of a file. */
+export const offsetOf = (self: Pick<FileLayout, "offsets">, file: number): number => self.offsets[file]!
+
+/** `LayoutFile.length` of a file. */
+export const lengthOf = ({ offsets }: Pick<FileLayout, "offsets">, file: number): number =>
+  offsets[file + 1]! - offsets[file]!
+
+/** `LayoutFile.padding` of a file. */
+export const isPadding = (self: Pick<FileLayout, "padding">, file: number): boolean => Bitfield.has(self.padding, file)
+
+/** `LayoutFile.path` of a file, in a new array. */
+export const pathOf = (self: Pick<FileLayout, "paths">, file: number): ReadonlyArray<string> =>
+  PathTable.at(self.paths, file)
+
+/** The names of a file; see `SafePath.Names`. */
+export const namesOf = (self: Pick<FileLayout, "paths" | "rare">, file: number): SafePath.Names => ({
+  path: pathOf(self, file),
+  portable: self.rare.get(file)?.portable,
+  original: self.rare.get(file)?.original
+})
+
+/** All about one file. */
+export const fileAt = (self: Omit<FileLayout, "files">, file: number): LayoutFile => ({
+  path: pathOf(self, file),
+  offset: offsetOf(self, file),
+  length: lengthOf(self, file),
+  padding: isPadding(self, file),
+  ...self.rare.get(file)
+})
+
+/** The same layout with other paths for some files, which get no further names. */
+export const withPaths = (self: FileLayout, moved: ReadonlyMap<number, ReadonlyArray<string>>): FileLayout => {
+  if (moved.size === 0) return self
+  const rare = new Map(self.rare)
+  for (const file of moved.keys()) rare.set(file, rareParts({ symlink: rare.get(file)?.symlink }))
+  const paths = PathTable.make(Array.from(indices(self), (file) => moved.get(file) ?? pathOf(self, file)))
+  return new Layout({ ...self, geometry: self.geometry, paths, rare })
 }
 
 /**
  * The file that holds the byte at `offset` of the torrent (`0 ..< totalLength`). Files without bytes share their offset
  * with the file after them, so the last file that starts at or before `offset` is the one that holds it.
  */
-const search = (files: ReadonlyArray<LayoutFile>, offset: number): number => {
+const search = ({ fileCount, offsets }: Pick<FileLayout, "fileCount" | "offsets">, offset: number): number => {
   let low = 0
-  let high = files.length - 1
+  let high = fileCount - 1
   while (low < high) {
     const middle = (low + high + 1) >>> 1
-    if (files[middle]!.offset <= offset) low = middle
+    if (offsets[middle]! <= offset) low = middle
     else high = middle - 1
   }
   return low
-}
-
-/**
- * Which file holds the byte at `offset` of the torrent, and its offset there. Throws a `RangeError` outside the
- * torrent.
- */
-export const mapPieceOffsetToFile = (self: FileLayout, offset: number): FilePosition => {
-  if (!(offset >= 0 && offset < self.geometry.totalLength)) {
-    throw new RangeError(`offset ${offset} of ${self.geometry.totalLength}`)
-  }
-  const file = search(self.files, offset)
-  return { file, fileOffset: offset - self.files[file]!.offset }
 }
 
 /**
@@ -155,25 +228,30 @@ export const spans = (self: FileLayout, begin: number, length: number): Readonly
   if (length === 0) return found
   const end = begin + length
   let offset = begin
-  for (let index = search(self.files, begin); offset < end; index++) {
-    const file = self.files[index]!
-    if (file.length === 0) continue
-    const fileOffset = offset - file.offset
-    const part = Math.min(file.length - fileOffset, end - offset)
-    found.push({ file: index, fileOffset, begin: offset - begin, length: part })
+  for (let file = search(self, begin); offset < end; file++) {
+    const fileEnd = self.offsets[file + 1]!
+    const fileOffset = offset - offsetOf(self, file)
+    if (fileEnd === offset) continue
+    const part = Math.min(fileEnd, end) - offset
+    found.push({ file, fileOffset, begin: offset - begin, length: part })
     offset += part
   }
   return found
 }
+
+/** The parts of a range that are in files on the medium; see `spans`. */
+export const realSpans = (self: FileLayout, begin: number, length: number): ReadonlyArray<FileSpan> =>
+  spans(self, begin, length).filter(({ file }) => !isPadding(self, file))
 
 /** The parts of a whole piece; see `spans`. */
 export const pieceSpans = (self: FileLayout, piece: PieceGeometry.PieceIndex): ReadonlyArray<FileSpan> =>
   spans(self, PieceGeometry.pieceOffset(self.geometry, piece), PieceGeometry.pieceSize(self.geometry, piece))
 
 /** The pieces that hold a byte of `layout.files[file]`; none for a file without bytes. */
-export const filePieces = (self: FileLayout, file: number): PieceRange => {
-  const { length, offset } = self.files[file]!
-  const { pieceLength } = self.geometry
+export const filePieces = ({ geometry, offsets }: FileLayout, file: number): PieceRange => {
+  const { pieceLength } = geometry
+  const offset = offsets[file]!
+  const end = offsets[file + 1]!
   const first = Math.floor(offset / pieceLength)
-  return { first, end: length === 0 ? first : Math.floor((offset + length - 1) / pieceLength) + 1 }
+  return { first, end: end === offset ? first : Math.floor((end - 1) / pieceLength) + 1 }
 }

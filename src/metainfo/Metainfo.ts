@@ -89,17 +89,20 @@ export const maxPieceLength = 536_870_912
 /** The limit of libtorrent: 40 MiB of digests. */
 export const maxPieceCount = 2_097_152
 
-/** Values and keys in a metainfo file, enough for 400,000 files; the limit of libtorrent. */
-export const maxTokens = 3_000_000
-
 /** Trackers that are kept of a torrent, and web seeds; further ones are dropped. Large real lists have a hundred. */
 export const maxUrls = TorrentUrls.maxUrls
 
-const limitsOf = ({ maxBytes = MetadataLimit.defaultMaxBytes }: Options) => ({ maxBytes, maxTokens })
+const limitsOf = ({ length }: Uint8Array, { maxBytes = MetadataLimit.defaultMaxBytes }: Options) => ({
+  maxBytes,
+  maxTokens: MetadataLimit.maxValues(length)
+})
 
 const refuse = (why: string): never => {
   throw new MetainfoError({ why })
 }
+
+const whyUnread = (what: string, { offset, tooMany, why }: Bencode.BencodeError): string =>
+  tooMany === undefined ? `${what}: ${why} at byte ${offset}` : MetadataLimit.whyTooMany(tooMany)
 
 /** Runs a parser that throws `MetainfoError`, which costs nothing unless something is wrong. */
 const attempt = <A>(parse: () => A): Result.Result<A, MetainfoError> => {
@@ -114,11 +117,11 @@ const attempt = <A>(parse: () => A): Result.Result<A, MetainfoError> => {
 /** Reads a metainfo file. Keeps no view of `bytes`. */
 export const decode = (bytes: Uint8Array, options: Options = {}): Result.Result<Structure, MetainfoError> =>
   attempt(() => {
-    const limits = limitsOf(options)
+    const limits = limitsOf(bytes, options)
     if (bytes.length > limits.maxBytes) return refuse(MetadataLimit.whyTooLong(limits.maxBytes))
     const decoded = Bencode.decode(bytes, { ...limits, trailing: "ignore" })
     if (Result.isFailure(decoded)) {
-      return refuse(`this is not a torrent file: ${decoded.failure.why} at byte ${decoded.failure.offset}`)
+      return refuse(whyUnread("this is not a torrent file", decoded.failure))
     }
     const root = decoded.success.value
     if (!Bencode.isDictionary(root)) return refuse("this is not a torrent file: it holds no dictionary")
@@ -143,12 +146,12 @@ export const decode = (bytes: Uint8Array, options: Options = {}): Result.Result<
  */
 export const decodeInfo = (bytes: Uint8Array, options: InfoOptions = {}): Result.Result<Structure, MetainfoError> =>
   attempt(() => {
-    const limits = limitsOf(options)
+    const limits = limitsOf(bytes, options)
     if (bytes.length > limits.maxBytes) return refuse(MetadataLimit.whyTooLong(limits.maxBytes))
     const infoBytes = bytes.slice()
     const decoded = Bencode.decode(infoBytes, limits)
     if (Result.isFailure(decoded)) {
-      return refuse(`\`info\` is damaged: ${decoded.failure.why} at byte ${decoded.failure.offset}`)
+      return refuse(whyUnread("`info` is damaged", decoded.failure))
     }
     const info = decoded.success.value
     if (!Bencode.isDictionary(info)) return refuse("`info` is not a dictionary")
@@ -201,7 +204,14 @@ const parseInfo = (info: Bencode.Dictionary, raw: Uint8Array, infoBytes: Uint8Ar
   const singleName = isSingle ? rawName : undefined
   const fault =
     version === 2
-      ? HybridTorrent.fault({ info, infoBytes, limits: limitsOf(options), files: entries, pieceLength, singleName })
+      ? HybridTorrent.fault({
+          info,
+          infoBytes,
+          limits: limitsOf(infoBytes, options),
+          files: entries,
+          pieceLength,
+          singleName
+        })
       : undefined
   if (fault !== undefined) return refuse(fault)
 

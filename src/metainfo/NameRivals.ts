@@ -18,15 +18,16 @@ export interface Claimant {
 const namesOf = ({ original, path, portable }: SafePath.Names): ReadonlyArray<Components> =>
   [path, portable, original].filter((name) => name !== undefined)
 
+const none: ReadonlyMap<number, ReadonlyArray<Claimant>> = new Map()
+
 /**
  * The files that have more than one name or a rival, each with the claimants of its name in the order in which they
  * choose: folders, the file whose name is portable, those that have another portable name. Rivals share one list. Empty
  * for most torrents.
  */
-export const groupsOf = ({
-  files
-}: Pick<FileLayout.FileLayout, "files">): ReadonlyMap<number, ReadonlyArray<Claimant>> => {
-  const onDisk = [...files.entries()].filter(([, { padding }]) => !padding)
+export const groupsOf = (layout: FileLayout.FileLayout): ReadonlyMap<number, ReadonlyArray<Claimant>> => {
+  if (layout.rare.size === 0) return none
+  const onDisk = [...layout.files.entries()].filter(([, { padding }]) => !padding)
   const groups = new Map<number, ReadonlyArray<Claimant>>()
   const byKey = new Map<string, Array<Claimant>>()
   const keyOf = memoKey()

@@ -1,24 +1,17 @@
 /**
  * Fetches a small file over HTTP whole. The response comes from a stranger, so it is bounded in time, bytes and
- * redirects, and `Hops.ts` judges each place that it leads to.
- *
- * A server may compress the body although nobody asked for it, with or without saying so. So gzip and zlib are
- * recognized by how the body begins. They are unpacked as they arrive, up to the limit. A file that is itself
- * compressed comes out unpacked.
+ * redirects, and `Hops.ts` judges each place that it leads to. `HttpBody.ts` unpacks what the server compressed. A file
+ * that is itself compressed comes out unpacked.
  */
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as HttpClient from "effect/http/HttpClient"
 import type * as HttpClientError from "effect/http/HttpClientError"
-import type * as HttpClientResponse from "effect/http/HttpClientResponse"
-import * as Pull from "effect/Pull"
-import * as Stream from "effect/Stream"
-import * as Bytes from "../base/Bytes.ts"
 import * as Version from "../base/Version.ts"
 import * as Hops from "./Hops.ts"
+import * as HttpBody from "./HttpBody.ts"
 import * as SocketErrno from "./SocketErrno.ts"
-import { type Format, Unpacking } from "./Unpacking.ts"
 
 /** How long resolving the name, redirects and reading the whole body may take together. */
 export const defaultTimeout: Duration.Input = "60 seconds"
@@ -62,7 +55,8 @@ export const get = Effect.fnUntraced(
       )
     )
     if (response.status < 200 || response.status > 299) return yield* fail(`HTTP status ${response.status}`)
-    return yield* readBody(response, options)
+    const { maxBytes, tooLong } = options
+    return yield* HttpBody.read(response, { maxBytes, tooLong, fail, describe })
   },
   (effect, _client, _url, { timeout = defaultTimeout }) =>
     effect.pipe(
@@ -73,60 +67,6 @@ export const get = Effect.fnUntraced(
       })
     )
 )
-
-/** Reads and unpacks the whole body. Stops at the first chunk that exceeds the limit. */
-const readBody = Effect.fnUntraced(function* (
-  response: HttpClientResponse.HttpClientResponse,
-  { maxBytes, tooLong }: Options
-) {
-  const collect = Effect.fnUntraced(function* (stream: Stream.Stream<Uint8Array, HttpFileError>) {
-    const chunks: Array<Uint8Array> = []
-    yield* Stream.runForEach(limit(stream, maxBytes, tooLong), (chunk) => Effect.sync(() => chunks.push(chunk)))
-    return Bytes.concat(chunks)
-  })
-  if (Number(response.headers["content-length"]) > maxBytes) return yield* fail(tooLong)
-  const received = Stream.mapError(response.stream, (error) => fail(describe(error)))
-  const { format, stream } = yield* recognize(limit(received, maxBytes, tooLong))
-  if (format === undefined) return yield* collect(stream)
-  // The types of a page's streams say that the memory is not shared.
-  const readable = yield* Stream.toReadableStreamEffect(stream as Stream.Stream<Uint8Array<ArrayBuffer>, HttpFileError>)
-  const unpack = yield* Unpacking
-  const unpacked = Stream.fromReadableStream<Uint8Array, HttpFileError>({
-    evaluate: () => unpack(readable, format),
-    // What ended the stream that is unpacked comes out of it again.
-    onError: (error) => (error instanceof HttpFileError ? error : fail("the answer's compressed data is damaged"))
-  })
-  return yield* collect(unpacked)
-})
-
-const limit = (stream: Stream.Stream<Uint8Array, HttpFileError>, maxBytes: number, tooLong: string) =>
-  Stream.suspend(() => {
-    let length = 0
-    return Stream.mapEffect(stream, (chunk) => {
-      length += chunk.length
-      return length > maxBytes ? Effect.fail(fail(tooLong)) : Effect.succeed(chunk)
-    })
-  })
-
-/** Finds out how a stream is compressed, by its first two bytes. The returned stream begins with them. */
-const recognize = Effect.fnUntraced(function* (stream: Stream.Stream<Uint8Array, HttpFileError>) {
-  const pull = yield* Stream.toPull(stream)
-  let head: Uint8Array = new Uint8Array()
-  let isOver = false
-  while (head.length < 2 && !isOver) {
-    const chunks = yield* Pull.catchDone(pull, () => Effect.succeed([]))
-    isOver = chunks.length === 0
-    head = Bytes.concat([head, ...chunks])
-  }
-  const rest = isOver ? Stream.empty : Stream.fromPull(Effect.succeed(pull))
-  return { format: formatOf(head), stream: Stream.concat(Stream.make(head), rest) }
-})
-
-/** RFC 1952 section 2.3.1 and RFC 1950 section 2.2, which neither a bencoded value nor text begins with. */
-const formatOf = ([first = 0, second = 0]: Uint8Array): Format | undefined => {
-  if (first === 0x1f && second === 0x8b) return "gzip"
-  return first === 0x78 && (first * 256 + second) % 31 === 0 ? "deflate" : undefined
-}
 
 const describe = (error: HttpClientError.HttpClientError): string => {
   const causes = Hops.causesOf(error)

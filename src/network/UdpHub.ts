@@ -13,6 +13,7 @@ import * as Layer from "effect/Layer"
 import * as RcMap from "effect/RcMap"
 import * as Scope from "effect/Scope"
 import type * as CompactPeers from "../base/CompactPeers.ts"
+import * as Descriptors from "../base/Descriptors.ts"
 import * as Monotonic from "../base/Monotonic.ts"
 import type { DatagramSink, UdpSocket } from "./Transport.ts"
 import { ConnectionError, UdpPort } from "./Transport.ts"
@@ -51,7 +52,7 @@ export class UdpHub extends Context.Service<
     readonly claim: (protocol: Protocol, sink: DatagramSink) => Effect.Effect<void, never, Scope.Scope>
     /**
      * The socket of a family, until the scope closes. It is bound for its first user, and closes `idleTime` after the last
-     * one has left. Fails if it cannot be bound. If it breaks, its users see that by `closed`, and whoever asks next gets
+     * one has left. Fails if it cannot be bound. If no descriptor is left for it, others give one up. If it breaks, its users see that by `closed`, and whoever asks next gets
      * another socket.
      */
     readonly socket: (family: CompactPeers.Family) => Effect.Effect<HubSocket, ConnectionError, Scope.Scope>
@@ -102,7 +103,7 @@ export const make = Effect.fnUntraced(function* ({
     if (host !== undefined && host.includes(":") !== every.includes(":")) {
       return yield* new ConnectionError({ address: { host: every, port }, why: `${host} has no connection to it` })
     }
-    const socket = yield* udp.bind({ host: host ?? every, port })
+    const socket = yield* Descriptors.retry(udp.bind({ host: host ?? every, port }))
     socket.receiveUnsafe(receive)
     // Ends with the socket. In the scope of the hub, so that it can close the scope of a broken socket.
     yield* Effect.catchCause(socket.closed, () => RcMap.invalidate(sockets, family)).pipe(

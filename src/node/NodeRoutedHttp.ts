@@ -5,8 +5,7 @@
  * Every request has its own connections. A connection made for the user's URL must not serve a stranger's.
  */
 import * as Dns from "node:dns/promises"
-import * as Http from "node:http"
-import * as Https from "node:https"
+import type * as Http from "node:http"
 import * as Net from "node:net"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import * as Effect from "effect/Effect"
@@ -17,6 +16,10 @@ import * as Descriptors from "../base/Descriptors.ts"
 import * as Destination from "../base/Destination.ts"
 import * as Hops from "../network/Hops.ts"
 import type * as NodeLookup from "./NodeLookup.ts"
+
+// An `import` would read every export of `node:http`, and that of `WebSocket` loads undici, which takes 15 ms.
+const { Agent: HttpAgent } = process.getBuiltinModule("node:http")
+const { Agent: HttpsAgent } = process.getBuiltinModule("node:https")
 
 /** Makes a client that resolves names with `lookup`, and connects from the local address `from` if it is given. */
 export const make = (lookup: NodeLookup.NodeLookup, from?: string): HttpClient.HttpClient =>
@@ -34,8 +37,8 @@ export const make = (lookup: NodeLookup.NodeLookup, from?: string): HttpClient.H
     const local = from === undefined ? {} : { localAddress: from, family: Net.isIP(from) }
     const options = { ...local, lookup: lookupOn(route, lookup) }
     const agents = {
-      http: reporting(new Http.Agent(options), route),
-      https: reporting(new Https.Agent(options), route)
+      http: reporting(new HttpAgent(options), route),
+      https: reporting(new HttpsAgent(options), route)
     }
     // The inner client does not know the scope that the response is read in.
     signal.addEventListener("abort", () => {

@@ -18,15 +18,21 @@ import { Tracker } from "../discovery/tracker/Tracker.ts"
 import * as SocketErrno from "../network/SocketErrno.ts"
 import { ConnectionError } from "../network/Transport.ts"
 import { UdpHub } from "../network/UdpHub.ts"
+import { Unpacking } from "../network/Unpacking.ts"
 import * as Modules from "./Modules.ts"
 import * as NodeLookup from "./NodeLookup.ts"
 import * as NodeUdpHub from "./NodeUdpHub.ts"
 
 const loadHttp = Effect.fnUntraced(function* (lookup: NodeLookup.NodeLookup, from: string | undefined) {
-  const [NodeRoutedHttp, HttpTracker] = yield* Modules.load(() =>
-    Promise.all([import("./NodeRoutedHttp.ts"), import("../discovery/tracker/provider/HttpTracker.ts")])
+  const [NodeRoutedHttp, HttpTracker, NodeUnpacking] = yield* Modules.load(() =>
+    Promise.all([
+      import("./NodeRoutedHttp.ts"),
+      import("../discovery/tracker/provider/HttpTracker.ts"),
+      import("../network/provider/node/NodeUnpacking.ts")
+    ])
   )
-  const context = yield* Layer.build(Layer.provide(HttpTracker.layer, NodeRoutedHttp.layer(lookup, from)))
+  const needs = Layer.merge(NodeRoutedHttp.layer(lookup, from), Layer.succeed(Unpacking, NodeUnpacking.unpack))
+  const context = yield* Layer.build(Layer.provide(HttpTracker.layer, needs))
   return Context.get(context, Tracker)
 })
 

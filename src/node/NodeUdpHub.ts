@@ -6,13 +6,14 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { UdpPort } from "../network/Transport.ts"
 import * as UdpHub from "../network/UdpHub.ts"
+import * as Modules from "./Modules.ts"
 
 const ports = Layer.succeed(
   UdpPort,
   UdpPort.of({
     bind: (options) =>
       Effect.flatMap(
-        Effect.promise(() => import("../network/provider/node/NodeUdpPort.ts")),
+        Modules.load(() => import("../network/provider/node/NodeUdpPort.ts")),
         (NodeUdpPort) => NodeUdpPort.bind(options)
       )
   })

@@ -9,6 +9,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Monotonic from "../base/Monotonic.ts"
+import * as PeerAddress from "../base/PeerAddress.ts"
 import * as Version from "../base/Version.ts"
 import type { Introduced } from "../connect/Introduction.ts"
 import * as ExtensionHandshake from "../wire/extension/ExtensionHandshake.ts"
@@ -47,6 +48,8 @@ export interface MetadataSession {
   readonly isIncoming: boolean
   /** When the session began, in milliseconds. */
   readonly openedAt: number
+  /** Where the peer can be dialled, if it connected to us and has sent the port at which it listens (BEP 10). */
+  readonly dialAddress: () => PeerAddress.PeerAddress | undefined
   /** Requests a piece of the info dict. */
   readonly request: (piece: number) => void
   /** Ends the session; nothing more is read from the peer. */
@@ -78,6 +81,8 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     peerId,
     isIncoming,
     openedAt: yield* Monotonic.now,
+    dialAddress: () =>
+      isIncoming && theirs.port !== undefined ? PeerAddress.make(connection.remote.host, theirs.port) : undefined,
     failUnsafe,
     request: (piece) => {
       const id = ExtensionHandshake.idOf(theirs, MetadataMessage.extensionName)

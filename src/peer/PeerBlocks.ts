@@ -117,5 +117,6 @@ const discard = (self: PeerBlocks, index: number, begin: number, length: number)
   self.receiving.request = undefined
   Assembly.waste(self.assembly, length)
   RateLimiter.spend(self.limits.download, length)
-  if (!CancelledRequests.remove(self.cancelled, index, begin)) PeerPatience.unaskedBlock(self.patience)
+  if (CancelledRequests.remove(self.cancelled, index, begin)) RequestPipeline.answer(self.pipeline)
+  else PeerPatience.unaskedBlock(self.patience)
 }

@@ -6,7 +6,7 @@
  * Hot path: works per run; a block costs its frame and one copy, from the shared cache into the batch, 3.4 us with its
  * share of the run and of the batch's fresh memory (`test/bench/UploadSession.bench.ts`). Seeding 1 GiB to libtorrent
  * 2.1 over TCP on loopback took 1.7 to 2.4 s of CPU at 331 to 542 MiB/s; libtorrent's own seeding took 2.0 to 2.2 s at
- * 402 to 437 (`test/bench/upload.py`, two shared x64 cores, Node 24).
+ * 402 to 437 (`scripts/bench/upload.py`, two shared x64 cores, Node 24).
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"

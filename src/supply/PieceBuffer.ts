@@ -171,9 +171,15 @@ export const missing = (self: PieceBuffer): ReadonlyArray<number> => {
 
 /** Every supplier that sent a block of the piece. */
 export const contributorsOf = (self: PieceBuffer): ReadonlySet<SupplierId> => {
-  const ids = new Set(self.contributors)
-  ids.delete(nobody)
-  return ids as ReadonlySet<number> as ReadonlySet<SupplierId>
+  const ids = new Set<SupplierId>()
+  let last = nobody
+  for (let block = 0; block < self.blockCount; block++) {
+    const id = self.contributors[block] as SupplierId
+    if (id === last) continue
+    last = id
+    if (id !== nobody) ids.add(id)
+  }
+  return ids
 }
 
 /** The supplier that sent a block which is there. */

@@ -36,6 +36,12 @@ export const timeoutAfter = 10_000
  */
 export const slowestBlock = 30_000
 
+/**
+ * Milliseconds that requests may be out to a peer, in all, until a block arrives. A peer whose requests are cancelled,
+ * because others send their blocks earlier, is found to be silent by that.
+ */
+export const snubbedAfter = 60_000
+
 /** The shortest span a rate is measured over (milliseconds). */
 const measureSpan = 100
 
@@ -69,6 +75,9 @@ export interface RequestPipeline {
   lastArrival: number
   /** When the last part of a requested block arrived. */
   lastPart: number
+  /** For how long requests have been out since the last block, counted by `expire` up to `countedAt` (milliseconds). */
+  unanswered: number
+  countedAt: number
   /** When the newest answered request was sent: older ones that are still out were passed over. */
   answeredUpTo: number
   /** The shortest answer seen, in milliseconds. */
@@ -89,6 +98,8 @@ export const make = (blocksPerPiece: number, now: number, limiter = RateLimiter.
   isSnubbed: false,
   lastArrival: now,
   lastPart: now,
+  unanswered: 0,
+  countedAt: now,
   answeredUpTo: -1,
   delay: Number.POSITIVE_INFINITY,
   blocksPerSecond: 0,
@@ -187,11 +198,17 @@ export const progress = (self: RequestPipeline, now: number): void => {
   self.lastPart = now
 }
 
+/** Notes that a block arrives, even if its request was cancelled: the peer answers. */
+export const answer = (self: RequestPipeline): void => {
+  self.unanswered = 0
+}
+
 /** Releases the request for a block whose bytes have all arrived, and measures the peer by it. */
 export const arrive = (self: RequestPipeline, piece: number, block: number, now: number): Request | undefined => {
   const request = forget(self, piece, block)
   if (request === undefined) return undefined
   self.isSnubbed = false
+  self.unanswered = 0
   self.lastArrival = now
   self.lastPart = now
   if (request.sentAt > self.answeredUpTo) self.answeredUpTo = request.sentAt
@@ -235,21 +252,31 @@ export const releasePiece = (self: RequestPipeline, buffer: PieceBuffer.PieceBuf
   return blocks
 }
 
+/** Counts for how long requests have been out. Returns whether that is too long for a peer that has sent no block. */
+const isSilentForLong = (self: RequestPipeline, now: number): boolean => {
+  const { value: oldest } = self.requests.values().next()
+  if (oldest !== undefined) self.unanswered += now - Math.max(self.countedAt, oldest.sentAt)
+  self.countedAt = now
+  return !self.isSnubbed && self.unanswered >= snubbedAfter
+}
+
 /**
  * Releases the requests that will not be answered, and returns them, so that they can be cancelled: those a peer passed
- * over 10 s ago, and all of a peer that sent nothing of a block for 10 s, or no whole block for 30 s, which is snubbed
- * from then on.
+ * over 10 s ago, and all of a peer that sent nothing of a block for 10 s, or no whole block for 30 s, or none while
+ * requests were out for 60 s in all. Such a peer is snubbed from then on. To be called once a second.
  */
 export const expire = (self: RequestPipeline, now: number): ReadonlyArray<Request> => {
   const isSilent = now - self.lastPart >= timeoutAfter || now - self.lastArrival >= slowestBlock
+  const isHopeless = isSilentForLong(self, now)
   const expired: Array<Request> = []
   for (const request of self.requests.values()) {
-    if (now - request.sentAt < timeoutAfter) break
-    if (isSilent || request.sentAt < self.answeredUpTo) expired.push(request)
+    if (!isHopeless && now - request.sentAt < timeoutAfter) break
+    if (isHopeless || isSilent || request.sentAt < self.answeredUpTo) expired.push(request)
   }
   for (const request of expired) release(self, request.buffer.piece, request.block)
-  if (isSilent && expired.length > 0) {
+  if (isHopeless || (isSilent && expired.length > 0)) {
     self.isSnubbed = true
+    self.unanswered = 0
     self.depth = Math.min(self.maxDepth, initialDepth)
     self.blocksPerSecond = 0
     self.measuredSince = notYet

@@ -45,7 +45,7 @@ export const make = (
   const around = (layout: FileLayout.FileLayout, torrent: TorrentStorage) => {
     const account = accountOf(layout)
     const content = contentOf(layout)
-    const paths = layout.files.map(({ path }) => path.join("/"))
+    const paths = Array.from(FileLayout.indices(layout), (file) => FileLayout.pathOf(layout, file).join("/"))
     const claimed = new Set<number>()
 
     const die = (sentence: string) =>
@@ -73,7 +73,7 @@ export const make = (
         return `a write of ${bytes.length} bytes for piece ${piece} is wrong at ${at}`
       }
       const unclaimed = FileLayout.pieceSpans(layout, piece).find(
-        ({ file }) => !layout.files[file]!.padding && !claimed.has(file)
+        ({ file }) => !FileLayout.isPadding(layout, file) && !claimed.has(file)
       )
       return unclaimed && `piece ${piece} was to be written to ${paths[unclaimed.file]}, which is not claimed`
     }
@@ -135,7 +135,7 @@ export const make = (
         ),
       remove: (files) => reserved(files, "removed", torrent.remove(files))
     }
-    return { checked, close: Effect.sync(() => release(layout.files.keys())) }
+    return { checked, close: Effect.sync(() => release(FileLayout.indices(layout))) }
   }
 
   return {

@@ -52,7 +52,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     bytes,
     content: (piece) => contentOf(metainfo.layout, piece, seed),
     fileContent: (file) => {
-      const { length, offset, padding } = metainfo.layout.files[file]!
+      const { length, offset, padding } = FileLayout.fileAt(metainfo.layout, file)
       const content = new Uint8Array(length)
       if (!padding) fill(content, offset, seed)
       return content
@@ -66,7 +66,7 @@ const contentOf = (layout: FileLayout.FileLayout, piece: PieceGeometry.PieceInde
   const content = new Uint8Array(PieceGeometry.pieceSize(layout.geometry, piece))
   const offset = PieceGeometry.pieceOffset(layout.geometry, piece)
   for (const { begin, file, length } of FileLayout.pieceSpans(layout, piece)) {
-    if (!layout.files[file]!.padding) fill(content.subarray(begin, begin + length), offset + begin, seed)
+    if (!FileLayout.isPadding(layout, file)) fill(content.subarray(begin, begin + length), offset + begin, seed)
   }
   return content
 }

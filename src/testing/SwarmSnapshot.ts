@@ -52,7 +52,7 @@ export const restore = Effect.fnUntraced(function* (
   const spans = [...Bitfield.indices(from.stored)].flatMap((piece) =>
     FileLayout.pieceSpans(layout, piece as PieceIndex)
   )
-  const written = new Set(spans.flatMap(({ file }) => (layout.files[file]!.padding ? [] : [file])))
+  const written = new Set(spans.flatMap(({ file }) => (FileLayout.isPadding(layout, file) ? [] : [file])))
   const files = [...new Set([...written, ...(from.resume?.files.keys() ?? [])])]
   yield* storage.reserve(files)
   yield* storage.claim(files.map((file) => ({ file, as: "new" })))
@@ -68,7 +68,7 @@ export const restore = Effect.fnUntraced(function* (
   const saved = yield* store.open({
     infoHash,
     pieceCount: layout.geometry.pieceCount,
-    fileCount: layout.files.length
+    fileCount: layout.fileCount
   })
   yield* saved.save({ ...from.resume, files: records })
 }, Effect.scoped)

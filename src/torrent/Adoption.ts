@@ -60,7 +60,7 @@ const standingByItself = ({ found, layout, resume }: Options, facts: FileFacts):
   if (facts.kind === "other") return "foreign"
   // Only this engine puts files there.
   if (facts.isAside) return "own"
-  if (facts.length > layout.files[facts.file]!.length) return "foreign"
+  if (facts.length > FileLayout.lengthOf(layout, facts.file)) return "foreign"
   const record = resume?.files.get(facts.file)
   const isTheSame = record?.identity === facts.identity && !facts.identity.endsWith(unknownBirth)
   if (record !== undefined && (isTheSame || Recheck.isUnchanged(record, facts))) return "own"
@@ -102,21 +102,20 @@ const standingByContent = Effect.fnUntraced(function* (options: Options, facts: 
 })
 
 /** Whether all bytes of the piece lie in this file. */
-const liesIn = ({ files, geometry }: FileLayout.FileLayout, piece: PieceIndex, file: number): boolean => {
-  const { length, offset } = files[file]!
+const liesIn = ({ geometry, offsets }: FileLayout.FileLayout, piece: PieceIndex, file: number): boolean => {
   const begin = PieceGeometry.pieceOffset(geometry, piece)
-  return offset <= begin && begin + PieceGeometry.pieceSize(geometry, piece) <= offset + length
+  return offsets[file]! <= begin && begin + PieceGeometry.pieceSize(geometry, piece) <= offsets[file + 1]!
 }
 
 /**
  * Returns the part of a piece that lies in a file and within the file's length: its offset in the piece, and its bytes.
  */
 export const overlap = (
-  { files, geometry }: FileLayout.FileLayout,
+  { geometry, offsets }: FileLayout.FileLayout,
   piece: PieceIndex,
   facts: Pick<FileFacts, "file" | "length">
 ): { readonly begin: number; readonly length: number } => {
-  const { offset } = files[facts.file]!
+  const offset = offsets[facts.file]!
   const pieceBegin = PieceGeometry.pieceOffset(geometry, piece)
   const begin = Math.max(offset, pieceBegin)
   const end = Math.min(offset + facts.length, pieceBegin + PieceGeometry.pieceSize(geometry, piece))
@@ -150,7 +149,7 @@ export const conflict = (
     const isWritten = piecesOf(layout, index).some(
       (piece) => Bitfield.has(wanted.pieces, piece) && !Bitfield.has(found.stored, piece)
     )
-    const isInTheWay = one.excessBytes > 0 || (one.isOther && layout.files[index]!.length === 0)
+    const isInTheWay = one.excessBytes > 0 || (one.isOther && FileLayout.lengthOf(layout, index) === 0)
     if (isWritten || (wanted.files.has(index) && isInTheWay)) files.push(one)
   }
   return files.length === 0 ? undefined : new ContentExists({ files })
@@ -158,15 +157,14 @@ export const conflict = (
 
 /** Describes a file of somebody else's for a report. */
 export const existing = (layout: FileLayout.FileLayout, facts: FileFacts, stored: Bitfield.Bitfield): ExistingFile => {
-  const { length, path } = layout.files[facts.file]!
   const { end, first } = FileLayout.filePieces(layout, facts.file)
   let verifiedPieces = 0
   for (let piece = first; piece < end; piece++) if (Bitfield.has(stored, piece)) verifiedPieces++
   return {
-    path: path.join("/"),
+    path: FileLayout.pathOf(layout, facts.file).join("/"),
     totalPieces: end - first,
     verifiedPieces,
-    excessBytes: Math.max(0, facts.length - length),
+    excessBytes: Math.max(0, facts.length - FileLayout.lengthOf(layout, facts.file)),
     isOther: facts.kind === "other"
   }
 }

@@ -22,8 +22,8 @@ export const make = (options: {
   const { layout } = known
 
   const filesOf = (piece: PieceIndex, begin: number, length: number): ReadonlyArray<number> =>
-    FileLayout.spans(layout, PieceGeometry.pieceOffset(layout.geometry, piece) + begin, length).flatMap(({ file }) =>
-      layout.files[file]!.padding ? [] : [file]
+    FileLayout.realSpans(layout, PieceGeometry.pieceOffset(layout.geometry, piece) + begin, length).map(
+      ({ file }) => file
     )
 
   const notStored = (piece: PieceIndex) =>

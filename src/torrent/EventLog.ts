@@ -74,5 +74,6 @@ const pullFrom = (self: EventLog, reader: Reader): Pull.Pull<Arr.NonEmptyReadonl
     if (Arr.isArrayNonEmpty(events)) return Effect.succeed(events)
     if (self.isOver) return Cause.done()
     Latch.closeUnsafe(reader.awake)
-    return Effect.andThen(reader.awake.await, pullFrom(self, reader))
+    // A latch runs its fiber within the call that opens it. After a yield, events reported together are read together.
+    return reader.awake.await.pipe(Effect.andThen(Effect.yieldNow), Effect.andThen(pullFrom(self, reader)))
   })

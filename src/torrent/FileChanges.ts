@@ -96,7 +96,9 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const { digestOf, known, report, storage, stored, suspects } = options
   /** Files that have changed and are not verified yet, and files that are gone. */
   const changed = new Set<number>(
-    [...known.files.keys()].filter((file) => KnownFiles.piecesIn(known, file, suspects).length > 0)
+    suspects.count === 0
+      ? []
+      : KnownFiles.existing(known).filter((file) => KnownFiles.piecesIn(known, file, suspects).length > 0)
   )
   const gone = new Set<number>()
   /** How many looks at all files have failed in a row. */
@@ -133,7 +135,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     let isCurrent = true
     const nows = new Map(seen.map((facts) => [facts.file, facts]))
     for (const file of files) {
-      const before = known.files.get(file)
+      const before = KnownFiles.factsOf(known, file)
       const now = nows.get(file)
       if (before === undefined) continue
       if (now === undefined) {
@@ -141,17 +143,17 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         different.push(file)
         continue
       }
-      const isOther = before.facts.identity !== now.identity || before.facts.kind !== now.kind
+      const isOther = before.identity !== now.identity || before.kind !== now.kind
       if (isOther && (replacing.has(file) || former.get(file) === now.identity)) {
         isCurrent = false
         continue
       }
-      if (before.isWriting ? isOther : !isSame(before.facts, now)) {
+      if (KnownFiles.isWriting(known, file) ? isOther : !isSame(before, now)) {
         // A file that somebody put in its place is theirs until its content proves otherwise.
         if (isOther) {
           KnownFiles.meet(known, now)
           options.onReplaced(file)
-        } else before.facts = now
+        } else KnownFiles.setFacts(known, now)
         suspect(file)
         different.push(file)
       }
@@ -171,7 +173,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       )
     )
 
-  const lookAtAll = Effect.suspend(() => Effect.asVoid(look([...known.files.keys()])))
+  const lookAtAll = Effect.suspend(() => Effect.asVoid(look(KnownFiles.existing(known))))
 
   /** Digests suspect pieces, and drops those that are wrong. */
   const verify = (pieces: Iterable<PieceIndex>) =>
@@ -200,16 +202,16 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   /** Drops the pieces of files that are gone, unless all files are gone. */
   const dropGone = () =>
     Effect.gen(function* () {
-      const seen = yield* storage.look([...known.files.keys()])
+      const seen = yield* storage.look(KnownFiles.existing(known))
       failedLooks = 0
       const isThere = new Set(seen.flatMap((facts) => facts?.file ?? []))
-      const lost = [...gone].filter((file) => !isThere.has(file) && known.files.has(file))
+      const lost = [...gone].filter((file) => !isThere.has(file) && KnownFiles.has(known, file))
       gone.clear()
       if (lost.length === 0) return true
       const holdsBytes = (file: number) => KnownFiles.piecesIn(known, file, stored).length > 0
       if (lost.some(holdsBytes) && ![...isThere].some(holdsBytes)) return false
       const pieces = new Set(lost.flatMap((file) => KnownFiles.piecesIn(known, file, stored)))
-      for (const file of lost) known.files.delete(file)
+      for (const file of lost) KnownFiles.remove(known, file)
       drop([...pieces], pathsOf(lost))
       return true
     })
@@ -242,9 +244,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       Effect.suspend(() => {
         replacing.add(file)
         return Effect.map(replace, (facts) => {
-          const before = known.files.get(file)!
-          former.set(file, before.facts.identity)
-          known.files.set(file, { ...before, facts, isWriting: true, isStale: false })
+          former.set(file, KnownFiles.identityOf(known, file)!)
+          KnownFiles.setFacts(known, facts)
+          KnownFiles.setWriting(known, file, true)
+          KnownFiles.setStale(known, file, false)
           return facts
         })
       }).pipe(Effect.ensuring(Effect.sync(() => replacing.delete(file)))),

@@ -11,6 +11,7 @@ import * as Semaphore from "effect/Semaphore"
 import * as Bytes from "../base/Bytes.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import type { PieceHasher } from "../hash/PieceHasher.ts"
+import * as FileLayout from "../metainfo/FileLayout.ts"
 import { DigestMismatch, type FileClaim, FileExists, StorageError, type TorrentStorage } from "../storage/Storage.ts"
 import * as Adoption from "./Adoption.ts"
 import type { ContentExists } from "./ContentExists.ts"
@@ -62,118 +63,112 @@ export const make = (options: Options): FileClaims => {
   // One claim at a time, because concurrent claims of pieces that share files fail each other.
   const turn = Semaphore.makeUnsafe(1)
 
-  const isReady = (file: number, piece: PieceIndex): boolean => {
-    const found = known.files.get(file)
-    return found?.isWriting === true && !found.toCompare.has(piece)
-  }
+  const isReady = (file: number, piece: PieceIndex): boolean =>
+    KnownFiles.isWriting(known, file) && !KnownFiles.isToCompare(known, file, piece)
 
   /** Compares a file with what the piece would write there. Ends the torrent if they differ. */
-  const compare = (file: number, piece: Piece) =>
-    Effect.gen(function* () {
-      const found = known.files.get(file)!
-      const part = Adoption.overlap(layout, piece.index, found.facts)
-      const end = part.begin + part.length
-      for (let begin = part.begin; begin < end; begin += compareLength) {
-        const length = Math.min(compareLength, end - begin)
-        const { bytes } = yield* storage.readBlock(piece.index, begin, length)
-        if (!Bytes.equals(bytes, piece.bytes.subarray(begin, begin + length))) {
-          found.standing = "foreign"
-          options.onForeign(options.existing(file))
-          return yield* Effect.never
-        }
+  const compare = Effect.fnUntraced(function* (file: number, piece: Piece) {
+    const part = Adoption.overlap(layout, piece.index, { file, length: KnownFiles.lengthOf(known, file) })
+    const end = part.begin + part.length
+    for (let begin = part.begin; begin < end; begin += compareLength) {
+      const length = Math.min(compareLength, end - begin)
+      const { bytes } = yield* storage.readBlock(piece.index, begin, length)
+      if (!Bytes.equals(bytes, piece.bytes.subarray(begin, begin + length))) {
+        KnownFiles.setStanding(known, file, "foreign")
+        options.onForeign(options.existing(file))
+        return yield* Effect.never
       }
-      KnownFiles.noteEqual(found, piece.index)
-    })
+    }
+    KnownFiles.noteEqual(known, file, piece.index)
+  })
 
   const claimOf = (file: number): FileClaim => {
-    const found = known.files.get(file)
-    if (found === undefined) return { file, as: overwrites ? "overwritten" : "new" }
-    return overwrites && (found.standing !== "own" || found.facts.length > layout.files[file]!.length)
+    const facts = KnownFiles.factsOf(known, file)
+    if (facts === undefined) return { file, as: overwrites ? "overwritten" : "new" }
+    const isOwn = KnownFiles.standingOf(known, file) === "own"
+    return overwrites && (!isOwn || facts.length > FileLayout.lengthOf(layout, file))
       ? { file, as: "overwritten" }
-      : { file, as: "found", facts: found.facts }
+      : { file, as: "found", facts }
   }
 
   /** Looks for files that a failed claim of several files has made. They are empty and count as existing. */
-  const meetMade = (files: ReadonlyArray<number>) =>
-    Effect.gen(function* () {
-      for (const facts of yield* storage.look(files.filter((file) => !known.files.has(file)))) {
-        if (facts?.isHole !== true || facts.length > 0) continue
-        known.files.set(facts.file, KnownFiles.makeFile("own", facts))
-      }
-    })
+  const meetMade = Effect.fnUntraced(function* (files: ReadonlyArray<number>) {
+    for (const facts of yield* storage.look(files.filter((file) => !KnownFiles.has(known, file)))) {
+      if (facts?.isHole !== true || facts.length > 0) continue
+      KnownFiles.add(known, "own", facts)
+    }
+  })
 
-  const renew = (file: number) =>
-    Effect.gen(function* () {
-      yield* storage.reserve([file])
-      const before = known.files.get(file)
-      const [facts] = yield* storage.look([file])
-      changes.observe([file], facts === undefined ? [] : [facts])
-      if (facts === undefined || before?.facts.identity !== facts.identity) return
-      // A file of somebody else's is written only if it may be overwritten.
-      if (before.standing !== "own" && !before.isWriting) return
-      const claim = storage.claim([{ file, as: "found", facts, afresh: true }])
-      // Uninterruptible: nobody would know of the copy if this were interrupted half way.
-      yield* changes
-        .replacing(
-          file,
-          Effect.map(claim, ([renewed]) => renewed!)
-        )
-        .pipe(
-          Effect.andThen(
-            Effect.suspend(() => {
-              keeper.noteFile(file, KnownFiles.recordOf(known, file, changes.suspects))
-              return keeper.append(false)
-            })
-          ),
-          Effect.uninterruptible
-        )
-    })
+  const renew = Effect.fnUntraced(function* (file: number) {
+    yield* storage.reserve([file])
+    const before = KnownFiles.identityOf(known, file)
+    const [facts] = yield* storage.look([file])
+    changes.observe([file], facts === undefined ? [] : [facts])
+    if (facts === undefined || before !== facts.identity) return
+    // A file of somebody else's is written only if it may be overwritten.
+    if (KnownFiles.standingOf(known, file) !== "own" && !KnownFiles.isWriting(known, file)) return
+    const claim = storage.claim([{ file, as: "found", facts, afresh: true }])
+    // Uninterruptible: nobody would know of the copy if this were interrupted half way.
+    yield* changes
+      .replacing(
+        file,
+        Effect.map(claim, ([renewed]) => renewed!)
+      )
+      .pipe(
+        Effect.andThen(
+          Effect.suspend(() => {
+            keeper.noteFile(file, KnownFiles.recordOf(known, file, changes.suspects))
+            return keeper.append(false)
+          })
+        ),
+        Effect.uninterruptible
+      )
+  })
 
-  const claim = (asked: ReadonlyArray<number>) =>
-    Effect.gen(function* () {
-      yield* storage.reserve(asked)
-      const stale = asked.filter((file) => known.files.get(file)?.isStale === true)
-      for (const file of stale) yield* renew(file)
-      const isRenewed = (file: number) => stale.includes(file) && known.files.get(file)?.isStale === false
-      const files = asked.filter((file) => !isRenewed(file))
-      if (files.length === 0) return
-      const there = files.filter((file) => known.files.has(file))
-      if (there.length > 0) yield* changes.look(there)
-      const claimed = yield* Effect.tapError(storage.claim(files.map(claimOf)), () => Effect.ignore(meetMade(files)))
-      for (const facts of claimed) {
-        const before = overwrites ? undefined : known.files.get(facts.file)
-        const { standing, toCompare } = before ?? KnownFiles.makeFile("own", facts)
-        const found = known.files.get(facts.file)
-        const isStale = found?.isStale === true && found.facts.identity === facts.identity
-        const file: KnownFiles.KnownFile = { standing, facts, isWriting: true, isStale, toCompare }
-        known.files.set(facts.file, file)
-        if (standing === "own") keeper.noteFile(facts.file, KnownFiles.recordOf(known, facts.file, changes.suspects))
-      }
-      // Remembered before the first write, because after a kill the file's time proves nothing.
-      yield* keeper.append(false)
-    })
+  const claim = Effect.fnUntraced(function* (asked: ReadonlyArray<number>) {
+    yield* storage.reserve(asked)
+    const stale = asked.filter((file) => KnownFiles.isStale(known, file))
+    for (const file of stale) yield* renew(file)
+    const renewed = new Set(stale.filter((file) => KnownFiles.has(known, file) && !KnownFiles.isStale(known, file)))
+    const files = asked.filter((file) => !renewed.has(file))
+    if (files.length === 0) return
+    const there = files.filter((file) => KnownFiles.has(known, file))
+    if (there.length > 0) yield* changes.look(there)
+    const claimed = yield* Effect.tapError(storage.claim(files.map(claimOf)), () => Effect.ignore(meetMade(files)))
+    for (const facts of claimed) {
+      const { file, identity } = facts
+      const isStale = KnownFiles.isStale(known, file) && KnownFiles.identityOf(known, file) === identity
+      if (overwrites || !KnownFiles.has(known, file)) KnownFiles.add(known, "own", facts)
+      else KnownFiles.setFacts(known, facts)
+      KnownFiles.setWriting(known, file, true)
+      KnownFiles.setStale(known, file, isStale)
+      if (KnownFiles.standingOf(known, file) === "own")
+        keeper.noteFile(file, KnownFiles.recordOf(known, file, changes.suspects))
+    }
+    // Remembered before the first write, because after a kill the file's time proves nothing.
+    yield* keeper.append(false)
+  })
 
-  const readyAll = (piece: Piece) =>
-    Effect.gen(function* () {
-      const files = KnownFiles.filesOf(known, piece.index).filter((file) => !isReady(file, piece.index))
-      if (!overwrites) {
-        const foreign = files.find((file) => known.files.get(file)?.standing === "foreign")
-        if (foreign !== undefined)
-          return yield* StorageError.of("claim", [new FileExists({ path: KnownFiles.pathOf(known, foreign) })])
-        const undecided = files.filter((file) => known.files.get(file)?.toCompare.has(piece.index))
-        // If the storage verifies by itself, nobody has verified this piece yet.
-        if (undecided.length > 0 && storage.verifies === true) {
-          const isRight = Bytes.equals(yield* hasher.sha1(piece.bytes), piece.sha1)
-          if (!isRight)
-            return yield* StorageError.of("write", [
-              new DigestMismatch({ path: KnownFiles.pathOf(known, undecided[0]!) })
-            ])
-        }
-        for (const file of undecided) yield* compare(file, piece)
+  const readyAll = Effect.fnUntraced(function* (piece: Piece) {
+    const files = KnownFiles.filesOf(known, piece.index).filter((file) => !isReady(file, piece.index))
+    if (!overwrites) {
+      const foreign = files.find((file) => KnownFiles.standingOf(known, file) === "foreign")
+      if (foreign !== undefined)
+        return yield* StorageError.of("claim", [new FileExists({ path: KnownFiles.pathOf(known, foreign) })])
+      const undecided = files.filter((file) => KnownFiles.isToCompare(known, file, piece.index))
+      // If the storage verifies by itself, nobody has verified this piece yet.
+      if (undecided.length > 0 && storage.verifies === true) {
+        const isRight = Bytes.equals(yield* hasher.sha1(piece.bytes), piece.sha1)
+        if (!isRight)
+          return yield* StorageError.of("write", [
+            new DigestMismatch({ path: KnownFiles.pathOf(known, undecided[0]!) })
+          ])
       }
-      const unclaimed = files.filter((file) => known.files.get(file)?.isWriting !== true)
-      if (unclaimed.length > 0) yield* claim(unclaimed)
-    })
+      for (const file of undecided) yield* compare(file, piece)
+    }
+    const unclaimed = files.filter((file) => !KnownFiles.isWriting(known, file))
+    if (unclaimed.length > 0) yield* claim(unclaimed)
+  })
 
   return {
     isReady: (piece) => KnownFiles.filesOf(known, piece).every((file) => isReady(file, piece)),

@@ -61,6 +61,8 @@ export interface Options {
   readonly unsaved: Set<PieceIndex>
   readonly digestOf: (piece: PieceIndex) => Uint8Array
   readonly hasher: PieceHasher["Service"]
+  /** Borrows memory for a piece that is read to be written again. Must not wait for pieces that wait for a flush. */
+  readonly borrow: (bytes: number) => Effect.Effect<void, never, Scope.Scope>
   /** Copies a file to fresh blocks, which no failed flush has touched. */
   readonly renew: (file: number) => Effect.Effect<void, StorageError>
   /** Writes a piece again that was just verified. */
@@ -106,7 +108,8 @@ export interface FlushBehind {
 /** Makes it. Files with stored pieces that are not flushed have to be flushed. */
 export const make = (options: Options): FlushBehind => {
   const { digestOf, flushed, geometry, hasher, known, report, storage, stored, unsaved } = options
-  const dirty = new Set<number>()
+  /** A bit for each file, because a download may write hundreds of thousands between two flushes. */
+  const dirty = Bitfield.make(known.layout.fileCount)
   /** Admitted bytes that no flush covers yet. */
   let unflushedBytes = 0
   /** Those of them whose write has not ended. */
@@ -149,8 +152,8 @@ export const make = (options: Options): FlushBehind => {
   /** Notes files to be flushed. Stale ones are copied to fresh blocks first. */
   const markDirty = (files: ReadonlyArray<number>): void => {
     for (const file of files) {
-      dirty.add(file)
-      if (known.files.get(file)?.isStale === true) stale.add(file)
+      Bitfield.add(dirty, file)
+      if (KnownFiles.isStale(known, file)) stale.add(file)
     }
     Signal.set(written)
   }
@@ -193,6 +196,7 @@ export const make = (options: Options): FlushBehind => {
   const save = (piece: PieceIndex) =>
     Effect.gen(function* () {
       const size = PieceGeometry.pieceSize(geometry, piece)
+      yield* options.borrow(size)
       const read = yield* Effect.result(storage.readBlock(piece, 0, size))
       const bytes = read._tag === "Success" ? read.success.bytes : undefined
       if (bytes === undefined && read._tag === "Failure" && read.failure.reason._tag !== "NotStored") {
@@ -203,13 +207,13 @@ export const make = (options: Options): FlushBehind => {
       if (bytes === undefined || !Bytes.equals(yield* hasher.sha1(bytes), digestOf(piece))) return false
       yield* options.rewrite(piece, bytes)
       return true
-    })
+    }).pipe(Effect.scoped)
 
   /** Copies every stale file to fresh blocks. Returns whether all could be. */
   const renewAll = Effect.gen(function* () {
     for (const file of stale) {
       // Another file has taken its place meanwhile, or it was claimed again.
-      const isRenewed = known.files.get(file)?.isStale !== true
+      const isRenewed = !KnownFiles.isStale(known, file)
       const renewed = isRenewed ? undefined : yield* Effect.result(Effect.tapError(options.renew(file), reportAway))
       if (renewed?._tag === "Failure") return false
       stale.delete(file)
@@ -238,10 +242,10 @@ export const make = (options: Options): FlushBehind => {
   const flush = (isLast: boolean) =>
     Effect.gen(function* () {
       isFlushing = true
-      const files = [...dirty]
+      const files = [...Bitfield.indices(dirty)]
       const isNamed = new Set(files)
       const pieces = unflushed()
-      dirty.clear()
+      Bitfield.clear(dirty)
       // This flush may begin before writes that are under way, so it does not cover their bytes.
       flushingBytes = unflushedBytes - writingBytes
       unflushedBytes = writingBytes
@@ -299,8 +303,7 @@ export const make = (options: Options): FlushBehind => {
       }
       for (const file of failed.keys()) {
         stale.add(file)
-        const entry = known.files.get(file)
-        if (entry !== undefined) entry.isStale = true
+        if (KnownFiles.has(known, file)) KnownFiles.setStale(known, file, true)
       }
       yield* options.onUnsafe([...unsaved], [...failed.keys()])
       return false
@@ -322,7 +325,7 @@ export const make = (options: Options): FlushBehind => {
 
   /** Flushes if anything is dirty. Costs nothing otherwise, also while another flush runs. */
   const flushDirty = Effect.suspend(() => {
-    if (dirty.size > 0) return untilGood
+    if (dirty.count > 0) return untilGood
     // The written bytes were all padding. A caller of `admit` that waits behind a running write is woken by its end.
     if (writes === 0 && unflushedBytes > writingBytes) {
       unflushedBytes = writingBytes
@@ -356,10 +359,10 @@ export const make = (options: Options): FlushBehind => {
       // Also after a failed write, which may have written a part.
       noteDirty(files)
     },
-    isDirty: () => dirty.size > 0 || isFlushing,
-    all: Effect.whileLoop({ while: () => dirty.size > 0 || isFlushing, body: () => flushDirty, step: () => {} }),
+    isDirty: () => dirty.count > 0 || isFlushing,
+    all: Effect.whileLoop({ while: () => dirty.count > 0 || isFlushing, body: () => flushDirty, step: () => {} }),
     last: Effect.suspend(() => {
-      const isIdle = isFailing || dirty.size === 0 || stale.size > 0
+      const isIdle = isFailing || dirty.count === 0 || stale.size > 0
       return isIdle ? Effect.void : Effect.asVoid(attempt(true))
     }).pipe(turn.withPermit),
     run: Signal.attend(

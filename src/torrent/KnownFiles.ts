@@ -6,42 +6,30 @@ import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as FileLayout from "../metainfo/FileLayout.ts"
 import type { FileRecord } from "../resume/ResumeStore.ts"
+import * as FactsTable from "../storage/FactsTable.ts"
 import type { FileFacts } from "../storage/Storage.ts"
 import type { Standing } from "./Adoption.ts"
 
-/** A file that exists. */
-export interface KnownFile {
-  standing: Standing
-  facts: FileFacts
-  /** Claimed, and remembered as being written. Its size and time change with every write. */
-  isWriting: boolean
-  /**
-   * A flush of it has failed, and it still lies on the same blocks. It is copied to fresh ones before it is written.
-   */
-  isStale: boolean
-  /** While the file is undecided: the pieces whose bytes are compared with it before they are written. */
-  toCompare: Set<PieceIndex>
-}
-
-/** Empty for ever. Shared by the files that have nothing to compare: a torrent may have hundreds of thousands. */
-const nothing: Set<PieceIndex> = new Set()
-
-/** The files that exist, by their index in `layout.files`. */
+/**
+ * The files that exist, by their index in `layout.files`. Held in columns, because a torrent may have hundreds of
+ * thousands. Made by `make`, changed only here.
+ */
 export interface KnownFiles {
   readonly layout: FileLayout.FileLayout
-  readonly files: Map<number, KnownFile>
+  /** What the files that exist looked like. */
+  readonly facts: FactsTable.FactsTable
+  /** The standing of each file that exists, and the bits `writing` and `stale`. */
+  readonly marks: Uint8Array
+  /** Of each undecided file, the pieces whose bytes are compared with it before they are written. */
+  readonly toCompare: Map<number, Set<PieceIndex>>
   /** How many pieces of each file are not stored. */
   readonly missing: Uint32Array
 }
 
-/** Makes a file that is not being written. */
-export const makeFile = (standing: Standing, facts: FileFacts, record?: FileRecord): KnownFile => ({
-  standing,
-  facts,
-  isWriting: false,
-  isStale: record?.isStale === true && record.identity === facts.identity,
-  toCompare: nothing
-})
+const standings = ["own", "undecided", "foreign"] as const
+const standingBits = 3
+const writing = 4
+const stale = 8
 
 /** Makes it from the files that were found, the pieces that are stored, and what was remembered of the files. */
 export const make = (
@@ -51,48 +39,128 @@ export const make = (
   stored: Bitfield.Bitfield,
   records?: ReadonlyMap<number, FileRecord>
 ): KnownFiles => {
-  const self: KnownFiles = { layout, files: new Map(), missing: new Uint32Array(layout.files.length) }
-  for (const file of realFiles(layout)) self.missing[file] = missingIn(self, file, stored).length
+  const self: KnownFiles = {
+    layout,
+    facts: FactsTable.make(layout.fileCount),
+    marks: new Uint8Array(layout.fileCount),
+    toCompare: new Map(),
+    missing: new Uint32Array(layout.fileCount)
+  }
+  for (let file = 0; file < layout.fileCount; file++) {
+    if (FileLayout.isPadding(layout, file)) continue
+    const { end, first } = FileLayout.filePieces(layout, file)
+    let missing = 0
+    for (let piece = first; piece < end; piece++) if (!Bitfield.has(stored, piece)) missing++
+    self.missing[file] = missing
+  }
   for (const [index, standing] of standings) {
-    const file = makeFile(standing, facts[index]!, records?.get(index))
-    if (standing === "undecided") meet(self, file.facts)
-    else self.files.set(index, file)
-    self.files.get(index)!.isStale = file.isStale
-    for (const piece of piecesIn(self, index, stored)) prove(self, piece)
+    const found = facts[index]!
+    if (standing === "undecided") meet(self, found)
+    else add(self, standing, found)
+    const record = records?.get(index)
+    setStale(self, index, record?.isStale === true && record.identity === found.identity)
+    if (self.toCompare.size > 0) for (const piece of piecesIn(self, index, stored)) prove(self, piece)
   }
   return self
 }
+
+/** Adds a file that is not being written, or replaces what is known of it. */
+export const add = (self: KnownFiles, standing: Standing, facts: FileFacts): void => {
+  self.toCompare.delete(facts.file)
+  self.marks[facts.file] = standings.indexOf(standing)
+  FactsTable.set(self.facts, facts)
+}
+
+/** Notes that a file does not exist any more. */
+export const remove = (self: KnownFiles, file: number): void => {
+  self.toCompare.delete(file)
+  self.marks[file] = 0
+  FactsTable.remove(self.facts, file)
+}
+
+/** Whether a file exists. */
+export const has = (self: KnownFiles, file: number): boolean => FactsTable.has(self.facts, file)
+
+/** The files that exist. */
+export const existing = (self: KnownFiles): Array<number> => {
+  const files: Array<number> = []
+  for (let file = 0; file < self.marks.length; file++) if (has(self, file)) files.push(file)
+  return files
+}
+
+/** What a file looked like when the torrent last wrote or verified it; `undefined` if it does not exist. */
+export const factsOf = (self: KnownFiles, file: number): FileFacts | undefined => FactsTable.get(self.facts, file)
+
+/** The identity of a file; `undefined` if it does not exist. */
+export const identityOf = (self: KnownFiles, file: number): string | undefined =>
+  FactsTable.identityOf(self.facts, file)
+
+/** The length of a file; 0 if it does not exist. */
+export const lengthOf = (self: KnownFiles, file: number): number =>
+  has(self, file) ? FactsTable.lengthOf(self.facts, file) : 0
+
+/** Whose a file is; `undefined` if it does not exist. */
+export const standingOf = (self: KnownFiles, file: number): Standing | undefined =>
+  has(self, file) ? standings[self.marks[file]! & standingBits] : undefined
+
+/** Whether a file is claimed, and remembered as being written. Its size and time change with every write. */
+export const isWriting = ({ marks }: KnownFiles, file: number): boolean => (marks[file]! & writing) !== 0
+
+/**
+ * Whether a flush of a file has failed, and it still lies on the same blocks. It is copied to fresh ones before it is
+ * written.
+ */
+export const isStale = ({ marks }: KnownFiles, file: number): boolean => (marks[file]! & stale) !== 0
+
+const mark = ({ marks }: KnownFiles, file: number, bit: number, isSet: boolean): void => {
+  marks[file] = isSet ? marks[file]! | bit : marks[file]! & ~bit
+}
+
+/** Sets `isWriting` of a file that exists. */
+export const setWriting = (self: KnownFiles, file: number, isSet: boolean): void => mark(self, file, writing, isSet)
+
+/** Sets `isStale` of a file that exists. */
+export const setStale = (self: KnownFiles, file: number, isSet: boolean): void => mark(self, file, stale, isSet)
+
+/** Sets whose a file that exists is. */
+export const setStanding = (self: KnownFiles, file: number, standing: Standing): void => {
+  self.marks[file] = (self.marks[file]! & ~standingBits) | standings.indexOf(standing)
+}
+
+/** Sets what a file that exists looks like now. */
+export const setFacts = (self: KnownFiles, facts: FileFacts): void => FactsTable.set(self.facts, facts)
 
 /**
  * Adds a file that appeared or was replaced, and that nothing proves to be anybody's. All pieces that have bytes in it
  * are to be compared. An empty file counts as the torrent's own.
  */
 export const meet = (self: KnownFiles, facts: FileFacts): void => {
-  const end = self.layout.files[facts.file]!.offset + facts.length
+  const end = FileLayout.offsetOf(self.layout, facts.file) + facts.length
   const hasBytes = (piece: number) => facts.length > 0 && piece * self.layout.geometry.pieceLength < end
   const toCompare = new Set(select(self, facts.file, hasBytes))
-  const standing = facts.kind !== "file" ? "foreign" : facts.length > 0 ? "undecided" : "own"
-  self.files.set(facts.file, { ...makeFile(standing, facts), toCompare: toCompare.size > 0 ? toCompare : nothing })
+  add(self, facts.kind !== "file" ? "foreign" : facts.length > 0 ? "undecided" : "own", facts)
+  if (toCompare.size > 0) self.toCompare.set(facts.file, toCompare)
 }
+
+/** Whether a file is undecided, and the piece is to be compared with it before it is written. */
+export const isToCompare = ({ toCompare }: KnownFiles, file: number, piece: PieceIndex): boolean =>
+  toCompare.get(file)?.has(piece) === true
 
 /** Notes that a piece need not be compared with the file any more. The last one proves the file to be the torrent's. */
-export const noteEqual = (file: KnownFile, piece: PieceIndex): void => {
-  if (!file.toCompare.delete(piece) || file.toCompare.size > 0) return
-  file.toCompare = nothing
-  file.standing = "own"
+export const noteEqual = (self: KnownFiles, file: number, piece: PieceIndex): void => {
+  const pieces = self.toCompare.get(file)
+  if (pieces?.delete(piece) !== true || pieces.size > 0) return
+  self.toCompare.delete(file)
+  setStanding(self, file, "own")
 }
 
-/** Notes that nothing need be compared with the file, whosever it is. */
-export const compareNothing = (file: KnownFile): void => {
-  file.toCompare = nothing
-}
+/** Notes that nothing need be compared with any file, whosever it is. */
+export const compareNothing = (self: KnownFiles): void => self.toCompare.clear()
 
 /** Notes that a piece is right in all its files, so that it need not be compared any more. */
 export const prove = (self: KnownFiles, piece: PieceIndex): void => {
-  for (const file of filesOf(self, piece)) {
-    const entry = self.files.get(file)
-    if (entry !== undefined) noteEqual(entry, piece)
-  }
+  if (self.toCompare.size === 0) return
+  for (const file of filesOf(self, piece)) noteEqual(self, file, piece)
 }
 
 /** Notes that a piece became stored, or is not stored any more. */
@@ -105,13 +173,13 @@ export const noteStored = (self: KnownFiles, piece: PieceIndex, isStored: boolea
  * does not trust it either.
  */
 export const recordOf = (self: KnownFiles, file: number, suspects: Bitfield.Bitfield): FileRecord => {
-  const { facts, isStale, isWriting } = self.files.get(file)!
+  const { identity, length, mtimeNs } = factsOf(self, file)!
   return {
-    isWriting: isWriting || piecesIn(self, file, suspects).length > 0,
-    isStale,
-    length: facts.length,
-    mtimeNs: facts.mtimeNs,
-    identity: facts.identity
+    isWriting: isWriting(self, file) || piecesIn(self, file, suspects).length > 0,
+    isStale: isStale(self, file),
+    length,
+    mtimeNs,
+    identity
   }
 }
 
@@ -121,22 +189,20 @@ export const recordOf = (self: KnownFiles, file: number, suspects: Bitfield.Bitf
  */
 export const records = (self: KnownFiles, suspects: Bitfield.Bitfield): Map<number, FileRecord> => {
   const records = new Map<number, FileRecord>()
-  for (const [index, { facts, isWriting, standing }] of self.files)
-    if (standing === "own" && (isWriting || !facts.isHole)) records.set(index, recordOf(self, index, suspects))
+  for (const file of existing(self)) {
+    if (standingOf(self, file) !== "own") continue
+    if (isWriting(self, file) || !FactsTable.isHole(self.facts, file)) records.set(file, recordOf(self, file, suspects))
+  }
   return records
 }
 
 /** The files that hold a byte of the piece, except padding. */
 export const filesOf = ({ layout }: Pick<KnownFiles, "layout">, piece: PieceIndex): ReadonlyArray<number> =>
-  FileLayout.pieceSpans(layout, piece).flatMap(({ file }) => (layout.files[file]!.padding ? [] : [file]))
-
-/** All files except padding. */
-export const realFiles = (layout: FileLayout.FileLayout): ReadonlyArray<number> =>
-  [...layout.files.keys()].filter((file) => !layout.files[file]!.padding)
+  FileLayout.pieceSpans(layout, piece).flatMap(({ file }) => (FileLayout.isPadding(layout, file) ? [] : [file]))
 
 /** The path of a file in events and errors: components joined by `/`. */
 export const pathOf = ({ layout }: Pick<KnownFiles, "layout">, file: number): string =>
-  layout.files[file]!.path.join("/")
+  FileLayout.pathOf(layout, file).join("/")
 
 /** Whether every piece of the file is stored. Called once a piece, so it does not loop over pieces. */
 export const isWhole = (self: KnownFiles, file: number): boolean => self.missing[file] === 0

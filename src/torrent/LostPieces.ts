@@ -47,7 +47,7 @@ const look = Effect.fnUntraced(function* (self: LostPieces, { changes, digestOf,
   const right: Array<PieceIndex> = []
   for (const { piece, sha1 } of yield* Stream.runCollect(storage.digests([...self.pieces])))
     if (sha1 !== undefined && Bytes.equals(sha1, digestOf(piece))) right.push(piece)
-  for (const facts of seen) if (!known.files.has(facts.file)) KnownFiles.meet(known, facts)
+  for (const facts of seen) if (!KnownFiles.has(known, facts.file)) KnownFiles.meet(known, facts)
   for (const piece of right) {
     self.pieces.delete(piece)
     KnownFiles.noteStored(known, piece, true)

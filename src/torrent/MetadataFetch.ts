@@ -9,6 +9,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Bytes from "../base/Bytes.ts"
 import type { InfoHash } from "../base/InfoHash.ts"
@@ -18,6 +19,7 @@ import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { PeerId } from "../base/PeerId.ts"
 import * as Signal from "../base/Signal.ts"
 import * as BencodeSpan from "../bencode/BencodeSpan.ts"
+import type { Accept } from "../connect/Incoming.ts"
 import * as OwnedFibers from "../connect/OwnedFibers.ts"
 import type { Places } from "../connect/Places.ts"
 import type { MetadataSource } from "../discovery/MetadataSource.ts"
@@ -25,7 +27,7 @@ import { MetadataSources } from "../discovery/MetadataSource.ts"
 import type { PeerSource, PeerSourceEvent } from "../discovery/PeerSource.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
 import * as Metainfo from "../metainfo/Metainfo.ts"
-import type { ListeningPort } from "../network/ListeningPort.ts"
+import * as ListeningPort from "../network/ListeningPort.ts"
 import type { MetadataCopy } from "../peer/MetadataCopy.ts"
 import * as MetadataExchange from "../peer/MetadataExchange.ts"
 import * as MetadataSession from "../peer/MetadataSession.ts"
@@ -54,7 +56,7 @@ export interface Options {
   readonly infoHash: InfoHash
   readonly peerId: PeerId
   /** The port that sources announce. */
-  readonly port: ListeningPort
+  readonly port: ListeningPort.ListeningPort
   /** The trackers that the link names, in tiers. */
   readonly trackers?: ReadonlyArray<ReadonlyArray<string>> | undefined
   readonly sources: ReadonlyArray<PeerSource>
@@ -65,6 +67,8 @@ export interface Options {
   readonly random: () => number
   /** The places that all torrents of an engine share. */
   readonly places: Places
+  /** Lets peers that connect to us join, until the scope closes; default: none do. */
+  readonly listen?: ((accept: Accept) => Effect.Effect<void, never, Scope.Scope>) | undefined
   /** Called after every change, and with each event of a source. */
   readonly report?: ((progress: Progress, event: PeerSourceEvent | undefined) => void) | undefined
 }
@@ -83,7 +87,7 @@ interface Found {
 
 /** Fetches until a peer or a source has sent the right bytes, and then ends everything that it started. */
 export const run = Effect.fnUntraced(function* (options: Options) {
-  const { infoHash, maxBytes = MetadataLimit.defaultMaxBytes, urls = [] } = options
+  const { infoHash, maxBytes = MetadataLimit.defaultMaxBytes, trackers = [], urls = [] } = options
   const hasher = yield* PieceHasher
   const clock = yield* Clock.Clock
   const exchange = MetadataExchange.make(maxBytes)
@@ -96,14 +100,13 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     clock,
     infoHash,
     peerId: options.peerId,
-    // A fetch accepts no connections.
-    port: () => undefined,
+    port: () => ListeningPort.current(options.port) || undefined,
     random: options.random,
     ids: SupplierId.makeIds(),
     maxConnections,
     maxDialing: maxConnections,
     places: options.places,
-    dialAddress: () => undefined,
+    dialAddress: (session) => session.dialAddress(),
     report: () => reportChange()
   })
   yield* Effect.addFinalizer(() => Encounters.endAll(swarm.encounters))
@@ -161,7 +164,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
         peerId: options.peerId,
         port: options.port,
         isPrivate: false,
-        trackers: options.trackers ?? [],
+        trackers,
         allTiers: true,
         completed: Effect.never,
         wantsMore: () => members.size === 0,
@@ -182,7 +185,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
       Stream.runForEach(
         Effect.fnUntraced(function* (bytes) {
           // Parsing a file of these sizes takes seconds, so only the torrent itself is parsed.
-          const span = BencodeSpan.find(bytes, "info", Metainfo.maxTokens)
+          const span = BencodeSpan.find(bytes, "info")
           if (span === undefined || !Bytes.equals(yield* hasher.sha1(span), infoHash)) {
             return yield* Effect.logDebug("A file that was found for a magnet link is not its torrent.")
           }
@@ -200,7 +203,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
       )
     )
 
-  const exchanging = Swarm.run(swarm, {
+  const meeting: Swarm.Exchange<MetadataSession.MetadataSession> = {
     features: MetadataSession.features,
     wantsPeers: () => exchange.info === undefined,
     // No check for equal peer ids: a liar with the peer id of an honest peer must not keep that peer out.
@@ -227,8 +230,11 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     // `MetadataExchange` drops peers that do not answer.
     useOf: ({ openedAt }, now) => ({ idleMillis: now - openedAt, isUseless: false }),
     isDone: () => false
-  })
-  yield* Effect.provideService(exchanging, Signal.Defects, (defect) => Effect.asVoid(Deferred.die(found, defect)))
+  }
+  yield* Effect.provideService(Swarm.run(swarm, meeting), Signal.Defects, (defect) =>
+    Effect.asVoid(Deferred.die(found, defect))
+  )
+  yield* options.listen?.((caller, scope) => Swarm.accept(swarm, meeting, caller, scope)) ?? Effect.void
   const ticking = Effect.gen(function* () {
     while (true) {
       const now = Monotonic.nowUnsafe(clock)
@@ -238,17 +244,19 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     }
   })
   // Peers may be found much later, if at all.
-  if (urls.length > 0) reportChange()
+  if (urls.length > 0 || trackers.length === 0) reportChange()
   const loops = Effect.all([ticking, verify, ...options.sources.map(listen), ...elsewhere.map(ask)], {
     concurrency: "unbounded",
     discard: true
   })
   // A defect in one of the loops fails the fetch; otherwise it would wait for ever.
   const first = yield* Effect.raceFirst(Deferred.await(found), Effect.andThen(loops, Effect.never))
-  const known = [...swarm.book.peers.values()]
   const fetched: Fetched = {
     ...first,
-    addresses: known.filter(({ state }) => state !== "banned").map(({ address }) => address)
+    addresses: [...swarm.book.peers.values()].flatMap(({ address, isDialable, key, state }) => {
+      if (state === "banned") return []
+      return isDialable ? address : (members.get(key)?.dialAddress() ?? [])
+    })
   }
   return fetched
 }, Effect.scoped)

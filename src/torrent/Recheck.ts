@@ -69,16 +69,19 @@ const isWriting = 4
 
 /** Sorts the pieces: trusted, trusted until they are digested later, and to be digested at once. */
 const trust = ({ facts, metainfo, resume }: Options) => {
-  const { geometry, files } = metainfo.layout
+  const { layout } = metainfo
+  const { geometry } = layout
   const believed = Bitfield.make(geometry.pieceCount)
   const doubtful = Bitfield.make(geometry.pieceCount)
   const claimed = Bitfield.make(geometry.pieceCount)
   const flushed = Bitfield.make(geometry.pieceCount)
   const marks = new Uint8Array(geometry.pieceCount)
-  for (const [index, { length, offset, padding }] of files.entries()) {
-    if (padding || length === 0) continue
+  for (const index of FileLayout.indices(layout)) {
+    const offset = FileLayout.offsetOf(layout, index)
+    const length = FileLayout.lengthOf(layout, index)
+    if (FileLayout.isPadding(layout, index) || length === 0) continue
     const mark = markOf(facts[index], resume?.files.get(index))
-    const { end, first } = FileLayout.filePieces(metainfo.layout, index)
+    const { end, first } = FileLayout.filePieces(layout, index)
     for (let piece = first; piece < end; piece++) marks[piece]! |= mark
     // Whatever was remembered, there are no bytes beyond the end of the file.
     const thereTo = offset + (facts[index]?.length ?? 0)

@@ -4,6 +4,7 @@
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Signal from "../base/Signal.ts"
+import * as FileLayout from "../metainfo/FileLayout.ts"
 import type { FileFacts, StorageError, TorrentStorage } from "../storage/Storage.ts"
 import type { FileChanges } from "./FileChanges.ts"
 import * as KnownFiles from "./KnownFiles.ts"
@@ -36,23 +37,21 @@ export interface Settling {
 export const make = ({ changes, known, onIdle, storage }: Options): Settling => {
   const waiting = new Set<number>()
   const awake = Signal.make()
-  const isWriting = (file: number): boolean => known.files.get(file)?.isWriting === true
+  const isWriting = (file: number): boolean => KnownFiles.isWriting(known, file)
 
-  /** Looks at files, and returns what is known of those that were not replaced. */
-  const look = (files: ReadonlyArray<number>) =>
-    Effect.gen(function* () {
-      const found: Array<{ readonly entry: KnownFiles.KnownFile; readonly facts: FileFacts }> = []
-      if (files.length === 0) return found
-      for (const facts of yield* storage.look(files)) {
-        const entry = facts && known.files.get(facts.file)
-        if (entry !== undefined && entry.facts.identity === facts!.identity) found.push({ entry, facts: facts! })
-      }
-      return found
-    })
+  /** Looks at files, and returns what those that were not replaced look like. */
+  const look = (files: ReadonlyArray<number>): Effect.Effect<ReadonlyArray<FileFacts>, StorageError> =>
+    files.length === 0
+      ? Effect.succeed([])
+      : Effect.map(storage.look(files), (seen) =>
+          seen
+            .filter((facts) => facts !== undefined)
+            .filter(({ file, identity }) => KnownFiles.identityOf(known, file) === identity)
+        )
 
-  const noteIdle = (entry: KnownFiles.KnownFile, facts: FileFacts): void => {
-    entry.facts = facts
-    entry.isWriting = false
+  const noteIdle = (facts: FileFacts): void => {
+    KnownFiles.setFacts(known, facts)
+    KnownFiles.setWriting(known, facts.file, false)
     onIdle(facts.file)
   }
 
@@ -60,11 +59,11 @@ export const make = ({ changes, known, onIdle, storage }: Options): Settling => 
     Effect.gen(function* () {
       const files = [...new Set([...waiting, ...more])].filter(isWriting)
       waiting.clear()
-      for (const { entry, facts } of yield* look(files)) {
+      for (const facts of yield* look(files)) {
         if (!KnownFiles.isWhole(known, facts.file)) continue
         // It was cut or made longer between its last write and this look.
-        if (facts.length !== known.layout.files[facts.file]!.length) changes.doubt([facts.file])
-        noteIdle(entry, facts)
+        if (facts.length !== FileLayout.lengthOf(known.layout, facts.file)) changes.doubt([facts.file])
+        noteIdle(facts)
       }
     })
 
@@ -75,8 +74,8 @@ export const make = ({ changes, known, onIdle, storage }: Options): Settling => 
     },
     now,
     last: Effect.suspend(() =>
-      Effect.map(look([...known.files.keys()].filter(isWriting)), (found) => {
-        for (const { entry, facts } of found) noteIdle(entry, facts)
+      Effect.map(look(KnownFiles.existing(known).filter(isWriting)), (found) => {
+        found.forEach(noteIdle)
       })
     ),
     run: Signal.attend(

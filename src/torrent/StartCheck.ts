@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import type * as BufferBudget from "../assembly/BufferBudget.ts"
 import * as PiecePriority from "../assembly/PiecePriority.ts"
 import * as Bitfield from "../base/Bitfield.ts"
-import type * as FileLayout from "../metainfo/FileLayout.ts"
+import * as FileLayout from "../metainfo/FileLayout.ts"
 import type { Metainfo } from "../metainfo/Metainfo.ts"
 import type { ResumeData } from "../resume/ResumeStore.ts"
 import type { FileFacts, StorageError, TorrentStorage } from "../storage/Storage.ts"
@@ -56,7 +56,7 @@ export interface Checked {
 export const run = Effect.fnUntraced(function* (options: Options) {
   const { budget, isReadOnly, metainfo, overwrites, prepare, report, storage } = options
   const { layout } = metainfo
-  const real = KnownFiles.realFiles(layout)
+  const real = FileLayout.realFiles(layout)
   const isAway = (error: StorageError) => options.isRestart && error.reason._tag === "StorageUnavailable"
   const look = Effect.gen(function* () {
     const brought = yield* Effect.result(prepare)
@@ -103,7 +103,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
 })
 
 const byIndex = (layout: FileLayout.FileLayout, seen: ReadonlyArray<FileFacts | undefined>) => {
-  const facts = new Array<FileFacts | undefined>(layout.files.length).fill(undefined)
+  const facts = new Array<FileFacts | undefined>(layout.fileCount).fill(undefined)
   for (const one of seen) if (one !== undefined) facts[one.file] = one
   return facts
 }
@@ -115,7 +115,7 @@ const missing = (
   facts: ReadonlyArray<FileFacts | undefined>
 ): ReadonlyArray<number> => {
   if (resume === undefined || resume.stored.count === 0) return []
-  const files = KnownFiles.realFiles(layout).filter(
+  const files = FileLayout.realFiles(layout).filter(
     (file) => KnownFiles.piecesIn({ layout }, file, resume.stored).length > 0
   )
   return files.some((file) => facts[file] !== undefined) ? [] : files

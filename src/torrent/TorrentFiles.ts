@@ -7,6 +7,8 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
+import * as BorrowedBytes from "../assembly/BorrowedBytes.ts"
+import type * as BufferBudget from "../assembly/BufferBudget.ts"
 import type { PieceStore } from "../assembly/Completion.ts"
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
@@ -41,6 +43,8 @@ export type Fact =
 export interface Options {
   readonly layout: FileLayout.FileLayout
   readonly storage: TorrentStorage
+  /** What repairs after a failed flush borrow from. */
+  readonly budget: BufferBudget.Ledger
   readonly resume: TorrentResume
   readonly facts: ReadonlyArray<FileFacts | undefined>
   readonly standings: ReadonlyMap<number, Adoption.Standing>
@@ -116,7 +120,7 @@ export const make = Effect.fnUntraced(function* ({
   const { geometry } = layout
   const hasher = yield* PieceHasher
   const known = KnownFiles.make(layout, facts, standings, stored, records)
-  if (options.overwrites) for (const file of known.files.values()) KnownFiles.compareNothing(file)
+  if (options.overwrites) KnownFiles.compareNothing(known)
   const flushed = Bitfield.copy(options.isReadOnly ? stored : found.flushed)
   const wanted = WantedFiles.make({ known, stored, storage, overwrites: options.overwrites })
 
@@ -166,8 +170,7 @@ export const make = Effect.fnUntraced(function* ({
   }
 
   const noteFile = (file: number): void => {
-    const entry = known.files.get(file)
-    if (entry?.standing === "own") keeper.noteFile(file, KnownFiles.recordOf(known, file, suspects))
+    if (KnownFiles.standingOf(known, file) === "own") keeper.noteFile(file, KnownFiles.recordOf(known, file, suspects))
   }
 
   const changes: FileChanges.FileChanges = yield* FileChanges.make({
@@ -187,7 +190,9 @@ export const make = Effect.fnUntraced(function* ({
   })
 
   const existing = (files: ReadonlyArray<number>): ContentExists =>
-    new ContentExists({ files: files.map((file) => Adoption.existing(layout, known.files.get(file)!.facts, stored)) })
+    new ContentExists({
+      files: files.map((file) => Adoption.existing(layout, KnownFiles.factsOf(known, file)!, stored))
+    })
 
   const settling = Settling.make({ storage, known, changes, onIdle: noteFile })
 
@@ -242,11 +247,10 @@ export const make = Effect.fnUntraced(function* ({
   const reconsider = (files: ReadonlyArray<number>) =>
     Effect.gen(function* () {
       for (const file of files) {
-        const entry = known.files.get(file)
-        if (entry !== undefined) entry.isWriting = false
+        if (KnownFiles.has(known, file)) KnownFiles.setWriting(known, file, false)
       }
       yield* changes.look(files)
-      changes.doubt(files.filter((file) => known.files.has(file) && !changes.isGone(file)))
+      changes.doubt(files.filter((file) => KnownFiles.has(known, file) && !changes.isGone(file)))
     })
 
   const makeFlush = () =>
@@ -259,6 +263,7 @@ export const make = Effect.fnUntraced(function* ({
       unsaved,
       digestOf,
       hasher,
+      borrow: (bytes) => BorrowedBytes.borrow(options.budget, bytes, { isUrgent: true }),
       renew: (file) =>
         Effect.map(claims().renew(file), () => {
           if (KnownFiles.isWhole(known, file)) settling.soon(file)
@@ -285,8 +290,8 @@ export const make = Effect.fnUntraced(function* ({
       onChanged: Effect.fnUntraced(
         function* (files) {
           yield* reconsider(files)
-          const left = files.filter((file) => known.files.has(file) && !changes.isGone(file))
-          const own = left.filter((file) => known.files.get(file)!.standing === "own")
+          const left = files.filter((file) => KnownFiles.has(known, file) && !changes.isGone(file))
+          const own = left.filter((file) => KnownFiles.standingOf(known, file) === "own")
           yield* storage.release(left.filter((file) => !own.includes(file)))
           yield* claims().claim(own)
           own.forEach(settling.soon)
@@ -297,7 +302,7 @@ export const make = Effect.fnUntraced(function* ({
       onFlushed: (pieces, files) =>
         Effect.gen(function* () {
           keeper.noteFlushed(pieces)
-          const idle = files.filter(({ file }) => known.files.get(file)?.isWriting === false)
+          const idle = files.filter(({ file }) => KnownFiles.has(known, file) && !KnownFiles.isWriting(known, file))
           changes.observe(
             idle.map(({ file }) => file),
             idle
@@ -335,13 +340,14 @@ export const make = Effect.fnUntraced(function* ({
       writePiece: (piece, bytes, sha1 = digestOf(piece)) =>
         Effect.suspend(() => {
           const { length } = bytes
-          const writing = Effect.onExit(
-            Effect.suspend(() => write(piece, bytes, sha1)),
-            (exit) => Effect.sync(() => flush().end(length, Exit.isSuccess(exit)))
-          )
+          const writing = () =>
+            Effect.onExit(write(piece, bytes, sha1), (exit) => {
+              flush().end(length, Exit.isSuccess(exit))
+              return Effect.void
+            })
           return flush().admitNow(length)
-            ? writing
-            : Effect.andThen(Effect.interruptible(flush().admit(length)), writing)
+            ? writing()
+            : Effect.andThen(Effect.interruptible(flush().admit(length)), Effect.suspend(writing))
         }),
       noteStored: (piece) => {
         keeper.noteStored(piece)
@@ -351,7 +357,7 @@ export const make = Effect.fnUntraced(function* ({
     },
     reader: BlockReader.make({ storage, known, changes }),
     suspects,
-    deciding: [...new Set([...known.files.values()].flatMap(({ toCompare }) => [...toCompare]))],
+    deciding: [...new Set([...known.toCompare.values()].flatMap((pieces) => [...pieces]))],
     select: (files, pieces) =>
       Effect.gen(function* () {
         yield* storage.prepare(files)
@@ -373,8 +379,8 @@ export const make = Effect.fnUntraced(function* ({
         yield* changes.lookAtAll
         yield* changes.settled
       }
-      const tooLong = [...known.files.keys()].filter(
-        (file) => WantedFiles.isTooLong(wanted, file) && known.files.get(file)!.standing === "own"
+      const tooLong = KnownFiles.existing(known).filter(
+        (file) => WantedFiles.isTooLong(wanted, file) && KnownFiles.standingOf(known, file) === "own"
       )
       if (tooLong.length === 0) return
       options.report({ _tag: "Foreign", error: existing(tooLong) })

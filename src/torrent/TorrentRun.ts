@@ -57,7 +57,7 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting) {
   const resume = yield* (yield* ResumeStore).open({
     infoHash,
     pieceCount: geometry.pieceCount,
-    fileCount: layout.files.length
+    fileCount: layout.fileCount
   })
   const loaded = yield* Effect.match(resume.load, {
     onSuccess: (data) => ({ data }),
@@ -125,6 +125,7 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting) {
   const files = yield* TorrentFiles.make({
     layout,
     storage,
+    budget,
     resume,
     facts: checked.facts,
     standings: checked.standings,

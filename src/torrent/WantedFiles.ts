@@ -4,7 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Bitfield from "../base/Bitfield.ts"
-import type { PieceIndex } from "../base/PieceGeometry.ts"
+import * as FileLayout from "../metainfo/FileLayout.ts"
 import { FileExists, StorageError, type TorrentStorage } from "../storage/Storage.ts"
 import type { FileChanges } from "./FileChanges.ts"
 import * as KnownFiles from "./KnownFiles.ts"
@@ -17,26 +17,31 @@ export interface WantedFiles {
   /** Whether files of others may be overwritten. */
   readonly overwrites: boolean
   /** Wanted files, except padding. */
-  files: ReadonlyArray<number>
+  readonly files: Bitfield.Bitfield
 }
 
 /** Makes it with no file wanted. */
-export const make = (options: Omit<WantedFiles, "files">): WantedFiles => ({ ...options, files: [] })
+export const make = (options: Omit<WantedFiles, "files">): WantedFiles => ({
+  ...options,
+  files: Bitfield.make(options.known.layout.fileCount)
+})
 
 /** Whether a file is longer than the torrent says. */
 export const isTooLong = ({ known }: WantedFiles, file: number): boolean =>
-  (known.files.get(file)?.facts.length ?? 0) > known.layout.files[file]!.length
+  KnownFiles.lengthOf(known, file) > FileLayout.lengthOf(known.layout, file)
 
 /**
  * Wanted files that have to change although no piece may be written to them: empty ones that are missing, and those
  * that are too long if they may be overwritten.
  */
 export const unwritten = (self: WantedFiles): ReadonlyArray<number> =>
-  self.files.filter(
-    (file) =>
-      (self.known.layout.files[file]!.length === 0 && !self.known.files.has(file)) ||
-      (self.overwrites && isTooLong(self, file))
-  )
+  Bitfield.indices(self.files)
+    .filter(
+      (file) =>
+        (FileLayout.lengthOf(self.known.layout, file) === 0 && !KnownFiles.has(self.known, file)) ||
+        (self.overwrites && isTooLong(self, file))
+    )
+    .toArray()
 
 /** Sets the wanted files, and reserves every file that is still to be written for these pieces. */
 export const want = Effect.fnUntraced(function* (
@@ -45,11 +50,15 @@ export const want = Effect.fnUntraced(function* (
   pieces: Bitfield.Bitfield
 ) {
   const { known, storage, stored } = self
-  const isMissing = (piece: PieceIndex) => Bitfield.has(pieces, piece) && !Bitfield.has(stored, piece)
-  self.files = files.filter((file) => !known.layout.files[file]!.padding)
-  const toWrite = KnownFiles.realFiles(known.layout).filter((file) =>
-    KnownFiles.missingIn(known, file, stored).some(isMissing)
-  )
+  const isToWrite = (file: number): boolean => {
+    const { end, first } = FileLayout.filePieces(known.layout, file)
+    for (let piece = first; piece < end; piece++)
+      if (Bitfield.has(pieces, piece) && !Bitfield.has(stored, piece)) return true
+    return false
+  }
+  Bitfield.clear(self.files)
+  for (const file of files) if (!FileLayout.isPadding(known.layout, file)) Bitfield.add(self.files, file)
+  const toWrite = FileLayout.realFiles(known.layout).filter(isToWrite)
   const toReserve = [...new Set([...toWrite, ...unwritten(self)])]
   if (toReserve.length > 0) yield* storage.reserve(toReserve)
 })
@@ -64,15 +73,13 @@ export const meet = Effect.fnUntraced(function* (
   changes: Pick<FileChanges, "doubt">
 ) {
   const { known, overwrites, storage } = self
-  for (const facts of yield* storage.look(files.filter((file) => !known.layout.files[file]!.padding))) {
-    const before = facts && known.files.get(facts.file)
-    if (facts === undefined || before?.facts.identity === facts.identity) continue
+  for (const facts of yield* storage.look(files.filter((file) => !FileLayout.isPadding(known.layout, file)))) {
+    if (facts === undefined || KnownFiles.identityOf(known, facts.file) === facts.identity) continue
     KnownFiles.meet(known, facts)
     changes.doubt([facts.file])
   }
   const foreign = files.find((file) => {
-    const found = known.files.get(file)
-    const isInTheWay = found !== undefined && (found.standing === "foreign" || isTooLong(self, file))
+    const isInTheWay = KnownFiles.standingOf(known, file) === "foreign" || isTooLong(self, file)
     return isInTheWay && !overwrites && !KnownFiles.isWhole(known, file)
   })
   if (foreign === undefined) return

@@ -9,7 +9,7 @@ import * as BorrowedBytes from "../../src/assembly/BorrowedBytes.ts"
 import * as BufferBudget from "../../src/assembly/BufferBudget.ts"
 import * as BufferPool from "../../src/assembly/BufferPool.ts"
 import * as Property from "../../src/testing/Property.ts"
-import { blockLength, geometryOf, piece } from "./pieces.ts"
+import { blockLength, freeCount, geometryOf, lend, piece } from "./pieces.ts"
 
 /** A pool for a torrent of twenty pieces of `blocks` blocks. */
 const poolOf = (blocks: number, isStuck?: () => boolean, isUsable?: () => boolean) =>
@@ -38,6 +38,30 @@ describe("BufferBudget", () => {
     }).pipe(budget(8))
   )
 
+  it.effect("gives a repair its bytes at once, before those that wait, and one at a time above the bound", () =>
+    Effect.gen(function* () {
+      const busy = yield* poolOf(1)
+      const patient = yield* poolOf(2)
+      yield* lendMany(busy, 20)
+      const waiting = yield* Effect.forkChild(lend(patient, piece(0)))
+      yield* Effect.yieldNow
+      const { ledger } = busy
+      const before = ledger.heldBytes
+      const most: Array<number> = []
+      const repair = BorrowedBytes.borrow(ledger, 2 * blockLength, { isUrgent: true }).pipe(
+        Effect.andThen(Effect.sync(() => most.push(ledger.heldBytes))),
+        Effect.andThen(Effect.yieldNow),
+        Effect.scoped
+      )
+
+      yield* Effect.all([repair, repair, repair], { concurrency: "unbounded" })
+
+      assert.deepStrictEqual(most, Array(3).fill(before + 2 * blockLength))
+      assert.strictEqual(ledger.heldBytes, before)
+      yield* Fiber.interrupt(waiting)
+    }).pipe(budget(4))
+  )
+
   it.effect("lends a piece larger than the budget its one buffer when nothing else is held", () =>
     Effect.gen(function* () {
       const small = yield* poolOf(1)
@@ -45,7 +69,7 @@ describe("BufferBudget", () => {
       yield* lendMany(small, 2)
 
       const early = yield* lendMany(large, 1)
-      const waiting = yield* Effect.forkChild(BufferPool.lend(large, piece(0)))
+      const waiting = yield* Effect.forkChild(lend(large, piece(0)))
       yield* Effect.yieldNow
       yield* BufferPool.close(small, piece(0))
       const half = waiting.pollUnsafe()
@@ -66,7 +90,7 @@ describe("BufferBudget", () => {
       const poor = yield* poolOf(1)
       yield* lendMany(greedy, 20)
       yield* lendMany(modest, 1)
-      const waiting = yield* Effect.forkChild(BufferPool.lend(poor, piece(0)))
+      const waiting = yield* Effect.forkChild(lend(poor, piece(0)))
       yield* Effect.yieldNow
 
       yield* BufferPool.close(greedy, piece(0))
@@ -105,7 +129,7 @@ describe("BufferBudget", () => {
         const large = yield* poolOf(4)
         const small = yield* poolOf(1)
         yield* lendMany(stuck, 20)
-        const waiting = yield* Effect.forkChild(BufferPool.lend(large, piece(0)))
+        const waiting = yield* Effect.forkChild(lend(large, piece(0)))
         yield* Effect.yieldNow
         let stored = 0
         for (let index = 0; index < 20; index++) {
@@ -183,7 +207,7 @@ describe("BufferBudget", () => {
 
       assert.strictEqual(lent, 3)
       assert.strictEqual(idle.ledger.heldBytes, 6 * blockLength)
-      assert.strictEqual(BufferPool.freeCount(idle), idle.capacity)
+      assert.strictEqual(freeCount(idle), idle.capacity)
     }).pipe(budget(8))
   )
 
@@ -193,8 +217,8 @@ describe("BufferBudget", () => {
       const gone = yield* poolOf(1)
       const patient = yield* poolOf(1)
       yield* lendMany(busy, 1)
-      const first = yield* Effect.forkChild(BufferPool.lend(gone, piece(0)))
-      const second = yield* Effect.forkChild(BufferPool.lend(patient, piece(0)))
+      const first = yield* Effect.forkChild(lend(gone, piece(0)))
+      const second = yield* Effect.forkChild(lend(patient, piece(0)))
       yield* Effect.yieldNow
       yield* Fiber.interrupt(first)
       yield* BufferPool.close(busy, piece(0))
@@ -237,7 +261,7 @@ describe("BufferBudget", () => {
       const stopping = yield* Scope.provide(poolOf(1), scope)
       const staying = yield* poolOf(1)
       yield* lendMany(stopping, 4)
-      const waiting = yield* Effect.forkChild(BufferPool.lend(staying, piece(0)))
+      const waiting = yield* Effect.forkChild(lend(staying, piece(0)))
       yield* Effect.yieldNow
 
       yield* Scope.close(scope, Exit.void)
@@ -266,7 +290,7 @@ describe("BufferBudget", () => {
             assert.strictEqual(heldBytes, held)
             assert.isTrue(heldBytes <= blocks * blockLength || buffers === 1, `${heldBytes} of ${blocks} blocks`)
             for (const each of pools) {
-              assert.strictEqual(BufferPool.lentCount(each) + BufferPool.freeCount(each), each.capacity)
+              assert.strictEqual(BufferPool.lentCount(each) + freeCount(each), each.capacity)
             }
           }
           // Nobody starves: once all loans have ended, every torrent gets a buffer within as many sweeps as others

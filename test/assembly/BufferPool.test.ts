@@ -10,7 +10,7 @@ import * as BufferPool from "../../src/assembly/BufferPool.ts"
 import * as PieceBuffer from "../../src/supply/PieceBuffer.ts"
 import * as RequestPipeline from "../../src/supply/RequestPipeline.ts"
 import { idOf } from "../supply/ScriptedSupplier.ts"
-import { blockLength, geometryOf, piece } from "./pieces.ts"
+import { blockLength, freeCount, geometryOf, lend, piece } from "./pieces.ts"
 
 const mebibyte = 1024 * 1024
 
@@ -19,15 +19,15 @@ const poolOf = (cap: number) => BufferPool.make(geometryOf(10, 2), { maxActivePi
 
 const budget = (bytes: number = mebibyte) => Effect.provide(BufferBudget.layer(bytes))
 
-const sizes = (pool: BufferPool.BufferPool) => [BufferPool.lentCount(pool), BufferPool.freeCount(pool)]
+const sizes = (pool: BufferPool.BufferPool) => [BufferPool.lentCount(pool), freeCount(pool)]
 
 describe("BufferPool", () => {
   it.effect("lends the same buffer for the same piece", () =>
     Effect.gen(function* () {
       const pool = yield* poolOf(3)
 
-      const first = yield* BufferPool.lend(pool, piece(4))
-      const second = yield* BufferPool.lend(pool, piece(4))
+      const first = yield* lend(pool, piece(4))
+      const second = yield* lend(pool, piece(4))
 
       assert.strictEqual(second, first)
       assert.deepStrictEqual(sizes(pool), [1, 2])
@@ -41,7 +41,7 @@ describe("BufferPool", () => {
       const seen: Array<boolean> = []
       const verifier = Effect.never.pipe(Effect.onInterrupt(() => Effect.sync(() => seen.push(buffer.isOpen))))
       yield* Scope.provide(Effect.forkScoped(verifier, { startImmediately: true }), scope)
-      const buffer = yield* BufferPool.lend(pool, piece(0))
+      const buffer = yield* lend(pool, piece(0))
 
       yield* Scope.close(scope, Exit.void)
 
@@ -55,10 +55,10 @@ describe("BufferPool", () => {
   it.effect("lends three at a cap of three and makes the fourth wait", () =>
     Effect.gen(function* () {
       const pool = yield* poolOf(3)
-      for (const index of [0, 1, 2]) yield* BufferPool.lend(pool, piece(index))
+      for (const index of [0, 1, 2]) yield* lend(pool, piece(index))
 
       const now = yield* BufferPool.lendNow(pool, piece(3))
-      const fourth = yield* Effect.forkChild(BufferPool.lend(pool, piece(3)))
+      const fourth = yield* Effect.forkChild(lend(pool, piece(3)))
       yield* TestClock.adjust("30 seconds")
 
       assert.isUndefined(now)
@@ -70,9 +70,9 @@ describe("BufferPool", () => {
   it.effect("lends the same memory again after its return", () =>
     Effect.gen(function* () {
       const pool = yield* poolOf(3)
-      for (const index of [0, 1, 2]) yield* BufferPool.lend(pool, piece(index))
+      for (const index of [0, 1, 2]) yield* lend(pool, piece(index))
       const memory = pool.loans.get(piece(1))!.buffer.bytes.buffer
-      const fourth = yield* Effect.forkChild(BufferPool.lend(pool, piece(3)))
+      const fourth = yield* Effect.forkChild(lend(pool, piece(3)))
       yield* Effect.yieldNow
 
       yield* BufferPool.close(pool, piece(1))
@@ -88,7 +88,7 @@ describe("BufferPool", () => {
     Effect.gen(function* () {
       const pool = yield* BufferPool.make(geometryOf(4, 3, blockLength + 500))
 
-      const last = yield* BufferPool.lend(pool, piece(3))
+      const last = yield* lend(pool, piece(3))
 
       assert.strictEqual(last.bytes.length, blockLength + 500)
       assert.strictEqual(last.blockCount, 2)
@@ -100,7 +100,7 @@ describe("BufferPool", () => {
     Effect.gen(function* () {
       const pool = yield* BufferPool.make(geometryOf(1, 64, 100))
 
-      yield* BufferPool.lend(pool, piece(0))
+      yield* lend(pool, piece(0))
 
       assert.strictEqual(pool.ledger.heldBytes, 100)
     }).pipe(budget())
@@ -111,7 +111,7 @@ describe("BufferPool", () => {
       const pool = yield* poolOf(3)
       const pipeline = RequestPipeline.make(2, 0)
       const stale: Array<number> = []
-      const buffer = yield* BufferPool.lend(pool, piece(0), {
+      const buffer = yield* lend(pool, piece(0), {
         onClose: (closing) => RequestPipeline.releasePiece(pipeline, closing)
       })
       RequestPipeline.send(pipeline, buffer, 0, 0)
@@ -133,7 +133,7 @@ describe("BufferPool", () => {
   it.effect("does not count the time in which a rate limit holds back requests for the piece", () =>
     Effect.gen(function* () {
       const pool = yield* poolOf(3)
-      for (const index of [0, 1, 2]) yield* BufferPool.lend(pool, piece(index))
+      for (const index of [0, 1, 2]) yield* lend(pool, piece(index))
       let sweeps = 0
       // The requests for piece 0 always wait, and those for piece 1 half of the time.
       const isHeldUp = (buffer: PieceBuffer.PieceBuffer) => {
@@ -155,8 +155,8 @@ describe("BufferPool", () => {
   it.effect("keeps a piece that received a block within 60 s, and one that is complete", () =>
     Effect.gen(function* () {
       const pool = yield* poolOf(3)
-      const active = yield* BufferPool.lend(pool, piece(0))
-      const complete = yield* BufferPool.lend(pool, piece(1))
+      const active = yield* lend(pool, piece(0))
+      const complete = yield* lend(pool, piece(1))
       for (const block of [0, 1]) PieceBuffer.finish(complete, block, idOf(1), 0)
       yield* BufferPool.sweep(pool)
       yield* TestClock.adjust("50 seconds")
@@ -178,9 +178,7 @@ describe("BufferPool", () => {
         const opened: Array<number> = []
 
         const buffers = yield* Effect.all(
-          Array.from({ length: 4 }, () =>
-            BufferPool.lend(pool, piece(0), { onOpen: (buffer) => void opened.push(buffer.piece) })
-          ),
+          Array.from({ length: 4 }, () => lend(pool, piece(0), { onOpen: (buffer) => void opened.push(buffer.piece) })),
           { concurrency: "unbounded" }
         ).pipe(Effect.provideService(Scheduler.MaxOpsBeforeYield, operations))
 
@@ -196,7 +194,7 @@ describe("BufferPool", () => {
     Effect.gen(function* () {
       const scope = yield* Scope.make()
       const pool = yield* Scope.provide(poolOf(3), scope)
-      yield* BufferPool.lend(pool, piece(0))
+      yield* lend(pool, piece(0))
       yield* Scope.close(scope, Exit.void)
 
       const late = yield* BufferPool.lendNow(pool, piece(1))
@@ -211,8 +209,8 @@ describe("BufferPool", () => {
     Effect.gen(function* () {
       const pool = yield* poolOf(1)
       const seen: Array<string> = []
-      yield* BufferPool.lend(pool, piece(0), {
-        onClose: (buffer) => void seen.push(`${buffer.isOpen} ${BufferPool.freeCount(pool)}`)
+      yield* lend(pool, piece(0), {
+        onClose: (buffer) => void seen.push(`${buffer.isOpen} ${freeCount(pool)}`)
       })
 
       yield* BufferPool.close(pool, piece(0))

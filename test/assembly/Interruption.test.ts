@@ -10,7 +10,7 @@ import * as BufferPool from "../../src/assembly/BufferPool.ts"
 import * as FaultyStorage from "../../src/testing/FaultyStorage.ts"
 import * as Property from "../../src/testing/Property.ts"
 import * as FrameEncoder from "../../src/wire/FrameEncoder.ts"
-import { geometryOf, piece } from "./pieces.ts"
+import { freeCount, geometryOf, lend, piece } from "./pieces.ts"
 import * as Swarm from "./swarm.ts"
 
 /** Waits for `turns` turns of the scheduler. */
@@ -54,7 +54,7 @@ describe("interruption", () => {
           const { pool } = swarm.assembly
           const requests = [...pool.loans.values()].flatMap(({ buffer }) => [...buffer.requests])
           assert.isTrue(requests.every((count) => count === 0))
-          assert.strictEqual(BufferPool.lentCount(pool) + BufferPool.freeCount(pool), pool.capacity)
+          assert.strictEqual(BufferPool.lentCount(pool) + freeCount(pool), pool.capacity)
           yield* Scope.close(scope, Exit.void)
 
           assert.strictEqual(BufferPool.lentCount(pool), 0)
@@ -78,15 +78,15 @@ describe("interruption", () => {
           const ledger = yield* BufferBudget.BufferBudget
           const scope = yield* Scope.make()
           const pool = yield* Scope.provide(BufferPool.make(geometryOf(8, 1), { maxActivePieces: 3 }), scope)
-          const fibers = yield* Effect.forEach(lenders, ([index]) =>
-            Effect.forkChild(BufferPool.lend(pool, piece(index)))
-          ).pipe(Effect.provideService(Scheduler.MaxOpsBeforeYield, operations))
+          const fibers = yield* Effect.forEach(lenders, ([index]) => Effect.forkChild(lend(pool, piece(index)))).pipe(
+            Effect.provideService(Scheduler.MaxOpsBeforeYield, operations)
+          )
 
           for (const [at, [, wait]] of lenders.entries()) {
             yield* turns(wait)
             yield* Fiber.interrupt(fibers[at]!)
             if (closing[at] !== undefined) yield* BufferPool.close(pool, piece(closing[at]))
-            assert.strictEqual(BufferPool.lentCount(pool) + BufferPool.freeCount(pool), pool.capacity)
+            assert.strictEqual(BufferPool.lentCount(pool) + freeCount(pool), pool.capacity)
           }
           yield* Scope.close(scope, Exit.void)
 

@@ -1,7 +1,10 @@
 /**
  * Torrents and their bytes for the tests of pieces.
  */
+import * as Effect from "effect/Effect"
+import * as BufferPool from "../../src/assembly/BufferPool.ts"
 import * as Bitfield from "../../src/base/Bitfield.ts"
+import * as Gate from "../../src/base/Gate.ts"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
 
@@ -28,3 +31,21 @@ export const has = (drawn: string) => {
   for (let index = 0; index < drawn.length; index++) if (drawn[index] === "*") Bitfield.add(bits, index)
   return bits
 }
+
+/** Lends a buffer to a piece as the assembly does, but waits until one is free, and asks again then. */
+export const lend = Effect.fnUntraced(function* (
+  pool: BufferPool.BufferPool,
+  index: PieceIndex,
+  borrower?: BufferPool.Borrower
+) {
+  while (true) {
+    const buffer = yield* BufferPool.lendNow(pool, index, borrower)
+    if (buffer !== undefined) return buffer
+    Gate.close(pool.isFree)
+    yield* Gate.pass(pool.isFree)
+  }
+})
+
+/** Buffers that wait to be lent or could still be made. With the lent ones they are always `capacity`. */
+export const freeCount = ({ account, capacity, free }: BufferPool.BufferPool): number =>
+  free.length + (capacity - account.held)

@@ -40,7 +40,7 @@ import { WireError } from "../../src/wire/WireError.ts"
 import * as Uploads from "../peer/uploads.ts"
 import { openToWrite } from "../storage/openings.ts"
 import { idOf } from "../supply/ScriptedSupplier.ts"
-import { blockLength, contentOf, geometryOf, piece } from "./pieces.ts"
+import { blockLength, contentOf, freeCount, geometryOf, piece } from "./pieces.ts"
 
 /** Five pieces of three blocks; the last one has a block and 100 bytes. */
 export const geometry = geometryOf(5, 3, blockLength + 100)
@@ -306,7 +306,7 @@ export const make = Effect.fnUntraced(function* (cap: number) {
   const check = (): void => {
     const { picker, pool, table } = assembly
     for (const each of [pool, neighbour]) {
-      assert.strictEqual(BufferPool.freeCount(each) + BufferPool.lentCount(each), each.capacity)
+      assert.strictEqual(freeCount(each) + BufferPool.lentCount(each), each.capacity)
     }
     const held = [...ledger.accounts].reduce((sum, account) => sum + account.held * account.bufferBytes, 0)
     assert.strictEqual(ledger.heldBytes, held)
@@ -393,7 +393,7 @@ export const make = Effect.fnUntraced(function* (cap: number) {
     }
     check()
     assert.isTrue(PieceTable.isComplete(assembly.table), `not finished: ${facts.join(", ")}`)
-    assert.strictEqual(BufferPool.freeCount(assembly.pool), assembly.pool.capacity)
+    assert.strictEqual(freeCount(assembly.pool), assembly.pool.capacity)
     const file = medium.torrent(layout).file("t")!
     for (const index of pieces) {
       const begin = PieceGeometry.pieceOffset(geometry, index)

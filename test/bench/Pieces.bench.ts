@@ -1,9 +1,7 @@
 /**
- * Cost of the engine's bookkeeping per block, without sockets, digests and disks: putting a block into its buffer,
- * sending and answering a request, and the whole path of a block through an assembly, with pieces of 1 MiB and 64 KiB,
- * and with one supplier and fifty.
- *
- * `node test/bench/Pieces.bench.ts`
+ * The engine's bookkeeping per block, without sockets, digests and disks: putting a block into its buffer, sending and
+ * answering a request, picking a piece, bitfields, and the whole path of a block through an assembly, with pieces of 1
+ * MiB and 64 KiB, and with one supplier and fifty.
  */
 import * as Effect from "effect/Effect"
 import * as Assembly from "../../src/assembly/Assembly.ts"
@@ -19,7 +17,7 @@ import * as Prng from "../../src/base/Prng.ts"
 import * as PieceBuffer from "../../src/supply/PieceBuffer.ts"
 import * as RequestPipeline from "../../src/supply/RequestPipeline.ts"
 import { idOf, join } from "../supply/ScriptedSupplier.ts"
-import { measure, print } from "./measure.ts"
+import { type Operation, plain, scoped, seen } from "./Operation.ts"
 
 const { blockLength } = PieceGeometry
 const blocks = 64
@@ -27,48 +25,68 @@ const piece = 3 as PieceIndex
 
 const memory = new Uint8Array(blocks * blockLength)
 const block = new Uint8Array(blockLength).fill(7)
-let seen = 0
-
-measure("PieceBuffer: block put into its place", blocks, () => {
-  const buffer = PieceBuffer.make(piece, memory, 0)
-  for (let index = 0; index < blocks; index++) PieceBuffer.put(buffer, index * blockLength, block, idOf(1), 0)
-  seen += buffer.received.count
-})
-measure("PieceBuffer: block put into its place without the copy", blocks, () => {
-  const buffer = PieceBuffer.make(piece, memory, 0)
-  for (let index = 0; index < blocks; index++) PieceBuffer.finish(buffer, index, idOf(1), 0)
-  seen += buffer.received.count
-})
 
 let now = 0
 const pipeline = RequestPipeline.make(blocks, now)
-measure("RequestPipeline: request sent and answered", blocks, () => {
-  const buffer = PieceBuffer.make(piece, memory, 0)
-  for (let index = 0; index < blocks; index++) RequestPipeline.send(pipeline, buffer, index, now)
-  now++
-  for (let index = 0; index < blocks; index++) RequestPipeline.arrive(pipeline, piece, index, now)
-  seen += pipeline.depth
-})
 
-const pieceCount = 100_000
-const picker = PiecePicker.make(pieceCount, Prng.make(1))
-const draw = Prng.make(2)
-measure("PiecePicker: a have is added and removed, 100,000 pieces", 200, () => {
-  for (let turn = 0; turn < 100; turn++) {
-    const index = Prng.integer(draw, pieceCount) as PieceIndex
-    PiecePicker.gain(picker, index)
-    PiecePicker.lose(picker, index)
-  }
-})
+/** What a peer has: every second piece. */
+const half = (pieceCount: number): Bitfield.Bitfield => {
+  const bits = Bitfield.make(pieceCount)
+  for (let index = 0; index < pieceCount; index += 2) Bitfield.add(bits, index)
+  return bits
+}
+
+const haves = scoped(
+  "PiecePicker: a have added and removed, 10,000 pieces",
+  200,
+  Effect.sync(() => {
+    const pieceCount = 10_000
+    const picker = PiecePicker.make(pieceCount, Prng.make(1))
+    const draw = Prng.make(2)
+    return () => {
+      for (let turn = 0; turn < 100; turn++) {
+        const index = Prng.integer(draw, pieceCount) as PieceIndex
+        PiecePicker.gain(picker, index)
+        PiecePicker.lose(picker, index)
+      }
+    }
+  })
+)
+
+const picks = (pieceCount: number): Operation =>
+  scoped(
+    `PiecePicker: a pick of ${pieceCount.toLocaleString("en")} pieces for one of 200 peers`,
+    50,
+    Effect.sync(() => {
+      const picker = PiecePicker.make(pieceCount, Prng.make(1))
+      const has = half(pieceCount)
+      const except = new Set<PieceIndex>()
+      const draw = Prng.make(2)
+      // The other peers have 100 pieces each, so that rarities differ.
+      for (let have = 0; have < 20_000; have++) PiecePicker.gain(picker, Prng.integer(draw, pieceCount) as PieceIndex)
+      return () => {
+        for (let turn = 0; turn < 50; turn++) {
+          const picked = PiecePicker.pick(picker, has, except)!
+          PiecePicker.remove(picker, picked)
+          PiecePicker.insert(picker, picked)
+          seen.value += picked
+        }
+      }
+    }),
+    1
+  )
+
+const bits = half(10_000)
+const none = Bitfield.make(10_000)
 
 /**
- * Downloads pieces of `pieceLength` from `supplierCount` seeds through an assembly. Every piece counts as stored once
- * it is complete.
+ * Downloads 8 MiB in pieces of `pieceLength` from `supplierCount` seeds through an assembly. Every piece counts as
+ * stored once it is complete.
  */
-const download = (pieceLength: number, supplierCount: number) =>
-  Effect.gen(function* () {
-    const totalLength = 1_073_741_824
-    const geometry = PieceGeometry.make({ totalLength, pieceLength })
+const download = (pieceLength: number, supplierCount: number) => {
+  const totalLength = 8_388_608
+  const geometry = PieceGeometry.make({ totalLength, pieceLength })
+  const turn = Effect.gen(function* () {
     const self = yield* Assembly.make({
       geometry,
       stored: Bitfield.make(geometry.pieceCount),
@@ -76,7 +94,6 @@ const download = (pieceLength: number, supplierCount: number) =>
     })
     const suppliers = Array.from({ length: supplierCount }, (_, id) => join(self, idOf(id)))
     let clock = 0
-    const start = performance.now()
     while (!PieceTable.isComplete(self.table)) {
       clock++
       for (const supplier of suppliers) {
@@ -94,13 +111,44 @@ const download = (pieceLength: number, supplierCount: number) =>
         yield* BufferPool.close(self.pool, buffer.piece)
       }
     }
-    const nanoseconds = ((performance.now() - start) * 1e6) / (totalLength / blockLength)
-    print(`Assembly: block of ${pieceLength >>> 10} KiB pieces, ${supplierCount} seeds, loan included`, nanoseconds)
-  }).pipe(Effect.scoped, Effect.provide(BufferBudget.layer()))
-
-for (const pieceLength of [1_048_576, 65_536]) {
-  for (const supplierCount of [1, 50]) {
-    for (let run = 0; run < 2; run++) await Effect.runPromise(download(pieceLength, supplierCount))
-  }
+  }).pipe(Effect.scoped)
+  return scoped(
+    `Assembly: a block of ${pieceLength >>> 10} KiB pieces, ${supplierCount} seeds, with its share of a torrent`,
+    totalLength / blockLength,
+    Effect.map(BufferBudget.BufferBudget, (budget) => Effect.provideService(turn, BufferBudget.BufferBudget, budget)),
+    1
+  )
 }
-if (seen === 0) throw new Error("nothing was measured")
+
+export const operations: ReadonlyArray<Operation> = [
+  plain("PieceBuffer: a block put into its place", blocks, () => {
+    const buffer = PieceBuffer.make(piece, memory, 0)
+    for (let index = 0; index < blocks; index++) PieceBuffer.put(buffer, index * blockLength, block, idOf(1), 0)
+    seen.value += buffer.received.count
+  }),
+  plain("PieceBuffer: a block put into its place without the copy", blocks, () => {
+    const buffer = PieceBuffer.make(piece, memory, 0)
+    for (let index = 0; index < blocks; index++) PieceBuffer.finish(buffer, index, idOf(1), 0)
+    seen.value += buffer.received.count
+  }),
+  plain("RequestPipeline: a request sent and answered", blocks, () => {
+    const buffer = PieceBuffer.make(piece, memory, 0)
+    for (let index = 0; index < blocks; index++) RequestPipeline.send(pipeline, buffer, index, now)
+    now++
+    for (let index = 0; index < blocks; index++) RequestPipeline.arrive(pipeline, piece, index, now)
+    seen.value += pipeline.depth
+  }),
+  haves,
+  picks(10_000),
+  { ...picks(1_000_000), isTimedOnly: true },
+  plain("Bitfield: a set bit of 10,000 read, added and removed", 5_000, () => {
+    for (const index of Bitfield.indicesWithout(bits, none)) {
+      Bitfield.add(none, index)
+      if (Bitfield.remove(none, index)) seen.value++
+    }
+  }),
+  plain("Bitfield: 10,000 bits copied from the wire", 1, () => {
+    seen.value += Bitfield.fromBytes(bits.bytes, bits.length)!.count
+  }),
+  ...[1_048_576, 65_536].flatMap((pieceLength) => [1, 50].map((suppliers) => download(pieceLength, suppliers)))
+]

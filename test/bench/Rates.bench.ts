@@ -1,13 +1,13 @@
 /**
- * Cost of rate limits per block: without limits, with limits that delay no peer, and with 50 peers that have to wait.
- *
- * `node test/bench/Rates.bench.ts`
+ * Rate limits and their meters per block: without limits, with limits that delay no peer, and with 50 peers that have to
+ * wait.
  */
 import { blockLength } from "../../src/base/PieceGeometry.ts"
 import * as RateLimiter from "../../src/rate/RateLimiter.ts"
-import { measure } from "./measure.ts"
+import * as RateMeter from "../../src/rate/RateMeter.ts"
+import { type Operation, plain, seen } from "./Operation.ts"
 
-let seen = 0
+const blocks = 256
 
 const treeOf = (bytesPerSecond: number | undefined, peers: number) => {
   const engine = RateLimiter.make({ bytesPerSecond, now: 0 })
@@ -19,32 +19,41 @@ const treeOf = (bytesPerSecond: number | undefined, peers: number) => {
 }
 
 const free = treeOf(undefined, 1).peers[0]!
-measure("RateLimiter: no limits", 1_024, () => {
-  for (let block = 0; block < 1_024; block++) if (RateLimiter.take(free, blockLength, block)) seen++
-})
-
 const fast = treeOf(1e12, 1).peers[0]!
 let now = 0
-measure("RateLimiter: three limits, no peer waits", 1_024, () => {
-  for (let block = 0; block < 1_024; block++) if (RateLimiter.take(fast, blockLength, now++)) seen++
-})
 
-for (const peers of [1, 50]) {
+const waiting = (peers: number): Operation => {
   const crowd = treeOf(100_000_000, peers)
   const woken: Array<RateLimiter.RateLimiter> = [...crowd.peers]
   let at = 0
   const wakers = new Map(crowd.peers.map((peer) => [peer, () => void woken.push(peer)]))
   for (const peer of crowd.peers) Object.assign(peer, { wake: wakers.get(peer) })
-  measure(`RateLimiter: block of ${peers} peers that wait`, 1_000, () => {
-    for (let served = 0; served < 1_000; ) {
+  return plain(`RateLimiter: a block, ${peers} peers that wait`, blocks, () => {
+    for (let served = 0; served < blocks; ) {
       at += 20
       for (const peer of woken.splice(0)) {
         while (RateLimiter.take(peer, blockLength, at)) served++
       }
       RateLimiter.step(crowd.engine, at)
-      seen++
+      seen.value++
     }
   })
 }
 
-if (seen === 0) throw new Error("nothing was measured")
+const meter = RateMeter.make({ now: 0 })
+let measuredAt = 0
+
+export const operations: ReadonlyArray<Operation> = [
+  plain("RateLimiter: a block, no limits", blocks, () => {
+    for (let block = 0; block < blocks; block++) if (RateLimiter.take(free, blockLength, block)) seen.value++
+  }),
+  plain("RateLimiter: a block, three limits, no peer waits", blocks, () => {
+    for (let block = 0; block < blocks; block++) if (RateLimiter.take(fast, blockLength, now++)) seen.value++
+  }),
+  waiting(1),
+  waiting(50),
+  plain("RateMeter: a block", blocks, () => {
+    for (let block = 0; block < blocks; block++) RateMeter.add(meter, blockLength, measuredAt++)
+    seen.value += meter.sum
+  })
+]

@@ -5,8 +5,8 @@ import * as Bytes from "../../src/base/Bytes.ts"
 import * as Bencode from "../../src/bencode/Bencode.ts"
 import * as BencodeSpan from "../../src/bencode/BencodeSpan.ts"
 
-const find = (text: string, maxTokens = 100) => {
-  const span = BencodeSpan.find(Bytes.fromLatin1Unsafe(text), "info", maxTokens)
+const find = (text: string) => {
+  const span = BencodeSpan.find(Bytes.fromLatin1Unsafe(text), "info")
   return span === undefined ? undefined : Bytes.toLatin1(span, 0, span.length)
 }
 
@@ -37,11 +37,9 @@ describe("BencodeSpan.find", () => {
     }
   })
 
-  it("fault 77: stops after as many values and keys as it is told", () => {
-    const list = `d1:al${"le".repeat(50)}e4:infoi1ee`
-    assert.strictEqual(find(list, 120), "i1e")
-    assert.isUndefined(find(list, 90))
-    assert.isUndefined(find("l".repeat(1_000_000), 1_000_000))
+  it("fault 77: builds nothing, however many values there are", () => {
+    assert.strictEqual(find(`d1:al${"le".repeat(1_000_000)}e4:infoi1ee`), "i1e")
+    assert.isUndefined(find("l".repeat(1_000_000)))
   })
 
   it("law: finds what the decoder finds", () => {
@@ -58,7 +56,7 @@ describe("BencodeSpan.find", () => {
       fc.property(value, (value) => {
         const bytes = Bencode.encode(value)
         const { spans } = Result.getOrThrow(Bencode.decode(bytes))
-        assert.deepStrictEqual(BencodeSpan.find(bytes, "info", 1_000), spans.get("info"))
+        assert.deepStrictEqual(BencodeSpan.find(bytes, "info"), spans.get("info"))
       })
     )
   })

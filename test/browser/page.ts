@@ -16,13 +16,13 @@ import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
 import * as WebCryptoPieceHasher from "../../src/hash/provider/WebCryptoPieceHasher.ts"
 import * as IoDaemon from "../../src/io-daemon/IoDaemon.ts"
 import * as IoDaemonProtocol from "../../src/io-daemon/IoDaemonProtocol.ts"
+import * as FileLayout from "../../src/metainfo/FileLayout.ts"
 import * as Metainfo from "../../src/metainfo/Metainfo.ts"
 import * as IoDaemonTransport from "../../src/network/provider/io-daemon/IoDaemonTransport.ts"
 import { Dialer } from "../../src/network/Transport.ts"
 import * as IoDaemonStorage from "../../src/storage/provider/io-daemon/IoDaemonStorage.ts"
 import { Storage } from "../../src/storage/Storage.ts"
 import * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
-import * as KnownFiles from "../../src/torrent/KnownFiles.ts"
 import * as Tasks from "./tasks.ts"
 
 /** Writes in flight at once, as many peers would finish them. More than the storage allows at once. */
@@ -45,7 +45,7 @@ const store = Effect.fnUntraced(function* ({ daemon, root }: Tasks.Tasks["store"
 const storeWith = Effect.gen(function* () {
   const known = yield* KnownTorrent.make(Tasks.torrent)
   const { infoHash, layout } = known.metainfo
-  const files = KnownFiles.realFiles(layout)
+  const files = FileLayout.realFiles(layout)
   const pieces = Array.from({ length: layout.geometry.pieceCount }, (_, index) =>
     PieceGeometry.pieceIndexUnsafe(layout.geometry, index)
   )

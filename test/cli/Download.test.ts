@@ -275,6 +275,29 @@ describe("piecewise download", () => {
     }).pipe(Effect.provide(services))
   )
 
+  it.live("waits with a magnet link without any source for peers that connect, as with a torrent, if it seeds", () =>
+    Effect.gen(function* () {
+      const { folder, known } = yield* prepare()
+      const { address } = yield* seed(known)
+      const link = `magnet:?xt=urn:btih:${InfoHash.toHex(known.metainfo.infoHash)}`
+      const waiting = yield* startScoped(["download", link, "-o", "one", "--seed", "--json"], folder)
+      let written = ""
+      waiting.child.stdout.on("data", (text: string) => {
+        written += text
+      })
+      yield* Effect.promise(() => waiting.wrote('"metadata"'))
+      const { port } = only("listening", written)[0]!
+
+      const from = ["--peer", address, "--peer", `127.0.0.1:${port}`]
+      yield* startScoped(["download", "known.torrent", "-o", "two", "--seed", "-q", ...from], folder)
+      yield* Effect.promise(() => waiting.wrote('"complete"'))
+
+      waiting.child.kill("SIGINT")
+      yield* Effect.promise(() => waiting.ended)
+      yield* assertStored(known, path.join(folder, "one"))
+    }).pipe(Effect.provide(services))
+  )
+
   it.live("starts from the URL of a torrent file in a magnet link, also behind a redirect", () =>
     Effect.gen(function* () {
       const { folder, known } = yield* prepare()

@@ -75,13 +75,13 @@ describe("GivingUp", () => {
 
   it.effect("bounds the wait for the metadata of a magnet link", () =>
     Effect.gen(function* () {
-      const fiber = yield* Effect.forkChild(Effect.flip(GivingUp.bound(Effect.never, giveUp)), {
+      const fiber = yield* Effect.forkChild(Effect.flip(GivingUp.bound(Effect.never, giveUp, () => "why")), {
         startImmediately: true
       })
 
       yield* TestClock.adjust("1 minute")
 
-      assert.strictEqual((yield* Fiber.join(fiber)).why, "no peer sent the metadata for 1m")
+      assert.strictEqual((yield* Fiber.join(fiber)).why, "no peer sent the metadata for 1m, so it ends: why")
     })
   )
 })

@@ -23,7 +23,7 @@ describe("piecewise download of a magnet link", () => {
 
       assert.strictEqual(text.stderr, "stopped; the metadata was not found yet, and what is stored is kept\n")
       assert.deepStrictEqual(eventsOf(json.stdout).at(-1), { event: "stopped" })
-      const why = "no peer sent the metadata for 1s"
+      const why = "no peer sent the metadata for 1s, so it ends: the only known peer has not sent it"
       assert.strictEqual(over.stderr, `piecewise: ${why}\n`)
       assert.deepStrictEqual(eventsOf(failed.stdout).at(-1), { event: "failed", error: why })
       assert.deepStrictEqual([text.code, json.code, over.code, failed.code], [130, 130, 1, 1])

@@ -62,10 +62,9 @@ describe("Metainfo", () => {
 
       assert.strictEqual(Bytes.toHex(metainfo.infoHash), "a60553f7cc6637e7938d217404ffd5057c9475b0")
       assert.strictEqual(metainfo.name, "hello.txt")
-      assert.deepStrictEqual(metainfo.layout, {
-        geometry: { totalLength: 5, pieceLength: 16_384, pieceCount: 1 },
-        files: [{ path: ["hello.txt"], offset: 0, length: 5, padding: false }]
-      })
+      const { files, geometry } = metainfo.layout
+      assert.deepStrictEqual(geometry, { totalLength: 5, pieceLength: 16_384, pieceCount: 1 })
+      assert.deepStrictEqual(files, [{ path: ["hello.txt"], offset: 0, length: 5, padding: false }])
       assert.deepStrictEqual(metainfo.trackers, [["http://one.example/ann"]])
       assert.strictEqual(metainfo.isPrivate, false)
       assert.deepStrictEqual(metainfo.infoBytes, latin1(goldenInfo))
@@ -221,6 +220,23 @@ describe("Metainfo", () => {
     bytes.set(golden)
 
     assert.strictEqual(refusal(bytes), "its metadata is longer than 64 MiB, the most that is accepted")
+  })
+
+  it("fault 2: the number of values that are read follows the length, and one sentence names the limit", () => {
+    const good = "d6:lengthi1e4:name1:n12:piece lengthi16384e6:pieces20:01234567890123456789"
+    const padding = `7:paddingl6100000:${"x".repeat(6_100_000)}e`
+    const decode = (more: string) => {
+      const bytes = new TextEncoder().encode(`d4:info${good}${more}1:xl${"de".repeat(3_000_100)}eee`)
+      return Result.mapError(Metainfo.decode(bytes), ({ why }) => why)
+    }
+
+    const [many, tooMany] = [decode(padding), decode("")]
+
+    assert.isTrue(Result.isSuccess(many))
+    assert.deepStrictEqual(
+      tooMany,
+      Result.fail("its metadata has more than 3,000,000 values, the most that are accepted for its length")
+    )
   })
 
   it("fault 2: reads as many bytes as the caller allows, of a file and of an info dict alone", () => {

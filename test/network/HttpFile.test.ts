@@ -95,6 +95,29 @@ describe("HttpFile over sockets", () => {
     }).pipe(zlib)
   )
 
+  it.live("unpacks every member of gzip in a page too, but no more than a few that only seem to begin", () =>
+    Effect.gen(function* () {
+      const member = Buffer.of(0x1f, 0x8b, 8)
+      // Without compression, the data is in the body as it is.
+      const stored = (times: number) => gzipSync(Buffer.concat([text, ...Array(times).fill(member)]), { level: 0 })
+      const bodies = {
+        members: Buffer.concat([gzipSync(text), gzipSync("i1e"), gzipSync("")]),
+        seeming: Buffer.concat([stored(16), gzipSync("i1e")]),
+        hostile: stored(17)
+      }
+      const url = yield* serve((request, response) =>
+        response.end(bodies[request.url!.slice(1) as keyof typeof bodies])
+      )
+
+      const members = yield* fetchFrom(`${url}/members`)
+      const seeming = yield* fetchFrom(`${url}/seeming`)
+
+      assert.deepStrictEqual(Buffer.from(members), Buffer.concat([text, Buffer.from("i1e")]))
+      assert.deepStrictEqual(Buffer.from(seeming), Buffer.concat([text, ...Array(16).fill(member), Buffer.from("i1e")]))
+      assert.strictEqual(yield* refusal(`${url}/hostile`), "the answer's compressed data is damaged")
+    })
+  )
+
   it.live("fault 76: stops at the limit of a body without an end, plain and packed", () =>
     Effect.gen(function* () {
       let isPacked = false

@@ -31,11 +31,12 @@ class FakeWebSocket {
 let made: FakeWebSocket
 
 /** A session and what has become of it. */
-const make = (url = "http://127.0.0.1:4710") => {
+const make = (url = "http://127.0.0.1:4710", from?: string) => {
   const events: Array<"open" | "end"> = []
   const session = IoDaemonSession.makeUnsafe(
     { url, token: Redacted.make("0123456789abcdef") },
-    { onOpen: () => events.push("open"), onEnd: () => events.push("end") }
+    { onOpen: () => events.push("open"), onEnd: () => events.push("end") },
+    from
   )
   const webSocket = made
   const say = (bytes: Uint8Array) => webSocket.onmessage?.({ data: Uint8Array.from(bytes).buffer })
@@ -86,6 +87,7 @@ describe("IoDaemonSession", () => {
   it("offers the token to the daemon's address, whatever the URL calls this machine", () => {
     for (const url of ["http://localhost:4710", "http://[::1]:4710"]) {
       assert.strictEqual(make(url).webSocket.url, "ws://127.0.0.1:4710/v1/sockets")
+      assert.strictEqual(make(url, "::1").webSocket.url, "ws://127.0.0.1:4710/v1/sockets?from=::1")
     }
   })
 

@@ -55,6 +55,22 @@ const connectInVain = Effect.fnUntraced(function* (daemon: Layer.Layer<IoDaemon>
 })
 
 Daemon.live("sockets", () => {
+  it.live.skipIf(process.platform !== "linux")("connects from the local address that it was given", () =>
+    Effect.gen(function* () {
+      const listening = yield* (yield* Listener).listen({ host: "127.0.0.1", port: 0 })
+      const port = listening.address.port
+      const over = Layer.provide(Layer.fresh(IoDaemonTransport.layerFrom("127.0.0.9")), Daemon.layer())
+      const dialer = Context.get(yield* Layer.build(over), Dialer)
+
+      yield* dialer.connect({ host: "127.0.0.1", port })
+      const far = yield* listening.accept
+      const other = yield* Effect.flip(dialer.connect({ host: "::1", port }))
+
+      assert.strictEqual(far.remote.host, "127.0.0.9")
+      assert.strictEqual(other.why, "address family is not supported")
+    }).pipe(Effect.provide(TcpTransport.layerListener))
+  )
+
   Suite.suite("io-daemon, IPv4", medium("127.0.0.1"))
   if (hasLoopback6) Suite.suite("io-daemon, IPv6", medium("::1"))
 

@@ -1,6 +1,8 @@
+import * as Net from "node:net"
 import * as Os from "node:os"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer } from "effect"
+import { Deferred, Effect, Layer } from "effect"
+import * as Descriptors from "../../src/base/Descriptors.ts"
 import * as TcpTransport from "../../src/network/provider/node/TcpTransport.ts"
 import { Dialer, Listener } from "../../src/network/Transport.ts"
 import * as Suite from "./Transport.suite.ts"
@@ -57,6 +59,26 @@ describe("TcpTransport", () => {
         assert.strictEqual(far.remote.host, "127.0.0.9")
         assert.strictEqual(other._tag, "Failure")
       }).pipe(Effect.provide(Layer.merge(TcpTransport.layerDialerFrom("127.0.0.9"), TcpTransport.layerListener)))
+  )
+
+  it.live("fault 56: reports a connection that finds no descriptor", () =>
+    Effect.gen(function* () {
+      const short = Deferred.makeUnsafe<void>()
+      const descriptors = yield* Descriptors.Descriptors
+      descriptors.acceptors.add(Deferred.succeed(short, undefined))
+      const { address } = yield* (yield* Listener).listen({ host: "127.0.0.1", port: 0 })
+      const { _getActiveHandles } = process as unknown as { readonly _getActiveHandles: () => ReadonlyArray<unknown> }
+      const servers = _getActiveHandles().filter((handle) => handle instanceof Net.Server)
+      const server = servers.find((server) => (server.address() as Net.AddressInfo | null)?.port === address.port)
+
+      // What Node does if the system has no descriptor for a connection.
+      server?.emit("error", Object.assign(new Error("accept"), { code: "EMFILE" }))
+
+      yield* Deferred.await(short)
+    }).pipe(
+      Effect.provide(TcpTransport.layer),
+      Effect.provideServiceEffect(Descriptors.Descriptors, Effect.sync(Descriptors.make))
+    )
   )
 
   it.live("looks up a host name", () =>

@@ -7,6 +7,7 @@ import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as fc from "fast-check"
 import * as Bytes from "../../src/base/Bytes.ts"
+import * as Descriptors from "../../src/base/Descriptors.ts"
 import * as UdpTracker from "../../src/discovery/tracker/provider/UdpTracker.ts"
 import { ConnectionError, type DatagramSink, UdpPort } from "../../src/network/Transport.ts"
 import * as UdpHub from "../../src/network/UdpHub.ts"
@@ -185,6 +186,30 @@ describe("UdpHub and its sockets", () => {
     const hub = yield* Effect.provideService(UdpHub.make(), UdpPort, { bind })
     return { hub, state, breakAll }
   })
+
+  it.effect("fault 56: others give a descriptor up for a socket that has none", () =>
+    Effect.gen(function* () {
+      const { host } = yield* MemoryUdpNetwork.MemoryUdpNetwork
+      let free = 0
+      const port = UdpPort.of({
+        bind: (options) =>
+          free > 0
+            ? host("10.0.0.1").bind(options)
+            : Effect.fail(new ConnectionError({ address: options, why: "too many open files", code: "EMFILE" }))
+      })
+      const hub = yield* Effect.provideService(UdpHub.make(), UdpPort, port)
+      yield* Descriptors.register(
+        "connections",
+        Effect.sync(() => ++free > 0)
+      )
+
+      const fiber = yield* Effect.forkChild(hub.socket("ipv4"), { startImmediately: true })
+      yield* TestClock.adjust("20 millis")
+      const socket = yield* Fiber.join(fiber)
+
+      assert.deepStrictEqual([socket.local.host, free], ["10.0.0.1", 1])
+    }).pipe(inNetwork, Effect.provideServiceEffect(Descriptors.Descriptors, Effect.sync(Descriptors.make)))
+  )
 
   it.effect("binds once for two users that ask again after a failure, whoever hears of it first", () =>
     Effect.gen(function* () {

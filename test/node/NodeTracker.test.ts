@@ -1,6 +1,7 @@
 import * as Http from "node:http"
 import * as Net from "node:net"
 import * as Os from "node:os"
+import * as Zlib from "node:zlib"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as TorrentFetch from "../../src/cli/TorrentFetch.ts"
@@ -54,6 +55,17 @@ const outer = Object.values(Os.networkInterfaces())
   .find(({ family, internal }) => family === "IPv4" && !internal)?.address
 
 describe("NodeTracker", () => {
+  it.live("unpacks every member of gzip", () =>
+    Effect.gen(function* () {
+      const members = ["d8:intervali9", "00e5:peers0:e"].map((part) => Zlib.gzipSync(part))
+      const { port } = yield* serve((_, response) => response.end(Buffer.concat(members)))
+
+      const response = yield* announce(`http://127.0.0.1:${port}/announce`, leadsTo())
+
+      assert.strictEqual(response.intervalSeconds, 900)
+    })
+  )
+
   it.live("fault 24: a public name that leads to this machine reaches no path except an announce", () =>
     Effect.gen(function* () {
       const { asked, port } = yield* serve(answer)

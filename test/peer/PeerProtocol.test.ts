@@ -5,6 +5,7 @@ import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as PeerPatience from "../../src/peer/PeerPatience.ts"
 import * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
 import * as UploadQueue from "../../src/peer/UploadQueue.ts"
+import * as RequestPipeline from "../../src/supply/RequestPipeline.ts"
 import { encodeAll, type WireMessage } from "../../src/testing/WireMessage.ts"
 import {
   asked,
@@ -305,6 +306,19 @@ describe("PeerProtocol", () => {
       assert.deepStrictEqual([requested, wasEarly, isFreed], [16, false, true])
       assert.deepStrictEqual(said, Array(16).fill("Cancel"))
       assert.deepStrictEqual([requestsCounted(assembly), protocol.pipeline.isSnubbed], [0, true])
+    })
+
+    test("and counts a block that arrives after its cancel as an answer", function* () {
+      const protocol = yield* unchoked(yield* makeAssembly(), 0)
+      const message = heard(protocol).find((message) => message._tag === "Request")
+      if (message === undefined) return assert.fail("nothing was asked")
+      RequestPipeline.release(protocol.pipeline, message.index, message.begin / block)
+      protocol.cancel(message.index as PieceIndex, message.begin, message.length)
+      protocol.pipeline.unanswered = 59_000
+
+      say(protocol, [piece(message.index, message.begin / block)], 5_000)
+
+      assert.strictEqual(protocol.pipeline.unanswered, 0)
     })
 
     test("fault 46: but not a peer that takes 16 s for a block", function* () {

@@ -22,6 +22,7 @@ import * as MemoryNetwork from "../../src/testing/MemoryNetwork.ts"
 import * as WireMessage from "../../src/testing/WireMessage.ts"
 import * as FrameDecoder from "../../src/wire/FrameDecoder.ts"
 import * as Handshake from "../../src/wire/Handshake.ts"
+import { freeCount } from "../assembly/pieces.ts"
 import { idOf } from "../supply/ScriptedSupplier.ts"
 import { makeAssembly, requestsCounted, writersClaimed } from "./protocols.ts"
 import { layer, listen, pass, serve, settle, start, test, torrent } from "./sessions.ts"
@@ -302,7 +303,7 @@ describe("PeerSession", () => {
             assert.deepStrictEqual([requestsCounted(assembly), writersClaimed(assembly)], [0, 0])
             assert.deepStrictEqual([assembly.suppliers.size, assembly.idleSuppliers.size], [0, 0])
             assert.deepStrictEqual([yield* openConnections, peer.counters.openConnections], [0, 0])
-            assert.strictEqual(BufferPool.freeCount(assembly.pool) + BufferPool.lentCount(assembly.pool), 4)
+            assert.strictEqual(freeCount(assembly.pool) + BufferPool.lentCount(assembly.pool), 4)
             return true
           }).pipe(
             Effect.scoped,

@@ -120,4 +120,21 @@ describe("extensions between our engines", () => {
       assert.isTrue(exit !== undefined && Exit.isSuccess(exit))
       assert.deepStrictEqual((yield* Fiber.join(fiber)).metainfo.infoBytes, metainfo.infoBytes)
     }))
+
+  test("a magnet link without any source waits for a peer that connects, and returns where that one listens", (world) =>
+    Effect.gen(function* () {
+      const second = yield* world.beside({ engine: { listen } })
+      const link = Result.getOrThrow(Magnet.parse(`magnet:?xt=urn:btih:${InfoHash.toHex(small.metainfo.infoHash)}`))
+
+      const fiber = yield* Effect.forkScoped(second.engine.metadata(link))
+      yield* world.advance("1 minute")
+      const isWaiting = fiber.pollUnsafe() === undefined
+      yield* world.download(small, { peers: [addressOf(second)] })
+      yield* world.advance("10 seconds")
+      const { metainfo, peers } = yield* Fiber.join(fiber)
+
+      assert.isTrue(isWaiting)
+      assert.deepStrictEqual(metainfo.infoHash, small.metainfo.infoHash)
+      assert.deepStrictEqual(peers, [addressOf(world)])
+    }))
 })

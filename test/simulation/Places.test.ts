@@ -237,6 +237,32 @@ describe("fault 56: when descriptors are short", () => {
     })
   )
 
+  test("and a connection cannot be accepted, nobody is dialled for a while", {}, (world) =>
+    Effect.gen(function* () {
+      let dials = 0
+      const { dialer } = world.network.host("10.77.0.1")
+      const counted = Dialer.of({
+        connect: (address) => {
+          dials++
+          return dialer.connect(address)
+        }
+      })
+      const other = yield* world.beside({ dialer: counted })
+      const download = yield* other.download(large, { behaviours: [{ bytesPerSecond: 2_000 }] })
+      yield* world.advance("1 minute")
+      dials = 0
+
+      yield* Descriptors.acceptFailed
+      yield* download.torrent.addPeers(yield* dead(world, 20))
+      yield* world.advance("9 seconds")
+      const early = dials
+      yield* world.advance("1 minute")
+
+      assert.strictEqual(early, 0)
+      assert.isAbove(dials, 20)
+    })
+  )
+
   test("a peer that could not be dialled is not blamed, and is dialled again", {}, (world) =>
     Effect.gen(function* () {
       const taken = { dials: 0 }

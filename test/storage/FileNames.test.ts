@@ -39,7 +39,7 @@ const resolveAll = (
   const names = namesOn(place, layout)
   return Effect.map(
     Effect.forEach(order, (index) =>
-      Effect.map(names.resolve(index, access), ({ path }) => [index, path.join("/")] as const)
+      Effect.map(FileNames.resolve(names, index, access), ({ path }) => [index, path.join("/")] as const)
     ),
     (found) => found.sort(([a], [b]) => a - b).map(([, path]) => path)
   )
@@ -71,7 +71,7 @@ describe("while another file makes a folder that is a rival", () => {
           })
       }
 
-      const { isMade, path } = yield* namesOn({ root, fs: racing }, layout).resolve(1, "create")
+      const { isMade, path } = yield* FileNames.resolve(namesOn({ root, fs: racing }, layout), 1, "create")
 
       assert.isTrue(isMade)
       assert.notDeepEqual(path, ["t", "make"])
@@ -129,11 +129,11 @@ describe("on a file system that distinguishes names", () => {
       const place = yield* caseSensitive
       const names = namesOn(place, layoutOf("t/a", "t/A"))
       put(place, "t/A.1")
-      yield* names.resolve(1, "create")
+      yield* FileNames.resolve(names, 1, "create")
 
       put(place, "t/A")
 
-      assert.deepStrictEqual((yield* names.resolve(1, "read")).path, ["t", "A.1"])
+      assert.deepStrictEqual((yield* FileNames.resolve(names, 1, "read")).path, ["t", "A.1"])
     })
   )
 
@@ -145,7 +145,7 @@ describe("on a file system that distinguishes names", () => {
       const layout = layoutOf("t/a", "t/b")
 
       yield* resolveAll({ root, fs: calls.fs }, layout, "read")
-      const made = yield* namesOn({ root, fs: calls.fs }, layout).resolve(0, "create")
+      const made = yield* FileNames.resolve(namesOn({ root, fs: calls.fs }, layout), 0, "create")
 
       assert.deepStrictEqual(made, { path: ["t", "a"], isMade: false })
       assert.strictEqual(calls.count("lstatExact") + calls.count("realpath") + calls.count("open"), 0)

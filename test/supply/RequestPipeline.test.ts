@@ -195,6 +195,35 @@ describe("RequestPipeline", () => {
     assert.isAtLeast(RequestPipeline.room(pipeline), RequestPipeline.minDepth)
   })
 
+  /** A silent peer whose request is cancelled after 3 s, and which gets another one at once, or 3 s later if it `rests`. */
+  const overtaken = (seconds: number, options: { readonly rests?: boolean; readonly lateAt?: number } = {}) => {
+    const pipeline = RequestPipeline.make(blocks, 0)
+    const buffer = bufferOf()
+    for (let second = 0; second <= seconds; second++) {
+      const now = second * 1_000
+      RequestPipeline.expire(pipeline, now)
+      if (second === options.lateAt) RequestPipeline.answer(pipeline)
+      if (pipeline.isSnubbed) return { pipeline, second }
+      if (second % 3 === 0) {
+        RequestPipeline.release(pipeline, buffer.piece, 0)
+        if (options.rests !== true || second % 2 === 0) RequestPipeline.send(pipeline, buffer, 0, now)
+      }
+    }
+    return { pipeline, second: undefined }
+  }
+
+  it("fault 46: marks a peer snubbed that sent no block while requests were out for 60 s, although others overtook", () => {
+    const { pipeline, second } = overtaken(200)
+
+    assert.strictEqual(second, 60)
+    assert.deepStrictEqual([pipeline.requests.size, RequestPipeline.room(pipeline)], [0, 1])
+  })
+
+  it("counts only the time in which requests are out, and none before a block that was cancelled", () => {
+    assert.strictEqual(overtaken(200, { rests: true }).second, 117)
+    assert.strictEqual(overtaken(200, { lateAt: 40 }).second, 100)
+  })
+
   it("waits at most 30 s for a block whose parts keep arriving", () => {
     const { pipeline } = sent(3)
     const ends: Array<number> = []

@@ -18,6 +18,7 @@ import * as KnownFiles from "../../src/torrent/KnownFiles.ts"
 import { draw, drawn } from "../resume/ResumeStore.suite.ts"
 import { layoutOf, pieceOf, sliceOf } from "../storage/layouts.ts"
 import * as DrawnTorrent from "./drawnTorrent.ts"
+import * as KnownFilesView from "./knownFilesView.ts"
 
 const test = <E>(name: string, program: () => Effect.Effect<void, E, PieceHasher | Scope.Scope>) =>
   it.effect(name, () => Effect.suspend(program).pipe(Effect.scoped, Effect.provide(NodePieceHasher.layer)))
@@ -61,7 +62,7 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string, state: 
   return {
     ...changes,
     digesting,
-    files: files.files,
+    files: KnownFilesView.viewOf(files),
     stored,
     known,
     layout,
@@ -277,7 +278,7 @@ describe("FileChanges", () => {
   test("of a file that is being written notices only a replacement, which has to be claimed again", () =>
     Effect.gen(function* () {
       const { files, look, medium, state } = yield* make(...two)
-      files.get(1)!.isWriting = true
+      files.setWriting(1, true)
       medium.modify("t/b", 0, new Uint8Array([7]))
       const isSame = yield* look([1])
       medium.replace("t/b")

@@ -13,6 +13,7 @@ import * as KnownFiles from "../../src/torrent/KnownFiles.ts"
 import { drawn } from "../resume/ResumeStore.suite.ts"
 import { pieceOf, sliceOf } from "../storage/layouts.ts"
 import * as DrawnTorrent from "./drawnTorrent.ts"
+import * as KnownFilesView from "./knownFilesView.ts"
 
 const test = <E>(name: string, program: () => Effect.Effect<void, E, PieceHasher | Scope.Scope>) =>
   it.effect(name, () => Effect.suspend(program).pipe(Effect.scoped, Effect.provide(NodePieceHasher.layer)))
@@ -95,7 +96,7 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string, options
     ...claims,
     changes,
     claiming,
-    files: files.files,
+    files: KnownFilesView.viewOf(files),
     log,
     medium,
     /** Makes the files of a piece writable, for its right bytes unless others are passed. */
@@ -157,7 +158,7 @@ describe("FileClaims", () => {
   test("copies a stale file to fresh blocks once before it is written, and claims the other files as they are", () =>
     Effect.gen(function* () {
       const { files, log, readyFor } = yield* make("aaaa aabb cccc", "rrrr rr-- ----")
-      files.get(0)!.isStale = true
+      files.setStale(0, true)
       const before = files.get(0)!.facts.identity
 
       yield* readyFor(1)
@@ -210,7 +211,7 @@ describe("FileClaims", () => {
       yield* renew(0)
 
       assert.strictEqual(error, full)
-      assert.strictEqual(between, before)
+      assert.deepStrictEqual(between, before)
       assert.notStrictEqual(files.get(0)!.facts.identity, before.facts.identity)
     }))
 

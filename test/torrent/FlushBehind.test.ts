@@ -18,6 +18,7 @@ import { draw, drawn } from "../resume/ResumeStore.suite.ts"
 import { pieceOf, sliceOf } from "../storage/layouts.ts"
 import { claim } from "../storage/openings.ts"
 import * as DrawnTorrent from "./drawnTorrent.ts"
+import * as KnownFilesView from "./knownFilesView.ts"
 
 const test = <E>(name: string, program: () => Effect.Effect<void, E, PieceHasher | Scope.Scope>) =>
   it.effect(name, () => Effect.suspend(program).pipe(Effect.scoped, Effect.provide(NodePieceHasher.layer)))
@@ -49,6 +50,7 @@ const make = Effect.fnUntraced(function* (
     stored
   )
   const log: Array<string> = []
+  const borrowed: Array<number> = []
   /** What was reported of pieces that may be lost, and after which step. */
   const unsafe: Array<string> = []
   const behaviour = { flush, kept: Effect.void as Effect.Effect<void>, again: [] as ReadonlyArray<number>, fails: "" }
@@ -69,6 +71,11 @@ const make = Effect.fnUntraced(function* (
     unsaved,
     digestOf: known.digestOf,
     hasher: yield* PieceHasher,
+    borrow: (bytes) =>
+      Effect.acquireRelease(
+        Effect.sync(() => void borrowed.push(bytes)),
+        () => Effect.sync(() => void borrowed.push(-bytes))
+      ),
     renew: (file) => {
       log.push(`renew ${file}`)
       return behaviour.fails === `renew ${file}` ? Effect.fail(StorageError.of("claim", [broken])) : Effect.void
@@ -102,8 +109,9 @@ const make = Effect.fnUntraced(function* (
   return {
     ...self,
     behaviour,
+    borrowed,
     facts,
-    files: files.files,
+    files: KnownFilesView.viewOf(files),
     medium,
     unsafe,
     unsaved,
@@ -230,7 +238,7 @@ describe("FlushBehind", () => {
 
   test("after a failed flush drops the pieces that are wrong, and does not write them", () =>
     Effect.gen(function* () {
-      const { all, flushed, heard, medium, write } = yield* make("aaaa aaaa aaaa", "---- ---- ----", blank)
+      const { all, borrowed, flushed, heard, medium, write } = yield* make("aaaa aaaa aaaa", "---- ---- ----", blank)
       for (const piece of [0, 1, 2]) yield* write(piece)
       medium.failFlushes("t/a", broken)
       medium.modify("t/a", 5, new Uint8Array([0]))
@@ -242,6 +250,8 @@ describe("FlushBehind", () => {
       yield* Fiber.join(fiber)
 
       assert.deepStrictEqual(first.slice(-3), ["rewrite 0", "rewrite 2", "lost 1"])
+      // Each piece is read into memory that was borrowed, one after the other.
+      assert.deepStrictEqual(borrowed, [4, -4, 4, -4, 4, -4])
       assert.deepStrictEqual(heard(), ["flush 0", "flushed 0 2 of 0", "FlushRecovered"])
       assert.strictEqual(flushed(), "*.*")
     }))
@@ -637,7 +647,7 @@ describe("FlushBehind", () => {
     Effect.gen(function* () {
       const made = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
       const { all, files, heard, last, write } = made
-      files.get(0)!.isStale = true
+      files.setStale(0, true)
       yield* write(0)
 
       yield* last

@@ -2,10 +2,12 @@ import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import * as Bitfield from "../../src/base/Bitfield.ts"
 import * as FileLayout from "../../src/metainfo/FileLayout.ts"
+import type { FileRecord } from "../../src/resume/ResumeStore.ts"
 import type { FileFacts } from "../../src/storage/Storage.ts"
 import * as KnownFiles from "../../src/torrent/KnownFiles.ts"
 import { drawn, pieces } from "../resume/ResumeStore.suite.ts"
 import { layoutOf, layout as layouts, piecesOf } from "../storage/layouts.ts"
+import * as KnownFilesView from "./knownFilesView.ts"
 
 /** `aaaa aabb ..cc cccc` and an empty file, in pieces of four. */
 const layout = layoutOf(4, ["a", 6], ["b", 2], [".", 2, "padding"], ["empty", 0], ["c", 6])
@@ -21,7 +23,7 @@ const factsOf = (file: number): FileFacts => ({
   otherNames: 0
 })
 
-const make = (stored: string) =>
+const make = (stored: string, records?: ReadonlyMap<number, FileRecord>) =>
   KnownFiles.make(
     layout,
     layout.files.map((_, file) => factsOf(file)),
@@ -30,15 +32,21 @@ const make = (stored: string) =>
       [1, "undecided"],
       [4, "foreign"]
     ]),
-    drawn(stored)
+    drawn(stored),
+    records
   )
 
 describe("KnownFiles", () => {
   it("knows the files that were found, with none claimed, and what the undecided ones are compared with", () => {
-    const { files } = make("*...")
+    const self = make("*...")
 
     assert.deepStrictEqual(
-      Array.from(files, ([file, { isWriting, standing, toCompare }]) => [file, standing, isWriting, [...toCompare]]),
+      Array.from(KnownFilesView.all(self), ([file, { isWriting, standing, toCompare }]) => [
+        file,
+        standing,
+        isWriting,
+        [...toCompare]
+      ]),
       [
         [0, "own", false, []],
         [1, "undecided", false, [1]],
@@ -49,7 +57,7 @@ describe("KnownFiles", () => {
 
   it("remembers only the torrent's own files", () => {
     const self = make("*...")
-    self.files.get(0)!.isWriting = true
+    KnownFiles.setWriting(self, 0, true)
 
     assert.deepStrictEqual(
       [...KnownFiles.records(self, drawn("...."))],
@@ -61,22 +69,19 @@ describe("KnownFiles", () => {
     ["id 0", true],
     ["another one", false]
   ])("takes a file for stale if it was remembered so and is the same file: %s", (identity, isStale) => {
-    const self = make("*...")
-    const { facts, standing } = self.files.get(0)!
     const record = { isWriting: true, isStale: true, length: 6, mtimeNs: 7n, identity }
 
-    const file = KnownFiles.makeFile(standing, facts, record)
+    const self = make("*...", new Map([[0, record]]))
 
-    assert.strictEqual(file.isStale, isStale)
+    assert.strictEqual(KnownFiles.isStale(self, 0), isStale)
   })
 
   it("remembers a hole only once it is claimed", () => {
     const self = make("....")
-    const file = self.files.get(0)!
-    file.facts = { ...file.facts, isHole: true }
+    KnownFiles.setFacts(self, { ...factsOf(0), isHole: true })
 
     const found = KnownFiles.records(self, drawn("...."))
-    file.isWriting = true
+    KnownFiles.setWriting(self, 0, true)
     const claimed = KnownFiles.records(self, drawn("...."))
 
     assert.deepStrictEqual([...found.keys()], [])
@@ -95,7 +100,7 @@ describe("KnownFiles", () => {
     const standings = new Map([[0, "undecided"] as const])
     const drawn0 = (length: number) => {
       const facts = [{ ...factsOf(0), length }]
-      return [...KnownFiles.make(layout, facts, standings, drawn("....")).files.get(0)!.toCompare]
+      return [...KnownFilesView.get(KnownFiles.make(layout, facts, standings, drawn("....")), 0)!.toCompare]
     }
 
     assert.deepStrictEqual([drawn0(0), drawn0(4), drawn0(5), drawn0(6)], [[], pieces(0), pieces(0, 1), pieces(0, 1)])
@@ -106,11 +111,11 @@ describe("KnownFiles", () => {
     KnownFiles.meet(self, factsOf(0))
     const standings = [1, 0].map((index) => {
       KnownFiles.prove(self, pieces(index)[0]!)
-      return self.files.get(0)!.standing
+      return KnownFiles.standingOf(self, 0)
     })
 
     assert.deepStrictEqual(standings, ["undecided", "own"])
-    assert.strictEqual(self.files.get(4)!.standing, "foreign")
+    assert.strictEqual(KnownFiles.standingOf(self, 4), "foreign")
   })
 
   it("law: a file is whole if and only if all its pieces are stored, whatever was stored and lost", () => {
@@ -128,7 +133,7 @@ describe("KnownFiles", () => {
           KnownFiles.noteStored(self, piece, isStored)
         }
 
-        for (const file of KnownFiles.realFiles(layout)) {
+        for (const file of FileLayout.realFiles(layout)) {
           assert.strictEqual(KnownFiles.isWhole(self, file), KnownFiles.missingIn(self, file, stored).length === 0)
         }
       })
@@ -165,7 +170,7 @@ describe("KnownFiles", () => {
       piecesOf(layout).map((piece) => KnownFiles.filesOf(self, piece)),
       [[0], [0, 1], [4], [4]]
     )
-    assert.deepStrictEqual(KnownFiles.realFiles(layout), [0, 1, 3, 4])
+    assert.deepStrictEqual(FileLayout.realFiles(layout), [0, 1, 3, 4])
     assert.deepStrictEqual(KnownFiles.piecesIn(self, 4, drawn("***.")), pieces(2))
     assert.deepStrictEqual(KnownFiles.missingIn(self, 4, drawn("***.")), pieces(3))
     assert.deepStrictEqual(
@@ -180,7 +185,7 @@ describe("KnownFiles", () => {
         const self = KnownFiles.make(layout, [], new Map(), Bitfield.make(layout.geometry.pieceCount))
         const all = Bitfield.full(layout.geometry.pieceCount)
         for (const piece of piecesOf(layout)) {
-          const expected = KnownFiles.realFiles(layout).filter(
+          const expected = FileLayout.realFiles(layout).filter(
             (file) => layout.files[file]!.length > 0 && KnownFiles.piecesIn(self, file, all).includes(piece)
           )
           assert.deepStrictEqual(KnownFiles.filesOf(self, piece), expected)

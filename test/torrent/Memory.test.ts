@@ -3,13 +3,13 @@ import { promisify } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 
-/** Runs a module that returns the memory of many things in bytes, in a process of its own that can collect garbage. */
-const measure = (source: string) =>
+/** Runs a program that prints the memory of something in bytes, in a process of its own that can collect garbage. */
+const run = (program: ReadonlyArray<string>) =>
   Effect.promise(() =>
-    promisify(execFile)(process.execPath, ["--expose-gc", "--input-type=module", "-e", source], {
-      cwd: new URL("../../", import.meta.url)
-    })
+    promisify(execFile)(process.execPath, ["--expose-gc", ...program], { cwd: new URL("../../", import.meta.url) })
   ).pipe(Effect.map(({ stdout }) => Number(stdout)))
+
+const measure = (source: string) => run(["--input-type=module", "-e", source])
 
 const used = `
 const used = () => {
@@ -58,8 +58,23 @@ describe("memory", () => {
         if (kept.at(-1).files.length !== 20_000) throw new Error()
       `)
 
-      // 170 B, and 360 if each path has room to grow and names of its own for its folders.
-      assert.isBelow(bytes, 260)
+      // 29 B, 170 as objects whose folders share their names, and 360 if each path has room to grow and names of its own.
+      assert.isBelow(bytes, 45)
+    })
+  )
+
+  it.live.each([
+    ["none of its files exists", "empty", 5_000, 220],
+    ["all of its files are complete", "seed", 5_000, 250],
+    ["half of each of its files is downloaded", "half", 5_000, 290]
+  ] as const)("fault 74: a torrent takes little for each file if %s", ([, mode, files, most]) =>
+    Effect.gen(function* () {
+      const program = new URL("programs/memory-of-files.ts", import.meta.url).pathname
+
+      const bytes = yield* run([program, mode, `${files}`])
+
+      // 320, 900 and 8,200 B with objects for each file: its place in the layout, what it looks like, and its claim.
+      assert.isBelow(bytes, most)
     })
   )
 

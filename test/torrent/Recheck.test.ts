@@ -12,7 +12,6 @@ import type { Metainfo } from "../../src/metainfo/Metainfo.ts"
 import type { ResumeData } from "../../src/resume/ResumeStore.ts"
 import type { FileFacts } from "../../src/storage/Storage.ts"
 import * as Property from "../../src/testing/Property.ts"
-import * as KnownFiles from "../../src/torrent/KnownFiles.ts"
 import * as Recheck from "../../src/torrent/Recheck.ts"
 import { draw } from "../resume/ResumeStore.suite.ts"
 import { contentOf, layout as layouts, piecesOf, sliceOf } from "../storage/layouts.ts"
@@ -229,7 +228,7 @@ describe("Recheck", () => {
             const content = contentOf(layout, salt)
             const known = yield* DrawnTorrent.knownOf(layout, content)
             const { look, medium, storage } = yield* DrawnTorrent.open(known)
-            const real = KnownFiles.realFiles(layout)
+            const real = FileLayout.realFiles(layout)
             fc.pre(real.length > 0)
             for (const file of real) {
               const { length, offset } = layout.files[file]!

@@ -16,7 +16,6 @@ import * as Metainfo from "../../src/metainfo/Metainfo.ts"
 import type { FileRecord, ResumeData } from "../../src/resume/ResumeStore.ts"
 import * as MemoryStorage from "../../src/storage/provider/memory/MemoryStorage.ts"
 import type { FileFacts } from "../../src/storage/Storage.ts"
-import * as KnownFiles from "../../src/torrent/KnownFiles.ts"
 import { drawn } from "../resume/ResumeStore.suite.ts"
 import { contentOf, piecesOf, sliceOf } from "../storage/layouts.ts"
 
@@ -66,7 +65,7 @@ export const pathOf = (layout: FileLayout.FileLayout, file: number): string => l
 /** Puts files on a medium as they are drawn. */
 export const put = (medium: MemoryStorage.MemoryMedium["Service"], known: Known, drawing: string): void => {
   const marks = drawing.replaceAll(" ", "")
-  for (const file of KnownFiles.realFiles(known.layout)) {
+  for (const file of FileLayout.realFiles(known.layout)) {
     const { length, offset } = known.layout.files[file]!
     const there = marks.slice(offset, offset + length).replaceAll("-", "")
     const bytes = Uint8Array.from(there, (mark, index) => {
@@ -87,7 +86,7 @@ export const open = Effect.fnUntraced(function* (
   if (drawing !== undefined) put(medium, known, drawing)
   const opened = yield* storage.open({ infoHash: known.metainfo.infoHash, layout: known.layout })
   /** What lies at the paths of all files, by their index. */
-  const look = Effect.map(opened.look(KnownFiles.realFiles(known.layout)), (seen) => {
+  const look = Effect.map(opened.look(FileLayout.realFiles(known.layout)), (seen) => {
     const facts = new Array<FileFacts | undefined>(known.layout.files.length).fill(undefined)
     for (const one of seen) if (one !== undefined) facts[one.file] = one
     return facts

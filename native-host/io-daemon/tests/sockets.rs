@@ -1,7 +1,7 @@
 //! `/v1/sockets` over a real port, with real remotes on loopback.
 
 use std::collections::HashSet;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::panic;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Once};
@@ -61,7 +61,18 @@ impl Daemon {
 
     /// The same, with one more header.
     async fn upgrade_with(&self, name: &'static str, value: &str, protocols: &str) -> Result<(Client, String), u16> {
-        let mut request = format!("ws://127.0.0.1:{}/v1/sockets", self.port).into_client_request().unwrap();
+        self.upgrade_at("/v1/sockets", name, value, protocols).await
+    }
+
+    /// The same, with a query.
+    async fn upgrade_at(
+        &self,
+        target: &str,
+        name: &'static str,
+        value: &str,
+        protocols: &str,
+    ) -> Result<(Client, String), u16> {
+        let mut request = format!("ws://127.0.0.1:{}{target}", self.port).into_client_request().unwrap();
         request.headers_mut().insert("sec-websocket-protocol", protocols.parse().unwrap());
         request.headers_mut().insert(name, value.parse().unwrap());
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await.unwrap();
@@ -74,6 +85,14 @@ impl Daemon {
             Err(Error::Http(response)) => Err(response.status().as_u16()),
             Err(error) => panic!("{error}"),
         }
+    }
+
+    /// A client whose connections are dialled from an address, or the status of the answer if there is none.
+    async fn client_from(&self, from: &str) -> Result<Client, u16> {
+        let protocols = format!("{PROTOCOL}, bearer.{TOKEN}");
+        let target = format!("/v1/sockets?from={from}");
+        let upgraded = self.upgrade_at(&target, "origin", "https://page.example", &protocols).await;
+        upgraded.map(|(client, _)| client)
     }
 
     async fn client(&self) -> Client {
@@ -262,6 +281,33 @@ async fn a_name_is_dialled() {
     client.send(1, ClientFrame::Dial { port: address.port(), host: "localhost" }).await;
 
     assert_eq!(client.opened(1).await, address);
+}
+
+// Only Linux has all addresses of 127.0.0.0/8.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn connections_are_dialled_from_the_address_of_the_session() {
+    let daemon = Daemon::start().await;
+    let (listener, address) = remote().await;
+    let mut client = daemon.client_from("127.0.0.9").await.unwrap();
+
+    client.send(1, ClientFrame::Dial { port: address.port(), host: "localhost" }).await;
+    let (_stream, near) = within(listener.accept()).await.unwrap();
+    client.opened(1).await;
+    client.send(2, ClientFrame::Dial { port: address.port(), host: "::1" }).await;
+
+    assert_eq!(near.ip(), "127.0.0.9".parse::<IpAddr>().unwrap());
+    client.expect(2, DaemonFrame::Failed("EAFNOSUPPORT")).await;
+}
+
+#[tokio::test]
+async fn a_session_from_what_is_no_address_is_refused() {
+    let daemon = Daemon::start().await;
+
+    for from in ["", "localhost", "127.0.0.1:80"] {
+        assert_eq!(daemon.client_from(from).await.err(), Some(400), "{from}");
+    }
+    assert!(daemon.client_from("::1").await.is_ok());
 }
 
 #[tokio::test]

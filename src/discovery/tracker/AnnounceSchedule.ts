@@ -17,7 +17,8 @@
  *
  * Each tracker gets `started` first, `completed` once if the torrent has become complete since, and `stopped` at the
  * end if it got any announce. Only one announce to a tracker is in flight at a time, and only `completed` may be sent
- * before the tracker's interval has passed.
+ * before the tracker's interval has passed. The tracker that answered last gets it in a round. The other trackers that
+ * know of us get theirs beside the rounds.
  *
  * If our port changes, the next round begins as soon as the interval of the tracker that answered last allows it.
  *
@@ -65,7 +66,7 @@ interface TrackerState {
   port: number | undefined
   /** Not asked before this time. Follows from its last answer or its last refusal. */
   allowedAt: number
-  /** When it may be asked because there are few peers: after its interval, or after a wait if it failed. */
+  /** When it may be asked beside the rounds: after its interval, or after a wait if it failed. */
   furtherAt: number
   /** Failures since its last answer. */
   failures: number
@@ -82,6 +83,8 @@ export interface AnnounceSchedule {
   readonly trackers: ReadonlyMap<string, TrackerState>
   /** Trackers with an announce in flight, possibly from an earlier round. They may know of us before they answer. */
   readonly inFlight: Set<string>
+  /** Those of them whose announce is a `completed` beside the rounds. Its answer ends no round. */
+  readonly beside: Set<string>
   tiers: TrackerTiers.TrackerTiers
   /** Trackers asked in this round; `undefined` between rounds. */
   asked: Set<string> | undefined
@@ -136,6 +139,7 @@ export const make = (options: {
     random: options.random,
     patienceMillis: options.oneAtATime === true ? Number.POSITIVE_INFINITY : patienceMillis,
     inFlight: new Set(),
+    beside: new Set(),
     tiers,
     trackers: new Map(
       TrackerTiers.order(tiers).map((url) => [
@@ -169,6 +173,37 @@ export const make = (options: {
  * to try, so the next round may begin early. `hasFew`: few peers are connected, so further tiers are asked.
  */
 export const next = (self: AnnounceSchedule, now: number, wantsMore: boolean, hasFew = false): Step => {
+  const completed = nextCompleted(self)
+  if (completed !== undefined && completed.at <= now) {
+    self.beside.add(completed.url)
+    self.asked?.add(completed.url)
+    return send(self, completed.url)
+  }
+  const step = nextOfRound(self, now, wantsMore, hasFew)
+  if (completed === undefined || step._tag === "Announce") return step
+  return { _tag: "Wait", until: Math.min(step.until, completed.at) }
+}
+
+/**
+ * The next `completed` beside the rounds, and when it may be sent: at once, unless the tracker has failed since it
+ * answered.
+ */
+const nextCompleted = (self: AnnounceSchedule): { readonly url: string; readonly at: number } | undefined => {
+  if (!self.isComplete) return undefined
+  const current = self.trackers.get(self.lastAnswered ?? "")
+  const isOneAtATime = self.patienceMillis === Number.POSITIVE_INFINITY
+  const isBusy = self.asked !== undefined || self.inFlight.size > 0
+  if (isOneAtATime && (isBusy || (current !== undefined && eventFor(self, current) === "completed"))) return undefined
+  let next: { readonly url: string; readonly at: number } | undefined
+  for (const [url, tracker] of self.trackers) {
+    if (url === self.lastAnswered || self.inFlight.has(url) || eventFor(self, tracker) !== "completed") continue
+    const at = tracker.failures === 0 ? 0 : tracker.furtherAt
+    if (next === undefined || at < next.at) next = { url, at }
+  }
+  return next
+}
+
+const nextOfRound = (self: AnnounceSchedule, now: number, wantsMore: boolean, hasFew: boolean): Step => {
   if (self.asked === undefined) {
     const dueAt = Math.min(self.dueAt, portDueAt(self))
     if (now < (wantsMore ? Math.min(self.earliestAt, dueAt) : dueAt)) {
@@ -183,15 +218,20 @@ export const next = (self: AnnounceSchedule, now: number, wantsMore: boolean, ha
     const tracker = self.trackers.get(url)!
     if (self.asked.has(url) || tracker.allowedAt > now) continue
     self.asked.add(url)
-    return announce(self, url, tracker, now)
+    return announce(self, url, now)
   }
   return self.inFlight.size > 0 ? { _tag: "Wait", until: Number.POSITIVE_INFINITY } : endFailedRound(self, now)
 }
 
-const announce = (self: AnnounceSchedule, url: string, tracker: TrackerState, now: number): Announce => {
-  self.inFlight.add(url)
+const announce = (self: AnnounceSchedule, url: string, now: number): Announce => {
   self.lastAsked = url
   self.nextTurnAt = now + self.patienceMillis
+  return send(self, url)
+}
+
+const send = (self: AnnounceSchedule, url: string): Announce => {
+  const tracker = self.trackers.get(url)!
+  self.inFlight.add(url)
   tracker.port = self.port
   return { _tag: "Announce", url, event: eventFor(self, tracker), trackerId: tracker.trackerId, port: self.port }
 }
@@ -219,7 +259,7 @@ const askFurther = (self: AnnounceSchedule, now: number, until: number, hasFew: 
     for (const url of tier) {
       const tracker = self.trackers.get(url)!
       const isReady = Math.max(tracker.furtherAt, tracker.allowedAt) <= now && !self.inFlight.has(url)
-      if (isReady) return announce(self, url, tracker, now)
+      if (isReady) return announce(self, url, now)
     }
   }
   return { _tag: "Wait", until: Math.min(until, now + wantCheckMillis) }
@@ -278,6 +318,7 @@ export const answered = (
   tracker.allowedAt = now + (minIntervalSeconds ?? intervalSeconds) * 1000
   tracker.failures = 0
   tracker.furtherAt = now + jittered(self, intervalSeconds)
+  if (self.beside.delete(announce.url)) return
   self.furtherAt = response.peers.length === 0 ? now : now + graceMillis
   if (self.asked === undefined) return
   self.tiers = TrackerTiers.promote(self.tiers, announce.url)
@@ -303,12 +344,13 @@ export const failed = (
   now: number
 ): void => {
   self.inFlight.delete(announce.url)
-  if (announce.url === self.lastAsked) self.nextTurnAt = now
+  if (!self.beside.delete(announce.url) && announce.url === self.lastAsked) self.nextTurnAt = now
   const tracker = self.trackers.get(announce.url)!
   tracker.furtherAt = now + jittered(self, backoffOf(++tracker.failures))
   if (retryAfter === undefined) return
   const seconds = retryAfter === "never" ? maxRefusalSeconds : Math.min(maxRefusalSeconds, retryAfter)
   tracker.allowedAt = now + seconds * 1000
+  tracker.furtherAt = Math.max(tracker.furtherAt, tracker.allowedAt)
 }
 
 /**

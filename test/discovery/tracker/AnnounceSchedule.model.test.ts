@@ -8,7 +8,7 @@ import * as TrackerTiers from "../../../src/discovery/tracker/TrackerTiers.ts"
  * asked. Any number of announces may be in flight, and the script decides in which order they end.
  */
 interface TrackerModel {
-  asked: { readonly announce: AnnounceSchedule.Announce; readonly at: number } | undefined
+  asked: { readonly announce: AnnounceSchedule.Announce; readonly at: number; readonly isBeside: boolean } | undefined
   /** The events of the announces that it answered. */
   readonly answeredEvents: Array<AnnounceSchedule.Announce["event"]>
   trackerId: Uint8Array | undefined
@@ -97,11 +97,12 @@ const play = (script: ReadonlyArray<Action>, wasComplete: boolean, oneAtATime: b
     assert.isUndefined(tracker.asked, "only one announce to a tracker is in flight")
     assert.isAtLeast(now, tracker.refusedUntil)
     if (announce.event !== "completed") assert.isAtLeast(now, tracker.intervalUntil)
-    assert.isAtLeast(now, quietUntil)
     const event = lacksCompleted(tracker) ? "completed" : undefined
     assert.strictEqual(announce.event, tracker.answeredEvents.length === 0 ? "started" : event)
     assert.strictEqual(announce.trackerId, tracker.trackerId)
     assert.strictEqual(announce.port, port)
+    if (schedule.beside.has(announce.url)) return assert.strictEqual(announce.event, "completed")
+    assert.isAtLeast(now, quietUntil)
     const before = trackers.get(last ?? "")?.asked
     if (before !== undefined) assert.isAtLeast(now, before.at + patience, "the tracker before had its patience")
     const order = TrackerTiers.order(schedule.tiers)
@@ -123,7 +124,13 @@ const play = (script: ReadonlyArray<Action>, wasComplete: boolean, oneAtATime: b
       }
       if (step._tag === "Announce") {
         check(step)
-        trackers.get(step.url)!.asked = { announce: step, at: now }
+        const isBeside = schedule.beside.has(step.url)
+        trackers.get(step.url)!.asked = { announce: step, at: now, isBeside }
+        if (isBeside) {
+          assert.isFalse(oneAtATime && inFlight().length > 1)
+          if (schedule.asked !== undefined) over.add(step.url)
+          continue
+        }
         last = step.url
         over.add(step.url)
         continue
@@ -178,7 +185,7 @@ const play = (script: ReadonlyArray<Action>, wasComplete: boolean, oneAtATime: b
       default: {
         const asked = inFlight()
         if (asked.length === 0) break
-        const { announce, url } = asked[step.which % asked.length]!
+        const { announce, isBeside, url } = asked[step.which % asked.length]!
         const tracker = trackers.get(url)!
         tracker.asked = undefined
         if (step.do === "fail") {
@@ -194,8 +201,8 @@ const play = (script: ReadonlyArray<Action>, wasComplete: boolean, oneAtATime: b
         tracker.answeredEvents.push(announce.event)
         tracker.trackerId = step.id ?? tracker.trackerId
         tracker.intervalUntil = now + (minIntervalSeconds ?? step.interval) * 1000
-        endRound()
-        if (schedule.asked !== undefined) {
+        if (!isBeside) endRound()
+        if (schedule.asked !== undefined && !isBeside) {
           quietUntil = lacksCompleted(tracker) ? 0 : tracker.intervalUntil
           current = announce
         }

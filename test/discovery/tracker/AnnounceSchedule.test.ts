@@ -363,6 +363,73 @@ describe("AnnounceSchedule", () => {
     assert.strictEqual(announce(schedule, retry).event, "completed")
   })
 
+  describe("once the torrent is complete", () => {
+    /** A torrent with few peers, whose trackers of every tier have answered. */
+    const asked = () => {
+      const schedule = make({ tiers: ["a", "b", "c"] })
+      for (const _ of "abc") {
+        const step = AnnounceSchedule.next(schedule, 0, false, true)
+        if (step._tag !== "Announce") return assert.fail("expected an announce")
+        AnnounceSchedule.answered(schedule, step, { ...answer(), peers: [] }, 0)
+      }
+      return schedule
+    }
+
+    it("announces `completed` at once to every tracker that knows of us, and to each only once", () => {
+      const schedule = asked()
+      AnnounceSchedule.completed(schedule, 5_000)
+
+      const announces = [1, 2, 3].map(() => announce(schedule, 5_000))
+      for (const step of announces) AnnounceSchedule.answered(schedule, step, answer(), 5_000)
+      const later = announce(schedule, 2_000_000)
+
+      assert.deepStrictEqual(
+        announces.map(({ event, url }) => `${url[7]} ${event}`),
+        ["b completed", "c completed", "a completed"]
+      )
+      assert.deepStrictEqual([later.url[7], later.event], ["a", undefined])
+    })
+
+    it("keeps the first tier in use if another one is the first to answer `completed`", () => {
+      const schedule = asked()
+      AnnounceSchedule.completed(schedule, 5_000)
+      const [second, third, first] = [1, 2, 3].map(() => announce(schedule, 5_000))
+
+      AnnounceSchedule.answered(schedule, second!, answer(60), 5_000)
+      AnnounceSchedule.answered(schedule, third!, answer(60), 5_000)
+      AnnounceSchedule.answered(schedule, first!, answer(), 6_000)
+
+      assert.deepStrictEqual(drawn(askInSilence(schedule, 6_000).slice(0, 1)), ["1986000 a -"])
+    })
+
+    it("announces `completed` again to a tracker of another tier that failed, after a wait", () => {
+      const schedule = asked()
+      AnnounceSchedule.completed(schedule, 5_000)
+      const [second, third, first] = [1, 2, 3].map(() => announce(schedule, 5_000))
+
+      AnnounceSchedule.failed(schedule, second!, undefined, 5_000)
+      AnnounceSchedule.answered(schedule, third!, answer(), 5_000)
+      AnnounceSchedule.answered(schedule, first!, answer(), 5_000)
+
+      assert.deepStrictEqual(drawn(askInSilence(schedule, 5_000).slice(0, 1)), ["21500 b completed"])
+    })
+
+    it("announces `completed` of a private torrent to one tracker at a time, the one in use first", () => {
+      const schedule = make({ tiers: ["a", "b"], oneAtATime: true })
+      AnnounceSchedule.answered(schedule, announce(schedule, 0), answer(60), 0)
+      AnnounceSchedule.failed(schedule, announce(schedule, 66_000), 60, 66_000)
+      AnnounceSchedule.answered(schedule, announce(schedule, 66_000), answer(), 66_000)
+      AnnounceSchedule.completed(schedule, 100_000)
+
+      const [current, ...others] = askInSilence(schedule, 100_000)
+      AnnounceSchedule.answered(schedule, current!, answer(), 100_000)
+
+      assert.deepStrictEqual(drawn([current!]), ["100000 b completed"])
+      assert.deepStrictEqual(others, [])
+      assert.deepStrictEqual(drawn(askInSilence(schedule, 100_000).slice(0, 1)), ["126000 a completed"])
+    })
+  })
+
   it("sends a tracker id back until the tracker sends another", () => {
     const schedule = make({ tiers: ["a"] })
     const id = Uint8Array.of(1, 2)

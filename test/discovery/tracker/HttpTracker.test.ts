@@ -10,6 +10,8 @@ import * as TestClock from "effect/testing/TestClock"
 import * as Version from "../../../src/base/Version.ts"
 import * as HttpTracker from "../../../src/discovery/tracker/provider/HttpTracker.ts"
 import * as Hops from "../../../src/network/Hops.ts"
+import * as NodeUnpacking from "../../../src/network/provider/node/NodeUnpacking.ts"
+import { Unpacking } from "../../../src/network/Unpacking.ts"
 import { request } from "./requests.ts"
 
 const publicUrl = "http://tracker.example/announce"
@@ -87,16 +89,33 @@ describe("HttpTracker", () => {
     })
   )
 
-  it.effect("fault 57: stops unpacking a gzip bomb", () =>
-    Effect.gen(function* () {
-      const bomb = Uint8Array.from(zlib.gzipSync(new Uint8Array(64 * HttpTracker.maxBodyBytes)))
+  for (const [where, unpacking] of [
+    ["a page", Effect.provideService(Unpacking, Unpacking.defaultValue())],
+    ["Node", Effect.provideService(Unpacking, NodeUnpacking.unpack)]
+  ] as const) {
+    it.effect(`unpacks every member of a compressed answer in ${where}`, () =>
+      Effect.gen(function* () {
+        const parts = [answer.slice(0, 20), answer.slice(20)].map((part) => zlib.gzipSync(latin1(part)))
+        const client = makeClient(() => new Response(Uint8Array.from(Buffer.concat(parts))))
 
-      const why = yield* whyOf(() => new Response(bomb))
+        const response = yield* client.announce(publicUrl)
 
-      assert.isBelow(bomb.length, HttpTracker.maxBodyBytes)
-      assert.strictEqual(why, `the answer is longer than ${HttpTracker.maxBodyBytes} bytes`)
-    })
-  )
+        assert.deepStrictEqual(response.peers, [{ host: "1.2.3.4", port: 80 }])
+      }).pipe(unpacking)
+    )
+
+    it.effect(`fault 57: stops unpacking a gzip bomb in ${where}, also one of many members`, () =>
+      Effect.gen(function* () {
+        const half = zlib.gzipSync(new Uint8Array(HttpTracker.maxBodyBytes / 2))
+        const bombs = [zlib.gzipSync(new Uint8Array(64 * HttpTracker.maxBodyBytes)), Buffer.concat([half, half, half])]
+
+        const whys = yield* Effect.forEach(bombs, (bomb) => whyOf(() => new Response(Uint8Array.from(bomb))))
+
+        assert.isBelow(bombs[0]!.length, HttpTracker.maxBodyBytes)
+        assert.deepStrictEqual(whys, Array(2).fill(`the answer is longer than ${HttpTracker.maxBodyBytes} bytes`))
+      }).pipe(unpacking)
+    )
+  }
 
   it.effect("fault 57: reports a compressed answer that is truncated", () =>
     Effect.gen(function* () {

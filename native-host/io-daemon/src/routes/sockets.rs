@@ -1,12 +1,13 @@
 //! `GET /v1/sockets`: sockets over one WebSocket. The messages on it are the subject of `sockets`.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{FromRequestParts, State};
-use axum::http::HeaderValue;
 use axum::http::request::Parts;
+use axum::http::{HeaderValue, Uri};
 use axum::response::Response;
 use axum::routing::get;
 
@@ -27,9 +28,10 @@ pub(crate) fn router() -> Router<AppState> {
     Router::new().route("/v1/sockets", get(open))
 }
 
-/// Turns the connection into a WebSocket: 101. 400 if the request is no upgrade or does not offer the subprotocol; 503
-/// if as many `WebSocket`s as allowed are open. The token was checked before.
-async fn open(State(state): State<AppState>, Upgrade(mut upgrade): Upgrade) -> Result<Response> {
+/// Turns the connection into a WebSocket: 101. 400 if the request is no upgrade, does not offer the subprotocol, or has a
+/// `from` that is no address; 503 if as many `WebSocket`s as allowed are open. The token was checked before.
+async fn open(State(state): State<AppState>, uri: Uri, Upgrade(mut upgrade): Upgrade) -> Result<Response> {
+    let limits = Limits { from: from_of(&uri)?, ..Limits::new(state.port) };
     let offered = upgrade.requested_protocols().any(|protocol| protocol.as_bytes() == PROTOCOL.as_bytes());
     if !offered {
         return Err(Error::bad_request(format!("the WebSocket does not offer the subprotocol {PROTOCOL}")));
@@ -42,9 +44,16 @@ async fn open(State(state): State<AppState>, Upgrade(mut upgrade): Upgrade) -> R
         .read_buffer_size(READ_BUFFER)
         .max_write_buffer_size(MAX_WRITE_BUFFER);
     Ok(upgrade.on_upgrade(async move |socket| {
-        sockets::run(socket, Limits::new(state.port), state.socket_places, state.counters, state.shutdown).await;
+        sockets::run(socket, limits, state.socket_places, state.counters, state.shutdown).await;
         drop(permit);
     }))
+}
+
+/// The address in the query from which connections are dialled.
+fn from_of(uri: &Uri) -> Result<Option<IpAddr>> {
+    let parameter = uri.query().and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("from=")));
+    let Some(text) = parameter else { return Ok(None) };
+    text.parse().map(Some).map_err(|_| Error::bad_request(format!("`from` is no IP address: {text}")))
 }
 
 /// axum's upgrade, whose rejections are answered like all errors of the daemon.

@@ -1,5 +1,6 @@
 //! Limits for the sockets of one WebSocket.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// Limits for the sockets of one WebSocket.
@@ -8,6 +9,8 @@ pub struct Limits {
     /// The port of the daemon. No page may dial it on loopback through the daemon, because the page would pass for a
     /// local client.
     pub own_port: u16,
+    /// The local address of dialled connections, which then reach its family only; `None` for the system's choice.
+    pub from: Option<IpAddr>,
     /// Sockets open at once; one more fails with `EMFILE`. So does one if the sockets of all sessions have reached
     /// their limit. Default 1,024.
     pub sockets: usize,
@@ -22,6 +25,6 @@ impl Limits {
     /// The defaults, for a daemon that listens on `own_port`.
     #[must_use]
     pub fn new(own_port: u16) -> Self {
-        Self { own_port, sockets: 1_024, dial: Duration::from_secs(30), queue: 32 }
+        Self { own_port, from: None, sockets: 1_024, dial: Duration::from_secs(30), queue: 32 }
     }
 }

@@ -6,11 +6,11 @@
 //! await.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use bytes::{Buf, BytesMut};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
@@ -169,7 +169,7 @@ pub(super) async fn dial(
     port: u16,
 ) -> Result<Ended, Gone> {
     let deadline = Instant::now() + limits.dial;
-    let connecting = connect(&host, port, limits.own_port, deadline);
+    let connecting = connect(&host, port, limits, deadline);
     let dialled = timeout_at(deadline, connecting).await.unwrap_or(Err("ETIMEDOUT"));
     match dialled {
         Ok((stream, remote)) => {
@@ -204,19 +204,28 @@ async fn run(queue: &Queue, id: u32, connection: &Connection, stream: &TcpStream
 }
 
 /// Tries the addresses of `host` one after the other, each with its share of the time that is left.
-async fn connect(host: &str, port: u16, own_port: u16, deadline: Instant) -> Result<(TcpStream, SocketAddr), Code> {
-    let targets = address::targets(host, port, own_port).await?;
-    let mut last = "ENOTFOUND";
+async fn connect(host: &str, port: u16, limits: Limits, deadline: Instant) -> Result<(TcpStream, SocketAddr), Code> {
+    let Limits { from, own_port, .. } = limits;
+    let mut targets = address::targets(host, port, own_port).await?;
+    targets.retain(|target| from.is_none_or(|from| from.is_ipv4() == target.is_ipv4()));
+    let mut last = "EAFNOSUPPORT";
     for (target, to_try) in targets.iter().zip((1..=targets.len()).rev()) {
         let now = Instant::now();
         let share = deadline.saturating_duration_since(now) / u32::try_from(to_try).unwrap_or(u32::MAX);
-        match timeout_at(now + share, TcpStream::connect(target)).await {
+        match timeout_at(now + share, connect_from(from, *target)).await {
             Ok(Ok(stream)) => return prepare(&stream).map(|()| (stream, *target)),
             Ok(Err(error)) => last = address::code(&error),
             Err(_) => last = "ETIMEDOUT",
         }
     }
     Err(last)
+}
+
+async fn connect_from(from: Option<IpAddr>, target: SocketAddr) -> io::Result<TcpStream> {
+    let Some(from) = from else { return TcpStream::connect(target).await };
+    let socket = if from.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.bind(SocketAddr::new(from, 0))?;
+    socket.connect(target).await
 }
 
 /// Lets small frames, such as requests, leave at once.
@@ -253,14 +262,14 @@ fn is_passing(error: &io::Error) -> bool {
 mod tests {
     use std::time::Duration;
 
-    use tokio::net::{TcpListener, TcpSocket};
+    use tokio::net::TcpListener;
 
     use super::*;
 
     const OWN_PORT: u16 = 1;
 
     async fn dialled(host: &str, port: u16, within: Duration) -> Result<(TcpStream, SocketAddr), Code> {
-        connect(host, port, OWN_PORT, Instant::now() + within).await
+        connect(host, port, Limits::new(OWN_PORT), Instant::now() + within).await
     }
 
     // On other systems a listener with a full backlog refuses.

@@ -16,14 +16,13 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as HttpClient from "effect/http/HttpClient"
 import type * as HttpClientError from "effect/http/HttpClientError"
-import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
-import * as Stream from "effect/Stream"
-import * as Bytes from "../../../base/Bytes.ts"
 import * as Destination from "../../../base/Destination.ts"
 import * as Version from "../../../base/Version.ts"
 import * as Hops from "../../../network/Hops.ts"
+import * as HttpBody from "../../../network/HttpBody.ts"
+import { Unpacking } from "../../../network/Unpacking.ts"
 import * as AnnounceCodec from "../AnnounceCodec.ts"
 import * as ScrapeCodec from "../ScrapeCodec.ts"
 import type { AnnounceRequest } from "../Tracker.ts"
@@ -46,15 +45,17 @@ export interface HttpTrackerOptions {
   readonly timeout?: Duration.Input | undefined
 }
 
-/** Makes a `Tracker` for HTTP and HTTPS URLs from the `HttpClient` in the context. */
+/** Makes a `Tracker` for HTTP and HTTPS URLs from the `HttpClient` and the `Unpacking` in the context. */
 export const make = Effect.fnUntraced(function* (
   options: HttpTrackerOptions = {}
 ): Effect.fn.Return<Tracker["Service"], never, HttpClient.HttpClient> {
   const client = yield* HttpClient.HttpClient
+  const unpack = yield* Unpacking
   const timeout = options.timeout ?? defaultTimeout
   const bounded = <A, R>(effect: Effect.Effect<A, TrackerError, R>, url: string) =>
     effect.pipe(
       Effect.scoped,
+      Effect.provideService(Unpacking, unpack),
       Effect.timeoutOrElse({
         duration: timeout,
         orElse: () => Effect.fail(new TrackerError({ url, why: "no answer in time" }))
@@ -109,7 +110,12 @@ const ask = Effect.fnUntraced(function* <A>(
     whyNot: (hop, address) => Destination.whyNotTracker(hop, address, question)
   }).pipe(Effect.mapError((error) => fail(error._tag === "HopRefused" ? error.why : describe(error))))
   const { status } = got
-  const body = yield* readBody(got, fail)
+  const body = yield* HttpBody.read(got, {
+    maxBytes: maxBodyBytes,
+    tooLong: `the answer is longer than ${maxBodyBytes} bytes`,
+    fail,
+    describe
+  })
   if (status < 200 || status > 299) {
     // Some trackers send their reason as a bencoded refusal beside the status.
     const refusal = AnnounceCodec.decodeRefusal(body)
@@ -136,41 +142,6 @@ const checkUrl = (url: string): Result.Result<URL, TrackerError> => {
   if (why !== undefined) return refuse(why)
   return Result.succeed(target)
 }
-
-/** Reads and unpacks the whole body. Stops at the first chunk that exceeds `maxBodyBytes`. */
-const readBody = Effect.fnUntraced(function* (
-  response: HttpClientResponse.HttpClientResponse,
-  fail: (why: string) => TrackerError
-) {
-  const body = yield* collect(
-    Stream.mapError(response.stream, (error) => fail(describe(error))),
-    fail
-  )
-  // Checks the magic number of gzip instead of the header: `fetch` unpacks but keeps it, and some trackers omit it.
-  if (body[0] !== 0x1f || body[1] !== 0x8b) return body
-  return yield* collect(
-    Stream.fromReadableStream({
-      evaluate: () => new Blob([body]).stream().pipeThrough(new DecompressionStream("gzip")),
-      onError: () => fail("the answer's compressed data is damaged")
-    }),
-    fail
-  )
-})
-
-const collect = Effect.fnUntraced(function* (
-  stream: Stream.Stream<Uint8Array, TrackerError>,
-  fail: (why: string) => TrackerError
-) {
-  const chunks: Array<Uint8Array> = []
-  let length = 0
-  yield* Stream.runForEach(stream, (chunk) => {
-    length += chunk.length
-    if (length > maxBodyBytes) return Effect.fail(fail(`the answer is longer than ${maxBodyBytes} bytes`))
-    chunks.push(chunk)
-    return Effect.void
-  })
-  return Bytes.concat(chunks)
-})
 
 /** User-facing texts for the error codes of Node and undici. */
 const meanings: ReadonlyMap<string, string> = new Map([

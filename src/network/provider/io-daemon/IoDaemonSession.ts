@@ -63,14 +63,17 @@ export const gone = "the io-daemon is gone"
 const goingAway = 1001
 
 /**
- * Starts a session with the daemon at `endpoint`. `onOpen` is called once it is usable, `onEnd` when it is not any
+ * Starts a session with the daemon at `endpoint`. Its connections are dialled from the local address `from` if it is
+ * given. `onOpen` is called once it is usable, `onEnd` when it is not any
  * more, or never was, after its sockets have been broken. Throws if the WebSocket refuses the address or the token.
  */
 export const makeUnsafe = (
   { url, token }: Endpoint,
-  { onOpen, onEnd }: { readonly onOpen: () => void; readonly onEnd: () => void }
+  { onOpen, onEnd }: { readonly onOpen: () => void; readonly onEnd: () => void },
+  from?: string
 ): Session => {
-  const webSocket = new WebSocket(`${IoDaemonUrl.pinned(url).replace(/^http/, "ws")}/v1/sockets`, [
+  const query = from === undefined ? "" : `?from=${from}`
+  const webSocket = new WebSocket(`${IoDaemonUrl.pinned(url).replace(/^http/, "ws")}/v1/sockets${query}`, [
     subprotocol,
     `bearer.${Redacted.value(token)}`
   ])

@@ -30,7 +30,7 @@ import * as IoDaemonUdpSocket from "./IoDaemonUdpSocket.ts"
 const maxBacklog = 1024
 
 /** The session that all sockets share, opened when it is first needed, and again when it is over. */
-const makeSharedSession = Effect.gen(function* () {
+const makeSharedSession = Effect.fnUntraced(function* (from: string | undefined) {
   const daemon = yield* IoDaemon
   const scope = yield* Effect.scope
   let current: Session | undefined
@@ -41,10 +41,11 @@ const makeSharedSession = Effect.gen(function* () {
     Effect.callback<Session, IoDaemonUnavailable>((resume) => {
       const fail = (why: string) => resume(Effect.fail(new IoDaemonUnavailable({ why })))
       try {
-        const session = IoDaemonSession.makeUnsafe(endpoint, {
+        const ends = {
           onOpen: () => resume(Effect.succeed(session)),
           onEnd: () => fail("it cannot be reached, or has another token")
-        })
+        }
+        const session = IoDaemonSession.makeUnsafe(endpoint, ends, from)
         current = session
         return Effect.sync(() => session.endUnsafe(IoDaemonSession.gone))
       } catch {
@@ -89,8 +90,8 @@ const makeSharedSession = Effect.gen(function* () {
   return { get: Effect.suspend(() => (current?.isOpenUnsafe() === true ? Effect.succeed(current) : open)) }
 })
 
-const make = Effect.gen(function* () {
-  const sharedSession = yield* makeSharedSession
+const make = Effect.fnUntraced(function* (from: string | undefined) {
+  const sharedSession = yield* makeSharedSession(from)
 
   /** Requests a socket, waits until it is open, and adds it to the caller's scope. */
   const open = Effect.fnUntraced(function* <A extends Opening>(
@@ -148,5 +149,12 @@ const make = Effect.gen(function* () {
   return Context.make(Dialer, dialer).pipe(Context.add(Listener, listener), Context.add(UdpPort, udpPort))
 })
 
-/** `Dialer`, `Listener` and `UdpPort` over one WebSocket to the daemon. */
-export const layer: Layer.Layer<Dialer | Listener | UdpPort, never, IoDaemon> = Layer.effectContext(make)
+/**
+ * `Dialer`, `Listener` and `UdpPort` over one WebSocket to the daemon. Connections are dialled from the local address
+ * `from` of the daemon's machine, and so reach only addresses of its family.
+ */
+export const layerFrom = (from: string | undefined): Layer.Layer<Dialer | Listener | UdpPort, never, IoDaemon> =>
+  Layer.effectContext(make(from))
+
+/** The same, from the address that the daemon's system chooses. */
+export const layer: Layer.Layer<Dialer | Listener | UdpPort, never, IoDaemon> = layerFrom(undefined)

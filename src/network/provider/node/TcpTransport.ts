@@ -157,7 +157,7 @@ const listen = Effect.fnUntraced(function* (adopt: typeof adoptHandle, options: 
 
   // The port stays open if a connection cannot be accepted, for want of file descriptors; logged once, not for each.
   const warn = (cause: unknown) => {
-    if (Descriptors.isExhausted(cause)) fork(Descriptors.freeSpare)
+    if (Descriptors.isExhausted(cause)) fork(Descriptors.acceptFailed)
     if (isWarned) return
     isWarned = true
     fork(Effect.logWarning(`An incoming connection was lost: ${SocketErrno.why(SocketErrno.codeOf(cause))}`))

@@ -110,19 +110,14 @@ const openTorrent = Effect.fnUntraced(function* (
   const directory = options.directory ?? options.root
   /** Where files were moved to. */
   const paths = new Map<number, ReadonlyArray<string>>()
-  const pathOf = (file: number): string => (paths.get(file) ?? layout.files[file]!.path).join("/")
-  const registration = (skipped: ReadonlyArray<number>) => {
-    const files = layout.files.map((file, index) => {
-      const path = paths.get(index)
-      return path === undefined ? file : { ...file, path, portable: undefined, original: undefined }
-    })
-    return IoDaemonProtocol.registration(
-      { geometry, files },
+  const pathOf = (file: number): string => (paths.get(file) ?? FileLayout.pathOf(layout, file)).join("/")
+  const registration = (skipped: ReadonlyArray<number>) =>
+    IoDaemonProtocol.registration(
+      FileLayout.withPaths(layout, paths),
       options.root,
       { folder: AsideFolder.components, skipped },
       { torrent: InfoHash.toHex(infoHash), owner }
     )
-  }
   const id = Bytes.toHex(yield* hasher.sha256(Bytes.fromText(`${number} ${registration([])}`)))
   const holdings = IoDaemonHoldings.make()
   const set = yield* IoDaemonFileSet.make({ id, registration, client, holdings, permits })
@@ -253,15 +248,12 @@ const openTorrent = Effect.fnUntraced(function* (
   const writeRequest = HttpClientRequest.post(IoDaemonProtocol.writeRoute(id))
   const readRequest = HttpClientRequest.get(IoDaemonProtocol.readRoute(id))
 
-  const realSpans = (begin: number, length: number) =>
-    FileLayout.spans(layout, begin, length).filter(({ file }) => !layout.files[file]!.padding)
-
   const writePiece: TorrentStorage["writePiece"] = Effect.fnUntraced(function* (piece, bytes, sha1) {
     const size = PieceGeometry.pieceSize(geometry, piece)
     if (bytes.length !== size)
       return yield* Effect.die(new RangeError(`piece ${piece} has ${size} bytes, not ${bytes.length}`))
     const begin = PieceGeometry.pieceOffset(geometry, piece)
-    const spans = realSpans(begin, size)
+    const spans = FileLayout.realSpans(layout, begin, size)
     const unclaimed = spans.find(({ file }) => !holdings.claims.has(file) && !holdings.ended.has(file))
     if (unclaimed !== undefined && holdings.takenOver === undefined)
       return yield* Effect.die(new Error(`${pathOf(unclaimed.file)} is not claimed`))
@@ -298,7 +290,7 @@ const openTorrent = Effect.fnUntraced(function* (
     if (files !== undefined) return { bytes, files }
     // Too many files to be described in the answer.
     const looked = yield* Effect.mapError(
-      look(realSpans(offset, length).map(({ file }) => file)),
+      look(FileLayout.realSpans(layout, offset, length).map(({ file }) => file)),
       ({ reason, others = [] }) => StorageError.of("read", [reason, ...others])
     )
     return { bytes, files: looked.filter((facts) => facts !== undefined) }
@@ -347,7 +339,7 @@ const openTorrent = Effect.fnUntraced(function* (
     prepare: (wanted) =>
       Effect.suspend(() => {
         const isWanted = new Set(wanted)
-        const others = [...layout.files.keys()].filter((file) => !isWanted.has(file) && !layout.files[file]!.padding)
+        const others = FileLayout.realFiles(layout).filter((file) => !isWanted.has(file))
         return Effect.mapError(set.skip(others), failed("prepare"))
       }),
     writePiece,

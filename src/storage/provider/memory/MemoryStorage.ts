@@ -15,7 +15,7 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as PieceGeometry from "../../../base/PieceGeometry.ts"
 import { PieceHasher } from "../../../hash/PieceHasher.ts"
-import type * as FileLayout from "../../../metainfo/FileLayout.ts"
+import * as FileLayout from "../../../metainfo/FileLayout.ts"
 import { type OpenOptions, Storage, type StorageReason, type TorrentStorage } from "../../Storage.ts"
 import * as MemoryFiles from "./MemoryFiles.ts"
 import * as MemoryTorrent from "./MemoryTorrent.ts"
@@ -178,7 +178,7 @@ export const make = Effect.fnUntraced(function* (options: MemoryStorageOptions =
   /** The parts of a stored piece, by file; throws if it is not stored. */
   const stored = (layout: FileLayout.FileLayout, piece: number) =>
     MemoryTorrent.pieceSpans(layout, PieceGeometry.pieceIndexUnsafe(layout.geometry, piece)).map((span) => {
-      const path = MemoryTorrent.pathOf(layout.files[span.file]!.path)
+      const path = MemoryTorrent.pathOf(FileLayout.pathOf(layout, span.file))
       const file = disk.files.get(path) ?? disk.files.get(MemoryTorrent.asidePath(path))
       if (file === undefined || file.length < span.fileOffset + span.length) {
         throw new RangeError(`piece ${piece} is not stored`)

@@ -47,12 +47,13 @@ export const pathOf = (components: ReadonlyArray<string>): string => components.
 /** Where a file is set aside. */
 export const asidePath = (path: string): string => `${pathOf(AsideFolder.components)}/${path}`
 
-const realSpans = (layout: FileLayout.FileLayout, begin: number, length: number): ReadonlyArray<FileLayout.FileSpan> =>
-  FileLayout.spans(layout, begin, length).filter(({ file }) => !layout.files[file]!.padding)
-
 /** The parts of a piece that files hold. */
 export const pieceSpans = (layout: FileLayout.FileLayout, piece: PieceIndex): ReadonlyArray<FileLayout.FileSpan> =>
-  realSpans(layout, PieceGeometry.pieceOffset(layout.geometry, piece), PieceGeometry.pieceSize(layout.geometry, piece))
+  FileLayout.realSpans(
+    layout,
+    PieceGeometry.pieceOffset(layout.geometry, piece),
+    PieceGeometry.pieceSize(layout.geometry, piece)
+  )
 
 /** Opens a torrent; `close` releases what it reserved. */
 export const open = (
@@ -71,7 +72,7 @@ export const open = (
   const { disk, hasher, writers } = shared
   const me = {}
   let isClosed = false
-  const places = layout.files.map(({ path }) => pathOf(path))
+  const places = Array.from(FileLayout.indices(layout), (file) => pathOf(FileLayout.pathOf(layout, file)))
   const skipped = new Set<number>()
   const claims = new Map<number, Claim>()
 
@@ -144,7 +145,7 @@ export const open = (
     // Writes in flight must fail from now on, even if the claim fails.
     if (before !== undefined) before.changed ??= new FileChanged({ path: before.path, why: "was changed" })
     const path = locate(claim.file)
-    const { length } = layout.files[claim.file]!
+    const length = FileLayout.lengthOf(layout, claim.file)
     const reason = objection(claim, path)
     if (reason !== undefined) return reason
     let file = disk.files.get(path)
@@ -203,7 +204,7 @@ export const open = (
   /** A copy of a range of the torrent, or the path of the first file that does not hold its part. */
   const read = (begin: number, length: number): Uint8Array | string => {
     const bytes = new Uint8Array(length)
-    for (const span of realSpans(layout, begin, length)) {
+    for (const span of FileLayout.realSpans(layout, begin, length)) {
       const file = fileOf(span.file)
       const part = file && MemoryFiles.read(file, span.fileOffset, span.length)
       if (part === undefined) return places[span.file]!
@@ -292,9 +293,9 @@ export const open = (
     prepare: (wanted) =>
       Effect.suspend(() => {
         const isWanted = new Set(wanted)
-        for (const index of layout.files.keys()) {
+        for (const index of FileLayout.indices(layout)) {
           if (isWanted.has(index)) skipped.delete(index)
-          else if (!layout.files[index]!.padding) skipped.add(index)
+          else if (!FileLayout.isPadding(layout, index)) skipped.add(index)
         }
         return failed(
           "prepare",
@@ -317,7 +318,7 @@ export const open = (
         const offset = PieceGeometry.pieceOffset(layout.geometry, piece) + begin
         const bytes = read(offset, length)
         if (typeof bytes === "string") return Effect.fail(StorageError.of("read", [new NotStored({ path: bytes })]))
-        const files = realSpans(layout, offset, length).flatMap(({ file }) => factsOf(file) ?? [])
+        const files = FileLayout.realSpans(layout, offset, length).flatMap(({ file }) => factsOf(file) ?? [])
         return Effect.succeed({ bytes, files })
       }),
     digests: (asked) =>
@@ -374,7 +375,7 @@ export const open = (
     torrent,
     close: () => {
       isClosed = true
-      release(layout.files.keys())
+      release(FileLayout.indices(layout))
     }
   }
 }

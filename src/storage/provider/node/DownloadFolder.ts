@@ -75,12 +75,11 @@ export const make = (
   const failed = (path: string, access: "read" | "write") => (error: SystemError) => openFailure(error, path, access)
   const realpath = (path: string) => NodeFile.call<string>((done) => fs.realpath(path, done))
 
-  const identify = (path: string) =>
-    Effect.gen(function* () {
-      const { dev, ino } = yield* NodeFile.call<NFS.BigIntStats>((done) => fs.statExact(path, done))
-      const { type } = yield* NodeFile.call<NFS.BigIntStatsFs>((done) => fs.statfs(path, done))
-      return { dev, ino, type } satisfies RootIdentity
-    })
+  const identify = Effect.fnUntraced(function* (path: string) {
+    const { dev, ino } = yield* NodeFile.call<NFS.BigIntStats>((done) => fs.statExact(path, done))
+    const { type } = yield* NodeFile.call<NFS.BigIntStatsFs>((done) => fs.statfs(path, done))
+    return { dev, ino, type } satisfies RootIdentity
+  })
 
   const present: Effect.Effect<void, StorageReason> = Effect.gen(function* () {
     if (identity === undefined) return
@@ -95,74 +94,75 @@ export const make = (
     identity = back
   })
 
-  const makeRoot = () =>
-    Effect.gen(function* () {
-      const top = yield* NodeFile.call<string | undefined>((done) => fs.mkdirs(root, done))
-      if (top === undefined) return
-      for (let made = root; made !== Path.dirname(top); made = Path.dirname(made)) changed.add(Path.dirname(made))
-    })
+  const makeRoot = Effect.fnUntraced(function* () {
+    const top = yield* NodeFile.call<string | undefined>((done) => fs.mkdirs(root, done))
+    if (top === undefined) return
+    for (let made = root; made !== Path.dirname(top); made = Path.dirname(made)) changed.add(Path.dirname(made))
+  })
 
-  const resolveRoot = (access: "read" | "write") =>
-    Effect.gen(function* () {
-      if (access === "write" && identity !== undefined) {
-        yield* Effect.mapError(present, FileHandles.refusal)
-      }
-      const found = known.get("")
-      if (found !== undefined) return found
-      if (access === "write" && identity === undefined) yield* Effect.mapError(makeRoot(), failed(directory, access))
-      const real = yield* Effect.mapError(realpath(root), failed(directory, access))
-      identity ??= yield* Effect.mapError(identify(real), failed(directory, access))
-      known.set("", real)
-      return real
-    })
+  const resolveRoot = Effect.fnUntraced(function* (access: "read" | "write") {
+    if (access === "write" && identity !== undefined) {
+      yield* Effect.mapError(present, FileHandles.refusal)
+    }
+    const found = known.get("")
+    if (found !== undefined) return found
+    if (access === "write" && identity === undefined) yield* Effect.mapError(makeRoot(), failed(directory, access))
+    const real = yield* Effect.mapError(realpath(root), failed(directory, access))
+    identity ??= yield* Effect.mapError(identify(real), failed(directory, access))
+    known.set("", real)
+    return real
+  })
 
-  const makeFolder = (parent: string, child: string, name: string) =>
-    Effect.gen(function* () {
-      const made = yield* Effect.result(NodeFile.call((done) => fs.mkdir(child, done)))
-      if (made._tag === "Success") {
-        changed.add(parent)
-        return child
-      }
-      if (made.failure.code !== "EEXIST") return yield* Effect.fail(openFailure(made.failure, name, "write"))
-      // Another program made it meanwhile, or a link leads nowhere.
-      return yield* Effect.mapError(realpath(child), (error) =>
-        error.code === "ENOENT" ? refuse(name, "a symbolic link leads nowhere") : openFailure(error, name, "write")
-      )
-    })
+  const makeFolder = Effect.fnUntraced(function* (parent: string, child: string, name: string) {
+    const made = yield* Effect.result(NodeFile.call((done) => fs.mkdir(child, done)))
+    if (made._tag === "Success") {
+      changed.add(parent)
+      return child
+    }
+    if (made.failure.code !== "EEXIST") return yield* Effect.fail(openFailure(made.failure, name, "write"))
+    // Another program made it meanwhile, or a link leads nowhere.
+    return yield* Effect.mapError(realpath(child), (error) =>
+      error.code === "ENOENT" ? refuse(name, "a symbolic link leads nowhere") : openFailure(error, name, "write")
+    )
+  })
 
-  const enter = (top: string, parent: string, component: string, name: string, access: "read" | "write") =>
-    Effect.gen(function* () {
-      const child = Path.join(parent, component)
-      const found = yield* Effect.result(realpath(child))
-      if (found._tag === "Failure" && (access === "read" || found.failure.code !== "ENOENT")) {
-        return yield* Effect.fail(openFailure(found.failure, name, access))
-      }
-      const real = found._tag === "Success" ? found.success : yield* makeFolder(parent, child, name)
-      const inside = real.startsWith(top.endsWith(Path.sep) ? top : top + Path.sep)
-      const mayLeave = followLinks && access === "read"
-      if (!inside && !mayLeave) return yield* Effect.fail(refuse(name, FileSystemError.linkLeadsOut))
-      return real
-    })
+  const enter = Effect.fnUntraced(function* (
+    top: string,
+    parent: string,
+    component: string,
+    name: string,
+    access: "read" | "write"
+  ) {
+    const child = Path.join(parent, component)
+    const found = yield* Effect.result(realpath(child))
+    if (found._tag === "Failure" && (access === "read" || found.failure.code !== "ENOENT")) {
+      return yield* Effect.fail(openFailure(found.failure, name, access))
+    }
+    const real = found._tag === "Success" ? found.success : yield* makeFolder(parent, child, name)
+    const inside = real.startsWith(top.endsWith(Path.sep) ? top : top + Path.sep)
+    const mayLeave = followLinks && access === "read"
+    if (!inside && !mayLeave) return yield* Effect.fail(refuse(name, FileSystemError.linkLeadsOut))
+    return real
+  })
 
-  const resolve = (components: ReadonlyArray<string>, access: "read" | "write") =>
-    Effect.gen(function* () {
-      const top = yield* resolveRoot(access)
-      if (components.length === 0) return top
-      // Reads may resolve to places where writes are refused.
-      const key = `${followLinks ? access : ""}/${components.join("/")}`
-      const remembered = known.get(key)
-      if (remembered !== undefined) {
-        // One call instead of one a component. It also notices a folder that was swapped for a link.
-        const still = yield* Effect.result(realpath(remembered))
-        if (still._tag === "Success" && still.success === remembered) return remembered
-      }
-      let real = top
-      for (let depth = 0; depth < components.length; depth++) {
-        real = yield* enter(top, real, components[depth]!, nameOf(components.slice(0, depth + 1)), access)
-      }
-      known.set(key, real)
-      return real
-    })
+  const resolve = Effect.fnUntraced(function* (components: ReadonlyArray<string>, access: "read" | "write") {
+    const top = yield* resolveRoot(access)
+    if (components.length === 0) return top
+    // Reads may resolve to places where writes are refused.
+    const key = `${followLinks ? access : ""}/${components.join("/")}`
+    const remembered = known.get(key)
+    if (remembered !== undefined) {
+      // One call instead of one a component. It also notices a folder that was swapped for a link.
+      const still = yield* Effect.result(realpath(remembered))
+      if (still._tag === "Success" && still.success === remembered) return remembered
+    }
+    let real = top
+    for (let depth = 0; depth < components.length; depth++) {
+      real = yield* enter(top, real, components[depth]!, nameOf(components.slice(0, depth + 1)), access)
+    }
+    known.set(key, real)
+    return real
+  })
 
   return {
     nameOf,

@@ -9,126 +9,118 @@ import type * as NFS from "node:fs"
 import * as Path from "node:path"
 import * as Effect from "effect/Effect"
 import { FileChanged, type FileClaim, FileExists, type FileFacts, StorageUnavailable } from "../../Storage.ts"
-import type { DownloadFolder } from "./DownloadFolder.ts"
 import * as FileHandles from "./FileHandles.ts"
 import * as FileSystemError from "./FileSystemError.ts"
 import * as HeldFile from "./HeldFile.ts"
-import type { NamedFile, OpenedFile } from "./NamedFile.ts"
+import * as NamedFile from "./NamedFile.ts"
 import * as NodeFile from "./NodeFile.ts"
 import * as OwnCopy from "./OwnCopy.ts"
 
 /** A file that is open for writing, as its claim says. */
-export interface ClaimedFile extends OpenedFile {
+export interface ClaimedFile extends NamedFile.OpenedFile {
   readonly stats: NFS.BigIntStats
 }
 
-/** Opens a file as a claim says; what it opens stays open only if it succeeds. */
-export type FileClaiming = (claim: FileClaim) => Effect.Effect<ClaimedFile, FileHandles.OpenFailure>
-
-/** Makes the claims of `named`; touches nothing. */
-export const make = (options: {
-  readonly fs: NodeFile.NodeFileSystem
-  readonly folder: DownloadFolder
-  readonly named: NamedFile
+/** How a claim is carried out. */
+export interface Options {
   /** Bytes the torrent has in this file. */
   readonly length: number
-  /** Whether a file is on a disk of this machine. */
-  readonly isLocal: (stats: NFS.BigIntStats, path: string) => Effect.Effect<boolean>
   /** Removes copies of the file with this true path that a crash has left. */
   readonly clean: (path: string) => Effect.Effect<void>
   /** Called when a copy has taken the place of the file. */
   readonly onCopied: () => void
   /** Called when the file was cut to the torrent's length. */
   readonly onCut: () => void
-}): FileClaiming => {
-  const { folder, fs, length, named } = options
-  const { nameOf } = named
-
-  const fileChanged = (why: string) => new FileChanged({ path: nameOf(), why })
-
-  /** What differs between a file and the facts it is claimed by, as the end of a sentence. */
-  const difference = (facts: FileFacts, stats: NFS.BigIntStats): string | undefined => {
-    if (!HeldFile.isSame(stats, facts.identity)) return HeldFile.replaced
-    if (stats.size < facts.length) return HeldFile.cutOff
-    return stats.size !== BigInt(facts.length) || stats.mtimeNs !== facts.mtimeNs ? HeldFile.changedSince : undefined
-  }
-
-  const openFound = (facts: FileFacts) =>
-    Effect.catchIf(
-      named.openForWriting("read"),
-      ({ missing, reason }) => missing || (reason._tag === "StorageRefused" && facts.kind === "file"),
-      ({ missing, reason }) =>
-        Effect.mapError(
-          Effect.flatMap(folder.present, () =>
-            // What cannot be opened is another thing by now, or the same one that may not be written.
-            Effect.flatMap(named.look, (stats) =>
-              Effect.fail(
-                missing || stats === undefined
-                  ? fileChanged(HeldFile.deleted)
-                  : HeldFile.isSame(stats, facts.identity)
-                    ? reason
-                    : fileChanged(HeldFile.replaced)
-              )
-            )
-          ),
-          FileHandles.refusal
-        )
-    )
-
-  const open = (claim: FileClaim) => {
-    switch (claim.as) {
-      case "new":
-        return named.create(new FileExists({ path: nameOf() }))
-      case "found":
-        return openFound(claim.facts)
-      case "overwritten":
-        return Effect.catchIf(
-          named.openForWriting("write"),
-          ({ missing }) => missing,
-          () =>
-            Effect.suspend(() => {
-              folder.forget()
-              return named.create(new StorageUnavailable({ path: nameOf(), why: "somebody else made it meanwhile" }))
-            })
-        )
-    }
-  }
-
-  return (claim) =>
-    Effect.gen(function* () {
-      const { path, ...first } = yield* open(claim)
-      let fd = first.fd
-      const check = Effect.gen(function* () {
-        let stats = yield* named.stat(fd, "write")
-        const why = claim.as === "found" ? difference(claim.facts, stats) : undefined
-        if (why !== undefined) return yield* Effect.fail(fileChanged(why))
-        yield* options.clean(path)
-        const isAfresh = claim.as === "found" && claim.afresh === true
-        if (stats.nlink > 1n || isAfresh) {
-          fd = yield* OwnCopy.replace({
-            fs,
-            fd,
-            path,
-            name: nameOf(),
-            stats,
-            length: claim.as === "overwritten" ? Math.min(Number(stats.size), length) : Number(stats.size),
-            countsBlocks: yield* options.isLocal(stats, path),
-            mayShare: !isAfresh
-          })
-          options.onCopied()
-          folder.markChanged(Path.dirname(path))
-          stats = yield* named.stat(fd, "write")
-        }
-        if (claim.as === "overwritten" && stats.size > length) {
-          yield* Effect.mapError(
-            NodeFile.call((done) => fs.ftruncate(fd, length, done)),
-            (error) => FileSystemError.reasonOf(error, nameOf(), "write")
-          )
-          options.onCut()
-          stats = yield* named.stat(fd, "write")
-        }
-        return stats
-      })
-      return { path, stats: yield* named.closeUnless(() => fd, check), fd }
-    })
 }
+
+const fileChanged = (named: NamedFile.NamedFile, why: string) => new FileChanged({ path: NamedFile.nameOf(named), why })
+
+/** What differs between a file and the facts it is claimed by, as the end of a sentence. */
+const difference = (facts: FileFacts, stats: NFS.BigIntStats): string | undefined => {
+  if (!HeldFile.isSame(stats, facts.identity)) return HeldFile.replaced
+  if (stats.size < facts.length) return HeldFile.cutOff
+  return stats.size !== BigInt(facts.length) || stats.mtimeNs !== facts.mtimeNs ? HeldFile.changedSince : undefined
+}
+
+const openFound = (named: NamedFile.NamedFile, facts: FileFacts) =>
+  Effect.catchIf(
+    NamedFile.openForWriting(named, "read"),
+    ({ missing, reason }) => missing || (reason._tag === "StorageRefused" && facts.kind === "file"),
+    ({ missing, reason }) =>
+      Effect.mapError(
+        Effect.flatMap(named.medium.folder.present, () =>
+          // What cannot be opened is another thing by now, or the same one that may not be written.
+          Effect.flatMap(NamedFile.look(named), (stats) =>
+            Effect.fail(
+              missing || stats === undefined
+                ? fileChanged(named, HeldFile.deleted)
+                : HeldFile.isSame(stats, facts.identity)
+                  ? reason
+                  : fileChanged(named, HeldFile.replaced)
+            )
+          )
+        ),
+        FileHandles.refusal
+      )
+  )
+
+const open = (named: NamedFile.NamedFile, claim: FileClaim) => {
+  const path = NamedFile.nameOf(named)
+  switch (claim.as) {
+    case "new":
+      return NamedFile.create(named, new FileExists({ path }))
+    case "found":
+      return openFound(named, claim.facts)
+    case "overwritten":
+      return Effect.catchIf(
+        NamedFile.openForWriting(named, "write"),
+        ({ missing }) => missing,
+        () =>
+          Effect.suspend(() => {
+            named.medium.folder.forget()
+            return NamedFile.create(named, new StorageUnavailable({ path, why: "somebody else made it meanwhile" }))
+          })
+      )
+  }
+}
+
+/** Opens a file as a claim says; what it opens stays open only if it succeeds. */
+export const run = Effect.fnUntraced(function* (named: NamedFile.NamedFile, claim: FileClaim, options: Options) {
+  const { folder, fs, isLocal } = named.medium
+  const { length } = options
+  const { path, ...first } = yield* open(named, claim)
+  let fd = first.fd
+  const check = Effect.gen(function* () {
+    let stats = yield* NamedFile.stat(named, fd, "write")
+    const why = claim.as === "found" ? difference(claim.facts, stats) : undefined
+    if (why !== undefined) return yield* Effect.fail(fileChanged(named, why))
+    yield* options.clean(path)
+    const isAfresh = claim.as === "found" && claim.afresh === true
+    if (stats.nlink > 1n || isAfresh) {
+      fd = yield* OwnCopy.replace({
+        fs,
+        fd,
+        path,
+        name: NamedFile.nameOf(named),
+        stats,
+        length: claim.as === "overwritten" ? Math.min(Number(stats.size), length) : Number(stats.size),
+        countsBlocks: yield* isLocal(stats, path),
+        mayShare: !isAfresh
+      })
+      options.onCopied()
+      folder.markChanged(Path.dirname(path))
+      stats = yield* NamedFile.stat(named, fd, "write")
+    }
+    if (claim.as === "overwritten" && stats.size > length) {
+      yield* Effect.mapError(
+        NodeFile.call((done) => fs.ftruncate(fd, length, done)),
+        (error) => FileSystemError.reasonOf(error, NamedFile.nameOf(named), "write")
+      )
+      options.onCut()
+      stats = yield* NamedFile.stat(named, fd, "write")
+    }
+    return stats
+  })
+  const claimed: ClaimedFile = { path, stats: yield* NamedFile.closeUnless(named, () => fd, check), fd }
+  return claimed
+})

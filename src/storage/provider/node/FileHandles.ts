@@ -34,6 +34,7 @@ export interface Slot {
   readonly open: Effect.Effect<number, OpenFailure>
   readonly closeFailed: (error: SystemError) => void
   fd: number | undefined
+  isClosing: boolean
   users: number
   opening: Deferred.Deferred<Result.Result<number, OpenFailure>> | undefined
   /** Set when the file must not be used again; completes when it is closed. */
@@ -46,7 +47,11 @@ export const makeSlot = (options: {
   readonly open: Effect.Effect<number, OpenFailure>
   /** Called with an error of `close`, by which network disks report deferred writes. */
   readonly closeFailed: (error: SystemError) => void
-}): Slot => ({ ...options, fd: undefined, users: 0, opening: undefined, retired: undefined })
+}): Slot => ({ ...options, fd: undefined, isClosing: false, users: 0, opening: undefined, retired: undefined })
+
+/** Whether a slot has a descriptor, or `closeFailed` may still be called for one. */
+export const isOpen = ({ fd, isClosing, opening }: Slot): boolean =>
+  fd !== undefined || isClosing || opening !== undefined
 
 /** The open files of one process, or of one part of it. */
 export interface FileHandles {
@@ -82,7 +87,9 @@ export const make = (options: {
     // Before anything suspends: once the system has the number back, it may mean another file.
     slot.fd = undefined
     idle.delete(slot)
+    slot.isClosing = true
     const result = yield* Effect.result(options.close(fd))
+    slot.isClosing = false
     places--
     if (Result.isFailure(result)) slot.closeFailed(result.failure)
   })
@@ -104,11 +111,8 @@ export const make = (options: {
     return result
   })
 
+  /** Opens a slot whose file is not open, or waits for whoever does. */
   const acquire = Effect.fnUntraced(function* (slot: Slot) {
-    if (slot.fd !== undefined) {
-      idle.delete(slot)
-      return Result.succeed(slot.fd)
-    }
     if (slot.opening !== undefined) return yield* Deferred.await(slot.opening)
     const opening = Deferred.makeUnsafe<Result.Result<number, OpenFailure>>()
     slot.opening = opening
@@ -128,15 +132,18 @@ export const make = (options: {
     return Effect.void
   }
 
+  const useOpened = <A, E>(slot: Slot, use: (fd: number) => Effect.Effect<A, E>) =>
+    Effect.flatMap(
+      acquire(slot),
+      (result): Effect.Effect<A, E | StorageReason> =>
+        Result.isSuccess(result) ? use(result.success) : Effect.fail(result.failure.reason)
+    )
+
   const useSlot = <A, E>(slot: Slot, use: (fd: number) => Effect.Effect<A, E>) => {
     slot.users++
-    return acquire(slot).pipe(
-      Effect.flatMap(
-        (result): Effect.Effect<A, E | StorageReason> =>
-          Result.isSuccess(result) ? use(result.success) : Effect.fail(result.failure.reason)
-      ),
-      Effect.ensuring(Effect.suspend(() => release(slot)))
-    )
+    idle.delete(slot)
+    const using: Effect.Effect<A, E | StorageReason> = slot.fd === undefined ? useOpened(slot, use) : use(slot.fd)
+    return Effect.onExit(using, () => release(slot))
   }
 
   return {

@@ -9,75 +9,22 @@
  * used in its place.
  */
 import type * as NFS from "node:fs"
-import * as Path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
 import * as Bitfield from "../../../base/Bitfield.ts"
-import type * as FileLayout from "../../../metainfo/FileLayout.ts"
+import * as FileLayout from "../../../metainfo/FileLayout.ts"
 import * as AsideFolder from "../../AsideFolder.ts"
-import { type FileClaim, FileExists, type FileFacts, type StorageReason } from "../../Storage.ts"
+import type { FileClaim, FileFacts, StorageReason } from "../../Storage.ts"
 import type * as DownloadFolder from "./DownloadFolder.ts"
 import type * as FileHandles from "./FileHandles.ts"
 import * as FileNames from "./FileNames.ts"
 import * as FolderEntries from "./FolderEntries.ts"
-import * as HeldFile from "./HeldFile.ts"
 import * as LocalDevices from "./LocalDevices.ts"
+import type * as NodeWriterLocks from "./locks/NodeWriterLocks.ts"
 import * as NodeFile from "./NodeFile.ts"
 import * as OwnCopy from "./OwnCopy.ts"
+import * as RestingFiles from "./RestingFiles.ts"
 import * as TorrentFile from "./TorrentFile.ts"
-
-/** The files of one torrent; an index is one in `layout.files`, of a file that is no padding. */
-export interface FilePlaces {
-  /** Components of a file in its place, as users know it. */
-  readonly pathOf: (index: number) => ReadonlyArray<string>
-  /** All components at which a file may be in its place on this disk, those of `pathOf` first. */
-  readonly pathsOf: (index: number) => ReadonlyArray<ReadonlyArray<string>>
-  /** The path of a file as the user would name it. */
-  readonly nameOf: (index: number) => string
-  /** What exists there; `parents` remembers true paths of folders, for looks that follow at once. */
-  readonly look: (
-    index: number,
-    parents: FolderEntries.KnownParents
-  ) => Effect.Effect<FileFacts | undefined, StorageReason>
-  readonly claim: (claim: FileClaim) => Effect.Effect<FileFacts, StorageReason>
-  readonly unclaim: (index: number) => void
-  readonly isClaimed: (index: number) => boolean
-  readonly write: (index: number, part: NodeFile.FilePart) => Effect.Effect<void, StorageReason>
-  /** Returns how many bytes there were, as `TorrentFile.read` does. */
-  readonly read: (index: number, part: NodeFile.FilePart) => Effect.Effect<number, StorageReason>
-  /** The same, and what is there after the read. */
-  readonly readAndLook: (
-    index: number,
-    part: NodeFile.FilePart
-  ) => Effect.Effect<{ readonly read: number; readonly facts: FileFacts | undefined }, StorageReason>
-  /** Returns the facts of the file, and its true path if it was claimed. */
-  readonly sync: (
-    index: number
-  ) => Effect.Effect<{ readonly facts: FileFacts; readonly path: string | undefined }, StorageReason>
-  /** Whether any file is set aside on the disk. */
-  readonly hasAside: Effect.Effect<boolean>
-  /** Whether a file is to be brought back once it is wanted, whatever earlier runs did. */
-  readonly isSkipped: (index: number) => boolean
-  /** Sets a file aside from its next use on, unless it then exists in its place or was claimed there. */
-  readonly setAside: (index: number) => void
-  /**
-   * Moves a file that was set aside, by an earlier run too, to its place. If a file exists there, that one is used, and
-   * what was set aside is removed.
-   */
-  readonly bringBack: (index: number) => Effect.Effect<void, StorageReason>
-  /** Moves a file to another path, where nothing may exist. */
-  readonly rename: (index: number, path: ReadonlyArray<string>) => Effect.Effect<void, StorageReason>
-  /** Deletes a file wherever it is, and then its empty folders. */
-  readonly remove: (index: number) => Effect.Effect<void, StorageReason>
-  /** The files that were used so far, without those that are forgotten. */
-  readonly used: () => Iterable<TorrentFile.TorrentFile>
-}
-
-/**
- * How many files that were used are remembered although nothing but their names is to be known of them: twice as many as
- * are open by default. A torrent may have hundreds of thousands.
- */
-const maxRemembered = 64
 
 /** A file that was used, and how many uses of it have not ended. */
 interface Used {
@@ -85,285 +32,352 @@ interface Used {
   users: number
 }
 
+/**
+ * The files of one torrent; an index is one in `layout.files`, of a file that is no padding. Made by `make`, changed
+ * only here.
+ */
+export interface FilePlaces {
+  readonly layout: FileLayout.FileLayout
+  readonly folder: DownloadFolder.DownloadFolder
+  readonly medium: TorrentFile.Medium
+  readonly names: FileNames.FileNames
+  readonly entries: FolderEntries.FolderEntries
+  /** The files in use, and those with open descriptors. */
+  readonly files: Map<number, Used>
+  /** All others. */
+  readonly resting: RestingFiles.RestingFiles
+  readonly renamed: Map<number, ReadonlyArray<string>>
+  /** Skipped files that may exist in their place: looked for when they are used. */
+  readonly undecided: Bitfield.Bitfield
+  /** Files that are set aside. */
+  readonly aside: Bitfield.Bitfield
+  /** One at a time: on some disks a free name and another file's name are one, which only the disk can show. */
+  readonly moving: Semaphore.Semaphore
+}
+
+/** How many files may be held with an open descriptor for reading that nobody uses: twice as many as are open by default. */
+const maxRemembered = 64
+
+/** How many files may be held without one before they are put to rest. */
+const maxIdle = 8
+
 /** Every file in its place; touches nothing. */
 export const make = (options: {
   readonly fs: NodeFile.NodeFileSystem
   readonly handles: FileHandles.FileHandles
   readonly folder: DownloadFolder.DownloadFolder
   readonly layout: FileLayout.FileLayout
-  /** As `TorrentFile.make`. */
+  /** As in `NamedFile.Medium`. */
   readonly followLinks?: boolean | undefined
   /** Whether the torrent was closed; after that no file is opened. */
   readonly isClosed: () => boolean
 }): FilePlaces => {
   const { folder, followLinks = false, fs, handles, isClosed, layout } = options
-  const names = FileNames.make({ fs, folder, layout })
-  const entries = FolderEntries.make(fs, folder)
-  const isLocal = LocalDevices.make(fs)
-  const clean = OwnCopy.makeCleaner(fs)
-  const files = new Map<number, Used>()
-  /** Forgotten files that were synced. */
-  const synced = Bitfield.make(layout.files.length)
-  const renamed = new Map<number, ReadonlyArray<string>>()
-  /** Skipped files that may exist in their place: looked for when they are used. */
-  const undecided = new Set<number>()
-  /** Files that are set aside. */
-  const aside = new Set<number>()
-  // One at a time: on some disks a free name and another file's name are one, which only the disk can show.
-  const moving = Semaphore.makeUnsafe(1)
-
-  const pathOf = (index: number): ReadonlyArray<string> => renamed.get(index) ?? layout.files[index]!.path
-  const pathsOf = (index: number): ReadonlyArray<ReadonlyArray<string>> => {
-    const { path, portable } = layout.files[index]!
-    const own = renamed.get(index)
-    return own !== undefined ? [own] : portable === undefined ? [path] : [path, portable]
-  }
-  // Under the name that no file system confuses with another file's: users do not look for names there.
-  const asidePath = (index: number): ReadonlyArray<string> => [...AsideFolder.components, ...pathsOf(index).at(-1)!]
-  const nameOn = (
-    index: number,
-    access: "read" | "create"
-  ): Effect.Effect<FileNames.FilePlace, FileHandles.OpenFailure> => {
-    const own = renamed.get(index)
-    return own === undefined ? names.resolve(index, access) : Effect.succeed({ path: own, isMade: false })
-  }
-  const placeOf = (
-    index: number,
-    access: "read" | "create"
-  ): Effect.Effect<FileNames.FilePlace, FileHandles.OpenFailure> =>
-    aside.has(index) ? Effect.succeed({ path: asidePath(index), isMade: false }) : nameOn(index, access)
-  const nameOf = (index: number) => folder.nameOf(pathOf(index))
-
-  const fileOf = (index: number): Used => {
-    const known = files.get(index)
-    if (known !== undefined) return known
-    const { length } = layout.files[index]!
-    const file = TorrentFile.make({
+  const self: FilePlaces = {
+    layout,
+    folder,
+    medium: {
       fs,
       handles,
       folder,
-      path: () => (aside.has(index) ? asidePath(index) : pathOf(index)),
-      place: (access) => placeOf(index, access),
       followLinks,
-      length,
-      isSynced: Bitfield.has(synced, index),
-      isLocal,
-      clean,
+      pathOf: (index) => currentPath(self, index),
+      placeOf: (index, access) => placeOf(self, index, access),
+      lengthOf: (index) => FileLayout.lengthOf(layout, index),
+      isLocal: LocalDevices.make(fs),
+      clean: OwnCopy.makeCleaner(fs),
       isClosed
-    })
-    const used: Used = { file, users: 0 }
-    files.set(index, used)
-    return used
-  }
-
-  /** Forgets files that were used long ago. Looks at two for each use, so that their number stays bounded. */
-  const forgetSome = Effect.suspend(() => {
-    const forgotten: Array<TorrentFile.TorrentFile> = []
-    for (let looks = 0; looks < 2 && files.size > maxRemembered; looks++) {
-      const [index, used] = files.entries().next().value!
-      files.delete(index)
-      if (used.users === 0 && used.file.isForgettable()) {
-        if (used.file.isSynced()) Bitfield.add(synced, index)
-        forgotten.push(used.file)
-      } else files.set(index, used)
-    }
-    return Effect.forEach(forgotten, (file) => file.close, { discard: true })
-  })
-
-  /** Runs an effect with a file, which is not forgotten meanwhile. */
-  const withFile = <A>(
-    index: number,
-    effect: (file: TorrentFile.TorrentFile) => Effect.Effect<A, StorageReason>
-  ): Effect.Effect<A, StorageReason> =>
-    Effect.suspend(() => {
-      const used = fileOf(index)
-      used.users++
-      return Effect.ensuring(
-        effect(used.file),
-        Effect.suspend(() => {
-          used.users--
-          return files.size > maxRemembered ? forgetSome : Effect.void
-        })
-      )
-    })
-
-  const factsOf = (index: number, stats: NFS.BigIntStats): Effect.Effect<FileFacts> => {
-    const isFile = stats.isFile()
-    const facts = (isHole: boolean): FileFacts => ({
-      file: index,
-      kind: isFile ? "file" : "other",
-      length: isFile ? Number(stats.size) : 0,
-      mtimeNs: stats.mtimeNs,
-      identity: NodeFile.identityOf(stats),
-      isHole,
-      isAside: aside.has(index),
-      otherNames: isFile ? Math.max(0, Number(stats.nlink) - 1) : 0
-    })
-    if (!isFile || stats.blocks > 0n || stats.size === 0n) return Effect.succeed(facts(isFile && stats.size === 0n))
-    return Effect.map(isLocal(stats, folder.nameOf(aside.has(index) ? asidePath(index) : pathOf(index))), facts)
-  }
-
-  const decide = (index: number) =>
-    Effect.gen(function* () {
-      const found = yield* findInPlace(index)
-      // Another use may have decided it meanwhile, or the file is wanted by now.
-      if (undecided.delete(index) && found === undefined) aside.add(index)
-    })
-
-  /** Uses a file where it is. */
-  const use = <A>(
-    index: number,
-    effect: (file: TorrentFile.TorrentFile) => Effect.Effect<A, StorageReason>
-  ): Effect.Effect<A, StorageReason> =>
-    Effect.suspend(() =>
-      undecided.has(index) ? Effect.andThen(decide(index), use(index, effect)) : withFile(index, effect)
-    )
-
-  /** What exists in the place of a file, under its name on this disk. */
-  const findInPlace = (index: number, known?: FolderEntries.KnownParents, follows = false) =>
-    Effect.gen(function* () {
-      const { path } = yield* Effect.mapError(nameOn(index, "read"), ({ reason }) => reason)
-      return yield* entries.find(path, known, follows)
-    })
-
-  const look = (index: number, parents: FolderEntries.KnownParents) =>
-    Effect.gen(function* () {
-      const file = files.get(index)?.file
-      if (file?.isHeld() === true) return yield* file.look
-      const isSkipped = undecided.has(index) || aside.has(index)
-      const found = yield* findInPlace(index, parents, followLinks)
-      if (!isSkipped) return found?.stats
-      undecided.delete(index)
-      if (found === undefined) {
-        aside.add(index)
-        return (yield* entries.find(asidePath(index), parents))?.stats
-      }
-      if (aside.delete(index) && file !== undefined) yield* file.reopen
-      // Looked for again when it is used, because it may be gone by then.
-      undecided.add(index)
-      return found.stats
-    })
-
-  const bringBack = (index: number, file: TorrentFile.TorrentFile) =>
-    Effect.gen(function* () {
-      const found = yield* entries.find(asidePath(index))
-      // A folder there holds what was set aside of another torrent.
-      if (found?.stats.isFile() !== true) {
-        undecided.delete(index)
-        if (aside.delete(index)) yield* file.reopen
-        return
-      }
-      const isThere = (yield* findInPlace(index)) !== undefined
-      yield* file.relocate(
-        Effect.gen(function* () {
-          const place = isThere ? undefined : yield* Effect.mapError(nameOn(index, "create"), ({ reason }) => reason)
-          const to = place && (yield* entries.move(found.place, place))
-          undecided.delete(index)
-          aside.delete(index)
-          if (isThere) {
-            file.change(HeldFile.replaced)
-            yield* entries.unlink(found.place, nameOf(index))
-          }
-          return { from: found.place, to }
-        })
-      )
-      yield* entries.removeEmpty(asidePath(index).slice(0, -1), 1)
-    })
-
-  const rename = (index: number, path: ReadonlyArray<string>, file: TorrentFile.TorrentFile) =>
-    Effect.gen(function* () {
-      if (undecided.has(index)) yield* decide(index)
-      yield* file.relocate(
-        Effect.gen(function* () {
-          const place = yield* Effect.mapError(placeOf(index, "read"), ({ reason }) => reason)
-          const found = yield* entries.find(place.path)
-          if ((yield* entries.find(path)) !== undefined) {
-            return yield* Effect.fail(new FileExists({ path: folder.nameOf(path) }))
-          }
-          const target = { path: aside.has(index) ? [...AsideFolder.components, ...path] : path, isMade: false }
-          const to = found?.stats.isFile() === true ? yield* entries.move(found.place, target) : undefined
-          renamed.set(index, path)
-          return { from: found?.place, to }
-        })
-      )
-    })
-
-  const removeAt = (path: ReadonlyArray<string>, keep: number) =>
-    Effect.gen(function* () {
-      const found = yield* entries.find(path)
-      if (found === undefined || !found.stats.isFile()) return
-      yield* entries.unlink(found.place, folder.nameOf(path))
-      folder.markChanged(Path.dirname(found.place))
-      yield* clean(found.place)
-      yield* entries.removeEmpty(path.slice(0, -1), keep)
-    })
-
-  const remove = (index: number, file: TorrentFile.TorrentFile) => {
-    return Effect.asVoid(
-      file.relocate(
-        Effect.gen(function* () {
-          const place = yield* Effect.mapError(nameOn(index, "read"), ({ reason }) => reason)
-          yield* removeAt(place.path, 0)
-          yield* removeAt(asidePath(index), 1)
-          file.change(HeldFile.deleted)
-          return { from: undefined, to: undefined }
-        })
-      )
-    )
-  }
-
-  const claim = (claim: FileClaim) =>
-    Effect.gen(function* () {
-      const index = claim.file
-      // A skipped file is looked for again: it may exist in its place by now.
-      if (aside.has(index) && files.get(index)?.file.isHeld() !== true) {
-        aside.delete(index)
-        undecided.add(index)
-      }
-      if (undecided.has(index)) yield* decide(index)
-      return yield* factsOf(index, yield* withFile(index, (file) => file.claim(claim)))
-    })
-
-  return {
-    pathOf,
-    pathsOf,
-    nameOf,
-    look: (index, parents) =>
-      Effect.flatMap(look(index, parents), (stats) => (stats === undefined ? Effect.undefined : factsOf(index, stats))),
-    claim,
-    unclaim: (index) => files.get(index)?.file.unclaim(),
-    isClaimed: (index) => files.get(index)?.file.isClaimed() === true,
-    write: (index, part) => use(index, (file) => file.write(part)),
-    read: (index, part) => use(index, (file) => file.read(part)),
-    readAndLook: (index, part) =>
-      use(index, (file) =>
-        Effect.flatMap(file.readAndLook(part), ({ read, stats }) =>
-          Effect.map(stats === undefined ? Effect.undefined : factsOf(index, stats), (facts) => ({ read, facts }))
-        )
-      ),
-    sync: (index) =>
-      use(index, (file) =>
-        Effect.flatMap(file.sync, (stats) =>
-          Effect.map(factsOf(index, stats), (facts) => ({ facts, path: file.path() }))
-        )
-      ),
-    hasAside: Effect.suspend(() =>
-      renamed.size > 0
-        ? Effect.succeed(true)
-        : Effect.match(entries.find([...AsideFolder.components, layout.files[0]!.path[0]!]), {
-            onSuccess: (found) => found !== undefined,
-            // What cannot be reached counts as missing: it is fetched again.
-            onFailure: () => false
-          })
-    ),
-    isSkipped: (index) => undecided.has(index) || aside.has(index),
-    setAside: (index) => {
-      if (!aside.has(index) && files.get(index)?.file.isClaimed() !== true) undecided.add(index)
     },
-    bringBack: (index) => moving.withPermit(Effect.uninterruptible(withFile(index, (file) => bringBack(index, file)))),
-    rename: (index, path) =>
-      moving.withPermit(Effect.uninterruptible(withFile(index, (file) => rename(index, path, file)))),
-    remove: (index) => moving.withPermit(Effect.uninterruptible(withFile(index, (file) => remove(index, file)))),
-    used: () => Array.from(files.values(), ({ file }) => file)
+    names: FileNames.make({ fs, folder, layout }),
+    entries: FolderEntries.make(fs, folder),
+    files: new Map(),
+    resting: RestingFiles.make(layout),
+    renamed: new Map(),
+    undecided: Bitfield.make(layout.fileCount),
+    aside: Bitfield.make(layout.fileCount),
+    moving: Semaphore.makeUnsafe(1)
+  }
+  return self
+}
+
+/** Components of a file in its place, as users know it. */
+export const pathOf = ({ layout, renamed }: FilePlaces, index: number): ReadonlyArray<string> =>
+  renamed.get(index) ?? FileLayout.pathOf(layout, index)
+
+/** All components at which a file may be in its place on this disk, those of `pathOf` first. */
+export const pathsOf = ({ layout, renamed }: FilePlaces, index: number): ReadonlyArray<ReadonlyArray<string>> => {
+  const own = renamed.get(index)
+  if (own !== undefined) return [own]
+  const portable = layout.rare.get(index)?.portable
+  const path = FileLayout.pathOf(layout, index)
+  return portable === undefined ? [path] : [path, portable]
+}
+
+/** How many paths `pathsOf` has. */
+export const pathCount = ({ layout, renamed }: FilePlaces, index: number): number =>
+  renamed.has(index) || layout.rare.get(index)?.portable === undefined ? 1 : 2
+
+/** All `pathsOf` these files, as they are now, in little memory. */
+export const allPathsOf = (self: FilePlaces, files: ReadonlyArray<number>): NodeWriterLocks.Paths => {
+  const { layout } = self
+  const rows = new Uint32Array(files.reduce((sum, file) => sum + pathCount(self, file), 0))
+  const isPortable = Bitfield.make(rows.length)
+  const renamed = new Map<number, ReadonlyArray<string>>()
+  let row = 0
+  for (const file of files) {
+    const own = self.renamed.get(file)
+    if (own !== undefined) renamed.set(file, own)
+    const count = pathCount(self, file)
+    for (let name = 0; name < count; name++, row++) {
+      rows[row] = file
+      if (name > 0) Bitfield.add(isPortable, row)
+    }
+  }
+  return {
+    length: rows.length,
+    at: (row) => {
+      const file = rows[row]!
+      if (Bitfield.has(isPortable, row)) return layout.rare.get(file)!.portable!
+      return renamed.get(file) ?? FileLayout.pathOf(layout, file)
+    }
   }
 }
+
+/**
+ * Where a file is while it is set aside: under the name that no file system confuses with another file's, because users do
+ * not look for names there.
+ */
+export const asidePath = (self: FilePlaces, index: number): ReadonlyArray<string> => [
+  ...AsideFolder.components,
+  ...pathsOf(self, index).at(-1)!
+]
+
+const currentPath = (self: FilePlaces, index: number): ReadonlyArray<string> =>
+  Bitfield.has(self.aside, index) ? asidePath(self, index) : pathOf(self, index)
+
+/** The components at which a file is in its place on this disk, or is to be made. */
+export const nameOn = (
+  self: FilePlaces,
+  index: number,
+  access: "read" | "create"
+): Effect.Effect<FileNames.FilePlace, FileHandles.OpenFailure> => {
+  const own = self.renamed.get(index)
+  return own === undefined ? FileNames.resolve(self.names, index, access) : Effect.succeed({ path: own, isMade: false })
+}
+
+/** The same, or where it is set aside. */
+export const placeOf = (
+  self: FilePlaces,
+  index: number,
+  access: "read" | "create"
+): Effect.Effect<FileNames.FilePlace, FileHandles.OpenFailure> =>
+  Bitfield.has(self.aside, index)
+    ? Effect.succeed({ path: asidePath(self, index), isMade: false })
+    : nameOn(self, index, access)
+
+/** The path of a file as the user would name it. */
+export const nameOf = (self: FilePlaces, index: number): string => self.folder.nameOf(pathOf(self, index))
+
+const fileOf = (self: FilePlaces, index: number): Used => {
+  const known = self.files.get(index)
+  if (known !== undefined) return known
+  const used: Used = { file: TorrentFile.make(self.medium, index, RestingFiles.take(self.resting, index)), users: 0 }
+  self.files.set(index, used)
+  return used
+}
+
+/** Puts files to rest that were used long ago. Looks at two for each use, so that their number stays bounded. */
+const restSome = ({ files, resting }: FilePlaces) =>
+  Effect.suspend(() => {
+    let closing = Effect.void
+    for (let looks = 0; looks < 2 && files.size > maxIdle; looks++) {
+      const [index, used] = files.entries().next().value!
+      files.delete(index)
+      const isOpen = TorrentFile.isOpen(used.file)
+      const mayRest = used.users === 0 && (!isOpen || files.size >= maxRemembered)
+      const rested = mayRest ? TorrentFile.rest(used.file) : undefined
+      if (rested === undefined) files.set(index, used)
+      else {
+        RestingFiles.put(resting, index, rested)
+        if (isOpen) closing = Effect.andThen(closing, TorrentFile.close(used.file))
+      }
+    }
+    return closing
+  })
+
+/** Runs an effect with a file, which is not put to rest meanwhile. Must be called when the effect is to begin. */
+const withFileNow = <A>(
+  self: FilePlaces,
+  index: number,
+  effect: (file: TorrentFile.TorrentFile) => Effect.Effect<A, StorageReason>
+): Effect.Effect<A, StorageReason> => {
+  const used = fileOf(self, index)
+  used.users++
+  return Effect.onExit(effect(used.file), () => {
+    used.users--
+    return self.files.size > maxIdle ? restSome(self) : Effect.void
+  })
+}
+
+/** Runs an effect with a file, which is not put to rest meanwhile. */
+export const withFile = <A>(
+  self: FilePlaces,
+  index: number,
+  effect: (file: TorrentFile.TorrentFile) => Effect.Effect<A, StorageReason>
+): Effect.Effect<A, StorageReason> => Effect.suspend(() => withFileNow(self, index, effect))
+
+const factsOf = (self: FilePlaces, index: number, stats: NFS.BigIntStats): Effect.Effect<FileFacts> => {
+  const isFile = stats.isFile()
+  const facts = (isHole: boolean): FileFacts => ({
+    file: index,
+    kind: isFile ? "file" : "other",
+    length: isFile ? Number(stats.size) : 0,
+    mtimeNs: stats.mtimeNs,
+    identity: NodeFile.identityOf(stats),
+    isHole,
+    isAside: Bitfield.has(self.aside, index),
+    otherNames: isFile ? Math.max(0, Number(stats.nlink) - 1) : 0
+  })
+  if (!isFile || stats.blocks > 0n || stats.size === 0n) return Effect.succeed(facts(isFile && stats.size === 0n))
+  return Effect.map(self.medium.isLocal(stats, self.folder.nameOf(currentPath(self, index))), facts)
+}
+
+/** Finds out whether a skipped file exists in its place. If not, it is set aside. */
+export const decide = Effect.fnUntraced(function* (self: FilePlaces, index: number) {
+  const found = yield* findInPlace(self, index)
+  // Another use may have decided it meanwhile, or the file is wanted by now.
+  if (Bitfield.remove(self.undecided, index) && found === undefined) Bitfield.add(self.aside, index)
+})
+
+/** Uses a file where it is. */
+const use = <A>(
+  self: FilePlaces,
+  index: number,
+  effect: (file: TorrentFile.TorrentFile) => Effect.Effect<A, StorageReason>
+): Effect.Effect<A, StorageReason> =>
+  Effect.suspend(() =>
+    Bitfield.has(self.undecided, index)
+      ? Effect.andThen(decide(self, index), use(self, index, effect))
+      : withFileNow(self, index, effect)
+  )
+
+/** What exists in the place of a file, under its name on this disk. */
+export const findInPlace = Effect.fnUntraced(function* (
+  self: FilePlaces,
+  index: number,
+  known?: FolderEntries.KnownParents,
+  follows = false
+) {
+  const { path } = yield* Effect.mapError(nameOn(self, index, "read"), ({ reason }) => reason)
+  return yield* FolderEntries.find(self.entries, path, known, follows)
+})
+
+/** Whether a file is claimed. */
+export const isClaimed = ({ files, resting }: FilePlaces, index: number): boolean =>
+  files.get(index)?.file.held.isClaimed ?? RestingFiles.isClaimed(resting, index)
+
+/** Whether a file was claimed, and is still the file that was. One that rests is, as far as is known. */
+const isHeld = (self: FilePlaces, index: number): boolean =>
+  isClaimed(self, index) && self.files.get(index)?.file.held.changed === undefined
+
+/** What exists there; `parents` remembers true paths of folders, for looks that follow at once. */
+export const look = (
+  self: FilePlaces,
+  index: number,
+  parents: FolderEntries.KnownParents
+): Effect.Effect<FileFacts | undefined, StorageReason> =>
+  Effect.flatMap(statsOf(self, index, parents), (stats) =>
+    stats === undefined ? Effect.undefined : factsOf(self, index, stats)
+  )
+
+const statsOf = Effect.fnUntraced(function* (self: FilePlaces, index: number, parents: FolderEntries.KnownParents) {
+  const { aside, entries, undecided } = self
+  if (isHeld(self, index)) return yield* withFile(self, index, TorrentFile.look)
+  const isSkipped = Bitfield.has(undecided, index) || Bitfield.has(aside, index)
+  const found = yield* findInPlace(self, index, parents, self.medium.followLinks)
+  if (!isSkipped) return found?.stats
+  Bitfield.remove(undecided, index)
+  if (found === undefined) {
+    Bitfield.add(aside, index)
+    return (yield* FolderEntries.find(entries, asidePath(self, index), parents))?.stats
+  }
+  const file = self.files.get(index)?.file
+  if (Bitfield.remove(aside, index) && file !== undefined) yield* TorrentFile.reopen(file)
+  // Looked for again when it is used, because it may be gone by then.
+  Bitfield.add(undecided, index)
+  return found.stats
+})
+
+/** Makes or adopts a file, as `TorrentStorage.claim` says. */
+export const claim = Effect.fnUntraced(function* (self: FilePlaces, claim: FileClaim) {
+  const { aside, undecided } = self
+  const index = claim.file
+  // A skipped file is looked for again: it may exist in its place by now.
+  if (Bitfield.has(aside, index) && !isHeld(self, index)) {
+    Bitfield.remove(aside, index)
+    Bitfield.add(undecided, index)
+  }
+  if (Bitfield.has(undecided, index)) yield* decide(self, index)
+  return yield* factsOf(self, index, yield* withFile(self, index, (file) => TorrentFile.claim(file, claim)))
+})
+
+/** Ends the claim of a file; what was written to it can still be synced. */
+export const unclaim = (self: FilePlaces, index: number): void => {
+  const file = self.files.get(index)?.file
+  if (file === undefined) RestingFiles.unclaim(self.resting, index)
+  else TorrentFile.unclaim(file)
+}
+
+/** Writes a part of a claimed file. */
+export const write = (self: FilePlaces, index: number, part: NodeFile.FilePart): Effect.Effect<void, StorageReason> =>
+  use(self, index, (file) => TorrentFile.write(file, part))
+
+/** Returns how many bytes there were, as `TorrentFile.read` does. */
+export const read = (self: FilePlaces, index: number, part: NodeFile.FilePart): Effect.Effect<number, StorageReason> =>
+  use(self, index, (file) => TorrentFile.read(file, part))
+
+/** The same, and what is there after the read. */
+export const readAndLook = (
+  self: FilePlaces,
+  index: number,
+  part: NodeFile.FilePart
+): Effect.Effect<{ readonly read: number; readonly facts: FileFacts | undefined }, StorageReason> =>
+  use(self, index, (file) =>
+    Effect.flatMap(TorrentFile.readAndLook(file, part), ({ read, stats }) =>
+      Effect.map(stats === undefined ? Effect.undefined : factsOf(self, index, stats), (facts) => ({ read, facts }))
+    )
+  )
+
+/** Returns the facts of the file, and its true path if it was claimed. */
+export const sync = (
+  self: FilePlaces,
+  index: number
+): Effect.Effect<{ readonly facts: FileFacts; readonly path: string | undefined }, StorageReason> =>
+  use(self, index, (file) =>
+    Effect.flatMap(TorrentFile.sync(file), (stats) =>
+      Effect.map(factsOf(self, index, stats), (facts) => ({ facts, path: file.held.file?.path }))
+    )
+  )
+
+/** Whether any file is set aside on the disk. */
+export const hasAside = ({ entries, layout, renamed }: FilePlaces): Effect.Effect<boolean> =>
+  renamed.size > 0
+    ? Effect.succeed(true)
+    : Effect.match(FolderEntries.find(entries, [...AsideFolder.components, FileLayout.pathOf(layout, 0)[0]!]), {
+        onSuccess: (found) => found !== undefined,
+        // What cannot be reached counts as missing: it is fetched again.
+        onFailure: () => false
+      })
+
+/** Whether a file is to be brought back once it is wanted, whatever earlier runs did. */
+export const isSkipped = ({ aside, undecided }: FilePlaces, index: number): boolean =>
+  Bitfield.has(undecided, index) || Bitfield.has(aside, index)
+
+/** Sets a file aside from its next use on, unless it then exists in its place or was claimed there. */
+export const setAside = (self: FilePlaces, index: number): void => {
+  if (!Bitfield.has(self.aside, index) && !isClaimed(self, index)) Bitfield.add(self.undecided, index)
+}
+
+/** The files that are not at rest. */
+export const used = ({ files }: FilePlaces): ReadonlyArray<TorrentFile.TorrentFile> =>
+  Array.from(files.values(), ({ file }) => file)

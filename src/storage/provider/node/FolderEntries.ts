@@ -28,103 +28,108 @@ export interface Entry {
 
 /** Entries below a download folder; paths are components below it, at least one. */
 export interface FolderEntries {
-  /** What is at `path`, or where a link there leads to if `follows`; `undefined` if nothing is. */
-  readonly find: (
-    path: ReadonlyArray<string>,
-    known?: KnownParents,
-    follows?: boolean
-  ) => Effect.Effect<Entry | undefined, StorageReason>
-  /**
-   * Moves the file with this true path to a free path, or over an empty file that was made for it. Returns its new true
-   * path.
-   */
-  readonly move: (from: string, to: FilePlace) => Effect.Effect<string, StorageReason>
-  /** Deletes the file with this true path, which the user knows as `name`. */
-  readonly unlink: (place: string, name: string) => Effect.Effect<void, StorageReason>
-  /**
-   * Deletes empty folders, from the one with these components upwards, and keeps the first `keep`. A link is no folder.
-   */
-  readonly removeEmpty: (components: ReadonlyArray<string>, keep?: number) => Effect.Effect<void>
+  readonly fs: NodeFileSystem
+  readonly folder: DownloadFolder
 }
 
 /** Makes the entries of `folder`; touches nothing. */
-export const make = (fs: NodeFileSystem, folder: DownloadFolder): FolderEntries => {
-  const parentOf = (
-    path: ReadonlyArray<string>,
-    known: KnownParents | undefined
-  ): Effect.Effect<string | undefined, StorageReason> => {
-    const components = path.slice(0, -1)
-    const key = components.join("/")
-    if (known?.has(key) === true) return Effect.succeed(known.get(key))
-    return folder.resolve(components, "read").pipe(
-      Effect.catchIf(
-        ({ missing }) => missing,
-        () => Effect.undefined
-      ),
-      Effect.mapBoth({
-        onSuccess: (parent) => {
-          known?.set(key, parent)
-          return parent
-        },
-        onFailure: ({ reason }) => reason
-      })
-    )
-  }
+export const make = (fs: NodeFileSystem, folder: DownloadFolder): FolderEntries => ({ fs, folder })
 
-  return {
-    find: (path, known, follows = false) =>
-      Effect.gen(function* () {
-        const parent = yield* parentOf(path, known)
-        if (parent === undefined) return undefined
-        const place = Path.join(parent, path[path.length - 1]!)
-        const stats = yield* Effect.mapError(NodeFile.lookAt(fs, place, follows), (error) =>
-          FileSystemError.reasonOf(error, folder.nameOf(path), "read")
-        )
-        return stats && { place, stats }
-      }),
-    move: (from, { isMade, path }) =>
-      Effect.gen(function* () {
-        const name = folder.nameOf(path)
-        const parent = yield* Effect.mapError(folder.resolve(path.slice(0, -1), "write"), ({ reason }) => reason)
-        const to = Path.join(parent, path[path.length - 1]!)
-        const replace = NodeFile.call((done) => fs.rename(from, to, done))
-        const linked = NodeFile.call((done) => fs.link(from, to, done)).pipe(
-          Effect.andThen(NodeFile.call((done) => fs.unlink(from, done)))
-        )
-        yield* (isMade ? replace : linked).pipe(
-          Effect.catchIf(
-            // Not every file system has further names. An empty file keeps others from the name until the file has it.
-            ({ code }) => NodeFile.cannotLink.has(code),
-            () =>
-              NodeFile.call<number>((done) =>
-                fs.open(to, NFS.constants.O_WRONLY | NFS.constants.O_CREAT | NFS.constants.O_EXCL, done)
-              ).pipe(
-                Effect.flatMap((fd) => Effect.ignore(NodeFile.call((done) => fs.close(fd, done)))),
-                Effect.andThen(replace)
-              )
-          ),
-          Effect.mapError(
-            (error): StorageReason =>
-              error.code === "EEXIST" ? new FileExists({ path: name }) : FileSystemError.reasonOf(error, name, "write")
-          )
-        )
-        folder.markChanged(parent)
-        folder.markChanged(Path.dirname(from))
-        return to
-      }),
-    unlink: (place, name) =>
-      Effect.mapError(
-        NodeFile.call((done) => fs.unlink(place, done)),
-        (error) => FileSystemError.reasonOf(error, name, "write")
-      ),
-    removeEmpty: (components, keep = 0) =>
-      Effect.gen(function* () {
-        for (let depth = components.length; depth > keep; depth--) {
-          const place = folder.nameOf(components.slice(0, depth))
-          const removed = yield* Effect.result(NodeFile.call((done) => fs.rmdir(place, done)))
-          if (removed._tag === "Failure") break
-          folder.forget()
-        }
-      })
-  }
+const parentOf = (
+  { folder }: FolderEntries,
+  path: ReadonlyArray<string>,
+  known: KnownParents | undefined
+): Effect.Effect<string | undefined, StorageReason> => {
+  const components = path.slice(0, -1)
+  const key = components.join("/")
+  if (known?.has(key) === true) return Effect.succeed(known.get(key))
+  return folder.resolve(components, "read").pipe(
+    Effect.catchIf(
+      ({ missing }) => missing,
+      () => Effect.undefined
+    ),
+    Effect.mapBoth({
+      onSuccess: (parent) => {
+        known?.set(key, parent)
+        return parent
+      },
+      onFailure: ({ reason }) => reason
+    })
+  )
 }
+
+/** What is at `path`, or where a link there leads to if `follows`; `undefined` if nothing is. */
+export const find = Effect.fnUntraced(function* (
+  self: FolderEntries,
+  path: ReadonlyArray<string>,
+  known?: KnownParents,
+  follows = false
+) {
+  const parent = yield* parentOf(self, path, known)
+  if (parent === undefined) return undefined
+  const place = Path.join(parent, path[path.length - 1]!)
+  const stats = yield* Effect.mapError(NodeFile.lookAt(self.fs, place, follows), (error) =>
+    FileSystemError.reasonOf(error, self.folder.nameOf(path), "read")
+  )
+  const entry: Entry | undefined = stats && { place, stats }
+  return entry
+})
+
+/**
+ * Moves the file with this true path to a free path, or over an empty file that was made for it. Returns its new true
+ * path.
+ */
+export const move = Effect.fnUntraced(function* (
+  { folder, fs }: FolderEntries,
+  from: string,
+  { isMade, path }: FilePlace
+) {
+  const name = folder.nameOf(path)
+  const parent = yield* Effect.mapError(folder.resolve(path.slice(0, -1), "write"), ({ reason }) => reason)
+  const to = Path.join(parent, path[path.length - 1]!)
+  const replace = NodeFile.call((done) => fs.rename(from, to, done))
+  const linked = NodeFile.call((done) => fs.link(from, to, done)).pipe(
+    Effect.andThen(NodeFile.call((done) => fs.unlink(from, done)))
+  )
+  yield* (isMade ? replace : linked).pipe(
+    Effect.catchIf(
+      // Not every file system has further names. An empty file keeps others from the name until the file has it.
+      ({ code }) => NodeFile.cannotLink.has(code),
+      () =>
+        NodeFile.call<number>((done) =>
+          fs.open(to, NFS.constants.O_WRONLY | NFS.constants.O_CREAT | NFS.constants.O_EXCL, done)
+        ).pipe(
+          Effect.flatMap((fd) => Effect.ignore(NodeFile.call((done) => fs.close(fd, done)))),
+          Effect.andThen(replace)
+        )
+    ),
+    Effect.mapError(
+      (error): StorageReason =>
+        error.code === "EEXIST" ? new FileExists({ path: name }) : FileSystemError.reasonOf(error, name, "write")
+    )
+  )
+  folder.markChanged(parent)
+  folder.markChanged(Path.dirname(from))
+  return to
+})
+
+/** Deletes the file with this true path, which the user knows as `name`. */
+export const unlink = ({ fs }: FolderEntries, place: string, name: string): Effect.Effect<void, StorageReason> =>
+  Effect.mapError(
+    NodeFile.call((done) => fs.unlink(place, done)),
+    (error) => FileSystemError.reasonOf(error, name, "write")
+  )
+
+/** Deletes empty folders, from the one with these components upwards, and keeps the first `keep`. A link is no folder. */
+export const removeEmpty = Effect.fnUntraced(function* (
+  { folder, fs }: FolderEntries,
+  components: ReadonlyArray<string>,
+  keep = 0
+) {
+  for (let depth = components.length; depth > keep; depth--) {
+    const place = folder.nameOf(components.slice(0, depth))
+    const removed = yield* Effect.result(NodeFile.call((done) => fs.rmdir(place, done)))
+    if (removed._tag === "Failure") break
+    folder.forget()
+  }
+})

@@ -30,31 +30,24 @@ export interface OpenedFile {
   readonly path: string
 }
 
+/** What the files of one torrent have in common. A file is known by its index in `layout.files`. */
+export interface Medium {
+  readonly fs: NodeFile.NodeFileSystem
+  readonly folder: DownloadFolder.DownloadFolder
+  /** Components below the folder, at least one, as users know the file now. */
+  readonly pathOf: (index: number) => ReadonlyArray<string>
+  /** The components at which it is on this disk, or is to be made. See `FileNames.resolve`. */
+  readonly placeOf: (index: number, access: "read" | "create") => Effect.Effect<FilePlace, FileHandles.OpenFailure>
+  /** Whether reading follows a symbolic link to whatever it leads to; writing never does. */
+  readonly followLinks: boolean
+  /** Whether a file is on a disk of this machine; see `LocalDevices.ts`. */
+  readonly isLocal: (stats: NFS.BigIntStats, path: string) => Effect.Effect<boolean>
+}
+
 /** A file by its name. */
 export interface NamedFile {
-  /** The path as the user would name it. */
-  readonly nameOf: () => string
-  /** What is at the name; `undefined` if nothing is. */
-  readonly look: Effect.Effect<NFS.BigIntStats | undefined, StorageReason>
-  /** Opens the file for reading; fails if it is no regular file. */
-  readonly openForReading: Effect.Effect<{ readonly fd: number; readonly file: KnownFile }, FileHandles.OpenFailure>
-  /** Opens the file for writing. With `write` its folders are made first. */
-  readonly openForWriting: (access: "read" | "write") => Effect.Effect<OpenedFile, FileHandles.OpenFailure>
-  /** Opens the file at a true path for writing. */
-  readonly openAt: (path: string) => Effect.Effect<number, FileHandles.OpenFailure>
-  /**
-   * Makes the file, and its folders; fails with `onExisting` if something has the name. A folder that was known to
-   * exist and has gone is made again, once.
-   */
-  readonly create: (onExisting: StorageReason) => Effect.Effect<OpenedFile, FileHandles.OpenFailure>
-  /** What is open; fails if that is no regular file. */
-  readonly stat: (fd: number, access: "read" | "write") => Effect.Effect<NFS.BigIntStats, StorageReason>
-  readonly knownAs: (path: string, stats: NFS.BigIntStats, follows: boolean) => Effect.Effect<KnownFile>
-  /** Closes what was opened if `check` fails. `fd` is read then. */
-  readonly closeUnless: <A>(
-    fd: () => number,
-    check: Effect.Effect<A, StorageReason>
-  ) => Effect.Effect<A, FileHandles.OpenFailure>
+  readonly medium: Medium
+  readonly index: number
 }
 
 // Neither waits for the other end of a FIFO nor follows a link. Windows has neither flag; `undefined` counts as 0
@@ -63,47 +56,40 @@ const nonBlocking = NFS.constants.O_NONBLOCK ?? 0
 const noFollow = NFS.constants.O_NOFOLLOW ?? 0
 const mustLookForLinks = noFollow === 0
 
-/** Makes a file by its name; touches nothing. */
-export const make = (options: {
-  readonly fs: NodeFile.NodeFileSystem
-  readonly folder: DownloadFolder.DownloadFolder
-  /** Components below the folder, at least one, as users know the file now. */
-  readonly path: () => ReadonlyArray<string>
-  /** The components at which it is on this disk, or is to be made. See `FileNames.resolve`. */
-  readonly place: (access: "read" | "create") => Effect.Effect<FilePlace, FileHandles.OpenFailure>
-  /** Whether reading follows a symbolic link to whatever it leads to; writing never does. */
-  readonly followLinks: boolean
-  /** Whether a file is on a disk of this machine. */
-  readonly isLocal: (stats: NFS.BigIntStats, path: string) => Effect.Effect<boolean>
-}): NamedFile => {
-  const { folder, followLinks, fs } = options
-  const nameOf = () => folder.nameOf(options.path())
+/** The path as the user would name it. */
+export const nameOf = ({ index, medium }: NamedFile): string => medium.folder.nameOf(medium.pathOf(index))
 
-  const stat: NamedFile["stat"] = (fd, access) =>
-    Effect.flatMap(
-      Effect.mapError(
-        NodeFile.call<NFS.BigIntStats>((done) => fs.fstatExact(fd, done)),
-        (error) => FileSystemError.reasonOf(error, nameOf(), access)
-      ),
-      (stats): Effect.Effect<NFS.BigIntStats, StorageReason> => {
-        if (stats.isFile()) return Effect.succeed(stats)
-        const why = stats.isDirectory() ? "a folder is in the way of a file" : "it is not a regular file"
-        return Effect.fail(new StorageRefused({ path: nameOf(), why }))
-      }
-    )
+/** What is open; fails if that is no regular file. */
+export const stat = (
+  self: NamedFile,
+  fd: number,
+  access: "read" | "write"
+): Effect.Effect<NFS.BigIntStats, StorageReason> =>
+  Effect.flatMap(
+    Effect.mapError(
+      NodeFile.call<NFS.BigIntStats>((done) => self.medium.fs.fstatExact(fd, done)),
+      (error) => FileSystemError.reasonOf(error, nameOf(self), access)
+    ),
+    (stats): Effect.Effect<NFS.BigIntStats, StorageReason> => {
+      if (stats.isFile()) return Effect.succeed(stats)
+      const why = stats.isDirectory() ? "a folder is in the way of a file" : "it is not a regular file"
+      return Effect.fail(new StorageRefused({ path: nameOf(self), why }))
+    }
+  )
 
-  /** The true path of the file on this disk, and whether it was made just now to find out its name. */
-  const locate = (access: "read" | "write") =>
-    Effect.gen(function* () {
-      const place = yield* options.place(access === "read" ? "read" : "create")
-      const parent = yield* folder.resolve(place.path.slice(0, -1), access)
-      return { path: Path.join(parent, place.path[place.path.length - 1]!), isMade: place.isMade }
-    })
+/** The true path of the file on this disk, and whether it was made just now to find out its name. */
+const locate = Effect.fnUntraced(function* ({ index, medium }: NamedFile, access: "read" | "write") {
+  const place = yield* medium.placeOf(index, access === "read" ? "read" : "create")
+  const parent = yield* medium.folder.resolve(place.path.slice(0, -1), access)
+  return { path: Path.join(parent, place.path[place.path.length - 1]!), isMade: place.isMade }
+})
 
-  const look: NamedFile["look"] = Effect.suspend(() => locate("read")).pipe(
+/** What is at the name; `undefined` if nothing is. */
+export const look = (self: NamedFile): Effect.Effect<NFS.BigIntStats | undefined, StorageReason> =>
+  locate(self, "read").pipe(
     Effect.flatMap(({ path }) =>
-      Effect.mapError(NodeFile.lookAt(fs, path, followLinks), (error) =>
-        DownloadFolder.openFailure(error, nameOf(), "read")
+      Effect.mapError(NodeFile.lookAt(self.medium.fs, path, self.medium.followLinks), (error) =>
+        DownloadFolder.openFailure(error, nameOf(self), "read")
       )
     ),
     Effect.catchIf(
@@ -113,82 +99,97 @@ export const make = (options: {
     Effect.mapError(({ reason }) => reason)
   )
 
-  const open = (path: string, access: "read" | "write", flags: number) =>
-    Effect.gen(function* () {
-      const follows = followLinks && access === "read"
-      if (mustLookForLinks && !follows) {
-        const there = yield* Effect.orElseSucceed(NodeFile.lookAt(fs, path), () => undefined)
-        if (there?.isSymbolicLink() === true) {
-          return yield* Effect.fail(DownloadFolder.openFailure({ code: "ELOOP", message: "a link" }, nameOf(), access))
-        }
-      }
-      return yield* Effect.mapError(
-        NodeFile.call<number>((done) => fs.open(path, flags | (follows ? nonBlocking : nonBlocking | noFollow), done)),
-        (error) => DownloadFolder.openFailure(error, nameOf(), access)
-      )
-    })
-
-  const openAt: NamedFile["openAt"] = (path) => open(path, "write", NFS.constants.O_RDWR)
-
-  const closeUnless: NamedFile["closeUnless"] = (fd, check) =>
-    Effect.catch(check, (reason) =>
-      Effect.andThen(
-        Effect.ignore(NodeFile.call((done) => fs.close(fd(), done))),
-        Effect.fail(FileHandles.refusal(reason))
-      )
-    )
-
-  const knownAs: NamedFile["knownAs"] = (path, stats, follows) =>
-    Effect.map(options.isLocal(stats, path), (isLocal) => ({
-      path,
-      identity: NodeFile.identityOf(stats),
-      isLocal,
-      follows
-    }))
-
-  const createOnce = (onExisting: StorageReason) =>
-    Effect.gen(function* () {
-      const { isMade, path } = yield* locate("write")
-      if (isMade) return { fd: yield* openAt(path), path }
-      const flags = NFS.constants.O_RDWR | NFS.constants.O_CREAT | NFS.constants.O_EXCL | nonBlocking | noFollow
-      const fd = yield* Effect.mapError(
-        NodeFile.call<number>((done) => fs.open(path, flags, done)),
-        (error) =>
-          error.code === "EEXIST"
-            ? FileHandles.refusal(onExisting)
-            : DownloadFolder.openFailure(error, nameOf(), "write")
-      )
-      folder.markChanged(Path.dirname(path))
-      return { fd, path }
-    })
-
-  return {
-    nameOf,
-    look,
-    openForReading: Effect.gen(function* () {
-      const { path } = yield* locate("read")
-      const fd = yield* open(path, "read", NFS.constants.O_RDONLY)
-      const stats = yield* closeUnless(() => fd, stat(fd, "read"))
-      return { fd, file: yield* knownAs(path, stats, followLinks) }
-    }),
-    openForWriting: (access) =>
-      Effect.gen(function* () {
-        const { path } = yield* locate(access)
-        return { fd: yield* openAt(path), path }
-      }),
-    openAt,
-    create: (onExisting) =>
-      Effect.catchIf(
-        createOnce(onExisting),
-        ({ missing }) => missing,
-        () =>
-          Effect.suspend(() => {
-            folder.forget()
-            return createOnce(onExisting)
-          })
-      ),
-    stat,
-    knownAs,
-    closeUnless
+const open = Effect.fnUntraced(function* (self: NamedFile, path: string, access: "read" | "write", flags: number) {
+  const { followLinks, fs } = self.medium
+  const follows = followLinks && access === "read"
+  if (mustLookForLinks && !follows) {
+    const there = yield* Effect.orElseSucceed(NodeFile.lookAt(fs, path), () => undefined)
+    if (there?.isSymbolicLink() === true) {
+      return yield* Effect.fail(DownloadFolder.openFailure({ code: "ELOOP", message: "a link" }, nameOf(self), access))
+    }
   }
-}
+  return yield* Effect.mapError(
+    NodeFile.call<number>((done) => fs.open(path, flags | (follows ? nonBlocking : nonBlocking | noFollow), done)),
+    (error) => DownloadFolder.openFailure(error, nameOf(self), access)
+  )
+})
+
+/** Opens the file at a true path for writing. */
+export const openAt = (self: NamedFile, path: string): Effect.Effect<number, FileHandles.OpenFailure> =>
+  open(self, path, "write", NFS.constants.O_RDWR)
+
+/** Closes what was opened if `check` fails. `fd` is read then. */
+export const closeUnless = <A>(
+  { medium }: NamedFile,
+  fd: () => number,
+  check: Effect.Effect<A, StorageReason>
+): Effect.Effect<A, FileHandles.OpenFailure> =>
+  Effect.catch(check, (reason) =>
+    Effect.andThen(
+      Effect.ignore(NodeFile.call((done) => medium.fs.close(fd(), done))),
+      Effect.fail(FileHandles.refusal(reason))
+    )
+  )
+
+/** How a file that is open is known from then on. */
+export const knownAs = (
+  { medium }: NamedFile,
+  path: string,
+  stats: NFS.BigIntStats,
+  follows: boolean
+): Effect.Effect<KnownFile> =>
+  Effect.map(medium.isLocal(stats, path), (isLocal) => ({
+    path,
+    identity: NodeFile.identityOf(stats),
+    isLocal,
+    follows
+  }))
+
+/** Opens the file for reading; fails if it is no regular file. */
+export const openForReading = Effect.fnUntraced(function* (self: NamedFile) {
+  const { path } = yield* locate(self, "read")
+  const fd = yield* open(self, path, "read", NFS.constants.O_RDONLY)
+  const stats = yield* closeUnless(self, () => fd, stat(self, fd, "read"))
+  return { fd, file: yield* knownAs(self, path, stats, self.medium.followLinks) }
+})
+
+/** Opens the file for writing. With `write` its folders are made first. */
+export const openForWriting = Effect.fnUntraced(function* (self: NamedFile, access: "read" | "write") {
+  const { path } = yield* locate(self, access)
+  const opened: OpenedFile = { fd: yield* openAt(self, path), path }
+  return opened
+})
+
+const createOnce = Effect.fnUntraced(function* (self: NamedFile, onExisting: StorageReason) {
+  const { folder, fs } = self.medium
+  const { isMade, path } = yield* locate(self, "write")
+  if (isMade) return { fd: yield* openAt(self, path), path }
+  const flags = NFS.constants.O_RDWR | NFS.constants.O_CREAT | NFS.constants.O_EXCL | nonBlocking | noFollow
+  const fd = yield* Effect.mapError(
+    NodeFile.call<number>((done) => fs.open(path, flags, done)),
+    (error) =>
+      error.code === "EEXIST"
+        ? FileHandles.refusal(onExisting)
+        : DownloadFolder.openFailure(error, nameOf(self), "write")
+  )
+  folder.markChanged(Path.dirname(path))
+  return { fd, path }
+})
+
+/**
+ * Makes the file, and its folders; fails with `onExisting` if something has the name. A folder that was known to exist
+ * and has gone is made again, once.
+ */
+export const create = (
+  self: NamedFile,
+  onExisting: StorageReason
+): Effect.Effect<OpenedFile, FileHandles.OpenFailure> =>
+  Effect.catchIf(
+    createOnce(self, onExisting),
+    ({ missing }) => missing,
+    () =>
+      Effect.suspend(() => {
+        self.medium.folder.forget()
+        return createOnce(self, onExisting)
+      })
+  )

@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import type { SystemError } from "../FileSystemError.ts"
+import * as FilesByFolder from "./FilesByFolder.ts"
 import * as LockNames from "./LockNames.ts"
 import { WriterHeld } from "./LockNames.ts"
 import * as NodeLockFolders from "./NodeLockFolders.ts"
@@ -26,6 +27,13 @@ export interface Writer {
   readonly release: (files: Iterable<number>) => Effect.Effect<void>
 }
 
+/** The paths of files as components, by index. An array is one; a torrent of many files has its own. */
+export interface Paths {
+  readonly length: number
+  /** The path with an index below `length`. */
+  readonly at: (index: number) => ReadonlyArray<string> | undefined
+}
+
 /** The locks of one download folder. */
 export interface WriterLocks {
   /**
@@ -37,7 +45,7 @@ export interface WriterLocks {
    * two that try at once both step back. Logs one warning for each folder that cannot have locks, and then succeeds.
    */
   readonly acquire: (
-    paths: ReadonlyArray<ReadonlyArray<string>>,
+    paths: Paths,
     /** What writes, for people: the name of the torrent. */
     description: string,
     /** The writer: files that it already has do not conflict. Default: a new one. */
@@ -68,15 +76,15 @@ interface Owner {
   readonly directory: string
   readonly description: string
   readonly by: object | undefined
-  readonly paths: ReadonlyArray<ReadonlyArray<string>>
+  readonly paths: Paths
   /** 1 for files that are still held. */
   readonly held: Uint8Array
-  /** The key of each file. */
+  /** The keys of files, and which of them each file has. */
   readonly keys: ReadonlyArray<string>
+  readonly keyNumbers: Uint32Array
   /** How many files are held under each key. */
-  readonly counts: Map<string, number>
-  /** The files in each folder, by its folded true path. */
-  readonly files: ReadonlyMap<string, ReadonlyArray<number>>
+  readonly counts: Uint32Array
+  readonly folders: FilesByFolder.FilesByFolder
 }
 
 /** A folder that holds files, or the download folder, which has no parent here. */
@@ -125,7 +133,7 @@ export const make = (options: {
       if (paths.length === 0) return { release: () => Effect.void }
       const acquired = Effect.acquireRelease(
         Effect.suspend(() => acquireOnce(owner, options.directory, paths, description, by)),
-        (taken) => release(owner, taken, paths.keys())
+        (taken) => release(owner, taken, indicesOf(paths))
       )
       for (let attempt = 1; ; attempt++) {
         const taken = yield* Effect.result(acquired)
@@ -154,14 +162,25 @@ interface Taken {
 const acquireOnce = Effect.fnUntraced(function* (
   process: LockProcess,
   directory: string,
-  paths: ReadonlyArray<ReadonlyArray<string>>,
+  paths: Paths,
   description: string,
   by: object | undefined
 ) {
   const places = yield* locate(process.system, Path.resolve(directory), paths)
-  const tops = paths.map((path, index) => topOf(places, path, index))
-  const keyOfTop = new Map(tops.map((top) => [top, keyOf(top)]))
-  const keys = tops.map((top) => keyOfTop.get(top)!)
+  const keyOfTop = new Map<string, string>()
+  const numbers = new Map<string, number>()
+  const keyNumbers = new Uint32Array(paths.length)
+  for (const index of indicesOf(paths)) {
+    const top = topOf(places, paths.at(index)!, index)
+    const key = keyOfTop.get(top) ?? keyOf(top)
+    keyOfTop.set(top, key)
+    const number = numbers.get(key) ?? numbers.size
+    numbers.set(key, number)
+    keyNumbers[index] = number
+  }
+  const keys = [...numbers.keys()]
+  const counts = new Uint32Array(keys.length)
+  for (const number of keyNumbers) counts[number]! += 1
   const owner: Owner = {
     directory,
     description,
@@ -169,20 +188,21 @@ const acquireOnce = Effect.fnUntraced(function* (
     paths,
     held: new Uint8Array(paths.length).fill(1),
     keys,
-    counts: countsOf(keys),
-    files: filesByFolder(places)
+    keyNumbers,
+    counts,
+    folders: FilesByFolder.make(places.folders, ({ path }) => LockNames.fold(path))
   }
   yield* register(process, owner)
   const folder = process.folders.of(places.directory)
   const text = `${process.system.self}: ${plainText(description)}`
   const met = yield* process.folders
-    .claim(folder, [...owner.counts.keys()], text, (look) => findOther(process, look, places, paths, new Set(keys)))
+    .claim(folder, keys, text, (look) => findOther(process, look, places, paths, new Set(keys)))
     .pipe(Effect.onError(() => Effect.sync(() => unregister(process, owner))))
   if (met === undefined) return { owner, folder } satisfies Taken
   unregister(process, owner)
   const names = new Map([...keyOfTop].map(([top, key]) => [key, Path.join(directory, top)]))
   const held = new WriterHeld({
-    path: names.get(met.key) ?? Path.join(directory, paths[0]![0]!),
+    path: names.get(met.key) ?? Path.join(directory, paths.at(0)![0]!),
     holder: yield* holderOf(process, met.entry),
     entry: met.isForeign ? met.entry : undefined
   })
@@ -191,27 +211,21 @@ const acquireOnce = Effect.fnUntraced(function* (
 
 const keyOf = (name: string): string => LockNames.keyOf(name, NodeLockSystem.sha256)
 
-const countsOf = (keys: ReadonlyArray<string>): Map<string, number> => {
-  const counts = new Map<string, number>()
-  for (const key of keys) counts.set(key, (counts.get(key) ?? 0) + 1)
-  return counts
+function* indicesOf({ length }: Paths): Generator<number, void> {
+  for (let index = 0; index < length; index++) yield index
 }
 
 /** Finds the true path of every folder. Missing ones will be made under their names. */
-const locate = Effect.fnUntraced(function* (
-  system: NodeLockSystem.LockSystem,
-  root: string,
-  paths: ReadonlyArray<ReadonlyArray<string>>
-) {
+const locate = Effect.fnUntraced(function* (system: NodeLockSystem.LockSystem, root: string, paths: Paths) {
   yield* system.mkdirs(root)
   const directory = yield* system.realpath(root)
   const top: Place = { parent: undefined, path: directory, exists: true }
   const known = new Map<string, Place>([["", top]])
   const folders: Array<Place> = []
-  for (const path of paths) {
+  for (const index of indicesOf(paths)) {
     let place = top
     let key = ""
-    for (const component of path.slice(0, -1)) {
+    for (const component of paths.at(index)!.slice(0, -1)) {
       key += `/${component}`
       place = known.get(key) ?? (yield* enter(system, place, component))
       known.set(key, place)
@@ -253,23 +267,10 @@ const topOf = ({ directory, folders }: Places, path: ReadonlyArray<string>, inde
   return names === undefined ? path[0]! : (names[0] ?? path[path.length - 1]!)
 }
 
-const filesByFolder = ({ folders }: Places): ReadonlyMap<string, ReadonlyArray<number>> => {
-  const folded = new Map<Place, string>()
-  const files = new Map<string, Array<number>>()
-  folders.forEach((place, index) => {
-    const key = folded.get(place) ?? LockNames.fold(place.path)
-    folded.set(place, key)
-    const known = files.get(key)
-    if (known === undefined) files.set(key, [index])
-    else known.push(index)
-  })
-  return files
-}
-
-const nameOf = (owner: Owner, index: number): string => LockNames.fold(owner.paths[index]!.at(-1)!)
+const nameOf = (owner: Owner, index: number): string => LockNames.fold(owner.paths.at(index)!.at(-1)!)
 
 const addNames = (byName: Names, owner: Owner, folder: string): void => {
-  for (const index of owner.files.get(folder)!) {
+  for (const index of FilesByFolder.inFolder(owner.folders, folder)) {
     const name = nameOf(owner, index)
     const owners = byName.get(name) ?? new Map<Owner, Array<number>>()
     byName.set(name, owners)
@@ -290,21 +291,21 @@ const namesIn = (writers: Writers, folder: string): Names => {
 /** Notes that an owner writes its files, unless another owner of this process writes one of them. */
 const register = (process: LockProcess, owner: Owner): Effect.Effect<void, WriterHeld> =>
   Effect.suspend(() => {
-    for (const [folder, files] of owner.files) {
+    for (const folder of owner.folders.ranges.keys()) {
       const known = process.writers.get(folder)
       if (known === undefined) continue
       const byName = namesIn(known, folder)
-      for (const index of files) {
+      for (const index of FilesByFolder.inFolder(owner.folders, folder)) {
         const name = nameOf(owner, index)
         for (const [other, others] of byName.get(name) ?? []) {
           if (owner.by !== undefined && other.by === owner.by) continue
           if (!others.some((one) => other.held[one] === 1)) continue
-          const path = Path.join(owner.directory, ...owner.paths[index]!)
+          const path = Path.join(owner.directory, ...owner.paths.at(index)!)
           return Effect.fail(new WriterHeld({ path, holder: `another torrent of this process, ${other.description}` }))
         }
       }
     }
-    for (const folder of owner.files.keys()) {
+    for (const folder of owner.folders.ranges.keys()) {
       const known = process.writers.get(folder)
       if (known === undefined) process.writers.set(folder, { owners: new Set([owner]), byName: undefined })
       else {
@@ -316,13 +317,13 @@ const register = (process: LockProcess, owner: Owner): Effect.Effect<void, Write
   })
 
 const unregister = (process: LockProcess, owner: Owner): void => {
-  for (const [folder, files] of owner.files) {
+  for (const folder of owner.folders.ranges.keys()) {
     const known = process.writers.get(folder)
     if (known === undefined) continue
     known.owners.delete(owner)
     if (known.owners.size === 0) process.writers.delete(folder)
     if (known.byName === undefined) continue
-    for (const index of files) {
+    for (const index of FilesByFolder.inFolder(owner.folders, folder)) {
       const name = nameOf(owner, index)
       const owners = known.byName.get(name)
       owners?.delete(owner)
@@ -337,13 +338,12 @@ const release = (process: LockProcess, { folder, owner }: Taken, files: Iterable
     for (const index of files) {
       if (owner.held[index] !== 1) continue
       owner.held[index] = 0
-      const key = owner.keys[index]!
-      const left = owner.counts.get(key)! - 1
-      owner.counts.set(key, left)
-      if (left === 0) done.push(key)
+      const number = owner.keyNumbers[index]!
+      owner.counts[number]! -= 1
+      if (owner.counts[number] === 0) done.push(owner.keys[number]!)
     }
     if (done.length === 0) return Effect.void
-    if ([...owner.counts.values()].every((left) => left === 0)) unregister(process, owner)
+    if (owner.counts.every((left) => left === 0)) unregister(process, owner)
     return process.folders.unclaim(folder, done)
   })
 
@@ -352,7 +352,7 @@ const findOther = Effect.fnUntraced(function* (
   process: LockProcess,
   { find, isUsed }: NodeLockFolders.Look,
   places: Places,
-  paths: ReadonlyArray<ReadonlyArray<string>>,
+  paths: Paths,
   keys: ReadonlySet<string>
 ) {
   const { directory, distinct, folders } = places
@@ -373,7 +373,7 @@ const findOther = Effect.fnUntraced(function* (
     const names = new Set<string>()
     folders.forEach((folder, index) => {
       const way = below(path, folder.path)
-      if (way !== undefined) names.add(way[0] ?? paths[index]!.at(-1)!)
+      if (way !== undefined) names.add(way[0] ?? paths.at(index)!.at(-1)!)
     })
     const nested = new Set([...names].map(keyOf))
     const inner = yield* find(path, (key) => nested.has(key))

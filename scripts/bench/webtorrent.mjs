@@ -1,6 +1,6 @@
-// WebTorrent as a seeder on loopback. Arguments: TORRENT FOLDER MODULES, with the package `webtorrent` in
-// `MODULES/node_modules`. Prints one JSON line with its port after verifying the content in FOLDER. Ends when standard
-// input closes.
+// WebTorrent on loopback. Arguments: TORRENT FOLDER MODULES [PEER...], with the package `webtorrent` in
+// `MODULES/node_modules`. Downloads from the peers what FOLDER lacks, and prints one JSON line with its port when it has
+// everything. Then it seeds, until standard input closes.
 import { createRequire, registerHooks } from "node:module"
 import * as path from "node:path"
 import { pathToFileURL } from "node:url"
@@ -13,7 +13,7 @@ registerHooks({
     /^(webrtc-polyfill|node-datachannel)/.test(specifier) ? { url: stub, shortCircuit: true } : next(specifier, context)
 })
 
-const [torrent, folder, modules] = process.argv.slice(2)
+const [torrent, folder, modules, ...peers] = process.argv.slice(2)
 const { resolve } = createRequire(path.join(path.resolve(modules), "here.js"))
 const { default: WebTorrent } = await import(pathToFileURL(resolve("webtorrent")).href)
 
@@ -37,6 +37,7 @@ client.add(torrent, { path: folder }, (added) => {
   const printPort = () => process.stdout.write(`${JSON.stringify({ port: client.address().port })}\n`)
   if (added.done) printPort()
   else added.on("done", printPort)
+  for (const peer of peers) added.addPeer(peer)
 })
 
 process.stdin.resume()

@@ -1,0 +1,35 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as fc from "fast-check"
+import * as PathTable from "../../src/metainfo/PathTable.ts"
+
+const component = fc.oneof(fc.constantFrom("a", "b", "", "\u{1f600}", "\ud800"), fc.string({ maxLength: 20 }))
+const paths = fc.array(fc.array(component, { minLength: 1, maxLength: 5 }), { maxLength: 50 })
+
+describe("PathTable", () => {
+  it("law: returns the paths it was made of, whatever their characters", () => {
+    fc.assert(
+      fc.property(paths, (paths) => {
+        const table = PathTable.make(paths)
+
+        assert.deepStrictEqual(
+          paths.map((_, row) => PathTable.at(table, row)),
+          paths
+        )
+        assert.deepStrictEqual(
+          paths.map((_, row) => PathTable.nameAt(table, row)),
+          paths.map((path) => path.at(-1)!)
+        )
+      })
+    )
+  })
+
+  it("holds the name of a folder once", () => {
+    const table = PathTable.make([
+      ["t", "folder", "a"],
+      ["t", "folder", "b"],
+      ["t", "folder"]
+    ])
+
+    assert.strictEqual(table.names, "abfoldertfolder")
+  })
+})
