@@ -31,7 +31,8 @@ describe("a swarm whose connections are all encrypted", () => {
         const fetching = yield* Effect.forkScoped(third.engine.metadata(Result.getOrThrow(Magnet.parse(link))))
         const half = yield* second.download(small, { seed: true, peers: [addressOf(world)], behaviours: [{}] })
         const last = yield* third.download(small, { peers: [addressOf(second)] })
-        yield* world.until(() => half.isComplete() && last.isComplete(), "2 minutes")
+        const isOver = () => half.isComplete() && last.isComplete() && fetching.pollUnsafe() !== undefined
+        yield* world.until(isOver, "2 minutes")
 
         const { metainfo } = yield* Fiber.join(fetching)
         const whys = half.events.flatMap((event) => (event._tag === "PeerUnreachable" ? [event.why] : []))

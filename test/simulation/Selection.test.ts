@@ -337,13 +337,15 @@ describe("a selection that the storage takes long to prepare", () => {
         return Effect.andThen(wait, torrent.prepare(files))
       },
       flush: (files) =>
-        Effect.sync(() => void atFlush.push(connected())).pipe(
+        Effect.map(connected, (peers) => void atFlush.push(peers)).pipe(
           Effect.andThen(Effect.sleep("2 seconds")),
           Effect.andThen(torrent.flush(files))
         )
     }))
     let giver: Swarms.Download | undefined
-    const connected = () => (giver === undefined ? 0 : count(giver, "PeerConnected") - count(giver, "PeerDisconnected"))
+    const connected = Effect.suspend(() =>
+      giver === undefined ? Effect.succeed(0) : Effect.map(giver.torrent.status, ({ connectedPeers }) => connectedPeers)
+    )
     return Swarms.use({ seed, storage, engine: { listen: { port: 6_881 } } }, (world) =>
       Effect.gen(function* () {
         world.faults.delay("look", "1 second")
@@ -364,7 +366,7 @@ describe("a selection that the storage takes long to prepare", () => {
           limits: { downloadBytesPerSecond: 1_000 }
         })
         yield* world.advance("5 seconds")
-        const before = connected()
+        const before = yield* connected
         yield* seeding.stop
 
         assert.isTrue((yield* second.summary(taker)).isRight)
