@@ -193,9 +193,11 @@ describe("UdpHub and its sockets", () => {
       let free = 0
       const port = UdpPort.of({
         bind: (options) =>
-          free > 0
-            ? host("10.0.0.1").bind(options)
-            : Effect.fail(new ConnectionError({ address: options, why: "too many open files", code: "EMFILE" }))
+          Effect.suspend(() =>
+            free > 0
+              ? host("10.0.0.1").bind(options)
+              : Effect.fail(new ConnectionError({ address: options, why: "too many open files", code: "EMFILE" }))
+          )
       })
       const hub = yield* Effect.provideService(UdpHub.make(), UdpPort, port)
       yield* Descriptors.register(
