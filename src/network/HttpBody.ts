@@ -3,8 +3,7 @@
  * and unpacked.
  *
  * A server may compress the body although nobody asked for it, with or without saying so, and a page's `fetch` unpacks
- * it but keeps the header. So gzip and zlib are recognized by how the body begins. They are unpacked as they arrive, up
- * to the limit.
+ * it but keeps the header. So gzip and zlib are recognized by how the body begins, and unpacked up to the limit.
  */
 import * as Effect from "effect/Effect"
 import type * as HttpClientError from "effect/http/HttpClientError"
@@ -75,8 +74,11 @@ const recognize = Effect.fnUntraced(function* <E>(stream: Stream.Stream<Uint8Arr
   return { format: formatOf(head), stream: Stream.concat(Stream.make(head), rest) }
 })
 
-/** RFC 1952 section 2.3.1 and RFC 1950 section 2.2, which neither a bencoded value nor text begins with. */
+/**
+ * RFC 1952 section 2.3.1 and RFC 1950 section 2.2, which no bencoded value begins with, and hardly a text. Zlib data with
+ * a preset dictionary (bit 5 of the second byte) cannot be unpacked; it would begin as texts do, with `x` and a space.
+ */
 const formatOf = ([first = 0, second = 0]: Uint8Array): Format | undefined => {
   if (first === 0x1f && second === 0x8b) return "gzip"
-  return first === 0x78 && (first * 256 + second) % 31 === 0 ? "deflate" : undefined
+  return first === 0x78 && (second & 0x20) === 0 && (first * 256 + second) % 31 === 0 ? "deflate" : undefined
 }

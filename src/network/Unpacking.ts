@@ -19,6 +19,9 @@ export type Unpack = (packed: ReadableStream<Uint8Array<ArrayBuffer>>, format: F
  */
 const maxMistakes = 16
 
+/** The most members. Programs that write many put 64 KiB in each, and an empty one takes only 20 bytes. */
+const maxMembers = 10_000
+
 /** Where the next member seems to begin: at its magic number and the only method, or at the end. */
 const nextMember = (bytes: Uint8Array, from: number): number => {
   for (let at = bytes.indexOf(0x1f, from); at >= 0; at = bytes.indexOf(0x1f, at + 1)) {
@@ -37,14 +40,20 @@ async function* unpackMember(bytes: Uint8Array<ArrayBuffer>): AsyncGenerator<Uin
   }
 }
 
-async function* unpackMembers(packed: ReadableStream<Uint8Array<ArrayBuffer>>): AsyncGenerator<Uint8Array> {
+async function* unpackMembers(
+  packed: ReadableStream<Uint8Array<ArrayBuffer>>,
+  isCancelled: () => boolean
+): AsyncGenerator<Uint8Array> {
   const bytes = new Uint8Array(await new Response(packed).arrayBuffer())
   let mistakes = 0
+  let members = 0
   let start = 0
   let end = 0
   /** How many bytes of the member at `start` were passed on. */
   let passed = 0
-  while (start < bytes.length) {
+  // Cancelling waits for the next chunk, and many members may have none.
+  while (start < bytes.length && !isCancelled()) {
+    if (passed === 0 && ++members > maxMembers) throw new RangeError(`more than ${maxMembers} members`)
     end = nextMember(bytes, end + 1)
     try {
       let length = 0
@@ -63,14 +72,18 @@ async function* unpackMembers(packed: ReadableStream<Uint8Array<ArrayBuffer>>): 
 }
 
 const gunzip = (packed: ReadableStream<Uint8Array<ArrayBuffer>>): ReadableStream<Uint8Array> => {
-  const chunks = unpackMembers(packed)
+  let isCancelled = false
+  const chunks = unpackMembers(packed, () => isCancelled)
   return new ReadableStream({
     pull: async (controller) => {
       const { done, value } = await chunks.next()
       if (done === true) controller.close()
       else controller.enqueue(value)
     },
-    cancel: async () => void (await chunks.return(undefined))
+    cancel: async () => {
+      isCancelled = true
+      await chunks.return(undefined)
+    }
   })
 }
 

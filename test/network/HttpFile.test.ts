@@ -1,6 +1,8 @@
 import { createGzip, deflateSync, gzipSync } from "node:zlib"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Result from "effect/Result"
@@ -115,6 +117,34 @@ describe("HttpFile over sockets", () => {
       assert.deepStrictEqual(Buffer.from(members), Buffer.concat([text, Buffer.from("i1e")]))
       assert.deepStrictEqual(Buffer.from(seeming), Buffer.concat([text, ...Array(16).fill(member), Buffer.from("i1e")]))
       assert.strictEqual(yield* refusal(`${url}/hostile`), "the answer's compressed data is damaged")
+    })
+  )
+
+  it.live("fault 76: stops unpacking empty members of gzip when it is interrupted, and after a number of them", () =>
+    Effect.gen(function* () {
+      const members = (count: number) => Buffer.concat(Array<Buffer>(count).fill(gzipSync("")))
+      const [some, many] = [members(5_000), members(10_001)]
+      const url = yield* serve((request, response) => response.end(request.url === "/some" ? some : many))
+      const Original = globalThis.DecompressionStream
+      let unpacked = 0
+      globalThis.DecompressionStream = class extends Original {
+        constructor(format: "gzip" | "deflate" | "deflate-raw") {
+          super(format)
+          if (++unpacked === 10) fetching.interruptUnsafe()
+        }
+      }
+      yield* Effect.addFinalizer(() =>
+        Effect.sync(() => {
+          globalThis.DecompressionStream = Original
+        })
+      )
+      const fetching = yield* Effect.forkChild(fetchFrom(`${url}/some`))
+
+      const exit = yield* Fiber.await(fetching)
+
+      assert.isTrue(Exit.isFailure(exit))
+      assert.isBelow(unpacked, 100)
+      assert.strictEqual(yield* refusal(`${url}/many`), "the answer's compressed data is damaged")
     })
   )
 
