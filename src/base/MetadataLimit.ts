@@ -20,11 +20,12 @@ export const whyTooLong = (maxBytes: number): string =>
 const minValues = 3_000_000
 
 /**
- * The most values and keys of metadata of `length` bytes: one for every four bytes, if that is more than 3,000,000. The
- * shortest files take that many, six in 24 bytes, so the length is what limits their number. A value takes 115 bytes of
- * memory at most.
+ * The most values and keys of metadata of `length` bytes: one for every eight bytes, if that is more than 3,000,000. A
+ * file takes seven or eight, and 60 bytes or more with a name of usual length, so the length is what limits the number
+ * of files. A value takes 115 bytes of memory at most while metadata is decoded: 1 GB for metadata of 64 MiB that was
+ * made for that.
  */
-export const maxValues = (length: number): number => Math.max(minValues, Math.floor(length / 4))
+export const maxValues = (length: number): number => Math.max(minValues, Math.floor(length / 8))
 
 /** Says that metadata has more values than `most`, in words that fit after the name of a file or peer and a colon. */
 export const whyTooMany = (most: number): string =>

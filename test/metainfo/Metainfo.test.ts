@@ -224,7 +224,7 @@ describe("Metainfo", () => {
 
   it("fault 2: the number of values that are read follows the length, and one sentence names the limit", () => {
     const good = "d6:lengthi1e4:name1:n12:piece lengthi16384e6:pieces20:01234567890123456789"
-    const padding = `7:paddingl6100000:${"x".repeat(6_100_000)}e`
+    const padding = `7:paddingl18200000:${"x".repeat(18_200_000)}e`
     const decode = (more: string) => {
       const bytes = new TextEncoder().encode(`d4:info${good}${more}1:xl${"de".repeat(3_000_100)}eee`)
       return Result.mapError(Metainfo.decode(bytes), ({ why }) => why)
