@@ -122,10 +122,15 @@ export const setEachPeer = (self: TorrentLimits, limits: Limits, now: number): v
 export const run = (self: EngineLimits): Effect.Effect<void, never, Scope.Scope> => {
   const serve = Effect.gen(function* () {
     const clock = yield* Clock.Clock
-    while (true) {
+    const handle = yield* Signal.Defects
+    const step = Effect.sync(() => {
       const now = Monotonic.nowUnsafe(clock)
       RateLimiter.step(self.download, now)
       RateLimiter.step(self.upload, now)
+    })
+    while (true) {
+      // A bug in the code of one peer must not keep the others waiting for ever.
+      yield* Effect.catchDefect(step, handle)
       if (!RateLimiter.isWaitedFor(self.download) && !RateLimiter.isWaitedFor(self.upload)) return
       yield* Effect.sleep(stepMillis)
     }

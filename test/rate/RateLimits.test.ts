@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/testing/TestClock"
+import * as Signal from "../../src/base/Signal.ts"
 import * as RateLimiter from "../../src/rate/RateLimiter.ts"
 import * as RateLimits from "../../src/rate/RateLimits.ts"
 import { lasting } from "../base/lasting.ts"
@@ -44,6 +45,29 @@ describe("RateLimits", () => {
 
       assert.isAtMost(Math.abs(served - 105 * block), 3 * block)
       assert.isAtMost(bytes() - served, block)
+    })
+  )
+
+  it.effect("serves the others if the code of one peer throws", () =>
+    Effect.gen(function* () {
+      const { engine, now, torrent } = yield* setup({ downloadBytesPerSecond: 10 * block })
+      const defects: Array<unknown> = []
+      yield* lasting(RateLimits.run(engine)).pipe(
+        Effect.provideService(Signal.Defects, (defect) => Effect.sync(() => defects.push(defect))),
+        Effect.forkChild
+      )
+      const wake = () => {
+        throw new Error("a bug")
+      }
+      const broken = RateLimits.join(torrent, { download: wake, upload: () => {} }, now())
+      while (RateLimiter.take(broken.download, block, now(), block)) {}
+      const { bytes, eat } = taker(torrent, now)
+      eat()
+
+      yield* pass(10)
+
+      assert.strictEqual(defects.length, 1)
+      assert.isAbove(bytes(), 50 * block)
     })
   )
 
