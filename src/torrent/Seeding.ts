@@ -28,12 +28,13 @@ export const run = Effect.fnUntraced(function* (
   const look = (now: number): undefined => {
     const { completedAt, isSeeding } = life.machine
     if (!isSeeding || completedAt === undefined) return
-    reached = SeedingGoal.reached(goal, {
+    const found = SeedingGoal.reached(goal, {
       uploadedBytes: upload.uploadedBytes,
       wantedBytes: PieceTable.wantedBytes(assembly.table),
       seedingMillis: now - completedAt
     })
-    if (reached === undefined) return
+    if (found === undefined) return
+    reached = found
     TorrentLife.note(life, { _tag: "GoalReached" })
     Signal.set(isReached)
   }
