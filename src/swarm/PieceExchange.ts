@@ -68,14 +68,14 @@ export interface PieceExchange {
 }
 
 /** How sessions are served. */
-export interface Serving extends Pick<Swarm.Options<PeerSession.PeerSession>, "clock" | "fibers"> {
+export interface Serving extends Pick<Swarm.Options<PeerSession.PeerSession>, "clock" | "fibers" | "hangUps"> {
   readonly upload: Upload.Upload
   /** Whether it super-seeds: everything is stored from the start. */
   readonly superSeeds: boolean
 }
 
 /** Makes them without addresses. */
-export const make = (options: Options, { clock, fibers, superSeeds, upload }: Serving): PieceExchange => {
+export const make = (options: Options, { clock, fibers, hangUps, superSeeds, upload }: Serving): PieceExchange => {
   const { assembly, extensions, limits, random } = options
   const swarm = Swarm.make<PeerSession.PeerSession>({
     fibers,
@@ -87,6 +87,7 @@ export const make = (options: Options, { clock, fibers, superSeeds, upload }: Se
     ids: assembly.ids,
     maxConnections: options.maxConnections ?? defaultMaxConnections,
     callers: options.callers,
+    hangUps,
     places: options.places,
     dialAddress: Contacts.dialAddress,
     report: options.report

@@ -11,6 +11,7 @@ import * as Monotonic from "../base/Monotonic.ts"
 import type * as PeerAddress from "../base/PeerAddress.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as Signal from "../base/Signal.ts"
+import * as Callers from "../connect/Callers.ts"
 import type { Accept } from "../connect/Incoming.ts"
 import * as OwnedFibers from "../connect/OwnedFibers.ts"
 import type { Dialer } from "../network/Transport.ts"
@@ -37,6 +38,7 @@ export interface PieceSwarm {
   readonly clock: Clock.Clock
   /** Whether it super-seeds. Decided at the start. */
   readonly superSeeds: boolean
+  readonly hangUps: HangUps.HangUps
   /** What it uploads from `serve` on. */
   upload: Upload.Upload | undefined
   /** Present once there was an address or a peer. Most torrents rest without any. */
@@ -60,6 +62,7 @@ export const make = (options: PieceExchange.Options, clock: Clock.Clock): PieceS
   options,
   clock,
   superSeeds: options.superSeeds === true && PieceTable.isComplete(options.assembly.table),
+  hangUps: HangUps.make(),
   upload: undefined,
   parts: undefined
 })
@@ -87,8 +90,9 @@ export const run = (self: PieceSwarm): Effect.Effect<void, never, Dialer | Scope
 /** The parts of a swarm that has met somebody or has an address; makes them. `undefined` unless it serves. */
 const partsOf = (self: PieceSwarm): PieceExchange.PieceExchange | undefined => {
   if (self.parts !== undefined || self.upload === undefined) return self.parts
-  const { clock, options, superSeeds, upload } = self
-  self.parts = PieceExchange.make(options, { fibers: OwnedFibers.makeUnsafe(), clock, upload, superSeeds })
+  const { clock, hangUps, options, superSeeds, upload } = self
+  const fibers = OwnedFibers.makeUnsafe<number>()
+  self.parts = PieceExchange.make(options, { fibers, clock, hangUps, upload, superSeeds })
   Signal.set(options.assembly.isNeeded)
   return self.parts
 }
@@ -96,22 +100,25 @@ const partsOf = (self: PieceSwarm): PieceExchange.PieceExchange | undefined => {
 /** Takes a peer that asks for the torrent. See `Swarm.accept`. */
 export const accept = (self: PieceSwarm, ...[caller, scope]: Parameters<Accept>): Effect.Effect<void> =>
   Effect.suspend(() => {
-    const parts = partsOf(self)
+    const parts = PieceExchange.wantsPeers(self.options) ? partsOf(self) : self.parts
     return parts === undefined
       ? Scope.close(scope, Exit.void)
       : Swarm.accept(parts.swarm, parts.exchange, caller, scope)
   })
 
-/** Adds addresses; returns how many were new. */
-export const add = (self: PieceSwarm, addresses: ReadonlyArray<PeerAddress.PeerAddress>): number => {
-  const parts = addresses.length === 0 ? undefined : partsOf(self)
-  return parts === undefined ? 0 : Swarm.add(parts.swarm, addresses)
+/** How somebody sees us. Peers are dialled in the order of BEP 40, which depends on it. */
+export interface Vote {
+  readonly voter: string
+  /** Our address. */
+  readonly host: string
 }
 
-/** Notes how a peer or a tracker (`voter`) sees us. Peers are dialled in the order of BEP 40, which depends on it. */
-export const seenAs = (self: PieceSwarm, voter: string, host: string): void => {
-  const parts = partsOf(self)
-  if (parts !== undefined) Swarm.seenAs(parts.swarm, voter, host)
+/** Adds addresses, and notes how their source sees us. Returns how many were new. */
+export const add = (self: PieceSwarm, addresses: ReadonlyArray<PeerAddress.PeerAddress>, vote?: Vote): number => {
+  const parts = addresses.length === 0 ? self.parts : partsOf(self)
+  if (parts === undefined) return 0
+  if (vote !== undefined) Swarm.seenAs(parts.swarm, vote.voter, vote.host)
+  return Swarm.add(parts.swarm, addresses)
 }
 
 /** Bans an address, and every session with it, until the ban ends. */
@@ -130,13 +137,21 @@ export const addressOf = ({ parts }: PieceSwarm, key: SupplierId): PeerAddress.P
 
 /** Does what is due. To be called every second. */
 export const tick = (self: PieceSwarm, now: number): Effect.Effect<void> | undefined => {
-  // Peers that call without a handshake are reported, although the torrent has none of its own.
-  const parts = (self.options.callers?.hosts.size ?? 0) > 0 || self.superSeeds ? partsOf(self) : self.parts
-  if (parts === undefined) return undefined
+  const parts = self.superSeeds ? partsOf(self) : self.parts
+  if (parts === undefined) {
+    reportCallers(self, now)
+    return undefined
+  }
   const { offers, options, swarm } = parts
   Swarm.tick(swarm, now)
   const isAlone = swarm.roster.members.size === 0 && options.assembly.suppliers.size === 0
   return isAlone && offers?.machine === undefined ? undefined : PieceExchange.tick(parts, now)
+}
+
+/** Peers that call without a handshake are reported also by a torrent that has none of its own. */
+const reportCallers = ({ hangUps, options: { callers, report } }: PieceSwarm, now: number): void => {
+  const peers = callers === undefined ? 0 : Callers.count(callers, now)
+  if (HangUps.isDue(hangUps, peers)) report({ _tag: "PeersHungUp", peers })
 }
 
 const dismissDone = ({ options, swarm }: PieceExchange.PieceExchange): void =>

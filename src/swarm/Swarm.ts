@@ -83,6 +83,8 @@ export interface Options<M extends Roster.Member> extends Pick<Encounters.Option
   readonly maxDialing?: number | undefined
   /** The peers that called the engine without a handshake; default none. */
   readonly callers?: Callers.Callers | undefined
+  /** Those that were counted and reported before; default none. */
+  readonly hangUps?: HangUps.HangUps | undefined
   /** The places that all torrents of an engine share. */
   readonly places: Places.Places
   readonly dialAddress: Roster.Roster<M>["dialAddress"]
@@ -129,7 +131,7 @@ export const make = <M extends Roster.Member>(options: Options<M>): Swarm<M> => 
     peerId: options.peerId,
     book,
     roster: Roster.make(options.dialAddress),
-    hangUps: HangUps.make(),
+    hangUps: options.hangUps ?? HangUps.make(),
     callers: options.callers ?? Callers.make(),
     encounters: Encounters.make({ fibers, clock, max: maxConnections, places, wake: () => Dialling.wake(dialling) }),
     dialling,

@@ -93,8 +93,7 @@ export const run = (self: Sources, options: Options): Effect.Effect<void> => {
       self.failed.delete(source)
       self.answered.set(source, addresses.length > 0 || self.answered.get(source) === true)
       self.refused.delete(source)
-      if (externalHost !== undefined) PieceSwarm.seenAs(swarm, source, externalHost)
-      PieceSwarm.add(swarm, addresses)
+      PieceSwarm.add(swarm, addresses, externalHost === undefined ? undefined : { voter: source, host: externalHost })
       report({ _tag: "SourceAnswered", source, peers: addresses.length })
     })
 

@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as PieceTable from "../../src/assembly/PieceTable.ts"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
+import * as Callers from "../../src/connect/Callers.ts"
 import * as Places from "../../src/connect/Places.ts"
 import * as WireMessage from "../../src/testing/WireMessage.ts"
 import * as Handshake from "../../src/wire/Handshake.ts"
@@ -29,6 +30,24 @@ describe("PieceSwarm", () => {
       [alone, later],
       [1, ["+10.0.0.1", "-10.0.0.1 it was of no use for 2 minutes, and others wait", "+10.0.0.2"]]
     )
+  })
+
+  test("reports callers without a handshake, and takes no memory for them or for trackers without peers", function* () {
+    const callers = Callers.make()
+    const { facts, swarm } = yield* start(yield* torrent(), { callers })
+    Callers.note(callers, "10.0.0.1", 0)
+    yield* pass(40)
+    const early = [...facts]
+
+    Callers.note(callers, "10.0.0.1", 40_000)
+    yield* swarm.add([], { voter: "tracker", host: "1.2.3.4" })
+    yield* pass(3)
+
+    assert.deepStrictEqual([early, facts, swarm.hasParts()], [[], ["~1"], false])
+    yield* swarm.add([at(1)])
+    assert.isTrue(swarm.hasParts())
+    yield* pass(3)
+    assert.strictEqual(facts.filter((fact) => fact.startsWith("~")).length, 1)
   })
 
   test("keeps a useful peer however many wait", function* () {

@@ -24,7 +24,7 @@ describe("Swarm", () => {
     yield* serve(known, at(1))
     const { facts, swarm } = yield* start(known)
 
-    const added = yield* Effect.forEach([[at(1), at(1)], [at(1)]], swarm.add)
+    const added = yield* Effect.forEach([[at(1), at(1)], [at(1)]], (addresses) => swarm.add(addresses))
     yield* settle
 
     assert.deepStrictEqual([added, facts], [[1, 0], ["+10.0.0.1"]])
@@ -35,12 +35,12 @@ describe("Swarm", () => {
     const known = yield* torrent()
     const { facts, swarm } = yield* start(known, { maxConnections: 1 })
     const ourselves = "123.213.32.10"
-    swarm.seenAs("tracker", ourselves)
     const hosts = ["1.2.3.4", "98.76.54.32", "200.100.50.25", "123.213.32.234"]
     const priority = (host: string) => DialPriority.between({ host: ourselves, port: 0 }, { host, port: 6881 })!
     const ordered = [...hosts].sort((one, other) => priority(other) - priority(one))
 
-    yield* swarm.add(hosts.map((host) => ({ host, port: 6881 })))
+    const addresses = hosts.map((host) => ({ host, port: 6881 }))
+    yield* swarm.add(addresses, { voter: "tracker", host: ourselves })
     yield* settle
 
     assert.notDeepEqual(ordered, hosts)

@@ -15,6 +15,7 @@ import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as Prng from "../../src/base/Prng.ts"
 import * as Signal from "../../src/base/Signal.ts"
 import * as Ticker from "../../src/base/Ticker.ts"
+import type * as Callers from "../../src/connect/Callers.ts"
 import type { Accept } from "../../src/connect/Incoming.ts"
 import * as Places from "../../src/connect/Places.ts"
 import * as NodePieceHasher from "../../src/hash/provider/node/NodePieceHasher.ts"
@@ -70,6 +71,7 @@ export const start = Effect.fnUntraced(function* (
     readonly superSeeds?: boolean | undefined
     readonly uploadSlots?: number | undefined
     readonly places?: Places.Places | undefined
+    readonly callers?: Callers.Callers | undefined
   } = {}
 ) {
   const facts: Array<string> = []
@@ -86,21 +88,23 @@ export const start = Effect.fnUntraced(function* (
       superSeeds: options.superSeeds,
       uploadSlots: options.uploadSlots,
       places: options.places ?? Places.make(200),
+      callers: options.callers,
       report: (fact) => facts.push(inShort(fact))
     },
     yield* Clock.Clock
   )
   yield* PieceSwarm.serve(pieceSwarm, Uploads.make(assembly.geometry))
   const running = yield* Effect.forkScoped(serve(pieceSwarm))
-  const { accept, add, ban, announce, counts, prove, retract, seenAs } = PieceSwarm
+  const { accept, add, ban, announce, counts, prove, retract } = PieceSwarm
   const swarm = {
-    add: (addresses: ReadonlyArray<PeerAddress>) => Effect.sync(() => add(pieceSwarm, addresses)),
-    seenAs: (voter: string, host: string) => seenAs(pieceSwarm, voter, host),
+    add: (addresses: ReadonlyArray<PeerAddress>, vote?: PieceSwarm.Vote) =>
+      Effect.sync(() => add(pieceSwarm, addresses, vote)),
     ban: (key: SupplierId, why: string) => ban(pieceSwarm, key, why),
     prove: (keys: Iterable<SupplierId>) => prove(pieceSwarm, keys),
     announce: (piece: PieceIndex) => announce(pieceSwarm, piece),
     retract: (pieces: ReadonlyArray<PieceIndex>) => retract(pieceSwarm, pieces),
-    counts: () => counts(pieceSwarm)
+    counts: () => counts(pieceSwarm),
+    hasParts: () => pieceSwarm.parts !== undefined
   }
   const serving = { accept: (...caller: Parameters<Accept>) => accept(pieceSwarm, ...caller) }
   return { facts, assembly, swarm, serving, running }
