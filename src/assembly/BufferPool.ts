@@ -10,7 +10,6 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
-import * as Gate from "../base/Gate.ts"
 import * as Monotonic from "../base/Monotonic.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
@@ -45,8 +44,6 @@ export interface BufferPool {
   /** The most buffers that it may have. */
   readonly capacity: number
   readonly free: Array<Uint8Array>
-  /** Open when a buffer may have become free. */
-  readonly isFree: Gate.Gate
   /** Set when there is a buffer. */
   readonly some: Signal.Signal
   readonly loans: Map<PieceIndex, Loan>
@@ -90,7 +87,6 @@ export const make = Effect.fnUntraced(function* (
   const wanted = options?.maxActivePieces ?? capacityFor(bufferBytes, ledger.totalBytes)
   const capacity = Math.max(1, Math.min(geometry.pieceCount, wanted))
   const free: Array<Uint8Array> = []
-  const isFree = Gate.make(false)
   const some = Signal.make()
   const account: BufferBudget.Account = {
     bufferBytes,
@@ -102,7 +98,6 @@ export const make = Effect.fnUntraced(function* (
     grow: () => {
       Signal.set(some)
       free.push(new Uint8Array(bufferBytes))
-      Gate.open(isFree)
       options?.onGrow?.()
     }
   }
@@ -120,7 +115,7 @@ export const make = Effect.fnUntraced(function* (
       )
   )
   const loans: BufferPool["loans"] = new Map()
-  const self: BufferPool = { geometry, capacity, free, isFree, some, loans, partial: new Set(), account, ledger, scope }
+  const self: BufferPool = { geometry, capacity, free, some, loans, partial: new Set(), account, ledger, scope }
   return self
 })
 
@@ -138,7 +133,6 @@ const takeMemory = (self: BufferPool): Uint8Array | undefined => {
 const returnMemory = (self: BufferPool, memory: Uint8Array): void => {
   if (!BufferBudget.keep(self.ledger, self.account)) return
   self.free.push(memory)
-  Gate.open(self.isFree)
 }
 
 /** Whether it makes sense to borrow: a buffer is free, or the budget has not refused one yet. */

@@ -58,8 +58,8 @@ export interface Options {
 }
 
 /**
- * Verifies and stores complete pieces until the scope closes. Facts wait in the assembly's queue, so somebody has to
- * read them.
+ * Verifies and stores complete pieces until the scope closes. Facts wait in the assembly, so somebody has to read
+ * them.
  */
 export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options: Options) {
   const { digestOf, storage } = options

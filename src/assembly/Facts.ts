@@ -1,7 +1,8 @@
 /**
- * What happened in an assembly: facts in their order, in one bounded queue that the torrent reads and acts on. The assembly itself calls nobody.
+ * What happened in an assembly: facts in their order, which the torrent reads and acts on. The assembly itself calls
+ * nobody.
  *
- * When it is full, verifying and writing wait for the reader. Once all buffers are lent, so does the download.
+ * When too many are unread, verifying and writing wait for the reader. Once all buffers are lent, so does the download.
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"

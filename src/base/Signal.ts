@@ -1,6 +1,6 @@
 /**
  * Work that waits for a signal. A signal is set by whoever has something to be done, from plain code and at no cost.
- * Who attends to it does the work in a fiber that exists only while there is some, so a torrent that rests has no
+ * Whoever attends to it does the work in a fiber that exists only while there is some, so a torrent that rests has no
  * fibers that wait.
  */
 import * as Context from "effect/Context"
@@ -15,7 +15,7 @@ export interface Signal {
   attention: Attention | undefined
 }
 
-/** Who does what is due. */
+/** The party that does what is due. */
 interface Attention {
   readonly work: Effect.Effect<void>
   readonly context: Context.Context<never>

@@ -18,7 +18,10 @@ export interface Ticker {
 /** Makes it without owners. */
 export const make = (): Ticker => ({ ticks: new Set(), some: Signal.make() })
 
-/** Calls `tick` every second until the scope closes, and for the first time at once. A bug in it is for `Signal.Defects`. */
+/**
+ * Calls `tick` every second until the scope closes, and for the first time at once. What it returns must not wait for
+ * anybody, because the next owner's tick waits for it. A bug in it is for `Signal.Defects`.
+ */
 export const join = (self: Ticker, tick: Tick): Effect.Effect<void, never, Scope.Scope> =>
   Effect.flatMap(Signal.Defects, (handle) => {
     const guarded: Tick = (now) => {

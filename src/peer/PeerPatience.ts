@@ -104,7 +104,7 @@ export const check = (self: PeerPatience, isSnubbed: boolean, waiting: number, n
   const { blockedSince, lastReceived, snubbedSince } = self
   if (now - lastReceived >= silentAfter) throw new PeerDropped({ why: "it was silent for 3 minutes" })
   if (snubbedSince !== undefined && isSnubbed && now - snubbedSince >= snubbedFor) {
-    throw new PeerDropped({ why: "it answered no request for a minute" })
+    throw new PeerDropped({ why: "it sent no requested block for a minute" })
   }
   // Haves and cancels add to what waits for as long as the peer reads nothing.
   if (blockedSince !== undefined && (now - blockedSince >= blockedFor || waiting > maxWaiting)) {

@@ -101,9 +101,9 @@ export const read = <A>(
   )
 
 /**
- * Looks again for the pieces that were lost, each after a while and less and less often, until the scope closes: a drive may be
- * plugged in again, or a permission restored. A piece counts as readable only if its digest is right; `onRecovered` is
- * called for it then.
+ * Looks again for the pieces that were lost, each after a while and less and less often, until the scope closes: a
+ * drive may be plugged in again, or a permission restored. A piece counts as readable only if its digest is right;
+ * `onRecovered` is called for it then.
  */
 export const recover = (
   self: Upload,

@@ -4,7 +4,6 @@
 import * as Effect from "effect/Effect"
 import * as BufferPool from "../../src/assembly/BufferPool.ts"
 import * as Bitfield from "../../src/base/Bitfield.ts"
-import * as Gate from "../../src/base/Gate.ts"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
 
@@ -41,8 +40,7 @@ export const lend = Effect.fnUntraced(function* (
   while (true) {
     const buffer = yield* BufferPool.lendNow(pool, index, borrower)
     if (buffer !== undefined) return buffer
-    Gate.close(pool.isFree)
-    yield* Gate.pass(pool.isFree)
+    yield* Effect.yieldNow
   }
 })
 

@@ -62,7 +62,7 @@ describe("PeerPatience", () => {
     const failures = [69_999, 70_000].map((now) => whyOf(() => PeerPatience.check(self, true, 0, now)))
     PeerPatience.noteSnubbed(self, false, 71_000)
 
-    assert.deepStrictEqual(failures, [undefined, "it answered no request for a minute"])
+    assert.deepStrictEqual(failures, [undefined, "it sent no requested block for a minute"])
     assert.isUndefined(whyOf(() => PeerPatience.check(self, false, 0, 179_999)))
   })
 

@@ -360,7 +360,7 @@ describe("PeerProtocol", () => {
         yield* refill(protocol, now)
       }
 
-      assert.deepStrictEqual(failure, { _tag: "PeerDropped", why: "it answered no request for a minute" })
+      assert.deepStrictEqual(failure, { _tag: "PeerDropped", why: "it sent no requested block for a minute" })
       assert.strictEqual(now, 70_000)
     })
 

@@ -126,7 +126,7 @@ describe("a swarm with hostile peers", () => {
     yield* swarm.add([at(1), at(2)])
     yield* pass(80)
 
-    assert.include(facts, "-10.0.0.1 it answered no request for a minute")
+    assert.include(facts, "-10.0.0.1 it sent no requested block for a minute")
     assert.include(facts, "+10.0.0.2")
   })
 
