@@ -84,6 +84,9 @@ const makeParts = () => {
   return { collect, groups }
 }
 
+/** Whether a module is the one that exports undici. */
+const isUndici = (id: string): boolean => id.replaceAll("\\", "/").endsWith("/@effect/platform-node/dist/Undici.js")
+
 /**
  * Names every export of undici. The HTTP client of Effect imports a file that has `export * from "undici"`, and Rolldown
  * drops such a line if the package is CommonJS, whose exports are known only when it runs.
@@ -91,7 +94,7 @@ const makeParts = () => {
 const undiciExports: Rolldown.Plugin = {
   name: "undici-exports",
   load: (id) => {
-    if (!id.endsWith("/@effect/platform-node/dist/Undici.js")) return undefined
+    if (!isUndici(id)) return undefined
     const names = Object.keys(createRequire(id)("undici")).filter((name) => name !== "default")
     return `import Undici from "undici"\nexport default Undici\nexport const { ${names.join(", ")} } = Undici\n`
   }
@@ -123,6 +126,7 @@ const bundle = async (main: string): Promise<void> => {
   const others = start.flatMap(({ imports }) => imports).filter((file) => !file.startsWith("node:") && !own.has(file))
   if (others.length > 0) throw new Command.CommandFailed("build", `even --help would load ${others.join(", ")}`, "")
   const modules = chunks.flatMap(({ moduleIds }) => moduleIds)
+  if (!modules.some(isUndici)) throw new Command.CommandFailed("build", "the exports of undici were not named", "")
   await writeFile(path.join(Command.root, "dist", "cli", "LICENSES"), await licencesOf(packagesOf(modules)))
   await chmod(path.join(Command.root, main), 0o755)
 }

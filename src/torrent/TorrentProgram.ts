@@ -80,7 +80,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       run = opened
       PieceSwarm.add(opened.swarm, addedAddresses)
       yield* TorrentRun.begin(opened)
-    }).pipe(Scope.provide(parts))
+    }).pipe(TorrentRun.failing(life), Scope.provide(parts))
   })
   const end = Effect.suspend(() => {
     if (parts === undefined) return Effect.void

@@ -175,11 +175,8 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting) {
   return self
 })
 
-/** Has the parts work until the scope closes. If one of them dies, the torrent fails. */
-export const begin = (self: TorrentParts) =>
-  Effect.provideService(start(self), Signal.Defects, (defect) => failWith(self.lasting.life, Cause.die(defect)))
-
-const start = Effect.fnUntraced(function* (self: TorrentParts) {
+/** Has the parts work until the scope closes. */
+export const begin = Effect.fnUntraced(function* (self: TorrentParts) {
   const { assembly, facts, files, lasting, swarm } = self
   const { life, limits, options, selection, sources } = lasting
   const { stored, unstoredWanted: missingPieces } = assembly.table
@@ -235,6 +232,10 @@ const exchange = Effect.fnUntraced(function* ({
 
 const failWith = (life: TorrentLife.TorrentLife, cause: Cause.Cause<never>): Effect.Effect<void> =>
   Effect.sync(() => TorrentLife.fail(life, cause))
+
+/** If a part of the run dies, the torrent fails. */
+export const failing = (life: TorrentLife.TorrentLife) =>
+  Effect.provideService(Signal.Defects, (defect: unknown) => failWith(life, Cause.die(defect)))
 
 /** Starts a fiber that runs until the scope closes. If it dies, the torrent fails. */
 const forkPart = <A, R>(life: TorrentLife.TorrentLife, part: Effect.Effect<A, never, R>) =>
