@@ -188,9 +188,14 @@ const serve = (self: Ledger): void => {
 
 /** Destroys idle buffers of others until one more fits for `account`. */
 const makeRoom = (self: Ledger, account: Account): void => {
+  // Hundreds of checks hold bytes at once, and whether an account fits is asked of all that hold some.
+  if (fits(self, account)) return
   for (const other of self.holders) {
     if (other === account || (other.isGranted && other.isUsable())) continue
-    while (!fits(self, account) && other.dropIdle()) lower(self, other)
+    while (other.dropIdle()) {
+      lower(self, other)
+      if (fits(self, account)) return
+    }
   }
 }
 

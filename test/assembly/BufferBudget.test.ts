@@ -38,6 +38,41 @@ describe("BufferBudget", () => {
     }).pipe(budget(8))
   )
 
+  it("fault 74: asks each holder once whether it can return something, however many checks hold bytes", () => {
+    const holders = 200
+    const ledger = BufferBudget.make(holders * blockLength)
+    let asked = 0
+    const check = (): BufferBudget.Account => ({
+      bufferBytes: blockLength,
+      held: 0,
+      isGranted: false,
+      isBrief: true,
+      isStuck: () => {
+        asked++
+        return false
+      },
+      isUsable: () => true,
+      dropIdle: () => {
+        asked++
+        return false
+      },
+      grow: () => {}
+    })
+    const begin = () => {
+      const account = check()
+      BufferBudget.open(ledger, account)
+      return BufferBudget.reserve(ledger, account)
+    }
+    // Checks may take all the bytes, because each of them has no buffer yet.
+    for (let index = 0; index < holders; index++) assert.isTrue(begin())
+    asked = 0
+
+    assert.isFalse(begin())
+
+    // 40,000 if it is asked anew after each holder whether the account fits.
+    assert.isAtMost(asked, 6 * holders)
+  })
+
   it.effect("gives a repair its bytes at once, before those that wait, and one at a time above the bound", () =>
     Effect.gen(function* () {
       const busy = yield* poolOf(1)
