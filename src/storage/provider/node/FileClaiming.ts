@@ -9,6 +9,7 @@ import type * as NFS from "node:fs"
 import * as Path from "node:path"
 import * as Effect from "effect/Effect"
 import { FileChanged, type FileClaim, FileExists, type FileFacts, StorageUnavailable } from "../../Storage.ts"
+import * as DownloadFolder from "./DownloadFolder.ts"
 import * as FileHandles from "./FileHandles.ts"
 import * as FileSystemError from "./FileSystemError.ts"
 import * as HeldFile from "./HeldFile.ts"
@@ -48,7 +49,7 @@ const openFound = (named: NamedFile.NamedFile, facts: FileFacts) =>
     ({ missing, reason }) => missing || (reason._tag === "StorageRefused" && facts.kind === "file"),
     ({ missing, reason }) =>
       Effect.mapError(
-        Effect.flatMap(named.medium.folder.present, () =>
+        Effect.flatMap(DownloadFolder.present(named.medium.folder), () =>
           // What cannot be opened is another thing by now, or the same one that may not be written.
           Effect.flatMap(NamedFile.look(named), (stats) =>
             Effect.fail(
@@ -77,7 +78,7 @@ const open = (named: NamedFile.NamedFile, claim: FileClaim) => {
         ({ missing }) => missing,
         () =>
           Effect.suspend(() => {
-            named.medium.folder.forget()
+            DownloadFolder.forget(named.medium.folder)
             return NamedFile.create(named, new StorageUnavailable({ path, why: "somebody else made it meanwhile" }))
           })
       )
@@ -108,7 +109,7 @@ export const run = Effect.fnUntraced(function* (named: NamedFile.NamedFile, clai
         mayShare: !isAfresh
       })
       options.onCopied()
-      folder.markChanged(Path.dirname(path))
+      DownloadFolder.markChanged(folder, Path.dirname(path))
       stats = yield* NamedFile.stat(named, fd, "write")
     }
     if (claim.as === "overwritten" && stats.size > length) {

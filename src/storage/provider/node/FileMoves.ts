@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Bitfield from "../../../base/Bitfield.ts"
 import * as AsideFolder from "../../AsideFolder.ts"
 import { FileExists, type StorageReason } from "../../Storage.ts"
+import * as DownloadFolder from "./DownloadFolder.ts"
 import * as FilePlaces from "./FilePlaces.ts"
 import * as FolderEntries from "./FolderEntries.ts"
 import * as HeldFile from "./HeldFile.ts"
@@ -76,7 +77,7 @@ const renameOnce = Effect.fnUntraced(function* (
     const place = yield* Effect.mapError(FilePlaces.placeOf(self, index, "read"), ({ reason }) => reason)
     const found = yield* FolderEntries.find(entries, place.path)
     if ((yield* FolderEntries.find(entries, path)) !== undefined) {
-      return yield* Effect.fail(new FileExists({ path: folder.nameOf(path) }))
+      return yield* Effect.fail(new FileExists({ path: DownloadFolder.nameOf(folder, path) }))
     }
     const target = {
       path: Bitfield.has(aside, index) ? [...AsideFolder.components, ...path] : path,
@@ -93,8 +94,8 @@ const removeAt = Effect.fnUntraced(function* (self: FilePlaces.FilePlaces, path:
   const { entries, folder } = self
   const found = yield* FolderEntries.find(entries, path)
   if (found === undefined || !found.stats.isFile()) return
-  yield* FolderEntries.unlink(entries, found.place, folder.nameOf(path))
-  folder.markChanged(Path.dirname(found.place))
+  yield* FolderEntries.unlink(entries, found.place, DownloadFolder.nameOf(folder, path))
+  DownloadFolder.markChanged(folder, Path.dirname(found.place))
   yield* self.medium.clean(found.place)
   yield* FolderEntries.removeEmpty(entries, path.slice(0, -1), keep)
 })

@@ -67,7 +67,7 @@ export const make = (options: Pick<FileNames, "fs" | "folder" | "layout">): File
 
 /** What exists at a path. An error counts as nothing: whoever opens the path reports it. */
 const find = ({ folder, fs }: FileNames, path: Components): Effect.Effect<Found | undefined> =>
-  folder.resolve(path.slice(0, -1), "read").pipe(
+  DownloadFolder.resolve(folder, path.slice(0, -1), "read").pipe(
     Effect.flatMap((parent) => {
       const name = path.at(-1)!
       return Effect.map(
@@ -147,15 +147,15 @@ const look = Effect.fnUntraced(function* (self: FileNames, index: number, group:
 
 /** Makes an empty file, and returns its true path; `undefined` if the name is in use. */
 const makeEmpty = Effect.fnUntraced(function* ({ folder, fs }: FileNames, path: Components) {
-  const place = Path.join(yield* folder.resolve(path.slice(0, -1), "write"), path.at(-1)!)
+  const place = Path.join(yield* DownloadFolder.resolve(folder, path.slice(0, -1), "write"), path.at(-1)!)
   const flags = NFS.constants.O_WRONLY | NFS.constants.O_CREAT | NFS.constants.O_EXCL
   const made = yield* Effect.result(NodeFile.call<number>((done) => fs.open(place, flags, done)))
   if (made._tag === "Failure") {
     if (made.failure.code === "EEXIST") return undefined
-    return yield* Effect.fail(DownloadFolder.openFailure(made.failure, folder.nameOf(path), "write"))
+    return yield* Effect.fail(DownloadFolder.openFailure(made.failure, DownloadFolder.nameOf(folder, path), "write"))
   }
   yield* Effect.ignore(NodeFile.call((done) => fs.close(made.success, done)))
-  folder.markChanged(Path.dirname(place))
+  DownloadFolder.markChanged(folder, Path.dirname(place))
   return place
 })
 
@@ -168,7 +168,8 @@ const tryPath = Effect.fnUntraced(function* (
 ) {
   const rivals = group.filter((claimant) => claimant.index !== index)
   // A missing folder could not be made later beside a file that has its name.
-  for (const { index, names } of rivals) if (index === undefined) yield* self.folder.resolve(names[0]!, "write")
+  for (const { index, names } of rivals)
+    if (index === undefined) yield* DownloadFolder.resolve(self.folder, names[0]!, "write")
   const place = yield* makeEmpty(self, path)
   if (place === undefined) return false
   const made = yield* find(self, path)

@@ -15,7 +15,7 @@ import * as Bitfield from "../../../base/Bitfield.ts"
 import * as FileLayout from "../../../metainfo/FileLayout.ts"
 import * as AsideFolder from "../../AsideFolder.ts"
 import type { FileClaim, FileFacts, StorageReason } from "../../Storage.ts"
-import type * as DownloadFolder from "./DownloadFolder.ts"
+import * as DownloadFolder from "./DownloadFolder.ts"
 import type * as FileHandles from "./FileHandles.ts"
 import * as FileNames from "./FileNames.ts"
 import * as FolderEntries from "./FolderEntries.ts"
@@ -176,7 +176,8 @@ export const placeOf = (
     : nameOn(self, index, access)
 
 /** The path of a file as the user would name it. */
-export const nameOf = (self: FilePlaces, index: number): string => self.folder.nameOf(pathOf(self, index))
+export const nameOf = (self: FilePlaces, index: number): string =>
+  DownloadFolder.nameOf(self.folder, pathOf(self, index))
 
 const fileOf = (self: FilePlaces, index: number): Used => {
   const known = self.files.get(index)
@@ -239,7 +240,7 @@ const factsOf = (self: FilePlaces, index: number, stats: NFS.BigIntStats): Effec
     otherNames: isFile ? Math.max(0, Number(stats.nlink) - 1) : 0
   })
   if (!isFile || stats.blocks > 0n || stats.size === 0n) return Effect.succeed(facts(isFile && stats.size === 0n))
-  return Effect.map(self.medium.isLocal(stats, self.folder.nameOf(currentPath(self, index))), facts)
+  return Effect.map(self.medium.isLocal(stats, DownloadFolder.nameOf(self.folder, currentPath(self, index))), facts)
 }
 
 /** Finds out whether a skipped file exists in its place. If not, it is set aside. */

@@ -144,7 +144,7 @@ const look = Effect.fnUntraced(function* (self: OpenTorrent, files: ReadonlyArra
   const parents = new Map<string, string | undefined>()
   const found = yield* each(self, "look", files, (index) => FilePlaces.look(self.places, index, parents))
   // Every file is missing if the drive is away; that says nothing about the files.
-  if (found.includes(undefined)) yield* Effect.mapError(self.folder.present, failing("look"))
+  if (found.includes(undefined)) yield* Effect.mapError(DownloadFolder.present(self.folder), failing("look"))
   return found
 })
 
@@ -153,7 +153,7 @@ const acquire = Effect.fnUntraced(function* (
   paths: NodeWriterLocks.Paths
 ) {
   // Before the locks make a download folder that has vanished.
-  yield* Effect.mapError(folder.resolve([], "write"), ({ reason }) => reason)
+  yield* Effect.mapError(DownloadFolder.resolve(folder, [], "write"), ({ reason }) => reason)
   return yield* locks.acquire(paths, FileLayout.pathOf(layout, 0)[0]!, reserved).pipe(
     Scope.provide(reservations),
     Effect.mapError((error): StorageReason => {
@@ -216,7 +216,7 @@ const rename = (self: OpenTorrent, file: number, path: ReadonlyArray<string>): E
     const isTaken = FileLayout.realFiles(layout).some(
       (index) => index !== file && FilePlaces.pathsOf(places, index).some((other) => other.join("/") === name)
     )
-    if (isTaken) return yield* Effect.fail(new FileExists({ path: folder.nameOf(path) }))
+    if (isTaken) return yield* Effect.fail(new FileExists({ path: DownloadFolder.nameOf(folder, path) }))
     const writer = yield* acquire(self, [path])
     const names = FilePlaces.pathCount(places, file)
     yield* Effect.onError(FileMoves.rename(places, file, path), () => writer.release([0]))
@@ -337,7 +337,7 @@ const flushFile = (
 
 const flush = Effect.fnUntraced(function* (self: OpenTorrent, files: ReadonlyArray<number>) {
   const outcomes = yield* each(self, "flush", files, (index) => flushFile(self, index))
-  const lost = yield* each(self, "flush", self.folder.changed(), (path) =>
+  const lost = yield* each(self, "flush", DownloadFolder.changed(self.folder), (path) =>
     Effect.match(syncFolder(self, path), { onSuccess: () => [], onFailure: (reason) => [{ path, reason }] })
   )
   const failures = lost.flat()
@@ -362,7 +362,7 @@ const syncFolder = ({ folder, fs, handles, isClosed }: OpenTorrent, path: string
     (fd) => Effect.mapError(NodeFile.syncFolder(fs, fd), (error) => FileSystemError.reasonOf(error, path, "write"))
   )
   return Effect.suspend(() => {
-    folder.unmarkChanged(path)
+    DownloadFolder.unmarkChanged(folder, path)
     return sync.pipe(
       Effect.ensuring(handles.retire(slot)),
       // A folder that was deleted keeps nothing, and Windows cannot open a folder.
@@ -370,7 +370,7 @@ const syncFolder = ({ folder, fs, handles, isClosed }: OpenTorrent, path: string
         (reason) => reason._tag === "NotStored" || reason._tag === "StorageRefused",
         () => Effect.void
       ),
-      Effect.onError(() => Effect.sync(() => folder.markChanged(path)))
+      Effect.onError(() => Effect.sync(() => DownloadFolder.markChanged(folder, path)))
     )
   })
 }

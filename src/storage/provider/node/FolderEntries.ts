@@ -8,7 +8,7 @@ import * as NFS from "node:fs"
 import * as Path from "node:path"
 import * as Effect from "effect/Effect"
 import { FileExists, type StorageReason } from "../../Storage.ts"
-import type { DownloadFolder } from "./DownloadFolder.ts"
+import * as DownloadFolder from "./DownloadFolder.ts"
 import type { FilePlace } from "./FileNames.ts"
 import * as FileSystemError from "./FileSystemError.ts"
 import type { NodeFileSystem } from "./NodeFile.ts"
@@ -29,11 +29,11 @@ export interface Entry {
 /** Entries below a download folder; paths are components below it, at least one. */
 export interface FolderEntries {
   readonly fs: NodeFileSystem
-  readonly folder: DownloadFolder
+  readonly folder: DownloadFolder.DownloadFolder
 }
 
 /** Makes the entries of `folder`; touches nothing. */
-export const make = (fs: NodeFileSystem, folder: DownloadFolder): FolderEntries => ({ fs, folder })
+export const make = (fs: NodeFileSystem, folder: DownloadFolder.DownloadFolder): FolderEntries => ({ fs, folder })
 
 const parentOf = (
   { folder }: FolderEntries,
@@ -43,7 +43,7 @@ const parentOf = (
   const components = path.slice(0, -1)
   const key = components.join("/")
   if (known?.has(key) === true) return Effect.succeed(known.get(key))
-  return folder.resolve(components, "read").pipe(
+  return DownloadFolder.resolve(folder, components, "read").pipe(
     Effect.catchIf(
       ({ missing }) => missing,
       () => Effect.undefined
@@ -69,7 +69,7 @@ export const find = Effect.fnUntraced(function* (
   if (parent === undefined) return undefined
   const place = Path.join(parent, path[path.length - 1]!)
   const stats = yield* Effect.mapError(NodeFile.lookAt(self.fs, place, follows), (error) =>
-    FileSystemError.reasonOf(error, self.folder.nameOf(path), "read")
+    FileSystemError.reasonOf(error, DownloadFolder.nameOf(self.folder, path), "read")
   )
   const entry: Entry | undefined = stats && { place, stats }
   return entry
@@ -84,8 +84,11 @@ export const move = Effect.fnUntraced(function* (
   from: string,
   { isMade, path }: FilePlace
 ) {
-  const name = folder.nameOf(path)
-  const parent = yield* Effect.mapError(folder.resolve(path.slice(0, -1), "write"), ({ reason }) => reason)
+  const name = DownloadFolder.nameOf(folder, path)
+  const parent = yield* Effect.mapError(
+    DownloadFolder.resolve(folder, path.slice(0, -1), "write"),
+    ({ reason }) => reason
+  )
   const to = Path.join(parent, path[path.length - 1]!)
   const replace = NodeFile.call((done) => fs.rename(from, to, done))
   const linked = NodeFile.call((done) => fs.link(from, to, done)).pipe(
@@ -108,8 +111,8 @@ export const move = Effect.fnUntraced(function* (
         error.code === "EEXIST" ? new FileExists({ path: name }) : FileSystemError.reasonOf(error, name, "write")
     )
   )
-  folder.markChanged(parent)
-  folder.markChanged(Path.dirname(from))
+  DownloadFolder.markChanged(folder, parent)
+  DownloadFolder.markChanged(folder, Path.dirname(from))
   return to
 })
 
@@ -127,9 +130,9 @@ export const removeEmpty = Effect.fnUntraced(function* (
   keep = 0
 ) {
   for (let depth = components.length; depth > keep; depth--) {
-    const place = folder.nameOf(components.slice(0, depth))
+    const place = DownloadFolder.nameOf(folder, components.slice(0, depth))
     const removed = yield* Effect.result(NodeFile.call((done) => fs.rmdir(place, done)))
     if (removed._tag === "Failure") break
-    folder.forget()
+    DownloadFolder.forget(folder)
   }
 })

@@ -7,7 +7,7 @@
 import type * as NFS from "node:fs"
 import * as Effect from "effect/Effect"
 import { FileChanged, type StorageReason } from "../../Storage.ts"
-import type { DownloadFolder } from "./DownloadFolder.ts"
+import * as DownloadFolder from "./DownloadFolder.ts"
 import * as FileSystemError from "./FileSystemError.ts"
 import type { KnownFile } from "./NamedFile.ts"
 import * as NodeFile from "./NodeFile.ts"
@@ -27,7 +27,7 @@ export const changedSince = "was changed"
 /** Made by `make`, changed only here, except that a move changes the path of `file`. */
 export interface HeldFile {
   readonly fs: NodeFile.NodeFileSystem
-  readonly folder: DownloadFolder
+  readonly folder: DownloadFolder.DownloadFolder
   readonly nameOf: () => string
   /** Kept until another one is claimed, or this one is given up after it changed. */
   file: KnownFile | undefined
@@ -92,7 +92,7 @@ export const change = (self: HeldFile, why: string): FileChanged => {
 
 /** The same, and fails. If the whole download folder went away, the file may be as it was. */
 const changeUnlessAway = (self: HeldFile, why: string): Effect.Effect<never, StorageReason> =>
-  Effect.flatMap(self.folder.present, () => Effect.suspend(() => Effect.fail(change(self, why))))
+  Effect.flatMap(DownloadFolder.present(self.folder), () => Effect.suspend(() => Effect.fail(change(self, why))))
 
 /** Compares what is at the path of the held file with that file. */
 export const look = Effect.fnUntraced(function* (self: HeldFile, { identity, path }: KnownFile) {

@@ -57,7 +57,8 @@ const noFollow = NFS.constants.O_NOFOLLOW ?? 0
 const mustLookForLinks = noFollow === 0
 
 /** The path as the user would name it. */
-export const nameOf = ({ index, medium }: NamedFile): string => medium.folder.nameOf(medium.pathOf(index))
+export const nameOf = ({ index, medium }: NamedFile): string =>
+  DownloadFolder.nameOf(medium.folder, medium.pathOf(index))
 
 /** What is open; fails if that is no regular file. */
 export const stat = (
@@ -80,7 +81,7 @@ export const stat = (
 /** The true path of the file on this disk, and whether it was made just now to find out its name. */
 const locate = Effect.fnUntraced(function* ({ index, medium }: NamedFile, access: "read" | "write") {
   const place = yield* medium.placeOf(index, access === "read" ? "read" : "create")
-  const parent = yield* medium.folder.resolve(place.path.slice(0, -1), access)
+  const parent = yield* DownloadFolder.resolve(medium.folder, place.path.slice(0, -1), access)
   return { path: Path.join(parent, place.path[place.path.length - 1]!), isMade: place.isMade }
 })
 
@@ -172,7 +173,7 @@ const createOnce = Effect.fnUntraced(function* (self: NamedFile, onExisting: Sto
         ? FileHandles.refusal(onExisting)
         : DownloadFolder.openFailure(error, nameOf(self), "write")
   )
-  folder.markChanged(Path.dirname(path))
+  DownloadFolder.markChanged(folder, Path.dirname(path))
   return { fd, path }
 })
 
@@ -189,7 +190,7 @@ export const create = (
     ({ missing }) => missing,
     () =>
       Effect.suspend(() => {
-        self.medium.folder.forget()
+        DownloadFolder.forget(self.medium.folder)
         return createOnce(self, onExisting)
       })
   )

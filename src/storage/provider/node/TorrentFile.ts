@@ -13,6 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Semaphore from "effect/Semaphore"
 import { type FileClaim, NotStored, type StorageReason, StorageUnavailable } from "../../Storage.ts"
+import * as DownloadFolder from "./DownloadFolder.ts"
 import * as FileClaiming from "./FileClaiming.ts"
 import * as FileHandles from "./FileHandles.ts"
 import * as FileSystemError from "./FileSystemError.ts"
@@ -75,7 +76,7 @@ interface Reading {
 /** Makes a file of the torrent as it was left; touches nothing. */
 export const make = (medium: Medium, index: number, before: Resting): TorrentFile => {
   const { folder, fs } = medium
-  const held = HeldFile.make({ fs, folder, nameOf: () => folder.nameOf(medium.pathOf(index)) })
+  const held = HeldFile.make({ fs, folder, nameOf: () => DownloadFolder.nameOf(folder, medium.pathOf(index)) })
   held.isClaimed = before.isClaimed
   if (before.held !== undefined) {
     held.file = before.held.file
