@@ -63,7 +63,7 @@ export interface RateLimiter {
   tokens: number
   refilledAt: number
   /** The children that wait, or that a waiting limiter is below. */
-  readonly waiting: Set<RateLimiter>
+  waiting: ReadonlySet<RateLimiter>
   /** For how many bytes it waits itself; 0 if it does not. */
   wanted: number
   /** How much credit it needs before it is woken. */
@@ -99,11 +99,11 @@ export const make = (options: {
   readonly now: number
 }): RateLimiter => ({
   parent: options.parent,
-  wake: options.wake ?? (() => {}),
+  wake: options.wake ?? ignore,
   bytesPerSecond: options.bytesPerSecond,
   tokens: capacityOf(options.bytesPerSecond),
   refilledAt: options.now,
-  waiting: new Set(),
+  waiting: nobody,
   wanted: 0,
   needed: 0,
   credit: 0,
@@ -116,6 +116,10 @@ export const make = (options: {
   resumedTurn: 0,
   isGathering: false
 })
+
+// An engine has thousands of limiters that nobody waits below.
+const nobody: ReadonlySet<RateLimiter> = new Set()
+const ignore = (): void => {}
 
 const capacityOf = (bytesPerSecond: number | undefined): number => (bytesPerSecond ?? 0) * burstSeconds
 
@@ -201,7 +205,7 @@ export const take = (self: RateLimiter, bytes: number, now: number, demand = byt
   self.needed = bytes
   self.wanted = Math.max(bytes, demand) - self.credit
   let root = self
-  for (; root.parent !== undefined; root = root.parent) root.parent.waiting.add(root)
+  for (; root.parent !== undefined; root = root.parent) beginWaiting(root.parent, root)
   if (isNew) root.wake()
   return false
 }
@@ -250,10 +254,15 @@ export const keep = (self: RateLimiter, bytes: number): void => {
   self.credit += bytes
 }
 
+const beginWaiting = (parent: RateLimiter, child: RateLimiter): void => {
+  if (parent.waiting === nobody) parent.waiting = new Set([child])
+  else (parent.waiting as Set<RateLimiter>).add(child)
+}
+
 const stopWaiting = (self: RateLimiter): void => {
   self.wanted = 0
   for (let node = self; node.parent !== undefined && node.waiting.size === 0; node = node.parent) {
-    node.parent.waiting.delete(node)
+    if (node.parent.waiting !== nobody) (node.parent.waiting as Set<RateLimiter>).delete(node)
   }
 }
 

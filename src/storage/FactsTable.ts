@@ -7,6 +7,12 @@ import type { FileFacts } from "./Storage.ts"
 
 /** Facts by the index of the file. Made by `make`, changed only here. */
 export interface FactsTable {
+  readonly fileCount: number
+  /** Made for the first facts: most torrents of an engine have none, or few files. */
+  columns: Columns | undefined
+}
+
+interface Columns {
   /** Bits of a file that has facts; 0 if it has none. */
   readonly marks: Uint8Array
   readonly lengths: Float64Array
@@ -14,7 +20,7 @@ export interface FactsTable {
   readonly identities: FileIdentities.FileIdentities
   readonly otherNames: Uint32Array
   /** Times that do not fit in 64 bits: some file systems have years beyond 2262. */
-  readonly oddTimes: Map<number, bigint>
+  oddTimes: Map<number, bigint> | undefined
 }
 
 const isThere = 1
@@ -23,67 +29,73 @@ const hole = 4
 const isAside = 8
 const hasOddTime = 16
 
-/** Makes room for the facts of so many files. */
-export const make = (fileCount: number): FactsTable => ({
+/** Makes a table for so many files, none of which has facts. */
+export const make = (fileCount: number): FactsTable => ({ fileCount, columns: undefined })
+
+const makeColumns = (fileCount: number): Columns => ({
   marks: new Uint8Array(fileCount),
   lengths: new Float64Array(fileCount),
   times: new BigInt64Array(fileCount),
   identities: FileIdentities.make(fileCount),
   otherNames: new Uint32Array(fileCount),
-  oddTimes: new Map()
+  oddTimes: undefined
 })
 
 /** Sets the facts of a file. */
 export const set = (self: FactsTable, facts: FileFacts): void => {
   const { file, mtimeNs } = facts
   remove(self, file)
+  self.columns ??= makeColumns(self.fileCount)
+  const { columns } = self
   let marks = isThere
   if (facts.kind === "other") marks |= isOther
   if (facts.isHole) marks |= hole
   if (facts.isAside) marks |= isAside
-  self.times[file] = mtimeNs
-  if (self.times[file] !== mtimeNs) {
+  columns.times[file] = mtimeNs
+  if (columns.times[file] !== mtimeNs) {
     marks |= hasOddTime
-    self.oddTimes.set(file, mtimeNs)
+    columns.oddTimes ??= new Map()
+    columns.oddTimes.set(file, mtimeNs)
   }
-  self.marks[file] = marks
-  self.lengths[file] = facts.length
-  self.otherNames[file] = facts.otherNames
-  FileIdentities.set(self.identities, file, facts.identity)
+  columns.marks[file] = marks
+  columns.lengths[file] = facts.length
+  columns.otherNames[file] = facts.otherNames
+  FileIdentities.set(columns.identities, file, facts.identity)
 }
 
 /** Forgets the facts of a file. */
-export const remove = (self: FactsTable, file: number): void => {
-  if (((self.marks[file] ?? 0) & hasOddTime) !== 0) self.oddTimes.delete(file)
-  self.marks[file] = 0
-  FileIdentities.remove(self.identities, file)
+export const remove = ({ columns }: FactsTable, file: number): void => {
+  if (columns === undefined) return
+  columns.oddTimes?.delete(file)
+  columns.marks[file] = 0
+  FileIdentities.remove(columns.identities, file)
 }
 
 /** Whether a file has facts. */
-export const has = ({ marks }: FactsTable, file: number): boolean => marks[file] !== 0 && marks[file] !== undefined
+export const has = ({ columns }: FactsTable, file: number): boolean => (columns?.marks[file] ?? 0) !== 0
 
 /** `FileFacts.length` of a file that has facts. */
-export const lengthOf = ({ lengths }: FactsTable, file: number): number => lengths[file]!
+export const lengthOf = ({ columns }: FactsTable, file: number): number => columns!.lengths[file]!
 
 /** `FileFacts.identity` of a file; `undefined` if it has no facts. */
-export const identityOf = ({ identities }: FactsTable, file: number): string | undefined =>
-  FileIdentities.get(identities, file)
+export const identityOf = ({ columns }: FactsTable, file: number): string | undefined =>
+  columns && FileIdentities.get(columns.identities, file)
 
 /** `FileFacts.isHole` of a file that has facts. */
-export const isHole = ({ marks }: FactsTable, file: number): boolean => (marks[file]! & hole) !== 0
+export const isHole = ({ columns }: FactsTable, file: number): boolean => (columns!.marks[file]! & hole) !== 0
 
 /** The facts of a file; `undefined` if it has none. */
-export const get = (self: FactsTable, file: number): FileFacts | undefined => {
-  if (!has(self, file)) return undefined
-  const marks = self.marks[file]!
+export const get = ({ columns }: FactsTable, file: number): FileFacts | undefined => {
+  const marks = columns?.marks[file] ?? 0
+  if (columns === undefined || marks === 0) return undefined
   return {
     file,
     kind: (marks & isOther) === 0 ? "file" : "other",
-    length: self.lengths[file]!,
-    mtimeNs: (marks & hasOddTime) === 0 ? self.times[file]! : self.oddTimes.get(file)!,
-    identity: FileIdentities.get(self.identities, file)!,
+    length: columns.lengths[file]!,
+    mtimeNs: (marks & hasOddTime) === 0 ? columns.times[file]! : columns.oddTimes!.get(file)!,
+    identity: FileIdentities.get(columns.identities, file)!,
     isHole: (marks & hole) !== 0,
     isAside: (marks & isAside) !== 0,
-    otherNames: self.otherNames[file]!
+    otherNames: columns.otherNames[file]!
   }
 }

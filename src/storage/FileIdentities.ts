@@ -11,7 +11,7 @@ export interface FileIdentities {
   /** What comes before the numbers: a device, as a rule the same for all files. */
   readonly beginnings: Array<string>
   /** Identities of another form. */
-  readonly others: Map<number, string>
+  others: Map<number, string> | undefined
 }
 
 const odd = 255
@@ -23,7 +23,7 @@ export const make = (fileCount: number): FileIdentities => ({
   kinds: new Uint8Array(fileCount),
   numbers: new BigUint64Array(2 * fileCount),
   beginnings: [],
-  others: new Map()
+  others: undefined
 })
 
 /** The number that a text is; `undefined` if it is none, is too large, or would be written in another way. */
@@ -42,7 +42,7 @@ const kindOf = ({ beginnings }: FileIdentities, beginning: string): number => {
 
 /** Sets the identity of a file. */
 export const set = (self: FileIdentities, file: number, identity: string): void => {
-  if (self.kinds[file] === odd) self.others.delete(file)
+  if (self.kinds[file] === odd) self.others?.delete(file)
   const second = identity.lastIndexOf(":")
   const first = second > 0 ? identity.lastIndexOf(":", second - 1) : -1
   const one = first < 0 ? undefined : numberIn(identity.slice(first + 1, second))
@@ -50,6 +50,7 @@ export const set = (self: FileIdentities, file: number, identity: string): void 
   const kind = other === undefined ? 0 : kindOf(self, identity.slice(0, first))
   if (one === undefined || other === undefined || kind === 0) {
     self.kinds[file] = odd
+    self.others ??= new Map()
     self.others.set(file, identity)
     return
   }
@@ -62,12 +63,12 @@ export const set = (self: FileIdentities, file: number, identity: string): void 
 export const get = ({ beginnings, kinds, numbers, others }: FileIdentities, file: number): string | undefined => {
   const kind = kinds[file]!
   if (kind === 0) return undefined
-  if (kind === odd) return others.get(file)
+  if (kind === odd) return others?.get(file)
   return `${beginnings[kind - 1]!}:${numbers[2 * file]!}:${numbers[2 * file + 1]!}`
 }
 
 /** Forgets the identity of a file. */
 export const remove = (self: FileIdentities, file: number): void => {
-  if (self.kinds[file] === odd) self.others.delete(file)
+  if (self.kinds[file] === odd) self.others?.delete(file)
   self.kinds[file] = 0
 }

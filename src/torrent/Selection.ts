@@ -4,11 +4,11 @@
  * Files are moved to their places before their pieces are requested, so selections are applied one at a time.
  */
 import * as Effect from "effect/Effect"
-import * as Semaphore from "effect/Semaphore"
 import * as Assembly from "../assembly/Assembly.ts"
 import type * as PieceOrder from "../assembly/PieceOrder.ts"
 import * as PiecePriority from "../assembly/PiecePriority.ts"
 import type * as Bitfield from "../base/Bitfield.ts"
+import * as Turn from "../base/Turn.ts"
 import type { FileLayout } from "../metainfo/FileLayout.ts"
 import type { StorageError, TorrentStorage } from "../storage/Storage.ts"
 
@@ -18,7 +18,7 @@ export interface Selection {
   /** As in `PiecePriority.ofFiles`; empty if all files are wanted alike. */
   files: ReadonlyArray<PiecePriority.PiecePriority>
   deadlines: ReadonlyArray<PieceOrder.Deadline>
-  readonly changing: Semaphore.Semaphore
+  readonly changing: Turn.Turn
 }
 
 /** The parts of a run that a selection changes. */
@@ -38,7 +38,7 @@ export const make = (layout: FileLayout, files: ReadonlyArray<PiecePriority.Piec
   layout,
   files,
   deadlines: [],
-  changing: Semaphore.makeUnsafe(1)
+  changing: Turn.make()
 })
 
 /** Moves the wanted files to their places. Returns their priorities, for `begin`. */
@@ -70,7 +70,7 @@ export const setFiles = (
   self: Selection,
   current: () => Running | undefined,
   files: Selection["files"]
-): Effect.Effect<void, StorageError> => apply(self, current, files).pipe(self.changing.withPermit)
+): Effect.Effect<void, StorageError> => Turn.take(self.changing, apply(self, current, files))
 
 const apply = (
   self: Selection,

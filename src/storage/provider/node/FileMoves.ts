@@ -5,6 +5,7 @@
 import * as Path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Bitfield from "../../../base/Bitfield.ts"
+import * as Turn from "../../../base/Turn.ts"
 import * as AsideFolder from "../../AsideFolder.ts"
 import { FileExists, type StorageReason } from "../../Storage.ts"
 import * as DownloadFolder from "./DownloadFolder.ts"
@@ -25,7 +26,7 @@ const oneAtATime = (
   index: number,
   effect: (file: TorrentFile.TorrentFile) => Effect.Effect<void, StorageReason>
 ): Effect.Effect<void, StorageReason> =>
-  self.moving.withPermit(Effect.uninterruptible(FilePlaces.withFile(self, index, effect)))
+  Turn.take(self.moving, Effect.uninterruptible(FilePlaces.withFile(self, index, effect)))
 
 const bringBackOnce = Effect.fnUntraced(function* (
   self: FilePlaces.FilePlaces,

@@ -13,7 +13,7 @@
 import * as NFS from "node:fs"
 import * as Path from "node:path"
 import * as Effect from "effect/Effect"
-import * as Semaphore from "effect/Semaphore"
+import * as Turn from "../../../base/Turn.ts"
 import * as FileLayout from "../../../metainfo/FileLayout.ts"
 import * as NameRivals from "../../../metainfo/NameRivals.ts"
 import * as DownloadFolder from "./DownloadFolder.ts"
@@ -43,7 +43,7 @@ export interface FileNames {
   /** The names that files of `groups` keep. */
   readonly settled: Map<number, Components>
   /** No file is looked for while a rival is tried out. */
-  readonly turn: Semaphore.Semaphore
+  readonly turn: Turn.Turn
 }
 
 /** What exists at a name. */
@@ -62,7 +62,7 @@ export const make = (options: Pick<FileNames, "fs" | "folder" | "layout">): File
   ...options,
   groups: NameRivals.groupsOf(options.layout),
   settled: new Map(),
-  turn: Semaphore.makeUnsafe(1)
+  turn: Turn.make()
 })
 
 /** What exists at a path. An error counts as nothing: whoever opens the path reports it. */
@@ -220,5 +220,5 @@ export const resolve = (
             path: existing ?? vacant ?? FileLayout.pathOf(self.layout, index),
             isMade: false
           }))
-    return Effect.uninterruptible(self.turn.withPermit(resolved))
+    return Effect.uninterruptible(Turn.take(self.turn, resolved))
   })

@@ -10,8 +10,8 @@
  */
 import type * as NFS from "node:fs"
 import * as Effect from "effect/Effect"
-import * as Semaphore from "effect/Semaphore"
 import * as Bitfield from "../../../base/Bitfield.ts"
+import * as Turn from "../../../base/Turn.ts"
 import * as FileLayout from "../../../metainfo/FileLayout.ts"
 import * as AsideFolder from "../../AsideFolder.ts"
 import type { FileClaim, FileFacts, StorageReason } from "../../Storage.ts"
@@ -52,7 +52,7 @@ export interface FilePlaces {
   /** Files that are set aside. */
   readonly aside: Bitfield.Bitfield
   /** One at a time: on some disks a free name and another file's name are one, which only the disk can show. */
-  readonly moving: Semaphore.Semaphore
+  readonly moving: Turn.Turn
 }
 
 /** How many files may be held with an open descriptor for reading that nobody uses: twice as many as are open by default. */
@@ -95,7 +95,7 @@ export const make = (options: {
     renamed: new Map(),
     undecided: Bitfield.make(layout.fileCount),
     aside: Bitfield.make(layout.fileCount),
-    moving: Semaphore.makeUnsafe(1)
+    moving: Turn.make()
   }
   return self
 }
@@ -122,11 +122,14 @@ export const allPathsOf = (self: FilePlaces, files: ReadonlyArray<number>): Node
   const { layout } = self
   const rows = new Uint32Array(files.reduce((sum, file) => sum + pathCount(self, file), 0))
   const isPortable = Bitfield.make(rows.length)
-  const renamed = new Map<number, ReadonlyArray<string>>()
+  let renamed: Map<number, ReadonlyArray<string>> | undefined
   let row = 0
   for (const file of files) {
     const own = self.renamed.get(file)
-    if (own !== undefined) renamed.set(file, own)
+    if (own !== undefined) {
+      renamed ??= new Map()
+      renamed.set(file, own)
+    }
     const count = pathCount(self, file)
     for (let name = 0; name < count; name++, row++) {
       rows[row] = file
@@ -138,7 +141,7 @@ export const allPathsOf = (self: FilePlaces, files: ReadonlyArray<number>): Node
     at: (row) => {
       const file = rows[row]!
       if (Bitfield.has(isPortable, row)) return layout.rare.get(file)!.portable!
-      return renamed.get(file) ?? FileLayout.pathOf(layout, file)
+      return renamed?.get(file) ?? FileLayout.pathOf(layout, file)
     }
   }
 }

@@ -7,11 +7,11 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
-import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import * as Bitfield from "../../../base/Bitfield.ts"
 import type { PieceIndex } from "../../../base/PieceGeometry.ts"
 import * as PieceGeometry from "../../../base/PieceGeometry.ts"
+import * as Turn from "../../../base/Turn.ts"
 import type { PieceHasher } from "../../../hash/PieceHasher.ts"
 import * as FileLayout from "../../../metainfo/FileLayout.ts"
 import {
@@ -53,7 +53,7 @@ interface OpenTorrent {
   readonly folder: DownloadFolder.DownloadFolder
   readonly places: FilePlaces.FilePlaces
   readonly reserved: Reservations.Reservations
-  readonly reserving: Semaphore.Semaphore
+  readonly reserving: Turn.Turn
   readonly isClosed: () => boolean
 }
 
@@ -79,7 +79,7 @@ export const open = (
     folder,
     places: FilePlaces.make({ fs, handles, folder, layout, followLinks, isClosed }),
     reserved: Reservations.make(layout.fileCount),
-    reserving: Semaphore.makeUnsafe(1),
+    reserving: Turn.make(),
     isClosed
   }
   return {
@@ -173,7 +173,7 @@ const reserve = (self: OpenTorrent, files: ReadonlyArray<number>): Effect.Effect
     return Effect.map(acquire(self, FilePlaces.allPathsOf(places, asked)), (writer) =>
       Reservations.add(reserved, asked, writer, (file) => FilePlaces.pathCount(places, file))
     )
-  }).pipe(Effect.mapError(failing("reserve")), self.reserving.withPermit)
+  }).pipe(Effect.mapError(failing("reserve")), (effect) => Turn.take(self.reserving, effect))
 
 const release = ({ places, reserved, reserving }: OpenTorrent, files: ReadonlyArray<number>): Effect.Effect<void> =>
   Effect.forEach(
@@ -185,7 +185,7 @@ const release = ({ places, reserved, reserving }: OpenTorrent, files: ReadonlyAr
       return held.writer.release(namesFrom(held.first, FilePlaces.pathCount(places, file)))
     },
     { discard: true }
-  ).pipe(Effect.uninterruptible, reserving.withPermit)
+  ).pipe(Effect.uninterruptible, (effect) => Turn.take(reserving, effect))
 
 const namesFrom = (first: number, count: number): ReadonlyArray<number> =>
   Array.from({ length: count }, (_, name) => first + name)
@@ -223,7 +223,7 @@ const rename = (self: OpenTorrent, file: number, path: ReadonlyArray<string>): E
     const before = Reservations.take(reserved, file)!
     Reservations.add(reserved, [file], writer, () => 1)
     yield* before.writer.release(namesFrom(before.first, names))
-  }).pipe(Effect.mapError(failing("rename")), self.reserving.withPermit)
+  }).pipe(Effect.mapError(failing("rename")), (effect) => Turn.take(self.reserving, effect))
 
 const prepare = Effect.fnUntraced(function* (self: OpenTorrent, listed: ReadonlyArray<number>) {
   const { layout, places } = self

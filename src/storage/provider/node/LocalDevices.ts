@@ -26,15 +26,16 @@ const localTypes: ReadonlySet<bigint> = new Set([
 
 /** Asks about each device once. A device that cannot be asked is not local. */
 export const make = (fs: NodeFileSystem): LocalDevices => {
-  const known = new Map<bigint, boolean>()
+  let known: Map<bigint, boolean> | undefined
   return ({ dev }, path) =>
     Effect.gen(function* () {
-      const remembered = known.get(dev)
+      const remembered = known?.get(dev)
       if (remembered !== undefined) return remembered
       const found = yield* NodeFile.call<NFS.BigIntStatsFs>((done) => fs.statfs(path, done)).pipe(
         Effect.map(({ type }) => localTypes.has(type)),
         Effect.orElseSucceed(() => false)
       )
+      known ??= new Map()
       known.set(dev, found)
       return found
     })

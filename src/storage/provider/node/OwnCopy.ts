@@ -35,13 +35,14 @@ const among = (names: ReadonlyArray<string>): ReadonlyArray<string> => names.fil
  */
 export const makeCleaner = (fs: NodeFileSystem): ((path: string) => Effect.Effect<void>) => {
   /** By folder. */
-  const leftovers = new Map<string, ReadonlyArray<string>>()
+  let leftovers: Map<string, ReadonlyArray<string>> | undefined
   const list = (folder: string) =>
     Effect.gen(function* () {
-      const known = leftovers.get(folder)
+      const known = leftovers?.get(folder)
       if (known !== undefined) return known
       const names = NodeFile.call<Array<string>>((done) => fs.readdir(folder, done))
       const copies = among(yield* Effect.orElseSucceed(names, () => []))
+      leftovers ??= new Map()
       leftovers.set(folder, copies)
       return copies
     })

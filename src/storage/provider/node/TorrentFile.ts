@@ -11,7 +11,7 @@
 import type * as NFS from "node:fs"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import * as Semaphore from "effect/Semaphore"
+import * as Turn from "../../../base/Turn.ts"
 import { type FileClaim, NotStored, type StorageReason, StorageUnavailable } from "../../Storage.ts"
 import * as DownloadFolder from "./DownloadFolder.ts"
 import * as FileClaiming from "./FileClaiming.ts"
@@ -59,7 +59,7 @@ export interface TorrentFile extends NamedFile.NamedFile {
   reading: Reading | undefined
   writing: FileHandles.Slot | undefined
   /** The system writes one part of a file at a time; a second thread would only spin until the first is done. */
-  readonly turn: Semaphore.Semaphore
+  readonly turn: Turn.Turn
 }
 
 const notKept = "the disk lost what was written to it"
@@ -92,7 +92,7 @@ export const make = (medium: Medium, index: number, before: Resting): TorrentFil
     closeFailure: undefined,
     reading: undefined,
     writing: undefined,
-    turn: Semaphore.makeUnsafe(1)
+    turn: Turn.make()
   }
 }
 
@@ -247,7 +247,7 @@ const claimOnce = Effect.fnUntraced(function* (self: TorrentFile, asked: FileCla
 
 /** Makes or adopts the file, and returns what it looks like then. */
 export const claim = (self: TorrentFile, asked: FileClaim): Effect.Effect<NFS.BigIntStats, StorageReason> =>
-  self.turn.withPermit(Effect.uninterruptible(claimOnce(self, asked)))
+  Turn.take(self.turn, Effect.uninterruptible(claimOnce(self, asked)))
 
 /** Ends what a claim began; what was written can still be synced. */
 export const unclaim = (self: TorrentFile): void => {
@@ -274,7 +274,7 @@ export const write = (self: TorrentFile, part: NodeFile.FilePart): Effect.Effect
       )
       return HeldFile.needsLook(held) ? Effect.andThen(HeldFile.look(held, held.file!), writing) : writing
     })
-    .pipe(self.turn.withPermit)
+    .pipe((effect) => Turn.take(self.turn, effect))
 
 /** Reads a part and returns how many bytes there were; fails with `NotStored` if there is no file. */
 export const read = (self: TorrentFile, part: NodeFile.FilePart): Effect.Effect<number, StorageReason> =>
@@ -370,7 +370,7 @@ export const relocate = (
         return Effect.andThen(reopen(self), retireWriting(self))
       })
     )
-  ).pipe(self.turn.withPermit)
+  ).pipe((effect) => Turn.take(self.turn, effect))
 
 /** Closes the file, as it is then kept or the torrent was closed; completes when it is closed. */
 export const close = (self: TorrentFile): Effect.Effect<void> =>
