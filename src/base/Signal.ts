@@ -58,10 +58,7 @@ export const attend = <R>(
     const attention: Attention = { work: needs, context, workers, working: undefined }
     self.attention = attention
     if (self.isSet) start(self)
-    return Scope.addFinalizer(
-      Context.get(context, Scope.Scope),
-      Effect.suspend(() => end(self, attention))
-    )
+    return Scope.addFinalizerExit(Context.get(context, Scope.Scope), () => end(self, attention))
   })
 
 /** Does `begin` when the signal is set for the first time, unless the scope closes before. */

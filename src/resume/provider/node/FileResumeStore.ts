@@ -13,10 +13,11 @@ import * as Path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
-import * as Semaphore from "effect/Semaphore"
+import * as Scope from "effect/Scope"
 import * as Bitfield from "../../../base/Bitfield.ts"
 import * as Bytes from "../../../base/Bytes.ts"
 import * as Descriptors from "../../../base/Descriptors.ts"
+import * as Turn from "../../../base/Turn.ts"
 import * as NodeBoundedFile from "../../../storage/provider/node/NodeBoundedFile.ts"
 import * as NodeFolders from "../../../storage/provider/node/NodeFolders.ts"
 import * as BootIdentity from "../../BootIdentity.ts"
@@ -122,6 +123,41 @@ const call = <A>(promise: () => Promise<A>): Effect.Effect<A, CallFailed> =>
 const maxLength = ({ fileCount, pieceCount }: OpenOptions): number =>
   2 * maxRecordBytes + 32 * pieceCount + 384 * fileCount
 
+/** The resume data of one torrent that is open. */
+interface Opened {
+  readonly torrent: OpenOptions
+  readonly path: string
+  /** The current start of the machine. */
+  readonly boot: BootIdentity.BootIdentity
+  readonly turn: Turn.Turn
+  /** Where the directory was or would have been made; `undefined` until the first call. */
+  device: number | undefined
+  /** The offset of the next record; `undefined` until the file was read or written, and after a failure. */
+  tail: ResumeFile.Tail | undefined
+  snapshotLength: number
+  isClosed: boolean
+}
+
+const temporaryOf = ({ path }: Opened): string => `${path}.tmp`
+
+/** The end alone: what it ends is kept nowhere. */
+const tailOf = ({ check, end }: ResumeFile.Tail): ResumeFile.Tail => ({ check, end })
+
+/** Runs one operation at a time, and to its end: no handle is left open, and no file half replaced. */
+const exclusively = <A>(
+  self: Opened,
+  operation: ResumeError["operation"],
+  effect: Effect.Effect<A, CallFailed>
+): Effect.Effect<A, ResumeError> => {
+  const { path } = self
+  const work = Effect.suspend(() =>
+    self.isClosed
+      ? Effect.fail(new ResumeError({ operation, path, why: "the torrent's resume data has been closed" }))
+      : Effect.mapError(effect, (failed) => new ResumeError({ operation, path, why: failed.why }))
+  )
+  return Turn.take(self.turn, Effect.uninterruptible(work))
+}
+
 /** Makes a store. */
 export const make = (options: Options): ResumeStore["Service"] => {
   const files: Files = options.files ?? {
@@ -186,20 +222,9 @@ export const make = (options: Options): ResumeStore["Service"] => {
       )
     )
 
-  const open = Effect.fnUntraced(function* (torrent: OpenOptions) {
-    const { infoHash, pieceCount } = torrent
-    const path = Path.join(options.directory, `${Bytes.toHex(infoHash)}.resume`)
-    const temporary = `${path}.tmp`
-    const thisBoot = yield* boot
-    const turn = yield* Semaphore.make(1)
-    /** Where the directory was or would have been made; `undefined` until the first call. */
-    let device: number | undefined
-    /** The offset of the next record; `undefined` until the file was read or written, and after a failure. */
-    let tail: ResumeFile.Tail | undefined
-    let snapshotLength = 0
-    let closed = false
-
-    const read = Effect.gen(function* () {
+  const read = (self: Opened) =>
+    Effect.gen(function* () {
+      const { path, torrent } = self
       const bytes = yield* call(() => files.readFile(path, maxLength(torrent))).pipe(
         Effect.catchIf(
           (failed) => failed.isAbsence,
@@ -214,7 +239,7 @@ export const make = (options: Options): ResumeStore["Service"] => {
             )
         )
       )
-      tail = undefined
+      self.tail = undefined
       if (bytes === undefined) return undefined
       const decoded = ResumeFile.decode(bytes, torrent)
       if (Result.isFailure(decoded)) {
@@ -222,106 +247,115 @@ export const make = (options: Options): ResumeStore["Service"] => {
         return undefined
       }
       if (decoded.success.isCurrent) {
-        tail = decoded.success
-        snapshotLength = decoded.success.snapshotLength
+        self.tail = tailOf(decoded.success)
+        self.snapshotLength = decoded.success.snapshotLength
       }
       return decoded.success
     })
 
-    /** A new file beside the old one, made here: an existing one with its name, perhaps a FIFO, is not opened. */
-    const writeTemporary = (bytes: Uint8Array) =>
-      Effect.gen(function* () {
-        device ??= yield* deviceOf
-        yield* makeDirectory(device)
-        yield* removeFile(temporary)
-        yield* withFile(temporary, "wx", (file) =>
-          Effect.andThen(
-            writeAll(file, bytes, 0),
-            call(() => file.sync())
-          )
+  /** A new file beside the old one, made here: an existing one with its name, perhaps a FIFO, is not opened. */
+  const writeTemporary = (self: Opened, bytes: Uint8Array) =>
+    Effect.gen(function* () {
+      const temporary = temporaryOf(self)
+      self.device ??= yield* deviceOf
+      yield* makeDirectory(self.device)
+      yield* removeFile(temporary)
+      yield* withFile(temporary, "wx", (file) =>
+        Effect.andThen(
+          writeAll(file, bytes, 0),
+          call(() => file.sync())
         )
-      })
+      )
+    })
 
-    const replace = (snapshot: ResumeFile.Encoded) =>
-      Effect.gen(function* () {
-        tail = undefined
-        yield* writeTemporary(snapshot.bytes).pipe(
-          // Another process may remove the folder, which it left empty, between any two steps.
-          Effect.retry({ times: 3, while: (failed) => failed.isAbsence }),
-          Effect.andThen(call(() => files.rename(temporary, path))),
-          Effect.tapError(() => Effect.ignore(removeFile(temporary)))
-        )
-        yield* syncFolder(options.directory)
-        tail = snapshot
-        snapshotLength = snapshot.bytes.length
-      })
+  const replace = (self: Opened, snapshot: ResumeFile.Encoded) =>
+    Effect.gen(function* () {
+      const temporary = temporaryOf(self)
+      self.tail = undefined
+      yield* writeTemporary(self, snapshot.bytes).pipe(
+        // Another process may remove the folder, which it left empty, between any two steps.
+        Effect.retry({ times: 3, while: (failed) => failed.isAbsence }),
+        Effect.andThen(call(() => files.rename(temporary, self.path))),
+        Effect.tapError(() => Effect.ignore(removeFile(temporary)))
+      )
+      yield* syncFolder(options.directory)
+      self.tail = tailOf(snapshot)
+      self.snapshotLength = snapshot.bytes.length
+    })
 
-    const addRecords = (known: ResumeFile.Tail, change: ResumeChange, durably: boolean) =>
-      Effect.gen(function* () {
-        const added = ResumeFile.encodeRecords(known, change)
-        // Opened for each append. The caller gathers changes, so this is rare, and open files would grow with torrents.
-        yield* withFile(path, "r+", (file) =>
-          Effect.andThen(writeAll(file, added.bytes, known.end), durably ? call(() => file.sync()) : Effect.void)
-        )
-        tail = added
-      })
+  const addRecords = (self: Opened, known: ResumeFile.Tail, change: ResumeChange, durably: boolean) =>
+    Effect.gen(function* () {
+      const added = ResumeFile.encodeRecords(known, change)
+      // Opened for each append. The caller gathers changes, so this is rare, and open files would grow with torrents.
+      yield* withFile(self.path, "r+", (file) =>
+        Effect.andThen(writeAll(file, added.bytes, known.end), durably ? call(() => file.sync()) : Effect.void)
+      )
+      self.tail = tailOf(added)
+    })
 
-    /** A snapshot of what the file says, or of nothing if there is no file. */
-    const refresh = Effect.gen(function* () {
-      const known = yield* read
+  /** A snapshot of what the file says, or of nothing if there is no file. */
+  const refresh = (self: Opened) =>
+    Effect.gen(function* () {
+      const { infoHash, pieceCount } = self.torrent
+      const known = yield* read(self)
       const { flushed, stored, files } = known ?? {
         stored: Bitfield.make(pieceCount),
         flushed: Bitfield.make(pieceCount),
         files: new Map()
       }
-      const boot = known?.boot ?? thisBoot
+      const boot = known?.boot ?? self.boot
       const snapshot = ResumeFile.encodeSnapshot({ infoHash, stored, flushed, files, boot })
-      yield* replace(snapshot)
-      return snapshot as ResumeFile.Tail
+      yield* replace(self, snapshot)
+      return tailOf(snapshot)
     })
 
-    const add = (change: ResumeChange, durably: boolean) =>
-      Effect.gen(function* () {
-        if (tail === undefined) yield* read
-        const isLong = tail !== undefined && tail.end - snapshotLength > Math.max(maxRecordBytes, snapshotLength)
-        const known = tail === undefined || isLong ? yield* refresh : tail
-        yield* addRecords(known, change, durably).pipe(
-          Effect.catchIf(
-            (failed) => failed.isAbsence,
-            () => Effect.flatMap(refresh, (anew) => addRecords(anew, change, durably))
-          )
+  const add = (self: Opened, change: ResumeChange, durably: boolean) =>
+    Effect.gen(function* () {
+      if (self.tail === undefined) yield* read(self)
+      const { snapshotLength, tail } = self
+      const isLong = tail !== undefined && tail.end - snapshotLength > Math.max(maxRecordBytes, snapshotLength)
+      const known = tail === undefined || isLong ? yield* refresh(self) : tail
+      yield* addRecords(self, known, change, durably).pipe(
+        Effect.catchIf(
+          (failed) => failed.isAbsence,
+          () => Effect.flatMap(refresh(self), (anew) => addRecords(self, anew, change, durably))
         )
-      })
-
-    const load = Effect.fnUntraced(function* () {
-      device ??= yield* deviceOf
-      yield* Effect.ignore(removeFile(temporary))
-      const decoded = yield* read
-      if (decoded === undefined) return undefined
-      const { boot, files, flushed, stored } = decoded
-      return { stored, flushed, files, isSameBoot: BootIdentity.isSame(boot, thisBoot) }
+      )
     })
 
-    const remove = Effect.fnUntraced(function* () {
-      tail = undefined
-      yield* removeFile(temporary)
-      if (yield* removeFile(path)) yield* syncFolder(options.directory)
-    })
+  const load = Effect.fnUntraced(function* (self: Opened) {
+    self.device ??= yield* deviceOf
+    yield* Effect.ignore(removeFile(temporaryOf(self)))
+    const decoded = yield* read(self)
+    if (decoded === undefined) return undefined
+    const { boot, files, flushed, stored } = decoded
+    return { stored, flushed, files, isSameBoot: BootIdentity.isSame(boot, self.boot) }
+  })
 
-    /** Runs one operation at a time, and to its end: no handle is left open, and no file half replaced. */
-    const exclusively = <A>(operation: ResumeError["operation"], effect: Effect.Effect<A, CallFailed>) =>
-      Effect.suspend(() =>
-        closed
-          ? Effect.fail(new ResumeError({ operation, path, why: "the torrent's resume data has been closed" }))
-          : Effect.mapError(effect, (failed) => new ResumeError({ operation, path, why: failed.why }))
-      ).pipe(Effect.uninterruptible, turn.withPermit)
+  const remove = Effect.fnUntraced(function* (self: Opened) {
+    self.tail = undefined
+    yield* removeFile(temporaryOf(self))
+    if (yield* removeFile(self.path)) yield* syncFolder(options.directory)
+  })
 
+  const open = Effect.fnUntraced(function* (torrent: OpenOptions) {
+    const { infoHash } = torrent
+    const self: Opened = {
+      torrent,
+      path: Path.join(options.directory, `${Bytes.toHex(infoHash)}.resume`),
+      boot: yield* boot,
+      turn: Turn.make(),
+      device: undefined,
+      tail: undefined,
+      snapshotLength: 0,
+      isClosed: false
+    }
     const resume: TorrentResume = {
-      load: Effect.suspend(() => exclusively("load", load())),
+      load: Effect.suspend(() => exclusively(self, "load", load(self))),
       save: (snapshot) =>
         Effect.suspend(() => {
-          const encoded = ResumeFile.encodeSnapshot({ infoHash, ...snapshot, boot: thisBoot })
-          return exclusively("save", replace(encoded))
+          const encoded = ResumeFile.encodeSnapshot({ infoHash, ...snapshot, boot: self.boot })
+          return exclusively(self, "save", replace(self, encoded))
         }),
       append: (change, { durably = false } = {}) =>
         Effect.suspend(() => {
@@ -333,18 +367,14 @@ export const make = (options: Options): ResumeStore["Service"] => {
             flushed: flushed?.slice()
           }
           const isEmpty = copy.files.size + [dropped, stored, flushed].flatMap((pieces) => pieces ?? []).length === 0
-          return exclusively("append", isEmpty ? Effect.void : add(copy, durably))
+          return exclusively(self, "append", isEmpty ? Effect.void : add(self, copy, durably))
         }),
-      remove: Effect.suspend(() => exclusively("remove", remove()))
+      remove: Effect.suspend(() => exclusively(self, "remove", remove(self)))
     }
-
-    yield* Effect.addFinalizer(() =>
-      turn.withPermit(
-        Effect.sync(() => {
-          closed = true
-        })
-      )
-    )
+    const close = Effect.sync(() => {
+      self.isClosed = true
+    })
+    yield* Scope.addFinalizer(yield* Effect.scope, Turn.take(self.turn, close))
     return resume
   })
 
