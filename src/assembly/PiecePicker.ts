@@ -51,6 +51,8 @@ export interface PiecePicker {
   version: number
 }
 
+const noOrder = new Int32Array(0)
+
 /** Makes a picker with all `pieceCount` pieces as candidates of normal priority, in an order drawn from `random`. */
 export const make = (pieceCount: number, random: Prng.Prng): PiecePicker => {
   const order = Int32Array.from({ length: pieceCount }, (_, piece) => piece)
@@ -59,7 +61,7 @@ export const make = (pieceCount: number, random: Prng.Prng): PiecePicker => {
   for (let position = 0; position < pieceCount; position++) positions[order[position]!] = position
   return {
     normal: { order, sectionEnds: [pieceCount], count: pieceCount, lowest: 0 },
-    high: { order: new Int32Array(0), sectionEnds: [0], count: 0, lowest: 0 },
+    high: { order: noOrder, sectionEnds: [0], count: 0, lowest: 0 },
     positions,
     availability: new Uint16Array(pieceCount),
     priorities: new Uint8Array(pieceCount).fill(code.normal),

@@ -2,6 +2,7 @@
  * The facts (`FileFacts`) of many files in some 40 bytes each, because a torrent may have hundreds of thousands. What
  * comes out is what was put in.
  */
+import * as Column from "../base/Column.ts"
 import * as FileIdentities from "./FileIdentities.ts"
 import type { FileFacts } from "./Storage.ts"
 
@@ -14,11 +15,11 @@ export interface FactsTable {
 
 interface Columns {
   /** Bits of a file that has facts; 0 if it has none. */
-  readonly marks: Uint8Array
-  readonly lengths: Float64Array
+  readonly marks: Column.Column
+  readonly lengths: Column.Column
   readonly times: BigInt64Array
   readonly identities: FileIdentities.FileIdentities
-  readonly otherNames: Uint32Array
+  readonly otherNames: Column.Column
   /** Times that do not fit in 64 bits: some file systems have years beyond 2262. */
   oddTimes: Map<number, bigint> | undefined
 }
@@ -33,11 +34,11 @@ const hasOddTime = 16
 export const make = (fileCount: number): FactsTable => ({ fileCount, columns: undefined })
 
 const makeColumns = (fileCount: number): Columns => ({
-  marks: new Uint8Array(fileCount),
-  lengths: new Float64Array(fileCount),
+  marks: Column.bytes(fileCount),
+  lengths: Column.lengths(fileCount),
   times: new BigInt64Array(fileCount),
   identities: FileIdentities.make(fileCount),
-  otherNames: new Uint32Array(fileCount),
+  otherNames: Column.counts(fileCount),
   oddTimes: undefined
 })
 

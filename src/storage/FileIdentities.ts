@@ -1,11 +1,12 @@
 /**
  * The identities (`FileFacts.identity`) of many files in 17 bytes each, because a torrent may have hundreds of thousands.
  */
+import * as Column from "../base/Column.ts"
 
 /** Identities by the index of the file. Made by `make`, changed only here. */
 export interface FileIdentities {
   /** Which of `beginnings` an identity has, from 1 on; 0 if there is none, and `odd` if it is in `others`. */
-  readonly kinds: Uint8Array
+  readonly kinds: Column.Column
   /** The two numbers at the end of an identity, such as inode and time of birth. */
   readonly numbers: BigUint64Array
   /** What comes before the numbers: a device, as a rule the same for all files. */
@@ -20,7 +21,7 @@ const largest = 2n ** 64n - 1n
 
 /** Makes room for the identities of so many files. */
 export const make = (fileCount: number): FileIdentities => ({
-  kinds: new Uint8Array(fileCount),
+  kinds: Column.bytes(fileCount),
   numbers: new BigUint64Array(2 * fileCount),
   beginnings: [],
   others: undefined

@@ -6,7 +6,7 @@ import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
 import * as FileLayout from "../metainfo/FileLayout.ts"
 import { NotStored, StorageError, StorageUnavailable, type TorrentStorage } from "../storage/Storage.ts"
-import type { FileChanges } from "./FileChanges.ts"
+import * as FileChanges from "./FileChanges.ts"
 import * as KnownFiles from "./KnownFiles.ts"
 
 /** How often a block is read if its file changes during each read. After that the read fails. */
@@ -16,7 +16,7 @@ const maxReads = 3
 export interface Options {
   readonly storage: Pick<TorrentStorage, "readBlock">
   readonly known: KnownFiles.KnownFiles
-  readonly changes: Pick<FileChanges, "isRight" | "look" | "observe">
+  readonly changes: FileChanges.FileChanges
 }
 
 /** Makes a reader. Its failures are those of `TorrentStorage.readBlock`. */
@@ -35,11 +35,11 @@ const read = Effect.fnUntraced(function* (
   const offset = PieceGeometry.pieceOffset(layout.geometry, piece) + begin
   const files = FileLayout.realSpans(layout, offset, length).map(({ file }) => file)
   for (let reads = 0; reads < maxReads; reads++) {
-    if (!(yield* changes.isRight(piece))) return yield* notStored(known, piece)
+    if (!(yield* FileChanges.isRight(changes, piece))) return yield* notStored(known, piece)
     const found = yield* Effect.tapError(storage.readBlock(piece, begin, length, into), ({ reason }) =>
-      reason._tag === "NotStored" ? Effect.ignore(changes.look(files)) : Effect.void
+      reason._tag === "NotStored" ? Effect.ignore(FileChanges.look(changes, files)) : Effect.void
     )
-    if (changes.observe(files, found.files)) return found
+    if (FileChanges.observe(changes, files, found.files)) return found
   }
   const path = KnownFiles.pathOf(known, files[0]!)
   return yield* StorageError.of("read", [new StorageUnavailable({ path, why: "it changes while it is read" })])

@@ -53,33 +53,21 @@ export interface Options {
   readonly report: (fact: Fact) => void
 }
 
-/** Watches the files of one torrent. */
+/** Watches the files of one torrent. Made by `make`, changed only here. Sets are made when they have a member. */
 export interface FileChanges {
+  readonly options: Options
   /** The suspect pieces, as in the options. */
   readonly suspects: Bitfield.Bitfield
-  /**
-   * Compares files with their last facts. Returns whether all are the same. A file without an entry in `seen` is gone.
-   */
-  readonly observe: (files: ReadonlyArray<number>, seen: ReadonlyArray<FileFacts>) => boolean
-  /** Makes every stored piece of these files suspect, whatever the files look like. */
-  readonly doubt: (files: ReadonlyArray<number>) => void
-  /** Looks at files and compares them, as `observe` does. */
-  readonly look: (files: ReadonlyArray<number>) => Effect.Effect<boolean, StorageError>
-  /**
-   * Replaces a file with another one of ours. While `replace` runs, neither the old nor the new file counts as somebody
-   * else's, also in looks that began before and end later.
-   */
-  readonly replacing: <E>(file: number, replace: Effect.Effect<FileFacts, E>) => Effect.Effect<FileFacts, E>
-  /** Whether a file was gone at the last look. */
-  readonly isGone: (file: number) => boolean
-  /** Looks at every file that exists. */
-  readonly lookAtAll: Effect.Effect<void, StorageError>
-  /** Whether a piece is right. Reads it only if it is suspect, and drops it if it is wrong. */
-  readonly isRight: (piece: PieceIndex) => Effect.Effect<boolean, StorageError>
-  /** Waits until no suspect piece is left. */
-  readonly settled: Effect.Effect<void>
-  /** Verifies suspect pieces in the background, until the scope closes. */
-  readonly run: Effect.Effect<void, never, Scope.Scope>
+  /** Files that have changed and are not verified yet, and files that are gone. */
+  changed: Set<number> | undefined
+  gone: Set<number> | undefined
+  /** How many looks at all files have failed in a row. */
+  failedLooks: number
+  /** Files that we are replacing with our own, and the identities that they had before. */
+  replacing: Set<number> | undefined
+  former: Map<number, string> | undefined
+  readonly awake: Signal.Signal
+  readonly isSettled: Gate.Gate
 }
 
 /** Whether two looks saw the same file with the same size and time. */
@@ -92,183 +80,228 @@ export const isSame = (self: FileFacts, that: FileFacts): boolean =>
 /**
  * Makes it with the suspect pieces of the options. `settled` and the reports of lost pieces need `run` to be running.
  */
-export const make = Effect.fnUntraced(function* (options: Options) {
-  const { digestOf, known, report, storage, stored, suspects } = options
-  /** Files that have changed and are not verified yet, and files that are gone. */
-  const changed = new Set<number>(
-    suspects.count === 0
-      ? []
-      : KnownFiles.existing(known).filter((file) => KnownFiles.piecesIn(known, file, suspects).length > 0)
-  )
-  const gone = new Set<number>()
-  /** How many looks at all files have failed in a row. */
-  let failedLooks = 0
-  /** Files that we are replacing with our own, and the identities that they had before. */
-  const replacing = new Set<number>()
-  const former = new Map<number, string>()
-  const awake = Signal.make()
-  const settled = Gate.make(false)
-
-  const pathsOf = (files: Iterable<number>): ReadonlyArray<string> =>
-    Array.from(files, (file) => KnownFiles.pathOf(known, file))
-
-  const wake = (): void => {
-    Gate.close(settled)
-    Signal.set(awake)
+export const make = (options: Options): FileChanges => {
+  const { known, suspects } = options
+  const isSuspect = (file: number) => KnownFiles.piecesIn(known, file, suspects).length > 0
+  return {
+    options,
+    suspects,
+    changed: suspects.count === 0 ? undefined : new Set(KnownFiles.existing(known).filter(isSuspect)),
+    gone: undefined,
+    failedLooks: 0,
+    replacing: undefined,
+    former: undefined,
+    awake: Signal.make(),
+    isSettled: Gate.make(false)
   }
+}
 
-  const drop = (asked: ReadonlyArray<PieceIndex>, paths: ReadonlyArray<string>): void => {
-    const pieces = asked.filter((piece) => Bitfield.has(stored, piece))
-    if (pieces.length === 0) return
-    for (const piece of pieces) Bitfield.remove(suspects, piece)
-    options.drop(pieces)
-    report({ _tag: "PiecesLost", pieces, paths })
-  }
+const pathsOf = ({ options: { known } }: FileChanges, files: Iterable<number>): ReadonlyArray<string> =>
+  Array.from(files, (file) => KnownFiles.pathOf(known, file))
 
-  const suspect = (file: number): void => {
-    changed.add(file)
-    for (const piece of KnownFiles.piecesIn(known, file, stored)) Bitfield.add(suspects, piece)
-  }
+const wake = (self: FileChanges): void => {
+  Gate.close(self.isSettled)
+  Signal.set(self.awake)
+}
 
-  const observe: FileChanges["observe"] = (files, seen) => {
-    const different: Array<number> = []
-    let isCurrent = true
-    const nows = new Map(seen.map((facts) => [facts.file, facts]))
-    for (const file of files) {
-      const before = KnownFiles.factsOf(known, file)
-      const now = nows.get(file)
-      if (before === undefined) continue
-      if (now === undefined) {
-        gone.add(file)
-        different.push(file)
-        continue
-      }
-      const isOther = before.identity !== now.identity || before.kind !== now.kind
-      if (isOther && (replacing.has(file) || former.get(file) === now.identity)) {
-        isCurrent = false
-        continue
-      }
-      if (KnownFiles.isWriting(known, file) ? isOther : !isSame(before, now)) {
-        // A file that somebody put in its place is theirs until its content proves otherwise.
-        if (isOther) {
-          KnownFiles.meet(known, now)
-          options.onReplaced(file)
-        } else KnownFiles.setFacts(known, now)
-        suspect(file)
-        different.push(file)
-      }
+const isAnyGone = ({ gone }: FileChanges): boolean => gone !== undefined && gone.size > 0
+
+/** Whether a file was gone at the last look. */
+export const isGone = ({ gone }: FileChanges, file: number): boolean => gone?.has(file) === true
+
+const drop = (
+  { options, suspects }: FileChanges,
+  asked: ReadonlyArray<PieceIndex>,
+  paths: ReadonlyArray<string>
+): void => {
+  const pieces = asked.filter((piece) => Bitfield.has(options.stored, piece))
+  if (pieces.length === 0) return
+  for (const piece of pieces) Bitfield.remove(suspects, piece)
+  options.drop(pieces)
+  options.report({ _tag: "PiecesLost", pieces, paths })
+}
+
+const suspect = (self: FileChanges, file: number): void => {
+  const { known, stored } = self.options
+  self.changed ??= new Set()
+  self.changed.add(file)
+  for (const piece of KnownFiles.piecesIn(known, file, stored)) Bitfield.add(self.suspects, piece)
+}
+
+/** Compares files with their last facts. Returns whether all are the same. A file without an entry in `seen` is gone. */
+export const observe = (self: FileChanges, files: ReadonlyArray<number>, seen: ReadonlyArray<FileFacts>): boolean => {
+  const { known, onReplaced, report } = self.options
+  const different: Array<number> = []
+  let isCurrent = true
+  const nows = new Map(seen.map((facts) => [facts.file, facts]))
+  for (const file of files) {
+    const before = KnownFiles.factsOf(known, file)
+    const now = nows.get(file)
+    if (before === undefined) continue
+    if (now === undefined) {
+      self.gone ??= new Set()
+      self.gone.add(file)
+      different.push(file)
+      continue
     }
-    if (different.length === 0) return isCurrent
-    const stillThere = different.filter((file) => !gone.has(file))
-    if (stillThere.length > 0) report({ _tag: "FilesChanged", paths: pathsOf(stillThere) })
-    wake()
-    return false
+    const isOther = before.identity !== now.identity || before.kind !== now.kind
+    if (isOther && (self.replacing?.has(file) === true || self.former?.get(file) === now.identity)) {
+      isCurrent = false
+      continue
+    }
+    if (KnownFiles.isWriting(known, file) ? isOther : !isSame(before, now)) {
+      // A file that somebody put in its place is theirs until its content proves otherwise.
+      if (isOther) {
+        KnownFiles.meet(known, now)
+        onReplaced(file)
+      } else KnownFiles.setFacts(known, now)
+      suspect(self, file)
+      different.push(file)
+    }
   }
+  if (different.length === 0) return isCurrent
+  const stillThere = different.filter((file) => !isGone(self, file))
+  if (stillThere.length > 0) report({ _tag: "FilesChanged", paths: pathsOf(self, stillThere) })
+  wake(self)
+  return false
+}
 
-  const look = (files: ReadonlyArray<number>) =>
-    Effect.map(storage.look(files), (seen) =>
-      observe(
-        files,
-        seen.flatMap((facts) => facts ?? [])
+/** Makes every stored piece of these files suspect, whatever the files look like. */
+export const doubt = (self: FileChanges, files: ReadonlyArray<number>): void => {
+  for (const file of files) suspect(self, file)
+  if (files.length > 0) wake(self)
+}
+
+/** Looks at files and compares them, as `observe` does. */
+export const look = (self: FileChanges, files: ReadonlyArray<number>): Effect.Effect<boolean, StorageError> =>
+  Effect.map(self.options.storage.look(files), (seen) =>
+    observe(
+      self,
+      files,
+      seen.flatMap((facts) => facts ?? [])
+    )
+  )
+
+/** Looks at every file that exists. */
+export const lookAtAll = (self: FileChanges): Effect.Effect<void, StorageError> =>
+  Effect.suspend(() => Effect.asVoid(look(self, KnownFiles.existing(self.options.known))))
+
+/**
+ * Replaces a file with another one of ours. While `replace` runs, neither the old nor the new file counts as somebody
+ * else's, also in looks that began before and end later.
+ */
+export const replacing = <E>(
+  self: FileChanges,
+  file: number,
+  replace: Effect.Effect<FileFacts, E>
+): Effect.Effect<FileFacts, E> =>
+  Effect.suspend(() => {
+    const { known } = self.options
+    self.replacing ??= new Set()
+    self.replacing.add(file)
+    return Effect.map(replace, (facts) => {
+      self.former ??= new Map()
+      self.former.set(file, KnownFiles.identityOf(known, file)!)
+      KnownFiles.setFacts(known, facts)
+      KnownFiles.setWriting(known, file, true)
+      KnownFiles.setStale(known, file, false)
+      return facts
+    })
+  }).pipe(Effect.ensuring(Effect.sync(() => self.replacing?.delete(file))))
+
+/** Digests suspect pieces, and drops those that are wrong. */
+const verify = (self: FileChanges, pieces: Iterable<PieceIndex>) =>
+  Effect.gen(function* () {
+    const { options, suspects } = self
+    const { digestOf, known, storage } = options
+    const wrong: Array<PieceIndex> = []
+    yield* storage.digests(pieces).pipe(
+      Stream.runForEachArray((digests) =>
+        Effect.sync(() => {
+          for (const { piece, sha1 } of digests) {
+            if (!Bitfield.has(suspects, piece)) continue
+            if (sha1 !== undefined && Bytes.equals(sha1, digestOf(piece))) {
+              Bitfield.remove(suspects, piece)
+              KnownFiles.prove(known, piece)
+            } else wrong.push(piece)
+          }
+        })
       )
     )
-
-  const lookAtAll = Effect.suspend(() => Effect.asVoid(look(KnownFiles.existing(known))))
-
-  /** Digests suspect pieces, and drops those that are wrong. */
-  const verify = (pieces: Iterable<PieceIndex>) =>
-    Effect.gen(function* () {
-      const wrong: Array<PieceIndex> = []
-      yield* storage.digests(pieces).pipe(
-        Stream.runForEachArray((digests) =>
-          Effect.sync(() => {
-            for (const { piece, sha1 } of digests) {
-              if (!Bitfield.has(suspects, piece)) continue
-              if (sha1 !== undefined && Bytes.equals(sha1, digestOf(piece))) {
-                Bitfield.remove(suspects, piece)
-                KnownFiles.prove(known, piece)
-              } else wrong.push(piece)
-            }
-          })
-        )
-      )
-      // Another verification may have dropped some of them meanwhile, and they may have been stored again since.
-      const lost = wrong.filter((piece) => Bitfield.has(suspects, piece))
-      const files = [...new Set(lost.flatMap((piece) => KnownFiles.filesOf(known, piece)))]
-      const toBlame = files.filter((file) => changed.has(file))
-      drop(lost, pathsOf(toBlame.length > 0 ? toBlame : files))
-    })
-
-  /** Drops the pieces of files that are gone, unless all files are gone. */
-  const dropGone = () =>
-    Effect.gen(function* () {
-      const seen = yield* storage.look(KnownFiles.existing(known))
-      failedLooks = 0
-      const isThere = new Set(seen.flatMap((facts) => facts?.file ?? []))
-      const lost = [...gone].filter((file) => !isThere.has(file) && KnownFiles.has(known, file))
-      gone.clear()
-      if (lost.length === 0) return true
-      const holdsBytes = (file: number) => KnownFiles.piecesIn(known, file, stored).length > 0
-      if (lost.some(holdsBytes) && ![...isThere].some(holdsBytes)) return false
-      const pieces = new Set(lost.flatMap((file) => KnownFiles.piecesIn(known, file, stored)))
-      for (const file of lost) KnownFiles.remove(known, file)
-      drop([...pieces], pathsOf(lost))
-      return true
-    })
-
-  const step = Effect.gen(function* () {
-    // Some files are gone and looks at the others keep failing: the medium itself is away.
-    const isAway = (error: StorageError) =>
-      error.reason._tag === "StorageUnavailable" && ++failedLooks >= maxFailedLooks
-    if (gone.size > 0 && !(yield* Effect.catchIf(dropGone(), isAway, () => Effect.succeed(false)))) {
-      report({ _tag: "AllGone" })
-      return yield* Effect.never
-    }
-    if (suspects.count > 0) yield* verify(Array.from(Bitfield.indices(suspects), (piece) => piece as PieceIndex))
-    if (gone.size > 0 || suspects.count > 0) return
-    for (const file of changed) options.onVerified(file)
-    changed.clear()
-    Gate.open(settled)
-    report({ _tag: "Verified" })
+    // Another verification may have dropped some of them meanwhile, and they may have been stored again since.
+    const lost = wrong.filter((piece) => Bitfield.has(suspects, piece))
+    const files = [...new Set(lost.flatMap((piece) => KnownFiles.filesOf(known, piece)))]
+    const toBlame = files.filter((file) => self.changed?.has(file))
+    drop(self, lost, pathsOf(self, toBlame.length > 0 ? toBlame : files))
   })
 
-  const self: FileChanges = {
-    suspects,
-    observe,
-    doubt: (files) => {
-      for (const file of files) suspect(file)
-      if (files.length > 0) wake()
-    },
-    look,
-    replacing: (file, replace) =>
-      Effect.suspend(() => {
-        replacing.add(file)
-        return Effect.map(replace, (facts) => {
-          former.set(file, KnownFiles.identityOf(known, file)!)
-          KnownFiles.setFacts(known, facts)
-          KnownFiles.setWriting(known, file, true)
-          KnownFiles.setStale(known, file, false)
-          return facts
-        })
-      }).pipe(Effect.ensuring(Effect.sync(() => replacing.delete(file)))),
-    isGone: (file) => gone.has(file),
-    lookAtAll,
-    isRight: (piece) =>
-      Effect.suspend(() => {
-        if (!Bitfield.has(suspects, piece)) return Effect.succeed(Bitfield.has(stored, piece))
-        return Effect.map(verify([piece]), () => Bitfield.has(stored, piece))
-      }),
-    settled: Gate.pass(settled),
-    run: Effect.suspend(() => {
-      if (suspects.count > 0 || changed.size > 0 || gone.size > 0) Signal.set(awake)
-      else Gate.open(settled)
-      return Signal.attend(
-        awake,
-        Effect.catch(step, (error: StorageError) =>
-          Effect.andThen(Effect.logDebug(error), Effect.andThen(Effect.sleep(retryAfter), Effect.sync(wake)))
+/** Whether a piece is right. Reads it only if it is suspect, and drops it if it is wrong. */
+export const isRight = (self: FileChanges, piece: PieceIndex): Effect.Effect<boolean, StorageError> =>
+  Effect.suspend(() => {
+    const { stored } = self.options
+    if (!Bitfield.has(self.suspects, piece)) return Effect.succeed(Bitfield.has(stored, piece))
+    return Effect.map(verify(self, [piece]), () => Bitfield.has(stored, piece))
+  })
+
+/** Drops the pieces of files that are gone, unless all files are gone. */
+const dropGone = Effect.fnUntraced(function* (self: FileChanges) {
+  const { known, storage, stored } = self.options
+  const seen = yield* storage.look(KnownFiles.existing(known))
+  self.failedLooks = 0
+  const isThere = new Set(seen.flatMap((facts) => facts?.file ?? []))
+  const lost = [...(self.gone ?? [])].filter((file) => !isThere.has(file) && KnownFiles.has(known, file))
+  self.gone = undefined
+  if (lost.length === 0) return true
+  const holdsBytes = (file: number) => KnownFiles.piecesIn(known, file, stored).length > 0
+  if (lost.some(holdsBytes) && ![...isThere].some(holdsBytes)) return false
+  const pieces = new Set(lost.flatMap((file) => KnownFiles.piecesIn(known, file, stored)))
+  for (const file of lost) KnownFiles.remove(known, file)
+  drop(self, [...pieces], pathsOf(self, lost))
+  return true
+})
+
+const step = Effect.fnUntraced(function* (self: FileChanges) {
+  const { onVerified, report } = self.options
+  const { suspects } = self
+  // Some files are gone and looks at the others keep failing: the medium itself is away.
+  const isAway = (error: StorageError) =>
+    error.reason._tag === "StorageUnavailable" && ++self.failedLooks >= maxFailedLooks
+  if (isAnyGone(self) && !(yield* Effect.catchIf(dropGone(self), isAway, () => Effect.succeed(false)))) {
+    report({ _tag: "AllGone" })
+    return yield* Effect.never
+  }
+  if (suspects.count > 0)
+    yield* verify(
+      self,
+      Array.from(Bitfield.indices(suspects), (piece) => piece as PieceIndex)
+    )
+  if (isAnyGone(self) || suspects.count > 0) return
+  for (const file of self.changed ?? []) onVerified(file)
+  self.changed = undefined
+  Gate.open(self.isSettled)
+  report({ _tag: "Verified" })
+})
+
+/** Waits until no suspect piece is left. */
+export const settled = (self: FileChanges): Effect.Effect<void> => Gate.pass(self.isSettled)
+
+/** Verifies suspect pieces in the background, until the scope closes. */
+export const run = (self: FileChanges): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.suspend(() => {
+    if (self.suspects.count > 0 || self.changed !== undefined || isAnyGone(self)) Signal.set(self.awake)
+    else Gate.open(self.isSettled)
+    return Signal.attend(
+      self.awake,
+      Effect.suspend(() =>
+        Effect.catch(step(self), (error: StorageError) =>
+          Effect.andThen(
+            Effect.logDebug(error),
+            Effect.andThen(
+              Effect.sleep(retryAfter),
+              Effect.sync(() => wake(self))
+            )
+          )
         )
       )
-    })
-  }
-  return self
-})
+    )
+  })

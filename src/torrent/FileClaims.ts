@@ -15,7 +15,7 @@ import * as FileLayout from "../metainfo/FileLayout.ts"
 import { DigestMismatch, type FileClaim, FileExists, StorageError, type TorrentStorage } from "../storage/Storage.ts"
 import * as Adoption from "./Adoption.ts"
 import type { ContentExists } from "./ContentExists.ts"
-import type * as FileChanges from "./FileChanges.ts"
+import * as FileChanges from "./FileChanges.ts"
 import * as KnownFiles from "./KnownFiles.ts"
 import type { ResumeKeeper } from "./ResumeKeeper.ts"
 
@@ -103,26 +103,25 @@ export const make = (options: Options): FileClaims => {
     yield* storage.reserve([file])
     const before = KnownFiles.identityOf(known, file)
     const [facts] = yield* storage.look([file])
-    changes.observe([file], facts === undefined ? [] : [facts])
+    FileChanges.observe(changes, [file], facts === undefined ? [] : [facts])
     if (facts === undefined || before !== facts.identity) return
     // A file of somebody else's is written only if it may be overwritten.
     if (KnownFiles.standingOf(known, file) !== "own" && !KnownFiles.isWriting(known, file)) return
     const claim = storage.claim([{ file, as: "found", facts, afresh: true }])
     // Uninterruptible: nobody would know of the copy if this were interrupted half way.
-    yield* changes
-      .replacing(
-        file,
-        Effect.map(claim, ([renewed]) => renewed!)
-      )
-      .pipe(
-        Effect.andThen(
-          Effect.suspend(() => {
-            keeper.noteFile(file, KnownFiles.recordOf(known, file, changes.suspects))
-            return keeper.append(false)
-          })
-        ),
-        Effect.uninterruptible
-      )
+    yield* FileChanges.replacing(
+      changes,
+      file,
+      Effect.map(claim, ([renewed]) => renewed!)
+    ).pipe(
+      Effect.andThen(
+        Effect.suspend(() => {
+          keeper.noteFile(file, KnownFiles.recordOf(known, file, changes.suspects))
+          return keeper.append(false)
+        })
+      ),
+      Effect.uninterruptible
+    )
   })
 
   const claim = Effect.fnUntraced(function* (asked: ReadonlyArray<number>) {
@@ -133,7 +132,7 @@ export const make = (options: Options): FileClaims => {
     const files = asked.filter((file) => !renewed.has(file))
     if (files.length === 0) return
     const there = files.filter((file) => KnownFiles.has(known, file))
-    if (there.length > 0) yield* changes.look(there)
+    if (there.length > 0) yield* FileChanges.look(changes, there)
     const claimed = yield* Effect.tapError(storage.claim(files.map(claimOf)), () => Effect.ignore(meetMade(files)))
     for (const facts of claimed) {
       const { file, identity } = facts

@@ -2,7 +2,9 @@
  * The files of a torrent that exist: whose they are, and what they looked like when the torrent last wrote or verified
  * them. Plain data, changed only by the torrent's fibers between two `yield*`.
  */
+
 import * as Bitfield from "../base/Bitfield.ts"
+import * as Column from "../base/Column.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as FileLayout from "../metainfo/FileLayout.ts"
 import type { FileRecord } from "../resume/ResumeStore.ts"
@@ -19,11 +21,11 @@ export interface KnownFiles {
   /** What the files that exist looked like. */
   readonly facts: FactsTable.FactsTable
   /** The standing of each file that exists, and the bits `writing` and `stale`. */
-  readonly marks: Uint8Array
+  readonly marks: Column.Column
   /** Of each undecided file, the pieces whose bytes are compared with it before they are written. */
   readonly toCompare: Map<number, Set<PieceIndex>>
   /** How many pieces of each file are not stored. */
-  readonly missing: Uint32Array
+  readonly missing: Column.Column
 }
 
 const standings = ["own", "undecided", "foreign"] as const
@@ -42,9 +44,9 @@ export const make = (
   const self: KnownFiles = {
     layout,
     facts: FactsTable.make(layout.fileCount),
-    marks: new Uint8Array(layout.fileCount),
+    marks: Column.bytes(layout.fileCount),
     toCompare: new Map(),
-    missing: new Uint32Array(layout.fileCount)
+    missing: Column.counts(layout.fileCount)
   }
   for (let file = 0; file < layout.fileCount; file++) {
     if (FileLayout.isPadding(layout, file)) continue

@@ -3,10 +3,10 @@
  * reported and does not stop the download: a later run verifies more instead.
  */
 import * as Effect from "effect/Effect"
-import * as Semaphore from "effect/Semaphore"
 import * as Bytes from "../base/Bytes.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as Signal from "../base/Signal.ts"
+import * as Turn from "../base/Turn.ts"
 import type { FileRecord, ResumeData, ResumeError, Snapshot, TorrentResume } from "../resume/ResumeStore.ts"
 
 /**
@@ -51,6 +51,7 @@ export interface ResumeKeeper {
   readonly append: (durably: boolean) => Effect.Effect<void>
 }
 
+/** Changes that wait to be appended. */
 interface Pending {
   readonly files: Map<number, FileRecord>
   readonly dropped: Array<PieceIndex>
@@ -95,13 +96,14 @@ const isSame = (one: FileRecord, other: FileRecord | undefined): boolean =>
 /** Saves the current state, and keeps it up to date until the scope closes. */
 export const make = Effect.fnUntraced(function* (options: Options) {
   const { onFailure, onKept, resume, snapshot } = options
-  let pending = nothing()
+  /** Present while changes wait. */
+  let pending: Pending | undefined
   /** Pieces that were dropped before `onKept` was called for them. */
-  const droppedUnannounced = new Set<PieceIndex>()
+  let droppedUnannounced: Set<PieceIndex> | undefined
   let isFailing = false
   let isAbandoned = false
   const awake = Signal.make()
-  const turn = yield* Semaphore.make(1)
+  const turn = Turn.make()
 
   const save = Effect.suspend(() => resume.save(snapshot()))
 
@@ -116,18 +118,21 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       }
     })
 
-  const append = (durably: boolean): Effect.Effect<void> =>
-    Effect.suspend(() => {
+  const append = (durably: boolean): Effect.Effect<void> => {
+    const work = Effect.suspend(() => {
       if (isAbandoned) return Effect.void
-      const change = pending
-      pending = nothing()
+      const change = pending ?? nothing()
+      pending = undefined
       return Effect.andThen(
         report(isFailing ? save : resume.append(change, { durably })),
         Effect.sync(() => change.unannounced.forEach(onKept))
       )
-    }).pipe(Effect.uninterruptible, turn.withPermit)
+    })
+    return Turn.take(turn, Effect.uninterruptible(work))
+  }
 
   const note = (change: (pending: Pending) => void): void => {
+    pending ??= nothing()
     change(pending)
     Signal.set(awake)
   }
@@ -146,14 +151,14 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const self: ResumeKeeper = {
     noteStored: (piece) =>
       note(({ unannounced, stored }) => {
-        droppedUnannounced.delete(piece)
+        droppedUnannounced?.delete(piece)
         stored.push(piece)
         unannounced.push(piece)
       }),
     noteRestored: (piece) =>
       note(({ unannounced, stored }) => {
         stored.push(piece)
-        if (droppedUnannounced.delete(piece)) unannounced.push(piece)
+        if (droppedUnannounced?.delete(piece)) unannounced.push(piece)
       }),
     noteFlushed: (pieces) =>
       note(({ flushed }) => {
@@ -162,7 +167,11 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     noteDropped: (pieces) =>
       note((pending) => {
         const isDropped = new Set(pieces)
-        for (const piece of pending.unannounced) if (isDropped.has(piece)) droppedUnannounced.add(piece)
+        for (const piece of pending.unannounced) {
+          if (!isDropped.has(piece)) continue
+          droppedUnannounced ??= new Set()
+          droppedUnannounced.add(piece)
+        }
         for (const list of [pending.stored, pending.flushed, pending.unannounced]) {
           const kept = list.filter((piece) => !isDropped.has(piece))
           list.length = 0

@@ -6,7 +6,7 @@ import type * as Scope from "effect/Scope"
 import * as Signal from "../base/Signal.ts"
 import * as FileLayout from "../metainfo/FileLayout.ts"
 import type { FileFacts, StorageError, TorrentStorage } from "../storage/Storage.ts"
-import type { FileChanges } from "./FileChanges.ts"
+import * as FileChanges from "./FileChanges.ts"
 import * as KnownFiles from "./KnownFiles.ts"
 
 /** How long files that need no more writes are gathered before they are looked at. */
@@ -16,7 +16,7 @@ export const settleAfter = "20 millis"
 export interface Options {
   readonly storage: Pick<TorrentStorage, "look">
   readonly known: KnownFiles.KnownFiles
-  readonly changes: Pick<FileChanges, "doubt">
+  readonly changes: FileChanges.FileChanges
   /** Called for each file that was looked at. */
   readonly onIdle: (file: number) => void
 }
@@ -35,7 +35,7 @@ export interface Settling {
 
 /** Makes it with no file waiting. */
 export const make = ({ changes, known, onIdle, storage }: Options): Settling => {
-  const waiting = new Set<number>()
+  let waiting: Set<number> | undefined
   const awake = Signal.make()
   const isWriting = (file: number): boolean => KnownFiles.isWriting(known, file)
 
@@ -57,18 +57,19 @@ export const make = ({ changes, known, onIdle, storage }: Options): Settling => 
 
   const now = (more: ReadonlyArray<number>) =>
     Effect.gen(function* () {
-      const files = [...new Set([...waiting, ...more])].filter(isWriting)
-      waiting.clear()
+      const files = [...new Set([...(waiting ?? []), ...more])].filter(isWriting)
+      waiting = undefined
       for (const facts of yield* look(files)) {
         if (!KnownFiles.isWhole(known, facts.file)) continue
         // It was cut or made longer between its last write and this look.
-        if (facts.length !== FileLayout.lengthOf(known.layout, facts.file)) changes.doubt([facts.file])
+        if (facts.length !== FileLayout.lengthOf(known.layout, facts.file)) FileChanges.doubt(changes, [facts.file])
         noteIdle(facts)
       }
     })
 
   const self: Settling = {
     soon: (file) => {
+      waiting ??= new Set()
       waiting.add(file)
       Signal.set(awake)
     },

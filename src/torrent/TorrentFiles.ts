@@ -161,7 +161,7 @@ export const make = Effect.fnUntraced(function* ({
 
   const drop = (pieces: ReadonlyArray<PieceIndex>): void => {
     for (const piece of pieces) {
-      if (options.isReadOnly) lost.pieces.add(piece)
+      if (options.isReadOnly) LostPieces.add(lost, piece)
       Bitfield.remove(flushed, piece)
       KnownFiles.noteStored(known, piece, false)
     }
@@ -173,7 +173,7 @@ export const make = Effect.fnUntraced(function* ({
     if (KnownFiles.standingOf(known, file) === "own") keeper.noteFile(file, KnownFiles.recordOf(known, file, suspects))
   }
 
-  const changes: FileChanges.FileChanges = yield* FileChanges.make({
+  const changes: FileChanges.FileChanges = FileChanges.make({
     storage,
     known,
     stored,
@@ -249,8 +249,11 @@ export const make = Effect.fnUntraced(function* ({
       for (const file of files) {
         if (KnownFiles.has(known, file)) KnownFiles.setWriting(known, file, false)
       }
-      yield* changes.look(files)
-      changes.doubt(files.filter((file) => KnownFiles.has(known, file) && !changes.isGone(file)))
+      yield* FileChanges.look(changes, files)
+      FileChanges.doubt(
+        changes,
+        files.filter((file) => KnownFiles.has(known, file) && !FileChanges.isGone(changes, file))
+      )
     })
 
   const makeFlush = () =>
@@ -290,7 +293,7 @@ export const make = Effect.fnUntraced(function* ({
       onChanged: Effect.fnUntraced(
         function* (files) {
           yield* reconsider(files)
-          const left = files.filter((file) => KnownFiles.has(known, file) && !changes.isGone(file))
+          const left = files.filter((file) => KnownFiles.has(known, file) && !FileChanges.isGone(changes, file))
           const own = left.filter((file) => KnownFiles.standingOf(known, file) === "own")
           yield* storage.release(left.filter((file) => !own.includes(file)))
           yield* claims().claim(own)
@@ -303,7 +306,8 @@ export const make = Effect.fnUntraced(function* ({
         Effect.gen(function* () {
           keeper.noteFlushed(pieces)
           const idle = files.filter(({ file }) => KnownFiles.has(known, file) && !KnownFiles.isWriting(known, file))
-          changes.observe(
+          FileChanges.observe(
+            changes,
             idle.map(({ file }) => file),
             idle
           )
@@ -376,8 +380,8 @@ export const make = Effect.fnUntraced(function* ({
         yield* settling.now(files)
         yield* keeper.append(false)
         if (flushing !== undefined) yield* flushing.all
-        yield* changes.lookAtAll
-        yield* changes.settled
+        yield* FileChanges.lookAtAll(changes)
+        yield* FileChanges.settled(changes)
       }
       const tooLong = KnownFiles.existing(known).filter(
         (file) => WantedFiles.isTooLong(wanted, file) && KnownFiles.standingOf(known, file) === "own"
@@ -386,7 +390,7 @@ export const make = Effect.fnUntraced(function* ({
       options.report({ _tag: "Foreign", error: existing(tooLong) })
       return yield* Effect.never
     }),
-    run: changes.run.pipe(
+    run: FileChanges.run(changes).pipe(
       Effect.andThen(
         Signal.once(
           isWritten,

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Bitfield from "../base/Bitfield.ts"
 import * as FileLayout from "../metainfo/FileLayout.ts"
 import { FileExists, StorageError, type TorrentStorage } from "../storage/Storage.ts"
-import type { FileChanges } from "./FileChanges.ts"
+import * as FileChanges from "./FileChanges.ts"
 import * as KnownFiles from "./KnownFiles.ts"
 
 /** The wanted files of one torrent. */
@@ -70,13 +70,13 @@ export const want = Effect.fnUntraced(function* (
 export const meet = Effect.fnUntraced(function* (
   self: WantedFiles,
   files: ReadonlyArray<number>,
-  changes: Pick<FileChanges, "doubt">
+  changes: FileChanges.FileChanges
 ) {
   const { known, overwrites, storage } = self
   for (const facts of yield* storage.look(files.filter((file) => !FileLayout.isPadding(known.layout, file)))) {
     if (facts === undefined || KnownFiles.identityOf(known, facts.file) === facts.identity) continue
     KnownFiles.meet(known, facts)
-    changes.doubt([facts.file])
+    FileChanges.doubt(changes, [facts.file])
   }
   const foreign = files.find((file) => {
     const isInTheWay = KnownFiles.standingOf(known, file) === "foreign" || isTooLong(self, file)

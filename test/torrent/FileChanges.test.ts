@@ -40,7 +40,7 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string, state: 
   const replaced: Array<number> = []
   /** What each piece waits for after its digest was computed. */
   const digesting = { gates: new Map<number, Effect.Effect<unknown>>() }
-  const changes = yield* FileChanges.make({
+  const changes = FileChanges.make({
     storage: {
       look: storage.look,
       digests: (pieces) => Stream.tap(storage.digests(pieces), ({ piece }) => digesting.gates.get(piece) ?? Effect.void)
@@ -60,7 +60,13 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string, state: 
     }
   })
   return {
-    ...changes,
+    run: FileChanges.run(changes),
+    lookAtAll: FileChanges.lookAtAll(changes),
+    settled: FileChanges.settled(changes),
+    doubt: (files: ReadonlyArray<number>) => FileChanges.doubt(changes, files),
+    look: (files: ReadonlyArray<number>) => FileChanges.look(changes, files),
+    isRight: (piece: PieceIndex) => FileChanges.isRight(changes, piece),
+    isGone: (file: number) => FileChanges.isGone(changes, file),
     digesting,
     files: KnownFilesView.viewOf(files),
     stored,
@@ -71,18 +77,20 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string, state: 
     replaced,
     state: () => ({ stored: draw(stored), suspects: draw(changes.suspects) }),
     /** Verifies in the background until no suspect piece is left. */
-    verify: Effect.scoped(Effect.andThen(changes.run, changes.settled)),
+    verify: Effect.scoped(Effect.andThen(FileChanges.run(changes), FileChanges.settled(changes))),
     /** Reads a piece as an upload does; `undefined` if the read is refused. */
     read: Effect.fnUntraced(function* (index: number) {
       const piece = pieceOf(layout, index)
-      if (!(yield* changes.isRight(piece))) return undefined
+      if (!(yield* FileChanges.isRight(changes, piece))) return undefined
       const size = sliceOf(layout, known.content, piece).length
       const read = yield* Effect.option(storage.readBlock(piece, 0, size))
       if (read._tag === "None") {
-        yield* changes.look(KnownFiles.filesOf(files, piece))
+        yield* FileChanges.look(changes, KnownFiles.filesOf(files, piece))
         return undefined
       }
-      return changes.observe(KnownFiles.filesOf(files, piece), read.value.files) ? read.value.bytes : undefined
+      return FileChanges.observe(changes, KnownFiles.filesOf(files, piece), read.value.files)
+        ? read.value.bytes
+        : undefined
     })
   }
 })
@@ -206,7 +214,7 @@ describe("FileChanges", () => {
         return { file, kind: "file", length: 4, ...facts }
       })
       const stored = Bitfield.full(count)
-      const changes = yield* FileChanges.make({
+      const changes = FileChanges.make({
         storage: { look: () => Effect.die("it only observes"), digests: () => Stream.die("it only observes") },
         known: KnownFiles.make(layout, seen, new Map(seen.map(({ file }) => [file, "own"])), stored),
         stored,
@@ -225,7 +233,8 @@ describe("FileChanges", () => {
         }
       })
 
-      const isSame = changes.observe(
+      const isSame = FileChanges.observe(
+        changes,
         seen.map(({ file }) => file),
         counted
       )

@@ -45,7 +45,7 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string, options
   const log: Array<string> = []
   /** How many files of a claim are made before it fails; `undefined` if it does not fail. */
   const claiming: { failsBehind?: number | undefined } = {}
-  const changes = yield* FileChanges.make({
+  const changes = FileChanges.make({
     storage,
     known: files,
     stored,
@@ -143,9 +143,9 @@ describe("FileClaims", () => {
 
       yield* renew(0)
       const after = files.get(0)!
-      const isCurrent = changes.observe([0], [before])
+      const isCurrent = FileChanges.observe(changes, [0], [before])
       yield* readyFor(1)
-      yield* changes.look([0])
+      yield* FileChanges.look(changes, [0])
 
       assert.notStrictEqual(after.facts.identity, before.identity)
       assert.deepInclude(after, { standing: "own", isWriting: true })

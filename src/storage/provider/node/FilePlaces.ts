@@ -11,6 +11,7 @@
 import type * as NFS from "node:fs"
 import * as Effect from "effect/Effect"
 import * as Bitfield from "../../../base/Bitfield.ts"
+import * as Column from "../../../base/Column.ts"
 import * as Turn from "../../../base/Turn.ts"
 import * as FileLayout from "../../../metainfo/FileLayout.ts"
 import * as AsideFolder from "../../AsideFolder.ts"
@@ -120,7 +121,7 @@ export const pathCount = ({ layout, renamed }: FilePlaces, index: number): numbe
 /** All `pathsOf` these files, as they are now, in little memory. */
 export const allPathsOf = (self: FilePlaces, files: ReadonlyArray<number>): NodeWriterLocks.Paths => {
   const { layout } = self
-  const rows = new Uint32Array(files.reduce((sum, file) => sum + pathCount(self, file), 0))
+  const rows = Column.counts(files.reduce((sum, file) => sum + pathCount(self, file), 0))
   const isPortable = Bitfield.make(rows.length)
   let renamed: Map<number, ReadonlyArray<string>> | undefined
   let row = 0

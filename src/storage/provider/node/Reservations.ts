@@ -2,6 +2,7 @@
  * The files that an opening of a torrent may write, and by which lock each is held. Takes 8 bytes a file, because a
  * torrent may reserve hundreds of thousands at once.
  */
+import * as Column from "../../../base/Column.ts"
 import type * as NodeWriterLocks from "./locks/NodeWriterLocks.ts"
 
 /** How a file is held. */
@@ -14,16 +15,16 @@ export interface Reservation {
 /** The reserved files, by their index in `layout.files`. */
 export interface Reservations {
   /** The number of each file's writer; 0 if the file is not reserved. */
-  readonly numbers: Uint32Array
-  readonly firsts: Uint32Array
+  readonly numbers: Column.Column
+  readonly firsts: Column.Column
   readonly writers: Map<number, { readonly writer: NodeWriterLocks.Writer; files: number }>
   lastNumber: number
 }
 
 /** Makes it with no file of `fileCount` reserved. */
 export const make = (fileCount: number): Reservations => ({
-  numbers: new Uint32Array(fileCount),
-  firsts: new Uint32Array(fileCount),
+  numbers: Column.counts(fileCount),
+  firsts: Column.counts(fileCount),
   writers: new Map(),
   lastNumber: 0
 })

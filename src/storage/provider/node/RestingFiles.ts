@@ -3,6 +3,7 @@
  * claimed at once. What comes out is what was put in.
  */
 import * as Path from "node:path"
+import * as Column from "../../../base/Column.ts"
 import type * as FileLayout from "../../../metainfo/FileLayout.ts"
 import * as PathTable from "../../../metainfo/PathTable.ts"
 import * as FileIdentities from "../../FileIdentities.ts"
@@ -11,7 +12,7 @@ import type { Resting } from "./TorrentFile.ts"
 /** Files by their index in `layout.files`. Made by `make`, changed only here. */
 export interface RestingFiles {
   readonly layout: Pick<FileLayout.FileLayout, "fileCount" | "paths">
-  readonly marks: Uint8Array
+  readonly marks: Column.Column
   /** Of files that were claimed; made for the first of them. */
   held: HeldFiles | undefined
 }
@@ -19,10 +20,10 @@ export interface RestingFiles {
 /** Which files were claimed. */
 interface HeldFiles {
   readonly identities: FileIdentities.FileIdentities
-  readonly ends: Float64Array
-  readonly unchecked: Uint32Array
+  readonly ends: Column.Column
+  readonly unchecked: Column.Column
   /** The number of the folder of each file from 1 on; 0 if its path is in `paths`. */
-  readonly folders: Uint32Array
+  readonly folders: Column.Column
   /** True paths of folders. */
   readonly known: Array<string>
   readonly numbers: Map<string, number>
@@ -40,15 +41,15 @@ const followed = 32
 /** Makes it with every file as it is before its first use. */
 export const make = (layout: RestingFiles["layout"]): RestingFiles => ({
   layout,
-  marks: new Uint8Array(layout.fileCount),
+  marks: Column.bytes(layout.fileCount),
   held: undefined
 })
 
 const makeHeld = (fileCount: number): HeldFiles => ({
   identities: FileIdentities.make(fileCount),
-  ends: new Float64Array(fileCount),
-  unchecked: new Uint32Array(fileCount),
-  folders: new Uint32Array(fileCount),
+  ends: Column.lengths(fileCount),
+  unchecked: Column.counts(fileCount),
+  folders: Column.counts(fileCount),
   known: [],
   numbers: new Map(),
   paths: new Map()

@@ -11,6 +11,7 @@ import * as Path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
+import * as Column from "../../../../base/Column.ts"
 import type { SystemError } from "../FileSystemError.ts"
 import * as FilesByFolder from "./FilesByFolder.ts"
 import * as LockNames from "./LockNames.ts"
@@ -78,12 +79,12 @@ interface Owner {
   readonly by: object | undefined
   readonly paths: Paths
   /** 1 for files that are still held. */
-  readonly held: Uint8Array
+  readonly held: Column.Column
   /** The keys of files, and which of them each file has. */
   readonly keys: ReadonlyArray<string>
-  readonly keyNumbers: Uint32Array
+  readonly keyNumbers: Column.Column
   /** How many files are held under each key. */
-  readonly counts: Uint32Array
+  readonly counts: Column.Column
   readonly folders: FilesByFolder.FilesByFolder
 }
 
@@ -169,7 +170,7 @@ const acquireOnce = Effect.fnUntraced(function* (
   const places = yield* locate(process.system, Path.resolve(directory), paths)
   const keyOfTop = new Map<string, string>()
   const numbers = new Map<string, number>()
-  const keyNumbers = new Uint32Array(paths.length)
+  const keyNumbers = Column.counts(paths.length)
   for (const index of indicesOf(paths)) {
     const top = topOf(places, paths.at(index)!, index)
     const key = keyOfTop.get(top) ?? keyOf(top)
@@ -179,14 +180,14 @@ const acquireOnce = Effect.fnUntraced(function* (
     keyNumbers[index] = number
   }
   const keys = [...numbers.keys()]
-  const counts = new Uint32Array(keys.length)
+  const counts = Column.counts(keys.length)
   for (const number of keyNumbers) counts[number]! += 1
   const owner: Owner = {
     directory,
     description,
     by,
     paths,
-    held: new Uint8Array(paths.length).fill(1),
+    held: Column.bytes(paths.length).fill(1),
     keys,
     keyNumbers,
     counts,
