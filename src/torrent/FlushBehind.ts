@@ -131,6 +131,8 @@ export const make = (options: Options): FlushBehind => {
   /** Set once something may be dirty. Until then `run` needs no timer. */
   const written = Signal.make()
   const flushRequested = Gate.make(false)
+  /** Open while nothing is dirty, so that `run` does not wait for what somebody else has flushed. */
+  const clean = Gate.make(true)
   const writable = Gate.make(true)
   const turn = Semaphore.makeUnsafe(1)
 
@@ -155,6 +157,7 @@ export const make = (options: Options): FlushBehind => {
       Bitfield.add(dirty, file)
       if (KnownFiles.isStale(known, file)) stale.add(file)
     }
+    if (dirty.count > 0) Gate.close(clean)
     Signal.set(written)
   }
   for (const piece of unflushed()) markDirty(KnownFiles.filesOf(known, piece))
@@ -293,6 +296,7 @@ export const make = (options: Options): FlushBehind => {
         if (isFailing) report({ _tag: "FlushRecovered" })
         isFailing = false
         Gate.open(writable)
+        if (dirty.count === 0) Gate.open(clean)
         return true
       }
       // Wait for them: the system may also have lost bytes of writes that were under way.
@@ -368,7 +372,7 @@ export const make = (options: Options): FlushBehind => {
     run: Signal.attend(
       written,
       Effect.suspend(() =>
-        Effect.raceFirst(Gate.pass(flushRequested), Effect.sleep(flushEvery)).pipe(
+        Effect.raceAllFirst([Gate.pass(flushRequested), Gate.pass(clean), Effect.sleep(flushEvery)]).pipe(
           Effect.tap(() => Effect.sync(() => Gate.close(flushRequested))),
           Effect.andThen(flushDirty)
         )
