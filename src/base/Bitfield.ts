@@ -13,29 +13,8 @@ export interface Bitfield {
   count: number
 }
 
-/** The same with bytes that this module replaces. */
-interface Owned extends Bitfield {
-  bytes: Uint8Array
-}
-
-/** Up to so many bytes, empty bitfields of one length share their bytes. Engines have thousands of small ones. */
-const maxShared = 256
-const shared: Array<Uint8Array | undefined> = []
-
-const zeros = (byteLength: number): Uint8Array => {
-  if (byteLength > maxShared) return new Uint8Array(byteLength)
-  shared[byteLength] ??= new Uint8Array(byteLength)
-  return shared[byteLength]
-}
-
-/** The bytes of a bitfield, to be changed. */
-const own = (self: Bitfield): Uint8Array => {
-  if (self.bytes === shared[self.bytes.length]) (self as Owned).bytes = new Uint8Array(self.bytes.length)
-  return self.bytes
-}
-
 /** An empty bitfield of `length` bits. */
-export const make = (length: number): Bitfield => ({ length, bytes: zeros((length + 7) >>> 3), count: 0 })
+export const make = (length: number): Bitfield => ({ length, bytes: new Uint8Array((length + 7) >>> 3), count: 0 })
 
 /** A bitfield of `length` bits, all set. */
 export const full = (length: number): Bitfield => {
@@ -46,8 +25,7 @@ export const full = (length: number): Bitfield => {
 
 /** Sets every bit. */
 export const fill = (self: Bitfield): void => {
-  const { length } = self
-  const bytes = own(self)
+  const { bytes, length } = self
   bytes.fill(0xff)
   if (length & 7) bytes[bytes.length - 1] = (0xff << (8 - (length & 7))) & 0xff
   self.count = length
@@ -61,7 +39,7 @@ export const fromBytes = (bytes: Uint8Array, length: number): Bitfield | undefin
   if (bytes.length !== (length + 7) >>> 3) return undefined
   if (length & 7 && (bytes[bytes.length - 1]! & (0xff >>> (length & 7))) !== 0) return undefined
   const self = make(length)
-  own(self).set(bytes)
+  self.bytes.set(bytes)
   for (let at = 0; at < bytes.length; at++) self.count += bitsSet[bytes[at]!]!
   return self
 }
@@ -70,11 +48,7 @@ export const fromBytes = (bytes: Uint8Array, length: number): Bitfield | undefin
 const bitsSet = Uint8Array.from({ length: 256 }, (_, byte) => byte.toString(2).replaceAll("0", "").length)
 
 /** An independent copy. */
-export const copy = (self: Bitfield): Bitfield => ({
-  length: self.length,
-  bytes: self.count === 0 ? zeros(self.bytes.length) : self.bytes.slice(),
-  count: self.count
-})
+export const copy = (self: Bitfield): Bitfield => ({ ...self, bytes: self.bytes.slice() })
 
 /** Whether bit `index` is set; `false` outside `0 ..< length`. */
 export const has = (self: Bitfield, index: number): boolean => (self.bytes[index >>> 3]! & (0x80 >>> (index & 7))) !== 0
@@ -82,8 +56,7 @@ export const has = (self: Bitfield, index: number): boolean => (self.bytes[index
 /** Sets bit `index`, which must be in `0 ..< length`; returns whether it was clear. */
 export const add = (self: Bitfield, index: number): boolean => {
   if (has(self, index)) return false
-  const bytes = self.count === 0 ? own(self) : self.bytes
-  bytes[index >>> 3]! |= 0x80 >>> (index & 7)
+  self.bytes[index >>> 3]! |= 0x80 >>> (index & 7)
   self.count++
   return true
 }
@@ -98,7 +71,7 @@ export const remove = (self: Bitfield, index: number): boolean => {
 
 /** Copies the bits of `that`, which has the same length, to `self`. */
 export const replace = (self: Bitfield, that: Bitfield): void => {
-  own(self).set(that.bytes)
+  self.bytes.set(that.bytes)
   self.count = that.count
 }
 
