@@ -50,6 +50,13 @@ const bitsSet = Uint8Array.from({ length: 256 }, (_, byte) => byte.toString(2).r
 /** An independent copy. */
 export const copy = (self: Bitfield): Bitfield => ({ ...self, bytes: self.bytes.slice() })
 
+/** A copy in which these bits are clear. */
+export const copyWithout = (self: Bitfield, cleared: Iterable<number>): Bitfield => {
+  const copied = copy(self)
+  for (const index of cleared) remove(copied, index)
+  return copied
+}
+
 /** Whether bit `index` is set; `false` outside `0 ..< length`. */
 export const has = (self: Bitfield, index: number): boolean => (self.bytes[index >>> 3]! & (0x80 >>> (index & 7))) !== 0
 

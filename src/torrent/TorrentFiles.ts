@@ -99,12 +99,6 @@ export interface TorrentFiles {
   readonly run: Effect.Effect<void, never, Scope.Scope>
 }
 
-const without = (pieces: Bitfield.Bitfield, left: ReadonlySet<PieceIndex>): Bitfield.Bitfield => {
-  const copy = Bitfield.copy(pieces)
-  for (const piece of left) Bitfield.remove(copy, piece)
-  return copy
-}
-
 /** Takes charge of the files until the scope closes. */
 export const make = Effect.fnUntraced(function* ({
   facts,
@@ -131,7 +125,7 @@ export const make = Effect.fnUntraced(function* ({
   const suspects = Bitfield.copy(found.doubtful)
   const unsaved = new Set<PieceIndex>()
   const snapshot = (): Snapshot => ({
-    stored: without(stored, unsaved),
+    stored: Bitfield.copyWithout(stored, unsaved),
     flushed,
     files: KnownFiles.records(known, suspects)
   })
