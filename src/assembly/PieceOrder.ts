@@ -34,8 +34,8 @@ export interface PieceOrder {
    * This serves the swarm worse than rarest first, because it does not spread the rare pieces.
    */
   readonly isSequential: boolean
-  /** The pieces that come before all others, in this order. */
-  readonly first: Set<PieceIndex>
+  /** The pieces that come before all others, in this order. Present once there was one. */
+  first: Set<PieceIndex> | undefined
   /** The deadlines, the earliest first. A piece has at most one. */
   readonly deadlines: Array<Deadline>
 }
@@ -43,7 +43,7 @@ export interface PieceOrder {
 /** Makes an order without deadlines. The rarest piece comes first unless `isSequential` is `true`. */
 export const make = (options: { readonly isSequential?: boolean | undefined } = {}): PieceOrder => ({
   isSequential: options.isSequential === true,
-  first: new Set(),
+  first: undefined,
   deadlines: []
 })
 
@@ -52,7 +52,10 @@ export const make = (options: { readonly isSequential?: boolean | undefined } = 
  * `clearDeadline` is called for it.
  */
 export const putFirst = (self: PieceOrder, pieces: Iterable<PieceIndex>): void => {
-  for (const piece of pieces) self.first.add(piece)
+  for (const piece of pieces) {
+    self.first ??= new Set()
+    self.first.add(piece)
+  }
 }
 
 /** Replaces all deadlines. The pieces that were put first stay there. */
@@ -70,9 +73,11 @@ export const setDeadline = (self: PieceOrder, piece: PieceIndex, at: number): vo
 
 /** Removes the deadline of `piece`, if it has one, and its place among the pieces that were put first. */
 export const clearDeadline = (self: PieceOrder, piece: PieceIndex): void => {
-  self.first.delete(piece)
+  self.first?.delete(piece)
   takeDeadline(self, piece)
 }
+
+const none: ReadonlySet<PieceIndex> = new Set()
 
 const takeDeadline = (self: PieceOrder, piece: PieceIndex): void => {
   const known = self.deadlines.findIndex((deadline) => deadline.piece === piece)
@@ -92,7 +97,7 @@ export const pick = (
 ): PieceIndex | undefined => {
   const canStart = (piece: PieceIndex): boolean =>
     PiecePicker.isCandidate(picker, piece) && Bitfield.has(has, piece) && !except.has(piece)
-  for (const piece of self.first) if (canStart(piece)) return piece
+  for (const piece of self.first ?? none) if (canStart(piece)) return piece
   for (const { piece } of self.deadlines) {
     if (canStart(piece)) return piece
   }

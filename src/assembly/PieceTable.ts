@@ -35,8 +35,8 @@ export interface PieceTable {
   readonly wanted: Bitfield.Bitfield
   /** How many wanted pieces are not stored. */
   unstoredWanted: number
-  /** Those whose interesting pieces are counted. Changed only by `watch` and `unwatch`. */
-  readonly holders: Set<Holder>
+  /** Those whose interesting pieces are counted. Changed only by `watch` and `unwatch`. Present once there was one. */
+  holders: Set<Holder> | undefined
 }
 
 /** Somebody who has pieces. */
@@ -54,11 +54,12 @@ export const make = (geometry: PieceGeometry.PieceGeometry): PieceTable => ({
   counts: { missing: geometry.pieceCount, active: 0, complete: 0, verified: 0, stored: 0 },
   wanted: Bitfield.full(geometry.pieceCount),
   unstoredWanted: geometry.pieceCount,
-  holders: new Set()
+  holders: undefined
 })
 
 /** Counts what is interesting about a holder, and goes on counting. To be called again if its pieces were replaced. */
 export const watch = (self: PieceTable, holder: Holder): void => {
+  self.holders ??= new Set()
   self.holders.add(holder)
   holder.interesting = Bitfield.isFull(holder.has)
     ? self.unstoredWanted
@@ -66,7 +67,7 @@ export const watch = (self: PieceTable, holder: Holder): void => {
 }
 
 /** Stops counting what is interesting about a holder. */
-export const unwatch = (self: PieceTable, holder: Holder): void => void self.holders.delete(holder)
+export const unwatch = (self: PieceTable, holder: Holder): void => void self.holders?.delete(holder)
 
 const isInteresting = (self: PieceTable, piece: PieceIndex): boolean =>
   Bitfield.has(self.wanted, piece) && !Bitfield.has(self.stored, piece)
@@ -86,7 +87,7 @@ export const setWanted = (self: PieceTable, wanted: Bitfield.Bitfield): void => 
   Bitfield.replace(self.wanted, wanted)
   self.unstoredWanted = 0
   for (const piece of Bitfield.indices(wanted)) if (!Bitfield.has(self.stored, piece)) self.unstoredWanted++
-  for (const holder of self.holders) watch(self, holder)
+  for (const holder of self.holders ?? none) watch(self, holder)
 }
 
 /** The state of a piece. */
@@ -138,9 +139,11 @@ export const lose = (self: PieceTable, piece: PieceIndex): void => {
   if (Bitfield.has(self.wanted, piece)) countUnstored(self, piece, 1)
 }
 
+const none: ReadonlySet<Holder> = new Set()
+
 const countUnstored = (self: PieceTable, piece: PieceIndex, by: 1 | -1): void => {
   self.unstoredWanted += by
-  for (const holder of self.holders) if (Bitfield.has(holder.has, piece)) holder.interesting += by
+  for (const holder of self.holders ?? none) if (Bitfield.has(holder.has, piece)) holder.interesting += by
 }
 
 /** Whether every piece is stored. */

@@ -31,7 +31,8 @@ export interface EngineLimits extends RateLimits {
 
 /** The limits of a torrent, and of its peers. */
 export interface TorrentLimits extends RateLimits {
-  readonly peers: Set<PeerLimits>
+  /** Present once there was a peer. */
+  peers: Set<PeerLimits> | undefined
   /** The limits of each of its peers, including later ones. */
   eachPeer: Limits
 }
@@ -58,7 +59,7 @@ export const makeTorrent = (
   now: number
 ): TorrentLimits => ({
   ...pair(options.torrent ?? {}, undefined, engine, now),
-  peers: new Set(),
+  peers: undefined,
   eachPeer: options.eachPeer ?? {}
 })
 
@@ -72,13 +73,14 @@ export const join = (
   now: number
 ): PeerLimits => {
   const peer = { ...pair(self.eachPeer, wake, self, now), torrent: self }
+  self.peers ??= new Set()
   self.peers.add(peer)
   return peer
 }
 
 /** Removes a peer. Bytes that it was granted and has not used go to the others. */
 export const leave = (self: PeerLimits): void => {
-  self.torrent.peers.delete(self)
+  self.torrent.peers?.delete(self)
   RateLimiter.rest(self.download)
   RateLimiter.rest(self.upload)
 }
@@ -115,7 +117,7 @@ export const set = (self: RateLimits, limits: Limits, now: number): void => {
 /** Sets the limits of each peer of the torrent, including later ones. */
 export const setEachPeer = (self: TorrentLimits, limits: Limits, now: number): void => {
   self.eachPeer = limits
-  for (const peer of self.peers) set(peer, limits, now)
+  for (const peer of self.peers ?? []) set(peer, limits, now)
 }
 
 /** Serves waiting peers until the scope closes. */

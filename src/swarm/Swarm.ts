@@ -190,7 +190,7 @@ const dial = <M extends Roster.Member>(
     host: peer.address.host,
     introduce: Effect.flatMap(Dial.connect(dialer, peer.address), (connection) =>
       Introduction.dialled(connection, ourselves(self, exchange)).pipe(
-        Effect.tapError((error) => Effect.sync(() => isHangUp(error) && self.hangUps.keys.add(peer.key)))
+        Effect.tapError((error) => Effect.sync(() => isHangUp(error) && HangUps.add(self.hangUps, peer.key)))
       )
     ),
     converse: (introduced, place) => converse(self, exchange, peer, introduced, place),
@@ -263,7 +263,7 @@ const join = <M extends Roster.Member>(
   const refusal = exchange.admit(member)
   if (refusal !== undefined) return refusal
   self.roster.members.set(peer.key, member)
-  self.hangUps.keys.delete(peer.key)
+  HangUps.remove(self.hangUps, peer.key)
   PeerBook.connected(peer)
   // The dial is over, so another one may begin.
   Dialling.wake(self.dialling)

@@ -12,27 +12,42 @@ import * as PieceSwarm from "../swarm/PieceSwarm.ts"
 import type { TorrentEvent } from "./TorrentEvent.ts"
 import * as TorrentLife from "./TorrentLife.ts"
 
-/** How the sources are doing. */
-export interface Sources {
+/** What sources reported. */
+export interface Reports {
   /** Sources whose last attempt failed: their names, and why they failed. */
   readonly failed: Map<string, string>
   /** Sources that have answered, and whether they ever found an address. */
   readonly answered: Map<string, boolean>
   /** Sources in `failed` that refused for good. */
   readonly refused: Set<string>
+}
+
+/** How the sources are doing. */
+export interface Sources {
+  /** Present once one of them reported something. */
+  reports: Reports | undefined
   /** How many trackers there are to ask. */
   trackers: number
 }
 
 /** Makes a record without answers. */
-export const make = (): Sources => ({ failed: new Map(), answered: new Map(), refused: new Set(), trackers: 0 })
+export const make = (): Sources => ({ reports: undefined, trackers: 0 })
+
+const noReports = (): Reports => ({ failed: new Map(), answered: new Map(), refused: new Set() })
+
+const nothing = noReports()
+
+/** What the sources reported so far. */
+export const reportsOf = ({ reports }: Sources): Readonly<Reports> => reports ?? nothing
 
 /** With fewer connected peers than this, tiers of trackers are asked that the torrent could do without. */
 export const fewPeers = 5
 
 /** Whether every tracker refused for good, and no source has found an address. */
-export const haveRefused = ({ answered, refused, trackers }: Sources): boolean =>
-  trackers > 0 && refused.size >= trackers && ![...answered.values()].includes(true)
+export const haveRefused = (self: Sources): boolean => {
+  const { answered, refused } = reportsOf(self)
+  return self.trackers > 0 && refused.size >= self.trackers && ![...answered.values()].includes(true)
+}
 
 /** What is needed to run sources. */
 export interface Options {
@@ -79,9 +94,11 @@ export const run = (self: Sources, options: Options): Effect.Effect<void> => {
 
   const onFailure = ({ isFinal, source, why }: Extract<PeerSourceEvent, { _tag: "Failed" }>) => {
     const hadRefused = haveRefused(self)
-    self.failed.set(source, why)
-    if (isFinal === true) self.refused.add(source)
-    else self.refused.delete(source)
+    self.reports ??= noReports()
+    const { failed, refused } = self.reports
+    failed.set(source, why)
+    if (isFinal === true) refused.add(source)
+    else refused.delete(source)
     report({ _tag: "SourceFailed", source, why })
     if (haveRefused(self) && !hadRefused) report({ _tag: "TrackersRefused", trackers: self.trackers, source, why })
   }
@@ -90,9 +107,11 @@ export const run = (self: Sources, options: Options): Effect.Effect<void> => {
     Effect.gen(function* () {
       if (event._tag === "Failed") return onFailure(event)
       const { addresses, externalHost, source } = event
-      self.failed.delete(source)
-      self.answered.set(source, addresses.length > 0 || self.answered.get(source) === true)
-      self.refused.delete(source)
+      self.reports ??= noReports()
+      const { answered, failed, refused } = self.reports
+      failed.delete(source)
+      answered.set(source, addresses.length > 0 || answered.get(source) === true)
+      refused.delete(source)
       PieceSwarm.add(swarm, addresses, externalHost === undefined ? undefined : { voter: source, host: externalHost })
       report({ _tag: "SourceAnswered", source, peers: addresses.length })
     })

@@ -121,8 +121,8 @@ const ownFacts = ({ life, limits, sources }: Lasting) => {
   return {
     state: state._tag,
     storageError: state._tag === "StorageFailing" ? state.error : undefined,
-    failedSources: sources.failed,
-    answeringSources: sources.answered,
+    failedSources: Sources.reportsOf(sources).failed,
+    answeringSources: Sources.reportsOf(sources).answered,
     haveTrackersRefused: Sources.haveRefused(sources),
     isRateLimited: RateLimiter.isWaitedFor(limits.download)
   }

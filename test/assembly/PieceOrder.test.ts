@@ -87,7 +87,7 @@ describe("PieceOrder", () => {
   it("starts pieces that were put first before those with a deadline, in the order in which they were put", () => {
     const order = PieceOrder.make()
     PieceOrder.setDeadline(order, piece(3), Number.NEGATIVE_INFINITY)
-    for (const index of [4, 1]) order.first.add(piece(index))
+    for (const index of [4, 1]) PieceOrder.putFirst(order, [piece(index)])
     const picker = pickerOf("00999")
     PiecePicker.setPriority(picker, piece(0), "high")
 
@@ -96,7 +96,7 @@ describe("PieceOrder", () => {
 
   it("passes over pieces that were put first and cannot be started", () => {
     const order = PieceOrder.make()
-    for (const index of [0, 1, 2, 3]) order.first.add(piece(index))
+    for (const index of [0, 1, 2, 3]) PieceOrder.putFirst(order, [piece(index)])
     const picker = pickerOf("00000")
     PiecePicker.setPriority(picker, piece(0), "skip")
 
@@ -107,7 +107,7 @@ describe("PieceOrder", () => {
 
   it("a piece that was put first stays first until it is stored, whatever deadlines are set meanwhile", () => {
     const order = PieceOrder.make()
-    order.first.add(piece(2))
+    PieceOrder.putFirst(order, [piece(2)])
     PieceOrder.setDeadline(order, piece(2), 5)
     PieceOrder.setDeadline(order, piece(1), 1)
     order.deadlines.length = 0
@@ -115,7 +115,7 @@ describe("PieceOrder", () => {
 
     PieceOrder.clearDeadline(order, piece(2))
 
-    assert.deepStrictEqual([before, [...order.first]], [[2], []])
+    assert.deepStrictEqual([before, order.first?.size], [[2], 0])
   })
 
   it("keeps one deadline a piece, in order, whatever is set and cleared", () => {

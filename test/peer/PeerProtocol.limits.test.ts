@@ -99,7 +99,7 @@ describe("PeerProtocol, limited", () => {
 
     yield* PeerProtocol.close(protocol)
 
-    assert.deepStrictEqual([limits.download.tokens, limits.peers.size], [block, 0])
+    assert.deepStrictEqual([limits.download.tokens, limits.peers?.size], [block, 0])
     assert.isFalse(RateLimiter.isWaitedFor(limits.download))
   })
 })

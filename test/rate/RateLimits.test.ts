@@ -124,7 +124,7 @@ describe("RateLimits", () => {
 
       RateLimits.leave(peer)
 
-      assert.deepStrictEqual([torrent.peers.size, RateLimiter.isWaitedFor(engine.download)], [0, false])
+      assert.deepStrictEqual([torrent.peers?.size, RateLimiter.isWaitedFor(engine.download)], [0, false])
     })
   )
 })
