@@ -85,6 +85,11 @@ export const identityOf = ({ columns }: FactsTable, file: number): string | unde
 /** `FileFacts.isHole` of a file that has facts. */
 export const isHole = ({ columns }: FactsTable, file: number): boolean => (columns!.marks[file]! & hole) !== 0
 
+/** Notes that a file that has facts is no hole. */
+export const noteFilled = ({ columns }: FactsTable, file: number): void => {
+  columns!.marks[file] = columns!.marks[file]! & ~hole
+}
+
 /** The facts of a file; `undefined` if it has none. */
 export const get = ({ columns }: FactsTable, file: number): FileFacts | undefined => {
   const marks = columns?.marks[file] ?? 0

@@ -102,7 +102,7 @@ const standingByContent = Effect.fnUntraced(function* (options: Options, facts: 
 })
 
 /** Whether all bytes of the piece lie in this file. */
-const liesIn = ({ geometry, offsets }: FileLayout.FileLayout, piece: PieceIndex, file: number): boolean => {
+export const liesIn = ({ geometry, offsets }: FileLayout.FileLayout, piece: PieceIndex, file: number): boolean => {
   const begin = PieceGeometry.pieceOffset(geometry, piece)
   return offsets[file]! <= begin && begin + PieceGeometry.pieceSize(geometry, piece) <= offsets[file + 1]!
 }
@@ -123,7 +123,11 @@ export const overlap = (
 }
 
 /** Whether the file's part of the piece is empty or all zeros. */
-const isBlank = Effect.fnUntraced(function* ({ layout, storage }: Options, facts: FileFacts, piece: PieceIndex) {
+export const isBlank = Effect.fnUntraced(function* (
+  { layout, storage }: Pick<Options, "layout" | "storage">,
+  facts: FileFacts,
+  piece: PieceIndex
+) {
   const part = overlap(layout, piece, facts)
   const end = part.begin + part.length
   for (let begin = part.begin; begin < end; begin += readLength) {

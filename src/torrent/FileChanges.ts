@@ -150,8 +150,8 @@ export const observe = (self: FileChanges, files: ReadonlyArray<number>, seen: R
       continue
     }
     if (KnownFiles.isWriting(known, file) ? isOther : !isSame(before, now)) {
-      // A file that somebody put in its place is theirs until its content proves otherwise.
-      if (isOther) {
+      // A file that somebody put there or filled is theirs until its content proves otherwise.
+      if (isOther || KnownFiles.isDoubtful(known, now)) {
         KnownFiles.meet(known, now)
         onReplaced(file)
       } else KnownFiles.setFacts(known, now)

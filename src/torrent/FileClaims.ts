@@ -8,11 +8,19 @@
  */
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
+import * as Stream from "effect/Stream"
 import * as Bytes from "../base/Bytes.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import type { PieceHasher } from "../hash/PieceHasher.ts"
 import * as FileLayout from "../metainfo/FileLayout.ts"
-import { DigestMismatch, type FileClaim, FileExists, StorageError, type TorrentStorage } from "../storage/Storage.ts"
+import {
+  DigestMismatch,
+  FileChanged,
+  type FileClaim,
+  FileExists,
+  StorageError,
+  type TorrentStorage
+} from "../storage/Storage.ts"
 import * as Adoption from "./Adoption.ts"
 import type { ContentExists } from "./ContentExists.ts"
 import * as FileChanges from "./FileChanges.ts"
@@ -33,6 +41,7 @@ export interface Options {
   readonly changes: FileChanges.FileChanges
   readonly keeper: ResumeKeeper
   readonly hasher: PieceHasher["Service"]
+  readonly digestOf: (piece: PieceIndex) => Uint8Array
   /** Whether files of others may be overwritten. */
   readonly overwrites: boolean
   /** Describes a file that turned out to be somebody else's. */
@@ -63,22 +72,62 @@ export const make = (options: Options): FileClaims => {
   // One claim at a time, because concurrent claims of pieces that share files fail each other.
   const turn = Semaphore.makeUnsafe(1)
 
+  /** Fails, so that the file is looked at, and compared, again. */
+  const changed = (file: number) =>
+    StorageError.of("claim", [new FileChanged({ path: KnownFiles.pathOf(known, file), why: "was replaced" })])
+
   const isReady = (file: number, piece: PieceIndex): boolean =>
     KnownFiles.isWriting(known, file) && !KnownFiles.isToCompare(known, file, piece)
+
+  /** Tells later whether a file was neither replaced nor met again since. If it was, what was read may be of the old one. */
+  const watch = (file: number) => {
+    const identity = KnownFiles.identityOf(known, file)
+    const pieces = known.toCompare.get(file)
+    return () => KnownFiles.identityOf(known, file) === identity && known.toCompare.get(file) === pieces
+  }
+
+  /** Ends the torrent because of a file of somebody else's. */
+  const leave = (file: number) =>
+    Effect.suspend(() => {
+      KnownFiles.setStanding(known, file, "foreign")
+      options.onForeign(options.existing(file))
+      return Effect.never
+    })
+
+  /**
+   * Looks for a piece that shows whose an undecided file is, before bytes are appended to it that cannot be compared.
+   * Only a piece that lies in this file alone shows that, and only if it is not all zeros.
+   */
+  const probe = Effect.fnUntraced(function* (file: number) {
+    const isStill = watch(file)
+    const facts = KnownFiles.factsOf(known, file)!
+    const end = FileLayout.offsetOf(layout, file) + facts.length
+    for (const piece of [...(known.toCompare.get(file) ?? [])]) {
+      const isThere = (piece + 1) * layout.geometry.pieceLength <= end
+      if (!isThere || !Adoption.liesIn(layout, piece, file)) continue
+      const [digest] = yield* Stream.runCollect(storage.digests([piece]))
+      if (!isStill()) return yield* changed(file)
+      if (digest?.sha1 !== undefined && Bytes.equals(digest.sha1, options.digestOf(piece))) return
+      const isBlank = yield* Adoption.isBlank({ layout, storage }, facts, piece)
+      if (!isStill()) return yield* changed(file)
+      if (!isBlank) return yield* leave(file)
+    }
+  })
 
   /** Compares a file with what the piece would write there. Ends the torrent if they differ. */
   const compare = Effect.fnUntraced(function* (file: number, piece: Piece) {
     const part = Adoption.overlap(layout, piece.index, { file, length: KnownFiles.lengthOf(known, file) })
     const end = part.begin + part.length
-    for (let begin = part.begin; begin < end; begin += compareLength) {
+    const isStill = watch(file)
+    let isEqual = true
+    for (let begin = part.begin; begin < end && isEqual; begin += compareLength) {
       const length = Math.min(compareLength, end - begin)
       const { bytes } = yield* storage.readBlock(piece.index, begin, length)
-      if (!Bytes.equals(bytes, piece.bytes.subarray(begin, begin + length))) {
-        KnownFiles.setStanding(known, file, "foreign")
-        options.onForeign(options.existing(file))
-        return yield* Effect.never
-      }
+      isEqual = Bytes.equals(bytes, piece.bytes.subarray(begin, begin + length))
     }
+    yield* FileChanges.look(changes, [file])
+    if (!isStill()) return yield* changed(file)
+    if (!isEqual) return yield* leave(file)
     KnownFiles.noteEqual(known, file, piece.index)
   })
 
@@ -124,21 +173,36 @@ export const make = (options: Options): FileClaims => {
     )
   })
 
-  const claim = Effect.fnUntraced(function* (asked: ReadonlyArray<number>) {
+  /** Whether nothing is left to compare before a file is written: with this piece, or at all. */
+  const isDecided = (file: number, piece: PieceIndex | undefined): boolean => {
+    const standing = KnownFiles.standingOf(known, file)
+    if (standing === undefined || standing === "own") return true
+    return standing === "undecided" && piece !== undefined && !KnownFiles.isToCompare(known, file, piece)
+  }
+
+  const claim = Effect.fnUntraced(function* (asked: ReadonlyArray<number>, piece?: PieceIndex) {
     yield* storage.reserve(asked)
+    const before = new Map(asked.map((file) => [file, KnownFiles.identityOf(known, file)]))
     const stale = asked.filter((file) => KnownFiles.isStale(known, file))
     for (const file of stale) yield* renew(file)
-    const renewed = new Set(stale.filter((file) => KnownFiles.has(known, file) && !KnownFiles.isStale(known, file)))
+    const renewed = new Set(stale.filter((file) => KnownFiles.isWriting(known, file)))
     const files = asked.filter((file) => !renewed.has(file))
     if (files.length === 0) return
     const there = files.filter((file) => KnownFiles.has(known, file))
     if (there.length > 0) yield* FileChanges.look(changes, there)
+    // Whoever asked has compared what was there before, and not what was put there since.
+    const isOther = (file: number): boolean =>
+      before.get(file) !== KnownFiles.identityOf(known, file) || !isDecided(file, piece)
+    const other = overwrites ? undefined : files.find(isOther)
+    if (other !== undefined) return yield* changed(other)
     const claimed = yield* Effect.tapError(storage.claim(files.map(claimOf)), () => Effect.ignore(meetMade(files)))
     for (const facts of claimed) {
       const { file, identity } = facts
       const isStale = KnownFiles.isStale(known, file) && KnownFiles.identityOf(known, file) === identity
       if (overwrites || !KnownFiles.has(known, file)) KnownFiles.add(known, "own", facts)
       else KnownFiles.setFacts(known, facts)
+      // From here on, it is the torrent that fills it.
+      KnownFiles.noteFilled(known, file)
       KnownFiles.setWriting(known, file, true)
       KnownFiles.setStale(known, file, isStale)
       if (KnownFiles.standingOf(known, file) === "own")
@@ -150,6 +214,7 @@ export const make = (options: Options): FileClaims => {
 
   const readyAll = Effect.fnUntraced(function* (piece: Piece) {
     const files = KnownFiles.filesOf(known, piece.index).filter((file) => !isReady(file, piece.index))
+    const compared = new Set<number>()
     if (!overwrites) {
       const foreign = files.find((file) => KnownFiles.standingOf(known, file) === "foreign")
       if (foreign !== undefined)
@@ -163,10 +228,16 @@ export const make = (options: Options): FileClaims => {
             new DigestMismatch({ path: KnownFiles.pathOf(known, undecided[0]!) })
           ])
       }
-      for (const file of undecided) yield* compare(file, piece)
+      for (const file of undecided) {
+        yield* compare(file, piece)
+        compared.add(file)
+      }
     }
     const unclaimed = files.filter((file) => !KnownFiles.isWriting(known, file))
-    if (unclaimed.length > 0) yield* claim(unclaimed)
+    if (!overwrites)
+      for (const file of unclaimed)
+        if (KnownFiles.standingOf(known, file) === "undecided" && !compared.has(file)) yield* probe(file)
+    if (unclaimed.length > 0) yield* claim(unclaimed, piece.index)
   })
 
   return {

@@ -132,6 +132,17 @@ export const setStanding = (self: KnownFiles, file: number, standing: Standing):
 /** Sets what a file that exists looks like now. */
 export const setFacts = (self: KnownFiles, facts: FileFacts): void => FactsTable.set(self.facts, facts)
 
+/** Notes that the torrent writes to a file that exists, so that it is no hole any more. */
+export const noteFilled = (self: KnownFiles, file: number): void => FactsTable.noteFilled(self.facts, file)
+
+/**
+ * Whether a file that somebody changed in its place is no longer known to be the torrent's own: nothing had proved it
+ * to be that, or no byte was written to it before.
+ */
+export const isDoubtful = (self: KnownFiles, { file, isHole }: FileFacts): boolean =>
+  standingOf(self, file) === "undecided" ||
+  (FactsTable.isHole(self.facts, file) && !isHole && FileLayout.lengthOf(self.layout, file) > 0)
+
 /**
  * Adds a file that appeared or was replaced, and that nothing proves to be anybody's. All pieces that have bytes in it
  * are to be compared. An empty file counts as the torrent's own.

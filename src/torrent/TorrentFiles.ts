@@ -198,6 +198,7 @@ export const make = Effect.fnUntraced(function* ({
       changes,
       keeper,
       hasher,
+      digestOf,
       overwrites: options.overwrites,
       existing: (file) => existing([file]),
       onForeign: (error) => options.report({ _tag: "Foreign", error })

@@ -6,7 +6,7 @@ import * as FaultyStorage from "../../src/testing/FaultyStorage.ts"
 import * as Swarms from "../../src/testing/Swarms.ts"
 import type { TorrentEvent } from "../../src/torrent/TorrentEvent.ts"
 import * as Storages from "./storages.ts"
-import { make, seed, small } from "./torrents.ts"
+import { make, other, seed, small } from "./torrents.ts"
 
 const test = <E>(name: string, program: (world: Swarms.World) => Effect.Effect<void, E, Scope.Scope>) =>
   it.effect(name, () => Swarms.use({ seed }, program))
@@ -125,6 +125,98 @@ describe("files that change between two runs", () => {
       const error = yield* Effect.flip(planted.torrent.completed)
 
       assert.strictEqual(error._tag, "ContentExists")
+    }))
+})
+
+describe("fault 78: a file that is replaced between the start of a run and its first write", () => {
+  const path = "other"
+  const length = other.metainfo.layout.geometry.totalLength
+  const theirs = new Uint8Array(length).fill(0xee)
+  const replacements: ReadonlyArray<readonly [string, (world: Swarms.World, partly: Uint8Array) => void]> = [
+    ["by a rename", ({ medium }) => medium.put(path, theirs)],
+    ["by a shorter one", ({ medium }) => medium.put(path, theirs.slice(0, 5 * 32_768))],
+    [
+      "after it was deleted",
+      ({ medium }) => {
+        medium.remove(path)
+        medium.put(path, theirs)
+      }
+    ],
+    [
+      "by one that begins alike",
+      ({ medium }, partly) => {
+        const bytes = theirs.slice()
+        bytes.set(partly.subarray(0, 4 * 32_768))
+        medium.put(path, bytes)
+      }
+    ]
+  ]
+  for (const [name, replace] of replacements)
+    test(`${name}, is left as it is`, (world) =>
+      Effect.gen(function* () {
+        const first = yield* world.download(other, {
+          behaviours: [{ bytesPerSecond: 32_768 }],
+          order: "sequential"
+        })
+        yield* world.advance("5500 millis")
+        yield* first.stop
+        const before = world.medium.read(path)!
+        const download = yield* world.download(other, { order: "sequential" })
+        yield* world.advance("10 seconds")
+        const { state, storedPieces } = yield* download.torrent.status
+
+        replace(world, before)
+        const left = world.medium.read(path)!
+        yield* download.torrent.addPeers([(yield* world.join(other, {})).address])
+        yield* world.advance("1 minute")
+
+        assert.strictEqual(state._tag, "Downloading")
+        assert.isAbove(storedPieces, 3)
+        assert.deepStrictEqual(world.medium.read(path)!, left)
+        assert.strictEqual((yield* Effect.flip(download.torrent.completed))._tag, "ContentExists")
+      }))
+
+  test("by its own bytes, is completed", (world) =>
+    Effect.gen(function* () {
+      const first = yield* world.download(other, { behaviours: [{ bytesPerSecond: 32_768 }], order: "sequential" })
+      yield* world.advance("5500 millis")
+      yield* first.stop
+      const download = yield* world.download(other, { order: "sequential" })
+      yield* world.advance("10 seconds")
+
+      world.medium.replace(path)
+      yield* download.torrent.addPeers([(yield* world.join(other, {})).address])
+      yield* world.until(download.isComplete, "5 minutes")
+
+      assert.isTrue((yield* world.summary(download)).isRight)
+      assert.deepStrictEqual(of(download, "PiecesLost"), [])
+    }))
+
+  test("while it is empty and then filled in its place, is left as it is", (world) =>
+    Effect.gen(function* () {
+      world.medium.put(path, 0)
+      const download = yield* world.download(other, {})
+      yield* world.advance("1 second")
+
+      world.medium.modify(path, 0, theirs)
+      yield* download.torrent.addPeers([(yield* world.join(other, {})).address])
+      yield* world.advance("1 minute")
+
+      assert.deepStrictEqual(world.medium.read(path), theirs)
+      assert.strictEqual((yield* Effect.flip(download.torrent.completed))._tag, "ContentExists")
+    }))
+
+  test("by any other is overwritten if it may be", (world) =>
+    Effect.gen(function* () {
+      world.medium.put(path, theirs)
+      const download = yield* world.download(other, { overwrite: true })
+      yield* world.advance("1 second")
+
+      world.medium.put(path, theirs.slice(0, 100_000))
+      yield* download.torrent.addPeers([(yield* world.join(other, {})).address])
+      yield* world.until(download.isComplete, "1 minute")
+
+      assert.isTrue((yield* world.summary(download)).isRight)
     }))
 })
 

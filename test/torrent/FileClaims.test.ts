@@ -45,6 +45,8 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string, options
   const log: Array<string> = []
   /** How many files of a claim are made before it fails; `undefined` if it does not fail. */
   const claiming: { failsBehind?: number | undefined } = {}
+  /** What happens right after the next read. */
+  const reading: { behind?: Effect.Effect<unknown, StorageError> | undefined } = {}
   const changes = FileChanges.make({
     storage,
     known: files,
@@ -59,6 +61,12 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string, options
   const claims = FileClaims.make({
     storage: {
       ...storage,
+      readBlock: (...block) =>
+        Effect.tap(storage.readBlock(...block), () => {
+          const behind = reading.behind ?? Effect.void
+          reading.behind = undefined
+          return behind
+        }),
       reserve: (asked) =>
         Effect.andThen(
           Effect.sync(() => log.push(`reserve ${asked.join(" ")}`)),
@@ -85,6 +93,7 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string, options
       append: (durably) => Effect.sync(() => void log.push(durably ? "append durably" : "append"))
     },
     hasher: yield* PieceHasher,
+    digestOf: known.digestOf,
     overwrites: options.overwrites ?? false,
     existing: (file) =>
       new ContentExists({
@@ -96,6 +105,7 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string, options
     ...claims,
     changes,
     claiming,
+    reading,
     files: KnownFilesView.viewOf(files),
     log,
     medium,
@@ -287,6 +297,78 @@ describe("FileClaims", () => {
       assert.isTrue(files.get(0)!.isWriting)
     }))
 
+  describe("fault 78: a file of ours that somebody replaces before the first write", () => {
+    type Medium = Effect.Success<ReturnType<typeof make>>["medium"]
+    const theirs = new Uint8Array(8).fill(9)
+    const replacements: ReadonlyArray<readonly [string, (medium: Medium) => void]> = [
+      ["by a rename", (medium) => medium.put("t/a", theirs)],
+      [
+        "by deleting it and making another one",
+        (medium) => {
+          medium.remove("t/a")
+          medium.put("t/a", theirs)
+        }
+      ]
+    ]
+    for (const [name, replace] of replacements)
+      for (const isStale of [false, true])
+        test(`${name}, is compared before it is claimed${isStale ? ", although it was stale" : ""}`, () =>
+          Effect.gen(function* () {
+            const { files, log, medium, readyFor } = yield* make("aaaa aaaa", "rrrr ----", { stored: "*." })
+            files.setStale(0, isStale)
+            replace(medium)
+
+            const error = yield* Effect.flip(readyFor(1))
+            yield* Effect.forkScoped(readyFor(1), { startImmediately: true })
+            yield* Effect.yieldNow
+
+            assert.strictEqual(error.reason._tag, "FileChanged")
+            assert.deepStrictEqual(
+              log.filter((line) => /^(claim|foreign)/.test(line)),
+              ["foreign 0"]
+            )
+            assert.deepStrictEqual(medium.read("t/a"), theirs)
+          }))
+  })
+
+  test("compares a file without a written byte that somebody fills before it is claimed", () =>
+    Effect.gen(function* () {
+      const { log, medium, readyFor } = yield* make("aaaa aaaa", "____ ____")
+      medium.modify("t/a", 0, new Uint8Array(8).fill(9))
+
+      const error = yield* Effect.flip(readyFor(0))
+      yield* Effect.forkScoped(readyFor(0), { startImmediately: true })
+      yield* Effect.yieldNow
+
+      assert.strictEqual(error.reason._tag, "FileChanged")
+      assert.include(log, "foreign 0")
+      assert.deepStrictEqual(medium.read("t/a"), new Uint8Array(8).fill(9))
+    }))
+
+  test("does not compare a file that it filled itself, whatever others then do to its time", () =>
+    Effect.gen(function* () {
+      const { changes, files, medium, readyFor } = yield* make("aaaa aaaa", "____ ____")
+      yield* readyFor(0)
+      medium.modify("t/a", 0, new Uint8Array(4).fill(9))
+      files.setWriting(0, false)
+
+      yield* FileChanges.look(changes, [0])
+      yield* readyFor(0)
+
+      assert.deepInclude(files.get(0), { standing: "own", isWriting: true })
+    }))
+
+  test("claims files without a piece only if none was replaced meanwhile", () =>
+    Effect.gen(function* () {
+      const { claim, log, medium } = yield* make("aaaa bbbb", "rrrr ----")
+      medium.put("t/a", new Uint8Array(4).fill(9))
+
+      const error = yield* Effect.flip(claim([0]))
+
+      assert.strictEqual(error.reason._tag, "FileChanged")
+      assert.deepStrictEqual(log, ["reserve 0", "FilesChanged"])
+    }))
+
   test("fails for a foreign file without touching it", () =>
     Effect.gen(function* () {
       const { log, readyFor } = yield* make("aaaa aabb", "xxxx xx--", { standings: { 0: "foreign" } })
@@ -357,6 +439,92 @@ describe("FileClaims", () => {
         assert.deepStrictEqual(log, ["foreign 1"])
         assert.strictEqual(files.get(1)!.standing, "foreign")
         assert.deepStrictEqual(medium.paths(), ["t/b"])
+      }))
+
+    test("that is replaced while it is compared is not proved by the bytes of the old one", () =>
+      Effect.gen(function* () {
+        const { changes, files, log, medium, reading, readyFor } = yield* make(
+          "aaaa aabb bbcc",
+          "---- --rr ----",
+          undecided
+        )
+        reading.behind = Effect.suspend(() => {
+          medium.put("t/b", new Uint8Array([9, 9]))
+          return FileChanges.look(changes, [1])
+        })
+
+        const error = yield* Effect.flip(readyFor(1))
+        const { standing } = files.get(1)!
+        yield* Effect.forkScoped(readyFor(1), { startImmediately: true })
+        yield* Effect.yieldNow
+
+        assert.strictEqual(error.reason._tag, "FileChanged")
+        assert.strictEqual(standing, "undecided")
+        assert.deepStrictEqual(log, ["FilesChanged", "foreign 1"])
+        assert.deepStrictEqual(medium.read("t/b"), new Uint8Array([9, 9]))
+      }))
+
+    test("that is replaced by the right bytes while it is compared is not called foreign", () =>
+      Effect.gen(function* () {
+        const { changes, files, log, medium, reading, readyFor } = yield* make(
+          "aaaa aabb bbcc",
+          "---- --xr rr--",
+          undecided
+        )
+        const right = yield* make("aaaa aabb bbcc", "---- --rr rr--", undecided)
+        reading.behind = Effect.suspend(() => {
+          medium.put("t/b", right.medium.read("t/b")!)
+          return FileChanges.look(changes, [1])
+        })
+
+        const error = yield* Effect.flip(readyFor(1))
+        yield* readyFor(1)
+        yield* readyFor(2)
+
+        assert.strictEqual(error.reason._tag, "FileChanged")
+        assert.notInclude(log, "foreign 1")
+        assert.strictEqual(files.get(1)!.standing, "own")
+      }))
+
+    test("that is shorter is not made longer if one of its pieces is wrong", () =>
+      Effect.gen(function* () {
+        const { log, medium, readyFor } = yield* make("aaaa aaaa aaaa", "rrrr rrrr ----", { stored: "**." })
+        const theirs = new Uint8Array(5).fill(9)
+        medium.put("t/a", theirs)
+
+        const error = yield* Effect.flip(readyFor(2))
+        yield* Effect.forkScoped(readyFor(2), { startImmediately: true })
+        yield* Effect.yieldNow
+
+        assert.strictEqual(error.reason._tag, "FileChanged")
+        assert.strictEqual(log.at(-1), "foreign 0")
+        assert.deepStrictEqual(medium.read("t/a"), theirs)
+      }))
+
+    test("that is shorter is made longer if one of its pieces is right", () =>
+      Effect.gen(function* () {
+        const { files, medium, readyFor } = yield* make("aaaa aaaa aaaa", "rrrr rrrr ----", { stored: "**." })
+        medium.put("t/a", medium.read("t/a")!.slice(0, 5))
+
+        yield* Effect.flip(readyFor(2))
+        yield* readyFor(2)
+
+        assert.deepInclude(files.get(0), { standing: "undecided", isWriting: true })
+      }))
+
+    test("is compared again if it is changed in its place", () =>
+      Effect.gen(function* () {
+        const { log, medium, readyFor } = yield* make("aaaa aabb bbcc", "---- --rr ----", undecided)
+        medium.modify("t/b", 2, new Uint8Array([9, 9]))
+
+        const error = yield* Effect.flip(readyFor(1))
+        yield* readyFor(1)
+        yield* Effect.forkScoped(readyFor(2), { startImmediately: true })
+        yield* Effect.yieldNow
+
+        assert.strictEqual(error.reason._tag, "FileChanged")
+        assert.include(log, "foreign 1")
+        assert.deepStrictEqual(medium.read("t/b")!.slice(2), new Uint8Array([9, 9]))
       }))
 
     test("is not called foreign because of unverified bytes, if the medium verifies", () =>
