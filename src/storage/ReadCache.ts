@@ -153,12 +153,15 @@ export const spanOf = (self: Reader, piece: PieceIndex, begin: number): number =
 
 /** Begins to read the span around `begin`, which will be requested soon, if there is room. Does not wait. */
 export const readAhead = (self: Reader, piece: PieceIndex, begin: number): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    const key = spanOf(self, piece, begin)
-    if (self.spans.has(key)) return Effect.void
-    const room = makeRoom(self.cache, self.spanLength)
-    return room === undefined ? Effect.void : fill(add(self, key), piece, begin - (begin % spanLength), room.memory)
-  })
+  // Uninterruptible: whoever needs a span that is not being read would wait for ever.
+  Effect.uninterruptible(
+    Effect.suspend(() => {
+      const key = spanOf(self, piece, begin)
+      if (self.spans.has(key)) return Effect.void
+      const room = makeRoom(self.cache, self.spanLength)
+      return room === undefined ? Effect.void : fill(add(self, key), piece, begin - (begin % spanLength), room.memory)
+    })
+  )
 
 const add = (reader: Reader, key: number): Span => {
   const { cache, spanLength: length } = reader

@@ -79,7 +79,7 @@ export const make = (options: Options): FileClaims => {
   const isReady = (file: number, piece: PieceIndex): boolean =>
     KnownFiles.isWriting(known, file) && !KnownFiles.isToCompare(known, file, piece)
 
-  /** Tells later whether a file was neither replaced nor met again since. If it was, what was read may be of the old one. */
+  /** Tells later whether a file was neither replaced nor met again since, so that what was read is of that file. */
   const watch = (file: number) => {
     const identity = KnownFiles.identityOf(known, file)
     const pieces = known.toCompare.get(file)

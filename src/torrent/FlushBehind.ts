@@ -185,8 +185,11 @@ export const make = (options: Options): FlushBehind => {
       Gate.close(writable)
       requestFlush()
       waiting++
-      return Gate.pass(writable).pipe(Effect.ensuring(Effect.sync(() => void waiting--)), Effect.andThen(admit(bytes)))
-    })
+      return Effect.interruptible(Gate.pass(writable)).pipe(
+        Effect.ensuring(Effect.sync(() => void waiting--)),
+        Effect.andThen(admit(bytes))
+      )
+    }).pipe(Effect.uninterruptible)
 
   const reportAway = ({ reason }: StorageError) =>
     Effect.sync(() => {

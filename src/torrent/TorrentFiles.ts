@@ -301,13 +301,10 @@ export const make = Effect.fnUntraced(function* ({
         Effect.gen(function* () {
           keeper.noteFlushed(pieces)
           const idle = files.filter(({ file }) => KnownFiles.has(known, file) && !KnownFiles.isWriting(known, file))
-          FileChanges.observe(
-            changes,
-            idle.map(({ file }) => file),
-            idle
-          )
+          const names = idle.map(({ file }) => file)
+          FileChanges.observe(changes, names, idle)
           yield* keeper.append(true)
-          const done = idle.map(({ file }) => file).filter((file) => KnownFiles.isWhole(known, file))
+          const done = names.filter((file) => KnownFiles.isWhole(known, file))
           if (done.length > 0) yield* storage.release(done)
         }),
       report
@@ -344,10 +341,8 @@ export const make = Effect.fnUntraced(function* ({
               flush().end(length, Exit.isSuccess(exit))
               return Effect.void
             })
-          return flush().admitNow(length)
-            ? writing()
-            : Effect.andThen(Effect.interruptible(flush().admit(length)), Effect.suspend(writing))
-        }),
+          return flush().admitNow(length) ? writing() : Effect.andThen(flush().admit(length), Effect.suspend(writing))
+        }).pipe(Effect.uninterruptible),
       noteStored: (piece) => {
         keeper.noteStored(piece)
         KnownFiles.noteStored(known, piece, true)

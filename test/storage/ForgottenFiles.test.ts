@@ -3,6 +3,8 @@ import * as OperatingSystem from "node:os"
 import * as Path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Scheduler from "effect/Scheduler"
 import * as DownloadFolder from "../../src/storage/provider/node/DownloadFolder.ts"
 import * as FileHandles from "../../src/storage/provider/node/FileHandles.ts"
 import * as FilePlaces from "../../src/storage/provider/node/FilePlaces.ts"
@@ -85,5 +87,27 @@ describe("files that were used and are of no use any more", () => {
       assert.isTrue(files.every((file) => !FilePlaces.isClaimed(self, file)))
       assert.isAtMost(FilePlaces.used(self).length, 64)
     })
+  )
+
+  it.live("are used by nobody after a use was interrupted, wherever that was", () =>
+    Effect.gen(function* () {
+      const { self } = yield* places
+      const use = FilePlaces.withFile(self, 0, () => Effect.void)
+      // The fiber yields after so many operations, each time at another one of the use.
+      for (let before = 0; before < 12; before++) {
+        let using = use
+        for (let more = 0; more < before; more++) {
+          const next = using
+          using = Effect.suspend(() => next)
+        }
+        for (let turns = 0; turns < 4; turns++) {
+          const fiber = yield* Effect.forkChild(using).pipe(Effect.provideService(Scheduler.MaxOpsBeforeYield, 12))
+          for (let turn = 0; turn < turns; turn++) yield* Effect.yieldNow
+          yield* Fiber.interrupt(fiber)
+
+          assert.strictEqual(self.files.get(0)?.users ?? 0, 0, `${before} operations before, ${turns} turns`)
+        }
+      }
+    }).pipe(Effect.scoped)
   )
 })

@@ -3,6 +3,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Scheduler from "effect/Scheduler"
 import * as Scope from "effect/Scope"
 import * as fc from "fast-check"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
@@ -63,6 +64,27 @@ describe("ReadCache", () => {
       assert.deepStrictEqual(reads, [`1:0+${span}`, `1:${span}+${span}`, `1:${2 * span}+${span / 2}`])
       assert.deepStrictEqual(blocks[2], contentOf(1, 15 * block, block))
       assert.deepStrictEqual([next, half], [contentOf(1, span, block), contentOf(1, 2 * span, block)])
+    })
+  )
+
+  it.effect("reads a span that was begun to be read ahead, wherever that was interrupted", () =>
+    Effect.gen(function* () {
+      for (let operations = 3; operations < 20; operations++)
+        for (let turns = 0; turns < 6; turns++) {
+          const { storage } = medium()
+          const reader = yield* ReadCache.open(ReadCache.make(), { geometry, storage })
+          const ahead = yield* ReadCache.readAhead(reader, 1 as PieceIndex, 0).pipe(
+            Effect.forkScoped,
+            Effect.provideService(Scheduler.MaxOpsBeforeYield, operations)
+          )
+          for (let turn = 0; turn < turns; turn++) yield* Effect.yieldNow
+          yield* Fiber.interrupt(ahead)
+
+          const reading = yield* Effect.forkScoped(read(reader, 1, 0))
+          for (let turn = 0; turn < 20; turn++) yield* Effect.yieldNow
+
+          assert.isDefined(reading.pollUnsafe(), `${operations} operations, ${turns} turns`)
+        }
     })
   )
 

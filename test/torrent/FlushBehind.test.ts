@@ -455,6 +455,26 @@ describe("FlushBehind", () => {
       assert.deepStrictEqual([during, isDirty()], [[true, false], false])
     }))
 
+  test("can be stopped while it waits for room, and only then", () =>
+    Effect.gen(function* () {
+      const { admit, admitNow, end } = yield* make("aaaa bbbb cccc", "---- ---- ----", blank)
+      const most = FlushBehind.maxUnflushedBytes
+      admitNow(most)
+      const waiting = yield* start(
+        Effect.uninterruptible(
+          Effect.andThen(
+            admit(1),
+            Effect.sync(() => end(1, false))
+          )
+        )
+      )
+
+      yield* Fiber.interrupt(waiting)
+      end(most, false)
+
+      assert.isTrue(admitNow(most) && !admitNow(1))
+    }))
+
   test("admits nothing from the moment a flush fails, also while the failure is being recorded", () =>
     Effect.gen(function* () {
       const gate = yield* Latch.make(false)

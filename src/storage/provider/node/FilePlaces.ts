@@ -56,7 +56,10 @@ export interface FilePlaces {
   readonly moving: Turn.Turn
 }
 
-/** How many files may be held with an open descriptor for reading that nobody uses: twice as many as are open by default. */
+/**
+ * How many files may be held with an open descriptor for reading that nobody uses: twice as many as are open by
+ * default.
+ */
 const maxRemembered = 64
 
 /** How many files may be held without one before they are put to rest. */
@@ -148,8 +151,8 @@ export const allPathsOf = (self: FilePlaces, files: ReadonlyArray<number>): Node
 }
 
 /**
- * Where a file is while it is set aside: under the name that no file system confuses with another file's, because users do
- * not look for names there.
+ * Where a file is while it is set aside: under the name that no file system confuses with another file's, because users
+ * do not look for names there.
  */
 export const asidePath = (self: FilePlaces, index: number): ReadonlyArray<string> => [
   ...AsideFolder.components,
@@ -216,9 +219,15 @@ const withFileNow = <A>(
   index: number,
   effect: (file: TorrentFile.TorrentFile) => Effect.Effect<A, StorageReason>
 ): Effect.Effect<A, StorageReason> => {
-  const used = fileOf(self, index)
-  used.users++
-  return Effect.onExit(effect(used.file), () => {
+  let used: Used | undefined
+  // Counted within what `onExit` guards: an interruption between the two would count the use for ever.
+  const using = Effect.suspend(() => {
+    used = fileOf(self, index)
+    used.users++
+    return effect(used.file)
+  })
+  return Effect.onExit(using, () => {
+    if (used === undefined) return Effect.void
     used.users--
     return self.files.size > maxIdle ? restSome(self) : Effect.void
   })
