@@ -289,8 +289,9 @@ export const make = Effect.fnUntraced(function* ({
         function* (files) {
           yield* reconsider(files)
           const left = files.filter((file) => KnownFiles.has(known, file) && !FileChanges.isGone(changes, file))
-          const own = left.filter((file) => KnownFiles.standingOf(known, file) === "own")
-          yield* storage.release(left.filter((file) => !own.includes(file)))
+          const isOwn = (file: number) => KnownFiles.standingOf(known, file) === "own"
+          const own = left.filter(isOwn)
+          yield* storage.release(left.filter((file) => !isOwn(file)))
           yield* claims().claim(own)
           own.forEach(settling.soon)
           return left

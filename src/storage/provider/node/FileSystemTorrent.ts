@@ -35,6 +35,7 @@ import type * as NodeWriterLocks from "./locks/NodeWriterLocks.ts"
 import * as NodeFile from "./NodeFile.ts"
 import * as PieceDigests from "./PieceDigests.ts"
 import * as Reservations from "./Reservations.ts"
+import * as TakenNames from "./TakenNames.ts"
 import * as TorrentFile from "./TorrentFile.ts"
 
 // Parts of a piece and files of a flush in flight: as many as libuv has threads, so that they leave it other work.
@@ -52,6 +53,7 @@ interface OpenTorrent {
   readonly reservations: Scope.Closeable
   readonly folder: DownloadFolder.DownloadFolder
   readonly places: FilePlaces.FilePlaces
+  readonly taken: TakenNames.TakenNames
   readonly reserved: Reservations.Reservations
   readonly reserving: Turn.Turn
   readonly isClosed: () => boolean
@@ -68,6 +70,7 @@ export const open = (
   const folder = DownloadFolder.make(fs, directory, { followLinks })
   let closed = false
   const isClosed = () => closed
+  const places = FilePlaces.make({ fs, handles, folder, layout, followLinks, isClosed })
   const self: OpenTorrent = {
     directory,
     fs,
@@ -77,7 +80,11 @@ export const open = (
     locks,
     reservations,
     folder,
-    places: FilePlaces.make({ fs, handles, folder, layout, followLinks, isClosed }),
+    places,
+    taken: TakenNames.make({
+      files: () => FileLayout.realFiles(layout),
+      pathsOf: (file) => FilePlaces.pathsOf(places, file)
+    }),
     reserved: Reservations.make(layout.fileCount),
     reserving: Turn.make(),
     isClosed
@@ -210,19 +217,18 @@ const claim = (self: OpenTorrent, claims: ReadonlyArray<FileClaim>) =>
 
 const rename = (self: OpenTorrent, file: number, path: ReadonlyArray<string>): Effect.Effect<void, StorageError> =>
   Effect.gen(function* () {
-    const { folder, layout, places, reserved } = self
-    const name = path.join("/")
-    if (FilePlaces.pathOf(places, file).join("/") === name) return
-    const isTaken = FileLayout.realFiles(layout).some(
-      (index) => index !== file && FilePlaces.pathsOf(places, index).some((other) => other.join("/") === name)
-    )
-    if (isTaken) return yield* Effect.fail(new FileExists({ path: DownloadFolder.nameOf(folder, path) }))
+    const { folder, places, reserved } = self
+    if (FilePlaces.pathOf(places, file).join("/") === path.join("/")) return
+    const taken = TakenNames.fileAt(self.taken, path)
+    if (taken !== undefined && taken !== file)
+      return yield* Effect.fail(new FileExists({ path: DownloadFolder.nameOf(folder, path) }))
     const writer = yield* acquire(self, [path])
-    const names = FilePlaces.pathCount(places, file)
+    const names = FilePlaces.pathsOf(places, file)
     yield* Effect.onError(FileMoves.rename(places, file, path), () => writer.release([0]))
+    TakenNames.noteRenamed(self.taken, file, names, path)
     const before = Reservations.take(reserved, file)!
     Reservations.add(reserved, [file], writer, () => 1)
-    yield* before.writer.release(namesFrom(before.first, names))
+    yield* before.writer.release(namesFrom(before.first, names.length))
   }).pipe(Effect.mapError(failing("rename")), (effect) => Turn.take(self.reserving, effect))
 
 const prepare = Effect.fnUntraced(function* (self: OpenTorrent, listed: ReadonlyArray<number>) {
