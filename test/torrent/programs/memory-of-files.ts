@@ -1,7 +1,8 @@
 /**
  * Prints how many bytes each file of a torrent takes, names included, while nothing happens. The files are on a disk
- * that is only played. Arguments: `empty` (no file exists), `seed` (all are complete) or `half` (half of the bytes of each
- * file are downloaded), and how many files the torrent has: an even number above 2,200, because the torrent's events take room up to then.
+ * that is only played. Arguments: `empty` (no file exists), `seed` (all are complete) or `half` (half of the bytes of
+ * each file are downloaded), and how many files the torrent has: an even number above 2,200, because the torrent's
+ * events take room up to then.
  */
 import * as NFS from "node:fs"
 import * as OperatingSystem from "node:os"

@@ -11,9 +11,10 @@
  * count as stored are gone. A read looks at the path afterwards, and is repeated if another file has the name by then.
  *
  * An error that a network disk reports only when a file is closed is reported by the next flush of that file. One
- * torrent is in `FileSystemTorrent.ts`, links and folders in `DownloadFolder.ts`, names in `FileNames.ts`, the places of
- * skipped files in `FilePlaces.ts`, one file in `TorrentFile.ts` while it is used and in `RestingFiles.ts` otherwise,
- * copies of files with other names in `OwnCopy.ts`, the bound on open files in `FileHandles.ts`, locks of writers in `locks/NodeWriterLocks.ts`, error numbers in `FileSystemError.ts`.
+ * torrent is in `FileSystemTorrent.ts`, links and folders in `DownloadFolder.ts`, names in `FileNames.ts`, the places
+ * of skipped files in `FilePlaces.ts`, one file in `TorrentFile.ts` while it is used and in `RestingFiles.ts`
+ * otherwise, copies of files with other names in `OwnCopy.ts`, the bound on open files in `FileHandles.ts`, locks of
+ * writers in `locks/NodeWriterLocks.ts`, error numbers in `FileSystemError.ts`.
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"

@@ -40,14 +40,20 @@ export interface HeldFile {
   unchecked: number
 }
 
-/** Holds no file yet. */
-export const make = (options: Pick<HeldFile, "fs" | "folder" | "nameOf">): HeldFile => ({
+/** What is remembered of a held file while it is not in use. */
+export type Resting = Readonly<Pick<HeldFile, "end" | "unchecked">> & { readonly file: KnownFile }
+
+/** Holds what it held before, if anything. */
+export const make = (
+  options: Pick<HeldFile, "fs" | "folder" | "nameOf">,
+  before: { readonly held: Resting | undefined; readonly isClaimed: boolean } = { held: undefined, isClaimed: false }
+): HeldFile => ({
   ...options,
-  file: undefined,
-  isClaimed: false,
+  file: before.held?.file,
+  isClaimed: before.isClaimed,
   changed: undefined,
-  end: 0,
-  unchecked: 0
+  end: before.held?.end ?? 0,
+  unchecked: before.held?.unchecked ?? 0
 })
 
 /** Whether this is the file with this identity. A folder may get the inode of a file that is gone. */

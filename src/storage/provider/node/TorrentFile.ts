@@ -40,8 +40,8 @@ export interface Relocation {
 
 /** What has to be remembered of a file while it is not in use. */
 export interface Resting {
-  /** The file that was claimed, as in `HeldFile`. */
-  readonly held: { readonly file: NamedFile.KnownFile; readonly end: number; readonly unchecked: number } | undefined
+  /** The file that was claimed. */
+  readonly held: HeldFile.Resting | undefined
   readonly isClaimed: boolean
   readonly isUnsynced: boolean
   readonly isSynced: boolean
@@ -76,13 +76,7 @@ interface Reading {
 /** Makes a file of the torrent as it was left; touches nothing. */
 export const make = (medium: Medium, index: number, before: Resting): TorrentFile => {
   const { folder, fs } = medium
-  const held = HeldFile.make({ fs, folder, nameOf: () => DownloadFolder.nameOf(folder, medium.pathOf(index)) })
-  held.isClaimed = before.isClaimed
-  if (before.held !== undefined) {
-    held.file = before.held.file
-    held.end = before.held.end
-    held.unchecked = before.held.unchecked
-  }
+  const held = HeldFile.make({ fs, folder, nameOf: () => DownloadFolder.nameOf(folder, medium.pathOf(index)) }, before)
   return {
     medium,
     index,
