@@ -54,11 +54,26 @@ export interface FileLayout {
   readonly paths: PathTable.PathTable
   /** Which files are `LayoutFile.padding`. */
   readonly padding: Bitfield.Bitfield
+  /** `LayoutFile.portable` of the files that have it; `undefined` if none has. */
+  readonly portable: PortablePaths | undefined
   /** What few files have. */
   readonly rare: ReadonlyMap<number, RareParts>
 }
 
-type RareParts = Pick<LayoutFile, "portable" | "original" | "symlink">
+type RareParts = Pick<LayoutFile, "original" | "symlink">
+
+/** Paths of some files. Their names often differ all together, because a folder above them has another name. */
+interface PortablePaths {
+  /** The row of each file in `paths`, plus 1; 0 for a file without such a path. */
+  readonly rows: Uint32Array
+  readonly paths: PathTable.PathTable
+}
+
+const portablePaths = (paths: ReadonlyArray<ReadonlyArray<string> | undefined>): PortablePaths | undefined => {
+  const found: Array<ReadonlyArray<string>> = []
+  const rows = Uint32Array.from(paths, (path) => (path === undefined ? 0 : found.push(path)))
+  return found.length === 0 ? undefined : { rows, paths: PathTable.make(found) }
+}
 
 /** A part of a byte range that lies in one file. */
 export interface FileSpan {
@@ -90,14 +105,16 @@ class Layout implements FileLayout {
   readonly offsets: Float64Array
   readonly paths: PathTable.PathTable
   readonly padding: Bitfield.Bitfield
+  readonly portable: PortablePaths | undefined
   readonly rare: ReadonlyMap<number, RareParts>
   #files: WeakRef<ReadonlyArray<LayoutFile>> | undefined
 
-  constructor(parts: Pick<FileLayout, "geometry" | "offsets" | "paths" | "padding" | "rare">) {
+  constructor(parts: Pick<FileLayout, "geometry" | "offsets" | "paths" | "padding" | "portable" | "rare">) {
     this.geometry = parts.geometry
     this.offsets = parts.offsets
     this.paths = parts.paths
     this.padding = parts.padding
+    this.portable = parts.portable
     this.rare = parts.rare
   }
 
@@ -128,24 +145,25 @@ export const make = (options: {
   const rare = new Map<number, RareParts>()
   let offset = 0
   for (const [index, file] of files.entries()) {
-    const { length, original, path, portable, symlink } = file
+    const { length, original, path, symlink } = file
     if (!Number.isSafeInteger(length) || length < 0) throw new RangeError(`file length ${length}`)
     if (path.length === 0) throw new RangeError("file without a path")
     if (file.padding === true) Bitfield.add(padding, index)
-    if (portable !== undefined || original !== undefined || symlink !== undefined)
-      rare.set(index, rareParts({ portable: portable?.slice(), original: original?.slice(), symlink }))
+    if (original !== undefined || symlink !== undefined)
+      rare.set(index, rareParts({ original: original?.slice(), symlink }))
     offset += length
     offsets[index + 1] = offset
   }
   if (offset < 1 || !Number.isSafeInteger(offset)) throw new RangeError(`total length ${offset}`)
   if (!Number.isSafeInteger(pieceLength) || pieceLength < 1) throw new RangeError(`piece length ${pieceLength}`)
   const geometry = PieceGeometry.make({ totalLength: offset, pieceLength })
-  return new Layout({ geometry, offsets, paths: PathTable.make(files.map(({ path }) => path)), padding, rare })
+  const paths = PathTable.make(files.map(({ path }) => path))
+  const portable = portablePaths(files.map(({ portable }) => portable))
+  return new Layout({ geometry, offsets, paths, padding, portable, rare })
 }
 
 /** Without the parts that are not there. */
-const rareParts = ({ original, portable, symlink }: RareParts): RareParts => ({
-  ...(portable !== undefined && { portable }),
+const rareParts = ({ original, symlink }: RareParts): RareParts => ({
   ...(original !== undefined && { original }),
   ...(symlink !== undefined && { symlink })
 })
@@ -176,10 +194,23 @@ export const isPadding = (self: Pick<FileLayout, "padding">, file: number): bool
 export const pathOf = (self: Pick<FileLayout, "paths">, file: number): ReadonlyArray<string> =>
   PathTable.at(self.paths, file)
 
+/** Whether a file has a `LayoutFile.portable`. */
+export const hasPortable = ({ portable }: Pick<FileLayout, "portable">, file: number): boolean =>
+  portable !== undefined && portable.rows[file] !== 0
+
+/** `LayoutFile.portable` of a file, in a new array. */
+export const portableOf = (
+  { portable }: Pick<FileLayout, "portable">,
+  file: number
+): ReadonlyArray<string> | undefined => {
+  const row = portable?.rows[file] ?? 0
+  return row === 0 ? undefined : PathTable.at(portable!.paths, row - 1)
+}
+
 /** The names of a file; see `SafePath.Names`. */
-export const namesOf = (self: Pick<FileLayout, "paths" | "rare">, file: number): SafePath.Names => ({
+export const namesOf = (self: Pick<FileLayout, "paths" | "portable" | "rare">, file: number): SafePath.Names => ({
   path: pathOf(self, file),
-  portable: self.rare.get(file)?.portable,
+  portable: portableOf(self, file),
   original: self.rare.get(file)?.original
 })
 
@@ -189,6 +220,7 @@ export const fileAt = (self: Omit<FileLayout, "files">, file: number): LayoutFil
   offset: offsetOf(self, file),
   length: lengthOf(self, file),
   padding: isPadding(self, file),
+  ...(hasPortable(self, file) && { portable: portableOf(self, file) }),
   ...self.rare.get(file)
 })
 
@@ -198,7 +230,10 @@ export const withPaths = (self: FileLayout, moved: ReadonlyMap<number, ReadonlyA
   const rare = new Map(self.rare)
   for (const file of moved.keys()) rare.set(file, rareParts({ symlink: rare.get(file)?.symlink }))
   const paths = PathTable.make(Array.from(indices(self), (file) => moved.get(file) ?? pathOf(self, file)))
-  return new Layout({ ...self, geometry: self.geometry, paths, rare })
+  const portable = portablePaths(
+    Array.from(indices(self), (file) => (moved.has(file) ? undefined : portableOf(self, file)))
+  )
+  return new Layout({ ...self, geometry: self.geometry, paths, portable, rare })
 }
 
 /**

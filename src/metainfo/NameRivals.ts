@@ -15,7 +15,8 @@ export interface Claimant {
   readonly names: ReadonlyArray<Components>
 }
 
-const namesOf = ({ original, path, portable }: SafePath.Names): ReadonlyArray<Components> =>
+/** All names of a file, in the order in which they are tried. */
+export const namesOf = ({ original, path, portable }: SafePath.Names): ReadonlyArray<Components> =>
   [path, portable, original].filter((name) => name !== undefined)
 
 const none: ReadonlyMap<number, ReadonlyArray<Claimant>> = new Map()
@@ -26,7 +27,7 @@ const none: ReadonlyMap<number, ReadonlyArray<Claimant>> = new Map()
  * for most torrents.
  */
 export const groupsOf = (layout: FileLayout.FileLayout): ReadonlyMap<number, ReadonlyArray<Claimant>> => {
-  if (layout.rare.size === 0) return none
+  if (layout.rare.size === 0 && layout.portable === undefined) return none
   const onDisk = [...layout.files.entries()].filter(([, { padding }]) => !padding)
   const groups = new Map<number, ReadonlyArray<Claimant>>()
   const byKey = new Map<string, Array<Claimant>>()

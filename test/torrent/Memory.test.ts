@@ -64,14 +64,21 @@ describe("memory", () => {
   )
 
   it.live.each([
-    ["none of its files exists", "empty", 5_000, 220],
-    ["all of its files are complete", "seed", 5_000, 250],
-    ["half of each of its files is downloaded", "half", 5_000, 290]
-  ] as const)("fault 74: a torrent takes little for each file if %s", ([, mode, files, most]) =>
+    ["none of its files exists", "empty", "shared", 220],
+    ["all of its files are complete", "seed", "shared", 250],
+    ["half of each of its files is downloaded", "half", "shared", 290],
+    // 1,050, 1,250 and 1,010 B with both paths as arrays, a group for each file, and a path that it keeps.
+    ["none of its files exists, and they have a portable name", "empty", "portable", 270],
+    ["all of its files are complete, and they have a portable name", "seed", "portable", 270],
+    ["half of each of its files is downloaded, and they have a portable name", "half", "portable", 325],
+    ["none of its files exists, and each has a folder of its own", "empty", "alone", 700],
+    ["all of its files are complete, and each has a folder of its own", "seed", "alone", 450],
+    ["half of each of its files is downloaded, and each has a folder of its own", "half", "alone", 1_300]
+  ] as const)("fault 74: a torrent takes little for each file if %s", ([, mode, shape, most]) =>
     Effect.gen(function* () {
       const program = new URL("programs/memory-of-files.ts", import.meta.url).pathname
 
-      const bytes = yield* run([program, mode, `${files}`])
+      const bytes = yield* run([program, mode, "5000", shape])
 
       // 320, 900 and 8,200 B with objects for each file: its place in the layout, what it looks like, and its claim.
       assert.isBelow(bytes, most)

@@ -1,8 +1,9 @@
 /**
  * Prints how many bytes each file of a torrent takes, names included, while nothing happens. The files are on a disk
  * that is only played. Arguments: `empty` (no file exists), `seed` (all are complete) or `half` (half of the bytes of
- * each file are downloaded), and how many files the torrent has: an even number above 2,200, because the torrent's
- * events take room up to then.
+ * each file are downloaded), how many files the torrent has (an even number above 2,200, because the torrent's events
+ * take room up to then), and where they are: `shared` (100 folders), `portable` (the same with a `?` in their names) or
+ * `alone` (a folder for each).
  */
 import * as NFS from "node:fs"
 import * as OperatingSystem from "node:os"
@@ -24,6 +25,7 @@ import { Storage } from "../../../src/storage/Storage.ts"
 import * as MapSupplier from "../../supply/MapSupplier.ts"
 
 const mode = process.argv[2]
+const shape = process.argv[4] ?? "shared"
 const pieceLength = 1_024
 const byte = 7
 /**
@@ -32,6 +34,10 @@ const byte = 7
  */
 const counts = { warm: 500, small: 2_200, big: Number(process.argv[3]) }
 const names = ["warm", "small", "big"] as const
+
+/** The folder of a file. */
+const folderOf = (file: number): string =>
+  shape === "alone" ? `directory-${file}` : `directory-${file % 100}${shape === "portable" ? "?" : ""}`
 
 /** So that a piece has the second half of one file and the first half of the next. */
 const lengthOf = (file: number): number => (file === 0 ? pieceLength / 2 : pieceLength)
@@ -49,8 +55,8 @@ const used = (): number => {
 
 const directory = NFS.mkdtempSync(Path.join(OperatingSystem.tmpdir(), "piecewise-memory-"))
 if (mode === "seed") {
-  for (let folder = 0; folder < 100; folder++) {
-    for (const name of names) NFS.mkdirSync(Path.join(directory, name, `directory-${folder}`), { recursive: true })
+  for (let folder = 0; folder < (shape === "alone" ? counts.big : 100); folder++) {
+    for (const name of names) NFS.mkdirSync(Path.join(directory, name, folderOf(folder)), { recursive: true })
   }
 }
 
@@ -117,7 +123,7 @@ const sha1 = async (length: number): Promise<Uint8Array> =>
 
 const torrentFile = async (name: string, fileCount: number): Promise<Uint8Array> => {
   const files = Array.from({ length: fileCount }, (_, file) => ({
-    path: [`directory-${file % 100}`, `some-file-name-${file}`],
+    path: [folderOf(file), `some-file-name-${file}`],
     length: lengthOf(file)
   }))
   const [digest, last] = [await sha1(pieceLength), await sha1(pieceLength / 2)]

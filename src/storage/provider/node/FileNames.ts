@@ -13,6 +13,7 @@
 import * as NFS from "node:fs"
 import * as Path from "node:path"
 import * as Effect from "effect/Effect"
+import * as Column from "../../../base/Column.ts"
 import * as Turn from "../../../base/Turn.ts"
 import * as FileLayout from "../../../metainfo/FileLayout.ts"
 import * as NameRivals from "../../../metainfo/NameRivals.ts"
@@ -38,10 +39,10 @@ export interface FileNames {
   readonly fs: NodeFile.NodeFileSystem
   readonly folder: DownloadFolder.DownloadFolder
   readonly layout: FileLayout.FileLayout
-  /** The files that have several names or rivals, as in `NameRivals.groupsOf`. */
+  /** The files that have rivals, as in `NameRivals.groupsOf`. */
   readonly groups: ReadonlyMap<number, ReadonlyArray<NameRivals.Claimant>>
-  /** The names that files of `groups` keep. */
-  readonly settled: Map<number, Components>
+  /** Which of its names a file with several names or rivals keeps, from 1; 0 if that is not known yet. */
+  readonly settled: Column.Column
   /** No file is looked for while a rival is tried out. */
   readonly turn: Turn.Turn
 }
@@ -60,10 +61,29 @@ interface Found {
 /** The names of the files of `layout` below `folder`. Touches nothing. */
 export const make = (options: Pick<FileNames, "fs" | "folder" | "layout">): FileNames => ({
   ...options,
-  groups: NameRivals.groupsOf(options.layout),
-  settled: new Map(),
+  groups: new Map([...NameRivals.groupsOf(options.layout)].filter(([, group]) => group.length > 1)),
+  settled: Column.bytes(options.layout.fileCount),
   turn: Turn.make()
 })
+
+/** The claimants of the names of a file; `undefined` if it has one name and no rival. */
+const groupOf = ({ groups, layout }: FileNames, index: number): ReadonlyArray<NameRivals.Claimant> | undefined => {
+  const group = groups.get(index)
+  if (group !== undefined) return group
+  if (!FileLayout.hasPortable(layout, index) && layout.rare.get(index)?.original === undefined) return undefined
+  return [{ index, names: NameRivals.namesOf(FileLayout.namesOf(layout, index)) }]
+}
+
+/** The name that a file with several names or rivals keeps, if that is known. */
+const settledName = ({ layout, settled }: FileNames, index: number): Components | undefined =>
+  settled[index] === 0 ? undefined : NameRivals.namesOf(FileLayout.namesOf(layout, index))[settled[index]! - 1]
+
+/** Makes a file keep one of its names. */
+const settle = ({ layout, settled }: FileNames, index: number, path: Components): void => {
+  const joined = path.join("/")
+  const names = NameRivals.namesOf(FileLayout.namesOf(layout, index))
+  settled[index] = names.findIndex((name) => name.join("/") === joined) + 1
+}
 
 /** What exists at a path. An error counts as nothing: whoever opens the path reports it. */
 const find = ({ folder, fs }: FileNames, path: Components): Effect.Effect<Found | undefined> =>
@@ -185,7 +205,7 @@ const tryPath = Effect.fnUntraced(function* (
 
 const create = Effect.fnUntraced(function* (self: FileNames, index: number, group: ReadonlyArray<NameRivals.Claimant>) {
   // Another file of the group may have settled it during the wait.
-  const existing = self.settled.get(index) ?? (yield* look(self, index, group)).existing
+  const existing = settledName(self, index) ?? (yield* look(self, index, group)).existing
   if (existing !== undefined) return { path: existing, isMade: false }
   const { path, portable } = FileLayout.namesOf(self.layout, index)
   if (portable !== undefined) {
@@ -210,12 +230,12 @@ export const resolve = (
   access: "read" | "create"
 ): Effect.Effect<FilePlace, OpenFailure> =>
   Effect.suspend(() => {
-    const group = self.groups.get(index)
-    const known = group === undefined ? FileLayout.pathOf(self.layout, index) : self.settled.get(index)
+    const group = groupOf(self, index)
+    const known = group === undefined ? FileLayout.pathOf(self.layout, index) : settledName(self, index)
     if (group === undefined || known !== undefined) return Effect.succeed({ path: known!, isMade: false })
     const resolved =
       access === "create"
-        ? Effect.tap(create(self, index, group), (place) => Effect.sync(() => void self.settled.set(index, place.path)))
+        ? Effect.tap(create(self, index, group), (place) => Effect.sync(() => settle(self, index, place.path)))
         : Effect.map(look(self, index, group), ({ existing, vacant }) => ({
             path: existing ?? vacant ?? FileLayout.pathOf(self.layout, index),
             isMade: false

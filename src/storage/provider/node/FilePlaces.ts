@@ -112,14 +112,14 @@ export const pathOf = ({ layout, renamed }: FilePlaces, index: number): Readonly
 export const pathsOf = ({ layout, renamed }: FilePlaces, index: number): ReadonlyArray<ReadonlyArray<string>> => {
   const own = renamed.get(index)
   if (own !== undefined) return [own]
-  const portable = layout.rare.get(index)?.portable
+  const portable = FileLayout.portableOf(layout, index)
   const path = FileLayout.pathOf(layout, index)
   return portable === undefined ? [path] : [path, portable]
 }
 
 /** How many paths `pathsOf` has. */
 export const pathCount = ({ layout, renamed }: FilePlaces, index: number): number =>
-  renamed.has(index) || layout.rare.get(index)?.portable === undefined ? 1 : 2
+  renamed.has(index) || !FileLayout.hasPortable(layout, index) ? 1 : 2
 
 /** All `pathsOf` these files, as they are now, in little memory. */
 export const allPathsOf = (self: FilePlaces, files: ReadonlyArray<number>): NodeWriterLocks.Paths => {
@@ -144,7 +144,7 @@ export const allPathsOf = (self: FilePlaces, files: ReadonlyArray<number>): Node
     length: rows.length,
     at: (row) => {
       const file = rows[row]!
-      if (Bitfield.has(isPortable, row)) return layout.rare.get(file)!.portable!
+      if (Bitfield.has(isPortable, row)) return FileLayout.portableOf(layout, file)!
       return renamed?.get(file) ?? FileLayout.pathOf(layout, file)
     }
   }
