@@ -88,8 +88,8 @@ const makeParts = () => {
 const isUndici = (id: string): boolean => id.replaceAll("\\", "/").endsWith("/@effect/platform-node/dist/Undici.js")
 
 /**
- * Names every export of undici. The HTTP client of Effect imports a file that has `export * from "undici"`, and Rolldown
- * drops such a line if the package is CommonJS, whose exports are known only when it runs.
+ * Names every export of undici. The HTTP client of Effect imports a file that has `export * from "undici"`, and
+ * Rolldown drops such a line if the package is CommonJS, whose exports are known only when it runs.
  */
 const undiciExports: Rolldown.Plugin = {
   name: "undici-exports",

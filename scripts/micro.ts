@@ -3,9 +3,9 @@
  * bench:micro -- FrameDecoder`. Prints time, instructions, allocated bytes and calls beside the record in
  * `test/bench/budgets.json`.
  *
- * Times only inform, because they are those of one machine at one moment. Instructions are counted with `perf` if it can
- * count them here. Exit code 1 means that bytes or calls differ from the record. `--record` writes a new record, of the
- * named operations only if some are named.
+ * Times only inform, because they are those of one machine at one moment. Instructions are counted with `perf` if it
+ * can count them here. Exit code 1 means that bytes or calls differ from the record. `--record` writes a new record, of
+ * the named operations only if some are named.
  */
 import { spawn } from "node:child_process"
 import { writeFile } from "node:fs/promises"

@@ -5,10 +5,10 @@
  * `kill-filesystem` and `kill-io-daemon` download a torrent through the command line and kill it with SIGKILL at a
  * random moment, a hundred times. After each kill, every piece that the resume data lists as stored must be correct on
  * disk, and the next run must not verify more than the files that were being written. `swarms` simulates random swarms
- * for an hour, in rounds that each have a seed. `disks` runs the tests of real files and disks with other clients through
- * every storage; `npm test` runs only some of them. `matrix` prints what works with which other client, as a table.
- * `leechers` and `mixed` compare the time of a swarm with us in it and with libtorrent in our place. These three run in a
- * network namespace if one can be made, so that no client reaches anything outside.
+ * for an hour, in rounds that each have a seed. `disks` runs the tests of real files and disks with other clients
+ * through every storage; `npm test` runs only some of them. `matrix` prints what works with which other client, as a
+ * table. `leechers` and `mixed` compare the time of a swarm with us in it and with libtorrent in our place. These three
+ * run in a network namespace if one can be made, so that no client reaches anything outside.
  *
  * `PIECEWISE_SEED` sets the random seed, `PIECEWISE_KILLS` the number of kills, and `PIECEWISE_MINUTES` how long swarms
  * are simulated. Exit code 0 means that no fault was found.

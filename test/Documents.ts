@@ -136,7 +136,10 @@ export const numbers = (sources: Texts, documents: Texts): ReadonlyArray<Complai
   )
 }
 
-/** Each fault has a number of its own. Under it is a list of tests that carry its number, or a sentence that there are none. */
+/**
+ * Each fault has a number of its own. Under it is a list of tests that carry its number, or a sentence that there are
+ * none.
+ */
 export const heldFaults = (catalogue: string, tests: Texts): ReadonlyArray<Complaint> => {
   const sections = catalogue.split(/^(?=### Fault \d+$)/m).filter((section) => section.startsWith("### Fault "))
   const seen = new Set<number>()

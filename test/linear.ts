@@ -15,9 +15,9 @@ const fastest = (run: () => unknown, enough: number): number => {
 }
 
 /**
- * Fails if four times the input takes twelve times as long or more. Linear work takes four times as long, quadratic work
- * sixteen times. `length` is where quadratic work takes far longer than `noiseMillis`, and `make` builds an input of
- * about that length. Building it is not measured.
+ * Fails if four times the input takes twelve times as long or more. Linear work takes four times as long, quadratic
+ * work sixteen times. `length` is where quadratic work takes far longer than `noiseMillis`, and `make` builds an input
+ * of about that length. Building it is not measured.
  */
 export const assertLinear = <A>(length: number, make: (length: number) => A, run: (input: A) => unknown): void =>
   assertGrowth(length, 4, 12, make, run)

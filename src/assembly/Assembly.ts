@@ -7,8 +7,8 @@
  * to request, and `Completion.ts` verifies and stores complete pieces. The functions are plain and called by the
  * torrent's fibers between two `yield*`; only borrowing and returning a buffer are effects.
  *
- * Hot path. Book-keeping of a block, from its request to its place in a complete piece, costs 0.4 to 0.7 us in pieces of
- * 1 MiB and 1.2 to 1.5 us in pieces of 64 KiB (`test/bench/Pieces.bench.ts`, two shared x64 cores, Node 24).
+ * Hot path. Book-keeping of a block, from its request to its place in a complete piece, costs 0.4 to 0.7 us in pieces
+ * of 1 MiB and 1.2 to 1.5 us in pieces of 64 KiB (`test/bench/Pieces.bench.ts`, two shared x64 cores, Node 24).
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"

@@ -8,8 +8,8 @@ import * as BufferBudget from "./BufferBudget.ts"
 
 /**
  * Borrows `bytes` until the scope closes, after waiting in the line of all torrents until they fit. More bytes than the
- * whole budget fit when nothing else is held, or only by torrents whose storage takes no writes. An urgent borrower waits
- * for other urgent ones only.
+ * whole budget fit when nothing else is held, or only by torrents whose storage takes no writes. An urgent borrower
+ * waits for other urgent ones only.
  */
 export const borrow = Effect.fnUntraced(function* (
   ledger: BufferBudget.Ledger,

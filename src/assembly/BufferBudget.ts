@@ -12,8 +12,8 @@
  * A torrent whose storage takes no writes returns nothing. So a quarter of the bytes is reserved for accounts without a
  * buffer: a torrent that is added later can make progress beside one that fails, if its pieces fit into the quarter. A
  * check of stored pieces that does not fit there gets its bytes, above the bound, when nothing else than stuck accounts
- * holds any. A repair after a failed flush cannot wait for buffers that may wait for it. It gets its bytes at once, above
- * the bound if need be, unless another repair holds any.
+ * holds any. A repair after a failed flush cannot wait for buffers that may wait for it. It gets its bytes at once,
+ * above the bound if need be, unless another repair holds any.
  *
  * Plain and synchronous. `BufferPool.ts` makes the buffers and waits for them.
  */

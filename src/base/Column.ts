@@ -1,6 +1,6 @@
 /**
- * A number for each of many things, in little memory. For thousands of things it is a typed array; for a few a plain one,
- * because a typed array takes 200 bytes besides its numbers, and most torrents have few files.
+ * A number for each of many things, in little memory. For thousands of things it is a typed array; for a few a plain
+ * one, because a typed array takes 200 bytes besides its numbers, and most torrents have few files.
  */
 
 /** Numbers by index. */

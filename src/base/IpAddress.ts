@@ -39,8 +39,8 @@ export const withoutZone = (text: string): string => {
 }
 
 /**
- * What one host has: an IPv4 address, or the first 64 bits of an IPv6 address, as a host can choose the others (RFC 4291
- * section 2.5.4). All hosts of a link share those of link-local addresses, so these are kept whole, as are names.
+ * What one host has: an IPv4 address, or the first 64 bits of an IPv6 address, as a host can choose the others (RFC
+ * 4291 section 2.5.4). All hosts of a link share those of link-local addresses, so these are kept whole, as are names.
  */
 export const network = (host: string): string => {
   if (!host.includes(":") || host.includes("%")) return host

@@ -1,6 +1,6 @@
 /**
- * Checks the URLs that a torrent or a magnet link names for its trackers, web seeds and torrent file: whether they are URLs with a
- * host and a scheme that we support.
+ * Checks the URLs that a torrent or a magnet link names for its trackers, web seeds and torrent file: whether they are
+ * URLs with a host and a scheme that we support.
  *
  * Whoever made the torrent chose these URLs, so they are not trusted. Schemes like `file:` and `javascript:` appear
  * only in hostile torrents and are refused. `Destination.ts` decides whether a request may go where a URL leads, also

@@ -78,8 +78,8 @@ export const layer = (options: Options): Layer.Layer<Engine.Engine, CommandFaile
 }
 
 /**
- * The engine. If it cannot listen, it fails with `CommandFailed`; unless the user chose neither port nor address, then it
- * only connects to others.
+ * The engine. If it cannot listen, it fails with `CommandFailed`; unless the user chose neither port nor address, then
+ * it only connects to others.
  */
 export const engine = (
   config: Engine.Config

@@ -39,8 +39,8 @@ export interface Options {
 
 /**
  * Fetches the metainfo, with the files that the link selects (BEP 53). Retries until a peer sends it. Fails at once if
- * there is no tracker, no peer and no URL of a torrent file, and as soon as every such URL has failed if there is nothing
- * else. Waits instead if somebody may call.
+ * there is no tracker, no peer and no URL of a torrent file, and as soon as every such URL has failed if there is
+ * nothing else. Waits instead if somebody may call.
  */
 export const load = Effect.fnUntraced(function* (text: string, options: Options) {
   const parsed = Magnet.parse(text)

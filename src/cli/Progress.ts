@@ -158,8 +158,8 @@ const bar = (part: number, whole: number, width: number, style: Style, color: Co
 const maxBarWidth = 60
 
 /**
- * The lines that show a download: always three, so that the display does not jump. Each is narrower than the terminal, so
- * that none wraps.
+ * The lines that show a download: always three, so that the display does not jump. Each is narrower than the terminal,
+ * so that none wraps.
  */
 export const render = (view: View, style: Style): ReadonlyArray<string> => {
   const columns = Math.max(1, style.columns - 1)

@@ -1,5 +1,6 @@
 /**
- * Loads the torrent that a command is given: a file, an http(s) URL or a magnet link. Error messages begin with the path or URL.
+ * Loads the torrent that a command is given: a file, an http(s) URL or a magnet link. Error messages begin with the
+ * path or URL.
  */
 import * as Effect from "effect/Effect"
 import * as MetadataLimit from "../base/MetadataLimit.ts"

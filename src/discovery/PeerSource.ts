@@ -15,8 +15,8 @@ export interface TransferFacts {
   /** Payload bytes sent since the torrent was started. */
   readonly uploaded: number
   /**
-   * Bytes of the torrent that are not stored, those of unwanted files included (BEP 3): a torrent of which only a part is
-   * wanted never becomes a seed.
+   * Bytes of the torrent that are not stored, those of unwanted files included (BEP 3): a torrent of which only a part
+   * is wanted never becomes a seed.
    */
   readonly left: number
 }
@@ -34,13 +34,14 @@ export interface PeerSourceContext {
   readonly trackers: ReadonlyArray<ReadonlyArray<string>>
   /**
    * Whether each tier is announced to separately and at once, as for a magnet link, whose trackers have no order.
-   * Default `false`: a tier is used only while the tiers before it do not answer (BEP 12), or while there are few peers.
+   * Default `false`: a tier is used only while the tiers before it do not answer (BEP 12), or while there are few
+   * peers.
    */
   readonly allTiers?: boolean | undefined
   readonly facts: () => TransferFacts
   /**
-   * Completes when every piece of the torrent is stored and flushed, never if some are unwanted; immediately if all were
-   * stored when the torrent started.
+   * Completes when every piece of the torrent is stored and flushed, never if some are unwanted; immediately if all
+   * were stored when the torrent started.
    */
   readonly completed: Effect.Effect<void>
   /** Whether the torrent is running out of addresses to try. A source may then ask sooner, if its rules allow it. */
@@ -83,7 +84,8 @@ export type PeerSourceEvent =
     }
   /**
    * The source failed and retries later. `why` is a phrase that reads well after the source's name and a colon.
-   * `isFinal`: it refused for good, such as a tracker that does not want the torrent (BEP 31 `retry in never`) or is gone.
+   * `isFinal`: it refused for good, such as a tracker that does not want the torrent (BEP 31 `retry in never`) or is
+   * gone.
    */
   | { readonly _tag: "Failed"; readonly source: string; readonly why: string; readonly isFinal?: boolean | undefined }
 

@@ -61,9 +61,9 @@ export interface Config {
   /** Bytes of stored pieces that are cached for uploads, over all torrents; default 16 MiB. */
   readonly readCacheBytes?: number | undefined
   /**
-   * Most connections to peers of all torrents together, incoming ones included; default 200. If torrents want more, they
-   * share them evenly, and take turns if there are more torrents. Up to 40 more may be opening. More connections rarely
-   * make downloads faster.
+   * Most connections to peers of all torrents together, incoming ones included; default 200. If torrents want more,
+   * they share them evenly, and take turns if there are more torrents. Up to 40 more may be opening. More connections
+   * rarely make downloads faster.
    */
   readonly maxConnections?: number | undefined
   /**
@@ -84,7 +84,9 @@ export interface Config {
 export interface ListenOptions {
   /** A local address; default all of them, over IPv6 and IPv4. */
   readonly host?: string | undefined
-  /** 0 chooses any free port, and of several the first free one is taken. Trackers are told the port that was chosen. */
+  /**
+   * 0 chooses any free port, and of several the first free one is taken. Trackers are told the port that was chosen.
+   */
   readonly port: number | ReadonlyArray<number>
 }
 
@@ -141,11 +143,10 @@ export class Engine extends Context.Service<
       options?: AddOptions
     ) => Effect.Effect<Torrent, AlreadyAdded, Scope.Scope>
     /**
-     * Fetches the metainfo of a magnet link from the peers of its torrent (BEP 9), also from those that connect to us, and,
-     * if `MetadataSources` are provided, from those, whichever is first. Retries until a peer has sent it. The trackers and web seeds of a
-     * torrent file that was found are added to those of the link.
-     * Fails with `OnlyV2` if the link is of version 2 only, or with `MetainfoError` if the info dict is invalid
-     * although its digest matches.
+     * Fetches the metainfo of a magnet link from the peers of its torrent (BEP 9), also from those that connect to us,
+     * and, if `MetadataSources` are provided, from those, whichever is first. Retries until a peer has sent it. The
+     * trackers and web seeds of a torrent file that was found are added to those of the link. Fails with `OnlyV2` if
+     * the link is of version 2 only, or with `MetainfoError` if the info dict is invalid although its digest matches.
      */
     readonly metadata: (
       link: Magnet,
@@ -185,9 +186,9 @@ export function make(config: Config = {}) {
 }
 
 /**
- * Listens at the first port that is free, on all addresses of the machine unless `host` names one: over IPv6 and IPv4 if
- * it has both, else over IPv4. A port that only IPv4 has free is the last choice, because peers are told one port for
- * both, and over IPv6 it is another program's.
+ * Listens at the first port that is free, on all addresses of the machine unless `host` names one: over IPv6 and IPv4
+ * if it has both, else over IPv4. A port that only IPv4 has free is the last choice, because peers are told one port
+ * for both, and over IPv6 it is another program's.
  */
 const listenOn = Effect.fnUntraced(function* ({ host, port }: ListenOptions) {
   const listener = yield* Listener

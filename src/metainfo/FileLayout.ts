@@ -37,15 +37,15 @@ export interface LayoutFile {
 }
 
 /**
- * All files of a torrent, in the order of their offsets, without gaps. Made by `make`. Takes some 20 bytes a file and its
- * name; the functions below answer for one file without making an object of it.
+ * All files of a torrent, in the order of their offsets, without gaps. Made by `make`. Takes some 20 bytes a file and
+ * its name; the functions below answer for one file without making an object of it.
  */
 export interface FileLayout {
   readonly geometry: PieceGeometry.PieceGeometry
   readonly fileCount: number
   /**
-   * Every file. Made when it is asked for, and kept only as long as somebody uses it, because a torrent may have hundreds
-   * of thousands.
+   * Every file. Made when it is asked for, and kept only as long as somebody uses it, because a torrent may have
+   * hundreds of thousands.
    */
   readonly files: ReadonlyArray<LayoutFile>
   /** The offset of each file, and behind them the length of the torrent. */

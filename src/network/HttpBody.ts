@@ -75,8 +75,9 @@ const recognize = Effect.fnUntraced(function* <E>(stream: Stream.Stream<Uint8Arr
 })
 
 /**
- * RFC 1952 section 2.3.1 and RFC 1950 section 2.2, which no bencoded value begins with, and hardly a text. Zlib data with
- * a preset dictionary (bit 5 of the second byte) cannot be unpacked; it would begin as texts do, with `x` and a space.
+ * RFC 1952 section 2.3.1 and RFC 1950 section 2.2, which no bencoded value begins with, and hardly a text. Zlib data
+ * with a preset dictionary (bit 5 of the second byte) cannot be unpacked; it would begin as texts do, with `x` and a
+ * space.
  */
 const formatOf = ([first = 0, second = 0]: Uint8Array): Format | undefined => {
   if (first === 0x1f && second === 0x8b) return "gzip"

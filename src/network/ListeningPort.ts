@@ -1,6 +1,6 @@
 /**
- * The TCP port at which peers can connect to us, as sources and handshakes announce it. It may change at any time, so each
- * of them reads it when it needs it; a `SubscriptionRef` publishes the changes.
+ * The TCP port at which peers can connect to us, as sources and handshakes announce it. It may change at any time, so
+ * each of them reads it when it needs it; a `SubscriptionRef` publishes the changes.
  */
 import type * as Effect from "effect/Effect"
 import * as SubscriptionRef from "effect/SubscriptionRef"

@@ -1,7 +1,7 @@
 /**
  * One UDP socket a family for everything that speaks over UDP: trackers (BEP 15), the DHT (BEP 5) and uTP (BEP 29). So
- * others know us by one port, and one port needs to be opened or mapped. What arrives is told apart by its first byte, and
- * goes to whoever has claimed that protocol; what nobody has claimed is dropped and counted.
+ * others know us by one port, and one port needs to be opened or mapped. What arrives is told apart by its first byte,
+ * and goes to whoever has claimed that protocol; what nobody has claimed is dropped and counted.
  *
  * Leaves to the protocols to look whether a datagram is what it seems to be.
  */
@@ -35,8 +35,8 @@ export interface UdpHubOptions {
 }
 
 /**
- * How long a socket stays open after its last user has left: as long as the connection id of a tracker is used (BEP 15),
- * which is only valid for the address it was sent to.
+ * How long a socket stays open after its last user has left: as long as the connection id of a tracker is used (BEP
+ * 15), which is only valid for the address it was sent to.
  */
 export const idleTime: Duration.Input = "60 seconds"
 
@@ -46,14 +46,14 @@ export class UdpHub extends Context.Service<
   {
     /**
      * Hands the datagrams of a protocol, from both families, to `sink` until the scope closes. Opens no socket. If a
-     * protocol has several claims, as with two clients of trackers, each gets every datagram, so a claim must ignore what
-     * it did not ask for. What a sink throws closes the socket for all protocols.
+     * protocol has several claims, as with two clients of trackers, each gets every datagram, so a claim must ignore
+     * what it did not ask for. What a sink throws closes the socket for all protocols.
      */
     readonly claim: (protocol: Protocol, sink: DatagramSink) => Effect.Effect<void, never, Scope.Scope>
     /**
-     * The socket of a family, until the scope closes. It is bound for its first user, and closes `idleTime` after the last
-     * one has left. Fails if it cannot be bound. If no descriptor is left for it, others give one up. If it breaks, its users see that by `closed`, and whoever asks next gets
-     * another socket.
+     * The socket of a family, until the scope closes. It is bound for its first user, and closes `idleTime` after the
+     * last one has left. Fails if it cannot be bound. If no descriptor is left for it, others give one up. If it
+     * breaks, its users see that by `closed`, and whoever asks next gets another socket.
      */
     readonly socket: (family: CompactPeers.Family) => Effect.Effect<HubSocket, ConnectionError, Scope.Scope>
     /** How many datagrams were dropped because nobody had claimed their protocol, or because they have none. */

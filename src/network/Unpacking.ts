@@ -14,8 +14,8 @@ export type Format = "gzip" | "deflate"
 export type Unpack = (packed: ReadableStream<Uint8Array<ArrayBuffer>>, format: Format) => ReadableStream<Uint8Array>
 
 /**
- * How often the input may be cut where no member begins. What a member begins with is in 16 MiB of compressed data once,
- * by chance.
+ * How often the input may be cut where no member begins. What a member begins with is in 16 MiB of compressed data
+ * once, by chance.
  */
 const maxMistakes = 16
 

@@ -21,9 +21,9 @@ import type { MetadataCopy as Copy } from "./MetadataCopy.ts"
 import * as MetadataCopy from "./MetadataCopy.ts"
 
 /**
- * The most requests to one peer that it has not answered. rTorrent 0.9.8 holds one answer at a time: at a second request
- * it stops reading from the connection and never resumes. A large info dict is requested faster, because a distant peer
- * would need a round trip for every 16 KiB.
+ * The most requests to one peer that it has not answered. rTorrent 0.9.8 holds one answer at a time: at a second
+ * request it stops reading from the connection and never resumes. A large info dict is requested faster, because a
+ * distant peer would need a round trip for every 16 KiB.
  */
 export const maxRequests = 1
 export const maxRequestsOfLarge = 4

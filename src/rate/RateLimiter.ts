@@ -8,10 +8,10 @@
  * worth and one take.
  *
  * A limiter serves the waiting child that has received the fewest bytes since it began to compete. So torrents share
- * the engine's limit evenly whatever their number of peers, and peers share their torrent's. A child of a greater weight
- * receives as many times as much. No peer waits while no limiter on its way is in debt, and what a child cannot use
- * because of its own limit goes to the others. A child that gives a grant back unused loses its turn (`forfeit`), so
- * that it cannot keep the others waiting.
+ * the engine's limit evenly whatever their number of peers, and peers share their torrent's. A child of a greater
+ * weight receives as many times as much. No peer waits while no limiter on its way is in debt, and what a child cannot
+ * use because of its own limit goes to the others. A child that gives a grant back unused loses its turn (`forfeit`),
+ * so that it cannot keep the others waiting.
  *
  * After a pause, the first child to come finds nobody to share with. It receives little of what was saved, and children
  * that come soon after it compete as if they had come with it, until they have received as much (`noteUse`).

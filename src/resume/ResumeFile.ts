@@ -8,8 +8,8 @@
  * identity (ASCII).
  * Record: kind u8 (1: stored piece, 2: flushed piece, 3: file, 4: dropped piece), piece u32 or file record, check u32.
  *
- * A snapshot with a flushed piece that is not stored is damaged. A record of such a piece changes nothing: it is written
- * if the file that said that the piece is stored was deleted meanwhile.
+ * A snapshot with a flushed piece that is not stored is damaged. A record of such a piece changes nothing: it is
+ * written if the file that said that the piece is stored was deleted meanwhile.
  *
  * Version 1 has no file records, in the snapshot or behind it, and its records are a piece u32 and a check u32: pieces
  * that were stored. It does not say what the files looked like, so the pieces it names must be verified.

@@ -1,5 +1,6 @@
 /**
- * The identities (`FileFacts.identity`) of many files in 17 bytes each, because a torrent may have hundreds of thousands.
+ * The identities (`FileFacts.identity`) of many files in 17 bytes each, because a torrent may have hundreds of
+ * thousands.
  */
 import * as Column from "../base/Column.ts"
 

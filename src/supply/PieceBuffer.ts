@@ -1,13 +1,13 @@
 /**
- * A piece while it is in memory: its bytes in one array, and for each block how many requests are out, which supplier is
- * sending it and which one sent it. Hot path: a few calls a block, plain and without allocation; 40 ns a block, and 320 ns with the copy of its
- * 16 KiB (`test/bench/Pieces.bench.ts`, two shared x64 cores, Node 24).
+ * A piece while it is in memory: its bytes in one array, and for each block how many requests are out, which supplier
+ * is sending it and which one sent it. Hot path: a few calls a block, plain and without allocation; 40 ns a block, and
+ * 320 ns with the copy of its 16 KiB (`test/bench/Pieces.bench.ts`, two shared x64 cores, Node 24).
  *
  * The array is borrowed from a `BufferPool`; the assembled piece is the buffer itself. A buffer whose loan has ended is
  * not `open`, and nothing writes to it any more: its memory may already belong to another piece.
  *
- * One supplier at a time writes straight into a block. Two would mix their bytes, and blame for the mixture would fall on
- * whoever finished first; so a second sender of the same block assembles it elsewhere (`peer/IncomingBlock.ts`).
+ * One supplier at a time writes straight into a block. Two would mix their bytes, and blame for the mixture would fall
+ * on whoever finished first; so a second sender of the same block assembles it elsewhere (`peer/IncomingBlock.ts`).
  */
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
@@ -144,7 +144,8 @@ export const finish = (self: PieceBuffer, block: number, contributor: SupplierId
 }
 
 /**
- * Stores a whole block at `begin`: the one copy. `false` for a duplicate or a closed buffer, and nothing is copied then.
+ * Stores a whole block at `begin`: the one copy. `false` for a duplicate or a closed buffer, and nothing is copied
+ * then.
  */
 export const put = (
   self: PieceBuffer,

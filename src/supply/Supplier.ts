@@ -53,8 +53,8 @@ export interface Supplier {
   /** Blocks may have become available that can be requested from it. Called in the middle of what others do. */
   readonly wake: () => void
   /**
-   * It has sent wrong bytes, proved and not suspected, so it should leave. Absent for a peer, which is banned by its address
-   * instead. Called in the middle of what others do.
+   * It has sent wrong bytes, proved and not suspected, so it should leave. Absent for a peer, which is banned by its
+   * address instead. Called in the middle of what others do.
    */
   readonly expel?: ((why: string) => void) | undefined
 }

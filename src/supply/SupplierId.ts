@@ -2,7 +2,8 @@
  * Who sent a block: a small number for each address, which outlives the connections to it.
  *
  * It stands for an address and not for a peer id, which a peer can change at will, so that blame survives a
- * reconnection. All suppliers of a torrent, peers or not, take their numbers from one row; a number is never used again.
+ * reconnection. All suppliers of a torrent, peers or not, take their numbers from one row; a number is never used
+ * again.
  */
 import type * as Brand from "effect/Brand"
 

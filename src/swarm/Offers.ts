@@ -1,6 +1,7 @@
 /**
  * Super-seeding of a swarm (BEP 16): announces chosen pieces to each peer until every piece is spread and half of the
- * peers have everything, and then all the others. `SuperSeeding.ts` chooses the pieces, `peer/PeerProtocol.ts` sends the frames.
+ * peers have everything, and then all the others. `SuperSeeding.ts` chooses the pieces, `peer/PeerProtocol.ts` sends
+ * the frames.
  */
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceGeometry, PieceIndex } from "../base/PieceGeometry.ts"

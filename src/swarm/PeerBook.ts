@@ -4,9 +4,9 @@
  *
  * The key is the address, because a peer can change its id at will. Each address gets a small number, its key, that
  * stands for it in hot code. A ban applies to host and port, because good peers may be behind the same NAT. A host with
- * three banned addresses is banned as a whole, except peers on it that have sent right pieces. A host is an IPv4 address
- * or an IPv6 /64, in which a peer can choose its address. Nothing lasts for ever: every ban ends, and an address at which
- * this client was found may belong to another one later.
+ * three banned addresses is banned as a whole, except peers on it that have sent right pieces. A host is an IPv4
+ * address or an IPv6 /64, in which a peer can choose its address. Nothing lasts for ever: every ban ends, and an
+ * address at which this client was found may belong to another one later.
  *
  * The book is bounded, and forgets the least useful addresses first. A connected peer always has an entry, as there is
  * a place for it (`connect/Places.ts`). No operation but `rank` and `recall` takes time in proportion to the book.
@@ -25,7 +25,9 @@ import * as Shelves from "./Shelves.ts"
  */
 export const maxAddresses = 2_000
 
-/** The most addresses that are banned or ourselves. Beyond it, one that was ourselves or else the oldest is forgotten. */
+/**
+ * The most addresses that are banned or ourselves. Beyond it, one that was ourselves or else the oldest is forgotten.
+ */
 export const maxExcluded = 1_000
 
 /** First wait after a failed or short connection (milliseconds). It doubles up to `maxDelay`. */
@@ -48,8 +50,8 @@ export const longestBan = 86_400_000
 export const selfRest = 3_600_000
 
 /**
- * How long a peer that had to leave for another one is not dialled (milliseconds): as long as a peer may be of no use, so
- * that the other one has a chance.
+ * How long a peer that had to leave for another one is not dialled (milliseconds): as long as a peer may be of no use,
+ * so that the other one has a chance.
  */
 export const restWithoutPlace = 120_000
 

@@ -15,8 +15,8 @@
  *   is offered what it lacks, rare pieces first, whether it forwards or not and whoever else has them.
  *
  * A peer that wants only some files leaves other offers alone. What it was offered keeps it from further offers only
- * while it may still fetch it: not if it fetches nothing for a while although nothing holds it up, and only shortly if it
- * says that it is not interested. It is offered other pieces then, and may still fetch the earlier ones.
+ * while it may still fetch it: not if it fetches nothing for a while although nothing holds it up, and only shortly if
+ * it says that it is not interested. It is offered other pieces then, and may still fetch the earlier ones.
  *
  * "A while" is some time longer than a piece takes to reach a peer. A peer that left when it had everything probably
  * goes on uploading, so it counts as a holder as long as others remain.
@@ -64,8 +64,8 @@ const maxGrowth = 16
 const windowsPerPeer = 4
 
 /**
- * What a peer does about its offers. `waiting`: it is interested, but choked, or has requests that we have not answered.
- * `interested`: nothing holds it up.
+ * What a peer does about its offers. `waiting`: it is interested, but choked, or has requests that we have not
+ * answered. `interested`: nothing holds it up.
  */
 export type Stance = "waiting" | "interested" | "not interested"
 

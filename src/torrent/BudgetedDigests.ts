@@ -1,6 +1,6 @@
 /**
- * Digests stored pieces within the memory budget of the engine. However many torrents are checked at once, those that do
- * not fit wait for their turn.
+ * Digests stored pieces within the memory budget of the engine. However many torrents are checked at once, those that
+ * do not fit wait for their turn.
  */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"

@@ -128,7 +128,9 @@ const suspect = (self: FileChanges, file: number): void => {
   for (const piece of KnownFiles.piecesIn(known, file, stored)) Bitfield.add(self.suspects, piece)
 }
 
-/** Compares files with their last facts. Returns whether all are the same. A file without an entry in `seen` is gone. */
+/**
+ * Compares files with their last facts. Returns whether all are the same. A file without an entry in `seen` is gone.
+ */
 export const observe = (self: FileChanges, files: ReadonlyArray<number>, seen: ReadonlyArray<FileFacts>): boolean => {
   const { known, onReplaced, report } = self.options
   const different: Array<number> = []

@@ -1,6 +1,6 @@
 /**
- * A frame on a connection, without sockets and digests: a `have`, a refused request, a block that was not requested, and
- * a whole block from its request through the decoder to its place in the piece.
+ * A frame on a connection, without sockets and digests: a `have`, a refused request, a block that was not requested,
+ * and a whole block from its request through the decoder to its place in the piece.
  */
 import * as Effect from "effect/Effect"
 import * as Assembly from "../../src/assembly/Assembly.ts"

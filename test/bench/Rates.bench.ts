@@ -1,6 +1,6 @@
 /**
- * Rate limits and their meters per block: without limits, with limits that delay no peer, and with 50 peers that have to
- * wait.
+ * Rate limits and their meters per block: without limits, with limits that delay no peer, and with 50 peers that have
+ * to wait.
  */
 import { blockLength } from "../../src/base/PieceGeometry.ts"
 import * as RateLimiter from "../../src/rate/RateLimiter.ts"

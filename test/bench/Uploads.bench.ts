@@ -1,4 +1,6 @@
-/** An uploaded block without sockets and storage: a request from its arrival to its end, and the permission to send it. */
+/**
+ * An uploaded block without sockets and storage: a request from its arrival to its end, and the permission to send it.
+ */
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import { blockLength } from "../../src/base/PieceGeometry.ts"
 import * as UploadQueue from "../../src/peer/UploadQueue.ts"

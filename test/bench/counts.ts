@@ -77,8 +77,8 @@ export const count = async (words: ReadonlyArray<string> = []): Promise<Report> 
 const tolerance = 0.05
 
 /**
- * Less than the smallest thing that can be added to an operation, an object or a call, so that one is noticed in a large
- * operation too; and this share, because the largest are not exactly the same in every run.
+ * Less than the smallest thing that can be added to an operation, an object or a call, so that one is noticed in a
+ * large operation too; and this share, because the largest are not exactly the same in every run.
  */
 const most: Count = { bytes: 12, buffers: 12, calls: 0.3, effects: 0.3, promises: 0.3, fileCalls: 0.6 }
 const noise = 0.005

@@ -1,4 +1,6 @@
-/** Supplies a torrent from a map of its pieces, without a network: a supplier that is no peer, as short as it can be. */
+/**
+ * Supplies a torrent from a map of its pieces, without a network: a supplier that is no peer, as short as it can be.
+ */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"

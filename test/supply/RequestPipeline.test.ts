@@ -195,7 +195,9 @@ describe("RequestPipeline", () => {
     assert.isAtLeast(RequestPipeline.room(pipeline), RequestPipeline.minDepth)
   })
 
-  /** A silent peer whose request is cancelled after 3 s, and which gets another one at once, or 3 s later if it `rests`. */
+  /**
+   * A silent peer whose request is cancelled after 3 s, and which gets another one at once, or 3 s later if it `rests`.
+   */
   const overtaken = (seconds: number, options: { readonly rests?: boolean; readonly lateAt?: number } = {}) => {
     const pipeline = RequestPipeline.make(blocks, 0)
     const buffer = bufferOf()

@@ -9,8 +9,8 @@
  * wait doubles from round to round.
  *
  * A tier that answers may know nobody, or only peers that cannot be reached. So while the torrent has few peers, the
- * tiers behind it are asked too, one after the other. The next one is asked `graceMillis` after an answer, or at once if
- * the answer was empty. Each of their trackers has its own interval, or its own wait after a failure.
+ * tiers behind it are asked too, one after the other. The next one is asked `graceMillis` after an answer, or at once
+ * if the answer was empty. Each of their trackers has its own interval, or its own wait after a failure.
  *
  * Announces that are in flight when a round ends are not cancelled. They show whether a silent tracker is dead, and a
  * tracker that is only slow does not need another `started`. A late answer changes nothing for the other trackers.

@@ -37,8 +37,8 @@ export const defaultNumWant = 100
 
 /**
  * The port that we announce if we do not listen. BEP 3 has no word for that, and trackers refuse 0. Port 1 is what
- * libtorrent announces then, and it leaves peers with that port out, as `TrackerAnswer.ts` does. Any other port might be
- * somebody's.
+ * libtorrent announces then, and it leaves peers with that port out, as `TrackerAnswer.ts` does. Any other port might
+ * be somebody's.
  */
 export const notListeningPort = TrackerAnswer.notListeningPort
 

@@ -47,7 +47,9 @@ export const makeUnsafe = (session: Session, id: number, remote: PeerAddress): D
   let remoteHasClosed = false
   let grantedBytes = 0
   let takenBytes = 0
-  /** Received during a pause. A list, because a window of short frames is long, and an array shifts all that is left. */
+  /**
+   * Received during a pause. A list, because a window of short frames is long, and an array shifts all that is left.
+   */
   const kept = MutableList.make<Uint8Array>()
 
   let windowBytes = sendWindowBytes

@@ -1,6 +1,6 @@
 /**
- * Moves of a torrent's files, which `FilePlaces.ts` keeps track of: back from where they were set aside, to other paths,
- * and away. One at a time, because on some disks a free name and another file's name are one.
+ * Moves of a torrent's files, which `FilePlaces.ts` keeps track of: back from where they were set aside, to other
+ * paths, and away. One at a time, because on some disks a free name and another file's name are one.
  */
 import * as Path from "node:path"
 import * as Effect from "effect/Effect"

@@ -1,6 +1,6 @@
 /**
- * One torrent in a download folder, as `FileSystemStorage.ts` opens it: what `TorrentStorage` promises, put together from
- * its files, its reservations and its folder.
+ * One torrent in a download folder, as `FileSystemStorage.ts` opens it: what `TorrentStorage` promises, put together
+ * from its files, its reservations and its folder.
  */
 import * as NFS from "node:fs"
 import * as Effect from "effect/Effect"

@@ -123,7 +123,9 @@ export const unlink = ({ fs }: FolderEntries, place: string, name: string): Effe
     (error) => FileSystemError.reasonOf(error, name, "write")
   )
 
-/** Deletes empty folders, from the one with these components upwards, and keeps the first `keep`. A link is no folder. */
+/**
+ * Deletes empty folders, from the one with these components upwards, and keeps the first `keep`. A link is no folder.
+ */
 export const removeEmpty = Effect.fnUntraced(function* (
   { folder, fs }: FolderEntries,
   components: ReadonlyArray<string>,

@@ -21,7 +21,9 @@ import type { StorageError, StoredDigest } from "../../Storage.ts"
  */
 export const readLength = 1 << 20
 
-/** Larger pieces are not read ahead: 8 MiB, so that a recheck takes a quarter of the engine's default budget at most. */
+/**
+ * Larger pieces are not read ahead: 8 MiB, so that a recheck takes a quarter of the engine's default budget at most.
+ */
 export const readAheadLimit = 8 << 20
 
 const capacityOf = ({ pieceLength, totalLength }: PieceGeometry.PieceGeometry): number =>

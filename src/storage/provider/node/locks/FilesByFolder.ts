@@ -1,6 +1,6 @@
 /**
- * The files that a writer acquired at once, by the folder they are in, in little memory: there may be hundreds of thousands.
- * A file is known by its index.
+ * The files that a writer acquired at once, by the folder they are in, in little memory: there may be hundreds of
+ * thousands. A file is known by its index.
  */
 
 /** The files of one `acquire` by folder. */

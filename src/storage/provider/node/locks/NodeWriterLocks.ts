@@ -68,7 +68,9 @@ type Names = Map<string, Map<Owner, Array<number>>>
 /** Who writes in one folder. */
 interface Writers {
   readonly owners: Set<Owner>
-  /** Made for a second owner, so that no folder of one torrent has it, and that of thousands is not searched for each. */
+  /**
+   * Made for a second owner, so that no folder of one torrent has it, and that of thousands is not searched for each.
+   */
   byName: Names | undefined
 }
 
