@@ -16,10 +16,16 @@ export const make = (): Turn => ({ permit: undefined, users: 0 })
 /** Does `work` when those that came before have ended. */
 export const take = <A, E, R>(self: Turn, work: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.suspend(() => {
-    self.permit ??= Semaphore.makeUnsafe(1)
-    self.users++
-    return Effect.onExit(self.permit.withPermit(work), () => {
-      if (--self.users === 0) self.permit = undefined
+    let isCounted = false
+    // Counted within what `onExit` guards: an interruption between the two would count it for ever.
+    const working = Effect.suspend(() => {
+      isCounted = true
+      self.users++
+      self.permit ??= Semaphore.makeUnsafe(1)
+      return self.permit.withPermit(work)
+    })
+    return Effect.onExit(working, () => {
+      if (isCounted && --self.users === 0) self.permit = undefined
       return Effect.void
     })
   })
