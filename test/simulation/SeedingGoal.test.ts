@@ -95,6 +95,25 @@ describe("a seed", () => {
     )
   )
 
+  it.effect("says which goal was reached, although more was wanted and stored before its peers had left", () =>
+    Swarms.use({ seed }, (world) =>
+      Effect.gen(function* () {
+        const download = yield* world.download(small, {
+          files: ["normal", "normal", "skip"],
+          seed: { time: "5 seconds" },
+          behaviours: [PeerBehaviour.honest]
+        })
+        yield* world.until(download.isComplete, "1 minute")
+        yield* world.advance("6 seconds")
+
+        yield* download.torrent.setPriorities([])
+        yield* world.advance("1 minute")
+
+        assert.deepStrictEqual(ended(download), ["time", "time"])
+      })
+    )
+  )
+
   test("never ends without a goal", true, (giver, world, take) =>
     Effect.gen(function* () {
       const taker = yield* take()
