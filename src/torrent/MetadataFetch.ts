@@ -115,7 +115,9 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   const elsewhere = yield* MetadataSources
   let asking = elsewhere.length
 
-  const reportChange = (event?: PeerSourceEvent): void =>
+  let hasReported = false
+  const reportChange = (event?: PeerSourceEvent): void => {
+    hasReported = true
     options.report?.(
       {
         peers: members.size,
@@ -125,6 +127,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
       },
       event
     )
+  }
 
   /** Advances the exchange and performs its actions. */
   const advance = (now: number): void => {
@@ -241,10 +244,11 @@ export const run = Effect.fnUntraced(function* (options: Options) {
       Swarm.tick(swarm, now)
       advance(now)
       yield* Effect.sleep("1 second")
+      // Peers may be found much later, if at all.
+      if (!hasReported) reportChange()
     }
   })
-  // Peers may be found much later, if at all.
-  if (urls.length > 0 || trackers.length === 0) reportChange()
+  if (urls.length > 0) reportChange()
   const loops = Effect.all([ticking, verify, ...options.sources.map(listen), ...elsewhere.map(ask)], {
     concurrency: "unbounded",
     discard: true

@@ -115,7 +115,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     // The scope of the run is closed then, so a failed torrent holds nothing until it is removed.
     Effect.catchCause((cause) => Effect.andThen(end, fail(cause)))
   )
-  yield* Effect.addFinalizer(() => end)
+  // Pieces that are stored while the torrent stops still count, so its run is over only after that.
+  yield* Effect.addFinalizer(() =>
+    Effect.andThen(parts === undefined ? Effect.void : Scope.close(parts, Exit.void), end)
+  )
   yield* Signal.attend(life.turning, turn)
   Signal.set(life.turning)
 

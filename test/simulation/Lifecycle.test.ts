@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
 import * as Bitfield from "../../src/base/Bitfield.ts"
 import * as FaultyStorage from "../../src/testing/FaultyStorage.ts"
 import * as Swarms from "../../src/testing/Swarms.ts"
@@ -35,6 +36,24 @@ describe("the life of a torrent", () => {
         const after = yield* download.torrent.status
         assert.strictEqual(after.missingBytes, 0)
         assert.include(tags(download), "Completed")
+      })
+    )
+  )
+
+  it.effect("reports the pieces that are stored while it stops", () =>
+    Swarms.use({ seed, engine: { listen: { port: 6_881 } } }, (world) =>
+      Effect.gen(function* () {
+        world.faults.delay("write", "2 seconds")
+        const download = yield* world.download(small, { behaviours: [{}] })
+        yield* world.advance("3 seconds")
+        const before = tags(download).filter((tag) => tag === "PieceStored").length
+        yield* download.stop
+
+        const events = yield* Stream.runCollect(download.torrent.events)
+        const reported = events.flatMap((event) => (event._tag === "PieceStored" ? [event.piece as number] : []))
+        const { stored } = world.snapshot(small)
+        assert.isAbove(reported.length, before)
+        assert.sameMembers(reported, [...Bitfield.indices(stored)])
       })
     )
   )
