@@ -34,12 +34,17 @@ export const Descriptors = Context.Reference<Descriptors>("piecewise/base/Descri
 
 /** Lets a holder be asked until the scope closes. */
 export const register = (kind: "spare" | "connections", holder: Holder): Effect.Effect<void, never, Scope.Scope> =>
-  Effect.flatMap(Descriptors, (self) =>
-    Effect.asVoid(
-      Effect.acquireRelease(
-        Effect.sync(() => self[kind].add(holder)),
-        () => Effect.sync(() => self[kind].delete(holder))
-      )
+  Effect.flatMap(Descriptors, (self) => addScoped(self[kind], holder))
+
+/** Runs `note` after each connection that could not be accepted, until the scope closes. */
+export const onAcceptFailed = (note: Effect.Effect<void>): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.flatMap(Descriptors, ({ acceptors }) => addScoped(acceptors, note))
+
+const addScoped = <A>(set: Set<A>, item: A): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.asVoid(
+    Effect.acquireRelease(
+      Effect.sync(() => set.add(item)),
+      () => Effect.sync(() => set.delete(item))
     )
   )
 

@@ -221,27 +221,14 @@ const makeParts = Effect.fnUntraced(function* (config: Config, listening: Listen
 
   const noteShortage = Effect.map(Monotonic.now, (now) => Places.noteShortage(places, now))
   const giveUp = Effect.map(Monotonic.now, (now) => Places.giveUp(places, now))
-  /** Places are given up for files. */
-  const givesWay = Effect.gen(function* () {
-    const { acceptors, connections } = yield* Descriptors.Descriptors
-    yield* Effect.acquireRelease(
-      Effect.sync(() => {
-        connections.add(giveUp)
-        acceptors.add(noteShortage)
-      }),
-      () =>
-        Effect.sync(() => {
-          connections.delete(giveUp)
-          acceptors.delete(noteShortage)
-        })
-    )
-  })
   const ticker = Ticker.make()
   const whileUsed = SharedWork.make(
     Effect.gen(function* () {
       yield* RateLimits.run(limits)
       yield* Ticker.run(ticker)
-      yield* givesWay
+      // Places are given up for files.
+      yield* Descriptors.register("connections", giveUp)
+      yield* Descriptors.onAcceptFailed(noteShortage)
     })
   )
 
