@@ -14,25 +14,12 @@ import * as Prng from "../../src/base/Prng.ts"
 import * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
 import * as FrameDecoder from "../../src/wire/FrameDecoder.ts"
 import * as FrameEncoder from "../../src/wire/FrameEncoder.ts"
-import * as Uploads from "../peer/uploads.ts"
-import { idOf } from "../supply/ScriptedSupplier.ts"
 import { type Operation, scoped } from "./Operation.ts"
+import { join } from "./peers.ts"
 
 const { blockLength } = PieceGeometry
 const pieceLength = 1_048_576
 const frameCount = 100
-
-const join = (assembly: Assembly.Assembly): PeerProtocol.PeerProtocol =>
-  PeerProtocol.make({
-    assembly,
-    upload: Uploads.make(assembly.geometry),
-    id: idOf(0),
-    isFast: true,
-    wake: () => {},
-    serve: () => {},
-    interestChanged: () => {},
-    now: 0
-  })
 
 const assemblyOf = (pieceCount: number, stored: Bitfield.Bitfield) =>
   Assembly.make({

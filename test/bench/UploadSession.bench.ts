@@ -10,14 +10,13 @@ import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
 import * as Prng from "../../src/base/Prng.ts"
 import type { Connection } from "../../src/network/Transport.ts"
-import * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
 import * as PeerRequests from "../../src/peer/PeerRequests.ts"
 import * as Upload from "../../src/peer/Upload.ts"
 import * as UploadQueue from "../../src/peer/UploadQueue.ts"
 import * as UploadSession from "../../src/peer/UploadSession.ts"
 import * as ReadCache from "../../src/storage/ReadCache.ts"
-import { idOf } from "../supply/ScriptedSupplier.ts"
 import { type Operation, scoped } from "./Operation.ts"
+import { join } from "./peers.ts"
 
 const { blockLength } = PieceGeometry
 const pieceLength = 1_048_576
@@ -43,16 +42,7 @@ const session = (name: string, pieceCount: number): Operation =>
         onFailure: () => {}
       })
       const requested = Latch.makeUnsafe(false)
-      const protocol = PeerProtocol.make({
-        assembly,
-        upload,
-        id: idOf(0),
-        isFast: true,
-        wake: () => {},
-        serve: () => {},
-        interestChanged: () => {},
-        now: 0
-      })
+      const protocol = join(assembly, upload)
       PeerRequests.unchoke(protocol)
 
       const done = Latch.makeUnsafe(false)
