@@ -16,7 +16,7 @@ export interface Run {
   readonly seederCpu?: number | undefined
 }
 
-/** The runs of each client by row, and where they were made. */
+/** What was measured of each client in each row, and on which machine. */
 export interface Batch {
   readonly when: string
   readonly machine: string

@@ -1,6 +1,6 @@
 """Runs one command, measures it with every process that it starts, and prints the figures as one JSON line.
 
-    python scripts/bench/run.py '{"command": ["aria2c", ...], "folder": "/work/run", ...}'
+    python scripts/bench/run.py '{"command": ["aria2c", ...], "folder": "run", ...}'
 
 The CPU time is what the kernel counted at the end of each process, not a sample. Anonymous memory is sampled, as the
 sum over all processes. The bytes and calls of writes are those of `/proc/PID/io`: the bytes are those of files, and the

@@ -17,7 +17,7 @@ export const make = (): Turn => ({ permit: undefined, users: 0 })
 export const take = <A, E, R>(self: Turn, work: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.suspend(() => {
     let isCounted = false
-    // Counted within what `onExit` guards: an interruption between the two would count it for ever.
+    // Counted inside `onExit`. Otherwise an interruption between the two would leave it counted.
     const working = Effect.suspend(() => {
       isCounted = true
       self.users++

@@ -31,7 +31,7 @@ export interface Options {
   readonly engine: Layer.Layer<Engine.Engine, CommandFailed>
   readonly output: Output
   readonly show: TorrentSession.Show
-  /** How long the metadata may stay away; `undefined` for ever. */
+  /** How long to wait for the metadata; `undefined` for no limit. */
   readonly giveUp: GivingUp.GiveUp | undefined
   /** Whether somebody who knows our port may connect, so that nobody has to be known. */
   readonly mayBeCalled: boolean

@@ -11,7 +11,7 @@ export interface PathTable {
   readonly size: number
   /** The last components of all rows, one after the other. */
   readonly names: string
-  /** Where the name of each row ends in `names`. It begins where that of the row before ends. */
+  /** Where the name of each row ends in `names`. The name of the next row begins there. */
   readonly ends: Uint32Array
   /** The row of the folder of each row, or `topmost`. */
   readonly parents: Uint32Array

@@ -131,7 +131,7 @@ export const run = (self: EngineLimits): Effect.Effect<void, never, Scope.Scope>
       RateLimiter.step(self.upload, now)
     })
     while (true) {
-      // A bug in the code of one peer must not keep the others waiting for ever.
+      // The other peers are served even if a bug in the code of one throws.
       yield* Effect.catchDefect(step, handle)
       if (!RateLimiter.isWaitedFor(self.download) && !RateLimiter.isWaitedFor(self.upload)) return
       yield* Effect.sleep(stepMillis)

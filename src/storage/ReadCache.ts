@@ -153,7 +153,7 @@ export const spanOf = (self: Reader, piece: PieceIndex, begin: number): number =
 
 /** Begins to read the span around `begin`, which will be requested soon, if there is room. Does not wait. */
 export const readAhead = (self: Reader, piece: PieceIndex, begin: number): Effect.Effect<void> =>
-  // Uninterruptible: whoever needs a span that is not being read would wait for ever.
+  // Uninterruptible, because others may wait for this span, and nobody else would read it.
   Effect.uninterruptible(
     Effect.suspend(() => {
       const key = spanOf(self, piece, begin)

@@ -1,6 +1,7 @@
 /**
- * Moves of a torrent's files, which `FilePlaces.ts` keeps track of: back from where they were set aside, to other
- * paths, and away. One at a time, because on some disks a free name and another file's name are one.
+ * Moves the files of a torrent to other paths, or back from the folder in which they were set aside, and deletes them.
+ * `FilePlaces.ts` knows where each file is. One move at a time, because some disks do not tell a free name from the name
+ * of another file.
  */
 import * as Path from "node:path"
 import * as Effect from "effect/Effect"

@@ -220,7 +220,7 @@ const withFileNow = <A>(
   effect: (file: TorrentFile.TorrentFile) => Effect.Effect<A, StorageReason>
 ): Effect.Effect<A, StorageReason> => {
   let used: Used | undefined
-  // Counted within what `onExit` guards: an interruption between the two would count the use for ever.
+  // Counted inside `onExit`. Otherwise an interruption between the two would leave the use counted.
   const using = Effect.suspend(() => {
     used = fileOf(self, index)
     used.users++
