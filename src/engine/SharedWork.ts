@@ -1,4 +1,7 @@
-/** What an engine does while it has torrents: it begins with the first of them and ends with the last. */
+/**
+ * What an engine does while it has torrents: it begins with the first of them and ends with the last. Effect's `RcRef`
+ * needs a scope of its own, and an engine that does not listen has none.
+ */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
