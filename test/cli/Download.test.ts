@@ -1,9 +1,10 @@
-import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises"
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises"
 import * as path from "node:path"
 import { gzipSync } from "node:zlib"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Result } from "effect"
 import * as InfoHash from "../../src/base/InfoHash.ts"
+import * as ResumeFile from "../../src/resume/ResumeFile.ts"
 import { serve } from "../network/httpServer.ts"
 import { assertStored, entries, only, prepare, seed, services } from "./downloads.ts"
 import { eventsOf, runScoped, startScoped } from "./program.ts"
@@ -123,19 +124,16 @@ describe("piecewise download", () => {
       const { address } = yield* seed(known, { bytesPerSecond: 150_000 })
       const kept = ["download", "known.torrent", "-o", "out", "--peer", address]
       const first = yield* startScoped(kept, folder)
+      const { infoHash, layout } = known.metainfo
+      const resume = path.join(folder, "out", ".piecewise", `${InfoHash.toHex(infoHash)}.resume`)
+      const open = { infoHash, pieceCount: layout.geometry.pieceCount, fileCount: layout.files.length }
+      const isAnyStored = (bytes: Uint8Array): boolean =>
+        Result.match(ResumeFile.decode(bytes, open), {
+          onFailure: () => false,
+          onSuccess: ({ stored }) => stored.count > 0
+        })
       yield* Effect.promise(async () => {
-        // The resume data grows with each piece that is stored.
-        const resume = path.join(folder, "out", ".piecewise", `${InfoHash.toHex(known.metainfo.infoHash)}.resume`)
-        const size = () =>
-          stat(resume).then(
-            (stats) => stats.size,
-            () => 0
-          )
-        let made = 0
-        while (made === 0 || (await size()) === made) {
-          if (made === 0) made = await size()
-          await new Promise(setImmediate)
-        }
+        while (!(await readFile(resume).then(isAnyStored, () => false))) await new Promise(setImmediate)
       })
       first.child.kill("SIGINT")
       // A dead peer, so that nothing is stored.
