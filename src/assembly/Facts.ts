@@ -94,7 +94,7 @@ const hasRoom = ({ waiting }: Facts): Effect.Effect<void> =>
  * and `act` decides which of them still count. So end whoever reports facts before the reader.
  */
 export const read = (self: Facts, act: (fact: Fact) => void): Effect.Effect<void, never, Scope.Scope> => {
-  const drain = Effect.sync(() => {
+  const drain = () => {
     const { unread } = self
     let done = 0
     try {
@@ -103,14 +103,14 @@ export const read = (self: Facts, act: (fact: Fact) => void): Effect.Effect<void
       unread.splice(0, done)
       admit(self)
     }
-  })
+  }
   return Effect.andThen(
     Effect.addFinalizer(() =>
       Effect.ensuring(
-        drain,
+        Effect.sync(drain),
         Effect.sync(() => end(self))
       )
     ),
-    Signal.attend(self.some, drain)
+    Signal.react(self.some, drain)
   )
 }

@@ -6,6 +6,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Scheduler from "effect/Scheduler"
 import * as Scope from "effect/Scope"
 
 /** Says that there is something to do. At most one party attends to it. */
@@ -15,13 +16,15 @@ export interface Signal {
   attention: Attention | undefined
 }
 
-/** The party that does what is due. */
+/** The party that does what is due: in a fiber, or at once if it is a plain function. */
 interface Attention {
-  readonly work: Effect.Effect<void>
+  readonly work: Effect.Effect<void> | (() => void)
   readonly context: Context.Context<never>
   readonly workers: number
-  /** Present while somebody works. */
-  working: Set<Fiber.Fiber<void>> | undefined
+  /** How many are about to begin, or work. */
+  busy: number
+  /** The fibers of those that work. */
+  fibers: ReadonlyArray<Fiber.Fiber<unknown, unknown>>
 }
 
 /** Makes a signal that is not set. */
@@ -52,14 +55,11 @@ export const attend = <R>(
   work: Effect.Effect<void, never, R>,
   workers = 1
 ): Effect.Effect<void, never, R | Scope.Scope> =>
-  Effect.contextWith((context: Context.Context<R | Scope.Scope>) => {
-    // The context provides what the work needs.
-    const needs = work as Effect.Effect<void>
-    const attention: Attention = { work: needs, context, workers, working: undefined }
-    self.attention = attention
-    if (self.isSet) start(self)
-    return Scope.addFinalizerExit(Context.get(context, Scope.Scope), () => end(self, attention))
-  })
+  // The context provides what the work needs.
+  give(self, work as Effect.Effect<void>, workers)
+
+/** The same as `attend` for work that is plain code, which needs no fiber. */
+export const react = (self: Signal, work: () => void): Effect.Effect<void, never, Scope.Scope> => give(self, work, 1)
 
 /** Does `begin` when the signal is set for the first time, unless the scope closes before. */
 export const once = <R>(
@@ -76,35 +76,75 @@ export const once = <R>(
     return attend(self, first)
   })
 
+const none: Attention["fibers"] = []
+
+const give = <R>(self: Signal, work: Attention["work"], workers: number): Effect.Effect<void, never, R | Scope.Scope> =>
+  Effect.contextWith((context: Context.Context<R | Scope.Scope>) => {
+    const attention: Attention = { work, context, workers, busy: 0, fibers: none }
+    self.attention = attention
+    if (self.isSet) start(self)
+    return Scope.addFinalizerExit(Context.get(context, Scope.Scope), () => end(self, attention))
+  })
+
 const start = (self: Signal): void => {
   const { attention } = self
-  if (attention === undefined || attention.working?.size === attention.workers) return
-  const worker = Effect.runForkWith(attention.context)(untilUnset(self, attention.work))
-  attention.working ??= new Set()
-  attention.working.add(worker)
+  if (attention === undefined || attention.busy === attention.workers) return
+  attention.busy++
+  // Whoever sets a signal may be in the middle of reading from a peer. A fiber that waited would cost more than a task.
+  const dispatcher = Context.get(attention.context, Scheduler.Scheduler).makeDispatcher()
+  dispatcher.scheduleTask(() => begin(self, attention), 0)
+}
+
+const begin = (self: Signal, attention: Attention): void => {
+  // The scope has closed meanwhile.
+  if (self.attention !== attention) return
+  const { context, work } = attention
+  if (typeof work === "function") {
+    self.isSet = false
+    try {
+      work()
+    } catch (defect) {
+      Effect.runForkWith(context)(handleDefect(defect))
+    }
+    return finish(self, attention)
+  }
+  const working = untilUnset(self, work)
+  const worker = Effect.runForkWith(context)(
+    Effect.withFiber((fiber) => {
+      // Before it does anything that may close the scope, which has to wait for it.
+      attention.fibers = [...attention.fibers, fiber]
+      return working
+    })
+  )
   worker.addObserver(() => {
-    attention.working!.delete(worker)
-    if (attention.working!.size === 0) attention.working = undefined
-    if (self.isSet) start(self)
+    attention.fibers = attention.fibers.length === 1 ? none : attention.fibers.filter((other) => other !== worker)
+    finish(self, attention)
   })
+}
+
+const finish = (self: Signal, attention: Attention): void => {
+  attention.busy--
+  if (self.isSet) start(self)
 }
 
 const end = (self: Signal, attention: Attention): Effect.Effect<void> => {
   if (self.attention === attention) self.attention = undefined
-  return attention.working === undefined ? Effect.void : Fiber.interruptAll(attention.working)
+  return attention.fibers.length === 0 ? Effect.void : Fiber.interruptAll(attention.fibers)
 }
 
 /** Does the work once, and again for as long as the signal was set meanwhile. */
 const untilUnset = (self: Signal, work: Effect.Effect<void>): Effect.Effect<void> => {
-  const once = Effect.suspend(() => {
-    self.isSet = false
-    return work
+  let isFirst = true
+  const all = Effect.whileLoop({
+    while: () => isFirst || self.isSet,
+    body: () => {
+      isFirst = false
+      self.isSet = false
+      return work
+    },
+    step: () => {}
   })
-  const again = Effect.whileLoop({ while: () => self.isSet, body: () => once, step: () => {} })
-  // Whoever sets a signal may be in the middle of reading from a peer.
-  return Effect.yieldNow.pipe(
-    Effect.andThen(once),
-    Effect.andThen(again),
-    Effect.catchDefect((defect) => Effect.flatMap(Defects, (handle) => handle(defect)))
-  )
+  return Effect.catchDefect(all, handleDefect)
 }
+
+const handleDefect = (defect: unknown): Effect.Effect<void> => Effect.flatMap(Defects, (handle) => handle(defect))

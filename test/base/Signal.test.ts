@@ -113,6 +113,56 @@ describe("Signal", () => {
     })
   )
 
+  it.effect("law 12: the scope waits for work that closes it in its first step", () =>
+    Effect.gen(function* () {
+      const signal = Signal.make()
+      const gate = Gate.make(false)
+      const log: Array<string> = []
+      const work = Effect.sync(() => {
+        Gate.open(gate)
+        log.push("worked")
+      })
+
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          yield* Signal.attend(signal, work)
+          Signal.set(signal)
+          yield* Gate.pass(gate)
+        })
+      )
+      log.push("closed")
+
+      assert.deepStrictEqual(log, ["worked", "closed"])
+    })
+  )
+
+  it.effect("has plain work done soon, and once, until the scope closes; a bug in it ends nothing", () =>
+    Effect.gen(function* () {
+      const signal = Signal.make()
+      const scope = yield* Scope.make()
+      const log: Array<unknown> = []
+      yield* Signal.react(signal, () => {
+        log.push("worked")
+        throw "a bug"
+      }).pipe(
+        Effect.provideService(Signal.Defects, (defect) => Effect.sync(() => void log.push(defect))),
+        Scope.provide(scope)
+      )
+
+      for (let time = 0; time < 2; time++) {
+        Signal.set(signal)
+        Signal.set(signal)
+        log.push("set")
+        yield* settle
+      }
+      Signal.set(signal)
+      yield* Scope.close(scope, Exit.void)
+      yield* settle
+
+      assert.deepStrictEqual(log, ["set", "worked", "a bug", "set", "worked", "a bug"])
+    })
+  )
+
   it.effect("passes on a defect, and goes on when it is set again", () =>
     Effect.gen(function* () {
       const signal = Signal.make()
