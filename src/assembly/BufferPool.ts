@@ -41,6 +41,7 @@ interface Loan {
 /** The buffers of one torrent. */
 export interface BufferPool {
   readonly geometry: PieceGeometry.PieceGeometry
+  readonly clock: Clock.Clock
   /** The most buffers that it may have. */
   readonly capacity: number
   readonly free: Array<Uint8Array>
@@ -82,6 +83,7 @@ export const make = Effect.fnUntraced(function* (
   }
 ) {
   const ledger = yield* BufferBudget.BufferBudget
+  const clock = yield* Clock.Clock
   // A torrent of one short piece needs no larger buffer.
   const bufferBytes = Math.min(geometry.pieceLength, geometry.totalLength)
   const wanted = options?.maxActivePieces ?? capacityFor(bufferBytes, ledger.totalBytes)
@@ -115,7 +117,8 @@ export const make = Effect.fnUntraced(function* (
       )
   )
   const loans: BufferPool["loans"] = new Map()
-  const self: BufferPool = { geometry, capacity, free, some, loans, partial: new Set(), account, ledger, scope }
+  const partial: BufferPool["partial"] = new Set()
+  const self: BufferPool = { geometry, clock, capacity, free, some, loans, partial, account, ledger, scope }
   return self
 })
 
@@ -151,12 +154,14 @@ export interface Borrower {
 
 /**
  * Lends a buffer to `piece` without waiting; `undefined` if none is free, the piece is not wanted or the pool is
- * closed. A piece that has a buffer already gets the same one, and the borrower is not called.
+ * closed. A piece that has a buffer already gets the same one, and the borrower is not called. Plain, so that whoever
+ * reads from a peer can borrow in the middle of it.
  */
-export const lendNow = Effect.fnUntraced(function* (self: BufferPool, piece: PieceIndex, borrower: Borrower = {}) {
-  const clock = yield* Clock.Clock
-  // No `yield*` from here to `onOpen`, because other fibers may run at any `yield*`. Two of them must not borrow for
-  // the same piece, and none may see a buffer whose piece has not been started.
+export const lendNow = (
+  self: BufferPool,
+  piece: PieceIndex,
+  borrower: Borrower = {}
+): PieceBuffer.PieceBuffer | undefined => {
   const lent = self.loans.get(piece)
   if (lent !== undefined) return lent.buffer
   if (self.scope.state._tag === "Closed" || borrower.isWanted?.() === false) return undefined
@@ -164,20 +169,19 @@ export const lendNow = Effect.fnUntraced(function* (self: BufferPool, piece: Pie
   if (memory === undefined) return undefined
   const scope = Scope.forkUnsafe(self.scope)
   const bytes = memory.subarray(0, PieceGeometry.pieceSize(self.geometry, piece))
-  const buffer = PieceBuffer.make(piece, bytes, Monotonic.nowUnsafe(clock), self.partial)
+  const buffer = PieceBuffer.make(piece, bytes, Monotonic.nowUnsafe(self.clock), self.partial)
   self.loans.set(piece, { buffer, scope })
   borrower.onOpen?.(buffer)
-  yield* Scope.addFinalizer(
-    scope,
-    Effect.sync(() => {
-      PieceBuffer.close(buffer)
-      self.loans.delete(piece)
-      borrower.onClose?.(buffer)
-      returnMemory(self, memory)
-    })
-  )
+  const end = Effect.sync(() => {
+    PieceBuffer.close(buffer)
+    self.loans.delete(piece)
+    borrower.onClose?.(buffer)
+    returnMemory(self, memory)
+  })
+  // Never suspends, and costs half a microsecond.
+  Effect.runSync(Scope.addFinalizer(scope, end))
   return buffer
-}, Effect.uninterruptible)
+}
 
 /** Ends the loan of `piece`, if it has one. Its memory returns and its requests are forgotten. */
 export const close = (self: BufferPool, piece: PieceIndex): Effect.Effect<void> =>

@@ -10,7 +10,6 @@
  * Hot path: the functions run once for each request, and they are plain. Only `begin`, which runs once for each piece,
  * is an effect.
  */
-import * as Effect from "effect/Effect"
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
@@ -156,15 +155,14 @@ const gainedPiece = (
  * piece is no candidate any more. The loan ends with `BufferPool.close`. Then the requests for the piece are cancelled,
  * and the piece is missing again unless it has been verified.
  */
-export const begin = Effect.fnUntraced(function* (
+export const begin = (
   self: Assembly.Assembly,
   supplier: Supplier.Supplier,
   piece: PieceIndex
-) {
-  // The supplier is marked idle before it tries to borrow. Otherwise it would miss the buffer that becomes free
-  // between a failed loan and the mark, because only idle suppliers are woken.
+): PieceBuffer.PieceBuffer | undefined => {
+  // Marked before it tries to borrow: the attempt itself may free a buffer, and only idle suppliers are woken.
   Assembly.idle(self, supplier)
-  const buffer = yield* BufferPool.lendNow(self.pool, piece, {
+  const buffer = BufferPool.lendNow(self.pool, piece, {
     isWanted: () => {
       // No other supplier was faster, and the piece was not skipped meanwhile.
       const isCandidate = PiecePicker.isCandidate(self.picker, piece)
@@ -177,14 +175,13 @@ export const begin = Effect.fnUntraced(function* (
       PiecePicker.remove(self.picker, piece)
       if (self.distrust.soleSourcePieces.has(piece)) buffer.soleSource = supplier.id
       supplier.current = buffer
-      Assembly.busy(self, supplier)
     },
     onClose: (buffer) => end(self, buffer)
   })
   if (buffer === undefined) RequestPipeline.rest(supplier.pipeline)
   else Assembly.busy(self, supplier)
   return buffer
-}, Effect.uninterruptible)
+}
 
 /** Cancels all requests for a piece whose loan ends. Makes the piece missing again, unless it has been verified. */
 const end = (self: Assembly.Assembly, buffer: PieceBuffer.PieceBuffer): void => {
@@ -215,35 +212,33 @@ export const nextDuplicate = (
   Overtaking.nextBlock(self.suppliers, supplier, (buffer) => mayAsk(self, supplier, buffer), now)
 
 /**
- * Sends requests to the supplier while its pipeline has room. If no block of an active piece is left for it and there
- * is a piece to start, returns that piece, and the caller calls `begin` and then `refill` again. If there is no such
- * piece, requests blocks that slower suppliers hold up. If there is none of those either, marks the supplier
- * idle and returns `undefined`. Returns `undefined` also if the pipeline is full, if the rate limit is reached, or if
- * nothing may be requested from the supplier now.
+ * Sends requests to the supplier while its pipeline has room: for blocks of active pieces, then for a piece that it
+ * starts, then for blocks that slower suppliers hold up. Marks the supplier idle if there is none of those, or no buffer
+ * for the piece. Sends nothing if the rate limit is reached, or if nothing may be requested from the supplier now.
  */
-export const refill = (self: Assembly.Assembly, supplier: Supplier.Supplier, now: number): PieceIndex | undefined => {
+export const refill = (self: Assembly.Assembly, supplier: Supplier.Supplier, now: number): void => {
   const { pipeline } = supplier
   if (supplier.standing.isPaused || (supplier.peerChoking && supplier.allowedFast.size === 0)) {
     RequestPipeline.rest(pipeline)
-    return undefined
+    return
   }
   while (RequestPipeline.admits(pipeline, now)) {
     const request = nextBlock(self, supplier, now)
     const piece = request === undefined ? nextPiece(self, supplier) : undefined
-    const next = request ?? (piece === undefined ? nextDuplicate(self, supplier, now) : undefined)
+    if (piece !== undefined) {
+      RequestPipeline.postpone(pipeline)
+      if (begin(self, supplier, piece) === undefined) return
+      continue
+    }
+    const next = request ?? nextDuplicate(self, supplier, now)
     if (next === undefined) {
-      if (piece !== undefined) {
-        RequestPipeline.postpone(pipeline)
-        return piece
-      }
       RequestPipeline.decline(pipeline)
       Assembly.idle(self, supplier)
-      return undefined
+      return
     }
     const { block, buffer } = next
     supplier.request(buffer.piece, block * PieceGeometry.blockLength, PieceBuffer.sizeOf(buffer, block))
   }
-  return undefined
 }
 
 /**

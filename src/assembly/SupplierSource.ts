@@ -2,9 +2,9 @@
  * The contract of whatever supplies blocks of a torrent besides its peers: web seeds, or a cache on the local network.
  *
  * A source makes a `Supplier` and joins the assembly with it (`Assembly.join`, `Assembly.gainAll`,
- * `Assembly.unchoked`). It requests blocks for it (`Requests.refill`, `Requests.begin`), writes what arrives to its
- * place (`PieceBuffer.write`), and reports it (`Assembly.arriving`, `Assembly.received`). The order of pieces, the end
- * game, digests and blame are the same as for peers.
+ * `Assembly.unchoked`). It requests blocks for it (`Requests.refill`), writes what arrives to its place
+ * (`PieceBuffer.write`), and reports it (`Assembly.arriving`, `Assembly.received`). The order of pieces, the end game,
+ * digests and blame are the same as for peers.
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"

@@ -130,27 +130,26 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     return isRoomy
   }
 
-  /** Refills the pipeline and sends, as far as that needs no fiber; the fiber is woken for the rest. */
-  const takeTurn = (protocol: PeerProtocol.PeerProtocol): void => {
-    if (protocol.patience.blockedSince !== undefined) return
+  /** Refills the pipeline and sends. Returns whether the connection has room for more. */
+  const takeTurn = (protocol: PeerProtocol.PeerProtocol): boolean => {
     const now = Monotonic.nowUnsafe(clock)
-    if (Requests.refill(assembly, protocol, now) !== undefined || !flush(protocol, now)) Latch.openUnsafe(awake)
+    Requests.refill(assembly, protocol, now)
+    return flush(protocol, now)
   }
 
-  /** What a turn cannot do without a fiber: borrow a buffer for a new piece, and wait for room to write. */
+  /** Takes a turn in which something was received. The fiber is woken for what needs one: to wait for room to write. */
+  const answer = (protocol: PeerProtocol.PeerProtocol): void => {
+    if (protocol.patience.blockedSince === undefined && !takeTurn(protocol)) Latch.openUnsafe(awake)
+  }
+
+  /** Takes the turns for which the session is woken, and waits while the connection has no room. */
   const talk = Effect.fnUntraced(function* (protocol: PeerProtocol.PeerProtocol) {
     while (true) {
       yield* awake.await
       if (mustYield) yield* Effect.yieldNow
       mustYield = false
       Latch.closeUnsafe(awake)
-      if (protocol.patience.blockedSince === undefined) {
-        let piece = Requests.refill(assembly, protocol, Monotonic.nowUnsafe(clock))
-        while (piece !== undefined && (yield* Requests.begin(assembly, protocol, piece)) !== undefined) {
-          piece = Requests.refill(assembly, protocol, Monotonic.nowUnsafe(clock))
-        }
-        if (flush(protocol, Monotonic.nowUnsafe(clock))) continue
-      }
+      if (protocol.patience.blockedSince === undefined && takeTurn(protocol)) continue
       yield* connection.drained
       protocol.patience.blockedSince = undefined
       Latch.openUnsafe(awake)
@@ -170,7 +169,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
         try {
           PeerProtocol.receive(protocol, view, Monotonic.nowUnsafe(clock))
           // Before this returns: the pipeline is full again before any piece these bytes completed is hashed.
-          takeTurn(protocol)
+          answer(protocol)
         } catch (error) {
           if (!isSessionError(error)) throw error
           failUnsafe(error)
@@ -182,7 +181,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
       if (refusal !== undefined) return Effect.fail(refusal)
       connection.receiveUnsafe(sink)
       // A peer that says nothing hears which pieces we have, too.
-      if (!isOver) takeTurn(protocol)
+      if (!isOver) answer(protocol)
       return Effect.raceAllFirst([
         connection.closed,
         Deferred.await(failed),

@@ -39,7 +39,7 @@ describe("Assembly", () => {
     Effect.gen(function* () {
       const assembly = yield* assemblyOf(geometryOf(2, 2))
       const one = join(assembly, alice)
-      yield* begin(assembly, one, 0)
+      begin(assembly, one, 0)
       Assembly.setPriorities(assembly, ["skip", "skip"])
 
       const names = ask(assembly, one, 2)
@@ -56,8 +56,8 @@ describe("Assembly", () => {
       const assembly = yield* assemblyOf(geometryOf(3, 2), { cap: 1 })
       const one = join(assembly, alice)
       const two = join(assembly, bob)
-      yield* begin(assembly, one, 0)
-      yield* Requests.begin(assembly, two, piece(1))
+      begin(assembly, one, 0)
+      Requests.begin(assembly, two, piece(1))
 
       yield* BufferPool.close(assembly.pool, piece(0))
 
@@ -72,11 +72,11 @@ describe("Assembly", () => {
       const second = yield* assemblyOf(geometryOf(3, 64))
       const one = join(first, alice)
       const two = join(second, alice)
-      yield* begin(first, one, 0)
-      yield* Requests.begin(second, two, piece(0))
+      begin(first, one, 0)
+      Requests.begin(second, two, piece(0))
 
       yield* BufferPool.close(first.pool, piece(0))
-      const buffer = yield* Requests.begin(second, two, piece(0))
+      const buffer = Requests.begin(second, two, piece(0))
 
       assert.strictEqual(two.woken, 1)
       assert.isDefined(buffer)
@@ -87,7 +87,7 @@ describe("Assembly", () => {
     Effect.gen(function* () {
       const assembly = yield* assemblyOf(geometryOf(2, 2, blockLength + 100))
       const one = join(assembly, alice)
-      const buffer = yield* begin(assembly, one, 1)
+      const buffer = begin(assembly, one, 1)
       ask(assembly, one, 2)
 
       answer(assembly, one, { count: 1 })
@@ -106,7 +106,7 @@ describe("Assembly", () => {
       const assembly = yield* assemblyOf(geometryOf(1, 2))
       const one = join(assembly, alice)
       const two = join(assembly, bob)
-      yield* begin(assembly, one, 0)
+      begin(assembly, one, 0)
       ask(assembly, one, 2)
       Assembly.idle(assembly, two)
 
@@ -143,7 +143,7 @@ describe("Assembly", () => {
       const assembly = yield* assemblyOf(geometryOf(2, 2))
       const one = join(assembly, alice)
       const two = join(assembly, bob)
-      yield* begin(assembly, one, 0)
+      begin(assembly, one, 0)
       ask(assembly, one, 1)
       ask(assembly, two, 1)
       yield* BufferPool.sweep(assembly.pool)
@@ -161,7 +161,7 @@ describe("Assembly", () => {
     Effect.gen(function* () {
       const assembly = yield* assemblyOf(geometryOf(2, 2))
       const one = join(assembly, alice)
-      yield* begin(assembly, one, 0)
+      begin(assembly, one, 0)
       ask(assembly, one, 1)
 
       yield* BufferPool.close(assembly.pool, piece(0))
@@ -174,7 +174,7 @@ describe("Assembly", () => {
     Effect.gen(function* () {
       const assembly = yield* assemblyOf(geometryOf(1, 1))
       const one = join(assembly, alice)
-      yield* begin(assembly, one, 0)
+      begin(assembly, one, 0)
       assembly.distrust.delayed.set(piece(0), 2_000)
       yield* BufferPool.close(assembly.pool, piece(0))
       Assembly.idle(assembly, one)
@@ -195,7 +195,7 @@ describe("Assembly", () => {
       const assembly = yield* assemblyOf(geometryOf(1, 3))
       const one = join(assembly, alice)
       const two = join(assembly, bob)
-      const buffer = yield* begin(assembly, one, 0)
+      const buffer = begin(assembly, one, 0)
       ask(assembly, one, 1)
       ask(assembly, two, 2)
 

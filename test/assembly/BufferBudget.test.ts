@@ -19,7 +19,7 @@ const poolOf = (blocks: number, isStuck?: () => boolean, isUsable?: () => boolea
 const lendMany = Effect.fnUntraced(function* (pool: BufferPool.BufferPool, count: number) {
   let lent = 0
   for (let index = 0; index < count; index++) {
-    if ((yield* BufferPool.lendNow(pool, piece(index))) !== undefined) lent++
+    if (BufferPool.lendNow(pool, piece(index)) !== undefined) lent++
   }
   return lent
 })
@@ -129,7 +129,7 @@ describe("BufferBudget", () => {
       yield* Effect.yieldNow
 
       yield* BufferPool.close(greedy, piece(0))
-      const taken = yield* BufferPool.lendNow(greedy, piece(10))
+      const taken = BufferPool.lendNow(greedy, piece(10))
       const served = yield* Fiber.join(waiting)
 
       assert.isUndefined(taken)
@@ -316,7 +316,7 @@ describe("BufferBudget", () => {
           const pools = yield* Effect.all([poolOf(1), poolOf(2), poolOf(3), poolOf(16)])
           for (const [which, what, index] of script) {
             const pool = pools[which]!
-            if (what === "lend") yield* BufferPool.lendNow(pool, piece(index))
+            if (what === "lend") BufferPool.lendNow(pool, piece(index))
             else yield* BufferPool.close(pool, piece(index))
 
             const { accounts, heldBytes } = pool.ledger

@@ -48,7 +48,7 @@ describe("BufferPool", () => {
       assert.deepStrictEqual(seen, [true])
       assert.isFalse(buffer.isOpen)
       assert.strictEqual(pool.ledger.heldBytes, 0)
-      assert.isUndefined(yield* BufferPool.lendNow(pool, piece(1)))
+      assert.isUndefined(BufferPool.lendNow(pool, piece(1)))
     }).pipe(budget())
   )
 
@@ -57,7 +57,7 @@ describe("BufferPool", () => {
       const pool = yield* poolOf(3)
       for (const index of [0, 1, 2]) yield* lend(pool, piece(index))
 
-      const now = yield* BufferPool.lendNow(pool, piece(3))
+      const now = BufferPool.lendNow(pool, piece(3))
       const fourth = yield* Effect.forkChild(lend(pool, piece(3)))
       yield* TestClock.adjust("30 seconds")
 
@@ -197,7 +197,7 @@ describe("BufferPool", () => {
       yield* lend(pool, piece(0))
       yield* Scope.close(scope, Exit.void)
 
-      const late = yield* BufferPool.lendNow(pool, piece(1))
+      const late = BufferPool.lendNow(pool, piece(1))
 
       assert.isUndefined(late)
       assert.strictEqual(pool.loans.size, 0)

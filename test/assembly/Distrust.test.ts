@@ -23,7 +23,7 @@ const begunByOne = Effect.gen(function* () {
   const one = join(assembly, alice)
   const two = join(assembly, bob)
   Distrust.requireSoleSource(assembly.distrust, piece(0))
-  yield* begin(assembly, one, 0)
+  begin(assembly, one, 0)
   return { assembly, one, two }
 })
 
@@ -32,7 +32,7 @@ const leftToOther = Effect.gen(function* () {
   const assembly = yield* assemblyOf(geometryOf(1, 2))
   const one = join(assembly, alice)
   Distrust.requireSoleSource(assembly.distrust, piece(0))
-  yield* begin(assembly, one, 0)
+  begin(assembly, one, 0)
   yield* Assembly.abandon(assembly, one)
   const other = join(assembly, bob)
   return { assembly, one, other }
@@ -74,7 +74,7 @@ describe("Distrust", () => {
 
       assert.strictEqual(PieceTable.stateOf(assembly.table, piece(0)), "missing")
       assert.strictEqual(BufferPool.lentCount(assembly.pool), 0)
-      assert.strictEqual((yield* begin(assembly, two, 0)).soleSource, bob)
+      assert.strictEqual(begin(assembly, two, 0).soleSource, bob)
     }).pipe(budget)
   )
 
@@ -87,7 +87,7 @@ describe("Distrust", () => {
       for (let round = 0; round < 7; round++) {
         // The first that may start it, whatever the order in which they were woken.
         const sole = suppliers.find((supplier) => Requests.nextPiece(assembly, supplier) !== undefined)!
-        yield* begin(assembly, sole, 0)
+        begin(assembly, sole, 0)
         ask(assembly, sole, 2)
         answer(assembly, sole, { count: 1 })
         yield* Assembly.abandon(assembly, sole)
@@ -135,9 +135,9 @@ describe("Distrust", () => {
       const assembly = yield* assemblyOf(geometryOf(1, 2))
       const [one, two] = [join(assembly, alice), join(assembly, bob)]
       Distrust.requireSoleSource(assembly.distrust, piece(0))
-      yield* begin(assembly, one, 0)
+      begin(assembly, one, 0)
       yield* Assembly.abandon(assembly, one)
-      yield* begin(assembly, two, 0)
+      begin(assembly, two, 0)
 
       const names = [...ask(assembly, one, 1), ...ask(assembly, two, 1)]
 
@@ -150,10 +150,10 @@ describe("Distrust", () => {
       const assembly = yield* assemblyOf(geometryOf(2, 2))
       const one = join(assembly, alice)
       const two = join(assembly, bob, " *")
-      yield* begin(assembly, one, 0)
+      begin(assembly, one, 0)
       Distrust.damage(assembly.distrust, assembly.suppliers, piece(0), alice, 0)
       yield* BufferPool.close(assembly.pool, piece(0))
-      yield* begin(assembly, one, 1)
+      begin(assembly, one, 1)
       ask(assembly, one, 2)
 
       const isEndGame = nameOf(Requests.nextDuplicate(assembly, two, 5_000)) !== undefined

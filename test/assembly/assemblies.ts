@@ -29,4 +29,4 @@ export const budget = Effect.provide(BufferBudget.layer(86 * blockLength))
 
 /** Begins a piece that has no buffer yet. */
 export const begin = (assembly: Assembly.Assembly, supplier: Supplier, index: number) =>
-  Effect.map(Requests.begin(assembly, supplier, piece(index)), (buffer) => buffer!)
+  Requests.begin(assembly, supplier, piece(index))!

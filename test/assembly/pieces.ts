@@ -38,7 +38,7 @@ export const lend = Effect.fnUntraced(function* (
   borrower?: BufferPool.Borrower
 ) {
   while (true) {
-    const buffer = yield* BufferPool.lendNow(pool, index, borrower)
+    const buffer = BufferPool.lendNow(pool, index, borrower)
     if (buffer !== undefined) return buffer
     yield* Effect.yieldNow
   }

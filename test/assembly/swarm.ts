@@ -152,10 +152,7 @@ export const make = Effect.fnUntraced(function* (cap: number) {
 
   const refill = Effect.fnUntraced(function* (peer: Peer) {
     peer.isAwake = false
-    for (;;) {
-      const next = Requests.refill(assembly, peer.protocol, yield* Clock.currentTimeMillis)
-      if (next === undefined || (yield* Requests.begin(assembly, peer.protocol, next)) === undefined) break
-    }
+    Requests.refill(assembly, peer.protocol, yield* Clock.currentTimeMillis)
     if (peer.protocol.pipeline.requests.size === 0) PeerPieces.updateInterest(peer.protocol)
     listen(peer)
   })
@@ -402,7 +399,7 @@ export const make = Effect.fnUntraced(function* (cap: number) {
     }
   })
 
-  const lendToNeighbour = (index: PieceIndex) => BufferPool.lendNow(neighbour, index)
+  const lendToNeighbour = (index: PieceIndex) => Effect.sync(() => BufferPool.lendNow(neighbour, index))
   const takeFromNeighbour = (index: PieceIndex) => BufferPool.close(neighbour, index)
 
   return {

@@ -106,7 +106,7 @@ const completing = (): Operation => {
           while (RequestPipeline.room(supplier.pipeline) > 0) {
             if (Requests.nextBlock(self, supplier, now) !== undefined) continue
             const next = Requests.nextPiece(self, supplier)
-            if (next === undefined || (yield* Requests.begin(self, supplier, next)) === undefined) break
+            if (next === undefined || Requests.begin(self, supplier, next) === undefined) break
           }
           for (const request of [...supplier.pipeline.requests.values()]) {
             request.buffer.bytes.set(bytes)

@@ -95,10 +95,7 @@ const download = (chunkLength: number): Operation => {
     let now = 0
     while (!PieceTable.isComplete(assembly.table)) {
       now++
-      for (;;) {
-        const next = Requests.refill(assembly, protocol, now)
-        if (next === undefined || (yield* Requests.begin(assembly, protocol, next)) === undefined) break
-      }
+      Requests.refill(assembly, protocol, now)
       FrameDecoder.push(decoder, FrameEncoder.take(protocol.outbox))
       const bytes = FrameEncoder.take(answers)
       for (let at = 0; at < bytes.length; at += chunkLength) {

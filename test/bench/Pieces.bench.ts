@@ -100,7 +100,7 @@ const download = (pieceLength: number, supplierCount: number) => {
         while (RequestPipeline.room(supplier.pipeline) > 0) {
           if (Requests.nextBlock(self, supplier, clock) !== undefined) continue
           const next = Requests.nextPiece(self, supplier)
-          if (next === undefined || (yield* Requests.begin(self, supplier, next)) === undefined) break
+          if (next === undefined || Requests.begin(self, supplier, next) === undefined) break
         }
         for (const request of [...supplier.pipeline.requests.values()])
           Assembly.received(self, supplier, request, clock)

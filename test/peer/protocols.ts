@@ -140,10 +140,7 @@ export const say = (
 
 /** What a session does once a batch: fills the pipeline, borrowing buffers for new pieces. */
 export const refill = Effect.fnUntraced(function* (protocol: PeerProtocol.PeerProtocol, now = protocol.now) {
-  while (true) {
-    const next = Requests.refill(protocol.assembly, protocol, now)
-    if (next === undefined || (yield* Requests.begin(protocol.assembly, protocol, next)) === undefined) break
-  }
+  Requests.refill(protocol.assembly, protocol, now)
   if (protocol.pipeline.requests.size === 0) PeerPieces.updateInterest(protocol)
 })
 

@@ -47,12 +47,8 @@ const join = Effect.fnUntraced(function* (
 })
 
 /** Requests as many blocks as the pipeline has room for, and starts pieces for them. */
-const refill = Effect.fnUntraced(function* ({ assembly }: SupplierContext, supplier: Supplier.Supplier) {
-  for (;;) {
-    const next = Requests.refill(assembly, supplier, yield* Monotonic.now)
-    if (next === undefined || (yield* Requests.begin(assembly, supplier, next)) === undefined) return
-  }
-})
+const refill = ({ assembly }: SupplierContext, supplier: Supplier.Supplier) =>
+  Effect.map(Monotonic.now, (now) => Requests.refill(assembly, supplier, now))
 
 /** A source over `pieces`, by their indices. `onExpelled` hears that it was found to have sent wrong bytes. */
 export const make = (

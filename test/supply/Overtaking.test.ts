@@ -39,7 +39,7 @@ const make = Effect.fnUntraced(function* (options: {
     return supplier
   }) as [ScriptedSupplier, ScriptedSupplier, ScriptedSupplier]
   for (const [index, supplier] of [one, two].entries()) {
-    yield* Requests.begin(assembly, supplier, piece(index))
+    Requests.begin(assembly, supplier, piece(index))
     ask(assembly, supplier, 2)
   }
   /** What is requested from the idle one at a time. */
@@ -87,7 +87,7 @@ describe("Overtaking", () => {
       }).pipe(budget)
       const [one, idle] = [join(assembly, idOf(0)), join(assembly, idOf(1))]
       for (const supplier of [one, idle]) measure(supplier, 1)
-      yield* Requests.begin(assembly, one, piece(0))
+      Requests.begin(assembly, one, piece(0))
       ask(assembly, one, 8)
       one.pipeline.lastArrival = 1_000
 

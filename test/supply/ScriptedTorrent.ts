@@ -63,10 +63,7 @@ export const make = Effect.fnUntraced(function* (
         isBusy = true
         supplier.woken = 0
         const now = yield* Clock.currentTimeMillis
-        for (;;) {
-          const next = Requests.refill(assembly, supplier, now)
-          if (next === undefined || (yield* Requests.begin(assembly, supplier, next)) === undefined) break
-        }
+        Requests.refill(assembly, supplier, now)
       }
       const before = facts.length
       for (let turn = 0; turn < 20; turn++) yield* Effect.yieldNow
