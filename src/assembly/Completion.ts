@@ -15,7 +15,6 @@
  * and the fact reported.
  */
 import * as Effect from "effect/Effect"
-import * as Result from "effect/Result"
 import * as Bytes from "../base/Bytes.ts"
 import * as Monotonic from "../base/Monotonic.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
@@ -49,6 +48,7 @@ export interface PieceStore extends Pick<TorrentStorage, "verifies" | "writePiec
 }
 
 const none: ReadonlyMap<number, Uint8Array> = new Map()
+const isRight = Effect.succeed(true)
 
 /** What completing pieces needs. */
 export interface Options {
@@ -75,18 +75,29 @@ export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options
     return digests
   })
 
-  /** Handles a piece that has the right bytes. */
-  const pass = Effect.fnUntraced(function* (buffer: PieceBuffer.PieceBuffer) {
+  /**
+   * Handles a piece that has the right bytes. Returns what is left to report; `undefined` if nothing is, as a rule: this
+   * runs once a piece.
+   */
+  const passNow = (buffer: PieceBuffer.PieceBuffer, digests = none): Effect.Effect<void> | undefined => {
     const { piece } = buffer
     const contributors = PieceBuffer.contributorsOf(buffer)
-    const suspected = Blame.suspectedBlocks(self.distrust.blame, piece)
-    const digests = suspected.size === 0 ? none : yield* digestsOf(buffer, suspected)
     PieceTable.verify(self.table, piece)
     const guilty = Distrust.pass(self.distrust, self.suppliers, piece, contributors, digests)
-    const passed: Facts.Fact = { _tag: "Passed", piece, contributors }
-    if (!Facts.offerNow(self.facts, passed)) yield* report(passed)
-    for (const supplier of guilty) yield* report({ _tag: "Guilty", piece, supplier })
-  })
+    const facts: ReadonlyArray<Facts.Fact> = [
+      { _tag: "Passed", piece, contributors },
+      ...guilty.map((supplier): Facts.Fact => ({ _tag: "Guilty", piece, supplier }))
+    ]
+    const first = facts.findIndex((fact) => !Facts.offerNow(self.facts, fact))
+    return first < 0 ? undefined : Effect.forEach(facts.slice(first), report, { discard: true })
+  }
+
+  /** The same, for a piece of which digests of suspected blocks may be needed first. */
+  const pass = (buffer: PieceBuffer.PieceBuffer): Effect.Effect<void> | undefined => {
+    const suspected = Blame.suspectedBlocks(self.distrust.blame, buffer.piece)
+    if (suspected.size === 0) return passNow(buffer)
+    return Effect.flatMap(digestsOf(buffer, suspected), (digests) => passNow(buffer, digests) ?? Effect.void)
+  }
 
   /** Handles a piece that has wrong bytes: it is dropped, and whoever sent them is identified. */
   const reject = Effect.fnUntraced(function* (buffer: PieceBuffer.PieceBuffer) {
@@ -103,12 +114,12 @@ export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options
   })
 
   /** Compares a complete piece with its digest. Returns whether it is right; a wrong one loses its buffer. */
-  const verify = Effect.fnUntraced(function* (buffer: PieceBuffer.PieceBuffer) {
-    const digest = yield* hasher.sha1(buffer.bytes)
-    const isRight = Bytes.equals(digest, digestOf(buffer.piece))
-    yield* isRight ? pass(buffer) : reject(buffer)
-    return isRight
-  })
+  const verify = (buffer: PieceBuffer.PieceBuffer): Effect.Effect<boolean> =>
+    Effect.flatMap(hasher.sha1(buffer.bytes), (digest) => {
+      if (!Bytes.equals(digest, digestOf(buffer.piece))) return Effect.as(reject(buffer), false)
+      const left = pass(buffer)
+      return left === undefined ? isRight : Effect.andThen(left, isRight)
+    })
 
   /**
    * Notes that a failing piece was answered, which shows that the storage works again. The others wait for their own
@@ -120,20 +131,30 @@ export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options
     return isRecovery
   }
 
-  /** Handles a piece that the storage has stored. */
-  const stored = Effect.fnUntraced(function* (buffer: PieceBuffer.PieceBuffer) {
-    const { piece } = buffer
-    // A storage that verifies has done so by storing it.
-    if (PieceTable.stateOf(self.table, piece) === "complete") yield* pass(buffer)
-    const isRecovery = recover(piece)
-    if (isRecovery) yield* report({ _tag: "Recovered" })
+  /** Notes at once that a piece is stored. What it returns gives the memory back, and reports the fact. */
+  const noteStored = ({ piece }: PieceBuffer.PieceBuffer): Effect.Effect<void> => {
     Assembly.noteStored(self, piece)
     storage.noteStored?.(piece)
-    yield* BufferPool.close(self.pool, piece)
     const fact: Facts.Fact = { _tag: "Stored", piece }
-    if (!Facts.offerNow(self.facts, fact)) yield* report(fact)
-    if (isRecovery) Assembly.wakeIdle(self)
-  })
+    return Effect.flatMap(BufferPool.close(self.pool, piece), () =>
+      Facts.offerNow(self.facts, fact) ? Effect.void : report(fact)
+    )
+  }
+
+  /** Handles a piece that the storage has stored. Called once a piece, so it adds few effects to those of others. */
+  const stored = (buffer: PieceBuffer.PieceBuffer): Effect.Effect<void> => {
+    const { piece } = buffer
+    // A storage that verifies has done so by storing it.
+    const left = PieceTable.stateOf(self.table, piece) === "complete" ? pass(buffer) : undefined
+    if (left === undefined && !failing.has(piece)) return noteStored(buffer)
+    return Effect.gen(function* () {
+      if (left !== undefined) yield* left
+      const isRecovery = recover(piece)
+      if (isRecovery) yield* report({ _tag: "Recovered" })
+      yield* noteStored(buffer)
+      if (isRecovery) Assembly.wakeIdle(self)
+    })
+  }
 
   /** Handles a piece that the storage rightly rejected. The storage works, whatever it failed with before. */
   const rejected = Effect.fnUntraced(function* (piece: PieceIndex) {
@@ -152,11 +173,11 @@ export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options
 
   /** Writes once. Returns why it failed. A confirmed write is noted even after an interruption. */
   const attempt = (buffer: PieceBuffer.PieceBuffer): Effect.Effect<StorageError | undefined> =>
-    Effect.result(storage.writePiece(buffer.piece, buffer.bytes, digestOf(buffer.piece))).pipe(
-      Effect.flatMap((result) =>
-        Result.isSuccess(result) ? Effect.as(stored(buffer), undefined) : Effect.succeed(result.failure)
-      ),
-      Effect.uninterruptible
+    Effect.uninterruptible(
+      Effect.matchEffect(storage.writePiece(buffer.piece, buffer.bytes, digestOf(buffer.piece)), {
+        onSuccess: () => stored(buffer) as Effect.Effect<undefined>,
+        onFailure: Effect.succeed
+      })
     )
 
   /**
@@ -165,16 +186,21 @@ export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options
   const isMismatch = ({ piece }: PieceBuffer.PieceBuffer, { reason }: StorageError): boolean =>
     reason._tag === "DigestMismatch" && PieceTable.stateOf(self.table, piece) === "complete"
 
-  /** Writes a piece until it is stored, or turns out to be wrong. */
-  const write = Effect.fnUntraced(function* (buffer: PieceBuffer.PieceBuffer) {
+  /** Writes a piece, whose last write failed, until it is stored, or turns out to be wrong. */
+  const repeat = Effect.fnUntraced(function* (buffer: PieceBuffer.PieceBuffer, first: StorageError) {
+    let error: StorageError | undefined = first
     for (let delay = firstRetryDelay; ; delay = Math.min(maxRetryDelay, delay * 2)) {
-      const error = yield* attempt(buffer)
-      if (error === undefined) return
       if (isMismatch(buffer, error) && !(yield* verify(buffer))) return yield* rejected(buffer.piece)
       yield* failed(buffer.piece, error)
       yield* Effect.sleep(delay)
+      error = yield* attempt(buffer)
+      if (error === undefined) return
     }
   })
+
+  /** Writes a piece until it is stored, or turns out to be wrong. */
+  const write = (buffer: PieceBuffer.PieceBuffer): Effect.Effect<void> =>
+    Effect.flatMap(attempt(buffer), (error) => (error === undefined ? Effect.void : repeat(buffer, error)))
 
   if (storage.verifies === true) return yield* PieceLine.serve(self.completed, write, writesInFlight)
   // Verifying never waits for a write.

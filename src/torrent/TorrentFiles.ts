@@ -206,33 +206,31 @@ export const make = Effect.fnUntraced(function* ({
     return claiming
   }
 
-  /** Writes a piece whose files are writable. Called once a piece, so it adds only one effect to the storage's own. */
-  const writeReady = (piece: PieceIndex, bytes: Uint8Array, sha1: Uint8Array) =>
-    Effect.suspend(() => {
-      const files = KnownFiles.filesOf(known, piece)
-      flush().noteWriting()
-      return Effect.onExit(storage.writePiece(piece, bytes, sha1), (exit) => {
-        flush().noteWritten(files)
-        if (Exit.isSuccess(exit)) return Effect.void
-        const error = Cause.findErrorOption(exit.cause)
-        const isChanged = Option.isSome(error) && error.value.reason._tag === "FileChanged"
-        return isChanged ? Effect.ignore(reconsider(files)) : Effect.void
-      })
+  /** Begins to write a piece whose files are writable. Called once a piece, so it adds few effects to the storage's. */
+  const writeReady = (piece: PieceIndex, bytes: Uint8Array, sha1: Uint8Array) => {
+    const files = KnownFiles.filesOf(known, piece)
+    flush().noteWriting()
+    return Effect.onExit(storage.writePiece(piece, bytes, sha1), (exit) => {
+      flush().noteWritten(files)
+      if (Exit.isSuccess(exit)) return Effect.void
+      const error = Cause.findErrorOption(exit.cause)
+      const isChanged = Option.isSome(error) && error.value.reason._tag === "FileChanged"
+      return isChanged ? Effect.ignore(reconsider(files)) : Effect.void
     })
+  }
 
+  /** Begins to write a piece. What it returns has to be run. */
   const write = (piece: PieceIndex, bytes: Uint8Array, sha1: Uint8Array): Effect.Effect<void, StorageError> => {
-    const writing = writeReady(piece, bytes, sha1)
+    if (claims().isReady(piece)) return writeReady(piece, bytes, sha1)
     // Claiming files may be interrupted, because nothing is written before it ends.
-    return claims().isReady(piece)
-      ? writing
-      : Effect.andThen(
-          Effect.tapError(Effect.interruptible(claims().ready({ index: piece, bytes, sha1 })), ({ reason }) =>
-            reason._tag === "FileChanged" || reason._tag === "NotStored"
-              ? Effect.ignore(reconsider(KnownFiles.filesOf(known, piece)))
-              : Effect.void
-          ),
-          writing
-        )
+    const claimed = Effect.tapError(
+      Effect.interruptible(claims().ready({ index: piece, bytes, sha1 })),
+      ({ reason }) =>
+        reason._tag === "FileChanged" || reason._tag === "NotStored"
+          ? Effect.ignore(reconsider(KnownFiles.filesOf(known, piece)))
+          : Effect.void
+    )
+    return Effect.flatMap(claimed, () => writeReady(piece, bytes, sha1))
   }
 
   /**
@@ -266,7 +264,7 @@ export const make = Effect.fnUntraced(function* ({
         Effect.map(claims().renew(file), () => {
           if (KnownFiles.isWhole(known, file)) settling.soon(file)
         }),
-      rewrite: (piece, bytes) => write(piece, bytes, digestOf(piece)),
+      rewrite: (piece, bytes) => Effect.uninterruptible(Effect.suspend(() => write(piece, bytes, digestOf(piece)))),
       onUnsafe: (pieces, files) =>
         Effect.suspend(() => {
           // A later run must not trust these pieces until they are written again, whatever their files look like.
