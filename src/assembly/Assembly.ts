@@ -54,7 +54,8 @@ export interface Assembly {
   readonly suppliers: ReadonlySet<Supplier.Supplier>
   /** Suppliers that have room for requests and nothing to request. */
   readonly idleSuppliers: ReadonlySet<Supplier.Supplier>
-  readonly distrust: Distrust.Distrust
+  /** Absent until it is first needed; see `distrustOf`. */
+  readonly distrust: Distrust.Distrust | undefined
   /** What happened, for one fiber to read (`Facts.read`). */
   readonly facts: Facts.Facts
   /** Whether only stored pieces are wanted, so that nothing is fetched. */
@@ -71,6 +72,7 @@ export interface Assembly {
 
 /** The same with mutable fields, for the functions of this file. */
 interface Owned extends Assembly {
+  distrust: Distrust.Distrust | undefined
   readonly suppliers: Set<Supplier.Supplier>
   readonly idleSuppliers: Set<Supplier.Supplier>
   isPaused: boolean
@@ -114,7 +116,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     ids: SupplierId.makeIds(),
     suppliers: new Set(),
     idleSuppliers: new Set(),
-    distrust: Distrust.make(),
+    distrust: undefined,
     facts: Facts.make(),
     isReadOnly,
     isPaused: isReadOnly,
@@ -123,9 +125,11 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     wastedBytes: 0
   }
   regainStored(self, [...Bitfield.indices(stored)] as ReadonlyArray<number> as ReadonlyArray<PieceIndex>)
-  const assembly: Assembly = self
-  return assembly
+  return self as Assembly
 })
+
+/** What is held against pieces and suppliers. Made when it is first asked for: a torrent without peers needs none. */
+export const distrustOf = (self: Assembly): Distrust.Distrust => (own(self).distrust ??= Distrust.make())
 
 /** Notes that stored pieces are gone from the medium, or wrong there. They are fetched again if they are wanted. */
 export const loseStored = (self: Assembly, pieces: ReadonlyArray<PieceIndex>): void => {
@@ -202,11 +206,11 @@ export const isInteresting = (supplier: Supplier.Supplier): boolean => supplier.
 
 /** Returns what is held against the address of a supplier. The supplier keeps it as its `standing`. */
 export const standingOf = (self: Assembly, id: SupplierId.SupplierId): Standing.Standing =>
-  Distrust.standingOf(self.distrust, id)
+  Distrust.standingOf(distrustOf(self), id)
 
 /** Returns the wanted pieces of which a damaged copy was received and no connected supplier has a better one. */
 export const damagedPieces = (self: Assembly): ReadonlyArray<PieceIndex> =>
-  Distrust.damagedPieces(self.distrust, self.suppliers, self.table.wanted)
+  self.distrust === undefined ? [] : Distrust.damagedPieces(self.distrust, self.suppliers, self.table.wanted)
 
 /** Adds a supplier with the pieces that it has so far (usually none). */
 export const join = (self: Assembly, supplier: Supplier.Supplier): void => {
@@ -218,7 +222,7 @@ export const join = (self: Assembly, supplier: Supplier.Supplier): void => {
 /** Notes that the supplier has one more piece. Returns `false` if it had the piece. */
 export const gain = (self: Assembly, supplier: Supplier.Supplier, piece: PieceIndex): boolean => {
   if (!Holdings.add(self, supplier, piece)) return false
-  if (Distrust.supply(self.distrust, supplier, piece)) restart(self, piece)
+  if (Distrust.supply(distrustOf(self), supplier, piece)) restart(self, piece)
   return true
 }
 
@@ -235,8 +239,8 @@ export const gainEverything = (self: Assembly, supplier: Supplier.Supplier): voi
 }
 
 const restartSupplied = (self: Assembly, supplier: Supplier.Supplier): void => {
-  for (const piece of [...self.distrust.withheld]) {
-    if (Bitfield.has(supplier.has, piece) && Distrust.supply(self.distrust, supplier, piece)) restart(self, piece)
+  for (const piece of [...distrustOf(self).withheld]) {
+    if (Bitfield.has(supplier.has, piece) && Distrust.supply(distrustOf(self), supplier, piece)) restart(self, piece)
   }
 }
 
@@ -368,22 +372,13 @@ export const received = (
 
 /** Makes a missing piece a candidate, unless it has to wait. */
 export const restart = (self: Assembly, piece: PieceIndex): void => {
-  if (Distrust.isHeldBack(self.distrust, piece)) return
+  if (self.distrust !== undefined && Distrust.isHeldBack(self.distrust, piece)) return
   if (PieceTable.stateOf(self.table, piece) === "missing") PiecePicker.insert(self.picker, piece)
-}
-
-/** Withholds pieces that rest with every supplier that has them. Returns whether others are candidates again. */
-const withhold = (self: Assembly): boolean => {
-  const isMissing = (piece: PieceIndex) => PieceTable.stateOf(self.table, piece) === "missing"
-  const { freed, held } = Distrust.withhold(self.distrust, self.suppliers, isMissing)
-  for (const piece of held) PiecePicker.remove(self.picker, piece)
-  for (const piece of freed) restart(self, piece)
-  return freed.length > 0
 }
 
 /** Ends waits of pieces and suppliers that are over. To be called once a second. */
 export const tick = (self: Assembly, now: number): void => {
-  const due = Distrust.endDelays(self.distrust, now)
+  const due = Distrust.endDelays(distrustOf(self), now)
   for (const piece of due) restart(self, piece)
   let isFreed = due.length > 0
   for (const supplier of self.suppliers) {
@@ -393,7 +388,11 @@ export const tick = (self: Assembly, now: number): void => {
     supplier.wake()
     isFreed = true
   }
-  Distrust.endRests(self.distrust, self.suppliers, now)
-  if (withhold(self)) isFreed = true
-  if (isFreed) wakeIdle(self)
+  Distrust.endRests(distrustOf(self), self.suppliers, now)
+  // Pieces that rest with every supplier that has them are no candidates meanwhile.
+  const isMissing = (piece: PieceIndex) => PieceTable.stateOf(self.table, piece) === "missing"
+  const { freed, held } = Distrust.withhold(distrustOf(self), self.suppliers, isMissing)
+  for (const piece of held) PiecePicker.remove(self.picker, piece)
+  for (const piece of freed) restart(self, piece)
+  if (isFreed || freed.length > 0) wakeIdle(self)
 }

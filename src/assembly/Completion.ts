@@ -83,7 +83,7 @@ export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options
     const { piece } = buffer
     const contributors = PieceBuffer.contributorsOf(buffer)
     PieceTable.verify(self.table, piece)
-    const guilty = Distrust.pass(self.distrust, self.suppliers, piece, contributors, digests)
+    const guilty = Distrust.pass(Assembly.distrustOf(self), self.suppliers, piece, contributors, digests)
     const facts: ReadonlyArray<Facts.Fact> = [
       { _tag: "Passed", piece, contributors },
       ...guilty.map((supplier): Facts.Fact => ({ _tag: "Guilty", piece, supplier }))
@@ -94,7 +94,7 @@ export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options
 
   /** The same, for a piece of which digests of suspected blocks may be needed first. */
   const pass = (buffer: PieceBuffer.PieceBuffer): Effect.Effect<void> | undefined => {
-    const suspected = Blame.suspectedBlocks(self.distrust.blame, buffer.piece)
+    const suspected = Blame.suspectedBlocks(Assembly.distrustOf(self).blame, buffer.piece)
     if (suspected.size === 0) return passNow(buffer)
     return Effect.flatMap(digestsOf(buffer, suspected), (digests) => passNow(buffer, digests) ?? Effect.void)
   }
@@ -105,7 +105,7 @@ export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options
     const contributors = PieceBuffer.contributorsOf(buffer)
     const [sole] = contributors.size === 1 ? contributors : []
     const copy = sole === undefined ? { sha1s: yield* digestsOf(buffer, buffer.contributors.keys()) } : { sole }
-    Distrust.fail(self.distrust, self.suppliers, buffer, copy, yield* Monotonic.now)
+    Distrust.fail(Assembly.distrustOf(self), self.suppliers, buffer, copy, yield* Monotonic.now)
     Assembly.waste(self, buffer.bytes.length)
     const isReplaceable = Distrust.hasOtherSource(self.suppliers, piece, contributors)
     yield* BufferPool.close(self.pool, piece)

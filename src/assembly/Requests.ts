@@ -30,7 +30,7 @@ import * as PieceTable from "./PieceTable.ts"
  * another supplier that could send it now has failed to send it less often than this one.
  */
 const isLeftToOthers = (self: Assembly.Assembly, supplier: Supplier.Supplier, piece: PieceIndex): boolean =>
-  Distrust.isLeftToOthers(self.distrust, self.suppliers, supplier, piece)
+  Distrust.isLeftToOthers(Assembly.distrustOf(self), self.suppliers, supplier, piece)
 
 /**
  * Returns whether this supplier may replace the sole source of a piece. It may if no block of the piece has arrived, no
@@ -81,7 +81,7 @@ export const nextBlock = (
 /** Returns the pieces that the supplier must not start: those that rest with it, and those that are left to others. */
 const exceptions = (self: Assembly.Assembly, supplier: Supplier.Supplier): ReadonlySet<PieceIndex> => {
   const { refused, standing } = supplier
-  const { soleSourcePieces } = self.distrust
+  const { soleSourcePieces } = Assembly.distrustOf(self)
   if (soleSourcePieces.size === 0 && standing.damaged.resting.size === 0) return refused.resting
   const pieces = new Set([...refused.resting, ...standing.damaged.resting])
   for (const piece of soleSourcePieces.keys()) if (isLeftToOthers(self, supplier, piece)) pieces.add(piece)
@@ -132,7 +132,8 @@ export const nextPiece = (self: Assembly.Assembly, supplier: Supplier.Supplier):
   if (piece !== undefined) return piece
   supplier.gained.clear()
   // A piece that is left to others may return to this supplier although no piece became a candidate meanwhile.
-  supplier.searchedVersion = self.distrust.soleSourcePieces.size === 0 ? self.picker.version : Supplier.neverSearched
+  supplier.searchedVersion =
+    Assembly.distrustOf(self).soleSourcePieces.size === 0 ? self.picker.version : Supplier.neverSearched
   return undefined
 }
 
@@ -173,7 +174,7 @@ export const begin = (
     onOpen: (buffer) => {
       PieceTable.start(self.table, piece)
       PiecePicker.remove(self.picker, piece)
-      if (self.distrust.soleSourcePieces.has(piece)) buffer.soleSource = supplier.id
+      if (Assembly.distrustOf(self).soleSourcePieces.has(piece)) buffer.soleSource = supplier.id
       supplier.current = buffer
     },
     onClose: (buffer) => end(self, buffer)
@@ -194,7 +195,7 @@ const end = (self: Assembly.Assembly, buffer: PieceBuffer.PieceBuffer): void => 
   const state = PieceTable.stateOf(self.table, buffer.piece)
   if (state === "active" || state === "complete") {
     PieceTable.reset(self.table, buffer.piece)
-    if (buffer.soleSource !== undefined) Distrust.noteUnsent(self.distrust, buffer.piece, buffer.soleSource)
+    if (buffer.soleSource !== undefined) Distrust.noteUnsent(Assembly.distrustOf(self), buffer.piece, buffer.soleSource)
     Assembly.restart(self, buffer.piece)
   }
   Assembly.wakeIdle(self)

@@ -175,7 +175,7 @@ describe("Assembly", () => {
       const assembly = yield* assemblyOf(geometryOf(1, 1))
       const one = join(assembly, alice)
       begin(assembly, one, 0)
-      assembly.distrust.delayed.set(piece(0), 2_000)
+      Assembly.distrustOf(assembly).delayed.set(piece(0), 2_000)
       yield* BufferPool.close(assembly.pool, piece(0))
       Assembly.idle(assembly, one)
       one.woken = 0

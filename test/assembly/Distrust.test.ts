@@ -22,7 +22,7 @@ const begunByOne = Effect.gen(function* () {
   const assembly = yield* assemblyOf(geometryOf(2, 2))
   const one = join(assembly, alice)
   const two = join(assembly, bob)
-  Distrust.requireSoleSource(assembly.distrust, piece(0))
+  Distrust.requireSoleSource(Assembly.distrustOf(assembly), piece(0))
   begin(assembly, one, 0)
   return { assembly, one, two }
 })
@@ -31,7 +31,7 @@ const begunByOne = Effect.gen(function* () {
 const leftToOther = Effect.gen(function* () {
   const assembly = yield* assemblyOf(geometryOf(1, 2))
   const one = join(assembly, alice)
-  Distrust.requireSoleSource(assembly.distrust, piece(0))
+  Distrust.requireSoleSource(Assembly.distrustOf(assembly), piece(0))
   begin(assembly, one, 0)
   yield* Assembly.abandon(assembly, one)
   const other = join(assembly, bob)
@@ -82,7 +82,7 @@ describe("Distrust", () => {
     Effect.gen(function* () {
       const assembly = yield* assemblyOf(geometryOf(1, 2))
       const suppliers = [join(assembly, alice), join(assembly, bob), join(assembly, carol)]
-      Distrust.requireSoleSource(assembly.distrust, piece(0))
+      Distrust.requireSoleSource(Assembly.distrustOf(assembly), piece(0))
       const tried: Array<string> = []
       for (let round = 0; round < 7; round++) {
         // The first that may start it, whatever the order in which they were woken.
@@ -134,7 +134,7 @@ describe("Distrust", () => {
     Effect.gen(function* () {
       const assembly = yield* assemblyOf(geometryOf(1, 2))
       const [one, two] = [join(assembly, alice), join(assembly, bob)]
-      Distrust.requireSoleSource(assembly.distrust, piece(0))
+      Distrust.requireSoleSource(Assembly.distrustOf(assembly), piece(0))
       begin(assembly, one, 0)
       yield* Assembly.abandon(assembly, one)
       begin(assembly, two, 0)
@@ -151,7 +151,7 @@ describe("Distrust", () => {
       const one = join(assembly, alice)
       const two = join(assembly, bob, " *")
       begin(assembly, one, 0)
-      Distrust.damage(assembly.distrust, assembly.suppliers, piece(0), alice, 0)
+      Distrust.damage(Assembly.distrustOf(assembly), assembly.suppliers, piece(0), alice, 0)
       yield* BufferPool.close(assembly.pool, piece(0))
       begin(assembly, one, 1)
       ask(assembly, one, 2)
@@ -165,10 +165,13 @@ describe("Distrust", () => {
       assert.deepStrictEqual(Assembly.damagedPieces(assembly), [])
       yield* Assembly.leave(assembly, three)
       Assembly.tick(assembly, 2_000)
-      assert.deepStrictEqual([[...assembly.distrust.withheld], Assembly.damagedPieces(assembly)], [[0], [0]])
+      assert.deepStrictEqual(
+        [[...Assembly.distrustOf(assembly).withheld], Assembly.damagedPieces(assembly)],
+        [[0], [0]]
+      )
       Assembly.tick(assembly, 30_000)
       assert.deepStrictEqual(
-        [[...assembly.distrust.withheld], PiecePicker.isCandidate(assembly.picker, piece(0))],
+        [[...Assembly.distrustOf(assembly).withheld], PiecePicker.isCandidate(assembly.picker, piece(0))],
         [[], true]
       )
     }).pipe(budget)

@@ -317,7 +317,8 @@ export const make = Effect.fnUntraced(function* (cap: number) {
       assert.strictEqual(hasBuffer, state !== "missing" && state !== "stored", `piece ${index} is ${state}`)
       const isCandidate = PiecePicker.isCandidate(picker, index)
       const isWanted = Bitfield.has(table.wanted, index)
-      const isWaiting = assembly.distrust.delayed.has(index) || assembly.distrust.withheld.has(index)
+      const isWaiting =
+        Assembly.distrustOf(assembly).delayed.has(index) || Assembly.distrustOf(assembly).withheld.has(index)
       const mayStart = isWanted && state === "missing" && !isWaiting
       assert.strictEqual(isCandidate, mayStart, `piece ${index} is ${state}`)
       assert.strictEqual(Bitfield.has(table.stored, index), state === "stored")

@@ -294,7 +294,7 @@ describe("PeerProtocol", () => {
 
     test("fault 40: that are rejected by the only source of a piece, which the next tick abandons", function* () {
       const assembly = yield* makeAssembly({ maxActivePieces: 1 })
-      for (const index of [0, 1, 2, 3]) Distrust.requireSoleSource(assembly.distrust, index as PieceIndex)
+      for (const index of [0, 1, 2, 3]) Distrust.requireSoleSource(Assembly.distrustOf(assembly), index as PieceIndex)
       const protocol = yield* unchoked(assembly, 0)
       const [first, second] = heard(protocol).flatMap((message) => (message._tag === "Request" ? [message] : []))
       say(protocol, [piece(first!.index, first!.begin / block)])

@@ -1,7 +1,7 @@
 import { assert, describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import type * as Assembly from "../../src/assembly/Assembly.ts"
+import * as Assembly from "../../src/assembly/Assembly.ts"
 import * as Distrust from "../../src/assembly/Distrust.ts"
 import type { PeerAddress } from "../../src/base/PeerAddress.ts"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
@@ -162,7 +162,8 @@ describe("PeerProtocol, with extensions", () => {
 
   test("fault 39: frees what was to come from the peer alone, with the next tick", function* () {
     const assembly = yield* makeAssembly()
-    for (const piece of [0, 1, 2, 3] as Array<PieceIndex>) Distrust.requireSoleSource(assembly.distrust, piece)
+    for (const piece of [0, 1, 2, 3] as Array<PieceIndex>)
+      Distrust.requireSoleSource(Assembly.distrustOf(assembly), piece)
     const { asked, dontHave, protocol } = yield* extendedSeed(assembly, 0)
 
     say(protocol, [dontHave(Number(asked[0]!.split(":")[0]))])
