@@ -36,6 +36,7 @@ export const enter = (self: Counts, supplier: Supplier.Supplier): void => {
 /** Counts a supplier no more. */
 export const exit = (self: Counts, supplier: Supplier.Supplier): void => {
   PieceTable.unwatch(self.table, supplier)
+  PiecePicker.forget(self.picker, supplier.has)
   if (!supplier.isSeed) uncount(self, supplier)
 }
 
@@ -45,6 +46,7 @@ export const add = (self: Counts, supplier: Supplier.Supplier, piece: PieceIndex
   supplier.lost?.delete(piece)
   PieceTable.noteGained(self.table, supplier, piece)
   PiecePicker.gain(self.picker, piece)
+  PiecePicker.gained(self.picker, supplier.has, piece)
   if (PiecePicker.isCandidate(self.picker, piece)) {
     if (supplier.gained.size < Supplier.maxGained) supplier.gained.add(piece)
     else Supplier.searchAgain(supplier)
@@ -57,6 +59,7 @@ export const addAll = (self: Counts, supplier: Supplier.Supplier, has: Bitfield.
   if (Bitfield.isFull(has)) return addEverything(self, supplier)
   Supplier.searchAgain(supplier)
   Bitfield.replace(supplier.has, has)
+  PiecePicker.forget(self.picker, supplier.has)
   PieceTable.watch(self.table, supplier)
   count(self, supplier)
 }
@@ -72,6 +75,7 @@ export const addEverything = (self: Counts, supplier: Supplier.Supplier): void =
   supplier.isSeed = true
   supplier.lost = new Set()
   Bitfield.fill(supplier.has)
+  PiecePicker.forget(self.picker, supplier.has)
   PieceTable.watch(self.table, supplier)
 }
 

@@ -36,15 +36,15 @@ export interface PieceOrder {
   readonly isSequential: boolean
   /** The pieces that come before all others, in this order. Present once there was one. */
   first: Set<PieceIndex> | undefined
-  /** The deadlines, the earliest first. A piece has at most one. */
-  readonly deadlines: Array<Deadline>
+  /** The pieces with a deadline, the earliest first. Present once there was one. */
+  due: Set<PieceIndex> | undefined
 }
 
 /** Makes an order without deadlines. The rarest piece comes first unless `isSequential` is `true`. */
 export const make = (options: { readonly isSequential?: boolean | undefined } = {}): PieceOrder => ({
   isSequential: options.isSequential === true,
   first: undefined,
-  deadlines: []
+  due: undefined
 })
 
 /**
@@ -58,31 +58,26 @@ export const putFirst = (self: PieceOrder, pieces: Iterable<PieceIndex>): void =
   }
 }
 
-/** Replaces all deadlines. The pieces that were put first stay there. */
+/**
+ * Replaces all deadlines. Of several for one piece, the last counts. The pieces that were put first stay there.
+ */
 export const setDeadlines = (self: PieceOrder, deadlines: Iterable<Deadline>): void => {
-  self.deadlines.length = 0
-  for (const { at, piece } of deadlines) setDeadline(self, piece, at)
-}
-
-/** Sets the deadline of `piece` to `at` (milliseconds). Replaces the deadline that it had. */
-export const setDeadline = (self: PieceOrder, piece: PieceIndex, at: number): void => {
-  takeDeadline(self, piece)
-  const later = self.deadlines.findIndex((deadline) => deadline.at > at)
-  self.deadlines.splice(later === -1 ? self.deadlines.length : later, 0, { piece, at })
+  const times = new Map<PieceIndex, number>()
+  for (const { at, piece } of deadlines) {
+    times.delete(piece)
+    times.set(piece, at)
+  }
+  const sorted = Array.from(times).sort(([, one], [, other]) => (one < other ? -1 : one > other ? 1 : 0))
+  self.due = sorted.length === 0 ? undefined : new Set(sorted.map(([piece]) => piece))
 }
 
 /** Removes the deadline of `piece`, if it has one, and its place among the pieces that were put first. */
 export const clearDeadline = (self: PieceOrder, piece: PieceIndex): void => {
   self.first?.delete(piece)
-  takeDeadline(self, piece)
+  self.due?.delete(piece)
 }
 
 const none: ReadonlySet<PieceIndex> = new Set()
-
-const takeDeadline = (self: PieceOrder, piece: PieceIndex): void => {
-  const known = self.deadlines.findIndex((deadline) => deadline.piece === piece)
-  if (known !== -1) self.deadlines.splice(known, 1)
-}
 
 /**
  * Returns the piece to start next, among the candidates that are in `has` and not in `except`; `undefined` if there is
@@ -98,9 +93,7 @@ export const pick = (
   const canStart = (piece: PieceIndex): boolean =>
     PiecePicker.isCandidate(picker, piece) && Bitfield.has(has, piece) && !except.has(piece)
   for (const piece of self.first ?? none) if (canStart(piece)) return piece
-  for (const { piece } of self.deadlines) {
-    if (canStart(piece)) return piece
-  }
+  for (const piece of self.due ?? none) if (canStart(piece)) return piece
   if (self.isSequential) return PiecePicker.pickLowest(picker, has, except)
   if (begun < randomFirstPieces) return PiecePicker.pickRandom(picker, has, except)
   return PiecePicker.pick(picker, has, except)

@@ -2,46 +2,27 @@
  * Chooses the piece to start next: the rarest that the peer has (BEP 3 practice), and in a random order among equally
  * rare ones. Pieces of high priority come before all others, and skipped ones never. `PieceOrder.ts` decides when
  * another order than rarity applies, and `Requests.ts` requests blocks of active pieces before any new piece.
+ * `PieceSearch.ts` finds the candidates that a peer has.
  *
  * The candidates of a priority stand in one array ordered by availability, shuffled within one availability by the
  * seed. A `have` swaps a piece to a random place in the next section. So following a swarm costs the same for ten
  * pieces and for two million, and reading a bitfield from its start does not order equally rare pieces by index. Peers
  * that have everything do not change the order and are not counted.
  */
-import * as Bitfield from "../base/Bitfield.ts"
+import type * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as Prng from "../base/Prng.ts"
 import type { PiecePriority } from "./PiecePriority.ts"
+import * as PieceSearch from "./PieceSearch.ts"
 
 /** Position of a piece that is no candidate: active, stored, or missing and skipped. */
 const absent = -1
 const skipped = -2
 
-const code = { skip: 0, normal: 1, high: 2 } as const
-const highCode = code.high
-
-/** The candidates of one priority, rarest first. */
-export interface Candidates {
-  /** Pieces by availability; only the first `count` entries are valid. Empty until there is a candidate. */
-  order: Int32Array
-  /** The end of each availability's section in `order`. */
-  readonly sectionEnds: Array<number>
-  count: number
-  /** No candidate has a lower index. */
-  lowest: number
-}
+const code = { skip: 0, normal: 1, high: PieceSearch.highCode } as const
 
 /** All candidates. */
-export interface PiecePicker {
-  readonly normal: Candidates
-  readonly high: Candidates
-  /** The index of each piece in the `order` of its priority; negative for a piece that is no candidate. */
-  readonly positions: Int32Array
-  /** How many peers have each piece, without peers that have every piece. */
-  readonly availability: Uint16Array
-  /** The priority of each piece, as a number. */
-  readonly priorities: Uint8Array
-  readonly random: Prng.Prng
+export interface PiecePicker extends PieceSearch.Searched {
   /** How many candidates there are, of all priorities. */
   count: number
   /**
@@ -60,12 +41,13 @@ export const make = (pieceCount: number, random: Prng.Prng): PiecePicker => {
   const positions = new Int32Array(pieceCount)
   for (let position = 0; position < pieceCount; position++) positions[order[position]!] = position
   return {
-    normal: { order, sectionEnds: [pieceCount], count: pieceCount, lowest: 0 },
-    high: { order: noOrder, sectionEnds: [0], count: 0, lowest: 0 },
+    normal: { order, sectionEnds: [pieceCount], count: pieceCount },
+    high: { order: noOrder, sectionEnds: [0], count: 0 },
     positions,
     availability: new Uint16Array(pieceCount),
     priorities: new Uint8Array(pieceCount).fill(code.normal),
     random,
+    memory: undefined,
     count: pieceCount,
     version: 0
   }
@@ -74,33 +56,33 @@ export const make = (pieceCount: number, random: Prng.Prng): PiecePicker => {
 /** Whether `piece` may be started: it is missing and not skipped. */
 export const isCandidate = (self: PiecePicker, piece: PieceIndex): boolean => self.positions[piece]! >= 0
 
-const candidatesOf = (self: PiecePicker, piece: PieceIndex): Candidates =>
-  self.priorities[piece] === highCode ? self.high : self.normal
+const candidatesOf = (self: PiecePicker, piece: PieceIndex): PieceSearch.Candidates =>
+  self.priorities[piece] === code.high ? self.high : self.normal
 
-const place = (self: PiecePicker, candidates: Candidates, piece: number, position: number): void => {
+const place = (self: PiecePicker, candidates: PieceSearch.Candidates, piece: number, position: number): void => {
   candidates.order[position] = piece
   self.positions[piece] = position
 }
 
-const swap = (self: PiecePicker, candidates: Candidates, piece: number, position: number): void => {
+const swap = (self: PiecePicker, candidates: PieceSearch.Candidates, piece: number, position: number): void => {
   const other = candidates.order[position]!
   place(self, candidates, other, self.positions[piece]!)
   place(self, candidates, piece, position)
 }
 
 /** Moves a candidate from the end of section `level` to the start of the next one. */
-const raise = (self: PiecePicker, candidates: Candidates, piece: number, level: number): void => {
+const raise = (self: PiecePicker, candidates: PieceSearch.Candidates, piece: number, level: number): void => {
   const { sectionEnds } = candidates
   if (level + 1 === sectionEnds.length) sectionEnds.push(sectionEnds[level]!)
   swap(self, candidates, piece, --sectionEnds[level]!)
 }
 
 /** Moves a candidate from the start of section `level` to the end of the one before. */
-const lower = (self: PiecePicker, candidates: Candidates, piece: number, level: number): void =>
+const lower = (self: PiecePicker, candidates: PieceSearch.Candidates, piece: number, level: number): void =>
   swap(self, candidates, piece, candidates.sectionEnds[level - 1]!++)
 
 /** Swaps a candidate that was moved to section `level` to a random place in it. */
-const mix = (self: PiecePicker, candidates: Candidates, piece: PieceIndex, level: number): void => {
+const mix = (self: PiecePicker, candidates: PieceSearch.Candidates, piece: PieceIndex, level: number): void => {
   const begin = level === 0 ? 0 : candidates.sectionEnds[level - 1]!
   swap(self, candidates, piece, begin + Prng.integer(self.random, candidates.sectionEnds[level]! - begin))
 }
@@ -121,7 +103,15 @@ export const lose = (self: PiecePicker, piece: PieceIndex): void => {
   const candidates = candidatesOf(self, piece)
   lower(self, candidates, piece, level)
   mix(self, candidates, piece, level - 1)
+  PieceSearch.noteChange(self, piece)
 }
+
+/** Notes that `has`, by which a peer is known to `pick`, has one more piece, after `gain`. */
+export const gained = (self: PiecePicker, has: Bitfield.Bitfield, piece: PieceIndex): void =>
+  PieceSearch.noteGained(self, has, piece)
+
+/** Forgets what `pick` found out about `has`: the peer left, or its pieces were replaced or removed. */
+export const forget = (self: PiecePicker, has: Bitfield.Bitfield): void => PieceSearch.forget(self, has)
 
 const withdraw = (self: PiecePicker, piece: PieceIndex): void => {
   const candidates = candidatesOf(self, piece)
@@ -144,9 +134,9 @@ const enter = (self: PiecePicker, piece: PieceIndex): void => {
   sectionEnds[sectionEnds.length - 1]!++
   for (let above = sectionEnds.length - 1; above > level; above--) lower(self, candidates, piece, above)
   mix(self, candidates, piece, level)
-  candidates.lowest = Math.min(candidates.lowest, piece)
   self.count++
   self.version++
+  PieceSearch.noteChange(self, piece)
 }
 
 /** Removes a piece that is now active or stored from the candidates. */
@@ -178,73 +168,18 @@ export const setPriority = (self: PiecePicker, piece: PieceIndex, priority: Piec
 type Choice = (self: PiecePicker, has: Bitfield.Bitfield, except: ReadonlySet<PieceIndex>) => PieceIndex | undefined
 
 /**
- * Candidates that are looked at in their order before the peer's own pieces are looked at instead. A peer that has one
- * piece in a hundred nearly always has one of them.
- */
-const maxWalked = 1_024
-
-/** Finds the first candidate from `start` that the peer has, among `maxWalked`; `undefined` if there is none. */
-const findByPosition = (
-  candidates: Candidates,
-  start: number,
-  has: Bitfield.Bitfield,
-  except: ReadonlySet<PieceIndex>
-): PieceIndex | undefined => {
-  const end = Math.min(candidates.count, start + maxWalked)
-  for (let position = start; position < end; position++) {
-    const piece = candidates.order[position]! as PieceIndex
-    if (Bitfield.has(has, piece) && !except.has(piece)) return piece
-  }
-  return undefined
-}
-
-/** Finds the peer's candidate of the lowest position from `start`, by looking at the pieces that the peer has. */
-const findByPiece = (
-  self: PiecePicker,
-  candidates: Candidates,
-  start: number,
-  has: Bitfield.Bitfield,
-  except: ReadonlySet<PieceIndex>
-): PieceIndex | undefined => {
-  let found: PieceIndex | undefined
-  let lowest = candidates.count
-  for (let index = Bitfield.next(has, 0); index >= 0; index = Bitfield.next(has, index + 1)) {
-    const piece = index as PieceIndex
-    const position = self.positions[piece]!
-    if (position < start || position >= lowest || except.has(piece)) continue
-    if (candidatesOf(self, piece) !== candidates) continue
-    found = piece
-    lowest = position
-  }
-  return found
-}
-
-/** Finds the first candidate from `start` that the peer has. Costs no more than the pieces of the peer. */
-const find = (
-  self: PiecePicker,
-  candidates: Candidates,
-  start: number,
-  has: Bitfield.Bitfield,
-  except: ReadonlySet<PieceIndex>
-): PieceIndex | undefined => {
-  const piece = findByPosition(candidates, start, has, except)
-  if (piece !== undefined || candidates.count - start <= maxWalked) return piece
-  return findByPiece(self, candidates, start + maxWalked, has, except)
-}
-
-/**
  * Picks the rarest candidate of the highest priority, of those in `has` and not in `except`; `undefined` if there is
- * none.
+ * none. What it finds out about `has` is kept until `forget`. `gained` has to report each piece that is added to `has`.
  */
 export const pick: Choice = (self, has, except) =>
-  (self.high.count > 0 ? find(self, self.high, 0, has, except) : undefined) ?? find(self, self.normal, 0, has, except)
+  (self.high.count > 0 ? PieceSearch.rarest(self, self.high, has, except) : undefined) ??
+  PieceSearch.rarest(self, self.normal, has, except)
 
-/** As `pick`, but a random candidate instead of the rarest. */
+/** As `pick`, but a random candidate instead of the rarest, unless the peer has few of them. */
 export const pickRandom: Choice = (self, has, except) => {
   for (const candidates of [self.high, self.normal]) {
     if (candidates.count === 0) continue
-    const start = Prng.integer(self.random, candidates.count)
-    const piece = find(self, candidates, start, has, except) ?? find(self, candidates, 0, has, except)
+    const piece = PieceSearch.random(self, candidates, has, except) ?? PieceSearch.rarest(self, candidates, has, except)
     if (piece !== undefined) return piece
   }
   return undefined
@@ -254,12 +189,8 @@ export const pickRandom: Choice = (self, has, except) => {
 export const pickLowest: Choice = (self, has, except) => {
   for (const candidates of [self.high, self.normal]) {
     if (candidates.count === 0) continue
-    const isOne = (piece: PieceIndex) => isCandidate(self, piece) && candidatesOf(self, piece) === candidates
-    while (!isOne(candidates.lowest as PieceIndex)) candidates.lowest++
-    for (let index = Bitfield.next(has, candidates.lowest); index >= 0; index = Bitfield.next(has, index + 1)) {
-      const piece = index as PieceIndex
-      if (isOne(piece) && !except.has(piece)) return piece
-    }
+    const piece = PieceSearch.lowest(self, candidates, has, except)
+    if (piece !== undefined) return piece
   }
   return undefined
 }

@@ -106,18 +106,22 @@ export const countOfBothWithout = (one: Bitfield, other: Bitfield, without: Bitf
   return count
 }
 
+/** Bytes that are looked at before a view of words is made, which costs as much. */
+const nearBytes = 16
+
 /** Returns the first set bit from `start` on; -1 if there is none. Passes 32 clear bits at a time. */
 export const next = ({ bytes }: Bitfield, start: number): number => {
   let at = start >>> 3
   let byte = at < bytes.length ? bytes[at]! & (0xff >>> (start & 7)) : 0
   if (byte === 0) {
-    const words = new Uint32Array(bytes.buffer, 0, bytes.length >>> 2)
-    at++
-    while (at < bytes.length && (at & 3) !== 0 && bytes[at] === 0) at++
-    if ((at & 3) === 0) {
+    const near = Math.min(bytes.length, (at & ~3) + nearBytes)
+    do at++
+    while (at < near && bytes[at] === 0)
+    if (at === near) {
+      const words = new Uint32Array(bytes.buffer, 0, bytes.length >>> 2)
       let word = at >>> 2
       while (word < words.length && words[word] === 0) word++
-      at = word * 4
+      at = Math.max(at, word * 4)
       while (at < bytes.length && bytes[at] === 0) at++
     }
     if (at >= bytes.length) return -1

@@ -214,3 +214,9 @@ export const pick = <H extends Holder>(
 /** Picks the rarest piece of `among`, whoever holds it. */
 export const pickRarest = <H extends Holder>(self: Spread<H>, among: Bitfield.Bitfield): PieceIndex | undefined =>
   PiecePicker.pick(self.rarest, among, nothing)
+
+/** Forgets what was found out about `among`: nothing is picked of it any more. */
+export const forget = <H extends Holder>(self: Spread<H>, among: Bitfield.Bitfield): void => {
+  PiecePicker.forget(self.picker, among)
+  PiecePicker.forget(self.rarest, among)
+}

@@ -230,6 +230,7 @@ export const leave = <P>(self: SuperSeeding<P>, peer: P, now: number): void => {
   const recipient = self.recipients.get(peer)
   if (recipient === undefined) return
   self.recipients.delete(peer)
+  Spread.forget(self.spread, recipient.unoffered)
   if (recipient.hasGrown && Bitfield.isFull(recipient.has) && self.recipients.size > 0) {
     self.departed++
     if (recipient.isSeed) self.departedSeeds++

@@ -46,13 +46,15 @@ describe("Completion, writes", () => {
   it.effect("forgets the deadline of a piece once it is stored", () =>
     Effect.gen(function* () {
       const swarm = yield* Swarm.make(5)
-      PieceOrder.setDeadline(swarm.assembly.order, piece(2), 1_000)
-      PieceOrder.setDeadline(swarm.assembly.order, piece(3), 2_000)
+      PieceOrder.setDeadlines(swarm.assembly.order, [
+        { piece: piece(2), at: 1_000 },
+        { piece: piece(3), at: 2_000 }
+      ])
       const seed = yield* seedOf(swarm, [2])
 
       yield* serveAll(swarm, seed)
 
-      assert.deepStrictEqual(swarm.assembly.order.deadlines, [{ piece: piece(3), at: 2_000 }])
+      assert.deepStrictEqual([...swarm.assembly.order.due!], [3])
     }).pipe(world)
   )
 

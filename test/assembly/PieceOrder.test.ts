@@ -27,7 +27,22 @@ const start = (order: PieceOrder.PieceOrder, picker: PiecePicker.PiecePicker, co
   return started
 }
 
+const deadlines = (...times: ReadonlyArray<readonly [index: number, at: number]>) =>
+  times.map(([index, at]) => ({ piece: piece(index), at }))
+
 describe("PieceOrder", () => {
+  it("sets and clears a deadline of each of 100,000 pieces", () => {
+    const order = PieceOrder.make()
+    const pieceCount = 100_000
+    PieceOrder.setDeadlines(order, deadlines(...Array.from({ length: pieceCount }, (_, at) => [at, at % 7] as const)))
+
+    const cleared = Array.from(order.due!)
+    for (const index of cleared) PieceOrder.clearDeadline(order, index)
+
+    assert.deepStrictEqual(cleared.slice(0, 2), [0, 7])
+    assert.strictEqual(order.due!.size, 0)
+  })
+
   it("starts the first four pieces at random, and the rarest from then on", () => {
     const firsts = new Set<number>()
     for (let seed = 0; seed < 100; seed++) {
@@ -57,9 +72,7 @@ describe("PieceOrder", () => {
 
   it("starts pieces with a deadline first, the earliest before all", () => {
     const order = PieceOrder.make()
-    PieceOrder.setDeadline(order, piece(3), 5_000)
-    PieceOrder.setDeadline(order, piece(1), 9_000)
-    PieceOrder.setDeadline(order, piece(4), 7_000)
+    PieceOrder.setDeadlines(order, deadlines([3, 5_000], [1, 9_000], [4, 7_000]))
 
     assert.deepStrictEqual(start(order, pickerOf("00999"), 5, 4).slice(0, 3), [3, 4, 1])
   })
@@ -68,7 +81,7 @@ describe("PieceOrder", () => {
     const order = PieceOrder.make({ isSequential: true })
     const picker = pickerOf("0000")
     PiecePicker.setPriority(picker, piece(2), "high")
-    PieceOrder.setDeadline(order, piece(3), 1)
+    PieceOrder.setDeadlines(order, deadlines([3, 1]))
 
     assert.deepStrictEqual(start(order, picker, 4), [3, 2, 0, 1])
   })
@@ -76,7 +89,7 @@ describe("PieceOrder", () => {
   it("passes over pieces that the peer lacks, that it refused, and that are skipped", () => {
     const order = PieceOrder.make()
     const picker = pickerOf("0000")
-    for (const index of [0, 1, 2, 3]) PieceOrder.setDeadline(order, piece(index), index)
+    PieceOrder.setDeadlines(order, deadlines([0, 0], [1, 1], [2, 2], [3, 3]))
     PiecePicker.setPriority(picker, piece(0), "skip")
 
     const picked = PieceOrder.pick(order, picker, has("* **"), new Set([piece(2)]), 0)
@@ -86,7 +99,7 @@ describe("PieceOrder", () => {
 
   it("starts pieces that were put first before those with a deadline, in the order in which they were put", () => {
     const order = PieceOrder.make()
-    PieceOrder.setDeadline(order, piece(3), Number.NEGATIVE_INFINITY)
+    PieceOrder.setDeadlines(order, deadlines([3, Number.NEGATIVE_INFINITY]))
     for (const index of [4, 1]) PieceOrder.putFirst(order, [piece(index)])
     const picker = pickerOf("00999")
     PiecePicker.setPriority(picker, piece(0), "high")
@@ -108,9 +121,8 @@ describe("PieceOrder", () => {
   it("a piece that was put first stays first until it is stored, whatever deadlines are set meanwhile", () => {
     const order = PieceOrder.make()
     PieceOrder.putFirst(order, [piece(2)])
-    PieceOrder.setDeadline(order, piece(2), 5)
-    PieceOrder.setDeadline(order, piece(1), 1)
-    order.deadlines.length = 0
+    PieceOrder.setDeadlines(order, deadlines([2, 5], [1, 1]))
+    PieceOrder.setDeadlines(order, [])
     const before = start(order, pickerOf("000"), 1)
 
     PieceOrder.clearDeadline(order, piece(2))
@@ -119,27 +131,22 @@ describe("PieceOrder", () => {
   })
 
   it("keeps one deadline a piece, in order, whatever is set and cleared", () => {
-    const step = fc.tuple(fc.nat(6), fc.option(fc.nat(50), { nil: undefined }))
+    const times = fc.array(fc.tuple(fc.nat(6), fc.nat(50)), { maxLength: 30 })
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 60 }), (script) => {
+      fc.property(times, fc.array(fc.nat(6)), (times, cleared) => {
         const order = PieceOrder.make()
-        const model = new Map<number, number>()
-        for (const [index, at] of script) {
-          if (at === undefined) {
-            PieceOrder.clearDeadline(order, piece(index))
-            model.delete(index)
-          } else {
-            PieceOrder.setDeadline(order, piece(index), at)
-            model.set(index, at)
-          }
+        const model = new Map(times)
+
+        PieceOrder.setDeadlines(order, deadlines(...times))
+        for (const index of cleared) {
+          PieceOrder.clearDeadline(order, piece(index))
+          model.delete(index)
         }
 
-        const times = order.deadlines.map(({ at }) => at)
-        assert.deepStrictEqual(new Map(order.deadlines.map(({ at, piece }) => [piece as number, at])), model)
-        assert.strictEqual(times.length, model.size)
+        const kept = Array.from(order.due ?? [], (index) => model.get(index))
         assert.deepStrictEqual(
-          times,
-          [...times].sort((one, other) => one - other)
+          kept,
+          [...model.values()].sort((one, other) => one - other)
         )
       })
     )

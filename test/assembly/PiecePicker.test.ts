@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import * as PiecePicker from "../../src/assembly/PiecePicker.ts"
 import * as Bitfield from "../../src/base/Bitfield.ts"
+import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as Prng from "../../src/base/Prng.ts"
 import { has, piece } from "./pieces.ts"
 
@@ -283,6 +284,86 @@ describe("PiecePicker", () => {
         assert.strictEqual(picked === undefined ? Number.POSITIVE_INFINITY : availability[picked], rarest)
       }),
       { numRuns: 300 }
+    )
+  })
+
+  it("picks what a search of all candidates would, in a large torrent, after any script of moves", () => {
+    const pieceCount = 4_000
+    const seeds = fc.integer({ min: 0, max: 2 ** 31 - 1 })
+    fc.assert(
+      fc.property(seeds, (seed) => {
+        const draw = Prng.make(seed)
+        const any = () => piece(Prng.integer(draw, pieceCount))
+        const picker = PiecePicker.make(pieceCount, Prng.make(seed))
+        // Three peers lack what only the fourth has, and one of them has few pieces.
+        const peers = [0.4, 0.3, 0.02, 0.9].map((share) => {
+          const peer = Bitfield.make(pieceCount)
+          for (let index = share === 0.9 ? 0 : pieceCount / 2; index < pieceCount; index++) {
+            if (draw() >= share) continue
+            Bitfield.add(peer, index)
+            PiecePicker.gain(picker, piece(index))
+          }
+          return peer
+        })
+        const missing = new Set(Array.from({ length: pieceCount }, (_, index) => piece(index)))
+        const refused = new Set<PieceIndex>()
+        const change = (peer: Bitfield.Bitfield) => {
+          const index = any()
+          switch (Prng.integer(draw, 6)) {
+            case 0:
+              if (Bitfield.add(peer, index)) {
+                PiecePicker.gain(picker, index)
+                PiecePicker.gained(picker, peer, index)
+              }
+              return
+            case 1:
+              if (Bitfield.remove(peer, index)) PiecePicker.lose(picker, index)
+              return
+            case 2:
+              missing.add(index)
+              return PiecePicker.insert(picker, index)
+            case 3:
+              return PiecePicker.setPriority(
+                picker,
+                index,
+                (["skip", "normal", "high"] as const)[Prng.integer(draw, 3)]!
+              )
+            case 4:
+              return void (refused.size > 30 ? refused.clear() : refused.add(index))
+            case 5:
+              missing.delete(index)
+              return PiecePicker.remove(picker, index)
+          }
+        }
+        for (let turn = 0; turn < 100; turn++) {
+          const peer = peers[Prng.integer(draw, peers.length)]!
+          // Now and then so many that the changes are not all kept.
+          for (let count = turn % 30 === 29 ? 20_000 : 3; count > 0; count--) change(peer)
+          if (turn % 25 === 24) {
+            for (const index of Bitfield.indices(peer)) PiecePicker.lose(picker, piece(index))
+            Bitfield.clear(peer)
+            PiecePicker.forget(picker, peer)
+          }
+          const able = [...missing].filter(
+            (index) => PiecePicker.isCandidate(picker, index) && Bitfield.has(peer, index) && !refused.has(index)
+          )
+          const isHigh = (index: PieceIndex) => picker.priorities[index] === 2
+          const best = able.some(isHigh) ? able.filter(isHigh) : able
+          const lowest = PiecePicker.pickLowest(picker, peer, refused)
+          const picked = PiecePicker.pick(picker, peer, refused)
+          assert.strictEqual(lowest, best.length === 0 ? undefined : Math.min(...best))
+          if (picked === undefined) {
+            assert.deepStrictEqual(best, [])
+            continue
+          }
+          const rarest = Math.min(...best.map((index) => picker.availability[index]!))
+          assert.include(best, picked)
+          assert.strictEqual(picker.availability[picked], rarest)
+          missing.delete(picked)
+          PiecePicker.remove(picker, picked)
+        }
+      }),
+      { numRuns: 4 }
     )
   })
 })

@@ -76,6 +76,33 @@ const picks = (pieceCount: number): Operation =>
     1
   )
 
+/** Every candidate of the lower half is rarer than those of the upper half, and the peer has only these. */
+const withoutRarest = (pieceCount: number): Operation =>
+  scoped(
+    `PiecePicker: a pick of ${pieceCount.toLocaleString("en")} pieces for a peer without the rarest half`,
+    50,
+    Effect.sync(() => {
+      const picker = PiecePicker.make(pieceCount, Prng.make(1))
+      const has = Bitfield.make(pieceCount)
+      for (let index = 0; index < pieceCount; index++) {
+        PiecePicker.gain(picker, index as PieceIndex)
+        if (index < pieceCount / 2) continue
+        PiecePicker.gain(picker, index as PieceIndex)
+        if (index % 10 === 0) Bitfield.add(has, index)
+      }
+      const except = new Set<PieceIndex>()
+      return () => {
+        for (let turn = 0; turn < 50; turn++) {
+          const picked = PiecePicker.pick(picker, has, except)!
+          PiecePicker.remove(picker, picked)
+          PiecePicker.insert(picker, picked)
+          seen.value += picked
+        }
+      }
+    }),
+    1
+  )
+
 const bits = half(10_000)
 const none = Bitfield.make(10_000)
 
@@ -141,6 +168,8 @@ export const operations: ReadonlyArray<Operation> = [
   haves,
   picks(10_000),
   { ...picks(1_000_000), isTimedOnly: true },
+  withoutRarest(10_000),
+  { ...withoutRarest(1_000_000), isTimedOnly: true },
   plain("Bitfield: a set bit of 10,000 read, added and removed", 5_000, () => {
     for (const index of Bitfield.indicesWithout(bits, none)) {
       Bitfield.add(none, index)
