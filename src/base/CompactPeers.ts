@@ -28,7 +28,7 @@ export class CompactPeersError extends Data.TaggedError("CompactPeersError")<{
 }
 
 /**
- * The addresses of a list, in order, without those of port 0. If positions count, as in PEX flags, use `decodeEntry`.
+ * The addresses of a list, in order, without those of port 0. If positions count, as in PEX flags, use `read`.
  */
 export const decode = (
   bytes: Uint8Array,
@@ -39,34 +39,51 @@ export const decode = (
     return Result.fail(new CompactPeersError({ length: bytes.length, entryLength: size }))
   }
   const addresses: Array<PeerAddress.PeerAddress> = []
-  for (let offset = 0; offset < bytes.length; offset += size) {
-    const address = decodeEntry(bytes.subarray(offset, offset + size))
+  for (let at = 0; at < bytes.length; at += size) {
+    const address = read(bytes, at, family)
     if (address !== undefined) addresses.push(address)
   }
   return Result.succeed(addresses)
 }
 
-/** The address of one entry of 6 or 18 bytes; `undefined` for another length and for port 0. */
-export const decodeEntry = (bytes: Uint8Array): PeerAddress.PeerAddress | undefined => {
-  if (bytes.length !== entryLength.ipv4 && bytes.length !== entryLength.ipv6) return undefined
-  const ipLength = bytes.length - 2
-  const port = Bytes.readUint16Unsafe(bytes, ipLength)
-  return port === 0 ? undefined : { host: IpAddress.format(bytes.subarray(0, ipLength))!, port }
+/** The address of the entry at `at` of a list; `undefined` for port 0. */
+export const read = (bytes: Uint8Array, at: number, family: Family): PeerAddress.PeerAddress | undefined => {
+  const end = at + entryLength[family] - 2
+  const port = Bytes.readUint16Unsafe(bytes, end)
+  if (port === 0) return undefined
+  return { host: family === "ipv4" ? IpAddress.format4(bytes, at) : IpAddress.format(bytes.subarray(at, end))!, port }
+}
+
+/** The kind of list that an address belongs in; `undefined` for a name, which has no compact form. */
+export const familyOf = ({ host }: PeerAddress.PeerAddress): Family | undefined => {
+  if (IpAddress.ipv4(host) >= 0) return "ipv4"
+  // No name has a colon.
+  return host.includes(":") ? "ipv6" : undefined
 }
 
 /** Addresses in compact form, by family and in order. Names, which have none, are left out. */
-export const encode = (addresses: Iterable<PeerAddress.PeerAddress>): { readonly [family in Family]: Uint8Array } => {
-  const ipv4: Array<Uint8Array> = []
+export const encode = (
+  addresses: ReadonlyArray<PeerAddress.PeerAddress>
+): { readonly [family in Family]: Uint8Array } => {
+  const ipv4 = new Uint8Array(addresses.length * entryLength.ipv4)
+  let end = 0
   const ipv6: Array<Uint8Array> = []
   for (const address of addresses) {
+    const number = IpAddress.ipv4(address.host)
+    if (number >= 0) {
+      Bytes.writeUint32Unsafe(ipv4, end, number)
+      Bytes.writeUint16Unsafe(ipv4, end + 4, address.port)
+      end += entryLength.ipv4
+      continue
+    }
     const entry = encodeEntry(address)
-    if (entry !== undefined) (entry.length === entryLength.ipv4 ? ipv4 : ipv6).push(entry)
+    if (entry !== undefined) ipv6.push(entry)
   }
-  return { ipv4: Bytes.concat(ipv4), ipv6: Bytes.concat(ipv6) }
+  return { ipv4: end === ipv4.length ? ipv4 : ipv4.slice(0, end), ipv6: Bytes.concat(ipv6) }
 }
 
 /** One address as 6 or 18 bytes; `undefined` if the host is a name. A zone is left out. */
-export const encodeEntry = (address: PeerAddress.PeerAddress): Uint8Array<ArrayBuffer> | undefined => {
+const encodeEntry = (address: PeerAddress.PeerAddress): Uint8Array<ArrayBuffer> | undefined => {
   const ip = PeerAddress.ipBytes(address)
   if (ip === undefined) return undefined
   const entry = new Uint8Array(ip.length + 2)

@@ -4,11 +4,11 @@
  * One address has one form: an IPv4 address inside IPv6 (`::ffff:a.b.c.d`, RFC 4291 section 2.5.5.2) is the IPv4
  * address, so that a ban or a count cannot be evaded by another spelling. Names and ports are in `PeerAddress.ts`.
  */
+import * as Bytes from "./Bytes.ts"
 
 /** Characters of the longest text of an address: six groups of four digits and an IPv4 address. */
 const maxTextLength = 45
 
-const decimal = /^(?:0|[1-9]\d{0,2})$/
 const group = /^[0-9a-fA-F]{1,4}$/
 
 /**
@@ -49,16 +49,43 @@ export const network = (host: string): string => {
   return bytes?.length === 16 && !isLinkLocal ? `${format(bytes.fill(0, 8))}/64` : host
 }
 
-const parse4 = (text: string): Uint8Array<ArrayBuffer> | undefined => {
-  const parts = text.split(".")
-  if (parts.length !== 4) return undefined
-  const bytes = new Uint8Array(4)
-  for (const [index, part] of parts.entries()) {
-    if (!decimal.test(part) || Number(part) > 255) return undefined
-    bytes[index] = Number(part)
+const code = { dot: 0x2e, zero: 0x30, nine: 0x39 } as const
+
+/** The number of an IPv4 address in its four decimal numbers, 0 to 2^32 - 1; -1 if `text` is none. Allocates nothing. */
+export const ipv4 = (text: string): number => {
+  let address = 0
+  let part = 0
+  let digits = 0
+  let dots = 0
+  for (let at = 0; at < text.length; at++) {
+    const character = text.charCodeAt(at)
+    if (character >= code.zero && character <= code.nine) {
+      // A leading zero.
+      if (digits > 0 && part === 0) return -1
+      part = part * 10 + character - code.zero
+      if (part > 255) return -1
+      digits++
+    } else {
+      if (character !== code.dot || digits === 0 || ++dots > 3) return -1
+      address = address * 256 + part
+      part = 0
+      digits = 0
+    }
   }
+  return dots === 3 && digits > 0 ? address * 256 + part : -1
+}
+
+const parse4 = (text: string): Uint8Array<ArrayBuffer> | undefined => {
+  const address = ipv4(text)
+  if (address < 0) return undefined
+  const bytes = new Uint8Array(4)
+  Bytes.writeUint32Unsafe(bytes, 0, address)
   return bytes
 }
+
+/** The text of the IPv4 address at `at`. */
+export const format4 = (bytes: Uint8Array, at: number): string =>
+  `${bytes[at]}.${bytes[at + 1]}.${bytes[at + 2]}.${bytes[at + 3]}`
 
 /** The bytes of one side of a `::`; only the end of an address may be written as IPv4. */
 const parseGroups = (text: string, isEnd: boolean): Array<number> | undefined => {
@@ -85,9 +112,9 @@ const isMapped = (bytes: Uint8Array): boolean => bytes[10] === 0xff && bytes[11]
  * `undefined` for another number of bytes.
  */
 export const format = (bytes: Uint8Array): string | undefined => {
-  if (bytes.length === 4) return bytes.join(".")
+  if (bytes.length === 4) return format4(bytes, 0)
   if (bytes.length !== 16) return undefined
-  if (isMapped(bytes)) return bytes.subarray(12).join(".")
+  if (isMapped(bytes)) return format4(bytes, 12)
   const groups: Array<number> = []
   for (let index = 0; index < 16; index += 2) groups.push((bytes[index]! << 8) | bytes[index + 1]!)
   let cutStart = 0

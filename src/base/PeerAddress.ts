@@ -79,6 +79,9 @@ export const isLoopback = (self: PeerAddress): boolean => Reach.of(self.host) ==
 /** Whether the host has a meaning only in the network around (`Reach.of`), loopback excluded. */
 export const isPrivate = (self: PeerAddress): boolean => Reach.of(self.host) === "private"
 
+/** From where it can be reached; `none` also if its port is none. */
+export const reachOf = ({ host, port }: PeerAddress): Reach.Reach =>
+  port >= 1 && port <= 65_535 ? Reach.of(host) : "none"
+
 /** Whether it can be dialled: it has a port, and a host that is not unspecified, multicast or broadcast. */
-export const isDialable = (self: PeerAddress): boolean =>
-  self.port >= 1 && self.port <= 65_535 && Reach.of(self.host) !== "none"
+export const isDialable = (self: PeerAddress): boolean => reachOf(self) !== "none"

@@ -6,6 +6,7 @@
  * than that IPv4 address. The io-daemon refuses by the same table (native-host/io-daemon/src/sockets/address.rs); both
  * have the same test vectors.
  */
+import * as Bytes from "./Bytes.ts"
 import * as IpAddress from "./IpAddress.ts"
 
 /** From where a host can be reached, see `of`. */
@@ -30,6 +31,8 @@ export const isLessPublic = (self: Reach, that: Reach): boolean => order.indexOf
  * `host` may have a zone or the brackets that IPv6 has in URLs.
  */
 export const of = (host: string): Reach => {
+  const address = IpAddress.ipv4(host)
+  if (address >= 0) return reach4(address)
   const bytes = bytesOf(host)
   if (bytes === undefined) return /(?:^|\.)localhost\.?$/i.test(host) ? "loopback" : "public"
   return formsOf(bytes)
@@ -54,7 +57,8 @@ const bytesOf = (host: string): Uint8Array | undefined =>
 const formsOf = (bytes: Uint8Array): ReadonlyArray<Uint8Array> =>
   bytes.length === 4 ? [bytes] : [bytes, ...embedded(bytes)]
 
-const reachOf = (bytes: Uint8Array): Reach => (bytes.length === 4 ? reach4(bytes) : reach6(bytes))
+const reachOf = (bytes: Uint8Array): Reach =>
+  bytes.length === 4 ? reach4(Bytes.readUint32Unsafe(bytes, 0)) : reach6(bytes)
 
 const isLinkLocal4 = (bytes: Uint8Array): boolean => bytes[0] === 169 && bytes[1] === 254
 
@@ -84,16 +88,21 @@ const metadata = hostsOf(
 /** `fd00:ec2::/32`, which has all such services of Amazon. */
 const metadataPrefix = Uint8Array.of(0xfd, 0, 0x0e, 0xc2)
 
+/** Those of them that are IPv4, as numbers. */
+const metadata4: ReadonlySet<number> = new Set(Array.from(metadata, IpAddress.ipv4).filter((address) => address >= 0))
+
 const isMetadata = (bytes: Uint8Array): boolean =>
   metadata.has(IpAddress.format(bytes)!) || startsWith(bytes, metadataPrefix)
 
-const reach4 = (bytes: Uint8Array): Reach => {
-  const [first, second] = bytes as unknown as readonly [number, number]
-  if (first === 0 || first >= 224 || isMetadata(bytes)) return "none"
+const reach4 = (address: number): Reach => {
+  const first = address >>> 24
+  const second = (address >>> 16) & 0xff
+  if (first === 0 || first >= 224 || metadata4.has(address)) return "none"
   if (first === 127) return "loopback"
   if (first === 10 || (first === 172 && second >= 16 && second < 32) || (first === 192 && second === 168))
     return "private"
-  return isLinkLocal4(bytes) || (first === 100 && second >= 64 && second < 128) ? "private" : "public"
+  const isShared = first === 100 && second >= 64 && second < 128
+  return isShared || (first === 169 && second === 254) ? "private" : "public"
 }
 
 const reach6 = (bytes: Uint8Array): Reach => {

@@ -35,8 +35,8 @@ export const maxAccepted = 500
 
 /** The exchange with one peer. Owned by its session. */
 export interface PeerExchange {
-  /** The host of the peer, as we see it. */
-  readonly host: string
+  /** From where the host of the peer, as we see it, can be reached. */
+  readonly reach: Reach.Reach
   readonly isPrivate: boolean
   /** The peers that we have said we are connected to, by `PeerAddress.format`. */
   readonly sent: Map<string, PeerAddress.PeerAddress>
@@ -46,13 +46,13 @@ export interface PeerExchange {
   toldVersion: number | undefined
   /** When the last message that was read arrived. */
   readAt: number
-  /** The addresses that were accepted from the peer, by `keyOf`. */
+  /** The addresses that were accepted from the peer, by host, or by host and port on a local network. */
   readonly accepted: Set<string>
 }
 
 /** Makes an exchange without messages so far. `isPrivate`: whether the torrent is (BEP 27). */
 export const make = (options: { readonly host: string; readonly isPrivate: boolean }): PeerExchange => ({
-  host: options.host,
+  reach: Reach.of(options.host),
   isPrivate: options.isPrivate,
   sent: new Map(),
   sentAt: Number.NEGATIVE_INFINITY,
@@ -61,14 +61,10 @@ export const make = (options: { readonly host: string; readonly isPrivate: boole
   accepted: new Set()
 })
 
-/** Whether an address means something to a peer at `host`: it is public, or no farther from us than `host` is. */
-const isWithinReach = (address: PeerAddress.PeerAddress, host: string): boolean => {
-  if (!PeerAddress.isDialable(address)) return false
-  const reach = Reach.of(address.host)
-  if (reach === "public") return true
-  const from = Reach.of(host)
-  return from === "loopback" || (from === "private" && reach === "private")
-}
+/** Whether an address of this reach means something to the peer: it is public, or no farther from us than the peer. */
+const isWithinReach = (reach: Reach.Reach, self: PeerExchange): boolean =>
+  reach === "public" ||
+  (reach !== "none" && (self.reach === "loopback" || (self.reach === "private" && reach === "private")))
 
 /**
  * The message that is due to the peer; `undefined` if it is too early or nothing has changed. The caller must send it.
@@ -87,19 +83,32 @@ export const next = (
   const current = new Map<string, Contact>()
   for (const contact of connected) {
     const { address } = contact
-    const isSendable = isWithinReach(address, self.host) && CompactPeers.encodeEntry(address) !== undefined
+    const isSendable = CompactPeers.familyOf(address) !== undefined && isWithinReach(PeerAddress.reachOf(address), self)
     if (isSendable) current.set(PeerAddress.format(address), contact)
   }
-  const gone = Array.from(self.sent).filter(([text]) => !current.has(text))
-  const fresh = Array.from(current).filter(([text]) => !self.sent.has(text))
-  const dropped = gone.slice(0, maxContacts)
-  const added = fresh.slice(0, maxContacts)
-  self.toldVersion = gone.length > maxContacts || fresh.length > maxContacts ? undefined : version
+  const dropped: Array<PeerAddress.PeerAddress> = []
+  const added: Array<Contact> = []
+  let isAll = true
+  for (const [text, address] of self.sent) {
+    if (current.has(text)) continue
+    isAll &&= dropped.length < maxContacts
+    if (!isAll) break
+    dropped.push(address)
+    self.sent.delete(text)
+  }
+  for (const [text, contact] of current) {
+    if (self.sent.has(text)) continue
+    if (added.length === maxContacts) {
+      isAll = false
+      break
+    }
+    added.push(contact)
+    self.sent.set(text, contact.address)
+  }
+  self.toldVersion = isAll ? version : undefined
   if (added.length === 0 && dropped.length === 0) return undefined
-  for (const [text] of dropped) self.sent.delete(text)
-  for (const [text, { address }] of added) self.sent.set(text, address)
   self.sentAt = now
-  return { added: added.map(([, contact]) => contact), dropped: dropped.map(([, address]) => address) }
+  return { added, dropped }
 }
 
 /**
@@ -115,14 +124,13 @@ export const take = (self: PeerExchange, message: PexMessage, now: number): Read
   const contacts: Array<Contact> = []
   for (const contact of message.added) {
     if (contacts.length >= room) break
-    const key = keyOf(contact.address)
-    if (self.accepted.has(key) || !isWithinReach(contact.address, self.host)) continue
+    const reach = PeerAddress.reachOf(contact.address)
+    if (!isWithinReach(reach, self)) continue
+    // Several ports of one host are several peers on a local network, and above all on one machine.
+    const key = reach === "public" ? contact.address.host : PeerAddress.format(contact.address)
+    if (self.accepted.has(key)) continue
     self.accepted.add(key)
     contacts.push(contact)
   }
   return contacts
 }
-
-/** Several ports of one host are several peers on a local network, and above all on one machine. */
-const keyOf = (address: PeerAddress.PeerAddress): string =>
-  Reach.of(address.host) === "public" ? address.host : PeerAddress.format(address)

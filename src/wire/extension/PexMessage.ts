@@ -61,12 +61,13 @@ export const decode = (payload: Uint8Array): Result.Result<PexMessage, WireError
     const size = CompactPeers.entryLength[family]
     const flags = Bencode.getBytes(root, `added${suffix}.f`)
     for (const key of [`added${suffix}`, `dropped${suffix}`]) {
-      const list = Bencode.getBytes(root, key) ?? new Uint8Array()
+      const list = Bencode.getBytes(root, key)
+      if (list === undefined) continue
       if (list.length % size !== 0) {
         return Result.fail(new WireError({ why: `a list of ${list.length} bytes of contacts of ${size}` }))
       }
       for (let index = 0; index < Math.min(list.length / size, maxContacts); index++) {
-        const address = CompactPeers.decodeEntry(list.subarray(index * size, (index + 1) * size))
+        const address = CompactPeers.read(list, index * size, family)
         if (address === undefined) continue
         if (key.startsWith("added")) added.push({ address, flags: flags?.[index] ?? 0 })
         else dropped.push(address)
@@ -80,19 +81,22 @@ export const decode = (payload: Uint8Array): Result.Result<PexMessage, WireError
 export const encode = (message: PexMessage): Uint8Array => {
   const added = CompactPeers.encode(message.added.map((contact) => contact.address))
   const dropped = CompactPeers.encode(message.dropped)
-  const flags: { readonly [family in CompactPeers.Family]: Array<number> } = { ipv4: [], ipv6: [] }
-  for (const contact of message.added) {
-    const entry = CompactPeers.encodeEntry(contact.address)
-    if (entry !== undefined) flags[entry.length === CompactPeers.entryLength.ipv4 ? "ipv4" : "ipv6"].push(contact.flags)
+  const flags = {
+    ipv4: new Uint8Array(added.ipv4.length / CompactPeers.entryLength.ipv4),
+    ipv6: new Uint8Array(added.ipv6.length / CompactPeers.entryLength.ipv6)
   }
-  return Bencode.encode({
-    added: unlessEmpty(added.ipv4),
-    "added.f": unlessEmpty(Uint8Array.from(flags.ipv4)),
-    added6: unlessEmpty(added.ipv6),
-    "added6.f": unlessEmpty(Uint8Array.from(flags.ipv6)),
-    dropped: unlessEmpty(dropped.ipv4),
-    dropped6: unlessEmpty(dropped.ipv6)
-  })
+  const ends = { ipv4: 0, ipv6: 0 }
+  for (const { address, flags: bits } of message.added) {
+    const family = CompactPeers.familyOf(address)
+    if (family !== undefined) flags[family][ends[family]++] = bits
+  }
+  const lists = new Map<string, Uint8Array>()
+  const put = (key: string, list: Uint8Array): void => void (list.length > 0 && lists.set(key, list))
+  put("added", added.ipv4)
+  put("added.f", flags.ipv4)
+  put("added6", added.ipv6)
+  put("added6.f", flags.ipv6)
+  put("dropped", dropped.ipv4)
+  put("dropped6", dropped.ipv6)
+  return Bencode.encode(lists)
 }
-
-const unlessEmpty = (list: Uint8Array): Uint8Array | undefined => (list.length === 0 ? undefined : list)
