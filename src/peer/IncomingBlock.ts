@@ -34,14 +34,8 @@ export const begin = (self: IncomingBlock, request: RequestPipeline.Request, id:
 }
 
 /** The request for which bytes may still be written; `undefined` if it was released meanwhile. */
-export const liveRequest = (
-  self: IncomingBlock,
-  pipeline: RequestPipeline.RequestPipeline
-): RequestPipeline.Request | undefined => {
-  const { request } = self
-  if (request === undefined || !request.buffer.isOpen) return undefined
-  return RequestPipeline.get(pipeline, request.buffer.piece, request.block) === request ? request : undefined
-}
+export const liveRequest = ({ request }: IncomingBlock): RequestPipeline.Request | undefined =>
+  request?.isOut === true && request.buffer.isOpen ? request : undefined
 
 /** Writes a part of the block that answers a live request, `offset` bytes after its start. */
 export const write = (
@@ -58,12 +52,8 @@ export const write = (
 /**
  * Ends the block, with its bytes in their place. Returns its request, or `undefined` if that was released meanwhile.
  */
-export const end = (
-  self: IncomingBlock,
-  pipeline: RequestPipeline.RequestPipeline,
-  id: SupplierId
-): RequestPipeline.Request | undefined => {
-  const request = liveRequest(self, pipeline)
+export const end = (self: IncomingBlock, id: SupplierId): RequestPipeline.Request | undefined => {
+  const request = liveRequest(self)
   release(self, id)
   if (request === undefined) return undefined
   const { block, buffer } = request

@@ -77,7 +77,7 @@ export const sink = (
     IncomingBlock.begin(self.receiving, request, self.id)
   },
   pieceData: (view, offset) => {
-    const request = IncomingBlock.liveRequest(self.receiving, self.pipeline)
+    const request = IncomingBlock.liveRequest(self.receiving)
     if (request === undefined) return
     RequestPipeline.progress(self.pipeline, self.now)
     IncomingBlock.write(self.receiving, request, offset, view)
@@ -86,7 +86,7 @@ export const sink = (
     const begun = self.receiving.request
     if (begun === undefined) return
     const size = PieceBuffer.sizeOf(begun.buffer, begun.block)
-    const request = IncomingBlock.end(self.receiving, self.pipeline, self.id)
+    const request = IncomingBlock.end(self.receiving, self.id)
     if (request === undefined) {
       Assembly.waste(self.assembly, size)
       return

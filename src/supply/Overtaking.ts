@@ -89,8 +89,7 @@ const areSilent = (suppliers: Iterable<Supplier>, { block, buffer }: RequestPipe
 
 /** Whether the last block of a supplier is so late that a faster one might overtake it. */
 const isSlow = ({ pipeline }: Supplier, now: number): boolean => {
-  const { value: oldest } = pipeline.requests.values().next()
-  if (oldest === undefined || now - oldest.sentAt < patience) return false
+  if (!RequestPipeline.isAnyOutFor(pipeline, patience, now)) return false
   const { first, period } = expectationOf(pipeline, now)
   return first + (pipeline.requests.size - 1) * period >= patience
 }

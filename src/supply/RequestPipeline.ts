@@ -57,6 +57,8 @@ export interface Request {
   readonly sentAt: number
   /** Whether its block has begun to arrive: its bytes count against the limit then, whatever becomes of it. */
   isArriving: boolean
+  /** Whether it is still out. */
+  isOut: boolean
 }
 
 /** The requests out to one peer, the oldest first. */
@@ -80,6 +82,8 @@ export interface RequestPipeline {
   countedAt: number
   /** When the newest answered request was sent: older ones that are still out were passed over. */
   answeredUpTo: number
+  /** No request was sent earlier, so that most questions about the oldest one need no look at it. */
+  oldestAt: number
   /** The shortest answer seen, in milliseconds. */
   delay: number
   blocksPerSecond: number
@@ -101,6 +105,7 @@ export const make = (blocksPerPiece: number, now: number, limiter = RateLimiter.
   unanswered: 0,
   countedAt: now,
   answeredUpTo: -1,
+  oldestAt: now,
   delay: Number.POSITIVE_INFINITY,
   blocksPerSecond: 0,
   measuredSince: notYet,
@@ -145,6 +150,14 @@ export const rest = (self: RequestPipeline): void => RateLimiter.rest(self.limit
 export const get = (self: RequestPipeline, piece: number, block: number): Request | undefined =>
   self.requests.get(key(self, piece, block))
 
+/** Whether a request has been out for so many milliseconds. */
+export const isAnyOutFor = (self: RequestPipeline, millis: number, now: number): boolean => {
+  if (now - self.oldestAt < millis) return false
+  const { value: oldest } = self.requests.values().next()
+  self.oldestAt = oldest?.sentAt ?? now
+  return now - self.oldestAt >= millis
+}
+
 /** Notes a request for a block, which `admits` has allowed. */
 export const send = (self: RequestPipeline, buffer: PieceBuffer.PieceBuffer, block: number, now: number): Request => {
   if (self.requests.size === 0) {
@@ -157,7 +170,7 @@ export const send = (self: RequestPipeline, buffer: PieceBuffer.PieceBuffer, blo
   PieceBuffer.request(buffer, block)
   const size = PieceBuffer.sizeOf(buffer, block)
   if (size < PieceGeometry.blockLength) RateLimiter.giveBack(self.limiter, PieceGeometry.blockLength - size)
-  const request: Request = { buffer, block, sentAt: now, isArriving: false }
+  const request: Request = { buffer, block, sentAt: now, isArriving: false, isOut: true }
   self.requests.set(key(self, buffer.piece, block), request)
   return request
 }
@@ -167,6 +180,7 @@ const forget = (self: RequestPipeline, piece: number, block: number): Request | 
   const request = self.requests.get(id)
   if (request === undefined) return undefined
   self.requests.delete(id)
+  request.isOut = false
   PieceBuffer.release(request.buffer, request.block)
   return request
 }
@@ -235,6 +249,7 @@ export const arrive = (self: RequestPipeline, piece: number, block: number, now:
 /** Releases all requests: the peer choked or is gone, or the torrent stops. */
 export const releaseAll = (self: RequestPipeline): void => {
   for (const request of self.requests.values()) {
+    request.isOut = false
     PieceBuffer.release(request.buffer, request.block)
     forfeit(self, request)
   }

@@ -32,7 +32,7 @@ describe("IncomingBlock", () => {
     IncomingBlock.write(one.self, one.request, 0, bytes(7).subarray(100))
     IncomingBlock.write(one.self, one.request, blockLength - 100, bytes(8).subarray(0, 100))
     const before = placed(buffer)
-    const request = IncomingBlock.end(one.self, one.pipeline, one.id)
+    const request = IncomingBlock.end(one.self, one.id)
 
     const right = bytes(7)
     right.fill(8, blockLength - 100)
@@ -49,7 +49,7 @@ describe("IncomingBlock", () => {
     IncomingBlock.write(one.self, one.request, 0, bytes(1).subarray(8_000))
     IncomingBlock.write(two.self, two.request, 0, bytes(2))
     const before = placed(buffer)
-    const request = IncomingBlock.end(two.self, two.pipeline, two.id)
+    const request = IncomingBlock.end(two.self, two.id)
 
     assert.strictEqual(before[0], 1)
     assert.deepStrictEqual(placed(buffer), bytes(2))
@@ -62,11 +62,11 @@ describe("IncomingBlock", () => {
     IncomingBlock.begin(one.self, one.request, one.id)
     IncomingBlock.begin(two.self, two.request, two.id)
     IncomingBlock.write(two.self, two.request, 0, bytes(2))
-    IncomingBlock.end(two.self, two.pipeline, two.id)
+    IncomingBlock.end(two.self, two.id)
     PieceBuffer.finish(buffer, 1, two.id, 0)
 
     IncomingBlock.write(one.self, one.request, 0, bytes(1))
-    IncomingBlock.end(one.self, one.pipeline, one.id)
+    IncomingBlock.end(one.self, one.id)
 
     assert.deepStrictEqual(placed(buffer), bytes(2))
   })
@@ -76,10 +76,10 @@ describe("IncomingBlock", () => {
     IncomingBlock.begin(one.self, one.request, one.id)
     RequestPipeline.release(one.pipeline, 0, 1)
 
-    const live = IncomingBlock.liveRequest(one.self, one.pipeline)
+    const live = IncomingBlock.liveRequest(one.self)
 
     assert.isUndefined(live)
-    assert.isUndefined(IncomingBlock.end(one.self, one.pipeline, one.id))
+    assert.isUndefined(IncomingBlock.end(one.self, one.id))
     assert.strictEqual(buffer.writers[1], PieceBuffer.nobody)
   })
 

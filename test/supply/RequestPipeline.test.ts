@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as fc from "fast-check"
 import * as RateLimiter from "../../src/rate/RateLimiter.ts"
 import * as PieceBuffer from "../../src/supply/PieceBuffer.ts"
 import * as RequestPipeline from "../../src/supply/RequestPipeline.ts"
@@ -49,6 +50,32 @@ describe("RequestPipeline", () => {
     const { pipeline } = sent(0)
 
     assert.strictEqual(RequestPipeline.room(pipeline) * blockLength, 256 * 1024)
+  })
+
+  it("knows whether a request has been out for so long, whatever is sent and answered", () => {
+    const steps = fc.array(fc.tuple(fc.constantFrom("send", "arrive", "release", "releaseAll", "ask"), fc.nat(400)))
+    fc.assert(
+      fc.property(steps, (script) => {
+        const { buffer, pipeline } = sent(0)
+        let now = 0
+        let block = 0
+        for (const [what, amount] of script) {
+          now += amount
+          const requests = [...pipeline.requests.values()]
+          const request = requests[amount % Math.max(1, requests.length)]
+          if (what === "send") RequestPipeline.send(pipeline, buffer, block++, now)
+          else if (what === "releaseAll") RequestPipeline.releaseAll(pipeline)
+          else if (what === "ask") {
+            const isOld = requests.some(({ sentAt }) => now - sentAt >= 1_000)
+            assert.strictEqual(RequestPipeline.isAnyOutFor(pipeline, 1_000, now), isOld)
+          } else if (request !== undefined) {
+            if (what === "arrive") RequestPipeline.arrive(pipeline, buffer.piece, request.block, now)
+            else RequestPipeline.release(pipeline, buffer.piece, request.block)
+          }
+          assert.isTrue(requests.every(({ block, isOut }) => isOut === pipeline.requests.has(blocks + block)))
+        }
+      })
+    )
   })
 
   it("grows to the rate times the delay and half a second", () => {
