@@ -287,6 +287,47 @@ describe("PiecePicker", () => {
     )
   })
 
+  describe("in a torrent of which a peer lacks the rarest pieces", () => {
+    const [first, second, lacked] = [7, 9, 3_000].map(piece) as [PieceIndex, PieceIndex, PieceIndex]
+
+    /** The peer has the pieces `first` and `second`, of which two and three others have a copy. */
+    const rarer = () => {
+      const picker = PiecePicker.make(4_000, Prng.make(1))
+      const peer = Bitfield.make(4_000)
+      for (const [index, availability] of [
+        [first, 3],
+        [second, 4]
+      ] as const) {
+        Bitfield.add(peer, index)
+        for (let count = 0; count < availability; count++) PiecePicker.gain(picker, index)
+      }
+      return { picker, next: () => PiecePicker.pick(picker, peer, nothing) }
+    }
+
+    it("follows a piece of it that becomes more available", () => {
+      const { next, picker } = rarer()
+      const before = next()
+      for (let count = 0; count < 2; count++) PiecePicker.gain(picker, first)
+      const after = next()
+      PiecePicker.remove(picker, second)
+
+      assert.deepStrictEqual([before, after, next()], [first, second, first])
+    })
+
+    it("finds a piece that was a candidate again many changes ago", () => {
+      const { next, picker } = rarer()
+      PiecePicker.remove(picker, first)
+      const before = next()
+      PiecePicker.insert(picker, first)
+      for (let count = 0; count < 10_000; count++) {
+        PiecePicker.remove(picker, lacked)
+        PiecePicker.insert(picker, lacked)
+      }
+
+      assert.deepStrictEqual([before, next()], [second, first])
+    })
+  })
+
   it("picks what a search of all candidates would, in a large torrent, after any script of moves", () => {
     const pieceCount = 4_000
     const seeds = fc.integer({ min: 0, max: 2 ** 31 - 1 })
@@ -331,6 +372,7 @@ describe("PiecePicker", () => {
             case 4:
               return void (refused.size > 30 ? refused.clear() : refused.add(index))
             case 5:
+              if (draw() < 0.7) return
               missing.delete(index)
               return PiecePicker.remove(picker, index)
           }
