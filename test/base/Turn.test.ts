@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Scheduler from "effect/Scheduler"
+import * as FC from "fast-check"
 import * as Turn from "../../src/base/Turn.ts"
 
 describe("Turn", () => {
@@ -39,6 +40,80 @@ describe("Turn", () => {
           assert.deepStrictEqual(turn, Turn.make(), `interrupted after ${steps} steps of ${operations} operations`)
         }
       }
+    })
+  )
+
+  it("law: never more at work than may be, in order, and none lost, wherever some are interrupted", () =>
+    FC.assert(
+      FC.asyncProperty(
+        FC.integer({ min: 1, max: 3 }),
+        FC.array(
+          FC.record({
+            // With 2, a fiber of Effect 4.1 never gets on.
+            operations: FC.integer({ min: 3, max: 12 }),
+            steps: FC.integer({ min: 0, max: 3 }),
+            fails: FC.boolean(),
+            shielded: FC.boolean(),
+            interruptedAt: FC.option(FC.integer({ min: 0, max: 12 }), { nil: undefined })
+          }),
+          { minLength: 1, maxLength: 8 }
+        ),
+        (atOnce, jobs) =>
+          Effect.runPromise(
+            Effect.gen(function* () {
+              const turn = Turn.make(atOnce)
+              const begun: Array<number> = []
+              let atWork = 0
+              let mostAtWork = 0
+              const work = (job: number) =>
+                Effect.gen(function* () {
+                  begun.push(job)
+                  mostAtWork = Math.max(mostAtWork, ++atWork)
+                  for (let step = 0; step < jobs[job]!.steps; step++) yield* Effect.yieldNow
+                  if (jobs[job]!.fails) return yield* Effect.fail("failed")
+                }).pipe(Effect.ensuring(Effect.sync(() => void atWork--)))
+              const fibers = []
+              for (const [job, { operations, shielded }] of jobs.entries()) {
+                const taking = Turn.take(turn, shielded ? Effect.uninterruptible(work(job)) : work(job))
+                const limited = Effect.provideService(taking, Scheduler.MaxOpsBeforeYield, operations)
+                fibers.push(yield* Effect.forkChild(Effect.exit(limited)))
+              }
+              for (let step = 0; step < 13; step++) {
+                for (const [job, { interruptedAt }] of jobs.entries()) {
+                  if (interruptedAt === step) fibers[job]!.interruptUnsafe()
+                }
+                yield* Effect.yieldNow
+              }
+              for (const fiber of fibers) yield* Fiber.await(fiber)
+
+              assert.isAtMost(mostAtWork, atOnce)
+              assert.deepStrictEqual(turn, Turn.make(atOnce))
+              const isWhole = jobs.every(({ interruptedAt }) => interruptedAt === undefined)
+              const isEven = jobs.every(({ operations }) => operations === jobs[0]!.operations)
+              if (isWhole) assert.strictEqual(begun.length, jobs.length)
+              if (isWhole && isEven && jobs.every(({ steps }) => steps === jobs[0]!.steps)) {
+                assert.deepStrictEqual(begun, Array.from(jobs.keys()))
+              }
+            })
+          )
+      ),
+      { numRuns: 300 }
+    ))
+
+  it.effect("passes on any number of turns that end at once", () =>
+    Effect.gen(function* () {
+      const turn = Turn.make()
+      let done = 0
+      const work = Effect.sync(() => void done++)
+      const first = yield* Effect.forkChild(Turn.take(turn, Effect.yieldNow), { startImmediately: true })
+
+      yield* Effect.forEach(Array.from({ length: 5_000 }), () => Turn.take(turn, work), {
+        concurrency: "unbounded",
+        discard: true
+      })
+      yield* Fiber.join(first)
+
+      assert.deepStrictEqual([done, turn], [5_000, Turn.make()])
     })
   )
 })

@@ -2,16 +2,16 @@
  * Open files of many torrents within a bound: to open another one, the least recently used idle file is closed.
  *
  * A `Slot` stands for one file, opened in one way; its owner knows how to open it (`TorrentFile.ts`). To open, use and
- * release a slot is one uninterruptible region, entered after an interruptible wait for a permit. So no interruption
- * can leave a descriptor open, or close one that a read or write in flight still needs.
+ * release a slot is one uninterruptible region, entered after an interruptible wait for a turn. So no interruption can
+ * leave a descriptor open, or close one that a read or write in flight still needs.
  *
- * There are as many permits as files may be open. So the holder of a permit finds a free place or an idle file to
- * close, and never waits for another holder: no one waits for ever.
+ * There are as many turns as files may be open. So whoever has a turn finds a free place or an idle file to close, and
+ * never waits for somebody else: no one waits for ever.
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import * as Semaphore from "effect/Semaphore"
+import * as Turn from "../../../base/Turn.ts"
 import type { StorageReason } from "../../Storage.ts"
 import type { SystemError } from "./FileSystemError.ts"
 
@@ -76,7 +76,8 @@ export const make = (options: {
   readonly capacity: number
   readonly close: (fd: number) => Effect.Effect<void, SystemError>
 }): FileHandles => {
-  const permits = Semaphore.makeUnsafe(options.capacity)
+  // One for each file that may be open.
+  const turn = Turn.make(options.capacity)
   // Open and idle, the least recently used first. Touched only synchronously, between two suspensions.
   const idle = new Set<Slot>()
   let places = 0
@@ -125,11 +126,12 @@ export const make = (options: {
   const finish = (slot: Slot, retired: Deferred.Deferred<void>) =>
     Effect.andThen(close(slot), Deferred.succeed(retired, undefined))
 
-  const release = (slot: Slot): Effect.Effect<unknown> => {
-    if (--slot.users > 0) return Effect.void
+  /** Ends a use; returns how to close the file, if it was the last one of a file that is retired. */
+  const release = (slot: Slot): Effect.Effect<unknown> | undefined => {
+    if (--slot.users > 0) return undefined
     if (slot.retired !== undefined) return finish(slot, slot.retired)
     if (slot.fd !== undefined) idle.add(slot)
-    return Effect.void
+    return undefined
   }
 
   const useOpened = <A, E>(slot: Slot, use: (fd: number) => Effect.Effect<A, E>) =>
@@ -139,22 +141,35 @@ export const make = (options: {
         Result.isSuccess(result) ? use(result.success) : Effect.fail(result.failure.reason)
     )
 
-  const useSlot = <A, E>(slot: Slot, use: (fd: number) => Effect.Effect<A, E>) => {
-    slot.users++
-    idle.delete(slot)
-    const using: Effect.Effect<A, E | StorageReason> = slot.fd === undefined ? useOpened(slot, use) : use(slot.fd)
-    return Effect.onExit(using, () => release(slot))
+  const endTurn = Effect.sync(() => Turn.end(turn))
+
+  /** Must be evaluated at once by whoever has a turn, which it ends. */
+  const usePicked = <A, E>(
+    pick: () => Result.Result<Slot, StorageReason>,
+    use: (fd: number) => Effect.Effect<A, E>
+  ): Effect.Effect<A, E | StorageReason> => {
+    let slot: Slot | undefined
+    const using = Effect.suspend((): Effect.Effect<A, E | StorageReason> => {
+      const picked = pick()
+      if (Result.isFailure(picked)) return Effect.fail(picked.failure)
+      slot = picked.success
+      slot.users++
+      idle.delete(slot)
+      return slot.fd === undefined ? useOpened(slot, use) : use(slot.fd)
+    })
+    // Hot path: a piece is written in here, so this has no more effects than it needs.
+    return Effect.onExitPrimitive(using, () => {
+      const closing = slot === undefined ? undefined : release(slot)
+      if (closing !== undefined) return Effect.ensuring(Effect.asVoid(closing), endTurn)
+      Turn.end(turn)
+      return undefined
+    })
   }
 
   return {
     use: (pick, use) =>
-      permits.withPermit(
-        Effect.uninterruptible(
-          Effect.suspend(() => {
-            const picked = pick()
-            return Result.isSuccess(picked) ? useSlot(picked.success, use) : Effect.fail(picked.failure)
-          })
-        )
+      Effect.uninterruptibleMask((restore) =>
+        Turn.takeNow(turn) ? usePicked(pick, use) : Effect.flatMap(Turn.wait(turn, restore), () => usePicked(pick, use))
       ),
     retire: (slot) =>
       Effect.uninterruptible(
@@ -164,7 +179,8 @@ export const make = (options: {
           slot.retired = retired
           if (slot.users > 0) return Deferred.await(retired)
           // In a place of its own, or another file would be opened before this one is closed.
-          return permits.withPermit(
+          return Turn.take(
+            turn,
             Effect.suspend(() => (slot.users > 0 ? Deferred.await(retired) : finish(slot, retired)))
           )
         })
