@@ -194,43 +194,25 @@ const fileOf = (self: FilePlaces, index: number): Used => {
   return used
 }
 
-/** Puts files to rest that were used long ago. Looks at two for each use, so that their number stays bounded. */
-const restSome = ({ files, resting }: FilePlaces) =>
-  Effect.suspend(() => {
-    let closing = Effect.void
-    for (let looks = 0; looks < 2 && files.size > maxIdle; looks++) {
-      const [index, used] = files.entries().next().value!
-      files.delete(index)
-      const isOpen = TorrentFile.isOpen(used.file)
-      const mayRest = used.users === 0 && (!isOpen || files.size >= maxRemembered)
-      const rested = mayRest ? TorrentFile.rest(used.file) : undefined
-      if (rested === undefined) files.set(index, used)
-      else {
-        RestingFiles.put(resting, index, rested)
-        if (isOpen) closing = Effect.andThen(closing, TorrentFile.close(used.file))
-      }
+/**
+ * Puts files to rest that were used long ago. Looks at two for each use, so that their number stays bounded. Returns
+ * how to close those that are open.
+ */
+const restSome = ({ files, resting }: FilePlaces): Effect.Effect<void> | undefined => {
+  let closing: Effect.Effect<void> | undefined
+  for (let looks = 0; looks < 2 && files.size > maxIdle; looks++) {
+    const [index, used] = files.entries().next().value!
+    files.delete(index)
+    const isOpen = TorrentFile.isOpen(used.file)
+    const mayRest = used.users === 0 && (!isOpen || files.size >= maxRemembered)
+    const rested = mayRest ? TorrentFile.rest(used.file) : undefined
+    if (rested === undefined) files.set(index, used)
+    else {
+      RestingFiles.put(resting, index, rested)
+      if (isOpen) closing = Effect.andThen(closing ?? Effect.void, TorrentFile.close(used.file))
     }
-    return closing
-  })
-
-/** Runs an effect with a file, which is not put to rest meanwhile. Must be called when the effect is to begin. */
-const withFileNow = <A>(
-  self: FilePlaces,
-  index: number,
-  effect: (file: TorrentFile.TorrentFile) => Effect.Effect<A, StorageReason>
-): Effect.Effect<A, StorageReason> => {
-  let used: Used | undefined
-  // Counted inside `onExit`. Otherwise an interruption between the two would leave the use counted.
-  const using = Effect.suspend(() => {
-    used = fileOf(self, index)
-    used.users++
-    return effect(used.file)
-  })
-  return Effect.onExit(using, () => {
-    if (used === undefined) return Effect.void
-    used.users--
-    return self.files.size > maxIdle ? restSome(self) : Effect.void
-  })
+  }
+  return closing
 }
 
 /** Runs an effect with a file, which is not put to rest meanwhile. */
@@ -238,7 +220,16 @@ export const withFile = <A>(
   self: FilePlaces,
   index: number,
   effect: (file: TorrentFile.TorrentFile) => Effect.Effect<A, StorageReason>
-): Effect.Effect<A, StorageReason> => Effect.suspend(() => withFileNow(self, index, effect))
+): Effect.Effect<A, StorageReason> =>
+  Effect.uninterruptibleMask((restore) => {
+    const used = fileOf(self, index)
+    used.users++
+    const using = Effect.suspend(() => effect(used.file))
+    return Effect.onExitPrimitive(restore(using), () => {
+      used.users--
+      return restSome(self)
+    })
+  })
 
 const factsOf = (self: FilePlaces, index: number, stats: NFS.BigIntStats): Effect.Effect<FileFacts> => {
   const isFile = stats.isFile()
@@ -263,17 +254,18 @@ export const decide = Effect.fnUntraced(function* (self: FilePlaces, index: numb
   if (Bitfield.remove(self.undecided, index) && found === undefined) Bitfield.add(self.aside, index)
 })
 
-/** Uses a file where it is. */
+/** Uses a file where it is. Must be called when that is to begin. */
 const use = <A>(
   self: FilePlaces,
   index: number,
   effect: (file: TorrentFile.TorrentFile) => Effect.Effect<A, StorageReason>
 ): Effect.Effect<A, StorageReason> =>
-  Effect.suspend(() =>
-    Bitfield.has(self.undecided, index)
-      ? Effect.andThen(decide(self, index), use(self, index, effect))
-      : withFileNow(self, index, effect)
-  )
+  Bitfield.has(self.undecided, index)
+    ? Effect.andThen(
+        decide(self, index),
+        Effect.suspend(() => use(self, index, effect))
+      )
+    : withFile(self, index, effect)
 
 /** What exists in the place of a file, under its name on this disk. */
 export const findInPlace = Effect.fnUntraced(function* (

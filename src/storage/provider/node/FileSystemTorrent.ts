@@ -121,6 +121,9 @@ const part = (span: FileLayout.FileSpan, bytes: Uint8Array): NodeFile.FilePart =
   position: span.fileOffset
 })
 
+const failClosed = ({ directory }: OpenTorrent, operation: StorageError["operation"]) =>
+  Effect.fail(StorageError.of(operation, [new StorageUnavailable({ path: directory, why: TorrentFile.afterClose })]))
+
 /** Does something with each item, continues after failures, and fails with all of them. */
 const each = <A, B>(
   self: OpenTorrent,
@@ -129,10 +132,7 @@ const each = <A, B>(
   effect: (item: A) => Effect.Effect<B, StorageReason>,
   atOnce = concurrency
 ): Effect.Effect<ReadonlyArray<B>, StorageError> => {
-  if (self.isClosed()) {
-    const why = TorrentFile.afterClose
-    return Effect.fail(StorageError.of(operation, [new StorageUnavailable({ path: self.directory, why })]))
-  }
+  if (self.isClosed()) return failClosed(self, operation)
   if (items.length === 1) {
     return Effect.mapBoth(effect(items[0]!), {
       onSuccess: (done) => [done],
@@ -250,12 +250,15 @@ const writePiece = (self: OpenTorrent, piece: PieceIndex, bytes: Uint8Array): Ef
     if (bytes.length !== size)
       return Effect.die(new RangeError(`piece ${piece} has ${size} bytes, not ${bytes.length}`))
     const spans = FileLayout.realSpans(layout, PieceGeometry.pieceOffset(layout.geometry, piece), size)
+    if (self.isClosed()) return failClosed(self, "write")
     const unclaimed = spans.find(({ file }) => !FilePlaces.isClaimed(places, file))
-    if (unclaimed !== undefined && !self.isClosed()) {
+    if (unclaimed !== undefined)
       return Effect.die(new Error(`${FilePlaces.nameOf(places, unclaimed.file)} is not claimed`))
-    }
     const write = (span: FileLayout.FileSpan) => FilePlaces.write(places, span.file, part(span, bytes))
-    return Effect.asVoid(each(self, "write", spans, write))
+    // Most pieces lie in one file.
+    return spans.length === 1
+      ? Effect.mapError(write(spans[0]!), failing("write"))
+      : Effect.asVoid(each(self, "write", spans, write))
   })
 
 /** Fills the parts of a range that padding holds with zeros, and returns the others. */

@@ -115,18 +115,28 @@ export interface FilePart {
 const noProgress: SystemError = { code: "EIO", message: "nothing was written" }
 
 /** Writes a part: in one call, or in more if the system accepts less than it was passed. */
+export const writePart = (
+  fs: NodeFileSystem,
+  fd: number,
+  part: FilePart,
+  done: (error: SystemError | undefined) => void
+): void => {
+  const { begin, bytes, length, position } = part
+  const from = (offset: number): void =>
+    fs.write(fd, bytes, begin + offset, length - offset, position + offset, (error, written) => {
+      if (error) done(error)
+      else if (offset + written === length) done(undefined)
+      else if (written === 0) done(noProgress)
+      else from(offset + written)
+    })
+  from(0)
+}
+
+/** The same, as an effect. */
 export const write = (fs: NodeFileSystem, fd: number, part: FilePart): Effect.Effect<void, SystemError> =>
-  Effect.callback<void, SystemError>((resume) => {
-    const { begin, bytes, length, position } = part
-    const from = (done: number) =>
-      fs.write(fd, bytes, begin + done, length - done, position + done, (error, written) => {
-        if (error) resume(Effect.fail(error))
-        else if (done + written === length) resume(Effect.void)
-        else if (written === 0) resume(Effect.fail(noProgress))
-        else from(done + written)
-      })
-    from(0)
-  })
+  Effect.callback<void, SystemError>((resume) =>
+    writePart(fs, fd, part, (error) => resume(error === undefined ? Effect.void : Effect.fail(error)))
+  )
 
 const readPart = (
   fs: NodeFileSystem,

@@ -253,22 +253,28 @@ export const change = ({ held }: TorrentFile, why: string): void => {
   if (held.isClaimed) HeldFile.change(held, why)
 }
 
+// One effect, because a piece is written in it.
+const writeOpen = (self: TorrentFile, fd: number, part: NodeFile.FilePart) =>
+  Effect.callback<void, StorageReason>((resume) =>
+    NodeFile.writePart(self.medium.fs, fd, part, (error) => {
+      if (error !== undefined) return resume(Effect.fail(failed(self, "write")(error)))
+      // After the write, not before: a sync that runs meanwhile may not cover it.
+      self.isUnsynced = true
+      HeldFile.noteWritten(self.held, part.position, part.length)
+      resume(Effect.void)
+    })
+  )
+
 /** Only of a claimed file. */
 export const write = (self: TorrentFile, part: NodeFile.FilePart): Effect.Effect<void, StorageReason> =>
-  self.medium.handles
-    .use(pickForWriting(self), (fd) => {
+  Turn.take(
+    self.turn,
+    self.medium.handles.use(pickForWriting(self), (fd) => {
       const { held } = self
-      const writing = Effect.map(
-        Effect.mapError(NodeFile.write(self.medium.fs, fd, part), failed(self, "write")),
-        () => {
-          // After the write, not before: a sync that runs meanwhile may not cover it.
-          self.isUnsynced = true
-          HeldFile.noteWritten(held, part.position, part.length)
-        }
-      )
+      const writing = writeOpen(self, fd, part)
       return HeldFile.needsLook(held) ? Effect.andThen(HeldFile.look(held, held.file!), writing) : writing
     })
-    .pipe((effect) => Turn.take(self.turn, effect))
+  )
 
 /** Reads a part and returns how many bytes there were; fails with `NotStored` if there is no file. */
 export const read = (self: TorrentFile, part: NodeFile.FilePart): Effect.Effect<number, StorageReason> =>
