@@ -45,4 +45,34 @@ describe("FileHandles", () => {
       assert.deepStrictEqual([before, log], [["open 1"], ["open 1", "close 1", "open 2"]])
     })
   )
+
+  it.effect("keeps fewer files open after descriptors ran out, but as many as may be in use", () =>
+    Effect.gen(function* () {
+      const capacity = FileHandles.maxInUse + 8
+      const handles = FileHandles.make({ capacity, close: () => Effect.void })
+      let number = 0
+      const useAnother = Effect.suspend(() => {
+        const slot = FileHandles.makeSlot({ open: Effect.sync(() => ++number), closeFailed: () => {} })
+        return handles.use(
+          () => Result.succeed(slot),
+          () => Effect.void
+        )
+      })
+      const counts: Array<number> = []
+      const fill = Effect.map(
+        Effect.forEach(Array.from({ length: capacity }), () => useAnother),
+        () => {
+          counts.push(handles.openCount())
+        }
+      )
+
+      yield* fill
+      yield* handles.closeIdle
+      yield* fill
+      for (let time = 0; time < capacity; time++) yield* handles.closeIdle
+      yield* fill
+
+      assert.deepStrictEqual(counts, [capacity, capacity - 1, FileHandles.maxInUse])
+    })
+  )
 })

@@ -5,7 +5,7 @@
  * release a slot is one uninterruptible region, entered after an interruptible wait for a turn. So no interruption can
  * leave a descriptor open, or close one that a read or write in flight still needs.
  *
- * There are as many turns as files may be open. So whoever has a turn finds a free place or an idle file to close, and
+ * There are no more turns than files may be open. So whoever has a turn finds a free place or an idle file to close, and
  * never waits for somebody else: no one waits for ever.
  */
 import * as Deferred from "effect/Deferred"
@@ -65,22 +65,31 @@ export interface FileHandles {
   ) => Effect.Effect<A, E | StorageReason>
   /** Closes the slot's file for ever, after its last user; completes when it is closed. */
   readonly retire: (slot: Slot) => Effect.Effect<void>
-  /** Closes an idle file, if there is one; returns whether it did. */
+  /**
+   * Closes an idle file, if there is one, because something else needs its descriptor; returns whether it did. From then
+   * on fewer files are kept open, but never fewer than `maxInUse`.
+   */
   readonly closeIdle: Effect.Effect<boolean>
   /** Descriptors that are open, being opened or being closed. */
   readonly openCount: () => number
 }
+
+/**
+ * Files that may be in use at a time; as many stay open however few descriptors are left. Half of the smallest
+ * customary limit, 64, and many times the calls that libuv runs at once.
+ */
+export const maxInUse = 32
 
 /** Makes a cache of at most `capacity` open files, at least 1, that are closed with `close`. */
 export const make = (options: {
   readonly capacity: number
   readonly close: (fd: number) => Effect.Effect<void, SystemError>
 }): FileHandles => {
-  // One for each file that may be open.
-  const turn = Turn.make(options.capacity)
+  const turn = Turn.make(Math.min(options.capacity, maxInUse))
   // Open and idle, the least recently used first. Touched only synchronously, between two suspensions.
   const idle = new Set<Slot>()
   let places = 0
+  let bound = options.capacity
 
   const close = Effect.fnUntraced(function* (slot: Slot) {
     const fd = slot.fd
@@ -100,11 +109,17 @@ export const make = (options: {
     return oldest.done ? Effect.succeed(false) : Effect.as(close(oldest.value), true)
   })
 
+  /** Closes an idle file because descriptors have run out, and keeps fewer open from then on. */
+  const giveWay = Effect.suspend(() => {
+    bound = Math.min(bound, Math.max(maxInUse, places - 1))
+    return evict
+  })
+
   const open = Effect.fnUntraced(function* (slot: Slot) {
     places++
-    while (places > options.capacity) if (!(yield* evict)) break
+    while (places > bound) if (!(yield* evict)) break
     let result = yield* Effect.result(slot.open)
-    while (Result.isFailure(result) && result.failure.exhausted && (yield* evict)) {
+    while (Result.isFailure(result) && result.failure.exhausted && (yield* giveWay)) {
       result = yield* Effect.result(slot.open)
     }
     if (Result.isSuccess(result)) slot.fd = result.success
@@ -185,7 +200,7 @@ export const make = (options: {
           )
         })
       ),
-    closeIdle: Effect.uninterruptible(evict),
+    closeIdle: Effect.uninterruptible(giveWay),
     openCount: () => places
   }
 }
