@@ -70,11 +70,12 @@ describe("FileSystemStorage on its disk", () => {
       const { calls } = yield* Disk
       const torrent = yield* openToWrite(three)
       yield* write(torrent, three, 0)
-      const before = calls.total()
+      const [before, looks] = [calls.total(), calls.count("lookNow")]
 
       yield* torrent.readBlock(pieceOf(three, 0), 0, 12)
 
-      assert.deepStrictEqual([calls.count("read"), calls.count("lookNow"), calls.total() - before], [3, 3, 6])
+      const counts = [calls.count("read"), calls.count("lookNow") - looks, calls.total() - before]
+      assert.deepStrictEqual(counts, [3, 3, 6])
     })
   )
 
@@ -133,6 +134,48 @@ describe("FileSystemStorage on its disk", () => {
   )
 
   test(
+    "asks other threads only to make and to write a new file, in a folder where another one was made",
+    Effect.gen(function* () {
+      const { calls } = yield* Disk
+      const layout = layoutOf(4, ...Array.from({ length: 5 }, (_, index) => [`t/a/b/${index}`, 4] as const))
+      const torrent = yield* open(layout)
+      yield* claim(torrent, layout, "new", [0])
+      const now = () => calls.count("lookNow") + calls.count("fstatNow")
+      const [before, beforeNow] = [calls.total(), now()]
+
+      yield* claim(torrent, layout, "new", [1, 2, 3, 4])
+      for (const piece of [1, 2, 3, 4]) yield* write(torrent, layout, piece)
+
+      const calledNow = now() - beforeNow
+      assert.deepStrictEqual([calls.count("open"), calls.count("write"), calls.total() - before - calledNow], [5, 4, 8])
+      // The download folder, to reserve them. For each, that folder, the three below it, and the file.
+      assert.strictEqual(calledNow, 1 + 4 * 5)
+    })
+  )
+
+  for (const inner of ["t", "t/a"]) {
+    test(
+      `makes no file behind a link that took the place of the folder ${inner}, not even to the same folder`,
+      Effect.gen(function* () {
+        const { outside, root } = yield* Disk
+        const layout = layoutOf(4, ["t/a/one", 4], ["t/a/two", 4])
+        const torrent = yield* open(layout)
+        yield* claim(torrent, layout, "new", [0])
+        NFS.renameSync(Path.join(root, inner), Path.join(outside, "moved"))
+        NFS.symlinkSync(Path.join(outside, "moved"), Path.join(root, inner))
+
+        const refused = yield* messageOf(claim(torrent, layout, "new", [1]))
+
+        assert.include(refused, "a symbolic link leads out of the download folder")
+        assert.deepStrictEqual(
+          [...listFiles(outside).keys()].map((path) => Path.basename(path)),
+          ["one"]
+        )
+      })
+    )
+  }
+
+  test(
     "looks at the files of a folder with one call each, and opens none",
     Effect.gen(function* () {
       const { calls, root } = yield* Disk
@@ -145,7 +188,7 @@ describe("FileSystemStorage on its disk", () => {
       const found = yield* torrent.look(realFiles(layout))
 
       assert.strictEqual(found.filter((facts) => facts !== undefined).length, 250)
-      assert.isAtMost(calls.total() - before, 530)
+      assert.isAtMost(calls.total() - before, 535)
       assert.strictEqual(calls.count("open"), 0)
     })
   )
@@ -735,6 +778,8 @@ describe("FileSystemStorage and a disk that changes", () => {
     "does not take a file that grew during a look for cut off",
     Effect.gen(function* () {
       const { calls } = yield* Disk
+      // A network disk, as one of this machine answers at once.
+      calls.fileSystem = 0x6969n
       const layout = layoutOf(checkInterval, ["f", 2 * checkInterval])
       const torrent = yield* openToWrite(layout)
       yield* write(torrent, layout, 0)

@@ -34,10 +34,10 @@ describe("HeldFile", () => {
   ] as const)("notices that it was %s, and stays changed until it is held again", ([, harm, why]) =>
     Effect.gen(function* () {
       const { file, held, path } = yield* holding
-      yield* HeldFile.look(held, file)
+      yield* HeldFile.look(held, file, false)
       harm(path)
 
-      const reason = yield* Effect.flip(HeldFile.look(held, file))
+      const reason = yield* Effect.flip(HeldFile.look(held, file, false))
       const later = HeldFile.change(held, HeldFile.changedSince)
 
       assert.deepStrictEqual([reason._tag, later.why], ["FileChanged", why])
@@ -56,7 +56,7 @@ describe("HeldFile", () => {
       assert.isFalse(HeldFile.needsLook(held))
       HeldFile.noteWritten(held, HeldFile.checkInterval - 1, 1)
       assert.isTrue(HeldFile.needsLook(held))
-      yield* HeldFile.look(held, file)
+      yield* HeldFile.look(held, file, false)
 
       assert.isFalse(HeldFile.needsLook(held))
     })

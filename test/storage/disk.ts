@@ -86,6 +86,10 @@ export const makeCalls = (): DiskCalls => {
       lookNow: (path, follows) => {
         counts.set("lookNow", (counts.get("lookNow") ?? 0) + 1)
         return nodeFileSystem.lookNow(path, follows)
+      },
+      fstatNow: (fd) => {
+        counts.set("fstatNow", (counts.get("fstatNow") ?? 0) + 1)
+        return nodeFileSystem.fstatNow(fd)
       }
     },
     count: (operation) => counts.get(operation) ?? 0,

@@ -95,6 +95,12 @@ const playedDisk = (): NodeFileSystem => {
       done(null, statsOf(file))
     },
     fstatExact: (fd, done) => (fd < first ? nodeFileSystem.fstatExact(fd, done) : done(null, statsOf(fd - first))),
+    lookNow: (path, follows) => {
+      const file = fileIn(path)
+      if (file < 0) return nodeFileSystem.lookNow(path, follows)
+      return lengths[file]! < 0 ? undefined : statsOf(file)
+    },
+    fstatNow: (fd) => (fd < first ? nodeFileSystem.fstatNow(fd) : statsOf(fd - first)),
     open: (path, flags, done) => {
       const file = fileIn(path)
       if (file < 0) return nodeFileSystem.open(path, flags, done)

@@ -14,11 +14,13 @@ import type * as NFS from "node:fs"
 import * as Path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
+import * as Turn from "../../../base/Turn.ts"
 import { type StorageReason, StorageRefused, StorageUnavailable } from "../../Storage.ts"
 import type { OpenFailure } from "./FileHandles.ts"
 import * as FileHandles from "./FileHandles.ts"
 import type { SystemError } from "./FileSystemError.ts"
 import * as FileSystemError from "./FileSystemError.ts"
+import * as LocalDevices from "./LocalDevices.ts"
 import type { NodeFileSystem } from "./NodeFile.ts"
 import * as NodeFile from "./NodeFile.ts"
 
@@ -29,12 +31,31 @@ export interface DownloadFolder {
   readonly directory: string
   /** Whether reads may leave the folder through links; writes may not. */
   readonly followLinks: boolean
-  /** True paths of folders that were found or made, by their components; "" for the download folder. */
-  known: Map<string, string> | undefined
+  /** Folders that were found or made, by their components; "" for the download folder. */
+  known: Map<string, KnownFolder> | undefined
   /** Folders with new entries that were not synced yet. */
   changed: Set<string> | undefined
   /** Of the folder that was found first. */
   identity: RootIdentity | undefined
+  /** Folders are made one at a time, so that files that are made at once do not try to make the same ones. */
+  readonly making: Turn.Turn
+}
+
+/** A folder that was found or made. */
+interface KnownFolder {
+  /** True, with no link left in it. */
+  readonly path: string
+  /** `undefined` if the folders on the way to it cannot be looked at at no cost. */
+  readonly way: Way | undefined
+}
+
+/** A folder on the device of the download folder, and those on the way to it. Shared by all folders in it. */
+interface Way {
+  readonly path: string
+  readonly ino: bigint
+  /** The folder that it is in, unless that is the download folder. */
+  readonly outer: Way | undefined
+  readonly depth: number
 }
 
 /** Tells a download folder apart from what is at its path after it vanished. */
@@ -45,6 +66,12 @@ interface RootIdentity {
   readonly type: bigint
 }
 
+/**
+ * How many folders on the way to a folder are looked at on this thread. One look costs 4 us there, and 14 us on another
+ * thread (CPU, Node 24), which looks at the whole way.
+ */
+const maxWay = 8
+
 const vanished = "the download folder vanished, and is not made again while the torrent is open"
 
 /** Makes a download folder of `directory`, which need not exist. Touches nothing. */
@@ -52,7 +79,19 @@ export const make = (
   fs: NodeFileSystem,
   directory: string,
   { followLinks = false }: { readonly followLinks?: boolean | undefined } = {}
-): DownloadFolder => ({ fs, directory, followLinks, known: undefined, changed: undefined, identity: undefined })
+): DownloadFolder => ({
+  fs,
+  directory,
+  followLinks,
+  known: undefined,
+  changed: undefined,
+  identity: undefined,
+  making: Turn.make()
+})
+
+/** Whether the download folder is on a disk of this machine, as far as is known; see `LocalDevices.ts`. */
+export const isLocal = ({ identity }: DownloadFolder): boolean =>
+  identity !== undefined && LocalDevices.isLocalType(identity.type)
 
 const rootOf = ({ directory }: DownloadFolder): string => Path.resolve(directory)
 
@@ -80,10 +119,46 @@ export const unmarkChanged = (self: DownloadFolder, folder: string): void => {
   if (self.changed?.size === 0) self.changed = undefined
 }
 
-const remember = (self: DownloadFolder, key: string, real: string): string => {
+/** The inode of what is there now, on this thread, if that is a folder on the device of the download folder. */
+const inodeNow = ({ fs, identity }: DownloadFolder, path: string): bigint | undefined => {
+  const stats = fs.lookNow(path, false)
+  return stats?.isDirectory() === true && stats.dev === identity!.dev ? stats.ino : undefined
+}
+
+/** The way to a folder below `top`, given by its true path, that was in use just now; `outer` may be the one before. */
+const wayTo = (
+  self: DownloadFolder,
+  top: string,
+  path: string,
+  outer: Way | undefined,
+  left = maxWay
+): Way | undefined => {
+  if (left === 0 || outer?.depth === maxWay || !isLocal(self) || !isInside(top, path)) return undefined
+  const parent = Path.dirname(path)
+  const above = parent === outer?.path || parent === top ? outer : wayTo(self, top, parent, undefined, left - 1)
+  if (parent !== top && above === undefined) return undefined
+  const ino = inodeNow(self, path)
+  if (ino === undefined) return undefined
+  return parent === top
+    ? { path, ino, outer: undefined, depth: 1 }
+    : { path, ino, outer: above, depth: above!.depth + 1 }
+}
+
+const isInside = (top: string, path: string): boolean => path.startsWith(top.endsWith(Path.sep) ? top : top + Path.sep)
+
+const remember = (self: DownloadFolder, key: string, path: string, way: Way | undefined): string => {
   self.known ??= new Map()
-  self.known.set(key, real)
-  return real
+  self.known.set(key, { path, way })
+  return path
+}
+
+/** Whether a folder that is known is still there, and no folder on the way to it was swapped for a link. */
+const isStill = (self: DownloadFolder, { path, way }: KnownFolder): Effect.Effect<boolean> => {
+  let left = way
+  while (left !== undefined && inodeNow(self, left.path) === left.ino) left = left.outer
+  if (way !== undefined && left === undefined) return Effect.succeed(true)
+  // One call instead of one a component.
+  return Effect.match(realpath(self, path), { onSuccess: (real) => real === path, onFailure: () => false })
 }
 
 const refuse = (path: string, why: string): OpenFailure => FileHandles.refusal(new StorageRefused({ path, why }))
@@ -106,6 +181,8 @@ export const present = Effect.fnUntraced(function* (self: DownloadFolder): Effec
   const { directory, fs, identity } = self
   if (identity === undefined) return
   const root = rootOf(self)
+  const now = isLocal(self) ? fs.lookNow(root, true) : undefined
+  if (now?.dev === identity.dev && now.ino === identity.ino) return
   const found = yield* Effect.result(NodeFile.call<NFS.BigIntStats>((done) => fs.statExact(root, done)))
   const isThere = Result.isSuccess(found) && found.success.ino === identity.ino
   if (isThere && found.success.dev === identity.dev) return
@@ -128,26 +205,29 @@ const resolveRoot = Effect.fnUntraced(function* (self: DownloadFolder, access: "
   const { directory } = self
   if (access === "write" && self.identity !== undefined) yield* Effect.mapError(present(self), FileHandles.refusal)
   const found = self.known?.get("")
-  if (found !== undefined) return found
+  if (found !== undefined) return found.path
   if (access === "write" && self.identity === undefined) {
     yield* Effect.mapError(makeRoot(self), failed(directory, access))
   }
   const real = yield* Effect.mapError(realpath(self, rootOf(self)), failed(directory, access))
   self.identity ??= yield* Effect.mapError(identify(self, real), failed(directory, access))
-  return remember(self, "", real)
+  return remember(self, "", real, undefined)
 })
 
+/** Makes the folder, or finds the true path of what is there. */
 const makeFolder = Effect.fnUntraced(function* (self: DownloadFolder, parent: string, child: string, name: string) {
+  // Most folders that are written to for the first time are missing.
   const made = yield* Effect.result(NodeFile.call((done) => self.fs.mkdir(child, done)))
   if (made._tag === "Success") {
     markChanged(self, parent)
     return child
   }
-  if (made.failure.code !== "EEXIST") return yield* Effect.fail(openFailure(made.failure, name, "write"))
-  // Another program made it meanwhile, or a link leads nowhere.
-  return yield* Effect.mapError(realpath(self, child), (error) =>
-    error.code === "ENOENT" ? refuse(name, "a symbolic link leads nowhere") : openFailure(error, name, "write")
-  )
+  return yield* Effect.mapError(realpath(self, child), (error) => {
+    if (error.code !== "ENOENT") return openFailure(error, name, "write")
+    return made.failure.code === "EEXIST"
+      ? refuse(name, "a symbolic link leads nowhere")
+      : openFailure(made.failure, name, "write")
+  })
 })
 
 const enter = Effect.fnUntraced(function* (
@@ -159,14 +239,49 @@ const enter = Effect.fnUntraced(function* (
   access: "read" | "write"
 ) {
   const child = Path.join(parent, component)
-  const found = yield* Effect.result(realpath(self, child))
-  if (found._tag === "Failure" && (access === "read" || found.failure.code !== "ENOENT")) {
-    return yield* Effect.fail(openFailure(found.failure, name, access))
-  }
-  const real = found._tag === "Success" ? found.success : yield* makeFolder(self, parent, child, name)
-  const inside = real.startsWith(top.endsWith(Path.sep) ? top : top + Path.sep)
+  const real =
+    access === "write"
+      ? yield* makeFolder(self, parent, child, name)
+      : yield* Effect.mapError(realpath(self, child), failed(name, access))
   const mayLeave = self.followLinks && access === "read"
-  if (!inside && !mayLeave) return yield* Effect.fail(refuse(name, FileSystemError.linkLeadsOut))
+  if (!isInside(top, real) && !mayLeave) return yield* Effect.fail(refuse(name, FileSystemError.linkLeadsOut))
+  return real
+})
+
+// Reads may resolve to places where writes are refused.
+const keyOf = ({ followLinks }: DownloadFolder, components: ReadonlyArray<string>, access: "read" | "write"): string =>
+  `${followLinks ? access : ""}/${components.join("/")}`
+
+/** The folder with these components, if it is known and still there. */
+const recall = Effect.fnUntraced(function* (
+  self: DownloadFolder,
+  components: ReadonlyArray<string>,
+  access: "read" | "write"
+) {
+  const known = self.known?.get(keyOf(self, components, access))
+  return known !== undefined && (yield* isStill(self, known)) ? known.path : undefined
+})
+
+const find = Effect.fnUntraced(function* (
+  self: DownloadFolder,
+  top: string,
+  components: ReadonlyArray<string>,
+  access: "read" | "write"
+): Effect.fn.Return<string, OpenFailure> {
+  const known = yield* recall(self, components, access)
+  if (known !== undefined) return known
+  const outer = components.slice(0, -1)
+  // Beside another folder, most often. Its parent was remembered as well, unless the way is long.
+  const parent = outer.length === 0 ? top : yield* recall(self, outer, access)
+  let real = parent ?? top
+  let way = parent === undefined ? undefined : self.known?.get(keyOf(self, outer, access))?.way
+  for (let depth = parent === undefined ? 1 : components.length; depth <= components.length; depth++) {
+    const names = components.slice(0, depth)
+    real = yield* enter(self, top, real, names[depth - 1]!, nameOf(self, names), access)
+    if (depth < components.length - 1) continue
+    way = wayTo(self, top, real, way)
+    remember(self, keyOf(self, names, access), real, way)
+  }
   return real
 })
 
@@ -181,20 +296,10 @@ export const resolve = Effect.fnUntraced(function* (
 ): Effect.fn.Return<string, OpenFailure> {
   const top = yield* resolveRoot(self, access)
   if (components.length === 0) return top
-  // Reads may resolve to places where writes are refused.
-  const key = `${self.followLinks ? access : ""}/${components.join("/")}`
-  const remembered = self.known?.get(key)
-  if (remembered !== undefined) {
-    // One call instead of one a component. It also notices a folder that was swapped for a link.
-    const still = yield* Effect.result(realpath(self, remembered))
-    if (still._tag === "Success" && still.success === remembered) return remembered
-  }
-  let real = top
-  for (let depth = 0; depth < components.length; depth++) {
-    const name = nameOf(self, components.slice(0, depth + 1))
-    real = yield* enter(self, top, real, components[depth]!, name, access)
-  }
-  return remember(self, key, real)
+  const known = yield* recall(self, components, access)
+  if (known !== undefined) return known
+  const finding = find(self, top, components, access)
+  return yield* access === "write" ? Turn.take(self.making, finding) : finding
 })
 
 /** What an error in opening `path` means. */

@@ -13,7 +13,7 @@ import type { KnownFile } from "./NamedFile.ts"
 import * as NodeFile from "./NodeFile.ts"
 
 /**
- * Bytes written to an open file before it is looked at again: 8 MiB. A look costs a hop to a thread, as a write does.
+ * Bytes written to an open file before it is looked at again: 8 MiB. A look may cost a hop to a thread, as a write does.
  * So rarely it is lost in the cost of the writes, and no more than this is written to a file that is gone.
  */
 export const checkInterval = 1 << 23
@@ -100,13 +100,23 @@ export const change = (self: HeldFile, why: string): FileChanged => {
 const changeUnlessAway = (self: HeldFile, why: string): Effect.Effect<never, StorageReason> =>
   Effect.flatMap(DownloadFolder.present(self.folder), () => Effect.suspend(() => Effect.fail(change(self, why))))
 
-/** Compares what is at the path of the held file with that file. */
-export const look = Effect.fnUntraced(function* (self: HeldFile, { identity, path }: KnownFile) {
+/**
+ * Compares what is at the path of the held file with that file. While the file is open, what a look at it needs is in
+ * memory, so on a disk of this machine it costs no wait for a thread.
+ */
+export const look = Effect.fnUntraced(function* (
+  self: HeldFile,
+  { identity, isLocal, path }: KnownFile,
+  isOpen: boolean
+) {
   // As it is before the call: a write that ends meanwhile may not show in the answer.
   const expected = self.end
-  const stats = yield* Effect.mapError(NodeFile.lookAt(self.fs, path), (error) =>
-    FileSystemError.reasonOf(error, self.nameOf(), "read")
-  )
+  const now = isLocal && isOpen ? self.fs.lookNow(path, false) : undefined
+  const stats =
+    now ??
+    (yield* Effect.mapError(NodeFile.lookAt(self.fs, path), (error) =>
+      FileSystemError.reasonOf(error, self.nameOf(), "read")
+    ))
   if (stats === undefined) return yield* changeUnlessAway(self, deleted)
   if (!isSame(stats, identity)) return yield* changeUnlessAway(self, replaced)
   if (stats.size < expected) return yield* Effect.fail(change(self, cutOff))

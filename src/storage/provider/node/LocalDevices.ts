@@ -24,19 +24,26 @@ const localTypes: ReadonlySet<bigint> = new Set([
   0x794c7630n
 ])
 
+/** Whether this is the type of a file system that keeps its files on such a device. */
+export const isLocalType = (type: bigint): boolean => localTypes.has(type)
+
 /** Asks about each device once. A device that cannot be asked is not local. */
 export const make = (fs: NodeFileSystem): LocalDevices => {
   let known: Map<bigint, boolean> | undefined
-  return ({ dev }, path) =>
-    Effect.gen(function* () {
-      const remembered = known?.get(dev)
-      if (remembered !== undefined) return remembered
-      const found = yield* NodeFile.call<NFS.BigIntStatsFs>((done) => fs.statfs(path, done)).pipe(
-        Effect.map(({ type }) => localTypes.has(type)),
-        Effect.orElseSucceed(() => false)
+  const ask = (dev: bigint, path: string) =>
+    NodeFile.call<NFS.BigIntStatsFs>((done) => fs.statfs(path, done)).pipe(
+      Effect.map(({ type }) => isLocalType(type)),
+      Effect.orElseSucceed(() => false),
+      Effect.tap((isLocal) =>
+        Effect.sync(() => {
+          known ??= new Map()
+          known.set(dev, isLocal)
+        })
       )
-      known ??= new Map()
-      known.set(dev, found)
-      return found
+    )
+  return ({ dev }, path) =>
+    Effect.suspend(() => {
+      const remembered = known?.get(dev)
+      return remembered === undefined ? ask(dev, path) : Effect.succeed(remembered)
     })
 }

@@ -67,9 +67,8 @@ export const stat = (
   access: "read" | "write"
 ): Effect.Effect<NFS.BigIntStats, StorageReason> =>
   Effect.flatMap(
-    Effect.mapError(
-      NodeFile.call<NFS.BigIntStats>((done) => self.medium.fs.fstatExact(fd, done)),
-      (error) => FileSystemError.reasonOf(error, nameOf(self), access)
+    Effect.mapError(NodeFile.statOpen(self.medium.fs, fd, DownloadFolder.isLocal(self.medium.folder)), (error) =>
+      FileSystemError.reasonOf(error, nameOf(self), access)
     ),
     (stats): Effect.Effect<NFS.BigIntStats, StorageReason> => {
       if (stats.isFile()) return Effect.succeed(stats)

@@ -34,6 +34,8 @@ export interface NodeFileSystem {
   readonly lstatExact: (path: string, done: (error: SystemError | null, stats: NFS.BigIntStats) => void) => void
   /** As `lstatExact` or `statExact`, on this thread; `undefined` if nothing is there, or the call fails. */
   readonly lookNow: (path: string, follows: boolean) => NFS.BigIntStats | undefined
+  /** As `fstatExact`, on this thread; `undefined` if the call fails. */
+  readonly fstatNow: (fd: number) => NFS.BigIntStats | undefined
   readonly statExact: (path: string, done: (error: SystemError | null, stats: NFS.BigIntStats) => void) => void
   readonly statfs: (path: string, done: (error: SystemError | null, stats: NFS.BigIntStatsFs) => void) => void
   readonly readdir: (path: string, done: (error: SystemError | null, names: Array<string>) => void) => void
@@ -66,6 +68,13 @@ export const nodeFileSystem: NodeFileSystem = {
   lookNow: (path, follows) => {
     try {
       return (follows ? NFS.statSync : NFS.lstatSync)(path, { bigint: true, throwIfNoEntry: false })
+    } catch {
+      return undefined
+    }
+  },
+  fstatNow: (fd) => {
+    try {
+      return NFS.fstatSync(fd, { bigint: true })
     } catch {
       return undefined
     }
@@ -205,6 +214,20 @@ export const lookAt = (
   follows = false
 ): Effect.Effect<NFS.BigIntStats | undefined, SystemError> =>
   call<NFS.BigIntStats | undefined>((done) => lookInto(fs, path, follows, done))
+
+/**
+ * What is open. On a disk of this machine, that is in memory: on this thread it costs 3 us, on another one 14 (CPU,
+ * Node 24).
+ */
+export const statOpen = (
+  fs: NodeFileSystem,
+  fd: number,
+  isLocal: boolean
+): Effect.Effect<NFS.BigIntStats, SystemError> =>
+  Effect.suspend(() => {
+    const stats = isLocal ? fs.fstatNow(fd) : undefined
+    return stats === undefined ? call<NFS.BigIntStats>((done) => fs.fstatExact(fd, done)) : Effect.succeed(stats)
+  })
 
 /** `FileFacts.identity` of a file. The io-daemon uses the same form. */
 export const identityOf = ({ birthtimeNs, dev, ino }: NFS.BigIntStats): string => `${dev}:${ino}:${birthtimeNs}`

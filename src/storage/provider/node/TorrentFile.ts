@@ -118,7 +118,7 @@ export const look = (self: TorrentFile): Effect.Effect<NFS.BigIntStats | undefin
   Effect.suspend(() =>
     HeldFile.isIntact(self.held)
       ? Effect.catchIf(
-          HeldFile.look(self.held, self.held.file!),
+          HeldFile.look(self.held, self.held.file!, openWriting(self) !== undefined),
           (reason) => reason._tag === "FileChanged",
           () => NamedFile.look(self)
         )
@@ -132,7 +132,8 @@ const openHeld = Effect.fnUntraced(function* (self: TorrentFile, file: NamedFile
     NamedFile.openAt(self, file.path),
     ({ missing, reason }) => missing || reason._tag === "StorageRefused",
     // Another file has the name, or the same file may no longer be opened.
-    (failure) => Effect.andThen(Effect.mapError(HeldFile.look(held, file), FileHandles.refusal), Effect.fail(failure))
+    (failure) =>
+      Effect.andThen(Effect.mapError(HeldFile.look(held, file, false), FileHandles.refusal), Effect.fail(failure))
   )
   yield* NamedFile.closeUnless(
     self,
@@ -272,7 +273,7 @@ export const write = (self: TorrentFile, part: NodeFile.FilePart): Effect.Effect
     self.medium.handles.use(pickForWriting(self), (fd) => {
       const { held } = self
       const writing = writeOpen(self, fd, part)
-      return HeldFile.needsLook(held) ? Effect.andThen(HeldFile.look(held, held.file!), writing) : writing
+      return HeldFile.needsLook(held) ? Effect.andThen(HeldFile.look(held, held.file!, true), writing) : writing
     })
   )
 
@@ -325,7 +326,7 @@ const syncHeld = (self: TorrentFile) =>
           self.isUnsynced = true
           return failed(self, "write")(error)
         }),
-        Effect.andThen(HeldFile.look(self.held, self.held.file!))
+        Effect.andThen(HeldFile.look(self.held, self.held.file!, true))
       )
     })
   )
