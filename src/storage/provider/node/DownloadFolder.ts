@@ -41,21 +41,14 @@ export interface DownloadFolder {
   readonly making: Turn.Turn
 }
 
-/** A folder that was found or made. */
+/** A folder that was found or made. There may be hundreds of thousands. */
 interface KnownFolder {
   /** True, with no link left in it. */
   readonly path: string
   /** `undefined` if the folders on the way to it cannot be looked at at no cost. */
-  readonly way: Way | undefined
-}
-
-/** A folder on the device of the download folder, and those on the way to it. Shared by all folders in it. */
-interface Way {
-  readonly path: string
-  readonly ino: bigint
-  /** The folder that it is in, unless that is the download folder. */
-  readonly outer: Way | undefined
-  readonly depth: number
+  readonly ino: number | undefined
+  /** The folder that it is in, if that is another one than the download folder, and on its device. */
+  readonly outer: KnownFolder | undefined
 }
 
 /** Tells a download folder apart from what is at its path after it vanished. */
@@ -120,45 +113,39 @@ export const unmarkChanged = (self: DownloadFolder, folder: string): void => {
 }
 
 /** The inode of what is there now, on this thread, if that is a folder on the device of the download folder. */
-const inodeNow = ({ fs, identity }: DownloadFolder, path: string): bigint | undefined => {
+const inodeNow = ({ fs, identity }: DownloadFolder, path: string): number | undefined => {
   const stats = fs.lookNow(path, false)
-  return stats?.isDirectory() === true && stats.dev === identity!.dev ? stats.ino : undefined
+  if (stats?.isDirectory() !== true || stats.dev !== identity!.dev) return undefined
+  const ino = Number(stats.ino)
+  return Number.isSafeInteger(ino) ? ino : undefined
 }
 
-/** The way to a folder below `top`, given by its true path, that was in use just now; `outer` may be the one before. */
-const wayTo = (
-  self: DownloadFolder,
-  top: string,
-  path: string,
-  outer: Way | undefined,
-  left = maxWay
-): Way | undefined => {
-  if (left === 0 || outer?.depth === maxWay || !isLocal(self) || !isInside(top, path)) return undefined
+/** A folder below `top`, given by its true path, that was in use just now; `outer` may be the one that it is in. */
+const knownAs = (self: DownloadFolder, top: string, path: string, outer: KnownFolder | undefined): KnownFolder => {
+  const far: KnownFolder = { path, ino: undefined, outer: undefined }
+  if (!isLocal(self) || !isInside(top, path)) return far
+  if (path.slice(top.length).split(Path.sep).length > maxWay + 1) return far
   const parent = Path.dirname(path)
-  const above = parent === outer?.path || parent === top ? outer : wayTo(self, top, parent, undefined, left - 1)
-  if (parent !== top && above === undefined) return undefined
-  const ino = inodeNow(self, path)
-  if (ino === undefined) return undefined
-  return parent === top
-    ? { path, ino, outer: undefined, depth: 1 }
-    : { path, ino, outer: above, depth: above!.depth + 1 }
+  if (parent === top) return { path, ino: inodeNow(self, path), outer: undefined }
+  const above = parent === outer?.path ? outer : knownAs(self, top, parent, undefined)
+  return above.ino === undefined ? far : { path, ino: inodeNow(self, path), outer: above }
 }
 
 const isInside = (top: string, path: string): boolean => path.startsWith(top.endsWith(Path.sep) ? top : top + Path.sep)
 
-const remember = (self: DownloadFolder, key: string, path: string, way: Way | undefined): string => {
+const remember = (self: DownloadFolder, key: string, folder: KnownFolder): string => {
   self.known ??= new Map()
-  self.known.set(key, { path, way })
-  return path
+  self.known.set(key, folder)
+  return folder.path
 }
 
 /** Whether a folder that is known is still there, and no folder on the way to it was swapped for a link. */
-const isStill = (self: DownloadFolder, { path, way }: KnownFolder): Effect.Effect<boolean> => {
-  let left = way
-  while (left !== undefined && inodeNow(self, left.path) === left.ino) left = left.outer
-  if (way !== undefined && left === undefined) return Effect.succeed(true)
+const isStill = (self: DownloadFolder, known: KnownFolder): Effect.Effect<boolean> => {
+  let left: KnownFolder | undefined = known
+  while (left?.ino !== undefined && inodeNow(self, left.path) === left.ino) left = left.outer
+  if (left === undefined) return Effect.succeed(true)
   // One call instead of one a component.
-  return Effect.match(realpath(self, path), { onSuccess: (real) => real === path, onFailure: () => false })
+  return Effect.match(realpath(self, known.path), { onSuccess: (real) => real === known.path, onFailure: () => false })
 }
 
 const refuse = (path: string, why: string): OpenFailure => FileHandles.refusal(new StorageRefused({ path, why }))
@@ -211,7 +198,7 @@ const resolveRoot = Effect.fnUntraced(function* (self: DownloadFolder, access: "
   }
   const real = yield* Effect.mapError(realpath(self, rootOf(self)), failed(directory, access))
   self.identity ??= yield* Effect.mapError(identify(self, real), failed(directory, access))
-  return remember(self, "", real, undefined)
+  return remember(self, "", { path: real, ino: undefined, outer: undefined })
 })
 
 /** Makes the folder, or finds the true path of what is there. */
@@ -268,19 +255,19 @@ const find = Effect.fnUntraced(function* (
   components: ReadonlyArray<string>,
   access: "read" | "write"
 ): Effect.fn.Return<string, OpenFailure> {
-  const known = yield* recall(self, components, access)
-  if (known !== undefined) return known
+  const recalled = yield* recall(self, components, access)
+  if (recalled !== undefined) return recalled
   const outer = components.slice(0, -1)
   // Beside another folder, most often. Its parent was remembered as well, unless the way is long.
   const parent = outer.length === 0 ? top : yield* recall(self, outer, access)
   let real = parent ?? top
-  let way = parent === undefined ? undefined : self.known?.get(keyOf(self, outer, access))?.way
+  let known = parent === undefined ? undefined : self.known?.get(keyOf(self, outer, access))
   for (let depth = parent === undefined ? 1 : components.length; depth <= components.length; depth++) {
     const names = components.slice(0, depth)
     real = yield* enter(self, top, real, names[depth - 1]!, nameOf(self, names), access)
     if (depth < components.length - 1) continue
-    way = wayTo(self, top, real, way)
-    remember(self, keyOf(self, names, access), real, way)
+    known = knownAs(self, top, real, known)
+    remember(self, keyOf(self, names, access), known)
   }
   return real
 })
